@@ -171,6 +171,9 @@ const char *sm_path_base(const char *path);                   /* after the last 
 /* ---- version ------------------------------------------------------------------------------------------ */
 
 const char *sm_version(void); /* "0.1.0" */
+/* Where this build is installed: its plugins (plugindir of smalti.pc) and the recipes that come with it. */
+const char *sm_plugin_dir(void);
+const char *sm_recipe_dir(void);
 
 #ifdef __cplusplus
 }

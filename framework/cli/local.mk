@@ -1,0 +1,2 @@
+# framework/cli: the program smalti
+smalti_SOURCES += framework/cli/main.c

@@ -1,0 +1,1 @@
+# framework/data: see the list of variables at the top of Makefile.am

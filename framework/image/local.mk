@@ -1,0 +1,1 @@
+# framework/image: see the list of variables at the top of Makefile.am

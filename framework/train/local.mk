@@ -1,0 +1,1 @@
+# framework/train: see the list of variables at the top of Makefile.am

@@ -1,0 +1,1 @@
+# recipes: nobase_dist_pkgdata_DATA += recipes/PATH.yaml

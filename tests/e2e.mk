@@ -1,0 +1,1 @@
+# tests/e2e: check_SCRIPTS += tests/e2e/NAME.sh, run by bash with the environment of ./run-uninstalled

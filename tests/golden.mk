@@ -1,0 +1,1 @@
+# tests/golden: EXTRA_DIST += tests/golden/NAME.safetensors, and the tests that read them

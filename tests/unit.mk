@@ -1,0 +1,7 @@
+# tests/unit: check_PROGRAMS += tests/unit/test_NAME (source tests/unit/test_NAME.c unless _SOURCES says otherwise).
+# A plugin that only tests load lands in tests/plugins/.libs:
+#
+#   check_LTLIBRARIES += tests/plugins/NAME.la
+#   tests_plugins_NAME_la_SOURCES = tests/plugins/NAME.c
+#   tests_plugins_NAME_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+#   tests_plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
