@@ -1,0 +1,87 @@
+/* smalti/op.h — the op table's row, and what a kernel may rely on. For those who write ops; authors need tensor.h only.
+ *
+ * A node is one use of an op. Its kernels get a *range* and must touch only that range of the outputs, so the executor can
+ * send a group of pictures through a run of nodes while they are in cache. Work ranges depend on shapes only, never on
+ * the number of threads: that is what makes results the same for any number of threads. */
+#ifndef SMALTI_OP_H
+#define SMALTI_OP_H
+
+#include <smalti/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SM_MAX_IN 8
+#define SM_MAX_OUT 3
+
+typedef enum {
+  SM_PER_ITEM, /* range = leading items of out[0]; inputs with leading items are read in the same range unless in `cross` */
+  SM_TILES     /* range = tiles of the node's own grid (op->tiles); everything may be read; for reductions and parameters   */
+} sm_op_class;
+
+typedef struct sm_op sm_op;
+
+struct sm_node {
+  const sm_op *op;
+  sm_tensor *in[SM_MAX_IN];   /* NULL where optional and absent              */
+  sm_tensor *out[SM_MAX_OUT];
+  uint32_t acc;               /* bit k: add to out[k] instead of writing it  */
+  int64_t i[6];               /* fixed integers (heads, patch, sites …)      */
+  double f[2];                /* fixed reals (eps, scale)                    */
+  struct sm_node_plan *plan;  /* private */
+};
+
+/* Given to each kernel call. */
+typedef struct sm_worker {
+  int index;
+  char *local;   /* this worker's memory for tensors that live inside one segment          */
+  int64_t first; /* first item of the group that `local` holds now                         */
+  void *scratch; /* op->scratch(node, last - first) bytes, 64-byte aligned, contents undefined */
+} sm_worker;
+
+/* Run items or tiles first … last-1. */
+typedef void (*sm_kernel)(const sm_node *, int64_t first, int64_t last, sm_worker *);
+
+struct sm_op {
+  uint32_t size;        /* sizeof(sm_op) */
+  const char *name, *doc;
+  sm_op_class cls;
+  uint32_t cross;       /* bit k: in[k] is read beyond the range (never worker-local, made in an earlier segment) */
+  bool recompute;       /* outputs are cheap: made again in the backward pass rather than kept                    */
+  int64_t (*tiles)(const sm_node *);                     /* SM_TILES: size of the grid, from shapes only           */
+  size_t (*scratch)(const sm_node *, int64_t items);     /* or NULL                                               */
+  double (*flops)(const sm_node *);                      /* whole node at capacity, matrix products only, or NULL  */
+  void (*vjp)(sm_graph *, sm_node *);                    /* emit the backward nodes, or NULL: no gradient          */
+  int core;             /* row of the built-in kernel tables (ops.def), or -1                                     */
+  sm_kernel run[SM_DEVICE_COUNT][2]; /* [device][real: 0 = f32, 1 = f64] for ops of plugins; core ops leave it empty */
+};
+
+/* Where the range starts in memory, for whole, persistent and worker-local tensors alike. */
+void *sm_local_at(const sm_worker *, const sm_tensor *, int64_t item);
+static inline void *sm_at(const sm_worker *w, const sm_tensor *t, int64_t item) {
+  return t->data ? (char *)t->data + (size_t)item * (size_t)sm_item_elements(t) * sm_dtype_size(t->dtype)
+                 : sm_local_at(w, t, item);
+}
+
+/* Building: make a result tensor, then emit the node. `like` gives items, count and device. */
+sm_tensor *sm_result(sm_graph *, sm_dtype, int ndim, const int64_t *dim, sm_tensor *count);
+sm_node *sm_emit(sm_graph *, const sm_op *, int n_in, sm_tensor *const *in, int n_out, sm_tensor *const *out);
+
+/* In a vjp: the gradient of the node's k-th output (NULL: nothing flows);
+ * the tensor to write the gradient of t to (NULL: t needs none) and whether to add (*acc);
+ * the value of a forward tensor, made again if its op says `recompute`. */
+sm_tensor *sm_grad_of(sm_graph *, sm_tensor *t);
+sm_tensor *sm_grad_slot(sm_graph *, sm_tensor *t, bool *acc);
+/* The gradient of t is the tensor `g` itself (no copy): read-only from here on. */
+void sm_grad_alias(sm_graph *, sm_tensor *t, sm_tensor *g);
+sm_tensor *sm_value(sm_graph *, sm_tensor *t);
+
+/* All core ops, for tests and `smalti bench ops`. */
+const sm_op *sm_op_at(int index); /* NULL past the end */
+const sm_op *sm_op_named(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,221 @@
+/* smalti/tensor.h — tensors, graphs and the ops an author composes.
+ *
+ * An author writes the forward pass only: `y = sm_linear(g, x, w, b)`. A graph is a *step program*: an ordered list of
+ * passes, built once, planned once, run many times. Nothing is allocated or looked up while it runs.
+ *
+ * Shapes are row-major. The leading dimension counts *items* (pictures, or rows); everything that varies from step to
+ * step is a run-time count of leading items held in a tensor, planned at its capacity and allowed to be 0.
+ * Errors while building are sticky: a failed call returns an inert tensor and the graph remembers the first error with
+ * the names involved; check once with sm_graph_plan(). Graphs belong to one thread; kernels run on the graph's pool. */
+#ifndef SMALTI_TENSOR_H
+#define SMALTI_TENSOR_H
+
+#include <smalti/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum { SM_F32, SM_F64, SM_U8, SM_I32, SM_DTYPE_COUNT } sm_dtype;
+typedef enum {
+  SM_CPU,  /* vectorised kernels, chosen by the processor's features at run time          */
+  SM_PLAIN /* straightforward loops, the oracle of the tests and of `smalti bench ops`     */
+} sm_device;
+#define SM_DEVICE_COUNT 2
+#define SM_MAX_DIMS 4
+
+typedef struct sm_graph sm_graph;
+typedef struct sm_node sm_node;
+typedef struct sm_tensor sm_tensor;
+
+/* Public so that kernels and plugins can read it; only the engine writes it. */
+struct sm_tensor {
+  const char *name;         /* "student.blocks.3.attn.qkv", owned by the graph                         */
+  sm_dtype dtype;
+  sm_device device;
+  int ndim;
+  int64_t dim[SM_MAX_DIMS]; /* dim[0] is the capacity in items                                         */
+  sm_tensor *count;         /* (1) I32, how many leading items are valid in this run; NULL = dim[0]     */
+  bool needs_grad;
+  bool persistent;          /* parameters, states, inputs: memory outside the plan                     */
+  void *data;               /* persistent and whole transients; NULL for a worker-local transient       */
+  sm_tensor *grad;          /* where dL/dt is gathered, or NULL                                        */
+  sm_node *maker;           /* the node that writes it, or NULL                                        */
+  struct sm_tensor_plan *plan; /* private to the planner                                               */
+};
+
+size_t sm_dtype_size(sm_dtype);
+const char *sm_dtype_name(sm_dtype); /* "F32" … as in safetensors */
+int64_t sm_elements(const sm_tensor *);      /* at capacity */
+int64_t sm_item_elements(const sm_tensor *); /* elements of one leading item */
+int64_t sm_items(const sm_tensor *);         /* valid leading items now: *count or dim[0] */
+
+/* ---- graph and passes --------------------------------------------------------------------------------- */
+
+typedef struct sm_graph_config {
+  sm_device device;
+  sm_dtype real;   /* SM_F32, or SM_F64 for gradient checks: the dtype of every computed tensor */
+  sm_pool *pool;   /* borrowed; must outlive the graph                                         */
+  const char *isa; /* NULL = best here; "avx512", "avx2", "baseline" force one                  */
+} sm_graph_config;
+
+sm_graph *sm_graph_new(const sm_graph_config *, sm_error *);
+void sm_graph_free(sm_graph *);
+sm_dtype sm_graph_real(const sm_graph *);
+const char *sm_graph_isa(const sm_graph *);
+bool sm_graph_ok(const sm_graph *);
+/* Record an error from an author's own check; the first one stays. Returns the inert tensor, to be returned on. */
+sm_tensor *sm_graph_fail(sm_graph *, const char *fmt, ...) SM_PRINTF(2, 3);
+
+/* Passes run in the order the caller asks; all ops between begin and end belong to the pass. Tensors made in one pass may be
+ * read in later ones. Returns the pass number. Host code runs only between passes. */
+int sm_pass_begin(sm_graph *, const char *name);
+/* Differentiate everything registered with sm_loss_term in this pass; parameter gradients are added up (+=). */
+void sm_pass_backward(sm_graph *);
+void sm_pass_end(sm_graph *);
+/* Names of the tensors made between push and pop get this prefix ("blocks.3"). */
+void sm_scope_push(sm_graph *, const char *fmt, ...) SM_PRINTF(2, 3);
+void sm_scope_pop(sm_graph *);
+
+/* Plan memory for all passes, as they will be run in order 0, 1, 2 … (any prefix may repeat). Reports the sticky error. */
+sm_status sm_graph_plan(sm_graph *, sm_error *);
+/* Allocate what was planned (and nothing later). Separate from planning so that `smalti plan` allocates nothing. */
+sm_status sm_graph_allocate(sm_graph *, sm_error *);
+void sm_graph_run(sm_graph *, int pass);
+
+typedef struct sm_plan_line {
+  const char *name, *kind; /* "input", "transient", "worker" */
+  int64_t dim[SM_MAX_DIMS];
+  int ndim;
+  size_t bytes;
+} sm_plan_line;
+typedef struct sm_plan_report {
+  size_t inputs, transient, worker; /* bytes: inputs and states of the graph, planned whole tensors, per-worker memory × threads */
+  size_t unshared;                  /* what the transients would take without reuse */
+  int nodes, segments;
+  double flops;                     /* multiply-adds × 2 of one run of every pass at capacity */
+  const sm_plan_line *largest;      /* sorted, owned by the graph */
+  int n_largest;
+} sm_plan_report;
+void sm_graph_report(const sm_graph *, sm_plan_report *);
+
+/* Time per op since the last reset, for `smalti bench` (off by default: costs two clock reads a node and group). */
+typedef struct sm_profile_line { const char *pass, *op; double seconds /* summed over workers */, flops; int64_t calls; } sm_profile_line;
+void sm_graph_profile(sm_graph *, bool on);
+int sm_graph_profile_lines(const sm_graph *, sm_profile_line *out, int max);
+
+/* Run a pass again looking at every written value; the first non-finite one in program order is named
+ * ("op layer_norm made a NaN in student.blocks.3.norm1, item 5"). false if all are finite. */
+bool sm_graph_find_nonfinite(sm_graph *, int pass, char *what, size_t size, int64_t *item);
+
+/* ---- tensors without a maker --------------------------------------------------------------------------- */
+
+/* Memory the host fills between passes (views, masks, row lists). Zeroed. */
+sm_tensor *sm_input(sm_graph *, const char *name, sm_dtype, int ndim, const int64_t *dim, sm_tensor *count);
+sm_tensor *sm_input_real(sm_graph *, const char *name, int ndim, const int64_t *dim, sm_tensor *count); /* graph's real dtype */
+sm_tensor *sm_count(sm_graph *, const char *name, int64_t capacity); /* (1) I32, set to the capacity at first */
+/* A scalar of the step block: learning-rate-like values that change every step; (1), real dtype. */
+sm_tensor *sm_scalar(sm_graph *, const char *name, double value);
+void sm_set(sm_tensor *scalar_or_count, double value);
+double sm_get(const sm_tensor *, int64_t element); /* any host-readable tensor, any dtype */
+/* Values kept between steps but not saved (sums over micro-batches): zeroed at first, ops may accumulate into them. */
+sm_tensor *sm_accumulator(sm_graph *, const char *name, int ndim, const int64_t *dim);
+/* A tensor over memory owned by somebody else (parameter sets). grad may be NULL. */
+sm_tensor *sm_external(sm_graph *, const char *name, sm_dtype, int ndim, const int64_t *dim, void *data, void *grad);
+/* Keep a transient readable by the host after its pass (it is then never worker-local). */
+void sm_keep(sm_graph *, sm_tensor *);
+
+/* ---- rows, pairs, targets ------------------------------------------------------------------------------- */
+
+/* A list of tokens of a (B, T, D) tensor, as flat indices b*T + t, each at most once. Filled by the host between passes. */
+typedef struct sm_rows {
+  int64_t capacity;
+  sm_tensor *count; /* (1) I32          */
+  sm_tensor *token; /* (capacity) I32   */
+  sm_tensor *slot;  /* (B, T) I32: place in `token`, or -1 */
+} sm_rows;
+sm_rows *sm_rows_new(sm_graph *, const char *name, int64_t capacity, int64_t items, int64_t tokens, sm_tensor *item_count);
+void sm_rows_set(sm_rows *, const int32_t *token, int64_t n); /* n <= capacity */
+
+/* Weighted pairs (prediction row, target row, weight): the loss is their weighted sum. */
+typedef struct sm_pairs {
+  int64_t capacity, predictions;
+  sm_tensor *first;  /* (predictions + 1) I32: pairs of row r are first[r] … first[r+1]-1 */
+  sm_tensor *target; /* (capacity) I32 */
+  sm_tensor *weight; /* (capacity) real */
+  int64_t filled, last; /* while being filled */
+} sm_pairs;
+sm_pairs *sm_pairs_new(sm_graph *, const char *name, int64_t capacity, int64_t predictions);
+void sm_pairs_begin(sm_pairs *);
+bool sm_pairs_add(sm_pairs *, int64_t prediction, int64_t target, double weight); /* predictions in ascending order; false if full */
+void sm_pairs_end(sm_pairs *);
+
+typedef enum { SM_TARGET_NONE = 0, SM_TARGET_DISTRIBUTION = 1, SM_TARGET_IDS = 2, SM_TARGET_VECTORS = 4 } sm_form;
+
+/* What a tokenizer gives. A distribution is lazy: row r is softmax((logits[r] - shift) * scale). No gradient flows here. */
+typedef struct sm_target {
+  sm_form form;
+  int64_t dim;          /* K, or the length of a vector */
+  const sm_rows *rows;  /* which tokens, or NULL        */
+  sm_tensor *logits;    /* DISTRIBUTION: (R, K)         */
+  sm_tensor *shift;     /* DISTRIBUTION: (K) or NULL    */
+  sm_tensor *scale;     /* DISTRIBUTION: (1), 1/temperature */
+  sm_tensor *ids;       /* IDS: (R) I32                 */
+  sm_tensor *vectors;   /* VECTORS: (R, dim)            */
+} sm_target;
+
+/* ---- ops: tokens ----------------------------------------------------------------------------------------
+ * Unless stated, a result has the leading items (and count) of its first argument. Weights are stored [out, in]. */
+
+sm_tensor *sm_linear(sm_graph *, sm_tensor *x /* (…, C) */, sm_tensor *w /* (N, C) */, sm_tensor *b /* (N) or NULL */);
+sm_tensor *sm_gelu(sm_graph *, sm_tensor *x);  /* x·Φ(x), exact (erf) form: Hendrycks & Gimpel 2016 */
+sm_tensor *sm_layer_norm(sm_graph *, sm_tensor *x, sm_tensor *w /* (D) */, sm_tensor *b /* (D) */, double eps);
+/* x + drop[:, site]·gamma⊙f : gamma (D) is layer scale, or NULL; drop (B, sites) are drop-path factors 0 or 1/keep, or NULL. */
+sm_tensor *sm_residual(sm_graph *, sm_tensor *x, sm_tensor *f, sm_tensor *gamma, sm_tensor *drop, int site);
+/* Multi-head self-attention, scale 1/sqrt(D/heads): qkv (B, T, 3D) as q|k|v, heads contiguous inside each → (B, T, D). */
+sm_tensor *sm_attention(sm_graph *, sm_tensor *qkv, int heads);
+/* Softmax attention of the first token over all tokens, (B, heads, T); no gradient. */
+sm_tensor *sm_attention_map(sm_graph *, sm_tensor *qkv, int heads);
+/* (B, 3, H, W) → (B, N, 3·P·P), channel-major inside a patch as a convolution's weight (D, 3, P, P); no gradient to pictures. */
+sm_tensor *sm_patchify(sm_graph *, sm_tensor *pictures, int patch);
+/* [CLS] | patches, where mask (B, N) U8 is 1 the patch is mask_token (1, D); then + pos (1, 1+N, D). mask may be NULL. */
+sm_tensor *sm_tokens(sm_graph *, sm_tensor *patches, sm_tensor *cls, sm_tensor *pos, sm_tensor *mask_token, sm_tensor *mask);
+/* Position embedding (1, 1+h0·w0, D) for another grid: bicubic a = -0.75 with scale (n+0.1)/n0, border clamped, as DINO does. */
+sm_tensor *sm_position_resize(sm_graph *, sm_tensor *pos, int h0, int w0, int h1, int w1);
+sm_tensor *sm_gather(sm_graph *, sm_tensor *x /* (B, T, D) */, const sm_rows *); /* → (capacity, D), count of the rows */
+sm_tensor *sm_drop_prefix(sm_graph *, sm_tensor *x /* (B, T, D) */, int n);      /* → (B, T-n, D) */
+sm_tensor *sm_l2_normalize(sm_graph *, sm_tensor *x, double eps);                 /* x / max(‖x‖, eps) over the last dimension */
+/* Weight normalisation over rows (Salimans & Kingma 2016): v (K, F), gain (K, 1) → gain·v/‖v‖. */
+sm_tensor *sm_weight_norm(sm_graph *, sm_tensor *v, sm_tensor *gain);
+sm_tensor *sm_mean_items(sm_graph *, sm_tensor *x /* (B, …, F) */); /* → (1, F): mean over valid items and middle dimensions; no gradient */
+
+/* ---- ops: small ---------------------------------------------------------------------------------------- */
+
+sm_tensor *sm_add(sm_graph *, sm_tensor *a, sm_tensor *b);        /* same shape */
+sm_tensor *sm_mul(sm_graph *, sm_tensor *a, sm_tensor *b);        /* same shape */
+sm_tensor *sm_scale(sm_graph *, sm_tensor *x, double factor);
+sm_tensor *sm_sum(sm_graph *, sm_tensor *x);                      /* → (1), over valid items, in a fixed order */
+/* acc (K) += Σ rows of x (R, K); acc is an accumulator; no gradient. */
+void sm_sum_rows_into(sm_graph *, sm_tensor *x, sm_tensor *acc);
+/* state = m·state + (1-m)·sum/n, then sum = 0 and n = 0; n (1) real accumulator; does nothing where n is 0. */
+void sm_ema_update(sm_graph *, sm_tensor *state, sm_tensor *sum, sm_tensor *n, sm_tensor *momentum);
+void sm_add_count_into(sm_graph *, sm_tensor *x, sm_tensor *acc); /* acc (1) += valid items of x */
+/* ids[r] = argmax_k (logits[r,k] - shift[k]), the lowest k on ties; shift may be NULL. */
+sm_tensor *sm_argmax(sm_graph *, sm_tensor *logits, sm_tensor *shift);
+
+/* ---- ops: losses --------------------------------------------------------------------------------------- */
+
+typedef struct sm_xent_out {
+  sm_tensor *loss;  /* (R): Σ over the row's pairs of weight·CE                                              */
+  sm_tensor *stats; /* (R, 4): Σ over pairs of [1, student entropy, target entropy, argmax agrees], unweighted */
+} sm_xent_out;
+/* Softmax cross-entropy CE = -Σ_k q_k log softmax(logits·inv_tau)_k against distributions or ids, pair by pair, in one pass over K.
+ * It writes dL/dlogits over `logits`, so it must be their only consumer, and its loss must be given to sm_loss_term. */
+sm_xent_out sm_xent(sm_graph *, sm_tensor *logits /* (R, K) */, sm_tensor *inv_tau /* (1) */, const sm_target *, const sm_pairs *);
+/* Add the sum of all valid elements of t to the pass's loss (gradient 1 to each). */
+void sm_loss_term(sm_graph *, sm_tensor *t);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
