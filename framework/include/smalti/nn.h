@@ -1,0 +1,153 @@
+/* smalti/nn.h — parameter sets, schedules, optimisers.
+ *
+ * A *parameter set* (student, teacher, state, probe …) is one flat buffer each of values, gradients and moments, with one table
+ * row a parameter. Update, EMA, clipping, checksum and checkpoint are sweeps over the rows. Sets are owned by whoever made
+ * them; a sm_params is a borrowed view of a set under a name prefix, which is what plugins see. */
+#ifndef SMALTI_NN_H
+#define SMALTI_NN_H
+
+#include <smalti/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sm_set sm_set;
+
+/* A view of a set: names given to the calls below are put behind `prefix` ("backbone." …). */
+typedef struct sm_params {
+  sm_set *set;
+  const char *prefix;
+} sm_params;
+
+typedef enum {
+  SM_INIT_ZEROS,
+  SM_INIT_ONES,
+  SM_INIT_CONSTANT,     /* a                                                                       */
+  SM_INIT_NORMAL,       /* mean 0, deviation a                                                     */
+  SM_INIT_TRUNC_NORMAL, /* mean 0, deviation a, cut at ±2 (absolute, as timm's trunc_normal_)       */
+  SM_INIT_UNIFORM_FAN   /* U(-1/sqrt(fan_in), 1/sqrt(fan_in)), a = fan_in; torch's default Linear bias and Conv2d */
+} sm_init;
+
+enum {                      /* flags of a row */
+  SM_ROW_FROZEN = 1,        /* never trained: no decay, no moments, no step count (norm_last_layer's gain)          */
+  SM_ROW_LAST_LAYER = 2,    /* frozen while epoch < train.freeze_last_layer                                        */
+  SM_ROW_NO_DECAY = 4,      /* beside the rule: 1-d tensors and names ending in ".bias" are never decayed           */
+  SM_ROW_NO_EXPORT = 8
+};
+
+/* ---- for plugins --------------------------------------------------------------------------------------- */
+
+/* Declare a parameter (before the set is sealed). Initial values are drawn from a generator keyed by the full name, so
+ * they do not depend on order. Errors (duplicate name) are sticky in the set. */
+void sm_declare(const sm_params *, const char *name, sm_init, double a, unsigned flags, int ndim, const int64_t *dim);
+/* A second name for an existing row (heads that share). Checkpoints hold it once, exports under both names. */
+void sm_declare_alias(const sm_params *, const char *name, const char *of);
+/* The tensor of a declared parameter in graph g (made once a graph, shared by all uses). printf-style name.
+ * An unknown name is a sticky graph error. */
+sm_tensor *sm_param(sm_graph *g, const sm_params *, const char *name, ...) SM_PRINTF(3, 4);
+bool sm_has_param(const sm_params *, const char *name);
+
+/* ---- for the core -------------------------------------------------------------------------------------- */
+
+typedef struct sm_row {
+  const char *name; /* "backbone.blocks.0.attn.qkv.weight" */
+  int ndim;
+  int64_t dim[SM_MAX_DIMS];
+  int64_t size, offset; /* elements; offsets are multiples of 16 elements */
+  unsigned flags;
+  bool decay;
+  int alias_of;      /* row index, or -1 */
+  double lr_scale;   /* 1 */
+  int64_t steps;     /* optimiser steps this parameter has seen */
+  double grad_norm;  /* of the last step, before clipping */
+  sm_init init;
+  double init_a;
+} sm_row;
+
+typedef enum { SM_MOMENTS_NONE, SM_MOMENTS_ONE, SM_MOMENTS_TWO } sm_moments;
+
+sm_set *sm_set_new(const char *name, sm_dtype real, bool trainable, sm_error *);
+void sm_set_free(sm_set *);
+/* Lay out and report the sticky error; sm_set_allocate gets the memory and writes initial values. */
+sm_status sm_set_seal(sm_set *, sm_moments, sm_error *);
+sm_status sm_set_allocate(sm_set *, uint64_t seed, sm_error *);
+const char *sm_set_name(const sm_set *);
+sm_dtype sm_set_real(const sm_set *);
+int sm_set_rows(const sm_set *);
+sm_row *sm_set_row(sm_set *, int index);
+int sm_set_find(const sm_set *, const char *name); /* row index or -1 */
+size_t sm_set_bytes(const sm_set *);               /* of all its buffers, sealed */
+int64_t sm_set_parameters(const sm_set *);         /* distinct trainable elements */
+typedef enum { SM_VALUES, SM_GRADIENTS, SM_MOMENT1, SM_MOMENT2 } sm_buffer;
+void *sm_set_data(sm_set *, int row, sm_buffer);   /* NULL if the set has no such buffer */
+sm_tensor *sm_set_tensor(sm_set *, sm_graph *, int row);
+/* Copy values of every common name (aliases resolved); the number of rows copied. */
+int sm_set_copy(sm_set *to, sm_set *from);
+
+/* teacher = m·teacher + (1-m)·student over every common name, frozen ones too. Runs on the pool; same bits for any threads. */
+typedef struct sm_ema_link sm_ema_link;
+sm_ema_link *sm_ema_link_new(sm_set *teacher, sm_set *student, sm_error *);
+void sm_ema_link_free(sm_ema_link *);
+void sm_ema_run(sm_ema_link *, sm_pool *, double momentum);
+
+/* ---- optimisers ---------------------------------------------------------------------------------------- */
+
+typedef enum { SM_ADAMW, SM_SGD, SM_LARS } sm_optimizer_kind;
+typedef enum {
+  SM_CLIP_NONE,
+  SM_CLIP_PARAMETER, /* each gradient by its own norm, as DINO and iBOT do: g·min(1, c/(‖g‖+1e-6)) */
+  SM_CLIP_GLOBAL     /* all by the norm of all, as torch.nn.utils.clip_grad_norm_                  */
+} sm_clip;
+
+typedef struct sm_optimizer_config {
+  sm_optimizer_kind kind;
+  double beta1, beta2, eps;       /* AdamW */
+  double momentum, trust;         /* SGD, LARS: momentum; LARS: trust coefficient (You et al. 2017) */
+  sm_clip clip;
+  double clip_at;
+} sm_optimizer_config;
+
+typedef struct sm_optimizer_step { /* this step's values */
+  double lr, weight_decay;
+  bool freeze_last_layer; /* rows with SM_ROW_LAST_LAYER are skipped whole: not touched, step count stays */
+} sm_optimizer_step;
+
+typedef struct sm_optimizer_result {
+  double grad_norm;    /* of all gradients before clipping (frozen rows of this step excluded) */
+  int worst_row;       /* the row with the largest norm */
+  int clipped_rows;
+} sm_optimizer_result;
+
+sm_moments sm_optimizer_moments(sm_optimizer_kind);
+/* Clip, update, zero the gradients: sweeps over the rows on the pool. Frozen rows are skipped. A row's gradient counts even
+ * when it is all zero: decay and moments apply. */
+void sm_optimizer_run(const sm_optimizer_config *, sm_set *, sm_pool *, const sm_optimizer_step *, sm_optimizer_result *);
+
+/* ---- schedules ----------------------------------------------------------------------------------------- */
+
+typedef enum { SM_SHAPE_CONSTANT, SM_SHAPE_COSINE, SM_SHAPE_LINEAR } sm_shape;
+typedef enum { SM_PER_STEP, SM_PER_EPOCH } sm_per;
+
+/* A value over training. Filled by the recipe; sm_schedule_at needs the run's length.
+ * cosine per step (DINO cosine_scheduler): warm-up linear from `warmup_from` to `from` over warmup epochs (numpy linspace, end included),
+ *   then to + (from-to)/2·(1+cos(π i/n)), i = 0 … n-1 over the remaining n steps (the end itself is never quite reached).
+ * linear per epoch (iBOTLoss): linspace(from, to, epochs) end included over `epochs` epochs from `start`, then `to`; before start: from.
+ * Other combinations follow by the same end points. */
+typedef struct sm_schedule {
+  double from, to;
+  sm_shape shape;
+  sm_per per;
+  double start, epochs; /* in epochs; epochs 0 = to the end of training */
+  double warmup, warmup_from;
+} sm_schedule;
+
+typedef struct sm_time { /* where training is */
+  int64_t step, steps_per_epoch, epochs; /* step counts from 0 */
+} sm_time;
+double sm_schedule_at(const sm_schedule *, const sm_time *);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,331 @@
+/* smalti/plugin.h — what a plugin is: a shared object whose one exported function describes backbones, heads, maskers,
+ * tokenizers, losses, datasets or evaluations.
+ *
+ * A plugin contains no parsing: it lists its options in a table, and the core reads, checks and stores them in the plugin's
+ * instance before `create` is called. The same table makes the error messages, `smalti plugins show`, completion and the
+ * manual. Build with `pkg-config --cflags --libs smalti`, link with libsmalti, export nothing but what SM_MODULE defines.
+ *
+ * Versions: 0.x, so the minor number must be equal. Every struct starts with its size and only grows at its end.
+ * Threads are named at each callback: [main] the thread that runs the program, [build] the same while graphs are built,
+ * [worker] any loader thread, several at once. Modules are never unloaded. */
+#ifndef SMALTI_PLUGIN_H
+#define SMALTI_PLUGIN_H
+
+#include <smalti/base.h>
+#include <smalti/image.h>
+#include <smalti/nn.h>
+#include <smalti/op.h>
+#include <smalti/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SM_ABI_MAGIC 0x534d4c54u /* "SMLT" */
+#define SM_ABI_MAJOR 0
+#define SM_ABI_MINOR 1
+
+typedef enum {
+  SM_BACKBONE = 1, SM_HEAD, SM_MASKER, SM_TOKENIZER, SM_LOSS, SM_DATASET, SM_EVALUATION, SM_KIND_END
+} sm_kind;
+const char *sm_kind_name(sm_kind);   /* "backbone" … */
+
+/* ---- options -------------------------------------------------------------------------------------------- */
+
+typedef enum {
+  SM_OPT_INT,      /* int64_t                                            */
+  SM_OPT_FLOAT,    /* double                                             */
+  SM_OPT_BOOL,     /* bool                                               */
+  SM_OPT_STRING,   /* const char *, never NULL unless default is absent  */
+  SM_OPT_PATH,     /* const char *, relative ones as seen from the recipe's folder */
+  SM_OPT_CHOICE,   /* int: index into choices                            */
+  SM_OPT_FLOATS,   /* sm_floats; one number is a list of one             */
+  SM_OPT_INTS,     /* sm_ints                                            */
+  SM_OPT_SCHEDULE  /* sm_schedule; one number is a constant; def gives shape, per and all left out */
+} sm_option_type;
+
+#define SM_LIST_MAX 32
+typedef struct sm_floats { int n; double v[SM_LIST_MAX]; } sm_floats;
+typedef struct sm_ints { int n; int64_t v[SM_LIST_MAX]; } sm_ints;
+
+typedef struct sm_option {
+  const char *name;            /* the recipe's key; never renamed */
+  sm_option_type type;
+  size_t offset;               /* into the instance               */
+  const char *def;             /* as YAML text; NULL: required; "~": may be left out (string NULL, list empty) */
+  double min, max;             /* inclusive, of every number in it; both 0: any finite number */
+  const char *const *choices;  /* CHOICE: NULL-terminated         */
+  const char *unit;            /* "px", "epochs", … or NULL       */
+  const char *doc;             /* one sentence without final stop */
+} sm_option;
+
+/* One row each: SM_INT(struct masker, grid, "grid", "14", 1, 64, "patches", "…"). */
+#define SM_INT(T, field, name, def, min, max, unit, doc) {name, SM_OPT_INT, offsetof(T, field), def, min, max, NULL, unit, doc}
+#define SM_FLOAT(T, field, name, def, min, max, unit, doc) {name, SM_OPT_FLOAT, offsetof(T, field), def, min, max, NULL, unit, doc}
+#define SM_BOOL(T, field, name, def, doc) {name, SM_OPT_BOOL, offsetof(T, field), def, 0, 0, NULL, NULL, doc}
+#define SM_STRING(T, field, name, def, doc) {name, SM_OPT_STRING, offsetof(T, field), def, 0, 0, NULL, NULL, doc}
+#define SM_PATH(T, field, name, def, doc) {name, SM_OPT_PATH, offsetof(T, field), def, 0, 0, NULL, NULL, doc}
+#define SM_CHOICE(T, field, name, def, choices, doc) {name, SM_OPT_CHOICE, offsetof(T, field), def, 0, 0, choices, NULL, doc}
+#define SM_FLOATS(T, field, name, def, min, max, unit, doc) {name, SM_OPT_FLOATS, offsetof(T, field), def, min, max, NULL, unit, doc}
+#define SM_INTS(T, field, name, def, min, max, unit, doc) {name, SM_OPT_INTS, offsetof(T, field), def, min, max, NULL, unit, doc}
+#define SM_SCHEDULE(T, field, name, def, min, max, unit, doc) {name, SM_OPT_SCHEDULE, offsetof(T, field), def, min, max, NULL, unit, doc}
+
+/* ---- descriptor ----------------------------------------------------------------------------------------- */
+
+typedef struct sm_plugin {
+  uint32_t size;                /* sizeof(sm_plugin)  */
+  uint32_t kind, kind_version;  /* sm_kind, SM_KIND_VERSION */
+  const char *name, *summary;   /* "blockwise", one sentence without final stop */
+  const char *version, *license, *cite; /* cite: the paper, "Zhou et al., iBOT, ICLR 2022", or NULL */
+  const sm_option *options;
+  uint32_t n_options;
+  size_t instance_size;         /* bytes; zeroed, options filled, then create */
+  sm_status (*create)(void *self, sm_error *); /* [main] optional: check options against each other, get resources */
+  void (*destroy)(void *self);                 /* [main] optional */
+  const void *ops;              /* the kind's table below */
+  const void *reserved[4];
+} sm_plugin;
+#define SM_KIND_VERSION 1
+
+typedef struct sm_module {
+  uint32_t magic, size;
+  uint16_t abi_major, abi_minor;
+  uint16_t sizeof_pointer, sizeof_plugin;
+  const char *build;            /* compiler and version, for messages */
+  const void *core;             /* &sm_core_identity as this module sees it: finds a second copy of libsmalti */
+  uint32_t n_plugins;
+  const sm_plugin *const *plugins;
+} sm_module;
+
+extern const char sm_core_identity; /* one byte inside libsmalti */
+
+/* The same numbers in an ELF note, read before the module is bound, so that a module built against another version is
+ * refused by its number and not by an undefined symbol. */
+typedef struct sm_abi_note {
+  uint32_t name_size, desc_size, type;
+  char name[8];
+  uint32_t magic, major, minor, pointer;
+} sm_abi_note;
+
+#if defined(__GNUC__) && defined(__ELF__)
+#define SM_ABI_NOTE                                                                                       \
+  __attribute__((used, section(".note.smalti"), aligned(4))) static const sm_abi_note sm_abi_note_ = {    \
+      8, 16, 1, "smalti", SM_ABI_MAGIC, SM_ABI_MAJOR, SM_ABI_MINOR, (uint32_t)sizeof(void *)};
+#else
+#define SM_ABI_NOTE
+#endif
+
+#define SM_EXPORT __attribute__((visibility("default")))
+/* SM_MODULE(&masker, &other); once in a module. */
+#define SM_MODULE(...)                                                                                    \
+  SM_ABI_NOTE                                                                                             \
+  SM_EXPORT const sm_module *smalti_module(void);                                                         \
+  const sm_module *smalti_module(void) {                                                                  \
+    static const sm_plugin *const plugins[] = {__VA_ARGS__};                                              \
+    static const sm_module module = {SM_ABI_MAGIC, sizeof(sm_module), SM_ABI_MAJOR, SM_ABI_MINOR,         \
+                                     sizeof(void *), sizeof(sm_plugin), "built with " __VERSION__,        \
+                                     &sm_core_identity, sizeof plugins / sizeof *plugins, plugins};       \
+    return &module;                                                                                       \
+  }
+
+/* ---- backbone: pictures and masks → tokens ---------------------------------------------------------------- */
+
+#define SM_SITES_MAX 256
+typedef struct sm_backbone_spec {
+  uint32_t size;
+  int dim, prefix, patch, depth, heads; /* width D; prefix tokens (1 = [CLS]); patch size in pixels */
+  int masks_at;                         /* pixels of one mask cell (= patch for a ViT)               */
+  int drop_sites;                       /* columns of the drop-path input (0: none)                  */
+  double drop_rate[SM_SITES_MAX];       /* of each column                                            */
+} sm_backbone_spec;
+
+typedef struct sm_backbone_in {
+  uint32_t size;
+  sm_tensor *pictures; /* (B, 3, H, W), normalised                               */
+  sm_tensor *mask;     /* (B, N) U8 or NULL                                      */
+  sm_tensor *drop;     /* (B, drop_sites) factors 0 or 1/keep, or NULL (teacher, evaluation) */
+  int last_blocks;     /* how many of the last blocks to give in out->blocks     */
+  bool attention;      /* give out->attention                                    */
+} sm_backbone_in;
+
+typedef struct sm_backbone_out {
+  uint32_t size;
+  sm_tensor *tokens;     /* (B, prefix + N, D), after the final norm              */
+  sm_tensor *blocks[16]; /* last_blocks tensors like tokens, each after the final norm, the last block at the end */
+  sm_tensor *attention;  /* (B, heads, prefix + N): last block, [CLS] row         */
+} sm_backbone_out;
+
+typedef struct sm_backbone_ops {
+  uint32_t size;
+  sm_status (*spec)(const void *self, int view_size, sm_backbone_spec *, sm_error *); /* [main] pure; refuses view sizes it cannot cut */
+  void (*declare)(const void *self, int view_size, const sm_params *);                /* [build] view_size: of the position embedding  */
+  void (*build)(const void *self, sm_graph *, const sm_params *, const sm_backbone_in *, sm_backbone_out *); /* [build] */
+} sm_backbone_ops;
+
+/* ---- head: tokens → logits ------------------------------------------------------------------------------------ */
+
+typedef enum { SM_SITE_VIEW, SM_SITE_PATCH } sm_site; /* [CLS] or patch */
+typedef enum { SM_ROLE_STUDENT, SM_ROLE_TEACHER } sm_role; /* heads may share layers differently in each */
+
+typedef struct sm_head_ops {
+  uint32_t size;
+  uint32_t affine; /* 1: logits are affine in features, so logits(mean) = mean(logits); the patch centre's shortcut needs it */
+  /* [build] in_dim: backbone width; dim: K (or vector length) at each site, 0 where the site is not used */
+  void (*declare)(const void *self, const sm_params *, int in_dim, int view_dim, int patch_dim, sm_role);
+  sm_tensor *(*features)(const void *self, sm_graph *, const sm_params *, sm_tensor *tokens /* (…, D) */, sm_site, sm_role);
+  sm_tensor *(*logits)(const void *self, sm_graph *, const sm_params *, sm_tensor *features, sm_site, sm_role);
+  int (*out_dim)(const void *self, sm_site); /* [main] pure: what the recipe asks for, 0 = take the target's size */
+} sm_head_ops;
+
+/* A head bound to parameters and a role: what tokenizers and the step call. */
+typedef struct sm_head {
+  const sm_head_ops *ops;
+  const void *self;
+  sm_params params;
+  sm_role role;
+  int view_dim, patch_dim;
+} sm_head;
+
+/* ---- masker: which patches the student does not see ---------------------------------------------------------------- */
+
+typedef struct sm_mask_request {
+  uint32_t size;
+  int rows, cols;         /* grid of mask cells                                     */
+  int view;               /* which global view, from 0                              */
+  int64_t epoch;
+  sm_rng *rng;            /* keyed by (seed, epoch, sample, view)                    */
+  const float *attention; /* teacher's last-block [CLS] attention, heads × rows·cols, or NULL unless needs_attention */
+  int heads;
+} sm_mask_request;
+
+typedef struct sm_masker_ops {
+  uint32_t size;
+  uint32_t needs_attention;                                               /* reserved for maskers that look at the teacher: 0 */
+  double (*max_ratio)(const void *self);                                  /* [main] pure: most that can be hidden, 0 … 1 */
+  int64_t (*start_epoch)(const void *self);                               /* [main] pure or NULL (0): no masks before it */
+  void (*draw)(const void *self, const sm_mask_request *, uint8_t *mask); /* [worker] mask: rows·cols zeros, set 1 = hidden */
+} sm_masker_ops;
+
+/* ---- tokenizer: what names the patches -------------------------------------------------------------------------------- */
+
+typedef struct sm_own_view { uint32_t size; /* reserved: a view of the tokenizer's own */ } sm_own_view;
+
+typedef struct sm_tokenizer_spec {
+  uint32_t size;
+  sm_form view, patch;       /* what it gives at each site, SM_TARGET_NONE if nothing */
+  int view_dim, patch_dim;   /* 0: as large as its head says (online tokenizers)      */
+  bool needs_head;           /* runs the head named in the recipe with teacher weights */
+  bool needs_teacher;        /* runs the backbone with teacher weights                 */
+  bool needs_attention;
+  const sm_schedule *ema;    /* momentum of the teacher's weights, or NULL: no teacher set or frozen */
+  const sm_own_view *own;    /* NULL: the student's clean view                         */
+} sm_tokenizer_spec;
+
+/* What the core gives a tokenizer while the graph is built. */
+typedef struct sm_tokenizer_env {
+  uint32_t size;
+  const sm_head *head;       /* teacher's head, or NULL                                              */
+  sm_params state;           /* the tokenizer's saved state (centres), a set that no optimiser touches */
+  const sm_rows *view_rows;  /* [CLS] rows of all global views                                        */
+  const sm_rows *patch_rows; /* masked patches of all global views (capacity 0: no patch target wanted) */
+  bool want_view, want_patch;/* sites that some loss uses                                              */
+} sm_tokenizer_env;
+
+/* What the teacher saw. */
+typedef struct sm_seen {
+  uint32_t size;
+  sm_tensor *pictures; /* (G·B, 3, H, W) clean global views, picture-major: row = picture·G + view    */
+  sm_tensor *tokens;   /* (G·B, prefix + N, D) teacher's tokens, or NULL                              */
+  int prefix, rows, cols;
+} sm_seen;
+
+typedef struct sm_tokenizer_ops {
+  uint32_t size;
+  sm_status (*spec)(const void *self, sm_tokenizer_spec *, sm_error *);   /* [main] pure: may read file headers only */
+  void (*declare)(const void *self, const sm_params *state, int view_dim, int patch_dim); /* [build] its saved state; may be NULL */
+  /* [build] targets from the OLD state, in the teacher's pass, then the sums the update needs (added over micro-batches). */
+  void (*build)(void *self, sm_graph *, const sm_tokenizer_env *, const sm_seen *, sm_target *view, sm_target *patch);
+  void (*build_update)(void *self, sm_graph *, const sm_tokenizer_env *); /* [build] in the update pass, once a step; may be NULL */
+  void (*prepare)(void *self, const sm_time *, int64_t mask_start_epoch); /* [main] before each step: set the step's scalars; may be NULL */
+} sm_tokenizer_ops;
+
+/* ---- loss: predictions against targets --------------------------------------------------------------------------------- */
+
+/* The rows of one student pass and of the targets, when pairs are made. Targets exist for all global views. */
+typedef struct sm_pair_request {
+  uint32_t size;
+  sm_site site;
+  bool local;               /* predictions of the local views' pass (site view only)                   */
+  int pictures;             /* in this micro-batch                                                     */
+  int step_pictures;        /* in the whole step: what means are over                                  */
+  int globals, locals;      /* views a picture                                                         */
+  const int32_t *masked;    /* site patch: masked patches of each (picture, view), pictures·globals     */
+  sm_pairs *out;            /* prediction rows: site view: picture·V + view (V = globals or locals); site patch: in the order of
+                               the masked rows. Target rows: the same with V = globals.                */
+} sm_pair_request;
+
+typedef struct sm_prediction {
+  uint32_t size;
+  sm_site site;
+  bool local;
+  sm_tensor *logits;        /* (R, K or dim) */
+} sm_prediction;
+
+typedef struct sm_loss_spec { uint32_t size; uint32_t forms; sm_site site; bool local_views; } sm_loss_spec; /* forms: SM_TARGET_… it accepts */
+
+typedef struct sm_loss_ops {
+  uint32_t size;
+  sm_status (*spec)(const void *self, sm_loss_spec *, sm_error *);         /* [main] pure */
+  int64_t (*max_pairs)(const void *self, const sm_pair_request *, int64_t predictions); /* [main] capacity (NULL: one a prediction) */
+  void (*pairs)(const void *self, const sm_pair_request *);                /* [main] before a pass */
+  /* [build] give terms to sm_loss_term; stats (R,4) as in sm_xent for the monitors, or NULL. Returns the per-row loss tensor. */
+  sm_tensor *(*build)(void *self, sm_graph *, const sm_prediction *, const sm_target *, const sm_pairs *, sm_tensor **stats);
+  void (*prepare)(void *self, const sm_time *);                            /* [main] before each step; may be NULL */
+} sm_loss_ops;
+
+/* ---- dataset: pictures with optional labels ---------------------------------------------------------------------------------- */
+
+typedef struct sm_dataset_ops {
+  uint32_t size;
+  sm_status (*open)(void *self, sm_error *);                    /* [main] list the pictures; create() must stay cheap */
+  int64_t (*count)(const void *self);                           /* [any] after open */
+  int (*label)(const void *self, int64_t index);                /* [any] class, or -1 */
+  const char *(*name)(const void *self, int64_t index);         /* [any] file path or a made-up name; valid while open */
+  int (*classes)(const void *self);                             /* [any] 0: unlabelled */
+  const char *(*class_name)(const void *self, int c);           /* [any] */
+  /* [worker] decode or draw one picture; an error skips it by the loader's policy. limits may be NULL. */
+  sm_status (*read)(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out, sm_error *);
+  uint64_t (*hash)(const void *self);                           /* [any] of the list: resume refuses another list */
+} sm_dataset_ops;
+
+/* ---- evaluation: figures of trained features ------------------------------------------------------------------------------- */
+
+typedef enum { SM_POOL_CLS, SM_POOL_MEAN, SM_POOL_BOTH } sm_pool_mode;
+typedef struct sm_features {
+  int64_t n;
+  int dim, classes;
+  const float *x;      /* (n, dim), as pooled, not normalised */
+  const int32_t *label; /* (n), -1 = none */
+} sm_features;
+
+typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", percent */
+typedef struct sm_eval_result { uint32_t size; int n; sm_figure figure[64]; char protocol[256]; } sm_eval_result;
+
+typedef struct sm_eval_context {
+  uint32_t size;
+  sm_pool *pool;
+  void *core;
+  /* [main] features of a split ("train", "test"), made once and kept by the core */
+  sm_status (*features)(struct sm_eval_context *, const char *split, sm_pool_mode, sm_features *, sm_error *);
+  void (*progress)(struct sm_eval_context *, double done); /* 0 … 1 */
+} sm_eval_context;
+
+typedef struct sm_evaluation_ops {
+  uint32_t size;
+  sm_status (*run)(void *self, sm_eval_context *, sm_eval_result *, sm_error *); /* [main] */
+} sm_evaluation_ops;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
