@@ -1,6 +1,20 @@
 # framework/base: errors, memory, text, randomness, threads, log and files
 pkginclude_HEADERS += framework/include/smalti/base.h
 libsmalti_la_SOURCES += \
+  framework/base/arena.c \
+  framework/base/cpu.c framework/base/cpu.h \
+  framework/base/error.c \
+  framework/base/file.c \
+  framework/base/folder.c \
+  framework/base/hash.c \
+  framework/base/heap.c framework/base/heap.h \
+  framework/base/io.c framework/base/io.h \
+  framework/base/log.c \
+  framework/base/nearest.c \
+  framework/base/number.c \
+  framework/base/pool.c \
+  framework/base/rng.c \
+  framework/base/text.c \
   framework/base/version.c
 
 # The only place that knows where things are installed.

@@ -1,0 +1,170 @@
+/* file.c — files written whole or not at all.
+ *
+ * The bytes go to PATH.tmp-PID in the same folder, through a buffer. Commit: flush, fsync, close, rename, fsync of the
+ * folder. The first error stays and is told at the next call that takes an sm_error; nothing is renamed after one. */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io.h"
+
+enum { BUFFER = 64 * 1024, ATTEMPTS = 100 };
+
+struct sm_file {
+  char *path, *temporary;
+  int fd, error; /* errno of the first failure, or 0 */
+  size_t used;
+  char buffer[BUFFER];
+};
+
+/* A name left over by a killed process of the same number is passed over, never overwritten: it may be in use. */
+static bool open_temporary(sm_file *file, size_t size) {
+  for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+    int n = snprintf(file->temporary, size, "%s.tmp-%ld", file->path, (long)getpid());
+    if (attempt > 0) snprintf(file->temporary + n, size - (size_t)n, ".%d", attempt);
+    file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file->fd >= 0) return true;
+    if (errno != EEXIST) return false;
+  }
+  return false;
+}
+
+static void release(sm_file *file) {
+  sm_free(file->path);
+  sm_free(file->temporary);
+  sm_free(file);
+}
+
+sm_file *sm_file_create(const char *path, sm_error *err) {
+  struct stat st;
+  if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+    sm_fail_errno(err, EISDIR, "write", path);
+    return NULL;
+  }
+  size_t size = strlen(path) + 48;
+  sm_file *file = sm_calloc(1, sizeof *file);
+  if (file) {
+    file->path = sm_strdup(path);
+    file->temporary = sm_malloc(size);
+  }
+  if (!file || !file->path || !file->temporary) {
+    if (file) release(file);
+    sm_fail_errno(err, ENOMEM, "write", path);
+    return NULL;
+  }
+  if (!open_temporary(file, size)) {
+    sm_fail_errno(err, errno, "create", file->temporary);
+    release(file);
+    return NULL;
+  }
+  return file;
+}
+
+static void write_all(sm_file *file, const char *data, size_t n) {
+  while (n && !file->error) {
+    ssize_t done = write(file->fd, data, n < (size_t)1 << 30 ? n : (size_t)1 << 30);
+    if (done > 0) {
+      data += done;
+      n -= (size_t)done;
+    } else if (done == 0 || errno != EINTR) {
+      file->error = done == 0 ? EIO : errno;
+    }
+  }
+}
+
+static void flush(sm_file *file) {
+  write_all(file, file->buffer, file->used);
+  file->used = 0;
+}
+
+sm_status sm_file_write(sm_file *file, const void *data, size_t n) {
+  if (n > BUFFER - file->used) flush(file);
+  if (n >= BUFFER) {
+    write_all(file, data, n);
+  } else if (n) {
+    memcpy(file->buffer + file->used, data, n);
+    file->used += n;
+  }
+  return file->error ? SM_EIO : SM_OK;
+}
+
+sm_status sm_file_printf(sm_file *file, const char *fmt, ...) {
+  sm_text text = {0};
+  va_list args;
+  va_start(args, fmt);
+  sm_text_addv(&text, fmt, args);
+  va_end(args);
+  if (text.failed && !file->error) file->error = ENOMEM;
+  sm_status status = text.failed ? SM_ENOMEM : sm_file_write(file, text.s, text.len);
+  sm_text_free(&text);
+  return status;
+}
+
+int sm_file_fd(sm_file *file) {
+  flush(file);
+  return file->fd;
+}
+
+const char *sm_file_temporary(const sm_file *file) { return file->temporary; }
+
+static void sync_data(sm_file *file) {
+  flush(file);
+  while (!file->error && fsync(file->fd) != 0)
+    if (errno != EINTR) file->error = errno;
+}
+
+sm_status sm_file_sync(sm_file *file, sm_error *err) {
+  sync_data(file);
+  return file->error ? sm_fail_errno(err, file->error, "write", file->path) : SM_OK;
+}
+
+/* So that the new name survives a power cut. Some file systems cannot sync a folder (EINVAL): nothing more to do there. */
+static int sync_folder(const char *path) {
+  const char *slash = strrchr(path, '/');
+  char *folder = slash ? sm_strdup(path) : sm_strdup(".");
+  if (!folder) return ENOMEM;
+  if (slash) folder[slash == path ? 1 : slash - path] = 0;
+  int error = 0, fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL && errno != EINTR)) error = errno;
+  if (fd >= 0) close(fd);
+  sm_free(folder);
+  return error;
+}
+
+sm_status sm_file_commit(sm_file *file, sm_error *err) {
+  sm_status status = SM_OK;
+  sync_data(file);
+  if (close(file->fd) != 0 && !file->error && errno != EINTR) file->error = errno;
+  if (file->error) {
+    unlink(file->temporary);
+    status = sm_fail_errno(err, file->error, "write", file->path);
+  } else if (rename(file->temporary, file->path) != 0) {
+    int code = errno;
+    unlink(file->temporary);
+    status = sm_fail_errno(err, code, "rename the new version to", file->path);
+  } else {
+    int code = sync_folder(file->path);
+    if (code) status = sm_fail_errno(err, code, "sync the folder of", file->path);
+  }
+  release(file);
+  return status;
+}
+
+void sm_file_abort(sm_file *file) {
+  if (!file) return;
+  close(file->fd);
+  unlink(file->temporary);
+  release(file);
+}
+
+sm_status sm_file_put(const char *path, const void *data, size_t n, sm_error *err) {
+  sm_file *file = sm_file_create(path, err);
+  if (!file) return err ? err->code : SM_EIO;
+  sm_file_write(file, data, n);
+  return sm_file_commit(file, err);
+}

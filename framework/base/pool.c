@@ -1,0 +1,205 @@
+/* pool.c — the threads that compute.
+ *
+ * A job is open while its items last. Idle workers may walk in through the `gate` as long as it is open; the caller works
+ * too, closes the gate when the items are used up and waits only for those inside. So a worker that the kernel has not woken
+ * yet delays nobody. Waiting means looking at the gate for some microseconds, then sleeping on a condition; where there are
+ * more threads than processors it means sleeping at once, since looking would take the processor from those who work. */
+#include <smalti/base.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* gate = job number << 32 | OPEN | workers inside */
+#define OPEN (UINT64_C(1) << 31)
+#define INSIDE (OPEN - 1)
+#define JOB_STEP (UINT64_C(1) << 32)
+
+enum { MOST_THREADS = 256, LOOKS = 2000 };
+
+typedef struct worker {
+  sm_pool *pool;
+  pthread_t thread;
+  int index;
+} worker;
+
+struct sm_pool {
+  /* written by the caller while nobody is inside */
+  void (*fn)(void *ctx, int64_t item, int worker);
+  void *ctx;
+  int64_t items;
+  int threads, started, looks;
+  worker *workers; /* threads - 1; the caller is worker 0 */
+
+  pthread_mutex_t lock;
+  pthread_cond_t opened, left;
+  _Atomic int sleeping;     /* workers waiting for `opened`  */
+  _Atomic bool caller_waits; /* the caller waits for `left`   */
+  _Atomic bool quit;
+
+  _Alignas(64) _Atomic uint64_t gate;
+  _Alignas(64) _Atomic int64_t next;
+};
+
+static void breathe(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static void work(sm_pool *pool, int index) {
+  int64_t item;
+  while ((item = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed)) < pool->items)
+    pool->fn(pool->ctx, item, index);
+}
+
+static bool is_news(const sm_pool *pool, uint64_t gate, uint64_t seen) {
+  return atomic_load(&pool->quit) || ((gate & OPEN) && gate / JOB_STEP != seen);
+}
+
+/* Until a job opens that this worker has not been in, or the pool ends. */
+static void wait_for_job(sm_pool *pool, uint64_t seen) {
+  for (int i = 0; i < pool->looks; i++) {
+    if (is_news(pool, atomic_load_explicit(&pool->gate, memory_order_relaxed), seen)) return;
+    breathe();
+  }
+  pthread_mutex_lock(&pool->lock);
+  atomic_fetch_add(&pool->sleeping, 1); /* before the look at the gate; the caller opens it before its look at us */
+  while (!is_news(pool, atomic_load(&pool->gate), seen)) pthread_cond_wait(&pool->opened, &pool->lock);
+  atomic_fetch_sub(&pool->sleeping, 1);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+static bool enter(sm_pool *pool, uint64_t *seen) {
+  uint64_t gate = atomic_load(&pool->gate);
+  while ((gate & OPEN) && gate / JOB_STEP != *seen)
+    if (atomic_compare_exchange_weak(&pool->gate, &gate, gate + 1)) {
+      *seen = gate / JOB_STEP;
+      return true;
+    }
+  return false;
+}
+
+static void leave(sm_pool *pool) {
+  uint64_t gate = atomic_fetch_sub(&pool->gate, 1) - 1;
+  if ((gate & (OPEN | INSIDE)) == 0 && atomic_load(&pool->caller_waits)) {
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_signal(&pool->left);
+    pthread_mutex_unlock(&pool->lock);
+  }
+}
+
+static void *run_worker(void *arg) {
+  worker *self = arg;
+  sm_pool *pool = self->pool;
+  uint64_t seen = 0;
+  while (!atomic_load(&pool->quit)) {
+    wait_for_job(pool, seen);
+    if (enter(pool, &seen)) {
+      work(pool, self->index);
+      leave(pool);
+    }
+  }
+  return NULL;
+}
+
+static void wait_for_workers(sm_pool *pool) {
+  for (int i = 0; i <= pool->looks; i++) {
+    if ((atomic_load(&pool->gate) & INSIDE) == 0) return;
+    breathe();
+  }
+  pthread_mutex_lock(&pool->lock);
+  atomic_store(&pool->caller_waits, true);
+  while (atomic_load(&pool->gate) & INSIDE) pthread_cond_wait(&pool->left, &pool->lock);
+  atomic_store(&pool->caller_waits, false);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+static void wake(sm_pool *pool, int64_t wanted) {
+  if (atomic_load(&pool->sleeping) == 0) return;
+  pthread_mutex_lock(&pool->lock);
+  if (wanted >= atomic_load(&pool->sleeping))
+    pthread_cond_broadcast(&pool->opened);
+  else
+    for (int64_t i = 0; i < wanted; i++) pthread_cond_signal(&pool->opened);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx) {
+  if (pool->threads == 1 || items <= 1) {
+    for (int64_t i = 0; i < items; i++) fn(ctx, i, 0);
+    return;
+  }
+  pool->fn = fn;
+  pool->ctx = ctx;
+  pool->items = items;
+  atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+  uint64_t job = atomic_load_explicit(&pool->gate, memory_order_relaxed) / JOB_STEP + 1;
+  atomic_store(&pool->gate, job * JOB_STEP | OPEN);
+  wake(pool, items - 1);
+  work(pool, 0);
+  atomic_fetch_and(&pool->gate, ~OPEN);
+  wait_for_workers(pool);
+}
+
+/* Workers take no signals: those are the main thread's business. */
+static int start_worker(worker *w) {
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  int code = pthread_create(&w->thread, NULL, run_worker, w);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  return code;
+}
+
+sm_pool *sm_pool_new(int threads, sm_error *err) {
+  if (threads < 1 || threads > MOST_THREADS) {
+    sm_fail(err, SM_EINVAL, "%d threads: the number must lie between 1 and %d", threads, MOST_THREADS);
+    return NULL;
+  }
+  sm_pool *pool = sm_aligned_alloc(sizeof *pool);
+  if (!pool) goto no_memory;
+  pthread_mutex_init(&pool->lock, NULL);
+  pthread_cond_init(&pool->opened, NULL);
+  pthread_cond_init(&pool->left, NULL);
+  pool->threads = threads;
+  pool->looks = threads <= sm_cpu_count() ? LOOKS : 0;
+  pool->workers = sm_calloc((size_t)threads, sizeof *pool->workers);
+  if (!pool->workers) goto no_memory;
+  for (; pool->started < threads - 1; pool->started++) {
+    worker *w = &pool->workers[pool->started];
+    *w = (worker){.pool = pool, .index = pool->started + 1};
+    int code = start_worker(w);
+    if (code != 0) {
+      sm_fail(err, SM_ENOMEM, "thread %d of %d could not be started: %s", w->index + 1, threads, strerror(code));
+      sm_hint(err, "ask for fewer threads, or raise the limit on processes (ulimit -u)");
+      sm_pool_free(pool);
+      return NULL;
+    }
+  }
+  return pool;
+
+no_memory:
+  sm_pool_free(pool);
+  sm_fail(err, SM_ENOMEM, "out of memory for %d threads", threads);
+  return NULL;
+}
+
+void sm_pool_free(sm_pool *pool) {
+  if (!pool) return;
+  pthread_mutex_lock(&pool->lock);
+  atomic_store(&pool->quit, true);
+  pthread_cond_broadcast(&pool->opened);
+  pthread_mutex_unlock(&pool->lock);
+  for (int i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
+  pthread_cond_destroy(&pool->left);
+  pthread_cond_destroy(&pool->opened);
+  pthread_mutex_destroy(&pool->lock);
+  sm_free(pool->workers);
+  sm_aligned_free(pool);
+}
+
+int sm_pool_threads(const sm_pool *pool) { return pool->threads; }
