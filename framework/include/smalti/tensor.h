@@ -116,7 +116,7 @@ sm_tensor *sm_input_real(sm_graph *, const char *name, int ndim, const int64_t *
 sm_tensor *sm_count(sm_graph *, const char *name, int64_t capacity); /* (1) I32, set to the capacity at first */
 /* A scalar of the step block: learning-rate-like values that change every step; (1), real dtype. */
 sm_tensor *sm_scalar(sm_graph *, const char *name, double value);
-void sm_set(sm_tensor *scalar_or_count, double value);
+void sm_put(sm_tensor *scalar_or_count, double value);
 double sm_get(const sm_tensor *, int64_t element); /* any host-readable tensor, any dtype */
 /* Values kept between steps but not saved (sums over micro-batches): zeroed at first, ops may accumulate into them. */
 sm_tensor *sm_accumulator(sm_graph *, const char *name, int ndim, const int64_t *dim);
