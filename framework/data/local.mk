@@ -1,1 +1,2 @@
-# framework/data: see the list of variables at the top of Makefile.am
+# framework/data: datasets into batches of views and masks
+pkginclude_HEADERS += framework/include/smalti/data.h
