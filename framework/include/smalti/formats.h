@@ -7,7 +7,7 @@
 #ifndef SMALTI_FORMATS_H
 #define SMALTI_FORMATS_H
 
-#include "smalti/base.h"
+#include <smalti/base.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -155,8 +155,9 @@ const char *sm_tb_path(const sm_tb *);
  */
 typedef struct sm_json {
   sm_text text;
-  int depth;
-  bool comma; /* the next value needs one before it */
+  uint64_t arrays; /* bit d: the bracket open at depth d is '[' */
+  int depth;       /* open brackets, at most 63 */
+  bool comma;      /* the next value needs one before it */
 } sm_json;
 void sm_json_begin(sm_json *); /* empties, and opens the outermost object */
 void sm_json_int(sm_json *, const char *key, int64_t);
