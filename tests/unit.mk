@@ -5,3 +5,7 @@
 #   tests_plugins_NAME_la_SOURCES = tests/plugins/NAME.c
 #   tests_plugins_NAME_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 #   tests_plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
+
+# framework/formats
+check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs
+tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
