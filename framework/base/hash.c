@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "hash.h"
+
 uint64_t sm_hash64(const void *data, size_t n, uint64_t seed) {
   const unsigned char *byte = data;
   uint64_t h = UINT64_C(0xcbf29ce484222325) ^ seed;
@@ -30,7 +32,9 @@ static void fill_table(void) {
     for (int i = 0; i < 256; i++) table[t][i] = table[t - 1][i] >> 8 ^ table[0][table[t - 1][i] & 255];
 }
 
-static uint32_t crc_by_table(uint32_t c, const unsigned char *byte, size_t n) {
+uint32_t sm_crc32c_by_table(uint32_t crc, const void *data, size_t n) {
+  const unsigned char *byte = data;
+  uint32_t c = ~crc;
   pthread_once(&table_once, fill_table);
   for (; n >= 8; n -= 8, byte += 8) {
     uint32_t low = c ^ ((uint32_t)byte[0] | (uint32_t)byte[1] << 8 | (uint32_t)byte[2] << 16 | (uint32_t)byte[3] << 24);
@@ -38,7 +42,7 @@ static uint32_t crc_by_table(uint32_t c, const unsigned char *byte, size_t n) {
         table[3][byte[4]] ^ table[2][byte[5]] ^ table[1][byte[6]] ^ table[0][byte[7]];
   }
   for (; n; n--, byte++) c = c >> 8 ^ table[0][(c ^ *byte) & 255];
-  return c;
+  return ~c;
 }
 
 #if defined(__x86_64__)
@@ -59,5 +63,5 @@ uint32_t sm_crc32c(uint32_t crc, const void *data, size_t n) {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("sse4.2")) return ~crc_by_cpu(~crc, data, n);
 #endif
-  return ~crc_by_table(~crc, data, n);
+  return sm_crc32c_by_table(crc, data, n);
 }

@@ -6,7 +6,7 @@ libsmalti_la_SOURCES += \
   framework/base/error.c \
   framework/base/file.c \
   framework/base/folder.c \
-  framework/base/hash.c \
+  framework/base/hash.c framework/base/hash.h \
   framework/base/heap.c framework/base/heap.h \
   framework/base/io.c framework/base/io.h \
   framework/base/log.c \
@@ -23,3 +23,11 @@ framework_base_libpaths_la_SOURCES = framework/base/paths.c
 framework_base_libpaths_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_PLUGINDIR='"$(pkglibdir)"' \
   -DSM_RECIPEDIR='"$(pkgdatadir)/recipes"'
 libsmalti_la_LIBADD += framework/base/libpaths.la
+
+check_PROGRAMS += \
+  tests/unit/test_base_error \
+  tests/unit/test_base_file \
+  tests/unit/test_base_memory \
+  tests/unit/test_base_number \
+  tests/unit/test_base_pool \
+  tests/unit/test_base_rng

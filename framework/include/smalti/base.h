@@ -50,7 +50,7 @@ sm_status sm_fail(sm_error *err, sm_status code, const char *fmt, ...) SM_PRINTF
 sm_status sm_fail_at(sm_error *err, const char *file, int line, int col);
 sm_status sm_hint(sm_error *err, const char *fmt, ...) SM_PRINTF(2, 3);
 void sm_error_clear(sm_error *err);
-/* The whole error as one line into buf (always terminated); returns buf. */
+/* The whole error as one line into buf (always terminated), without the "smalti: " in front; returns buf. */
 char *sm_error_text(const sm_error *err, char *buf, size_t size);
 const char *sm_status_name(sm_status);
 
@@ -97,7 +97,7 @@ char *sm_human_bytes(double bytes, char *buf, size_t size);
 char *sm_human_seconds(double seconds, char *buf, size_t size);
 /* Shortest decimal text that reads back to the same double ("0.1", not "0.10000000000000001"); returns buf. */
 char *sm_double_text(double, char *buf, size_t size);
-/* Whole-text numbers only: false on rest, overflow, or empty. */
+/* Whole-text decimal numbers only: false on rest, space, overflow, "nan", "inf", or empty; then the value is untouched. */
 bool sm_parse_int(const char *, int64_t *);
 bool sm_parse_double(const char *, double *);
 uint64_t sm_hash64(const void *, size_t, uint64_t seed); /* FNV-1a, finalised; stable over versions */

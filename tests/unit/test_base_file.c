@@ -1,0 +1,259 @@
+/* test_base_file.c — files written whole or not at all, reading, folders, paths. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <smalti/base.h>
+
+#include "framework/base/heap.h"
+
+static char root[] = "smalti-file-XXXXXX";
+
+static const char *in_root(const char *name) {
+  static char paths[4][512];
+  static int turn;
+  char *path = paths[turn++ % 4];
+  snprintf(path, sizeof paths[0], "%s/%s", root, name);
+  return path;
+}
+
+static bool exists(const char *path) {
+  struct stat st;
+  return lstat(path, &st) == 0;
+}
+
+static void assert_content(const char *path, const char *expected) {
+  char *data;
+  size_t n;
+  assert_int_equal(sm_file_get(path, 1 << 20, &data, &n, NULL), SM_OK);
+  assert_int_equal(n, strlen(expected));
+  assert_string_equal(data, expected);
+  sm_free(data);
+}
+
+static void commit_replaces_the_whole_file(void **state) {
+  (void)state;
+  const char *path = in_root("a.txt");
+  sm_error err = {0};
+  assert_int_equal(sm_file_put(path, "old", 3, &err), SM_OK);
+  sm_file *file = sm_file_create(path, &err);
+  assert_non_null(file);
+  assert_int_equal(sm_file_printf(file, "%s %d", "new", 2), SM_OK);
+  assert_int_equal(sm_file_sync(file, &err), SM_OK);
+  assert_content(path, "old");
+  assert_content(sm_file_temporary(file), "new 2");
+  assert_int_equal(sm_file_commit(file, &err), SM_OK);
+  assert_content(path, "new 2");
+}
+
+static void abort_leaves_the_old_file(void **state) {
+  (void)state;
+  const char *path = in_root("b.txt");
+  assert_int_equal(sm_file_put(path, "old", 3, NULL), SM_OK);
+  sm_file *file = sm_file_create(path, NULL);
+  char temporary[512];
+  snprintf(temporary, sizeof temporary, "%s", sm_file_temporary(file));
+  assert_true(exists(temporary));
+  sm_file_write(file, "new", 3);
+  sm_file_abort(file);
+  assert_false(exists(temporary));
+  assert_content(path, "old");
+  sm_file_abort(NULL);
+}
+
+static void two_writers_do_not_meet(void **state) {
+  (void)state;
+  const char *path = in_root("c.txt");
+  sm_file *one = sm_file_create(path, NULL), *two = sm_file_create(path, NULL);
+  assert_string_not_equal(sm_file_temporary(one), sm_file_temporary(two));
+  sm_file_write(one, "one", 3);
+  sm_file_write(two, "two", 3);
+  assert_int_equal(sm_file_commit(two, NULL), SM_OK);
+  assert_int_equal(sm_file_commit(one, NULL), SM_OK);
+  assert_content(path, "one");
+}
+
+static void pieces_of_every_size_arrive_in_order(void **state) {
+  (void)state;
+  const char *path = in_root("d.bin");
+  enum { TOTAL = 400000 };
+  unsigned char *bytes = sm_malloc(TOTAL);
+  for (int i = 0; i < TOTAL; i++) bytes[i] = (unsigned char)(i * 31 >> 3);
+  sm_file *file = sm_file_create(path, NULL);
+  size_t at = 0;
+  for (size_t piece = 0; at < TOTAL; piece = piece * 3 + 1) {
+    size_t n = piece % 150000;
+    if (n > TOTAL - at) n = TOTAL - at;
+    assert_int_equal(sm_file_write(file, bytes + at, n), SM_OK);
+    at += n;
+  }
+  assert_int_equal(lseek(sm_file_fd(file), 0, SEEK_CUR), TOTAL); /* asking for the descriptor flushes */
+  assert_int_equal(sm_file_commit(file, NULL), SM_OK);
+  char *data;
+  size_t n;
+  assert_int_equal(sm_file_get(path, TOTAL, &data, &n, NULL), SM_OK);
+  assert_int_equal(n, TOTAL);
+  assert_memory_equal(data, bytes, TOTAL);
+  assert_int_equal(data[n], 0);
+  sm_free(data);
+  sm_free(bytes);
+}
+
+/* In a child: the limit stands for a full disk. */
+static int write_over_the_limit(void) {
+  static char block[300000];
+  struct rlimit limit = {100000, 100000};
+  sm_error err = {0};
+  signal(SIGXFSZ, SIG_IGN);
+  if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
+  sm_file *file = sm_file_create(in_root("e.bin"), &err);
+  if (!file || sm_file_write(file, block, sizeof block) != SM_EIO) return 2;
+  if (sm_file_write(file, "x", 1) != SM_EIO) return 3; /* the first error stays */
+  if (sm_file_sync(file, &err) != SM_EIO) return 4;
+  char temporary[512];
+  snprintf(temporary, sizeof temporary, "%s", sm_file_temporary(file));
+  if (sm_file_commit(file, &err) != SM_EIO || exists(temporary)) return 5;
+  if (!strstr(err.message, "File too large") || !strstr(err.hint, "ulimit -f")) return 6;
+  return 0;
+}
+
+static void full_disk_leaves_the_old_file(void **state) {
+  (void)state;
+  assert_int_equal(sm_file_put(in_root("e.bin"), "old", 3, NULL), SM_OK);
+  pid_t child = fork();
+  if (child == 0) _exit(write_over_the_limit());
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 0);
+  assert_content(in_root("e.bin"), "old");
+}
+
+static void create_says_why_not(void **state) {
+  (void)state;
+  sm_error err = {0};
+  assert_null(sm_file_create(in_root("no/such/folder"), &err));
+  assert_int_equal(err.code, SM_ENOTFOUND);
+  assert_non_null(strstr(err.message, "No such file or directory"));
+  assert_int_equal(sm_file_put(root, "x", 1, &err), SM_EIO);
+  assert_non_null(strstr(err.message, "Is a directory"));
+  sm_heap_fail_at(2);
+  assert_null(sm_file_create(in_root("f"), &err));
+  sm_heap_fail_at(0);
+  assert_int_equal(err.code, SM_ENOMEM);
+}
+
+static void get_keeps_its_limit(void **state) {
+  (void)state;
+  const char *path = in_root("g.txt");
+  char *data = NULL;
+  size_t n;
+  sm_error err = {0};
+  assert_int_equal(sm_file_put(path, "12345", 5, NULL), SM_OK);
+  assert_int_equal(sm_file_get(path, 5, &data, &n, &err), SM_OK);
+  sm_free(data);
+  assert_int_equal(sm_file_get(path, 4, &data, &n, &err), SM_EINVAL);
+  assert_non_null(strstr(err.message, "4 bytes"));
+  assert_int_equal(sm_file_get("/dev/zero", 100000, &data, &n, &err), SM_EINVAL); /* endless, and no size */
+  assert_int_equal(sm_file_get(in_root("missing"), 5, &data, &n, &err), SM_ENOTFOUND);
+  assert_int_equal(sm_file_get(root, 5, &data, &n, &err), SM_EIO);
+  assert_int_equal(sm_file_put(path, "", 0, NULL), SM_OK);
+  assert_int_equal(sm_file_get(path, 0, &data, &n, &err), SM_OK);
+  assert_int_equal(n, 0);
+  assert_string_equal(data, "");
+  sm_free(data);
+}
+
+static void get_reads_a_pipe(void **state) {
+  (void)state;
+  int ends[2];
+  char name[64], *data;
+  size_t n;
+  assert_int_equal(pipe(ends), 0);
+  assert_int_equal(write(ends[1], "through a pipe", 14), 14);
+  close(ends[1]);
+  snprintf(name, sizeof name, "/dev/fd/%d", ends[0]);
+  assert_int_equal(sm_file_get(name, 100, &data, &n, NULL), SM_OK);
+  assert_string_equal(data, "through a pipe");
+  sm_free(data);
+  close(ends[0]);
+}
+
+static void folders_are_made_and_removed(void **state) {
+  (void)state;
+  sm_error err = {0};
+  assert_int_equal(sm_mkdirs(in_root("x//y/z/"), &err), SM_OK);
+  assert_int_equal(sm_mkdirs(in_root("x/y/z"), &err), SM_OK);
+  assert_true(exists(in_root("x/y/z")));
+  assert_int_equal(sm_file_put(in_root("x/y/file"), "1", 1, &err), SM_OK);
+  assert_int_equal(sm_mkdirs(in_root("x/y/file/w"), &err), SM_EIO);
+  assert_non_null(strstr(err.message, "x/y/file is a file"));
+  assert_int_equal(sm_remove_tree(in_root("x"), &err), SM_OK);
+  assert_false(exists(in_root("x")));
+  assert_int_equal(sm_remove_tree(in_root("x"), &err), SM_OK);
+  assert_int_equal(sm_mkdirs("/", &err), SM_OK);
+  assert_int_equal(sm_mkdirs("", &err), SM_OK);
+}
+
+static void remove_does_not_follow_links(void **state) {
+  (void)state;
+  assert_int_equal(sm_mkdirs(in_root("keep"), NULL), SM_OK);
+  assert_int_equal(sm_file_put(in_root("keep/file"), "1", 1, NULL), SM_OK);
+  assert_int_equal(sm_mkdirs(in_root("gone/deep"), NULL), SM_OK);
+  assert_int_equal(symlink("../../keep", in_root("gone/deep/link")), 0);
+  assert_int_equal(sm_remove_tree(in_root("gone"), NULL), SM_OK);
+  assert_false(exists(in_root("gone")));
+  assert_content(in_root("keep/file"), "1");
+}
+
+static void paths(void **state) {
+  (void)state;
+  sm_arena *arena = sm_arena_new("test");
+  assert_string_equal(sm_path_join(arena, "runs", "demo"), "runs/demo");
+  assert_string_equal(sm_path_join(arena, "runs/", "demo"), "runs/demo");
+  assert_string_equal(sm_path_join(arena, "", "demo"), "demo");
+  assert_string_equal(sm_path_join(arena, NULL, "demo"), "demo");
+  assert_string_equal(sm_path_join(arena, "runs", "/abs"), "/abs");
+  assert_string_equal(sm_path_base("a/b/c.yaml"), "c.yaml");
+  assert_string_equal(sm_path_base("c.yaml"), "c.yaml");
+  assert_string_equal(sm_path_base("a/"), "");
+  sm_arena_free(arena);
+}
+
+static int make_root(void **state) {
+  (void)state;
+  return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_root(void **state) {
+  (void)state;
+  return sm_remove_tree(root, NULL) == SM_OK ? 0 : -1;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(commit_replaces_the_whole_file),
+      cmocka_unit_test(abort_leaves_the_old_file),
+      cmocka_unit_test(two_writers_do_not_meet),
+      cmocka_unit_test(pieces_of_every_size_arrive_in_order),
+      cmocka_unit_test(full_disk_leaves_the_old_file),
+      cmocka_unit_test(create_says_why_not),
+      cmocka_unit_test(get_keeps_its_limit),
+      cmocka_unit_test(get_reads_a_pipe),
+      cmocka_unit_test(folders_are_made_and_removed),
+      cmocka_unit_test(remove_does_not_follow_links),
+      cmocka_unit_test(paths),
+  };
+  return cmocka_run_group_tests(tests, make_root, remove_root);
+}
