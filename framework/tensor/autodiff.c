@@ -1,0 +1,112 @@
+/* framework/tensor/autodiff.c — reverse mode: walks a pass backwards and lets each op's vjp emit its backward
+ * nodes.
+ *
+ * Gradients of transients are transients; gradients of parameters are always added to. A gradient may be an
+ * alias of another tensor (a residual branch), which is then read-only and copied before anything is added to
+ * it. */
+#include "graph.h"
+
+sm_tensor *sm_grad_of(sm_graph *g, sm_tensor *t) {
+  (void)g;
+  return t->grad;
+}
+
+static bool grad_allowed(sm_graph *g, const sm_tensor *t) {
+  if (t->persistent || t->plan->pass == g->open) return true;
+  sm_graph_fail(
+      g, "a gradient would leave the pass: '%s' was made in pass '%s'; use one pass from parameters to loss",
+      t->name, g->pass[t->plan->pass].name);
+  return false;
+}
+
+sm_tensor *sm_grad_slot(sm_graph *g, sm_tensor *t, bool *acc) {
+  *acc = false;
+  if (!t || !t->needs_grad || !sm_graph_ok(g) || !grad_allowed(g, t)) return NULL;
+  if (t->persistent) {
+    *acc = true;
+    return t->grad;
+  }
+  if (!t->grad) {
+    t->grad = sm_result_like(g, t, ".grad");
+    return t->grad;
+  }
+  *acc = true;
+  if (t->plan->grad_shared) {
+    sm_tensor *own = sm_result_like(g, t, ".grad");
+    SM_NODE(g, copy, 1, t->grad), 1, &own);
+    t->grad = own;
+    t->plan->grad_shared = false;
+  }
+  return t->grad;
+}
+
+void sm_grad_alias(sm_graph *g, sm_tensor *t, sm_tensor *grad) {
+  if (!t || !t->needs_grad || !sm_graph_ok(g) || !grad_allowed(g, t)) return;
+  t->grad = grad;
+  t->plan->grad_shared = true;
+}
+
+void sm_grad_pass(sm_graph *g, sm_tensor *t, sm_tensor *dy) {
+  if (!t || !t->needs_grad || !dy) return;
+  if (!t->grad) {
+    sm_grad_alias(g, t, dy);
+    return;
+  }
+  bool acc;
+  sm_tensor *dt = sm_grad_slot(g, t, &acc);
+  if (dt) SM_NODE(g, copy, 1, dy), 1, &dt)->acc = acc;
+}
+
+sm_tensor *sm_value(sm_graph *g, sm_tensor *t) {
+  sm_node *m = t->maker;
+  if (!g->backward || !m || !m->op->recompute || t->persistent) return t;
+  if (t->plan->again) return t->plan->again;
+  sm_tensor *in[SM_MAX_IN], *out[SM_MAX_OUT];
+  for (int k = 0; k < SM_MAX_IN; k++) in[k] = m->in[k] ? sm_value(g, m->in[k]) : NULL;
+  for (int k = 0; k < SM_MAX_OUT; k++) {
+    out[k] = m->out[k] ? sm_result_like(g, m->out[k], " again") : NULL;
+    if (m->out[k]) m->out[k]->plan->again = out[k];
+  }
+  sm_node *n = sm_emit(g, m->op, SM_MAX_IN, in, SM_MAX_OUT, out);
+  for (int k = 0; k < 6; k++) n->i[k] = m->i[k];
+  n->f[0] = m->f[0];
+  n->f[1] = m->f[1];
+  return t->plan->again;
+}
+
+static bool is_fused_loss(const sm_op *op) { return op == &sm_op_xent_soft || op == &sm_op_xent_ids; }
+
+void sm_pass_backward(sm_graph *g) {
+  if (!sm_graph_ok(g)) return;
+  if (g->open < 0) {
+    sm_graph_fail(g, "backward outside a pass");
+    return;
+  }
+  sm_pass *p = &g->pass[g->open];
+  p->forward = p->n;
+  g->backward = true;
+  for (int i = 0; i < p->terms; i++) {
+    sm_tensor *t = p->term[i];
+    if (t->maker && is_fused_loss(t->maker->op)) {
+      t->plan->grad_is_one = true;
+    } else if (t->needs_grad) {
+      bool acc;
+      sm_tensor *dt = sm_grad_slot(g, t, &acc);
+      if (!dt) break;
+      sm_node *n = sm_emit(g, &sm_op_fill, 0, NULL, 1, &dt);
+      n->f[0] = 1;
+      n->acc = acc;
+    }
+  }
+  for (int i = p->forward - 1; i >= 0 && sm_graph_ok(g); i--) {
+    sm_node *n = p->node[i];
+    if (!n->op->vjp) continue;
+    bool flows = false;
+    for (int k = 0; k < SM_MAX_OUT; k++)
+      flows |= n->out[k] && n->out[k]->needs_grad && n->out[k]->maker == n &&
+               (n->out[k]->grad || n->out[k]->plan->grad_is_one);
+    if (flows) n->op->vjp(g, n);
+  }
+  g->backward = false;
+  sm_flush_deferred(g);
+}

@@ -1,0 +1,114 @@
+/* framework/tensor/graph.h — private: what graph.c, autodiff.c, plan.c, exec.c and the ops share.
+ *
+ * Life of a graph: ops append nodes to the open pass (graph.c, ops_*.c); sm_pass_backward appends the
+ * backward nodes (autodiff.c); sm_graph_plan cuts passes into segments and gives every transient a place
+ * (plan.c); sm_graph_run executes segments on the pool (exec.c). All structs live in the graph's arena. */
+#ifndef SM_GRAPH_H
+#define SM_GRAPH_H
+
+#include <smalti/op.h>
+
+#include "kernels.h"
+
+#define SM_PASSES_MAX 32
+#define SM_SCOPES_MAX 16
+
+/* Private part of a tensor. Segment numbers count over all passes in order; -1 = never. */
+struct sm_tensor_plan {
+  int pass;                      /* that made it, -1 for tensors without a maker                         */
+  bool kept;                     /* readable by the host until the end                                    */
+  bool grad_shared;              /* t->grad is another tensor's memory: copy before adding               */
+  bool grad_is_one;              /* a loss term of a fused op: its gradient is 1 and has no memory        */
+  sm_tensor *again;              /* its recomputed twin in the backward pass being built                  */
+  double initial;                /* scalars and counts                                                    */
+  int written, read, cross_read; /* last segment that did so                                       */
+  int first_segment, last_segment, first_node, last_node;
+  bool local; /* lives in worker memory                                                */
+  size_t bytes, offset;
+  bool planned;
+};
+
+struct sm_node_plan {
+  sm_kernel kernel;
+  int index; /* over all passes, for the profile */
+};
+
+typedef struct sm_segment {
+  bool tiles;
+  int first, last;  /* nodes of the pass [first, last)                                       */
+  int64_t capacity; /* items: leading dimension                                              */
+  sm_tensor *count;
+  int64_t group; /* items handed to a worker at once, from shapes only                    */
+  size_t local_bytes, scratch_bytes;
+} sm_segment;
+
+typedef struct sm_pass {
+  const char *name;
+  sm_node **node;
+  int n, cap;
+  int forward; /* nodes before backward                                                 */
+  sm_segment *segment;
+  int segments, segment_base;
+  sm_tensor **term;
+  int terms;
+} sm_pass;
+
+struct sm_graph {
+  sm_graph_config config;
+  const sm_kernel_table *kernels;
+  sm_arena *arena;
+  sm_error error;
+  sm_tensor inert;
+  struct sm_tensor_plan inert_plan;
+  sm_node inert_node;
+  sm_rows inert_rows;
+  sm_pairs inert_pairs;
+  sm_tensor **tensor;
+  int tensors, tensors_cap;
+  sm_pass pass[SM_PASSES_MAX];
+  int passes, open; /* open: index of the pass being built, or -1 */
+  bool backward;    /* vjps are running */
+  sm_node *deferred[16];
+  int n_deferred;
+  const char *scope[SM_SCOPES_MAX];
+  int scopes;
+  /* memory, from plan and allocate */
+  bool planned, allocated;
+  size_t input_bytes, transient_bytes, unshared_bytes, worker_local, worker_scratch;
+  char *inputs, *transients, *workers;
+  int nodes, all_segments;
+  sm_plan_line *line;
+  int lines;
+  /* profile: seconds per worker and node */
+  bool profiling;
+  double *seconds;
+  int64_t *calls;
+};
+
+void *sm_graph_memory(sm_graph *, size_t bytes); /* from the arena; sticky SM_ENOMEM */
+sm_node *sm_append(sm_graph *, sm_node *);       /* to the open pass */
+sm_tensor *sm_result_like(sm_graph *, const sm_tensor *t, const char *suffix);
+void sm_flush_deferred(sm_graph *);
+const char *sm_shape_text(const sm_tensor *, char *buf, size_t size); /* "(16, 197, 384)" */
+
+/* ---- for the ops: builders are a check, a result and an emit ---- */
+
+/* Shape checks: fail with the op's name, what was wanted and what came. Both return false after failing (or
+ * before). */
+bool sm_want(sm_graph *, bool ok, const char *op, const char *what, const sm_tensor *);
+static inline int64_t sm_last_dim(const sm_tensor *t) { return t->dim[t->ndim - 1]; }
+static inline int64_t sm_item_rows(const sm_tensor *t) {
+  return t->ndim < 2 ? 1 : sm_item_elements(t) / sm_last_dim(t);
+}
+/* Emit with one result shaped like `x` but for the last dimension. */
+sm_tensor *sm_result_last(sm_graph *, const sm_tensor *x, int64_t last);
+/* Give the gradient dy on to t: as an alias if t has none yet, else added. */
+void sm_grad_pass(sm_graph *, sm_tensor *t, sm_tensor *dy);
+
+#define X(name) extern const sm_op sm_op_##name;
+#include "ops.def"
+#undef X
+
+#define SM_NODE(g, op, n_in, ...) sm_emit((g), &sm_op_##op, (n_in), (sm_tensor *[]){__VA_ARGS__}
+
+#endif

@@ -1,0 +1,240 @@
+/* framework/tensor/ops_small.c — elementwise ops, sums, state updates, losses; row and pair lists; the op
+ * table itself. Node layouts are in ops.def. */
+#include <string.h>
+
+#include "graph.h"
+
+#define OP(NAME, CLASS, ...)   \
+  const sm_op sm_op_##NAME = { \
+      .size = sizeof(sm_op), .name = #NAME, .cls = CLASS, .core = SM_OP_##NAME, __VA_ARGS__}
+
+static int64_t columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
+
+static bool same_shape(const sm_tensor *a, const sm_tensor *b) {
+  return a->ndim == b->ndim && a->count == b->count &&
+         !memcmp(a->dim, b->dim, sizeof a->dim[0] * (size_t)a->ndim);
+}
+
+/* ---- elementwise
+ * ------------------------------------------------------------------------------------------------------ */
+
+sm_tensor *sm_add(sm_graph *g, sm_tensor *a, sm_tensor *b) {
+  if (!sm_want(g, same_shape(a, b), "add", "two tensors of one shape", b)) return &g->inert;
+  sm_tensor *y = sm_result_like(g, a, ".add");
+  SM_NODE(g, add, 2, a, b), 1, &y);
+  return y;
+}
+static void add_vjp(sm_graph *g, sm_node *n) {
+  sm_grad_pass(g, n->in[0], sm_grad_of(g, n->out[0]));
+  sm_grad_pass(g, n->in[1], sm_grad_of(g, n->out[0]));
+}
+OP(add, SM_PER_ITEM, .doc = "a + b", .vjp = add_vjp);
+
+sm_tensor *sm_mul(sm_graph *g, sm_tensor *a, sm_tensor *b) {
+  if (!sm_want(g, same_shape(a, b), "mul", "two tensors of one shape", b)) return &g->inert;
+  sm_tensor *y = sm_result_like(g, a, ".mul");
+  SM_NODE(g, mul, 2, a, b), 1, &y);
+  return y;
+}
+static void mul_vjp(sm_graph *g, sm_node *n) {
+  for (int k = 0; k < 2; k++) {
+    bool acc;
+    sm_tensor *d = sm_grad_slot(g, n->in[k], &acc);
+    if (d) SM_NODE(g, mul, 2, sm_grad_of(g, n->out[0]), sm_value(g, n->in[1 - k])), 1, &d)->acc = acc;
+  }
+}
+OP(mul, SM_PER_ITEM, .doc = "a·b", .vjp = mul_vjp);
+
+sm_tensor *sm_scale(sm_graph *g, sm_tensor *x, double factor) {
+  sm_tensor *y = sm_result_like(g, x, ".scale");
+  SM_NODE(g, scale, 1, x), 1, &y)->f[0] = factor;
+  return y;
+}
+static void scale_vjp(sm_graph *g, sm_node *n) {
+  bool acc;
+  sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
+  if (!d) return;
+  sm_node *b = SM_NODE(g, scale, 1, sm_grad_of(g, n->out[0])), 1, &d);
+  b->acc = acc;
+  b->f[0] = n->f[0];
+}
+OP(scale, SM_PER_ITEM, .doc = "factor·x", .vjp = scale_vjp);
+OP(copy, SM_PER_ITEM, .doc = "x");
+OP(fill, SM_PER_ITEM, .doc = "a constant");
+
+sm_tensor *sm_sum(sm_graph *g, sm_tensor *x) {
+  sm_tensor *y = sm_result(g, x->dtype, 1, (int64_t[]){1}, NULL);
+  SM_NODE(g, sum, 1, x), 1, &y);
+  return y;
+}
+static void sum_vjp(sm_graph *g, sm_node *n) {
+  bool acc;
+  sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
+  if (d) SM_NODE(g, sum_dx, 1, sm_grad_of(g, n->out[0])), 1, &d)->acc = acc;
+}
+OP(sum, SM_TILES, .doc = "sum of all valid elements", .vjp = sum_vjp);
+OP(sum_dx, SM_PER_ITEM, .doc = "gradient of sum", .cross = 1);
+
+/* ---- states
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+void sm_sum_rows_into(sm_graph *g, sm_tensor *x, sm_tensor *acc) {
+  if (sm_want(g, acc->persistent && sm_elements(acc) == sm_last_dim(x), "sum_rows_into", "an accumulator (K)",
+              acc))
+    SM_NODE(g, sum_rows_into, 1, x), 1, &acc)->acc = 1;
+}
+void sm_add_count_into(sm_graph *g, sm_tensor *x, sm_tensor *acc) {
+  if (sm_want(g, acc->persistent && sm_elements(acc) == 1, "add_count_into", "an accumulator (1)", acc))
+    SM_NODE(g, add_count_into, 1, x), 1, &acc)->acc = 1;
+}
+void sm_ema_update(sm_graph *g, sm_tensor *state, sm_tensor *sum, sm_tensor *n, sm_tensor *momentum) {
+  if (sm_want(g, sm_elements(state) == sm_elements(sum) && state->persistent && sum->persistent, "ema_update",
+              "state and sum of one size", sum))
+    SM_NODE(g, ema_update, 1, momentum), 3, (sm_tensor *[]){state, sum, n});
+}
+OP(sum_rows_into, SM_TILES, .doc = "accumulator += column sums", .tiles = columns_of_in);
+OP(add_count_into, SM_TILES, .doc = "accumulator += valid items");
+OP(ema_update, SM_TILES, .doc = "state = m·state + (1-m)·sum/n; sum = n = 0");
+
+sm_tensor *sm_argmax(sm_graph *g, sm_tensor *logits, sm_tensor *shift) {
+  if (!sm_want(g, logits->ndim == 2, "argmax", "logits (R, K)", logits)) return &g->inert;
+  sm_tensor *ids = sm_result(g, SM_I32, 1, logits->dim, logits->count);
+  SM_NODE(g, argmax, 2, logits, shift), 1, &ids);
+  return ids;
+}
+OP(argmax, SM_PER_ITEM, .doc = "index of the largest logits - shift");
+
+/* ---- cross-entropy
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+sm_xent_out sm_xent(sm_graph *g, sm_tensor *logits, sm_tensor *inv_tau, const sm_target *t,
+                    const sm_pairs *pairs) {
+  sm_xent_out failed = {&g->inert, &g->inert};
+  if (!sm_graph_ok(g)) return failed;
+  bool soft = t->form == SM_TARGET_DISTRIBUTION;
+  const sm_tensor *of = soft ? t->logits : t->ids;
+  if (!sm_want(g, logits->ndim == 2 && pairs->predictions == logits->dim[0], "xent",
+               "logits (R, K) with a pair list for R rows", logits) ||
+      !sm_want(g, logits->maker, "xent", "computed logits, which it overwrites", logits) ||
+      !sm_want(g, (soft || t->form == SM_TARGET_IDS) && of, "xent", "a target of distributions or ids", of) ||
+      !sm_want(g, !soft || sm_last_dim(of) == sm_last_dim(logits), "xent",
+               "a target as wide as the prediction", of))
+    return failed;
+  sm_tensor *out[3] = {sm_result(g, logits->dtype, 1, logits->dim, logits->count),
+                       sm_result(g, logits->dtype, 2, (int64_t[]){logits->dim[0], 4}, logits->count), logits};
+  sm_tensor *in[8] = {logits,
+                      inv_tau,
+                      pairs->first,
+                      pairs->target,
+                      pairs->weight,
+                      soft ? t->logits : t->ids,
+                      soft ? t->shift : NULL,
+                      soft ? t->scale : NULL};
+  sm_node *n = sm_emit(g, soft ? &sm_op_xent_soft : &sm_op_xent_ids, 8, in, 3, out);
+  if (logits->maker) out[0]->needs_grad = logits->needs_grad;
+  (void)n;
+  sm_keep(g, out[0]);
+  sm_keep(g, out[1]);
+  return (sm_xent_out){out[0], out[1]};
+}
+/* The forward kernel has written the gradient over the logits already. */
+static void xent_vjp(sm_graph *g, sm_node *n) {
+  sm_tensor *logits = n->in[0];
+  if (!n->out[0]->plan->grad_is_one) {
+    sm_graph_fail(g, "the loss of a cross-entropy over '%s' must itself be a loss term", logits->name);
+    return;
+  }
+  const sm_pass *p = &g->pass[g->open];
+  for (int i = 0; i < p->forward; i++)
+    for (int k = 0; k < SM_MAX_IN; k++)
+      if (p->node[i] != n && p->node[i]->in[k] == logits) {
+        sm_graph_fail(g,
+                      "logits '%s' are overwritten by their cross-entropy and cannot be used by op '%s' too",
+                      logits->name, p->node[i]->op->name);
+        return;
+      }
+  if (logits->needs_grad) logits->grad = logits;
+}
+#define XENT_CROSS (1u << 5)
+OP(xent_soft, SM_PER_ITEM, .doc = "cross-entropy against distributions, and its gradient",
+   .cross = XENT_CROSS, .scratch = sm_scratch_xent, .vjp = xent_vjp);
+OP(xent_ids, SM_PER_ITEM, .doc = "cross-entropy against ids, and its gradient", .cross = XENT_CROSS,
+   .scratch = sm_scratch_xent, .vjp = xent_vjp);
+
+/* ---- row and pair lists
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+sm_rows *sm_rows_new(sm_graph *g, const char *name, int64_t capacity, int64_t items, int64_t tokens,
+                     sm_tensor *item_count) {
+  sm_rows *r = sm_graph_memory(g, sizeof *r);
+  if (!r) return &g->inert_rows;
+  char text[160];
+  r->capacity = capacity;
+  snprintf(text, sizeof text, "%s.count", name);
+  r->count = sm_count(g, text, capacity);
+  snprintf(text, sizeof text, "%s.token", name);
+  r->token = sm_input(g, text, SM_I32, 1, &capacity, r->count);
+  snprintf(text, sizeof text, "%s.slot", name);
+  r->slot = sm_input(g, text, SM_I32, 2, (int64_t[]){items, tokens}, item_count);
+  return r;
+}
+void sm_rows_set(sm_rows *r, const int32_t *token, int64_t n) {
+  int32_t *slot = r->slot->data;
+  memset(slot, 0xff, (size_t)sm_elements(r->slot) * sizeof *slot); /* -1 everywhere */
+  for (int64_t i = 0; i < n; i++) slot[token[i]] = (int32_t)i;
+  if (n) memcpy(r->token->data, token, (size_t)n * sizeof *token);
+  sm_set(r->count, (double)n);
+}
+
+sm_pairs *sm_pairs_new(sm_graph *g, const char *name, int64_t capacity, int64_t predictions) {
+  sm_pairs *p = sm_graph_memory(g, sizeof *p);
+  if (!p) return &g->inert_pairs;
+  char text[160];
+  p->capacity = capacity;
+  p->predictions = predictions;
+  int64_t firsts = predictions + 1;
+  snprintf(text, sizeof text, "%s.first", name);
+  p->first = sm_input(g, text, SM_I32, 1, &firsts, NULL);
+  snprintf(text, sizeof text, "%s.target", name);
+  p->target = sm_input(g, text, SM_I32, 1, &capacity, NULL);
+  snprintf(text, sizeof text, "%s.weight", name);
+  p->weight = sm_input_real(g, text, 1, &capacity, NULL);
+  return p;
+}
+void sm_pairs_begin(sm_pairs *p) {
+  p->filled = 0;
+  p->last = -1;
+}
+bool sm_pairs_add(sm_pairs *p, int64_t prediction, int64_t target, double weight) {
+  if (p->filled == p->capacity || prediction < p->last || prediction >= p->predictions) return false;
+  int32_t *first = p->first->data;
+  while (p->last < prediction) first[++p->last] = (int32_t)p->filled;
+  ((int32_t *)p->target->data)[p->filled] = (int32_t)target;
+  if (p->weight->dtype == SM_F32) ((float *)p->weight->data)[p->filled] = (float)weight;
+  else ((double *)p->weight->data)[p->filled] = weight;
+  p->filled++;
+  return true;
+}
+void sm_pairs_end(sm_pairs *p) {
+  int32_t *first = p->first->data;
+  while (p->last < p->predictions) first[++p->last] = (int32_t)p->filled;
+}
+
+/* ---- the table
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static const sm_op *const table[SM_OP_COUNT] = {
+#define X(name) [SM_OP_##name] = &sm_op_##name,
+#include "ops.def"
+#undef X
+};
+const sm_op *sm_op_at(int index) { return index >= 0 && index < SM_OP_COUNT ? table[index] : NULL; }
+const sm_op *sm_op_named(const char *name) {
+  for (int i = 0; i < SM_OP_COUNT; i++)
+    if (!strcmp(table[i]->name, name)) return table[i];
+  return NULL;
+}

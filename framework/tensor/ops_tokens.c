@@ -1,0 +1,163 @@
+/* framework/tensor/ops_tokens.c — pictures to tokens and lists of tokens: patchify, tokens, position
+ * embeddings, gather, prefix, normalisations of rows and weights. Node layouts are in ops.def. */
+#include <string.h>
+
+#include "graph.h"
+
+#define OP(NAME, CLASS, ...)   \
+  const sm_op sm_op_##NAME = { \
+      .size = sizeof(sm_op), .name = #NAME, .cls = CLASS, .core = SM_OP_##NAME, __VA_ARGS__}
+
+static int64_t columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
+
+/* ---- patches and tokens
+ * --------------------------------------------------------------------------------------------- */
+
+sm_tensor *sm_patchify(sm_graph *g, sm_tensor *x, int patch) {
+  if (!sm_want(g, x->ndim == 4 && patch > 0 && x->dim[2] % patch == 0 && x->dim[3] % patch == 0, "patchify",
+               "pictures (B, 3, H, W) that divide into patches", x))
+    return &g->inert;
+  int64_t n = (x->dim[2] / patch) * (x->dim[3] / patch);
+  sm_tensor *y = sm_result(g, x->dtype, 3, (int64_t[]){x->dim[0], n, x->dim[1] * patch * patch}, x->count);
+  SM_NODE(g, patchify, 1, x), 1, &y)->i[0] = patch;
+  return y;
+}
+OP(patchify, SM_PER_ITEM, .doc = "(B, C, H, W) → (B, N, C·P·P)", .recompute = true);
+
+sm_tensor *sm_tokens(sm_graph *g, sm_tensor *patches, sm_tensor *cls, sm_tensor *pos, sm_tensor *mask_token,
+                     sm_tensor *mask) {
+  int64_t d = sm_last_dim(patches), n = patches->ndim == 3 ? patches->dim[1] : 0;
+  if (!sm_want(g, patches->ndim == 3, "tokens", "patches (B, N, D)", patches) ||
+      !sm_want(g, sm_elements(cls) == d, "tokens", "a [CLS] token (1, 1, D)", cls) ||
+      !sm_want(g, sm_elements(pos) == (n + 1) * d, "tokens", "a position embedding (1, 1+N, D)", pos) ||
+      !sm_want(g,
+               !mask || (mask->dtype == SM_U8 && mask->ndim == 2 && mask->dim[0] == patches->dim[0] &&
+                         mask->dim[1] == n),
+               "tokens", "a mask (B, N) of U8", mask) ||
+      !sm_want(g, !mask || (mask_token && sm_elements(mask_token) == d), "tokens", "a mask token (1, D)",
+               mask_token))
+    return &g->inert;
+  sm_tensor *y = sm_result(g, patches->dtype, 3, (int64_t[]){patches->dim[0], n + 1, d}, patches->count);
+  SM_NODE(g, tokens, 5, patches, cls, pos, mask ? mask_token : NULL, mask), 1, &y);
+  return y;
+}
+static void tokens_vjp(sm_graph *g, sm_node *n) {
+  sm_tensor *dy = sm_grad_of(g, n->out[0]), *mask = n->in[4];
+  bool acc_patch, acc[3] = {false, false, false};
+  sm_tensor *dpatch = sm_grad_slot(g, n->in[0], &acc_patch);
+  if (dpatch) SM_NODE(g, tokens_dpatch, 2, dy, mask), 1, &dpatch)->acc = acc_patch;
+  sm_tensor *out[3] = {sm_grad_slot(g, n->in[1], &acc[0]), sm_grad_slot(g, n->in[2], &acc[1]),
+                       n->in[3] ? sm_grad_slot(g, n->in[3], &acc[2]) : NULL};
+  if (out[0] || out[1] || out[2])
+    SM_NODE(g, tokens_dparam, 2, dy, mask), 3, out)->acc = (uint32_t)acc[0] | (uint32_t)acc[1] << 1 | (uint32_t)acc[2] << 2;
+}
+OP(tokens, SM_PER_ITEM, .doc = "[CLS] | patches or mask token, + position embedding", .vjp = tokens_vjp);
+OP(tokens_dpatch, SM_PER_ITEM, .doc = "gradient of tokens by patches");
+OP(tokens_dparam, SM_TILES, .doc = "gradients of tokens by [CLS], position and mask token",
+   .tiles = columns_of_in);
+
+sm_tensor *sm_position_resize(sm_graph *g, sm_tensor *pos, int h0, int w0, int h1, int w1) {
+  if (!sm_want(g,
+               pos->ndim == 3 && pos->dim[0] == 1 && pos->dim[1] == 1 + (int64_t)h0 * w0 && h1 > 0 && w1 > 0,
+               "position_resize", "a position embedding (1, 1+h0·w0, D)", pos))
+    return &g->inert;
+  sm_tensor *y = sm_result(g, pos->dtype, 3, (int64_t[]){1, 1 + (int64_t)h1 * w1, pos->dim[2]}, NULL);
+  sm_node *n = SM_NODE(g, position_resize, 1, pos), 1, &y);
+  n->i[0] = h0, n->i[1] = w0, n->i[2] = h1, n->i[3] = w1;
+  return y;
+}
+static void position_resize_vjp(sm_graph *g, sm_node *n) {
+  bool acc;
+  sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
+  if (!d) return;
+  sm_node *b = SM_NODE(g, position_resize_dx, 1, sm_grad_of(g, n->out[0])), 1, &d);
+  b->acc = acc;
+  for (int k = 0; k < 4; k++) b->i[k] = n->i[k];
+}
+OP(position_resize, SM_TILES, .doc = "bicubic position embedding for another grid", .tiles = columns_of_in,
+   .vjp = position_resize_vjp);
+OP(position_resize_dx, SM_TILES, .doc = "gradient of position_resize", .tiles = columns_of_in);
+
+/* ---- lists of tokens
+ * ---------------------------------------------------------------------------------------------------- */
+
+sm_tensor *sm_gather(sm_graph *g, sm_tensor *x, const sm_rows *rows) {
+  if (!sm_graph_ok(g)) return &g->inert;
+  if (!sm_want(g, x->ndim == 3 && rows->slot->dim[0] == x->dim[0] && rows->slot->dim[1] == x->dim[1],
+               "gather", "tokens (B, T, D) that fit the row list", x))
+    return &g->inert;
+  sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){rows->capacity, x->dim[2]}, rows->count);
+  SM_NODE(g, gather, 3, x, rows->token, rows->slot), 1, &y);
+  return y;
+}
+static void gather_vjp(sm_graph *g, sm_node *n) {
+  bool acc;
+  sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
+  if (dx) SM_NODE(g, scatter, 2, sm_grad_of(g, n->out[0]), n->in[2]), 1, &dx)->acc = acc;
+}
+OP(gather, SM_PER_ITEM, .doc = "rows of a token tensor by list", .cross = 1, .vjp = gather_vjp);
+OP(scatter, SM_PER_ITEM, .doc = "rows back to their tokens, the others 0", .cross = 1);
+
+sm_tensor *sm_drop_prefix(sm_graph *g, sm_tensor *x, int prefix) {
+  if (!sm_want(g, x->ndim == 3 && prefix >= 0 && prefix < x->dim[1], "drop_prefix",
+               "tokens (B, T, D) with T > prefix", x))
+    return &g->inert;
+  sm_tensor *y = sm_result(g, x->dtype, 3, (int64_t[]){x->dim[0], x->dim[1] - prefix, x->dim[2]}, x->count);
+  SM_NODE(g, drop_prefix, 1, x), 1, &y)->i[0] = prefix;
+  return y;
+}
+static void drop_prefix_vjp(sm_graph *g, sm_node *n) {
+  bool acc;
+  sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
+  if (!dx) return;
+  sm_node *b = SM_NODE(g, drop_prefix_dx, 1, sm_grad_of(g, n->out[0])), 1, &dx);
+  b->acc = acc;
+  b->i[0] = n->i[0];
+}
+OP(drop_prefix, SM_PER_ITEM, .doc = "tokens without the first n", .vjp = drop_prefix_vjp);
+OP(drop_prefix_dx, SM_PER_ITEM, .doc = "gradient of drop_prefix");
+
+/* ---- normalisation
+ * -------------------------------------------------------------------------------------------------------- */
+
+sm_tensor *sm_l2_normalize(sm_graph *g, sm_tensor *x, double eps) {
+  if (!sm_want(g, x->ndim >= 2, "l2_normalize", "x with at least two dimensions", x)) return &g->inert;
+  sm_tensor *out[2] = {sm_result_last(g, x, sm_last_dim(x)), sm_result_last(g, x, 1)};
+  SM_NODE(g, l2_normalize, 1, x), 2, out)->f[0] = eps;
+  return out[0];
+}
+static void l2_normalize_vjp(sm_graph *g, sm_node *n) {
+  bool acc;
+  sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
+  if (!dx) return;
+  sm_node *b = SM_NODE(g, l2_normalize_dx, 3, sm_grad_of(g, n->out[0]), n->out[0], n->out[1]), 1, &dx);
+  b->acc = acc;
+  b->f[0] = n->f[0];
+}
+OP(l2_normalize, SM_PER_ITEM, .doc = "x/max(‖x‖, eps)", .vjp = l2_normalize_vjp);
+OP(l2_normalize_dx, SM_PER_ITEM, .doc = "gradient of l2_normalize");
+
+static int64_t row_tiles(const sm_node *n) { return (n->in[0]->dim[0] + SM_ROW_TILE - 1) / SM_ROW_TILE; }
+sm_tensor *sm_weight_norm(sm_graph *g, sm_tensor *v, sm_tensor *gain) {
+  if (!sm_want(g, v->ndim == 2, "weight_norm", "v (K, F)", v) ||
+      !sm_want(g, gain && sm_elements(gain) == v->dim[0], "weight_norm", "a gain (K, 1)", gain))
+    return &g->inert;
+  sm_tensor *w = sm_result(g, v->dtype, 2, v->dim, NULL);
+  SM_NODE(g, weight_norm, 2, v, gain), 1, &w);
+  return w;
+}
+static void weight_norm_vjp(sm_graph *g, sm_node *n) {
+  bool acc[2] = {false, false};
+  sm_tensor *out[2] = {sm_grad_slot(g, n->in[0], &acc[0]), sm_grad_slot(g, n->in[1], &acc[1])};
+  if (out[0] || out[1])
+    SM_NODE(g, weight_norm_dv, 3, sm_grad_of(g, n->out[0]), n->in[0], n->in[1]), 2, out)->acc = (uint32_t)acc[0] | (uint32_t)acc[1] << 1;
+}
+OP(weight_norm, SM_TILES, .doc = "gain·v/‖v‖ by rows", .tiles = row_tiles, .vjp = weight_norm_vjp);
+OP(weight_norm_dv, SM_TILES, .doc = "gradient of weight_norm", .tiles = row_tiles);
+
+sm_tensor *sm_mean_items(sm_graph *g, sm_tensor *x) {
+  sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){1, sm_last_dim(x)}, NULL);
+  SM_NODE(g, mean_items, 1, x), 1, &y);
+  return y;
+}
+OP(mean_items, SM_TILES, .doc = "mean over items and middle dimensions", .tiles = columns_of_in);
