@@ -34,3 +34,17 @@ AC_DEFUN([SM_CHECK_KERNEL_LEVEL], [
   AC_SUBST([SM_$1_CFLAGS])
   AM_CONDITIONAL([HAVE_$1_BUILD], [test $sm_ok = yes])
 ])
+
+dnl SM_CHECK_VERSION_SCRIPT: does the linker give symbols versions? Sets conditional HAVE_VERSION_SCRIPT.
+AC_DEFUN([SM_CHECK_VERSION_SCRIPT], [
+  AC_MSG_CHECKING([whether the linker takes a version script])
+  AS_ECHO(["NODE_1 { global: sm_test; local: *; }; NODE_2 { global: sm_*; };"]) >conftest.map
+  sm_saved_CFLAGS=$CFLAGS
+  CFLAGS="$CFLAGS -fPIC -shared -Wl,--version-script=conftest.map"
+  AC_LINK_IFELSE([AC_LANG_SOURCE([[int sm_test(void); int sm_test(void) { return 1; }
+int sm_other(void); int sm_other(void) { return 2; }]])], [sm_ok=yes], [sm_ok=no])
+  CFLAGS=$sm_saved_CFLAGS
+  rm -f conftest.map
+  AC_MSG_RESULT([$sm_ok])
+  AM_CONDITIONAL([HAVE_VERSION_SCRIPT], [test $sm_ok = yes])
+])
