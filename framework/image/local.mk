@@ -1,1 +1,46 @@
-# framework/image: see the list of variables at the top of Makefile.am
+# framework/image: read, resize, augment, draw, write pictures.
+#
+# All of it is built without contracted multiply-adds, and the pixel loops once for each kind of processor; so every
+# processor gives the same bytes.
+pkginclude_HEADERS += framework/include/smalti/image.h
+
+image_cflags = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) -ffp-contract=off
+
+noinst_LTLIBRARIES += framework/image/libimage.la
+framework_image_libimage_la_SOURCES = \
+  framework/image/blur.c \
+  framework/image/colour.c \
+  framework/image/decode.c \
+  framework/image/dispatch.c \
+  framework/image/draw.c \
+  framework/image/head.c \
+  framework/image/image.c \
+  framework/image/jpeg.c \
+  framework/image/kernels.c \
+  framework/image/planes.h \
+  framework/image/png.c \
+  framework/image/resize.c \
+  framework/image/view.c
+framework_image_libimage_la_CFLAGS = $(image_cflags)
+libsmalti_la_LIBADD += framework/image/libimage.la
+
+if HAVE_AVX2_BUILD
+noinst_LTLIBRARIES += framework/image/libkernels_avx2.la
+framework_image_libkernels_avx2_la_SOURCES = framework/image/kernels.c
+framework_image_libkernels_avx2_la_CFLAGS = $(image_cflags) $(SM_AVX2_CFLAGS)
+framework_image_libkernels_avx2_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_PIXEL_LEVEL=avx2
+libsmalti_la_LIBADD += framework/image/libkernels_avx2.la
+endif
+
+if HAVE_AVX512_BUILD
+noinst_LTLIBRARIES += framework/image/libkernels_avx512.la
+framework_image_libkernels_avx512_la_SOURCES = framework/image/kernels.c
+framework_image_libkernels_avx512_la_CFLAGS = $(image_cflags) $(SM_AVX512_CFLAGS)
+framework_image_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_PIXEL_LEVEL=avx512
+libsmalti_la_LIBADD += framework/image/libkernels_avx512.la
+endif
+
+check_PROGRAMS += tests/unit/test_image_ops
+tests_unit_test_image_ops_SOURCES = tests/unit/test_image_ops.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_image_ops_LDADD = $(LDADD) $(CJSON_LIBS)
+EXTRA_DIST += tests/golden/augment.safetensors

@@ -1,0 +1,133 @@
+/* colour.c — colour operations in PIL's 8-bit arithmetic, on planes and on pictures. A picture is worked on in blocks of
+ * separated channels, so every operation has one loop only and needs no memory. */
+#include "planes.h"
+
+#include <math.h>
+
+const float sm_imagenet_mean[3] = {0.485f, 0.456f, 0.406f};
+const float sm_imagenet_std[3] = {0.229f, 0.224f, 0.225f};
+
+/* ---- the arithmetic ------------------------------------------------------------------------------------ */
+
+/* PIL blends in float and cuts off; here the (float) factor is a fixed-point number with as many bits as leave
+ * factor * 255 in 32 bits: 22 up to factor 2. Source: Pillow src/libImaging/Blend.c. */
+static sm_blend blend_make(double factor) {
+  double f = (float)(factor > 0 ? factor : 0);
+  f = f < 4e6 ? f : 4e6;
+  int shift = SM_TAP_BITS;
+  while (shift > 0 && ldexp(f, shift) * 255 >= 2147483392.0) shift--;
+  return (sm_blend){(int32_t)lrint(ldexp(f, shift)), shift};
+}
+
+/* np.uint8(hue_factor * 255): cut off towards 0, then modulo 256. */
+static int hue_steps(double turn) { return (int)(turn * 255) & 255; }
+
+/* int(mean of the luma + 0.5) */
+static int grey_level(uint64_t sum, size_t n) { return (int)((double)sum / (double)n + 0.5); }
+
+/* ---- on planes ----------------------------------------------------------------------------------------- */
+
+static void jitter_one(sm_planes *planes, const sm_view_choice *choice, sm_jitter what) {
+  const sm_pixel_ops *ops = sm_pixel_ops_best();
+  const size_t n = sm_planes_count(planes);
+  int towards = 0;
+  switch (what) {
+    case SM_JITTER_CONTRAST:
+      towards = grey_level(ops->luma_sum(planes->plane, n), n);
+      for (int c = 0; c < 3; c++) ops->blend_value(planes->plane[c], n, towards, blend_make(choice->contrast));
+      break;
+    case SM_JITTER_BRIGHTNESS:
+      for (int c = 0; c < 3; c++) ops->blend_value(planes->plane[c], n, 0, blend_make(choice->brightness));
+      break;
+    case SM_JITTER_SATURATION: ops->blend_luma(planes->plane, n, blend_make(choice->saturation)); break;
+    case SM_JITTER_HUE: ops->hue(planes->plane, n, hue_steps(choice->hue)); break;
+  }
+}
+
+void sm_planes_jitter(sm_planes *planes, const sm_view_choice *choice) {
+  for (int i = 0; i < 4; i++) jitter_one(planes, choice, (sm_jitter)choice->order[i]);
+}
+
+/* ---- on pictures --------------------------------------------------------------------------------------- */
+
+typedef struct colour_op {
+  enum { OP_VALUE, OP_LUMA, OP_HUE, OP_GREY, OP_SOLARIZE, OP_SUM } what;
+  sm_blend blend;
+  int number; /* grey level, hue steps or threshold */
+  uint64_t sum;
+} colour_op;
+
+static void run_block(const sm_pixel_ops *ops, uint8_t *const plane[3], size_t n, colour_op *op) {
+  switch (op->what) {
+    case OP_VALUE:
+      for (int c = 0; c < 3; c++) ops->blend_value(plane[c], n, op->number, op->blend);
+      break;
+    case OP_LUMA: ops->blend_luma(plane, n, op->blend); break;
+    case OP_HUE: ops->hue(plane, n, op->number); break;
+    case OP_GREY: ops->grey(plane, n); break;
+    case OP_SOLARIZE:
+      for (int c = 0; c < 3; c++) ops->solarize(plane[c], n, op->number);
+      break;
+    case OP_SUM: op->sum += ops->luma_sum(plane, n); break;
+  }
+}
+
+static void run(sm_image *image, colour_op *op) {
+  enum { BLOCK = 1024 };
+  const sm_pixel_ops *ops = sm_pixel_ops_best();
+  uint8_t block[3][BLOCK];
+  uint8_t *const plane[3] = {block[0], block[1], block[2]};
+  size_t total = (size_t)image->width * (size_t)image->height;
+  for (size_t start = 0; start < total; start += BLOCK) {
+    uint8_t *rgb = image->rgb + 3 * start;
+    size_t n = total - start < BLOCK ? total - start : BLOCK;
+    for (size_t i = 0; i < n; i++)
+      for (size_t c = 0; c < 3; c++) block[c][i] = rgb[3 * i + c];
+    run_block(ops, plane, n, op);
+    if (op->what == OP_SUM) continue;
+    for (size_t i = 0; i < n; i++)
+      for (size_t c = 0; c < 3; c++) rgb[3 * i + c] = block[c][i];
+  }
+}
+
+void sm_image_brightness(sm_image *image, double factor) { run(image, &(colour_op){OP_VALUE, blend_make(factor), 0, 0}); }
+
+void sm_image_contrast(sm_image *image, double factor) {
+  colour_op sum = {.what = OP_SUM};
+  run(image, &sum);
+  int level = grey_level(sum.sum, (size_t)image->width * (size_t)image->height);
+  run(image, &(colour_op){OP_VALUE, blend_make(factor), level, 0});
+}
+
+void sm_image_saturation(sm_image *image, double factor) { run(image, &(colour_op){OP_LUMA, blend_make(factor), 0, 0}); }
+
+void sm_image_hue(sm_image *image, double turn) { run(image, &(colour_op){OP_HUE, {0, 0}, hue_steps(turn), 0}); }
+
+void sm_image_grey(sm_image *image) { run(image, &(colour_op){.what = OP_GREY}); }
+
+void sm_image_solarize(sm_image *image, int threshold) { run(image, &(colour_op){OP_SOLARIZE, {0, 0}, threshold, 0}); }
+
+void sm_image_jitter(sm_image *image, const sm_view_choice *choice) {
+  for (int i = 0; i < 4; i++) switch ((sm_jitter)choice->order[i]) {
+      case SM_JITTER_BRIGHTNESS: sm_image_brightness(image, choice->brightness); break;
+      case SM_JITTER_CONTRAST: sm_image_contrast(image, choice->contrast); break;
+      case SM_JITTER_SATURATION: sm_image_saturation(image, choice->saturation); break;
+      case SM_JITTER_HUE: sm_image_hue(image, choice->hue); break;
+    }
+}
+
+/* ---- numbers ------------------------------------------------------------------------------------------- */
+
+/* Divisions in float as ToTensor and Normalize do them; a table holds the 256 results of each channel. */
+void sm_normalise_table(const float mean[3], const float std[3], float table[3][256]) {
+  for (int c = 0; c < 3; c++)
+    for (int v = 0; v < 256; v++) table[c][v] = ((float)v / 255.0f - mean[c]) / std[c];
+}
+
+void sm_image_normalise(const sm_image *image, const float mean[3], const float std[3], float *chw) {
+  float table[3][256];
+  sm_normalise_table(mean, std, table);
+  size_t n = (size_t)image->width * (size_t)image->height;
+  for (size_t c = 0; c < 3; c++)
+    for (size_t i = 0; i < n; i++) chw[c * n + i] = table[c][image->rgb[3 * i + c]];
+}

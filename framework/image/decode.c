@@ -1,0 +1,253 @@
+/* decode.c — from a file to an upright RGB picture: reading with a bound, telling formats apart by their first bytes, limits,
+ * and saying plainly what a file is that is no picture. The decoders are in jpeg.c and png.c. */
+#include "planes.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- limits -------------------------------------------------------------------------------------------- */
+
+static sm_image_limits with_defaults(const sm_image_limits *limits) {
+  sm_image_limits l = limits ? *limits : (sm_image_limits){0};
+  if (l.max_pixels <= 0) l.max_pixels = INT64_C(64) << 20;
+  if (l.max_bytes == 0) l.max_bytes = (size_t)256 << 20;
+  if (l.max_memory == 0) l.max_memory = (size_t)512 << 20;
+  if (l.max_scans <= 0) l.max_scans = 100;
+  return l;
+}
+
+sm_status sm_image_admit(const char *what, int64_t width, int64_t height, const sm_image_limits *limits, sm_error *err) {
+  if (width < 1 || height < 1)
+    return sm_fail(err, SM_EFORMAT, "damaged %s: it claims to be %lld x %lld", what, (long long)width, (long long)height);
+  if (width > SM_IMAGE_MAX_SIDE || height > SM_IMAGE_MAX_SIDE || width * height > limits->max_pixels) {
+    sm_fail(err, SM_EINVAL, "%s of %lld x %lld pixels is over the limit of %lld pixels", what, (long long)width,
+            (long long)height, (long long)limits->max_pixels);
+    return sm_hint(err, "scale the picture down");
+  }
+  return SM_OK;
+}
+
+/* ---- what a file is ------------------------------------------------------------------------------------ */
+
+typedef enum { KIND_JPEG, KIND_PNG, KIND_OTHER } file_kind;
+
+static const struct {
+  const char *name;
+  size_t at, length;
+  const char *bytes;
+} signatures[] = {
+    {"a GIF picture", 0, 4, "GIF8"},
+    {"a WebP picture", 8, 4, "WEBP"},
+    {"a TIFF picture", 0, 4, "II*\0"},
+    {"a TIFF picture", 0, 4, "MM\0*"},
+    {"a BMP picture", 0, 2, "BM"},
+    {"an AVIF picture", 4, 8, "ftypavif"},
+    {"a HEIF picture", 4, 8, "ftypheic"},
+    {"a HEIF picture", 4, 8, "ftypmif1"},
+    {"a video", 4, 4, "ftyp"},
+    {"a JPEG 2000 picture", 4, 8, "jP  \r\n\x87\n"},
+    {"a JPEG XL picture", 0, 2, "\xff\x0a"},
+    {"a Photoshop file", 0, 4, "8BPS"},
+    {"a PDF file", 0, 4, "%PDF"},
+    {"a gzip archive", 0, 2, "\x1f\x8b"},
+    {"a ZIP archive", 0, 4, "PK\3\4"},
+    {"a tar archive", 257, 5, "ustar"},
+    {"a Git LFS pointer, not the picture", 0, 23, "version https://git-lfs"},
+};
+
+static bool begins_without_case(const uint8_t *data, size_t bytes, const char *word) {
+  size_t n = strlen(word);
+  if (bytes < n) return false;
+  for (size_t i = 0; i < n; i++)
+    if (tolower(data[i]) != word[i]) return false;
+  return true;
+}
+
+static bool looks_like_text(const uint8_t *data, size_t bytes) {
+  size_t n = bytes < 512 ? bytes : 512;
+  for (size_t i = 0; i < n; i++)
+    if ((data[i] < 32 && !isspace(data[i])) || data[i] >= 127) return false;
+  return true;
+}
+
+static const char *name_of(const uint8_t *data, size_t bytes) {
+  if (bytes == 0) return "an empty file";
+  for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++) {
+    size_t end = signatures[i].at + signatures[i].length;
+    if (bytes >= end && !memcmp(data + signatures[i].at, signatures[i].bytes, signatures[i].length))
+      return signatures[i].name;
+  }
+  const uint8_t *text = data;
+  size_t left = bytes;
+  while (left > 0 && isspace(*text)) text++, left--;
+  if (begins_without_case(text, left, "<!doctype html") || begins_without_case(text, left, "<html")) return "an HTML page";
+  if (begins_without_case(text, left, "<?xml") || begins_without_case(text, left, "<svg")) return "an XML or SVG file";
+  if (looks_like_text(data, bytes)) return "a text file";
+  return "of no known format";
+}
+
+static file_kind kind_of(const uint8_t *data, size_t bytes) {
+  if (bytes >= 3 && data[0] == 0xFF && data[1] == 0xD8 && data[2] == 0xFF) return KIND_JPEG;
+  if (bytes >= 8 && !memcmp(data, "\x89PNG\r\n\x1a\n", 8)) return KIND_PNG;
+  return KIND_OTHER;
+}
+
+static sm_status refuse_kind(const uint8_t *data, size_t bytes, sm_error *err) {
+  if (bytes == 2 && data[0] == 0xFF && data[1] == 0xD8)
+    return sm_fail(err, SM_EFORMAT, "JPEG cut short: only its first two bytes are there");
+  sm_fail(err, SM_EFORMAT, "not a JPEG or PNG picture: it is %s", name_of(data, bytes));
+  return SM_EFORMAT;
+}
+
+/* ---- decoding ------------------------------------------------------------------------------------------ */
+
+sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limits *limits, sm_image *out, sm_error *err) {
+  const uint8_t *data = memory;
+  const sm_image_limits all = with_defaults(limits);
+  sm_image_head head;
+  sm_status status;
+  if (bytes > all.max_bytes) {
+    status = sm_fail(err, SM_EINVAL, "%zu bytes are over the limit of %zu bytes for a picture file", bytes, all.max_bytes);
+  } else {
+    switch (kind_of(data, bytes)) {
+      case KIND_JPEG:
+        head = sm_jpeg_head(data, bytes);
+        status = sm_jpeg_decode(data, bytes, &all, out, err);
+        break;
+      case KIND_PNG:
+        head = sm_png_head(data, bytes);
+        status = sm_png_decode(data, bytes, &all, out, err);
+        break;
+      default: status = refuse_kind(data, bytes, err); break;
+    }
+    if (status == SM_OK) status = sm_image_upright(out, head.orientation, err);
+  }
+  if (status != SM_OK) out->width = out->height = 0;
+  return status;
+}
+
+/* ---- files --------------------------------------------------------------------------------------------- */
+
+/* Opens without waiting on a pipe; *size is that of a regular file. */
+static sm_status open_regular(const char *path, int *fd, int64_t *size, sm_error *err) {
+  struct stat st;
+  *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (*fd < 0)
+    return sm_fail(err, errno == ENOENT || errno == ENOTDIR ? SM_ENOTFOUND : SM_EIO, "cannot open: %s", strerror(errno));
+  sm_status status = SM_OK;
+  if (fstat(*fd, &st) != 0) status = sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
+  else if (!S_ISREG(st.st_mode))
+    status = sm_fail(err, SM_EINVAL, S_ISDIR(st.st_mode) ? "this is a folder" : "this is not a regular file");
+  if (status != SM_OK) close(*fd);
+  else *size = (int64_t)st.st_size;
+  return status;
+}
+
+/* Up to `count` bytes; fewer only at the end of the file. */
+static sm_status read_all(int fd, uint8_t *to, size_t count, size_t *got, sm_error *err) {
+  *got = 0;
+  while (*got < count) {
+    ssize_t n = read(fd, to + *got, count - *got);
+    if (n == 0) break;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
+    *got += (size_t)n;
+  }
+  return SM_OK;
+}
+
+sm_status sm_image_read(const char *path, const sm_image_limits *limits, sm_image_scratch *scratch, sm_image *out,
+                        sm_error *err) {
+  const sm_image_limits all = with_defaults(limits);
+  sm_buffer own = {0}, *buffer = scratch ? &scratch->file : &own;
+  int fd = -1;
+  int64_t size = 0;
+  size_t got = 0;
+  out->width = out->height = 0;
+  sm_status status = open_regular(path, &fd, &size, err);
+  if (status != SM_OK) goto out;
+  if ((uint64_t)size > all.max_bytes) {
+    status = sm_fail(err, SM_EINVAL, "%lld bytes are over the limit of %zu bytes for a picture file", (long long)size,
+                     all.max_bytes);
+    goto close;
+  }
+  uint8_t *data = sm_buffer_need(buffer, (size_t)size);
+  if (data) status = read_all(fd, data, (size_t)size, &got, err);
+  else status = sm_fail(err, SM_ENOMEM, "no memory to read a file of %lld bytes", (long long)size);
+  if (status == SM_OK) status = sm_image_decode(data, got, &all, out, err);
+close:
+  close(fd);
+out:
+  sm_free(own.data);
+  if (status != SM_OK) sm_fail_at(err, path, 0, 0);
+  return status;
+}
+
+/* Headers are mostly in the first 64 KiB; a thumbnail or colour profile before them asks for more, up to all of it. */
+static sm_status read_head(int fd, size_t size, sm_image_head *head, sm_error *err) {
+  sm_buffer buffer = {0};
+  sm_status status = SM_OK;
+  size_t got = 0;
+  for (size_t count = size < 65536 ? size : 65536;; count = size / 8 < count ? size : 8 * count) {
+    uint8_t *data = sm_buffer_need(&buffer, count);
+    if (!data) status = sm_fail(err, SM_ENOMEM, "no memory to read the head of a picture");
+    else if (lseek(fd, 0, SEEK_SET) < 0) status = sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
+    else status = read_all(fd, data, count, &got, err);
+    if (status != SM_OK) break;
+    file_kind kind = kind_of(data, got);
+    if (kind == KIND_OTHER) {
+      status = refuse_kind(data, got, err);
+      break;
+    }
+    *head = kind == KIND_JPEG ? sm_jpeg_head(data, got) : sm_png_head(data, got);
+    if (!head->needs_more || got >= size) break;
+  }
+  sm_free(buffer.data);
+  if (status == SM_OK && (!head->found || head->width < 1 || head->height < 1))
+    status = sm_fail(err, SM_EFORMAT, "damaged picture: its header gives no size");
+  return status;
+}
+
+sm_status sm_image_size(const char *path, int *width, int *height, sm_error *err) {
+  sm_image_head head = {0};
+  int fd = -1;
+  int64_t size = 0;
+  sm_status status = open_regular(path, &fd, &size, err);
+  if (status == SM_OK) {
+    size_t limit = with_defaults(NULL).max_bytes;
+    status = read_head(fd, (uint64_t)size < limit ? (size_t)size : limit, &head, err);
+    close(fd);
+  }
+  if (status != SM_OK) {
+    sm_fail_at(err, path, 0, 0);
+    return status;
+  }
+  bool turned = head.orientation >= 5;
+  *width = turned ? head.height : head.width;
+  *height = turned ? head.width : head.height;
+  return SM_OK;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------- */
+
+sm_status sm_image_write_png(const char *path, const sm_image *image, sm_error *err) {
+  void *data = NULL;
+  size_t bytes = 0;
+  sm_status status = sm_image_encode_png(image, &data, &bytes, err);
+  if (status == SM_OK) status = sm_file_put(path, data, bytes, err);
+  sm_free(data);
+  return status;
+}
+
+sm_status sm_image_write_jpeg(const char *path, const sm_image *image, int quality, sm_error *err) {
+  void *data = NULL;
+  size_t bytes = 0;
+  sm_status status = sm_image_encode_jpeg(image, quality, &data, &bytes, err);
+  if (status == SM_OK) status = sm_file_put(path, data, bytes, err);
+  sm_free(data);
+  return status;
+}
