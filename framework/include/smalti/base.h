@@ -135,6 +135,8 @@ typedef struct sm_pool sm_pool;
 sm_pool *sm_pool_new(int threads, sm_error *); /* 1 … 256 */
 void sm_pool_free(sm_pool *);
 int sm_pool_threads(const sm_pool *);
+/* Runs all items and returns when they are done. One job at a time: an item may not run another job on its own pool, and two
+ * threads may not share one. */
 void sm_pool_run(sm_pool *, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx);
 int sm_cpu_count(void); /* processors this process may use (affinity and cgroup quota) */
 double sm_now(void);    /* monotonic seconds */
@@ -143,7 +145,7 @@ double sm_now(void);    /* monotonic seconds */
 
 typedef enum { SM_LOG_DEBUG, SM_LOG_INFO, SM_LOG_WARNING, SM_LOG_ERROR } sm_log_level;
 typedef void (*sm_log_sink)(void *ctx, sm_log_level, const char *line);
-void sm_log(sm_log_level, const char *fmt, ...) SM_PRINTF(2, 3); /* any thread; no sink: dropped */
+void sm_log(sm_log_level, const char *fmt, ...) SM_PRINTF(2, 3); /* any thread; no sink: dropped; not from a sink */
 void sm_log_to(sm_log_sink, void *ctx);                           /* [main] NULL: none */
 
 /* ---- files -------------------------------------------------------------------------------------------- */
