@@ -1,0 +1,142 @@
+/* descriptor.c — checks what a module says about a plugin: its texts, its option table, its ops table.
+ *
+ * It calls nothing of the plugin. Every refusal names the plugin, the field, the value found and the value wanted. */
+#include <math.h>
+#include <string.h>
+
+#include "kind.h"
+#include "loader.h"
+
+#define OPTIONS_MAX 256
+#define INSTANCE_MAX ((size_t)64 << 20)
+
+/* ---- sizes of option types -------------------------------------------------------------------------------------- */
+
+static const struct {
+  const char *name;
+  size_t size, align;
+} types[] = {
+    [SM_OPT_INT] = {"int", sizeof(int64_t), _Alignof(int64_t)},
+    [SM_OPT_FLOAT] = {"float", sizeof(double), _Alignof(double)},
+    [SM_OPT_BOOL] = {"bool", sizeof(bool), _Alignof(bool)},
+    [SM_OPT_STRING] = {"string", sizeof(char *), _Alignof(char *)},
+    [SM_OPT_PATH] = {"path", sizeof(char *), _Alignof(char *)},
+    [SM_OPT_CHOICE] = {"choice", sizeof(int), _Alignof(int)},
+    [SM_OPT_FLOATS] = {"floats", sizeof(sm_floats), _Alignof(sm_floats)},
+    [SM_OPT_INTS] = {"ints", sizeof(sm_ints), _Alignof(sm_ints)},
+    [SM_OPT_SCHEDULE] = {"schedule", sizeof(sm_schedule), _Alignof(sm_schedule)},
+};
+#define TYPES (sizeof types / sizeof *types)
+
+static bool good_name(const char *name) {
+  return name[0] && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(name);
+}
+
+/* ---- options ------------------------------------------------------------------------------------------------------ */
+
+/* One option by itself: what is wrong with it, or "". */
+static const char *option_problem(const sm_plugin *p, const sm_option *o, char *buf, size_t size) {
+  buf[0] = 0;
+  size_t type = (size_t)o->type;
+  if (!good_name(o->name)) return "the name may hold only a-z, 0-9 and _";
+  if (type >= TYPES) {
+    snprintf(buf, size, "type %d is not one of the %zu option types", (int)o->type, TYPES);
+  } else if (o->offset > p->instance_size || p->instance_size - o->offset < types[type].size) {
+    snprintf(buf, size, "offset %zu and %zu bytes lie beyond the instance's %zu bytes (instance_size)", o->offset,
+             types[type].size, p->instance_size);
+  } else if (o->offset % types[type].align != 0) {
+    snprintf(buf, size, "offset %zu is not a multiple of %zu, as %s needs", o->offset, types[type].align, types[type].name);
+  } else if (isnan(o->min) || isnan(o->max) || o->min > o->max) {
+    snprintf(buf, size, "min %g is not below max %g", o->min, o->max);
+  } else if (!o->doc || !o->doc[0]) {
+    snprintf(buf, size, "doc is %s", o->doc ? "empty" : "NULL");
+  } else if (o->type == SM_OPT_CHOICE && (!o->choices || !o->choices[0])) {
+    snprintf(buf, size, "a choice needs a list of choices");
+  } else {
+    return sm_default_problem(o, buf, size);
+  }
+  return buf;
+}
+
+static sm_status check_pair(const char *who, const sm_option *a, const sm_option *b, sm_error *err) {
+  if (strcmp(a->name, b->name) == 0) return sm_fail(err, SM_EINVAL, "%s: two options are called '%s'", who, a->name);
+  if (a->offset < b->offset + types[b->type].size && b->offset < a->offset + types[a->type].size)
+    return sm_fail(err, SM_EINVAL, "%s: options '%s' and '%s' lie on the same bytes of the instance", who, a->name, b->name);
+  return SM_OK;
+}
+
+static sm_status check_options(const sm_plugin *p, const char *who, sm_error *err) {
+  char problem[256];
+  if (p->n_options > OPTIONS_MAX)
+    return sm_fail(err, SM_EINVAL, "%s: n_options is %u, above %d", who, p->n_options, OPTIONS_MAX);
+  if (p->n_options && !p->options) return sm_fail(err, SM_EINVAL, "%s: n_options is %u but options is NULL", who, p->n_options);
+  for (uint32_t k = 0; k < p->n_options; k++) {
+    const sm_option *o = &p->options[k];
+    if (!o->name) return sm_fail(err, SM_EINVAL, "%s: option %u has no name", who, k);
+    const char *wrong = option_problem(p, o, problem, sizeof problem);
+    if (wrong[0]) return sm_fail(err, SM_EINVAL, "%s: option '%s': %s", who, o->name, wrong);
+    for (uint32_t j = 0; j < k; j++) {
+      sm_status status = check_pair(who, &p->options[j], o, err);
+      if (status != SM_OK) return status;
+    }
+  }
+  return SM_OK;
+}
+
+/* ---- ops table ------------------------------------------------------------------------------------------------------ */
+
+static sm_status check_ops(const sm_plugin *p, const sm_kind_row *kind, const char *who, sm_error *err) {
+  if (!p->ops) return sm_fail(err, SM_EINVAL, "%s: ops is NULL", who);
+  uint32_t size;
+  memcpy(&size, p->ops, sizeof size);
+  if (size != kind->ops_size) {
+    sm_fail(err, SM_EUNSUPPORTED, "%s: the ops table's size is %u, this smalti's is %zu", who, size, kind->ops_size);
+    return sm_hint(err, "set .size = sizeof(sm_%s_ops) and build the plugin with this smalti's headers", kind->name);
+  }
+  for (const sm_callback *call = kind->callbacks; call->name; call++) {
+    void (*function)(void);
+    memcpy(&function, (const char *)p->ops + call->offset, sizeof function);
+    if (call->required && !function) {
+      sm_fail(err, SM_EINVAL, "%s: the callback '%s' is NULL", who, call->name);
+      return sm_hint(err, "every %s needs it; see sm_%s_ops in smalti/plugin.h", kind->name, kind->name);
+    }
+  }
+  return SM_OK;
+}
+
+/* ---- descriptor ------------------------------------------------------------------------------------------------------ */
+
+static sm_status check_texts(const sm_plugin *p, const char *who, sm_error *err) {
+  const struct {
+    const char *field, *text;
+  } needed[] = {{"summary", p->summary}, {"version", p->version}, {"license", p->license}};
+  for (size_t k = 0; k < sizeof needed / sizeof *needed; k++)
+    if (!needed[k].text || !needed[k].text[0])
+      return sm_fail(err, SM_EINVAL, "%s: %s is %s", who, needed[k].field, needed[k].text ? "empty" : "NULL");
+  return SM_OK;
+}
+
+sm_status sm_descriptor_check(const sm_plugin *p, sm_error *err) {
+  char who[160];
+  if (p->size != sizeof *p) {
+    sm_fail(err, SM_EUNSUPPORTED, "a descriptor's size is %u, this smalti's is %zu", p->size, sizeof *p);
+    return sm_hint(err, "set .size = sizeof(sm_plugin) and build the plugin with this smalti's headers");
+  }
+  if (!p->name) return sm_fail(err, SM_EINVAL, "a descriptor's name is NULL");
+  const sm_kind_row *kind = sm_kind_row_of(p->kind);
+  if (!kind)
+    return sm_fail(err, SM_EUNSUPPORTED, "plugin '%.64s': kind is %u, not 1 to %d", p->name, p->kind, SM_KIND_END - 1);
+  snprintf(who, sizeof who, "%s '%.64s'", kind->name, p->name);
+  if (p->kind_version != SM_KIND_VERSION) {
+    sm_fail(err, SM_EUNSUPPORTED, "%s: kind_version is %u, this smalti has %d", who, p->kind_version, SM_KIND_VERSION);
+    return sm_hint(err, "build the plugin again with this smalti's headers");
+  }
+  if (!good_name(p->name) || strlen(p->name) > 63)
+    return sm_fail(err, SM_EINVAL, "%s: the name must be 1 to 63 of a-z, 0-9 and _", who);
+  if (p->instance_size > INSTANCE_MAX)
+    return sm_fail(err, SM_EINVAL, "%s: instance_size is %zu bytes, above %zu", who, p->instance_size, INSTANCE_MAX);
+  sm_status status = check_texts(p, who, err);
+  if (status == SM_OK) status = check_options(p, who, err);
+  if (status == SM_OK) status = check_ops(p, kind, who, err);
+  return status;
+}

@@ -1,0 +1,44 @@
+/* instance.c — the life of a plugin's instance: zeroed memory, options filled by the recipe layer, create, destroy.
+ *
+ * The texts that options point to belong to the arena that they were filled from, not to the instance. */
+#include <string.h>
+
+#include <smalti/registry.h>
+
+sm_status sm_instance_new(const sm_plugin *plugin, sm_instance *instance, sm_error *err) {
+  *instance = (sm_instance){.plugin = plugin};
+  instance->self = sm_calloc(1, plugin->instance_size);
+  if (!instance->self)
+    return sm_fail(err, SM_ENOMEM, "out of memory for %s '%s'", sm_kind_name((sm_kind)plugin->kind), plugin->name);
+  return SM_OK;
+}
+
+/* A plugin's own words are kept; what is added is whose words they are. */
+static sm_status create_failed(const sm_plugin *plugin, sm_status status, const sm_error *own, sm_error *err) {
+  const char *kind = sm_kind_name((sm_kind)plugin->kind);
+  if (own->code == SM_OK) {
+    sm_fail(err, status, "%s '%s': create failed: %s", kind, plugin->name, sm_status_name(status));
+    sm_hint(err, "the plugin gave no reason; tell its author");
+    return status;
+  }
+  sm_fail(err, status, "%s '%s': %s", kind, plugin->name, own->message);
+  sm_fail_at(err, own->place, 0, 0);
+  sm_hint(err, "%s", own->hint);
+  return status;
+}
+
+sm_status sm_instance_create(sm_instance *instance, sm_error *err) {
+  const sm_plugin *plugin = instance->plugin;
+  if (instance->created) return SM_OK;
+  sm_error own = {0};
+  sm_status status = plugin->create ? plugin->create(instance->self, &own) : SM_OK;
+  if (status != SM_OK) return create_failed(plugin, status, &own, err);
+  instance->created = true;
+  return SM_OK;
+}
+
+void sm_instance_free(sm_instance *instance) {
+  if (instance->created && instance->plugin->destroy) instance->plugin->destroy(instance->self);
+  sm_free(instance->self);
+  *instance = (sm_instance){0};
+}

@@ -1,0 +1,23 @@
+/* kind.h — one row a kind of plugin: its name, the size of its ops table, its callbacks. Private to the tree. */
+#ifndef SM_PLUGIN_KIND_H
+#define SM_PLUGIN_KIND_H
+
+#include <smalti/plugin.h>
+
+typedef struct sm_callback {
+  const char *name; /* NULL ends the list */
+  size_t offset;    /* of the pointer in the ops table */
+  bool required;
+} sm_callback;
+
+typedef struct sm_kind_row {
+  const char *name;
+  size_t ops_size;
+  const sm_callback *callbacks;
+} sm_kind_row;
+
+const sm_kind_row *sm_kind_row_of(uint32_t kind); /* NULL if there is no such kind */
+/* The kind called `name` ("masker", also "maskers"), or 0. */
+sm_kind sm_kind_named(const char *name);
+
+#endif

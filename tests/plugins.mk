@@ -1,0 +1,67 @@
+# tests/plugins: shared objects that only tests load, most of them wrong in one way
+noinst_HEADERS += tests/plugins/masker.h
+check_LTLIBRARIES += \
+  tests/plugins/bad_create.la \
+  tests/plugins/bad_options.la \
+  tests/plugins/fine.la \
+  tests/plugins/missing_callback.la \
+  tests/plugins/missing_symbol.la \
+  tests/plugins/newer_abi.la \
+  tests/plugins/no_entry.la \
+  tests/plugins/no_note.la \
+  tests/plugins/null_fields.la \
+  tests/plugins/null_module.la \
+  tests/plugins/older_abi.la \
+  tests/plugins/second_core.la \
+  tests/plugins/twice_a.la \
+  tests/plugins/twice_b.la
+
+tests_plugins_bad_create_la_SOURCES = tests/plugins/bad_create.c
+tests_plugins_bad_create_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_bad_create_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_bad_options_la_SOURCES = tests/plugins/bad_options.c
+tests_plugins_bad_options_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_bad_options_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_fine_la_SOURCES = tests/plugins/fine.c
+tests_plugins_fine_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_fine_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_missing_callback_la_SOURCES = tests/plugins/missing_callback.c
+tests_plugins_missing_callback_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_missing_callback_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_null_fields_la_SOURCES = tests/plugins/null_fields.c
+tests_plugins_null_fields_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_null_fields_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_null_module_la_SOURCES = tests/plugins/null_module.c
+tests_plugins_null_module_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_null_module_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_second_core_la_SOURCES = tests/plugins/second_core.c
+tests_plugins_second_core_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_second_core_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_older_abi_la_SOURCES = tests/plugins/older_abi.c
+tests_plugins_older_abi_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_older_abi_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_twice_a_la_SOURCES = tests/plugins/twice.c
+tests_plugins_twice_a_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_twice_a_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_twice_b_la_SOURCES = tests/plugins/twice.c
+tests_plugins_twice_b_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_twice_b_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_no_entry_la_SOURCES = tests/plugins/no_entry.c
+tests_plugins_no_entry_la_LDFLAGS = $(BARE_LDFLAGS)
+tests_plugins_no_entry_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_no_note_la_SOURCES = tests/plugins/no_note.c
+tests_plugins_no_note_la_LDFLAGS = $(BARE_LDFLAGS)
+tests_plugins_no_note_la_LIBADD = $(PLUGIN_LIBADD)
+
+# No entry function to export, or a function that no library has: nothing may insist on either.
+BARE_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+tests_plugins_missing_symbol_la_SOURCES = tests/plugins/missing_symbol.c
+tests_plugins_missing_symbol_la_LDFLAGS = $(BARE_LDFLAGS)
+tests_plugins_missing_symbol_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_newer_abi_la_SOURCES = tests/plugins/newer_abi.c
+tests_plugins_newer_abi_la_LDFLAGS = $(BARE_LDFLAGS)
+tests_plugins_newer_abi_la_LIBADD = $(PLUGIN_LIBADD)
+
+check_PROGRAMS += tests/unit/test_plugin_loader tests/unit/test_plugin_descriptor
+tests_unit_test_plugin_loader_LDADD = $(LDADD)
+EXTRA_tests_unit_test_plugin_loader_DEPENDENCIES = $(check_LTLIBRARIES)
