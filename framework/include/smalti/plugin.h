@@ -260,6 +260,7 @@ typedef struct sm_pair_request {
   int step_pictures;        /* in the whole step: what means are over                                  */
   int globals, locals;      /* views a picture                                                         */
   const int32_t *masked;    /* site patch: masked patches of each (picture, view), pictures·globals     */
+  int64_t step_masked;      /* site patch: masked patches of the whole step                            */
   sm_pairs *out;            /* prediction rows: site view: picture·V + view (V = globals or locals); site patch: in the order of
                                the masked rows. Target rows: the same with V = globals.                */
 } sm_pair_request;
