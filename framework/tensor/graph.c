@@ -265,7 +265,7 @@ double sm_get(const sm_tensor *t, int64_t i) {
       return ((const uint8_t *)t->data)[i];
   }
 }
-void sm_set(sm_tensor *t, double value) {
+void sm_put(sm_tensor *t, double value) {
   t->plan->initial = value;
   if (!t->data) return;
   switch (t->dtype) {

@@ -186,7 +186,7 @@ void sm_rows_set(sm_rows *r, const int32_t *token, int64_t n) {
   memset(slot, 0xff, (size_t)sm_elements(r->slot) * sizeof *slot); /* -1 everywhere */
   for (int64_t i = 0; i < n; i++) slot[token[i]] = (int32_t)i;
   if (n) memcpy(r->token->data, token, (size_t)n * sizeof *token);
-  sm_set(r->count, (double)n);
+  sm_put(r->count, (double)n);
 }
 
 sm_pairs *sm_pairs_new(sm_graph *g, const char *name, int64_t capacity, int64_t predictions) {

@@ -273,7 +273,7 @@ sm_status sm_graph_allocate(sm_graph *g, sm_error *err) {
     sm_tensor *t = g->tensor[i];
     if (t->persistent && !t->data) {
       t->data = g->inputs + t->plan->offset;
-      if (t->plan->initial != 0) sm_set(t, t->plan->initial);
+      if (t->plan->initial != 0) sm_put(t, t->plan->initial);
     } else if (!t->persistent && t->plan->first_segment >= 0 && !t->plan->local) {
       t->data = g->transients + t->plan->offset;
     }

@@ -1,0 +1,42 @@
+/* framework/train/ssl_private.h — the objective's insides, shared by ssl_build.c and ssl_step.c. */
+#ifndef SM_SSL_PRIVATE_H
+#define SM_SSL_PRIVATE_H
+
+#include "ssl.h"
+
+enum { PASS_TEACHER, PASS_GLOBAL, PASS_LOCAL, PASS_UPDATE, PASSES };
+
+/* A loss on one student pass. */
+typedef struct bound_loss {
+  sm_pairs *pairs;
+  sm_tensor *rows, *stats; /* per-row loss and statistics */
+} bound_loss;
+
+struct sm_ssl {
+  sm_ssl_config c;
+  sm_backbone_spec spec;
+  sm_loss_spec loss_spec[SM_SLOTS_MAX];
+  sm_tokenizer_spec tokenizer_spec[SM_SLOTS_MAX];
+  int micro, patches, tokens, local_tokens; /* pictures a micro-batch; patches and tokens of a global view */
+  int grid;                                 /* patches a side of a global view */
+  int64_t max_masked;                       /* of one view */
+  bool masks, want_local;
+  sm_set *set[SM_SSL_SETS];
+  sm_ema_link *ema;
+  const sm_schedule *ema_momentum;
+  sm_head student_head[SM_SLOTS_MAX], teacher_head[SM_SLOTS_MAX];
+  sm_graph *graph;
+  int pass[PASSES]; /* -1: not there */
+  /* inputs */
+  sm_tensor *views_count, *local_count;
+  sm_tensor *global, *local, *mask, *drop, *local_drop;
+  sm_rows *view_rows, *patch_rows, *local_rows;
+  sm_target view_target[SM_SLOTS_MAX], patch_target[SM_SLOTS_MAX];
+  bound_loss global_loss[SM_SLOTS_MAX], local_loss[SM_SLOTS_MAX];
+  /* host lists of one micro-batch, and the metric sums of one step */
+  int32_t *token_list, *masked;
+  double loss_sum[SM_SLOTS_MAX], stat_sum[SM_SLOTS_MAX][4];
+  sm_arena *arena;
+};
+
+#endif

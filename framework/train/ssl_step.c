@@ -1,0 +1,237 @@
+/* framework/train/ssl_step.c — one training step. Set it beside Algorithm 1 of the iBOT paper:
+ *
+ *   for each micro-batch of pictures x, with views u, v (global), local views, and masks m:
+ *     teacher  h_t(u), h_t(v) on the clean views; targets by its tokenizer's OLD state         targets()
+ *     student  h_s(û), h_s(v̂) on the masked views, heads on [CLS] and masked patches only       students()
+ *              loss = Σ pairs weight · CE(student, target); backward
+ *   centre   C ← m C + (1-m) mean(h_t)                                                          once a step
+ *   student  clip, AdamW
+ *   teacher  θ_t ← l θ_t + (1-l) θ_s
+ *
+ * How the passes are built is in ssl_build.c. Host code here only fills inputs and reads sums between passes. */
+#include <math.h>
+#include <string.h>
+
+#include "ssl_private.h"
+
+#define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
+
+/* ---- filling inputs --------------------------------------------------------------------------------------------------- */
+
+static void fill_real(sm_tensor *t, const float *from, int64_t n) {
+  if (t->dtype == SM_F32) {
+    memcpy(t->data, from, (size_t)n * sizeof *from);
+    return;
+  }
+  double *to = t->data;
+  for (int64_t i = 0; i < n; i++) to[i] = from[i];
+}
+
+/* Stochastic depth: a factor 0 or 1/keep for each view and site, drawn for the sample and not for its place in memory. */
+static void fill_drop(sm_ssl *s, sm_tensor *drop, const sm_batch *b, int first, int pictures, int views, int first_view) {
+  if (!drop) return;
+  int sites = s->spec.drop_sites;
+  int64_t slot = b->step % s->c.steps_per_epoch * s->c.batch_size + first, row = 0;
+  for (int i = 0; i < pictures; i++)
+    for (int v = 0; v < views; v++, row++) {
+      sm_rng rng = sm_rng_make(s->c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + i), (uint32_t)(first_view + v));
+      for (int k = 0; k < sites; k++) {
+        double keep = 1 - s->spec.drop_rate[k], factor = keep >= 1 ? 1 : sm_rng_uniform(&rng) < keep ? 1 / keep : 0;
+        if (drop->dtype == SM_F32) ((float *)drop->data)[row * sites + k] = (float)factor;
+        else ((double *)drop->data)[row * sites + k] = factor;
+      }
+    }
+}
+
+static void set_prefix_rows(sm_ssl *s, sm_rows *rows, int64_t views, int tokens) {
+  for (int64_t i = 0; i < views; i++) s->token_list[i] = (int32_t)(i * tokens);
+  sm_rows_set(rows, s->token_list, views);
+}
+
+/* Masked patches in order of (picture, view, patch); s->masked counts them by view. */
+static sm_status set_masked_rows(sm_ssl *s, const sm_batch *b, int first, int64_t views, sm_error *err) {
+  int64_t n = 0;
+  for (int64_t r = 0; r < views; r++) {
+    const uint8_t *mask = s->masks && b->mask ? b->mask + (first * s->c.globals + r) * s->patches : NULL;
+    int32_t masked = 0;
+    for (int p = 0; mask && p < s->patches; p++)
+      if (mask[p]) {
+        s->token_list[n++] = (int32_t)(r * s->tokens + s->spec.prefix + p);
+        masked++;
+      }
+    s->masked[r] = masked;
+    if (masked > s->max_masked)
+      return sm_fail(err, SM_EINTERNAL, "masker '%s' hid %d of %d patches, but promised at most %lld", s->c.masker.name, masked, s->patches,
+                     (long long)s->max_masked);
+  }
+  sm_rows_set(s->patch_rows, s->token_list, n);
+  return SM_OK;
+}
+
+static int64_t count_masked(const sm_ssl *s, const sm_batch *b) {
+  int64_t n = 0, all = (int64_t)b->pictures * s->c.globals * s->patches;
+  for (int64_t i = 0; s->masks && b->mask && i < all; i++) n += b->mask[i];
+  return n;
+}
+
+static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int pictures, sm_error *err) {
+  const sm_ssl_config *c = &s->c;
+  int64_t views = (int64_t)pictures * c->globals, pixels = 3 * (int64_t)c->global_size * c->global_size;
+  sm_put(s->views_count, (double)views);
+  fill_real(s->global, b->global + (int64_t)first * c->globals * pixels, views * pixels);
+  if (s->mask && b->mask) memcpy(s->mask->data, b->mask + (int64_t)first * c->globals * s->patches, (size_t)(views * s->patches));
+  fill_drop(s, s->drop, b, first, pictures, c->globals, 0);
+  set_prefix_rows(s, s->view_rows, views, s->tokens);
+  sm_status status = set_masked_rows(s, b, first, views, err);
+  if (status || !s->want_local) return status;
+  int64_t locals = (int64_t)pictures * c->locals, small = 3 * (int64_t)c->local_size * c->local_size;
+  sm_put(s->local_count, (double)locals);
+  fill_real(s->local, b->local + (int64_t)first * c->locals * small, locals * small);
+  fill_drop(s, s->local_drop, b, first, pictures, c->locals, SM_LOCAL_VIEW);
+  set_prefix_rows(s, s->local_rows, locals, s->local_tokens);
+  return SM_OK;
+}
+
+static void fill_pairs(sm_ssl *s, int pictures, int step_pictures, int64_t step_masked, bool local) {
+  for (int i = 0; i < s->c.losses; i++) {
+    bound_loss *l = local ? &s->local_loss[i] : &s->global_loss[i];
+    if (!l->pairs) continue;
+    sm_pair_request r = {.size = sizeof r, .site = s->loss_spec[i].site, .local = local, .pictures = pictures, .step_pictures = step_pictures,
+                         .globals = s->c.globals, .locals = s->c.locals, .masked = s->masked, .step_masked = step_masked, .out = l->pairs};
+    sm_pairs_begin(l->pairs);
+    OPS(loss, s->c.loss[i].slot)->pairs(s->c.loss[i].slot.self, &r);
+    sm_pairs_end(l->pairs);
+  }
+}
+
+/* ---- reading sums ----------------------------------------------------------------------------------------------------- */
+
+static void add_losses(sm_ssl *s, bool local) {
+  for (int i = 0; i < s->c.losses; i++) {
+    const bound_loss *l = local ? &s->local_loss[i] : &s->global_loss[i];
+    if (!l->pairs || !l->rows) continue;
+    for (int64_t r = 0, n = sm_items(l->rows); r < n; r++) s->loss_sum[i] += sm_get(l->rows, r);
+    if (!l->stats) continue;
+    for (int64_t r = 0, n = sm_items(l->stats) * 4; r < n; r++) s->stat_sum[i][r % 4] += sm_get(l->stats, r);
+  }
+}
+
+static double norm_of(const sm_set *set, int row, const sm_row *r) {
+  double sum = 0;
+  const void *data = sm_set_data((sm_set *)set, row, SM_VALUES);
+  for (int64_t k = 0; k < r->size; k++) {
+    double v = sm_set_real(set) == SM_F32 ? (double)((const float *)data)[k] : ((const double *)data)[k];
+    sum += v * v;
+  }
+  return sqrt(sum);
+}
+
+static void put(sm_step_result *r, double value, const char *fmt, const char *name) {
+  if (r->n == SM_METRICS_MAX) return;
+  sm_metric *m = &r->metric[r->n++];
+  snprintf(m->name, sizeof m->name, fmt, name);
+  m->value = value;
+}
+
+static void report_losses(sm_ssl *s, sm_step_result *r) {
+  r->loss = 0;
+  for (int i = 0; i < s->c.losses; i++) r->loss += s->loss_sum[i];
+  put(r, r->loss, "loss", "");
+  for (int i = 0; i < s->c.losses; i++) put(r, s->loss_sum[i], "loss.%s", s->c.loss[i].slot.name);
+  static const char *const name[4] = {"", "student_entropy.%s", "teacher_entropy.%s", "agreement.%s"};
+  for (int k = 1; k < 4; k++)
+    for (int i = 0; i < s->c.losses; i++)
+      if (s->stat_sum[i][0] > 0) put(r, s->stat_sum[i][k] / s->stat_sum[i][0], name[k], s->c.loss[i].slot.name);
+}
+
+double sm_step_metric(const sm_step_result *r, const char *name) {
+  for (int i = 0; i < r->n; i++)
+    if (!strcmp(r->metric[i].name, name)) return r->metric[i].value;
+  return NAN;
+}
+
+/* ---- the step ---------------------------------------------------------------------------------------------------------- */
+
+static void prepare(sm_ssl *s, const sm_time *t) {
+  int64_t start = 0;
+  if (s->c.masker.ops && OPS(masker, s->c.masker)->start_epoch) start = OPS(masker, s->c.masker)->start_epoch(s->c.masker.self);
+  for (int i = 0; i < s->c.tokenizers; i++)
+    if (OPS(tokenizer, s->c.tokenizer[i])->prepare) OPS(tokenizer, s->c.tokenizer[i])->prepare(s->c.tokenizer[i].self, t, start);
+  for (int i = 0; i < s->c.losses; i++)
+    if (OPS(loss, s->c.loss[i].slot)->prepare) OPS(loss, s->c.loss[i].slot)->prepare(s->c.loss[i].slot.self, t);
+}
+
+/* The first non-finite value of the micro-batch in the graph, with the picture it belongs to. */
+static sm_status name_nonfinite(sm_ssl *s, const sm_batch *b, int first, sm_error *err) {
+  char what[400] = "the loss is not finite";
+  int64_t item = -1;
+  for (int p = 0; p < PASS_UPDATE; p++)
+    if (s->pass[p] >= 0 && sm_graph_find_nonfinite(s->graph, s->pass[p], what, sizeof what, &item)) break;
+  if (item >= 0 && item < (int64_t)s->micro * s->c.globals) {
+    int64_t picture = first + item / s->c.globals;
+    sm_fail(err, SM_EINVAL, "step %lld: %s, item %lld (sample %lld)", (long long)b->step, what, (long long)item,
+            (long long)(picture < b->pictures ? b->sample[picture] : -1));
+  } else {
+    sm_fail(err, SM_EINVAL, "step %lld: %s", (long long)b->step, what);
+  }
+  return sm_hint(err, "nothing was updated; the last checkpoint is good. Lower optimizer.lr, clip harder (train.clip_grad) or lengthen the warm-up");
+}
+
+sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_step_result *r, sm_error *err) {
+  memset(r, 0, sizeof *r);
+  memset(s->loss_sum, 0, sizeof s->loss_sum);
+  memset(s->stat_sum, 0, sizeof s->stat_sum);
+  prepare(s, t);
+  int64_t step_masked = count_masked(s, b);
+  for (int first = 0; first < b->pictures; first += s->micro) {
+    int pictures = b->pictures - first < s->micro ? b->pictures - first : s->micro;
+    double start = sm_now(), now;
+    sm_status status = fill_micro_batch(s, b, first, pictures, err);
+    if (status) return status;
+    fill_pairs(s, pictures, b->pictures, step_masked, false);
+    if (s->want_local) fill_pairs(s, pictures, b->pictures, step_masked, true);
+    r->seconds[3] += (now = sm_now()) - start;
+    sm_graph_run(s->graph, s->pass[PASS_TEACHER]);
+    r->seconds[0] += (start = sm_now()) - now;
+    sm_graph_run(s->graph, s->pass[PASS_GLOBAL]);
+    add_losses(s, false);
+    if (s->want_local) {
+      sm_graph_run(s->graph, s->pass[PASS_LOCAL]);
+      add_losses(s, true);
+    }
+    r->seconds[1] += sm_now() - start;
+    double sum = 0;
+    for (int i = 0; i < s->c.losses; i++) sum += s->loss_sum[i];
+    if (!isfinite(sum)) return name_nonfinite(s, b, first, err);
+  }
+  report_losses(s, r);
+  return SM_OK;
+}
+
+void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
+  double start = sm_now();
+  sm_graph_run(s->graph, s->pass[PASS_UPDATE]);
+  sm_optimizer_step values = {.lr = sm_schedule_at(&s->c.lr, t), .weight_decay = sm_schedule_at(&s->c.weight_decay, t),
+                              .freeze_last_layer = t->step / t->steps_per_epoch < s->c.freeze_last_layer};
+  sm_optimizer_result result;
+  sm_optimizer_run(&s->c.optimizer, s->set[SM_SSL_STUDENT], s->c.pool, &values, &result);
+  double momentum = s->ema_momentum ? sm_schedule_at(s->ema_momentum, t) : 1;
+  if (s->ema_momentum) sm_ema_run(s->ema, s->c.pool, momentum);
+  r->grad_norm = result.grad_norm;
+  put(r, result.grad_norm, "grad_norm", "");
+  put(r, values.lr, "lr", "");
+  put(r, values.weight_decay, "weight_decay", "");
+  if (s->ema_momentum) put(r, momentum, "momentum", "");
+  const sm_set *state = s->set[SM_SSL_STATE];
+  for (int i = 0, n = sm_set_rows(state); i < n; i++) {
+    const sm_row *row = sm_set_row((sm_set *)state, i);
+    put(r, norm_of(state, i, row), "norm.%s", row->name);
+  }
+  r->seconds[2] += sm_now() - start;
+}
+
+sm_status sm_ssl_step(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_step_result *r, sm_error *err) {
+  sm_status status = sm_ssl_gradients(s, b, t, r, err);
+  if (!status) sm_ssl_update(s, t, r);
+  return status;
+}
