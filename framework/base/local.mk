@@ -31,3 +31,5 @@ check_PROGRAMS += \
   tests/unit/test_base_number \
   tests/unit/test_base_pool \
   tests/unit/test_base_rng
+
+EXTRA_DIST += tests/e2e/headers.sh
