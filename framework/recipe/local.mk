@@ -1,1 +1,9 @@
-# framework/recipe: see the list of variables at the top of Makefile.am
+# framework/recipe: YAML into typed values through option tables; the resolved recipe
+pkginclude_HEADERS += framework/include/smalti/recipe.h
+libsmalti_la_SOURCES += \
+  framework/recipe/fill.c \
+  framework/recipe/option.c framework/recipe/option.h \
+  framework/recipe/option_text.c \
+  framework/recipe/schema.c framework/recipe/schema.h \
+  framework/recipe/tree.c framework/recipe/tree.h \
+  framework/recipe/yaml.c

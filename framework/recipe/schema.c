@@ -1,0 +1,289 @@
+/* schema.c — the tables of the recipe's own sections. Defaults are those of the official iBOT code where it
+ * has one (main_ibot.py: two global views, no local ones, AdamW), so that a short recipe is a known starting
+ * point. */
+#include "schema.h"
+
+#include <string.h>
+
+#include <smalti/image.h>
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
+
+/* ---- options --------------------------------------------------------------------------------------------
+ */
+
+static const sm_option top_options[] = {
+    SM_STRING(
+        struct sm_top_values, name, "name", "~",
+        "name of the run and its folder; left out: the recipe's file name, also where it extends another"),
+};
+
+static const sm_option data_options[] = {
+    SM_INT(sm_data_section, workers, "workers", "0", 0, 256, NULL,
+           "threads that read pictures; 0: chosen by the program"),
+    SM_INT(sm_data_section, prefetch, "prefetch", "2", 1, 64, "batches", "how far they read ahead"),
+    SM_INT(sm_data_section, max_pixels, "max_pixels", "67108864", 1, 4e9, "px",
+           "larger pictures are skipped"),
+    SM_FLOAT(sm_data_section, max_bad, "max_bad", "0.05", 0, 1, NULL,
+             "share of the pictures that may be unreadable before the run stops"),
+};
+
+static const sm_option views_options[] = {
+    SM_FLOATS(struct sm_norm_values, mean, "mean", "[0.485, 0.456, 0.406]", 0, 1, NULL,
+              "subtracted from red, green and blue (0 to 1)"),
+    SM_FLOATS(struct sm_norm_values, std, "std", "[0.229, 0.224, 0.225]", 1e-3, 10, NULL, "then divided by"),
+};
+
+/* Both kinds of view have the same options; only defaults and the smallest count differ. */
+#define VIEW_OPTIONS(n_, least_, size_, scale_, blur_, solarize_)                                       \
+  {                                                                                                     \
+    SM_INT(sm_view_values, count, "count", n_, least_, 32, "views", "views of this kind a picture"),    \
+        SM_INT(sm_view_values, size, "size", size_, 4, 2048, "px", "side of the square view"),          \
+        SM_FLOATS(sm_view_values, scale, "scale", scale_, 1e-4, 1, NULL,                                \
+                  "smallest and largest share of the picture's area"),                                  \
+        SM_FLOATS(sm_view_values, aspect, "aspect", "[0.75, 1.3333333333333333]", 0.01, 100, NULL,      \
+                  "smallest and largest width / height of the cut"),                                    \
+        SM_CHOICE(sm_view_values, interpolation, "interpolation", "bicubic", sm_filter_names,           \
+                  "how the cut is resized"),                                                            \
+        SM_FLOAT(sm_view_values, flip, "flip", "0.5", 0, 1, NULL,                                       \
+                 "probability of a flip from left to right"),                                           \
+        SM_FLOAT(sm_view_values, jitter, "jitter", "0.8", 0, 1, NULL,                                   \
+                 "probability of the four changes of colour that follow"),                              \
+        SM_FLOAT(sm_view_values, brightness, "brightness", "0.4", 0, 10, NULL, "factor 1 ± this"),      \
+        SM_FLOAT(sm_view_values, contrast, "contrast", "0.4", 0, 10, NULL, "factor 1 ± this"),          \
+        SM_FLOAT(sm_view_values, saturation, "saturation", "0.2", 0, 10, NULL, "factor 1 ± this"),      \
+        SM_FLOAT(sm_view_values, hue, "hue", "0.1", 0, 0.5, NULL, "turn of the colour circle, ± this"), \
+        SM_FLOAT(sm_view_values, grey, "grey", "0.2", 0, 1, NULL, "probability of greyscale"),          \
+        SM_FLOATS(sm_view_values, blur, "blur", blur_, 0, 1, NULL,                                      \
+                  "probability of Gaussian blur; two values: first view, other views"),                 \
+        SM_FLOATS(sm_view_values, blur_radius, "blur_radius", "[0.1, 2]", 0, 100, "px",                 \
+                  "smallest and largest radius"),                                                       \
+        SM_FLOATS(sm_view_values, solarize, "solarize", solarize_, 0, 1, NULL,                          \
+                  "probability of solarising; two values: first view, other views")                     \
+  }
+
+static const sm_option global_options[] = VIEW_OPTIONS("2", 1, "224", "[0.14, 1]", "[1, 0.1]", "[0, 0.2]");
+static const sm_option local_options[] = VIEW_OPTIONS("0", 0, "96", "[0.05, 0.25]", "0.5", "0");
+
+#define LR_OPTIONS                                                                                           \
+  SM_SCHEDULE(sm_optimizer_values, lr, "lr", "{from: 5e-4, to: 1e-6, shape: cosine, per: step, warmup: 10}", \
+              0, 1e3, NULL, "learning rate"),                                                                \
+      SM_FLOAT(sm_optimizer_values, lr_batch, "lr_batch", "256", 0, 1e9, "pictures",                         \
+               "the batch size that lr's `from` is meant for: it is scaled by batch_size / lr_batch; 0: "    \
+               "not scaled"),                                                                                \
+      SM_SCHEDULE(sm_optimizer_values, weight_decay, "weight_decay",                                         \
+                  "{from: 0.04, to: 0.4, shape: cosine, per: step}", 0, 1e3, NULL,                           \
+                  "decoupled weight decay; biases and 1-d parameters have none")
+
+static const sm_option adamw_options[] = {
+    LR_OPTIONS,
+    SM_FLOATS(sm_optimizer_values, betas, "betas", "[0.9, 0.999]", 0, 0.9999999, NULL,
+              "decay of the two moments"),
+    SM_FLOAT(sm_optimizer_values, eps, "eps", "1e-8", 1e-30, 1, NULL,
+             "added to the root of the second moment"),
+};
+static const sm_option sgd_options[] = {
+    LR_OPTIONS,
+    SM_FLOAT(sm_optimizer_values, momentum, "momentum", "0.9", 0, 0.9999999, NULL, "decay of the moment"),
+};
+static const sm_option lars_options[] = {
+    LR_OPTIONS,
+    SM_FLOAT(sm_optimizer_values, momentum, "momentum", "0.9", 0, 0.9999999, NULL, "decay of the moment"),
+    SM_FLOAT(sm_optimizer_values, trust, "trust", "0.001", 0, 1e3, NULL, "trust coefficient"),
+};
+
+static const char *const clip_choices[] = {"parameter", "global", NULL};
+static const char *const precision_choices[] = {"fp32", NULL};
+static const sm_option train_options[] = {
+    SM_INT(sm_train_values, train.epochs, "epochs", "100", 1, 1e6, "epochs", "length of the run"),
+    SM_INT(sm_train_values, train.batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures a step"),
+    SM_INT(sm_train_values, train.micro_batch, "micro_batch", "0", 0, 1e6, "pictures",
+           "pictures computed at once, to save memory; must divide batch_size; 0: all"),
+    SM_INT(sm_train_values, train.steps_per_epoch, "steps_per_epoch", "0", 0, 1e9, "steps",
+           "steps that count as an epoch; 0: as many whole batches as there are pictures for"),
+    SM_FLOAT(sm_train_values, train.clip_grad, "clip_grad", "3", 0, 1e9, NULL,
+             "largest gradient norm; 0: no clipping"),
+    SM_CHOICE(sm_train_values, clip, "clip", "parameter", clip_choices,
+              "norm of each parameter's gradient, as DINO and iBOT do, or of all together"),
+    SM_INT(sm_train_values, train.freeze_last_layer, "freeze_last_layer", "1", 0, 1e6, "epochs",
+           "how long the head's last layer stays as it was"),
+    SM_INT(sm_train_values, train.seed, "seed", "0", 0, 9e15, NULL, "names all random numbers of the run"),
+    SM_INT(sm_train_values, train.threads, "threads", "0", 0, 256, NULL,
+           "threads to compute with; 0: all processors; results do not depend on it"),
+    SM_BOOL(sm_train_values, train.scale_schedules, "scale_schedules", "false",
+            "shorten schedules that outlast the run as if they were written for 100 epochs, instead of "
+            "refusing them"),
+    SM_INT(sm_train_values, train.log_every, "log_every", "10", 1, 1e9, "steps",
+           "steps between two records of metrics.jsonl"),
+    SM_INT(sm_train_values, train.checkpoint_every, "checkpoint_every", "0", 0, 1e9, "steps",
+           "steps between two checkpoints; 0: at the end of each epoch"),
+    SM_INT(sm_train_values, train.keep_checkpoints, "keep_checkpoints", "2", 2, 1000, NULL, "how many stay"),
+    SM_INT(sm_train_values, train.evaluate_every, "evaluate_every", "10", 0, 1e6, "epochs",
+           "epochs between two evaluations; 0: only at the end"),
+    SM_CHOICE(sm_train_values, precision, "precision", "fp32", precision_choices,
+              "number format of the computation"),
+};
+
+/* ---- the tree -------------------------------------------------------------------------------------------
+ */
+
+static const sm_schema view_sections[] = {
+    {.key = "global",
+     .path = "data.views.global",
+     .doc = "Views that show most of a picture; the teacher sees only these.",
+     .options = global_options,
+     .n_options = COUNT(global_options),
+     .offset = offsetof(sm_recipe_values, global)},
+    {.key = "local",
+     .path = "data.views.local",
+     .doc = "Small views of a part of a picture, for the student only.",
+     .options = local_options,
+     .n_options = COUNT(local_options),
+     .offset = offsetof(sm_recipe_values, local)},
+};
+
+static const sm_schema data_sections[] = {
+    {.key = "train",
+     .path = "data.train",
+     .doc = "The pictures to train on.",
+     .shape = SM_SCHEMA_SLOT,
+     .kind = SM_DATASET},
+    {.key = "test",
+     .path = "data.test",
+     .doc = "Labelled pictures to evaluate on.",
+     .shape = SM_SCHEMA_SLOT,
+     .kind = SM_DATASET},
+    {.key = "views",
+     .path = "data.views",
+     .doc = "What is cut out of each picture, and how it is changed.",
+     .options = views_options,
+     .n_options = COUNT(views_options),
+     .offset = offsetof(sm_recipe_values, views),
+     .child = view_sections,
+     .children = COUNT(view_sections)},
+};
+
+#define OPTIMIZER(name, text)                                                           \
+  {                                                                                     \
+    .key = #name, .path = "optimizer." #name, .doc = text, .options = name##_options,   \
+    .n_options = COUNT(name##_options), .offset = offsetof(sm_recipe_values, optimizer) \
+  }
+static const sm_schema optimizer_sections[] = {
+    OPTIMIZER(adamw, "AdamW (Loshchilov & Hutter 2019)."),
+    OPTIMIZER(sgd, "Gradient descent with momentum."),
+    OPTIMIZER(lars, "LARS (You et al. 2017)."),
+};
+
+static const char *const loss_keys[] = {"head", "tokenizer", NULL};
+
+static const sm_schema root_sections[] = {
+    {.key = "data",
+     .path = "data",
+     .doc = "Pictures and views.",
+     .options = data_options,
+     .n_options = COUNT(data_options),
+     .offset = offsetof(sm_recipe_values, data),
+     .child = data_sections,
+     .children = COUNT(data_sections)},
+    {.key = "backbone",
+     .path = "backbone",
+     .doc = "The network that is trained.",
+     .shape = SM_SCHEMA_SLOT,
+     .kind = SM_BACKBONE},
+    {.key = "heads",
+     .path = "heads",
+     .doc = "What turns tokens into predictions.",
+     .shape = SM_SCHEMA_SLOTS,
+     .kind = SM_HEAD,
+     .single = "head"},
+    {.key = "masker",
+     .path = "masker",
+     .doc = "Which patches the student does not see.",
+     .shape = SM_SCHEMA_SLOT,
+     .kind = SM_MASKER},
+    {.key = "tokenizers",
+     .path = "tokenizers",
+     .doc = "What names the patches: the targets.",
+     .shape = SM_SCHEMA_SLOTS,
+     .kind = SM_TOKENIZER,
+     .single = "tokenizer"},
+    {.key = "losses",
+     .path = "losses",
+     .doc = "What compares predictions with targets.",
+     .shape = SM_SCHEMA_SLOTS,
+     .kind = SM_LOSS,
+     .also = loss_keys},
+    {.key = "optimizer",
+     .path = "optimizer",
+     .doc = "How gradients become steps.",
+     .shape = SM_SCHEMA_SLOT,
+     .child = optimizer_sections,
+     .children = COUNT(optimizer_sections)},
+    {.key = "train",
+     .path = "train",
+     .doc = "Length, batch and conduct of the run.",
+     .options = train_options,
+     .n_options = COUNT(train_options),
+     .offset = offsetof(sm_recipe_values, train)},
+    {.key = "evaluate",
+     .path = "evaluate",
+     .doc = "Figures to take during and after the run.",
+     .shape = SM_SCHEMA_SLOTS,
+     .kind = SM_EVALUATION},
+};
+
+const sm_schema sm_recipe_schema = {.key = "",
+                                    .path = "",
+                                    .doc = "A recipe.",
+                                    .options = top_options,
+                                    .n_options = COUNT(top_options),
+                                    .offset = offsetof(sm_recipe_values, top),
+                                    .child = root_sections,
+                                    .children = COUNT(root_sections)};
+
+/* ---- looking up -----------------------------------------------------------------------------------------
+ */
+
+const sm_schema *sm_schema_child(const sm_schema *s, const char *key) {
+  for (int i = 0; i < s->children; i++) {
+    const sm_schema *c = &s->child[i];
+    if (strcmp(c->key, key) == 0 || (c->single && strcmp(c->single, key) == 0)) return c;
+  }
+  return NULL;
+}
+
+const sm_option *sm_schema_option(const sm_schema *s, const char *key) {
+  for (int i = 0; i < s->n_options; i++)
+    if (strcmp(s->options[i].name, key) == 0) return &s->options[i];
+  return NULL;
+}
+
+void sm_schema_keys(const sm_schema *s, const char **keys, int max) {
+  int n = 0;
+  for (int i = 0; i < s->children && n + 1 < max; i++) {
+    if (s->child[i].single && n + 2 < max) keys[n++] = s->child[i].single;
+    keys[n++] = s->child[i].key;
+  }
+  for (int i = 0; i < s->n_options && n + 1 < max; i++) keys[n++] = s->options[i].name;
+  keys[n] = NULL;
+}
+
+static const sm_section_table section_tables[] = {
+    {"", "The recipe itself.", top_options, COUNT(top_options)},
+    {"data", "Pictures and views.", data_options, COUNT(data_options)},
+    {"data.views", "What is cut out of each picture, and how it is changed.", views_options,
+     COUNT(views_options)},
+    {"data.views.global", "Views that show most of a picture; the teacher sees only these.", global_options,
+     COUNT(global_options)},
+    {"data.views.local", "Small views of a part of a picture, for the student only.", local_options,
+     COUNT(local_options)},
+    {"optimizer.adamw", "AdamW (Loshchilov & Hutter 2019).", adamw_options, COUNT(adamw_options)},
+    {"optimizer.sgd", "Gradient descent with momentum.", sgd_options, COUNT(sgd_options)},
+    {"optimizer.lars", "LARS (You et al. 2017).", lars_options, COUNT(lars_options)},
+    {"train", "Length, batch and conduct of the run.", train_options, COUNT(train_options)},
+};
+
+const sm_section_table *sm_recipe_sections(int *n) {
+  *n = COUNT(section_tables);
+  return section_tables;
+}
