@@ -1,2 +1,15 @@
-# framework/cli: the program smalti
-smalti_SOURCES += framework/cli/main.c
+# framework/cli: the program smalti; one file a subcommand, one line of commands.def each
+smalti_SOURCES += \
+  framework/cli/cli.h \
+  framework/cli/cmd_complete.c \
+  framework/cli/cmd_help.c \
+  framework/cli/command.c \
+  framework/cli/commands.def \
+  framework/cli/main.c \
+  framework/cli/manual.c \
+  framework/cli/reference.c \
+  framework/cli/session.c \
+  framework/cli/usage.c
+
+bashcompletiondir = $(datadir)/bash-completion/completions
+dist_bashcompletion_DATA = framework/cli/completion/smalti

@@ -1,14 +1,169 @@
-/* main.c — the entry point of the program. */
-#include <stdio.h>
+/* main.c — the entry point: global options, the command, the error, the exit code. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include <smalti/base.h>
+/* ---- speaking -------------------------------------------------------------------------------------------
+ */
+
+static void log_line(void *ctx, sm_log_level level, const char *line) {
+  const sm_cli *cli = ctx;
+  if (level == SM_LOG_DEBUG || (level == SM_LOG_INFO && cli->quiet)) return;
+  const char *kind = level == SM_LOG_WARNING ? "smalti: warning: " : level == SM_LOG_ERROR ? "smalti: " : "";
+  fprintf(stderr, "%s%s\n", kind, line);
+}
+
+int sm_cli_exit_code(sm_status status) {
+  switch (status) {
+    case SM_OK:
+      return SM_EXIT_OK;
+    case SM_ENOMEM:
+      return SM_EXIT_MEMORY;
+    case SM_EIO:
+      return SM_EXIT_IO;
+    case SM_ENOTFOUND:
+      return SM_EXIT_NOINPUT;
+    case SM_EINTERRUPTED:
+      return SM_EXIT_INTERRUPTED;
+    case SM_EINTERNAL:
+      return SM_EXIT_SOFTWARE;
+    case SM_EINVAL:
+    case SM_EFORMAT:
+    case SM_EUNSUPPORTED:
+      break;
+  }
+  return SM_EXIT_DATA;
+}
+
+int sm_cli_fail(const sm_error *err) {
+  char line[sizeof(sm_error) + 16];
+  fprintf(stderr, "smalti: %s\n", sm_error_text(err, line, sizeof line));
+  return sm_cli_exit_code(err->code);
+}
+
+int sm_cli_usage(const sm_cli *cli, const char *fmt, ...) {
+  va_list args;
+  va_start(args, fmt);
+  fputs("smalti: ", stderr);
+  vfprintf(stderr, fmt, args);
+  va_end(args);
+  if (cli->command)
+    fprintf(stderr, "; usage: smalti %s%s%s\n", cli->command->name, *cli->command->usage ? " " : "",
+            cli->command->usage);
+  else fputs("; 'smalti help' lists the commands\n", stderr);
+  return SM_EXIT_USAGE;
+}
+
+void sm_cli_note(const sm_cli *cli, const char *fmt, ...) {
+  if (cli->quiet) return;
+  va_list args;
+  va_start(args, fmt);
+  vfprintf(stderr, fmt, args);
+  va_end(args);
+  fputc('\n', stderr);
+}
+
+/* ---- running --------------------------------------------------------------------------------------------
+ */
+
+static int print_and_free(sm_text *text) {
+  if (!text->failed) fputs(text->s, stdout);
+  int code = text->failed ? SM_EXIT_MEMORY : SM_EXIT_OK;
+  sm_text_free(text);
+  return code;
+}
+
+/* A wrong command line exits 2, whatever was wrong with it. */
+static int fail_usage(const sm_error *err) {
+  int code = sm_cli_fail(err);
+  return code == SM_EXIT_DATA ? SM_EXIT_USAGE : code;
+}
+
+static int check_count(sm_cli *cli, int args) {
+  const sm_command *c = cli->command;
+  if (args < c->min_args) return sm_cli_usage(cli, "'%s' needs more arguments", c->name);
+  if (c->max_args >= 0 && args > c->max_args)
+    return sm_cli_usage(cli, "'%s' got too many arguments", c->name);
+  return SM_EXIT_OK;
+}
+
+static int run_command(sm_cli *cli, int argc, char **argv) {
+  sm_error err;
+  int words = 0;
+  const sm_command *c = sm_command_find(argc, argv, &words, &err);
+  if (!c) {
+    for (int i = 1; i < argc; i++) /* `smalti recipe --help` */
+      if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+        sm_text text = {0};
+        sm_usage_group(argv[0], &text);
+        if (text.s) return print_and_free(&text);
+      }
+    return fail_usage(&err);
+  }
+  cli->command = c;
+  cli->options = sm_arena_alloc(cli->arena, c->options_size + 1);
+  if (!cli->options) return SM_EXIT_MEMORY;
+  argc -= words - 1;
+  argv += words - 1; /* argv[0]: the last word of the name */
+  int args = argc - 1;
+  if (strcmp(c->name, "complete") != 0 && sm_command_parse(cli, c, &args, argv + 1, &err))
+    return fail_usage(&err);
+  if (cli->help) {
+    sm_text text = {0};
+    sm_usage_command(c, &text);
+    return print_and_free(&text);
+  }
+  if (cli->recipe_path && setenv("SMALTI_RECIPE_PATH", cli->recipe_path, 1)) return SM_EXIT_MEMORY;
+  int code = check_count(cli, args);
+  return code ? code : c->run(cli, args + 1, argv);
+}
+
+/* Options before the command: take the leading ones, leave the rest. */
+static int first_word(int argc, char **argv) {
+  int i = 1;
+  while (i < argc && argv[i][0] == '-' && argv[i][1]) {
+    bool value =
+        !strchr(argv[i], '=') && (!strcmp(argv[i], "--plugin-path") || !strcmp(argv[i], "--recipe-path") ||
+                                  !strcmp(argv[i], "--threads"));
+    i += value && i + 1 < argc ? 2 : 1;
+  }
+  return i;
+}
+
+static int run(sm_cli *cli, int argc, char **argv) {
+  sm_error err;
+  sm_text text = {0};
+  int first = first_word(argc, argv), leading = first - 1;
+  if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) {
+    printf("smalti %s\n", sm_version());
+    return SM_EXIT_OK;
+  }
+  char *word = first < argc ? argv[first] : NULL;
+  if (leading > 0) {
+    if (sm_command_parse(cli, NULL, &leading, argv + 1, &err)) return fail_usage(&err);
+    argv[first] = word; /* the parser ends what it kept with NULL */
+  }
+  if (cli->help) {
+    sm_usage_overview(&text);
+    return print_and_free(&text);
+  }
+  if (!word) return sm_cli_usage(cli, "no command given");
+  return run_command(cli, argc - first, argv + first);
+}
 
 int main(int argc, char **argv) {
-  if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-    printf("smalti %s\n", sm_version());
-    return 0;
+  sm_cli cli = {.arena = sm_arena_new("cli")};
+  if (!cli.arena) return SM_EXIT_MEMORY;
+  sm_log_to(log_line, &cli);
+  int code = run(&cli, argc, argv);
+  if (fflush(stdout) || ferror(stdout)) {
+    if (errno != EPIPE) fprintf(stderr, "smalti: cannot write standard output: %s\n", strerror(errno));
+    if (code == SM_EXIT_OK) code = SM_EXIT_IO;
   }
-  fputs("usage: smalti --version\n", stderr);
-  return 2;
+  sm_log_to(NULL, NULL);
+  sm_registry_free(cli.registry);
+  sm_arena_free(cli.arena);
+  return code;
 }

@@ -1,0 +1,145 @@
+/* cmd_complete.c — `smalti complete WORD …`: what the last word could become, one candidate a line. The
+ * shell's completion file calls it, so that what completes is what parses. Candidates that end in '=' want a
+ * value. */
+#include "cli.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "framework/recipe/option.h"
+
+static void offer(const char *candidate, const char *word) {
+  if (strncmp(candidate, word, strlen(word)) == 0) puts(candidate);
+}
+
+/* ---- commands and options -------------------------------------------------------------------------------
+ */
+
+static void offer_commands(const char *group, const char *word) {
+  int n;
+  size_t length = group ? strlen(group) : 0;
+  const sm_command *const *commands = sm_commands(&n);
+  char last[32] = "";
+  for (int i = 0; i < n; i++) {
+    const char *name = commands[i]->name;
+    if (commands[i]->hidden) continue;
+    if (group && (strncmp(name, group, length) != 0 || name[length] != ' ')) continue;
+    char next[32];
+    const char *from = group ? name + length + 1 : name;
+    snprintf(next, sizeof next, "%.*s", (int)strcspn(from, " "), from);
+    if (strcmp(next, last) != 0) offer(next, word);
+    strcpy(last, next);
+  }
+}
+
+static void offer_flags(const sm_option *options, int n, const char *word) {
+  for (int i = 0; i < n; i++) {
+    sm_text flag = {0};
+    sm_usage_flag(&options[i], &flag);
+    if (options[i].type != SM_OPT_BOOL) sm_text_add(&flag, "=");
+    if (flag.s) offer(flag.s, word);
+    sm_text_free(&flag);
+  }
+}
+
+/* "--name=VALUE" of a choice. */
+static void offer_choices(const sm_command *c, const char *word) {
+  for (int i = 0; i < c->n_options; i++) {
+    const sm_option *o = &c->options[i];
+    sm_text flag = {0};
+    sm_usage_flag(o, &flag);
+    size_t n = flag.len;
+    for (int k = 0; o->type == SM_OPT_CHOICE && o->choices[k]; k++) {
+      flag.len = n;
+      sm_text_add(&flag, "=%s", o->choices[k]);
+      if (flag.s && strncmp(word, flag.s, n + 1) == 0) offer(flag.s, word);
+    }
+    sm_text_free(&flag);
+  }
+}
+
+/* ---- recipes --------------------------------------------------------------------------------------------
+ */
+
+static bool is_recipe(const char *name) {
+  size_t n = strlen(name);
+  return n > 5 && strcmp(name + n - 5, ".yaml") == 0;
+}
+
+/* Recipes of one recipe folder, two levels deep, by the names that find them: "ibot/vits16_imagenet.yaml". */
+static void offer_folder(const char *root, const char *under, const char *word, int depth) {
+  char path[4096], name[1024];
+  snprintf(path, sizeof path, "%s%s%s", root, *under ? "/" : "", under);
+  DIR *dir = opendir(path);
+  if (!dir) return;
+  for (struct dirent *e; (e = readdir(dir));) {
+    if (e->d_name[0] == '.') continue;
+    snprintf(name, sizeof name, "%s%s%s", under, *under ? "/" : "", e->d_name);
+    if (is_recipe(e->d_name)) offer(name, word);
+    else if (depth < 2) offer_folder(root, name, word, depth + 1);
+  }
+  closedir(dir);
+}
+
+static void offer_recipes(const char *word) {
+  const char *env = getenv("SMALTI_RECIPE_PATH");
+  for (const char *s = env ? env : ""; *s;) {
+    char folder[4096];
+    size_t n = strcspn(s, ":");
+    snprintf(folder, sizeof folder, "%.*s", (int)n, s);
+    if (n) offer_folder(folder, "", word, 0);
+    s += n + (s[n] == ':');
+  }
+  offer_folder(sm_recipe_dir(), "", word, 0);
+}
+
+static void offer_keys(const char *word) {
+  int n;
+  const sm_section_table *sections = sm_recipe_sections(&n);
+  for (int i = 0; i < n; i++)
+    for (int k = 0; k < sections[i].n; k++) {
+      char key[256];
+      snprintf(key, sizeof key, "%s%s%s=", sections[i].path, *sections[i].path ? "." : "",
+               sections[i].options[k].name);
+      offer(key, word);
+    }
+}
+
+static int run(sm_cli *cli, int argc, char **argv) {
+  (void)cli;
+  const char *word = argc > 1 ? argv[argc - 1] : "";
+  int words = 0, n;
+  sm_error err;
+  if (argc <= 2) {
+    offer_commands(NULL, word);
+    return SM_EXIT_OK;
+  }
+  const sm_command *c = sm_command_find(argc - 2, argv + 1, &words, &err);
+  if (!c) {
+    if (argc == 3) offer_commands(argv[1], word);
+    return SM_EXIT_OK;
+  }
+  const sm_option *globals = sm_cli_globals(&n);
+  if (word[0] == '-') {
+    offer_flags(c->options, c->n_options, word);
+    offer_choices(c, word);
+    offer_flags(globals, n, word);
+  } else if (strstr(c->usage, "RECIPE")) {
+    bool first = argc - 2 == words;
+    if (first) offer_recipes(word);
+    if (!first && strstr(c->usage, "KEY=VALUE")) offer_keys(word);
+  } else if (strcmp(c->name, "help") == 0) {
+    offer_commands(NULL, word);
+  }
+  return SM_EXIT_OK;
+}
+
+const sm_command sm_command_complete = {
+    .name = "complete",
+    .usage = "WORD ...",
+    .summary = "list what the last word could become, for the shell's completion",
+    .max_args = -1,
+    .run = run,
+    .hidden = true,
+};

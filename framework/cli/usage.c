@@ -1,0 +1,132 @@
+/* usage.c — --help from the tables of commands and options. */
+#include "cli.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "framework/recipe/option.h"
+
+enum { WIDTH = 78, INDENT = 2, COLUMN = 24 };
+
+void sm_usage_flag(const sm_option *o, sm_text *text) {
+  sm_text_add(text, "--");
+  for (const char *s = o->name; *s; s++) sm_text_bytes(text, *s == '_' ? "-" : s, 1);
+}
+
+void sm_usage_metavar(const sm_option *o, sm_text *text) {
+  static const char *const metavars[] = {
+      [SM_OPT_INT] = "N",       [SM_OPT_FLOAT] = "X",          [SM_OPT_BOOL] = "",
+      [SM_OPT_STRING] = "TEXT", [SM_OPT_PATH] = "PATH",        [SM_OPT_FLOATS] = "X,...",
+      [SM_OPT_INTS] = "N,...",  [SM_OPT_SCHEDULE] = "SCHEDULE"};
+  if (o->type != SM_OPT_CHOICE) {
+    sm_text_add(text, "%s", metavars[o->type]);
+    return;
+  }
+  for (int i = 0; o->choices[i]; i++) sm_text_add(text, "%s%s", i ? "|" : "", o->choices[i]);
+}
+
+/* `words` wrapped to WIDTH, every line after the first indented by `indent`; the first begins at `column`. */
+static void wrap(sm_text *text, const char *words, int indent, int column) {
+  while (*words) {
+    int n = (int)strcspn(words, " \n");
+    if (column > indent && column + n > WIDTH) {
+      sm_text_add(text, "\n%*s", indent, "");
+      column = indent;
+    }
+    sm_text_add(text, "%.*s", n, words);
+    column += n;
+    words += n;
+    while (*words == ' ') words++;
+    if (*words == '\n') {
+      while (*words == '\n') {
+        sm_text_add(text, "\n");
+        words++;
+      }
+      sm_text_add(text, "%*s", *words ? indent : 0, "");
+      column = indent;
+    } else if (*words && column + 1 + (int)strcspn(words, " \n") <= WIDTH) {
+      sm_text_add(text, " ");
+      column++;
+    } else if (*words) {
+      column = WIDTH + 1;
+    }
+  }
+  sm_text_add(text, "\n");
+}
+
+/* "  TERM    words", the words in their column. */
+static void add_row(sm_text *text, const char *term, const char *words) {
+  int used = INDENT + (int)strlen(term);
+  sm_text_add(text, "%*s%s", INDENT, "", term);
+  if (used + 2 > COLUMN) sm_text_add(text, "\n%*s", COLUMN, "");
+  else sm_text_add(text, "%*s", COLUMN - used, "");
+  wrap(text, words, COLUMN, COLUMN);
+}
+
+static void add_options(sm_text *text, const sm_option *options, int n) {
+  for (int i = 0; i < n; i++) {
+    const sm_option *o = &options[i];
+    sm_text term = {0}, words = {0}, metavar = {0};
+    sm_usage_flag(o, &term);
+    sm_usage_metavar(o, &metavar);
+    if (metavar.s && *metavar.s) sm_text_add(&term, " %s", metavar.s);
+    sm_text_add(&words, "%s", o->doc);
+    if (o->def && strcmp(o->def, "~") != 0 && o->type != SM_OPT_BOOL)
+      sm_text_add(&words, " (default: %s)", o->def);
+    if (o->type == SM_OPT_BOOL && strcmp(o->def, "true") == 0)
+      sm_text_add(&words, " (default; --no-%s)", term.s + 2);
+    if (term.s && words.s) add_row(text, term.s, words.s);
+    sm_text_free(&term);
+    sm_text_free(&words);
+    sm_text_free(&metavar);
+  }
+}
+
+static void add_sentence(sm_text *text, const char *sentence) {
+  if (*sentence) sm_text_add(text, "%c%s.", toupper((unsigned char)sentence[0]), sentence + 1);
+}
+
+void sm_usage_command(const sm_command *c, sm_text *text) {
+  int n;
+  const sm_option *globals = sm_cli_globals(&n);
+  sm_text_add(text, "usage: smalti %s%s%s%s%s\n\n", c->name, c->n_options ? " [OPTIONS]" : "",
+              *c->usage ? " " : "", c->usage, "");
+  add_sentence(text, c->summary);
+  sm_text_add(text, "\n");
+  if (c->about) {
+    sm_text_add(text, "\n");
+    wrap(text, c->about, 0, 0);
+  }
+  if (c->n_options) sm_text_add(text, "\nOptions:\n");
+  add_options(text, c->options, c->n_options);
+  sm_text_add(text, "\nGlobal options:\n");
+  add_options(text, globals, n);
+}
+
+void sm_usage_group(const char *group, sm_text *text) {
+  int n;
+  size_t length = strlen(group);
+  const sm_command *const *commands = sm_commands(&n);
+  for (int i = 0; i < n; i++) {
+    const sm_command *c = commands[i];
+    if (c->hidden || strncmp(c->name, group, length) != 0 || c->name[length] != ' ') continue;
+    if (!text->s) sm_text_add(text, "usage: smalti %s SUBCOMMAND ...\n\n", group);
+    add_row(text, c->name, c->summary);
+  }
+  if (text->s) sm_text_add(text, "\n'smalti %s SUBCOMMAND --help' says more.\n", group);
+}
+
+void sm_usage_overview(sm_text *text) {
+  int n, n_globals;
+  const sm_command *const *commands = sm_commands(&n);
+  const sm_option *globals = sm_cli_globals(&n_globals);
+  sm_text_add(text,
+              "usage: smalti [OPTIONS] COMMAND ...\n\n"
+              "Pre-trains vision transformers without labels, from a YAML recipe.\n\nCommands:\n");
+  for (int i = 0; i < n; i++)
+    if (!commands[i]->hidden) add_row(text, commands[i]->name, commands[i]->summary);
+  sm_text_add(text, "\nGlobal options:\n");
+  add_options(text, globals, n_globals);
+  add_row(text, "--version", "show the version and exit");
+  sm_text_add(text, "\n'smalti COMMAND --help' says more about a command; the manual is smalti(1).\n");
+}
