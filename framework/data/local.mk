@@ -1,2 +1,11 @@
 # framework/data: datasets into batches of views and masks
 pkginclude_HEADERS += framework/include/smalti/data.h
+libsmalti_la_SOURCES += \
+  framework/data/bad.c framework/data/bad.h \
+  framework/data/eval_loader.c \
+  framework/data/loader.c \
+  framework/data/ring.c framework/data/ring.h \
+  framework/data/views.c framework/data/views.h
+
+check_PROGRAMS += tests/unit/test_data_loader
+tests_unit_test_data_loader_SOURCES = tests/unit/test_data_loader.c tests/unit/fake_data.c tests/unit/fake_data.h

@@ -109,6 +109,8 @@ void sm_loader_release(sm_loader *, sm_batch *); /* in any order; NULL is allowe
 void sm_loader_free(sm_loader *);                /* also with batches held; stops within one picture's time; NULL allowed */
 
 int64_t sm_loader_steps_per_epoch(const sm_loader *);
+/* Memory of all batches, for `smalti plan`; beside it each worker holds one decoded picture and scratch. */
+size_t sm_loader_bytes(const sm_loader_config *);
 void sm_loader_stats_get(const sm_loader *, sm_loader_stats *);
 /* Bad pictures so far, known ones first, then in the order they were met; valid until the next call of next. */
 const sm_bad *sm_loader_bad(const sm_loader *, int64_t *n);

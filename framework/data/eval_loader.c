@@ -1,0 +1,225 @@
+/* eval_loader.c — a dataset in its order, each picture resized and cropped once, for features and k-NN.
+ *
+ * Batch b covers the indices b·batch_size …; pictures that cannot be read are left out of it, listed, and
+ * nothing takes their place: a figure of a test set is over the pictures there are. */
+#include <string.h>
+
+#include "bad.h"
+#include "ring.h"
+
+enum { MOST_WORKERS = 64, MOST_AHEAD = 64, MOST_BATCH = 1 << 20, MOST_SIDE = 8192 };
+
+typedef enum { GOOD, BAD, NO_MEMORY } outcome;
+
+typedef struct made {
+  sm_eval_batch batch;
+  int64_t first; /* index of item 0 */
+  int items;
+  uint8_t *outcome; /* of each item    */
+} made;
+
+typedef struct worker {
+  sm_image picture, crop;
+  sm_image_scratch *scratch;
+} worker;
+
+struct sm_eval_loader {
+  sm_eval_loader_config config;
+  int64_t count;
+  size_t floats; /* of one picture */
+  sm_bad_book *book;
+  made *made; /* prefetch + 1 */
+  int slots;
+  worker *workers; /* workers + 1: 0 is the owner */
+  sm_ring *ring;
+  sm_error failed;
+};
+
+static int open_batch(void *ctx, int slot, int64_t number) {
+  sm_eval_loader *loader = ctx;
+  made *m = &loader->made[slot];
+  m->first = number * loader->config.batch_size;
+  if (m->first >= loader->count) return -1;
+  int64_t rest = loader->count - m->first;
+  m->items = rest < loader->config.batch_size ? (int)rest : loader->config.batch_size;
+  return m->items;
+}
+
+static sm_status make_picture(const sm_eval_loader *loader, int64_t index, worker *w, float *out,
+                              sm_error *err) {
+  const sm_eval_loader_config *c = &loader->config;
+  sm_status status = c->dataset.ops->read(c->dataset.self, index, &c->limits, &w->picture, err);
+  if (status == SM_OK)
+    status = sm_image_eval_crop(&w->picture, c->resize, c->size, c->filter, w->scratch, &w->crop, err);
+  if (status == SM_OK) sm_image_normalise(&w->crop, c->mean, c->std, out);
+  return status;
+}
+
+static void make_item(void *ctx, int slot, int item, int who) {
+  sm_eval_loader *loader = ctx;
+  made *m = &loader->made[slot];
+  int64_t index = m->first + item;
+  sm_error why;
+  sm_error_clear(&why);
+  sm_status status =
+      make_picture(loader, index, &loader->workers[who], m->batch.x + (size_t)item * loader->floats, &why);
+  why.code = status;
+  m->batch.sample[item] = index;
+  m->batch.label[item] = loader->config.dataset.ops->label(loader->config.dataset.self, index);
+  m->outcome[item] = status == SM_OK ? GOOD : status == SM_ENOMEM ? NO_MEMORY : BAD;
+  if (m->outcome[item] == BAD && !sm_bad_met(loader->book, index, &why)) m->outcome[item] = NO_MEMORY;
+}
+
+static const sm_ring_ops ring_ops = {.open = open_batch, .item = make_item};
+
+static sm_status check(sm_eval_loader_config *c, sm_error *err) {
+  if (c->size < 1 || c->size > MOST_SIDE)
+    return sm_fail(err, SM_EINVAL, "pictures of %d pixels: the side must lie between 1 and %d", c->size,
+                   MOST_SIDE);
+  if (c->resize == 0) c->resize = (c->size * 256 + 112) / 224;
+  if (c->resize < c->size || c->resize > 2 * MOST_SIDE)
+    return sm_fail(err, SM_EINVAL,
+                   "resize is %d: it must not be less than the crop of %d pixels nor more than %d", c->resize,
+                   c->size, 2 * MOST_SIDE);
+  if (c->batch_size < 1 || c->batch_size > MOST_BATCH)
+    return sm_fail(err, SM_EINVAL, "a batch of %d pictures: the number must lie between 1 and %d",
+                   c->batch_size, MOST_BATCH);
+  if (c->workers < 0 || c->workers > MOST_WORKERS)
+    return sm_fail(err, SM_EINVAL, "%d loader threads: the number must lie between 0 and %d", c->workers,
+                   MOST_WORKERS);
+  if (c->prefetch < 1 || c->prefetch > MOST_AHEAD)
+    return sm_fail(err, SM_EINVAL, "%d batches ahead: the number must lie between 1 and %d", c->prefetch,
+                   MOST_AHEAD);
+  for (int i = 0; i < 3; i++)
+    if (!(c->std[i] > 0))
+      return sm_fail(err, SM_EINVAL, "the deviation of channel %d is %g: it must be positive", i, c->std[i]);
+  return SM_OK;
+}
+
+static sm_status allocate(sm_eval_loader *loader, sm_error *err) {
+  const sm_eval_loader_config *c = &loader->config;
+  size_t n = (size_t)c->batch_size;
+  loader->slots = c->prefetch + 1;
+  loader->floats = 3 * (size_t)c->size * (size_t)c->size;
+  loader->made = sm_calloc((size_t)loader->slots, sizeof *loader->made);
+  loader->workers = sm_calloc((size_t)c->workers + 1, sizeof *loader->workers);
+  if (!loader->made || !loader->workers) goto no_memory;
+  for (int w = 0; w <= c->workers; w++)
+    if (!(loader->workers[w].scratch = sm_image_scratch_new())) goto no_memory;
+  for (int s = 0; s < loader->slots; s++) {
+    made *m = &loader->made[s];
+    m->batch.x = sm_aligned_alloc(n * loader->floats * sizeof(float));
+    m->batch.label = sm_calloc(n, sizeof(int32_t));
+    m->batch.sample = sm_calloc(n, sizeof(int64_t));
+    m->outcome = sm_calloc(n, 1);
+    if (!m->batch.x || !m->batch.label || !m->batch.sample || !m->outcome) goto no_memory;
+  }
+  return SM_OK;
+
+no_memory:
+  return sm_fail(err, SM_ENOMEM, "out of memory for %d batches of %d pictures", loader->slots, c->batch_size);
+}
+
+sm_status sm_eval_loader_new(const sm_eval_loader_config *config, sm_eval_loader **out, sm_error *err) {
+  sm_error why = {0};
+  sm_status status = SM_OK;
+  *out = NULL;
+  sm_eval_loader *loader = sm_calloc(1, sizeof *loader);
+  if (!loader) return sm_fail(err, SM_ENOMEM, "out of memory for a loader");
+  loader->config = *config;
+  loader->count = config->dataset.ops->count(config->dataset.self);
+  if ((status = check(&loader->config, &why)) != SM_OK) goto out;
+  if (loader->count < 1 || loader->count > INT32_MAX) {
+    status = sm_fail(&why, SM_EINVAL, "the dataset holds %lld pictures: the number must lie between 1 and %d",
+                     (long long)loader->count, INT32_MAX);
+    goto out;
+  }
+  if ((status = allocate(loader, &why)) != SM_OK) goto out;
+  loader->book = sm_bad_book_new(&config->dataset, loader->count, 0, NULL, &why);
+  if (loader->book) loader->ring = sm_ring_new(&ring_ops, loader, loader->slots, config->workers, 0, &why);
+  status = loader->ring ? sm_ring_start(loader->ring, &why) : why.code;
+
+out:
+  if (status != SM_OK) {
+    if (err) *err = why;
+    sm_eval_loader_free(loader);
+  } else {
+    *out = loader;
+  }
+  return status;
+}
+
+void sm_eval_loader_free(sm_eval_loader *loader) {
+  if (!loader) return;
+  sm_ring_free(loader->ring);
+  sm_bad_book_free(loader->book);
+  for (int s = 0; loader->made && s < loader->slots; s++) {
+    sm_aligned_free(loader->made[s].batch.x);
+    sm_free(loader->made[s].batch.label);
+    sm_free(loader->made[s].batch.sample);
+    sm_free(loader->made[s].outcome);
+  }
+  for (int w = 0; loader->workers && w <= loader->config.workers; w++) {
+    sm_image_free(&loader->workers[w].picture);
+    sm_image_free(&loader->workers[w].crop);
+    sm_image_scratch_free(loader->workers[w].scratch);
+  }
+  sm_free(loader->made);
+  sm_free(loader->workers);
+  sm_free(loader);
+}
+
+/* Close the gaps that bad pictures leave, and list them. */
+static sm_status settle(sm_eval_loader *loader, made *m, sm_error *err) {
+  sm_eval_batch *b = &m->batch;
+  int n = 0;
+  for (int i = 0; i < m->items; i++) {
+    if (m->outcome[i] == NO_MEMORY || (m->outcome[i] == BAD && !sm_bad_list(loader->book, m->first + i)))
+      return sm_fail(err, SM_ENOMEM, "out of memory for picture %s",
+                     loader->config.dataset.ops->name(loader->config.dataset.self, m->first + i));
+    if (m->outcome[i] == BAD) continue;
+    if (n < i) {
+      memcpy(b->x + (size_t)n * loader->floats, b->x + (size_t)i * loader->floats,
+             loader->floats * sizeof(float));
+      b->label[n] = b->label[i];
+      b->sample[n] = b->sample[i];
+    }
+    n++;
+  }
+  b->pictures = n;
+  return SM_OK;
+}
+
+sm_status sm_eval_loader_next(sm_eval_loader *loader, sm_eval_batch **out, sm_error *err) {
+  *out = NULL;
+  if (loader->failed.code != SM_OK) {
+    if (err) *err = loader->failed;
+    return loader->failed.code;
+  }
+  for (;;) {
+    int slot = sm_ring_next(loader->ring);
+    if (slot == SM_RING_END) return SM_OK;
+    if (slot == SM_RING_HELD)
+      return sm_fail(err, SM_EINVAL, "all %d batches of the loader are held; release one first",
+                     loader->slots);
+    made *m = &loader->made[slot];
+    if (settle(loader, m, &loader->failed) != SM_OK) {
+      if (err) *err = loader->failed;
+      return loader->failed.code;
+    }
+    if (m->batch.pictures > 0) {
+      *out = &m->batch;
+      return SM_OK;
+    }
+    sm_ring_release(loader->ring, slot);
+  }
+}
+
+void sm_eval_loader_release(sm_eval_loader *loader, sm_eval_batch *batch) {
+  for (int s = 0; batch && s < loader->slots; s++)
+    if (&loader->made[s].batch == batch) sm_ring_release(loader->ring, s);
+}
+
+const sm_bad *sm_eval_loader_bad(const sm_eval_loader *loader, int64_t *n) {
+  return sm_bad_listed(loader->book, n);
+}

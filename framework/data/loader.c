@@ -1,0 +1,426 @@
+/* loader.c — the training loader: which picture stands where, what becomes of a bad one, and the batches'
+ * memory.
+ *
+ * Threads and their order are the ring's business (ring.h), the draws those of views.h, the list of bad
+ * pictures that of bad.h. A batch is opened under the ring's lock (its pictures are looked up in the epoch's
+ * order), its items are made by the workers, and the owner settles it when it is given out: bad pictures are
+ * listed, errors reported. */
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bad.h"
+#include "ring.h"
+#include "views.h"
+
+enum { MOST_WORKERS = 64, MOST_AHEAD = 64, MOST_BATCH = 1 << 20 };
+
+/* A bad picture that an item came across: listed when the batch is given out. */
+typedef struct found {
+  int item, attempt;
+  int64_t index;
+} found;
+
+typedef struct made {
+  sm_batch batch;
+  uint8_t *attempts; /* of each item: 0 when the picture in turn was good */
+  void *memory;
+
+  pthread_mutex_t lock; /* for what follows, while items are made */
+  found *found;
+  int n_found, found_cap;
+  int failed_item; /* first item that failed for good, or -1 */
+  sm_error error;
+} made;
+
+typedef struct worker {
+  sm_image picture;
+  sm_image_scratch *scratch;
+  _Atomic int64_t read_ns, view_ns;
+} worker;
+
+struct sm_loader {
+  sm_loader_config config;
+  int64_t count, steps_per_epoch;
+  size_t global_floats, local_floats, cells; /* of one view */
+  sm_bad_book *book;
+  made *made; /* prefetch + 1 */
+  int slots;
+  worker *workers; /* workers + 1: 0 is the owner */
+  sm_ring *ring;
+
+  uint32_t *order; /* of (order_epoch, order_round); used under the ring's lock */
+  int64_t order_epoch, order_round;
+
+  double born, waited;
+  int64_t batches, pictures, replaced;
+  sm_error failed; /* code SM_OK while all is well */
+};
+
+/* ---- what the workers do ---------------------------------------------------------------------------------
+ */
+
+static int64_t nanoseconds(double seconds) { return (int64_t)(seconds * 1e9); }
+
+static void note_failure(made *m, int item, const sm_error *err) {
+  pthread_mutex_lock(&m->lock);
+  if (m->failed_item < 0 || item < m->failed_item) {
+    m->failed_item = item;
+    m->error = *err;
+  }
+  pthread_mutex_unlock(&m->lock);
+}
+
+static bool note_bad(made *m, int item, int attempt, int64_t index) {
+  bool done = true;
+  pthread_mutex_lock(&m->lock);
+  if (m->n_found == m->found_cap) {
+    int cap = m->found_cap ? 2 * m->found_cap : 16;
+    found *bigger = sm_realloc(m->found, (size_t)cap * sizeof *bigger);
+    if (bigger) m->found = bigger, m->found_cap = cap;
+    done = bigger != NULL;
+  }
+  if (done) m->found[m->n_found++] = (found){item, attempt, index};
+  pthread_mutex_unlock(&m->lock);
+  return done;
+}
+
+static sm_status too_many_attempts(const sm_loader *loader, const made *m, int item, sm_error *err) {
+  sm_fail(err, SM_EFORMAT,
+          "step %lld, place %d: %d pictures in turn could not be used, the last one of them %s",
+          (long long)m->batch.step, item, SM_LOADER_ATTEMPTS + 1,
+          loader->config.dataset.ops->name(loader->config.dataset.self, m->batch.sample[item]));
+  return sm_hint(err, "most of the dataset is damaged or gone: is its disk still there?");
+}
+
+/* Read the item's picture, or the first good one of its replacements, into the worker's picture. */
+static sm_status find_picture(sm_loader *loader, made *m, int item, const sm_slot_key *key, worker *w,
+                              sm_error *err) {
+  const sm_dataset *set = &loader->config.dataset;
+  for (int attempt = 0; attempt <= SM_LOADER_ATTEMPTS && !sm_ring_stopping(loader->ring); attempt++) {
+    int64_t index = attempt ? sm_slot_replacement(key, attempt, loader->count) : m->batch.sample[item];
+    sm_error why;
+    sm_status status = SM_EFORMAT;
+    m->batch.sample[item] = index;
+    m->attempts[item] = (uint8_t)attempt;
+    if (!sm_bad_is(loader->book, index)) {
+      sm_error_clear(&why);
+      status = set->ops->read(set->self, index, &loader->config.limits, &w->picture, &why);
+      if (status == SM_OK) return SM_OK;
+      if (status == SM_ENOMEM) {
+        *err = why;
+        return status;
+      }
+      why.code = status;
+      if (!sm_bad_met(loader->book, index, &why))
+        return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+    }
+    if (!note_bad(m, item, attempt, index))
+      return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+  }
+  if (sm_ring_stopping(loader->ring)) return sm_fail(err, SM_EINTERRUPTED, "the loader is being closed");
+  return too_many_attempts(loader, m, item, err);
+}
+
+static sm_status make_views(const sm_loader *loader, made *m, int item, const sm_slot_key *key, worker *w,
+                            sm_error *err) {
+  const sm_views *views = &loader->config.views;
+  const int n_views = views->globals + views->locals;
+  sm_batch *b = &m->batch;
+  for (int v = 0; v < n_views && !sm_ring_stopping(loader->ring); v++) {
+    size_t row = v < views->globals ? (size_t)item * (size_t)views->globals + (size_t)v
+                                    : (size_t)item * (size_t)views->locals + (size_t)(v - views->globals);
+    float *out =
+        v < views->globals ? b->global + row * loader->global_floats : b->local + row * loader->local_floats;
+    sm_view_choice choice;
+    sm_views_draw(views, key, v, w->picture.width, w->picture.height, &choice);
+    sm_status status = sm_view_apply(&w->picture, sm_views_recipe(views, v), &choice, w->scratch, out, err);
+    if (status != SM_OK) return status;
+    if (v < views->globals && loader->cells)
+      sm_masking_draw(&loader->config.masking, key, v, b->mask + row * loader->cells);
+  }
+  return SM_OK;
+}
+
+static void make_item(void *ctx, int slot, int item, int who) {
+  sm_loader *loader = ctx;
+  made *m = &loader->made[slot];
+  worker *w = &loader->workers[who];
+  const sm_batch *b = &m->batch;
+  const sm_slot_key key = {loader->config.seed, b->epoch,
+                           b->step % loader->steps_per_epoch * loader->config.batch_size + item};
+  sm_error err;
+  double start = sm_now();
+  sm_status status = find_picture(loader, m, item, &key, w, &err);
+  double middle = sm_now();
+  if (status == SM_OK) {
+    m->batch.label[item] = loader->config.dataset.ops->label(loader->config.dataset.self, b->sample[item]);
+    status = make_views(loader, m, item, &key, w, &err);
+  }
+  atomic_fetch_add_explicit(&w->read_ns, nanoseconds(middle - start), memory_order_relaxed);
+  atomic_fetch_add_explicit(&w->view_ns, nanoseconds(sm_now() - middle), memory_order_relaxed);
+  if (status != SM_OK && status != SM_EINTERRUPTED) note_failure(m, item, &err);
+}
+
+/* ---- opening a batch --------------------------------------------------------------------------------------
+ */
+
+static int64_t picture_at(sm_loader *loader, int64_t epoch, int64_t place) {
+  int64_t round = place / loader->count;
+  if (epoch != loader->order_epoch || round != loader->order_round) {
+    sm_epoch_order(loader->config.seed, epoch, round, loader->order, (uint32_t)loader->count);
+    loader->order_epoch = epoch;
+    loader->order_round = round;
+  }
+  return loader->order[place % loader->count];
+}
+
+static int open_batch(void *ctx, int slot, int64_t step) {
+  sm_loader *loader = ctx;
+  const sm_loader_config *config = &loader->config;
+  if (config->last_step && step >= config->last_step) return -1;
+  made *m = &loader->made[slot];
+  sm_batch *b = &m->batch;
+  b->step = step;
+  b->epoch = step / loader->steps_per_epoch;
+  b->pictures = config->batch_size;
+  m->n_found = 0;
+  m->failed_item = -1;
+  int64_t first = step % loader->steps_per_epoch * config->batch_size;
+  for (int i = 0; i < config->batch_size; i++) b->sample[i] = picture_at(loader, b->epoch, first + i);
+  return config->batch_size;
+}
+
+static const sm_ring_ops ring_ops = {.open = open_batch, .item = make_item};
+
+/* ---- making and freeing
+ * ------------------------------------------------------------------------------------ */
+
+static sm_status check(const sm_loader_config *c, int64_t count, int64_t first_step, sm_error *err) {
+  sm_status status;
+  if ((status = sm_views_check(&c->views, err)) != SM_OK) return status;
+  if ((status = sm_masking_check(&c->masking, err)) != SM_OK) return status;
+  if (c->batch_size < 1 || c->batch_size > MOST_BATCH)
+    return sm_fail(err, SM_EINVAL, "a batch of %d pictures: the number must lie between 1 and %d",
+                   c->batch_size, MOST_BATCH);
+  if (c->workers < 0 || c->workers > MOST_WORKERS)
+    return sm_fail(err, SM_EINVAL, "%d loader threads: the number must lie between 0 and %d", c->workers,
+                   MOST_WORKERS);
+  if (c->prefetch < 1 || c->prefetch > MOST_AHEAD)
+    return sm_fail(err, SM_EINVAL, "%d batches ahead: the number must lie between 1 and %d", c->prefetch,
+                   MOST_AHEAD);
+  if (!(c->max_bad >= 0 && c->max_bad <= 1))
+    return sm_fail(err, SM_EINVAL, "max_bad is %g: a share must lie between 0 and 1", c->max_bad);
+  if (c->steps_per_epoch < 0 || c->last_step < 0 || first_step < 0)
+    return sm_fail(err, SM_EINVAL,
+                   "steps_per_epoch (%lld), last_step (%lld) and the first step (%lld) must not be negative",
+                   (long long)c->steps_per_epoch, (long long)c->last_step, (long long)first_step);
+  if (count < 1) return sm_fail(err, SM_EINVAL, "the dataset holds no picture");
+  if (count > INT32_MAX)
+    return sm_fail(err, SM_EUNSUPPORTED, "the dataset holds %lld pictures; at most %d are supported",
+                   (long long)count, INT32_MAX);
+  if (c->steps_per_epoch == 0 && count < c->batch_size) {
+    sm_fail(err, SM_EINVAL, "the dataset holds %lld pictures, fewer than one batch of %d", (long long)count,
+            c->batch_size);
+    return sm_hint(err,
+                   "lower train.batch_size, or set train.steps_per_epoch so that pictures come up several "
+                   "times an epoch");
+  }
+  return SM_OK;
+}
+
+static size_t up64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+/* Places of the parts of a batch inside its one block, and the block's size. */
+typedef struct layout {
+  size_t global, local, mask, label, sample, attempts, bytes;
+} layout;
+
+static layout lay_out(const sm_loader_config *c) {
+  const sm_views *v = &c->views;
+  size_t n = (size_t)c->batch_size, g = (size_t)v->globals, l = (size_t)v->locals;
+  size_t side = (size_t)v->global_first.size, small = l ? (size_t)v->local.size : 0;
+  layout at = {0};
+  at.local = at.global + up64(n * g * 3 * side * side * sizeof(float));
+  at.mask = at.local + up64(n * l * 3 * small * small * sizeof(float));
+  at.label = at.mask + up64(n * g * (size_t)c->masking.rows * (size_t)c->masking.cols);
+  at.sample = at.label + up64(n * sizeof(int32_t));
+  at.attempts = at.sample + up64(n * sizeof(int64_t));
+  at.bytes = at.attempts + up64(n);
+  return at;
+}
+
+size_t sm_loader_bytes(const sm_loader_config *config) {
+  return lay_out(config).bytes * ((size_t)config->prefetch + 1);
+}
+
+static bool make_slot(made *m, const sm_loader_config *c) {
+  layout at = lay_out(c);
+  char *block = m->memory = sm_aligned_alloc(at.bytes);
+  if (!block) return false;
+  m->batch.global = (float *)(block + at.global);
+  m->batch.local = c->views.locals ? (float *)(block + at.local) : NULL;
+  m->batch.mask = at.label > at.mask ? (uint8_t *)(block + at.mask) : NULL;
+  m->batch.label = (int32_t *)(block + at.label);
+  m->batch.sample = (int64_t *)(block + at.sample);
+  m->attempts = (uint8_t *)(block + at.attempts);
+  return true;
+}
+
+static sm_status allocate(sm_loader *loader, sm_error *err) {
+  const sm_loader_config *c = &loader->config;
+  char text[32];
+  loader->slots = c->prefetch + 1;
+  loader->made = sm_calloc((size_t)loader->slots, sizeof *loader->made);
+  loader->workers = sm_calloc((size_t)c->workers + 1, sizeof *loader->workers);
+  loader->order = sm_malloc((size_t)loader->count * sizeof *loader->order);
+  for (int s = 0; loader->made && s < loader->slots; s++) pthread_mutex_init(&loader->made[s].lock, NULL);
+  if (!loader->made || !loader->workers || !loader->order) goto no_memory;
+  for (int w = 0; w <= c->workers; w++)
+    if (!(loader->workers[w].scratch = sm_image_scratch_new())) goto no_memory;
+  for (int s = 0; s < loader->slots; s++)
+    if (!make_slot(&loader->made[s], c)) goto no_memory;
+  return SM_OK;
+
+no_memory:
+  sm_fail(err, SM_ENOMEM, "out of memory for %d batches of %d pictures (%s)", loader->slots, c->batch_size,
+          sm_human_bytes((double)sm_loader_bytes(c), text, sizeof text));
+  return sm_hint(err, "lower data.prefetch or train.batch_size");
+}
+
+sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_loader **out, sm_error *err) {
+  sm_error why = {0};
+  int64_t count = config->dataset.ops->count(config->dataset.self);
+  sm_status status = check(config, count, first_step, &why);
+  *out = NULL;
+  if (status != SM_OK) {
+    if (err) *err = why;
+    return status;
+  }
+  sm_loader *loader = sm_calloc(1, sizeof *loader);
+  if (!loader) return sm_fail(err, SM_ENOMEM, "out of memory for a loader");
+  loader->config = *config;
+  loader->config.known_bad = NULL; /* copied into the book; the caller's memory is not kept */
+  loader->count = count;
+  loader->steps_per_epoch = config->steps_per_epoch ? config->steps_per_epoch : count / config->batch_size;
+  size_t side = (size_t)config->views.global_first.size, small = (size_t)config->views.local.size;
+  loader->global_floats = 3 * side * side;
+  loader->local_floats = 3 * small * small;
+  loader->cells = (size_t)config->masking.rows * (size_t)config->masking.cols;
+  loader->order_epoch = -1;
+  loader->born = sm_now();
+  if ((status = allocate(loader, &why)) == SM_OK) {
+    loader->book = sm_bad_book_new(&config->dataset, count, config->n_known_bad, config->known_bad, &why);
+    if (loader->book)
+      loader->ring = sm_ring_new(&ring_ops, loader, loader->slots, config->workers, first_step, &why);
+    status = loader->ring ? sm_ring_start(loader->ring, &why) : why.code;
+  }
+  if (status != SM_OK) {
+    if (err) *err = why;
+    sm_loader_free(loader);
+    return status;
+  }
+  *out = loader;
+  return SM_OK;
+}
+
+void sm_loader_free(sm_loader *loader) {
+  if (!loader) return;
+  sm_ring_free(loader->ring);
+  sm_bad_book_free(loader->book);
+  for (int s = 0; loader->made && s < loader->slots; s++) {
+    pthread_mutex_destroy(&loader->made[s].lock);
+    sm_aligned_free(loader->made[s].memory);
+    sm_free(loader->made[s].found);
+  }
+  for (int w = 0; loader->workers && w <= loader->config.workers; w++) {
+    sm_image_free(&loader->workers[w].picture);
+    sm_image_scratch_free(loader->workers[w].scratch);
+  }
+  sm_free(loader->made);
+  sm_free(loader->workers);
+  sm_free(loader->order);
+  sm_free(loader);
+}
+
+/* ---- giving out
+ * --------------------------------------------------------------------------------------------- */
+
+static int by_item(const void *a, const void *b) {
+  const found *x = a, *y = b;
+  if (x->item != y->item) return x->item < y->item ? -1 : 1;
+  return x->attempt < y->attempt ? -1 : x->attempt > y->attempt;
+}
+
+static int64_t asked_until(const sm_loader *loader, int64_t step) {
+  int64_t batch = loader->config.batch_size;
+  return step >= loader->count / batch ? loader->count
+                                       : (step + 1) * batch; /* capped before it can overflow */
+}
+
+/* Enter what the batch came across; its memory of that is used up. */
+static sm_status settle(sm_loader *loader, made *m, sm_error *err) {
+  if (m->n_found > 1) qsort(m->found, (size_t)m->n_found, sizeof *m->found, by_item);
+  for (int i = 0; i < m->n_found; i++)
+    if (!sm_bad_list(loader->book, m->found[i].index))
+      return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+  for (int i = 0; i < m->batch.pictures; i++) loader->replaced += m->attempts[i] > 0;
+  sm_status status =
+      sm_bad_check(loader->book, asked_until(loader, m->batch.step), loader->config.max_bad, err);
+  if (status == SM_OK && m->failed_item >= 0) {
+    if (err) *err = m->error;
+    status = m->error.code;
+  }
+  return status;
+}
+
+sm_status sm_loader_next(sm_loader *loader, sm_batch **out, sm_error *err) {
+  sm_error why = {0};
+  *out = NULL;
+  if (loader->failed.code != SM_OK) {
+    if (err) *err = loader->failed;
+    return loader->failed.code;
+  }
+  double start = sm_now();
+  int slot = sm_ring_next(loader->ring);
+  loader->waited += sm_now() - start;
+  if (slot == SM_RING_END)
+    return sm_fail(err, SM_EINVAL, "there is no batch after step %lld, the last one",
+                   (long long)loader->config.last_step - 1);
+  if (slot == SM_RING_HELD)
+    return sm_fail(err, SM_EINVAL, "all %d batches of the loader are held; release one first", loader->slots);
+  made *m = &loader->made[slot];
+  sm_status status = settle(loader, m, &why);
+  if (status != SM_OK) {
+    loader->failed = why;
+    if (err) *err = why;
+    return status;
+  }
+  loader->batches++;
+  loader->pictures += m->batch.pictures;
+  *out = &m->batch;
+  return SM_OK;
+}
+
+void sm_loader_release(sm_loader *loader, sm_batch *batch) {
+  for (int s = 0; batch && s < loader->slots; s++)
+    if (&loader->made[s].batch == batch) sm_ring_release(loader->ring, s);
+}
+
+int64_t sm_loader_steps_per_epoch(const sm_loader *loader) { return loader->steps_per_epoch; }
+
+void sm_loader_stats_get(const sm_loader *loader, sm_loader_stats *stats) {
+  *stats = (sm_loader_stats){.batches = loader->batches,
+                             .wait_seconds = loader->waited,
+                             .elapsed = sm_now() - loader->born,
+                             .pictures = loader->pictures,
+                             .replaced = loader->replaced};
+  for (int w = 0; w <= loader->config.workers; w++) {
+    stats->read_seconds += (double)atomic_load(&loader->workers[w].read_ns) * 1e-9;
+    stats->view_seconds += (double)atomic_load(&loader->workers[w].view_ns) * 1e-9;
+  }
+}
+
+const sm_bad *sm_loader_bad(const sm_loader *loader, int64_t *n) { return sm_bad_listed(loader->book, n); }

@@ -1,0 +1,79 @@
+/* views.c — see views.h. Nothing here keeps state: equal keys give equal views on every machine. */
+#include <string.h>
+
+#include "views.h"
+
+static sm_status check_recipe(const sm_view_recipe *recipe, const char *which, sm_error *err) {
+  sm_error inner;
+  sm_status status = sm_view_recipe_check(recipe, &inner);
+  if (status == SM_OK) return SM_OK;
+  sm_fail(err, status, "%s view: %s", which, inner.message);
+  return inner.hint[0] ? sm_hint(err, "%s", inner.hint) : status;
+}
+
+sm_status sm_views_check(const sm_views *views, sm_error *err) {
+  sm_status status;
+  if (views->globals < 1 || views->globals > SM_GLOBALS_MAX)
+    return sm_fail(err, SM_EINVAL, "%d global views: the number must lie between 1 and %d", views->globals,
+                   SM_GLOBALS_MAX);
+  if (views->locals < 0 || views->locals > SM_LOCALS_MAX)
+    return sm_fail(err, SM_EINVAL, "%d local views: the number must lie between 0 and %d", views->locals,
+                   SM_LOCALS_MAX);
+  if ((status = check_recipe(&views->global_first, "first global", err)) != SM_OK) return status;
+  if (views->globals > 1) {
+    if ((status = check_recipe(&views->global_other, "other global", err)) != SM_OK) return status;
+    if (views->global_other.size != views->global_first.size)
+      return sm_fail(err, SM_EINVAL,
+                     "the first global view has size %d and the others %d; all must have one size",
+                     views->global_first.size, views->global_other.size);
+  }
+  return views->locals > 0 ? check_recipe(&views->local, "local", err) : SM_OK;
+}
+
+sm_status sm_masking_check(const sm_masking *masking, sm_error *err) {
+  if (masking->rows < 0 || masking->cols < 0 || masking->rows > 1024 || masking->cols > 1024)
+    return sm_fail(err, SM_EINVAL, "a mask grid of %d x %d cells: each side must lie between 0 and 1024",
+                   masking->rows, masking->cols);
+  if (masking->ops && masking->ops->needs_attention)
+    return sm_fail(err, SM_EUNSUPPORTED,
+                   "the masker wants the teacher's attention, which the loader does not have");
+  return SM_OK;
+}
+
+const sm_view_recipe *sm_views_recipe(const sm_views *views, int v) {
+  if (v >= views->globals) return &views->local;
+  return v == 0 ? &views->global_first : &views->global_other;
+}
+
+void sm_views_draw(const sm_views *views, const sm_slot_key *key, int v, int width, int height,
+                   sm_view_choice *choice) {
+  uint32_t view = (uint32_t)(v < views->globals ? v : SM_LOCAL_VIEW + v - views->globals);
+  sm_rng rng = sm_rng_make(key->seed, SM_RNG_CROP, (uint64_t)key->epoch, (uint64_t)key->slot, view);
+  sm_view_draw(sm_views_recipe(views, v), &rng, width, height, choice);
+}
+
+void sm_masking_draw(const sm_masking *masking, const sm_slot_key *key, int v, uint8_t *mask) {
+  const sm_masker_ops *ops = masking->ops;
+  memset(mask, 0, (size_t)masking->rows * (size_t)masking->cols);
+  if (!ops || (ops->start_epoch && key->epoch < ops->start_epoch(masking->self))) return;
+  sm_rng rng = sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot, (uint32_t)v);
+  sm_mask_request request = {.size = sizeof request,
+                             .rows = masking->rows,
+                             .cols = masking->cols,
+                             .view = v,
+                             .epoch = key->epoch,
+                             .rng = &rng};
+  ops->draw(masking->self, &request, mask);
+}
+
+int64_t sm_slot_replacement(const sm_slot_key *key, int attempt, int64_t count) {
+  sm_rng rng =
+      sm_rng_make(key->seed, SM_RNG_REPLACE, (uint64_t)key->epoch, (uint64_t)key->slot, (uint32_t)attempt);
+  return sm_rng_below(&rng, (uint32_t)count);
+}
+
+void sm_epoch_order(uint64_t seed, int64_t epoch, int64_t round, uint32_t *order, uint32_t count) {
+  sm_rng rng = sm_rng_make(seed, SM_RNG_SHUFFLE, (uint64_t)epoch, (uint64_t)round, 0);
+  for (uint32_t i = 0; i < count; i++) order[i] = i;
+  sm_rng_shuffle(&rng, order, count);
+}

@@ -1,0 +1,623 @@
+/* test_data_loader.c — what a batch holds depends on the step only: the order, resuming, threads, bad
+ * pictures, ends. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_data.h"
+#include "framework/base/heap.h"
+
+static fake_set set;
+static const fake_masker masker = {.start = 1};
+
+static sm_loader *new_loader(const sm_loader_config *config, int64_t first) {
+  sm_loader *loader;
+  sm_error err = {0};
+  if (sm_loader_new(config, first, &loader, &err) != SM_OK) fail_msg("%s", err.message);
+  return loader;
+}
+
+static sm_batch *next(sm_loader *loader) {
+  sm_batch *batch;
+  sm_error err = {0};
+  if (sm_loader_next(loader, &batch, &err) != SM_OK) fail_msg("%s", err.message);
+  return batch;
+}
+
+/* Everything a batch holds, as one number. */
+static uint64_t digest(const sm_loader_config *c, const sm_batch *b) {
+  size_t n = (size_t)b->pictures, g = n * (size_t)c->views.globals, l = n * (size_t)c->views.locals;
+  size_t side = (size_t)c->views.global_first.size, small = (size_t)c->views.local.size;
+  uint64_t h = sm_hash64(&b->step, sizeof b->step, (uint64_t)b->epoch);
+  h = sm_hash64(b->global, g * 3 * side * side * sizeof(float), h);
+  if (l) h = sm_hash64(b->local, l * 3 * small * small * sizeof(float), h);
+  if (b->mask) h = sm_hash64(b->mask, g * (size_t)(c->masking.rows * c->masking.cols), h);
+  h = sm_hash64(b->label, n * sizeof *b->label, h);
+  return sm_hash64(b->sample, n * sizeof *b->sample, h);
+}
+
+enum { STEPS = 14 };
+
+static void run(const sm_loader_config *config, int64_t first, int steps, uint64_t *digests) {
+  sm_loader *loader = new_loader(config, first);
+  for (int i = 0; i < steps; i++) {
+    sm_batch *b = next(loader);
+    assert_int_equal(b->step, first + i);
+    digests[i] = digest(config, b);
+    sm_loader_release(loader, b);
+  }
+  sm_loader_free(loader);
+}
+
+static void test_order_is_a_permutation(void **state) {
+  (void)state;
+  enum { N = 1000 };
+  uint32_t order[N], other[N];
+  uint8_t seen[N] = {0};
+  int same = 0;
+  sm_epoch_order(3, 5, 0, order, N);
+  for (int i = 0; i < N; i++) {
+    assert_true(order[i] < N);
+    assert_int_equal(seen[order[i]]++, 0);
+  }
+  const uint64_t keys[4][3] = {{3, 5, 0}, {4, 5, 0}, {3, 6, 0}, {3, 5, 1}};
+  for (int k = 0; k < 4; k++) {
+    sm_epoch_order(keys[k][0], (int64_t)keys[k][1], (int64_t)keys[k][2], other, N);
+    same = 0;
+    for (int i = 0; i < N; i++) same += order[i] == other[i];
+    if (k == 0) assert_int_equal(same, N);
+    else assert_in_range(same, 0, 10);
+  }
+}
+
+static void test_epoch_uses_every_picture_once(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  sm_loader_config config = fake_config(&set, &masker);
+  sm_loader *loader = new_loader(&config, 0);
+  assert_int_equal(sm_loader_steps_per_epoch(loader), 5); /* 2 pictures of each epoch are dropped */
+  for (int epoch = 0; epoch < 3; epoch++) {
+    int seen[32] = {0}, used = 0;
+    uint32_t order[32];
+    sm_epoch_order(config.seed, epoch, 0, order, 32);
+    for (int s = 0; s < 5; s++) {
+      sm_batch *b = next(loader);
+      assert_int_equal(b->step, epoch * 5 + s);
+      assert_int_equal(b->epoch, epoch);
+      assert_int_equal(b->pictures, 6);
+      for (int i = 0; i < 6; i++) {
+        assert_int_equal(b->sample[i], order[s * 6 + i]);
+        assert_int_equal(b->label[i], b->sample[i] % 7);
+        used += seen[b->sample[i]]++ == 0;
+      }
+      sm_loader_release(loader, b);
+    }
+    assert_int_equal(used, 30);
+  }
+  sm_loader_free(loader);
+}
+
+static void test_longer_epoch_goes_round(void **state) {
+  (void)state;
+  fake_set_init(&set, 10);
+  sm_loader_config config = fake_config(&set, &masker);
+  config.steps_per_epoch = 5; /* 30 slots, 10 pictures */
+  sm_loader *loader = new_loader(&config, 0);
+  int seen[10] = {0};
+  for (int s = 0; s < 5; s++) {
+    sm_batch *b = next(loader);
+    assert_int_equal(b->epoch, 0);
+    for (int i = 0; i < 6; i++) seen[b->sample[i]]++;
+    sm_loader_release(loader, b);
+  }
+  for (int i = 0; i < 10; i++) assert_int_equal(seen[i], 3);
+  sm_loader_free(loader);
+}
+
+static void test_threads_and_prefetch_do_not_matter(void **state) {
+  (void)state;
+  uint64_t expected[STEPS], got[STEPS];
+  fake_set_init(&set, 32);
+  for (int i = 0; i < 32; i += 9) set.behaviour[i] = FAKE_BAD;
+  sm_loader_config config = fake_config(&set, &masker);
+  run(&config, 0, STEPS, expected);
+  static const int shapes[][2] = {{1, 1}, {2, 2}, {3, 1}, {3, 5}, {8, 64}};
+  for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+    config.workers = shapes[k][0];
+    config.prefetch = shapes[k][1];
+    run(&config, 0, STEPS, got);
+    assert_memory_equal(got, expected, sizeof expected);
+  }
+}
+
+static void test_resume_anywhere(void **state) {
+  (void)state;
+  uint64_t expected[STEPS], got[STEPS];
+  fake_set_init(&set, 32);
+  set.behaviour[3] = set.behaviour[17] = FAKE_BAD;
+  sm_loader_config config = fake_config(&set, &masker);
+  config.workers = 2;
+  run(&config, 0, STEPS, expected);
+  for (int first = 1; first < STEPS; first++) {
+    run(&config, first, STEPS - first, got);
+    assert_memory_equal(got, expected + first, (size_t)(STEPS - first) * sizeof *got);
+  }
+  static const int64_t known[] = {17, 3};
+  config.known_bad = known;
+  config.n_known_bad = 2;
+  run(&config, 4, STEPS - 4, got);
+  assert_memory_equal(got, expected + 4, (STEPS - 4) * sizeof *got);
+}
+
+static void test_views_are_keyed(void **state) {
+  (void)state;
+  uint64_t one[STEPS], other[STEPS];
+  fake_set_init(&set, 32);
+  sm_loader_config config = fake_config(&set, &masker);
+  run(&config, 0, STEPS, one);
+  for (int i = 0; i < STEPS; i++)
+    for (int j = 0; j < i; j++) assert_int_not_equal(one[i], one[j]);
+  config.seed++;
+  run(&config, 0, STEPS, other);
+  for (int i = 0; i < STEPS; i++) assert_int_not_equal(one[i], other[i]);
+}
+
+/* One more global view leaves the other views, local ones and masks as they are. */
+static void test_views_do_not_depend_on_their_number(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  sm_loader_config two = fake_config(&set, &masker), three = two;
+  three.views.globals = 3;
+  three.views.locals = 2;
+  sm_loader *a = new_loader(&two, 6), *b = new_loader(&three, 6); /* step 6: masks are on */
+  const sm_batch *x = next(a), *y = next(b);
+  const size_t global = 3 * 16 * 16, local = 3 * 8 * 8;
+  for (size_t i = 0; i < 6; i++) {
+    for (size_t v = 0; v < 2; v++) {
+      assert_memory_equal(x->global + (i * 2 + v) * global, y->global + (i * 3 + v) * global,
+                          global * sizeof(float));
+      assert_memory_equal(x->mask + (i * 2 + v) * 16, y->mask + (i * 3 + v) * 16, 16);
+      assert_memory_equal(x->local + (i * 3 + v) * local, y->local + (i * 2 + v) * local,
+                          local * sizeof(float));
+    }
+    assert_memory_not_equal(x->mask + i * 2 * 16, x->mask + (i * 2 + 1) * 16, 16);
+    assert_memory_not_equal(x->global + i * 2 * global, x->global + (i * 2 + 1) * global,
+                            global * sizeof(float));
+  }
+  sm_loader_free(a);
+  sm_loader_free(b);
+}
+
+/* A row of a batch is exactly what the picture layer gives for the documented key. */
+static void test_rows_are_the_documented_draws(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  sm_loader_config config = fake_config(&set, &masker);
+  sm_image_scratch *scratch = sm_image_scratch_new();
+  sm_image picture = {0};
+  sm_loader *loader = new_loader(&config, 7);
+  const sm_batch *b = next(loader); /* epoch 1, slots 12 … 17 */
+  for (int i = 0; i < 6; i++) {
+    const sm_dataset d = config.dataset;
+    assert_int_equal(d.ops->read(d.self, b->sample[i], NULL, &picture, NULL), SM_OK);
+    for (int v = 0; v < 5; v++) {
+      const sm_view_recipe *recipe = v == 0   ? &config.views.global_first
+                                     : v == 1 ? &config.views.global_other
+                                              : &config.views.local;
+      float view[3 * 16 * 16];
+      sm_view_choice choice;
+      sm_rng rng =
+          sm_rng_make(11, SM_RNG_CROP, 1, (uint64_t)(12 + i), (uint32_t)(v < 2 ? v : SM_LOCAL_VIEW + v - 2));
+      sm_view_draw(recipe, &rng, 24, 20, &choice);
+      assert_int_equal(sm_view_apply(&picture, recipe, &choice, scratch, view, NULL), SM_OK);
+      const float *row =
+          v < 2 ? b->global + (i * 2 + v) * 3 * 16 * 16 : b->local + (i * 3 + v - 2) * 3 * 8 * 8;
+      assert_memory_equal(row, view, (size_t)(3 * recipe->size * recipe->size) * sizeof(float));
+    }
+  }
+  sm_loader_free(loader);
+  sm_image_free(&picture);
+  sm_image_scratch_free(scratch);
+}
+
+static void test_masks_start_late(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  sm_loader_config config = fake_config(&set, &masker);
+  sm_loader *loader = new_loader(&config, 0);
+  for (int s = 0; s < 10; s++) {
+    sm_batch *b = next(loader);
+    int hidden = 0;
+    for (int i = 0; i < 6 * 2 * 16; i++) hidden += b->mask[i];
+    if (b->epoch == 0) assert_int_equal(hidden, 0);
+    else assert_in_range(hidden, 40, 150); /* 96 expected */
+    sm_loader_release(loader, b);
+  }
+  sm_loader_free(loader);
+  config.masking.ops = NULL; /* the memory was used before: it must be cleared */
+  loader = new_loader(&config, 5);
+  sm_batch *b = next(loader);
+  for (int i = 0; i < 6 * 2 * 16; i++) assert_int_equal(b->mask[i], 0);
+  sm_loader_free(loader);
+  config.masking.rows = 0;
+  config.views.locals = 0;
+  loader = new_loader(&config, 5);
+  b = next(loader);
+  assert_null(b->mask);
+  assert_null(b->local);
+  sm_loader_free(loader);
+}
+
+/* ---- bad pictures
+ * --------------------------------------------------------------------------------------------- */
+
+static void test_bad_pictures_are_replaced_and_listed_once(void **state) {
+  (void)state;
+  fake_set_init(&set, 30);
+  sm_loader_config config = fake_config(&set, &masker);
+  static const int64_t bad[] = {2, 11, 12, 29};
+  int64_t n;
+  uint32_t order[30];
+  for (int k = 0; k < 4; k++) set.behaviour[bad[k]] = FAKE_BAD;
+  config.workers = 3;
+  sm_loader *loader = new_loader(&config, 0);
+  for (int s = 0; s < 15; s++) {
+    sm_batch *b = next(loader);
+    sm_epoch_order(config.seed, b->epoch, 0, order, 30);
+    for (int i = 0; i < 6; i++) {
+      int64_t first = order[s % 5 * 6 + i];
+      if (set.behaviour[first] == FAKE_GOOD)
+        assert_int_equal(b->sample[i], first); /* the others stay in their places */
+      assert_int_equal(set.behaviour[b->sample[i]], FAKE_GOOD);
+      assert_int_equal(b->label[i], b->sample[i] % 7);
+    }
+    sm_loader_release(loader, b);
+  }
+  const sm_bad *list = sm_loader_bad(loader, &n);
+  sm_loader_stats stats;
+  sm_loader_stats_get(loader, &stats);
+  assert_int_equal(n, 4);
+  assert_int_equal(stats.replaced, 12); /* 4 slots in each of 3 epochs */
+  assert_int_equal(stats.pictures, 90);
+  assert_int_equal(stats.batches, 15);
+  for (int k = 0; k < 4; k++) {
+    char reason[64], name[16];
+    snprintf(reason, sizeof reason, "picture %d is spoilt", (int)list[k].index);
+    snprintf(name, sizeof name, "p%03d.jpg", (int)list[k].index);
+    assert_string_equal(list[k].reason, reason);
+    assert_string_equal(list[k].name, name);
+    assert_int_equal(list[k].code, SM_EFORMAT);
+  }
+  sm_loader_free(loader);
+}
+
+/* The list at a step does not depend on what was prepared ahead. */
+static void test_bad_list_depends_on_the_step_only(void **state) {
+  (void)state;
+  int64_t expected[STEPS], n, lists[2][8] = {{0}};
+  fake_set_init(&set, 32);
+  for (int i = 1; i < 32; i += 4) set.behaviour[i] = FAKE_BAD;
+  sm_loader_config config = fake_config(&set, &masker);
+  for (int k = 0; k < 2; k++) {
+    config.workers = k * 3;
+    config.prefetch = k ? 20 : 1;
+    sm_loader *loader = new_loader(&config, 0);
+    for (int s = 0; s < STEPS; s++) {
+      sm_loader_release(loader, next(loader));
+      const sm_bad *list = sm_loader_bad(loader, &n);
+      if (k == 0) expected[s] = n;
+      else assert_int_equal(n, expected[s]);
+      for (int i = 0; i < n; i++) lists[k][i] = list[i].index;
+    }
+    sm_loader_free(loader);
+  }
+  assert_int_equal(n, 8);
+  assert_memory_equal(lists[0], lists[1], sizeof lists[0]);
+}
+
+static void test_known_bad_pictures_are_not_read(void **state) {
+  (void)state;
+  int64_t n;
+  fake_set_init(&set, 30);
+  static const int64_t known[] = {7, 8};
+  sm_loader_config config = fake_config(&set, &masker);
+  config.known_bad = known;
+  config.n_known_bad = 2;
+  sm_loader *loader = new_loader(&config, 0);
+  for (int s = 0; s < 5; s++) {
+    sm_batch *b = next(loader);
+    for (int i = 0; i < 6; i++) assert_true(b->sample[i] != 7 && b->sample[i] != 8);
+    sm_loader_release(loader, b);
+  }
+  assert_int_equal(atomic_load(&set.reads), 30);
+  const sm_bad *list = sm_loader_bad(loader, &n);
+  assert_int_equal(n, 2);
+  assert_int_equal(list[0].index, 7);
+  assert_string_equal(list[0].reason, "found bad in an earlier session");
+  sm_loader_free(loader);
+
+  static const int64_t wrong[] = {30};
+  sm_error err;
+  config.known_bad = wrong;
+  config.n_known_bad = 1;
+  assert_int_equal(sm_loader_new(&config, 0, &loader, &err), SM_EINVAL);
+  assert_string_equal(err.message, "picture 30 is known as bad, but the dataset holds 30 pictures");
+}
+
+static void test_too_many_bad_pictures_stop_the_run(void **state) {
+  (void)state;
+  sm_batch *b = NULL;
+  sm_error err;
+  fake_set_init(&set, 60);
+  sm_loader_config config = fake_config(&set, &masker);
+  uint32_t order[60];
+  sm_epoch_order(config.seed, 0, 0, order, 60);
+  set.behaviour[order[0]] = set.behaviour[order[7]] = set.behaviour[order[13]] = FAKE_BAD;
+  config.max_bad = 2.0 / 60; /* two may be bad, three may not */
+  config.workers = 2;
+  for (int again = 0; again < 2; again++) {
+    sm_loader *loader = new_loader(&config, 0);
+    for (int s = 0; s < 2; s++) sm_loader_release(loader, next(loader));
+    assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
+    assert_null(b);
+    assert_non_null(strstr(
+        err.message, "3 of the first 18 pictures (17 %) cannot be used, more than max_bad allows (3.3 %): "));
+    char first[64];
+    snprintf(first, sizeof first, "p%03u.jpg (picture %u is spoilt), ", order[0], order[0]);
+    assert_non_null(strstr(err.message, first));
+    assert_string_equal(err.hint, "repair or remove them, or raise data.max_bad");
+    sm_error later;
+    assert_int_equal(sm_loader_next(loader, &b, &later), SM_EFORMAT);
+    assert_string_equal(later.message, err.message);
+    sm_loader_free(loader);
+  }
+  set.behaviour[order[13]] = FAKE_GOOD;
+  sm_loader *loader = new_loader(&config, 0);
+  for (int s = 0; s < 12; s++) sm_loader_release(loader, next(loader));
+  sm_loader_free(loader);
+}
+
+static void test_grace_of_large_sets(void **state) {
+  (void)state;
+  sm_batch *b;
+  sm_error err;
+  fake_set_init(&set, 4000);
+  sm_loader_config config = fake_config(&set, &masker);
+  uint32_t order[4000];
+  sm_epoch_order(config.seed, 0, 0, order, 4000);
+  config.max_bad = 0.002; /* 2 among the first 1000 */
+  set.behaviour[order[0]] = set.behaviour[order[1]] = FAKE_BAD;
+  sm_loader *loader = new_loader(&config, 0);
+  sm_loader_release(loader, next(loader));
+  sm_loader_free(loader);
+  set.behaviour[order[2]] = FAKE_BAD;
+  loader = new_loader(&config, 0);
+  assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
+  sm_loader_free(loader);
+  config.max_bad = 0;
+  memset(set.behaviour, 0, sizeof set.behaviour);
+  set.behaviour[order[3]] = FAKE_BAD;
+  loader = new_loader(&config, 0);
+  assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
+  assert_non_null(strstr(err.message, "1 of the first 6 pictures"));
+  sm_loader_free(loader);
+}
+
+static void test_nothing_but_bad_pictures(void **state) {
+  (void)state;
+  sm_batch *b;
+  sm_error err;
+  fake_set_init(&set, 30);
+  memset(set.behaviour, FAKE_BAD, 30);
+  sm_loader_config config = fake_config(&set, &masker); /* max_bad = 1: the share alone would let this pass */
+  config.workers = 2;
+  sm_loader *loader = new_loader(&config, 0);
+  assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
+  assert_non_null(
+      strstr(err.message, "step 0, place 0: 33 pictures in turn could not be used, the last one of them p0"));
+  assert_string_equal(err.hint, "most of the dataset is damaged or gone: is its disk still there?");
+  sm_loader_free(loader);
+}
+
+static void test_memory_is_no_pictures_fault(void **state) {
+  (void)state;
+  sm_batch *b;
+  sm_error err;
+  int64_t n;
+  fake_set_init(&set, 30);
+  memset(set.behaviour, FAKE_NO_MEMORY, 30);
+  sm_loader_config config = fake_config(&set, &masker);
+  sm_loader *loader = new_loader(&config, 0);
+  assert_int_equal(sm_loader_next(loader, &b, &err), SM_ENOMEM);
+  sm_loader_bad(loader, &n);
+  assert_int_equal(n, 0);
+  sm_loader_free(loader);
+}
+
+/* ---- holding, ending, leaving
+ * ---------------------------------------------------------------------------------- */
+
+static void test_batches_can_be_held(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  sm_loader_config config = fake_config(&set, &masker);
+  uint64_t expected[STEPS];
+  sm_batch *b[3], *more;
+  sm_error err;
+  run(&config, 0, STEPS, expected);
+  for (config.workers = 0; config.workers < 3; config.workers += 2) {
+    sm_loader *loader = new_loader(&config, 0);
+    for (int i = 0; i < 3; i++) b[i] = next(loader);
+    assert_int_equal(sm_loader_next(loader, &more, &err), SM_EINVAL);
+    assert_string_equal(err.message, "all 3 batches of the loader are held; release one first");
+    for (int i = 0; i < 3; i++) assert_int_equal(digest(&config, b[i]), expected[i]);
+    sm_loader_release(loader, b[1]);
+    more = next(loader);
+    assert_int_equal(more->step, 3);
+    assert_int_equal(digest(&config, more), expected[3]);
+    assert_int_equal(digest(&config, b[0]), expected[0]);
+    sm_loader_release(loader, NULL);
+    sm_loader_free(loader); /* with batches held */
+  }
+}
+
+static void test_the_last_step(void **state) {
+  (void)state;
+  sm_batch *b;
+  sm_error err;
+  fake_set_init(&set, 32);
+  sm_loader_config config = fake_config(&set, &masker);
+  config.last_step = 2;
+  for (config.workers = 0; config.workers < 3; config.workers += 2) {
+    atomic_store(&set.reads, 0);
+    sm_loader *loader = new_loader(&config, 0);
+    sm_loader_release(loader, next(loader));
+    sm_loader_release(loader, next(loader));
+    assert_int_equal(sm_loader_next(loader, &b, &err), SM_EINVAL);
+    assert_string_equal(err.message, "there is no batch after step 1, the last one");
+    assert_int_equal(atomic_load(&set.reads), 12);
+    sm_loader_free(loader);
+  }
+}
+
+/* Leaving at any moment: nothing leaks, nothing hangs, and of slow batches only the items under way are
+ * waited for. */
+static void test_leaving_in_the_middle(void **state) {
+  (void)state;
+  fake_set_init(&set, 300);
+  memset(set.behaviour, FAKE_SLOW, 300);
+  sm_loader_config config = fake_config(&set, &masker);
+  config.batch_size = 100;
+  config.workers = 2;
+  sm_loader *loader = new_loader(&config, 0);
+  while (atomic_load(&set.reads) == 0) {
+  }
+  sm_loader_free(loader);
+  assert_in_range(atomic_load(&set.reads), 1, 250); /* three batches of 100 were to be prepared */
+  memset(set.behaviour, FAKE_GOOD, 300);
+  for (int i = 0; i < 50; i++) sm_loader_free(new_loader(&config, i));
+  sm_loader_free(NULL);
+}
+
+static void test_memory_does_not_grow(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  set.behaviour[5] = FAKE_BAD;
+  sm_loader_config config = fake_config(&set, &masker);
+  sm_loader *loader = new_loader(&config, 0);
+  for (int s = 0; s < 10; s++) sm_loader_release(loader, next(loader));
+  sm_heap_fail_at(INT64_MAX);
+  for (int s = 0; s < 30; s++) sm_loader_release(loader, next(loader));
+  int64_t calls = sm_heap_calls();
+  sm_heap_fail_at(0);
+  assert_int_equal(calls, 0);
+  sm_loader_free(loader);
+  assert_true(sm_loader_bytes(&config) >= 3 * 6 * 4 * (2 * 3 * 16 * 16 + 3 * 3 * 8 * 8));
+  assert_true(sm_loader_bytes(&config) < 3 * 6 * 4 * (2 * 3 * 16 * 16 + 3 * 3 * 8 * 8) + 3 * 1024);
+}
+
+/* Every allocation made to fail: an error, never a crash or a leak. */
+static void test_failing_allocations(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  set.behaviour[1] = FAKE_BAD;
+  sm_loader_config config = fake_config(&set, &masker);
+  config.prefetch = 1;
+  int64_t failures = 0;
+  for (int64_t k = 1;; k++) {
+    sm_loader *loader = NULL;
+    sm_batch *b = NULL;
+    sm_error err = {0};
+    sm_heap_fail_at(k);
+    sm_status status = sm_loader_new(&config, 0, &loader, &err);
+    for (int s = 0; s < 5 && status == SM_OK; s++) {
+      status = sm_loader_next(loader, &b, &err);
+      if (status == SM_OK) sm_loader_release(loader, b);
+    }
+    bool over = sm_heap_calls() < k;
+    sm_heap_fail_at(0);
+    sm_loader_free(loader);
+    if (over) {
+      assert_int_equal(status, SM_OK);
+      break;
+    }
+    if (status != SM_OK) {
+      assert_int_equal(status, SM_ENOMEM);
+      assert_int_equal(err.code, SM_ENOMEM);
+      failures++;
+    }
+  }
+  assert_in_range(failures, 10, 100);
+}
+
+static void check_refusal(const sm_loader_config *config, sm_status expected, const char *message) {
+  sm_loader *loader = NULL;
+  sm_error err;
+  assert_int_equal(sm_loader_new(config, 0, &loader, &err), expected);
+  assert_null(loader);
+  assert_string_equal(err.message, message);
+  assert_int_equal(sm_loader_new(config, 0, &loader, NULL), expected);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  const sm_loader_config good = fake_config(&set, &masker);
+  sm_loader_config c = good;
+  c.batch_size = 33;
+  check_refusal(&c, SM_EINVAL, "the dataset holds 32 pictures, fewer than one batch of 33");
+  c = good, c.batch_size = 0;
+  check_refusal(&c, SM_EINVAL, "a batch of 0 pictures: the number must lie between 1 and 1048576");
+  c = good, c.workers = 65;
+  check_refusal(&c, SM_EINVAL, "65 loader threads: the number must lie between 0 and 64");
+  c = good, c.prefetch = 0;
+  check_refusal(&c, SM_EINVAL, "0 batches ahead: the number must lie between 1 and 64");
+  c = good, c.max_bad = 1.5;
+  check_refusal(&c, SM_EINVAL, "max_bad is 1.5: a share must lie between 0 and 1");
+  c = good, c.views.globals = 0;
+  check_refusal(&c, SM_EINVAL, "0 global views: the number must lie between 1 and 16");
+  c = good, c.views.locals = 33;
+  check_refusal(&c, SM_EINVAL, "33 local views: the number must lie between 0 and 32");
+  c = good, c.views.global_other.size = 18;
+  check_refusal(&c, SM_EINVAL, "the first global view has size 16 and the others 18; all must have one size");
+  c = good, c.masking.rows = -1;
+  check_refusal(&c, SM_EINVAL, "a mask grid of -1 x 4 cells: each side must lie between 0 and 1024");
+  sm_masker_ops eager = fake_masker_ops;
+  eager.needs_attention = 1;
+  c = good, c.masking.ops = &eager;
+  check_refusal(&c, SM_EUNSUPPORTED,
+                "the masker wants the teacher's attention, which the loader does not have");
+  fake_set_init(&set, 0);
+  check_refusal(&good, SM_EINVAL, "the dataset holds no picture");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_order_is_a_permutation),
+      cmocka_unit_test(test_epoch_uses_every_picture_once),
+      cmocka_unit_test(test_longer_epoch_goes_round),
+      cmocka_unit_test(test_threads_and_prefetch_do_not_matter),
+      cmocka_unit_test(test_resume_anywhere),
+      cmocka_unit_test(test_views_are_keyed),
+      cmocka_unit_test(test_views_do_not_depend_on_their_number),
+      cmocka_unit_test(test_rows_are_the_documented_draws),
+      cmocka_unit_test(test_masks_start_late),
+      cmocka_unit_test(test_bad_pictures_are_replaced_and_listed_once),
+      cmocka_unit_test(test_bad_list_depends_on_the_step_only),
+      cmocka_unit_test(test_known_bad_pictures_are_not_read),
+      cmocka_unit_test(test_too_many_bad_pictures_stop_the_run),
+      cmocka_unit_test(test_grace_of_large_sets),
+      cmocka_unit_test(test_nothing_but_bad_pictures),
+      cmocka_unit_test(test_memory_is_no_pictures_fault),
+      cmocka_unit_test(test_batches_can_be_held),
+      cmocka_unit_test(test_the_last_step),
+      cmocka_unit_test(test_leaving_in_the_middle),
+      cmocka_unit_test(test_memory_does_not_grow),
+      cmocka_unit_test(test_failing_allocations),
+      cmocka_unit_test(test_refusals),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
