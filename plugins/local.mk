@@ -6,3 +6,13 @@
 #   plugins_NAME_la_SOURCES = plugins/KIND/NAME.c
 #   plugins_NAME_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 #   plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/folder.la
+plugins_folder_la_SOURCES = plugins/datasets/folder.c
+plugins_folder_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_folder_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/shapes.la
+plugins_shapes_la_SOURCES = plugins/datasets/shapes.c
+plugins_shapes_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_shapes_la_LIBADD = $(PLUGIN_LIBADD)
