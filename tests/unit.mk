@@ -9,3 +9,6 @@
 # framework/formats
 check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs
 tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
+
+# framework/tensor
+check_PROGRAMS += tests/unit/test_kernels

@@ -41,10 +41,17 @@ static inline int64_t sm_tile_rows(int64_t n, int64_t c) {
 }
 #define SM_ROW_TILE 256 /* rows of weight_norm in one tile */
 
-/* Scratch bytes of the kernels that need any (items of the range; real = bytes of a real). */
+/* Attention's scores: so many queries at a time, rows padded to whole vectors. */
+#define SM_QUERY_BLOCK 256
+static inline int64_t sm_score_stride(int64_t tokens) { return (tokens + 15) / 16 * 16; }
+
+/* Scratch bytes of the kernels that need any (items of the range), enough for every table. */
 size_t sm_scratch_attention(const sm_node *, int64_t items);
 size_t sm_scratch_attention_dx(const sm_node *, int64_t items);
-size_t sm_scratch_xent(const sm_node *, int64_t items);
+size_t sm_scratch_xent(const sm_node *, int64_t items); /* xent_soft and xent_ids */
+
+/* OpenBLAS stays on the thread that calls it; once, before the first kernel runs. */
+void sm_blas_single_thread(void);
 
 /* ---- vector work outside graphs (nn's sweeps, evaluation) ---- */
 

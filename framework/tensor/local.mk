@@ -1,7 +1,60 @@
-# framework/tensor. Kernels are built from one source once for each kind of processor:
-#
-#   noinst_LTLIBRARIES += framework/tensor/libkernels_avx2.la     (inside "if HAVE_AVX2_BUILD")
-#   framework_tensor_libkernels_avx2_la_SOURCES = framework/tensor/kernels.c
-#   framework_tensor_libkernels_avx2_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) $(SM_AVX2_CFLAGS)
-#   framework_tensor_libkernels_avx2_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_KERNEL_LEVEL=avx2
-#   libsmalti_la_LIBADD += framework/tensor/libkernels_avx2.la
+# framework/tensor. The fast kernels are compiled from one source once for every instruction set and real type; the
+# processor's features choose among them at run time. The plain ones are the tests' oracle.
+
+tensor_kernel_sources = \
+  framework/tensor/kernels_f32.c \
+  framework/tensor/kernels_f64.c \
+  framework/tensor/kernels.h \
+  framework/tensor/kernels_attention.h \
+  framework/tensor/kernels_columns.h \
+  framework/tensor/kernels_gemm.h \
+  framework/tensor/kernels_linear.h \
+  framework/tensor/kernels_loss.h \
+  framework/tensor/kernels_norm.h \
+  framework/tensor/kernels_pointwise.h \
+  framework/tensor/kernels_rows.h \
+  framework/tensor/kernels_sweep.h \
+  framework/tensor/kernels_tokens.h \
+  framework/tensor/kernels_variant.h \
+  framework/tensor/ops.def \
+  framework/tensor/simd.h
+
+noinst_LTLIBRARIES += framework/tensor/libkernels_baseline.la
+framework_tensor_libkernels_baseline_la_SOURCES = $(tensor_kernel_sources)
+framework_tensor_libkernels_baseline_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_ISA=baseline
+framework_tensor_libkernels_baseline_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS)
+libsmalti_la_LIBADD += framework/tensor/libkernels_baseline.la
+
+if HAVE_AVX2_BUILD
+noinst_LTLIBRARIES += framework/tensor/libkernels_avx2.la
+framework_tensor_libkernels_avx2_la_SOURCES = $(tensor_kernel_sources)
+framework_tensor_libkernels_avx2_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_ISA=avx2
+framework_tensor_libkernels_avx2_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) $(SM_AVX2_CFLAGS)
+libsmalti_la_LIBADD += framework/tensor/libkernels_avx2.la
+endif
+
+if HAVE_AVX512_BUILD
+noinst_LTLIBRARIES += framework/tensor/libkernels_avx512.la
+framework_tensor_libkernels_avx512_la_SOURCES = $(tensor_kernel_sources)
+framework_tensor_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_ISA=avx512
+framework_tensor_libkernels_avx512_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) $(SM_AVX512_CFLAGS)
+libsmalti_la_LIBADD += framework/tensor/libkernels_avx512.la
+endif
+
+pkginclude_HEADERS += framework/include/smalti/tensor.h framework/include/smalti/op.h
+libsmalti_la_SOURCES += \
+  framework/tensor/autodiff.c \
+  framework/tensor/exec.c \
+  framework/tensor/graph.c \
+  framework/tensor/graph.h \
+  framework/tensor/ops_dense.c \
+  framework/tensor/ops_small.c \
+  framework/tensor/ops_tokens.c \
+  framework/tensor/plan.c \
+  framework/tensor/kernels_table.c \
+  framework/tensor/plain_f32.c \
+  framework/tensor/plain_f64.c \
+  framework/tensor/plain.h \
+  framework/tensor/plain_blocks.h \
+  framework/tensor/plain_loss.h \
+  framework/tensor/plain_rows.h

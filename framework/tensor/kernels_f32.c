@@ -1,0 +1,3 @@
+/* framework/tensor/kernels_f32.c — the fast kernels in f32; see kernels_variant.h. */
+#define SM_REAL_F64 0
+#include "kernels_variant.h"

@@ -1,0 +1,177 @@
+/* framework/tensor/kernels_loss.h — private: argmax and softmax cross-entropy. Included by kernels_variant.h.
+ *
+ * The hot loop of a self-supervised loss: rows of K logits against rows of K lazy target logits. A row and
+ * its target stay in L2 from the first look (maxima) to the last (the gradient over the logits). Exponentials
+ * are made once for each row and each pair; sums are relative to the maximum, so logits of any finite size
+ * give finite results. */
+
+#define ARGMAX_BLOCK 256
+
+/* Place and value of the largest x - shift, the first on ties: block maxima, then one look into the winning
+ * block. */
+INLINE int64_t best_of(const real *x, const real *shift, int64_t n, real *max) {
+  real best = -INFINITY;
+  int64_t block = 0;
+  for (int64_t k0 = 0; k0 < n; k0 += ARGMAX_BLOCK) {
+    int64_t k1 = min_i64(k0 + ARGMAX_BLOCK, n);
+    real m = -INFINITY;
+    SIMD_MAX(m)
+    for (int64_t k = k0; k < k1; k++) {
+      real v = shift ? x[k] - shift[k] : x[k];
+      m = v > m ? v : m;
+    }
+    if (m > best) {
+      best = m;
+      block = k0;
+    }
+  }
+  *max = best;
+  for (int64_t k = block; k < min_i64(block + ARGMAX_BLOCK, n); k++)
+    if ((shift ? x[k] - shift[k] : x[k]) == best) return k;
+  return block;
+}
+static int64_t row_best(const real *x, const real *shift, int64_t n, real *max) {
+  return shift ? best_of(x, shift, n, max) : best_of(x, NULL, n, max);
+}
+
+KERNEL(argmax) {
+  const real *logits = in_at(w, n, 0, first), *shift = in_at(w, n, 1, 0);
+  int32_t *ids = sm_at(w, n->out[0], first);
+  int64_t k = last_dim(n->in[0]);
+  real max;
+  for (int64_t r = 0; r < last - first; r++) ids[r] = (int32_t)row_best(logits + r * k, shift, k, &max);
+}
+
+/* ---- cross-entropy -------------------------------------------------------------------------- */
+
+typedef struct softmax_row {
+  int64_t best;       /* argmax                                        */
+  real max, scale;    /* u_k = (x_k - shift_k - max)·scale             */
+  double sum, energy; /* Σ exp(u), Σ exp(u)·u                          */
+  double cross;       /* of a target: Σ exp(u)·v, v the student's u    */
+} softmax_row;
+
+INLINE double log_sum(const softmax_row *s) { return log(s->sum); }
+INLINE double entropy(const softmax_row *s) { return log(s->sum) - s->energy / s->sum; }
+
+/* e = exp(u) and the sums. */
+static void student_row(const real *z, int64_t n, real *e, softmax_row *s) {
+  s->best = row_best(z, NULL, n, &s->max);
+  s->sum = s->energy = 0;
+  const real max = s->max, scale = s->scale;
+  for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
+    int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
+    real sum = 0, energy = 0;
+    SIMD_SUM(sum, energy)
+    for (int64_t k = k0; k < k1; k++) {
+      real u = (z[k] - max) * scale, p = exp_negative(u);
+      e[k] = p;
+      sum += p;
+      energy += p * u;
+    }
+    s->sum += (double)sum;
+    s->energy += (double)energy;
+  }
+}
+
+INLINE void target_sums(const real *t, const real *shift, const real *z, const softmax_row *student,
+                        int64_t n, real *e, softmax_row *q) {
+  const real max = q->max, scale = q->scale, zmax = student->max, zscale = student->scale;
+  q->sum = q->energy = q->cross = 0;
+  for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
+    int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
+    real sum = 0, energy = 0, cross = 0;
+    SIMD_SUM(sum, energy, cross)
+    for (int64_t k = k0; k < k1; k++) {
+      real u = ((shift ? t[k] - shift[k] : t[k]) - max) * scale, p = exp_negative(u);
+      e[k] = p;
+      sum += p;
+      energy += p * u;
+      cross += p * ((z[k] - zmax) * zscale);
+    }
+    q->sum += (double)sum;
+    q->energy += (double)energy;
+    q->cross += (double)cross;
+  }
+}
+static void target_row(const real *t, const real *shift, const real *z, const softmax_row *student, int64_t n,
+                       real *e, softmax_row *q) {
+  q->best = row_best(t, shift, n, &q->max);
+  if (shift) target_sums(t, shift, z, student, n, e, q);
+  else target_sums(t, NULL, z, student, n, e, q);
+}
+
+/* Scratch: K exponentials of the student, K of a target, K of the weighted sum of targets. */
+KERNEL(xent_soft) {
+  const real *target = in_at(w, n, 5, 0), *shift = in_at(w, n, 6, 0), *weight = in_at(w, n, 4, 0);
+  const int32_t *pairs = sm_at(w, n->in[2], 0), *index = sm_at(w, n->in[3], 0);
+  real *loss = out_at(w, n, 0, first), *stats = out_at(w, n, 1, first), *logits = out_at(w, n, 2, first);
+  int64_t k = last_dim(n->out[2]);
+  real *es = w->scratch, *et = es + k, *mix = et + k, inv_tau = *in_at(w, n, 1, 0);
+  softmax_row s = {.scale = inv_tau}, q = {.scale = *in_at(w, n, 7, 0)};
+  for (int64_t r = first; r < last; r++, loss++, stats += 4, logits += k) {
+    int32_t p0 = pairs[r], p1 = pairs[r + 1];
+    double total = 0, weights = 0, target_entropy = 0, agree = 0;
+    *loss = 0;
+    memset(stats, 0, 4 * sizeof *stats);
+    if (p0 == p1) {
+      memset(logits, 0, (size_t)k * sizeof *logits);
+      continue;
+    }
+    student_row(logits, k, es, &s);
+    for (int32_t p = p0; p < p1; p++) {
+      target_row(target + (int64_t)index[p] * k, shift, logits, &s, k, et, &q);
+      real part = (real)((double)weight[p] * (double)inv_tau / q.sum);
+      if (p == p0) {
+        SIMD for (int64_t c = 0; c < k; c++) mix[c] = part * et[c];
+      } else {
+        SIMD for (int64_t c = 0; c < k; c++) mix[c] += part * et[c];
+      }
+      total += (double)weight[p] * (log_sum(&s) - q.cross / q.sum);
+      weights += (double)weight[p];
+      target_entropy += entropy(&q);
+      agree += s.best == q.best;
+    }
+    real part = (real)(weights * (double)inv_tau / s.sum);
+    SIMD for (int64_t c = 0; c < k; c++) logits[c] = part * es[c] - mix[c];
+    *loss = (real)total;
+    stats[0] = (real)(p1 - p0);
+    stats[1] = (real)((p1 - p0) * entropy(&s));
+    stats[2] = (real)target_entropy;
+    stats[3] = (real)agree;
+  }
+}
+
+/* Scratch: K exponentials of the student. */
+KERNEL(xent_ids) {
+  const real *weight = in_at(w, n, 4, 0);
+  const int32_t *pairs = sm_at(w, n->in[2], 0), *index = sm_at(w, n->in[3], 0), *ids = sm_at(w, n->in[5], 0);
+  real *loss = out_at(w, n, 0, first), *stats = out_at(w, n, 1, first), *logits = out_at(w, n, 2, first);
+  int64_t k = last_dim(n->out[2]);
+  real *es = w->scratch, inv_tau = *in_at(w, n, 1, 0);
+  softmax_row s = {.scale = inv_tau};
+  for (int64_t r = first; r < last; r++, loss++, stats += 4, logits += k) {
+    int32_t p0 = pairs[r], p1 = pairs[r + 1];
+    double total = 0, weights = 0, agree = 0;
+    *loss = 0;
+    memset(stats, 0, 4 * sizeof *stats);
+    if (p0 == p1) {
+      memset(logits, 0, (size_t)k * sizeof *logits);
+      continue;
+    }
+    student_row(logits, k, es, &s);
+    for (int32_t p = p0; p < p1; p++) {
+      int32_t id = ids[index[p]];
+      total += (double)weight[p] * (log_sum(&s) - (double)((logits[id] - s.max) * inv_tau));
+      weights += (double)weight[p];
+      agree += s.best == id;
+    }
+    real part = (real)(weights * (double)inv_tau / s.sum);
+    SIMD for (int64_t c = 0; c < k; c++) logits[c] = part * es[c];
+    for (int32_t p = p0; p < p1; p++) logits[ids[index[p]]] -= weight[p] * inv_tau;
+    *loss = (real)total;
+    stats[0] = (real)(p1 - p0);
+    stats[1] = (real)((p1 - p0) * entropy(&s));
+    stats[3] = (real)agree;
+  }
+}

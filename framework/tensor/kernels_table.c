@@ -1,0 +1,109 @@
+/* framework/tensor/kernels_table.c — which kernel table this processor gets, and the scratch that kernels
+ * need.
+ *
+ * An instruction set is offered only if the processor has every feature its compiler flags may use: x86-64-v3
+ * and v4 are more than "AVX2" and "AVX-512F". Elsewhere than on x86-64 there is the baseline, which is
+ * whatever the compiler targets. */
+#include <config.h>
+
+#include <cblas.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#define TABLES(isa) extern const sm_kernel_table sm_kernels_##isa##_f32, sm_kernels_##isa##_f64
+TABLES(baseline);
+TABLES(avx2);
+TABLES(avx512);
+TABLES(plain);
+
+/* ---- the processor -------------------------------------------------------------------------- */
+
+static bool always(void) { return true; }
+
+#ifdef HAVE_AVX2_BUILD
+/* x86-64-v3; __builtin_cpu_supports also asks the operating system for the wide registers. */
+static bool has_v3(void) {
+  unsigned a, b, c, d, extended;
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx") || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+      !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2"))
+    return false;
+  /* not known to every compiler's __builtin_cpu_supports: MOVBE and F16C, then LZCNT */
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !__get_cpuid(0x80000001u, &a, &b, &extended, &d)) return false;
+  return (c & 1u << 22) && (c & 1u << 29) && (extended & 1u << 5);
+}
+#endif
+
+#ifdef HAVE_AVX512_BUILD
+static bool has_v4(void) {
+  unsigned a, b, c, d, extended;
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512dq") ||
+      !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("fma") ||
+      !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2"))
+    return false;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !__get_cpuid(0x80000001u, &a, &b, &extended, &d)) return false;
+  return (c & 1u << 22) && (c & 1u << 29) && (extended & 1u << 5);
+}
+#endif
+
+static const struct {
+  const sm_kernel_table *f32, *f64;
+  bool (*supported)(void);
+} fast[] = {
+    /* best first */
+#ifdef HAVE_AVX512_BUILD
+    {&sm_kernels_avx512_f32, &sm_kernels_avx512_f64, has_v4},
+#endif
+#ifdef HAVE_AVX2_BUILD
+    {&sm_kernels_avx2_f32, &sm_kernels_avx2_f64, has_v3},
+#endif
+    {&sm_kernels_baseline_f32, &sm_kernels_baseline_f64, always},
+};
+
+const sm_kernel_table *sm_kernels_find(sm_device device, sm_dtype real, const char *isa) {
+  if (real != SM_F32 && real != SM_F64) return NULL;
+  if (device == SM_PLAIN) {
+    if (isa && strcmp(isa, sm_kernels_plain_f32.isa) != 0) return NULL;
+    return real == SM_F32 ? &sm_kernels_plain_f32 : &sm_kernels_plain_f64;
+  }
+  if (device != SM_CPU) return NULL;
+  for (size_t k = 0; k < sizeof fast / sizeof *fast; k++) {
+    if ((isa && strcmp(isa, fast[k].f32->isa) != 0) || !fast[k].supported()) continue;
+    return real == SM_F32 ? fast[k].f32 : fast[k].f64;
+  }
+  return NULL;
+}
+
+/* ---- what kernels need ---------------------------------------------------------------------- */
+
+void sm_blas_single_thread(void) { openblas_set_num_threads(1); }
+
+/* At least T doubles, which is what the plain kernels use. */
+static size_t score_block(const sm_node *n, int matrices) {
+  int64_t tokens = n->in[0]->dim[1], queries = tokens < SM_QUERY_BLOCK ? tokens : SM_QUERY_BLOCK;
+  size_t fast_bytes = (size_t)(matrices * queries * sm_score_stride(tokens)) * sm_dtype_size(n->in[0]->dtype);
+  size_t plain_bytes = (size_t)(2 * tokens) * sizeof(double);
+  return fast_bytes > plain_bytes ? fast_bytes : plain_bytes;
+}
+
+size_t sm_scratch_attention(const sm_node *n, int64_t items) {
+  (void)items; /* one head at a time */
+  return score_block(n, 1);
+}
+
+size_t sm_scratch_attention_dx(const sm_node *n, int64_t items) {
+  (void)items;
+  return score_block(n, 2);
+}
+
+size_t sm_scratch_xent(const sm_node *n, int64_t items) {
+  (void)items; /* one row at a time; doubles, which is what the plain kernels use */
+  return (size_t)(3 * n->in[0]->dim[1]) * sizeof(double);
+}

@@ -1,0 +1,131 @@
+/* framework/tensor/simd.h — private: what every fast kernel is written with: the real type, simd loops, exp,
+ * sums.
+ *
+ * Included by kernels_variant.h only, once for each (instruction set, real type), with SM_REAL_F64 set to 0
+ * or 1. Loops are plain C that the compiler vectorises; there is no intrinsic, so a new processor needs a
+ * compiler flag and nothing else. Sums have a fixed order: lanes inside blocks of SUM_BLOCK elements, blocks
+ * in double. The order differs between instruction sets (that is why a checkpoint records the path) but never
+ * with the range or the number of threads. */
+#ifndef SM_SIMD_H
+#define SM_SIMD_H
+
+#include "kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#if SM_REAL_F64
+typedef double real;
+#else
+typedef float real;
+#endif
+
+#define PRAGMA(text) _Pragma(#text)
+#define SIMD PRAGMA(omp simd) /* no iteration depends on another */
+#define SIMD_SUM(...) PRAGMA(omp simd reduction(+ : __VA_ARGS__))
+#define SIMD_MAX(...) PRAGMA(omp simd reduction(max : __VA_ARGS__))
+#define INLINE static inline __attribute__((always_inline))
+
+/* Kernels are static: the table at the end of kernels_variant.h is the only way to them. */
+#define KERNEL(op) static void k_##op(const sm_node *n, int64_t first, int64_t last, sm_worker *w)
+
+#define SUM_BLOCK 512 /* elements added in the real type before the sum goes on in double */
+
+/* ---- operands ------------------------------------------------------------------------------- */
+
+/* Operand k from `item` on; NULL where the node has none. */
+INLINE const real *in_at(const sm_worker *w, const sm_node *n, int k, int64_t item) {
+  return n->in[k] ? sm_at(w, n->in[k], item) : NULL;
+}
+INLINE real *out_at(const sm_worker *w, const sm_node *n, int k, int64_t item) {
+  return n->out[k] ? sm_at(w, n->out[k], item) : NULL;
+}
+INLINE bool adds_to(const sm_node *n, int k) { return n->acc >> k & 1; }
+INLINE int64_t last_dim(const sm_tensor *t) { return t->dim[t->ndim - 1]; }
+/* Rows (everything but the last dimension) of so many items. */
+INLINE int64_t rows_of(const sm_tensor *t, int64_t items) {
+  return items * (sm_item_elements(t) / last_dim(t));
+}
+INLINE int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* ---- exp ------------------------------------------------------------------------------------ */
+
+/* exp(x) for x <= 0, or above it by no more than rounding: all that softmax and GELU need.
+ * f32: x = k·ln 2 + r, a polynomial of degree 6 (minimax on |r| <= ln(2)/2, 3e-9), about 1 ulp; below -87
+ * exactly 0, so that no denormal slows a product down. NaN stays NaN. f64: the C library's, since gradient
+ * checks want all digits. */
+#if SM_REAL_F64
+INLINE double exp_negative(double x) { return exp(x); }
+#else
+INLINE float exp_negative(float x) {
+  const float magic = 12582912.0f; /* 1.5·2^23: adding it rounds to an integer, left in the low bits */
+  float shifted = x * 1.44269504f + magic, k = shifted - magic;
+  float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
+  float p = 1.3814466e-3f;
+  p = p * r + 8.3687808e-3f;
+  p = p * r + 4.1668393e-2f;
+  p = p * r + 1.66665196e-1f;
+  p = p * r + 4.9999994e-1f;
+  p = p * r * r + r + 1.0f;
+  uint32_t bits;
+  float power;
+  memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + 0x3f800000u;
+  memcpy(&power, &bits, sizeof power);
+  return x < -87.0f ? 0.0f : p * power;
+}
+#endif
+
+/* ---- rows ----------------------------------------------------------------------------------- */
+
+INLINE double row_sum(const real *x, int64_t n) {
+  double total = 0;
+  for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
+    int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
+    real s = 0;
+    SIMD_SUM(s)
+    for (int64_t k = k0; k < k1; k++) s += x[k];
+    total += (double)s;
+  }
+  return total;
+}
+
+INLINE double row_dot(const real *x, const real *y, int64_t n) {
+  double total = 0;
+  for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
+    int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
+    real s = 0;
+    SIMD_SUM(s)
+    for (int64_t k = k0; k < k1; k++) s += x[k] * y[k];
+    total += (double)s;
+  }
+  return total;
+}
+
+INLINE real row_max(const real *x, int64_t n) {
+  real m = -INFINITY;
+  SIMD_MAX(m)
+  for (int64_t k = 0; k < n; k++) m = x[k] > m ? x[k] : m;
+  return m;
+}
+
+/* x = exp(x - max x); returns the sum and the maximum. */
+INLINE double row_exp(real *x, int64_t n, real *max) {
+  real m = row_max(x, n);
+  double total = 0;
+  for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
+    int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
+    real s = 0;
+    SIMD_SUM(s)
+    for (int64_t k = k0; k < k1; k++) {
+      real e = exp_negative(x[k] - m);
+      x[k] = e;
+      s += e;
+    }
+    total += (double)s;
+  }
+  *max = m;
+  return total;
+}
+
+#endif
