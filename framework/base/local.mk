@@ -27,9 +27,16 @@ libsmalti_la_LIBADD += framework/base/libpaths.la
 check_PROGRAMS += \
   tests/unit/test_base_error \
   tests/unit/test_base_file \
+  tests/unit/test_base_iofail \
   tests/unit/test_base_memory \
   tests/unit/test_base_number \
   tests/unit/test_base_pool \
   tests/unit/test_base_rng
+
+# Not a plugin: a library to preload, which makes system calls fail. Never sanitized: it comes before the sanitizer.
+check_LTLIBRARIES += tests/preload/iofail.la
+tests_preload_iofail_la_SOURCES = tests/preload/iofail.c
+tests_preload_iofail_la_CFLAGS = $(SM_CODE_CFLAGS) $(SM_WARNING_CFLAGS)
+tests_preload_iofail_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
 
 EXTRA_DIST += tests/e2e/headers.sh
