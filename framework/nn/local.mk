@@ -1,1 +1,14 @@
-# framework/nn: see the list of variables at the top of Makefile.am
+# framework/nn: parameter sets, initial values, optimisers, averages, schedules
+pkginclude_HEADERS += framework/include/smalti/nn.h
+libsmalti_la_SOURCES += \
+  framework/nn/ema.c \
+  framework/nn/init.c \
+  framework/nn/optimizer.c \
+  framework/nn/param.c \
+  framework/nn/schedule.c \
+  framework/nn/set.c framework/nn/set.h
+
+check_PROGRAMS += \
+  tests/unit/test_nn_optimizer \
+  tests/unit/test_nn_schedule \
+  tests/unit/test_nn_sets

@@ -60,7 +60,7 @@ typedef struct sm_row {
   int alias_of;      /* row index, or -1 */
   double lr_scale;   /* 1 */
   int64_t steps;     /* optimiser steps this parameter has seen */
-  double grad_norm;  /* of the last step, before clipping */
+  double grad_norm;  /* of the last step, before clipping; also of a frozen last layer */
   sm_init init;
   double init_a;
 } sm_row;
@@ -69,7 +69,8 @@ typedef enum { SM_MOMENTS_NONE, SM_MOMENTS_ONE, SM_MOMENTS_TWO } sm_moments;
 
 sm_set *sm_set_new(const char *name, sm_dtype real, bool trainable, sm_error *);
 void sm_set_free(sm_set *);
-/* Lay out and report the sticky error; sm_set_allocate gets the memory and writes initial values. */
+/* Lay out, reserve addresses (no memory) and report the sticky error: from here on graphs can be built and planned.
+ * sm_set_allocate gets the memory and writes initial values. A set that is not trainable has values only. */
 sm_status sm_set_seal(sm_set *, sm_moments, sm_error *);
 sm_status sm_set_allocate(sm_set *, uint64_t seed, sm_error *);
 const char *sm_set_name(const sm_set *);
@@ -82,10 +83,13 @@ int64_t sm_set_parameters(const sm_set *);         /* distinct trainable element
 typedef enum { SM_VALUES, SM_GRADIENTS, SM_MOMENT1, SM_MOMENT2 } sm_buffer;
 void *sm_set_data(sm_set *, int row, sm_buffer);   /* NULL if the set has no such buffer */
 sm_tensor *sm_set_tensor(sm_set *, sm_graph *, int row);
-/* Copy values of every common name (aliases resolved); the number of rows copied. */
+/* Copy values by name: each row of `to` that is not an alias takes from the row that `from` knows by that name (aliases of
+ * `from` resolved), if shapes and element types agree. The number of rows copied. */
 int sm_set_copy(sm_set *to, sm_set *from);
 
-/* teacher = m·teacher + (1-m)·student over every common name, frozen ones too. Runs on the pool; same bits for any threads. */
+/* teacher = m·teacher + (1-m)·student over every common name, frozen ones too; rows meet as in sm_set_copy, so each row of
+ * the teacher moves once a step also where the two share differently (ema.c says how). Fails if shapes differ or no name is
+ * common. Runs on the pool; same bits for any threads. */
 typedef struct sm_ema_link sm_ema_link;
 sm_ema_link *sm_ema_link_new(sm_set *teacher, sm_set *student, sm_error *);
 void sm_ema_link_free(sm_ema_link *);
@@ -97,13 +101,13 @@ typedef enum { SM_ADAMW, SM_SGD, SM_LARS } sm_optimizer_kind;
 typedef enum {
   SM_CLIP_NONE,
   SM_CLIP_PARAMETER, /* each gradient by its own norm, as DINO and iBOT do: g·min(1, c/(‖g‖+1e-6)) */
-  SM_CLIP_GLOBAL     /* all by the norm of all, as torch.nn.utils.clip_grad_norm_                  */
+  SM_CLIP_GLOBAL     /* all by the norm of all that train now, as torch.nn.utils.clip_grad_norm_   */
 } sm_clip;
 
 typedef struct sm_optimizer_config {
   sm_optimizer_kind kind;
   double beta1, beta2, eps;       /* AdamW */
-  double momentum, trust;         /* SGD, LARS: momentum; LARS: trust coefficient (You et al. 2017) */
+  double momentum, trust;         /* SGD, LARS: momentum; LARS: trust coefficient (You et al. 2017), for decayed rows only */
   sm_clip clip;
   double clip_at;
 } sm_optimizer_config;
@@ -120,8 +124,9 @@ typedef struct sm_optimizer_result {
 } sm_optimizer_result;
 
 sm_moments sm_optimizer_moments(sm_optimizer_kind);
-/* Clip, update, zero the gradients: sweeps over the rows on the pool. Frozen rows are skipped. A row's gradient counts even
- * when it is all zero: decay and moments apply. */
+/* Clip, update, zero the gradients (those of frozen rows too): sweeps over the rows on the pool. Frozen rows are skipped. A
+ * row's gradient counts even when it is all zero: decay and moments apply. Sources: torch.optim.AdamW (1.13; Loshchilov &
+ * Hutter 2019), torch.optim.SGD, You et al. 2017. result may be NULL. */
 void sm_optimizer_run(const sm_optimizer_config *, sm_set *, sm_pool *, const sm_optimizer_step *, sm_optimizer_result *);
 
 /* ---- schedules ----------------------------------------------------------------------------------------- */
@@ -138,7 +143,7 @@ typedef struct sm_schedule {
   double from, to;
   sm_shape shape;
   sm_per per;
-  double start, epochs; /* in epochs; epochs 0 = to the end of training */
+  double start, epochs; /* in epochs; epochs 0 = to the end of training; the warm-up is counted in */
   double warmup, warmup_from;
 } sm_schedule;
 

@@ -1,0 +1,113 @@
+/* ema.c — what flows from one set to another by name: copies and moving averages.
+ *
+ * The rule for both: each row of the receiving set that owns memory takes from the row that the giving set
+ * knows by the same name, aliases of the giving set resolved. Heads that share differently therefore meet so:
+ *   - teacher shares, student does not: the teacher's one layer follows the student's layer of its own name;
+ * the student's second layer has no counterpart. This is what iBOT does, whose named_parameters() lists a
+ * shared layer once.
+ *   - student shares, teacher does not: both layers of the teacher follow the student's one. (iBOT would
+ * leave the second at its initial values for good, since the student's list does not name it.) */
+#include <smalti/nn.h>
+
+#include <string.h>
+
+#include "framework/tensor/kernels.h"
+#include "set.h"
+
+struct sm_ema_link {
+  sm_set *teacher, *student;
+  int *from; /* row of the student for each row of the teacher, or -1 */
+};
+
+static bool same_shape(const sm_row *a, const sm_row *b) {
+  return a->ndim == b->ndim && memcmp(a->dim, b->dim, (size_t)a->ndim * sizeof *a->dim) == 0;
+}
+
+static int giver_of(const sm_set *to, int row, const sm_set *from) {
+  if (to->row[row].alias_of >= 0) return -1;
+  int found = sm_set_find(from, to->row[row].name);
+  return found < 0 ? -1 : sm_set_root(from, found);
+}
+
+int sm_set_copy(sm_set *to, sm_set *from) {
+  int copied = 0;
+  for (int r = 0; r < to->rows && to->real == from->real; r++) {
+    int giver = giver_of(to, r, from);
+    if (giver < 0 || !same_shape(&to->row[r], &from->row[giver])) continue;
+    memcpy(sm_set_data(to, r, SM_VALUES), sm_set_data(from, giver, SM_VALUES),
+           (size_t)to->row[r].size * sm_dtype_size(to->real));
+    copied++;
+  }
+  return copied;
+}
+
+static sm_status join(sm_ema_link *link, sm_error *err) {
+  const sm_set *teacher = link->teacher, *student = link->student;
+  int common = 0;
+  for (int r = 0; r < teacher->rows; r++) {
+    int giver = link->from[r] = giver_of(teacher, r, student);
+    if (giver < 0) continue;
+    const sm_row *t = &teacher->row[r], *s = &student->row[giver];
+    char have[96], want[96];
+    if (!same_shape(t, s))
+      return sm_fail(err, SM_EINVAL, "'%s' is %s in set '%s' but %s in set '%s', so it cannot be averaged",
+                     t->name, sm_dims_text(t->ndim, t->dim, have, sizeof have), teacher->name,
+                     sm_dims_text(s->ndim, s->dim, want, sizeof want), student->name);
+    common++;
+  }
+  if (!common)
+    return sm_fail(err, SM_EINVAL, "sets '%s' and '%s' have no parameter name in common", teacher->name,
+                   student->name);
+  return SM_OK;
+}
+
+sm_ema_link *sm_ema_link_new(sm_set *teacher, sm_set *student, sm_error *err) {
+  if (teacher->real != student->real || !teacher->sealed || !student->sealed) {
+    sm_fail(err, SM_EINTERNAL, "sets '%s' and '%s' must be sealed and of one element type to be averaged",
+            teacher->name, student->name);
+    return NULL;
+  }
+  sm_ema_link *link = sm_calloc(1, sizeof *link);
+  if (link) *link = (sm_ema_link){.teacher = teacher, .student = student};
+  if (link) link->from = sm_calloc((size_t)teacher->rows, sizeof *link->from);
+  if (!link || !link->from) {
+    sm_fail(err, SM_ENOMEM, "out of memory for the average of set '%s'", student->name);
+    sm_ema_link_free(link);
+    return NULL;
+  }
+  if (join(link, err) != SM_OK) {
+    sm_ema_link_free(link);
+    return NULL;
+  }
+  return link;
+}
+
+void sm_ema_link_free(sm_ema_link *link) {
+  if (!link) return;
+  sm_free(link->from);
+  sm_free(link);
+}
+
+typedef struct ema_job {
+  const sm_ema_link *link;
+  const sm_sweeps *sweeps;
+  double momentum;
+} ema_job;
+
+static void average_chunk(void *ctx, int64_t item, int worker) {
+  (void)worker;
+  const ema_job *job = ctx;
+  sm_set *teacher = job->link->teacher;
+  const sm_chunk *c = &teacher->chunk[item];
+  int from = job->link->from[c->row];
+  if (from < 0) return;
+  size_t skip = (size_t)c->start * sm_dtype_size(teacher->real);
+  job->sweeps->ema((char *)sm_set_data(teacher, c->row, SM_VALUES) + skip,
+                   (const char *)sm_set_data(job->link->student, from, SM_VALUES) + skip, c->n,
+                   job->momentum);
+}
+
+void sm_ema_run(sm_ema_link *link, sm_pool *pool, double momentum) {
+  ema_job job = {link, sm_kernels_find(SM_CPU, link->teacher->real, NULL)->sweeps, momentum};
+  sm_pool_run(pool, link->teacher->chunks, average_chunk, &job);
+}

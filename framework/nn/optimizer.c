@@ -1,0 +1,158 @@
+/* optimizer.c — AdamW, SGD and LARS as sweeps over the rows of a set.
+ *
+ * A step is three passes over the buffers: sums of squares chunk by chunk; from them, row by row in one
+ * thread, norms and clip factors; then the update, which also clears the gradients. Chunks are fixed and
+ * their sums are added in order, so the result does not depend on the number of threads.
+ *
+ * A row is in one of three states:
+ *   SM_ROW_FROZEN                   never touched; no norm
+ *   SM_ROW_LAST_LAYER while frozen  not touched, its step count stays; has a norm, since the reference clips
+ * before it drops the gradient (main_ibot.py: clip_gradients, then cancel_gradients_last_layer) trained
+ * everything else, also where the gradient is all zero */
+#include <smalti/nn.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "framework/tensor/kernels.h"
+#include "set.h"
+
+typedef struct job {
+  const sm_optimizer_config *config;
+  const sm_optimizer_step *step;
+  const sm_sweeps *sweeps;
+  sm_set *set;
+  double clip; /* coefficient of a clip by the global norm */
+} job;
+
+sm_moments sm_optimizer_moments(sm_optimizer_kind kind) {
+  return kind == SM_ADAMW ? SM_MOMENTS_TWO : SM_MOMENTS_ONE;
+}
+
+static bool has_gradient(const sm_row *row) { return !(row->flags & SM_ROW_FROZEN); }
+
+static bool is_trained(const sm_row *row, const sm_optimizer_step *step) {
+  return row->alias_of < 0 && has_gradient(row) &&
+         !(step->freeze_last_layer && row->flags & SM_ROW_LAST_LAYER);
+}
+
+static void *chunk_data(const job *j, const sm_chunk *c, sm_buffer which) {
+  char *data = sm_set_data(j->set, c->row, which);
+  return data ? data + (size_t)c->start * sm_dtype_size(j->set->real) : NULL;
+}
+
+/* ---- norms --------------------------------------------------------------------------------------------- */
+
+static void sum_chunk(void *ctx, int64_t item, int worker) {
+  (void)worker;
+  const job *j = ctx;
+  const sm_chunk *c = &j->set->chunk[item];
+  double *partial = &j->set->partial[2 * item];
+  partial[0] = partial[1] = 0;
+  if (!has_gradient(&j->set->row[c->row])) return;
+  partial[0] = j->sweeps->sum_squares(chunk_data(j, c, SM_GRADIENTS), c->n);
+  if (j->config->kind == SM_LARS) partial[1] = j->sweeps->sum_squares(chunk_data(j, c, SM_VALUES), c->n);
+}
+
+/* Row sums in chunk order. The norms of gradients stay in the rows, those of values take the place of the
+ * row's first partial sum of values. */
+static void finish_norms(sm_set *set) {
+  for (int64_t c = 0, end; c < set->chunks; c = end) {
+    double grad = 0, value = 0;
+    for (end = c; end < set->chunks && set->chunk[end].row == set->chunk[c].row; end++) {
+      grad += set->partial[2 * end];
+      value += set->partial[2 * end + 1];
+    }
+    set->row[set->chunk[c].row].grad_norm = sqrt(grad);
+    for (int64_t k = c; k < end; k++) set->partial[2 * k + 1] = sqrt(value);
+  }
+}
+
+static double clip_coefficient(double limit, double norm) {
+  double c = limit / (norm + 1e-6);
+  return c < 1 ? c : 1; /* a norm that is not a number clips nothing, as in the reference */
+}
+
+static void survey(job *j, sm_optimizer_result *result) {
+  sm_set *set = j->set;
+  const sm_optimizer_config *config = j->config;
+  double sum = 0, worst = -1;
+  int trained = 0;
+  *result = (sm_optimizer_result){.worst_row = -1};
+  for (int r = 0; r < set->rows; r++) {
+    const sm_row *row = &set->row[r];
+    if (!is_trained(row, j->step)) continue;
+    trained++;
+    sum += row->grad_norm * row->grad_norm;
+    if (result->worst_row < 0 || row->grad_norm > worst || (isnan(row->grad_norm) && !isnan(worst))) {
+      worst = row->grad_norm;
+      result->worst_row = r;
+    }
+    if (config->clip == SM_CLIP_PARAMETER && clip_coefficient(config->clip_at, row->grad_norm) < 1)
+      result->clipped_rows++;
+  }
+  result->grad_norm = sqrt(sum);
+  j->clip = config->clip == SM_CLIP_GLOBAL ? clip_coefficient(config->clip_at, result->grad_norm) : 1;
+  if (j->clip < 1) result->clipped_rows = trained;
+}
+
+/* ---- update -------------------------------------------------------------------------------------------- */
+
+/* You et al. 2017, eq. 6: the layer's rate is trust·‖w‖/(‖g‖ + decay·‖w‖). It scales gradient and decay
+ * alike, and the rate stays outside the momentum, as in the references' LARS; rows without decay (biases,
+ * norms) are not adapted. */
+static double lars_rate(const job *j, const sm_row *row, double value_norm, double grad_norm) {
+  if (!row->decay) return 1;
+  double below = grad_norm + j->step->weight_decay * value_norm;
+  return value_norm > 0 && below > 0 ? j->config->trust * value_norm / below : 1;
+}
+
+static void update_adamw(const job *j, const sm_chunk *c, const sm_row *row, double scale) {
+  double t = (double)row->steps; /* counted already */
+  const sm_optimizer_config *config = j->config;
+  sm_adamw_args args = {.lr = j->step->lr * row->lr_scale,
+                        .beta1 = config->beta1,
+                        .beta2 = config->beta2,
+                        .eps = config->eps,
+                        .weight_decay = row->decay ? j->step->weight_decay : 0,
+                        .correction1 = 1 - pow(config->beta1, t),
+                        .correction2 = 1 - pow(config->beta2, t),
+                        .grad_scale = scale};
+  j->sweeps->adamw(chunk_data(j, c, SM_VALUES), chunk_data(j, c, SM_GRADIENTS), chunk_data(j, c, SM_MOMENT1),
+                   chunk_data(j, c, SM_MOMENT2), c->n, &args);
+}
+
+static void update_chunk(void *ctx, int64_t item, int worker) {
+  (void)worker;
+  const job *j = ctx;
+  const sm_chunk *c = &j->set->chunk[item];
+  const sm_row *row = &j->set->row[c->row];
+  const sm_optimizer_config *config = j->config;
+  if (is_trained(row, j->step)) {
+    double scale =
+        config->clip == SM_CLIP_PARAMETER ? clip_coefficient(config->clip_at, row->grad_norm) : j->clip;
+    double decay = row->decay ? j->step->weight_decay : 0;
+    double rate = 1;
+    if (config->kind == SM_LARS)
+      rate = lars_rate(j, row, j->set->partial[2 * item + 1], scale * row->grad_norm);
+    if (config->kind == SM_ADAMW) update_adamw(j, c, row, scale);
+    else
+      j->sweeps->sgd(chunk_data(j, c, SM_VALUES), chunk_data(j, c, SM_GRADIENTS),
+                     chunk_data(j, c, SM_MOMENT1), c->n, j->step->lr * row->lr_scale, config->momentum,
+                     rate * decay, rate * scale, row->steps == 1);
+  }
+  memset(chunk_data(j, c, SM_GRADIENTS), 0, (size_t)c->n * sm_dtype_size(j->set->real));
+}
+
+void sm_optimizer_run(const sm_optimizer_config *config, sm_set *set, sm_pool *pool,
+                      const sm_optimizer_step *step, sm_optimizer_result *result) {
+  job j = {.config = config, .step = step, .set = set, .clip = 1};
+  sm_optimizer_result unused;
+  j.sweeps = sm_kernels_find(SM_CPU, set->real, NULL)->sweeps;
+  sm_pool_run(pool, set->chunks, sum_chunk, &j);
+  finish_norms(set);
+  survey(&j, result ? result : &unused);
+  for (int r = 0; r < set->rows; r++)
+    if (is_trained(&set->row[r], step)) set->row[r].steps++;
+  sm_pool_run(pool, set->chunks, update_chunk, &j);
+}

@@ -1,0 +1,265 @@
+/* set.c — parameter sets: declaring rows, laying them out, finding them.
+ *
+ * A set owns its rows, their names and its buffers. Everything that runs over the buffers stands elsewhere:
+ * initial values in init.c, averages and copies in ema.c, updates in optimizer.c, the way into graphs in
+ * param.c. */
+#include <smalti/nn.h>
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "set.h"
+
+enum { ROW_BORDER = 16 }; /* elements: rows start on 64-byte borders in f32 */
+
+sm_set *sm_set_new(const char *name, sm_dtype real, bool trainable, sm_error *err) {
+  if (real != SM_F32 && real != SM_F64) {
+    sm_fail(err, SM_EINVAL, "parameter set '%s': elements must be F32 or F64, not %s", name,
+            sm_dtype_name(real));
+    return NULL;
+  }
+  sm_set *set = sm_calloc(1, sizeof *set);
+  if (set) {
+    set->arena = sm_arena_new(name);
+    set->name = sm_arena_strdup(set->arena, name);
+    set->real = real;
+    set->trainable = trainable;
+  }
+  if (!set || !set->name) {
+    sm_set_free(set);
+    sm_fail(err, SM_ENOMEM, "out of memory for parameter set '%s'", name);
+    return NULL;
+  }
+  return set;
+}
+
+void sm_set_free(sm_set *set) {
+  if (!set) return;
+  for (int b = 0; b < SM_BUFFERS; b++)
+    if (set->buffer[b]) munmap(set->buffer[b], sm_set_buffer_bytes(set));
+  sm_free(set->chunk);
+  sm_free(set->partial);
+  sm_free(set->row);
+  sm_arena_free(set->arena);
+  sm_free(set);
+}
+
+/* ---- declaring ----------------------------------------------------------------------------------------- */
+
+const char *sm_dims_text(int ndim, const int64_t *dim, char *buf, size_t size) {
+  size_t used = (size_t)snprintf(buf, size, "(");
+  for (int d = 0; d < ndim && used < size; d++)
+    used += (size_t)snprintf(buf + used, size - used, "%s%" PRId64, d ? ", " : "", dim[d]);
+  if (used < size) snprintf(buf + used, size - used, ")");
+  return buf;
+}
+
+static void fail_once(sm_set *set, sm_status code, const char *fmt, const char *a, const char *b) {
+  if (set->error.code == SM_OK) sm_fail(&set->error, code, fmt, set->name, a, b);
+}
+
+static char *full_name(const sm_params *p, const char *name) {
+  return sm_arena_printf(p->set->arena, "%s%s", p->prefix ? p->prefix : "", name);
+}
+
+/* Room for one more row, its name filled; NULL after a sticky error. */
+static sm_row *add_row(const sm_params *p, const char *name) {
+  sm_set *set = p->set;
+  char *full = full_name(p, name);
+  if (full && set->sealed) {
+    fail_once(set, SM_EINTERNAL, "parameter set '%s' is sealed: '%s' comes too late%s", full, "");
+    return NULL;
+  }
+  if (full && sm_set_find(set, full) >= 0) {
+    fail_once(set, SM_EINVAL, "parameter set '%s': '%s' is declared twice%s", full, "");
+    return NULL;
+  }
+  if (full && set->rows == set->capacity) {
+    int capacity = set->capacity ? 2 * set->capacity : 64;
+    sm_row *row = sm_realloc(set->row, (size_t)capacity * sizeof *row);
+    if (row) {
+      set->row = row;
+      set->capacity = capacity;
+    }
+  }
+  if (!full || set->rows == set->capacity) {
+    fail_once(set, SM_ENOMEM, "parameter set '%s': out of memory at '%s'%s", name, "");
+    return NULL;
+  }
+  sm_row *row = &set->row[set->rows];
+  *row = (sm_row){.name = full, .alias_of = -1, .lr_scale = 1};
+  return row;
+}
+
+static bool ends_in(const char *text, const char *end) {
+  size_t n = strlen(text), m = strlen(end);
+  return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+void sm_declare(const sm_params *p, const char *name, sm_init init, double a, unsigned flags, int ndim,
+                const int64_t *dim) {
+  sm_row *row = add_row(p, name);
+  if (!row) return;
+  bool bad = ndim < 1 || ndim > SM_MAX_DIMS;
+  row->size = 1;
+  for (int d = 0; d < ndim && !bad; d++) {
+    row->dim[d] = dim[d];
+    bad = dim[d] < 1 || row->size > INT64_MAX / 64 / dim[d];
+    row->size *= bad ? 1 : dim[d];
+  }
+  if (bad) {
+    char shape[96];
+    fail_once(p->set, SM_EINVAL, "parameter set '%s': '%s' has the impossible shape %s", row->name,
+              sm_dims_text(ndim > SM_MAX_DIMS ? SM_MAX_DIMS : ndim, dim, shape, sizeof shape));
+    return;
+  }
+  row->ndim = ndim;
+  row->flags = flags;
+  /* the rule of DINO and iBOT (get_params_groups): shapes as stored, so (K,1) gains and tokens are decayed */
+  row->decay = ndim > 1 && !ends_in(row->name, ".bias") && !(flags & SM_ROW_NO_DECAY);
+  row->init = init;
+  row->init_a = a;
+  p->set->rows++;
+}
+
+void sm_declare_alias(const sm_params *p, const char *name, const char *of) {
+  sm_row *row = add_row(p, name);
+  if (!row) return;
+  sm_set *set = p->set;
+  const char *alias = row->name, *target = full_name(p, of);
+  int found = target ? sm_set_find(set, target) : -1;
+  if (found < 0) {
+    fail_once(set, target ? SM_EINVAL : SM_ENOMEM,
+              "parameter set '%s': '%s' shares '%s', which is not declared", alias, target ? target : of);
+    return;
+  }
+  found = sm_set_root(set, found);
+  *row = set->row[found];
+  row->name = alias;
+  row->alias_of = found;
+  set->rows++;
+}
+
+bool sm_has_param(const sm_params *p, const char *name) {
+  const char *prefix = p->prefix ? p->prefix : "";
+  size_t n = strlen(prefix);
+  for (int r = 0; r < p->set->rows; r++)
+    if (strncmp(p->set->row[r].name, prefix, n) == 0 && strcmp(p->set->row[r].name + n, name) == 0)
+      return true;
+  return false;
+}
+
+/* ---- layout and memory --------------------------------------------------------------------------------- */
+
+static void lay_out(sm_set *set) {
+  set->elements = 0;
+  set->chunks = 0;
+  for (int r = 0; r < set->rows; r++) {
+    sm_row *row = &set->row[r];
+    if (row->alias_of >= 0) {
+      row->offset = set->row[row->alias_of].offset;
+      continue;
+    }
+    row->offset = set->elements;
+    set->elements += (row->size + ROW_BORDER - 1) / ROW_BORDER * ROW_BORDER;
+    set->chunks += (row->size + SM_SWEEP_CHUNK - 1) / SM_SWEEP_CHUNK;
+  }
+}
+
+static void cut_chunks(sm_set *set) {
+  int64_t c = 0;
+  for (int r = 0; r < set->rows; r++) {
+    const sm_row *row = &set->row[r];
+    for (int64_t start = 0; row->alias_of < 0 && start < row->size; start += SM_SWEEP_CHUNK) {
+      int64_t left = row->size - start;
+      set->chunk[c++] =
+          (sm_chunk){.row = r, .start = start, .n = left < SM_SWEEP_CHUNK ? left : SM_SWEEP_CHUNK};
+    }
+  }
+}
+
+static int buffer_count(const sm_set *set) { return !set->trainable ? 1 : 2 + (int)set->moments; }
+
+/* Address space only: planning a network that would not fit costs nothing. */
+static sm_status reserve(sm_set *set, sm_error *err) {
+  size_t bytes = sm_set_buffer_bytes(set);
+  for (int b = 0; b < buffer_count(set) && bytes; b++) {
+    void *block = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char text[32];
+    if (block == MAP_FAILED)
+      return sm_fail(err, SM_ENOMEM, "parameter set '%s': no address space for %s", set->name,
+                     sm_human_bytes((double)bytes, text, sizeof text));
+    set->buffer[b] = block;
+  }
+  return SM_OK;
+}
+
+sm_status sm_set_seal(sm_set *set, sm_moments moments, sm_error *err) {
+  if (set->error.code != SM_OK) {
+    if (err) *err = set->error;
+    return set->error.code;
+  }
+  if (set->sealed) return sm_fail(err, SM_EINTERNAL, "parameter set '%s' is sealed already", set->name);
+  set->moments = moments;
+  lay_out(set);
+  set->chunk = sm_calloc((size_t)set->chunks, sizeof *set->chunk);
+  set->partial = sm_calloc((size_t)set->chunks, 2 * sizeof *set->partial);
+  if (!set->chunk || !set->partial)
+    return sm_fail(err, SM_ENOMEM, "out of memory for parameter set '%s'", set->name);
+  cut_chunks(set);
+  set->sealed = true;
+  return reserve(set, err);
+}
+
+sm_status sm_set_allocate(sm_set *set, uint64_t seed, sm_error *err) {
+  if (!set->sealed || set->allocated)
+    return sm_fail(err, SM_EINTERNAL, "parameter set '%s' is %s", set->name,
+                   set->sealed ? "allocated already" : "not sealed yet");
+  size_t bytes = sm_set_buffer_bytes(set);
+  for (int b = 0; b < SM_BUFFERS; b++) {
+    if (!set->buffer[b]) continue;
+    if (mprotect(set->buffer[b], bytes, PROT_READ | PROT_WRITE) != 0) {
+      char text[32];
+      sm_fail(err, SM_ENOMEM, "parameter set '%s' needs %s, which the system refuses", set->name,
+              sm_human_bytes((double)sm_set_bytes(set), text, sizeof text));
+      return sm_hint(err, "choose a smaller backbone or head; `smalti plan` shows what they take");
+    }
+#ifdef MADV_HUGEPAGE
+    (void)madvise(set->buffer[b], bytes, MADV_HUGEPAGE); /* only advice: failing is fine */
+#endif
+  }
+  set->allocated = true;
+  for (int r = 0; r < set->rows; r++)
+    if (set->row[r].alias_of < 0) sm_init_row(set, r, seed);
+  return SM_OK;
+}
+
+/* ---- looking ------------------------------------------------------------------------------------------- */
+
+const char *sm_set_name(const sm_set *set) { return set->name; }
+sm_dtype sm_set_real(const sm_set *set) { return set->real; }
+int sm_set_rows(const sm_set *set) { return set->rows; }
+sm_row *sm_set_row(sm_set *set, int index) { return &set->row[index]; }
+
+int sm_set_find(const sm_set *set, const char *name) {
+  for (int r = 0; r < set->rows; r++)
+    if (strcmp(set->row[r].name, name) == 0) return r;
+  return -1;
+}
+
+size_t sm_set_bytes(const sm_set *set) {
+  return set->sealed ? (size_t)buffer_count(set) * sm_set_buffer_bytes(set) : 0;
+}
+
+int64_t sm_set_parameters(const sm_set *set) {
+  int64_t n = 0;
+  for (int r = 0; r < set->rows; r++)
+    if (set->row[r].alias_of < 0 && !(set->row[r].flags & SM_ROW_FROZEN)) n += set->row[r].size;
+  return n;
+}
+
+void *sm_set_data(sm_set *set, int row, sm_buffer which) {
+  char *base = set->buffer[which];
+  return base ? base + (size_t)set->row[row].offset * sm_dtype_size(set->real) : NULL;
+}

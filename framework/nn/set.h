@@ -1,0 +1,49 @@
+/* set.h — private: what a parameter set is made of, for the files of nn.
+ *
+ * All buffers have one layout: row r's elements stand at rows[r].offset in each of them. Address space is
+ * reserved when the set is sealed, so that graphs can be built and planned over it, and becomes memory when
+ * it is allocated. Sweeps are cut into chunks of a fixed number of elements, so that no result depends on the
+ * number of threads. */
+#ifndef SM_NN_SET_H
+#define SM_NN_SET_H
+
+#include <smalti/nn.h>
+
+#define SM_BUFFERS 4 /* sm_buffer */
+#define SM_SWEEP_CHUNK \
+  ((int64_t)16384) /* elements: value, gradient and two moments stay in a 256-KiB cache */
+
+typedef struct sm_chunk {
+  int row;
+  int64_t start, n; /* elements; start counts from the row's first */
+} sm_chunk;
+
+struct sm_set {
+  sm_arena *arena; /* names */
+  const char *name;
+  sm_dtype real;
+  bool trainable, sealed, allocated;
+  sm_error error; /* the first mistake of a declaration */
+  sm_row *row;
+  int rows, capacity;
+  int64_t elements; /* of each buffer */
+  sm_moments moments;
+  void *buffer[SM_BUFFERS]; /* NULL: the set has none */
+  sm_chunk *chunk;          /* of the rows that are not aliases, in their order */
+  int64_t chunks;
+  double *partial; /* (chunks, 2): sums of squares of gradients and values */
+};
+
+/* The row that owns the memory. */
+static inline int sm_set_root(const sm_set *set, int row) {
+  return set->row[row].alias_of >= 0 ? set->row[row].alias_of : row;
+}
+static inline size_t sm_set_buffer_bytes(const sm_set *set) {
+  return (size_t)set->elements * sm_dtype_size(set->real);
+}
+/* Initial values of one row that is not an alias (init.c). */
+void sm_init_row(sm_set *, int row, uint64_t seed);
+/* "(1, 65, 48)" into buf; returns buf. */
+const char *sm_dims_text(int ndim, const int64_t *dim, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,259 @@
+/* Optimisers against the formulas worked out in double, element by element. */
+#include <smalti/nn.h>
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define DIMS(...) \
+  (sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
+
+enum { MATRIX, BIAS, GAIN, LAST, LONG, ROWS };
+enum { LONG_SIZE = 40001 }; /* three chunks, the last one odd */
+
+typedef struct model {
+  sm_set *set;
+  sm_pool *pool;
+} model;
+
+static double get(model *m, int row, sm_buffer b, int64_t i) {
+  void *data = sm_set_data(m->set, row, b);
+  return sm_set_real(m->set) == SM_F32 ? ((float *)data)[i] : ((double *)data)[i];
+}
+
+static void put(model *m, int row, sm_buffer b, int64_t i, double x) {
+  void *data = sm_set_data(m->set, row, b);
+  if (sm_set_real(m->set) == SM_F32) ((float *)data)[i] = (float)x;
+  else ((double *)data)[i] = x;
+}
+
+/* Gradients that are exact in f32 and differ from step to step. */
+static double gradient(int row, int64_t i, int step) {
+  return (double)((i * 7 + row * 3 + step * 5) % 11 - 5) / 8;
+}
+
+static void set_gradients(model *m, int step) {
+  for (int r = 0; r < ROWS; r++)
+    for (int64_t i = 0; i < sm_set_row(m->set, r)->size; i++)
+      put(m, r, SM_GRADIENTS, i, gradient(r, i, step));
+}
+
+static model make(sm_dtype real, sm_optimizer_kind kind, int threads) {
+  sm_error err;
+  model m = {sm_set_new("m", real, true, &err), sm_pool_new(threads, &err)};
+  sm_params p = {m.set, ""};
+  sm_declare(&p, "w", SM_INIT_NORMAL, 1, 0, DIMS(3, 4));
+  sm_declare(&p, "w.bias", SM_INIT_NORMAL, 1, 0, DIMS(4));
+  sm_declare(&p, "gain", SM_INIT_ONES, 0, SM_ROW_FROZEN, DIMS(5, 1));
+  sm_declare(&p, "last", SM_INIT_NORMAL, 1, SM_ROW_LAST_LAYER, DIMS(2, 3));
+  sm_declare(&p, "long", SM_INIT_NORMAL, 1, 0, DIMS(LONG_SIZE, 1));
+  sm_declare_alias(&p, "shared", "w");
+  assert_int_equal(sm_set_seal(m.set, sm_optimizer_moments(kind), &err), SM_OK);
+  assert_int_equal(sm_set_allocate(m.set, 3, &err), SM_OK);
+  return m;
+}
+
+static void drop(model *m) {
+  sm_set_free(m->set);
+  sm_pool_free(m->pool);
+}
+
+static double tolerance(const model *m) { return sm_set_real(m->set) == SM_F32 ? 2e-6 : 1e-14; }
+
+static double row_norm(model *m, int row, int step) {
+  double sum = 0;
+  for (int64_t i = 0; i < sm_set_row(m->set, row)->size; i++)
+    sum += gradient(row, i, step) * gradient(row, i, step);
+  return sqrt(sum);
+}
+
+static void adamw(sm_dtype real, sm_clip clip) {
+  model m = make(real, SM_ADAMW, 2);
+  const double b1 = .9, b2 = .999, eps = 1e-8, lr = .01, wd = .25, limit = 1.5;
+  const sm_optimizer_config config = {
+      .kind = SM_ADAMW, .beta1 = b1, .beta2 = b2, .eps = eps, .clip = clip, .clip_at = limit};
+  sm_set_row(m.set, BIAS)->lr_scale = .5;
+  const int64_t size[ROWS] = {12, 4, 5, 6, LONG_SIZE};
+  static double w[ROWS][LONG_SIZE], m1[ROWS][LONG_SIZE], m2[ROWS][LONG_SIZE];
+  memset(m1, 0, sizeof m1);
+  memset(m2, 0, sizeof m2);
+  int count[ROWS] = {0};
+  for (int r = 0; r < ROWS; r++)
+    for (int64_t i = 0; i < size[r]; i++) w[r][i] = get(&m, r, SM_VALUES, i);
+  for (int step = 0; step < 3; step++) {
+    bool freeze = step < 1;
+    set_gradients(&m, step);
+    sm_optimizer_result result;
+    sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){lr, wd, freeze}, &result);
+    double sum = 0, all;
+    for (int r = 0; r < ROWS; r++)
+      if (r != GAIN && !(r == LAST && freeze)) sum += row_norm(&m, r, step) * row_norm(&m, r, step);
+    all = sqrt(sum);
+    assert_float_equal(result.grad_norm, all, 1e-9);
+    assert_int_equal(result.worst_row, LONG);
+    int clipped = 0;
+    for (int r = 0; r < ROWS; r++) {
+      bool trained = r != GAIN && !(r == LAST && freeze);
+      double norm = clip == SM_CLIP_GLOBAL ? all : row_norm(&m, r, step), c = 1;
+      if (clip != SM_CLIP_NONE && limit / (norm + 1e-6) < 1) c = limit / (norm + 1e-6);
+      clipped += trained && c < 1;
+      count[r] += trained;
+      assert_int_equal(sm_set_row(m.set, r)->steps, count[r]);
+      if (r != GAIN)
+        assert_float_equal(sm_set_row(m.set, r)->grad_norm, row_norm(&m, r, step),
+                           1e-9); /* frozen last layer too */
+      double rate = lr * (r == BIAS ? .5 : 1), decay = r == BIAS ? 0 : wd;
+      for (int64_t i = 0; i < size[r]; i++) {
+        if (trained) {
+          double g = c * gradient(r, i, step);
+          w[r][i] -= rate * decay * w[r][i];
+          m1[r][i] = b1 * m1[r][i] + (1 - b1) * g;
+          m2[r][i] = b2 * m2[r][i] + (1 - b2) * g * g;
+          w[r][i] -= rate * (m1[r][i] / (1 - pow(b1, count[r]))) /
+                     (sqrt(m2[r][i]) / sqrt(1 - pow(b2, count[r])) + eps);
+        }
+        assert_float_equal(get(&m, r, SM_VALUES, i), w[r][i], tolerance(&m) * 4);
+        assert_true(get(&m, r, SM_GRADIENTS, i) == 0);
+      }
+    }
+    assert_int_equal(result.clipped_rows, clipped);
+  }
+  drop(&m);
+}
+
+static void test_adamw(void **state) {
+  (void)state;
+  for (int real = SM_F32; real <= SM_F64; real++)
+    for (int clip = SM_CLIP_NONE; clip <= SM_CLIP_GLOBAL; clip++) adamw((sm_dtype)real, (sm_clip)clip);
+}
+
+/* torch.optim.SGD: d = g + wd·w; b = d, later mu·b + d; w -= lr·b */
+static void test_sgd(void **state) {
+  (void)state;
+  for (int real = SM_F32; real <= SM_F64; real++) {
+    model m = make((sm_dtype)real, SM_SGD, 2);
+    const sm_optimizer_config config = {.kind = SM_SGD, .momentum = .9};
+    double w[12], b[12], bias = get(&m, BIAS, SM_VALUES, 1);
+    for (int i = 0; i < 12; i++) w[i] = get(&m, MATRIX, SM_VALUES, i);
+    for (int step = 0; step < 3; step++) {
+      set_gradients(&m, step);
+      sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){.lr = .1, .weight_decay = .5}, NULL);
+      for (int i = 0; i < 12; i++) {
+        double d = gradient(MATRIX, i, step) + .5 * w[i];
+        b[i] = step ? .9 * b[i] + d : d;
+        w[i] -= .1 * b[i];
+        assert_float_equal(get(&m, MATRIX, SM_VALUES, i), w[i], tolerance(&m));
+      }
+    }
+    double g0 = gradient(BIAS, 1, 0), g1 = gradient(BIAS, 1, 1), g2 = gradient(BIAS, 1, 2);
+    bias -= .1 * (g0 + (.9 * g0 + g1) + (.81 * g0 + .9 * g1 + g2)); /* no decay */
+    assert_float_equal(get(&m, BIAS, SM_VALUES, 1), bias, tolerance(&m));
+    drop(&m);
+  }
+}
+
+static void test_lars(void **state) {
+  (void)state;
+  for (int real = SM_F32; real <= SM_F64; real++) {
+    model m = make((sm_dtype)real, SM_LARS, 2);
+    const sm_optimizer_config config = {
+        .kind = SM_LARS, .momentum = .9, .trust = .01, .clip = SM_CLIP_PARAMETER, .clip_at = 1};
+    double w[12], squares = 0, norm = row_norm(&m, MATRIX, 0), bias = get(&m, BIAS, SM_VALUES, 2);
+    for (int i = 0; i < 12; i++) {
+      w[i] = get(&m, MATRIX, SM_VALUES, i);
+      squares += w[i] * w[i];
+    }
+    set_gradients(&m, 0);
+    sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){.lr = .1, .weight_decay = .5}, NULL);
+    double c = 1 / (norm + 1e-6), rate = .01 * sqrt(squares) / (c * norm + .5 * sqrt(squares));
+    for (int i = 0; i < 12; i++)
+      assert_float_equal(get(&m, MATRIX, SM_VALUES, i),
+                         w[i] - .1 * rate * (c * gradient(MATRIX, i, 0) + .5 * w[i]), tolerance(&m));
+    double cb = fmin(1, 1 / (row_norm(&m, BIAS, 0) + 1e-6)); /* 1-d rows are not adapted */
+    assert_float_equal(get(&m, BIAS, SM_VALUES, 2), bias - .1 * cb * gradient(BIAS, 2, 0), tolerance(&m));
+    drop(&m);
+  }
+}
+
+/* A zero gradient is a gradient: decay and moments apply. */
+static void test_zero_gradient_counts(void **state) {
+  (void)state;
+  model m = make(SM_F64, SM_ADAMW, 1);
+  const sm_optimizer_config config = {.kind = SM_ADAMW, .beta1 = .9, .beta2 = .999, .eps = 1e-8};
+  set_gradients(&m, 0);
+  sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){.lr = .1, .weight_decay = .5}, NULL);
+  double w = get(&m, MATRIX, SM_VALUES, 0), m1 = get(&m, MATRIX, SM_MOMENT1, 0),
+         m2 = get(&m, MATRIX, SM_MOMENT2, 0);
+  sm_optimizer_result result;
+  sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){.lr = .1, .weight_decay = .5}, &result);
+  assert_true(result.grad_norm == 0);
+  assert_int_equal(sm_set_row(m.set, MATRIX)->steps, 2);
+  assert_float_equal(get(&m, MATRIX, SM_MOMENT1, 0), .9 * m1, 1e-15);
+  w = w * .95 - .1 * (.9 * m1 / (1 - .81)) / (sqrt(.999 * m2) / sqrt(1 - .999 * .999) + 1e-8);
+  assert_float_equal(get(&m, MATRIX, SM_VALUES, 0), w, 1e-14);
+  drop(&m);
+}
+
+static void test_worst_row(void **state) {
+  (void)state;
+  model m = make(SM_F32, SM_ADAMW, 2);
+  const sm_optimizer_config config = {.kind = SM_ADAMW, .beta1 = .9, .beta2 = .999, .eps = 1e-8};
+  sm_optimizer_result result;
+  put(&m, BIAS, SM_GRADIENTS, 0, -3);
+  put(&m, LAST, SM_GRADIENTS, 0, 100); /* frozen now: not in the norm, but its own is known */
+  put(&m, GAIN, SM_GRADIENTS, 0, 100);
+  sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){.lr = .1, .freeze_last_layer = true},
+                   &result);
+  assert_int_equal(result.worst_row, BIAS);
+  assert_true(result.grad_norm == 3);
+  assert_true(sm_set_row(m.set, LAST)->grad_norm == 100);
+  assert_true(get(&m, LAST, SM_GRADIENTS, 0) == 0 && get(&m, GAIN, SM_GRADIENTS, 0) == 0);
+  assert_true(get(&m, GAIN, SM_VALUES, 0) == 1);
+  put(&m, LONG, SM_GRADIENTS, 0, 1e30);
+  put(&m, BIAS, SM_GRADIENTS, 1, NAN);
+  sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){.lr = .1}, &result);
+  assert_int_equal(result.worst_row, BIAS);
+  assert_true(isnan(result.grad_norm));
+  drop(&m);
+}
+
+static void test_threads_give_equal_bits(void **state) {
+  (void)state;
+  for (int kind = SM_ADAMW; kind <= SM_LARS; kind++)
+    for (int real = SM_F32; real <= SM_F64; real++) {
+      model m[3];
+      for (int t = 0; t < 3; t++) {
+        m[t] = make((sm_dtype)real, (sm_optimizer_kind)kind, t + 1);
+        const sm_optimizer_config config = {.kind = (sm_optimizer_kind)kind,
+                                            .beta1 = .9,
+                                            .beta2 = .99,
+                                            .eps = 1e-8,
+                                            .momentum = .9,
+                                            .trust = .1,
+                                            .clip = SM_CLIP_PARAMETER,
+                                            .clip_at = .3};
+        for (int step = 0; step < 2; step++) {
+          set_gradients(&m[t], step);
+          sm_optimizer_run(&config, m[t].set, m[t].pool, &(sm_optimizer_step){.lr = .1, .weight_decay = .1},
+                           NULL);
+        }
+        for (int r = 0; t && r < ROWS; r++)
+          assert_memory_equal(sm_set_data(m[t].set, r, SM_VALUES), sm_set_data(m[0].set, r, SM_VALUES),
+                              (size_t)sm_set_row(m[0].set, r)->size * sm_dtype_size((sm_dtype)real));
+      }
+      for (int t = 0; t < 3; t++) drop(&m[t]);
+    }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_adamw),     cmocka_unit_test(test_sgd),
+      cmocka_unit_test(test_lars),      cmocka_unit_test(test_zero_gradient_counts),
+      cmocka_unit_test(test_worst_row), cmocka_unit_test(test_threads_give_equal_bits),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
