@@ -16,3 +16,48 @@ pkglib_LTLIBRARIES += plugins/shapes.la
 plugins_shapes_la_SOURCES = plugins/datasets/shapes.c
 plugins_shapes_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_shapes_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/vit.la
+plugins_vit_la_SOURCES = plugins/backbones/vit.c
+plugins_vit_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_vit_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/projection.la
+plugins_projection_la_SOURCES = plugins/heads/projection.c
+plugins_projection_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_projection_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/head_linear.la
+plugins_head_linear_la_SOURCES = plugins/heads/linear.c
+plugins_head_linear_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_head_linear_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/none.la
+plugins_none_la_SOURCES = plugins/maskers/none.c
+plugins_none_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_none_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/random.la
+plugins_random_la_SOURCES = plugins/maskers/random.c plugins/maskers/ratio.h
+plugins_random_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_random_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/blockwise.la
+plugins_blockwise_la_SOURCES = plugins/maskers/blockwise.c plugins/maskers/ratio.h
+plugins_blockwise_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_blockwise_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/online_ema.la
+plugins_online_ema_la_SOURCES = plugins/tokenizers/online_ema.c
+plugins_online_ema_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_online_ema_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/cls_distill.la
+plugins_cls_distill_la_SOURCES = plugins/losses/cls_distill.c
+plugins_cls_distill_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_cls_distill_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/mim.la
+plugins_mim_la_SOURCES = plugins/losses/mim.c
+plugins_mim_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_mim_la_LIBADD = $(PLUGIN_LIBADD)

@@ -245,7 +245,8 @@ typedef struct sm_tokenizer_ops {
   void (*declare)(const void *self, const sm_params *state, int view_dim, int patch_dim); /* [build] its saved state; may be NULL */
   /* [build] targets from the OLD state, in the teacher's pass, then the sums the update needs (added over micro-batches). */
   void (*build)(void *self, sm_graph *, const sm_tokenizer_env *, const sm_seen *, sm_target *view, sm_target *patch);
-  void (*build_update)(void *self, sm_graph *, const sm_tokenizer_env *); /* [build] in the update pass, once a step; may be NULL */
+  /* [build] in the update pass: once a step, after the last micro-batch and before any weight changes; may be NULL */
+  void (*build_update)(void *self, sm_graph *, const sm_tokenizer_env *);
   void (*prepare)(void *self, const sm_time *, int64_t mask_start_epoch); /* [main] before each step: set the step's scalars; may be NULL */
 } sm_tokenizer_ops;
 
@@ -272,7 +273,13 @@ typedef struct sm_prediction {
   sm_tensor *logits;        /* (R, K or dim) */
 } sm_prediction;
 
-typedef struct sm_loss_spec { uint32_t size; uint32_t forms; sm_site site; bool local_views; } sm_loss_spec; /* forms: SM_TARGET_… it accepts */
+typedef struct sm_loss_spec {
+  uint32_t size;
+  uint32_t forms;   /* SM_TARGET_… it accepts                                              */
+  sm_site site;
+  bool local_views; /* it also compares local views                                        */
+  int views;        /* views a picture must have, global and local together; 0 and 1: any */
+} sm_loss_spec;
 
 typedef struct sm_loss_ops {
   uint32_t size;

@@ -1,0 +1,215 @@
+/* vit — the vision transformer (Dosovitskiy et al. 2021) with a class token, as DeiT, DINO and iBOT use it.
+ *
+ * Pre-norm blocks, learned position embedding (resized for other view sizes), mask token put in after the
+ * patch embedding and before the position embedding (ibot, models/vision_transformer.py: mask_model).
+ * Parameter names and shapes are timm's, so weights go both ways; the mask token's is iBOT's. */
+#include <smalti/plugin.h>
+
+#include <math.h>
+
+enum { TINY, SMALL, BASE, LARGE, CUSTOM };
+static const char *const arch_names[] = {"tiny", "small", "base", "large", "custom", NULL};
+static const struct {
+  int dim, depth, heads;
+} presets[] = {[TINY] = {192, 12, 3},
+               [SMALL] = {384, 12, 6},
+               [BASE] = {768, 12, 12},
+               [LARGE] = {1024, 24, 16},
+               [CUSTOM] = {0, 0, 0}};
+enum { MOST_DEPTH = SM_SITES_MAX / 2 };
+static const double norm_eps = 1e-6;
+
+typedef struct vit {
+  int arch;
+  int64_t dim, depth, heads, patch;
+  double mlp_ratio, drop_path, layer_scale;
+  bool qkv_bias;
+} vit;
+
+static const sm_option options[] = {
+    SM_CHOICE(vit, arch, "arch", "small", arch_names,
+              "Width, depth and heads: 192/12/3, 384/12/6, 768/12/12, 1024/24/16, or your own"),
+    SM_INT(vit, dim, "dim", "0", 0, 16384, NULL, "Width of a token; 0: as arch says"),
+    SM_INT(vit, depth, "depth", "0", 0, MOST_DEPTH, "blocks", "Number of blocks; 0: as arch says"),
+    SM_INT(vit, heads, "heads", "0", 0, 256, NULL,
+           "Attention heads, a divisor of the width; 0: as arch says"),
+    SM_INT(vit, patch, "patch_size", "16", 1, 256, "px", "Side of a patch"),
+    SM_FLOAT(vit, mlp_ratio, "mlp_ratio", "4", 0.01, 64, NULL,
+             "Width of a block's hidden layer over the token's"),
+    SM_FLOAT(vit, drop_path, "drop_path", "0", 0, 0.99, NULL,
+             "Stochastic depth of the last block (student only); it grows linearly from 0 at the first"),
+    SM_FLOAT(vit, layer_scale, "layer_scale", "0", 0, 10, NULL,
+             "Initial value of each branch's learned gain; 0: no such gain"),
+    SM_BOOL(vit, qkv_bias, "qkv_bias", "true", "Biases of the query, key and value projection"),
+};
+
+static int width(const vit *v) { return (int)(v->dim ? v->dim : presets[v->arch].dim); }
+static int depth(const vit *v) { return (int)(v->depth ? v->depth : presets[v->arch].depth); }
+static int heads(const vit *v) { return (int)(v->heads ? v->heads : presets[v->arch].heads); }
+
+static sm_status create(void *self, sm_error *err) {
+  const vit *v = self;
+  if (!width(v) || !depth(v) || !heads(v)) {
+    sm_fail(err, SM_EINVAL, "arch 'custom' needs dim, depth and heads");
+    return sm_hint(err, "for instance {arch: custom, dim: 192, depth: 12, heads: 3}");
+  }
+  if (width(v) % heads(v) != 0) {
+    sm_fail(err, SM_EINVAL, "a width of %d cannot be divided among %d heads", width(v), heads(v));
+    return sm_hint(err, "heads must divide dim");
+  }
+  return SM_OK;
+}
+
+static sm_status spec(const void *self, int view_size, sm_backbone_spec *out, sm_error *err) {
+  const vit *v = self;
+  sm_status status = create((void *)v, err);
+  if (status != SM_OK) return status;
+  if (view_size < v->patch || view_size % v->patch != 0) {
+    sm_fail(err, SM_EINVAL, "views of %d pixels cannot be cut into patches of %d", view_size, (int)v->patch);
+    return sm_hint(err, "choose a view size that is a multiple of patch_size");
+  }
+  *out = (sm_backbone_spec){.size = sizeof *out,
+                            .dim = width(v),
+                            .prefix = 1,
+                            .patch = (int)v->patch,
+                            .depth = depth(v),
+                            .heads = heads(v),
+                            .masks_at = (int)v->patch};
+  if (v->drop_path > 0) {
+    out->drop_sites = 2 * depth(v);
+    for (int site = 0; site < out->drop_sites; site++)
+      out->drop_rate[site] = depth(v) > 1 ? v->drop_path * (site / 2) / (depth(v) - 1) : 0;
+  }
+  return SM_OK;
+}
+
+/* ---- parameters ---------------------------------------------------------------------------------------- */
+
+static void declare_pair(const sm_params *p, const char *base, int64_t out, int64_t in, bool bias) {
+  char name[96];
+  snprintf(name, sizeof name, "%s.weight", base);
+  sm_declare(p, name, SM_INIT_TRUNC_NORMAL, .02, 0, 2, (int64_t[]){out, in});
+  snprintf(name, sizeof name, "%s.bias", base);
+  if (bias) sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &out);
+}
+
+static void declare_norm(const sm_params *p, const char *base, int64_t d) {
+  char name[96];
+  snprintf(name, sizeof name, "%s.weight", base);
+  sm_declare(p, name, SM_INIT_ONES, 0, 0, 1, &d);
+  snprintf(name, sizeof name, "%s.bias", base);
+  sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &d);
+}
+
+static int64_t hidden(const vit *v) {
+  return llround(width(v) * v->mlp_ratio) > 0 ? llround(width(v) * v->mlp_ratio) : 1;
+}
+
+static void declare_block(const vit *v, const sm_params *p, int block) {
+  int64_t d = width(v);
+  char base[64];
+#define IN_BLOCK(name) (snprintf(base, sizeof base, "blocks.%d.%s", block, name), base)
+  declare_norm(p, IN_BLOCK("norm1"), d);
+  declare_pair(p, IN_BLOCK("attn.qkv"), 3 * d, d, v->qkv_bias);
+  declare_pair(p, IN_BLOCK("attn.proj"), d, d, true);
+  if (v->layer_scale > 0) sm_declare(p, IN_BLOCK("ls1.gamma"), SM_INIT_CONSTANT, v->layer_scale, 0, 1, &d);
+  declare_norm(p, IN_BLOCK("norm2"), d);
+  declare_pair(p, IN_BLOCK("mlp.fc1"), hidden(v), d, true);
+  declare_pair(p, IN_BLOCK("mlp.fc2"), d, hidden(v), true);
+  if (v->layer_scale > 0) sm_declare(p, IN_BLOCK("ls2.gamma"), SM_INIT_CONSTANT, v->layer_scale, 0, 1, &d);
+#undef IN_BLOCK
+}
+
+static void declare(const void *self, int view_size, const sm_params *p) {
+  const vit *v = self;
+  int64_t d = width(v), side = view_size / v->patch;
+  double fan_in = 3.0 * (double)(v->patch * v->patch);
+  sm_declare(p, "cls_token", SM_INIT_TRUNC_NORMAL, .02, 0, 3, (int64_t[]){1, 1, d});
+  sm_declare(p, "pos_embed", SM_INIT_TRUNC_NORMAL, .02, 0, 3, (int64_t[]){1, 1 + side * side, d});
+  sm_declare(p, "masked_embed", SM_INIT_ZEROS, 0, SM_ROW_NO_EXPORT, 2,
+             (int64_t[]){1, d}); /* timm knows no such name */
+  sm_declare(p, "patch_embed.proj.weight", SM_INIT_UNIFORM_FAN, fan_in, 0, 4,
+             (int64_t[]){d, 3, v->patch, v->patch});
+  sm_declare(p, "patch_embed.proj.bias", SM_INIT_UNIFORM_FAN, fan_in, 0, 1, &d);
+  for (int block = 0; block < depth(v); block++) declare_block(v, p, block);
+  declare_norm(p, "norm", d);
+}
+
+/* ---- forward ------------------------------------------------------------------------------------------- */
+
+static sm_tensor *linear(sm_graph *g, const sm_params *p, sm_tensor *x, const char *base, bool bias) {
+  return sm_linear(g, x, sm_param(g, p, "%s.weight", base), bias ? sm_param(g, p, "%s.bias", base) : NULL);
+}
+
+static sm_tensor *norm(sm_graph *g, const sm_params *p, sm_tensor *x, const char *base) {
+  return sm_layer_norm(g, x, sm_param(g, p, "%s.weight", base), sm_param(g, p, "%s.bias", base), norm_eps);
+}
+
+/* The position embedding for a grid of rows × cols; it was declared for a square one. */
+static sm_tensor *position(sm_graph *g, const sm_params *p, int rows, int cols) {
+  sm_tensor *pos = sm_param(g, p, "pos_embed");
+  int side = (int)lround(sqrt((double)(pos->dim[1] - 1)));
+  if (rows == side && cols == side) return pos;
+  return sm_position_resize(g, pos, side, side, rows, cols);
+}
+
+static sm_tensor *embed(const vit *v, sm_graph *g, const sm_params *p, const sm_backbone_in *in) {
+  int rows = (int)(in->pictures->dim[2] / v->patch), cols = (int)(in->pictures->dim[3] / v->patch);
+  sm_tensor *patches = linear(g, p, sm_patchify(g, in->pictures, (int)v->patch), "patch_embed.proj", true);
+  return sm_tokens(g, patches, sm_param(g, p, "cls_token"), position(g, p, rows, cols),
+                   in->mask ? sm_param(g, p, "masked_embed") : NULL, in->mask);
+}
+
+/* One block; *qkv is its joint projection, for the attention map. */
+static sm_tensor *block(const vit *v, sm_graph *g, const sm_params *p, sm_tensor *x, int index,
+                        sm_tensor *drop, sm_tensor **qkv) {
+  char base[64];
+#define IN_BLOCK(name) (snprintf(base, sizeof base, "blocks.%d.%s", index, name), base)
+  bool scaled = v->layer_scale > 0;
+  sm_tensor *y = norm(g, p, x, IN_BLOCK("norm1"));
+  *qkv = linear(g, p, y, IN_BLOCK("attn.qkv"), v->qkv_bias);
+  y = linear(g, p, sm_attention(g, *qkv, heads(v)), IN_BLOCK("attn.proj"), true);
+  x = sm_residual(g, x, y, scaled ? sm_param(g, p, IN_BLOCK("ls1.gamma")) : NULL, drop, 2 * index);
+  y = norm(g, p, x, IN_BLOCK("norm2"));
+  y = sm_gelu(g, linear(g, p, y, IN_BLOCK("mlp.fc1"), true));
+  y = linear(g, p, y, IN_BLOCK("mlp.fc2"), true);
+  return sm_residual(g, x, y, scaled ? sm_param(g, p, IN_BLOCK("ls2.gamma")) : NULL, drop, 2 * index + 1);
+#undef IN_BLOCK
+}
+
+static void build(const void *self, sm_graph *g, const sm_params *p, const sm_backbone_in *in,
+                  sm_backbone_out *out) {
+  const vit *v = self;
+  int n = depth(v), first_kept = n - in->last_blocks, most = (int)(sizeof out->blocks / sizeof *out->blocks);
+  *out = (sm_backbone_out){.size = sizeof *out};
+  if (in->last_blocks > n || in->last_blocks > most) {
+    sm_graph_fail(g, "features of the last %d blocks are wanted, but vit has %d and gives at most %d",
+                  in->last_blocks, n, most);
+    return;
+  }
+  sm_tensor *x = embed(v, g, p, in), *qkv = NULL;
+  for (int i = 0; i < n; i++) {
+    sm_scope_push(g, "blocks.%d", i);
+    x = block(v, g, p, x, i, in->drop, &qkv);
+    sm_scope_pop(g);
+    if (i == n - 1) out->tokens = norm(g, p, x, "norm");
+    if (i >= first_kept) out->blocks[i - first_kept] = i == n - 1 ? out->tokens : norm(g, p, x, "norm");
+  }
+  if (in->attention) out->attention = sm_attention_map(g, qkv, heads(v));
+}
+
+static const sm_backbone_ops ops = {sizeof ops, spec, declare, build};
+static const sm_plugin plugin = {.size = sizeof plugin,
+                                 .kind = SM_BACKBONE,
+                                 .kind_version = SM_KIND_VERSION,
+                                 .name = "vit",
+                                 .summary = "Vision transformer with a class token and learned positions",
+                                 .version = "1.0",
+                                 .license = "Apache-2.0",
+                                 .cite = "Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021",
+                                 .options = options,
+                                 .n_options = sizeof options / sizeof *options,
+                                 .instance_size = sizeof(vit),
+                                 .create = create,
+                                 .ops = &ops};
+SM_MODULE(&plugin)

@@ -1,0 +1,66 @@
+/* cls_distill — DINO's loss: the [CLS] of one view must say what the teacher says of another view of the same
+ * picture.
+ *
+ * Pairs: teacher on global view q, student on view v, v ≠ q, over global and local views. Each weighs
+ * weight/(pictures · (G·(G+L) - G)), so the loss is the mean over pairs and pictures of the step (ibot,
+ * iBOTLoss.forward). */
+#include <smalti/plugin.h>
+
+typedef struct cls_distill {
+  double weight, student_temperature;
+} cls_distill;
+
+static const sm_option options[] = {
+    SM_FLOAT(cls_distill, weight, "weight", "1", 0, 1e6, NULL, "Factor of this loss in the sum"),
+    SM_FLOAT(cls_distill, student_temperature, "student_temperature", "0.1", 1e-4, 100, NULL,
+             "Temperature of the student's softmax"),
+};
+
+static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
+  (void)self, (void)err;
+  *out = (sm_loss_spec){.size = sizeof *out,
+                        .forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
+                        .site = SM_SITE_VIEW,
+                        .local_views = true,
+                        .views = 2};
+  return SM_OK;
+}
+
+static int64_t max_pairs(const void *self, const sm_pair_request *r, int64_t predictions) {
+  (void)self;
+  return predictions * (r->local ? r->globals : r->globals - 1);
+}
+
+static void pairs(const void *self, const sm_pair_request *r) {
+  int all = r->globals * (r->globals + r->locals) - r->globals, views = r->local ? r->locals : r->globals;
+  double weight = ((const cls_distill *)self)->weight / ((double)r->step_pictures * all);
+  for (int64_t picture = 0; picture < r->pictures; picture++)
+    for (int v = 0; v < views; v++)
+      for (int q = 0; q < r->globals; q++)
+        if (r->local || q != v) sm_pairs_add(r->out, picture * views + v, picture * r->globals + q, weight);
+}
+
+static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const sm_target *target,
+                        const sm_pairs *pairs_, sm_tensor **stats) {
+  sm_tensor *inv_tau =
+      sm_scalar(g, "1/temperature of the student", 1 / ((cls_distill *)self)->student_temperature);
+  sm_xent_out out = sm_xent(g, p->logits, inv_tau, target, pairs_);
+  sm_loss_term(g, out.loss);
+  *stats = out.stats;
+  return out.loss;
+}
+
+static const sm_loss_ops ops = {sizeof ops, spec, max_pairs, pairs, build, NULL};
+static const sm_plugin plugin = {.size = sizeof plugin,
+                                 .kind = SM_LOSS,
+                                 .kind_version = SM_KIND_VERSION,
+                                 .name = "cls_distill",
+                                 .summary = "Cross-view distillation of [CLS], over global and local views",
+                                 .version = "1.0",
+                                 .license = "Apache-2.0",
+                                 .cite = "Caron et al., DINO, ICCV 2021",
+                                 .options = options,
+                                 .n_options = sizeof options / sizeof *options,
+                                 .instance_size = sizeof(cls_distill),
+                                 .ops = &ops};
+SM_MODULE(&plugin)

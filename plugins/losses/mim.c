@@ -1,0 +1,67 @@
+/* mim — masked image modelling: at every hidden patch of a global view the student must say what the
+ * tokenizer says of the same patch of the clean view.
+ *
+ * What the mean is over is a choice, since it changes how much views with few hidden patches count:
+ *   picture  mean over a view's hidden patches, then over all views of the step, those without any too (ibot,
+ * iBOTLoss.forward): weight/(pictures · G · max(1, hidden in the view)) patch    mean over all hidden patches
+ * of the step: weight/hidden in the step */
+#include <smalti/plugin.h>
+
+enum { BY_PICTURE, BY_PATCH };
+static const char *const normalize_names[] = {"picture", "patch", NULL};
+
+typedef struct mim {
+  double weight, student_temperature;
+  int normalize;
+} mim;
+
+static const sm_option options[] = {
+    SM_FLOAT(mim, weight, "weight", "1", 0, 1e6, NULL, "Factor of this loss in the sum"),
+    SM_FLOAT(mim, student_temperature, "student_temperature", "0.1", 1e-4, 100, NULL,
+             "Temperature of the student's softmax"),
+    SM_CHOICE(mim, normalize, "normalize", "picture", normalize_names,
+              "Mean over each view's hidden patches, then over views; or over all hidden patches of a step"),
+};
+
+static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
+  (void)self, (void)err;
+  *out = (sm_loss_spec){.size = sizeof *out,
+                        .forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
+                        .site = SM_SITE_PATCH,
+                        .views = 1};
+  return SM_OK;
+}
+
+static void pairs(const void *self, const sm_pair_request *r) {
+  const mim *m = self;
+  int64_t row = 0;
+  for (int view = 0; view < r->pictures * r->globals; view++) {
+    double over = m->normalize == BY_PICTURE ? (double)r->step_pictures * r->globals * r->masked[view]
+                                             : (double)r->step_masked;
+    for (int k = 0; k < r->masked[view]; k++, row++) sm_pairs_add(r->out, row, row, m->weight / over);
+  }
+}
+
+static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const sm_target *target,
+                        const sm_pairs *pairs_, sm_tensor **stats) {
+  sm_tensor *inv_tau = sm_scalar(g, "1/temperature of the student", 1 / ((mim *)self)->student_temperature);
+  sm_xent_out out = sm_xent(g, p->logits, inv_tau, target, pairs_);
+  sm_loss_term(g, out.loss);
+  *stats = out.stats;
+  return out.loss;
+}
+
+static const sm_loss_ops ops = {sizeof ops, spec, NULL, pairs, build, NULL};
+static const sm_plugin plugin = {.size = sizeof plugin,
+                                 .kind = SM_LOSS,
+                                 .kind_version = SM_KIND_VERSION,
+                                 .name = "mim",
+                                 .summary = "In-view prediction of hidden patches",
+                                 .version = "1.0",
+                                 .license = "Apache-2.0",
+                                 .cite = "Zhou et al., iBOT, ICLR 2022; Bao et al., BEiT, ICLR 2022",
+                                 .options = options,
+                                 .n_options = sizeof options / sizeof *options,
+                                 .instance_size = sizeof(mim),
+                                 .ops = &ops};
+SM_MODULE(&plugin)

@@ -1,0 +1,105 @@
+/* blockwise — hides rectangles of patches until the wanted number is reached (BEiT, masking_generator.py, as
+ * iBOT uses it: ibot, loader.py, pred_shape "block").
+ *
+ * The wanted number stays a real one, ratio · patches. A block's area is uniform between (shorter side div
+ * 3)² and what is still wanted, also where the former is the larger; its aspect is log-uniform. A block is
+ * taken if it hides something new and no more than is still wanted; after ten failures in a row the mask
+ * stays as it is, so it may fall short. */
+#include <smalti/plugin.h>
+
+#include <math.h>
+
+#include "ratio.h"
+
+enum { ATTEMPTS = 10 };
+
+typedef struct blockwise {
+  mask_ratio ratio;
+  sm_floats aspect;
+} blockwise;
+
+static const sm_option options[] = {
+    MASK_RATIO_OPTIONS(blockwise, ratio),
+    SM_FLOATS(blockwise, aspect, "aspect", "0.3", 0.01, 100, NULL,
+              "Range of a block's height over its width; one number stands for itself and its inverse"),
+};
+
+static double aspect_low(const blockwise *b) { return b->aspect.v[0]; }
+static double aspect_high(const blockwise *b) {
+  return b->aspect.n > 1 ? b->aspect.v[1] : 1 / b->aspect.v[0];
+}
+
+static sm_status create(void *self, sm_error *err) {
+  const blockwise *b = self;
+  if (b->aspect.n < 1 || b->aspect.n > 2 || aspect_low(b) > aspect_high(b)) {
+    sm_fail(err, SM_EINVAL, "aspect must be a lowest and a highest value, or one value of at most 1");
+    return sm_hint(err, "for instance aspect: [0.3, 3.33]");
+  }
+  return mask_ratio_check(&b->ratio, err);
+}
+
+static double max_ratio(const void *self) { return mask_ratio_max(&((const blockwise *)self)->ratio); }
+static int64_t start_epoch(const void *self) { return ((const blockwise *)self)->ratio.start_epoch; }
+
+typedef struct block {
+  int top, left, height, width;
+} block;
+
+/* A block that fits inside the grid; false if the draw gave one that does not. */
+static bool draw_block(const blockwise *b, const sm_mask_request *request, double wanted, block *out) {
+  int rows = request->rows, cols = request->cols, third = (rows < cols ? rows : cols) / 3;
+  double low = third * third;
+  double area = low + (wanted - low) * sm_rng_uniform(request->rng);
+  double aspect = exp(sm_rng_between(request->rng, log(aspect_low(b)), log(aspect_high(b))));
+  out->height = (int)nearbyint(sqrt(area * aspect));
+  out->width = (int)nearbyint(sqrt(area / aspect));
+  if (out->height >= rows || out->width >= cols) return false;
+  out->top = (int)sm_rng_below(request->rng, (uint32_t)(rows - out->height + 1));
+  out->left = (int)sm_rng_below(request->rng, (uint32_t)(cols - out->width + 1));
+  return true;
+}
+
+/* How many cells of the block are still visible; with `hide` they are hidden. */
+static int visible(const block *k, int cols, uint8_t *mask, bool hide) {
+  int count = 0;
+  for (int i = k->top; i < k->top + k->height; i++)
+    for (int j = k->left; j < k->left + k->width; j++) {
+      count += mask[i * cols + j] == 0;
+      if (hide) mask[i * cols + j] = 1;
+    }
+  return count;
+}
+
+static void draw(const void *self, const sm_mask_request *request, uint8_t *mask) {
+  const blockwise *b = self;
+  double wanted = mask_ratio_draw(&b->ratio, request) * request->rows * request->cols;
+  int failures = 0;
+  while (wanted > 0 && failures < ATTEMPTS) {
+    block k;
+    int news = draw_block(b, request, wanted, &k) ? visible(&k, request->cols, mask, false) : 0;
+    if (news == 0 || news > wanted) {
+      failures++;
+      continue;
+    }
+    visible(&k, request->cols, mask, true);
+    wanted -= news;
+    failures = 0;
+  }
+}
+
+static const sm_masker_ops ops = {
+    .size = sizeof ops, .max_ratio = max_ratio, .start_epoch = start_epoch, .draw = draw};
+static const sm_plugin plugin = {.size = sizeof plugin,
+                                 .kind = SM_MASKER,
+                                 .kind_version = SM_KIND_VERSION,
+                                 .name = "blockwise",
+                                 .summary = "Hides rectangles of patches",
+                                 .version = "1.0",
+                                 .license = "Apache-2.0",
+                                 .cite = "Bao et al., BEiT, ICLR 2022; Zhou et al., iBOT, ICLR 2022",
+                                 .options = options,
+                                 .n_options = sizeof options / sizeof *options,
+                                 .instance_size = sizeof(blockwise),
+                                 .create = create,
+                                 .ops = &ops};
+SM_MODULE(&plugin)

@@ -1,0 +1,23 @@
+/* none — hides nothing: DINO, and every recipe without masked image modelling. */
+#include <smalti/plugin.h>
+
+static double max_ratio(const void *self) {
+  (void)self;
+  return 0;
+}
+
+static void draw(const void *self, const sm_mask_request *request, uint8_t *mask) {
+  (void)self, (void)request, (void)mask;
+}
+
+static const sm_masker_ops ops = {.size = sizeof ops, .max_ratio = max_ratio, .draw = draw};
+static const sm_plugin plugin = {.size = sizeof plugin,
+                                 .kind = SM_MASKER,
+                                 .kind_version = SM_KIND_VERSION,
+                                 .name = "none",
+                                 .summary = "Hides nothing",
+                                 .version = "1.0",
+                                 .license = "Apache-2.0",
+                                 .instance_size = 1,
+                                 .ops = &ops};
+SM_MODULE(&plugin)

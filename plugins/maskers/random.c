@@ -1,0 +1,45 @@
+/* random — hides single patches anywhere: exactly floor(ratio · patches) of them (ibot, loader.py, pred_shape
+ * "rand"). */
+#include <smalti/plugin.h>
+
+#include "ratio.h"
+
+typedef struct random_masker {
+  mask_ratio ratio;
+} random_masker;
+
+static const sm_option options[] = {MASK_RATIO_OPTIONS(random_masker, ratio)};
+
+static sm_status create(void *self, sm_error *err) {
+  return mask_ratio_check(&((random_masker *)self)->ratio, err);
+}
+static double max_ratio(const void *self) { return mask_ratio_max(&((const random_masker *)self)->ratio); }
+static int64_t start_epoch(const void *self) { return ((const random_masker *)self)->ratio.start_epoch; }
+
+/* Selection sampling (Knuth, TAOCP 2, 3.4.2 S): each choice of n cells is equally likely. */
+static void draw(const void *self, const sm_mask_request *request, uint8_t *mask) {
+  int cells = request->rows * request->cols;
+  int wanted = (int)(mask_ratio_draw(&((const random_masker *)self)->ratio, request) * cells);
+  for (int i = 0; i < cells && wanted > 0; i++)
+    if (sm_rng_below(request->rng, (uint32_t)(cells - i)) < (uint32_t)wanted) {
+      mask[i] = 1;
+      wanted--;
+    }
+}
+
+static const sm_masker_ops ops = {
+    .size = sizeof ops, .max_ratio = max_ratio, .start_epoch = start_epoch, .draw = draw};
+static const sm_plugin plugin = {.size = sizeof plugin,
+                                 .kind = SM_MASKER,
+                                 .kind_version = SM_KIND_VERSION,
+                                 .name = "random",
+                                 .summary = "Hides single patches anywhere",
+                                 .version = "1.0",
+                                 .license = "Apache-2.0",
+                                 .cite = "Zhou et al., iBOT, ICLR 2022",
+                                 .options = options,
+                                 .n_options = sizeof options / sizeof *options,
+                                 .instance_size = sizeof(random_masker),
+                                 .create = create,
+                                 .ops = &ops};
+SM_MODULE(&plugin)

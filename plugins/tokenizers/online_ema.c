@@ -1,0 +1,196 @@
+/* online_ema — the teacher names the patches: the student's moving average, seen through its own head (iBOT;
+ * DINO for [CLS]).
+ *
+ * Targets are softmax((logits - centre)/temperature), or the argmax of logits - centre where labels are hard.
+ * The centre is a moving average of the teacher's mean output: of all [CLS] of the step, and of ALL patches
+ * of all global views, masked or not (ibot, main_ibot.py: iBOTLoss.update_center). Logits at every patch are
+ * never made for that: the head promises that logits are affine in its features, so the logits of the mean
+ * feature are the mean of the logits.
+ *
+ * Sums run over micro-batches in accumulators; the update pass turns them into means and moves the centres.
+ * It must run before the teacher's weights change, since it applies the teacher's last layer to the mean
+ * feature. */
+#include <smalti/plugin.h>
+
+enum { SOFT, HARD };
+static const char *const label_names[] = {"soft", "hard", NULL};
+
+typedef struct site_graph {    /* what one site needs in the graph; made by build */
+  sm_tensor *scale, *momentum; /* scalars */
+  sm_tensor *sum, *count;      /* accumulators: of logits ([CLS]) or of features (patches) */
+  int64_t patches;             /* of a view */
+} site_graph;
+
+typedef struct online_ema {
+  sm_schedule momentum, temperature, patch_temperature;
+  double center_momentum, patch_center_momentum;
+  bool centering, patch_centering;
+  int labels, view_labels;
+  site_graph view, patch;
+} online_ema;
+
+static const sm_option options[] = {
+    SM_SCHEDULE(online_ema, momentum, "momentum", "{from: 0.996, to: 1, shape: cosine, per: step}", 0, 1,
+                NULL, "How much of the teacher's weights a step keeps"),
+    SM_SCHEDULE(online_ema, temperature, "temperature",
+                "{from: 0.04, to: 0.07, shape: linear, per: epoch, epochs: 30}", 1e-4, 100, NULL,
+                "Temperature of the [CLS] targets: lower is sharper"),
+    SM_SCHEDULE(online_ema, patch_temperature, "patch_temperature",
+                "{from: 0.04, to: 0.07, shape: linear, per: epoch, epochs: 30}", 1e-4, 100, NULL,
+                "Temperature of the patch targets; its epochs count from the masker's start_epoch"),
+    SM_BOOL(online_ema, centering, "centering", "true", "Subtract the running mean from the [CLS] logits"),
+    SM_BOOL(online_ema, patch_centering, "patch_centering", "true",
+            "Subtract the running mean from the patch logits"),
+    SM_FLOAT(online_ema, center_momentum, "center_momentum", "0.9", 0, 1, NULL,
+             "How much of the [CLS] centre a step keeps"),
+    SM_FLOAT(online_ema, patch_center_momentum, "patch_center_momentum", "0.9", 0, 1, NULL,
+             "How much of the patch centre a step keeps"),
+    SM_CHOICE(online_ema, labels, "labels", "soft", label_names,
+              "Patch targets: distributions, or the most likely token"),
+    SM_CHOICE(online_ema, view_labels, "view_labels", "soft", label_names, "The same for the [CLS] targets"),
+};
+
+static sm_form form_of(int labels) { return labels == HARD ? SM_TARGET_IDS : SM_TARGET_DISTRIBUTION; }
+
+static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
+  const online_ema *t = self;
+  (void)err;
+  *out = (sm_tokenizer_spec){.size = sizeof *out,
+                             .view = form_of(t->view_labels),
+                             .patch = form_of(t->labels),
+                             .needs_head = true,
+                             .needs_teacher = true,
+                             .ema = &t->momentum};
+  return SM_OK;
+}
+
+static void declare(const void *self, const sm_params *state, int view_dim, int patch_dim) {
+  const online_ema *t = self;
+  int64_t view = view_dim, patch = patch_dim;
+  if (t->centering && view) sm_declare(state, "center.cls", SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1, &view);
+  if (t->patch_centering && patch)
+    sm_declare(state, "center.patch", SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1, &patch);
+}
+
+/* ---- targets ------------------------------------------------------------------------------------------- */
+
+static void set_target(sm_graph *g, sm_target *out, sm_form form, const sm_rows *rows, sm_tensor *logits,
+                       sm_tensor *center, sm_tensor *scale) {
+  *out = (sm_target){.form = form, .dim = logits->dim[1], .rows = rows};
+  if (form == SM_TARGET_IDS) {
+    out->ids = sm_argmax(g, logits, center);
+    return;
+  }
+  out->logits = logits;
+  out->shift = center;
+  out->scale = scale;
+}
+
+static sm_tensor *center_of(sm_graph *g, const sm_tokenizer_env *env, bool wanted, const char *name) {
+  return wanted ? sm_param(g, &env->state, "%s", name) : NULL;
+}
+
+static void build_view(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                       sm_target *out) {
+  const sm_head *head = env->head;
+  sm_tensor *cls = sm_gather(g, seen->tokens, env->view_rows);
+  sm_tensor *features = head->ops->features(head->self, g, &head->params, cls, SM_SITE_VIEW, head->role);
+  sm_tensor *logits = head->ops->logits(head->self, g, &head->params, features, SM_SITE_VIEW, head->role);
+  t->view = (site_graph){.scale = sm_scalar(g, "1/temperature of [CLS]", 1)};
+  set_target(g, out, form_of(t->view_labels), env->view_rows, logits,
+             center_of(g, env, t->centering, "center.cls"), t->view.scale);
+  if (!t->centering) return;
+  t->view.momentum = sm_scalar(g, "momentum of the [CLS] centre", t->center_momentum);
+  t->view.sum = sm_accumulator(g, "sum of [CLS] logits", 1, &logits->dim[1]);
+  t->view.count = sm_accumulator(g, "number of [CLS] logits", 1, (int64_t[]){1});
+  sm_sum_rows_into(g, logits, t->view.sum);
+  sm_add_count_into(g, logits, t->view.count);
+}
+
+static void build_patch(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                        sm_target *out) {
+  const sm_head *head = env->head;
+  t->patch = (site_graph){.scale = sm_scalar(g, "1/temperature of patches", 1)};
+  sm_tensor *features;
+  if (t->patch_centering) { /* at every patch, for the centre; [CLS] goes along so that row numbers stay */
+    sm_tensor *all =
+        head->ops->features(head->self, g, &head->params, seen->tokens, SM_SITE_PATCH, head->role);
+    sm_tensor *patches = sm_drop_prefix(g, all, seen->prefix);
+    t->patch.patches = patches->dim[1];
+    t->patch.momentum = sm_scalar(g, "momentum of the patch centre", t->patch_center_momentum);
+    t->patch.sum = sm_accumulator(g, "sum of patch features", 2, (int64_t[]){1, all->dim[all->ndim - 1]});
+    t->patch.count = sm_accumulator(g, "number of views", 1, (int64_t[]){1});
+    sm_sum_rows_into(g, patches, t->patch.sum);
+    sm_add_count_into(g, patches, t->patch.count);
+    features = sm_gather(g, all, env->patch_rows);
+  } else {
+    sm_tensor *masked = sm_gather(g, seen->tokens, env->patch_rows);
+    features = head->ops->features(head->self, g, &head->params, masked, SM_SITE_PATCH, head->role);
+  }
+  sm_tensor *logits = head->ops->logits(head->self, g, &head->params, features, SM_SITE_PATCH, head->role);
+  set_target(g, out, form_of(t->labels), env->patch_rows, logits,
+             center_of(g, env, t->patch_centering, "center.patch"), t->patch.scale);
+}
+
+static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
+                  sm_target *patch) {
+  online_ema *t = self;
+  t->view = t->patch = (site_graph){0};
+  if (!env->head || !seen->tokens) {
+    sm_graph_fail(g, "online_ema needs the teacher and a head");
+    return;
+  }
+  if (env->want_patch && t->patch_centering && !env->head->ops->affine) {
+    sm_graph_fail(
+        g,
+        "online_ema cannot keep a patch centre with this head: its logits are not affine in its features; "
+        "set patch_centering: false");
+    return;
+  }
+  if (env->want_view) build_view(t, g, env, seen, view);
+  if (env->want_patch) build_patch(t, g, env, seen, patch);
+}
+
+/* ---- update -------------------------------------------------------------------------------------------- */
+
+static void build_update(void *self, sm_graph *g, const sm_tokenizer_env *env) {
+  online_ema *t = self;
+  if (t->view.sum)
+    sm_ema_update(g, center_of(g, env, true, "center.cls"), t->view.sum, t->view.count, t->view.momentum);
+  if (!t->patch.sum) return;
+  const sm_head *head = env->head;
+  /* sum/count into `mean`: a moving average that forgets at once */
+  sm_tensor *mean = sm_accumulator(g, "mean patch feature", 2, t->patch.sum->dim);
+  sm_ema_update(g, mean, t->patch.sum, t->patch.count, sm_scalar(g, "no momentum", 0));
+  mean = sm_scale(g, mean, 1.0 / (double)t->patch.patches);
+  sm_tensor *logits = head->ops->logits(head->self, g, &head->params, mean, SM_SITE_PATCH, head->role);
+  sm_tensor *sum = sm_accumulator(g, "mean patch logits", 1, &logits->dim[1]);
+  sm_tensor *one = sm_accumulator(g, "one row", 1, (int64_t[]){1});
+  sm_sum_rows_into(g, logits, sum);
+  sm_add_count_into(g, logits, one);
+  sm_ema_update(g, center_of(g, env, true, "center.patch"), sum, one, t->patch.momentum);
+}
+
+static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
+  online_ema *t = self;
+  sm_schedule patch = t->patch_temperature;
+  patch.start += (double)mask_start_epoch;
+  if (t->view.scale) sm_put(t->view.scale, 1 / sm_schedule_at(&t->temperature, time));
+  if (t->patch.scale) sm_put(t->patch.scale, 1 / sm_schedule_at(&patch, time));
+}
+
+static const sm_tokenizer_ops ops = {sizeof ops, spec, declare, build, build_update, prepare};
+static const sm_plugin plugin = {
+    .size = sizeof plugin,
+    .kind = SM_TOKENIZER,
+    .kind_version = SM_KIND_VERSION,
+    .name = "online_ema",
+    .summary = "The student's moving average and its head, centred and sharpened",
+    .version = "1.0",
+    .license = "Apache-2.0",
+    .cite = "Zhou et al., iBOT, ICLR 2022; Caron et al., DINO, ICCV 2021",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .instance_size = sizeof(online_ema),
+    .ops = &ops};
+SM_MODULE(&plugin)
