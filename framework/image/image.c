@@ -5,7 +5,7 @@
 
 void *sm_buffer_need(sm_buffer *b, size_t bytes) {
   const size_t keep = 32u << 20;
-  if (b->size >= bytes && (b->size <= keep || b->size / 4 <= bytes)) return b->data;
+  if (b->data && b->size >= bytes && (b->size <= keep || b->size / 4 <= bytes)) return b->data;
   sm_free(b->data);
   b->data = sm_malloc(bytes > 0 ? bytes : 1);
   b->size = b->data ? bytes : 0;
