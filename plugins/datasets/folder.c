@@ -97,17 +97,20 @@ static entry look_at(int dir, char *name) {
   return e;
 }
 
+static sm_status cannot_read(const char *path, sm_error *err) {
+  bool missing = errno == ENOENT || errno == ENOTDIR;
+  sm_status status = missing ? SM_ENOTFOUND : SM_EIO;
+  sm_fail(err, status, "cannot read the folder %s: %s", path, strerror(errno));
+  sm_hint(err,
+          missing ? "a relative path in a recipe starts at the recipe's folder" : "check its permissions");
+  return status;
+}
+
 static sm_status read_entries(const char *path, entries *list, sm_error *err) {
   DIR *dir = opendir(path);
   sm_status status = SM_OK;
   struct dirent *d;
-  if (!dir) {
-    bool missing = errno == ENOENT || errno == ENOTDIR;
-    sm_fail(err, missing ? SM_ENOTFOUND : SM_EIO, "cannot read the folder %s: %s", path, strerror(errno));
-    sm_hint(err,
-            missing ? "data paths in a recipe are seen from the recipe's folder" : "check its permissions");
-    return missing ? SM_ENOTFOUND : SM_EIO;
-  }
+  if (!dir) return cannot_read(path, err);
   for (errno = 0; status == SM_OK && (d = readdir(dir)); errno = 0) {
     if (d->d_name[0] == '.') continue;
     entry e = {.name = d->d_name, .kind = KIND_FILE};
@@ -186,8 +189,7 @@ static sm_status enter(walk *w, const above *up, above *here, bool *skip) {
   struct stat st;
   const char *path = w->path.s;
   *skip = false;
-  if (stat(path, &st) != 0)
-    return sm_fail(w->err, SM_EIO, "cannot read the folder %s: %s", path, strerror(errno));
+  if (stat(path, &st) != 0) return cannot_read(path, w->err);
   *here = (above){up, st.st_dev, st.st_ino, up ? up->depth + 1 : 0};
   for (const above *a = up; a; a = a->up)
     if (a->device == st.st_dev && a->inode == st.st_ino) *skip = true;
