@@ -1,1 +1,2 @@
 # tests/e2e: check_SCRIPTS += tests/e2e/NAME.sh, run by bash with the environment of ./run-uninstalled
+check_SCRIPTS += tests/e2e/plugins.sh

@@ -3,6 +3,7 @@ smalti_SOURCES += \
   framework/cli/cli.h \
   framework/cli/cmd_complete.c \
   framework/cli/cmd_help.c \
+  framework/cli/cmd_plugins.c \
   framework/cli/command.c \
   framework/cli/commands.def \
   framework/cli/main.c \

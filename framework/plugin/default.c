@@ -1,7 +1,7 @@
 /* default.c — does an option's default read as its type and lie in its range?
  *
- * Defaults are YAML text that the recipe layer reads; this layer lies below it, so it checks the few forms that a
- * default may have: one number or word, a list "[a, b]", a schedule "{from: a, to: b}". */
+ * Defaults are YAML text that the recipe layer reads; this layer lies below it, so it checks the few forms
+ * that a default may have: one number or word, a list "[a, b]", a schedule "{from: a, to: b}". */
 #include <math.h>
 #include <string.h>
 
@@ -38,7 +38,8 @@ static const char *say(char *buf, size_t size, const sm_option *o, const char *w
   return buf;
 }
 
-static const char *number(const sm_option *o, const char *word, bool whole, bool ranged, char *buf, size_t size) {
+static const char *number(const sm_option *o, const char *word, bool whole, bool ranged, char *buf,
+                          size_t size) {
   int64_t i;
   double v = 0;
   char what[128];
@@ -73,15 +74,18 @@ static bool is_in(const char *word, const char *const *words) {
 
 /* One "key: value" of a schedule. */
 static const char *schedule_entry(const sm_option *o, cursor *c, char *buf, size_t size) {
-  static const char *const values[] = {"from", "to", NULL}, *const times[] = {"start", "epochs", "warmup", "warmup_from", NULL};
-  static const char *const shapes[] = {"constant", "cosine", "linear", NULL}, *const pers[] = {"step", "epoch", NULL};
+  static const char *const values[] = {"from", "to", NULL}, *const times[] = {"start", "epochs", "warmup",
+                                                                              "warmup_from", NULL};
+  static const char *const shapes[] = {"constant", "cosine", "linear", NULL}, *const pers[] = {"step",
+                                                                                               "epoch", NULL};
   char key[sizeof c->word];
   if (!read_word(c)) return say(buf, size, o, "is not a schedule");
   memcpy(key, c->word, sizeof key);
   if (!take(c, ':') || !read_word(c)) return say(buf, size, o, "is not a schedule");
   if (is_in(key, values)) return number(o, c->word, false, true, buf, size);
   if (is_in(key, times)) return number(o, c->word, false, false, buf, size);
-  if (strcmp(key, "shape") == 0) return is_in(c->word, shapes) ? "" : say(buf, size, o, "has an unknown shape");
+  if (strcmp(key, "shape") == 0)
+    return is_in(c->word, shapes) ? "" : say(buf, size, o, "has an unknown shape");
   if (strcmp(key, "per") == 0) return is_in(c->word, pers) ? "" : say(buf, size, o, "has an unknown per");
   return say(buf, size, o, "has a key that no schedule has");
 }
@@ -102,20 +106,30 @@ static const char *schedule(const sm_option *o, char *buf, size_t size) {
 const char *sm_default_problem(const sm_option *o, char *buf, size_t size) {
   if (!o->def) return ""; /* required in the recipe */
   if (strcmp(o->def, "~") == 0) {
-    bool may = o->type == SM_OPT_STRING || o->type == SM_OPT_PATH || o->type == SM_OPT_FLOATS || o->type == SM_OPT_INTS;
+    bool may = o->type == SM_OPT_STRING || o->type == SM_OPT_PATH || o->type == SM_OPT_FLOATS ||
+               o->type == SM_OPT_INTS;
     return may ? "" : say(buf, size, o, "(left out) is for strings, paths and lists only");
   }
   switch (o->type) {
-    case SM_OPT_INT: return number(o, o->def, true, true, buf, size);
-    case SM_OPT_FLOAT: return number(o, o->def, false, true, buf, size);
+    case SM_OPT_INT:
+      return number(o, o->def, true, true, buf, size);
+    case SM_OPT_FLOAT:
+      return number(o, o->def, false, true, buf, size);
     case SM_OPT_BOOL:
-      return strcmp(o->def, "true") == 0 || strcmp(o->def, "false") == 0 ? "" : say(buf, size, o, "is not true or false");
-    case SM_OPT_CHOICE: return is_in(o->def, o->choices) ? "" : say(buf, size, o, "is not one of the choices");
-    case SM_OPT_FLOATS: return list(o, false, buf, size);
-    case SM_OPT_INTS: return list(o, true, buf, size);
-    case SM_OPT_SCHEDULE: return schedule(o, buf, size);
+      return strcmp(o->def, "true") == 0 || strcmp(o->def, "false") == 0
+                 ? ""
+                 : say(buf, size, o, "is not true or false");
+    case SM_OPT_CHOICE:
+      return is_in(o->def, o->choices) ? "" : say(buf, size, o, "is not one of the choices");
+    case SM_OPT_FLOATS:
+      return list(o, false, buf, size);
+    case SM_OPT_INTS:
+      return list(o, true, buf, size);
+    case SM_OPT_SCHEDULE:
+      return schedule(o, buf, size);
     case SM_OPT_STRING:
-    case SM_OPT_PATH: break;
+    case SM_OPT_PATH:
+      break;
   }
   return "";
 }

@@ -1,6 +1,7 @@
 /* descriptor.c — checks what a module says about a plugin: its texts, its option table, its ops table.
  *
- * It calls nothing of the plugin. Every refusal names the plugin, the field, the value found and the value wanted. */
+ * It calls nothing of the plugin. Every refusal names the plugin, the field, the value found and the value
+ * wanted. */
 #include <math.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@
 #define OPTIONS_MAX 256
 #define INSTANCE_MAX ((size_t)64 << 20)
 
-/* ---- sizes of option types -------------------------------------------------------------------------------------- */
+/* ---- sizes of option types
+ * -------------------------------------------------------------------------------------- */
 
 static const struct {
   const char *name;
@@ -32,7 +34,8 @@ static bool good_name(const char *name) {
   return name[0] && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(name);
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------ */
+/* ---- options
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* One option by itself: what is wrong with it, or "". */
 static const char *option_problem(const sm_plugin *p, const sm_option *o, char *buf, size_t size) {
@@ -42,10 +45,11 @@ static const char *option_problem(const sm_plugin *p, const sm_option *o, char *
   if (type >= TYPES) {
     snprintf(buf, size, "type %d is not one of the %zu option types", (int)o->type, TYPES);
   } else if (o->offset > p->instance_size || p->instance_size - o->offset < types[type].size) {
-    snprintf(buf, size, "offset %zu and %zu bytes lie beyond the instance's %zu bytes (instance_size)", o->offset,
-             types[type].size, p->instance_size);
+    snprintf(buf, size, "offset %zu and %zu bytes lie beyond the instance's %zu bytes (instance_size)",
+             o->offset, types[type].size, p->instance_size);
   } else if (o->offset % types[type].align != 0) {
-    snprintf(buf, size, "offset %zu is not a multiple of %zu, as %s needs", o->offset, types[type].align, types[type].name);
+    snprintf(buf, size, "offset %zu is not a multiple of %zu, as %s needs", o->offset, types[type].align,
+             types[type].name);
   } else if (isnan(o->min) || isnan(o->max) || o->min > o->max) {
     snprintf(buf, size, "min %g is not below max %g", o->min, o->max);
   } else if (!o->doc || !o->doc[0]) {
@@ -59,9 +63,11 @@ static const char *option_problem(const sm_plugin *p, const sm_option *o, char *
 }
 
 static sm_status check_pair(const char *who, const sm_option *a, const sm_option *b, sm_error *err) {
-  if (strcmp(a->name, b->name) == 0) return sm_fail(err, SM_EINVAL, "%s: two options are called '%s'", who, a->name);
+  if (strcmp(a->name, b->name) == 0)
+    return sm_fail(err, SM_EINVAL, "%s: two options are called '%s'", who, a->name);
   if (a->offset < b->offset + types[b->type].size && b->offset < a->offset + types[a->type].size)
-    return sm_fail(err, SM_EINVAL, "%s: options '%s' and '%s' lie on the same bytes of the instance", who, a->name, b->name);
+    return sm_fail(err, SM_EINVAL, "%s: options '%s' and '%s' lie on the same bytes of the instance", who,
+                   a->name, b->name);
   return SM_OK;
 }
 
@@ -69,7 +75,8 @@ static sm_status check_options(const sm_plugin *p, const char *who, sm_error *er
   char problem[256];
   if (p->n_options > OPTIONS_MAX)
     return sm_fail(err, SM_EINVAL, "%s: n_options is %u, above %d", who, p->n_options, OPTIONS_MAX);
-  if (p->n_options && !p->options) return sm_fail(err, SM_EINVAL, "%s: n_options is %u but options is NULL", who, p->n_options);
+  if (p->n_options && !p->options)
+    return sm_fail(err, SM_EINVAL, "%s: n_options is %u but options is NULL", who, p->n_options);
   for (uint32_t k = 0; k < p->n_options; k++) {
     const sm_option *o = &p->options[k];
     if (!o->name) return sm_fail(err, SM_EINVAL, "%s: option %u has no name", who, k);
@@ -83,15 +90,18 @@ static sm_status check_options(const sm_plugin *p, const char *who, sm_error *er
   return SM_OK;
 }
 
-/* ---- ops table ------------------------------------------------------------------------------------------------------ */
+/* ---- ops table
+ * ------------------------------------------------------------------------------------------------------ */
 
 static sm_status check_ops(const sm_plugin *p, const sm_kind_row *kind, const char *who, sm_error *err) {
   if (!p->ops) return sm_fail(err, SM_EINVAL, "%s: ops is NULL", who);
   uint32_t size;
   memcpy(&size, p->ops, sizeof size);
   if (size != kind->ops_size) {
-    sm_fail(err, SM_EUNSUPPORTED, "%s: the ops table's size is %u, this smalti's is %zu", who, size, kind->ops_size);
-    return sm_hint(err, "set .size = sizeof(sm_%s_ops) and build the plugin with this smalti's headers", kind->name);
+    sm_fail(err, SM_EUNSUPPORTED, "%s: the ops table's size is %u, this smalti's is %zu", who, size,
+            kind->ops_size);
+    return sm_hint(err, "set .size = sizeof(sm_%s_ops) and build the plugin with this smalti's headers",
+                   kind->name);
   }
   for (const sm_callback *call = kind->callbacks; call->name; call++) {
     void (*function)(void);
@@ -104,7 +114,8 @@ static sm_status check_ops(const sm_plugin *p, const sm_kind_row *kind, const ch
   return SM_OK;
 }
 
-/* ---- descriptor ------------------------------------------------------------------------------------------------------ */
+/* ---- descriptor
+ * ------------------------------------------------------------------------------------------------------ */
 
 static sm_status check_texts(const sm_plugin *p, const char *who, sm_error *err) {
   const struct {
@@ -125,16 +136,19 @@ sm_status sm_descriptor_check(const sm_plugin *p, sm_error *err) {
   if (!p->name) return sm_fail(err, SM_EINVAL, "a descriptor's name is NULL");
   const sm_kind_row *kind = sm_kind_row_of(p->kind);
   if (!kind)
-    return sm_fail(err, SM_EUNSUPPORTED, "plugin '%.64s': kind is %u, not 1 to %d", p->name, p->kind, SM_KIND_END - 1);
+    return sm_fail(err, SM_EUNSUPPORTED, "plugin '%.64s': kind is %u, not 1 to %d", p->name, p->kind,
+                   SM_KIND_END - 1);
   snprintf(who, sizeof who, "%s '%.64s'", kind->name, p->name);
   if (p->kind_version != SM_KIND_VERSION) {
-    sm_fail(err, SM_EUNSUPPORTED, "%s: kind_version is %u, this smalti has %d", who, p->kind_version, SM_KIND_VERSION);
+    sm_fail(err, SM_EUNSUPPORTED, "%s: kind_version is %u, this smalti has %d", who, p->kind_version,
+            SM_KIND_VERSION);
     return sm_hint(err, "build the plugin again with this smalti's headers");
   }
   if (!good_name(p->name) || strlen(p->name) > 63)
     return sm_fail(err, SM_EINVAL, "%s: the name must be 1 to 63 of a-z, 0-9 and _", who);
   if (p->instance_size > INSTANCE_MAX)
-    return sm_fail(err, SM_EINVAL, "%s: instance_size is %zu bytes, above %zu", who, p->instance_size, INSTANCE_MAX);
+    return sm_fail(err, SM_EINVAL, "%s: instance_size is %zu bytes, above %zu", who, p->instance_size,
+                   INSTANCE_MAX);
   sm_status status = check_texts(p, who, err);
   if (status == SM_OK) status = check_options(p, who, err);
   if (status == SM_OK) status = check_ops(p, kind, who, err);

@@ -1,4 +1,5 @@
-/* instance.c — the life of a plugin's instance: zeroed memory, options filled by the recipe layer, create, destroy.
+/* instance.c — the life of a plugin's instance: zeroed memory, options filled by the recipe layer, create,
+ * destroy.
  *
  * The texts that options point to belong to the arena that they were filled from, not to the instance. */
 #include <string.h>
@@ -9,12 +10,14 @@ sm_status sm_instance_new(const sm_plugin *plugin, sm_instance *instance, sm_err
   *instance = (sm_instance){.plugin = plugin};
   instance->self = sm_calloc(1, plugin->instance_size);
   if (!instance->self)
-    return sm_fail(err, SM_ENOMEM, "out of memory for %s '%s'", sm_kind_name((sm_kind)plugin->kind), plugin->name);
+    return sm_fail(err, SM_ENOMEM, "out of memory for %s '%s'", sm_kind_name((sm_kind)plugin->kind),
+                   plugin->name);
   return SM_OK;
 }
 
 /* A plugin's own words are kept; what is added is whose words they are. */
-static sm_status create_failed(const sm_plugin *plugin, sm_status status, const sm_error *own, sm_error *err) {
+static sm_status create_failed(const sm_plugin *plugin, sm_status status, const sm_error *own,
+                               sm_error *err) {
   const char *kind = sm_kind_name((sm_kind)plugin->kind);
   if (own->code == SM_OK) {
     sm_fail(err, status, "%s '%s': create failed: %s", kind, plugin->name, sm_status_name(status));

@@ -5,26 +5,32 @@
 
 const char sm_core_identity = 1;
 
-#define REQUIRED(T, field) {#field, offsetof(T, field), true}
-#define OPTIONAL(T, field) {#field, offsetof(T, field), false}
-#define END {NULL, 0, false}
+#define REQUIRED(T, field) \
+  { #field, offsetof(T, field), true }
+#define OPTIONAL(T, field) \
+  { #field, offsetof(T, field), false }
+#define END \
+  { NULL, 0, false }
 
-static const sm_callback backbone_calls[] = {
-    REQUIRED(sm_backbone_ops, spec), REQUIRED(sm_backbone_ops, declare), REQUIRED(sm_backbone_ops, build), END};
+static const sm_callback backbone_calls[] = {REQUIRED(sm_backbone_ops, spec),
+                                             REQUIRED(sm_backbone_ops, declare),
+                                             REQUIRED(sm_backbone_ops, build), END};
 static const sm_callback head_calls[] = {REQUIRED(sm_head_ops, declare), REQUIRED(sm_head_ops, features),
                                          REQUIRED(sm_head_ops, logits), REQUIRED(sm_head_ops, out_dim), END};
-static const sm_callback masker_calls[] = {REQUIRED(sm_masker_ops, max_ratio), OPTIONAL(sm_masker_ops, start_epoch),
+static const sm_callback masker_calls[] = {REQUIRED(sm_masker_ops, max_ratio),
+                                           OPTIONAL(sm_masker_ops, start_epoch),
                                            REQUIRED(sm_masker_ops, draw), END};
 static const sm_callback tokenizer_calls[] = {
-    REQUIRED(sm_tokenizer_ops, spec),         OPTIONAL(sm_tokenizer_ops, declare), REQUIRED(sm_tokenizer_ops, build),
-    OPTIONAL(sm_tokenizer_ops, build_update), OPTIONAL(sm_tokenizer_ops, prepare), END};
-static const sm_callback loss_calls[] = {REQUIRED(sm_loss_ops, spec),  OPTIONAL(sm_loss_ops, max_pairs),
-                                         REQUIRED(sm_loss_ops, pairs), REQUIRED(sm_loss_ops, build),
+    REQUIRED(sm_tokenizer_ops, spec),    OPTIONAL(sm_tokenizer_ops, declare),
+    REQUIRED(sm_tokenizer_ops, build),   OPTIONAL(sm_tokenizer_ops, build_update),
+    OPTIONAL(sm_tokenizer_ops, prepare), END};
+static const sm_callback loss_calls[] = {REQUIRED(sm_loss_ops, spec),    OPTIONAL(sm_loss_ops, max_pairs),
+                                         REQUIRED(sm_loss_ops, pairs),   REQUIRED(sm_loss_ops, build),
                                          OPTIONAL(sm_loss_ops, prepare), END};
 static const sm_callback dataset_calls[] = {
-    REQUIRED(sm_dataset_ops, open),    REQUIRED(sm_dataset_ops, count),      REQUIRED(sm_dataset_ops, label),
-    REQUIRED(sm_dataset_ops, name),    REQUIRED(sm_dataset_ops, classes),    REQUIRED(sm_dataset_ops, class_name),
-    REQUIRED(sm_dataset_ops, read),    REQUIRED(sm_dataset_ops, hash),       END};
+    REQUIRED(sm_dataset_ops, open), REQUIRED(sm_dataset_ops, count),   REQUIRED(sm_dataset_ops, label),
+    REQUIRED(sm_dataset_ops, name), REQUIRED(sm_dataset_ops, classes), REQUIRED(sm_dataset_ops, class_name),
+    REQUIRED(sm_dataset_ops, read), REQUIRED(sm_dataset_ops, hash),    END};
 static const sm_callback evaluation_calls[] = {REQUIRED(sm_evaluation_ops, run), END};
 
 static const sm_kind_row rows[SM_KIND_END] = {
@@ -37,7 +43,9 @@ static const sm_kind_row rows[SM_KIND_END] = {
     [SM_EVALUATION] = {"evaluation", sizeof(sm_evaluation_ops), evaluation_calls},
 };
 
-const sm_kind_row *sm_kind_row_of(uint32_t kind) { return kind > 0 && kind < SM_KIND_END ? &rows[kind] : NULL; }
+const sm_kind_row *sm_kind_row_of(uint32_t kind) {
+  return kind > 0 && kind < SM_KIND_END ? &rows[kind] : NULL;
+}
 
 const char *sm_kind_name(sm_kind kind) {
   const sm_kind_row *row = sm_kind_row_of((uint32_t)kind);

@@ -1,4 +1,5 @@
-/* kind.h — one row a kind of plugin: its name, the size of its ops table, its callbacks. Private to the tree. */
+/* kind.h — one row a kind of plugin: its name, the size of its ops table, its callbacks. Private to the tree.
+ */
 #ifndef SM_PLUGIN_KIND_H
 #define SM_PLUGIN_KIND_H
 

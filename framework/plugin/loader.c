@@ -1,5 +1,6 @@
-/* loader.c — opens a module file and checks its description, in the order that makes each refusal say the real reason:
- * the file's version note, the dynamic linker, the entry function, the module's fields, then every descriptor. */
+/* loader.c — opens a module file and checks its description, in the order that makes each refusal say the
+ * real reason: the file's version note, the dynamic linker, the entry function, the module's fields, then
+ * every descriptor. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <string.h>
@@ -14,7 +15,8 @@
 
 typedef const sm_module *(*entry_function)(void);
 
-/* ---- the dynamic linker's words ------------------------------------------------------------------------------- */
+/* ---- the dynamic linker's words
+ * ------------------------------------------------------------------------------- */
 
 /* The part of `text` after `mark` up to a blank, comma, colon or the end. */
 static bool word_after(const char *text, const char *mark, char *buf, size_t size) {
@@ -25,14 +27,17 @@ static bool word_after(const char *text, const char *mark, char *buf, size_t siz
   return buf[0] != 0;
 }
 
-/* dlerror gives "FILE: reason" or "LIBRARY: cannot open shared object file: reason"; said again for people. */
+/* dlerror gives "FILE: reason" or "LIBRARY: cannot open shared object file: reason"; said again for people.
+ */
 static sm_status explain_dlopen(const char *file, const char *text, sm_error *err) {
   char name[128];
   if (word_after(text, "undefined symbol: ", name, sizeof name)) {
-    sm_fail(err, SM_EUNSUPPORTED, "the plugin uses '%s', which neither smalti %s nor a library it is linked with has", name,
+    sm_fail(err, SM_EUNSUPPORTED,
+            "the plugin uses '%s', which neither smalti %s nor a library it is linked with has", name,
             sm_version());
     if (strncmp(name, "sm_", 3) == 0)
-      return sm_hint(err, "is it a public function? Then build the plugin against this smalti (pkg-config smalti)");
+      return sm_hint(
+          err, "is it a public function? Then build the plugin against this smalti (pkg-config smalti)");
     return sm_hint(err, "link the plugin with the library that has '%s'", name);
   }
   const char *missing = strstr(text, ": cannot open shared object file");
@@ -47,7 +52,8 @@ static sm_status explain_dlopen(const char *file, const char *text, sm_error *er
   return sm_hint(err, "build the plugin again on this machine");
 }
 
-/* ---- the module's fields ---------------------------------------------------------------------------------------- */
+/* ---- the module's fields
+ * ---------------------------------------------------------------------------------------- */
 
 static const char *owner(const void *address) {
   Dl_info info;
@@ -57,14 +63,19 @@ static const char *owner(const void *address) {
 static sm_status check_core(const sm_module *m, sm_error *err) {
   if (m->core == &sm_core_identity) return SM_OK;
   if (!m->core) return sm_fail(err, SM_EINVAL, "module field 'core' is NULL; it must be &sm_core_identity");
-  sm_fail(err, SM_EUNSUPPORTED, "the plugin uses a second copy of libsmalti: its is in %s, this program's in %s",
-          owner(m->core), owner(&sm_core_identity));
-  return sm_hint(err, "link the plugin with the shared libsmalti of this program, and do not link libsmalti into it");
+  sm_fail(err, SM_EUNSUPPORTED,
+          "the plugin uses a second copy of libsmalti: its is in %s, this program's in %s", owner(m->core),
+          owner(&sm_core_identity));
+  return sm_hint(
+      err, "link the plugin with the shared libsmalti of this program, and do not link libsmalti into it");
 }
 
-static sm_status built_differently(const char *field, size_t theirs, size_t ours, const sm_module *m, sm_error *err) {
-  sm_fail(err, SM_EUNSUPPORTED, "module field '%s' is %zu, this smalti (%s) has %zu", field, theirs, sm_version(), ours);
-  if (strcmp(field, "size") == 0 || !m->build) return sm_hint(err, "build the plugin again with this smalti's headers");
+static sm_status built_differently(const char *field, size_t theirs, size_t ours, const sm_module *m,
+                                   sm_error *err) {
+  sm_fail(err, SM_EUNSUPPORTED, "module field '%s' is %zu, this smalti (%s) has %zu", field, theirs,
+          sm_version(), ours);
+  if (strcmp(field, "size") == 0 || !m->build)
+    return sm_hint(err, "build the plugin again with this smalti's headers");
   return sm_hint(err, "build the plugin again with this smalti's headers (it was %s)", m->build);
 }
 
@@ -106,11 +117,13 @@ sm_status sm_module_check(const sm_module *m, const char *file, sm_error *err) {
   return status;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening
+ * ------------------------------------------------------------------------------------------------------ */
 
 static sm_status open_entry(const char *file, entry_function *entry, sm_error *err) {
   char path[4096];
-  int n = snprintf(path, sizeof path, "%s%s", strchr(file, '/') ? "" : "./", file); /* else dlopen would search */
+  int n =
+      snprintf(path, sizeof path, "%s%s", strchr(file, '/') ? "" : "./", file); /* else dlopen would search */
   if (n < 0 || (size_t)n >= sizeof path) return sm_fail(err, SM_EINVAL, "the plugin's path is too long");
   void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!handle) {
@@ -138,9 +151,7 @@ sm_status sm_module_open(const char *file, const sm_module **module, sm_error *e
     sm_hint(err, "let SM_MODULE(&PLUGIN) write it");
   }
   if (status == SM_OK) status = sm_module_check(m, file, err);
-  if (status == SM_OK)
-    *module = m;
-  else
-    sm_fail_at(err, file, 0, 0);
+  if (status == SM_OK) *module = m;
+  else sm_fail_at(err, file, 0, 0);
   return status;
 }

@@ -1,9 +1,10 @@
 /* note.c — the ELF note reader.
  *
- * It tells, without mapping or running anything of it, whether a file is a shared object for this machine and which
- * version of the plugin interface it was built for: the dynamic linker would refuse a newer plugin only by the first
- * symbol it does not find. The note is found by its section's name, or, where section headers were stripped, by walking
- * the PT_NOTE segments. Segments and sections must lie inside the file, since mapping a truncated one ends in SIGBUS. */
+ * It tells, without mapping or running anything of it, whether a file is a shared object for this machine and
+ * which version of the plugin interface it was built for: the dynamic linker would refuse a newer plugin only
+ * by the first symbol it does not find. The note is found by its section's name, or, where section headers
+ * were stripped, by walking the PT_NOTE segments. Segments and sections must lie inside the file, since
+ * mapping a truncated one ends in SIGBUS. */
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -81,7 +82,8 @@ static bool read_at(const elf_file *f, uint64_t offset, void *to, size_t bytes) 
   return true;
 }
 
-/* ---- the header: a shared object for this machine? -------------------------------------------------------- */
+/* ---- the header: a shared object for this machine? --------------------------------------------------------
+ */
 
 static sm_status truncated(const char *what, sm_error *err) {
   sm_fail(err, SM_EFORMAT, "the file is damaged: %s beyond its end", what);
@@ -121,18 +123,22 @@ static sm_status read_header(elf_file *f, sm_error *err) {
   if (NATIVE_MACHINE != EM_NONE && f->head.e_machine != NATIVE_MACHINE) {
     char theirs[32], ours[32];
     sm_fail(err, SM_EUNSUPPORTED, "the plugin is built for %s, this smalti for %s",
-            machine_name(f->head.e_machine, theirs, sizeof theirs), machine_name(NATIVE_MACHINE, ours, sizeof ours));
+            machine_name(f->head.e_machine, theirs, sizeof theirs),
+            machine_name(NATIVE_MACHINE, ours, sizeof ours));
     return sm_hint(err, "build the plugin on this machine");
   }
   if (f->head.e_type != ET_DYN) {
     sm_fail(err, SM_EFORMAT, "an ELF file, but %s and not a shared object",
-            f->head.e_type == ET_REL ? "an object file (.o)" : f->head.e_type == ET_EXEC ? "a program" : "something else");
+            f->head.e_type == ET_REL    ? "an object file (.o)"
+            : f->head.e_type == ET_EXEC ? "a program"
+                                        : "something else");
     return sm_hint(err, "link it with -shared");
   }
   return SM_OK;
 }
 
-/* ---- notes ------------------------------------------------------------------------------------------------- */
+/* ---- notes
+ * ------------------------------------------------------------------------------------------------- */
 
 static uint64_t padded(uint64_t n) { return (n + 3) & ~(uint64_t)3; }
 
@@ -172,7 +178,8 @@ static int note_by_section(const elf_file *f, sm_abi_note *note) {
   for (unsigned k = 0; k < h->e_shnum; k++) {
     if (!read_at(f, h->e_shoff + (uint64_t)k * sizeof s, &s, sizeof s)) return 0;
     if (s.sh_name > names.sh_size || names.sh_size - s.sh_name < sizeof name) continue;
-    if (!inside(f, names.sh_offset, names.sh_size) || !read_at(f, names.sh_offset + s.sh_name, name, sizeof name))
+    if (!inside(f, names.sh_offset, names.sh_size) ||
+        !read_at(f, names.sh_offset + s.sh_name, name, sizeof name))
       continue;
     if (memcmp(name, NOTE_SECTION, sizeof name) != 0 || s.sh_type == SHT_NOBITS) continue;
     int found = inside(f, s.sh_offset, s.sh_size) ? walk_notes(f, s.sh_offset, s.sh_size, note) : -1;
@@ -211,28 +218,33 @@ sm_status sm_note_read(int fd, sm_abi_note *note, sm_error *err) {
     return sm_hint(err, "build the plugin again");
   }
   if (!found) {
-    sm_fail(err, SM_EFORMAT, "a shared object, but not a smalti plugin: it has no version note (section %s)", NOTE_SECTION);
+    sm_fail(err, SM_EFORMAT, "a shared object, but not a smalti plugin: it has no version note (section %s)",
+            NOTE_SECTION);
     return sm_hint(err, "a plugin's source ends with SM_MODULE(&PLUGIN), which writes the note");
   }
   return SM_OK;
 }
 
-/* ---- comparing --------------------------------------------------------------------------------------------- */
+/* ---- comparing
+ * --------------------------------------------------------------------------------------------- */
 
 static sm_status compare(const sm_abi_note *note, sm_error *err) {
   if (note->magic != SM_ABI_MAGIC) {
-    sm_fail(err, SM_EFORMAT, "the version note has the magic number 0x%08x, not 0x%08x", note->magic, SM_ABI_MAGIC);
+    sm_fail(err, SM_EFORMAT, "the version note has the magic number 0x%08x, not 0x%08x", note->magic,
+            SM_ABI_MAGIC);
     return sm_hint(err, "build the plugin again");
   }
   if (note->major != SM_ABI_MAJOR || note->minor != SM_ABI_MINOR) {
     bool newer = note->major > SM_ABI_MAJOR || (note->major == SM_ABI_MAJOR && note->minor > SM_ABI_MINOR);
-    sm_fail(err, SM_EUNSUPPORTED, "the plugin is built for plugin interface %u.%u, this smalti (%s) has %d.%d", note->major,
+    sm_fail(err, SM_EUNSUPPORTED,
+            "the plugin is built for plugin interface %u.%u, this smalti (%s) has %d.%d", note->major,
             note->minor, sm_version(), SM_ABI_MAJOR, SM_ABI_MINOR);
     return newer ? sm_hint(err, "this smalti is the older one: update it, or build the plugin against it")
                  : sm_hint(err, "the plugin is the older one: build it again against this smalti");
   }
   if (note->pointer != sizeof(void *))
-    return sm_fail(err, SM_EUNSUPPORTED, "the plugin is built with pointers of %u bytes, this smalti with %zu", note->pointer,
+    return sm_fail(err, SM_EUNSUPPORTED,
+                   "the plugin is built with pointers of %u bytes, this smalti with %zu", note->pointer,
                    sizeof(void *));
   return SM_OK;
 }
@@ -244,7 +256,8 @@ sm_status sm_note_check(const char *file, sm_error *err) {
   int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not make us wait */
   if (fd < 0) {
     int code = errno;
-    status = sm_fail(err, code == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot open the plugin: %s", strerror(code));
+    status =
+        sm_fail(err, code == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot open the plugin: %s", strerror(code));
   } else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
     status = sm_fail(err, SM_EINVAL, "not a regular file");
     sm_hint(err, "give the .so file of a plugin");

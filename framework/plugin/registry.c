@@ -1,9 +1,10 @@
 /* registry.c — which plugins there are and where.
  *
- * Making a registry only lists the folders. A name is looked for in the files that are called like it (KIND_NAME.so, NAME.so)
- * and only then in all, so a run loads the modules it uses. A file hides files of the same name in later folders, as
- * programs do in PATH; the same plugin from two differently named files is an error. Everything the registry keeps lies in
- * its arena; modules themselves are never unloaded. Used by the main thread only. */
+ * Making a registry only lists the folders. A name is looked for in the files that are called like it
+ * (KIND_NAME.so, NAME.so) and only then in all, so a run loads the modules it uses. A file hides files of the
+ * same name in later folders, as programs do in PATH; the same plugin from two differently named files is an
+ * error. Everything the registry keeps lies in its arena; modules themselves are never unloaded. Used by the
+ * main thread only. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -37,7 +38,8 @@ struct sm_registry {
   int n_folders, n_files, n_entries, cap_folders, cap_files, cap_entries;
 };
 
-/* ---- growing arrays ------------------------------------------------------------------------------------------- */
+/* ---- growing arrays
+ * ------------------------------------------------------------------------------------------- */
 
 /* Room for one more of `size` bytes; false when memory runs out. */
 static bool grow(void *array, int n, int *cap, size_t size) {
@@ -52,9 +54,12 @@ static bool grow(void *array, int n, int *cap, size_t size) {
   return true;
 }
 
-static sm_status no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "out of memory while listing plugins"); }
+static sm_status no_memory(sm_error *err) {
+  return sm_fail(err, SM_ENOMEM, "out of memory while listing plugins");
+}
 
-/* ---- folders ------------------------------------------------------------------------------------------------------ */
+/* ---- folders
+ * ------------------------------------------------------------------------------------------------------ */
 
 static bool is_module_name(const char *name) {
   size_t n = strlen(name), s = strlen(SUFFIX);
@@ -81,7 +86,8 @@ static sm_status list_folder(sm_registry *r, const char *folder, bool must, sm_e
   r->folders[r->n_folders++] = folder;
   DIR *dir = opendir(folder);
   if (!dir && must) {
-    sm_fail(err, errno == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot look for plugins in %s: %s", folder, strerror(errno));
+    sm_fail(err, errno == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot look for plugins in %s: %s", folder,
+            strerror(errno));
     return sm_hint(err, "--plugin-path takes folders that hold .so files");
   }
   if (!dir) return SM_OK;
@@ -132,7 +138,8 @@ const char *sm_registry_folder(const sm_registry *r, int index) {
   return index >= 0 && index < r->n_folders ? r->folders[index] : NULL;
 }
 
-/* ---- plugins -------------------------------------------------------------------------------------------------------- */
+/* ---- plugins
+ * -------------------------------------------------------------------------------------------------------- */
 
 static int order(const sm_plugin *p, uint32_t kind, const char *name) {
   return p->kind != kind ? (p->kind < kind ? -1 : 1) : strcmp(p->name, name);
@@ -157,8 +164,8 @@ static sm_status add_plugin(sm_registry *r, const sm_plugin *p, const char *file
 static sm_status check_duplicate(const sm_registry *r, const sm_plugin *p, const char *file, sm_error *err) {
   const entry *other = lookup(r, p->kind, p->name);
   if (!other) return SM_OK;
-  sm_fail(err, SM_EINVAL, "%s '%s' is given by two files: %s and %s", sm_kind_name((sm_kind)p->kind), p->name, other->file,
-          file);
+  sm_fail(err, SM_EINVAL, "%s '%s' is given by two files: %s and %s", sm_kind_name((sm_kind)p->kind), p->name,
+          other->file, file);
   sm_hint(err, "rename one of them or take one file away");
   return sm_fail_at(err, file, 0, 0);
 }
@@ -172,17 +179,21 @@ sm_status sm_registry_add_builtin(sm_registry *r, const sm_plugin *p, sm_error *
   return status;
 }
 
-/* ---- modules -------------------------------------------------------------------------------------------------------- */
+/* ---- modules
+ * -------------------------------------------------------------------------------------------------------- */
 
-/* All of a module's plugins are added, or none. A module that was loaded before (under any path) changes nothing. */
+/* All of a module's plugins are added, or none. A module that was loaded before (under any path) changes
+ * nothing. */
 static sm_status load_path(sm_registry *r, const char *path, sm_error *err) {
   const sm_module *m;
   sm_status status = sm_module_open(path, &m, err);
   if (status != SM_OK) return status;
   const entry *first = lookup(r, m->plugins[0]->kind, m->plugins[0]->name);
   if (first && first->plugin == m->plugins[0]) return SM_OK;
-  for (uint32_t k = 0; k < m->n_plugins && status == SM_OK; k++) status = check_duplicate(r, m->plugins[k], path, err);
-  for (uint32_t k = 0; k < m->n_plugins && status == SM_OK; k++) status = add_plugin(r, m->plugins[k], path, err);
+  for (uint32_t k = 0; k < m->n_plugins && status == SM_OK; k++)
+    status = check_duplicate(r, m->plugins[k], path, err);
+  for (uint32_t k = 0; k < m->n_plugins && status == SM_OK; k++)
+    status = add_plugin(r, m->plugins[k], path, err);
   return status;
 }
 
@@ -248,9 +259,11 @@ const char *sm_registry_file(const sm_registry *r, const sm_plugin *p) {
   return NULL;
 }
 
-/* ---- finding -------------------------------------------------------------------------------------------------------- */
+/* ---- finding
+ * -------------------------------------------------------------------------------------------------------- */
 
-/* "there is a loss called 'mim', but no masker", "did you mean …", the names there are, the modules refused. */
+/* "there is a loss called 'mim', but no masker", "did you mean …", the names there are, the modules refused.
+ */
 static sm_status not_found(sm_registry *r, sm_kind kind, const char *name, sm_error *err) {
   const char *names[256];
   int n = 0;
@@ -270,14 +283,13 @@ static sm_status not_found(sm_registry *r, sm_kind kind, const char *name, sm_er
   const char *near = sm_nearest(name, names);
   int refused = sm_registry_refusals(r);
   char more[96] = "";
-  if (refused) snprintf(more, sizeof more, "; %d module%s refused, see `smalti plugins list`", refused, refused > 1 ? "s were" : " was");
+  if (refused)
+    snprintf(more, sizeof more, "; %d module%s refused, see `smalti plugins list`", refused,
+             refused > 1 ? "s were" : " was");
   sm_fail(err, SM_ENOTFOUND, "no %s called '%s'", what, name);
-  if (near)
-    sm_hint(err, "did you mean '%s'? There are: %s%s", near, all.s, more);
-  else if (other)
-    sm_hint(err, "'%s' is a %s%s", name, sm_kind_name((sm_kind)other->kind), more);
-  else if (all.s)
-    sm_hint(err, "there are: %s%s", all.s, more);
+  if (near) sm_hint(err, "did you mean '%s'? There are: %s%s", near, all.s, more);
+  else if (other) sm_hint(err, "'%s' is a %s%s", name, sm_kind_name((sm_kind)other->kind), more);
+  else if (all.s) sm_hint(err, "there are: %s%s", all.s, more);
   else
     sm_hint(err, "no %s was found in %s; set --plugin-path or SMALTI_PLUGIN_PATH%s", what,
             r->n_folders ? r->folders[0] : "any folder", more);

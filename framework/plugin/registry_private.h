@@ -4,7 +4,8 @@
 
 #include <smalti/registry.h>
 
-/* Add a plugin that lies in the program itself (tests). It is checked like a module's; its file is "(built in)". */
+/* Add a plugin that lies in the program itself (tests). It is checked like a module's; its file is "(built
+ * in)". */
 sm_status sm_registry_add_builtin(sm_registry *, const sm_plugin *, sm_error *);
 /* The folders that are searched, in order; NULL past the end. */
 const char *sm_registry_folder(const sm_registry *, int index);

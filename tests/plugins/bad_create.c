@@ -1,4 +1,5 @@
-/* bad_create.c — three maskers whose create goes wrong: with a reason, without one, and when memory runs out. */
+/* bad_create.c — three maskers whose create goes wrong: with a reason, without one, and when memory runs out.
+ */
 #include "masker.h"
 
 struct greedy {
@@ -35,7 +36,6 @@ static sm_status greedy_create(void *self, sm_error *err) {
 
 static const sm_plugin failing = PLUGIN("failing", .ops = &masker_ops, .create = fails);
 static const sm_plugin silent = PLUGIN("silent", .ops = &masker_ops, .create = fails_silently);
-static const sm_plugin greedy =
-    PLUGIN("greedy", .ops = &masker_ops, .create = greedy_create, .destroy = greedy_destroy,
-           .instance_size = sizeof(struct greedy));
+static const sm_plugin greedy = PLUGIN("greedy", .ops = &masker_ops, .create = greedy_create,
+                                       .destroy = greedy_destroy, .instance_size = sizeof(struct greedy));
 SM_MODULE(&failing, &silent, &greedy)

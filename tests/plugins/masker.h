@@ -1,4 +1,5 @@
-/* masker.h — a masker that hides nothing, for the plugins that only tests load: each spoils one thing of it. */
+/* masker.h — a masker that hides nothing, for the plugins that only tests load: each spoils one thing of it.
+ */
 #ifndef TEST_PLUGINS_MASKER_H
 #define TEST_PLUGINS_MASKER_H
 
@@ -17,8 +18,10 @@ __attribute__((unused)) static const sm_masker_ops masker_ops = {
     .size = sizeof(sm_masker_ops), .max_ratio = hides_nothing, .draw = draw_nothing};
 
 /* PLUGIN("fine", .ops = &masker_ops): a sound descriptor with what is given beside the name. */
-#define PLUGIN(NAME, ...)                                                                                            \
-  {.size = sizeof(sm_plugin), .kind = SM_MASKER, .kind_version = SM_KIND_VERSION, .name = NAME,                      \
-   .summary = "Hides nothing", .version = "1", .license = "Apache-2.0", __VA_ARGS__}
+#define PLUGIN(NAME, ...)                                                                        \
+  {                                                                                              \
+    .size = sizeof(sm_plugin), .kind = SM_MASKER, .kind_version = SM_KIND_VERSION, .name = NAME, \
+    .summary = "Hides nothing", .version = "1", .license = "Apache-2.0", __VA_ARGS__             \
+  }
 
 #endif

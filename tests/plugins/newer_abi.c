@@ -1,4 +1,5 @@
-/* newer_abi.c — a plugin for a later smalti: another number in its note, and a function that is not there yet. */
+/* newer_abi.c — a plugin for a later smalti: another number in its note, and a function that is not there
+ * yet. */
 #include "masker.h"
 
 __attribute__((used, section(".note.smalti"), aligned(4))) static const sm_abi_note note = {

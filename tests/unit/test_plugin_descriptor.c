@@ -1,4 +1,5 @@
-/* test_plugin_descriptor.c — what is refused in module fields, descriptors, option tables and ops tables, in words. */
+/* test_plugin_descriptor.c — what is refused in module fields, descriptors, option tables and ops tables, in
+ * words. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,22 +32,39 @@ static double ratio(const void *self) {
   return 0;
 }
 
-static void draw(const void *self, const sm_mask_request *request, uint8_t *mask) { (void)self, (void)request, (void)mask; }
+static void draw(const void *self, const sm_mask_request *request, uint8_t *mask) {
+  (void)self, (void)request, (void)mask;
+}
 
 static const sm_masker_ops ops = {.size = sizeof(sm_masker_ops), .max_ratio = ratio, .draw = draw};
 static const char *const colours[] = {"red", "green", NULL};
 
 static sm_plugin sound(void) {
-  return (sm_plugin){.size = sizeof(sm_plugin), .kind = SM_MASKER, .kind_version = SM_KIND_VERSION, .name = "m",
-                     .summary = "Hides nothing", .version = "1", .license = "MIT", .ops = &ops,
+  return (sm_plugin){.size = sizeof(sm_plugin),
+                     .kind = SM_MASKER,
+                     .kind_version = SM_KIND_VERSION,
+                     .name = "m",
+                     .summary = "Hides nothing",
+                     .version = "1",
+                     .license = "MIT",
+                     .ops = &ops,
                      .instance_size = sizeof(struct masker)};
 }
 
-/* ---- module fields --------------------------------------------------------------------------------------------- */
+/* ---- module fields
+ * --------------------------------------------------------------------------------------------- */
 
 static sm_module sound_module(const sm_plugin *const *plugins) {
-  return (sm_module){SM_ABI_MAGIC, sizeof(sm_module), SM_ABI_MAJOR, SM_ABI_MINOR, sizeof(void *), sizeof(sm_plugin),
-                     "built with cc 1", &sm_core_identity, 1, plugins};
+  return (sm_module){SM_ABI_MAGIC,
+                     sizeof(sm_module),
+                     SM_ABI_MAJOR,
+                     SM_ABI_MINOR,
+                     sizeof(void *),
+                     sizeof(sm_plugin),
+                     "built with cc 1",
+                     &sm_core_identity,
+                     1,
+                     plugins};
 }
 
 static void expect_module(const sm_module *m, const char *message) {
@@ -67,14 +85,17 @@ static void module_fields_are_compared_one_by_one(void **state) {
   snprintf(text, sizeof text, "module field 'size' is 8, this smalti (%s) has %zu", sm_version(), sizeof m);
   expect_module(&m, text);
   m = sound_module(plugins), m.abi_minor = 9;
-  snprintf(text, sizeof text, "module field 'abi_minor' is 9, this smalti (%s) has %d", sm_version(), SM_ABI_MINOR);
+  snprintf(text, sizeof text, "module field 'abi_minor' is 9, this smalti (%s) has %d", sm_version(),
+           SM_ABI_MINOR);
   expect_module(&m, text);
   assert_string_equal(err.hint, "build the plugin again with this smalti's headers (it was built with cc 1)");
   m = sound_module(plugins), m.sizeof_pointer = 4;
-  snprintf(text, sizeof text, "module field 'sizeof_pointer' is 4, this smalti (%s) has %zu", sm_version(), sizeof(void *));
+  snprintf(text, sizeof text, "module field 'sizeof_pointer' is 4, this smalti (%s) has %zu", sm_version(),
+           sizeof(void *));
   expect_module(&m, text);
   m = sound_module(plugins), m.sizeof_plugin = 96;
-  snprintf(text, sizeof text, "module field 'sizeof_plugin' is 96, this smalti (%s) has %zu", sm_version(), sizeof p);
+  snprintf(text, sizeof text, "module field 'sizeof_plugin' is 96, this smalti (%s) has %zu", sm_version(),
+           sizeof p);
   expect_module(&m, text);
   m = sound_module(plugins), m.core = NULL;
   expect_module(&m, "module field 'core' is NULL; it must be &sm_core_identity");
@@ -88,7 +109,8 @@ static void module_fields_are_compared_one_by_one(void **state) {
   expect_module(&m, "the module has two plugins called masker 'm' (0 and 1)");
 }
 
-/* ---- descriptor -------------------------------------------------------------------------------------------------- */
+/* ---- descriptor
+ * -------------------------------------------------------------------------------------------------- */
 
 static void expect(const sm_plugin *p, const char *message) {
   sm_error_clear(&err);
@@ -140,7 +162,8 @@ static void ops_tables_are_checked_for_every_kind(void **state) {
     sm_plugin p = sound();
     p.kind = kind, p.ops = zeros;
     zeros[0] = 4;
-    snprintf(text, sizeof text, "%s 'm': the ops table's size is 4, this smalti's is %zu", name, row->ops_size);
+    snprintf(text, sizeof text, "%s 'm': the ops table's size is 4, this smalti's is %zu", name,
+             row->ops_size);
     expect(&p, text);
     zeros[0] = (uint32_t)row->ops_size;
     snprintf(text, sizeof text, "%s 'm': the callback '%s' is NULL", name, first[kind]);
@@ -153,7 +176,8 @@ static void ops_tables_are_checked_for_every_kind(void **state) {
   assert_string_equal(sm_kind_name((sm_kind)0), "unknown kind");
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------- */
+/* ---- options
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* One option; `problem` is what follows "masker 'm': option 'x': ", NULL if it is sound. */
 static void try_option(sm_option o, const char *problem) {
@@ -215,7 +239,8 @@ static void defaults_must_read_and_lie_in_range(void **state) {
       {{.type = SM_OPT_INT, .def = "1.5"}, "default '1.5' is not a whole number"},
       {{.type = SM_OPT_INT, .def = "~"}, "default '~' (left out) is for strings, paths and lists only"},
       {{.type = SM_OPT_FLOAT, .def = "5.0e-4", AT(f)}, NULL},
-      {{.type = SM_OPT_FLOAT, .def = "-0.5", .min = 0, .max = 1, AT(f)}, "default '-0.5' lies outside the range 0 to 1"},
+      {{.type = SM_OPT_FLOAT, .def = "-0.5", .min = 0, .max = 1, AT(f)},
+       "default '-0.5' lies outside the range 0 to 1"},
       {{.type = SM_OPT_FLOAT, .def = "inf", AT(f)}, "default 'inf' is not a number"},
       {{.type = SM_OPT_FLOAT, .def = "", AT(f)}, "default '' is not a number"},
       {{.type = SM_OPT_BOOL, .def = "true", AT(b)}, NULL},
@@ -223,7 +248,8 @@ static void defaults_must_read_and_lie_in_range(void **state) {
       {{.type = SM_OPT_STRING, .def = "~", AT(s)}, NULL},
       {{.type = SM_OPT_PATH, .def = "a/b c", AT(s)}, NULL},
       {{.type = SM_OPT_CHOICE, .def = "green", .choices = colours, AT(c)}, NULL},
-      {{.type = SM_OPT_CHOICE, .def = "blue", .choices = colours, AT(c)}, "default 'blue' is not one of the choices"},
+      {{.type = SM_OPT_CHOICE, .def = "blue", .choices = colours, AT(c)},
+       "default 'blue' is not one of the choices"},
       {{.type = SM_OPT_FLOATS, .def = "[0.0, 0.3]", .min = 0, .max = 1, AT(list)}, NULL},
       {{.type = SM_OPT_FLOATS, .def = "0.3", AT(list)}, NULL},
       {{.type = SM_OPT_FLOATS, .def = "[]", AT(list)}, NULL},
@@ -235,19 +261,28 @@ static void defaults_must_read_and_lie_in_range(void **state) {
       {{.type = SM_OPT_FLOATS, .def = "[1] 2", AT(list)}, "default '[1] 2' is not a list of numbers"},
       {{.type = SM_OPT_INTS, .def = "[10, 20]", AT(ints)}, NULL},
       {{.type = SM_OPT_INTS, .def = "[10, 2.5]", AT(ints)}, "default '[10, 2.5]' is not a whole number"},
-      {{.type = SM_OPT_INTS, .def = "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", AT(ints)},
+      {{.type = SM_OPT_INTS,
+        .def = "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
+        AT(ints)},
        "default '[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]' is too long a list"},
       {{.type = SM_OPT_SCHEDULE, .def = "0.1", .min = 0, .max = 1, AT(schedule)}, NULL},
-      {{.type = SM_OPT_SCHEDULE, .def = "{from: 0.04, to: 0.07, shape: linear, per: epoch, epochs: 30}", .min = 0.01,
-        .max = 1, AT(schedule)},
+      {{.type = SM_OPT_SCHEDULE,
+        .def = "{from: 0.04, to: 0.07, shape: linear, per: epoch, epochs: 30}",
+        .min = 0.01,
+        .max = 1,
+        AT(schedule)},
        NULL},
       {{.type = SM_OPT_SCHEDULE, .def = "{from: 0.04, to: 7}", .min = 0, .max = 1, AT(schedule)},
        "default '{from: 0.04, to: 7}' lies outside the range 0 to 1"},
-      {{.type = SM_OPT_SCHEDULE, .def = "{form: 1}", AT(schedule)}, "default '{form: 1}' has a key that no schedule has"},
-      {{.type = SM_OPT_SCHEDULE, .def = "{shape: round}", AT(schedule)}, "default '{shape: round}' has an unknown shape"},
-      {{.type = SM_OPT_SCHEDULE, .def = "{per: day}", AT(schedule)}, "default '{per: day}' has an unknown per"},
+      {{.type = SM_OPT_SCHEDULE, .def = "{form: 1}", AT(schedule)},
+       "default '{form: 1}' has a key that no schedule has"},
+      {{.type = SM_OPT_SCHEDULE, .def = "{shape: round}", AT(schedule)},
+       "default '{shape: round}' has an unknown shape"},
+      {{.type = SM_OPT_SCHEDULE, .def = "{per: day}", AT(schedule)},
+       "default '{per: day}' has an unknown per"},
       {{.type = SM_OPT_SCHEDULE, .def = "{from: 1", AT(schedule)}, "default '{from: 1' is not a schedule"},
-      {{.type = SM_OPT_SCHEDULE, .def = "a b", AT(schedule)}, "default 'a b' is neither a number nor a schedule"},
+      {{.type = SM_OPT_SCHEDULE, .def = "a b", AT(schedule)},
+       "default 'a b' is neither a number nor a schedule"},
   };
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) try_option(cases[k].o, cases[k].problem);
 }

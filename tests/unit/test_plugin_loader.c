@@ -1,5 +1,5 @@
-/* test_plugin_loader.c — module files: each way to be wrong with its exact words, the registry, instances, and mutated
- * ELF files thrown at the note reader. */
+/* test_plugin_loader.c — module files: each way to be wrong with its exact words, the registry, instances,
+ * and mutated ELF files thrown at the note reader. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,8 +19,8 @@
 #include "framework/plugin/note.h"
 #include "framework/plugin/registry_private.h"
 
-static char modules[512];   /* where the test plugins lie */
-static char scratch[512];   /* this test's own folder     */
+static char modules[512]; /* where the test plugins lie */
+static char scratch[512]; /* this test's own folder     */
 static sm_error err;
 
 static const char *module_path(const char *name) {
@@ -43,7 +43,8 @@ static void copy_to(const char *from, const char *to) {
   sm_free(data);
 }
 
-/* ---- refusals ---------------------------------------------------------------------------------------------------- */
+/* ---- refusals
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void expect_refusal(const char *file, sm_status code, const char *message, const char *hint) {
   sm_registry *r = sm_registry_new(NULL, &err);
@@ -52,7 +53,8 @@ static void expect_refusal(const char *file, sm_status code, const char *message
   assert_string_equal(err.message, message);
   assert_string_equal(err.hint, hint);
   assert_string_equal(err.place, file);
-  assert_int_equal(sm_registry_load(r, file, NULL), code); /* without an error object the status still comes */
+  assert_int_equal(sm_registry_load(r, file, NULL),
+                   code); /* without an error object the status still comes */
   assert_int_equal(sm_registry_count(r), 0);
   sm_registry_free(r);
 }
@@ -64,11 +66,14 @@ static void module_refusals_say_what_and_why(void **state) {
     sm_status code;
     const char *message, *hint;
   } cases[] = {
-      {"newer_abi", SM_EUNSUPPORTED, "the plugin is built for plugin interface 0.2, this smalti (0.1.0) has 0.1",
+      {"newer_abi", SM_EUNSUPPORTED,
+       "the plugin is built for plugin interface 0.2, this smalti (0.1.0) has 0.1",
        "this smalti is the older one: update it, or build the plugin against it"},
-      {"older_abi", SM_EUNSUPPORTED, "the plugin is built for plugin interface 0.0, this smalti (0.1.0) has 0.1",
+      {"older_abi", SM_EUNSUPPORTED,
+       "the plugin is built for plugin interface 0.0, this smalti (0.1.0) has 0.1",
        "the plugin is the older one: build it again against this smalti"},
-      {"no_note", SM_EFORMAT, "a shared object, but not a smalti plugin: it has no version note (section .note.smalti)",
+      {"no_note", SM_EFORMAT,
+       "a shared object, but not a smalti plugin: it has no version note (section .note.smalti)",
        "a plugin's source ends with SM_MODULE(&PLUGIN), which writes the note"},
       {"missing_symbol", SM_EUNSUPPORTED,
        "the plugin uses 'sm_from_the_future', which neither smalti 0.1.0 nor a library it is linked with has",
@@ -78,7 +83,8 @@ static void module_refusals_say_what_and_why(void **state) {
       {"null_module", SM_EINVAL, "'smalti_module' gives NULL instead of the module description",
        "let SM_MODULE(&PLUGIN) write it"},
       {"null_fields", SM_EINVAL, "masker 'bare': summary is NULL", ""},
-      {"bad_options", SM_EINVAL, "masker 'unsound': option 'ratio': default '1.5' lies outside the range 0.1 to 1", ""},
+      {"bad_options", SM_EINVAL,
+       "masker 'unsound': option 'ratio': default '1.5' lies outside the range 0.1 to 1", ""},
       {"missing_callback", SM_EINVAL, "masker 'handless': the callback 'draw' is NULL",
        "every masker needs it; see sm_masker_ops in smalti/plugin.h"},
   };
@@ -93,7 +99,8 @@ static void second_core_names_both_files(void **state) {
   const char *both = strstr(err.message, "/second_core.so, this program's in ");
   assert_non_null(both);
   assert_non_null(strstr(both, "libsmalti"));
-  assert_ptr_equal(strstr(err.message, "the plugin uses a second copy of libsmalti: its is in "), err.message);
+  assert_ptr_equal(strstr(err.message, "the plugin uses a second copy of libsmalti: its is in "),
+                   err.message);
   sm_registry_free(r);
 }
 
@@ -130,7 +137,8 @@ static void foreign_and_cut_files_are_refused_before_mapping(void **state) {
   const unsigned char class32 = ELFCLASS32, msb = ELFDATA2MSB, class9 = 9;
   const uint16_t mips = EM_MIPS, odd = 4711, rel = ET_REL, none = 0;
   expect_refusal(spoilt(EI_CLASS, &class32, 1, 0), SM_EUNSUPPORTED,
-                 "the plugin is built for 32-bit machines, this smalti for 64-bit ones", "build the plugin on this machine");
+                 "the plugin is built for 32-bit machines, this smalti for 64-bit ones",
+                 "build the plugin on this machine");
   expect_refusal(spoilt(EI_CLASS, &class9, 1, 0), SM_EFORMAT, "the file is damaged: ELF class 9", "");
   expect_refusal(spoilt(EI_DATA, &msb, 1, 0), SM_EUNSUPPORTED, "the plugin is built for the other byte order",
                  "build the plugin on this machine");
@@ -138,16 +146,20 @@ static void foreign_and_cut_files_are_refused_before_mapping(void **state) {
   expect_refusal(spoilt(offsetof(ElfW(Ehdr), e_machine), &mips, 2, 0), SM_EUNSUPPORTED,
                  "the plugin is built for MIPS, this smalti for x86-64", "build the plugin on this machine");
   expect_refusal(spoilt(offsetof(ElfW(Ehdr), e_machine), &odd, 2, 0), SM_EUNSUPPORTED,
-                 "the plugin is built for machine number 4711, this smalti for x86-64", "build the plugin on this machine");
+                 "the plugin is built for machine number 4711, this smalti for x86-64",
+                 "build the plugin on this machine");
 #endif
   expect_refusal(spoilt(offsetof(ElfW(Ehdr), e_type), &rel, 2, 0), SM_EFORMAT,
                  "an ELF file, but an object file (.o) and not a shared object", "link it with -shared");
   expect_refusal(spoilt(offsetof(ElfW(Ehdr), e_phnum), &none, 2, 0), SM_EFORMAT,
                  "the file is damaged: it has no program headers that can be read", "");
   const char *again = "build or copy the plugin again";
-  expect_refusal(spoilt(0, "", 0, 40), SM_EFORMAT, "the file is damaged: the ELF header ends beyond its end", again);
-  expect_refusal(spoilt(0, "", 0, 100), SM_EFORMAT, "the file is damaged: its program headers lie beyond its end", again);
-  expect_refusal(spoilt(0, "", 0, 4200), SM_EFORMAT, "the file is damaged: a segment lies beyond its end", again);
+  expect_refusal(spoilt(0, "", 0, 40), SM_EFORMAT, "the file is damaged: the ELF header ends beyond its end",
+                 again);
+  expect_refusal(spoilt(0, "", 0, 100), SM_EFORMAT,
+                 "the file is damaged: its program headers lie beyond its end", again);
+  expect_refusal(spoilt(0, "", 0, 4200), SM_EFORMAT, "the file is damaged: a segment lies beyond its end",
+                 again);
 }
 
 /* Without section headers the note is found through its segment. */
@@ -158,8 +170,8 @@ static void note_is_found_in_stripped_files(void **state) {
   assert_int_equal(sm_note_check(file, &err), SM_OK);
 }
 
-/* Any single byte or length may be anything: the reader answers, and with words. (Under the sanitizers this looks at
- * every access.) Only the reader is tried; binding such a file is what it is there to prevent. */
+/* Any single byte or length may be anything: the reader answers, and with words. (Under the sanitizers this
+ * looks at every access.) Only the reader is tried; binding such a file is what it is there to prevent. */
 static void mutated_elf_files_never_trip_the_reader(void **state) {
   (void)state;
   char *data;
@@ -179,7 +191,8 @@ static void mutated_elf_files_never_trip_the_reader(void **state) {
     size_t at[3];
     int n = 1 + (int)sm_rng_below(&rng, 3);
     for (int j = 0; j < n; j++) {
-      at[j] = sm_rng_below(&rng, 2) ? sm_rng_below(&rng, (uint32_t)segments) : sections + sm_rng_below(&rng, (uint32_t)table);
+      at[j] = sm_rng_below(&rng, 2) ? sm_rng_below(&rng, (uint32_t)segments)
+                                    : sections + sm_rng_below(&rng, (uint32_t)table);
       unsigned char byte = (unsigned char)(sm_rng_below(&rng, 4) ? sm_rng_u32(&rng) : 0xff);
       assert_int_equal(pwrite(fd, &byte, 1, (off_t)at[j]), 1);
     }
@@ -203,13 +216,15 @@ static void mutated_elf_files_never_trip_the_reader(void **state) {
   sm_free(data);
 }
 
-/* ---- registry ---------------------------------------------------------------------------------------------------- */
+/* ---- registry
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void sound_module_is_listed_with_its_file(void **state) {
   (void)state;
   sm_registry *r = sm_registry_new(NULL, &err);
   assert_int_equal(sm_registry_load(r, module_path("fine"), &err), SM_OK);
-  assert_int_equal(sm_registry_load(r, module_path("fine"), &err), SM_OK); /* again: no second entry, no error */
+  assert_int_equal(sm_registry_load(r, module_path("fine"), &err),
+                   SM_OK); /* again: no second entry, no error */
   assert_int_equal(sm_registry_count(r), 1);
   const sm_plugin *p = sm_registry_find(r, SM_MASKER, "fine", &err);
   assert_ptr_equal(p, sm_registry_at(r, 0));
@@ -224,7 +239,8 @@ static void same_plugin_from_two_files_names_both(void **state) {
   (void)state;
   char message[2048], a[768];
   snprintf(a, sizeof a, "%s", module_path("twice_a"));
-  snprintf(message, sizeof message, "masker 'twice' is given by two files: %s and %s", a, module_path("twice_b"));
+  snprintf(message, sizeof message, "masker 'twice' is given by two files: %s and %s", a,
+           module_path("twice_b"));
   sm_registry *r = sm_registry_new(NULL, &err);
   assert_int_equal(sm_registry_load(r, a, &err), SM_OK);
   assert_int_equal(sm_registry_load(r, module_path("twice_b"), &err), SM_EINVAL);
@@ -269,7 +285,8 @@ static void unknown_names_get_a_suggestion(void **state) {
   assert_null(sm_registry_find(r, SM_MASKER, "fime", &err));
   assert_int_equal(err.code, SM_ENOTFOUND);
   assert_string_equal(err.message, "no masker called 'fime'");
-  snprintf(hint, sizeof hint, "did you mean 'fine'? There are: failing, fine, greedy, silent, twice%s", refused);
+  snprintf(hint, sizeof hint, "did you mean 'fine'? There are: failing, fine, greedy, silent, twice%s",
+           refused);
   assert_string_equal(err.hint, hint);
   assert_null(sm_registry_find(r, SM_LOSS, "fine", &err));
   assert_string_equal(err.message, "no loss called 'fine'");
@@ -306,7 +323,8 @@ static void earlier_folders_hide_later_files(void **state) {
 static void folders_given_by_hand_must_exist(void **state) {
   (void)state;
   char message[1024];
-  snprintf(message, sizeof message, "cannot look for plugins in %s: No such file or directory", scratch_path("nowhere"));
+  snprintf(message, sizeof message, "cannot look for plugins in %s: No such file or directory",
+           scratch_path("nowhere"));
   assert_null(sm_registry_new(scratch_path("nowhere"), &err));
   assert_string_equal(err.message, message);
   assert_string_equal(err.hint, "--plugin-path takes folders that hold .so files");
@@ -321,7 +339,8 @@ static void folders_given_by_hand_must_exist(void **state) {
   sm_registry_free(r);
 }
 
-/* Let allocation 1, 2, 3 … fail: the registry says so, keeps nothing half done, and goes on when there is memory again. */
+/* Let allocation 1, 2, 3 … fail: the registry says so, keeps nothing half done, and goes on when there is
+ * memory again. */
 static void registry_survives_running_out_of_memory(void **state) {
   (void)state;
   int failures = 0;
@@ -345,7 +364,8 @@ static void registry_survives_running_out_of_memory(void **state) {
   assert_true(failures > 3);
 }
 
-/* ---- instances --------------------------------------------------------------------------------------------------- */
+/* ---- instances
+ * --------------------------------------------------------------------------------------------------- */
 
 static sm_instance make(sm_registry *r, const char *name) {
   sm_instance instance;

@@ -1,0 +1,353 @@
+/* cmd_plugins.c — `smalti plugins list` and `smalti plugins show`: what plugins there are, and what one
+ * takes.
+ *
+ * Both read descriptors only. `show` also asks a plugin that needs no options for its spec, to say what it
+ * needs and gives. */
+#include "cli.h"
+
+#include <string.h>
+
+#include <smalti/formats.h>
+
+#include "framework/plugin/kind.h"
+#include "framework/plugin/registry_private.h"
+#include "framework/recipe/option.h"
+
+static int columns(const char *utf8) { /* characters, not bytes: enough to align texts */
+  int n = 0;
+  for (; *utf8; utf8++) n += ((unsigned char)*utf8 & 0xc0) != 0x80;
+  return n;
+}
+
+static void pad(const char *text, int width) {
+  printf("%s%*s", text, width > columns(text) ? width - columns(text) : 0, "");
+}
+
+static int print_json(sm_json *json) {
+  const char *text = sm_json_finish(json);
+  if (text) printf("%s\n", text);
+  sm_json_free(json);
+  return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
+}
+
+/* ---- plugins list
+ * ---------------------------------------------------------------------------------------------- */
+
+static void list_json_plugin(sm_json *json, const sm_registry *r, const sm_plugin *p) {
+  sm_json_object(json, NULL);
+  sm_json_string(json, "kind", sm_kind_name((sm_kind)p->kind));
+  sm_json_string(json, "name", p->name);
+  sm_json_string(json, "summary", p->summary);
+  sm_json_string(json, "version", p->version);
+  sm_json_string(json, "file", sm_registry_file(r, p));
+  sm_json_close(json);
+}
+
+static int list_json(const sm_registry *r, sm_kind kind) {
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_array(&json, "plugins");
+  for (int k = 0; k < sm_registry_count(r); k++)
+    if (!kind || sm_registry_at(r, k)->kind == kind) list_json_plugin(&json, r, sm_registry_at(r, k));
+  sm_json_close(&json);
+  sm_json_array(&json, "refused");
+  for (int k = 0; k < sm_registry_refusals(r); k++) {
+    const sm_error *why = sm_registry_refusal(r, k);
+    sm_json_object(&json, NULL);
+    sm_json_string(&json, "file", why->place);
+    sm_json_string(&json, "reason", why->message);
+    sm_json_string(&json, "hint", why->hint);
+    sm_json_close(&json);
+  }
+  sm_json_close(&json);
+  return print_json(&json);
+}
+
+static void list_text(const sm_registry *r, sm_kind kind) {
+  int width = 8;
+  uint32_t last = 0;
+  for (int k = 0; k < sm_registry_count(r); k++) {
+    int n = (int)strlen(sm_registry_at(r, k)->name);
+    if (n > width) width = n;
+  }
+  for (int k = 0; k < sm_registry_count(r); k++) {
+    const sm_plugin *p = sm_registry_at(r, k);
+    if (kind && p->kind != kind) continue;
+    const char *name = sm_kind_name((sm_kind)p->kind);
+    if (p->kind != last) printf("%s%s%s\n", last ? "\n" : "", name, p->kind == SM_LOSS ? "es" : "s");
+    printf("  %-*s  %s\n", width, p->name, p->summary);
+    last = p->kind;
+  }
+}
+
+static int run_list(sm_cli *cli, int argc, char **argv) {
+  sm_error err;
+  sm_registry *r;
+  sm_kind kind = argc > 1 ? sm_kind_named(argv[1]) : (sm_kind)0;
+  if (argc > 1 && !kind) return sm_cli_usage(cli, "there is no kind of plugin called '%s'", argv[1]);
+  if (sm_cli_registry(cli, &r, &err) != SM_OK || sm_registry_scan(r, &err) != SM_OK) return sm_cli_fail(&err);
+  if (cli->json) return list_json(r, kind);
+  list_text(r, kind);
+  int n = 0;
+  for (int k = 0; k < sm_registry_count(r); k++) n += !kind || sm_registry_at(r, k)->kind == kind;
+  if (n == 0) {
+    sm_cli_note(cli, "smalti: no plugins were found in these folders:");
+    for (int k = 0; sm_registry_folder(r, k); k++) sm_cli_note(cli, "  %s", sm_registry_folder(r, k));
+  }
+  for (int k = 0; k < sm_registry_refusals(r); k++) {
+    char text[sizeof(sm_error) + 16];
+    sm_cli_note(cli, "smalti: refused: %s", sm_error_text(sm_registry_refusal(r, k), text, sizeof text));
+  }
+  return SM_EXIT_OK;
+}
+
+const sm_command sm_command_plugins_list = {
+    .name = "plugins list",
+    .usage = "[KIND]",
+    .summary = "list the plugins that are found, and the modules that are refused",
+    .about =
+        "KIND is backbone, head, masker, tokenizer, loss, dataset or evaluation. Plugins are looked for in "
+        "the folders of "
+        "--plugin-path, of SMALTI_PLUGIN_PATH, and where smalti is installed.",
+    .max_args = 1,
+    .run = run_list,
+};
+
+/* ---- plugins show
+ * ------------------------------------------------------------------------------------------------- */
+
+static const char *const type_names[] = {
+    [SM_OPT_INT] = "int",       [SM_OPT_FLOAT] = "float", [SM_OPT_BOOL] = "bool",
+    [SM_OPT_STRING] = "string", [SM_OPT_PATH] = "path",   [SM_OPT_CHOICE] = "choice",
+    [SM_OPT_FLOATS] = "floats", [SM_OPT_INTS] = "ints",   [SM_OPT_SCHEDULE] = "schedule",
+};
+
+static const char *range_text(const sm_option *o, char *buf, size_t size) {
+  char low[64], high[64];
+  sm_text all = {0};
+  buf[0] = 0;
+  if (o->type == SM_OPT_CHOICE) {
+    for (int k = 0; o->choices[k]; k++) sm_text_add(&all, "%s%s", k ? " | " : "", o->choices[k]);
+    snprintf(buf, size, "%s", all.s ? all.s : "");
+    sm_text_free(&all);
+  } else if (o->min != 0 || o->max != 0) {
+    snprintf(buf, size, "%s … %s", sm_double_text(o->min, low, sizeof low),
+             sm_double_text(o->max, high, sizeof high));
+  }
+  return buf;
+}
+
+static const char *default_text(const sm_option *o) {
+  return !o->def ? "(required)" : strcmp(o->def, "~") == 0 ? "(none)" : o->def;
+}
+
+static int wider(int width, const char *text) { return columns(text) > width ? columns(text) : width; }
+
+static void show_row(const char *const cells[5], const int widths[4]) {
+  int last = 4;
+  while (last > 0 && !cells[last][0]) last--;
+  for (int k = 0; k < last; k++)
+    pad(cells[k], columns(cells[k]) > widths[k] ? columns(cells[k]) + 2 : widths[k] + 2);
+  printf("%s\n", cells[last]);
+}
+
+static void show_options(const sm_plugin *p) {
+  char range[256];
+  int widths[4] = {6, 4, 7, 5};
+  if (!p->n_options) {
+    printf("\nIt takes no options.\n");
+    return;
+  }
+  for (uint32_t k = 0; k < p->n_options; k++) {
+    const sm_option *o = &p->options[k];
+    widths[0] = wider(widths[0], o->name);
+    widths[1] = wider(widths[1], type_names[o->type]);
+    widths[2] = wider(widths[2], default_text(o));
+    widths[3] = wider(widths[3], range_text(o, range, sizeof range));
+  }
+  if (widths[2] > 28) widths[2] = 28; /* a long one pushes its own row only */
+  if (widths[3] > 36) widths[3] = 36;
+  printf("\n");
+  show_row((const char *const[]){"OPTION", "TYPE", "DEFAULT", "RANGE", "UNIT"}, widths);
+  for (uint32_t k = 0; k < p->n_options; k++) {
+    const sm_option *o = &p->options[k];
+    show_row((const char *const[]){o->name, type_names[o->type], default_text(o),
+                                   range_text(o, range, sizeof range), o->unit ? o->unit : ""},
+             widths);
+    printf("    %s\n", o->doc);
+  }
+}
+
+static const char *form_name(sm_form form) {
+  switch (form) {
+    case SM_TARGET_NONE:
+      break;
+    case SM_TARGET_DISTRIBUTION:
+      return "distribution";
+    case SM_TARGET_IDS:
+      return "ids";
+    case SM_TARGET_VECTORS:
+      return "vectors";
+  }
+  return "nothing";
+}
+
+static void spec_backbone(const sm_plugin *p, const void *self, sm_text *text) {
+  sm_backbone_spec *s = sm_calloc(1, sizeof *s);
+  sm_error err;
+  static const int sizes[] = {224, 32};
+  const sm_backbone_ops *ops = p->ops;
+  for (int k = 0; s && !text->len && k < 2; k++) {
+    *s = (sm_backbone_spec){.size = sizeof *s};
+    if (ops->spec(self, sizes[k], s, &err) == SM_OK)
+      sm_text_add(text, "tokens of width %d, patches of %d px, %d blocks, %d heads, %d prefix token%s",
+                  s->dim, s->patch, s->depth, s->heads, s->prefix, s->prefix == 1 ? "" : "s");
+  }
+  sm_free(s);
+}
+
+static void spec_tokenizer(const sm_plugin *p, const void *self, sm_text *text) {
+  sm_tokenizer_spec s = {.size = sizeof s};
+  sm_error err;
+  if (((const sm_tokenizer_ops *)p->ops)->spec(self, &s, &err) != SM_OK) return;
+  sm_text_add(text, "gives %s for views, %s for patches; needs %s%s%s", form_name(s.view), form_name(s.patch),
+              s.needs_teacher ? "a teacher" : "no teacher", s.needs_head ? ", a head" : "",
+              s.needs_attention ? ", attention" : "");
+}
+
+static void spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
+  sm_loss_spec s = {.size = sizeof s};
+  sm_error err;
+  if (((const sm_loss_ops *)p->ops)->spec(self, &s, &err) != SM_OK) return;
+  sm_text_add(text, "compares %s with ",
+              s.site == SM_SITE_VIEW ? (s.local_views ? "global and local views" : "global views")
+                                     : "masked patches");
+  for (int bit = 1, n = 0; bit <= SM_TARGET_VECTORS; bit <<= 1)
+    if (s.forms & (unsigned)bit) sm_text_add(text, "%s%s", n++ ? " or " : "", form_name((sm_form)bit));
+}
+
+/* What the plugin needs and gives with its default options, or nothing where those are not enough to say. */
+static void show_spec(const sm_plugin *p, sm_text *text) {
+  sm_instance instance = {0};
+  sm_error err;
+  sm_arena *arena = sm_arena_new("show");
+  if (arena && sm_instance_new(p, &instance, &err) == SM_OK &&
+      sm_options_fill(p, NULL, instance.self, arena, &err) == SM_OK) {
+    if (p->kind == SM_BACKBONE) spec_backbone(p, instance.self, text);
+    if (p->kind == SM_TOKENIZER) spec_tokenizer(p, instance.self, text);
+    if (p->kind == SM_LOSS) spec_loss(p, instance.self, text);
+    if (p->kind == SM_MASKER)
+      sm_text_add(text, "hides at most %.4g %% of the patches",
+                  100 * ((const sm_masker_ops *)p->ops)->max_ratio(instance.self));
+    if (p->kind == SM_HEAD)
+      sm_text_add(text, "%s",
+                  ((const sm_head_ops *)p->ops)->affine ? "logits are affine in the features" : "");
+  }
+  if (instance.plugin) sm_instance_free(&instance);
+  sm_arena_free(arena);
+}
+
+static int show_json(const sm_registry *r, const sm_plugin *p, const char *spec) {
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_string(&json, "kind", sm_kind_name((sm_kind)p->kind));
+  sm_json_string(&json, "name", p->name);
+  sm_json_string(&json, "summary", p->summary);
+  sm_json_string(&json, "by_default", spec);
+  sm_json_string(&json, "cite", p->cite);
+  sm_json_string(&json, "version", p->version);
+  sm_json_string(&json, "license", p->license);
+  sm_json_string(&json, "file", sm_registry_file(r, p));
+  sm_json_array(&json, "options");
+  for (uint32_t k = 0; k < p->n_options; k++) {
+    const sm_option *o = &p->options[k];
+    sm_json_object(&json, NULL);
+    sm_json_string(&json, "name", o->name);
+    sm_json_string(&json, "type", type_names[o->type]);
+    sm_json_bool(&json, "required", !o->def);
+    sm_json_string(&json, "default", o->def && strcmp(o->def, "~") != 0 ? o->def : NULL);
+    if (o->type == SM_OPT_CHOICE) {
+      sm_json_array(&json, "choices");
+      for (int j = 0; o->choices[j]; j++) sm_json_string(&json, NULL, o->choices[j]);
+      sm_json_close(&json);
+    } else if (o->min != 0 || o->max != 0) {
+      sm_json_double(&json, "min", o->min);
+      sm_json_double(&json, "max", o->max);
+    }
+    sm_json_string(&json, "unit", o->unit);
+    sm_json_string(&json, "doc", o->doc);
+    sm_json_close(&json);
+  }
+  sm_json_close(&json);
+  return print_json(&json);
+}
+
+static void show_text(const sm_registry *r, const sm_plugin *p, const char *spec) {
+  printf("%s %s: %s\n\n", sm_kind_name((sm_kind)p->kind), p->name, p->summary);
+  if (spec && spec[0]) printf("  by default  %s\n", spec);
+  if (p->cite) printf("  cite        %s\n", p->cite);
+  printf("  version     %s\n  license     %s\n  file        %s\n", p->version, p->license,
+         sm_registry_file(r, p));
+  show_options(p);
+}
+
+/* "masker/random", or "random" where only one kind has it. */
+static const sm_plugin *find(sm_registry *r, const char *text, sm_error *err) {
+  const sm_plugin *found = NULL;
+  const char *slash = strchr(text, '/');
+  if (slash) {
+    char kind[32];
+    snprintf(kind, sizeof kind, "%.*s", (int)(slash - text), text);
+    sm_kind k = sm_kind_named(kind);
+    if (k) return sm_registry_find(r, k, slash + 1, err);
+    sm_fail(err, SM_EINVAL, "there is no kind of plugin called '%s'", kind);
+    return NULL;
+  }
+  const char *names[256];
+  int n = 0;
+  if (sm_registry_scan(r, err) != SM_OK) return NULL;
+  for (int k = 0; k < sm_registry_count(r); k++) {
+    const sm_plugin *p = sm_registry_at(r, k);
+    if (n < 255) names[n++] = p->name;
+    if (strcmp(p->name, text) != 0) continue;
+    if (found) {
+      sm_fail(err, SM_EINVAL, "'%s' is a %s and a %s", text, sm_kind_name((sm_kind)found->kind),
+              sm_kind_name((sm_kind)p->kind));
+      sm_hint(err, "say which: %s/%s", sm_kind_name((sm_kind)found->kind), text);
+      return NULL;
+    }
+    found = p;
+  }
+  names[n] = NULL;
+  if (found) return found;
+  sm_fail(err, SM_ENOTFOUND, "no plugin called '%s'", text);
+  const char *near = sm_nearest(text, names);
+  if (near) sm_hint(err, "did you mean '%s'?", near);
+  else sm_hint(err, "`smalti plugins list` shows what there is");
+  return NULL;
+}
+
+static int run_show(sm_cli *cli, int argc, char **argv) {
+  (void)argc;
+  sm_error err;
+  sm_registry *r;
+  sm_text spec = {0};
+  if (sm_cli_registry(cli, &r, &err) != SM_OK) return sm_cli_fail(&err);
+  const sm_plugin *p = find(r, argv[1], &err);
+  if (!p) return sm_cli_fail(&err);
+  show_spec(p, &spec);
+  int code = SM_EXIT_OK;
+  if (cli->json) code = show_json(r, p, spec.s);
+  else show_text(r, p, spec.s);
+  sm_text_free(&spec);
+  return code;
+}
+
+const sm_command sm_command_plugins_show = {
+    .name = "plugins show",
+    .usage = "[KIND/]NAME",
+    .summary = "show a plugin's options, citation and file",
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_show,
+};
