@@ -22,6 +22,31 @@ static sm_blend blend_make(double factor) {
 /* np.uint8(hue_factor * 255): cut off towards 0, then modulo 256. */
 static int hue_steps(double turn) { return (int)(turn * 255) & 255; }
 
+/* rgb2hsv_row's 8-bit hue of the colour with range 255 that lies 6 * quotient of 1530 steps from red. */
+static int pil_hue(int quotient) {
+  int place = 6 * quotient, base = place <= 255 || place >= 1275 ? 0 : place <= 765 ? 2 : 4;
+  int distance = place >= 1275 ? place - 1530 : place - 255 * base;
+  float plus = (float)(distance >= 0 ? 255 : 255 + distance) / 255.0f;
+  float minus = (float)(distance >= 0 ? 255 - distance : 255) / 255.0f;
+  float hue = (float)((double)base + (double)plus - (double)minus);
+  float part = (float)fmod((double)hue / 6.0 + 1.0, 1.0);
+  return (int)((double)part * 255.0);
+}
+
+/* PIL makes RGB into 8-bit HSV by float quotients that it cuts off. In whole numbers: saturation is cut(255 * range / max), range
+ * = max - min; hue is cut(255 * place / (6 * range)), where place counts from red around the circle, `range` steps to each
+ * sixth. PIL's hue differs from that only where the quotient is a whole number that its floats reached from below, and whether
+ * they do depends on that number alone. Hence a table by quotient and "is whole", filled with PIL's own arithmetic; turning the
+ * hue and splitting it into sector and place (mirrored in every other sector) is in it too. Source: Pillow Convert.c. */
+void sm_hue_table_make(int steps, int32_t table[SM_HUE_TABLE]) {
+  for (int quotient = 0; quotient < 256; quotient++)
+    for (int whole = 0; whole < 2; whole++) {
+      int hue = ((whole ? pil_hue(quotient) : quotient) + steps) & 255;
+      int sector = 6 * hue / 255, place = 6 * hue % 255;
+      table[2 * quotient + whole] = sector << 8 | (sector % 2 ? place : 255 - place);
+    }
+}
+
 /* int(mean of the luma + 0.5) */
 static int grey_level(uint64_t sum, size_t n) { return (int)((double)sum / (double)n + 0.5); }
 
@@ -30,6 +55,7 @@ static int grey_level(uint64_t sum, size_t n) { return (int)((double)sum / (doub
 static void jitter_one(sm_planes *planes, const sm_view_choice *choice, sm_jitter what) {
   const sm_pixel_ops *ops = sm_pixel_ops_best();
   const size_t n = sm_planes_count(planes);
+  int32_t table[SM_HUE_TABLE];
   int towards = 0;
   switch (what) {
     case SM_JITTER_CONTRAST:
@@ -40,7 +66,10 @@ static void jitter_one(sm_planes *planes, const sm_view_choice *choice, sm_jitte
       for (int c = 0; c < 3; c++) ops->blend_value(planes->plane[c], n, 0, blend_make(choice->brightness));
       break;
     case SM_JITTER_SATURATION: ops->blend_luma(planes->plane, n, blend_make(choice->saturation)); break;
-    case SM_JITTER_HUE: ops->hue(planes->plane, n, hue_steps(choice->hue)); break;
+    case SM_JITTER_HUE:
+      sm_hue_table_make(hue_steps(choice->hue), table);
+      ops->hue(planes->plane, n, table);
+      break;
   }
 }
 
@@ -53,8 +82,9 @@ void sm_planes_jitter(sm_planes *planes, const sm_view_choice *choice) {
 typedef struct colour_op {
   enum { OP_VALUE, OP_LUMA, OP_HUE, OP_GREY, OP_SOLARIZE, OP_SUM } what;
   sm_blend blend;
-  int number; /* grey level, hue steps or threshold */
+  int number; /* grey level or threshold */
   uint64_t sum;
+  const int32_t *table;
 } colour_op;
 
 static void run_block(const sm_pixel_ops *ops, uint8_t *const plane[3], size_t n, colour_op *op) {
@@ -63,7 +93,7 @@ static void run_block(const sm_pixel_ops *ops, uint8_t *const plane[3], size_t n
       for (int c = 0; c < 3; c++) ops->blend_value(plane[c], n, op->number, op->blend);
       break;
     case OP_LUMA: ops->blend_luma(plane, n, op->blend); break;
-    case OP_HUE: ops->hue(plane, n, op->number); break;
+    case OP_HUE: ops->hue(plane, n, op->table); break;
     case OP_GREY: ops->grey(plane, n); break;
     case OP_SOLARIZE:
       for (int c = 0; c < 3; c++) ops->solarize(plane[c], n, op->number);
@@ -90,22 +120,26 @@ static void run(sm_image *image, colour_op *op) {
   }
 }
 
-void sm_image_brightness(sm_image *image, double factor) { run(image, &(colour_op){OP_VALUE, blend_make(factor), 0, 0}); }
+void sm_image_brightness(sm_image *image, double factor) { run(image, &(colour_op){.what = OP_VALUE, .blend = blend_make(factor)}); }
 
 void sm_image_contrast(sm_image *image, double factor) {
   colour_op sum = {.what = OP_SUM};
   run(image, &sum);
   int level = grey_level(sum.sum, (size_t)image->width * (size_t)image->height);
-  run(image, &(colour_op){OP_VALUE, blend_make(factor), level, 0});
+  run(image, &(colour_op){.what = OP_VALUE, .blend = blend_make(factor), .number = level});
 }
 
-void sm_image_saturation(sm_image *image, double factor) { run(image, &(colour_op){OP_LUMA, blend_make(factor), 0, 0}); }
+void sm_image_saturation(sm_image *image, double factor) { run(image, &(colour_op){.what = OP_LUMA, .blend = blend_make(factor)}); }
 
-void sm_image_hue(sm_image *image, double turn) { run(image, &(colour_op){OP_HUE, {0, 0}, hue_steps(turn), 0}); }
+void sm_image_hue(sm_image *image, double turn) {
+  int32_t table[SM_HUE_TABLE];
+  sm_hue_table_make(hue_steps(turn), table);
+  run(image, &(colour_op){.what = OP_HUE, .table = table});
+}
 
 void sm_image_grey(sm_image *image) { run(image, &(colour_op){.what = OP_GREY}); }
 
-void sm_image_solarize(sm_image *image, int threshold) { run(image, &(colour_op){OP_SOLARIZE, {0, 0}, threshold, 0}); }
+void sm_image_solarize(sm_image *image, int threshold) { run(image, &(colour_op){.what = OP_SOLARIZE, .number = threshold}); }
 
 void sm_image_jitter(sm_image *image, const sm_view_choice *choice) {
   for (int i = 0; i < 4; i++) switch ((sm_jitter)choice->order[i]) {

@@ -1,6 +1,7 @@
 /* kernels.c — the loops over pixels. This file is compiled once for each CPU level (SM_PIXEL_LEVEL) without contraction of
  * multiply and add, and holds only integer arithmetic and single, exactly rounded float operations, so that
  * every level gives the same bytes. It allocates nothing and checks nothing: callers have. */
+#include "lanes.h"
 #include "planes.h"
 
 #include <string.h>
@@ -13,9 +14,6 @@
 #define TEXT_(level) #level
 #define TEXT(level) TEXT_(level)
 
-typedef uint8_t u8x16 __attribute__((vector_size(16)));
-typedef int32_t i32x16 __attribute__((vector_size(64)));
-
 static inline int clamp_byte(int v) {
   v = v < 0 ? 0 : v;
   return v > 255 ? 255 : v;
@@ -25,57 +23,20 @@ static inline int luma(int r, int g, int b) { return (r * 19595 + g * 38470 + b 
 
 /* ---- resize -------------------------------------------------------------------------------------------- */
 
-#if defined(__SSSE3__)
-/* Four taps at a time: spread 12 interleaved bytes over 4 x (R G B unused), widen, multiply, add; at the end add the four
- * partial sums. Integer sums do not depend on the order. */
+/* Four taps at a time, each of three channels; the four partial sums are added at the end. Integer sums do not depend on the
+ * order. The rounding half goes into the first group only. */
 static void resample_row(const uint8_t *row, const sm_tap *taps, int width, uint32_t *rgbx) {
-  typedef int32_t i32x4 __attribute__((vector_size(16)));
-  typedef uint8_t u8x4 __attribute__((vector_size(4)));
-  const u8x16 spread = {0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11};
+  const int32_t half[4] = {1 << (SM_TAP_BITS - 1), 0, 0, 0};
+  const lanes start = lanes_weights(half);
   for (int x = 0; x < width; x++) {
     const uint8_t *source = row + 3 * (size_t)taps[x].first;
     const int32_t *weight = taps[x].weight;
-    i32x16 sum = {0};
-    for (int k = 0; k < taps[x].count; k += 4) {
-      u8x16 bytes;
-      i32x16 w;
-      memcpy(&bytes, source + 3 * (size_t)k, sizeof bytes);
-      memcpy(&w, weight + 4 * (size_t)k, sizeof w);
-#if defined(__clang__)
-      bytes = __builtin_shufflevector(bytes, bytes, 0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
-      (void)spread;
-#else
-      bytes = __builtin_shuffle(bytes, spread);
-#endif
-      sum += __builtin_convertvector(bytes, i32x16) * w;
-    }
-    i32x4 part[4], total;
-    memcpy(part, &sum, sizeof part);
-    total = (part[0] + part[1]) + (part[2] + part[3]) + (1 << (SM_TAP_BITS - 1));
-    total >>= SM_TAP_BITS;
-    total &= ~(total >> 31);              /* below 0: 0 */
-    total |= (255 - total) >> 31;         /* above 255: all ones, cut to 255 below */
-    u8x4 packed = __builtin_convertvector(total, u8x4);
-    memcpy(rgbx + x, &packed, sizeof packed);
+    lanes sum = start;
+    for (int k = 0; k < taps[x].count; k += 4)
+      sum = lanes_add_product(sum, lanes_pixels(source + 3 * (size_t)k), lanes_weights(weight + k));
+    lanes_store_pixel(sum, SM_TAP_BITS, rgbx + x);
   }
 }
-#else
-static void resample_row(const uint8_t *row, const sm_tap *taps, int width, uint32_t *rgbx) {
-  for (int x = 0; x < width; x++) {
-    const uint8_t *source = row + 3 * (size_t)taps[x].first;
-    const int32_t *weight = taps[x].weight;
-    int32_t r = 1 << (SM_TAP_BITS - 1), g = r, b = r;
-    for (int k = 0; k < taps[x].count; k++) {
-      r += source[3 * k] * weight[4 * k];
-      g += source[3 * k + 1] * weight[4 * k];
-      b += source[3 * k + 2] * weight[4 * k];
-    }
-    uint8_t packed[4] = {(uint8_t)clamp_byte(r >> SM_TAP_BITS), (uint8_t)clamp_byte(g >> SM_TAP_BITS),
-                         (uint8_t)clamp_byte(b >> SM_TAP_BITS), 0};
-    memcpy(rgbx + x, packed, sizeof packed);
-  }
-}
-#endif
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define RGBX_BYTE(v, c) ((uint8_t)((v) >> (24 - 8 * (c))))
@@ -104,19 +65,18 @@ static void split_rgbx(const uint32_t *rgbx, size_t n, bool flip, uint8_t *restr
 
 static void resample_column(const uint8_t *plane, size_t stride, const sm_tap *tap, size_t n, uint8_t *restrict out) {
   const uint8_t *top = plane + (size_t)tap->first * stride;
+  const lanes half = lanes_all(1 << (SM_TAP_BITS - 1));
   size_t x = 0;
-  for (; x + 16 <= n; x += 16) {
-    i32x16 sum = (i32x16){0} + (1 << (SM_TAP_BITS - 1));
-    for (int k = 0; k < tap->count; k++) {
-      u8x16 bytes;
-      memcpy(&bytes, top + (size_t)k * stride + x, sizeof bytes);
-      sum += __builtin_convertvector(bytes, i32x16) * tap->weight[k];
+  for (; x + 32 <= n; x += 32) {
+    const uint8_t *from = top + x;
+    lanes left = half, right = half;
+    for (int k = 0; k < tap->count; k++, from += stride) {
+      const lanes weight = lanes_all(tap->weight[k]);
+      left = lanes_add_product(left, lanes_bytes(from), weight);
+      right = lanes_add_product(right, lanes_bytes(from + 16), weight);
     }
-    sum >>= SM_TAP_BITS;
-    sum &= ~(sum >> 31);
-    sum |= (255 - sum) >> 31;
-    u8x16 bytes = __builtin_convertvector(sum, u8x16);
-    memcpy(out + x, &bytes, sizeof bytes);
+    lanes_store(left, SM_TAP_BITS, out + x);
+    lanes_store(right, SM_TAP_BITS, out + x + 16);
   }
   for (; x < n; x++) {
     int32_t sum = 1 << (SM_TAP_BITS - 1);
@@ -183,14 +143,14 @@ static void solarize(uint8_t *restrict values, size_t n, int threshold) {
   for (size_t i = 0; i < n; i++) values[i] = values[i] < threshold ? values[i] : (uint8_t)(255 - values[i]);
 }
 
-/* RGB to 8-bit HSV as PIL's rgb2hsv_row rounds it (float quotients, the rest in double), for one block. */
+/* Hue, in blocks: first to quotients (see sm_hue_table_make in colour.c), then through the table to RGB again. The float
+ * quotients below are of whole numbers under 2^24 and correctly rounded, so that cutting them off is exact. */
 #define HUE_BLOCK 64
 typedef struct hue_block {
-  int32_t h[HUE_BLOCK], s[HUE_BLOCK], v[HUE_BLOCK];
+  int32_t index[HUE_BLOCK], s[HUE_BLOCK], v[HUE_BLOCK];
 } hue_block;
 
 static inline void hue_split(const uint8_t *r8, const uint8_t *g8, const uint8_t *b8, hue_block *out) {
-  float quotient[HUE_BLOCK];
 #pragma omp simd
   for (int i = 0; i < HUE_BLOCK; i++) {
     int r = r8[i], g = g8[i], b = b8[i];
@@ -198,34 +158,23 @@ static inline void hue_split(const uint8_t *r8, const uint8_t *g8, const uint8_t
     high = high > b ? high : b;
     low = low < b ? low : b;
     int range = high - low;
-    /* The sector decides which two distances from the maximum are compared. */
-    int plus = r == high ? high - b : g == high ? high - r : high - g;
-    int minus = r == high ? high - g : g == high ? high - b : high - r;
-    double base = r == high ? 0.0 : g == high ? 2.0 : 4.0;
-    float divisor = (float)(range > 0 ? range : 1);
-    float p = (float)plus / divisor, m = (float)minus / divisor;
-    quotient[i] = (float)(base + (double)p - (double)m);
-    float share = (float)range / (float)(high > 0 ? high : 1);
-    out->s[i] = (int)((double)share * 255.0);
+    int place = r == high ? g - b : g == high ? b - r + 2 * range : r - g + 4 * range;
+    place = place < 0 ? place + 6 * range : place;
+    int divisor = range > 0 ? 2 * range : 1;
+    int quotient = (int)((float)(85 * place) / (float)divisor);
+    int whole = quotient * divisor == 85 * place;
+    out->index[i] = 2 * quotient + whole;
+    out->s[i] = (int)((float)(255 * range) / (float)(high > 0 ? high : 1));
     out->v[i] = high;
-  }
-#pragma omp simd
-  for (int i = 0; i < HUE_BLOCK; i++) {
-    double turn = (double)quotient[i] / 6.0 + 1.0;
-    float part = (float)(turn >= 1.0 ? turn - 1.0 : turn); /* fmod(turn, 1) of 0.83 … 1.84 */
-    out->h[i] = (int)((double)part * 255.0);
   }
 }
 
-/* 8-bit HSV to RGB as hsv2rgb_row. Its rounded products are v * (1 - s/255 * m/255): whole numbers over 65025, so that the
- * float quotient below is cut off at exactly the right place (numerator and quotient are exact enough in 24 bits). */
-static inline void hue_join(const hue_block *in, int steps, uint8_t *r8, uint8_t *g8, uint8_t *b8) {
+/* hsv2rgb_row: its rounded products are v * (1 - s/255) and v * (1 - s/255 * m/255), whole numbers over 255 and 65025. */
+static inline void hue_join(const hue_block *in, const int32_t *restrict table, uint8_t *r8, uint8_t *g8, uint8_t *b8) {
 #pragma omp simd
   for (int i = 0; i < HUE_BLOCK; i++) {
-    int h6 = 6 * ((in->h[i] + steps) & 255), s = in->s[i], v = in->v[i];
-    int sector = (h6 * 257 + 257) >> 16; /* h6 / 255 */
-    int m = h6 - 255 * sector;
-    m = sector & 1 ? m : 255 - m;
+    int entry = table[in->index[i]], s = in->s[i], v = in->v[i];
+    int sector = entry >> 8, m = entry & 255;
     int low = (int)(((uint32_t)(v * (255 - s) + 127) * 0x8081u) >> 23); /* rounded quotient by 255 */
     int between = (int)((float)(v * (65025 - s * m) + 32512) / 65025.0f);
     int r = sector == 1 || sector == 4 ? between : sector == 2 || sector == 3 ? low : v;
@@ -237,18 +186,18 @@ static inline void hue_join(const hue_block *in, int steps, uint8_t *r8, uint8_t
   }
 }
 
-static void hue(uint8_t *const plane[3], size_t n, int steps) {
+static void hue(uint8_t *const plane[3], size_t n, const int32_t *table) {
   hue_block block;
   size_t i = 0;
   for (; i + HUE_BLOCK <= n; i += HUE_BLOCK) {
     hue_split(plane[0] + i, plane[1] + i, plane[2] + i, &block);
-    hue_join(&block, steps, plane[0] + i, plane[1] + i, plane[2] + i);
+    hue_join(&block, table, plane[0] + i, plane[1] + i, plane[2] + i);
   }
   if (i < n) {
     uint8_t rest[3][HUE_BLOCK] = {{0}};
     for (int c = 0; c < 3; c++) memcpy(rest[c], plane[c] + i, n - i);
     hue_split(rest[0], rest[1], rest[2], &block);
-    hue_join(&block, steps, rest[0], rest[1], rest[2]);
+    hue_join(&block, table, rest[0], rest[1], rest[2]);
     for (int c = 0; c < 3; c++) memcpy(plane[c] + i, rest[c], n - i);
   }
 }

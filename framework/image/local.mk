@@ -17,6 +17,7 @@ framework_image_libimage_la_SOURCES = \
   framework/image/image.c \
   framework/image/jpeg.c \
   framework/image/kernels.c \
+  framework/image/lanes.h \
   framework/image/planes.h \
   framework/image/png.c \
   framework/image/resize.c \

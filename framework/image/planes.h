@@ -58,8 +58,7 @@ void sm_normalise_table(const float mean[3], const float std[3], float table[3][
 
 #define SM_TAP_BITS 22 /* fraction of a filter weight: 32 bits less 8 of the value, 1 of the sign, 1 to spare */
 
-/* One output position of one pass: `count` weights from source position `first`. Weights of a column pass lie one after the
- * other; those of a row pass are repeated four times (R G B and one unused) and filled up with zeros to a multiple of 4 taps. */
+/* One output position of one pass: `count` weights from source position `first`, filled up with zeros to a multiple of 4. */
 typedef struct sm_tap {
   int first, count;
   const int32_t *weight;
@@ -70,6 +69,10 @@ typedef struct sm_blend {
   int32_t factor;
   int shift;
 } sm_blend;
+
+/* What turning the hue makes of each 8-bit hue: [2 * quotient + whole] = sector * 256 + place within it; see colour.c. */
+#define SM_HUE_TABLE 512
+void sm_hue_table_make(int steps, int32_t table[SM_HUE_TABLE]);
 
 typedef struct sm_pixel_ops {
   const char *name;
@@ -82,7 +85,7 @@ typedef struct sm_pixel_ops {
   void (*grey)(uint8_t *const plane[3], size_t n);
   void (*blend_value)(uint8_t *values, size_t n, int towards, sm_blend);
   void (*blend_luma)(uint8_t *const plane[3], size_t n, sm_blend);
-  void (*hue)(uint8_t *const plane[3], size_t n, int steps);
+  void (*hue)(uint8_t *const plane[3], size_t n, const int32_t table[SM_HUE_TABLE]);
   void (*solarize)(uint8_t *values, size_t n, int threshold);
   /* Box blur of one line: rows[1 … count-2] in full, rows[0] and rows[count-1] in part; weights are 24-bit fractions. */
   void (*box_line)(const uint8_t *const *rows, int count, uint32_t full, uint32_t part, size_t n, uint8_t *out);

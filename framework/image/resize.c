@@ -50,31 +50,27 @@ static int32_t fixed_weight(double w) {
   return (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
 }
 
-/* Weights of output positions first … first+count-1 of resizing `in` samples to `out`. With repeat 4 each weight is written
- * four times and the list is filled up to a multiple of 4 taps. */
-static const sm_tap *make_taps(int in, int out, int first, int count, sm_filter filter, int repeat, sm_buffer *buffer,
+/* Weights of output positions first … first+count-1 of resizing `in` samples to `out`. */
+static const sm_tap *make_taps(int in, int out, int first, int count, sm_filter filter, sm_buffer *buffer,
                                sm_buffer *weights) {
   const double scale = (double)in / out, stretch = scale < 1.0 ? 1.0 : scale;
   const double support = filters[filter].support * stretch, narrow = 1.0 / stretch;
   const size_t most = (size_t)ceil(support) * 2 + 1, room = (most + 3) / 4 * 4;
   const size_t head = ((size_t)count * sizeof(sm_tap) + 63) / 64 * 64;
-  uint8_t *memory = sm_buffer_need(buffer, head + (size_t)count * room * (size_t)repeat * sizeof(int32_t));
+  uint8_t *memory = sm_buffer_need(buffer, head + (size_t)count * room * sizeof(int32_t));
   double *value = sm_buffer_need(weights, most * sizeof(double));
   if (!memory || !value) return NULL;
   sm_tap *taps = (sm_tap *)memory;
   int32_t *fixed = (int32_t *)(memory + head);
-  for (int i = 0; i < count; i++, fixed += room * (size_t)repeat) {
+  for (int i = 0; i < count; i++, fixed += room) {
     double centre = (first + i + 0.5) * scale, sum = 0.0;
     int low = (int)(centre - support + 0.5), high = (int)(centre + support + 0.5);
     low = low < 0 ? 0 : low;
     high = high > in ? in : high;
     int n = high - low;
     for (int k = 0; k < n; k++) sum += value[k] = filters[filter].value((k + low - centre + 0.5) * narrow);
-    for (int k = 0; k < n; k++) {
-      int32_t w = fixed_weight(sum != 0.0 ? value[k] / sum : value[k]);
-      for (int r = 0; r < repeat; r++) fixed[k * repeat + r] = w;
-    }
-    if (repeat > 1) memset(fixed + (size_t)n * (size_t)repeat, 0, (room - (size_t)n) * (size_t)repeat * sizeof *fixed);
+    for (int k = 0; k < n; k++) fixed[k] = fixed_weight(sum != 0.0 ? value[k] / sum : value[k]);
+    memset(fixed + n, 0, (room - (size_t)n) * sizeof *fixed);
     taps[i] = (sm_tap){low, n, fixed};
   }
   return taps;
@@ -109,9 +105,9 @@ static sm_status row_pass(const sm_image *in, const sm_resize *by, const sm_tap 
 sm_status sm_resize_planes(const sm_image *in, const sm_resize *by, sm_image_scratch *scratch, sm_planes *out,
                            sm_error *err) {
   const sm_pixel_ops *ops = sm_pixel_ops_best();
-  const sm_tap *across = make_taps(by->box.width, by->width, by->keep.left, by->keep.width, by->filter, 4,
+  const sm_tap *across = make_taps(by->box.width, by->width, by->keep.left, by->keep.width, by->filter,
                                    &scratch->taps_x, &scratch->weights);
-  const sm_tap *down = make_taps(by->box.height, by->height, by->keep.top, by->keep.height, by->filter, 1,
+  const sm_tap *down = make_taps(by->box.height, by->height, by->keep.top, by->keep.height, by->filter,
                                  &scratch->taps_y, &scratch->weights);
   if (!across || !down) return sm_fail(err, SM_ENOMEM, "no memory to resize a picture");
   int top = down[0].first, bottom = down[by->keep.height - 1].first + down[by->keep.height - 1].count;
