@@ -60,7 +60,7 @@ sm_image_head sm_jpeg_head(const uint8_t *data, size_t bytes) {
     if (marker == 0 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue; /* no length follows */
     if (marker == 0xD9 || marker == 0xDA) return head; /* end or data before a frame header */
     size_t length = big16(data + at);
-    if (length < 2) return head;
+    if (length < 2) length = 2; /* libjpeg goes on behind the length field */
     size_t here = length <= bytes - at ? length : bytes - at; /* what is there of the segment */
     if (is_frame_header(marker) && here >= 7) {
       head.height = (int)big16(data + at + 3);

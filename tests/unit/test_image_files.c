@@ -1,0 +1,644 @@
+/* test_image_files.c — reading and writing pictures: kinds of JPEG and PNG, EXIF orientation, limits, damaged files, things that
+ * are no pictures, and thousands of mutated ones. With SMALTI_HOSTILE=FOLDER (holding MANIFEST.tsv: path, bytes, expected …)
+ * every listed file is tried too. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <jpeglib.h>
+#include <png.h>
+
+#include <smalti/image.h>
+
+/* ---- making files -------------------------------------------------------------------------------------- */
+
+typedef struct blob {
+  uint8_t *data;
+  size_t bytes;
+} blob;
+
+static char folder[] = "/tmp/smalti-image-XXXXXX";
+
+static char *in_folder(const char *name) {
+  static char path[256];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  return path;
+}
+
+static void put(const char *name, const void *data, size_t bytes) {
+  FILE *file = fopen(in_folder(name), "wb");
+  assert_non_null(file);
+  assert_int_equal(fwrite(data, 1, bytes, file), bytes);
+  assert_int_equal(fclose(file), 0);
+}
+
+/* A smooth picture whose four corners are red, green, blue and yellow. */
+static void corners(sm_image *image, int width, int height) {
+  static const uint8_t colours[4][3] = {{220, 30, 30}, {30, 200, 40}, {30, 40, 210}, {220, 210, 40}};
+  assert_int_equal(sm_image_reshape(image, width, height, NULL), SM_OK);
+  for (int y = 0; y < height; y++)
+    for (int x = 0; x < width; x++)
+      memcpy(image->rgb + 3 * (y * width + x), colours[2 * (2 * y >= height) + (2 * x >= width)], 3);
+}
+
+typedef struct jpeg_kind {
+  J_COLOR_SPACE space, stored; /* of the samples given and in the file */
+  int components;
+  bool progressive, arithmetic;
+  int restart_rows;
+} jpeg_kind;
+
+static const jpeg_kind baseline = {JCS_RGB, JCS_YCbCr, 3, false, false, 0};
+
+static blob make_jpeg(const uint8_t *samples, int width, int height, jpeg_kind kind) {
+  struct jpeg_compress_struct jpeg;
+  struct jpeg_error_mgr errors;
+  unsigned char *memory = NULL;
+  unsigned long bytes = 0;
+  jpeg.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&jpeg);
+  jpeg_mem_dest(&jpeg, &memory, &bytes);
+  jpeg.image_width = (JDIMENSION)width;
+  jpeg.image_height = (JDIMENSION)height;
+  jpeg.input_components = kind.components;
+  jpeg.in_color_space = kind.space;
+  jpeg_set_defaults(&jpeg);
+  jpeg_set_colorspace(&jpeg, kind.stored);
+  jpeg_set_quality(&jpeg, 95, TRUE);
+  for (int c = 0; c < jpeg.num_components; c++) jpeg.comp_info[c].h_samp_factor = jpeg.comp_info[c].v_samp_factor = 1;
+  if (kind.progressive) jpeg_simple_progression(&jpeg);
+  jpeg.arith_code = kind.arithmetic;
+  jpeg.restart_in_rows = kind.restart_rows;
+  jpeg_start_compress(&jpeg, TRUE);
+  while (jpeg.next_scanline < jpeg.image_height) {
+    JSAMPROW row = (JSAMPROW)(uintptr_t)(samples + (size_t)jpeg.next_scanline * (size_t)(width * kind.components));
+    jpeg_write_scanlines(&jpeg, &row, 1);
+  }
+  jpeg_finish_compress(&jpeg);
+  jpeg_destroy_compress(&jpeg);
+  return (blob){memory, bytes};
+}
+
+/* The JPEG with an APP1 segment of these bytes behind its first marker. */
+static blob with_exif(blob jpeg, const void *tiff, size_t tiff_bytes) {
+  size_t length = 2 + 6 + tiff_bytes;
+  blob out = {malloc(jpeg.bytes + 2 + length), jpeg.bytes + 2 + length};
+  const uint8_t head[] = {0xFF, 0xD8, 0xFF, 0xE1, (uint8_t)(length >> 8), (uint8_t)length, 'E', 'x', 'i', 'f', 0, 0};
+  memcpy(out.data, head, sizeof head);
+  memcpy(out.data + sizeof head, tiff, tiff_bytes);
+  memcpy(out.data + sizeof head + tiff_bytes, jpeg.data + 2, jpeg.bytes - 2);
+  return out;
+}
+
+static blob with_orientation(blob jpeg, int orientation, bool little) {
+  uint8_t big[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0};
+  uint8_t small[] = {'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  big[18] = (uint8_t)(orientation >> 8);
+  big[19] = (uint8_t)orientation;
+  small[18] = (uint8_t)orientation;
+  small[19] = (uint8_t)(orientation >> 8);
+  return with_exif(jpeg, little ? small : big, sizeof big);
+}
+
+static void append(png_structp png, png_bytep from, size_t count) {
+  blob *b = png_get_io_ptr(png);
+  b->data = realloc(b->data, b->bytes + count);
+  memcpy(b->data + b->bytes, from, count);
+  b->bytes += count;
+}
+static void no_flush(png_structp png) { (void)png; }
+
+/* rows: packed samples of `row_bytes` each. */
+static blob make_png(int width, int height, int depth, int type, bool interlaced, uint8_t *rows, size_t row_bytes,
+                     int orientation) {
+  blob out = {0};
+  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+  png_infop info = png_create_info_struct(png);
+  png_set_write_fn(png, &out, append, no_flush);
+  png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, depth, type,
+               interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+               PNG_FILTER_TYPE_DEFAULT);
+  png_color palette[4] = {{10, 20, 30}, {200, 0, 0}, {0, 150, 250}, {255, 255, 255}};
+  png_byte alpha[2] = {0, 128};
+  if (type == PNG_COLOR_TYPE_PALETTE) {
+    png_set_PLTE(png, info, palette, 4);
+    png_set_tRNS(png, info, alpha, 2, NULL);
+  }
+  png_byte exif[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, (png_byte)orientation, 0, 0, 0, 0, 0, 0};
+  if (orientation > 0) png_set_eXIf_1(png, info, sizeof exif, exif);
+  png_write_info(png, info);
+  png_bytep pointers[64];
+  for (int y = 0; y < height; y++) pointers[y] = rows + (size_t)y * row_bytes;
+  png_write_image(png, pointers);
+  png_write_end(png, info);
+  png_destroy_write_struct(&png, &info);
+  return out;
+}
+
+/* ---- looking at results --------------------------------------------------------------------------------- */
+
+static sm_status decode(blob b, sm_image *image, sm_error *err) {
+  return sm_image_decode(b.data, b.bytes, NULL, image, err);
+}
+
+static void must_decode(blob b, sm_image *image) {
+  sm_error err;
+  char text[2048];
+  if (decode(b, image, &err) != SM_OK) fail_msg("%s", sm_error_text(&err, text, sizeof text));
+}
+
+static void must_refuse(blob b, const sm_image_limits *limits, sm_status status, const char *part) {
+  sm_image image = {0};
+  sm_error err;
+  assert_int_equal(sm_image_decode(b.data, b.bytes, limits, &image, &err), status);
+  assert_int_equal(err.code, status);
+  if (!strstr(err.message, part)) fail_msg("\"%s\" does not say \"%s\"", err.message, part);
+  assert_int_equal(image.width, 0);
+  assert_int_equal(image.height, 0);
+  sm_image_free(&image);
+}
+
+static void pixel_near(const sm_image *image, int x, int y, int r, int g, int b, int tolerance) {
+  const uint8_t *p = image->rgb + 3 * (y * image->width + x);
+  if (abs(p[0] - r) > tolerance || abs(p[1] - g) > tolerance || abs(p[2] - b) > tolerance)
+    fail_msg("pixel (%d, %d) is %d %d %d, not %d %d %d", x, y, p[0], p[1], p[2], r, g, b);
+}
+
+static void has_corners(const sm_image *image, int width, int height) {
+  assert_int_equal(image->width, width);
+  assert_int_equal(image->height, height);
+  pixel_near(image, 1, 1, 220, 30, 30, 12);
+  pixel_near(image, width - 2, 1, 30, 200, 40, 12);
+  pixel_near(image, 1, height - 2, 30, 40, 210, 12);
+  pixel_near(image, width - 2, height - 2, 220, 210, 40, 12);
+}
+
+/* ---- JPEG ---------------------------------------------------------------------------------------------- */
+
+static void test_jpeg_round_trip(void **state) {
+  (void)state;
+  sm_image in = {0}, out = {0};
+  sm_error err;
+  void *data;
+  size_t bytes;
+  corners(&in, 48, 32);
+  assert_int_equal(sm_image_encode_jpeg(&in, 97, &data, &bytes, &err), SM_OK);
+  must_decode((blob){data, bytes}, &out);
+  has_corners(&out, 48, 32);
+  sm_free(data);
+  assert_int_equal(sm_image_encode_jpeg(&in, 0, &data, &bytes, &err), SM_EINVAL);
+  assert_string_equal(err.message, "JPEG quality 0 is not between 1 and 100");
+  assert_int_equal(sm_image_write_jpeg(in_folder("round.jpg"), &in, 90, &err), SM_OK);
+  assert_int_equal(sm_image_read(in_folder("round.jpg"), NULL, NULL, &out, &err), SM_OK);
+  has_corners(&out, 48, 32);
+  sm_image_free(&in);
+  sm_image_free(&out);
+}
+
+/* Without colour conversion: progressive, arithmetic, RGB and restarts give the same picture. */
+static void test_jpeg_kinds(void **state) {
+  (void)state;
+  const jpeg_kind kinds[] = {baseline,
+                             {JCS_RGB, JCS_YCbCr, 3, true, false, 0},
+                             {JCS_RGB, JCS_YCbCr, 3, false, true, 0},
+                             {JCS_RGB, JCS_YCbCr, 3, false, false, 1},
+                             {JCS_RGB, JCS_RGB, 3, false, false, 0}};
+  sm_image in = {0}, out = {0};
+  corners(&in, 40, 24);
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    blob b = make_jpeg(in.rgb, 40, 24, kinds[i]);
+    must_decode(b, &out);
+    has_corners(&out, 40, 24);
+    free(b.data);
+  }
+  sm_image_free(&in);
+  sm_image_free(&out);
+}
+
+static void test_jpeg_grey_and_inks(void **state) {
+  (void)state;
+  uint8_t grey[16 * 16], inks[16 * 16 * 4];
+  sm_image out = {0};
+  memset(grey, 77, sizeof grey);
+  blob b = make_jpeg(grey, 16, 16, (jpeg_kind){JCS_GRAYSCALE, JCS_GRAYSCALE, 1, false, false, 0});
+  must_decode(b, &out);
+  pixel_near(&out, 8, 8, 77, 77, 77, 1);
+  free(b.data);
+  /* Adobe's sense: 255 is no ink. Then red is cyan * key / 255 and so on. */
+  for (int i = 0; i < 256; i++) memcpy(inks + 4 * i, (uint8_t[]){255, 128, 0, 200}, 4);
+  for (int stored = 0; stored < 2; stored++) {
+    b = make_jpeg(inks, 16, 16, (jpeg_kind){JCS_CMYK, stored ? JCS_YCCK : JCS_CMYK, 4, false, false, 0});
+    must_decode(b, &out);
+    pixel_near(&out, 8, 8, 200, 100, 0, 3);
+    free(b.data);
+  }
+  sm_image_free(&out);
+}
+
+/* The stored picture that orientation `o` turns into `upright`. */
+static void store_for(int o, const sm_image *upright, sm_image *stored) {
+  int width = upright->width, height = upright->height;
+  assert_int_equal(sm_image_reshape(stored, o >= 5 ? height : width, o >= 5 ? width : height, NULL), SM_OK);
+  for (int y = 0; y < height; y++)
+    for (int x = 0; x < width; x++) {
+      int fx = width - 1 - x, fy = height - 1 - y; /* from the right, from the bottom */
+      const int at[9][2] = {{0, 0}, {x, y}, {fx, y}, {fx, fy}, {x, fy}, {y, x}, {y, fx}, {fy, fx}, {fy, x}};
+      memcpy(stored->rgb + 3 * (at[o][1] * stored->width + at[o][0]), upright->rgb + 3 * (y * width + x), 3);
+    }
+}
+
+static void test_orientation(void **state) {
+  (void)state;
+  sm_image upright = {0}, stored = {0}, out = {0};
+  sm_error err;
+  corners(&upright, 48, 32);
+  for (int o = 1; o <= 8; o++)
+    for (int little = 0; little < 2; little++) {
+      int width, height;
+      store_for(o, &upright, &stored);
+      blob plain = make_jpeg(stored.rgb, stored.width, stored.height, baseline);
+      blob b = with_orientation(plain, o, little);
+      must_decode(b, &out);
+      has_corners(&out, 48, 32);
+      put("turned.jpg", b.data, b.bytes);
+      assert_int_equal(sm_image_size(in_folder("turned.jpg"), &width, &height, &err), SM_OK);
+      assert_int_equal(width, 48);
+      assert_int_equal(height, 32);
+      free(plain.data);
+      free(b.data);
+    }
+  sm_image_free(&upright);
+  sm_image_free(&stored);
+  sm_image_free(&out);
+}
+
+static void test_odd_exif(void **state) {
+  (void)state;
+  const struct {
+    const char *bytes;
+    size_t count;
+  } blocks[] = {{"", 0},
+                {"II*\0", 4},
+                {"XX*\0\10\0\0\0", 8},
+                {"II*\0\377\377\377\177\0\0\0\0", 12},                                     /* directory far outside  */
+                {"II*\0\10\0\0\0\377\377\22\1\3\0\1\0\0\0\6\0", 20},                       /* cut within the entry   */
+                {"II*\0\10\0\0\0\1\0\22\1\4\0\1\0\0\0\6\0\0\0\0\0\0\0", 26},               /* wrong type             */
+                {"II*\0\10\0\0\0\1\0\22\1\3\0\1\0\0\0\11\0\0\0\0\0\0\0", 26},              /* 9                      */
+                {"II*\0\10\0\0\0\1\0\22\1\3\0\1\0\0\0\0\0\0\0\10\0\0\0", 26}};             /* 0, and a loop          */
+  sm_image in = {0}, out = {0};
+  corners(&in, 48, 32);
+  blob plain = make_jpeg(in.rgb, 48, 32, baseline);
+  for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+    blob b = with_exif(plain, blocks[i].bytes, blocks[i].count);
+    must_decode(b, &out);
+    has_corners(&out, 48, 32);
+    free(b.data);
+  }
+  free(plain.data);
+  sm_image_free(&in);
+  sm_image_free(&out);
+}
+
+static void test_jpeg_damage(void **state) {
+  (void)state;
+  sm_image in = {0}, out = {0};
+  sm_error err;
+  assert_int_equal(sm_image_reshape(&in, 96, 96, NULL), SM_OK);
+  sm_rng rng = sm_rng_make(1, SM_RNG_TEST, 0, 0, 0);
+  for (int i = 0; i < 96 * 96 * 3; i++) in.rgb[i] = (uint8_t)sm_rng_u32(&rng);
+  blob b = make_jpeg(in.rgb, 96, 96, baseline);
+  must_refuse((blob){b.data, b.bytes / 2}, NULL, SM_EFORMAT, "JPEG cut short");
+  must_refuse((blob){b.data, b.bytes * 9 / 10}, NULL, SM_EFORMAT, "JPEG cut short");
+  must_refuse((blob){b.data, 100}, NULL, SM_EFORMAT, "JPEG cut short: its header is not complete");
+  must_refuse((blob){b.data, 2}, NULL, SM_EFORMAT, "JPEG cut short");
+  must_decode((blob){b.data, b.bytes - 2}, &out); /* only the end marker is missing */
+  assert_int_equal(out.width, 96);
+  /* A restart marker in mid-data: all rows are there, some of them wrong. */
+  b.data[b.bytes / 2] = 0xFF;
+  b.data[b.bytes / 2 + 1] = 0xD5;
+  must_decode(b, &out);
+  must_refuse(b, &(sm_image_limits){.refuse_damaged = true}, SM_EFORMAT, "damaged JPEG: ");
+  assert_int_equal(decode(b, &out, NULL), SM_OK); /* no error object needed */
+  free(b.data);
+  (void)err;
+  sm_image_free(&in);
+  sm_image_free(&out);
+}
+
+static void test_limits(void **state) {
+  (void)state;
+  sm_image in = {0};
+  corners(&in, 64, 64);
+  blob b = make_jpeg(in.rgb, 64, 64, (jpeg_kind){JCS_RGB, JCS_YCbCr, 3, true, false, 0});
+  must_refuse(b, &(sm_image_limits){.max_pixels = 4095}, SM_EINVAL,
+              "JPEG of 64 x 64 pixels is over the limit of 4095 pixels");
+  must_refuse(b, &(sm_image_limits){.max_bytes = 10}, SM_EINVAL, "over the limit of 10 bytes");
+  must_refuse(b, &(sm_image_limits){.max_scans = 3}, SM_EINVAL, "more than 3 scans");
+  free(b.data);
+  /* A header that claims 8000 x 8000 in a few hundred bytes, below the pixel limit. */
+  b = make_jpeg(in.rgb, 64, 64, baseline);
+  for (size_t i = 0; i + 9 < b.bytes; i++)
+    if (b.data[i] == 0xFF && b.data[i + 1] == 0xC0) memcpy(b.data + i + 5, "\x1f\x40\x1f\x40", 4);
+  must_refuse(b, NULL, SM_EFORMAT, "8000 x 8000 cannot be in");
+  free(b.data);
+  /* Progressive: the coefficients are the decoder's own memory. */
+  sm_image large = {0};
+  corners(&large, 1024, 1024);
+  b = make_jpeg(large.rgb, 1024, 1024, (jpeg_kind){JCS_RGB, JCS_YCbCr, 3, true, false, 0});
+  must_refuse(b, &(sm_image_limits){.max_memory = 3 << 20}, SM_EINVAL, "more than the limit of 3 MiB of working memory");
+  free(b.data);
+  sm_image_free(&large);
+  sm_image_free(&in);
+}
+
+/* ---- PNG ----------------------------------------------------------------------------------------------- */
+
+static void test_png_kinds(void **state) {
+  (void)state;
+  static uint8_t rows[8][8 * 8];
+  const struct {
+    int depth, type;
+    uint8_t sample[8];
+    size_t pixel_bits;
+    int r, g, b;
+  } kinds[] = {{8, PNG_COLOR_TYPE_RGB, {1, 2, 3}, 24, 1, 2, 3},
+               {16, PNG_COLOR_TYPE_RGB, {9, 255, 8, 0, 7, 128}, 48, 9, 8, 7},
+               {8, PNG_COLOR_TYPE_RGB_ALPHA, {90, 80, 70, 0}, 32, 90, 80, 70}, /* alpha dropped, not composited */
+               {16, PNG_COLOR_TYPE_RGB_ALPHA, {5, 0, 6, 0, 7, 0, 0, 0}, 64, 5, 6, 7},
+               {8, PNG_COLOR_TYPE_GRAY, {123}, 8, 123, 123, 123},
+               {16, PNG_COLOR_TYPE_GRAY, {200, 17}, 16, 200, 200, 200},
+               {8, PNG_COLOR_TYPE_GRAY_ALPHA, {44, 3}, 16, 44, 44, 44},
+               {4, PNG_COLOR_TYPE_GRAY, {0x77}, 4, 119, 119, 119},
+               {2, PNG_COLOR_TYPE_GRAY, {0xAA}, 2, 170, 170, 170},
+               {1, PNG_COLOR_TYPE_GRAY, {0xFF}, 1, 255, 255, 255},
+               {8, PNG_COLOR_TYPE_PALETTE, {1}, 8, 200, 0, 0}, /* half transparent entry */
+               {4, PNG_COLOR_TYPE_PALETTE, {0x22}, 4, 0, 150, 250},
+               {2, PNG_COLOR_TYPE_PALETTE, {0x00}, 2, 10, 20, 30}};
+  sm_image out = {0};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    for (int interlaced = 0; interlaced < 2; interlaced++) {
+      size_t bytes = kinds[i].pixel_bits / 8 > 0 ? kinds[i].pixel_bits / 8 : 1;
+      for (int y = 0; y < 8; y++)
+        for (size_t x = 0; x < 8; x++) memcpy(rows[y] + x * bytes, kinds[i].sample, bytes);
+      blob b = make_png(7, 5, kinds[i].depth, kinds[i].type, interlaced, rows[0], sizeof rows[0], 0);
+      must_decode(b, &out);
+      assert_int_equal(out.width, 7);
+      assert_int_equal(out.height, 5);
+      for (int y = 0; y < 5; y++)
+        for (int x = 0; x < 7; x++) pixel_near(&out, x, y, kinds[i].r, kinds[i].g, kinds[i].b, 0);
+      free(b.data);
+    }
+  sm_image_free(&out);
+}
+
+static void test_png_files(void **state) {
+  (void)state;
+  sm_image in = {0}, out = {0}, stored = {0};
+  sm_error err;
+  int width, height;
+  corners(&in, 30, 20);
+  assert_int_equal(sm_image_write_png(in_folder("a.png"), &in, &err), SM_OK);
+  assert_int_equal(sm_image_read(in_folder("a.png"), NULL, NULL, &out, &err), SM_OK);
+  assert_int_equal(out.width, 30);
+  assert_memory_equal(out.rgb, in.rgb, 30 * 20 * 3);
+  assert_int_equal(sm_image_size(in_folder("a.png"), &width, &height, &err), SM_OK);
+  assert_int_equal(width, 30);
+  assert_int_equal(height, 20);
+  store_for(6, &in, &stored);
+  blob b = make_png(20, 30, 8, PNG_COLOR_TYPE_RGB, false, stored.rgb, 60, 6);
+  must_decode(b, &out);
+  assert_int_equal(out.width, 30);
+  assert_memory_equal(out.rgb, in.rgb, 30 * 20 * 3);
+  must_refuse((blob){b.data, b.bytes / 2}, NULL, SM_EFORMAT, "PNG cut short");
+  must_refuse((blob){b.data, 20}, NULL, SM_EFORMAT, "PNG cut short: its header is not complete");
+  must_refuse(b, &(sm_image_limits){.max_pixels = 599}, SM_EINVAL, "PNG of 20 x 30 pixels is over the limit of 599");
+  must_decode((blob){b.data, b.bytes - 12}, &out); /* without the end chunk */
+  memcpy(b.data + 16, "\0\0\x1f\x40\0\0\x1f\x40", 8);
+  must_refuse(b, NULL, SM_EFORMAT, "8000 x 8000 cannot be in");
+  memcpy(b.data + 16, "\0\0\0\0\0\0\0\1", 8);
+  must_refuse(b, NULL, SM_EFORMAT, "claims to be 0 x 1");
+  free(b.data);
+  /* A folder that is not there. */
+  assert_int_not_equal(sm_image_write_png(in_folder("none/a.png"), &in, &err), SM_OK);
+  sm_image_free(&in);
+  sm_image_free(&out);
+  sm_image_free(&stored);
+}
+
+/* ---- no pictures --------------------------------------------------------------------------------------- */
+
+static void test_other_files(void **state) {
+  (void)state;
+  const struct {
+    const char *bytes;
+    size_t count;
+    const char *what;
+  } files[] = {{"", 0, "it is an empty file"},
+               {"GIF89a\1\0\1\0", 10, "it is a GIF picture"},
+               {"RIFF\0\0\0\0WEBPVP8 ", 16, "it is a WebP picture"},
+               {"BM\0\0\0\0", 6, "it is a BMP picture"},
+               {"II*\0\10\0\0\0", 8, "it is a TIFF picture"},
+               {"%PDF-1.4", 8, "it is a PDF file"},
+               {"\n <!DOCTYPE HTML><title>404", 27, "it is an HTML page"},
+               {"version https://git-lfs.github.com/spec/v1\n", 43, "it is a Git LFS pointer"},
+               {"hello, world\n", 13, "it is a text file"},
+               {"\0\1\2\3\4\5", 6, "it is of no known format"},
+               {"\xff", 1, "it is of no known format"}};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    must_refuse((blob){(uint8_t *)(uintptr_t)files[i].bytes, files[i].count}, NULL, SM_EFORMAT, files[i].what);
+}
+
+static void test_paths(void **state) {
+  (void)state;
+  sm_image out = {0};
+  sm_error err;
+  int width, height;
+  assert_int_equal(sm_image_read(in_folder("missing.jpg"), NULL, NULL, &out, &err), SM_ENOTFOUND);
+  assert_string_equal(err.place, in_folder("missing.jpg"));
+  assert_int_equal(sm_image_size(in_folder("missing.jpg"), &width, &height, &err), SM_ENOTFOUND);
+  assert_int_equal(sm_image_read(folder, NULL, NULL, &out, &err), SM_EINVAL);
+  assert_string_equal(err.message, "this is a folder");
+  assert_int_equal(mkfifo(in_folder("pipe.jpg"), 0600), 0);
+  assert_int_equal(sm_image_read(in_folder("pipe.jpg"), NULL, NULL, &out, &err), SM_EINVAL); /* and does not wait */
+  assert_string_equal(err.message, "this is not a regular file");
+  put("text.jpg", "no picture", 10);
+  assert_int_equal(sm_image_size(in_folder("text.jpg"), &width, &height, &err), SM_EFORMAT);
+  assert_non_null(strstr(err.message, "text file"));
+  assert_string_equal(err.place, in_folder("text.jpg"));
+  put("large.jpg", "0123456789", 10);
+  assert_int_equal(sm_image_read(in_folder("large.jpg"), &(sm_image_limits){.max_bytes = 9}, NULL, &out, &err), SM_EINVAL);
+  assert_string_equal(err.message, "10 bytes are over the limit of 9 bytes for a picture file");
+  sm_image_free(&out);
+}
+
+/* The frame header behind 200 KiB of comments: the first look at the file is not enough. */
+static void test_late_header(void **state) {
+  (void)state;
+  sm_image in = {0};
+  sm_error err;
+  int width = 0, height = 0;
+  corners(&in, 48, 32);
+  blob b = make_jpeg(in.rgb, 48, 32, baseline);
+  enum { COMMENTS = 4, LENGTH = 50000 };
+  size_t extra = COMMENTS * (LENGTH + 2);
+  uint8_t *data = calloc(1, b.bytes + extra);
+  memcpy(data, b.data, 2);
+  for (size_t i = 0; i < COMMENTS; i++)
+    memcpy(data + 2 + i * (LENGTH + 2), (uint8_t[]){0xFF, 0xFE, LENGTH >> 8, LENGTH & 255}, 4);
+  memcpy(data + 2 + extra, b.data + 2, b.bytes - 2);
+  put("late.jpg", data, b.bytes + extra);
+  assert_int_equal(sm_image_size(in_folder("late.jpg"), &width, &height, &err), SM_OK);
+  assert_int_equal(width, 48);
+  assert_int_equal(height, 32);
+  put("late.jpg", data, 100000);
+  assert_int_equal(sm_image_size(in_folder("late.jpg"), &width, &height, &err), SM_EFORMAT);
+  free(data);
+  free(b.data);
+  sm_image_free(&in);
+}
+
+/* ---- many mutated files --------------------------------------------------------------------------------- */
+
+/* Flip, overwrite, cut or repeat some bytes: decoding ends, with a picture of allowed size or an error with a message. */
+static void mutate(blob *b, sm_rng *rng) {
+  for (uint32_t i = 0, n = 1 + sm_rng_below(rng, 8); i < n && b->bytes > 4; i++) {
+    uint32_t at = sm_rng_below(rng, (uint32_t)b->bytes);
+    switch (sm_rng_below(rng, 4)) {
+      case 0: b->data[at] ^= (uint8_t)(1u << sm_rng_below(rng, 8)); break;
+      case 1: b->data[at] = (uint8_t)sm_rng_u32(rng); break;
+      case 2: b->data[at] = sm_rng_below(rng, 2) ? 0xFF : 0; break;
+      default:
+        if (sm_rng_below(rng, 4) == 0) b->bytes = at;
+        else if (at + 8 < b->bytes) memmove(b->data + at, b->data + at + 2, b->bytes - at - 2);
+    }
+  }
+}
+
+static void test_mutated(void **state) {
+  (void)state;
+  const sm_image_limits limits = {.max_pixels = 1 << 20};
+  sm_image in = {0}, out = {0};
+  blob seeds[5];
+  corners(&in, 40, 24);
+  seeds[0] = make_jpeg(in.rgb, 40, 24, baseline);
+  seeds[1] = make_jpeg(in.rgb, 40, 24, (jpeg_kind){JCS_RGB, JCS_YCbCr, 3, true, false, 0});
+  seeds[2] = with_orientation(seeds[0], 6, true);
+  seeds[3] = make_png(40, 24, 8, PNG_COLOR_TYPE_RGB, false, in.rgb, 120, 0);
+  seeds[4] = make_png(40, 24, 4, PNG_COLOR_TYPE_GRAY, true, in.rgb, 20, 8);
+  int decoded = 0, refused = 0;
+  for (uint32_t i = 0; i < 2000; i++) {
+    sm_rng rng = sm_rng_make(7, SM_RNG_TEST, 0, i, 0);
+    sm_error err = {0};
+    blob b = {malloc(seeds[i % 5].bytes), seeds[i % 5].bytes};
+    memcpy(b.data, seeds[i % 5].data, b.bytes);
+    mutate(&b, &rng);
+    b.data = realloc(b.data, b.bytes + 1); /* so that the sanitizer sees a step beyond the end */
+    if (sm_image_decode(b.data, b.bytes, &limits, &out, &err) == SM_OK) {
+      assert_in_range((int64_t)out.width * out.height, 1, limits.max_pixels);
+      decoded++;
+    } else {
+      assert_true(err.message[0] != 0);
+      assert_int_equal(out.width, 0);
+      refused++;
+    }
+    free(b.data);
+  }
+  print_message("2000 mutated pictures: %d decoded, %d refused\n", decoded, refused);
+  assert_true(decoded > 100 && refused > 100);
+  for (int i = 0; i < 5; i++) free(seeds[i].data);
+  sm_image_free(&in);
+  sm_image_free(&out);
+}
+
+/* ---- the full set -------------------------------------------------------------------------------------- */
+
+static long peak_kib(void) {
+  FILE *file = fopen("/proc/self/status", "r");
+  char line[256];
+  long kib = 0;
+  while (file && fgets(line, sizeof line, file)) sscanf(line, "VmHWM: %ld", &kib);
+  if (file) fclose(file);
+  return kib;
+}
+
+static void try_listed(const char *dir, const char *line, sm_image_scratch *scratch, int *decoded, int *refused) {
+  char name[512], expected[64], path[1024], text[2048], pil[64] = "", format[32] = "";
+  int width = 0, height = 0;
+  sm_image out = {0};
+  sm_error err = {0};
+  if (sscanf(line, "%511[^\t]\t%*s\t%63s\t%31s\t%*s\t%*s\t%*s\t%63s", name, expected, format, pil) < 2) return;
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  sm_status status = sm_image_read(path, NULL, scratch, &out, &err);
+  sm_error_text(&err, text, sizeof text);
+  if (status == SM_OK) ++*decoded;
+  else ++*refused;
+  if (getenv("SMALTI_HOSTILE_LIST")) print_message("%-22s %-60s %s\n", expected, name, status == SM_OK ? "decoded" : text);
+  if (!strcmp(expected, "ok") && status != SM_OK) fail_msg("%s: %s", name, text);
+  if (!strcmp(expected, "error") && status == SM_OK && strcmp(format, "PNG") != 0) fail_msg("%s was decoded", name);
+  if (!strcmp(expected, "error-or-limit") && status == SM_OK) fail_msg("%s was decoded", name);
+  if (!strcmp(expected, "see-pil") && (status == SM_OK) != !strcmp(pil, "decoded"))
+    fail_msg("%s: PIL says %s, we say %s", name, pil, status == SM_OK ? "decoded" : text);
+  if (status != SM_OK && !err.message[0]) fail_msg("%s was refused without a message", name);
+  if (status == SM_OK) {
+    assert_int_equal(sm_image_size(path, &width, &height, &err), SM_OK);
+    if (width != out.width || height != out.height)
+      fail_msg("%s is %d x %d, but its header said %d x %d", name, out.width, out.height, width, height);
+  }
+  if (strstr(name, "synthetic-orientation-")) {
+    assert_int_equal(out.width, 160);
+    pixel_near(&out, 4, 4, 255, 0, 0, 12);
+    pixel_near(&out, 155, 4, 0, 255, 0, 12);
+    pixel_near(&out, 4, 115, 0, 0, 255, 12);
+    pixel_near(&out, 155, 115, 255, 255, 0, 12);
+  }
+  sm_image_free(&out);
+}
+
+static void test_listed(void **state) {
+  (void)state;
+  const char *dir = getenv("SMALTI_HOSTILE");
+  char path[1024], line[4096];
+  if (!dir) {
+    print_message("SMALTI_HOSTILE is not set: the full set of damaged pictures is not tried\n");
+    skip();
+  }
+  snprintf(path, sizeof path, "%s/MANIFEST.tsv", dir);
+  FILE *manifest = fopen(path, "r");
+  if (!manifest) fail_msg("%s: %s", path, strerror(errno));
+  sm_image_scratch *scratch = sm_image_scratch_new();
+  int decoded = 0, refused = 0;
+  assert_non_null(fgets(line, sizeof line, manifest)); /* the names of the columns */
+  while (fgets(line, sizeof line, manifest)) try_listed(dir, line, scratch, &decoded, &refused);
+  fclose(manifest);
+  sm_image_scratch_free(scratch);
+  print_message("%d decoded, %d refused, at most %ld MiB of memory\n", decoded, refused, peak_kib() / 1024);
+  assert_true(decoded + refused > 0);
+}
+
+static int make_folder(void **state) {
+  (void)state;
+  return mkdtemp(folder) ? 0 : -1;
+}
+static int remove_folder(void **state) {
+  (void)state;
+  return sm_remove_tree(folder, NULL) == SM_OK ? 0 : -1;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_jpeg_round_trip), cmocka_unit_test(test_jpeg_kinds),
+      cmocka_unit_test(test_jpeg_grey_and_inks), cmocka_unit_test(test_orientation),
+      cmocka_unit_test(test_odd_exif),        cmocka_unit_test(test_jpeg_damage),
+      cmocka_unit_test(test_limits),          cmocka_unit_test(test_png_kinds),
+      cmocka_unit_test(test_png_files),       cmocka_unit_test(test_other_files),
+      cmocka_unit_test(test_paths),           cmocka_unit_test(test_late_header),
+      cmocka_unit_test(test_mutated),         cmocka_unit_test(test_listed)};
+  return cmocka_run_group_tests_name("picture files", tests, make_folder, remove_folder);
+}
