@@ -1,1 +1,8 @@
 # tests/golden: EXTRA_DIST += tests/golden/NAME.safetensors, and the tests that read them
+
+check_PROGRAMS += tests/unit/test_golden_steps
+tests_unit_test_golden_steps_SOURCES = tests/unit/test_golden_steps.c tests/unit/golden.c tests/unit/golden.h \
+  tests/unit/ssl_rig.c tests/unit/ssl_rig.h
+tests_unit_test_golden_steps_LDADD = $(LDADD) $(CJSON_LIBS)
+EXTRA_DIST += tests/golden/dino_multicrop.safetensors tests/golden/ibot_separate_heads.safetensors \
+  tests/golden/ibot_shared_head.safetensors tests/golden/ibot_unfreeze.safetensors tests/golden/masks.safetensors

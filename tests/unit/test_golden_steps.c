@@ -1,0 +1,408 @@
+/* test_golden_steps.c — whole training steps beside the reference implementation's: every .safetensors of the
+ * golden folder that holds such steps is run through the real plugins and the real step.
+ *
+ * Compared, as norm of the difference over norm: the logits of step 0 at every position, the gradients and
+ * their norms, the centres after each step (2e-4); losses (1e-5); weights of student and teacher after the
+ * first and the last step (1e-3); schedules (1e-12). All dimensions come from the file. The file's views are
+ * view-major, one tensor a view; ours are picture-major. */
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cJSON.h>
+#include <cmocka.h>
+
+#include "golden.h"
+#include "ssl_rig.h"
+
+enum { MOST_FILES = 64 };
+
+typedef struct reference {
+  golden *file;
+  const char *name;
+  const cJSON *config;
+  int batch, globals, locals, steps, first;
+  ssl_rig rig;
+} reference;
+
+static double number(const reference *r, const char *key) { return golden_number(r->config, key); }
+static int whole(const reference *r, const char *key) { return (int)number(r, key); }
+static bool flag(const reference *r, const char *key) {
+  return cJSON_IsTrue(cJSON_GetObjectItem(r->config, key));
+}
+
+/* ---- comparing -------------------------------------------------------------------------------------------
+ */
+
+/* Distance of two lists over the norm of the second. Where that is zero: the norm of the first. */
+static double relative(const double *got, const double *want, int64_t n) {
+  double off = 0, norm = 0;
+  for (int64_t i = 0; i < n; i++) {
+    off += (got[i] - want[i]) * (got[i] - want[i]);
+    norm += want[i] * want[i];
+  }
+  return norm > 0 ? sqrt(off / norm) : sqrt(off);
+}
+
+static void check(const reference *r, const char *what, const double *got, const double *want, int64_t n,
+                  double limit) {
+  double error = relative(got, want, n);
+  if (!(error <= limit)) fail_msg("%s: %s is off by %.3g (limit %.0e)", r->name, what, error, limit);
+}
+
+static double *row_values(reference *r, int set, int row, sm_buffer which) {
+  int64_t n = sm_set_row(sm_ssl_set(r->rig.ssl, set), row)->size;
+  double *x = malloc((size_t)n * sizeof *x);
+  assert_non_null(x);
+  for (int64_t i = 0; i < n; i++) x[i] = rig_value(&r->rig, set, row, which, i);
+  return x;
+}
+
+/* A tensor of the file beside a row of a set. `skip_key`: leave out the middle third, the key bias, which has
+ * no gradient in exact arithmetic. */
+static void check_row(reference *r, int set, sm_buffer which, const char *row_name, const char *tensor,
+                      double limit, bool skip_key) {
+  golden_tensor t = golden_get(r->file, tensor);
+  int row = rig_row(&r->rig, set, row_name);
+  assert_int_equal(t.count, sm_set_row(sm_ssl_set(r->rig.ssl, set), row)->size);
+  double *got = row_values(r, set, row, which), *want = golden_doubles(&t);
+  for (int64_t i = t.count / 3; skip_key && i < t.count / 3 * 2; i++) got[i] = want[i];
+  check(r, tensor, got, want, t.count, limit);
+  free(got);
+  free(want);
+}
+
+static const char *after(const char *text, const char *prefix) {
+  size_t n = strlen(prefix);
+  return strncmp(text, prefix, n) ? NULL : text + n;
+}
+
+static bool ends_in(const char *text, const char *end) {
+  size_t n = strlen(text), m = strlen(end);
+  return n >= m && !strcmp(text + n - m, end);
+}
+
+/* ---- from the file into the objective --------------------------------------------------------------------
+ */
+
+static const char *sharing(const reference *r, const char *key) {
+  return flag(r, key) ? "shared" : "last_separate";
+}
+
+static void configure(reference *r) {
+  ssl_rig *rig = &r->rig;
+  sm_ssl_config *c = &rig->config;
+  golden_tensor fc1 = golden_get(r->file, "student.backbone.blocks.0.mlp.fc1.weight");
+  double start = number(r, "warmup_teacher_temp"), patch_start = number(r, "warmup_teacher_patch_temp");
+  rig_open(rig, 2);
+  rig_plugin(rig, &rig->backbone, SM_BACKBONE, "vit",
+             "{arch: custom, dim: %d, depth: %d, heads: %d, patch_size: %d, mlp_ratio: %.17g}",
+             whole(r, "dim"), whole(r, "depth"), whole(r, "heads"), whole(r, "patch_size"),
+             (double)fc1.shape[0] / (double)fc1.shape[1]);
+  rig_plugin(rig, &rig->head, SM_HEAD, "projection",
+             "{hidden: %d, bottleneck: %d, out_dim: %d, patch_out_dim: %d, norm_last_layer: %s, sharing: %s, "
+             "teacher_sharing: %s}",
+             whole(r, "head_hidden"), whole(r, "head_bottleneck"), whole(r, "out_dim"),
+             whole(r, "patch_out_dim"), flag(r, "norm_last_layer") ? "true" : "false",
+             sharing(r, "shared_head"), sharing(r, "shared_head_teacher"));
+  rig_plugin(rig, &rig->tokenizer, SM_TOKENIZER, "online_ema",
+             "{momentum: {from: %.17g, to: 1}, temperature: {from: %.17g, to: %.17g, epochs: %d}, "
+             "patch_temperature: {from: %.17g, to: %.17g, epochs: %d}}",
+             number(r, "momentum_teacher"), start, number(r, "teacher_temp"),
+             whole(r, "warmup_teacher_temp_epochs"), patch_start, number(r, "teacher_patch_temp"),
+             whole(r, "warmup_teacher_temp_epochs"));
+  rig_plugin(rig, &rig->cls, SM_LOSS, "cls_distill", "{weight: %.17g}", number(r, "lambda1"));
+  rig_plugin(rig, &rig->mim, SM_LOSS, "mim", "{weight: %.17g}", number(r, "lambda2"));
+  c->globals = r->globals;
+  c->locals = r->locals;
+  c->global_size = whole(r, "image_size");
+  c->local_size = whole(r, "local_size");
+  c->batch_size = r->batch;
+  c->optimizer.clip = number(r, "clip_grad") > 0 ? SM_CLIP_PARAMETER : SM_CLIP_NONE;
+  c->optimizer.clip_at = number(r, "clip_grad");
+  c->lr = (sm_schedule){.from = number(r, "lr"),
+                        .to = number(r, "min_lr"),
+                        .shape = SM_SHAPE_COSINE,
+                        .warmup = number(r, "warmup_epochs")};
+  c->weight_decay = (sm_schedule){
+      .from = number(r, "weight_decay"), .to = number(r, "weight_decay_end"), .shape = SM_SHAPE_COSINE};
+  c->freeze_last_layer = whole(r, "freeze_last_layer");
+  c->epochs = whole(r, "epochs");
+  c->steps_per_epoch = whole(r, "iters_per_epoch");
+  rig_start(rig);
+}
+
+static void put_row(reference *r, int set, const char *row_name, const char *tensor) {
+  golden_tensor t = golden_get(r->file, tensor);
+  sm_set *s = sm_ssl_set(r->rig.ssl, set);
+  int row = rig_row(&r->rig, set, row_name);
+  if (t.count != sm_set_row(s, row)->size) fail_msg("%s: %s has another size here", r->name, tensor);
+  float *values = golden_floats(&t);
+  memcpy(sm_set_data(s, row, SM_VALUES), values, (size_t)t.count * sizeof *values);
+  free(values);
+}
+
+static void load_weights(reference *r) {
+  for (int i = 0; i < golden_tensor_count(r->file); i++) {
+    const char *name = golden_tensor_name(r->file, i), *rest;
+    if ((rest = after(name, "student."))) put_row(r, SM_SSL_STUDENT, rest, name);
+    if ((rest = after(name, "teacher."))) put_row(r, SM_SSL_TEACHER, rest, name);
+  }
+  put_row(r, SM_SSL_STATE, "tokenizer.center.cls", "center.cls");
+  put_row(r, SM_SSL_STATE, "tokenizer.center.patch", "center.patch");
+  /* nothing of ours may stay at its initial value but a mask token that the reference does not have */
+  for (int set = SM_SSL_STUDENT; set <= SM_SSL_TEACHER; set++) {
+    sm_set *s = sm_ssl_set(r->rig.ssl, set);
+    for (int row = 0; row < sm_set_rows(s); row++) {
+      char name[300];
+      snprintf(name, sizeof name, "%s.%s", sm_set_name(s), sm_set_row(s, row)->name);
+      if (!golden_has(r->file, name) && !ends_in(name, "backbone.masked_embed"))
+        fail_msg("%s has no tensor %s", r->name, name);
+    }
+  }
+}
+
+/* Views of one kind, [B, …] each, into rows picture·count + view. */
+static void interleave(reference *r, int step, int first_view, int count, float *out) {
+  for (int v = 0; v < count; v++) {
+    golden_tensor t = golden_getf(r->file, "step%d.image.%d", step, first_view + v);
+    float *x = golden_floats(&t);
+    int64_t n = t.count / r->batch;
+    for (int b = 0; b < r->batch; b++)
+      memcpy(out + ((int64_t)b * count + v) * n, x + b * n, (size_t)n * sizeof *x);
+    free(x);
+  }
+}
+
+static sm_batch *read_batch(reference *r, int step) {
+  sm_batch *b = rig_batch(&r->rig, r->batch, 0, 0);
+  b->step = r->first + step;
+  b->epoch = b->step / r->rig.config.steps_per_epoch;
+  interleave(r, step, 0, r->globals, b->global);
+  if (r->locals) interleave(r, step, r->globals, r->locals, b->local);
+  for (int v = 0; v < r->globals; v++) {
+    golden_tensor t = golden_getf(r->file, "step%d.mask.%d", step, v);
+    int64_t n = t.count / r->batch;
+    for (int64_t i = 0; i < t.count; i++)
+      b->mask[(i / n * r->globals + v) * n + i % n] = golden_value(&t, i) != 0;
+  }
+  return b;
+}
+
+/* ---- logits at every position, by a graph of their own
+ * ------------------------------------------------------ */
+
+typedef struct dense {
+  sm_graph *graph;
+  reference *r;
+} dense;
+
+static sm_tensor *backbone(dense *d, int set, sm_tensor *pictures, sm_tensor *mask) {
+  const sm_backbone_ops *ops = d->r->rig.config.backbone.ops;
+  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask};
+  sm_backbone_out out = {.size = sizeof out};
+  ops->build(d->r->rig.config.backbone.self, d->graph,
+             &(sm_params){sm_ssl_set(d->r->rig.ssl, set), "backbone."}, &in, &out);
+  return out.tokens;
+}
+
+/* Logits of the head applied to every token, of which the site's are compared. */
+static sm_tensor *head(dense *d, int set, sm_tensor *tokens, sm_site site) {
+  const sm_ssl_slot *h = &d->r->rig.config.head[0];
+  const sm_head_ops *ops = h->ops;
+  const sm_params p = {sm_ssl_set(d->r->rig.ssl, set), "head."};
+  sm_role role = set == SM_SSL_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
+  sm_tensor *y = ops->logits(h->self, d->graph, &p, ops->features(h->self, d->graph, &p, tokens, site, role),
+                             site, role);
+  sm_keep(d->graph, y);
+  return y;
+}
+
+/* The file's row is view·B + picture; ours is picture·V + view. */
+static void check_logits(dense *d, const char *tensor, sm_tensor *got, int views, bool patches) {
+  golden_tensor t = golden_get(d->r->file, tensor);
+  int64_t k = got->dim[2], n = got->dim[1], kept = patches ? n - 1 : 1, item = kept * k;
+  int batch = d->r->batch;
+  assert_int_equal(t.count, (int64_t)views * batch * item);
+  double *x = malloc((size_t)t.count * sizeof *x), *want = golden_doubles(&t);
+  assert_non_null(x);
+  for (int64_t i = 0; i < t.count; i++) {
+    int64_t row = i / item, picture = row % batch, view = row / batch;
+    x[i] = sm_get(got, ((picture * views + view) * n + (patches ? 1 : 0)) * k + i % item);
+  }
+  check(d->r, tensor, x, want, t.count, 2e-4);
+  free(x);
+  free(want);
+}
+
+static sm_tensor *pictures(dense *d, const char *name, int views, int size) {
+  return sm_input_real(d->graph, name, 4, (int64_t[]){(int64_t)views * d->r->batch, 3, size, size}, NULL);
+}
+
+static void check_all_logits(reference *r, const sm_batch *b) {
+  sm_error err = {0};
+  const sm_ssl_config *c = &r->rig.config;
+  dense d = {sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F32, .pool = c->pool}, &err), r};
+  assert_non_null(d.graph);
+  int grid = c->global_size / whole(r, "patch_size");
+  sm_tensor *global = pictures(&d, "global", r->globals, c->global_size);
+  sm_tensor *mask = sm_input(d.graph, "mask", SM_U8, 2, (int64_t[]){global->dim[0], grid * grid}, NULL);
+  sm_tensor *local = r->locals ? pictures(&d, "local", r->locals, c->local_size) : NULL;
+  int pass = sm_pass_begin(d.graph, "dense");
+  sm_tensor *teacher = backbone(&d, SM_SSL_TEACHER, global, NULL);
+  sm_tensor *student = backbone(&d, SM_SSL_STUDENT, global, mask);
+  sm_tensor *t_cls = head(&d, SM_SSL_TEACHER, teacher, SM_SITE_VIEW);
+  sm_tensor *t_patch = head(&d, SM_SSL_TEACHER, teacher, SM_SITE_PATCH);
+  sm_tensor *s_cls = head(&d, SM_SSL_STUDENT, student, SM_SITE_VIEW);
+  sm_tensor *s_patch = head(&d, SM_SSL_STUDENT, student, SM_SITE_PATCH);
+  sm_tensor *s_local =
+      local ? head(&d, SM_SSL_STUDENT, backbone(&d, SM_SSL_STUDENT, local, NULL), SM_SITE_VIEW) : NULL;
+  sm_pass_end(d.graph);
+  if (sm_graph_plan(d.graph, &err) != SM_OK || sm_graph_allocate(d.graph, &err) != SM_OK)
+    fail_msg("%s", err.message);
+  memcpy(global->data, b->global, (size_t)sm_elements(global) * sizeof(float));
+  memcpy(mask->data, b->mask, (size_t)sm_elements(mask));
+  if (local) memcpy(local->data, b->local, (size_t)sm_elements(local) * sizeof(float));
+  sm_graph_run(d.graph, pass);
+  check_logits(&d, "expect.teacher.cls_logits", t_cls, r->globals, false);
+  check_logits(&d, "expect.teacher.patch_logits", t_patch, r->globals, true);
+  check_logits(&d, "expect.student.cls_logits", s_cls, r->globals, false);
+  check_logits(&d, "expect.student.patch_logits", s_patch, r->globals, true);
+  if (local) check_logits(&d, "expect.student.local_cls_logits", s_local, r->locals, false);
+  sm_graph_free(d.graph);
+}
+
+/* ---- steps
+ * ----------------------------------------------------------------------------------------------------- */
+
+static void check_loss(reference *r, int step, const char *key, double got) {
+  golden_tensor t = golden_getf(r->file, "expect.step%d.%s", step, key);
+  double want = golden_value(&t, 0), off = fabs(got - want) / (want != 0 ? fabs(want) : 1);
+  if (!(off <= 1e-5)) fail_msg("%s: step %d: loss %s is %.8g, not %.8g", r->name, step, key, got, want);
+}
+
+static void check_gradients(reference *r) {
+  for (int i = 0; i < golden_tensor_count(r->file); i++) {
+    const char *name = golden_tensor_name(r->file, i), *rest = after(name, "expect.grad.");
+    if (rest) check_row(r, SM_SSL_STUDENT, SM_GRADIENTS, rest, name, 2e-4, false);
+  }
+}
+
+/* Norms stand in the order of the gradients. */
+static void check_norms(reference *r, int step) {
+  golden_tensor t = golden_getf(r->file, "expect.step%d.grad_norms", step);
+  sm_set *student = sm_ssl_set(r->rig.ssl, SM_SSL_STUDENT);
+  int64_t k = 0;
+  for (int i = 0; i < golden_tensor_count(r->file); i++) {
+    const char *name = golden_tensor_name(r->file, i), *rest = after(name, "expect.grad.");
+    if (!rest) continue;
+    double got = sm_set_row(student, rig_row(&r->rig, SM_SSL_STUDENT, rest))->grad_norm,
+           want = golden_value(&t, k++);
+    double limit = step == 0 ? 2e-4 : 1e-3; /* later ones follow from weights, which may differ by 1e-3 */
+    if (!(fabs(got - want) <= limit * want + 1e-12))
+      fail_msg("%s: step %d: norm of the gradient of %s is %.8g, not %.8g", r->name, step, rest, got, want);
+  }
+  assert_int_equal(k, t.count);
+}
+
+static void check_weights(reference *r, int step) {
+  static const char *const sets[] = {"student", "teacher"};
+  char prefix[64];
+  int compared = 0;
+  for (int set = SM_SSL_STUDENT; set <= SM_SSL_TEACHER; set++) {
+    snprintf(prefix, sizeof prefix, "expect.step%d.%s.", step, sets[set]);
+    for (int i = 0; i < golden_tensor_count(r->file); i++) {
+      const char *name = golden_tensor_name(r->file, i), *rest = after(name, prefix);
+      if (!rest) continue;
+      check_row(r, set, SM_VALUES, rest, name, 1e-3, ends_in(rest, "qkv.bias"));
+      compared++;
+    }
+  }
+  assert_true(compared > 0 || (step > 0 && step < r->steps - 1));
+}
+
+static void check_step(reference *r, int step) {
+  sm_error err = {0};
+  sm_step_result result;
+  sm_batch *b = read_batch(r, step);
+  sm_time time = rig_time(&r->rig, b->step);
+  char name[64];
+  if (step == 0) check_all_logits(r, b);
+  if (sm_ssl_gradients(r->rig.ssl, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
+  check_loss(r, step, "cls", sm_step_metric(&result, "loss.cls"));
+  check_loss(r, step, "patch", sm_step_metric(&result, "loss.mim"));
+  check_loss(r, step, "loss", result.loss);
+  if (step == 0) check_gradients(r);
+  sm_ssl_update(r->rig.ssl, &time, &result);
+  check_norms(r, step);
+  snprintf(name, sizeof name, "expect.step%d.center.cls", step);
+  check_row(r, SM_SSL_STATE, SM_VALUES, "tokenizer.center.cls", name, 2e-4, false);
+  snprintf(name, sizeof name, "expect.step%d.center.patch", step);
+  check_row(r, SM_SSL_STATE, SM_VALUES, "tokenizer.center.patch", name, 2e-4, false);
+  check_weights(r, step);
+  rig_batch_free(b);
+}
+
+static void check_schedule(reference *r, const char *name, const sm_schedule *s) {
+  golden_tensor t = golden_get(r->file, name);
+  for (int64_t i = 0; i < t.count; i++) {
+    sm_time time = rig_time(&r->rig, i);
+    double got = sm_schedule_at(s, &time), want = golden_value(&t, i);
+    if (!(fabs(got - want) <= 1e-12))
+      fail_msg("%s: %s at %d is %.17g, not %.17g", r->name, name, (int)i, got, want);
+  }
+}
+
+static void check_file(const char *name) {
+  reference r = {.name = name, .file = golden_open(name)};
+  assert_non_null(r.file);
+  if (golden_text(r.file, "config") && golden_has(r.file, "student.backbone.cls_token")) {
+    print_message("    %s\n", name);
+    r.config = golden_json(r.file, "config");
+    r.batch = whole(&r, "batch");
+    r.globals = whole(&r, "n_global");
+    r.locals = whole(&r, "n_local");
+    r.steps = whole(&r, "steps");
+    r.first = whole(&r, "first_iteration");
+    configure(&r);
+    load_weights(&r);
+    sm_tokenizer_spec spec = {.size = sizeof spec};
+    const sm_tokenizer_ops *tokenizer = r.rig.config.tokenizer[0].ops;
+    assert_int_equal(tokenizer->spec(r.rig.tokenizer.self, &spec, NULL), SM_OK);
+    check_schedule(&r, "schedule.lr", &r.rig.config.lr);
+    check_schedule(&r, "schedule.weight_decay", &r.rig.config.weight_decay);
+    check_schedule(&r, "schedule.momentum", spec.ema);
+    for (int step = 0; step < r.steps; step++) check_step(&r, step);
+    rig_close(&r.rig);
+  }
+  golden_close(r.file);
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static void test_every_file(void **state) {
+  (void)state;
+  const char *folder = getenv("SMALTI_GOLDEN");
+  char *names[MOST_FILES];
+  int n = 0;
+  DIR *dir = opendir(folder && *folder ? folder : "tests/golden");
+  assert_non_null(dir);
+  for (struct dirent *e; n < MOST_FILES && (e = readdir(dir));)
+    if (ends_in(e->d_name, ".safetensors")) names[n++] = strdup(e->d_name);
+  closedir(dir);
+  qsort(names, (size_t)n, sizeof *names, by_name);
+  assert_true(n > 0);
+  for (int i = 0; i < n; i++) {
+    check_file(names[i]);
+    free(names[i]);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_file)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
