@@ -41,7 +41,7 @@ framework_image_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_PIXEL_LEVEL=
 libsmalti_la_LIBADD += framework/image/libkernels_avx512.la
 endif
 
-check_PROGRAMS += tests/unit/test_image_ops tests/unit/test_image_files
+check_PROGRAMS += tests/unit/test_image_ops tests/unit/test_image_files tests/unit/test_image_view
 tests_unit_test_image_ops_SOURCES = tests/unit/test_image_ops.c tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_image_ops_LDADD = $(LDADD) $(CJSON_LIBS)
 tests_unit_test_image_files_LDADD = $(LDADD) $(JPEG_LIBS) $(PNG_LIBS)
