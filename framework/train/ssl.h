@@ -14,6 +14,7 @@
 typedef struct sm_metric {
   char name[56];
   double value;
+  bool mean; /* records give the mean over their steps (losses), not the last value (lr) */
 } sm_metric;
 
 typedef struct sm_ssl_slot { /* a plugin instance in a role */

@@ -126,22 +126,23 @@ static double norm_of(const sm_set *set, int row, const sm_row *r) {
   return sqrt(sum);
 }
 
-static void put(sm_step_result *r, double value, const char *fmt, const char *name) {
+static void put(sm_step_result *r, bool mean, double value, const char *fmt, const char *name) {
   if (r->n == SM_METRICS_MAX) return;
   sm_metric *m = &r->metric[r->n++];
   snprintf(m->name, sizeof m->name, fmt, name);
   m->value = value;
+  m->mean = mean;
 }
 
 static void report_losses(sm_ssl *s, sm_step_result *r) {
   r->loss = 0;
   for (int i = 0; i < s->c.losses; i++) r->loss += s->loss_sum[i];
-  put(r, r->loss, "loss", "");
-  for (int i = 0; i < s->c.losses; i++) put(r, s->loss_sum[i], "loss.%s", s->c.loss[i].slot.name);
+  put(r, true, r->loss, "loss", "");
+  for (int i = 0; i < s->c.losses; i++) put(r, true, s->loss_sum[i], "loss.%s", s->c.loss[i].slot.name);
   static const char *const name[4] = {"", "student_entropy.%s", "teacher_entropy.%s", "agreement.%s"};
   for (int k = 1; k < 4; k++)
     for (int i = 0; i < s->c.losses; i++)
-      if (s->stat_sum[i][0] > 0) put(r, s->stat_sum[i][k] / s->stat_sum[i][0], name[k], s->c.loss[i].slot.name);
+      if (s->stat_sum[i][0] > 0) put(r, true, s->stat_sum[i][k] / s->stat_sum[i][0], name[k], s->c.loss[i].slot.name);
 }
 
 double sm_step_metric(const sm_step_result *r, const char *name) {
@@ -218,14 +219,14 @@ void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
   double momentum = s->ema_momentum ? sm_schedule_at(s->ema_momentum, t) : 1;
   if (s->ema_momentum) sm_ema_run(s->ema, s->c.pool, momentum);
   r->grad_norm = result.grad_norm;
-  put(r, result.grad_norm, "grad_norm", "");
-  put(r, values.lr, "lr", "");
-  put(r, values.weight_decay, "weight_decay", "");
-  if (s->ema_momentum) put(r, momentum, "momentum", "");
+  put(r, true, result.grad_norm, "grad_norm", "");
+  put(r, false, values.lr, "lr", "");
+  put(r, false, values.weight_decay, "weight_decay", "");
+  if (s->ema_momentum) put(r, false, momentum, "momentum", "");
   const sm_set *state = s->set[SM_SSL_STATE];
   for (int i = 0, n = sm_set_rows(state); i < n; i++) {
     const sm_row *row = sm_set_row((sm_set *)state, i);
-    put(r, norm_of(state, i, row), "norm.%s", row->name);
+    put(r, false, norm_of(state, i, row), "norm.%s", row->name);
   }
   r->seconds[2] += sm_now() - start;
 }

@@ -1,0 +1,302 @@
+/* framework/train/checkpoint.c — see checkpoint.h. The file format itself is formats.h. */
+#include "checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <smalti/formats.h>
+
+#define FORMAT "1"
+static const char *const set_name[SM_SSL_SETS] = {"student", "teacher", "state"};
+static const char *const buffer_name[] = {[SM_VALUES] = "", [SM_MOMENT1] = "optimizer.m.", [SM_MOMENT2] = "optimizer.v."};
+
+void sm_run_state_free(sm_run_state *s) {
+  sm_free(s->bad);
+  s->bad = NULL;
+  s->n_bad = 0;
+}
+
+/* ---- the tensors of a checkpoint --------------------------------------------------------------------------------------- */
+
+typedef sm_status (*tensor_fn)(void *ctx, const char *name, const char *dtype, int ndim, const int64_t *shape, void *data, size_t bytes, sm_error *);
+
+/* Visit every stored tensor: values of all sets ("student.backbone…"), moments ("optimizer.m.backbone…"), aliases once. */
+static sm_status each_tensor(sm_ssl *ssl, tensor_fn fn, void *ctx, sm_error *err) {
+  for (int i = 0; i < SM_SSL_SETS; i++) {
+    sm_set *set = sm_ssl_set(ssl, i);
+    const char *dtype = sm_dtype_name(sm_set_real(set));
+    for (int r = 0; r < sm_set_rows(set); r++) {
+      const sm_row *row = sm_set_row(set, r);
+      if (row->alias_of >= 0) continue;
+      for (int b = SM_VALUES; b <= SM_MOMENT2; b++) {
+        if (b == SM_GRADIENTS || (b != SM_VALUES && i != SM_SSL_STUDENT)) continue;
+        void *data = sm_set_data(set, r, (sm_buffer)b);
+        if (!data || (b != SM_VALUES && (row->flags & SM_ROW_FROZEN))) continue;
+        char name[320];
+        snprintf(name, sizeof name, "%s%s%s", b == SM_VALUES ? set_name[i] : buffer_name[b], b == SM_VALUES ? "." : "", row->name);
+        sm_status status = fn(ctx, name, dtype, row->ndim, row->dim, data, (size_t)row->size * sm_dtype_size(sm_set_real(set)), err);
+        if (status) return status;
+      }
+    }
+  }
+  return SM_OK;
+}
+
+static sm_status declare_one(void *w, const char *name, const char *dtype, int ndim, const int64_t *shape, void *data, size_t bytes, sm_error *err) {
+  (void)data, (void)bytes, (void)err;
+  sm_st_declare(w, name, dtype, ndim, shape); /* errors are sticky and reported by finish */
+  return SM_OK;
+}
+static sm_status write_one(void *w, const char *name, const char *dtype, int ndim, const int64_t *shape, void *data, size_t bytes, sm_error *err) {
+  (void)dtype, (void)ndim, (void)shape, (void)err;
+  sm_st_write(w, name, data, bytes);
+  return SM_OK;
+}
+static sm_status read_one(void *r, const char *name, const char *dtype, int ndim, const int64_t *shape, void *data, size_t bytes, sm_error *err) {
+  if (!sm_st_expect(r, name, dtype, ndim, shape, err)) return err ? err->code : SM_EFORMAT;
+  return sm_st_read(r, name, data, bytes, err);
+}
+
+/* ---- metadata ------------------------------------------------------------------------------------------------------------- */
+
+static void meta_int(sm_st_writer *w, const char *key, int64_t value) {
+  char text[32];
+  snprintf(text, sizeof text, "%" PRId64, value);
+  sm_st_metadata(w, key, text);
+}
+static void meta_hash(sm_st_writer *w, const char *key, uint64_t value) {
+  char text[32];
+  snprintf(text, sizeof text, "%016" PRIx64, value);
+  sm_st_metadata(w, key, text);
+}
+static void meta_state(sm_st_writer *w, const sm_run_state *s) {
+  sm_st_metadata(w, "checkpoint.format", FORMAT);
+  sm_st_metadata(w, "producer", sm_version());
+  meta_int(w, "step", s->step);
+  meta_int(w, "metrics_bytes", s->metrics_bytes);
+  meta_hash(w, "recipe_hash", s->recipe_hash);
+  meta_hash(w, "data_hash", s->data_hash);
+  sm_st_metadata(w, "isa", s->isa);
+  sm_st_metadata(w, "blas_core", s->core);
+  meta_int(w, "finished", s->finished);
+  meta_int(w, "window_steps", s->window_steps);
+  sm_text names = {0};
+  for (int i = 0; i < s->window_metrics; i++) sm_text_add(&names, "%s%s%s", i ? " " : "", s->window[i].mean ? "+" : "=", s->window[i].name);
+  sm_st_metadata(w, "window_names", names.s ? names.s : "");
+  sm_text_free(&names);
+}
+
+static sm_status get_int(const sm_st_reader *r, const char *key, int64_t *value, sm_error *err) {
+  const char *text = sm_st_get(r, key);
+  if (text && sm_parse_int(text, value)) return SM_OK;
+  sm_fail(err, SM_EFORMAT, "checkpoint says %s%s%s for '%s'", text ? "'" : "", text ? text : "nothing", text ? "'" : "", key);
+  return sm_fail_at(err, sm_st_path(r), 0, 0);
+}
+static uint64_t get_hash(const sm_st_reader *r, const char *key) {
+  const char *text = sm_st_get(r, key);
+  return text ? strtoull(text, NULL, 16) : 0;
+}
+
+static sm_status read_window(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
+  const char *names = sm_st_get(r, "window_names");
+  s->window_metrics = 0;
+  while (names && *names && s->window_metrics < SM_METRICS_MAX) {
+    sm_metric *m = &s->window[s->window_metrics++];
+    size_t n = strcspn(names, " ");
+    m->mean = *names == '+';
+    snprintf(m->name, sizeof m->name, "%.*s", (int)(n ? n - 1 : 0), names + 1);
+    names += n + (names[n] == ' ');
+  }
+  if (!s->window_metrics) return SM_OK;
+  double sums[SM_METRICS_MAX];
+  int64_t dim = s->window_metrics;
+  if (!sm_st_expect(r, "run.window", "F64", 1, &dim, err)) return SM_EFORMAT;
+  sm_status status = sm_st_read(r, "run.window", sums, (size_t)dim * sizeof *sums, err);
+  for (int i = 0; i < s->window_metrics; i++) s->window[i].value = sums[i];
+  return status;
+}
+
+static sm_status read_state(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
+  memset(s, 0, sizeof *s);
+  int64_t steps = 0, finished = 0;
+  sm_status status = get_int(r, "step", &s->step, err);
+  if (!status) status = get_int(r, "metrics_bytes", &s->metrics_bytes, err);
+  if (!status) status = get_int(r, "window_steps", &steps, err);
+  if (!status) status = get_int(r, "finished", &finished, err);
+  if (!status) status = read_window(r, s, err);
+  if (status) return status;
+  s->window_steps = (int)steps;
+  s->finished = finished != 0;
+  s->recipe_hash = get_hash(r, "recipe_hash");
+  s->data_hash = get_hash(r, "data_hash");
+  snprintf(s->isa, sizeof s->isa, "%s", sm_st_get(r, "isa") ? sm_st_get(r, "isa") : "");
+  snprintf(s->core, sizeof s->core, "%s", sm_st_get(r, "blas_core") ? sm_st_get(r, "blas_core") : "");
+  const sm_st_tensor *bad = sm_st_find(r, "run.bad");
+  if (bad && bad->elements && !strcmp(bad->dtype, "I64")) {
+    s->bad = sm_malloc(bad->bytes);
+    if (!s->bad) return sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures");
+    s->n_bad = (int64_t)bad->elements;
+    status = sm_st_read(r, "run.bad", s->bad, bad->bytes, err);
+  }
+  return status;
+}
+
+/* ---- save ------------------------------------------------------------------------------------------------------------------ */
+
+static int64_t *step_counts(sm_ssl *ssl, int64_t *n) {
+  sm_set *set = sm_ssl_set(ssl, SM_SSL_STUDENT);
+  *n = sm_set_rows(set);
+  int64_t *steps = sm_calloc((size_t)*n + 1, sizeof *steps);
+  for (int64_t i = 0; steps && i < *n; i++) steps[i] = sm_set_row(set, (int)i)->steps;
+  return steps;
+}
+
+static sm_status write_file(const char *path, sm_ssl *ssl, const sm_run_state *s, sm_error *err) {
+  int64_t rows, window = s->window_metrics;
+  int64_t *steps = step_counts(ssl, &rows);
+  if (!steps) return sm_fail(err, SM_ENOMEM, "no memory to save a checkpoint");
+  sm_st_writer *w = sm_st_create(path, SM_ST_AS_DECLARED, err);
+  if (!w) {
+    sm_free(steps);
+    return err ? err->code : SM_EIO;
+  }
+  double sums[SM_METRICS_MAX];
+  for (int i = 0; i < s->window_metrics; i++) sums[i] = s->window[i].value;
+  meta_state(w, s);
+  each_tensor(ssl, declare_one, w, NULL);
+  sm_st_declare(w, "optimizer.steps", "I64", 1, &rows);
+  if (window) sm_st_declare(w, "run.window", "F64", 1, &window);
+  if (s->n_bad) sm_st_declare(w, "run.bad", "I64", 1, &s->n_bad);
+  each_tensor(ssl, write_one, w, NULL);
+  sm_st_write(w, "optimizer.steps", steps, (size_t)rows * sizeof *steps);
+  if (window) sm_st_write(w, "run.window", sums, (size_t)window * sizeof *sums);
+  if (s->n_bad) sm_st_write(w, "run.bad", s->bad, (size_t)s->n_bad * sizeof *s->bad);
+  sm_free(steps);
+  return sm_st_finish(w, err);
+}
+
+/* ---- the folder -------------------------------------------------------------------------------------------------------------- */
+
+typedef struct step_list {
+  int64_t *step;
+  int n;
+} step_list;
+
+static int newest_first(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static sm_status list_steps(const char *folder, step_list *list, sm_error *err) {
+  *list = (step_list){0};
+  DIR *dir = opendir(folder);
+  if (!dir) {
+    if (errno == ENOENT) return SM_OK;
+    sm_fail(err, SM_EIO, "cannot list checkpoints: %s", strerror(errno));
+    return sm_fail_at(err, folder, 0, 0);
+  }
+  for (struct dirent *e; (e = readdir(dir));) {
+    long long step;
+    int end = 0;
+    if (sscanf(e->d_name, "step-%lld.safetensors%n", &step, &end) != 1 || !end || e->d_name[end]) continue;
+    int64_t *grown = sm_realloc(list->step, (size_t)(list->n + 1) * sizeof *grown);
+    if (!grown) break;
+    list->step = grown;
+    list->step[list->n++] = step;
+  }
+  closedir(dir);
+  if (list->n) qsort(list->step, (size_t)list->n, sizeof *list->step, newest_first);
+  return SM_OK;
+}
+
+static void step_path(const char *folder, int64_t step, char *path, size_t size) {
+  snprintf(path, size, "%s/step-%08lld.safetensors", folder, (long long)step);
+}
+
+sm_status sm_checkpoint_save(const char *folder, sm_ssl *ssl, const sm_run_state *s, int keep, sm_error *err) {
+  char path[4096];
+  sm_status status = sm_mkdirs(folder, err);
+  if (status) return status;
+  step_path(folder, s->step, path, sizeof path);
+  if ((status = write_file(path, ssl, s, err))) return status;
+  step_list list;
+  if (list_steps(folder, &list, NULL) == SM_OK)
+    for (int i = keep < 2 ? 2 : keep; i < list.n; i++) {
+      step_path(folder, list.step[i], path, sizeof path);
+      unlink(path); /* an old checkpoint that stays is only lost space */
+    }
+  sm_free(list.step);
+  return SM_OK;
+}
+
+/* ---- load -------------------------------------------------------------------------------------------------------------------- */
+
+static sm_status load_file(const char *path, sm_ssl *ssl, sm_run_state *s, sm_error *err) {
+  sm_st_reader *r = sm_st_open(path, err);
+  if (!r) return err ? err->code : SM_EFORMAT;
+  int64_t rows = sm_set_rows(sm_ssl_set(ssl, SM_SSL_STUDENT)), *steps = sm_calloc((size_t)rows + 1, sizeof *steps);
+  sm_status status = steps ? sm_st_verify(r, err) : sm_fail(err, SM_ENOMEM, "no memory to load a checkpoint");
+  if (!status) status = read_state(r, s, err);
+  if (!status) status = each_tensor(ssl, read_one, r, err);
+  if (!status && !sm_st_expect(r, "optimizer.steps", "I64", 1, &rows, err)) status = SM_EFORMAT;
+  if (!status) status = sm_st_read(r, "optimizer.steps", steps, (size_t)rows * sizeof *steps, err);
+  for (int64_t i = 0; !status && i < rows; i++) sm_set_row(sm_ssl_set(ssl, SM_SSL_STUDENT), (int)i)->steps = steps[i];
+  sm_free(steps);
+  sm_st_close(r);
+  if (status) sm_run_state_free(s);
+  return status;
+}
+
+sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *ssl, sm_run_state *s, bool *found, sm_error *err) {
+  step_list list;
+  *found = false;
+  sm_status status = list_steps(folder, &list, err);
+  for (int i = 0; !status && i < list.n; i++) {
+    char path[4096], text[2048];
+    sm_error why = {0};
+    step_path(folder, list.step[i], path, sizeof path);
+    if (load_file(path, ssl, s, &why) == SM_OK) {
+      if (i) sm_log(SM_LOG_WARNING, "going on from step %lld, the last good checkpoint", (long long)s->step);
+      *found = true;
+      break;
+    }
+    sm_log(SM_LOG_WARNING, "checkpoint not usable: %s", sm_error_text(&why, text, sizeof text));
+    if (i + 1 == list.n && err) {
+      *err = why;
+      sm_hint(err, "none of %d checkpoints in '%s' is usable; remove the run folder to start anew", list.n, folder);
+      status = why.code;
+    }
+  }
+  sm_free(list.step);
+  return status;
+}
+
+sm_status sm_checkpoint_find(const char *path, sm_arena *arena, const char **file, sm_error *err) {
+  struct stat st;
+  *file = NULL;
+  if (stat(path, &st)) {
+    sm_fail(err, SM_ENOTFOUND, "no such run or file: %s", strerror(errno));
+    return sm_fail_at(err, path, 0, 0);
+  }
+  if (!S_ISDIR(st.st_mode)) return (*file = sm_arena_strdup(arena, path)) ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
+  char folder[4096], name[4352];
+  snprintf(folder, sizeof folder, "%s/checkpoints", path);
+  step_list list;
+  sm_status status = list_steps(folder, &list, err);
+  for (int i = 0; !status && i < list.n && !*file; i++) {
+    step_path(folder, list.step[i], name, sizeof name);
+    sm_st_reader *r = sm_st_open(name, NULL);
+    if (r && sm_st_verify(r, NULL) == SM_OK) *file = sm_arena_strdup(arena, name);
+    sm_st_close(r);
+  }
+  sm_free(list.step);
+  if (status || *file) return status;
+  sm_fail(err, SM_ENOTFOUND, "the run has no usable checkpoint");
+  sm_fail_at(err, path, 0, 0);
+  return sm_hint(err, "train it first: `smalti train RECIPE`");
+}
