@@ -130,6 +130,7 @@ static sm_status read_state(const sm_st_reader *r, sm_run_state *s, sm_error *er
   if (!status) status = get_int(r, "finished", &finished, err);
   if (!status) status = read_window(r, s, err);
   if (status) return status;
+  if ((status = sm_st_read(r, "run.monitor", s->monitor, sizeof s->monitor, err))) return status;
   s->window_steps = (int)steps;
   s->finished = finished != 0;
   s->recipe_hash = get_hash(r, "recipe_hash");
@@ -157,7 +158,7 @@ static int64_t *step_counts(sm_ssl *ssl, int64_t *n) {
 }
 
 static sm_status write_file(const char *path, sm_ssl *ssl, const sm_run_state *s, sm_error *err) {
-  int64_t rows, window = s->window_metrics;
+  int64_t rows, window = s->window_metrics, monitors = SM_MONITOR_VALUES;
   int64_t *steps = step_counts(ssl, &rows);
   if (!steps) return sm_fail(err, SM_ENOMEM, "no memory to save a checkpoint");
   sm_st_writer *w = sm_st_create(path, SM_ST_AS_DECLARED, err);
@@ -170,10 +171,12 @@ static sm_status write_file(const char *path, sm_ssl *ssl, const sm_run_state *s
   meta_state(w, s);
   each_tensor(ssl, declare_one, w, NULL);
   sm_st_declare(w, "optimizer.steps", "I64", 1, &rows);
+  sm_st_declare(w, "run.monitor", "F64", 1, &monitors);
   if (window) sm_st_declare(w, "run.window", "F64", 1, &window);
   if (s->n_bad) sm_st_declare(w, "run.bad", "I64", 1, &s->n_bad);
   each_tensor(ssl, write_one, w, NULL);
   sm_st_write(w, "optimizer.steps", steps, (size_t)rows * sizeof *steps);
+  sm_st_write(w, "run.monitor", s->monitor, sizeof s->monitor);
   if (window) sm_st_write(w, "run.window", sums, (size_t)window * sizeof *sums);
   if (s->n_bad) sm_st_write(w, "run.bad", s->bad, (size_t)s->n_bad * sizeof *s->bad);
   sm_free(steps);

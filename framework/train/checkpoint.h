@@ -9,6 +9,8 @@
 
 #include "ssl.h"
 
+#define SM_MONITOR_VALUES (SM_SLOTS_MAX + 3)
+
 typedef struct sm_run_state { /* what training carries beside the sets */
   int64_t step;               /* steps done */
   int64_t metrics_bytes;      /* flushed length of metrics.jsonl: resume cuts it there */
@@ -17,6 +19,7 @@ typedef struct sm_run_state { /* what training carries beside the sets */
   int window_steps;           /* running sums of the metric window */
   int window_metrics;
   sm_metric window[SM_METRICS_MAX];
+  double monitor[SM_MONITOR_VALUES]; /* see monitor.h */
   int64_t n_bad;
   int64_t *bad;               /* owned by the state; sm_run_state_free */
   bool finished;

@@ -59,6 +59,7 @@ sm_graph *sm_ssl_graph(sm_ssl *);
 enum { SM_SSL_STUDENT, SM_SSL_TEACHER, SM_SSL_STATE, SM_SSL_SETS };
 sm_set *sm_ssl_set(sm_ssl *, int which);
 const sm_backbone_spec *sm_ssl_backbone(const sm_ssl *);
+double sm_ssl_loss_dim(const sm_ssl *, int loss); /* K of the distributions a loss compares, 0 if it compares none */
 
 typedef struct sm_step_result {
   int n;

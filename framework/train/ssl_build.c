@@ -281,6 +281,11 @@ void sm_ssl_free(sm_ssl *s) {
 sm_graph *sm_ssl_graph(sm_ssl *s) { return s->graph; }
 sm_set *sm_ssl_set(sm_ssl *s, int which) { return s->set[which]; }
 const sm_backbone_spec *sm_ssl_backbone(const sm_ssl *s) { return &s->spec; }
+double sm_ssl_loss_dim(const sm_ssl *s, int loss) {
+  const sm_ssl_loss *l = &s->c.loss[loss];
+  const sm_target *t = s->loss_spec[loss].site == SM_SITE_VIEW ? &s->view_target[l->tokenizer] : &s->patch_target[l->tokenizer];
+  return t->form == SM_TARGET_DISTRIBUTION || t->form == SM_TARGET_IDS ? (double)t->dim : 0;
+}
 
 /* ---- from a recipe --------------------------------------------------------------------------------------------------------- */
 
