@@ -6,6 +6,7 @@
 #define SM_EVAL_H
 
 #include <smalti/data.h>
+#include <smalti/eval.h>
 #include <smalti/recipe.h>
 
 typedef struct sm_evaluator_config {
@@ -36,13 +37,5 @@ sm_status sm_evaluator_features(sm_evaluator *, const char *split, sm_pool_mode,
 sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *, sm_error *);
 /* Bytes it will hold beside the features: for `smalti plan`. */
 size_t sm_evaluator_bytes(const sm_evaluator *);
-
-/* ---- k-NN (framework/eval/knn.c) ------------------------------------------------------------------------------------ */
-
-/* Weighted k-NN of iBOT's eval_knn.py: cosine similarity, the k nearest vote exp(sim/temperature) for their class. Features need not
- * be normalised. predictions (may be NULL): for each k and test row the class, k-major. Ties go to the lower class index as
- * torch.sort's stable order would. top1/top5 in percent of labelled test rows, one entry per k. */
-sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature, sm_pool *,
-                 int32_t *predictions, double *top1, double *top5, sm_error *);
 
 #endif

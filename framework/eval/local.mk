@@ -1,1 +1,6 @@
-# framework/eval: see the list of variables at the top of Makefile.am
+# framework/eval: features of a backbone, k-NN
+pkginclude_HEADERS += framework/include/smalti/eval.h
+libsmalti_la_SOURCES += \
+  framework/eval/eval.h \
+  framework/eval/evaluator.c \
+  framework/eval/knn.c

@@ -1,6 +1,15 @@
-# framework/train: see the list of variables at the top of Makefile.am
+# framework/train: the objective, the loop, checkpoints, the run folder
 libsmalti_la_SOURCES += \
+  framework/train/checkpoint.c \
+  framework/train/checkpoint.h \
+  framework/train/folder.c \
+  framework/train/folder.h \
+  framework/train/loop.c \
+  framework/train/monitor.c \
+  framework/train/monitor.h \
+  framework/train/signals.c \
   framework/train/ssl.h \
   framework/train/ssl_build.c \
   framework/train/ssl_private.h \
-  framework/train/ssl_step.c
+  framework/train/ssl_step.c \
+  framework/train/train.h

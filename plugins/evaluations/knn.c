@@ -1,0 +1,59 @@
+/* plugins/evaluations/knn.c — weighted k nearest neighbours on frozen features (Wu et al. 2018; iBOT's eval_knn.py). */
+#include <smalti/eval.h>
+#include <smalti/plugin.h>
+
+struct knn {
+  sm_ints k;
+  double temperature;
+  int pool;
+};
+
+static const char *const pools[] = {"cls", "mean", "both", NULL}; /* in the order of sm_pool_mode */
+
+static const sm_option options[] = {
+    SM_INTS(struct knn, k, "k", "20", 1, 10000, "neighbours", "numbers of neighbours that vote, each a figure of its own"),
+    SM_FLOAT(struct knn, temperature, "temperature", "0.07", 1e-4, 100, NULL, "a neighbour votes exp(similarity/temperature)"),
+    SM_CHOICE(struct knn, pool, "pool", "cls", pools, "features: [CLS], mean of the patches, or both side by side"),
+};
+
+static void figure(sm_eval_result *r, const char *fmt, int k, double value) {
+  sm_figure *f = &r->figure[r->n++];
+  snprintf(f->name, sizeof f->name, fmt, k);
+  f->value = value;
+}
+
+static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+  const struct knn *o = self;
+  sm_features train, test;
+  sm_status status = x->features(x, "train", (sm_pool_mode)o->pool, &train, err);
+  if (!status) status = x->features(x, "test", (sm_pool_mode)o->pool, &test, err);
+  int k[SM_LIST_MAX];
+  double top1[SM_LIST_MAX], top5[SM_LIST_MAX];
+  for (int i = 0; i < o->k.n; i++) k[i] = (int)o->k.v[i];
+  if (!status) status = sm_knn(&train, &test, k, o->k.n, o->temperature, x->pool, NULL, top1, top5, err);
+  if (status) return status;
+  for (int i = 0; i < o->k.n; i++) {
+    figure(result, o->k.n == 1 ? "top1" : "top1.k%d", k[i], top1[i]);
+    figure(result, o->k.n == 1 ? "top5" : "top5.k%d", k[i], top5[i]);
+  }
+  snprintf(result->protocol, sizeof result->protocol, "weighted k-NN, %s features, temperature %g, %lld against %lld pictures", pools[o->pool],
+           o->temperature, (long long)test.n, (long long)train.n);
+  return SM_OK;
+}
+
+static const sm_evaluation_ops ops = {sizeof ops, run};
+static const sm_plugin knn = {
+    .size = sizeof(sm_plugin),
+    .kind = SM_EVALUATION,
+    .kind_version = SM_KIND_VERSION,
+    .name = "knn",
+    .summary = "weighted k nearest neighbours on frozen features",
+    .version = "1.0",
+    .license = "Apache-2.0",
+    .cite = "Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .instance_size = sizeof(struct knn),
+    .ops = &ops,
+};
+SM_MODULE(&knn)
