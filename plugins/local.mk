@@ -61,3 +61,8 @@ pkglib_LTLIBRARIES += plugins/mim.la
 plugins_mim_la_SOURCES = plugins/losses/mim.c
 plugins_mim_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_mim_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/knn.la
+plugins_knn_la_SOURCES = plugins/evaluations/knn.c
+plugins_knn_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_knn_la_LIBADD = $(PLUGIN_LIBADD)

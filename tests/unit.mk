@@ -11,4 +11,5 @@ check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_lo
 tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 
 # framework/tensor
-check_PROGRAMS += tests/unit/test_kernels
+check_PROGRAMS += tests/unit/test_kernels tests/unit/test_gradients
+tests_unit_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

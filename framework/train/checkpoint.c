@@ -13,7 +13,8 @@
 
 #define FORMAT "1"
 static const char *const set_name[SM_SSL_SETS] = {"student", "teacher", "state"};
-static const char *const buffer_name[] = {[SM_VALUES] = "", [SM_MOMENT1] = "optimizer.m.", [SM_MOMENT2] = "optimizer.v."};
+static const char *const buffer_name[] = {
+    [SM_VALUES] = "", [SM_MOMENT1] = "optimizer.m.", [SM_MOMENT2] = "optimizer.v."};
 
 void sm_run_state_free(sm_run_state *s) {
   sm_free(s->bad);
@@ -21,11 +22,14 @@ void sm_run_state_free(sm_run_state *s) {
   s->n_bad = 0;
 }
 
-/* ---- the tensors of a checkpoint --------------------------------------------------------------------------------------- */
+/* ---- the tensors of a checkpoint
+ * --------------------------------------------------------------------------------------- */
 
-typedef sm_status (*tensor_fn)(void *ctx, const char *name, const char *dtype, int ndim, const int64_t *shape, void *data, size_t bytes, sm_error *);
+typedef sm_status (*tensor_fn)(void *ctx, const char *name, const char *dtype, int ndim, const int64_t *shape,
+                               void *data, size_t bytes, sm_error *);
 
-/* Visit every stored tensor: values of all sets ("student.backbone…"), moments ("optimizer.m.backbone…"), aliases once. */
+/* Visit every stored tensor: values of all sets ("student.backbone…"), moments ("optimizer.m.backbone…"),
+ * aliases once. */
 static sm_status each_tensor(sm_ssl *ssl, tensor_fn fn, void *ctx, sm_error *err) {
   for (int i = 0; i < SM_SSL_SETS; i++) {
     sm_set *set = sm_ssl_set(ssl, i);
@@ -38,8 +42,10 @@ static sm_status each_tensor(sm_ssl *ssl, tensor_fn fn, void *ctx, sm_error *err
         void *data = sm_set_data(set, r, (sm_buffer)b);
         if (!data || (b != SM_VALUES && (row->flags & SM_ROW_FROZEN))) continue;
         char name[320];
-        snprintf(name, sizeof name, "%s%s%s", b == SM_VALUES ? set_name[i] : buffer_name[b], b == SM_VALUES ? "." : "", row->name);
-        sm_status status = fn(ctx, name, dtype, row->ndim, row->dim, data, (size_t)row->size * sm_dtype_size(sm_set_real(set)), err);
+        snprintf(name, sizeof name, "%s%s%s", b == SM_VALUES ? set_name[i] : buffer_name[b],
+                 b == SM_VALUES ? "." : "", row->name);
+        sm_status status = fn(ctx, name, dtype, row->ndim, row->dim, data,
+                              (size_t)row->size * sm_dtype_size(sm_set_real(set)), err);
         if (status) return status;
       }
     }
@@ -47,22 +53,27 @@ static sm_status each_tensor(sm_ssl *ssl, tensor_fn fn, void *ctx, sm_error *err
   return SM_OK;
 }
 
-static sm_status declare_one(void *w, const char *name, const char *dtype, int ndim, const int64_t *shape, void *data, size_t bytes, sm_error *err) {
+static sm_status declare_one(void *w, const char *name, const char *dtype, int ndim, const int64_t *shape,
+                             void *data, size_t bytes, sm_error *err) {
   (void)data, (void)bytes, (void)err;
   sm_st_declare(w, name, dtype, ndim, shape); /* errors are sticky and reported by finish */
   return SM_OK;
 }
-static sm_status write_one(void *w, const char *name, const char *dtype, int ndim, const int64_t *shape, void *data, size_t bytes, sm_error *err) {
+static sm_status write_one(void *w, const char *name, const char *dtype, int ndim, const int64_t *shape,
+                           void *data, size_t bytes, sm_error *err) {
   (void)dtype, (void)ndim, (void)shape, (void)err;
   sm_st_write(w, name, data, bytes);
   return SM_OK;
 }
-static sm_status read_one(void *r, const char *name, const char *dtype, int ndim, const int64_t *shape, void *data, size_t bytes, sm_error *err) {
+static sm_status read_one(void *r, const char *name, const char *dtype, int ndim, const int64_t *shape,
+                          void *data, size_t bytes, sm_error *err) {
   if (!sm_st_expect(r, name, dtype, ndim, shape, err)) return err ? err->code : SM_EFORMAT;
   return sm_st_read(r, name, data, bytes, err);
 }
 
-/* ---- metadata ------------------------------------------------------------------------------------------------------------- */
+/* ---- metadata
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static void meta_int(sm_st_writer *w, const char *key, int64_t value) {
   char text[32];
@@ -86,7 +97,8 @@ static void meta_state(sm_st_writer *w, const sm_run_state *s) {
   meta_int(w, "finished", s->finished);
   meta_int(w, "window_steps", s->window_steps);
   sm_text names = {0};
-  for (int i = 0; i < s->window_metrics; i++) sm_text_add(&names, "%s%s%s", i ? " " : "", s->window[i].mean ? "+" : "=", s->window[i].name);
+  for (int i = 0; i < s->window_metrics; i++)
+    sm_text_add(&names, "%s%s%s", i ? " " : "", s->window[i].mean ? "+" : "=", s->window[i].name);
   sm_st_metadata(w, "window_names", names.s ? names.s : "");
   sm_text_free(&names);
 }
@@ -94,7 +106,8 @@ static void meta_state(sm_st_writer *w, const sm_run_state *s) {
 static sm_status get_int(const sm_st_reader *r, const char *key, int64_t *value, sm_error *err) {
   const char *text = sm_st_get(r, key);
   if (text && sm_parse_int(text, value)) return SM_OK;
-  sm_fail(err, SM_EFORMAT, "checkpoint says %s%s%s for '%s'", text ? "'" : "", text ? text : "nothing", text ? "'" : "", key);
+  sm_fail(err, SM_EFORMAT, "checkpoint says %s%s%s for '%s'", text ? "'" : "", text ? text : "nothing",
+          text ? "'" : "", key);
   return sm_fail_at(err, sm_st_path(r), 0, 0);
 }
 static uint64_t get_hash(const sm_st_reader *r, const char *key) {
@@ -147,7 +160,9 @@ static sm_status read_state(const sm_st_reader *r, sm_run_state *s, sm_error *er
   return status;
 }
 
-/* ---- save ------------------------------------------------------------------------------------------------------------------ */
+/* ---- save
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t *step_counts(sm_ssl *ssl, int64_t *n) {
   sm_set *set = sm_ssl_set(ssl, SM_SSL_STUDENT);
@@ -183,7 +198,9 @@ static sm_status write_file(const char *path, sm_ssl *ssl, const sm_run_state *s
   return sm_st_finish(w, err);
 }
 
-/* ---- the folder -------------------------------------------------------------------------------------------------------------- */
+/* ---- the folder
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct step_list {
   int64_t *step;
@@ -221,7 +238,8 @@ static void step_path(const char *folder, int64_t step, char *path, size_t size)
   snprintf(path, size, "%s/step-%08lld.safetensors", folder, (long long)step);
 }
 
-sm_status sm_checkpoint_save(const char *folder, sm_ssl *ssl, const sm_run_state *s, int keep, sm_error *err) {
+sm_status sm_checkpoint_save(const char *folder, sm_ssl *ssl, const sm_run_state *s, int keep,
+                             sm_error *err) {
   char path[4096];
   sm_status status = sm_mkdirs(folder, err);
   if (status) return status;
@@ -237,25 +255,30 @@ sm_status sm_checkpoint_save(const char *folder, sm_ssl *ssl, const sm_run_state
   return SM_OK;
 }
 
-/* ---- load -------------------------------------------------------------------------------------------------------------------- */
+/* ---- load
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status load_file(const char *path, sm_ssl *ssl, sm_run_state *s, sm_error *err) {
   sm_st_reader *r = sm_st_open(path, err);
   if (!r) return err ? err->code : SM_EFORMAT;
-  int64_t rows = sm_set_rows(sm_ssl_set(ssl, SM_SSL_STUDENT)), *steps = sm_calloc((size_t)rows + 1, sizeof *steps);
+  int64_t rows = sm_set_rows(sm_ssl_set(ssl, SM_SSL_STUDENT)),
+          *steps = sm_calloc((size_t)rows + 1, sizeof *steps);
   sm_status status = steps ? sm_st_verify(r, err) : sm_fail(err, SM_ENOMEM, "no memory to load a checkpoint");
   if (!status) status = read_state(r, s, err);
   if (!status) status = each_tensor(ssl, read_one, r, err);
   if (!status && !sm_st_expect(r, "optimizer.steps", "I64", 1, &rows, err)) status = SM_EFORMAT;
   if (!status) status = sm_st_read(r, "optimizer.steps", steps, (size_t)rows * sizeof *steps, err);
-  for (int64_t i = 0; !status && i < rows; i++) sm_set_row(sm_ssl_set(ssl, SM_SSL_STUDENT), (int)i)->steps = steps[i];
+  for (int64_t i = 0; !status && i < rows; i++)
+    sm_set_row(sm_ssl_set(ssl, SM_SSL_STUDENT), (int)i)->steps = steps[i];
   sm_free(steps);
   sm_st_close(r);
   if (status) sm_run_state_free(s);
   return status;
 }
 
-sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *ssl, sm_run_state *s, bool *found, sm_error *err) {
+sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *ssl, sm_run_state *s, bool *found,
+                                    sm_error *err) {
   step_list list;
   *found = false;
   sm_status status = list_steps(folder, &list, err);
@@ -271,7 +294,8 @@ sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *ssl, sm_run_stat
     sm_log(SM_LOG_WARNING, "checkpoint not usable: %s", sm_error_text(&why, text, sizeof text));
     if (i + 1 == list.n && err) {
       *err = why;
-      sm_hint(err, "none of %d checkpoints in '%s' is usable; remove the run folder to start anew", list.n, folder);
+      sm_hint(err, "none of %d checkpoints in '%s' is usable; remove the run folder to start anew", list.n,
+              folder);
       status = why.code;
     }
   }
@@ -286,7 +310,8 @@ sm_status sm_checkpoint_find(const char *path, sm_arena *arena, const char **fil
     sm_fail(err, SM_ENOTFOUND, "no such run or file: %s", strerror(errno));
     return sm_fail_at(err, path, 0, 0);
   }
-  if (!S_ISDIR(st.st_mode)) return (*file = sm_arena_strdup(arena, path)) ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
+  if (!S_ISDIR(st.st_mode))
+    return (*file = sm_arena_strdup(arena, path)) ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
   char folder[4096], name[4352];
   snprintf(folder, sizeof folder, "%s/checkpoints", path);
   step_list list;

@@ -1,9 +1,10 @@
 /* framework/train/checkpoint.h — private to the core: saving and finding checkpoints of a run.
  *
- * A checkpoint is one safetensors file, checkpoints/step-00001200.safetensors, that holds everything training needs to go on to
- * the same bits: parameter sets, moments, step counts, running sums, the lengths of the logs, pictures known to be bad. It is
- * written to a temporary name, synced, read back, renamed; older ones go only afterwards, and at least two good ones stay. It says
- * nothing of time or threads: an unbroken and a resumed run write the same bytes. */
+ * A checkpoint is one safetensors file, checkpoints/step-00001200.safetensors, that holds everything training
+ * needs to go on to the same bits: parameter sets, moments, step counts, running sums, the lengths of the
+ * logs, pictures known to be bad. It is written to a temporary name, synced, read back, renamed; older ones
+ * go only afterwards, and at least two good ones stay. It says nothing of time or threads: an unbroken and a
+ * resumed run write the same bytes. */
 #ifndef SM_CHECKPOINT_H
 #define SM_CHECKPOINT_H
 
@@ -15,23 +16,24 @@ typedef struct sm_run_state { /* what training carries beside the sets */
   int64_t step;               /* steps done */
   int64_t metrics_bytes;      /* flushed length of metrics.jsonl: resume cuts it there */
   uint64_t recipe_hash, data_hash;
-  char isa[16], core[48];     /* kernels and BLAS core that made it: bits are promised for the same only */
-  int window_steps;           /* running sums of the metric window */
+  char isa[16], core[48]; /* kernels and BLAS core that made it: bits are promised for the same only */
+  int window_steps;       /* running sums of the metric window */
   int window_metrics;
   sm_metric window[SM_METRICS_MAX];
   double monitor[SM_MONITOR_VALUES]; /* see monitor.h */
   int64_t n_bad;
-  int64_t *bad;               /* owned by the state; sm_run_state_free */
+  int64_t *bad; /* owned by the state; sm_run_state_free */
   bool finished;
 } sm_run_state;
 void sm_run_state_free(sm_run_state *);
 
 /* Save; then drop old ones but `keep` (at least 2). SM_EIO leaves the earlier checkpoints as they are. */
 sm_status sm_checkpoint_save(const char *folder, sm_ssl *, const sm_run_state *, int keep, sm_error *);
-/* Newest checkpoint that is whole, loaded into the sets and *state. *found false when there is none. Damaged ones are passed over
- * with a warning in the log; if there are only damaged ones, that is an error. */
+/* Newest checkpoint that is whole, loaded into the sets and *state. *found false when there is none. Damaged
+ * ones are passed over with a warning in the log; if there are only damaged ones, that is an error. */
 sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *, sm_run_state *, bool *found, sm_error *);
-/* Path of the newest whole checkpoint in a run folder (or the file itself if `path` is a file), allocated in the arena. */
+/* Path of the newest whole checkpoint in a run folder (or the file itself if `path` is a file), allocated in
+ * the arena. */
 sm_status sm_checkpoint_find(const char *path, sm_arena *, const char **file, sm_error *);
 
 #endif

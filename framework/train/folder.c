@@ -39,7 +39,9 @@ static sm_status same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *
   sm_recipe *old = NULL;
   sm_status status = sm_recipe_load(&old, registry, path, 0, NULL, err);
   if (status) {
-    sm_hint(err, "the run folder's recipe cannot be read; remove the folder to start anew, or choose another `name=…`");
+    sm_hint(err,
+            "the run folder's recipe cannot be read; remove the folder to start anew, or choose another "
+            "`name=…`");
     return status;
   }
   if (sm_recipe_hash(old) != sm_recipe_hash(r)) {
@@ -47,17 +49,20 @@ static sm_status same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *
     int n = sm_recipe_diff(old, r, &diff);
     char *line = diff.s ? diff.s : "", first[400];
     snprintf(first, sizeof first, "%.*s", (int)strcspn(line, "\n"), line);
-    sm_fail(err, SM_EINVAL, "this run was started with another recipe; %d value%s differ%s: %s%s", n, n == 1 ? "" : "s", n == 1 ? "s" : "", first,
-            n > 1 ? " …" : "");
+    sm_fail(err, SM_EINVAL, "this run was started with another recipe; %d value%s differ%s: %s%s", n,
+            n == 1 ? "" : "s", n == 1 ? "s" : "", first, n > 1 ? " …" : "");
     sm_fail_at(err, f->path, 0, 0);
-    status = sm_hint(err, "give the new recipe another name (`name=…`), or remove the folder to start anew; `smalti recipe diff` shows all");
+    status = sm_hint(err,
+                     "give the new recipe another name (`name=…`), or remove the folder to start anew; "
+                     "`smalti recipe diff` shows all");
     sm_text_free(&diff);
   }
   sm_recipe_free(old);
   return status;
 }
 
-sm_status sm_folder_open(sm_run_folder *f, const char *runs, const sm_recipe *r, sm_registry *registry, sm_error *err) {
+sm_status sm_folder_open(sm_run_folder *f, const char *runs, const sm_recipe *r, sm_registry *registry,
+                         sm_error *err) {
   memset(f, 0, sizeof *f);
   f->lock = -1;
   snprintf(f->path, sizeof f->path, "%s/%s", runs, r->name);
@@ -68,7 +73,8 @@ sm_status sm_folder_open(sm_run_folder *f, const char *runs, const sm_recipe *r,
   return status;
 }
 
-/* ---- what it was made with ------------------------------------------------------------------------------------------------ */
+/* ---- what it was made with
+ * ------------------------------------------------------------------------------------------------ */
 
 static void cpu_model(char *out, size_t size) {
   snprintf(out, size, "unknown");
@@ -105,7 +111,8 @@ static void add_plugins(sm_json *j, const sm_recipe *r) {
   sm_json_close(j);
 }
 
-sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *isa, int threads, sm_error *err) {
+sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *isa, int threads,
+                             sm_error *err) {
   char path[2200], cpu[200], when[40];
   struct stat st;
   snprintf(path, sizeof path, "%s/recipe.yaml", f->path);
@@ -135,12 +142,15 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
   add_plugins(&j, r);
   const char *text = sm_json_finish(&j);
   snprintf(path, sizeof path, "%s/environment.json", f->path);
-  sm_status status = text ? sm_file_put(path, text, strlen(text), err) : sm_fail(err, SM_ENOMEM, "no memory for environment.json");
+  sm_status status = text ? sm_file_put(path, text, strlen(text), err)
+                          : sm_fail(err, SM_ENOMEM, "no memory for environment.json");
   sm_json_free(&j);
   return status;
 }
 
-/* ---- logs ------------------------------------------------------------------------------------------------------------------ */
+/* ---- logs
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Bytes of timing.jsonl up to the records of steps after `step`; its lines begin {"step":N. */
 static int64_t timing_length(const char *path, int64_t step) {
@@ -163,7 +173,8 @@ sm_status sm_folder_logs(sm_run_folder *f, const sm_run_state *s, sm_error *err)
   snprintf(path, sizeof path, "%s/metrics.jsonl", f->path);
   if (!(f->metrics = sm_jsonl_open(path, s->metrics_bytes, err))) return err ? err->code : SM_EIO;
   snprintf(path, sizeof path, "%s/timing.jsonl", f->path);
-  if (!(f->timing = sm_jsonl_open(path, s->step ? timing_length(path, s->step) : 0, err))) return err ? err->code : SM_EIO;
+  if (!(f->timing = sm_jsonl_open(path, s->step ? timing_length(path, s->step) : 0, err)))
+    return err ? err->code : SM_EIO;
   snprintf(path, sizeof path, "%s/tensorboard", f->path);
   if (!(f->events = sm_tb_open(path, s->step ? s->step + 1 : -1, err))) return err ? err->code : SM_EIO;
   return SM_OK;

@@ -1,7 +1,9 @@
-/* framework/train/loop.c — training a recipe: open everything, step by step to the end, leave everything tidy.
+/* framework/train/loop.c — training a recipe: open everything, step by step to the end, leave everything
+ * tidy.
  *
- * The loop knows batches, steps, records, evaluations and checkpoints; what a step computes is the objective's affair
- * (ssl.h), what a run leaves behind folder.h's. A checkpoint is the last act of a step. Owns all it opens. */
+ * The loop knows batches, steps, records, evaluations and checkpoints; what a step computes is the
+ * objective's affair (ssl.h), what a run leaves behind folder.h's. A checkpoint is the last act of a step.
+ * Owns all it opens. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -28,10 +30,10 @@ typedef struct session {
   sm_evaluator *evaluator;
   sm_dataset train, test;
   sm_run_state state;
-  sm_time time;              /* of the next step */
+  sm_time time; /* of the next step */
   int64_t steps;
-  double started, busy;      /* session start; seconds in steps */
-  double record_start;       /* timing window */
+  double started, busy; /* session start; seconds in steps */
+  double record_start;  /* timing window */
   int64_t record_pictures;
   bool checkpoint_failed;
 } session;
@@ -44,13 +46,23 @@ static void tell(session *s, sm_train_event e) {
   e.epoch = s->time.steps_per_epoch ? (e.step > 0 ? e.step - 1 : 0) / s->time.steps_per_epoch : 0;
   if (s->options->event) s->options->event(s->options->ctx, &e);
 }
-static void warn(session *s, const char *text) { tell(s, (sm_train_event){.kind = SM_EVENT_WARNING, .text = text}); }
+static void warn(session *s, const char *text) {
+  tell(s, (sm_train_event){.kind = SM_EVENT_WARNING, .text = text});
+}
 
-/* ---- opening -------------------------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status create_all(sm_recipe *r, sm_error *err) {
   sm_slot *one[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker};
-  struct { sm_slot *slot; int n; } many[] = {{r->head, r->heads}, {r->tokenizer, r->tokenizers}, {r->loss, r->losses}, {r->evaluate, r->evaluations}};
+  struct {
+    sm_slot *slot;
+    int n;
+  } many[] = {{r->head, r->heads},
+              {r->tokenizer, r->tokenizers},
+              {r->loss, r->losses},
+              {r->evaluate, r->evaluations}};
   sm_status status = SM_OK;
   for (size_t i = 0; !status && i < sizeof one / sizeof *one; i++)
     if (one[i]->plugin.plugin) status = sm_instance_create(&one[i]->plugin, err);
@@ -67,21 +79,31 @@ static sm_status open_dataset(sm_slot *slot, sm_dataset *d, sm_error *err) {
 }
 
 void sm_views_of(const sm_recipe *r, sm_views *v) {
-  *v = (sm_views){.globals = (int)r->views.globals, .locals = (int)r->views.locals, .global_first = r->views.global_first,
-                  .global_other = r->views.global_other, .local = r->views.local};
+  *v = (sm_views){.globals = (int)r->views.globals,
+                  .locals = (int)r->views.locals,
+                  .global_first = r->views.global_first,
+                  .global_other = r->views.global_other,
+                  .local = r->views.local};
 }
 
 static sm_status open_loader(session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   const sm_backbone_spec *b = sm_ssl_backbone(s->ssl);
   int grid = (int)(r->views.global_size / b->patch), threads = sm_pool_threads(s->pool);
-  sm_loader_config c = {.dataset = s->train, .seed = (uint64_t)r->train.seed, .batch_size = (int)r->train.batch_size,
-                        .steps_per_epoch = s->time.steps_per_epoch, .last_step = s->steps,
-                        .workers = r->data.workers > 0 ? (int)r->data.workers : threads, .prefetch = (int)r->data.prefetch,
-                        .limits = {.max_pixels = r->data.max_pixels}, .max_bad = r->data.max_bad, .n_known_bad = s->state.n_bad,
+  sm_loader_config c = {.dataset = s->train,
+                        .seed = (uint64_t)r->train.seed,
+                        .batch_size = (int)r->train.batch_size,
+                        .steps_per_epoch = s->time.steps_per_epoch,
+                        .last_step = s->steps,
+                        .workers = r->data.workers > 0 ? (int)r->data.workers : threads,
+                        .prefetch = (int)r->data.prefetch,
+                        .limits = {.max_pixels = r->data.max_pixels},
+                        .max_bad = r->data.max_bad,
+                        .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
   sm_views_of(r, &c.views);
-  c.masking = (sm_masking){r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL, r->masker.plugin.self, grid, grid};
+  c.masking = (sm_masking){r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL,
+                           r->masker.plugin.self, grid, grid};
   return sm_loader_new(&c, s->state.step, &s->loader, err);
 }
 
@@ -92,9 +114,11 @@ static sm_status lengths(session *s, sm_error *err) {
   int64_t pictures = s->train.ops->count(s->train.self), per_epoch = r->train.steps_per_epoch;
   if (!per_epoch) per_epoch = pictures / r->train.batch_size;
   if (per_epoch < 1) {
-    sm_fail(err, SM_EINVAL, "train.batch_size is %lld, but the data set has only %lld pictures", (long long)r->train.batch_size, (long long)pictures);
+    sm_fail(err, SM_EINVAL, "train.batch_size is %lld, but the data set has only %lld pictures",
+            (long long)r->train.batch_size, (long long)pictures);
     sm_fail_at(err, r->data.train.file, r->data.train.line, r->data.train.col);
-    return sm_hint(err, "lower train.batch_size, or set train.steps_per_epoch to draw pictures more than once an epoch");
+    return sm_hint(
+        err, "lower train.batch_size, or set train.steps_per_epoch to draw pictures more than once an epoch");
   }
   s->time = (sm_time){.steps_per_epoch = per_epoch, .epochs = r->train.epochs};
   s->steps = per_epoch * r->train.epochs;
@@ -106,13 +130,16 @@ static sm_status check_state(session *s, sm_error *err) {
   const char *isa = sm_graph_isa(sm_ssl_graph(s->ssl)), *core = sm_blas_core();
   if (s->state.step) {
     if (s->state.data_hash != hash) {
-      sm_fail(err, SM_EINVAL, "the data set has changed since step %lld of this run was saved", (long long)s->state.step);
+      sm_fail(err, SM_EINVAL, "the data set has changed since step %lld of this run was saved",
+              (long long)s->state.step);
       sm_fail_at(err, s->folder.path, 0, 0);
       return sm_hint(err, "restore the pictures, or start a new run under another name: `name=…`");
     }
     if (strcmp(s->state.isa, isa) || strcmp(s->state.core, core)) {
       char text[256];
-      snprintf(text, sizeof text, "the run was made with %s kernels and BLAS core %s, this processor uses %s and %s: it goes on, but not to the same bits",
+      snprintf(text, sizeof text,
+               "the run was made with %s kernels and BLAS core %s, this processor uses %s and %s: it goes "
+               "on, but not to the same bits",
                s->state.isa, s->state.core, isa, core);
       warn(s, text);
     }
@@ -130,9 +157,14 @@ static void write_preview(session *s) {
   if (access(path, F_OK) == 0) return;
   const sm_recipe *r = s->recipe;
   int grid = (int)(r->views.global_size / sm_ssl_backbone(s->ssl)->patch);
-  sm_preview_config c = {.dataset = s->train, .seed = (uint64_t)r->train.seed, .pictures = 6, .limits = {.max_pixels = r->data.max_pixels}, .title = title};
+  sm_preview_config c = {.dataset = s->train,
+                         .seed = (uint64_t)r->train.seed,
+                         .pictures = 6,
+                         .limits = {.max_pixels = r->data.max_pixels},
+                         .title = title};
   sm_views_of(r, &c.views);
-  c.masking = (sm_masking){r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL, r->masker.plugin.self, grid, grid};
+  c.masking = (sm_masking){r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL,
+                           r->masker.plugin.self, grid, grid};
   snprintf(title, sizeof title, "%s", r->name);
   sm_error e = {0};
   char text[1024];
@@ -145,7 +177,9 @@ static void write_preview(session *s) {
 
 static sm_status open_session(session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
-  int threads = s->options->threads ? s->options->threads : r->train.threads ? (int)r->train.threads : sm_cpu_count();
+  int threads = s->options->threads ? s->options->threads
+                : r->train.threads  ? (int)r->train.threads
+                                    : sm_cpu_count();
   sm_status status = sm_folder_open(&s->folder, s->options->runs, r, s->options->registry, err);
   snprintf(s->summary->folder, sizeof s->summary->folder, "%s", s->folder.path);
   if (!status) status = create_all(s->recipe, err);
@@ -181,7 +215,9 @@ static void close_session(session *s) {
   sm_run_state_free(&s->state);
 }
 
-/* ---- evaluation ------------------------------------------------------------------------------------------------------------ */
+/* ---- evaluation
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void evaluation_progress(void *ctx, const char *what, double done) {
   tell(ctx, (sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
@@ -191,16 +227,26 @@ static sm_status open_evaluator(session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   if (!r->evaluations) return SM_OK;
   sm_set *set = sm_ssl_set(s->ssl, s->config.tokenizer_head[0] >= 0 ? SM_SSL_TEACHER : SM_SSL_STUDENT);
-  sm_evaluator_config c = {.backbone = s->config.backbone.ops, .backbone_self = s->config.backbone.self, .set = set,
-                           .train_size = (int)r->views.global_size, .size = (int)r->views.global_size, .filter = r->views.global_first.filter,
-                           .train = s->train, .test = s->test, .limits = {.max_pixels = r->data.max_pixels}, .workers = sm_pool_threads(s->pool),
-                           .pool = s->pool, .progress = evaluation_progress, .progress_ctx = s};
+  sm_evaluator_config c = {.backbone = s->config.backbone.ops,
+                           .backbone_self = s->config.backbone.self,
+                           .set = set,
+                           .train_size = (int)r->views.global_size,
+                           .size = (int)r->views.global_size,
+                           .filter = r->views.global_first.filter,
+                           .train = s->train,
+                           .test = s->test,
+                           .limits = {.max_pixels = r->data.max_pixels},
+                           .workers = sm_pool_threads(s->pool),
+                           .pool = s->pool,
+                           .progress = evaluation_progress,
+                           .progress_ctx = s};
   memcpy(c.mean, r->views.global_first.mean, sizeof c.mean);
   memcpy(c.std, r->views.global_first.std, sizeof c.std);
   return sm_evaluator_new(&c, &s->evaluator, err);
 }
 
-static sm_status record_evaluation(session *s, const char *name, const sm_eval_result *result, sm_error *err) {
+static sm_status record_evaluation(session *s, const char *name, const sm_eval_result *result,
+                                   sm_error *err) {
   sm_json j = {0};
   sm_json_begin(&j);
   sm_json_int(&j, "step", s->time.step);
@@ -224,7 +270,8 @@ static sm_status evaluate(session *s, sm_error *err) {
   for (int i = 0; i < r->evaluations; i++) {
     sm_eval_result result = {.size = sizeof result};
     const sm_slot *slot = &r->evaluate[i];
-    sm_status status = sm_evaluator_run(s->evaluator, slot->plugin.plugin->ops, slot->plugin.self, &result, err);
+    sm_status status =
+        sm_evaluator_run(s->evaluator, slot->plugin.plugin->ops, slot->plugin.self, &result, err);
     if (!status) status = record_evaluation(s, slot->instance, &result, err);
     if (status) return status;
     for (int k = 0; k < result.n; k++)
@@ -235,7 +282,9 @@ static sm_status evaluate(session *s, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- records ---------------------------------------------------------------------------------------------------------------- */
+/* ---- records
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void add_to_window(sm_run_state *w, const sm_step_result *r) {
   if (!w->window_steps) {
@@ -293,7 +342,9 @@ static sm_status watch(session *s, sm_error *err) {
     dim[i] = sm_ssl_loss_dim(s->ssl, i);
   }
   char text[400];
-  if (!sm_monitor(s->state.monitor, s->state.window, s->state.window_metrics, names, dim, s->config.losses, text, sizeof text)) return SM_OK;
+  if (!sm_monitor(s->state.monitor, s->state.window, s->state.window_metrics, names, dim, s->config.losses,
+                  text, sizeof text))
+    return SM_OK;
   return record_warning(s, text, err);
 }
 
@@ -315,12 +366,18 @@ static sm_status record(session *s, sm_error *err) {
   sm_json_free(&j);
   if (!status) status = record_timing(s, err);
   if (!status) status = watch(s, err);
-  if (!status) tell(s, (sm_train_event){.kind = SM_EVENT_RECORD, .metric = w->window, .metrics = w->window_metrics, .loss = w->window[0].value});
+  if (!status)
+    tell(s, (sm_train_event){.kind = SM_EVENT_RECORD,
+                             .metric = w->window,
+                             .metrics = w->window_metrics,
+                             .loss = w->window[0].value});
   w->window_steps = 0;
   return status;
 }
 
-/* ---- checkpoints -------------------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status take_bad_list(session *s, sm_error *err) {
   int64_t n;
@@ -339,13 +396,14 @@ static sm_status take_bad_list(session *s, sm_error *err) {
   state->n_bad = s->summary->bad_pictures = n;
   char path[2200];
   snprintf(path, sizeof path, "%s/bad-pictures.txt", s->folder.path);
-  sm_status status = text.failed ? sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures") : sm_file_put(path, text.s, text.len, err);
+  sm_status status = text.failed ? sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures")
+                                 : sm_file_put(path, text.s, text.len, err);
   sm_text_free(&text);
   return status;
 }
 
-/* Logs first, then the checkpoint that records their length. A failed save is tried again twice, then training goes on: the
- * earlier checkpoints are whole. */
+/* Logs first, then the checkpoint that records their length. A failed save is tried again twice, then
+ * training goes on: the earlier checkpoints are whole. */
 static sm_status save(session *s, bool must, sm_error *err) {
   s->state.step = s->time.step;
   s->state.finished = s->time.step == s->steps;
@@ -356,7 +414,9 @@ static sm_status save(session *s, bool must, sm_error *err) {
     status = take_bad_list(s, &why);
     if (!status) status = sm_jsonl_flush(s->folder.timing, NULL, &why);
     if (!status) status = sm_jsonl_flush(s->folder.metrics, &s->state.metrics_bytes, &why);
-    if (!status) status = sm_checkpoint_save(s->folder.checkpoints, s->ssl, &s->state, (int)s->recipe->train.keep_checkpoints, &why);
+    if (!status)
+      status = sm_checkpoint_save(s->folder.checkpoints, s->ssl, &s->state,
+                                  (int)s->recipe->train.keep_checkpoints, &why);
     if (!status) break;
   }
   sm_tb_flush(s->folder.events, NULL);
@@ -370,12 +430,15 @@ static sm_status save(session *s, bool must, sm_error *err) {
     return sm_hint(err, "make room and run the same command again: it goes on from the last good checkpoint");
   }
   char text[1400], line[1600];
-  snprintf(line, sizeof line, "checkpoint failed at step %lld: %s; training goes on", (long long)s->time.step, sm_error_text(&why, text, sizeof text));
+  snprintf(line, sizeof line, "checkpoint failed at step %lld: %s; training goes on", (long long)s->time.step,
+           sm_error_text(&why, text, sizeof text));
   warn(s, line);
   return SM_OK;
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the loop
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status one_step(session *s, sm_error *err) {
   double start = sm_now();
@@ -390,9 +453,13 @@ static sm_status one_step(session *s, sm_error *err) {
   s->time.step++;
   add_to_window(&s->state, &result);
   s->busy += sm_now() - start;
-  double each = s->busy / (double)(s->time.step - s->summary->first_step), rate = (double)s->recipe->train.batch_size / each;
+  double each = s->busy / (double)(s->time.step - s->summary->first_step),
+         rate = (double)s->recipe->train.batch_size / each;
   s->summary->images_per_second = rate;
-  tell(s, (sm_train_event){.kind = SM_EVENT_STEP, .loss = result.loss, .rate = rate, .eta = each * (double)(s->steps - s->time.step)});
+  tell(s, (sm_train_event){.kind = SM_EVENT_STEP,
+                           .loss = result.loss,
+                           .rate = rate,
+                           .eta = each * (double)(s->steps - s->time.step)});
   return SM_OK;
 }
 
@@ -400,10 +467,12 @@ static sm_status after_step(session *s, bool *stop, sm_error *err) {
   const sm_train_section *t = &s->recipe->train;
   int64_t step = s->time.step, epochs_done = step / s->time.steps_per_epoch;
   bool epoch_end = step % s->time.steps_per_epoch == 0, last = step == s->steps;
-  *stop = !last && (sm_signals_stop() || (s->options->stop_after && step - s->summary->first_step >= s->options->stop_after));
+  *stop = !last && (sm_signals_stop() ||
+                    (s->options->stop_after && step - s->summary->first_step >= s->options->stop_after));
   sm_status status = SM_OK;
   if (step % t->log_every == 0 || last) status = record(s, err);
-  if (!status && (last || (epoch_end && t->evaluate_every && epochs_done % t->evaluate_every == 0))) status = evaluate(s, err);
+  if (!status && (last || (epoch_end && t->evaluate_every && epochs_done % t->evaluate_every == 0)))
+    status = evaluate(s, err);
   bool due = t->checkpoint_every ? step % t->checkpoint_every == 0 : epoch_end;
   if (!status && (due || last || *stop)) status = save(s, last || *stop, err);
   return status;
@@ -414,7 +483,9 @@ static sm_status run(session *s, sm_error *err) {
   sm_graph_report(sm_ssl_graph(s->ssl), &plan);
   size_t bytes = plan.inputs + plan.transient + plan.worker;
   for (int i = 0; i < SM_SSL_SETS; i++) bytes += sm_set_bytes(sm_ssl_set(s->ssl, i));
-  tell(s, (sm_train_event){.kind = SM_EVENT_START, .parameters = sm_set_parameters(sm_ssl_set(s->ssl, SM_SSL_STUDENT)), .bytes = bytes});
+  tell(s, (sm_train_event){.kind = SM_EVENT_START,
+                           .parameters = sm_set_parameters(sm_ssl_set(s->ssl, SM_SSL_STUDENT)),
+                           .bytes = bytes});
   s->started = s->record_start = sm_now();
   sm_status status = SM_OK;
   bool stop = false;
@@ -425,7 +496,8 @@ static sm_status run(session *s, sm_error *err) {
   }
   s->summary->seconds = sm_now() - s->started;
   if (!status && stop) {
-    sm_fail(err, SM_EINTERRUPTED, "stopped at step %lld of %lld; everything is saved", (long long)s->time.step, (long long)s->steps);
+    sm_fail(err, SM_EINTERRUPTED, "stopped at step %lld of %lld; everything is saved",
+            (long long)s->time.step, (long long)s->steps);
     sm_fail_at(err, s->folder.path, 0, 0);
     status = sm_hint(err, "run the same command again to go on");
   }
@@ -442,7 +514,8 @@ static void write_report(session *s) {
   warn(s, line);
 }
 
-sm_status sm_train(sm_recipe *recipe, const sm_train_options *options, sm_train_summary *summary, sm_error *err) {
+sm_status sm_train(sm_recipe *recipe, const sm_train_options *options, sm_train_summary *summary,
+                   sm_error *err) {
   session s = {.recipe = recipe, .options = options, .summary = summary};
   s.folder.lock = -1;
   memset(summary, 0, sizeof *summary);

@@ -1,17 +1,18 @@
 /* framework/train/monitor.c — see monitor.h.
  *
- * Collapse has two faces (Caron et al. 2021, section 5.3): without sharpening every teacher output becomes uniform, entropy ln K and a
- * loss that stays at ln K; without centering one token takes all, entropy 0 and a loss near 0. */
+ * Collapse has two faces (Caron et al. 2021, section 5.3): without sharpening every teacher output becomes
+ * uniform, entropy ln K and a loss that stays at ln K; without centering one token takes all, entropy 0 and a
+ * loss near 0. */
 #include "monitor.h"
 
 #include <math.h>
 #include <string.h>
 
-#define PATIENCE 5      /* records in a row */
-#define UNIFORM 0.995   /* share of ln K */
+#define PATIENCE 5    /* records in a row */
+#define UNIFORM 0.995 /* share of ln K */
 #define ONE_TOKEN 0.02
-#define OUTLIER 6.0     /* deviations of ln(gradient norm) */
-#define MEMORY 128.0    /* records the mean and variance look back */
+#define OUTLIER 6.0  /* deviations of ln(gradient norm) */
+#define MEMORY 128.0 /* records the mean and variance look back */
 
 enum { GRADS = SM_SLOTS_MAX, GRAD_MEAN, GRAD_VARIANCE };
 
@@ -23,38 +24,50 @@ static double find(const sm_metric *m, int n, const char *prefix, const char *na
   return NAN;
 }
 
-static bool collapse(double *seen, const sm_metric *m, int n, const char *name, double k, char *warning, size_t size) {
-  double log_k = log(k), teacher = find(m, n, "teacher_entropy.", name), student = find(m, n, "student_entropy.", name);
+static bool collapse(double *seen, const sm_metric *m, int n, const char *name, double k, char *warning,
+                     size_t size) {
+  double log_k = log(k), teacher = find(m, n, "teacher_entropy.", name),
+         student = find(m, n, "student_entropy.", name);
   if (!(k > 1) || isnan(teacher) || isnan(student)) return false;
   bool uniform = teacher > UNIFORM * log_k && student > UNIFORM * log_k;
   bool one = teacher < ONE_TOKEN * log_k && student < ONE_TOKEN * log_k;
   *seen = uniform || one ? *seen + 1 : 0;
   if (*seen != PATIENCE) return false;
   if (uniform)
-    snprintf(warning, size, "collapsed: uniform: loss '%s' sits at ln %.0f = %.4f (teacher entropy %.4f); lower the teacher's temperature, "
-             "or its EMA momentum", name, k, log_k, teacher);
+    snprintf(warning, size,
+             "collapsed: uniform: loss '%s' sits at ln %.0f = %.4f (teacher entropy %.4f); lower the "
+             "teacher's temperature, "
+             "or its EMA momentum",
+             name, k, log_k, teacher);
   else
-    snprintf(warning, size, "collapsed: one token: loss '%s' has teacher entropy %.4f of ln %.0f = %.4f; turn centering on or lower its "
-             "momentum, or raise the teacher's temperature", name, teacher, k, log_k);
+    snprintf(warning, size,
+             "collapsed: one token: loss '%s' has teacher entropy %.4f of ln %.0f = %.4f; turn centering on "
+             "or lower its "
+             "momentum, or raise the teacher's temperature",
+             name, teacher, k, log_k);
   return true;
 }
 
 static bool gradient_outlier(double *s, const sm_metric *m, int n, char *warning, size_t size) {
   double norm = find(m, n, "grad_norm", "");
   if (!(norm > 0) || !isfinite(norm)) return false;
-  double x = log(norm), deviation = sqrt(s[GRAD_VARIANCE] > 1e-4 ? s[GRAD_VARIANCE] : 1e-4), z = (x - s[GRAD_MEAN]) / deviation;
+  double x = log(norm), deviation = sqrt(s[GRAD_VARIANCE] > 1e-4 ? s[GRAD_VARIANCE] : 1e-4),
+         z = (x - s[GRAD_MEAN]) / deviation;
   bool outlier = s[GRADS] >= 16 && z > OUTLIER;
   s[GRADS] += s[GRADS] < MEMORY;
   double weight = 1 / s[GRADS], away = x - s[GRAD_MEAN];
-  if (outlier) snprintf(warning, size, "gradient norm %.4g is %.1f deviations above its usual %.4g", norm, z, exp(s[GRAD_MEAN]));
+  if (outlier)
+    snprintf(warning, size, "gradient norm %.4g is %.1f deviations above its usual %.4g", norm, z,
+             exp(s[GRAD_MEAN]));
   s[GRAD_MEAN] += weight * away;
   s[GRAD_VARIANCE] = (1 - weight) * (s[GRAD_VARIANCE] + weight * away * away);
   return outlier;
 }
 
-bool sm_monitor(double monitor[SM_MONITOR_VALUES], const sm_metric *metric, int metrics, const char *const *names, const double *dim,
-                int losses, char *warning, size_t size) {
+bool sm_monitor(double monitor[SM_MONITOR_VALUES], const sm_metric *metric, int metrics,
+                const char *const *names, const double *dim, int losses, char *warning, size_t size) {
   bool warned = gradient_outlier(monitor, metric, metrics, warning, size);
-  for (int i = 0; i < losses; i++) warned |= collapse(&monitor[i], metric, metrics, names[i], dim[i], warning, size);
+  for (int i = 0; i < losses; i++)
+    warned |= collapse(&monitor[i], metric, metrics, names[i], dim[i], warning, size);
   return warned;
 }

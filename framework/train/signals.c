@@ -1,5 +1,5 @@
-/* framework/train/signals.c — the stop flag. The only mutable global of the library beside the log sink: a signal handler
- * can reach nothing else. */
+/* framework/train/signals.c — the stop flag. The only mutable global of the library beside the log sink: a
+ * signal handler can reach nothing else. */
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>

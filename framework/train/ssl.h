@@ -1,7 +1,8 @@
-/* framework/train/ssl.h — private to the core: the self-supervised objective (iBOT, DINO, BEiT-style and all between).
+/* framework/train/ssl.h — private to the core: the self-supervised objective (iBOT, DINO, BEiT-style and all
+ * between).
  *
- * Owns the parameter sets (student, teacher, state), the graph with its passes, and the step. Borrows the plugin instances,
- * which must be created and outlive it. One thread. */
+ * Owns the parameter sets (student, teacher, state), the graph with its passes, and the step. Borrows the
+ * plugin instances, which must be created and outlive it. One thread. */
 #ifndef SM_SSL_H
 #define SM_SSL_H
 
@@ -29,15 +30,15 @@ typedef struct sm_ssl_loss {
 } sm_ssl_loss;
 
 typedef struct sm_ssl_config {
-  sm_ssl_slot backbone, masker;      /* masker.ops NULL: none */
+  sm_ssl_slot backbone, masker; /* masker.ops NULL: none */
   sm_ssl_slot head[SM_SLOTS_MAX], tokenizer[SM_SLOTS_MAX];
   sm_ssl_loss loss[SM_SLOTS_MAX];
   int heads, tokenizers, losses;
-  int tokenizer_head[SM_SLOTS_MAX];  /* the head whose teacher copy an online tokenizer runs, or -1 */
+  int tokenizer_head[SM_SLOTS_MAX]; /* the head whose teacher copy an online tokenizer runs, or -1 */
   int globals, locals, global_size, local_size;
-  int batch_size, micro_batch;       /* micro_batch 0: all at once */
+  int batch_size, micro_batch; /* micro_batch 0: all at once */
   sm_optimizer_config optimizer;
-  sm_schedule lr, weight_decay;      /* lr already scaled by batch */
+  sm_schedule lr, weight_decay; /* lr already scaled by batch */
   int64_t freeze_last_layer, epochs, steps_per_epoch;
   uint64_t seed;
   sm_dtype real;
@@ -46,8 +47,10 @@ typedef struct sm_ssl_config {
   sm_pool *pool;
 } sm_ssl_config;
 
-/* Resolve a recipe (instances already created) into a configuration. Nothing is copied but numbers and pointers. */
-sm_status sm_ssl_configure(const sm_recipe *, sm_pool *, int64_t steps_per_epoch, sm_ssl_config *, sm_error *);
+/* Resolve a recipe (instances already created) into a configuration. Nothing is copied but numbers and
+ * pointers. */
+sm_status sm_ssl_configure(const sm_recipe *, sm_pool *, int64_t steps_per_epoch, sm_ssl_config *,
+                           sm_error *);
 
 typedef struct sm_ssl sm_ssl;
 /* Declare, build and plan; allocate gets the memory (sets get initial values, the teacher the student's). */
@@ -59,17 +62,18 @@ sm_graph *sm_ssl_graph(sm_ssl *);
 enum { SM_SSL_STUDENT, SM_SSL_TEACHER, SM_SSL_STATE, SM_SSL_SETS };
 sm_set *sm_ssl_set(sm_ssl *, int which);
 const sm_backbone_spec *sm_ssl_backbone(const sm_ssl *);
-double sm_ssl_loss_dim(const sm_ssl *, int loss); /* K of the distributions a loss compares, 0 if it compares none */
+double sm_ssl_loss_dim(const sm_ssl *,
+                       int loss); /* K of the distributions a loss compares, 0 if it compares none */
 
 typedef struct sm_step_result {
   int n;
   sm_metric metric[SM_METRICS_MAX]; /* "loss", "loss.cls", "teacher_entropy.cls", …, in a fixed order */
   double loss, grad_norm;
-  double seconds[4];                /* teacher, student, update, host */
+  double seconds[4]; /* teacher, student, update, host */
 } sm_step_result;
 
-/* One training step on a batch: passes for each micro-batch, then update, optimiser, EMA. On a non-finite loss nothing is
- * updated and the error names op, tensor and sample. */
+/* One training step on a batch: passes for each micro-batch, then update, optimiser, EMA. On a non-finite
+ * loss nothing is updated and the error names op, tensor and sample. */
 sm_status sm_ssl_step(sm_ssl *, const sm_batch *, const sm_time *, sm_step_result *, sm_error *);
 /* The parts, for tests: everything up to the gradients; then the update. */
 sm_status sm_ssl_gradients(sm_ssl *, const sm_batch *, const sm_time *, sm_step_result *, sm_error *);

@@ -1,7 +1,7 @@
 /* framework/train/ssl_build.c — from plugins to parameter sets and passes.
  *
- * Passes: teacher (clean global views → targets), student on global views (masked) and on local views, each forward and
- * backward, then update (the tokenizers' states). What a step does with them is in ssl_step.c. */
+ * Passes: teacher (clean global views → targets), student on global views (masked) and on local views, each
+ * forward and backward, then update (the tokenizers' states). What a step does with them is in ssl_step.c. */
 #include <math.h>
 #include <string.h>
 
@@ -9,7 +9,9 @@
 
 #define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
 
-/* ---- specs --------------------------------------------------------------------------------------------------------- */
+/* ---- specs
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status read_specs(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
@@ -22,7 +24,8 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
     if (status) return status;
   }
   if (s->spec.drop_sites > SM_SITES_MAX || s->spec.patch < 1 || s->spec.dim < 1)
-    return sm_fail(err, SM_EINTERNAL, "backbone '%s' describes itself with patch %d, width %d and %d drop-path sites",
+    return sm_fail(err, SM_EINTERNAL,
+                   "backbone '%s' describes itself with patch %d, width %d and %d drop-path sites",
                    c->backbone.name, s->spec.patch, s->spec.dim, s->spec.drop_sites);
   s->grid = c->global_size / s->spec.patch;
   s->patches = s->grid * s->grid;
@@ -31,12 +34,14 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
   s->local_tokens = s->spec.prefix + local_grid * local_grid;
   for (int i = 0; i < c->tokenizers; i++) {
     s->tokenizer_spec[i].size = sizeof s->tokenizer_spec[i];
-    if ((status = OPS(tokenizer, c->tokenizer[i])->spec(c->tokenizer[i].self, &s->tokenizer_spec[i], err))) return status;
+    if ((status = OPS(tokenizer, c->tokenizer[i])->spec(c->tokenizer[i].self, &s->tokenizer_spec[i], err)))
+      return status;
     if (s->tokenizer_spec[i].ema) s->ema_momentum = s->tokenizer_spec[i].ema;
   }
   for (int i = 0; i < c->losses; i++) {
     s->loss_spec[i].size = sizeof s->loss_spec[i];
-    if ((status = OPS(loss, c->loss[i].slot)->spec(c->loss[i].slot.self, &s->loss_spec[i], err))) return status;
+    if ((status = OPS(loss, c->loss[i].slot)->spec(c->loss[i].slot.self, &s->loss_spec[i], err)))
+      return status;
     s->want_local |= c->locals > 0 && s->loss_spec[i].local_views && s->loss_spec[i].site == SM_SITE_VIEW;
   }
   double ratio = c->masker.ops ? OPS(masker, c->masker)->max_ratio(c->masker.self) : 0;
@@ -49,7 +54,8 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
 /* Does any loss use this head (or tokenizer) at the site? */
 static bool used(const sm_ssl *s, int head, int tokenizer, sm_site site) {
   for (int i = 0; i < s->c.losses; i++)
-    if (s->loss_spec[i].site == site && (head < 0 || s->c.loss[i].head == head) && (tokenizer < 0 || s->c.loss[i].tokenizer == tokenizer))
+    if (s->loss_spec[i].site == site && (head < 0 || s->c.loss[i].head == head) &&
+        (tokenizer < 0 || s->c.loss[i].tokenizer == tokenizer))
       return true;
   return false;
 }
@@ -66,10 +72,13 @@ static int head_dim(const sm_ssl *s, int head, sm_site site) {
   return dim;
 }
 
-/* ---- sets ------------------------------------------------------------------------------------------------------------ */
+/* ---- sets
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static const char *prefix(sm_ssl *s, const char *kind, const char *name) {
-  const char *p = strcmp(name, "main") ? sm_arena_printf(s->arena, "%s.%s.", kind, name) : sm_arena_printf(s->arena, "%s.", kind);
+  const char *p = strcmp(name, "main") ? sm_arena_printf(s->arena, "%s.%s.", kind, name)
+                                       : sm_arena_printf(s->arena, "%s.", kind);
   return p ? p : "";
 }
 
@@ -78,7 +87,8 @@ static void declare_network(sm_ssl *s, sm_set *set, sm_role role, sm_head *heads
   OPS(backbone, c->backbone)->declare(c->backbone.self, c->global_size, &(sm_params){set, "backbone."});
   for (int i = 0; i < c->heads; i++) {
     sm_head *h = &heads[i];
-    *h = (sm_head){OPS(head, c->head[i]), c->head[i].self, {set, prefix(s, "head", c->head[i].name)}, role, 0, 0};
+    *h = (sm_head){
+        OPS(head, c->head[i]), c->head[i].self, {set, prefix(s, "head", c->head[i].name)}, role, 0, 0};
     h->view_dim = head_dim(s, i, SM_SITE_VIEW);
     h->patch_dim = head_dim(s, i, SM_SITE_PATCH);
     h->ops->declare(h->self, &h->params, s->spec.dim, h->view_dim, h->patch_dim, role);
@@ -101,18 +111,22 @@ static sm_status make_sets(sm_ssl *s, sm_error *err) {
     int head = c->tokenizer_head[i];
     sm_params state = state_params(s, i);
     if (ops->declare)
-      ops->declare(c->tokenizer[i].self, &state, head < 0 ? s->tokenizer_spec[i].view_dim : s->teacher_head[head].view_dim,
+      ops->declare(c->tokenizer[i].self, &state,
+                   head < 0 ? s->tokenizer_spec[i].view_dim : s->teacher_head[head].view_dim,
                    head < 0 ? s->tokenizer_spec[i].patch_dim : s->teacher_head[head].patch_dim);
   }
   for (int i = 0; i < SM_SSL_SETS; i++) {
-    sm_status status = sm_set_seal(s->set[i], i == SM_SSL_STUDENT ? sm_optimizer_moments(c->optimizer.kind) : SM_MOMENTS_NONE, err);
+    sm_status status = sm_set_seal(
+        s->set[i], i == SM_SSL_STUDENT ? sm_optimizer_moments(c->optimizer.kind) : SM_MOMENTS_NONE, err);
     if (status) return status;
   }
   if (!(s->ema = sm_ema_link_new(s->set[SM_SSL_TEACHER], s->set[SM_SSL_STUDENT], err))) return SM_ENOMEM;
   return SM_OK;
 }
 
-/* ---- passes ------------------------------------------------------------------------------------------------------------ */
+/* ---- passes
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void make_inputs(sm_ssl *s) {
   const sm_ssl_config *c = &s->c;
@@ -124,22 +138,27 @@ static void make_inputs(sm_ssl *s) {
   s->view_rows = sm_rows_new(g, "[CLS] rows", views, views, s->tokens, s->views_count);
   int64_t masked = views * s->max_masked;
   s->patch_rows = sm_rows_new(g, "masked rows", masked > 0 ? masked : 1, views, s->tokens, s->views_count);
-  if (s->spec.drop_sites) s->drop = sm_input_real(g, "drop path", 2, (int64_t[]){views, s->spec.drop_sites}, s->views_count);
+  if (s->spec.drop_sites)
+    s->drop = sm_input_real(g, "drop path", 2, (int64_t[]){views, s->spec.drop_sites}, s->views_count);
   if (!s->want_local) return;
   int64_t locals = (int64_t)s->micro * c->locals, small = c->local_size;
   s->local_count = sm_count(g, "local views", locals);
   s->local = sm_input_real(g, "local views", 4, (int64_t[]){locals, 3, small, small}, s->local_count);
   s->local_rows = sm_rows_new(g, "local [CLS] rows", locals, locals, s->local_tokens, s->local_count);
-  if (s->spec.drop_sites) s->local_drop = sm_input_real(g, "local drop path", 2, (int64_t[]){locals, s->spec.drop_sites}, s->local_count);
+  if (s->spec.drop_sites)
+    s->local_drop =
+        sm_input_real(g, "local drop path", 2, (int64_t[]){locals, s->spec.drop_sites}, s->local_count);
 }
 
 static sm_tensor *run_backbone(sm_ssl *s, int set, sm_tensor *pictures, sm_tensor *mask, sm_tensor *drop) {
   sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask, .drop = drop};
   sm_backbone_out out = {.size = sizeof out};
   sm_scope_push(s->graph, "backbone");
-  OPS(backbone, s->c.backbone)->build(s->c.backbone.self, s->graph, &(sm_params){s->set[set], "backbone."}, &in, &out);
+  OPS(backbone, s->c.backbone)
+      ->build(s->c.backbone.self, s->graph, &(sm_params){s->set[set], "backbone."}, &in, &out);
   sm_scope_pop(s->graph);
-  return out.tokens ? out.tokens : sm_graph_fail(s->graph, "backbone '%s' gave no tokens", s->c.backbone.name);
+  return out.tokens ? out.tokens
+                    : sm_graph_fail(s->graph, "backbone '%s' gave no tokens", s->c.backbone.name);
 }
 
 static void build_teacher(sm_ssl *s) {
@@ -149,14 +168,20 @@ static void build_teacher(sm_ssl *s) {
   sm_scope_push(g, "teacher");
   bool run = false;
   for (int i = 0; i < c->tokenizers; i++) run |= s->tokenizer_spec[i].needs_teacher;
-  sm_seen seen = {.size = sizeof seen, .pictures = s->global, .prefix = s->spec.prefix, .rows = s->grid, .cols = s->grid};
+  sm_seen seen = {
+      .size = sizeof seen, .pictures = s->global, .prefix = s->spec.prefix, .rows = s->grid, .cols = s->grid};
   if (run) seen.tokens = run_backbone(s, SM_SSL_TEACHER, s->global, NULL, NULL);
   for (int i = 0; i < c->tokenizers; i++) {
-    sm_tokenizer_env env = {.size = sizeof env, .head = c->tokenizer_head[i] < 0 ? NULL : &s->teacher_head[c->tokenizer_head[i]],
-                            .state = state_params(s, i), .view_rows = s->view_rows, .patch_rows = s->patch_rows,
-                            .want_view = used(s, -1, i, SM_SITE_VIEW), .want_patch = used(s, -1, i, SM_SITE_PATCH)};
+    sm_tokenizer_env env = {.size = sizeof env,
+                            .head = c->tokenizer_head[i] < 0 ? NULL : &s->teacher_head[c->tokenizer_head[i]],
+                            .state = state_params(s, i),
+                            .view_rows = s->view_rows,
+                            .patch_rows = s->patch_rows,
+                            .want_view = used(s, -1, i, SM_SITE_VIEW),
+                            .want_patch = used(s, -1, i, SM_SITE_PATCH)};
     sm_scope_push(g, "tokenizer.%s", c->tokenizer[i].name);
-    OPS(tokenizer, c->tokenizer[i])->build(c->tokenizer[i].self, g, &env, &seen, &s->view_target[i], &s->patch_target[i]);
+    OPS(tokenizer, c->tokenizer[i])
+        ->build(c->tokenizer[i].self, g, &env, &seen, &s->view_target[i], &s->patch_target[i]);
     sm_scope_pop(g);
   }
   sm_scope_pop(g);
@@ -169,17 +194,27 @@ static void build_loss(sm_ssl *s, int i, sm_tensor *features, bool local, int64_
   sm_site site = s->loss_spec[i].site;
   bound_loss *b = local ? &s->local_loss[i] : &s->global_loss[i];
   const sm_loss_ops *ops = OPS(loss, l->slot);
-  sm_pair_request r = {.size = sizeof r, .site = site, .local = local, .pictures = s->micro, .step_pictures = s->c.batch_size,
-                       .globals = s->c.globals, .locals = s->c.locals};
+  sm_pair_request r = {.size = sizeof r,
+                       .site = site,
+                       .local = local,
+                       .pictures = s->micro,
+                       .step_pictures = s->c.batch_size,
+                       .globals = s->c.globals,
+                       .locals = s->c.locals};
   int64_t capacity = ops->max_pairs ? ops->max_pairs(l->slot.self, &r, predictions) : predictions;
   char name[96];
   snprintf(name, sizeof name, "%s pairs%s", l->slot.name, local ? " (local)" : "");
   b->pairs = sm_pairs_new(s->graph, name, capacity > 0 ? capacity : 1, predictions);
   sm_scope_push(s->graph, "loss.%s", l->slot.name);
-  sm_prediction p = {.size = sizeof p, .site = site, .local = local, .logits = h->ops->logits(h->self, s->graph, &h->params, features, site, SM_ROLE_STUDENT)};
+  sm_prediction p = {
+      .size = sizeof p,
+      .site = site,
+      .local = local,
+      .logits = h->ops->logits(h->self, s->graph, &h->params, features, site, SM_ROLE_STUDENT)};
   const sm_target *t = site == SM_SITE_VIEW ? &s->view_target[l->tokenizer] : &s->patch_target[l->tokenizer];
-  if (!t->form) sm_graph_fail(s->graph, "tokenizer '%s' gave no %s target for loss '%s'", s->c.tokenizer[l->tokenizer].name,
-                              site == SM_SITE_VIEW ? "view" : "patch", l->slot.name);
+  if (!t->form)
+    sm_graph_fail(s->graph, "tokenizer '%s' gave no %s target for loss '%s'",
+                  s->c.tokenizer[l->tokenizer].name, site == SM_SITE_VIEW ? "view" : "patch", l->slot.name);
   b->rows = ops->build(l->slot.self, s->graph, &p, t, b->pairs, &b->stats);
   sm_scope_pop(s->graph);
 }
@@ -198,9 +233,11 @@ static void build_student(sm_ssl *s, bool local) {
       const sm_rows *rows = local ? s->local_rows : site == SM_SITE_VIEW ? s->view_rows : s->patch_rows;
       const sm_head *head = &s->student_head[h];
       sm_scope_push(g, "head.%s.%s", c->head[h].name, site == SM_SITE_VIEW ? "view" : "patch");
-      sm_tensor *features = head->ops->features(head->self, g, &head->params, sm_gather(g, tokens, rows), (sm_site)site, SM_ROLE_STUDENT);
+      sm_tensor *features = head->ops->features(head->self, g, &head->params, sm_gather(g, tokens, rows),
+                                                (sm_site)site, SM_ROLE_STUDENT);
       for (int i = 0; i < c->losses; i++)
-        if (c->loss[i].head == h && s->loss_spec[i].site == (sm_site)site && (!local || s->loss_spec[i].local_views))
+        if (c->loss[i].head == h && s->loss_spec[i].site == (sm_site)site &&
+            (!local || s->loss_spec[i].local_views))
           build_loss(s, i, features, local, rows->capacity);
       sm_scope_pop(g);
     }
@@ -214,15 +251,21 @@ static void build_update(sm_ssl *s) {
   s->pass[PASS_UPDATE] = sm_pass_begin(s->graph, "update");
   for (int i = 0; i < c->tokenizers; i++) {
     const sm_tokenizer_ops *ops = OPS(tokenizer, c->tokenizer[i]);
-    sm_tokenizer_env env = {.size = sizeof env, .head = c->tokenizer_head[i] < 0 ? NULL : &s->teacher_head[c->tokenizer_head[i]],
-                            .state = state_params(s, i), .view_rows = s->view_rows, .patch_rows = s->patch_rows,
-                            .want_view = used(s, -1, i, SM_SITE_VIEW), .want_patch = used(s, -1, i, SM_SITE_PATCH)};
+    sm_tokenizer_env env = {.size = sizeof env,
+                            .head = c->tokenizer_head[i] < 0 ? NULL : &s->teacher_head[c->tokenizer_head[i]],
+                            .state = state_params(s, i),
+                            .view_rows = s->view_rows,
+                            .patch_rows = s->patch_rows,
+                            .want_view = used(s, -1, i, SM_SITE_VIEW),
+                            .want_patch = used(s, -1, i, SM_SITE_PATCH)};
     if (ops->build_update) ops->build_update(c->tokenizer[i].self, s->graph, &env);
   }
   sm_pass_end(s->graph);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status build(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
@@ -239,7 +282,8 @@ static sm_status build(sm_ssl *s, sm_error *err) {
   build_student(s, false);
   if (s->want_local) build_student(s, true);
   build_update(s);
-  size_t rows = (size_t)s->micro * (size_t)c->globals, longest = rows * (size_t)(s->patches + 1) + (size_t)s->micro * (size_t)c->locals;
+  size_t rows = (size_t)s->micro * (size_t)c->globals,
+         longest = rows * (size_t)(s->patches + 1) + (size_t)s->micro * (size_t)c->locals;
   s->token_list = sm_arena_alloc(s->arena, longest * sizeof *s->token_list);
   s->masked = sm_arena_alloc(s->arena, rows * sizeof *s->masked);
   if (!s->token_list || !s->masked) return sm_fail(err, SM_ENOMEM, "no memory for the objective");
@@ -283,11 +327,14 @@ sm_set *sm_ssl_set(sm_ssl *s, int which) { return s->set[which]; }
 const sm_backbone_spec *sm_ssl_backbone(const sm_ssl *s) { return &s->spec; }
 double sm_ssl_loss_dim(const sm_ssl *s, int loss) {
   const sm_ssl_loss *l = &s->c.loss[loss];
-  const sm_target *t = s->loss_spec[loss].site == SM_SITE_VIEW ? &s->view_target[l->tokenizer] : &s->patch_target[l->tokenizer];
+  const sm_target *t = s->loss_spec[loss].site == SM_SITE_VIEW ? &s->view_target[l->tokenizer]
+                                                               : &s->patch_target[l->tokenizer];
   return t->form == SM_TARGET_DISTRIBUTION || t->form == SM_TARGET_IDS ? (double)t->dim : 0;
 }
 
-/* ---- from a recipe --------------------------------------------------------------------------------------------------------- */
+/* ---- from a recipe
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static sm_ssl_slot slot_of(const sm_slot *s) {
   return (sm_ssl_slot){s->instance, s->plugin.plugin ? s->plugin.plugin->ops : NULL, s->plugin.self};
@@ -298,14 +345,29 @@ static int index_of(const sm_slot *slots, int n, const char *name) {
   return -1;
 }
 
-sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_epoch, sm_ssl_config *c, sm_error *err) {
-  *c = (sm_ssl_config){.backbone = slot_of(&r->backbone), .masker = slot_of(&r->masker), .heads = r->heads, .tokenizers = r->tokenizers,
-                       .losses = r->losses, .globals = (int)r->views.globals, .locals = (int)r->views.locals,
-                       .global_size = (int)r->views.global_size, .local_size = (int)r->views.local_size,
-                       .batch_size = (int)r->train.batch_size, .micro_batch = (int)r->train.micro_batch, .optimizer = r->optimizer.config,
-                       .lr = r->optimizer.lr, .weight_decay = r->optimizer.weight_decay, .freeze_last_layer = r->train.freeze_last_layer,
-                       .epochs = r->train.epochs, .steps_per_epoch = steps_per_epoch, .seed = (uint64_t)r->train.seed, .real = SM_F32,
-                       .device = SM_CPU, .pool = pool};
+sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_epoch, sm_ssl_config *c,
+                           sm_error *err) {
+  *c = (sm_ssl_config){.backbone = slot_of(&r->backbone),
+                       .masker = slot_of(&r->masker),
+                       .heads = r->heads,
+                       .tokenizers = r->tokenizers,
+                       .losses = r->losses,
+                       .globals = (int)r->views.globals,
+                       .locals = (int)r->views.locals,
+                       .global_size = (int)r->views.global_size,
+                       .local_size = (int)r->views.local_size,
+                       .batch_size = (int)r->train.batch_size,
+                       .micro_batch = (int)r->train.micro_batch,
+                       .optimizer = r->optimizer.config,
+                       .lr = r->optimizer.lr,
+                       .weight_decay = r->optimizer.weight_decay,
+                       .freeze_last_layer = r->train.freeze_last_layer,
+                       .epochs = r->train.epochs,
+                       .steps_per_epoch = steps_per_epoch,
+                       .seed = (uint64_t)r->train.seed,
+                       .real = SM_F32,
+                       .device = SM_CPU,
+                       .pool = pool};
   c->optimizer.clip = r->train.clip_grad > 0 ? r->train.clip : SM_CLIP_NONE;
   c->optimizer.clip_at = r->train.clip_grad;
   for (int i = 0; i < r->heads; i++) c->head[i] = slot_of(&r->head[i]);
@@ -315,17 +377,21 @@ sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_
   }
   for (int i = 0; i < r->losses; i++) {
     sm_ssl_loss *l = &c->loss[i];
-    *l = (sm_ssl_loss){slot_of(&r->loss[i]), index_of(r->head, r->heads, r->loss[i].head), index_of(r->tokenizer, r->tokenizers, r->loss[i].tokenizer)};
+    *l = (sm_ssl_loss){slot_of(&r->loss[i]), index_of(r->head, r->heads, r->loss[i].head),
+                       index_of(r->tokenizer, r->tokenizers, r->loss[i].tokenizer)};
     if (l->head < 0 || l->tokenizer < 0)
-      return sm_fail(err, SM_EINTERNAL, "loss '%s' joins head '%s' and tokenizer '%s', which are not in the recipe", r->loss[i].instance,
-                     r->loss[i].head ? r->loss[i].head : "?", r->loss[i].tokenizer ? r->loss[i].tokenizer : "?");
+      return sm_fail(err, SM_EINTERNAL,
+                     "loss '%s' joins head '%s' and tokenizer '%s', which are not in the recipe",
+                     r->loss[i].instance, r->loss[i].head ? r->loss[i].head : "?",
+                     r->loss[i].tokenizer ? r->loss[i].tokenizer : "?");
     sm_tokenizer_spec spec = {.size = sizeof spec};
-    sm_status status = OPS(tokenizer, c->tokenizer[l->tokenizer])->spec(c->tokenizer[l->tokenizer].self, &spec, err);
+    sm_status status =
+        OPS(tokenizer, c->tokenizer[l->tokenizer])->spec(c->tokenizer[l->tokenizer].self, &spec, err);
     if (status) return status;
     int *head = &c->tokenizer_head[l->tokenizer];
     if (spec.needs_head && *head >= 0 && *head != l->head) {
-      sm_fail(err, SM_EINVAL, "tokenizer '%s' runs one head, but its losses join heads '%s' and '%s'", r->tokenizer[l->tokenizer].instance,
-              r->head[*head].instance, r->head[l->head].instance);
+      sm_fail(err, SM_EINVAL, "tokenizer '%s' runs one head, but its losses join heads '%s' and '%s'",
+              r->tokenizer[l->tokenizer].instance, r->head[*head].instance, r->head[l->head].instance);
       return sm_hint(err, "give each head a tokenizer of its own");
     }
     if (spec.needs_head) *head = l->head;

@@ -8,7 +8,8 @@
  *   student  clip, AdamW
  *   teacher  θ_t ← l θ_t + (1-l) θ_s
  *
- * How the passes are built is in ssl_build.c. Host code here only fills inputs and reads sums between passes. */
+ * How the passes are built is in ssl_build.c. Host code here only fills inputs and reads sums between passes.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -16,7 +17,8 @@
 
 #define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
 
-/* ---- filling inputs --------------------------------------------------------------------------------------------------- */
+/* ---- filling inputs
+ * --------------------------------------------------------------------------------------------------- */
 
 static void fill_real(sm_tensor *t, const float *from, int64_t n) {
   if (t->dtype == SM_F32) {
@@ -27,16 +29,21 @@ static void fill_real(sm_tensor *t, const float *from, int64_t n) {
   for (int64_t i = 0; i < n; i++) to[i] = from[i];
 }
 
-/* Stochastic depth: a factor 0 or 1/keep for each view and site, drawn for the sample and not for its place in memory. */
-static void fill_drop(sm_ssl *s, sm_tensor *drop, const sm_batch *b, int first, int pictures, int views, int first_view) {
+/* Stochastic depth: a factor 0 or 1/keep for each view and site, drawn for the sample and not for its place
+ * in memory. */
+static void fill_drop(sm_ssl *s, sm_tensor *drop, const sm_batch *b, int first, int pictures, int views,
+                      int first_view) {
   if (!drop) return;
   int sites = s->spec.drop_sites;
   int64_t slot = b->step % s->c.steps_per_epoch * s->c.batch_size + first, row = 0;
   for (int i = 0; i < pictures; i++)
     for (int v = 0; v < views; v++, row++) {
-      sm_rng rng = sm_rng_make(s->c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + i), (uint32_t)(first_view + v));
+      sm_rng rng = sm_rng_make(s->c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + i),
+                               (uint32_t)(first_view + v));
       for (int k = 0; k < sites; k++) {
-        double keep = 1 - s->spec.drop_rate[k], factor = keep >= 1 ? 1 : sm_rng_uniform(&rng) < keep ? 1 / keep : 0;
+        double keep = 1 - s->spec.drop_rate[k], factor = keep >= 1                     ? 1
+                                                         : sm_rng_uniform(&rng) < keep ? 1 / keep
+                                                                                       : 0;
         if (drop->dtype == SM_F32) ((float *)drop->data)[row * sites + k] = (float)factor;
         else ((double *)drop->data)[row * sites + k] = factor;
       }
@@ -61,8 +68,8 @@ static sm_status set_masked_rows(sm_ssl *s, const sm_batch *b, int first, int64_
       }
     s->masked[r] = masked;
     if (masked > s->max_masked)
-      return sm_fail(err, SM_EINTERNAL, "masker '%s' hid %d of %d patches, but promised at most %lld", s->c.masker.name, masked, s->patches,
-                     (long long)s->max_masked);
+      return sm_fail(err, SM_EINTERNAL, "masker '%s' hid %d of %d patches, but promised at most %lld",
+                     s->c.masker.name, masked, s->patches, (long long)s->max_masked);
   }
   sm_rows_set(s->patch_rows, s->token_list, n);
   return SM_OK;
@@ -79,7 +86,8 @@ static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int p
   int64_t views = (int64_t)pictures * c->globals, pixels = 3 * (int64_t)c->global_size * c->global_size;
   sm_put(s->views_count, (double)views);
   fill_real(s->global, b->global + (int64_t)first * c->globals * pixels, views * pixels);
-  if (s->mask && b->mask) memcpy(s->mask->data, b->mask + (int64_t)first * c->globals * s->patches, (size_t)(views * s->patches));
+  if (s->mask && b->mask)
+    memcpy(s->mask->data, b->mask + (int64_t)first * c->globals * s->patches, (size_t)(views * s->patches));
   fill_drop(s, s->drop, b, first, pictures, c->globals, 0);
   set_prefix_rows(s, s->view_rows, views, s->tokens);
   sm_status status = set_masked_rows(s, b, first, views, err);
@@ -96,15 +104,24 @@ static void fill_pairs(sm_ssl *s, int pictures, int step_pictures, int64_t step_
   for (int i = 0; i < s->c.losses; i++) {
     bound_loss *l = local ? &s->local_loss[i] : &s->global_loss[i];
     if (!l->pairs) continue;
-    sm_pair_request r = {.size = sizeof r, .site = s->loss_spec[i].site, .local = local, .pictures = pictures, .step_pictures = step_pictures,
-                         .globals = s->c.globals, .locals = s->c.locals, .masked = s->masked, .step_masked = step_masked, .out = l->pairs};
+    sm_pair_request r = {.size = sizeof r,
+                         .site = s->loss_spec[i].site,
+                         .local = local,
+                         .pictures = pictures,
+                         .step_pictures = step_pictures,
+                         .globals = s->c.globals,
+                         .locals = s->c.locals,
+                         .masked = s->masked,
+                         .step_masked = step_masked,
+                         .out = l->pairs};
     sm_pairs_begin(l->pairs);
     OPS(loss, s->c.loss[i].slot)->pairs(s->c.loss[i].slot.self, &r);
     sm_pairs_end(l->pairs);
   }
 }
 
-/* ---- reading sums ----------------------------------------------------------------------------------------------------- */
+/* ---- reading sums
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void add_losses(sm_ssl *s, bool local) {
   for (int i = 0; i < s->c.losses; i++) {
@@ -142,7 +159,8 @@ static void report_losses(sm_ssl *s, sm_step_result *r) {
   static const char *const name[4] = {"", "student_entropy.%s", "teacher_entropy.%s", "agreement.%s"};
   for (int k = 1; k < 4; k++)
     for (int i = 0; i < s->c.losses; i++)
-      if (s->stat_sum[i][0] > 0) put(r, true, s->stat_sum[i][k] / s->stat_sum[i][0], name[k], s->c.loss[i].slot.name);
+      if (s->stat_sum[i][0] > 0)
+        put(r, true, s->stat_sum[i][k] / s->stat_sum[i][0], name[k], s->c.loss[i].slot.name);
 }
 
 double sm_step_metric(const sm_step_result *r, const char *name) {
@@ -151,15 +169,20 @@ double sm_step_metric(const sm_step_result *r, const char *name) {
   return NAN;
 }
 
-/* ---- the step ---------------------------------------------------------------------------------------------------------- */
+/* ---- the step
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void prepare(sm_ssl *s, const sm_time *t) {
   int64_t start = 0;
-  if (s->c.masker.ops && OPS(masker, s->c.masker)->start_epoch) start = OPS(masker, s->c.masker)->start_epoch(s->c.masker.self);
+  if (s->c.masker.ops && OPS(masker, s->c.masker)->start_epoch)
+    start = OPS(masker, s->c.masker)->start_epoch(s->c.masker.self);
   for (int i = 0; i < s->c.tokenizers; i++)
-    if (OPS(tokenizer, s->c.tokenizer[i])->prepare) OPS(tokenizer, s->c.tokenizer[i])->prepare(s->c.tokenizer[i].self, t, start);
+    if (OPS(tokenizer, s->c.tokenizer[i])->prepare)
+      OPS(tokenizer, s->c.tokenizer[i])->prepare(s->c.tokenizer[i].self, t, start);
   for (int i = 0; i < s->c.losses; i++)
-    if (OPS(loss, s->c.loss[i].slot)->prepare) OPS(loss, s->c.loss[i].slot)->prepare(s->c.loss[i].slot.self, t);
+    if (OPS(loss, s->c.loss[i].slot)->prepare)
+      OPS(loss, s->c.loss[i].slot)->prepare(s->c.loss[i].slot.self, t);
 }
 
 /* The first non-finite value of the micro-batch in the graph, with the picture it belongs to. */
@@ -170,12 +193,14 @@ static sm_status name_nonfinite(sm_ssl *s, const sm_batch *b, int first, sm_erro
     if (s->pass[p] >= 0 && sm_graph_find_nonfinite(s->graph, s->pass[p], what, sizeof what, &item)) break;
   if (item >= 0 && item < (int64_t)s->micro * s->c.globals) {
     int64_t picture = first + item / s->c.globals;
-    sm_fail(err, SM_EINVAL, "step %lld: %s, item %lld (sample %lld)", (long long)b->step, what, (long long)item,
-            (long long)(picture < b->pictures ? b->sample[picture] : -1));
+    sm_fail(err, SM_EINVAL, "step %lld: %s, item %lld (sample %lld)", (long long)b->step, what,
+            (long long)item, (long long)(picture < b->pictures ? b->sample[picture] : -1));
   } else {
     sm_fail(err, SM_EINVAL, "step %lld: %s", (long long)b->step, what);
   }
-  return sm_hint(err, "nothing was updated; the last checkpoint is good. Lower optimizer.lr, clip harder (train.clip_grad) or lengthen the warm-up");
+  return sm_hint(err,
+                 "nothing was updated; the last checkpoint is good. Lower optimizer.lr, clip harder "
+                 "(train.clip_grad) or lengthen the warm-up");
 }
 
 sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_step_result *r, sm_error *err) {
@@ -212,7 +237,8 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
 void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
   double start = sm_now();
   sm_graph_run(s->graph, s->pass[PASS_UPDATE]);
-  sm_optimizer_step values = {.lr = sm_schedule_at(&s->c.lr, t), .weight_decay = sm_schedule_at(&s->c.weight_decay, t),
+  sm_optimizer_step values = {.lr = sm_schedule_at(&s->c.lr, t),
+                              .weight_decay = sm_schedule_at(&s->c.weight_decay, t),
                               .freeze_last_layer = t->step / t->steps_per_epoch < s->c.freeze_last_layer};
   sm_optimizer_result result;
   sm_optimizer_run(&s->c.optimizer, s->set[SM_SSL_STUDENT], s->c.pool, &values, &result);

@@ -7,11 +7,11 @@
 #include "ssl.h"
 
 typedef enum {
-  SM_EVENT_START,      /* folder, step (where it goes on), steps, parameters, bytes                         */
-  SM_EVENT_STEP,       /* every step: step, epoch, loss, rate, eta                                           */
-  SM_EVENT_RECORD,     /* a metric record was written: metric, metrics                                      */
-  SM_EVENT_EVAL_PART,  /* text: what is computed, done: 0 … 1                                               */
-  SM_EVENT_EVAL,       /* text: evaluation's name, result                                                   */
+  SM_EVENT_START,     /* folder, step (where it goes on), steps, parameters, bytes                         */
+  SM_EVENT_STEP,      /* every step: step, epoch, loss, rate, eta                                           */
+  SM_EVENT_RECORD,    /* a metric record was written: metric, metrics                                      */
+  SM_EVENT_EVAL_PART, /* text: what is computed, done: 0 … 1                                               */
+  SM_EVENT_EVAL,      /* text: evaluation's name, result                                                   */
   SM_EVENT_CHECKPOINT, /* text: folder of checkpoints                                                      */
   SM_EVENT_WARNING     /* text                                                                              */
 } sm_train_event_kind;
@@ -21,37 +21,39 @@ typedef struct sm_train_event {
   const char *folder, *text;
   int64_t step, steps, epoch, epochs, parameters;
   double loss, rate /* images/s */, eta /* s */, done;
-  size_t bytes;                      /* memory of sets and graph                                            */
+  size_t bytes; /* memory of sets and graph                                            */
   const sm_metric *metric;
   int metrics;
   const sm_eval_result *result;
 } sm_train_event;
 
 typedef struct sm_train_options {
-  sm_registry *registry;             /* borrowed */
-  const char *runs;                  /* folder of run folders; the run is RUNS/NAME                         */
-  int threads;                       /* overrides train.threads; 0: as the recipe says                      */
-  int64_t stop_after;                /* stop (as by a signal) after this many steps of this session; 0: never */
-  void (*event)(void *ctx, const sm_train_event *); /* [main] may be NULL; pointers live during the call     */
+  sm_registry *registry; /* borrowed */
+  const char *runs;      /* folder of run folders; the run is RUNS/NAME                         */
+  int threads;           /* overrides train.threads; 0: as the recipe says                      */
+  int64_t stop_after;    /* stop (as by a signal) after this many steps of this session; 0: never */
+  void (*event)(void *ctx, const sm_train_event *); /* [main] may be NULL; pointers live during the call */
   void *ctx;
 } sm_train_options;
 
 typedef struct sm_train_summary {
   char folder[2048];
-  int64_t first_step, step, steps;  /* where this session began, where it ended, all            */
-  bool finished, already;           /* already: there was nothing left to do                    */
+  int64_t first_step, step, steps; /* where this session began, where it ended, all            */
+  bool finished, already;          /* already: there was nothing left to do                    */
   double images_per_second, seconds;
-  double last_top1;                 /* of the last k-NN, NaN if none                             */
+  double last_top1; /* of the last k-NN, NaN if none                             */
   int64_t bad_pictures;
 } sm_train_summary;
 
-/* Train, or go on where the run folder says. SM_EINTERRUPTED: a signal (or stop_after) ended it after a checkpoint. */
+/* Train, or go on where the run folder says. SM_EINTERRUPTED: a signal (or stop_after) ended it after a
+ * checkpoint. */
 sm_status sm_train(sm_recipe *, const sm_train_options *, sm_train_summary *, sm_error *);
 
 /* The views of a recipe as the loader wants them. */
 void sm_views_of(const sm_recipe *, sm_views *);
 
-/* Signals: TERM, INT, USR1 ask for an orderly stop; the second one ends the process at once (status 128 + signal). */
+/* Signals: TERM, INT, USR1 ask for an orderly stop; the second one ends the process at once (status 128 +
+ * signal). */
 void sm_signals_install(void);
 bool sm_signals_stop(void);
 

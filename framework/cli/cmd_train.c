@@ -1,0 +1,89 @@
+/* cmd_train.c — `smalti train`: pre-train a recipe, or go on where its run folder says. */
+#include "cli.h"
+#include "progress.h"
+
+#include <math.h>
+#include <string.h>
+
+struct train_options {
+  const char *runs;
+  bool fresh;
+  int64_t stop_after;
+};
+
+static const sm_option options[] = {
+    SM_STRING(struct train_options, runs, "runs", "runs",
+              "folder that holds the run folders; this run is in RUNS/NAME"),
+    SM_BOOL(struct train_options, fresh, "fresh", "false",
+            "take a new run folder NAME-2, NAME-3 … if NAME is taken"),
+    SM_INT(struct train_options, stop_after, "stop_after", "0", 0, 1000000000, "steps",
+           "save and stop after so many steps of this session; 0: at the end"),
+};
+
+static void print_json(const sm_train_summary *s) {
+  printf(
+      "{\"run\":\"%s\",\"finished\":%s,\"step\":%lld,\"steps\":%lld,\"images_per_s\":%.4g,\"seconds\":%.3f,"
+      "\"bad_pictures\":%lld",
+      s->folder, s->finished ? "true" : "false", (long long)s->step, (long long)s->steps,
+      s->images_per_second, s->seconds, (long long)s->bad_pictures);
+  if (!isnan(s->last_top1)) printf(",\"knn_top1\":%.4f", s->last_top1);
+  printf("}\n");
+}
+
+static void print_summary(const sm_cli *cli, const sm_train_summary *s) {
+  char time[32];
+  if (s->already) {
+    sm_cli_note(cli, "%s has finished all %lld steps; `--fresh` starts another run", s->folder,
+                (long long)s->steps);
+    return;
+  }
+  sm_cli_note(cli, "done: %lld steps in %s, %.1f images/s%s", (long long)(s->step - s->first_step),
+              sm_human_seconds(s->seconds, time, sizeof time), s->images_per_second,
+              s->bad_pictures ? "; some pictures were bad, see bad-pictures.txt" : "");
+  sm_cli_note(cli, "report: %s/report.html", s->folder);
+}
+
+static int run(sm_cli *cli, int argc, char **argv) {
+  const struct train_options *o = cli->options;
+  sm_error err = {0};
+  sm_recipe *recipe = NULL;
+  sm_train_summary summary = {0};
+  sm_progress progress;
+  sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
+  if (!status && o->fresh) status = sm_train_fresh_name(recipe, o->runs, &err);
+  if (status) {
+    sm_recipe_free(recipe);
+    return sm_cli_fail(&err);
+  }
+  sm_signals_install();
+  sm_progress_begin(&progress, cli->quiet);
+  sm_train_options options_now = {.registry = cli->registry,
+                                  .runs = o->runs,
+                                  .threads = (int)cli->threads,
+                                  .stop_after = o->stop_after,
+                                  .event = sm_progress_event,
+                                  .ctx = &progress};
+  status = sm_train(recipe, &options_now, &summary, &err);
+  sm_progress_end(&progress);
+  if (cli->json && (!status || status == SM_EINTERRUPTED)) print_json(&summary);
+  if (!status) print_summary(cli, &summary);
+  sm_recipe_free(recipe);
+  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+}
+
+const sm_command sm_command_train = {
+    .name = "train",
+    .usage = "RECIPE [KEY=VALUE ...]",
+    .summary = "pre-train a recipe, or go on with a run that was interrupted",
+    .about =
+        "The run lives in RUNS/NAME, NAME being the recipe's. The same command goes on where the folder's "
+        "last good checkpoint "
+        "ends, to the same bits as a run that was never interrupted.\n\n"
+        "TERM, INT and USR1 finish the step, save, and exit with 75; a second signal exits at once.",
+    .min_args = 1,
+    .max_args = -1,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .options_size = sizeof(struct train_options),
+    .run = run,
+};

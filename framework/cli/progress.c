@@ -1,0 +1,138 @@
+/* progress.c — see progress.h. Writes to stderr; never more than ten times a second to a terminal. */
+#include "progress.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+void sm_progress_begin(sm_progress *p, bool quiet) {
+  const char *term = getenv("TERM");
+  *p = (sm_progress){.quiet = quiet,
+                     .terminal = isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb")),
+                     .loss = NAN,
+                     .top1 = NAN,
+                     .best_top1 = NAN};
+}
+
+static int columns(void) {
+  struct winsize w;
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 20 ? w.ws_col : 80;
+}
+static void clear_line(sm_progress *p) {
+  if (p->line) fputs("\r\033[K", stderr);
+  p->line = false;
+}
+
+/* A bar of eighth blocks. */
+static void bar(char *out, size_t size, double done, int width) {
+  static const char *const part[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  int eighths = (int)(done * width * 8), full = eighths / 8;
+  size_t used = 0;
+  out[0] = 0;
+  for (int i = 0; i < width && used + 4 < size; i++)
+    used += (size_t)snprintf(out + used, size - used, "%s",
+                             i < full                   ? "█"
+                             : i == full && eighths % 8 ? part[eighths % 8]
+                                                        : " ");
+}
+
+static void draw(sm_progress *p, const char *left, double done, const char *right) {
+  char blocks[256];
+  int width = columns() - (int)strlen(left) - (int)strlen(right) - 12;
+  width = width > 40 ? 40 : width;
+  clear_line(p);
+  if (width >= 4) {
+    bar(blocks, sizeof blocks, done, width);
+    fprintf(stderr, "%s ▕%s▏%3.0f %% %s", left, blocks, done * 100, right);
+  } else {
+    fprintf(stderr, "%s %3.0f %%", left, done * 100);
+  }
+  fflush(stderr);
+  p->line = true;
+}
+
+static bool too_soon(sm_progress *p, bool last) {
+  double now = sm_now();
+  if (!last && now - p->last_draw < 0.1) return true;
+  p->last_draw = now;
+  return false;
+}
+
+static void on_step(sm_progress *p, const sm_train_event *e) {
+  p->loss = isnan(p->loss) ? e->loss : 0.95 * p->loss + 0.05 * e->loss;
+  if (!p->terminal || too_soon(p, e->step == e->steps)) return;
+  char left[64], right[160], eta[32], top[32] = "";
+  if (!isnan(p->top1)) snprintf(top, sizeof top, "  k-NN %.1f %%", p->top1);
+  snprintf(left, sizeof left, "epoch %lld/%lld", (long long)e->epoch + 1, (long long)e->epochs);
+  snprintf(right, sizeof right, " step %lld/%lld  loss %.4f%s  %.1f img/s  ETA %s", (long long)e->step,
+           (long long)e->steps, p->loss, top, e->rate, sm_human_seconds(e->eta, eta, sizeof eta));
+  draw(p, left, (double)e->step / (double)e->steps, right);
+}
+
+static double metric(const sm_train_event *e, const char *name) {
+  for (int i = 0; i < e->metrics; i++)
+    if (!strcmp(e->metric[i].name, name)) return e->metric[i].value;
+  return NAN;
+}
+
+static void on_record(sm_progress *p, const sm_train_event *e) {
+  if (p->terminal) return;
+  fprintf(stderr, "epoch %3lld  step %6lld/%lld  loss %8.4f  grad %8.3f  lr %.2e\n", (long long)e->epoch + 1,
+          (long long)e->step, (long long)e->steps, e->loss, metric(e, "grad_norm"), metric(e, "lr"));
+}
+
+static void on_evaluation(sm_progress *p, const sm_train_event *e) {
+  clear_line(p);
+  fprintf(stderr, "epoch %3.0f  step %6lld  %s", (double)e->step / ((double)e->steps / (double)e->epochs),
+          (long long)e->step, e->text);
+  for (int i = 0; i < e->result->n; i++) {
+    const sm_figure *f = &e->result->figure[i];
+    fprintf(stderr, "  %s %.2f %%", f->name, f->value);
+    if (strncmp(f->name, "top1", 4)) continue;
+    if (!isnan(p->top1) && i == 0) fprintf(stderr, " (%+.2f)", f->value - p->top1);
+    if (i == 0) p->top1 = f->value;
+  }
+  fputc('\n', stderr);
+}
+
+static void on_start(sm_progress *p, const sm_train_event *e) {
+  char bytes[32];
+  (void)p;
+  fprintf(stderr, "%s: %.1f M parameters, %s of memory, %lld steps in %lld epochs%s", e->folder,
+          (double)e->parameters / 1e6, sm_human_bytes((double)e->bytes, bytes, sizeof bytes),
+          (long long)e->steps, (long long)e->epochs, e->step ? "" : "\n");
+  if (e->step) fprintf(stderr, "; going on from step %lld\n", (long long)e->step);
+}
+
+void sm_progress_event(void *context, const sm_train_event *e) {
+  sm_progress *p = context;
+  if (e->kind == SM_EVENT_WARNING) {
+    clear_line(p);
+    fprintf(stderr, "smalti: warning: %s\n", e->text);
+    return;
+  }
+  if (p->quiet) return;
+  switch (e->kind) {
+    case SM_EVENT_START:
+      on_start(p, e);
+      break;
+    case SM_EVENT_STEP:
+      on_step(p, e);
+      break;
+    case SM_EVENT_RECORD:
+      on_record(p, e);
+      break;
+    case SM_EVENT_EVAL_PART:
+      if (p->terminal && !too_soon(p, false)) draw(p, e->text, e->done, "");
+      break;
+    case SM_EVENT_EVAL:
+      on_evaluation(p, e);
+      break;
+    default:
+      break;
+  }
+}
+
+void sm_progress_end(sm_progress *p) { clear_line(p); }

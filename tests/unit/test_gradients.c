@@ -1,0 +1,411 @@
+/* test_gradients.c — every op's gradient against central differences in double, and what a graph promises:
+ * the same bits for any number of threads, counts of 0, accumulation, errors that name what is wrong.
+ *
+ * A case builds Σ c⊙f(parameters) with fixed weights c, so that every element of the result matters. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <smalti/op.h>
+
+#define PARAMS 6
+#define MAX 4096
+
+typedef struct bench {
+  sm_graph *g;
+  sm_pool *pool;
+  double value[PARAMS][MAX], grad[PARAMS][MAX];
+  int64_t size[PARAMS];
+  sm_tensor *param[PARAMS];
+  int n, pass;
+  sm_tensor *term;
+  sm_tensor *count; /* leading items of the inputs that have one */
+  uint64_t draws;
+} bench;
+
+static bench *b; /* one at a time */
+
+static double draw(void) {
+  sm_rng rng = sm_rng_make(7, SM_RNG_TEST, 0, b->draws++, 0);
+  return sm_rng_normal(&rng);
+}
+static sm_tensor *param(int ndim, int64_t d0, int64_t d1, int64_t d2) {
+  int64_t dim[3] = {d0, d1, d2}, size = 1;
+  for (int i = 0; i < ndim; i++) size *= dim[i];
+  assert_true(size <= MAX && b->n < PARAMS);
+  int k = b->n++;
+  char name[16];
+  snprintf(name, sizeof name, "p%d", k);
+  b->size[k] = size;
+  for (int64_t i = 0; i < size; i++) b->value[k][i] = draw();
+  return b->param[k] = sm_external(b->g, name, SM_F64, ndim, dim, b->value[k], b->grad[k]);
+}
+/* A computed copy, so that ops see transients: add 0·x would do, but scale is simplest. */
+static sm_tensor *computed(sm_tensor *p) { return sm_scale(b->g, p, 1.25); }
+/* A fixed tensor without gradient, filled once memory is there. */
+typedef struct filled {
+  sm_tensor *t;
+  double value[MAX];
+} filled;
+static filled fixed[8];
+static int n_fixed;
+static sm_tensor *fixed_real(int ndim, int64_t d0, int64_t d1, int64_t d2) {
+  int64_t dim[3] = {d0, d1, d2};
+  filled *f = &fixed[n_fixed++];
+  f->t = sm_input_real(b->g, "fixed", ndim, dim, NULL);
+  for (int64_t i = 0; i < sm_elements(f->t); i++) f->value[i] = draw();
+  return f->t;
+}
+/* Σ c⊙y */
+static void finish(sm_tensor *y) {
+  if (!sm_graph_ok(b->g)) return;
+  sm_tensor *c = sm_input_real(b->g, "c", y->ndim, y->dim, y->count);
+  filled *f = &fixed[n_fixed++];
+  f->t = c;
+  assert_true(sm_elements(c) <= MAX);
+  for (int64_t i = 0; i < sm_elements(c); i++) f->value[i] = draw();
+  b->term = sm_sum(b->g, sm_mul(b->g, y, c));
+  sm_loss_term(b->g, b->term);
+}
+
+/* ---- the cases
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static sm_rows *row_set;
+static int32_t row_list[16];
+static int n_rows;
+static sm_pairs *pairs;
+static sm_tensor *byte_mask;
+
+static void c_linear(void) {
+  sm_tensor *x = computed(param(3, 3, 5, 7)), *w = param(2, 4, 7, 0);
+  finish(sm_linear(b->g, x, w, param(1, 4, 0, 0)));
+}
+static void c_linear_no_bias(void) { finish(sm_linear(b->g, param(2, 5, 3, 0), param(2, 9, 3, 0), NULL)); }
+static void c_linear_twice(void) { /* one weight used twice, in a chain */
+  sm_tensor *w = param(2, 6, 6, 0), *x = param(2, 4, 6, 0);
+  finish(sm_linear(b->g, sm_gelu(b->g, sm_linear(b->g, x, w, NULL)), w, NULL));
+}
+static void c_gelu(void) { finish(sm_gelu(b->g, param(2, 4, 33, 0))); }
+static void c_layer_norm(void) {
+  finish(sm_layer_norm(b->g, computed(param(3, 2, 3, 17)), param(1, 17, 0, 0), param(1, 17, 0, 0), 1e-6));
+}
+static void c_residual_plain(void) {
+  finish(sm_residual(b->g, computed(param(3, 2, 3, 5)), computed(param(3, 2, 3, 5)), NULL, NULL, 0));
+}
+static void c_residual_full(void) {
+  finish(sm_residual(b->g, computed(param(3, 3, 2, 70)), computed(param(3, 3, 2, 70)), param(1, 70, 0, 0),
+                     fixed_real(2, 3, 2, 0), 1));
+}
+static void c_block(void) { /* pre-norm block: aliased and shared gradients meet */
+  sm_tensor *x = computed(param(3, 2, 3, 6)), *w = param(1, 6, 0, 0), *bias = param(1, 6, 0, 0),
+            *m = param(2, 6, 6, 0);
+  for (int i = 0; i < 2; i++)
+    x = sm_residual(b->g, x, sm_linear(b->g, sm_layer_norm(b->g, x, w, bias, 1e-6), m, NULL), NULL, NULL, 0);
+  finish(sm_add(b->g, sm_layer_norm(b->g, x, w, bias, 1e-6), x));
+}
+static void c_attention(void) { finish(sm_attention(b->g, computed(param(3, 2, 5, 24)), 2)); }
+static void c_attention_one(void) { finish(sm_attention(b->g, computed(param(3, 1, 1, 12)), 4)); }
+static void c_tokens(void) {
+  byte_mask = sm_input(b->g, "mask", SM_U8, 2, (int64_t[]){3, 4}, NULL);
+  finish(sm_tokens(b->g, computed(param(3, 3, 4, 5)), param(3, 1, 1, 5), param(3, 1, 5, 5), param(2, 1, 5, 0),
+                   byte_mask));
+}
+static void c_tokens_no_mask(void) {
+  finish(sm_tokens(b->g, computed(param(3, 3, 4, 5)), param(3, 1, 1, 5), param(3, 1, 5, 5), NULL, NULL));
+}
+static void c_patches(void) {
+  sm_tensor *pictures = fixed_real(3, 2, 3, 16);
+  pictures->ndim = 4, pictures->dim[2] = 4, pictures->dim[3] = 4;
+  finish(sm_linear(b->g, sm_patchify(b->g, pictures, 2), param(2, 5, 12, 0), param(1, 5, 0, 0)));
+}
+static void c_position(void) { finish(sm_position_resize(b->g, param(3, 1, 1 + 16, 3), 4, 4, 3, 2)); }
+static void c_position_up(void) { finish(sm_position_resize(b->g, param(3, 1, 1 + 6, 70), 2, 3, 5, 4)); }
+static void c_gather(void) {
+  row_set = sm_rows_new(b->g, "rows", 8, 3, 5, NULL);
+  n_rows = 5;
+  memcpy(row_list, (int32_t[]){0, 14, 3, 7, 5}, 5 * sizeof(int32_t));
+  finish(sm_gather(b->g, computed(param(3, 3, 5, 4)), row_set));
+}
+static void c_gather_two_ways(void) {
+  row_set = sm_rows_new(b->g, "rows", 8, 3, 5, NULL);
+  n_rows = 2;
+  memcpy(row_list, (int32_t[]){4, 9}, 2 * sizeof(int32_t));
+  sm_tensor *x = computed(param(3, 3, 5, 4)), *y = sm_gather(b->g, x, row_set);
+  sm_loss_term(b->g, sm_sum(b->g, sm_mul(b->g, y, y)));
+  finish(sm_drop_prefix(b->g, x, 1));
+}
+static void c_l2(void) { finish(sm_l2_normalize(b->g, computed(param(2, 6, 9, 0)), 1e-12)); }
+static void c_weight_norm(void) {
+  finish(
+      sm_linear(b->g, param(2, 3, 4, 0), sm_weight_norm(b->g, param(2, 7, 4, 0), param(2, 7, 1, 0)), NULL));
+}
+static void c_small(void) {
+  sm_tensor *x = param(2, 4, 5, 0), *y = param(2, 4, 5, 0);
+  finish(sm_scale(b->g, sm_add(b->g, sm_mul(b->g, x, y), sm_mul(b->g, x, x)), -0.5));
+}
+static void c_counted(void) { /* two of four items count */
+  b->count = sm_count(b->g, "count", 2);
+  sm_tensor *x = sm_input_real(b->g, "x", 2, (int64_t[]){4, 5}, b->count);
+  filled *f = &fixed[n_fixed++];
+  f->t = x;
+  for (int i = 0; i < 20; i++) f->value[i] = draw();
+  finish(sm_gelu(b->g, sm_linear(b->g, x, param(2, 3, 5, 0), param(1, 3, 0, 0))));
+}
+static sm_target soft_target(int64_t r, int64_t k, bool shift) {
+  return (sm_target){.form = SM_TARGET_DISTRIBUTION,
+                     .dim = k,
+                     .logits = fixed_real(2, r, k, 0),
+                     .shift = shift ? fixed_real(1, k, 0, 0) : NULL,
+                     .scale = sm_scalar(b->g, "scale", 2.5)};
+}
+static void c_xent(void) {
+  sm_target t = soft_target(3, 11, true);
+  pairs = sm_pairs_new(b->g, "pairs", 6, 4);
+  sm_tensor *logits = sm_linear(b->g, param(2, 4, 5, 0), param(2, 11, 5, 0), NULL);
+  sm_xent_out out = sm_xent(b->g, logits, sm_scalar(b->g, "inv_tau", 3), &t, pairs);
+  b->term = out.loss;
+  sm_loss_term(b->g, out.loss);
+}
+static void c_xent_ids(void) {
+  sm_target soft = soft_target(3, 11, false);
+  sm_target t = {
+      .form = SM_TARGET_IDS, .dim = 11, .ids = sm_argmax(b->g, sm_scale(b->g, soft.logits, 1), NULL)};
+  pairs = sm_pairs_new(b->g, "pairs", 6, 4);
+  sm_tensor *logits = sm_linear(b->g, param(2, 4, 5, 0), param(2, 11, 5, 0), NULL);
+  sm_xent_out out = sm_xent(b->g, logits, sm_scalar(b->g, "inv_tau", 1.5), &t, pairs);
+  b->term = out.loss;
+  sm_loss_term(b->g, out.loss);
+}
+
+typedef struct gradient_case {
+  const char *name;
+  void (*build)(void);
+} gradient_case;
+static const gradient_case cases[] = {{"linear", c_linear},
+                                      {"linear without bias", c_linear_no_bias},
+                                      {"linear, shared weight", c_linear_twice},
+                                      {"gelu", c_gelu},
+                                      {"layer_norm", c_layer_norm},
+                                      {"residual", c_residual_plain},
+                                      {"residual with scale and drop path", c_residual_full},
+                                      {"block", c_block},
+                                      {"attention", c_attention},
+                                      {"attention, one token", c_attention_one},
+                                      {"tokens", c_tokens},
+                                      {"tokens without mask", c_tokens_no_mask},
+                                      {"patchify", c_patches},
+                                      {"position_resize down", c_position},
+                                      {"position_resize up", c_position_up},
+                                      {"gather", c_gather},
+                                      {"gather and drop_prefix", c_gather_two_ways},
+                                      {"l2_normalize", c_l2},
+                                      {"weight_norm", c_weight_norm},
+                                      {"add, mul, scale, sum", c_small},
+                                      {"counted items", c_counted},
+                                      {"xent, soft", c_xent},
+                                      {"xent, ids", c_xent_ids}};
+
+/* ---- running a case
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void open_case(const gradient_case *c, int threads, sm_device device) {
+  sm_error err = {0};
+  b = test_calloc(1, sizeof *b);
+  n_fixed = 0;
+  row_set = NULL, pairs = NULL, byte_mask = NULL;
+  assert_non_null(b->pool = sm_pool_new(threads, &err));
+  b->g = sm_graph_new(&(sm_graph_config){device, SM_F64, b->pool, NULL}, &err);
+  assert_non_null(b->g);
+  b->pass = sm_pass_begin(b->g, c->name);
+  c->build();
+  sm_pass_backward(b->g);
+  sm_pass_end(b->g);
+  if (sm_graph_plan(b->g, &err)) fail_msg("%s: %s", c->name, err.message);
+  assert_int_equal(sm_graph_allocate(b->g, &err), SM_OK);
+  for (int i = 0; i < n_fixed; i++)
+    memcpy(fixed[i].t->data, fixed[i].value, (size_t)sm_elements(fixed[i].t) * sizeof(double));
+  if (row_set) sm_rows_set(row_set, row_list, n_rows);
+  if (byte_mask) memcpy(byte_mask->data, (uint8_t[]){0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0}, 12);
+  if (pairs) { /* row 0: two pairs, row 1: none, row 2: one, row 3: two with the same target */
+    sm_pairs_begin(pairs);
+    assert_true(sm_pairs_add(pairs, 0, 1, 0.7) && sm_pairs_add(pairs, 0, 2, 0.4) &&
+                sm_pairs_add(pairs, 2, 0, 1.3) && sm_pairs_add(pairs, 3, 1, 0.2) &&
+                sm_pairs_add(pairs, 3, 1, 0.9));
+    assert_false(sm_pairs_add(pairs, 2, 0, 1)); /* not ascending */
+    sm_pairs_end(pairs);
+  }
+}
+static void close_case(void) {
+  sm_graph_free(b->g);
+  sm_pool_free(b->pool);
+  test_free(b);
+}
+static double loss(void) {
+  memset(b->grad, 0, sizeof b->grad);
+  sm_graph_run(b->g, b->pass);
+  return 0;
+}
+/* The loss is read from every term: rows of a cross-entropy, or scalars. c_gather_two_ways has two terms. */
+static double total(sm_tensor *const *term, int n) {
+  double sum = 0;
+  loss();
+  for (int i = 0; i < n; i++)
+    for (int64_t k = 0; k < sm_items(term[i]) * sm_item_elements(term[i]); k++) sum += sm_get(term[i], k);
+  return sum;
+}
+
+#include "framework/tensor/graph.h" /* the pass's list of terms */
+
+static void check_case(const gradient_case *c, sm_device device) {
+  open_case(c, 1, device);
+  sm_pass *p = &b->g->pass[b->pass];
+  total(p->term, p->terms);
+  for (int k = 0; k < b->n; k++) {
+    double analytic[MAX], worst = 0, norm = 0;
+    total(p->term, p->terms);
+    memcpy(analytic, b->grad[k], sizeof analytic);
+    for (int64_t i = 0; i < b->size[k]; i++) {
+      double keep = b->value[k][i], h = 1e-5;
+      b->value[k][i] = keep + h;
+      double up = total(p->term, p->terms);
+      b->value[k][i] = keep - h;
+      double down = total(p->term, p->terms), numeric = (up - down) / (2 * h);
+      b->value[k][i] = keep;
+      worst += (numeric - analytic[i]) * (numeric - analytic[i]);
+      norm += numeric * numeric;
+    }
+    double relative = sqrt(worst) / fmax(sqrt(norm), 1e-3);
+    if (!(relative <= 1e-6)) fail_msg("%s: gradient of parameter %d is off by %.2e", c->name, k, relative);
+  }
+  close_case();
+}
+
+static void every_gradient(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    check_case(&cases[i], SM_CPU);
+    check_case(&cases[i], SM_PLAIN);
+  }
+}
+
+static void any_number_of_threads(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    double first[PARAMS][MAX];
+    for (int threads = 1; threads <= 3; threads++) {
+      open_case(&cases[i], threads, SM_CPU);
+      loss();
+      if (threads == 1) memcpy(first, b->grad, sizeof first);
+      else assert_memory_equal(first, b->grad, sizeof first);
+      close_case();
+    }
+  }
+}
+
+static void gradients_add_up(void **state) {
+  (void)state;
+  open_case(&cases[0], 2, SM_CPU);
+  loss();
+  double once = b->grad[1][3];
+  sm_graph_run(b->g, b->pass);
+  assert_true(fabs(b->grad[1][3] - 2 * once) < 1e-12 * fabs(once));
+  close_case();
+}
+
+static void no_items(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    if (cases[i].build != c_counted) continue;
+    open_case(&cases[i], 2, SM_CPU);
+    sm_put(b->count, 0);
+    loss();
+    for (int k = 0; k < b->n; k++)
+      for (int64_t e = 0; e < b->size[k]; e++) assert_true(b->grad[k][e] == 0);
+    close_case();
+  }
+}
+
+/* ---- errors
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void e_linear(void) {
+  sm_tensor *x = param(2, 4, 5, 0);
+  finish(sm_linear(b->g, x, param(2, 3, 6, 0), NULL));
+}
+static void e_attention(void) { finish(sm_attention(b->g, param(3, 1, 2, 8), 3)); }
+static void e_logits_twice(void) {
+  sm_target t = soft_target(3, 11, false);
+  pairs = sm_pairs_new(b->g, "pairs", 6, 4);
+  sm_tensor *logits = sm_linear(b->g, param(2, 4, 5, 0), param(2, 11, 5, 0), NULL);
+  sm_loss_term(b->g, sm_xent(b->g, logits, sm_scalar(b->g, "inv_tau", 3), &t, pairs).loss);
+  sm_loss_term(b->g, sm_sum(b->g, logits));
+}
+static void e_scaled_loss(void) {
+  sm_target t = soft_target(3, 11, false);
+  pairs = sm_pairs_new(b->g, "pairs", 6, 4);
+  sm_tensor *logits = sm_linear(b->g, param(2, 4, 5, 0), param(2, 11, 5, 0), NULL);
+  sm_loss_term(b->g, sm_scale(b->g, sm_xent(b->g, logits, sm_scalar(b->g, "inv_tau", 3), &t, pairs).loss, 2));
+}
+static void expect_error(void (*build)(void), const char *part) {
+  sm_error err = {0};
+  b = test_calloc(1, sizeof *b);
+  n_fixed = 0;
+  b->pool = sm_pool_new(1, &err);
+  b->g = sm_graph_new(&(sm_graph_config){SM_CPU, SM_F64, b->pool, NULL}, &err);
+  sm_pass_begin(b->g, "errors");
+  sm_scope_push(b->g, "here");
+  build();
+  sm_pass_backward(b->g);
+  sm_scope_pop(b->g);
+  sm_pass_end(b->g);
+  assert_int_equal(sm_graph_plan(b->g, &err), SM_EINVAL);
+  if (!strstr(err.message, part)) fail_msg("'%s' is not in '%s'", part, err.message);
+  close_case();
+}
+static void errors_are_sticky_and_named(void **state) {
+  (void)state;
+  expect_error(e_linear, "here: linear wants a weight (N, last dimension of x), but 'p1' is F64 (3, 6)");
+  expect_error(e_attention, "attention wants qkv (B, T, 3·heads·d), but 'p0' is F64 (1, 2, 8)");
+  expect_error(e_logits_twice, "cannot be used by op 'sum' too");
+  expect_error(e_scaled_loss, "must itself be a loss term");
+}
+
+static void a_nan_is_named(void **state) {
+  (void)state;
+  open_case(&cases[0], 2, SM_CPU);
+  char what[200];
+  int64_t item;
+  assert_false(sm_graph_find_nonfinite(b->g, b->pass, what, sizeof what, &item));
+  b->value[0][2 * 5 * 7] = NAN; /* third item of x */
+  assert_true(sm_graph_find_nonfinite(b->g, b->pass, what, sizeof what, &item));
+  assert_string_equal(what, "op 'scale' made a NaN in 'p0.scale'");
+  assert_int_equal(item, 2);
+  close_case();
+}
+
+static void ops_have_rows(void **state) {
+  (void)state;
+  for (int i = 0; sm_op_at(i); i++) {
+    assert_int_equal(sm_op_at(i)->size, sizeof(sm_op));
+    assert_non_null(sm_op_at(i)->doc);
+    assert_ptr_equal(sm_op_named(sm_op_at(i)->name), sm_op_at(i));
+  }
+  assert_null(sm_op_named("convolution"));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(ops_have_rows),
+                                     cmocka_unit_test(every_gradient),
+                                     cmocka_unit_test(any_number_of_threads),
+                                     cmocka_unit_test(gradients_add_up),
+                                     cmocka_unit_test(no_items),
+                                     cmocka_unit_test(errors_are_sticky_and_named),
+                                     cmocka_unit_test(a_nan_is_named)};
+  return cmocka_run_group_tests_name("gradients", tests, NULL, NULL);
+}
