@@ -4,6 +4,7 @@ smalti_SOURCES += \
   framework/cli/cmd_complete.c \
   framework/cli/cmd_help.c \
   framework/cli/cmd_plugins.c \
+  framework/cli/cmd_recipe.c \
   framework/cli/command.c \
   framework/cli/commands.def \
   framework/cli/main.c \

@@ -37,7 +37,7 @@ static const char introduction[] =
     "- A **loss** joins one head and one tokenizer; with several to choose from it says `head: NAME`, "
     "`tokenizer: NAME`\n"
     "  among its options.\n"
-    "- A **schedule** is one number (constant) or\n"
+    "- A **schedule** is one number (constant; for `lr`, which warms up, it is `from`) or\n"
     "  `{from, to, shape: cosine|linear|constant, per: step|epoch, start, epochs, warmup, warmup_from}`; "
     "what is left out comes\n"
     "  from the option's default. `start`, `epochs` and `warmup` count epochs; `epochs: 0` lasts to the end "

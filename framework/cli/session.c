@@ -7,3 +7,18 @@ sm_status sm_cli_registry(sm_cli *cli, sm_registry **registry, sm_error *err) {
   *registry = cli->registry;
   return cli->registry ? SM_OK : err->code;
 }
+
+sm_status sm_cli_recipe(sm_cli *cli, int argc, char **argv, sm_recipe **recipe, sm_error *err) {
+  sm_registry *registry;
+  sm_status status = sm_cli_registry(cli, &registry, err);
+  int n = argc > 2 ? argc - 2 : 0;
+  const char **overrides = sm_arena_alloc(cli->arena, (size_t)(n + 2) * sizeof *overrides);
+  if (!status && !overrides) status = sm_fail(err, SM_ENOMEM, "out of memory");
+  if (status) return status;
+  for (int i = 0; i < n; i++) overrides[i] = argv[i + 2];
+  if (cli->threads) {
+    overrides[n] = sm_arena_printf(cli->arena, "train.threads=%lld", (long long)cli->threads);
+    if (!overrides[n++]) return sm_fail(err, SM_ENOMEM, "out of memory");
+  }
+  return sm_recipe_load(recipe, registry, argv[1], n, overrides, err);
+}

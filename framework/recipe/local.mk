@@ -2,8 +2,16 @@
 pkginclude_HEADERS += framework/include/smalti/recipe.h
 libsmalti_la_SOURCES += \
   framework/recipe/fill.c \
+  framework/recipe/fit.c \
+  framework/recipe/merge.c \
   framework/recipe/option.c framework/recipe/option.h \
   framework/recipe/option_text.c \
+  framework/recipe/override.c \
+  framework/recipe/recipe_private.h \
+  framework/recipe/resolve.c \
+  framework/recipe/schedules.c \
   framework/recipe/schema.c framework/recipe/schema.h \
+  framework/recipe/source.c \
   framework/recipe/tree.c framework/recipe/tree.h \
+  framework/recipe/write.c \
   framework/recipe/yaml.c

@@ -43,11 +43,12 @@ static const char *join(const char *path, const char *name, char *buf, size_t si
 
 static const char *hint_for_number(const char *text, bool whole, char *buf, size_t size) {
   double x;
+  int64_t whole_number;
   static const char *const not_finite[] = {"inf", ".inf", "+.inf", "-.inf", "-inf",
                                            "nan", ".nan", ".NaN",  ".Inf",  NULL};
   for (int i = 0; not_finite[i]; i++)
     if (strcmp(text, not_finite[i]) == 0) return "numbers must be finite";
-  if (whole && sm_parse_double(text, &x) && x == floor(x) && fabs(x) < 1e15) {
+  if (whole && !sm_parse_int(text, &whole_number) && sm_parse_double(text, &x) && x == floor(x) && fabs(x) < 1e15) {
     snprintf(buf, size, "write %.0f", x);
     return buf;
   }
@@ -208,7 +209,8 @@ static sm_status read_schedule(const sm_option *o, const sm_yaml *v, const char 
   double x;
   if (v->kind != SM_YAML_MAP) {
     if (!read_float(o, v, &x)) return wrong(o, v, path, err);
-    *s = (sm_schedule){.from = x, .to = x, .shape = SM_SHAPE_CONSTANT, .per = s->per};
+    if (sm_option_warms_up(o) && s->shape != SM_SHAPE_CONSTANT) s->from = x;
+    else *s = (sm_schedule){.from = x, .to = x, .shape = SM_SHAPE_CONSTANT, .per = s->per};
     return SM_OK;
   }
   char key[256];

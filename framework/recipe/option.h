@@ -28,6 +28,9 @@ void sm_option_write(const sm_option *, const void *base, sm_text *);
 /* A text as a YAML scalar, quoted where it must be. */
 void sm_yaml_quote(const char *, sm_text *);
 
+/* A schedule whose default has a warm-up, as the learning rate's: one number is its `from`, everything else
+ * stays. For all other schedules one number is a constant. */
+bool sm_option_warms_up(const sm_option *);
 /* What may stand there: "a number between 0 and 1", "one of soft, hard". */
 void sm_option_expects(const sm_option *, sm_text *);
 /* "unknown key 'ration' in masker.blockwise; did you mean 'ratio'?" names: NULL-terminated. */

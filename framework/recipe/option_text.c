@@ -66,6 +66,10 @@ void sm_option_expects(const sm_option *o, sm_text *text) {
   add_range(o, text);
 }
 
+bool sm_option_warms_up(const sm_option *o) {
+  return o->type == SM_OPT_SCHEDULE && o->def && strstr(o->def, "warmup:");
+}
+
 /* ---- the value ------------------------------------------------------------------------------------------
  */
 
@@ -93,10 +97,19 @@ void sm_yaml_quote(const char *s, sm_text *text) {
   sm_text_add(text, "\"");
 }
 
-static void write_schedule(const sm_schedule *s, sm_text *text) {
+/* A part is written where leaving it out would give the default's. */
+static void write_part(const sm_option *o, const char *key, double value, sm_text *text) {
+  char in_default[32];
+  snprintf(in_default, sizeof in_default, "%s:", key);
+  if (value == 0 && !(o->def && strstr(o->def, in_default))) return;
+  sm_text_add(text, ", %s: ", key);
+  add_number(text, value);
+}
+
+static void write_schedule(const sm_option *o, const sm_schedule *s, sm_text *text) {
   static const char *const shapes[] = {"constant", "cosine", "linear"};
   bool steady = s->shape == SM_SHAPE_CONSTANT && s->from == s->to && s->warmup == 0;
-  if (steady) {
+  if (steady && !sm_option_warms_up(o)) {
     add_number(text, s->from);
     return;
   }
@@ -105,20 +118,10 @@ static void write_schedule(const sm_schedule *s, sm_text *text) {
   sm_text_add(text, ", to: ");
   add_number(text, s->to);
   sm_text_add(text, ", shape: %s, per: %s", shapes[s->shape], s->per == SM_PER_EPOCH ? "epoch" : "step");
-  /* the lengths always: what is left out would come from the default */
-  const struct {
-    const char *key;
-    double value;
-    bool always;
-  } rest[] = {{"start", s->start, false},
-              {"epochs", s->epochs, true},
-              {"warmup", s->warmup, true},
-              {"warmup_from", s->warmup_from, s->warmup != 0}};
-  for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
-    if (!rest[i].always && rest[i].value == 0) continue;
-    sm_text_add(text, ", %s: ", rest[i].key);
-    add_number(text, rest[i].value);
-  }
+  write_part(o, "start", s->start, text);
+  write_part(o, "epochs", s->epochs, text);
+  write_part(o, "warmup", s->warmup, text);
+  write_part(o, "warmup_from", s->warmup_from, text);
   sm_text_add(text, "}");
 }
 
@@ -161,7 +164,7 @@ void sm_option_write(const sm_option *o, const void *base, sm_text *text) {
       write_list(o, at, text);
       break;
     case SM_OPT_SCHEDULE:
-      write_schedule(at, text);
+      write_schedule(o, at, text);
       break;
   }
 }

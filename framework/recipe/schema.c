@@ -67,7 +67,7 @@ static const sm_option local_options[] = VIEW_OPTIONS("0", 0, "96", "[0.05, 0.25
 
 #define LR_OPTIONS                                                                                           \
   SM_SCHEDULE(sm_optimizer_values, lr, "lr", "{from: 5e-4, to: 1e-6, shape: cosine, per: step, warmup: 10}", \
-              0, 1e3, NULL, "learning rate"),                                                                \
+              0, 1e3, NULL, "learning rate; one number is `from`, and the rest of the default stays"),       \
       SM_FLOAT(sm_optimizer_values, lr_batch, "lr_batch", "256", 0, 1e9, "pictures",                         \
                "the batch size that lr's `from` is meant for: it is scaled by batch_size / lr_batch; 0: "    \
                "not scaled"),                                                                                \

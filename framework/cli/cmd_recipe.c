@@ -1,0 +1,140 @@
+/* cmd_recipe.c — `smalti recipe show|diff|check`: what a recipe means once everything is merged and filled.
+ */
+#include "cli.h"
+
+#include "framework/recipe/recipe_private.h"
+
+/* ---- show -----------------------------------------------------------------------------------------------
+ */
+
+struct show_options {
+  bool places, schedules;
+};
+
+static const sm_option show_options[] = {
+    SM_BOOL(struct show_options, places, "places", "false",
+            "say behind each value in which file and line it was written"),
+    SM_BOOL(struct show_options, schedules, "schedules", "false",
+            "list the values of each schedule over the run instead"),
+};
+
+/* First, last and some values between. */
+static void show_schedule(const char *path, const char *name, const sm_schedule *s, int64_t epochs) {
+  static const double points[] = {0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9};
+  enum { STEPS = 1000 }; /* a stand-in: how many steps an epoch has is known when the pictures are */
+  sm_time end = {.step = epochs * STEPS - 1, .steps_per_epoch = STEPS, .epochs = epochs};
+  printf("%s.%s\n", path, name);
+  for (size_t i = 0; i <= sizeof points / sizeof *points; i++) {
+    sm_time t = end;
+    bool last = i == sizeof points / sizeof *points;
+    if (!last) t.step = (int64_t)(points[i] * (double)(epochs * STEPS));
+    printf("  epoch %-10.6g %.6g\n", (double)(t.step + last) / STEPS, sm_schedule_at(s, &t));
+  }
+}
+
+static void show_schedules(const sm_recipe *r) {
+  sm_slot_ref refs[SM_SLOT_REFS_MAX];
+  int n = sm_recipe_slots(r, refs);
+  const char *optimizer = r->priv->optimizer->path;
+  show_schedule(optimizer, "lr, times batch_size / lr_batch", &r->optimizer.lr, r->train.epochs);
+  show_schedule(optimizer, "weight_decay", &r->optimizer.weight_decay, r->train.epochs);
+  for (int i = 0; i < n; i++) {
+    const sm_plugin *p = refs[i].slot->plugin.plugin;
+    for (uint32_t k = 0; k < p->n_options; k++)
+      if (p->options[k].type == SM_OPT_SCHEDULE)
+        show_schedule(refs[i].path, p->options[k].name,
+                      (const sm_schedule *)((const char *)refs[i].slot->plugin.self + p->options[k].offset),
+                      r->train.epochs);
+  }
+}
+
+static int show(sm_cli *cli, int argc, char **argv) {
+  const struct show_options *o = cli->options;
+  sm_error err;
+  sm_recipe *r;
+  sm_text text = {0};
+  sm_status status = sm_cli_recipe(cli, argc, argv, &r, &err);
+  if (status) return sm_cli_fail(&err);
+  if (o->schedules) show_schedules(r);
+  else status = sm_recipe_write(r, o->places, &text, &err);
+  if (!status && text.s) fputs(text.s, stdout);
+  sm_text_free(&text);
+  sm_recipe_free(r);
+  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+}
+
+const sm_command sm_command_recipe_show = {
+    .name = "recipe show",
+    .usage = "RECIPE [KEY=VALUE ...]",
+    .summary = "print a recipe with everything it extends merged in and every default filled",
+    .about = "The output is a recipe itself: reading it back gives the same run.",
+    .min_args = 1,
+    .max_args = -1,
+    .options = show_options,
+    .n_options = sizeof show_options / sizeof *show_options,
+    .options_size = sizeof(struct show_options),
+    .run = show,
+};
+
+/* ---- diff -----------------------------------------------------------------------------------------------
+ */
+
+/* argv: name, first recipe, second recipe, overrides of the second. */
+static int diff(sm_cli *cli, int argc, char **argv) {
+  sm_error err;
+  sm_recipe *a = NULL, *b = NULL;
+  sm_text text = {0};
+  int n = 0;
+  sm_status status = sm_cli_recipe(cli, 2, argv, &a, &err);
+  if (!status) status = sm_cli_recipe(cli, argc - 1, argv + 1, &b, &err);
+  if (!status) n = sm_recipe_diff(a, b, &text);
+  if (text.failed) status = sm_fail(&err, SM_ENOMEM, "out of memory");
+  if (!status && text.s) fputs(text.s, stdout);
+  sm_text_free(&text);
+  sm_recipe_free(a);
+  sm_recipe_free(b);
+  return status ? sm_cli_fail(&err) : n ? SM_EXIT_NO : SM_EXIT_OK;
+}
+
+const sm_command sm_command_recipe_diff = {
+    .name = "recipe diff",
+    .usage = "RECIPE RECIPE [KEY=VALUE ...]",
+    .summary = "print the values in which two recipes differ",
+    .about =
+        "One line a value, 'KEY: FIRST → SECOND'. Overrides change the second recipe, so 'recipe diff A A "
+        "KEY=VALUE' shows "
+        "what an override does. The exit code is 1 if the recipes differ.",
+    .min_args = 2,
+    .max_args = -1,
+    .run = diff,
+};
+
+/* ---- check ----------------------------------------------------------------------------------------------
+ */
+
+static int check(sm_cli *cli, int argc, char **argv) {
+  int code = SM_EXIT_OK;
+  for (int i = 1; i < argc; i++) {
+    sm_error err;
+    sm_recipe *r;
+    char *one[] = {argv[0], argv[i], NULL};
+    if (sm_cli_recipe(cli, 2, one, &r, &err)) {
+      int failed = sm_cli_fail(&err);
+      if (code == SM_EXIT_OK) code = failed;
+      continue;
+    }
+    sm_cli_note(cli, "%s: ok", r->file);
+    sm_recipe_free(r);
+  }
+  return code;
+}
+
+const sm_command sm_command_recipe_check = {
+    .name = "recipe check",
+    .usage = "RECIPE ...",
+    .summary = "read recipes, and check that every value is legal and the plugins fit each other",
+    .about = "Nothing is trained and no picture is looked for.",
+    .min_args = 1,
+    .max_args = -1,
+    .run = check,
+};

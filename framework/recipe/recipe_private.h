@@ -1,0 +1,67 @@
+/* recipe_private.h — the stages of reading a recipe, one file each.
+ *
+ * source.c finds and reads files and follows `extends`; merge.c brings each file to one form and puts child
+ * over parent; override.c turns `a.b.c=value` into such a tree; resolve.c fills every option; schedules.c
+ * holds schedules against the run's length; fit.c checks that the plugins fit each other; write.c shows the
+ * result. */
+#ifndef SMALTI_RECIPE_PRIVATE_H
+#define SMALTI_RECIPE_PRIVATE_H
+
+#include "option.h"
+#include "schema.h"
+
+typedef struct sm_recipe_private {
+  sm_arena *arena;       /* owns every text of the recipe   */
+  sm_registry *registry; /* borrowed                        */
+  sm_yaml *tree;         /* merged; sections and slots in one form, no `extends` */
+  sm_recipe_values values;
+  const sm_schema *optimizer; /* the table that is in use */
+} sm_recipe_private;
+
+/* ---- source.c -------------------------------------------------------------------------------------------
+ */
+
+/* The merged tree of `path` and all it extends; *file: the path that was found. */
+sm_yaml *sm_recipe_source(sm_arena *, const char *path, const char **file, sm_error *);
+
+/* ---- merge.c --------------------------------------------------------------------------------------------
+ */
+
+/* One file's or override's tree in one form: `head: X` is `heads: {main: X}`, `NAME` as a slot is `{NAME:
+ * {}}`, empty sections are {}. Refuses keys that the schema lacks and slots with several plugins; plugins'
+ * own options are not looked at. */
+sm_yaml *sm_recipe_normalise(sm_arena *, const sm_yaml *, sm_error *);
+/* child over parent (NULL: nothing), both normalised. The result has no !delete outside of values. */
+sm_yaml *sm_recipe_merge(sm_arena *, const sm_yaml *parent, const sm_yaml *child, sm_error *);
+/* The only entry of a normalised slot: its key is the plugin's name. */
+const sm_entry *sm_slot_plugin(const sm_yaml *slot);
+
+/* ---- override.c -----------------------------------------------------------------------------------------
+ */
+
+sm_yaml *sm_recipe_override(sm_arena *, sm_registry *, const sm_yaml *tree, const char *override, sm_error *);
+
+/* ---- resolve.c, schedules.c, fit.c ----------------------------------------------------------------------
+ */
+
+/* Fill slots and values from the tree, then the public sections. */
+sm_status sm_recipe_resolve(sm_recipe *, sm_error *);
+/* The node of a section's or plugin's options, or NULL; where a key of it was written, or the section itself.
+ */
+const sm_yaml *sm_recipe_node(const sm_recipe *, const char *path);
+sm_place sm_recipe_place(const sm_recipe *, const char *path, const char *key);
+/* Refuse schedules that outlast the run, or shorten them (train.scale_schedules, and lengths that nobody
+ * wrote). */
+sm_status sm_recipe_schedules(sm_recipe *, sm_error *);
+sm_status sm_recipe_fit(sm_recipe *, sm_error *);
+
+/* Every slot that is filled, for those who walk them all. */
+typedef struct sm_slot_ref {
+  const sm_schema *schema;
+  sm_slot *slot;
+  char path[160]; /* "losses.mim.mim" */
+} sm_slot_ref;
+enum { SM_SLOT_REFS_MAX = 4 + 4 * SM_SLOTS_MAX };
+int sm_recipe_slots(const sm_recipe *, sm_slot_ref refs[SM_SLOT_REFS_MAX]); /* in the order of the schema */
+
+#endif

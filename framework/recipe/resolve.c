@@ -1,0 +1,381 @@
+/* resolve.c — from the merged tree to filled options and the public structs; and sm_recipe_load, which runs
+ * all stages. */
+#include <ctype.h>
+#include <string.h>
+
+#include "recipe_private.h"
+
+enum { KEYS_MAX = 64 };
+
+/* ---- places ---------------------------------------------------------------------------------------------
+ */
+
+const sm_yaml *sm_recipe_node(const sm_recipe *r, const char *path) {
+  const sm_yaml *node = r->priv->tree;
+  while (node && *path) {
+    char key[64];
+    size_t n = strcspn(path, ".");
+    snprintf(key, sizeof key, "%.*s", (int)n, path);
+    node = sm_yaml_get(node, key);
+    path += n + (path[n] == '.');
+  }
+  return node;
+}
+
+sm_place sm_recipe_place(const sm_recipe *r, const char *path, const char *key) {
+  char parent[256];
+  const sm_yaml *node = sm_recipe_node(r, path);
+  const sm_entry *entry = key ? sm_yaml_find(node, key) : NULL;
+  if (entry) return entry->at;
+  snprintf(parent, sizeof parent, "%s", path);
+  for (char *dot; !(node = sm_recipe_node(r, parent)) && *parent;) { /* the nearest that was written */
+    dot = strrchr(parent, '.');
+    *(dot ? dot : parent) = 0;
+  }
+  return node ? node->at : (sm_place){r->file, 0, 0};
+}
+
+/* ---- slots ----------------------------------------------------------------------------------------------
+ */
+
+static sm_status fill_plugin(sm_recipe *r, const sm_schema *s, const char *path, const sm_entry *e,
+                             sm_slot *slot, sm_error *err) {
+  char full[320];
+  const sm_plugin *plugin = sm_registry_find(r->priv->registry, s->kind, e->key, err);
+  if (!plugin) {
+    if (!err->place[0]) sm_fail_place(err, e->at);
+    return err->code;
+  }
+  sm_status status = sm_instance_new(plugin, &slot->plugin, err);
+  if (status) return status;
+  snprintf(full, sizeof full, "%s.%s", path, e->key);
+  return sm_options_read(plugin->options, (int)plugin->n_options, e->value, full, s->also, e->at,
+                         r->priv->arena, slot->plugin.self, err);
+}
+
+/* head and tokenizer of a loss: names, or NULL for the one that fits. */
+static sm_status read_joins(const sm_entry *plugin, const char *path, sm_slot *slot, sm_error *err) {
+  const char *const keys[] = {"head", "tokenizer"};
+  const char **const to[] = {&slot->head, &slot->tokenizer};
+  for (int i = 0; i < 2; i++) {
+    const sm_yaml *v = sm_yaml_get(plugin->value, keys[i]);
+    char what[80];
+    if (!v || v->kind == SM_YAML_NULL) continue;
+    if (v->kind != SM_YAML_TEXT) {
+      sm_fail(err, SM_EINVAL, "%s.%s.%s must be a name, not %s", path, plugin->key, keys[i],
+              sm_yaml_what(v, what, sizeof what));
+      return sm_fail_place(err, v->at);
+    }
+    *to[i] = v->text;
+  }
+  return SM_OK;
+}
+
+static sm_status fill_slot(sm_recipe *r, const sm_schema *s, const char *instance, const char *path,
+                           const sm_yaml *node, sm_slot *slot, sm_error *err) {
+  const sm_entry *e = sm_slot_plugin(node);
+  *slot = (sm_slot){.instance = instance, .file = e->at.file, .line = e->at.line, .col = e->at.col};
+  sm_status status = fill_plugin(r, s, path, e, slot, err);
+  if (!status && s->kind == SM_LOSS) status = read_joins(e, path, slot, err);
+  return status;
+}
+
+static sm_status fill_slots(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_slot *slots, int *n,
+                            sm_error *err) {
+  char path[160];
+  for (int i = 0; node && i < node->n; i++) {
+    const sm_entry *e = &node->entry[i];
+    if (i == SM_SLOTS_MAX) {
+      sm_fail(err, SM_EINVAL, "more than %d %s", SM_SLOTS_MAX, s->key);
+      return sm_fail_place(err, e->at);
+    }
+    snprintf(path, sizeof path, "%s.%s", s->path, e->key);
+    *n = i + 1;
+    sm_status status = fill_slot(r, s, e->key, path, e->value, &slots[i], err);
+    if (status) return status;
+  }
+  return SM_OK;
+}
+
+/* Where each slot of the schema lies in the recipe. */
+static sm_slot *single_slot(sm_recipe *r, const sm_schema *s) {
+  if (strcmp(s->path, "data.train") == 0) return &r->data.train;
+  if (strcmp(s->path, "data.test") == 0) return &r->data.test;
+  return s->kind == SM_BACKBONE ? &r->backbone : &r->masker;
+}
+
+static sm_slot *slot_list(sm_recipe *r, const sm_schema *s, int **n) {
+  switch (s->kind) {
+    case SM_HEAD:
+      *n = &r->heads;
+      return r->head;
+    case SM_TOKENIZER:
+      *n = &r->tokenizers;
+      return r->tokenizer;
+    case SM_LOSS:
+      *n = &r->losses;
+      return r->loss;
+    default:
+      *n = &r->evaluations;
+      return r->evaluate;
+  }
+}
+
+static int list_slots(sm_recipe *r, const sm_schema *s, sm_slot_ref *refs, int n) {
+  for (int i = 0; i < s->children; i++) {
+    const sm_schema *c = &s->child[i];
+    if (c->shape == SM_SCHEMA_SECTION) n = list_slots(r, c, refs, n);
+    if (!c->kind) continue;
+    int one = 1, *count = &one;
+    sm_slot *slot = c->shape == SM_SCHEMA_SLOT ? single_slot(r, c) : slot_list(r, c, &count);
+    for (int k = 0; k < *count; k++) {
+      if (!slot[k].plugin.plugin) continue;
+      sm_slot_ref *ref = &refs[n++];
+      *ref = (sm_slot_ref){.schema = c, .slot = &slot[k]};
+      bool many = c->shape == SM_SCHEMA_SLOTS;
+      snprintf(ref->path, sizeof ref->path, "%s%s%s.%s", c->path, many ? "." : "",
+               many ? slot[k].instance : "", slot[k].plugin.plugin->name);
+    }
+  }
+  return n;
+}
+
+int sm_recipe_slots(const sm_recipe *r, sm_slot_ref refs[SM_SLOT_REFS_MAX]) {
+  return list_slots((sm_recipe *)r, &sm_recipe_schema, refs, 0);
+}
+
+/* ---- sections -------------------------------------------------------------------------------------------
+ */
+
+static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_error *err);
+
+/* What a recipe may leave out is filled as if it were written: no masker is the masker `none`, the optimizer
+ * is AdamW. */
+static sm_status fill_absent(sm_recipe *r, const sm_schema *s, sm_error *err) {
+  static const char *const required[] = {"backbone", "data.train", NULL};
+  const bool masker = s->kind == SM_MASKER;
+  for (int i = 0; required[i]; i++)
+    if (strcmp(required[i], s->path) == 0) {
+      sm_fail(err, SM_EINVAL, "the recipe has no '%s'", s->path);
+      sm_fail_at(err, r->file, 0, 0);
+      return sm_hint(err, "name a %s: '%s: PLUGIN'", sm_kind_name(s->kind), s->key);
+    }
+  if (masker && sm_registry_find(r->priv->registry, SM_MASKER, "none", NULL)) {
+    sm_yaml none = {.kind = SM_YAML_MAP, .at = {r->file, 0, 0}};
+    const sm_entry entry = {"none", none.at, &none};
+    r->masker = (sm_slot){.instance = "masker", .file = r->file};
+    return fill_plugin(r, s, s->path, &entry, &r->masker, err);
+  }
+  return SM_OK;
+}
+
+static sm_status fill_child(sm_recipe *r, const sm_schema *c, const sm_yaml *node, sm_error *err) {
+  int *n = NULL;
+  if (c->shape == SM_SCHEMA_SECTION) return fill_section(r, c, node, err);
+  if (c->shape == SM_SCHEMA_SLOTS) {
+    sm_slot *slots = slot_list(r, c, &n);
+    return fill_slots(r, c, node, slots, n, err);
+  }
+  if (c->kind)
+    return node ? fill_slot(r, c, c->key, c->path, node, single_slot(r, c), err) : fill_absent(r, c, err);
+  const sm_entry *e = sm_slot_plugin(node);
+  r->priv->optimizer = e ? sm_schema_child(c, e->key) : &c->child[0];
+  return fill_section(r, r->priv->optimizer, e ? e->value : NULL, err);
+}
+
+static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_error *err) {
+  const char *also[KEYS_MAX];
+  int n = 0;
+  for (int i = 0; i < s->children; i++) also[n++] = s->child[i].key;
+  also[n] = NULL;
+  sm_status status = sm_options_read(s->options, s->n_options, node, s->path, also, (sm_place){r->file, 0, 0},
+                                     r->priv->arena, (char *)&r->priv->values + s->offset, err);
+  for (int i = 0; i < s->children && !status; i++)
+    status = fill_child(r, &s->child[i], sm_yaml_get(node, s->child[i].key), err);
+  return status;
+}
+
+/* ---- public structs -------------------------------------------------------------------------------------
+ */
+
+static sm_status bad_option(const sm_recipe *r, const char *path, const char *key, sm_error *err,
+                            const char *what) {
+  sm_fail(err, SM_EINVAL, "%s%s%s %s", path, *path ? "." : "", key, what);
+  return sm_fail_place(err, sm_recipe_place(r, path, key));
+}
+
+static sm_status check_pair(const sm_recipe *r, const char *path, const char *key, const sm_floats *v,
+                            double to[2], sm_error *err) {
+  if (v->n != 2) return bad_option(r, path, key, err, "must be two numbers, [low, high]");
+  if (v->v[0] > v->v[1])
+    return bad_option(r, path, key, err, "must be [low, high], the smaller number first");
+  to[0] = v->v[0], to[1] = v->v[1];
+  return SM_OK;
+}
+
+/* One or two probabilities: the first view's, and the others'. Local views are all others. */
+static sm_status check_chances(const sm_recipe *r, const char *path, const char *key, const sm_floats *v,
+                               bool two, sm_error *err) {
+  if (v->n == 1 || (two && v->n == 2)) return SM_OK;
+  return bad_option(r, path, key, err,
+                    two ? "must be one or two numbers: first view, other views" : "must be one number");
+}
+
+static double chance(const sm_floats *v, bool first) { return v->v[first ? 0 : v->n - 1]; }
+
+static sm_status make_view(const sm_recipe *r, const sm_view_values *v, bool local, bool first,
+                           sm_view_recipe *out, sm_error *err) {
+  const char *path = local ? "data.views.local" : "data.views.global";
+  const struct sm_norm_values *norm = &r->priv->values.views;
+  sm_status status = check_pair(r, path, "scale", &v->scale, out->scale, err);
+  if (!status) status = check_pair(r, path, "aspect", &v->aspect, out->ratio, err);
+  if (!status) status = check_pair(r, path, "blur_radius", &v->blur_radius, out->blur_radius, err);
+  if (!status) status = check_chances(r, path, "blur", &v->blur, !local, err);
+  if (!status) status = check_chances(r, path, "solarize", &v->solarize, !local, err);
+  if (!status && norm->mean.n != 3)
+    status = bad_option(r, "data.views", "mean", err, "must be three numbers");
+  if (!status && norm->std.n != 3) status = bad_option(r, "data.views", "std", err, "must be three numbers");
+  if (status) return status;
+  out->size = (int)v->size;
+  out->filter = (sm_filter)v->interpolation;
+  out->flip_p = v->flip, out->jitter_p = v->jitter, out->grey_p = v->grey;
+  out->brightness = v->brightness, out->contrast = v->contrast, out->saturation = v->saturation,
+  out->hue = v->hue;
+  out->blur_p = chance(&v->blur, first), out->solarize_p = chance(&v->solarize, first);
+  for (int c = 0; c < 3; c++) out->mean[c] = (float)norm->mean.v[c], out->std[c] = (float)norm->std.v[c];
+  status = sm_view_recipe_check(out, err);
+  if (status) sm_fail_place(err, sm_recipe_place(r, path, NULL));
+  return status;
+}
+
+static sm_status make_views(sm_recipe *r, sm_error *err) {
+  const sm_view_values *global = &r->priv->values.global, *local = &r->priv->values.local;
+  sm_views_section *v = &r->views;
+  v->globals = global->count, v->global_size = global->size;
+  v->locals = local->count, v->local_size = local->size;
+  sm_status status = make_view(r, global, false, true, &v->global_first, err);
+  if (!status) status = make_view(r, global, false, false, &v->global_other, err);
+  if (!status) status = make_view(r, local, true, false, &v->local, err);
+  return status;
+}
+
+static sm_status make_optimizer(sm_recipe *r, sm_error *err) {
+  const sm_optimizer_values *v = &r->priv->values.optimizer;
+  const char *path = r->priv->optimizer->path, *name = r->priv->optimizer->key;
+  sm_optimizer_section *o = &r->optimizer;
+  o->config.kind = strcmp(name, "sgd") == 0 ? SM_SGD : strcmp(name, "lars") == 0 ? SM_LARS : SM_ADAMW;
+  if (o->config.kind == SM_ADAMW) {
+    if (v->betas.n != 2) return bad_option(r, path, "betas", err, "must be two numbers");
+    o->config.beta1 = v->betas.v[0], o->config.beta2 = v->betas.v[1], o->config.eps = v->eps;
+  }
+  o->config.momentum = v->momentum, o->config.trust = v->trust;
+  o->config.clip = r->train.clip, o->config.clip_at = r->train.clip_grad;
+  o->lr = v->lr, o->lr_batch = v->lr_batch, o->weight_decay = v->weight_decay;
+  if (v->lr_batch > 0) { /* as DINO: the base value is scaled, the last one is not (main_dino.py) */
+    double scale = (double)r->train.batch_size / v->lr_batch;
+    if (o->lr.shape == SM_SHAPE_CONSTANT) o->lr.to *= scale;
+    o->lr.from *= scale;
+  }
+  return SM_OK;
+}
+
+static sm_status make_train(sm_recipe *r, sm_error *err) {
+  const sm_train_values *v = &r->priv->values.train;
+  sm_train_section *t = &r->train;
+  *t = v->train;
+  t->clip = t->clip_grad == 0 ? SM_CLIP_NONE : v->clip == 0 ? SM_CLIP_PARAMETER : SM_CLIP_GLOBAL;
+  t->precision = v->precision;
+  if (t->micro_batch == 0 || t->batch_size % t->micro_batch == 0) return SM_OK;
+  int64_t near = t->micro_batch < t->batch_size ? t->micro_batch : t->batch_size;
+  while (t->batch_size % near) near--;
+  sm_fail(err, SM_EINVAL, "train.micro_batch %lld does not divide train.batch_size %lld",
+          (long long)t->micro_batch, (long long)t->batch_size);
+  sm_fail_place(err, sm_recipe_place(r, "train", "micro_batch"));
+  return sm_hint(err, "the next smaller that does is %lld", (long long)near);
+}
+
+/* "recipes/ibot/vits16.yaml" → "vits16". */
+static const char *default_name(sm_arena *arena, const char *file) {
+  const char *base = sm_path_base(file);
+  size_t n = strlen(base);
+  if (n > 5 && strcmp(base + n - 5, ".yaml") == 0) n -= 5;
+  else if (n > 4 && strcmp(base + n - 4, ".yml") == 0) n -= 4;
+  return sm_arena_strndup(arena, base, n);
+}
+
+static sm_status make_name(sm_recipe *r, sm_error *err) {
+  r->name = r->priv->values.top.name;
+  if (!r->name) r->name = r->priv->values.top.name = default_name(r->priv->arena, r->file);
+  if (!r->name) return sm_fail(err, SM_ENOMEM, "out of memory");
+  size_t n = strspn(r->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=");
+  if (!r->name[n] && n > 0 && n <= 128 && r->name[0] != '.') return SM_OK;
+  sm_fail(err, SM_EINVAL, "the name '%.80s' cannot be a folder's", r->name);
+  sm_fail_place(err, sm_recipe_place(r, "", "name"));
+  return sm_hint(err, "use letters, digits and . _ - + =");
+}
+
+sm_status sm_recipe_resolve(sm_recipe *r, sm_error *err) {
+  sm_status status = fill_section(r, &sm_recipe_schema, r->priv->tree, err);
+  if (!status) status = make_name(r, err);
+  if (!status) status = make_train(r, err);
+  if (!status) status = sm_recipe_schedules(r, err);
+  if (status) return status;
+  const sm_data_section *d = &r->priv->values.data;
+  r->data.workers = d->workers, r->data.prefetch = d->prefetch;
+  r->data.max_pixels = d->max_pixels, r->data.max_bad = d->max_bad;
+  status = make_views(r, err);
+  if (!status) status = make_optimizer(r, err);
+  return status;
+}
+
+/* ---- loading --------------------------------------------------------------------------------------------
+ */
+
+static sm_status load(sm_recipe *r, const char *path, int n, const char *const *overrides, sm_error *err) {
+  sm_recipe_private *p = r->priv;
+  p->tree = sm_recipe_source(p->arena, path, &r->file, err);
+  for (int i = 0; i < n && p->tree; i++)
+    p->tree = sm_recipe_override(p->arena, p->registry, p->tree, overrides[i], err);
+  if (!p->tree) return err->code;
+  sm_status status = sm_recipe_resolve(r, err);
+  return status ? status : sm_recipe_fit(r, err);
+}
+
+sm_status sm_recipe_load(sm_recipe **out, sm_registry *registry, const char *path, int n,
+                         const char *const *overrides, sm_error *err) {
+  sm_error own;
+  if (!err) err = &own;
+  sm_error_clear(err);
+  *out = NULL;
+  sm_recipe *r = sm_calloc(1, sizeof *r);
+  sm_recipe_private *p = sm_calloc(1, sizeof *p);
+  sm_arena *arena = sm_arena_new("recipe");
+  if (!r || !p || !arena) {
+    sm_free(r);
+    sm_free(p);
+    sm_arena_free(arena);
+    return sm_fail(err, SM_ENOMEM, "out of memory");
+  }
+  r->priv = p;
+  p->arena = arena;
+  p->registry = registry;
+  sm_status status = load(r, path, n, overrides, err);
+  if (status) sm_recipe_free(r);
+  else *out = r;
+  return status;
+}
+
+void sm_recipe_free(sm_recipe *r) {
+  if (!r) return;
+  sm_slot *const single[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker};
+  for (size_t i = 0; i < sizeof single / sizeof *single; i++) sm_instance_free(&single[i]->plugin);
+  for (int i = 0; i < SM_SLOTS_MAX; i++) {
+    sm_instance_free(&r->head[i].plugin);
+    sm_instance_free(&r->tokenizer[i].plugin);
+    sm_instance_free(&r->loss[i].plugin);
+    sm_instance_free(&r->evaluate[i].plugin);
+  }
+  sm_arena_free(r->priv->arena);
+  sm_free(r->priv);
+  sm_free(r);
+}

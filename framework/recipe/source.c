@@ -1,0 +1,187 @@
+/* source.c — recipe files: where they are found, and what they extend. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "recipe_private.h"
+
+enum { CHAIN_MAX = 16 };
+
+/* The files being read, child first. */
+typedef struct chain {
+  sm_arena *arena;
+  const char *shown[CHAIN_MAX + 1]; /* as found, for messages */
+  char *real[CHAIN_MAX + 1];        /* canonical              */
+  int n;
+  sm_error *err;
+} chain;
+
+static sm_yaml *no_memory(sm_error *err) {
+  sm_fail(err, SM_ENOMEM, "out of memory");
+  return NULL;
+}
+
+/* ---- finding --------------------------------------------------------------------------------------------
+ */
+
+static bool is_file(const char *path) {
+  struct stat st;
+  return path && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+}
+
+/* folder/name or folder/name.yaml; folder "" is the current one. */
+static const char *try_folder(sm_arena *arena, const char *folder, const char *name) {
+  const char *path =
+      *folder && *name != '/' ? sm_path_join(arena, folder, name) : sm_arena_strdup(arena, name);
+  if (is_file(path)) return path;
+  path = path ? sm_arena_printf(arena, "%s.yaml", path) : NULL;
+  return is_file(path) ? path : NULL;
+}
+
+/* The recipe folders: $SMALTI_RECIPE_PATH, then the installed one. `looked` collects them for the message. */
+static const char *try_recipe_path(sm_arena *arena, const char *name, sm_text *looked) {
+  const char *env = getenv("SMALTI_RECIPE_PATH");
+  for (const char *s = env ? env : ""; *s;) {
+    size_t n = strcspn(s, ":");
+    char *folder = sm_arena_strndup(arena, s, n);
+    const char *found = folder && n ? try_folder(arena, folder, name) : NULL;
+    if (found) return found;
+    if (n) sm_text_add(looked, ", %.*s", (int)n, s);
+    s += n + (s[n] == ':');
+  }
+  sm_text_add(looked, ", %s", sm_recipe_dir());
+  return try_folder(arena, sm_recipe_dir(), name);
+}
+
+static const char *find(sm_arena *arena, const char *folder, const char *name, sm_error *err) {
+  sm_text looked = {0};
+  const char *found = try_folder(arena, folder, name);
+  if (!found && *name != '/') found = try_recipe_path(arena, name, &looked);
+  if (!found) {
+    sm_fail(err, SM_ENOTFOUND, "there is no recipe '%s'", name);
+    if (looked.s) sm_hint(err, "looked in %s%s", *folder ? folder : "the current folder", looked.s);
+  }
+  sm_text_free(&looked);
+  return found;
+}
+
+static const char *folder_of(sm_arena *arena, const char *file) {
+  const char *slash = strrchr(file, '/');
+  if (!slash) return "";
+  return sm_arena_strndup(arena, file, slash == file ? 1 : (size_t)(slash - file));
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------
+ */
+
+static sm_yaml *read_file(chain *c, const char *file) {
+  char *data;
+  size_t bytes;
+  sm_error *err = c->err;
+  sm_status status = sm_file_get(file, SM_YAML_MAX_BYTES, &data, &bytes, err);
+  if (status) return NULL;
+  sm_yaml *tree = sm_yaml_read(c->arena, file, true, data, bytes, err);
+  sm_free(data);
+  if (!tree || tree->kind == SM_YAML_MAP) return tree;
+  char what[80];
+  if (tree->kind == SM_YAML_NULL) sm_fail(err, SM_EFORMAT, "an empty recipe");
+  else sm_fail(err, SM_EFORMAT, "a recipe must be a mapping, not %s", sm_yaml_what(tree, what, sizeof what));
+  sm_fail_place(err, tree->at);
+  sm_hint(err, "begin with 'smalti: 1'");
+  return NULL;
+}
+
+/* `smalti: 1` says that the file is a recipe, and of which format. Files that others extend may leave it out.
+ */
+static bool check_version(const sm_yaml *tree, bool required, sm_error *err) {
+  const sm_yaml *v = sm_yaml_get(tree, "smalti");
+  char what[80];
+  if (!v && !required) return true;
+  if (!v) {
+    sm_fail(err, SM_EFORMAT, "'smalti: 1' is missing");
+    sm_fail_place(err, tree->at);
+    sm_hint(err, "a recipe says its format; add the line 'smalti: 1'");
+    return false;
+  }
+  if (v->kind == SM_YAML_TEXT && strcmp(v->text, "1") == 0) return true;
+  sm_fail(err, SM_EFORMAT, "recipe format %s is not known", sm_yaml_what(v, what, sizeof what));
+  sm_fail_place(err, v->at);
+  sm_hint(err, "this smalti reads format 1");
+  return false;
+}
+
+/* The tree without the keys that are about the file itself. A name belongs to one file: a child that took its
+ * parent's would train into the parent's folder. */
+static sm_yaml *strip(chain *c, const sm_yaml *tree, bool parent) {
+  sm_yaml *out = sm_yaml_new(c->arena, SM_YAML_MAP, tree->at);
+  for (int i = 0; out && i < tree->n; i++) {
+    const sm_entry *e = &tree->entry[i];
+    if (strcmp(e->key, "smalti") == 0 || strcmp(e->key, "extends") == 0) continue;
+    if (parent && strcmp(e->key, "name") == 0) continue;
+    if (!sm_yaml_add(c->arena, out, e->key, e->at, e->value)) return NULL;
+  }
+  return out;
+}
+
+static bool enter(chain *c, const char *file) {
+  char real[PATH_MAX];
+  if (!realpath(file, real)) snprintf(real, sizeof real, "%s", file);
+  c->shown[c->n] = file;
+  c->real[c->n] = sm_arena_strdup(c->arena, real);
+  if (!c->real[c->n]) return no_memory(c->err) != NULL;
+  bool cycle = false;
+  for (int i = 0; i < c->n; i++) cycle = cycle || strcmp(c->real[i], real) == 0;
+  if (!cycle && c->n < CHAIN_MAX) {
+    c->n++;
+    return true;
+  }
+  sm_text text = {0};
+  for (int i = 0; i <= c->n; i++) sm_text_add(&text, "%s%s", i ? " -> " : "", sm_path_base(c->shown[i]));
+  sm_fail(c->err, SM_EINVAL,
+          cycle ? "recipes extend each other: %s" : "recipes extend each other too deeply: %s",
+          text.s ? text.s : "");
+  sm_text_free(&text);
+  return false;
+}
+
+static sm_yaml *load(chain *c, const char *file);
+
+static sm_yaml *load_parent(chain *c, const sm_yaml *extends, const char *file) {
+  char what[80];
+  sm_error *err = c->err;
+  if (extends->kind != SM_YAML_TEXT) {
+    sm_fail(err, SM_EINVAL, "extends must be the name of one recipe, not %s",
+            sm_yaml_what(extends, what, sizeof what));
+    sm_fail_place(err, extends->at);
+    return NULL;
+  }
+  const char *folder = folder_of(c->arena, file);
+  const char *found = folder ? find(c->arena, folder, extends->text, err) : NULL;
+  if (!found) {
+    sm_fail_place(err, extends->at);
+    return NULL;
+  }
+  sm_yaml *parent = load(c, found);
+  if (!parent && err->place[0] == 0) sm_fail_place(err, extends->at);
+  return parent;
+}
+
+static sm_yaml *load(chain *c, const char *file) {
+  bool child = c->n == 0;
+  if (!enter(c, file)) return NULL;
+  sm_yaml *tree = read_file(c, file), *parent = NULL;
+  if (!tree || !check_version(tree, child, c->err)) return NULL;
+  const sm_yaml *extends = sm_yaml_get(tree, "extends");
+  if (extends && !(parent = load_parent(c, extends, file))) return NULL;
+  sm_yaml *own = strip(c, tree, !child);
+  if (!own) return no_memory(c->err);
+  own = sm_recipe_normalise(c->arena, own, c->err);
+  return own ? sm_recipe_merge(c->arena, parent, own, c->err) : NULL;
+}
+
+sm_yaml *sm_recipe_source(sm_arena *arena, const char *path, const char **file, sm_error *err) {
+  chain c = {.arena = arena, .err = err};
+  *file = find(arena, "", path, err);
+  return *file ? load(&c, *file) : NULL;
+}

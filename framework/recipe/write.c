@@ -1,0 +1,193 @@
+/* write.c — the resolved recipe as a list of leaves, and from that: YAML, differences, the hash. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "recipe_private.h"
+
+/* One value: "data.views.global.size", "224", where it was written. */
+typedef struct leaf {
+  char path[256];
+  char *value;
+  sm_place at;
+} leaf;
+
+typedef struct leaves {
+  leaf *v;
+  int n, cap;
+  bool failed;
+} leaves;
+
+static void free_leaves(leaves *l) {
+  for (int i = 0; i < l->n; i++) sm_free(l->v[i].value);
+  sm_free(l->v);
+}
+
+/* ---- collecting -----------------------------------------------------------------------------------------
+ */
+
+/* Takes the text of `value`. */
+static void add_leaf(leaves *l, const char *path, const char *key, sm_text *value, sm_place at) {
+  if (l->n == l->cap) {
+    int cap = l->cap ? 2 * l->cap : 64;
+    leaf *v = sm_realloc(l->v, (size_t)cap * sizeof *v);
+    if (v) l->v = v, l->cap = cap;
+  }
+  if (l->n == l->cap || value->failed || !value->s) {
+    l->failed = true;
+    sm_text_free(value);
+    return;
+  }
+  leaf *x = &l->v[l->n++];
+  snprintf(x->path, sizeof x->path, "%s%s%s", path, *path && *key ? "." : "", key);
+  x->value = value->s;
+  x->at = at;
+}
+
+static void add_text(leaves *l, const char *path, const char *key, const char *text, sm_place at) {
+  sm_text value = {0};
+  sm_yaml_quote(text, &value);
+  add_leaf(l, path, key, &value, at);
+}
+
+static void add_table(leaves *l, const sm_recipe *r, const char *path, const sm_option *options, int n,
+                      const void *base) {
+  const sm_yaml *node = sm_recipe_node(r, path);
+  for (int i = 0; i < n; i++) {
+    const sm_entry *e = sm_yaml_find(node, options[i].name);
+    sm_text value = {0};
+    sm_option_write(&options[i], base, &value);
+    add_leaf(l, path, options[i].name, &value, e ? e->at : (sm_place){0});
+  }
+}
+
+static void add_slot(leaves *l, const sm_recipe *r, const sm_slot_ref *ref) {
+  const sm_slot *s = ref->slot;
+  const sm_plugin *p = s->plugin.plugin;
+  const sm_yaml *node = sm_recipe_node(r, ref->path);
+  add_table(l, r, ref->path, p->options, (int)p->n_options, s->plugin.self);
+  const char *const joins[] = {"head", "tokenizer"}, *const names[] = {s->head, s->tokenizer};
+  for (int i = 0; i < 2 && ref->schema->kind == SM_LOSS; i++) {
+    const sm_entry *e = sm_yaml_find(node, joins[i]);
+    if (names[i]) add_text(l, ref->path, joins[i], names[i], e ? e->at : (sm_place){0});
+  }
+  if (p->n_options || ref->schema->kind == SM_LOSS) return;
+  sm_text empty = {0};
+  sm_text_add(&empty, "{}");
+  add_leaf(l, ref->path, "", &empty, (sm_place){s->file, s->line, s->col});
+}
+
+static void add_section(leaves *l, const sm_recipe *r, const sm_schema *s, const sm_slot_ref *refs, int n) {
+  const sm_recipe_private *p = r->priv;
+  add_table(l, r, s->path, s->options, s->n_options, (const char *)&p->values + s->offset);
+  for (int i = 0; i < s->children; i++) {
+    const sm_schema *c = &s->child[i];
+    if (c->shape == SM_SCHEMA_SECTION) add_section(l, r, c, refs, n);
+    if (c->shape == SM_SCHEMA_SLOT && !c->kind) add_section(l, r, p->optimizer, refs, n);
+    for (int k = 0; c->kind && k < n; k++)
+      if (refs[k].schema == c) add_slot(l, r, &refs[k]);
+  }
+}
+
+static bool collect(const sm_recipe *r, leaves *l) {
+  sm_slot_ref refs[SM_SLOT_REFS_MAX];
+  *l = (leaves){0};
+  add_section(l, r, &sm_recipe_schema, refs, sm_recipe_slots(r, refs));
+  return !l->failed;
+}
+
+/* ---- YAML -----------------------------------------------------------------------------------------------
+ */
+
+/* Bytes of the leading path parts that a and b share, up to and with a '.'. */
+static size_t shared(const char *a, const char *b) {
+  size_t common = 0;
+  for (size_t i = 0; a[i] && a[i] == b[i]; i++)
+    if (a[i] == '.') common = i + 1;
+  return common;
+}
+
+static void write_leaf(const leaf *x, const char *before, bool with_places, sm_text *out) {
+  size_t at = shared(before, x->path), start = out->len;
+  int depth = 0;
+  for (size_t i = 0; i < at; i++) depth += x->path[i] == '.';
+  for (const char *part = x->path + at;; depth++) {
+    size_t n = strcspn(part, ".");
+    start = out->len;
+    sm_text_add(out, "%*s%.*s:", 2 * depth, "", (int)n, part);
+    if (!part[n]) break;
+    sm_text_add(out, "\n");
+    part += n + 1;
+  }
+  sm_text_add(out, " %s", x->value);
+  if (with_places) {
+    int width = (int)(out->len - start);
+    sm_text_add(out, "%*s# ", width < 50 ? 50 - width : 2, "");
+    if (x->at.file && x->at.line) sm_text_add(out, "%s:%d", x->at.file, x->at.line);
+    else sm_text_add(out, "%s", x->at.file ? x->at.file : "default");
+  }
+  sm_text_add(out, "\n");
+}
+
+sm_status sm_recipe_write(const sm_recipe *r, bool with_places, sm_text *out, sm_error *err) {
+  leaves l;
+  bool good = collect(r, &l);
+  sm_text_add(out, "smalti: 1\n");
+  for (int i = 0; i < l.n && good; i++) write_leaf(&l.v[i], i ? l.v[i - 1].path : "", with_places, out);
+  free_leaves(&l);
+  return good && !out->failed ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
+}
+
+/* ---- differences ----------------------------------------------------------------------------------------
+ */
+
+static const leaf *find_leaf(const leaves *l, const char *path) {
+  for (int i = 0; i < l->n; i++)
+    if (strcmp(l->v[i].path, path) == 0) return &l->v[i];
+  return NULL;
+}
+
+int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *out) {
+  leaves la, lb;
+  int n = 0;
+  collect(a, &la);
+  collect(b, &lb);
+  for (int i = 0; i < la.n; i++) {
+    const leaf *x = &la.v[i], *y = find_leaf(&lb, x->path);
+    if (y && strcmp(x->value, y->value) == 0) continue;
+    sm_text_add(out, "%s: %s → %s\n", x->path, x->value, y ? y->value : "(none)");
+    n++;
+  }
+  for (int i = 0; i < lb.n; i++) {
+    if (find_leaf(&la, lb.v[i].path)) continue;
+    sm_text_add(out, "%s: (none) → %s\n", lb.v[i].path, lb.v[i].value);
+    n++;
+  }
+  if (la.failed || lb.failed) out->failed = true;
+  free_leaves(&la);
+  free_leaves(&lb);
+  return n;
+}
+
+/* ---- hash -----------------------------------------------------------------------------------------------
+ */
+
+/* What does not change the result: a run may be resumed with other values of these. */
+static bool conduct(const char *path) {
+  static const char *const keys[] = {"train.threads", "data.workers", "data.prefetch", NULL};
+  for (int i = 0; keys[i]; i++)
+    if (strcmp(keys[i], path) == 0) return true;
+  return false;
+}
+
+uint64_t sm_recipe_hash(const sm_recipe *r) {
+  leaves l;
+  uint64_t hash = 1;
+  collect(r, &l);
+  for (int i = 0; i < l.n; i++) {
+    if (conduct(l.v[i].path)) continue;
+    hash = sm_hash64(l.v[i].path, strlen(l.v[i].path) + 1, hash);
+    hash = sm_hash64(l.v[i].value, strlen(l.v[i].value) + 1, hash);
+  }
+  free_leaves(&l);
+  return hash;
+}
