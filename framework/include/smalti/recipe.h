@@ -15,7 +15,8 @@ extern "C" {
 typedef struct sm_slot {
   const char *instance;  /* "main", "cls", "mim", …                                             */
   sm_instance plugin;    /* options filled, not yet created                                      */
-  const char *head, *tokenizer; /* losses: which they join (resolved names, never NULL for losses) */
+  const char *head, *tokenizer; /* losses: which they join (resolved names, never NULL for losses);
+                            tokenizers: `head` is the one it runs, NULL if it runs none             */
   const char *file;
   int line, col;         /* where it stands, for later errors                                    */
 } sm_slot;
@@ -70,7 +71,8 @@ typedef struct sm_recipe {
 } sm_recipe;
 
 /* Read `path` (found as given, then in recipe folders: $SMALTI_RECIPE_PATH, installed), follow `extends`, apply `a.b.c=value`
- * overrides, fill every option, check that plugins fit each other (forms, sites, sizes). The error names FILE:LINE:COL. */
+ * overrides, fill every option, check that plugins fit each other (forms, sites, sizes). The error names FILE:LINE:COL.
+ * Instances are filled, not created: sm_instance_create is the caller's. The registry must outlive the recipe. */
 sm_status sm_recipe_load(sm_recipe **, sm_registry *, const char *path, int n_overrides, const char *const *overrides, sm_error *);
 void sm_recipe_free(sm_recipe *);
 
@@ -78,12 +80,14 @@ void sm_recipe_free(sm_recipe *);
 sm_status sm_recipe_write(const sm_recipe *, bool with_places, sm_text *, sm_error *);
 /* Lines "KEY: A → B" for every differing leaf; the number of differences. */
 int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *);
-uint64_t sm_recipe_hash(const sm_recipe *); /* of the resolved values, not of layout or places */
+/* Of the resolved values in their order, not of layout or places; and not of train.threads, data.workers and data.prefetch, which
+ * do not change the result. */
+uint64_t sm_recipe_hash(const sm_recipe *);
 
 /* The option tables of the core sections ("train", "data", "views.global", …), for manuals and completion. */
 typedef struct sm_section_table { const char *path, *doc; const sm_option *options; int n; } sm_section_table;
 const sm_section_table *sm_recipe_sections(int *n);
-/* Fill a plugin instance from YAML text ("{ratio: 0.3}" or NULL for all defaults): tests, `plugins check`. */
+/* Fill a plugin instance (plugin->instance_size zeroed bytes) from YAML text ("{ratio: 0.3}" or NULL for all defaults): tests, `plugins check`. */
 sm_status sm_options_fill(const sm_plugin *, const char *yaml, void *self, sm_arena *, sm_error *);
 
 #ifdef __cplusplus
