@@ -6,10 +6,11 @@
 #   tests_plugins_NAME_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 #   tests_plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
 
-# framework/formats
-check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs
+# framework/formats, framework/report
+check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs tests/unit/test_report
 tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 
 # framework/tensor
 check_PROGRAMS += tests/unit/test_kernels tests/unit/test_gradients
 tests_unit_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+check_PROGRAMS += tests/unit/test_kernels

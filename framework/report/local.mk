@@ -1,1 +1,15 @@
-# framework/report: see the list of variables at the top of Makefile.am
+# framework/report: tables, charts, pages; may use base and formats
+pkginclude_HEADERS += framework/include/smalti/report.h
+libsmalti_la_SOURCES += \
+  framework/report/bins.c \
+  framework/report/chart.c framework/report/chart.h \
+  framework/report/figures.c \
+  framework/report/html.c framework/report/html.h \
+  framework/report/number.c \
+  framework/report/page.c framework/report/page.h \
+  framework/report/recipe.c \
+  framework/report/report_compare.c \
+  framework/report/report_run.c \
+  framework/report/run.c framework/report/run.h \
+  framework/report/table.c \
+  framework/report/width.c

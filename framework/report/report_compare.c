@@ -1,0 +1,178 @@
+/* report_compare.c — several runs on one page: a table of their final figures, and each figure with one line
+ * a run. */
+#include <math.h>
+#include <string.h>
+
+#include "html.h"
+#include "page.h"
+
+typedef struct comparison {
+  sm_run *runs;
+  const char **names; /* the folder's name, with its parent's where two are equal */
+  size_t n;
+  sm_arena *arena;
+  sm_text html;
+} comparison;
+
+/* ---- names ---- */
+
+static const char *with_parent(sm_arena *arena, const char *folder) {
+  const char *base = sm_path_base(folder), *from = base;
+  if (from > folder) from--;
+  while (from > folder && from[-1] != '/') from--;
+  return sm_arena_strdup(arena, from);
+}
+
+static sm_status name_runs(comparison *c) {
+  for (size_t i = 0; i < c->n; i++) {
+    bool again = false;
+    for (size_t k = 0; k < c->n; k++) again |= k != i && !strcmp(c->runs[k].name, c->runs[i].name);
+    c->names[i] = again ? with_parent(c->arena, c->runs[i].folder) : c->runs[i].name;
+    if (!c->names[i]) return SM_ENOMEM;
+  }
+  return SM_OK;
+}
+
+/* ---- table ---- */
+
+typedef struct measure { /* one column: the last or best value of a curve */
+  const char *title, *file, *curve;
+  enum { LAST, BEST, MEDIAN, PEAK_BYTES } how;
+  int direction; /* 1: more is better, -1: less, 0: neither */
+} measure;
+
+static const measure MEASURES[] = {
+    {"loss", "metrics", "loss", LAST, 0},
+    {"k-NN top-1, last", "evals", "knn top1", LAST, 1},
+    {"k-NN top-1, best", "evals", "knn top1", BEST, 1},
+    {"pictures/s", "timing", "images_per_s", MEDIAN, 0},
+    {"peak memory", "timing", "rss", PEAK_BYTES, 0},
+};
+enum { NMEASURES = sizeof MEASURES / sizeof *MEASURES };
+
+/* Of several curves of that name (k-NN with several k) the one whose best value is largest. */
+static const sm_curve *pick(const sm_run *run, const measure *m) {
+  const sm_curves *curves = sm_run_curves(run, m->file);
+  size_t n = strlen(m->curve);
+  const sm_curve *best = NULL;
+  for (size_t i = 0; i < curves->count; i++) {
+    const sm_curve *c = &curves->items[i];
+    if (strncmp(c->name, m->curve, n) || (c->name[n] && c->name[n] != ',')) continue;
+    if (!best || sm_curve_best(c, true, NULL) > sm_curve_best(best, true, NULL)) best = c;
+  }
+  return best;
+}
+
+static double measured(const sm_run *run, const measure *m) {
+  const sm_curve *c = pick(run, m);
+  double v = m->how == LAST     ? sm_curve_last(c)
+             : m->how == MEDIAN ? sm_curve_median(c)
+                                : sm_curve_best(c, true, NULL);
+  bool share = !strcmp(m->file, "evals") && sm_curve_best(c, true, NULL) <= 1;
+  return share ? 100 * v : v;
+}
+
+static sm_status table(comparison *c) {
+  double best[NMEASURES];
+  sm_table *t = sm_table_new(NULL);
+  sm_table_column(t, "run", SM_ALIGN_LEFT);
+  sm_table_column(t, "steps", SM_ALIGN_RIGHT);
+  for (int m = 0; m < NMEASURES; m++) {
+    best[m] = NAN;
+    for (size_t i = 0; i < c->n; i++) {
+      double v = measured(&c->runs[i], &MEASURES[m]) * MEASURES[m].direction;
+      if (isfinite(v) && !(v <= best[m])) best[m] = v;
+    }
+    sm_table_column(t, MEASURES[m].title, SM_ALIGN_RIGHT);
+  }
+  for (size_t i = 0; i < c->n; i++) {
+    char text[48];
+    sm_table_cell(t, "%s", c->names[i]);
+    sm_table_cell(t, "%s", sm_number_text(c->runs[i].last_step, text, sizeof text));
+    for (int m = 0; m < NMEASURES; m++) {
+      double v = measured(&c->runs[i], &MEASURES[m]);
+      bool bytes = MEASURES[m].how == PEAK_BYTES && isfinite(v);
+      sm_table_cell(t, "%s",
+                    bytes ? sm_human_bytes(v, text, sizeof text) : sm_number_text(v, text, sizeof text));
+      if (MEASURES[m].direction && v * MEASURES[m].direction == best[m]) sm_table_bold(t);
+    }
+  }
+  sm_page_heading(&c->html, "Final figures");
+  return sm_page_table(&c->html, t);
+}
+
+/* ---- charts ---- */
+
+static bool seen_before(const comparison *c, size_t run, const sm_figure *f, const char *curve) {
+  for (size_t i = 0; i < run; i++)
+    if (sm_curves_find(sm_run_curves(&c->runs[i], f->file), curve)) return true;
+  return false;
+}
+
+static sm_status chart(comparison *c, const sm_figure *f, const char *curve, bool only) {
+  sm_line lines[SM_MAX_LINES];
+  size_t n = 0;
+  char title[200];
+  for (size_t i = 0; i < c->n && n < SM_MAX_LINES; i++) {
+    const sm_curve *found = sm_curves_find(sm_run_curves(&c->runs[i], f->file), curve);
+    /* a missing curve keeps its place, so that a run has the same colour in every chart */
+    static const sm_curve NONE = {.n = 0};
+    lines[n++] = (sm_line){.name = c->names[i], .curve = found ? found : &NONE, .dashed = i >= 8};
+  }
+  snprintf(title, sizeof title, only ? "%s" : "%s: %.100s", f->title, sm_figure_short(f, curve));
+  return sm_page_chart(&c->html, title, f->unit, f->log_y, sm_figure_factor(f, lines, n), lines, n, NULL, 0);
+}
+
+static sm_status charts(comparison *c) {
+  sm_status status = SM_OK;
+  sm_page_heading(&c->html, "Curves");
+  sm_text_add(&c->html, "<div class=\"charts\">\n");
+  for (size_t f = 0; f < sm_nfigures; f++)
+    for (size_t r = 0; r < c->n; r++) {
+      const sm_curves *curves = sm_run_curves(&c->runs[r], sm_figures[f].file);
+      for (size_t i = 0; i < curves->count && !status; i++) {
+        const char *name = curves->items[i].name;
+        if (sm_figure_takes(&sm_figures[f], name) && !seen_before(c, r, &sm_figures[f], name))
+          status = chart(c, &sm_figures[f], name, !strcmp(name, sm_figures[f].keys[0]));
+      }
+    }
+  sm_text_add(&c->html, "</div>\n");
+  return status;
+}
+
+/* ---- the page ---- */
+
+static sm_status build(comparison *c) {
+  char title[64];
+  sm_status status = name_runs(c);
+  snprintf(title, sizeof title, "%zu runs compared", c->n);
+  sm_html_begin(&c->html, title, "smalti comparison", "");
+  if (!status) status = table(c);
+  if (!status) status = charts(c);
+  sm_html_end(&c->html);
+  return status ? status : c->html.failed ? SM_ENOMEM : SM_OK;
+}
+
+sm_status sm_report_compare(const char *const *run_folders, size_t n, const char *out_path, sm_error *err) {
+  if (!n) return sm_fail(err, SM_EINVAL, "no runs to compare");
+  comparison c = {.n = 0};
+  sm_status status = SM_OK;
+  c.runs = sm_calloc(n, sizeof *c.runs);
+  c.names = sm_calloc(n, sizeof *c.names);
+  c.arena = sm_arena_new("comparison");
+  if (!c.runs || !c.names || !c.arena) {
+    status = sm_fail(err, SM_ENOMEM, "no memory to compare %zu runs", n);
+    goto out;
+  }
+  while (c.n < n && !status) status = sm_run_load(&c.runs[c.n], run_folders[c.n], err), c.n++;
+  if (status) goto out;
+  if (build(&c)) status = sm_fail(err, SM_ENOMEM, "no memory to compare %zu runs", n);
+  else status = sm_file_put(out_path, c.html.s, c.html.len, err);
+out:
+  for (size_t i = 0; i < c.n; i++) sm_run_free(&c.runs[i]);
+  sm_free(c.runs);
+  sm_free(c.names);
+  sm_arena_free(c.arena);
+  sm_text_free(&c.html);
+  return status;
+}

@@ -1,0 +1,391 @@
+/* report_run.c — the page of one run, section by section. A section whose file is missing is left out. */
+#include <cjson/cJSON.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "html.h"
+#include "page.h"
+
+enum { MAX_TEXT = 4 << 20, MAX_PICTURE = 12 << 20, MAX_PICTURES = 12, BAD_SHOWN = 100 };
+
+typedef struct page {
+  sm_run run;
+  sm_text html;
+  char *recipe; /* NULL: none */
+  size_t recipe_bytes;
+} page;
+
+/* ---- key figures ---- */
+
+static bool recipe_number(const page *p, const char *path, double *value) {
+  return p->recipe && sm_recipe_number(p->recipe, p->recipe_bytes, path, value);
+}
+
+static void tile_accuracy(page *p) {
+  const sm_curves *evals = &p->run.evals;
+  const sm_curve *best = NULL;
+  double top = NAN, at = 0, first;
+  char value[48], a[48], b[48], note[200];
+  for (size_t i = 0; i < evals->count; i++) {
+    double here, v = sm_curve_best(&evals->items[i], true, &here);
+    if (strncmp(evals->items[i].name, "knn top1", 8) || !isfinite(v) || (best && v <= top)) continue;
+    best = &evals->items[i], top = v, at = here;
+  }
+  if (!best) return;
+  double factor = top <= 1 ? 100 : 1;
+  first = sm_curve_first(best) * factor;
+  snprintf(value, sizeof value, "%.1f %%", top * factor);
+  const char *settings = best->name[8] == ',' ? best->name + 10 : "";
+  snprintf(note, sizeof note, "%.60s%sstep %s; %s at first", settings, *settings ? ", " : "",
+           sm_number_text(at, a, sizeof a), sm_number_text(round(first * 10) / 10, b, sizeof b));
+  sm_page_tile(&p->html, "Best k-NN top-1", value, note);
+}
+
+/* The mean of the last twentieth of the records: single steps are noisy. */
+static double settled(const sm_curve *c) {
+  double sum = 0;
+  size_t count = 0, tail = c->n / 20 > 0 ? c->n / 20 : 1;
+  for (size_t i = c->n - tail; i < c->n; i++)
+    if (isfinite(c->y[i])) sum += c->y[i], count++;
+  return count ? sum / (double)count : sm_curve_last(c);
+}
+
+static void tile_loss(page *p) {
+  const sm_curve *loss = sm_curves_find(&p->run.metrics, "loss");
+  char value[48], first[48], note[96];
+  if (!loss || !loss->n || !isfinite(sm_curve_last(loss))) return;
+  snprintf(note, sizeof note, "mean of the last 5 %%, from %s",
+           sm_number_text(sm_curve_first(loss), first, sizeof first));
+  sm_page_tile(&p->html, "Loss", sm_number_text(settled(loss), value, sizeof value), note);
+}
+
+static void tile_progress(page *p) {
+  double epochs;
+  char value[48], epoch[48], of[48], note[160] = "";
+  if (!isfinite(p->run.last_step)) return;
+  if (isfinite(p->run.last_epoch)) {
+    snprintf(note, sizeof note, "epoch %s", sm_number_text(p->run.last_epoch, epoch, sizeof epoch));
+    if (recipe_number(p, "train.epochs", &epochs))
+      snprintf(note, sizeof note, "epoch %s of %s", epoch, sm_number_text(epochs, of, sizeof of));
+  }
+  sm_page_tile(&p->html, "Steps", sm_number_text(p->run.last_step, value, sizeof value), note);
+}
+
+static void tile_speed(page *p) {
+  const sm_curve *speed = sm_curves_find(&p->run.timing, "images_per_s");
+  char value[48];
+  if (!isfinite(sm_curve_median(speed))) return;
+  sm_page_tile(&p->html, "Speed", sm_number_text(sm_curve_median(speed), value, sizeof value),
+               "pictures/s, median");
+}
+
+static void tile_memory(page *p) {
+  double most = sm_curve_best(sm_curves_find(&p->run.timing, "rss"), true, NULL);
+  char value[48];
+  if (isfinite(most))
+    sm_page_tile(&p->html, "Memory", sm_human_bytes(most, value, sizeof value), "at most, of the process");
+}
+
+/* "seconds" is the time since the start when it never falls; else it is a step's and says nothing of the
+ * whole. */
+static void tile_time(page *p) {
+  const sm_curve *seconds = sm_curves_find(&p->run.timing, "seconds");
+  char value[48];
+  if (!seconds || seconds->n < 3) return;
+  for (size_t i = 1; i < seconds->n; i++)
+    if (!(seconds->y[i] >= seconds->y[i - 1])) return;
+  sm_page_tile(&p->html, "Time", sm_human_seconds(sm_curve_last(seconds), value, sizeof value),
+               "of training");
+}
+
+static void tiles(page *p) {
+  static void (*const TILES[])(page *) = {tile_accuracy, tile_loss, tile_progress,
+                                          tile_speed,    tile_time, tile_memory};
+  sm_text_add(&p->html, "<dl class=\"tiles\">\n");
+  for (size_t i = 0; i < sizeof TILES / sizeof *TILES; i++) TILES[i](p);
+  sm_text_add(&p->html, "</dl>\n");
+  if (p->run.damaged)
+    sm_text_add(&p->html,
+                "<p class=\"warning\">%d line%s of the records could not be read and %s left out.</p>\n",
+                p->run.damaged, p->run.damaged == 1 ? "" : "s", p->run.damaged == 1 ? "is" : "are");
+}
+
+/* ---- curves ---- */
+
+static size_t lines_of(const page *p, const sm_figure *f, sm_line *lines) {
+  const sm_curves *curves = sm_run_curves(&p->run, f->file);
+  size_t n = 0;
+  for (size_t i = 0; i < curves->count && n < SM_MAX_LINES; i++) {
+    const char *name = curves->items[i].name;
+    if (sm_figure_takes(f, name))
+      lines[n++] = (sm_line){.name = sm_figure_short(f, name), .curve = &curves->items[i]};
+  }
+  return n;
+}
+
+/* Teacher and student of one site share a colour; the student is dashed. Names are "teacher cls", "student
+ * cls". */
+static void pair_up(sm_line *lines, size_t n, char names[][64]) {
+  for (size_t i = 0; i < n; i++) {
+    const char *site = strchr(lines[i].name, '.');
+    lines[i].dashed = !strncmp(lines[i].name, "student", 7);
+    lines[i].colour = 1;
+    for (size_t k = 0; k < i; k++) {
+      const char *other = strchr(names[k], ' ');
+      bool same = site && other ? !strcmp(site + 1, other + 1) : !site && !other;
+      if (same) {
+        lines[i].colour = lines[k].colour;
+        break;
+      }
+      if (lines[k].colour >= lines[i].colour) lines[i].colour = lines[k].colour + 1;
+    }
+    snprintf(names[i], sizeof names[i], "%.7s%s%.50s", lines[i].name, site ? " " : "", site ? site + 1 : "");
+  }
+  for (size_t i = 0; i < n; i++) lines[i].name = names[i];
+}
+
+static sm_status figure(page *p, const sm_figure *f) {
+  sm_line lines[SM_MAX_LINES];
+  char names[SM_MAX_LINES][64];
+  sm_chart_level level = {.name = "ln K: uniform"};
+  size_t n = lines_of(p, f, lines), nlevels = 0;
+  double k;
+  if (!n) return SM_OK;
+  if (!strcmp(f->keys[0], "teacher_entropy")) {
+    pair_up(lines, n, names);
+    nlevels = recipe_number(p, "*.out_dim", &k) && k > 1;
+    level.y = nlevels ? log(k) : 0;
+  }
+  return sm_page_chart(&p->html, f->title, f->unit, f->log_y, sm_figure_factor(f, lines, n), lines, n, &level,
+                       nlevels);
+}
+
+static bool in_a_figure(const char *file, const char *curve) {
+  for (size_t i = 0; i < sm_nfigures; i++)
+    if (!strcmp(sm_figures[i].file, file) && sm_figure_takes(&sm_figures[i], curve)) return true;
+  return false;
+}
+
+/* Curves of one family ("x.a", "x.b") that no figure takes, in one chart; `from` is the first of them. */
+static sm_status other_figure(page *p, const char *file, const sm_curves *curves, size_t from) {
+  sm_line lines[SM_MAX_LINES];
+  const char *name = curves->items[from].name;
+  size_t family = strcspn(name, ".,"), n = 0;
+  char title[128];
+  for (size_t i = 0; i < curves->count && n < SM_MAX_LINES; i++) {
+    const char *other = curves->items[i].name;
+    if (strncmp(other, name, family) || strcspn(other, ".,") != family || in_a_figure(file, other)) continue;
+    if (i < from) return SM_OK; /* drawn with an earlier one */
+    lines[n++] = (sm_line){.name = other, .curve = &curves->items[i]};
+  }
+  snprintf(title, sizeof title, "%.*s", (int)(family < 100 ? family : 100), name);
+  return sm_page_chart(&p->html, title, NULL, false, 1, lines, n, NULL, 0);
+}
+
+static sm_status other_figures(page *p) {
+  static const char *const FILES[] = {"metrics", "evals", "timing"};
+  sm_status status = SM_OK;
+  bool open = false;
+  for (int f = 0; f < 3; f++) {
+    const sm_curves *curves = sm_run_curves(&p->run, FILES[f]);
+    for (size_t i = 0; i < curves->count && !status; i++) {
+      if (in_a_figure(FILES[f], curves->items[i].name)) continue;
+      if (!open) sm_text_add(&p->html, "<details><summary>More curves</summary>\n<div class=\"charts\">\n");
+      open = true;
+      status = other_figure(p, FILES[f], curves, i);
+    }
+  }
+  if (open) sm_text_add(&p->html, "</div>\n</details>\n");
+  return status;
+}
+
+static void add_rows(sm_table *t, const sm_curves *curves) {
+  for (size_t i = 0; i < curves->count; i++) {
+    const sm_curve *c = &curves->items[i];
+    char text[4][48];
+    sm_table_cell(t, "%s", c->name);
+    sm_table_cell(t, "%s", sm_number_text(sm_curve_first(c), text[0], sizeof text[0]));
+    sm_table_cell(t, "%s", sm_number_text(sm_curve_best(c, false, NULL), text[1], sizeof text[1]));
+    sm_table_cell(t, "%s", sm_number_text(sm_curve_best(c, true, NULL), text[2], sizeof text[2]));
+    sm_table_cell(t, "%s", sm_number_text(sm_curve_last(c), text[3], sizeof text[3]));
+  }
+  sm_table_rule(t);
+}
+
+static sm_status all_figures(page *p) {
+  static const char *const COLUMNS[] = {"first", "smallest", "largest", "last"};
+  sm_table *t = sm_table_new(NULL);
+  sm_table_column(t, "metric", SM_ALIGN_LEFT);
+  for (int i = 0; i < 4; i++) sm_table_column(t, COLUMNS[i], SM_ALIGN_RIGHT);
+  add_rows(t, &p->run.evals);
+  add_rows(t, &p->run.metrics);
+  add_rows(t, &p->run.timing);
+  sm_text_add(&p->html, "<details><summary>All metrics in figures</summary>\n");
+  sm_status status = sm_page_table(&p->html, t);
+  sm_text_add(&p->html, "</details>\n");
+  return status;
+}
+
+static sm_status curves(page *p) {
+  sm_status status = SM_OK;
+  if (!p->run.metrics.count && !p->run.evals.count && !p->run.timing.count) return SM_OK;
+  sm_page_heading(&p->html, "Curves");
+  sm_text_add(&p->html, "<div class=\"charts\">\n");
+  for (size_t i = 0; i < sm_nfigures && !status; i++) status = figure(p, &sm_figures[i]);
+  sm_text_add(&p->html, "</div>\n");
+  if (!status) status = other_figures(p);
+  return status ? status : all_figures(p);
+}
+
+/* ---- recipe, pictures, environment ---- */
+
+static sm_status recipe(page *p) {
+  sm_text summary = {0};
+  if (!p->recipe) return SM_OK;
+  sm_recipe_summary(p->recipe, p->recipe_bytes, &summary);
+  sm_page_heading(&p->html, "Recipe");
+  if (summary.len) sm_text_add(&p->html, "<dl class=\"pairs\">\n%s</dl>\n", summary.s);
+  sm_text_add(&p->html, "<details><summary>The resolved recipe</summary>\n<pre>");
+  sm_html_text(&p->html, p->recipe);
+  sm_text_add(&p->html, "</pre>\n</details>\n");
+  sm_text_free(&summary);
+  return SM_OK;
+}
+
+static int is_png(const struct dirent *e) {
+  size_t n = strlen(e->d_name);
+  return n > 4 && e->d_name[0] != '.' && !strcmp(e->d_name + n - 4, ".png");
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) {
+  return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static void picture(page *p, const char *name) {
+  char *data;
+  size_t bytes;
+  if (!sm_run_file(&p->run, name, MAX_PICTURE, &data, &bytes)) return;
+  sm_text_add(&p->html, "<figure><img alt=\"");
+  sm_html_text(&p->html, name);
+  sm_text_add(&p->html, "\" src=\"data:image/png;base64,");
+  sm_html_base64(&p->html, data, bytes);
+  sm_text_add(&p->html, "\"><figcaption>");
+  sm_html_text(&p->html, name);
+  sm_text_add(&p->html, "</figcaption></figure>\n");
+  sm_free(data);
+}
+
+static sm_status pictures(page *p) {
+  struct dirent **found = NULL;
+  int n = scandir(p->run.folder, &found, is_png, by_name);
+  if (n > 0) {
+    sm_page_heading(&p->html, "Pictures");
+    sm_text_add(&p->html, "<div class=\"pictures\">\n");
+  }
+  for (int i = 0; i < n; i++) {
+    if (i < MAX_PICTURES) picture(p, found[i]->d_name);
+    free(found[i]);
+  }
+  if (n > 0) sm_text_add(&p->html, "</div>\n");
+  free(found);
+  return SM_OK;
+}
+
+static sm_status bad_pictures(page *p) {
+  char *text, *next, *field;
+  size_t bytes, count = 0;
+  if (!sm_run_file(&p->run, "bad-pictures.txt", MAX_TEXT, &text, &bytes)) return SM_OK;
+  sm_table *t = sm_table_new(NULL);
+  sm_table_column(t, "picture", SM_ALIGN_LEFT);
+  sm_table_column(t, "reason", SM_ALIGN_LEFT);
+  for (char *line = text; line; line = next) {
+    if ((next = strchr(line, '\n'))) *next++ = 0;
+    if (!*line) continue;
+    if (count++ >= BAD_SHOWN) continue;
+    if ((field = strchr(line, '\t'))) *field++ = 0;
+    sm_table_cell(t, "%s", line);
+    sm_table_cell(t, "%s", field ? field : "");
+  }
+  sm_free(text);
+  if (!count) return sm_table_free(t), SM_OK;
+  sm_page_heading(&p->html, "Pictures that could not be used");
+  sm_status status = sm_page_table(&p->html, t);
+  if (count > BAD_SHOWN)
+    sm_text_add(&p->html, "<p>%zu in all; the first %d are shown, the others are in bad-pictures.txt.</p>\n",
+                count, BAD_SHOWN);
+  return status;
+}
+
+static void environment_value(sm_text *out, const cJSON *value) {
+  char number[48];
+  if (cJSON_IsString(value)) sm_html_text(out, value->valuestring);
+  else if (cJSON_IsNumber(value))
+    sm_text_add(out, "%s", sm_number_text(value->valuedouble, number, sizeof number));
+  else if (cJSON_IsBool(value)) sm_text_add(out, cJSON_IsTrue(value) ? "yes" : "no");
+  else if (cJSON_IsNull(value)) sm_text_add(out, "–");
+  for (const cJSON *item = cJSON_IsArray(value) || cJSON_IsObject(value) ? value->child : NULL; item;
+       item = item->next) {
+    if (cJSON_IsObject(value)) {
+      sm_text_add(out, "<span class=\"p\"><i>");
+      sm_html_text(out, item->string);
+      sm_text_add(out, "</i>");
+    }
+    environment_value(out, item);
+    sm_text_add(out, "%s", cJSON_IsObject(value) ? "</span> " : item->next ? ", " : "");
+  }
+}
+
+static sm_status environment(page *p) {
+  char *text;
+  size_t bytes;
+  if (!sm_run_file(&p->run, "environment.json", MAX_TEXT, &text, &bytes)) return SM_OK;
+  cJSON *root = cJSON_ParseWithLength(text, bytes);
+  sm_free(text);
+  if (cJSON_IsObject(root) && root->child) {
+    sm_page_heading(&p->html, "Environment");
+    sm_text_add(&p->html, "<dl class=\"pairs\">\n");
+    for (const cJSON *item = root->child; item; item = item->next) {
+      sm_text_add(&p->html, "<dt>");
+      sm_html_text(&p->html, item->string);
+      sm_text_add(&p->html, "</dt><dd>");
+      environment_value(&p->html, item);
+      sm_text_add(&p->html, "</dd>\n");
+    }
+    sm_text_add(&p->html, "</dl>\n");
+  }
+  cJSON_Delete(root);
+  return SM_OK;
+}
+
+/* ---- the page ---- */
+
+static sm_status build(page *p) {
+  static sm_status (*const SECTIONS[])(page *) = {curves, pictures, recipe, bad_pictures, environment};
+  sm_status status = SM_OK;
+  sm_html_begin(&p->html, p->run.name, "smalti run", "");
+  tiles(p);
+  for (size_t i = 0; i < sizeof SECTIONS / sizeof *SECTIONS && !status; i++) status = SECTIONS[i](p);
+  sm_html_end(&p->html);
+  return status ? status : p->html.failed ? SM_ENOMEM : SM_OK;
+}
+
+sm_status sm_report_run(const char *run_folder, sm_error *err) {
+  page p = {.recipe = NULL};
+  sm_text path = {0};
+  sm_status status = sm_run_load(&p.run, run_folder, err);
+  if (status) goto out;
+  if (!sm_run_file(&p.run, "recipe.yaml", MAX_TEXT, &p.recipe, &p.recipe_bytes)) p.recipe = NULL;
+  sm_text_add(&path, "%s/report.html", p.run.folder);
+  status = build(&p);
+  if (status || path.failed)
+    status = sm_fail(err, SM_ENOMEM, "no memory for the report of '%.400s'", run_folder);
+  else status = sm_file_put(path.s, p.html.s, p.html.len, err);
+out:
+  sm_run_free(&p.run);
+  sm_text_free(&p.html);
+  sm_text_free(&path);
+  sm_free(p.recipe);
+  return status;
+}

@@ -1,0 +1,208 @@
+/* run.c — reads the records of a run into curves.
+ *
+ * Tolerant on purpose: a report is wanted most when something went wrong. Unknown keys become curves of their
+ * own, damaged lines are counted, null becomes a gap. Keys that are not figures (step, epoch, settings of an
+ * evaluation) are named in one table. */
+#include "run.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <smalti/formats.h>
+
+static const char *const NOT_FIGURES[] = {"step", "epoch", "k", "eval", "pool", "time", "seed", NULL};
+
+typedef struct reading {
+  sm_run *run;
+  sm_curves *curves;
+  bool metrics; /* metrics.jsonl: evaluations go their own way, step and epoch are noted */
+} reading;
+
+/* ---- curves ---- */
+
+static sm_curve *curve_named(sm_curves *c, const char *name) {
+  for (size_t turn = 0; turn < c->count; turn++) {
+    size_t i = (c->hint + 1 + turn) % c->count;
+    if (!strcmp(c->items[i].name, name)) return c->hint = i, &c->items[i];
+  }
+  if (c->count == c->room) {
+    size_t wanted = c->room ? c->room * 2 : 16;
+    sm_curve *larger = sm_realloc(c->items, wanted * sizeof *larger);
+    if (!larger) return NULL;
+    c->items = larger;
+    c->room = wanted;
+  }
+  sm_curve fresh = {.name = sm_strdup(name)};
+  if (!fresh.name) return NULL;
+  c->items[c->hint = c->count++] = fresh;
+  return &c->items[c->hint];
+}
+
+static bool add_point(sm_curves *curves, const char *name, double x, double y) {
+  sm_curve *c = curve_named(curves, name);
+  if (!c) return false;
+  if (c->n == c->room) {
+    size_t wanted = c->room ? c->room * 2 : 64;
+    double *more_x = sm_realloc(c->x, wanted * sizeof *more_x);
+    if (more_x) c->x = more_x;
+    double *more_y = more_x ? sm_realloc(c->y, wanted * sizeof *more_y) : NULL;
+    if (more_y) c->y = more_y;
+    if (!more_y) return false;
+    c->room = wanted;
+  }
+  c->x[c->n] = x;
+  c->y[c->n++] = y;
+  return true;
+}
+
+static void free_curves(sm_curves *c) {
+  for (size_t i = 0; i < c->count; i++) {
+    sm_free(c->items[i].name);
+    sm_free(c->items[i].x);
+    sm_free(c->items[i].y);
+  }
+  sm_free(c->items);
+}
+
+const sm_curve *sm_curves_find(const sm_curves *c, const char *name) {
+  for (size_t i = 0; i < c->count; i++)
+    if (!strcmp(c->items[i].name, name)) return &c->items[i];
+  return NULL;
+}
+
+double sm_curve_first(const sm_curve *c) {
+  for (size_t i = 0; c && i < c->n; i++)
+    if (isfinite(c->y[i])) return c->y[i];
+  return NAN;
+}
+
+double sm_curve_last(const sm_curve *c) {
+  for (size_t i = c ? c->n : 0; i-- > 0;)
+    if (isfinite(c->y[i])) return c->y[i];
+  return NAN;
+}
+
+double sm_curve_best(const sm_curve *c, bool largest, double *at) {
+  double best = NAN;
+  for (size_t i = 0; c && i < c->n; i++)
+    if (isfinite(c->y[i]) && (!isfinite(best) || (largest ? c->y[i] > best : c->y[i] < best))) {
+      best = c->y[i];
+      if (at) *at = c->x[i];
+    }
+  return best;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+double sm_curve_median(const sm_curve *c) {
+  double *copy = c && c->n ? sm_malloc(c->n * sizeof *copy) : NULL, median = NAN;
+  size_t n = 0;
+  if (!copy) return NAN;
+  for (size_t i = 0; i < c->n; i++)
+    if (isfinite(c->y[i])) copy[n++] = c->y[i];
+  qsort(copy, n, sizeof *copy, compare_doubles);
+  if (n) median = (copy[(n - 1) / 2] + copy[n / 2]) / 2;
+  sm_free(copy);
+  return median;
+}
+
+/* ---- records ---- */
+
+static double number_of(const cJSON *record, const char *key) {
+  const cJSON *item = cJSON_GetObjectItemCaseSensitive(record, key);
+  return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
+static bool is_figure(const char *key) {
+  for (int i = 0; NOT_FIGURES[i]; i++)
+    if (!strcmp(key, NOT_FIGURES[i])) return false;
+  return true;
+}
+
+/* "knn top1, k=20 cls": what was measured, then the settings that tell the curves apart. */
+static void eval_name(const cJSON *record, const char *key, sm_text *name) {
+  const cJSON *kind = cJSON_GetObjectItemCaseSensitive(record, "eval");
+  const cJSON *pool = cJSON_GetObjectItemCaseSensitive(record, "pool");
+  const cJSON *k = cJSON_GetObjectItemCaseSensitive(record, "k");
+  name->len = 0;
+  sm_text_add(name, "%s %s", kind->valuestring, key);
+  if (cJSON_IsNumber(k)) sm_text_add(name, ", k=%g", k->valuedouble);
+  if (cJSON_IsString(pool)) sm_text_add(name, "%s%s", cJSON_IsNumber(k) ? " " : ", ", pool->valuestring);
+}
+
+static sm_status read_record(void *ctx, int line, const cJSON *record, sm_error *err) {
+  reading *r = ctx;
+  double step = number_of(record, "step"), epoch = number_of(record, "epoch");
+  bool eval = cJSON_IsString(cJSON_GetObjectItemCaseSensitive(record, "eval"));
+  sm_text name = {0};
+  bool fine = true;
+  (void)line;
+  if (!isfinite(step)) return r->run->damaged++, SM_OK;
+  if (r->metrics && !(step <= r->run->last_step)) r->run->last_step = step;
+  if (r->metrics && isfinite(epoch)) r->run->last_epoch = epoch;
+  for (const cJSON *item = record->child; item && fine; item = item->next) {
+    if (!item->string || !is_figure(item->string) || !(cJSON_IsNumber(item) || cJSON_IsNull(item))) continue;
+    double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    if (eval) eval_name(record, item->string, &name);
+    fine = !name.failed &&
+           add_point(eval ? &r->run->evals : r->curves, eval ? name.s : item->string, step, value);
+  }
+  sm_text_free(&name);
+  return fine ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the records of the run");
+}
+
+static sm_status read_file(sm_run *run, const char *name, sm_curves *curves, bool metrics, sm_error *err) {
+  reading r = {.run = run, .curves = curves, .metrics = metrics};
+  sm_text path = {0};
+  int damaged = 0;
+  sm_text_add(&path, "%s/%s", run->folder, name);
+  if (path.failed) return sm_fail(err, SM_ENOMEM, "no memory to read '%s'", name);
+  sm_status status = sm_jsonl_each(path.s, read_record, &r, &damaged, err);
+  run->damaged += damaged;
+  sm_text_free(&path);
+  return status;
+}
+
+sm_status sm_run_load(sm_run *run, const char *folder, sm_error *err) {
+  sm_status status;
+  memset(run, 0, sizeof *run);
+  run->last_step = run->last_epoch = NAN;
+  size_t n = strlen(folder);
+  while (n > 1 && folder[n - 1] == '/') n--;
+  if (!(run->folder = sm_strdup(folder))) return sm_fail(err, SM_ENOMEM, "no memory to read a run");
+  run->folder[n] = 0;
+  if (!(run->name = sm_strdup(sm_path_base(run->folder))))
+    return sm_fail(err, SM_ENOMEM, "no memory to read a run");
+  if ((status = read_file(run, "metrics.jsonl", &run->metrics, true, err))) {
+    if (status == SM_ENOTFOUND) {
+      sm_fail(err, SM_ENOTFOUND, "'%.400s' has no metrics.jsonl", run->folder);
+      sm_hint(err, "give the folder of a run, as smalti train made it");
+    }
+    return status;
+  }
+  status = read_file(run, "timing.jsonl", &run->timing, false, err);
+  if (status == SM_ENOTFOUND) sm_error_clear(err);
+  return status == SM_ENOTFOUND ? SM_OK : status;
+}
+
+void sm_run_free(sm_run *run) {
+  free_curves(&run->metrics);
+  free_curves(&run->timing);
+  free_curves(&run->evals);
+  sm_free(run->folder);
+  sm_free(run->name);
+  memset(run, 0, sizeof *run);
+}
+
+bool sm_run_file(const sm_run *run, const char *name, size_t limit, char **data, size_t *bytes) {
+  sm_text path = {0};
+  sm_text_add(&path, "%s/%s", run->folder, name);
+  bool found = !path.failed && !sm_file_get(path.s, limit, data, bytes, NULL);
+  sm_text_free(&path);
+  return found;
+}

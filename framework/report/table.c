@@ -1,0 +1,332 @@
+/* table.c — a table of texts and its five renderings.
+ *
+ * Cells are kept in one growing list, row by row; rendering pads a last row that is not full. The formats
+ * differ in how a cell is escaped and what stands around it, so each is a small function over the same loops.
+ */
+#include <string.h>
+
+#include <smalti/report.h>
+
+#include "html.h"
+
+typedef struct column {
+  char *title;
+  sm_align align;
+} column;
+
+typedef struct cell {
+  char *text;
+  bool bold, rule_before; /* the rule only counts on the first cell of a row */
+} cell;
+
+struct sm_table {
+  sm_arena *arena;
+  const char *caption;
+  column *columns;
+  cell *cells;
+  size_t ncolumns, ncells, columns_room, cells_room;
+  bool rule_next;
+  sm_status failed;
+};
+
+sm_table *sm_table_new(const char *caption) {
+  sm_table *t = sm_calloc(1, sizeof *t);
+  if (!t) return NULL;
+  if (!(t->arena = sm_arena_new("table")) ||
+      !(t->caption = sm_arena_strdup(t->arena, caption ? caption : ""))) {
+    sm_table_free(t);
+    return NULL;
+  }
+  return t;
+}
+
+void sm_table_free(sm_table *t) {
+  if (!t) return;
+  sm_arena_free(t->arena);
+  sm_free(t->columns);
+  sm_free(t->cells);
+  sm_free(t);
+}
+
+static bool grow(sm_table *t, void **array, size_t *room, size_t count, size_t each) {
+  if (count < *room) return true;
+  size_t wanted = *room ? *room * 2 : 16;
+  void *larger = sm_realloc(*array, wanted * each);
+  if (!larger) return t->failed = SM_ENOMEM, false;
+  *array = larger;
+  *room = wanted;
+  return true;
+}
+
+void sm_table_column(sm_table *t, const char *title, sm_align align) {
+  if (!t || t->failed) return;
+  if (t->ncells) {
+    t->failed = SM_EINTERNAL;
+    return;
+  }
+  column c = {.title = sm_arena_strdup(t->arena, title), .align = align};
+  if (!c.title) t->failed = SM_ENOMEM;
+  if (!t->failed && grow(t, (void **)&t->columns, &t->columns_room, t->ncolumns, sizeof c))
+    t->columns[t->ncolumns++] = c;
+}
+
+void sm_table_cell(sm_table *t, const char *fmt, ...) {
+  if (!t || t->failed) return;
+  sm_text text = {0};
+  va_list args;
+  va_start(args, fmt);
+  sm_text_addv(&text, fmt, args);
+  va_end(args);
+  cell c = {.text = text.failed || !text.s ? NULL : sm_arena_strdup(t->arena, text.s),
+            .rule_before = t->rule_next};
+  if (!text.failed && !text.s) c.text = sm_arena_strdup(t->arena, "");
+  sm_text_free(&text);
+  if (!c.text) t->failed = SM_ENOMEM;
+  if (!t->ncolumns) t->failed = SM_EINTERNAL;
+  if (t->failed || !grow(t, (void **)&t->cells, &t->cells_room, t->ncells, sizeof c)) return;
+  t->cells[t->ncells++] = c;
+  t->rule_next = false;
+}
+
+void sm_table_bold(sm_table *t) {
+  if (t && t->ncells) t->cells[t->ncells - 1].bold = true;
+}
+
+void sm_table_rule(sm_table *t) {
+  if (!t || t->failed || !t->ncells) return;
+  while (t->ncells % t->ncolumns && !t->failed) sm_table_cell(t, "%s", "");
+  t->rule_next = true;
+}
+
+size_t sm_table_rows(const sm_table *t) {
+  return t && t->ncolumns ? (t->ncells + t->ncolumns - 1) / t->ncolumns : 0;
+}
+
+static const cell *cell_at(const sm_table *t, size_t row, size_t col) {
+  static const cell EMPTY = {.text = ""};
+  size_t i = row * t->ncolumns + col;
+  return i < t->ncells ? &t->cells[i] : &EMPTY;
+}
+
+/* ---- aligned by width: terminal and Markdown ---- */
+
+static void spaces(sm_text *out, size_t n) {
+  while (n--) sm_text_bytes(out, " ", 1);
+}
+
+static void repeat(sm_text *out, const char *what, size_t n) {
+  while (n--) sm_text_bytes(out, what, strlen(what));
+}
+
+static void padded(sm_text *out, const char *text, size_t width, sm_align align, bool trailing) {
+  size_t own = sm_text_width(text), free_space = width > own ? width - own : 0;
+  size_t left = align == SM_ALIGN_RIGHT ? free_space : align == SM_ALIGN_CENTRE ? free_space / 2 : 0;
+  spaces(out, left);
+  sm_text_bytes(out, text, strlen(text));
+  if (trailing) spaces(out, free_space - left);
+}
+
+static size_t plain_width(const sm_table *t, size_t col) {
+  size_t width = sm_text_width(t->columns[col].title);
+  for (size_t row = 0; row < sm_table_rows(t); row++) {
+    size_t own = sm_text_width(cell_at(t, row, col)->text);
+    if (own > width) width = own;
+  }
+  return width;
+}
+
+static void text_rule(const sm_table *t, const size_t *widths, sm_text *out) {
+  for (size_t c = 0; c < t->ncolumns; c++) {
+    if (c) sm_text_add(out, "  ");
+    repeat(out, "─", widths[c]);
+  }
+  sm_text_add(out, "\n");
+}
+
+static void render_text(const sm_table *t, size_t *widths, sm_text *out) {
+  for (size_t c = 0; c < t->ncolumns; c++) widths[c] = plain_width(t, c);
+  if (*t->caption) sm_text_add(out, "%s\n\n", t->caption);
+  for (size_t c = 0; c < t->ncolumns; c++) {
+    if (c) sm_text_add(out, "  ");
+    padded(out, t->columns[c].title, widths[c], t->columns[c].align, c + 1 < t->ncolumns);
+  }
+  sm_text_add(out, "\n");
+  text_rule(t, widths, out);
+  for (size_t r = 0; r < sm_table_rows(t); r++) {
+    if (cell_at(t, r, 0)->rule_before) text_rule(t, widths, out);
+    for (size_t c = 0; c < t->ncolumns; c++) {
+      if (c) sm_text_add(out, "  ");
+      padded(out, cell_at(t, r, c)->text, widths[c], t->columns[c].align, c + 1 < t->ncolumns);
+    }
+    while (out->len && out->s[out->len - 1] == ' ') out->len--;
+    sm_text_add(out, "\n");
+  }
+}
+
+static void markdown_cell(const char *text, bool bold, sm_text *out) {
+  if (bold) sm_text_add(out, "**");
+  for (; *text; text++) {
+    if (strchr("|*_`<\\", *text)) sm_text_add(out, "\\%c", *text);
+    else sm_text_bytes(out, *text == '\n' ? " " : text, 1);
+  }
+  if (bold) sm_text_add(out, "**");
+}
+
+/* The escaped cell in `scratch`. */
+static const char *markdown_text(const char *text, bool bold, sm_text *scratch) {
+  scratch->len = 0;
+  sm_text_bytes(scratch, "", 0);
+  markdown_cell(text, bold, scratch);
+  return scratch->failed ? "" : scratch->s;
+}
+
+static void render_markdown(const sm_table *t, size_t *widths, sm_text *out) {
+  sm_text scratch = {0};
+  for (size_t c = 0; c < t->ncolumns; c++) {
+    widths[c] = 3;
+    for (size_t r = 0; r <= sm_table_rows(t); r++) {
+      const cell *x = r ? cell_at(t, r - 1, c) : NULL;
+      size_t own = sm_text_width(markdown_text(x ? x->text : t->columns[c].title, x && x->bold, &scratch));
+      if (own > widths[c]) widths[c] = own;
+    }
+  }
+  if (*t->caption) sm_text_add(out, "%s\n\n", t->caption);
+  for (size_t r = 0; r <= sm_table_rows(t); r++) {
+    for (size_t c = 0; c < t->ncolumns; c++) {
+      const cell *x = r ? cell_at(t, r - 1, c) : NULL;
+      sm_text_add(out, "| ");
+      padded(out, markdown_text(x ? x->text : t->columns[c].title, x && x->bold, &scratch), widths[c],
+             t->columns[c].align, true);
+      sm_text_add(out, " ");
+    }
+    sm_text_add(out, "|\n");
+    for (size_t c = 0; c < t->ncolumns && !r; c++) {
+      sm_align align = t->columns[c].align;
+      sm_text_add(out, "| %s", align == SM_ALIGN_CENTRE ? ":" : "");
+      repeat(out, "-", widths[c] - (align == SM_ALIGN_CENTRE) - (align != SM_ALIGN_LEFT));
+      sm_text_add(out, "%s ", align == SM_ALIGN_LEFT ? "" : ":");
+    }
+    if (!r) sm_text_add(out, "|\n");
+  }
+  out->failed |= scratch.failed;
+  sm_text_free(&scratch);
+}
+
+/* ---- LaTeX ---- */
+
+static void latex_text(const char *text, sm_text *out) {
+  const char *start = text;
+  for (; *text; text++) {
+    if (strchr("&%$#_{}", *text)) sm_text_add(out, "\\%c", *text);
+    else if (*text == '\\') sm_text_add(out, "\\textbackslash{}");
+    else if (*text == '~') sm_text_add(out, "\\textasciitilde{}");
+    else if (*text == '^') sm_text_add(out, "\\textasciicircum{}");
+    else if (*text == '<' || *text == '>') sm_text_add(out, "$%c$", *text);
+    else if (*text == '-' && (text == start || text[-1] == ' ') && text[1] >= '0' && text[1] <= '9')
+      sm_text_add(out, "$-$");
+    else if (!strncmp(text, "±", 2)) sm_text_add(out, "$\\pm$"), text++;
+    else sm_text_bytes(out, text, 1);
+  }
+}
+
+static void render_latex(const sm_table *t, sm_text *out) {
+  sm_text_add(out, "\\begin{table}\n  \\centering\n");
+  if (*t->caption) {
+    sm_text_add(out, "  \\caption{");
+    latex_text(t->caption, out);
+    sm_text_add(out, "}\n");
+  }
+  sm_text_add(out, "  \\begin{tabular}{");
+  for (size_t c = 0; c < t->ncolumns; c++) sm_text_add(out, "%c", "lrc"[t->columns[c].align]);
+  sm_text_add(out, "}\n    \\toprule\n    ");
+  for (size_t c = 0; c < t->ncolumns; c++) {
+    if (c) sm_text_add(out, " & ");
+    latex_text(t->columns[c].title, out);
+  }
+  sm_text_add(out, " \\\\\n    \\midrule\n");
+  for (size_t r = 0; r < sm_table_rows(t); r++) {
+    if (cell_at(t, r, 0)->rule_before) sm_text_add(out, "    \\midrule\n");
+    sm_text_add(out, "    ");
+    for (size_t c = 0; c < t->ncolumns; c++) {
+      const cell *x = cell_at(t, r, c);
+      sm_text_add(out, "%s%s", c ? " & " : "", x->bold ? "\\textbf{" : "");
+      latex_text(x->text, out);
+      if (x->bold) sm_text_add(out, "}");
+    }
+    sm_text_add(out, " \\\\\n");
+  }
+  sm_text_add(out, "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n");
+}
+
+/* ---- CSV and HTML ---- */
+
+static void csv_text(const char *text, sm_text *out) {
+  bool quote = strpbrk(text, "\",\r\n") || *text == ' ' || (*text && text[strlen(text) - 1] == ' ');
+  if (quote) sm_text_add(out, "\"");
+  for (; *text; text++) sm_text_bytes(out, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
+  if (quote) sm_text_add(out, "\"");
+}
+
+static void render_csv(const sm_table *t, sm_text *out) {
+  for (size_t r = 0; r <= sm_table_rows(t); r++) {
+    for (size_t c = 0; c < t->ncolumns; c++) {
+      if (c) sm_text_add(out, ",");
+      csv_text(r ? cell_at(t, r - 1, c)->text : t->columns[c].title, out);
+    }
+    sm_text_add(out, "\r\n");
+  }
+}
+
+static void render_html(const sm_table *t, sm_text *out) {
+  static const char *const CLASS[] = {"", " class=\"right\"", " class=\"centre\""};
+  sm_text_add(out, "<table>\n");
+  if (*t->caption) {
+    sm_text_add(out, "<caption>");
+    sm_html_text(out, t->caption);
+    sm_text_add(out, "</caption>\n");
+  }
+  sm_text_add(out, "<thead><tr>");
+  for (size_t c = 0; c < t->ncolumns; c++) {
+    sm_text_add(out, "<th scope=\"col\"%s>", CLASS[t->columns[c].align]);
+    sm_html_text(out, t->columns[c].title);
+    sm_text_add(out, "</th>");
+  }
+  sm_text_add(out, "</tr></thead>\n<tbody>\n");
+  for (size_t r = 0; r < sm_table_rows(t); r++) {
+    sm_text_add(out, "<tr%s>", cell_at(t, r, 0)->rule_before ? " class=\"rule\"" : "");
+    for (size_t c = 0; c < t->ncolumns; c++) {
+      const cell *x = cell_at(t, r, c);
+      sm_text_add(out, "<td%s>%s", CLASS[t->columns[c].align], x->bold ? "<b>" : "");
+      sm_html_text(out, x->text);
+      sm_text_add(out, "%s</td>", x->bold ? "</b>" : "");
+    }
+    sm_text_add(out, "</tr>\n");
+  }
+  sm_text_add(out, "</tbody>\n</table>\n");
+}
+
+sm_status sm_table_render(const sm_table *t, sm_table_format format, sm_text *out) {
+  if (!t) return SM_ENOMEM;
+  if (t->failed) return t->failed;
+  size_t *widths = sm_calloc(t->ncolumns + 1, sizeof *widths);
+  if (!widths) return SM_ENOMEM;
+  switch (format) {
+    case SM_TABLE_TEXT:
+      render_text(t, widths, out);
+      break;
+    case SM_TABLE_MARKDOWN:
+      render_markdown(t, widths, out);
+      break;
+    case SM_TABLE_LATEX:
+      render_latex(t, out);
+      break;
+    case SM_TABLE_CSV:
+      render_csv(t, out);
+      break;
+    case SM_TABLE_HTML:
+      render_html(t, out);
+      break;
+  }
+  sm_free(widths);
+  return out->failed ? SM_ENOMEM : SM_OK;
+}

@@ -1,0 +1,453 @@
+/* test_report.c — tables in all formats, numbers and axis marks, charts, and the pages of runs made here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <smalti/report.h>
+
+#include "framework/report/chart.h"
+#include "framework/report/html.h"
+#include "framework/report/run.h"
+
+static char folder[64];
+
+static int make_folder(void **state) {
+  (void)state;
+  strcpy(folder, "/tmp/smalti-test-XXXXXX");
+  return mkdtemp(folder) ? 0 : -1;
+}
+static int remove_folder(void **state) {
+  (void)state;
+  return sm_remove_tree(folder, NULL);
+}
+
+static const char *path_of(const char *name) {
+  static char path[4][160];
+  static int turn;
+  turn = (turn + 1) % 4;
+  snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
+  return path[turn];
+}
+
+/* ---- tables ------------------------------------------------------------------------------------------- */
+
+static sm_table *sample_table(void) {
+  sm_table *t = sm_table_new("k-NN, 5 % of data_set");
+  sm_table_column(t, "recipe", SM_ALIGN_LEFT);
+  sm_table_column(t, "top-1", SM_ALIGN_RIGHT);
+  sm_table_column(t, "a|b", SM_ALIGN_CENTRE);
+  sm_table_cell(t, "ibot_ü");
+  sm_table_cell(t, "%.1f", 45.25);
+  sm_table_bold(t);
+  sm_table_cell(t, "x, \"y\"");
+  sm_table_cell(t, "日本 <i>");
+  sm_table_cell(t, "%d", -7);
+  sm_table_cell(t, "#{~}");
+  sm_table_rule(t);
+  sm_table_cell(t, "last");
+  return t;
+}
+
+static void assert_table(sm_table_format format, const char *wanted) {
+  sm_table *t = sample_table();
+  sm_text text = {0};
+  assert_int_equal(sm_table_rows(t), 3);
+  assert_int_equal(sm_table_render(t, format, &text), SM_OK);
+  assert_string_equal(text.s, wanted);
+  sm_text_free(&text);
+  sm_table_free(t);
+}
+
+static void table_formats(void **state) {
+  (void)state;
+  assert_table(SM_TABLE_TEXT,
+               "k-NN, 5 % of data_set\n\n"
+               "recipe    top-1   a|b\n"
+               "────────  ─────  ──────\n"
+               "ibot_ü     45.2  x, \"y\"\n"
+               "日本 <i>     -7   #{~}\n"
+               "────────  ─────  ──────\n"
+               "last\n");
+  assert_table(SM_TABLE_MARKDOWN,
+               "k-NN, 5 % of data_set\n\n"
+               "| recipe    |    top-1 |  a\\|b  |\n"
+               "| --------- | -------: | :----: |\n"
+               "| ibot\\_ü   | **45.2** | x, \"y\" |\n"
+               "| 日本 \\<i> |       -7 |  #{~}  |\n"
+               "| last      |          |        |\n");
+  assert_table(
+      SM_TABLE_LATEX,
+      "\\begin{table}\n  \\centering\n  \\caption{k-NN, 5 \\% of data\\_set}\n  \\begin{tabular}{lrc}\n"
+      "    \\toprule\n    recipe & top-1 & a|b \\\\\n    \\midrule\n"
+      "    ibot\\_ü & \\textbf{45.2} & x, \"y\" \\\\\n"
+      "    日本 $<$i$>$ & $-$7 & \\#\\{\\textasciitilde{}\\} \\\\\n    \\midrule\n"
+      "    last &  &  \\\\\n    \\bottomrule\n  \\end{tabular}\n\\end{table}\n");
+  assert_table(SM_TABLE_CSV,
+               "recipe,top-1,a|b\r\nibot_ü,45.2,\"x, \"\"y\"\"\"\r\n日本 <i>,-7,#{~}\r\nlast,,\r\n");
+  assert_table(
+      SM_TABLE_HTML,
+      "<table>\n<caption>k-NN, 5 % of data_set</caption>\n<thead><tr><th scope=\"col\">recipe</th>"
+      "<th scope=\"col\" class=\"right\">top-1</th><th scope=\"col\" class=\"centre\">a|b</th></tr></thead>\n"
+      "<tbody>\n<tr><td>ibot_ü</td><td class=\"right\"><b>45.2</b></td><td class=\"centre\">x, &quot;y&quot;"
+      "</td></tr>\n<tr><td>日本 &lt;i&gt;</td><td class=\"right\">-7</td><td "
+      "class=\"centre\">#{~}</td></tr>\n"
+      "<tr class=\"rule\"><td>last</td><td class=\"right\"></td><td class=\"centre\"></td></tr>\n</tbody>\n"
+      "</table>\n");
+}
+
+static void table_mistakes(void **state) {
+  (void)state;
+  sm_text text = {0};
+  sm_table *t = sm_table_new(NULL);
+  sm_table_cell(t, "x"); /* no column yet */
+  assert_int_equal(sm_table_render(t, SM_TABLE_TEXT, &text), SM_EINTERNAL);
+  sm_table_free(t);
+  t = sm_table_new(NULL);
+  sm_table_column(t, "a", SM_ALIGN_LEFT);
+  sm_table_cell(t, "x");
+  sm_table_column(t, "late", SM_ALIGN_LEFT);
+  assert_int_equal(sm_table_render(t, SM_TABLE_TEXT, &text), SM_EINTERNAL);
+  sm_table_free(t);
+  assert_int_equal(sm_table_render(NULL, SM_TABLE_TEXT, &text), SM_ENOMEM);
+  sm_text_free(&text);
+}
+
+static void widths(void **state) {
+  (void)state;
+  assert_int_equal(sm_text_width(""), 0);
+  assert_int_equal(sm_text_width("abc"), 3);
+  assert_int_equal(sm_text_width("é"), 1);
+  assert_int_equal(sm_text_width("e\u0301"), 1); /* combining acute */
+  assert_int_equal(sm_text_width("日本"), 4);
+  assert_int_equal(sm_text_width("🙂"), 2);
+  assert_int_equal(sm_text_width("\xFF\xC3"), 2); /* damaged: a column each */
+}
+
+/* ---- numbers ------------------------------------------------------------------------------------------ */
+
+static void numbers(void **state) {
+  (void)state;
+  static const struct {
+    double v;
+    const char *text;
+  } CASES[] = {{0, "0"},
+               {1, "1"},
+               {-2.5, "−2.5"},
+               {3.14159, "3.142"},
+               {0.001, "0.001"},
+               {9999, "9999"},
+               {12345.6, "12\u202F346"},
+               {1234567, "1\u202F234\u202F567"},
+               {3.2e-5, "3.2×10⁻⁵"},
+               {1e-10, "10⁻¹⁰"},
+               {-1.5e12, "−1.5×10¹²"},
+               {NAN, "–"},
+               {INFINITY, "–"}};
+  char buf[64];
+  for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+    assert_string_equal(sm_number_text(CASES[i].v, buf, sizeof buf), CASES[i].text);
+}
+
+static void ticks(void **state) {
+  (void)state;
+  static const struct {
+    double low, high;
+    int wanted;
+    double first, step;
+  } CASES[] = {{0, 10, 5, 0, 2},      {0, 1, 5, 0, 0.2},      {-3, 7, 5, -2, 2}, {1234, 5678, 4, 2000, 1000},
+               {0, 3e-4, 3, 0, 1e-4}, {0.2, 0.9, 1, 0.5, 0.5}};
+  for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+    double first, step;
+    sm_chart_ticks(CASES[i].low, CASES[i].high, CASES[i].wanted, &first, &step);
+    assert_true(fabs(first - CASES[i].first) <= 1e-12 * fabs(CASES[i].first));
+    assert_true(fabs(step - CASES[i].step) <= 1e-12 * CASES[i].step);
+  }
+}
+
+/* ---- charts ------------------------------------------------------------------------------------------- */
+
+/* Tags close in the order in which they were opened, and no attribute holds a '<'. Void elements of HTML are
+ * known. */
+static void assert_well_formed(const char *text) {
+  char stack[64][24];
+  int depth = 0;
+  for (const char *s = text; (s = strchr(s, '<')); s++) {
+    if (!strncmp(s, "<!DOCTYPE", 9)) continue;
+    const char *end = strchr(s, '>');
+    assert_non_null(end);
+    assert_null(memchr(s + 1, '<', (size_t)(end - s - 1)));
+    bool closing = s[1] == '/';
+    char name[24] = "";
+    size_t n = strcspn(s + 1 + closing, " \t\n/>");
+    snprintf(name, sizeof name, "%.*s", (int)(n < 23 ? n : 23), s + 1 + closing);
+    if (closing) {
+      assert_true(depth > 0);
+      assert_string_equal(stack[--depth], name);
+    } else if (end[-1] != '/' && strcmp(name, "meta") && strcmp(name, "img")) {
+      assert_true(depth < 64);
+      strcpy(stack[depth++], name);
+    }
+  }
+  assert_int_equal(depth, 0);
+}
+
+static size_t count(const char *text, const char *what) {
+  size_t n = 0;
+  for (; (text = strstr(text, what)); text++) n++;
+  return n;
+}
+
+static void chart_of_few_points(void **state) {
+  (void)state;
+  const double x[] = {0, 10, 20, 30}, y[] = {1, 2, NAN, 4};
+  const sm_chart_series series[] = {{.name = "a<b>", .x = x, .y = y, .n = 4},
+                                    {.name = "dashed", .x = x, .y = x, .n = 4, .dashed = true, .colour = 5}};
+  const sm_chart_level level = {.name = "ln K", .y = 9.01};
+  sm_chart chart = {.title = "T & U",
+                    .x_label = "step",
+                    .y_label = "nats",
+                    .series = series,
+                    .nseries = 2,
+                    .levels = &level,
+                    .nlevels = 1};
+  sm_text svg = {0}, again = {0};
+  assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+  assert_well_formed(svg.s);
+  assert_non_null(strstr(svg.s, ">T &amp; U</title>"));
+  assert_non_null(strstr(svg.s, "a&lt;b&gt; from 1 to 4; dashed from 0 to 30</desc>"));
+  assert_non_null(strstr(svg.s, "prefers-color-scheme:dark"));
+  assert_non_null(strstr(svg.s, ">ln K</text>"));
+  assert_non_null(strstr(svg.s, "sm-line sm-4 sm-dash"));
+  assert_int_equal(count(svg.s, "<circle"), 3 + 4); /* a mark a finite point */
+  assert_null(strstr(svg.s, "sm-band sm-"));
+  assert_null(strstr(svg.s, "nan"));
+  assert_null(strstr(svg.s, "<script"));
+  assert_int_equal(sm_chart_svg(&chart, &again), SM_OK);
+  assert_string_equal(svg.s, again.s);
+  again.len = 0;
+  chart.embedded = true;
+  assert_int_equal(sm_chart_svg(&chart, &again), SM_OK);
+  assert_null(strstr(again.s, "<style>"));
+  sm_text_free(&svg);
+  sm_text_free(&again);
+}
+
+static void charts_of_nothing_and_of_one(void **state) {
+  (void)state;
+  const double x[] = {5}, y[] = {7}, nan[] = {NAN}, negative[] = {-1};
+  sm_chart_series one = {.name = "s", .x = x, .y = y, .n = 1};
+  sm_chart chart = {.title = "t", .series = &one, .nseries = 1};
+  sm_text svg = {0};
+  assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+  assert_well_formed(svg.s);
+  assert_null(strstr(svg.s, "nan"));
+  assert_null(strstr(svg.s, "inf"));
+  svg.len = 0;
+  one.y = nan;
+  assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+  assert_non_null(strstr(svg.s, "no data"));
+  assert_well_formed(svg.s);
+  svg.len = 0;
+  one.y = negative;
+  chart.log_y = true; /* falls back to a linear axis */
+  assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+  assert_null(strstr(svg.s, "nan"));
+  svg.len = 0;
+  chart.nseries = 0;
+  assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+  assert_non_null(strstr(svg.s, "no data"));
+  sm_text_free(&svg);
+}
+
+static void a_spike_survives_binning(void **state) {
+  (void)state;
+  enum { N = 100000 };
+  double *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y), total = 0;
+  assert_non_null(x);
+  assert_non_null(y);
+  for (int i = 0; i < N; i++) x[i] = i, y[i] = i == 54321 ? 1000 : i % 2;
+  sm_chart_series s = {.name = "s", .x = x, .y = y, .n = N};
+  sm_bins b;
+  assert_int_equal(sm_bins_make(&b, &s, 0, N - 1, 100), SM_OK);
+  assert_true(b.binned);
+  assert_int_equal(b.n, 100);
+  for (size_t i = 0; i < b.n; i++) {
+    assert_true(b.low[i] == 0);
+    assert_true(b.high[i] == (i == 54 ? 1000 : 1));
+    assert_true(i == 54 || fabs(b.mean[i] - 0.5) < 1e-3);
+    total += b.mean[i];
+  }
+  assert_true(fabs(total - 50.999) < 0.01); /* the spike's share is in its bin's mean too */
+  sm_bins_free(&b);
+  for (int i = 0; i < N; i++) x[i] = N - i; /* x that does not ascend must not run past the bins */
+  assert_int_equal(sm_bins_make(&b, &s, 0, N, 100), SM_OK);
+  assert_true(b.n <= 100);
+  sm_bins_free(&b);
+  free(x);
+  free(y);
+}
+
+/* ---- pages -------------------------------------------------------------------------------------------- */
+
+static const char RECIPE[] =
+    "smalti: 1\nname: demo\nbackbone: {vit: {arch: tiny, patch_size: 4}}\n"
+    "heads: {main: {projection: {out_dim: 1024}}}\n"
+    "tokenizers: {main: {online_ema: {momentum: {from: 0.996, to: 1}}}}\ntrain: {epochs: 20}\n";
+
+static void put(const char *name, const char *text) {
+  assert_int_equal(sm_file_put(path_of(name), text, strlen(text), NULL), SM_OK);
+}
+
+static void make_run(const char *name) {
+  char at[64];
+  sm_text metrics = {0}, timing = {0};
+  assert_int_equal(sm_mkdirs(path_of(name), NULL), SM_OK);
+  for (int i = 1; i <= 300; i++) {
+    sm_text_add(&metrics, "{\"step\":%d,\"epoch\":%d,\"loss\":%g,\"loss.cls\":%g,\"teacher_entropy.cls\":5,",
+                i, i / 15, 9.0 / i + 1, 4.0 / i);
+    sm_text_add(&metrics, "\"student_entropy.cls\":6,\"grad_norm\":%s,\"my<metric>\":%d}\n",
+                i == 7 ? "null" : "1.5", i);
+    sm_text_add(&timing, "{\"step\":%d,\"images_per_s\":%d,\"seconds\":%d,\"rss\":1073741824}\n", i,
+                30 + i % 3, 4 * i);
+    if (i % 100 == 0)
+      sm_text_add(&metrics,
+                  "{\"step\":%d,\"epoch\":%d,\"eval\":\"knn\",\"k\":20,\"top1\":%g,\"pool\":\"cls\"}\n", i,
+                  i / 15, 30.5 + i / 100);
+  }
+  sm_text_add(&metrics, "nonsense\n{\"step\":301,\"lo"); /* one damaged line, and one that a crash cut */
+  snprintf(at, sizeof at, "%s/metrics.jsonl", name), put(at, metrics.s);
+  snprintf(at, sizeof at, "%s/timing.jsonl", name), put(at, timing.s);
+  snprintf(at, sizeof at, "%s/recipe.yaml", name), put(at, RECIPE);
+  sm_text_free(&metrics);
+  sm_text_free(&timing);
+}
+
+static char *page(const char *name) {
+  char *text;
+  size_t bytes;
+  assert_int_equal(sm_file_get(path_of(name), 16 << 20, &text, &bytes, NULL), SM_OK);
+  assert_int_equal(strlen(text), bytes);
+  assert_well_formed(text);
+  assert_int_equal(count(text, "http"),
+                   count(text, "http://www.w3.org/2000/svg") + count(text, "http-equiv"));
+  assert_null(strstr(text, "<script"));
+  return text;
+}
+
+static void a_whole_run(void **state) {
+  (void)state;
+  sm_error err = {0};
+  make_run("demo");
+  put("demo/environment.json",
+      "{\"cpu\":{\"model\":\"<b>Xeon\"},\"plugins\":[\"vit\",\"mim\"],\"fast\":true}");
+  put("demo/bad-pictures.txt", "a/<x>.jpg\ttruncated\nb.jpg\n");
+  put("demo/preview.png", "not really a PNG");
+  assert_int_equal(sm_report_run(path_of("demo/"), &err), SM_OK);
+  char *text = page("demo/report.html");
+  static const char *const PARTS[] = {"<h1>demo</h1>",
+                                      "33.5 %",
+                                      "k=20 cls, step 300; 31.5 at first",
+                                      "epoch 20 of 20",
+                                      "<dd>31</dd>",
+                                      "1.0 GiB",
+                                      "20 min 00 s",
+                                      "1 line of the records could not be read",
+                                      "<h3>Loss</h3>",
+                                      "<h3>Gradient norm</h3>",
+                                      "ln K: uniform",
+                                      "teacher cls",
+                                      "<td>my&lt;metric&gt;</td>",
+                                      "&lt;b&gt;Xeon",
+                                      "vit, mim",
+                                      "a/&lt;x&gt;.jpg",
+                                      "data:image/png;base64,bm90IHJlYWxseSBhIFBORw==",
+                                      "<b>vit</b> <span class=\"p\"><i>arch</i>tiny</span>",
+                                      "from 0.996, to 1",
+                                      "name: demo\n"};
+  for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++)
+    if (!strstr(text, PARTS[i])) fail_msg("the page lacks: %s", PARTS[i]);
+  assert_int_equal(sm_report_run(path_of("demo"), &err), SM_OK);
+  char *again = page("demo/report.html");
+  assert_string_equal(text, again);
+  sm_free(text);
+  sm_free(again);
+}
+
+static void a_run_with_next_to_nothing(void **state) {
+  (void)state;
+  sm_error err = {0};
+  assert_int_equal(sm_mkdirs(path_of("bare"), NULL), SM_OK);
+  assert_int_equal(sm_report_run(path_of("bare"), &err), SM_ENOTFOUND);
+  assert_non_null(strstr(err.message, "bare' has no metrics.jsonl"));
+  put("bare/metrics.jsonl", "");
+  put("bare/recipe.yaml", "a: [unclosed <script>"); /* shown as text, not summarised */
+  put("bare/environment.json", "{broken");
+  assert_int_equal(sm_report_run(path_of("bare"), &err), SM_OK);
+  char *text = page("bare/report.html");
+  assert_non_null(strstr(text, "unclosed &lt;script&gt;"));
+  assert_null(strstr(text, "<h2>Curves"));
+  assert_null(strstr(text, "<h2>Environment"));
+  sm_free(text);
+}
+
+static void runs_compared(void **state) {
+  (void)state;
+  sm_error err = {0};
+  make_run("one");
+  make_run("more/one");
+  make_run("two");
+  put("two/metrics.jsonl",
+      "{\"step\":1,\"loss\":2}\n{\"step\":2,\"eval\":\"knn\",\"k\":20,\"pool\":\"cls\",\"top1\":0.5}\n");
+  const char *const folders[] = {path_of("one"), path_of("more/one"), path_of("two")};
+  assert_int_equal(sm_report_compare(folders, 3, path_of("all.html"), &err), SM_OK);
+  char *text = page("all.html");
+  assert_non_null(strstr(text, "<h1>3 runs compared</h1>"));
+  assert_non_null(strstr(text, "<td>more/one</td>")); /* equal names get their parent's */
+  assert_non_null(strstr(text, "<td>two</td>"));
+  assert_non_null(strstr(text, "<b>50</b>")); /* shares are shown as per cent, the best is bold */
+  assert_non_null(strstr(text, "<h3>Loss: cls</h3>"));
+  sm_free(text);
+  assert_int_equal(sm_report_compare(folders, 0, path_of("none.html"), &err), SM_EINVAL);
+  const char *const missing[] = {path_of("nowhere")};
+  assert_int_equal(sm_report_compare(missing, 1, path_of("none.html"), &err), SM_ENOTFOUND);
+}
+
+static void numbers_of_a_recipe(void **state) {
+  (void)state;
+  double v = 0;
+  assert_true(sm_recipe_number(RECIPE, strlen(RECIPE), "train.epochs", &v));
+  assert_true(v == 20);
+  assert_true(sm_recipe_number(RECIPE, strlen(RECIPE), "*.out_dim", &v));
+  assert_true(v == 1024);
+  assert_false(sm_recipe_number(RECIPE, strlen(RECIPE), "train.nothing", &v));
+  static const char TWO[] = "a: {out_dim: 1}\nb: {out_dim: 2}\n", LOOP[] = "a: &x {b: *x, out_dim: 3}\n";
+  assert_false(sm_recipe_number(TWO, strlen(TWO), "*.out_dim", &v));  /* which of them? */
+  assert_true(sm_recipe_number(LOOP, strlen(LOOP), "*.out_dim", &v)); /* and no endless walk */
+  sm_text summary = {0};
+  sm_recipe_summary(LOOP, strlen(LOOP), &summary);
+  assert_true(summary.len < 10000);
+  sm_text_free(&summary);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(table_formats),
+      cmocka_unit_test(table_mistakes),
+      cmocka_unit_test(widths),
+      cmocka_unit_test(numbers),
+      cmocka_unit_test(ticks),
+      cmocka_unit_test(chart_of_few_points),
+      cmocka_unit_test(charts_of_nothing_and_of_one),
+      cmocka_unit_test(a_spike_survives_binning),
+      cmocka_unit_test(a_whole_run),
+      cmocka_unit_test(a_run_with_next_to_nothing),
+      cmocka_unit_test(runs_compared),
+      cmocka_unit_test(numbers_of_a_recipe),
+  };
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
