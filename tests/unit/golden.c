@@ -131,11 +131,12 @@ double golden_value(const golden_tensor *t, int64_t index) {
     memcpy(&v, at, sizeof v);    \
     return (double)v;            \
   }
-  READ("F32", float)
-  READ("F64", double) READ("I64", int64_t) READ("I32", int32_t) READ("I16", int16_t) READ("U8", uint8_t)
-      READ("I8", int8_t) READ("BOOL", uint8_t)
+  // clang-format off
+  READ("F32", float) READ("F64", double) READ("I64", int64_t) READ("I32", int32_t)
+  READ("I16", int16_t) READ("U8", uint8_t) READ("I8", int8_t) READ("BOOL", uint8_t)
+  // clang-format on
 #undef READ
-          return 0;
+  return 0;
 }
 
 float *golden_floats(const golden_tensor *t) {
