@@ -5,11 +5,11 @@
  * pictures that of bad.h. A batch is opened under the ring's lock (its pictures are looked up in the epoch's
  * order), its items are made by the workers, and the owner settles it when it is given out: bad pictures are
  * listed, errors reported. */
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bad.h"
 #include "ring.h"
@@ -62,7 +62,11 @@ struct sm_loader {
 /* ---- what the workers do ---------------------------------------------------------------------------------
  */
 
-static int64_t nanoseconds(double seconds) { return (int64_t)(seconds * 1e9); }
+/* Processor time of this thread. */
+static int64_t worked(void) {
+  struct timespec t;
+  return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0 ? t.tv_sec * INT64_C(1000000000) + t.tv_nsec : 0;
+}
 
 static void note_failure(made *m, int item, const sm_error *err) {
   pthread_mutex_lock(&m->lock);
@@ -152,15 +156,15 @@ static void make_item(void *ctx, int slot, int item, int who) {
   const sm_slot_key key = {loader->config.seed, b->epoch,
                            b->step % loader->steps_per_epoch * loader->config.batch_size + item};
   sm_error err;
-  double start = sm_now();
+  const int64_t start = worked();
   sm_status status = find_picture(loader, m, item, &key, w, &err);
-  double middle = sm_now();
+  const int64_t middle = worked();
   if (status == SM_OK) {
     m->batch.label[item] = loader->config.dataset.ops->label(loader->config.dataset.self, b->sample[item]);
     status = make_views(loader, m, item, &key, w, &err);
   }
-  atomic_fetch_add_explicit(&w->read_ns, nanoseconds(middle - start), memory_order_relaxed);
-  atomic_fetch_add_explicit(&w->view_ns, nanoseconds(sm_now() - middle), memory_order_relaxed);
+  atomic_fetch_add_explicit(&w->read_ns, middle - start, memory_order_relaxed);
+  atomic_fetch_add_explicit(&w->view_ns, worked() - middle, memory_order_relaxed);
   if (status != SM_OK && status != SM_EINTERRUPTED) note_failure(m, item, &err);
 }
 

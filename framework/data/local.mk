@@ -2,8 +2,10 @@
 pkginclude_HEADERS += framework/include/smalti/data.h
 libsmalti_la_SOURCES += \
   framework/data/bad.c framework/data/bad.h \
+  framework/data/bench.c \
   framework/data/eval_loader.c \
   framework/data/loader.c \
+  framework/data/preview.c \
   framework/data/ring.c framework/data/ring.h \
   framework/data/views.c framework/data/views.h
 

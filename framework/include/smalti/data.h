@@ -84,7 +84,7 @@ typedef struct sm_loader_stats {
   int64_t batches;      /* given out by next                                       */
   double wait_seconds;  /* that next took, in all                                   */
   double elapsed;       /* seconds since new                                        */
-  double read_seconds, view_seconds; /* worker time: reading and decoding; views and masks */
+  double read_seconds, view_seconds; /* processor time: reading and decoding; views and masks */
   int64_t pictures;     /* given out                                               */
   int64_t replaced;     /* slots that were filled by another picture                */
 } sm_loader_stats;
@@ -170,8 +170,8 @@ sm_status sm_preview_write(const sm_preview_config *, const char *path, sm_error
 typedef struct sm_bench_loader_result {
   int64_t pictures;
   double seconds;            /* wall clock                                             */
-  double per_second, per_core; /* pictures; per_core: per second of worker time          */
-  double read_share, view_share; /* of worker time                                        */
+  double per_second, per_core; /* pictures; per_core: per second of processor time       */
+  double read_share, view_share; /* of the processor time                                 */
   int workers;
 } sm_bench_loader_result;
 

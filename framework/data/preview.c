@@ -1,0 +1,312 @@
+/* preview.c — the contact sheet: what the first pictures of an epoch look like by the time the networks see
+ * them.
+ *
+ * One row a picture: the original with its crop boxes, the global views, the same with their masks, the local
+ * views. The draws are those of training (views.h), bad pictures are replaced as training replaces them. */
+#include <string.h>
+
+#include "views.h"
+
+enum {
+  MOST_PICTURES = 64,
+  MARGIN = 16,
+  GAP = 8,
+  SECTION_GAP = 20, /* between original, views, masks and local views */
+  LINE = 10,        /* a line of small text                           */
+  CAPTION = 2 * LINE + 4,
+  HEADER = 62,
+  SMALLEST_SIDE = 128, /* smaller views are magnified */
+  LARGEST_SIDE = 256   /* larger ones are reduced     */
+};
+
+static const uint32_t paper = 0xFCFBF8, ink = 0x22252A, faint = 0x7A7F87, hidden = 0x3A3F47;
+static const uint32_t view_colours[] = {0x1F6FB4, 0xD9622B, 0x2F9E5B, 0x8E4EC6};
+enum { VIEW_COLOURS = sizeof view_colours / sizeof *view_colours };
+
+/* Where everything stands, in pixels of the sheet. */
+typedef struct layout {
+  int side, small;            /* shown sides of global and local views */
+  int local_cols, local_rows; /* local views of one picture            */
+  int x_global, x_mask, x_local;
+  int row, width, height; /* of one row; of the sheet              */
+  bool masks;
+} layout;
+
+typedef struct sheet {
+  const sm_preview_config *config;
+  layout at;
+  sm_image canvas, picture, view, shown;
+  sm_image_scratch *scratch;
+  uint8_t *mask; /* of one view */
+  uint32_t *order;
+  int64_t masked, cells; /* over all rows, for the header */
+} sheet;
+
+static int shown_side(int size, int global_size) {
+  if (global_size < SMALLEST_SIDE) return size * ((SMALLEST_SIDE + global_size - 1) / global_size);
+  if (global_size > LARGEST_SIDE)
+    return size * LARGEST_SIDE / global_size > 0 ? size * LARGEST_SIDE / global_size : 1;
+  return size;
+}
+
+static layout lay_out(const sm_preview_config *c) {
+  const sm_views *v = &c->views;
+  layout at = {.side = shown_side(v->global_first.size, v->global_first.size)};
+  at.masks = c->masking.ops && c->masking.rows > 0 && c->masking.cols > 0;
+  at.x_global = MARGIN + at.side + SECTION_GAP;
+  int x = at.x_global + v->globals * (at.side + GAP) - GAP;
+  at.x_mask = x + SECTION_GAP;
+  if (at.masks) x = at.x_mask + v->globals * (at.side + GAP) - GAP;
+  at.x_local = x + SECTION_GAP;
+  int column = at.side;
+  if (v->locals > 0) {
+    at.small = shown_side(v->local.size, v->global_first.size);
+    int cell = at.small + LINE + GAP;
+    at.local_rows =
+        (at.side + CAPTION + GAP + cell / 4) / cell; /* a row may grow a little for one line more */
+    if (at.local_rows < 1) at.local_rows = 1;
+    if (at.local_rows > v->locals) at.local_rows = v->locals;
+    at.local_cols = (v->locals + at.local_rows - 1) / at.local_rows;
+    x = at.x_local + at.local_cols * (at.small + GAP) - GAP;
+    int high = at.local_rows * cell - GAP - CAPTION;
+    if (high > column) column = high;
+  }
+  at.row = column + CAPTION + 2 * GAP;
+  at.width = x + MARGIN;
+  if (at.width < 520) at.width = 520;
+  at.height = HEADER + c->pictures * at.row + GAP;
+  return at;
+}
+
+/* ---- pieces of a row
+ * -------------------------------------------------------------------------------------------- */
+
+/* As much of the text as fits the width; the start goes first when `tail` is what matters (file names). */
+static void caption(sheet *s, int x, int y, int width, uint32_t colour, bool tail, const char *text) {
+  char line[512];
+  size_t fits = width >= 6 ? (size_t)(width / 6) : 1, n = strlen(text);
+  if (fits >= sizeof line) fits = sizeof line - 1;
+  if (n > fits && tail) {
+    text += n - fits;
+    n = fits;
+  }
+  snprintf(line, sizeof line, "%.*s", (int)(n < fits ? n : fits), text);
+  sm_draw_text(&s->canvas, x, y, 1, colour, line);
+}
+
+static sm_status show(sheet *s, const sm_image *image, int x, int y, int width, int height, sm_error *err) {
+  sm_filter filter = width >= image->width ? SM_FILTER_BOX : SM_FILTER_BICUBIC;
+  sm_status status = sm_image_resize(image, NULL, width, height, filter, s->scratch, &s->shown, err);
+  if (status == SM_OK) sm_draw_blit(&s->canvas, x, y, &s->shown);
+  return status;
+}
+
+static uint32_t colour_of(const sm_preview_config *c, int v) {
+  return v < c->views.globals ? view_colours[v % VIEW_COLOURS] : faint;
+}
+
+/* The original, fitted into a square, and the boxes that the views were cut from. */
+static sm_status show_original(sheet *s, int y, int64_t index, const sm_view_choice *choices, sm_error *err) {
+  const sm_preview_config *c = s->config;
+  const sm_image *p = &s->picture;
+  const int side = s->at.side, longer = p->width > p->height ? p->width : p->height;
+  double scale = (double)side / longer;
+  int width = (int)(p->width * scale + 0.5), height = (int)(p->height * scale + 0.5);
+  if (width < 1) width = 1;
+  if (height < 1) height = 1;
+  int x = MARGIN + (side - width) / 2, top = y + (side - height) / 2;
+  char text[64];
+  sm_draw_fill(&s->canvas, MARGIN, y, side, side, 0xEDEBE6, 1);
+  sm_status status = show(s, p, x, top, width, height, err);
+  if (status != SM_OK) return status;
+  for (int v = c->views.globals + c->views.locals - 1; v >= 0; v--) {
+    const sm_box *b = &choices[v].box;
+    int left = (int)(b->left * scale), up = (int)(b->top * scale);
+    int right = (int)((b->left + b->width) * scale + 0.5), down = (int)((b->top + b->height) * scale + 0.5);
+    bool global = v < c->views.globals;
+    sm_draw_frame(&s->canvas, x + left, top + up, right - left, down - up, global ? 2 : 1,
+                  global ? colour_of(c, v) : 0xFFFFFF);
+  }
+  caption(s, MARGIN, y + side + 4, side, ink, true, c->dataset.ops->name(c->dataset.self, index));
+  int label = c->dataset.ops->label(c->dataset.self, index);
+  snprintf(text, sizeof text, "%d x %d%s%s", p->width, p->height, label >= 0 ? ", " : "",
+           label >= 0 ? c->dataset.ops->class_name(c->dataset.self, label) : "");
+  caption(s, MARGIN, y + side + 4 + LINE, side, faint, false, text);
+  return SM_OK;
+}
+
+/* "43% 1.12:1 flip" and "jitter grey blur 1.2 solarised". */
+static void describe(const sm_view_choice *choice, const sm_image *p, char *box, char *colour, size_t size) {
+  double share = (double)choice->box.width * choice->box.height / ((double)p->width * p->height);
+  snprintf(box, size, "%.0f%% %.2f:1%s", 100 * share, (double)choice->box.width / choice->box.height,
+           choice->flip ? " flip" : "");
+  char blur[24] = "";
+  if (choice->blur) snprintf(blur, sizeof blur, "blur %.1f ", choice->blur_radius);
+  snprintf(colour, size, "%s%s%s%s", choice->jitter ? "jitter " : "", choice->grey ? "grey " : "", blur,
+           choice->solarize ? "solarised" : "");
+}
+
+static void show_mask(sheet *s, int x, int y) {
+  const sm_masking *m = &s->config->masking;
+  const int side = s->at.side;
+  int n = 0;
+  char text[64];
+  for (int r = 0; r < m->rows; r++)
+    for (int c = 0; c < m->cols; c++) {
+      int left = c * side / m->cols, right = (c + 1) * side / m->cols;
+      int top = r * side / m->rows, bottom = (r + 1) * side / m->rows;
+      bool is_hidden = s->mask[r * m->cols + c] != 0;
+      if (is_hidden) sm_draw_fill(&s->canvas, x + left, y + top, right - left, bottom - top, hidden, 0.9);
+      /* a thin line along the cell's upper and left border makes the grid */
+      sm_draw_fill(&s->canvas, x + left, y + top, right - left, 1, 0xFFFFFF, is_hidden ? 0.12 : 0.3);
+      sm_draw_fill(&s->canvas, x + left, y + top, 1, bottom - top, 0xFFFFFF, is_hidden ? 0.12 : 0.3);
+      n += is_hidden;
+    }
+  int all = m->rows * m->cols;
+  snprintf(text, sizeof text, "%d of %d hidden", n, all);
+  caption(s, x, y + side + 4, side, ink, false, text);
+  snprintf(text, sizeof text, "%.0f%%", 100.0 * n / all);
+  caption(s, x, y + side + 4 + LINE, side, faint, false, text);
+  s->masked += n;
+  s->cells += all;
+}
+
+static sm_status show_global(sheet *s, int y, const sm_slot_key *key, int v, sm_error *err) {
+  const sm_preview_config *c = s->config;
+  const int side = s->at.side, x = s->at.x_global + v * (side + GAP);
+  const uint32_t colour = colour_of(c, v);
+  sm_status status = show(s, &s->view, x, y, side, side, err);
+  if (status != SM_OK || !s->at.masks) return status;
+  int mx = s->at.x_mask + v * (side + GAP);
+  sm_draw_blit(&s->canvas, mx, y, &s->shown);
+  sm_masking_draw(&c->masking, key, v, s->mask);
+  show_mask(s, mx, y);
+  sm_draw_frame(&s->canvas, mx - 2, y - 2, side + 4, side + 4, 2, colour);
+  return SM_OK;
+}
+
+static sm_status show_views(sheet *s, int y, const sm_slot_key *key, const sm_view_choice *choices,
+                            sm_error *err) {
+  const sm_preview_config *c = s->config;
+  const layout *at = &s->at;
+  sm_status status = SM_OK;
+  for (int v = 0; v < c->views.globals + c->views.locals && status == SM_OK; v++) {
+    char box[64], colour[64];
+    describe(&choices[v], &s->picture, box, colour, sizeof box);
+    status =
+        sm_view_pixels(&s->picture, sm_views_recipe(&c->views, v), &choices[v], s->scratch, &s->view, err);
+    if (status != SM_OK) break;
+    if (v < c->views.globals) {
+      int x = at->x_global + v * (at->side + GAP);
+      status = show_global(s, y, key, v, err);
+      sm_draw_frame(&s->canvas, x - 2, y - 2, at->side + 4, at->side + 4, 2, colour_of(c, v));
+      caption(s, x, y + at->side + 4, at->side, ink, false, box);
+      caption(s, x, y + at->side + 4 + LINE, at->side, faint, false, colour);
+    } else {
+      int l = v - c->views.globals;
+      int x = at->x_local + l % at->local_cols * (at->small + GAP);
+      int top = y + l / at->local_cols * (at->small + LINE + GAP);
+      status = show(s, &s->view, x, top, at->small, at->small, err);
+      caption(s, x, top + at->small + 3, at->small, faint, false, box);
+    }
+  }
+  return status;
+}
+
+/* ---- the sheet
+ * ----------------------------------------------------------------------------------------------------- */
+
+/* The slot's picture as training finds it: the one in turn, or the first good replacement. */
+static sm_status read_slot(sheet *s, const sm_slot_key *key, int64_t count, int64_t *index, sm_error *err) {
+  const sm_preview_config *c = s->config;
+  sm_status status = SM_OK;
+  for (int attempt = 0; attempt <= SM_LOADER_ATTEMPTS; attempt++) {
+    *index = attempt ? sm_slot_replacement(key, attempt, count) : s->order[key->slot % count];
+    status = c->dataset.ops->read(c->dataset.self, *index, &c->limits, &s->picture, err);
+    if (status == SM_OK || status == SM_ENOMEM) break;
+  }
+  return status;
+}
+
+static sm_status show_row(sheet *s, int row, int64_t count, sm_error *err) {
+  const sm_preview_config *c = s->config;
+  const sm_slot_key key = {c->seed, c->epoch, row};
+  sm_view_choice choices[SM_GLOBALS_MAX + SM_LOCALS_MAX];
+  int64_t index;
+  int y = HEADER + row * s->at.row;
+  sm_status status = read_slot(s, &key, count, &index, err);
+  if (status != SM_OK) return status;
+  for (int v = 0; v < c->views.globals + c->views.locals; v++)
+    sm_views_draw(&c->views, &key, v, s->picture.width, s->picture.height, &choices[v]);
+  status = show_original(s, y, index, choices, err);
+  return status == SM_OK ? show_views(s, y, &key, choices, err) : status;
+}
+
+static void show_header(sheet *s) {
+  const sm_preview_config *c = s->config;
+  const sm_views *v = &c->views;
+  const layout *at = &s->at;
+  sm_text line = {0};
+  sm_draw_text(&s->canvas, MARGIN, 12, 2, ink, c->title ? c->title : "");
+  sm_text_add(&line, "epoch %lld, seed %llu; global %d x %d px, crops %.2f-%.2f of the area",
+              (long long)c->epoch, (unsigned long long)c->seed, v->globals, v->global_first.size,
+              v->global_first.scale[0], v->global_first.scale[1]);
+  if (v->locals)
+    sm_text_add(&line, "; local %d x %d px, %.2f-%.2f", v->locals, v->local.size, v->local.scale[0],
+                v->local.scale[1]);
+  if (at->masks)
+    sm_text_add(&line, "; %d x %d patches, %.0f%% hidden on average", c->masking.rows, c->masking.cols,
+                100.0 * (double)s->masked / (double)(s->cells ? s->cells : 1));
+  if (line.s) caption(s, MARGIN, 32, at->width - 2 * MARGIN, faint, false, line.s);
+  sm_text_free(&line);
+  sm_draw_text(&s->canvas, MARGIN, HEADER - 13, 1, ink, "original");
+  sm_draw_text(&s->canvas, at->x_global, HEADER - 13, 1, ink, "global views");
+  if (at->masks) sm_draw_text(&s->canvas, at->x_mask, HEADER - 13, 1, ink, "what the student sees");
+  if (v->locals) sm_draw_text(&s->canvas, at->x_local, HEADER - 13, 1, ink, "local views");
+}
+
+static sm_status check(const sm_preview_config *c, int64_t count, sm_error *err) {
+  sm_status status;
+  if ((status = sm_views_check(&c->views, err)) != SM_OK) return status;
+  if ((status = sm_masking_check(&c->masking, err)) != SM_OK) return status;
+  if (c->pictures < 1 || c->pictures > MOST_PICTURES)
+    return sm_fail(err, SM_EINVAL, "a preview of %d pictures: the number must lie between 1 and %d",
+                   c->pictures, MOST_PICTURES);
+  if (count < 1 || count > INT32_MAX)
+    return sm_fail(err, SM_EINVAL, "the dataset holds %lld pictures", (long long)count);
+  return SM_OK;
+}
+
+sm_status sm_preview_write(const sm_preview_config *config, const char *path, sm_error *err) {
+  const int64_t count = config->dataset.ops->count(config->dataset.self);
+  sheet s = {.config = config};
+  sm_status status = check(config, count, err);
+  if (status != SM_OK) return status;
+  s.at = lay_out(config);
+  s.scratch = sm_image_scratch_new();
+  s.order = sm_malloc((size_t)count * sizeof *s.order);
+  s.mask = sm_malloc((size_t)config->masking.rows * (size_t)config->masking.cols + 1);
+  if (!s.scratch || !s.order || !s.mask) {
+    status = sm_fail(err, SM_ENOMEM, "out of memory for a preview");
+    goto out;
+  }
+  status = sm_image_reshape(&s.canvas, s.at.width, s.at.height, err);
+  if (status != SM_OK) goto out;
+  sm_epoch_order(config->seed, config->epoch, 0, s.order, (uint32_t)count);
+  sm_draw_fill(&s.canvas, 0, 0, s.at.width, s.at.height, paper, 1);
+  for (int row = 0; row < config->pictures && status == SM_OK; row++) status = show_row(&s, row, count, err);
+  if (status == SM_OK) {
+    show_header(&s);
+    status = sm_image_write_png(path, &s.canvas, err);
+  }
+
+out:
+  sm_image_free(&s.canvas);
+  sm_image_free(&s.picture);
+  sm_image_free(&s.view);
+  sm_image_free(&s.shown);
+  sm_image_scratch_free(s.scratch);
+  sm_free(s.order);
+  sm_free(s.mask);
+  return status;
+}
