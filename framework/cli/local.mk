@@ -1,14 +1,17 @@
 # framework/cli: the program smalti; one file a subcommand, one line of commands.def each
 smalti_SOURCES += \
   framework/cli/cli.h \
+  framework/cli/cmd_bench_loader.c \
   framework/cli/cmd_complete.c \
   framework/cli/cmd_help.c \
   framework/cli/cmd_plugins.c \
+  framework/cli/cmd_preview.c \
   framework/cli/cmd_recipe.c \
   framework/cli/command.c \
   framework/cli/commands.def \
   framework/cli/main.c \
   framework/cli/manual.c \
+  framework/cli/recipe_data.c framework/cli/recipe_data.h \
   framework/cli/reference.c \
   framework/cli/session.c \
   framework/cli/usage.c

@@ -1,0 +1,41 @@
+/* recipe_data.c — see recipe_data.h. */
+#include "recipe_data.h"
+
+static sm_status open_dataset(sm_slot *slot, sm_dataset *set, sm_error *err) {
+  sm_status status = sm_instance_create(&slot->plugin, err);
+  if (status != SM_OK) return status;
+  *set = (sm_dataset){slot->plugin.plugin->ops, slot->plugin.self};
+  status = set->ops->open(set->self, err);
+  return status == SM_OK ? SM_OK : sm_fail_at(err, slot->file, slot->line, slot->col);
+}
+
+/* The grid is the backbone's: how many pixels of a view one mask cell covers. */
+static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) {
+  sm_backbone_spec spec = {.size = sizeof spec};
+  const int size = (int)r->views.global_size;
+  *masking = (sm_masking){0};
+  if (!r->masker.plugin.plugin || !r->backbone.plugin.plugin) return SM_OK;
+  sm_status status = sm_instance_create(&r->backbone.plugin, err);
+  if (status == SM_OK) status = sm_instance_create(&r->masker.plugin, err);
+  if (status != SM_OK) return status;
+  const sm_backbone_ops *backbone = r->backbone.plugin.plugin->ops;
+  status = backbone->spec(r->backbone.plugin.self, size, &spec, err);
+  if (status != SM_OK) return sm_fail_at(err, r->backbone.file, r->backbone.line, r->backbone.col);
+  const sm_masker_ops *ops = r->masker.plugin.plugin->ops;
+  if (ops->max_ratio && ops->max_ratio(r->masker.plugin.self) <= 0)
+    return SM_OK; /* `none`: nothing to show */
+  *masking = (sm_masking){ops, r->masker.plugin.self, size / spec.masks_at, size / spec.masks_at};
+  return SM_OK;
+}
+
+sm_status sm_recipe_data_open(sm_recipe *r, sm_recipe_data *data, sm_error *err) {
+  const sm_views_section *v = &r->views;
+  *data = (sm_recipe_data){.limits = {.max_pixels = r->data.max_pixels},
+                           .views = {.globals = (int)v->globals,
+                                     .locals = (int)v->locals,
+                                     .global_first = v->global_first,
+                                     .global_other = v->global_other,
+                                     .local = v->local}};
+  sm_status status = open_masking(r, &data->masking, err);
+  return status == SM_OK ? open_dataset(&r->data.train, &data->dataset, err) : status;
+}

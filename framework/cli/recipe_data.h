@@ -1,0 +1,19 @@
+/* recipe_data.h — a recipe's data side, opened: for commands that look at pictures without training. */
+#ifndef SMALTI_CLI_RECIPE_DATA_H
+#define SMALTI_CLI_RECIPE_DATA_H
+
+#include <smalti/data.h>
+#include <smalti/recipe.h>
+
+typedef struct sm_recipe_data {
+  sm_dataset dataset;
+  sm_views views;
+  sm_masking masking;
+  sm_image_limits limits;
+} sm_recipe_data;
+
+/* Create the recipe's training set, backbone and masker and open the set. Everything belongs to the recipe.
+ */
+sm_status sm_recipe_data_open(sm_recipe *, sm_recipe_data *, sm_error *);
+
+#endif
