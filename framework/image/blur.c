@@ -1,7 +1,7 @@
-/* blur.c — Gaussian blur as PIL does it: three box blurs of fractional width along the rows, then three along the columns,
- * each rounded to 8 bits; beyond the border the border's value goes on.
- * Source: Pillow 9.4, src/libImaging/BoxBlur.c; Gwosdek et al., "Theoretical foundations of Gaussian convolution by extended
- * box filtering", SSVM 2011. */
+/* blur.c — Gaussian blur as PIL does it: three box blurs of fractional width along the rows, then three along
+ * the columns, each rounded to 8 bits; beyond the border the border's value goes on. Source: Pillow 9.4,
+ * src/libImaging/BoxBlur.c; Gwosdek et al., "Theoretical foundations of Gaussian convolution by extended box
+ * filtering", SSVM 2011. */
 #include "planes.h"
 
 #include <math.h>
@@ -31,7 +31,8 @@ static box_kernel make_kernel(double sigma) {
 }
 
 /* All passes along one row: the line is copied between two padded borders before each. */
-static void blur_row(const sm_pixel_ops *ops, const box_kernel *k, uint8_t *row, size_t width, uint8_t *padded) {
+static void blur_row(const sm_pixel_ops *ops, const box_kernel *k, uint8_t *row, size_t width,
+                     uint8_t *padded) {
   const int count = 2 * k->radius + 3;
   const size_t border = (size_t)k->radius + 1;
   const uint8_t *rows[BLUR_MAX_ROWS];
@@ -45,8 +46,8 @@ static void blur_row(const sm_pixel_ops *ops, const box_kernel *k, uint8_t *row,
 }
 
 /* One pass along the columns: each result row is a box over whole rows, clamped at top and bottom. */
-static void blur_columns(const sm_pixel_ops *ops, const box_kernel *k, const uint8_t *in, int width, int height,
-                         uint8_t *out) {
+static void blur_columns(const sm_pixel_ops *ops, const box_kernel *k, const uint8_t *in, int width,
+                         int height, uint8_t *out) {
   const int count = 2 * k->radius + 3;
   const uint8_t *rows[BLUR_MAX_ROWS];
   for (int y = 0; y < height; y++) {

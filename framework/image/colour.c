@@ -1,5 +1,5 @@
-/* colour.c — colour operations in PIL's 8-bit arithmetic, on planes and on pictures. A picture is worked on in blocks of
- * separated channels, so every operation has one loop only and needs no memory. */
+/* colour.c — colour operations in PIL's 8-bit arithmetic, on planes and on pictures. A picture is worked on
+ * in blocks of separated channels, so every operation has one loop only and needs no memory. */
 #include "planes.h"
 
 #include <math.h>
@@ -9,8 +9,8 @@ const float sm_imagenet_std[3] = {0.229f, 0.224f, 0.225f};
 
 /* ---- the arithmetic ------------------------------------------------------------------------------------ */
 
-/* PIL blends in float and cuts off; here the (float) factor is a fixed-point number with as many bits as leave
- * factor * 255 in 32 bits: 22 up to factor 2. Source: Pillow src/libImaging/Blend.c. */
+/* PIL blends in float and cuts off; here the (float) factor is a fixed-point number with as many bits as
+ * leave factor * 255 in 32 bits: 22 up to factor 2. Source: Pillow src/libImaging/Blend.c. */
 static sm_blend blend_make(double factor) {
   double f = (float)(factor > 0 ? factor : 0);
   f = f < 4e6 ? f : 4e6;
@@ -33,11 +33,12 @@ static int pil_hue(int quotient) {
   return (int)((double)part * 255.0);
 }
 
-/* PIL makes RGB into 8-bit HSV by float quotients that it cuts off. In whole numbers: saturation is cut(255 * range / max), range
- * = max - min; hue is cut(255 * place / (6 * range)), where place counts from red around the circle, `range` steps to each
- * sixth. PIL's hue differs from that only where the quotient is a whole number that its floats reached from below, and whether
- * they do depends on that number alone. Hence a table by quotient and "is whole", filled with PIL's own arithmetic; turning the
- * hue and splitting it into sector and place (mirrored in every other sector) is in it too. Source: Pillow Convert.c. */
+/* PIL makes RGB into 8-bit HSV by float quotients that it cuts off. In whole numbers: saturation is cut(255 *
+ * range / max), range = max - min; hue is cut(255 * place / (6 * range)), where place counts from red around
+ * the circle, `range` steps to each sixth. PIL's hue differs from that only where the quotient is a whole
+ * number that its floats reached from below, and whether they do depends on that number alone. Hence a table
+ * by quotient and "is whole", filled with PIL's own arithmetic; turning the hue and splitting it into sector
+ * and place (mirrored in every other sector) is in it too. Source: Pillow Convert.c. */
 void sm_hue_table_make(int steps, int32_t table[SM_HUE_TABLE]) {
   for (int quotient = 0; quotient < 256; quotient++)
     for (int whole = 0; whole < 2; whole++) {
@@ -60,12 +61,15 @@ static void jitter_one(sm_planes *planes, const sm_view_choice *choice, sm_jitte
   switch (what) {
     case SM_JITTER_CONTRAST:
       towards = grey_level(ops->luma_sum(planes->plane, n), n);
-      for (int c = 0; c < 3; c++) ops->blend_value(planes->plane[c], n, towards, blend_make(choice->contrast));
+      for (int c = 0; c < 3; c++)
+        ops->blend_value(planes->plane[c], n, towards, blend_make(choice->contrast));
       break;
     case SM_JITTER_BRIGHTNESS:
       for (int c = 0; c < 3; c++) ops->blend_value(planes->plane[c], n, 0, blend_make(choice->brightness));
       break;
-    case SM_JITTER_SATURATION: ops->blend_luma(planes->plane, n, blend_make(choice->saturation)); break;
+    case SM_JITTER_SATURATION:
+      ops->blend_luma(planes->plane, n, blend_make(choice->saturation));
+      break;
     case SM_JITTER_HUE:
       sm_hue_table_make(hue_steps(choice->hue), table);
       ops->hue(planes->plane, n, table);
@@ -92,13 +96,21 @@ static void run_block(const sm_pixel_ops *ops, uint8_t *const plane[3], size_t n
     case OP_VALUE:
       for (int c = 0; c < 3; c++) ops->blend_value(plane[c], n, op->number, op->blend);
       break;
-    case OP_LUMA: ops->blend_luma(plane, n, op->blend); break;
-    case OP_HUE: ops->hue(plane, n, op->table); break;
-    case OP_GREY: ops->grey(plane, n); break;
+    case OP_LUMA:
+      ops->blend_luma(plane, n, op->blend);
+      break;
+    case OP_HUE:
+      ops->hue(plane, n, op->table);
+      break;
+    case OP_GREY:
+      ops->grey(plane, n);
+      break;
     case OP_SOLARIZE:
       for (int c = 0; c < 3; c++) ops->solarize(plane[c], n, op->number);
       break;
-    case OP_SUM: op->sum += ops->luma_sum(plane, n); break;
+    case OP_SUM:
+      op->sum += ops->luma_sum(plane, n);
+      break;
   }
 }
 
@@ -120,7 +132,9 @@ static void run(sm_image *image, colour_op *op) {
   }
 }
 
-void sm_image_brightness(sm_image *image, double factor) { run(image, &(colour_op){.what = OP_VALUE, .blend = blend_make(factor)}); }
+void sm_image_brightness(sm_image *image, double factor) {
+  run(image, &(colour_op){.what = OP_VALUE, .blend = blend_make(factor)});
+}
 
 void sm_image_contrast(sm_image *image, double factor) {
   colour_op sum = {.what = OP_SUM};
@@ -129,7 +143,9 @@ void sm_image_contrast(sm_image *image, double factor) {
   run(image, &(colour_op){.what = OP_VALUE, .blend = blend_make(factor), .number = level});
 }
 
-void sm_image_saturation(sm_image *image, double factor) { run(image, &(colour_op){.what = OP_LUMA, .blend = blend_make(factor)}); }
+void sm_image_saturation(sm_image *image, double factor) {
+  run(image, &(colour_op){.what = OP_LUMA, .blend = blend_make(factor)});
+}
 
 void sm_image_hue(sm_image *image, double turn) {
   int32_t table[SM_HUE_TABLE];
@@ -139,14 +155,24 @@ void sm_image_hue(sm_image *image, double turn) {
 
 void sm_image_grey(sm_image *image) { run(image, &(colour_op){.what = OP_GREY}); }
 
-void sm_image_solarize(sm_image *image, int threshold) { run(image, &(colour_op){.what = OP_SOLARIZE, .number = threshold}); }
+void sm_image_solarize(sm_image *image, int threshold) {
+  run(image, &(colour_op){.what = OP_SOLARIZE, .number = threshold});
+}
 
 void sm_image_jitter(sm_image *image, const sm_view_choice *choice) {
   for (int i = 0; i < 4; i++) switch ((sm_jitter)choice->order[i]) {
-      case SM_JITTER_BRIGHTNESS: sm_image_brightness(image, choice->brightness); break;
-      case SM_JITTER_CONTRAST: sm_image_contrast(image, choice->contrast); break;
-      case SM_JITTER_SATURATION: sm_image_saturation(image, choice->saturation); break;
-      case SM_JITTER_HUE: sm_image_hue(image, choice->hue); break;
+      case SM_JITTER_BRIGHTNESS:
+        sm_image_brightness(image, choice->brightness);
+        break;
+      case SM_JITTER_CONTRAST:
+        sm_image_contrast(image, choice->contrast);
+        break;
+      case SM_JITTER_SATURATION:
+        sm_image_saturation(image, choice->saturation);
+        break;
+      case SM_JITTER_HUE:
+        sm_image_hue(image, choice->hue);
+        break;
     }
 }
 

@@ -1,5 +1,6 @@
-/* decode.c — from a file to an upright RGB picture: reading with a bound, telling formats apart by their first bytes, limits,
- * and saying plainly what a file is that is no picture. The decoders are in jpeg.c and png.c. */
+/* decode.c — from a file to an upright RGB picture: reading with a bound, telling formats apart by their
+ * first bytes, limits, and saying plainly what a file is that is no picture. The decoders are in jpeg.c and
+ * png.c. */
 #include "planes.h"
 
 #include <ctype.h>
@@ -20,12 +21,14 @@ static sm_image_limits with_defaults(const sm_image_limits *limits) {
   return l;
 }
 
-sm_status sm_image_admit(const char *what, int64_t width, int64_t height, const sm_image_limits *limits, sm_error *err) {
+sm_status sm_image_admit(const char *what, int64_t width, int64_t height, const sm_image_limits *limits,
+                         sm_error *err) {
   if (width < 1 || height < 1)
-    return sm_fail(err, SM_EFORMAT, "damaged %s: it claims to be %lld x %lld", what, (long long)width, (long long)height);
+    return sm_fail(err, SM_EFORMAT, "damaged %s: it claims to be %lld x %lld", what, (long long)width,
+                   (long long)height);
   if (width > SM_IMAGE_MAX_SIDE || height > SM_IMAGE_MAX_SIDE || width * height > limits->max_pixels) {
-    sm_fail(err, SM_EINVAL, "%s of %lld x %lld pixels is over the limit of %lld pixels", what, (long long)width,
-            (long long)height, (long long)limits->max_pixels);
+    sm_fail(err, SM_EINVAL, "%s of %lld x %lld pixels is over the limit of %lld pixels", what,
+            (long long)width, (long long)height, (long long)limits->max_pixels);
     return sm_hint(err, "scale the picture down");
   }
   return SM_OK;
@@ -84,8 +87,10 @@ static const char *name_of(const uint8_t *data, size_t bytes) {
   const uint8_t *text = data;
   size_t left = bytes;
   while (left > 0 && isspace(*text)) text++, left--;
-  if (begins_without_case(text, left, "<!doctype html") || begins_without_case(text, left, "<html")) return "an HTML page";
-  if (begins_without_case(text, left, "<?xml") || begins_without_case(text, left, "<svg")) return "an XML or SVG file";
+  if (begins_without_case(text, left, "<!doctype html") || begins_without_case(text, left, "<html"))
+    return "an HTML page";
+  if (begins_without_case(text, left, "<?xml") || begins_without_case(text, left, "<svg"))
+    return "an XML or SVG file";
   if (looks_like_text(data, bytes)) return "a text file";
   return "of no known format";
 }
@@ -105,13 +110,15 @@ static sm_status refuse_kind(const uint8_t *data, size_t bytes, sm_error *err) {
 
 /* ---- decoding ------------------------------------------------------------------------------------------ */
 
-sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limits *limits, sm_image *out, sm_error *err) {
+sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limits *limits, sm_image *out,
+                          sm_error *err) {
   const uint8_t *data = memory;
   const sm_image_limits all = with_defaults(limits);
   sm_image_head head;
   sm_status status;
   if (bytes > all.max_bytes) {
-    status = sm_fail(err, SM_EINVAL, "%zu bytes are over the limit of %zu bytes for a picture file", bytes, all.max_bytes);
+    status = sm_fail(err, SM_EINVAL, "%zu bytes are over the limit of %zu bytes for a picture file", bytes,
+                     all.max_bytes);
   } else {
     switch (kind_of(data, bytes)) {
       case KIND_JPEG:
@@ -122,7 +129,9 @@ sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limit
         head = sm_png_head(data, bytes);
         status = sm_png_decode(data, bytes, &all, out, err);
         break;
-      default: status = refuse_kind(data, bytes, err); break;
+      default:
+        status = refuse_kind(data, bytes, err);
+        break;
     }
     if (status == SM_OK) status = sm_image_upright(out, head.orientation, err);
   }
@@ -137,7 +146,8 @@ static sm_status open_regular(const char *path, int *fd, int64_t *size, sm_error
   struct stat st;
   *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (*fd < 0)
-    return sm_fail(err, errno == ENOENT || errno == ENOTDIR ? SM_ENOTFOUND : SM_EIO, "cannot open: %s", strerror(errno));
+    return sm_fail(err, errno == ENOENT || errno == ENOTDIR ? SM_ENOTFOUND : SM_EIO, "cannot open: %s",
+                   strerror(errno));
   sm_status status = SM_OK;
   if (fstat(*fd, &st) != 0) status = sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
   else if (!S_ISREG(st.st_mode))
@@ -160,8 +170,8 @@ static sm_status read_all(int fd, uint8_t *to, size_t count, size_t *got, sm_err
   return SM_OK;
 }
 
-sm_status sm_image_read(const char *path, const sm_image_limits *limits, sm_image_scratch *scratch, sm_image *out,
-                        sm_error *err) {
+sm_status sm_image_read(const char *path, const sm_image_limits *limits, sm_image_scratch *scratch,
+                        sm_image *out, sm_error *err) {
   const sm_image_limits all = with_defaults(limits);
   sm_buffer own = {0}, *buffer = scratch ? &scratch->file : &own;
   int fd = -1;
@@ -171,8 +181,8 @@ sm_status sm_image_read(const char *path, const sm_image_limits *limits, sm_imag
   sm_status status = open_regular(path, &fd, &size, err);
   if (status != SM_OK) goto out;
   if ((uint64_t)size > all.max_bytes) {
-    status = sm_fail(err, SM_EINVAL, "%lld bytes are over the limit of %zu bytes for a picture file", (long long)size,
-                     all.max_bytes);
+    status = sm_fail(err, SM_EINVAL, "%lld bytes are over the limit of %zu bytes for a picture file",
+                     (long long)size, all.max_bytes);
     goto close;
   }
   uint8_t *data = sm_buffer_need(buffer, (size_t)size);
@@ -187,7 +197,8 @@ out:
   return status;
 }
 
-/* Headers are mostly in the first 64 KiB; a thumbnail or colour profile before them asks for more, up to all of it. */
+/* Headers are mostly in the first 64 KiB; a thumbnail or colour profile before them asks for more, up to all
+ * of it. */
 static sm_status read_head(int fd, size_t size, sm_image_head *head, sm_error *err) {
   sm_buffer buffer = {0};
   sm_status status = SM_OK;

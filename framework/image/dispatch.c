@@ -5,8 +5,8 @@
 
 const sm_pixel_ops *sm_pixel_ops_best(void) {
 #if defined(HAVE_AVX512_BUILD)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
     return &sm_pixel_ops_avx512;
 #endif
 #if defined(HAVE_AVX2_BUILD)

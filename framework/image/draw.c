@@ -1,4 +1,5 @@
-/* draw.c — filling, framing, copying and labelling on a picture: all that contact sheets need. Everything is clipped. */
+/* draw.c — filling, framing, copying and labelling on a picture: all that contact sheets need. Everything is
+ * clipped. */
 #include <smalti/image.h>
 
 #include <math.h>
@@ -120,7 +121,8 @@ static uint8_t *pixel(sm_image *image, int x, int y) {
   return image->rgb + 3 * ((size_t)y * (size_t)image->width + (size_t)x);
 }
 
-static void fill(sm_image *image, int64_t x, int64_t y, int64_t width, int64_t height, uint32_t rgb, double alpha) {
+static void fill(sm_image *image, int64_t x, int64_t y, int64_t width, int64_t height, uint32_t rgb,
+                 double alpha) {
   int left, right, top, bottom;
   if (!clip(x, width, image->width, &left, &right) || !clip(y, height, image->height, &top, &bottom)) return;
   const int colour[3] = {rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255};

@@ -1,5 +1,6 @@
-/* head.c — what the head of a JPEG or PNG file says about size and orientation, read without a decoder: for listing folders
- * quickly and for applying EXIF orientation. Everything in the file is doubted; nothing is read beyond `bytes`. */
+/* head.c — what the head of a JPEG or PNG file says about size and orientation, read without a decoder: for
+ * listing folders quickly and for applying EXIF orientation. Everything in the file is doubted; nothing is
+ * read beyond `bytes`. */
 #include "planes.h"
 
 #include <string.h>
@@ -60,7 +61,7 @@ sm_image_head sm_jpeg_head(const uint8_t *data, size_t bytes) {
     if (marker == 0 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue; /* no length follows */
     if (marker == 0xD9 || marker == 0xDA) return head; /* end or data before a frame header */
     size_t length = big16(data + at);
-    if (length < 2) length = 2; /* libjpeg goes on behind the length field */
+    if (length < 2) length = 2;                               /* libjpeg goes on behind the length field */
     size_t here = length <= bytes - at ? length : bytes - at; /* what is there of the segment */
     if (is_frame_header(marker) && here >= 7) {
       head.height = (int)big16(data + at + 3);
@@ -81,7 +82,8 @@ sm_image_head sm_jpeg_head(const uint8_t *data, size_t bytes) {
 
 /* ---- PNG ----------------------------------------------------------------------------------------------- */
 
-/* Chunks: length, type, data, check sum. IHDR is the first; an eXIf chunk before the picture data gives the orientation. */
+/* Chunks: length, type, data, check sum. IHDR is the first; an eXIf chunk before the picture data gives the
+ * orientation. */
 sm_image_head sm_png_head(const uint8_t *data, size_t bytes) {
   sm_image_head head = {.orientation = 1};
   size_t at = 8;

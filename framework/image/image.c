@@ -1,4 +1,4 @@
-/* image.c — the picture itself: memory, copies, turning it upright, and the scratch that other files reuse. */
+/* image.c — the picture itself: memory, copies, turning it upright, and the scratch others reuse. */
 #include "planes.h"
 
 #include <string.h>
@@ -21,7 +21,8 @@ sm_image_scratch *sm_image_scratch_new(void) { return sm_calloc(1, sizeof(sm_ima
 
 void sm_image_scratch_free(sm_image_scratch *s) {
   if (!s) return;
-  sm_buffer *all[] = {&s->file, &s->taps_x, &s->taps_y, &s->weights, &s->line, &s->middle, &s->view, &s->other};
+  sm_buffer *all[] = {&s->file, &s->taps_x, &s->taps_y, &s->weights,
+                      &s->line, &s->middle, &s->view,   &s->other};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_free(all[i]);
   sm_free(s);
 }
@@ -54,7 +55,8 @@ void sm_image_free(sm_image *image) {
 
 void sm_image_flip(sm_image *image) {
   for (int y = 0; y < image->height; y++) {
-    uint8_t *left = image->rgb + 3 * (size_t)y * (size_t)image->width, *right = left + 3 * (size_t)(image->width - 1);
+    uint8_t *left = image->rgb + 3 * (size_t)y * (size_t)image->width,
+            *right = left + 3 * (size_t)(image->width - 1);
     for (; left < right; left += 3, right -= 3) {
       uint8_t pixel[3];
       memcpy(pixel, left, 3);
@@ -87,7 +89,8 @@ static sm_status transpose(sm_image *image, sm_error *err) {
       int right = image->width - left < BLOCK ? image->width : left + BLOCK;
       for (int x = left; x < right; x++)
         for (int y = top; y < bottom; y++)
-          memcpy(out.rgb + (size_t)x * out_row + 3 * (size_t)y, image->rgb + (size_t)y * in_row + 3 * (size_t)x, 3);
+          memcpy(out.rgb + (size_t)x * out_row + 3 * (size_t)y,
+                 image->rgb + (size_t)y * in_row + 3 * (size_t)x, 3);
     }
   }
   sm_image_free(image);
@@ -95,7 +98,8 @@ static sm_status transpose(sm_image *image, sm_error *err) {
   return SM_OK;
 }
 
-/* EXIF 2.3, tag 0x0112. Values 5 to 8 have rows and columns exchanged; then at most a mirror and a half turn remain. */
+/* EXIF 2.3, tag 0x0112. Values 5 to 8 have rows and columns exchanged; then at most a mirror and a half turn
+ * remain. */
 sm_status sm_image_upright(sm_image *image, int orientation, sm_error *err) {
   static const struct {
     bool transpose, flip, half;

@@ -1,8 +1,8 @@
 /* jpeg.c — JPEG through libjpeg: decoding with errors and limits as smalti wants them, and encoding.
  *
- * libjpeg reports errors through callbacks that must not return; ours note the reason and longjmp to the one setjmp of each
- * entry function. Everything that lives across that jump is in the struct the callbacks reach, not in local variables.
- * Orientation is not libjpeg's business: decode.c applies it. */
+ * libjpeg reports errors through callbacks that must not return; ours note the reason and longjmp to the one
+ * setjmp of each entry function. Everything that lives across that jump is in the struct the callbacks reach,
+ * not in local variables. Orientation is not libjpeg's business: decode.c applies it. */
 #include "planes.h"
 
 #include <setjmp.h>
@@ -45,7 +45,8 @@ static _Noreturn void on_error(j_common_ptr jpeg) {
   char text[JMSG_LENGTH_MAX];
   library_text(jpeg, text);
   switch (jpeg->err->msg_code) {
-    case JERR_OUT_OF_MEMORY: give_up(d, sm_fail(d->err, SM_ENOMEM, "no memory to decode this JPEG"));
+    case JERR_OUT_OF_MEMORY:
+      give_up(d, sm_fail(d->err, SM_ENOMEM, "no memory to decode this JPEG"));
     case JERR_NO_BACKING_STORE:
       sm_fail(d->err, SM_EINVAL, "decoding this JPEG takes more than the limit of %zu MiB of working memory",
               d->limits->max_memory >> 20);
@@ -57,7 +58,8 @@ static _Noreturn void on_error(j_common_ptr jpeg) {
     case JERR_NOTIMPL:
       give_up(d, sm_fail(d->err, SM_EUNSUPPORTED, "this kind of JPEG is not supported: %s", text));
     default:
-      if (d->data_ended) give_up(d, sm_fail(d->err, SM_EFORMAT, "JPEG cut short: its header is not complete"));
+      if (d->data_ended)
+        give_up(d, sm_fail(d->err, SM_EFORMAT, "JPEG cut short: its header is not complete"));
       give_up(d, sm_fail(d->err, SM_EFORMAT, "damaged JPEG: %s", text));
   }
 }
@@ -67,7 +69,8 @@ static bool is_damage(int code) {
          code == JWRN_ARITH_BAD_CODE || code == JWRN_BOGUS_PROGRESSION;
 }
 
-/* Level -1 is a warning about the data. "Hit a marker" after the bytes ran out means that the picture is not all there. */
+/* Level -1 is a warning about the data. "Hit a marker" after the bytes ran out means that the picture is not
+ * all there. */
 static void on_message(j_common_ptr jpeg, int level) {
   jpeg_decoder *d = jpeg->client_data;
   char text[JMSG_LENGTH_MAX];
@@ -112,8 +115,8 @@ static void source_skip(j_decompress_ptr jpeg, long count) {
 
 /* ---- decoding ------------------------------------------------------------------------------------------ */
 
-/* Refuse sizes over the limits, and those that so few bytes cannot hold: Huffman data takes at least one bit for a block of
- * 8 x 8 values. So a small file cannot make us allocate a large picture. */
+/* Refuse sizes over the limits, and those that so few bytes cannot hold: Huffman data takes at least one bit
+ * for a block of 8 x 8 values. So a small file cannot make us allocate a large picture. */
 static void check_size(jpeg_decoder *d, size_t bytes) {
   int64_t width = d->jpeg.image_width, height = d->jpeg.image_height;
   sm_status status = sm_image_admit("JPEG", width, height, d->limits, d->err);
@@ -125,7 +128,8 @@ static void check_size(jpeg_decoder *d, size_t bytes) {
   }
 }
 
-/* Four inks, stored inverted as Adobe's programs do; PIL takes every CMYK JPEG to be so. Source: Pillow Convert.c, cmyk2rgb. */
+/* Four inks, stored inverted as Adobe's programs do; PIL takes every CMYK JPEG to be so. Source: Pillow
+ * Convert.c, cmyk2rgb. */
 static void cmyk_row(const uint8_t *restrict cmyk, size_t width, uint8_t *restrict rgb) {
   for (size_t x = 0; x < width; x++) {
     int key = cmyk[4 * x + 3];
@@ -156,7 +160,8 @@ static void read_rows(jpeg_decoder *d, sm_image *out) {
 static void decode(jpeg_decoder *d, const uint8_t *data, size_t bytes, sm_image *out) {
   jpeg_create_decompress(&d->jpeg);
   d->jpeg.client_data = d;
-  d->jpeg.mem->max_memory_to_use = d->limits->max_memory < INT32_MAX ? (long)d->limits->max_memory : INT32_MAX;
+  d->jpeg.mem->max_memory_to_use =
+      d->limits->max_memory < INT32_MAX ? (long)d->limits->max_memory : INT32_MAX;
   d->source = (struct jpeg_source_mgr){.next_input_byte = data,
                                        .bytes_in_buffer = bytes,
                                        .init_source = source_begin,
@@ -175,11 +180,13 @@ static void decode(jpeg_decoder *d, const uint8_t *data, size_t bytes, sm_image 
   sm_status status = sm_image_reshape(out, (int)d->jpeg.output_width, (int)d->jpeg.output_height, d->err);
   if (status != SM_OK) give_up(d, status);
   if (inks)
-    d->cmyk = (uint8_t *)(*d->jpeg.mem->alloc_large)((j_common_ptr)&d->jpeg, JPOOL_IMAGE, 4 * (size_t)out->width);
+    d->cmyk =
+        (uint8_t *)(*d->jpeg.mem->alloc_large)((j_common_ptr)&d->jpeg, JPOOL_IMAGE, 4 * (size_t)out->width);
   read_rows(d, out);
 }
 
-sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, const sm_image_limits *limits, sm_image *out, sm_error *err) {
+sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, const sm_image_limits *limits, sm_image *out,
+                         sm_error *err) {
   jpeg_decoder *d = sm_calloc(1, sizeof *d);
   if (!d) return sm_fail(err, SM_ENOMEM, "no memory to decode this JPEG");
   d->limits = limits;
@@ -234,9 +241,12 @@ static void encode(jpeg_encoder *e, const sm_image *image, int quality) {
   jpeg_finish_compress(&e->jpeg);
 }
 
-sm_status sm_image_encode_jpeg(const sm_image *image, int quality, void **data, size_t *bytes, sm_error *err) {
-  if (quality < 1 || quality > 100) return sm_fail(err, SM_EINVAL, "JPEG quality %d is not between 1 and 100", quality);
-  if (image->width < 1 || image->height < 1) return sm_fail(err, SM_EINVAL, "an empty picture cannot be written");
+sm_status sm_image_encode_jpeg(const sm_image *image, int quality, void **data, size_t *bytes,
+                               sm_error *err) {
+  if (quality < 1 || quality > 100)
+    return sm_fail(err, SM_EINVAL, "JPEG quality %d is not between 1 and 100", quality);
+  if (image->width < 1 || image->height < 1)
+    return sm_fail(err, SM_EINVAL, "an empty picture cannot be written");
   jpeg_encoder *e = sm_calloc(1, sizeof *e);
   if (!e) return sm_fail(err, SM_ENOMEM, "no memory to write a JPEG");
   e->err = err;

@@ -1,6 +1,7 @@
-/* kernels.c — the loops over pixels. This file is compiled once for each CPU level (SM_PIXEL_LEVEL) without contraction of
- * multiply and add, and holds only integer arithmetic and single, exactly rounded float operations, so that
- * every level gives the same bytes. It allocates nothing and checks nothing: callers have. */
+/* kernels.c — the loops over pixels. This file is compiled once for each CPU level (SM_PIXEL_LEVEL) without
+ * contraction of multiply and add, and holds only integer arithmetic and single, exactly rounded float
+ * operations, so that every level gives the same bytes. It allocates nothing and checks nothing: callers
+ * have. */
 #include "lanes.h"
 #include "planes.h"
 
@@ -23,8 +24,8 @@ static inline int luma(int r, int g, int b) { return (r * 19595 + g * 38470 + b 
 
 /* ---- resize -------------------------------------------------------------------------------------------- */
 
-/* Four taps at a time, each of three channels; the four partial sums are added at the end. Integer sums do not depend on the
- * order. The rounding half goes into the first group only. */
+/* Four taps at a time, each of three channels; the four partial sums are added at the end. Integer sums do
+ * not depend on the order. The rounding half goes into the first group only. */
 static void resample_row(const uint8_t *row, const sm_tap *taps, int width, uint32_t *rgbx) {
   const int32_t half[4] = {1 << (SM_TAP_BITS - 1), 0, 0, 0};
   const lanes start = lanes_weights(half);
@@ -63,7 +64,8 @@ static void split_rgbx(const uint32_t *rgbx, size_t n, bool flip, uint8_t *restr
   }
 }
 
-static void resample_column(const uint8_t *plane, size_t stride, const sm_tap *tap, size_t n, uint8_t *restrict out) {
+static void resample_column(const uint8_t *plane, size_t stride, const sm_tap *tap, size_t n,
+                            uint8_t *restrict out) {
   const uint8_t *top = plane + (size_t)tap->first * stride;
   const lanes half = lanes_all(1 << (SM_TAP_BITS - 1));
   size_t x = 0;
@@ -143,8 +145,9 @@ static void solarize(uint8_t *restrict values, size_t n, int threshold) {
   for (size_t i = 0; i < n; i++) values[i] = values[i] < threshold ? values[i] : (uint8_t)(255 - values[i]);
 }
 
-/* Hue, in blocks: first to quotients (see sm_hue_table_make in colour.c), then through the table to RGB again. The float
- * quotients below are of whole numbers under 2^24 and correctly rounded, so that cutting them off is exact. */
+/* Hue, in blocks: first to quotients (see sm_hue_table_make in colour.c), then through the table to RGB
+ * again. The float quotients below are of whole numbers under 2^24 and correctly rounded, so that cutting
+ * them off is exact. */
 #define HUE_BLOCK 64
 typedef struct hue_block {
   int32_t index[HUE_BLOCK], s[HUE_BLOCK], v[HUE_BLOCK];
@@ -169,8 +172,10 @@ static inline void hue_split(const uint8_t *r8, const uint8_t *g8, const uint8_t
   }
 }
 
-/* hsv2rgb_row: its rounded products are v * (1 - s/255) and v * (1 - s/255 * m/255), whole numbers over 255 and 65025. */
-static inline void hue_join(const hue_block *in, const int32_t *restrict table, uint8_t *r8, uint8_t *g8, uint8_t *b8) {
+/* hsv2rgb_row: its rounded products are v * (1 - s/255) and v * (1 - s/255 * m/255), whole numbers over 255
+ * and 65025. */
+static inline void hue_join(const hue_block *in, const int32_t *restrict table, uint8_t *r8, uint8_t *g8,
+                            uint8_t *b8) {
 #pragma omp simd
   for (int i = 0; i < HUE_BLOCK; i++) {
     int entry = table[in->index[i]], s = in->s[i], v = in->v[i];
@@ -206,10 +211,11 @@ static void hue(uint8_t *const plane[3], size_t n, const int32_t *table) {
 
 #define BOX_BLOCK 64
 
-static inline void box_block(const uint8_t *const *rows, int count, uint32_t full, uint32_t part, size_t x, size_t n,
-                             uint8_t *restrict out) {
+static inline void box_block(const uint8_t *const *rows, int count, uint32_t full, uint32_t part, size_t x,
+                             size_t n, uint8_t *restrict out) {
   uint16_t sum[BOX_BLOCK];
-  const uint8_t *restrict first = rows[0] + x, *restrict last = rows[count - 1] + x, *restrict row = rows[1] + x;
+  const uint8_t *restrict first = rows[0] + x, *restrict last = rows[count - 1] + x,
+                          *restrict row = rows[1] + x;
 #pragma omp simd
   for (size_t i = 0; i < n; i++) sum[i] = row[i];
   for (int k = 2; k < count - 1; k++) {
@@ -224,7 +230,8 @@ static inline void box_block(const uint8_t *const *rows, int count, uint32_t ful
   }
 }
 
-static void box_line(const uint8_t *const *rows, int count, uint32_t full, uint32_t part, size_t n, uint8_t *out) {
+static void box_line(const uint8_t *const *rows, int count, uint32_t full, uint32_t part, size_t n,
+                     uint8_t *out) {
   size_t x = 0;
   for (; x + BOX_BLOCK <= n; x += BOX_BLOCK) box_block(rows, count, full, part, x, BOX_BLOCK, out);
   if (x < n) box_block(rows, count, full, part, x, n - x, out);

@@ -1,5 +1,6 @@
-/* lanes.h — sixteen 32-bit integers at a time, for the two resize loops: the compiler does not find these by itself. One
- * implementation for each CPU level and a plain one; included by kernels.c only. All give the same numbers. */
+/* lanes.h — sixteen 32-bit integers at a time, for the two resize loops: the compiler does not find these by
+ * itself. One implementation for each CPU level and a plain one; included by kernels.c only. All give the
+ * same numbers. */
 #ifndef SM_IMAGE_LANES_H
 #define SM_IMAGE_LANES_H
 
@@ -20,12 +21,14 @@ static inline lanes lanes_bytes(const uint8_t *p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 static inline lanes lanes_pixels(const uint8_t *p) {
-  return _mm512_cvtepu8_epi32(_mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), LANES_SPREAD));
+  return _mm512_cvtepu8_epi32(
+      _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), LANES_SPREAD));
 }
 /* Four weights, each four times. */
 static inline lanes lanes_weights(const int32_t *w) {
   const __m512i each = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-  return _mm512_permutexvar_epi32(each, _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)w)));
+  return _mm512_permutexvar_epi32(each,
+                                  _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)w)));
 }
 static inline lanes lanes_add_product(lanes sum, lanes a, lanes b) {
   return _mm512_add_epi32(sum, _mm512_mullo_epi32(a, b));

@@ -1,5 +1,5 @@
-/* planes.h — what the files of this folder share: reusable memory, planar pictures, the taps of a resize, and the table of
- * pixel loops that exists once for each CPU level (kernels.c). Private to framework/image. */
+/* planes.h — what the files of this folder share: reusable memory, planar pictures, the taps of a resize, and
+ * the table of pixel loops that exists once for each CPU level (kernels.c). Private to framework/image. */
 #ifndef SM_IMAGE_PLANES_H
 #define SM_IMAGE_PLANES_H
 
@@ -12,18 +12,18 @@ typedef struct sm_buffer {
   size_t size;
 } sm_buffer;
 
-/* At least `bytes` bytes, contents undefined; NULL when memory runs out. A buffer far larger than needed is given back, so
- * that one huge picture does not stay in memory for ever. */
+/* At least `bytes` bytes, contents undefined; NULL when memory runs out. A buffer far larger than needed is
+ * given back, so that one huge picture does not stay in memory for ever. */
 void *sm_buffer_need(sm_buffer *, size_t bytes);
 
 struct sm_image_scratch {
-  sm_buffer file;        /* bytes of the file being read                       */
+  sm_buffer file; /* bytes of the file being read                       */
   sm_buffer taps_x, taps_y;
-  sm_buffer weights;     /* resize: filter weights of one output pixel         */
-  sm_buffer line;        /* resize: one padded source row and one result row   */
-  sm_buffer middle;      /* resize: planes between the two passes              */
-  sm_buffer view;        /* the planes of the view in work                     */
-  sm_buffer other;       /* blur: the second set of planes                     */
+  sm_buffer weights; /* resize: filter weights of one output pixel         */
+  sm_buffer line;    /* resize: one padded source row and one result row   */
+  sm_buffer middle;  /* resize: planes between the two passes              */
+  sm_buffer view;    /* the planes of the view in work                     */
+  sm_buffer other;   /* blur: the second set of planes                     */
 };
 
 /* Three planes without padding: plane[c][y * width + x]. */
@@ -46,7 +46,8 @@ typedef struct sm_resize {
   sm_filter filter;
   bool flip;
 } sm_resize;
-sm_status sm_resize_planes(const sm_image *in, const sm_resize *, sm_image_scratch *, sm_planes *out, sm_error *);
+sm_status sm_resize_planes(const sm_image *in, const sm_resize *, sm_image_scratch *, sm_planes *out,
+                           sm_error *);
 
 /* May swap `planes` to the scratch's other set. */
 sm_status sm_planes_blur(sm_planes *, double radius, sm_image_scratch *, sm_error *);
@@ -56,9 +57,11 @@ void sm_normalise_table(const float mean[3], const float std[3], float table[3][
 
 /* ---- pixel loops --------------------------------------------------------------------------------------- */
 
-#define SM_TAP_BITS 22 /* fraction of a filter weight: 32 bits less 8 of the value, 1 of the sign, 1 to spare */
+#define SM_TAP_BITS \
+  22 /* fraction of a filter weight: 32 bits less 8 of the value, 1 of the sign, 1 to spare */
 
-/* One output position of one pass: `count` weights from source position `first`, filled up with zeros to a multiple of 4. */
+/* One output position of one pass: `count` weights from source position `first`, filled up with zeros to a
+ * multiple of 4. */
 typedef struct sm_tap {
   int first, count;
   const int32_t *weight;
@@ -70,13 +73,15 @@ typedef struct sm_blend {
   int shift;
 } sm_blend;
 
-/* What turning the hue makes of each 8-bit hue: [2 * quotient + whole] = sector * 256 + place within it; see colour.c. */
+/* What turning the hue makes of each 8-bit hue: [2 * quotient + whole] = sector * 256 + place within it; see
+ * colour.c. */
 #define SM_HUE_TABLE 512
 void sm_hue_table_make(int steps, int32_t table[SM_HUE_TABLE]);
 
 typedef struct sm_pixel_ops {
   const char *name;
-  /* Row pass: width output pixels of an interleaved row; `row` is readable SM_ROW_SLACK bytes beyond its end. */
+  /* Row pass: width output pixels of an interleaved row; `row` is readable SM_ROW_SLACK bytes beyond its end.
+   */
   void (*resample_row)(const uint8_t *row, const sm_tap *taps, int width, uint32_t *rgbx);
   void (*split_rgbx)(const uint32_t *rgbx, size_t n, bool flip, uint8_t *r, uint8_t *g, uint8_t *b);
   /* Column pass: n values of one output row from rows `stride` bytes apart, the first at `plane`. */
@@ -87,8 +92,10 @@ typedef struct sm_pixel_ops {
   void (*blend_luma)(uint8_t *const plane[3], size_t n, sm_blend);
   void (*hue)(uint8_t *const plane[3], size_t n, const int32_t table[SM_HUE_TABLE]);
   void (*solarize)(uint8_t *values, size_t n, int threshold);
-  /* Box blur of one line: rows[1 … count-2] in full, rows[0] and rows[count-1] in part; weights are 24-bit fractions. */
-  void (*box_line)(const uint8_t *const *rows, int count, uint32_t full, uint32_t part, size_t n, uint8_t *out);
+  /* Box blur of one line: rows[1 … count-2] in full, rows[0] and rows[count-1] in part; weights are 24-bit
+   * fractions. */
+  void (*box_line)(const uint8_t *const *rows, int count, uint32_t full, uint32_t part, size_t n,
+                   uint8_t *out);
 } sm_pixel_ops;
 
 #define SM_ROW_SLACK 16
@@ -102,7 +109,8 @@ extern const sm_pixel_ops sm_pixel_ops_baseline, sm_pixel_ops_avx2, sm_pixel_ops
 sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, const sm_image_limits *, sm_image *, sm_error *);
 sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits *, sm_image *, sm_error *);
 /* Refuse a size that is over the limits; `what` is "JPEG" or "PNG". */
-sm_status sm_image_admit(const char *what, int64_t width, int64_t height, const sm_image_limits *, sm_error *);
+sm_status sm_image_admit(const char *what, int64_t width, int64_t height, const sm_image_limits *,
+                         sm_error *);
 
 /* What the head of a file says. needs_more: the answer lies beyond `bytes`. */
 typedef struct sm_image_head {

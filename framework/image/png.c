@@ -1,5 +1,6 @@
-/* png.c — PNG through libpng: any colour type and depth to 8-bit RGB, and writing. libpng reports errors by callbacks that must
- * not return; ours note the text and longjmp. What lives across the jump is in one struct. */
+/* png.c — PNG through libpng: any colour type and depth to 8-bit RGB, and writing. libpng reports errors by
+ * callbacks that must not return; ours note the text and longjmp. What lives across the jump is in one
+ * struct. */
 #include "planes.h"
 
 #include <setjmp.h>
@@ -15,7 +16,7 @@ typedef struct png_work {
   const uint8_t *data; /* reading */
   size_t left;
   uint8_t **rows;
-  sm_text text;        /* writing */
+  sm_text text; /* writing */
 } png_work;
 
 static void on_error(png_structp png, png_const_charp message) {
@@ -42,8 +43,9 @@ static void read_bytes(png_structp png, png_bytep to, size_t count) {
   w->left -= count;
 }
 
-/* To 8-bit RGB as PIL's convert("RGB") does: palette and grey are expanded, transparency is dropped, not composited. 16-bit
- * samples keep their high byte (PIL does so for colour; for grey it saturates at 255, which loses the picture). */
+/* To 8-bit RGB as PIL's convert("RGB") does: palette and grey are expanded, transparency is dropped, not
+ * composited. 16-bit samples keep their high byte (PIL does so for colour; for grey it saturates at 255,
+ * which loses the picture). */
 static void ask_for_rgb(png_work *w) {
   png_set_strip_16(w->png);
   png_set_strip_alpha(w->png);
@@ -81,15 +83,19 @@ static void decode(png_work *w, sm_image *out) {
 /* Deflate shrinks at most 1032 times, so a few bytes cannot hold a large picture. */
 static sm_status check_head(const uint8_t *data, size_t bytes, const sm_image_limits *limits, sm_error *err) {
   sm_image_head head = sm_png_head(data, bytes);
-  if (!head.found) return sm_fail(err, SM_EFORMAT, head.needs_more ? "PNG cut short: its header is not complete"
-                                                                   : "damaged PNG: it does not begin with its size");
+  if (!head.found)
+    return sm_fail(err, SM_EFORMAT,
+                   head.needs_more ? "PNG cut short: its header is not complete"
+                                   : "damaged PNG: it does not begin with its size");
   sm_status status = sm_image_admit("PNG", head.width, head.height, limits, err);
   if (status == SM_OK && (int64_t)head.width * head.height / 8 / 1032 > (int64_t)bytes + 64)
-    return sm_fail(err, SM_EFORMAT, "PNG cut short: %d x %d cannot be in %zu bytes", head.width, head.height, bytes);
+    return sm_fail(err, SM_EFORMAT, "PNG cut short: %d x %d cannot be in %zu bytes", head.width, head.height,
+                   bytes);
   return status;
 }
 
-sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits *limits, sm_image *out, sm_error *err) {
+sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits *limits, sm_image *out,
+                        sm_error *err) {
   sm_status status = check_head(data, bytes, limits, err);
   if (status != SM_OK) return status;
   png_work *w = sm_calloc(1, sizeof *w);
@@ -134,7 +140,8 @@ static void encode(png_work *w, const sm_image *image) {
 }
 
 sm_status sm_image_encode_png(const sm_image *image, void **data, size_t *bytes, sm_error *err) {
-  if (image->width < 1 || image->height < 1) return sm_fail(err, SM_EINVAL, "an empty picture cannot be written");
+  if (image->width < 1 || image->height < 1)
+    return sm_fail(err, SM_EINVAL, "an empty picture cannot be written");
   png_work *w = sm_calloc(1, sizeof *w);
   if (!w) return sm_fail(err, SM_ENOMEM, "no memory to write a PNG");
   w->err = err;

@@ -1,6 +1,7 @@
-/* resize.c — cut and resize with PIL's arithmetic: a filter stretched by the scale when shrinking (so nothing aliases), weights
- * rounded to 22 bits, rows first, each pass rounded to 8 bits. Only the part of the result that is asked for is computed.
- * Source: Pillow 9.4, src/libImaging/Resample.c (precompute_coeffs, normalize_coeffs_8bpc). */
+/* resize.c — cut and resize with PIL's arithmetic: a filter stretched by the scale when shrinking (so nothing
+ * aliases), weights rounded to 22 bits, rows first, each pass rounded to 8 bits. Only the part of the result
+ * that is asked for is computed. Source: Pillow 9.4, src/libImaging/Resample.c (precompute_coeffs,
+ * normalize_coeffs_8bpc). */
 #include "planes.h"
 
 #include <math.h>
@@ -89,15 +90,16 @@ static sm_status row_pass(const sm_image *in, const sm_resize *by, const sm_tap 
   const uint8_t *end = in->rgb + 3 * (size_t)in->width * (size_t)in->height;
   for (int y = top; y < bottom; y++) {
     const uint8_t *row = in->rgb + 3 * ((size_t)(by->box.top + y) * (size_t)in->width + (size_t)by->box.left);
-    if ((size_t)(end - row) < row_bytes + SM_ROW_SLACK) { /* the loops may read a little too far, but not out of the picture */
+    if ((size_t)(end - row) <
+        row_bytes + SM_ROW_SLACK) { /* the loops may read a little too far, but not out of the picture */
       memcpy(padded, row, row_bytes);
       memset(padded + row_bytes, 0, SM_ROW_SLACK);
       row = padded;
     }
     ops->resample_row(row, taps, by->keep.width, (uint32_t *)(void *)line);
     size_t at = (size_t)(y - top) * (size_t)out->width;
-    ops->split_rgbx((const uint32_t *)(const void *)line, (size_t)by->keep.width, by->flip, out->plane[0] + at,
-                    out->plane[1] + at, out->plane[2] + at);
+    ops->split_rgbx((const uint32_t *)(const void *)line, (size_t)by->keep.width, by->flip,
+                    out->plane[0] + at, out->plane[1] + at, out->plane[2] + at);
   }
   return SM_OK;
 }
@@ -128,8 +130,8 @@ sm_status sm_resize_planes(const sm_image *in, const sm_resize *by, sm_image_scr
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
-static sm_status resize_image(const sm_image *in, const sm_resize *by, sm_image_scratch *scratch, sm_image *out,
-                              sm_error *err) {
+static sm_status resize_image(const sm_image *in, const sm_resize *by, sm_image_scratch *scratch,
+                              sm_image *out, sm_error *err) {
   sm_planes planes;
   sm_status status = sm_resize_planes(in, by, scratch, &planes, err);
   if (status == SM_OK) status = sm_image_reshape(out, planes.width, planes.height, err);
@@ -142,16 +144,17 @@ sm_status sm_image_resize(const sm_image *in, const sm_box *box, int width, int 
   sm_box all = {0, 0, in->width, in->height}, b = box ? *box : all;
   if (b.left < 0 || b.top < 0 || b.width < 1 || b.height < 1 || b.width > in->width - b.left ||
       b.height > in->height - b.top)
-    return sm_fail(err, SM_EINVAL, "the box %d x %d at (%d, %d) is not inside the picture of %d x %d", b.width, b.height,
-                   b.left, b.top, in->width, in->height);
+    return sm_fail(err, SM_EINVAL, "the box %d x %d at (%d, %d) is not inside the picture of %d x %d",
+                   b.width, b.height, b.left, b.top, in->width, in->height);
   if (width < 1 || height < 1 || width > SM_IMAGE_MAX_SIDE || height > SM_IMAGE_MAX_SIDE)
-    return sm_fail(err, SM_EINVAL, "cannot resize to %d x %d (sides are 1 to %d)", width, height, SM_IMAGE_MAX_SIDE);
+    return sm_fail(err, SM_EINVAL, "cannot resize to %d x %d (sides are 1 to %d)", width, height,
+                   SM_IMAGE_MAX_SIDE);
   sm_resize by = {b, {0, 0, width, height}, width, height, filter, false};
   return resize_image(in, &by, scratch, out, err);
 }
 
-sm_status sm_image_eval_crop(const sm_image *in, int resize, int size, sm_filter filter, sm_image_scratch *scratch,
-                             sm_image *out, sm_error *err) {
+sm_status sm_image_eval_crop(const sm_image *in, int resize, int size, sm_filter filter,
+                             sm_image_scratch *scratch, sm_image *out, sm_error *err) {
   if (size < 1 || size > resize || resize > SM_IMAGE_MAX_SIDE)
     return sm_fail(err, SM_EINVAL, "cannot crop %d x %d out of a picture resized to %d", size, size, resize);
   bool tall = in->height > in->width;
@@ -163,6 +166,7 @@ sm_status sm_image_eval_crop(const sm_image *in, int resize, int size, sm_filter
   by.width = tall ? resize : (int)length;
   by.height = tall ? (int)length : resize;
   /* Python's round: a half goes to the even side. */
-  by.keep = (sm_box){(int)nearbyint((by.width - size) / 2.0), (int)nearbyint((by.height - size) / 2.0), size, size};
+  by.keep =
+      (sm_box){(int)nearbyint((by.width - size) / 2.0), (int)nearbyint((by.height - size) / 2.0), size, size};
   return resize_image(in, &by, scratch, out, err);
 }

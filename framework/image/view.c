@@ -1,6 +1,7 @@
-/* view.c — one random view of a picture: what is drawn (sm_view_draw) is kept apart from how it is applied, so that the same
- * crop can be made again at another size. Sources: torchvision transforms.py (RandomResizedCrop, ColorJitter); iBOT main_ibot.py
- * (DataAugmentationiBOT) for the order of operations and the default figures. */
+/* view.c — one random view of a picture: what is drawn (sm_view_draw) is kept apart from how it is applied,
+ * so that the same crop can be made again at another size. Sources: torchvision transforms.py
+ * (RandomResizedCrop, ColorJitter); iBOT main_ibot.py (DataAugmentationiBOT) for the order of operations and
+ * the default figures. */
 #include "planes.h"
 
 #include <math.h>
@@ -54,8 +55,8 @@ sm_status sm_view_recipe_check(const sm_view_recipe *r, sm_error *err) {
                      fields[i].low, fields[i].high);
   for (int c = 0; c < 3; c++)
     if (!(r->std[c] > 0) || !isfinite(r->mean[c]))
-      return sm_fail(err, SM_EINVAL, "view mean %g and deviation %g of channel %d cannot normalise", r->mean[c],
-                     r->std[c], c);
+      return sm_fail(err, SM_EINVAL, "view mean %g and deviation %g of channel %d cannot normalise",
+                     r->mean[c], r->std[c], c);
   return SM_OK;
 }
 
@@ -65,7 +66,8 @@ static double factor_around_one(sm_rng *rng, double reach) {
   return sm_rng_between(rng, reach < 1 ? 1 - reach : 0, 1 + reach);
 }
 
-/* Every draw is made whether or not it is used, so that changing one probability does not change the other draws. */
+/* Every draw is made whether or not it is used, so that changing one probability does not change the other
+ * draws. */
 static void draw_colour(const sm_view_recipe *r, sm_rng *rng, sm_view_choice *out) {
   uint32_t order[4] = {SM_JITTER_BRIGHTNESS, SM_JITTER_CONTRAST, SM_JITTER_SATURATION, SM_JITTER_HUE};
   out->flip = sm_rng_uniform(rng) < r->flip_p;
@@ -113,8 +115,12 @@ void sm_view_draw(const sm_view_recipe *recipe, sm_rng *rng, int width, int heig
 }
 
 sm_view_choice sm_view_choice_plain(const sm_view_choice *choice) {
-  return (sm_view_choice){.box = choice->box, .flip = choice->flip, .order = {0, 1, 2, 3},
-                          .brightness = 1, .contrast = 1, .saturation = 1};
+  return (sm_view_choice){.box = choice->box,
+                          .flip = choice->flip,
+                          .order = {0, 1, 2, 3},
+                          .brightness = 1,
+                          .contrast = 1,
+                          .saturation = 1};
 }
 
 /* ---- applying ------------------------------------------------------------------------------------------ */
@@ -124,8 +130,8 @@ static sm_status view_planes(const sm_image *in, const sm_view_recipe *recipe, c
   const sm_box *b = &choice->box;
   if (b->left < 0 || b->top < 0 || b->width < 1 || b->height < 1 || b->width > in->width - b->left ||
       b->height > in->height - b->top)
-    return sm_fail(err, SM_EINVAL, "the box %d x %d at (%d, %d) is not inside the picture of %d x %d", b->width,
-                   b->height, b->left, b->top, in->width, in->height);
+    return sm_fail(err, SM_EINVAL, "the box %d x %d at (%d, %d) is not inside the picture of %d x %d",
+                   b->width, b->height, b->left, b->top, in->width, in->height);
   const sm_pixel_ops *ops = sm_pixel_ops_best();
   const int size = recipe->size;
   sm_resize by = {*b, {0, 0, size, size}, size, size, recipe->filter, choice->flip};

@@ -81,7 +81,8 @@ golden_tensor golden_get(const golden *g, const char *tensor) {
   const char *dtype = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "dtype"));
   const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape");
   const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
-  if (!dtype || !cJSON_IsArray(shape) || cJSON_GetArraySize(shape) > GOLDEN_MAX_RANK || cJSON_GetArraySize(offsets) != 2)
+  if (!dtype || !cJSON_IsArray(shape) || cJSON_GetArraySize(shape) > GOLDEN_MAX_RANK ||
+      cJSON_GetArraySize(offsets) != 2)
     fail_msg("%s: the entry of %s is malformed", g->path, tensor);
   snprintf(t.dtype, sizeof t.dtype, "%s", dtype);
   t.rank = cJSON_GetArraySize(shape);
@@ -109,7 +110,8 @@ golden_tensor golden_getf(const golden *g, const char *format, ...) {
 }
 
 int golden_tensor_count(const golden *g) {
-  return cJSON_GetArraySize(g->header) - (cJSON_GetObjectItemCaseSensitive(g->header, "__metadata__") ? 1 : 0);
+  return cJSON_GetArraySize(g->header) -
+         (cJSON_GetObjectItemCaseSensitive(g->header, "__metadata__") ? 1 : 0);
 }
 
 const char *golden_tensor_name(const golden *g, int index) {
@@ -123,14 +125,16 @@ const char *golden_tensor_name(const golden *g, int index) {
 double golden_value(const golden_tensor *t, int64_t index) {
   const char *at = (const char *)t->data + (size_t)index * dtype_size(t->dtype);
   if (index < 0 || index >= t->count) fail_msg("element %lld of %lld", (long long)index, (long long)t->count);
-#define READ(name, type)          \
-  if (!strcmp(t->dtype, name)) {  \
-    type v;                       \
-    memcpy(&v, at, sizeof v);     \
-    return (double)v;             \
+#define READ(name, type)         \
+  if (!strcmp(t->dtype, name)) { \
+    type v;                      \
+    memcpy(&v, at, sizeof v);    \
+    return (double)v;            \
   }
+  // clang-format off
   READ("F32", float) READ("F64", double) READ("I64", int64_t) READ("I32", int32_t)
   READ("I16", int16_t) READ("U8", uint8_t) READ("I8", int8_t) READ("BOOL", uint8_t)
+  // clang-format on
 #undef READ
   return 0;
 }

@@ -1,5 +1,5 @@
-/* golden.h — reads the safetensors files of tests/golden for the unit tests: tensors by name, metadata as text or JSON. Every
- * mistake in a file fails the running test. */
+/* golden.h — reads the safetensors files of tests/golden for the unit tests: tensors by name, metadata as
+ * text or JSON. Every mistake in a file fails the running test. */
 #ifndef SM_TEST_GOLDEN_H
 #define SM_TEST_GOLDEN_H
 
@@ -14,29 +14,31 @@ typedef struct golden_tensor {
   int rank;
   int64_t shape[GOLDEN_MAX_RANK];
   int64_t count; /* elements */
-  const void *data; /* belongs to the golden; 8-byte aligned only if the file has it so: use the readers below */
+  const void
+      *data; /* belongs to the golden; 8-byte aligned only if the file has it so: use the readers below */
   size_t bytes;
 } golden_tensor;
 
 typedef struct golden golden;
 struct cJSON;
 
-/* $SMALTI_GOLDEN/NAME (default folder: tests/golden). NULL if the file is not there, so that a test can skip. */
+/* $SMALTI_GOLDEN/NAME (default folder: tests/golden). NULL if it is not there, so that a test can skip. */
 golden *golden_open(const char *name);
 void golden_close(golden *);
 
 bool golden_has(const golden *, const char *tensor);
-golden_tensor golden_get(const golden *, const char *tensor);                    /* fails the test if missing    */
+golden_tensor golden_get(const golden *, const char *tensor); /* fails the test if missing    */
 golden_tensor golden_getf(const golden *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int golden_tensor_count(const golden *);
-const char *golden_tensor_name(const golden *, int index);                       /* in file order                */
+const char *golden_tensor_name(const golden *, int index); /* in file order                */
 
 /* One element as a number, whatever the type; a copy of all of them as floats or doubles (free with free). */
 double golden_value(const golden_tensor *, int64_t index);
 float *golden_floats(const golden_tensor *);
 double *golden_doubles(const golden_tensor *);
 
-/* The metadata value as text (NULL if absent), and parsed as JSON (owned by the golden, fails the test if not JSON). */
+/* The metadata value as text (NULL if absent), and parsed as JSON (owned by the golden, fails the test if not
+ * JSON). */
 const char *golden_text(const golden *, const char *key);
 const struct cJSON *golden_json(golden *, const char *key);
 double golden_number(const struct cJSON *object, const char *key); /* fails the test if it is not a number */

@@ -1,6 +1,6 @@
-/* test_image_files.c — reading and writing pictures: kinds of JPEG and PNG, EXIF orientation, limits, damaged files, things that
- * are no pictures, and thousands of mutated ones. With SMALTI_HOSTILE=FOLDER (holding MANIFEST.tsv: path, bytes, expected …)
- * every listed file is tried too. */
+/* test_image_files.c — reading and writing pictures: kinds of JPEG and PNG, EXIF orientation, limits, damaged
+ * files, things that are no pictures, and thousands of mutated ones. With SMALTI_HOSTILE=FOLDER (holding
+ * MANIFEST.tsv: path, bytes, expected …) every listed file is tried too. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +16,8 @@
 #include <png.h>
 
 #include <smalti/image.h>
+
+#include "framework/base/heap.h"
 
 /* ---- making files -------------------------------------------------------------------------------------- */
 
@@ -72,13 +74,15 @@ static blob make_jpeg(const uint8_t *samples, int width, int height, jpeg_kind k
   jpeg_set_defaults(&jpeg);
   jpeg_set_colorspace(&jpeg, kind.stored);
   jpeg_set_quality(&jpeg, 95, TRUE);
-  for (int c = 0; c < jpeg.num_components; c++) jpeg.comp_info[c].h_samp_factor = jpeg.comp_info[c].v_samp_factor = 1;
+  for (int c = 0; c < jpeg.num_components; c++)
+    jpeg.comp_info[c].h_samp_factor = jpeg.comp_info[c].v_samp_factor = 1;
   if (kind.progressive) jpeg_simple_progression(&jpeg);
   jpeg.arith_code = kind.arithmetic;
   jpeg.restart_in_rows = kind.restart_rows;
   jpeg_start_compress(&jpeg, TRUE);
   while (jpeg.next_scanline < jpeg.image_height) {
-    JSAMPROW row = (JSAMPROW)(uintptr_t)(samples + (size_t)jpeg.next_scanline * (size_t)(width * kind.components));
+    JSAMPROW row =
+        (JSAMPROW)(uintptr_t)(samples + (size_t)jpeg.next_scanline * (size_t)(width * kind.components));
     jpeg_write_scanlines(&jpeg, &row, 1);
   }
   jpeg_finish_compress(&jpeg);
@@ -90,7 +94,8 @@ static blob make_jpeg(const uint8_t *samples, int width, int height, jpeg_kind k
 static blob with_exif(blob jpeg, const void *tiff, size_t tiff_bytes) {
   size_t length = 2 + 6 + tiff_bytes;
   blob out = {malloc(jpeg.bytes + 2 + length), jpeg.bytes + 2 + length};
-  const uint8_t head[] = {0xFF, 0xD8, 0xFF, 0xE1, (uint8_t)(length >> 8), (uint8_t)length, 'E', 'x', 'i', 'f', 0, 0};
+  const uint8_t head[] = {0xFF, 0xD8, 0xFF, 0xE1, (uint8_t)(length >> 8), (uint8_t)length, 'E', 'x',
+                          'i',  'f',  0,    0};
   memcpy(out.data, head, sizeof head);
   memcpy(out.data + sizeof head, tiff, tiff_bytes);
   memcpy(out.data + sizeof head + tiff_bytes, jpeg.data + 2, jpeg.bytes - 2);
@@ -116,8 +121,8 @@ static void append(png_structp png, png_bytep from, size_t count) {
 static void no_flush(png_structp png) { (void)png; }
 
 /* rows: packed samples of `row_bytes` each. */
-static blob make_png(int width, int height, int depth, int type, bool interlaced, uint8_t *rows, size_t row_bytes,
-                     int orientation) {
+static blob make_png(int width, int height, int depth, int type, bool interlaced, uint8_t *rows,
+                     size_t row_bytes, int orientation) {
   blob out = {0};
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
   png_infop info = png_create_info_struct(png);
@@ -131,7 +136,8 @@ static blob make_png(int width, int height, int depth, int type, bool interlaced
     png_set_PLTE(png, info, palette, 4);
     png_set_tRNS(png, info, alpha, 2, NULL);
   }
-  png_byte exif[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, (png_byte)orientation, 0, 0, 0, 0, 0, 0};
+  png_byte exif[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, (png_byte)orientation,
+                     0,   0,   0, 0,  0, 0};
   if (orientation > 0) png_set_eXIf_1(png, info, sizeof exif, exif);
   png_write_info(png, info);
   png_bytep pointers[64];
@@ -142,7 +148,7 @@ static blob make_png(int width, int height, int depth, int type, bool interlaced
   return out;
 }
 
-/* ---- looking at results --------------------------------------------------------------------------------- */
+/* ---- looking at results -------------------------------------------------------------------------------- */
 
 static sm_status decode(blob b, sm_image *image, sm_error *err) {
   return sm_image_decode(b.data, b.bytes, NULL, image, err);
@@ -287,11 +293,11 @@ static void test_odd_exif(void **state) {
   } blocks[] = {{"", 0},
                 {"II*\0", 4},
                 {"XX*\0\10\0\0\0", 8},
-                {"II*\0\377\377\377\177\0\0\0\0", 12},                                     /* directory far outside  */
-                {"II*\0\10\0\0\0\377\377\22\1\3\0\1\0\0\0\6\0", 20},                       /* cut within the entry   */
-                {"II*\0\10\0\0\0\1\0\22\1\4\0\1\0\0\0\6\0\0\0\0\0\0\0", 26},               /* wrong type             */
-                {"II*\0\10\0\0\0\1\0\22\1\3\0\1\0\0\0\11\0\0\0\0\0\0\0", 26},              /* 9                      */
-                {"II*\0\10\0\0\0\1\0\22\1\3\0\1\0\0\0\0\0\0\0\10\0\0\0", 26}};             /* 0, and a loop          */
+                {"II*\0\377\377\377\177\0\0\0\0", 12},                         /* directory far outside  */
+                {"II*\0\10\0\0\0\377\377\22\1\3\0\1\0\0\0\6\0", 20},           /* cut within the entry   */
+                {"II*\0\10\0\0\0\1\0\22\1\4\0\1\0\0\0\6\0\0\0\0\0\0\0", 26},   /* wrong type             */
+                {"II*\0\10\0\0\0\1\0\22\1\3\0\1\0\0\0\11\0\0\0\0\0\0\0", 26},  /* 9                      */
+                {"II*\0\10\0\0\0\1\0\22\1\3\0\1\0\0\0\0\0\0\0\10\0\0\0", 26}}; /* 0, and a loop          */
   sm_image in = {0}, out = {0};
   corners(&in, 48, 32);
   blob plain = make_jpeg(in.rgb, 48, 32, baseline);
@@ -352,7 +358,8 @@ static void test_limits(void **state) {
   sm_image large = {0};
   corners(&large, 1024, 1024);
   b = make_jpeg(large.rgb, 1024, 1024, (jpeg_kind){JCS_RGB, JCS_YCbCr, 3, true, false, 0});
-  must_refuse(b, &(sm_image_limits){.max_memory = 3 << 20}, SM_EINVAL, "more than the limit of 3 MiB of working memory");
+  must_refuse(b, &(sm_image_limits){.max_memory = 3 << 20}, SM_EINVAL,
+              "more than the limit of 3 MiB of working memory");
   free(b.data);
   sm_image_free(&large);
   sm_image_free(&in);
@@ -368,19 +375,20 @@ static void test_png_kinds(void **state) {
     uint8_t sample[8];
     size_t pixel_bits;
     int r, g, b;
-  } kinds[] = {{8, PNG_COLOR_TYPE_RGB, {1, 2, 3}, 24, 1, 2, 3},
-               {16, PNG_COLOR_TYPE_RGB, {9, 255, 8, 0, 7, 128}, 48, 9, 8, 7},
-               {8, PNG_COLOR_TYPE_RGB_ALPHA, {90, 80, 70, 0}, 32, 90, 80, 70}, /* alpha dropped, not composited */
-               {16, PNG_COLOR_TYPE_RGB_ALPHA, {5, 0, 6, 0, 7, 0, 0, 0}, 64, 5, 6, 7},
-               {8, PNG_COLOR_TYPE_GRAY, {123}, 8, 123, 123, 123},
-               {16, PNG_COLOR_TYPE_GRAY, {200, 17}, 16, 200, 200, 200},
-               {8, PNG_COLOR_TYPE_GRAY_ALPHA, {44, 3}, 16, 44, 44, 44},
-               {4, PNG_COLOR_TYPE_GRAY, {0x77}, 4, 119, 119, 119},
-               {2, PNG_COLOR_TYPE_GRAY, {0xAA}, 2, 170, 170, 170},
-               {1, PNG_COLOR_TYPE_GRAY, {0xFF}, 1, 255, 255, 255},
-               {8, PNG_COLOR_TYPE_PALETTE, {1}, 8, 200, 0, 0}, /* half transparent entry */
-               {4, PNG_COLOR_TYPE_PALETTE, {0x22}, 4, 0, 150, 250},
-               {2, PNG_COLOR_TYPE_PALETTE, {0x00}, 2, 10, 20, 30}};
+  } kinds[] = {
+      {8, PNG_COLOR_TYPE_RGB, {1, 2, 3}, 24, 1, 2, 3},
+      {16, PNG_COLOR_TYPE_RGB, {9, 255, 8, 0, 7, 128}, 48, 9, 8, 7},
+      {8, PNG_COLOR_TYPE_RGB_ALPHA, {90, 80, 70, 0}, 32, 90, 80, 70}, /* alpha dropped, not composited */
+      {16, PNG_COLOR_TYPE_RGB_ALPHA, {5, 0, 6, 0, 7, 0, 0, 0}, 64, 5, 6, 7},
+      {8, PNG_COLOR_TYPE_GRAY, {123}, 8, 123, 123, 123},
+      {16, PNG_COLOR_TYPE_GRAY, {200, 17}, 16, 200, 200, 200},
+      {8, PNG_COLOR_TYPE_GRAY_ALPHA, {44, 3}, 16, 44, 44, 44},
+      {4, PNG_COLOR_TYPE_GRAY, {0x77}, 4, 119, 119, 119},
+      {2, PNG_COLOR_TYPE_GRAY, {0xAA}, 2, 170, 170, 170},
+      {1, PNG_COLOR_TYPE_GRAY, {0xFF}, 1, 255, 255, 255},
+      {8, PNG_COLOR_TYPE_PALETTE, {1}, 8, 200, 0, 0}, /* half transparent entry */
+      {4, PNG_COLOR_TYPE_PALETTE, {0x22}, 4, 0, 150, 250},
+      {2, PNG_COLOR_TYPE_PALETTE, {0x00}, 2, 10, 20, 30}};
   sm_image out = {0};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
     for (int interlaced = 0; interlaced < 2; interlaced++) {
@@ -418,7 +426,8 @@ static void test_png_files(void **state) {
   assert_memory_equal(out.rgb, in.rgb, 30 * 20 * 3);
   must_refuse((blob){b.data, b.bytes / 2}, NULL, SM_EFORMAT, "PNG cut short");
   must_refuse((blob){b.data, 20}, NULL, SM_EFORMAT, "PNG cut short: its header is not complete");
-  must_refuse(b, &(sm_image_limits){.max_pixels = 599}, SM_EINVAL, "PNG of 20 x 30 pixels is over the limit of 599");
+  must_refuse(b, &(sm_image_limits){.max_pixels = 599}, SM_EINVAL,
+              "PNG of 20 x 30 pixels is over the limit of 599");
   must_decode((blob){b.data, b.bytes - 12}, &out); /* without the end chunk */
   memcpy(b.data + 16, "\0\0\x1f\x40\0\0\x1f\x40", 8);
   must_refuse(b, NULL, SM_EFORMAT, "8000 x 8000 cannot be in");
@@ -452,7 +461,8 @@ static void test_other_files(void **state) {
                {"\0\1\2\3\4\5", 6, "it is of no known format"},
                {"\xff", 1, "it is of no known format"}};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-    must_refuse((blob){(uint8_t *)(uintptr_t)files[i].bytes, files[i].count}, NULL, SM_EFORMAT, files[i].what);
+    must_refuse((blob){(uint8_t *)(uintptr_t)files[i].bytes, files[i].count}, NULL, SM_EFORMAT,
+                files[i].what);
 }
 
 static void test_paths(void **state) {
@@ -466,14 +476,16 @@ static void test_paths(void **state) {
   assert_int_equal(sm_image_read(folder, NULL, NULL, &out, &err), SM_EINVAL);
   assert_string_equal(err.message, "this is a folder");
   assert_int_equal(mkfifo(in_folder("pipe.jpg"), 0600), 0);
-  assert_int_equal(sm_image_read(in_folder("pipe.jpg"), NULL, NULL, &out, &err), SM_EINVAL); /* and does not wait */
+  assert_int_equal(sm_image_read(in_folder("pipe.jpg"), NULL, NULL, &out, &err),
+                   SM_EINVAL); /* and does not wait */
   assert_string_equal(err.message, "this is not a regular file");
   put("text.jpg", "no picture", 10);
   assert_int_equal(sm_image_size(in_folder("text.jpg"), &width, &height, &err), SM_EFORMAT);
   assert_non_null(strstr(err.message, "text file"));
   assert_string_equal(err.place, in_folder("text.jpg"));
   put("large.jpg", "0123456789", 10);
-  assert_int_equal(sm_image_read(in_folder("large.jpg"), &(sm_image_limits){.max_bytes = 9}, NULL, &out, &err), SM_EINVAL);
+  assert_int_equal(
+      sm_image_read(in_folder("large.jpg"), &(sm_image_limits){.max_bytes = 9}, NULL, &out, &err), SM_EINVAL);
   assert_string_equal(err.message, "10 bytes are over the limit of 9 bytes for a picture file");
   sm_image_free(&out);
 }
@@ -504,16 +516,74 @@ static void test_late_header(void **state) {
   sm_image_free(&in);
 }
 
-/* ---- many mutated files --------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
-/* Flip, overwrite, cut or repeat some bytes: decoding ends, with a picture of allowed size or an error with a message. */
+static sm_status read_and_use(const char *path, sm_error *err) {
+  sm_image_scratch *scratch = sm_image_scratch_new();
+  sm_image image = {0}, view = {0};
+  sm_view_recipe recipe = sm_view_recipe_default();
+  sm_view_choice choice = {.box = {0, 0, 20, 20}, .blur = true, .blur_radius = 1, .order = {0, 1, 2, 3}};
+  void *data = NULL;
+  size_t bytes = 0;
+  recipe.size = 16;
+  sm_status status = scratch ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for scratch");
+  if (status == SM_OK) status = sm_image_read(path, NULL, scratch, &image, err);
+  if (status == SM_OK) status = sm_view_pixels(&image, &recipe, &choice, scratch, &view, err);
+  if (status == SM_OK) status = sm_image_blur(&view, 2, scratch, err);
+  if (status == SM_OK) status = sm_image_encode_png(&view, &data, &bytes, err);
+  sm_free(data);
+  data = NULL;
+  if (status == SM_OK) status = sm_image_encode_jpeg(&view, 80, &data, &bytes, err);
+  sm_free(data);
+  sm_image_free(&image);
+  sm_image_free(&view);
+  sm_image_scratch_free(scratch);
+  return status;
+}
+
+/* Each allocation in turn fails: an error that says so, and nothing is lost (the sanitizer looks). */
+static void test_memory_runs_out(void **state) {
+  (void)state;
+  sm_image in = {0};
+  sm_error err;
+  corners(&in, 40, 24);
+  blob plain = make_jpeg(in.rgb, 40, 24, baseline), turned = with_orientation(plain, 6, false);
+  put("m.jpg", turned.data, turned.bytes);
+  assert_int_equal(sm_image_write_png(in_folder("m.png"), &in, &err), SM_OK);
+  for (int png = 0; png < 2; png++) {
+    int64_t k = 1;
+    for (;; k++) {
+      sm_heap_fail_at(k);
+      sm_status status = read_and_use(in_folder(png ? "m.png" : "m.jpg"), &err);
+      sm_heap_fail_at(0);
+      if (status == SM_OK) break;
+      assert_int_equal(status, SM_ENOMEM);
+      assert_non_null(strstr(err.message, "memory"));
+    }
+    assert_true(k > 10);
+  }
+  free(plain.data);
+  free(turned.data);
+  sm_image_free(&in);
+}
+
+/* ---- many mutated files -------------------------------------------------------------------------------- */
+
+/* Flip, overwrite, cut or repeat some bytes: decoding ends, with a picture of allowed size or an error with a
+ * message. */
 static void mutate(blob *b, sm_rng *rng) {
   for (uint32_t i = 0, n = 1 + sm_rng_below(rng, 8); i < n && b->bytes > 4; i++) {
     uint32_t at = sm_rng_below(rng, (uint32_t)b->bytes);
     switch (sm_rng_below(rng, 4)) {
-      case 0: b->data[at] ^= (uint8_t)(1u << sm_rng_below(rng, 8)); break;
-      case 1: b->data[at] = (uint8_t)sm_rng_u32(rng); break;
-      case 2: b->data[at] = sm_rng_below(rng, 2) ? 0xFF : 0; break;
+      case 0:
+        b->data[at] ^= (uint8_t)(1u << sm_rng_below(rng, 8));
+        break;
+      case 1:
+        b->data[at] = (uint8_t)sm_rng_u32(rng);
+        break;
+      case 2:
+        b->data[at] = sm_rng_below(rng, 2) ? 0xFF : 0;
+        break;
       default:
         if (sm_rng_below(rng, 4) == 0) b->bytes = at;
         else if (at + 8 < b->bytes) memmove(b->data + at, b->data + at + 2, b->bytes - at - 2);
@@ -568,20 +638,24 @@ static long peak_kib(void) {
   return kib;
 }
 
-static void try_listed(const char *dir, const char *line, sm_image_scratch *scratch, int *decoded, int *refused) {
+static void try_listed(const char *dir, const char *line, sm_image_scratch *scratch, int *decoded,
+                       int *refused) {
   char name[512], expected[64], path[1024], text[2048], pil[64] = "", format[32] = "";
   int width = 0, height = 0;
   sm_image out = {0};
   sm_error err = {0};
-  if (sscanf(line, "%511[^\t]\t%*s\t%63s\t%31s\t%*s\t%*s\t%*s\t%63s", name, expected, format, pil) < 2) return;
+  if (sscanf(line, "%511[^\t]\t%*s\t%63s\t%31s\t%*s\t%*s\t%*s\t%63s", name, expected, format, pil) < 2)
+    return;
   snprintf(path, sizeof path, "%s/%s", dir, name);
   sm_status status = sm_image_read(path, NULL, scratch, &out, &err);
   sm_error_text(&err, text, sizeof text);
   if (status == SM_OK) ++*decoded;
   else ++*refused;
-  if (getenv("SMALTI_HOSTILE_LIST")) print_message("%-22s %-60s %s\n", expected, name, status == SM_OK ? "decoded" : text);
+  if (getenv("SMALTI_HOSTILE_LIST"))
+    print_message("%-22s %-60s %s\n", expected, name, status == SM_OK ? "decoded" : text);
   if (!strcmp(expected, "ok") && status != SM_OK) fail_msg("%s: %s", name, text);
-  if (!strcmp(expected, "error") && status == SM_OK && strcmp(format, "PNG") != 0) fail_msg("%s was decoded", name);
+  if (!strcmp(expected, "error") && status == SM_OK && strcmp(format, "PNG") != 0)
+    fail_msg("%s was decoded", name);
   if (!strcmp(expected, "error-or-limit") && status == SM_OK) fail_msg("%s was decoded", name);
   if (!strcmp(expected, "see-pil") && (status == SM_OK) != !strcmp(pil, "decoded"))
     fail_msg("%s: PIL says %s, we say %s", name, pil, status == SM_OK ? "decoded" : text);
@@ -632,13 +706,20 @@ static int remove_folder(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_jpeg_round_trip), cmocka_unit_test(test_jpeg_kinds),
-      cmocka_unit_test(test_jpeg_grey_and_inks), cmocka_unit_test(test_orientation),
-      cmocka_unit_test(test_odd_exif),        cmocka_unit_test(test_jpeg_damage),
-      cmocka_unit_test(test_limits),          cmocka_unit_test(test_png_kinds),
-      cmocka_unit_test(test_png_files),       cmocka_unit_test(test_other_files),
-      cmocka_unit_test(test_paths),           cmocka_unit_test(test_late_header),
-      cmocka_unit_test(test_mutated),         cmocka_unit_test(test_listed)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_jpeg_round_trip),
+                                     cmocka_unit_test(test_jpeg_kinds),
+                                     cmocka_unit_test(test_jpeg_grey_and_inks),
+                                     cmocka_unit_test(test_orientation),
+                                     cmocka_unit_test(test_odd_exif),
+                                     cmocka_unit_test(test_jpeg_damage),
+                                     cmocka_unit_test(test_limits),
+                                     cmocka_unit_test(test_png_kinds),
+                                     cmocka_unit_test(test_png_files),
+                                     cmocka_unit_test(test_other_files),
+                                     cmocka_unit_test(test_paths),
+                                     cmocka_unit_test(test_late_header),
+                                     cmocka_unit_test(test_memory_runs_out),
+                                     cmocka_unit_test(test_mutated),
+                                     cmocka_unit_test(test_listed)};
   return cmocka_run_group_tests_name("picture files", tests, make_folder, remove_folder);
 }

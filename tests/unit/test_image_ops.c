@@ -1,5 +1,6 @@
-/* test_image_ops.c — resize, colour, blur and solarise against PIL and torchvision (tests/golden/augment.safetensors), every
- * CPU level of the pixel loops against the baseline, and hand-computed values. */
+/* test_image_ops.c — resize, colour, blur and solarise against PIL and torchvision
+ * (tests/golden/augment.safetensors), every CPU level of the pixel loops against the baseline, and
+ * hand-computed values. */
 #include <config.h>
 
 #include <math.h>
@@ -16,10 +17,11 @@
 #include "framework/image/planes.h"
 #include "golden.h"
 
-/* ---- against the reference ------------------------------------------------------------------------------ */
+/* ---- against the reference ----------------------------------------------------------------------------- */
 
-static const char *const operation_names[] = {"resized_crop", "brightness", "contrast", "saturation", "hue", "grayscale",
-                                              "flip",         "blur",       "solarize", "eval_resize_crop"};
+static const char *const operation_names[] = {"resized_crop", "brightness",      "contrast", "saturation",
+                                              "hue",          "grayscale",       "flip",     "blur",
+                                              "solarize",     "eval_resize_crop"};
 enum { OPERATIONS = sizeof operation_names / sizeof *operation_names };
 
 static void image_of(const golden_tensor *t, sm_image *image) {
@@ -30,7 +32,8 @@ static void image_of(const golden_tensor *t, sm_image *image) {
   memcpy(image->rgb, t->data, t->bytes);
 }
 
-static void operate(int operation, const golden *g, int i, const cJSON *p, sm_image_scratch *scratch, sm_image *out) {
+static void operate(int operation, const golden *g, int i, const cJSON *p, sm_image_scratch *scratch,
+                    sm_image *out) {
   sm_image input = {0};
   sm_error err;
   golden_tensor t = golden_getf(g, "%d.input", i), crop = golden_getf(g, "%d.resized_crop", i);
@@ -47,15 +50,32 @@ static void operate(int operation, const golden *g, int i, const cJSON *p, sm_im
     image_of(&crop, out);
   }
   switch (operation) {
-    case 1: sm_image_brightness(out, golden_number(p, "brightness")); break;
-    case 2: sm_image_contrast(out, golden_number(p, "contrast")); break;
-    case 3: sm_image_saturation(out, golden_number(p, "saturation")); break;
-    case 4: sm_image_hue(out, golden_number(p, "hue")); break;
-    case 5: sm_image_grey(out); break;
-    case 6: sm_image_flip(out); break;
-    case 7: assert_int_equal(sm_image_blur(out, golden_number(p, "radius"), scratch, &err), SM_OK); break;
-    case 8: sm_image_solarize(out, 128); break;
-    default: break;
+    case 1:
+      sm_image_brightness(out, golden_number(p, "brightness"));
+      break;
+    case 2:
+      sm_image_contrast(out, golden_number(p, "contrast"));
+      break;
+    case 3:
+      sm_image_saturation(out, golden_number(p, "saturation"));
+      break;
+    case 4:
+      sm_image_hue(out, golden_number(p, "hue"));
+      break;
+    case 5:
+      sm_image_grey(out);
+      break;
+    case 6:
+      sm_image_flip(out);
+      break;
+    case 7:
+      assert_int_equal(sm_image_blur(out, golden_number(p, "radius"), scratch, &err), SM_OK);
+      break;
+    case 8:
+      sm_image_solarize(out, 128);
+      break;
+    default:
+      break;
   }
   sm_image_free(&input);
 }
@@ -83,8 +103,8 @@ static void test_reference(void **state) {
     int worst = 255;
     while (worst > 0 && count[worst] == 0) worst--;
     print_message("%-16s exact %.4f %%, within 1 %.4f %%, worst %d\n", operation_names[operation],
-                  100.0 * (double)count[0] / (double)total, 100.0 * (double)(count[0] + count[1]) / (double)total,
-                  worst);
+                  100.0 * (double)count[0] / (double)total,
+                  100.0 * (double)(count[0] + count[1]) / (double)total, worst);
     assert_true((double)(count[0] + count[1]) >= 0.99 * (double)total);
     assert_true(worst <= 2);
   }
@@ -94,7 +114,8 @@ static void test_reference(void **state) {
 
 /* ---- against PIL's formulas written out ---------------------------------------------------------------- */
 
-/* Convert.c, rgb2hsv_row and hsv2rgb_row, in the types used there; torchvision adds the steps in 8 bits between. */
+/* Convert.c, rgb2hsv_row and hsv2rgb_row, in the types used there; torchvision adds the steps in 8 bits
+ * between. */
 static void pil_hue(const uint8_t in[3], double turn, uint8_t out[3]) {
   int r = in[0], g = in[1], b = in[2], high = r > g ? r : g, low = r < g ? r : g;
   high = high > b ? high : b;
@@ -145,7 +166,8 @@ static void test_hue_formula(void **state) {
       uint8_t want[3];
       pil_hue(in.rgb + 3 * i, turns[t], want);
       int d = 0;
-      for (int c = 0; c < 3; c++) d = abs(out.rgb[3 * i + c] - want[c]) > d ? abs(out.rgb[3 * i + c] - want[c]) : d;
+      for (int c = 0; c < 3; c++)
+        d = abs(out.rgb[3 * i + c] - want[c]) > d ? abs(out.rgb[3 * i + c] - want[c]) : d;
       different += d > 0;
       worst = d > worst ? d : worst;
     }
@@ -192,7 +214,7 @@ static void test_blend_formula(void **state) {
   sm_image_free(&image);
 }
 
-/* ---- every CPU level gives the same bytes --------------------------------------------------------------- */
+/* ---- every CPU level gives the same bytes -------------------------------------------------------------- */
 
 static int levels(const sm_pixel_ops *tables[3]) {
   int n = 0;
@@ -257,7 +279,7 @@ static void test_levels(void **state) {
   }
 }
 
-/* ---- values known by hand ------------------------------------------------------------------------------- */
+/* ---- values known by hand ------------------------------------------------------------------------------ */
 
 static void noise(sm_image *image, int width, int height, uint64_t seed) {
   sm_rng rng = sm_rng_make(seed, SM_RNG_TEST, 0, 0, 0);
@@ -279,15 +301,18 @@ static void test_resize_by_hand(void **state) {
   const int values[2][4] = {{0, 10, 20, 31}, {100, 100, 101, 102}};
   for (int y = 0; y < 2; y++)
     for (int x = 0; x < 4; x++) memset(in.rgb + 3 * ((y + 5) * 37 + x + 7), values[y][x], 3);
-  assert_int_equal(sm_image_resize(&in, &(sm_box){7, 5, 4, 2}, 1, 1, SM_FILTER_BOX, scratch, &out, &err), SM_OK);
+  assert_int_equal(sm_image_resize(&in, &(sm_box){7, 5, 4, 2}, 1, 1, SM_FILTER_BOX, scratch, &out, &err),
+                   SM_OK);
   assert_int_equal(out.rgb[0], 58); /* rows 15.25 and 100.75 give 15 and 101, their mean 58 */
   /* A constant stays constant, up and down, to the last corner of the picture. */
   memset(in.rgb, 200, 37 * 23 * 3);
   for (int f = 0; sm_filter_names[f]; f++) {
-    assert_int_equal(sm_image_resize(&in, &(sm_box){30, 20, 7, 3}, 64, 2, (sm_filter)f, scratch, &out, &err), SM_OK);
+    assert_int_equal(sm_image_resize(&in, &(sm_box){30, 20, 7, 3}, 64, 2, (sm_filter)f, scratch, &out, &err),
+                     SM_OK);
     for (int i = 0; i < 64 * 2 * 3; i++) assert_int_equal(out.rgb[i], 200);
   }
-  assert_int_equal(sm_image_resize(&in, &(sm_box){31, 20, 7, 3}, 8, 8, SM_FILTER_BICUBIC, scratch, &out, &err), SM_EINVAL);
+  assert_int_equal(
+      sm_image_resize(&in, &(sm_box){31, 20, 7, 3}, 8, 8, SM_FILTER_BICUBIC, scratch, &out, &err), SM_EINVAL);
   assert_string_equal(err.message, "the box 7 x 3 at (31, 20) is not inside the picture of 37 x 23");
   assert_int_equal(sm_image_resize(&in, NULL, 0, 8, SM_FILTER_BICUBIC, scratch, &out, &err), SM_EINVAL);
   assert_int_equal(sm_image_eval_crop(&in, 16, 17, SM_FILTER_BICUBIC, scratch, &out, &err), SM_EINVAL);
@@ -328,9 +353,11 @@ static void test_blur_by_hand(void **state) {
   assert_int_equal(sm_image_blur(&image, 0, scratch, &err), SM_OK); /* radius 0 changes nothing */
   assert_memory_equal(image.rgb, copy.rgb, 19 * 7 * 3);
   memset(image.rgb, 90, 19 * 7 * 3);
-  assert_int_equal(sm_image_blur(&image, 100, scratch, &err), SM_OK); /* nor does any radius change a constant */
+  assert_int_equal(sm_image_blur(&image, 100, scratch, &err),
+                   SM_OK); /* nor does any radius change a constant */
   for (int i = 0; i < 19 * 7 * 3; i++) assert_int_equal(image.rgb[i], 90);
-  /* Radius sqrt(2): box width 3, so three passes spread one dot as (1 3 6 7 6 3 1) / 27, rounded each time. */
+  /* Radius sqrt(2): box width 3, so three passes spread one dot as (1 3 6 7 6 3 1) / 27, rounded each time.
+   */
   memset(image.rgb, 0, 19 * 7 * 3);
   for (int y = 0; y < 7; y++) memset(image.rgb + 3 * (y * 19 + 9), 243, 3);
   assert_int_equal(sm_image_blur(&image, sqrt(2.0), scratch, &err), SM_OK);
@@ -371,8 +398,10 @@ static void test_sizes_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_reference),      cmocka_unit_test(test_hue_formula),   cmocka_unit_test(test_blend_formula),
-      cmocka_unit_test(test_levels),         cmocka_unit_test(test_resize_by_hand), cmocka_unit_test(test_extreme_sizes),
-      cmocka_unit_test(test_blur_by_hand),   cmocka_unit_test(test_normalise),     cmocka_unit_test(test_sizes_refused)};
+      cmocka_unit_test(test_reference),      cmocka_unit_test(test_hue_formula),
+      cmocka_unit_test(test_blend_formula),  cmocka_unit_test(test_levels),
+      cmocka_unit_test(test_resize_by_hand), cmocka_unit_test(test_extreme_sizes),
+      cmocka_unit_test(test_blur_by_hand),   cmocka_unit_test(test_normalise),
+      cmocka_unit_test(test_sizes_refused)};
   return cmocka_run_group_tests_name("image operations", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_image_view.c — random views: what is drawn and with which frequencies, that applying a choice equals the single
- * operations, and drawing on contact sheets. */
+/* test_image_view.c — random views: what is drawn and with which frequencies, that applying a choice equals
+ * the single operations, and drawing on contact sheets. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,7 +24,7 @@ static sm_view_choice draw(const sm_view_recipe *recipe, uint64_t sample, int wi
   return choice;
 }
 
-/* ---- drawing a view ------------------------------------------------------------------------------------- */
+/* ---- drawing a view ------------------------------------------------------------------------------------ */
 
 static void near(double value, double want, double tolerance, const char *what) {
   if (!(fabs(value - want) <= tolerance)) fail_msg("%s is %g, not %g +- %g", what, value, want, tolerance);
@@ -35,7 +35,8 @@ static void test_frequencies(void **state) {
   (void)state;
   enum { DRAWS = 20000 };
   sm_view_recipe r = sm_view_recipe_default();
-  double flip = 0, jitter = 0, grey = 0, blur = 0, solarize = 0, brightness = 0, hue = 0, area = 0, first_hue = 0;
+  double flip = 0, jitter = 0, grey = 0, blur = 0, solarize = 0, brightness = 0, hue = 0, area = 0,
+         first_hue = 0;
   r.blur_p = 0.1;
   r.solarize_p = 0.2;
   for (uint64_t i = 0; i < DRAWS; i++) {
@@ -45,7 +46,8 @@ static void test_frequencies(void **state) {
     assert_int_equal(seen, 15);
     assert_true(c.box.left >= 0 && c.box.top >= 0 && c.box.width >= 1 && c.box.height >= 1);
     assert_true(c.box.left + c.box.width <= 500 && c.box.top + c.box.height <= 375);
-    double ratio = (double)c.box.width / c.box.height, share = (double)c.box.width * c.box.height / (500 * 375);
+    double ratio = (double)c.box.width / c.box.height,
+           share = (double)c.box.width * c.box.height / (500 * 375);
     assert_true(ratio > 0.74 && ratio < 1.345);
     assert_true(share > 0.395 && share <= 1);
     assert_true(c.brightness >= 0.6 && c.brightness < 1.4 && c.saturation >= 0.8 && c.saturation < 1.2);
@@ -130,7 +132,7 @@ static void test_recipe_check(void **state) {
   assert_string_equal(err.message, "view size 0 is not between 1 and 65535");
 }
 
-/* ---- applying a view ------------------------------------------------------------------------------------ */
+/* ---- applying a view ----------------------------------------------------------------------------------- */
 
 static void by_single_steps(const sm_image *in, const sm_view_recipe *r, const sm_view_choice *c,
                             sm_image_scratch *scratch, sm_image *out) {
@@ -184,8 +186,12 @@ static void test_apply(void **state) {
 /* The order of the jitter matters, because each step rounds to 8 bits and clips. */
 static void test_jitter_order(void **state) {
   (void)state;
-  sm_view_choice c = {.order = {SM_JITTER_SATURATION, SM_JITTER_BRIGHTNESS, SM_JITTER_HUE, SM_JITTER_CONTRAST},
-                      .brightness = 1.4, .contrast = 0.7, .saturation = 1.2, .hue = 0.05};
+  sm_view_choice c = {
+      .order = {SM_JITTER_SATURATION, SM_JITTER_BRIGHTNESS, SM_JITTER_HUE, SM_JITTER_CONTRAST},
+      .brightness = 1.4,
+      .contrast = 0.7,
+      .saturation = 1.2,
+      .hue = 0.05};
   sm_image a = {0}, b = {0};
   noise(&a, 20, 20);
   noise(&b, 20, 20);
@@ -203,7 +209,7 @@ static void test_jitter_order(void **state) {
   sm_image_free(&b);
 }
 
-/* ---- contact sheets -------------------------------------------------------------------------------------- */
+/* ---- contact sheets ------------------------------------------------------------------------------------ */
 
 static int count_of(const sm_image *image, uint32_t rgb) {
   const uint8_t want[3] = {(uint8_t)(rgb >> 16), (uint8_t)(rgb >> 8), (uint8_t)rgb};
@@ -263,9 +269,10 @@ static void test_text(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_frequencies), cmocka_unit_test(test_draws_are_keyed),
-                                     cmocka_unit_test(test_fallback),    cmocka_unit_test(test_recipe_check),
-                                     cmocka_unit_test(test_apply),       cmocka_unit_test(test_jitter_order),
-                                     cmocka_unit_test(test_drawing),     cmocka_unit_test(test_text)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_frequencies), cmocka_unit_test(test_draws_are_keyed),
+      cmocka_unit_test(test_fallback),    cmocka_unit_test(test_recipe_check),
+      cmocka_unit_test(test_apply),       cmocka_unit_test(test_jitter_order),
+      cmocka_unit_test(test_drawing),     cmocka_unit_test(test_text)};
   return cmocka_run_group_tests_name("views", tests, NULL, NULL);
 }

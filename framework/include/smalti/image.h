@@ -1,12 +1,13 @@
 /* smalti/image.h — pictures: read, resize, augment, normalise, draw, write.
  *
- * A picture is 8-bit RGB. Every operation reproduces PIL 9.4 / torchvision-on-PIL arithmetic (8-bit steps between the
- * operations, antialiased resizing in two 8-bit passes, Gaussian blur as three box blurs), because the published recipes
- * were trained on exactly that; each function states its source. All of it is integer or exactly rounded arithmetic: the same
- * bytes on every CPU and for every number of threads.
+ * A picture is 8-bit RGB. Every operation reproduces PIL 9.4 / torchvision-on-PIL arithmetic (8-bit steps
+ * between the operations, antialiased resizing in two 8-bit passes, Gaussian blur as three box blurs),
+ * because the published recipes were trained on exactly that; each function states its source. All of it is
+ * integer or exactly rounded arithmetic: the same bytes on every CPU and for every number of threads.
  *
- * No function keeps state: memory to reuse is in a sm_image_scratch, one for each thread, and random draws come from the
- * caller's sm_rng. Functions may be called from any thread as long as no two share a picture being written or a scratch. */
+ * No function keeps state: memory to reuse is in a sm_image_scratch, one for each thread, and random draws
+ * come from the caller's sm_rng. Functions may be called from any thread as long as no two share a picture
+ * being written or a scratch. */
 #ifndef SMALTI_IMAGE_H
 #define SMALTI_IMAGE_H
 
@@ -16,32 +17,34 @@
 extern "C" {
 #endif
 
-/* ---- the picture -------------------------------------------------------------------------------------- */
+/* ---- the picture --------------------------------------------------------------------------------------- */
 
-/* Rows from the top, pixels from the left, R G B: rgb[(y * width + x) * 3 + c]. Zero-initialise before first use; the picture
- * owns `rgb`, free it with sm_image_free. Reusing one picture for many reads reuses its memory. */
+/* Rows from the top, pixels from the left, R G B: rgb[(y * width + x) * 3 + c]. Zero-initialise before first
+ * use; the picture owns `rgb`, free it with sm_image_free. Reusing one picture for many reads reuses its
+ * memory. */
 typedef struct sm_image {
   int width, height;
   uint8_t *rgb;
   size_t capacity; /* bytes allocated at rgb */
 } sm_image;
 
-/* Give the picture a size (1 … SM_IMAGE_MAX_SIDE each); the pixels are undefined afterwards. SM_ENOMEM, SM_EINVAL. */
+/* Give the picture a size (1 … SM_IMAGE_MAX_SIDE each); the pixels are undefined afterwards. SM_ENOMEM,
+ * SM_EINVAL. */
 sm_status sm_image_reshape(sm_image *, int width, int height, sm_error *);
 sm_status sm_image_copy(sm_image *to, const sm_image *from, sm_error *);
 void sm_image_free(sm_image *); /* frees the pixels and zeroes the struct; NULL is allowed */
 
 #define SM_IMAGE_MAX_SIDE 65535
 
-/* Memory that reading and augmenting reuse from call to call; one for each thread. Nothing in it is a result. */
+/* Memory that reading and augmenting reuse from call to call; one for each thread. It holds no results. */
 typedef struct sm_image_scratch sm_image_scratch;
-sm_image_scratch *sm_image_scratch_new(void); /* NULL when memory runs out */
+sm_image_scratch *sm_image_scratch_new(void);   /* NULL when memory runs out */
 void sm_image_scratch_free(sm_image_scratch *); /* NULL is allowed */
 
-/* ---- reading ------------------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
-/* What a file may cost before it is refused, whatever its header claims. A field that is 0 means its default; NULL in place
- * of the struct means all defaults. */
+/* What a file may cost before it is refused, whatever its header claims. A field that is 0 means its default;
+ * NULL in place of the struct means all defaults. */
 typedef struct sm_image_limits {
   int64_t max_pixels;  /* width x height, 64 Mi (67,108,864): 192 MiB as RGB                             */
   size_t max_bytes;    /* of the file, 256 MiB                                                           */
@@ -52,36 +55,41 @@ typedef struct sm_image_limits {
 
 /* Decode JPEG or PNG from memory; the format is found from the content, never from a name.
  *
- * - JPEG: baseline, progressive and arithmetic; grey, YCbCr, RGB, and CMYK/YCCK in Adobe's inverted sense as PIL does.
- *   EXIF orientation 1-8 is applied (an invalid one counts as 1), so width and height are those of the upright picture.
- * - PNG: every colour type and bit depth, interlaced or not. Alpha and transparency are dropped as PIL's convert("RGB") does;
- *   16-bit samples keep their high byte.
- * - A picture whose data ends early is refused ("cut short: …"): half a picture is a wrong sample. A missing end marker behind
- *   complete data is accepted; so is damage in mid-data, unless limits->refuse_damaged.
+ * - JPEG: baseline, progressive and arithmetic; grey, YCbCr, RGB, and CMYK/YCCK in Adobe's inverted sense as
+ *   PIL does. EXIF orientation 1-8 is applied (an invalid one counts as 1), so width and height are those of
+ *   the upright picture.
+ * - PNG: every colour type and bit depth, interlaced or not. Alpha and transparency are dropped as PIL's
+ *   convert("RGB") does; 16-bit samples keep their high byte.
+ * - A picture whose data ends early is refused ("cut short: …"): half a picture is a wrong sample. A missing
+ *   end marker behind complete data is accepted; so is damage in mid-data, unless limits->refuse_damaged.
  *
- * Errors: SM_EFORMAT for what is damaged, cut short, empty, or no picture (the message names what it is: "a GIF picture",
- * "an HTML page", "a Git LFS pointer" …); SM_EUNSUPPORTED for a kind of JPEG this decoder lacks; SM_EINVAL over a limit;
- * SM_ENOMEM. On failure `out` keeps its memory and has size 0x0. */
-sm_status sm_image_decode(const void *data, size_t bytes, const sm_image_limits *limits, sm_image *out, sm_error *err);
+ * Errors: SM_EFORMAT for what is damaged, cut short, empty, or no picture (the message names what it is: "a
+ * GIF picture", "an HTML page", "a Git LFS pointer" …); SM_EUNSUPPORTED for a kind of JPEG this decoder
+ * lacks; SM_EINVAL over a limit; SM_ENOMEM. On failure `out` keeps its memory and has size 0x0. */
+sm_status sm_image_decode(const void *data, size_t bytes, const sm_image_limits *limits, sm_image *out,
+                          sm_error *err);
 
-/* The same from a file. SM_ENOTFOUND or SM_EIO when it cannot be read; anything but a regular file is refused at once (a
- * pipe does not block). The error's place is the path. scratch (may be NULL) holds the file's bytes. */
-sm_status sm_image_read(const char *path, const sm_image_limits *limits, sm_image_scratch *scratch, sm_image *out,
-                        sm_error *err);
+/* The same from a file. SM_ENOTFOUND or SM_EIO when it cannot be read; anything but a regular file is refused
+ * at once (a pipe does not block). The error's place is the path. scratch (may be NULL) holds the file's
+ * bytes. */
+sm_status sm_image_read(const char *path, const sm_image_limits *limits, sm_image_scratch *scratch,
+                        sm_image *out, sm_error *err);
 
-/* The upright size from the header only (a few KiB are read); the picture may still prove damaged when decoded. */
+/* The upright size from the header only (a few KiB are read); the picture may still prove damaged when
+ * decoded. */
 sm_status sm_image_size(const char *path, int *width, int *height, sm_error *err);
 
-/* ---- writing ------------------------------------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
-/* Atomic: the file is there whole or not at all. quality 1 … 100; baseline 4:2:0 like PIL's default, 4:4:4 from 95 up. */
+/* Atomic: the file is there whole or not at all. quality 1 … 100; baseline 4:2:0 like PIL's default, 4:4:4
+ * from 95 up. */
 sm_status sm_image_write_png(const char *path, const sm_image *, sm_error *err);
 sm_status sm_image_write_jpeg(const char *path, const sm_image *, int quality, sm_error *err);
 /* Into memory that the caller frees with sm_free. */
 sm_status sm_image_encode_png(const sm_image *, void **data, size_t *bytes, sm_error *err);
 sm_status sm_image_encode_jpeg(const sm_image *, int quality, void **data, size_t *bytes, sm_error *err);
 
-/* ---- resizing ----------------------------------------------------------------------------------------- */
+/* ---- resizing ------------------------------------------------------------------------------------------ */
 
 typedef enum { SM_FILTER_BICUBIC = 0, SM_FILTER_BILINEAR, SM_FILTER_LANCZOS, SM_FILTER_BOX } sm_filter;
 /* NULL-terminated, in the order of sm_filter: "bicubic", "bilinear", "lanczos", "box". */
@@ -91,34 +99,35 @@ typedef struct sm_box {
   int left, top, width, height; /* pixels */
 } sm_box;
 
-/* Cut `box` out of `in` (NULL: all of it) and resize the cut to width x height: PIL's crop().resize(), antialiased when
- * shrinking, bicubic with a = -0.5, horizontal pass first, each pass rounded to 8 bits. `out` must not be `in`.
- * Source: Pillow src/libImaging/Resample.c. */
-sm_status sm_image_resize(const sm_image *in, const sm_box *box, int width, int height, sm_filter, sm_image_scratch *,
-                          sm_image *out, sm_error *err);
+/* Cut `box` out of `in` (NULL: all of it) and resize the cut to width x height: PIL's crop().resize(),
+ * antialiased when shrinking, bicubic with a = -0.5, horizontal pass first, each pass rounded to 8 bits.
+ * `out` must not be `in`. Source: Pillow src/libImaging/Resample.c. */
+sm_status sm_image_resize(const sm_image *in, const sm_box *box, int width, int height, sm_filter,
+                          sm_image_scratch *, sm_image *out, sm_error *err);
 
-/* For evaluation: shorter side to `resize` (the longer one truncated, as torchvision), then the centre size x size.
- * size must not exceed resize. Only the pixels that remain are computed. */
-sm_status sm_image_eval_crop(const sm_image *in, int resize, int size, sm_filter, sm_image_scratch *, sm_image *out,
-                             sm_error *err);
+/* For evaluation: shorter side to `resize` (the longer one truncated, as torchvision), then the centre size x
+ * size. size must not exceed resize. Only the pixels that remain are computed. */
+sm_status sm_image_eval_crop(const sm_image *in, int resize, int size, sm_filter, sm_image_scratch *,
+                             sm_image *out, sm_error *err);
 
-/* ---- colour, blur, flip: in place --------------------------------------------------------------------- */
+/* ---- colour, blur, flip: in place ---------------------------------------------------------------------- */
 
 /* factor 1 leaves the picture as it is; factors are >= 0. Source: PIL ImageEnhance and Blend.c. */
 void sm_image_brightness(sm_image *, double factor); /* towards black           */
 void sm_image_contrast(sm_image *, double factor);   /* towards the mean grey   */
 void sm_image_saturation(sm_image *, double factor); /* towards the grey picture */
-/* Turn the hue by `turn` of a full circle, -0.5 … 0.5, in steps of 1/255. Source: torchvision adjust_hue, PIL Convert.c. */
+/* Turn the hue by `turn` of a full circle, -0.5 … 0.5, in steps of 1/255. Source: torchvision adjust_hue, PIL
+ * Convert.c. */
 void sm_image_hue(sm_image *, double turn);
 /* Luma L = (19595 R + 38470 G + 7471 B + 32768) >> 16 in all three channels. */
 void sm_image_grey(sm_image *);
-void sm_image_flip(sm_image *);                        /* left to right */
-void sm_image_solarize(sm_image *, int threshold);     /* values >= threshold are inverted (reference: 128) */
-/* PIL's GaussianBlur: three box blurs of fractional width in each direction; radius is the standard deviation in pixels,
- * 0 … 100. Source: Pillow src/libImaging/BoxBlur.c. */
+void sm_image_flip(sm_image *);                    /* left to right */
+void sm_image_solarize(sm_image *, int threshold); /* values >= threshold are inverted (reference: 128) */
+/* PIL's GaussianBlur: three box blurs of fractional width in each direction; radius is the standard deviation
+ * in pixels, 0 … 100. Source: Pillow src/libImaging/BoxBlur.c. */
 sm_status sm_image_blur(sm_image *, double radius, sm_image_scratch *, sm_error *err);
 
-/* ---- numbers ------------------------------------------------------------------------------------------ */
+/* ---- numbers ------------------------------------------------------------------------------------------- */
 
 /* chw[c][y][x] = (value / 255 - mean[c]) / std[c], 3 x height x width floats. */
 void sm_image_normalise(const sm_image *, const float mean[3], const float std[3], float *chw);
@@ -126,31 +135,33 @@ extern const float sm_imagenet_mean[3], sm_imagenet_std[3];
 
 /* ---- views: random augmentation ------------------------------------------------------------------------ */
 
-/* How one kind of view is drawn: the members of iBOT's DataAugmentationiBOT. All zero but `size`, scale and std is legal: a
- * random crop and nothing else. Order of application: crop and resize, flip, jitter, grey, blur, solarise, normalise. */
+/* How one kind of view is drawn: the members of iBOT's DataAugmentationiBOT. All zero but `size`, scale and
+ * std is legal: a random crop and nothing else. Order of application: crop and resize, flip, jitter, grey,
+ * blur, solarise, normalise. */
 typedef struct sm_view_recipe {
-  int size;                                    /* side of the square view, pixels                                  */
+  int size; /* side of the square view, pixels                                  */
   sm_filter filter;
-  double scale[2];                             /* share of the picture's area, 0 < low <= high                     */
-  double ratio[2];                             /* width / height, 0 < low <= high; usually 3/4 and 4/3             */
-  double flip_p;                               /* probabilities, 0 … 1                                             */
-  double jitter_p, brightness, contrast, saturation, hue; /* factor in [max(0, 1-b), 1+b]; hue in [-h, h], h <= 0.5 */
+  double scale[2]; /* share of the picture's area, 0 < low <= high                     */
+  double ratio[2]; /* width / height, 0 < low <= high; usually 3/4 and 4/3             */
+  double flip_p;   /* probabilities, 0 … 1                                             */
+  double jitter_p, brightness, contrast, saturation,
+      hue; /* factor in [max(0, 1-b), 1+b]; hue in [-h, h], h <= 0.5 */
   double grey_p;
   double blur_p, blur_radius[2];
-  double solarize_p;                           /* threshold 128                                                    */
+  double solarize_p; /* threshold 128                                                    */
   float mean[3], std[3];
 } sm_view_recipe;
 
-/* The reference's global view (224, scale 0.4-1, flip 0.5, jitter 0.4 0.4 0.2 0.1 at p 0.8, grey 0.2, blur 1, radius
- * 0.1-2, no solarising, ImageNet mean and deviation); callers change what differs. */
+/* The reference's global view (224, scale 0.4-1, flip 0.5, jitter 0.4 0.4 0.2 0.1 at p 0.8, grey 0.2, blur 1,
+ * radius 0.1-2, no solarising, ImageNet mean and deviation); callers change what differs. */
 sm_view_recipe sm_view_recipe_default(void);
 /* SM_EINVAL names the field and its value. Call once; drawing and applying do not check again. */
 sm_status sm_view_recipe_check(const sm_view_recipe *, sm_error *err);
 
 typedef enum { SM_JITTER_BRIGHTNESS = 0, SM_JITTER_CONTRAST, SM_JITTER_SATURATION, SM_JITTER_HUE } sm_jitter;
 
-/* Everything random about one view, as plain data: it can be stored, shown, and applied again at another size or with other
- * normalisation (a tokenizer's own view of the same crop). */
+/* Everything random about one view, as plain data: it can be stored, shown, and applied again at another size
+ * or with other normalisation (a tokenizer's own view of the same crop). */
 typedef struct sm_view_choice {
   sm_box box;
   bool flip, jitter, grey, blur, solarize;
@@ -159,30 +170,32 @@ typedef struct sm_view_choice {
   double blur_radius;
 } sm_view_choice;
 
-/* Draw a choice for a width x height picture. The colour draws come first and are always the same in number, so they do not
- * depend on the picture's size; then the box: torchvision's RandomResizedCrop, ten attempts, then the largest centred box of
- * an allowed ratio. */
+/* Draw a choice for a width x height picture. The colour draws come first and are always the same in number,
+ * so they do not depend on the picture's size; then the box: torchvision's RandomResizedCrop, ten attempts,
+ * then the largest centred box of an allowed ratio. */
 void sm_view_draw(const sm_view_recipe *, sm_rng *, int width, int height, sm_view_choice *);
 /* The same box and flip without any change of colour: for a tokenizer that does not share it. */
 sm_view_choice sm_view_choice_plain(const sm_view_choice *);
 
-/* Apply a choice: recipe gives size, filter and normalisation, choice the rest. `chw` gets 3 x size x size floats. SM_EINVAL
- * when the box is not inside the picture, SM_ENOMEM (only while the scratch grows). */
-sm_status sm_view_apply(const sm_image *, const sm_view_recipe *, const sm_view_choice *, sm_image_scratch *, float *chw,
-                        sm_error *err);
+/* Apply a choice: recipe gives size, filter and normalisation, choice the rest. `chw` gets 3 x size x size
+ * floats. SM_EINVAL when the box is not inside the picture, SM_ENOMEM (only while the scratch grows). */
+sm_status sm_view_apply(const sm_image *, const sm_view_recipe *, const sm_view_choice *, sm_image_scratch *,
+                        float *chw, sm_error *err);
 /* The same, before normalisation, as a picture. `out` must not be the input. */
-sm_status sm_view_pixels(const sm_image *, const sm_view_recipe *, const sm_view_choice *, sm_image_scratch *, sm_image *out,
-                         sm_error *err);
+sm_status sm_view_pixels(const sm_image *, const sm_view_recipe *, const sm_view_choice *, sm_image_scratch *,
+                         sm_image *out, sm_error *err);
 /* Only the jitter of a choice, in place, in its order. */
 void sm_image_jitter(sm_image *, const sm_view_choice *);
 
 /* ---- drawing: contact sheets --------------------------------------------------------------------------- */
 
 /* A colour is 0xRRGGBB. Everything is clipped to the picture; no coordinate is an error. */
-void sm_draw_fill(sm_image *, int x, int y, int width, int height, uint32_t rgb, double alpha); /* alpha 0 … 1 */
+void sm_draw_fill(sm_image *, int x, int y, int width, int height, uint32_t rgb,
+                  double alpha); /* alpha 0 … 1 */
 void sm_draw_frame(sm_image *, int x, int y, int width, int height, int line, uint32_t rgb);
 void sm_draw_blit(sm_image *, int x, int y, const sm_image *picture);
-/* ASCII in a built-in 5x7 font, `zoom` pixels a dot, advancing 6 dots; other bytes show as a box. (x, y): top left. */
+/* ASCII in a built-in 5x7 font, `zoom` pixels a dot, advancing 6 dots; other bytes show as a box. (x, y): top
+ * left. */
 void sm_draw_text(sm_image *, int x, int y, int zoom, uint32_t rgb, const char *text);
 int sm_draw_text_width(int zoom, const char *text);
 #define SM_DRAW_TEXT_HEIGHT 7 /* dots */
