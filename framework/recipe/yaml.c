@@ -84,6 +84,24 @@ static bool check_text(reader *r, const char *text, size_t bytes) {
   return true;
 }
 
+/* libyaml takes the brace in "{mim: !delete}" for a part of the tag, which YAML 1.2 does not allow it to be.
+ * There the tag gets a shorter name and room behind it; nothing else moves. NULL when memory runs out. */
+#define SHORT_DELETE "!-"
+static const char *make_room(reader *r, const char *text, size_t bytes) {
+  static const char word[] = "!delete";
+  enum { LENGTH = sizeof word - 1 };
+  char *copy = NULL;
+  for (size_t i = 0; i + LENGTH < bytes; i++) {
+    if (memcmp(text + i, word, LENGTH) != 0 || (text[i + LENGTH] != '}' && text[i + LENGTH] != ']')) continue;
+    if (!copy) copy = sm_arena_alloc(r->arena, bytes + 1);
+    if (!copy) return NULL;
+    if (!*copy) memcpy(copy, text, bytes);
+    memset(copy + i, ' ', LENGTH);
+    memcpy(copy + i, SHORT_DELETE, sizeof SHORT_DELETE - 1);
+  }
+  return copy ? copy : text;
+}
+
 /* libyaml's own complaint. Tabs are the usual cause of its least helpful ones. */
 static void syntax_error(reader *r, const char *text, size_t bytes) {
   yaml_mark_t mark = r->yaml.problem_mark;
@@ -164,7 +182,7 @@ static sm_yaml *read_alias(reader *r, const yaml_event_t *event) {
 
 static sm_yaml *read_scalar(reader *r, const yaml_event_t *event) {
   const char *tag = (const char *)event->data.scalar.tag, *value = (const char *)event->data.scalar.value;
-  bool drop = tag && strcmp(tag, "!delete") == 0;
+  bool drop = tag && (strcmp(tag, "!delete") == 0 || strcmp(tag, SHORT_DELETE) == 0);
   if (!drop && !check_tag(r, event->data.scalar.tag, event->start_mark)) return NULL;
   if (drop && *value) return refuse(r, event->start_mark, "!delete takes no value", "write 'key: !delete'");
   if (strlen(value) != event->data.scalar.length)
@@ -298,7 +316,8 @@ sm_yaml *sm_yaml_read(sm_arena *arena, const char *name, bool lines, const char 
   sm_error_clear(r.err);
   if (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) text += 3, bytes -= 3; /* a byte order mark */
   if (!check_text(&r, text, bytes)) return NULL;
-  if (!yaml_parser_initialize(&r.yaml)) return no_memory(&r);
+  text = make_room(&r, text, bytes);
+  if (!text || !yaml_parser_initialize(&r.yaml)) return no_memory(&r);
   yaml_parser_set_encoding(&r.yaml, YAML_UTF8_ENCODING);
   yaml_parser_set_input_string(&r.yaml, (const unsigned char *)text, bytes);
   sm_yaml *root = read_document(&r);
