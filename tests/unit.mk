@@ -13,4 +13,3 @@ tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 # framework/tensor
 check_PROGRAMS += tests/unit/test_kernels tests/unit/test_gradients
 tests_unit_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
-check_PROGRAMS += tests/unit/test_kernels

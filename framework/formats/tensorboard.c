@@ -162,10 +162,13 @@ sm_tb *sm_tb_open(const char *folder, int64_t first_step, sm_error *err) {
   return tb;
 }
 
-void sm_tb_at(sm_tb *tb, double wall_time) { tb->wall_time = wall_time; }
-const char *sm_tb_path(const sm_tb *tb) { return tb->path; }
+void sm_tb_at(sm_tb *tb, double wall_time) {
+  if (tb) tb->wall_time = wall_time;
+}
+const char *sm_tb_path(const sm_tb *tb) { return tb ? tb->path : NULL; }
 
 void sm_tb_scalar(sm_tb *tb, const char *tag, int64_t step, double value) {
+  if (!tb) return;
   begin(tb, step);
   field_bytes(&tb->value, VALUE_TAG, tag, strlen(tag));
   field_float(&tb->value, VALUE_SIMPLE, (float)value);
@@ -174,6 +177,7 @@ void sm_tb_scalar(sm_tb *tb, const char *tag, int64_t step, double value) {
 
 void sm_tb_image(sm_tb *tb, const char *tag, int64_t step, int width, int height, const void *png,
                  size_t bytes) {
+  if (!tb) return;
   begin(tb, step);
   field_int(&tb->part, IMAGE_HEIGHT, height);
   field_int(&tb->part, IMAGE_WIDTH, width);
@@ -185,6 +189,7 @@ void sm_tb_image(sm_tb *tb, const char *tag, int64_t step, int width, int height
 }
 
 sm_status sm_tb_flush(sm_tb *tb, sm_error *err) {
+  if (!tb) return SM_OK;
   sm_status status = sm_tail_flush(&tb->tail, err);
   if (status) sm_fail_at(err, tb->path, 0, 0);
   return status;

@@ -263,6 +263,12 @@ static void event_folder_that_cannot_be(void **state) {
   sm_file_put(path_of("afile"), "x", 1, NULL);
   assert_null(sm_tb_open(path_of("afile/events"), -1, &err));
   assert_int_not_equal(err.code, SM_OK);
+  sm_tb_at(NULL, 1); /* and the run goes on without */
+  sm_tb_scalar(NULL, "loss", 1, 2);
+  sm_tb_image(NULL, "preview", 1, 2, 2, "x", 1);
+  assert_int_equal(sm_tb_flush(NULL, &err), SM_OK);
+  assert_int_equal(sm_tb_close(NULL, &err), SM_OK);
+  assert_null(sm_tb_path(NULL));
 }
 
 /* ---- .npy --------------------------------------------------------------------------------------------- */

@@ -134,7 +134,8 @@ void sm_npy_free(sm_npy *);
  * an interruption opens a new file with `first_step` = the first step that will be written again: TensorBoard
  * then forgets all it read at that step and later. A new run gives -1. Records are kept in memory until
  * sm_tb_flush, which appends them and does not fsync: events are a convenience, metrics.jsonl is the record.
- * Values are stored as float. */
+ * Values are stored as float. A NULL handle is allowed everywhere and does nothing, so that a run can go on
+ * when the folder cannot be written. */
 typedef struct sm_tb sm_tb;
 sm_tb *sm_tb_open(const char *folder, int64_t first_step, sm_error *); /* NULL on error */
 /* All later events carry this time (seconds since 1970) in place of the clock's; a negative one returns to
@@ -144,7 +145,7 @@ void sm_tb_scalar(sm_tb *, const char *tag, int64_t step, double value);
 void sm_tb_image(sm_tb *, const char *tag, int64_t step, int width, int height, const void *png,
                  size_t bytes);
 sm_status sm_tb_flush(sm_tb *, sm_error *);
-sm_status sm_tb_close(sm_tb *, sm_error *); /* flushes and frees in every case; NULL allowed */
+sm_status sm_tb_close(sm_tb *, sm_error *); /* flushes and frees in every case */
 const char *sm_tb_path(const sm_tb *);
 
 /* ---- JSON --------------------------------------------------------------------------------------------- */
