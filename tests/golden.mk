@@ -6,3 +6,9 @@ tests_unit_test_golden_steps_SOURCES = tests/unit/test_golden_steps.c tests/unit
 tests_unit_test_golden_steps_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/dino_multicrop.safetensors tests/golden/ibot_separate_heads.safetensors \
   tests/golden/ibot_shared_head.safetensors tests/golden/ibot_unfreeze.safetensors tests/golden/masks.safetensors
+
+# framework/eval
+check_PROGRAMS += tests/unit/test_knn
+tests_unit_test_knn_SOURCES = tests/unit/test_knn.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_knn_LDADD = $(LDADD) $(CJSON_LIBS)
+EXTRA_DIST += tests/golden/knn.safetensors

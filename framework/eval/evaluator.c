@@ -1,6 +1,8 @@
-/* framework/eval/evaluator.c — features of a backbone over a data set, and running evaluation plugins on them.
+/* framework/eval/evaluator.c — features of a backbone over a data set, and running evaluation plugins on
+ * them.
  *
- * Owns a forward-only graph and, for each split, one matrix of [CLS] | mean of patches; poolings are views or copies of it. */
+ * Owns a forward-only graph and, for each split, one matrix of [CLS] | mean of patches; poolings are views or
+ * copies of it. */
 #include <string.h>
 
 #include "eval.h"
@@ -10,8 +12,8 @@
 typedef struct split_features {
   bool made;
   int64_t n, cap;
-  float *raw;                /* (n, 2·dim): [CLS] | mean of patches */
-  float *pooled[2];          /* SM_POOL_CLS, SM_POOL_MEAN: (n, dim), made on demand */
+  float *raw;       /* (n, 2·dim): [CLS] | mean of patches */
+  float *pooled[2]; /* SM_POOL_CLS, SM_POOL_MEAN: (n, dim), made on demand */
   int32_t *label;
 } split_features;
 
@@ -81,7 +83,9 @@ size_t sm_evaluator_bytes(const sm_evaluator *e) {
   return r.inputs + r.transient + r.worker;
 }
 
-/* ---- features --------------------------------------------------------------------------------------------------------------- */
+/* ---- features
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static bool grow(split_features *s, int64_t more, int dim) {
   if (s->n + more <= s->cap) return true;
@@ -136,8 +140,14 @@ static sm_status make_features(sm_evaluator *e, int which, sm_error *err) {
     sm_fail(err, SM_EINVAL, "there are no %s pictures to evaluate on", split_name[which]);
     return sm_hint(err, "give the recipe data.%s", split_name[which]);
   }
-  sm_eval_loader_config c = {.dataset = *d, .size = e->c.size, .resize = e->c.size < 96 ? e->c.size : 0, .filter = e->c.filter, .batch_size = BATCH,
-                             .workers = e->c.workers, .prefetch = 2, .limits = e->c.limits};
+  sm_eval_loader_config c = {.dataset = *d,
+                             .size = e->c.size,
+                             .resize = e->c.size < 96 ? e->c.size : 0,
+                             .filter = e->c.filter,
+                             .batch_size = BATCH,
+                             .workers = e->c.workers,
+                             .prefetch = 2,
+                             .limits = e->c.limits};
   memcpy(c.mean, e->c.mean, sizeof c.mean);
   memcpy(c.std, e->c.std, sizeof c.std);
   sm_eval_loader *loader;
@@ -149,7 +159,8 @@ static sm_status make_features(sm_evaluator *e, int which, sm_error *err) {
   for (;;) {
     sm_eval_batch *b;
     if ((status = sm_eval_loader_next(loader, &b, err)) || !b) break;
-    if (!grow(s, b->pictures, e->spec.dim)) status = sm_fail(err, SM_ENOMEM, "no memory for the features of %lld pictures", (long long)all);
+    if (!grow(s, b->pictures, e->spec.dim))
+      status = sm_fail(err, SM_ENOMEM, "no memory for the features of %lld pictures", (long long)all);
     else run_batch(e, s, b);
     sm_eval_loader_release(loader, b);
     if (status) break;
@@ -166,26 +177,35 @@ static sm_status pooled(sm_evaluator *e, split_features *s, int half, sm_error *
   if (s->pooled[half]) return SM_OK;
   float *to = s->pooled[half] = sm_malloc((size_t)(s->n ? s->n : 1) * (size_t)dim * sizeof *to);
   if (!to) return sm_fail(err, SM_ENOMEM, "no memory for pooled features");
-  for (int64_t i = 0; i < s->n; i++) memcpy(to + i * dim, s->raw + (2 * i + half) * dim, (size_t)dim * sizeof *to);
+  for (int64_t i = 0; i < s->n; i++)
+    memcpy(to + i * dim, s->raw + (2 * i + half) * dim, (size_t)dim * sizeof *to);
   return SM_OK;
 }
 
-sm_status sm_evaluator_features(sm_evaluator *e, const char *split, sm_pool_mode pool, sm_features *f, sm_error *err) {
+sm_status sm_evaluator_features(sm_evaluator *e, const char *split, sm_pool_mode pool, sm_features *f,
+                                sm_error *err) {
   int which = !strcmp(split, "test");
-  if (!which && strcmp(split, "train")) return sm_fail(err, SM_EINVAL, "no split called '%s'; there are train and test", split);
+  if (!which && strcmp(split, "train"))
+    return sm_fail(err, SM_EINVAL, "no split called '%s'; there are train and test", split);
   split_features *s = &e->split[which];
   sm_status status = s->made ? SM_OK : make_features(e, which, err);
   if (!status && pool != SM_POOL_BOTH) status = pooled(e, s, pool == SM_POOL_MEAN, err);
   if (status) return status;
   const sm_dataset *d = which ? &e->c.test : &e->c.train;
-  *f = (sm_features){.n = s->n, .dim = pool == SM_POOL_BOTH ? 2 * e->spec.dim : e->spec.dim, .classes = d->ops->classes(d->self),
-                     .x = pool == SM_POOL_BOTH ? s->raw : s->pooled[pool == SM_POOL_MEAN], .label = s->label};
+  *f = (sm_features){.n = s->n,
+                     .dim = pool == SM_POOL_BOTH ? 2 * e->spec.dim : e->spec.dim,
+                     .classes = d->ops->classes(d->self),
+                     .x = pool == SM_POOL_BOTH ? s->raw : s->pooled[pool == SM_POOL_MEAN],
+                     .label = s->label};
   return SM_OK;
 }
 
-/* ---- running plugins ----------------------------------------------------------------------------------------------------------- */
+/* ---- running plugins
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
-static sm_status features_for(sm_eval_context *x, const char *split, sm_pool_mode pool, sm_features *f, sm_error *err) {
+static sm_status features_for(sm_eval_context *x, const char *split, sm_pool_mode pool, sm_features *f,
+                              sm_error *err) {
   return sm_evaluator_features(x->core, split, pool, f, err);
 }
 static void progress_for(sm_eval_context *x, double done) {
@@ -193,7 +213,9 @@ static void progress_for(sm_eval_context *x, double done) {
   if (e->c.progress) e->c.progress(e->c.progress_ctx, "evaluation", done);
 }
 
-sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *self, sm_eval_result *result, sm_error *err) {
-  sm_eval_context x = {.size = sizeof x, .pool = e->c.pool, .core = e, .features = features_for, .progress = progress_for};
+sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *self, sm_eval_result *result,
+                           sm_error *err) {
+  sm_eval_context x = {
+      .size = sizeof x, .pool = e->c.pool, .core = e, .features = features_for, .progress = progress_for};
   return ops->run(self, &x, result, err);
 }

@@ -1,15 +1,20 @@
-/* framework/eval/knn.c — weighted k nearest neighbours, fused: a tile of similarities at a time and a running top k.
+/* framework/eval/knn.c — weighted k nearest neighbours, fused: a tile of similarities at a time and a running
+ * top k.
  *
- * Protocol of iBOT's eval_knn.py (after Wu et al. 2018): cosine similarity, vote weight exp(similarity / temperature). The (test ×
- * train) matrix is never whole in memory. Result independent of the number of threads. */
+ * Protocol of iBOT's eval_knn.py (after Wu et al. 2018): cosine similarity, vote weight exp(similarity /
+ * temperature). The (test × train) matrix is never whole in memory, and a tile is large in both directions so
+ * that packing its operands costs the product little. Tiles depend on shapes only: so does the result, for
+ * any number of threads. */
 #include <cblas.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
 #include "eval.h"
 
-#define QUERIES 64
-#define CANDIDATES 2048
+#define QUERIES 512
+#define CANDIDATES 512
+#define SCAN 32 /* similarities looked at together */
 
 typedef struct neighbour {
   float similarity;
@@ -23,18 +28,21 @@ typedef struct knn_run {
   int dim, classes, n_k, k_max;
   const int *k;
   double temperature;
-  int32_t *predictions;      /* n_k × n_test, may be NULL */
-  int64_t *hits1, *hits5;    /* a tile, then n_k each */
-  char *scratch;             /* one block a worker */
+  int32_t *predictions;   /* n_k × n_test, may be NULL */
+  int64_t *hits1, *hits5; /* a tile, then n_k each */
+  char *scratch;          /* one block a worker */
   size_t scratch_bytes;
 } knn_run;
 
-static float *normalised(const sm_features *f) {
+/* Rows of length 1; *bad is the first row that holds a NaN or an infinity, or -1. */
+static float *normalised(const sm_features *f, int64_t *bad) {
   float *out = sm_malloc((size_t)(f->n ? f->n : 1) * (size_t)f->dim * sizeof *out);
+  *bad = -1;
   for (int64_t i = 0; out && i < f->n; i++) {
     const float *x = f->x + i * f->dim;
     double sum = 0;
     for (int d = 0; d < f->dim; d++) sum += (double)x[d] * x[d];
+    if (!isfinite(sum) && *bad < 0) *bad = i;
     double scale = 1 / fmax(sqrt(sum), 1e-12);
     for (int d = 0; d < f->dim; d++) out[i * f->dim + d] = (float)(x[d] * scale);
   }
@@ -51,33 +59,59 @@ static void insert(neighbour *list, int *n, int max, float similarity, int32_t i
   list[at] = (neighbour){similarity, index};
 }
 
+static bool any_above(const float *s, float least) {
+  int any = 0;
+  for (int i = 0; i < SCAN; i++) any |= s[i] > least;
+  return any;
+}
+
+/* Take n similarities, of training rows from `base` on, into a query's list. */
+static void take(neighbour *list, int *filled, int max, const float *s, int n, int64_t base) {
+  int i = 0;
+  for (; i < n && *filled < max; i++) insert(list, filled, max, s[i], (int32_t)(base + i));
+  while (i < n) {
+    if (i + SCAN <= n && !any_above(s + i, list[max - 1].similarity)) {
+      i += SCAN;
+      continue;
+    }
+    for (int end = i + SCAN < n ? i + SCAN : n; i < end; i++)
+      if (s[i] > list[max - 1].similarity) insert(list, filled, max, s[i], (int32_t)(base + i));
+  }
+}
+
 static void collect(const knn_run *r, int64_t first, int queries, float *tile, neighbour *top, int *filled) {
   memset(filled, 0, (size_t)queries * sizeof *filled);
   for (int64_t c = 0; c < r->n_train; c += CANDIDATES) {
     int n = r->n_train - c < CANDIDATES ? (int)(r->n_train - c) : CANDIDATES;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, queries, n, r->dim, 1, r->test + first * r->dim, r->dim, r->train + c * r->dim, r->dim, 0,
-                tile, CANDIDATES);
-    for (int q = 0; q < queries; q++) {
-      neighbour *list = top + (int64_t)q * r->k_max;
-      const float *s = tile + (int64_t)q * CANDIDATES;
-      for (int i = 0; i < n; i++)
-        if (filled[q] < r->k_max || s[i] > list[r->k_max - 1].similarity) insert(list, &filled[q], r->k_max, s[i], (int32_t)(c + i));
-    }
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, queries, n, r->dim, 1, r->test + first * r->dim,
+                r->dim, r->train + c * r->dim, r->dim, 0, tile, CANDIDATES);
+    for (int q = 0; q < queries; q++)
+      take(top + (int64_t)q * r->k_max, &filled[q], r->k_max, tile + (int64_t)q * CANDIDATES, n, c);
   }
 }
 
-/* Class with the most votes; *rank of the true class (0 = first). Ties go to the lower class. */
-static int32_t vote(const knn_run *r, const neighbour *list, int n, int k, int32_t truth, double *votes, int *rank) {
+/* Class with the most votes, -1 if nobody votes; *rank of the true class (0 = first). Ties go to the lower
+ * class, also among classes without a vote, as in the reference. Votes are scaled by the strongest one, which
+ * changes no order and cannot overflow. */
+static int32_t vote(const knn_run *r, const neighbour *list, int n, int k, int32_t truth, double *votes,
+                    int *rank) {
+  double nearest = -INFINITY;
+  int32_t best = 0;
   memset(votes, 0, (size_t)r->classes * sizeof *votes);
   for (int i = 0; i < n && i < k; i++) {
     int32_t label = r->train_label[list[i].index];
-    if (label >= 0) votes[label] += exp((double)list[i].similarity / r->temperature);
+    if (label < 0) continue; /* unlabelled pictures are neighbours that do not vote */
+    if (nearest == -INFINITY) nearest = list[i].similarity;
+    votes[label] += exp(((double)list[i].similarity - nearest) / r->temperature);
   }
-  int32_t best = 0;
+  *rank = INT_MAX; /* no hit at any depth */
+  if (nearest == -INFINITY) return -1;
   for (int32_t c = 1; c < r->classes; c++)
     if (votes[c] > votes[best]) best = c;
+  if (truth < 0) return best;
   *rank = 0;
-  for (int32_t c = 0; truth >= 0 && c < r->classes; c++) *rank += votes[c] > votes[truth] || (votes[c] == votes[truth] && c < truth);
+  for (int32_t c = 0; c < r->classes; c++)
+    *rank += votes[c] > votes[truth] || (votes[c] == votes[truth] && c < truth);
   return best;
 }
 
@@ -94,7 +128,8 @@ static void run_tile(void *context, int64_t t, int worker) {
   for (int j = 0; j < r->n_k; j++)
     for (int q = 0; q < queries; q++) {
       int rank;
-      int32_t truth = r->test_label[first + q], guess = vote(r, top + (int64_t)q * r->k_max, filled[q], r->k[j], truth, votes, &rank);
+      int32_t truth = r->test_label[first + q],
+              guess = vote(r, top + (int64_t)q * r->k_max, filled[q], r->k[j], truth, votes, &rank);
       if (r->predictions) r->predictions[j * r->n_test + first + q] = guess;
       if (truth < 0) continue;
       r->hits1[t * r->n_k + j] += rank == 0;
@@ -102,48 +137,84 @@ static void run_tile(void *context, int64_t t, int worker) {
     }
 }
 
-static sm_status check(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature, sm_error *err) {
-  if (train->n < 1 || test->n < 1) return sm_fail(err, SM_EINVAL, "k-NN needs pictures on both sides, but has %lld to look in and %lld to classify",
-                                                  (long long)train->n, (long long)test->n);
-  if (train->dim != test->dim) return sm_fail(err, SM_EINVAL, "k-NN features are %d wide in train and %d in test", train->dim, test->dim);
+/* The first label that is not among the classes, or -1. */
+static int64_t stray(const sm_features *f, int classes) {
+  for (int64_t i = 0; i < f->n; i++)
+    if (f->label[i] >= classes) return i;
+  return -1;
+}
+
+static sm_status check(const sm_features *train, const sm_features *test, const int *k, int n_k,
+                       double temperature, sm_error *err) {
+  if (train->n < 1 || test->n < 1)
+    return sm_fail(err, SM_EINVAL,
+                   "k-NN needs pictures on both sides, but has %lld to look in and %lld to classify",
+                   (long long)train->n, (long long)test->n);
+  if (train->n > INT32_MAX)
+    return sm_fail(err, SM_EUNSUPPORTED, "k-NN looks in at most %d pictures, not %lld", INT32_MAX,
+                   (long long)train->n);
+  if (train->dim != test->dim)
+    return sm_fail(err, SM_EINVAL, "k-NN features are %d wide in train and %d in test", train->dim,
+                   test->dim);
   if (train->classes < 1) {
     sm_fail(err, SM_EINVAL, "k-NN needs labelled pictures, and the training pictures have no classes");
     return sm_hint(err, "put them into one folder a class, or leave k-NN out of evaluate");
   }
   for (int i = 0; i < n_k; i++)
-    if (k[i] < 1) return sm_fail(err, SM_EINVAL, "k-NN with k = %d", k[i]);
-  for (int64_t i = 0; i < test->n; i++)
-    if (test->label[i] >= train->classes) return sm_fail(err, SM_EINVAL, "test class %d is not among the %d training classes", test->label[i], train->classes);
-  return temperature > 0 ? SM_OK : sm_fail(err, SM_EINVAL, "k-NN temperature is %g, not above 0", temperature);
+    if (k[i] < 1) return sm_fail(err, SM_EINVAL, "k-NN with k = %d, which is below 1", k[i]);
+  int64_t at = stray(test, train->classes);
+  if (at >= 0)
+    return sm_fail(err, SM_EINVAL, "test picture %lld is of class %d, but training has classes 0 to %d",
+                   (long long)at, test->label[at], train->classes - 1);
+  if ((at = stray(train, train->classes)) >= 0)
+    return sm_fail(err, SM_EINTERNAL, "training picture %lld is of class %d of %d", (long long)at,
+                   train->label[at], train->classes);
+  return temperature > 0 ? SM_OK
+                         : sm_fail(err, SM_EINVAL, "k-NN temperature is %g, not above 0", temperature);
 }
 
-sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature, sm_pool *pool, int32_t *predictions,
-                 double *top1, double *top5, sm_error *err) {
+static sm_status not_finite(const char *split, int64_t row, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "the features of %s picture %lld are not finite numbers", split, (long long)row);
+  return sm_hint(err, "the weights hold NaN or infinities, or training diverged");
+}
+
+/* Percentages from the hits that each tile counted. */
+static void summarise(const knn_run *r, int64_t tiles, double *top1, double *top5) {
+  int64_t labelled = 0;
+  for (int64_t i = 0; i < r->n_test; i++) labelled += r->test_label[i] >= 0;
+  for (int j = 0; j < r->n_k; j++) {
+    int64_t one = 0, five = 0;
+    for (int64_t t = 0; t < tiles; t++) one += r->hits1[t * r->n_k + j], five += r->hits5[t * r->n_k + j];
+    top1[j] = labelled ? 100.0 * (double)one / (double)labelled : NAN;
+    top5[j] = labelled ? 100.0 * (double)five / (double)labelled : NAN;
+  }
+}
+
+sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature,
+                 sm_pool *pool, int32_t *predictions, double *top1, double *top5, sm_error *err) {
   sm_status status = check(train, test, k, n_k, temperature, err);
   if (status) return status;
   int k_max = 1;
   for (int i = 0; i < n_k; i++) k_max = k[i] > k_max ? k[i] : k_max;
   if (k_max > train->n) k_max = (int)train->n;
-  int64_t tiles = (test->n + QUERIES - 1) / QUERIES, labelled = 0;
-  size_t bytes = QUERIES * CANDIDATES * sizeof(float) + (size_t)QUERIES * (size_t)k_max * sizeof(neighbour) + (size_t)train->classes * sizeof(double);
+  int64_t tiles = (test->n + QUERIES - 1) / QUERIES, bad_train, bad_test;
+  size_t bytes = QUERIES * CANDIDATES * sizeof(float) + (size_t)QUERIES * (size_t)k_max * sizeof(neighbour) +
+                 (size_t)train->classes * sizeof(double);
   bytes = (bytes + 63) & ~(size_t)63;
-  float *a = normalised(train), *b = normalised(test);
+  float *a = normalised(train, &bad_train), *b = normalised(test, &bad_test);
   int64_t *hits = sm_calloc((size_t)(2 * tiles * n_k), sizeof *hits);
   char *scratch = sm_aligned_alloc(bytes * (size_t)sm_pool_threads(pool));
   if (!a || !b || !hits || !scratch) {
     status = sm_fail(err, SM_ENOMEM, "no memory for k-NN over %lld training pictures", (long long)train->n);
+  } else if (bad_train >= 0 || bad_test >= 0) {
+    status = bad_train >= 0 ? not_finite("training", bad_train, err) : not_finite("test", bad_test, err);
   } else {
-    knn_run r = {.train = a, .test = b, .train_label = train->label, .test_label = test->label, .n_train = train->n, .n_test = test->n, .dim = train->dim,
-                 .classes = train->classes, .n_k = n_k, .k_max = k_max, .k = k, .temperature = temperature, .predictions = predictions, .hits1 = hits,
-                 .hits5 = hits + tiles * n_k, .scratch = scratch, .scratch_bytes = bytes};
+    knn_run r = {a,       b,           train->label,   test->label, train->n,
+                 test->n, train->dim,  train->classes, n_k,         k_max,
+                 k,       temperature, predictions,    hits,        hits + tiles * n_k,
+                 scratch, bytes};
     sm_pool_run(pool, tiles, run_tile, &r);
-    for (int64_t i = 0; i < test->n; i++) labelled += test->label[i] >= 0;
-    for (int j = 0; j < n_k; j++) {
-      int64_t one = 0, five = 0;
-      for (int64_t t = 0; t < tiles; t++) one += r.hits1[t * n_k + j], five += r.hits5[t * n_k + j];
-      top1[j] = labelled ? 100.0 * (double)one / (double)labelled : NAN;
-      top5[j] = labelled ? 100.0 * (double)five / (double)labelled : NAN;
-    }
+    summarise(&r, tiles, top1, top5);
   }
   sm_free(a);
   sm_free(b);

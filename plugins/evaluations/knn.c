@@ -1,4 +1,5 @@
-/* plugins/evaluations/knn.c — weighted k nearest neighbours on frozen features (Wu et al. 2018; iBOT's eval_knn.py). */
+/* plugins/evaluations/knn.c — weighted k nearest neighbours on frozen features (Wu et al. 2018; iBOT's
+ * eval_knn.py). */
 #include <smalti/eval.h>
 #include <smalti/plugin.h>
 
@@ -11,9 +12,12 @@ struct knn {
 static const char *const pools[] = {"cls", "mean", "both", NULL}; /* in the order of sm_pool_mode */
 
 static const sm_option options[] = {
-    SM_INTS(struct knn, k, "k", "20", 1, 10000, "neighbours", "numbers of neighbours that vote, each a figure of its own"),
-    SM_FLOAT(struct knn, temperature, "temperature", "0.07", 1e-4, 100, NULL, "a neighbour votes exp(similarity/temperature)"),
-    SM_CHOICE(struct knn, pool, "pool", "cls", pools, "features: [CLS], mean of the patches, or both side by side"),
+    SM_INTS(struct knn, k, "k", "20", 1, 10000, "neighbours",
+            "numbers of neighbours that vote, each a figure of its own"),
+    SM_FLOAT(struct knn, temperature, "temperature", "0.07", 1e-4, 100, NULL,
+             "a neighbour votes exp(similarity/temperature)"),
+    SM_CHOICE(struct knn, pool, "pool", "cls", pools,
+              "features: [CLS], mean of the patches, or both side by side"),
 };
 
 static void figure(sm_eval_result *r, const char *fmt, int k, double value) {
@@ -36,7 +40,8 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
     figure(result, o->k.n == 1 ? "top1" : "top1.k%d", k[i], top1[i]);
     figure(result, o->k.n == 1 ? "top5" : "top5.k%d", k[i], top5[i]);
   }
-  snprintf(result->protocol, sizeof result->protocol, "weighted k-NN, %s features, temperature %g, %lld against %lld pictures", pools[o->pool],
+  snprintf(result->protocol, sizeof result->protocol,
+           "weighted k-NN, %s features, temperature %g, %lld against %lld pictures", pools[o->pool],
            o->temperature, (long long)test.n, (long long)train.n);
   return SM_OK;
 }
