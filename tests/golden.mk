@@ -12,3 +12,10 @@ check_PROGRAMS += tests/unit/test_knn
 tests_unit_test_knn_SOURCES = tests/unit/test_knn.c tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_knn_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/knn.safetensors
+
+check_PROGRAMS += tests/unit/test_train_step
+tests_unit_test_train_step_SOURCES = tests/unit/test_train_step.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
+
+check_PROGRAMS += tests/unit/test_plugins_maskers
+tests_unit_test_plugins_maskers_SOURCES = tests/unit/test_plugins_maskers.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_plugins_maskers_LDADD = $(LDADD) $(CJSON_LIBS)

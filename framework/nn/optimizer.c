@@ -41,7 +41,7 @@ static void *chunk_data(const job *j, const sm_chunk *c, sm_buffer which) {
   return data ? data + (size_t)c->start * sm_dtype_size(j->set->real) : NULL;
 }
 
-/* ---- norms --------------------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------------------- */
 
 static void sum_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
@@ -96,7 +96,7 @@ static void survey(job *j, sm_optimizer_result *result) {
   if (j->clip < 1) result->clipped_rows = trained;
 }
 
-/* ---- update -------------------------------------------------------------------------------------------- */
+/* ---- update ------------------------------------------------------------------------------------------ */
 
 /* You et al. 2017, eq. 6: the layer's rate is trust·‖w‖/(‖g‖ + decay·‖w‖). It scales gradient and decay
  * alike, and the rate stays outside the momentum, as in the references' LARS; rows without decay (biases,

@@ -45,7 +45,7 @@ void sm_set_free(sm_set *set) {
   sm_free(set);
 }
 
-/* ---- declaring ----------------------------------------------------------------------------------------- */
+/* ---- declaring --------------------------------------------------------------------------------------- */
 
 const char *sm_dims_text(int ndim, const int64_t *dim, char *buf, size_t size) {
   size_t used = (size_t)snprintf(buf, size, "(");
@@ -150,7 +150,7 @@ bool sm_has_param(const sm_params *p, const char *name) {
   return false;
 }
 
-/* ---- layout and memory --------------------------------------------------------------------------------- */
+/* ---- layout and memory ------------------------------------------------------------------------------- */
 
 static void lay_out(sm_set *set) {
   set->elements = 0;
@@ -235,7 +235,7 @@ sm_status sm_set_allocate(sm_set *set, uint64_t seed, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------------- */
 
 const char *sm_set_name(const sm_set *set) { return set->name; }
 sm_dtype sm_set_real(const sm_set *set) { return set->real; }

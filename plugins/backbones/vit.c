@@ -83,7 +83,7 @@ static sm_status spec(const void *self, int view_size, sm_backbone_spec *out, sm
   return SM_OK;
 }
 
-/* ---- parameters ---------------------------------------------------------------------------------------- */
+/* ---- parameters -------------------------------------------------------------------------------------- */
 
 static void declare_pair(const sm_params *p, const char *base, int64_t out, int64_t in, bool bias) {
   char name[96];
@@ -135,7 +135,7 @@ static void declare(const void *self, int view_size, const sm_params *p) {
   declare_norm(p, "norm", d);
 }
 
-/* ---- forward ------------------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------------------- */
 
 static sm_tensor *linear(sm_graph *g, const sm_params *p, sm_tensor *x, const char *base, bool bias) {
   return sm_linear(g, x, sm_param(g, p, "%s.weight", base), bias ? sm_param(g, p, "%s.bias", base) : NULL);

@@ -57,8 +57,7 @@ static int out_dim(const void *self, sm_site site) {
   return (int)(site == SM_SITE_PATCH && h->patch_out_dim ? h->patch_out_dim : h->out_dim);
 }
 
-/* ---- which layer is whose -------------------------------------------------------------------------------
- */
+/* ---- which layer is whose ---------------------------------------------------------------------------- */
 
 /* How many leading layers the two sites share in a network; the last layer is number h->layers. */
 static int shared_layers(const projection *h, sm_role role) {
@@ -98,8 +97,7 @@ static layer_name part(layer_name layer, const char *which) {
   return name;
 }
 
-/* ---- parameters ------------------------------------------------------------------------------------------
- */
+/* ---- parameters -------------------------------------------------------------------------------------- */
 
 static void declare_layer(const projection *h, const sm_params *p, int layer, layer_name base, int in_dim,
                           int64_t k) {
@@ -139,8 +137,7 @@ static void declare(const void *self, const sm_params *p, int in_dim, int view_d
   }
 }
 
-/* ---- forward ---------------------------------------------------------------------------------------------
- */
+/* ---- forward ----------------------------------------------------------------------------------------- */
 
 static sm_tensor *features(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
                            sm_role role) {

@@ -72,7 +72,7 @@ static void declare(const void *self, const sm_params *state, int view_dim, int 
     sm_declare(state, "center.patch", SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1, &patch);
 }
 
-/* ---- targets ------------------------------------------------------------------------------------------- */
+/* ---- targets ----------------------------------------------------------------------------------------- */
 
 static void set_target(sm_graph *g, sm_target *out, sm_form form, const sm_rows *rows, sm_tensor *logits,
                        sm_tensor *center, sm_tensor *scale) {
@@ -151,7 +151,7 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
   if (env->want_patch) build_patch(t, g, env, seen, patch);
 }
 
-/* ---- update -------------------------------------------------------------------------------------------- */
+/* ---- update ------------------------------------------------------------------------------------------ */
 
 static void build_update(void *self, sm_graph *g, const sm_tokenizer_env *env) {
   online_ema *t = self;

@@ -84,7 +84,7 @@ void rig_close(ssl_rig *rig) {
   sm_arena_free(rig->arena);
 }
 
-/* ---- batches ------------------------------------------------------------------------------------------- */
+/* ---- batches ----------------------------------------------------------------------------------------- */
 
 static float *normals(sm_rng *rng, int64_t n) {
   float *x = malloc((size_t)n * sizeof *x);
@@ -120,7 +120,59 @@ void rig_batch_free(sm_batch *b) {
   free(b);
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------- */
+/* ---- logits by a graph of their own ------------------------------------------------------------------ */
+
+static sm_tensor *backbone(ssl_rig *rig, sm_graph *g, int set, sm_tensor *pictures, sm_tensor *mask) {
+  const sm_backbone_ops *ops = rig->config.backbone.ops;
+  const sm_params p = {sm_ssl_set(rig->ssl, set), "backbone."};
+  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask};
+  sm_backbone_out out = {.size = sizeof out};
+  ops->build(rig->config.backbone.self, g, &p, &in, &out);
+  return out.tokens;
+}
+
+static sm_tensor *head(ssl_rig *rig, sm_graph *g, int set, sm_tensor *tokens, sm_site site) {
+  const sm_head_ops *ops = rig->config.head[0].ops;
+  const void *self = rig->config.head[0].self;
+  const sm_params p = {sm_ssl_set(rig->ssl, set), "head."};
+  sm_role role = set == SM_SSL_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
+  return ops->logits(self, g, &p, ops->features(self, g, &p, tokens, site, role), site, role);
+}
+
+double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site site, int64_t *tokens,
+                   int64_t *k) {
+  const sm_ssl_config *c = &rig->config;
+  sm_error err = {0};
+  sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = c->real, .pool = rig->pool}, &err);
+  if (!g) expect_ok(SM_ENOMEM, &err);
+  int64_t views = (int64_t)b->pictures * (local ? c->locals : c->globals),
+          size = local ? c->local_size : c->global_size;
+  int64_t cells = (size / sm_ssl_backbone(rig->ssl)->patch) * (size / sm_ssl_backbone(rig->ssl)->patch);
+  bool masked = set == SM_SSL_STUDENT && !local;
+  sm_tensor *pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, size, size}, NULL);
+  sm_tensor *mask = masked ? sm_input(g, "mask", SM_U8, 2, (int64_t[]){views, cells}, NULL) : NULL;
+  int pass = sm_pass_begin(g, "logits");
+  sm_tensor *y = head(rig, g, set, backbone(rig, g, set, pictures, mask), site);
+  sm_keep(g, y);
+  sm_pass_end(g);
+  expect_ok(sm_graph_plan(g, &err), &err);
+  expect_ok(sm_graph_allocate(g, &err), &err);
+  const float *from = local ? b->local : b->global;
+  for (int64_t i = 0, n = sm_elements(pictures); i < n; i++)
+    if (c->real == SM_F32) ((float *)pictures->data)[i] = from[i];
+    else ((double *)pictures->data)[i] = from[i];
+  if (masked) memcpy(mask->data, b->mask, (size_t)(views * cells));
+  sm_graph_run(g, pass);
+  double *out = malloc((size_t)sm_elements(y) * sizeof *out);
+  assert_non_null(out);
+  for (int64_t i = 0; i < sm_elements(y); i++) out[i] = sm_get(y, i);
+  *tokens = y->dim[1];
+  *k = y->dim[2];
+  sm_graph_free(g);
+  return out;
+}
+
+/* ---- looking ----------------------------------------------------------------------------------------- */
 
 sm_time rig_time(const ssl_rig *rig, int64_t step) {
   return (sm_time){step, rig->config.steps_per_epoch, rig->config.epochs};

@@ -31,6 +31,10 @@ void rig_close(ssl_rig *);
 sm_batch *rig_batch(const ssl_rig *, int pictures, double ratio, uint64_t seed);
 void rig_batch_free(sm_batch *);
 
+/* Logits of a site's head at every token of a batch's views, by a graph of their own: (views, tokens, *k),
+ * picture-major; free with free. The student sees the masks of global views, the teacher none. */
+double *rig_logits(ssl_rig *, const sm_batch *, int set, bool local, sm_site, int64_t *tokens, int64_t *k);
+
 sm_time rig_time(const ssl_rig *, int64_t step);
 /* One element of a row, by its name; the index of the row or a failed test. */
 int rig_row(ssl_rig *, int set, const char *name);

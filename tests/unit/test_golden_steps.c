@@ -35,8 +35,7 @@ static bool flag(const reference *r, const char *key) {
   return cJSON_IsTrue(cJSON_GetObjectItem(r->config, key));
 }
 
-/* ---- comparing -------------------------------------------------------------------------------------------
- */
+/* ---- comparing --------------------------------------------------------------------------------------- */
 
 /* Distance of two lists over the norm of the second. Where that is zero: the norm of the first. */
 static double relative(const double *got, const double *want, int64_t n) {
@@ -86,8 +85,7 @@ static bool ends_in(const char *text, const char *end) {
   return n >= m && !strcmp(text + n - m, end);
 }
 
-/* ---- from the file into the objective --------------------------------------------------------------------
- */
+/* ---- from the file into the objective ---------------------------------------------------------------- */
 
 static const char *sharing(const reference *r, const char *key) {
   return flag(r, key) ? "shared" : "last_separate";
@@ -193,87 +191,35 @@ static sm_batch *read_batch(reference *r, int step) {
   return b;
 }
 
-/* ---- logits at every position, by a graph of their own
- * ------------------------------------------------------ */
-
-typedef struct dense {
-  sm_graph *graph;
-  reference *r;
-} dense;
-
-static sm_tensor *backbone(dense *d, int set, sm_tensor *pictures, sm_tensor *mask) {
-  const sm_backbone_ops *ops = d->r->rig.config.backbone.ops;
-  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask};
-  sm_backbone_out out = {.size = sizeof out};
-  ops->build(d->r->rig.config.backbone.self, d->graph,
-             &(sm_params){sm_ssl_set(d->r->rig.ssl, set), "backbone."}, &in, &out);
-  return out.tokens;
-}
-
-/* Logits of the head applied to every token, of which the site's are compared. */
-static sm_tensor *head(dense *d, int set, sm_tensor *tokens, sm_site site) {
-  const sm_ssl_slot *h = &d->r->rig.config.head[0];
-  const sm_head_ops *ops = h->ops;
-  const sm_params p = {sm_ssl_set(d->r->rig.ssl, set), "head."};
-  sm_role role = set == SM_SSL_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
-  sm_tensor *y = ops->logits(h->self, d->graph, &p, ops->features(h->self, d->graph, &p, tokens, site, role),
-                             site, role);
-  sm_keep(d->graph, y);
-  return y;
-}
+/* ---- logits at every position ------------------------------------------------------------------------ */
 
 /* The file's row is view·B + picture; ours is picture·V + view. */
-static void check_logits(dense *d, const char *tensor, sm_tensor *got, int views, bool patches) {
-  golden_tensor t = golden_get(d->r->file, tensor);
-  int64_t k = got->dim[2], n = got->dim[1], kept = patches ? n - 1 : 1, item = kept * k;
-  int batch = d->r->batch;
-  assert_int_equal(t.count, (int64_t)views * batch * item);
-  double *x = malloc((size_t)t.count * sizeof *x), *want = golden_doubles(&t);
-  assert_non_null(x);
+static void check_logits(reference *r, const sm_batch *b, const char *tensor, int set, bool local,
+                         sm_site site) {
+  golden_tensor t = golden_get(r->file, tensor);
+  int views = local ? r->locals : r->globals, first = site == SM_SITE_PATCH; /* after [CLS] */
+  int64_t n, k;
+  double *all = rig_logits(&r->rig, b, set, local, site, &n, &k), *want = golden_doubles(&t);
+  int64_t item = (site == SM_SITE_PATCH ? n - 1 : 1) * k;
+  assert_int_equal(t.count, (int64_t)views * r->batch * item);
+  double *got = malloc((size_t)t.count * sizeof *got);
+  assert_non_null(got);
   for (int64_t i = 0; i < t.count; i++) {
-    int64_t row = i / item, picture = row % batch, view = row / batch;
-    x[i] = sm_get(got, ((picture * views + view) * n + (patches ? 1 : 0)) * k + i % item);
+    int64_t row = i / item, picture = row % r->batch, view = row / r->batch;
+    got[i] = all[((picture * views + view) * n + first) * k + i % item];
   }
-  check(d->r, tensor, x, want, t.count, 2e-4);
-  free(x);
+  check(r, tensor, got, want, t.count, 2e-4);
+  free(all);
+  free(got);
   free(want);
 }
 
-static sm_tensor *pictures(dense *d, const char *name, int views, int size) {
-  return sm_input_real(d->graph, name, 4, (int64_t[]){(int64_t)views * d->r->batch, 3, size, size}, NULL);
-}
-
 static void check_all_logits(reference *r, const sm_batch *b) {
-  sm_error err = {0};
-  const sm_ssl_config *c = &r->rig.config;
-  dense d = {sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F32, .pool = c->pool}, &err), r};
-  assert_non_null(d.graph);
-  int grid = c->global_size / whole(r, "patch_size");
-  sm_tensor *global = pictures(&d, "global", r->globals, c->global_size);
-  sm_tensor *mask = sm_input(d.graph, "mask", SM_U8, 2, (int64_t[]){global->dim[0], grid * grid}, NULL);
-  sm_tensor *local = r->locals ? pictures(&d, "local", r->locals, c->local_size) : NULL;
-  int pass = sm_pass_begin(d.graph, "dense");
-  sm_tensor *teacher = backbone(&d, SM_SSL_TEACHER, global, NULL);
-  sm_tensor *student = backbone(&d, SM_SSL_STUDENT, global, mask);
-  sm_tensor *t_cls = head(&d, SM_SSL_TEACHER, teacher, SM_SITE_VIEW);
-  sm_tensor *t_patch = head(&d, SM_SSL_TEACHER, teacher, SM_SITE_PATCH);
-  sm_tensor *s_cls = head(&d, SM_SSL_STUDENT, student, SM_SITE_VIEW);
-  sm_tensor *s_patch = head(&d, SM_SSL_STUDENT, student, SM_SITE_PATCH);
-  sm_tensor *s_local =
-      local ? head(&d, SM_SSL_STUDENT, backbone(&d, SM_SSL_STUDENT, local, NULL), SM_SITE_VIEW) : NULL;
-  sm_pass_end(d.graph);
-  if (sm_graph_plan(d.graph, &err) != SM_OK || sm_graph_allocate(d.graph, &err) != SM_OK)
-    fail_msg("%s", err.message);
-  memcpy(global->data, b->global, (size_t)sm_elements(global) * sizeof(float));
-  memcpy(mask->data, b->mask, (size_t)sm_elements(mask));
-  if (local) memcpy(local->data, b->local, (size_t)sm_elements(local) * sizeof(float));
-  sm_graph_run(d.graph, pass);
-  check_logits(&d, "expect.teacher.cls_logits", t_cls, r->globals, false);
-  check_logits(&d, "expect.teacher.patch_logits", t_patch, r->globals, true);
-  check_logits(&d, "expect.student.cls_logits", s_cls, r->globals, false);
-  check_logits(&d, "expect.student.patch_logits", s_patch, r->globals, true);
-  if (local) check_logits(&d, "expect.student.local_cls_logits", s_local, r->locals, false);
-  sm_graph_free(d.graph);
+  check_logits(r, b, "expect.teacher.cls_logits", SM_SSL_TEACHER, false, SM_SITE_VIEW);
+  check_logits(r, b, "expect.teacher.patch_logits", SM_SSL_TEACHER, false, SM_SITE_PATCH);
+  check_logits(r, b, "expect.student.cls_logits", SM_SSL_STUDENT, false, SM_SITE_VIEW);
+  check_logits(r, b, "expect.student.patch_logits", SM_SSL_STUDENT, false, SM_SITE_PATCH);
+  if (r->locals) check_logits(r, b, "expect.student.local_cls_logits", SM_SSL_STUDENT, true, SM_SITE_VIEW);
 }
 
 /* ---- steps

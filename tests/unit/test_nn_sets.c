@@ -202,7 +202,7 @@ static void test_initial_values(void **state) {
   sm_set_free(other);
 }
 
-/* ---- teacher and student ------------------------------------------------------------------------------- */
+/* ---- teacher and student ----------------------------------------------------------------------------- */
 
 static void declare_head(sm_set *set, bool shared, bool mask_token) {
   sm_params p = {set, "head."};
@@ -277,7 +277,7 @@ static void test_average_refuses(void **state) {
   sm_set_free(c);
 }
 
-/* ---- graphs -------------------------------------------------------------------------------------------- */
+/* ---- graphs ------------------------------------------------------------------------------------------ */
 
 static void test_parameters_in_graphs(void **state) {
   (void)state;

@@ -1,0 +1,273 @@
+/* Maskers: two-sample tests against 20,000 masks of the reference a setting (golden file `masks`; fixed
+ * seeds, so the outcome is the same each time), and what their options promise. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cJSON.h>
+#include <cmocka.h>
+
+#include <smalti/recipe.h>
+
+#include "golden.h"
+
+enum { MOST_CELLS = 1024 };
+
+typedef struct masker {
+  sm_arena *arena;
+  sm_registry *registry;
+  sm_instance instance;
+  const sm_masker_ops *ops;
+  sm_status created;
+  sm_error err;
+} masker;
+
+static masker open_masker(const char *name, const char *options) {
+  masker m = {.arena = sm_arena_new("masker"), .registry = sm_registry_new(NULL, NULL)};
+  const sm_plugin *plugin = sm_registry_find(m.registry, SM_MASKER, name, &m.err);
+  if (!plugin) fail_msg("%s", m.err.message);
+  assert_int_equal(sm_instance_new(plugin, &m.instance, &m.err), SM_OK);
+  if (sm_options_fill(plugin, options, m.instance.self, m.arena, &m.err) != SM_OK)
+    fail_msg("%s", m.err.message);
+  m.created = sm_instance_create(&m.instance, &m.err);
+  m.ops = plugin->ops;
+  return m;
+}
+
+static void close_masker(masker *m) {
+  sm_instance_free(&m->instance);
+  sm_registry_free(m->registry);
+  sm_arena_free(m->arena);
+}
+
+/* One mask; returns how many cells it hides. */
+static int draw(const masker *m, int rows, int cols, int64_t epoch, uint64_t sample, uint8_t *mask) {
+  sm_rng rng = sm_rng_make(5, SM_RNG_TEST, (uint64_t)epoch, sample, 0);
+  sm_mask_request request = {.size = sizeof request, .rows = rows, .cols = cols, .epoch = epoch, .rng = &rng};
+  memset(mask, 0, (size_t)(rows * cols));
+  m->ops->draw(m->instance.self, &request, mask);
+  int n = 0;
+  for (int i = 0; i < rows * cols; i++) {
+    assert_true(mask[i] <= 1);
+    n += mask[i];
+  }
+  return n;
+}
+
+/* ---- against the reference --------------------------------------------------------------------------- */
+
+typedef struct tally {
+  int grid;
+  int64_t samples;
+  double count[MOST_CELLS + 1], position[MOST_CELLS];
+  double agreement; /* share of horizontal neighbours that are alike */
+} tally;
+
+static void collect(const masker *m, tally *t) {
+  uint8_t mask[MOST_CELLS];
+  double alike = 0;
+  for (int64_t s = 0; s < t->samples; s++) {
+    t->count[draw(m, t->grid, t->grid, 0, (uint64_t)s, mask)]++;
+    for (int i = 0; i < t->grid * t->grid; i++) {
+      t->position[i] += mask[i];
+      if ((i + 1) % t->grid) alike += mask[i] == mask[i + 1];
+    }
+  }
+  for (int i = 0; i < t->grid * t->grid; i++) t->position[i] /= (double)t->samples;
+  t->agreement = alike / (double)(t->samples * t->grid * (t->grid - 1));
+}
+
+/* Two-sample chi-square over the counts; bins are joined until both samples together have 20 in each. Returns
+ * the normal score of the statistic (Wilson and Hilferty 1931). */
+static double count_score(const tally *t, const golden_tensor *reference) {
+  double ours = 0, theirs = 0, all = 0, chi = 0;
+  int bins = 0;
+  for (int64_t i = 0; i < reference->count; i++) all += golden_value(reference, i);
+  double ratio = sqrt(all / (double)t->samples);
+  for (int64_t i = 0; i < reference->count; i++) {
+    ours += t->count[i];
+    theirs += golden_value(reference, i);
+    if (ours + theirs < 20) continue;
+    chi += pow(ours * ratio - theirs / ratio, 2) / (ours + theirs);
+    bins++;
+    ours = theirs = 0;
+  }
+  double df = bins > 1 ? bins - 1 : 1, spread = 2 / (9 * df);
+  return (cbrt(chi / df) - (1 - spread)) / sqrt(spread);
+}
+
+static double worst_position(const tally *t, const golden_tensor *reference, double samples) {
+  double worst = 0;
+  for (int i = 0; i < t->grid * t->grid; i++) {
+    double a = t->position[i], b = golden_value(reference, i), p = (a + b) / 2;
+    double deviation = sqrt(p * (1 - p) * (1 / (double)t->samples + 1 / samples));
+    worst = fmax(worst, fabs(a - b) / (deviation > 0 ? deviation : 1e-9));
+  }
+  return worst;
+}
+
+/* A number or a list of them, as YAML. */
+static char *as_yaml(const cJSON *setting, const char *key) {
+  return cJSON_PrintUnformatted(cJSON_GetObjectItem(setting, key));
+}
+
+static void check_setting(golden *file, const cJSON *setting, int index) {
+  char options[256], *ratio = as_yaml(setting, "ratio"), *var = as_yaml(setting, "ratio_var");
+  bool block = !strcmp(cJSON_GetStringValue(cJSON_GetObjectItem(setting, "shape")), "block");
+  snprintf(options, sizeof options, "{ratio: %s, ratio_var: %s}", ratio, var);
+  masker m = open_masker(block ? "blockwise" : "random", options);
+  assert_int_equal(m.created, SM_OK);
+  tally *t = calloc(1, sizeof *t);
+  assert_non_null(t);
+  t->grid = (int)golden_number(setting, "grid");
+  t->samples = 20000;
+  assert_true(t->grid * t->grid <= MOST_CELLS);
+  collect(&m, t);
+  golden_tensor counts = golden_getf(file, "%d.count_histogram", index);
+  golden_tensor positions = golden_getf(file, "%d.position_frequency", index);
+  double count = count_score(t, &counts),
+         position = worst_position(t, &positions, golden_number(setting, "samples"));
+  double agreement = t->agreement - golden_number(setting, "neighbour_agreement");
+  if (!(count < 3.7)) fail_msg("setting %d, %s: counts differ, score %.2f", index, options, count);
+  if (!(position < 4.7))
+    fail_msg("setting %d, %s: a position is %.2f deviations off", index, options, position);
+  if (!(fabs(agreement) < 0.002))
+    fail_msg("setting %d, %s: neighbours agree %+.4f more", index, options, agreement);
+  free(t);
+  cJSON_free(ratio);
+  cJSON_free(var);
+  close_masker(&m);
+}
+
+static void test_reference_statistics(void **state) {
+  (void)state;
+  golden *file = golden_open("masks.safetensors");
+  if (!file) skip();
+  const cJSON *settings = golden_json(file, "settings"), *setting;
+  int index = 0;
+  cJSON_ArrayForEach(setting, settings) check_setting(file, setting, index++);
+  assert_true(index > 0);
+  golden_close(file);
+}
+
+/* ---- options
+ * ----------------------------------------------------------------------------------------------- */
+
+static void test_none(void **state) {
+  (void)state;
+  uint8_t mask[49];
+  masker m = open_masker("none", "{}");
+  assert_int_equal(m.created, SM_OK);
+  assert_true(m.ops->max_ratio(m.instance.self) == 0);
+  assert_int_equal(draw(&m, 7, 7, 0, 1, mask), 0);
+  close_masker(&m);
+}
+
+static void test_random_hides_exactly(void **state) {
+  (void)state;
+  uint8_t mask[70];
+  masker m = open_masker("random", "{ratio: 0.29}");
+  for (uint64_t s = 0; s < 50; s++) assert_int_equal(draw(&m, 7, 10, 0, s, mask), 20); /* floor(20.3) */
+  close_masker(&m);
+  m = open_masker("random", "{ratio: 1}");
+  assert_int_equal(draw(&m, 7, 10, 0, 0, mask), 70);
+  close_masker(&m);
+}
+
+static void test_ratio_list(void **state) {
+  (void)state;
+  uint8_t mask[100];
+  masker m = open_masker("random", "{ratio: [0, 0.5], ratio_var: [0, 0.2]}");
+  assert_float_equal(m.ops->max_ratio(m.instance.self), .7, 1e-12);
+  int whole = 0;
+  for (uint64_t s = 0; s < 1000; s++) {
+    int n = draw(&m, 10, 10, 0, s, mask);
+    whole += n == 0;
+    assert_true(n == 0 || (n >= 30 && n <= 70));
+  }
+  assert_true(abs(whole - 500) < 64); /* 4 deviations */
+  close_masker(&m);
+}
+
+static void test_start_epoch(void **state) {
+  (void)state;
+  uint8_t mask[196];
+  const char *const names[] = {"random", "blockwise"};
+  for (int i = 0; i < 2; i++) {
+    masker m = open_masker(names[i], "{ratio: 0.4, start_epoch: 3}");
+    assert_int_equal(m.ops->start_epoch(m.instance.self), 3);
+    assert_int_equal(draw(&m, 14, 14, 2, 0, mask), 0);
+    assert_true(draw(&m, 14, 14, 3, 0, mask) > 0);
+    close_masker(&m);
+  }
+}
+
+/* What is hidden never passes the wanted number, on any grid; with one aspect and one area it is a square. */
+static void test_blockwise_shapes(void **state) {
+  (void)state;
+  uint8_t mask[196];
+  masker m = open_masker("blockwise", "{ratio: 0.5}");
+  for (uint64_t s = 0; s < 200; s++) assert_true(draw(&m, 6, 20, 0, s, mask) <= 60);
+  for (uint64_t s = 0; s < 200; s++) assert_true(draw(&m, 20, 6, 0, s, mask) <= 60);
+  draw(&m, 1, 1, 0, 0, mask); /* no block fits: gives up */
+  close_masker(&m);
+  m = open_masker("blockwise",
+                  "{ratio: 0.0825, aspect: [1, 1]}"); /* 16.17 of 196 cells: one block of 4 x 4 */
+  for (uint64_t s = 0; s < 50; s++) {
+    assert_int_equal(draw(&m, 14, 14, 0, s, mask), 16);
+    int first = 0;
+    while (!mask[first]) first++;
+    for (int i = 0; i < 16; i++) assert_int_equal(mask[first + i / 4 * 14 + i % 4], 1);
+  }
+  close_masker(&m);
+}
+
+static void test_same_generator_same_mask(void **state) {
+  (void)state;
+  uint8_t a[196], b[196];
+  masker m = open_masker("blockwise", "{ratio: 0.3, ratio_var: 0.2}");
+  draw(&m, 14, 14, 1, 7, a);
+  draw(&m, 14, 14, 1, 7, b);
+  assert_memory_equal(a, b, 196);
+  draw(&m, 14, 14, 1, 8, b);
+  assert_memory_not_equal(a, b, 196);
+  close_masker(&m);
+}
+
+static void expect_refusal(const char *name, const char *options, const char *message) {
+  masker m = open_masker(name, options);
+  assert_int_equal(m.created, SM_EINVAL);
+  if (!strstr(m.err.message, message)) fail_msg("'%s' does not say '%s'", m.err.message, message);
+  assert_true(m.err.hint[0] != 0);
+  close_masker(&m);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  expect_refusal("random", "{ratio: 0.3, ratio_var: 0.4}",
+                 "ratio 0.3 with ratio_var 0.4 leaves the range from 0 to 1");
+  expect_refusal("blockwise", "{ratio: 0.9, ratio_var: 0.2}",
+                 "ratio 0.9 with ratio_var 0.2 leaves the range from 0 to 1");
+  expect_refusal("blockwise", "{ratio: [0, 0.3], ratio_var: [0, 0.1, 0.2]}",
+                 "2 ratios, but 3 values of ratio_var");
+  expect_refusal("blockwise", "{aspect: 2}",
+                 "aspect must be a lowest and a highest value, or one value of at most 1");
+  expect_refusal("blockwise", "{aspect: [2, 1]}", "aspect must be a lowest and a highest value");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_reference_statistics),
+      cmocka_unit_test(test_none),
+      cmocka_unit_test(test_random_hides_exactly),
+      cmocka_unit_test(test_ratio_list),
+      cmocka_unit_test(test_start_epoch),
+      cmocka_unit_test(test_blockwise_shapes),
+      cmocka_unit_test(test_same_generator_same_mask),
+      cmocka_unit_test(test_refusals),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

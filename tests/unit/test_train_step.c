@@ -1,0 +1,478 @@
+/* test_train_step.c — the training step where the golden files do not reach: losses and centres worked out
+ * from the logits by plain loops, for every way of sharing, labels and normalisation, with one global view
+ * and without masks; micro-batches against the whole batch; gradients against differences; threads. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ssl_rig.h"
+
+typedef struct setting {                    /* what differs from a small iBOT */
+  const char *vit, *head, *tokenizer, *mim; /* further options, each beginning with a comma, or NULL */
+  int globals, locals, pictures, micro, threads;
+  bool no_cls, no_mim;
+  sm_dtype real;
+  bool hard, hard_view, no_center, by_patch; /* what those options mean, for the oracle */
+} setting;
+
+static const char *or_nothing(const char *text) { return text ? text : ""; }
+
+/* 16 px views of 4 x 4 patches, local ones of 2 x 2; width 8, two blocks; K = 6 */
+static void start(ssl_rig *rig, const setting *s) {
+  rig_open(rig, s->threads ? s->threads : 2);
+  rig_plugin(rig, &rig->backbone, SM_BACKBONE, "vit",
+             "{arch: custom, dim: 8, depth: 2, heads: 2, patch_size: 4%s}", or_nothing(s->vit));
+  rig_plugin(rig, &rig->head, SM_HEAD, "projection", "{hidden: 10, bottleneck: 5, out_dim: 6%s}",
+             or_nothing(s->head));
+  rig_plugin(rig, &rig->tokenizer, SM_TOKENIZER, "online_ema",
+             "{momentum: 0.5, temperature: 0.2, patch_temperature: 0.3, center_momentum: 0.8, "
+             "patch_center_momentum: 0.6%s}",
+             or_nothing(s->tokenizer));
+  if (!s->no_cls) rig_plugin(rig, &rig->cls, SM_LOSS, "cls_distill", "{weight: 0.75}");
+  if (!s->no_mim) rig_plugin(rig, &rig->mim, SM_LOSS, "mim", "{weight: 1.5%s}", or_nothing(s->mim));
+  rig->config.globals = s->globals ? s->globals : 2;
+  rig->config.locals = s->locals;
+  rig->config.batch_size = s->pictures ? s->pictures : 3;
+  rig->config.micro_batch = s->micro;
+  rig->config.real = s->real;
+  rig_start(rig);
+}
+
+/* Weights far from their small initial values and centres far from zero, the same for every layout of the
+ * set. */
+static void shake(ssl_rig *rig) {
+  for (int which = 0; which < SM_SSL_SETS; which++) {
+    sm_set *set = sm_ssl_set(rig->ssl, which);
+    for (int r = 0; r < sm_set_rows(set); r++) {
+      const sm_row *row = sm_set_row(set, r);
+      if (row->alias_of >= 0) continue;
+      sm_rng rng = sm_rng_named((uint64_t)which, SM_RNG_TEST, row->name);
+      void *data = sm_set_data(set, r, SM_VALUES);
+      for (int64_t i = 0; i < row->size; i++) {
+        double x = sm_rng_normal(&rng) * .3;
+        if (sm_set_real(set) == SM_F32) ((float *)data)[i] += (float)x;
+        else ((double *)data)[i] += x;
+      }
+    }
+  }
+}
+
+static void gradients(ssl_rig *rig, const sm_batch *b, sm_step_result *result) {
+  sm_error err = {0};
+  sm_time time = rig_time(rig, b->step);
+  if (sm_ssl_gradients(rig->ssl, b, &time, result, &err) != SM_OK) fail_msg("%s", err.message);
+}
+
+static void clear_gradients(ssl_rig *rig) {
+  sm_set *set = sm_ssl_set(rig->ssl, SM_SSL_STUDENT);
+  for (int r = 0; r < sm_set_rows(set); r++)
+    memset(sm_set_data(set, r, SM_GRADIENTS), 0,
+           (size_t)sm_set_row(set, r)->size * sm_dtype_size(sm_set_real(set)));
+}
+
+/* ---- the oracle: losses and centres from logits ------------------------------------------------------ */
+
+enum { K = 6, TOKENS = 17, LOCAL_TOKENS = 5 };
+
+typedef struct oracle {
+  double *t_cls, *t_patch, *s_cls, *s_patch, *s_local; /* logits at every token */
+  double center_cls[K], center_patch[K];               /* before the step       */
+  double cls, mim;                                     /* losses                */
+} oracle;
+
+static double cross_entropy(const double *student, const double *teacher, const double *center,
+                            double temperature, bool hard) {
+  double q[K], z[K], sum_q = 0, sum_z = 0, loss = 0;
+  int best = 0;
+  for (int k = 0; k < K; k++) {
+    q[k] = exp((teacher[k] - center[k]) / temperature);
+    z[k] = student[k] / .1;
+    sum_q += q[k];
+    sum_z += exp(z[k]);
+    if (q[k] > q[best]) best = k;
+  }
+  for (int k = 0; k < K; k++) loss += (hard ? k == best : q[k] / sum_q) * (log(sum_z) - z[k]);
+  return loss;
+}
+
+static void expect_losses(ssl_rig *rig, const setting *s, const sm_batch *b, oracle *o) {
+  int G = rig->config.globals, L = rig->config.locals;
+  double pairs = 0, sum = 0, all_masked = 0;
+  for (int p = 0; p < b->pictures; p++)
+    for (int q = 0; q < G; q++) {
+      const double *teacher = o->t_cls + (p * G + q) * TOKENS * K;
+      for (int v = 0; v < G + L; v++) {
+        if (v == q) continue;
+        const double *student =
+            v < G ? o->s_cls + (p * G + v) * TOKENS * K : o->s_local + (p * L + v - G) * LOCAL_TOKENS * K;
+        sum += cross_entropy(student, teacher, o->center_cls, .2, s->hard_view);
+        pairs++;
+      }
+    }
+  o->cls = pairs > 0 ? .75 * sum / pairs : 0;
+  for (int i = 0; i < b->pictures * G * 16; i++) all_masked += b->mask[i];
+  o->mim = 0;
+  for (int view = 0; view < b->pictures * G; view++) {
+    double in_view = 0, masked = 0;
+    for (int i = 0; i < 16; i++) {
+      if (!b->mask[view * 16 + i]) continue;
+      int64_t at = ((int64_t)view * TOKENS + 1 + i) * K;
+      in_view += cross_entropy(o->s_patch + at, o->t_patch + at, o->center_patch, .3, s->hard);
+      masked++;
+    }
+    o->mim += 1.5 * in_view / (s->by_patch ? fmax(1, all_masked) : b->pictures * G * fmax(1, masked));
+  }
+}
+
+static void read_center(ssl_rig *rig, const char *name, double *center) {
+  int row = sm_set_find(sm_ssl_set(rig->ssl, SM_SSL_STATE), name);
+  for (int k = 0; k < K; k++) center[k] = row < 0 ? 0 : rig_value(rig, SM_SSL_STATE, row, SM_VALUES, k);
+}
+
+static oracle consult(ssl_rig *rig, const setting *s, const sm_batch *b) {
+  oracle o = {0};
+  int64_t n, k;
+  o.t_cls = rig_logits(rig, b, SM_SSL_TEACHER, false, SM_SITE_VIEW, &n, &k);
+  assert_true(n == TOKENS && k == K);
+  o.s_cls = rig_logits(rig, b, SM_SSL_STUDENT, false, SM_SITE_VIEW, &n, &k);
+  o.t_patch = rig_logits(rig, b, SM_SSL_TEACHER, false, SM_SITE_PATCH, &n, &k);
+  o.s_patch = rig_logits(rig, b, SM_SSL_STUDENT, false, SM_SITE_PATCH, &n, &k);
+  if (rig->config.locals) o.s_local = rig_logits(rig, b, SM_SSL_STUDENT, true, SM_SITE_VIEW, &n, &k);
+  if (!s->no_center) {
+    read_center(rig, "tokenizer.center.cls", o.center_cls);
+    read_center(rig, "tokenizer.center.patch", o.center_patch);
+  }
+  expect_losses(rig, s, b, &o);
+  return o;
+}
+
+static void forget(oracle *o) {
+  double *all[] = {o->t_cls, o->t_patch, o->s_cls, o->s_patch, o->s_local};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void expect_center(ssl_rig *rig, const char *name, double momentum, const double *before,
+                          const double *logits, int views, int first, int last) {
+  int row = rig_row(rig, SM_SSL_STATE, name);
+  for (int k = 0; k < K; k++) {
+    double sum = 0;
+    for (int v = 0; v < views; v++)
+      for (int t = first; t < last; t++) sum += logits[(v * TOKENS + t) * K + k];
+    double want = momentum * before[k] + (1 - momentum) * sum / (views * (last - first));
+    assert_float_equal(rig_value(rig, SM_SSL_STATE, row, SM_VALUES, k), want, 1e-12);
+  }
+}
+
+/* One step in f64 against the oracle. */
+static void check_step(const setting *given, double mask_ratio) {
+  setting s = *given;
+  ssl_rig rig;
+  sm_step_result result;
+  s.real = SM_F64;
+  start(&rig, &s);
+  shake(&rig);
+  sm_batch *b = rig_batch(&rig, rig.config.batch_size, mask_ratio, 3);
+  oracle o = consult(&rig, &s, b);
+  gradients(&rig, b, &result);
+  if (!s.no_cls) assert_float_equal(sm_step_metric(&result, "loss.cls"), o.cls, 1e-12);
+  if (!s.no_mim) assert_float_equal(sm_step_metric(&result, "loss.mim"), o.mim, 1e-12);
+  assert_float_equal(result.loss, (s.no_cls ? 0 : o.cls) + (s.no_mim ? 0 : o.mim), 1e-12);
+  sm_time time = rig_time(&rig, 0);
+  sm_ssl_update(rig.ssl, &time, &result);
+  int views = rig.config.globals * b->pictures;
+  if (!s.no_center && !s.no_cls)
+    expect_center(&rig, "tokenizer.center.cls", .8, o.center_cls, o.t_cls, views, 0, 1);
+  if (!s.no_center && !s.no_mim)
+    expect_center(&rig, "tokenizer.center.patch", .6, o.center_patch, o.t_patch, views, 1, TOKENS);
+  forget(&o);
+  rig_batch_free(b);
+  rig_close(&rig);
+}
+
+/* ---- losses and centres ------------------------------------------------------------------------------ */
+
+static void test_losses(void **state) {
+  (void)state;
+  check_step(&(setting){0}, .4);
+  check_step(&(setting){.locals = 3}, .4);
+  check_step(&(setting){.globals = 3, .locals = 1, .pictures = 2}, .4);
+  check_step(&(setting){.no_mim = true, .locals = 2}, .4);
+  check_step(&(setting){.no_cls = true}, .4);
+  check_step(&(setting){.mim = ", normalize: patch", .by_patch = true}, .4);
+  check_step(&(setting){.mim = ", normalize: patch", .by_patch = true, .micro = 2}, .4);
+}
+
+static void test_one_global_view(void **state) {
+  (void)state;
+  check_step(&(setting){.globals = 1, .locals = 2}, .4);
+  check_step(&(setting){.globals = 1, .locals = 2, .no_mim = true}, 0);
+  check_step(&(setting){.globals = 1, .no_cls = true}, .4); /* BEiT's way: masked patches only */
+}
+
+/* The loss is 0, and yet the patch centre moves and a zero gradient counts. */
+static void test_no_masks(void **state) {
+  (void)state;
+  check_step(&(setting){0}, 0);
+  check_step(&(setting){.mim = ", normalize: patch", .by_patch = true}, 0);
+  ssl_rig rig;
+  sm_step_result result;
+  start(&rig, &(setting){.real = SM_F64, .no_cls = true});
+  shake(&rig);
+  sm_batch *b = rig_batch(&rig, 3, 0, 3);
+  int row = rig_row(&rig, SM_SSL_STUDENT, "backbone.blocks.1.mlp.fc1.weight");
+  double before = rig_value(&rig, SM_SSL_STUDENT, row, SM_VALUES, 5);
+  sm_time time = rig_time(&rig, 0);
+  gradients(&rig, b, &result);
+  assert_true(result.loss == 0);
+  sm_ssl_update(rig.ssl, &time, &result);
+  assert_true(result.grad_norm == 0);
+  assert_int_equal(sm_set_row(sm_ssl_set(rig.ssl, SM_SSL_STUDENT), row)->steps, 1);
+  assert_float_equal(rig_value(&rig, SM_SSL_STUDENT, row, SM_VALUES, 5), before * (1 - 1e-3 * .04), 1e-15);
+  rig_batch_free(b);
+  rig_close(&rig);
+}
+
+static void test_labels_and_centring(void **state) {
+  (void)state;
+  check_step(&(setting){.tokenizer = ", labels: hard", .hard = true}, .4);
+  check_step(
+      &(setting){
+          .tokenizer = ", labels: hard, view_labels: hard", .hard = true, .hard_view = true, .locals = 2},
+      .4);
+  check_step(&(setting){.tokenizer = ", centering: false, patch_centering: false", .no_center = true}, .4);
+  check_step(&(setting){.tokenizer = ", centering: false, patch_centering: false, labels: hard",
+                        .no_center = true,
+                        .hard = true},
+             .4);
+}
+
+/* ---- sharing ----------------------------------------------------------------------------------------- */
+
+static const char *const sharings[] = {"shared", "last_separate", "separate", "first_two_shared"};
+
+static void test_every_pair_of_sharings(void **state) {
+  (void)state;
+  for (int student = 0; student < 4; student++)
+    for (int teacher = 0; teacher < 4; teacher++) {
+      char head[96];
+      snprintf(head, sizeof head, ", sharing: %s, teacher_sharing: %s", sharings[student], sharings[teacher]);
+      check_step(&(setting){.head = head, .pictures = 2}, .4);
+    }
+}
+
+/* teacher = (teacher + student)/2 by name: which layer of the student each of the teacher's must have
+ * followed. */
+static void check_average(const char *student, const char *teacher, const char *row_name,
+                          const char *follows) {
+  ssl_rig rig;
+  char head[96];
+  sm_step_result result;
+  snprintf(head, sizeof head, ", sharing: %s, teacher_sharing: %s", student, teacher);
+  start(&rig, &(setting){.head = head, .real = SM_F64, .pictures = 2});
+  shake(&rig);
+  sm_batch *b = rig_batch(&rig, 2, .4, 3);
+  int t = rig_row(&rig, SM_SSL_TEACHER, row_name), s = rig_row(&rig, SM_SSL_STUDENT, follows);
+  double before = rig_value(&rig, SM_SSL_TEACHER, t, SM_VALUES, 3);
+  sm_time time = rig_time(&rig, 0);
+  gradients(&rig, b, &result);
+  sm_ssl_update(rig.ssl, &time, &result);
+  double want = .5 * before + .5 * rig_value(&rig, SM_SSL_STUDENT, s, SM_VALUES, 3);
+  assert_float_equal(rig_value(&rig, SM_SSL_TEACHER, t, SM_VALUES, 3), want, 1e-14);
+  rig_batch_free(b);
+  rig_close(&rig);
+}
+
+static void test_averages_between_sharings(void **state) {
+  (void)state;
+  check_average("last_separate", "shared", "head.last_layer.weight_v", "head.last_layer.weight_v");
+  check_average("shared", "last_separate", "head.last_layer2.weight_v", "head.last_layer.weight_v");
+  check_average("shared", "separate", "head.mlp2.0.weight", "head.mlp.0.weight");
+  check_average("first_two_shared", "separate", "head.mlp2.2.weight", "head.mlp.2.weight");
+  check_average("first_two_shared", "separate", "head.mlp2.4.weight", "head.mlp2.4.weight");
+  check_average("separate", "shared", "head.mlp.4.weight", "head.mlp.4.weight");
+}
+
+static void expect_rows(const char *sharing, int rows, const char *const *names) {
+  ssl_rig rig;
+  char head[64];
+  snprintf(head, sizeof head, ", sharing: %s", sharing);
+  start(&rig, &(setting){.head = head});
+  sm_set *set = sm_ssl_set(rig.ssl, SM_SSL_STUDENT);
+  int own = 0;
+  for (int r = 0; r < sm_set_rows(set); r++)
+    own += sm_set_row(set, r)->alias_of < 0 && strncmp(sm_set_row(set, r)->name, "head.", 5) == 0;
+  assert_int_equal(own, rows);
+  for (; *names; names++) assert_true(sm_set_find(set, *names) >= 0);
+  rig_close(&rig);
+}
+
+static void test_names(void **state) {
+  (void)state;
+  expect_rows("shared", 8,
+              (const char *const[]){"head.mlp.0.weight", "head.mlp.2.bias", "head.mlp.4.weight",
+                                    "head.last_layer.weight_g", "head.last_layer2.weight_v", NULL});
+  expect_rows("last_separate", 10, (const char *const[]){"head.last_layer2.weight_g", NULL});
+  expect_rows("first_two_shared", 12,
+              (const char *const[]){"head.mlp2.4.bias", "head.last_layer2.weight_v", NULL});
+  expect_rows("separate", 16, (const char *const[]){"head.mlp2.0.weight", "head.mlp2.4.bias", NULL});
+}
+
+/* ---- micro-batches ----------------------------------------------------------------------------------- */
+
+static void test_micro_batches_add_up(void **state) {
+  (void)state;
+  const int micro[] = {0, 1, 3, 4}; /* 7 pictures: also with a rest */
+  ssl_rig rig[4];
+  sm_step_result result[4];
+  for (int i = 0; i < 4; i++) {
+    start(
+        &rig[i],
+        &(setting){.real = SM_F64, .locals = 2, .pictures = 7, .micro = micro[i], .vit = ", drop_path: 0.3"});
+    shake(&rig[i]);
+    sm_batch *b = rig_batch(&rig[i], 7, .4, 9);
+    gradients(&rig[i], b, &result[i]);
+    sm_set *set = sm_ssl_set(rig[i].ssl, SM_SSL_STUDENT);
+    for (int r = 0; i && r < sm_set_rows(set); r++)
+      for (int64_t k = 0; k < sm_set_row(set, r)->size; k++)
+        assert_float_equal(rig_value(&rig[i], SM_SSL_STUDENT, r, SM_GRADIENTS, k),
+                           rig_value(&rig[0], SM_SSL_STUDENT, r, SM_GRADIENTS, k), 1e-12);
+    assert_float_equal(result[i].loss, result[0].loss, 1e-12);
+    rig_batch_free(b);
+  }
+  for (int i = 0; i < 4; i++) {
+    sm_time time = rig_time(&rig[i], 0);
+    sm_ssl_update(rig[i].ssl, &time, &result[i]);
+    sm_set *state_set = sm_ssl_set(rig[i].ssl, SM_SSL_STATE);
+    assert_int_equal(sm_set_rows(state_set), 2);
+    for (int r = 0; r < 2; r++)
+      for (int k = 0; k < K; k++)
+        assert_float_equal(rig_value(&rig[i], SM_SSL_STATE, r, SM_VALUES, k),
+                           rig_value(&rig[0], SM_SSL_STATE, r, SM_VALUES, k), 1e-13);
+  }
+  for (int i = 0; i < 4; i++) rig_close(&rig[i]);
+}
+
+/* ---- gradients --------------------------------------------------------------------------------------- */
+
+static double loss_at(ssl_rig *rig, const sm_batch *b, int row, const double *direction, double h) {
+  double *w = sm_set_data(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row, SM_VALUES);
+  int64_t n = sm_set_row(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row)->size;
+  double *kept = malloc((size_t)n * sizeof *kept);
+  sm_step_result result;
+  assert_non_null(kept);
+  memcpy(kept, w, (size_t)n * sizeof *kept);
+  for (int64_t i = 0; i < n; i++) w[i] += h * direction[i];
+  gradients(rig, b, &result);
+  memcpy(w, kept, (size_t)n * sizeof *kept);
+  free(kept);
+  return result.loss;
+}
+
+static double norm(const double *x, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
+  return sqrt(sum);
+}
+
+/* The gradient's length along itself and a random direction, against a difference of fourth order. */
+static void check_gradient(ssl_rig *rig, const sm_batch *b, int row, const double *g) {
+  const sm_row *r = sm_set_row(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row);
+  double *d = malloc((size_t)r->size * sizeof *d), length = norm(g, r->size), slope = 0, h = 2e-4;
+  assert_non_null(d);
+  sm_rng rng = sm_rng_named(1, SM_RNG_TEST, r->name);
+  for (int64_t i = 0; i < r->size; i++)
+    d[i] = sm_rng_normal(&rng) / sqrt((double)r->size) + (length > 0 ? g[i] / length : 0);
+  for (int64_t i = 0; i < r->size; i++) slope += g[i] * d[i];
+  double near = loss_at(rig, b, row, d, h) - loss_at(rig, b, row, d, -h);
+  double far = loss_at(rig, b, row, d, 2 * h) - loss_at(rig, b, row, d, -2 * h);
+  double difference = (8 * near - far) / (12 * h);
+  if (!(fabs(slope - difference) <= 1e-6 * fmax(length, 1e-3)))
+    fail_msg("gradient of %s: %.10g, by differences %.10g", r->name, slope, difference);
+  free(d);
+}
+
+static void check_gradients(const setting *given) {
+  setting s = *given;
+  ssl_rig rig;
+  sm_step_result result;
+  s.real = SM_F64;
+  s.pictures = 2;
+  s.threads = 1;
+  start(&rig, &s);
+  shake(&rig);
+  sm_batch *b = rig_batch(&rig, 2, .4, 5);
+  gradients(&rig, b, &result);
+  sm_set *set = sm_ssl_set(rig.ssl, SM_SSL_STUDENT);
+  for (int r = 0; r < sm_set_rows(set); r++) {
+    const sm_row *row = sm_set_row(set, r);
+    if (row->alias_of >= 0 || row->flags & SM_ROW_FROZEN) continue;
+    double *g = malloc((size_t)row->size * sizeof *g);
+    assert_non_null(g);
+    clear_gradients(&rig);
+    gradients(&rig, b, &result);
+    memcpy(g, sm_set_data(set, r, SM_GRADIENTS), (size_t)row->size * sizeof *g);
+    check_gradient(&rig, b, r, g);
+    free(g);
+  }
+  rig_batch_free(b);
+  rig_close(&rig);
+}
+
+static void test_gradients(void **state) {
+  (void)state;
+  check_gradients(&(setting){.head = ", norm_last_layer: false", .locals = 1}); /* resized positions */
+  check_gradients(&(setting){.vit = ", layer_scale: 0.5, drop_path: 0.4, qkv_bias: false", .locals = 1});
+  check_gradients(&(setting){.head = ", sharing: last_separate, norm_last_layer: false"});
+  check_gradients(&(setting){.head = ", sharing: separate, layers: 2"});
+  check_gradients(&(setting){.head = ", sharing: first_two_shared, layers: 4"});
+  check_gradients(&(setting){.tokenizer = ", labels: hard, view_labels: hard", .mim = ", normalize: patch"});
+}
+
+/* ---- threads ----------------------------------------------------------------------------------------- */
+
+static void test_threads_give_equal_bits(void **state) {
+  (void)state;
+  ssl_rig rig[3];
+  for (int t = 0; t < 3; t++) {
+    start(&rig[t],
+          &(setting){.threads = t + 1, .locals = 2, .pictures = 5, .micro = 2, .vit = ", drop_path: 0.2"});
+    sm_step_result result;
+    for (int step = 0; step < 3; step++) {
+      sm_batch *b = rig_batch(&rig[t], 5, .4, (uint64_t)step);
+      b->step = step;
+      sm_time time = rig_time(&rig[t], step);
+      sm_error err = {0};
+      if (sm_ssl_step(rig[t].ssl, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
+      rig_batch_free(b);
+    }
+    for (int which = 0; t && which < SM_SSL_SETS; which++) {
+      sm_set *set = sm_ssl_set(rig[t].ssl, which);
+      for (int r = 0; r < sm_set_rows(set); r++)
+        assert_memory_equal(sm_set_data(set, r, SM_VALUES),
+                            sm_set_data(sm_ssl_set(rig[0].ssl, which), r, SM_VALUES),
+                            (size_t)sm_set_row(set, r)->size * sizeof(float));
+    }
+  }
+  for (int t = 0; t < 3; t++) rig_close(&rig[t]);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_losses),
+      cmocka_unit_test(test_one_global_view),
+      cmocka_unit_test(test_no_masks),
+      cmocka_unit_test(test_labels_and_centring),
+      cmocka_unit_test(test_every_pair_of_sharings),
+      cmocka_unit_test(test_averages_between_sharings),
+      cmocka_unit_test(test_names),
+      cmocka_unit_test(test_micro_batches_add_up),
+      cmocka_unit_test(test_gradients),
+      cmocka_unit_test(test_threads_give_equal_bits),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
