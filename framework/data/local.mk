@@ -12,3 +12,5 @@ libsmalti_la_SOURCES += \
 check_PROGRAMS += tests/unit/test_data_loader
 tests_unit_test_data_loader_SOURCES = tests/unit/test_data_loader.c tests/unit/fake_data.c tests/unit/fake_data.h
 check_PROGRAMS += tests/unit/test_data_sets
+check_PROGRAMS += tests/unit/test_data_eval
+tests_unit_test_data_eval_SOURCES = tests/unit/test_data_eval.c tests/unit/fake_data.c tests/unit/fake_data.h
