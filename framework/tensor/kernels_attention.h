@@ -17,6 +17,8 @@ INLINE attention_shape shape_of(const sm_node *n) {
 
 INLINE void scores(const attention_shape *a, const real *q, const real *k, int64_t queries, real *s) {
   gemm(AS_IS, TRANSPOSED, queries, a->t, a->width, a->scale, q, 3 * a->d, k, 3 * a->d, 0, s, a->ld);
+  for (int64_t r = 0; r < queries; r++) /* padding takes no part: exp makes it 0 */
+    for (int64_t t = a->t; t < a->ld; t++) s[r * a->ld + t] = -INFINITY;
 }
 
 /* One head of one picture; o and lse point at this head. The rows of o, not the scores, are divided by the
@@ -28,9 +30,9 @@ static void attend(const attention_shape *a, const real *q, real *o, real *lse, 
     real inverse[SM_QUERY_BLOCK], max;
     scores(a, q + q0 * 3 * a->d, k, queries, s);
     for (int64_t r = 0; r < queries; r++) {
-      double sum = row_exp(s + r * a->ld, a->t, &max);
+      double sum = row_exp(s + r * a->ld, a->ld & ~(int64_t)(LANES - 1), &max);
       inverse[r] = (real)(1 / sum);
-      if (lse) lse[q0 + r] = (real)((double)max + log(sum));
+      if (lse) lse[q0 + r] = max + REAL_LOG((real)sum);
     }
     real *rows = o + q0 * a->d;
     gemm(AS_IS, AS_IS, queries, a->width, a->t, 1, s, a->ld, v, 3 * a->d, 0, rows, a->d);
@@ -58,7 +60,7 @@ INLINE void score_gradient(const attention_shape *a, int64_t queries, real *s, r
     const real *orow = o + r * a->d, *drow = dout + r * a->d;
     SIMD_SUM(delta)
     for (int64_t c = 0; c < a->width; c++) delta += orow[c] * drow[c];
-    SIMD for (int64_t t = 0; t < a->t; t++) {
+    SIMD_EXP for (int64_t t = 0; t < (a->ld & ~(int64_t)(LANES - 1)); t++) {
       p[t] = exp_negative(p[t] - log_sum);
       g[t] = scale * p[t] * (g[t] - delta);
     }

@@ -6,6 +6,7 @@
  * no digits. */
 
 #define ROW_BLOCK 32
+#define ROWS_AHEAD 32
 #define EACH_COLUMN for (int64_t c = 0; c < width; c++)
 
 INLINE void columns_store(real *out, const double *sum, int64_t width, bool add) {
@@ -136,12 +137,8 @@ KERNEL(sum_rows_into) {
 
 KERNEL(sum) {
   const real *x = in_at(w, n, 0, 0);
-  int64_t size = sm_items(n->in[0]) * sm_item_elements(n->in[0]);
-  double total = 0;
   if (first >= last) return;
-  SIMD_SUM(total)
-  for (int64_t k = 0; k < size; k++) total += (double)x[k];
-  *out_at(w, n, 0, 0) = (real)total;
+  *out_at(w, n, 0, 0) = (real)long_sum(x, sm_items(n->in[0]) * sm_item_elements(n->in[0]), false);
 }
 
 KERNEL(sum_dx) {

@@ -13,13 +13,7 @@ INLINE int64_t best_of(const real *x, const real *shift, int64_t n, real *max) {
   real best = -INFINITY;
   int64_t block = 0;
   for (int64_t k0 = 0; k0 < n; k0 += ARGMAX_BLOCK) {
-    int64_t k1 = min_i64(k0 + ARGMAX_BLOCK, n);
-    real m = -INFINITY;
-    SIMD_MAX(m)
-    for (int64_t k = k0; k < k1; k++) {
-      real v = shift ? x[k] - shift[k] : x[k];
-      m = v > m ? v : m;
-    }
+    real m = row_max(x + k0, shift ? shift + k0 : NULL, min_i64(ARGMAX_BLOCK, n - k0));
     if (m > best) {
       best = m;
       block = k0;
@@ -62,7 +56,7 @@ static void student_row(const real *z, int64_t n, real *e, softmax_row *s) {
   for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
     int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
     real sum = 0, energy = 0;
-    SIMD_SUM(sum, energy)
+    SIMD_EXP_SUM(sum, energy)
     for (int64_t k = k0; k < k1; k++) {
       real u = (z[k] - max) * scale, p = exp_negative(u);
       e[k] = p;
@@ -81,7 +75,7 @@ INLINE void target_sums(const real *t, const real *shift, const real *z, const s
   for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
     int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
     real sum = 0, energy = 0, cross = 0;
-    SIMD_SUM(sum, energy, cross)
+    SIMD_EXP_SUM(sum, energy, cross)
     for (int64_t k = k0; k < k1; k++) {
       real u = ((shift ? t[k] - shift[k] : t[k]) - max) * scale, p = exp_negative(u);
       e[k] = p;

@@ -7,10 +7,8 @@ KERNEL(layer_norm) {
   real *y = out_at(w, n, 0, first), *stats = out_at(w, n, 1, first);
   int64_t d = last_dim(n->in[0]), rows = rows_of(n->in[0], last - first);
   for (int64_t r = 0; r < rows; r++, x += d, y += d) {
-    real mean = (real)(row_sum(x, d) / (double)d), square = 0;
-    SIMD_SUM(square)
-    for (int64_t c = 0; c < d; c++) square += (x[c] - mean) * (x[c] - mean);
-    real inverse = (real)(1 / sqrt((double)square / (double)d + n->f[0]));
+    real mean = (real)(row_sum(x, d) / (double)d);
+    real inverse = (real)(1 / sqrt(row_product(x, mean, x, mean, d) / (double)d + n->f[0]));
     SIMD for (int64_t c = 0; c < d; c++) y[c] = (x[c] - mean) * inverse * weight[c] + bias[c];
     if (stats) {
       stats[2 * r] = mean;

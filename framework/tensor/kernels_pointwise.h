@@ -31,7 +31,7 @@ KERNEL(gelu) {
   const real *x = in_at(w, n, 0, first);
   real *y = out_at(w, n, 0, first);
   int64_t size = (last - first) * sm_item_elements(n->in[0]);
-  SIMD EACH(size) {
+  SIMD_EXP EACH(size) {
     real v = x[k], a = v < 0 ? -v : v, bell, tail = normal_tail(a, &bell);
     y[k] = (v > 0 ? v : 0) - a * tail; /* x·Φ(x), from the tail on either side */
   }
@@ -47,9 +47,9 @@ KERNEL(gelu_dx) {
   real *dx = out_at(w, n, 0, first);
   int64_t size = (last - first) * sm_item_elements(n->in[0]);
   if (adds_to(n, 0)) {
-    SIMD EACH(size) dx[k] += dy[k] * gelu_slope(x[k]);
+    SIMD_EXP EACH(size) dx[k] += dy[k] * gelu_slope(x[k]);
   } else {
-    SIMD EACH(size) dx[k] = dy[k] * gelu_slope(x[k]);
+    SIMD_EXP EACH(size) dx[k] = dy[k] * gelu_slope(x[k]);
   }
 }
 

@@ -2,13 +2,7 @@
  * kernels_variant.h. Coefficients are worked out in double and rounded once, as torch does with its Python
  * scalars. */
 
-static double sweep_sum_squares(const void *values, int64_t n) {
-  const real *x = values;
-  double total = 0;
-  SIMD_SUM(total)
-  for (int64_t k = 0; k < n; k++) total += (double)x[k] * (double)x[k];
-  return total;
-}
+static double sweep_sum_squares(const void *values, int64_t n) { return long_sum(values, n, true); }
 
 /* Loshchilov & Hutter 2019 as in torch.optim.AdamW: decay first, eps outside the bias-corrected root. */
 static void sweep_adamw(void *param, const void *grad, void *moment1, void *moment2, int64_t n,

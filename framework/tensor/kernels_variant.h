@@ -9,10 +9,12 @@
 
 #if SM_REAL_F64
 #define REAL_SQRT sqrt
+#define REAL_LOG log
 #define REAL_NAME f64
 #define REAL_DTYPE SM_F64
 #else
 #define REAL_SQRT sqrtf
+#define REAL_LOG logf
 #define REAL_NAME f32
 #define REAL_DTYPE SM_F32
 #endif

@@ -16,9 +16,8 @@ typedef float real;
 
 #define PLAIN(op) static void plain_##op(const sm_node *n, int64_t first, int64_t last, sm_worker *w)
 #define FOR(i, count) for (int64_t i = 0; i < (int64_t)(count); i++)
-#define RANGE(i) for (int64_t i = first; i < last; i++)
 
-/* Operand k from its first item on when the whole tensor is in memory. Items of the range: the `item`-th. */
+/* Operand k from `item` on, NULL where the node has none. */
 static real *in(const sm_worker *w, const sm_node *n, int k, int64_t item) {
   return n->in[k] ? sm_at(w, n->in[k], item) : NULL;
 }

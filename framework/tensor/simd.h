@@ -23,12 +23,21 @@ typedef float real;
 #define PRAGMA(text) _Pragma(#text)
 #define SIMD PRAGMA(omp simd) /* no iteration depends on another */
 #define SIMD_SUM(...) PRAGMA(omp simd reduction(+ : __VA_ARGS__))
-#define SIMD_MAX(...) PRAGMA(omp simd reduction(max : __VA_ARGS__))
+/* The same for loops with an exp, which in f64 is a call that compilers complain they cannot vectorise. */
+#if SM_REAL_F64
+#define SIMD_EXP
+#define SIMD_EXP_SUM(...)
+#else
+#define SIMD_EXP SIMD
+#define SIMD_EXP_SUM(...) SIMD_SUM(__VA_ARGS__)
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* Kernels are static: the table at the end of kernels_variant.h is the only way to them. */
 #define KERNEL(op) static void k_##op(const sm_node *n, int64_t first, int64_t last, sm_worker *w)
 
+#define LANES 16      /* of a maximum */
+#define SUM_LANES 64  /* of a sum */
 #define SUM_BLOCK 512 /* elements added in the real type before the sum goes on in double */
 
 /* ---- operands ------------------------------------------------------------------------------- */
@@ -78,45 +87,81 @@ INLINE float exp_negative(float x) {
 
 /* ---- rows ----------------------------------------------------------------------------------- */
 
+/* Running sums in SUM_LANES lanes, folded in halves: several vectors at once, where one would wait for
+ * itself, and the same order of additions on every processor. */
+INLINE double lanes_sum(real *lane) {
+  for (int half = SUM_LANES / 2; half > 0; half /= 2)
+    SIMD for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+  return (double)lane[0];
+}
+
 INLINE double row_sum(const real *x, int64_t n) {
   double total = 0;
   for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
-    int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
-    real s = 0;
-    SIMD_SUM(s)
-    for (int64_t k = k0; k < k1; k++) s += x[k];
-    total += (double)s;
+    int64_t k1 = min_i64(k0 + SUM_BLOCK, n), k = k0;
+    real lane[SUM_LANES] = {0};
+    for (; k + SUM_LANES <= k1; k += SUM_LANES) SIMD for (int l = 0; l < SUM_LANES; l++) lane[l] += x[k + l];
+    for (int l = 0; k + l < k1; l++) lane[l] += x[k + l];
+    total += lanes_sum(lane);
   }
   return total;
 }
 
-INLINE double row_dot(const real *x, const real *y, int64_t n) {
+/* Σ x or Σ x² of any length, added in double from the first element on. */
+INLINE double long_sum(const real *x, int64_t n, bool squares) {
+  double lane[SUM_LANES] = {0};
+  int64_t k = 0;
+  for (; k + SUM_LANES <= n; k += SUM_LANES)
+    SIMD for (int l = 0; l < SUM_LANES; l++) lane[l] +=
+        squares ? (double)x[k + l] * (double)x[k + l] : (double)x[k + l];
+  for (int l = 0; k + l < n; l++) lane[l] += squares ? (double)x[k + l] * (double)x[k + l] : (double)x[k + l];
+  for (int half = SUM_LANES / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+  return lane[0];
+}
+
+/* Σ (x - x0)·(y - y0), in the order of row_sum. */
+INLINE double row_product(const real *x, real x0, const real *y, real y0, int64_t n) {
   double total = 0;
   for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
-    int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
-    real s = 0;
-    SIMD_SUM(s)
-    for (int64_t k = k0; k < k1; k++) s += x[k] * y[k];
-    total += (double)s;
+    int64_t k1 = min_i64(k0 + SUM_BLOCK, n), k = k0;
+    real lane[SUM_LANES] = {0};
+    for (; k + SUM_LANES <= k1; k += SUM_LANES)
+      SIMD for (int l = 0; l < SUM_LANES; l++) lane[l] += (x[k + l] - x0) * (y[k + l] - y0);
+    for (int l = 0; k + l < k1; l++) lane[l] += (x[k + l] - x0) * (y[k + l] - y0);
+    total += lanes_sum(lane);
   }
   return total;
 }
+INLINE double row_dot(const real *x, const real *y, int64_t n) { return row_product(x, 0, y, 0, n); }
 
-INLINE real row_max(const real *x, int64_t n) {
-  real m = -INFINITY;
-  SIMD_MAX(m)
-  for (int64_t k = 0; k < n; k++) m = x[k] > m ? x[k] : m;
-  return m;
+/* Largest x - shift (shift NULL: x). Lanes by hand: a maximum may not be reordered where NaN counts, so
+ * compilers balk at the plain loop; a NaN never wins here. */
+INLINE real row_max(const real *x, const real *shift, int64_t n) {
+  real lane[LANES], best = -INFINITY;
+  int64_t k = 0;
+  for (int l = 0; l < LANES; l++) lane[l] = -INFINITY;
+  for (; k + LANES <= n; k += LANES) SIMD for (int l = 0; l < LANES; l++) {
+      real v = shift ? x[k + l] - shift[k + l] : x[k + l];
+      lane[l] = v > lane[l] ? v : lane[l];
+    }
+  for (; k < n; k++) {
+    real v = shift ? x[k] - shift[k] : x[k];
+    best = v > best ? v : best;
+  }
+  for (int half = LANES / 2; half > 0; half /= 2)
+    SIMD for (int l = 0; l < half; l++) lane[l] = lane[l + half] > lane[l] ? lane[l + half] : lane[l];
+  return lane[0] > best ? lane[0] : best;
 }
 
 /* x = exp(x - max x); returns the sum and the maximum. */
 INLINE double row_exp(real *x, int64_t n, real *max) {
-  real m = row_max(x, n);
+  real m = row_max(x, NULL, n);
   double total = 0;
   for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
     int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
     real s = 0;
-    SIMD_SUM(s)
+    SIMD_EXP_SUM(s)
     for (int64_t k = k0; k < k1; k++) {
       real e = exp_negative(x[k] - m);
       x[k] = e;

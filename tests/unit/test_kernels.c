@@ -822,6 +822,203 @@ static void adamw_of_one_step(void **state) {
   assert_true(fabs(p - (1 - 0.02 - 0.1 / (1 + 1e-8))) < 1e-14);
 }
 
+/* ---- the plain gradients against differences ---------------------------------------------------- */
+
+/* Σ y·dy of the forward op. */
+static double weighted(int op, const sm_node *n, int64_t range, const sm_tensor *dy) {
+  double sum = 0;
+  plain(op, n, range);
+  for (int64_t k = 0; k < sm_items(dy) * sm_item_elements(dy); k++) sum += get(n->out[0], k) * get(dy, k);
+  return sum;
+}
+
+/* Is `gradient` the derivative of Σ y·dy by `input`? Central differences, good to about 1e-8. */
+static void derivative(int op, const sm_node *n, int64_t range, const sm_tensor *dy, sm_tensor *input,
+                       const sm_tensor *gradient) {
+  const double step = 1e-5;
+  for (int64_t k = 0; k < sm_items(input) * sm_item_elements(input); k++) {
+    double value = get(input, k), up, down;
+    set(input, k, value + step);
+    up = weighted(op, n, range, dy);
+    set(input, k, value - step);
+    down = weighted(op, n, range, dy);
+    set(input, k, value);
+    double expected = (up - down) / (2 * step);
+    if (!(fabs(get(gradient, k) - expected) <= 1e-7 * fmax(1, fabs(expected))))
+      fail_msg("%s: d/d[%lld] is %.10g, expected %.10g", op_names[op], (long long)k, get(gradient, k),
+               expected);
+  }
+}
+
+static void gradients_of_blocks(void **state) {
+  (void)state;
+  begin(SM_F64);
+  sm_tensor *x = items(DIMS(2, 3, 4)), *dx = items(DIMS(2, 3, 4)), *dy = items(DIMS(2, 3, 4)),
+            *y = items(DIMS(2, 3, 4));
+  sm_tensor *w = whole(DIMS(4)), *b = whole(DIMS(4)), *dw = whole(DIMS(4)), *db = whole(DIMS(4));
+
+  sm_tensor *m = whole(DIMS(5, 4)), *bias = whole(DIMS(5)), *dm = whole(DIMS(5, 4)), *dbias = whole(DIMS(5));
+  sm_tensor *wide = items(DIMS(2, 3, 5));
+  NODE(linear, IN(x, m, bias), OUT(items(DIMS(2, 3, 5))));
+  NODE(linear_dx, IN(wide, m), OUT(dx));
+  NODE(linear_dw, IN(wide, x), OUT(dm, dbias));
+  plain(SM_OP_linear_dx, &linear_dx, 2);
+  plain(SM_OP_linear_dw, &linear_dw, 1);
+  derivative(SM_OP_linear, &linear, 2, wide, x, dx);
+  derivative(SM_OP_linear, &linear, 2, wide, m, dm);
+  derivative(SM_OP_linear, &linear, 2, wide, bias, dbias);
+
+  NODE(gelu, IN(x), OUT(y));
+  NODE(gelu_dx, IN(x, dy), OUT(dx));
+  plain(SM_OP_gelu_dx, &gelu_dx, 2);
+  derivative(SM_OP_gelu, &gelu, 2, dy, x, dx);
+
+  sm_tensor *stats = items(DIMS(2, 3, 2));
+  NODE(norm, IN(x, w, b), OUT(y, stats));
+  NODE(norm_dx, IN(dy, x, w, stats, NULL), OUT(dx));
+  NODE(norm_dw, IN(dy, x, stats), OUT(dw, db));
+  norm.f[0] = 1e-2;
+  plain(SM_OP_layer_norm, &norm, 2);
+  plain(SM_OP_layer_norm_dx, &norm_dx, 2);
+  plain(SM_OP_layer_norm_dw, &norm_dw, 1);
+  derivative(SM_OP_layer_norm, &norm, 2, dy, w, dw);
+  derivative(SM_OP_layer_norm, &norm, 2, dy, b, db);
+  derivative(SM_OP_layer_norm, &norm, 2, dy, x, dx);
+
+  sm_tensor *drop = items(DIMS(2, 3)), *before = items(DIMS(2, 3, 4));
+  NODE(residual, IN(before, x, w, drop), OUT(y));
+  NODE(residual_df, IN(dy, w, drop), OUT(dx));
+  NODE(residual_dgamma, IN(dy, x, drop), OUT(dw));
+  residual.i[0] = residual_df.i[0] = residual_dgamma.i[0] = 1;
+  plain(SM_OP_residual_df, &residual_df, 2);
+  plain(SM_OP_residual_dgamma, &residual_dgamma, 1);
+  derivative(SM_OP_residual, &residual, 2, dy, x, dx);
+  derivative(SM_OP_residual, &residual, 2, dy, w, dw);
+
+  sm_tensor *qkv = items(DIMS(2, 3, 12)), *dqkv = items(DIMS(2, 3, 12)), *lse = items(DIMS(2, 2, 3));
+  NODE(attention, IN(qkv), OUT(y, lse));
+  NODE(attention_dx, IN(qkv, y, lse, dy), OUT(dqkv));
+  attention.i[0] = attention_dx.i[0] = 2;
+  attention.f[0] = attention_dx.f[0] = 0.8;
+  plain(SM_OP_attention, &attention, 2);
+  plain(SM_OP_attention_dx, &attention_dx, 2);
+  derivative(SM_OP_attention, &attention, 2, dy, qkv, dqkv);
+
+  sm_tensor *length = items(DIMS(2, 3, 1));
+  NODE(l2, IN(x), OUT(y, length));
+  NODE(l2_dx, IN(dy, y, length), OUT(dx));
+  l2.f[0] = l2_dx.f[0] = 1.5; /* longer than some rows, shorter than others */
+  plain(SM_OP_l2_normalize, &l2, 2);
+  plain(SM_OP_l2_normalize_dx, &l2_dx, 2);
+  derivative(SM_OP_l2_normalize, &l2, 2, dy, x, dx);
+  end();
+}
+
+static void gradients_of_tokens_and_losses(void **state) {
+  (void)state;
+  begin(SM_F64);
+  sm_tensor *patches = items(DIMS(3, 4, 2)), *dpatches = items(DIMS(3, 4, 2)), *mask = bytes(DIMS(3, 4));
+  sm_tensor *cls = whole(DIMS(1, 1, 2)), *pos = whole(DIMS(1, 5, 2)), *token = whole(DIMS(1, 2)),
+            *dy = items(DIMS(3, 5, 2));
+  sm_tensor *dcls = whole(DIMS(1, 1, 2)), *dpos = whole(DIMS(1, 5, 2)), *dtoken = whole(DIMS(1, 2));
+  NODE(tokens, IN(patches, cls, pos, token, mask), OUT(items(DIMS(3, 5, 2))));
+  NODE(dpatch, IN(dy, mask), OUT(dpatches));
+  NODE(dparam, IN(dy, mask), OUT(dcls, dpos, dtoken));
+  plain(SM_OP_tokens_dpatch, &dpatch, 3);
+  plain(SM_OP_tokens_dparam, &dparam, 1);
+  derivative(SM_OP_tokens, &tokens, 3, dy, patches, dpatches);
+  derivative(SM_OP_tokens, &tokens, 3, dy, cls, dcls);
+  derivative(SM_OP_tokens, &tokens, 3, dy, pos, dpos);
+  derivative(SM_OP_tokens, &tokens, 3, dy, token, dtoken);
+
+  sm_tensor *small = whole(DIMS(1, 7, 2)), *dsmall = whole(DIMS(1, 7, 2)), *dlarge = whole(DIMS(1, 13, 2));
+  NODE(resize, IN(small), OUT(whole(DIMS(1, 13, 2))));
+  NODE(resize_dx, IN(dlarge), OUT(dsmall));
+  memcpy(resize.i, ((int64_t[]){2, 3, 3, 4}), 4 * sizeof(int64_t));
+  memcpy(resize_dx.i, resize.i, sizeof resize.i);
+  plain(SM_OP_position_resize_dx, &resize_dx, 1);
+  derivative(SM_OP_position_resize, &resize, 1, dlarge, small, dsmall);
+
+  sm_tensor *v = whole(DIMS(3, 4)), *gain = whole(DIMS(3, 1)), *dw = whole(DIMS(3, 4));
+  sm_tensor *dv = whole(DIMS(3, 4)), *dgain = whole(DIMS(3, 1));
+  NODE(weight, IN(v, gain), OUT(whole(DIMS(3, 4))));
+  NODE(weight_dv, IN(dw, v, gain), OUT(dv, dgain));
+  plain(SM_OP_weight_norm_dv, &weight_dv, 1);
+  derivative(SM_OP_weight_norm, &weight, 1, dw, v, dv);
+  derivative(SM_OP_weight_norm, &weight, 1, dw, gain, dgain);
+
+  for (int soft = 0; soft < 2; soft++) { /* the op overwrites its logits, so differences by hand */
+    int op = soft ? SM_OP_xent_soft : SM_OP_xent_ids;
+    sm_node n = cross_entropy(4, 5, 0.2, soft);
+    sm_tensor *z = n.out[2], *start = copy_of(z), *gradient;
+    plain(op, &n, 4);
+    gradient = copy_of(z);
+    for (int64_t k = 0; k < 4 * 5; k++) {
+      double sides[2];
+      for (int side = 0; side < 2; side++) {
+        memcpy(z->data, start->data, size_of(z));
+        set(z, k, get(start, k) + (side ? 1e-6 : -1e-6));
+        plain(op, &n, 4);
+        sides[side] = get(n.out[0], 0) + get(n.out[0], 1) + get(n.out[0], 2) + get(n.out[0], 3);
+      }
+      assert_true(fabs((sides[1] - sides[0]) / 2e-6 - get(gradient, k)) <= 1e-7);
+    }
+  }
+  end();
+}
+
+/* ---- digits ----------------------------------------------------------------------------------- */
+
+static void gelu_keeps_its_digits_in_the_tails(void **state) {
+  (void)state;
+  begin(SM_F32);
+  int64_t size = 24001;
+  sm_tensor *x = items(DIMS(1, size)), *y = items(DIMS(1, size));
+  for (int64_t k = 0; k < size; k++) set(x, k, -12 + 1e-3 * (double)k);
+  NODE(n, IN(x), OUT(y));
+  for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+    const sm_kernel_table *table = sm_kernels_find(SM_CPU, SM_F32, isas[i]);
+    if (!table) continue;
+    run(table, SM_OP_gelu, &n, 0, 1);
+    for (int64_t k = 0; k < size; k++) {
+      double v = get(x, k), expected = 0.5 * v * erfc(-v * sqrt(0.5));
+      /* one rounding of the result, and 1e-5 of the tail where the result is that tail */
+      double allowed = v < -1 ? 1e-5 * fabs(expected) + 1e-37 : 1.2e-7 * fmax(1, fabs(expected));
+      if (!(fabs(get(y, k) - expected) <= allowed))
+        fail_msg("%s: gelu(%g) is %.9g, expected %.9g", isas[i], v, get(y, k), expected);
+    }
+  }
+  end();
+}
+
+/* The loss of a long row is good to 1e-6 in f32. */
+static void long_rows_lose_no_digits(void **state) {
+  (void)state;
+  begin(SM_F32);
+  sm_node n = cross_entropy(6, 8192, 0.2, true);
+  copies start = keep(&n);
+  run(sm_kernels_find(SM_PLAIN, SM_F32, NULL), SM_OP_xent_soft, &n, 0, 6);
+  double expected[6][5];
+  for (int r = 0; r < 6; r++) {
+    expected[r][0] = get(n.out[0], r);
+    for (int k = 0; k < 4; k++) expected[r][1 + k] = get(n.out[1], 4 * r + k);
+  }
+  for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+    const sm_kernel_table *table = sm_kernels_find(SM_CPU, SM_F32, isas[i]);
+    if (!table) continue;
+    restore(&n, &start);
+    run(table, SM_OP_xent_soft, &n, 0, 6);
+    for (int r = 0; r < 6; r++) {
+      assert_true(fabs(get(n.out[0], r) - expected[r][0]) <= 1e-6 * expected[r][0]);
+      for (int k = 0; k < 4; k++)
+        assert_true(fabs(get(n.out[1], 4 * r + k) - expected[r][1 + k]) <=
+                    2e-6 * fmax(1, expected[r][1 + k]));
+    }
+  }
+  drop(&start);
+  end();
+}
+
 /* ---- the choice of a table ------------------------------------------------------------------ */
 
 static void tables_are_found_by_name(void **state) {
@@ -862,6 +1059,10 @@ int main(void) {
       cmocka_unit_test(attention_of_two_tokens),
       cmocka_unit_test(position_resize_follows_torch),
       cmocka_unit_test(adamw_of_one_step),
+      cmocka_unit_test(gradients_of_blocks),
+      cmocka_unit_test(gradients_of_tokens_and_losses),
+      cmocka_unit_test(gelu_keeps_its_digits_in_the_tails),
+      cmocka_unit_test(long_rows_lose_no_digits),
       cmocka_unit_test(tables_are_found_by_name),
   };
   sm_blas_single_thread();
