@@ -29,17 +29,20 @@ static int giver_of(const sm_set *to, int row, const sm_set *from) {
   return found < 0 ? -1 : sm_set_root(from, found);
 }
 
-int sm_set_copy(sm_set *to, sm_set *from) {
+int sm_copy_rows(sm_set *to, sm_set *from, bool *done) {
   int copied = 0;
   for (int r = 0; r < to->rows && to->real == from->real; r++) {
     int giver = giver_of(to, r, from);
     if (giver < 0 || !same_shape(&to->row[r], &from->row[giver])) continue;
     memcpy(sm_set_data(to, r, SM_VALUES), sm_set_data(from, giver, SM_VALUES),
            (size_t)to->row[r].size * sm_dtype_size(to->real));
+    if (done) done[r] = true;
     copied++;
   }
   return copied;
 }
+
+int sm_set_copy(sm_set *to, sm_set *from) { return sm_copy_rows(to, from, NULL); }
 
 static sm_status join(sm_ema_link *link, sm_error *err) {
   const sm_set *teacher = link->teacher, *student = link->student;

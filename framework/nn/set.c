@@ -212,7 +212,7 @@ sm_status sm_set_seal(sm_set *set, sm_moments moments, sm_error *err) {
   return reserve(set, err);
 }
 
-sm_status sm_set_allocate(sm_set *set, uint64_t seed, sm_error *err) {
+static sm_status get_memory(sm_set *set, sm_error *err) {
   if (!set->sealed || set->allocated)
     return sm_fail(err, SM_EINTERNAL, "parameter set '%s' is %s", set->name,
                    set->sealed ? "allocated already" : "not sealed yet");
@@ -230,9 +230,26 @@ sm_status sm_set_allocate(sm_set *set, uint64_t seed, sm_error *err) {
 #endif
   }
   set->allocated = true;
-  for (int r = 0; r < set->rows; r++)
-    if (set->row[r].alias_of < 0) sm_init_row(set, r, seed);
   return SM_OK;
+}
+
+sm_status sm_set_allocate(sm_set *set, uint64_t seed, sm_error *err) {
+  sm_status status = get_memory(set, err);
+  if (status == SM_OK) sm_init_rows(set, seed, NULL);
+  return status;
+}
+
+sm_status sm_set_allocate_from(sm_set *set, sm_set *source, uint64_t seed, sm_error *err) {
+  bool *wanted = sm_calloc((size_t)set->rows, sizeof *wanted);
+  if (!wanted) return sm_fail(err, SM_ENOMEM, "out of memory for parameter set '%s'", set->name);
+  sm_status status = get_memory(set, err);
+  if (status == SM_OK) {
+    sm_copy_rows(set, source, wanted);
+    for (int r = 0; r < set->rows; r++) wanted[r] = !wanted[r];
+    sm_init_rows(set, seed, wanted);
+  }
+  sm_free(wanted);
+  return status;
 }
 
 /* ---- looking ----------------------------------------------------------------------------------------- */

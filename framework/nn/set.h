@@ -41,8 +41,10 @@ static inline int sm_set_root(const sm_set *set, int row) {
 static inline size_t sm_set_buffer_bytes(const sm_set *set) {
   return (size_t)set->elements * sm_dtype_size(set->real);
 }
-/* Initial values of one row that is not an alias (init.c). */
-void sm_init_row(sm_set *, int row, uint64_t seed);
+/* Initial values of the wanted rows (by row number; NULL: all) (init.c). */
+void sm_init_rows(sm_set *, uint64_t seed, const bool *wanted);
+/* sm_set_copy, marking the rows that were copied in done (by row number, or NULL) (ema.c). */
+int sm_copy_rows(sm_set *to, sm_set *from, bool *done);
 /* "(1, 65, 48)" into buf; returns buf. */
 const char *sm_dims_text(int ndim, const int64_t *dim, char *buf, size_t size);
 

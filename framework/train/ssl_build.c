@@ -89,8 +89,8 @@ static void declare_network(sm_ssl *s, sm_set *set, sm_role role, sm_head *heads
     sm_head *h = &heads[i];
     *h = (sm_head){
         OPS(head, c->head[i]), c->head[i].self, {set, prefix(s, "head", c->head[i].name)}, role, 0, 0};
-    h->view_dim = head_dim(s, i, SM_SITE_VIEW);
-    h->patch_dim = head_dim(s, i, SM_SITE_PATCH);
+    h->view_dim = used(s, i, -1, SM_SITE_VIEW) ? head_dim(s, i, SM_SITE_VIEW) : 0;
+    h->patch_dim = used(s, i, -1, SM_SITE_PATCH) ? head_dim(s, i, SM_SITE_PATCH) : 0;
     h->ops->declare(h->self, &h->params, s->spec.dim, h->view_dim, h->patch_dim, role);
   }
 }
@@ -306,10 +306,10 @@ sm_status sm_ssl_new(const sm_ssl_config *config, sm_ssl **out, sm_error *err) {
 
 sm_status sm_ssl_allocate(sm_ssl *s, sm_error *err) {
   for (int i = 0; i < SM_SSL_SETS; i++) {
-    sm_status status = sm_set_allocate(s->set[i], s->c.seed, err);
+    sm_status status = i == SM_SSL_TEACHER ? sm_set_allocate_from(s->set[i], s->set[SM_SSL_STUDENT], s->c.seed, err)
+                                           : sm_set_allocate(s->set[i], s->c.seed, err);
     if (status) return status;
   }
-  sm_set_copy(s->set[SM_SSL_TEACHER], s->set[SM_SSL_STUDENT]);
   return sm_graph_allocate(s->graph, err);
 }
 

@@ -21,8 +21,7 @@ static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   *out = (sm_loss_spec){.size = sizeof *out,
                         .forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
                         .site = SM_SITE_VIEW,
-                        .local_views = true,
-                        .views = 2};
+                        .local_views = true};
   return SM_OK;
 }
 

@@ -25,10 +25,8 @@ static const sm_option options[] = {
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
-  *out = (sm_loss_spec){.size = sizeof *out,
-                        .forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
-                        .site = SM_SITE_PATCH,
-                        .views = 1};
+  *out = (sm_loss_spec){
+      .size = sizeof *out, .forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS, .site = SM_SITE_PATCH};
   return SM_OK;
 }
 

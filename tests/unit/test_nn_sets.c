@@ -176,18 +176,22 @@ static void test_initial_values(void **state) {
   sm_declare(&pb, "x", SM_INIT_NORMAL, 2, 0, DIMS(100, 100));
   finish(a, SM_MOMENTS_TWO, 7);
   finish(b, SM_MOMENTS_NONE, 7);
-  double sum = 0, squares = 0, widest = 0, cut = 0;
+  double sum = 0, squares = 0, fourth = 0, pairs = 0, widest = 0, cut = 0;
   for (int i = 0; i < 10000; i++) {
     double x = value(a, "m.x", i);
     assert_true((float)value(b, "m.x", i) == (float)x);
     assert_true((float)value(b, "m.cut", i) == (float)value(a, "m.cut", i));
     sum += x;
     squares += x * x;
+    fourth += x * x * x * x / 16;
+    if (i % 2) pairs += x * value(a, "m.x", i - 1) / 4; /* made together, yet independent */
     widest = fmax(widest, fabs(value(a, "m.fan", i)));
     cut = fmax(cut, fabs(value(a, "m.cut", i)));
   }
   assert_true(fabs(sum / 10000) < .08); /* 4 standard errors */
   assert_true(fabs(sqrt(squares / 10000) - 2) < .06);
+  assert_true(fabs(fourth / 10000 - 3) < .4);
+  assert_true(fabs(pairs / 5000) < .057);
   assert_true(widest <= .2 && widest > .199); /* 1/sqrt(25) */
   assert_true(cut <= 2 && cut > 1.99);
   assert_true(value(a, "m.one", 2) == 1 && value(a, "m.c", 2) == .25 && value(a, "m.z", 2) == 0);
@@ -277,6 +281,30 @@ static void test_average_refuses(void **state) {
   sm_set_free(c);
 }
 
+static void test_allocate_from(void **state) {
+  (void)state;
+  sm_error err;
+  sm_set *student = new_set("student", SM_F32, true), *teacher = new_set("teacher", SM_F32, false);
+  sm_params ps = {student, ""}, pt = {teacher, ""};
+  sm_declare(&ps, "both", SM_INIT_NORMAL, 1, 0, DIMS(5));
+  sm_declare(&ps, "shared", SM_INIT_NORMAL, 1, 0, DIMS(5));
+  sm_declare_alias(&ps, "split", "shared");
+  sm_declare(&pt, "split", SM_INIT_NORMAL, 1, 0, DIMS(5));
+  sm_declare(&pt, "own", SM_INIT_NORMAL, 1, 0, DIMS(5));
+  sm_declare(&pt, "both", SM_INIT_NORMAL, 1, 0, DIMS(5));
+  finish(student, SM_MOMENTS_NONE, 1);
+  fill(student, "both", 7, 0);
+  assert_int_equal(sm_set_seal(teacher, SM_MOMENTS_NONE, &err), SM_OK);
+  assert_int_equal(sm_set_allocate_from(teacher, student, 1, &err), SM_OK);
+  for (int i = 0; i < 5; i++) {
+    assert_true(value(teacher, "both", i) == 7);
+    assert_true(value(teacher, "split", i) == value(student, "shared", i));
+    assert_true(value(teacher, "own", i) != 0);
+  }
+  sm_set_free(student);
+  sm_set_free(teacher);
+}
+
 /* ---- graphs ------------------------------------------------------------------------------------------ */
 
 static void test_parameters_in_graphs(void **state) {
@@ -326,6 +354,7 @@ int main(void) {
       cmocka_unit_test(test_initial_values),
       cmocka_unit_test(test_average),
       cmocka_unit_test(test_average_refuses),
+      cmocka_unit_test(test_allocate_from),
       cmocka_unit_test(test_parameters_in_graphs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,8 @@ void sm_set_free(sm_set *);
  * sm_set_allocate gets the memory and writes initial values. A set that is not trainable has values only. */
 sm_status sm_set_seal(sm_set *, sm_moments, sm_error *);
 sm_status sm_set_allocate(sm_set *, uint64_t seed, sm_error *);
+/* The same, but what sm_set_copy would copy from `source` (allocated) is copied and not drawn: a teacher and its student. */
+sm_status sm_set_allocate_from(sm_set *, sm_set *source, uint64_t seed, sm_error *);
 const char *sm_set_name(const sm_set *);
 sm_dtype sm_set_real(const sm_set *);
 int sm_set_rows(const sm_set *);

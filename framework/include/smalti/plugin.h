@@ -278,7 +278,6 @@ typedef struct sm_loss_spec {
   uint32_t forms;   /* SM_TARGET_… it accepts                                              */
   sm_site site;
   bool local_views; /* it also compares local views                                        */
-  int views;        /* views a picture must have, global and local together; 0 and 1: any */
 } sm_loss_spec;
 
 typedef struct sm_loss_ops {
