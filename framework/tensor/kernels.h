@@ -68,6 +68,8 @@ typedef struct sm_sweeps {                         /* all pointers: n reals of t
   void (*sgd)(void *p, const void *grad, void *buffer, int64_t n, double lr, double momentum,
               double weight_decay, double grad_scale, bool first);
   void (*ema)(void *teacher, const void *student, int64_t n, double momentum); /* t = m·t + (1-m)·s */
+  /* rounds of multiply-adds as fast as they go; operations done. NULL in the plain table. */
+  double (*peak)(int64_t rounds, double *sink);
 } sm_sweeps;
 
 #endif

@@ -28,13 +28,14 @@
 #include "kernels_rows.h"
 #include "kernels_loss.h"
 #include "kernels_sweep.h"
+#include "kernels_peak.h"
 
 #define TABLE_NAME(isa, real) TABLE_NAME_(isa, real)
 #define TABLE_NAME_(isa, real) sm_kernels_##isa##_##real
 #define TEXT(word) TEXT_(word)
 #define TEXT_(word) #word
 
-static const sm_sweeps sweeps = {sweep_sum_squares, sweep_adamw, sweep_sgd, sweep_ema};
+static const sm_sweeps sweeps = {sweep_sum_squares, sweep_adamw, sweep_sgd, sweep_ema, sweep_peak};
 
 extern const sm_kernel_table TABLE_NAME(SM_ISA, REAL_NAME);
 const sm_kernel_table TABLE_NAME(SM_ISA, REAL_NAME) = {

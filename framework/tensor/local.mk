@@ -11,6 +11,7 @@ tensor_kernel_sources = \
   framework/tensor/kernels_linear.h \
   framework/tensor/kernels_loss.h \
   framework/tensor/kernels_norm.h \
+  framework/tensor/kernels_peak.h \
   framework/tensor/kernels_pointwise.h \
   framework/tensor/kernels_rows.h \
   framework/tensor/kernels_sweep.h \

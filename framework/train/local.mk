@@ -1,5 +1,7 @@
 # framework/train: the objective, the loop, checkpoints, the run folder
 libsmalti_la_SOURCES += \
+  framework/train/bench.c \
+  framework/train/bench.h \
   framework/train/checkpoint.c \
   framework/train/checkpoint.h \
   framework/train/monitor.c \
