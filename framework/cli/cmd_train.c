@@ -50,7 +50,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
   sm_train_summary summary = {0};
   sm_progress progress;
   sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
-  if (!status && o->fresh) status = sm_train_fresh_name(recipe, o->runs, &err);
+  if (!status && o->fresh) status = sm_train_fresh_name(recipe, o->runs, cli->arena, &err);
   if (status) {
     sm_recipe_free(recipe);
     return sm_cli_fail(&err);

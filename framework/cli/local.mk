@@ -7,6 +7,11 @@ smalti_SOURCES += \
   framework/cli/cmd_plugins.c \
   framework/cli/cmd_preview.c \
   framework/cli/cmd_recipe.c \
+  framework/cli/cmd_bench.c \
+  framework/cli/cmd_plan.c \
+  framework/cli/cmd_train.c \
+  framework/cli/progress.c \
+  framework/cli/progress.h \
   framework/cli/command.c \
   framework/cli/commands.def \
   framework/cli/main.c \

@@ -4,6 +4,9 @@ libsmalti_la_SOURCES += \
   framework/train/bench.h \
   framework/train/checkpoint.c \
   framework/train/checkpoint.h \
+  framework/train/folder.c \
+  framework/train/folder.h \
+  framework/train/loop.c \
   framework/train/monitor.c \
   framework/train/monitor.h \
   framework/train/signals.c \

@@ -54,7 +54,7 @@ static void warn(session *s, const char *text) {
  * --------------------------------------------------------------------------------------------------------------
  */
 
-static sm_status create_all(sm_recipe *r, sm_error *err) {
+sm_status sm_create_instances(sm_recipe *r, sm_error *err) {
   sm_slot *one[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker};
   struct {
     sm_slot *slot;
@@ -182,7 +182,7 @@ static sm_status open_session(session *s, sm_error *err) {
                                     : sm_cpu_count();
   sm_status status = sm_folder_open(&s->folder, s->options->runs, r, s->options->registry, err);
   snprintf(s->summary->folder, sizeof s->summary->folder, "%s", s->folder.path);
-  if (!status) status = create_all(s->recipe, err);
+  if (!status) status = sm_create_instances(s->recipe, err);
   if (!status) status = open_dataset(&s->recipe->data.train, &s->train, err);
   if (!status) status = open_dataset(&s->recipe->data.test, &s->test, err);
   if (!status) status = lengths(s, err);
@@ -434,6 +434,17 @@ static sm_status save(session *s, bool must, sm_error *err) {
            sm_error_text(&why, text, sizeof text));
   warn(s, line);
   return SM_OK;
+}
+
+sm_status sm_train_fresh_name(sm_recipe *r, const char *runs, sm_arena *arena, sm_error *err) {
+  const char *base = r->name;
+  for (int i = 2; i < 10000; i++) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", runs, r->name);
+    if (access(path, F_OK)) return SM_OK;
+    if (!(r->name = sm_arena_printf(arena, "%s-%d", base, i))) return sm_fail(err, SM_ENOMEM, "out of memory");
+  }
+  return sm_fail(err, SM_EINVAL, "there are ten thousand runs called '%s' in '%s'", base, runs);
 }
 
 /* ---- the loop

@@ -49,6 +49,10 @@ typedef struct sm_train_summary {
  * checkpoint. */
 sm_status sm_train(sm_recipe *, const sm_train_options *, sm_train_summary *, sm_error *);
 
+/* Create every plugin instance of a recipe (datasets are not opened). */
+sm_status sm_create_instances(sm_recipe *, sm_error *);
+/* If RUNS/NAME is taken, rename the recipe NAME-2, NAME-3 …; the name lives in the arena. */
+sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_error *);
 /* The views of a recipe as the loader wants them. */
 void sm_views_of(const sm_recipe *, sm_views *);
 

@@ -1,0 +1,176 @@
+/* cmd_bench.c — `smalti bench step|ops|loader`: where the time goes. Figures are medians; compare only within one run. */
+#include "cli.h"
+#include "framework/train/bench.h"
+#include "framework/train/train.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- shared: a recipe ready to be timed ------------------------------------------------------------------------------------------ */
+
+typedef struct bench {
+  sm_recipe *recipe;
+  sm_pool *pool;
+  sm_ssl_config config;
+} bench;
+
+static sm_status open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_error *err) {
+  sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
+  if (!status) status = sm_create_instances(b->recipe, err);
+  if (status) return status;
+  int threads = cli->threads ? (int)cli->threads : b->recipe->train.threads ? (int)b->recipe->train.threads : sm_cpu_count();
+  if (!(b->pool = sm_pool_new(threads, err))) return err->code;
+  return sm_ssl_configure(b->recipe, b->pool, 100, &b->config, err);
+}
+static void close_bench(bench *b) {
+  sm_pool_free(b->pool);
+  sm_recipe_free(b->recipe);
+}
+
+/* ---- step -------------------------------------------------------------------------------------------------------------------------- */
+
+struct step_options {
+  int64_t steps;
+  bool ops;
+};
+static const sm_option step_options[] = {
+    SM_INT(struct step_options, steps, "steps", "7", 1, 10000, "steps", "timed steps, after two of warm-up"),
+    SM_BOOL(struct step_options, ops, "ops", "false", "also show the time of each op in each pass"),
+};
+
+static const char *const phase_name[4] = {"teacher: forward, targets", "student: forward, loss, backward", "update: clip, optimiser, EMA, centres",
+                                          "host: inputs, lists, sums"};
+
+static int slowest_first(const void *a, const void *b) {
+  double x = ((const sm_bench_line *)a)->seconds, y = ((const sm_bench_line *)b)->seconds;
+  return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static void print_ops(sm_bench_result *r) {
+  qsort(r->line, (size_t)r->lines, sizeof *r->line, slowest_first);
+  double all = 0;
+  for (int i = 0; i < r->lines; i++) all += r->line[i].seconds;
+  printf("\n%-15s %-20s %9s %7s %9s %9s\n", "pass", "op", "ms", "share", "GFLOP/s", "calls");
+  for (int i = 0; i < r->lines && r->line[i].seconds > 0.001 * all; i++) {
+    const sm_bench_line *l = &r->line[i];
+    printf("%-15s %-20s %9.2f %6.1f%% ", l->pass, l->op, l->seconds * 1e3 / r->threads, 100 * l->seconds / all);
+    if (l->flops > 0) printf("%9.1f", l->flops / l->seconds / 1e9 * r->threads);
+    else printf("%9s", "");
+    printf(" %9lld\n", (long long)l->calls);
+  }
+}
+
+static void print_step(const bench *b, sm_bench_result *r, bool ops) {
+  char planned[32], resident[32];
+  printf("%s: %d pictures a step, %d thread%s, %s\n\n", b->recipe->name, r->pictures, r->threads, r->threads == 1 ? "" : "s", "fp32");
+  printf("  images/s            %9.2f   (median of %d steps; %.3f s, %.3f to %.3f)\n", r->images_per_second, r->steps, r->median, r->best, r->worst);
+  printf("  GFLOP a step        %9.2f\n", r->flops / 1e9);
+  printf("  GFLOP/s             %9.1f\n", r->gflops);
+  printf("  peak, measured      %9.1f   GFLOP/s of multiply-adds\n", r->peak_gflops);
+  printf("  share of peak       %9.1f %%\n", 100 * r->share);
+  printf("  memory, planned     %9s\n", sm_human_bytes((double)r->planned, planned, sizeof planned));
+  printf("  memory, process     %9s   at its peak\n", sm_human_bytes((double)r->resident, resident, sizeof resident));
+  printf("\n");
+  for (int i = 0; i < 4; i++) {
+    double all = r->phase[0] + r->phase[1] + r->phase[2] + r->phase[3];
+    printf("  %-38s %8.1f ms %5.1f %%\n", phase_name[i], r->phase[i] * 1e3, 100 * r->phase[i] / all);
+  }
+  if (ops) print_ops(r);
+}
+
+static void print_step_json(const bench *b, const sm_bench_result *r) {
+  printf("{\"recipe\":\"%s\",\"threads\":%d,\"pictures\":%d,\"steps\":%d,\"median_s\":%.6f,\"best_s\":%.6f,\"worst_s\":%.6f,\"images_per_s\":%.4f,"
+         "\"gflop\":%.4f,\"gflops\":%.3f,\"peak_gflops\":%.3f,\"share\":%.4f,\"planned_bytes\":%zu,\"resident_bytes\":%zu,"
+         "\"phase_s\":{\"teacher\":%.6f,\"student\":%.6f,\"update\":%.6f,\"host\":%.6f}}\n",
+         b->recipe->name, r->threads, r->pictures, r->steps, r->median, r->best, r->worst, r->images_per_second, r->flops / 1e9, r->gflops,
+         r->peak_gflops, r->share, r->planned, r->resident, r->phase[0], r->phase[1], r->phase[2], r->phase[3]);
+}
+
+static int run_step(sm_cli *cli, int argc, char **argv) {
+  const struct step_options *o = cli->options;
+  sm_error err = {0};
+  bench b = {0};
+  sm_bench_result *r = sm_calloc(1, sizeof *r);
+  sm_status status = r ? open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
+  if (!status) status = sm_bench_step(&b.config, (int)o->steps, o->ops, r, &err);
+  if (!status && cli->json) print_step_json(&b, r);
+  else if (!status) print_step(&b, r, o->ops);
+  close_bench(&b);
+  sm_free(r);
+  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+}
+
+const sm_command sm_command_bench_step = {
+    .name = "bench step",
+    .usage = "RECIPE [KEY=VALUE ...]",
+    .summary = "time a recipe's training step on random pictures",
+    .min_args = 1,
+    .max_args = -1,
+    .options = step_options,
+    .n_options = sizeof step_options / sizeof *step_options,
+    .options_size = sizeof(struct step_options),
+    .run = run_step,
+};
+
+/* ---- ops --------------------------------------------------------------------------------------------------------------------------- */
+
+struct ops_options {
+  int64_t pictures;
+};
+static const sm_option ops_options[] = {
+    SM_INT(struct ops_options, pictures, "pictures", "2", 1, 1024, "pictures", "batch of the compared steps; the plain kernels are slow"),
+};
+
+static const sm_bench_line *same_op(const sm_bench_result *r, const sm_bench_line *l) {
+  for (int i = 0; i < r->lines; i++)
+    if (!strcmp(r->line[i].op, l->op) && !strcmp(r->line[i].pass, l->pass)) return &r->line[i];
+  return NULL;
+}
+
+static void print_comparison(sm_bench_result *fast, const sm_bench_result *plain) {
+  qsort(fast->line, (size_t)fast->lines, sizeof *fast->line, slowest_first);
+  printf("%-15s %-20s %10s %10s %8s %9s\n", "pass", "op", "fast, ms", "plain, ms", "ratio", "GFLOP/s");
+  for (int i = 0; i < fast->lines; i++) {
+    const sm_bench_line *l = &fast->line[i], *p = same_op(plain, l);
+    if (!p || l->seconds <= 0) continue;
+    printf("%-15s %-20s %10.3f %10.3f %8.1f ", l->pass, l->op, l->seconds * 1e3, p->seconds * 1e3, p->seconds / l->seconds);
+    if (l->flops > 0) printf("%9.1f", l->flops / l->seconds / 1e9);
+    printf("\n");
+  }
+}
+
+static int run_ops(sm_cli *cli, int argc, char **argv) {
+  const struct ops_options *o = cli->options;
+  sm_error err = {0};
+  bench b = {0};
+  sm_bench_result *r = sm_calloc(2, sizeof *r);
+  sm_status status = r ? open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
+  if (!status) {
+    sm_pool *one = sm_pool_new(1, &err); /* one thread: times of ops are then times of kernels */
+    if (!one) status = err.code;
+    b.config.pool = one;
+    b.config.batch_size = (int)o->pictures;
+    b.config.micro_batch = 0;
+    for (int i = 0; !status && i < 2; i++) {
+      b.config.device = i ? SM_PLAIN : SM_CPU;
+      status = sm_bench_step(&b.config, 1, true, &r[i], &err);
+    }
+    sm_pool_free(one);
+  }
+  if (!status) print_comparison(&r[0], &r[1]);
+  close_bench(&b);
+  sm_free(r);
+  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+}
+
+const sm_command sm_command_bench_ops = {
+    .name = "bench ops",
+    .usage = "RECIPE [KEY=VALUE ...]",
+    .summary = "time the kernels of a recipe's step against their plain versions",
+    .min_args = 1,
+    .max_args = -1,
+    .options = ops_options,
+    .n_options = sizeof ops_options / sizeof *ops_options,
+    .options_size = sizeof(struct ops_options),
+    .run = run_ops,
+};

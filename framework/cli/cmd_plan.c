@@ -1,0 +1,113 @@
+/* cmd_plan.c — `smalti plan`: what a recipe's step will need, without running or allocating it. */
+#include "cli.h"
+#include "framework/train/ssl.h"
+#include "framework/train/train.h"
+
+#include <string.h>
+
+#include <smalti/report.h>
+
+struct plan_options {
+  int64_t largest;
+};
+
+static const sm_option options[] = {
+    SM_INT(struct plan_options, largest, "largest", "12", 0, 1000, "tensors", "how many of the largest tensors to list"),
+};
+
+typedef struct plan_view {
+  sm_plan_report graph;
+  size_t set[SM_SSL_SETS], total;
+  int64_t parameters;
+  const sm_recipe *recipe;
+  int threads;
+} plan_view;
+
+static const char *const set_name[SM_SSL_SETS] = {"student: values, gradients, moments", "teacher: values", "states (centres)"};
+
+static const char *shape(const sm_plan_line *l, char *buf, size_t size) {
+  size_t used = 0;
+  buf[0] = 0;
+  for (int i = 0; i < l->ndim && used < size; i++)
+    used += (size_t)snprintf(buf + used, size - used, "%s%lld", i ? " x " : "", (long long)l->dim[i]);
+  return buf;
+}
+
+static void line(const char *what, size_t bytes) {
+  char text[32];
+  printf("  %-44s %12s\n", what, sm_human_bytes((double)bytes, text, sizeof text));
+}
+
+static void print_text(const plan_view *p, int largest) {
+  char text[64];
+  printf("%s: one step of %lld pictures%s\n", p->recipe->name, (long long)p->recipe->train.batch_size, "");
+  if (p->recipe->train.micro_batch) printf("in micro-batches of %lld\n", (long long)p->recipe->train.micro_batch);
+  printf("\nmemory\n");
+  for (int i = 0; i < SM_SSL_SETS; i++) line(set_name[i], p->set[i]);
+  line("inputs (views, masks, lists)", p->graph.inputs);
+  line("activations and gradients, shared", p->graph.transient);
+  snprintf(text, sizeof text, "worker memory of %d thread%s", p->threads, p->threads == 1 ? "" : "s");
+  line(text, p->graph.worker);
+  line("peak of the step", p->total);
+  printf("\n  %.2f M parameters to train; activations without reuse would take %s\n", (double)p->parameters / 1e6,
+         sm_human_bytes((double)p->graph.unshared, text, sizeof text));
+  printf("  %d nodes in %d segments; %.1f GFLOP a step at full masks\n", p->graph.nodes, p->graph.segments, p->graph.flops / 1e9);
+  if (largest) printf("\nlargest tensors\n");
+  for (int i = 0; i < p->graph.n_largest && i < largest; i++) {
+    const sm_plan_line *l = &p->graph.largest[i];
+    char bytes[32];
+    printf("  %12s  %-22s %-9s  %s\n", sm_human_bytes((double)l->bytes, bytes, sizeof bytes), shape(l, text, sizeof text), l->kind, l->name);
+  }
+}
+
+static void print_json(const plan_view *p, int largest) {
+  printf("{\"peak_bytes\":%zu,\"student_bytes\":%zu,\"teacher_bytes\":%zu,\"state_bytes\":%zu,\"input_bytes\":%zu,\"transient_bytes\":%zu,"
+         "\"worker_bytes\":%zu,\"unshared_bytes\":%zu,\"parameters\":%lld,\"nodes\":%d,\"segments\":%d,\"gflop\":%.6g,\"largest\":[",
+         p->total, p->set[0], p->set[1], p->set[2], p->graph.inputs, p->graph.transient, p->graph.worker, p->graph.unshared,
+         (long long)p->parameters, p->graph.nodes, p->graph.segments, p->graph.flops / 1e9);
+  for (int i = 0; i < p->graph.n_largest && i < largest; i++)
+    printf("%s{\"name\":\"%s\",\"kind\":\"%s\",\"bytes\":%zu}", i ? "," : "", p->graph.largest[i].name, p->graph.largest[i].kind, p->graph.largest[i].bytes);
+  printf("]}\n");
+}
+
+static int run(sm_cli *cli, int argc, char **argv) {
+  const struct plan_options *o = cli->options;
+  sm_error err = {0};
+  sm_recipe *recipe = NULL;
+  sm_ssl *ssl = NULL;
+  sm_pool *pool = NULL;
+  sm_ssl_config config;
+  plan_view view = {0};
+  sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
+  if (!status) status = sm_create_instances(recipe, &err);
+  if (!status) {
+    view.threads = cli->threads ? (int)cli->threads : recipe->train.threads ? (int)recipe->train.threads : sm_cpu_count();
+    if (!(pool = sm_pool_new(view.threads, &err))) status = err.code;
+  }
+  if (!status) status = sm_ssl_configure(recipe, pool, recipe->train.steps_per_epoch ? recipe->train.steps_per_epoch : 1, &config, &err);
+  if (!status) status = sm_ssl_new(&config, &ssl, &err);
+  if (!status) {
+    view.recipe = recipe;
+    sm_graph_report(sm_ssl_graph(ssl), &view.graph);
+    view.total = view.graph.inputs + view.graph.transient + view.graph.worker;
+    for (int i = 0; i < SM_SSL_SETS; i++) view.total += view.set[i] = sm_set_bytes(sm_ssl_set(ssl, i));
+    view.parameters = sm_set_parameters(sm_ssl_set(ssl, SM_SSL_STUDENT));
+    (cli->json ? print_json : print_text)(&view, (int)o->largest);
+  }
+  sm_ssl_free(ssl);
+  sm_pool_free(pool);
+  sm_recipe_free(recipe);
+  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+}
+
+const sm_command sm_command_plan = {
+    .name = "plan",
+    .usage = "RECIPE [KEY=VALUE ...]",
+    .summary = "show the memory and arithmetic of a recipe's step without running it",
+    .min_args = 1,
+    .max_args = -1,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .options_size = sizeof(struct plan_options),
+    .run = run,
+};
