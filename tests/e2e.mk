@@ -1,2 +1,3 @@
 # tests/e2e: check_SCRIPTS += tests/e2e/NAME.sh, run by bash with the environment of ./run-uninstalled
 check_SCRIPTS += tests/e2e/plugins.sh
+check_SCRIPTS += tests/e2e/hostile_data.sh

@@ -1,11 +1,8 @@
 /* cmd_bench_loader.c — `smalti bench loader`: how fast pictures are read and augmented, without training. */
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <smalti/data.h>
-
-#include "cli.h"
+#include "recipe_data.h"
 
 struct bench_options {
   int64_t size, globals, local_size, locals, batch, pictures;
@@ -50,23 +47,6 @@ static sm_loader_config config_of(const struct bench_options *o, const sm_datase
   return c;
 }
 
-/* The dataset `folder` over a path. */
-static sm_status open_folder(sm_cli *cli, const char *path, sm_instance *instance, sm_error *err) {
-  sm_registry *registry;
-  sm_status status = sm_cli_registry(cli, &registry, err);
-  if (status != SM_OK) return status;
-  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, "folder", err);
-  if (!plugin) return err->code;
-  status = sm_instance_new(plugin, instance, err);
-  if (status == SM_OK) status = sm_options_fill(plugin, "{path: .}", instance->self, cli->arena, err);
-  for (uint32_t i = 0; status == SM_OK && i < plugin->n_options; i++)
-    if (strcmp(plugin->options[i].name, "path") ==
-        0) /* as typed: a path may hold what YAML would read as its own */
-      *(const char **)((char *)instance->self + plugin->options[i].offset) = path;
-  if (status == SM_OK) status = sm_instance_create(instance, err);
-  return status == SM_OK ? ((const sm_dataset_ops *)plugin->ops)->open(instance->self, err) : status;
-}
-
 static void print_result(const sm_cli *cli, const struct bench_options *o, const sm_bench_loader_result *r,
                          size_t bytes) {
   char text[32];
@@ -93,9 +73,9 @@ static sm_status bench(sm_cli *cli, const char *folder, sm_error *err) {
   const struct bench_options *o = cli->options;
   sm_instance instance = {0};
   sm_bench_loader_result result;
-  sm_status status = open_folder(cli, folder, &instance, err);
+  sm_dataset set;
+  sm_status status = sm_cli_folder(cli, folder, &instance, &set, err);
   if (status == SM_OK) {
-    sm_dataset set = {instance.plugin->ops, instance.self};
     sm_loader_config config = config_of(o, &set, cli->threads ? (int)cli->threads : sm_cpu_count());
     status = sm_bench_loader(&config, o->seconds, &result, err);
     if (status == SM_OK) print_result(cli, o, &result, sm_loader_bytes(&config));

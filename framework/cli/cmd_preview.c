@@ -1,7 +1,6 @@
 /* cmd_preview.c — `smalti preview RECIPE`: a contact sheet of views and masks, before anything is trained. */
 #include <inttypes.h>
 
-#include "cli.h"
 #include "recipe_data.h"
 
 struct preview_options {

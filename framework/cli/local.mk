@@ -3,6 +3,7 @@ smalti_SOURCES += \
   framework/cli/cli.h \
   framework/cli/cmd_bench_loader.c \
   framework/cli/cmd_complete.c \
+  framework/cli/cmd_data.c \
   framework/cli/cmd_help.c \
   framework/cli/cmd_plugins.c \
   framework/cli/cmd_preview.c \

@@ -1,7 +1,9 @@
 /* recipe_data.c — see recipe_data.h. */
 #include "recipe_data.h"
 
-static sm_status open_dataset(sm_slot *slot, sm_dataset *set, sm_error *err) {
+#include <string.h>
+
+sm_status sm_recipe_dataset_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
   sm_status status = sm_instance_create(&slot->plugin, err);
   if (status != SM_OK) return status;
   *set = (sm_dataset){slot->plugin.plugin->ops, slot->plugin.self};
@@ -37,5 +39,24 @@ sm_status sm_recipe_data_open(sm_recipe *r, sm_recipe_data *data, sm_error *err)
                                      .global_other = v->global_other,
                                      .local = v->local}};
   sm_status status = open_masking(r, &data->masking, err);
-  return status == SM_OK ? open_dataset(&r->data.train, &data->dataset, err) : status;
+  return status == SM_OK ? sm_recipe_dataset_open(&r->data.train, &data->dataset, err) : status;
+}
+
+sm_status sm_cli_folder(sm_cli *cli, const char *path, sm_instance *instance, sm_dataset *set,
+                        sm_error *err) {
+  sm_registry *registry;
+  sm_status status = sm_cli_registry(cli, &registry, err);
+  if (status != SM_OK) return status;
+  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, "folder", err);
+  if (!plugin) return err->code;
+  status = sm_instance_new(plugin, instance, err);
+  if (status == SM_OK) status = sm_options_fill(plugin, "{path: .}", instance->self, cli->arena, err);
+  for (uint32_t i = 0; status == SM_OK && i < plugin->n_options; i++)
+    if (strcmp(plugin->options[i].name, "path") ==
+        0) /* as typed: YAML would read some paths as something else */
+      *(const char **)((char *)instance->self + plugin->options[i].offset) = path;
+  if (status == SM_OK) status = sm_instance_create(instance, err);
+  if (status != SM_OK) return status;
+  *set = (sm_dataset){plugin->ops, instance->self};
+  return set->ops->open(set->self, err);
 }

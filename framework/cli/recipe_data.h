@@ -1,9 +1,11 @@
-/* recipe_data.h — a recipe's data side, opened: for commands that look at pictures without training. */
+/* recipe_data.h — a recipe's data, or a folder's, opened: for commands that look at pictures without
+ * training. */
 #ifndef SMALTI_CLI_RECIPE_DATA_H
 #define SMALTI_CLI_RECIPE_DATA_H
 
 #include <smalti/data.h>
-#include <smalti/recipe.h>
+
+#include "cli.h"
 
 typedef struct sm_recipe_data {
   sm_dataset dataset;
@@ -15,5 +17,10 @@ typedef struct sm_recipe_data {
 /* Create the recipe's training set, backbone and masker and open the set. Everything belongs to the recipe.
  */
 sm_status sm_recipe_data_open(sm_recipe *, sm_recipe_data *, sm_error *);
+/* One dataset slot alone. */
+sm_status sm_recipe_dataset_open(sm_slot *, sm_dataset *, sm_error *);
+
+/* The dataset `folder` over a path, without a recipe. Free the instance in every case. */
+sm_status sm_cli_folder(sm_cli *, const char *path, sm_instance *, sm_dataset *, sm_error *);
 
 #endif

@@ -1,0 +1,149 @@
+/* cmd_data.c — `smalti data check`: read every picture of a folder or recipe once, and name those that
+ * training would skip. */
+#include <ctype.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <smalti/formats.h>
+
+#include "recipe_data.h"
+
+enum { BATCH = 32, SIDE = 8 };
+
+/* Names may hold any byte; a line of output holds none that a terminal would obey. UTF-8 passes. */
+static const char *printable(sm_text *text, const char *name) {
+  text->len = 0;
+  sm_text_add(text, "%s", "");
+  for (const unsigned char *c = (const unsigned char *)name; *c;) {
+    size_t more = *c >= 0xF0 && *c < 0xF5 ? 3 : *c >= 0xE0 ? 2 : *c >= 0xC2 ? 1 : 0;
+    bool good = *c < 0x80 ? isprint(*c) : *c < 0xF5 && more > 0;
+    for (size_t i = 1; good && i <= more; i++) good = (c[i] & 0xC0) == 0x80;
+    if (good) sm_text_bytes(text, c, more + 1);
+    else sm_text_add(text, "\\x%02x", *c);
+    c += good ? more + 1 : 1;
+  }
+  return text->s ? text->s : "";
+}
+
+static sm_status print_json(const char *which, const sm_bad *bad, int64_t n, int64_t count, int classes,
+                            sm_error *err) {
+  sm_json json = {0};
+  sm_status status = SM_OK;
+  for (int64_t i = 0; i <= n && status == SM_OK; i++) {
+    sm_json_begin(&json);
+    sm_json_string(&json, "set", which);
+    if (i < n) {
+      sm_json_string(&json, "name", bad[i].name);
+      sm_json_string(&json, "reason", bad[i].reason);
+    } else {
+      sm_json_int(&json, "pictures", count);
+      sm_json_int(&json, "classes", classes);
+      sm_json_int(&json, "bad", n);
+    }
+    const char *line = sm_json_finish(&json);
+    if (line) puts(line);
+    else status = sm_fail(err, SM_ENOMEM, "out of memory");
+  }
+  sm_json_free(&json);
+  return status;
+}
+
+static void print_summary(const char *which, const sm_dataset *set, int64_t count, int classes, int64_t n) {
+  int64_t unlabelled = 0;
+  for (int64_t i = 0; i < count; i++) unlabelled += set->ops->label(set->self, i) < 0;
+  printf("%s: %lld pictures", which, (long long)count);
+  if (classes > 0) printf(" in %d classes", classes);
+  if (unlabelled > 0 && classes > 0) printf(", %lld of them without a class", (long long)unlabelled);
+  if (n > 0) printf("; %lld (%.2g %%) cannot be used\n", (long long)n, 100.0 * (double)n / (double)count);
+  else printf("; all can be used\n");
+}
+
+/* Every picture goes the way of evaluation; what that leaves out is bad. */
+static sm_status check(sm_cli *cli, const char *which, const sm_dataset *set, const sm_image_limits *limits,
+                       int64_t *n_bad, sm_error *err) {
+  sm_eval_loader_config config = {.dataset = *set,
+                                  .size = SIDE,
+                                  .std = {1, 1, 1},
+                                  .batch_size = BATCH,
+                                  .workers = cli->threads ? (int)cli->threads : sm_cpu_count(),
+                                  .prefetch = 4,
+                                  .limits = *limits};
+  if (config.workers > 64) config.workers = 64;
+  sm_eval_loader *loader;
+  sm_eval_batch *batch = NULL;
+  sm_status status = sm_eval_loader_new(&config, &loader, err);
+  if (status != SM_OK) return status;
+  do {
+    status = sm_eval_loader_next(loader, &batch, err);
+    if (status == SM_OK) sm_eval_loader_release(loader, batch);
+  } while (status == SM_OK && batch);
+  if (status == SM_OK) {
+    int64_t n, count = set->ops->count(set->self);
+    const sm_bad *bad = sm_eval_loader_bad(loader, &n);
+    const int classes = set->ops->classes(set->self);
+    sm_text text = {0};
+    if (cli->json) {
+      status = print_json(which, bad, n, count, classes, err);
+    } else {
+      for (int64_t i = 0; i < n; i++) printf("%s: %s\n", printable(&text, bad[i].name), bad[i].reason);
+      print_summary(which, set, count, classes, n);
+    }
+    sm_text_free(&text);
+    *n_bad += n;
+  }
+  sm_eval_loader_free(loader);
+  return status;
+}
+
+static bool is_folder(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static sm_status check_folder(sm_cli *cli, const char *path, int64_t *n_bad, sm_error *err) {
+  sm_instance instance = {0};
+  sm_image_limits limits = {0};
+  sm_dataset set;
+  sm_status status = sm_cli_folder(cli, path, &instance, &set, err);
+  if (status == SM_OK) status = check(cli, path, &set, &limits, n_bad, err);
+  sm_instance_free(&instance);
+  return status;
+}
+
+static sm_status check_recipe(sm_cli *cli, int argc, char **argv, int64_t *n_bad, sm_error *err) {
+  sm_recipe *recipe = NULL;
+  sm_dataset set;
+  sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, err);
+  if (status != SM_OK) return status;
+  const sm_image_limits limits = {.max_pixels = recipe->data.max_pixels};
+  status = sm_recipe_dataset_open(&recipe->data.train, &set, err);
+  if (status == SM_OK) status = check(cli, "train", &set, &limits, n_bad, err);
+  if (status == SM_OK && recipe->data.test.plugin.plugin) {
+    status = sm_recipe_dataset_open(&recipe->data.test, &set, err);
+    if (status == SM_OK) status = check(cli, "test", &set, &limits, n_bad, err);
+  }
+  sm_recipe_free(recipe);
+  return status;
+}
+
+static int run(sm_cli *cli, int argc, char **argv) {
+  int64_t n_bad = 0;
+  sm_error err;
+  sm_status status = is_folder(argv[1]) ? check_folder(cli, argv[1], &n_bad, &err)
+                                        : check_recipe(cli, argc, argv, &n_bad, &err);
+  if (status != SM_OK) return sm_cli_fail(&err);
+  return n_bad > 0 ? SM_EXIT_NO : SM_EXIT_OK;
+}
+
+const sm_command sm_command_data_check = {
+    .name = "data check",
+    .usage = "RECIPE|FOLDER [KEY=VALUE ...]",
+    .summary = "read every picture once and name those that cannot be used",
+    .about =
+        "Decodes all pictures of a folder, or of a recipe's training and test sets, and lists the damaged, "
+        "empty, "
+        "misnamed and oversized ones that training would skip. Ends with 1 if there is one.",
+    .min_args = 1,
+    .max_args = -1,
+    .run = run,
+};
