@@ -13,3 +13,8 @@ tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 # framework/tensor
 check_PROGRAMS += tests/unit/test_kernels tests/unit/test_gradients
 tests_unit_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
+# framework/recipe
+check_PROGRAMS += tests/unit/test_recipe tests/unit/test_recipe_bad
+tests_unit_test_recipe_SOURCES = tests/unit/test_recipe.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h
+tests_unit_test_recipe_bad_SOURCES = tests/unit/test_recipe_bad.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h

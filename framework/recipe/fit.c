@@ -56,7 +56,8 @@ static sm_status fit_view(fit *f, const char *which, int64_t size) {
   }
   if (status && !f->err->place[0]) {
     blame(f, b, status);
-    sm_fail_place(f->err, sm_recipe_place(f->r, path, "size"));
+    if (sm_yaml_find(sm_recipe_node(f->r, path), "size"))
+      sm_fail_place(f->err, sm_recipe_place(f->r, path, "size"));
   }
   return status;
 }
