@@ -19,3 +19,5 @@ tests_unit_test_train_step_SOURCES = tests/unit/test_train_step.c tests/unit/ssl
 check_PROGRAMS += tests/unit/test_plugins_maskers
 tests_unit_test_plugins_maskers_SOURCES = tests/unit/test_plugins_maskers.c tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_plugins_maskers_LDADD = $(LDADD) $(CJSON_LIBS)
+
+check_PROGRAMS += tests/unit/test_plugins_networks

@@ -10,12 +10,13 @@
 
 #include <cmocka.h>
 
+#include "framework/train/ssl_private.h"
 #include "ssl_rig.h"
 
 typedef struct setting {                    /* what differs from a small iBOT */
   const char *vit, *head, *tokenizer, *mim; /* further options, each beginning with a comma, or NULL */
   int globals, locals, pictures, micro, threads;
-  bool no_cls, no_mim;
+  bool no_cls, no_mim, linear; /* linear: the head of that name */
   sm_dtype real;
   bool hard, hard_view, no_center, by_patch; /* what those options mean, for the oracle */
 } setting;
@@ -27,8 +28,10 @@ static void start(ssl_rig *rig, const setting *s) {
   rig_open(rig, s->threads ? s->threads : 2);
   rig_plugin(rig, &rig->backbone, SM_BACKBONE, "vit",
              "{arch: custom, dim: 8, depth: 2, heads: 2, patch_size: 4%s}", or_nothing(s->vit));
-  rig_plugin(rig, &rig->head, SM_HEAD, "projection", "{hidden: 10, bottleneck: 5, out_dim: 6%s}",
-             or_nothing(s->head));
+  if (s->linear) rig_plugin(rig, &rig->head, SM_HEAD, "linear", "{out_dim: 6}");
+  else
+    rig_plugin(rig, &rig->head, SM_HEAD, "projection", "{hidden: 10, bottleneck: 5, out_dim: 6%s}",
+               or_nothing(s->head));
   rig_plugin(rig, &rig->tokenizer, SM_TOKENIZER, "online_ema",
              "{momentum: 0.5, temperature: 0.2, patch_temperature: 0.3, center_momentum: 0.8, "
              "patch_center_momentum: 0.6%s}",
@@ -203,6 +206,8 @@ static void test_losses(void **state) {
   check_step(&(setting){.globals = 3, .locals = 1, .pictures = 2}, .4);
   check_step(&(setting){.no_mim = true, .locals = 2}, .4);
   check_step(&(setting){.no_cls = true}, .4);
+  check_step(&(setting){.linear = true, .locals = 1},
+             .4); /* the centre of an affine head, not a linear one */
   check_step(&(setting){.mim = ", normalize: patch", .by_patch = true}, .4);
   check_step(&(setting){.mim = ", normalize: patch", .by_patch = true, .micro = 2}, .4);
 }
@@ -429,8 +434,47 @@ static void test_gradients(void **state) {
   check_gradients(&(setting){.vit = ", layer_scale: 0.5, drop_path: 0.4, qkv_bias: false", .locals = 1});
   check_gradients(&(setting){.head = ", sharing: last_separate, norm_last_layer: false"});
   check_gradients(&(setting){.head = ", sharing: separate, layers: 2"});
+  check_gradients(&(setting){.linear = true, .locals = 1});
   check_gradients(&(setting){.head = ", sharing: first_two_shared, layers: 4"});
   check_gradients(&(setting){.tokenizer = ", labels: hard, view_labels: hard", .mim = ", normalize: patch"});
+}
+
+/* ---- temperatures -------------------------------------------------------------------------------------- */
+
+static double scale_at(ssl_rig *rig, int64_t step, bool patch) {
+  sm_step_result result;
+  sm_batch *b = rig_batch(rig, 3, .4, 3);
+  b->step = step;
+  gradients(rig, b, &result);
+  rig_batch_free(b);
+  return sm_get((patch ? rig->ssl->patch_target : rig->ssl->view_target)[0].scale, 0);
+}
+
+/* Linear by epoch, both ends included; the patches' schedule waits for the masker. Four steps an epoch. */
+static void test_temperatures(void **state) {
+  (void)state;
+  ssl_rig rig;
+  sm_instance masker = {0};
+  rig_open(&rig, 1);
+  rig_plugin(&rig, &rig.backbone, SM_BACKBONE, "vit",
+             "{arch: custom, dim: 8, depth: 1, heads: 2, patch_size: 4}");
+  rig_plugin(&rig, &rig.head, SM_HEAD, "linear", "{out_dim: 6}");
+  rig_plugin(
+      &rig, &rig.tokenizer, SM_TOKENIZER, "online_ema",
+      "{temperature: {from: 0.1, to: 0.2, epochs: 3}, patch_temperature: {from: 0.1, to: 0.5, epochs: 2}}");
+  rig_plugin(&rig, &rig.cls, SM_LOSS, "cls_distill", "{}");
+  rig_plugin(&rig, &rig.mim, SM_LOSS, "mim", "{}");
+  rig_plugin(&rig, &masker, SM_MASKER, "random", "{ratio: 1, start_epoch: 2}");
+  rig.config.masker = (sm_ssl_slot){"random", masker.plugin->ops, masker.self};
+  rig.config.batch_size = 3;
+  rig_start(&rig);
+  const double view[] = {.1, .15, .2, .2, .2}, patch[] = {.1, .1, .1, .5, .5};
+  for (int epoch = 0; epoch < 5; epoch++) {
+    assert_float_equal(scale_at(&rig, epoch * 4, false), 1 / view[epoch], 1e-5);
+    assert_float_equal(scale_at(&rig, epoch * 4 + 3, true), 1 / patch[epoch], 1e-5);
+  }
+  rig_close(&rig);
+  sm_instance_free(&masker);
 }
 
 /* ---- threads ----------------------------------------------------------------------------------------- */
@@ -472,6 +516,7 @@ int main(void) {
       cmocka_unit_test(test_names),
       cmocka_unit_test(test_micro_batches_add_up),
       cmocka_unit_test(test_gradients),
+      cmocka_unit_test(test_temperatures),
       cmocka_unit_test(test_threads_give_equal_bits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
