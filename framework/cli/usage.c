@@ -82,8 +82,12 @@ static void add_options(sm_text *text, const sm_option *options, int n) {
   }
 }
 
-static void add_sentence(sm_text *text, const char *sentence) {
-  if (*sentence) sm_text_add(text, "%c%s.", toupper((unsigned char)sentence[0]), sentence + 1);
+/* A summary as a sentence. */
+static void add_sentence(sm_text *text, const char *summary) {
+  sm_text sentence = {0};
+  sm_text_add(&sentence, "%c%s.", toupper((unsigned char)summary[0]), summary + 1);
+  if (sentence.s) wrap(text, sentence.s, 0, 0);
+  sm_text_free(&sentence);
 }
 
 void sm_usage_command(const sm_command *c, sm_text *text) {
@@ -92,7 +96,6 @@ void sm_usage_command(const sm_command *c, sm_text *text) {
   sm_text_add(text, "usage: smalti %s%s%s%s%s\n\n", c->name, c->n_options ? " [OPTIONS]" : "",
               *c->usage ? " " : "", c->usage, "");
   add_sentence(text, c->summary);
-  sm_text_add(text, "\n");
   if (c->about) {
     sm_text_add(text, "\n");
     wrap(text, c->about, 0, 0);

@@ -1,0 +1,134 @@
+#!/bin/bash
+# cli.sh — the program from outside: help, options, exit codes, completion, and that the manuals in the tree are those that
+# the program's own tables give.
+set -u
+build=$(cd "${SMALTI_BUILDDIR:-.}" && pwd)
+source=$(cd "${SMALTI_SRCDIR:-.}" && pwd)
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+# the program itself, not libtool's wrapper, which takes longer than what it starts
+export PATH=$build/.libs:$PATH LD_LIBRARY_PATH=$build/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+smalti() { command smalti "$@"; }
+fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
+# has FILE TEXT: a line of FILE holds TEXT
+has() { grep -qF -- "$2" "$1" || { fail "no '$2' in:"; cat "$1" >&2; }; }
+# exits CODE COMMAND …: output in $work/out and $work/err
+exits() {
+  local want=$1 got
+  shift
+  "$@" >"$work/out" 2>"$work/err"
+  got=$?
+  [ "$got" -eq "$want" ] || { fail "$* exits with $got, not $want"; cat "$work/err" >&2; }
+}
+# says TEXT: the error is exactly this line
+says() { [ "$(cat "$work/err")" = "$1" ] || { fail "expected: $1"; cat "$work/err" >&2; }; }
+
+# ---- help ------------------------------------------------------------------------------------------------------
+exits 0 smalti --version
+grep -qxE 'smalti [0-9]+\.[0-9]+\.[0-9]+' "$work/out" || fail "--version says $(cat "$work/out")"
+exits 0 smalti help
+cp "$work/out" "$work/overview"
+exits 0 smalti --help
+cmp -s "$work/out" "$work/overview" || fail "'smalti --help' and 'smalti help' differ"
+exits 0 smalti recipe --help
+has "$work/out" "  recipe show "
+exits 0 smalti help recipe
+has "$work/out" "  recipe diff "
+# every command that help lists explains itself, alike in both ways, and within 80 columns
+sed -n '/^Commands:/,/^$/s/^  \([a-z]\+\( [a-z]\+\)\?\)\(  .*\|$\)/\1/p' "$work/overview" >"$work/commands"
+[ "$(wc -l <"$work/commands")" -ge 5 ] || fail "help lists too few commands: $(cat "$work/commands")"
+while read -r command; do
+  # shellcheck disable=SC2086  # a command may be two words
+  exits 0 smalti $command --help
+  has "$work/out" "usage: smalti $command"
+  cp "$work/out" "$work/one"
+  # shellcheck disable=SC2086
+  exits 0 smalti help $command
+  cmp -s "$work/out" "$work/one" || fail "'smalti help $command' and 'smalti $command --help' differ"
+  LC_ALL=C.UTF-8 grep -nE '^.{80}' "$work/one" | grep -v 'usage:' && fail "'$command --help' is wider than 79 columns"
+done <"$work/commands"
+
+# ---- wrong command lines ---------------------------------------------------------------------------------------
+exits 2 smalti
+says "smalti: no command given; 'smalti help' lists the commands"
+exits 2 smalti trian x
+says "smalti: unknown command 'trian'; did you mean 'train'?"
+exits 2 smalti recipe
+says "smalti: 'recipe' needs a subcommand; one of: show, check, diff"
+exits 2 smalti recipe chek x
+says "smalti: unknown command 'recipe chek'; did you mean 'check'?"
+exits 2 smalti recipe show
+says "smalti: 'recipe show' needs more arguments; usage: smalti recipe show RECIPE [KEY=VALUE ...]"
+exits 2 smalti help a b c
+exits 2 smalti recipe show --place x
+says "smalti: unknown option '--place'; did you mean '--places'?"
+exits 2 smalti recipe show -x
+exits 2 smalti --threads
+says "smalti: option '--threads' needs a value; give a whole number between 0 and 256"
+exits 2 smalti --threads=many recipe show demo
+says "smalti: --threads must be a whole number between 0 and 256, not 'many'"
+exits 2 smalti recipe show demo --threads 1000
+says "smalti: --threads must be a whole number between 0 and 256, not '1000'"
+exits 2 smalti recipe show demo --places=perhaps
+says "smalti: --places must be true or false, not 'perhaps'"
+
+# ---- options before, between and behind arguments --------------------------------------------------------------
+exits 0 smalti recipe show demo
+cp "$work/out" "$work/demo"
+exits 0 smalti --quiet recipe show demo train.threads=3
+cp "$work/out" "$work/three"
+for line in "--threads 3 recipe show demo" "recipe show --threads=3 demo" "recipe show demo --threads 3 -q" \
+  "recipe show --no-places demo --threads 3" "recipe show --threads 3 -- demo"; do
+  # shellcheck disable=SC2086
+  exits 0 smalti $line
+  cmp -s "$work/out" "$work/three" || fail "'smalti $line' shows something else"
+done
+exits 0 smalti --recipe-path="$source/recipes/bench" recipe show a
+has "$work/out" "name: bench-a"
+if [ -c /dev/full ]; then
+  smalti help >/dev/full 2>"$work/err"
+  [ $? -eq 74 ] || fail "a full disk does not exit with 74"
+  says "smalti: cannot write standard output: No space left on device"
+fi
+
+# ---- completion ------------------------------------------------------------------------------------------------
+completes() { # WANTED WORD …
+  local want=$1
+  shift
+  smalti complete "$@" >"$work/out" || fail "complete $* fails"
+  grep -qxF -- "$want" "$work/out" || { fail "complete $* lacks '$want':"; cat "$work/out" >&2; }
+}
+completes recipe ''
+completes recipe rec
+completes show recipe s
+completes --places recipe show --p
+completes --threads= recipe show --t
+completes demo.yaml recipe show d
+completes bench/a.yaml recipe check b
+completes train.epochs= recipe show demo train.e
+completes data.views.global.size= recipe show demo data.views.g
+completes train help tr
+[ -z "$(smalti complete nonsense x)" ] || fail "an unknown command completes"
+if type compopt >/dev/null 2>&1; then
+  (
+    # shellcheck disable=SC1091
+    . "$source/framework/cli/completion/smalti"
+    COMP_WORDS=(smalti recipe sh) COMP_CWORD=2
+    _smalti 2>/dev/null
+    [ "${COMPREPLY[*]}" = show ]
+  ) || fail "the bash completion does not complete 'smalti recipe sh'"
+fi
+
+# ---- manuals in the tree ---------------------------------------------------------------------------------------
+smalti help --man >"$work/smalti.1" || fail "help --man fails"
+cmp -s "$work/smalti.1" "$source/docs/smalti.1" || fail "docs/smalti.1 is out of date; run 'make update-docs'"
+smalti help --reference >"$work/recipes.md" || fail "help --reference fails"
+cmp -s "$work/recipes.md" "$source/docs/recipes.md" || {
+  fail "docs/recipes.md is out of date; run 'make update-docs'"
+  diff "$source/docs/recipes.md" "$work/recipes.md" | head -20 >&2
+}
+if command -v mandoc >/dev/null; then mandoc -T lint -W error "$work/smalti.1" >&2 || fail "mandoc complains"; fi
+
+[ "$failures" -eq 0 ] || { echo "$failures failures" >&2; exit 1; }

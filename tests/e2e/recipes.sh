@@ -1,0 +1,91 @@
+#!/bin/bash
+# recipes.sh — every recipe of the tree is right, shows what reads back the same, and holds the values that it is known for;
+# `recipe show`, `check` and `diff` from the command line.
+set -u
+build=$(cd "${SMALTI_BUILDDIR:-.}" && pwd)
+source=$(cd "${SMALTI_SRCDIR:-.}" && pwd)
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+# the program itself, not libtool's wrapper, which takes longer than what it starts
+export PATH=$build/.libs:$PATH LD_LIBRARY_PATH=$build/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+smalti() { command smalti "$@"; }
+fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
+# has FILE TEXT: a line of FILE holds TEXT
+has() { grep -qF -- "$2" "$1" || { fail "no '$2' in:"; cat "$1" >&2; }; }
+# exits CODE COMMAND …: output in $work/out and $work/err
+exits() {
+  local want=$1 got
+  shift
+  "$@" >"$work/out" 2>"$work/err"
+  got=$?
+  [ "$got" -eq "$want" ] || { fail "$* exits with $got, not $want"; cat "$work/err" >&2; }
+}
+says() { [ "$(cat "$work/err")" = "$1" ] || { fail "expected: $1"; cat "$work/err" >&2; }; }
+# shows RECIPE LINE …: the resolved recipe has each of these lines
+shows() {
+  local recipe=$1 line
+  shift
+  smalti recipe show "$recipe" >"$work/out" || fail "$recipe"
+  for line; do grep -qE "^ *$line\$" "$work/out" || { fail "$recipe lacks '$line'"; }; done
+}
+
+# ---- every recipe ----------------------------------------------------------------------------------------------
+recipes=$(cd "$source/recipes" && find . -name '*.yaml' ! -path './base/*' | sed 's|^\./||' | LC_ALL=C sort)
+[ "$(wc -w <<<"$recipes")" -ge 15 ] || fail "there are too few recipes: $recipes"
+for recipe in $recipes; do
+  exits 0 smalti recipe check "$recipe"
+  says "$source/recipes/$recipe: ok"
+  smalti recipe show "$recipe" >"$work/resolved.yaml" || fail "$recipe"
+  exits 0 smalti recipe diff "$recipe" "$work/resolved.yaml"
+  [ -s "$work/out" ] && fail "$recipe does not read back the same: $(cat "$work/out")"
+  grep -qxE "  recipes/$recipe( .)?" "$source/recipes/local.mk" || fail "$recipe is not installed: see recipes/local.mk"
+done
+names=$(for recipe in $recipes; do smalti recipe show "$recipe" | sed -n 's/^name: //p'; done | sort | uniq -d)
+[ -z "$names" ] || fail "recipes share a name: $names"
+
+# ---- the published values --------------------------------------------------------------------------------------
+shows ibot/vits16 'arch: small' 'patch_size: 16' 'epochs: 800' 'batch_size: 1024' 'out_dim: 8192' 'sharing: shared' \
+  'norm_last_layer: false' 'ratio: \[0, 0.3\]' 'ratio_var: \[0, 0.2\]' 'clip_grad: 3' 'freeze_last_layer: 1' \
+  'lr: \{from: 0.0005, to: 1e-6, shape: cosine, per: step, warmup: 10\}' 'scale: \[0.05, 0.25\]' 'drop_path: 0.1' \
+  'weight_decay: \{from: 0.04, to: 0.4, shape: cosine, per: step\}' 'count: 10' \
+  'temperature: \{from: 0.04, to: 0.07, shape: linear, per: epoch, epochs: 30\}' \
+  'momentum: \{from: 0.996, to: 1, shape: cosine, per: step\}'
+shows ibot/vitb16 'arch: base' 'epochs: 400' 'clip_grad: 0.3' 'freeze_last_layer: 3' 'norm_last_layer: true' \
+  'lr: \{from: 0.00075, to: 2e-6, shape: cosine, per: step, warmup: 10\}' 'scale: \[0.32, 1\]' 'scale: \[0.05, 0.32\]' \
+  'patch_temperature: \{from: 0.04, to: 0.07, shape: linear, per: epoch, epochs: 50\}'
+shows ibot/vitl16 'arch: large' 'epochs: 250'
+shows dino/vits16 'out_dim: 65536' 'epochs: 800' 'none: \{\}'
+shows table9/ibot 'epochs: 300' 'count: 0' 'ratio: 0.3' 'ratio_var: 0' 'scale: \[0.14, 1\]' 'sharing: shared'
+shows table9/separate_heads 'sharing: separate'
+shows bench/a 'batch_size: 8' 'size: 224' 'hidden: 2048' 'bottleneck: 256' 'out_dim: 8192' 'ratio: 0.3'
+shows bench/c 'dim: 192' 'depth: 12' 'heads: 3' 'patch_size: 4' 'size: 32' 'out_dim: 1024' 'batch_size: 64'
+shows bench/d 'dim: 128' 'depth: 6' 'heads: 4' 'batch_size: 128'
+# iBOT and DINO are a few lines apart
+exits 1 smalti recipe diff table9/ibot table9/dino
+[ "$(wc -l <"$work/out")" -le 12 ] || fail "iBOT and DINO differ in $(wc -l <"$work/out") lines"
+has "$work/out" "losses.mim.mim.weight: 1 → (none)"
+
+# ---- show, check, diff -----------------------------------------------------------------------------------------
+exits 0 smalti recipe show --places demo train.epochs=4
+has "$work/out" "# override train.epochs=4"
+has "$work/out" "# $source/recipes/demo.yaml:"
+has "$work/out" "# default"
+exits 0 smalti recipe show --schedules ibot/vits16
+has "$work/out" "optimizer.adamw.lr, times batch_size / lr_batch"
+has "$work/out" "  epoch 800        1e-06"
+exits 0 smalti recipe diff demo demo
+exits 1 smalti recipe diff demo demo train.seed=7
+[ "$(cat "$work/out")" = "train.seed: 0 → 7" ] || fail "diff says $(cat "$work/out")"
+exits 65 smalti recipe show demo train.epoch=4
+says "smalti: override train.epoch=4: unknown key 'epoch' in train; did you mean 'epochs'?"
+printf 'smalti: 1\nextends: demo\nmasker: {blockwise: {ration: 0.3}}\n' >"$work/x.yaml"
+(cd "$work" && smalti recipe check x.yaml) 2>"$work/err"
+[ $? -eq 65 ] || fail "a wrong recipe does not exit with 65"
+says "smalti: x.yaml:3:22: unknown key 'ration' in masker.blockwise; did you mean 'ratio'?"
+exits 66 smalti recipe check nowhere
+exits 65 smalti recipe check "$work/x.yaml" demo
+has "$work/err" "demo.yaml: ok"
+
+[ "$failures" -eq 0 ] || { echo "$failures failures" >&2; exit 1; }
