@@ -151,7 +151,9 @@ void sm_optimizer_run(const sm_optimizer_config *config, sm_set *set, sm_pool *p
   j.sweeps = sm_kernels_find(SM_CPU, set->real, NULL)->sweeps;
   sm_pool_run(pool, set->chunks, sum_chunk, &j);
   finish_norms(set);
-  survey(&j, result ? result : &unused);
+  if (!result) result = &unused;
+  survey(&j, result);
+  if (!isfinite(result->grad_norm)) return;
   for (int r = 0; r < set->rows; r++)
     if (is_trained(&set->row[r], step)) set->row[r].steps++;
   sm_pool_run(pool, set->chunks, update_chunk, &j);

@@ -68,7 +68,8 @@ double sm_ssl_loss_dim(const sm_ssl *,
 typedef struct sm_step_result {
   int n;
   sm_metric metric[SM_METRICS_MAX]; /* "loss", "loss.cls", "teacher_entropy.cls", …, in a fixed order */
-  double loss, grad_norm;
+  double loss, grad_norm; /* a norm that is not finite: nothing was updated */
+  int worst_row;          /* of the student set: the row with the largest gradient norm */
   double seconds[4]; /* teacher, student, update, host */
 } sm_step_result;
 

@@ -15,6 +15,10 @@
 
 #include "ssl_private.h"
 
+#define NONFINITE_HINT                                                                                      \
+  "nothing was updated; the last checkpoint is good. Lower optimizer.lr, clip harder (train.clip_grad) or " \
+  "lengthen the warm-up"
+
 #define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
 
 /* ---- filling inputs
@@ -198,9 +202,7 @@ static sm_status name_nonfinite(sm_ssl *s, const sm_batch *b, int first, sm_erro
   } else {
     sm_fail(err, SM_EINVAL, "step %lld: %s", (long long)b->step, what);
   }
-  return sm_hint(err,
-                 "nothing was updated; the last checkpoint is good. Lower optimizer.lr, clip harder "
-                 "(train.clip_grad) or lengthen the warm-up");
+  return sm_hint(err, NONFINITE_HINT);
 }
 
 sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_step_result *r, sm_error *err) {
@@ -234,17 +236,22 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
   return SM_OK;
 }
 
+/* Optimiser first: where a gradient is not finite it touches nothing, and then nothing else is touched
+ * either. The update pass (centres) needs the teacher's weights as they were for the targets, so the EMA
+ * comes last. */
 void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
   double start = sm_now();
-  sm_graph_run(s->graph, s->pass[PASS_UPDATE]);
   sm_optimizer_step values = {.lr = sm_schedule_at(&s->c.lr, t),
                               .weight_decay = sm_schedule_at(&s->c.weight_decay, t),
                               .freeze_last_layer = t->step / t->steps_per_epoch < s->c.freeze_last_layer};
   sm_optimizer_result result;
   sm_optimizer_run(&s->c.optimizer, s->set[SM_SSL_STUDENT], s->c.pool, &values, &result);
+  r->grad_norm = result.grad_norm;
+  r->worst_row = result.worst_row;
+  if (!isfinite(result.grad_norm)) return;
+  sm_graph_run(s->graph, s->pass[PASS_UPDATE]);
   double momentum = s->ema_momentum ? sm_schedule_at(s->ema_momentum, t) : 1;
   if (s->ema_momentum) sm_ema_run(s->ema, s->c.pool, momentum);
-  r->grad_norm = result.grad_norm;
   put(r, true, result.grad_norm, "grad_norm", "");
   put(r, false, values.lr, "lr", "");
   put(r, false, values.weight_decay, "weight_decay", "");
@@ -259,6 +266,10 @@ void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
 
 sm_status sm_ssl_step(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_step_result *r, sm_error *err) {
   sm_status status = sm_ssl_gradients(s, b, t, r, err);
-  if (!status) sm_ssl_update(s, t, r);
-  return status;
+  if (status) return status;
+  sm_ssl_update(s, t, r);
+  if (isfinite(r->grad_norm)) return SM_OK;
+  sm_fail(err, SM_EINVAL, "step %lld: the gradient of '%s' is not finite", (long long)b->step,
+          sm_set_row(s->set[SM_SSL_STUDENT], r->worst_row)->name);
+  return sm_hint(err, NONFINITE_HINT);
 }

@@ -218,6 +218,7 @@ static void test_worst_row(void **state) {
   sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){.lr = .1}, &result);
   assert_int_equal(result.worst_row, BIAS);
   assert_true(isnan(result.grad_norm));
+  assert_true(get(&m, LONG, SM_GRADIENTS, 0) > 0); /* nothing was touched, not even cleared */
   drop(&m);
 }
 

@@ -128,7 +128,8 @@ typedef struct sm_optimizer_result {
 sm_moments sm_optimizer_moments(sm_optimizer_kind);
 /* Clip, update, zero the gradients (those of frozen rows too): sweeps over the rows on the pool. Frozen rows are skipped. A
  * row's gradient counts even when it is all zero: decay and moments apply. Sources: torch.optim.AdamW (1.13; Loshchilov &
- * Hutter 2019), torch.optim.SGD, You et al. 2017. result may be NULL. */
+ * Hutter 2019), torch.optim.SGD, You et al. 2017. A gradient norm that is not finite: nothing is
+ * touched, worst_row says where. result may be NULL. */
 void sm_optimizer_run(const sm_optimizer_config *, sm_set *, sm_pool *, const sm_optimizer_step *, sm_optimizer_result *);
 
 /* ---- schedules ----------------------------------------------------------------------------------------- */
