@@ -132,7 +132,7 @@ static bool finite_range(const void *data, sm_dtype dtype, int64_t n, int64_t *a
 
 /* Outputs of node n in [first, last) (items), or whole for tiles. */
 static bool node_finite(const sm_node *n, int64_t first, int64_t last, const sm_worker *w, char *what,
-                        size_t size, int64_t *item) {
+                        size_t size, int64_t *item, const sm_tensor **tensor) {
   for (int k = 0; k < SM_MAX_OUT; k++) {
     const sm_tensor *t = n->out[k];
     if (!t) continue;
@@ -140,6 +140,7 @@ static bool node_finite(const sm_node *n, int64_t first, int64_t last, const sm_
     double value = 0;
     if (finite_range(sm_at(w, t, first), t->dtype, items * each, &at, &value)) continue;
     *item = n->op->cls == SM_TILES ? -1 : first + at / each;
+    if (tensor) *tensor = t;
     snprintf(what, size, "op '%s' made %s in '%s'", n->op->name, isnan(value) ? "a NaN" : "an infinity",
              t->name);
     return false;
@@ -148,12 +149,12 @@ static bool node_finite(const sm_node *n, int64_t first, int64_t last, const sm_
 }
 
 static bool segment_finite(sm_graph *g, sm_pass *p, const sm_segment *s, char *what, size_t size,
-                           int64_t *item) {
+                           int64_t *item, const sm_tensor **tensor) {
   sm_worker w = worker_of(g, 0);
   if (s->tiles) {
     for (int k = s->first; k < s->last; k++) {
       for (int64_t t = 0, n = tiles_of(p->node[k]); t < n; t++) run_node(g, p->node[k], t, t + 1, &w);
-      if (!node_finite(p->node[k], 0, 0, &w, what, size, item)) return false;
+      if (!node_finite(p->node[k], 0, 0, &w, what, size, item, tensor)) return false;
     }
     return true;
   }
@@ -163,16 +164,17 @@ static bool segment_finite(sm_graph *g, sm_pass *p, const sm_segment *s, char *w
     w.first = first;
     for (int k = s->first; k < s->last; k++) {
       run_node(g, p->node[k], first, last, &w);
-      if (!node_finite(p->node[k], first, last, &w, what, size, item)) return false;
+      if (!node_finite(p->node[k], first, last, &w, what, size, item, tensor)) return false;
     }
   }
   return true;
 }
 
-bool sm_graph_find_nonfinite(sm_graph *g, int pass, char *what, size_t size, int64_t *item) {
+bool sm_graph_find_nonfinite(sm_graph *g, int pass, char *what, size_t size, int64_t *item,
+                             const sm_tensor **tensor) {
   sm_pass *p = &g->pass[pass];
   *item = -1;
   for (int i = 0; i < p->segments; i++)
-    if (!segment_finite(g, p, &p->segment[i], what, size, item)) return true;
+    if (!segment_finite(g, p, &p->segment[i], what, size, item, tensor)) return true;
   return false;
 }

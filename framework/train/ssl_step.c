@@ -193,10 +193,16 @@ static void prepare(sm_ssl *s, const sm_time *t) {
 static sm_status name_nonfinite(sm_ssl *s, const sm_batch *b, int first, sm_error *err) {
   char what[400] = "the loss is not finite";
   int64_t item = -1;
+  const sm_tensor *where = NULL;
   for (int p = 0; p < PASS_UPDATE; p++)
-    if (s->pass[p] >= 0 && sm_graph_find_nonfinite(s->graph, s->pass[p], what, sizeof what, &item)) break;
-  if (item >= 0 && item < (int64_t)s->micro * s->c.globals) {
-    int64_t picture = first + item / s->c.globals;
+    if (s->pass[p] >= 0 && sm_graph_find_nonfinite(s->graph, s->pass[p], what, sizeof what, &item, &where))
+      break;
+  int views = !where                           ? 0
+              : where->count == s->views_count ? s->c.globals
+              : where->count == s->local_count ? s->c.locals
+                                               : 0;
+  if (item >= 0 && views) { /* items of the tensor are views */
+    int64_t picture = first + item / views;
     sm_fail(err, SM_EINVAL, "step %lld: %s, item %lld (sample %lld)", (long long)b->step, what,
             (long long)item, (long long)(picture < b->pictures ? b->sample[picture] : -1));
   } else {

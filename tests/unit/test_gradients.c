@@ -381,9 +381,9 @@ static void a_nan_is_named(void **state) {
   open_case(&cases[0], 2, SM_CPU);
   char what[200];
   int64_t item;
-  assert_false(sm_graph_find_nonfinite(b->g, b->pass, what, sizeof what, &item));
+  assert_false(sm_graph_find_nonfinite(b->g, b->pass, what, sizeof what, &item, NULL));
   b->value[0][2 * 5 * 7] = NAN; /* third item of x */
-  assert_true(sm_graph_find_nonfinite(b->g, b->pass, what, sizeof what, &item));
+  assert_true(sm_graph_find_nonfinite(b->g, b->pass, what, sizeof what, &item, NULL));
   assert_string_equal(what, "op 'scale' made a NaN in 'p0.scale'");
   assert_int_equal(item, 2);
   close_case();

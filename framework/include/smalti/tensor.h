@@ -105,8 +105,9 @@ void sm_graph_profile(sm_graph *, bool on);
 int sm_graph_profile_lines(const sm_graph *, sm_profile_line *out, int max);
 
 /* Run a pass again looking at every written value; the first non-finite one in program order is named
- * ("op layer_norm made a NaN in student.blocks.3.norm1, item 5"). false if all are finite. */
-bool sm_graph_find_nonfinite(sm_graph *, int pass, char *what, size_t size, int64_t *item);
+ * ("op layer_norm made a NaN in student.blocks.3.norm1, item 5"). false if all are finite.
+ * *tensor (NULL is allowed) and *item (-1 if it has none) say where. */
+bool sm_graph_find_nonfinite(sm_graph *, int pass, char *what, size_t size, int64_t *item, const sm_tensor **tensor);
 
 /* ---- tensors without a maker --------------------------------------------------------------------------- */
 
