@@ -59,8 +59,7 @@ struct sm_loader {
   sm_error failed; /* code SM_OK while all is well */
 };
 
-/* ---- what the workers do ---------------------------------------------------------------------------------
- */
+/* ---- what the workers do ----------------------------------------------------------------------------- */
 
 /* Processor time of this thread. */
 static int64_t worked(void) {
@@ -168,8 +167,7 @@ static void make_item(void *ctx, int slot, int item, int who) {
   if (status != SM_OK && status != SM_EINTERRUPTED) note_failure(m, item, &err);
 }
 
-/* ---- opening a batch --------------------------------------------------------------------------------------
- */
+/* ---- opening a batch --------------------------------------------------------------------------------- */
 
 static int64_t picture_at(sm_loader *loader, int64_t epoch, int64_t place) {
   int64_t round = place / loader->count;
@@ -199,8 +197,7 @@ static int open_batch(void *ctx, int slot, int64_t step) {
 
 static const sm_ring_ops ring_ops = {.open = open_batch, .item = make_item};
 
-/* ---- making and freeing
- * ------------------------------------------------------------------------------------ */
+/* ---- making and freeing ------------------------------------------------------------------------------ */
 
 static sm_status check(const sm_loader_config *c, int64_t count, int64_t first_step, sm_error *err) {
   sm_status status;
@@ -349,8 +346,7 @@ void sm_loader_free(sm_loader *loader) {
   sm_free(loader);
 }
 
-/* ---- giving out
- * --------------------------------------------------------------------------------------------- */
+/* ---- giving out -------------------------------------------------------------------------------------- */
 
 static int by_item(const void *a, const void *b) {
   const found *x = a, *y = b;

@@ -78,8 +78,7 @@ static layout lay_out(const sm_preview_config *c) {
   return at;
 }
 
-/* ---- pieces of a row
- * -------------------------------------------------------------------------------------------- */
+/* ---- pieces of a row --------------------------------------------------------------------------------- */
 
 /* As much of the text as fits the width; the start goes first when `tail` is what matters (file names). */
 static void caption(sheet *s, int x, int y, int width, uint32_t colour, bool tail, const char *text) {
@@ -213,8 +212,7 @@ static sm_status show_views(sheet *s, int y, const sm_slot_key *key, const sm_vi
   return status;
 }
 
-/* ---- the sheet
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- the sheet --------------------------------------------------------------------------------------- */
 
 /* The slot's picture as training finds it: the one in turn, or the first good replacement. */
 static sm_status read_slot(sheet *s, const sm_slot_key *key, int64_t count, int64_t *index, sm_error *err) {

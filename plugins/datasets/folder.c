@@ -40,8 +40,7 @@ typedef struct folder {
   uint64_t hash;
 } folder;
 
-/* ---- one folder's entries
- * ----------------------------------------------------------------------------------- */
+/* ---- one folder's entries ---------------------------------------------------------------------------- */
 
 typedef enum { KIND_FOLDER, KIND_FILE, KIND_OTHER } entry_kind;
 
@@ -124,8 +123,7 @@ static sm_status read_entries(const char *path, entries *list, sm_error *err) {
   return status;
 }
 
-/* ---- the walk
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the walk ---------------------------------------------------------------------------------------- */
 
 /* The folders from the root to where the walk is: a link to one of them would never end. */
 typedef struct above {
@@ -284,8 +282,7 @@ static sm_status walk_root(walk *w) {
   return status;
 }
 
-/* ---- the plugin
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the plugin -------------------------------------------------------------------------------------- */
 
 static sm_status check_list(const folder *set, const walk *w, sm_error *err) {
   if (set->count == 0) {

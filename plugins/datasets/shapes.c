@@ -14,8 +14,7 @@
 enum { SPLIT_TRAIN, SPLIT_TEST };
 static const char *const split_choices[] = {"train", "test", NULL};
 
-/* ---- forms: signed distance in units in which the form fills roughly the unit circle, y downwards
- * ------------- */
+/* ---- forms: signed distance in units in which the form fills roughly the unit circle, y downwards ---- */
 
 static double larger(double a, double b) { return a > b ? a : b; }
 static double smaller(double a, double b) { return a < b ? a : b; }
@@ -104,11 +103,9 @@ static double unit_of(const form *f) {
   return sqrt((double)inside / (POINTS * POINTS)) * 2 * reach;
 }
 
-/* ---- paint: colours over the picture
- * ---------------------------------------------------------------------------- */
+/* ---- paint: colours over the picture ----------------------------------------------------------------- */
 
-/* Cosine and sine of `turns` full circles, |turns| <= 1/2: Taylor series of an eighth, doubled three times.
- */
+/* Cosine and sine of `turns` full circles, |turns| <= 1/2: Taylor series of an eighth, doubled thrice. */
 static void direction(double turns, double *c, double *s) {
   double a = turns * 6.2831853071795865 / 8, a2 = a * a;
   double cosine = 1 - a2 / 2 * (1 - a2 / 12 * (1 - a2 / 30 * (1 - a2 / 56)));
@@ -165,8 +162,7 @@ static void paint_at(const paint *p, double x, double y, double rgb[3]) {
   for (int c = 0; c < 3; c++) rgb[c] = p->from[c] + t * p->step[c] + stripe;
 }
 
-/* ---- one picture
- * ------------------------------------------------------------------------------------------------- */
+/* ---- one picture ------------------------------------------------------------------------------------- */
 
 /* A blob of clutter: an ellipse too small to pass for a shape. */
 typedef struct blob {
@@ -273,8 +269,7 @@ static sm_status shapes_read(const void *self, int64_t index, const sm_image_lim
   return SM_OK;
 }
 
-/* ---- the plugin
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the plugin -------------------------------------------------------------------------------------- */
 
 static sm_status shapes_open(void *self, sm_error *err) {
   shapes *set = self;

@@ -154,8 +154,7 @@ static void test_failures(void **state) {
   assert_in_range(failures, 10, 100);
 }
 
-/* ---- contact sheet
- * ------------------------------------------------------------------------------------------------ */
+/* ---- contact sheet ----------------------------------------------------------------------------------- */
 
 static sm_status write_preview(const sm_preview_config *c, const char *name, sm_image *image, sm_error *err) {
   char path[128];

@@ -251,8 +251,7 @@ static void test_masks_start_late(void **state) {
   sm_loader_free(loader);
 }
 
-/* ---- bad pictures
- * --------------------------------------------------------------------------------------------- */
+/* ---- bad pictures ------------------------------------------------------------------------------------ */
 
 static void test_bad_pictures_are_replaced_and_listed_once(void **state) {
   (void)state;
@@ -437,8 +436,7 @@ static void test_memory_is_no_pictures_fault(void **state) {
   sm_loader_free(loader);
 }
 
-/* ---- holding, ending, leaving
- * ---------------------------------------------------------------------------------- */
+/* ---- holding, ending, leaving ------------------------------------------------------------------------ */
 
 static void test_batches_can_be_held(void **state) {
   (void)state;

@@ -78,8 +78,7 @@ static void check_refusal(const char *yaml, sm_status expected, const char *mess
   close_set(&o);
 }
 
-/* ---- folder
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- folder ------------------------------------------------------------------------------------------ */
 
 static const char *at(const char *name) {
   static char path[4][512];
@@ -333,8 +332,7 @@ static void test_bad_files_through_the_loader(void **state) {
   close_set(&o);
 }
 
-/* ---- shapes
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- shapes ------------------------------------------------------------------------------------------ */
 
 static void read_shape(const opened *o, int64_t index, sm_image *image) {
   sm_error err;

@@ -1,13 +1,17 @@
-/* smalti/data.h — from a dataset to batches of views and masks: the training loader, the evaluation loader, contact sheets.
+/* smalti/data.h — from a dataset to batches of views and masks: the training loader, the evaluation loader,
+ * contact sheets.
  *
- * What a batch holds is a function of (dataset, configuration, step) only: not of the number of workers, of which worker took
- * which picture, or of the step the loader was started at. So resume needs no loader state but the step and the list of
- * pictures known to be bad. Every draw is keyed (seed, purpose, epoch, slot, view), where
- *   slot  = step in the epoch x batch_size + place in the batch,
- *   view  = 0 … G-1 for global views, SM_LOCAL_VIEW + 0 … L-1 for local ones.
+ * What a batch holds is a function of (dataset, configuration, step) only: not of the number of workers, of
+ * which worker took which picture, or of the step the loader was started at. So resume needs no loader state
+ * but the step and the list of pictures known to be bad. Every draw is keyed (seed, purpose, epoch, slot,
+ * view), where
  *
- * Threads: a loader has one owner, who calls new, next, release, stats and free. Workers are the loader's own; they run at low
- * priority, so that they give way to compute, and call the dataset's and the masker's [worker] functions, several at once. */
+ *     slot = step in the epoch x batch_size + place in the batch,
+ *     view = 0 … G-1 for global views, SM_LOCAL_VIEW + 0 … L-1 for local ones.
+ *
+ * Threads: a loader has one owner, who calls new, next, release, stats and free. Workers are the loader's
+ * own; they run at low priority, so that they give way to compute, and call the dataset's and the masker's
+ * [worker] functions, several at once. */
 #ifndef SMALTI_DATA_H
 #define SMALTI_DATA_H
 
@@ -20,7 +24,7 @@ extern "C" {
 
 /* ---- pieces ------------------------------------------------------------------------------------------- */
 
-/* An opened dataset plugin: `ops->open(self)` was called. The loader borrows it; it must outlive the loader. */
+/* An opened dataset plugin: `ops->open(self)` was called. Borrowed: it must outlive the loader. */
 typedef struct sm_dataset {
   const sm_dataset_ops *ops;
   void *self;
@@ -28,12 +32,13 @@ typedef struct sm_dataset {
 
 /* Which views are made of a picture. Sizes are in the recipes (`size`); all globals have one size. */
 typedef struct sm_views {
-  int globals, locals; /* 1 … 16, 0 … 32 */
+  int globals, locals;                              /* 1 … 16, 0 … 32 */
   sm_view_recipe global_first, global_other, local; /* global view 0; the other globals; local views */
 } sm_views;
 #define SM_GLOBALS_MAX 16
 #define SM_LOCALS_MAX 32
-#define SM_LOCAL_VIEW 256 /* key of the first local view: another number of globals leaves local draws as they are */
+#define SM_LOCAL_VIEW \
+  256 /* key of the first local view: local draws do not depend on the number of globals */
 
 /* A masker and its grid. ops NULL: no masks (sm_batch.mask is all zero). Drawn for every global view. */
 typedef struct sm_masking {
@@ -50,26 +55,26 @@ typedef struct sm_bad {
   char reason[160];
 } sm_bad;
 
-/* ---- training ------------------------------------------------------------------------------------------- */
+/* ---- training ---------------------------------------------------------------------------------------- */
 
 typedef struct sm_loader_config {
   sm_dataset dataset;
   sm_views views;
   sm_masking masking;
   uint64_t seed;
-  int batch_size;          /* pictures a step                                                           */
-  int64_t steps_per_epoch; /* 0: floor(pictures / batch_size), the rest of each epoch is dropped         */
-  int64_t last_step;       /* steps of the whole run: nothing is prepared beyond; 0: no end              */
-  int workers;             /* threads, 0 … 64; 0: everything is done inside next                         */
-  int prefetch;            /* batches prepared ahead of the one in use, 1 … 64                           */
+  int batch_size;          /* pictures a step */
+  int64_t steps_per_epoch; /* 0: floor(pictures / batch_size), the rest of each epoch is dropped */
+  int64_t last_step;       /* steps of the whole run: nothing is prepared beyond; 0: no end */
+  int workers;             /* threads, 0 … 64; 0: everything is done inside next */
+  int prefetch;            /* batches prepared ahead of the one in use, 1 … 64 */
   sm_image_limits limits;
-  double max_bad;          /* share of bad pictures that stops the run, 0 … 1; see below                 */
+  double max_bad; /* share of bad pictures that stops the run, 0 … 1; see below */
   int64_t n_known_bad;
-  const int64_t *known_bad; /* indices a previous session found (from its checkpoint); copied            */
+  const int64_t *known_bad; /* indices a previous session found (from its checkpoint); copied */
 } sm_loader_config;
 
-/* One step's pictures; all memory is the loader's and is used again after release. Row numbers are picture-major: row
- * i·G + v of `global` and `mask`, row i·L + l of `local`. */
+/* One step's pictures; all memory is the loader's and is used again after release. Row numbers are
+ * picture-major: row i·G + v of `global` and `mask`, row i·L + l of `local`. */
 typedef struct sm_batch {
   int64_t step, epoch; /* from 0 */
   int pictures;        /* n = batch_size */
@@ -81,53 +86,60 @@ typedef struct sm_batch {
 } sm_batch;
 
 typedef struct sm_loader_stats {
-  int64_t batches;      /* given out by next                                       */
-  double wait_seconds;  /* that next took, in all                                   */
-  double elapsed;       /* seconds since new                                        */
+  int64_t batches;                   /* given out by next */
+  double wait_seconds;               /* that next took, in all */
+  double elapsed;                    /* seconds since new */
   double read_seconds, view_seconds; /* processor time: reading and decoding; views and masks */
-  int64_t pictures;     /* given out                                               */
-  int64_t replaced;     /* slots that were filled by another picture                */
+  int64_t pictures;                  /* given out */
+  int64_t replaced;                  /* slots that were filled by another picture */
 } sm_loader_stats;
 
 typedef struct sm_loader sm_loader;
 
-/* Bad pictures. A picture that cannot be read (damaged, over a limit, vanished) is bad for the rest of the run. Its slot is filled
- * by a picture drawn with the key (seed, SM_RNG_REPLACE, epoch, slot, attempt), up to SM_LOADER_ATTEMPTS times; no other slot
- * changes. Bad pictures enter the list when the batch that met them is given out, in slot order, so the list too depends on
- * the step only. The run stops (SM_EFORMAT, naming the share and the first few) when
- *     bad > max_bad x max(asked, min(count, SM_LOADER_GRACE)),  asked = min(count, pictures asked for since step 0);
- * the grace lets the first batches of a large set hold a bad picture. Memory running out is no picture's fault: it ends the run. */
+/* Bad pictures. A picture that cannot be read (damaged, over a limit, vanished) is bad for the rest of the
+ * run. Its slot is filled by a picture drawn with the key (seed, SM_RNG_REPLACE, epoch, slot, attempt), up to
+ * SM_LOADER_ATTEMPTS times; no other slot changes. Bad pictures enter the list when the batch that met them
+ * is given out, in slot order, so the list too depends on the step only. The run stops (SM_EFORMAT, naming
+ * the share and the first few) when
+ *
+ *     bad > max_bad x max(asked, min(count, SM_LOADER_GRACE)),
+ *     asked = min(count, pictures asked for since step 0);
+ *
+ * the grace lets the first batches of a large set hold a bad picture. Memory running out is no picture's
+ * fault: it ends the run. */
 #define SM_LOADER_ATTEMPTS 32
 #define SM_LOADER_GRACE 1000
 
-/* SM_EINVAL: a field of the configuration, or fewer pictures than a batch needs. Workers start at once on `first_step`. */
+/* SM_EINVAL: a field of the configuration, or fewer pictures than a batch needs. Workers start at once on
+ * `first_step`. */
 sm_status sm_loader_new(const sm_loader_config *, int64_t first_step, sm_loader **, sm_error *);
-/* The next batch, strictly in step order; waits for it, and works on it meanwhile. After an error every later call fails alike.
- * At most `prefetch` batches can be held at once (SM_EINVAL); behind last_step SM_EINVAL. */
+/* The next batch, strictly in step order; waits for it, and works on it meanwhile. After an error every later
+ * call fails alike. SM_EINVAL: more than `prefetch` batches are held, or last_step lies behind. */
 sm_status sm_loader_next(sm_loader *, sm_batch **, sm_error *);
 void sm_loader_release(sm_loader *, sm_batch *); /* in any order; NULL is allowed */
-void sm_loader_free(sm_loader *);                /* also with batches held; stops within one picture's time; NULL allowed */
+void sm_loader_free(sm_loader *); /* also with batches held; stops within one picture's time; NULL allowed */
 
 int64_t sm_loader_steps_per_epoch(const sm_loader *);
 /* Memory of all batches, for `smalti plan`; beside it each worker holds one decoded picture and scratch. */
 size_t sm_loader_bytes(const sm_loader_config *);
 void sm_loader_stats_get(const sm_loader *, sm_loader_stats *);
-/* Bad pictures so far, known ones first, then in the order they were met; valid until the next call of next. */
+/* Bad pictures so far, known ones first, then as they were met; valid until the next call of next. */
 const sm_bad *sm_loader_bad(const sm_loader *, int64_t *n);
 
-/* The order of an epoch: place p of epoch e is picture order[p] (a shuffle keyed (seed, SM_RNG_SHUFFLE, epoch, round)). When an
- * epoch has more slots than pictures, slot s is place s mod count of round s / count. Exposed for tests and tools. */
+/* The order of an epoch: place p of epoch e is picture order[p] (a shuffle keyed (seed, SM_RNG_SHUFFLE,
+ * epoch, round)). When an epoch has more slots than pictures, slot s is place s mod count of round s / count.
+ * Exposed for tests and tools. */
 void sm_epoch_order(uint64_t seed, int64_t epoch, int64_t round, uint32_t *order, uint32_t count);
 
-/* ---- evaluation ------------------------------------------------------------------------------------------- */
+/* ---- evaluation -------------------------------------------------------------------------------------- */
 
 typedef struct sm_eval_loader_config {
   sm_dataset dataset;
-  int size;        /* side of the square picture                                                     */
-  int resize;      /* shorter side before the centre crop; 0: round(size x 256 / 224)                 */
+  int size;   /* side of the square picture */
+  int resize; /* shorter side before the centre crop; 0: round(size x 256 / 224) */
   sm_filter filter;
   float mean[3], std[3];
-  int batch_size;  /* dataset indices a batch covers                                                 */
+  int batch_size; /* dataset indices a batch covers */
   int workers, prefetch;
   sm_image_limits limits;
 } sm_eval_loader_config;
@@ -142,42 +154,46 @@ typedef struct sm_eval_batch {
 typedef struct sm_eval_loader sm_eval_loader;
 
 sm_status sm_eval_loader_new(const sm_eval_loader_config *, sm_eval_loader **, sm_error *);
-/* Batches in the dataset's order, without those that hold no good picture; *batch NULL and SM_OK at the end. */
+/* Batches in the dataset's order, but for those without a good picture; *batch NULL, SM_OK at the end. */
 sm_status sm_eval_loader_next(sm_eval_loader *, sm_eval_batch **, sm_error *);
 void sm_eval_loader_release(sm_eval_loader *, sm_eval_batch *);
 void sm_eval_loader_free(sm_eval_loader *);
-const sm_bad *sm_eval_loader_bad(const sm_eval_loader *, int64_t *n); /* by index; valid until the next call of next */
+const sm_bad *sm_eval_loader_bad(const sm_eval_loader *,
+                                 int64_t *n); /* by index; valid until the next call of next */
 
-/* ---- contact sheet ------------------------------------------------------------------------------------------ */
+/* ---- contact sheet
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct sm_preview_config {
   sm_dataset dataset;
   sm_views views;
   sm_masking masking;
   uint64_t seed;
-  int64_t epoch;     /* whose draws are shown */
-  int pictures;      /* rows, 1 … 64: slots 0 … pictures-1 of the epoch, as training meets them */
+  int64_t epoch; /* whose draws are shown */
+  int pictures;  /* rows, 1 … 64: slots 0 … pictures-1 of the epoch, as training meets them */
   sm_image_limits limits;
   const char *title; /* recipe name, hash … */
 } sm_preview_config;
 
-/* A PNG with one row a picture: the original with its crop boxes, the global views, the same with their masks, the local views,
- * each with its numbers. */
+/* A PNG with one row a picture: the original with its crop boxes, the global views, the same with their
+ * masks, the local views, each with its numbers. */
 sm_status sm_preview_write(const sm_preview_config *, const char *path, sm_error *);
 
-/* ---- bench ---------------------------------------------------------------------------------------------------- */
+/* ---- bench
+ * ---------------------------------------------------------------------------------------------------- */
 
 typedef struct sm_bench_loader_result {
   int64_t pictures;
-  double seconds;            /* wall clock                                             */
-  double per_second, per_core; /* pictures; per_core: per second of processor time       */
-  double read_share, view_share; /* of the processor time                                 */
+  double seconds;                /* wall clock */
+  double per_second, per_core;   /* pictures; per_core: per second of processor time */
+  double read_share, view_share; /* of the processor time */
   int workers;
 } sm_bench_loader_result;
 
 /* Run a training loader for about `seconds` after one batch of warm-up. */
 sm_status sm_bench_loader(const sm_loader_config *, double seconds, sm_bench_loader_result *, sm_error *);
-/* Write `count` generated JPEG pictures of width x height (texture and edges, quality 90) into a folder: 0000.jpg … */
+/* Write `count` generated JPEG pictures of width x height (texture and edges, quality 90) into a folder:
+ * 0000.jpg … */
 sm_status sm_bench_pictures(const char *folder, int count, int width, int height, sm_error *);
 
 #ifdef __cplusplus
