@@ -161,8 +161,7 @@ void sm_eval_loader_free(sm_eval_loader *);
 const sm_bad *sm_eval_loader_bad(const sm_eval_loader *,
                                  int64_t *n); /* by index; valid until the next call of next */
 
-/* ---- contact sheet
- * ------------------------------------------------------------------------------------------ */
+/* ---- contact sheet ------------------------------------------------------------ */
 
 typedef struct sm_preview_config {
   sm_dataset dataset;
@@ -179,8 +178,7 @@ typedef struct sm_preview_config {
  * masks, the local views, each with its numbers. */
 sm_status sm_preview_write(const sm_preview_config *, const char *path, sm_error *);
 
-/* ---- bench
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- bench ------------------------------------------------------------ */
 
 typedef struct sm_bench_loader_result {
   int64_t pictures;
