@@ -169,11 +169,12 @@ static sm_tensor *block(const vit *v, sm_graph *g, const sm_params *p, sm_tensor
   sm_tensor *y = norm(g, p, x, IN_BLOCK("norm1"));
   *qkv = linear(g, p, y, IN_BLOCK("attn.qkv"), v->qkv_bias);
   y = linear(g, p, sm_attention(g, *qkv, heads(v)), IN_BLOCK("attn.proj"), true);
-  x = sm_residual(g, x, y, scaled ? sm_param(g, p, IN_BLOCK("ls1.gamma")) : NULL, drop, 2 * index);
+  x = sm_residual(g, x, y, scaled ? sm_param(g, p, "%s", IN_BLOCK("ls1.gamma")) : NULL, drop, 2 * index);
   y = norm(g, p, x, IN_BLOCK("norm2"));
   y = sm_gelu(g, linear(g, p, y, IN_BLOCK("mlp.fc1"), true));
   y = linear(g, p, y, IN_BLOCK("mlp.fc2"), true);
-  return sm_residual(g, x, y, scaled ? sm_param(g, p, IN_BLOCK("ls2.gamma")) : NULL, drop, 2 * index + 1);
+  return sm_residual(g, x, y, scaled ? sm_param(g, p, "%s", IN_BLOCK("ls2.gamma")) : NULL, drop,
+                     2 * index + 1);
 #undef IN_BLOCK
 }
 

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "framework/base/heap.h"
+
 #define DIMS(...) \
   (sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
 
@@ -305,6 +307,51 @@ static void test_allocate_from(void **state) {
   sm_set_free(teacher);
 }
 
+/* Every allocation fails once: an error each time, nothing lost, and in the end success. */
+static sm_status build_pair(sm_error *err) {
+  sm_ema_link *link = NULL;
+  sm_status status = SM_ENOMEM;
+  sm_set *student = sm_set_new("student", SM_F32, true, err), *teacher = NULL;
+  if (student) teacher = sm_set_new("teacher", SM_F32, false, err);
+  if (!student || !teacher) goto out;
+  declare_sample(student);
+  declare_sample(teacher);
+  if ((status = sm_set_seal(student, SM_MOMENTS_TWO, err))) goto out;
+  if ((status = sm_set_seal(teacher, SM_MOMENTS_NONE, err))) goto out;
+  if ((status = sm_set_allocate(student, 1, err))) goto out;
+  if ((status = sm_set_allocate_from(teacher, student, 1, err))) goto out;
+  link = sm_ema_link_new(teacher, student, err);
+  status = link ? SM_OK : SM_ENOMEM;
+out:
+  sm_ema_link_free(link);
+  sm_set_free(student);
+  sm_set_free(teacher);
+  return status;
+}
+
+static void test_memory_runs_out(void **state) {
+  (void)state;
+  int failures = 0;
+  for (int k = 1; k < 200; k++) {
+    sm_error err = {0};
+    sm_heap_fail_at(k);
+    sm_status status = build_pair(&err);
+    bool reached = sm_heap_calls() >= k;
+    sm_heap_fail_at(0);
+    if (status != SM_OK) {
+      assert_int_equal(status, SM_ENOMEM);
+      assert_int_equal(err.code, SM_ENOMEM);
+      failures++;
+    }
+    if (!reached) {
+      assert_int_equal(status, SM_OK);
+      assert_true(failures > 10);
+      return;
+    }
+  }
+  fail_msg("more allocations than expected");
+}
+
 /* ---- graphs ------------------------------------------------------------------------------------------ */
 
 static void test_parameters_in_graphs(void **state) {
@@ -355,6 +402,7 @@ int main(void) {
       cmocka_unit_test(test_average),
       cmocka_unit_test(test_average_refuses),
       cmocka_unit_test(test_allocate_from),
+      cmocka_unit_test(test_memory_runs_out),
       cmocka_unit_test(test_parameters_in_graphs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
