@@ -34,6 +34,7 @@ typedef struct session {
   int64_t steps;
   double started, busy; /* session start; seconds in steps */
   double record_start;  /* timing window */
+  double flushed; /* when the logs last went to the disk */
   int64_t record_pictures;
   bool checkpoint_failed;
 } session;
@@ -348,6 +349,16 @@ static sm_status watch(session *s, sm_error *err) {
   return record_warning(s, text, err);
 }
 
+/* So that others can watch the run: resume cuts what is behind the last checkpoint. A full disk is met by save(). */
+static void show_logs(session *s) {
+  double now = sm_now();
+  if (now - s->flushed < 1) return;
+  s->flushed = now;
+  sm_tb_flush(s->folder.events, NULL);
+  sm_jsonl_flush(s->folder.timing, NULL, NULL);
+  sm_jsonl_flush(s->folder.metrics, NULL, NULL);
+}
+
 static sm_status record(session *s, sm_error *err) {
   sm_run_state *w = &s->state;
   for (int i = 0; i < w->window_metrics; i++)
@@ -366,6 +377,7 @@ static sm_status record(session *s, sm_error *err) {
   sm_json_free(&j);
   if (!status) status = record_timing(s, err);
   if (!status) status = watch(s, err);
+  show_logs(s);
   if (!status)
     tell(s, (sm_train_event){.kind = SM_EVENT_RECORD,
                              .metric = w->window,
