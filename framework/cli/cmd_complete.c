@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "framework/recipe/option.h"
+#include "framework/recipe/recipe_private.h"
 
 static void offer(const char *candidate, const char *word) {
   if (strncmp(candidate, word, strlen(word)) == 0) puts(candidate);
@@ -94,21 +94,36 @@ static void offer_recipes(const char *word) {
   offer_folder(sm_recipe_dir(), "", word, 0);
 }
 
-static void offer_keys(const char *word) {
+static void offer_key(void *word, const char *path, const char *value, sm_place at) {
+  (void)value, (void)at;
+  char key[300];
+  snprintf(key, sizeof key, "%s=", path);
+  offer(key, word);
+}
+
+/* The keys of the recipe that was named; if it cannot be read, those that every recipe has. */
+static void offer_keys(sm_cli *cli, char *recipe, char *word) {
   int n;
+  sm_error err;
+  sm_recipe *r;
+  char *argv[] = {recipe, recipe, NULL};
+  if (sm_cli_recipe(cli, 2, argv, &r, &err) == SM_OK) {
+    sm_recipe_each(r, offer_key, word);
+    sm_recipe_free(r);
+    return;
+  }
   const sm_section_table *sections = sm_recipe_sections(&n);
   for (int i = 0; i < n; i++)
     for (int k = 0; k < sections[i].n; k++) {
-      char key[256];
-      snprintf(key, sizeof key, "%s%s%s=", sections[i].path, *sections[i].path ? "." : "",
-               sections[i].options[k].name);
-      offer(key, word);
+      char path[256];
+      const char *dot = *sections[i].path ? "." : "";
+      snprintf(path, sizeof path, "%s%s%s", sections[i].path, dot, sections[i].options[k].name);
+      offer_key(word, path, "", (sm_place){0});
     }
 }
 
 static int run(sm_cli *cli, int argc, char **argv) {
-  (void)cli;
-  const char *word = argc > 1 ? argv[argc - 1] : "";
+  char *word = argc > 1 ? argv[argc - 1] : "";
   int words = 0, n;
   sm_error err;
   if (argc <= 2) {
@@ -128,7 +143,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
   } else if (strstr(c->usage, "RECIPE")) {
     bool first = argc - 2 == words;
     if (first) offer_recipes(word);
-    if (!first && strstr(c->usage, "KEY=VALUE")) offer_keys(word);
+    if (!first && strstr(c->usage, "KEY=VALUE")) offer_keys(cli, argv[words + 1], word);
   } else if (strcmp(c->name, "help") == 0) {
     offer_commands(NULL, word);
   }

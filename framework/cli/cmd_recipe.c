@@ -2,7 +2,72 @@
  */
 #include "cli.h"
 
+#include <smalti/formats.h>
+
 #include "framework/recipe/recipe_private.h"
+
+/* ---- JSON -----------------------------------------------------------------------------------------------
+ */
+
+static int print_json(sm_json *json) {
+  const char *text = sm_json_finish(json);
+  if (text) printf("%s\n", text);
+  sm_json_free(json);
+  return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
+}
+
+static void add_value(void *ctx, const char *path, const char *value, sm_place at) {
+  sm_json *json = ctx;
+  sm_json_object(json, NULL);
+  sm_json_string(json, "key", path);
+  sm_json_string(json, "value", value);
+  sm_json_string(json, "file", at.file);
+  if (at.line) sm_json_int(json, "line", at.line);
+  sm_json_close(json);
+}
+
+static int show_json(const sm_recipe *r) {
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_string(&json, "name", r->name);
+  sm_json_string(&json, "file", r->file);
+  sm_json_array(&json, "values");
+  bool good = sm_recipe_each(r, add_value, &json);
+  sm_json_close(&json);
+  int code = print_json(&json);
+  return good ? code : SM_EXIT_MEMORY;
+}
+
+static void add_difference(void *ctx, const char *path, const char *a, const char *b) {
+  sm_json *json = ctx;
+  sm_json_object(json, NULL);
+  sm_json_string(json, "key", path);
+  sm_json_string(json, "first", a);
+  sm_json_string(json, "second", b);
+  sm_json_close(json);
+}
+
+static int diff_json(const sm_recipe *a, const sm_recipe *b) {
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_array(&json, "differences");
+  int n = sm_recipe_compare(a, b, add_difference, &json);
+  sm_json_close(&json);
+  int code = print_json(&json);
+  return n < 0 ? SM_EXIT_MEMORY : code ? code : n ? SM_EXIT_NO : SM_EXIT_OK;
+}
+
+static void add_verdict(sm_json *json, const char *recipe, const sm_error *err) {
+  sm_json_object(json, NULL);
+  sm_json_string(json, "recipe", recipe);
+  sm_json_bool(json, "ok", !err);
+  if (err) {
+    sm_json_string(json, "place", err->place);
+    sm_json_string(json, "message", err->message);
+    sm_json_string(json, "hint", err->hint);
+  }
+  sm_json_close(json);
+}
 
 /* ---- show -----------------------------------------------------------------------------------------------
  */
@@ -53,14 +118,16 @@ static int show(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   sm_recipe *r;
   sm_text text = {0};
+  int code = SM_EXIT_OK;
   sm_status status = sm_cli_recipe(cli, argc, argv, &r, &err);
   if (status) return sm_cli_fail(&err);
   if (o->schedules) show_schedules(r);
+  else if (cli->json) code = show_json(r);
   else status = sm_recipe_write(r, o->places, &text, &err);
   if (!status && text.s) fputs(text.s, stdout);
   sm_text_free(&text);
   sm_recipe_free(r);
-  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+  return status ? sm_cli_fail(&err) : code;
 }
 
 const sm_command sm_command_recipe_show = {
@@ -84,16 +151,17 @@ static int diff(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   sm_recipe *a = NULL, *b = NULL;
   sm_text text = {0};
-  int n = 0;
+  int code = SM_EXIT_OK;
   sm_status status = sm_cli_recipe(cli, 2, argv, &a, &err);
   if (!status) status = sm_cli_recipe(cli, argc - 1, argv + 1, &b, &err);
-  if (!status) n = sm_recipe_diff(a, b, &text);
+  if (!status && cli->json) code = diff_json(a, b);
+  else if (!status && sm_recipe_diff(a, b, &text)) code = SM_EXIT_NO;
   if (text.failed) status = sm_fail(&err, SM_ENOMEM, "out of memory");
   if (!status && text.s) fputs(text.s, stdout);
   sm_text_free(&text);
   sm_recipe_free(a);
   sm_recipe_free(b);
-  return status ? sm_cli_fail(&err) : n ? SM_EXIT_NO : SM_EXIT_OK;
+  return status ? sm_cli_fail(&err) : code;
 }
 
 const sm_command sm_command_recipe_diff = {
@@ -112,21 +180,27 @@ const sm_command sm_command_recipe_diff = {
 /* ---- check ----------------------------------------------------------------------------------------------
  */
 
+/* Each recipe by itself; the exit code is that of the first wrong one. */
 static int check(sm_cli *cli, int argc, char **argv) {
   int code = SM_EXIT_OK;
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_array(&json, "recipes");
   for (int i = 1; i < argc; i++) {
     sm_error err;
-    sm_recipe *r;
+    sm_recipe *r = NULL;
     char *one[] = {argv[0], argv[i], NULL};
-    if (sm_cli_recipe(cli, 2, one, &r, &err)) {
-      int failed = sm_cli_fail(&err);
-      if (code == SM_EXIT_OK) code = failed;
-      continue;
-    }
-    sm_cli_note(cli, "%s: ok", r->file);
+    sm_status status = sm_cli_recipe(cli, 2, one, &r, &err);
+    if (status && code == SM_EXIT_OK) code = sm_cli_exit_code(status);
+    add_verdict(&json, r ? r->file : argv[i], status ? &err : NULL);
+    if (status && !cli->json) sm_cli_fail(&err);
+    if (!status && !cli->json) sm_cli_note(cli, "%s: ok", r->file);
     sm_recipe_free(r);
   }
-  return code;
+  sm_json_close(&json);
+  int printed = cli->json ? print_json(&json) : SM_EXIT_OK;
+  if (!cli->json) sm_json_free(&json);
+  return code ? code : printed;
 }
 
 const sm_command sm_command_recipe_check = {

@@ -94,6 +94,9 @@ static sm_status ask_tokenizers(fit *f) {
     sm_error_clear(f->err);
     sm_status status = ops->spec(s->plugin.self, &f->tokenizer[i], f->err);
     if (status) return blame(f, s, status);
+    if (f->tokenizer[i].needs_attention || f->tokenizer[i].own)
+      return misfit(f, s, "tokenizer `%s` needs %s, which smalti %s does not give", plugin_name(s),
+                    f->tokenizer[i].own ? "a view of its own" : "the teacher's attention", sm_version());
     if (f->tokenizer[i].ema && moving) {
       misfit(f, s, "tokenizers '%s' and '%s' both move the teacher", moving, s->instance);
       return sm_hint(f->err, "there is one teacher; keep one of them");
@@ -310,6 +313,9 @@ static sm_status check_masks(fit *f) {
   const sm_masker_ops *ops = m->plugin.plugin ? m->plugin.plugin->ops : NULL;
   double most = ops && ops->max_ratio ? ops->max_ratio(m->plugin.self) : ops ? 1 : 0;
   int64_t start = ops && ops->start_epoch ? ops->start_epoch(m->plugin.self) : 0;
+  if (ops && ops->needs_attention)
+    return misfit(f, m, "masker `%s` needs the teacher's attention, which smalti %s does not give",
+                  plugin_name(m), sm_version());
   for (int i = 0; i < f->r->losses; i++) {
     const sm_slot *l = &f->r->loss[i];
     if (f->loss[i].site != SM_SITE_PATCH) continue;

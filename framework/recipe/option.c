@@ -1,4 +1,4 @@
-/* option.c — reading typed values through option tables. Writing and describing them is in option_text.c. */
+/* option.c — reading typed values through option tables; option_text.c writes and describes them. */
 #include "option.h"
 
 #include <limits.h>
@@ -48,7 +48,8 @@ static const char *hint_for_number(const char *text, bool whole, char *buf, size
                                            "nan", ".nan", ".NaN",  ".Inf",  NULL};
   for (int i = 0; not_finite[i]; i++)
     if (strcmp(text, not_finite[i]) == 0) return "numbers must be finite";
-  if (whole && !sm_parse_int(text, &whole_number) && sm_parse_double(text, &x) && x == floor(x) && fabs(x) < 1e15) {
+  if (whole && !sm_parse_int(text, &whole_number) && sm_parse_double(text, &x) && x == floor(x) &&
+      fabs(x) < 1e15) {
     snprintf(buf, size, "write %.0f", x);
     return buf;
   }

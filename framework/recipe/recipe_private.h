@@ -64,4 +64,16 @@ typedef struct sm_slot_ref {
 enum { SM_SLOT_REFS_MAX = 4 + 4 * SM_SLOTS_MAX };
 int sm_recipe_slots(const sm_recipe *, sm_slot_ref refs[SM_SLOT_REFS_MAX]); /* in the order of the schema */
 
+/* ---- write.c --------------------------------------------------------------------------------------------
+ */
+
+/* Every value in the order of writing: "train.epochs", "100" as YAML, where it was written. false: memory ran
+ * out. */
+typedef void (*sm_leaf_fn)(void *ctx, const char *path, const char *value, sm_place at);
+bool sm_recipe_each(const sm_recipe *, sm_leaf_fn, void *ctx);
+/* Every value in which a and b differ; NULL where one has none. The number of them, or -1 when memory ran
+ * out. */
+typedef void (*sm_difference_fn)(void *ctx, const char *path, const char *a, const char *b);
+int sm_recipe_compare(const sm_recipe *a, const sm_recipe *b, sm_difference_fn, void *ctx);
+
 #endif

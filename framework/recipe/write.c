@@ -95,6 +95,14 @@ static bool collect(const sm_recipe *r, leaves *l) {
   return !l->failed;
 }
 
+bool sm_recipe_each(const sm_recipe *r, sm_leaf_fn fn, void *ctx) {
+  leaves l;
+  bool good = collect(r, &l);
+  for (int i = 0; i < l.n && good; i++) fn(ctx, l.v[i].path, l.v[i].value, l.v[i].at);
+  free_leaves(&l);
+  return good;
+}
+
 /* ---- YAML -----------------------------------------------------------------------------------------------
  */
 
@@ -146,26 +154,40 @@ static const leaf *find_leaf(const leaves *l, const char *path) {
   return NULL;
 }
 
-int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *out) {
-  leaves la, lb;
+static int compare(const leaves *a, const leaves *b, sm_difference_fn fn, void *ctx) {
   int n = 0;
-  collect(a, &la);
-  collect(b, &lb);
-  for (int i = 0; i < la.n; i++) {
-    const leaf *x = &la.v[i], *y = find_leaf(&lb, x->path);
+  for (int i = 0; i < a->n; i++) {
+    const leaf *x = &a->v[i], *y = find_leaf(b, x->path);
     if (y && strcmp(x->value, y->value) == 0) continue;
-    sm_text_add(out, "%s: %s → %s\n", x->path, x->value, y ? y->value : "(none)");
+    fn(ctx, x->path, x->value, y ? y->value : NULL);
     n++;
   }
-  for (int i = 0; i < lb.n; i++) {
-    if (find_leaf(&la, lb.v[i].path)) continue;
-    sm_text_add(out, "%s: (none) → %s\n", lb.v[i].path, lb.v[i].value);
+  for (int i = 0; i < b->n; i++) {
+    if (find_leaf(a, b->v[i].path)) continue;
+    fn(ctx, b->v[i].path, NULL, b->v[i].value);
     n++;
   }
-  if (la.failed || lb.failed) out->failed = true;
+  return n;
+}
+
+int sm_recipe_compare(const sm_recipe *a, const sm_recipe *b, sm_difference_fn fn, void *ctx) {
+  leaves la, lb;
+  bool good = collect(a, &la);
+  good = collect(b, &lb) && good;
+  int n = good ? compare(&la, &lb, fn, ctx) : -1;
   free_leaves(&la);
   free_leaves(&lb);
   return n;
+}
+
+static void add_difference(void *ctx, const char *path, const char *a, const char *b) {
+  sm_text_add(ctx, "%s: %s → %s\n", path, a ? a : "(none)", b ? b : "(none)");
+}
+
+int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *out) {
+  int n = sm_recipe_compare(a, b, add_difference, out);
+  if (n < 0) out->failed = true;
+  return n < 0 ? 0 : n;
 }
 
 /* ---- hash -----------------------------------------------------------------------------------------------

@@ -109,6 +109,9 @@ completes demo.yaml recipe show d
 completes bench/a.yaml recipe check b
 completes train.epochs= recipe show demo train.e
 completes data.views.global.size= recipe show demo data.views.g
+completes masker.blockwise.ratio= recipe show demo masker.
+completes losses.mim.mim.weight= recipe show demo train.epochs=3 losses.mim
+completes train.epochs= recipe show nowhere train.e
 completes train help tr
 [ -z "$(smalti complete nonsense x)" ] || fail "an unknown command completes"
 if type compopt >/dev/null 2>&1; then

@@ -88,4 +88,14 @@ exits 66 smalti recipe check nowhere
 exits 65 smalti recipe check "$work/x.yaml" demo
 has "$work/err" "demo.yaml: ok"
 
+# as JSON
+exits 0 smalti recipe show --json demo train.seed=7
+has "$work/out" '{"key":"train.seed","value":"7","file":"override train.seed=7"}'
+exits 1 smalti recipe diff --json demo demo train.seed=7
+[ "$(cat "$work/out")" = '{"differences":[{"key":"train.seed","first":"0","second":"7"}]}' ] || fail "$(cat "$work/out")"
+exits 0 smalti recipe diff --json demo demo
+[ "$(cat "$work/out")" = '{"differences":[]}' ] || fail "$(cat "$work/out")"
+exits 65 smalti recipe check --json demo "$work/x.yaml"
+has "$work/out" '"ok":true},{"recipe":"'"$work/x.yaml"'","ok":false,"place":"'"$work/x.yaml"':3:22","message":"unknown key'
+
 [ "$failures" -eq 0 ] || { echo "$failures failures" >&2; exit 1; }
