@@ -15,8 +15,9 @@
 
 #include "ssl_private.h"
 
-#define NONFINITE_HINT                                                                                      \
-  "nothing was updated; the last checkpoint is good. Lower optimizer.lr, clip harder (train.clip_grad) or " \
+#define NONFINITE_HINT                                                                          \
+  "the weights were not touched; the last checkpoint is good. Lower optimizer.lr, clip harder " \
+  "(train.clip_grad) or "                                                                       \
   "lengthen the warm-up"
 
 #define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
@@ -242,20 +243,19 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
   return SM_OK;
 }
 
-/* Optimiser first: where a gradient is not finite it touches nothing, and then nothing else is touched
- * either. The update pass (centres) needs the teacher's weights as they were for the targets, so the EMA
- * comes last. */
+/* The update pass (centres) wants all weights as they were for the targets, the EMA the student's new ones.
+ * Where a gradient is not finite the optimiser touches nothing, and the teacher stays too. */
 void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
   double start = sm_now();
   sm_optimizer_step values = {.lr = sm_schedule_at(&s->c.lr, t),
                               .weight_decay = sm_schedule_at(&s->c.weight_decay, t),
                               .freeze_last_layer = t->step / t->steps_per_epoch < s->c.freeze_last_layer};
   sm_optimizer_result result;
+  sm_graph_run(s->graph, s->pass[PASS_UPDATE]);
   sm_optimizer_run(&s->c.optimizer, s->set[SM_SSL_STUDENT], s->c.pool, &values, &result);
   r->grad_norm = result.grad_norm;
   r->worst_row = result.worst_row;
   if (!isfinite(result.grad_norm)) return;
-  sm_graph_run(s->graph, s->pass[PASS_UPDATE]);
   double momentum = s->ema_momentum ? sm_schedule_at(s->ema_momentum, t) : 1;
   if (s->ema_momentum) sm_ema_run(s->ema, s->c.pool, momentum);
   put(r, true, result.grad_norm, "grad_norm", "");

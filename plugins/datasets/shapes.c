@@ -85,7 +85,7 @@ enum { FORMS = sizeof forms / sizeof *forms, NAME_BYTES = 32 };
 
 typedef struct shapes {
   int64_t count, size, classes, seed, clutter;
-  double rotation;
+  double rotation, texture;
   int split;
 
   double unit[FORMS]; /* factor that gives each form the area 1 */
@@ -133,7 +133,7 @@ static void draw_colour(sm_rng *rng, double rgb[3]) {
   for (int c = 0; c < 3; c++) rgb[c] = sm_rng_between(rng, 0.05, 0.95);
 }
 
-static paint draw_paint(sm_rng *rng, const double base[3]) {
+static paint draw_paint(sm_rng *rng, const double base[3], double texture) {
   paint p;
   double c, s, waves = sm_rng_between(rng, 2, 8);
   direction(sm_rng_between(rng, -0.5, 0.5), &p.along_x, &p.along_y);
@@ -141,9 +141,9 @@ static paint draw_paint(sm_rng *rng, const double base[3]) {
   p.stripe_x = c * waves;
   p.stripe_y = s * waves;
   p.phase = sm_rng_uniform(rng);
-  p.depth = sm_rng_between(rng, 0, 0.16);
+  p.depth = texture * sm_rng_between(rng, 0, 0.16);
   for (int k = 0; k < 3; k++) {
-    double change = sm_rng_between(rng, -0.12, 0.12);
+    double change = texture * sm_rng_between(rng, -0.12, 0.12);
     p.from[k] = base[k] - change;
     p.step[k] = 2 * change;
   }
@@ -207,8 +207,8 @@ static scene draw_scene(const shapes *set, int64_t index) {
     draw_colour(&rng, front);
     if (fabs(lightness(front) - lightness(back)) >= contrast) break;
   }
-  s.back = draw_paint(&rng, back);
-  s.front = draw_paint(&rng, front);
+  s.back = draw_paint(&rng, back, set->texture);
+  s.front = draw_paint(&rng, front, set->texture);
   s.x = sm_rng_between(&rng, 0.35, 0.65);
   s.y = sm_rng_between(&rng, 0.35, 0.65);
   s.scale = sm_rng_between(&rng, 0.34, 0.5) / set->unit[label]; /* root of the area, as part of the side */
@@ -323,6 +323,8 @@ static const sm_option options[] = {
     SM_INT(shapes, seed, "seed", "0", 0, 1e15, NULL, "another seed draws other pictures"),
     SM_FLOAT(shapes, rotation, "rotation", "30", 0, 180, "degrees",
              "shapes are turned by up to this angle either way"),
+    SM_FLOAT(shapes, texture, "texture", "1", 0, 1, NULL,
+             "strength of gradients and stripes, which all classes share; 0: plain colours"),
     SM_INT(shapes, clutter, "clutter", "3", 0, MOST_CLUTTER, "blobs", "most small blobs behind a shape"),
 };
 
