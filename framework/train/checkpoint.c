@@ -126,11 +126,14 @@ static sm_status read_window(const sm_st_reader *r, sm_run_state *s, sm_error *e
     names += n + (names[n] == ' ');
   }
   if (!s->window_metrics) return SM_OK;
-  double sums[SM_METRICS_MAX];
-  int64_t dim = s->window_metrics;
-  if (!sm_st_expect(r, "run.window", "F64", 1, &dim, err)) return SM_EFORMAT;
-  sm_status status = sm_st_read(r, "run.window", sums, (size_t)dim * sizeof *sums, err);
-  for (int i = 0; i < s->window_metrics; i++) s->window[i].value = sums[i];
+  double sums[SM_METRICS_MAX][2];
+  const int64_t dim[2] = {s->window_metrics, 2};
+  if (!sm_st_expect(r, "run.window", "F64", 2, dim, err)) return SM_EFORMAT;
+  sm_status status = sm_st_read(r, "run.window", sums, (size_t)dim[0] * sizeof *sums, err);
+  for (int i = 0; !status && i < s->window_metrics; i++) {
+    s->window[i].value = sums[i][0];
+    s->window_count[i] = sums[i][1];
+  }
   return status;
 }
 
@@ -173,7 +176,7 @@ static int64_t *step_counts(sm_ssl *ssl, int64_t *n) {
 }
 
 static sm_status write_file(const char *path, sm_ssl *ssl, const sm_run_state *s, sm_error *err) {
-  int64_t rows, window = s->window_metrics, monitors = SM_MONITOR_VALUES;
+  int64_t rows, window[2] = {s->window_metrics, 2}, monitors = SM_MONITOR_VALUES;
   int64_t *steps = step_counts(ssl, &rows);
   if (!steps) return sm_fail(err, SM_ENOMEM, "no memory to save a checkpoint");
   sm_st_writer *w = sm_st_create(path, SM_ST_AS_DECLARED, err);
@@ -181,18 +184,21 @@ static sm_status write_file(const char *path, sm_ssl *ssl, const sm_run_state *s
     sm_free(steps);
     return err ? err->code : SM_EIO;
   }
-  double sums[SM_METRICS_MAX];
-  for (int i = 0; i < s->window_metrics; i++) sums[i] = s->window[i].value;
+  double sums[SM_METRICS_MAX][2];
+  for (int i = 0; i < s->window_metrics; i++) {
+    sums[i][0] = s->window[i].value;
+    sums[i][1] = s->window_count[i];
+  }
   meta_state(w, s);
   each_tensor(ssl, declare_one, w, NULL);
   sm_st_declare(w, "optimizer.steps", "I64", 1, &rows);
   sm_st_declare(w, "run.monitor", "F64", 1, &monitors);
-  if (window) sm_st_declare(w, "run.window", "F64", 1, &window);
+  if (window[0]) sm_st_declare(w, "run.window", "F64", 2, window);
   if (s->n_bad) sm_st_declare(w, "run.bad", "I64", 1, &s->n_bad);
   each_tensor(ssl, write_one, w, NULL);
   sm_st_write(w, "optimizer.steps", steps, (size_t)rows * sizeof *steps);
   sm_st_write(w, "run.monitor", s->monitor, sizeof s->monitor);
-  if (window) sm_st_write(w, "run.window", sums, (size_t)window * sizeof *sums);
+  if (window[0]) sm_st_write(w, "run.window", sums, (size_t)window[0] * sizeof *sums);
   if (s->n_bad) sm_st_write(w, "run.bad", s->bad, (size_t)s->n_bad * sizeof *s->bad);
   sm_free(steps);
   return sm_st_finish(w, err);
@@ -247,9 +253,10 @@ sm_status sm_checkpoint_save(const char *folder, sm_ssl *ssl, const sm_run_state
   if ((status = write_file(path, ssl, s, err))) return status;
   step_list list;
   if (list_steps(folder, &list, NULL) == SM_OK)
-    for (int i = keep < 2 ? 2 : keep; i < list.n; i++) {
+    for (int i = 0, good = 0; i < list.n; i++) {
+      if (list.step[i] <= s->step && good++ < (keep < 2 ? 2 : keep)) continue;
       step_path(folder, list.step[i], path, sizeof path);
-      unlink(path); /* an old checkpoint that stays is only lost space */
+      unlink(path); /* one that stays is only lost space */
     }
   sm_free(list.step);
   return SM_OK;

@@ -2,6 +2,7 @@
 #include "folder.h"
 
 #include <cblas.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -61,6 +62,25 @@ static sm_status same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *
   return status;
 }
 
+/* NAME.tmp-PID or NAME.tmp-PID.N, as sm_file calls what it has not finished (base/file.c). */
+static bool is_temporary(const char *name) {
+  const char *mark = NULL;
+  for (const char *p = name; (p = strstr(p, ".tmp-")); p++) mark = p;
+  if (!mark || mark == name) return false;
+  mark += strlen(".tmp-");
+  return strlen(mark) > 0 && strspn(mark, "0123456789.") == strlen(mark);
+}
+
+/* We hold the run's lock: what is unfinished here is a dead process's, and may be as large as a checkpoint.
+ */
+static void tidy(const char *folder) {
+  DIR *dir = opendir(folder);
+  if (!dir) return;
+  for (struct dirent *e; (e = readdir(dir));)
+    if (is_temporary(e->d_name)) unlinkat(dirfd(dir), e->d_name, 0);
+  closedir(dir);
+}
+
 sm_status sm_folder_open(sm_run_folder *f, const char *runs, const sm_recipe *r, sm_registry *registry,
                          sm_error *err) {
   memset(f, 0, sizeof *f);
@@ -70,7 +90,10 @@ sm_status sm_folder_open(sm_run_folder *f, const char *runs, const sm_recipe *r,
   sm_status status = sm_mkdirs(f->checkpoints, err);
   if (!status) status = lock_folder(f, err);
   if (!status) status = same_recipe(f, r, registry, err);
-  return status;
+  if (status) return status;
+  tidy(f->path);
+  tidy(f->checkpoints);
+  return SM_OK;
 }
 
 /* ---- what it was made with

@@ -15,7 +15,7 @@ typedef struct sm_run_folder {
 } sm_run_folder;
 
 /* RUNS/NAME: made if missing, locked against a second process; a folder of another recipe is refused with the
- * differences. */
+ * differences. Temporary files of sessions that were killed are removed. */
 sm_status sm_folder_open(sm_run_folder *, const char *runs, const sm_recipe *, sm_registry *, sm_error *);
 /* Recipe (resolved) and environment.json, once at the first start; environment is appended to by every
  * session. */

@@ -198,6 +198,7 @@ static sm_status open_session(session *s, sm_error *err) {
   s->time.step = s->summary->first_step = s->state.step;
   s->summary->steps = s->steps;
   s->summary->already = s->state.finished;
+  s->summary->bad_pictures = s->state.n_bad;
   if (s->state.finished) return SM_OK;
   status = sm_folder_describe(&s->folder, r, s->state.isa, threads, err);
   if (!status) status = sm_folder_logs(&s->folder, &s->state, err);
@@ -287,13 +288,24 @@ static sm_status evaluate(session *s, sm_error *err) {
  * ----------------------------------------------------------------------------------------------------------------
  */
 
+/* By name: a step without masked patches has no entropies of them. -1: there are too many. */
+static int window_place(sm_run_state *w, const sm_metric *m) {
+  for (int i = 0; i < w->window_metrics; i++)
+    if (!strcmp(w->window[i].name, m->name)) return i;
+  if (w->window_metrics == SM_METRICS_MAX) return -1;
+  w->window[w->window_metrics] = *m;
+  w->window[w->window_metrics].value = w->window_count[w->window_metrics] = 0;
+  return w->window_metrics++;
+}
+
 static void add_to_window(sm_run_state *w, const sm_step_result *r) {
-  if (!w->window_steps) {
-    w->window_metrics = r->n;
-    memcpy(w->window, r->metric, (size_t)r->n * sizeof *r->metric);
-  } else {
-    for (int i = 0; i < w->window_metrics && i < r->n; i++)
-      w->window[i].value = w->window[i].mean ? w->window[i].value + r->metric[i].value : r->metric[i].value;
+  if (!w->window_steps) w->window_metrics = 0;
+  for (int i = 0; i < r->n; i++) {
+    int at = window_place(w, &r->metric[i]);
+    if (at < 0) continue;
+    if (!r->metric[i].mean) w->window[at].value = w->window_count[at] = 0;
+    w->window[at].value += r->metric[i].value;
+    w->window_count[at]++;
   }
   w->window_steps++;
 }
@@ -362,7 +374,7 @@ static void show_logs(session *s) {
 static sm_status record(session *s, sm_error *err) {
   sm_run_state *w = &s->state;
   for (int i = 0; i < w->window_metrics; i++)
-    if (w->window[i].mean) w->window[i].value /= w->window_steps;
+    if (w->window[i].mean) w->window[i].value /= w->window_count[i];
   sm_json j = {0};
   sm_json_begin(&j);
   sm_json_int(&j, "step", s->time.step);
