@@ -1,16 +1,19 @@
 /* iofail.c — makes chosen system calls of a program fail, to see how it takes it. For tests, by LD_PRELOAD:
  *
- *   SMALTI_IOFAIL=CALL:K:HOW[:PATH]    CALL: open read write fsync rename close
+ *   SMALTI_IOFAIL=CALL:K:HOW[:PATH]    CALL: open read write pwrite fsync rename close
  *                                      K: the K-th such call fails ("3"), or that and all after it ("3+")
- *                                      HOW: EIO ENOSPC EINTR EDQUOT EACCES EMFILE, or "short": half of the bytes
- *                                      PATH: count only calls on files with this text in their path
+ *                                      HOW: EIO ENOSPC EINTR EDQUOT EACCES EMFILE, or "short": half of the
+ * bytes, or a signal before the call: KILL TERM INT USR1 PATH: count only calls on files with this text in
+ * their path
  *
- * Only calls made through the C library's public names are seen, not those that stdio makes inside it. A failing close does
- * close, as on Linux. Nothing is printed; whether the call was reached is told by the program's behaviour. */
+ * Only calls made through the C library's public names are seen, not those that stdio makes inside it. A
+ * failing close does close, as on Linux. Nothing is printed; whether the call was reached is told by the
+ * program's behaviour. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -20,17 +23,27 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+enum { SHORT = -1, SIGNAL = -1000 /* and below: SIGNAL - its number */ };
 static const struct {
   const char *name;
   int code;
-} reasons[] = {{"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"EDQUOT", EDQUOT},
-               {"EACCES", EACCES}, {"EMFILE", EMFILE}, {"short", -1}};
+} reasons[] = {{"EIO", EIO},
+               {"ENOSPC", ENOSPC},
+               {"EINTR", EINTR},
+               {"EDQUOT", EDQUOT},
+               {"EACCES", EACCES},
+               {"EMFILE", EMFILE},
+               {"short", SHORT},
+               {"KILL", SIGNAL - SIGKILL},
+               {"INT", SIGNAL - SIGINT},
+               {"TERM", SIGNAL - SIGTERM},
+               {"USR1", SIGNAL - SIGUSR1}};
 
 static struct {
   char call[16], path[256];
   long k;
   bool onwards;
-  int code; /* errno, or -1: short */
+  int code; /* errno, or one of the above */
 } plan;
 static _Atomic long seen;
 
@@ -53,7 +66,10 @@ __attribute__((constructor)) static void read_plan(void) {
 static int verdict(const char *call, const char *path) {
   if (plan.code == 0 || strcmp(call, plan.call) != 0 || !strstr(path, plan.path)) return 0;
   long n = atomic_fetch_add(&seen, 1) + 1;
-  return n == plan.k || (plan.onwards && n > plan.k) ? plan.code : 0;
+  if (n != plan.k && !(plan.onwards && n > plan.k)) return 0;
+  if (plan.code > SIGNAL) return plan.code;
+  raise(SIGNAL - plan.code);
+  return 0;
 }
 
 static int verdict_fd(const char *call, int fd) {
@@ -88,6 +104,13 @@ ssize_t write(int fd, const void *from, size_t n) {
   if (code > 0) return fail(code);
   ssize_t (*next)(int, const void *, size_t) = real("write");
   return next(fd, from, code < 0 && n > 1 ? n / 2 : n);
+}
+
+ssize_t pwrite(int fd, const void *from, size_t n, off_t at) {
+  int code = verdict_fd("pwrite", fd);
+  if (code > 0) return fail(code);
+  ssize_t (*next)(int, const void *, size_t, off_t) = real("pwrite");
+  return next(fd, from, code < 0 && n > 1 ? n / 2 : n, at);
 }
 
 int fsync(int fd) {

@@ -1,0 +1,85 @@
+# common.sh — what the tests of training share: a recipe that trains in a tenth of a second, ways to run, stop and compare.
+# Sourced, not run. The tests speak of $work, a folder of their own that goes when they end, and stand in it.
+# shellcheck shell=bash
+set -u
+build=${SMALTI_BUILDDIR:?is set by "make check"}
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 99
+failures=0
+
+fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
+# has FILE TEXT: a line of FILE holds TEXT; lacks FILE TEXT: none does
+has() { grep -qF -- "$2" "$1" || { fail "no '$2' in $1:"; cat "$1" >&2; }; }
+lacks() { ! grep -qF -- "$2" "$1" || { fail "'$2' in $1:"; cat "$1" >&2; }; }
+# exits CODE COMMAND …: output in $work/out and $work/err
+exits() {
+  local want=$1 got
+  shift
+  "$@" >"$work/out" 2>"$work/err"
+  got=$?
+  [ "$got" -eq "$want" ] && return
+  fail "$* exits with $got, not $want"
+  cat "$work/err" >&2
+}
+finish() {
+  [ "$failures" -eq 0 ] && echo "all as expected"
+  exit $((failures > 0))
+}
+
+# A tiny iBOT with everything that has a state: local views, masks, drop path, schedules, k-NN.
+tiny() {
+  cat <<'END'
+smalti: 1
+name: tiny
+data:
+  train: {shapes: {count: 40, size: 32}}
+  test: {shapes: {count: 12, size: 32, split: test}}
+  workers: 1
+  views:
+    global: {count: 2, size: 16, scale: [0.4, 1.0]}
+    local: {count: 2, size: 8, scale: [0.1, 0.4]}
+backbone: {vit: {dim: 24, depth: 1, heads: 2, patch_size: 4, drop_path: 0.1}}
+head: {projection: {out_dim: 32, hidden: 32, bottleneck: 16}}
+masker: {blockwise: {ratio: [0.0, 0.4], ratio_var: [0.0, 0.2]}}
+tokenizer:
+  online_ema:
+    temperature: {from: 0.04, to: 0.07, epochs: 2}
+    patch_temperature: {from: 0.04, to: 0.07, epochs: 2}
+losses: {cls: cls_distill, mim: mim}
+optimizer: {adamw: {lr: {from: 5.0e-2, to: 1.0e-3, warmup: 1}}}
+train: {epochs: 3, steps_per_epoch: 4, batch_size: 4, threads: 1, log_every: 2, checkpoint_every: 2, evaluate_every: 1}
+evaluate: {knn: {knn: {k: [3]}}}
+END
+}
+tiny >tiny.yaml
+
+# on PLAN COMMAND …: with the K-th system call of PLAN failing, or a signal before it (tests/preload/iofail.c)
+on() {
+  local plan=$1
+  shift
+  env LD_PRELOAD="$build/tests/preload/.libs/iofail.so" SMALTI_IOFAIL="$plan" \
+    ASAN_OPTIONS="${ASAN_OPTIONS-}:verify_asan_link_order=0" "$@"
+}
+
+# last RUN: its newest checkpoint
+last() { ls "$1"/checkpoints/step-*.safetensors | tail -n 1; }
+# same A B WHAT: run B ended in the bytes that run A ended in
+same() {
+  cmp "$(last "$1")" "$(last "$2")" || fail "$3: the last checkpoints differ"
+  cmp "$1/metrics.jsonl" "$2/metrics.jsonl" || fail "$3: metrics.jsonl differs"
+}
+# left_over RUN: names of temporary files in it
+left_over() { find "$1" -name '*.tmp-*'; }
+
+# pictures FOLDER N: N small PNG files in two classes, some of them alike
+pictures() {
+  local i
+  mkdir -p "$1/a" "$1/b"
+  for i in 0 1 2; do
+    smalti preview tiny.yaml --pictures 1 --out "drawn-$i.png" "train.seed=$i" >/dev/null || exit 99
+  done
+  for ((i = 0; i < $2; i++)); do
+    cp "drawn-$((i % 3)).png" "$1/$([ $((i % 2)) -eq 0 ] && echo a || echo b)/$(printf '%03d' "$i").png"
+  done
+}

@@ -1,0 +1,69 @@
+#!/bin/bash
+# train_signals.sh — TERM, INT and USR1 end a run in order: the step is finished and saved, the exit code is 75, and the same
+# command goes on to the bytes of a run that was left alone. A second signal ends it at once.
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
+
+exits 0 smalti train tiny.yaml
+has err "runs/tiny: 0.0 M parameters"
+has err "12 steps in 3 epochs"
+has err "step     12/12"
+has err "done: 12 steps in "
+has err "report: runs/tiny/report.html"
+[ -s out ] && fail "train prints to standard output: $(cat out)"
+exits 0 smalti train tiny.yaml
+has err "runs/tiny has finished all 12 steps; \`--fresh\` starts another run"
+lacks err "done:"
+
+# a signal in the middle of the run, here while the log's bytes go to the disk
+for name in TERM INT USR1; do
+  exits 75 on "fsync:3:$name" smalti train --runs "$name" tiny.yaml
+  has err "smalti: $name/tiny: stopped at step "
+  has err " of 12; everything is saved; run the same command again to go on"
+  exits 0 smalti train --runs "$name" tiny.yaml
+  has err "; going on from step "
+  same runs/tiny "$name/tiny" "stopped by $name"
+done
+
+# from outside, in a run that would take hours
+smalti train --runs outside tiny.yaml train.steps_per_epoch=1000000 train.evaluate_every=0 train.checkpoint_every=1000000 \
+  2>err &
+pid=$!
+for ((i = 0; i < 600; i++)); do grep -q "step .*/3000000" err && break; sleep 0.1; done
+kill -TERM "$pid"
+wait "$pid"
+code=$?
+[ "$code" -eq 75 ] || fail "a run that got TERM exits with $code"
+has err "everything is saved"
+step=$(sed -n 's/.*stopped at step \([0-9]*\) .*/\1/p' err)
+[ -f "outside/tiny/checkpoints/step-$(printf %08d "$step").safetensors" ] || fail "step $step is not saved"
+
+# a second signal while the first one's checkpoint is written: at once, and what was saved stays
+exits 75 smalti train --runs twice tiny.yaml --stop-after 6
+before=$(cksum <"$(last twice/tiny)")
+exits 143 on "fsync:1+:TERM" smalti train --runs twice tiny.yaml
+[ "$(cksum <"$(last twice/tiny)")" = "$before" ] || fail "the checkpoint changed under a second signal"
+exits 130 on "fsync:1+:INT" smalti train --runs twice tiny.yaml
+exits 138 on "fsync:1+:USR1" smalti train --runs twice tiny.yaml
+exits 0 smalti train --runs twice tiny.yaml
+has err "; going on from step 6"
+same runs/tiny twice/tiny "stopped twice over"
+
+# --stop-after ends a session as a signal does; --json says where it stands
+exits 75 smalti train --runs parts tiny.yaml --stop-after 5 --json
+has out '"run":"parts/tiny","finished":false,"step":5,"steps":12,'
+exits 75 smalti train --runs parts tiny.yaml --stop-after 5 --json
+has out '"finished":false,"step":10,"steps":12,'
+exits 0 smalti train --runs parts tiny.yaml --stop-after 5 --json
+has out '"finished":true,"step":12,"steps":12,'
+has out '"knn_top1":'
+same runs/tiny parts/tiny "in three parts"
+
+# --fresh takes the next free name and leaves the old run as it was
+exits 0 smalti train --fresh tiny.yaml
+has err "report: runs/tiny-2/report.html"
+exits 0 smalti train --fresh tiny.yaml --quiet
+[ -s err ] && fail "--quiet says: $(cat err)"
+[ -f runs/tiny-3/metrics.jsonl ] || fail "the second --fresh made no tiny-3"
+same runs/tiny runs/tiny-3 "another run of the same recipe"
+finish
