@@ -1,0 +1,160 @@
+#!/bin/bash
+# docs.sh — the documents say what is so: their recipes are read, their commands run, the files and options they name exist.
+#
+# In README.md and docs/guide.md
+#   ```yaml     a block whose first line is "# NAME.yaml" becomes that file, which `smalti recipe check` must pass
+#   ```sh       each line "$ COMMAND" is run, in order, in a folder with some pictures; training is cut to a tiny size.
+#               ./bootstrap.sh WORD must be a word it knows; autoreconf, and what needs root ("# COMMAND"), is not run
+#   ```console  "$ COMMAND" is run and must print exactly what stands below it
+# In these and docs/design.md, paths in backquotes and links must lead to something, `smalti …` must be a command with
+# these options, and keys of recipes must be in the recipe reference.
+set -u
+build=${SMALTI_BUILDDIR:-.}
+source=${SMALTI_SRCDIR:-.}
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+failures=0
+run_documents=(README.md docs/guide.md)
+all_documents=(README.md docs/guide.md docs/design.md)
+fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
+
+tiny=(train.epochs=2 train.steps_per_epoch=2 train.batch_size=4 train.micro_batch=2 train.scale_schedules=true
+  train.log_every=1 backbone.vit.dim=24 backbone.vit.depth=1 backbone.vit.heads=2 head.projection.hidden=16
+  head.projection.bottleneck=8 head.projection.out_dim=32)
+smalti() {
+  case "$1 ${2-}" in
+    train\ * | bench\ step) "$build/smalti" "$@" "${tiny[@]}" ;;
+    *) "$build/smalti" "$@" ;;
+  esac
+}
+
+# ---- blocks of a document ---------------------------------------------------------------------------------
+# blocks KIND FILE: the lines of its ```KIND blocks, each block ended by a line "~~~"
+blocks() {
+  awk -v open="\`\`\`$1" '$0 == open { inside = 1; next } /^```/ { if (inside) print "~~~"; inside = 0 } inside' "$2"
+}
+
+write_recipes() { # FILE: and check them, once all are there
+  local name= line names=()
+  while IFS= read -r line; do
+    case $line in
+      '~~~') name= ;;
+      '# '*.yaml) [ -n "$name" ] || { name=${line#\# }; : >"$name"; names+=("$name"); } ;;
+    esac
+    [ -z "$name" ] || [ "$line" = '~~~' ] || printf '%s\n' "$line" >>"$name"
+  done < <(blocks yaml "$1")
+  [ ${#names[@]} -gt 0 ] || { fail "$1 shows no recipe"; return; }
+  smalti recipe check "${names[@]}" >check.out 2>&1 || { fail "$1: a recipe is refused"; cat check.out >&2; }
+}
+
+known_word_of_bootstrap() { # WORD
+  grep -qE "^  (.* \| )?$1( \| .*)?\) " "$source/bootstrap.sh" || fail "bootstrap.sh knows no '$1'"
+}
+
+run_one() { # DOCUMENT COMMAND
+  case $2 in
+    ./bootstrap.sh\ *) set -- "$1" ${2#* }; known_word_of_bootstrap "$2" ;;
+    autoreconf\ *) ;;
+    smalti\ *) eval "$2" >run.out 2>&1 || { fail "$1: '$2' ends with $?"; tail -n 20 run.out >&2; } ;;
+    *) fail "$1: what is to be done with '$2'?" ;;
+  esac
+}
+
+run_commands() { # DOCUMENT
+  local line n=0
+  while IFS= read -r line; do
+    case $line in
+      '$ '*) run_one "$1" "${line#\$ }"; n=$((n + 1)) ;;
+      '# '* | '    '* | '~~~' | '') ;;
+      *) fail "$1: a line of a sh block that is no command: $line" ;;
+    esac
+  done < <(blocks sh "$1")
+  [ "$n" -gt 0 ] || fail "$1 shows no command"
+}
+
+compare_consoles() { # DOCUMENT
+  local line command=
+  while IFS= read -r line; do
+    case $line in
+      '$ '*) command=${line#\$ }; : >wanted ;;
+      '~~~')
+        eval "$command" >got 2>&1
+        diff -u wanted got >&2 || fail "$1: '$command' prints something else" ;;
+      *) printf '%s\n' "$line" >>wanted ;;
+    esac
+  done < <(blocks console "$1")
+}
+
+# ---- words of a document ------------------------------------------------------------------------------------
+# Inline code outside blocks, one piece a line.
+pieces() {
+  awk '/^```/ { inside = !inside; next } !inside' "$1" | grep -oE '`[^`]+`' | tr -d '`' | sort -u
+}
+
+exists() { # PATH of the tree, or of a recipe as one would name it
+  [ -e "$source/$1" ] || [ -e "$source/recipes/$1" ] || [ -e "$source/framework/include/$1" ]
+}
+
+check_command() { # DOCUMENT WORDS …: "smalti recipe show --places RECIPE"
+  local document=$1 words=() word options=() first
+  shift
+  for word in "${@:2}"; do
+    case $word in
+      --*) options+=("${word%%=*}") ;;
+      [a-z]*) [ ${#words[@]} -lt 2 ] && words+=("$word") ;;
+    esac
+  done
+  [ ${#words[@]} -gt 0 ] || words=(help)
+  first=${words[0]}
+  "$build/smalti" "${words[@]}" --help >help.out 2>/dev/null || "$build/smalti" "$first" --help >help.out 2>/dev/null ||
+    { fail "$document: there is no command '$*'"; return; }
+  for word in "${options[@]}"; do
+    grep -qE -- "^ +$word( |$)" help.out || fail "$document: '$first' has no option $word ('$*')"
+  done
+}
+
+check_words() { # DOCUMENT
+  local document=$1 piece
+  while IFS= read -r piece; do
+    case $piece in
+      smalti\ [a-z-]*) check_command "$document" $piece ;;
+      *[\ \*\{\<=…]*) ;;
+      framework/* | plugins/* | recipes/* | docs/* | tests/* | */*.yaml | smalti/*.h | m4/*)
+        exists "${piece%/}" || fail "$document: there is no $piece" ;;
+      --*) grep -qE -- "^ +$piece( |$)" all-help.out || fail "$document: no command has $piece" ;;
+      train.[a-z]* | data.[a-z]* | optimizer.[a-z]*)
+        grep -qw -- "${piece##*.}" "$source/docs/recipes.md" || fail "$document: the reference has no ${piece}" ;;
+    esac
+  done < <(pieces "$source/$document" | grep -vx -- '--enable-asan')
+  while IFS= read -r piece; do
+    case $piece in
+      http* | \#*) ;;
+      *) [ -e "$source/$(dirname "$document")/${piece%%#*}" ] || fail "$document: a link leads to no $piece" ;;
+    esac
+  done < <(grep -oE '\]\([^)]+\)' "$source/$document" | sed 's/^](//; s/)$//' | sort -u)
+}
+
+# ---- all ------------------------------------------------------------------------------------------------------
+cd "$work" || exit 99
+"$build/smalti" preview demo.yaml --pictures 1 --out picture.png >/dev/null || fail "no picture to begin with"
+mkdir -p pictures/cat pictures/dog
+for i in 01 02 03 04 05 06 07 08 09 10; do cp picture.png "pictures/cat/$i.png"; cp picture.png "pictures/dog/$i.PNG"; done
+
+for document in "${run_documents[@]}"; do
+  rm -rf runs ./*.yaml
+  write_recipes "$source/$document"
+  run_commands "$source/$document"
+  compare_consoles "$source/$document"
+done
+
+for command in train plan preview "data check" "bench step" "bench ops" "bench loader" "recipe show" "recipe check" \
+  "recipe diff" "plugins list" "plugins show" "plugins check" "plugins new" eval export; do
+  # shellcheck disable=SC2086  # two words on purpose
+  "$build/smalti" $command --help 2>/dev/null
+done >all-help.out
+for document in "${all_documents[@]}"; do
+  [ -e "$source/$document" ] && check_words "$document" || fail "there is no $document"
+done
+
+[ "$failures" -eq 0 ] && echo "the documents are right"
+exit "$((failures > 0))"
