@@ -34,7 +34,7 @@ typedef struct session {
   int64_t steps;
   double started, busy; /* session start; seconds in steps */
   double record_start;  /* timing window */
-  double flushed; /* when the logs last went to the disk */
+  double flushed;       /* when the logs last went to the disk */
   int64_t record_pictures;
   bool checkpoint_failed;
 } session;
@@ -361,7 +361,8 @@ static sm_status watch(session *s, sm_error *err) {
   return record_warning(s, text, err);
 }
 
-/* So that others can watch the run: resume cuts what is behind the last checkpoint. A full disk is met by save(). */
+/* So that others can watch the run: resume cuts what is behind the last checkpoint. A full disk is met by
+ * save(). */
 static void show_logs(session *s) {
   double now = sm_now();
   if (now - s->flushed < 1) return;
@@ -403,6 +404,13 @@ static sm_status record(session *s, sm_error *err) {
  * --------------------------------------------------------------------------------------------------------------
  */
 
+/* One line a picture whatever its name holds: control characters and backslashes as \\xHH. */
+static void add_escaped(sm_text *text, const char *name) {
+  for (const unsigned char *c = (const unsigned char *)name; *c; c++)
+    if (*c < 0x20 || *c == '\\' || *c == 0x7f) sm_text_add(text, "\\x%02x", *c);
+    else sm_text_bytes(text, c, 1);
+}
+
 static sm_status take_bad_list(session *s, sm_error *err) {
   int64_t n;
   const sm_bad *bad = sm_loader_bad(s->loader, &n);
@@ -413,7 +421,8 @@ static sm_status take_bad_list(session *s, sm_error *err) {
   sm_text text = {0};
   for (int64_t i = 0; i < n; i++) {
     list[i] = bad[i].index;
-    sm_text_add(&text, "%s\t%s\n", bad[i].name ? bad[i].name : "?", bad[i].reason);
+    add_escaped(&text, bad[i].name ? bad[i].name : "?");
+    sm_text_add(&text, "\t%s\n", bad[i].reason);
   }
   sm_free(state->bad);
   state->bad = list;
@@ -466,7 +475,8 @@ sm_status sm_train_fresh_name(sm_recipe *r, const char *runs, sm_arena *arena, s
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", runs, r->name);
     if (access(path, F_OK)) return SM_OK;
-    if (!(r->name = sm_arena_printf(arena, "%s-%d", base, i))) return sm_fail(err, SM_ENOMEM, "out of memory");
+    if (!(r->name = sm_arena_printf(arena, "%s-%d", base, i)))
+      return sm_fail(err, SM_ENOMEM, "out of memory");
   }
   return sm_fail(err, SM_EINVAL, "there are ten thousand runs called '%s' in '%s'", base, runs);
 }

@@ -27,6 +27,11 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
     return sm_fail(err, SM_EINTERNAL,
                    "backbone '%s' describes itself with patch %d, width %d and %d drop-path sites",
                    c->backbone.name, s->spec.patch, s->spec.dim, s->spec.drop_sites);
+  if (s->spec.masks_at && s->spec.masks_at != s->spec.patch) {
+    sm_fail(err, SM_EUNSUPPORTED, "backbone '%s' masks cells of %d px but gives a token for every %d px",
+            c->backbone.name, s->spec.masks_at, s->spec.patch);
+    return sm_hint(err, "this objective masks token by token");
+  }
   s->grid = c->global_size / s->spec.patch;
   s->patches = s->grid * s->grid;
   s->tokens = s->spec.prefix + s->patches;
@@ -306,8 +311,9 @@ sm_status sm_ssl_new(const sm_ssl_config *config, sm_ssl **out, sm_error *err) {
 
 sm_status sm_ssl_allocate(sm_ssl *s, sm_error *err) {
   for (int i = 0; i < SM_SSL_SETS; i++) {
-    sm_status status = i == SM_SSL_TEACHER ? sm_set_allocate_from(s->set[i], s->set[SM_SSL_STUDENT], s->c.seed, err)
-                                           : sm_set_allocate(s->set[i], s->c.seed, err);
+    sm_status status = i == SM_SSL_TEACHER
+                           ? sm_set_allocate_from(s->set[i], s->set[SM_SSL_STUDENT], s->c.seed, err)
+                           : sm_set_allocate(s->set[i], s->c.seed, err);
     if (status) return status;
   }
   return sm_graph_allocate(s->graph, err);
