@@ -15,38 +15,38 @@
 enum {
   SM_EXIT_OK = 0,
   SM_EXIT_NO = 1,          /* it ran, and the answer is no: recipes differ, a check failed */
-  SM_EXIT_USAGE = 2,       /* the command line is wrong                                     */
-  SM_EXIT_DATA = 65,       /* a recipe, plugin or file is wrong                             */
-  SM_EXIT_NOINPUT = 66,    /* a file or folder that was named does not exist                */
-  SM_EXIT_SOFTWARE = 70,   /* a bug in smalti or a plugin                                   */
-  SM_EXIT_MEMORY = 71,     /* memory or another resource of the system ran out             */
-  SM_EXIT_IO = 74,         /* reading or writing failed                                     */
-  SM_EXIT_INTERRUPTED = 75 /* a signal stopped the run in order: the same command resumes   */
+  SM_EXIT_USAGE = 2,       /* the command line is wrong */
+  SM_EXIT_DATA = 65,       /* a recipe, plugin or file is wrong */
+  SM_EXIT_NOINPUT = 66,    /* a file or folder that was named does not exist */
+  SM_EXIT_SOFTWARE = 70,   /* a bug in smalti or a plugin */
+  SM_EXIT_MEMORY = 71,     /* memory or another resource of the system ran out */
+  SM_EXIT_IO = 74,         /* reading or writing failed */
+  SM_EXIT_INTERRUPTED = 75 /* a signal stopped the run in order: the same command resumes */
 };
 
 struct sm_command;
 typedef struct sm_cli {
   const struct sm_command *command;
-  void *options;                         /* the command's own, a struct of command->options_size          */
-  bool quiet, json, help;                /* global options                                                */
-  int64_t threads;                       /* 0: not given                                                  */
-  const char *plugin_path, *recipe_path; /* NULL: not given                                   */
-  sm_arena *arena;                       /* lives as long as the program                                  */
-  sm_registry *registry;                 /* made by sm_cli_registry, freed by main                        */
+  void *options;                         /* the command's own, a struct of command->options_size */
+  bool quiet, json, help;                /* global options */
+  int64_t threads;                       /* 0: not given */
+  const char *plugin_path, *recipe_path; /* NULL: not given */
+  sm_arena *arena;                       /* lives as long as the program */
+  sm_registry *registry;                 /* made by sm_cli_registry, freed by main */
 } sm_cli;
 
 typedef struct sm_command {
-  const char *name;         /* "train"; a command of a group has two words: "recipe show"    */
-  const char *usage;        /* its arguments: "RECIPE [KEY=VALUE ...]", or ""                */
-  const char *summary;      /* one sentence without final stop                               */
-  const char *about;        /* paragraphs for --help and the manual, or NULL                 */
-  int min_args, max_args;   /* max -1: any number                                            */
-  const sm_option *options; /* names with '_' are typed with '-'; lists are typed a,b,c      */
+  const char *name;         /* "train"; a command of a group has two words: "recipe show" */
+  const char *usage;        /* its arguments: "RECIPE [KEY=VALUE ...]", or "" */
+  const char *summary;      /* one sentence without final stop */
+  const char *about;        /* paragraphs for --help and the manual, or NULL */
+  int min_args, max_args;   /* max -1: any number */
+  const sm_option *options; /* names with '_' are typed with '-'; lists are typed a,b,c */
   int n_options;
   size_t options_size;
   /* argv[0] is the command's name, argv[1 … argc-1] its arguments without options. Returns an exit code. */
   int (*run)(sm_cli *, int argc, char **argv);
-  bool hidden; /* not in help, manual or completion                             */
+  bool hidden; /* not in help, manual or completion */
 } sm_command;
 
 /* const sm_command sm_command_NAME, one for each line of the table */
@@ -54,8 +54,7 @@ typedef struct sm_command {
 #include "commands.def"
 #undef SM_COMMAND
 
-/* ---- for commands ---------------------------------------------------------------------------------------
- */
+/* ---- for commands -------------------------------------------------------------------------------------- */
 
 /* Print "smalti: PLACE: MESSAGE; HINT" and give the exit code that fits. */
 int sm_cli_fail(const sm_error *);
@@ -69,25 +68,23 @@ sm_status sm_cli_registry(sm_cli *, sm_registry **, sm_error *);
 /* argv[1] is a recipe, the rest are overrides; --threads becomes train.threads. */
 sm_status sm_cli_recipe(sm_cli *, int argc, char **argv, sm_recipe **, sm_error *);
 
-/* ---- the table and the parser (command.c) ---------------------------------------------------------------
- */
+/* ---- the table and the parser (command.c) -------------------------------------------------------------- */
 
 const sm_command *const *sm_commands(int *n); /* in the order of help */
-const sm_option *sm_cli_globals(int *n);      /* into sm_cli         */
+const sm_option *sm_cli_globals(int *n);      /* into sm_cli */
 /* The command that argv begins with, and how many words its name takes. NULL with an error. */
 const sm_command *sm_command_find(int argc, char **argv, int *words, sm_error *);
 /* Take the options out of argv (moving arguments to the front, argc updated) into cli and cli->options. */
 sm_status sm_command_parse(sm_cli *, const sm_command *, int *argc, char **argv, sm_error *);
 
-/* ---- texts from the tables (usage.c, manual.c, reference.c) ---------------------------------------------
- */
+/* ---- texts from the tables (usage.c, manual.c, reference.c) -------------------------------------------- */
 
-void sm_usage_overview(sm_text *);                            /* `smalti help`         */
-void sm_usage_command(const sm_command *, sm_text *);         /* `smalti CMD --help`   */
-void sm_usage_group(const char *group, sm_text *);            /* `smalti help recipe`  */
+void sm_usage_overview(sm_text *);                            /* `smalti help` */
+void sm_usage_command(const sm_command *, sm_text *);         /* `smalti CMD --help` */
+void sm_usage_group(const char *group, sm_text *);            /* `smalti help recipe` */
 void sm_usage_metavar(const sm_option *, sm_text *);          /* "N", "PATH", "a|b"; nothing for a switch */
-void sm_usage_flag(const sm_option *, sm_text *);             /* "--keep-all"          */
-void sm_manual(sm_text *);                                    /* roff, man(7)          */
-sm_status sm_reference(sm_registry *, sm_text *, sm_error *); /* Markdown        */
+void sm_usage_flag(const sm_option *, sm_text *);             /* "--keep-all" */
+void sm_manual(sm_text *);                                    /* roff, man(7) */
+sm_status sm_reference(sm_registry *, sm_text *, sm_error *); /* Markdown */
 
 #endif

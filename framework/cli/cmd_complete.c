@@ -13,8 +13,7 @@ static void offer(const char *candidate, const char *word) {
   if (strncmp(candidate, word, strlen(word)) == 0) puts(candidate);
 }
 
-/* ---- commands and options -------------------------------------------------------------------------------
- */
+/* ---- commands and options ------------------------------------------------------------------------------ */
 
 static void offer_commands(const char *group, const char *word) {
   int n;
@@ -59,8 +58,7 @@ static void offer_choices(const sm_command *c, const char *word) {
   }
 }
 
-/* ---- recipes --------------------------------------------------------------------------------------------
- */
+/* ---- recipes ------------------------------------------------------------------------------------------- */
 
 static bool is_recipe(const char *name) {
   size_t n = strlen(name);

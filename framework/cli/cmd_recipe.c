@@ -6,8 +6,7 @@
 
 #include "framework/recipe/recipe_private.h"
 
-/* ---- JSON -----------------------------------------------------------------------------------------------
- */
+/* ---- JSON ---------------------------------------------------------------------------------------------- */
 
 static int print_json(sm_json *json) {
   const char *text = sm_json_finish(json);
@@ -69,8 +68,7 @@ static void add_verdict(sm_json *json, const char *recipe, const sm_error *err) 
   sm_json_close(json);
 }
 
-/* ---- show -----------------------------------------------------------------------------------------------
- */
+/* ---- show ---------------------------------------------------------------------------------------------- */
 
 struct show_options {
   bool places, schedules;
@@ -143,8 +141,7 @@ const sm_command sm_command_recipe_show = {
     .run = show,
 };
 
-/* ---- diff -----------------------------------------------------------------------------------------------
- */
+/* ---- diff ---------------------------------------------------------------------------------------------- */
 
 /* argv: name, first recipe, second recipe, overrides of the second. */
 static int diff(sm_cli *cli, int argc, char **argv) {
@@ -177,8 +174,7 @@ const sm_command sm_command_recipe_diff = {
     .run = diff,
 };
 
-/* ---- check ----------------------------------------------------------------------------------------------
- */
+/* ---- check --------------------------------------------------------------------------------------------- */
 
 /* Each recipe by itself; the exit code is that of the first wrong one. */
 static int check(sm_cli *cli, int argc, char **argv) {

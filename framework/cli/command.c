@@ -38,8 +38,7 @@ const sm_option *sm_cli_globals(int *n) {
   return globals;
 }
 
-/* ---- finding a command ----------------------------------------------------------------------------------
- */
+/* ---- finding a command --------------------------------------------------------------------------------- */
 
 static bool is_word(const sm_command *c, const char *word, size_t from) {
   size_t n = strlen(word);
@@ -86,8 +85,7 @@ const sm_command *sm_command_find(int argc, char **argv, int *words, sm_error *e
   return unknown_command(argv[0], argc > 1 && argv[1][0] != '-' ? argv[1] : NULL, err);
 }
 
-/* ---- options --------------------------------------------------------------------------------------------
- */
+/* ---- options ------------------------------------------------------------------------------------------- */
 
 /* `typed` names option `o`: '-' and '_' are the same here. */
 static bool names_option(const sm_option *o, const char *typed, size_t n) {

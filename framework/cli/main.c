@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- speaking -------------------------------------------------------------------------------------------
- */
+/* ---- speaking ------------------------------------------------------------------------------------------ */
 
 static void log_line(void *ctx, sm_log_level level, const char *line) {
   const sm_cli *cli = ctx;
@@ -65,8 +64,7 @@ void sm_cli_note(const sm_cli *cli, const char *fmt, ...) {
   fputc('\n', stderr);
 }
 
-/* ---- running --------------------------------------------------------------------------------------------
- */
+/* ---- running ------------------------------------------------------------------------------------------- */
 
 static int print_and_free(sm_text *text) {
   if (!text->failed) fputs(text->s, stdout);

@@ -38,8 +38,7 @@ static sm_status blame(fit *f, const sm_slot *s, sm_status status) {
   return status;
 }
 
-/* ---- views and backbone ---------------------------------------------------------------------------------
- */
+/* ---- views and backbone -------------------------------------------------------------------------------- */
 
 static sm_status fit_view(fit *f, const char *which, int64_t size) {
   const sm_slot *b = &f->r->backbone;
@@ -68,8 +67,7 @@ static sm_status fit_views(fit *f) {
   return status ? status : fit_view(f, "global", v->global_size); /* last: its spec is the one kept */
 }
 
-/* ---- tokenizers and heads -------------------------------------------------------------------------------
- */
+/* ---- tokenizers and heads ------------------------------------------------------------------------------ */
 
 static sm_form form_at(const sm_tokenizer_spec *t, sm_site site) {
   return site == SM_SITE_VIEW ? t->view : t->patch;
@@ -118,8 +116,7 @@ static sm_status ask_losses(fit *f) {
   return SM_OK;
 }
 
-/* ---- joining --------------------------------------------------------------------------------------------
- */
+/* ---- joining ------------------------------------------------------------------------------------------- */
 
 static void name_forms(unsigned forms, sm_text *text) {
   static const char *const names[] = {"distributions", "ids", "vectors"};
@@ -305,8 +302,7 @@ static sm_status check_unused(fit *f) {
   return SM_OK;
 }
 
-/* ---- losses, masks and views ----------------------------------------------------------------------------
- */
+/* ---- losses, masks and views --------------------------------------------------------------------------- */
 
 static sm_status check_masks(fit *f) {
   const sm_slot *m = &f->r->masker;

@@ -33,8 +33,7 @@ static sm_yaml *refuse(merger *m, const sm_yaml *node, const char *path, const c
 
 const sm_entry *sm_slot_plugin(const sm_yaml *slot) { return slot && slot->n == 1 ? &slot->entry[0] : NULL; }
 
-/* ---- normalising ----------------------------------------------------------------------------------------
- */
+/* ---- normalising --------------------------------------------------------------------------------------- */
 
 /* Where in the schema a key is known that does not belong here: "train.epochs" for "epochs". */
 static const char *find_elsewhere(const sm_schema *s, const char *key, char buf[256]) {
@@ -191,8 +190,7 @@ sm_yaml *sm_recipe_normalise(sm_arena *arena, const sm_yaml *tree, sm_error *err
   return normalise_section(&m, &sm_recipe_schema, tree);
 }
 
-/* ---- merging --------------------------------------------------------------------------------------------
- */
+/* ---- merging ------------------------------------------------------------------------------------------- */
 
 /* How the values of a mapping merge: by the schema's children, as slots of one schema, or not at all
  * (options). */

@@ -38,8 +38,7 @@ static const char *join(const char *path, const char *name, char *buf, size_t si
   return buf;
 }
 
-/* ---- messages -------------------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------------------ */
 
 static const char *hint_for_number(const char *text, bool whole, char *buf, size_t size) {
   double x;
@@ -113,8 +112,7 @@ sm_status sm_fail_unknown_key(sm_error *err, const sm_entry *entry, const char *
   return SM_EINVAL;
 }
 
-/* ---- one value ------------------------------------------------------------------------------------------
- */
+/* ---- one value ----------------------------------------------------------------------------------------- */
 
 static bool in_range(const sm_option *o, double x) {
   return (o->min == 0 && o->max == 0) || (x >= o->min && x <= o->max);
@@ -182,8 +180,7 @@ static const char *read_path(const sm_yaml *v, sm_arena *arena) {
   return sm_path_join(arena, full, text);
 }
 
-/* ---- schedules ------------------------------------------------------------------------------------------
- */
+/* ---- schedules ----------------------------------------------------------------------------------------- */
 
 static void schedule_from_values(sm_schedule *s, const schedule_values *v) {
   *s = (sm_schedule){v->from,  v->to,     (sm_shape)v->shape, (sm_per)v->per,
@@ -238,8 +235,7 @@ static sm_status read_schedule(const sm_option *o, const sm_yaml *v, const char 
   return SM_OK;
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------------
- */
+/* ---- tables -------------------------------------------------------------------------------------------- */
 
 static bool optional(const sm_option *o) { return o->def && strcmp(o->def, "~") == 0; }
 

@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* ---- what may stand there -------------------------------------------------------------------------------
- */
+/* ---- what may stand there ------------------------------------------------------------------------------ */
 
 static void add_number(sm_text *text, double x) {
   char buf[40];
@@ -70,8 +69,7 @@ bool sm_option_warms_up(const sm_option *o) {
   return o->type == SM_OPT_SCHEDULE && o->def && strstr(o->def, "warmup:");
 }
 
-/* ---- the value ------------------------------------------------------------------------------------------
- */
+/* ---- the value ----------------------------------------------------------------------------------------- */
 
 /* Letters, digits and a few signs need no quotes anywhere, also inside [] and {}. */
 static bool plain(const char *s) {

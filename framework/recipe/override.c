@@ -30,8 +30,7 @@ static sm_yaml *wrap(walker *w, const char *key, sm_yaml *value) {
   return map && sm_yaml_add(w->arena, map, key, w->at, value) ? map : no_memory(w);
 }
 
-/* ---- options --------------------------------------------------------------------------------------------
- */
+/* ---- options ------------------------------------------------------------------------------------------- */
 
 /* The segment behind an option: a key of a schedule that is already one, or that its default is. */
 static sm_yaml *schedule_part(walker *w, const sm_option *o, const sm_yaml *old, int i) {
@@ -64,8 +63,7 @@ static sm_yaml *option_value(walker *w, const sm_option *o, const sm_yaml *optio
   return wrap(w, w->segment[i], schedule_part(w, o, sm_yaml_get(options, w->segment[i]), i + 1));
 }
 
-/* ---- slots ----------------------------------------------------------------------------------------------
- */
+/* ---- slots --------------------------------------------------------------------------------------------- */
 
 static const sm_option *find_option(walker *w, const sm_schema *s, const char *plugin, const char *name) {
   const sm_schema *core = s->kind ? NULL : sm_schema_child(s, plugin);
@@ -109,8 +107,7 @@ static sm_yaml *slot_value(walker *w, const sm_schema *s, const sm_yaml *slot, i
   return wrap(w, plugin, option_value(w, find_option(w, s, plugin, w->segment[i]), options, i));
 }
 
-/* ---- sections -------------------------------------------------------------------------------------------
- */
+/* ---- sections ------------------------------------------------------------------------------------------ */
 
 static sm_yaml *section_value(walker *w, const sm_schema *s, const sm_yaml *tree, int i);
 
@@ -146,8 +143,7 @@ static sm_yaml *section_value(walker *w, const sm_schema *s, const sm_yaml *tree
   return option_value(w, sm_schema_option(s, w->segment[i]), tree, i);
 }
 
-/* ---- the text -------------------------------------------------------------------------------------------
- */
+/* ---- the text ------------------------------------------------------------------------------------------ */
 
 static bool split(walker *w, char *path) {
   w->n = 0;

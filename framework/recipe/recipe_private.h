@@ -11,21 +11,19 @@
 #include "schema.h"
 
 typedef struct sm_recipe_private {
-  sm_arena *arena;       /* owns every text of the recipe   */
-  sm_registry *registry; /* borrowed                        */
+  sm_arena *arena;       /* owns every text of the recipe */
+  sm_registry *registry; /* borrowed */
   sm_yaml *tree;         /* merged; sections and slots in one form, no `extends` */
   sm_recipe_values values;
   const sm_schema *optimizer; /* the table that is in use */
 } sm_recipe_private;
 
-/* ---- source.c -------------------------------------------------------------------------------------------
- */
+/* ---- source.c ------------------------------------------------------------------------------------------ */
 
 /* The merged tree of `path` and all it extends; *file: the path that was found. */
 sm_yaml *sm_recipe_source(sm_arena *, const char *path, const char **file, sm_error *);
 
-/* ---- merge.c --------------------------------------------------------------------------------------------
- */
+/* ---- merge.c ------------------------------------------------------------------------------------------- */
 
 /* One file's or override's tree in one form: `head: X` is `heads: {main: X}`, `NAME` as a slot is `{NAME:
  * {}}`, empty sections are {}. Refuses keys that the schema lacks and slots with several plugins; plugins'
@@ -36,13 +34,11 @@ sm_yaml *sm_recipe_merge(sm_arena *, const sm_yaml *parent, const sm_yaml *child
 /* The only entry of a normalised slot: its key is the plugin's name. */
 const sm_entry *sm_slot_plugin(const sm_yaml *slot);
 
-/* ---- override.c -----------------------------------------------------------------------------------------
- */
+/* ---- override.c ---------------------------------------------------------------------------------------- */
 
 sm_yaml *sm_recipe_override(sm_arena *, sm_registry *, const sm_yaml *tree, const char *override, sm_error *);
 
-/* ---- resolve.c, schedules.c, fit.c ----------------------------------------------------------------------
- */
+/* ---- resolve.c, schedules.c, fit.c --------------------------------------------------------------------- */
 
 /* Fill slots and values from the tree, then the public sections. */
 sm_status sm_recipe_resolve(sm_recipe *, sm_error *);
@@ -64,8 +60,7 @@ typedef struct sm_slot_ref {
 enum { SM_SLOT_REFS_MAX = 4 + 4 * SM_SLOTS_MAX };
 int sm_recipe_slots(const sm_recipe *, sm_slot_ref refs[SM_SLOT_REFS_MAX]); /* in the order of the schema */
 
-/* ---- write.c --------------------------------------------------------------------------------------------
- */
+/* ---- write.c ------------------------------------------------------------------------------------------- */
 
 /* Every value in the order of writing: "train.epochs", "100" as YAML, where it was written. false: memory ran
  * out. */

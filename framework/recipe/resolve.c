@@ -7,8 +7,7 @@
 
 enum { KEYS_MAX = 64 };
 
-/* ---- places ---------------------------------------------------------------------------------------------
- */
+/* ---- places -------------------------------------------------------------------------------------------- */
 
 const sm_yaml *sm_recipe_node(const sm_recipe *r, const char *path) {
   const sm_yaml *node = r->priv->tree;
@@ -35,8 +34,7 @@ sm_place sm_recipe_place(const sm_recipe *r, const char *path, const char *key) 
   return node ? node->at : (sm_place){r->file, 0, 0};
 }
 
-/* ---- slots ----------------------------------------------------------------------------------------------
- */
+/* ---- slots --------------------------------------------------------------------------------------------- */
 
 static sm_status fill_plugin(sm_recipe *r, const sm_schema *s, const char *path, const sm_entry *e,
                              sm_slot *slot, sm_error *err) {
@@ -144,8 +142,7 @@ int sm_recipe_slots(const sm_recipe *r, sm_slot_ref refs[SM_SLOT_REFS_MAX]) {
   return list_slots((sm_recipe *)r, &sm_recipe_schema, refs, 0);
 }
 
-/* ---- sections -------------------------------------------------------------------------------------------
- */
+/* ---- sections ------------------------------------------------------------------------------------------ */
 
 static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_error *err);
 
@@ -195,8 +192,7 @@ static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *n
   return status;
 }
 
-/* ---- public structs -------------------------------------------------------------------------------------
- */
+/* ---- public structs ------------------------------------------------------------------------------------ */
 
 static sm_status bad_option(const sm_recipe *r, const char *path, const char *key, sm_error *err,
                             const char *what) {
@@ -328,8 +324,7 @@ sm_status sm_recipe_resolve(sm_recipe *r, sm_error *err) {
   return status;
 }
 
-/* ---- loading --------------------------------------------------------------------------------------------
- */
+/* ---- loading ------------------------------------------------------------------------------------------- */
 
 static sm_status load(sm_recipe *r, const char *path, int n, const char *const *overrides, sm_error *err) {
   sm_recipe_private *p = r->priv;

@@ -9,8 +9,7 @@
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
-/* ---- options --------------------------------------------------------------------------------------------
- */
+/* ---- options ------------------------------------------------------------------------------------------- */
 
 static const sm_option top_options[] = {
     SM_STRING(
@@ -124,8 +123,7 @@ static const sm_option train_options[] = {
               "number format of the computation"),
 };
 
-/* ---- the tree -------------------------------------------------------------------------------------------
- */
+/* ---- the tree ------------------------------------------------------------------------------------------ */
 
 static const sm_schema view_sections[] = {
     {.key = "global",
@@ -241,8 +239,7 @@ const sm_schema sm_recipe_schema = {.key = "",
                                     .child = root_sections,
                                     .children = COUNT(root_sections)};
 
-/* ---- looking up -----------------------------------------------------------------------------------------
- */
+/* ---- looking up ---------------------------------------------------------------------------------------- */
 
 const sm_schema *sm_schema_child(const sm_schema *s, const char *key) {
   for (int i = 0; i < s->children; i++) {

@@ -7,15 +7,15 @@
 #include <smalti/recipe.h>
 
 typedef enum {
-  SM_SCHEMA_SECTION, /* options and children                                                      */
-  SM_SCHEMA_SLOT,    /* {NAME: options}: one plugin, or one child of the schema where kind is 0      */
-  SM_SCHEMA_SLOTS    /* {INSTANCE: {NAME: options}}                                                */
+  SM_SCHEMA_SECTION, /* options and children */
+  SM_SCHEMA_SLOT,    /* {NAME: options}: one plugin, or one child of the schema where kind is 0 */
+  SM_SCHEMA_SLOTS    /* {INSTANCE: {NAME: options}} */
 } sm_schema_shape;
 
 typedef struct sm_schema {
   const char *key, *path, *doc;
   sm_schema_shape shape;
-  sm_kind kind;            /* SLOT, SLOTS                            */
+  sm_kind kind;            /* SLOT, SLOTS */
   const char *single;      /* SLOTS: the key that is short for instance `main`, or NULL */
   const char *const *also; /* SLOTS: keys beside the plugin's options, read by the core */
   const sm_option *options;

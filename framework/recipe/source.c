@@ -22,8 +22,7 @@ static sm_yaml *no_memory(sm_error *err) {
   return NULL;
 }
 
-/* ---- finding --------------------------------------------------------------------------------------------
- */
+/* ---- finding ------------------------------------------------------------------------------------------- */
 
 static bool is_file(const char *path) {
   struct stat st;
@@ -72,8 +71,7 @@ static const char *folder_of(sm_arena *arena, const char *file) {
   return sm_arena_strndup(arena, file, slash == file ? 1 : (size_t)(slash - file));
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 static sm_yaml *read_file(chain *c, const char *file) {
   char *data;

@@ -16,17 +16,17 @@ typedef struct sm_place {
 } sm_place;
 
 typedef enum {
-  SM_YAML_NULL, /* nothing, ~ or null     */
-  SM_YAML_TEXT, /* any other scalar       */
+  SM_YAML_NULL, /* nothing, ~ or null */
+  SM_YAML_TEXT, /* any other scalar */
   SM_YAML_LIST,
   SM_YAML_MAP,
-  SM_YAML_DELETE /* !delete: drop the key  */
+  SM_YAML_DELETE /* !delete: drop the key */
 } sm_yaml_kind;
 
 struct sm_yaml;
 typedef struct sm_entry {
   const char *key; /* MAP; NULL in a LIST */
-  sm_place at;     /* of the key          */
+  sm_place at;     /* of the key */
   struct sm_yaml *value;
 } sm_entry;
 
@@ -39,10 +39,10 @@ typedef struct sm_yaml {
 } sm_yaml;
 
 enum {
-  SM_YAML_MAX_BYTES = 1 << 20, /* of a recipe file                                       */
+  SM_YAML_MAX_BYTES = 1 << 20, /* of a recipe file */
   SM_YAML_MAX_DEPTH = 64,
-  SM_YAML_MAX_NODES = 20000, /* of a document, every use of an alias counted in full    */
-  SM_YAML_MAX_KEYS = 1000    /* of one mapping                                          */
+  SM_YAML_MAX_NODES = 20000, /* of a document, every use of an alias counted in full */
+  SM_YAML_MAX_KEYS = 1000    /* of one mapping */
 };
 
 /* Read one document. `name` is what places say; lines are kept only where `lines`. NULL on error: not YAML,

@@ -22,8 +22,7 @@ static void free_leaves(leaves *l) {
   sm_free(l->v);
 }
 
-/* ---- collecting -----------------------------------------------------------------------------------------
- */
+/* ---- collecting ---------------------------------------------------------------------------------------- */
 
 /* Takes the text of `value`. */
 static void add_leaf(leaves *l, const char *path, const char *key, sm_text *value, sm_place at) {
@@ -103,8 +102,7 @@ bool sm_recipe_each(const sm_recipe *r, sm_leaf_fn fn, void *ctx) {
   return good;
 }
 
-/* ---- YAML -----------------------------------------------------------------------------------------------
- */
+/* ---- YAML ---------------------------------------------------------------------------------------------- */
 
 /* Bytes of the leading path parts that a and b share, up to and with a '.'. */
 static size_t shared(const char *a, const char *b) {
@@ -145,8 +143,7 @@ sm_status sm_recipe_write(const sm_recipe *r, bool with_places, sm_text *out, sm
   return good && !out->failed ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
 }
 
-/* ---- differences ----------------------------------------------------------------------------------------
- */
+/* ---- differences --------------------------------------------------------------------------------------- */
 
 static const leaf *find_leaf(const leaves *l, const char *path) {
   for (int i = 0; i < l->n; i++)
@@ -190,8 +187,7 @@ int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *out) {
   return n < 0 ? 0 : n;
 }
 
-/* ---- hash -----------------------------------------------------------------------------------------------
- */
+/* ---- hash ---------------------------------------------------------------------------------------------- */
 
 /* What does not change the result: a run may be resumed with other values of these. */
 static bool conduct(const char *path) {

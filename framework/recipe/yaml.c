@@ -41,8 +41,7 @@ static sm_yaml *refuse(reader *r, yaml_mark_t mark, const char *message, const c
   return NULL;
 }
 
-/* ---- the text itself ------------------------------------------------------------------------------------
- */
+/* ---- the text itself ----------------------------------------------------------------------------------- */
 
 /* Bytes of the valid UTF-8 sequence at s (no overlong forms, no surrogates), or 0. */
 static int utf8_length(const unsigned char *s, size_t left) {
@@ -115,8 +114,7 @@ static void syntax_error(reader *r, const char *text, size_t bytes) {
   if (mark.index < bytes && text[mark.index] == '\t') sm_hint(r->err, "indent with spaces, not tabs");
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------------------
- */
+/* ---- nodes --------------------------------------------------------------------------------------------- */
 
 static bool count_node(reader *r, yaml_mark_t mark) {
   if (++r->nodes <= SM_YAML_MAX_NODES) return true;
@@ -279,8 +277,7 @@ static sm_yaml *read_node(reader *r, const yaml_event_t *event, int depth) {
   return node;
 }
 
-/* ---- the document ---------------------------------------------------------------------------------------
- */
+/* ---- the document -------------------------------------------------------------------------------------- */
 
 /* Take events until one that is not a border; STREAM_END or a node's first event. false: libyaml failed. */
 static bool skip_borders(reader *r, yaml_event_t *event) {

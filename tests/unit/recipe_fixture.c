@@ -20,8 +20,7 @@
     .instance_size = sizeof(T), .ops = ops_                                                              \
   }
 
-/* ---- backbone -------------------------------------------------------------------------------------------
- */
+/* ---- backbone ------------------------------------------------------------------------------------------ */
 
 static sm_status backbone_spec(const void *self, int size, sm_backbone_spec *spec, sm_error *err) {
   const test_backbone *b = self;
@@ -45,8 +44,7 @@ static const sm_option backbone_options[] = {
     SM_FLOAT(test_backbone, drop_path, "drop_path", "0", 0, 0.99, NULL, "stochastic depth"),
 };
 
-/* ---- head -----------------------------------------------------------------------------------------------
- */
+/* ---- head ---------------------------------------------------------------------------------------------- */
 
 typedef struct test_head {
   int64_t out_dim;
@@ -68,8 +66,7 @@ static const sm_option head_options[] = {
     SM_INT(test_head, out_dim, "out_dim", "0", 0, 1048576, NULL, "number of logits; 0: the target's size"),
 };
 
-/* ---- maskers --------------------------------------------------------------------------------------------
- */
+/* ---- maskers ------------------------------------------------------------------------------------------- */
 
 static double masker_most(const void *self) {
   const test_masker *m = self;
@@ -93,8 +90,7 @@ static const sm_option masker_options[] = {
     SM_INT(test_masker, start_epoch, "start_epoch", "0", 0, 1e6, "epochs", "no masks before it"),
 };
 
-/* ---- tokenizers -----------------------------------------------------------------------------------------
- */
+/* ---- tokenizers ---------------------------------------------------------------------------------------- */
 
 static sm_status online_spec(const void *self, sm_tokenizer_spec *spec, sm_error *err) {
   const test_tokenizer *t = self;
@@ -138,8 +134,7 @@ static const sm_option online_options[] = {
     SM_BOOL(test_tokenizer, centering, "centering", "true", "subtract the mean"),
 };
 
-/* ---- losses ---------------------------------------------------------------------------------------------
- */
+/* ---- losses -------------------------------------------------------------------------------------------- */
 
 static sm_status cls_spec(const void *self, sm_loss_spec *spec, sm_error *err) {
   (void)self, (void)err;
@@ -167,8 +162,7 @@ static const sm_option loss_options[] = {
     SM_FLOAT(test_loss, weight, "weight", "1", 0, 1e6, NULL, "factor of this loss"),
 };
 
-/* ---- data and evaluation --------------------------------------------------------------------------------
- */
+/* ---- data and evaluation ------------------------------------------------------------------------------- */
 
 static sm_status data_open(void *self, sm_error *err) {
   (void)self;
@@ -245,8 +239,7 @@ const char fixture_recipe[] =
     "train: {epochs: 100, batch_size: 1024}\n"
     "evaluate: {knn: {knn: {k: [10, 20]}}}\n";
 
-/* ---- the folder and the registry ------------------------------------------------------------------------
- */
+/* ---- the folder and the registry ----------------------------------------------------------------------- */
 
 static sm_registry *registry;
 static char folder[64], before[4096];

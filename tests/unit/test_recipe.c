@@ -23,8 +23,7 @@ static const void *options(const sm_slot *s) { return s->plugin.self; }
 
 static const test_masker *masker(const sm_recipe *r) { return options(&r->masker); }
 
-/* ---- values ---------------------------------------------------------------------------------------------
- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static void fills_every_section(void **state) {
   (void)state;
@@ -139,8 +138,7 @@ static void makes_paths_absolute(void **state) {
   sm_recipe_free(r);
 }
 
-/* ---- merging --------------------------------------------------------------------------------------------
- */
+/* ---- merging ------------------------------------------------------------------------------------------- */
 
 static sm_recipe *load_child(const char *text) {
   sm_text whole = {0};
@@ -238,8 +236,7 @@ static void shares_anchors(void **state) {
   sm_recipe_free(r);
 }
 
-/* ---- overrides ------------------------------------------------------------------------------------------
- */
+/* ---- overrides ----------------------------------------------------------------------------------------- */
 
 static void overrides_by_path(void **state) {
   static const char *const all[] = {"train.epochs=50",
@@ -288,8 +285,7 @@ static void overrides_replace_plugins(void **state) {
   sm_recipe_free(r);
 }
 
-/* ---- joins ----------------------------------------------------------------------------------------------
- */
+/* ---- joins --------------------------------------------------------------------------------------------- */
 
 static void joins_what_fits(void **state) {
   (void)state;
@@ -307,8 +303,7 @@ static void joins_what_fits(void **state) {
   sm_recipe_free(r);
 }
 
-/* ---- schedules and the length of the run ----------------------------------------------------------------
- */
+/* ---- schedules and the length of the run --------------------------------------------------------------- */
 
 static void shortens_schedules(void **state) {
   (void)state;
@@ -331,8 +326,7 @@ static void shortens_schedules(void **state) {
   sm_recipe_free(r);
 }
 
-/* ---- showing --------------------------------------------------------------------------------------------
- */
+/* ---- showing ------------------------------------------------------------------------------------------- */
 
 static void reads_back_what_it_writes(void **state) {
   static const char *const overrides[] = {
@@ -412,8 +406,7 @@ static void tells_differences(void **state) {
   sm_recipe_free(a);
 }
 
-/* ---- memory that runs out -------------------------------------------------------------------------------
- */
+/* ---- memory that runs out ------------------------------------------------------------------------------ */
 
 static void survives_failing_allocations(void **state) {
   static const char *const override = "losses.mim.weight=2";
@@ -441,8 +434,7 @@ static void survives_failing_allocations(void **state) {
   sm_recipe_free(whole);
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------------
- */
+/* ---- tables -------------------------------------------------------------------------------------------- */
 
 static void fills_single_plugins(void **state) {
   sm_error err;

@@ -30,8 +30,7 @@ static void check(const bad *cases, size_t n) {
   assert_int_equal(failures, 0);
 }
 
-/* ---- YAML -----------------------------------------------------------------------------------------------
- */
+/* ---- YAML ---------------------------------------------------------------------------------------------- */
 
 static void refuses_what_libyaml_lets_pass(void **state) {
   static const bad cases[] = {
@@ -94,8 +93,7 @@ static void refuses_depth_and_size(void **state) {
   sm_text_free(&text);
 }
 
-/* ---- keys and values ------------------------------------------------------------------------------------
- */
+/* ---- keys and values ----------------------------------------------------------------------------------- */
 
 /* A right recipe with `section` in place of the line that begins with the same key. */
 static const char *with(sm_text *text, const char *section) {
@@ -240,8 +238,7 @@ static void names_wrong_values(void **state) {
   check_sections(cases, COUNT(cases));
 }
 
-/* ---- plugins that do not fit ----------------------------------------------------------------------------
- */
+/* ---- plugins that do not fit --------------------------------------------------------------------------- */
 
 static void names_misfits(void **state) {
   static const bad cases[] = {
@@ -345,8 +342,7 @@ static void names_sizes_that_differ(void **state) {
   for (size_t i = 0; i < COUNT(cases); i++) sm_text_free(&text[i]);
 }
 
-/* ---- extends and overrides ------------------------------------------------------------------------------
- */
+/* ---- extends and overrides ----------------------------------------------------------------------------- */
 
 static void names_wrong_parents(void **state) {
   char line[2048];
@@ -409,8 +405,7 @@ static void names_wrong_overrides(void **state) {
     assert_string_equal(fixture_error("x.yaml", cases[i].recipe, line, sizeof line), cases[i].message);
 }
 
-/* ---- mutations ------------------------------------------------------------------------------------------
- */
+/* ---- mutations ----------------------------------------------------------------------------------------- */
 
 static void survives_mutations(void **state) {
   static const char *const scraps[] = {

@@ -1,7 +1,9 @@
-/* smalti/recipe.h — YAML recipes: reading, extending, overriding, checking, showing; and the resolved recipe as C structs.
+/* smalti/recipe.h — YAML recipes: reading, extending, overriding, checking, showing; and the resolved recipe
+ * as C structs.
  *
- * Every section is read through a table of sm_option rows (the same kind of table plugins have), so errors, `recipe show`,
- * the reference manual and completion come from one place. See docs/design.md section 7 for the merge rules. */
+ * Every section is read through a table of sm_option rows (the same kind of table plugins have), so errors,
+ * `recipe show`, the reference manual and completion come from one place. See docs/design.md section 7 for
+ * the merge rules. */
 #ifndef SMALTI_RECIPE_H
 #define SMALTI_RECIPE_H
 
@@ -13,47 +15,47 @@ extern "C" {
 
 /* A plugin slot `{NAME: options}` under an instance name. */
 typedef struct sm_slot {
-  const char *instance;  /* "main", "cls", "mim", …                                             */
-  sm_instance plugin;    /* options filled, not yet created                                      */
-  const char *head, *tokenizer; /* losses: which they join (resolved names, never NULL for losses);
-                            tokenizers: `head` is the one it runs, NULL if it runs none             */
+  const char *instance; /* "main", "cls", "mim", … */
+  sm_instance plugin;   /* options filled, not yet created */
+  /* Losses: which they join, never NULL. Tokenizers: `head` is the one it runs, or NULL. */
+  const char *head, *tokenizer;
   const char *file;
-  int line, col;         /* where it stands, for later errors                                    */
+  int line, col; /* where it stands, for later errors */
 } sm_slot;
 
 typedef struct sm_data_section {
-  sm_slot train, test;         /* dataset slots; test.plugin.plugin NULL if left out              */
-  int64_t workers, prefetch;   /* loader threads (0: decided by the program), batches ahead       */
-  int64_t max_pixels;          /* larger pictures are skipped                                     */
-  double max_bad;              /* share of pictures that may be bad before the run stops, 0 … 1     */
+  sm_slot train, test;       /* dataset slots; test.plugin.plugin NULL if left out */
+  int64_t workers, prefetch; /* loader threads (0: decided by the program), batches ahead */
+  int64_t max_pixels;        /* larger pictures are skipped */
+  double max_bad;            /* share of pictures that may be bad before the run stops, 0 … 1 */
 } sm_data_section;
 
 typedef struct sm_views_section {
-  int64_t globals, locals;     /* how many                                                        */
+  int64_t globals, locals; /* how many */
   int64_t global_size, local_size;
   sm_view_recipe global_first, global_other, local; /* augmentation of view 0, the other globals, locals */
 } sm_views_section;
 
 typedef struct sm_optimizer_section {
   sm_optimizer_config config;
-  sm_schedule lr;              /* after scaling by batch_size / lr_batch */
-  double lr_batch;             /* 0: lr is taken as it is                 */
+  sm_schedule lr;  /* after scaling by batch_size / lr_batch */
+  double lr_batch; /* 0: lr is taken as it is */
   sm_schedule weight_decay;
 } sm_optimizer_section;
 
 typedef struct sm_train_section {
-  int64_t epochs, batch_size, micro_batch; /* micro_batch 0: the whole batch at once      */
-  int64_t steps_per_epoch;                 /* 0: floor(pictures / batch_size)               */
-  double clip_grad;                        /* 0: none                                       */
-  sm_clip clip;                            /* parameter | global                            */
-  int64_t freeze_last_layer;               /* epochs                                        */
-  int64_t seed, threads;                   /* threads 0: all processors                     */
+  int64_t epochs, batch_size, micro_batch; /* micro_batch 0: the whole batch at once */
+  int64_t steps_per_epoch;                 /* 0: floor(pictures / batch_size) */
+  double clip_grad;                        /* 0: none */
+  sm_clip clip;                            /* parameter | global */
+  int64_t freeze_last_layer;               /* epochs */
+  int64_t seed, threads;                   /* threads 0: all processors */
   bool scale_schedules;
-  int64_t log_every;                       /* steps between metric records                   */
-  int64_t checkpoint_every;                /* steps; 0: at each epoch's end                  */
-  int64_t keep_checkpoints;                /* at least 2                                     */
-  int64_t evaluate_every;                  /* epochs; 0: at the end only                     */
-  int precision;                           /* choice: fp32                                   */
+  int64_t log_every;        /* steps between metric records */
+  int64_t checkpoint_every; /* steps; 0: at each epoch's end */
+  int64_t keep_checkpoints; /* at least 2 */
+  int64_t evaluate_every;   /* epochs; 0: at the end only */
+  int precision;            /* choice: fp32 */
 } sm_train_section;
 
 #define SM_SLOTS_MAX 16
@@ -61,33 +63,41 @@ typedef struct sm_recipe {
   const char *name, *file;
   sm_data_section data;
   sm_views_section views;
-  sm_slot backbone, masker;                /* masker: `none` if left out */
+  sm_slot backbone, masker; /* masker: `none` if left out */
   sm_slot head[SM_SLOTS_MAX], tokenizer[SM_SLOTS_MAX], loss[SM_SLOTS_MAX], evaluate[SM_SLOTS_MAX];
   int heads, tokenizers, losses, evaluations;
   sm_optimizer_section optimizer;
   sm_train_section train;
-  int teacher_sharing_head;                /* reserved */
   struct sm_recipe_private *priv;
 } sm_recipe;
 
-/* Read `path` (found as given, then in recipe folders: $SMALTI_RECIPE_PATH, installed), follow `extends`, apply `a.b.c=value`
- * overrides, fill every option, check that plugins fit each other (forms, sites, sizes). The error names FILE:LINE:COL.
- * Instances are filled, not created: sm_instance_create is the caller's. The registry must outlive the recipe. */
-sm_status sm_recipe_load(sm_recipe **, sm_registry *, const char *path, int n_overrides, const char *const *overrides, sm_error *);
+/* Read `path` (found as given, then in recipe folders: $SMALTI_RECIPE_PATH, installed), follow `extends`,
+ * apply `a.b.c=value` overrides, fill every option, check that plugins fit each other (forms, sites, sizes).
+ * The error names FILE:LINE:COL. Instances are filled, not created: sm_instance_create is the caller's. The
+ * registry must outlive the recipe. */
+sm_status sm_recipe_load(sm_recipe **, sm_registry *, const char *path, int n_overrides,
+                         const char *const *overrides, sm_error *);
 void sm_recipe_free(sm_recipe *);
 
-/* The resolved recipe as YAML; with_places adds "# file:line" to every value. Reading the plain text back gives the same recipe. */
+/* The resolved recipe as YAML; with_places adds "# file:line" to every value. Reading the plain text back
+ * gives the same recipe. */
 sm_status sm_recipe_write(const sm_recipe *, bool with_places, sm_text *, sm_error *);
 /* Lines "KEY: A → B" for every differing leaf; the number of differences. */
 int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *);
-/* Of the resolved values in their order, not of layout or places; and not of train.threads, data.workers and data.prefetch, which
- * do not change the result. */
+/* Of the resolved values in their order, not of layout or places; and not of train.threads, data.workers and
+ * data.prefetch, which do not change the result. */
 uint64_t sm_recipe_hash(const sm_recipe *);
 
-/* The option tables of the core sections ("train", "data", "views.global", …), for manuals and completion. */
-typedef struct sm_section_table { const char *path, *doc; const sm_option *options; int n; } sm_section_table;
+/* The option tables of the core sections ("train", "data", "data.views.global", …), for manuals and
+ * completion. */
+typedef struct sm_section_table {
+  const char *path, *doc;
+  const sm_option *options;
+  int n;
+} sm_section_table;
 const sm_section_table *sm_recipe_sections(int *n);
-/* Fill a plugin instance (plugin->instance_size zeroed bytes) from YAML text ("{ratio: 0.3}" or NULL for all defaults): tests, `plugins check`. */
+/* Fill a plugin instance (plugin->instance_size zeroed bytes) from YAML text ("{ratio: 0.3}" or NULL for all
+ * defaults): tests, `plugins check`. */
 sm_status sm_options_fill(const sm_plugin *, const char *yaml, void *self, sm_arena *, sm_error *);
 
 #ifdef __cplusplus
