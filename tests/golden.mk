@@ -11,7 +11,10 @@ EXTRA_DIST += tests/golden/dino_multicrop.safetensors tests/golden/ibot_separate
 check_PROGRAMS += tests/unit/test_knn
 tests_unit_test_knn_SOURCES = tests/unit/test_knn.c tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_knn_LDADD = $(LDADD) $(CJSON_LIBS)
-EXTRA_DIST += tests/golden/knn.safetensors
+check_PROGRAMS += tests/unit/test_weights
+tests_unit_test_weights_SOURCES = tests/unit/test_weights.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_weights_LDADD = $(LDADD) $(CJSON_LIBS)
+EXTRA_DIST += tests/golden/knn.safetensors tests/golden/timm_features.safetensors
 
 check_PROGRAMS += tests/unit/test_train_step
 tests_unit_test_train_step_SOURCES = tests/unit/test_train_step.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h

@@ -1,7 +1,7 @@
 /* framework/eval/eval.h — private to the core: features of a trained backbone, and evaluations run on them.
  *
- * An evaluator owns a forward-only graph over a borrowed parameter set and the feature matrices it has made; the datasets,
- * the recipe and the pool are borrowed. One thread. */
+ * An evaluator owns a forward-only graph over a borrowed parameter set and the feature matrices it has made;
+ * the datasets, the recipe and the pool are borrowed. One thread. */
 #ifndef SM_EVAL_H
 #define SM_EVAL_H
 
@@ -10,12 +10,11 @@
 #include <smalti/recipe.h>
 
 typedef struct sm_evaluator_config {
-  const sm_backbone_ops *backbone;
+  const sm_backbone_ops *backbone; /* NULL: the pictures themselves are the features, for a baseline */
   const void *backbone_self;
-  sm_set *set;            /* weights under "backbone." (or `prefix`)                       */
-  const char *prefix;     /* NULL: "backbone."                                             */
-  int train_size;         /* view size the set's position embedding was declared for        */
-  int size;               /* side of the evaluated pictures                                 */
+  sm_set *set;        /* weights under "backbone." (or `prefix`)                       */
+  const char *prefix; /* NULL: "backbone."                                             */
+  int size;           /* side of the evaluated pictures                                 */
   sm_filter filter;
   float mean[3], std[3];
   sm_dataset train, test; /* opened; ops NULL where there is none                           */
@@ -31,10 +30,17 @@ sm_status sm_evaluator_new(const sm_evaluator_config *, sm_evaluator **, sm_erro
 void sm_evaluator_free(sm_evaluator *);
 /* Weights have changed: forget the features, keep the graph. */
 void sm_evaluator_reset(sm_evaluator *);
-/* Features of a split ("train" or "test") with a pooling; kept until reset or free. */
+/* Features of a split ("train" or "test") with a pooling; kept until reset or free. Test labels are those of
+ * the training classes of the same name; a test class that training lacks is SM_EINVAL. */
 sm_status sm_evaluator_features(sm_evaluator *, const char *split, sm_pool_mode, sm_features *, sm_error *);
+/* Which picture of the dataset each row of the features is (bad ones are left out); NULL before features were
+ * made. */
+const int64_t *sm_evaluator_samples(const sm_evaluator *, const char *split);
+/* Pictures whose features were made, and pictures left out; 0 and 0 before. */
+void sm_evaluator_counts(const sm_evaluator *, const char *split, int64_t *made, int64_t *bad);
 /* Run one evaluation plugin (created instance). */
-sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *, sm_error *);
+sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *,
+                           sm_error *);
 /* Bytes it will hold beside the features: for `smalti plan`. */
 size_t sm_evaluator_bytes(const sm_evaluator *);
 

@@ -1,6 +1,9 @@
-# framework/eval: features of a backbone, k-NN
+# framework/eval: features of a backbone, k-NN, weights in and out
 pkginclude_HEADERS += framework/include/smalti/eval.h
 libsmalti_la_SOURCES += \
   framework/eval/eval.h \
   framework/eval/evaluator.c \
-  framework/eval/knn.c
+  framework/eval/knn.c \
+  framework/eval/weights.c \
+  framework/eval/weights.h \
+  framework/eval/weights_save.c

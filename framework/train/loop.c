@@ -232,7 +232,6 @@ static sm_status open_evaluator(session *s, sm_error *err) {
   sm_evaluator_config c = {.backbone = s->config.backbone.ops,
                            .backbone_self = s->config.backbone.self,
                            .set = set,
-                           .train_size = (int)r->views.global_size,
                            .size = (int)r->views.global_size,
                            .filter = r->views.global_first.filter,
                            .train = s->train,

@@ -1,0 +1,286 @@
+/* weights.c — strict loading of weights by name: first every tensor and row finds its partner or is listed,
+ * then, only if all fit, values are copied.
+ *
+ * Element types F64, F32, F16 and BF16 are converted to the set's. Borrows file and set; owns the list of
+ * matches while it works. */
+#include "weights.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "framework/nn/set.h"
+
+enum { NAMED = 3 /* differences that the error message names; the report has all */ };
+
+typedef enum { TAKE, RESIZE, INITIAL, MISSING, SHAPE, TYPE, ALIAS } match_kind;
+typedef struct match {
+  match_kind kind;
+  const sm_st_tensor *tensor;
+} match;
+
+typedef struct loading {
+  const sm_weights_source *from;
+  sm_set *set;
+  const char *row_prefix;
+  size_t row_cut, file_cut; /* lengths of the prefixes */
+  match *match;             /* one a row */
+  sm_weights_report *report;
+  sm_text named; /* the first differences, for the message */
+  int differences;
+} loading;
+
+/* ---- what fits ----------------------------------------------------------------------------------------- */
+
+static bool readable(const char *dtype) {
+  return !strcmp(dtype, "F32") || !strcmp(dtype, "F64") || !strcmp(dtype, "F16") || !strcmp(dtype, "BF16");
+}
+
+static bool same_shape(const sm_row *row, const sm_st_tensor *t) {
+  if (row->ndim != t->ndim) return false;
+  for (int d = 0; d < row->ndim; d++)
+    if (row->dim[d] != t->shape[d]) return false;
+  return true;
+}
+
+/* Side of the square grid of a position embedding (1, 1 + side², D), or 0. */
+static int grid_side(int ndim, const int64_t *dim) {
+  if (ndim != 3 || dim[0] != 1 || dim[1] < 2) return 0;
+  int64_t side = llround(sqrt((double)(dim[1] - 1)));
+  return side * side == dim[1] - 1 ? (int)side : 0;
+}
+
+static bool is_position(const char *name) {
+  size_t n = strlen(name), end = strlen("pos_embed");
+  return n >= end && !strcmp(name + n - end, "pos_embed") && (n == end || name[n - end - 1] == '.');
+}
+
+static bool resizable(const sm_row *row, const sm_st_tensor *t) {
+  return is_position(row->name) && row->ndim == 3 && t->ndim == 3 && row->dim[2] == t->shape[2] &&
+         grid_side(row->ndim, row->dim) && grid_side(t->ndim, t->shape);
+}
+
+static match find_match(const loading *l, const sm_row *row) {
+  char name[320];
+  snprintf(name, sizeof name, "%s%s", l->from->prefix, row->name + l->row_cut);
+  const sm_st_tensor *t = sm_st_find(l->from->file, name);
+  if (!t && row->alias_of >= 0) return (match){ALIAS, NULL};
+  if (!t) return (match){row->flags & SM_ROW_NO_EXPORT ? INITIAL : MISSING, NULL};
+  if (!readable(t->dtype)) return (match){TYPE, t};
+  if (same_shape(row, t)) return (match){TAKE, t};
+  return (match){resizable(row, t) ? RESIZE : SHAPE, t};
+}
+
+static bool ignored(const loading *l, const char *name) {
+  for (const char *const *i = l->from->ignore; i && *i; i++)
+    if (!strncmp(name, *i, strlen(*i))) return true;
+  return false;
+}
+
+/* ---- what to say -----------------------------------------------------------------------------------------
+ */
+
+static void difference(loading *l, const char *kind, const char *fmt, ...) SM_PRINTF(3, 4);
+static void difference(loading *l, const char *kind, const char *fmt, ...) {
+  char text[512];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  sm_text_add(&l->report->text, "%-12s %s\n", kind, text);
+  if (l->differences++ < NAMED) sm_text_add(&l->named, "%s%s %s", l->named.len ? "; " : "", kind, text);
+}
+
+static void tell_row(loading *l, const sm_row *row, const match *m) {
+  const char *name = row->name + l->row_cut;
+  const sm_st_tensor *t = m->tensor;
+  sm_weights_report *r = l->report;
+  char need[96], have[160];
+  sm_dims_text(row->ndim, row->dim, need, sizeof need);
+  if (t) sm_dims_text(t->ndim, t->shape, have, sizeof have);
+  switch (m->kind) {
+    case MISSING:
+      r->missing++;
+      difference(l, "missing", "%s %s", name, need);
+      break;
+    case SHAPE:
+      r->wrong++;
+      difference(l, "other shape", "%s: the file has %s, the network needs %s", name, have, need);
+      break;
+    case TYPE:
+      r->wrong++;
+      difference(l, "other type", "%s: the file has %s, not floating-point numbers", name, t->dtype);
+      break;
+    case INITIAL:
+      r->initial++;
+      sm_text_add(&r->text, "%-12s %s: not in the file, keeps its initial values\n", "initial", name);
+      break;
+    case RESIZE:
+      sm_text_add(&r->text, "%-12s %s: from %d x %d patches to %d x %d\n", "resized", name,
+                  grid_side(t->ndim, t->shape), grid_side(t->ndim, t->shape), grid_side(row->ndim, row->dim),
+                  grid_side(row->ndim, row->dim));
+      r->resized++;
+      break;
+    case TAKE:
+    case ALIAS:
+      break;
+  }
+  if (m->kind != TAKE && m->kind != RESIZE) return;
+  r->taken++;
+  r->elements += row->size;
+  r->converted += strcmp(t->dtype, sm_dtype_name(sm_set_real(l->set))) != 0;
+}
+
+static bool has_row(const loading *l, const char *name) {
+  char full[640];
+  snprintf(full, sizeof full, "%s%s", l->row_prefix, name);
+  return sm_set_find(l->set, full) >= 0;
+}
+
+static void tell_unexpected(loading *l) {
+  const sm_st_tensor *t;
+  char shape[160];
+  for (size_t i = 0; (t = sm_st_at(l->from->file, i)); i++) {
+    if (strncmp(t->name, l->from->prefix, l->file_cut) != 0) continue;
+    const char *name = t->name + l->file_cut;
+    if (has_row(l, name)) continue;
+    if (ignored(l, name)) {
+      l->report->ignored++;
+      sm_text_add(&l->report->text, "%-12s %s\n", "ignored", name);
+      continue;
+    }
+    l->report->unexpected++;
+    difference(l, "unexpected", "%s %s", name, sm_dims_text(t->ndim, t->shape, shape, sizeof shape));
+  }
+}
+
+/* The name of a tensor that ends in that of a missing row says what stands in front of all names. */
+static bool find_prefix(const loading *l, char *prefix, size_t size) {
+  const sm_st_tensor *t;
+  for (int r = 0; r < sm_set_rows(l->set); r++) {
+    const char *full = sm_set_row(l->set, r)->name;
+    if (l->match[r].kind != MISSING || strncmp(full, l->row_prefix, l->row_cut) != 0) continue;
+    size_t end = strlen(full + l->row_cut);
+    for (size_t i = 0; (t = sm_st_at(l->from->file, i)); i++) {
+      size_t n = strlen(t->name);
+      if (n <= end || t->name[n - end - 1] != '.' || strcmp(t->name + n - end, full + l->row_cut) != 0)
+        continue;
+      snprintf(prefix, size, "%.*s", (int)(n - end), t->name);
+      return true;
+    }
+  }
+  return false;
+}
+
+static sm_status refuse(loading *l, sm_error *err) {
+  const sm_weights_report *r = l->report;
+  char prefix[256];
+  sm_fail(err, SM_EINVAL,
+          "the weights do not fit the network: %d missing, %d unexpected, %d of another shape or type: %s%s",
+          r->missing, r->unexpected, r->wrong, l->named.s ? l->named.s : "",
+          l->differences > NAMED ? "; …" : "");
+  sm_fail_at(err, sm_st_path(l->from->file), 0, 0);
+  if (r->missing && find_prefix(l, prefix, sizeof prefix) && strcmp(prefix, l->from->prefix) != 0)
+    return sm_hint(err, "names in the file begin with '%s': say that this is their prefix", prefix);
+  if (!r->missing && !r->wrong)
+    return sm_hint(err, "say which beginnings of names to ignore, if these are not wanted");
+  if (r->wrong && !r->missing && !r->unexpected)
+    return sm_hint(err, "the same architecture in another size: check the backbone's options");
+  return sm_hint(err, "check the backbone's options: the file is of another network");
+}
+
+/* ---- values ----------------------------------------------------------------------------------------------
+ */
+
+static float half(uint16_t h) {
+  int exponent = h >> 10 & 31, fraction = h & 1023;
+  float value = exponent == 31 ? (fraction ? NAN : INFINITY)
+                : exponent     ? ldexpf((float)(1024 + fraction), exponent - 25)
+                               : ldexpf((float)fraction, -24);
+  return h & 0x8000 ? -value : value;
+}
+
+static double element(const sm_st_tensor *t, int64_t i) {
+  const char *at = (const char *)t->data + (size_t)i * sm_st_dtype_size(t->dtype);
+  float f;
+  double d;
+  uint16_t h;
+  if (!strcmp(t->dtype, "F64")) return memcpy(&d, at, sizeof d), d;
+  if (!strcmp(t->dtype, "F32")) return memcpy(&f, at, sizeof f), (double)f;
+  memcpy(&h, at, sizeof h);
+  if (!strcmp(t->dtype, "F16")) return (double)half(h);
+  uint32_t bits = (uint32_t)h << 16; /* BF16: the upper half of an F32 */
+  return memcpy(&f, &bits, sizeof f), (double)f;
+}
+
+static void copy_values(const sm_st_tensor *t, sm_dtype real, void *to) {
+  int64_t n = (int64_t)t->elements;
+  if (!strcmp(t->dtype, sm_dtype_name(real))) memcpy(to, t->data, t->bytes);
+  else if (real == SM_F32)
+    for (int64_t i = 0; i < n; i++) ((float *)to)[i] = (float)element(t, i);
+  else
+    for (int64_t i = 0; i < n; i++) ((double *)to)[i] = element(t, i);
+}
+
+/* The engine's own resizing, so that a network started from these weights sees what it would have computed.
+ */
+static sm_status resize_values(const loading *l, const sm_row *row, const sm_st_tensor *t, void *to,
+                               sm_error *err) {
+  sm_dtype real = sm_set_real(l->set);
+  int from = grid_side(t->ndim, t->shape), side = grid_side(row->ndim, row->dim);
+  sm_pool *pool = sm_pool_new(1, err);
+  void *values = pool ? sm_aligned_alloc((size_t)t->elements * sm_dtype_size(real)) : NULL;
+  sm_graph_config config = {SM_CPU, real, pool, NULL};
+  sm_graph *g = values ? sm_graph_new(&config, err) : NULL;
+  sm_status status = g ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to resize the position embedding");
+  if (!status) {
+    copy_values(t, real, values);
+    int pass = sm_pass_begin(g, "resize");
+    sm_tensor *given = sm_external(g, "pos_embed", real, t->ndim, t->shape, values, NULL);
+    sm_tensor *resized = sm_position_resize(g, given, from, from, side, side);
+    sm_keep(g, resized);
+    sm_pass_end(g);
+    status = sm_graph_plan(g, err);
+    if (!status) status = sm_graph_allocate(g, err);
+    if (!status) sm_graph_run(g, pass);
+    for (int64_t i = 0; !status && i < row->size; i++) {
+      if (real == SM_F32) ((float *)to)[i] = (float)sm_get(resized, i);
+      else ((double *)to)[i] = sm_get(resized, i);
+    }
+  }
+  sm_graph_free(g);
+  sm_aligned_free(values);
+  sm_pool_free(pool);
+  return status;
+}
+
+static sm_status copy_rows(const loading *l, sm_error *err) {
+  sm_status status = SM_OK;
+  for (int r = 0; !status && r < sm_set_rows(l->set); r++) {
+    const match *m = &l->match[r];
+    if (!m->tensor) continue;
+    void *to = sm_set_data(l->set, r, SM_VALUES);
+    if (m->kind == RESIZE) status = resize_values(l, sm_set_row(l->set, r), m->tensor, to, err);
+    else copy_values(m->tensor, sm_set_real(l->set), to);
+  }
+  return status;
+}
+
+sm_status sm_weights_load(const sm_weights_source *from, sm_set *set, const char *row_prefix,
+                          sm_weights_report *report, sm_error *err) {
+  int rows = sm_set_rows(set);
+  loading l = {from, set, row_prefix, strlen(row_prefix), strlen(from->prefix), NULL, report, {0}, 0};
+  memset(report, 0, sizeof *report);
+  if (!(l.match = sm_calloc((size_t)rows + 1, sizeof *l.match)))
+    return sm_fail(err, SM_ENOMEM, "no memory to load weights");
+  for (int r = 0; r < rows; r++) {
+    const sm_row *row = sm_set_row(set, r);
+    if (strncmp(row->name, row_prefix, l.row_cut) != 0) continue;
+    l.match[r] = find_match(&l, row);
+    tell_row(&l, row, &l.match[r]);
+  }
+  tell_unexpected(&l);
+  sm_status status = l.differences ? refuse(&l, err) : copy_rows(&l, err);
+  sm_text_free(&l.named);
+  sm_free(l.match);
+  return status;
+}

@@ -1,0 +1,61 @@
+/* framework/eval/weights.h — private to the core: weights of a backbone between safetensors files and
+ * parameter sets.
+ *
+ * Loading is strict: every tensor of the file and every row of the set must find its partner by name, with
+ * the same shape. What differs is listed line by line, so that a reader sees at once whether a prefix, a size
+ * or a whole architecture is the matter. Two differences are not errors and are reported: a position
+ * embedding for another grid is resized (the same bicubic rule as in training), and rows that are not
+ * exported (the mask token) may be missing. */
+#ifndef SM_WEIGHTS_H
+#define SM_WEIGHTS_H
+
+#include <smalti/formats.h>
+#include <smalti/image.h>
+#include <smalti/nn.h>
+
+typedef struct sm_weights_source {
+  const sm_st_reader *file;
+  const char *prefix; /* of the names to take: "teacher.backbone."; names without it are left alone */
+  const char *const
+      *ignore; /* beginnings of names (after the prefix) to leave: "head."; NULL-terminated or NULL */
+} sm_weights_source;
+
+typedef struct sm_weights_report {
+  int taken, converted, resized, initial, ignored; /* tensors; converted and resized ones are taken ones */
+  int missing, unexpected, wrong; /* differences that refuse                                 */
+  int64_t elements;               /* taken                                                   */
+  sm_text text;                   /* a line each; sm_text_free                               */
+} sm_weights_report;
+
+/* Fill the rows of `set` whose names begin with `row_prefix`. On SM_EINVAL (they do not fit) nothing was
+ * changed; the message counts and names the first differences, the report has them all. The report is filled
+ * in every case. [main] */
+sm_status sm_weights_load(const sm_weights_source *, sm_set *, const char *row_prefix, sm_weights_report *,
+                          sm_error *);
+
+/* ---- writing ------------------------------------------------------------------------------------------- */
+
+typedef enum { SM_WEIGHTS_TIMM, SM_WEIGHTS_IBOT } sm_weights_format;
+
+/* What a weights file says about itself, so that it opens without the run it came from. */
+typedef struct sm_weights_about {
+  const char *backbone; /* "{vit: {arch: small, …}}"                     */
+  const char *net;      /* "teacher", "student", "init"                  */
+  const char *recipe;   /* its name, or ""                               */
+  uint64_t recipe_hash;
+  int64_t step;
+  int size;              /* of the views its position embedding is for    */
+  float mean[3], std[3]; /* of the pictures it wants                      */
+  sm_filter filter;
+} sm_weights_about;
+
+/* Write the rows under `row_prefix` without it. timm: rows that are not exported are left out (*dropped says
+ * how many); ibot: all rows, with the names of iBOT's own code (gamma_1 for ls1.gamma). An older file is
+ * replaced. */
+sm_status sm_weights_save(const char *path, sm_set *, const char *row_prefix, sm_weights_format,
+                          const sm_weights_about *, int *dropped, int64_t *elements, sm_error *);
+/* Read it back; fields the file does not have stay zero (backbone NULL: a file of another program). Texts
+ * live in the reader. SM_EFORMAT: the metadata is there but makes no sense. */
+sm_status sm_weights_about_read(const sm_st_reader *, sm_weights_about *, sm_error *);
+
+#endif

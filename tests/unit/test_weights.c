@@ -1,0 +1,469 @@
+/* test_weights.c — weights between files and sets: strict loading and what it says, conversions, position
+ * embeddings for another grid, exports, and a network of timm's with the features that timm gave. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <smalti/recipe.h>
+
+#include "framework/eval/weights.h"
+#include "golden.h"
+
+static char folder[] = "/tmp/smalti-weights-XXXXXX";
+static char path[128];
+static sm_registry *registry;
+
+static int set_up(void **state) {
+  (void)state;
+  if (!mkdtemp(folder)) return -1;
+  snprintf(path, sizeof path, "%s/w.safetensors", folder);
+  registry = sm_registry_new(NULL, NULL);
+  return registry ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  sm_registry_free(registry);
+  return sm_remove_tree(folder, NULL) == SM_OK ? 0 : -1;
+}
+
+/* ---- a set and a file to play with -----------------------------------------------------------------------
+ */
+
+/* net.a.weight (2, 3), net.a.bias (2), net.pos_embed (1, 5, 2), net.mask (2), and other.x (1) beside them. */
+static sm_set *small_set(uint64_t seed) {
+  sm_error err = {0};
+  sm_set *set = sm_set_new("test", SM_F32, false, &err);
+  const sm_params net = {set, "net."}, other = {set, "other."};
+  sm_declare(&net, "a.weight", SM_INIT_NORMAL, 1, 0, 2, (int64_t[]){2, 3});
+  sm_declare(&net, "a.bias", SM_INIT_NORMAL, 1, 0, 1, (int64_t[]){2});
+  sm_declare(&net, "pos_embed", SM_INIT_NORMAL, 1, 0, 3, (int64_t[]){1, 5, 2});
+  sm_declare(&net, "mask", SM_INIT_NORMAL, 1, SM_ROW_NO_EXPORT, 1, (int64_t[]){2});
+  sm_declare(&other, "x", SM_INIT_NORMAL, 1, 0, 1, (int64_t[]){1});
+  if (sm_set_seal(set, SM_MOMENTS_NONE, &err) || sm_set_allocate(set, seed, &err))
+    fail_msg("%s", err.message);
+  return set;
+}
+
+static const float *values(sm_set *set, const char *name) {
+  int row = sm_set_find(set, name);
+  if (row < 0) fail_msg("no row %s", name);
+  return sm_set_data(set, row, SM_VALUES);
+}
+
+typedef struct piece {
+  const char *name, *dtype;
+  int ndim;
+  int64_t shape[4];
+  const void *data;
+} piece;
+
+static const float a_weight[6] = {1, 2, 3, 4, 5, 6}, a_bias[2] = {7, 8},
+                   pos_embed[10] = {10, 11, 12, 13, 14, 15, 16, 17, 18, 19};
+#define A_WEIGHT \
+  { "a.weight", "F32", 2, {2, 3}, a_weight }
+#define A_BIAS \
+  { "a.bias", "F32", 1, {2}, a_bias }
+#define POS_EMBED \
+  { "pos_embed", "F32", 3, {1, 5, 2}, pos_embed }
+
+static sm_st_reader *file_of(const piece *p, int n, const char *prefix) {
+  sm_error err = {0};
+  sm_st_writer *w = sm_st_create(path, SM_ST_AS_DECLARED, &err);
+  for (int pass = 0; pass < 2; pass++)
+    for (int i = 0; i < n; i++) {
+      char name[128];
+      size_t bytes = sm_st_dtype_size(p[i].dtype);
+      for (int d = 0; d < p[i].ndim; d++) bytes *= (size_t)p[i].shape[d];
+      snprintf(name, sizeof name, "%s%s", prefix, p[i].name);
+      if (!pass) sm_st_declare(w, name, p[i].dtype, p[i].ndim, p[i].shape);
+      else sm_st_write(w, name, p[i].data, bytes);
+    }
+  if (sm_st_finish(w, &err)) fail_msg("%s", err.message);
+  sm_st_reader *r = sm_st_open(path, &err);
+  if (!r) fail_msg("%s", err.message);
+  return r;
+}
+
+#define FILE_OF(prefix, ...) \
+  file_of((const piece[]){__VA_ARGS__}, (int)(sizeof((const piece[]){__VA_ARGS__}) / sizeof(piece)), prefix)
+
+/* ---- what fits
+ * --------------------------------------------------------------------------------------------- */
+
+static void takes_by_name(void **state) {
+  (void)state;
+  sm_error err = {0};
+  sm_weights_report report;
+  sm_set *set = small_set(1), *before = small_set(1);
+  sm_st_reader *file = FILE_OF("teacher.", POS_EMBED, A_BIAS, A_WEIGHT);
+  sm_weights_source from = {file, "teacher.", NULL};
+  if (sm_weights_load(&from, set, "net.", &report, &err)) fail_msg("%s", err.message);
+  assert_memory_equal(values(set, "net.a.weight"), a_weight, sizeof a_weight);
+  assert_memory_equal(values(set, "net.a.bias"), a_bias, sizeof a_bias);
+  assert_memory_equal(values(set, "net.pos_embed"), pos_embed, sizeof pos_embed);
+  assert_memory_equal(values(set, "net.mask"), values(before, "net.mask"), 8); /* not in the file */
+  assert_memory_equal(values(set, "other.x"), values(before, "other.x"), 4);   /* not asked for   */
+  assert_int_equal(report.taken, 3);
+  assert_int_equal(report.elements, 18);
+  assert_int_equal(report.initial, 1);
+  assert_int_equal(report.converted + report.resized + report.ignored, 0);
+  assert_string_equal(report.text.s, "initial      mask: not in the file, keeps its initial values\n");
+  sm_text_free(&report.text);
+  sm_st_close(file);
+  sm_set_free(set);
+  sm_set_free(before);
+}
+
+static void converts(void **state) {
+  (void)state;
+  static const double weight[6] = {1, -2, 0.1, 1e-30, 1e30, 0};
+  static const uint16_t bias[2] = {0x3c00, 0xfbff}; /* F16: 1, -65504 */
+  /* BF16: 1, -2, π ≈ 3.140625, the smallest normal, infinity, and zeros */
+  static const uint16_t position[10] = {0x3f80, 0xc000, 0x4049, 0x0080, 0x7f80, 0x8000};
+  static const uint16_t mask[2] = {0x0001, 0x7c00}; /* F16: the smallest subnormal, infinity */
+  sm_error err = {0};
+  sm_weights_report report;
+  sm_set *set = small_set(1);
+  sm_st_reader *file = FILE_OF("", {"a.weight", "F64", 2, {2, 3}, weight}, {"a.bias", "F16", 1, {2}, bias},
+                               {"pos_embed", "BF16", 3, {1, 5, 2}, position}, {"mask", "F16", 1, {2}, mask});
+  sm_weights_source from = {file, "", NULL};
+  if (sm_weights_load(&from, set, "net.", &report, &err)) fail_msg("%s", err.message);
+  for (int i = 0; i < 6; i++) assert_true(values(set, "net.a.weight")[i] == (float)weight[i]);
+  assert_true(values(set, "net.a.bias")[0] == 1 && values(set, "net.a.bias")[1] == -65504);
+  const float *p = values(set, "net.pos_embed");
+  assert_true(p[0] == 1 && p[1] == -2 && p[2] == 3.140625f && p[3] == 0x1p-126f && isinf(p[4]) && p[5] == 0 &&
+              signbit(p[5]));
+  assert_true(values(set, "net.mask")[0] == 0x1p-24f && isinf(values(set, "net.mask")[1]));
+  assert_int_equal(report.converted, 4);
+  assert_int_equal(report.initial, 0);
+  sm_text_free(&report.text);
+  sm_st_close(file);
+  sm_set_free(set);
+}
+
+static void resizes_positions(void **state) {
+  (void)state;
+  /* A grid of 4 × 4: the first feature is the same everywhere, the second grows to the right. */
+  float big[34];
+  for (int i = 0; i < 17; i++) {
+    big[2 * i] = i ? 3 : 100;
+    big[2 * i + 1] = i ? (float)((i - 1) % 4) : 200;
+  }
+  sm_error err = {0};
+  sm_weights_report report;
+  sm_set *set = small_set(1);
+  sm_st_reader *file = FILE_OF("", A_WEIGHT, A_BIAS, {"pos_embed", "F32", 3, {1, 17, 2}, big});
+  sm_weights_source from = {file, "", NULL};
+  if (sm_weights_load(&from, set, "net.", &report, &err)) fail_msg("%s", err.message);
+  const float *p = values(set, "net.pos_embed"); /* 2 × 2 */
+  assert_true(p[0] == 100 && p[1] == 200);       /* [CLS] stays as it is */
+  for (int i = 1; i < 5; i++) assert_float_equal(p[2 * i], 3, 1e-5);
+  assert_float_equal(p[3], p[7], 1e-5); /* rows are alike */
+  assert_float_equal(p[5], p[9], 1e-5);
+  /* scale 2.1 / 4: columns are read at 0.5·4/2.1 - 0.5 = 0.452 and 1.5·4/2.1 - 0.5 = 2.357, with a = -0.75 */
+  assert_float_equal(p[3], 0.36243, 1e-5);
+  assert_float_equal(p[5], 2.45144, 1e-5);
+  assert_int_equal(report.resized, 1);
+  assert_int_equal(report.taken, 3);
+  assert_non_null(strstr(report.text.s, "resized      pos_embed: from 4 x 4 patches to 2 x 2\n"));
+  sm_text_free(&report.text);
+  sm_st_close(file);
+  sm_set_free(set);
+}
+
+/* ---- what does not
+ * ------------------------------------------------------------------------------------------ */
+
+static void refused(sm_st_reader *file, const char *prefix, const char *const *ignore, const char *message,
+                    const char *hint, const char *lines) {
+  sm_error err = {0};
+  sm_weights_report report;
+  sm_set *set = small_set(1), *before = small_set(1);
+  sm_weights_source from = {file, prefix, ignore};
+  assert_int_equal(sm_weights_load(&from, set, "net.", &report, &err), SM_EINVAL);
+  assert_string_equal(err.message, message);
+  assert_string_equal(err.hint, hint);
+  assert_string_equal(err.place, path);
+  assert_string_equal(report.text.s, lines);
+  for (int r = 0; r < sm_set_rows(set); r++) /* all or nothing */
+    assert_memory_equal(sm_set_data(set, r, SM_VALUES), sm_set_data(before, r, SM_VALUES),
+                        (size_t)sm_set_row(set, r)->size * sizeof(float));
+  sm_text_free(&report.text);
+  sm_st_close(file);
+  sm_set_free(set);
+  sm_set_free(before);
+}
+
+static void differences(void **state) {
+  (void)state;
+  static const int32_t ids[2] = {1, 2};
+  static const float wide[8] = {0};
+  refused(FILE_OF("", A_WEIGHT, POS_EMBED, {"head.weight", "F32", 2, {2, 4}, wide}), "", NULL,
+          "the weights do not fit the network: 1 missing, 1 unexpected, 0 of another shape or type: missing "
+          "a.bias (2); "
+          "unexpected head.weight (2, 4)",
+          "check the backbone's options: the file is of another network",
+          "missing      a.bias (2)\n"
+          "initial      mask: not in the file, keeps its initial values\n"
+          "unexpected   head.weight (2, 4)\n");
+  refused(
+      FILE_OF("", {"a.weight", "F32", 2, {4, 2}, wide}, POS_EMBED, {"a.bias", "I32", 1, {2}, ids}), "", NULL,
+      "the weights do not fit the network: 0 missing, 0 unexpected, 2 of another shape or type: other shape "
+      "a.weight: the file has (4, 2), the network needs (2, 3); other type a.bias: the file has I32, not "
+      "floating-point numbers",
+      "the same architecture in another size: check the backbone's options",
+      "other shape  a.weight: the file has (4, 2), the network needs (2, 3)\n"
+      "other type   a.bias: the file has I32, not floating-point numbers\n"
+      "initial      mask: not in the file, keeps its initial values\n");
+  /* a position embedding that is no square grid, or of another width, is not resized */
+  refused(
+      FILE_OF("", A_WEIGHT, A_BIAS, {"pos_embed", "F32", 3, {1, 4, 2}, wide}), "", NULL,
+      "the weights do not fit the network: 0 missing, 0 unexpected, 1 of another shape or type: other shape "
+      "pos_embed: the file has (1, 4, 2), the network needs (1, 5, 2)",
+      "the same architecture in another size: check the backbone's options",
+      "other shape  pos_embed: the file has (1, 4, 2), the network needs (1, 5, 2)\n"
+      "initial      mask: not in the file, keeps its initial values\n");
+}
+
+static void extra_names(void **state) {
+  (void)state;
+  static const char *const ignore[] = {"fc_norm.", "head.", NULL};
+  static const float x[2] = {0};
+  const piece head = {"head.bias", "F32", 1, {2}, x};
+  refused(
+      FILE_OF("", A_WEIGHT, A_BIAS, POS_EMBED, head), "", NULL,
+      "the weights do not fit the network: 0 missing, 1 unexpected, 0 of another shape or type: unexpected "
+      "head.bias (2)",
+      "say which beginnings of names to ignore, if these are not wanted",
+      "initial      mask: not in the file, keeps its initial values\nunexpected   head.bias (2)\n");
+  sm_error err = {0};
+  sm_weights_report report;
+  sm_set *set = small_set(1);
+  sm_st_reader *file = FILE_OF("", A_WEIGHT, A_BIAS, POS_EMBED, head);
+  sm_weights_source from = {file, "", ignore};
+  assert_int_equal(sm_weights_load(&from, set, "net.", &report, &err), SM_OK);
+  assert_int_equal(report.ignored, 1);
+  assert_non_null(strstr(report.text.s, "ignored      head.bias\n"));
+  sm_text_free(&report.text);
+  sm_st_close(file);
+  sm_set_free(set);
+}
+
+static void wrong_prefix(void **state) {
+  (void)state;
+  refused(FILE_OF("module.backbone.", A_WEIGHT, A_BIAS, POS_EMBED), "", NULL,
+          "the weights do not fit the network: 3 missing, 3 unexpected, 0 of another shape or type: missing "
+          "a.weight "
+          "(2, 3); missing a.bias (2); missing pos_embed (1, 5, 2); …",
+          "names in the file begin with 'module.backbone.': say that this is their prefix",
+          "missing      a.weight (2, 3)\n"
+          "missing      a.bias (2)\n"
+          "missing      pos_embed (1, 5, 2)\n"
+          "initial      mask: not in the file, keeps its initial values\n"
+          "unexpected   module.backbone.a.weight (2, 3)\n"
+          "unexpected   module.backbone.a.bias (2)\n"
+          "unexpected   module.backbone.pos_embed (1, 5, 2)\n");
+}
+
+/* ---- exports
+ * ---------------------------------------------------------------------------------------------------- */
+
+static const sm_weights_about about = {.backbone = "{vit: {arch: small}}",
+                                       .net = "teacher",
+                                       .recipe = "ibot-vits16",
+                                       .recipe_hash = 0x0123456789abcdefu,
+                                       .step = 1200,
+                                       .size = 224,
+                                       .mean = {0.485f, 0.456f, 0.406f},
+                                       .std = {0.229f, 0.224f, 0.225f},
+                                       .filter = SM_FILTER_BILINEAR};
+
+static sm_st_reader *exported(sm_set *set, sm_weights_format format, int want_dropped,
+                              int64_t want_elements) {
+  sm_error err = {0};
+  int dropped;
+  int64_t elements;
+  if (sm_weights_save(path, set, "net.", format, &about, &dropped, &elements, &err))
+    fail_msg("%s", err.message);
+  assert_int_equal(dropped, want_dropped);
+  assert_int_equal(elements, want_elements);
+  sm_st_reader *r = sm_st_open(path, &err);
+  if (!r || sm_st_verify(r, &err)) fail_msg("%s", err.message);
+  return r;
+}
+
+static void export_and_back(void **state) {
+  (void)state;
+  sm_error err = {0};
+  sm_weights_report report;
+  sm_weights_about got;
+  sm_set *set = small_set(1), *back = small_set(2);
+  sm_st_reader *file = exported(set, SM_WEIGHTS_TIMM, 1, 18);
+  assert_int_equal(sm_st_count(file), 3);
+  assert_non_null(sm_st_find(file, "a.weight"));
+  assert_null(sm_st_find(file, "mask"));
+  assert_string_equal(sm_st_get(file, "format"), "pt");
+  assert_string_equal(sm_st_get(file, "mean"), "[0.485, 0.456, 0.406]");
+  if (sm_weights_about_read(file, &got, &err)) fail_msg("%s", err.message);
+  assert_string_equal(got.backbone, about.backbone);
+  assert_string_equal(got.net, "teacher");
+  assert_string_equal(got.recipe, "ibot-vits16");
+  assert_true(got.recipe_hash == about.recipe_hash);
+  assert_int_equal(got.step, 1200);
+  assert_int_equal(got.size, 224);
+  assert_int_equal(got.filter, SM_FILTER_BILINEAR);
+  assert_memory_equal(got.mean, about.mean, sizeof about.mean);
+  assert_memory_equal(got.std, about.std, sizeof about.std);
+  sm_weights_source from = {file, "", NULL};
+  assert_int_equal(sm_weights_load(&from, back, "net.", &report, &err), SM_OK);
+  assert_memory_equal(values(back, "net.a.weight"), values(set, "net.a.weight"), 24);
+  assert_memory_equal(values(back, "net.pos_embed"), values(set, "net.pos_embed"), 40);
+  sm_text_free(&report.text);
+  sm_st_close(file);
+  file = exported(set, SM_WEIGHTS_IBOT, 0, 20);
+  assert_non_null(sm_st_find(file, "mask"));
+  sm_st_close(file);
+  sm_set_free(set);
+  sm_set_free(back);
+}
+
+static void ibot_names(void **state) {
+  (void)state;
+  sm_error err = {0};
+  sm_set *set = sm_set_new("test", SM_F32, false, &err);
+  const sm_params net = {set, "net."};
+  sm_declare(&net, "blocks.0.ls1.gamma", SM_INIT_ONES, 0, 0, 1, (int64_t[]){2});
+  sm_declare(&net, "blocks.0.ls2.gamma", SM_INIT_ONES, 0, 0, 1, (int64_t[]){2});
+  assert_int_equal(sm_set_seal(set, SM_MOMENTS_NONE, &err), SM_OK);
+  assert_int_equal(sm_set_allocate(set, 1, &err), SM_OK);
+  sm_st_reader *file = exported(set, SM_WEIGHTS_IBOT, 0, 4);
+  assert_non_null(sm_st_find(file, "blocks.0.gamma_1"));
+  assert_non_null(sm_st_find(file, "blocks.0.gamma_2"));
+  sm_st_close(file);
+  file = exported(set, SM_WEIGHTS_TIMM, 0, 4);
+  assert_non_null(sm_st_find(file, "blocks.0.ls2.gamma"));
+  sm_st_close(file);
+  sm_set_free(set);
+}
+
+static void foreign_metadata(void **state) {
+  (void)state;
+  sm_error err = {0};
+  sm_weights_about got;
+  sm_st_reader *file = FILE_OF("", A_BIAS);
+  assert_int_equal(sm_weights_about_read(file, &got, &err), SM_OK);
+  assert_null(got.backbone);
+  assert_int_equal(got.size, 0);
+  sm_st_close(file);
+  sm_st_writer *w = sm_st_create(path, SM_ST_AS_DECLARED, &err);
+  sm_st_metadata(w, "producer", "smalti");
+  sm_st_metadata(w, "backbone", "{vit: {}}");
+  sm_st_metadata(w, "view_size", "-3");
+  assert_int_equal(sm_st_finish(w, &err), SM_OK);
+  assert_non_null(file = sm_st_open(path, &err));
+  assert_int_equal(sm_weights_about_read(file, &got, &err), SM_EFORMAT);
+  assert_string_equal(err.message, "the weights file's metadata has '-3' for 'view_size'");
+  sm_st_close(file);
+}
+
+/* ---- timm's network gives timm's features
+ * ------------------------------------------------------------------------ */
+
+typedef struct network {
+  sm_arena *arena;
+  sm_instance instance;
+  const sm_backbone_ops *ops;
+  sm_set *set;
+} network;
+
+/* "{vit: {…}}" of the golden file */
+static network network_of(const char *described, int size) {
+  sm_error err = {0};
+  network n = {.arena = sm_arena_new("test")};
+  char name[64], options[512];
+  if (sscanf(described, "{%63[^:]: %511[^\n]", name, options) != 2)
+    fail_msg("odd description: %s", described);
+  options[strlen(options) - 1] = 0;
+  const sm_plugin *plugin = sm_registry_find(registry, SM_BACKBONE, name, &err);
+  if (!plugin || sm_instance_new(plugin, &n.instance, &err) ||
+      sm_options_fill(plugin, options, n.instance.self, n.arena, &err) ||
+      sm_instance_create(&n.instance, &err))
+    fail_msg("%s", err.message);
+  n.ops = plugin->ops;
+  n.set = sm_set_new("network", SM_F32, false, &err);
+  n.ops->declare(n.instance.self, size, &(sm_params){n.set, "backbone."});
+  if (sm_set_seal(n.set, SM_MOMENTS_NONE, &err) || sm_set_allocate(n.set, 0, &err))
+    fail_msg("%s", err.message);
+  return n;
+}
+
+static void compare_tokens(const network *n, const golden_tensor *input, const golden_tensor *tokens) {
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(2, &err);
+  sm_graph *g = sm_graph_new(&(sm_graph_config){SM_CPU, SM_F32, pool, NULL}, &err);
+  int pass = sm_pass_begin(g, "features");
+  sm_tensor *count = sm_count(g, "pictures", input->shape[0]);
+  sm_tensor *x = sm_input_real(g, "pictures", 4, input->shape, count);
+  sm_backbone_in in = {.size = sizeof in, .pictures = x};
+  sm_backbone_out out = {.size = sizeof out};
+  n->ops->build(n->instance.self, g, &(sm_params){n->set, "backbone."}, &in, &out);
+  sm_keep(g, out.tokens);
+  sm_pass_end(g);
+  if (sm_graph_plan(g, &err) || sm_graph_allocate(g, &err)) fail_msg("%s", err.message);
+  for (int64_t i = 0; i < input->count; i++) ((float *)x->data)[i] = (float)golden_value(input, i);
+  sm_graph_run(g, pass);
+  double worst = 0, difference = 0, norm = 0;
+  assert_int_equal(sm_elements(out.tokens), tokens->count);
+  for (int64_t i = 0; i < tokens->count; i++) {
+    double want = golden_value(tokens, i), d = fabs(sm_get(out.tokens, i) - want);
+    worst = d > worst ? d : worst;
+    difference += d * d;
+    norm += want * want;
+  }
+  if (worst > 1e-4 || sqrt(difference / norm) > 1e-5)
+    fail_msg("features differ from timm's by %g at most, %g in norm", worst, sqrt(difference / norm));
+  sm_graph_free(g);
+  sm_pool_free(pool);
+}
+
+static void timm_features(void **state) {
+  (void)state;
+  golden *g = golden_open("timm_features.safetensors");
+  if (!g) skip();
+  char file[1024];
+  const char *at = getenv("SMALTI_GOLDEN");
+  snprintf(file, sizeof file, "%s/timm_features.safetensors", at && *at ? at : "tests/golden");
+  sm_error err = {0};
+  sm_weights_report report;
+  network n = network_of(golden_text(g, "backbone"), atoi(golden_text(g, "size")));
+  sm_st_reader *reader = sm_st_open(file, &err);
+  sm_weights_source from = {reader, "model.", NULL};
+  if (!reader || sm_weights_load(&from, n.set, "backbone.", &report, &err)) fail_msg("%s", err.message);
+  assert_int_equal(report.taken, sm_set_rows(n.set) - 1);
+  assert_string_equal(report.text.s,
+                      "initial      masked_embed: not in the file, keeps its initial values\n");
+  golden_tensor input = golden_get(g, "input"), tokens = golden_get(g, "tokens");
+  compare_tokens(&n, &input, &tokens);
+  sm_text_free(&report.text);
+  sm_st_close(reader);
+  sm_set_free(n.set);
+  sm_instance_free(&n.instance);
+  sm_arena_free(n.arena);
+  golden_close(g);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(takes_by_name), cmocka_unit_test(converts),        cmocka_unit_test(resizes_positions),
+      cmocka_unit_test(differences),   cmocka_unit_test(extra_names),     cmocka_unit_test(wrong_prefix),
+      cmocka_unit_test(ibot_names),    cmocka_unit_test(export_and_back), cmocka_unit_test(foreign_metadata),
+      cmocka_unit_test(timm_features),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
