@@ -6,3 +6,4 @@ check_SCRIPTS += tests/e2e/hostile_data.sh
 # training from the command line
 EXTRA_DIST += tests/e2e/common.sh
 check_SCRIPTS += tests/e2e/train_resume.sh tests/e2e/train_signals.sh tests/e2e/train_threads.sh
+check_SCRIPTS += tests/e2e/eval.sh

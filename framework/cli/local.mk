@@ -4,6 +4,8 @@ smalti_SOURCES += \
   framework/cli/cmd_bench_loader.c \
   framework/cli/cmd_complete.c \
   framework/cli/cmd_data.c \
+  framework/cli/cmd_eval.c \
+  framework/cli/cmd_export.c \
   framework/cli/cmd_help.c \
   framework/cli/cmd_plugins.c \
   framework/cli/cmd_preview.c \
@@ -11,6 +13,8 @@ smalti_SOURCES += \
   framework/cli/cmd_bench.c \
   framework/cli/cmd_plan.c \
   framework/cli/cmd_train.c \
+  framework/cli/eval_features.c framework/cli/eval_features.h \
+  framework/cli/network.c framework/cli/network.h \
   framework/cli/progress.c \
   framework/cli/progress.h \
   framework/cli/command.c \

@@ -1,0 +1,404 @@
+/* cmd_eval.c — `smalti eval EVALUATION NETWORK`: figures of a network by any evaluation plugin, or its
+ * features as files. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <smalti/formats.h>
+
+#include "eval_features.h"
+#include "framework/recipe/option.h"
+#include "network.h"
+#include "progress.h"
+
+static const char *const pools[] = {"default", "cls", "mean", "both", NULL}; /* one behind sm_pool_mode */
+static const char *const splits[] = {"train", "test", "all", NULL};
+enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_ALL };
+
+struct eval_options {
+  sm_network_options network;
+  sm_ints k;
+  double temperature;
+  int pool, split;
+  int64_t size;
+  const char *train, *test, *out;
+};
+
+static const sm_option options[] = {
+    SM_CHOICE(
+        struct eval_options, network.net, "net", "auto", sm_net_names,
+        "which weights; init: the untrained network, pixels: no network (baselines); auto: the teacher where "
+        "there is one"),
+    SM_INTS(struct eval_options, k, "k", "~", 1, 10000, "neighbours", "knn: numbers of neighbours that vote"),
+    SM_CHOICE(struct eval_options, pool, "pool", "default", pools,
+              "features: [CLS], mean of the patches, or both side by side"),
+    SM_FLOAT(struct eval_options, temperature, "temperature", "0", 0, 100, NULL,
+             "knn: a neighbour votes exp(similarity/temperature); 0: as the recipe says, or 0.07"),
+    SM_PATH(struct eval_options, train, "train", "~",
+            "folder of training pictures, in place of the recipe's"),
+    SM_PATH(struct eval_options, test, "test", "~", "folder of test pictures, in place of the recipe's"),
+    SM_INT(struct eval_options, size, "size", "0", 0, 4096, "px", "side of the pictures; 0: as in training"),
+    SM_PATH(struct eval_options, out, "out", "~", "features: the folder to write"),
+    SM_CHOICE(struct eval_options, split, "split", "train", splits,
+              "features: which pictures; all: in two sub-folders"),
+    SM_NETWORK_OPTIONS(struct eval_options, network),
+};
+
+typedef struct evaluating {
+  sm_cli *cli;
+  const struct eval_options *o;
+  sm_trained trained;
+  sm_trained_options from;
+  sm_pool *pool;
+  sm_evaluator *evaluator;
+  sm_progress progress;
+  int size;
+} evaluating;
+
+/* ---- opening
+ * ----------------------------------------------------------------------------------------------- */
+
+static void show_progress(void *ctx, const char *what, double done) {
+  sm_progress_event(ctx, &(sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
+}
+
+static sm_status open_evaluator(evaluating *e, int needed, sm_error *err) {
+  sm_trained *t = &e->trained;
+  const sm_recipe *r = t->recipe;
+  int threads = e->cli->threads         ? (int)e->cli->threads
+                : r && r->train.threads ? (int)r->train.threads
+                                        : sm_cpu_count();
+  e->from.train = e->o->train;
+  e->from.test = e->o->test;
+  sm_status status = sm_trained_data(&e->from, t, needed, err);
+  if (status) return status;
+  if (!(e->pool = sm_pool_new(threads, err))) return err->code;
+  e->size = e->o->size ? (int)e->o->size : t->about.size;
+  if (!e->size) {
+    sm_fail(err, SM_EINVAL, "it is not known how large the pictures shall be");
+    return sm_hint(err, "say it: --size 224");
+  }
+  sm_evaluator_config c = {.backbone = t->backbone ? t->backbone->ops : NULL,
+                           .backbone_self = t->backbone_self,
+                           .set = t->set,
+                           .size = e->size,
+                           .filter = t->about.filter,
+                           .train = t->train,
+                           .test = t->test,
+                           .limits = {.max_pixels = r ? r->data.max_pixels : 0},
+                           .workers = threads,
+                           .pool = e->pool,
+                           .progress = show_progress,
+                           .progress_ctx = &e->progress};
+  memcpy(c.mean, t->about.mean, sizeof c.mean);
+  memcpy(c.std, t->about.std, sizeof c.std);
+  return sm_evaluator_new(&c, &e->evaluator, err);
+}
+
+static void close_all(evaluating *e) {
+  sm_progress_end(&e->progress);
+  sm_evaluator_free(e->evaluator);
+  sm_pool_free(e->pool);
+  sm_trained_free(&e->trained);
+}
+
+/* ---- the evaluation and its options
+ * --------------------------------------------------------------------------- */
+
+static const sm_option *option_named(const sm_plugin *p, const char *name, size_t n) {
+  for (uint32_t i = 0; i < p->n_options; i++)
+    if (strlen(p->options[i].name) == n && !strncmp(p->options[i].name, name, n)) return &p->options[i];
+  return NULL;
+}
+
+static sm_status no_option(const sm_plugin *p, const char *name, size_t n, sm_error *err) {
+  const char *names[128];
+  char word[64];
+  uint32_t count = p->n_options < 127 ? p->n_options : 127;
+  for (uint32_t i = 0; i < count; i++) names[i] = p->options[i].name;
+  names[count] = NULL;
+  snprintf(word, sizeof word, "%.*s", (int)n, name);
+  sm_fail(err, SM_EINVAL, "evaluation '%s' has no option '%s'", p->name, word);
+  sm_hint_names(err, word, names, "options");
+  return SM_EINVAL;
+}
+
+static sm_status set_option(evaluating *e, sm_instance *instance, const char *name, size_t n,
+                            const char *value, sm_error *err) {
+  const sm_option *o = option_named(instance->plugin, name, n);
+  if (!o) return no_option(instance->plugin, name, n, err);
+  bool list = (o->type == SM_OPT_INTS || o->type == SM_OPT_FLOATS) && value[0] != '[';
+  char *text = sm_arena_printf(e->cli->arena, list ? "[%s]" : "%s", value);
+  sm_yaml *yaml = text ? sm_yaml_read(e->cli->arena, NULL, false, text, strlen(text), err) : NULL;
+  if (!yaml) return sm_fail(err, SM_EINVAL, "%s cannot be read: '%.80s'", o->name, value);
+  return sm_option_read(o, yaml, instance->plugin->name, e->cli->arena, instance->self, err);
+}
+
+/* --k, --pool, --temperature, then KEY=VALUE. */
+static sm_status set_options(evaluating *e, sm_instance *instance, int argc, char **argv, sm_error *err) {
+  const struct eval_options *o = e->o;
+  sm_text k = {0};
+  char number[32];
+  sm_status status = SM_OK;
+  for (int i = 0; i < o->k.n; i++) sm_text_add(&k, "%s%" PRId64, i ? ", " : "", o->k.v[i]);
+  if (o->k.n) status = set_option(e, instance, "k", 1, k.s ? k.s : "", err);
+  sm_text_free(&k);
+  if (!status && o->pool) status = set_option(e, instance, "pool", 4, pools[o->pool], err);
+  if (!status && o->temperature > 0)
+    status = set_option(e, instance, "temperature", 11, sm_double_text(o->temperature, number, sizeof number),
+                        err);
+  for (int i = 3; !status && i < argc; i++) {
+    const char *equals = strchr(argv[i], '=');
+    if (!equals) {
+      sm_fail(err, SM_EINVAL, "'%.80s' is no option of the evaluation", argv[i]);
+      return sm_hint(err, "give KEY=VALUE");
+    }
+    status = set_option(e, instance, argv[i], (size_t)(equals - argv[i]), equals + 1, err);
+  }
+  return status;
+}
+
+/* The recipe's evaluation of that name, with its options; else the plugin's defaults in *own. */
+static sm_status find_evaluation(evaluating *e, const char *name, sm_instance *own, sm_instance **found,
+                                 sm_error *err) {
+  sm_recipe *r = e->trained.recipe;
+  *found = NULL;
+  for (int by_plugin = 0; by_plugin < 2; by_plugin++)
+    for (int i = 0; r && i < r->evaluations && !*found; i++)
+      if (!strcmp(by_plugin ? r->evaluate[i].plugin.plugin->name : r->evaluate[i].instance, name))
+        *found = &r->evaluate[i].plugin;
+  if (*found) return SM_OK;
+  const sm_plugin *p = sm_registry_find(e->from.registry, SM_EVALUATION, name, err);
+  if (!p) return err->code;
+  *found = own;
+  sm_status status = sm_instance_new(p, own, err);
+  return status ? status : sm_options_fill(p, NULL, own->self, e->cli->arena, err);
+}
+
+/* ---- results
+ * ---------------------------------------------------------------------------------------------------- */
+
+/* "top1.k20": a column top1 and a row k20. True if all figures are of that form and make a full table. */
+static bool is_table(const sm_eval_result *r, int *columns) {
+  int n = 0;
+  for (int i = 0; i < r->n; i++) {
+    const char *dot = strrchr(r->figure[i].name, '.');
+    if (!dot) return false;
+    if (i && !strcmp(dot, strrchr(r->figure[0].name, '.')) && n == i) n++;
+    if (!i) n = 1;
+  }
+  *columns = n;
+  for (int i = 0; n && i < r->n; i++) {
+    const char *name = r->figure[i].name, *column = r->figure[i % n].name, *row = r->figure[i - i % n].name;
+    size_t length = (size_t)(strrchr(column, '.') - column);
+    if (strncmp(name, column, length + 1) != 0 || strcmp(strrchr(name, '.'), strrchr(row, '.')) != 0)
+      return false;
+  }
+  return n > 0 && r->n % n == 0;
+}
+
+static void print_figure(int width, double value) {
+  if (isnan(value)) printf("  %*s", width, "-");
+  else printf("  %*.2f", width, value);
+}
+
+static void print_figures(const sm_eval_result *r) {
+  int columns;
+  if (!is_table(r, &columns)) {
+    int width = 0;
+    for (int i = 0; i < r->n; i++)
+      width = (int)strlen(r->figure[i].name) > width ? (int)strlen(r->figure[i].name) : width;
+    for (int i = 0; i < r->n; i++) {
+      printf("%-*s", width, r->figure[i].name);
+      print_figure(7, r->figure[i].value);
+      printf("\n");
+    }
+    return;
+  }
+  printf("%-10s", "");
+  for (int i = 0; i < columns; i++)
+    printf("  %7.*s", (int)(strrchr(r->figure[i].name, '.') - r->figure[i].name), r->figure[i].name);
+  printf("\n");
+  for (int i = 0; i < r->n; i++) {
+    if (i % columns == 0) printf("%-10s", strrchr(r->figure[i].name, '.') + 1);
+    print_figure(7, r->figure[i].value);
+    if (i % columns == columns - 1) printf("\n");
+  }
+}
+
+static void add_split(const evaluating *e, sm_json *j, const char *split) {
+  int64_t n, bad;
+  sm_evaluator_counts(e->evaluator, split, &n, &bad);
+  sm_json_object(j, split);
+  sm_json_int(j, "pictures", n);
+  sm_json_int(j, "bad", bad);
+  sm_json_close(j);
+}
+
+static void add_network(const evaluating *e, sm_json *j) {
+  const sm_trained *t = &e->trained;
+  char hash[24];
+  sm_json_string(j, "net", sm_net_names[t->net]);
+  sm_json_string(j, "run", t->run);
+  sm_json_string(j, "weights", t->net == SM_NET_INIT || t->net == SM_NET_PIXELS ? NULL : t->file);
+  sm_json_int(j, "step", t->about.step);
+  snprintf(hash, sizeof hash, "%016" PRIx64, t->about.recipe_hash);
+  sm_json_string(j, "recipe_hash", t->about.recipe_hash ? hash : NULL);
+  sm_json_int(j, "size", e->size);
+}
+
+static void result_json(const evaluating *e, const sm_instance *instance, const sm_eval_result *r,
+                        sm_json *j) {
+  const sm_plugin *p = instance->plugin;
+  sm_json_begin(j);
+  sm_json_string(j, "evaluation", p->name);
+  add_network(e, j);
+  add_split(e, j, "train");
+  add_split(e, j, "test");
+  sm_json_object(j, "options");
+  for (uint32_t i = 0; i < p->n_options; i++) {
+    sm_text text = {0};
+    sm_option_write(&p->options[i], instance->self, &text);
+    sm_json_string(j, p->options[i].name, text.s);
+    sm_text_free(&text);
+  }
+  sm_json_close(j);
+  sm_json_object(j, "figures");
+  for (int i = 0; i < r->n; i++) sm_json_double(j, r->figure[i].name, r->figure[i].value);
+  sm_json_close(j);
+  sm_json_string(j, "protocol", r->protocol);
+}
+
+/* Beside the run's other logs; a run that may only be read is no reason to fail. */
+static void keep(const evaluating *e, const sm_instance *instance, const sm_eval_result *r) {
+  sm_error err = {0};
+  char when[40], text[sizeof(sm_error) + 16];
+  const char *run = e->trained.run;
+  char *path = run ? sm_path_join(e->cli->arena, run, "evaluations.jsonl") : NULL;
+  if (!path) return;
+  time_t now = time(NULL);
+  sm_json j = {0};
+  result_json(e, instance, r, &j);
+  strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
+  sm_json_string(&j, "time", when);
+  sm_jsonl *file = sm_jsonl_open(path, -1, &err);
+  sm_status status = file ? sm_jsonl_append(file, &j, &err) : err.code;
+  if (file && sm_jsonl_close(file, status ? NULL : &err) && !status) status = err.code;
+  sm_json_free(&j);
+  if (status) sm_cli_note(e->cli, "smalti: warning: not kept: %s", sm_error_text(&err, text, sizeof text));
+  else sm_cli_note(e->cli, "kept in %s", path);
+}
+
+static int print_result(const evaluating *e, const sm_instance *instance, const sm_eval_result *r) {
+  if (!e->cli->json) {
+    int64_t n, bad[2];
+    sm_evaluator_counts(e->evaluator, "train", &n, &bad[0]);
+    sm_evaluator_counts(e->evaluator, "test", &n, &bad[1]);
+    sm_cli_note(e->cli, "%s, %d px", r->protocol, e->size);
+    if (bad[0] + bad[1] > 0)
+      sm_cli_note(e->cli,
+                  "left out, because they could not be read: %" PRId64 " training and %" PRId64
+                  " test pictures",
+                  bad[0], bad[1]);
+    print_figures(r);
+    return SM_EXIT_OK;
+  }
+  sm_json j = {0};
+  result_json(e, instance, r, &j);
+  const char *text = sm_json_finish(&j);
+  if (text) printf("%s\n", text);
+  sm_json_free(&j);
+  return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
+}
+
+/* ---- the command
+ * ------------------------------------------------------------------------------------------------- */
+
+static int evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
+  sm_instance own = {0}, *instance = NULL;
+  sm_eval_result *result = sm_arena_alloc(e->cli->arena, sizeof *result);
+  if (!result) return SM_EXIT_MEMORY;
+  result->size = sizeof *result;
+  sm_status status = find_evaluation(e, argv[1], &own, &instance, err);
+  if (!status) status = set_options(e, instance, argc, argv, err);
+  if (!status) status = sm_instance_create(instance, err);
+  if (!status) status = open_evaluator(e, SM_TRAINED_TRAIN | SM_TRAINED_TEST, err);
+  if (!status) status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self, result, err);
+  sm_progress_end(&e->progress);
+  int code = status ? SM_EXIT_DATA : print_result(e, instance, result);
+  if (!status) keep(e, instance, result);
+  if (own.plugin) sm_instance_free(&own);
+  return code;
+}
+
+static int features(evaluating *e, int argc, sm_error *err) {
+  const struct eval_options *o = e->o;
+  if (argc > 3) {
+    sm_fail(err, SM_EINVAL, "features take no KEY=VALUE");
+    return SM_EXIT_DATA;
+  }
+  int needed = o->split == SPLIT_TRAIN  ? SM_TRAINED_TRAIN
+               : o->split == SPLIT_TEST ? SM_TRAINED_TEST
+                                        : SM_TRAINED_TRAIN | SM_TRAINED_TEST;
+  sm_pool_mode pool = o->pool ? (sm_pool_mode)(o->pool - 1) : SM_POOL_CLS;
+  sm_status status = open_evaluator(e, needed, err);
+  for (int split = SPLIT_TRAIN; !status && split <= SPLIT_TEST; split++) {
+    if (o->split != SPLIT_ALL && o->split != split) continue;
+    const char *folder = o->split == SPLIT_ALL ? sm_path_join(e->cli->arena, o->out, splits[split]) : o->out;
+    if (!folder) return SM_EXIT_MEMORY;
+    sm_features_report r;
+    status = sm_features_write(e->evaluator, &e->trained, e->size, splits[split], pool, folder, &r, err);
+    sm_progress_end(&e->progress);
+    if (status) break;
+    if (e->cli->json)
+      printf("{\"folder\":\"%s\",\"split\":\"%s\",\"pictures\":%" PRId64 ",\"dim\":%d}\n", folder,
+             splits[split], r.pictures, r.dim);
+    else
+      printf("%s: features.npy (%" PRId64 ", %d), labels.npy, names.txt, classes.txt, features.json\n",
+             folder, r.pictures, r.dim);
+  }
+  return status ? SM_EXIT_DATA : SM_EXIT_OK;
+}
+
+static int run(sm_cli *cli, int argc, char **argv) {
+  const struct eval_options *o = cli->options;
+  evaluating e = {.cli = cli, .o = o};
+  sm_error err = {0};
+  bool only_features = !strcmp(argv[1], "features");
+  if (only_features && !o->out)
+    return sm_cli_usage(cli, "features need a folder to be written to: --out FOLDER");
+  sm_progress_begin(&e.progress, cli->quiet);
+  sm_status status = sm_network_open(cli, &o->network, argv[2], &e.from, &e.trained, &err);
+  int code = SM_EXIT_OK;
+  if (!status) code = only_features ? features(&e, argc, &err) : evaluate(&e, argc, argv, &err);
+  close_all(&e);
+  return err.code ? sm_cli_fail(&err) : code;
+}
+
+const sm_command sm_command_eval = {
+    .name = "eval",
+    .usage = "EVALUATION NETWORK [KEY=VALUE ...]",
+    .summary = "measure a network's features, or write them to files",
+    .about =
+        "EVALUATION is the name of an evaluation plugin, such as knn, or of one in the recipe's 'evaluate'; "
+        "its "
+        "options come from there and from KEY=VALUE. 'features' writes the features themselves: "
+        "features.npy, "
+        "labels.npy, names.txt, classes.txt and features.json.\n\n"
+        "NETWORK is a run folder (its newest checkpoint counts), a checkpoint in one, or weights: what "
+        "`smalti export` "
+        "writes, or any safetensors file with timm's names (say --backbone). With --net init or --net pixels "
+        "it may "
+        "also be a recipe.\n\n"
+        "Pictures are the recipe's, or folders with one sub-folder a class (--train, --test). Results of a "
+        "run are "
+        "also appended to evaluations.jsonl in its folder.",
+    .min_args = 2,
+    .max_args = -1,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .options_size = sizeof(struct eval_options),
+    .run = run,
+};

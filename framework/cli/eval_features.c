@@ -1,0 +1,108 @@
+/* eval_features.c — see eval_features.h. features.json comes last: where it stands, the others are whole. */
+#include "eval_features.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include <smalti/formats.h>
+
+static const char *const pool_names[] = {"cls", "mean", "both"};
+
+static sm_status put_text(const char *folder, const char *name, const sm_text *text, sm_error *err) {
+  char path[4352];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  if (text->failed) return sm_fail(err, SM_ENOMEM, "no memory for %s", name);
+  return sm_file_put(path, text->s ? text->s : "", text->len, err);
+}
+
+static void add_line(sm_text *text, const char *line) {
+  for (; line && *line; line++) {
+    if (*line == '\\') sm_text_add(text, "\\\\");
+    else if (*line == '\n') sm_text_add(text, "\\n");
+    else sm_text_bytes(text, line, 1);
+  }
+  sm_text_add(text, "\n");
+}
+
+static sm_status put_names(const char *folder, const sm_dataset *d, const int64_t *sample, int64_t n,
+                           sm_error *err) {
+  sm_text text = {0};
+  for (int64_t i = 0; i < n; i++) add_line(&text, d->ops->name(d->self, sample[i]));
+  sm_status status = put_text(folder, "names.txt", &text, err);
+  sm_text_free(&text);
+  return status;
+}
+
+static sm_status put_classes(const char *folder, const sm_dataset *d, sm_error *err) {
+  sm_text text = {0};
+  for (int i = 0; i < d->ops->classes(d->self); i++) add_line(&text, d->ops->class_name(d->self, i));
+  sm_status status = put_text(folder, "classes.txt", &text, err);
+  sm_text_free(&text);
+  return status;
+}
+
+static sm_status put_array(const char *folder, const char *name, const char *dtype, int ndim,
+                           const int64_t *shape, const void *data, sm_error *err) {
+  char path[4352];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  return sm_npy_write(path, dtype, ndim, shape, data, err);
+}
+
+static void add_floats(sm_json *j, const char *key, const float v[3]) {
+  sm_json_array(j, key);
+  for (int i = 0; i < 3; i++) sm_json_double(j, NULL, (double)v[i]);
+  sm_json_close(j);
+}
+
+static sm_status put_protocol(const char *folder, const sm_trained *t, int size, const char *split,
+                              sm_pool_mode pool, const sm_features_report *r, sm_error *err) {
+  sm_json j = {0};
+  char hash[24];
+  const sm_weights_about *a = &t->about;
+  snprintf(hash, sizeof hash, "%016" PRIx64, a->recipe_hash);
+  sm_json_begin(&j);
+  sm_json_string(&j, "producer", "smalti");
+  sm_json_string(&j, "version", sm_version());
+  sm_json_string(&j, "net", sm_net_names[t->net]);
+  sm_json_string(&j, "run", t->run);
+  sm_json_string(&j, "weights", t->report.taken ? t->file : NULL);
+  sm_json_string(&j, "backbone", a->backbone);
+  sm_json_int(&j, "step", a->step);
+  sm_json_string(&j, "recipe_hash", a->recipe_hash ? hash : NULL);
+  sm_json_string(&j, "split", split);
+  sm_json_string(&j, "pool", t->net == SM_NET_PIXELS ? "pixels" : pool_names[pool]);
+  sm_json_bool(&j, "normalised", false);
+  sm_json_int(&j, "pictures", r->pictures);
+  sm_json_int(&j, "bad", r->bad);
+  sm_json_int(&j, "dim", r->dim);
+  sm_json_int(&j, "size", size);
+  sm_json_string(&j, "interpolation", sm_filter_names[a->filter]);
+  add_floats(&j, "mean", a->mean);
+  add_floats(&j, "std", a->std);
+  const char *text = sm_json_finish(&j);
+  sm_text line = {0};
+  if (text) sm_text_add(&line, "%s\n", text);
+  else line.failed = true;
+  sm_status status = put_text(folder, "features.json", &line, err);
+  sm_text_free(&line);
+  sm_json_free(&j);
+  return status;
+}
+
+sm_status sm_features_write(sm_evaluator *e, const sm_trained *t, int size, const char *split,
+                            sm_pool_mode pool, const char *folder, sm_features_report *r, sm_error *err) {
+  sm_features f;
+  bool test = !strcmp(split, "test");
+  const sm_dataset *pictures = test ? &t->test : &t->train;
+  const sm_dataset *classes = test && !t->train.ops ? &t->test : &t->train; /* whose labels they are */
+  sm_status status = sm_evaluator_features(e, split, pool, &f, err);
+  if (!status) status = sm_mkdirs(folder, err);
+  if (status) return status;
+  *r = (sm_features_report){.dim = f.dim};
+  sm_evaluator_counts(e, split, &r->pictures, &r->bad);
+  status = put_array(folder, "features.npy", "F32", 2, (int64_t[]){f.n, f.dim}, f.x, err);
+  if (!status) status = put_array(folder, "labels.npy", "I32", 1, &f.n, f.label, err);
+  if (!status) status = put_names(folder, pictures, sm_evaluator_samples(e, split), f.n, err);
+  if (!status) status = put_classes(folder, classes, err);
+  return status ? status : put_protocol(folder, t, size, split, pool, r, err);
+}

@@ -1,0 +1,18 @@
+/* eval_features.h — features as files that NumPy and people read. */
+#ifndef SMALTI_CLI_EVAL_FEATURES_H
+#define SMALTI_CLI_EVAL_FEATURES_H
+
+#include "framework/train/trained.h"
+
+typedef struct sm_features_report {
+  int64_t pictures, bad;
+  int dim;
+} sm_features_report;
+
+/* Write `folder`: features.npy (pictures, dim) F32, not normalised; labels.npy (pictures) I32, -1 = none;
+ * names.txt, a line a picture ("\\" and "\n" stand for a backslash and a line's end in a name); classes.txt,
+ * a line a class; features.json, how they were made. Rows of all agree. */
+sm_status sm_features_write(sm_evaluator *, const sm_trained *, int size, const char *split, sm_pool_mode,
+                            const char *folder, sm_features_report *, sm_error *);
+
+#endif

@@ -1,0 +1,186 @@
+#!/bin/bash
+# eval.sh — eval and export from the command line on a run of four steps: figures as table and JSON, features as files,
+# weights out and in again, and what is refused.
+set -u
+build=${SMALTI_BUILDDIR:-.}
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+smalti() { "$build/smalti" "$@"; }
+fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
+# has FILE TEXT: a line of FILE holds TEXT
+has() { grep -qF -- "$2" "$1" || { fail "no '$2' in:"; cat "$1" >&2; }; }
+lacks() { grep -qF -- "$2" "$1" && { fail "'$2' is in:"; cat "$1" >&2; }; }
+same() { cmp -s "$1" "$2" || fail "$1 and $2 differ"; }
+# exits CODE COMMAND …: output in $work/out and $work/err
+exits() {
+  local want=$1 got
+  shift
+  "$@" >"$work/out" 2>"$work/err"
+  got=$?
+  [ "$got" -eq "$want" ] || { fail "$* exits with $got, not $want"; cat "$work/err" >&2; }
+}
+
+cat >"$work/tiny.yaml" <<'END'
+smalti: 1
+name: tiny
+data:
+  train: {shapes: {count: 200, size: 32, classes: 4, split: train}}
+  test: {shapes: {count: 60, size: 32, classes: 4, split: test}}
+  views: {global: {count: 2, size: 32, scale: [0.4, 1.0]}}
+backbone: {vit: {arch: custom, dim: 24, depth: 2, heads: 2, patch_size: 8}}
+head: {projection: {out_dim: 32, hidden: 32, bottleneck: 16}}
+masker: {blockwise: {ratio: 0.3}}
+tokenizer: {online_ema: {}}
+losses: {cls: cls_distill, mim: mim}
+optimizer: {adamw: {lr: 1.0e-3}}
+train: {epochs: 1, steps_per_epoch: 4, batch_size: 8, seed: 3, scale_schedules: true}
+evaluate: {near: {knn: {k: [3, 10]}}}
+END
+exits 0 smalti train "$work/tiny.yaml" --runs "$work/runs" --quiet
+run=$work/runs/tiny
+[ -f "$run/checkpoints/step-00000004.safetensors" ] || { fail "no checkpoint"; exit 1; }
+
+# ---- figures -----------------------------------------------------------------------------------------------
+exits 0 smalti eval knn "$run"
+cp "$work/out" "$work/table"
+[ "$(wc -l <"$work/out")" -eq 3 ] || fail "a table of $(wc -l <"$work/out") lines"
+sed -n 1p "$work/out" | grep -qE '^ +top1 +top5$' || fail "head of the table: $(head -1 "$work/out")"
+sed -n 2p "$work/out" | grep -qE '^k3 +[0-9.]+ +100\.00$' || fail "first row of the table: $(sed -n 2p "$work/out")"
+sed -n 3p "$work/out" | grep -qE '^k10 +[0-9.]+ +100\.00$' || fail "second row of the table"
+has "$work/err" "teacher of $run, step 4: took 31 tensors, "
+has "$work/err" "weighted k-NN, cls features, temperature 0.07, 60 against 200 pictures, 32 px"
+exits 0 smalti eval near "$run" --quiet # the recipe's name for it; training had the same figures
+same "$work/out" "$work/table"
+[ -s "$work/err" ] && fail "--quiet says: $(cat "$work/err")"
+figure=$(sed -n 's/.*"step":4,.*"eval":"near","top1.k3":\([0-9.]*\).*/\1/p' "$run/metrics.jsonl")
+[ "$(printf %.2f "$figure")" = "$(awk '/^k3/ { print $2 }' "$work/table")" ] ||
+  fail "training measured $figure, eval: $(cat "$work/table")"
+exits 0 smalti eval knn "$run" --k 1 --pool both --temperature 0.5 --json --threads 3
+has "$work/out" '"evaluation":"knn","net":"teacher","run":"'"$run"'"'
+has "$work/out" '"step":4'
+has "$work/out" '"train":{"pictures":200,"bad":0},"test":{"pictures":60,"bad":0}'
+has "$work/out" '"options":{"k":"1","temperature":"0.5","pool":"both"},"figures":{"top1":'
+exits 0 smalti eval knn "$run" k=1 pool=both temperature=0.5 --json --threads 1
+cp "$work/out" "$work/one"
+exits 0 smalti eval knn "$run" --k 1 --pool both --temperature 0.5 --json --threads 3
+same "$work/out" "$work/one"
+exits 0 smalti eval knn "$run/checkpoints/step-00000004.safetensors" --net student
+has "$work/err" "student of $run, step 4"
+exits 0 smalti eval knn "$run" --size 48 # another grid of patches
+[ "$(wc -l <"$run/evaluations.jsonl")" -eq 7 ] || fail "evaluations.jsonl has $(wc -l <"$run/evaluations.jsonl") lines"
+has "$run/evaluations.jsonl" '"net":"student"'
+
+# ---- baselines ---------------------------------------------------------------------------------------------
+exits 0 smalti eval knn "$work/tiny.yaml" --net init --json
+has "$work/out" '"net":"init","run":null,"weights":null,"step":0'
+top1=$(sed 's/.*"top1.k3":\([0-9.]*\).*/\1/' "$work/out")
+grep -q '"step":0,"epoch":0,"eval":"near","top1.k3":'"$top1"',' "$run/metrics.jsonl" ||
+  fail "the untrained network has $top1, at the start of training: $(head -1 "$run/metrics.jsonl")"
+exits 0 smalti eval knn "$run" --net pixels
+has "$work/err" "the pictures themselves, no network"
+
+# ---- features ----------------------------------------------------------------------------------------------
+exits 0 smalti eval features "$run" --out "$work/features" --split all --pool both
+has "$work/out" "$work/features/train: features.npy (200, 48)"
+has "$work/out" "$work/features/test: features.npy (60, 48)"
+head -c 128 "$work/features/test/features.npy" | tr -d '\0' >"$work/header"
+has "$work/header" "{'descr': '<f4', 'fortran_order': False, 'shape': (60, 48), }"
+[ "$(wc -c <"$work/features/test/features.npy")" -eq $((128 + 60 * 48 * 4)) ] || fail "size of features.npy"
+head -c 128 "$work/features/test/labels.npy" | tr -d '\0' >"$work/header"
+has "$work/header" "{'descr': '<i4', 'fortran_order': False, 'shape': (60,), }"
+[ "$(wc -l <"$work/features/test/names.txt")" -eq 60 ] || fail "lines of names.txt"
+[ "$(wc -l <"$work/features/test/classes.txt")" -eq 4 ] || fail "lines of classes.txt"
+has "$work/features/test/features.json" '"split":"test","pool":"both","normalised":false,"pictures":60,"bad":0,"dim":48'
+exits 2 smalti eval features "$run"
+has "$work/err" "features need a folder to be written to: --out FOLDER"
+
+# ---- export and back ---------------------------------------------------------------------------------------
+exits 0 smalti export "$run"
+has "$work/out" "$run/backbone-teacher.safetensors"
+has "$work/err" "left out 1 tensor that timm does not know (the mask token); --format ibot keeps it"
+has "$work/err" "in timm: VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2, num_classes=0)"
+cp "$run/backbone-teacher.safetensors" "$work/w.safetensors"
+head -c 8000 "$work/w.safetensors" >"$work/header"
+has "$work/header" '"blocks.1.mlp.fc2.weight":{"dtype":"F32","shape":[24,96]'
+lacks "$work/header" masked_embed
+exits 65 smalti export "$run"
+has "$work/err" "backbone-teacher.safetensors: the file is there already; give another name with --out, or --force"
+exits 0 smalti export "$run" --force --quiet
+same "$run/backbone-teacher.safetensors" "$work/w.safetensors"
+exits 0 smalti export "$run" --format ibot --net student --out "$work/s.safetensors" --json
+has "$work/out" '"format":"ibot","net":"student","step":4'
+has "$work/out" '"left_out":0'
+# the file says what network it is: it opens without the run, and measures the same
+exits 0 smalti eval features "$work/w.safetensors" --recipe "$work/tiny.yaml" --split test --pool both --out "$work/again"
+same "$work/again/features.npy" "$work/features/test/features.npy"
+has "$work/err" "initial      masked_embed: not in the file, keeps its initial values"
+# and exports again to the same bytes
+exits 0 smalti export "$work/w.safetensors" --out "$work/w2.safetensors"
+same "$work/w.safetensors" "$work/w2.safetensors"
+exits 65 smalti export "$work/w.safetensors"
+has "$work/err" "there is no run folder to put the weights into; say where to: --out FILE"
+exits 65 smalti export "$work/w.safetensors" --net student --out "$work/x"
+has "$work/err" "the file holds weights of the teacher only, not of the student"
+
+# ---- folders of pictures -----------------------------------------------------------------------------------
+mkdir -p "$work/train/apple" "$work/train/pear" "$work/test/pear" "$work/odd/plum"
+smalti preview "$work/tiny.yaml" --pictures 1 --out "$work/train/apple/1.png" >/dev/null
+smalti preview "$work/tiny.yaml" --pictures 5 --out "$work/train/pear/1.png" >/dev/null
+cp "$work/train/pear/1.png" "$work/test/pear/2.png"
+cp "$work/train/pear/1.png" "$work/odd/plum/3.png"
+# the only test class is the second of training: labels go by the folders' names
+exits 0 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test" --net pixels --size 64 --k 1
+has "$work/out" "top1   100.00"
+echo "no picture" >"$work/train/pear/bad.png"
+exits 0 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test"
+has "$work/err" "left out, because they could not be read: 1 training and 0 test pictures"
+exits 65 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/odd"
+has "$work/err" "test pictures have a class 'plum' that no training picture has; training has 2 classes, from 'apple' to 'pear'"
+exits 65 smalti eval knn "$work/w.safetensors" --train "$work/train"
+has "$work/err" "there are no test pictures to evaluate on"
+
+# ---- refusals ----------------------------------------------------------------------------------------------
+exits 66 smalti eval knn "$work/nowhere"
+has "$work/err" "$work/nowhere: no such run folder, checkpoint or weights file"
+exits 66 smalti eval knn "$work"
+has "$work/err" "this folder is no run: it has no recipe.yaml; give a folder that \`smalti train\` made"
+exits 65 smalti eval knn "$work/tiny.yaml"
+has "$work/err" "a recipe has no weights; give the run folder"
+exits 66 smalti eval knm "$run"
+has "$work/err" "no evaluation called 'knm'; did you mean 'knn'?"
+exits 65 smalti eval knn "$run" temprature=1
+has "$work/err" "evaluation 'knn' has no option 'temprature'; did you mean 'temperature'?"
+exits 65 smalti eval knn "$run" --size 30
+has "$work/err" "views of 30 pixels cannot be cut into patches of 8"
+exits 2 smalti eval knn
+exits 2 smalti eval knn "$run" --pool max
+# another architecture: every difference is listed
+exits 65 smalti export "$work/w.safetensors" --out "$work/x" --backbone 'vit: {arch: custom, dim: 24, depth: 3, heads: 2, patch_size: 16}'
+has "$work/err" "other shape  patch_embed.proj.weight: the file has (24, 3, 8, 8), the network needs (24, 3, 16, 16)"
+has "$work/err" "missing      blocks.2.mlp.fc2.bias (24)"
+has "$work/err" "resized      pos_embed: from 4 x 4 patches to 2 x 2"
+has "$work/err" "w.safetensors: the weights do not fit the network: 12 missing, 0 unexpected, 1 of another shape or type: "
+exits 65 smalti export "$work/w.safetensors" --out "$work/x" --backbone 'vit: {arch: custom, dim: 24, depth: 1, heads: 2, patch_size: 8}'
+has "$work/err" "unexpected   blocks.1.norm1.weight (24)"
+[ -e "$work/x" ] && fail "a refused export leaves a file"
+# damage
+head -c 3000 "$work/w.safetensors" >"$work/cut.safetensors"
+exits 65 smalti eval knn "$work/cut.safetensors" --recipe "$work/tiny.yaml"
+has "$work/err" "cut.safetensors: "
+cp "$work/w.safetensors" "$work/flip.safetensors"
+printf '\377' | dd of="$work/flip.safetensors" bs=1 seek=20000 conv=notrunc status=none
+exits 65 smalti eval knn "$work/flip.safetensors" --recipe "$work/tiny.yaml"
+has "$work/err" "checksum"
+cp "$run/checkpoints/step-00000004.safetensors" "$work/alone.safetensors"
+exits 65 smalti eval knn "$work/alone.safetensors"
+has "$work/err" "the checkpoint lies in no run folder, and does not say what network it is of"
+exits 0 smalti eval knn "$work/alone.safetensors" --recipe "$work/tiny.yaml" --quiet
+same "$work/out" "$work/table"
+: >"$run/checkpoints/step-00000004.safetensors"
+exits 66 smalti eval knn "$run"
+has "$work/err" "the run has no usable checkpoint"
+
+[ "$failures" -eq 0 ] && echo "all as expected"
+exit "$failures"
