@@ -17,8 +17,7 @@ typedef struct sm_run_folder {
 /* RUNS/NAME: made if missing, locked against a second process; a folder of another recipe is refused with the
  * differences. Temporary files of sessions that were killed are removed. */
 sm_status sm_folder_open(sm_run_folder *, const char *runs, const sm_recipe *, sm_registry *, sm_error *);
-/* Recipe (resolved) and environment.json, once at the first start; environment is appended to by every
- * session. */
+/* recipe.yaml (resolved), at the first start; environment.json, which every session writes anew. */
 sm_status sm_folder_describe(sm_run_folder *, const sm_recipe *, const char *isa, int threads, sm_error *);
 /* Open the logs, cut back to the state of a checkpoint (step 0: anew). */
 sm_status sm_folder_logs(sm_run_folder *, const sm_run_state *, sm_error *);

@@ -64,13 +64,15 @@ static inline void *sm_at(const sm_worker *w, const sm_tensor *t, int64_t item) 
                  : sm_local_at(w, t, item);
 }
 
-/* Building: make a result tensor, then emit the node. `like` gives items, count and device. */
+/* Building: make a result tensor (a transient of the graph's device; count NULL: always dim[0] items), then emit the node that
+ * writes it. sm_emit gives the node, so that its integers and reals can be set; it is never NULL. */
 sm_tensor *sm_result(sm_graph *, sm_dtype, int ndim, const int64_t *dim, sm_tensor *count);
 sm_node *sm_emit(sm_graph *, const sm_op *, int n_in, sm_tensor *const *in, int n_out, sm_tensor *const *out);
 
-/* In a vjp: the gradient of the node's k-th output (NULL: nothing flows);
- * the tensor to write the gradient of t to (NULL: t needs none) and whether to add (*acc);
- * the value of a forward tensor, made again if its op says `recompute`. */
+/* For a vjp, which walks from an op's outputs to its inputs:
+ * sm_grad_of    the gradient that arrived at an output t, NULL if none did;
+ * sm_grad_slot  the tensor to write an input's gradient to, NULL if it needs none; *acc: add to what is there;
+ * sm_value      a tensor of the forward pass to read, made again first if its op says `recompute`. */
 sm_tensor *sm_grad_of(sm_graph *, sm_tensor *t);
 sm_tensor *sm_grad_slot(sm_graph *, sm_tensor *t, bool *acc);
 /* The gradient of t is the tensor `g` itself (no copy): read-only from here on. */

@@ -193,7 +193,7 @@ typedef struct sm_mask_request {
   int rows, cols;         /* grid of mask cells                                     */
   int view;               /* which global view, from 0                              */
   int64_t epoch;
-  sm_rng *rng;            /* keyed by (seed, epoch, sample, view)                    */
+  sm_rng *rng;            /* keyed by (seed, epoch, slot, view): see data.h          */
   const float *attention; /* teacher's last-block [CLS] attention, heads × rows·cols, or NULL unless needs_attention */
   int heads;
 } sm_mask_request;
