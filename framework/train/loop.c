@@ -309,12 +309,12 @@ static void add_to_window(sm_run_state *w, const sm_step_result *r) {
   w->window_steps++;
 }
 
-static long resident_kib(void) {
+static int64_t resident_bytes(void) {
   FILE *f = fopen("/proc/self/statm", "r");
   long all = 0, resident = 0;
   if (f && fscanf(f, "%ld %ld", &all, &resident) != 2) resident = 0;
   if (f) fclose(f);
-  return resident * (sysconf(_SC_PAGESIZE) / 1024);
+  return (int64_t)resident * sysconf(_SC_PAGESIZE);
 }
 
 static sm_status record_timing(session *s, sm_error *err) {
@@ -326,7 +326,7 @@ static sm_status record_timing(session *s, sm_error *err) {
   sm_json_int(&j, "step", s->time.step);
   sm_json_double(&j, "images_per_s", seconds > 0 ? (double)s->record_pictures / seconds : 0);
   sm_json_double(&j, "seconds", now - s->started);
-  sm_json_int(&j, "rss_kib", resident_kib());
+  sm_json_int(&j, "rss", resident_bytes());
   sm_json_double(&j, "loader_wait", loader.wait_seconds);
   sm_status status = sm_jsonl_append(s->folder.timing, &j, err);
   sm_json_free(&j);
