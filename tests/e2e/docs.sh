@@ -146,9 +146,10 @@ cd "$work" || exit 99
 "$build/smalti" preview demo.yaml --pictures 1 --out picture.png >/dev/null || fail "no picture to begin with"
 mkdir -p pictures/cat pictures/dog
 for i in 01 02 03 04 05 06 07 08 09 10; do cp picture.png "pictures/cat/$i.png"; cp picture.png "pictures/dog/$i.PNG"; done
+cp -r pictures held-out
 
 for document in "${run_documents[@]}"; do
-  rm -rf runs ./*.yaml
+  rm -rf runs features both ./*.yaml ./*.safetensors
   write_recipes "$source/$document"
   run_commands "$source/$document"
   compare_consoles "$source/$document"
