@@ -85,7 +85,7 @@ enum { FORMS = sizeof forms / sizeof *forms, NAME_BYTES = 32 };
 
 typedef struct shapes {
   int64_t count, size, classes, seed, clutter;
-  double rotation, texture;
+  double rotation, texture, spread, colour;
   int split;
 
   double unit[FORMS]; /* factor that gives each form the area 1 */
@@ -194,6 +194,21 @@ static blob draw_blob(sm_rng *rng) {
   return b;
 }
 
+/* A drawn value pulled towards the middle of its range; exactly the drawn one where spread is 1. */
+static double spread(const shapes *set, double drawn, double middle) {
+  return drawn * set->spread + middle * (1 - set->spread);
+}
+
+/* Pull colours towards a light grey shape on dark grey; they stay as drawn where colour is 1. */
+static void tone_down(const shapes *set, double front[3], double back[3]) {
+  bool swap = set->colour < 1 && lightness(front) < lightness(back);
+  for (int c = 0; c < 3; c++) {
+    double f = swap ? back[c] : front[c], b = swap ? front[c] : back[c];
+    front[c] = f * set->colour + 0.8 * (1 - set->colour);
+    back[c] = b * set->colour + 0.2 * (1 - set->colour);
+  }
+}
+
 /* Every class draws the same numbers in the same order. */
 static scene draw_scene(const shapes *set, int64_t index) {
   enum { TRIES = 16 };
@@ -207,13 +222,15 @@ static scene draw_scene(const shapes *set, int64_t index) {
     draw_colour(&rng, front);
     if (fabs(lightness(front) - lightness(back)) >= contrast) break;
   }
+  tone_down(set, front, back);
   s.back = draw_paint(&rng, back, set->texture);
   s.front = draw_paint(&rng, front, set->texture);
-  s.x = sm_rng_between(&rng, 0.35, 0.65);
-  s.y = sm_rng_between(&rng, 0.35, 0.65);
-  s.scale = sm_rng_between(&rng, 0.34, 0.5) / set->unit[label]; /* root of the area, as part of the side */
+  s.x = spread(set, sm_rng_between(&rng, 0.35, 0.65), 0.5);
+  s.y = spread(set, sm_rng_between(&rng, 0.35, 0.65), 0.5);
+  /* root of the area, as part of the side */
+  s.scale = spread(set, sm_rng_between(&rng, 0.34, 0.5), 0.42) / set->unit[label];
   direction(sm_rng_between(&rng, -1, 1) * set->rotation / 360, &s.cosine, &s.sine);
-  s.noise = sm_rng_between(&rng, 0, 0.06);
+  s.noise = set->texture * sm_rng_between(&rng, 0, 0.06);
   s.n_blobs = (int)sm_rng_below(&rng, (uint32_t)set->clutter + 1);
   for (int i = 0; i < s.n_blobs; i++) s.blobs[i] = draw_blob(&rng);
   return s;
@@ -323,8 +340,12 @@ static const sm_option options[] = {
     SM_INT(shapes, seed, "seed", "0", 0, 1e15, NULL, "another seed draws other pictures"),
     SM_FLOAT(shapes, rotation, "rotation", "30", 0, 180, "degrees",
              "shapes are turned by up to this angle either way"),
+    SM_FLOAT(shapes, colour, "colour", "1", 0, 1, NULL,
+             "how much colours differ; 0: light grey on dark grey"),
+    SM_FLOAT(shapes, spread, "spread", "1", 0, 1, NULL,
+             "how much places and sizes differ; 0: all in the middle, of one size"),
     SM_FLOAT(shapes, texture, "texture", "1", 0, 1, NULL,
-             "strength of gradients and stripes, which all classes share; 0: plain colours"),
+             "strength of gradients, stripes and grain, which all classes share; 0: plain colours"),
     SM_INT(shapes, clutter, "clutter", "3", 0, MOST_CLUTTER, "blobs", "most small blobs behind a shape"),
 };
 
