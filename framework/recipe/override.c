@@ -34,7 +34,7 @@ static sm_yaml *wrap(walker *w, const char *key, sm_yaml *value) {
 
 /* The segment behind an option: a key of a schedule that is already one, or that its default is. */
 static sm_yaml *schedule_part(walker *w, const sm_option *o, const sm_yaml *old, int i) {
-  if (!o || o->type != SM_OPT_SCHEDULE || i + 1 < w->n) {
+  if (o->type != SM_OPT_SCHEDULE || i + 1 < w->n) {
     sm_fail(w->err, SM_EINVAL, "'%.80s' has no part '%.80s'", w->segment[i - 1], w->segment[i]);
     sm_fail_place(w->err, w->at);
     return NULL;
@@ -57,9 +57,13 @@ static sm_yaml *schedule_part(walker *w, const sm_option *o, const sm_yaml *old,
   return sm_yaml_add(w->arena, map, w->segment[i], w->at, w->value) ? map : no_memory(w);
 }
 
+static sm_yaml *plain_value(walker *w, int i) {
+  return i == w->n ? w->value : wrap(w, w->segment[i], plain_value(w, i + 1));
+}
+
 /* {option: value} or one part of it; `o` NULL: not in the table, which resolving will say. */
 static sm_yaml *option_value(walker *w, const sm_option *o, const sm_yaml *options, int i) {
-  if (i + 1 == w->n) return wrap(w, w->segment[i], w->value);
+  if (!o || i + 1 == w->n) return plain_value(w, i);
   return wrap(w, w->segment[i], schedule_part(w, o, sm_yaml_get(options, w->segment[i]), i + 1));
 }
 

@@ -70,5 +70,7 @@ bool sm_recipe_each(const sm_recipe *, sm_leaf_fn, void *ctx);
  * out. */
 typedef void (*sm_difference_fn)(void *ctx, const char *path, const char *a, const char *b);
 int sm_recipe_compare(const sm_recipe *a, const sm_recipe *b, sm_difference_fn, void *ctx);
+/* A value that does not change the result, and so is no part of the hash. */
+bool sm_recipe_conduct(const char *path);
 
 #endif

@@ -190,7 +190,7 @@ int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *out) {
 /* ---- hash ---------------------------------------------------------------------------------------------- */
 
 /* What does not change the result: a run may be resumed with other values of these. */
-static bool conduct(const char *path) {
+bool sm_recipe_conduct(const char *path) {
   static const char *const keys[] = {"train.threads", "data.workers", "data.prefetch", NULL};
   for (int i = 0; keys[i]; i++)
     if (strcmp(keys[i], path) == 0) return true;
@@ -202,7 +202,7 @@ uint64_t sm_recipe_hash(const sm_recipe *r) {
   uint64_t hash = 1;
   collect(r, &l);
   for (int i = 0; i < l.n; i++) {
-    if (conduct(l.v[i].path)) continue;
+    if (sm_recipe_conduct(l.v[i].path)) continue;
     hash = sm_hash64(l.v[i].path, strlen(l.v[i].path) + 1, hash);
     hash = sm_hash64(l.v[i].value, strlen(l.v[i].value) + 1, hash);
   }

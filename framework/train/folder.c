@@ -1,6 +1,8 @@
 /* framework/train/folder.c — see folder.h. Owns the lock and the log handles. */
 #include "folder.h"
 
+#include "framework/recipe/recipe_private.h"
+
 #include <cblas.h>
 #include <dirent.h>
 #include <errno.h>
@@ -31,6 +33,19 @@ static sm_status lock_folder(sm_run_folder *f, sm_error *err) {
   return sm_hint(err, "wait for it, or give this one another name: `name=…`");
 }
 
+enum { DIFFERENCES_SHOWN = 3 };
+typedef struct differences {
+  sm_text text;
+  int n;
+} differences;
+
+static void note_difference(void *ctx, const char *path, const char *old, const char *now) {
+  differences *d = ctx;
+  if (sm_recipe_conduct(path) || ++d->n > DIFFERENCES_SHOWN) return;
+  sm_text_add(&d->text, "%s%s: %s → %s", d->n > 1 ? ", " : "", path, old ? old : "(none)",
+              now ? now : "(none)");
+}
+
 /* A folder that holds a recipe must hold this one; the message shows the first differences. */
 static sm_status same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *registry, sm_error *err) {
   char path[2200];
@@ -46,17 +61,14 @@ static sm_status same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *
     return status;
   }
   if (sm_recipe_hash(old) != sm_recipe_hash(r)) {
-    sm_text diff = {0};
-    int n = sm_recipe_diff(old, r, &diff);
-    char *line = diff.s ? diff.s : "", first[400];
-    snprintf(first, sizeof first, "%.*s", (int)strcspn(line, "\n"), line);
-    sm_fail(err, SM_EINVAL, "this run was started with another recipe; %d value%s differ%s: %s%s", n,
-            n == 1 ? "" : "s", n == 1 ? "s" : "", first, n > 1 ? " …" : "");
+    differences d = {0};
+    sm_recipe_compare(old, r, note_difference, &d);
+    sm_fail(err, SM_EINVAL, "this run was started with another recipe; %d value%s differ%s: %s%s", d.n,
+            d.n == 1 ? "" : "s", d.n == 1 ? "s" : "", d.text.s ? d.text.s : "",
+            d.n > DIFFERENCES_SHOWN ? ", …" : "");
     sm_fail_at(err, f->path, 0, 0);
-    status = sm_hint(err,
-                     "give the new recipe another name (`name=…`), or remove the folder to start anew; "
-                     "`smalti recipe diff` shows all");
-    sm_text_free(&diff);
+    status = sm_hint(err, "give the new recipe another name (`name=…`), or remove the folder to start anew");
+    sm_text_free(&d.text);
   }
   sm_recipe_free(old);
   return status;
