@@ -37,9 +37,11 @@ static void print_summary(const sm_cli *cli, const sm_train_summary *s) {
                 (long long)s->steps);
     return;
   }
-  sm_cli_note(cli, "done: %lld steps in %s, %.1f images/s%s", (long long)(s->step - s->first_step),
-              sm_human_seconds(s->seconds, time, sizeof time), s->images_per_second,
-              s->bad_pictures ? "; some pictures were bad, see bad-pictures.txt" : "");
+  sm_cli_note(cli, "done: %lld steps in %s, %.1f images/s", (long long)(s->step - s->first_step),
+              sm_human_seconds(s->seconds, time, sizeof time), s->images_per_second);
+  if (s->bad_pictures)
+    sm_cli_note(cli, "%lld picture%s could not be used: %s/bad-pictures.txt", (long long)s->bad_pictures,
+                s->bad_pictures == 1 ? "" : "s", s->folder);
   sm_cli_note(cli, "report: %s/report.html", s->folder);
 }
 

@@ -246,6 +246,17 @@ static sm_status open_evaluator(session *s, sm_error *err) {
   return sm_evaluator_new(&c, &s->evaluator, err);
 }
 
+/* A full disk does not end the run here: the log keeps the record and writes it later, and whether that
+ * worked is what the next save tells. */
+static sm_status append(sm_jsonl *log, sm_json *j, sm_error *err) {
+  sm_error why = {0};
+  sm_status status = sm_jsonl_append(log, j, &why);
+  if (status == SM_EIO) status = SM_OK;
+  if (status && err) *err = why;
+  sm_json_free(j);
+  return status;
+}
+
 static sm_status record_evaluation(session *s, const char *name, const sm_eval_result *result,
                                    sm_error *err) {
   sm_json j = {0};
@@ -255,8 +266,7 @@ static sm_status record_evaluation(session *s, const char *name, const sm_eval_r
   sm_json_string(&j, "eval", name);
   for (int i = 0; i < result->n; i++) sm_json_double(&j, result->figure[i].name, result->figure[i].value);
   sm_json_string(&j, "protocol", result->protocol);
-  sm_status status = sm_jsonl_append(s->folder.metrics, &j, err);
-  sm_json_free(&j);
+  sm_status status = append(s->folder.metrics, &j, err);
   for (int i = 0; i < result->n; i++) {
     char tag[128];
     snprintf(tag, sizeof tag, "%s/%s", name, result->figure[i].name);
@@ -328,8 +338,7 @@ static sm_status record_timing(session *s, sm_error *err) {
   sm_json_double(&j, "seconds", now - s->started);
   sm_json_int(&j, "rss", resident_bytes());
   sm_json_double(&j, "loader_wait", loader.wait_seconds);
-  sm_status status = sm_jsonl_append(s->folder.timing, &j, err);
-  sm_json_free(&j);
+  sm_status status = append(s->folder.timing, &j, err);
   s->record_start = now;
   s->record_pictures = 0;
   return status;
@@ -340,8 +349,7 @@ static sm_status record_warning(session *s, const char *text, sm_error *err) {
   sm_json_begin(&j);
   sm_json_int(&j, "step", s->time.step);
   sm_json_string(&j, "warning", text);
-  sm_status status = sm_jsonl_append(s->folder.metrics, &j, err);
-  sm_json_free(&j);
+  sm_status status = append(s->folder.metrics, &j, err);
   warn(s, text);
   return status;
 }
@@ -353,11 +361,12 @@ static sm_status watch(session *s, sm_error *err) {
     names[i] = s->config.loss[i].slot.name;
     dim[i] = sm_ssl_loss_dim(s->ssl, i);
   }
-  char text[400];
-  if (!sm_monitor(s->state.monitor, s->state.window, s->state.window_metrics, names, dim, s->config.losses,
-                  text, sizeof text))
-    return SM_OK;
-  return record_warning(s, text, err);
+  char text[SM_MONITOR_WARNINGS][SM_MONITOR_TEXT];
+  int n = sm_monitor(s->state.monitor, s->state.window, s->state.window_metrics, names, dim, s->config.losses,
+                     text);
+  sm_status status = SM_OK;
+  for (int i = 0; !status && i < n; i++) status = record_warning(s, text[i], err);
+  return status;
 }
 
 /* So that others can watch the run: resume cuts what is behind the last checkpoint. A full disk is met by
@@ -385,8 +394,7 @@ static sm_status record(session *s, sm_error *err) {
     snprintf(tag, sizeof tag, "train/%s", w->window[i].name);
     sm_tb_scalar(s->folder.events, tag, s->time.step, w->window[i].value);
   }
-  sm_status status = sm_jsonl_append(s->folder.metrics, &j, err);
-  sm_json_free(&j);
+  sm_status status = append(s->folder.metrics, &j, err);
   if (!status) status = record_timing(s, err);
   if (!status) status = watch(s, err);
   show_logs(s);
@@ -410,28 +418,47 @@ static void add_escaped(sm_text *text, const char *name) {
     else sm_text_bytes(text, c, 1);
 }
 
+/* What earlier sessions wrote about the pictures they found bad; the loader no longer knows their reasons.
+ * Returns the number of lines taken over: all or none. */
+static int64_t earlier_lines(const char *path, int64_t wanted, sm_text *text) {
+  char *old = NULL, *end;
+  size_t bytes;
+  if (!wanted || sm_file_get(path, (size_t)1 << 30, &old, &bytes, NULL)) return 0;
+  int64_t lines = 0;
+  for (end = old; lines < wanted && (end = strchr(end, '\n')); end++) lines++;
+  if (lines == wanted) sm_text_bytes(text, old, (size_t)(end - old));
+  sm_free(old);
+  return lines == wanted ? wanted : 0;
+}
+
+static sm_status write_bad_pictures(session *s, const sm_bad *bad, int64_t n, sm_error *err) {
+  char path[2200];
+  sm_text text = {0};
+  snprintf(path, sizeof path, "%s/bad-pictures.txt", s->folder.path);
+  for (int64_t i = earlier_lines(path, s->state.n_bad, &text); i < n; i++) {
+    add_escaped(&text, bad[i].name ? bad[i].name : "?");
+    sm_text_add(&text, "\t%s\n", bad[i].reason);
+  }
+  sm_status status = text.failed ? sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures")
+                                 : sm_file_put(path, text.s, text.len, err);
+  sm_text_free(&text);
+  return status;
+}
+
 static sm_status take_bad_list(session *s, sm_error *err) {
   int64_t n;
   const sm_bad *bad = sm_loader_bad(s->loader, &n);
   sm_run_state *state = &s->state;
   if (n == state->n_bad) return SM_OK;
+  sm_status status = write_bad_pictures(s, bad, n, err);
+  if (status) return status;
   int64_t *list = sm_malloc((size_t)n * sizeof *list);
   if (!list) return sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures");
-  sm_text text = {0};
-  for (int64_t i = 0; i < n; i++) {
-    list[i] = bad[i].index;
-    add_escaped(&text, bad[i].name ? bad[i].name : "?");
-    sm_text_add(&text, "\t%s\n", bad[i].reason);
-  }
+  for (int64_t i = 0; i < n; i++) list[i] = bad[i].index;
   sm_free(state->bad);
   state->bad = list;
   state->n_bad = s->summary->bad_pictures = n;
-  char path[2200];
-  snprintf(path, sizeof path, "%s/bad-pictures.txt", s->folder.path);
-  sm_status status = text.failed ? sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures")
-                                 : sm_file_put(path, text.s, text.len, err);
-  sm_text_free(&text);
-  return status;
+  return SM_OK;
 }
 
 /* Logs first, then the checkpoint that records their length. A failed save is tried again twice, then

@@ -24,8 +24,7 @@ static double find(const sm_metric *m, int n, const char *prefix, const char *na
   return NAN;
 }
 
-static bool collapse(double *seen, const sm_metric *m, int n, const char *name, double k, char *warning,
-                     size_t size) {
+static bool collapse(double *seen, const sm_metric *m, int n, const char *name, double k, char *warning) {
   double log_k = log(k), teacher = find(m, n, "teacher_entropy.", name),
          student = find(m, n, "student_entropy.", name);
   if (!(k > 1) || isnan(teacher) || isnan(student)) return false;
@@ -34,13 +33,13 @@ static bool collapse(double *seen, const sm_metric *m, int n, const char *name, 
   *seen = uniform || one ? *seen + 1 : 0;
   if (*seen != PATIENCE) return false;
   if (uniform)
-    snprintf(warning, size,
+    snprintf(warning, SM_MONITOR_TEXT,
              "collapsed: uniform: loss '%s' sits at ln %.0f = %.4f (teacher entropy %.4f); lower the "
              "teacher's temperature, "
              "or its EMA momentum",
              name, k, log_k, teacher);
   else
-    snprintf(warning, size,
+    snprintf(warning, SM_MONITOR_TEXT,
              "collapsed: one token: loss '%s' has teacher entropy %.4f of ln %.0f = %.4f; turn centering on "
              "or lower its "
              "momentum, or raise the teacher's temperature",
@@ -48,7 +47,7 @@ static bool collapse(double *seen, const sm_metric *m, int n, const char *name, 
   return true;
 }
 
-static bool gradient_outlier(double *s, const sm_metric *m, int n, char *warning, size_t size) {
+static bool gradient_outlier(double *s, const sm_metric *m, int n, char *warning) {
   double norm = find(m, n, "grad_norm", "");
   if (!(norm > 0) || !isfinite(norm)) return false;
   double x = log(norm), deviation = sqrt(s[GRAD_VARIANCE] > 1e-4 ? s[GRAD_VARIANCE] : 1e-4),
@@ -57,17 +56,17 @@ static bool gradient_outlier(double *s, const sm_metric *m, int n, char *warning
   s[GRADS] += s[GRADS] < MEMORY;
   double weight = 1 / s[GRADS], away = x - s[GRAD_MEAN];
   if (outlier)
-    snprintf(warning, size, "gradient norm %.4g is %.1f deviations above its usual %.4g", norm, z,
+    snprintf(warning, SM_MONITOR_TEXT, "gradient norm %.4g is %.1f deviations above its usual %.4g", norm, z,
              exp(s[GRAD_MEAN]));
   s[GRAD_MEAN] += weight * away;
   s[GRAD_VARIANCE] = (1 - weight) * (s[GRAD_VARIANCE] + weight * away * away);
   return outlier;
 }
 
-bool sm_monitor(double monitor[SM_MONITOR_VALUES], const sm_metric *metric, int metrics,
-                const char *const *names, const double *dim, int losses, char *warning, size_t size) {
-  bool warned = gradient_outlier(monitor, metric, metrics, warning, size);
-  for (int i = 0; i < losses; i++)
-    warned |= collapse(&monitor[i], metric, metrics, names[i], dim[i], warning, size);
-  return warned;
+int sm_monitor(double monitor[SM_MONITOR_VALUES], const sm_metric *metric, int metrics,
+               const char *const *names, const double *dim, int losses,
+               char warning[SM_MONITOR_WARNINGS][SM_MONITOR_TEXT]) {
+  int n = gradient_outlier(monitor, metric, metrics, warning[0]);
+  for (int i = 0; i < losses; i++) n += collapse(&monitor[i], metric, metrics, names[i], dim[i], warning[n]);
+  return n;
 }

@@ -22,5 +22,6 @@ void sm_signals_install(void) {
   action.sa_flags = SA_RESTART;
   stop_requested = 0;
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) sigaction(numbers[i], &action, NULL);
+  signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is then an error of write, like a full disk */
 }
 bool sm_signals_stop(void) { return stop_requested != 0; }
