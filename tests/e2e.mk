@@ -5,5 +5,10 @@ check_SCRIPTS += tests/e2e/hostile_data.sh
 
 # training from the command line
 EXTRA_DIST += tests/e2e/common.sh
-check_SCRIPTS += tests/e2e/train_resume.sh tests/e2e/train_signals.sh tests/e2e/train_threads.sh
+check_SCRIPTS += tests/e2e/train_damage.sh
+check_SCRIPTS += tests/e2e/train_folder.sh
+check_SCRIPTS += tests/e2e/train_resume.sh
+check_SCRIPTS += tests/e2e/train_signals.sh
+check_SCRIPTS += tests/e2e/train_threads.sh
+check_SCRIPTS += tests/e2e/train_watch.sh
 check_SCRIPTS += tests/e2e/eval.sh
