@@ -5,6 +5,7 @@ check_SCRIPTS += tests/e2e/hostile_data.sh
 
 # training from the command line
 EXTRA_DIST += tests/e2e/common.sh
+check_SCRIPTS += tests/e2e/measure.sh
 check_SCRIPTS += tests/e2e/train_damage.sh
 check_SCRIPTS += tests/e2e/train_folder.sh
 check_SCRIPTS += tests/e2e/train_resume.sh

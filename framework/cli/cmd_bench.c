@@ -139,6 +139,18 @@ static void print_comparison(sm_bench_result *fast, const sm_bench_result *plain
   }
 }
 
+static void print_comparison_json(sm_bench_result *fast, const sm_bench_result *plain) {
+  qsort(fast->line, (size_t)fast->lines, sizeof *fast->line, slowest_first);
+  printf("[");
+  for (int i = 0, n = 0; i < fast->lines; i++) {
+    const sm_bench_line *l = &fast->line[i], *p = same_op(plain, l);
+    if (!p) continue;
+    printf("%s{\"pass\":\"%s\",\"op\":\"%s\",\"fast_s\":%.9f,\"plain_s\":%.9f,\"gflop\":%.6f}", n++ ? ",\n" : "", l->pass,
+           l->op, l->seconds, p->seconds, l->flops / 1e9);
+  }
+  printf("]\n");
+}
+
 static int run_ops(sm_cli *cli, int argc, char **argv) {
   const struct ops_options *o = cli->options;
   sm_error err = {0};
@@ -157,7 +169,7 @@ static int run_ops(sm_cli *cli, int argc, char **argv) {
     }
     sm_pool_free(one);
   }
-  if (!status) print_comparison(&r[0], &r[1]);
+  if (!status) (cli->json ? print_comparison_json : print_comparison)(&r[0], &r[1]);
   close_bench(&b);
   sm_free(r);
   return status ? sm_cli_fail(&err) : SM_EXIT_OK;

@@ -1,0 +1,77 @@
+#!/bin/bash
+# measure.sh — plan, bench and preview: they work on small recipes, agree with each other, and write valid JSON. No speed is
+# tested here: that of a shared machine says nothing.
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
+
+# valid_json FILE: as a JSON parser says, where there is one
+valid_json() {
+  command -v python3 >/dev/null || return 0
+  python3 -m json.tool "$1" >/dev/null 2>&1 || { fail "not JSON:"; cat "$1" >&2; }
+}
+# field NAME: a number of the JSON object in out
+field() { sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p" out; }
+
+# ---- plan: sums up; the program runs in about what it says, and the plan itself takes next to nothing
+exits 0 smalti plan tiny.yaml
+has out "tiny: one step of 4 pictures"
+has out "student: values, gradients, moments"
+has out "peak of the step"
+has out "largest tensors"
+has out "student.backbone.blocks.0."
+exits 0 smalti plan tiny.yaml --json --largest 3
+valid_json out
+sum=0
+for part in student teacher state input transient worker; do sum=$((sum + $(field "${part}_bytes"))); done
+[ "$(field peak_bytes)" -eq "$sum" ] || fail "the peak is $(field peak_bytes), its parts are $sum bytes"
+[ "$(grep -o '"name"' out | wc -l)" -eq 3 ] || fail "--largest 3 lists otherwise: $(cat out)"
+exits 0 smalti plan tiny.yaml --json train.micro_batch=1
+[ "$(field transient_bytes)" -lt $((sum / 2)) ] || fail "micro-batches of 1 take $(field transient_bytes) bytes of $sum"
+
+exits 0 smalti plan ibot/vitl16.yaml train.batch_size=64 --json --quiet
+[ "$(field peak_bytes)" -gt 20000000000 ] || fail "ViT-L/16 at batch 64 would take only $(field peak_bytes) bytes"
+
+wide=(backbone.vit.dim=96 backbone.vit.depth=4 train.batch_size=96)
+exits 0 smalti bench step tiny.yaml "${wide[@]}" --steps 1 --json
+valid_json out
+planned=$(field planned_bytes) resident=$(field resident_bytes)
+exits 0 smalti plan tiny.yaml "${wide[@]}" --json
+[ "$(field peak_bytes)" -eq "$planned" ] || fail "plan says $(field peak_bytes) bytes, bench step $planned"
+[ "$resident" -gt $((planned * 8 / 10)) ] || fail "planned $planned bytes, but the program takes only $resident"
+if ! grep -q -e '-fsanitize' "$build/Makefile"; then # sanitizers take memory of their own
+  [ "$resident" -lt $((planned * 12 / 10 + 24000000)) ] || fail "planned $planned bytes, but the program takes $resident"
+fi
+
+# ---- bench
+exits 0 smalti bench step tiny.yaml --steps 1 --ops
+has out "images/s"
+has out "share of peak"
+has out "update: clip, optimiser, EMA, centres"
+has out "linear"
+exits 0 smalti bench ops tiny.yaml --pictures 1
+has out "plain, ms"
+has out "layer_norm"
+exits 0 smalti bench ops tiny.yaml --pictures 1 --json
+valid_json out
+has out '"op":"attention"'
+loader=(--seconds 0.05 --pictures 2 --source 40,30 --size 32 --batch 2 --threads 1)
+exits 0 smalti bench loader "${loader[@]}"
+has out "pictures/s"
+exits 0 smalti bench loader "${loader[@]}" --json
+valid_json out
+has out '"pictures_per_core_second"'
+exits 66 smalti bench loader nowhere
+exits 66 smalti bench step nowhere
+
+# ---- preview
+exits 0 smalti preview tiny.yaml --out one.png
+[ "$(head -c 4 one.png | tail -c 3)" = PNG ] || fail "preview wrote no PNG"
+exits 0 smalti preview tiny.yaml --out two.png data.workers=2 --threads 2
+cmp one.png two.png || fail "a preview depends on threads"
+exits 0 smalti preview tiny.yaml --out two.png train.seed=1
+cmp -s one.png two.png && fail "another seed, the same preview"
+exits 75 smalti train --quiet tiny.yaml --stop-after 1
+[ "$(head -c 4 runs/tiny/preview.png | tail -c 3)" = PNG ] || fail "train wrote no preview"
+exits 74 on "write:1+:ENOSPC:three.png" smalti preview tiny.yaml --out three.png
+[ -e three.png ] && fail "half a preview"
+finish
