@@ -242,7 +242,7 @@ static void add_network(const evaluating *e, sm_json *j) {
   char hash[24];
   sm_json_string(j, "net", sm_net_names[t->net]);
   sm_json_string(j, "run", t->run);
-  sm_json_string(j, "weights", t->net == SM_NET_INIT || t->net == SM_NET_PIXELS ? NULL : t->file);
+  sm_json_string(j, "weights", t->report.taken ? t->file : NULL);
   sm_json_int(j, "step", t->about.step);
   snprintf(hash, sizeof hash, "%016" PRIx64, t->about.recipe_hash);
   sm_json_string(j, "recipe_hash", t->about.recipe_hash ? hash : NULL);

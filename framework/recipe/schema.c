@@ -119,6 +119,9 @@ static const sm_option train_options[] = {
     SM_INT(sm_train_values, train.keep_checkpoints, "keep_checkpoints", "2", 2, 1000, NULL, "how many stay"),
     SM_INT(sm_train_values, train.evaluate_every, "evaluate_every", "10", 0, 1e6, "epochs",
            "epochs between two evaluations; 0: only at the end"),
+    SM_PATH(sm_train_values, train.init, "init", "~",
+            "weights that the backbone starts from: a run folder, a checkpoint or a safetensors file with "
+            "timm's names; ~: random values"),
     SM_CHOICE(sm_train_values, precision, "precision", "fp32", precision_choices,
               "number format of the computation"),
 };

@@ -14,6 +14,7 @@ libsmalti_la_SOURCES += \
   framework/train/ssl_build.c \
   framework/train/ssl_private.h \
   framework/train/ssl_step.c \
+  framework/train/start.c \
   framework/train/train.h \
   framework/train/trained.c \
   framework/train/trained.h

@@ -193,6 +193,7 @@ static sm_status open_session(session *s, sm_error *err) {
   if (!status) status = sm_ssl_allocate(s->ssl, err);
   bool found;
   if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, s->ssl, &s->state, &found, err);
+  if (!status && !found && r->train.init) status = sm_start_from(r->train.init, s->ssl, err);
   if (!status) status = check_state(s, err);
   if (status) return status;
   s->time.step = s->summary->first_step = s->state.step;

@@ -53,6 +53,10 @@ sm_status sm_train(sm_recipe *, const sm_train_options *, sm_train_summary *, sm
 sm_status sm_create_instances(sm_recipe *, sm_error *);
 /* If RUNS/NAME is taken, rename the recipe NAME-2, NAME-3 …; the name lives in the arena. */
 sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_error *);
+/* A new run's student takes its backbone from a run folder, a checkpoint (its teacher), or a weights file with timm's names; the
+ * teacher becomes its copy. What was taken, or does not fit, goes to the log. (train.init) */
+sm_status sm_start_from(const char *path, sm_ssl *, sm_error *);
+
 /* The views of a recipe as the loader wants them. */
 void sm_views_of(const sm_recipe *, sm_views *);
 

@@ -224,13 +224,15 @@ static sm_status choose_net(const sm_trained_options *o, sm_trained *t, const sm
     if (o->net == SM_NET_AUTO) t->net = averaged(t->recipe) ? SM_NET_TEACHER : SM_NET_STUDENT;
     *prefix = in_checkpoint[t->net];
   } else if (file && needs_weights(o->net)) {
-    bool student = t->about.net && !strcmp(t->about.net, "student");
-    if (o->net == SM_NET_AUTO) t->net = student ? SM_NET_STUDENT : SM_NET_TEACHER;
-    if (t->about.backbone && strcmp(t->about.net, sm_net_names[t->net]) != 0 && o->net != SM_NET_AUTO) {
-      sm_fail(err, SM_EINVAL, "the file holds weights of the %s only, not of the %s", t->about.net,
+    sm_net said = SM_NET_TEACHER; /* a file of another program: the weights it has */
+    for (int i = SM_NET_TEACHER; t->about.backbone && sm_net_names[i]; i++)
+      if (!strcmp(t->about.net, sm_net_names[i])) said = (sm_net)i;
+    if (t->about.backbone && o->net != SM_NET_AUTO && o->net != said) {
+      sm_fail(err, SM_EINVAL, "the file holds weights of the %s only, not of the %s", sm_net_names[said],
               sm_net_names[o->net]);
       return sm_fail_at(err, t->file, 0, 0);
     }
+    t->net = said;
   }
   t->about.net = sm_net_names[t->net];
   return SM_OK;
@@ -349,7 +351,8 @@ void sm_trained_title(const sm_trained *t, sm_text *text) {
       sm_text_add(text, "the pictures themselves, no network");
       return;
     case SM_NET_INIT:
-      sm_text_add(text, "untrained network%s%s", *t->about.recipe ? " of recipe " : "", t->about.recipe);
+      sm_text_add(text, "untrained network%s%s", t->about.recipe && *t->about.recipe ? " of recipe " : "",
+                  t->about.recipe ? t->about.recipe : "");
       return;
     default:
       break;

@@ -12,7 +12,7 @@ typedef enum {
   SM_NET_AUTO, /* the teacher where its weights are averaged from the student's, else the student */
   SM_NET_TEACHER,
   SM_NET_STUDENT,
-  SM_NET_INIT,  /* untrained: the initial values that training started from */
+  SM_NET_INIT,  /* untrained: random values, drawn as for the run's first step */
   SM_NET_PIXELS /* no network: the pictures themselves are the features     */
 } sm_net;
 extern const char *const sm_net_names[]; /* in this order, NULL-terminated */

@@ -124,6 +124,19 @@ has "$work/err" "there is no run folder to put the weights into; say where to: -
 exits 65 smalti export "$work/w.safetensors" --net student --out "$work/x"
 has "$work/err" "the file holds weights of the teacher only, not of the student"
 
+# ---- training that starts from weights ---------------------------------------------------------------------
+exits 0 smalti train "$work/tiny.yaml" --runs "$work/runs" name=again "train.init=$run"
+has "$work/err" "starting from $run/checkpoints/step-00000004.safetensors: 31 tensors, "
+grep -q '"step":0,"epoch":0,"eval":"near","top1.k3":'"$figure"',' "$work/runs/again/metrics.jsonl" ||
+  fail "a run from the weights of one that ended with $figure starts with $(head -1 "$work/runs/again/metrics.jsonl")"
+exits 0 smalti train "$work/tiny.yaml" --runs "$work/runs" name=larger "train.init=$work/w.safetensors" data.views.global.size=48
+has "$work/err" "  resized      pos_embed: from 4 x 4 patches to 6 x 6"
+exits 65 smalti train "$work/tiny.yaml" --runs "$work/runs" name=other "train.init=$run" backbone.vit.dim=32
+has "$work/err" "  other shape  norm.weight: the file has (24), the network needs (32)"
+has "$work/err" "the weights do not fit the network: 0 missing, 0 unexpected, 31 of another shape or type: "
+exits 66 smalti train "$work/tiny.yaml" --runs "$work/runs" name=none "train.init=$work/nowhere"
+has "$work/err" "$work/nowhere: no such run or file"
+
 # ---- folders of pictures -----------------------------------------------------------------------------------
 mkdir -p "$work/train/apple" "$work/train/pear" "$work/test/pear" "$work/odd/plum"
 smalti preview "$work/tiny.yaml" --pictures 1 --out "$work/train/apple/1.png" >/dev/null

@@ -56,6 +56,7 @@ typedef struct sm_train_section {
   int64_t keep_checkpoints; /* at least 2 */
   int64_t evaluate_every;   /* epochs; 0: at the end only */
   int precision;            /* choice: fp32 */
+  const char *init;                        /* weights to start from, or NULL: random values   */
 } sm_train_section;
 
 #define SM_SLOTS_MAX 16
