@@ -13,3 +13,6 @@ check_SCRIPTS += tests/e2e/train_signals.sh
 check_SCRIPTS += tests/e2e/train_threads.sh
 check_SCRIPTS += tests/e2e/train_watch.sh
 check_SCRIPTS += tests/e2e/eval.sh
+
+# README and docs/
+check_SCRIPTS += tests/e2e/docs.sh
