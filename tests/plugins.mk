@@ -4,6 +4,7 @@ check_LTLIBRARIES += \
   tests/plugins/bad_create.la \
   tests/plugins/bad_options.la \
   tests/plugins/fine.la \
+  tests/plugins/misbehaves.la \
   tests/plugins/missing_callback.la \
   tests/plugins/missing_symbol.la \
   tests/plugins/newer_abi.la \
@@ -25,6 +26,9 @@ tests_plugins_bad_options_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_fine_la_SOURCES = tests/plugins/fine.c
 tests_plugins_fine_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_fine_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_misbehaves_la_SOURCES = tests/plugins/misbehaves.c
+tests_plugins_misbehaves_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_misbehaves_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_missing_callback_la_SOURCES = tests/plugins/missing_callback.c
 tests_plugins_missing_callback_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_missing_callback_la_LIBADD = $(PLUGIN_LIBADD)

@@ -3,7 +3,7 @@
  *
  * Both read descriptors only. `show` also asks a plugin that needs no options for its spec, to say what it
  * needs and gives. */
-#include "cli.h"
+#include "cmd_plugins.h"
 
 #include <string.h>
 
@@ -291,8 +291,7 @@ static void show_text(const sm_registry *r, const sm_plugin *p, const char *spec
   show_options(p);
 }
 
-/* "masker/random", or "random" where only one kind has it. */
-static const sm_plugin *find(sm_registry *r, const char *text, sm_error *err) {
+const sm_plugin *sm_plugins_find(sm_registry *r, const char *text, sm_error *err) {
   const sm_plugin *found = NULL;
   const char *slash = strchr(text, '/');
   if (slash) {
@@ -333,7 +332,7 @@ static int run_show(sm_cli *cli, int argc, char **argv) {
   sm_registry *r;
   sm_text spec = {0};
   if (sm_cli_registry(cli, &r, &err) != SM_OK) return sm_cli_fail(&err);
-  const sm_plugin *p = find(r, argv[1], &err);
+  const sm_plugin *p = sm_plugins_find(r, argv[1], &err);
   if (!p) return sm_cli_fail(&err);
   show_spec(p, &spec);
   int code = SM_EXIT_OK;

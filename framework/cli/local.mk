@@ -7,7 +7,8 @@ smalti_SOURCES += \
   framework/cli/cmd_eval.c \
   framework/cli/cmd_export.c \
   framework/cli/cmd_help.c \
-  framework/cli/cmd_plugins.c \
+  framework/cli/cmd_plugins.c framework/cli/cmd_plugins.h \
+  framework/cli/cmd_plugins_check.c \
   framework/cli/cmd_preview.c \
   framework/cli/cmd_recipe.c \
   framework/cli/cmd_bench.c \

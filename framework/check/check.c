@@ -1,0 +1,228 @@
+/* check.c — what holds for a plugin of any kind: its texts, its life cycle, memory, and one driver call an
+ * instance. */
+#define _GNU_SOURCE
+#include <config.h>
+
+#include <malloc.h>
+#include <string.h>
+
+#include <smalti/recipe.h>
+
+#include "framework/base/heap.h"
+#include "driver.h"
+
+#define CYCLES 1000
+#define GROWTH_ALLOWED (16 << 10) /* bytes over all cycles: the C library keeps some for itself */
+
+static const sm_check_driver drivers[SM_KIND_END] = {
+    [SM_BACKBONE] = sm_check_backbone,     [SM_HEAD] = sm_check_head, [SM_MASKER] = sm_check_masker,
+    [SM_TOKENIZER] = sm_check_tokenizer,   [SM_LOSS] = sm_check_loss, [SM_DATASET] = sm_check_dataset,
+    [SM_EVALUATION] = sm_check_evaluation,
+};
+
+/* ---- lines
+ * ------------------------------------------------------------------------------------------------- */
+
+static void line(sm_checker *c, sm_check_mark mark, const char *text) {
+  int *count = mark == SM_CHECK_PASS   ? &c->result->passed
+               : mark == SM_CHECK_FAIL ? &c->result->failed
+                                       : &c->result->notes;
+  sm_text whole = {0};
+  (*count)++;
+  sm_text_add(&whole, "%s: %s", c->variant, text);
+  c->config->line(c->config->ctx, mark, whole.failed ? text : whole.s);
+  sm_text_free(&whole);
+}
+
+/* Said once a variant, though it may hold for several roles or sites. */
+void sm_check_good(sm_checker *c, const char *fmt, ...) {
+  char text[256];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  if (c->passed.s && strstr(c->passed.s, text)) return;
+  sm_text_add(&c->passed, "%s%s", c->passed.len ? ", " : "", text);
+}
+
+bool sm_check_that(sm_checker *c, bool ok, const char *good, const char *bad, ...) {
+  if (ok) {
+    if (good) sm_check_good(c, "%s", good);
+    return true;
+  }
+  char text[1200];
+  va_list args;
+  va_start(args, bad);
+  vsnprintf(text, sizeof text, bad, args);
+  va_end(args);
+  line(c, SM_CHECK_FAIL, text);
+  return false;
+}
+
+void sm_check_note(sm_checker *c, const char *fmt, ...) {
+  char text[1200];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  line(c, SM_CHECK_NOTE, text);
+}
+
+bool sm_check_error(sm_checker *c, const char *what, const sm_error *err) {
+  char text[sizeof(sm_error) + 16];
+  return sm_check_that(c, false, NULL, "%s: %s", what, sm_error_text(err, text, sizeof text));
+}
+
+/* The line of what passed since the last one. */
+static void close_variant(sm_checker *c, int failed_before) {
+  if (c->directions) sm_check_good(c, "gradients to %.0e in %d directions", c->gradient, c->directions);
+  c->gradient = c->directions = 0;
+  if (c->result->failed == failed_before && c->passed.len && !c->passed.failed)
+    line(c, SM_CHECK_PASS, c->passed.s);
+  sm_text_free(&c->passed);
+}
+
+/* ---- texts
+ * --------------------------------------------------------------------------------------------------- */
+
+static void check_sentence(sm_checker *c, const char *what, const char *text) {
+  size_t n = strlen(text);
+  sm_check_that(c, n > 0 && text[n - 1] != '.', NULL, "%s ends with a full stop; the listings add none",
+                what);
+  sm_check_that(c, n < 200, NULL, "%s is longer than one sentence (%zu characters)", what, n);
+}
+
+static void check_texts(sm_checker *c) {
+  const sm_plugin *p = c->plugin;
+  int before = c->result->failed;
+  char what[128];
+  c->variant = "description";
+  check_sentence(c, "summary", p->summary);
+  for (uint32_t k = 0; k < p->n_options; k++) {
+    snprintf(what, sizeof what, "doc of option '%s'", p->options[k].name);
+    check_sentence(c, what, p->options[k].doc);
+  }
+  for (int k = 0; k < 4; k++) sm_check_that(c, !p->reserved[k], NULL, "reserved[%d] is not NULL", k);
+  sm_check_good(c, "%u option%s, version %s, %s", p->n_options, p->n_options == 1 ? "" : "s", p->version,
+                p->license);
+  close_variant(c, before);
+}
+
+/* ---- instances
+ * ------------------------------------------------------------------------------------------------- */
+
+/* A filled instance, not yet created. */
+static sm_status fill(const sm_plugin *p, const char *yaml, sm_arena *arena, sm_instance *instance,
+                      sm_error *err) {
+  sm_status status = sm_instance_new(p, instance, err);
+  if (status == SM_OK) status = sm_options_fill(p, yaml, instance->self, arena, err);
+  return status;
+}
+
+static size_t heap_in_use(void) {
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
+  return mallinfo2().uordblks;
+#else
+  return 0;
+#endif
+}
+
+static sm_status cycle(const sm_plugin *p, const char *yaml, sm_error *err) {
+  sm_instance instance = {0};
+  sm_arena *arena = sm_arena_new("check");
+  sm_status status = arena ? fill(p, yaml, arena, &instance, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+  if (status == SM_OK) status = sm_instance_create(&instance, err);
+  if (instance.plugin) sm_instance_free(&instance);
+  sm_arena_free(arena);
+  return status;
+}
+
+/* create and destroy: leave nothing behind; failing allocations are told and leave nothing behind either. */
+static bool check_life(sm_checker *c, const char *yaml) {
+  sm_error err = {0};
+  int before = c->result->failed, failures = 0;
+  c->variant = "create and destroy";
+  if (cycle(c->plugin, yaml, &err) != SM_OK) {
+    sm_check_note(c, "the defaults are refused (%s); give --options", err.message);
+    return false;
+  }
+  for (int k = 0; k < 10; k++) cycle(c->plugin, yaml, &err);
+  size_t start = heap_in_use();
+  for (int k = 0; k < CYCLES; k++) cycle(c->plugin, yaml, &err);
+  size_t end = heap_in_use();
+  sm_check_that(c, end < start + GROWTH_ALLOWED, NULL, "%d times left %zu bytes behind", CYCLES, end - start);
+  sm_check_good(c, "%d times", CYCLES);
+
+  sm_instance instance = {0};
+  sm_arena *arena = sm_arena_new("check");
+  for (int k = 1; arena && k < 1000; k++) {
+    if (fill(c->plugin, yaml, arena, &instance, &err) != SM_OK) break;
+    sm_error own = {0};
+    sm_heap_fail_at(k);
+    sm_status status = sm_instance_create(&instance, &own);
+    bool reached = sm_heap_calls() >= k;
+    sm_heap_fail_at(0);
+    sm_instance_free(&instance);
+    if (!reached) break;
+    failures++;
+    if (status != SM_OK)
+      sm_check_that(c, status == SM_ENOMEM, NULL, "allocation %d failed, but create says: %s", k,
+                    own.message);
+  }
+  sm_arena_free(arena);
+  if (failures) sm_check_good(c, "%d failing allocations", failures);
+  close_variant(c, before);
+  return true;
+}
+
+/* One piece of YAML: an instance the plugin may refuse (with words), else driven. */
+static void check_variant(sm_checker *c, const char *yaml) {
+  sm_error err = {0};
+  sm_instance instance = {0};
+  int before = c->result->failed;
+  c->yaml = yaml;
+  sm_arena *arena = sm_arena_new("check");
+  sm_status status =
+      arena ? fill(c->plugin, yaml, arena, &instance, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
+  if (status != SM_OK) {
+    sm_check_error(c, "the option table", &err);
+  } else if ((status = sm_instance_create(&instance, &err)) != SM_OK) {
+    if (sm_check_that(c, err.message[0] != 0, NULL, "refused without a reason"))
+      sm_check_note(c, "refused: %s", err.message);
+  } else {
+    drivers[c->plugin->kind](c, &instance);
+  }
+  if (instance.plugin) sm_instance_free(&instance);
+  sm_arena_free(arena);
+  close_variant(c, before);
+}
+
+/* ---- everything
+ * ------------------------------------------------------------------------------------------------- */
+
+sm_status sm_check_plugin(const sm_plugin *p, const sm_check_config *config, sm_check_result *result,
+                          sm_error *err) {
+  sm_checker c = {.plugin = p, .config = config, .result = result};
+  const char *yaml, *name;
+  sm_status status = SM_OK;
+  sm_arena *arena = sm_arena_new("variants");
+  *result = (sm_check_result){0};
+  c.one = sm_pool_new(1, err);
+  c.two = c.one ? sm_pool_new(2, err) : NULL;
+  if (!arena || !c.two) {
+    status = sm_fail(err, SM_ENOMEM, "out of memory");
+    goto out;
+  }
+  check_texts(&c);
+  if (!check_life(&c, config->options)) goto out;
+  for (int k = 0; sm_check_variant(p, config->options, k, arena, &yaml, &name); k++) {
+    c.variant = name;
+    c.thorough = k == 0;
+    check_variant(&c, yaml);
+  }
+out:
+  sm_pool_free(c.two);
+  sm_pool_free(c.one);
+  sm_arena_free(arena);
+  return status;
+}

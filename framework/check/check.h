@@ -1,0 +1,31 @@
+/* check.h — tries to break a plugin: `smalti plugins check`. Private to the tree.
+ *
+ * A plugin is instantiated with its defaults, every choice, and the smallest and largest value of each
+ * option, one at a time; each instance is driven as training would drive it, on tiny data, in double
+ * precision. What is found comes as lines of text. */
+#ifndef SM_CHECK_H
+#define SM_CHECK_H
+
+#include <smalti/registry.h>
+
+typedef enum {
+  SM_CHECK_PASS,
+  SM_CHECK_FAIL,
+  SM_CHECK_NOTE /* neither: an instance the plugin refused with a reason, a test that was too large to run */
+} sm_check_mark;
+
+typedef struct sm_check_config {
+  const char *options; /* YAML that all instances share ("{path: pictures}"), or NULL */
+  void (*line)(void *ctx, sm_check_mark, const char *text);
+  void *ctx;
+} sm_check_config;
+
+typedef struct sm_check_result {
+  int passed, failed, notes; /* lines */
+} sm_check_result;
+
+/* SM_OK also when the plugin fails: see result->failed. An error means that the check itself could not be
+ * done. */
+sm_status sm_check_plugin(const sm_plugin *, const sm_check_config *, sm_check_result *, sm_error *);
+
+#endif

@@ -1,0 +1,98 @@
+/* check_masker.c — maskers: every grid from 1×1 to 14×14, before and after the start epoch, several threads
+ * at once. */
+#include <string.h>
+
+#include "driver.h"
+
+#define SIDE 14
+#define GUARD 64 /* bytes behind the grid that must stay as they are */
+#define GUARD_BYTE 0xa5
+#define STREAMS 64
+
+typedef struct masker_run {
+  const sm_masker_ops *ops;
+  const void *self;
+  uint8_t mask[STREAMS][SIDE * SIDE];
+} masker_run;
+
+static void draw(const masker_run *m, int rows, int cols, int view, int64_t epoch, uint64_t sample,
+                 uint8_t *mask) {
+  sm_rng rng = sm_rng_make(1, SM_RNG_MASK, (uint64_t)epoch, sample, (uint32_t)view);
+  const sm_mask_request request = {
+      .size = sizeof request, .rows = rows, .cols = cols, .view = view, .epoch = epoch, .rng = &rng};
+  memset(mask, 0, (size_t)(rows * cols));
+  m->ops->draw(m->self, &request, mask);
+}
+
+/* One grid; the share hidden, or -1 after a complaint. */
+static double check_grid(sm_checker *c, const masker_run *m, int rows, int cols, int64_t epoch, double most,
+                         bool started) {
+  uint8_t mask[SIDE * SIDE + GUARD], again[SIDE * SIDE + GUARD];
+  int cells = rows * cols, hidden = 0, allowed = (int)(most * cells + 1 - 1e-9);
+  double share = 0;
+  for (int view = 0; view < 2; view++)
+    for (uint64_t sample = 0; sample < 8; sample++) {
+      bool bits = true, guard = true;
+      memset(mask, GUARD_BYTE, sizeof mask);
+      memset(again, GUARD_BYTE, sizeof again);
+      draw(m, rows, cols, view, epoch, sample, mask);
+      draw(m, rows, cols, view, epoch, sample, again);
+      hidden = 0;
+      for (int k = 0; k < cells; k++) bits = bits && mask[k] <= 1, hidden += mask[k];
+      for (int k = cells; k < cells + GUARD; k++) guard = guard && mask[k] == GUARD_BYTE;
+      if (!sm_check_that(c, guard, NULL, "%dx%d: writes behind the mask's end", rows, cols) ||
+          !sm_check_that(c, bits, NULL, "%dx%d: a mask byte is neither 0 nor 1", rows, cols) ||
+          !sm_check_that(c, memcmp(mask, again, sizeof mask) == 0, NULL,
+                         "%dx%d: the same generator gives another mask (randomness from elsewhere?)", rows,
+                         cols) ||
+          !sm_check_that(c, started || hidden == 0, NULL,
+                         "%dx%d: hides %d patches in epoch %lld, before the start epoch", rows, cols, hidden,
+                         (long long)epoch) ||
+          !sm_check_that(c, hidden <= allowed, NULL, "%dx%d: hides %d of %d patches, above max_ratio %.4g",
+                         rows, cols, hidden, cells, most))
+        return -1;
+      share += (double)hidden / cells / 16;
+    }
+  return share;
+}
+
+static void draw_stream(void *ctx, int64_t item, int worker) {
+  masker_run *m = ctx;
+  (void)worker;
+  draw(m, SIDE, SIDE, (int)(item % 2), 1000000, (uint64_t)item, m->mask[item]);
+}
+
+static bool check_threads(sm_checker *c, masker_run *m) {
+  uint8_t alone[SIDE * SIDE];
+  bool same = true;
+  sm_pool_run(c->two, STREAMS, draw_stream, m);
+  for (int k = 0; k < STREAMS; k++) {
+    draw(m, SIDE, SIDE, k % 2, 1000000, (uint64_t)k, alone);
+    same = same && memcmp(alone, m->mask[k], sizeof alone) == 0;
+  }
+  return sm_check_that(c, same, "same masks on 2 threads", "two threads at once give other masks than one");
+}
+
+void sm_check_masker(sm_checker *c, sm_instance *instance) {
+  masker_run m = {.ops = instance->plugin->ops, .self = instance->self};
+  double most = m.ops->max_ratio(m.self), share = 0, mean = 0;
+  int64_t start = m.ops->start_epoch ? m.ops->start_epoch(m.self) : 0;
+  if (!sm_check_that(c, most >= 0 && most <= 1, NULL, "max_ratio is %g, not 0 to 1", most) ||
+      !sm_check_that(c, start >= 0, NULL, "start_epoch is %lld", (long long)start) ||
+      !sm_check_that(c, m.ops->needs_attention == 0, NULL, "needs_attention is reserved and must be 0"))
+    return;
+  for (int rows = 1; rows <= SIDE; rows++)
+    for (int cols = 1; cols <= SIDE; cols++) {
+      share = check_grid(c, &m, rows, cols, start + 3, most, true);
+      if (share < 0 || (start > 0 && check_grid(c, &m, rows, cols, start - 1, most, false) < 0)) return;
+    }
+  for (uint64_t k = 0; k < 1000; k++) {
+    uint8_t mask[SIDE * SIDE];
+    draw(&m, SIDE, SIDE, 0, start, k, mask);
+    for (int j = 0; j < SIDE * SIDE; j++) mean += mask[j] / (1000.0 * SIDE * SIDE);
+  }
+  sm_check_good(c, "%d grids, hides %.1f %% of at most %.1f %%", SIDE * SIDE, 100 * mean, 100 * most);
+  sm_check_that(c, most == 0 || mean > 0, NULL, "max_ratio is %.4g, but 1000 masks of 14x14 hide nothing",
+                most);
+  check_threads(c, &m);
+}

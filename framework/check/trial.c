@@ -1,0 +1,362 @@
+/* trial.c — a plugin's graph in double precision: built, run twice and with other numbers of threads,
+ * differentiated.
+ *
+ * The gradient is compared with five-point central differences (error h⁴) along random directions and single
+ * coordinates of every parameter. Parameters are moved off their initial values first, since a bias that
+ * starts at 0 hides mistakes. */
+#include <math.h>
+#include <string.h>
+
+#include "driver.h"
+
+#define STEP 3e-4
+#define TOLERANCE 1e-6
+#define MOST_BYTES ((size_t)384 << 20) /* a larger trial is planned but not run */
+#define FLOPS_THOROUGH 4e9
+#define FLOPS_BRIEF 4e8
+#define HEAVY ((size_t)32 << 20) /* a brief trial of this size is not built a second time */
+
+/* ---- building
+ * ------------------------------------------------------------------------------------------------- */
+
+sm_set *sm_trial_set(sm_trial *t, int slot, const char *name, bool trainable) {
+  sm_error err;
+  t->set[slot] = sm_set_new(name, SM_F64, trainable, &err);
+  if (!t->set[slot]) sm_check_error(t->checker, name, &err);
+  return t->set[slot];
+}
+
+void sm_fill_normal(sm_tensor *t, uint64_t key, double deviation) {
+  sm_rng rng = sm_rng_make(20, SM_RNG_TEST, key, 0, 0);
+  int64_t n = sm_elements(t);
+  for (int64_t k = 0; t->data && k < n; k++) {
+    double v = deviation * sm_rng_normal(&rng);
+    if (t->dtype == SM_F64) ((double *)t->data)[k] = v;
+    else if (t->dtype == SM_F32) ((float *)t->data)[k] = (float)v;
+  }
+}
+
+void sm_trial_term(sm_trial *t, sm_tensor *term) {
+  if (t->terms == TRIAL_TERMS) {
+    sm_graph_fail(t->graph, "the check has more than %d terms", TRIAL_TERMS);
+    return;
+  }
+  sm_keep(t->graph, term);
+  t->term[t->terms++] = term;
+}
+
+void sm_trial_score(sm_trial *t, sm_tensor *y) {
+  char name[32];
+  if (!sm_graph_ok(t->graph)) return;
+  snprintf(name, sizeof name, "check.weight%d", t->terms);
+  sm_tensor *w = sm_input_real(t->graph, name, y->ndim, y->dim, y->count), *term = sm_mul(t->graph, y, w);
+  sm_loss_term(t->graph, term);
+  sm_trial_term(t, term);
+}
+
+static bool seal(sm_trial *t, size_t *bytes, sm_error *err) {
+  for (int k = 0; k < TRIAL_SETS; k++) {
+    if (!t->set[k]) continue;
+    if (sm_set_seal(t->set[k], SM_MOMENTS_NONE, err) != SM_OK) return false;
+    *bytes += sm_set_bytes(t->set[k]);
+  }
+  return true;
+}
+
+/* A cheap number in [0, 1) for element i: big parameters take millions of them. */
+static double scramble(uint64_t key, int64_t i) {
+  uint64_t z = key + (uint64_t)(i + 1) * 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+
+/* Values of weights and inputs, a little off the initial ones. */
+static bool allocate(sm_trial *t, sm_error *err) {
+  for (int k = 0; k < TRIAL_SETS; k++) {
+    if (!t->set[k]) continue;
+    if (sm_set_allocate(t->set[k], 1, err) != SM_OK) return false;
+    for (int r = 0; r < sm_set_rows(t->set[k]); r++) {
+      const sm_row *row = sm_set_row(t->set[k], r);
+      if (row->alias_of >= 0) continue;
+      double *v = sm_set_data(t->set[k], r, SM_VALUES);
+      uint64_t key = sm_hash64(row->name, strlen(row->name), 3);
+      for (int64_t i = 0; i < row->size; i++) v[i] += 0.15 * (scramble(key, i) - 0.5);
+    }
+  }
+  return sm_graph_allocate(t->graph, err) == SM_OK;
+}
+
+static void fill_weights(sm_trial *t) {
+  for (int k = 0; k < t->terms; k++) {
+    sm_node *mul = t->term[k]->maker;
+    sm_tensor *w = mul && mul->in[1] && mul->in[1]->persistent && !mul->in[1]->maker ? mul->in[1] : NULL;
+    const char *last = w && w->name ? strstr(w->name, "check.weight") : NULL;
+    if (last) sm_fill_normal(w, 100 + (uint64_t)k, 1 / sqrt((double)sm_elements(w)));
+  }
+}
+
+/* Made, sealed, built, planned; *bytes it needs. */
+static bool build(sm_trial *t, const sm_trial_plan *plan, sm_pool *pool, size_t *bytes, sm_error *err) {
+  sm_plan_report report;
+  const sm_graph_config config = {.device = SM_CPU, .real = SM_F64, .pool = pool};
+  t->graph = sm_graph_new(&config, err);
+  if (!t->graph || !plan->declare(t) || !seal(t, bytes, err)) return false;
+  t->pass = sm_pass_begin(t->graph, "check");
+  plan->build(t);
+  if (!plan->no_gradient) sm_pass_backward(t->graph);
+  sm_pass_end(t->graph);
+  if (sm_graph_plan(t->graph, err) != SM_OK) return false;
+  sm_graph_report(t->graph, &report);
+  *bytes += report.inputs + report.transient + report.worker;
+  return true;
+}
+
+bool sm_trial_open(sm_trial *t, sm_checker *c, const sm_trial_plan *plan, sm_pool *pool) {
+  sm_error err = {0};
+  size_t bytes = 0;
+  *t = (sm_trial){.checker = c, .ctx = plan->ctx};
+  if (!build(t, plan, pool, &bytes, &err)) {
+    if (err.code != SM_OK) sm_check_error(c, plan->name, &err);
+    sm_trial_close(t);
+    return false;
+  }
+  t->bytes = bytes;
+  c->heavy = bytes > HEAVY;
+  if (bytes > MOST_BYTES) {
+    char text[32];
+    sm_check_note(c, "%s: built and planned, not run (it needs %s)", plan->name,
+                  sm_human_bytes((double)bytes, text, sizeof text));
+    sm_trial_close(t);
+    return false;
+  }
+  if (!allocate(t, &err)) {
+    sm_check_error(c, plan->name, &err);
+    sm_trial_close(t);
+    return false;
+  }
+  fill_weights(t);
+  if (plan->fill) plan->fill(t);
+  return true;
+}
+
+void sm_trial_close(sm_trial *t) {
+  sm_graph_free(t->graph);
+  for (int k = 0; k < TRIAL_SETS; k++)
+    if (t->set[k]) sm_set_free(t->set[k]);
+  *t = (sm_trial){0};
+}
+
+/* ---- running
+ * --------------------------------------------------------------------------------------------------- */
+
+double sm_trial_run(sm_trial *t) {
+  double sum = 0;
+  sm_graph_run(t->graph, t->pass);
+  for (int k = 0; k < t->terms; k++) {
+    int64_t n = sm_items(t->term[k]) * sm_item_elements(t->term[k]);
+    for (int64_t i = 0; i < n; i++) sum += sm_get(t->term[k], i);
+  }
+  return sum;
+}
+
+static double *gradient_of(const sm_trial *t, int set, int row) {
+  const sm_row *r = sm_set_row(t->set[set], row);
+  if (r->alias_of >= 0 || (r->flags & SM_ROW_FROZEN)) return NULL;
+  return sm_set_data(t->set[set], row, SM_GRADIENTS);
+}
+
+void sm_trial_zero_gradients(sm_trial *t) {
+  for (int k = 0; k < TRIAL_SETS; k++)
+    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++) {
+      double *g = gradient_of(t, k, r);
+      if (g) memset(g, 0, (size_t)sm_set_row(t->set[k], r)->size * sizeof *g);
+    }
+}
+
+uint64_t sm_trial_hash(const sm_trial *t) {
+  uint64_t hash = 0;
+  for (int k = 0; k < t->terms; k++)
+    hash = sm_hash64(t->term[k]->data,
+                     (size_t)(sm_items(t->term[k]) * sm_item_elements(t->term[k])) * sizeof(double), hash);
+  for (int k = 0; k < TRIAL_SETS; k++)
+    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++) {
+      const double *g = gradient_of(t, k, r);
+      if (g) hash = sm_hash64(g, (size_t)sm_set_row(t->set[k], r)->size * sizeof *g, hash);
+    }
+  return hash;
+}
+
+/* ---- the gradient
+ * ------------------------------------------------------------------------------------------------ */
+
+typedef struct direction {
+  int set, row;       /* row -1: all parameters of all sets */
+  int64_t coordinate; /* -1: a random direction             */
+} direction;
+
+typedef struct finding {
+  double worst;
+  char where[200];
+  int tried;
+} finding;
+
+/* The key of a row's random direction, whose elements are 1 and -1. */
+static uint64_t sign_key(const sm_row *row) { return sm_hash64(row->name, strlen(row->name), 11); }
+static double sign(uint64_t key, int64_t i) { return scramble(key, i) < 0.5 ? -1 : 1; }
+
+static bool takes_part(const sm_trial *t, const direction *d, int set, int row) {
+  return gradient_of(t, set, row) && (d->row < 0 || (d->set == set && d->row == row));
+}
+
+/* 1 over the direction's length. */
+static double unit(const sm_trial *t, const direction *d) {
+  double n = 0;
+  if (d->coordinate >= 0) return 1;
+  for (int k = 0; k < TRIAL_SETS; k++)
+    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++)
+      if (takes_part(t, d, k, r)) n += (double)sm_set_row(t->set[k], r)->size;
+  return n > 0 ? 1 / sqrt(n) : 1;
+}
+
+/* Move the parameters along the direction. */
+static void move(sm_trial *t, const direction *d, double by) {
+  for (int k = 0; k < TRIAL_SETS; k++)
+    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++) {
+      if (!takes_part(t, d, k, r)) continue;
+      const sm_row *row = sm_set_row(t->set[k], r);
+      double *v = sm_set_data(t->set[k], r, SM_VALUES);
+      uint64_t key = sign_key(row);
+      if (d->coordinate >= 0) v[d->coordinate] += by;
+      for (int64_t i = 0; d->coordinate < 0 && i < row->size; i++) v[i] += by * sign(key, i);
+    }
+}
+
+/* <gradient, direction of unit length>, and the gradient's typical element. */
+static double slope_of(sm_trial *t, const direction *d, double *const *gradient, double *typical) {
+  double dot = 0, square = 0, n = 0;
+  int flat = 0;
+  for (int k = 0; k < TRIAL_SETS; k++)
+    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++, flat++) {
+      if (!takes_part(t, d, k, r)) continue;
+      const sm_row *row = sm_set_row(t->set[k], r);
+      const double *g = gradient[flat];
+      uint64_t key = sign_key(row);
+      for (int64_t i = 0; i < row->size; i++) {
+        dot += d->coordinate < 0 ? g[i] * sign(key, i) : i == d->coordinate ? g[i] : 0;
+        square += g[i] * g[i], n++;
+      }
+    }
+  *typical = n > 0 ? sqrt(square / n) : 0;
+  return dot * unit(t, d);
+}
+
+static void try_direction(sm_trial *t, const direction *d, double *const *gradient, finding *f) {
+  static const double at[4] = {-2, -1, 1, 2}, factor[4] = {1, -8, 8, -1};
+  double numeric = 0, typical, size = 0, one = unit(t, d), slope = slope_of(t, d, gradient, &typical);
+  for (int k = 0; k < 4; k++) {
+    move(t, d, at[k] * STEP * one);
+    double loss = sm_trial_run(t);
+    move(t, d, -at[k] * STEP * one);
+    numeric += factor[k] * loss / (12 * STEP);
+    size = fmax(size, fabs(loss));
+  }
+  double rounding = 20 * 2.2e-16 * (1 + size) / STEP; /* below this the differences know nothing */
+  double scale = fmax(fmax(fabs(slope), fabs(numeric)), fmax(typical, rounding / TOLERANCE));
+  double error = fabs(slope - numeric) / scale;
+  f->tried++;
+  if (error <= f->worst && f->worst == f->worst) return;
+  f->worst = error;
+  snprintf(f->where, sizeof f->where, "%.100s%s: %.9g, differences give %.9g",
+           d->row < 0 ? "all parameters" : sm_set_row(t->set[d->set], d->row)->name,
+           d->coordinate < 0 ? "" : " (one element)", slope, numeric);
+}
+
+static double **copy_gradients(sm_trial *t, int *n_rows, sm_arena *arena) {
+  int n = 0, at = 0;
+  for (int k = 0; k < TRIAL_SETS; k++) n += t->set[k] ? sm_set_rows(t->set[k]) : 0;
+  double **copy = sm_arena_alloc(arena, (size_t)(n + 1) * sizeof *copy);
+  for (int k = 0; copy && k < TRIAL_SETS; k++)
+    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++, at++) {
+      const double *g = gradient_of(t, k, r);
+      if (!g) continue;
+      size_t bytes = (size_t)sm_set_row(t->set[k], r)->size * sizeof *g;
+      copy[at] = sm_arena_alloc(arena, bytes);
+      if (!copy[at]) return NULL;
+      memcpy(copy[at], g, bytes);
+    }
+  *n_rows = n;
+  return copy;
+}
+
+/* All parameters together, then row by row as far as the budget goes: a random direction and single elements.
+ */
+static bool check_gradient(sm_checker *c, sm_trial *t, const char *name) {
+  sm_plan_report report;
+  bool ok = true;
+  finding f = {0};
+  int rows;
+  sm_arena *arena = sm_arena_new("gradients");
+  double **gradient = arena ? copy_gradients(t, &rows, arena) : NULL;
+  sm_graph_report(t->graph, &report);
+  double directions =
+      (c->thorough ? FLOPS_THOROUGH : FLOPS_BRIEF) / (4 * (report.flops + 2 * (double)t->bytes + 1e5));
+  int64_t budget = directions > 2000 ? 2000 : directions < 3 ? 3 : (int64_t)directions;
+  if (!gradient) {
+    sm_check_note(c, "%s: no memory to compare gradients", name);
+    goto out;
+  }
+  int64_t wanted = 3 * (int64_t)rows, stride = (wanted + budget - 1) / budget, next = 0, flat = 0;
+  try_direction(t, &(direction){.row = -1, .coordinate = -1}, gradient, &f);
+  for (int k = 0; k < TRIAL_SETS; k++)
+    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++)
+      for (int j = 0; j < 3; j++, flat++) {
+        if (flat < next || !gradient_of(t, k, r)) continue;
+        next = flat + stride;
+        int64_t size = sm_set_row(t->set[k], r)->size;
+        direction d = {k, r,
+                       j == 0 ? -1 : (int64_t)((uint64_t)(j * 2654435761u + (unsigned)r) % (uint64_t)size)};
+        try_direction(t, &d, gradient, &f);
+      }
+  ok = sm_check_that(c, f.worst <= TOLERANCE, NULL, "%s: wrong gradient, off by %.2g for %s", name, f.worst,
+                f.where);
+  if (f.worst > c->gradient) c->gradient = f.worst;
+  c->directions += f.tried;
+out:
+  sm_arena_free(arena);
+  return ok;
+}
+
+/* ---- a whole check
+ * ------------------------------------------------------------------------------------------------ */
+
+static bool all_finite(sm_checker *c, sm_trial *t, const char *name) {
+  char what[256];
+  int64_t item;
+  if (!sm_graph_find_nonfinite(t->graph, t->pass, what, sizeof what, &item, NULL)) return true;
+  return sm_check_that(c, false, NULL, "%s: %s", name, what);
+}
+
+bool sm_trial_check(sm_checker *c, const sm_trial_plan *plan) {
+  sm_trial two, one;
+  if (!sm_trial_open(&two, c, plan, c->two)) return false;
+  bool ok = all_finite(c, &two, plan->name);
+  if (plan->fill) plan->fill(&two);
+  sm_trial_zero_gradients(&two);
+  sm_trial_run(&two);
+  uint64_t hash = sm_trial_hash(&two);
+  if (plan->fill) plan->fill(&two);
+  sm_trial_zero_gradients(&two);
+  sm_trial_run(&two);
+  ok = ok && sm_check_that(c, sm_trial_hash(&two) == hash, NULL, "%s: two runs differ", plan->name);
+  bool again = c->thorough || !c->heavy;
+  if (ok && again && sm_trial_open(&one, c, plan, c->one)) {
+    sm_trial_zero_gradients(&one);
+    sm_trial_run(&one);
+    ok = sm_check_that(c, sm_trial_hash(&one) == hash, NULL, "%s: 1 and 2 threads differ", plan->name);
+    sm_trial_close(&one);
+  }
+  if (ok && !plan->no_gradient) ok = check_gradient(c, &two, plan->name);
+  sm_trial_close(&two);
+  return ok;
+}

@@ -1,0 +1,10 @@
+/* cmd_plugins.h — what the commands about plugins share. */
+#ifndef SMALTI_CMD_PLUGINS_H
+#define SMALTI_CMD_PLUGINS_H
+
+#include "cli.h"
+
+/* "masker/random", or "random" where only one kind has it. */
+const sm_plugin *sm_plugins_find(sm_registry *, const char *text, sm_error *);
+
+#endif
