@@ -9,6 +9,7 @@ smalti_SOURCES += \
   framework/cli/cmd_help.c \
   framework/cli/cmd_plugins.c framework/cli/cmd_plugins.h \
   framework/cli/cmd_plugins_check.c \
+  framework/cli/cmd_plugins_new.c \
   framework/cli/cmd_preview.c \
   framework/cli/cmd_recipe.c \
   framework/cli/cmd_bench.c \
@@ -29,3 +30,19 @@ smalti_SOURCES += \
 
 bashcompletiondir = $(datadir)/bash-completion/completions
 dist_bashcompletion_DATA = framework/cli/completion/smalti
+
+# The templates of `smalti plugins new`, as C.
+SKELETONS = \
+  framework/cli/skeletons/backbone.c.in \
+  framework/cli/skeletons/dataset.c.in \
+  framework/cli/skeletons/evaluation.c.in \
+  framework/cli/skeletons/head.c.in \
+  framework/cli/skeletons/loss.c.in \
+  framework/cli/skeletons/makefile.in \
+  framework/cli/skeletons/masker.c.in \
+  framework/cli/skeletons/tokenizer.c.in
+EXTRA_DIST += $(SKELETONS) framework/cli/skeletons.awk
+BUILT_SOURCES += skeletons.inc
+CLEANFILES += skeletons.inc
+skeletons.inc: $(SKELETONS) framework/cli/skeletons.awk
+	$(AM_V_GEN)(cd $(srcdir) && $(AWK) -f framework/cli/skeletons.awk $(SKELETONS)) >$@.tmp && mv $@.tmp $@

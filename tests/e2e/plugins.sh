@@ -1,5 +1,5 @@
 #!/bin/bash
-# plugins.sh — `smalti plugins list` and `show` from the command line, with the test plugins beside the real ones.
+# plugins.sh — `smalti plugins list`, `show`, `check` and `new` from the command line, on the real plugins and on bad ones.
 set -u
 build=${SMALTI_BUILDDIR:-.}
 bad=$build/tests/plugins/.libs
@@ -52,6 +52,54 @@ has "$work/err" "no masker called 'shapes'"
 exits 65 smalti plugins show thing/shapes
 has "$work/err" "there is no kind of plugin called 'thing'"
 exits 2 smalti plugins show
+
+# check: what smalti brings holds
+real=$build/plugins/.libs
+exits 0 smalti plugins check "$real"/{blockwise,random,none,head_linear,cls_distill,mim,online_ema}.so
+has "$work/out" "✓ defaults: 196 grids, hides"
+has "$work/out" "✓ defaults: affine, 0 and 1 rows, gradients to"
+has "$work/out" " 0 failed, "
+exits 0 smalti plugins check vit --options '{arch: custom, dim: 24, depth: 2, heads: 2, patch_size: 8}'
+has "$work/out" "batches of 0, 1 and 2, attention and last blocks, gradients to"
+exits 0 smalti plugins check projection --options '{hidden: 16, bottleneck: 8}'
+exits 0 smalti plugins check shapes --options '{count: 500}'
+has "$work/out" "the same pixels on two threads, stable hash"
+exits 0 smalti plugins check dataset/folder
+has "$work/out" "– create and destroy: the defaults are refused"
+
+# check: what is wrong is found
+ASAN_OPTIONS=detect_leaks=0 exits 1 smalti plugins check "$bad/misbehaves.so" # one of them leaks
+has "$work/out" "✗ defaults: 1x2: hides 2 of 2 patches, above max_ratio 0.5"
+has "$work/out" "✗ defaults: 1x1: writes behind the mask's end"
+has "$work/out" "✗ defaults: 1x2: the same generator gives another mask (randomness from elsewhere?)"
+has "$work/out" "✗ create and destroy: allocation 1 failed, but create says: masker 'blames_the_user': something odd"
+has "$work/out" "✗ defaults: student: wrong gradient, off by 0.5 for"
+has "$work/out" "✗ defaults: affine is promised, but logits(mean) and mean(logits) differ by"
+has "$work/out" "✗ defaults: ids: 12 pairs, max_pairs promises 6"
+grep -q __asan_init "$build"/.libs/libsmalti.so || # whose allocator does not say how much is in use
+  has "$work/out" "✗ create and destroy: 1000 times left"
+exits 1 smalti --quiet plugins check "$bad/newer_abi.so"
+has "$work/out" "✗ the plugin is built for plugin interface 0.2"
+exits 1 smalti --json plugins check "$bad/newer_abi.so"
+has "$work/out" '"lines":[{"mark":"fail","text":"the plugin is built for plugin interface 0.2'
+exits 66 smalti plugins check blokwise
+exits 2 smalti plugins check
+
+# new: what it writes builds without a warning and passes the check
+for kind in backbone head masker tokenizer loss dataset evaluation; do
+  exits 0 smalti plugins new "$kind" "my_$kind" --out "$work/$kind"
+  has "$work/out" "$work/$kind/my_$kind.c"
+  exits 0 "$build/run-uninstalled" make -s -C "$work/$kind" CC="${CC:-cc}" CFLAGS='-O1 -Wall -Wextra -Werror'
+  exits 0 smalti plugins check "$work/$kind/my_$kind.so"
+  has "$work/out" " 0 failed, "
+  exits 0 smalti --plugin-path "$work/$kind" plugins show "my_$kind"
+done
+exits 2 smalti plugins new masker my_masker --out "$work/masker"
+has "$work/err" "$work/masker/my_masker.c exists already"
+exits 2 smalti plugins new masker 9lives --out "$work/x"
+has "$work/err" "'9lives' cannot be the name of a plugin; 2 to 40 of a-z, 0-9 and _, a letter first"
+exits 2 smalti plugins new maker x
+has "$work/err" "there is no kind of plugin called 'maker'"
 
 [ "$failures" -eq 0 ] && echo "all as expected"
 exit "$failures"
