@@ -1,0 +1,49 @@
+#!/bin/bash
+# plugin_guide.sh — the worked example of docs/plugins.md does what the page says: its files are taken out of the text, built
+# with the printed commands, checked, and trained with for two steps.
+set -u
+build=${SMALTI_BUILDDIR:-.}
+guide=${SMALTI_SRCDIR:-.}/docs/plugins.md
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+
+die() {
+  echo "FAIL: $*" >&2
+  cat "$work/log" >&2
+  exit 1
+}
+here() { "$build/run-uninstalled" "$@" >>"$work/log" 2>&1; }
+
+# A block that begins with ```LANGUAGE FILE is that file; blocks without a name are only to read.
+awk -v work="$work" '
+  /^```[a-z]+ [a-z_.]+$/ { file = work "/" $2; next }
+  /^```/ { file = ""; next }
+  file { print >file }' "$guide" || exit 99
+for file in stripes.c cls_globals.c build example.yaml train; do
+  [ -s "$work/$file" ] || die "the guide has no block called $file"
+done
+cd "$work" || exit 99
+
+# cc as the guide says it, with every warning an error
+mkdir bin
+compiler=${CC:-cc} # may be two words; the first as a path, or the wrapper would call itself
+printf '#!/bin/sh\nexec %s -Wall -Wextra -Werror "$@"\n' "$(command -v ${compiler%% *})${compiler#"${compiler%% *}"}" >bin/cc
+chmod +x bin/cc
+PATH=$work/bin:$PATH
+here sh -e ./build || die "the example does not build, or does not pass the check"
+grep -q " 0 failed, " log || die "the check did not finish"
+
+# Both plugins by name, and a wrong option of each
+here smalti --plugin-path . plugins show stripes || die "stripes is not found"
+here smalti --plugin-path . recipe check example.yaml || die "the recipe is refused"
+here smalti --plugin-path . recipe check example.yaml masker.direction=row && die "a wrong choice is taken"
+grep -q "direction" log || die "the error does not name the option"
+
+# The printed commands, but two small steps instead of the whole demo
+sed 's/ train example.yaml$/& train.epochs=1 train.steps_per_epoch=2 train.batch_size=8 train.scale_schedules=true data.train.count=64 data.test.count=32/' \
+  train >short
+cmp -s train short && die "the guide no longer has the line that trains"
+here sh -e ./short || die "training fails"
+[ "$(grep -c '"step"' runs/example/metrics.jsonl)" -ge 1 ] || die "no metrics were written"
+grep -q '"loss' runs/example/metrics.jsonl || die "no loss in the metrics: $(cat runs/example/metrics.jsonl)"
+echo "the guide's example builds, passes the check and trains"
