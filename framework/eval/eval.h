@@ -23,6 +23,7 @@ typedef struct sm_evaluator_config {
   sm_pool *pool;
   void (*progress)(void *ctx, const char *what, double done); /* may be NULL */
   void *progress_ctx;
+  bool (*stop)(void); /* asked between batches; NULL: never */
 } sm_evaluator_config;
 
 typedef struct sm_evaluator sm_evaluator;

@@ -204,6 +204,8 @@ static sm_status run_all(sm_evaluator *e, int which, const int32_t *map, sm_erro
     take_batch(e, s, b, map);
     sm_eval_loader_release(loader, b);
     if (c->progress) c->progress(c->progress_ctx, what, (double)s->n / (double)all);
+    if (c->stop && c->stop() && (status = sm_fail(err, SM_EINTERRUPTED, "stopped while making %s", what)))
+      break;
   }
   if (!status) sm_eval_loader_bad(loader, &s->bad);
   sm_eval_loader_free(loader);

@@ -95,6 +95,7 @@ static void meta_state(sm_st_writer *w, const sm_run_state *s) {
   sm_st_metadata(w, "isa", s->isa);
   sm_st_metadata(w, "blas_core", s->core);
   meta_int(w, "finished", s->finished);
+  meta_int(w, "pending_evaluation", s->pending_evaluation);
   meta_int(w, "window_steps", s->window_steps);
   sm_text names = {0};
   for (int i = 0; i < s->window_metrics; i++)
@@ -139,16 +140,18 @@ static sm_status read_window(const sm_st_reader *r, sm_run_state *s, sm_error *e
 
 static sm_status read_state(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
   memset(s, 0, sizeof *s);
-  int64_t steps = 0, finished = 0;
+  int64_t steps = 0, finished = 0, pending = 0;
   sm_status status = get_int(r, "step", &s->step, err);
   if (!status) status = get_int(r, "metrics_bytes", &s->metrics_bytes, err);
   if (!status) status = get_int(r, "window_steps", &steps, err);
   if (!status) status = get_int(r, "finished", &finished, err);
+  if (!status) status = get_int(r, "pending_evaluation", &pending, err);
   if (!status) status = read_window(r, s, err);
   if (status) return status;
   if ((status = sm_st_read(r, "run.monitor", s->monitor, sizeof s->monitor, err))) return status;
   s->window_steps = (int)steps;
   s->finished = finished != 0;
+  s->pending_evaluation = pending != 0;
   s->recipe_hash = get_hash(r, "recipe_hash");
   s->data_hash = get_hash(r, "data_hash");
   snprintf(s->isa, sizeof s->isa, "%s", sm_st_get(r, "isa") ? sm_st_get(r, "isa") : "");

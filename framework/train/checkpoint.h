@@ -21,15 +21,16 @@ typedef struct sm_run_state { /* what training carries beside the sets */
   int window_metrics;
   sm_metric window[SM_METRICS_MAX];
   double window_count[SM_METRICS_MAX]; /* steps that had the metric: some have none, without masked patches */
-  double monitor[SM_MONITOR_VALUES]; /* see monitor.h */
+  double monitor[SM_MONITOR_VALUES];   /* see monitor.h */
   int64_t n_bad;
   int64_t *bad; /* owned by the state; sm_run_state_free */
   bool finished;
+  bool pending_evaluation; /* a signal broke into this step's evaluations: resume makes them first */
 } sm_run_state;
 void sm_run_state_free(sm_run_state *);
 
-/* Save; then drop old ones but `keep` (at least 2), and those of later steps, which were damaged and passed over.
- * SM_EIO leaves the earlier checkpoints as they are. */
+/* Save; then drop old ones but `keep` (at least 2), and those of later steps, which were damaged and passed
+ * over. SM_EIO leaves the earlier checkpoints as they are. */
 sm_status sm_checkpoint_save(const char *folder, sm_ssl *, const sm_run_state *, int keep, sm_error *);
 /* Newest checkpoint that is whole, loaded into the sets and *state. *found false when there is none. Damaged
  * ones are passed over with a warning in the log; if there are only damaged ones, that is an error. */

@@ -37,6 +37,7 @@ typedef struct session {
   double flushed;       /* when the logs last went to the disk */
   int64_t record_pictures;
   bool checkpoint_failed;
+  int64_t before_evaluation; /* bytes of metrics.jsonl */
 } session;
 
 static void tell(session *s, sm_train_event e) {
@@ -241,7 +242,8 @@ static sm_status open_evaluator(session *s, sm_error *err) {
                            .workers = sm_pool_threads(s->pool),
                            .pool = s->pool,
                            .progress = evaluation_progress,
-                           .progress_ctx = s};
+                           .progress_ctx = s,
+                           .stop = sm_signals_stop};
   memcpy(c.mean, r->views.global_first.mean, sizeof c.mean);
   memcpy(c.std, r->views.global_first.std, sizeof c.std);
   return sm_evaluator_new(&c, &s->evaluator, err);
@@ -276,7 +278,7 @@ static sm_status record_evaluation(session *s, const char *name, const sm_eval_r
   return status;
 }
 
-static sm_status evaluate(session *s, sm_error *err) {
+static sm_status evaluate_all(session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   if (s->evaluator) sm_evaluator_reset(s->evaluator);
   for (int i = 0; i < r->evaluations; i++) {
@@ -291,6 +293,17 @@ static sm_status evaluate(session *s, sm_error *err) {
     tell(s, (sm_train_event){.kind = SM_EVENT_EVAL, .text = slot->instance, .result = &result});
   }
   if (s->evaluator) sm_evaluator_reset(s->evaluator); /* features are large and stale with the next step */
+  return SM_OK;
+}
+
+/* A signal in the midst leaves the evaluations of this step to the next session, which begins with them; the
+ * log is cut to where it was before, so that its bytes come out the same. */
+static sm_status evaluate(session *s, bool *stop, sm_error *err) {
+  sm_status status = sm_jsonl_flush(s->folder.metrics, &s->before_evaluation, err);
+  if (!status) status = evaluate_all(s, err);
+  s->state.pending_evaluation = status == SM_EINTERRUPTED;
+  if (status != SM_EINTERRUPTED) return status;
+  *stop = true;
   return SM_OK;
 }
 
@@ -466,7 +479,7 @@ static sm_status take_bad_list(session *s, sm_error *err) {
  * training goes on: the earlier checkpoints are whole. */
 static sm_status save(session *s, bool must, sm_error *err) {
   s->state.step = s->time.step;
-  s->state.finished = s->time.step == s->steps;
+  s->state.finished = s->time.step == s->steps && !s->state.pending_evaluation;
   sm_error why = {0};
   sm_status status = SM_OK;
   for (int attempt = 0; attempt < 3; attempt++) {
@@ -474,6 +487,7 @@ static sm_status save(session *s, bool must, sm_error *err) {
     status = take_bad_list(s, &why);
     if (!status) status = sm_jsonl_flush(s->folder.timing, NULL, &why);
     if (!status) status = sm_jsonl_flush(s->folder.metrics, &s->state.metrics_bytes, &why);
+    if (s->state.pending_evaluation) s->state.metrics_bytes = s->before_evaluation;
     if (!status)
       status = sm_checkpoint_save(s->folder.checkpoints, s->ssl, &s->state,
                                   (int)s->recipe->train.keep_checkpoints, &why);
@@ -544,7 +558,7 @@ static sm_status after_step(session *s, bool *stop, sm_error *err) {
   sm_status status = SM_OK;
   if (step % t->log_every == 0 || last) status = record(s, err);
   if (!status && (last || (epoch_end && t->evaluate_every && epochs_done % t->evaluate_every == 0)))
-    status = evaluate(s, err);
+    status = evaluate(s, stop, err);
   bool due = t->checkpoint_every ? step % t->checkpoint_every == 0 : epoch_end;
   if (!status && (due || last || *stop)) status = save(s, last || *stop, err);
   return status;
@@ -561,7 +575,9 @@ static sm_status run(session *s, sm_error *err) {
   s->started = s->record_start = sm_now();
   sm_status status = SM_OK;
   bool stop = false;
-  if (!s->time.step && s->recipe->train.evaluate_every) status = evaluate(s, err);
+  bool pending = s->state.pending_evaluation;
+  if (pending || (!s->time.step && s->recipe->train.evaluate_every)) status = evaluate(s, &stop, err);
+  if (!status && pending && (stop || s->time.step == s->steps)) status = save(s, true, err);
   while (!status && !stop && s->time.step < s->steps) {
     status = one_step(s, err);
     if (!status) status = after_step(s, &stop, err);
