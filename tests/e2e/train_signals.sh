@@ -17,12 +17,19 @@ lacks err "done:"
 
 # a signal in the middle of the run, here while the log's bytes go to the disk
 for name in TERM INT USR1; do
-  exits 75 on "fsync:3:$name" smalti train --runs "$name" tiny.yaml
+  exits 75 on "fsync:9:$name" smalti train --runs "$name" tiny.yaml
   has err "smalti: $name/tiny: stopped at step "
   has err " of 12; everything is saved; run the same command again to go on"
   exits 0 smalti train --runs "$name" tiny.yaml
   has err "; going on from step "
   same runs/tiny "$name/tiny" "stopped by $name"
+done
+
+# wherever it falls: in the logs, a checkpoint, or an evaluation, which the next session then makes first
+for n in 5 6 7 8 9 10 11 12; do
+  exits 75 on "fsync:$n:TERM" smalti train --runs "at$n" tiny.yaml
+  exits 0 smalti train --runs "at$n" tiny.yaml
+  same runs/tiny "at$n/tiny" "stopped at write $n"
 done
 
 # from outside, in a run that would take hours
