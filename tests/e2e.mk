@@ -16,7 +16,7 @@ check_SCRIPTS += tests/e2e/train_watch.sh
 check_SCRIPTS += tests/e2e/eval.sh
 
 # README and docs/
-check_SCRIPTS += tests/e2e/docs.sh
+check_SCRIPTS += tests/e2e/docs.sh tests/e2e/house.sh
 
 # libtool links plugins anew to install them and moves those of the build aside meanwhile: nothing else may run then
 tests/e2e/outside.log: $(filter-out tests/e2e/outside.log,$(TEST_LOGS))
