@@ -111,6 +111,8 @@ sm_status sm_jsonl_flush(sm_jsonl *j, int64_t *length, sm_error *err) {
   return placed(j, status, err);
 }
 
+int64_t sm_jsonl_length(const sm_jsonl *j) { return (int64_t)(j->tail.length + j->tail.waiting.len); }
+
 sm_status sm_jsonl_close(sm_jsonl *j, sm_error *err) {
   if (!j) return SM_OK;
   sm_status status = sm_jsonl_flush(j, NULL, err);

@@ -299,8 +299,8 @@ static sm_status evaluate_all(session *s, sm_error *err) {
 /* A signal in the midst leaves the evaluations of this step to the next session, which begins with them; the
  * log is cut to where it was before, so that its bytes come out the same. */
 static sm_status evaluate(session *s, bool *stop, sm_error *err) {
-  sm_status status = sm_jsonl_flush(s->folder.metrics, &s->before_evaluation, err);
-  if (!status) status = evaluate_all(s, err);
+  s->before_evaluation = sm_jsonl_length(s->folder.metrics);
+  sm_status status = evaluate_all(s, err);
   s->state.pending_evaluation = status == SM_EINTERRUPTED;
   if (status != SM_EINTERRUPTED) return status;
   *stop = true;

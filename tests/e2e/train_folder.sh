@@ -76,8 +76,13 @@ ls full/tiny/checkpoints | diff before - || fail "a full disk changed the checkp
 exits 0 smalti train --runs full tiny.yaml
 has err "; going on from step 8"
 same runs/tiny full/tiny "after a full disk"
+exits 74 on "pwrite:2+:ENOSPC:/metrics" smalti train --runs logless tiny.yaml
+has err "checkpoint failed at step 4: logless/tiny/metrics.jsonl: writing failed: No space left on device; training goes on"
+has err "checkpoint failed at step 10: logless/tiny/metrics.jsonl: writing failed: No space left on device; training goes on"
+exits 0 smalti train --runs logless tiny.yaml
+same runs/tiny logless/tiny "after a log that could not grow"
 exits 0 smalti train --runs seldom tiny.yaml train.checkpoint_every=6
-for plan in "pwrite:2+:ENOSPC:/metrics" "rename:2+:EIO:/step-" "fsync:3+:EIO:checkpoints" "write:1+:EDQUOT:recipe.yaml" \
+for plan in "rename:2+:EIO:/step-" "fsync:3+:EIO:checkpoints" "write:1+:EDQUOT:recipe.yaml" \
   "open:1+:ENOSPC:environment"; do
   exits 74 on "$plan" smalti train --runs "$plan" tiny.yaml train.checkpoint_every=6
   [ -z "$(left_over "$plan/tiny")" ] || fail "$plan: left over: $(left_over "$plan/tiny")"

@@ -185,6 +185,7 @@ sm_jsonl *sm_jsonl_open(const char *path, int64_t keep_bytes, sm_error *); /* NU
 sm_status sm_jsonl_append(sm_jsonl *, sm_json *, sm_error *);
 /* Writes and fsyncs; `*length` (may be NULL) is the file's length, all of it on disk. */
 sm_status sm_jsonl_flush(sm_jsonl *, int64_t *length, sm_error *);
+int64_t sm_jsonl_length(const sm_jsonl *); /* with what is still kept in memory */
 sm_status sm_jsonl_close(sm_jsonl *, sm_error *); /* flushes and frees in every case; NULL allowed */
 
 /* Calls `fn` with each record of a file; a status other than SM_OK ends the walk and is returned. Records
