@@ -9,6 +9,7 @@
 #ifndef SMALTI_CLI_H
 #define SMALTI_CLI_H
 
+#include <smalti/formats.h>
 #include <smalti/recipe.h>
 
 /* Exit codes: part of the interface (sysexits.h where it has one). The manual's table is in manual.c. */
@@ -63,6 +64,8 @@ int sm_cli_usage(const sm_cli *, const char *fmt, ...) SM_PRINTF(2, 3);
 /* A line for people on stderr, dropped by --quiet. */
 void sm_cli_note(const sm_cli *, const char *fmt, ...) SM_PRINTF(2, 3);
 int sm_cli_exit_code(sm_status);
+/* A JSON value as one line on stdout; frees it. */
+int sm_cli_json(sm_json *);
 /* The registry for --plugin-path, made on first use. */
 sm_status sm_cli_registry(sm_cli *, sm_registry **, sm_error *);
 /* argv[1] is a recipe, the rest are overrides; --threads becomes train.threads. */

@@ -1,4 +1,5 @@
-/* cmd_bench.c — `smalti bench step|ops|loader`: where the time goes. Figures are medians; compare only within one run. */
+/* cmd_bench.c — `smalti bench step|ops|loader`: where the time goes. Figures are medians; compare only within
+ * one run. */
 #include "cli.h"
 #include "framework/train/bench.h"
 #include "framework/train/train.h"
@@ -6,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- shared: a recipe ready to be timed ------------------------------------------------------------------------------------------ */
+/* ---- shared: a recipe ready to be timed ------------------------------------------------------------ */
 
 typedef struct bench {
   sm_recipe *recipe;
@@ -18,7 +19,9 @@ static sm_status open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_err
   sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
   if (!status) status = sm_create_instances(b->recipe, err);
   if (status) return status;
-  int threads = cli->threads ? (int)cli->threads : b->recipe->train.threads ? (int)b->recipe->train.threads : sm_cpu_count();
+  int threads = cli->threads               ? (int)cli->threads
+                : b->recipe->train.threads ? (int)b->recipe->train.threads
+                                           : sm_cpu_count();
   if (!(b->pool = sm_pool_new(threads, err))) return err->code;
   return sm_ssl_configure(b->recipe, b->pool, 100, &b->config, err);
 }
@@ -27,7 +30,7 @@ static void close_bench(bench *b) {
   sm_recipe_free(b->recipe);
 }
 
-/* ---- step -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- step ------------------------------------------------------------------------------------------ */
 
 struct step_options {
   int64_t steps;
@@ -38,7 +41,8 @@ static const sm_option step_options[] = {
     SM_BOOL(struct step_options, ops, "ops", "false", "also show the time of each op in each pass"),
 };
 
-static const char *const phase_name[4] = {"teacher: forward, targets", "student: forward, loss, backward", "update: clip, optimiser, EMA, centres",
+static const char *const phase_name[4] = {"teacher: forward, targets", "student: forward, loss, backward",
+                                          "update: clip, optimiser, EMA, centres",
                                           "host: inputs, lists, sums"};
 
 static int slowest_first(const void *a, const void *b) {
@@ -53,7 +57,8 @@ static void print_ops(sm_bench_result *r) {
   printf("\n%-15s %-20s %9s %7s %9s %9s\n", "pass", "op", "ms", "share", "GFLOP/s", "calls");
   for (int i = 0; i < r->lines && r->line[i].seconds > 0.001 * all; i++) {
     const sm_bench_line *l = &r->line[i];
-    printf("%-15s %-20s %9.2f %6.1f%% ", l->pass, l->op, l->seconds * 1e3 / r->threads, 100 * l->seconds / all);
+    printf("%-15s %-20s %9.2f %6.1f%% ", l->pass, l->op, l->seconds * 1e3 / r->threads,
+           100 * l->seconds / all);
     if (l->flops > 0) printf("%9.1f", l->flops / l->seconds / 1e9 * r->threads);
     else printf("%9s", "");
     printf(" %9lld\n", (long long)l->calls);
@@ -62,14 +67,17 @@ static void print_ops(sm_bench_result *r) {
 
 static void print_step(const bench *b, sm_bench_result *r, bool ops) {
   char planned[32], resident[32];
-  printf("%s: %d pictures a step, %d thread%s, %s\n\n", b->recipe->name, r->pictures, r->threads, r->threads == 1 ? "" : "s", "fp32");
-  printf("  images/s            %9.2f   (median of %d steps; %.3f s, %.3f to %.3f)\n", r->images_per_second, r->steps, r->median, r->best, r->worst);
+  printf("%s: %d pictures a step, %d thread%s, fp32\n\n", b->recipe->name, r->pictures, r->threads,
+         r->threads == 1 ? "" : "s");
+  printf("  images/s            %9.2f   (median of %d steps; %.3f s, %.3f to %.3f)\n", r->images_per_second,
+         r->steps, r->median, r->best, r->worst);
   printf("  GFLOP a step        %9.2f\n", r->flops / 1e9);
   printf("  GFLOP/s             %9.1f\n", r->gflops);
   printf("  peak, measured      %9.1f   GFLOP/s of multiply-adds\n", r->peak_gflops);
   printf("  share of peak       %9.1f %%\n", 100 * r->share);
   printf("  memory, planned     %9s\n", sm_human_bytes((double)r->planned, planned, sizeof planned));
-  printf("  memory, process     %9s   at its peak\n", sm_human_bytes((double)r->resident, resident, sizeof resident));
+  printf("  memory, process     %9s   at its peak\n",
+         sm_human_bytes((double)r->resident, resident, sizeof resident));
   printf("\n");
   for (int i = 0; i < 4; i++) {
     double all = r->phase[0] + r->phase[1] + r->phase[2] + r->phase[3];
@@ -78,12 +86,28 @@ static void print_step(const bench *b, sm_bench_result *r, bool ops) {
   if (ops) print_ops(r);
 }
 
-static void print_step_json(const bench *b, const sm_bench_result *r) {
-  printf("{\"recipe\":\"%s\",\"threads\":%d,\"pictures\":%d,\"steps\":%d,\"median_s\":%.6f,\"best_s\":%.6f,\"worst_s\":%.6f,\"images_per_s\":%.4f,"
-         "\"gflop\":%.4f,\"gflops\":%.3f,\"peak_gflops\":%.3f,\"share\":%.4f,\"planned_bytes\":%zu,\"resident_bytes\":%zu,"
-         "\"phase_s\":{\"teacher\":%.6f,\"student\":%.6f,\"update\":%.6f,\"host\":%.6f}}\n",
-         b->recipe->name, r->threads, r->pictures, r->steps, r->median, r->best, r->worst, r->images_per_second, r->flops / 1e9, r->gflops,
-         r->peak_gflops, r->share, r->planned, r->resident, r->phase[0], r->phase[1], r->phase[2], r->phase[3]);
+static int print_step_json(const bench *b, const sm_bench_result *r) {
+  static const char *const phase_key[4] = {"teacher", "student", "update", "host"};
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_string(&json, "recipe", b->recipe->name);
+  sm_json_int(&json, "threads", r->threads);
+  sm_json_int(&json, "pictures", r->pictures);
+  sm_json_int(&json, "steps", r->steps);
+  sm_json_double(&json, "median_s", r->median);
+  sm_json_double(&json, "best_s", r->best);
+  sm_json_double(&json, "worst_s", r->worst);
+  sm_json_double(&json, "images_per_s", r->images_per_second);
+  sm_json_double(&json, "gflop", r->flops / 1e9);
+  sm_json_double(&json, "gflops", r->gflops);
+  sm_json_double(&json, "peak_gflops", r->peak_gflops);
+  sm_json_double(&json, "share", r->share);
+  sm_json_int(&json, "planned_bytes", (int64_t)r->planned);
+  sm_json_int(&json, "resident_bytes", (int64_t)r->resident);
+  sm_json_object(&json, "phase_s");
+  for (int i = 0; i < 4; i++) sm_json_double(&json, phase_key[i], r->phase[i]);
+  sm_json_close(&json);
+  return sm_cli_json(&json);
 }
 
 static int run_step(sm_cli *cli, int argc, char **argv) {
@@ -93,11 +117,12 @@ static int run_step(sm_cli *cli, int argc, char **argv) {
   sm_bench_result *r = sm_calloc(1, sizeof *r);
   sm_status status = r ? open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
   if (!status) status = sm_bench_step(&b.config, (int)o->steps, o->ops, r, &err);
-  if (!status && cli->json) print_step_json(&b, r);
+  int code = SM_EXIT_OK;
+  if (!status && cli->json) code = print_step_json(&b, r);
   else if (!status) print_step(&b, r, o->ops);
   close_bench(&b);
   sm_free(r);
-  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+  return status ? sm_cli_fail(&err) : code;
 }
 
 const sm_command sm_command_bench_step = {
@@ -112,13 +137,14 @@ const sm_command sm_command_bench_step = {
     .run = run_step,
 };
 
-/* ---- ops --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- ops ------------------------------------------------------------------------------------------- */
 
 struct ops_options {
   int64_t pictures;
 };
 static const sm_option ops_options[] = {
-    SM_INT(struct ops_options, pictures, "pictures", "2", 1, 1024, "pictures", "batch of the compared steps; the plain kernels are slow"),
+    SM_INT(struct ops_options, pictures, "pictures", "2", 1, 1024, "pictures",
+           "batch of the compared steps; the plain kernels are slow"),
 };
 
 static const sm_bench_line *same_op(const sm_bench_result *r, const sm_bench_line *l) {
@@ -133,22 +159,31 @@ static void print_comparison(sm_bench_result *fast, const sm_bench_result *plain
   for (int i = 0; i < fast->lines; i++) {
     const sm_bench_line *l = &fast->line[i], *p = same_op(plain, l);
     if (!p || l->seconds <= 0) continue;
-    printf("%-15s %-20s %10.3f %10.3f %8.1f ", l->pass, l->op, l->seconds * 1e3, p->seconds * 1e3, p->seconds / l->seconds);
+    printf("%-15s %-20s %10.3f %10.3f %8.1f ", l->pass, l->op, l->seconds * 1e3, p->seconds * 1e3,
+           p->seconds / l->seconds);
     if (l->flops > 0) printf("%9.1f", l->flops / l->seconds / 1e9);
     printf("\n");
   }
 }
 
-static void print_comparison_json(sm_bench_result *fast, const sm_bench_result *plain) {
+static int print_comparison_json(sm_bench_result *fast, const sm_bench_result *plain) {
   qsort(fast->line, (size_t)fast->lines, sizeof *fast->line, slowest_first);
-  printf("[");
-  for (int i = 0, n = 0; i < fast->lines; i++) {
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_array(&json, "ops");
+  for (int i = 0; i < fast->lines; i++) {
     const sm_bench_line *l = &fast->line[i], *p = same_op(plain, l);
     if (!p) continue;
-    printf("%s{\"pass\":\"%s\",\"op\":\"%s\",\"fast_s\":%.9f,\"plain_s\":%.9f,\"gflop\":%.6f}", n++ ? ",\n" : "", l->pass,
-           l->op, l->seconds, p->seconds, l->flops / 1e9);
+    sm_json_object(&json, NULL);
+    sm_json_string(&json, "pass", l->pass);
+    sm_json_string(&json, "op", l->op);
+    sm_json_double(&json, "fast_s", l->seconds);
+    sm_json_double(&json, "plain_s", p->seconds);
+    sm_json_double(&json, "gflop", l->flops / 1e9);
+    sm_json_close(&json);
   }
-  printf("]\n");
+  sm_json_close(&json);
+  return sm_cli_json(&json);
 }
 
 static int run_ops(sm_cli *cli, int argc, char **argv) {
@@ -169,10 +204,12 @@ static int run_ops(sm_cli *cli, int argc, char **argv) {
     }
     sm_pool_free(one);
   }
-  if (!status) (cli->json ? print_comparison_json : print_comparison)(&r[0], &r[1]);
+  int code = SM_EXIT_OK;
+  if (!status && cli->json) code = print_comparison_json(&r[0], &r[1]);
+  else if (!status) print_comparison(&r[0], &r[1]);
   close_bench(&b);
   sm_free(r);
-  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+  return status ? sm_cli_fail(&err) : code;
 }
 
 const sm_command sm_command_bench_ops = {

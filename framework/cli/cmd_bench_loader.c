@@ -47,18 +47,24 @@ static sm_loader_config config_of(const struct bench_options *o, const sm_datase
   return c;
 }
 
-static void print_result(const sm_cli *cli, const struct bench_options *o, const sm_bench_loader_result *r,
-                         size_t bytes) {
+static int print_json(const sm_bench_loader_result *r, size_t bytes) {
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_int(&json, "pictures", r->pictures);
+  sm_json_double(&json, "seconds", r->seconds);
+  sm_json_int(&json, "threads", r->workers);
+  sm_json_double(&json, "pictures_per_second", r->per_second);
+  sm_json_double(&json, "pictures_per_core_second", r->per_core);
+  sm_json_double(&json, "read_share", r->read_share);
+  sm_json_double(&json, "view_share", r->view_share);
+  sm_json_int(&json, "batch_bytes", (int64_t)bytes);
+  return sm_cli_json(&json);
+}
+
+static int print_result(const sm_cli *cli, const struct bench_options *o, const sm_bench_loader_result *r,
+                        size_t bytes) {
   char text[32];
-  if (cli->json) {
-    printf(
-        "{\"pictures\": %lld, \"seconds\": %.3f, \"threads\": %d, \"pictures_per_second\": %.1f, "
-        "\"pictures_per_core_second\": %.1f, \"read_share\": %.3f, \"view_share\": %.3f, \"batch_bytes\": "
-        "%zu}\n",
-        (long long)r->pictures, r->seconds, r->workers, r->per_second, r->per_core, r->read_share,
-        r->view_share, bytes);
-    return;
-  }
+  if (cli->json) return print_json(r, bytes);
   printf("%lld pictures in %.1f s with %d threads: %lld x %lld px", (long long)r->pictures, r->seconds,
          r->workers, (long long)o->globals, (long long)o->size);
   if (o->locals) printf(" + %lld x %lld px", (long long)o->locals, (long long)o->local_size);
@@ -67,9 +73,10 @@ static void print_result(const sm_cli *cli, const struct bench_options *o, const
          100 * r->read_share, 100 * r->view_share);
   printf("%10s  for %d batches of %lld\n", sm_human_bytes((double)bytes, text, sizeof text), 3,
          (long long)o->batch);
+  return SM_EXIT_OK;
 }
 
-static sm_status bench(sm_cli *cli, const char *folder, sm_error *err) {
+static sm_status bench(sm_cli *cli, const char *folder, int *code, sm_error *err) {
   const struct bench_options *o = cli->options;
   sm_instance instance = {0};
   sm_bench_loader_result result;
@@ -78,13 +85,13 @@ static sm_status bench(sm_cli *cli, const char *folder, sm_error *err) {
   if (status == SM_OK) {
     sm_loader_config config = config_of(o, &set, cli->threads ? (int)cli->threads : sm_cpu_count());
     status = sm_bench_loader(&config, o->seconds, &result, err);
-    if (status == SM_OK) print_result(cli, o, &result, sm_loader_bytes(&config));
+    if (status == SM_OK) *code = print_result(cli, o, &result, sm_loader_bytes(&config));
   }
   sm_instance_free(&instance);
   return status;
 }
 
-static sm_status bench_generated(sm_cli *cli, sm_error *err) {
+static sm_status bench_generated(sm_cli *cli, int *code, sm_error *err) {
   const struct bench_options *o = cli->options;
   const char *tmp = getenv("TMPDIR");
   char folder[512];
@@ -94,15 +101,16 @@ static sm_status bench_generated(sm_cli *cli, sm_error *err) {
   if (!mkdtemp(folder)) return sm_fail(err, SM_EIO, "cannot make a folder like %s", folder);
   sm_status status =
       sm_bench_pictures(folder, (int)o->pictures, (int)o->source.v[0], (int)o->source.v[1], err);
-  if (status == SM_OK) status = bench(cli, folder, err);
+  if (status == SM_OK) status = bench(cli, folder, code, err);
   sm_remove_tree(folder, NULL);
   return status;
 }
 
 static int run(sm_cli *cli, int argc, char **argv) {
   sm_error err;
-  sm_status status = argc > 1 ? bench(cli, argv[1], &err) : bench_generated(cli, &err);
-  return status == SM_OK ? SM_EXIT_OK : sm_cli_fail(&err);
+  int code = SM_EXIT_OK;
+  sm_status status = argc > 1 ? bench(cli, argv[1], &code, &err) : bench_generated(cli, &code, &err);
+  return status == SM_OK ? code : sm_cli_fail(&err);
 }
 
 const sm_command sm_command_bench_loader = {

@@ -68,12 +68,13 @@ static bool is_recipe(const char *name) {
 /* Recipes of one recipe folder, two levels deep, by the names that find them: "ibot/vits16_imagenet.yaml". */
 static void offer_folder(const char *root, const char *under, const char *word, int depth) {
   char path[4096], name[1024];
-  snprintf(path, sizeof path, "%s%s%s", root, *under ? "/" : "", under);
+  if ((size_t)snprintf(path, sizeof path, "%s%s%s", root, *under ? "/" : "", under) >= sizeof path) return;
   DIR *dir = opendir(path);
   if (!dir) return;
   for (struct dirent *e; (e = readdir(dir));) {
     if (e->d_name[0] == '.') continue;
-    snprintf(name, sizeof name, "%s%s%s", under, *under ? "/" : "", e->d_name);
+    int n = snprintf(name, sizeof name, "%s%s%s", under, *under ? "/" : "", e->d_name);
+    if (n < 0 || (size_t)n >= sizeof name) continue;
     if (is_recipe(e->d_name)) offer(name, word);
     else if (depth < 2) offer_folder(root, name, word, depth + 1);
   }

@@ -12,7 +12,8 @@ struct plan_options {
 };
 
 static const sm_option options[] = {
-    SM_INT(struct plan_options, largest, "largest", "12", 0, 1000, "tensors", "how many of the largest tensors to list"),
+    SM_INT(struct plan_options, largest, "largest", "12", 0, 1000, "tensors",
+           "how many of the largest tensors to list"),
 };
 
 typedef struct plan_view {
@@ -23,7 +24,8 @@ typedef struct plan_view {
   int threads;
 } plan_view;
 
-static const char *const set_name[SM_SSL_SETS] = {"student: values, gradients, moments", "teacher: values", "states (centres)"};
+static const char *const set_name[SM_SSL_SETS] = {"student: values, gradients, moments", "teacher: values",
+                                                  "states (centres)"};
 
 static const char *shape(const sm_plan_line *l, char *buf, size_t size) {
   size_t used = 0;
@@ -38,10 +40,11 @@ static void line(const char *what, size_t bytes) {
   printf("  %-44s %12s\n", what, sm_human_bytes((double)bytes, text, sizeof text));
 }
 
-static void print_text(const plan_view *p, int largest) {
+static int print_text(const plan_view *p, int largest) {
   char text[64];
-  printf("%s: one step of %lld pictures%s\n", p->recipe->name, (long long)p->recipe->train.batch_size, "");
-  if (p->recipe->train.micro_batch) printf("in micro-batches of %lld\n", (long long)p->recipe->train.micro_batch);
+  printf("%s: one step of %lld pictures\n", p->recipe->name, (long long)p->recipe->train.batch_size);
+  if (p->recipe->train.micro_batch)
+    printf("in micro-batches of %lld\n", (long long)p->recipe->train.micro_batch);
   printf("\nmemory\n");
   for (int i = 0; i < SM_SSL_SETS; i++) line(set_name[i], p->set[i]);
   line("inputs (views, masks, lists)", p->graph.inputs);
@@ -49,25 +52,52 @@ static void print_text(const plan_view *p, int largest) {
   snprintf(text, sizeof text, "worker memory of %d thread%s", p->threads, p->threads == 1 ? "" : "s");
   line(text, p->graph.worker);
   line("peak of the step", p->total);
-  printf("\n  %.2f M parameters to train; activations without reuse would take %s\n", (double)p->parameters / 1e6,
-         sm_human_bytes((double)p->graph.unshared, text, sizeof text));
-  printf("  %d nodes in %d segments; %.1f GFLOP a step at full masks\n", p->graph.nodes, p->graph.segments, p->graph.flops / 1e9);
+  printf("\n  %.2f M parameters to train; activations without reuse would take %s\n",
+         (double)p->parameters / 1e6, sm_human_bytes((double)p->graph.unshared, text, sizeof text));
+  printf("  %d nodes in %d segments; %.1f GFLOP a step at full masks\n", p->graph.nodes, p->graph.segments,
+         p->graph.flops / 1e9);
   if (largest) printf("\nlargest tensors\n");
   for (int i = 0; i < p->graph.n_largest && i < largest; i++) {
     const sm_plan_line *l = &p->graph.largest[i];
     char bytes[32];
-    printf("  %12s  %-22s %-9s  %s\n", sm_human_bytes((double)l->bytes, bytes, sizeof bytes), shape(l, text, sizeof text), l->kind, l->name);
+    printf("  %12s  %-22s %-9s  %s\n", sm_human_bytes((double)l->bytes, bytes, sizeof bytes),
+           shape(l, text, sizeof text), l->kind, l->name);
   }
+  return SM_EXIT_OK;
 }
 
-static void print_json(const plan_view *p, int largest) {
-  printf("{\"peak_bytes\":%zu,\"student_bytes\":%zu,\"teacher_bytes\":%zu,\"state_bytes\":%zu,\"input_bytes\":%zu,\"transient_bytes\":%zu,"
-         "\"worker_bytes\":%zu,\"unshared_bytes\":%zu,\"parameters\":%lld,\"nodes\":%d,\"segments\":%d,\"gflop\":%.6g,\"largest\":[",
-         p->total, p->set[0], p->set[1], p->set[2], p->graph.inputs, p->graph.transient, p->graph.worker, p->graph.unshared,
-         (long long)p->parameters, p->graph.nodes, p->graph.segments, p->graph.flops / 1e9);
-  for (int i = 0; i < p->graph.n_largest && i < largest; i++)
-    printf("%s{\"name\":\"%s\",\"kind\":\"%s\",\"bytes\":%zu}", i ? "," : "", p->graph.largest[i].name, p->graph.largest[i].kind, p->graph.largest[i].bytes);
-  printf("]}\n");
+static int print_json(const plan_view *p, int largest) {
+  const struct {
+    const char *key;
+    size_t bytes;
+  } memory[] = {{"peak_bytes", p->total},
+                {"student_bytes", p->set[SM_SSL_STUDENT]},
+                {"teacher_bytes", p->set[SM_SSL_TEACHER]},
+                {"state_bytes", p->set[SM_SSL_STATE]},
+                {"input_bytes", p->graph.inputs},
+                {"transient_bytes", p->graph.transient},
+                {"worker_bytes", p->graph.worker},
+                {"unshared_bytes", p->graph.unshared}};
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_string(&json, "recipe", p->recipe->name);
+  for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+    sm_json_int(&json, memory[i].key, (int64_t)memory[i].bytes);
+  sm_json_int(&json, "parameters", p->parameters);
+  sm_json_int(&json, "nodes", p->graph.nodes);
+  sm_json_int(&json, "segments", p->graph.segments);
+  sm_json_double(&json, "gflop", p->graph.flops / 1e9);
+  sm_json_array(&json, "largest");
+  for (int i = 0; i < p->graph.n_largest && i < largest; i++) {
+    const sm_plan_line *l = &p->graph.largest[i];
+    sm_json_object(&json, NULL);
+    sm_json_string(&json, "name", l->name);
+    sm_json_string(&json, "kind", l->kind);
+    sm_json_int(&json, "bytes", (int64_t)l->bytes);
+    sm_json_close(&json);
+  }
+  sm_json_close(&json);
+  return sm_cli_json(&json);
 }
 
 static int run(sm_cli *cli, int argc, char **argv) {
@@ -78,13 +108,18 @@ static int run(sm_cli *cli, int argc, char **argv) {
   sm_pool *pool = NULL;
   sm_ssl_config config;
   plan_view view = {0};
+  int code = SM_EXIT_OK;
   sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
   if (!status) status = sm_create_instances(recipe, &err);
   if (!status) {
-    view.threads = cli->threads ? (int)cli->threads : recipe->train.threads ? (int)recipe->train.threads : sm_cpu_count();
+    view.threads = cli->threads            ? (int)cli->threads
+                   : recipe->train.threads ? (int)recipe->train.threads
+                                           : sm_cpu_count();
     if (!(pool = sm_pool_new(view.threads, &err))) status = err.code;
   }
-  if (!status) status = sm_ssl_configure(recipe, pool, recipe->train.steps_per_epoch ? recipe->train.steps_per_epoch : 1, &config, &err);
+  if (!status)
+    status = sm_ssl_configure(recipe, pool, recipe->train.steps_per_epoch ? recipe->train.steps_per_epoch : 1,
+                              &config, &err);
   if (!status) status = sm_ssl_new(&config, &ssl, &err);
   if (!status) {
     view.recipe = recipe;
@@ -92,12 +127,12 @@ static int run(sm_cli *cli, int argc, char **argv) {
     view.total = view.graph.inputs + view.graph.transient + view.graph.worker;
     for (int i = 0; i < SM_SSL_SETS; i++) view.total += view.set[i] = sm_set_bytes(sm_ssl_set(ssl, i));
     view.parameters = sm_set_parameters(sm_ssl_set(ssl, SM_SSL_STUDENT));
-    (cli->json ? print_json : print_text)(&view, (int)o->largest);
+    code = (cli->json ? print_json : print_text)(&view, (int)o->largest);
   }
   sm_ssl_free(ssl);
   sm_pool_free(pool);
   sm_recipe_free(recipe);
-  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+  return status ? sm_cli_fail(&err) : code;
 }
 
 const sm_command sm_command_plan = {

@@ -23,13 +23,6 @@ static void pad(const char *text, int width) {
   printf("%s%*s", text, width > columns(text) ? width - columns(text) : 0, "");
 }
 
-static int print_json(sm_json *json) {
-  const char *text = sm_json_finish(json);
-  if (text) printf("%s\n", text);
-  sm_json_free(json);
-  return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
-}
-
 /* ---- plugins list
  * ---------------------------------------------------------------------------------------------- */
 
@@ -60,7 +53,7 @@ static int list_json(const sm_registry *r, sm_kind kind) {
     sm_json_close(&json);
   }
   sm_json_close(&json);
-  return print_json(&json);
+  return sm_cli_json(&json);
 }
 
 static void list_text(const sm_registry *r, sm_kind kind) {
@@ -279,7 +272,7 @@ static int show_json(const sm_registry *r, const sm_plugin *p, const char *spec)
     sm_json_close(&json);
   }
   sm_json_close(&json);
-  return print_json(&json);
+  return sm_cli_json(&json);
 }
 
 static void show_text(const sm_registry *r, const sm_plugin *p, const char *spec) {

@@ -2,18 +2,9 @@
  */
 #include "cli.h"
 
-#include <smalti/formats.h>
-
 #include "framework/recipe/recipe_private.h"
 
 /* ---- JSON ---------------------------------------------------------------------------------------------- */
-
-static int print_json(sm_json *json) {
-  const char *text = sm_json_finish(json);
-  if (text) printf("%s\n", text);
-  sm_json_free(json);
-  return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
-}
 
 static void add_value(void *ctx, const char *path, const char *value, sm_place at) {
   sm_json *json = ctx;
@@ -33,7 +24,7 @@ static int show_json(const sm_recipe *r) {
   sm_json_array(&json, "values");
   bool good = sm_recipe_each(r, add_value, &json);
   sm_json_close(&json);
-  int code = print_json(&json);
+  int code = sm_cli_json(&json);
   return good ? code : SM_EXIT_MEMORY;
 }
 
@@ -52,7 +43,7 @@ static int diff_json(const sm_recipe *a, const sm_recipe *b) {
   sm_json_array(&json, "differences");
   int n = sm_recipe_compare(a, b, add_difference, &json);
   sm_json_close(&json);
-  int code = print_json(&json);
+  int code = sm_cli_json(&json);
   return n < 0 ? SM_EXIT_MEMORY : code ? code : n ? SM_EXIT_NO : SM_EXIT_OK;
 }
 
@@ -194,7 +185,7 @@ static int check(sm_cli *cli, int argc, char **argv) {
     sm_recipe_free(r);
   }
   sm_json_close(&json);
-  int printed = cli->json ? print_json(&json) : SM_EXIT_OK;
+  int printed = cli->json ? sm_cli_json(&json) : SM_EXIT_OK;
   if (!cli->json) sm_json_free(&json);
   return code ? code : printed;
 }

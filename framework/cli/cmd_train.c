@@ -20,14 +20,18 @@ static const sm_option options[] = {
            "save and stop after so many steps of this session; 0: at the end"),
 };
 
-static void print_json(const sm_train_summary *s) {
-  printf(
-      "{\"run\":\"%s\",\"finished\":%s,\"step\":%lld,\"steps\":%lld,\"images_per_s\":%.4g,\"seconds\":%.3f,"
-      "\"bad_pictures\":%lld",
-      s->folder, s->finished ? "true" : "false", (long long)s->step, (long long)s->steps,
-      s->images_per_second, s->seconds, (long long)s->bad_pictures);
-  if (!isnan(s->last_top1)) printf(",\"knn_top1\":%.4f", s->last_top1);
-  printf("}\n");
+static int print_json(const sm_train_summary *s) {
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_string(&json, "run", s->folder);
+  sm_json_bool(&json, "finished", s->finished);
+  sm_json_int(&json, "step", s->step);
+  sm_json_int(&json, "steps", s->steps);
+  sm_json_double(&json, "images_per_s", s->images_per_second);
+  sm_json_double(&json, "seconds", s->seconds);
+  sm_json_int(&json, "bad_pictures", s->bad_pictures);
+  if (!isnan(s->last_top1)) sm_json_double(&json, "knn_top1", s->last_top1);
+  return sm_cli_json(&json);
 }
 
 static void print_summary(const sm_cli *cli, const sm_train_summary *s) {
@@ -67,10 +71,11 @@ static int run(sm_cli *cli, int argc, char **argv) {
                                   .ctx = &progress};
   status = sm_train(recipe, &options_now, &summary, &err);
   sm_progress_end(&progress);
-  if (cli->json && (!status || status == SM_EINTERRUPTED)) print_json(&summary);
+  int code = SM_EXIT_OK;
+  if (cli->json && (!status || status == SM_EINTERRUPTED)) code = print_json(&summary);
   if (!status) print_summary(cli, &summary);
   sm_recipe_free(recipe);
-  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+  return status ? sm_cli_fail(&err) : code;
 }
 
 const sm_command sm_command_train = {

@@ -64,6 +64,14 @@ void sm_cli_note(const sm_cli *cli, const char *fmt, ...) {
   fputc('\n', stderr);
 }
 
+int sm_cli_json(sm_json *json) {
+  const char *text = sm_json_finish(json);
+  if (text) printf("%s\n", text);
+  else fputs("smalti: out of memory\n", stderr);
+  sm_json_free(json);
+  return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
+}
+
 /* ---- running ------------------------------------------------------------------------------------------- */
 
 static int print_and_free(sm_text *text) {

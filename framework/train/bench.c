@@ -1,4 +1,5 @@
-/* framework/train/bench.c — see bench.h. Random pictures and the recipe's own masker, so that the arithmetic is that of training. */
+/* framework/train/bench.c — see bench.h. Random pictures and the recipe's own masker, so that the arithmetic
+ * is that of training. */
 #include "bench.h"
 
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 
 #include "framework/tensor/kernels.h"
 
-/* ---- a random batch ------------------------------------------------------------------------------------------------------------ */
+/* ---- a random batch -------------------------------------------------------------------------------- */
 
 static void free_batch(sm_batch *b) {
   sm_free(b->global);
@@ -19,32 +20,41 @@ static void free_batch(sm_batch *b) {
 
 static void fill_normal(float *x, int64_t n, uint32_t view) {
   sm_rng rng = sm_rng_make(1, SM_RNG_BENCH, 0, 0, view);
-  for (int64_t i = 0; i < n; i++) x[i] = (float)(sm_rng_uniform(&rng) + sm_rng_uniform(&rng) - 1) * 2.45f; /* mean 0, deviation 1 */
+  for (int64_t i = 0; i < n; i++)
+    x[i] = (float)(sm_rng_uniform(&rng) + sm_rng_uniform(&rng) - 1) * 2.45f; /* mean 0, deviation 1 */
 }
 
-static sm_status random_batch(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b, sm_error *err) {
+static sm_status random_batch(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b,
+                              sm_error *err) {
   int grid = c->global_size / spec->patch;
   int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_size * c->global_size;
-  int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_size * c->local_size, cells = (int64_t)grid * grid;
+  int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_size * c->local_size,
+          cells = (int64_t)grid * grid;
   *b = (sm_batch){.pictures = c->batch_size};
   b->global = sm_malloc((size_t)globals * sizeof(float));
   b->local = sm_malloc((size_t)(locals ? locals : 1) * sizeof(float));
   b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)cells);
   b->label = sm_calloc((size_t)c->batch_size, sizeof *b->label);
   b->sample = sm_calloc((size_t)c->batch_size, sizeof *b->sample);
-  if (!b->global || !b->local || !b->mask || !b->label || !b->sample) return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
+  if (!b->global || !b->local || !b->mask || !b->label || !b->sample)
+    return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
   fill_normal(b->global, globals, 0);
   fill_normal(b->local, locals, 1);
   const sm_masker_ops *masker = c->masker.ops;
   for (int64_t r = 0; masker && r < (int64_t)c->batch_size * c->globals; r++) {
     sm_rng rng = sm_rng_make(1, SM_RNG_MASK, 1000000, (uint64_t)r, 0);
-    sm_mask_request m = {.size = sizeof m, .rows = grid, .cols = grid, .view = (int)(r % c->globals), .epoch = 1000000, .rng = &rng};
+    sm_mask_request m = {.size = sizeof m,
+                         .rows = grid,
+                         .cols = grid,
+                         .view = (int)(r % c->globals),
+                         .epoch = 1000000,
+                         .rng = &rng};
     masker->draw(c->masker.self, &m, b->mask + r * cells);
   }
   return SM_OK;
 }
 
-/* ---- peak ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- peak ------------------------------------------------------------------------------------------ */
 
 typedef struct peak_run {
   const sm_sweeps *sweeps;
@@ -73,14 +83,15 @@ double sm_bench_peak(sm_pool *pool, sm_dtype real) {
   return best / 1e9;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return x < y ? -1 : x > y;
 }
 
-static sm_status timed_steps(sm_ssl *ssl, sm_batch *b, int steps, sm_bench_result *r, double *seconds, sm_error *err) {
+static sm_status timed_steps(sm_ssl *ssl, sm_batch *b, int steps, sm_bench_result *r, double *seconds,
+                             sm_error *err) {
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
   for (int i = -2; i < steps; i++, t.step++) {
     sm_step_result result;
@@ -95,7 +106,8 @@ static sm_status timed_steps(sm_ssl *ssl, sm_batch *b, int steps, sm_bench_resul
   return SM_OK;
 }
 
-static sm_status profiled_step(sm_ssl *ssl, sm_batch *b, int micro_batches, sm_bench_result *r, sm_error *err) {
+static sm_status profiled_step(sm_ssl *ssl, sm_batch *b, int micro_batches, sm_bench_result *r,
+                               sm_error *err) {
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
   sm_step_result result;
   sm_profile_line lines[SM_BENCH_LINES];
@@ -105,7 +117,8 @@ static sm_status profiled_step(sm_ssl *ssl, sm_batch *b, int micro_batches, sm_b
   sm_graph_profile(sm_ssl_graph(ssl), false);
   for (int i = 0; i < r->lines; i++) {
     sm_bench_line *l = &r->line[i];
-    *l = (sm_bench_line){.seconds = lines[i].seconds, .flops = lines[i].flops * micro_batches, .calls = lines[i].calls};
+    *l = (sm_bench_line){
+        .seconds = lines[i].seconds, .flops = lines[i].flops * micro_batches, .calls = lines[i].calls};
     snprintf(l->pass, sizeof l->pass, "%s", lines[i].pass);
     snprintf(l->op, sizeof l->op, "%s", lines[i].op);
   }
@@ -121,7 +134,8 @@ sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_benc
   if (!status) status = sm_ssl_allocate(ssl, err);
   if (!status) status = random_batch(c, sm_ssl_backbone(ssl), &batch, err);
   if (!status) status = timed_steps(ssl, &batch, steps, r, seconds, err);
-  int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size, micro_batches = (c->batch_size + micro - 1) / micro;
+  int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size,
+      micro_batches = (c->batch_size + micro - 1) / micro;
   if (!status) {
     sm_plan_report plan;
     sm_graph_report(sm_ssl_graph(ssl), &plan);
