@@ -22,8 +22,7 @@ void sm_run_state_free(sm_run_state *s) {
   s->n_bad = 0;
 }
 
-/* ---- the tensors of a checkpoint
- * --------------------------------------------------------------------------------------- */
+/* ---- the tensors of a checkpoint ------------------------------------------------------------------- */
 
 typedef sm_status (*tensor_fn)(void *ctx, const char *name, const char *dtype, int ndim, const int64_t *shape,
                                void *data, size_t bytes, sm_error *);
@@ -71,9 +70,7 @@ static sm_status read_one(void *r, const char *name, const char *dtype, int ndim
   return sm_st_read(r, name, data, bytes, err);
 }
 
-/* ---- metadata
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- metadata -------------------------------------------------------------------------------------- */
 
 static void meta_int(sm_st_writer *w, const char *key, int64_t value) {
   char text[32];
@@ -166,9 +163,7 @@ static sm_status read_state(const sm_st_reader *r, sm_run_state *s, sm_error *er
   return status;
 }
 
-/* ---- save
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- save ------------------------------------------------------------------------------------------ */
 
 static int64_t *step_counts(sm_ssl *ssl, int64_t *n) {
   sm_set *set = sm_ssl_set(ssl, SM_SSL_STUDENT);
@@ -207,9 +202,7 @@ static sm_status write_file(const char *path, sm_ssl *ssl, const sm_run_state *s
   return sm_st_finish(w, err);
 }
 
-/* ---- the folder
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- the folder ------------------------------------------------------------------------------------ */
 
 typedef struct step_list {
   int64_t *step;
@@ -234,7 +227,12 @@ static sm_status list_steps(const char *folder, step_list *list, sm_error *err) 
     int end = 0;
     if (sscanf(e->d_name, "step-%lld.safetensors%n", &step, &end) != 1 || !end || e->d_name[end]) continue;
     int64_t *grown = sm_realloc(list->step, (size_t)(list->n + 1) * sizeof *grown);
-    if (!grown) break;
+    if (!grown) { /* half a list would hide the newest checkpoint */
+      sm_free(list->step);
+      *list = (step_list){0};
+      closedir(dir);
+      return sm_fail(err, SM_ENOMEM, "no memory to list checkpoints");
+    }
     list->step = grown;
     list->step[list->n++] = step;
   }
@@ -265,9 +263,7 @@ sm_status sm_checkpoint_save(const char *folder, sm_ssl *ssl, const sm_run_state
   return SM_OK;
 }
 
-/* ---- load
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- load ------------------------------------------------------------------------------------------ */
 
 static sm_status load_file(const char *path, sm_ssl *ssl, sm_run_state *s, sm_error *err) {
   sm_st_reader *r = sm_st_open(path, err);

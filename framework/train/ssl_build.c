@@ -9,9 +9,7 @@
 
 #define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
 
-/* ---- specs
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- specs ----------------------------------------------------------------------------------------- */
 
 static sm_status read_specs(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
@@ -77,13 +75,12 @@ static int head_dim(const sm_ssl *s, int head, sm_site site) {
   return dim;
 }
 
-/* ---- sets
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- sets ------------------------------------------------------------------------------------------ */
 
 static const char *prefix(sm_ssl *s, const char *kind, const char *name) {
   const char *p = strcmp(name, "main") ? sm_arena_printf(s->arena, "%s.%s.", kind, name)
                                        : sm_arena_printf(s->arena, "%s.", kind);
+  if (!p) s->no_memory = true; /* told by make_sets, when all is declared */
   return p ? p : "";
 }
 
@@ -120,6 +117,7 @@ static sm_status make_sets(sm_ssl *s, sm_error *err) {
                    head < 0 ? s->tokenizer_spec[i].view_dim : s->teacher_head[head].view_dim,
                    head < 0 ? s->tokenizer_spec[i].patch_dim : s->teacher_head[head].patch_dim);
   }
+  if (s->no_memory) return sm_fail(err, SM_ENOMEM, "no memory for the objective");
   for (int i = 0; i < SM_SSL_SETS; i++) {
     sm_status status = sm_set_seal(
         s->set[i], i == SM_SSL_STUDENT ? sm_optimizer_moments(c->optimizer.kind) : SM_MOMENTS_NONE, err);
@@ -129,9 +127,7 @@ static sm_status make_sets(sm_ssl *s, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- passes
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- passes ---------------------------------------------------------------------------------------- */
 
 static void make_inputs(sm_ssl *s) {
   const sm_ssl_config *c = &s->c;
@@ -268,9 +264,7 @@ static void build_update(sm_ssl *s) {
   sm_pass_end(s->graph);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------------ */
 
 static sm_status build(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
@@ -338,9 +332,7 @@ double sm_ssl_loss_dim(const sm_ssl *s, int loss) {
   return t->form == SM_TARGET_DISTRIBUTION || t->form == SM_TARGET_IDS ? (double)t->dim : 0;
 }
 
-/* ---- from a recipe
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- from a recipe --------------------------------------------------------------------------------- */
 
 static sm_ssl_slot slot_of(const sm_slot *s) {
   return (sm_ssl_slot){s->instance, s->plugin.plugin ? s->plugin.plugin->ops : NULL, s->plugin.self};

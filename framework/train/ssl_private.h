@@ -37,6 +37,7 @@ struct sm_ssl {
   int32_t *token_list, *masked;
   double loss_sum[SM_SLOTS_MAX], stat_sum[SM_SLOTS_MAX][4];
   sm_arena *arena;
+  bool no_memory; /* for a name; sticky while sets are declared */
 };
 
 #endif

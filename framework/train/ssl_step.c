@@ -22,8 +22,7 @@
 
 #define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
 
-/* ---- filling inputs
- * --------------------------------------------------------------------------------------------------- */
+/* ---- filling inputs -------------------------------------------------------------------------------- */
 
 static void fill_real(sm_tensor *t, const float *from, int64_t n) {
   if (t->dtype == SM_F32) {
@@ -91,8 +90,9 @@ static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int p
   int64_t views = (int64_t)pictures * c->globals, pixels = 3 * (int64_t)c->global_size * c->global_size;
   sm_put(s->views_count, (double)views);
   fill_real(s->global, b->global + (int64_t)first * c->globals * pixels, views * pixels);
-  if (s->mask && b->mask)
-    memcpy(s->mask->data, b->mask + (int64_t)first * c->globals * s->patches, (size_t)(views * s->patches));
+  size_t cells = (size_t)(views * s->patches);
+  if (s->mask && b->mask) memcpy(s->mask->data, b->mask + (int64_t)first * c->globals * s->patches, cells);
+  else if (s->mask) memset(s->mask->data, 0, cells);
   fill_drop(s, s->drop, b, first, pictures, c->globals, 0);
   set_prefix_rows(s, s->view_rows, views, s->tokens);
   sm_status status = set_masked_rows(s, b, first, views, err);
@@ -125,8 +125,7 @@ static void fill_pairs(sm_ssl *s, int pictures, int step_pictures, int64_t step_
   }
 }
 
-/* ---- reading sums
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- reading sums ---------------------------------------------------------------------------------- */
 
 static void add_losses(sm_ssl *s, bool local) {
   for (int i = 0; i < s->c.losses; i++) {
@@ -174,9 +173,7 @@ double sm_step_metric(const sm_step_result *r, const char *name) {
   return NAN;
 }
 
-/* ---- the step
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the step -------------------------------------------------------------------------------------- */
 
 static void prepare(sm_ssl *s, const sm_time *t) {
   int64_t start = 0;
