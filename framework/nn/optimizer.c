@@ -7,8 +7,9 @@
  * A row is in one of three states:
  *   SM_ROW_FROZEN                   never touched; no norm
  *   SM_ROW_LAST_LAYER while frozen  not touched, its step count stays; has a norm, since the reference clips
- * before it drops the gradient (main_ibot.py: clip_gradients, then cancel_gradients_last_layer) trained
- * everything else, also where the gradient is all zero */
+ *                                   before it drops the gradient (main_ibot.py: clip_gradients, then
+ *                                   cancel_gradients_last_layer)
+ *   trained                         everything else, also where the gradient is all zero */
 #include <smalti/nn.h>
 
 #include <math.h>

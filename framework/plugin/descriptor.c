@@ -11,8 +11,7 @@
 #define OPTIONS_MAX 256
 #define INSTANCE_MAX ((size_t)64 << 20)
 
-/* ---- sizes of option types
- * -------------------------------------------------------------------------------------- */
+/* ---- sizes of option types ------------------------------------------------------------------------- */
 
 static const struct {
   const char *name;
@@ -34,8 +33,7 @@ static bool good_name(const char *name) {
   return name[0] && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(name);
 }
 
-/* ---- options
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- options --------------------------------------------------------------------------------------- */
 
 /* One option by itself: what is wrong with it, or "". */
 static const char *option_problem(const sm_plugin *p, const sm_option *o, char *buf, size_t size) {
@@ -90,8 +88,7 @@ static sm_status check_options(const sm_plugin *p, const char *who, sm_error *er
   return SM_OK;
 }
 
-/* ---- ops table
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- ops table ------------------------------------------------------------------------------------- */
 
 static sm_status check_ops(const sm_plugin *p, const sm_kind_row *kind, const char *who, sm_error *err) {
   if (!p->ops) return sm_fail(err, SM_EINVAL, "%s: ops is NULL", who);
@@ -114,8 +111,7 @@ static sm_status check_ops(const sm_plugin *p, const sm_kind_row *kind, const ch
   return SM_OK;
 }
 
-/* ---- descriptor
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- descriptor ------------------------------------------------------------------------------------ */
 
 static sm_status check_texts(const sm_plugin *p, const char *who, sm_error *err) {
   const struct {

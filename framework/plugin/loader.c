@@ -15,8 +15,7 @@
 
 typedef const sm_module *(*entry_function)(void);
 
-/* ---- the dynamic linker's words
- * ------------------------------------------------------------------------------- */
+/* ---- the dynamic linker's words -------------------------------------------------------------------- */
 
 /* The part of `text` after `mark` up to a blank, comma, colon or the end. */
 static bool word_after(const char *text, const char *mark, char *buf, size_t size) {
@@ -52,8 +51,7 @@ static sm_status explain_dlopen(const char *file, const char *text, sm_error *er
   return sm_hint(err, "build the plugin again on this machine");
 }
 
-/* ---- the module's fields
- * ---------------------------------------------------------------------------------------- */
+/* ---- the module's fields --------------------------------------------------------------------------- */
 
 static const char *owner(const void *address) {
   Dl_info info;
@@ -117,8 +115,7 @@ sm_status sm_module_check(const sm_module *m, const char *file, sm_error *err) {
   return status;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------------- */
 
 static sm_status open_entry(const char *file, entry_function *entry, sm_error *err) {
   char path[4096];

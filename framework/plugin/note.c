@@ -82,8 +82,7 @@ static bool read_at(const elf_file *f, uint64_t offset, void *to, size_t bytes) 
   return true;
 }
 
-/* ---- the header: a shared object for this machine? --------------------------------------------------------
- */
+/* ---- the header: a shared object for this machine? ------------------------------------------------- */
 
 static sm_status truncated(const char *what, sm_error *err) {
   sm_fail(err, SM_EFORMAT, "the file is damaged: %s beyond its end", what);
@@ -137,8 +136,7 @@ static sm_status read_header(elf_file *f, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- notes
- * ------------------------------------------------------------------------------------------------- */
+/* ---- notes ----------------------------------------------------------------------------------------- */
 
 static uint64_t padded(uint64_t n) { return (n + 3) & ~(uint64_t)3; }
 
@@ -225,8 +223,7 @@ sm_status sm_note_read(int fd, sm_abi_note *note, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- comparing
- * --------------------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------------- */
 
 static sm_status compare(const sm_abi_note *note, sm_error *err) {
   if (note->magic != SM_ABI_MAGIC) {

@@ -38,8 +38,7 @@ struct sm_registry {
   int n_folders, n_files, n_entries, cap_folders, cap_files, cap_entries;
 };
 
-/* ---- growing arrays
- * ------------------------------------------------------------------------------------------- */
+/* ---- growing arrays -------------------------------------------------------------------------------- */
 
 /* Room for one more of `size` bytes; false when memory runs out. */
 static bool grow(void *array, int n, int *cap, size_t size) {
@@ -58,8 +57,7 @@ static sm_status no_memory(sm_error *err) {
   return sm_fail(err, SM_ENOMEM, "out of memory while listing plugins");
 }
 
-/* ---- folders
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- folders --------------------------------------------------------------------------------------- */
 
 static bool is_module_name(const char *name) {
   size_t n = strlen(name), s = strlen(SUFFIX);
@@ -138,8 +136,7 @@ const char *sm_registry_folder(const sm_registry *r, int index) {
   return index >= 0 && index < r->n_folders ? r->folders[index] : NULL;
 }
 
-/* ---- plugins
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- plugins --------------------------------------------------------------------------------------- */
 
 static int order(const sm_plugin *p, uint32_t kind, const char *name) {
   return p->kind != kind ? (p->kind < kind ? -1 : 1) : strcmp(p->name, name);
@@ -179,8 +176,7 @@ sm_status sm_registry_add_builtin(sm_registry *r, const sm_plugin *p, sm_error *
   return status;
 }
 
-/* ---- modules
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- modules --------------------------------------------------------------------------------------- */
 
 /* All of a module's plugins are added, or none. A module that was loaded before (under any path) changes
  * nothing. */
@@ -259,8 +255,7 @@ const char *sm_registry_file(const sm_registry *r, const sm_plugin *p) {
   return NULL;
 }
 
-/* ---- finding
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------------- */
 
 /* "there is a loss called 'mim', but no masker", "did you mean …", the names there are, the modules refused.
  */

@@ -81,8 +81,7 @@ void sm_graph_run(sm_graph *g, int pass) {
   }
 }
 
-/* ---- profile
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- profile --------------------------------------------------------------------------------------- */
 
 void sm_graph_profile(sm_graph *g, bool on) {
   g->profiling = on && g->allocated;
@@ -115,8 +114,7 @@ int sm_graph_profile_lines(const sm_graph *g, sm_profile_line *out, int max) {
   return lines;
 }
 
-/* ---- the search for a non-finite value
- * ------------------------------------------------------------------------------ */
+/* ---- the search for a non-finite value ------------------------------------------------------------- */
 
 static bool finite_range(const void *data, sm_dtype dtype, int64_t n, int64_t *at, double *value) {
   if (dtype != SM_F32 && dtype != SM_F64) return true;

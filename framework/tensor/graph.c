@@ -34,8 +34,7 @@ const char *sm_shape_text(const sm_tensor *t, char *buf, size_t size) {
   return buf;
 }
 
-/* ---- graph ----------------------------------------------------------------------------------------------
- */
+/* ---- graph ----------------------------------------------------------------------------------------- */
 
 sm_graph *sm_graph_new(const sm_graph_config *config, sm_error *err) {
   const sm_kernel_table *kernels = sm_kernels_find(config->device, config->real, config->isa);
@@ -106,8 +105,7 @@ void *sm_graph_memory(sm_graph *g, size_t bytes) {
   return p;
 }
 
-/* ---- scopes and passes ------------------------------------------------------------------------------------
- */
+/* ---- scopes and passes ----------------------------------------------------------------------------- */
 
 void sm_scope_push(sm_graph *g, const char *fmt, ...) {
   char text[128];
@@ -151,8 +149,7 @@ void sm_pass_end(sm_graph *g) {
   g->open = -1;
 }
 
-/* ---- tensors
- * ------------------------------------------------------------------------------------------------ */
+/* ---- tensors --------------------------------------------------------------------------------------- */
 
 static sm_tensor *tensor_new(sm_graph *g, const char *name, sm_dtype dtype, int ndim, const int64_t *dim,
                              sm_tensor *count) {
@@ -284,8 +281,7 @@ void sm_put(sm_tensor *t, double value) {
   }
 }
 
-/* ---- nodes
- * -------------------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------------- */
 
 sm_node *sm_append(sm_graph *g, sm_node *n) {
   sm_pass *p = &g->pass[g->open];

@@ -12,8 +12,7 @@
   const sm_op sm_op_##NAME = { \
       .size = sizeof(sm_op), .name = #NAME, .cls = CLASS, .core = SM_OP_##NAME, __VA_ARGS__}
 
-/* ---- linear
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- linear ---------------------------------------------------------------------------------------- */
 
 static double rows_now(const sm_tensor *t) { return (double)sm_items(t) * (double)sm_item_rows(t); }
 static double linear_flops(const sm_node *n) { /* dims of w are the same for y = x wᵀ and dx = dy w */
@@ -54,9 +53,7 @@ OP(linear, SM_PER_ITEM, .doc = "y = x wᵀ + b", .flops = linear_flops, .vjp = l
 OP(linear_dx, SM_PER_ITEM, .doc = "dx = dy w", .flops = linear_flops);
 OP(linear_dw, SM_TILES, .doc = "dw = dyᵀ x, db = Σ dy", .tiles = linear_dw_tiles, .flops = linear_dw_flops);
 
-/* ---- gelu
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- gelu ------------------------------------------------------------------------------------------ */
 
 sm_tensor *sm_gelu(sm_graph *g, sm_tensor *x) {
   sm_tensor *y = sm_result_like(g, x, ".gelu");
@@ -71,8 +68,7 @@ static void gelu_vjp(sm_graph *g, sm_node *n) {
 OP(gelu, SM_PER_ITEM, .doc = "x·Φ(x)", .recompute = true, .vjp = gelu_vjp);
 OP(gelu_dx, SM_PER_ITEM, .doc = "dx = dy·(Φ(x) + x·φ(x))");
 
-/* ---- layer norm
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- layer norm ------------------------------------------------------------------------------------ */
 
 static int64_t column_tiles_of_first(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
 
@@ -116,8 +112,7 @@ OP(layer_norm, SM_PER_ITEM, .doc = "(x - mean)/sqrt(var + eps)·w + b", .recompu
 OP(layer_norm_dx, SM_PER_ITEM, .doc = "gradient of layer_norm by x, added to an earlier one");
 OP(layer_norm_dw, SM_TILES, .doc = "gradient of layer_norm by w and b", .tiles = column_tiles_of_first);
 
-/* ---- residual
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- residual -------------------------------------------------------------------------------------- */
 
 sm_tensor *sm_residual(sm_graph *g, sm_tensor *x, sm_tensor *f, sm_tensor *gamma, sm_tensor *drop, int site) {
   if (!sm_want(g, x->ndim >= 2 && sm_elements(x) == sm_elements(f) && x->count == f->count, "residual",
@@ -155,9 +150,7 @@ OP(residual, SM_PER_ITEM, .doc = "x + drop·gamma⊙f", .vjp = residual_vjp);
 OP(residual_df, SM_PER_ITEM, .doc = "drop·gamma⊙dy");
 OP(residual_dgamma, SM_TILES, .doc = "Σ drop·f⊙dy", .tiles = column_tiles_of_first);
 
-/* ---- attention
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- attention ------------------------------------------------------------------------------------- */
 
 static double attention_flops(const sm_node *n) { /* two products of T×T×d a head */
   const sm_tensor *qkv = n->in[0];

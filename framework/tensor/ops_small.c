@@ -15,8 +15,7 @@ static bool same_shape(const sm_tensor *a, const sm_tensor *b) {
          !memcmp(a->dim, b->dim, sizeof a->dim[0] * (size_t)a->ndim);
 }
 
-/* ---- elementwise
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- elementwise ----------------------------------------------------------------------------------- */
 
 sm_tensor *sm_add(sm_graph *g, sm_tensor *a, sm_tensor *b) {
   if (!sm_want(g, same_shape(a, b), "add", "two tensors of one shape", b)) return &g->inert;
@@ -75,9 +74,7 @@ static void sum_vjp(sm_graph *g, sm_node *n) {
 OP(sum, SM_TILES, .doc = "sum of all valid elements", .vjp = sum_vjp);
 OP(sum_dx, SM_PER_ITEM, .doc = "gradient of sum", .cross = 1);
 
-/* ---- states
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- states ---------------------------------------------------------------------------------------- */
 
 void sm_sum_rows_into(sm_graph *g, sm_tensor *x, sm_tensor *acc) {
   if (sm_want(g, acc->persistent && sm_elements(acc) == sm_last_dim(x), "sum_rows_into", "an accumulator (K)",
@@ -105,9 +102,7 @@ sm_tensor *sm_argmax(sm_graph *g, sm_tensor *logits, sm_tensor *shift) {
 }
 OP(argmax, SM_PER_ITEM, .doc = "index of the largest logits - shift");
 
-/* ---- cross-entropy
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- cross-entropy --------------------------------------------------------------------------------- */
 
 sm_xent_out sm_xent(sm_graph *g, sm_tensor *logits, sm_tensor *inv_tau, const sm_target *t,
                     const sm_pairs *pairs) {
@@ -163,9 +158,7 @@ OP(xent_soft, SM_PER_ITEM, .doc = "cross-entropy against distributions, and its 
 OP(xent_ids, SM_PER_ITEM, .doc = "cross-entropy against ids, and its gradient", .cross = XENT_CROSS,
    .scratch = sm_scratch_xent, .vjp = xent_vjp);
 
-/* ---- row and pair lists
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- row and pair lists ---------------------------------------------------------------------------- */
 
 sm_rows *sm_rows_new(sm_graph *g, const char *name, int64_t capacity, int64_t items, int64_t tokens,
                      sm_tensor *item_count) {
@@ -223,9 +216,7 @@ void sm_pairs_end(sm_pairs *p) {
   while (p->last < p->predictions) first[++p->last] = (int32_t)p->filled;
 }
 
-/* ---- the table
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------------- */
 
 static const sm_op *const table[SM_OP_COUNT] = {
 #define X(name) [SM_OP_##name] = &sm_op_##name,

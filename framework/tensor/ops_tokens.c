@@ -10,8 +10,7 @@
 
 static int64_t columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
 
-/* ---- patches and tokens
- * --------------------------------------------------------------------------------------------- */
+/* ---- patches and tokens ---------------------------------------------------------------------------- */
 
 sm_tensor *sm_patchify(sm_graph *g, sm_tensor *x, int patch) {
   if (!sm_want(g, x->ndim == 4 && patch > 0 && x->dim[2] % patch == 0 && x->dim[3] % patch == 0, "patchify",
@@ -78,8 +77,7 @@ OP(position_resize, SM_TILES, .doc = "bicubic position embedding for another gri
    .vjp = position_resize_vjp);
 OP(position_resize_dx, SM_TILES, .doc = "gradient of position_resize", .tiles = columns_of_in);
 
-/* ---- lists of tokens
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- lists of tokens ------------------------------------------------------------------------------- */
 
 sm_tensor *sm_gather(sm_graph *g, sm_tensor *x, const sm_rows *rows) {
   if (!sm_graph_ok(g)) return &g->inert;
@@ -117,8 +115,7 @@ static void drop_prefix_vjp(sm_graph *g, sm_node *n) {
 OP(drop_prefix, SM_PER_ITEM, .doc = "tokens without the first n", .vjp = drop_prefix_vjp);
 OP(drop_prefix_dx, SM_PER_ITEM, .doc = "gradient of drop_prefix");
 
-/* ---- normalisation
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- normalisation --------------------------------------------------------------------------------- */
 
 sm_tensor *sm_l2_normalize(sm_graph *g, sm_tensor *x, double eps) {
   if (!sm_want(g, x->ndim >= 2, "l2_normalize", "x with at least two dimensions", x)) return &g->inert;

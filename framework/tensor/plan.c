@@ -15,8 +15,7 @@
 
 static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
 
-/* ---- segments
- * ------------------------------------------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------------------------------- */
 
 static bool fits_items(const sm_segment *s, const sm_node *n, int now) {
   if (s->tiles || s->capacity != n->out[0]->dim[0] || s->count != n->out[0]->count) return false;
@@ -92,8 +91,7 @@ static void set_group(sm_pass *p, sm_segment *s) {
   s->group = group < 1 ? 1 : group;
 }
 
-/* ---- places
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- places ---------------------------------------------------------------------------------------- */
 
 typedef struct place {
   sm_tensor *t;
@@ -251,8 +249,7 @@ sm_status sm_graph_plan(sm_graph *g, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------------- */
 
 sm_status sm_graph_allocate(sm_graph *g, sm_error *err) {
   if (g->allocated) return SM_OK;
@@ -282,9 +279,7 @@ sm_status sm_graph_allocate(sm_graph *g, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- report
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- report ---------------------------------------------------------------------------------------- */
 
 static int line_by_bytes(const void *a, const void *b) {
   const sm_plan_line *x = a, *y = b;

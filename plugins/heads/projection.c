@@ -2,12 +2,16 @@
  * weight-normalised linear layer to K logits, for [CLS] and for patches.
  *
  * How much the two sites share is a number of leading layers (the MLP's, then the last one), named by a
- * choice: shared            all of them (official shared_head: true) last_separate     the whole MLP, not the
- * last layer (official shared_head: false) first_two_shared  the first two layers of the MLP (the dagger
- * columns of the paper's appendix E) separate          none ("vanilla" there) Names: mlp.0, mlp.2, mlp.4,
- * last_layer for [CLS]; where patches have their own, mlp2.0 …, last_layer2. A shared layer is also declared
- * under the second name (an alias) where iBOT does or where the other network owns it, so that averages meet
- * by name. */
+ * choice:
+ *
+ *   shared            all of them (official shared_head: true)
+ *   last_separate     the whole MLP, not the last layer (official shared_head: false)
+ *   first_two_shared  the first two layers of the MLP (the dagger columns of the paper's appendix E)
+ *   separate          none ("vanilla" there)
+ *
+ * Names: mlp.0, mlp.2, mlp.4, last_layer for [CLS]; where patches have their own, mlp2.0 …, last_layer2. A
+ * shared layer is also declared under the second name (an alias) where iBOT does or where the other network
+ * owns it, so that averages meet by name. */
 #include <smalti/plugin.h>
 
 #include <string.h>

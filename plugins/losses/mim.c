@@ -2,9 +2,10 @@
  * tokenizer says of the same patch of the clean view.
  *
  * What the mean is over is a choice, since it changes how much views with few hidden patches count:
- *   picture  mean over a view's hidden patches, then over all views of the step, those without any too (ibot,
- * iBOTLoss.forward): weight/(pictures · G · max(1, hidden in the view)) patch    mean over all hidden patches
- * of the step: weight/hidden in the step */
+ *
+ *   picture  over a view's hidden patches, then over all views of the step, those without any too (ibot,
+ *            iBOTLoss.forward): weight/(pictures · G · max(1, hidden in the view))
+ *   patch    over all hidden patches of the step: weight/hidden in the step */
 #include <smalti/plugin.h>
 
 enum { BY_PICTURE, BY_PATCH };

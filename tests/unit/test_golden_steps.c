@@ -222,8 +222,7 @@ static void check_all_logits(reference *r, const sm_batch *b) {
   if (r->locals) check_logits(r, b, "expect.student.local_cls_logits", SM_SSL_STUDENT, true, SM_SITE_VIEW);
 }
 
-/* ---- steps
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------------- */
 
 static void check_loss(reference *r, int step, const char *key, double got) {
   golden_tensor t = golden_getf(r->file, "expect.step%d.%s", step, key);

@@ -96,8 +96,7 @@ static void reference(void **state) {
   golden_close(g);
 }
 
-/* ---- random features: a double loop, threads ------------------------------------------------------------
- */
+/* ---- random features: a double loop, threads ------------------------------------------------------- */
 
 enum { TRAIN = 2611, TEST = 713, DIM = 37, CLASSES = 9 };
 static float random_train[TRAIN * DIM], random_test[TEST * DIM];
@@ -196,8 +195,7 @@ static void threads(void **state) {
   assert_true(top1[0][0] > 15 && top5[0][0] > top1[0][0]);
 }
 
-/* ---- by hand ---------------------------------------------------------------------------------------------
- */
+/* ---- by hand --------------------------------------------------------------------------------------- */
 
 /* Similarities with (1, 0): 1, 0.8, 0.8, 0.6, 0, -1. */
 static const float hand_train[] = {2, 0, 4, 3, 0.8f, -0.6f, 3, 4, 0, 1, -5, 0};
@@ -270,8 +268,7 @@ static void no_labels(void **state) {
   assert_true(isnan(one) && isnan(five)); /* nothing to compare with */
 }
 
-/* ---- refusals ---------------------------------------------------------------------------------------------
- */
+/* ---- refusals -------------------------------------------------------------------------------------- */
 
 static void refused(const sm_features *train, const sm_features *test, int k, double temperature,
                     const char *message) {
@@ -311,8 +308,7 @@ static void refusals(void **state) {
   refused(&train, &f, 1, 1, "the features of test picture 0 are not finite numbers");
 }
 
-/* ---- the plugin
- * --------------------------------------------------------------------------------------------- */
+/* ---- the plugin ------------------------------------------------------------------------------------ */
 
 static sm_pool_mode asked;
 

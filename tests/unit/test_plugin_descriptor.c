@@ -51,8 +51,7 @@ static sm_plugin sound(void) {
                      .instance_size = sizeof(struct masker)};
 }
 
-/* ---- module fields
- * --------------------------------------------------------------------------------------------- */
+/* ---- module fields --------------------------------------------------------------------------------- */
 
 static sm_module sound_module(const sm_plugin *const *plugins) {
   return (sm_module){SM_ABI_MAGIC,
@@ -109,8 +108,7 @@ static void module_fields_are_compared_one_by_one(void **state) {
   expect_module(&m, "the module has two plugins called masker 'm' (0 and 1)");
 }
 
-/* ---- descriptor
- * -------------------------------------------------------------------------------------------------- */
+/* ---- descriptor ------------------------------------------------------------------------------------ */
 
 static void expect(const sm_plugin *p, const char *message) {
   sm_error_clear(&err);
@@ -176,8 +174,7 @@ static void ops_tables_are_checked_for_every_kind(void **state) {
   assert_string_equal(sm_kind_name((sm_kind)0), "unknown kind");
 }
 
-/* ---- options
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------------- */
 
 /* One option; `problem` is what follows "masker 'm': option 'x': ", NULL if it is sound. */
 static void try_option(sm_option o, const char *problem) {

@@ -153,8 +153,7 @@ static void test_reference_statistics(void **state) {
   golden_close(file);
 }
 
-/* ---- options
- * ----------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------------- */
 
 static void test_none(void **state) {
   (void)state;
