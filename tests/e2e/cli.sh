@@ -1,29 +1,8 @@
 #!/bin/bash
 # cli.sh — the program from outside: help, options, exit codes, completion, and that the manuals in the tree are those that
 # the program's own tables give.
-set -u
-build=$(cd "${SMALTI_BUILDDIR:-.}" && pwd)
-source=$(cd "${SMALTI_SRCDIR:-.}" && pwd)
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-# the program itself, not libtool's wrapper, which takes longer than what it starts
-export PATH=$build/.libs:$PATH LD_LIBRARY_PATH=$build/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-smalti() { command smalti "$@"; }
-fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
-# has FILE TEXT: a line of FILE holds TEXT
-has() { grep -qF -- "$2" "$1" || { fail "no '$2' in:"; cat "$1" >&2; }; }
-# exits CODE COMMAND …: output in $work/out and $work/err
-exits() {
-  local want=$1 got
-  shift
-  "$@" >"$work/out" 2>"$work/err"
-  got=$?
-  [ "$got" -eq "$want" ] || { fail "$* exits with $got, not $want"; cat "$work/err" >&2; }
-}
-# says TEXT: the error is exactly this line
-says() { [ "$(cat "$work/err")" = "$1" ] || { fail "expected: $1"; cat "$work/err" >&2; }; }
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
 
 # ---- help ------------------------------------------------------------------------------------------------------
 exits 0 smalti --version
@@ -134,4 +113,4 @@ cmp -s "$work/recipes.md" "$source/docs/recipes.md" || {
 }
 if command -v mandoc >/dev/null; then mandoc -T lint -W error "$work/smalti.1" >&2 || fail "mandoc complains"; fi
 
-[ "$failures" -eq 0 ] || { echo "$failures failures" >&2; exit 1; }
+finish

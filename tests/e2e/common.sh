@@ -1,8 +1,11 @@
-# common.sh — what the tests of training share: a recipe that trains in a tenth of a second, ways to run, stop and compare.
+# common.sh — what the tests from the command line share: ways to run, stop and compare, and a recipe that trains in a tenth
+# of a second.
 # Sourced, not run. The tests speak of $work, a folder of their own that goes when they end, and stand in it.
 # shellcheck shell=bash
 set -u
 build=${SMALTI_BUILDDIR:?is set by "make check"}
+source=$(cd "${SMALTI_SRCDIR:?is set by \"make check\"}" && pwd) || exit 99 # without "..", as messages show it
+export SMALTI_RECIPE_PATH=$source/recipes
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 99
@@ -22,6 +25,8 @@ exits() {
   fail "$* exits with $got, not $want"
   cat "$work/err" >&2
 }
+# says TEXT: the error is exactly this line
+says() { [ "$(cat "$work/err")" = "$1" ] || { fail "expected: $1"; cat "$work/err" >&2; }; }
 finish() {
   [ "$failures" -eq 0 ] && echo "all as expected"
   exit $((failures > 0))

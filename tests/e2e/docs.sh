@@ -8,8 +8,8 @@
 #   ```console  "$ COMMAND" is run and must print exactly what stands below it
 # In these and docs/design.md, paths in backquotes and links must lead to something, `smalti …` must be a command with
 # these options, and keys of recipes must be in the recipe reference.
-source=${SMALTI_SRCDIR:-.}
-. "$source/tests/e2e/common.sh"
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
 run_documents=(README.md docs/guide.md)
 all_documents=(README.md docs/guide.md docs/design.md)
 

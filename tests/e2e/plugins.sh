@@ -1,24 +1,8 @@
 #!/bin/bash
 # plugins.sh — `smalti plugins list`, `show`, `check` and `new` from the command line, on the real plugins and on bad ones.
-set -u
-build=${SMALTI_BUILDDIR:-.}
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
 bad=$build/tests/plugins/.libs
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-smalti() { "$build/smalti" "$@"; }
-fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
-# has FILE TEXT: a line of FILE holds TEXT
-has() { grep -qF -- "$2" "$1" || { fail "no '$2' in:"; cat "$1" >&2; }; }
-# exits CODE COMMAND …: output in $work/out and $work/err
-exits() {
-  local want=$1 got
-  shift
-  "$@" >"$work/out" 2>"$work/err"
-  got=$?
-  [ "$got" -eq "$want" ] || { fail "$* exits with $got, not $want"; cat "$work/err" >&2; }
-}
 
 # list: what is found goes to stdout, what is refused to stderr, and that is no failure
 exits 0 smalti plugins list
@@ -101,5 +85,4 @@ has "$work/err" "'9lives' cannot be the name of a plugin; 2 to 40 of a-z, 0-9 an
 exits 2 smalti plugins new maker x
 has "$work/err" "there is no kind of plugin called 'maker'"
 
-[ "$failures" -eq 0 ] && echo "all as expected"
-exit "$failures"
+finish

@@ -1,28 +1,8 @@
 #!/bin/bash
 # recipes.sh — every recipe of the tree is right, shows what reads back the same, and holds the values that it is known for;
 # `recipe show`, `check` and `diff` from the command line.
-set -u
-build=$(cd "${SMALTI_BUILDDIR:-.}" && pwd)
-source=$(cd "${SMALTI_SRCDIR:-.}" && pwd)
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-# the program itself, not libtool's wrapper, which takes longer than what it starts
-export PATH=$build/.libs:$PATH LD_LIBRARY_PATH=$build/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-smalti() { command smalti "$@"; }
-fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
-# has FILE TEXT: a line of FILE holds TEXT
-has() { grep -qF -- "$2" "$1" || { fail "no '$2' in:"; cat "$1" >&2; }; }
-# exits CODE COMMAND …: output in $work/out and $work/err
-exits() {
-  local want=$1 got
-  shift
-  "$@" >"$work/out" 2>"$work/err"
-  got=$?
-  [ "$got" -eq "$want" ] || { fail "$* exits with $got, not $want"; cat "$work/err" >&2; }
-}
-says() { [ "$(cat "$work/err")" = "$1" ] || { fail "expected: $1"; cat "$work/err" >&2; }; }
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
 # shows RECIPE LINE …: the resolved recipe has each of these lines
 shows() {
   local recipe=$1 line
@@ -98,4 +78,4 @@ exits 0 smalti recipe diff --json demo demo
 exits 65 smalti recipe check --json demo "$work/x.yaml"
 has "$work/out" '"ok":true},{"recipe":"'"$work/x.yaml"'","ok":false,"place":"'"$work/x.yaml"':3:22","message":"unknown key'
 
-[ "$failures" -eq 0 ] || { echo "$failures failures" >&2; exit 1; }
+finish
