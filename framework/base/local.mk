@@ -39,4 +39,3 @@ tests_preload_iofail_la_SOURCES = tests/preload/iofail.c
 tests_preload_iofail_la_CFLAGS = $(SM_CODE_CFLAGS) $(SM_WARNING_CFLAGS)
 tests_preload_iofail_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
 
-EXTRA_DIST += tests/e2e/headers.sh

@@ -6,6 +6,7 @@ set -u
 build=${SMALTI_BUILDDIR:?is set by "make check"}
 source=$(cd "${SMALTI_SRCDIR:?is set by \"make check\"}" && pwd) || exit 99 # without "..", as messages show it
 export SMALTI_RECIPE_PATH=$source/recipes
+export SMALTI_RECIPE_PATH=$source/recipes
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 99
