@@ -20,8 +20,7 @@ static const sm_check_driver drivers[SM_KIND_END] = {
     [SM_EVALUATION] = sm_check_evaluation,
 };
 
-/* ---- lines
- * ------------------------------------------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 static void line(sm_checker *c, sm_check_mark mark, const char *text) {
   int *count = mark == SM_CHECK_PASS   ? &c->result->passed
@@ -82,8 +81,7 @@ static void close_variant(sm_checker *c, int failed_before) {
   sm_text_free(&c->passed);
 }
 
-/* ---- texts
- * --------------------------------------------------------------------------------------------------- */
+/* ---- texts --------------------------------------------------------------------------------------------- */
 
 static void check_sentence(sm_checker *c, const char *what, const char *text) {
   size_t n = strlen(text);
@@ -108,8 +106,7 @@ static void check_texts(sm_checker *c) {
   close_variant(c, before);
 }
 
-/* ---- instances
- * ------------------------------------------------------------------------------------------------- */
+/* ---- instances ----------------------------------------------------------------------------------------- */
 
 /* A filled instance, not yet created. */
 static sm_status fill(const sm_plugin *p, const char *yaml, sm_arena *arena, sm_instance *instance,
@@ -197,8 +194,7 @@ static void check_variant(sm_checker *c, const char *yaml) {
   close_variant(c, before);
 }
 
-/* ---- everything
- * ------------------------------------------------------------------------------------------------- */
+/* ---- everything ---------------------------------------------------------------------------------------- */
 
 sm_status sm_check_plugin(const sm_plugin *p, const sm_check_config *config, sm_check_result *result,
                           sm_error *err) {

@@ -19,8 +19,7 @@ typedef struct backbone_trial {
   sm_tensor *count;
 } backbone_trial;
 
-/* ---- spec
- * -------------------------------------------------------------------------------------------------- */
+/* ---- spec ---------------------------------------------------------------------------------------------- */
 
 static bool check_spec_values(sm_checker *c, int size, const sm_backbone_spec *s) {
   bool rates = true;
@@ -66,8 +65,7 @@ static int find_sizes(sm_checker *c, const backbone_trial *b, int sizes[2], sm_b
   return n;
 }
 
-/* ---- the graph
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the graph ----------------------------------------------------------------------------------------- */
 
 static bool declare(sm_trial *t) {
   const backbone_trial *b = t->ctx;
@@ -126,8 +124,7 @@ static void check_shapes(sm_checker *c, const backbone_trial *b) {
                   (long long)(b->spec.prefix + grid * grid));
 }
 
-/* ---- runs
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- runs ---------------------------------------------------------------------------------------------- */
 
 /* Attention rows are distributions over the tokens; the last of the last blocks is what the backbone gives.
  */

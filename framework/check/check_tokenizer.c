@@ -26,8 +26,7 @@ typedef struct tokenizer_trial {
   int update;
 } tokenizer_trial;
 
-/* ---- a plain linear head, so that a tokenizer can be tried without other plugins
- * --------------------------------- */
+/* ---- a plain linear head, so that a tokenizer can be tried without other plugins ----------------------- */
 
 static void head_declare(const void *self, const sm_params *p, int in_dim, int view_dim, int patch_dim,
                          sm_role role) {
@@ -56,8 +55,7 @@ static int head_out_dim(const void *self, sm_site site) {
 static const sm_head_ops head_ops = {sizeof head_ops, 1,           head_declare,
                                      head_features,   head_logits, head_out_dim};
 
-/* ---- the graph
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the graph ----------------------------------------------------------------------------------------- */
 
 static int width(const tokenizer_trial *k, sm_site site) {
   int own = site == SM_SITE_VIEW ? k->spec.view_dim : k->spec.patch_dim;
@@ -142,8 +140,7 @@ static uint64_t state_hash(const sm_trial *t) {
   return hash;
 }
 
-/* ---- targets
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- targets ------------------------------------------------------------------------------------------- */
 
 static bool check_distribution(sm_checker *c, const char *where, const sm_target *t, int64_t rows) {
   double scale = t->scale ? sm_get(t->scale, 0) : 0, worst = 0;
@@ -197,9 +194,7 @@ static bool check_target(sm_checker *c, const tokenizer_trial *k, sm_site site) 
                                                 : "a vector is not finite, or a gradient would flow");
 }
 
-/* ---- runs
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- runs ---------------------------------------------------------------------------------------------- */
 
 /* STEPS steps; the state's hash after each. From step `from` on with the values of `load`. */
 static bool run_steps(sm_checker *c, const sm_trial_plan *plan, sm_pool *pool, uint64_t hash[STEPS], int from,

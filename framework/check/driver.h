@@ -42,8 +42,7 @@ void sm_check_evaluation(sm_checker *, sm_instance *);
 bool sm_check_variant(const sm_plugin *, const char *shared, int index, sm_arena *, const char **yaml,
                       const char **name);
 
-/* ---- trials: a graph with a scalar score over what the plugin makes
- * ------------------------------------------ */
+/* ---- trials: a graph with a scalar score over what the plugin makes ------------------------------------ */
 
 #define TRIAL_TERMS 24
 #define TRIAL_SETS 2

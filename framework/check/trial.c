@@ -16,8 +16,7 @@
 #define FLOPS_BRIEF 4e8
 #define HEAVY ((size_t)32 << 20) /* a brief trial of this size is not built a second time */
 
-/* ---- building
- * ------------------------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------------------ */
 
 sm_set *sm_trial_set(sm_trial *t, int slot, const char *name, bool trainable) {
   sm_error err;
@@ -147,8 +146,7 @@ void sm_trial_close(sm_trial *t) {
   *t = (sm_trial){0};
 }
 
-/* ---- running
- * --------------------------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------------------------------------- */
 
 double sm_trial_run(sm_trial *t) {
   double sum = 0;
@@ -187,8 +185,7 @@ uint64_t sm_trial_hash(const sm_trial *t) {
   return hash;
 }
 
-/* ---- the gradient
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the gradient -------------------------------------------------------------------------------------- */
 
 typedef struct direction {
   int set, row;       /* row -1: all parameters of all sets */
@@ -327,8 +324,7 @@ out:
   return ok;
 }
 
-/* ---- a whole check
- * ------------------------------------------------------------------------------------------------ */
+/* ---- a whole check ------------------------------------------------------------------------------------- */
 
 static bool all_finite(sm_checker *c, sm_trial *t, const char *name) {
   char what[256];

@@ -57,8 +57,7 @@ typedef struct evaluating {
   int size;
 } evaluating;
 
-/* ---- opening
- * ----------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 static void show_progress(void *ctx, const char *what, double done) {
   sm_progress_event(ctx, &(sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
@@ -104,8 +103,7 @@ static void close_all(evaluating *e) {
   sm_trained_free(&e->trained);
 }
 
-/* ---- the evaluation and its options
- * --------------------------------------------------------------------------- */
+/* ---- the evaluation and its options -------------------------------------------------------------------- */
 
 static const sm_option *option_named(const sm_plugin *p, const char *name, size_t n) {
   for (uint32_t i = 0; i < p->n_options; i++)
@@ -177,8 +175,7 @@ static sm_status find_evaluation(evaluating *e, const char *name, sm_instance *o
   return status ? status : sm_options_fill(p, NULL, own->self, e->cli->arena, err);
 }
 
-/* ---- results
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------------------------------------- */
 
 /* "top1.k20": a column top1 and a row k20. True if all figures are of that form and make a full table. */
 static bool is_table(const sm_eval_result *r, int *columns) {
@@ -313,8 +310,7 @@ static int print_result(const evaluating *e, const sm_instance *instance, const 
   return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
 }
 
-/* ---- the command
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------------------------- */
 
 static int evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   sm_instance own = {0}, *instance = NULL;

@@ -23,8 +23,7 @@ static void pad(const char *text, int width) {
   printf("%s%*s", text, width > columns(text) ? width - columns(text) : 0, "");
 }
 
-/* ---- plugins list
- * ---------------------------------------------------------------------------------------------- */
+/* ---- plugins list -------------------------------------------------------------------------------------- */
 
 static void list_json_plugin(sm_json *json, const sm_registry *r, const sm_plugin *p) {
   sm_json_object(json, NULL);
@@ -106,8 +105,7 @@ const sm_command sm_command_plugins_list = {
     .run = run_list,
 };
 
-/* ---- plugins show
- * ------------------------------------------------------------------------------------------------- */
+/* ---- plugins show -------------------------------------------------------------------------------------- */
 
 static const char *const type_names[] = {
     [SM_OPT_INT] = "int",       [SM_OPT_FLOAT] = "float", [SM_OPT_BOOL] = "bool",

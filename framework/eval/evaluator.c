@@ -30,8 +30,7 @@ struct sm_evaluator {
 
 static const char *const split_name[2] = {"train", "test"};
 
-/* ---- the graph
- * --------------------------------------------------------------------------------------------- */
+/* ---- the graph ----------------------------------------------------------------------------------------- */
 
 static sm_status build(sm_evaluator *e, sm_error *err) {
   const sm_evaluator_config *c = &e->c;
@@ -96,8 +95,7 @@ size_t sm_evaluator_bytes(const sm_evaluator *e) {
   return r.inputs + r.transient + r.worker;
 }
 
-/* ---- labels
- * --------------------------------------------------------------------------------------------------- */
+/* ---- labels -------------------------------------------------------------------------------------------- */
 
 /* The training class of each test class. Folders may hold other classes, or the same in another order. */
 static sm_status map_classes(const sm_evaluator *e, int32_t **map, sm_error *err) {
@@ -122,8 +120,7 @@ static sm_status map_classes(const sm_evaluator *e, int32_t **map, sm_error *err
   return SM_OK;
 }
 
-/* ---- features
- * --------------------------------------------------------------------------------------------------- */
+/* ---- features ------------------------------------------------------------------------------------------ */
 
 static sm_status reserve(const sm_evaluator *e, split_features *s, int64_t n, sm_error *err) {
   size_t room = n > 0 ? (size_t)n : 1;
@@ -271,8 +268,7 @@ void sm_evaluator_counts(const sm_evaluator *e, const char *split, int64_t *made
   *bad = s->bad;
 }
 
-/* ---- running plugins
- * -------------------------------------------------------------------------------------------- */
+/* ---- running plugins ----------------------------------------------------------------------------------- */
 
 static sm_status features_for(sm_eval_context *x, const char *split, sm_pool_mode pool, sm_features *f,
                               sm_error *err) {

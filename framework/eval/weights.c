@@ -76,8 +76,7 @@ static bool ignored(const loading *l, const char *name) {
   return false;
 }
 
-/* ---- what to say -----------------------------------------------------------------------------------------
- */
+/* ---- what to say --------------------------------------------------------------------------------------- */
 
 static void difference(loading *l, const char *kind, const char *fmt, ...) SM_PRINTF(3, 4);
 static void difference(loading *l, const char *kind, const char *fmt, ...) {
@@ -188,8 +187,7 @@ static sm_status refuse(loading *l, sm_error *err) {
   return sm_hint(err, "check the backbone's options: the file is of another network");
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------
- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static float half(uint16_t h) {
   int exponent = h >> 10 & 31, fraction = h & 1023;

@@ -24,8 +24,7 @@ static void file_name(const char *name, sm_weights_format format, char *buf, siz
   }
 }
 
-/* ---- metadata --------------------------------------------------------------------------------------------
- */
+/* ---- metadata ------------------------------------------------------------------------------------------ */
 
 static void put_floats(sm_st_writer *w, const char *key, const float v[3]) {
   sm_text text = {0};
@@ -103,8 +102,7 @@ sm_status sm_weights_about_read(const sm_st_reader *r, sm_weights_about *a, sm_e
   return SM_OK;
 }
 
-/* ---- tensors ---------------------------------------------------------------------------------------------
- */
+/* ---- tensors ------------------------------------------------------------------------------------------- */
 
 typedef struct saving {
   sm_st_writer *writer;

@@ -3,10 +3,10 @@
  * The rule for both: each row of the receiving set that owns memory takes from the row that the giving set
  * knows by the same name, aliases of the giving set resolved. Heads that share differently therefore meet so:
  *   - teacher shares, student does not: the teacher's one layer follows the student's layer of its own name;
- * the student's second layer has no counterpart. This is what iBOT does, whose named_parameters() lists a
- * shared layer once.
+ *     the student's second layer has no counterpart. This is what iBOT does, whose named_parameters() lists a
+ *     shared layer once.
  *   - student shares, teacher does not: both layers of the teacher follow the student's one. (iBOT would
- * leave the second at its initial values for good, since the student's list does not name it.) */
+ *     leave the second at its initial values for good, since the student's list does not name it.) */
 #include <smalti/nn.h>
 
 #include <string.h>

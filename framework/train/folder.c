@@ -108,8 +108,7 @@ sm_status sm_folder_open(sm_run_folder *f, const char *runs, const sm_recipe *r,
   return SM_OK;
 }
 
-/* ---- what it was made with
- * ------------------------------------------------------------------------------------------------ */
+/* ---- what it was made with ----------------------------------------------------------------------------- */
 
 static void cpu_model(char *out, size_t size) {
   snprintf(out, size, "unknown");
@@ -183,9 +182,7 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
   return status;
 }
 
-/* ---- logs
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- logs ---------------------------------------------------------------------------------------------- */
 
 /* Bytes of timing.jsonl up to the records of steps after `step`; its lines begin {"step":N. */
 static int64_t timing_length(const char *path, int64_t step) {

@@ -52,9 +52,7 @@ static void warn(session *s, const char *text) {
   tell(s, (sm_train_event){.kind = SM_EVENT_WARNING, .text = text});
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 sm_status sm_create_instances(sm_recipe *r, sm_error *err) {
   sm_slot *one[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker};
@@ -219,9 +217,7 @@ static void close_session(session *s) {
   sm_run_state_free(&s->state);
 }
 
-/* ---- evaluation
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- evaluation ---------------------------------------------------------------------------------------- */
 
 static void evaluation_progress(void *ctx, const char *what, double done) {
   tell(ctx, (sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
@@ -307,9 +303,7 @@ static sm_status evaluate(session *s, bool *stop, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- records
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- records ------------------------------------------------------------------------------------------- */
 
 /* By name: a step without masked patches has no entropies of them. -1: there are too many. */
 static int window_place(sm_run_state *w, const sm_metric *m) {
@@ -421,9 +415,7 @@ static sm_status record(session *s, sm_error *err) {
   return status;
 }
 
-/* ---- checkpoints
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- checkpoints --------------------------------------------------------------------------------------- */
 
 /* One line a picture whatever its name holds: control characters and backslashes as \\xHH. */
 static void add_escaped(sm_text *text, const char *name) {
@@ -522,9 +514,7 @@ sm_status sm_train_fresh_name(sm_recipe *r, const char *runs, sm_arena *arena, s
   return sm_fail(err, SM_EINVAL, "there are ten thousand runs called '%s' in '%s'", base, runs);
 }
 
-/* ---- the loop
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the loop ------------------------------------------------------------------------------------------ */
 
 static sm_status one_step(session *s, sm_error *err) {
   double start = sm_now();

@@ -15,8 +15,7 @@ static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_std[3] 
 
 static bool needs_weights(sm_net net) { return net != SM_NET_INIT && net != SM_NET_PIXELS; }
 
-/* ---- what the path is ------------------------------------------------------------------------------------
- */
+/* ---- what the path is ---------------------------------------------------------------------------------- */
 
 static bool ends_in(const char *path, const char *end) {
   size_t n = strlen(path), m = strlen(end);
@@ -89,8 +88,7 @@ static sm_status open_path(const sm_trained_options *o, sm_trained *t, sm_st_rea
   return status ? status : open_file(o, t, sm_st_get(*file, "checkpoint.format") != NULL, err);
 }
 
-/* ---- the backbone -----------------------------------------------------------------------------------------
- */
+/* ---- the backbone -------------------------------------------------------------------------------------- */
 
 /* "vit: {arch: small}", with or without braces around it. */
 static sm_status make_backbone(const sm_trained_options *o, sm_trained *t, const char *yaml, sm_error *err) {
@@ -200,8 +198,7 @@ static sm_status choose_size(const sm_trained_options *o, sm_trained *t, const s
   return SM_OK;
 }
 
-/* ---- the weights
- * ------------------------------------------------------------------------------------------- */
+/* ---- the weights --------------------------------------------------------------------------------------- */
 
 static bool averaged(const sm_recipe *r) {
   for (int i = 0; r && i < r->tokenizers; i++) {
@@ -287,8 +284,7 @@ sm_status sm_trained_open(const sm_trained_options *o, sm_trained *t, sm_error *
   return status;
 }
 
-/* ---- pictures
- * ---------------------------------------------------------------------------------------------- */
+/* ---- pictures ------------------------------------------------------------------------------------------ */
 
 static sm_status open_folder(sm_registry *registry, const char *path, sm_arena *arena, sm_instance *instance,
                              sm_error *err) {

@@ -8,8 +8,7 @@ struct leaky {
   void *lost;
 };
 
-/* ---- maskers
- * --------------------------------------------------------------------------------------------------- */
+/* ---- maskers ------------------------------------------------------------------------------------------- */
 
 static double half(const void *self) {
   (void)self;
@@ -57,8 +56,7 @@ static const sm_plugin leaks =
     PLUGIN("leaks", .ops = &masker_ops, .create = leak, .instance_size = sizeof(struct leaky));
 static const sm_plugin blames = PLUGIN("blames_the_user", .ops = &masker_ops, .create = ignores_memory);
 
-/* ---- heads: a wrong gradient, a broken promise
- * ------------------------------------------------------------------ */
+/* ---- heads: a wrong gradient, a broken promise --------------------------------------------------------- */
 
 static void square(const sm_node *n, int64_t first, int64_t last, sm_worker *w) {
   int64_t count = (last - first) * sm_item_elements(n->out[0]);
@@ -150,8 +148,7 @@ static const sm_plugin not_affine = {.size = sizeof(sm_plugin),
                                      .license = "MIT",
                                      .ops = &bent_ops};
 
-/* ---- a loss with more pairs than it says, against targets that are not there
- * --------------------------------------- */
+/* ---- a loss with more pairs than it says, against targets that are not there --------------------------- */
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;

@@ -43,8 +43,7 @@ static void copy_to(const char *from, const char *to) {
   sm_free(data);
 }
 
-/* ---- refusals
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------------------------------------------ */
 
 static void expect_refusal(const char *file, sm_status code, const char *message, const char *hint) {
   sm_registry *r = sm_registry_new(NULL, &err);
@@ -216,8 +215,7 @@ static void mutated_elf_files_never_trip_the_reader(void **state) {
   sm_free(data);
 }
 
-/* ---- registry
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- registry ------------------------------------------------------------------------------------------ */
 
 static void sound_module_is_listed_with_its_file(void **state) {
   (void)state;
@@ -368,8 +366,7 @@ static void registry_survives_running_out_of_memory(void **state) {
   assert_true(failures > 3);
 }
 
-/* ---- instances
- * --------------------------------------------------------------------------------------------------- */
+/* ---- instances ----------------------------------------------------------------------------------------- */
 
 static sm_instance make(sm_registry *r, const char *name) {
   sm_instance instance;

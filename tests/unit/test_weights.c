@@ -32,8 +32,7 @@ static int tear_down(void **state) {
   return sm_remove_tree(folder, NULL) == SM_OK ? 0 : -1;
 }
 
-/* ---- a set and a file to play with -----------------------------------------------------------------------
- */
+/* ---- a set and a file to play with --------------------------------------------------------------------- */
 
 /* net.a.weight (2, 3), net.a.bias (2), net.pos_embed (1, 5, 2), net.mask (2), and other.x (1) beside them. */
 static sm_set *small_set(uint64_t seed) {
@@ -93,8 +92,7 @@ static sm_st_reader *file_of(const piece *p, int n, const char *prefix) {
 #define FILE_OF(prefix, ...) \
   file_of((const piece[]){__VA_ARGS__}, (int)(sizeof((const piece[]){__VA_ARGS__}) / sizeof(piece)), prefix)
 
-/* ---- what fits
- * --------------------------------------------------------------------------------------------- */
+/* ---- what fits ----------------------------------------------------------------------------------------- */
 
 static void takes_by_name(void **state) {
   (void)state;
@@ -177,8 +175,7 @@ static void resizes_positions(void **state) {
   sm_set_free(set);
 }
 
-/* ---- what does not
- * ------------------------------------------------------------------------------------------ */
+/* ---- what does not ------------------------------------------------------------------------------------- */
 
 static void refused(sm_st_reader *file, const char *prefix, const char *const *ignore, const char *message,
                     const char *hint, const char *lines) {
@@ -271,8 +268,7 @@ static void wrong_prefix(void **state) {
           "unexpected   module.backbone.pos_embed (1, 5, 2)\n");
 }
 
-/* ---- exports
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- exports ------------------------------------------------------------------------------------------- */
 
 static const sm_weights_about about = {.backbone = "{vit: {arch: small}}",
                                        .net = "teacher",
@@ -372,8 +368,7 @@ static void foreign_metadata(void **state) {
   sm_st_close(file);
 }
 
-/* ---- timm's network gives timm's features
- * ------------------------------------------------------------------------ */
+/* ---- timm's network gives timm's features -------------------------------------------------------------- */
 
 typedef struct network {
   sm_arena *arena;

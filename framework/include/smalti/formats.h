@@ -31,8 +31,8 @@ size_t sm_st_dtype_size(const char *dtype);
  *   sm_st_writer *w = sm_st_create("model.safetensors", SM_ST_AS_DECLARED, err);
  *   sm_st_metadata(w, "step", "1200");
  *   sm_st_declare(w, "norm.weight", "F32", 1, (int64_t[]){384});       … all tensors …
- *   sm_st_write(w, "norm.weight", values, 384 * sizeof(float));        … in any order, in one or more chunks
- * … status = sm_st_finish(w, err);
+ *   sm_st_write(w, "norm.weight", values, 384 * sizeof(float));        … in any order, in chunks …
+ *   status = sm_st_finish(w, err);
  *
  * Errors are sticky: the first one is remembered, later calls do nothing, and sm_st_finish reports it; so the
  * calls in between need no checks, though they return the status. `w` may be NULL everywhere (after a failed
@@ -44,16 +44,15 @@ size_t sm_st_dtype_size(const char *dtype);
  *
  * Checksums live in the metadata, where other readers ignore them:
  *   "smalti.format"              "1"
- *   "smalti.crc32c.header"       CRC-32C of the length word and the header, with these 8 digits taken as
- * zeros "smalti.crc32c.tensor.NAME"  CRC-32C of the bytes of tensor NAME as 8 lower-case hexadecimal digits.
+ *   "smalti.crc32c.header"       CRC-32C of the length word and the header, with these 8 digits as zeros
+ *   "smalti.crc32c.tensor.NAME"  CRC-32C of the bytes of tensor NAME as 8 lower-case hexadecimal digits
  * Keys that begin with "smalti." are kept for smalti. The header is padded with spaces so that the data
  * starts on a 64-byte border. */
 typedef struct sm_st_writer sm_st_writer;
 
 typedef enum {
   SM_ST_AS_DECLARED, /* data in the order of declaration */
-  SM_ST_SORTED /* wider elements first, then by name: every tensor is aligned to its element (reference order)
-                */
+  SM_ST_SORTED       /* wider elements first, then by name (reference order): tensors are aligned to their elements */
 } sm_st_order;
 
 sm_st_writer *sm_st_create(const char *path, sm_st_order, sm_error *); /* NULL on error */
