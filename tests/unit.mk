@@ -20,3 +20,7 @@ tests_unit_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 check_PROGRAMS += tests/unit/test_recipe tests/unit/test_recipe_bad
 tests_unit_test_recipe_SOURCES = tests/unit/test_recipe.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h
 tests_unit_test_recipe_bad_SOURCES = tests/unit/test_recipe_bad.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h
+
+# framework/train
+check_PROGRAMS += tests/unit/test_train_monitor
+tests_unit_test_train_monitor_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
