@@ -58,7 +58,7 @@ sm_file *sm_file_create(const char *path, sm_error *err) {
     return NULL;
   }
   if (!open_temporary(file, size)) {
-    sm_fail_errno(err, errno, "create", file->temporary);
+    sm_fail_errno(err, errno, "create", path);
     release(file);
     return NULL;
   }
