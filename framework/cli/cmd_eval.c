@@ -329,6 +329,25 @@ static int evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   return code;
 }
 
+static void say_features(const sm_cli *cli, const char *folder, const char *split,
+                         const sm_features_report *r) {
+  if (!cli->json) {
+    printf("%s: features.npy (%" PRId64 ", %d), labels.npy, names.txt, classes.txt, features.json\n", folder,
+           r->pictures, r->dim);
+    return;
+  }
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_string(&j, "folder", folder);
+  sm_json_string(&j, "split", split);
+  sm_json_int(&j, "pictures", r->pictures);
+  sm_json_int(&j, "bad", r->bad);
+  sm_json_int(&j, "dim", r->dim);
+  const char *text = sm_json_finish(&j);
+  if (text) printf("%s\n", text);
+  sm_json_free(&j);
+}
+
 static int features(evaluating *e, int argc, sm_error *err) {
   const struct eval_options *o = e->o;
   if (argc > 3) {
@@ -348,12 +367,7 @@ static int features(evaluating *e, int argc, sm_error *err) {
     status = sm_features_write(e->evaluator, &e->trained, e->size, splits[split], pool, folder, &r, err);
     sm_progress_end(&e->progress);
     if (status) break;
-    if (e->cli->json)
-      printf("{\"folder\":\"%s\",\"split\":\"%s\",\"pictures\":%" PRId64 ",\"dim\":%d}\n", folder,
-             splits[split], r.pictures, r.dim);
-    else
-      printf("%s: features.npy (%" PRId64 ", %d), labels.npy, names.txt, classes.txt, features.json\n",
-             folder, r.pictures, r.dim);
+    say_features(e->cli, folder, splits[split], &r);
   }
   return status ? SM_EXIT_DATA : SM_EXIT_OK;
 }

@@ -93,6 +93,8 @@ has "$work/header" "{'descr': '<i4', 'fortran_order': False, 'shape': (60,), }"
 [ "$(wc -l <"$work/features/test/names.txt")" -eq 60 ] || fail "lines of names.txt"
 [ "$(wc -l <"$work/features/test/classes.txt")" -eq 4 ] || fail "lines of classes.txt"
 has "$work/features/test/features.json" '"split":"test","pool":"both","normalised":false,"pictures":60,"bad":0,"dim":48'
+exits 0 smalti eval features "$run" --out "$work/a\"b" --split test --json
+has "$work/out" '"folder":"'"$work"'/a\"b","split":"test","pictures":60,"bad":0,"dim":24}'
 exits 2 smalti eval features "$run"
 has "$work/err" "features need a folder to be written to: --out FOLDER"
 
