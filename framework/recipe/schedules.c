@@ -21,8 +21,7 @@ typedef struct check {
 
 /* `length` epochs as a share of the reference run; whole epochs for what changes once an epoch. */
 static double scaled(double length, double epochs, bool whole) {
-  double share = length / REFERENCE_EPOCHS < 1 ? length / REFERENCE_EPOCHS : 1;
-  double x = share * epochs;
+  double x = length < REFERENCE_EPOCHS ? length * epochs / REFERENCE_EPOCHS : epochs; /* 0.3, not 0.1 · 3 */
   if (whole) x = x < 1 ? 1 : floor(x + 0.5);
   return x < epochs ? x : epochs;
 }
