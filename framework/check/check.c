@@ -76,9 +76,10 @@ bool sm_check_error(sm_checker *c, const char *what, const sm_error *err) {
 static void close_variant(sm_checker *c, int failed_before) {
   if (c->directions) sm_check_good(c, "gradients to %.0e in %d directions", c->gradient, c->directions);
   c->gradient = c->directions = 0;
-  if (c->result->failed == failed_before && c->passed.len && !c->passed.failed)
+  if (c->result->failed == failed_before && !c->untried && c->passed.len && !c->passed.failed)
     line(c, SM_CHECK_PASS, c->passed.s);
   sm_text_free(&c->passed);
+  c->untried = false;
 }
 
 /* ---- texts --------------------------------------------------------------------------------------------- */

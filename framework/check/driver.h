@@ -12,6 +12,7 @@ typedef struct sm_checker {
   const char *yaml;    /* of the instance being driven    */
   const char *variant; /* "defaults", "labels: hard"      */
   bool thorough;       /* the defaults: more effort       */
+  bool untried;        /* a trial of this variant was not run  */
   bool heavy;          /* the last trial was large             */
   double gradient;     /* worst relative error of this variant */
   int directions;      /* that were tried for it               */

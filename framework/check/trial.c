@@ -12,6 +12,7 @@
 #define STEP 3e-4
 #define TOLERANCE 1e-6
 #define MOST_BYTES ((size_t)384 << 20) /* a larger trial is planned but not run */
+#define MOST_FLOPS 2e8                 /* of one run of a brief trial, likewise */
 #define FLOPS_THOROUGH 4e9
 #define FLOPS_BRIEF 4e8
 #define HEAVY ((size_t)32 << 20) /* a brief trial of this size is not built a second time */
@@ -111,6 +112,22 @@ static bool build(sm_trial *t, const sm_trial_plan *plan, sm_pool *pool, size_t 
   return true;
 }
 
+/* Too large to run here, which a note says; nothing is allocated yet. */
+static bool too_large(sm_trial *t, const char *name) {
+  char text[32];
+  sm_plan_report report;
+  sm_checker *c = t->checker;
+  sm_graph_report(t->graph, &report);
+  if (t->bytes > MOST_BYTES)
+    sm_check_note(c, "%s: built and planned, not run (it needs %s)", name,
+                  sm_human_bytes((double)t->bytes, text, sizeof text));
+  else if (!c->thorough && report.flops > MOST_FLOPS)
+    sm_check_note(c, "%s: built and planned, not run (a run is %.2g multiplications)", name,
+                  report.flops / 2);
+  else return false;
+  return c->untried = true;
+}
+
 bool sm_trial_open(sm_trial *t, sm_checker *c, const sm_trial_plan *plan, sm_pool *pool) {
   sm_error err = {0};
   size_t bytes = 0;
@@ -122,10 +139,7 @@ bool sm_trial_open(sm_trial *t, sm_checker *c, const sm_trial_plan *plan, sm_poo
   }
   t->bytes = bytes;
   c->heavy = bytes > HEAVY;
-  if (bytes > MOST_BYTES) {
-    char text[32];
-    sm_check_note(c, "%s: built and planned, not run (it needs %s)", plan->name,
-                  sm_human_bytes((double)bytes, text, sizeof text));
+  if (too_large(t, plan->name)) {
     sm_trial_close(t);
     return false;
   }
@@ -316,7 +330,7 @@ static bool check_gradient(sm_checker *c, sm_trial *t, const char *name) {
         try_direction(t, &d, gradient, &f);
       }
   ok = sm_check_that(c, f.worst <= TOLERANCE, NULL, "%s: wrong gradient, off by %.2g for %s", name, f.worst,
-                f.where);
+                     f.where);
   if (f.worst > c->gradient) c->gradient = f.worst;
   c->directions += f.tried;
 out:

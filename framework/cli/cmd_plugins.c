@@ -99,8 +99,7 @@ const sm_command sm_command_plugins_list = {
     .summary = "list the plugins that are found, and the modules that are refused",
     .about =
         "KIND is backbone, head, masker, tokenizer, loss, dataset or evaluation. Plugins are looked for in "
-        "the folders of "
-        "--plugin-path, of SMALTI_PLUGIN_PATH, and where smalti is installed.",
+        "the folders of --plugin-path, of SMALTI_PLUGIN_PATH, and where smalti is installed.",
     .max_args = 1,
     .run = run_list,
 };

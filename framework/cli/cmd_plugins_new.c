@@ -99,8 +99,7 @@ const sm_command sm_command_plugins_new = {
     .summary = "write the source of a new plugin, to start from",
     .about =
         "KIND is backbone, head, masker, tokenizer, loss, dataset or evaluation. Writes NAME.c, a plugin "
-        "that works, and a "
-        "Makefile that builds it with pkg-config and checks it.",
+        "that works, and a Makefile that builds it with pkg-config and checks it.",
     .min_args = 2,
     .max_args = 2,
     .options = options,

@@ -70,6 +70,7 @@ exits 66 smalti plugins check blokwise
 exits 2 smalti plugins check
 
 # new: what it writes builds without a warning and passes the check
+unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that runs this test
 for kind in backbone head masker tokenizer loss dataset evaluation; do
   exits 0 smalti plugins new "$kind" "my_$kind" --out "$work/$kind"
   has "$work/out" "$work/$kind/my_$kind.c"
