@@ -175,6 +175,33 @@ static void write_preview(session *s) {
   }
 }
 
+static size_t planned_bytes(const session *s) {
+  sm_plan_report plan;
+  sm_graph_report(sm_ssl_graph(s->ssl), &plan);
+  size_t bytes = plan.inputs + plan.transient + plan.worker;
+  for (int i = 0; i < SM_SSL_SETS; i++) bytes += sm_set_bytes(sm_ssl_set(s->ssl, i));
+  return bytes;
+}
+
+/* More memory than there is: the system would hand it out, then swap or kill. Say so while there is time. */
+static sm_status allocate(session *s, sm_error *err) {
+  double needed = (double)planned_bytes(s),
+         all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+  char a[32], b[32], text[256];
+  if (all > 0 && needed > all) {
+    snprintf(text, sizeof text,
+             "a step needs %s, this machine has %s: lower train.micro_batch, see `smalti plan`",
+             sm_human_bytes(needed, a, sizeof a), sm_human_bytes(all, b, sizeof b));
+    warn(s, text);
+  }
+  sm_status status = sm_ssl_allocate(s->ssl, err);
+  return status == SM_ENOMEM
+             ? sm_hint(err,
+                       "lower train.micro_batch, or train a smaller network; `smalti plan` shows "
+                       "what takes the memory")
+             : status;
+}
+
 static sm_status open_session(session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   int threads = s->options->threads ? s->options->threads
@@ -189,7 +216,7 @@ static sm_status open_session(session *s, sm_error *err) {
   if (!status && !(s->pool = sm_pool_new(threads, err))) status = SM_ENOMEM;
   if (!status) status = sm_ssl_configure(r, s->pool, s->time.steps_per_epoch, &s->config, err);
   if (!status) status = sm_ssl_new(&s->config, &s->ssl, err);
-  if (!status) status = sm_ssl_allocate(s->ssl, err);
+  if (!status) status = allocate(s, err);
   bool found;
   if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, s->ssl, &s->state, &found, err);
   if (!status && !found && r->train.init) status = sm_start_from(r->train.init, s->ssl, err);
@@ -555,13 +582,9 @@ static sm_status after_step(session *s, bool *stop, sm_error *err) {
 }
 
 static sm_status run(session *s, sm_error *err) {
-  sm_plan_report plan;
-  sm_graph_report(sm_ssl_graph(s->ssl), &plan);
-  size_t bytes = plan.inputs + plan.transient + plan.worker;
-  for (int i = 0; i < SM_SSL_SETS; i++) bytes += sm_set_bytes(sm_ssl_set(s->ssl, i));
   tell(s, (sm_train_event){.kind = SM_EVENT_START,
                            .parameters = sm_set_parameters(sm_ssl_set(s->ssl, SM_SSL_STUDENT)),
-                           .bytes = bytes});
+                           .bytes = planned_bytes(s)});
   s->started = s->record_start = sm_now();
   sm_status status = SM_OK;
   bool stop = false;

@@ -31,6 +31,15 @@ exits 0 smalti plan tiny.yaml --json train.micro_batch=1
 exits 0 smalti plan ibot/vitl16.yaml train.batch_size=64 --json --quiet
 [ "$(field peak_bytes)" -gt 20000000000 ] || fail "ViT-L/16 at batch 64 would take only $(field peak_bytes) bytes"
 
+# train says so before it tries; with so little address space nothing is harmed
+if ! grep -q -e '-fsanitize' "$build/Makefile"; then
+  (ulimit -v 2000000 && exits 71 smalti train tiny.yaml train.batch_size=1000000 backbone.vit.dim=96 && exit "$failures") ||
+    failures=$((failures + 1))
+  has err "smalti: warning: a step needs "
+  has err ": lower train.micro_batch, see \`smalti plan\`"
+  has err "; lower train.micro_batch, or train a smaller network; \`smalti plan\` shows what takes the memory"
+fi
+
 wide=(backbone.vit.dim=96 backbone.vit.depth=4 train.batch_size=96)
 exits 0 smalti bench step tiny.yaml "${wide[@]}" --steps 1 --json
 valid_json out

@@ -91,6 +91,21 @@ static void gradient_outliers_are_named(void **state) {
   assert_non_null(strstr(w.warning[0], " deviations above its usual "));
 }
 
+/* Sixteen norms e^0 and e^0.2 in turn: their logarithms have mean 0.1 and deviation 0.1. */
+static void deviations_are_those_of_the_logarithm(void **state) {
+  (void)state;
+  watch w = {0}, other, early;
+  for (int i = 0; i < 16; i++) {
+    early = w; /* what fifteen records leave */
+    assert_int_equal(record(&w, healthy, exp(i % 2 * 0.2)), 0);
+  }
+  assert_int_equal(record(&early, healthy, exp(1)), 0);
+  other = w;
+  assert_int_equal(record(&w, healthy, exp(0.65)), 0); /* 5.5 deviations */
+  assert_int_equal(record(&other, healthy, exp(1)), 1);
+  assert_string_equal(other.warning[0], "gradient norm 2.718 is 9.0 deviations above its usual 1.105");
+}
+
 static void each_warning_of_a_record_is_given(void **state) {
   (void)state;
   watch w = {0};
@@ -110,6 +125,7 @@ int main(void) {
                                      cmocka_unit_test(one_side_alone_is_no_collapse),
                                      cmocka_unit_test(losses_without_distributions_are_left_alone),
                                      cmocka_unit_test(gradient_outliers_are_named),
+                                     cmocka_unit_test(deviations_are_those_of_the_logarithm),
                                      cmocka_unit_test(each_warning_of_a_record_is_given)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
