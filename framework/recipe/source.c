@@ -1,4 +1,5 @@
 /* source.c — recipe files: where they are found, and what they extend. */
+#include <dirent.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,13 +54,58 @@ static const char *try_recipe_path(sm_arena *arena, const char *name, sm_text *l
   return try_folder(arena, sm_recipe_dir(), name);
 }
 
+/* ---- the nearest name, for a recipe that is not there ---- */
+
+enum { NAMES_MAX = 512 };
+typedef struct known_names {
+  sm_arena *arena;
+  const char *name[NAMES_MAX + 1];
+  int n;
+} known_names;
+
+/* Recipes of a folder and of its sub-folders, without ".yaml": "demo", "ibot/vits16". */
+static void add_names(known_names *k, const char *folder, const char *under) {
+  DIR *dir = opendir(folder);
+  for (struct dirent *e; dir && (e = readdir(dir)) && k->n < NAMES_MAX;) {
+    size_t n = strlen(e->d_name);
+    if (e->d_name[0] == '.') continue;
+    if (n > 5 && !strcmp(e->d_name + n - 5, ".yaml")) {
+      const char *name = sm_arena_printf(k->arena, "%s%.*s", under, (int)(n - 5), e->d_name);
+      if (name) k->name[k->n++] = name;
+    } else if (!*under) {
+      const char *sub = sm_path_join(k->arena, folder, e->d_name);
+      const char *prefix = sm_arena_printf(k->arena, "%s/", e->d_name);
+      struct stat st;
+      if (sub && prefix && !stat(sub, &st) && S_ISDIR(st.st_mode)) add_names(k, sub, prefix);
+    }
+  }
+  if (dir) closedir(dir);
+}
+
+static const char *nearest_recipe(sm_arena *arena, const char *name) {
+  known_names k = {.arena = arena};
+  const char *env = getenv("SMALTI_RECIPE_PATH");
+  for (const char *s = env ? env : ""; *s;) {
+    size_t n = strcspn(s, ":");
+    const char *folder = n ? sm_arena_strndup(arena, s, n) : NULL;
+    if (folder) add_names(&k, folder, "");
+    s += n + (s[n] == ':');
+  }
+  add_names(&k, sm_recipe_dir(), "");
+  size_t n = strlen(name);
+  if (n > 5 && !strcmp(name + n - 5, ".yaml")) name = sm_arena_strndup(arena, name, n - 5);
+  return name ? sm_nearest(name, k.name) : NULL;
+}
+
 static const char *find(sm_arena *arena, const char *folder, const char *name, sm_error *err) {
   sm_text looked = {0};
   const char *found = try_folder(arena, folder, name);
   if (!found && *name != '/') found = try_recipe_path(arena, name, &looked);
   if (!found) {
     sm_fail(err, SM_ENOTFOUND, "there is no recipe '%s'", name);
-    if (looked.s) sm_hint(err, "looked in %s%s", *folder ? folder : "the current folder", looked.s);
+    const char *near = nearest_recipe(arena, name);
+    if (near) sm_hint(err, "did you mean '%s'?", near);
+    else if (looked.s) sm_hint(err, "looked in %s%s", *folder ? folder : "the current folder", looked.s);
   }
   sm_text_free(&looked);
   return found;
