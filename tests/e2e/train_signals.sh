@@ -73,4 +73,15 @@ exits 0 smalti train --fresh tiny.yaml --quiet
 [ -s err ] && fail "--quiet says: $(cat err)"
 [ -f runs/tiny-3/metrics.jsonl ] || fail "the second --fresh made no tiny-3"
 same runs/tiny runs/tiny-3 "another run of the same recipe"
+# the report can be made at any time, of one run or of several
+rm runs/tiny/report.html
+exits 0 smalti report runs/tiny
+has out "runs/tiny/report.html"
+[ -s runs/tiny/report.html ] || fail "report wrote nothing"
+exits 0 smalti report runs/tiny TERM/tiny --out both.html
+grep -q "<svg" both.html || fail "a comparison without curves"
+exits 66 smalti report nowhere
+has err "'nowhere' has no metrics.jsonl; give the folder of a run"
+exits 2 smalti report runs/tiny --out x.html
+
 finish
