@@ -64,8 +64,9 @@ static inline void *sm_at(const sm_worker *w, const sm_tensor *t, int64_t item) 
                  : sm_local_at(w, t, item);
 }
 
-/* Building: make a result tensor (a transient of the graph's device; count NULL: always dim[0] items), then emit the node that
- * writes it. sm_emit gives the node, so that its integers and reals can be set; it is never NULL. */
+/* Building: make a result tensor (a transient of the graph's device; count NULL: always dim[0] items), then
+ * emit the node that writes it. sm_emit gives the node, so that its integers and reals can be set; it is never
+ * NULL. */
 sm_tensor *sm_result(sm_graph *, sm_dtype, int ndim, const int64_t *dim, sm_tensor *count);
 sm_node *sm_emit(sm_graph *, const sm_op *, int n_in, sm_tensor *const *in, int n_out, sm_tensor *const *out);
 
