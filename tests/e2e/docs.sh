@@ -136,6 +136,13 @@ check_words() { # DOCUMENT
   done < <(grep -oE '\]\([^)]+\)' "$source/$document" | sed 's/^](//; s/)$//' | sort -u)
 }
 
+# README installs by hand what bootstrap.sh installs.
+check_packages() {
+  sed -n '/^packages=(/,/)/p' "$source/bootstrap.sh" | tr '()' '  ' | sed 's/packages=//' | xargs -n 1 | sort >wanted
+  sed -n '/^# apt-get install/,/[^\\]$/p' "$source/README.md" | sed 's/.*apt-get install//' | tr -d '\\' | xargs -n 1 | sort >got
+  diff -u wanted got >&2 || fail "README and bootstrap.sh install different packages"
+}
+
 # ---- all ------------------------------------------------------------------------------------------------------
 pictures pictures 20
 cp -r pictures held-out
@@ -147,6 +154,7 @@ for document in "${run_documents[@]}"; do
   compare_consoles "$source/$document"
 done
 
+check_packages
 for command in train plan preview "data check" "bench step" "bench ops" "bench loader" "recipe show" "recipe check" \
   "recipe diff" "plugins list" "plugins show" "plugins check" "plugins new" eval export; do
   # shellcheck disable=SC2086  # two words on purpose
