@@ -9,6 +9,9 @@ libsmalti_la_SOURCES += \
   framework/train/loop.c \
   framework/train/monitor.c \
   framework/train/monitor.h \
+  framework/train/open.c \
+  framework/train/record.c \
+  framework/train/session.h \
   framework/train/signals.c \
   framework/train/ssl.h \
   framework/train/ssl_build.c \

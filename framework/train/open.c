@@ -1,0 +1,221 @@
+/* framework/train/open.c — opening a session of training: plugins, data, objective, run folder, loader; and closing it.
+ *
+ * Nothing is trained or written here but the run folder's description and preview. */
+#include <string.h>
+#include <unistd.h>
+
+#include "session.h"
+
+void sm_session_tell(sm_session *s, sm_train_event e) {
+  e.folder = s->folder.path;
+  e.steps = s->steps;
+  e.epochs = s->time.epochs;
+  if (!e.step) e.step = s->time.step;
+  e.epoch = s->time.steps_per_epoch ? (e.step > 0 ? e.step - 1 : 0) / s->time.steps_per_epoch : 0;
+  if (s->options->event) s->options->event(s->options->ctx, &e);
+}
+void sm_session_warn(sm_session *s, const char *text) {
+  sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_WARNING, .text = text});
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------- */
+
+sm_status sm_create_instances(sm_recipe *r, sm_error *err) {
+  sm_slot *one[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker};
+  struct {
+    sm_slot *slot;
+    int n;
+  } many[] = {{r->head, r->heads},
+              {r->tokenizer, r->tokenizers},
+              {r->loss, r->losses},
+              {r->evaluate, r->evaluations}};
+  sm_status status = SM_OK;
+  for (size_t i = 0; !status && i < sizeof one / sizeof *one; i++)
+    if (one[i]->plugin.plugin) status = sm_instance_create(&one[i]->plugin, err);
+  for (size_t i = 0; !status && i < sizeof many / sizeof *many; i++)
+    for (int k = 0; !status && k < many[i].n; k++) status = sm_instance_create(&many[i].slot[k].plugin, err);
+  return status;
+}
+
+static sm_status open_dataset(sm_slot *slot, sm_dataset *d, sm_error *err) {
+  *d = (sm_dataset){0};
+  if (!slot->plugin.plugin) return SM_OK;
+  *d = (sm_dataset){slot->plugin.plugin->ops, slot->plugin.self};
+  return d->ops->open(d->self, err);
+}
+
+void sm_views_of(const sm_recipe *r, sm_views *v) {
+  *v = (sm_views){.globals = (int)r->views.globals,
+                  .locals = (int)r->views.locals,
+                  .global_first = r->views.global_first,
+                  .global_other = r->views.global_other,
+                  .local = r->views.local};
+}
+
+static sm_status open_loader(sm_session *s, sm_error *err) {
+  const sm_recipe *r = s->recipe;
+  const sm_backbone_spec *b = sm_ssl_backbone(s->ssl);
+  int grid = (int)(r->views.global_size / b->patch), threads = sm_pool_threads(s->pool);
+  sm_loader_config c = {.dataset = s->train,
+                        .seed = (uint64_t)r->train.seed,
+                        .batch_size = (int)r->train.batch_size,
+                        .steps_per_epoch = s->time.steps_per_epoch,
+                        .last_step = s->steps,
+                        .workers = r->data.workers > 0 ? (int)r->data.workers : threads,
+                        .prefetch = (int)r->data.prefetch,
+                        .limits = {.max_pixels = r->data.max_pixels},
+                        .max_bad = r->data.max_bad,
+                        .n_known_bad = s->state.n_bad,
+                        .known_bad = s->state.bad};
+  sm_views_of(r, &c.views);
+  c.masking = (sm_masking){r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL,
+                           r->masker.plugin.self, grid, grid};
+  return sm_loader_new(&c, s->state.step, &s->loader, err);
+}
+
+static sm_status lengths(sm_session *s, sm_error *err) {
+  const sm_recipe *r = s->recipe;
+  int64_t pictures = s->train.ops->count(s->train.self), per_epoch = r->train.steps_per_epoch;
+  if (!per_epoch) per_epoch = pictures / r->train.batch_size;
+  if (per_epoch < 1) {
+    sm_fail(err, SM_EINVAL, "train.batch_size is %lld, but the data set has only %lld pictures",
+            (long long)r->train.batch_size, (long long)pictures);
+    sm_fail_at(err, r->data.train.file, r->data.train.line, r->data.train.col);
+    return sm_hint(
+        err, "lower train.batch_size, or set train.steps_per_epoch to draw pictures more than once an epoch");
+  }
+  s->time = (sm_time){.steps_per_epoch = per_epoch, .epochs = r->train.epochs};
+  s->steps = per_epoch * r->train.epochs;
+  return SM_OK;
+}
+
+static sm_status check_state(sm_session *s, sm_error *err) {
+  uint64_t hash = s->train.ops->hash(s->train.self);
+  const char *isa = sm_graph_isa(sm_ssl_graph(s->ssl)), *core = sm_blas_core();
+  if (s->state.step) {
+    if (s->state.data_hash != hash) {
+      sm_fail(err, SM_EINVAL, "the data set has changed since step %lld of this run was saved",
+              (long long)s->state.step);
+      sm_fail_at(err, s->folder.path, 0, 0);
+      return sm_hint(err, "restore the pictures, or start a new run under another name: `name=…`");
+    }
+    if (strcmp(s->state.isa, isa) || strcmp(s->state.core, core)) {
+      char text[256];
+      snprintf(text, sizeof text,
+               "the run was made with %s kernels and BLAS core %s, this processor uses %s and %s: it goes "
+               "on, but not to the same bits",
+               s->state.isa, s->state.core, isa, core);
+      sm_session_warn(s, text);
+    }
+  }
+  s->state.data_hash = hash;
+  s->state.recipe_hash = sm_recipe_hash(s->recipe);
+  snprintf(s->state.isa, sizeof s->state.isa, "%s", isa);
+  snprintf(s->state.core, sizeof s->state.core, "%s", core);
+  return SM_OK;
+}
+
+static void write_preview(sm_session *s) {
+  char path[2200], title[256];
+  snprintf(path, sizeof path, "%s/preview.png", s->folder.path);
+  if (access(path, F_OK) == 0) return;
+  const sm_recipe *r = s->recipe;
+  int grid = (int)(r->views.global_size / sm_ssl_backbone(s->ssl)->patch);
+  sm_preview_config c = {.dataset = s->train,
+                         .seed = (uint64_t)r->train.seed,
+                         .pictures = 6,
+                         .limits = {.max_pixels = r->data.max_pixels},
+                         .title = title};
+  sm_views_of(r, &c.views);
+  c.masking = (sm_masking){r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL,
+                           r->masker.plugin.self, grid, grid};
+  snprintf(title, sizeof title, "%s", r->name);
+  sm_error e = {0};
+  char text[1024];
+  if (sm_preview_write(&c, path, &e)) {
+    char line[1200];
+    snprintf(line, sizeof line, "no preview: %s", sm_error_text(&e, text, sizeof text));
+    sm_session_warn(s, line);
+  }
+}
+
+size_t sm_session_bytes(const sm_session *s) {
+  sm_plan_report plan;
+  sm_graph_report(sm_ssl_graph(s->ssl), &plan);
+  size_t bytes = plan.inputs + plan.transient + plan.worker;
+  for (int i = 0; i < SM_SSL_SETS; i++) bytes += sm_set_bytes(sm_ssl_set(s->ssl, i));
+  return bytes;
+}
+
+/* More memory than there is: the system would hand it out, then swap or kill. Say so while there is time. */
+static sm_status allocate(sm_session *s, sm_error *err) {
+  double needed = (double)sm_session_bytes(s),
+         all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+  char a[32], b[32], text[256];
+  if (all > 0 && needed > all) {
+    snprintf(text, sizeof text,
+             "a step needs %s, this machine has %s: lower train.micro_batch, see `smalti plan`",
+             sm_human_bytes(needed, a, sizeof a), sm_human_bytes(all, b, sizeof b));
+    sm_session_warn(s, text);
+  }
+  sm_status status = sm_ssl_allocate(s->ssl, err);
+  return status == SM_ENOMEM
+             ? sm_hint(err,
+                       "lower train.micro_batch, or train a smaller network; `smalti plan` shows "
+                       "what takes the memory")
+             : status;
+}
+
+sm_status sm_session_open(sm_session *s, sm_error *err) {
+  const sm_recipe *r = s->recipe;
+  int threads = s->options->threads ? s->options->threads
+                : r->train.threads  ? (int)r->train.threads
+                                    : sm_cpu_count();
+  sm_status status = sm_folder_open(&s->folder, s->options->runs, r, s->options->registry, err);
+  snprintf(s->summary->folder, sizeof s->summary->folder, "%s", s->folder.path);
+  if (!status) status = sm_create_instances(s->recipe, err);
+  if (!status) status = open_dataset(&s->recipe->data.train, &s->train, err);
+  if (!status) status = open_dataset(&s->recipe->data.test, &s->test, err);
+  if (!status) status = lengths(s, err);
+  if (!status && !(s->pool = sm_pool_new(threads, err))) status = SM_ENOMEM;
+  if (!status) status = sm_ssl_configure(r, s->pool, s->time.steps_per_epoch, &s->config, err);
+  if (!status) status = sm_ssl_new(&s->config, &s->ssl, err);
+  if (!status) status = allocate(s, err);
+  bool found;
+  if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, s->ssl, &s->state, &found, err);
+  if (!status && !found && r->train.init) status = sm_start_from(r->train.init, s->ssl, err);
+  if (!status) status = check_state(s, err);
+  if (status) return status;
+  s->time.step = s->summary->first_step = s->state.step;
+  s->summary->steps = s->steps;
+  s->summary->already = s->state.finished;
+  s->summary->bad_pictures = s->state.n_bad;
+  if (s->state.finished) return SM_OK;
+  status = sm_folder_describe(&s->folder, r, s->state.isa, threads, err);
+  if (!status) status = sm_folder_logs(&s->folder, &s->state, err);
+  if (!status) status = open_loader(s, err);
+  if (!status) status = sm_session_evaluator(s, err);
+  if (!status) write_preview(s);
+  return status;
+}
+
+void sm_session_close(sm_session *s) {
+  sm_loader_free(s->loader);
+  sm_evaluator_free(s->evaluator);
+  sm_ssl_free(s->ssl);
+  sm_pool_free(s->pool);
+  sm_folder_close(&s->folder);
+  sm_run_state_free(&s->state);
+}
+
+sm_status sm_train_fresh_name(sm_recipe *r, const char *runs, sm_arena *arena, sm_error *err) {
+  const char *base = r->name;
+  for (int i = 2; i < 10000; i++) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", runs, r->name);
+    if (access(path, F_OK)) return SM_OK;
+    if (!(r->name = sm_arena_printf(arena, "%s-%d", base, i)))
+      return sm_fail(err, SM_ENOMEM, "out of memory");
+  }
+  return sm_fail(err, SM_EINVAL, "there are ten thousand runs called '%s' in '%s'", base, runs);
+}

@@ -1,0 +1,206 @@
+/* framework/train/record.c — what a session writes down: metric and timing records, warnings, evaluations.
+ *
+ * metrics.jsonl holds only what recipe and data determine; times and memory go to timing.jsonl. */
+#include <string.h>
+#include <unistd.h>
+
+#include "monitor.h"
+#include "session.h"
+
+/* ---- evaluation ---------------------------------------------------------------------------------------- */
+
+static void evaluation_progress(void *ctx, const char *what, double done) {
+  sm_session_tell(ctx, (sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
+}
+
+sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
+  const sm_recipe *r = s->recipe;
+  if (!r->evaluations) return SM_OK;
+  sm_set *set = sm_ssl_set(s->ssl, s->config.tokenizer_head[0] >= 0 ? SM_SSL_TEACHER : SM_SSL_STUDENT);
+  sm_evaluator_config c = {.backbone = s->config.backbone.ops,
+                           .backbone_self = s->config.backbone.self,
+                           .set = set,
+                           .size = (int)r->views.global_size,
+                           .filter = r->views.global_first.filter,
+                           .train = s->train,
+                           .test = s->test,
+                           .limits = {.max_pixels = r->data.max_pixels},
+                           .workers = sm_pool_threads(s->pool),
+                           .pool = s->pool,
+                           .progress = evaluation_progress,
+                           .progress_ctx = s,
+                           .stop = sm_signals_stop};
+  memcpy(c.mean, r->views.global_first.mean, sizeof c.mean);
+  memcpy(c.std, r->views.global_first.std, sizeof c.std);
+  return sm_evaluator_new(&c, &s->evaluator, err);
+}
+
+/* A full disk does not end the run here: the log keeps the record and writes it later, and whether that
+ * worked is what the next save tells. */
+static sm_status append(sm_jsonl *log, sm_json *j, sm_error *err) {
+  sm_error why = {0};
+  sm_status status = sm_jsonl_append(log, j, &why);
+  if (status == SM_EIO) status = SM_OK;
+  if (status && err) *err = why;
+  sm_json_free(j);
+  return status;
+}
+
+static sm_status record_evaluation(sm_session *s, const char *name, const sm_eval_result *result,
+                                   sm_error *err) {
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_int(&j, "step", s->time.step);
+  sm_json_double(&j, "epoch", (double)s->time.step / (double)s->time.steps_per_epoch);
+  sm_json_string(&j, "eval", name);
+  for (int i = 0; i < result->n; i++) sm_json_double(&j, result->figure[i].name, result->figure[i].value);
+  sm_json_string(&j, "protocol", result->protocol);
+  sm_status status = append(s->folder.metrics, &j, err);
+  for (int i = 0; i < result->n; i++) {
+    char tag[128];
+    snprintf(tag, sizeof tag, "%s/%s", name, result->figure[i].name);
+    sm_tb_scalar(s->folder.events, tag, s->time.step, result->figure[i].value);
+  }
+  return status;
+}
+
+static sm_status evaluate_all(sm_session *s, sm_error *err) {
+  const sm_recipe *r = s->recipe;
+  if (s->evaluator) sm_evaluator_reset(s->evaluator);
+  for (int i = 0; i < r->evaluations; i++) {
+    sm_eval_result result = {.size = sizeof result};
+    const sm_slot *slot = &r->evaluate[i];
+    sm_status status =
+        sm_evaluator_run(s->evaluator, slot->plugin.plugin->ops, slot->plugin.self, &result, err);
+    if (!status) status = record_evaluation(s, slot->instance, &result, err);
+    if (status) return status;
+    for (int k = 0; k < result.n; k++)
+      if (!strncmp(result.figure[k].name, "top1", 4)) s->summary->last_top1 = result.figure[k].value;
+    sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_EVAL, .text = slot->instance, .result = &result});
+  }
+  if (s->evaluator) sm_evaluator_reset(s->evaluator); /* features are large and stale with the next step */
+  return SM_OK;
+}
+
+/* A signal in the midst leaves the evaluations of this step to the next session, which begins with them; the
+ * log is cut to where it was before, so that its bytes come out the same. */
+sm_status sm_session_evaluate(sm_session *s, bool *stop, sm_error *err) {
+  s->before_evaluation = sm_jsonl_length(s->folder.metrics);
+  sm_status status = evaluate_all(s, err);
+  s->state.pending_evaluation = status == SM_EINTERRUPTED;
+  if (status != SM_EINTERRUPTED) return status;
+  *stop = true;
+  return SM_OK;
+}
+
+/* ---- records ------------------------------------------------------------------------------------------- */
+
+/* By name: a step without masked patches has no entropies of them. -1: there are too many. */
+static int window_place(sm_run_state *w, const sm_metric *m) {
+  for (int i = 0; i < w->window_metrics; i++)
+    if (!strcmp(w->window[i].name, m->name)) return i;
+  if (w->window_metrics == SM_METRICS_MAX) return -1;
+  w->window[w->window_metrics] = *m;
+  w->window[w->window_metrics].value = w->window_count[w->window_metrics] = 0;
+  return w->window_metrics++;
+}
+
+void sm_session_count(sm_run_state *w, const sm_step_result *r) {
+  if (!w->window_steps) w->window_metrics = 0;
+  for (int i = 0; i < r->n; i++) {
+    int at = window_place(w, &r->metric[i]);
+    if (at < 0) continue;
+    if (!r->metric[i].mean) w->window[at].value = w->window_count[at] = 0;
+    w->window[at].value += r->metric[i].value;
+    w->window_count[at]++;
+  }
+  w->window_steps++;
+}
+
+static int64_t resident_bytes(void) {
+  FILE *f = fopen("/proc/self/statm", "r");
+  long all = 0, resident = 0;
+  if (f && fscanf(f, "%ld %ld", &all, &resident) != 2) resident = 0;
+  if (f) fclose(f);
+  return (int64_t)resident * sysconf(_SC_PAGESIZE);
+}
+
+static sm_status record_timing(sm_session *s, sm_error *err) {
+  double now = sm_now(), seconds = now - s->record_start;
+  sm_loader_stats loader;
+  sm_loader_stats_get(s->loader, &loader);
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_int(&j, "step", s->time.step);
+  sm_json_double(&j, "images_per_s", seconds > 0 ? (double)s->record_pictures / seconds : 0);
+  sm_json_double(&j, "seconds", now - s->started);
+  sm_json_int(&j, "rss", resident_bytes());
+  sm_json_double(&j, "loader_wait", loader.wait_seconds);
+  sm_status status = append(s->folder.timing, &j, err);
+  s->record_start = now;
+  s->record_pictures = 0;
+  return status;
+}
+
+static sm_status record_warning(sm_session *s, const char *text, sm_error *err) {
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_int(&j, "step", s->time.step);
+  sm_json_string(&j, "warning", text);
+  sm_status status = append(s->folder.metrics, &j, err);
+  sm_session_warn(s, text);
+  return status;
+}
+
+static sm_status watch(sm_session *s, sm_error *err) {
+  const char *names[SM_SLOTS_MAX];
+  double dim[SM_SLOTS_MAX];
+  for (int i = 0; i < s->config.losses; i++) {
+    names[i] = s->config.loss[i].slot.name;
+    dim[i] = sm_ssl_loss_dim(s->ssl, i);
+  }
+  char text[SM_MONITOR_WARNINGS][SM_MONITOR_TEXT];
+  int n = sm_monitor(s->state.monitor, s->state.window, s->state.window_metrics, names, dim, s->config.losses,
+                     text);
+  sm_status status = SM_OK;
+  for (int i = 0; !status && i < n; i++) status = record_warning(s, text[i], err);
+  return status;
+}
+
+/* So that others can watch the run: resume cuts what is behind the last checkpoint. A full disk is met by
+ * save(). */
+static void show_logs(sm_session *s) {
+  double now = sm_now();
+  if (now - s->flushed < 1) return;
+  s->flushed = now;
+  sm_tb_flush(s->folder.events, NULL);
+  sm_jsonl_flush(s->folder.timing, NULL, NULL);
+  sm_jsonl_flush(s->folder.metrics, NULL, NULL);
+}
+
+sm_status sm_session_record(sm_session *s, sm_error *err) {
+  sm_run_state *w = &s->state;
+  for (int i = 0; i < w->window_metrics; i++)
+    if (w->window[i].mean) w->window[i].value /= w->window_count[i];
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_int(&j, "step", s->time.step);
+  sm_json_double(&j, "epoch", (double)s->time.step / (double)s->time.steps_per_epoch);
+  for (int i = 0; i < w->window_metrics; i++) {
+    sm_json_double(&j, w->window[i].name, w->window[i].value);
+    char tag[80];
+    snprintf(tag, sizeof tag, "train/%s", w->window[i].name);
+    sm_tb_scalar(s->folder.events, tag, s->time.step, w->window[i].value);
+  }
+  sm_status status = append(s->folder.metrics, &j, err);
+  if (!status) status = record_timing(s, err);
+  if (!status) status = watch(s, err);
+  show_logs(s);
+  if (!status)
+    sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_RECORD,
+                                        .metric = w->window,
+                                        .metrics = w->window_metrics,
+                                        .loss = w->window[0].value});
+  w->window_steps = 0;
+  return status;
+}
