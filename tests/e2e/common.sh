@@ -28,6 +28,8 @@ exits() {
 }
 # says TEXT: the error is exactly this line
 says() { [ "$(cat "$work/err")" = "$1" ] || { fail "expected: $1"; cat "$work/err" >&2; }; }
+# sanitized: the program is built with a sanitizer, which takes memory of its own and keeps what is freed
+sanitized() { grep -q '^SM_SANITIZE_CFLAGS = .*-fsanitize' "$build/Makefile"; }
 finish() {
   [ "$failures" -eq 0 ] && echo "all as expected"
   exit $((failures > 0))

@@ -32,7 +32,7 @@ exits 0 smalti plan ibot/vitl16.yaml train.batch_size=64 --json --quiet
 [ "$(field peak_bytes)" -gt 20000000000 ] || fail "ViT-L/16 at batch 64 would take only $(field peak_bytes) bytes"
 
 # train says so before it tries; with so little address space nothing is harmed
-if ! grep -q -e '-fsanitize' "$build/Makefile"; then
+if ! sanitized; then
   (ulimit -v 2000000 && exits 71 smalti train tiny.yaml train.batch_size=1000000 backbone.vit.dim=96 && exit "$failures") ||
     failures=$((failures + 1))
   has err "smalti: warning: a step needs "
@@ -47,7 +47,7 @@ planned=$(field planned_bytes) resident=$(field resident_bytes)
 exits 0 smalti plan tiny.yaml "${wide[@]}" --json
 [ "$(field peak_bytes)" -eq "$planned" ] || fail "plan says $(field peak_bytes) bytes, bench step $planned"
 [ "$resident" -gt $((planned * 8 / 10)) ] || fail "planned $planned bytes, but the program takes only $resident"
-if ! grep -q -e '-fsanitize' "$build/Makefile"; then # sanitizers take memory of their own
+if ! sanitized; then
   [ "$resident" -lt $((planned * 12 / 10 + 24000000)) ] || fail "planned $planned bytes, but the program takes $resident"
 fi
 
