@@ -148,7 +148,7 @@ pictures pictures 20
 cp -r pictures held-out
 
 for document in "${run_documents[@]}"; do
-  rm -rf runs features both ./*.yaml ./*.safetensors
+  rm -rf runs features both ./*.html ./*.yaml ./*.safetensors
   write_recipes "$source/$document"
   run_commands "$source/$document"
   compare_consoles "$source/$document"
@@ -156,7 +156,7 @@ done
 
 check_packages
 for command in train plan preview "data check" "bench step" "bench ops" "bench loader" "recipe show" "recipe check" \
-  "recipe diff" "plugins list" "plugins show" "plugins check" "plugins new" eval export; do
+  "recipe diff" "plugins list" "plugins show" "plugins check" "plugins new" eval export report; do
   # shellcheck disable=SC2086  # two words on purpose
   "$build/smalti" $command --help 2>/dev/null
 done >all-help.out
