@@ -58,7 +58,7 @@ smalti preview "$work/recipe.yaml" --out "$work/odd.png" --pictures 11 >/dev/nul
   { fail "preview of the odd tree"; cat "$work/err" >&2; }
 smalti bench loader "$tree" --seconds 0.1 --batch 4 --size 32 --threads 2 --json >"$work/out" 2>"$work/err" ||
   { fail "bench loader of the odd tree"; cat "$work/err" >&2; }
-grep -q '"pictures_per_second": [0-9]' "$work/out" || fail "bench loader prints no rate"
+grep -q '"pictures_per_second":[0-9]' "$work/out" || fail "bench loader prints no rate"
 
 # ---- refusals ---------------------------------------------------------------------------------------------------
 smalti preview "$work/recipe.yaml" data.train.folder.path="$tree/none" --out "$work/x.png" >/dev/null 2>"$work/err"
