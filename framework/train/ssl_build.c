@@ -11,6 +11,24 @@
 
 /* ---- specs ----------------------------------------------------------------------------------------- */
 
+/* Instance names are parts of metric names, which have room for so much. */
+enum { NAME_MAX_LENGTH = 24 };
+
+static sm_status check_name(const char *kind, const char *name, sm_error *err) {
+  if (strlen(name) <= NAME_MAX_LENGTH) return SM_OK;
+  sm_fail(err, SM_EINVAL, "the name of %s '%s' is longer than %d bytes", kind, name, NAME_MAX_LENGTH);
+  return sm_hint(err, "give it a shorter one in the recipe");
+}
+
+static sm_status check_names(const sm_ssl_config *c, sm_error *err) {
+  sm_status status = SM_OK;
+  for (int i = 0; !status && i < c->heads; i++) status = check_name("head", c->head[i].name, err);
+  for (int i = 0; !status && i < c->tokenizers; i++)
+    status = check_name("tokenizer", c->tokenizer[i].name, err);
+  for (int i = 0; !status && i < c->losses; i++) status = check_name("loss", c->loss[i].slot.name, err);
+  return status;
+}
+
 static sm_status read_specs(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
   s->spec.size = sizeof s->spec;
@@ -271,7 +289,8 @@ static sm_status build(sm_ssl *s, sm_error *err) {
   if (!(s->arena = sm_arena_new("objective"))) return sm_fail(err, SM_ENOMEM, "no memory for the objective");
   s->micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
   for (int i = 0; i < PASSES; i++) s->pass[i] = -1;
-  sm_status status = read_specs(s, err);
+  sm_status status = check_names(&s->c, err);
+  if (!status) status = read_specs(s, err);
   if (!status) status = make_sets(s, err);
   if (status) return status;
   sm_graph_config config = {c->device, c->real, c->pool, c->isa};

@@ -83,4 +83,8 @@ exits 75 smalti train --quiet tiny.yaml --stop-after 1
 [ "$(head -c 4 runs/tiny/preview.png | tail -c 3)" = PNG ] || fail "train wrote no preview"
 exits 74 on "write:1+:ENOSPC:three.png" smalti preview tiny.yaml --out three.png
 [ -e three.png ] && fail "half a preview"
+# names that would be cut in metrics are refused before anything runs
+exits 65 smalti plan tiny.yaml 'losses={a_name_that_is_much_too_long: cls_distill, mim: mim}'
+has err "the name of loss 'a_name_that_is_much_too_long' is longer than 24 bytes; give it a shorter one in the recipe"
+
 finish
