@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "framework/train/train.h"
+
 sm_status sm_recipe_dataset_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
   sm_status status = sm_instance_create(&slot->plugin, err);
   if (status != SM_OK) return status;
@@ -31,13 +33,8 @@ static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) 
 }
 
 sm_status sm_recipe_data_open(sm_recipe *r, sm_recipe_data *data, sm_error *err) {
-  const sm_views_section *v = &r->views;
-  *data = (sm_recipe_data){.limits = {.max_pixels = r->data.max_pixels},
-                           .views = {.globals = (int)v->globals,
-                                     .locals = (int)v->locals,
-                                     .global_first = v->global_first,
-                                     .global_other = v->global_other,
-                                     .local = v->local}};
+  *data = (sm_recipe_data){.limits = {.max_pixels = r->data.max_pixels}};
+  sm_views_of(r, &data->views);
   sm_status status = open_masking(r, &data->masking, err);
   return status == SM_OK ? sm_recipe_dataset_open(&r->data.train, &data->dataset, err) : status;
 }

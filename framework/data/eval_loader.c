@@ -7,7 +7,7 @@
 #include "bad.h"
 #include "ring.h"
 
-enum { MOST_WORKERS = 64, MOST_AHEAD = 64, MOST_BATCH = 1 << 20, MOST_SIDE = 8192 };
+enum { MOST_SIDE = 8192 };
 
 typedef enum { GOOD, BAD, NO_MEMORY } outcome;
 
@@ -81,15 +81,8 @@ static sm_status check(sm_eval_loader_config *c, sm_error *err) {
     return sm_fail(err, SM_EINVAL,
                    "resize is %d: it must not be less than the crop of %d pixels nor more than %d", c->resize,
                    c->size, 2 * MOST_SIDE);
-  if (c->batch_size < 1 || c->batch_size > MOST_BATCH)
-    return sm_fail(err, SM_EINVAL, "a batch of %d pictures: the number must lie between 1 and %d",
-                   c->batch_size, MOST_BATCH);
-  if (c->workers < 0 || c->workers > MOST_WORKERS)
-    return sm_fail(err, SM_EINVAL, "%d loader threads: the number must lie between 0 and %d", c->workers,
-                   MOST_WORKERS);
-  if (c->prefetch < 1 || c->prefetch > MOST_AHEAD)
-    return sm_fail(err, SM_EINVAL, "%d batches ahead: the number must lie between 1 and %d", c->prefetch,
-                   MOST_AHEAD);
+  sm_status status = sm_ring_check(c->batch_size, c->workers, c->prefetch, err);
+  if (status != SM_OK) return status;
   for (int i = 0; i < 3; i++)
     if (!(c->std[i] > 0))
       return sm_fail(err, SM_EINVAL, "the deviation of channel %d is %g: it must be positive", i, c->std[i]);

@@ -15,8 +15,6 @@
 #include "ring.h"
 #include "views.h"
 
-enum { MOST_WORKERS = 64, MOST_AHEAD = 64, MOST_BATCH = 1 << 20 };
-
 /* A bad picture that an item came across: listed when the batch is given out. */
 typedef struct found {
   int item, attempt;
@@ -203,15 +201,7 @@ static sm_status check(const sm_loader_config *c, int64_t count, int64_t first_s
   sm_status status;
   if ((status = sm_views_check(&c->views, err)) != SM_OK) return status;
   if ((status = sm_masking_check(&c->masking, err)) != SM_OK) return status;
-  if (c->batch_size < 1 || c->batch_size > MOST_BATCH)
-    return sm_fail(err, SM_EINVAL, "a batch of %d pictures: the number must lie between 1 and %d",
-                   c->batch_size, MOST_BATCH);
-  if (c->workers < 0 || c->workers > MOST_WORKERS)
-    return sm_fail(err, SM_EINVAL, "%d loader threads: the number must lie between 0 and %d", c->workers,
-                   MOST_WORKERS);
-  if (c->prefetch < 1 || c->prefetch > MOST_AHEAD)
-    return sm_fail(err, SM_EINVAL, "%d batches ahead: the number must lie between 1 and %d", c->prefetch,
-                   MOST_AHEAD);
+  if ((status = sm_ring_check(c->batch_size, c->workers, c->prefetch, err)) != SM_OK) return status;
   if (!(c->max_bad >= 0 && c->max_bad <= 1))
     return sm_fail(err, SM_EINVAL, "max_bad is %g: a share must lie between 0 and 1", c->max_bad);
   if (c->steps_per_epoch < 0 || c->last_step < 0 || first_step < 0)

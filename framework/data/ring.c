@@ -161,6 +161,20 @@ no_memory:
   return NULL;
 }
 
+sm_status sm_ring_check(int batch_size, int workers, int prefetch, sm_error *err) {
+  enum { MOST_WORKERS = 64, MOST_AHEAD = 64, MOST_BATCH = 1 << 20 };
+  if (batch_size < 1 || batch_size > MOST_BATCH)
+    return sm_fail(err, SM_EINVAL, "a batch of %d pictures: the number must lie between 1 and %d", batch_size,
+                   MOST_BATCH);
+  if (workers < 0 || workers > MOST_WORKERS)
+    return sm_fail(err, SM_EINVAL, "%d loader threads: the number must lie between 0 and %d", workers,
+                   MOST_WORKERS);
+  if (prefetch < 1 || prefetch > MOST_AHEAD)
+    return sm_fail(err, SM_EINVAL, "%d batches ahead: the number must lie between 1 and %d", prefetch,
+                   MOST_AHEAD);
+  return SM_OK;
+}
+
 sm_status sm_ring_start(sm_ring *ring, sm_error *err) {
   for (; ring->started < ring->wanted; ring->started++) {
     ring_worker *w = &ring->workers[ring->started];

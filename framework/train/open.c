@@ -52,10 +52,17 @@ void sm_views_of(const sm_recipe *r, sm_views *v) {
                   .local = r->views.local};
 }
 
+/* One mask cell a token: the objective refuses backbones that are otherwise. */
+static sm_masking masking_of(const sm_session *s) {
+  const sm_slot *masker = &s->recipe->masker;
+  int grid = (int)(s->recipe->views.global_size / sm_ssl_backbone(s->ssl)->patch);
+  return (sm_masking){masker->plugin.plugin ? masker->plugin.plugin->ops : NULL, masker->plugin.self, grid,
+                      grid};
+}
+
 static sm_status open_loader(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
-  const sm_backbone_spec *b = sm_ssl_backbone(s->ssl);
-  int grid = (int)(r->views.global_size / b->patch), threads = sm_pool_threads(s->pool);
+  int threads = sm_pool_threads(s->pool);
   sm_loader_config c = {.dataset = s->train,
                         .seed = (uint64_t)r->train.seed,
                         .batch_size = (int)r->train.batch_size,
@@ -68,8 +75,7 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
   sm_views_of(r, &c.views);
-  c.masking = (sm_masking){r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL,
-                           r->masker.plugin.self, grid, grid};
+  c.masking = masking_of(s);
   return sm_loader_new(&c, s->state.step, &s->loader, err);
 }
 
@@ -120,15 +126,13 @@ static void write_preview(sm_session *s) {
   snprintf(path, sizeof path, "%s/preview.png", s->folder.path);
   if (access(path, F_OK) == 0) return;
   const sm_recipe *r = s->recipe;
-  int grid = (int)(r->views.global_size / sm_ssl_backbone(s->ssl)->patch);
   sm_preview_config c = {.dataset = s->train,
                          .seed = (uint64_t)r->train.seed,
                          .pictures = 6,
                          .limits = {.max_pixels = r->data.max_pixels},
                          .title = title};
   sm_views_of(r, &c.views);
-  c.masking = (sm_masking){r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL,
-                           r->masker.plugin.self, grid, grid};
+  c.masking = masking_of(s);
   snprintf(title, sizeof title, "%s", r->name);
   sm_error e = {0};
   char text[1024];

@@ -180,6 +180,17 @@ static sm_tensor *run_backbone(sm_ssl *s, int set, sm_tensor *pictures, sm_tenso
                     : sm_graph_fail(s->graph, "backbone '%s' gave no tokens", s->c.backbone.name);
 }
 
+static sm_tokenizer_env tokenizer_env(sm_ssl *s, int tokenizer) {
+  int head = s->c.tokenizer_head[tokenizer];
+  return (sm_tokenizer_env){.size = sizeof(sm_tokenizer_env),
+                            .head = head < 0 ? NULL : &s->teacher_head[head],
+                            .state = state_params(s, tokenizer),
+                            .view_rows = s->view_rows,
+                            .patch_rows = s->patch_rows,
+                            .want_view = used(s, -1, tokenizer, SM_SITE_VIEW),
+                            .want_patch = used(s, -1, tokenizer, SM_SITE_PATCH)};
+}
+
 static void build_teacher(sm_ssl *s) {
   const sm_ssl_config *c = &s->c;
   sm_graph *g = s->graph;
@@ -191,13 +202,7 @@ static void build_teacher(sm_ssl *s) {
       .size = sizeof seen, .pictures = s->global, .prefix = s->spec.prefix, .rows = s->grid, .cols = s->grid};
   if (run) seen.tokens = run_backbone(s, SM_SSL_TEACHER, s->global, NULL, NULL);
   for (int i = 0; i < c->tokenizers; i++) {
-    sm_tokenizer_env env = {.size = sizeof env,
-                            .head = c->tokenizer_head[i] < 0 ? NULL : &s->teacher_head[c->tokenizer_head[i]],
-                            .state = state_params(s, i),
-                            .view_rows = s->view_rows,
-                            .patch_rows = s->patch_rows,
-                            .want_view = used(s, -1, i, SM_SITE_VIEW),
-                            .want_patch = used(s, -1, i, SM_SITE_PATCH)};
+    sm_tokenizer_env env = tokenizer_env(s, i);
     sm_scope_push(g, "tokenizer.%s", c->tokenizer[i].name);
     OPS(tokenizer, c->tokenizer[i])
         ->build(c->tokenizer[i].self, g, &env, &seen, &s->view_target[i], &s->patch_target[i]);
@@ -270,13 +275,7 @@ static void build_update(sm_ssl *s) {
   s->pass[PASS_UPDATE] = sm_pass_begin(s->graph, "update");
   for (int i = 0; i < c->tokenizers; i++) {
     const sm_tokenizer_ops *ops = OPS(tokenizer, c->tokenizer[i]);
-    sm_tokenizer_env env = {.size = sizeof env,
-                            .head = c->tokenizer_head[i] < 0 ? NULL : &s->teacher_head[c->tokenizer_head[i]],
-                            .state = state_params(s, i),
-                            .view_rows = s->view_rows,
-                            .patch_rows = s->patch_rows,
-                            .want_view = used(s, -1, i, SM_SITE_VIEW),
-                            .want_patch = used(s, -1, i, SM_SITE_PATCH)};
+    sm_tokenizer_env env = tokenizer_env(s, i);
     if (ops->build_update) ops->build_update(c->tokenizer[i].self, s->graph, &env);
   }
   sm_pass_end(s->graph);
