@@ -1,6 +1,7 @@
 # framework/cli: the program smalti; one file a subcommand, one line of commands.def each
 smalti_SOURCES += \
   framework/cli/cli.h \
+  framework/cli/cmd_bench_eval.c \
   framework/cli/cmd_bench_loader.c \
   framework/cli/cmd_complete.c \
   framework/cli/cmd_data.c \

@@ -42,6 +42,12 @@ void sm_evaluator_counts(const sm_evaluator *, const char *split, int64_t *made,
 /* Run one evaluation plugin (created instance). */
 sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *,
                            sm_error *);
+/* Features of pictures that lie in memory, normalised: `pictures` rows of sm_evaluator_width floats, [CLS] |
+ * mean of patches. Not for a baseline of pixels, which has no network. */
+void sm_evaluator_forward(sm_evaluator *, const float *x, int pictures, float *to);
+size_t sm_evaluator_width(const sm_evaluator *);
+double sm_evaluator_flops(const sm_evaluator *); /* of one picture: products only, a multiply-add is 2 */
+sm_pool *sm_evaluator_pool(const sm_evaluator *);
 /* Bytes it will hold beside the features: for `smalti plan`. */
 size_t sm_evaluator_bytes(const sm_evaluator *);
 

@@ -95,6 +95,17 @@ size_t sm_evaluator_bytes(const sm_evaluator *e) {
   return r.inputs + r.transient + r.worker;
 }
 
+sm_pool *sm_evaluator_pool(const sm_evaluator *e) { return e->c.pool; }
+size_t sm_evaluator_width(const sm_evaluator *e) { return (size_t)e->halves * (size_t)e->dim; }
+
+double sm_evaluator_flops(const sm_evaluator *e) {
+  sm_plan_report r = {0};
+  if (!e->graph) return 0;
+  sm_put(e->count, BATCH); /* flops are those of the pictures there are */
+  sm_graph_report(e->graph, &r);
+  return r.flops / BATCH;
+}
+
 /* ---- labels -------------------------------------------------------------------------------------------- */
 
 /* The training class of each test class. Folders may hold other classes, or the same in another order. */
@@ -149,7 +160,7 @@ static void pool_one(void *context, int64_t i, int worker) {
   }
 }
 
-static void run_network(sm_evaluator *e, const float *x, int pictures, float *to) {
+void sm_evaluator_forward(sm_evaluator *e, const float *x, int pictures, float *to) {
   int64_t pixels = 3 * (int64_t)e->c.size * e->c.size;
   for (int first = 0; first < pictures; first += BATCH) {
     int n = pictures - first < BATCH ? pictures - first : BATCH;
@@ -166,7 +177,7 @@ static void run_network(sm_evaluator *e, const float *x, int pictures, float *to
 
 static void take_batch(sm_evaluator *e, split_features *s, const sm_eval_batch *b, const int32_t *map) {
   float *to = s->raw + s->n * e->halves * e->dim;
-  if (e->graph) run_network(e, b->x, b->pictures, to);
+  if (e->graph) sm_evaluator_forward(e, b->x, b->pictures, to);
   else memcpy(to, b->x, (size_t)b->pictures * (size_t)e->dim * sizeof *to);
   for (int i = 0; i < b->pictures; i++) {
     s->label[s->n + i] = map && b->label[i] >= 0 ? map[b->label[i]] : b->label[i];

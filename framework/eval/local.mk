@@ -1,6 +1,7 @@
 # framework/eval: features of a backbone, k-NN, weights in and out
 pkginclude_HEADERS += framework/include/smalti/eval.h
 libsmalti_la_SOURCES += \
+  framework/eval/bench.c framework/eval/bench.h \
   framework/eval/eval.h \
   framework/eval/evaluator.c \
   framework/eval/knn.c \

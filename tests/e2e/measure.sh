@@ -69,7 +69,26 @@ has out "pictures/s"
 exits 0 smalti bench loader "${loader[@]}" --json
 valid_json out
 has out '"pictures_per_core_second"'
+exits 0 smalti bench features tiny.yaml --pictures 3 --repeats 2
+has out "tiny: features of 3 pictures of 16 px, 1 thread"
+has out "pictures/s"
+exits 0 smalti bench features tiny.yaml --pictures 40 --repeats 1 --json --threads 2
+valid_json out
+has out '"pictures":40,"size":16,"threads":2,"repeats":1,'
+forty=$(field gflop)
+exits 0 smalti bench features tiny.yaml --pictures 20 --repeats 1 --json
+awk "BEGIN { exit !($forty > 1.99 * $(field gflop) && $forty < 2.01 * $(field gflop)) }" ||
+  fail "40 pictures take $forty GFLOP, 20 take $(field gflop)"
+knn=(--queries 30 --candidates 100 --dim 8 --k 5 --repeats 1)
+exits 0 smalti bench knn "${knn[@]}" --threads 1
+has out "30 queries in 100 candidates of width 8, k = 5, 1 thread"
+has out "GFLOP/s"
+exits 0 smalti bench knn "${knn[@]}" --json
+valid_json out
+has out '"gflop":4.8e-5,'
+exits 2 smalti bench knn --k 0
 exits 66 smalti bench loader nowhere
+exits 66 smalti bench features nowhere
 exits 66 smalti bench step nowhere
 
 # ---- preview

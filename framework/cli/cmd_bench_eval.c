@@ -1,0 +1,191 @@
+/* cmd_bench_eval.c — `smalti bench features|knn`: how fast features are made and searched, on generated
+ * numbers. Compare only within one run. */
+#include <inttypes.h>
+
+#include "cli.h"
+#include "framework/eval/bench.h"
+
+/* Times of a command that repeats one thing; `what` is counted by `n`. */
+static void put_times(sm_json *json, const sm_bench_times *t, int threads, const char *rate, double n) {
+  sm_json_int(json, "threads", threads);
+  sm_json_int(json, "repeats", t->repeats);
+  sm_json_double(json, "median_s", t->median);
+  sm_json_double(json, "best_s", t->best);
+  sm_json_double(json, "worst_s", t->worst);
+  sm_json_double(json, rate, n / t->median);
+  sm_json_double(json, "gflop", t->flops / 1e9);
+  sm_json_double(json, "gflops", t->flops / t->median / 1e9);
+  sm_json_int(json, "resident_bytes", (int64_t)t->resident);
+}
+
+static void print_times(const sm_bench_times *t, const char *rate, double n) {
+  char text[32];
+  printf("  %-18s %10.3f   (median of %d; %.3f to %.3f)\n", "seconds", t->median, t->repeats, t->best,
+         t->worst);
+  printf("  %-18s %10.1f\n", rate, n / t->median);
+  printf("  %-18s %10.1f   %.1f GFLOP of products\n", "GFLOP/s", t->flops / t->median / 1e9, t->flops / 1e9);
+  printf("  %-18s %10s   at its peak\n", "memory, process",
+         sm_human_bytes((double)t->resident, text, sizeof text));
+}
+
+/* ---- features ------------------------------------------------------------------------------------------ */
+
+struct features_options {
+  int64_t pictures, repeats;
+};
+static const sm_option features_options[] = {
+    SM_INT(struct features_options, pictures, "pictures", "64", 1, 65536, NULL,
+           "random pictures, which lie in memory"),
+    SM_INT(struct features_options, repeats, "repeats", "5", 1, 10000, NULL,
+           "how often they are timed, after once of warm-up"),
+};
+
+typedef struct features_bench {
+  sm_recipe *recipe;
+  sm_pool *pool;
+  sm_set *set;
+  sm_evaluator *evaluator;
+  int size;
+} features_bench;
+
+/* The recipe's backbone with its initial weights: what they are changes no time. */
+static sm_status open_features(sm_cli *cli, int argc, char **argv, features_bench *b, sm_error *err) {
+  sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
+  if (!status) status = sm_instance_create(&b->recipe->backbone.plugin, err);
+  if (status) return status;
+  const sm_recipe *r = b->recipe;
+  const sm_backbone_ops *ops = r->backbone.plugin.plugin->ops;
+  const void *self = r->backbone.plugin.self;
+  int threads = r->train.threads ? (int)r->train.threads : sm_cpu_count();
+  b->size = (int)r->views.global_size;
+  if (!(b->pool = sm_pool_new(threads, err))) return err->code;
+  if (!(b->set = sm_set_new("network", SM_F32, false, err))) return err->code;
+  ops->declare(self, b->size, &(sm_params){b->set, "backbone."});
+  status = sm_set_seal(b->set, SM_MOMENTS_NONE, err);
+  if (!status) status = sm_set_allocate(b->set, (uint64_t)r->train.seed, err);
+  if (status) return status;
+  sm_evaluator_config c = {.backbone = ops,
+                           .backbone_self = self,
+                           .set = b->set,
+                           .size = b->size,
+                           .workers = threads,
+                           .pool = b->pool};
+  return sm_evaluator_new(&c, &b->evaluator, err);
+}
+
+static void close_features(features_bench *b) {
+  sm_evaluator_free(b->evaluator);
+  sm_set_free(b->set);
+  sm_pool_free(b->pool);
+  sm_recipe_free(b->recipe);
+}
+
+static int show_features(const sm_cli *cli, const features_bench *b, const struct features_options *o,
+                         const sm_bench_times *t) {
+  int threads = sm_pool_threads(b->pool);
+  if (cli->json) {
+    sm_json json = {0};
+    sm_json_begin(&json);
+    sm_json_string(&json, "recipe", b->recipe->name);
+    sm_json_int(&json, "pictures", o->pictures);
+    sm_json_int(&json, "size", b->size);
+    put_times(&json, t, threads, "pictures_per_s", (double)o->pictures);
+    return sm_cli_json(&json);
+  }
+  printf("%s: features of %" PRId64 " pictures of %d px, %d thread%s\n\n", b->recipe->name, o->pictures,
+         b->size, threads, threads == 1 ? "" : "s");
+  print_times(t, "pictures/s", (double)o->pictures);
+  return SM_EXIT_OK;
+}
+
+static int run_features(sm_cli *cli, int argc, char **argv) {
+  const struct features_options *o = cli->options;
+  sm_error err = {0};
+  features_bench b = {0};
+  sm_bench_times t;
+  int code = SM_EXIT_OK;
+  sm_status status = open_features(cli, argc, argv, &b, &err);
+  if (!status) status = sm_bench_features(b.evaluator, b.size, (int)o->pictures, (int)o->repeats, &t, &err);
+  if (!status) code = show_features(cli, &b, o, &t);
+  close_features(&b);
+  return status ? sm_cli_fail(&err) : code;
+}
+
+const sm_command sm_command_bench_features = {
+    .name = "bench features",
+    .usage = "RECIPE [KEY=VALUE ...]",
+    .summary = "time how a recipe's backbone makes features of random pictures",
+    .about = "The pictures lie in memory and have the size of the recipe's global views.",
+    .min_args = 1,
+    .max_args = -1,
+    .options = features_options,
+    .n_options = sizeof features_options / sizeof *features_options,
+    .options_size = sizeof(struct features_options),
+    .run = run_features,
+};
+
+/* ---- k-NN ---------------------------------------------------------------------------------------------- */
+
+struct knn_options {
+  int64_t queries, candidates, dim, classes, k, repeats;
+};
+static const sm_option knn_options[] = {
+    SM_INT(struct knn_options, queries, "queries", "10000", 1, 100000000, NULL, "pictures to classify"),
+    SM_INT(struct knn_options, candidates, "candidates", "50000", 1, 100000000, NULL, "pictures to look in"),
+    SM_INT(struct knn_options, dim, "dim", "384", 1, 65536, NULL, "width of the features"),
+    SM_INT(struct knn_options, classes, "classes", "10", 1, 1000000, NULL, "classes to vote for"),
+    SM_INT(struct knn_options, k, "k", "20", 1, 100000, NULL, "neighbours that vote"),
+    SM_INT(struct knn_options, repeats, "repeats", "5", 1, 10000, NULL,
+           "how often it is timed, after once of warm-up"),
+};
+
+static int show_knn(const sm_cli *cli, const struct knn_options *o, int threads, const sm_bench_times *t) {
+  if (cli->json) {
+    sm_json json = {0};
+    sm_json_begin(&json);
+    sm_json_int(&json, "queries", o->queries);
+    sm_json_int(&json, "candidates", o->candidates);
+    sm_json_int(&json, "dim", o->dim);
+    sm_json_int(&json, "k", o->k);
+    put_times(&json, t, threads, "queries_per_s", (double)o->queries);
+    return sm_cli_json(&json);
+  }
+  printf("%" PRId64 " queries in %" PRId64 " candidates of width %" PRId64 ", k = %" PRId64
+         ", %d thread%s\n\n",
+         o->queries, o->candidates, o->dim, o->k, threads, threads == 1 ? "" : "s");
+  print_times(t, "queries/s", (double)o->queries);
+  return SM_EXIT_OK;
+}
+
+static int run_knn(sm_cli *cli, int argc, char **argv) {
+  const struct knn_options *o = cli->options;
+  sm_error err = {0};
+  sm_bench_times t;
+  (void)argc, (void)argv;
+  sm_pool *pool = sm_pool_new(cli->threads ? (int)cli->threads : sm_cpu_count(), &err);
+  if (!pool) return sm_cli_fail(&err);
+  sm_bench_knn_config c = {.queries = o->queries,
+                           .candidates = o->candidates,
+                           .dim = (int)o->dim,
+                           .classes = (int)o->classes,
+                           .k = (int)o->k,
+                           .temperature = 0.07,
+                           .pool = pool};
+  sm_status status = sm_bench_knn(&c, (int)o->repeats, &t, &err);
+  int code = status ? sm_cli_fail(&err) : show_knn(cli, o, sm_pool_threads(pool), &t);
+  sm_pool_free(pool);
+  return code;
+}
+
+const sm_command sm_command_bench_knn = {
+    .name = "bench knn",
+    .usage = "",
+    .summary = "time the weighted k-NN on random features",
+    .about =
+        "The time is that of one k-NN evaluation: normalising the features, products, the running list "
+        "of neighbours, and votes.",
+    .options = knn_options,
+    .n_options = sizeof knn_options / sizeof *knn_options,
+    .options_size = sizeof(struct knn_options),
+    .run = run_knn,
+};
