@@ -14,11 +14,6 @@
 #include "framework/tensor/kernels.h"
 #include "set.h"
 
-struct sm_ema_link {
-  sm_set *teacher, *student;
-  int *from; /* row of the student for each row of the teacher, or -1 */
-};
-
 static bool same_shape(const sm_row *a, const sm_row *b) {
   return a->ndim == b->ndim && memcmp(a->dim, b->dim, (size_t)a->ndim * sizeof *a->dim) == 0;
 }
@@ -48,7 +43,7 @@ static sm_status join(sm_ema_link *link, sm_error *err) {
   const sm_set *teacher = link->teacher, *student = link->student;
   int common = 0;
   for (int r = 0; r < teacher->rows; r++) {
-    int giver = link->from[r] = giver_of(teacher, r, student);
+    int giver = giver_of(teacher, r, student);
     if (giver < 0) continue;
     const sm_row *t = &teacher->row[r], *s = &student->row[giver];
     char have[96], want[96];
@@ -56,12 +51,20 @@ static sm_status join(sm_ema_link *link, sm_error *err) {
       return sm_fail(err, SM_EINVAL, "'%s' is %s in set '%s' but %s in set '%s', so it cannot be averaged",
                      t->name, sm_dims_text(t->ndim, t->dim, have, sizeof have), teacher->name,
                      sm_dims_text(s->ndim, s->dim, want, sizeof want), student->name);
+    link->next[r] = link->follower[giver];
+    link->follower[giver] = r;
     common++;
   }
   if (!common)
     return sm_fail(err, SM_EINVAL, "sets '%s' and '%s' have no parameter name in common", teacher->name,
                    student->name);
   return SM_OK;
+}
+
+static int *rows_of_nobody(int n) {
+  int *row = sm_calloc((size_t)n + 1, sizeof *row);
+  for (int r = 0; row && r < n; r++) row[r] = -1;
+  return row;
 }
 
 sm_ema_link *sm_ema_link_new(sm_set *teacher, sm_set *student, sm_error *err) {
@@ -72,8 +75,11 @@ sm_ema_link *sm_ema_link_new(sm_set *teacher, sm_set *student, sm_error *err) {
   }
   sm_ema_link *link = sm_calloc(1, sizeof *link);
   if (link) *link = (sm_ema_link){.teacher = teacher, .student = student};
-  if (link) link->from = sm_calloc((size_t)teacher->rows, sizeof *link->from);
-  if (!link || !link->from) {
+  if (link) {
+    link->follower = rows_of_nobody(student->rows);
+    link->next = rows_of_nobody(teacher->rows);
+  }
+  if (!link || !link->follower || !link->next) {
     sm_fail(err, SM_ENOMEM, "out of memory for the average of set '%s'", student->name);
     sm_ema_link_free(link);
     return NULL;
@@ -87,8 +93,17 @@ sm_ema_link *sm_ema_link_new(sm_set *teacher, sm_set *student, sm_error *err) {
 
 void sm_ema_link_free(sm_ema_link *link) {
   if (!link) return;
-  sm_free(link->from);
+  sm_free(link->follower);
+  sm_free(link->next);
   sm_free(link);
+}
+
+void sm_ema_range(const sm_ema_link *link, const sm_sweeps *sweeps, int row, int64_t first, int64_t n,
+                  double momentum) {
+  size_t skip = (size_t)first * sm_dtype_size(link->student->real);
+  const char *student = (const char *)sm_set_data(link->student, row, SM_VALUES) + skip;
+  for (int r = link->follower[row]; r >= 0; r = link->next[r])
+    sweeps->ema((char *)sm_set_data(link->teacher, r, SM_VALUES) + skip, student, n, momentum);
 }
 
 typedef struct ema_job {
@@ -100,17 +115,11 @@ typedef struct ema_job {
 static void average_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
   const ema_job *job = ctx;
-  sm_set *teacher = job->link->teacher;
-  const sm_chunk *c = &teacher->chunk[item];
-  int from = job->link->from[c->row];
-  if (from < 0) return;
-  size_t skip = (size_t)c->start * sm_dtype_size(teacher->real);
-  job->sweeps->ema((char *)sm_set_data(teacher, c->row, SM_VALUES) + skip,
-                   (const char *)sm_set_data(job->link->student, from, SM_VALUES) + skip, c->n,
-                   job->momentum);
+  const sm_chunk *c = &job->link->student->chunk[item];
+  sm_ema_range(job->link, job->sweeps, c->row, c->start, c->n, job->momentum);
 }
 
 void sm_ema_run(sm_ema_link *link, sm_pool *pool, double momentum) {
   ema_job job = {link, sm_kernels_find(SM_CPU, link->teacher->real, NULL)->sweeps, momentum};
-  sm_pool_run(pool, link->teacher->chunks, average_chunk, &job);
+  sm_pool_run(pool, link->student->chunks, average_chunk, &job);
 }

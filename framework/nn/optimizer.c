@@ -1,8 +1,9 @@
 /* optimizer.c — AdamW, SGD and LARS as sweeps over the rows of a set.
  *
  * A step is three passes over the buffers: sums of squares chunk by chunk; from them, row by row in one
- * thread, norms and clip factors; then the update, which also clears the gradients. Chunks are fixed and
- * their sums are added in order, so the result does not depend on the number of threads.
+ * thread, norms and clip factors; then the update. It goes strip by strip, so that whatever else wants the
+ * elements finds them in the first-level cache: the teacher follows, the gradients are cleared. Chunks are
+ * fixed and their sums are added in order, so the result does not depend on the number of threads.
  *
  * A row is in one of three states:
  *   SM_ROW_FROZEN                   never touched; no norm
@@ -108,41 +109,61 @@ static double lars_rate(const job *j, const sm_row *row, double value_norm, doub
   return value_norm > 0 && below > 0 ? j->config->trust * value_norm / below : 1;
 }
 
-static void update_adamw(const job *j, const sm_chunk *c, const sm_row *row, double scale) {
-  double t = (double)row->steps; /* counted already */
+/* What all elements of a chunk have in common. */
+typedef struct update {
+  sm_adamw_args adamw;
+  double sgd_decay, sgd_scale;
+} update;
+
+static update update_of(const job *j, int64_t item, const sm_row *row) {
   const sm_optimizer_config *config = j->config;
-  sm_adamw_args args = {.lr = j->step->lr * row->lr_scale,
-                        .beta1 = config->beta1,
-                        .beta2 = config->beta2,
-                        .eps = config->eps,
-                        .weight_decay = row->decay ? j->step->weight_decay : 0,
-                        .correction1 = 1 - pow(config->beta1, t),
-                        .correction2 = 1 - pow(config->beta2, t),
-                        .grad_scale = scale};
-  j->sweeps->adamw(chunk_data(j, c, SM_VALUES), chunk_data(j, c, SM_GRADIENTS), chunk_data(j, c, SM_MOMENT1),
-                   chunk_data(j, c, SM_MOMENT2), c->n, &args);
+  double t = (double)row->steps; /* counted already */
+  double scale =
+      config->clip == SM_CLIP_PARAMETER ? clip_coefficient(config->clip_at, row->grad_norm) : j->clip;
+  double decay = row->decay ? j->step->weight_decay : 0, rate = 1;
+  if (config->kind == SM_LARS)
+    rate = lars_rate(j, row, j->set->partial[2 * item + 1], scale * row->grad_norm);
+  return (update){.adamw = {.lr = j->step->lr * row->lr_scale,
+                            .beta1 = config->beta1,
+                            .beta2 = config->beta2,
+                            .eps = config->eps,
+                            .weight_decay = decay,
+                            .correction1 = 1 - pow(config->beta1, t),
+                            .correction2 = 1 - pow(config->beta2, t),
+                            .grad_scale = scale},
+                  .sgd_decay = rate * decay,
+                  .sgd_scale = rate * scale};
 }
+
+static void update_strip(const job *j, const sm_chunk *c, const sm_row *row, const update *u) {
+  void *p = chunk_data(j, c, SM_VALUES), *grad = chunk_data(j, c, SM_GRADIENTS),
+       *m = chunk_data(j, c, SM_MOMENT1);
+  if (j->config->kind == SM_ADAMW)
+    j->sweeps->adamw(p, grad, m, chunk_data(j, c, SM_MOMENT2), c->n, &u->adamw);
+  else
+    j->sweeps->sgd(p, grad, m, c->n, u->adamw.lr, j->config->momentum, u->sgd_decay, u->sgd_scale,
+                   row->steps == 1);
+}
+
+/* Elements: values, gradients, two moments and the teacher's values are 20 KiB in f32. */
+enum { STRIP = 1024 };
 
 static void update_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
   const job *j = ctx;
   const sm_chunk *c = &j->set->chunk[item];
   const sm_row *row = &j->set->row[c->row];
-  const sm_optimizer_config *config = j->config;
-  if (is_trained(row, j->step)) {
-    double scale =
-        config->clip == SM_CLIP_PARAMETER ? clip_coefficient(config->clip_at, row->grad_norm) : j->clip;
-    double decay = row->decay ? j->step->weight_decay : 0;
-    double rate = 1;
-    if (config->kind == SM_LARS)
-      rate = lars_rate(j, row, j->set->partial[2 * item + 1], scale * row->grad_norm);
-    if (config->kind == SM_ADAMW) update_adamw(j, c, row, scale);
-    else
-      j->sweeps->sgd(chunk_data(j, c, SM_VALUES), chunk_data(j, c, SM_GRADIENTS),
-                     chunk_data(j, c, SM_MOMENT1), c->n, j->step->lr * row->lr_scale, config->momentum,
-                     rate * decay, rate * scale, row->steps == 1);
+  bool trained = is_trained(row, j->step);
+  update u = {0};
+  if (trained) u = update_of(j, item, row);
+  for (int64_t done = 0; done < c->n; done += STRIP) {
+    int64_t left = c->n - done;
+    sm_chunk strip = {.row = c->row, .start = c->start + done, .n = left < STRIP ? left : STRIP};
+    if (trained) update_strip(j, &strip, row, &u);
+    if (j->step->ema)
+      sm_ema_range(j->step->ema, j->sweeps, strip.row, strip.start, strip.n, j->step->ema_momentum);
+    memset(chunk_data(j, &strip, SM_GRADIENTS), 0, (size_t)strip.n * sm_dtype_size(j->set->real));
   }
-  memset(chunk_data(j, c, SM_GRADIENTS), 0, (size_t)c->n * sm_dtype_size(j->set->real));
 }
 
 void sm_optimizer_run(const sm_optimizer_config *config, sm_set *set, sm_pool *pool,

@@ -43,6 +43,16 @@ static inline size_t sm_set_buffer_bytes(const sm_set *set) {
 }
 /* Initial values of the wanted rows (by row number; NULL: all) (init.c). */
 void sm_init_rows(sm_set *, uint64_t seed, const bool *wanted);
+/* Which rows follow which. Rows that follow the same one have equal shapes, so its chunks are theirs too. */
+struct sm_ema_link {
+  sm_set *teacher, *student;
+  int *follower; /* by row of the student: a row of the teacher that follows it, or -1 */
+  int *next;     /* by row of the teacher: another one that follows the same, or -1    */
+};
+struct sm_sweeps;
+/* Average n elements from `first` on of a row of the student into all rows that follow it (ema.c). */
+void sm_ema_range(const sm_ema_link *, const struct sm_sweeps *, int row, int64_t first, int64_t n,
+                  double momentum);
 /* sm_set_copy, marking the rows that were copied in done (by row number, or NULL) (ema.c). */
 int sm_copy_rows(sm_set *to, sm_set *from, bool *done);
 /* "(1, 65, 48)" into buf; returns buf. */

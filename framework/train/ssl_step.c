@@ -240,25 +240,25 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
   return SM_OK;
 }
 
-/* The update pass (centres) wants all weights as they were for the targets, the EMA the student's new ones.
- * Where a gradient is not finite the optimiser touches nothing, and the teacher stays too. */
+/* The update pass (centres) wants all weights as they were for the targets, so it comes first; the teacher
+ * follows the student's new values in the optimiser's sweep. Where a gradient is not finite the optimiser touches nothing, and the teacher stays too. */
 void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
   double start = sm_now();
   sm_optimizer_step values = {.lr = sm_schedule_at(&s->c.lr, t),
                               .weight_decay = sm_schedule_at(&s->c.weight_decay, t),
-                              .freeze_last_layer = t->step / t->steps_per_epoch < s->c.freeze_last_layer};
+                              .freeze_last_layer = t->step / t->steps_per_epoch < s->c.freeze_last_layer,
+                              .ema = s->ema_momentum ? s->ema : NULL,
+                              .ema_momentum = s->ema_momentum ? sm_schedule_at(s->ema_momentum, t) : 1};
   sm_optimizer_result result;
   sm_graph_run(s->graph, s->pass[PASS_UPDATE]);
   sm_optimizer_run(&s->c.optimizer, s->set[SM_SSL_STUDENT], s->c.pool, &values, &result);
   r->grad_norm = result.grad_norm;
   r->worst_row = result.worst_row;
   if (!isfinite(result.grad_norm)) return;
-  double momentum = s->ema_momentum ? sm_schedule_at(s->ema_momentum, t) : 1;
-  if (s->ema_momentum) sm_ema_run(s->ema, s->c.pool, momentum);
   put(r, true, result.grad_norm, "grad_norm", "");
   put(r, false, values.lr, "lr", "");
   put(r, false, values.weight_decay, "weight_decay", "");
-  if (s->ema_momentum) put(r, false, momentum, "momentum", "");
+  if (s->ema_momentum) put(r, false, values.ema_momentum, "momentum", "");
   const sm_set *state = s->set[SM_SSL_STATE];
   for (int i = 0, n = sm_set_rows(state); i < n; i++) {
     const sm_row *row = sm_set_row((sm_set *)state, i);

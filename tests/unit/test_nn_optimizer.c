@@ -88,7 +88,9 @@ static void adamw(sm_dtype real, sm_clip clip) {
     bool freeze = step < 1;
     set_gradients(&m, step);
     sm_optimizer_result result;
-    sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){lr, wd, freeze}, &result);
+    sm_optimizer_run(&config, m.set, m.pool,
+                     &(sm_optimizer_step){.lr = lr, .weight_decay = wd, .freeze_last_layer = freeze},
+                     &result);
     double sum = 0, all;
     for (int r = 0; r < ROWS; r++)
       if (r != GAIN && !(r == LAST && freeze)) sum += row_norm(&m, r, step) * row_norm(&m, r, step);
@@ -222,6 +224,105 @@ static void test_worst_row(void **state) {
   drop(&m);
 }
 
+/* ---- the teacher ------------------------------------------------------------------------------------- */
+
+/* Names as the model has them, but its shared row split in two, and one row that nobody knows. */
+static sm_set *make_teacher(sm_dtype real) {
+  sm_error err;
+  sm_set *teacher = sm_set_new("t", real, false, &err);
+  sm_params p = {teacher, ""};
+  sm_declare(&p, "shared", SM_INIT_NORMAL, 1, 0, DIMS(3, 4));
+  sm_declare(&p, "w", SM_INIT_NORMAL, 1, 0, DIMS(3, 4));
+  sm_declare(&p, "own", SM_INIT_NORMAL, 1, 0, DIMS(7));
+  sm_declare(&p, "gain", SM_INIT_NORMAL, 1, 0, DIMS(5, 1));
+  sm_declare(&p, "last", SM_INIT_NORMAL, 1, 0, DIMS(2, 3));
+  sm_declare(&p, "long", SM_INIT_NORMAL, 1, 0, DIMS(LONG_SIZE, 1));
+  assert_int_equal(sm_set_seal(teacher, SM_MOMENTS_NONE, &err), SM_OK);
+  assert_int_equal(sm_set_allocate(teacher, 5, &err), SM_OK);
+  return teacher;
+}
+
+static void expect_same(sm_set *a, sm_set *b, sm_buffer which) {
+  for (int r = 0; r < sm_set_rows(a); r++)
+    assert_memory_equal(sm_set_data(a, r, which), sm_set_data(b, r, which),
+                        (size_t)sm_set_row(a, r)->size * sm_dtype_size(sm_set_real(a)));
+}
+
+/* Following in the optimiser's sweep against following after it: the same bits everywhere. */
+static void follow(sm_dtype real, sm_optimizer_kind kind) {
+  sm_error err;
+  model m[2];
+  sm_set *teacher[2];
+  sm_ema_link *link[2];
+  const sm_optimizer_config config = {.kind = kind,
+                                      .beta1 = .9,
+                                      .beta2 = .99,
+                                      .eps = 1e-8,
+                                      .momentum = .9,
+                                      .trust = .1,
+                                      .clip = SM_CLIP_PARAMETER,
+                                      .clip_at = .3};
+  for (int i = 0; i < 2; i++) {
+    m[i] = make(real, kind, 2);
+    teacher[i] = make_teacher(real);
+    assert_non_null(link[i] = sm_ema_link_new(teacher[i], m[i].set, &err));
+  }
+  for (int step = 0; step < 3; step++) {
+    sm_optimizer_step values = {.lr = .1, .weight_decay = .1, .freeze_last_layer = step < 1};
+    for (int i = 0; i < 2; i++) {
+      set_gradients(&m[i], step);
+      values.ema = i ? link[i] : NULL;
+      values.ema_momentum = .75;
+      sm_optimizer_run(&config, m[i].set, m[i].pool, &values, NULL);
+      if (!i) sm_ema_run(link[i], m[i].pool, .75);
+    }
+    for (int b = SM_VALUES; b <= SM_MOMENT1; b++) expect_same(m[0].set, m[1].set, (sm_buffer)b);
+    if (kind == SM_ADAMW) expect_same(m[0].set, m[1].set, SM_MOMENT2);
+    expect_same(teacher[0], teacher[1], SM_VALUES);
+  }
+  for (int i = 0; i < 2; i++) {
+    sm_ema_link_free(link[i]);
+    sm_set_free(teacher[i]);
+    drop(&m[i]);
+  }
+}
+
+static void test_teacher_follows_in_the_sweep(void **state) {
+  (void)state;
+  for (int kind = SM_ADAMW; kind <= SM_LARS; kind++)
+    for (int real = SM_F32; real <= SM_F64; real++) follow((sm_dtype)real, (sm_optimizer_kind)kind);
+}
+
+/* Frozen rows are averaged, from the student's new values; a refused step leaves the teacher alone. */
+static void test_what_the_teacher_follows(void **state) {
+  (void)state;
+  sm_error err;
+  model m = make(SM_F64, SM_ADAMW, 2);
+  model t = {make_teacher(SM_F64), m.pool};
+  sm_ema_link *link = sm_ema_link_new(t.set, m.set, &err);
+  const sm_optimizer_config config = {.kind = SM_ADAMW, .beta1 = .9, .beta2 = .999, .eps = 1e-8};
+  const sm_optimizer_step step = {.lr = .1, .freeze_last_layer = true, .ema = link, .ema_momentum = .75};
+  enum { T_SHARED, T_W, T_OWN, T_GAIN, T_LAST };
+  const struct {
+    int teacher, student;
+  } pair[] = {{T_SHARED, MATRIX}, {T_W, MATRIX}, {T_GAIN, GAIN}, {T_LAST, LAST}};
+  double before[4], own = get(&t, T_OWN, SM_VALUES, 1), old = get(&m, MATRIX, SM_VALUES, 1);
+  for (int i = 0; i < 4; i++) before[i] = get(&t, pair[i].teacher, SM_VALUES, 1);
+  put(&m, BIAS, SM_GRADIENTS, 1, NAN);
+  sm_optimizer_run(&config, m.set, m.pool, &step, NULL);
+  for (int i = 0; i < 4; i++) assert_true(get(&t, pair[i].teacher, SM_VALUES, 1) == before[i]);
+  set_gradients(&m, 0);
+  sm_optimizer_run(&config, m.set, m.pool, &step, NULL);
+  assert_true(get(&m, MATRIX, SM_VALUES, 1) != old);
+  for (int i = 0; i < 4; i++)
+    assert_float_equal(get(&t, pair[i].teacher, SM_VALUES, 1),
+                       .75 * before[i] + .25 * get(&m, pair[i].student, SM_VALUES, 1), 1e-15);
+  assert_true(get(&t, T_OWN, SM_VALUES, 1) == own);
+  sm_ema_link_free(link);
+  sm_set_free(t.set);
+  drop(&m);
+}
+
 static void test_threads_give_equal_bits(void **state) {
   (void)state;
   for (int kind = SM_ADAMW; kind <= SM_LARS; kind++)
@@ -252,9 +353,14 @@ static void test_threads_give_equal_bits(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_adamw),     cmocka_unit_test(test_sgd),
-      cmocka_unit_test(test_lars),      cmocka_unit_test(test_zero_gradient_counts),
-      cmocka_unit_test(test_worst_row), cmocka_unit_test(test_threads_give_equal_bits),
+      cmocka_unit_test(test_adamw),
+      cmocka_unit_test(test_sgd),
+      cmocka_unit_test(test_lars),
+      cmocka_unit_test(test_zero_gradient_counts),
+      cmocka_unit_test(test_worst_row),
+      cmocka_unit_test(test_teacher_follows_in_the_sweep),
+      cmocka_unit_test(test_what_the_teacher_follows),
+      cmocka_unit_test(test_threads_give_equal_bits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,6 +117,8 @@ typedef struct sm_optimizer_config {
 typedef struct sm_optimizer_step { /* this step's values */
   double lr, weight_decay;
   bool freeze_last_layer; /* rows with SM_ROW_LAST_LAYER are skipped whole: not touched, step count stays */
+  sm_ema_link *ema;       /* NULL, or a link from this set: its teacher follows the new values in the same sweep, */
+  double ema_momentum;    /*   with the bits of sm_ema_run() after the step; where a step is refused it stays too */
 } sm_optimizer_step;
 
 typedef struct sm_optimizer_result {
@@ -126,8 +128,8 @@ typedef struct sm_optimizer_result {
 } sm_optimizer_result;
 
 sm_moments sm_optimizer_moments(sm_optimizer_kind);
-/* Clip, update, zero the gradients (those of frozen rows too): sweeps over the rows on the pool. Frozen rows are skipped. A
- * row's gradient counts even when it is all zero: decay and moments apply. Sources: torch.optim.AdamW (1.13; Loshchilov &
+/* Clip, update, average into the teacher, zero the gradients (those of frozen rows too): sweeps over the rows on the pool.
+ * Frozen rows are not updated, but averaged. A row's gradient counts even when it is all zero: decay and moments apply. Sources: torch.optim.AdamW (1.13; Loshchilov &
  * Hutter 2019), torch.optim.SGD, You et al. 2017. A gradient norm that is not finite: nothing is
  * touched, worst_row says where. result may be NULL. */
 void sm_optimizer_run(const sm_optimizer_config *, sm_set *, sm_pool *, const sm_optimizer_step *, sm_optimizer_result *);
