@@ -275,19 +275,12 @@ static sm_status make_optimizer(sm_recipe *r, sm_error *err) {
   return SM_OK;
 }
 
-static sm_status make_train(sm_recipe *r, sm_error *err) {
+static void make_train(sm_recipe *r) {
   const sm_train_values *v = &r->priv->values.train;
   sm_train_section *t = &r->train;
   *t = v->train;
   t->clip = t->clip_grad == 0 ? SM_CLIP_NONE : v->clip == 0 ? SM_CLIP_PARAMETER : SM_CLIP_GLOBAL;
   t->precision = v->precision;
-  if (t->micro_batch == 0 || t->batch_size % t->micro_batch == 0) return SM_OK;
-  int64_t near = t->micro_batch < t->batch_size ? t->micro_batch : t->batch_size;
-  while (t->batch_size % near) near--;
-  sm_fail(err, SM_EINVAL, "train.micro_batch %lld does not divide train.batch_size %lld",
-          (long long)t->micro_batch, (long long)t->batch_size);
-  sm_fail_place(err, sm_recipe_place(r, "train", "micro_batch"));
-  return sm_hint(err, "the next smaller that does is %lld", (long long)near);
 }
 
 /* "recipes/ibot/vits16.yaml" → "vits16". */
@@ -313,8 +306,9 @@ static sm_status make_name(sm_recipe *r, sm_error *err) {
 sm_status sm_recipe_resolve(sm_recipe *r, sm_error *err) {
   sm_status status = fill_section(r, &sm_recipe_schema, r->priv->tree, err);
   if (!status) status = make_name(r, err);
-  if (!status) status = make_train(r, err);
-  if (!status) status = sm_recipe_schedules(r, err);
+  if (status) return status;
+  make_train(r);
+  status = sm_recipe_schedules(r, err);
   if (status) return status;
   const sm_data_section *d = &r->priv->values.data;
   r->data.workers = d->workers, r->data.prefetch = d->prefetch;

@@ -106,8 +106,7 @@ static sm_status timed_steps(sm_ssl *ssl, sm_batch *b, int steps, sm_bench_resul
   return SM_OK;
 }
 
-static sm_status profiled_step(sm_ssl *ssl, sm_batch *b, int micro_batches, sm_bench_result *r,
-                               sm_error *err) {
+static sm_status profiled_step(sm_ssl *ssl, sm_batch *b, double times, sm_bench_result *r, sm_error *err) {
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
   sm_step_result result;
   sm_profile_line lines[SM_BENCH_LINES];
@@ -118,7 +117,7 @@ static sm_status profiled_step(sm_ssl *ssl, sm_batch *b, int micro_batches, sm_b
   for (int i = 0; i < r->lines; i++) {
     sm_bench_line *l = &r->line[i];
     *l = (sm_bench_line){
-        .seconds = lines[i].seconds, .flops = lines[i].flops * micro_batches, .calls = lines[i].calls};
+        .seconds = lines[i].seconds, .flops = lines[i].flops * times, .calls = lines[i].calls};
     snprintf(l->pass, sizeof l->pass, "%s", lines[i].pass);
     snprintf(l->op, sizeof l->op, "%s", lines[i].op);
   }
@@ -135,7 +134,9 @@ sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_benc
   if (!status) status = random_batch(c, sm_ssl_backbone(ssl), &batch, err);
   if (!status) status = timed_steps(ssl, &batch, steps, r, seconds, err);
   int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size,
-      micro_batches = (c->batch_size + micro - 1) / micro;
+      rest = c->batch_size % micro;
+  double times =
+      (double)c->batch_size / (rest ? rest : micro); /* over the last micro-batch, whose counts stand */
   if (!status) {
     sm_plan_report plan;
     sm_graph_report(sm_ssl_graph(ssl), &plan);
@@ -147,7 +148,7 @@ sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_benc
     r->best = seconds[0];
     r->worst = seconds[steps - 1];
     r->images_per_second = c->batch_size / r->median;
-    r->flops = plan.flops * micro_batches;
+    r->flops = plan.flops * times;
     r->gflops = r->flops / r->median / 1e9;
     r->planned = plan.inputs + plan.transient + plan.worker;
     for (int i = 0; i < SM_SSL_SETS; i++) r->planned += sm_set_bytes(sm_ssl_set(ssl, i));
@@ -157,7 +158,7 @@ sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_benc
     r->peak_gflops = sm_bench_peak(c->pool, c->real);
     r->share = r->gflops / r->peak_gflops;
   }
-  if (!status && profile) status = profiled_step(ssl, &batch, micro_batches, r, err);
+  if (!status && profile) status = profiled_step(ssl, &batch, times, r, err);
   free_batch(&batch);
   sm_ssl_free(ssl);
   sm_free(seconds);

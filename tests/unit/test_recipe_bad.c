@@ -224,9 +224,6 @@ static void names_wrong_values(void **state) {
       {"data: {train: {folder: {path: a}}, views: {mean: 0.5}}",
        "x.yaml:2:44: data.views.mean must be three numbers"},
       {"optimizer: {adamw: {betas: 0.9}}", "x.yaml:8:21: optimizer.adamw.betas must be two numbers"},
-      {"train: {batch_size: 100, micro_batch: 24}",
-       "x.yaml:9:26: train.micro_batch 24 does not divide train.batch_size 100; the next smaller that does "
-       "is 20"},
       {"masker: {random: {ratio: !delete }}",
        "x.yaml:5:19: nothing to delete: 'ratio' was not given in masker.random"},
       {"losses: {cls: cls_distill, mim: !delete}",
