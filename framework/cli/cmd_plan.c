@@ -19,6 +19,10 @@ static const sm_option options[] = {
 typedef struct plan_view {
   sm_plan_report graph;
   size_t set[SM_SSL_SETS], total;
+  struct plan_cost {
+    size_t peak;
+    double gflop;
+  } cost[2]; /* by sm_recompute: the recipe's choice and the other one */
   int64_t parameters;
   const sm_recipe *recipe;
   int threads;
@@ -26,6 +30,9 @@ typedef struct plan_view {
 
 static const char *const set_name[SM_SSL_SETS] = {"student: values, gradients, moments", "teacher: values",
                                                   "states (centres)"};
+
+static const char *const recompute_name[] = {
+    [SM_RECOMPUTE_CHEAP] = "cheap", [SM_RECOMPUTE_BLOCKS] = "blocks"};
 
 static const char *shape(const sm_plan_line *l, char *buf, size_t size) {
   size_t used = 0;
@@ -55,7 +62,11 @@ static int print_text(const plan_view *p, int largest) {
   printf("\n  %.2f M parameters to train; activations without reuse would take %s\n",
          (double)p->parameters / 1e6, sm_human_bytes((double)p->graph.unshared, text, sizeof text));
   printf("  %d nodes in %d segments; %.1f GFLOP a step at full masks\n", p->graph.nodes, p->graph.segments,
-         p->graph.flops / 1e9);
+         p->cost[p->recipe->train.recompute].gflop);
+  for (int i = 0; i < 2; i++)
+    printf("  with train.recompute %-6s  peak %9s, %.1f GFLOP%s\n", recompute_name[i],
+           sm_human_bytes((double)p->cost[i].peak, text, sizeof text), p->cost[i].gflop,
+           i == p->recipe->train.recompute ? " (this recipe)" : "");
   if (largest) printf("\nlargest tensors\n");
   for (int i = 0; i < p->graph.n_largest && i < largest; i++) {
     const sm_plan_line *l = &p->graph.largest[i];
@@ -86,7 +97,16 @@ static int print_json(const plan_view *p, int largest) {
   sm_json_int(&json, "parameters", p->parameters);
   sm_json_int(&json, "nodes", p->graph.nodes);
   sm_json_int(&json, "segments", p->graph.segments);
-  sm_json_double(&json, "gflop", p->graph.flops / 1e9);
+  sm_json_double(&json, "gflop", p->cost[p->recipe->train.recompute].gflop);
+  sm_json_object(&json, "recompute");
+  for (int i = 0; i < 2; i++) {
+    char key[32];
+    snprintf(key, sizeof key, "%s_peak_bytes", recompute_name[i]);
+    sm_json_int(&json, key, (int64_t)p->cost[i].peak);
+    snprintf(key, sizeof key, "%s_gflop", recompute_name[i]);
+    sm_json_double(&json, key, p->cost[i].gflop);
+  }
+  sm_json_close(&json);
   sm_json_array(&json, "largest");
   for (int i = 0; i < p->graph.n_largest && i < largest; i++) {
     const sm_plan_line *l = &p->graph.largest[i];
@@ -98,6 +118,32 @@ static int print_json(const plan_view *p, int largest) {
   }
   sm_json_close(&json);
   return sm_cli_json(&json);
+}
+
+static struct plan_cost cost_of(sm_ssl *ssl, const sm_ssl_config *c) {
+  int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
+  sm_plan_report graph;
+  sm_graph_report(sm_ssl_graph(ssl), &graph);
+  struct plan_cost cost = {graph.inputs + graph.transient + graph.worker,
+                           graph.flops * c->batch_size / micro / 1e9};
+  for (int i = 0; i < SM_SSL_SETS; i++) cost.peak += sm_set_bytes(sm_ssl_set(ssl, i));
+  return cost;
+}
+
+static sm_status make_view(plan_view *view, sm_ssl *ssl, const sm_ssl_config *config, sm_error *err) {
+  int chosen = view->recipe->train.recompute;
+  sm_ssl *other = NULL;
+  sm_graph_report(sm_ssl_graph(ssl), &view->graph);
+  for (int i = 0; i < SM_SSL_SETS; i++) view->set[i] = sm_set_bytes(sm_ssl_set(ssl, i));
+  view->parameters = sm_set_parameters(sm_ssl_set(ssl, SM_SSL_STUDENT));
+  view->cost[chosen] = cost_of(ssl, config);
+  view->total = view->cost[chosen].peak;
+  sm_ssl_config changed = *config;
+  changed.recompute = !config->recompute;
+  sm_status status = sm_ssl_new(&changed, &other, err);
+  if (!status) view->cost[!chosen] = cost_of(other, config);
+  sm_ssl_free(other);
+  return status;
 }
 
 static int run(sm_cli *cli, int argc, char **argv) {
@@ -121,14 +167,9 @@ static int run(sm_cli *cli, int argc, char **argv) {
     status = sm_ssl_configure(recipe, pool, recipe->train.steps_per_epoch ? recipe->train.steps_per_epoch : 1,
                               &config, &err);
   if (!status) status = sm_ssl_new(&config, &ssl, &err);
-  if (!status) {
-    view.recipe = recipe;
-    sm_graph_report(sm_ssl_graph(ssl), &view.graph);
-    view.total = view.graph.inputs + view.graph.transient + view.graph.worker;
-    for (int i = 0; i < SM_SSL_SETS; i++) view.total += view.set[i] = sm_set_bytes(sm_ssl_set(ssl, i));
-    view.parameters = sm_set_parameters(sm_ssl_set(ssl, SM_SSL_STUDENT));
-    code = (cli->json ? print_json : print_text)(&view, (int)o->largest);
-  }
+  view.recipe = recipe;
+  if (!status) status = make_view(&view, ssl, &config, &err);
+  if (!status) code = (cli->json ? print_json : print_text)(&view, (int)o->largest);
   sm_ssl_free(ssl);
   sm_pool_free(pool);
   sm_recipe_free(recipe);

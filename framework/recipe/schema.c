@@ -93,11 +93,15 @@ static const sm_option lars_options[] = {
 
 static const char *const clip_choices[] = {"parameter", "global", NULL};
 static const char *const precision_choices[] = {"fp32", NULL};
+static const char *const recompute_choices[] = {"cheap", "blocks", NULL}; /* sm_recompute */
 static const sm_option train_options[] = {
     SM_INT(sm_train_values, train.epochs, "epochs", "100", 1, 1e6, "epochs", "length of the run"),
     SM_INT(sm_train_values, train.batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures a step"),
     SM_INT(sm_train_values, train.micro_batch, "micro_batch", "0", 0, 1e6, "pictures",
-           "pictures computed at once, to save memory; must divide batch_size; 0: all"),
+           "pictures computed at once, to save memory; 0: all"),
+    SM_CHOICE(sm_train_values, train.recompute, "recompute", "cheap", recompute_choices,
+              "what the backward pass makes again instead of keeping it: norms and GELUs, or whole blocks of "
+              "the backbone, which saves memory, costs time and changes no bit"),
     SM_INT(sm_train_values, train.steps_per_epoch, "steps_per_epoch", "0", 0, 1e9, "steps",
            "steps that count as an epoch; 0: as many whole batches as there are pictures for"),
     SM_FLOAT(sm_train_values, train.clip_grad, "clip_grad", "3", 0, 1e9, NULL,

@@ -3,7 +3,11 @@
  *
  * Gradients of transients are transients; gradients of parameters are always added to. A gradient may be an
  * alias of another tensor (a residual branch), which is then read-only and copied before anything is added to
- * it. */
+ * it.
+ *
+ * A value of the forward pass that a vjp reads is either kept, since the planner sees it read, or made again by
+ * a copy of its node: that of a cheap op always, that of a whole block where the graph recomputes. Copies are
+ * made on demand, so what nobody reads is not made; the chain of them ends at borders, inputs and parameters. */
 #include "graph.h"
 
 sm_tensor *sm_grad_of(sm_graph *g, sm_tensor *t) {
@@ -57,9 +61,32 @@ void sm_grad_pass(sm_graph *g, sm_tensor *t, sm_tensor *dy) {
   if (dt) SM_NODE(g, copy, 1, dy), 1, &dt)->acc = acc;
 }
 
+void sm_graph_recompute(sm_graph *g, bool blocks) { g->recompute = blocks; }
+
+/* Only what a copy of the node would make alone and anew can be made again: no sum over micro-batches, no
+ * logits that their loss overwrites. */
+static bool can_be_remade(const sm_node *n) {
+  for (int k = 0; k < SM_MAX_OUT; k++)
+    if (n->out[k] && (n->out[k]->persistent || n->out[k]->maker != n)) return false;
+  return true;
+}
+
+sm_tensor *sm_block_border(sm_graph *g, sm_tensor *x) {
+  if (!g->recompute || !sm_graph_ok(g) || g->open < 0) return x;
+  sm_pass *p = &g->pass[g->open];
+  for (int i = p->block; i >= 0 && i < p->n; i++)
+    for (int k = 0; can_be_remade(p->node[i]) && k < SM_MAX_OUT; k++)
+      if (p->node[i]->out[k]) p->node[i]->out[k]->plan->remake = true;
+  x->plan->remake = false;
+  x->plan->border = true;
+  p->block = p->n;
+  return x;
+}
+
 sm_tensor *sm_value(sm_graph *g, sm_tensor *t) {
   sm_node *m = t->maker;
-  if (!g->backward || !m || !m->op->recompute || t->persistent) return t;
+  if (!g->backward || !m || t->persistent || t->plan->border) return t;
+  if (!m->op->recompute && !t->plan->remake) return t;
   if (t->plan->again) return t->plan->again;
   sm_tensor *in[SM_MAX_IN], *out[SM_MAX_OUT];
   for (int k = 0; k < SM_MAX_IN; k++) in[k] = m->in[k] ? sm_value(g, m->in[k]) : NULL;
@@ -100,6 +127,7 @@ void sm_pass_backward(sm_graph *g) {
   }
   for (int i = p->forward - 1; i >= 0 && sm_graph_ok(g); i--) {
     sm_node *n = p->node[i];
+    if (n->out[0] && n->out[0]->plan->border) sm_flush_deferred(g); /* before another block is made again */
     if (!n->op->vjp) continue;
     bool flows = false;
     for (int k = 0; k < SM_MAX_OUT; k++)

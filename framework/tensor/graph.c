@@ -142,6 +142,7 @@ int sm_pass_begin(sm_graph *g, const char *name) {
   }
   g->open = g->passes++;
   g->pass[g->open].name = sm_arena_strdup(g->arena, name);
+  g->pass[g->open].block = -1;
   return g->open;
 }
 void sm_pass_end(sm_graph *g) {

@@ -19,6 +19,8 @@ struct sm_tensor_plan {
   bool kept;                     /* readable by the host until the end                                    */
   bool grad_shared;              /* t->grad is another tensor's memory: copy before adding               */
   bool grad_is_one;              /* a loss term of a fused op: its gradient is 1 and has no memory        */
+  bool remake;                   /* inside a block that is made again                                     */
+  bool border;                   /* the end of one block and the start of the next                        */
   sm_tensor *again;              /* its recomputed twin in the backward pass being built                  */
   double initial;                /* scalars and counts                                                    */
   int written, read, cross_read; /* last segment that did so                                       */
@@ -47,6 +49,7 @@ typedef struct sm_pass {
   sm_node **node;
   int n, cap;
   int forward; /* nodes before backward                                                 */
+  int block;   /* first node of the open block, or -1 before the first border           */
   sm_segment *segment;
   int segments, segment_base;
   sm_tensor **term;
@@ -68,6 +71,7 @@ struct sm_graph {
   sm_pass pass[SM_PASSES_MAX];
   int passes, open; /* open: index of the pass being built, or -1 */
   bool backward;    /* vjps are running */
+  bool recompute;   /* sm_block_border counts */
   sm_node *deferred[16];
   int n_deferred;
   const char *scope[SM_SCOPES_MAX];

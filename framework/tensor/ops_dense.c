@@ -180,7 +180,7 @@ static void attention_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (!d) return;
-  sm_node *b = SM_NODE(g, attention_dx, 4, sm_value(g, n->in[0]), n->out[0], n->out[1], sm_grad_of(g, n->out[0])), 1, &d);
+  sm_node *b = SM_NODE(g, attention_dx, 4, sm_value(g, n->in[0]), sm_value(g, n->out[0]), sm_value(g, n->out[1]), sm_grad_of(g, n->out[0])), 1, &d);
   b->acc = acc;
   b->i[0] = n->i[0];
   b->f[0] = n->f[0];

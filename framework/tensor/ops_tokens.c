@@ -127,7 +127,7 @@ static void l2_normalize_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
-  sm_node *b = SM_NODE(g, l2_normalize_dx, 3, sm_grad_of(g, n->out[0]), n->out[0], n->out[1]), 1, &dx);
+  sm_node *b = SM_NODE(g, l2_normalize_dx, 3, sm_grad_of(g, n->out[0]), sm_value(g, n->out[0]), sm_value(g, n->out[1])), 1, &dx);
   b->acc = acc;
   b->f[0] = n->f[0];
 }

@@ -41,6 +41,7 @@ typedef struct sm_ssl_config {
   sm_schedule lr, weight_decay; /* lr already scaled by batch */
   int64_t freeze_last_layer, epochs, steps_per_epoch;
   uint64_t seed;
+  bool recompute; /* make blocks again in the backward pass: less memory, the same bits */
   sm_dtype real;
   sm_device device;
   const char *isa;

@@ -294,6 +294,7 @@ static sm_status build(sm_ssl *s, sm_error *err) {
   if (status) return status;
   sm_graph_config config = {c->device, c->real, c->pool, c->isa};
   if (!(s->graph = sm_graph_new(&config, err))) return SM_EUNSUPPORTED;
+  sm_graph_recompute(s->graph, c->recompute);
   make_inputs(s);
   build_teacher(s);
   build_student(s, false);
@@ -374,6 +375,7 @@ sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_
                        .local_size = (int)r->views.local_size,
                        .batch_size = (int)r->train.batch_size,
                        .micro_batch = (int)r->train.micro_batch,
+                       .recompute = r->train.recompute == SM_RECOMPUTE_BLOCKS,
                        .optimizer = r->optimizer.config,
                        .lr = r->optimizer.lr,
                        .weight_decay = r->optimizer.weight_decay,

@@ -188,10 +188,10 @@ static void build(const void *self, sm_graph *g, const sm_params *p, const sm_ba
                   in->last_blocks, n, most);
     return;
   }
-  sm_tensor *x = embed(v, g, p, in), *qkv = NULL;
+  sm_tensor *x = sm_block_border(g, embed(v, g, p, in)), *qkv = NULL;
   for (int i = 0; i < n; i++) {
     sm_scope_push(g, "blocks.%d", i);
-    x = block(v, g, p, x, i, in->drop, &qkv);
+    x = sm_block_border(g, block(v, g, p, x, i, in->drop, &qkv));
     sm_scope_pop(g);
     if (i == n - 1) out->tokens = norm(g, p, x, "norm");
     if (i >= first_kept) out->blocks[i - first_kept] = i == n - 1 ? out->tokens : norm(g, p, x, "norm");

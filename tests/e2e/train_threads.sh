@@ -22,10 +22,10 @@ alike dino losses.mim='!delete' masker='{random: {ratio: 0.5}}' backbone.vit.dep
 alike hard tokenizer.online_ema.labels=hard tokenizer.online_ema.view_labels=hard data.views.local.count=0 \
   optimizer='{sgd: {lr: {from: 0.1, to: 0.001, warmup: 1}}}'
 
-# begun by one thread, ended by three: threads are no part of the recipe that a run folder insists on
+# begun by one thread, ended by three: threads and what is made again are no part of the recipe that a run folder insists on
 exits 75 smalti train --runs mixed tiny.yaml name=ibot train.micro_batch=2 data.prefetch=3 --threads 1 --stop-after 5
 exits 75 smalti train --runs mixed tiny.yaml name=ibot train.micro_batch=2 data.prefetch=3 --threads 3 --stop-after 4 \
-  data.workers=2
+  data.workers=2 train.recompute=blocks
 exits 0 smalti train --runs mixed tiny.yaml name=ibot train.micro_batch=2 data.prefetch=1 --threads 2
 same one/ibot mixed/ibot "ibot with 1, 3, then 2 threads"
 finish

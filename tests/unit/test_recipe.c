@@ -403,6 +403,10 @@ static void tells_differences(void **state) {
   b = load_with("x.yaml", "train.threads=3"); /* how it is computed is not what is computed */
   assert_true(sm_recipe_hash(a) == sm_recipe_hash(b));
   sm_recipe_free(b);
+  b = load_with("x.yaml", "train.recompute=blocks");
+  assert_int_equal(b->train.recompute, SM_RECOMPUTE_BLOCKS);
+  assert_true(sm_recipe_hash(a) == sm_recipe_hash(b));
+  sm_recipe_free(b);
   sm_recipe_free(a);
 }
 

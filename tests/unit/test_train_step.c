@@ -17,6 +17,7 @@ typedef struct setting {                    /* what differs from a small iBOT */
   const char *vit, *head, *tokenizer, *mim; /* further options, each beginning with a comma, or NULL */
   int globals, locals, pictures, micro, threads;
   bool no_cls, no_mim, linear; /* linear: the head of that name */
+  bool recompute;
   sm_dtype real;
   bool hard, hard_view, no_center, by_patch; /* what those options mean, for the oracle */
 } setting;
@@ -42,6 +43,7 @@ static void start(ssl_rig *rig, const setting *s) {
   rig->config.locals = s->locals;
   rig->config.batch_size = s->pictures ? s->pictures : 3;
   rig->config.micro_batch = s->micro;
+  rig->config.recompute = s->recompute;
   rig->config.real = s->real;
   rig_start(rig);
 }
@@ -362,6 +364,48 @@ static void test_micro_batches_add_up(void **state) {
   for (int i = 0; i < 4; i++) rig_close(&rig[i]);
 }
 
+/* ---- recomputation ----------------------------------------------------------------------------------- */
+
+static void expect_same_gradients(ssl_rig *a, ssl_rig *b) {
+  sm_set *set = sm_ssl_set(a->ssl, SM_SSL_STUDENT);
+  for (int r = 0; r < sm_set_rows(set); r++)
+    assert_memory_equal(sm_set_data(set, r, SM_GRADIENTS),
+                        sm_set_data(sm_ssl_set(b->ssl, SM_SSL_STUDENT), r, SM_GRADIENTS),
+                        (size_t)sm_set_row(set, r)->size * sm_dtype_size(sm_set_real(set)));
+}
+
+/* Blocks kept against blocks made again: the same bits, for less memory and more arithmetic. */
+static void check_recompute(const setting *given) {
+  ssl_rig rig[2];
+  sm_plan_report plan[2];
+  sm_step_result result[2];
+  for (int i = 0; i < 2; i++) {
+    setting s = *given;
+    s.recompute = i;
+    start(&rig[i], &s);
+    shake(&rig[i]);
+    sm_batch *b = rig_batch(&rig[i], rig[i].config.batch_size, .4, 9);
+    gradients(&rig[i], b, &result[i]);
+    sm_graph_report(sm_ssl_graph(rig[i].ssl), &plan[i]);
+    rig_batch_free(b);
+  }
+  assert_true(result[1].loss == result[0].loss);
+  expect_same_gradients(&rig[0], &rig[1]);
+  assert_true(plan[1].transient < plan[0].transient);
+  assert_true(plan[1].flops > plan[0].flops && plan[1].flops < 1.4 * plan[0].flops);
+  for (int i = 0; i < 2; i++) rig_close(&rig[i]);
+}
+
+static void test_recompute(void **state) {
+  (void)state;
+  for (int real = SM_F32; real <= SM_F64; real++) {
+    check_recompute(&(setting){.real = (sm_dtype)real, .pictures = 9, .locals = 2});
+    check_recompute(&(setting){.real = (sm_dtype)real, .pictures = 7, .micro = 3, .vit = ", drop_path: 0.3"});
+    check_recompute(
+        &(setting){.real = (sm_dtype)real, .pictures = 4, .vit = ", layer_scale: 0.5, mlp_ratio: 3"});
+  }
+}
+
 /* ---- gradients --------------------------------------------------------------------------------------- */
 
 static double loss_at(ssl_rig *rig, const sm_batch *b, int row, const double *direction, double h) {
@@ -515,6 +559,7 @@ int main(void) {
       cmocka_unit_test(test_averages_between_sharings),
       cmocka_unit_test(test_names),
       cmocka_unit_test(test_micro_batches_add_up),
+      cmocka_unit_test(test_recompute),
       cmocka_unit_test(test_gradients),
       cmocka_unit_test(test_temperatures),
       cmocka_unit_test(test_threads_give_equal_bits),

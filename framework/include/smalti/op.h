@@ -73,7 +73,7 @@ sm_node *sm_emit(sm_graph *, const sm_op *, int n_in, sm_tensor *const *in, int 
 /* For a vjp, which walks from an op's outputs to its inputs:
  * sm_grad_of    the gradient that arrived at an output t, NULL if none did;
  * sm_grad_slot  the tensor to write an input's gradient to, NULL if it needs none; *acc: add to what is there;
- * sm_value      a tensor of the forward pass to read, made again first if its op says `recompute`. */
+ * sm_value      a tensor of the forward pass to read, made again first if its op says `recompute` or its block is to be. */
 sm_tensor *sm_grad_of(sm_graph *, sm_tensor *t);
 sm_tensor *sm_grad_slot(sm_graph *, sm_tensor *t, bool *acc);
 /* The gradient of t is the tensor `g` itself (no copy): read-only from here on. */

@@ -43,8 +43,11 @@ typedef struct sm_optimizer_section {
   sm_schedule weight_decay;
 } sm_optimizer_section;
 
+typedef enum { SM_RECOMPUTE_CHEAP, SM_RECOMPUTE_BLOCKS } sm_recompute;
+
 typedef struct sm_train_section {
   int64_t epochs, batch_size, micro_batch; /* micro_batch 0: the whole batch at once */
+  int recompute;                           /* sm_recompute: what is not kept for the backward pass */
   int64_t steps_per_epoch;                 /* 0: floor(pictures / batch_size) */
   double clip_grad;                        /* 0: none */
   sm_clip clip;                            /* parameter | global */
@@ -85,8 +88,8 @@ void sm_recipe_free(sm_recipe *);
 sm_status sm_recipe_write(const sm_recipe *, bool with_places, sm_text *, sm_error *);
 /* Lines "KEY: A → B" for every differing leaf; the number of differences. */
 int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *);
-/* Of the resolved values in their order, not of layout or places; and not of train.threads, data.workers and
- * data.prefetch, which do not change the result. */
+/* Of the resolved values in their order, not of layout or places; and not of train.threads, train.recompute,
+ * data.workers and data.prefetch, which do not change the result. */
 uint64_t sm_recipe_hash(const sm_recipe *);
 
 /* The option tables of the core sections ("train", "data", "data.views.global", …), for manuals and

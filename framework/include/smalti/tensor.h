@@ -73,6 +73,12 @@ int sm_pass_begin(sm_graph *, const char *name);
 /* Differentiate everything registered with sm_loss_term in this pass; parameter gradients are added up (+=). */
 void sm_pass_backward(sm_graph *);
 void sm_pass_end(sm_graph *);
+/* x is where one block of a network ends and the next begins: a backbone says so before its first block and after each.
+ * Where the graph was asked to recompute, what was made in the pass between two borders is not kept for the backward pass,
+ * but made again from the first of them when the gradient arrives, with the same bits; x itself is kept. Else it does
+ * nothing. Returns x. (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost") */
+sm_tensor *sm_block_border(sm_graph *, sm_tensor *x);
+void sm_graph_recompute(sm_graph *, bool blocks); /* before the first pass; at first not */
 /* Names of the tensors made between push and pop get this prefix ("blocks.3"). */
 void sm_scope_push(sm_graph *, const char *fmt, ...) SM_PRINTF(2, 3);
 void sm_scope_pop(sm_graph *);
