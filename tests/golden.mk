@@ -18,6 +18,8 @@ EXTRA_DIST += tests/golden/knn.safetensors tests/golden/timm_features.safetensor
 
 check_PROGRAMS += tests/unit/test_train_step
 tests_unit_test_train_step_SOURCES = tests/unit/test_train_step.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
+check_PROGRAMS += tests/unit/test_dense
+tests_unit_test_dense_SOURCES = tests/unit/test_dense.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
 
 check_PROGRAMS += tests/unit/test_plugins_maskers
 tests_unit_test_plugins_maskers_SOURCES = tests/unit/test_plugins_maskers.c tests/unit/golden.c tests/unit/golden.h

@@ -15,8 +15,8 @@
 /* ---- linear ---------------------------------------------------------------------------------------- */
 
 static double rows_now(const sm_tensor *t) { return (double)sm_items(t) * (double)sm_item_rows(t); }
-static double linear_flops(const sm_node *n) { /* dims of w are the same for y = x wᵀ and dx = dy w */
-  return 2 * rows_now(n->in[0]) * (double)n->in[1]->dim[0] * (double)n->in[1]->dim[1];
+static double linear_flops(const sm_node *n) { /* y = x wᵀ and dx = dy w alike */
+  return 2 * rows_now(n->in[0]) * (double)sm_elements(n->in[1]); /* also (D, 3, P, P) */
 }
 static double linear_dw_flops(const sm_node *n) {
   return 2 * rows_now(n->in[0]) * (double)sm_last_dim(n->in[0]) * (double)sm_last_dim(n->in[1]);
