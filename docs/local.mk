@@ -1,5 +1,5 @@
 # docs: EXTRA_DIST += docs/NAME.md, dist_man_MANS += docs/NAME.1
-EXTRA_DIST += README.md docs/design.md docs/guide.md docs/recipes.md docs/plugins.md docs/results/clients.md docs/results/cifar10.md \
+EXTRA_DIST += README.md docs/design.md docs/guide.md docs/recipes.md docs/plugins.md docs/performance.md docs/results/clients.md docs/results/cifar10.md \
   docs/results/cifar10-dino.png docs/results/caltech.md docs/results/speed.md
 dist_man_MANS += docs/smalti.1
 
