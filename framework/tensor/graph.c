@@ -99,6 +99,12 @@ sm_tensor *sm_graph_fail(sm_graph *g, const char *fmt, ...) {
   return &g->inert;
 }
 
+/* The same with the status that says so. */
+static sm_tensor *no_memory(sm_graph *g, const char *what) {
+  if (sm_graph_ok(g)) sm_fail(&g->error, SM_ENOMEM, "no memory for %s of the graph", what);
+  return &g->inert;
+}
+
 void *sm_graph_memory(sm_graph *g, size_t bytes) {
   void *p = sm_arena_alloc(g->arena, bytes);
   if (!p && sm_graph_ok(g)) sm_fail(&g->error, SM_ENOMEM, "no memory while building the graph");
@@ -166,7 +172,7 @@ static sm_tensor *tensor_new(sm_graph *g, const char *name, sm_dtype dtype, int 
   if (g->tensors == g->tensors_cap) {
     int cap = g->tensors_cap ? 2 * g->tensors_cap : 256;
     sm_tensor **grown = sm_realloc(g->tensor, (size_t)cap * sizeof *grown);
-    if (!grown) return sm_graph_fail(g, "no memory for tensor '%s'", name);
+    if (!grown) return no_memory(g, "a tensor");
     g->tensor = grown;
     g->tensors_cap = cap;
   }
@@ -290,7 +296,7 @@ sm_node *sm_append(sm_graph *g, sm_node *n) {
     int cap = p->cap ? 2 * p->cap : 128;
     sm_node **grown = sm_realloc(p->node, (size_t)cap * sizeof *grown);
     if (!grown) {
-      sm_graph_fail(g, "no memory for a node");
+      no_memory(g, "a node");
       return &g->inert_node;
     }
     p->node = grown;
@@ -370,7 +376,7 @@ void sm_loss_term(sm_graph *g, sm_tensor *t) {
   sm_pass *p = &g->pass[g->open];
   sm_tensor **grown = sm_realloc(p->term, (size_t)(p->terms + 1) * sizeof *grown);
   if (!grown) {
-    sm_graph_fail(g, "no memory for a loss term");
+    no_memory(g, "a loss term");
     return;
   }
   p->term = grown;

@@ -324,9 +324,14 @@ sm_status sm_checkpoint_find(const char *path, sm_arena *arena, const char **fil
   sm_status status = list_steps(folder, &list, err);
   for (int i = 0; !status && i < list.n && !*file; i++) {
     step_path(folder, list.step[i], name, sizeof name);
-    sm_st_reader *r = sm_st_open(name, NULL);
-    if (r && sm_st_verify(r, NULL) == SM_OK) *file = sm_arena_strdup(arena, name);
+    sm_error why = {0};
+    sm_st_reader *r = sm_st_open(name, &why);
+    bool whole = r && sm_st_verify(r, &why) == SM_OK;
+    if (whole && !(*file = sm_arena_strdup(arena, name))) sm_fail(&why, SM_ENOMEM, "out of memory");
     sm_st_close(r);
+    if (why.code != SM_ENOMEM) continue; /* a damaged one is passed over; no memory is no damage */
+    if (err) *err = why;
+    status = SM_ENOMEM;
   }
   sm_free(list.step);
   if (status || *file) return status;

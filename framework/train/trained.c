@@ -46,6 +46,7 @@ static sm_status open_recipe(const sm_trained_options *o, const char *path, sm_t
 static sm_status open_run(const sm_trained_options *o, sm_trained *t, sm_error *err) {
   const char *recipe = o->recipe ? o->recipe : sm_path_join(t->arena, o->path, "recipe.yaml");
   t->run = o->path;
+  if (!recipe) return sm_fail(err, SM_ENOMEM, "out of memory");
   if (!o->recipe && !exists(recipe)) {
     sm_fail(err, SM_ENOTFOUND, "this folder is no run: it has no recipe.yaml");
     sm_fail_at(err, o->path, 0, 0);
