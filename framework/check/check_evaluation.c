@@ -34,13 +34,38 @@ static sm_status features(sm_eval_context *context, const char *split, sm_pool_m
 
 static void no_progress(sm_eval_context *context, double done) { (void)context, (void)done; }
 
+static sm_status no_stop(sm_eval_context *context, double done, sm_error *err) {
+  (void)context, (void)done, (void)err;
+  return SM_OK;
+}
+
+static sm_status features_of(sm_eval_context *context, const char *split, sm_feature_spec *spec,
+                             sm_features *out, sm_error *err) {
+  snprintf(spec->what, sizeof spec->what, "made-up features");
+  return features(context, split, spec->pool, out, err);
+}
+
+/* The same features in each epoch, in order. */
+static sm_status augmented(sm_eval_context *context, sm_augmented_request *r, sm_error *err) {
+  sm_features f;
+  sm_status status = features_of(context, "train", &r->features, &f, err);
+  for (int64_t epoch = 0; epoch < r->epochs; epoch++)
+    for (int64_t i = 0; !status && i < r->n; i++)
+      status = r->take(r->to, epoch, f.x + r->row[i] * f.dim, &f.label[r->row[i]], 1, err);
+  return status;
+}
+
 /* Clouds around one point a class. */
 static bool make_up(made_up *m, sm_pool *pool) {
   sm_rng rng = sm_rng_make(9, SM_RNG_TEST, 0, 0, 0);
   double centre[CLASSES][2 * DIM];
-  *m = (made_up){
-      .context = {
-          .size = sizeof(sm_eval_context), .pool = pool, .features = features, .progress = no_progress}};
+  *m = (made_up){.context = {.size = sizeof(sm_eval_context),
+                             .pool = pool,
+                             .features = features,
+                             .progress = no_progress,
+                             .features_of = features_of,
+                             .augmented = augmented,
+                             .going_on = no_stop}};
   m->x = sm_malloc((size_t)(TRAIN + TEST) * 2 * DIM * sizeof *m->x);
   if (!m->x) return false;
   for (int k = 0; k < CLASSES * 2 * DIM; k++) centre[k / (2 * DIM)][k % (2 * DIM)] = sm_rng_normal(&rng);

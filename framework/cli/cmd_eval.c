@@ -55,6 +55,7 @@ typedef struct evaluating {
   sm_evaluator *evaluator;
   sm_progress progress;
   int size;
+  double seconds; /* of features and evaluation */
 } evaluating;
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -63,7 +64,13 @@ static void show_progress(void *ctx, const char *what, double done) {
   sm_progress_event(ctx, &(sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
 }
 
-static sm_status open_evaluator(evaluating *e, int needed, sm_error *err) {
+/* What is kept of the features: what the evaluation wants, or the pooling that is to be written. */
+static void choose_features(const evaluating *e, const sm_instance *instance, sm_evaluator_config *c) {
+  if (instance) sm_evaluator_want(c, instance->plugin->ops, instance->self);
+  else c->patches = e->o->pool > 1; /* mean, both */
+}
+
+static sm_status open_evaluator(evaluating *e, const sm_instance *instance, int needed, sm_error *err) {
   sm_trained *t = &e->trained;
   const sm_recipe *r = t->recipe;
   int threads = e->cli->threads         ? (int)e->cli->threads
@@ -93,6 +100,7 @@ static sm_status open_evaluator(evaluating *e, int needed, sm_error *err) {
                            .progress_ctx = &e->progress};
   memcpy(c.mean, t->about.mean, sizeof c.mean);
   memcpy(c.std, t->about.std, sizeof c.std);
+  choose_features(e, instance, &c);
   return sm_evaluator_new(&c, &e->evaluator, err);
 }
 
@@ -196,31 +204,41 @@ static bool is_table(const sm_eval_result *r, int *columns) {
   return n > 0 && r->n % n == 0;
 }
 
-static void print_figure(int width, double value) {
+/* "85.30 [84.59, 85.98]" */
+static void print_figure(const sm_eval_result *r, int i, int width) {
+  double value = r->figure[i].value;
   if (isnan(value)) printf("  %*s", width, "-");
   else printf("  %*.2f", width, value);
+  if (sm_has_interval(r, i)) printf(" [%.2f, %.2f]", r->interval[i].low, r->interval[i].high);
+}
+
+static void print_list(const sm_eval_result *r) {
+  int width = 0;
+  for (int i = 0; i < r->n; i++)
+    width = (int)strlen(r->figure[i].name) > width ? (int)strlen(r->figure[i].name) : width;
+  for (int i = 0; i < r->n; i++) {
+    printf("%-*s", width, r->figure[i].name);
+    print_figure(r, i, 7);
+    printf("\n");
+  }
 }
 
 static void print_figures(const sm_eval_result *r) {
   int columns;
   if (!is_table(r, &columns)) {
-    int width = 0;
-    for (int i = 0; i < r->n; i++)
-      width = (int)strlen(r->figure[i].name) > width ? (int)strlen(r->figure[i].name) : width;
-    for (int i = 0; i < r->n; i++) {
-      printf("%-*s", width, r->figure[i].name);
-      print_figure(7, r->figure[i].value);
-      printf("\n");
-    }
+    print_list(r);
     return;
   }
   printf("%-10s", "");
-  for (int i = 0; i < columns; i++)
-    printf("  %7.*s", (int)(strrchr(r->figure[i].name, '.') - r->figure[i].name), r->figure[i].name);
+  for (int i = 0; i < columns; i++) {
+    const char *name = r->figure[i].name;
+    printf("  %7.*s", (int)(strrchr(name, '.') - name), name);
+    if (sm_has_interval(r, i)) printf(" %*s", 16, "");
+  }
   printf("\n");
   for (int i = 0; i < r->n; i++) {
     if (i % columns == 0) printf("%-10s", strrchr(r->figure[i].name, '.') + 1);
-    print_figure(7, r->figure[i].value);
+    print_figure(r, i, 7);
     if (i % columns == columns - 1) printf("\n");
   }
 }
@@ -265,6 +283,7 @@ static void result_json(const evaluating *e, const sm_instance *instance, const 
   sm_json_object(j, "figures");
   for (int i = 0; i < r->n; i++) sm_json_double(j, r->figure[i].name, r->figure[i].value);
   sm_json_close(j);
+  sm_intervals_json(r, j);
   sm_json_string(j, "protocol", r->protocol);
 }
 
@@ -288,45 +307,50 @@ static void keep(const evaluating *e, const sm_instance *instance, const sm_eval
   else sm_cli_note(e->cli, "kept in %s", path);
 }
 
-static int print_result(const evaluating *e, const sm_instance *instance, const sm_eval_result *r) {
+static sm_status print_result(const evaluating *e, const sm_instance *instance, const sm_eval_result *r,
+                              sm_error *err) {
   if (!e->cli->json) {
+    char time[32];
     int64_t n, bad[2];
     sm_evaluator_counts(e->evaluator, "train", &n, &bad[0]);
     sm_evaluator_counts(e->evaluator, "test", &n, &bad[1]);
-    sm_cli_note(e->cli, "%s, %d px", r->protocol, e->size);
+    sm_cli_note(e->cli, "%s, %d px; %s", r->protocol, e->size,
+                sm_human_seconds(e->seconds, time, sizeof time));
     if (bad[0] + bad[1] > 0)
       sm_cli_note(e->cli,
                   "left out, because they could not be read: %" PRId64 " training and %" PRId64
                   " test pictures",
                   bad[0], bad[1]);
     print_figures(r);
-    return SM_EXIT_OK;
+    return SM_OK;
   }
   sm_json j = {0};
   result_json(e, instance, r, &j);
   const char *text = sm_json_finish(&j);
   if (text) printf("%s\n", text);
   sm_json_free(&j);
-  return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
+  return text ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
 }
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
-static int evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
+static sm_status evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   sm_instance own = {0}, *instance = NULL;
   sm_eval_result *result = sm_arena_alloc(e->cli->arena, sizeof *result);
-  if (!result) return SM_EXIT_MEMORY;
+  if (!result) return sm_fail(err, SM_ENOMEM, "out of memory");
   result->size = sizeof *result;
   sm_status status = find_evaluation(e, argv[1], &own, &instance, err);
   if (!status) status = set_options(e, instance, argc, argv, err);
   if (!status) status = sm_instance_create(instance, err);
-  if (!status) status = open_evaluator(e, SM_TRAINED_TRAIN | SM_TRAINED_TEST, err);
+  if (!status) status = open_evaluator(e, instance, SM_TRAINED_TRAIN | SM_TRAINED_TEST, err);
+  double start = sm_now();
   if (!status) status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self, result, err);
+  e->seconds = sm_now() - start;
   sm_progress_end(&e->progress);
-  int code = status ? SM_EXIT_DATA : print_result(e, instance, result);
+  if (!status) status = print_result(e, instance, result, err);
   if (!status) keep(e, instance, result);
   if (own.plugin) sm_instance_free(&own);
-  return code;
+  return status;
 }
 
 static void say_features(const sm_cli *cli, const char *folder, const char *split,
@@ -348,28 +372,23 @@ static void say_features(const sm_cli *cli, const char *folder, const char *spli
   sm_json_free(&j);
 }
 
-static int features(evaluating *e, int argc, sm_error *err) {
+static sm_status features(evaluating *e, sm_error *err) {
   const struct eval_options *o = e->o;
-  if (argc > 3) {
-    sm_fail(err, SM_EINVAL, "features take no KEY=VALUE");
-    return SM_EXIT_DATA;
-  }
   int needed = o->split == SPLIT_TRAIN  ? SM_TRAINED_TRAIN
                : o->split == SPLIT_TEST ? SM_TRAINED_TEST
                                         : SM_TRAINED_TRAIN | SM_TRAINED_TEST;
   sm_pool_mode pool = o->pool ? (sm_pool_mode)(o->pool - 1) : SM_POOL_CLS;
-  sm_status status = open_evaluator(e, needed, err);
+  sm_status status = open_evaluator(e, NULL, needed, err);
   for (int split = SPLIT_TRAIN; !status && split <= SPLIT_TEST; split++) {
     if (o->split != SPLIT_ALL && o->split != split) continue;
     const char *folder = o->split == SPLIT_ALL ? sm_path_join(e->cli->arena, o->out, splits[split]) : o->out;
-    if (!folder) return SM_EXIT_MEMORY;
+    if (!folder) return sm_fail(err, SM_ENOMEM, "out of memory");
     sm_features_report r;
     status = sm_features_write(e->evaluator, &e->trained, e->size, splits[split], pool, folder, &r, err);
     sm_progress_end(&e->progress);
-    if (status) break;
-    say_features(e->cli, folder, splits[split], &r);
+    if (!status) say_features(e->cli, folder, splits[split], &r);
   }
-  return status ? SM_EXIT_DATA : SM_EXIT_OK;
+  return status;
 }
 
 static int run(sm_cli *cli, int argc, char **argv) {
@@ -379,12 +398,13 @@ static int run(sm_cli *cli, int argc, char **argv) {
   bool only_features = !strcmp(argv[1], "features");
   if (only_features && !o->out)
     return sm_cli_usage(cli, "features need a folder to be written to: --out FOLDER");
+  if (only_features && argc > 3) return sm_cli_usage(cli, "features take no KEY=VALUE");
   sm_progress_begin(&e.progress, cli->quiet);
   sm_status status = sm_network_open(cli, &o->network, argv[2], &e.from, &e.trained, &err);
-  int code = SM_EXIT_OK;
-  if (!status) code = only_features ? features(&e, argc, &err) : evaluate(&e, argc, argv, &err);
+  if (!status) status = only_features ? features(&e, &err) : evaluate(&e, argc, argv, &err);
   close_all(&e);
-  return err.code ? sm_cli_fail(&err) : code;
+  if (status && !err.code) sm_fail(&err, status, "the evaluation failed and does not say why");
+  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
 }
 
 const sm_command sm_command_eval = {

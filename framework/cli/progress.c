@@ -12,8 +12,7 @@ void sm_progress_begin(sm_progress *p, bool quiet) {
   *p = (sm_progress){.quiet = quiet,
                      .terminal = isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb")),
                      .loss = NAN,
-                     .top1 = NAN,
-                     .best_top1 = NAN};
+                     .top1 = NAN};
 }
 
 static int columns(void) {
@@ -63,8 +62,8 @@ static bool too_soon(sm_progress *p, bool last) {
 static void on_step(sm_progress *p, const sm_train_event *e) {
   p->loss = isnan(p->loss) ? e->loss : 0.95 * p->loss + 0.05 * e->loss;
   if (!p->terminal || too_soon(p, e->step == e->steps)) return;
-  char left[64], right[160], eta[32], top[32] = "";
-  if (!isnan(p->top1)) snprintf(top, sizeof top, "  k-NN %.1f %%", p->top1);
+  char left[64], right[200], eta[32], top[72] = "";
+  if (!isnan(p->top1)) snprintf(top, sizeof top, "  %s %.1f %%", p->evaluation, p->top1);
   snprintf(left, sizeof left, "epoch %lld/%lld", (long long)e->epoch + 1, (long long)e->epochs);
   snprintf(right, sizeof right, " step %lld/%lld  loss %.4f%s  %.1f img/s  ETA %s", (long long)e->step,
            (long long)e->steps, p->loss, top, e->rate, sm_human_seconds(e->eta, eta, sizeof eta));
@@ -87,12 +86,14 @@ static void on_evaluation(sm_progress *p, const sm_train_event *e) {
   clear_line(p);
   fprintf(stderr, "epoch %3.0f  step %6lld  %s", (double)e->step / ((double)e->steps / (double)e->epochs),
           (long long)e->step, e->text);
+  bool has_top1 = e->result->n && !strncmp(e->result->figure[0].name, "top1", 4);
+  if (has_top1 && !p->evaluation[0]) snprintf(p->evaluation, sizeof p->evaluation, "%s", e->text);
   for (int i = 0; i < e->result->n; i++) {
     const sm_figure *f = &e->result->figure[i];
     fprintf(stderr, "  %s %.2f %%", f->name, f->value);
-    if (strncmp(f->name, "top1", 4)) continue;
-    if (!isnan(p->top1) && i == 0) fprintf(stderr, " (%+.2f)", f->value - p->top1);
-    if (i == 0) p->top1 = f->value;
+    if (i || !has_top1 || strcmp(p->evaluation, e->text) != 0) continue;
+    if (!isnan(p->top1)) fprintf(stderr, " (%+.2f)", f->value - p->top1);
+    p->top1 = f->value;
   }
   fputc('\n', stderr);
 }

@@ -9,7 +9,8 @@ typedef struct sm_progress {
   bool line;        /* something stands on the moving line */
   double last_draw; /* when it was drawn */
   double loss;      /* smoothed, for the line only */
-  double top1, best_top1;
+  double top1;      /* of the evaluation below, the first one that has such a figure */
+  char evaluation[48];
 } sm_progress;
 
 void sm_progress_begin(sm_progress *, bool quiet);

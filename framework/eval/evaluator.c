@@ -1,57 +1,73 @@
 /* evaluator.c — features of a backbone over a data set, and running evaluation plugins on them.
  *
- * Owns a forward-only graph and, for each split, one matrix with a row a picture: [CLS] | mean of patches;
- * poolings are copies of its halves. Without a backbone a row is the picture itself. */
+ * Owns a forward-only graph and, for each split, one matrix with a row a picture: [CLS] of each kept block, the
+ * last one at the end, then the mean of the patches. What evaluations ask for is a range of its columns, copied
+ * unless it is the whole. Without a backbone a row is the picture itself. */
 #include <string.h>
 
-#include "eval.h"
+#include "evaluator.h"
 
-#define BATCH 32
 #define NO_ENLARGING 96 /* pictures below this side are cut whole, not from an eighth more */
-
-typedef struct split_features {
-  bool made;
-  int64_t n, bad;
-  float *raw;       /* (n, halves·dim): [CLS] | mean of patches            */
-  float *pooled[2]; /* SM_POOL_CLS, SM_POOL_MEAN: (n, dim), made on demand */
-  int32_t *label;
-  int64_t *sample;
-} split_features;
-
-struct sm_evaluator {
-  sm_evaluator_config c;
-  sm_backbone_spec spec;
-  sm_graph *graph; /* NULL: pixels */
-  int pass, tokens, halves;
-  int64_t dim;
-  sm_tensor *count, *pictures, *out;
-  split_features split[2];
-};
 
 static const char *const split_name[2] = {"train", "test"};
 
 /* ---- the graph ----------------------------------------------------------------------------------------- */
 
+void sm_evaluator_want(sm_evaluator_config *c, const sm_evaluation_ops *ops, const void *self) {
+  sm_feature_spec want = {.size = sizeof want, .blocks = 1, .pool = SM_POOL_BOTH};
+  if (ops->wants) ops->wants(self, &want);
+  if (want.pool != SM_POOL_CLS) c->patches = true;
+  if (want.pool == SM_POOL_MEAN) return;
+  if (want.blocks == 0) c->some_blocks = true;
+  else if (want.blocks > c->blocks) c->blocks = want.blocks;
+}
+
+static int some_blocks(const sm_evaluator *e) {
+  return e->spec.depth < 1 ? 1 : e->spec.depth < SM_SOME_BLOCKS ? e->spec.depth : SM_SOME_BLOCKS;
+}
+
+static sm_status choose_blocks(sm_evaluator *e, sm_error *err) {
+  e->blocks = e->c.blocks > 1 ? e->c.blocks : 1;
+  if (e->c.some_blocks && some_blocks(e) > e->blocks) e->blocks = some_blocks(e);
+  int most = (int)(sizeof e->block / sizeof *e->block);
+  if (e->blocks == 1 || (e->blocks <= e->spec.depth && e->blocks <= most)) return SM_OK;
+  sm_fail(err, SM_EINVAL, "features of the last %d blocks are wanted, but the backbone has %d%s", e->blocks,
+          e->spec.depth, e->spec.depth > most ? " and gives at most 16" : "");
+  return sm_hint(err, "ask for fewer n_last_blocks");
+}
+
+/* The tensors to read: the last block's are the tokens themselves. */
+static void take_blocks(sm_evaluator *e, const sm_backbone_out *got) {
+  for (int i = 0; i < e->blocks; i++) {
+    sm_tensor *t = i == e->blocks - 1 ? got->tokens : got->blocks[i];
+    if (!t)
+      t = sm_graph_fail(e->graph, got->tokens ? "the backbone gives no features of its last blocks"
+                                              : "the backbone gave no tokens");
+    sm_keep(e->graph, e->block[i] = t);
+  }
+}
+
 static sm_status build(sm_evaluator *e, sm_error *err) {
   const sm_evaluator_config *c = &e->c;
   e->spec.size = sizeof e->spec;
   sm_status status = c->backbone->spec(c->backbone_self, c->size, &e->spec, err);
+  if (!status) status = choose_blocks(e, err);
   if (status) return status;
   sm_graph_config config = {SM_CPU, sm_set_real(c->set), c->pool, NULL};
   sm_graph *g = e->graph = sm_graph_new(&config, err);
   if (!g) return SM_ENOMEM;
   e->pass = sm_pass_begin(g, "features");
-  e->count = sm_count(g, "pictures", BATCH);
-  e->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){BATCH, 3, c->size, c->size}, e->count);
+  e->count = sm_count(g, "pictures", SM_EVAL_BATCH);
+  e->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){SM_EVAL_BATCH, 3, c->size, c->size}, e->count);
   sm_backbone_in in = {.size = sizeof in, .pictures = e->pictures};
+  if (e->blocks > 1) in.last_blocks = e->blocks;
   sm_backbone_out got = {.size = sizeof got};
   c->backbone->build(c->backbone_self, g, &(sm_params){c->set, c->prefix}, &in, &got);
-  e->out = got.tokens ? got.tokens : sm_graph_fail(g, "the backbone gave no tokens");
-  sm_keep(g, e->out);
+  take_blocks(e, &got);
   sm_pass_end(g);
   status = sm_graph_plan(g, err);
   if (!status) status = sm_graph_allocate(g, err);
-  if (!status) e->tokens = (int)e->out->dim[1];
+  if (!status) e->tokens = (int)e->block[0]->dim[1];
   return status;
 }
 
@@ -62,17 +78,16 @@ sm_status sm_evaluator_new(const sm_evaluator_config *c, sm_evaluator **out, sm_
   e->c = *c;
   if (!e->c.prefix) e->c.prefix = "backbone.";
   sm_status status = c->backbone ? build(e, err) : SM_OK;
-  e->halves = c->backbone ? 2 : 1;
   e->dim = c->backbone ? e->spec.dim : 3 * (int64_t)c->size * c->size;
+  e->width = c->backbone ? e->dim * (e->blocks + c->patches) : e->dim;
   if (status) sm_evaluator_free(e);
   else *out = e;
   return status;
 }
 
-static void forget(split_features *s) {
+static void forget(sm_eval_split *s) {
+  for (int i = 0; i < SM_EVAL_COPIES; i++) sm_free(s->copy[i].x);
   sm_free(s->raw);
-  sm_free(s->pooled[0]);
-  sm_free(s->pooled[1]);
   sm_free(s->label);
   sm_free(s->sample);
   memset(s, 0, sizeof *s);
@@ -96,14 +111,14 @@ size_t sm_evaluator_bytes(const sm_evaluator *e) {
 }
 
 sm_pool *sm_evaluator_pool(const sm_evaluator *e) { return e->c.pool; }
-size_t sm_evaluator_width(const sm_evaluator *e) { return (size_t)e->halves * (size_t)e->dim; }
+size_t sm_evaluator_width(const sm_evaluator *e) { return (size_t)e->width; }
 
 double sm_evaluator_flops(const sm_evaluator *e) {
   sm_plan_report r = {0};
   if (!e->graph) return 0;
-  sm_put(e->count, BATCH); /* flops are those of the pictures there are */
+  sm_put(e->count, SM_EVAL_BATCH); /* flops are those of the pictures there are */
   sm_graph_report(e->graph, &r);
-  return r.flops / BATCH;
+  return r.flops / SM_EVAL_BATCH;
 }
 
 /* ---- labels -------------------------------------------------------------------------------------------- */
@@ -133,52 +148,71 @@ static sm_status map_classes(const sm_evaluator *e, int32_t **map, sm_error *err
 
 /* ---- features ------------------------------------------------------------------------------------------ */
 
-static sm_status reserve(const sm_evaluator *e, split_features *s, int64_t n, sm_error *err) {
-  size_t room = n > 0 ? (size_t)n : 1;
-  s->raw = sm_malloc(room * (size_t)e->halves * (size_t)e->dim * sizeof *s->raw);
-  s->label = sm_malloc(room * sizeof *s->label);
-  s->sample = sm_malloc(room * sizeof *s->sample);
-  if (s->raw && s->label && s->sample) return SM_OK;
-  return sm_fail(err, SM_ENOMEM, "no memory for the features of %lld pictures", (long long)n);
-}
-
 typedef struct pooling {
   const sm_evaluator *e;
   float *to;
 } pooling;
 
+/* Values of a token as floats: graphs are f32 but for some tests. */
+static void copy_token(const sm_tensor *t, int64_t at, int64_t n, float *to) {
+  if (t->dtype == SM_F32) memcpy(to, (const float *)t->data + at, (size_t)n * sizeof *to);
+  else
+    for (int64_t d = 0; d < n; d++) to[d] = (float)((const double *)t->data)[at + d];
+}
+
+#define STRIP 64 /* columns summed together */
+
+static void mean_of_patches(const sm_evaluator *e, const sm_tensor *t, int64_t i, float *to) {
+  int64_t dim = e->dim, tokens = e->tokens, prefix = e->spec.prefix;
+  float part[STRIP];
+  for (int64_t d = 0; d < dim; d += STRIP) {
+    int n = dim - d < STRIP ? (int)(dim - d) : STRIP;
+    double sum[STRIP] = {0};
+    for (int64_t k = prefix; k < tokens; k++) {
+      copy_token(t, (i * tokens + k) * dim + d, n, part);
+      for (int j = 0; j < n; j++) sum[j] += part[j];
+    }
+    for (int j = 0; j < n; j++) to[d + j] = (float)(sum[j] / (double)(tokens - prefix));
+  }
+}
+
 static void pool_one(void *context, int64_t i, int worker) {
   const pooling *p = context;
+  const sm_evaluator *e = p->e;
   (void)worker;
-  int dim = p->e->spec.dim, tokens = p->e->tokens, prefix = p->e->spec.prefix;
-  float *cls = p->to + i * 2 * dim, *mean = cls + dim;
-  for (int d = 0; d < dim; d++) {
-    double sum = 0;
-    for (int t = prefix; t < tokens; t++) sum += sm_get(p->e->out, (i * tokens + t) * dim + d);
-    cls[d] = (float)sm_get(p->e->out, i * tokens * dim + d);
-    mean[d] = (float)(sum / (tokens - prefix));
-  }
+  float *to = p->to + i * e->width;
+  for (int b = 0; b < e->blocks; b++)
+    copy_token(e->block[b], i * e->tokens * e->dim, e->dim, to + b * e->dim);
+  if (e->c.patches) mean_of_patches(e, e->block[e->blocks - 1], i, to + e->blocks * e->dim);
 }
 
 void sm_evaluator_forward(sm_evaluator *e, const float *x, int pictures, float *to) {
   int64_t pixels = 3 * (int64_t)e->c.size * e->c.size;
-  for (int first = 0; first < pictures; first += BATCH) {
-    int n = pictures - first < BATCH ? pictures - first : BATCH;
+  if (!e->graph) memcpy(to, x, (size_t)pictures * (size_t)e->width * sizeof *to);
+  for (int first = 0; e->graph && first < pictures; first += SM_EVAL_BATCH) {
+    int n = pictures - first < SM_EVAL_BATCH ? pictures - first : SM_EVAL_BATCH;
     const float *from = x + first * pixels;
     if (e->pictures->dtype == SM_F32) memcpy(e->pictures->data, from, (size_t)(n * pixels) * sizeof *from);
     else
       for (int64_t i = 0; i < n * pixels; i++) ((double *)e->pictures->data)[i] = from[i];
     sm_put(e->count, n);
     sm_graph_run(e->graph, e->pass);
-    pooling p = {e, to + first * 2 * e->dim};
+    pooling p = {e, to + first * e->width};
     sm_pool_run(e->c.pool, n, pool_one, &p);
   }
 }
 
-static void take_batch(sm_evaluator *e, split_features *s, const sm_eval_batch *b, const int32_t *map) {
-  float *to = s->raw + s->n * e->halves * e->dim;
-  if (e->graph) sm_evaluator_forward(e, b->x, b->pictures, to);
-  else memcpy(to, b->x, (size_t)b->pictures * (size_t)e->dim * sizeof *to);
+static sm_status reserve(const sm_evaluator *e, sm_eval_split *s, int64_t n, sm_error *err) {
+  size_t room = n > 0 ? (size_t)n : 1;
+  s->raw = sm_malloc(room * (size_t)e->width * sizeof *s->raw);
+  s->label = sm_malloc(room * sizeof *s->label);
+  s->sample = sm_malloc(room * sizeof *s->sample);
+  if (s->raw && s->label && s->sample) return SM_OK;
+  return sm_fail(err, SM_ENOMEM, "no memory for the features of %lld pictures", (long long)n);
+}
+
+static void take_batch(sm_evaluator *e, sm_eval_split *s, const sm_eval_batch *b, const int32_t *map) {
+  sm_evaluator_forward(e, b->x, b->pictures, s->raw + s->n * e->width);
   for (int i = 0; i < b->pictures; i++) {
     s->label[s->n + i] = map && b->label[i] >= 0 ? map[b->label[i]] : b->label[i];
     s->sample[s->n + i] = b->sample[i];
@@ -187,7 +221,7 @@ static void take_batch(sm_evaluator *e, split_features *s, const sm_eval_batch *
 }
 
 static sm_status run_all(sm_evaluator *e, int which, const int32_t *map, sm_error *err) {
-  split_features *s = &e->split[which];
+  sm_eval_split *s = &e->split[which];
   const sm_dataset *d = which ? &e->c.test : &e->c.train;
   const sm_evaluator_config *c = &e->c;
   sm_eval_loader_config config = {*d,
@@ -196,7 +230,7 @@ static sm_status run_all(sm_evaluator *e, int which, const int32_t *map, sm_erro
                                   c->filter,
                                   {c->mean[0], c->mean[1], c->mean[2]},
                                   {c->std[0], c->std[1], c->std[2]},
-                                  BATCH,
+                                  SM_EVAL_BATCH,
                                   c->workers,
                                   2,
                                   c->limits};
@@ -221,7 +255,7 @@ static sm_status run_all(sm_evaluator *e, int which, const int32_t *map, sm_erro
 }
 
 static sm_status make_features(sm_evaluator *e, int which, sm_error *err) {
-  split_features *s = &e->split[which];
+  sm_eval_split *s = &e->split[which];
   const sm_dataset *d = which ? &e->c.test : &e->c.train;
   int32_t *map = NULL;
   if (!d->ops) {
@@ -238,35 +272,67 @@ static sm_status make_features(sm_evaluator *e, int which, sm_error *err) {
   return status;
 }
 
-/* The (n, dim) matrix of one half of raw, made once. */
-static sm_status pooled(sm_evaluator *e, split_features *s, int half, sm_error *err) {
-  int64_t dim = e->dim;
-  if (s->pooled[half]) return SM_OK;
-  float *to = s->pooled[half] = sm_malloc((size_t)(s->n ? s->n : 1) * (size_t)dim * sizeof *to);
-  if (!to) return sm_fail(err, SM_ENOMEM, "no memory for pooled features");
-  for (int64_t i = 0; i < s->n; i++)
-    memcpy(to + i * dim, s->raw + (2 * i + half) * dim, (size_t)dim * sizeof *to);
+/* ---- a choice of them ---------------------------------------------------------------------------------- */
+
+static void name_choice(sm_feature_spec *spec) {
+  char blocks[32] = "";
+  if (spec->blocks > 1) snprintf(blocks, sizeof blocks, " of the last %d blocks", spec->blocks);
+  if (spec->pool == SM_POOL_MEAN) snprintf(spec->what, sizeof spec->what, "mean features");
+  else if (spec->pool == SM_POOL_CLS) snprintf(spec->what, sizeof spec->what, "cls features%s", blocks);
+  else snprintf(spec->what, sizeof spec->what, "cls features%s and mean features", blocks);
+}
+
+sm_status sm_evaluator_columns(const sm_evaluator *e, sm_feature_spec *spec, int64_t *first, int64_t *n,
+                               sm_error *err) {
+  *first = 0;
+  *n = e->width;
+  if (!e->graph) {
+    spec->blocks = 0;
+    snprintf(spec->what, sizeof spec->what, "pixels as features");
+    return SM_OK;
+  }
+  if (spec->pool == SM_POOL_MEAN) spec->blocks = 0;
+  else if (spec->blocks == 0) spec->blocks = some_blocks(e);
+  if (spec->blocks < 0 || spec->blocks > e->blocks || (spec->pool != SM_POOL_CLS && !e->c.patches))
+    return sm_fail(err, SM_EINTERNAL, "an evaluation asks for features that its `wants` did not announce");
+  *first = (e->blocks - spec->blocks) * e->dim;
+  *n = (spec->blocks + (spec->pool != SM_POOL_CLS)) * e->dim;
+  name_choice(spec);
   return SM_OK;
 }
 
-sm_status sm_evaluator_features(sm_evaluator *e, const char *split, sm_pool_mode pool, sm_features *f,
+/* Some columns as a matrix, made once. */
+static const float *columns(const sm_evaluator *e, sm_eval_split *s, int64_t first, int64_t n) {
+  if (n == e->width) return s->raw;
+  int at = 0;
+  while (at < SM_EVAL_COPIES && s->copy[at].x && (s->copy[at].first != first || s->copy[at].n != n)) at++;
+  if (at == SM_EVAL_COPIES) return NULL;
+  sm_eval_columns *c = &s->copy[at];
+  if (c->x) return c->x;
+  *c = (sm_eval_columns){first, n, sm_malloc((size_t)(s->n ? s->n : 1) * (size_t)n * sizeof *c->x)};
+  for (int64_t i = 0; c->x && i < s->n; i++)
+    memcpy(c->x + i * n, s->raw + i * e->width + first, (size_t)n * sizeof *c->x);
+  return c->x;
+}
+
+sm_status sm_evaluator_features(sm_evaluator *e, const char *split, sm_feature_spec *spec, sm_features *f,
                                 sm_error *err) {
   int which = !strcmp(split, "test");
+  int64_t first, n;
   if (!which && strcmp(split, "train"))
     return sm_fail(err, SM_EINVAL, "no split called '%s'; there are train and test", split);
-  split_features *s = &e->split[which];
-  bool whole = pool == SM_POOL_BOTH || e->halves == 1;
-  sm_status status = s->made ? SM_OK : make_features(e, which, err);
-  if (!status && !whole) status = pooled(e, s, pool == SM_POOL_MEAN, err);
+  sm_eval_split *s = &e->split[which];
+  sm_status status = sm_evaluator_columns(e, spec, &first, &n, err);
+  if (!status && !s->made) status = make_features(e, which, err);
   if (status) return status;
   const sm_dataset *d =
       which && !e->c.train.ops ? &e->c.test : &e->c.train; /* labels are of the training classes */
   *f = (sm_features){.n = s->n,
-                     .dim = (int)(whole ? e->halves * e->dim : e->dim),
+                     .dim = (int)n,
                      .classes = d->ops->classes(d->self),
-                     .x = whole ? s->raw : s->pooled[pool == SM_POOL_MEAN],
+                     .x = columns(e, s, first, n),
                      .label = s->label};
-  return SM_OK;
+  return f->x ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for %s", spec->what);
 }
 
 const int64_t *sm_evaluator_samples(const sm_evaluator *e, const char *split) {
@@ -274,26 +340,48 @@ const int64_t *sm_evaluator_samples(const sm_evaluator *e, const char *split) {
 }
 
 void sm_evaluator_counts(const sm_evaluator *e, const char *split, int64_t *made, int64_t *bad) {
-  const split_features *s = &e->split[!strcmp(split, "test")];
+  const sm_eval_split *s = &e->split[!strcmp(split, "test")];
   *made = s->n;
   *bad = s->bad;
 }
 
 /* ---- running plugins ----------------------------------------------------------------------------------- */
 
-static sm_status features_for(sm_eval_context *x, const char *split, sm_pool_mode pool, sm_features *f,
-                              sm_error *err) {
-  return sm_evaluator_features(x->core, split, pool, f, err);
+static sm_status features_of(sm_eval_context *x, const char *split, sm_feature_spec *spec, sm_features *f,
+                             sm_error *err) {
+  return sm_evaluator_features(x->core, split, spec, f, err);
 }
 
-static void progress_for(sm_eval_context *x, double done) {
+static sm_status features(sm_eval_context *x, const char *split, sm_pool_mode pool, sm_features *f,
+                          sm_error *err) {
+  sm_feature_spec spec = {.size = sizeof spec, .blocks = 1, .pool = pool};
+  return sm_evaluator_features(x->core, split, &spec, f, err);
+}
+
+static sm_status augmented(sm_eval_context *x, sm_augmented_request *r, sm_error *err) {
+  return sm_evaluator_augmented(x->core, r, err);
+}
+
+static void progress(sm_eval_context *x, double done) {
   sm_evaluator *e = x->core;
   if (e->c.progress) e->c.progress(e->c.progress_ctx, "evaluation", done);
 }
 
+static sm_status going_on(sm_eval_context *x, double done, sm_error *err) {
+  const sm_evaluator *e = x->core;
+  progress(x, done);
+  return e->c.stop && e->c.stop() ? sm_fail(err, SM_EINTERRUPTED, "stopped in an evaluation") : SM_OK;
+}
+
 sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *self, sm_eval_result *result,
                            sm_error *err) {
-  sm_eval_context x = {
-      .size = sizeof x, .pool = e->c.pool, .core = e, .features = features_for, .progress = progress_for};
+  sm_eval_context x = {.size = sizeof x,
+                       .pool = e->c.pool,
+                       .core = e,
+                       .features = features,
+                       .progress = progress,
+                       .features_of = features_of,
+                       .augmented = augmented,
+                       .going_on = going_on};
   return ops->run(self, &x, result, err);
 }

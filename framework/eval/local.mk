@@ -1,9 +1,12 @@
 # framework/eval: features of a backbone, k-NN, weights in and out
 pkginclude_HEADERS += framework/include/smalti/eval.h
 libsmalti_la_SOURCES += \
+  framework/eval/augmented.c \
   framework/eval/bench.c framework/eval/bench.h \
   framework/eval/eval.h \
   framework/eval/evaluator.c \
+  framework/eval/evaluator.h \
+  framework/eval/figures.c \
   framework/eval/knn.c \
   framework/eval/weights.c \
   framework/eval/weights.h \

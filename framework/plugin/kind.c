@@ -31,7 +31,8 @@ static const sm_callback dataset_calls[] = {
     REQUIRED(sm_dataset_ops, open), REQUIRED(sm_dataset_ops, count),   REQUIRED(sm_dataset_ops, label),
     REQUIRED(sm_dataset_ops, name), REQUIRED(sm_dataset_ops, classes), REQUIRED(sm_dataset_ops, class_name),
     REQUIRED(sm_dataset_ops, read), REQUIRED(sm_dataset_ops, hash),    END};
-static const sm_callback evaluation_calls[] = {REQUIRED(sm_evaluation_ops, run), END};
+static const sm_callback evaluation_calls[] = {REQUIRED(sm_evaluation_ops, run),
+                                               OPTIONAL(sm_evaluation_ops, wants), END};
 
 static const sm_kind_row rows[SM_KIND_END] = {
     [SM_BACKBONE] = {"backbone", sizeof(sm_backbone_ops), backbone_calls},

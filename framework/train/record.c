@@ -32,6 +32,8 @@ sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
                            .stop = sm_signals_stop};
   memcpy(c.mean, r->views.global_first.mean, sizeof c.mean);
   memcpy(c.std, r->views.global_first.std, sizeof c.std);
+  for (int i = 0; i < r->evaluations; i++)
+    sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   return sm_evaluator_new(&c, &s->evaluator, err);
 }
 
@@ -54,6 +56,7 @@ static sm_status record_evaluation(sm_session *s, const char *name, const sm_eva
   sm_json_double(&j, "epoch", (double)s->time.step / (double)s->time.steps_per_epoch);
   sm_json_string(&j, "eval", name);
   for (int i = 0; i < result->n; i++) sm_json_double(&j, result->figure[i].name, result->figure[i].value);
+  sm_intervals_json(result, &j);
   sm_json_string(&j, "protocol", result->protocol);
   sm_status status = append(s->folder.metrics, &j, err);
   for (int i = 0; i < result->n; i++) {
@@ -74,7 +77,7 @@ static sm_status evaluate_all(sm_session *s, sm_error *err) {
         sm_evaluator_run(s->evaluator, slot->plugin.plugin->ops, slot->plugin.self, &result, err);
     if (!status) status = record_evaluation(s, slot->instance, &result, err);
     if (status) return status;
-    for (int k = 0; k < result.n; k++)
+    for (int k = 0; k < result.n && !strcmp(slot->plugin.plugin->name, "knn"); k++)
       if (!strncmp(result.figure[k].name, "top1", 4)) s->summary->last_top1 = result.figure[k].value;
     sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_EVAL, .text = slot->instance, .result = &result});
   }

@@ -20,33 +20,42 @@ static const sm_option options[] = {
               "features: [CLS], mean of the patches, or both side by side"),
 };
 
-static void figure(sm_eval_result *r, const char *fmt, int k, double value) {
-  sm_figure *f = &r->figure[r->n++];
-  snprintf(f->name, sizeof f->name, fmt, k);
-  f->value = value;
+static void wants(const void *self, sm_feature_spec *spec) {
+  const struct knn *o = self;
+  spec->blocks = 1;
+  spec->pool = (sm_pool_mode)o->pool;
+}
+
+static void figure(sm_eval_result *r, const char *name, int64_t k, bool only, double percent, int64_t n) {
+  int64_t hits = n ? (int64_t)(percent * (double)n / 100 + 0.5) : 0;
+  if (only) sm_figure_hits(r, hits, n, "%s", name);
+  else sm_figure_hits(r, hits, n, "%s.k%d", name, (int)k);
 }
 
 static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct knn *o = self;
   sm_features train, test;
-  sm_status status = x->features(x, "train", (sm_pool_mode)o->pool, &train, err);
-  if (!status) status = x->features(x, "test", (sm_pool_mode)o->pool, &test, err);
+  sm_feature_spec spec = {.size = sizeof spec};
+  wants(o, &spec);
+  sm_status status = x->features_of(x, "train", &spec, &train, err);
+  if (!status) status = x->features_of(x, "test", &spec, &test, err);
   int k[SM_LIST_MAX];
   double top1[SM_LIST_MAX], top5[SM_LIST_MAX];
   for (int i = 0; i < o->k.n; i++) k[i] = (int)o->k.v[i];
   if (!status) status = sm_knn(&train, &test, k, o->k.n, o->temperature, x->pool, NULL, top1, top5, err);
   if (status) return status;
+  int64_t labelled = sm_labelled(&test);
   for (int i = 0; i < o->k.n; i++) {
-    figure(result, o->k.n == 1 ? "top1" : "top1.k%d", k[i], top1[i]);
-    figure(result, o->k.n == 1 ? "top5" : "top5.k%d", k[i], top5[i]);
+    figure(result, "top1", k[i], o->k.n == 1, top1[i], labelled);
+    figure(result, "top5", k[i], o->k.n == 1, top5[i], labelled);
   }
   snprintf(result->protocol, sizeof result->protocol,
-           "weighted k-NN, %s features, temperature %g, %lld against %lld pictures", pools[o->pool],
-           o->temperature, (long long)test.n, (long long)train.n);
+           "weighted k-NN, %s, temperature %g, %lld against %lld pictures", spec.what, o->temperature,
+           (long long)test.n, (long long)train.n);
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {sizeof ops, run};
+static const sm_evaluation_ops ops = {sizeof ops, run, wants};
 static const sm_plugin knn = {
     .size = sizeof(sm_plugin),
     .kind = SM_EVALUATION,

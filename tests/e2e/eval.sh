@@ -36,7 +36,7 @@ tokenizer: {online_ema: {}}
 losses: {cls: cls_distill, mim: mim}
 optimizer: {adamw: {lr: 1.0e-3}}
 train: {epochs: 1, steps_per_epoch: 4, batch_size: 8, seed: 3, scale_schedules: true}
-evaluate: {near: {knn: {k: [3, 10]}}}
+evaluate: {near: {knn: {k: [3, 10]}}, probe: {linear: {epochs: 4, lr: [0.01, 0.1, 1]}}}
 END
 exits 0 smalti train "$work/tiny.yaml" --runs "$work/runs" --quiet
 run=$work/runs/tiny
@@ -46,9 +46,10 @@ run=$work/runs/tiny
 exits 0 smalti eval knn "$run"
 cp "$work/out" "$work/table"
 [ "$(wc -l <"$work/out")" -eq 3 ] || fail "a table of $(wc -l <"$work/out") lines"
-sed -n 1p "$work/out" | grep -qE '^ +top1 +top5$' || fail "head of the table: $(head -1 "$work/out")"
-sed -n 2p "$work/out" | grep -qE '^k3 +[0-9.]+ +100\.00$' || fail "first row of the table: $(sed -n 2p "$work/out")"
-sed -n 3p "$work/out" | grep -qE '^k10 +[0-9.]+ +100\.00$' || fail "second row of the table"
+sed -n 1p "$work/out" | grep -qE '^ +top1 +top5 *$' || fail "head of the table: $(head -1 "$work/out")"
+interval=' \[[0-9.]+, [0-9.]+\]'
+sed -n 2p "$work/out" | grep -qE "^k3 +[0-9.]+$interval +100\.00 \[100\.00, 100\.00\]\$" || fail "first row of the table: $(sed -n 2p "$work/out")"
+sed -n 3p "$work/out" | grep -qE "^k10 +[0-9.]+$interval +100\.00$interval\$" || fail "second row of the table"
 has "$work/err" "teacher of $run, step 4: took 31 tensors, "
 has "$work/err" "weighted k-NN, cls features, temperature 0.07, 60 against 200 pictures, 32 px"
 exits 0 smalti eval near "$run" --quiet # the recipe's name for it; training had the same figures
@@ -72,14 +73,41 @@ exits 0 smalti eval knn "$run" --size 48 # another grid of patches
 [ "$(wc -l <"$run/evaluations.jsonl")" -eq 7 ] || fail "evaluations.jsonl has $(wc -l <"$run/evaluations.jsonl") lines"
 has "$run/evaluations.jsonl" '"net":"student"'
 
+# ---- linear probe ------------------------------------------------------------------------------------------
+exits 0 smalti eval probe "$run" --threads 1
+cp "$work/out" "$work/probe"
+has "$work/err" "linear probe, cls features of the last 2 blocks, cached without augmentation, 4 epochs of SGD, lr "
+has "$work/err" " (best of 3 on 20 held-out training pictures), 60 against 180 pictures, 32 px; "
+grep -qE "^top1 +[0-9.]+$interval\$" "$work/out" || fail "no top1 with its interval: $(cat "$work/out")"
+trained=$(sed -n 's/.*"step":4,.*"eval":"probe","top1":\([0-9.]*\).*/\1/p' "$run/metrics.jsonl")
+[ "$(printf %.2f "$trained")" = "$(awk '/^top1/ { print $2 }' "$work/probe")" ] ||
+  fail "training measured $trained, eval: $(cat "$work/probe")"
+exits 0 smalti eval probe "$run" --threads 3 --quiet
+same "$work/out" "$work/probe"
+exits 0 smalti eval linear "$run" --pool both epochs=2 lr=0.1,1 n_last_blocks=1 --json
+has "$work/out" '"n_last_blocks":"1","pool":"both","features":"cached","epochs":"2","batch_size":"1024","lr":"[0.1, 1]"'
+has "$work/out" '"protocol":"linear probe, cls features and mean features, cached'
+grep -q '"intervals":{"top1":\[[0-9.]*,[0-9.]*\],"top5":' "$work/out" || fail "no intervals in: $(cat "$work/out")"
+exits 0 smalti eval linear "$run" features=crops epochs=2 lr=0.1 --threads 1
+cp "$work/out" "$work/crops"
+has "$work/err" "random crops, 2 epochs of SGD, lr 0.1 (best of 1 on "
+exits 0 smalti eval linear "$run" features=crops epochs=2 lr=0.1 --threads 3 --quiet
+same "$work/out" "$work/crops"
+[ "$(wc -l <"$run/evaluations.jsonl")" -eq 12 ] || fail "evaluations.jsonl has $(wc -l <"$run/evaluations.jsonl") lines"
+exits 65 smalti eval linear "$run" n_last_blocks=3
+has "$work/err" "features of the last 3 blocks are wanted, but the backbone has 2; ask for fewer n_last_blocks"
+
 # ---- baselines ---------------------------------------------------------------------------------------------
 exits 0 smalti eval knn "$work/tiny.yaml" --net init --json
 has "$work/out" '"net":"init","run":null,"weights":null,"step":0'
-top1=$(sed 's/.*"top1.k3":\([0-9.]*\).*/\1/' "$work/out")
+top1=$(sed 's/.*"figures":{"top1.k3":\([0-9.]*\).*/\1/' "$work/out")
 grep -q '"step":0,"epoch":0,"eval":"near","top1.k3":'"$top1"',' "$run/metrics.jsonl" ||
   fail "the untrained network has $top1, at the start of training: $(head -1 "$run/metrics.jsonl")"
 exits 0 smalti eval knn "$run" --net pixels
 has "$work/err" "the pictures themselves, no network"
+has "$work/err" "weighted k-NN, pixels as features, temperature 0.07"
+exits 0 smalti eval linear "$run" --net pixels epochs=2
+has "$work/err" "linear probe, pixels as features, cached"
 
 # ---- features ----------------------------------------------------------------------------------------------
 exits 0 smalti eval features "$run" --out "$work/features" --split all --pool both
@@ -97,6 +125,10 @@ exits 0 smalti eval features "$run" --out "$work/a\"b" --split test --json
 has "$work/out" '"folder":"'"$work"'/a\"b","split":"test","pictures":60,"bad":0,"dim":24}'
 exits 2 smalti eval features "$run"
 has "$work/err" "features need a folder to be written to: --out FOLDER"
+exits 2 smalti eval features "$run" --out "$work/x" pool=mean
+has "$work/err" "features take no KEY=VALUE"
+: >"$work/file"
+exits 74 smalti eval features "$run" --out "$work/file/x" --split test
 
 # ---- export and back ---------------------------------------------------------------------------------------
 exits 0 smalti export "$run"
@@ -171,6 +203,15 @@ exits 65 smalti eval knn "$run" --size 30
 has "$work/err" "views of 30 pixels cannot be cut into patches of 8"
 exits 2 smalti eval knn
 exits 2 smalti eval knn "$run" --pool max
+# the documented exit code: memory that runs out is 71 wherever it does, and never a wrong figure
+for k in $(seq 4 23 400); do
+  SMALTI_FAIL_ALLOC=$k smalti eval knn "$run" --quiet >"$work/out" 2>"$work/err"
+  case $? in
+    0) same "$work/out" "$work/table" ;;
+    71) has "$work/err" "memory" ;;
+    *) fail "allocation $k fails, and so: $(cat "$work/err")" ;;
+  esac
+done
 # another architecture: every difference is listed
 exits 65 smalti export "$work/w.safetensors" --out "$work/x" --backbone 'vit: {arch: custom, dim: 24, depth: 3, heads: 2, patch_size: 16}'
 has "$work/err" "other shape  patch_embed.proj.weight: the file has (24, 3, 8, 8), the network needs (24, 3, 16, 16)"

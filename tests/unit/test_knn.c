@@ -312,11 +312,13 @@ static void refusals(void **state) {
 
 static sm_pool_mode asked;
 
-static sm_status give(sm_eval_context *x, const char *split, sm_pool_mode mode, sm_features *f,
+static sm_status give(sm_eval_context *x, const char *split, sm_feature_spec *spec, sm_features *f,
                       sm_error *err) {
   static const int32_t train_label[] = {0, 1, 1, 1, 1, 1}, test_label[] = {1};
   (void)x, (void)err;
-  asked = mode;
+  asked = spec->pool;
+  assert_int_equal(spec->blocks, 1);
+  snprintf(spec->what, sizeof spec->what, "pixels as features");
   *f = strcmp(split, "train") ? (sm_features){1, 2, 2, hand_test, test_label}
                               : (sm_features){6, 2, 2, hand_train, train_label};
   return SM_OK;
@@ -326,7 +328,7 @@ static sm_eval_result evaluated(const sm_plugin *plugin, const char *yaml) {
   sm_error err = {0};
   sm_arena *arena = sm_arena_new("test");
   sm_instance instance;
-  sm_eval_context x = {.size = sizeof x, .pool = pool[1], .features = give};
+  sm_eval_context x = {.size = sizeof x, .pool = pool[1], .features_of = give};
   sm_eval_result result = {.size = sizeof result};
   sm_status status = sm_instance_new(plugin, &instance, &err);
   if (!status) status = sm_options_fill(plugin, yaml, instance.self, arena, &err);
@@ -351,7 +353,10 @@ static void the_plugin(void **state) {
   assert_float_equal(r.figure[0].value, 0, 0);
   assert_string_equal(r.figure[1].name, "top5");
   assert_float_equal(r.figure[1].value, 100, 0);
-  assert_string_equal(r.protocol, "weighted k-NN, cls features, temperature 0.07, 1 against 6 pictures");
+  assert_float_equal(r.interval[1].low, 100, 0);
+  assert_float_equal(r.interval[1].high, 100, 0);
+  assert_string_equal(r.protocol,
+                      "weighted k-NN, pixels as features, temperature 0.07, 1 against 6 pictures");
   r = evaluated(plugin, "{k: [1, 6], temperature: 1, pool: mean}");
   assert_int_equal(asked, SM_POOL_MEAN);
   assert_int_equal(r.n, 4);

@@ -18,6 +18,78 @@ extern "C" {
 sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature,
                  sm_pool *, int32_t *predictions, double *top1, double *top5, sm_error *);
 
+/* ---- figures ----------------------------------------------------------------------------------------- */
+
+/* Add a figure; more than SM_FIGURES_MAX are dropped. printf-style name. */
+void sm_figure_add(sm_eval_result *, double value, const char *name, ...) SM_PRINTF(3, 4);
+/* Percent of `n` test pictures that were hits, with its 95 % interval: the percentile interval of the
+ * bootstrap over pictures (Efron & Tibshirani 1993, chapter 13). A resample of n hits and misses holds
+ * Binomial(n, hits/n) hits, so its 2.5 % and 97.5 % quantiles are computed exactly, with nothing drawn. NaN
+ * without an interval where n is 0. */
+void sm_figure_hits(sm_eval_result *, int64_t hits, int64_t n, const char *name, ...) SM_PRINTF(4, 5);
+sm_interval sm_hits_interval(int64_t hits, int64_t n); /* in percent; n > 0 */
+int64_t sm_labelled(const sm_features *);              /* rows that have a label */
+
+/* Put a part of the labelled rows aside, to choose a hyper-parameter on: `row` gets all labelled rows, the
+ * kept ones first (*kept of them, the rest is the held-out part), each part ascending. Which ones: a draw
+ * keyed by the seed. share 0 … 0.9; each part has at least one row. SM_EINVAL: fewer than two labelled rows.
+ * Free *row with sm_free. */
+sm_status sm_hold_out(const sm_features *, double share, uint64_t seed, int64_t **row, int64_t *kept,
+                      int64_t *all, sm_error *);
+
+/* ---- linear probe -------------------------------------------------------------------------------------- */
+
+/* Linear classifiers on frozen features, one for each learning rate, trained in one pass over them: the
+ * weights of all stand in one matrix, so that a batch meets them in one product. Softmax cross-entropy, mean
+ * over the batch; SGD with momentum as torch.optim.SGD, no decay; weights N(0, 0.01), the same for all rates,
+ * bias 0: LinearClassifier of iBOT's and DINO's eval_linear.py. Runs on the pool; the same result for any
+ * number of threads. */
+typedef struct sm_probe sm_probe;
+typedef struct sm_probe_config {
+  int dim, classes;
+  const double *rate; /* as used: already multiplied by batch/256 */
+  int rates;
+  int64_t batch; /* rows of a step at most */
+  double momentum;
+  uint64_t seed;
+} sm_probe_config;
+sm_status sm_probe_new(const sm_probe_config *, sm_pool *, sm_probe **, sm_error *);
+void sm_probe_free(sm_probe *);
+/* One step on n rows (at most config.batch) of x (any number, dim): rows row[0 … n-1], labels label[row[i]],
+ * none of them -1. `factor` of the rates: a schedule's. */
+void sm_probe_step(sm_probe *, const float *x, const int32_t *label, const int64_t *row, int64_t n,
+                   double factor);
+/* How many of those rows have their class first, and among the first five, for each rate; rows without a label
+ * are none. Equal logits: the lower class first. */
+void sm_probe_hits(sm_probe *, const float *x, const int32_t *label, const int64_t *row, int64_t n,
+                   int64_t *top1, int64_t *top5);
+/* Of a rate: its weights (classes, dim) and bias (classes). */
+const float *sm_probe_weights(const sm_probe *, int rate);
+const float *sm_probe_bias(const sm_probe *, int rate);
+
+/* The protocol around it: eval_linear.py's, except that the rate is chosen on a part of the *training* pictures
+ * that is held out, never on the test pictures. The rate follows a cosine from its value in the first epoch
+ * to 0 after the last, epoch by epoch. */
+typedef struct sm_linear_config {
+  const double *rate; /* for a batch of 256 */
+  int rates;
+  int64_t epochs, batch;
+  double momentum, hold_out;
+  uint64_t seed;
+} sm_linear_config;
+typedef struct sm_linear_result {
+  int best;             /* which rate; the lowest of equally good ones */
+  int64_t fitted, held; /* training pictures: learned from, and chosen by */
+  int64_t held_top1;    /* hits among the latter */
+  int64_t tested;       /* labelled test pictures */
+  int64_t top1, top5;   /* hits among them */
+} sm_linear_result;
+/* On features as they are (x->features_of with `spec`), or, with `augmented`, on those of a new crop in each
+ * epoch, which runs the network over the training pictures once an epoch. Test and held-out features are those
+ * of the centre. */
+sm_status sm_linear_eval(sm_eval_context *, const sm_linear_config *, sm_feature_spec *, bool augmented,
+                         sm_linear_result *, sm_error *);
+
 #ifdef __cplusplus
 }
 #endif

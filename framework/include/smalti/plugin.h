@@ -315,21 +315,63 @@ typedef struct sm_features {
   const int32_t *label; /* (n), -1 = none */
 } sm_features;
 
+/* Which features: of each picture one row, made of the [CLS] of each of the last `blocks` blocks after the final norm
+ * (SM_POOL_CLS, the last block at the end), of the mean of the last block's patches (SM_POOL_MEAN; blocks counts for
+ * nothing), or of both, the mean behind (SM_POOL_BOTH). That is how n_last_blocks and avgpool_patchtokens of DINO's and
+ * iBOT's eval_linear.py put them together. */
+typedef struct sm_feature_spec {
+  uint32_t size;
+  int blocks;    /* 1 … 16; 0: four, or all where the network has fewer. The core writes what it used */
+  sm_pool_mode pool;
+  char what[80]; /* written by the core, for the protocol: "cls features of the last 4 blocks", "pixels as features" */
+} sm_feature_spec;
+
+/* Random-resized crops (share 0.08 … 1 of the area, ratio 3/4 … 4/3) and flips of training pictures, and nothing
+ * else: torchvision's RandomResizedCrop and RandomHorizontalFlip, as in eval_linear.py. */
+typedef struct sm_augmented_request {
+  uint32_t size;
+  sm_feature_spec features;
+  const int64_t *row; /* which pictures: rows of the split "train" */
+  int64_t n, epochs;
+  uint64_t seed; /* order and crops are drawn anew for each (seed, epoch) */
+  /* [main] gets the features part by part; each epoch gives every picture once, but for up to 31 of the last part. An error
+   * ends it all. */
+  sm_status (*take)(void *to, int64_t epoch, const float *x, const int32_t *label, int64_t n, sm_error *);
+  void *to;
+} sm_augmented_request;
+
 typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", percent */
-typedef struct sm_eval_result { uint32_t size; int n; sm_figure figure[64]; char protocol[256]; } sm_eval_result;
+typedef struct sm_interval { double low, high; } sm_interval;        /* 95 %, by bootstrap over the test pictures */
+#define SM_FIGURES_MAX 64
+typedef struct sm_eval_result {
+  uint32_t size;
+  int n;
+  sm_figure figure[SM_FIGURES_MAX];
+  char protocol[256];
+  sm_interval interval[SM_FIGURES_MAX]; /* of each figure; low == high == 0: none is given */
+} sm_eval_result;
 
 typedef struct sm_eval_context {
   uint32_t size;
   sm_pool *pool;
   void *core;
-  /* [main] features of a split ("train", "test"), made once and kept by the core */
+  /* [main] features of a split ("train", "test"), made once and kept by the core: those of the last block */
   sm_status (*features)(struct sm_eval_context *, const char *split, sm_pool_mode, sm_features *, sm_error *);
   void (*progress)(struct sm_eval_context *, double done); /* 0 … 1 */
+  /* [main] the same for any choice that `wants` has announced */
+  sm_status (*features_of)(struct sm_eval_context *, const char *split, sm_feature_spec *, sm_features *, sm_error *);
+  /* [main] runs the network over augmented training pictures, again in each epoch */
+  sm_status (*augmented)(struct sm_eval_context *, sm_augmented_request *, sm_error *);
+  /* [main] progress, and whether to go on: SM_EINTERRUPTED, to be returned, when a signal asks for a stop */
+  sm_status (*going_on)(struct sm_eval_context *, double done, sm_error *);
 } sm_eval_context;
 
 typedef struct sm_evaluation_ops {
   uint32_t size;
   sm_status (*run)(void *self, sm_eval_context *, sm_eval_result *, sm_error *); /* [main] */
+  /* [main] pure: the features that run will ask for, so that one pass over the pictures makes those of all evaluations.
+   * NULL: [CLS] and the mean of the last block */
+  void (*wants)(const void *self, sm_feature_spec *);
 } sm_evaluation_ops;
 
 #ifdef __cplusplus

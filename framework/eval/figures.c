@@ -1,0 +1,107 @@
+/* figures.c — figures with their intervals, and the part of the training pictures that is put aside. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "eval.h"
+
+static sm_figure *add(sm_eval_result *r, double value, const char *name, va_list args) {
+  if (r->n >= SM_FIGURES_MAX) return NULL;
+  sm_figure *f = &r->figure[r->n++];
+  vsnprintf(f->name, sizeof f->name, name, args);
+  f->value = value;
+  return f;
+}
+
+void sm_figure_add(sm_eval_result *r, double value, const char *name, ...) {
+  va_list args;
+  va_start(args, name);
+  add(r, value, name, args);
+  va_end(args);
+}
+
+void sm_figure_hits(sm_eval_result *r, int64_t hits, int64_t n, const char *name, ...) {
+  va_list args;
+  va_start(args, name);
+  const sm_figure *f = add(r, n > 0 ? 100.0 * (double)hits / (double)n : NAN, name, args);
+  va_end(args);
+  if (f && n > 0) r->interval[f - r->figure] = sm_hits_interval(hits, n);
+}
+
+static double log_factorial(int64_t n) {
+  int sign;
+  return lgamma_r((double)n + 1, &sign); /* lgamma itself writes a global */
+}
+
+sm_interval sm_hits_interval(int64_t hits, int64_t n) {
+  double p = (double)hits / (double)n, sum = 0;
+  sm_interval i = {100 * p, 100 * p};
+  if (hits <= 0 || hits >= n) return i; /* every resample is the same */
+  bool below = true;
+  for (int64_t h = 0; h <= n; h++) {
+    sum += exp(log_factorial(n) - log_factorial(h) - log_factorial(n - h) + (double)h * log(p) +
+               (double)(n - h) * log1p(-p));
+    if (below && sum >= 0.025) i.low = 100.0 * (double)h / (double)n, below = false;
+    i.high = 100.0 * (double)h / (double)n;
+    if (sum >= 0.975) break;
+  }
+  return i;
+}
+
+bool sm_has_interval(const sm_eval_result *r, int i) {
+  return r->interval[i].low != 0 || r->interval[i].high != 0;
+}
+
+void sm_intervals_json(const sm_eval_result *r, sm_json *j) {
+  sm_json_object(j, "intervals");
+  for (int i = 0; i < r->n; i++) {
+    if (!sm_has_interval(r, i)) continue;
+    sm_json_array(j, r->figure[i].name);
+    sm_json_double(j, NULL, r->interval[i].low);
+    sm_json_double(j, NULL, r->interval[i].high);
+    sm_json_close(j);
+  }
+  sm_json_close(j);
+}
+
+int64_t sm_labelled(const sm_features *f) {
+  int64_t n = 0;
+  for (int64_t i = 0; i < f->n; i++) n += f->label[i] >= 0;
+  return n;
+}
+
+static int ascending(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+sm_status sm_hold_out(const sm_features *f, double share, uint64_t seed, int64_t **row, int64_t *kept,
+                      int64_t *all, sm_error *err) {
+  int64_t n = sm_labelled(f), m = 0, held = llround(share * (double)n);
+  *row = NULL;
+  if (n < 2) {
+    sm_fail(err, SM_EINVAL, "a classifier needs labelled training pictures, and there are %lld",
+            (long long)n);
+    return sm_hint(err, "put them into one folder a class");
+  }
+  if (n > UINT32_MAX)
+    return sm_fail(err, SM_EUNSUPPORTED, "%lld training pictures, more than 2^32", (long long)n);
+  held = held < 1 ? 1 : held > n - 1 ? n - 1 : held;
+  int64_t *to = sm_malloc((size_t)n * sizeof *to), *labelled = sm_malloc((size_t)n * sizeof *labelled);
+  uint32_t *order = sm_malloc((size_t)n * sizeof *order);
+  if (to && labelled && order) {
+    for (int64_t i = 0; i < f->n; i++)
+      if (f->label[i] >= 0) labelled[m++] = i;
+    for (int64_t i = 0; i < n; i++) order[i] = (uint32_t)i;
+    sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 0, 0, 1);
+    sm_rng_shuffle(&rng, order, (size_t)n);
+    for (int64_t i = 0; i < n; i++) to[i] = labelled[order[i]];
+    qsort(to, (size_t)(n - held), sizeof *to, ascending);
+    qsort(to + n - held, (size_t)held, sizeof *to, ascending);
+    *row = to, *kept = n - held, *all = n;
+  } else {
+    sm_free(to);
+  }
+  sm_free(labelled);
+  sm_free(order);
+  return *row ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
+}
