@@ -66,3 +66,8 @@ pkglib_LTLIBRARIES += plugins/knn.la
 plugins_knn_la_SOURCES = plugins/evaluations/knn.c
 plugins_knn_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_knn_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/evaluation_linear.la
+plugins_evaluation_linear_la_SOURCES = plugins/evaluations/linear.c
+plugins_evaluation_linear_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_evaluation_linear_la_LIBADD = $(PLUGIN_LIBADD)

@@ -24,3 +24,6 @@ tests_unit_test_recipe_bad_SOURCES = tests/unit/test_recipe_bad.c tests/unit/rec
 # framework/train
 check_PROGRAMS += tests/unit/test_train_monitor
 tests_unit_test_train_monitor_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
+# framework/eval (test_knn and test_weights are in golden.mk)
+check_PROGRAMS += tests/unit/test_probe

@@ -1,4 +1,4 @@
-# framework/eval: features of a backbone, k-NN, weights in and out
+# framework/eval: features of a backbone, k-NN, classifiers on features, weights in and out
 pkginclude_HEADERS += framework/include/smalti/eval.h
 libsmalti_la_SOURCES += \
   framework/eval/augmented.c \
@@ -8,6 +8,10 @@ libsmalti_la_SOURCES += \
   framework/eval/evaluator.h \
   framework/eval/figures.c \
   framework/eval/knn.c \
+  framework/eval/linear.c \
+  framework/eval/probe.c \
+  framework/eval/product.c \
+  framework/eval/product.h \
   framework/eval/weights.c \
   framework/eval/weights.h \
   framework/eval/weights_save.c

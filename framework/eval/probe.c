@@ -1,0 +1,205 @@
+/* probe.c — linear classifiers of many learning rates, trained in one pass over features.
+ *
+ * A step has two parts. Rows: a chunk of the batch is gathered, multiplied with the weights of all rates at
+ * once, and its logits become gradients in place. Weights: a tile of the gradient is one product over the whole
+ * batch and is used up by the update at once. Chunks and tiles depend on shapes only, each is one item of the
+ * pool, and nothing is added up across items: so the result is the same for any number of threads. */
+#include <math.h>
+#include <string.h>
+
+#include <smalti/eval.h>
+
+#include "product.h"
+
+#define ROWS 128         /* of a batch in one item         */
+#define TILE_OUTPUTS 128 /* rows of the weights …          */
+#define TILE_COLUMNS 512 /* … and columns in one item      */
+#define INITIAL 0.01     /* deviation of initial weights   */
+
+struct sm_probe {
+  sm_probe_config c;
+  double *rate;
+  sm_pool *pool;
+  int64_t outputs;        /* rates · classes                                        */
+  float *weight, *moment; /* (outputs, dim)                                         */
+  float *bias, *bias_moment;
+  float *x;          /* (batch, dim): the rows of this step, side by side      */
+  float *g;          /* (batch, outputs): logits, then gradients               */
+  float *scratch;    /* a tile of the gradient a worker                        */
+  int64_t *hits;     /* of each chunk: top 1, then top 5, of each rate         */
+  const float *from; /* this call's arguments                                  */
+  const int32_t *label;
+  const int64_t *row;
+  int64_t n;
+  double factor;
+};
+
+void sm_probe_free(sm_probe *p) {
+  if (!p) return;
+  sm_free(p->rate);
+  sm_aligned_free(p->weight);
+  sm_aligned_free(p->moment);
+  sm_free(p->bias);
+  sm_free(p->bias_moment);
+  sm_aligned_free(p->x);
+  sm_aligned_free(p->g);
+  sm_aligned_free(p->scratch);
+  sm_free(p->hits);
+  sm_free(p);
+}
+
+static int64_t chunks(int64_t rows) { return (rows + ROWS - 1) / ROWS; }
+
+static bool allocate(sm_probe *p) {
+  size_t dim = (size_t)p->c.dim, outputs = (size_t)p->outputs, batch = (size_t)p->c.batch, f = sizeof(float);
+  p->rate = sm_malloc((size_t)p->c.rates * sizeof *p->rate);
+  p->weight = sm_aligned_alloc(outputs * dim * f);
+  p->moment = sm_aligned_alloc(outputs * dim * f);
+  p->bias = sm_calloc(outputs, f);
+  p->bias_moment = sm_calloc(outputs, f);
+  p->x = sm_aligned_alloc(batch * dim * f);
+  p->g = sm_aligned_alloc(batch * outputs * f);
+  p->scratch = sm_aligned_alloc((size_t)sm_pool_threads(p->pool) * TILE_OUTPUTS * TILE_COLUMNS * f);
+  p->hits = sm_malloc((size_t)chunks(p->c.batch) * 2 * (size_t)p->c.rates * sizeof *p->hits);
+  return p->rate && p->weight && p->moment && p->bias && p->bias_moment && p->x && p->g && p->scratch &&
+         p->hits;
+}
+
+sm_status sm_probe_new(const sm_probe_config *c, sm_pool *pool, sm_probe **out, sm_error *err) {
+  sm_probe *p = sm_calloc(1, sizeof *p);
+  *out = NULL;
+  if (!p) return sm_fail(err, SM_ENOMEM, "no memory for linear classifiers");
+  p->c = *c;
+  p->pool = pool;
+  p->outputs = (int64_t)c->rates * c->classes;
+  if (!allocate(p)) {
+    sm_probe_free(p);
+    sm_fail(err, SM_ENOMEM, "no memory for %d linear classifiers of %d classes on features of width %d",
+            c->rates, c->classes, c->dim);
+    return sm_hint(err, "try fewer learning rates or a smaller batch");
+  }
+  memcpy(p->rate, c->rate, (size_t)c->rates * sizeof *p->rate);
+  int64_t one = (int64_t)c->classes * c->dim; /* elements of one rate's weights */
+  sm_rng rng = sm_rng_named(c->seed, SM_RNG_EVAL, "linear.weight");
+  for (int64_t i = 0; i < one; i++) p->weight[i] = (float)(INITIAL * sm_rng_normal(&rng));
+  for (int r = 1; r < c->rates; r++) memcpy(p->weight + r * one, p->weight, (size_t)one * sizeof *p->weight);
+  sm_product_ready();
+  *out = p;
+  return SM_OK;
+}
+
+const float *sm_probe_weights(const sm_probe *p, int rate) {
+  return p->weight + (int64_t)rate * p->c.classes * p->c.dim;
+}
+const float *sm_probe_bias(const sm_probe *p, int rate) { return p->bias + (int64_t)rate * p->c.classes; }
+
+/* ---- rows ---------------------------------------------------------------------------------------------- */
+
+/* Logits of one chunk, (rows, outputs), at p->g; returns the number of its rows. */
+static int64_t logits(const sm_probe *p, int64_t chunk) {
+  int64_t first = chunk * ROWS, rows = p->n - first < ROWS ? p->n - first : ROWS, dim = p->c.dim;
+  float *x = p->x + first * dim, *z = p->g + first * p->outputs;
+  for (int64_t i = 0; i < rows; i++)
+    memcpy(x + i * dim, p->from + p->row[first + i] * dim, (size_t)dim * sizeof *x);
+  sm_product_rows(rows, p->outputs, dim, x, dim, p->weight, dim, z, p->outputs);
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t o = 0; o < p->outputs; o++) z[i * p->outputs + o] += p->bias[o];
+  return rows;
+}
+
+/* z becomes (softmax(z) - onehot(truth)) · scale. */
+static void gradient(float *z, int classes, int32_t truth, float scale) {
+  float most = z[0], sum = 0;
+  for (int c = 1; c < classes; c++) most = z[c] > most ? z[c] : most;
+  for (int c = 0; c < classes; c++) sum += z[c] = expf(z[c] - most);
+  for (int c = 0; c < classes; c++) z[c] *= scale / sum;
+  z[truth] -= scale;
+}
+
+static void forward_chunk(void *context, int64_t chunk, int worker) {
+  const sm_probe *p = context;
+  (void)worker;
+  int64_t rows = logits(p, chunk), first = chunk * ROWS;
+  for (int64_t i = first; i < first + rows; i++)
+    for (int r = 0; r < p->c.rates; r++)
+      gradient(p->g + i * p->outputs + (int64_t)r * p->c.classes, p->c.classes, p->label[p->row[i]],
+               (float)(1.0 / (double)p->n));
+}
+
+static void count_chunk(void *context, int64_t chunk, int worker) {
+  const sm_probe *p = context;
+  (void)worker;
+  int64_t rows = logits(p, chunk), first = chunk * ROWS, *hits = p->hits + chunk * 2 * p->c.rates;
+  memset(hits, 0, 2 * (size_t)p->c.rates * sizeof *hits);
+  for (int64_t i = first; i < first + rows; i++)
+    for (int r = 0; r < p->c.rates; r++) {
+      const float *z = p->g + i * p->outputs + (int64_t)r * p->c.classes;
+      int32_t truth = p->label[p->row[i]];
+      int rank = 0;
+      if (truth < 0 || !isfinite(z[truth])) continue;
+      for (int c = 0; c < p->c.classes; c++) rank += z[c] > z[truth] || (z[c] == z[truth] && c < truth);
+      hits[r] += rank == 0;
+      hits[p->c.rates + r] += rank < 5;
+    }
+}
+
+/* ---- weights ------------------------------------------------------------------------------------------- */
+
+/* v = momentum·v + g; w -= rate·v (torch.optim.SGD). */
+static void update(float *w, float *v, const float *g, int64_t n, float momentum, float rate) {
+  for (int64_t i = 0; i < n; i++) {
+    v[i] = momentum * v[i] + g[i];
+    w[i] -= rate * v[i];
+  }
+}
+
+static int64_t column_tiles(const sm_probe *p) { return (p->c.dim + TILE_COLUMNS - 1) / TILE_COLUMNS; }
+
+/* A tile of weights; those of the first columns take the biases of their rows along. */
+static void update_tile(void *context, int64_t tile, int worker) {
+  const sm_probe *p = context;
+  int64_t across = column_tiles(p), first = tile / across * TILE_OUTPUTS,
+          column = tile % across * TILE_COLUMNS;
+  int64_t rows = p->outputs - first < TILE_OUTPUTS ? p->outputs - first : TILE_OUTPUTS;
+  int64_t n = p->c.dim - column < TILE_COLUMNS ? p->c.dim - column : TILE_COLUMNS;
+  float *g = p->scratch + (int64_t)worker * TILE_OUTPUTS * TILE_COLUMNS, momentum = (float)p->c.momentum;
+  sm_product_columns(rows, n, p->n, p->g + first, p->outputs, p->x + column, p->c.dim, g, TILE_COLUMNS);
+  for (int64_t o = first; o < first + rows; o++) {
+    float rate = (float)(p->factor * p->rate[o / p->c.classes]);
+    int64_t at = o * p->c.dim + column;
+    update(p->weight + at, p->moment + at, g + (o - first) * TILE_COLUMNS, n, momentum, rate);
+    if (column) continue;
+    double sum = 0;
+    for (int64_t i = 0; i < p->n; i++) sum += p->g[i * p->outputs + o];
+    update(p->bias + o, p->bias_moment + o, &(float){(float)sum}, 1, momentum, rate);
+  }
+}
+
+/* ---- calls --------------------------------------------------------------------------------------------- */
+
+static void begin(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n) {
+  p->from = x, p->label = label, p->row = row, p->n = n;
+}
+
+void sm_probe_step(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n,
+                   double factor) {
+  begin(p, x, label, row, n);
+  p->factor = factor;
+  sm_pool_run(p->pool, chunks(n), forward_chunk, p);
+  sm_pool_run(p->pool, (p->outputs + TILE_OUTPUTS - 1) / TILE_OUTPUTS * column_tiles(p), update_tile, p);
+}
+
+void sm_probe_hits(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n,
+                   int64_t *top1, int64_t *top5) {
+  memset(top1, 0, (size_t)p->c.rates * sizeof *top1);
+  memset(top5, 0, (size_t)p->c.rates * sizeof *top5);
+  for (int64_t first = 0; first < n; first += p->c.batch) {
+    begin(p, x, label, row + first, n - first < p->c.batch ? n - first : p->c.batch);
+    sm_pool_run(p->pool, chunks(p->n), count_chunk, p);
+    for (int64_t c = 0; c < chunks(p->n); c++)
+      for (int r = 0; r < p->c.rates; r++) {
+        top1[r] += p->hits[c * 2 * p->c.rates + r];
+        top5[r] += p->hits[c * 2 * p->c.rates + p->c.rates + r];
+      }
+  }
+}
