@@ -65,10 +65,12 @@ static void print_ops(sm_bench_result *r) {
   }
 }
 
+static const char *precision_of(const bench *b) { return b->config.bf16 ? "bf16" : "fp32"; }
+
 static void print_step(const bench *b, sm_bench_result *r, bool ops) {
   char planned[32], resident[32];
-  printf("%s: %d pictures a step, %d thread%s, fp32\n\n", b->recipe->name, r->pictures, r->threads,
-         r->threads == 1 ? "" : "s");
+  printf("%s: %d pictures a step, %d thread%s, %s\n\n", b->recipe->name, r->pictures, r->threads,
+         r->threads == 1 ? "" : "s", precision_of(b));
   printf("  images/s            %9.2f   (median of %d steps; %.3f s, %.3f to %.3f)\n", r->images_per_second,
          r->steps, r->median, r->best, r->worst);
   printf("  GFLOP a step        %9.2f\n", r->flops / 1e9);
@@ -91,6 +93,7 @@ static int print_step_json(const bench *b, const sm_bench_result *r) {
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_string(&json, "recipe", b->recipe->name);
+  sm_json_string(&json, "precision", precision_of(b));
   sm_json_int(&json, "threads", r->threads);
   sm_json_int(&json, "pictures", r->pictures);
   sm_json_int(&json, "steps", r->steps);

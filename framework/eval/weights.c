@@ -227,7 +227,7 @@ static sm_status resize_values(const loading *l, const sm_row *row, const sm_st_
   int from = grid_side(t->ndim, t->shape), side = grid_side(row->ndim, row->dim);
   sm_pool *pool = sm_pool_new(1, err);
   void *values = pool ? sm_aligned_alloc((size_t)t->elements * sm_dtype_size(real)) : NULL;
-  sm_graph_config config = {SM_CPU, real, pool, NULL};
+  sm_graph_config config = {.device = SM_CPU, .real = real, .pool = pool};
   sm_graph *g = values ? sm_graph_new(&config, err) : NULL;
   sm_status status = g ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to resize the position embedding");
   if (!status) {

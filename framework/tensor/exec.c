@@ -20,8 +20,9 @@ void *sm_local_at(const sm_worker *w, const sm_tensor *t, int64_t item) {
 }
 
 static sm_worker worker_of(sm_graph *g, int index) {
-  char *base = g->workers + (size_t)index * (g->worker_local + g->worker_scratch);
-  return (sm_worker){.index = index, .local = base, .scratch = base + g->worker_local};
+  char *base = g->workers + (size_t)index * (g->worker_local + g->worker_scratch + SM_PACK_BYTES);
+  char *scratch = base + g->worker_local;
+  return (sm_worker){.index = index, .local = base, .scratch = scratch, .pack = scratch + g->worker_scratch};
 }
 
 static void run_node(sm_graph *g, const sm_node *n, int64_t first, int64_t last, sm_worker *w) {

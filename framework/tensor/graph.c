@@ -9,11 +9,11 @@
 void sm_blas_single_thread(void);
 
 size_t sm_dtype_size(sm_dtype d) {
-  static const size_t size[SM_DTYPE_COUNT] = {4, 8, 1, 4};
+  static const size_t size[SM_DTYPE_COUNT] = {4, 8, 1, 4, 2};
   return size[d];
 }
 const char *sm_dtype_name(sm_dtype d) {
-  static const char *const name[SM_DTYPE_COUNT] = {"F32", "F64", "U8", "I32"};
+  static const char *const name[SM_DTYPE_COUNT] = {"F32", "F64", "U8", "I32", "BF16"};
   return name[d];
 }
 int64_t sm_item_elements(const sm_tensor *t) {
@@ -37,11 +37,12 @@ const char *sm_shape_text(const sm_tensor *t, char *buf, size_t size) {
 /* ---- graph ----------------------------------------------------------------------------------------- */
 
 sm_graph *sm_graph_new(const sm_graph_config *config, sm_error *err) {
-  const sm_kernel_table *kernels = sm_kernels_find(config->device, config->real, config->isa);
+  sm_dtype precision = config->bf16 && config->real == SM_F32 ? SM_BF16 : config->real;
+  const sm_kernel_table *kernels = sm_kernels_find(config->device, precision, config->isa);
   if (!kernels) {
     sm_fail(err, SM_EUNSUPPORTED, "no %s kernels for instruction set '%s' on this processor",
-            sm_dtype_name(config->real), config->isa ? config->isa : "any");
-    sm_hint(err, "choose one of avx512, avx2, baseline that the processor has, or leave it out");
+            sm_dtype_name(precision), config->isa ? config->isa : "any");
+    sm_hint(err, "choose one of avx512_bf16 (with bf16 only), avx512, avx2, baseline that the processor has, or leave it out");
     return NULL;
   }
   sm_graph *g = sm_calloc(1, sizeof *g);

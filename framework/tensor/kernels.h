@@ -15,7 +15,7 @@ enum sm_core_op {
 };
 
 typedef struct sm_kernel_table {
-  const char *isa; /* "avx512", "avx2", "baseline", "plain" */
+  const char *isa; /* "avx512_bf16", "avx512", "avx2", "baseline", "plain" */
   sm_dtype real;
   sm_kernel run[SM_OP_COUNT];
   /* sweeps over parameters and other vector work outside graphs, see kernels_sweep.c */
@@ -23,7 +23,7 @@ typedef struct sm_kernel_table {
 } sm_kernel_table;
 
 /* The table for an instruction set this processor has, NULL if it lacks it or the build does. isa NULL: the
- * best. */
+ * best. real: SM_F32, SM_F64, or SM_BF16: reals are f32, operands of products bf16. */
 const sm_kernel_table *sm_kernels_find(sm_device, sm_dtype real, const char *isa);
 
 /* ---- grids of TILE ops: shared by op->tiles and the kernels, from shapes only ---- */
@@ -44,6 +44,8 @@ static inline int64_t sm_tile_rows(int64_t n, int64_t c) {
 /* Attention's scores: so many queries at a time, rows padded to whole vectors. */
 #define SM_QUERY_BLOCK 256
 static inline int64_t sm_score_stride(int64_t tokens) { return (tokens + 15) / 16 * 16; }
+
+#define SM_PACK_BYTES ((size_t)1280 << 10) /* sm_worker.pack: operands of a product in the order of its loops */
 
 /* Scratch bytes of the kernels that need any (items of the range), enough for every table. */
 size_t sm_scratch_attention(const sm_node *, int64_t items);

@@ -1,22 +1,18 @@
 /* framework/tensor/kernels_linear.h — private: y = x wᵀ + b and its gradients. Included by kernels_variant.h.
  */
 
-/* The bias is written first and the product added to it: OpenBLAS would otherwise spend a pass on clearing y.
- */
 KERNEL(linear) {
   const real *x = in_at(w, n, 0, first), *weight = in_at(w, n, 1, 0), *bias = in_at(w, n, 2, 0);
   real *y = out_at(w, n, 0, first);
   int64_t c = last_dim(n->in[0]), m = last_dim(n->out[0]), rows = rows_of(n->in[0], last - first);
-  if (bias)
-    for (int64_t r = 0; r < rows; r++) memcpy(y + r * m, bias, (size_t)m * sizeof *y);
-  gemm(AS_IS, TRANSPOSED, rows, m, c, 1, x, c, weight, c, bias ? 1 : 0, y, m);
+  gemm(AS_IS, TRANSPOSED, rows, m, c, 1, x, c, weight, c, bias, false, y, m, w->pack);
 }
 
 KERNEL(linear_dx) {
   const real *dy = in_at(w, n, 0, first), *weight = in_at(w, n, 1, 0);
   real *dx = out_at(w, n, 0, first);
   int64_t m = last_dim(n->in[0]), c = last_dim(n->out[0]), rows = rows_of(n->in[0], last - first);
-  gemm(AS_IS, AS_IS, rows, c, m, 1, dy, m, weight, c, adds_to(n, 0) ? 1 : 0, dx, c);
+  gemm(AS_IS, AS_IS, rows, c, m, 1, dy, m, weight, c, NULL, adds_to(n, 0), dx, c, w->pack);
 }
 
 /* A tile is some rows of dw (columns of dy): one product over all valid rows, so nothing is ever added across
@@ -30,7 +26,8 @@ KERNEL(linear_dw) {
     int64_t m0 = t * tile, m1 = min_i64(m0 + tile, m);
     if (m0 >= m1) break;
     if (rows > 0) {
-      gemm(TRANSPOSED, AS_IS, m1 - m0, c, rows, 1, dy + m0, m, x, c, adds_to(n, 0) ? 1 : 0, dw + m0 * c, c);
+      gemm(TRANSPOSED, AS_IS, m1 - m0, c, rows, 1, dy + m0, m, x, c, NULL, adds_to(n, 0), dw + m0 * c, c,
+           w->pack);
     } else if (!adds_to(n, 0)) {
       memset(dw + m0 * c, 0, (size_t)((m1 - m0) * c) * sizeof *dw);
     }

@@ -15,10 +15,12 @@
 #include <cpuid.h>
 #endif
 
-#define TABLES(isa) extern const sm_kernel_table sm_kernels_##isa##_f32, sm_kernels_##isa##_f64
+#define TABLES(isa) \
+  extern const sm_kernel_table sm_kernels_##isa##_f32, sm_kernels_##isa##_f64, sm_kernels_##isa##_bf16
 TABLES(baseline);
 TABLES(avx2);
 TABLES(avx512);
+TABLES(avx512_bf16);
 TABLES(plain);
 
 /* ---- the processor -------------------------------------------------------------------------- */
@@ -53,30 +55,41 @@ static bool has_v4(void) {
 }
 #endif
 
+#ifdef HAVE_AVX512_BF16_BUILD
+static bool has_v4_bf16(void) { /* leaf 7.1: AVX512_BF16 */
+  unsigned a, b, c, d;
+  return has_v4() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
+}
+#endif
+
 static const struct {
-  const sm_kernel_table *f32, *f64;
+  const char *isa;
   bool (*supported)(void);
+  const sm_kernel_table *f32, *f64, *bf16; /* NULL: the next one is as good */
 } fast[] = {
-    /* best first */
+/* best first */
+#ifdef HAVE_AVX512_BF16_BUILD
+    {"avx512_bf16", has_v4_bf16, NULL, NULL, &sm_kernels_avx512_bf16_bf16},
+#endif
 #ifdef HAVE_AVX512_BUILD
-    {&sm_kernels_avx512_f32, &sm_kernels_avx512_f64, has_v4},
+    {"avx512", has_v4, &sm_kernels_avx512_f32, &sm_kernels_avx512_f64, &sm_kernels_avx512_bf16},
 #endif
 #ifdef HAVE_AVX2_BUILD
-    {&sm_kernels_avx2_f32, &sm_kernels_avx2_f64, has_v3},
+    {"avx2", has_v3, &sm_kernels_avx2_f32, &sm_kernels_avx2_f64, &sm_kernels_avx2_bf16},
 #endif
-    {&sm_kernels_baseline_f32, &sm_kernels_baseline_f64, always},
+    {"baseline", always, &sm_kernels_baseline_f32, &sm_kernels_baseline_f64, &sm_kernels_baseline_bf16},
 };
 
 const sm_kernel_table *sm_kernels_find(sm_device device, sm_dtype real, const char *isa) {
-  if (real != SM_F32 && real != SM_F64) return NULL;
+  if (real != SM_F32 && real != SM_F64 && real != SM_BF16) return NULL;
   if (device == SM_PLAIN) {
     if (isa && strcmp(isa, sm_kernels_plain_f32.isa) != 0) return NULL;
-    return real == SM_F32 ? &sm_kernels_plain_f32 : &sm_kernels_plain_f64;
+    return real == SM_F64 ? &sm_kernels_plain_f64 : &sm_kernels_plain_f32;
   }
   if (device != SM_CPU) return NULL;
   for (size_t k = 0; k < sizeof fast / sizeof *fast; k++) {
-    if ((isa && strcmp(isa, fast[k].f32->isa) != 0) || !fast[k].supported()) continue;
-    return real == SM_F32 ? fast[k].f32 : fast[k].f64;
+    const sm_kernel_table *t = real == SM_F32 ? fast[k].f32 : real == SM_F64 ? fast[k].f64 : fast[k].bf16;
+    if (t && (!isa || !strcmp(isa, fast[k].isa)) && fast[k].supported()) return t;
   }
   return NULL;
 }

@@ -1,10 +1,12 @@
 /* framework/tensor/kernels_variant.h — private: all fast kernels of one (instruction set, real type), and
  * their table.
  *
- * Included by kernels_f32.c and kernels_f64.c, which define SM_REAL_F64; each is compiled once for every
- * instruction set with that set's compiler flags and -DSM_ISA=avx512, avx2 or baseline. Nothing but the table
- * is visible outside. */
+ * Included by kernels_f32.c, kernels_f64.c and kernels_bf16.c (f32 with products of bf16), which define
+ * SM_REAL_F64 and SM_BF16_PRODUCTS; each is compiled once for every instruction set with that set's compiler
+ * flags and -DSM_ISA=avx512_bf16, avx512, avx2 or baseline. Nothing but the table is visible outside. */
 #include "simd.h"
+#include "kernels_vector.h"
+#include "kernels_pack.h"
 #include "kernels_gemm.h"
 
 #if SM_REAL_F64
@@ -15,8 +17,12 @@
 #else
 #define REAL_SQRT sqrtf
 #define REAL_LOG logf
-#define REAL_NAME f32
 #define REAL_DTYPE SM_F32
+#if SM_BF16_PRODUCTS
+#define REAL_NAME bf16
+#else
+#define REAL_NAME f32
+#endif
 #endif
 
 #include "kernels_columns.h"

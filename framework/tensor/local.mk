@@ -1,7 +1,8 @@
-# framework/tensor. The fast kernels are compiled from one source once for every instruction set and real type; the
+# framework/tensor. The fast kernels are compiled from one source once for every instruction set and precision; the
 # processor's features choose among them at run time. The plain ones are the tests' oracle.
 
 tensor_kernel_sources = \
+  framework/tensor/kernels_bf16.c \
   framework/tensor/kernels_f32.c \
   framework/tensor/kernels_f64.c \
   framework/tensor/kernels.h \
@@ -11,12 +12,14 @@ tensor_kernel_sources = \
   framework/tensor/kernels_linear.h \
   framework/tensor/kernels_loss.h \
   framework/tensor/kernels_norm.h \
+  framework/tensor/kernels_pack.h \
   framework/tensor/kernels_peak.h \
   framework/tensor/kernels_pointwise.h \
   framework/tensor/kernels_rows.h \
   framework/tensor/kernels_sweep.h \
   framework/tensor/kernels_tokens.h \
   framework/tensor/kernels_variant.h \
+  framework/tensor/kernels_vector.h \
   framework/tensor/ops.def \
   framework/tensor/simd.h
 
@@ -40,6 +43,14 @@ framework_tensor_libkernels_avx512_la_SOURCES = $(tensor_kernel_sources)
 framework_tensor_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_ISA=avx512
 framework_tensor_libkernels_avx512_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) $(SM_AVX512_CFLAGS)
 libsmalti_la_LIBADD += framework/tensor/libkernels_avx512.la
+endif
+
+if HAVE_AVX512_BF16_BUILD
+noinst_LTLIBRARIES += framework/tensor/libkernels_avx512_bf16.la
+framework_tensor_libkernels_avx512_bf16_la_SOURCES = framework/tensor/kernels_bf16.c
+framework_tensor_libkernels_avx512_bf16_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_ISA=avx512_bf16
+framework_tensor_libkernels_avx512_bf16_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) $(SM_AVX512_BF16_CFLAGS)
+libsmalti_la_LIBADD += framework/tensor/libkernels_avx512_bf16.la
 endif
 
 pkginclude_HEADERS += framework/include/smalti/tensor.h framework/include/smalti/op.h

@@ -253,7 +253,8 @@ sm_status sm_graph_plan(sm_graph *g, sm_error *err) {
 
 sm_status sm_graph_allocate(sm_graph *g, sm_error *err) {
   if (g->allocated) return SM_OK;
-  size_t threads = (size_t)sm_pool_threads(g->config.pool), worker = g->worker_local + g->worker_scratch;
+  size_t threads = (size_t)sm_pool_threads(g->config.pool), 
+         worker = g->worker_local + g->worker_scratch + SM_PACK_BYTES;
   g->inputs = sm_aligned_alloc(g->input_bytes + 64);
   g->transients = sm_aligned_alloc(g->transient_bytes + 64);
   g->workers = sm_aligned_alloc(worker * threads + 64);
@@ -312,7 +313,8 @@ void sm_graph_report(const sm_graph *graph, sm_plan_report *r) {
       .inputs = g->input_bytes,
       .transient = g->transient_bytes,
       .unshared = g->unshared_bytes,
-      .worker = (g->worker_local + g->worker_scratch) * (size_t)sm_pool_threads(g->config.pool),
+      .worker = (g->worker_local + g->worker_scratch + SM_PACK_BYTES) *
+                (size_t)sm_pool_threads(g->config.pool),
       .nodes = g->nodes,
       .segments = g->all_segments,
       .largest = g->line,

@@ -155,7 +155,7 @@ sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_benc
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     r->resident = (size_t)usage.ru_maxrss * 1024;
-    r->peak_gflops = sm_bench_peak(c->pool, c->real);
+    r->peak_gflops = sm_bench_peak(c->pool, c->bf16 ? SM_BF16 : c->real);
     r->share = r->gflops / r->peak_gflops;
   }
   if (!status && profile) status = profiled_step(ssl, &batch, times, r, err);

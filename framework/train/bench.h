@@ -25,7 +25,8 @@ typedef struct sm_bench_result {
 
 /* Run `steps` timed steps after two of warm-up; with profile, one more that fills the lines. */
 sm_status sm_bench_step(const sm_ssl_config *, int steps, bool profile, sm_bench_result *, sm_error *);
-/* Multiply-adds a second that all threads of the pool reach together, × 2, in GFLOP/s. */
+/* Multiply-adds a second that all threads of the pool reach together, × 2, in GFLOP/s; SM_BF16: of
+ * bf16 operands. */
 double sm_bench_peak(sm_pool *, sm_dtype real);
 
 #endif

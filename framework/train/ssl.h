@@ -43,6 +43,7 @@ typedef struct sm_ssl_config {
   uint64_t seed;
   bool recompute; /* make blocks again in the backward pass: less memory, the same bits */
   sm_dtype real;
+  bool bf16; /* products of bf16 operands */
   sm_device device;
   const char *isa;
   sm_pool *pool;

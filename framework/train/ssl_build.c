@@ -292,7 +292,7 @@ static sm_status build(sm_ssl *s, sm_error *err) {
   if (!status) status = read_specs(s, err);
   if (!status) status = make_sets(s, err);
   if (status) return status;
-  sm_graph_config config = {c->device, c->real, c->pool, c->isa};
+  sm_graph_config config = {c->device, c->real, c->pool, c->isa, c->bf16};
   if (!(s->graph = sm_graph_new(&config, err))) return SM_EUNSUPPORTED;
   sm_graph_recompute(s->graph, c->recompute);
   make_inputs(s);
@@ -384,6 +384,7 @@ sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_
                        .steps_per_epoch = steps_per_epoch,
                        .seed = (uint64_t)r->train.seed,
                        .real = SM_F32,
+                       .bf16 = r->train.precision == SM_PRECISION_BF16,
                        .device = SM_CPU,
                        .pool = pool};
   c->optimizer.clip = r->train.clip_grad > 0 ? r->train.clip : SM_CLIP_NONE;

@@ -148,11 +148,13 @@ static inline size_t scratch_bytes(int op, const sm_node *n, int64_t range) {
  * is too much. */
 static inline void run(const sm_kernel_table *table, int op, const sm_node *n, int64_t first, int64_t last) {
   size_t size = scratch_bytes(op, n, last - first);
-  sm_worker w = {.scratch = sm_aligned_alloc(size ? size : 1)};
+  sm_worker w = {.scratch = sm_aligned_alloc(size ? size : 1), .pack = sm_aligned_alloc(SM_PACK_BYTES)};
   assert_non_null(w.scratch);
+  assert_non_null(w.pack);
   memset(w.scratch, 0xff, size);
   table->run[op](n, first, last, &w);
   sm_aligned_free(w.scratch);
+  sm_aligned_free(w.pack);
 }
 
 typedef struct copies {

@@ -143,7 +143,8 @@ double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site
                    int64_t *k) {
   const sm_ssl_config *c = &rig->config;
   sm_error err = {0};
-  sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = c->real, .pool = rig->pool}, &err);
+  sm_graph *g = sm_graph_new(&(sm_graph_config){
+      .device = SM_CPU, .real = c->real, .pool = rig->pool, .isa = c->isa, .bf16 = c->bf16}, &err);
   if (!g) expect_ok(SM_ENOMEM, &err);
   int64_t views = (int64_t)b->pictures * (local ? c->locals : c->globals),
           size = local ? c->local_size : c->global_size;

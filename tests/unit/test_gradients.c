@@ -216,7 +216,7 @@ static void open_case(const gradient_case *c, int threads, sm_device device) {
   n_fixed = 0;
   row_set = NULL, pairs = NULL, byte_mask = NULL;
   assert_non_null(b->pool = sm_pool_new(threads, &err));
-  b->g = sm_graph_new(&(sm_graph_config){device, SM_F64, b->pool, NULL}, &err);
+  b->g = sm_graph_new(&(sm_graph_config){.device = device, .real = SM_F64, .pool = b->pool}, &err);
   assert_non_null(b->g);
   b->pass = sm_pass_begin(b->g, c->name);
   c->build();
@@ -352,7 +352,7 @@ static void expect_error(void (*build)(void), const char *part) {
   b = test_calloc(1, sizeof *b);
   n_fixed = 0;
   b->pool = sm_pool_new(1, &err);
-  b->g = sm_graph_new(&(sm_graph_config){SM_CPU, SM_F64, b->pool, NULL}, &err);
+  b->g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F64, .pool = b->pool}, &err);
   sm_pass_begin(b->g, "errors");
   sm_scope_push(b->g, "here");
   build();

@@ -401,7 +401,7 @@ static network network_of(const char *described, int size) {
 static void compare_tokens(const network *n, const golden_tensor *input, const golden_tensor *tokens) {
   sm_error err = {0};
   sm_pool *pool = sm_pool_new(2, &err);
-  sm_graph *g = sm_graph_new(&(sm_graph_config){SM_CPU, SM_F32, pool, NULL}, &err);
+  sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F32, .pool = pool}, &err);
   int pass = sm_pass_begin(g, "features");
   sm_tensor *count = sm_count(g, "pictures", input->shape[0]);
   sm_tensor *x = sm_input_real(g, "pictures", 4, input->shape, count);

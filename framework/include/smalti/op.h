@@ -38,6 +38,7 @@ typedef struct sm_worker {
   char *local;   /* this worker's memory for tensors that live inside one segment          */
   int64_t first; /* first item of the group that `local` holds now                         */
   void *scratch; /* op->scratch(node, last - first) bytes, 64-byte aligned, contents undefined */
+  void *pack;    /* the core's matrix products use it                                         */
 } sm_worker;
 
 /* Run items or tiles first … last-1. */

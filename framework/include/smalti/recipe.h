@@ -44,6 +44,7 @@ typedef struct sm_optimizer_section {
 } sm_optimizer_section;
 
 typedef enum { SM_RECOMPUTE_CHEAP, SM_RECOMPUTE_BLOCKS } sm_recompute;
+typedef enum { SM_PRECISION_FP32, SM_PRECISION_BF16 } sm_precision; /* operands of matrix products */
 
 typedef struct sm_train_section {
   int64_t epochs, batch_size, micro_batch; /* micro_batch 0: the whole batch at once */
@@ -58,7 +59,7 @@ typedef struct sm_train_section {
   int64_t checkpoint_every; /* steps; 0: at each epoch's end */
   int64_t keep_checkpoints; /* at least 2 */
   int64_t evaluate_every;   /* epochs; 0: at the end only */
-  int precision;            /* choice: fp32 */
+  int precision;            /* choice: sm_precision */
   const char *init;                        /* weights to start from, or NULL: random values   */
 } sm_train_section;
 

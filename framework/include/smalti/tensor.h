@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-typedef enum { SM_F32, SM_F64, SM_U8, SM_I32, SM_DTYPE_COUNT } sm_dtype;
+typedef enum { SM_F32, SM_F64, SM_U8, SM_I32, SM_BF16, SM_DTYPE_COUNT } sm_dtype;
 typedef enum {
   SM_CPU,  /* vectorised kernels, chosen by the processor's features at run time          */
   SM_PLAIN /* straightforward loops, the oracle of the tests and of `smalti bench ops`     */
@@ -56,7 +56,8 @@ typedef struct sm_graph_config {
   sm_device device;
   sm_dtype real;   /* SM_F32, or SM_F64 for gradient checks: the dtype of every computed tensor */
   sm_pool *pool;   /* borrowed; must outlive the graph                                         */
-  const char *isa; /* NULL = best here; "avx512", "avx2", "baseline" force one                  */
+  const char *isa; /* NULL = best here; "avx512_bf16", "avx512", "avx2", "baseline" force one   */
+  bool bf16;       /* operands of matrix products are rounded to bf16 and summed up in f32 (real = SM_F32) */
 } sm_graph_config;
 
 sm_graph *sm_graph_new(const sm_graph_config *, sm_error *);
