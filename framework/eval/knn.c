@@ -5,12 +5,12 @@
  * temperature). The (test × train) matrix is never whole in memory, and a tile is large in both directions so
  * that packing its operands costs the product little. Tiles depend on shapes only: so does the result, for
  * any number of threads. */
-#include <cblas.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
 
 #include "eval.h"
+#include "framework/tensor/kernels.h"
 
 #define QUERIES 512
 #define CANDIDATES 512
@@ -30,7 +30,8 @@ typedef struct knn_run {
   double temperature;
   int32_t *predictions;   /* n_k × n_test, may be NULL */
   int64_t *hits1, *hits5; /* a tile, then n_k each */
-  char *scratch;          /* one block a worker */
+  const sm_sweeps *sweeps;
+  char *scratch; /* one block a worker */
   size_t scratch_bytes;
 } knn_run;
 
@@ -79,12 +80,13 @@ static void take(neighbour *list, int *filled, int max, const float *s, int n, i
   }
 }
 
-static void collect(const knn_run *r, int64_t first, int queries, float *tile, neighbour *top, int *filled) {
+static void collect(const knn_run *r, int64_t first, int queries, float *tile, neighbour *top, int *filled,
+                    void *pack) {
   memset(filled, 0, (size_t)queries * sizeof *filled);
   for (int64_t c = 0; c < r->n_train; c += CANDIDATES) {
     int n = r->n_train - c < CANDIDATES ? (int)(r->n_train - c) : CANDIDATES;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, queries, n, r->dim, 1, r->test + first * r->dim,
-                r->dim, r->train + c * r->dim, r->dim, 0, tile, CANDIDATES);
+    r->sweeps->product(r->test + first * r->dim, queries, r->train + c * r->dim, n, r->dim, tile, CANDIDATES,
+                       pack);
     for (int q = 0; q < queries; q++)
       take(top + (int64_t)q * r->k_max, &filled[q], r->k_max, tile + (int64_t)q * CANDIDATES, n, c);
   }
@@ -118,13 +120,14 @@ static int32_t vote(const knn_run *r, const neighbour *list, int n, int k, int32
 static void run_tile(void *context, int64_t t, int worker) {
   const knn_run *r = context;
   char *scratch = r->scratch + (size_t)worker * r->scratch_bytes;
-  float *tile = (float *)scratch;
+  void *pack = scratch;
+  float *tile = (float *)(scratch + SM_PACK_BYTES);
   neighbour *top = (neighbour *)(tile + QUERIES * CANDIDATES);
   double *votes = (double *)(top + (size_t)QUERIES * (size_t)r->k_max);
   int filled[QUERIES];
   int64_t first = t * QUERIES;
   int queries = r->n_test - first < QUERIES ? (int)(r->n_test - first) : QUERIES;
-  collect(r, first, queries, tile, top, filled);
+  collect(r, first, queries, tile, top, filled, pack);
   for (int j = 0; j < r->n_k; j++)
     for (int q = 0; q < queries; q++) {
       int rank;
@@ -198,7 +201,8 @@ sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k
   for (int i = 0; i < n_k; i++) k_max = k[i] > k_max ? k[i] : k_max;
   if (k_max > train->n) k_max = (int)train->n;
   int64_t tiles = (test->n + QUERIES - 1) / QUERIES, bad_train, bad_test;
-  size_t bytes = QUERIES * CANDIDATES * sizeof(float) + (size_t)QUERIES * (size_t)k_max * sizeof(neighbour) +
+  size_t bytes = SM_PACK_BYTES + QUERIES * CANDIDATES * sizeof(float) +
+                 (size_t)QUERIES * (size_t)k_max * sizeof(neighbour) +
                  (size_t)train->classes * sizeof(double);
   bytes = (bytes + 63) & ~(size_t)63;
   float *a = normalised(train, &bad_train), *b = normalised(test, &bad_test);
@@ -209,10 +213,24 @@ sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k
   } else if (bad_train >= 0 || bad_test >= 0) {
     status = bad_train >= 0 ? not_finite("training", bad_train, err) : not_finite("test", bad_test, err);
   } else {
-    knn_run r = {a,       b,           train->label,   test->label, train->n,
-                 test->n, train->dim,  train->classes, n_k,         k_max,
-                 k,       temperature, predictions,    hits,        hits + tiles * n_k,
-                 scratch, bytes};
+    knn_run r = {a,
+                 b,
+                 train->label,
+                 test->label,
+                 train->n,
+                 test->n,
+                 train->dim,
+                 train->classes,
+                 n_k,
+                 k_max,
+                 k,
+                 temperature,
+                 predictions,
+                 hits,
+                 hits + tiles * n_k,
+                 sm_kernels_find(SM_CPU, SM_F32, NULL)->sweeps,
+                 scratch,
+                 bytes};
     sm_pool_run(pool, tiles, run_tile, &r);
     summarise(&r, tiles, top1, top5);
   }

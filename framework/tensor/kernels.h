@@ -32,12 +32,23 @@ const sm_kernel_table *sm_kernels_find(sm_device, sm_dtype real, const char *isa
 static inline int64_t sm_column_tiles(int64_t columns) {
   return (columns + SM_COLUMN_TILE - 1) / SM_COLUMN_TILE;
 }
-/* Rows of dw in one tile of linear_dw: about 128 Ki elements, at least 16 rows, so that a (1152, 384) matrix
- * gives several tiles. */
-static inline int64_t sm_tile_rows(int64_t n, int64_t c) {
-  int64_t rows = (131072 / (c > 0 ? c : 1) + 15) / 16 * 16, even = (n / 4 + 15) / 16 * 16;
-  if (rows > even) rows = even; /* at least four tiles where n allows */
-  return rows < 16 ? 16 : rows;
+/* linear_dw: dw (N, C) is cut into near-squares of at most SM_PRODUCT_TILE a side, so that packing either operand
+ * is shared by many; a matrix that fits into one is halved, for the sake of a second thread. */
+#define SM_PRODUCT_TILE 384
+typedef struct sm_grid {
+  int64_t rows, columns;           /* of a tile */
+  int64_t row_tiles, column_tiles; /* tile t: row t / column_tiles, column t % column_tiles */
+} sm_grid;
+static inline int64_t sm_tile_side(int64_t n) {
+  int64_t tiles = (n + SM_PRODUCT_TILE - 1) / SM_PRODUCT_TILE, side = tiles ? (n + tiles - 1) / tiles : 1;
+  return (side + 31) / 32 * 32;
+}
+static inline sm_grid sm_product_grid(int64_t n, int64_t c) {
+  sm_grid g = {.rows = sm_tile_side(n), .columns = sm_tile_side(c)};
+  if (g.rows >= n && g.columns >= c) g.rows = sm_tile_side((n + 1) / 2);
+  g.row_tiles = (n + g.rows - 1) / g.rows;
+  g.column_tiles = (c + g.columns - 1) / g.columns;
+  return g;
 }
 #define SM_ROW_TILE 256 /* rows of weight_norm in one tile */
 
@@ -45,7 +56,8 @@ static inline int64_t sm_tile_rows(int64_t n, int64_t c) {
 #define SM_QUERY_BLOCK 256
 static inline int64_t sm_score_stride(int64_t tokens) { return (tokens + 15) / 16 * 16; }
 
-#define SM_PACK_BYTES ((size_t)1280 << 10) /* sm_worker.pack: operands of a product in the order of its loops */
+#define SM_PACK_BYTES \
+  ((size_t)1280 << 10) /* sm_worker.pack: operands of a product in the order of its loops */
 
 /* Scratch bytes of the kernels that need any (items of the range), enough for every table. */
 size_t sm_scratch_attention(const sm_node *, int64_t items);
@@ -70,6 +82,9 @@ typedef struct sm_sweeps {                         /* all pointers: n reals of t
   void (*sgd)(void *p, const void *grad, void *buffer, int64_t n, double lr, double momentum,
               double weight_decay, double grad_scale, bool first);
   void (*ema)(void *teacher, const void *student, int64_t n, double momentum); /* t = m·t + (1-m)·s */
+  /* c (m, n; rows ldc apart) = a (m, k) b (n, k)ᵀ. pack: SM_PACK_BYTES. NULL in the plain table. */
+  void (*product)(const void *a, int64_t m, const void *b, int64_t n, int64_t k, void *c, int64_t ldc,
+                  void *pack);
   /* rounds of multiply-adds as fast as they go; operations done. NULL in the plain table. */
   double (*peak)(int64_t rounds, double *sink);
 } sm_sweeps;

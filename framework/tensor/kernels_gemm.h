@@ -11,7 +11,9 @@
  * result does not depend on how rows are grouped. Sums are in `real`, also of bf16 operands. The caller gives
  * the memory for packing, so calls are independent of each other. */
 
-#if VECTOR_BYTES > 16 || SM_BF16_PRODUCTS
+enum { AS_IS, TRANSPOSED };
+
+#if OWN_PRODUCTS
 
 #define TILE_ROWS 6 /* × 4 or 2 vectors: 24 or 12 sums, and room for the operands */
 

@@ -1,25 +1,10 @@
 /* framework/tensor/kernels_pack.h — private: the operands of a matrix product, laid out as its inner loop reads them.
  * Included by kernels_variant.h.
  *
- * An *operand* is what one multiply-add takes: a real; or, where the processor multiplies bf16, a pair of two
- * neighbours in k, the even one in the lower half (OPERAND_K = 2). Without such instructions the bf16 kernels
- * round reals to bf16's 8 bits and multiply those: the same inputs, another order of addition. The right
- * operand becomes a panel (k, columns) whose rows are whole vectors; the left one is read where it lies unless it has to be
- * rounded. What is missing at the edges is zero. */
+ * The right operand becomes a panel (k, columns) whose rows are whole vectors; the left one is read where it lies
+ * unless it has to be rounded. What is missing at the edges is zero. */
 
-enum { AS_IS, TRANSPOSED };
-
-#if SM_BF16_PRODUCTS && defined(__AVX512BF16__)
-#include <immintrin.h> /* the one place with intrinsics: no vector extension multiplies bf16 */
-#define OPERAND_K 2
-typedef uint32_t operand;
-#else
-#define OPERAND_K 1
-typedef real operand;
-#endif
-typedef operand operand_vector __attribute__((vector_size(VECTOR_BYTES)));
-typedef operand loose_operands
-    __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(operand)), may_alias));
+#if OWN_PRODUCTS
 
 #define PANEL_VECTORS (VECTOR_BYTES == 64 ? 4 : 2)
 #define PANEL_COLUMNS (PANEL_VECTORS * VECTOR_LANES)
@@ -201,3 +186,5 @@ static left_side left_of(int ta, const real *a, int64_t lda, int64_t m, int64_t 
   return ta ? (left_side){a, 1, lda} : (left_side){a, lda, 1};
 #endif
 }
+
+#endif

@@ -45,3 +45,8 @@ static void sweep_ema(void *teacher, const void *student, int64_t n, double mome
   const real m = (real)momentum, rest = (real)(1 - momentum);
   SIMD for (int64_t k = 0; k < n; k++) t[k] = m * t[k] + rest * s[k];
 }
+
+static void sweep_product(const void *a, int64_t m, const void *b, int64_t n, int64_t k, void *c, int64_t ldc,
+                          void *pack) {
+  gemm(AS_IS, TRANSPOSED, m, n, k, 1, a, k, b, k, NULL, false, c, ldc, pack);
+}

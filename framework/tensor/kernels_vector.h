@@ -20,3 +20,21 @@
 
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+/* Products are our own where registers are wide enough to win, and where OpenBLAS has none: of bf16. */
+#define OWN_PRODUCTS (VECTOR_BYTES > 16 || SM_BF16_PRODUCTS)
+
+/* An *operand* is what one multiply-add takes: a real; or, where the processor multiplies bf16, a pair of two
+ * neighbours in k, the even one in the lower half (OPERAND_K = 2). Without such instructions the bf16 kernels
+ * round reals to bf16's 8 bits and multiply those: the same inputs, another order of addition. */
+#if SM_BF16_PRODUCTS && defined(__AVX512BF16__)
+#include <immintrin.h> /* the one place with intrinsics: no vector extension multiplies bf16 */
+#define OPERAND_K 2
+typedef uint32_t operand;
+#else
+#define OPERAND_K 1
+typedef real operand;
+#endif
+typedef operand operand_vector __attribute__((vector_size(VECTOR_BYTES)));
+typedef operand loose_operands
+    __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(operand)), may_alias));

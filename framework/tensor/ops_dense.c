@@ -22,8 +22,8 @@ static double linear_dw_flops(const sm_node *n) {
   return 2 * rows_now(n->in[0]) * (double)sm_last_dim(n->in[0]) * (double)sm_last_dim(n->in[1]);
 }
 static int64_t linear_dw_tiles(const sm_node *n) {
-  int64_t rows = sm_last_dim(n->in[0]), tile = sm_tile_rows(rows, sm_last_dim(n->in[1]));
-  return (rows + tile - 1) / tile;
+  sm_grid g = sm_product_grid(sm_last_dim(n->in[0]), sm_last_dim(n->in[1]));
+  return g.row_tiles * g.column_tiles;
 }
 
 sm_tensor *sm_linear(sm_graph *g, sm_tensor *x, sm_tensor *w, sm_tensor *b) {

@@ -29,15 +29,15 @@ PLAIN(linear_dw) {
   const real *dy = in(w, n, 0, 0), *x = in(w, n, 1, 0);
   real *dw = out(w, n, 0, 0), *db = out(w, n, 1, 0);
   int64_t m = row_length(n->in[0]), c = row_length(n->in[1]), rows = valid_rows(n->in[0]);
-  for (int64_t j = first * sm_tile_rows(m, c); j < last * sm_tile_rows(m, c) && j < m; j++) {
-    FOR(k, c) {
-      double sum = 0;
-      FOR(r, rows) sum += (double)dy[r * m + j] * x[r * c + k];
-      put(n, 0, &dw[j * c + k], sum);
-    }
-    double sum = 0;
-    FOR(r, rows) sum += dy[r * m + j];
-    if (db) put(n, 1, &db[j], sum);
+  sm_grid grid = sm_product_grid(m, c);
+  FOR(j, m) FOR(k, c) {
+    int64_t tile = j / grid.rows * grid.column_tiles + k / grid.columns;
+    if (tile < first || tile >= last) continue;
+    double sum = 0, column = 0;
+    FOR(r, rows) sum += (double)dy[r * m + j] * x[r * c + k];
+    FOR(r, rows) column += dy[r * m + j];
+    put(n, 0, &dw[j * c + k], sum);
+    if (db && k == 0) put(n, 1, &db[j], column);
   }
 }
 

@@ -27,8 +27,9 @@ typedef struct code_path {
   const char *isa;
   bool bf16;
 } code_path;
-static const code_path paths[] = {{"avx512", false}, {"avx2", false},  {"baseline", false}, {"avx512_bf16", true},
-                                  {"avx512", true},  {"avx2", true},   {"baseline", true}};
+static const code_path paths[] = {{"avx512", false},     {"avx2", false},  {"baseline", false},
+                                  {"avx512_bf16", true}, {"avx512", true}, {"avx2", true},
+                                  {"baseline", true}};
 
 typedef struct reference {
   golden *file;
@@ -60,8 +61,9 @@ static double relative(const double *got, const double *want, int64_t n) {
 static void check(const reference *r, const char *what, const double *got, const double *want, int64_t n,
                   double limit) {
   double error = relative(got, want, n);
-  if (!(error <= limit)) fail_msg("%s, %s%s: %s is off by %.3g (limit %.0e)", r->name, r->path.isa, r->path.bf16 ? " with bf16" : "",
-             what, error, limit);
+  if (!(error <= limit))
+    fail_msg("%s, %s%s: %s is off by %.3g (limit %.0e)", r->name, r->path.isa,
+             r->path.bf16 ? " with bf16" : "", what, error, limit);
 }
 
 static double *row_values(reference *r, int set, int row, sm_buffer which) {
@@ -358,7 +360,8 @@ static void test_every_file(void **state) {
   assert_true(n > 0);
   for (int i = 0; i < n; i++) {
     for (size_t p = 0; p < sizeof paths / sizeof *paths; p++)
-      if (sm_kernels_find(SM_CPU, paths[p].bf16 ? SM_BF16 : SM_F32, paths[p].isa)) check_file(names[i], paths[p]);
+      if (sm_kernels_find(SM_CPU, paths[p].bf16 ? SM_BF16 : SM_F32, paths[p].isa))
+        check_file(names[i], paths[p]);
     free(names[i]);
   }
 }

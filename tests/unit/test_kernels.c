@@ -86,11 +86,12 @@ static const int64_t sizes[] = {0, 1, 3, 6};
 
 static void linear_kernels(void **state) {
   (void)state;
-  static const int64_t shape[][3] = {
-      {1, 1, 1}, {7, 5, 19}, {3, 33, 64}, {2, 384, 97}, {5, 64, 300}}; /* T, C, N */
-  EACH_REAL EACH_SIZE(b) for (int s = 0; s < 5; s++) {
-    int64_t t = shape[s][0], c = shape[s][1], m = shape[s][2],
-            tiles = (m + sm_tile_rows(m, c) - 1) / sm_tile_rows(m, c);
+  static const int64_t shape[][3] = {{1, 1, 1},    {7, 5, 19},   {3, 33, 64},
+                                     {2, 384, 97}, {5, 64, 300}, {1, 790, 520}}; /* T, C, N */
+  EACH_REAL EACH_SIZE(b) for (int s = 0; s < 6; s++) {
+    int64_t t = shape[s][0], c = shape[s][1], m = shape[s][2];
+    sm_grid grid = sm_product_grid(m, c);
+    int64_t tiles = grid.row_tiles * grid.column_tiles;
     begin(real);
     sm_tensor *x = items(DIMS(*b, t, c)), *w = whole(DIMS(m, c)), *bias = whole(DIMS(m)),
               *dy = items(DIMS(*b, t, m));
@@ -106,6 +107,84 @@ static void linear_kernels(void **state) {
     check(SM_OP_linear_dw, &dw, tiles, 5e-6);
     end();
   }
+}
+
+/* ---- products of bf16 ----------------------------------------------------------------------- */
+
+static const char *const bf16_isas[] = {"avx512_bf16", "avx512", "avx2", "baseline"};
+#define EACH_BF16_TABLE(t)                                                                         \
+  for (int isa_ = 0; isa_ < 4; isa_++)                                                             \
+    for (const sm_kernel_table *t = sm_kernels_find(SM_CPU, SM_BF16, bf16_isas[isa_]), *once_ = t; \
+         once_ && t; once_ = NULL)
+
+static void fill_whole_numbers(sm_tensor *t) { /* bf16 holds them, and f32 their sums */
+  for (int64_t k = 0; k < sm_elements(t); k++) set(t, k, (double)sm_rng_below(&now.rng, 33) - 16);
+}
+
+/* Where bf16 holds the operands and f32 the sums, nothing is rounded: the bits are those of f32. */
+static void bf16_products_of_whole_numbers_are_exact(void **state) {
+  (void)state;
+  static const int64_t shape[][3] = {{1, 1, 1},     {7, 5, 19},   {3, 33, 64},
+                                     {2, 1100, 97}, {5, 64, 300}, {490, 37, 70}};
+  for (int s = 0; s < 6; s++) {
+    int64_t t = shape[s][0], c = shape[s][1], m = shape[s][2];
+    begin(SM_F32);
+    sm_tensor *x = items(DIMS(3, t, c)), *w = whole(DIMS(m, c)), *bias = whole(DIMS(m)),
+              *dy = items(DIMS(3, t, m));
+    fill_whole_numbers(x), fill_whole_numbers(w), fill_whole_numbers(bias), fill_whole_numbers(dy);
+    NODE(forward, IN(x, w, bias), OUT(items(DIMS(3, t, m))));
+    NODE(dx, IN(dy, w), OUT(items(DIMS(3, t, c))));
+    NODE(dw, IN(dy, x), OUT(whole(DIMS(m, c)), whole(DIMS(m))));
+    sm_grid grid = sm_product_grid(m, c);
+    const struct {
+      int op;
+      sm_node *node;
+      int64_t range;
+    } all[] = {{SM_OP_linear, &forward, 3},
+               {SM_OP_linear_dx, &dx, 3},
+               {SM_OP_linear_dw, &dw, grid.row_tiles * grid.column_tiles}};
+    for (int i = 0; i < 3; i++) {
+      copies start = keep(all[i].node);
+      run(sm_kernels_find(SM_PLAIN, SM_F32, NULL), all[i].op, all[i].node, 0, all[i].range);
+      copies expected = keep(all[i].node);
+      EACH_BF16_TABLE(table) {
+        restore(all[i].node, &start);
+        run(table, all[i].op, all[i].node, 0, all[i].range);
+        if (!same_bits(all[i].node, &expected))
+          fail_msg("%s, %s: not exact", op_names[all[i].op], table->isa);
+      }
+      restore(all[i].node, &start);
+      drop(&start);
+      drop(&expected);
+    }
+    end();
+  }
+}
+
+/* y = x·1: what is left of x shows the rounding, to nearest with halves to even. */
+static void bf16_operands_are_rounded_to_nearest(void **state) {
+  (void)state;
+  static const double from[] =
+      {1, 1 + 1 / 256., 1 + 3 / 256., 1 + 1 / 512., 1 + 3 / 512., -1 - 3 / 256., 3e38, 0},
+                      to[] = {1, 1, 1 + 4 / 256., 1, 1 + 2 / 256., -1 - 4 / 256., 3.00405527e38, 0};
+  begin(SM_F32);
+  sm_tensor *x = items(DIMS(1, 8, 1)), *w = whole(DIMS(1, 1));
+  NODE(forward, IN(x, w, NULL), OUT(items(DIMS(1, 8, 1))));
+  set(w, 0, 1);
+  for (int i = 0; i < 8; i++) set(x, i, from[i]);
+  EACH_BF16_TABLE(table) {
+    run(table, SM_OP_linear, &forward, 0, 1);
+    for (int i = 0; i < 8; i++)
+      if (fabs(get(forward.out[0], i) - to[i]) > 1e-6 * fabs(to[i]))
+        fail_msg("%s: %.9g becomes %.9g, not %.9g", table->isa, from[i], get(forward.out[0], i), to[i]);
+  }
+  set(x, 3, NAN);
+  EACH_BF16_TABLE(table) {
+    run(table, SM_OP_linear, &forward, 0, 1);
+    assert_true(isnan(get(forward.out[0], 3)));
+    assert_true(get(forward.out[0], 2) == to[2]);
+  }
+  end();
 }
 
 /* ---- element by element --------------------------------------------------------------------- */
@@ -503,6 +582,8 @@ static void tables_are_found_by_name(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(bf16_products_of_whole_numbers_are_exact),
+      cmocka_unit_test(bf16_operands_are_rounded_to_nearest),
       cmocka_unit_test(linear_kernels),
       cmocka_unit_test(pointwise_kernels),
       cmocka_unit_test(norm_kernels),

@@ -192,7 +192,7 @@ static void names_wrong_values(void **state) {
        "x.yaml:9:26: train.scale_schedules must be true or false, not 'off'; write false"},
       {"train: {clip: globl}",
        "x.yaml:9:15: train.clip must be one of parameter, global, not 'globl'; did you mean 'global'?"},
-      {"train: {precision: fp16}", "x.yaml:9:20: train.precision must be fp32 or bf16, not 'fp16'"},
+      {"train: {precision: fp16}", "x.yaml:9:20: train.precision must be one of fp32, bf16, not 'fp16'; did you mean 'fp32'?"},
       {"masker: {random: {ratio: [0.3, 1.5]}}",
        "x.yaml:5:32: masker.random.ratio must be a number or list of numbers, each between 0 and 1, not "
        "'1.5'"},
