@@ -135,11 +135,22 @@ OP(l2_normalize, SM_PER_ITEM, .doc = "x/max(‖x‖, eps)", .vjp = l2_normalize_
 OP(l2_normalize_dx, SM_PER_ITEM, .doc = "gradient of l2_normalize");
 
 static int64_t row_tiles(const sm_node *n) { return (n->in[0]->dim[0] + SM_ROW_TILE - 1) / SM_ROW_TILE; }
+/* Several uses in a pass share one result, and their gradients meet in it. */
+static sm_tensor *weight_norm_made(const sm_graph *g, const sm_tensor *v, const sm_tensor *gain) {
+  const sm_pass *p = g->open >= 0 ? &g->pass[g->open] : NULL;
+  for (int i = 0; p && i < p->n; i++) {
+    const sm_node *n = p->node[i];
+    if (n->op == &sm_op_weight_norm && n->in[0] == v && n->in[1] == gain) return n->out[0];
+  }
+  return NULL;
+}
 sm_tensor *sm_weight_norm(sm_graph *g, sm_tensor *v, sm_tensor *gain) {
   if (!sm_want(g, v->ndim == 2, "weight_norm", "v (K, F)", v) ||
       !sm_want(g, gain && sm_elements(gain) == v->dim[0], "weight_norm", "a gain (K, 1)", gain))
     return &g->inert;
-  sm_tensor *w = sm_result(g, v->dtype, 2, v->dim, NULL);
+  sm_tensor *w = weight_norm_made(g, v, gain);
+  if (w) return w;
+  w = sm_result(g, v->dtype, 2, v->dim, NULL);
   SM_NODE(g, weight_norm, 2, v, gain), 1, &w);
   return w;
 }

@@ -16,7 +16,7 @@ alike() {
 }
 
 alike ibot train.micro_batch=2 data.prefetch=3
-alike ibot-odd train.batch_size=7 data.views.local.count=3 head.projection.sharing=separate train.clip=global
+alike ibot-odd train.batch_size=7 train.micro_batch=3 data.views.local.count=3 head.projection.sharing=separate train.clip=global
 alike dino losses.mim='!delete' masker='{random: {ratio: 0.5}}' backbone.vit.depth=2 \
   optimizer='{lars: {lr: {from: 0.1, to: 0.001, warmup: 1}}}'
 alike hard tokenizer.online_ema.labels=hard tokenizer.online_ema.view_labels=hard data.views.local.count=0 \

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 #include <smalti/op.h>
 
-#define PARAMS 6
+#define PARAMS 8
 #define MAX 4096
 
 typedef struct bench {
@@ -142,6 +142,32 @@ static void c_weight_norm(void) {
   finish(
       sm_linear(b->g, param(2, 3, 4, 0), sm_weight_norm(b->g, param(2, 7, 4, 0), param(2, 7, 1, 0)), NULL));
 }
+static void c_weight_norm_twice(void) { /* one result, in which both gradients meet */
+  sm_tensor *v = param(2, 5, 5, 0), *gain = param(2, 5, 1, 0), *w = sm_weight_norm(b->g, v, gain);
+  sm_tensor *x = sm_linear(b->g, param(2, 3, 5, 0), w, NULL);
+  assert_ptr_equal(sm_weight_norm(b->g, v, gain), w);
+  finish(sm_linear(b->g, x, sm_weight_norm(b->g, v, gain), NULL));
+}
+/* Two blocks of all that keeps values for its gradient, also tiled ops and a sum that must not be made twice;
+ * then a value from inside a block and one from behind the last. */
+static void blocks(bool again) {
+  sm_graph_recompute(b->g, again);
+  sm_tensor *x = sm_block_border(b->g, computed(param(3, 2, 3, 6))), *inside = NULL;
+  sm_tensor *w = param(1, 6, 0, 0), *bias = param(1, 6, 0, 0), *gamma = param(1, 6, 0, 0),
+            *qkv = param(2, 18, 6, 0), *v = param(2, 6, 6, 0), *gain = param(2, 6, 1, 0);
+  sm_tensor *acc = sm_accumulator(b->g, "sum", 1, (int64_t[]){6});
+  for (int i = 0; i < 2; i++) {
+    inside = sm_layer_norm(b->g, x, w, bias, 1e-6);
+    inside = sm_attention(b->g, sm_linear(b->g, inside, qkv, NULL), 2);
+    sm_sum_rows_into(b->g, inside, acc);
+    sm_tensor *f = sm_linear(b->g, sm_gelu(b->g, inside), sm_weight_norm(b->g, v, gain), NULL);
+    f = sm_mul(b->g, f, sm_l2_normalize(b->g, f, 1e-12));
+    x = sm_block_border(b->g, sm_residual(b->g, x, f, gamma, NULL, 0));
+  }
+  finish(sm_mul(b->g, sm_gelu(b->g, x), inside));
+}
+static void c_blocks(void) { blocks(false); }
+static void c_blocks_again(void) { blocks(true); }
 static void c_small(void) {
   sm_tensor *x = param(2, 4, 5, 0), *y = param(2, 4, 5, 0);
   finish(sm_scale(b->g, sm_add(b->g, sm_mul(b->g, x, y), sm_mul(b->g, x, x)), -0.5));
@@ -203,6 +229,9 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"gather and drop_prefix", c_gather_two_ways},
                                       {"l2_normalize", c_l2},
                                       {"weight_norm", c_weight_norm},
+                                      {"weight_norm, shared", c_weight_norm_twice},
+                                      {"blocks", c_blocks},
+                                      {"blocks made again", c_blocks_again},
                                       {"add, mul, scale, sum", c_small},
                                       {"counted items", c_counted},
                                       {"xent, soft", c_xent},
@@ -314,17 +343,38 @@ static void gradients_add_up(void **state) {
   close_case();
 }
 
-static void no_items(void **state) {
+static const gradient_case *case_of(void (*build)(void)) {
+  const gradient_case *c = cases;
+  while (c->build != build) c++;
+  return c;
+}
+
+/* Making blocks again changes what is done, not what comes out. */
+static void made_again(void **state) {
   (void)state;
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    if (cases[i].build != c_counted) continue;
-    open_case(&cases[i], 2, SM_CPU);
-    sm_put(b->count, 0);
+  double kept[PARAMS][MAX];
+  int nodes = 0;
+  for (int again = 0; again < 2; again++) {
+    sm_plan_report plan;
+    open_case(case_of(again ? c_blocks_again : c_blocks), 2, SM_CPU);
     loss();
-    for (int k = 0; k < b->n; k++)
-      for (int64_t e = 0; e < b->size[k]; e++) assert_true(b->grad[k][e] == 0);
+    sm_graph_report(b->g, &plan);
+    if (!again) memcpy(kept, b->grad, sizeof kept);
+    else assert_memory_equal(kept, b->grad, sizeof kept);
+    assert_true(!again || plan.nodes > nodes);
+    nodes = plan.nodes;
     close_case();
   }
+}
+
+static void no_items(void **state) {
+  (void)state;
+  open_case(case_of(c_counted), 2, SM_CPU);
+  sm_put(b->count, 0);
+  loss();
+  for (int k = 0; k < b->n; k++)
+    for (int64_t e = 0; e < b->size[k]; e++) assert_true(b->grad[k][e] == 0);
+  close_case();
 }
 
 /* ---- errors ---------------------------------------------------------------------------------------- */
@@ -399,6 +449,7 @@ int main(void) {
                                      cmocka_unit_test(every_gradient),
                                      cmocka_unit_test(any_number_of_threads),
                                      cmocka_unit_test(gradients_add_up),
+                                     cmocka_unit_test(made_again),
                                      cmocka_unit_test(no_items),
                                      cmocka_unit_test(errors_are_sticky_and_named),
                                      cmocka_unit_test(a_nan_is_named)};

@@ -193,7 +193,8 @@ sm_tensor *sm_position_resize(sm_graph *, sm_tensor *pos, int h0, int w0, int h1
 sm_tensor *sm_gather(sm_graph *, sm_tensor *x /* (B, T, D) */, const sm_rows *); /* → (capacity, D), count of the rows */
 sm_tensor *sm_drop_prefix(sm_graph *, sm_tensor *x /* (B, T, D) */, int n);      /* → (B, T-n, D) */
 sm_tensor *sm_l2_normalize(sm_graph *, sm_tensor *x, double eps);                 /* x / max(‖x‖, eps) over the last dimension */
-/* Weight normalisation over rows (Salimans & Kingma 2016): v (K, F), gain (K, 1) → gain·v/‖v‖. */
+/* Weight normalisation over rows (Salimans & Kingma 2016): v (K, F), gain (K, 1) → gain·v/‖v‖. Asked for again in a pass, it
+ * gives the same tensor. */
 sm_tensor *sm_weight_norm(sm_graph *, sm_tensor *v, sm_tensor *gain);
 sm_tensor *sm_mean_items(sm_graph *, sm_tensor *x /* (B, …, F) */); /* → (1, F): mean over valid items and middle dimensions; no gradient */
 
