@@ -1,4 +1,4 @@
-"""Proof that the peer is right: it must give what the reference implementations gave in tests/golden, as smalti must."""
+"""Proof that the peer is right: it must give what the reference implementations gave (tests/golden), as smalti must."""
 import json
 import os
 

@@ -175,8 +175,8 @@ def cls_loss(c, student, target):
 def objective(c, student, teacher, pruned, views, locals_, mask, rows, centre, temperature):
     """The loss of a step, its two parts, and this step's means of the teacher's logits (for the centres).
 
-    views: (G·B, 3, S, S), view-major; locals_ the same or None; mask: (G·B, patches) bool; rows: indices of the masked
-    tokens among all tokens; centre: [CLS] and patch; temperature: of the teacher, [CLS] and patch.
+    views: (G·B, 3, S, S), view-major; locals_ the same or None; mask: (G·B, patches) bool; rows: indices of masked
+    patches among all tokens; centre: [CLS] and patch; temperature: of the teacher, [CLS] and patch.
     """
     batch, patches = len(views) // c["globals"], mask.shape[1]
     masked = mask if hasattr(student.backbone, "masked_embed") else None
@@ -287,7 +287,7 @@ class Trainer:
 
 
 def knn(train, labels, queries, k, temperature, classes, chunk=500):
-    """Class of each query by the votes of its k nearest neighbours: cosine similarity, exp(similarity / temperature)."""
+    """Class of each query by its k nearest neighbours: cosine similarity, votes exp(similarity / temperature)."""
     train, queries = F.normalize(train, dim=1), F.normalize(queries, dim=1)
     answers = []
     for part in queries.split(chunk):

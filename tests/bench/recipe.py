@@ -37,7 +37,7 @@ class Unsuited(Exception):
 
 
 def command_of(name):
-    """The arguments of smalti that stand for a short name, or for a recipe and changes: "bench/a train.batch_size=4"."""
+    """The arguments that a short name stands for, or a recipe with changes: "bench/a train.batch_size=4"."""
     return NAMED.get(name) or shlex.split(name)
 
 
@@ -123,7 +123,7 @@ def step_flop(c, masked, pruned):
     embedding = views * embedding_flop(c, c["global_size"]) + locals_ * embedding_flop(c, c["local_size"])
     flop = 4 * views * trunk + 3 * locals_ * local - embedding  # teacher once, student three times
     patch_rows = masked if pruned else views * (tokens - 1)
-    flop += views * tokens * mlp + views * last + (patch_rows + pruned) * last2  # teacher's head, one row for the centre
+    flop += views * tokens * mlp + views * last + (patch_rows + pruned) * last2  # teacher's; pruned: the centre's row
     flop += 3 * ((views + patch_rows) * mlp + views * last + patch_rows * last2)  # student's
     if pruned:
         return flop + 3 * locals_ * (mlp + last)

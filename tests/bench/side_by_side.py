@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times smalti and PyTorch in turn, in one run, on the same model, views, masks, losses and optimiser; prints the ratios.
+"""Times smalti and PyTorch in turn, in one run, on the same model, views, masks, losses and optimiser: prints ratios.
 
 README.md beside this file says how to use it and what is compared. This program imports nothing but Python's own
 library: PyTorch runs in a process of its own (peer.py), with the interpreter that --python names.
@@ -167,7 +167,8 @@ def open_peers(options, variants, **request):
 
 def compare_step(options, smalti, name, precision):
     c = recipe.read(smalti.command, name)
-    arguments = ["bench", "step", *recipe.command_of(name), "train.precision=" + precision, "--steps", str(options.steps)]
+    arguments = ["bench", "step", *recipe.command_of(name), "train.precision=" + precision, "--steps",
+                 str(options.steps)]
     peers = open_peers(options, options.variants, what="step", config=c, precision=precision)
     masked = peers[0].opened["masked"]
     turns = alternate(options, smalti, arguments, peers)
@@ -270,7 +271,8 @@ def figures(results):
             rows.append([f"{r['what']}, {r['precision']}", s["side"], f"{s['rate']:.4g} {r['unit']}",
                          f"{s['seconds']:.3f} ({s['best']:.3f} to {s['worst']:.3f})", f"{s['gflop']:.1f}",
                          f"{s['gflops']:.1f}", share, f"{s['peak_bytes'] / GIB:.2f} GiB", others])
-    table(["what", "side", "rate", "seconds (range)", "GFLOP", "GFLOP/s", "of peak", "peak memory", "others, cores"], rows)
+    table(["what", "side", "rate", "seconds (range)", "GFLOP", "GFLOP/s", "of peak", "peak memory", "others, cores"],
+          rows)
 
 
 def headline(options, peer):
@@ -314,8 +316,10 @@ def parse():
     p.add_argument("--golden", default=os.path.join(HERE, "..", "golden"), metavar="FOLDER", help="of --check")
     p.add_argument("--json", metavar="FILE", help="write every figure there")
     o = p.parse_args()
-    if o.recipes is None:
-        o.recipes = [] if (o.features or o.knn) and not o.check else ["a", "b", "c", "d"] if o.check else ["a", "c", "d"]
+    if o.recipes is None and o.check:
+        o.recipes = list(recipe.NAMED)
+    elif o.recipes is None:
+        o.recipes = [] if o.features or o.knn else ["a", "c", "d"]
     for chosen, known in ((o.precision, ("fp32", "bf16")), (o.variants, ("dense", "pruned"))):
         for word in chosen:
             if word not in known:

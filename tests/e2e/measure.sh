@@ -98,6 +98,22 @@ exits 66 smalti bench loader nowhere
 exits 66 smalti bench features nowhere
 exits 66 smalti bench step nowhere
 
+# ---- tests/bench: what compares smalti with PyTorch still reads the recipes, and counts what plan counts
+compare_plans() {
+  python3 -B - "$source/tests/bench" 2>&1 <<'END'
+import json, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+import recipe
+for name in recipe.NAMED:
+    c = recipe.read(["smalti"], name)
+    plan = json.loads(subprocess.check_output(["smalti", "plan", "--json", *recipe.command_of(name)]))
+    want = recipe.step_flop(c, recipe.most_masked(c), True) / 1e9
+    if abs(plan["gflop"] - want) > 0.03 * want:
+        sys.exit(f"{name}: plan says {plan['gflop']} GFLOP, tests/bench/recipe.py {want}")
+END
+}
+! command -v python3 >/dev/null || compare_plans >python.out || { fail "tests/bench:"; cat python.out >&2; }
+
 # ---- preview
 exits 0 smalti preview tiny.yaml --out one.png
 [ "$(head -c 4 one.png | tail -c 3)" = PNG ] || fail "preview wrote no PNG"
