@@ -7,7 +7,8 @@
 #   tests_plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
 
 # framework/formats, framework/report
-check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs tests/unit/test_report
+check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs tests/unit/test_formats_packed \
+  tests/unit/test_report
 tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 
 # framework/tensor

@@ -1,11 +1,14 @@
-# framework/formats: safetensors, .npy, TensorBoard events, JSON lines; may use base only
-pkginclude_HEADERS += framework/include/smalti/formats.h
+# framework/formats: safetensors, .npy, packed pictures, TensorBoard events, JSON lines; may use base only
+pkginclude_HEADERS += framework/include/smalti/formats.h framework/include/smalti/packed.h
 libsmalti_la_SOURCES += \
   framework/formats/bytes.c \
   framework/formats/bytes.h \
   framework/formats/json.c \
   framework/formats/jsonl.c \
   framework/formats/npy.c \
+  framework/formats/packed_format.h \
+  framework/formats/packed_reader.c \
+  framework/formats/packed_writer.c \
   framework/formats/safetensors.h \
   framework/formats/st_common.c \
   framework/formats/st_parse.c \
