@@ -14,7 +14,7 @@
 
 static sm_image_limits with_defaults(const sm_image_limits *limits) {
   sm_image_limits l = limits ? *limits : (sm_image_limits){0};
-  if (l.max_pixels <= 0) l.max_pixels = INT64_C(64) << 20;
+  if (l.max_pixels <= 0) l.max_pixels = SM_IMAGE_MAX_PIXELS;
   if (l.max_bytes == 0) l.max_bytes = (size_t)256 << 20;
   if (l.max_memory == 0) l.max_memory = (size_t)512 << 20;
   if (l.max_scans <= 0) l.max_scans = 100;
@@ -114,7 +114,7 @@ sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limit
                           sm_error *err) {
   const uint8_t *data = memory;
   const sm_image_limits all = with_defaults(limits);
-  sm_image_head head;
+  sm_image_head head = {.orientation = 1};
   sm_status status;
   if (bytes > all.max_bytes) {
     status = sm_fail(err, SM_EINVAL, "%zu bytes are over the limit of %zu bytes for a picture file", bytes,
@@ -123,7 +123,7 @@ sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limit
     switch (kind_of(data, bytes)) {
       case KIND_JPEG:
         head = sm_jpeg_head(data, bytes);
-        status = sm_jpeg_decode(data, bytes, &all, out, err);
+        status = sm_jpeg_decode(data, bytes, head.orientation, &all, out, err);
         break;
       case KIND_PNG:
         head = sm_png_head(data, bytes);

@@ -32,7 +32,7 @@ sm_status sm_image_reshape(sm_image *image, int width, int height, sm_error *err
     return sm_fail(err, SM_EINVAL, "a picture of %d x %d is not possible (sides are 1 to %d)", width, height,
                    SM_IMAGE_MAX_SIDE);
   size_t bytes = 3 * (size_t)width * (size_t)height;
-  sm_buffer memory = {image->rgb, image->capacity};
+  sm_buffer memory = {image->capacity ? image->rgb : NULL, image->capacity};
   image->rgb = sm_buffer_need(&memory, bytes);
   image->capacity = memory.size;
   image->width = image->rgb ? width : 0;
@@ -49,7 +49,7 @@ sm_status sm_image_copy(sm_image *to, const sm_image *from, sm_error *err) {
 
 void sm_image_free(sm_image *image) {
   if (!image) return;
-  sm_free(image->rgb);
+  if (image->capacity) sm_free(image->rgb);
   *image = (sm_image){0};
 }
 

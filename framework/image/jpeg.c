@@ -19,6 +19,7 @@ typedef struct jpeg_decoder {
   struct jpeg_progress_mgr progress;
   jmp_buf escape;
   const sm_image_limits *limits;
+  int orientation;
   sm_error *err;
   sm_status status;
   bool data_ended; /* libjpeg asked for more bytes than there are */
@@ -157,6 +158,21 @@ static void read_rows(jpeg_decoder *d, sm_image *out) {
   }
 }
 
+/* Ask by how much to shrink, and let libjpeg do it. A side that is no multiple ends in a pixel that is covered in
+ * part; turning the picture would put that in front. */
+static void shrink(jpeg_decoder *d) {
+  sm_image_shrink *wanted = d->limits->shrink;
+  const int width = (int)d->jpeg.image_width, height = (int)d->jpeg.image_height;
+  const bool lying = d->orientation >= 5;
+  if (!wanted) return;
+  int by = wanted->most(wanted->ctx, lying ? height : width, lying ? width : height);
+  by = by >= 8 ? 8 : by >= 4 ? 4 : by >= 2 ? 2 : 1;
+  while (d->orientation != 1 && (width % by || height % by)) by /= 2;
+  d->jpeg.scale_num = 1;
+  d->jpeg.scale_denom = (unsigned)by;
+  wanted->by = by;
+}
+
 static void decode(jpeg_decoder *d, const uint8_t *data, size_t bytes, sm_image *out) {
   jpeg_create_decompress(&d->jpeg);
   d->jpeg.client_data = d;
@@ -174,6 +190,7 @@ static void decode(jpeg_decoder *d, const uint8_t *data, size_t bytes, sm_image 
   d->jpeg.progress = &d->progress;
   jpeg_read_header(&d->jpeg, TRUE);
   check_size(d, bytes);
+  shrink(d);
   bool inks = d->jpeg.jpeg_color_space == JCS_CMYK || d->jpeg.jpeg_color_space == JCS_YCCK;
   d->jpeg.out_color_space = inks ? JCS_CMYK : JCS_RGB;
   jpeg_start_decompress(&d->jpeg);
@@ -185,11 +202,12 @@ static void decode(jpeg_decoder *d, const uint8_t *data, size_t bytes, sm_image 
   read_rows(d, out);
 }
 
-sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, const sm_image_limits *limits, sm_image *out,
-                         sm_error *err) {
+sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, int orientation, const sm_image_limits *limits,
+                         sm_image *out, sm_error *err) {
   jpeg_decoder *d = sm_calloc(1, sizeof *d);
   if (!d) return sm_fail(err, SM_ENOMEM, "no memory to decode this JPEG");
   d->limits = limits;
+  d->orientation = orientation;
   d->err = err;
   d->jpeg.err = jpeg_std_error(&d->errors);
   d->jpeg.client_data = d; /* creating the decoder can fail already */

@@ -39,12 +39,19 @@ void sm_planes_to_image(const sm_planes *, sm_image *); /* the picture has the s
 
 /* ---- operations on planes (resize.c, blur.c, colour.c) ------------------------------------------------- */
 
-/* The part `keep` of the width x height result of resizing `box` of `in`, mirrored if `flip`. */
+/* A stretch of one side of a box, in pixels from its edge; to 0: all of the side. */
+typedef struct sm_span {
+  double from, to;
+} sm_span;
+
+/* The part `keep` of the width x height result of resizing `box` of `in`, or what the spans leave of it, mirrored
+ * if `flip`. */
 typedef struct sm_resize {
   sm_box box, keep;
   int width, height;
   sm_filter filter;
   bool flip;
+  sm_span across, down;
 } sm_resize;
 sm_status sm_resize_planes(const sm_image *in, const sm_resize *, sm_image_scratch *, sm_planes *out,
                            sm_error *);
@@ -106,7 +113,9 @@ extern const sm_pixel_ops sm_pixel_ops_baseline, sm_pixel_ops_avx2, sm_pixel_ops
 
 /* ---- formats (decode.c, jpeg.c, png.c) ----------------------------------------------------------------- */
 
-sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, const sm_image_limits *, sm_image *, sm_error *);
+/* The result is as stored; orientation is only looked at to shrink what can be turned upright afterwards. */
+sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, int orientation, const sm_image_limits *,
+                         sm_image *, sm_error *);
 sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits *, sm_image *, sm_error *);
 /* Refuse a size that is over the limits; `what` is "JPEG" or "PNG". */
 sm_status sm_image_admit(const char *what, int64_t width, int64_t height, const sm_image_limits *,

@@ -51,10 +51,11 @@ static int32_t fixed_weight(double w) {
   return (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
 }
 
-/* Weights of output positions first … first+count-1 of resizing `in` samples to `out`. */
-static const sm_tap *make_taps(int in, int out, int first, int count, sm_filter filter, sm_buffer *buffer,
-                               sm_buffer *weights) {
-  const double scale = (double)in / out, stretch = scale < 1.0 ? 1.0 : scale;
+/* Weights of output positions first … first+count-1 of resizing `in` samples, or a span of them, to `out`. */
+static const sm_tap *make_taps(int in, sm_span span, int out, int first, int count, sm_filter filter,
+                               sm_buffer *buffer, sm_buffer *weights) {
+  if (span.to <= 0) span = (sm_span){0, in};
+  const double scale = (span.to - span.from) / out, stretch = scale < 1.0 ? 1.0 : scale;
   const double support = filters[filter].support * stretch, narrow = 1.0 / stretch;
   const size_t most = (size_t)ceil(support) * 2 + 1, room = (most + 3) / 4 * 4;
   const size_t head = ((size_t)count * sizeof(sm_tap) + 63) / 64 * 64;
@@ -64,7 +65,7 @@ static const sm_tap *make_taps(int in, int out, int first, int count, sm_filter 
   sm_tap *taps = (sm_tap *)memory;
   int32_t *fixed = (int32_t *)(memory + head);
   for (int i = 0; i < count; i++, fixed += room) {
-    double centre = (first + i + 0.5) * scale, sum = 0.0;
+    double centre = span.from + (first + i + 0.5) * scale, sum = 0.0;
     int low = (int)(centre - support + 0.5), high = (int)(centre + support + 0.5);
     low = low < 0 ? 0 : low;
     high = high > in ? in : high;
@@ -107,10 +108,10 @@ static sm_status row_pass(const sm_image *in, const sm_resize *by, const sm_tap 
 sm_status sm_resize_planes(const sm_image *in, const sm_resize *by, sm_image_scratch *scratch, sm_planes *out,
                            sm_error *err) {
   const sm_pixel_ops *ops = sm_pixel_ops_best();
-  const sm_tap *across = make_taps(by->box.width, by->width, by->keep.left, by->keep.width, by->filter,
-                                   &scratch->taps_x, &scratch->weights);
-  const sm_tap *down = make_taps(by->box.height, by->height, by->keep.top, by->keep.height, by->filter,
-                                 &scratch->taps_y, &scratch->weights);
+  const sm_tap *across = make_taps(by->box.width, by->across, by->width, by->keep.left, by->keep.width,
+                                   by->filter, &scratch->taps_x, &scratch->weights);
+  const sm_tap *down = make_taps(by->box.height, by->down, by->height, by->keep.top, by->keep.height,
+                                 by->filter, &scratch->taps_y, &scratch->weights);
   if (!across || !down) return sm_fail(err, SM_ENOMEM, "no memory to resize a picture");
   int top = down[0].first, bottom = down[by->keep.height - 1].first + down[by->keep.height - 1].count;
   sm_planes middle;
@@ -149,7 +150,8 @@ sm_status sm_image_resize(const sm_image *in, const sm_box *box, int width, int 
   if (width < 1 || height < 1 || width > SM_IMAGE_MAX_SIDE || height > SM_IMAGE_MAX_SIDE)
     return sm_fail(err, SM_EINVAL, "cannot resize to %d x %d (sides are 1 to %d)", width, height,
                    SM_IMAGE_MAX_SIDE);
-  sm_resize by = {b, {0, 0, width, height}, width, height, filter, false};
+  sm_resize by = {
+      .box = b, .keep = {0, 0, width, height}, .width = width, .height = height, .filter = filter};
   return resize_image(in, &by, scratch, out, err);
 }
 

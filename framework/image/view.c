@@ -125,16 +125,35 @@ sm_view_choice sm_view_choice_plain(const sm_view_choice *choice) {
 
 /* ---- applying ------------------------------------------------------------------------------------------ */
 
-static sm_status view_planes(const sm_image *in, const sm_view_recipe *recipe, const sm_view_choice *choice,
-                             sm_image_scratch *scratch, sm_planes *out, sm_error *err) {
+/* The pixels that a stretch of `length` full-size pixels from `at` on touches where there is one for every `by`,
+ * and where among them it begins and ends. */
+static sm_span shrunk_span(int at, int length, int by, int *first, int *count) {
+  *first = at / by;
+  *count = (at + length + by - 1) / by - *first;
+  return (sm_span){(double)at / by - *first, (double)(at + length) / by - *first};
+}
+
+static sm_status view_planes(const sm_image *in, int shrunk, const sm_view_recipe *recipe,
+                             const sm_view_choice *choice, sm_image_scratch *scratch, sm_planes *out,
+                             sm_error *err) {
   const sm_box *b = &choice->box;
-  if (b->left < 0 || b->top < 0 || b->width < 1 || b->height < 1 || b->width > in->width - b->left ||
-      b->height > in->height - b->top)
+  const int64_t width = (int64_t)in->width * shrunk, height = (int64_t)in->height * shrunk;
+  if (b->left < 0 || b->top < 0 || b->width < 1 || b->height < 1 || b->width > width - b->left ||
+      b->height > height - b->top)
     return sm_fail(err, SM_EINVAL, "the box %d x %d at (%d, %d) is not inside the picture of %d x %d",
-                   b->width, b->height, b->left, b->top, in->width, in->height);
+                   b->width, b->height, b->left, b->top, (int)width, (int)height);
   const sm_pixel_ops *ops = sm_pixel_ops_best();
   const int size = recipe->size;
-  sm_resize by = {*b, {0, 0, size, size}, size, size, recipe->filter, choice->flip};
+  sm_resize by = {.box = *b,
+                  .keep = {0, 0, size, size},
+                  .width = size,
+                  .height = size,
+                  .filter = recipe->filter,
+                  .flip = choice->flip};
+  if (shrunk > 1) {
+    by.across = shrunk_span(b->left, b->width, shrunk, &by.box.left, &by.box.width);
+    by.down = shrunk_span(b->top, b->height, shrunk, &by.box.top, &by.box.height);
+  }
   sm_status status = sm_resize_planes(in, &by, scratch, out, err);
   if (status != SM_OK) return status;
   const size_t n = sm_planes_count(out);
@@ -146,10 +165,23 @@ static sm_status view_planes(const sm_image *in, const sm_view_recipe *recipe, c
   return status;
 }
 
+int sm_view_may_shrink(const sm_view_recipe *recipe, const sm_view_choice *choice) {
+  const int shorter = choice->box.width < choice->box.height ? choice->box.width : choice->box.height;
+  int by = 8;
+  while (by > 1 && shorter / by < SM_VIEW_SHRINK_ROOM * recipe->size) by /= 2;
+  return by;
+}
+
 sm_status sm_view_apply(const sm_image *in, const sm_view_recipe *recipe, const sm_view_choice *choice,
                         sm_image_scratch *scratch, float *chw, sm_error *err) {
+  return sm_view_apply_shrunk(in, 1, recipe, choice, scratch, chw, err);
+}
+
+sm_status sm_view_apply_shrunk(const sm_image *in, int by, const sm_view_recipe *recipe,
+                               const sm_view_choice *choice, sm_image_scratch *scratch, float *chw,
+                               sm_error *err) {
   sm_planes planes;
-  sm_status status = view_planes(in, recipe, choice, scratch, &planes, err);
+  sm_status status = view_planes(in, by, recipe, choice, scratch, &planes, err);
   if (status != SM_OK) return status;
   float table[3][256];
   sm_normalise_table(recipe->mean, recipe->std, table);
@@ -165,7 +197,7 @@ sm_status sm_view_apply(const sm_image *in, const sm_view_recipe *recipe, const 
 sm_status sm_view_pixels(const sm_image *in, const sm_view_recipe *recipe, const sm_view_choice *choice,
                          sm_image_scratch *scratch, sm_image *out, sm_error *err) {
   sm_planes planes;
-  sm_status status = view_planes(in, recipe, choice, scratch, &planes, err);
+  sm_status status = view_planes(in, 1, recipe, choice, scratch, &planes, err);
   if (status == SM_OK) status = sm_image_reshape(out, planes.width, planes.height, err);
   if (status == SM_OK) sm_planes_to_image(&planes, out);
   return status;

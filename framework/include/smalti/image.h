@@ -21,11 +21,12 @@ extern "C" {
 
 /* Rows from the top, pixels from the left, R G B: rgb[(y * width + x) * 3 + c]. Zero-initialise before first
  * use; the picture owns `rgb`, free it with sm_image_free. Reusing one picture for many reads reuses its
- * memory. */
+ * memory. A view is a picture whose pixels belong to somebody else: capacity is 0, they must not be written to,
+ * and reshaping or freeing the view leaves them alone. */
 typedef struct sm_image {
   int width, height;
   uint8_t *rgb;
-  size_t capacity; /* bytes allocated at rgb */
+  size_t capacity; /* bytes allocated at rgb; 0: a view, or nothing */
 } sm_image;
 
 /* Give the picture a size (1 … SM_IMAGE_MAX_SIDE each); the pixels are undefined afterwards. SM_ENOMEM,
@@ -35,6 +36,7 @@ sm_status sm_image_copy(sm_image *to, const sm_image *from, sm_error *);
 void sm_image_free(sm_image *); /* frees the pixels and zeroes the struct; NULL is allowed */
 
 #define SM_IMAGE_MAX_SIDE 65535
+#define SM_IMAGE_MAX_PIXELS (INT64_C(64) << 20) /* default limit of a picture's size */
 
 /* Memory that reading and augmenting reuse from call to call; one for each thread. It holds no results. */
 typedef struct sm_image_scratch sm_image_scratch;
@@ -42,6 +44,16 @@ sm_image_scratch *sm_image_scratch_new(void);   /* NULL when memory runs out */
 void sm_image_scratch_free(sm_image_scratch *); /* NULL is allowed */
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
+
+/* Leave to decode a JPEG at a fraction of its size, which costs a fraction of the time. `most` is asked once, when
+ * the upright size is known and nothing is decoded yet, for the most that both sides may be divided by: 1, 2, 4 or
+ * 8. Pixel (x, y) of the result then covers the square of `by` pixels from (by·x, by·y) on; at the right and lower
+ * edge the last one may reach beyond the picture. */
+typedef struct sm_image_shrink {
+  int (*most)(void *ctx, int width, int height);
+  void *ctx;
+  int by; /* out: what the sides were divided by; left alone by what cannot shrink, so set it to 1 */
+} sm_image_shrink;
 
 /* What a file may cost before it is refused, whatever its header claims. A field that is 0 means its default;
  * NULL in place of the struct means all defaults. */
@@ -51,6 +63,7 @@ typedef struct sm_image_limits {
   size_t max_memory;   /* the decoder's own working memory (a progressive JPEG's coefficients), 512 MiB  */
   int max_scans;       /* of a progressive JPEG, 100 (encoders write about 10)                           */
   bool refuse_damaged; /* also refuse JPEG data that is damaged but of full length; default: decode it   */
+  sm_image_shrink *shrink; /* NULL: pictures are wanted in full size */
 } sm_image_limits;
 
 /* Decode JPEG or PNG from memory; the format is found from the content, never from a name.
@@ -181,6 +194,14 @@ sm_view_choice sm_view_choice_plain(const sm_view_choice *);
  * floats. SM_EINVAL when the box is not inside the picture, SM_ENOMEM (only while the scratch grows). */
 sm_status sm_view_apply(const sm_image *, const sm_view_recipe *, const sm_view_choice *, sm_image_scratch *,
                         float *chw, sm_error *err);
+/* The same choice from a picture whose sides were divided by `by` (1, 2, 4, 8; see sm_image_shrink): the box is
+ * meant in pixels of the full size and may fall between the pixels there are. by = 1 is sm_view_apply. */
+sm_status sm_view_apply_shrunk(const sm_image *, int by, const sm_view_recipe *, const sm_view_choice *,
+                               sm_image_scratch *, float *chw, sm_error *err);
+/* The most that the picture's sides may be divided by for this view: what is left of the box has at least
+ * SM_VIEW_SHRINK_ROOM times as many pixels each way as the view. */
+int sm_view_may_shrink(const sm_view_recipe *, const sm_view_choice *);
+#define SM_VIEW_SHRINK_ROOM 2
 /* The same, before normalisation, as a picture. `out` must not be the input. */
 sm_status sm_view_pixels(const sm_image *, const sm_view_recipe *, const sm_view_choice *, sm_image_scratch *,
                          sm_image *out, sm_error *err);
