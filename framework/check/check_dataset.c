@@ -76,6 +76,25 @@ static void check_reads(sm_checker *c, const sm_dataset_ops *ops, const void *se
                 "the same picture reads differently on two threads");
 }
 
+/* What is lent is what is read. */
+static void check_lent(sm_checker *c, const sm_dataset_ops *ops, const void *self, int64_t n) {
+  bool same = true;
+  for (int k = 0; ops->borrow && k < READS; k++) {
+    const int64_t index = (n - 1) * k / (READS - 1);
+    sm_error err = {0};
+    sm_image view = {0};
+    sm_status status;
+    uint64_t read = read_one(ops, self, index, &status, &err);
+    if (ops->borrow(self, index, NULL, &view, &err) != status) same = false;
+    else if (status == SM_OK)
+      same = same && view.capacity == 0 && view.rgb &&
+             sm_hash64(view.rgb, (size_t)view.width * (size_t)view.height * 3, (uint64_t)view.width) == read;
+  }
+  if (ops->borrow)
+    sm_check_that(c, same, "lends the pixels that it reads",
+                  "borrow gives other pixels than read, or no view of them (capacity 0)");
+}
+
 /* Another instance with the same options lists the same. */
 static void check_hash(sm_checker *c, const sm_dataset_ops *ops, const void *self) {
   sm_error err = {0};
@@ -103,5 +122,6 @@ void sm_check_dataset(sm_checker *c, sm_instance *instance) {
   if (!sm_check_that(c, n > 0, NULL, "open succeeds with %lld pictures", (long long)n)) return;
   if (!check_list(c, ops, instance->self, n)) return;
   check_reads(c, ops, instance->self, n);
+  check_lent(c, ops, instance->self, n);
   check_hash(c, ops, instance->self);
 }

@@ -6,6 +6,7 @@
 
 #include "bad.h"
 #include "ring.h"
+#include "source.h"
 
 enum { MOST_SIDE = 8192 };
 
@@ -19,7 +20,7 @@ typedef struct made {
 } made;
 
 typedef struct worker {
-  sm_image picture, crop;
+  sm_image own, picture, crop; /* picture: a view of own, or of what the dataset has */
   sm_image_scratch *scratch;
 } worker;
 
@@ -48,7 +49,8 @@ static int open_batch(void *ctx, int slot, int64_t number) {
 static sm_status make_picture(const sm_eval_loader *loader, int64_t index, worker *w, float *out,
                               sm_error *err) {
   const sm_eval_loader_config *c = &loader->config;
-  sm_status status = c->dataset.ops->read(c->dataset.self, index, &c->limits, &w->picture, err);
+  const sm_source source = {&c->dataset, &c->limits, NULL};
+  sm_status status = sm_source_get(&source, index, NULL, &w->own, &w->picture, err);
   if (status == SM_OK)
     status = sm_image_eval_crop(&w->picture, c->resize, c->size, c->filter, w->scratch, &w->crop, err);
   if (status == SM_OK) sm_image_normalise(&w->crop, c->mean, c->std, out);
@@ -153,7 +155,7 @@ void sm_eval_loader_free(sm_eval_loader *loader) {
     sm_free(loader->made[s].outcome);
   }
   for (int w = 0; loader->workers && w <= loader->config.workers; w++) {
-    sm_image_free(&loader->workers[w].picture);
+    sm_image_free(&loader->workers[w].own);
     sm_image_free(&loader->workers[w].crop);
     sm_image_scratch_free(loader->workers[w].scratch);
   }

@@ -13,6 +13,7 @@
 
 #include "bad.h"
 #include "ring.h"
+#include "source.h"
 #include "views.h"
 
 /* A bad picture that an item came across: listed when the batch is given out. */
@@ -34,7 +35,9 @@ typedef struct made {
 } made;
 
 typedef struct worker {
-  sm_image picture;
+  sm_image own;          /* what was read here */
+  sm_image picture;      /* a view of that, or of what the cache or the dataset has */
+  int width, height, by; /* of the picture in full size, and what its sides were divided by */
   sm_image_scratch *scratch;
   _Atomic int64_t read_ns, view_ns;
 } worker;
@@ -44,7 +47,8 @@ struct sm_loader {
   int64_t count, steps_per_epoch;
   size_t global_floats, local_floats, cells; /* of one view */
   sm_bad_book *book;
-  made *made; /* prefetch + 1 */
+  sm_cache *cache; /* or NULL */
+  made *made;      /* prefetch + 1 */
   int slots;
   worker *workers; /* workers + 1: 0 is the owner */
   sm_ring *ring;
@@ -96,10 +100,44 @@ static sm_status too_many_attempts(const sm_loader *loader, const made *m, int i
   return sm_hint(err, "most of the dataset is damaged or gone: is its disk still there?");
 }
 
-/* Read the item's picture, or the first good one of its replacements, into the worker's picture. */
+typedef struct asking {
+  const sm_views *views;
+  const sm_slot_key *key;
+  int width, height; /* what was asked about */
+} asking;
+
+/* The view that needs the most detail decides. */
+static int most_shrinking(void *ctx, int width, int height) {
+  asking *a = ctx;
+  int by = 8;
+  a->width = width;
+  a->height = height;
+  for (int v = 0; v < a->views->globals + a->views->locals && by > 1; v++) {
+    sm_view_choice choice;
+    sm_views_draw(a->views, a->key, v, width, height, &choice);
+    int may = sm_view_may_shrink(sm_views_recipe(a->views, v), &choice);
+    if (may < by) by = may;
+  }
+  return by;
+}
+
+static sm_status get_picture(const sm_loader *loader, int64_t index, const sm_slot_key *key, worker *w,
+                             sm_error *err) {
+  const sm_loader_config *c = &loader->config;
+  const sm_source source = {&c->dataset, &c->limits, loader->cache};
+  asking a = {.views = &c->views, .key = key};
+  sm_image_shrink shrink = {most_shrinking, &a, 1};
+  sm_status status =
+      sm_source_get(&source, index, c->scaled_jpeg ? &shrink : NULL, &w->own, &w->picture, err);
+  w->by = shrink.by;
+  w->width = w->by > 1 ? a.width : w->picture.width;
+  w->height = w->by > 1 ? a.height : w->picture.height;
+  return status;
+}
+
+/* Get the item's picture, or the first good one of its replacements, as the worker's picture. */
 static sm_status find_picture(sm_loader *loader, made *m, int item, const sm_slot_key *key, worker *w,
                               sm_error *err) {
-  const sm_dataset *set = &loader->config.dataset;
   for (int attempt = 0; attempt <= SM_LOADER_ATTEMPTS && !sm_ring_stopping(loader->ring); attempt++) {
     int64_t index = attempt ? sm_slot_replacement(key, attempt, loader->count) : m->batch.sample[item];
     sm_error why;
@@ -108,7 +146,7 @@ static sm_status find_picture(sm_loader *loader, made *m, int item, const sm_slo
     m->attempts[item] = (uint8_t)attempt;
     if (!sm_bad_is(loader->book, index)) {
       sm_error_clear(&why);
-      status = set->ops->read(set->self, index, &loader->config.limits, &w->picture, &why);
+      status = get_picture(loader, index, key, w, &why);
       if (status == SM_OK) return SM_OK;
       if (status == SM_ENOMEM) {
         *err = why;
@@ -136,8 +174,9 @@ static sm_status make_views(const sm_loader *loader, made *m, int item, const sm
     float *out =
         v < views->globals ? b->global + row * loader->global_floats : b->local + row * loader->local_floats;
     sm_view_choice choice;
-    sm_views_draw(views, key, v, w->picture.width, w->picture.height, &choice);
-    sm_status status = sm_view_apply(&w->picture, sm_views_recipe(views, v), &choice, w->scratch, out, err);
+    sm_views_draw(views, key, v, w->width, w->height, &choice);
+    sm_status status =
+        sm_view_apply_shrunk(&w->picture, w->by, sm_views_recipe(views, v), &choice, w->scratch, out, err);
     if (status != SM_OK) return status;
     if (v < views->globals && loader->cells)
       sm_masking_draw(&loader->config.masking, key, v, b->mask + row * loader->cells);
@@ -302,7 +341,12 @@ sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_l
   loader->cells = (size_t)config->masking.rows * (size_t)config->masking.cols;
   loader->order_epoch = -1;
   loader->born = sm_now();
-  if ((status = allocate(loader, &why)) == SM_OK) {
+  status = allocate(loader, &why);
+  if (status == SM_OK && config->cache_bytes && !config->dataset.ops->borrow) {
+    loader->cache = sm_cache_new(count, config->cache_bytes, &why);
+    status = loader->cache ? SM_OK : why.code;
+  }
+  if (status == SM_OK) {
     loader->book = sm_bad_book_new(&config->dataset, count, config->n_known_bad, config->known_bad, &why);
     if (loader->book)
       loader->ring = sm_ring_new(&ring_ops, loader, loader->slots, config->workers, first_step, &why);
@@ -321,13 +365,14 @@ void sm_loader_free(sm_loader *loader) {
   if (!loader) return;
   sm_ring_free(loader->ring);
   sm_bad_book_free(loader->book);
+  sm_cache_free(loader->cache);
   for (int s = 0; loader->made && s < loader->slots; s++) {
     pthread_mutex_destroy(&loader->made[s].lock);
     sm_aligned_free(loader->made[s].memory);
     sm_free(loader->made[s].found);
   }
   for (int w = 0; loader->workers && w <= loader->config.workers; w++) {
-    sm_image_free(&loader->workers[w].picture);
+    sm_image_free(&loader->workers[w].own);
     sm_image_scratch_free(loader->workers[w].scratch);
   }
   sm_free(loader->made);
@@ -411,6 +456,7 @@ void sm_loader_stats_get(const sm_loader *loader, sm_loader_stats *stats) {
     stats->read_seconds += (double)atomic_load(&loader->workers[w].read_ns) * 1e-9;
     stats->view_seconds += (double)atomic_load(&loader->workers[w].view_ns) * 1e-9;
   }
+  if (loader->cache) sm_cache_stats(loader->cache, &stats->cached, &stats->cache_bytes, &stats->cache_hits);
 }
 
 const sm_bad *sm_loader_bad(const sm_loader *loader, int64_t *n) { return sm_bad_listed(loader->book, n); }

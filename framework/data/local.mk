@@ -7,6 +7,7 @@ libsmalti_la_SOURCES += \
   framework/data/loader.c \
   framework/data/preview.c \
   framework/data/ring.c framework/data/ring.h \
+  framework/data/source.c framework/data/source.h \
   framework/data/views.c framework/data/views.h
 
 check_PROGRAMS += tests/unit/test_data_loader
@@ -14,3 +15,5 @@ tests_unit_test_data_loader_SOURCES = tests/unit/test_data_loader.c tests/unit/f
 check_PROGRAMS += tests/unit/test_data_sets
 check_PROGRAMS += tests/unit/test_data_eval
 tests_unit_test_data_eval_SOURCES = tests/unit/test_data_eval.c tests/unit/fake_data.c tests/unit/fake_data.h
+check_PROGRAMS += tests/unit/test_data_source
+tests_unit_test_data_source_SOURCES = tests/unit/test_data_source.c tests/unit/fake_data.c tests/unit/fake_data.h

@@ -28,9 +28,11 @@ static const sm_callback loss_calls[] = {REQUIRED(sm_loss_ops, spec),    OPTIONA
                                          REQUIRED(sm_loss_ops, pairs),   REQUIRED(sm_loss_ops, build),
                                          OPTIONAL(sm_loss_ops, prepare), END};
 static const sm_callback dataset_calls[] = {
-    REQUIRED(sm_dataset_ops, open), REQUIRED(sm_dataset_ops, count),   REQUIRED(sm_dataset_ops, label),
-    REQUIRED(sm_dataset_ops, name), REQUIRED(sm_dataset_ops, classes), REQUIRED(sm_dataset_ops, class_name),
-    REQUIRED(sm_dataset_ops, read), REQUIRED(sm_dataset_ops, hash),    END};
+    REQUIRED(sm_dataset_ops, open),    REQUIRED(sm_dataset_ops, count),
+    REQUIRED(sm_dataset_ops, label),   REQUIRED(sm_dataset_ops, name),
+    REQUIRED(sm_dataset_ops, classes), REQUIRED(sm_dataset_ops, class_name),
+    REQUIRED(sm_dataset_ops, read),    REQUIRED(sm_dataset_ops, hash),
+    OPTIONAL(sm_dataset_ops, borrow),  END};
 static const sm_callback evaluation_calls[] = {REQUIRED(sm_evaluation_ops, run),
                                                OPTIONAL(sm_evaluation_ops, wants), END};
 

@@ -313,6 +313,7 @@ sm_status sm_recipe_resolve(sm_recipe *r, sm_error *err) {
   const sm_data_section *d = &r->priv->values.data;
   r->data.workers = d->workers, r->data.prefetch = d->prefetch;
   r->data.max_pixels = d->max_pixels, r->data.max_bad = d->max_bad;
+  r->data.cache = d->cache, r->data.jpeg = d->jpeg;
   status = make_views(r, err);
   if (!status) status = make_optimizer(r, err);
   return status;

@@ -17,12 +17,21 @@ static const sm_option top_options[] = {
         "name of the run and its folder; left out: the recipe's file name, also where it extends another"),
 };
 
+static const char *const jpeg_choices[] = {"exact", "scaled", NULL}; /* sm_data_section.jpeg */
 static const sm_option data_options[] = {
     SM_INT(sm_data_section, workers, "workers", "0", 0, 256, NULL,
            "threads that read pictures; 0: chosen by the program"),
     SM_INT(sm_data_section, prefetch, "prefetch", "2", 1, 64, "batches", "how far they read ahead"),
     SM_INT(sm_data_section, max_pixels, "max_pixels", "67108864", 1, 4e9, "px",
            "larger pictures are skipped"),
+    SM_INT(sm_data_section, cache, "cache", "0", 0, 1e7, "MiB",
+           "memory for decoded training pictures, which are then not decoded again; 0: none; the result does "
+           "not "
+           "depend on it"),
+    SM_CHOICE(
+        sm_data_section, jpeg, "jpeg", "exact", jpeg_choices,
+        "exact: JPEGs are decoded in full; scaled: at 1/2, 1/4 or 1/8 where every view of them is smaller "
+        "still, which is faster for large pictures and not quite the same"),
     SM_FLOAT(sm_data_section, max_bad, "max_bad", "0.05", 0, 1, NULL,
              "share of the pictures that may be unreadable before the run stops"),
 };

@@ -72,6 +72,8 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .prefetch = (int)r->data.prefetch,
                         .limits = {.max_pixels = r->data.max_pixels},
                         .max_bad = r->data.max_bad,
+                        .cache_bytes = (size_t)r->data.cache << 20,
+                        .scaled_jpeg = r->data.jpeg != 0,
                         .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
   sm_views_of(r, &c.views);

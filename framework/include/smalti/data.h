@@ -30,6 +30,9 @@ typedef struct sm_dataset {
   void *self;
 } sm_dataset;
 
+/* The dataset plugin for a path that comes without one: "packed" for a file, "folder" for all else. */
+const char *sm_dataset_for(const char *path);
+
 /* Which views are made of a picture. Sizes are in the recipes (`size`); all globals have one size. */
 typedef struct sm_views {
   int globals, locals;                              /* 1 … 16, 0 … 32 */
@@ -71,6 +74,9 @@ typedef struct sm_loader_config {
   double max_bad; /* share of bad pictures that stops the run, 0 … 1; see below */
   int64_t n_known_bad;
   const int64_t *known_bad; /* indices a previous session found (from its checkpoint); copied */
+  size_t
+      cache_bytes;  /* decoded pictures kept in memory, at most; 0: none. Never changes what a batch holds */
+  bool scaled_jpeg; /* decode JPEGs smaller where all their views are; see sm_view_may_shrink */
 } sm_loader_config;
 
 /* One step's pictures; all memory is the loader's and is used again after release. Row numbers are
@@ -92,6 +98,8 @@ typedef struct sm_loader_stats {
   double read_seconds, view_seconds; /* processor time: reading and decoding; views and masks */
   int64_t pictures;                  /* given out */
   int64_t replaced;                  /* slots that were filled by another picture */
+  int64_t cached, cache_hits;        /* pictures kept in the cache, and times that one was used */
+  size_t cache_bytes;                /* what the cache takes */
 } sm_loader_stats;
 
 typedef struct sm_loader sm_loader;
@@ -120,7 +128,8 @@ void sm_loader_release(sm_loader *, sm_batch *); /* in any order; NULL is allowe
 void sm_loader_free(sm_loader *); /* also with batches held; stops within one picture's time; NULL allowed */
 
 int64_t sm_loader_steps_per_epoch(const sm_loader *);
-/* Memory of all batches, for `smalti plan`; beside it each worker holds one decoded picture and scratch. */
+/* Memory of all batches, for `smalti plan`; beside it there is the cache, and each worker holds one decoded picture
+ * and scratch. */
 size_t sm_loader_bytes(const sm_loader_config *);
 void sm_loader_stats_get(const sm_loader *, sm_loader_stats *);
 /* Bad pictures so far, known ones first, then as they were met; valid until the next call of next. */
@@ -161,6 +170,32 @@ void sm_eval_loader_free(sm_eval_loader *);
 const sm_bad *sm_eval_loader_bad(const sm_eval_loader *,
                                  int64_t *n); /* by index; valid until the next call of next */
 
+/* ---- packing ----------------------------------------------------------------------------------------- */
+
+typedef struct sm_pack_config {
+  sm_dataset dataset;
+  sm_image_limits limits;
+  int workers; /* 0 … 64 */
+  int max_side; /* larger pictures are made smaller, their longer side this long (bicubic, antialiased); 0: none */
+  double max_bad;                                           /* as in sm_loader_config */
+  void (*progress)(void *ctx, int64_t done, int64_t count); /* [main] now and then, or NULL */
+  void *progress_ctx;
+  bool (*stop)(void); /* [main] asked now and then: true ends with SM_EINTERRUPTED; or NULL */
+} sm_pack_config;
+
+typedef struct sm_pack_result {
+  int64_t pictures, shrunk; /* in the file; of these, made smaller */
+  uint64_t bytes;           /* of the file */
+  sm_bad *bad;              /* left out, by index; names are the dataset's */
+  int64_t n_bad;
+} sm_pack_result;
+
+/* Decode every picture and write those that can be used into a packed file (smalti/packed.h), in the dataset's order
+ * and with its classes; more bad ones than max_bad allows stop it. Names lose the folder they have in common. An
+ * older file at `path` stays until the new one is whole. Free the result's list with sm_pack_result_free. */
+sm_status sm_pack(const sm_pack_config *, const char *path, sm_pack_result *, sm_error *);
+void sm_pack_result_free(sm_pack_result *);
+
 /* ---- contact sheet ------------------------------------------------------------ */
 
 typedef struct sm_preview_config {
@@ -186,9 +221,12 @@ typedef struct sm_bench_loader_result {
   double per_second, per_core;   /* pictures; per_core: per second of processor time */
   double read_share, view_share; /* of the processor time */
   int workers;
+  int64_t cached; /* pictures kept in the cache, and what it takes */
+  size_t cache_bytes;
 } sm_bench_loader_result;
 
-/* Run a training loader for about `seconds` after one batch of warm-up. */
+/* Run a training loader for about `seconds`, after one batch of warm-up, or one epoch where decoded pictures stay in
+ * memory. */
 sm_status sm_bench_loader(const sm_loader_config *, double seconds, sm_bench_loader_result *, sm_error *);
 /* Write `count` generated JPEG pictures of width x height (texture and edges, quality 90) into a folder:
  * 0000.jpg … */

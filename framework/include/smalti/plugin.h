@@ -303,6 +303,10 @@ typedef struct sm_dataset_ops {
   /* [worker] decode or draw one picture; an error skips it by the loader's policy. limits may be NULL. */
   sm_status (*read)(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out, sm_error *);
   uint64_t (*hash)(const void *self);                           /* [any] of the list: resume refuses another list */
+  /* [worker] Optional, for pictures that lie decoded in memory: as read, but `out`, whatever it was, becomes a view of
+   * them (see sm_image), good as long as the instance. */
+  sm_status (*borrow)(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out,
+                      sm_error *);
 } sm_dataset_ops;
 
 /* ---- evaluation: figures of trained features ------------------------------------------------------------------------------- */

@@ -28,6 +28,8 @@ typedef struct sm_data_section {
   int64_t workers, prefetch; /* loader threads (0: decided by the program), batches ahead */
   int64_t max_pixels;        /* larger pictures are skipped */
   double max_bad;            /* share of pictures that may be bad before the run stops, 0 … 1 */
+  int64_t cache;             /* MiB of decoded training pictures kept in memory */
+  int jpeg;                  /* choice: 0 exact, 1 scaled */
 } sm_data_section;
 
 typedef struct sm_views_section {
@@ -90,7 +92,7 @@ sm_status sm_recipe_write(const sm_recipe *, bool with_places, sm_text *, sm_err
 /* Lines "KEY: A → B" for every differing leaf; the number of differences. */
 int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *);
 /* Of the resolved values in their order, not of layout or places; and not of train.threads, train.recompute,
- * data.workers and data.prefetch, which do not change the result. */
+ * data.workers, data.prefetch and data.cache, which do not change the result. */
 uint64_t sm_recipe_hash(const sm_recipe *);
 
 /* The option tables of the core sections ("train", "data", "data.views.global", …), for manuals and

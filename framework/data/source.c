@@ -1,0 +1,109 @@
+/* source.c — see source.h. The cache is one pointer a picture, set once. */
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "source.h"
+
+typedef struct kept {
+  int width, height;
+  uint8_t rgb[];
+} kept;
+
+struct sm_cache {
+  int64_t count;
+  size_t bytes; /* the bound */
+  _Atomic(kept *) *at;
+  _Atomic size_t used;
+  _Atomic int64_t pictures, found;
+};
+
+enum { HEAP_COST = 16 }; /* what malloc adds to a block, about */
+
+/* ---- the cache ----------------------------------------------------------------------------------------- */
+
+sm_cache *sm_cache_new(int64_t count, size_t bytes, sm_error *err) {
+  sm_cache *cache = sm_calloc(1, sizeof *cache);
+  if (cache) cache->at = sm_calloc((size_t)count, sizeof *cache->at);
+  if (!cache || !cache->at) {
+    sm_cache_free(cache);
+    sm_fail(err, SM_ENOMEM, "out of memory for a cache of %lld pictures", (long long)count);
+    return NULL;
+  }
+  cache->count = count;
+  cache->bytes = bytes;
+  atomic_store(&cache->used, (size_t)count * sizeof *cache->at);
+  return cache;
+}
+
+void sm_cache_free(sm_cache *cache) {
+  if (!cache) return;
+  for (int64_t i = 0; i < cache->count; i++) sm_free(atomic_load(&cache->at[i]));
+  sm_free((void *)cache->at);
+  sm_free(cache);
+}
+
+bool sm_cache_find(sm_cache *cache, int64_t index, sm_image *view) {
+  kept *k = atomic_load_explicit(&cache->at[index], memory_order_acquire);
+  if (!k) return false;
+  *view = (sm_image){.width = k->width, .height = k->height, .rgb = k->rgb};
+  atomic_fetch_add_explicit(&cache->found, 1, memory_order_relaxed);
+  return true;
+}
+
+/* Two workers may bring the same picture: the second one's copy goes. */
+void sm_cache_keep(sm_cache *cache, int64_t index, const sm_image *image) {
+  const size_t pixels = 3 * (size_t)image->width * (size_t)image->height;
+  const size_t need = sizeof(kept) + pixels + HEAP_COST;
+  kept *none = NULL;
+  const size_t before = atomic_fetch_add(&cache->used, need);
+  kept *k = before <= cache->bytes && need <= cache->bytes - before ? sm_malloc(sizeof *k + pixels) : NULL;
+  if (k) {
+    k->width = image->width;
+    k->height = image->height;
+    memcpy(k->rgb, image->rgb, pixels);
+    if (atomic_compare_exchange_strong_explicit(&cache->at[index], &none, k, memory_order_release,
+                                                memory_order_relaxed)) {
+      atomic_fetch_add_explicit(&cache->pictures, 1, memory_order_relaxed);
+      return;
+    }
+  }
+  sm_free(k);
+  atomic_fetch_sub(&cache->used, need);
+}
+
+void sm_cache_stats(const sm_cache *cache, int64_t *pictures, size_t *bytes, int64_t *found) {
+  *pictures = atomic_load(&cache->pictures);
+  *bytes = atomic_load(&cache->used);
+  *found = atomic_load(&cache->found);
+}
+
+/* ---- one picture --------------------------------------------------------------------------------------- */
+
+static bool lends(const sm_dataset *set) { return set->ops->borrow != NULL; }
+
+/* A kept picture is of use if it would be decoded in full size now. */
+static bool find_whole(const sm_source *s, int64_t index, const sm_image_shrink *shrink, sm_image *view) {
+  return sm_cache_find(s->cache, index, view) &&
+         (!shrink || shrink->most(shrink->ctx, view->width, view->height) <= 1);
+}
+
+sm_status sm_source_get(const sm_source *s, int64_t index, sm_image_shrink *shrink, sm_image *own,
+                        sm_image *view, sm_error *err) {
+  const sm_dataset *set = s->dataset;
+  sm_image_limits limits = *s->limits;
+  if (shrink) shrink->by = 1;
+  if (lends(set)) return set->ops->borrow(set->self, index, &limits, view, err);
+  if (s->cache && find_whole(s, index, shrink, view)) return SM_OK;
+  limits.shrink = shrink;
+  sm_status status = set->ops->read(set->self, index, &limits, own, err);
+  if (status != SM_OK) return status;
+  *view = (sm_image){.width = own->width, .height = own->height, .rgb = own->rgb};
+  if (s->cache && (!shrink || shrink->by == 1)) sm_cache_keep(s->cache, index, own);
+  return SM_OK;
+}
+
+const char *sm_dataset_for(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? "packed" : "folder";
+}
