@@ -12,6 +12,11 @@ plugins_folder_la_SOURCES = plugins/datasets/folder.c
 plugins_folder_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_folder_la_LIBADD = $(PLUGIN_LIBADD)
 
+pkglib_LTLIBRARIES += plugins/packed.la
+plugins_packed_la_SOURCES = plugins/datasets/packed.c
+plugins_packed_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_packed_la_LIBADD = $(PLUGIN_LIBADD)
+
 pkglib_LTLIBRARIES += plugins/shapes.la
 plugins_shapes_la_SOURCES = plugins/datasets/shapes.c
 plugins_shapes_la_LDFLAGS = $(PLUGIN_LDFLAGS)

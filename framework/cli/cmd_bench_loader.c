@@ -5,11 +5,14 @@
 #include "recipe_data.h"
 
 struct bench_options {
-  int64_t size, globals, local_size, locals, batch, pictures;
+  int64_t size, globals, local_size, locals, batch, pictures, cache;
+  int jpeg;
+  bool packed;
   sm_ints source;
   double seconds;
 };
 
+static const char *const jpeg_choices[] = {"exact", "scaled", NULL};
 static const sm_option options[] = {
     SM_INT(struct bench_options, size, "size", "224", 8, 4096, "px", "side of a global view"),
     SM_INT(struct bench_options, globals, "globals", "2", 1, SM_GLOBALS_MAX, NULL,
@@ -21,6 +24,13 @@ static const sm_option options[] = {
             "width and height of generated pictures"),
     SM_INT(struct bench_options, pictures, "pictures", "64", 1, 100000, NULL,
            "how many pictures are generated"),
+    SM_BOOL(struct bench_options, packed, "packed", "false",
+            "pack the pictures first, and read the packed file"),
+    SM_INT(
+        struct bench_options, cache, "cache", "0", 0, 1e7, "MiB",
+        "keep decoded pictures in memory, as data.cache does; the first round fills it and is not measured"),
+    SM_CHOICE(struct bench_options, jpeg, "jpeg", "exact", jpeg_choices,
+              "decode JPEGs in full, or scaled as data.jpeg does"),
     SM_FLOAT(struct bench_options, seconds, "seconds", "5", 0.01, 3600, "s", "how long to measure"),
 };
 
@@ -32,6 +42,8 @@ static sm_loader_config config_of(const struct bench_options *o, const sm_datase
                         .steps_per_epoch = steps > 0 ? steps : 1,
                         .workers = workers,
                         .prefetch = 2,
+                        .cache_bytes = (size_t)o->cache << 20,
+                        .scaled_jpeg = o->jpeg != 0,
                         .max_bad = 1};
   c.views.globals = (int)o->globals;
   c.views.locals = (int)o->locals;
@@ -58,6 +70,8 @@ static int print_json(const sm_bench_loader_result *r, size_t bytes) {
   sm_json_double(&json, "read_share", r->read_share);
   sm_json_double(&json, "view_share", r->view_share);
   sm_json_int(&json, "batch_bytes", (int64_t)bytes);
+  sm_json_int(&json, "cached", r->cached);
+  sm_json_int(&json, "cache_bytes", (int64_t)r->cache_bytes);
   return sm_cli_json(&json);
 }
 
@@ -73,6 +87,9 @@ static int print_result(const sm_cli *cli, const struct bench_options *o, const 
          100 * r->read_share, 100 * r->view_share);
   printf("%10s  for %d batches of %lld\n", sm_human_bytes((double)bytes, text, sizeof text), 3,
          (long long)o->batch);
+  if (r->cached)
+    printf("%10s  for %lld decoded pictures\n", sm_human_bytes((double)r->cache_bytes, text, sizeof text),
+           (long long)r->cached);
   return SM_EXIT_OK;
 }
 
@@ -91,17 +108,41 @@ static sm_status bench(sm_cli *cli, const char *folder, int *code, sm_error *err
   return status;
 }
 
-static sm_status bench_generated(sm_cli *cli, int *code, sm_error *err) {
+/* The pictures of `path` as a packed file. */
+static sm_status pack(sm_cli *cli, const char *path, const char *packed, sm_error *err) {
+  sm_instance instance = {0};
+  sm_pack_config config = {.workers = cli->threads ? (int)cli->threads : sm_cpu_count(), .max_bad = 1};
+  sm_pack_result result = {0};
+  sm_status status = sm_cli_folder(cli, path, &instance, &config.dataset, err);
+  if (status == SM_OK) status = sm_pack(&config, packed, &result, err);
+  sm_pack_result_free(&result);
+  sm_instance_free(&instance);
+  return status;
+}
+
+/* What has to be made first lies in `folder`, which is removed afterwards. */
+static sm_status bench_made(sm_cli *cli, const char *path, const char *folder, int *code, sm_error *err) {
+  const struct bench_options *o = cli->options;
+  const char *pictures = path ? path : sm_path_join(cli->arena, folder, "pictures"),
+             *packed = sm_path_join(cli->arena, folder, "packed");
+  if (!pictures || !packed) return sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_status status = SM_OK;
+  if (!path)
+    status = sm_bench_pictures(pictures, (int)o->pictures, (int)o->source.v[0], (int)o->source.v[1], err);
+  if (status == SM_OK && o->packed) status = pack(cli, pictures, packed, err);
+  return status == SM_OK ? bench(cli, o->packed ? packed : pictures, code, err) : status;
+}
+
+static sm_status bench_all(sm_cli *cli, const char *path, int *code, sm_error *err) {
   const struct bench_options *o = cli->options;
   const char *tmp = getenv("TMPDIR");
   char folder[512];
   if (o->source.n != 2)
     return sm_fail(err, SM_EINVAL, "--source takes two numbers, width,height, not %d", o->source.n);
+  if (path && !o->packed) return bench(cli, path, code, err);
   snprintf(folder, sizeof folder, "%s/smalti-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
   if (!mkdtemp(folder)) return sm_fail(err, SM_EIO, "cannot make a folder like %s", folder);
-  sm_status status =
-      sm_bench_pictures(folder, (int)o->pictures, (int)o->source.v[0], (int)o->source.v[1], err);
-  if (status == SM_OK) status = bench(cli, folder, code, err);
+  sm_status status = bench_made(cli, path, folder, code, err);
   sm_remove_tree(folder, NULL);
   return status;
 }
@@ -109,15 +150,17 @@ static sm_status bench_generated(sm_cli *cli, int *code, sm_error *err) {
 static int run(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   int code = SM_EXIT_OK;
-  sm_status status = argc > 1 ? bench(cli, argv[1], &code, &err) : bench_generated(cli, &code, &err);
+  sm_status status = bench_all(cli, argc > 1 ? argv[1] : NULL, &code, &err);
   return status == SM_OK ? code : sm_cli_fail(&err);
 }
 
 const sm_command sm_command_bench_loader = {
     .name = "bench loader",
-    .usage = "[FOLDER]",
+    .usage = "[FOLDER|FILE]",
     .summary = "measure how fast pictures are read and augmented",
-    .about = "Without FOLDER, JPEG pictures are generated in a temporary folder.",
+    .about =
+        "FILE is a packed file. Without either, JPEG pictures are generated in a temporary folder. With a "
+        "packed file or a cache, the first round is not measured.",
     .max_args = 1,
     .options = options,
     .n_options = sizeof options / sizeof *options,

@@ -1,29 +1,11 @@
 /* cmd_data.c — `smalti data check`: read every picture of a folder or recipe once, and name those that
  * training would skip. */
-#include <ctype.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #include <smalti/formats.h>
 
 #include "recipe_data.h"
 
 enum { BATCH = 32, SIDE = 8 };
-
-/* Names may hold any byte; a line of output holds none that a terminal would obey. UTF-8 passes. */
-static const char *printable(sm_text *text, const char *name) {
-  text->len = 0;
-  sm_text_add(text, "%s", "");
-  for (const unsigned char *c = (const unsigned char *)name; *c;) {
-    size_t more = *c >= 0xF0 && *c < 0xF5 ? 3 : *c >= 0xE0 ? 2 : *c >= 0xC2 ? 1 : 0;
-    bool good = *c < 0x80 ? isprint(*c) : *c < 0xF5 && more > 0;
-    for (size_t i = 1; good && i <= more; i++) good = (c[i] & 0xC0) == 0x80;
-    if (good) sm_text_bytes(text, c, more + 1);
-    else sm_text_add(text, "\\x%02x", *c);
-    c += good ? more + 1 : 1;
-  }
-  return text->s ? text->s : "";
-}
 
 static sm_status print_json(const char *which, const sm_bad *bad, int64_t n, int64_t count, int classes,
                             sm_error *err) {
@@ -85,7 +67,7 @@ static sm_status check(sm_cli *cli, const char *which, const sm_dataset *set, co
     if (cli->json) {
       status = print_json(which, bad, n, count, classes, err);
     } else {
-      for (int64_t i = 0; i < n; i++) printf("%s: %s\n", printable(&text, bad[i].name), bad[i].reason);
+      for (int64_t i = 0; i < n; i++) printf("%s: %s\n", sm_cli_printable(&text, bad[i].name), bad[i].reason);
       print_summary(which, set, count, classes, n);
     }
     sm_text_free(&text);
@@ -93,11 +75,6 @@ static sm_status check(sm_cli *cli, const char *which, const sm_dataset *set, co
   }
   sm_eval_loader_free(loader);
   return status;
-}
-
-static bool is_folder(const char *path) {
-  struct stat st;
-  return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 static sm_status check_folder(sm_cli *cli, const char *path, int64_t *n_bad, sm_error *err) {
@@ -129,20 +106,20 @@ static sm_status check_recipe(sm_cli *cli, int argc, char **argv, int64_t *n_bad
 static int run(sm_cli *cli, int argc, char **argv) {
   int64_t n_bad = 0;
   sm_error err;
-  sm_status status = is_folder(argv[1]) ? check_folder(cli, argv[1], &n_bad, &err)
-                                        : check_recipe(cli, argc, argv, &n_bad, &err);
+  sm_status status = sm_cli_is_pictures(argv[1]) ? check_folder(cli, argv[1], &n_bad, &err)
+                                                 : check_recipe(cli, argc, argv, &n_bad, &err);
   if (status != SM_OK) return sm_cli_fail(&err);
   return n_bad > 0 ? SM_EXIT_NO : SM_EXIT_OK;
 }
 
 const sm_command sm_command_data_check = {
     .name = "data check",
-    .usage = "RECIPE|FOLDER [KEY=VALUE ...]",
+    .usage = "RECIPE|FOLDER|FILE [KEY=VALUE ...]",
     .summary = "read every picture once and name those that cannot be used",
     .about =
-        "Decodes all pictures of a folder, or of a recipe's training and test sets, and lists the damaged, "
-        "empty, "
-        "misnamed and oversized ones that training would skip. Ends with 1 if there is one.",
+        "Decodes all pictures of a folder or packed file, or of a recipe's training and test sets, and lists "
+        "the damaged, empty, misnamed and oversized ones that training would skip. Ends with 1 if there is "
+        "one.",
     .min_args = 1,
     .max_args = -1,
     .run = run,

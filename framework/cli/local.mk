@@ -5,6 +5,7 @@ smalti_SOURCES += \
   framework/cli/cmd_bench_loader.c \
   framework/cli/cmd_complete.c \
   framework/cli/cmd_data.c \
+  framework/cli/cmd_data_pack.c \
   framework/cli/cmd_eval.c \
   framework/cli/cmd_export.c \
   framework/cli/cmd_help.c \

@@ -1,7 +1,11 @@
 /* recipe_data.c — see recipe_data.h. */
 #include "recipe_data.h"
 
+#include <ctype.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include <smalti/packed.h>
 
 #include "framework/train/train.h"
 
@@ -44,7 +48,7 @@ sm_status sm_cli_folder(sm_cli *cli, const char *path, sm_instance *instance, sm
   sm_registry *registry;
   sm_status status = sm_cli_registry(cli, &registry, err);
   if (status != SM_OK) return status;
-  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, "folder", err);
+  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, sm_dataset_for(path), err);
   if (!plugin) return err->code;
   status = sm_instance_new(plugin, instance, err);
   if (status == SM_OK) status = sm_options_fill(plugin, "{path: .}", instance->self, cli->arena, err);
@@ -56,4 +60,23 @@ sm_status sm_cli_folder(sm_cli *cli, const char *path, sm_instance *instance, sm
   if (status != SM_OK) return status;
   *set = (sm_dataset){plugin->ops, instance->self};
   return set->ops->open(set->self, err);
+}
+
+bool sm_cli_is_pictures(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && (S_ISDIR(st.st_mode) || sm_packed_is(path));
+}
+
+const char *sm_cli_printable(sm_text *text, const char *name) {
+  text->len = 0;
+  sm_text_add(text, "%s", "");
+  for (const unsigned char *c = (const unsigned char *)name; *c;) {
+    size_t more = *c >= 0xF0 && *c < 0xF5 ? 3 : *c >= 0xE0 ? 2 : *c >= 0xC2 ? 1 : 0;
+    bool good = *c < 0x80 ? isprint(*c) : *c < 0xF5 && more > 0;
+    for (size_t i = 1; good && i <= more; i++) good = (c[i] & 0xC0) == 0x80;
+    if (good) sm_text_bytes(text, c, more + 1);
+    else sm_text_add(text, "\\x%02x", *c);
+    c += good ? more + 1 : 1;
+  }
+  return text->s ? text->s : "";
 }

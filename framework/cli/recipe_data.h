@@ -20,7 +20,13 @@ sm_status sm_recipe_data_open(sm_recipe *, sm_recipe_data *, sm_error *);
 /* One dataset slot alone. */
 sm_status sm_recipe_dataset_open(sm_slot *, sm_dataset *, sm_error *);
 
-/* The dataset `folder` over a path, without a recipe. Free the instance in every case. */
+/* A folder of pictures, or a packed file? */
+bool sm_cli_is_pictures(const char *path);
+/* The dataset over such a path, without a recipe. Free the instance in every case. */
 sm_status sm_cli_folder(sm_cli *, const char *path, sm_instance *, sm_dataset *, sm_error *);
+
+/* Names may hold any byte; a line of output holds none that a terminal would obey. UTF-8 passes. The text
+ * is the caller's memory for it. */
+const char *sm_cli_printable(sm_text *, const char *name);
 
 #endif

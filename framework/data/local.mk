@@ -5,6 +5,7 @@ libsmalti_la_SOURCES += \
   framework/data/bench.c \
   framework/data/eval_loader.c \
   framework/data/loader.c \
+  framework/data/pack.c \
   framework/data/preview.c \
   framework/data/ring.c framework/data/ring.h \
   framework/data/source.c framework/data/source.h \
@@ -12,7 +13,7 @@ libsmalti_la_SOURCES += \
 
 check_PROGRAMS += tests/unit/test_data_loader
 tests_unit_test_data_loader_SOURCES = tests/unit/test_data_loader.c tests/unit/fake_data.c tests/unit/fake_data.h
-check_PROGRAMS += tests/unit/test_data_sets
+check_PROGRAMS += tests/unit/test_data_sets tests/unit/test_data_pack
 check_PROGRAMS += tests/unit/test_data_eval
 tests_unit_test_data_eval_SOURCES = tests/unit/test_data_eval.c tests/unit/fake_data.c tests/unit/fake_data.h
 check_PROGRAMS += tests/unit/test_data_source

@@ -289,7 +289,7 @@ sm_status sm_trained_open(const sm_trained_options *o, sm_trained *t, sm_error *
 
 static sm_status open_folder(sm_registry *registry, const char *path, sm_arena *arena, sm_instance *instance,
                              sm_error *err) {
-  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, "folder", err);
+  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, sm_dataset_for(path), err);
   if (!plugin) return err->code;
   sm_text yaml = {0};
   sm_text_add(&yaml, "{path: ");

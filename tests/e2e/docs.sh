@@ -155,7 +155,7 @@ for document in "${run_documents[@]}"; do
 done
 
 check_packages
-for command in train plan preview "data check" "bench step" "bench ops" "bench loader" "bench features" \
+for command in train plan preview "data check" "data pack" "bench step" "bench ops" "bench loader" "bench features" \
   "bench knn" "recipe show" "recipe check" "recipe diff" "plugins list" "plugins show" "plugins check" "plugins new" eval export report; do
   # shellcheck disable=SC2086  # two words on purpose
   "$build/smalti" $command --help 2>/dev/null

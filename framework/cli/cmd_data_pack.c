@@ -1,0 +1,166 @@
+/* cmd_data_pack.c — `smalti data pack`: the pictures of a folder or recipe, decoded, into one file that
+ * training maps into memory. */
+#include <sys/stat.h>
+
+#include <smalti/packed.h>
+
+#include "framework/train/train.h"
+#include "progress.h"
+#include "recipe_data.h"
+
+enum { MOST_WORKERS = 64, SPLIT_TRAIN = 0, SPLIT_TEST };
+
+struct pack_options {
+  int64_t max_side;
+  double max_bad;
+  int split;
+};
+
+static const char *const splits[] = {"train", "test", NULL};
+static const sm_option options[] = {
+    SM_INT(struct pack_options, max_side, "max_side", "0", 0, SM_IMAGE_MAX_SIDE, "px",
+           "make larger pictures smaller (bicubic, antialiased) until their longer side is this; 0: none"),
+    SM_FLOAT(struct pack_options, max_bad, "max_bad", "0.05", 0, 1, NULL,
+             "share of the pictures that may be unreadable before nothing is written"),
+    SM_CHOICE(struct pack_options, split, "split", "train", splits, "which pictures of a recipe"),
+};
+
+static void show_progress(void *ctx, int64_t done, int64_t count) {
+  sm_progress_event(
+      ctx,
+      &(sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = "packing", .done = (double)done / (double)count});
+}
+
+/* Nothing but an older packed file is replaced: the two arguments are easily exchanged. */
+static sm_status check_out(const char *out, sm_error *err) {
+  struct stat st;
+  if (stat(out, &st) != 0 || S_ISDIR(st.st_mode) || sm_packed_is(out)) return SM_OK;
+  sm_fail(err, SM_EINVAL, "%s is there already and is no packed file", out);
+  return sm_hint(err, "choose another name, or remove it; the command is: smalti data pack FOLDER FILE");
+}
+
+static sm_status print_json(const char *out, const sm_pack_result *r, int classes, sm_error *err) {
+  sm_json json = {0};
+  sm_status status = SM_OK;
+  for (int64_t i = 0; i <= r->n_bad && status == SM_OK; i++) {
+    sm_json_begin(&json);
+    if (i < r->n_bad) {
+      sm_json_string(&json, "name", r->bad[i].name);
+      sm_json_string(&json, "reason", r->bad[i].reason);
+    } else {
+      sm_json_string(&json, "file", out);
+      sm_json_int(&json, "pictures", r->pictures);
+      sm_json_int(&json, "classes", classes);
+      sm_json_int(&json, "bytes", (int64_t)r->bytes);
+      sm_json_int(&json, "shrunk", r->shrunk);
+      sm_json_int(&json, "bad", r->n_bad);
+    }
+    const char *line = sm_json_finish(&json);
+    if (line) puts(line);
+    else status = sm_fail(err, SM_ENOMEM, "out of memory");
+  }
+  sm_json_free(&json);
+  return status;
+}
+
+static void print_text(const struct pack_options *o, const char *out, const sm_pack_result *r, int classes) {
+  char bytes[32];
+  sm_text text = {0};
+  for (int64_t i = 0; i < r->n_bad; i++)
+    printf("%s: %s\n", sm_cli_printable(&text, r->bad[i].name), r->bad[i].reason);
+  printf("%s: %lld pictures", out, (long long)r->pictures);
+  if (classes > 0) printf(" in %d classes", classes);
+  printf(", %s", sm_human_bytes((double)r->bytes, bytes, sizeof bytes));
+  if (r->shrunk)
+    printf("; %lld made smaller, to at most %lld px", (long long)r->shrunk, (long long)o->max_side);
+  if (r->n_bad) printf("; %lld left out, which cannot be used", (long long)r->n_bad);
+  putchar('\n');
+  sm_text_free(&text);
+}
+
+static sm_status pack(sm_cli *cli, const sm_dataset *set, const sm_image_limits *limits, const char *out,
+                      sm_error *err) {
+  const struct pack_options *o = cli->options;
+  const int threads = cli->threads ? (int)cli->threads : sm_cpu_count();
+  sm_progress progress;
+  sm_pack_result result;
+  sm_progress_begin(&progress, cli->quiet);
+  sm_signals_install();
+  const sm_pack_config config = {.dataset = *set,
+                                 .limits = *limits,
+                                 .workers = threads < MOST_WORKERS ? threads : MOST_WORKERS,
+                                 .max_side = (int)o->max_side,
+                                 .max_bad = o->max_bad,
+                                 .progress = show_progress,
+                                 .progress_ctx = &progress,
+                                 .stop = sm_signals_stop};
+  sm_status status = sm_pack(&config, out, &result, err);
+  sm_progress_end(&progress);
+  if (status == SM_EFORMAT) return sm_hint(err, "repair or remove them, or raise --max-bad");
+  if (status != SM_OK) return status;
+  const int classes = set->ops->classes(set->self);
+  if (cli->json) status = print_json(out, &result, classes, err);
+  else print_text(o, out, &result, classes);
+  sm_pack_result_free(&result);
+  return status;
+}
+
+static sm_status pack_path(sm_cli *cli, const char *path, const char *out, sm_error *err) {
+  sm_instance instance = {0};
+  sm_image_limits limits = {0};
+  sm_dataset set;
+  sm_status status = sm_cli_folder(cli, path, &instance, &set, err);
+  if (status == SM_OK) status = pack(cli, &set, &limits, out, err);
+  sm_instance_free(&instance);
+  return status;
+}
+
+/* argv: the command's name, the recipe, overrides. */
+static sm_status pack_recipe(sm_cli *cli, int argc, char **argv, const char *out, sm_error *err) {
+  const struct pack_options *o = cli->options;
+  sm_recipe *recipe = NULL;
+  sm_dataset set;
+  sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, err);
+  if (status != SM_OK) return status;
+  const sm_image_limits limits = {.max_pixels = recipe->data.max_pixels};
+  sm_slot *slot = o->split == SPLIT_TEST ? &recipe->data.test : &recipe->data.train;
+  if (slot->plugin.plugin) status = sm_recipe_dataset_open(slot, &set, err);
+  else status = sm_fail(err, SM_EINVAL, "the recipe has no data.%s", splits[o->split]);
+  if (status == SM_OK) status = pack(cli, &set, &limits, out, err);
+  sm_recipe_free(recipe);
+  return status;
+}
+
+static int run(sm_cli *cli, int argc, char **argv) {
+  const char *out = argv[2];
+  sm_error err;
+  sm_status status = check_out(out, &err);
+  if (status == SM_OK && sm_cli_is_pictures(argv[1])) {
+    if (argc > 3) return sm_cli_usage(cli, "'%s' changes a recipe, and %s is none", argv[3], argv[1]);
+    status = pack_path(cli, argv[1], out, &err);
+  } else if (status == SM_OK) {
+    argv[2] = argv[1]; /* so that the recipe is followed by its overrides */
+    argv[1] = argv[0];
+    status = pack_recipe(cli, argc - 1, argv + 1, out, &err);
+  }
+  return status == SM_OK ? SM_EXIT_OK : sm_cli_fail(&err);
+}
+
+const sm_command sm_command_data_pack = {
+    .name = "data pack",
+    .usage = "RECIPE|FOLDER FILE [KEY=VALUE ...]",
+    .summary = "decode all pictures into one file that training maps into memory",
+    .about =
+        "Decodes the pictures of a folder, or of a recipe's training or test set, and writes them with their "
+        "names and classes to FILE, which is there whole in the end or not at all. `data: {train: {packed: "
+        "{path: FILE}}}` then trains from it, on the same views as from the pictures it was made of. "
+        "Pictures that cannot be used are listed and left out.\n"
+        "Decoded pictures take 3 bytes a pixel, about ten times as much as the JPEGs; this is for small "
+        "pictures, or for large ones with --max-side.",
+    .min_args = 2,
+    .max_args = -1,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .options_size = sizeof(struct pack_options),
+    .run = run,
+};
