@@ -195,7 +195,7 @@ static uint64_t data_hash(const void *self) {
   return 0;
 }
 static const sm_dataset_ops data_ops = {sizeof data_ops, data_open,  data_count, data_label, data_name,
-                                        data_classes,    data_class, data_read,  data_hash};
+                                        data_classes,    data_class, data_read,  data_hash,  NULL};
 static const sm_option data_options[] = {
     SM_PATH(test_folder, path, "path", NULL, "folder with the pictures"),
     SM_STRING(test_folder, note, "note", "~", "anything"),
@@ -208,7 +208,7 @@ static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result,
   (void)x, (void)result;
   return data_open(self, err);
 }
-static const sm_evaluation_ops knn_ops = {sizeof knn_ops, knn_run};
+static const sm_evaluation_ops knn_ops = {sizeof knn_ops, knn_run, NULL};
 static const sm_option knn_options[] = {SM_INTS(test_knn, k, "k", "20", 1, 1000, NULL, "neighbours")};
 
 static const sm_plugin plugins[] = {
