@@ -118,9 +118,11 @@ int sm_graph_profile_lines(const sm_graph *g, sm_profile_line *out, int max) {
 /* ---- the search for a non-finite value ------------------------------------------------------------- */
 
 static bool finite_range(const void *data, sm_dtype dtype, int64_t n, int64_t *at, double *value) {
-  if (dtype != SM_F32 && dtype != SM_F64) return true;
+  if (dtype != SM_F32 && dtype != SM_F64 && dtype != SM_BF16) return true;
   for (int64_t i = 0; i < n; i++) {
-    double v = dtype == SM_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
+    double v = dtype == SM_F32   ? (double)((const float *)data)[i]
+               : dtype == SM_F64 ? ((const double *)data)[i]
+                                 : sm_bf16_value(((const uint16_t *)data)[i]);
     if (isfinite(v)) continue;
     *at = i;
     *value = v;

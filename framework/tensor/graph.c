@@ -256,6 +256,13 @@ void sm_keep(sm_graph *g, sm_tensor *t) {
   if (t != &g->inert) t->plan->kept = true;
 }
 
+double sm_bf16_value(uint16_t x) {
+  uint32_t bits = (uint32_t)x << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return (double)value;
+}
+
 static double *element_real(const sm_tensor *t, int64_t i) { return (double *)t->data + i; }
 double sm_get(const sm_tensor *t, int64_t i) {
   if (!t->data) return i == 0 ? t->plan->initial : 0;
@@ -266,6 +273,8 @@ double sm_get(const sm_tensor *t, int64_t i) {
       return *element_real(t, i);
     case SM_I32:
       return ((const int32_t *)t->data)[i];
+    case SM_BF16:
+      return sm_bf16_value(((const uint16_t *)t->data)[i]);
     default:
       return ((const uint8_t *)t->data)[i];
   }

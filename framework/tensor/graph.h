@@ -16,6 +16,7 @@
 /* Private part of a tensor. Segment numbers count over all passes in order; -1 = never. */
 struct sm_tensor_plan {
   int pass;                      /* that made it, -1 for tensors without a maker                         */
+  bool narrow;                   /* bf16 in memory                                                        */
   bool kept;                     /* readable by the host until the end                                    */
   bool grad_shared;              /* t->grad is another tensor's memory: copy before adding               */
   bool grad_is_one;              /* a loss term of a fused op: its gradient is 1 and has no memory        */
@@ -93,6 +94,7 @@ void *sm_graph_memory(sm_graph *, size_t bytes); /* from the arena; sticky SM_EN
 sm_node *sm_append(sm_graph *, sm_node *);       /* to the open pass */
 sm_tensor *sm_result_like(sm_graph *, const sm_tensor *t, const char *suffix);
 void sm_flush_deferred(sm_graph *);
+double sm_bf16_value(uint16_t);
 const char *sm_shape_text(const sm_tensor *, char *buf, size_t size); /* "(16, 197, 384)" */
 
 /* ---- for the ops: builders are a check, a result and an emit ---- */

@@ -15,53 +15,99 @@ INLINE attention_shape shape_of(const sm_node *n) {
   return (attention_shape){t, d, n->i[0], d / n->i[0], sm_score_stride(t), (real)n->f[0]};
 }
 
-INLINE void scores(const attention_shape *a, const real *q, const real *k, int64_t queries, real *s,
-                   void *pack) {
-  gemm(AS_IS, TRANSPOSED, queries, a->t, a->width, a->scale, q, 3 * a->d, k, 3 * a->d, NULL, false, s, a->ld,
-       pack);
+/* Where a head lies: q, k, v inside qkv and so on; each narrow or not, as the node's operands are. */
+typedef struct attention_memory {
+  const void *q, *k, *v, *o, *dout;
+  void *out, *dq, *dk, *dv;
+  bool qkv_narrow, o_narrow, dout_narrow, dqkv_narrow;
+  real *s; /* scores, and behind them their gradient */
+  void *pack;
+} attention_memory;
+
+/* Scores of the queries from q0 on. */
+INLINE void scores(const attention_shape *a, const attention_memory *m, int64_t q0, int64_t queries) {
+  gemm(&(product){.m = queries,
+                  .n = a->t,
+                  .k = a->width,
+                  .alpha = a->scale,
+                  .a = place(m->q, m->qkv_narrow, q0 * 3 * a->d),
+                  .lda = 3 * a->d,
+                  .a_narrow = m->qkv_narrow,
+                  .b = m->k,
+                  .ldb = 3 * a->d,
+                  .b_narrow = m->qkv_narrow,
+                  .tb = TRANSPOSED,
+                  .c = m->s,
+                  .ldc = a->ld},
+       m->pack);
   for (int64_t r = 0; r < queries; r++) /* padding takes no part: exp makes it 0 */
-    for (int64_t t = a->t; t < a->ld; t++) s[r * a->ld + t] = -INFINITY;
+    for (int64_t t = a->t; t < a->ld; t++) m->s[r * a->ld + t] = -INFINITY;
 }
 
-/* One head of one picture; o and lse point at this head. The rows of o, not the scores, are divided by the
- * sum: d < T. */
-static void attend(const attention_shape *a, const real *q, real *o, real *lse, real *s, void *pack) {
-  const real *k = q + a->d, *v = q + 2 * a->d;
+/* One head of one picture. The rows of o, not the scores, are divided by the sum: d < T. */
+static void attend(const attention_shape *a, const attention_memory *m, real *lse) {
   for (int64_t q0 = 0; q0 < a->t; q0 += SM_QUERY_BLOCK) {
     int64_t queries = min_i64(SM_QUERY_BLOCK, a->t - q0);
     real inverse[SM_QUERY_BLOCK], max;
-    scores(a, q + q0 * 3 * a->d, k, queries, s, pack);
+    scores(a, m, q0, queries);
     for (int64_t r = 0; r < queries; r++) {
-      double sum = row_exp(s + r * a->ld, a->ld & ~(int64_t)(LANES - 1), &max);
+      double sum = row_exp(m->s + r * a->ld, a->ld & ~(int64_t)(LANES - 1), &max);
       inverse[r] = (real)(1 / sum);
       if (lse) lse[q0 + r] = max + REAL_LOG((real)sum);
     }
-    real *rows = o + q0 * a->d;
-    gemm(AS_IS, AS_IS, queries, a->width, a->t, 1, s, a->ld, v, 3 * a->d, NULL, false, rows, a->d, pack);
-    for (int64_t r = 0; r < queries; r++) {
-      SIMD for (int64_t c = 0; c < a->width; c++) rows[r * a->d + c] *= inverse[r];
-    }
+    gemm(&(product){.m = queries,
+                    .n = a->width,
+                    .k = a->t,
+                    .row_scale = inverse,
+                    .a = m->s,
+                    .lda = a->ld,
+                    .b = m->v,
+                    .ldb = 3 * a->d,
+                    .b_narrow = m->qkv_narrow,
+                    .c = place_out(m->out, m->o_narrow, q0 * a->d),
+                    .ldc = a->d,
+                    .c_narrow = m->o_narrow},
+         m->pack);
   }
 }
 
 KERNEL(attention) {
   attention_shape a = shape_of(n);
-  const real *qkv = in_at(w, n, 0, first);
-  real *o = out_at(w, n, 0, first), *lse = out_at(w, n, 1, first);
+  const void *qkv = sm_at(w, n->in[0], first);
+  void *o = sm_at(w, n->out[0], first);
+  real *lse = out_at(w, n, 1, first);
+  attention_memory m = {
+      .qkv_narrow = IS_NARROW(n->in[0]), .o_narrow = IS_NARROW(n->out[0]), .s = w->scratch, .pack = w->pack};
   for (int64_t i = 0; i < last - first; i++)
-    for (int64_t h = 0; h < a.heads; h++)
-      attend(&a, qkv + i * a.t * 3 * a.d + h * a.width, o + i * a.t * a.d + h * a.width,
-             lse ? lse + (i * a.heads + h) * a.t : NULL, w->scratch, w->pack);
+    for (int64_t h = 0; h < a.heads; h++) {
+      int64_t at = i * a.t * 3 * a.d + h * a.width;
+      m.q = place(qkv, m.qkv_narrow, at);
+      m.k = place(qkv, m.qkv_narrow, at + a.d);
+      m.v = place(qkv, m.qkv_narrow, at + 2 * a.d);
+      m.out = place_out(o, m.o_narrow, i * a.t * a.d + h * a.width);
+      attend(&a, &m, lse ? lse + (i * a.heads + h) * a.t : NULL);
+    }
+}
+
+/* Σ o·do of one row: what the softmax's gradient subtracts. */
+INLINE real row_delta(const attention_shape *a, const attention_memory *m, int64_t row) {
+  real delta = 0;
+  EACH_CHUNK(a->width) {
+    real os[CHUNK], ds[CHUNK];
+    const real *o = reals(m->o, m->o_narrow, row * a->d + k0, count, os),
+               *g = reals(m->dout, m->dout_narrow, row * a->d + k0, count, ds);
+    SIMD_SUM(delta)
+    for (int64_t c = 0; c < count; c++) delta += o[c] * g[c];
+  }
+  return delta;
 }
 
 /* p = exp(s - lse), then ds = scale·p⊙(dp - Σ do·o): the softmax's gradient, row by row. */
-INLINE void score_gradient(const attention_shape *a, int64_t queries, real *s, real *ds, const real *o,
-                           const real *dout, const real *lse) {
+INLINE void score_gradient(const attention_shape *a, const attention_memory *m, int64_t q0, int64_t queries,
+                           real *ds, const real *lse) {
   for (int64_t r = 0; r < queries; r++) {
-    real *p = s + r * a->ld, *g = ds + r * a->ld, log_sum = lse[r], delta = 0, scale = a->scale;
-    const real *orow = o + r * a->d, *drow = dout + r * a->d;
-    SIMD_SUM(delta)
-    for (int64_t c = 0; c < a->width; c++) delta += orow[c] * drow[c];
+    real *p = m->s + r * a->ld, *g = ds + r * a->ld, log_sum = lse[q0 + r], scale = a->scale;
+    real delta = row_delta(a, m, q0 + r);
     SIMD_EXP for (int64_t t = 0; t < (a->ld & ~(int64_t)(LANES - 1)); t++) {
       p[t] = exp_negative(p[t] - log_sum);
       g[t] = scale * p[t] * (g[t] - delta);
@@ -69,35 +115,89 @@ INLINE void score_gradient(const attention_shape *a, int64_t queries, real *s, r
   }
 }
 
-static void attend_back(const attention_shape *a, const real *q, const real *o, const real *dout,
-                        const real *lse, real *dq, bool add, real *s, void *pack) {
-  const real *k = q + a->d, *v = q + 2 * a->d;
-  real *dk = dq + a->d, *dv = dq + 2 * a->d;
+/* to (T, width) += s (queries, T)ᵀ rows (queries, width), both of the queries from q0 on. */
+INLINE void add_transposed(const attention_shape *a, const attention_memory *m, const real *s,
+                           const void *rows, bool narrow, int64_t stride, int64_t queries, bool add,
+                           void *to) {
+  gemm(&(product){.m = a->t,
+                  .n = a->width,
+                  .k = queries,
+                  .a = s,
+                  .lda = a->ld,
+                  .ta = TRANSPOSED,
+                  .b = rows,
+                  .ldb = stride,
+                  .b_narrow = narrow,
+                  .add = add,
+                  .c = to,
+                  .ldc = 3 * a->d,
+                  .c_narrow = m->dqkv_narrow},
+       m->pack);
+}
+
+static void attend_back(const attention_shape *a, const attention_memory *m, const real *lse, bool add) {
   int64_t d3 = 3 * a->d;
-  real *ds = s + min_i64(SM_QUERY_BLOCK, a->t) * a->ld;
+  real *ds = m->s + min_i64(SM_QUERY_BLOCK, a->t) * a->ld;
   for (int64_t q0 = 0; q0 < a->t; q0 += SM_QUERY_BLOCK) {
     int64_t queries = min_i64(SM_QUERY_BLOCK, a->t - q0);
-    const real *orow = o + q0 * a->d, *drow = dout + q0 * a->d;
-    bool more = add || q0 > 0;
-    scores(a, q + q0 * d3, k, queries, s, pack);
-    gemm(AS_IS, TRANSPOSED, queries, a->t, a->width, 1, drow, a->d, v, d3, NULL, false, ds, a->ld, pack);
-    score_gradient(a, queries, s, ds, orow, drow, lse + q0);
-    gemm(TRANSPOSED, AS_IS, a->t, a->width, queries, 1, s, a->ld, drow, a->d, NULL, more, dv, d3, pack);
-    gemm(TRANSPOSED, AS_IS, a->t, a->width, queries, 1, ds, a->ld, q + q0 * d3, d3, NULL, more, dk, d3, pack);
-    gemm(AS_IS, AS_IS, queries, a->width, a->t, 1, ds, a->ld, k, d3, NULL, add, dq + q0 * d3, d3, pack);
+    const void *drow = place(m->dout, m->dout_narrow, q0 * a->d), *qrow = place(m->q, m->qkv_narrow, q0 * d3);
+    scores(a, m, q0, queries);
+    gemm(&(product){.m = queries, /* dp = do vᵀ */
+                    .n = a->t,
+                    .k = a->width,
+                    .a = drow,
+                    .lda = a->d,
+                    .a_narrow = m->dout_narrow,
+                    .b = m->v,
+                    .ldb = d3,
+                    .b_narrow = m->qkv_narrow,
+                    .tb = TRANSPOSED,
+                    .c = ds,
+                    .ldc = a->ld},
+         m->pack);
+    score_gradient(a, m, q0, queries, ds, lse);
+    add_transposed(a, m, m->s, drow, m->dout_narrow, a->d, queries, add || q0 > 0, m->dv);
+    add_transposed(a, m, ds, qrow, m->qkv_narrow, d3, queries, add || q0 > 0, m->dk);
+    gemm(&(product){.m = queries, /* dq = ds k */
+                    .n = a->width,
+                    .k = a->t,
+                    .a = ds,
+                    .lda = a->ld,
+                    .b = m->k,
+                    .ldb = d3,
+                    .b_narrow = m->qkv_narrow,
+                    .add = add,
+                    .c = place_out(m->dq, m->dqkv_narrow, q0 * d3),
+                    .ldc = d3,
+                    .c_narrow = m->dqkv_narrow},
+         m->pack);
   }
 }
 
 KERNEL(attention_dx) {
   attention_shape a = shape_of(n);
-  const real *qkv = in_at(w, n, 0, first), *o = in_at(w, n, 1, first), *lse = in_at(w, n, 2, first);
-  const real *dout = in_at(w, n, 3, first);
-  real *dqkv = out_at(w, n, 0, first);
+  const void *qkv = sm_at(w, n->in[0], first), *o = sm_at(w, n->in[1], first),
+             *dout = sm_at(w, n->in[3], first);
+  const real *lse = in_at(w, n, 2, first);
+  void *dqkv = sm_at(w, n->out[0], first);
+  attention_memory m = {.qkv_narrow = IS_NARROW(n->in[0]),
+                        .o_narrow = IS_NARROW(n->in[1]),
+                        .dout_narrow = IS_NARROW(n->in[3]),
+                        .dqkv_narrow = IS_NARROW(n->out[0]),
+                        .s = w->scratch,
+                        .pack = w->pack};
   for (int64_t i = 0; i < last - first; i++)
     for (int64_t h = 0; h < a.heads; h++) {
       int64_t at = i * a.t * 3 * a.d + h * a.width, row = i * a.t * a.d + h * a.width;
-      attend_back(&a, qkv + at, o + row, dout + row, lse + (i * a.heads + h) * a.t, dqkv + at, adds_to(n, 0),
-                  w->scratch, w->pack);
+      m.q = place(qkv, m.qkv_narrow, at);
+      m.k = place(qkv, m.qkv_narrow, at + a.d);
+      m.v = place(qkv, m.qkv_narrow, at + 2 * a.d);
+      m.dq = place_out(dqkv, m.dqkv_narrow, at);
+      m.dk = place_out(dqkv, m.dqkv_narrow, at + a.d);
+      m.dv = place_out(dqkv, m.dqkv_narrow, at + 2 * a.d);
+      m.o = place(o, m.o_narrow, row);
+      m.dout = place(dout, m.dout_narrow, row);
+      attend_back(&a, &m, lse + (i * a.heads + h) * a.t, adds_to(n, 0));
     }
 }
 

@@ -25,20 +25,23 @@ INLINE void columns_store(real *out, const double *sum, int64_t width, bool add)
     }                                  \
   } while (0)
 
-INLINE void columns_sum_body(const real *x, int64_t stride, int64_t rows, int64_t width, double *sum) {
+INLINE void columns_sum_body(const void *x, const bool narrow, int64_t stride, int64_t rows, int64_t width,
+                             double *sum) {
   EACH_COLUMN sum[c] = 0;
   for (int64_t r0 = 0; r0 < rows; r0 += ROW_BLOCK) {
     int64_t r1 = min_i64(r0 + ROW_BLOCK, rows);
-    real part[SM_COLUMN_TILE] = {0};
+    real part[SM_COLUMN_TILE] = {0}, wide[SM_COLUMN_TILE];
     for (int64_t r = r0; r < r1; r++) {
-      const real *row = x + r * stride;
+      const real *row = reals(x, narrow, r * stride, width, wide);
       SIMD EACH_COLUMN part[c] += row[c];
     }
     EACH_COLUMN sum[c] += (double)part[c];
   }
 }
-static void columns_sum(const real *x, int64_t stride, int64_t rows, int64_t width, double *sum) {
-  FULL_OR_PARTIAL(columns_sum_body(x, stride, rows, WIDTH, sum));
+static void columns_sum(const void *x, bool narrow, int64_t stride, int64_t rows, int64_t width,
+                        double *sum) {
+  if (narrow) FULL_OR_PARTIAL(columns_sum_body(x, SM_BF16_PRODUCTS, stride, rows, WIDTH, sum));
+  else FULL_OR_PARTIAL(columns_sum_body(x, false, stride, rows, WIDTH, sum));
 }
 
 /* ---- layer norm's parameters ---------------------------------------------------------------- */
@@ -117,7 +120,7 @@ KERNEL(mean_items) {
   for (int64_t t = first; t < last; t++) {
     int64_t c0 = t * SM_COLUMN_TILE, width = min_i64(SM_COLUMN_TILE, f - c0);
     double sum[SM_COLUMN_TILE];
-    columns_sum(x + c0, f, rows, width, sum);
+    columns_sum(x + c0, false, f, rows, width, sum);
     EACH_COLUMN sum[c] /= rows > 0 ? (double)rows : 1;
     columns_store(y + c0, sum, width, false);
   }
@@ -130,7 +133,7 @@ KERNEL(sum_rows_into) {
   for (int64_t t = first; t < last; t++) {
     int64_t c0 = t * SM_COLUMN_TILE, width = min_i64(SM_COLUMN_TILE, k - c0);
     double sum[SM_COLUMN_TILE];
-    columns_sum(x + c0, k, rows, width, sum);
+    columns_sum(x + c0, false, k, rows, width, sum);
     columns_store(acc + c0, sum, width, true);
   }
 }

@@ -13,18 +13,23 @@
 
 enum { AS_IS, TRANSPOSED };
 
+/* c = alpha·op(a) op(b), then rows times row_scale, then + bias, then + c; row-major; op(a) is (m, k), op(b) is (k, n).
+ * Without `add`, c is not read. Memory that is narrow holds bf16. */
+typedef struct product {
+  int64_t m, n, k;
+  const void *a, *b;
+  void *c;
+  int64_t lda, ldb, ldc;
+  int ta, tb;
+  bool a_narrow, b_narrow, c_narrow, add;
+  real alpha;            /* 0 stands for 1 */
+  const real *row_scale; /* (m) or NULL */
+  const real *bias;      /* (n) or NULL */
+} product;
+
 #if OWN_PRODUCTS
 
 #define TILE_ROWS 6 /* × 4 or 2 vectors: 24 or 12 sums, and room for the operands */
-
-typedef struct product {
-  int64_t m, n, k, lda, ldb, ldc;
-  const real *a, *b;
-  real *c;
-  const real *bias;
-  real alpha;
-  bool add;
-} product;
 
 /* ---- one tile ------------------------------------------------------------------------------- */
 
@@ -57,42 +62,55 @@ INLINE void sum_tile(const int vectors, int64_t steps, const operand *const *row
 }
 
 /* Sums of one row to memory; `columns` may end inside the last vector. */
-INLINE void put_row_of_tile(const int vectors, int64_t columns, real alpha, const vector *sum,
-                            const real *bias, bool add, real *c) {
+INLINE void put_row_of_tile(const int vectors, const bool narrow, int64_t columns, real scale,
+                            const vector *sum, const real *bias, bool add, void *c) {
 #pragma GCC unroll 4
   for (int j = 0; j < vectors; j++) {
     int64_t at = j * VECTOR_LANES, left = columns - at;
-    vector v = alpha * sum[j];
+    vector v = scale * sum[j];
     if (left >= VECTOR_LANES) {
       if (bias) v += load(bias + at);
-      if (add) v += load(c + at);
-      store(c + at, v);
+      if (add) v += load_at(c, narrow, at);
+      store_at(c, narrow, at, v);
     } else {
-      for (int64_t l = 0; l < left; l++) c[at + l] = v[l] + (bias ? bias[at + l] : 0) + (add ? c[at + l] : 0);
+      if (bias) v += load_some(bias, false, at, left);
+      if (add) v += load_some(c, narrow, at, left);
+      store_some(c, narrow, at, left, v);
     }
   }
 }
 
-/* All rows of a block against one panel. */
-INLINE void run_panel(const int vectors, const left_side *left, int64_t m, int64_t steps, int64_t columns,
-                      const operand *panel, const product *t, real *c, const real *bias, bool add) {
-  for (int64_t i = 0; i < m; i += TILE_ROWS) {
+/* A block of rows against one panel: c(i, j) … of the product. */
+typedef struct panel_run {
+  left_side left;
+  int64_t m, steps, columns;
+  const operand *panel;
+  void *c;
+  const real *row_scale, *bias;
+  bool add;
+} panel_run;
+
+INLINE void run_panel(const int vectors, const bool narrow, const product *t, const panel_run *r) {
+  real alpha = t->alpha != 0 ? t->alpha : 1;
+  for (int64_t i = 0; i < r->m; i += TILE_ROWS) {
     const operand *row[TILE_ROWS];
     vector sum[TILE_ROWS][PANEL_VECTORS];
-    int64_t rows = min_i64(TILE_ROWS, m - i);
-    for (int r = 0; r < TILE_ROWS; r++)
-      row[r] = left->at + (i + (r < rows ? r : 0)) * left->row; /* spare: 0 again */
-    sum_tile(vectors, steps, row, left->step, panel, sum);
+    int64_t rows = min_i64(TILE_ROWS, r->m - i);
+    for (int k = 0; k < TILE_ROWS; k++) /* spare rows are the first again */
+      row[k] = r->left.at + (i + (k < rows ? k : 0)) * r->left.row;
+    sum_tile(vectors, r->steps, row, r->left.step, r->panel, sum);
 #pragma GCC unroll 6
-    for (int r = 0; r < TILE_ROWS; r++)
-      if (r < rows) put_row_of_tile(vectors, columns, t->alpha, sum[r], bias, add, c + (i + r) * t->ldc);
+    for (int k = 0; k < TILE_ROWS; k++)
+      if (k < rows)
+        put_row_of_tile(vectors, narrow, r->columns, r->row_scale ? alpha * r->row_scale[i + k] : alpha,
+                        sum[k], r->bias, r->add, place_out(r->c, narrow, (i + k) * t->ldc));
   }
 }
 
-#define PANEL_OF(vectors)                                                                                    \
-  static void panel_##vectors(const left_side *left, int64_t m, int64_t steps, int64_t columns,              \
-                              const operand *panel, const product *t, real *c, const real *bias, bool add) { \
-    run_panel(vectors, left, m, steps, columns, panel, t, c, bias, add);                                     \
+#define PANEL_OF(vectors)                                             \
+  static void panel_##vectors(const product *t, const panel_run *r) { \
+    if (t->c_narrow) run_panel(vectors, SM_BF16_PRODUCTS, t, r);      \
+    else run_panel(vectors, false, t, r);                             \
   }
 PANEL_OF(1)
 PANEL_OF(2)
@@ -103,53 +121,60 @@ PANEL_OF(4)
 #define panel_3 NULL
 #define panel_4 NULL
 #endif
-static void (*const panels[4])(const left_side *, int64_t, int64_t, int64_t, const operand *, const product *,
-                               real *, const real *, bool) = {panel_1, panel_2, panel_3, panel_4};
+static void (*const panels[4])(const product *, const panel_run *) = {panel_1, panel_2, panel_3, panel_4};
 
 /* ---- the product ---------------------------------------------------------------------------- */
 
 /* Rows [i, i+m) and k [p, p+k) of the whole. */
-static void run_block(const product *t, int ta, int tb, int64_t i, int64_t m, int64_t p, int64_t k,
-                      operand *pack) {
+static void run_block(const product *t, int64_t i, int64_t m, int64_t p, int64_t k, operand *pack) {
   operand *panel = pack, *rows = pack + PANEL_COLUMNS * PANEL_DEPTH;
-  left_side left = left_of(ta, ta ? t->a + p * t->lda + i : t->a + i * t->lda + p, t->lda, m, k, rows);
+  const void *a = place(t->a, t->a_narrow, t->ta ? p * t->lda + i : i * t->lda + p);
+  panel_run r = {.left = left_of(t->ta, a, t->a_narrow, t->lda, m, k, rows),
+                 .m = m,
+                 .steps = operands_for(k),
+                 .panel = panel,
+                 .row_scale = t->row_scale ? t->row_scale + i : NULL,
+                 .add = p > 0 || t->add};
   for (int64_t j = 0; j < t->n; j += PANEL_COLUMNS) {
-    int64_t columns = min_i64(PANEL_COLUMNS, t->n - j), vectors = vectors_for(columns),
-            width = vectors * VECTOR_LANES;
-    if (tb) pack_columns(t->b + j * t->ldb + p, t->ldb, k, columns, width, panel);
-    else pack_rows(t->b + p * t->ldb + j, t->ldb, k, columns, width, panel);
-    panels[vectors - 1](&left, m, operands_for(k), columns, panel, t, t->c + i * t->ldc + j,
-                        p == 0 && t->bias ? t->bias + j : NULL, p > 0 || t->add);
+    r.columns = min_i64(PANEL_COLUMNS, t->n - j);
+    int64_t vectors = vectors_for(r.columns), width = vectors * VECTOR_LANES;
+    const void *b = place(t->b, t->b_narrow, t->tb ? j * t->ldb + p : p * t->ldb + j);
+    if (t->tb) pack_columns(b, t->b_narrow, t->ldb, k, r.columns, width, panel);
+    else pack_rows(b, t->b_narrow, t->ldb, k, r.columns, width, panel);
+    r.c = place_out(t->c, t->c_narrow, i * t->ldc + j);
+    r.bias = p == 0 && t->bias ? t->bias + j : NULL;
+    panels[vectors - 1](t, &r);
   }
 }
 
-/* c (m, n) = alpha·op(a) op(b) [+ bias (n)] [+ c], row-major; op(a) is (m, k), op(b) is (k, n). Without `add`,
- * c is not read. pack: SM_PACK_BYTES on a border of 64. */
-static void gemm(int ta, int tb, int64_t m, int64_t n, int64_t k, real alpha, const real *a, int64_t lda,
-                 const real *b, int64_t ldb, const real *bias, bool add, real *c, int64_t ldc, void *pack) {
-  product t = {m, n, k, lda, ldb, ldc, a, b, c, bias, alpha, add};
-  int64_t rows = ta || SM_BF16_PRODUCTS ? LEFT_ROWS : m, depth = (ta ? LEFT_DEPTH : PANEL_DEPTH) * OPERAND_K;
-  for (int64_t i = 0; i < m; i += rows)
-    for (int64_t p = 0; p < k || p == 0; p += depth)
-      run_block(&t, ta, tb, i, min_i64(rows, m - i), p, min_i64(depth, k - p), pack);
+/* pack: SM_PACK_BYTES on a border of 64. */
+static void gemm(const product *t, void *pack) {
+  int64_t rows = t->ta || SM_BF16_PRODUCTS ? LEFT_ROWS : t->m,
+          depth = (t->ta ? LEFT_DEPTH : PANEL_DEPTH) * OPERAND_K;
+  for (int64_t i = 0; i < t->m; i += rows)
+    for (int64_t p = 0; p < t->k || p == 0; p += depth)
+      run_block(t, i, min_i64(rows, t->m - i), p, min_i64(depth, t->k - p), pack);
 }
 
 #else
 #include <cblas.h>
 
-static void gemm(int ta, int tb, int64_t m, int64_t n, int64_t k, real alpha, const real *a, int64_t lda,
-                 const real *b, int64_t ldb, const real *bias, bool add, real *c, int64_t ldc, void *pack) {
-  CBLAS_TRANSPOSE opa = ta ? CblasTrans : CblasNoTrans, opb = tb ? CblasTrans : CblasNoTrans;
+static void gemm(const product *t, void *pack) {
+  CBLAS_TRANSPOSE opa = t->ta ? CblasTrans : CblasNoTrans, opb = t->tb ? CblasTrans : CblasNoTrans;
+  real alpha = t->alpha != 0 ? t->alpha : 1, *c = t->c, beta = t->add || t->bias;
+  int64_t n = t->n;
   (void)pack;
-  if (m == 0 || n == 0) return;
-  for (int64_t i = 0; bias && i < m; i++)
-    for (int64_t j = 0; j < n; j++) c[i * ldc + j] = bias[j] + (add ? c[i * ldc + j] : 0);
+  if (t->m == 0 || n == 0) return;
+  for (int64_t i = 0; t->bias && i < t->m; i++)
+    for (int64_t j = 0; j < n; j++) c[i * t->ldc + j] = t->bias[j] + (t->add ? c[i * t->ldc + j] : 0);
 #if SM_REAL_F64
-  cblas_dgemm(CblasRowMajor, opa, opb, (blasint)m, (blasint)n, (blasint)k, alpha, a, (blasint)lda, b,
-              (blasint)ldb, add || bias, c, (blasint)ldc);
+  cblas_dgemm(CblasRowMajor, opa, opb, (blasint)t->m, (blasint)n, (blasint)t->k, alpha, t->a, (blasint)t->lda,
+              t->b, (blasint)t->ldb, beta, c, (blasint)t->ldc);
 #else
-  cblas_sgemm(CblasRowMajor, opa, opb, (blasint)m, (blasint)n, (blasint)k, alpha, a, (blasint)lda, b,
-              (blasint)ldb, add || bias, c, (blasint)ldc);
+  cblas_sgemm(CblasRowMajor, opa, opb, (blasint)t->m, (blasint)n, (blasint)t->k, alpha, t->a, (blasint)t->lda,
+              t->b, (blasint)t->ldb, beta, c, (blasint)t->ldc);
 #endif
+  for (int64_t i = 0; t->row_scale && i < t->m; i++) /* never together with bias or add */
+    for (int64_t j = 0; j < n; j++) c[i * t->ldc + j] *= t->row_scale[i];
 }
 #endif

@@ -4,12 +4,19 @@
 /* Two passes over the row (it is in L1): E[x²] - E[x]² would lose digits. */
 KERNEL(layer_norm) {
   const real *x = in_at(w, n, 0, first), *weight = in_at(w, n, 1, 0), *bias = in_at(w, n, 2, 0);
-  real *y = out_at(w, n, 0, first), *stats = out_at(w, n, 1, first);
+  real *stats = out_at(w, n, 1, first);
+  void *out = sm_at(w, n->out[0], first);
+  const bool narrow = IS_NARROW(n->out[0]);
   int64_t d = last_dim(n->in[0]), rows = rows_of(n->in[0], last - first);
-  for (int64_t r = 0; r < rows; r++, x += d, y += d) {
+  for (int64_t r = 0; r < rows; r++, x += d) {
     real mean = (real)(row_sum(x, d) / (double)d);
     real inverse = (real)(1 / sqrt(row_product(x, mean, x, mean, d) / (double)d + n->f[0]));
-    SIMD for (int64_t c = 0; c < d; c++) y[c] = (x[c] - mean) * inverse * weight[c] + bias[c];
+    EACH_CHUNK(d) {
+      real ys[CHUNK], *y = room(out, narrow, r * d + k0, ys);
+      const real *v = x + k0, *scale = weight + k0, *shift = bias + k0;
+      SIMD for (int64_t c = 0; c < count; c++) y[c] = (v[c] - mean) * inverse * scale[c] + shift[c];
+      put_reals(out, narrow, r * d + k0, count, y);
+    }
     if (stats) {
       stats[2 * r] = mean;
       stats[2 * r + 1] = inverse;

@@ -18,17 +18,8 @@ _Static_assert((PANEL_COLUMNS + LEFT_ROWS * SM_BF16_PRODUCTS) * PANEL_DEPTH * si
 
 INLINE int64_t vectors_for(int64_t columns) { return (columns + VECTOR_LANES - 1) / VECTOR_LANES; }
 INLINE int64_t operands_for(int64_t k) { return (k + OPERAND_K - 1) / OPERAND_K; }
-INLINE vector load(const real *x) { return *(const loose_vector *)x; }
-INLINE void store(real *x, vector v) { *(loose_vector *)x = v; }
 INLINE operand_vector load_operands(const operand *x) { return *(const loose_operands *)x; }
 INLINE void store_operands(operand *x, operand_vector v) { *(loose_operands *)x = v; }
-
-/* The first `count` elements, then zeros. */
-INLINE vector load_some(const real *x, int64_t count) {
-  real part[VECTOR_LANES] = {0};
-  for (int64_t l = 0; l < count && l < VECTOR_LANES; l++) part[l] = x[l];
-  return load(part);
-}
 
 /* Operands of two rows next to each other in k (the second is not looked at where OPERAND_K is 1). */
 #if OPERAND_K == 2
@@ -39,13 +30,9 @@ INLINE operand_vector join(vector even, vector odd) {
   return (operand_vector)_mm512_permutexvar_epi16(_mm512_loadu_si512(turn), both);
 }
 #elif SM_BF16_PRODUCTS
-typedef uint32_t bit_vector __attribute__((vector_size(VECTOR_BYTES)));
-/* To the nearest bf16, halves to even; a NaN stays one. */
 INLINE operand_vector join(vector even, vector odd) {
   (void)odd;
-  bit_vector bits = (bit_vector)even, nan = (bit_vector)(even != even);
-  bits += 0x7fffu + (bits >> 16 & 1u);
-  return (operand_vector)((bits & 0xffff0000u & ~nan) | (0x7fc00000u & nan));
+  return (operand_vector)round_bits(even);
 }
 #else
 INLINE operand_vector join(vector even, vector odd) {
@@ -89,25 +76,30 @@ INLINE void transpose(vector *v) {
 /* ---- the right operand ---------------------------------------------------------------------- */
 
 /* Of a (k, n) matrix. `to` has rows of `width` operands, a multiple of VECTOR_LANES. */
-static void pack_rows(const real *b, int64_t ldb, int64_t k, int64_t columns, int64_t width, operand *to) {
+INLINE void pack_rows_of(const void *b, const bool narrow, int64_t ldb, int64_t k, int64_t columns,
+                         int64_t width, operand *to) {
   const vector zero = {0};
   for (int64_t p = 0; p < k; p += OPERAND_K, to += width) {
-    const real *even = b + p * ldb, *odd = even + ldb;
+    int64_t even = p * ldb, odd = even + ldb, j = 0;
     bool paired = OPERAND_K == 2 && p + 1 < k;
-    int64_t j = 0;
     for (; j + VECTOR_LANES <= columns; j += VECTOR_LANES)
-      store_operands(to + j, join(load(even + j), paired ? load(odd + j) : zero));
+      store_operands(to + j, join(load_at(b, narrow, even + j), paired ? load_at(b, narrow, odd + j) : zero));
     for (; j < width; j += VECTOR_LANES)
-      store_operands(to + j,
-                     join(load_some(even + j, columns - j), paired ? load_some(odd + j, columns - j) : zero));
+      store_operands(to + j, join(load_some(b, narrow, even + j, columns - j),
+                                  paired ? load_some(b, narrow, odd + j, columns - j) : zero));
   }
+}
+static void pack_rows(const void *b, bool narrow, int64_t ldb, int64_t k, int64_t columns, int64_t width,
+                      operand *to) {
+  if (narrow) pack_rows_of(b, true, ldb, k, columns, width, to);
+  else pack_rows_of(b, false, ldb, k, columns, width, to);
 }
 
 /* A square of an (n, k) matrix, transposed in registers. */
-INLINE void pack_square(const real *b, int64_t ldb, int64_t width, operand *to) {
+INLINE void pack_square(const void *b, const bool narrow, int64_t ldb, int64_t width, operand *to) {
   vector v[VECTOR_LANES];
 #pragma GCC unroll 16
-  for (int i = 0; i < VECTOR_LANES; i++) v[i] = load(b + i * ldb);
+  for (int i = 0; i < VECTOR_LANES; i++) v[i] = load_at(b, narrow, i * ldb);
   transpose(v);
 #pragma GCC unroll 16
   for (int i = 0; i < VECTOR_LANES / OPERAND_K; i++)
@@ -115,25 +107,32 @@ INLINE void pack_square(const real *b, int64_t ldb, int64_t width, operand *to) 
 }
 
 /* What is left of a square at the edge, the rest zeros. */
-static void pack_corner(const real *b, int64_t ldb, int64_t k, int64_t columns, int64_t width, operand *to) {
+INLINE void pack_corner(const void *b, const bool narrow, int64_t ldb, int64_t k, int64_t columns,
+                        int64_t width, operand *to) {
   real square[VECTOR_LANES * VECTOR_LANES] = {0};
   operand packed[VECTOR_LANES * VECTOR_LANES];
-  for (int64_t j = 0; j < columns; j++) memcpy(square + j * VECTOR_LANES, b + j * ldb, (size_t)k * sizeof *b);
-  pack_square(square, VECTOR_LANES, VECTOR_LANES, packed);
+  for (int64_t j = 0; j < columns; j++) store(square + j * VECTOR_LANES, load_some(b, narrow, j * ldb, k));
+  pack_square(square, false, VECTOR_LANES, VECTOR_LANES, packed);
   for (int64_t p = 0; p < operands_for(k); p++)
     memcpy(to + p * width, packed + p * VECTOR_LANES, VECTOR_LANES * sizeof *to);
 }
 
-static void pack_columns(const real *b, int64_t ldb, int64_t k, int64_t columns, int64_t width, operand *to) {
+INLINE void pack_columns_of(const void *b, const bool narrow, int64_t ldb, int64_t k, int64_t columns,
+                            int64_t width, operand *to) {
   for (int64_t j = 0; j < width; j += VECTOR_LANES) {
     int64_t wide = min_i64(VECTOR_LANES, columns - j), p = 0;
-    const real *from = b + j * ldb;
     if (wide == VECTOR_LANES)
       for (; p + VECTOR_LANES <= k; p += VECTOR_LANES)
-        pack_square(from + p, ldb, width, to + p / OPERAND_K * width + j);
+        pack_square(place(b, narrow, j * ldb + p), narrow, ldb, width, to + p / OPERAND_K * width + j);
     for (; p < k; p += VECTOR_LANES)
-      pack_corner(from + p, ldb, min_i64(VECTOR_LANES, k - p), wide, width, to + p / OPERAND_K * width + j);
+      pack_corner(place(b, narrow, j * ldb + p), narrow, ldb, min_i64(VECTOR_LANES, k - p), wide, width,
+                  to + p / OPERAND_K * width + j);
   }
+}
+static void pack_columns(const void *b, bool narrow, int64_t ldb, int64_t k, int64_t columns, int64_t width,
+                         operand *to) {
+  if (narrow) pack_columns_of(b, true, ldb, k, columns, width, to);
+  else pack_columns_of(b, false, ldb, k, columns, width, to);
 }
 
 /* ---- the left operand ----------------------------------------------------------------------- */
@@ -144,45 +143,44 @@ typedef struct left_side {
   int64_t row, step;
 } left_side;
 
+/* One row; 32 neighbours in k are 16 pairs already. */
+INLINE void pack_line(const void *x, const bool narrow, int64_t i, int64_t k, operand *to) {
+  const int64_t step = VECTOR_LANES * OPERAND_K;
+  for (int64_t p = 0; p < k; p += step) {
+    bool whole = p + step <= k;
+    vector low = whole ? load_at(x, narrow, i + p) : load_some(x, narrow, i + p, k - p), high = low;
+    if (OPERAND_K == 2)
+      high = whole ? load_at(x, narrow, i + p + VECTOR_LANES)
+                   : load_some(x, narrow, i + p + VECTOR_LANES, k - p - VECTOR_LANES);
 #if OPERAND_K == 2
-/* 32 neighbours in k are 16 pairs already. */
-INLINE void pack_line(const real *from, int64_t k, operand *to) {
-  int64_t p = 0;
-  for (; p + 32 <= k; p += 32)
-    store_operands(to + p / 2,
-                   (operand_vector)_mm512_cvtne2ps_pbh((__m512)load(from + p + 16), (__m512)load(from + p)));
-  if (p < k) {
-    operand_vector rest = (operand_vector)_mm512_cvtne2ps_pbh((__m512)load_some(from + p + 16, k - p - 16),
-                                                              (__m512)load_some(from + p, k - p));
-    for (int64_t l = 0; l < operands_for(k - p); l++) to[p / 2 + l] = rest[l];
-  }
-}
+    operand_vector v = (operand_vector)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
 #else
-INLINE void pack_line(const real *from, int64_t k, operand *to) {
-  int64_t p = 0;
-  for (; p + VECTOR_LANES <= k; p += VECTOR_LANES)
-    store_operands(to + p, join(load(from + p), load(from + p)));
-  if (p < k) {
-    vector some = load_some(from + p, k - p);
-    operand_vector rest = join(some, some);
-    for (int64_t l = 0; l < k - p; l++) to[p + l] = rest[l];
+    operand_vector v = join(low, high);
+#endif
+    if (whole) store_operands(to + p / OPERAND_K, v);
+    else memcpy(to + p / OPERAND_K, &v, (size_t)operands_for(k - p) * sizeof *to);
   }
 }
-#endif
 
-/* m rows and k columns of op(a), from a[i][p] or, transposed, a[p][i] on. */
-static left_side left_of(int ta, const real *a, int64_t lda, int64_t m, int64_t k, operand *to) {
+/* m rows and k columns of op(a), from a[i][p] or, transposed, a[p][i] on. Pairs that lie in memory as such are read
+ * there. */
+static left_side left_of(int ta, const void *a, bool narrow, int64_t lda, int64_t m, int64_t k, operand *to) {
 #if SM_BF16_PRODUCTS
   if (ta) {
     int64_t width = vectors_for(m) * VECTOR_LANES;
-    pack_rows(a, lda, k, m, width, to);
+    pack_rows(a, narrow, lda, k, m, width, to);
     return (left_side){to, 1, width};
   }
+  if (OPERAND_K == 2 && narrow && lda % 2 == 0 && k % 2 == 0 && (uintptr_t)a % sizeof(operand) == 0)
+    return (left_side){a, lda / 2, 1};
   int64_t row = operands_for(k);
-  for (int64_t i = 0; i < m; i++) pack_line(a + i * lda, k, to + i * row);
+  for (int64_t i = 0; i < m; i++) {
+    if (narrow) pack_line(a, true, i * lda, k, to + i * row);
+    else pack_line(a, false, i * lda, k, to + i * row);
+  }
   return (left_side){to, row, 1};
 #else
-  (void)m, (void)k, (void)to;
+  (void)m, (void)k, (void)to, (void)narrow;
   return ta ? (left_side){a, 1, lda} : (left_side){a, lda, 1};
 #endif
 }

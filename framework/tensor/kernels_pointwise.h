@@ -27,13 +27,22 @@ INLINE real normal_tail(real a, real *bell) {
 #endif
 }
 
+/* Every element on its own: CHUNK of them at a time, so that they can be narrowed on the way. */
+#define EACH_CHUNK(size) \
+  for (int64_t k0 = 0, count; count = min_i64(CHUNK, (size)-k0), k0 < (size); k0 += CHUNK)
+
 KERNEL(gelu) {
-  const real *x = in_at(w, n, 0, first);
-  real *y = out_at(w, n, 0, first);
-  int64_t size = (last - first) * sm_item_elements(n->in[0]);
-  SIMD_EXP EACH(size) {
-    real v = x[k], a = v < 0 ? -v : v, bell, tail = normal_tail(a, &bell);
-    y[k] = (v > 0 ? v : 0) - a * tail; /* x·Φ(x), from the tail on either side */
+  const real *in = in_at(w, n, 0, first);
+  void *out = sm_at(w, n->out[0], first);
+  const bool narrow = IS_NARROW(n->out[0]);
+  EACH_CHUNK((last - first) * sm_item_elements(n->in[0])) {
+    const real *x = in + k0;
+    real ys[CHUNK], *y = room(out, narrow, k0, ys);
+    SIMD_EXP EACH(count) {
+      real v = x[k], a = v < 0 ? -v : v, bell, tail = normal_tail(a, &bell);
+      y[k] = (v > 0 ? v : 0) - a * tail; /* x·Φ(x), from the tail on either side */
+    }
+    put_reals(out, narrow, k0, count, y);
   }
 }
 
@@ -43,13 +52,18 @@ INLINE real gelu_slope(real v) {
 }
 
 KERNEL(gelu_dx) {
-  const real *x = in_at(w, n, 0, first), *dy = in_at(w, n, 1, first);
-  real *dx = out_at(w, n, 0, first);
-  int64_t size = (last - first) * sm_item_elements(n->in[0]);
-  if (adds_to(n, 0)) {
-    SIMD_EXP EACH(size) dx[k] += dy[k] * gelu_slope(x[k]);
-  } else {
-    SIMD_EXP EACH(size) dx[k] = dy[k] * gelu_slope(x[k]);
+  const real *in = in_at(w, n, 0, first), *from = in_at(w, n, 1, first);
+  void *out = sm_at(w, n->out[0], first);
+  const bool narrow = IS_NARROW(n->out[0]);
+  EACH_CHUNK((last - first) * sm_item_elements(n->in[0])) {
+    const real *x = in + k0, *dy = from + k0;
+    real ds[CHUNK], *dx = room(out, narrow, k0, ds);
+    if (adds_to(n, 0)) { /* then out is wide */
+      SIMD_EXP EACH(count) dx[k] += dy[k] * gelu_slope(x[k]);
+    } else {
+      SIMD_EXP EACH(count) dx[k] = dy[k] * gelu_slope(x[k]);
+    }
+    put_reals(out, narrow, k0, count, dx);
   }
 }
 

@@ -48,5 +48,8 @@ static void sweep_ema(void *teacher, const void *student, int64_t n, double mome
 
 static void sweep_product(const void *a, int64_t m, const void *b, int64_t n, int64_t k, void *c, int64_t ldc,
                           void *pack) {
-  gemm(AS_IS, TRANSPOSED, m, n, k, 1, a, k, b, k, NULL, false, c, ldc, pack);
+  gemm(
+      &(product){
+          .m = m, .n = n, .k = k, .a = a, .lda = k, .b = b, .ldb = k, .tb = TRANSPOSED, .c = c, .ldc = ldc},
+      pack);
 }

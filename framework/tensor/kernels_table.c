@@ -101,7 +101,8 @@ void sm_blas_single_thread(void) { openblas_set_num_threads(1); }
 /* At least T doubles, which is what the plain kernels use. */
 static size_t score_block(const sm_node *n, int matrices) {
   int64_t tokens = n->in[0]->dim[1], queries = tokens < SM_QUERY_BLOCK ? tokens : SM_QUERY_BLOCK;
-  size_t fast_bytes = (size_t)(matrices * queries * sm_score_stride(tokens)) * sm_dtype_size(n->in[0]->dtype);
+  size_t real = n->in[0]->dtype == SM_F64 ? sizeof(double) : sizeof(float); /* also where qkv is narrow */
+  size_t fast_bytes = (size_t)(matrices * queries * sm_score_stride(tokens)) * real;
   size_t plain_bytes = (size_t)(2 * tokens) * sizeof(double);
   return fast_bytes > plain_bytes ? fast_bytes : plain_bytes;
 }

@@ -15,7 +15,7 @@
 /* ---- linear ---------------------------------------------------------------------------------------- */
 
 static double rows_now(const sm_tensor *t) { return (double)sm_items(t) * (double)sm_item_rows(t); }
-static double linear_flops(const sm_node *n) { /* y = x wᵀ and dx = dy w alike */
+static double linear_flops(const sm_node *n) {                   /* y = x wᵀ and dx = dy w alike */
   return 2 * rows_now(n->in[0]) * (double)sm_elements(n->in[1]); /* also (D, 3, P, P) */
 }
 static double linear_dw_flops(const sm_node *n) {
@@ -49,9 +49,11 @@ static void linear_vjp(sm_graph *g, sm_node *n) {
   }
   if (dw) SM_NODE(g, linear_dw, 2, dy, sm_value(g, x)), 2, (sm_tensor *[]){dw, db})->acc = (uint32_t)acc_w | (uint32_t)acc_b << 1;
 }
-OP(linear, SM_PER_ITEM, .doc = "y = x wᵀ + b", .flops = linear_flops, .vjp = linear_vjp);
-OP(linear_dx, SM_PER_ITEM, .doc = "dx = dy w", .flops = linear_flops);
-OP(linear_dw, SM_TILES, .doc = "dw = dyᵀ x, db = Σ dy", .tiles = linear_dw_tiles, .flops = linear_dw_flops);
+OP(linear, SM_PER_ITEM, .doc = "y = x wᵀ + b", .flops = linear_flops, .vjp = linear_vjp, .narrow_in = 1,
+   .narrow_out = 1);
+OP(linear_dx, SM_PER_ITEM, .doc = "dx = dy w", .flops = linear_flops, .narrow_in = 1, .narrow_out = 1);
+OP(linear_dw, SM_TILES, .doc = "dw = dyᵀ x, db = Σ dy", .tiles = linear_dw_tiles, .flops = linear_dw_flops,
+   .narrow_in = 3);
 
 /* ---- gelu ------------------------------------------------------------------------------------------ */
 
@@ -65,8 +67,8 @@ static void gelu_vjp(sm_graph *g, sm_node *n) {
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (dx) SM_NODE(g, gelu_dx, 2, sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), 1, &dx)->acc = acc;
 }
-OP(gelu, SM_PER_ITEM, .doc = "x·Φ(x)", .recompute = true, .vjp = gelu_vjp);
-OP(gelu_dx, SM_PER_ITEM, .doc = "dx = dy·(Φ(x) + x·φ(x))");
+OP(gelu, SM_PER_ITEM, .doc = "x·Φ(x)", .recompute = true, .vjp = gelu_vjp, .narrow_out = 1);
+OP(gelu_dx, SM_PER_ITEM, .doc = "dx = dy·(Φ(x) + x·φ(x))", .narrow_out = 1);
 
 /* ---- layer norm ------------------------------------------------------------------------------------ */
 
@@ -108,7 +110,7 @@ static void layer_norm_vjp(sm_graph *g, sm_node *n) {
   if (dw) SM_NODE(g, layer_norm_dw, 3, dy, value, stats), 2, (sm_tensor *[]){dw, db})->acc = (uint32_t)acc_w | (uint32_t)acc_b << 1;
 }
 OP(layer_norm, SM_PER_ITEM, .doc = "(x - mean)/sqrt(var + eps)·w + b", .recompute = true,
-   .vjp = layer_norm_vjp);
+   .vjp = layer_norm_vjp, .narrow_out = 1);
 OP(layer_norm_dx, SM_PER_ITEM, .doc = "gradient of layer_norm by x, added to an earlier one");
 OP(layer_norm_dw, SM_TILES, .doc = "gradient of layer_norm by w and b", .tiles = column_tiles_of_first);
 
@@ -194,7 +196,7 @@ sm_tensor *sm_attention_map(sm_graph *g, sm_tensor *qkv, int heads) {
   return y;
 }
 OP(attention, SM_PER_ITEM, .doc = "softmax(scale·q kᵀ) v, head by head", .scratch = sm_scratch_attention,
-   .flops = attention_flops, .vjp = attention_vjp);
+   .flops = attention_flops, .vjp = attention_vjp, .narrow_in = 1, .narrow_out = 1);
 OP(attention_dx, SM_PER_ITEM, .doc = "gradient of attention; probabilities are made again from lse",
-   .scratch = sm_scratch_attention_dx, .flops = attention_dx_flops);
+   .scratch = sm_scratch_attention_dx, .flops = attention_dx_flops, .narrow_in = 1 | 2 | 8, .narrow_out = 1);
 OP(attention_map, SM_PER_ITEM, .doc = "attention row of token 0", .scratch = sm_scratch_attention);

@@ -15,6 +15,30 @@
 
 static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
 
+/* ---- narrow tensors --------------------------------------------------------------------------------- */
+
+/* With bf16, a tensor lies in memory as bf16 if one op writes it and every op that reads it allows that. These ops
+ * read it as an operand of products, which would be rounded anyway: nothing is lost by doing so once, early. */
+static void narrow_tensors(sm_graph *g) {
+  if (!g->config.bf16 || g->config.device != SM_CPU) return;
+  for (int i = 0; i < g->tensors; i++) {
+    struct sm_tensor_plan *p = g->tensor[i]->plan;
+    p->narrow = g->tensor[i]->dtype == SM_F32 && !g->tensor[i]->persistent && !p->kept && g->tensor[i]->maker;
+  }
+  for (int i = 0; i < g->passes; i++)
+    for (int k = 0; k < g->pass[i].n; k++) {
+      const sm_node *n = g->pass[i].node[k];
+      for (int o = 0; o < SM_MAX_IN; o++)
+        if (n->in[o]) n->in[o]->plan->narrow &= n->op->narrow_in >> o & 1;
+      for (int o = 0; o < SM_MAX_OUT; o++)
+        if (n->out[o])
+          n->out[o]->plan->narrow &=
+              n->op->narrow_out >> o & 1 && !(n->acc >> o & 1) && n->out[o]->maker == n;
+    }
+  for (int i = 0; i < g->tensors; i++)
+    if (g->tensor[i]->plan->narrow) g->tensor[i]->dtype = SM_BF16;
+}
+
 /* ---- segments -------------------------------------------------------------------------------------- */
 
 static bool fits_items(const sm_segment *s, const sm_node *n, int now) {
@@ -223,6 +247,7 @@ sm_status sm_graph_plan(sm_graph *g, sm_error *err) {
     return g->error.code;
   }
   if (g->planned) return SM_OK;
+  narrow_tensors(g);
   int base = 0;
   for (int i = 0; i < g->passes; i++) {
     sm_status status = cut_pass(g, &g->pass[i], base, err);
@@ -253,7 +278,7 @@ sm_status sm_graph_plan(sm_graph *g, sm_error *err) {
 
 sm_status sm_graph_allocate(sm_graph *g, sm_error *err) {
   if (g->allocated) return SM_OK;
-  size_t threads = (size_t)sm_pool_threads(g->config.pool), 
+  size_t threads = (size_t)sm_pool_threads(g->config.pool),
          worker = g->worker_local + g->worker_scratch + SM_PACK_BYTES;
   g->inputs = sm_aligned_alloc(g->input_bytes + 64);
   g->transients = sm_aligned_alloc(g->transient_bytes + 64);
@@ -309,16 +334,15 @@ static void collect_lines(sm_graph *g) {
 void sm_graph_report(const sm_graph *graph, sm_plan_report *r) {
   sm_graph *g = (sm_graph *)graph; /* the sorted list is made on first use */
   collect_lines(g);
-  *r = (sm_plan_report){
-      .inputs = g->input_bytes,
-      .transient = g->transient_bytes,
-      .unshared = g->unshared_bytes,
-      .worker = (g->worker_local + g->worker_scratch + SM_PACK_BYTES) *
-                (size_t)sm_pool_threads(g->config.pool),
-      .nodes = g->nodes,
-      .segments = g->all_segments,
-      .largest = g->line,
-      .n_largest = g->lines};
+  *r = (sm_plan_report){.inputs = g->input_bytes,
+                        .transient = g->transient_bytes,
+                        .unshared = g->unshared_bytes,
+                        .worker = (g->worker_local + g->worker_scratch + SM_PACK_BYTES) *
+                                  (size_t)sm_pool_threads(g->config.pool),
+                        .nodes = g->nodes,
+                        .segments = g->all_segments,
+                        .largest = g->line,
+                        .n_largest = g->lines};
   for (int i = 0; i < g->passes; i++)
     for (int k = 0; k < g->pass[i].n; k++)
       if (g->pass[i].node[k]->op->flops) r->flops += g->pass[i].node[k]->op->flops(g->pass[i].node[k]);

@@ -44,6 +44,12 @@ static inline double get(const sm_tensor *t, int64_t k) {
       return ((double *)t->data)[k];
     case SM_I32:
       return ((int32_t *)t->data)[k];
+    case SM_BF16: {
+      uint32_t bits = (uint32_t)((uint16_t *)t->data)[k] << 16;
+      float value;
+      memcpy(&value, &bits, sizeof value);
+      return (double)value;
+    }
     default:
       return ((uint8_t *)t->data)[k];
   }
@@ -56,6 +62,13 @@ static inline void set(sm_tensor *t, int64_t k, double value) {
     case SM_F64:
       ((double *)t->data)[k] = value;
       break;
+    case SM_BF16: { /* to nearest, halves to even */
+      float real = (float)value;
+      uint32_t bits;
+      memcpy(&bits, &real, sizeof bits);
+      ((uint16_t *)t->data)[k] = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+      break;
+    }
     case SM_I32:
       ((int32_t *)t->data)[k] = (int32_t)value;
       break;

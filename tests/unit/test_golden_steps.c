@@ -239,11 +239,19 @@ static void check_all_logits(reference *r, const sm_batch *b) {
 
 /* ---- steps ----------------------------------------------------------------------------------------- */
 
+/* With bf16, parts of the loss after an update may be off by more than the loss: AdamW makes whole steps of gradients
+ * that are little more than rounding. */
+static double loss_limit(const reference *r, int step, const char *key) {
+  if (!r->path.bf16) return 1e-5;
+  return step > 0 && strcmp(key, "loss") ? 1.5e-2 : 1e-2;
+}
+
 static void check_loss(reference *r, int step, const char *key, double got) {
   golden_tensor t = golden_getf(r->file, "expect.step%d.%s", step, key);
   double want = golden_value(&t, 0), off = fabs(got - want) / (want != 0 ? fabs(want) : 1);
-  if (!(off <= (r->path.bf16 ? 1e-2 : 1e-5)))
-    fail_msg("%s: step %d: loss %s is %.8g, not %.8g", r->name, step, key, got, want);
+  if (!(off <= loss_limit(r, step, key)))
+    fail_msg("%s, %s%s: step %d: loss %s is %.8g, not %.8g", r->name, r->path.isa,
+             r->path.bf16 ? " with bf16" : "", step, key, got, want);
 }
 
 static void check_gradients(reference *r) {

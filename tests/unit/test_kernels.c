@@ -161,6 +161,88 @@ static void bf16_products_of_whole_numbers_are_exact(void **state) {
   }
 }
 
+/* The same tensor in memory as bf16, its values rounded. */
+static sm_tensor *narrow(const sm_tensor *t) {
+  sm_tensor *copy = sm_arena_alloc(now.arena, sizeof *copy);
+  *copy = *t;
+  copy->dtype = SM_BF16;
+  copy->data = sm_arena_alloc(now.arena, (size_t)sm_elements(t) * 2);
+  for (int64_t k = 0; k < sm_elements(t); k++) set(copy, k, get(t, k));
+  return copy;
+}
+static void round_to_bf16(sm_tensor *t) {
+  const sm_tensor *n = narrow(t);
+  for (int64_t k = 0; k < sm_elements(t); k++) set(t, k, get(n, k));
+}
+
+/* An op gives the same whether its operands lie in memory as bf16 or as f32 of the same values, and a narrow result is
+ * the wide one rounded. */
+static void check_narrow(int op, sm_node *n, int64_t range) {
+  uint32_t in_mask = sm_op_at(op)->narrow_in, out_mask = sm_op_at(op)->narrow_out;
+  assert_true(in_mask || out_mask);
+  for (int k = 0; k < SM_MAX_IN; k++)
+    if (n->in[k] && in_mask >> k & 1) round_to_bf16(n->in[k]);
+  sm_node thin = *n;
+  for (int k = 0; k < SM_MAX_IN; k++)
+    if (n->in[k] && in_mask >> k & 1) thin.in[k] = narrow(n->in[k]);
+  for (int k = 0; k < SM_MAX_OUT; k++)
+    if (n->out[k] && out_mask >> k & 1) thin.out[k] = narrow(n->out[k]);
+  EACH_BF16_TABLE(table) {
+    run(table, op, n, 0, range);
+    run(table, op, &thin, 0, range);
+    for (int k = 0; k < SM_MAX_OUT; k++) {
+      if (!n->out[k]) continue;
+      const sm_tensor *want = out_mask >> k & 1 ? narrow(n->out[k]) : n->out[k];
+      for (int64_t e = 0; e < sm_items(want) * sm_item_elements(want); e++)
+        if (get(want, e) != get(thin.out[k], e))
+          fail_msg("%s, %s: narrow out[%d][%d] is %.9g, not %.9g", op_names[op], table->isa, k, (int)e,
+                   get(thin.out[k], e), get(want, e));
+    }
+  }
+}
+
+static void bf16_in_memory_changes_nothing(void **state) {
+  (void)state;
+  static const int64_t shape[][3] = {
+      {1, 1, 1}, {7, 6, 18}, {3, 33, 64}, {5, 64, 300}, {65, 96, 12}}; /* T, C, N */
+  for (int s = 0; s < 5; s++) {
+    int64_t t = shape[s][0], c = shape[s][1], m = shape[s][2];
+    begin(SM_F32);
+    sm_tensor *x = items(DIMS(3, t, c)), *w = whole(DIMS(m, c)), *bias = whole(DIMS(m)),
+              *dy = items(DIMS(3, t, m));
+    NODE(forward, IN(x, w, bias), OUT(items(DIMS(3, t, m))));
+    check_narrow(SM_OP_linear, &forward, 3);
+    NODE(dx, IN(dy, w), OUT(items(DIMS(3, t, c))));
+    check_narrow(SM_OP_linear_dx, &dx, 3);
+    NODE(dw, IN(dy, x), OUT(whole(DIMS(m, c)), whole(DIMS(m))));
+    sm_grid grid = sm_product_grid(m, c);
+    check_narrow(SM_OP_linear_dw, &dw, grid.row_tiles * grid.column_tiles);
+    NODE(gelu, IN(x), OUT(items(DIMS(3, t, c))));
+    check_narrow(SM_OP_gelu, &gelu, 3);
+    NODE(gelu_dx, IN(x, items(DIMS(3, t, c))), OUT(items(DIMS(3, t, c))));
+    check_narrow(SM_OP_gelu_dx, &gelu_dx, 3);
+    NODE(norm, IN(x, whole(DIMS(c)), whole(DIMS(c))), OUT(items(DIMS(3, t, c)), items(DIMS(3, t, 2))));
+    norm.f[0] = 1e-6;
+    check_narrow(SM_OP_layer_norm, &norm, 3);
+    end();
+  }
+  for (int heads = 1; heads <= 3; heads += 2) {
+    int64_t t = 37, d = 24;
+    begin(SM_F32);
+    NODE(attention, IN(items(DIMS(2, t, 3 * d))), OUT(items(DIMS(2, t, d)), items(DIMS(2, heads, t))));
+    attention.i[0] = heads;
+    attention.f[0] = 0.3;
+    check_narrow(SM_OP_attention, &attention, 2);
+    run(sm_kernels_find(SM_CPU, SM_BF16, NULL), SM_OP_attention, &attention, 0, 2);
+    NODE(back, IN(attention.in[0], attention.out[0], attention.out[1], items(DIMS(2, t, d))),
+         OUT(items(DIMS(2, t, 3 * d))));
+    back.i[0] = heads;
+    back.f[0] = 0.3;
+    check_narrow(SM_OP_attention_dx, &back, 2);
+    end();
+  }
+}
+
 /* y = x·1: what is left of x shows the rounding, to nearest with halves to even. */
 static void bf16_operands_are_rounded_to_nearest(void **state) {
   (void)state;
@@ -583,6 +665,7 @@ static void tables_are_found_by_name(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(bf16_products_of_whole_numbers_are_exact),
+      cmocka_unit_test(bf16_in_memory_changes_nothing),
       cmocka_unit_test(bf16_operands_are_rounded_to_nearest),
       cmocka_unit_test(linear_kernels),
       cmocka_unit_test(pointwise_kernels),

@@ -57,7 +57,8 @@ typedef struct sm_graph_config {
   sm_dtype real;   /* SM_F32, or SM_F64 for gradient checks: the dtype of every computed tensor */
   sm_pool *pool;   /* borrowed; must outlive the graph                                         */
   const char *isa; /* NULL = best here; "avx512_bf16", "avx512", "avx2", "baseline" force one   */
-  bool bf16;       /* operands of matrix products are rounded to bf16 and summed up in f32 (real = SM_F32) */
+  bool bf16;       /* operands of matrix products are bf16, summed up in f32, and what stands only between
+                    * such products lies in memory as bf16 (real = SM_F32) */
 } sm_graph_config;
 
 sm_graph *sm_graph_new(const sm_graph_config *, sm_error *);
