@@ -76,3 +76,8 @@ pkglib_LTLIBRARIES += plugins/evaluation_linear.la
 plugins_evaluation_linear_la_SOURCES = plugins/evaluations/linear.c
 plugins_evaluation_linear_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_evaluation_linear_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/logistic.la
+plugins_logistic_la_SOURCES = plugins/evaluations/logistic.c
+plugins_logistic_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_logistic_la_LIBADD = $(PLUGIN_LIBADD)

@@ -27,4 +27,6 @@ check_PROGRAMS += tests/unit/test_train_monitor
 tests_unit_test_train_monitor_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # framework/eval (test_knn and test_weights are in golden.mk)
-check_PROGRAMS += tests/unit/test_probe
+check_PROGRAMS += tests/unit/test_probe tests/unit/test_logistic
+tests_unit_test_probe_SOURCES = tests/unit/test_probe.c tests/unit/eval_rig.c tests/unit/eval_rig.h
+tests_unit_test_logistic_SOURCES = tests/unit/test_logistic.c tests/unit/eval_rig.c tests/unit/eval_rig.h

@@ -3,15 +3,17 @@ pkginclude_HEADERS += framework/include/smalti/eval.h
 libsmalti_la_SOURCES += \
   framework/eval/augmented.c \
   framework/eval/bench.c framework/eval/bench.h \
+  framework/eval/classify.c \
+  framework/eval/classify.h \
   framework/eval/eval.h \
   framework/eval/evaluator.c \
   framework/eval/evaluator.h \
   framework/eval/figures.c \
   framework/eval/knn.c \
   framework/eval/linear.c \
+  framework/eval/logistic.c \
+  framework/eval/logistic_fit.c \
   framework/eval/probe.c \
-  framework/eval/product.c \
-  framework/eval/product.h \
   framework/eval/weights.c \
   framework/eval/weights.h \
   framework/eval/weights_save.c

@@ -4,12 +4,11 @@
  * once, and its logits become gradients in place. Weights: a tile of the gradient is one product over the whole
  * batch and is used up by the update at once. Chunks and tiles depend on shapes only, each is one item of the
  * pool, and nothing is added up across items: so the result is the same for any number of threads. */
-#include <math.h>
 #include <string.h>
 
 #include <smalti/eval.h>
 
-#include "product.h"
+#include "classify.h"
 
 #define ROWS 128         /* of a batch in one item         */
 #define TILE_OUTPUTS 128 /* rows of the weights …          */
@@ -107,23 +106,14 @@ static int64_t logits(const sm_probe *p, int64_t chunk) {
   return rows;
 }
 
-/* z becomes (softmax(z) - onehot(truth)) · scale. */
-static void gradient(float *z, int classes, int32_t truth, float scale) {
-  float most = z[0], sum = 0;
-  for (int c = 1; c < classes; c++) most = z[c] > most ? z[c] : most;
-  for (int c = 0; c < classes; c++) sum += z[c] = expf(z[c] - most);
-  for (int c = 0; c < classes; c++) z[c] *= scale / sum;
-  z[truth] -= scale;
-}
-
 static void forward_chunk(void *context, int64_t chunk, int worker) {
   const sm_probe *p = context;
   (void)worker;
   int64_t rows = logits(p, chunk), first = chunk * ROWS;
   for (int64_t i = first; i < first + rows; i++)
     for (int r = 0; r < p->c.rates; r++)
-      gradient(p->g + i * p->outputs + (int64_t)r * p->c.classes, p->c.classes, p->label[p->row[i]],
-               (float)(1.0 / (double)p->n));
+      sm_softmax_gradient(p->g + i * p->outputs + (int64_t)r * p->c.classes, p->c.classes,
+                          p->label[p->row[i]], (float)(1.0 / (double)p->n));
 }
 
 static void count_chunk(void *context, int64_t chunk, int worker) {
@@ -134,10 +124,7 @@ static void count_chunk(void *context, int64_t chunk, int worker) {
   for (int64_t i = first; i < first + rows; i++)
     for (int r = 0; r < p->c.rates; r++) {
       const float *z = p->g + i * p->outputs + (int64_t)r * p->c.classes;
-      int32_t truth = p->label[p->row[i]];
-      int rank = 0;
-      if (truth < 0 || !isfinite(z[truth])) continue;
-      for (int c = 0; c < p->c.classes; c++) rank += z[c] > z[truth] || (z[c] == z[truth] && c < truth);
+      int rank = sm_rank_of(z, p->c.classes, p->label[p->row[i]]);
       hits[r] += rank == 0;
       hits[p->c.rates + r] += rank < 5;
     }

@@ -8,8 +8,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/eval.h>
-#include <smalti/recipe.h>
+#include "eval_rig.h"
 
 static sm_pool *pool[4]; /* by number of threads */
 
@@ -264,77 +263,20 @@ static void ties(void **state) {
 
 /* ---- the protocol -------------------------------------------------------------------------------------- */
 
-typedef struct given {
-  sm_eval_context context; /* first: callbacks get this pointer */
-  sm_features train, test;
-  int stop_after, asked; /* calls of going_on */
-  double done;
-  sm_feature_spec spec; /* as asked for */
-  int64_t crops;
-} given;
-
-static sm_status give(sm_eval_context *c, const char *split, sm_feature_spec *spec, sm_features *f,
-                      sm_error *err) {
-  given *g = (given *)(void *)c;
-  (void)err;
-  g->spec = *spec;
-  snprintf(spec->what, sizeof spec->what, "made-up features");
-  *f = strcmp(split, "train") ? g->test : g->train;
-  return SM_OK;
-}
-
-static sm_status crops(sm_eval_context *c, sm_augmented_request *r, sm_error *err) {
-  given *g = (given *)(void *)c;
-  sm_status status = SM_OK;
-  for (int64_t e = 0; e < r->epochs; e++)
-    for (int64_t i = 0; !status && i < r->n; i++, g->crops++)
-      status = r->take(r->to, e, g->train.x + r->row[i] * g->train.dim, &g->train.label[r->row[i]], 1, err);
-  return status;
-}
-
-static sm_status going_on(sm_eval_context *c, double done, sm_error *err) {
-  given *g = (given *)(void *)c;
-  assert_true(done >= g->done && done <= 1);
-  g->done = done;
-  return ++g->asked == g->stop_after ? sm_fail(err, SM_EINTERRUPTED, "stop") : SM_OK;
-}
-
 /* The first 200 rows to learn from, 100 to test on, whose labels come from `test_label`. */
-static given made_up(const int32_t *test_label, int threads) {
+static eval_rig made_up(const int32_t *test_label, int threads) {
   draw_features();
-  return (given){.context = {.size = sizeof(sm_eval_context),
-                             .pool = pool[threads],
-                             .features_of = give,
-                             .augmented = crops,
-                             .going_on = going_on},
-                 .train = {.n = 200, .dim = DIM, .classes = CLASSES, .x = x, .label = label},
-                 .test = {.n = 100, .dim = DIM, .classes = CLASSES, .x = x + 200 * DIM, .label = test_label}};
-}
-
-static sm_status run_plugin(given *g, const char *name, const char *yaml, sm_eval_result *r, sm_error *err) {
-  sm_registry *registry = sm_registry_new(NULL, err);
-  const sm_plugin *plugin = registry ? sm_registry_find(registry, SM_EVALUATION, name, err) : NULL;
-  if (!plugin) fail_msg("%s", err->message);
-  sm_arena *arena = sm_arena_new("test");
-  sm_instance instance;
-  *r = (sm_eval_result){.size = sizeof *r};
-  sm_status status = sm_instance_new(plugin, &instance, err);
-  if (!status) status = sm_options_fill(plugin, yaml, instance.self, arena, err);
-  if (!status) status = sm_instance_create(&instance, err);
-  if (status) fail_msg("%s", err->message);
-  status = ((const sm_evaluation_ops *)plugin->ops)->run(instance.self, &g->context, r, err);
-  sm_instance_free(&instance);
-  sm_arena_free(arena);
-  sm_registry_free(registry);
-  return status;
+  return eval_rig_make(
+      pool[threads], (sm_features){.n = 200, .dim = DIM, .classes = CLASSES, .x = x, .label = label},
+      (sm_features){.n = 100, .dim = DIM, .classes = CLASSES, .x = x + 200 * DIM, .label = test_label});
 }
 
 static void the_plugin(void **state) {
   (void)state;
   sm_error err = {0};
   sm_eval_result r, again;
-  given g = made_up(label + 200, 2);
-  assert_int_equal(run_plugin(&g, "linear", "{epochs: 10, hold_out: 0.2}", &r, &err), SM_OK);
+  eval_rig g = made_up(label + 200, 2);
+  assert_int_equal(eval_rig_run(&g, "linear", "{epochs: 10, hold_out: 0.2}", &r, &err), SM_OK);
   assert_int_equal(g.spec.blocks, 0);
   assert_int_equal(g.spec.pool, SM_POOL_CLS);
   assert_int_equal(r.n, 3);
@@ -348,14 +290,14 @@ static void the_plugin(void **state) {
   assert_non_null(
       strstr(r.protocol, " (best of 45 on 40 held-out training pictures), 100 against 160 pictures"));
   g = made_up(label + 200, 3);
-  assert_int_equal(run_plugin(&g, "linear", "{epochs: 10, hold_out: 0.2}", &again, &err), SM_OK);
+  assert_int_equal(eval_rig_run(&g, "linear", "{epochs: 10, hold_out: 0.2}", &again, &err), SM_OK);
   assert_memory_equal(&r, &again, sizeof r);
 
   /* test labels have no say in the choice: with wrong ones the figure changes, the rate does not */
   static int32_t wrong[100];
   for (int i = 0; i < 100; i++) wrong[i] = i % 10 ? (label[200 + i] + 1) % CLASSES : -1;
   g = made_up(wrong, 2);
-  assert_int_equal(run_plugin(&g, "linear", "{epochs: 10, hold_out: 0.2}", &again, &err), SM_OK);
+  assert_int_equal(eval_rig_run(&g, "linear", "{epochs: 10, hold_out: 0.2}", &again, &err), SM_OK);
   assert_true(again.figure[0].value < 10);
   assert_float_equal(again.figure[2].value, r.figure[2].value, 0);
   char *lr = strstr(r.protocol, "lr "), *end = strchr(lr, ')');
@@ -364,10 +306,10 @@ static void the_plugin(void **state) {
       strstr(again.protocol, "pictures), 90 against 160 pictures")); /* unlabelled ones do not count */
 
   g = made_up(label + 200, 2);
-  assert_int_equal(run_plugin(&g, "linear",
-                              "{epochs: 3, lr: [0.01, 0.1], features: crops, pool: both, n_last_blocks: 2, "
-                              "hold_out: 0.2, batch_size: 64}",
-                              &r, &err),
+  assert_int_equal(eval_rig_run(&g, "linear",
+                                "{epochs: 3, lr: [0.01, 0.1], features: crops, pool: both, n_last_blocks: 2, "
+                                "hold_out: 0.2, batch_size: 64}",
+                                &r, &err),
                    SM_OK);
   assert_int_equal(g.crops, 3 * 160);
   assert_int_equal(g.spec.blocks, 2);
@@ -380,25 +322,25 @@ static void refusals(void **state) {
   (void)state;
   sm_error err = {0};
   sm_eval_result r;
-  given g = made_up(label + 200, 1);
+  eval_rig g = made_up(label + 200, 1);
   g.stop_after = 3;
-  assert_int_equal(run_plugin(&g, "linear", "{epochs: 10}", &r, &err), SM_EINTERRUPTED);
+  assert_int_equal(eval_rig_run(&g, "linear", "{epochs: 10}", &r, &err), SM_EINTERRUPTED);
   assert_int_equal(g.asked, 3);
   g = made_up(label + 200, 1);
   g.stop_after = 3;
-  assert_int_equal(run_plugin(&g, "linear", "{epochs: 10, features: crops}", &r, &err), SM_EINTERRUPTED);
+  assert_int_equal(eval_rig_run(&g, "linear", "{epochs: 10, features: crops}", &r, &err), SM_EINTERRUPTED);
   g = made_up(label + 200, 1);
   g.train.classes = 1;
-  assert_int_equal(run_plugin(&g, "linear", "{}", &r, &err), SM_EINVAL);
+  assert_int_equal(eval_rig_run(&g, "linear", "{}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message,
                       "a classifier needs pictures of two classes, and the training pictures have 1");
   static const int32_t none[100] = {[0 ... 99] = -1};
   g = made_up(none, 1);
-  assert_int_equal(run_plugin(&g, "linear", "{}", &r, &err), SM_EINVAL);
+  assert_int_equal(eval_rig_run(&g, "linear", "{}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message, "none of the 100 test pictures has a class");
   g = made_up(label + 200, 1);
   x[17 * DIM + 3] = NAN;
-  assert_int_equal(run_plugin(&g, "linear", "{}", &r, &err), SM_EINVAL);
+  assert_int_equal(eval_rig_run(&g, "linear", "{}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message, "the features of training picture 17 are not finite numbers");
 }
 

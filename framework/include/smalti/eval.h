@@ -90,6 +90,51 @@ typedef struct sm_linear_result {
 sm_status sm_linear_eval(sm_eval_context *, const sm_linear_config *, sm_feature_spec *, bool augmented,
                          sm_linear_result *, sm_error *);
 
+/* ---- logistic regression ------------------------------------------------------------------------------- */
+
+/* Multinomial logistic regression on `n` rows x (n, dim) of classes 0 … classes-1:
+ *
+ *     min over W, b of  1/n Σ_i -log softmax(W x_i + b)_{label_i}  +  lambda/2 ‖W‖²
+ *
+ * by L-BFGS (Nocedal & Wright, Numerical Optimization, 2006, algorithms 7.4 and 7.5, ten pairs, backtracking to
+ * Armijo's condition) until no element of the gradient is above `tolerance`, or for `iterations`. scikit-learn's
+ * C is 1/(lambda·n). Products in float, sums in double; the same for any number of threads. */
+typedef struct sm_logistic_problem {
+  const float *x;
+  const int32_t *label;
+  int64_t n;
+  int dim, classes;
+  double lambda, tolerance;
+  int64_t iterations;
+  sm_pool *pool;
+  /* asked before each iteration; not SM_OK ends it with that. May be NULL */
+  sm_status (*going_on)(void *ctx, int64_t iteration, sm_error *);
+  void *ctx;
+} sm_logistic_problem;
+/* w: classes·dim weights, then classes biases; where it begins (zeros, or another lambda's), then the solution.
+ * *used: iterations. */
+sm_status sm_logistic_fit(const sm_logistic_problem *, double *w, int64_t *used, sm_error *);
+
+/* The protocol: features standardised by mean and deviation of the labelled training pictures; lambda, of those
+ * given from large to small, each begun where the last one ended, is chosen on a held-out part of the training
+ * pictures; then fitted to all of them. */
+typedef struct sm_logistic_config {
+  const double *lambda;
+  int lambdas;
+  int64_t iterations;
+  double tolerance, hold_out;
+  uint64_t seed;
+} sm_logistic_config;
+typedef struct sm_logistic_result {
+  double lambda;
+  int64_t fitted, held;       /* training pictures in all, and those that chose lambda */
+  int64_t held_top1;          /* hits among the latter */
+  int64_t tested, top1, top5; /* labelled test pictures, and hits among them */
+  bool converged;             /* the last fit reached the tolerance */
+} sm_logistic_result;
+sm_status sm_logistic_eval(sm_eval_context *, const sm_logistic_config *, sm_feature_spec *,
+                           sm_logistic_result *, sm_error *);
+
 #ifdef __cplusplus
 }
 #endif

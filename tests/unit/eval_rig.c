@@ -1,0 +1,65 @@
+/* eval_rig.c — see eval_rig.h. */
+#include "eval_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <smalti/recipe.h>
+
+static sm_status give(sm_eval_context *c, const char *split, sm_feature_spec *spec, sm_features *f,
+                      sm_error *err) {
+  eval_rig *g = (eval_rig *)(void *)c;
+  (void)err;
+  g->spec = *spec;
+  snprintf(spec->what, sizeof spec->what, "made-up features");
+  *f = strcmp(split, "train") ? g->test : g->train;
+  return SM_OK;
+}
+
+static sm_status crops(sm_eval_context *c, sm_augmented_request *r, sm_error *err) {
+  eval_rig *g = (eval_rig *)(void *)c;
+  sm_status status = SM_OK;
+  for (int64_t e = 0; e < r->epochs; e++)
+    for (int64_t i = 0; !status && i < r->n; i++, g->crops++)
+      status = r->take(r->to, e, g->train.x + r->row[i] * g->train.dim, &g->train.label[r->row[i]], 1, err);
+  return status;
+}
+
+static sm_status going_on(sm_eval_context *c, double done, sm_error *err) {
+  eval_rig *g = (eval_rig *)(void *)c;
+  assert_true(done >= g->done && done <= 1);
+  g->done = done;
+  return ++g->asked == g->stop_after ? sm_fail(err, SM_EINTERRUPTED, "stop") : SM_OK;
+}
+
+eval_rig eval_rig_make(sm_pool *pool, sm_features train, sm_features test) {
+  return (eval_rig){.context = {.size = sizeof(sm_eval_context),
+                                .pool = pool,
+                                .features_of = give,
+                                .augmented = crops,
+                                .going_on = going_on},
+                    .train = train,
+                    .test = test};
+}
+
+sm_status eval_rig_run(eval_rig *g, const char *name, const char *yaml, sm_eval_result *r, sm_error *err) {
+  sm_registry *registry = sm_registry_new(NULL, err);
+  const sm_plugin *plugin = registry ? sm_registry_find(registry, SM_EVALUATION, name, err) : NULL;
+  if (!plugin) fail_msg("%s", err->message);
+  sm_arena *arena = sm_arena_new("test");
+  sm_instance instance;
+  *r = (sm_eval_result){.size = sizeof *r};
+  sm_status status = sm_instance_new(plugin, &instance, err);
+  if (!status) status = sm_options_fill(plugin, yaml, instance.self, arena, err);
+  if (!status) status = sm_instance_create(&instance, err);
+  if (status) fail_msg("%s", err->message);
+  status = ((const sm_evaluation_ops *)plugin->ops)->run(instance.self, &g->context, r, err);
+  sm_instance_free(&instance);
+  sm_arena_free(arena);
+  sm_registry_free(registry);
+  return status;
+}
