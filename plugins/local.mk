@@ -81,3 +81,8 @@ pkglib_LTLIBRARIES += plugins/logistic.la
 plugins_logistic_la_SOURCES = plugins/evaluations/logistic.c
 plugins_logistic_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_logistic_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/cluster.la
+plugins_cluster_la_SOURCES = plugins/evaluations/cluster.c
+plugins_cluster_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_cluster_la_LIBADD = $(PLUGIN_LIBADD)

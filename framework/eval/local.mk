@@ -9,10 +9,12 @@ libsmalti_la_SOURCES += \
   framework/eval/evaluator.c \
   framework/eval/evaluator.h \
   framework/eval/figures.c \
+  framework/eval/kmeans.c \
   framework/eval/knn.c \
   framework/eval/linear.c \
   framework/eval/logistic.c \
   framework/eval/logistic_fit.c \
+  framework/eval/partitions.c \
   framework/eval/probe.c \
   framework/eval/weights.c \
   framework/eval/weights.h \

@@ -135,6 +135,37 @@ typedef struct sm_logistic_result {
 sm_status sm_logistic_eval(sm_eval_context *, const sm_logistic_config *, sm_feature_spec *,
                            sm_logistic_result *, sm_error *);
 
+/* ---- clustering ---------------------------------------------------------------------------------------- */
+
+/* How far two partitions of the same n things agree, in percent. a[i] is 0 … n_a-1, b[i] is 0 … n_b-1; things
+ * with -1 in either are left out. Equal to scikit-learn's figures. */
+typedef struct sm_agreement {
+  int64_t hits, n; /* things that the best one-to-one matching of parts puts together (Kuhn 1955), of n   */
+  double ari;      /* adjusted Rand index: Hubert & Arabie 1985                                          */
+  double nmi;      /* mutual information over the mean of the two entropies: Strehl & Ghosh 2002, with the
+                      arithmetic mean                                                                    */
+  double fmi;      /* Fowlkes & Mallows 1983                                                             */
+} sm_agreement;
+sm_status sm_partitions_compare(const int32_t *a, int n_a, const int32_t *b, int n_b, int64_t n,
+                                sm_agreement *, sm_error *);
+
+/* k-means (Lloyd 1982) from k-means++ seeds (Arthur & Vassilvitskii 2007), the best of several starts by the
+ * sum of squared distances. A cluster that loses its last row takes the row farthest from its centre. The
+ * same result for any number of threads. */
+typedef struct sm_kmeans_config {
+  int clusters, starts;
+  int64_t iterations; /* of a start at most; it ends when no row changes its cluster */
+  bool normalise;     /* rows to length 1 first                                      */
+  uint64_t seed;
+  sm_pool *pool;
+  sm_status (*going_on)(void *ctx, double done, sm_error *); /* may be NULL */
+  void *ctx;
+} sm_kmeans_config;
+/* cluster (f->n): of each row. *inertia: the sum of squared distances. SM_EINVAL: fewer rows than clusters, or
+ * values that are not finite. */
+sm_status sm_kmeans(const sm_features *, const sm_kmeans_config *, int32_t *cluster, double *inertia,
+                    sm_error *);
+
 #ifdef __cplusplus
 }
 #endif
