@@ -69,6 +69,7 @@ static sm_status open_features(sm_cli *cli, int argc, char **argv, features_benc
                            .set = b->set,
                            .size = b->size,
                            .workers = threads,
+                           .bf16 = r->train.precision == SM_PRECISION_BF16,
                            .pool = b->pool};
   return sm_evaluator_new(&c, &b->evaluator, err);
 }
@@ -80,6 +81,10 @@ static void close_features(features_bench *b) {
   sm_recipe_free(b->recipe);
 }
 
+static const char *precision_of(const features_bench *b) {
+  return b->recipe->train.precision == SM_PRECISION_BF16 ? "bf16" : "fp32";
+}
+
 static int show_features(const sm_cli *cli, const features_bench *b, const struct features_options *o,
                          const sm_bench_times *t) {
   int threads = sm_pool_threads(b->pool);
@@ -89,11 +94,12 @@ static int show_features(const sm_cli *cli, const features_bench *b, const struc
     sm_json_string(&json, "recipe", b->recipe->name);
     sm_json_int(&json, "pictures", o->pictures);
     sm_json_int(&json, "size", b->size);
+    sm_json_string(&json, "precision", precision_of(b));
     put_times(&json, t, threads, "pictures_per_s", (double)o->pictures);
     return sm_cli_json(&json);
   }
-  printf("%s: features of %" PRId64 " pictures of %d px, %d thread%s\n\n", b->recipe->name, o->pictures,
-         b->size, threads, threads == 1 ? "" : "s");
+  printf("%s: features of %" PRId64 " pictures of %d px, %d thread%s, %s\n\n", b->recipe->name, o->pictures,
+         b->size, threads, threads == 1 ? "" : "s", precision_of(b));
   print_times(t, "pictures/s", (double)o->pictures);
   return SM_EXIT_OK;
 }

@@ -14,6 +14,7 @@
 #include "progress.h"
 
 static const char *const pools[] = {"default", "cls", "mean", "both", NULL}; /* one behind sm_pool_mode */
+static const char *const precisions[] = {"fp32", "bf16", NULL};              /* sm_precision */
 static const char *const splits[] = {"train", "test", "all", NULL};
 enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_ALL };
 
@@ -21,7 +22,7 @@ struct eval_options {
   sm_network_options network;
   sm_ints k;
   double temperature;
-  int pool, split;
+  int pool, split, precision;
   int64_t size;
   const char *train, *test, *out;
 };
@@ -44,6 +45,8 @@ static const sm_option options[] = {
     SM_PATH(struct eval_options, out, "out", "~", "features: the folder to write"),
     SM_CHOICE(struct eval_options, split, "split", "train", splits,
               "features: which pictures; all: in two sub-folders"),
+    SM_CHOICE(struct eval_options, precision, "precision", "fp32", precisions,
+              "bf16: faster features, as train.precision"),
     SM_NETWORK_OPTIONS(struct eval_options, network),
 };
 
@@ -96,6 +99,7 @@ static sm_status open_evaluator(evaluating *e, const sm_instance *instance, int 
                            .test = t->test,
                            .limits = {.max_pixels = r ? r->data.max_pixels : 0},
                            .workers = threads,
+                           .bf16 = e->o->precision == SM_PRECISION_BF16,
                            .pool = e->pool,
                            .progress = show_progress,
                            .progress_ctx = &e->progress};
@@ -263,6 +267,7 @@ static void add_network(const evaluating *e, sm_json *j) {
   snprintf(hash, sizeof hash, "%016" PRIx64, t->about.recipe_hash);
   sm_json_string(j, "recipe_hash", t->about.recipe_hash ? hash : NULL);
   sm_json_int(j, "size", e->size);
+  sm_json_string(j, "precision", precisions[e->o->precision]);
 }
 
 static void result_json(const evaluating *e, const sm_instance *instance, const sm_eval_result *r,
@@ -315,7 +320,7 @@ static sm_status print_result(const evaluating *e, const sm_instance *instance, 
     int64_t n, bad[2];
     sm_evaluator_counts(e->evaluator, "train", &n, &bad[0]);
     sm_evaluator_counts(e->evaluator, "test", &n, &bad[1]);
-    sm_cli_note(e->cli, "%s, %d px; %s", r->protocol, e->size,
+    sm_cli_note(e->cli, "%s, %d px, %s; %s", r->protocol, e->size, precisions[e->o->precision],
                 sm_human_seconds(e->seconds, time, sizeof time));
     if (bad[0] + bad[1] > 0)
       sm_cli_note(e->cli,

@@ -26,6 +26,7 @@ typedef struct sm_evaluator_config {
   int blocks;       /* [CLS] of so many last blocks are kept, at least of one           */
   bool some_blocks; /* and of SM_SOME_BLOCKS, or all where the network has fewer         */
   bool patches;     /* the mean of the patches is kept                                  */
+  bool bf16;        /* operands of the backbone's products are bf16                    */
   sm_pool *pool;
   void (*progress)(void *ctx, const char *what, double done); /* may be NULL */
   void *progress_ctx;

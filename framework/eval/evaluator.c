@@ -53,7 +53,7 @@ static sm_status build(sm_evaluator *e, sm_error *err) {
   sm_status status = c->backbone->spec(c->backbone_self, c->size, &e->spec, err);
   if (!status) status = choose_blocks(e, err);
   if (status) return status;
-  sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(c->set), .pool = c->pool};
+  sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(c->set), .pool = c->pool, .bf16 = c->bf16};
   sm_graph *g = e->graph = sm_graph_new(&config, err);
   if (!g) return SM_ENOMEM;
   e->pass = sm_pass_begin(g, "features");

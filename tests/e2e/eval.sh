@@ -77,7 +77,7 @@ has "$run/evaluations.jsonl" '"net":"student"'
 exits 0 smalti eval probe "$run" --threads 1
 cp "$work/out" "$work/probe"
 has "$work/err" "linear probe, cls features of the last 2 blocks, cached without augmentation, 4 epochs of SGD, lr "
-has "$work/err" " (best of 3 on 20 held-out training pictures), 60 against 180 pictures, 32 px; "
+has "$work/err" " (best of 3 on 20 held-out training pictures), 60 against 180 pictures, 32 px, fp32; "
 grep -qE "^top1 +[0-9.]+$interval\$" "$work/out" || fail "no top1 with its interval: $(cat "$work/out")"
 trained=$(sed -n 's/.*"step":4,.*"eval":"probe","top1":\([0-9.]*\).*/\1/p' "$run/metrics.jsonl")
 [ "$(printf %.2f "$trained")" = "$(awk '/^top1/ { print $2 }' "$work/probe")" ] ||
