@@ -77,12 +77,14 @@ exits 0 smalti bench loader "${loader[@]}" --json
 valid_json out
 has out '"pictures_per_core_second"'
 exits 0 smalti bench features tiny.yaml --pictures 3 --repeats 2
-has out "tiny: features of 3 pictures of 16 px, 1 thread"
+has out "tiny: features of 3 pictures of 16 px, 1 thread, fp32"
 has out "pictures/s"
 exits 0 smalti bench features tiny.yaml --pictures 40 --repeats 1 --json --threads 2
 valid_json out
-has out '"pictures":40,"size":16,"threads":2,"repeats":1,'
+has out '"pictures":40,"size":16,"precision":"fp32","threads":2,"repeats":1,'
 forty=$(field gflop)
+exits 0 smalti bench features tiny.yaml train.precision=bf16 --repeats 1
+has out "px, 1 thread, bf16"
 exits 0 smalti bench features tiny.yaml --pictures 20 --repeats 1 --json
 awk "BEGIN { exit !($forty > 1.99 * $(field gflop) && $forty < 2.01 * $(field gflop)) }" ||
   fail "40 pictures take $forty GFLOP, 20 take $(field gflop)"
