@@ -43,10 +43,10 @@ def used_by(pid):
         return 0.0
 
 
-def busiest(seconds_by_pid):
-    """Name of the process that used most since `seconds_by_pid`, a dict that `everybody` gave."""
+def busiest(seconds_by_pid, but):
+    """Name of the process that used most since `seconds_by_pid`, a dict that `everybody` gave; `but`: pids to skip."""
     now = everybody()
-    grown = {pid: t - seconds_by_pid.get(pid, 0.0) for pid, t in now.items() if pid != os.getpid()}
+    grown = {pid: t - seconds_by_pid.get(pid, 0.0) for pid, t in now.items() if pid not in but}
     if not grown:
         return "?"
     pid = max(grown, key=grown.get)

@@ -38,7 +38,7 @@ class Failed(Exception):
 class Smalti:
     """One process a turn."""
 
-    name = "smalti"
+    name, pid = "smalti", None
 
     def __init__(self, options):
         self.command, self.threads = shlex.split(options.smalti), options.threads
@@ -73,6 +73,7 @@ class Peer:
         env.update(pair.split("=", 1) for pair in options.peer_env)
         command = shlex.split(options.python) + [os.path.join(HERE, "peer.py"), threads]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        self.pid = self.process.pid
 
     def ask(self, **request):
         try:
@@ -89,9 +90,9 @@ class Peer:
         return reply
 
     def turn(self, repeats):
-        before = machine.used_by(self.process.pid)
+        before = machine.used_by(self.pid)
         answer = self.ask(do="run", repeats=repeats)
-        used = machine.used_by(self.process.pid) - before
+        used = machine.used_by(self.pid) - before
         seconds = answer["seconds"]
         return {"seconds": seconds, "median": statistics.median(seconds), "peak_bytes": answer["peak_bytes"],
                 "used": used, "answer": answer}
@@ -107,15 +108,16 @@ class Peer:
 # ---- taking turns ---------------------------------------------------------------------------------------------------
 
 
-def watched(name, turn):
+def watched(side, turn):
     """A turn, with what others used of the machine meanwhile, in cores."""
     everybody, busy, start = machine.everybody(), machine.busy(), time.monotonic()
     result = turn()
     wall = time.monotonic() - start
     result["others"] = max(0.0, machine.busy() - busy - result["used"]) / wall if busy is not None else None
-    text = f"  {name}: {result['median']:.3f} s"
+    text = f"  {side.name}: {result['median']:.3f} s"
     if result["others"] is not None and result["others"] > machine.DISTURBED:
-        text += f"   WARNING: others use {result['others']:.2f} cores, most of it {machine.busiest(everybody)}"
+        name = machine.busiest(everybody, but=(os.getpid(), side.pid))
+        text += f"   WARNING: others use {result['others']:.2f} cores, most of it {name}"
     say(text)
     return result
 
@@ -127,7 +129,7 @@ def alternate(options, smalti, arguments, peers):
     try:
         for _ in range(options.rounds):
             for side, turn in sides:
-                turns[side.name].append(watched(side.name, turn))
+                turns[side.name].append(watched(side, turn))
                 time.sleep(0.3)  # threads of the one fall asleep before the other starts
     finally:
         for peer in peers:
