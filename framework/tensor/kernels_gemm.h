@@ -149,8 +149,8 @@ static void run_block(const product *t, int64_t i, int64_t m, int64_t p, int64_t
 
 /* pack: SM_PACK_BYTES on a border of 64. */
 static void gemm(const product *t, void *pack) {
-  int64_t rows = t->ta || SM_BF16_PRODUCTS ? LEFT_ROWS : t->m,
-          depth = (t->ta ? LEFT_DEPTH : PANEL_DEPTH) * OPERAND_K;
+  bool ready = !t->ta && left_is_ready(t->ta, t->a, t->a_narrow, t->lda, t->k);
+  int64_t rows = ready ? t->m : LEFT_ROWS, depth = (t->ta ? LEFT_DEPTH : PANEL_DEPTH) * OPERAND_K;
   for (int64_t i = 0; i < t->m; i += rows)
     for (int64_t p = 0; p < t->k || p == 0; p += depth)
       run_block(t, i, min_i64(rows, t->m - i), p, min_i64(depth, t->k - p), pack);

@@ -162,27 +162,31 @@ INLINE void pack_line(const void *x, const bool narrow, int64_t i, int64_t k, op
   }
 }
 
-/* m rows and k columns of op(a), from a[i][p] or, transposed, a[p][i] on. Pairs that lie in memory as such are read
- * there. */
+/* Can it be read where it lies? Reals as they are; pairs if rows have whole numbers of them. */
+INLINE bool left_is_ready(int ta, const void *a, bool narrow, int64_t lda, int64_t k) {
+#if !SM_BF16_PRODUCTS
+  (void)ta, (void)a, (void)narrow, (void)lda, (void)k;
+  return true;
+#else
+  return OPERAND_K == 2 && narrow && !ta && lda % 2 == 0 && k % 2 == 0 && (uintptr_t)a % sizeof(operand) == 0;
+#endif
+}
+
+/* m rows and k columns of op(a), from a[i][p] or, transposed, a[p][i] on. */
 static left_side left_of(int ta, const void *a, bool narrow, int64_t lda, int64_t m, int64_t k, operand *to) {
-#if SM_BF16_PRODUCTS
+  if (left_is_ready(ta, a, narrow, lda, k))
+    return ta ? (left_side){a, 1, lda} : (left_side){a, lda / OPERAND_K, 1};
   if (ta) {
     int64_t width = vectors_for(m) * VECTOR_LANES;
     pack_rows(a, narrow, lda, k, m, width, to);
     return (left_side){to, 1, width};
   }
-  if (OPERAND_K == 2 && narrow && lda % 2 == 0 && k % 2 == 0 && (uintptr_t)a % sizeof(operand) == 0)
-    return (left_side){a, lda / 2, 1};
   int64_t row = operands_for(k);
   for (int64_t i = 0; i < m; i++) {
     if (narrow) pack_line(a, true, i * lda, k, to + i * row);
     else pack_line(a, false, i * lda, k, to + i * row);
   }
   return (left_side){to, row, 1};
-#else
-  (void)m, (void)k, (void)to, (void)narrow;
-  return ta ? (left_side){a, 1, lda} : (left_side){a, lda, 1};
-#endif
 }
 
 #endif
