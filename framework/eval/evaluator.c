@@ -36,7 +36,7 @@ static sm_status choose_blocks(sm_evaluator *e, sm_error *err) {
   return sm_hint(err, "ask for fewer n_last_blocks");
 }
 
-/* The tensors to read: the last block's are the tokens themselves. */
+/* The tensors to read: the last block's are the tokens themselves. (B, tokens, D), or (B, D) of [CLS] alone. */
 static void take_blocks(sm_evaluator *e, const sm_backbone_out *got) {
   for (int i = 0; i < e->blocks; i++) {
     sm_tensor *t = i == e->blocks - 1 ? got->tokens : got->blocks[i];
@@ -45,6 +45,14 @@ static void take_blocks(sm_evaluator *e, const sm_backbone_out *got) {
                                               : "the backbone gave no tokens");
     sm_keep(e->graph, e->block[i] = t);
   }
+}
+
+/* How many pictures the next run is over. */
+static void set_pictures(const sm_evaluator *e, int n) {
+  int32_t row[SM_EVAL_BATCH];
+  sm_put(e->count, n);
+  for (int i = 0; e->cls && i < n; i++) row[i] = (int32_t)(i * e->cls->slot->dim[1]);
+  if (e->cls) sm_rows_set(e->cls, row, n);
 }
 
 static sm_status build(sm_evaluator *e, sm_error *err) {
@@ -60,14 +68,16 @@ static sm_status build(sm_evaluator *e, sm_error *err) {
   e->count = sm_count(g, "pictures", SM_EVAL_BATCH);
   e->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){SM_EVAL_BATCH, 3, c->size, c->size}, e->count);
   sm_backbone_in in = {.size = sizeof in, .pictures = e->pictures};
+  int64_t tokens = e->spec.prefix + (int64_t)(c->size / e->spec.patch) * (c->size / e->spec.patch);
   if (e->blocks > 1) in.last_blocks = e->blocks;
+  if (!c->patches) in.only = e->cls = sm_rows_new(g, "cls", SM_EVAL_BATCH, SM_EVAL_BATCH, tokens, e->count);
   sm_backbone_out got = {.size = sizeof got};
   c->backbone->build(c->backbone_self, g, &(sm_params){c->set, c->prefix}, &in, &got);
   take_blocks(e, &got);
   sm_pass_end(g);
   status = sm_graph_plan(g, err);
   if (!status) status = sm_graph_allocate(g, err);
-  if (!status) e->tokens = (int)e->block[0]->dim[1];
+  if (!status) set_pictures(e, SM_EVAL_BATCH);
   return status;
 }
 
@@ -116,7 +126,7 @@ size_t sm_evaluator_width(const sm_evaluator *e) { return (size_t)e->width; }
 double sm_evaluator_flops(const sm_evaluator *e) {
   sm_plan_report r = {0};
   if (!e->graph) return 0;
-  sm_put(e->count, SM_EVAL_BATCH); /* flops are those of the pictures there are */
+  set_pictures(e, SM_EVAL_BATCH); /* flops are those of the pictures there are */
   sm_graph_report(e->graph, &r);
   return r.flops / SM_EVAL_BATCH;
 }
@@ -153,23 +163,24 @@ typedef struct pooling {
   float *to;
 } pooling;
 
-/* Values of a token as floats: graphs are f32 but for some tests. */
-static void copy_token(const sm_tensor *t, int64_t at, int64_t n, float *to) {
+/* Columns d … d + n of a picture's token as floats: graphs are f32 but for some tests. */
+static void copy_token(const sm_tensor *t, int64_t picture, int64_t token, int64_t d, int64_t n, float *to) {
+  int64_t at = picture * sm_item_elements(t) + token * t->dim[t->ndim - 1] + d;
   if (t->dtype == SM_F32) memcpy(to, (const float *)t->data + at, (size_t)n * sizeof *to);
   else
-    for (int64_t d = 0; d < n; d++) to[d] = (float)((const double *)t->data)[at + d];
+    for (int64_t k = 0; k < n; k++) to[k] = (float)((const double *)t->data)[at + k];
 }
 
 #define STRIP 64 /* columns summed together */
 
 static void mean_of_patches(const sm_evaluator *e, const sm_tensor *t, int64_t i, float *to) {
-  int64_t dim = e->dim, tokens = e->tokens, prefix = e->spec.prefix;
+  int64_t dim = e->dim, tokens = t->dim[1], prefix = e->spec.prefix;
   float part[STRIP];
   for (int64_t d = 0; d < dim; d += STRIP) {
     int n = dim - d < STRIP ? (int)(dim - d) : STRIP;
     double sum[STRIP] = {0};
     for (int64_t k = prefix; k < tokens; k++) {
-      copy_token(t, (i * tokens + k) * dim + d, n, part);
+      copy_token(t, i, k, d, n, part);
       for (int j = 0; j < n; j++) sum[j] += part[j];
     }
     for (int j = 0; j < n; j++) to[d + j] = (float)(sum[j] / (double)(tokens - prefix));
@@ -181,8 +192,7 @@ static void pool_one(void *context, int64_t i, int worker) {
   const sm_evaluator *e = p->e;
   (void)worker;
   float *to = p->to + i * e->width;
-  for (int b = 0; b < e->blocks; b++)
-    copy_token(e->block[b], i * e->tokens * e->dim, e->dim, to + b * e->dim);
+  for (int b = 0; b < e->blocks; b++) copy_token(e->block[b], i, 0, 0, e->dim, to + b * e->dim);
   if (e->c.patches) mean_of_patches(e, e->block[e->blocks - 1], i, to + e->blocks * e->dim);
 }
 
@@ -195,7 +205,7 @@ void sm_evaluator_forward(sm_evaluator *e, const float *x, int pictures, float *
     if (e->pictures->dtype == SM_F32) memcpy(e->pictures->data, from, (size_t)(n * pixels) * sizeof *from);
     else
       for (int64_t i = 0; i < n * pixels; i++) ((double *)e->pictures->data)[i] = from[i];
-    sm_put(e->count, n);
+    set_pictures(e, n);
     sm_graph_run(e->graph, e->pass);
     pooling p = {e, to + first * e->width};
     sm_pool_run(e->c.pool, n, pool_one, &p);

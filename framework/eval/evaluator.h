@@ -26,7 +26,8 @@ struct sm_evaluator {
   sm_evaluator_config c;
   sm_backbone_spec spec;
   sm_graph *graph; /* NULL: pixels */
-  int pass, tokens, blocks;
+  sm_rows *cls;    /* where nothing but [CLS] is kept: its rows, else NULL */
+  int pass, blocks;
   int64_t dim, width;                      /* of one block's [CLS]; of a kept row */
   sm_tensor *count, *pictures, *block[16]; /* the kept blocks, the last one at the end */
   sm_eval_split split[2];

@@ -160,16 +160,23 @@ static sm_tensor *embed(const vit *v, sm_graph *g, const sm_params *p, const sm_
                    in->mask ? sm_param(g, p, "masked_embed") : NULL, in->mask);
 }
 
-/* One block; *qkv is its joint projection, for the attention map. */
+static sm_tensor *pick(sm_graph *g, sm_tensor *x, const sm_rows *only) {
+  return only ? sm_gather(g, x, only) : x;
+}
+
+/* One block; *qkv is its joint projection, for the attention map. What follows attention is each token's own
+ * affair: where only some are wanted, the last block does the rest for these. */
 static sm_tensor *block(const vit *v, sm_graph *g, const sm_params *p, sm_tensor *x, int index,
-                        sm_tensor *drop, sm_tensor **qkv) {
+                        sm_tensor *drop, const sm_rows *only, sm_tensor **qkv) {
   char base[64];
 #define IN_BLOCK(name) (snprintf(base, sizeof base, "blocks.%d.%s", index, name), base)
   bool scaled = v->layer_scale > 0;
   sm_tensor *y = norm(g, p, x, IN_BLOCK("norm1"));
   *qkv = linear(g, p, y, IN_BLOCK("attn.qkv"), v->qkv_bias);
-  y = linear(g, p, sm_attention(g, *qkv, heads(v)), IN_BLOCK("attn.proj"), true);
-  x = sm_residual(g, x, y, scaled ? sm_param(g, p, "%s", IN_BLOCK("ls1.gamma")) : NULL, drop, 2 * index);
+  y = pick(g, sm_attention(g, *qkv, heads(v)), only);
+  y = linear(g, p, y, IN_BLOCK("attn.proj"), true);
+  x = sm_residual(g, pick(g, x, only), y, scaled ? sm_param(g, p, "%s", IN_BLOCK("ls1.gamma")) : NULL, drop,
+                  2 * index);
   y = norm(g, p, x, IN_BLOCK("norm2"));
   y = sm_gelu(g, linear(g, p, y, IN_BLOCK("mlp.fc1"), true));
   y = linear(g, p, y, IN_BLOCK("mlp.fc2"), true);
@@ -190,11 +197,13 @@ static void build(const void *self, sm_graph *g, const sm_params *p, const sm_ba
   }
   sm_tensor *x = sm_block_border(g, embed(v, g, p, in)), *qkv = NULL;
   for (int i = 0; i < n; i++) {
+    bool last = i == n - 1;
     sm_scope_push(g, "blocks.%d", i);
-    x = sm_block_border(g, block(v, g, p, x, i, in->drop, &qkv));
+    x = sm_block_border(g, block(v, g, p, x, i, in->drop, last ? in->only : NULL, &qkv));
     sm_scope_pop(g);
-    if (i == n - 1) out->tokens = norm(g, p, x, "norm");
-    if (i >= first_kept) out->blocks[i - first_kept] = i == n - 1 ? out->tokens : norm(g, p, x, "norm");
+    if (last) out->tokens = norm(g, p, x, "norm");
+    if (i >= first_kept)
+      out->blocks[i - first_kept] = last ? out->tokens : norm(g, p, pick(g, x, in->only), "norm");
   }
   if (in->attention) out->attention = sm_attention_map(g, qkv, heads(v));
 }

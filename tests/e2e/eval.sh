@@ -93,6 +93,9 @@ cp "$work/out" "$work/crops"
 has "$work/err" "random crops, 2 epochs of SGD, lr 0.1 (best of 1 on "
 exits 0 smalti eval linear "$run" features=crops epochs=2 lr=0.1 --threads 3 --quiet
 same "$work/out" "$work/crops"
+exits 0 smalti eval linear "$run" --precision bf16 --json epochs=2
+has "$work/out" '"size":32,"precision":"bf16","train"'
+
 # ---- logistic regression, clustering -----------------------------------------------------------------------
 for evaluation in logistic cluster; do
   exits 0 smalti eval $evaluation "$run" --threads 1
@@ -106,7 +109,7 @@ exits 0 smalti eval cluster "$run" clusters=3 starts=2
 has "$work/err" "k-means, cls features, L2-normalised, 60 test pictures in 3 clusters, best of 2 starts, compared with 4 classes"
 grep -qE "^accuracy +[0-9.]+$interval\$" "$work/out" || fail "no accuracy with its interval: $(cat "$work/out")"
 grep -qE "^nmi +[0-9.]+\$" "$work/out" || fail "no nmi: $(cat "$work/out")"
-[ "$(wc -l <"$run/evaluations.jsonl")" -eq 18 ] || fail "evaluations.jsonl has $(wc -l <"$run/evaluations.jsonl") lines"
+[ "$(wc -l <"$run/evaluations.jsonl")" -eq 19 ] || fail "evaluations.jsonl has $(wc -l <"$run/evaluations.jsonl") lines"
 exits 65 smalti eval linear "$run" n_last_blocks=3
 has "$work/err" "features of the last 3 blocks are wanted, but the backbone has 2; ask for fewer n_last_blocks"
 

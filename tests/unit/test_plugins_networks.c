@@ -201,6 +201,56 @@ static void test_on_demand(void **state) {
   close_piece(&p);
 }
 
+/* Where only some tokens are wanted, they are what they are among all; in double precision, so that no sum order
+ * blurs it. */
+static void test_only_some(void **state) {
+  (void)state;
+  enum { B = 3, T = 17, D = 8 };
+  piece p = open_piece(SM_BACKBONE, "vit",
+                       "{arch: custom, dim: 8, depth: 3, heads: 2, patch_size: 4, layer_scale: 0.5}");
+  const sm_backbone_ops *ops = p.instance.plugin->ops;
+  sm_set *set = sm_set_new("v", SM_F64, false, &p.err);
+  ops->declare(p.instance.self, 16, &(sm_params){set, ""});
+  assert_int_equal(sm_set_seal(set, SM_MOMENTS_NONE, &p.err), SM_OK);
+  assert_int_equal(sm_set_allocate(set, 1, &p.err), SM_OK);
+  sm_pool *pool = sm_pool_new(2, &p.err);
+  sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F64, .pool = pool}, &p.err);
+  sm_tensor *count = sm_count(g, "pictures", B);
+  sm_tensor *x = sm_input_real(g, "pictures", 4, (int64_t[]){B, 3, 16, 16}, count);
+  sm_rows *rows = sm_rows_new(g, "rows", B, B, T, count);
+  sm_backbone_out out[2];
+  int pass = sm_pass_begin(g, "see");
+  for (int some = 0; some < 2; some++) {
+    out[some] = (sm_backbone_out){.size = sizeof *out};
+    sm_backbone_in in = {.size = sizeof in, .pictures = x, .last_blocks = 2, .only = some ? rows : NULL};
+    ops->build(p.instance.self, g, &(sm_params){set, ""}, &in, &out[some]);
+    for (int b = 0; b < 2; b++) sm_keep(g, out[some].blocks[b]);
+  }
+  sm_pass_end(g);
+  if (sm_graph_plan(g, &p.err) != SM_OK || sm_graph_allocate(g, &p.err) != SM_OK)
+    fail_msg("%s", p.err.message);
+  assert_true(out[1].tokens->ndim == 2 && out[1].tokens->dim[0] == B && out[1].tokens->dim[1] == D);
+  sm_rng rng = sm_rng_make(1, SM_RNG_TEST, 0, 0, 0);
+  for (int64_t i = 0; i < sm_elements(x); i++) ((double *)x->data)[i] = sm_rng_normal(&rng);
+  static const int32_t wanted[2][B] = {{0, T, 2 * T}, {5, T + 16}}; /* [CLS] of each; any, of two pictures */
+  for (int trial = 0; trial < 2; trial++) {
+    int n = trial ? 2 : 3;
+    sm_put(count, n);
+    sm_rows_set(rows, wanted[trial], n);
+    sm_graph_run(g, pass);
+    assert_int_equal(sm_items(out[1].tokens), n);
+    for (int b = 0; b < 2; b++)
+      for (int r = 0; r < n; r++)
+        for (int d = 0; d < D; d++)
+          assert_float_equal(sm_get(out[1].blocks[b], r * D + d),
+                             sm_get(out[0].blocks[b], wanted[trial][r] * D + d), 1e-12);
+  }
+  sm_graph_free(g);
+  sm_pool_free(pool);
+  sm_set_free(set);
+  close_piece(&p);
+}
+
 /* ---- heads --------------------------------------------------------------------------------------------- */
 
 static void test_projection(void **state) {
@@ -254,8 +304,9 @@ static void test_one_site(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sizes),     cmocka_unit_test(test_names),      cmocka_unit_test(test_spec),
-      cmocka_unit_test(test_on_demand), cmocka_unit_test(test_projection), cmocka_unit_test(test_one_site),
+      cmocka_unit_test(test_sizes),     cmocka_unit_test(test_names),     cmocka_unit_test(test_spec),
+      cmocka_unit_test(test_on_demand), cmocka_unit_test(test_only_some), cmocka_unit_test(test_projection),
+      cmocka_unit_test(test_one_site),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
