@@ -7,3 +7,9 @@ EXTRA_DIST += \
   tests/bench/peer_model.py \
   tests/bench/recipe.py \
   tests/bench/side_by_side.py
+
+# What decoding JPEGs at a fraction of their size does to views; made on request.
+EXTRA_PROGRAMS = tests/bench/scaled_jpeg
+tests_bench_scaled_jpeg_SOURCES = tests/bench/scaled_jpeg.c
+tests_bench_scaled_jpeg_LDADD = libsmalti.la
+CLEANFILES += tests/bench/scaled_jpeg
