@@ -1,7 +1,7 @@
 /* pack.c — a dataset's pictures, decoded by several threads, into one packed file in the dataset's order.
  *
  * The ring hands out whole batches in order, so the owner only writes. What a batch holds stays with its
-  * slot until it is written; the format of the file is that of smalti/packed.h. */
+ * slot until it is written; the format of the file is that of smalti/packed.h. */
 #include <string.h>
 
 #include <smalti/packed.h>

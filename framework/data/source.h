@@ -16,8 +16,8 @@ typedef struct sm_cache sm_cache;
 sm_cache *sm_cache_new(int64_t count, size_t bytes, sm_error *);
 void sm_cache_free(sm_cache *); /* NULL is allowed */
 bool sm_cache_find(sm_cache *, int64_t index, sm_image *view);
-void sm_cache_keep(sm_cache *, int64_t index,
-                   const sm_image *); /* if there is room; want of memory is no error */
+/* If there is room; want of memory is no error. */
+void sm_cache_keep(sm_cache *, int64_t index, const sm_image *);
 void sm_cache_stats(const sm_cache *, int64_t *pictures, size_t *bytes, int64_t *found);
 
 /* ---- one picture --------------------------------------------------------------------------------------- */

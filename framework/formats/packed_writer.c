@@ -1,8 +1,8 @@
 /* packed_writer.c — writes packed files: pixels as they come, then the index and the names, which wait in
  * memory, and the header last, in its place at the front.
  *
- * sm_file owns the temporary name, the syncs and the rename; a full disk is found out by the write that
-  * meets it. */
+ * sm_file owns the temporary name, the syncs and the rename; a full disk is found out by the write
+ * that meets it. */
 #include <config.h>
 
 #include <string.h>

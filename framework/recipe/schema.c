@@ -26,8 +26,7 @@ static const sm_option data_options[] = {
            "larger pictures are skipped"),
     SM_INT(sm_data_section, cache, "cache", "0", 0, 1e7, "MiB",
            "memory for decoded training pictures, which are then not decoded again; 0: none; the result does "
-           "not "
-           "depend on it"),
+           "not depend on it"),
     SM_CHOICE(
         sm_data_section, jpeg, "jpeg", "exact", jpeg_choices,
         "exact: JPEGs are decoded in full; scaled: at 1/2, 1/4 or 1/8 where every view of them is smaller "

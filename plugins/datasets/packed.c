@@ -1,8 +1,8 @@
 /* packed.c — dataset `packed`: decoded pictures from a file that `smalti data pack` wrote.
  *
  * The file is mapped and its pixels are lent, not copied; the system reads and drops its pages as memory
-  * allows. Order, classes and pixels are those of the pictures that were packed, so the views are the same
-  * bytes. */
+ * allows. Order, classes and pixels are those of the pictures that were packed, so the views are the same
+ * bytes. */
 #include <smalti/packed.h>
 #include <smalti/plugin.h>
 
