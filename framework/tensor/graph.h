@@ -28,6 +28,7 @@ struct sm_tensor_plan {
   int first_segment, last_segment, first_node, last_node;
   bool local; /* lives in worker memory                                                */
   size_t bytes, offset;
+  sm_tensor *over; /* whose place it takes over, or NULL                                   */
   bool planned;
 };
 

@@ -68,7 +68,7 @@ static void gelu_vjp(sm_graph *g, sm_node *n) {
   if (dx) SM_NODE(g, gelu_dx, 2, sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), 1, &dx)->acc = acc;
 }
 OP(gelu, SM_PER_ITEM, .doc = "x·Φ(x)", .recompute = true, .vjp = gelu_vjp, .narrow_out = 1);
-OP(gelu_dx, SM_PER_ITEM, .doc = "dx = dy·(Φ(x) + x·φ(x))", .narrow_out = 1);
+OP(gelu_dx, SM_PER_ITEM, .doc = "dx = dy·(Φ(x) + x·φ(x))", .narrow_out = 1, .in_place = 1 | 2);
 
 /* ---- layer norm ------------------------------------------------------------------------------------ */
 

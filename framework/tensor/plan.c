@@ -3,7 +3,7 @@
  * A segment is a run of nodes between two barriers. In an *item* segment the executor takes one group of
  * items through all its nodes before the next; tensors that live only inside such a segment exist once a
  * worker, for one group, and stay in cache. All other transients share one block by first and last segment of
- * use. Nothing here depends on the number of threads but the number of worker blocks. */
+ * use; a result that may be written over an operand which nobody reads any more takes its place. Nothing here depends on the number of threads but the number of worker blocks. */
 #include "graph.h"
 
 #include <stdlib.h>
@@ -167,6 +167,22 @@ static bool is_local(sm_graph *g, const sm_tensor *t) {
   return s && !s->tiles && s->capacity == t->dim[0] && s->count == t->count;
 }
 
+/* The input of t's maker in whose place t can be written: whole, of the same form, and never read again, nor
+ * now by an op that looks beyond its range. NULL: none. */
+static sm_tensor *heir_of(const sm_tensor *t) {
+  const struct sm_tensor_plan *p = t->plan;
+  const sm_node *n = t->maker;
+  for (int k = 0; n && n->out[0] == t && !n->acc && k < SM_MAX_IN; k++) {
+    sm_tensor *x = n->op->in_place >> k & 1 ? n->in[k] : NULL;
+    if (!x || x->persistent || x->dtype != t->dtype || x->count != t->count) continue;
+    const struct sm_tensor_plan *q = x->plan;
+    if (q->bytes && !q->local && !q->kept && q->bytes == p->bytes && q->last_node == p->first_node &&
+        q->cross_read != p->first_segment)
+      return q->over ? q->over : x;
+  }
+  return NULL;
+}
+
 static sm_status place_all(sm_graph *g, sm_error *err) {
   place *list = sm_calloc((size_t)g->tensors + 1, sizeof *list),
         **scratch = sm_calloc((size_t)g->tensors + 1, sizeof *scratch);
@@ -188,9 +204,18 @@ static sm_status place_all(sm_graph *g, sm_error *err) {
     }
     p->bytes = round64(item * (size_t)t->dim[0]);
     g->unshared_bytes += p->bytes;
-    list[n++] = (place){t, p->first_segment, p->kept ? g->all_segments : p->last_segment};
+    int last = p->kept ? g->all_segments : p->last_segment;
+    if ((p->over = heir_of(t))) {
+      place *l = list;
+      while (l->t != p->over) l++;
+      l->last = last;
+    } else {
+      list[n++] = (place){t, p->first_segment, last};
+    }
   }
   g->transient_bytes = pack(list, n, scratch);
+  for (int i = 0; i < g->tensors; i++)
+    if (g->tensor[i]->plan->over) g->tensor[i]->plan->offset = g->tensor[i]->plan->over->plan->offset;
   /* worker-local tensors, one segment after the other; tensors[] is in order of making, so collect by segment
    */
   for (int s = 0; s < g->all_segments; s++) {

@@ -99,6 +99,11 @@ static void c_residual_full(void) {
   finish(sm_residual(b->g, computed(param(3, 3, 2, 70)), computed(param(3, 3, 2, 70)), param(1, 70, 0, 0),
                      fixed_real(2, 3, 2, 0), 1));
 }
+static void c_mlp(void) { /* hidden values are kept, and their gradients written over them */
+  sm_tensor *x = computed(param(2, 9, 5, 0));
+  for (int i = 0; i < 2; i++) x = sm_gelu(b->g, sm_linear(b->g, x, param(2, 5, 5, 0), param(1, 5, 0, 0)));
+  finish(sm_linear(b->g, x, param(2, 5, 5, 0), NULL));
+}
 static void c_block(void) { /* pre-norm block: aliased and shared gradients meet */
   sm_tensor *x = computed(param(3, 2, 3, 6)), *w = param(1, 6, 0, 0), *bias = param(1, 6, 0, 0),
             *m = param(2, 6, 6, 0);
@@ -217,6 +222,7 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"layer_norm", c_layer_norm},
                                       {"residual", c_residual_plain},
                                       {"residual with scale and drop path", c_residual_full},
+                                      {"mlp", c_mlp},
                                       {"block", c_block},
                                       {"attention", c_attention},
                                       {"attention, one token", c_attention_one},
@@ -367,6 +373,21 @@ static void made_again(void **state) {
   }
 }
 
+static void gradients_take_places(void **state) {
+  (void)state;
+  open_case(case_of(c_mlp), 2, SM_CPU);
+  const sm_pass *p = &b->g->pass[b->pass];
+  int found = 0;
+  for (int i = 0; i < p->n; i++) {
+    const sm_node *n = p->node[i];
+    if (strcmp(n->op->name, "gelu_dx")) continue;
+    assert_non_null(n->out[0]->data);
+    found += n->out[0]->data == n->in[0]->data;
+  }
+  assert_int_equal(found, 2);
+  close_case();
+}
+
 static void no_items(void **state) {
   (void)state;
   open_case(case_of(c_counted), 2, SM_CPU);
@@ -450,6 +471,7 @@ int main(void) {
                                      cmocka_unit_test(any_number_of_threads),
                                      cmocka_unit_test(gradients_add_up),
                                      cmocka_unit_test(made_again),
+                                     cmocka_unit_test(gradients_take_places),
                                      cmocka_unit_test(no_items),
                                      cmocka_unit_test(errors_are_sticky_and_named),
                                      cmocka_unit_test(a_nan_is_named)};

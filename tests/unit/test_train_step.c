@@ -17,7 +17,7 @@ typedef struct setting {                    /* what differs from a small iBOT */
   const char *vit, *head, *tokenizer, *mim; /* further options, each beginning with a comma, or NULL */
   int globals, locals, pictures, micro, threads;
   bool no_cls, no_mim, linear; /* linear: the head of that name */
-  bool recompute;
+  bool recompute, bf16;
   sm_dtype real;
   bool hard, hard_view, no_center, by_patch; /* what those options mean, for the oracle */
 } setting;
@@ -44,6 +44,7 @@ static void start(ssl_rig *rig, const setting *s) {
   rig->config.batch_size = s->pictures ? s->pictures : 3;
   rig->config.micro_batch = s->micro;
   rig->config.recompute = s->recompute;
+  rig->config.bf16 = s->bf16;
   rig->config.real = s->real;
   rig_start(rig);
 }
@@ -404,6 +405,8 @@ static void test_recompute(void **state) {
     check_recompute(
         &(setting){.real = (sm_dtype)real, .pictures = 4, .vit = ", layer_scale: 0.5, mlp_ratio: 3"});
   }
+  check_recompute(&(setting){.bf16 = true, .pictures = 9, .locals = 2, .vit = ", drop_path: 0.3"});
+  check_recompute(&(setting){.bf16 = true, .pictures = 4, .vit = ", layer_scale: 0.5"});
 }
 
 /* ---- gradients --------------------------------------------------------------------------------------- */

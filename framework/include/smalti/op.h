@@ -57,6 +57,7 @@ struct sm_op {
   int core;             /* row of the built-in kernel tables (ops.def), or -1                                     */
   sm_kernel run[SM_DEVICE_COUNT][2]; /* [device][real: 0 = f32, 1 = f64] for ops of plugins; core ops leave it empty */
   uint32_t narrow_in, narrow_out; /* bit k: with bf16, in[k] or out[k] may lie in memory as SM_BF16; look at its dtype */
+  uint32_t in_place; /* bit k: out[0] may be the memory of in[k], which is then read for the last time: element by element */
 };
 
 /* Where the range starts in memory, for whole, persistent and worker-local tensors alike. */
