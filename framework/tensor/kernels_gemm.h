@@ -29,8 +29,6 @@ typedef struct product {
 
 #if OWN_PRODUCTS
 
-#define TILE_ROWS 6 /* × 4 or 2 vectors: 24 or 12 sums, and room for the operands */
-
 /* ---- one tile ------------------------------------------------------------------------------- */
 
 INLINE vector multiply_add(vector sum, operand left, operand_vector right) {
@@ -97,7 +95,7 @@ INLINE void run_panel(const int vectors, const bool narrow, const product *t, co
     vector sum[TILE_ROWS][PANEL_VECTORS];
     int64_t rows = min_i64(TILE_ROWS, r->m - i);
     for (int k = 0; k < TILE_ROWS; k++) /* spare rows are the first again */
-      row[k] = r->left.at + (i + (k < rows ? k : 0)) * r->left.row;
+      row[k] = r->left.at + i / TILE_ROWS * r->left.tile + (k < rows ? k : 0) * r->left.row;
     sum_tile(vectors, r->steps, row, r->left.step, r->panel, sum);
 #pragma GCC unroll 6
     for (int k = 0; k < TILE_ROWS; k++)
@@ -129,7 +127,7 @@ static void (*const panels[4])(const product *, const panel_run *) = {panel_1, p
 static void run_block(const product *t, int64_t i, int64_t m, int64_t p, int64_t k, operand *pack) {
   operand *panel = pack, *rows = pack + PANEL_COLUMNS * PANEL_DEPTH;
   const void *a = place(t->a, t->a_narrow, t->ta ? p * t->lda + i : i * t->lda + p);
-  panel_run r = {.left = left_of(t->ta, a, t->a_narrow, t->lda, m, k, rows),
+  panel_run r = {.left = left_of(t->ta, a, t->a_narrow, t->lda, m, k, t->k, rows),
                  .m = m,
                  .steps = operands_for(k),
                  .panel = panel,
@@ -149,7 +147,7 @@ static void run_block(const product *t, int64_t i, int64_t m, int64_t p, int64_t
 
 /* pack: SM_PACK_BYTES on a border of 64. */
 static void gemm(const product *t, void *pack) {
-  bool ready = !t->ta && left_is_ready(t->ta, t->a, t->a_narrow, t->lda, t->k);
+  bool ready = left_is_ready(t->ta, t->a, t->a_narrow, t->lda, t->k);
   int64_t rows = ready ? t->m : LEFT_ROWS, depth = (t->ta ? LEFT_DEPTH : PANEL_DEPTH) * OPERAND_K;
   for (int64_t i = 0; i < t->m; i += rows)
     for (int64_t p = 0; p < t->k || p == 0; p += depth)

@@ -6,14 +6,16 @@
 
 #if OWN_PRODUCTS
 
+#define TILE_ROWS 6 /* × 4 or 2 vectors: 24 or 12 sums, and room for the operands */
+#define TILE_STEP 8 /* operands copied for a step of a tile */
 #define PANEL_VECTORS (VECTOR_BYTES == 64 ? 4 : 2)
 #define PANEL_COLUMNS (PANEL_VECTORS * VECTOR_LANES)
 #define PANEL_DEPTH 512 /* operands down a panel                               */
 #define LEFT_ROWS 480   /* rows of the left operand packed at once             */
 #define LEFT_DEPTH 256  /* k of a transposed left operand gone through at once */
 
-_Static_assert((PANEL_COLUMNS + LEFT_ROWS * SM_BF16_PRODUCTS) * PANEL_DEPTH * sizeof(operand) <=
-                   SM_PACK_BYTES,
+#define LEFT_OPERANDS (LEFT_ROWS * (SM_BF16_PRODUCTS ? PANEL_DEPTH : LEFT_DEPTH + TILE_STEP))
+_Static_assert((PANEL_COLUMNS * PANEL_DEPTH + LEFT_OPERANDS) * sizeof(operand) <= SM_PACK_BYTES,
                "the memory for packing holds a panel and the rows of the left operand");
 
 INLINE int64_t vectors_for(int64_t columns) { return (columns + VECTOR_LANES - 1) / VECTOR_LANES; }
@@ -137,10 +139,10 @@ static void pack_columns(const void *b, bool narrow, int64_t ldb, int64_t k, int
 
 /* ---- the left operand ----------------------------------------------------------------------- */
 
-/* Where operand (row i, step p) of the left side is: at[i * row + p * step]. */
+/* Where row i of tile t has its operand of step p: at[t * tile + i * row + p * step]. */
 typedef struct left_side {
   const operand *at;
-  int64_t row, step;
+  int64_t row, step, tile;
 } left_side;
 
 /* One row; 32 neighbours in k are 16 pairs already. */
@@ -162,31 +164,58 @@ INLINE void pack_line(const void *x, const bool narrow, int64_t i, int64_t k, op
   }
 }
 
-/* Can it be read where it lies? Reals as they are; pairs if rows have whole numbers of them. */
+/* Can it be read where it lies? Reals as they are, unless their rows are far and many; pairs if rows have whole numbers
+ * of them. */
 INLINE bool left_is_ready(int ta, const void *a, bool narrow, int64_t lda, int64_t k) {
 #if !SM_BF16_PRODUCTS
-  (void)ta, (void)a, (void)narrow, (void)lda, (void)k;
-  return true;
+  (void)a, (void)narrow, (void)lda;
+  return !ta || k <= LEFT_DEPTH;
 #else
   return OPERAND_K == 2 && narrow && !ta && lda % 2 == 0 && k % 2 == 0 && (uintptr_t)a % sizeof(operand) == 0;
 #endif
 }
 
-/* m rows and k columns of op(a), from a[i][p] or, transposed, a[p][i] on. */
-static left_side left_of(int ta, const void *a, bool narrow, int64_t lda, int64_t m, int64_t k, operand *to) {
-  if (left_is_ready(ta, a, narrow, lda, k))
-    return ta ? (left_side){a, 1, lda} : (left_side){a, lda / OPERAND_K, 1};
+/* A transposed one: the TILE_ROWS operands of a step next to each other, tile behind tile. A step is copied as
+ * one piece of a power of two; what is too much, the next step writes over, and room behind a tile catches the last. */
+static left_side pack_tiles(const void *a, const bool narrow, int64_t lda, int64_t m, int64_t k,
+                            operand *to) {
+  const vector zero = {0};
+  operand line[LEFT_ROWS + 2 * VECTOR_LANES] = {0};
+  int64_t steps = operands_for(k), tile = steps * TILE_ROWS + TILE_STEP - TILE_ROWS;
+  for (int64_t p = 0; p < steps; p++) {
+    int64_t even = p * OPERAND_K * lda, odd = even + lda, j = 0;
+    bool paired = OPERAND_K == 2 && p * OPERAND_K + 1 < k;
+    for (; j + VECTOR_LANES <= m; j += VECTOR_LANES)
+      store_operands(line + j,
+                     join(load_at(a, narrow, even + j), paired ? load_at(a, narrow, odd + j) : zero));
+    if (j < m)
+      store_operands(line + j, join(load_some(a, narrow, even + j, m - j),
+                                    paired ? load_some(a, narrow, odd + j, m - j) : zero));
+    for (int64_t i = 0, t = 0; i < m; i += TILE_ROWS, t++)
+      memcpy(to + t * tile + p * TILE_ROWS, line + i, TILE_STEP * sizeof *to);
+  }
+  return (left_side){to, 1, TILE_ROWS, tile};
+}
+
+/* m rows and k columns of op(a), from a[i][p] or, transposed, a[p][i] on, of a product of depth `whole`. */
+static left_side left_of(int ta, const void *a, bool narrow, int64_t lda, int64_t m, int64_t k, int64_t whole,
+                         operand *to) {
+  if (left_is_ready(ta, a, narrow, lda, whole))
+    return ta ? (left_side){a, 1, lda, TILE_ROWS}
+              : (left_side){a, lda / OPERAND_K, 1, lda / OPERAND_K * TILE_ROWS};
+  if (ta && whole > LEFT_DEPTH)
+    return narrow ? pack_tiles(a, SM_BF16_PRODUCTS, lda, m, k, to) : pack_tiles(a, false, lda, m, k, to);
   if (ta) {
     int64_t width = vectors_for(m) * VECTOR_LANES;
     pack_rows(a, narrow, lda, k, m, width, to);
-    return (left_side){to, 1, width};
+    return (left_side){to, 1, width, TILE_ROWS};
   }
   int64_t row = operands_for(k);
   for (int64_t i = 0; i < m; i++) {
     if (narrow) pack_line(a, true, i * lda, k, to + i * row);
     else pack_line(a, false, i * lda, k, to + i * row);
   }
-  return (left_side){to, row, 1};
+  return (left_side){to, row, 1, row * TILE_ROWS};
 }
 
 #endif

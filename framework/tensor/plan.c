@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define GROUP_ROWS \
-  384 /* rows a worker takes at once: enough for full-speed products, few enough for the caches */
+  768 /* rows a worker takes at once: enough for full-speed products, few enough for the caches */
 #define MIN_GROUPS 8 /* so that a few threads share even a small batch evenly */
 
 static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
