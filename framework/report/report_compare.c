@@ -57,7 +57,7 @@ static const sm_curve *pick(const sm_run *run, const measure *m) {
   const sm_curve *best = NULL;
   for (size_t i = 0; i < curves->count; i++) {
     const sm_curve *c = &curves->items[i];
-    if (strncmp(c->name, m->curve, n) || (c->name[n] && c->name[n] != ',')) continue;
+    if (strncmp(c->name, m->curve, n) || !strchr(",.", c->name[n])) continue; /* "knn top1.k20", or the end */
     if (!best || sm_curve_best(c, true, NULL) > sm_curve_best(best, true, NULL)) best = c;
   }
   return best;

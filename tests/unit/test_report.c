@@ -412,6 +412,14 @@ static void runs_compared(void **state) {
   assert_non_null(strstr(text, "<b>50</b>")); /* shares are shown as per cent, the best is bold */
   assert_non_null(strstr(text, "<h3>Loss: cls</h3>"));
   sm_free(text);
+  put("two/metrics.jsonl",
+      "{\"step\":1,\"loss\":2}\n"
+      "{\"step\":2,\"eval\":\"knn\",\"top1.k10\":41.5,\"top1.k20\":61.25}\n");
+  const char *const again[] = {path_of("one"), path_of("more/one"), path_of("two")};
+  assert_int_equal(sm_report_compare(again, 3, path_of("all.html"), &err), SM_OK);
+  text = page("all.html");
+  assert_non_null(strstr(text, "61.25</")); /* as training writes them: one figure a k, the best counts */
+  sm_free(text);
   assert_int_equal(sm_report_compare(folders, 0, path_of("none.html"), &err), SM_EINVAL);
   const char *const missing[] = {path_of("nowhere")};
   assert_int_equal(sm_report_compare(missing, 1, path_of("none.html"), &err), SM_ENOTFOUND);
