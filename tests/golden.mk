@@ -9,7 +9,7 @@ EXTRA_DIST += tests/golden/dino_multicrop.safetensors tests/golden/ibot_separate
 
 # framework/eval
 check_PROGRAMS += tests/unit/test_knn
-tests_unit_test_knn_SOURCES = tests/unit/test_knn.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_knn_SOURCES = tests/unit/test_knn.c tests/unit/golden.c tests/unit/golden.h tests/unit/pools.h
 tests_unit_test_knn_LDADD = $(LDADD) $(CJSON_LIBS)
 check_PROGRAMS += tests/unit/test_weights
 tests_unit_test_weights_SOURCES = tests/unit/test_weights.c tests/unit/golden.c tests/unit/golden.h

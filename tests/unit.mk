@@ -28,6 +28,6 @@ tests_unit_test_train_monitor_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # framework/eval (test_knn and test_weights are in golden.mk)
 check_PROGRAMS += tests/unit/test_probe tests/unit/test_logistic tests/unit/test_cluster
-tests_unit_test_probe_SOURCES = tests/unit/test_probe.c tests/unit/eval_rig.c tests/unit/eval_rig.h
-tests_unit_test_cluster_SOURCES = tests/unit/test_cluster.c tests/unit/eval_rig.c tests/unit/eval_rig.h
-tests_unit_test_logistic_SOURCES = tests/unit/test_logistic.c tests/unit/eval_rig.c tests/unit/eval_rig.h
+tests_unit_test_probe_SOURCES = tests/unit/test_probe.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h
+tests_unit_test_cluster_SOURCES = tests/unit/test_cluster.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h
+tests_unit_test_logistic_SOURCES = tests/unit/test_logistic.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h

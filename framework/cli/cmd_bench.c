@@ -65,7 +65,7 @@ static void print_ops(sm_bench_result *r) {
   }
 }
 
-static const char *precision_of(const bench *b) { return b->config.bf16 ? "bf16" : "fp32"; }
+static const char *precision_of(const bench *b) { return sm_precision_names[b->recipe->train.precision]; }
 
 static void print_step(const bench *b, sm_bench_result *r, bool ops) {
   char planned[32], resident[32];

@@ -82,7 +82,7 @@ static void close_features(features_bench *b) {
 }
 
 static const char *precision_of(const features_bench *b) {
-  return b->recipe->train.precision == SM_PRECISION_BF16 ? "bf16" : "fp32";
+  return sm_precision_names[b->recipe->train.precision];
 }
 
 static int show_features(const sm_cli *cli, const features_bench *b, const struct features_options *o,

@@ -14,7 +14,6 @@
 #include "progress.h"
 
 static const char *const pools[] = {"default", "cls", "mean", "both", NULL}; /* one behind sm_pool_mode */
-static const char *const precisions[] = {"fp32", "bf16", NULL};              /* sm_precision */
 static const char *const splits[] = {"train", "test", "all", NULL};
 enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_ALL };
 
@@ -45,7 +44,7 @@ static const sm_option options[] = {
     SM_PATH(struct eval_options, out, "out", "~", "features: the folder to write"),
     SM_CHOICE(struct eval_options, split, "split", "train", splits,
               "features: which pictures; all: in two sub-folders"),
-    SM_CHOICE(struct eval_options, precision, "precision", "fp32", precisions,
+    SM_CHOICE(struct eval_options, precision, "precision", "fp32", sm_precision_names,
               "bf16: faster features, as train.precision"),
     SM_NETWORK_OPTIONS(struct eval_options, network),
 };
@@ -267,7 +266,7 @@ static void add_network(const evaluating *e, sm_json *j) {
   snprintf(hash, sizeof hash, "%016" PRIx64, t->about.recipe_hash);
   sm_json_string(j, "recipe_hash", t->about.recipe_hash ? hash : NULL);
   sm_json_int(j, "size", e->size);
-  sm_json_string(j, "precision", precisions[e->o->precision]);
+  sm_json_string(j, "precision", sm_precision_names[e->o->precision]);
 }
 
 static void result_json(const evaluating *e, const sm_instance *instance, const sm_eval_result *r,
@@ -320,7 +319,7 @@ static sm_status print_result(const evaluating *e, const sm_instance *instance, 
     int64_t n, bad[2];
     sm_evaluator_counts(e->evaluator, "train", &n, &bad[0]);
     sm_evaluator_counts(e->evaluator, "test", &n, &bad[1]);
-    sm_cli_note(e->cli, "%s, %d px, %s; %s", r->protocol, e->size, precisions[e->o->precision],
+    sm_cli_note(e->cli, "%s, %d px, %s; %s", r->protocol, e->size, sm_precision_names[e->o->precision],
                 sm_human_seconds(e->seconds, time, sizeof time));
     if (bad[0] + bad[1] > 0)
       sm_cli_note(e->cli,

@@ -101,7 +101,7 @@ static const sm_option lars_options[] = {
 
 static const char *const clip_choices[] = {"parameter", "global", NULL};
 static const char *const recompute_choices[] = {"cheap", "blocks", NULL}; /* sm_recompute */
-static const char *const precision_choices[] = {"fp32", "bf16", NULL};
+const char *const sm_precision_names[] = {"fp32", "bf16", NULL};
 static const sm_option train_options[] = {
     SM_INT(sm_train_values, train.epochs, "epochs", "100", 1, 1e6, "epochs", "length of the run"),
     SM_INT(sm_train_values, train.batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures a step"),
@@ -134,7 +134,7 @@ static const sm_option train_options[] = {
     SM_PATH(sm_train_values, train.init, "init", "~",
             "weights that the backbone starts from: a run folder, a checkpoint or a safetensors file with "
             "timm's names; ~: random values"),
-    SM_CHOICE(sm_train_values, precision, "precision", "fp32", precision_choices,
+    SM_CHOICE(sm_train_values, precision, "precision", "fp32", sm_precision_names,
               "fp32; or bf16: operands of matrix products are rounded to bf16, sums, weights and all else stay fp32"),
 };
 

@@ -20,7 +20,7 @@ void *sm_local_at(const sm_worker *w, const sm_tensor *t, int64_t item) {
 }
 
 static sm_worker worker_of(sm_graph *g, int index) {
-  char *base = g->workers + (size_t)index * (g->worker_local + g->worker_scratch + SM_PACK_BYTES);
+  char *base = g->workers + (size_t)index * sm_worker_bytes(g);
   char *scratch = base + g->worker_local;
   return (sm_worker){.index = index, .local = base, .scratch = scratch, .pack = scratch + g->worker_scratch};
 }

@@ -91,6 +91,10 @@ struct sm_graph {
   int64_t *calls;
 };
 
+/* Of one worker: tensors of a group, scratch, packed operands, in this order. */
+static inline size_t sm_worker_bytes(const sm_graph *g) {
+  return g->worker_local + g->worker_scratch + SM_PACK_BYTES;
+}
 void *sm_graph_memory(sm_graph *, size_t bytes); /* from the arena; sticky SM_ENOMEM */
 sm_node *sm_append(sm_graph *, sm_node *);       /* to the open pass */
 sm_tensor *sm_result_like(sm_graph *, const sm_tensor *t, const char *suffix);

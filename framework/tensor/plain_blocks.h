@@ -35,9 +35,10 @@ PLAIN(linear_dw) {
     if (tile < first || tile >= last) continue;
     double sum = 0, column = 0;
     FOR(r, rows) sum += (double)dy[r * m + j] * x[r * c + k];
-    FOR(r, rows) column += dy[r * m + j];
     put(n, 0, &dw[j * c + k], sum);
-    if (db && k == 0) put(n, 1, &db[j], column);
+    if (!db || k > 0) continue;
+    FOR(r, rows) column += dy[r * m + j];
+    put(n, 1, &db[j], column);
   }
 }
 

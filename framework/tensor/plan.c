@@ -3,7 +3,8 @@
  * A segment is a run of nodes between two barriers. In an *item* segment the executor takes one group of
  * items through all its nodes before the next; tensors that live only inside such a segment exist once a
  * worker, for one group, and stay in cache. All other transients share one block by first and last segment of
- * use; a result that may be written over an operand which nobody reads any more takes its place. Nothing here depends on the number of threads but the number of worker blocks. */
+ * use; a result that may be written over an operand which nobody reads any more takes its place. Nothing here
+ * depends on the number of threads but the number of worker blocks. */
 #include "graph.h"
 
 #include <stdlib.h>
@@ -303,8 +304,7 @@ sm_status sm_graph_plan(sm_graph *g, sm_error *err) {
 
 sm_status sm_graph_allocate(sm_graph *g, sm_error *err) {
   if (g->allocated) return SM_OK;
-  size_t threads = (size_t)sm_pool_threads(g->config.pool),
-         worker = g->worker_local + g->worker_scratch + SM_PACK_BYTES;
+  size_t threads = (size_t)sm_pool_threads(g->config.pool), worker = sm_worker_bytes(g);
   g->inputs = sm_aligned_alloc(g->input_bytes + 64);
   g->transients = sm_aligned_alloc(g->transient_bytes + 64);
   g->workers = sm_aligned_alloc(worker * threads + 64);
@@ -362,8 +362,7 @@ void sm_graph_report(const sm_graph *graph, sm_plan_report *r) {
   *r = (sm_plan_report){.inputs = g->input_bytes,
                         .transient = g->transient_bytes,
                         .unshared = g->unshared_bytes,
-                        .worker = (g->worker_local + g->worker_scratch + SM_PACK_BYTES) *
-                                  (size_t)sm_pool_threads(g->config.pool),
+                        .worker = sm_worker_bytes(g) * (size_t)sm_pool_threads(g->config.pool),
                         .nodes = g->nodes,
                         .segments = g->all_segments,
                         .largest = g->line,

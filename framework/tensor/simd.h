@@ -1,10 +1,10 @@
 /* framework/tensor/simd.h — private: the real type, simd loops, exp and sums that every fast kernel uses.
  *
  * Included by kernels_variant.h only, once for each (instruction set, real type), with SM_REAL_F64 set to 0
- * or 1. Loops are plain C that the compiler vectorises (but for matrix products: kernels_vector.h), so a
- * new processor needs a compiler flag and nothing else. Sums have a fixed order: lanes inside blocks of SUM_BLOCK elements, blocks
- * in double. Rounding differs between instruction sets (that is why a checkpoint records the path) but never
- * with the range or the number of threads. */
+ * or 1. Loops are plain C that the compiler vectorises (but for matrix products: kernels_vector.h), so a new
+ * processor needs a compiler flag and nothing else. Sums have a fixed order: lanes inside blocks of SUM_BLOCK
+ * elements, blocks in double. Rounding differs between instruction sets (that is why a checkpoint records the
+ * path) but never with the range or the number of threads. */
 #ifndef SM_SIMD_H
 #define SM_SIMD_H
 

@@ -12,23 +12,9 @@
 #include <smalti/recipe.h>
 
 #include "golden.h"
+#include "pools.h"
 
 enum { MOST_K = 32 };
-
-static sm_pool *pool[4]; /* by number of threads */
-
-static int set_up(void **state) {
-  (void)state;
-  for (int t = 1; t <= 3; t++)
-    if (!(pool[t] = sm_pool_new(t, NULL))) return -1;
-  return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  for (int t = 1; t <= 3; t++) sm_pool_free(pool[t]);
-  return 0;
-}
 
 static void must_knn(const sm_features *train, const sm_features *test, const int *k, int n_k,
                      double temperature, sm_pool *p, int32_t *predictions, double *top1, double *top5) {

@@ -9,21 +9,7 @@
 #include <cmocka.h>
 
 #include "eval_rig.h"
-
-static sm_pool *pool[4]; /* by number of threads */
-
-static int set_up(void **state) {
-  (void)state;
-  for (int t = 1; t <= 3; t++)
-    if (!(pool[t] = sm_pool_new(t, NULL))) return -1;
-  return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  for (int t = 1; t <= 3; t++) sm_pool_free(pool[t]);
-  return 0;
-}
+#include "pools.h"
 
 /* ---- intervals ----------------------------------------------------------------------------------------- */
 

@@ -47,6 +47,7 @@ typedef struct sm_optimizer_section {
 
 typedef enum { SM_RECOMPUTE_CHEAP, SM_RECOMPUTE_BLOCKS } sm_recompute;
 typedef enum { SM_PRECISION_FP32, SM_PRECISION_BF16 } sm_precision; /* operands of matrix products */
+extern const char *const sm_precision_names[]; /* in this order, NULL-terminated */
 
 typedef struct sm_train_section {
   int64_t epochs, batch_size, micro_batch; /* micro_batch 0: the whole batch at once */
