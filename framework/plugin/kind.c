@@ -23,7 +23,8 @@ static const sm_callback masker_calls[] = {REQUIRED(sm_masker_ops, max_ratio),
 static const sm_callback tokenizer_calls[] = {
     REQUIRED(sm_tokenizer_ops, spec),    OPTIONAL(sm_tokenizer_ops, declare),
     REQUIRED(sm_tokenizer_ops, build),   OPTIONAL(sm_tokenizer_ops, build_update),
-    OPTIONAL(sm_tokenizer_ops, prepare), END};
+    OPTIONAL(sm_tokenizer_ops, prepare), OPTIONAL(sm_tokenizer_ops, declare_frozen),
+    OPTIONAL(sm_tokenizer_ops, load),    OPTIONAL(sm_tokenizer_ops, fit), END};
 static const sm_callback loss_calls[] = {REQUIRED(sm_loss_ops, spec),    OPTIONAL(sm_loss_ops, max_pairs),
                                          REQUIRED(sm_loss_ops, pairs),   REQUIRED(sm_loss_ops, build),
                                          OPTIONAL(sm_loss_ops, prepare), END};

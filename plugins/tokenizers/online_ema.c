@@ -179,7 +179,12 @@ static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
   if (t->patch.scale) sm_put(t->patch.scale, 1 / sm_schedule_at(&patch, time));
 }
 
-static const sm_tokenizer_ops ops = {sizeof ops, spec, declare, build, build_update, prepare};
+static const sm_tokenizer_ops ops = {.size = sizeof ops,
+                                     .spec = spec,
+                                     .declare = declare,
+                                     .build = build,
+                                     .build_update = build_update,
+                                     .prepare = prepare};
 static const sm_plugin plugin = {
     .size = sizeof plugin,
     .kind = SM_TOKENIZER,
