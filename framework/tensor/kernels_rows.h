@@ -16,8 +16,8 @@ KERNEL(gather) {
   const real *x = in_at(w, n, 0, 0);
   const int32_t *token = sm_at(w, n->in[1], first);
   real *y = out_at(w, n, 0, first);
-  int64_t d = last_dim(n->in[0]);
-  for (int64_t r = 0; r < last - first; r++) put_row(y + r * d, x + (int64_t)token[r] * d, d, false);
+  int64_t d = last_dim(n->in[0]), tokens = n->i[0] > 0 ? n->i[0] : 1;
+  for (int64_t r = 0; r < last - first; r++) put_row(y + r * d, x + token[r] / tokens * d, d, false);
 }
 
 /* The inverse of gather by the inverse list, so that each row is written once and ranges never meet. */

@@ -81,11 +81,22 @@ OP(position_resize_dx, SM_TILES, .doc = "gradient of position_resize", .tiles = 
 
 sm_tensor *sm_gather(sm_graph *g, sm_tensor *x, const sm_rows *rows) {
   if (!sm_graph_ok(g)) return &g->inert;
-  if (!sm_want(g, x->ndim == 3 && rows->slot->dim[0] == x->dim[0] && rows->slot->dim[1] == x->dim[1],
-               "gather", "tokens (B, T, D) that fit the row list", x))
+  if (!sm_want(g,
+               (x->ndim == 2 || x->ndim == 3) && rows->slot->dim[0] == x->dim[0] &&
+                   rows->slot->dim[1] == (x->ndim == 3 ? x->dim[1] : 1),
+               "gather", "tokens (B, T, D) or rows (B, D) that fit the row list", x))
     return &g->inert;
-  sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){rows->capacity, x->dim[2]}, rows->count);
+  sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){rows->capacity, sm_last_dim(x)}, rows->count);
   SM_NODE(g, gather, 3, x, rows->token, rows->slot), 1, &y);
+  return y;
+}
+sm_tensor *sm_gather_items(sm_graph *g, sm_tensor *x, const sm_rows *rows) {
+  if (!sm_graph_ok(g)) return &g->inert;
+  if (!sm_want(g, x->ndim == 2 && rows->slot->dim[0] == x->dim[0] && !x->needs_grad, "gather_items",
+               "values (B, S) of the items that the row list is of, without gradient", x))
+    return &g->inert;
+  sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){rows->capacity, x->dim[1]}, rows->count);
+  SM_NODE(g, gather, 2, x, rows->token), 1, &y)->i[0] = rows->slot->dim[1];
   return y;
 }
 static void gather_vjp(sm_graph *g, sm_node *n) {

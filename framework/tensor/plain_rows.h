@@ -117,8 +117,8 @@ PLAIN(gather) {
   const real *x = in(w, n, 0, 0);
   const int32_t *token = sm_at(w, n->in[1], first);
   real *y = out(w, n, 0, first);
-  int64_t d = row_length(n->in[0]);
-  FOR(r, last - first) FOR(c, d) y[r * d + c] = x[token[r] * d + c];
+  int64_t d = row_length(n->in[0]), tokens = n->i[0] > 0 ? n->i[0] : 1;
+  FOR(r, last - first) FOR(c, d) y[r * d + c] = x[token[r] / tokens * d + c];
 }
 
 PLAIN(scatter) {

@@ -157,6 +157,14 @@ static void make_inputs(sm_ssl *s) {
   s->view_rows = sm_rows_new(g, "[CLS] rows", views, views, s->tokens, s->views_count);
   int64_t masked = views * s->max_masked;
   s->patch_rows = sm_rows_new(g, "masked rows", masked > 0 ? masked : 1, views, s->tokens, s->views_count);
+  s->keep_view = used(s, -1, -1, SM_SITE_VIEW);
+  s->keep_patch = masked > 0 && used(s, -1, -1, SM_SITE_PATCH);
+  int64_t kept = (s->keep_view ? views : 0) + (s->keep_patch ? masked : 0);
+  s->kept_rows = sm_rows_new(g, "kept rows", kept > 0 ? kept : 1, views, s->tokens, s->views_count);
+  s->kept_view_rows =
+      sm_rows_new(g, "kept [CLS] rows", views, s->kept_rows->capacity, 1, s->kept_rows->count);
+  s->kept_patch_rows = sm_rows_new(g, "kept masked rows", masked > 0 ? masked : 1, s->kept_rows->capacity, 1,
+                                   s->kept_rows->count);
   if (s->spec.drop_sites)
     s->drop = sm_input_real(g, "drop path", 2, (int64_t[]){views, s->spec.drop_sites}, s->views_count);
   if (!s->want_local) return;
@@ -169,8 +177,9 @@ static void make_inputs(sm_ssl *s) {
         sm_input_real(g, "local drop path", 2, (int64_t[]){locals, s->spec.drop_sites}, s->local_count);
 }
 
-static sm_tensor *run_backbone(sm_ssl *s, int set, sm_tensor *pictures, sm_tensor *mask, sm_tensor *drop) {
-  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask, .drop = drop};
+static sm_tensor *run_backbone(sm_ssl *s, int set, sm_tensor *pictures, sm_tensor *mask, sm_tensor *drop,
+                               const sm_rows *only) {
+  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask, .drop = drop, .only = only};
   sm_backbone_out out = {.size = sizeof out};
   sm_scope_push(s->graph, "backbone");
   OPS(backbone, s->c.backbone)
@@ -200,7 +209,7 @@ static void build_teacher(sm_ssl *s) {
   for (int i = 0; i < c->tokenizers; i++) run |= s->tokenizer_spec[i].needs_teacher;
   sm_seen seen = {
       .size = sizeof seen, .pictures = s->global, .prefix = s->spec.prefix, .rows = s->grid, .cols = s->grid};
-  if (run) seen.tokens = run_backbone(s, SM_SSL_TEACHER, s->global, NULL, NULL);
+  if (run) seen.tokens = run_backbone(s, SM_SSL_TEACHER, s->global, NULL, NULL, NULL);
   for (int i = 0; i < c->tokenizers; i++) {
     sm_tokenizer_env env = tokenizer_env(s, i);
     sm_scope_push(g, "tokenizer.%s", c->tokenizer[i].name);
@@ -243,22 +252,31 @@ static void build_loss(sm_ssl *s, int i, sm_tensor *features, bool local, int64_
   sm_scope_pop(s->graph);
 }
 
+/* The tokens a head sees. A backbone that was asked for the kept rows only may give just these: (rows, D). */
+static sm_tensor *head_rows(sm_ssl *s, sm_tensor *tokens, sm_site site, bool local) {
+  bool pruned = tokens->ndim == 2, view = site == SM_SITE_VIEW;
+  if (local) return pruned ? tokens : sm_gather(s->graph, tokens, s->local_rows);
+  if (pruned) return sm_gather(s->graph, tokens, view ? s->kept_view_rows : s->kept_patch_rows);
+  return sm_gather(s->graph, tokens, view ? s->view_rows : s->patch_rows);
+}
+
 /* One student pass: backbone, the heads on [CLS] and masked rows only, losses, backward. */
 static void build_student(sm_ssl *s, bool local) {
   const sm_ssl_config *c = &s->c;
   sm_graph *g = s->graph;
   s->pass[local ? PASS_LOCAL : PASS_GLOBAL] = sm_pass_begin(g, local ? "student local" : "student");
   sm_scope_push(g, local ? "local" : "student");
-  sm_tensor *tokens = local ? run_backbone(s, SM_SSL_STUDENT, s->local, NULL, s->local_drop)
-                            : run_backbone(s, SM_SSL_STUDENT, s->global, s->mask, s->drop);
+  sm_tensor *tokens = local ? run_backbone(s, SM_SSL_STUDENT, s->local, NULL, s->local_drop, s->local_rows)
+                            : run_backbone(s, SM_SSL_STUDENT, s->global, s->mask, s->drop, s->kept_rows);
   for (int h = 0; h < c->heads; h++)
     for (int site = SM_SITE_VIEW; site <= SM_SITE_PATCH; site++) {
       if ((local && site == SM_SITE_PATCH) || !used(s, h, -1, (sm_site)site)) continue;
       const sm_rows *rows = local ? s->local_rows : site == SM_SITE_VIEW ? s->view_rows : s->patch_rows;
       const sm_head *head = &s->student_head[h];
       sm_scope_push(g, "head.%s.%s", c->head[h].name, site == SM_SITE_VIEW ? "view" : "patch");
-      sm_tensor *features = head->ops->features(head->self, g, &head->params, sm_gather(g, tokens, rows),
-                                                (sm_site)site, SM_ROLE_STUDENT);
+      sm_tensor *features = head->ops->features(
+          head->self, g, &head->params, head_rows(s, tokens, (sm_site)site, local), (sm_site)site,
+          SM_ROLE_STUDENT);
       for (int i = 0; i < c->losses; i++)
         if (c->loss[i].head == h && s->loss_spec[i].site == (sm_site)site &&
             (!local || s->loss_spec[i].local_views))
@@ -304,7 +322,9 @@ static sm_status build(sm_ssl *s, sm_error *err) {
          longest = rows * (size_t)(s->patches + 1) + (size_t)s->micro * (size_t)c->locals;
   s->token_list = sm_arena_alloc(s->arena, longest * sizeof *s->token_list);
   s->masked = sm_arena_alloc(s->arena, rows * sizeof *s->masked);
-  if (!s->token_list || !s->masked) return sm_fail(err, SM_ENOMEM, "no memory for the objective");
+  for (int i = 0; i < 3; i++)
+    if (!(s->kept_list[i] = sm_arena_alloc(s->arena, longest * sizeof *s->kept_list[i]))) s->no_memory = true;
+  if (!s->token_list || !s->masked || s->no_memory) return sm_fail(err, SM_ENOMEM, "no memory for the objective");
   return sm_graph_plan(s->graph, err);
 }
 

@@ -20,7 +20,7 @@ struct sm_ssl {
   int micro, patches, tokens, local_tokens; /* pictures a micro-batch; patches and tokens of a global view */
   int grid;                                 /* patches a side of a global view */
   int64_t max_masked;                       /* of one view */
-  bool masks, want_local;
+  bool masks, want_local, keep_view, keep_patch;
   sm_set *set[SM_SSL_SETS];
   sm_ema_link *ema;
   const sm_schedule *ema_momentum;
@@ -30,11 +30,13 @@ struct sm_ssl {
   /* inputs */
   sm_tensor *views_count, *local_count;
   sm_tensor *global, *local, *mask, *drop, *local_drop;
-  sm_rows *view_rows, *patch_rows, *local_rows;
+  sm_rows *view_rows, *patch_rows, *local_rows; /* [CLS] and hidden patches of global views; local [CLS] */
+  sm_rows *kept_rows; /* both of the first: what the student's last block must give */
+  sm_rows *kept_view_rows, *kept_patch_rows; /* each of them within kept_rows */
   sm_target view_target[SM_SLOTS_MAX], patch_target[SM_SLOTS_MAX];
   bound_loss global_loss[SM_SLOTS_MAX], local_loss[SM_SLOTS_MAX];
   /* host lists of one micro-batch, and the metric sums of one step */
-  int32_t *token_list, *masked;
+  int32_t *token_list, *masked, *kept_list[3];
   double loss_sum[SM_SLOTS_MAX], stat_sum[SM_SLOTS_MAX][4];
   sm_arena *arena;
   bool no_memory; /* for a name; sticky while sets are declared */

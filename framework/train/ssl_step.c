@@ -59,23 +59,42 @@ static void set_prefix_rows(sm_ssl *s, sm_rows *rows, int64_t views, int tokens)
   sm_rows_set(rows, s->token_list, views);
 }
 
-/* Masked patches in order of (picture, view, patch); s->masked counts them by view. */
+/* What the student's heads see of the global views, in order of (picture, view, token): [CLS] and hidden patches. */
+typedef struct kept {
+  int32_t *token, *view, *patch; /* tokens; which of them are [CLS], which are hidden */
+  int64_t n, views, patches;
+} kept;
+
+static void keep(kept *k, int64_t token, bool patch) {
+  if (patch) k->patch[k->patches++] = (int32_t)k->n;
+  else k->view[k->views++] = (int32_t)k->n;
+  k->token[k->n++] = (int32_t)token;
+}
+
+/* Masked patches in the same order; s->masked counts them by view. */
 static sm_status set_masked_rows(sm_ssl *s, const sm_batch *b, int first, int64_t views, sm_error *err) {
+  kept k = {.token = s->kept_list[0], .view = s->kept_list[1], .patch = s->kept_list[2]};
   int64_t n = 0;
   for (int64_t r = 0; r < views; r++) {
     const uint8_t *mask = s->masks && b->mask ? b->mask + (first * s->c.globals + r) * s->patches : NULL;
     int32_t masked = 0;
-    for (int p = 0; mask && p < s->patches; p++)
-      if (mask[p]) {
-        s->token_list[n++] = (int32_t)(r * s->tokens + s->spec.prefix + p);
-        masked++;
-      }
+    if (s->keep_view) keep(&k, r * s->tokens, false);
+    for (int p = 0; mask && p < s->patches; p++) {
+      if (!mask[p]) continue;
+      if (++masked > s->max_masked) continue;
+      int64_t token = r * s->tokens + s->spec.prefix + p;
+      s->token_list[n++] = (int32_t)token;
+      if (s->keep_patch) keep(&k, token, true);
+    }
     s->masked[r] = masked;
     if (masked > s->max_masked)
       return sm_fail(err, SM_EINTERNAL, "masker '%s' hid %d of %d patches, but promised at most %lld",
                      s->c.masker.name, masked, s->patches, (long long)s->max_masked);
   }
   sm_rows_set(s->patch_rows, s->token_list, n);
+  sm_rows_set(s->kept_rows, k.token, k.n);
+  sm_rows_set(s->kept_view_rows, k.view, k.views);
+  sm_rows_set(s->kept_patch_rows, k.patch, k.patches);
   return SM_OK;
 }
 

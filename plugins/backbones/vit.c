@@ -165,7 +165,7 @@ static sm_tensor *pick(sm_graph *g, sm_tensor *x, const sm_rows *only) {
 }
 
 /* One block; *qkv is its joint projection, for the attention map. What follows attention is each token's own
- * affair: where only some are wanted, the last block does the rest for these. */
+ * affair: where only some are wanted, the last block does the rest for these (drop: (B, sites) as ever). */
 static sm_tensor *block(const vit *v, sm_graph *g, const sm_params *p, sm_tensor *x, int index,
                         sm_tensor *drop, const sm_rows *only, sm_tensor **qkv) {
   char base[64];
@@ -175,6 +175,7 @@ static sm_tensor *block(const vit *v, sm_graph *g, const sm_params *p, sm_tensor
   *qkv = linear(g, p, y, IN_BLOCK("attn.qkv"), v->qkv_bias);
   y = pick(g, sm_attention(g, *qkv, heads(v)), only);
   y = linear(g, p, y, IN_BLOCK("attn.proj"), true);
+  if (only && drop) drop = sm_gather_items(g, drop, only);
   x = sm_residual(g, pick(g, x, only), y, scaled ? sm_param(g, p, "%s", IN_BLOCK("ls1.gamma")) : NULL, drop,
                   2 * index);
   y = norm(g, p, x, IN_BLOCK("norm2"));

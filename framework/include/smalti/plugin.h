@@ -147,8 +147,7 @@ typedef struct sm_backbone_in {
   int last_blocks;     /* how many of the last blocks to give in out->blocks     */
   bool attention;      /* give out->attention                                    */
   const sm_rows *only; /* a wish, or NULL: nobody reads other tokens of the outputs, so the backbone may give just these, as
-                          (rows, D) in place of (B, prefix + N, D), and save what only others would need. One row a picture,
-                          in order, where there is drop */
+                          (rows, D) in place of (B, prefix + N, D), and save what only others would need */
 } sm_backbone_in;
 
 typedef struct sm_backbone_out {

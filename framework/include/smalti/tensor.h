@@ -191,7 +191,9 @@ sm_tensor *sm_patchify(sm_graph *, sm_tensor *pictures, int patch);
 sm_tensor *sm_tokens(sm_graph *, sm_tensor *patches, sm_tensor *cls, sm_tensor *pos, sm_tensor *mask_token, sm_tensor *mask);
 /* Position embedding (1, 1+h0·w0, D) for another grid: bicubic a = -0.75 with scale (n+0.1)/n0, border clamped, as DINO does. */
 sm_tensor *sm_position_resize(sm_graph *, sm_tensor *pos, int h0, int w0, int h1, int w1);
-sm_tensor *sm_gather(sm_graph *, sm_tensor *x /* (B, T, D) */, const sm_rows *); /* → (capacity, D), count of the rows */
+sm_tensor *sm_gather(sm_graph *, sm_tensor *x /* (B, T, D), or (B, D) with a list of T = 1 */, const sm_rows *); /* → (capacity, D), count of the rows */
+/* For each row of the list the values of its item: x (B, S) → (capacity, S); no gradient. */
+sm_tensor *sm_gather_items(sm_graph *, sm_tensor *x, const sm_rows *);
 sm_tensor *sm_drop_prefix(sm_graph *, sm_tensor *x /* (B, T, D) */, int n);      /* → (B, T-n, D) */
 sm_tensor *sm_l2_normalize(sm_graph *, sm_tensor *x, double eps);                 /* x / max(‖x‖, eps) over the last dimension */
 /* Weight normalisation over rows (Salimans & Kingma 2016): v (K, F), gain (K, 1) → gain·v/‖v‖. Asked for again in a pass, it
