@@ -3,8 +3,9 @@
 Names and shapes of parameters are timm's and iBOT's, so the golden files load as they are. Two ways through the head:
 
   dense   the head and the loss see every token of student and teacher, as the published code does
-  pruned  the student's head sees [CLS] and masked patches only; so does the last layer of the teacher, whose centre
-          takes the mean of all patches' features through that (linear) layer
+  pruned  the student's head sees [CLS] and masked patches only, and so does what follows the attention of its last
+          block; so does the last layer of the teacher, whose centre takes the mean of all patches' features through
+          that (linear) layer
 
 Both give the same losses, centres and gradients. Nothing here times anything.
 """
@@ -25,7 +26,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x):
+    def forward(self, x, only=None):
         views, tokens, dim = x.shape
         q, k, v = self.qkv(x).reshape(views, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         if self.fused:
@@ -33,7 +34,8 @@ class Attention(nn.Module):
         else:
             scores = (q @ k.transpose(-2, -1)) * (dim // self.heads) ** -0.5
             y = scores.softmax(dim=-1) @ v
-        return self.proj(y.transpose(1, 2).reshape(views, tokens, dim))
+        y = y.transpose(1, 2).reshape(views, tokens, dim)
+        return self.proj(y if only is None else y.flatten(0, 1)[only])
 
 
 class Mlp(nn.Module):
@@ -63,8 +65,9 @@ class Block(nn.Module):
         self.ls1 = Scale(dim, scale) if scale else nn.Identity()
         self.ls2 = Scale(dim, scale) if scale else nn.Identity()
 
-    def forward(self, x):
-        x = x + self.ls1(self.attn(self.norm1(x)))
+    def forward(self, x, only=None):
+        y = self.attn(self.norm1(x), only)
+        x = (x if only is None else x.flatten(0, 1)[only]) + self.ls1(y)
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 
@@ -106,15 +109,16 @@ class Vit(nn.Module):
         grid = F.interpolate(grid, scale_factor=(factor, factor), mode="bicubic", align_corners=False)
         return torch.cat([self.pos_embed[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
-    def forward(self, pictures, mask=None):
+    def forward(self, pictures, mask=None, only=None):
+        """only: indices among all tokens; the rest of them ends in the last block's attention: (len(only), dim)."""
         x = self.patch_embed(pictures)
         if mask is not None:
             x = torch.where(mask.unsqueeze(-1), self.masked_embed.to(x.dtype), x)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
         x = x + self.positions(pictures.shape[-1] // self.patch)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x)
-        return self.norm(x)
+        return self.norm(self.blocks[-1](x, only))
 
 
 # ---- head -------------------------------------------------------------------------------------------------------
@@ -195,22 +199,23 @@ def objective(c, student, teacher, pruned, views, locals_, mask, rows, centre, t
         cls_target = ((cls_logits - centre[0]) / temperature[0]).softmax(dim=-1).chunk(c["globals"])
         patch_target = ((patch_logits - centre[1]) / temperature[1]).softmax(dim=-1)
 
-    tokens = student.backbone(views, masked)
     if pruned:
-        both = torch.cat([tokens[:, 0], tokens.flatten(0, 1)[rows]])
-        both = student.head.features(both)
+        first = torch.arange(0, len(views) * (patches + 1), patches + 1, device=rows.device)
+        both = student.head.features(student.backbone(views, masked, torch.cat([first, rows])))
         cls, patch = student.head.last_layer(both[: len(views)]), student.head.last_layer2(both[len(views):])
         weight = weight.flatten()[rows - rows // (patches + 1) - 1]  # rows count [CLS], masks do not
     else:
-        features = student.head.features(tokens)
+        features = student.head.features(student.backbone(views, masked))
         cls, patch = student.head.last_layer(features[:, 0]), student.head.last_layer2(features[:, 1:])
     out = list(cls.chunk(c["globals"]))
     if locals_ is not None:
-        tokens = student.backbone(locals_)
         if pruned:
-            out += student.head.last_layer(student.head.features(tokens[:, 0])).chunk(c["locals"])
+            tokens = (locals_.shape[-1] // student.backbone.patch) ** 2 + 1
+            first = torch.arange(0, len(locals_) * tokens, tokens, device=locals_.device)
+            kept = student.backbone(locals_, only=first)
+            out += student.head.last_layer(student.head.features(kept)).chunk(c["locals"])
         else:  # patches too, although no loss asks for them
-            features = student.head.features(tokens)
+            features = student.head.features(student.backbone(locals_))
             student.head.last_layer2(features[:, 1:])
             out += student.head.last_layer(features[:, 0]).chunk(c["locals"])
 

@@ -106,6 +106,11 @@ def trunk_flop(c, size):
     return embedding_flop(c, size) + c["depth"] * block
 
 
+def tail_flop(c):
+    """What follows attention in a block, a token: projection and MLP."""
+    return 2 * c["dim"] * (c["dim"] + 2 * round(c["dim"] * c["mlp_ratio"]))
+
+
 def embedding_flop(c, size):
     return 2 * (size // c["patch"]) ** 2 * 3 * c["patch"] ** 2 * c["dim"]
 
@@ -125,7 +130,8 @@ def step_flop(c, masked, pruned):
     patch_rows = masked if pruned else views * (tokens - 1)
     flop += views * tokens * mlp + views * last + (patch_rows + pruned) * last2  # teacher's; pruned: the centre's row
     flop += 3 * ((views + patch_rows) * mlp + views * last + patch_rows * last2)  # student's
-    if pruned:
+    if pruned:  # the student's last block too ends for the other tokens in its attention
+        flop -= 3 * (views * (tokens - 1) - masked + locals_ * (local_tokens - 1)) * tail_flop(c)
         return flop + 3 * locals_ * (mlp + last)
     flop += locals_ * (local_tokens - 1) * last2  # forward only: no loss uses it
     return flop + 3 * locals_ * (local_tokens * mlp + last)
