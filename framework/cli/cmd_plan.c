@@ -29,7 +29,8 @@ typedef struct plan_view {
 } plan_view;
 
 static const char *const set_name[SM_SSL_SETS] = {"student: values, gradients, moments", "teacher: values",
-                                                  "states (centres)"};
+                                                  "states (centres, codebooks)",
+                                                  "frozen weights of tokenizers"};
 
 static const char *const recompute_name[] = {
     [SM_RECOMPUTE_CHEAP] = "cheap", [SM_RECOMPUTE_BLOCKS] = "blocks"};
@@ -53,7 +54,8 @@ static int print_text(const plan_view *p, int largest) {
   if (p->recipe->train.micro_batch)
     printf("in micro-batches of %lld\n", (long long)p->recipe->train.micro_batch);
   printf("\nmemory\n");
-  for (int i = 0; i < SM_SSL_SETS; i++) line(set_name[i], p->set[i]);
+  for (int i = 0; i < SM_SSL_SETS; i++)
+    if (p->set[i]) line(set_name[i], p->set[i]);
   line("inputs (views, masks, lists)", p->graph.inputs);
   line("activations and gradients, shared", p->graph.transient);
   snprintf(text, sizeof text, "worker memory of %d thread%s", p->threads, p->threads == 1 ? "" : "s");
@@ -85,6 +87,7 @@ static int print_json(const plan_view *p, int largest) {
                 {"student_bytes", p->set[SM_SSL_STUDENT]},
                 {"teacher_bytes", p->set[SM_SSL_TEACHER]},
                 {"state_bytes", p->set[SM_SSL_STATE]},
+                {"frozen_bytes", p->set[SM_SSL_FROZEN]},
                 {"input_bytes", p->graph.inputs},
                 {"transient_bytes", p->graph.transient},
                 {"worker_bytes", p->graph.worker},

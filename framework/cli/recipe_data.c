@@ -38,8 +38,8 @@ static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) 
 
 sm_status sm_recipe_data_open(sm_recipe *r, sm_recipe_data *data, sm_error *err) {
   *data = (sm_recipe_data){.limits = {.max_pixels = r->data.max_pixels}};
-  sm_views_of(r, &data->views);
-  sm_status status = open_masking(r, &data->masking, err);
+  sm_status status = sm_views_of(r, &data->views, err);
+  if (status == SM_OK) status = open_masking(r, &data->masking, err);
   return status == SM_OK ? sm_recipe_dataset_open(&r->data.train, &data->dataset, err) : status;
 }
 

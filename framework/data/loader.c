@@ -45,7 +45,7 @@ typedef struct worker {
 struct sm_loader {
   sm_loader_config config;
   int64_t count, steps_per_epoch;
-  size_t global_floats, local_floats, cells; /* of one view */
+  size_t global_floats, local_floats, own_floats[SM_OWNS_MAX], cells; /* of one view */
   sm_bad_book *book;
   sm_cache *cache; /* or NULL */
   made *made;      /* prefetch + 1 */
@@ -117,6 +117,8 @@ static int most_shrinking(void *ctx, int width, int height) {
     sm_views_draw(a->views, a->key, v, width, height, &choice);
     int may = sm_view_may_shrink(sm_views_recipe(a->views, v), &choice);
     if (may < by) by = may;
+    for (int k = 0; v < a->views->globals && k < a->views->owns; k++)
+      if ((may = sm_view_may_shrink(&a->views->own[k].view, &choice)) < by) by = may;
   }
   return by;
 }
@@ -163,6 +165,19 @@ static sm_status find_picture(sm_loader *loader, made *m, int item, const sm_slo
   return too_many_attempts(loader, m, item, err);
 }
 
+/* A global view again, as the tokenizers want it. */
+static sm_status make_owns(const sm_loader *loader, const sm_batch *b, size_t row,
+                           const sm_view_choice *global, worker *w, sm_error *err) {
+  const sm_views *views = &loader->config.views;
+  sm_status status = SM_OK;
+  for (int k = 0; k < views->owns && status == SM_OK; k++) {
+    const sm_view_choice choice = sm_views_own_choice(views, k, global);
+    status = sm_view_apply_shrunk(&w->picture, w->by, &views->own[k].view, &choice, w->scratch,
+                                  b->own[k] + row * loader->own_floats[k], err);
+  }
+  return status;
+}
+
 static sm_status make_views(const sm_loader *loader, made *m, int item, const sm_slot_key *key, worker *w,
                             sm_error *err) {
   const sm_views *views = &loader->config.views;
@@ -178,6 +193,7 @@ static sm_status make_views(const sm_loader *loader, made *m, int item, const sm
     sm_status status =
         sm_view_apply_shrunk(&w->picture, w->by, sm_views_recipe(views, v), &choice, w->scratch, out, err);
     if (status != SM_OK) return status;
+    if (v < views->globals && (status = make_owns(loader, b, row, &choice, w, err)) != SM_OK) return status;
     if (v < views->globals && loader->cells)
       sm_masking_draw(&loader->config.masking, key, v, b->mask + row * loader->cells);
   }
@@ -265,7 +281,7 @@ static size_t up64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
 /* Places of the parts of a batch inside its one block, and the block's size. */
 typedef struct layout {
-  size_t global, local, mask, label, sample, attempts, bytes;
+  size_t global, local, own[SM_OWNS_MAX], mask, label, sample, attempts, bytes;
 } layout;
 
 static layout lay_out(const sm_loader_config *c) {
@@ -274,7 +290,13 @@ static layout lay_out(const sm_loader_config *c) {
   size_t side = (size_t)v->global_first.size, small = l ? (size_t)v->local.size : 0;
   layout at = {0};
   at.local = at.global + up64(n * g * 3 * side * side * sizeof(float));
-  at.mask = at.local + up64(n * l * 3 * small * small * sizeof(float));
+  size_t end = at.local + up64(n * l * 3 * small * small * sizeof(float));
+  for (int k = 0; k < v->owns; k++) {
+    size_t own = (size_t)v->own[k].view.size;
+    at.own[k] = end;
+    end += up64(n * g * 3 * own * own * sizeof(float));
+  }
+  at.mask = end;
   at.label = at.mask + up64(n * g * (size_t)c->masking.rows * (size_t)c->masking.cols);
   at.sample = at.label + up64(n * sizeof(int32_t));
   at.attempts = at.sample + up64(n * sizeof(int64_t));
@@ -292,6 +314,7 @@ static bool make_slot(made *m, const sm_loader_config *c) {
   if (!block) return false;
   m->batch.global = (float *)(block + at.global);
   m->batch.local = c->views.locals ? (float *)(block + at.local) : NULL;
+  for (int k = 0; k < c->views.owns; k++) m->batch.own[k] = (float *)(block + at.own[k]);
   m->batch.mask = at.label > at.mask ? (uint8_t *)(block + at.mask) : NULL;
   m->batch.label = (int32_t *)(block + at.label);
   m->batch.sample = (int64_t *)(block + at.sample);
@@ -338,6 +361,9 @@ sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_l
   size_t side = (size_t)config->views.global_first.size, small = (size_t)config->views.local.size;
   loader->global_floats = 3 * side * side;
   loader->local_floats = 3 * small * small;
+  for (int k = 0; k < config->views.owns; k++)
+    loader->own_floats[k] =
+        3 * (size_t)config->views.own[k].view.size * (size_t)config->views.own[k].view.size;
   loader->cells = (size_t)config->masking.rows * (size_t)config->masking.cols;
   loader->order_epoch = -1;
   loader->born = sm_now();

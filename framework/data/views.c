@@ -27,7 +27,52 @@ sm_status sm_views_check(const sm_views *views, sm_error *err) {
                      "the first global view has size %d and the others %d; all must have one size",
                      views->global_first.size, views->global_other.size);
   }
+  if (views->owns < 0 || views->owns > SM_OWNS_MAX)
+    return sm_fail(err, SM_EINVAL, "%d own views: the number must lie between 0 and %d", views->owns,
+                   SM_OWNS_MAX);
+  for (int k = 0; k < views->owns; k++)
+    if ((status = check_recipe(&views->own[k].view, "tokenizer's own", err)) != SM_OK) return status;
   return views->locals > 0 ? check_recipe(&views->local, "local", err) : SM_OK;
+}
+
+/* ---- own views of tokenizers --------------------------------------------------------------------------- */
+
+static bool same_own(const sm_own_recipe *a, const sm_own_recipe *b) {
+  bool same = a->plain == b->plain && a->view.size == b->view.size && a->view.filter == b->view.filter;
+  for (int c = 0; c < 3; c++)
+    same = same && a->view.mean[c] == b->view.mean[c] && a->view.std[c] == b->view.std[c];
+  return same;
+}
+
+int sm_views_add_own(sm_views *views, const sm_own_view *own, int cells, sm_error *err) {
+  sm_own_recipe add = {.view = {.size = own->pixels ? own->pixels * cells : views->global_first.size,
+                                .filter = own->filter,
+                                .scale = {1, 1},
+                                .ratio = {1, 1}},
+                       .plain = own->plain};
+  memcpy(add.view.mean, own->mean, sizeof add.view.mean);
+  memcpy(add.view.std, own->std, sizeof add.view.std);
+  if (own->pixels < 0 || own->pixels > SM_IMAGE_MAX_SIDE / (cells > 0 ? cells : 1)) {
+    sm_fail(err, SM_EINVAL, "a tokenizer's own view of %d pixels a mask cell", own->pixels);
+    return -1;
+  }
+  if (check_recipe(&add.view, "tokenizer's own", err) != SM_OK) return -1;
+  for (int k = 0; k < views->owns; k++)
+    if (same_own(&views->own[k], &add)) return k;
+  if (views->owns == SM_OWNS_MAX) {
+    sm_fail(err, SM_EUNSUPPORTED, "tokenizers want more than %d different views of their own", SM_OWNS_MAX);
+    return -1;
+  }
+  views->own[views->owns] = add;
+  return views->owns++;
+}
+
+sm_view_choice sm_views_own_choice(const sm_views *views, int k, const sm_view_choice *global) {
+  if (views->own[k].plain) return sm_view_choice_plain(global);
+  sm_view_choice choice = *global;
+  choice.blur_radius *= (double)views->own[k].view.size / views->global_first.size;
+  if (choice.blur_radius > SM_BLUR_RADIUS_MAX) choice.blur_radius = SM_BLUR_RADIUS_MAX;
+  return choice;
 }
 
 sm_status sm_masking_check(const sm_masking *masking, sm_error *err) {

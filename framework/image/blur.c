@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define BLUR_PASSES 3
-#define BLUR_MAX_RADIUS 100 /* keeps the sum of a box in 16 bits */
+#define BLUR_MAX_RADIUS SM_BLUR_RADIUS_MAX /* keeps the sum of a box in 16 bits */
 #define BLUR_MAX_ROWS (2 * BLUR_MAX_RADIUS + 3)
 
 typedef struct box_kernel {

@@ -83,18 +83,21 @@ static int head_dim(const fit *f, int head, sm_site site) {
   return ops->out_dim ? ops->out_dim(h->plugin.self, site) : 0;
 }
 
+static int cell_of(const fit *f) {
+  return f->backbone.masks_at > 0 ? f->backbone.masks_at : f->backbone.patch;
+}
+
 static sm_status ask_tokenizers(fit *f) {
   const char *moving = NULL;
   for (int i = 0; i < f->r->tokenizers; i++) {
     const sm_slot *s = &f->r->tokenizer[i];
-    const sm_tokenizer_ops *ops = s->plugin.plugin->ops;
-    f->tokenizer[i] = (sm_tokenizer_spec){.size = sizeof f->tokenizer[i]};
     sm_error_clear(f->err);
-    sm_status status = ops->spec(s->plugin.self, &f->tokenizer[i], f->err);
+    sm_status status =
+        sm_tokenizer_ask(s->plugin.plugin->ops, s->plugin.self, cell_of(f), &f->tokenizer[i], f->err);
     if (status) return blame(f, s, status);
-    if (f->tokenizer[i].needs_attention || f->tokenizer[i].own)
-      return misfit(f, s, "tokenizer `%s` needs %s, which smalti %s does not give", plugin_name(s),
-                    f->tokenizer[i].own ? "a view of its own" : "the teacher's attention", sm_version());
+    if (f->tokenizer[i].needs_attention)
+      return misfit(f, s, "tokenizer `%s` needs the teacher's attention, which smalti %s does not give",
+                    plugin_name(s), sm_version());
     if (f->tokenizer[i].ema && moving) {
       misfit(f, s, "tokenizers '%s' and '%s' both move the teacher", moving, s->instance);
       return sm_hint(f->err, "there is one teacher; keep one of them");

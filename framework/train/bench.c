@@ -16,12 +16,23 @@ static void free_batch(sm_batch *b) {
   sm_free(b->mask);
   sm_free(b->label);
   sm_free(b->sample);
+  for (int k = 0; k < SM_OWNS_MAX; k++) sm_free(b->own[k]);
 }
 
 static void fill_normal(float *x, int64_t n, uint32_t view) {
   sm_rng rng = sm_rng_make(1, SM_RNG_BENCH, 0, 0, view);
   for (int64_t i = 0; i < n; i++)
     x[i] = (float)(sm_rng_uniform(&rng) + sm_rng_uniform(&rng) - 1) * 2.45f; /* mean 0, deviation 1 */
+}
+
+static sm_status random_owns(const sm_ssl_config *c, const sm_views *views, sm_batch *b, sm_error *err) {
+  for (int k = 0; k < views->owns; k++) {
+    int64_t side = views->own[k].view.size, n = (int64_t)c->batch_size * c->globals * 3 * side * side;
+    if (!(b->own[k] = sm_malloc((size_t)n * sizeof(float))))
+      return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
+    fill_normal(b->own[k], n, 2);
+  }
+  return SM_OK;
 }
 
 static sm_status random_batch(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b,
@@ -132,6 +143,7 @@ sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_benc
   sm_status status = seconds ? sm_ssl_new(c, &ssl, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
   if (!status) status = sm_ssl_allocate(ssl, err);
   if (!status) status = random_batch(c, sm_ssl_backbone(ssl), &batch, err);
+  if (!status) status = random_owns(c, sm_ssl_own_views(ssl), &batch, err);
   if (!status) status = timed_steps(ssl, &batch, steps, r, seconds, err);
   int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size,
       rest = c->batch_size % micro;

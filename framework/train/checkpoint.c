@@ -9,10 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <smalti/formats.h>
-
 #define FORMAT "1"
-static const char *const set_name[SM_SSL_SETS] = {"student", "teacher", "state"};
+static const char *const set_name[SM_SSL_SAVED] = {"student", "teacher", "state"};
 static const char *const buffer_name[] = {
     [SM_VALUES] = "", [SM_MOMENT1] = "optimizer.m.", [SM_MOMENT2] = "optimizer.v."};
 
@@ -30,7 +28,7 @@ typedef sm_status (*tensor_fn)(void *ctx, const char *name, const char *dtype, i
 /* Visit every stored tensor: values of all sets ("student.backbone…"), moments ("optimizer.m.backbone…"),
  * aliases once. */
 static sm_status each_tensor(sm_ssl *ssl, tensor_fn fn, void *ctx, sm_error *err) {
-  for (int i = 0; i < SM_SSL_SETS; i++) {
+  for (int i = 0; i < SM_SSL_SAVED; i++) {
     sm_set *set = sm_ssl_set(ssl, i);
     const char *dtype = sm_dtype_name(sm_set_real(set));
     for (int r = 0; r < sm_set_rows(set); r++) {
@@ -82,6 +80,23 @@ static void meta_hash(sm_st_writer *w, const char *key, uint64_t value) {
   snprintf(text, sizeof text, "%016" PRIx64, value);
   sm_st_metadata(w, key, text);
 }
+/* One hash a tokenizer, up to the last that has frozen weights; nothing where none has. */
+static void meta_frozen(sm_st_writer *w, const sm_run_state *s) {
+  char text[17 * SM_SLOTS_MAX + 1];
+  int n = SM_SLOTS_MAX;
+  while (n && !s->frozen_hash[n - 1]) n--;
+  for (int i = 0; i < n; i++) snprintf(text + 17 * i, 18, "%016" PRIx64 " ", s->frozen_hash[i]);
+  if (n) text[17 * n - 1] = 0;
+  if (n) sm_st_metadata(w, "frozen_hash", text);
+}
+static void read_frozen(const sm_st_reader *r, sm_run_state *s) {
+  const char *text = sm_st_get(r, "frozen_hash");
+  for (int i = 0; text && *text && i < SM_SLOTS_MAX; i++) {
+    char *end;
+    s->frozen_hash[i] = strtoull(text, &end, 16);
+    text = end + (*end == ' ');
+  }
+}
 static void meta_state(sm_st_writer *w, const sm_run_state *s) {
   sm_st_metadata(w, "checkpoint.format", FORMAT);
   sm_st_metadata(w, "producer", sm_version());
@@ -91,6 +106,7 @@ static void meta_state(sm_st_writer *w, const sm_run_state *s) {
   meta_hash(w, "data_hash", s->data_hash);
   sm_st_metadata(w, "isa", s->isa);
   sm_st_metadata(w, "blas_core", s->core);
+  meta_frozen(w, s);
   meta_int(w, "finished", s->finished);
   meta_int(w, "pending_evaluation", s->pending_evaluation);
   meta_int(w, "window_steps", s->window_steps);
@@ -151,6 +167,7 @@ static sm_status read_state(const sm_st_reader *r, sm_run_state *s, sm_error *er
   s->pending_evaluation = pending != 0;
   s->recipe_hash = get_hash(r, "recipe_hash");
   s->data_hash = get_hash(r, "data_hash");
+  read_frozen(r, s);
   snprintf(s->isa, sizeof s->isa, "%s", sm_st_get(r, "isa") ? sm_st_get(r, "isa") : "");
   snprintf(s->core, sizeof s->core, "%s", sm_st_get(r, "blas_core") ? sm_st_get(r, "blas_core") : "");
   const sm_st_tensor *bad = sm_st_find(r, "run.bad");
@@ -307,6 +324,14 @@ sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *ssl, sm_run_stat
   }
   sm_free(list.step);
   return status;
+}
+
+bool sm_checkpoint_has_teacher(const sm_st_reader *r) {
+  static const char prefix[] = "teacher.backbone.";
+  bool found = false;
+  for (size_t i = 0, n = sm_st_count(r); i < n && !found; i++)
+    found = !strncmp(sm_st_at(r, i)->name, prefix, sizeof prefix - 1);
+  return found;
 }
 
 sm_status sm_checkpoint_find(const char *path, sm_arena *arena, const char **file, sm_error *err) {

@@ -2,11 +2,13 @@
  *
  * A checkpoint is one safetensors file, checkpoints/step-00001200.safetensors, that holds everything training
  * needs to go on to the same bits: parameter sets, moments, step counts, running sums, the lengths of the
- * logs, pictures known to be bad. It is written to a temporary name, synced, read back, renamed; older ones
+ * logs, pictures known to be bad. Frozen weights of tokenizers are not in it, only hashes of them. It is written to a temporary name, synced, read back, renamed; older ones
  * go only afterwards, and at least two good ones stay. It says nothing of time or threads: an unbroken and a
  * resumed run write the same bytes. */
 #ifndef SM_CHECKPOINT_H
 #define SM_CHECKPOINT_H
+
+#include <smalti/formats.h>
 
 #include "ssl.h"
 
@@ -16,6 +18,7 @@ typedef struct sm_run_state { /* what training carries beside the sets */
   int64_t step;               /* steps done */
   int64_t metrics_bytes;      /* flushed length of metrics.jsonl: resume cuts it there */
   uint64_t recipe_hash, data_hash;
+  uint64_t frozen_hash[SM_SLOTS_MAX]; /* of each tokenizer's frozen weights, 0: it has none */
   char isa[16], core[48]; /* kernels and BLAS core that made it: bits are promised for the same only */
   int window_steps;       /* running sums of the metric window */
   int window_metrics;
@@ -38,5 +41,7 @@ sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *, sm_run_state *
 /* Path of the newest whole checkpoint in a run folder (or the file itself if `path` is a file), allocated in
  * the arena. */
 sm_status sm_checkpoint_find(const char *path, sm_arena *, const char **file, sm_error *);
+/* Are there weights of a teacher in an open checkpoint? */
+bool sm_checkpoint_has_teacher(const sm_st_reader *);
 
 #endif

@@ -4,6 +4,7 @@ libsmalti_la_SOURCES += \
   framework/train/bench.h \
   framework/train/checkpoint.c \
   framework/train/checkpoint.h \
+  framework/train/fitting.c \
   framework/train/folder.c \
   framework/train/folder.h \
   framework/train/loop.c \
@@ -16,6 +17,7 @@ libsmalti_la_SOURCES += \
   framework/train/ssl.h \
   framework/train/ssl_build.c \
   framework/train/ssl_private.h \
+  framework/train/ssl_sets.c \
   framework/train/ssl_step.c \
   framework/train/start.c \
   framework/train/train.h \

@@ -44,12 +44,29 @@ static sm_status open_dataset(sm_slot *slot, sm_dataset *d, sm_error *err) {
   return d->ops->open(d->self, err);
 }
 
-void sm_views_of(const sm_recipe *r, sm_views *v) {
+static sm_status add_owns(const sm_recipe *r, sm_views *v, sm_error *err) {
+  const sm_backbone_ops *backbone = r->backbone.plugin.plugin ? r->backbone.plugin.plugin->ops : NULL;
+  sm_backbone_spec spec = {.size = sizeof spec};
+  sm_status status = !backbone || !r->tokenizers
+                         ? SM_OK
+                         : backbone->spec(r->backbone.plugin.self, (int)r->views.global_size, &spec, err);
+  for (int i = 0; i < r->tokenizers && !status; i++) {
+    const sm_instance *t = &r->tokenizer[i].plugin;
+    sm_tokenizer_spec own;
+    status = sm_tokenizer_ask(t->plugin->ops, t->self, spec.patch, &own, err);
+    if (!status && own.own && sm_views_add_own(v, own.own, (int)r->views.global_size / spec.patch, err) < 0)
+      status = sm_fail_at(err, r->tokenizer[i].file, r->tokenizer[i].line, r->tokenizer[i].col);
+  }
+  return status;
+}
+
+sm_status sm_views_of(const sm_recipe *r, sm_views *v, sm_error *err) {
   *v = (sm_views){.globals = (int)r->views.globals,
                   .locals = (int)r->views.locals,
                   .global_first = r->views.global_first,
                   .global_other = r->views.global_other,
                   .local = r->views.local};
+  return add_owns(r, v, err);
 }
 
 /* One mask cell a token: the objective refuses backbones that are otherwise. */
@@ -60,15 +77,18 @@ static sm_masking masking_of(const sm_session *s) {
                       grid};
 }
 
+static int loader_workers(const sm_session *s) {
+  return s->recipe->data.workers > 0 ? (int)s->recipe->data.workers : sm_pool_threads(s->pool);
+}
+
 static sm_status open_loader(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
-  int threads = sm_pool_threads(s->pool);
   sm_loader_config c = {.dataset = s->train,
                         .seed = (uint64_t)r->train.seed,
                         .batch_size = (int)r->train.batch_size,
                         .steps_per_epoch = s->time.steps_per_epoch,
                         .last_step = s->steps,
-                        .workers = r->data.workers > 0 ? (int)r->data.workers : threads,
+                        .workers = loader_workers(s),
                         .prefetch = (int)r->data.prefetch,
                         .limits = {.max_pixels = r->data.max_pixels},
                         .max_bad = r->data.max_bad,
@@ -76,7 +96,7 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .scaled_jpeg = r->data.jpeg != 0,
                         .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
-  sm_views_of(r, &c.views);
+  c.views = s->views;
   c.masking = masking_of(s);
   return sm_loader_new(&c, s->state.step, &s->loader, err);
 }
@@ -94,6 +114,37 @@ static sm_status lengths(sm_session *s, sm_error *err) {
   }
   s->time = (sm_time){.steps_per_epoch = per_epoch, .epochs = r->train.epochs};
   s->steps = per_epoch * r->train.epochs;
+  return SM_OK;
+}
+
+static sm_status fit_tokenizers(sm_session *s, sm_error *err) {
+  const sm_recipe *r = s->recipe;
+  const sm_fitting f = {.dataset = s->train,
+                        .views = s->views,
+                        .limits = {.max_pixels = r->data.max_pixels},
+                        .seed = (uint64_t)r->train.seed,
+                        .workers = loader_workers(s),
+                        .max_bad = r->data.max_bad,
+                        .scaled_jpeg = r->data.jpeg != 0,
+                        .pool = s->pool};
+  return sm_fit_tokenizers(s->ssl, r->tokenizers, &f, err);
+}
+
+/* Frozen weights are in no checkpoint: they must be what they were. */
+static sm_status check_frozen(sm_session *s, sm_error *err) {
+  for (int i = 0; i < s->recipe->tokenizers; i++) {
+    const sm_slot *slot = &s->recipe->tokenizer[i];
+    uint64_t hash = sm_ssl_frozen_hash(s->ssl, i);
+    if (s->state.step && s->state.frozen_hash[i] != hash) {
+      sm_fail(err, SM_EINVAL,
+              "the weights of tokenizer '%s' (%s) have changed since step %lld of this run was saved",
+              slot->instance, slot->plugin.plugin->name, (long long)s->state.step);
+      sm_fail_at(err, s->folder.path, 0, 0);
+      return sm_hint(err,
+                     "restore the file that they come from, or start a new run under another name: `name=…`");
+    }
+    s->state.frozen_hash[i] = hash;
+  }
   return SM_OK;
 }
 
@@ -133,7 +184,7 @@ static void write_preview(sm_session *s) {
                          .pictures = 6,
                          .limits = {.max_pixels = r->data.max_pixels},
                          .title = title};
-  sm_views_of(r, &c.views);
+  c.views = s->views;
   c.masking = masking_of(s);
   snprintf(title, sizeof title, "%s", r->name);
   sm_error e = {0};
@@ -183,6 +234,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = open_dataset(&s->recipe->data.train, &s->train, err);
   if (!status) status = open_dataset(&s->recipe->data.test, &s->test, err);
   if (!status) status = lengths(s, err);
+  if (!status) status = sm_views_of(r, &s->views, err);
   if (!status && !(s->pool = sm_pool_new(threads, err))) status = SM_ENOMEM;
   if (!status) status = sm_ssl_configure(r, s->pool, s->time.steps_per_epoch, &s->config, err);
   if (!status) status = sm_ssl_new(&s->config, &s->ssl, err);
@@ -190,7 +242,9 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   bool found;
   if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, s->ssl, &s->state, &found, err);
   if (!status && !found && r->train.init) status = sm_start_from(r->train.init, s->ssl, err);
+  if (!status && !found) status = fit_tokenizers(s, err);
   if (!status) status = check_state(s, err);
+  if (!status) status = check_frozen(s, err);
   if (status) return status;
   s->time.step = s->summary->first_step = s->state.step;
   s->summary->steps = s->steps;

@@ -16,7 +16,7 @@ static void evaluation_progress(void *ctx, const char *what, double done) {
 sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   if (!r->evaluations) return SM_OK;
-  sm_set *set = sm_ssl_set(s->ssl, s->config.tokenizer_head[0] >= 0 ? SM_SSL_TEACHER : SM_SSL_STUDENT);
+  sm_set *set = sm_ssl_set(s->ssl, sm_ssl_evaluated(s->ssl));
   sm_evaluator_config c = {.backbone = s->config.backbone.ops,
                            .backbone_self = s->config.backbone.self,
                            .set = set,

@@ -19,6 +19,7 @@ typedef struct sm_session {
   sm_loader *loader;
   sm_evaluator *evaluator;
   sm_dataset train, test;
+  sm_views views;
   sm_run_state state;
   sm_time time; /* of the next step */
   int64_t steps;

@@ -1,7 +1,8 @@
 /* framework/train/ssl.h — private to the core: the self-supervised objective (iBOT, DINO, BEiT-style and all
  * between).
  *
- * Owns the parameter sets (student, teacher, state), the graph with its passes, and the step. Borrows the
+ * Owns the parameter sets (student, teacher, the tokenizers' states and frozen weights), the graph with its
+ * passes, and the step. Borrows the
  * plugin instances, which must be created and outlive it. One thread. */
 #ifndef SM_SSL_H
 #define SM_SSL_H
@@ -55,14 +56,39 @@ sm_status sm_ssl_configure(const sm_recipe *, sm_pool *, int64_t steps_per_epoch
                            sm_error *);
 
 typedef struct sm_ssl sm_ssl;
-/* Declare, build and plan; allocate gets the memory (sets get initial values, the teacher the student's). */
+/* Declare, build and plan; allocate gets the memory (sets get initial values, the teacher the student's) and
+ * lets the tokenizers load their frozen weights. */
 sm_status sm_ssl_new(const sm_ssl_config *, sm_ssl **, sm_error *);
 sm_status sm_ssl_allocate(sm_ssl *, sm_error *);
 void sm_ssl_free(sm_ssl *);
 
 sm_graph *sm_ssl_graph(sm_ssl *);
-enum { SM_SSL_STUDENT, SM_SSL_TEACHER, SM_SSL_STATE, SM_SSL_SETS };
+/* What is saved, then what is not. Where no tokenizer wants a teacher, its set has no rows. */
+enum {
+  SM_SSL_STUDENT,
+  SM_SSL_TEACHER,
+  SM_SSL_STATE,
+  SM_SSL_SAVED,
+  SM_SSL_FROZEN = SM_SSL_SAVED,
+  SM_SSL_SETS
+};
 sm_set *sm_ssl_set(sm_ssl *, int which);
+/* Whose backbone is evaluated: the teacher's where its weights are averaged from the student's, else the
+ * student's. */
+int sm_ssl_evaluated(const sm_ssl *);
+/* A tokenizer as the session sees it. own: place of its own view among the views, or -1; cells: mask cells a side. */
+typedef struct sm_ssl_tokenizer {
+  const char *name;
+  const sm_tokenizer_ops *ops;
+  void *self;
+  sm_params state;
+  int own, cells;
+} sm_ssl_tokenizer;
+sm_ssl_tokenizer sm_ssl_tokenizer_at(sm_ssl *, int index);
+/* The tokenizers' own views, as sm_views_of gives them for the same recipe. */
+const sm_views *sm_ssl_own_views(const sm_ssl *);
+/* Of its frozen weights as they lie in memory; 0 if it has none. */
+uint64_t sm_ssl_frozen_hash(sm_ssl *, int tokenizer);
 const sm_backbone_spec *sm_ssl_backbone(const sm_ssl *);
 double sm_ssl_loss_dim(const sm_ssl *,
                        int loss); /* K of the distributions a loss compares, 0 if it compares none */
@@ -70,9 +96,9 @@ double sm_ssl_loss_dim(const sm_ssl *,
 typedef struct sm_step_result {
   int n;
   sm_metric metric[SM_METRICS_MAX]; /* "loss", "loss.cls", "teacher_entropy.cls", …, in a fixed order */
-  double loss, grad_norm; /* a norm that is not finite: nothing was updated */
-  int worst_row;          /* of the student set: the row with the largest gradient norm */
-  double seconds[4]; /* teacher, student, update, host */
+  double loss, grad_norm;           /* a norm that is not finite: nothing was updated */
+  int worst_row;                    /* of the student set: the row with the largest gradient norm */
+  double seconds[4];                /* teacher, student, update, host */
 } sm_step_result;
 
 /* One training step on a batch: passes for each micro-batch, then update, optimiser, EMA. On a non-finite

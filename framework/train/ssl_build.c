@@ -7,8 +7,6 @@
 
 #include "ssl_private.h"
 
-#define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
-
 /* ---- specs ----------------------------------------------------------------------------------------- */
 
 /* Instance names are parts of metric names, which have room for so much. */
@@ -49,15 +47,20 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
     return sm_hint(err, "this objective masks token by token");
   }
   s->grid = c->global_size / s->spec.patch;
+  s->views.global_first.size = c->global_size;
   s->patches = s->grid * s->grid;
   s->tokens = s->spec.prefix + s->patches;
   int local_grid = c->local_size / s->spec.patch;
   s->local_tokens = s->spec.prefix + local_grid * local_grid;
   for (int i = 0; i < c->tokenizers; i++) {
-    s->tokenizer_spec[i].size = sizeof s->tokenizer_spec[i];
-    if ((status = OPS(tokenizer, c->tokenizer[i])->spec(c->tokenizer[i].self, &s->tokenizer_spec[i], err)))
+    sm_tokenizer_spec *t = &s->tokenizer_spec[i];
+    if ((status = sm_tokenizer_ask(c->tokenizer[i].ops, c->tokenizer[i].self, s->spec.patch, t, err)))
       return status;
-    if (s->tokenizer_spec[i].ema) s->ema_momentum = s->tokenizer_spec[i].ema;
+    if (t->ema) s->ema_momentum = t->ema;
+    s->want_teacher |= t->needs_teacher || t->needs_head || t->needs_attention || t->ema;
+    s->want_attention |= t->needs_attention;
+    s->own[i] = t->own ? sm_views_add_own(&s->views, t->own, s->grid, err) : -1;
+    if (t->own && s->own[i] < 0) return SM_EINVAL;
   }
   for (int i = 0; i < c->losses; i++) {
     s->loss_spec[i].size = sizeof s->loss_spec[i];
@@ -72,77 +75,12 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
   return SM_OK;
 }
 
-/* Does any loss use this head (or tokenizer) at the site? */
-static bool used(const sm_ssl *s, int head, int tokenizer, sm_site site) {
+bool sm_ssl_used(const sm_ssl *s, int head, int tokenizer, sm_site site) {
   for (int i = 0; i < s->c.losses; i++)
     if (s->loss_spec[i].site == site && (head < 0 || s->c.loss[i].head == head) &&
         (tokenizer < 0 || s->c.loss[i].tokenizer == tokenizer))
       return true;
   return false;
-}
-
-/* Width of a head at a site: what it asks for, else what the joined tokenizer gives. */
-static int head_dim(const sm_ssl *s, int head, sm_site site) {
-  const sm_ssl_slot *slot = &s->c.head[head];
-  int dim = OPS(head, *slot)->out_dim(slot->self, site);
-  for (int i = 0; i < s->c.losses && !dim; i++)
-    if (s->c.loss[i].head == head && s->loss_spec[i].site == site) {
-      const sm_tokenizer_spec *t = &s->tokenizer_spec[s->c.loss[i].tokenizer];
-      dim = site == SM_SITE_VIEW ? t->view_dim : t->patch_dim;
-    }
-  return dim;
-}
-
-/* ---- sets ------------------------------------------------------------------------------------------ */
-
-static const char *prefix(sm_ssl *s, const char *kind, const char *name) {
-  const char *p = strcmp(name, "main") ? sm_arena_printf(s->arena, "%s.%s.", kind, name)
-                                       : sm_arena_printf(s->arena, "%s.", kind);
-  if (!p) s->no_memory = true; /* told by make_sets, when all is declared */
-  return p ? p : "";
-}
-
-static void declare_network(sm_ssl *s, sm_set *set, sm_role role, sm_head *heads) {
-  const sm_ssl_config *c = &s->c;
-  OPS(backbone, c->backbone)->declare(c->backbone.self, c->global_size, &(sm_params){set, "backbone."});
-  for (int i = 0; i < c->heads; i++) {
-    sm_head *h = &heads[i];
-    *h = (sm_head){
-        OPS(head, c->head[i]), c->head[i].self, {set, prefix(s, "head", c->head[i].name)}, role, 0, 0};
-    h->view_dim = used(s, i, -1, SM_SITE_VIEW) ? head_dim(s, i, SM_SITE_VIEW) : 0;
-    h->patch_dim = used(s, i, -1, SM_SITE_PATCH) ? head_dim(s, i, SM_SITE_PATCH) : 0;
-    h->ops->declare(h->self, &h->params, s->spec.dim, h->view_dim, h->patch_dim, role);
-  }
-}
-
-static sm_params state_params(sm_ssl *s, int tokenizer) {
-  return (sm_params){s->set[SM_SSL_STATE], prefix(s, "tokenizer", s->c.tokenizer[tokenizer].name)};
-}
-
-static sm_status make_sets(sm_ssl *s, sm_error *err) {
-  const sm_ssl_config *c = &s->c;
-  static const char *const name[SM_SSL_SETS] = {"student", "teacher", "state"};
-  for (int i = 0; i < SM_SSL_SETS; i++)
-    if (!(s->set[i] = sm_set_new(name[i], c->real, i == SM_SSL_STUDENT, err))) return SM_ENOMEM;
-  declare_network(s, s->set[SM_SSL_STUDENT], SM_ROLE_STUDENT, s->student_head);
-  declare_network(s, s->set[SM_SSL_TEACHER], SM_ROLE_TEACHER, s->teacher_head);
-  for (int i = 0; i < c->tokenizers; i++) {
-    const sm_tokenizer_ops *ops = OPS(tokenizer, c->tokenizer[i]);
-    int head = c->tokenizer_head[i];
-    sm_params state = state_params(s, i);
-    if (ops->declare)
-      ops->declare(c->tokenizer[i].self, &state,
-                   head < 0 ? s->tokenizer_spec[i].view_dim : s->teacher_head[head].view_dim,
-                   head < 0 ? s->tokenizer_spec[i].patch_dim : s->teacher_head[head].patch_dim);
-  }
-  if (s->no_memory) return sm_fail(err, SM_ENOMEM, "no memory for the objective");
-  for (int i = 0; i < SM_SSL_SETS; i++) {
-    sm_status status = sm_set_seal(
-        s->set[i], i == SM_SSL_STUDENT ? sm_optimizer_moments(c->optimizer.kind) : SM_MOMENTS_NONE, err);
-    if (status) return status;
-  }
-  if (!(s->ema = sm_ema_link_new(s->set[SM_SSL_TEACHER], s->set[SM_SSL_STUDENT], err))) return SM_ENOMEM;
-  return SM_OK;
 }
 
 /* ---- passes ---------------------------------------------------------------------------------------- */
@@ -153,12 +91,18 @@ static void make_inputs(sm_ssl *s) {
   int64_t views = (int64_t)s->micro * c->globals, side = c->global_size;
   s->views_count = sm_count(g, "views", views);
   s->global = sm_input_real(g, "global views", 4, (int64_t[]){views, 3, side, side}, s->views_count);
+  for (int k = 0; k < s->views.owns; k++) {
+    int64_t own = s->views.own[k].view.size;
+    s->own_view[k] =
+        sm_input_real(g, "tokenizer's views", 4, (int64_t[]){views, 3, own, own}, s->views_count);
+  }
   if (s->masks) s->mask = sm_input(g, "masks", SM_U8, 2, (int64_t[]){views, s->patches}, s->views_count);
   s->view_rows = sm_rows_new(g, "[CLS] rows", views, views, s->tokens, s->views_count);
   int64_t masked = views * s->max_masked;
   s->patch_rows = sm_rows_new(g, "masked rows", masked > 0 ? masked : 1, views, s->tokens, s->views_count);
-  s->keep_view = used(s, -1, -1, SM_SITE_VIEW);
-  s->keep_patch = masked > 0 && used(s, -1, -1, SM_SITE_PATCH);
+  s->cell_rows = sm_rows_new(g, "masked cells", masked > 0 ? masked : 1, views, s->patches, s->views_count);
+  s->keep_view = sm_ssl_used(s, -1, -1, SM_SITE_VIEW);
+  s->keep_patch = masked > 0 && sm_ssl_used(s, -1, -1, SM_SITE_PATCH);
   int64_t kept = (s->keep_view ? views : 0) + (s->keep_patch ? masked : 0);
   s->kept_rows = sm_rows_new(g, "kept rows", kept > 0 ? kept : 1, views, s->tokens, s->views_count);
   s->kept_view_rows =
@@ -177,41 +121,38 @@ static void make_inputs(sm_ssl *s) {
         sm_input_real(g, "local drop path", 2, (int64_t[]){locals, s->spec.drop_sites}, s->local_count);
 }
 
+/* only: the tokens that anybody reads, or NULL. attention: where it is to be put, or NULL. */
 static sm_tensor *run_backbone(sm_ssl *s, int set, sm_tensor *pictures, sm_tensor *mask, sm_tensor *drop,
-                               const sm_rows *only) {
-  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask, .drop = drop, .only = only};
+                               const sm_rows *only, sm_tensor **attention) {
+  sm_backbone_in in = {.size = sizeof in,
+                       .pictures = pictures,
+                       .mask = mask,
+                       .drop = drop,
+                       .attention = attention != NULL,
+                       .only = only};
   sm_backbone_out out = {.size = sizeof out};
   sm_scope_push(s->graph, "backbone");
   OPS(backbone, s->c.backbone)
       ->build(s->c.backbone.self, s->graph, &(sm_params){s->set[set], "backbone."}, &in, &out);
   sm_scope_pop(s->graph);
+  if (attention && !(*attention = out.attention))
+    return sm_graph_fail(s->graph, "backbone '%s' gave no attention", s->c.backbone.name);
   return out.tokens ? out.tokens
                     : sm_graph_fail(s->graph, "backbone '%s' gave no tokens", s->c.backbone.name);
-}
-
-static sm_tokenizer_env tokenizer_env(sm_ssl *s, int tokenizer) {
-  int head = s->c.tokenizer_head[tokenizer];
-  return (sm_tokenizer_env){.size = sizeof(sm_tokenizer_env),
-                            .head = head < 0 ? NULL : &s->teacher_head[head],
-                            .state = state_params(s, tokenizer),
-                            .view_rows = s->view_rows,
-                            .patch_rows = s->patch_rows,
-                            .want_view = used(s, -1, tokenizer, SM_SITE_VIEW),
-                            .want_patch = used(s, -1, tokenizer, SM_SITE_PATCH)};
 }
 
 static void build_teacher(sm_ssl *s) {
   const sm_ssl_config *c = &s->c;
   sm_graph *g = s->graph;
-  s->pass[PASS_TEACHER] = sm_pass_begin(g, "teacher");
+  s->pass[PASS_TEACHER] = sm_pass_begin(g, s->want_teacher ? "teacher" : "targets");
   sm_scope_push(g, "teacher");
-  bool run = false;
-  for (int i = 0; i < c->tokenizers; i++) run |= s->tokenizer_spec[i].needs_teacher;
-  sm_seen seen = {
-      .size = sizeof seen, .pictures = s->global, .prefix = s->spec.prefix, .rows = s->grid, .cols = s->grid};
-  if (run) seen.tokens = run_backbone(s, SM_SSL_TEACHER, s->global, NULL, NULL, NULL);
+  sm_seen seen = {.size = sizeof seen, .prefix = s->spec.prefix, .rows = s->grid, .cols = s->grid};
+  if (s->want_teacher)
+    seen.tokens = run_backbone(s, SM_SSL_TEACHER, s->global, NULL, NULL, NULL,
+                               s->want_attention ? &seen.attention : NULL);
   for (int i = 0; i < c->tokenizers; i++) {
-    sm_tokenizer_env env = tokenizer_env(s, i);
+    sm_tokenizer_env env = sm_ssl_tokenizer_env(s, i);
+    seen.pictures = s->own[i] < 0 ? s->global : s->own_view[s->own[i]];
     sm_scope_push(g, "tokenizer.%s", c->tokenizer[i].name);
     OPS(tokenizer, c->tokenizer[i])
         ->build(c->tokenizer[i].self, g, &env, &seen, &s->view_target[i], &s->patch_target[i]);
@@ -266,17 +207,18 @@ static void build_student(sm_ssl *s, bool local) {
   sm_graph *g = s->graph;
   s->pass[local ? PASS_LOCAL : PASS_GLOBAL] = sm_pass_begin(g, local ? "student local" : "student");
   sm_scope_push(g, local ? "local" : "student");
-  sm_tensor *tokens = local ? run_backbone(s, SM_SSL_STUDENT, s->local, NULL, s->local_drop, s->local_rows)
-                            : run_backbone(s, SM_SSL_STUDENT, s->global, s->mask, s->drop, s->kept_rows);
+  sm_tensor *tokens =
+      local ? run_backbone(s, SM_SSL_STUDENT, s->local, NULL, s->local_drop, s->local_rows, NULL)
+            : run_backbone(s, SM_SSL_STUDENT, s->global, s->mask, s->drop, s->kept_rows, NULL);
   for (int h = 0; h < c->heads; h++)
     for (int site = SM_SITE_VIEW; site <= SM_SITE_PATCH; site++) {
-      if ((local && site == SM_SITE_PATCH) || !used(s, h, -1, (sm_site)site)) continue;
+      if ((local && site == SM_SITE_PATCH) || !sm_ssl_used(s, h, -1, (sm_site)site)) continue;
       const sm_rows *rows = local ? s->local_rows : site == SM_SITE_VIEW ? s->view_rows : s->patch_rows;
       const sm_head *head = &s->student_head[h];
       sm_scope_push(g, "head.%s.%s", c->head[h].name, site == SM_SITE_VIEW ? "view" : "patch");
-      sm_tensor *features = head->ops->features(
-          head->self, g, &head->params, head_rows(s, tokens, (sm_site)site, local), (sm_site)site,
-          SM_ROLE_STUDENT);
+      sm_tensor *features =
+          head->ops->features(head->self, g, &head->params, head_rows(s, tokens, (sm_site)site, local),
+                              (sm_site)site, SM_ROLE_STUDENT);
       for (int i = 0; i < c->losses; i++)
         if (c->loss[i].head == h && s->loss_spec[i].site == (sm_site)site &&
             (!local || s->loss_spec[i].local_views))
@@ -293,7 +235,7 @@ static void build_update(sm_ssl *s) {
   s->pass[PASS_UPDATE] = sm_pass_begin(s->graph, "update");
   for (int i = 0; i < c->tokenizers; i++) {
     const sm_tokenizer_ops *ops = OPS(tokenizer, c->tokenizer[i]);
-    sm_tokenizer_env env = tokenizer_env(s, i);
+    sm_tokenizer_env env = sm_ssl_tokenizer_env(s, i);
     if (ops->build_update) ops->build_update(c->tokenizer[i].self, s->graph, &env);
   }
   sm_pass_end(s->graph);
@@ -308,7 +250,7 @@ static sm_status build(sm_ssl *s, sm_error *err) {
   for (int i = 0; i < PASSES; i++) s->pass[i] = -1;
   sm_status status = check_names(&s->c, err);
   if (!status) status = read_specs(s, err);
-  if (!status) status = make_sets(s, err);
+  if (!status) status = sm_ssl_make_sets(s, err);
   if (status) return status;
   sm_graph_config config = {c->device, c->real, c->pool, c->isa, c->bf16};
   if (!(s->graph = sm_graph_new(&config, err))) return SM_EUNSUPPORTED;
@@ -321,10 +263,12 @@ static sm_status build(sm_ssl *s, sm_error *err) {
   size_t rows = (size_t)s->micro * (size_t)c->globals,
          longest = rows * (size_t)(s->patches + 1) + (size_t)s->micro * (size_t)c->locals;
   s->token_list = sm_arena_alloc(s->arena, longest * sizeof *s->token_list);
+  s->cell_list = sm_arena_alloc(s->arena, rows * (size_t)s->patches * sizeof *s->cell_list);
   s->masked = sm_arena_alloc(s->arena, rows * sizeof *s->masked);
   for (int i = 0; i < 3; i++)
     if (!(s->kept_list[i] = sm_arena_alloc(s->arena, longest * sizeof *s->kept_list[i]))) s->no_memory = true;
-  if (!s->token_list || !s->masked || s->no_memory) return sm_fail(err, SM_ENOMEM, "no memory for the objective");
+  if (!s->token_list || !s->cell_list || !s->masked || s->no_memory)
+    return sm_fail(err, SM_ENOMEM, "no memory for the objective");
   return sm_graph_plan(s->graph, err);
 }
 
@@ -342,16 +286,6 @@ sm_status sm_ssl_new(const sm_ssl_config *config, sm_ssl **out, sm_error *err) {
   return SM_OK;
 }
 
-sm_status sm_ssl_allocate(sm_ssl *s, sm_error *err) {
-  for (int i = 0; i < SM_SSL_SETS; i++) {
-    sm_status status = i == SM_SSL_TEACHER
-                           ? sm_set_allocate_from(s->set[i], s->set[SM_SSL_STUDENT], s->c.seed, err)
-                           : sm_set_allocate(s->set[i], s->c.seed, err);
-    if (status) return status;
-  }
-  return sm_graph_allocate(s->graph, err);
-}
-
 void sm_ssl_free(sm_ssl *s) {
   if (!s) return;
   sm_graph_free(s->graph);
@@ -364,6 +298,7 @@ void sm_ssl_free(sm_ssl *s) {
 sm_graph *sm_ssl_graph(sm_ssl *s) { return s->graph; }
 sm_set *sm_ssl_set(sm_ssl *s, int which) { return s->set[which]; }
 const sm_backbone_spec *sm_ssl_backbone(const sm_ssl *s) { return &s->spec; }
+const sm_views *sm_ssl_own_views(const sm_ssl *s) { return &s->views; }
 double sm_ssl_loss_dim(const sm_ssl *s, int loss) {
   const sm_ssl_loss *l = &s->c.loss[loss];
   const sm_target *t = s->loss_spec[loss].site == SM_SITE_VIEW ? &s->view_target[l->tokenizer]
@@ -423,9 +358,9 @@ sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_
                      "loss '%s' joins head '%s' and tokenizer '%s', which are not in the recipe",
                      r->loss[i].instance, r->loss[i].head ? r->loss[i].head : "?",
                      r->loss[i].tokenizer ? r->loss[i].tokenizer : "?");
-    sm_tokenizer_spec spec = {.size = sizeof spec};
-    sm_status status =
-        OPS(tokenizer, c->tokenizer[l->tokenizer])->spec(c->tokenizer[l->tokenizer].self, &spec, err);
+    sm_tokenizer_spec spec;
+    const sm_ssl_slot *t = &c->tokenizer[l->tokenizer];
+    sm_status status = sm_tokenizer_ask(t->ops, t->self, 0, &spec, err);
     if (status) return status;
     int *head = &c->tokenizer_head[l->tokenizer];
     if (spec.needs_head && *head >= 0 && *head != l->head) {

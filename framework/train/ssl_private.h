@@ -1,4 +1,4 @@
-/* framework/train/ssl_private.h — the objective's insides, shared by ssl_build.c and ssl_step.c. */
+/* framework/train/ssl_private.h — the objective's insides, shared by ssl_build.c, ssl_sets.c and ssl_step.c. */
 #ifndef SM_SSL_PRIVATE_H
 #define SM_SSL_PRIVATE_H
 
@@ -12,6 +12,10 @@ typedef struct bound_loss {
   sm_tensor *rows, *stats; /* per-row loss and statistics */
 } bound_loss;
 
+typedef struct row_range {
+  int first, end;
+} row_range;
+
 struct sm_ssl {
   sm_ssl_config c;
   sm_backbone_spec spec;
@@ -20,26 +24,38 @@ struct sm_ssl {
   int micro, patches, tokens, local_tokens; /* pictures a micro-batch; patches and tokens of a global view */
   int grid;                                 /* patches a side of a global view */
   int64_t max_masked;                       /* of one view */
-  bool masks, want_local, keep_view, keep_patch;
+  bool masks, want_local, keep_view, keep_patch, want_teacher, want_attention;
+  sm_views views;        /* only the tokenizers' own ones, and the size of the global ones */
+  int own[SM_SLOTS_MAX]; /* of each tokenizer: its place in views.own, or -1 */
   sm_set *set[SM_SSL_SETS];
-  sm_ema_link *ema;
+  sm_ema_link *ema;                                              /* NULL without a teacher */
+  row_range state_rows[SM_SLOTS_MAX], frozen_rows[SM_SLOTS_MAX]; /* of each tokenizer in its sets */
   const sm_schedule *ema_momentum;
   sm_head student_head[SM_SLOTS_MAX], teacher_head[SM_SLOTS_MAX];
   sm_graph *graph;
   int pass[PASSES]; /* -1: not there */
   /* inputs */
   sm_tensor *views_count, *local_count;
-  sm_tensor *global, *local, *mask, *drop, *local_drop;
+  sm_tensor *global, *local, *mask, *drop, *local_drop, *own_view[SM_OWNS_MAX];
   sm_rows *view_rows, *patch_rows, *local_rows; /* [CLS] and hidden patches of global views; local [CLS] */
-  sm_rows *kept_rows; /* both of the first: what the student's last block must give */
+  sm_rows *cell_rows;                           /* hidden patches again, as cells without prefix tokens */
+  sm_rows *kept_rows;                        /* both of the first: what the student's last block must give */
   sm_rows *kept_view_rows, *kept_patch_rows; /* each of them within kept_rows */
   sm_target view_target[SM_SLOTS_MAX], patch_target[SM_SLOTS_MAX];
   bound_loss global_loss[SM_SLOTS_MAX], local_loss[SM_SLOTS_MAX];
   /* host lists of one micro-batch, and the metric sums of one step */
-  int32_t *token_list, *masked, *kept_list[3];
+  int32_t *token_list, *cell_list, *masked, *kept_list[3];
   double loss_sum[SM_SLOTS_MAX], stat_sum[SM_SLOTS_MAX][4];
   sm_arena *arena;
   bool no_memory; /* for a name; sticky while sets are declared */
 };
+
+/* Does any loss use this head (or tokenizer) at the site? Negative: whichever. */
+bool sm_ssl_used(const sm_ssl *, int head, int tokenizer, sm_site);
+/* ssl_sets.c: declare and seal all sets. */
+sm_status sm_ssl_make_sets(sm_ssl *, sm_error *);
+sm_tokenizer_env sm_ssl_tokenizer_env(sm_ssl *, int tokenizer);
+
+#define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
 
 #endif

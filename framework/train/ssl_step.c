@@ -20,8 +20,6 @@
   "(train.clip_grad) or "                                                                       \
   "lengthen the warm-up"
 
-#define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
-
 /* ---- filling inputs -------------------------------------------------------------------------------- */
 
 static void fill_real(sm_tensor *t, const float *from, int64_t n) {
@@ -71,7 +69,7 @@ static void keep(kept *k, int64_t token, bool patch) {
   k->token[k->n++] = (int32_t)token;
 }
 
-/* Masked patches in the same order; s->masked counts them by view. */
+/* Masked patches in the same order, as tokens and as cells; s->masked counts them by view. */
 static sm_status set_masked_rows(sm_ssl *s, const sm_batch *b, int first, int64_t views, sm_error *err) {
   kept k = {.token = s->kept_list[0], .view = s->kept_list[1], .patch = s->kept_list[2]};
   int64_t n = 0;
@@ -83,6 +81,7 @@ static sm_status set_masked_rows(sm_ssl *s, const sm_batch *b, int first, int64_
       if (!mask[p]) continue;
       if (++masked > s->max_masked) continue;
       int64_t token = r * s->tokens + s->spec.prefix + p;
+      s->cell_list[n] = (int32_t)(r * s->patches + p);
       s->token_list[n++] = (int32_t)token;
       if (s->keep_patch) keep(&k, token, true);
     }
@@ -95,6 +94,7 @@ static sm_status set_masked_rows(sm_ssl *s, const sm_batch *b, int first, int64_
   sm_rows_set(s->kept_rows, k.token, k.n);
   sm_rows_set(s->kept_view_rows, k.view, k.views);
   sm_rows_set(s->kept_patch_rows, k.patch, k.patches);
+  sm_rows_set(s->cell_rows, s->cell_list, n);
   return SM_OK;
 }
 
@@ -109,6 +109,10 @@ static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int p
   int64_t views = (int64_t)pictures * c->globals, pixels = 3 * (int64_t)c->global_size * c->global_size;
   sm_put(s->views_count, (double)views);
   fill_real(s->global, b->global + (int64_t)first * c->globals * pixels, views * pixels);
+  for (int k = 0; k < s->views.owns; k++) {
+    pixels = sm_item_elements(s->own_view[k]);
+    fill_real(s->own_view[k], b->own[k] + (int64_t)first * c->globals * pixels, views * pixels);
+  }
   size_t cells = (size_t)(views * s->patches);
   if (s->mask && b->mask) memcpy(s->mask->data, b->mask + (int64_t)first * c->globals * s->patches, cells);
   else if (s->mask) memset(s->mask->data, 0, cells);
@@ -184,6 +188,17 @@ static void report_losses(sm_ssl *s, sm_step_result *r) {
     for (int i = 0; i < s->c.losses; i++)
       if (s->stat_sum[i][0] > 0)
         put(r, true, s->stat_sum[i][k] / s->stat_sum[i][0], name[k], s->c.loss[i].slot.name);
+}
+
+/* Norms of the states that updates move. */
+static void report_states(sm_ssl *s, sm_step_result *r) {
+  sm_set *state = s->set[SM_SSL_STATE];
+  for (int t = 0; t < s->c.tokenizers; t++)
+    for (int i = s->state_rows[t].first;
+         OPS(tokenizer, s->c.tokenizer[t])->build_update && i < s->state_rows[t].end; i++) {
+      const sm_row *row = sm_set_row(state, i);
+      put(r, false, norm_of(state, i, row), "norm.%s", row->name);
+    }
 }
 
 double sm_step_metric(const sm_step_result *r, const char *name) {
@@ -278,11 +293,7 @@ void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
   put(r, false, values.lr, "lr", "");
   put(r, false, values.weight_decay, "weight_decay", "");
   if (s->ema_momentum) put(r, false, values.ema_momentum, "momentum", "");
-  const sm_set *state = s->set[SM_SSL_STATE];
-  for (int i = 0, n = sm_set_rows(state); i < n; i++) {
-    const sm_row *row = sm_set_row((sm_set *)state, i);
-    put(r, false, norm_of(state, i, row), "norm.%s", row->name);
-  }
+  report_states(s, r);
   r->seconds[2] += sm_now() - start;
 }
 

@@ -18,6 +18,12 @@ static void log_lines(sm_log_level level, const char *text) {
   }
 }
 
+/* Runs without a teacher have none in their checkpoints. */
+static const char *prefix_of(const sm_st_reader *file) {
+  if (!sm_st_get(file, "checkpoint.format")) return "";
+  return sm_checkpoint_has_teacher(file) ? "teacher.backbone." : "student.backbone.";
+}
+
 sm_status sm_start_from(const char *path, sm_ssl *ssl, sm_error *err) {
   sm_set *student = sm_ssl_set(ssl, SM_SSL_STUDENT);
   sm_arena *arena = sm_arena_new("start");
@@ -29,7 +35,7 @@ sm_status sm_start_from(const char *path, sm_ssl *ssl, sm_error *err) {
   if (!status && !(file = sm_st_open(name, err))) status = err ? err->code : SM_EFORMAT;
   if (!status) status = sm_st_verify(file, err);
   if (!status) {
-    sm_weights_source from = {file, sm_st_get(file, "checkpoint.format") ? "teacher.backbone." : "", NULL};
+    sm_weights_source from = {file, prefix_of(file), NULL};
     status = sm_weights_load(&from, student, "backbone.", &report, err);
     sm_log(status ? SM_LOG_ERROR : SM_LOG_INFO, "starting from %s: %d tensors, %" PRId64 " numbers", name,
            report.taken, report.elements);

@@ -53,12 +53,25 @@ sm_status sm_train(sm_recipe *, const sm_train_options *, sm_train_summary *, sm
 sm_status sm_create_instances(sm_recipe *, sm_error *);
 /* If RUNS/NAME is taken, rename the recipe NAME-2, NAME-3 …; the name lives in the arena. */
 sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_error *);
-/* A new run's student takes its backbone from a run folder, a checkpoint (its teacher), or a weights file with timm's names; the
+/* A new run's student takes its backbone from a run folder, a checkpoint (its teacher, if it has one), or a weights file with timm's names; the
  * teacher becomes its copy. What was taken, or does not fit, goes to the log. (train.init) */
 sm_status sm_start_from(const char *path, sm_ssl *, sm_error *);
 
-/* The views of a recipe as the loader wants them. */
-void sm_views_of(const sm_recipe *, sm_views *);
+/* The views of a recipe as the loader wants them, with those that its tokenizers want for themselves. */
+sm_status sm_views_of(const sm_recipe *, sm_views *, sm_error *);
+
+/* Let the tokenizers that learn from pictures before the first step do so (their states have memory). */
+typedef struct sm_fitting {
+  sm_dataset dataset;
+  sm_views views;
+  sm_image_limits limits;
+  uint64_t seed;
+  int workers;
+  double max_bad;
+  bool scaled_jpeg;
+  sm_pool *pool;
+} sm_fitting;
+sm_status sm_fit_tokenizers(sm_ssl *, int tokenizers, const sm_fitting *, sm_error *);
 
 /* Signals: TERM, INT, USR1 ask for an orderly stop; the second one ends the process at once (status 128 +
  * signal). */

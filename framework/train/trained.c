@@ -204,8 +204,8 @@ static sm_status choose_size(const sm_trained_options *o, sm_trained *t, const s
 static bool averaged(const sm_recipe *r) {
   for (int i = 0; r && i < r->tokenizers; i++) {
     const sm_tokenizer_ops *ops = r->tokenizer[i].plugin.plugin->ops;
-    sm_tokenizer_spec spec = {.size = sizeof spec};
-    if (ops->spec(r->tokenizer[i].plugin.self, &spec, NULL) == SM_OK && spec.ema) return true;
+    sm_tokenizer_spec spec;
+    if (sm_tokenizer_ask(ops, r->tokenizer[i].plugin.self, 0, &spec, NULL) == SM_OK && spec.ema) return true;
   }
   return false;
 }
@@ -219,7 +219,14 @@ static sm_status choose_net(const sm_trained_options *o, sm_trained *t, const sm
   t->net = o->net;
   *prefix = o->prefix ? o->prefix : "";
   if (checkpoint && needs_weights(o->net)) {
-    if (o->net == SM_NET_AUTO) t->net = averaged(t->recipe) ? SM_NET_TEACHER : SM_NET_STUDENT;
+    t->teacherless = !sm_checkpoint_has_teacher(file);
+    if (o->net == SM_NET_AUTO)
+      t->net = averaged(t->recipe) && !t->teacherless ? SM_NET_TEACHER : SM_NET_STUDENT;
+    if (t->net == SM_NET_TEACHER && t->teacherless) {
+      sm_fail(err, SM_EINVAL, "the run keeps no teacher: none of its tokenizers looks at one");
+      sm_fail_at(err, t->file, 0, 0);
+      return sm_hint(err, "take the student: --net student");
+    }
     *prefix = in_checkpoint[t->net];
   } else if (file && needs_weights(o->net)) {
     sm_net said = SM_NET_TEACHER; /* a file of another program: the weights it has */
@@ -356,4 +363,5 @@ void sm_trained_title(const sm_trained *t, sm_text *text) {
   }
   sm_text_add(text, "%s of %s", sm_net_names[t->net], t->run ? t->run : t->file);
   if (t->about.step) sm_text_add(text, ", step %" PRId64, t->about.step);
+  if (t->teacherless) sm_text_add(text, " (the run keeps no teacher)");
 }

@@ -42,6 +42,7 @@ typedef struct sm_trained {
   sm_net net;             /* never AUTO                                                     */
   sm_weights_about about; /* what an export says; texts in the arena                        */
   sm_weights_report report;
+  bool teacherless; /* a checkpoint of a run without a teacher */
   bool assumed; /* the file does not say how pictures are normalised: ImageNet's  */
 } sm_trained;
 

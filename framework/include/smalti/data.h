@@ -33,15 +33,31 @@ typedef struct sm_dataset {
 /* The dataset plugin for a path that comes without one: "packed" for a file, "folder" for all else. */
 const char *sm_dataset_for(const char *path);
 
+#define SM_GLOBALS_MAX 16
+#define SM_LOCALS_MAX 32
+#define SM_OWNS_MAX 16
+/* An own view as the loader makes it: of a recipe only size, filter and normalisation count, the draws are the global
+ * view's. */
+typedef struct sm_own_recipe {
+  sm_view_recipe view;
+  bool plain; /* crop and flip, no change of colour */
+} sm_own_recipe;
 /* Which views are made of a picture. Sizes are in the recipes (`size`); all globals have one size. */
 typedef struct sm_views {
   int globals, locals;                              /* 1 … 16, 0 … 32 */
   sm_view_recipe global_first, global_other, local; /* global view 0; the other globals; local views */
+  int owns; /* 0 … 16: kinds of own views of tokenizers; each is made once a global view, of the same draws */
+  sm_own_recipe own[SM_OWNS_MAX];
 } sm_views;
-#define SM_GLOBALS_MAX 16
-#define SM_LOCALS_MAX 32
 #define SM_LOCAL_VIEW \
   256 /* key of the first local view: local draws do not depend on the number of globals */
+
+/* Put a tokenizer's own view among the others, unless the same one is there. `cells`: mask cells a side of a global
+ * view. Its place in `own`, or -1 with an error. */
+int sm_views_add_own(sm_views *, const sm_own_view *, int cells, sm_error *);
+/* What becomes of the choice made for a global view in own view `k`: the blur's radius is in pixels of the view, so it
+ * shrinks with it; a plain view keeps box and flip only. */
+sm_view_choice sm_views_own_choice(const sm_views *, int k, const sm_view_choice *);
 
 /* A masker and its grid. ops NULL: no masks (sm_batch.mask is all zero). Drawn for every global view. */
 typedef struct sm_masking {
@@ -82,13 +98,14 @@ typedef struct sm_loader_config {
 /* One step's pictures; all memory is the loader's and is used again after release. Row numbers are
  * picture-major: row i·G + v of `global` and `mask`, row i·L + l of `local`. */
 typedef struct sm_batch {
-  int64_t step, epoch; /* from 0 */
-  int pictures;        /* n = batch_size */
-  float *global;       /* (n·G, 3, S, S) */
-  float *local;        /* (n·L, 3, s, s), NULL without local views */
-  uint8_t *mask;       /* (n·G, rows·cols), 1 = hidden; NULL when rows·cols is 0 */
-  int32_t *label;      /* (n), -1 = none */
-  int64_t *sample;     /* (n), index in the dataset */
+  int64_t step, epoch;     /* from 0 */
+  int pictures;            /* n = batch_size */
+  float *global;           /* (n·G, 3, S, S) */
+  float *local;            /* (n·L, 3, s, s), NULL without local views */
+  uint8_t *mask;           /* (n·G, rows·cols), 1 = hidden; NULL when rows·cols is 0 */
+  int32_t *label;          /* (n), -1 = none */
+  int64_t *sample;         /* (n), index in the dataset */
+  float *own[SM_OWNS_MAX]; /* (n·G, 3, T, T) with T = views.own[k].view.size, rows as in `global` */
 } sm_batch;
 
 typedef struct sm_loader_stats {

@@ -137,8 +137,9 @@ void sm_image_grey(sm_image *);
 void sm_image_flip(sm_image *);                    /* left to right */
 void sm_image_solarize(sm_image *, int threshold); /* values >= threshold are inverted (reference: 128) */
 /* PIL's GaussianBlur: three box blurs of fractional width in each direction; radius is the standard deviation
- * in pixels, 0 … 100. Source: Pillow src/libImaging/BoxBlur.c. */
+ * in pixels, 0 … SM_BLUR_RADIUS_MAX. Source: Pillow src/libImaging/BoxBlur.c. */
 sm_status sm_image_blur(sm_image *, double radius, sm_image_scratch *, sm_error *err);
+#define SM_BLUR_RADIUS_MAX 100
 
 /* ---- numbers ------------------------------------------------------------------------------------------- */
 

@@ -36,6 +36,9 @@ sm_status sm_instance_new(const sm_plugin *, sm_instance *, sm_error *);
 sm_status sm_instance_create(sm_instance *, sm_error *); /* calls plugin->create once; wraps its error with the plugin's name */
 void sm_instance_free(sm_instance *);                    /* destroy if created, free option memory */
 
+/* A tokenizer's spec for mask cells of `cell` pixels (0: not known yet). */
+sm_status sm_tokenizer_ask(const sm_tokenizer_ops *, const void *self, int cell, sm_tokenizer_spec *, sm_error *);
+
 #ifdef __cplusplus
 }
 #endif
