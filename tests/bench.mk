@@ -1,6 +1,7 @@
 # tests/bench: smalti beside PyTorch; run by hand, needs torch (tests/bench/README.md)
 EXTRA_DIST += \
   tests/bench/README.md \
+  tests/bench/curves.py \
   tests/bench/golden.py \
   tests/bench/machine.py \
   tests/bench/peer.py \

@@ -1,0 +1,126 @@
+"""How a step's cost grows with batch, tokens, width and K: runs `smalti bench step` along each, prints a table, draws curves.
+
+    python3 tests/bench/curves.py --smalti "build/run-uninstalled smalti" --json curves.json --svg curves.svg
+
+The recipe is bench/d with 32 pictures a step; one setting moves at a time. Needs Python 3 only. Nothing else may run
+meanwhile. With --draw FILE nothing is run: the figures of an earlier --json are drawn again.
+"""
+import argparse
+import json
+import math
+import shlex
+import subprocess
+
+RECIPE, BATCH, PATCH = "bench/d", 32, 4
+PRECISIONS = ("fp32", "bf16")
+AXES = (  # name, x axis, values, settings of a value
+    ("batch", "pictures a step", (8, 32, 128, 256), lambda v: [f"train.batch_size={v}"]),
+    ("tokens", "tokens a view", (17, 65, 257, 577),
+     lambda v: [f"train.batch_size={BATCH}", f"data.views.global.size={PATCH * math.isqrt(v - 1)}"]),
+    ("width", "width", (64, 128, 256, 512),
+     lambda v: [f"train.batch_size={BATCH}", f"backbone.vit.dim={v}", f"backbone.vit.heads={v // 32}"]),
+    ("K", "K", (1024, 4096, 16384, 65536), lambda v: [f"train.batch_size={BATCH}", f"head.projection.out_dim={v}"]),
+)
+
+
+def measure(smalti, steps):
+    rows = []
+    for name, _, values, settings in AXES:
+        for v in values:
+            for precision in PRECISIONS:
+                command = [*smalti, "bench", "step", RECIPE, f"train.precision={precision}", *settings(v),
+                           "--steps", str(steps), "--json"]
+                r = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                rows.append({"axis": name, "value": v, "precision": precision, "seconds": r["median_s"],
+                             "pictures": r["pictures"], "images_per_s": r["images_per_s"], "share": r["share"],
+                             "resident_bytes": r["resident_bytes"]})
+                print(f"{name} {v} {precision}: {r['images_per_s']:.1f} images/s", flush=True)
+    return rows
+
+
+def table(rows):
+    print("\n| along | | fp32, images/s | share of peak | memory | bf16, images/s | share of peak | memory |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name, *_ in AXES:
+        for v in sorted({r["value"] for r in rows if r["axis"] == name}):
+            cells = []
+            for p in PRECISIONS:
+                r = next((r for r in rows if (r["axis"], r["value"], r["precision"]) == (name, v, p)), None)
+                cells += [f"{r['images_per_s']:.1f}", f"{100 * r['share']:.0f} %",
+                          f"{r['resident_bytes'] / 2**30:.2f} GiB"] if r else [""] * 3
+            print(f"| {name} | {v} | " + " | ".join(cells) + " |")
+
+
+# ---- drawing: milliseconds a picture against the setting, both logarithmic ----------------------------------------
+
+SIDE, GAP, LEFT, TOP = 220, 70, 56, 30
+COLOUR = {"fp32": "#2a6fdb", "bf16": "#d9622b"}
+
+
+def place(v, low, high, size):
+    return size * (math.log(v) - math.log(low)) / (math.log(high) - math.log(low))
+
+
+def panel(rows, name, label, x0):
+    mine = [r for r in rows if r["axis"] == name]
+    cost = {id(r): 1e3 * r["seconds"] / r["pictures"] for r in mine}
+    xs = sorted({r["value"] for r in mine})
+    low = 10 ** math.floor(math.log10(min(cost.values())))
+    high = 10 ** math.ceil(math.log10(max(cost.values())))
+    out = [f'<g transform="translate({x0},{TOP})">',
+           f'<rect width="{SIDE}" height="{SIDE}" fill="none" stroke="#999"/>',
+           f'<text x="{SIDE / 2}" y="{SIDE + 34}" text-anchor="middle">{label}</text>']
+    at = low
+    while at <= high * 1.001:
+        y = SIDE - place(at, low, high, SIDE)
+        out += [f'<line x2="{SIDE}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>',
+                f'<text x="-6" y="{y + 4:.1f}" text-anchor="end">{at:g}</text>']
+        at *= 10
+    for v in xs:
+        x = place(v, xs[0], xs[-1], SIDE)
+        out.append(f'<text x="{x:.1f}" y="{SIDE + 16}" text-anchor="middle">{v}</text>')
+    for p in PRECISIONS:
+        dots = [(place(r["value"], xs[0], xs[-1], SIDE), SIDE - place(cost[id(r)], low, high, SIDE))
+                for r in sorted(mine, key=lambda r: r["value"]) if r["precision"] == p]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
+        out.append(f'<polyline points="{path}" fill="none" stroke="{COLOUR[p]}" stroke-width="2"/>')
+        out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{COLOUR[p]}"/>' for x, y in dots]
+    return out + ["</g>"]
+
+
+def draw(rows, path):
+    width, height = LEFT + len(AXES) * (SIDE + GAP), TOP + SIDE + 50
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+           'font-size="12">', f'<rect width="{width}" height="{height}" fill="white"/>',
+           f'<text x="{LEFT}" y="18">milliseconds a picture</text>']
+    for i, p in enumerate(PRECISIONS):
+        out.append(f'<text x="{LEFT + 160 + 60 * i}" y="18" fill="{COLOUR[p]}">{p}</text>')
+    for i, (name, label, *_) in enumerate(AXES):
+        out += panel(rows, name, label, LEFT + i * (SIDE + GAP))
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("\n".join(out + ["</svg>", ""]))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--smalti", default="smalti", metavar="COMMAND")
+    p.add_argument("--steps", type=int, default=3)
+    p.add_argument("--json", metavar="FILE", help="write the figures there")
+    p.add_argument("--svg", metavar="FILE", help="draw them there")
+    p.add_argument("--draw", metavar="FILE", help="figures of an earlier run")
+    o = p.parse_args()
+    if o.draw:
+        with open(o.draw, encoding="utf-8") as f:
+            rows = json.load(f)
+    else:
+        rows = measure(shlex.split(o.smalti), o.steps)
+    if o.json:
+        with open(o.json, "w", encoding="utf-8") as f:
+            json.dump(rows, f, indent=1)
+    table(rows)
+    if o.svg:
+        draw(rows, o.svg)
+
+
+if __name__ == "__main__":
+    main()
