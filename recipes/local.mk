@@ -20,6 +20,7 @@ nobase_dist_pkgdata_DATA += \
   recipes/small/caltech_ibot.yaml \
   recipes/small/cifar10_dino.yaml \
   recipes/small/cifar10_ibot.yaml \
+  recipes/tables/table9-cifar10.yaml \
   recipes/table9/dino.yaml \
   recipes/table9/ibot.yaml \
   recipes/table9/mim_only.yaml \

@@ -17,6 +17,7 @@ smalti_SOURCES += \
   framework/cli/cmd_bench.c \
   framework/cli/cmd_plan.c \
   framework/cli/cmd_report.c \
+  framework/cli/cmd_table.c \
   framework/cli/cmd_train.c \
   framework/cli/eval_features.c framework/cli/eval_features.h \
   framework/cli/network.c framework/cli/network.h \

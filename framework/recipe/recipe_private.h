@@ -20,8 +20,13 @@ typedef struct sm_recipe_private {
 
 /* ---- source.c ------------------------------------------------------------------------------------------ */
 
-/* The merged tree of `path` and all it extends; *file: the path that was found. */
-sm_yaml *sm_recipe_source(sm_arena *, const char *path, const char **file, sm_error *);
+/* Where `name` is: in `folder` ("": the current one), then in the recipe folders, with or without ".yaml". NULL
+ * on error. */
+const char *sm_recipe_find(sm_arena *, const char *folder, const char *name, sm_error *);
+/* The tree of one file, which must be a mapping and, where `required`, say 'smalti: 1'. */
+sm_yaml *sm_recipe_file(sm_arena *, const char *file, bool required, sm_error *);
+/* The merged tree of `path`, as seen from `folder`, and all it extends; *file: the path that was found. */
+sm_yaml *sm_recipe_source(sm_arena *, const char *folder, const char *path, const char **file, sm_error *);
 
 /* ---- merge.c ------------------------------------------------------------------------------------------- */
 
@@ -39,6 +44,20 @@ const sm_entry *sm_slot_plugin(const sm_yaml *slot);
 sm_yaml *sm_recipe_override(sm_arena *, sm_registry *, const sm_yaml *tree, const char *override, sm_error *);
 
 /* ---- resolve.c, schedules.c, fit.c --------------------------------------------------------------------- */
+
+/* A recipe made of a file and of trees laid over it, all borrowed and outliving the recipe; trees are normalised,
+ * NULL: none. Order: file, under, overrides, over[0], over[1], … Where `fit` is false, plugins are not asked whether
+ * they fit each other, so files that they would look into need not exist yet; such a recipe can be shown and hashed,
+ * not trained. */
+typedef struct sm_recipe_parts {
+  const char *folder, *path;
+  const sm_yaml *under, *const *over;
+  const sm_yaml *evaluate; /* the section `evaluate` in place of what all these say, or NULL */
+  const char *const *overrides;
+  int n_over, n_overrides;
+  bool fit;
+} sm_recipe_parts;
+sm_status sm_recipe_compose(sm_recipe **, sm_registry *, const sm_recipe_parts *, sm_error *);
 
 /* Fill slots and values from the tree, then the public sections. */
 sm_status sm_recipe_resolve(sm_recipe *, sm_error *);
@@ -72,5 +91,9 @@ typedef void (*sm_difference_fn)(void *ctx, const char *path, const char *a, con
 int sm_recipe_compare(const sm_recipe *a, const sm_recipe *b, sm_difference_fn, void *ctx);
 /* A value that does not change the result, and so is no part of the hash. */
 bool sm_recipe_conduct(const char *path);
+/* A hash of what the recipe asks for, and of the versions of the plugins that it asks, that stays the same when
+ * plugins or the core get options of which the recipe makes no use: values equal to their defaults are left out, and
+ * so is the order. `counts` says which paths ("train.epochs", "masker.none") are part of it. */
+uint64_t sm_recipe_identity(const sm_recipe *, bool (*counts)(void *ctx, const char *path), void *ctx);
 
 #endif

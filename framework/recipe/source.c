@@ -97,7 +97,7 @@ static const char *nearest_recipe(sm_arena *arena, const char *name) {
   return name ? sm_nearest(name, k.name) : NULL;
 }
 
-static const char *find(sm_arena *arena, const char *folder, const char *name, sm_error *err) {
+const char *sm_recipe_find(sm_arena *arena, const char *folder, const char *name, sm_error *err) {
   sm_text looked = {0};
   const char *found = try_folder(arena, folder, name);
   if (!found && *name != '/') found = try_recipe_path(arena, name, &looked);
@@ -119,13 +119,12 @@ static const char *folder_of(sm_arena *arena, const char *file) {
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
-static sm_yaml *read_file(chain *c, const char *file) {
+static sm_yaml *read_file(sm_arena *arena, const char *file, sm_error *err) {
   char *data;
   size_t bytes;
-  sm_error *err = c->err;
   sm_status status = sm_file_get(file, SM_YAML_MAX_BYTES, &data, &bytes, err);
   if (status) return NULL;
-  sm_yaml *tree = sm_yaml_read(c->arena, file, true, data, bytes, err);
+  sm_yaml *tree = sm_yaml_read(arena, file, true, data, bytes, err);
   sm_free(data);
   if (!tree || tree->kind == SM_YAML_MAP) return tree;
   char what[80];
@@ -153,6 +152,11 @@ static bool check_version(const sm_yaml *tree, bool required, sm_error *err) {
   sm_fail_place(err, v->at);
   sm_hint(err, "this smalti reads format 1");
   return false;
+}
+
+sm_yaml *sm_recipe_file(sm_arena *arena, const char *file, bool required, sm_error *err) {
+  sm_yaml *tree = read_file(arena, file, err);
+  return tree && check_version(tree, required, err) ? tree : NULL;
 }
 
 /* The tree without the keys that are about the file itself. A name belongs to one file: a child that took its
@@ -201,7 +205,7 @@ static sm_yaml *load_parent(chain *c, const sm_yaml *extends, const char *file) 
     return NULL;
   }
   const char *folder = folder_of(c->arena, file);
-  const char *found = folder ? find(c->arena, folder, extends->text, err) : NULL;
+  const char *found = folder ? sm_recipe_find(c->arena, folder, extends->text, err) : NULL;
   if (!found) {
     sm_fail_place(err, extends->at);
     return NULL;
@@ -214,8 +218,8 @@ static sm_yaml *load_parent(chain *c, const sm_yaml *extends, const char *file) 
 static sm_yaml *load(chain *c, const char *file) {
   bool child = c->n == 0;
   if (!enter(c, file)) return NULL;
-  sm_yaml *tree = read_file(c, file), *parent = NULL;
-  if (!tree || !check_version(tree, child, c->err)) return NULL;
+  sm_yaml *tree = sm_recipe_file(c->arena, file, child, c->err), *parent = NULL;
+  if (!tree) return NULL;
   const sm_yaml *extends = sm_yaml_get(tree, "extends");
   if (extends && !(parent = load_parent(c, extends, file))) return NULL;
   sm_yaml *own = strip(c, tree, !child);
@@ -224,8 +228,9 @@ static sm_yaml *load(chain *c, const char *file) {
   return own ? sm_recipe_merge(c->arena, parent, own, c->err) : NULL;
 }
 
-sm_yaml *sm_recipe_source(sm_arena *arena, const char *path, const char **file, sm_error *err) {
+sm_yaml *sm_recipe_source(sm_arena *arena, const char *folder, const char *path, const char **file,
+                          sm_error *err) {
   chain c = {.arena = arena, .err = err};
-  *file = find(arena, "", path, err);
+  *file = sm_recipe_find(arena, folder, path, err);
   return *file ? load(&c, *file) : NULL;
 }

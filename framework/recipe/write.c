@@ -210,3 +210,74 @@ uint64_t sm_recipe_hash(const sm_recipe *r) {
   free_leaves(&l);
   return hash;
 }
+
+/* ---- identity ------------------------------------------------------------------------------------------ */
+
+typedef struct identity {
+  const sm_recipe *r;
+  bool (*counts)(void *ctx, const char *path);
+  void *ctx;
+  uint64_t sum;
+} identity;
+
+/* A sum of hashes: the order of plugins' tables is not part of it. */
+static void count_in(identity *id, const char *path, const char *value) {
+  if (!id->counts(id->ctx, path)) return;
+  uint64_t hash = sm_hash64(path, strlen(path) + 1, 3);
+  id->sum += sm_hash64(value, strlen(value) + 1, hash);
+}
+
+static bool usual_value(const sm_option *o, const char *value, void *blank, sm_arena *arena) {
+  sm_text text = {0};
+  if (!o->def || sm_option_default(o, "", arena, blank, NULL)) return false;
+  sm_option_write(o, blank, &text);
+  bool same = text.s && !text.failed && strcmp(text.s, value) == 0;
+  sm_text_free(&text);
+  return same;
+}
+
+static void count_table(identity *id, const char *path, const sm_option *options, int n, const void *base,
+                        size_t size) {
+  char key[320];
+  void *blank = sm_calloc(1, size);
+  for (int i = 0; blank && i < n; i++) {
+    sm_text value = {0};
+    sm_option_write(&options[i], base, &value);
+    snprintf(key, sizeof key, "%s%s%s", path, *path ? "." : "", options[i].name);
+    if (value.s && !usual_value(&options[i], value.s, blank, id->r->priv->arena)) count_in(id, key, value.s);
+    sm_text_free(&value);
+  }
+  sm_free(blank);
+}
+
+static void count_sections(identity *id, const sm_schema *s) {
+  const sm_recipe_private *p = id->r->priv;
+  count_table(id, s->path, s->options, s->n_options, (const char *)&p->values + s->offset, sizeof p->values);
+  for (int i = 0; i < s->children; i++) {
+    const sm_schema *c = &s->child[i];
+    if (c->shape == SM_SCHEMA_SECTION) count_sections(id, c);
+    if (c->shape != SM_SCHEMA_SLOT || c->kind) continue;
+    count_in(id, p->optimizer->path, "");
+    count_sections(id, p->optimizer);
+  }
+}
+
+uint64_t sm_recipe_identity(const sm_recipe *r, bool (*counts)(void *ctx, const char *path), void *ctx) {
+  identity id = {.r = r, .counts = counts, .ctx = ctx, .sum = 1};
+  sm_slot_ref refs[SM_SLOT_REFS_MAX];
+  int n = sm_recipe_slots(r, refs);
+  count_sections(&id, &sm_recipe_schema);
+  for (int i = 0; i < n; i++) {
+    const sm_slot *s = refs[i].slot;
+    const sm_plugin *p = s->plugin.plugin;
+    char key[240];
+    count_in(&id, refs[i].path, p->version);
+    count_table(&id, refs[i].path, p->options, (int)p->n_options, s->plugin.self, p->instance_size);
+    const char *const joins[] = {"head", "tokenizer"}, *const names[] = {s->head, s->tokenizer};
+    for (int k = 0; k < 2; k++) {
+      snprintf(key, sizeof key, "%s.%s", refs[i].path, joins[k]);
+      if (names[k]) count_in(&id, key, names[k]);
+    }
+  }
+  return id.sum;
+}

@@ -7,7 +7,7 @@
 #define KEYS(...) \
   (const char *const[]) { __VA_ARGS__, NULL }
 
-const sm_figure sm_figures[] = {
+const sm_curve_group sm_figures[] = {
     {"Loss", NULL, KEYS("loss"), "metrics", false, 1},
     {"k-NN accuracy, top-1", "%", KEYS("knn top1"), "evals", false, 1},
     {"Entropy", "nats", KEYS("teacher_entropy", "student_entropy"), "metrics", false, 1},
@@ -24,7 +24,7 @@ const sm_figure sm_figures[] = {
 };
 const size_t sm_nfigures = sizeof sm_figures / sizeof *sm_figures;
 
-bool sm_figure_takes(const sm_figure *f, const char *curve) {
+bool sm_figure_takes(const sm_curve_group *f, const char *curve) {
   for (const char *const *key = f->keys; *key; key++) {
     size_t n = strlen(*key);
     if (!strncmp(curve, *key, n) && (!curve[n] || curve[n] == '.' || curve[n] == ',')) return true;
@@ -32,7 +32,7 @@ bool sm_figure_takes(const sm_figure *f, const char *curve) {
   return false;
 }
 
-const char *sm_figure_short(const sm_figure *f, const char *curve) {
+const char *sm_figure_short(const sm_curve_group *f, const char *curve) {
   size_t family = strcspn(curve, ".,");
   if (!strcmp(curve, "loss")) return "total";
   if (f->keys[1] || !curve[family]) return curve;

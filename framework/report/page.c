@@ -15,7 +15,7 @@ const sm_curves *sm_run_curves(const sm_run *run, const char *file) {
   return !strcmp(file, "timing") ? &run->timing : !strcmp(file, "evals") ? &run->evals : &run->metrics;
 }
 
-double sm_figure_factor(const sm_figure *f, const sm_line *lines, size_t n) {
+double sm_figure_factor(const sm_curve_group *f, const sm_line *lines, size_t n) {
   if (!f->unit || strcmp(f->unit, "%") != 0) return 1 / f->scale;
   double largest = 0; /* accuracies may be stored as shares or as per cent: no curve of shares passes 1 */
   for (size_t i = 0; i < n; i++) largest = fmax(largest, sm_curve_best(lines[i].curve, true, NULL));

@@ -16,7 +16,7 @@ typedef struct sm_line {
 
 const sm_curves *sm_run_curves(const sm_run *, const char *file);
 /* What the values of a figure are multiplied with: 1/scale, or 100 for shares shown as per cent. */
-double sm_figure_factor(const sm_figure *, const sm_line *, size_t n);
+double sm_figure_factor(const sm_curve_group *, const sm_line *, size_t n);
 /* <figure> with heading and chart; nothing when no line has a value. */
 sm_status sm_page_chart(sm_text *out, const char *title, const char *unit, bool log_y, double factor,
                         const sm_line *, size_t n, const sm_chart_level *, size_t nlevels);

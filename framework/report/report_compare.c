@@ -103,13 +103,13 @@ static sm_status table(comparison *c) {
 
 /* ---- charts ---- */
 
-static bool seen_before(const comparison *c, size_t run, const sm_figure *f, const char *curve) {
+static bool seen_before(const comparison *c, size_t run, const sm_curve_group *f, const char *curve) {
   for (size_t i = 0; i < run; i++)
     if (sm_curves_find(sm_run_curves(&c->runs[i], f->file), curve)) return true;
   return false;
 }
 
-static sm_status chart(comparison *c, const sm_figure *f, const char *curve, bool only) {
+static sm_status chart(comparison *c, const sm_curve_group *f, const char *curve, bool only) {
   sm_line lines[SM_MAX_LINES];
   size_t n = 0;
   char title[200];

@@ -114,7 +114,7 @@ static void tiles(page *p) {
 
 /* ---- curves ---- */
 
-static size_t lines_of(const page *p, const sm_figure *f, sm_line *lines) {
+static size_t lines_of(const page *p, const sm_curve_group *f, sm_line *lines) {
   const sm_curves *curves = sm_run_curves(&p->run, f->file);
   size_t n = 0;
   for (size_t i = 0; i < curves->count && n < SM_MAX_LINES; i++) {
@@ -146,7 +146,7 @@ static void pair_up(sm_line *lines, size_t n, char names[][64]) {
   for (size_t i = 0; i < n; i++) lines[i].name = names[i];
 }
 
-static sm_status figure(page *p, const sm_figure *f) {
+static sm_status figure(page *p, const sm_curve_group *f) {
   sm_line lines[SM_MAX_LINES];
   char names[SM_MAX_LINES][64];
   sm_chart_level level = {.name = "ln K: uniform"};

@@ -46,19 +46,19 @@ bool sm_recipe_number(const char *yaml, size_t bytes, const char *path, double *
 
 /* ---- the curves of a page (figures.c) ---- */
 
-typedef struct sm_figure { /* one chart of the page: which curves, how drawn */
+typedef struct sm_curve_group { /* one chart of the page: which curves, how drawn */
   const char *title, *unit;
   const char *const *keys; /* "loss" takes "loss" and "loss.*" */
   const char *file;        /* "metrics", "timing" or "evals" */
   bool log_y;
   double scale; /* values are divided by it */
-} sm_figure;
+} sm_curve_group;
 
-extern const sm_figure sm_figures[];
+extern const sm_curve_group sm_figures[];
 extern const size_t sm_nfigures;
 /* Does the figure show the curve of this name? */
-bool sm_figure_takes(const sm_figure *, const char *curve);
+bool sm_figure_takes(const sm_curve_group *, const char *curve);
 /* The curve's name without what the figure's title says: under "Loss", "loss.cls" is "cls". */
-const char *sm_figure_short(const sm_figure *, const char *curve);
+const char *sm_figure_short(const sm_curve_group *, const char *curve);
 
 #endif

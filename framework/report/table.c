@@ -16,7 +16,7 @@ typedef struct column {
 
 typedef struct cell {
   char *text;
-  bool bold, rule_before; /* the rule only counts on the first cell of a row */
+  bool bold, second, rule_before; /* the rule only counts on the first cell of a row */
 } cell;
 
 struct sm_table {
@@ -92,6 +92,10 @@ void sm_table_bold(sm_table *t) {
   if (t && t->ncells) t->cells[t->ncells - 1].bold = true;
 }
 
+void sm_table_second(sm_table *t) {
+  if (t && t->ncells) t->cells[t->ncells - 1].second = true;
+}
+
 void sm_table_rule(sm_table *t) {
   if (!t || t->failed || !t->ncells) return;
   while (t->ncells % t->ncolumns && !t->failed) sm_table_cell(t, "%s", "");
@@ -163,20 +167,23 @@ static void render_text(const sm_table *t, size_t *widths, sm_text *out) {
   }
 }
 
-static void markdown_cell(const char *text, bool bold, sm_text *out) {
-  if (bold) sm_text_add(out, "**");
-  for (; *text; text++) {
+static void markdown_cell(const cell *x, sm_text *out) {
+  if (x->bold) sm_text_add(out, "**");
+  if (x->second) sm_text_add(out, "<u>");
+  for (const char *text = x->text; *text; text++) {
     if (strchr("|*_`<\\", *text)) sm_text_add(out, "\\%c", *text);
     else sm_text_bytes(out, *text == '\n' ? " " : text, 1);
   }
-  if (bold) sm_text_add(out, "**");
+  if (x->second) sm_text_add(out, "</u>");
+  if (x->bold) sm_text_add(out, "**");
 }
 
-/* The escaped cell in `scratch`. */
-static const char *markdown_text(const char *text, bool bold, sm_text *scratch) {
+/* The escaped cell in `scratch`; row 0 holds the titles. */
+static const char *markdown_text(const sm_table *t, size_t row, size_t col, sm_text *scratch) {
+  const cell title = {.text = t->columns[col].title};
   scratch->len = 0;
   sm_text_bytes(scratch, "", 0);
-  markdown_cell(text, bold, scratch);
+  markdown_cell(row ? cell_at(t, row - 1, col) : &title, scratch);
   return scratch->failed ? "" : scratch->s;
 }
 
@@ -185,18 +192,15 @@ static void render_markdown(const sm_table *t, size_t *widths, sm_text *out) {
   for (size_t c = 0; c < t->ncolumns; c++) {
     widths[c] = 3;
     for (size_t r = 0; r <= sm_table_rows(t); r++) {
-      const cell *x = r ? cell_at(t, r - 1, c) : NULL;
-      size_t own = sm_text_width(markdown_text(x ? x->text : t->columns[c].title, x && x->bold, &scratch));
+      size_t own = sm_text_width(markdown_text(t, r, c, &scratch));
       if (own > widths[c]) widths[c] = own;
     }
   }
   if (*t->caption) sm_text_add(out, "%s\n\n", t->caption);
   for (size_t r = 0; r <= sm_table_rows(t); r++) {
     for (size_t c = 0; c < t->ncolumns; c++) {
-      const cell *x = r ? cell_at(t, r - 1, c) : NULL;
       sm_text_add(out, "| ");
-      padded(out, markdown_text(x ? x->text : t->columns[c].title, x && x->bold, &scratch), widths[c],
-             t->columns[c].align, true);
+      padded(out, markdown_text(t, r, c, &scratch), widths[c], t->columns[c].align, true);
       sm_text_add(out, " ");
     }
     sm_text_add(out, "|\n");
@@ -214,8 +218,26 @@ static void render_markdown(const sm_table *t, size_t *widths, sm_text *out) {
 
 /* ---- LaTeX ---- */
 
+/* What LaTeX's fonts lack, and signs that tables of methods use. Needs amssymb. */
+static const struct {
+  const char *utf8, *latex;
+} SIGNS[] = {{"±", "$\\pm$"},       {"✓", "$\\checkmark$"}, {"✗", "$\\times$"}, {"×", "$\\times$"},
+             {"∘", "$\\circ$"},     {"△", "$\\triangle$"},  {"–", "--"},         {"−", "$-$"},
+             {"†", "$\\dagger$"},   {"‡", "$\\ddagger$"},   {"→", "$\\to$"},    {"≥", "$\\ge$"},
+             {"≤", "$\\le$"},       {"λ", "$\\lambda$"},    {"τ", "$\\tau$"},   {"′", "$'$"},
+             {"\u202f", "\\,"}};
+
+static const char *latex_sign(const char *text, size_t *bytes) {
+  for (size_t i = 0; i < sizeof SIGNS / sizeof *SIGNS; i++) {
+    *bytes = strlen(SIGNS[i].utf8);
+    if (!strncmp(text, SIGNS[i].utf8, *bytes)) return SIGNS[i].latex;
+  }
+  return NULL;
+}
+
 static void latex_text(const char *text, sm_text *out) {
-  const char *start = text;
+  const char *start = text, *sign;
+  size_t bytes;
   for (; *text; text++) {
     if (strchr("&%$#_{}", *text)) sm_text_add(out, "\\%c", *text);
     else if (*text == '\\') sm_text_add(out, "\\textbackslash{}");
@@ -224,7 +246,7 @@ static void latex_text(const char *text, sm_text *out) {
     else if (*text == '<' || *text == '>') sm_text_add(out, "$%c$", *text);
     else if (*text == '-' && (text == start || text[-1] == ' ') && text[1] >= '0' && text[1] <= '9')
       sm_text_add(out, "$-$");
-    else if (!strncmp(text, "±", 2)) sm_text_add(out, "$\\pm$"), text++;
+    else if ((sign = latex_sign(text, &bytes))) sm_text_add(out, "%s", sign), text += bytes - 1;
     else sm_text_bytes(out, text, 1);
   }
 }
@@ -249,9 +271,9 @@ static void render_latex(const sm_table *t, sm_text *out) {
     sm_text_add(out, "    ");
     for (size_t c = 0; c < t->ncolumns; c++) {
       const cell *x = cell_at(t, r, c);
-      sm_text_add(out, "%s%s", c ? " & " : "", x->bold ? "\\textbf{" : "");
+      sm_text_add(out, "%s%s", c ? " & " : "", x->bold ? "\\textbf{" : x->second ? "\\underline{" : "");
       latex_text(x->text, out);
-      if (x->bold) sm_text_add(out, "}");
+      if (x->bold || x->second) sm_text_add(out, "}");
     }
     sm_text_add(out, " \\\\\n");
   }
@@ -296,9 +318,9 @@ static void render_html(const sm_table *t, sm_text *out) {
     sm_text_add(out, "<tr%s>", cell_at(t, r, 0)->rule_before ? " class=\"rule\"" : "");
     for (size_t c = 0; c < t->ncolumns; c++) {
       const cell *x = cell_at(t, r, c);
-      sm_text_add(out, "<td%s>%s", CLASS[t->columns[c].align], x->bold ? "<b>" : "");
+      sm_text_add(out, "<td%s>%s", CLASS[t->columns[c].align], x->bold ? "<b>" : x->second ? "<u>" : "");
       sm_html_text(out, x->text);
-      sm_text_add(out, "%s</td>", x->bold ? "</b>" : "");
+      sm_text_add(out, "%s</td>", x->bold ? "</b>" : x->second ? "</u>" : "");
     }
     sm_text_add(out, "</tr>\n");
   }

@@ -40,7 +40,8 @@ sm_table *sm_table_new(const char *caption); /* caption may be NULL or empty */
 void sm_table_column(sm_table *, const char *title, sm_align);
 void sm_table_cell(sm_table *, const char *fmt, ...)
     SM_PRINTF(2, 3);            /* the next cell, left to right, top to bottom */
-void sm_table_bold(sm_table *); /* the last cell is the best of its kind      */
+void sm_table_bold(sm_table *);   /* the last cell is the best of its kind      */
+void sm_table_second(sm_table *); /* or the second: underlined                  */
 void sm_table_rule(sm_table *); /* a line before the next row; a row not full is filled with empty cells */
 size_t sm_table_rows(const sm_table *);
 /* Appends to `out`. A last row that is not full counts as filled with empty cells. SM_ENOMEM or SM_EINTERNAL.

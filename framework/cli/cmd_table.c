@@ -1,0 +1,283 @@
+/* cmd_table.c — `smalti table`: train and evaluate what is missing of a table, and write it. */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "framework/table/table.h"
+
+struct table_options {
+  const char *runs, *out, *rows;
+  sm_ints seeds;
+  double stale;
+  bool dry_run;
+};
+
+static const sm_option options[] = {
+    SM_STRING(struct table_options, runs, "runs", "runs",
+              "folder that holds the run folders; may be shared by processes and machines"),
+    SM_PATH(struct table_options, out, "out", "~",
+            "folder for the pages of the table; left out: tables/NAME"),
+    SM_STRING(struct table_options, rows, "rows", "~",
+              "only these rows and what they need: names with commas between"),
+    SM_INTS(struct table_options, seeds, "seeds", "~", 0, 9e15, NULL, "seeds in place of the table recipe's"),
+    SM_FLOAT(struct table_options, stale, "stale", "120", 1, 1e6, "s",
+             "a run that another process has claimed is taken over after so long without a sign of life"),
+    SM_BOOL(struct table_options, dry_run, "dry_run", "false", "only show what is there and what is missing"),
+};
+
+/* ---- showing ------------------------------------------------------------------------------------------- */
+
+typedef struct view {
+  const sm_cli *cli;
+  bool terminal, line;
+  double drawn, started;
+  sm_table_jobs *jobs;
+} view;
+
+static int columns(void) {
+  struct winsize w;
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 20 ? w.ws_col : 80;
+}
+
+static void clear_line(view *v) {
+  if (v->line) fputs("\r\033[K", stderr);
+  v->line = false;
+}
+
+static int title_width(const sm_table_jobs *jobs) {
+  char title[128];
+  int width = 0;
+  for (int i = 0; i < jobs->n; i++) {
+    int own = (int)strlen(sm_table_job_title(&jobs->job[i], title, sizeof title));
+    if (jobs->job[i].wanted && own > width) width = own;
+  }
+  return width;
+}
+
+/* "ibot, seed 0    " */
+static const char *padded_title(const view *v, const sm_table_job *job, char *buf, size_t size) {
+  char title[128];
+  snprintf(buf, size, "%-*s", title_width(v->jobs), sm_table_job_title(job, title, sizeof title));
+  return buf;
+}
+
+static void describe_step(const sm_table_event *e, char *buf, size_t size) {
+  const sm_tell *t = e->tell;
+  char eta[32];
+  if (t->kind == SM_TELL_STEP)
+    snprintf(buf, size, "%3.0f %%  step %" PRId64 "/%" PRId64 "  loss %.4f  %.0f img/s  ETA %s",
+             100.0 * (double)t->step / (double)t->steps, t->step, t->steps, t->loss, t->rate,
+             sm_human_seconds(t->eta, eta, sizeof eta));
+  else snprintf(buf, size, "%s  %3.0f %%", t->text, 100 * t->done);
+}
+
+/* On a terminal one moving line; elsewhere a line a minute. */
+static void on_move(view *v, const sm_table_event *e) {
+  char title[160], what[700], line[900];
+  double now = sm_now(), every = v->terminal ? 0.2 : 60;
+  if (e->tell->kind == SM_TELL_WARNING) {
+    clear_line(v);
+    fprintf(stderr, "smalti: warning: %s: %s\n", sm_table_job_title(e->job, title, sizeof title),
+            e->tell->text);
+    return;
+  }
+  if (v->cli->quiet) return;
+  if (e->tell->kind == SM_TELL_FIGURES) return;
+  if (e->tell->kind == SM_TELL_START || now - v->drawn < every) return;
+  v->drawn = now;
+  describe_step(e, what, sizeof what);
+  snprintf(line, sizeof line, "%s  %s", padded_title(v, e->job, title, sizeof title), what);
+  clear_line(v);
+  if (v->terminal) fprintf(stderr, "%.*s", columns() - 1, line), v->line = true;
+  else fprintf(stderr, "%s\n", line);
+  fflush(stderr);
+}
+
+static void on_end(view *v, const sm_table_event *e) {
+  char title[160], time[32], text[sizeof(sm_error) + 16];
+  const sm_table_job *job = e->job;
+  clear_line(v);
+  padded_title(v, job, title, sizeof title);
+  if (job->state == SM_JOB_FAILED) {
+    fprintf(stderr, "%s  failed: %s\n", title, sm_error_text(&job->why, text, sizeof text));
+    return;
+  }
+  if (v->cli->quiet) return;
+  fprintf(stderr, "%s  %s, %s\n", title,
+          job->state == SM_JOB_DONE      ? "done"
+          : job->state == SM_JOB_TRAINED ? "trained, evaluations are missing"
+                                         : "stopped",
+          sm_human_seconds(e->seconds, time, sizeof time));
+}
+
+static void on_event(void *ctx, const sm_table_event *e) {
+  view *v = ctx;
+  char title[160];
+  switch (e->kind) {
+    case SM_TABLE_JOB_STARTS:
+      clear_line(v);
+      v->drawn = v->terminal ? 0 : sm_now();
+      if (!v->cli->quiet)
+        fprintf(stderr, "%s  %s%s\n", padded_title(v, e->job, title, sizeof title), e->text,
+                e->job->state == SM_JOB_BEGUN ? ", going on" : "");
+      break;
+    case SM_TABLE_JOB_MOVES:
+      on_move(v, e);
+      break;
+    case SM_TABLE_JOB_ENDS:
+      on_end(v, e);
+      break;
+    case SM_TABLE_WAITS:
+      if (!v->cli->quiet)
+        fprintf(stderr, "%s  waiting for %s\n", padded_title(v, e->job, title, sizeof title), e->text);
+      break;
+    case SM_TABLE_WARNS:
+      fprintf(stderr, "smalti: warning: %s\n", e->text);
+      break;
+  }
+}
+
+/* ---- what there is ------------------------------------------------------------------------------------- */
+
+static const char *const state_names[] = {"missing", "begun", "trained", "done", "failed"};
+
+static int print_jobs(const sm_table_jobs *jobs) {
+  char title[160];
+  int width = title_width(jobs);
+  for (int i = 0; i < jobs->n; i++) {
+    const sm_table_job *job = &jobs->job[i];
+    if (!job->wanted) continue;
+    printf("%-*s  %-8s %s\n", width, sm_table_job_title(job, title, sizeof title), state_names[job->state],
+           job->name);
+  }
+  return SM_EXIT_OK;
+}
+
+static int print_json(const sm_table_jobs *jobs) {
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_string(&j, "table", jobs->recipe->name);
+  sm_json_string(&j, "out", jobs->options.out);
+  sm_json_array(&j, "runs");
+  for (int i = 0; i < jobs->n; i++) {
+    const sm_table_job *job = &jobs->job[i];
+    if (!job->wanted) continue;
+    sm_json_object(&j, NULL);
+    sm_json_string(&j, "name", job->run->key);
+    sm_json_bool(&j, "row", job->run->row);
+    if (job->has_seed) sm_json_int(&j, "seed", job->seed);
+    sm_json_string(&j, "state", state_names[job->state]);
+    sm_json_string(&j, "id", job->id);
+    sm_json_string(&j, "folder", job->name);
+    sm_json_close(&j);
+  }
+  sm_json_close(&j);
+  return sm_cli_json(&j);
+}
+
+/* ---- the command --------------------------------------------------------------------------------------- */
+
+static void on_change(void *ctx) {
+  view *v = ctx;
+  sm_error err = {0};
+  char text[sizeof(sm_error) + 16];
+  if (sm_table_write(v->jobs, NULL, &err))
+    fprintf(stderr, "smalti: warning: the table is not written: %s\n",
+            sm_error_text(&err, text, sizeof text));
+}
+
+static sm_status split_rows(sm_cli *cli, const char *list, const char ***rows, int *n, sm_error *err) {
+  *n = 0;
+  size_t most = list ? strlen(list) / 2 + 2 : 1;
+  *rows = sm_arena_alloc(cli->arena, most * sizeof **rows);
+  for (const char *s = list; *rows && s && *s;) {
+    size_t length = strcspn(s, ",");
+    if (length) (*rows)[(*n)++] = sm_arena_strndup(cli->arena, s, length);
+    s += length + (s[length] == ',');
+  }
+  return *rows ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
+}
+
+static sm_status open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_recipe *recipe, view *v,
+                           sm_error *err) {
+  const struct table_options *o = cli->options;
+  sm_table_options t = {.runs = o->runs,
+                        .out = o->out,
+                        .threads = (int)cli->threads,
+                        .seeds = o->seeds,
+                        .stale = o->stale,
+                        .look_only = o->dry_run,
+                        .event = on_event,
+                        .ctx = v,
+                        .n_overrides = argc - 2,
+                        .overrides = (const char *const *)argv + 2};
+  if (!t.out) t.out = sm_arena_printf(cli->arena, "tables/%s", recipe->name);
+  if (!t.out) return sm_fail(err, SM_ENOMEM, "out of memory");
+  const char **rows;
+  sm_status status = split_rows(cli, o->rows, &rows, &t.n_rows, err);
+  t.rows = rows;
+  if (!status) status = sm_cli_registry(cli, &t.registry, err);
+  return status ? status : sm_table_jobs_new(recipe, &t, &v->jobs, err);
+}
+
+static int show(const sm_cli *cli, view *v, bool dry, sm_error *err) {
+  sm_text text = {0};
+  int code = SM_EXIT_OK;
+  if (cli->json || dry) {
+    code = (cli->json ? print_json : print_jobs)(v->jobs);
+    if (dry) return code;
+  }
+  sm_status status = sm_table_write(v->jobs, &text, err);
+  if (!status && !cli->json) printf("%s", text.s ? text.s : "");
+  sm_text_free(&text);
+  if (!status) sm_cli_note(cli, "%s/table.md, table.tex, table.csv", v->jobs->options.out);
+  return status ? sm_cli_fail(err) : code;
+}
+
+static int run(sm_cli *cli, int argc, char **argv) {
+  const struct table_options *o = cli->options;
+  const char *term = getenv("TERM");
+  sm_error err = {0};
+  sm_table_recipe *recipe = NULL;
+  view v = {.cli = cli, .terminal = isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb"))};
+  sm_status status = sm_table_recipe_load(&recipe, argv[1], &err);
+  if (!status) status = open_jobs(cli, argc, argv, recipe, &v, &err);
+  if (!status && !o->dry_run) {
+    sm_signals_install();
+    status = sm_table_work(v.jobs, on_change, &v, &err);
+    clear_line(&v);
+  }
+  int code = SM_EXIT_OK;
+  sm_error shown = {0};
+  if (v.jobs && status != SM_EINTERRUPTED) code = show(cli, &v, o->dry_run, &shown);
+  sm_table_jobs_free(v.jobs);
+  sm_table_recipe_free(recipe);
+  return status ? sm_cli_fail(&err) : code;
+}
+
+const sm_command sm_command_table = {
+    .name = "table",
+    .usage = "RECIPE [KEY=VALUE ...]",
+    .summary = "train and evaluate the rows of a table that are missing, and write the table",
+    .about =
+        "RECIPE is a table recipe: a base, rows that change it, evaluations, seeds, published figures. "
+        "KEY=VALUE is "
+        "laid over its 'shared'.\n\n"
+        "Runs live in RUNS, known by a hash of all that determines them, so that nothing is trained twice, "
+        "by whichever "
+        "name or table. After a stop or a kill the same command goes on. Several processes and machines may "
+        "work on "
+        "one table in a shared folder of runs.\n\n"
+        "table.md, table.tex and table.csv in the table's folder are written anew after each row.",
+    .min_args = 1,
+    .max_args = -1,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .options_size = sizeof(struct table_options),
+    .run = run,
+};

@@ -1,0 +1,12 @@
+# framework/table: table recipes and the runs they ask for
+libsmalti_la_SOURCES += \
+  framework/table/child.c \
+  framework/table/claim.c \
+  framework/table/compare.c \
+  framework/table/jobs.c \
+  framework/table/output.c \
+  framework/table/read.c \
+  framework/table/results.c \
+  framework/table/results.h \
+  framework/table/table.h \
+  framework/table/work.c

@@ -1,0 +1,226 @@
+/* output.c — the table as Markdown, LaTeX and CSV, and for a terminal. */
+#include <math.h>
+#include <string.h>
+
+#include "results.h"
+
+static const char *const FORMAT_DASH = "–";
+
+/* ---- the table for people ------------------------------------------------------------------------------ */
+
+static void add_columns(const sm_table_results *r, sm_table *t, bool published, bool costs) {
+  const sm_table_recipe *recipe = r->jobs->recipe;
+  sm_table_column(t, "row", SM_ALIGN_LEFT);
+  for (int i = 0; i < recipe->marks; i++) sm_table_column(t, recipe->mark[i], SM_ALIGN_CENTRE);
+  for (int f = 0; f < recipe->figures; f++) {
+    sm_table_column(t, recipe->figure[f].title, SM_ALIGN_RIGHT);
+    if (published) sm_table_column(t, "published", SM_ALIGN_RIGHT);
+  }
+  if (!costs) return;
+  sm_table_column(t, "images/s", SM_ALIGN_RIGHT);
+  sm_table_column(t, "hours", SM_ALIGN_RIGHT);
+  sm_table_column(t, "memory", SM_ALIGN_RIGHT);
+}
+
+static void add_value(const sm_table_results *r, sm_table *t, int row, int f) {
+  const sm_table_value *v = &r->row[row].value[f];
+  if (!isfinite(v->mean)) sm_table_cell(t, "%s", FORMAT_DASH);
+  else if (isfinite(v->deviation)) sm_table_cell(t, "%.1f ± %.1f", v->mean, v->deviation);
+  else sm_table_cell(t, "%.1f", v->mean);
+  if (sm_table_is(r, r->best, row, f)) sm_table_bold(t);
+  if (sm_table_is(r, r->second, row, f)) sm_table_second(t);
+}
+
+static void add_costs(const sm_table_result *row, sm_table *t) {
+  char bytes[32];
+  const char *dash = FORMAT_DASH;
+  if (isfinite(row->images_per_s)) sm_table_cell(t, "%.0f", row->images_per_s);
+  else sm_table_cell(t, "%s", dash);
+  if (isfinite(row->hours)) sm_table_cell(t, "%.2f", row->hours);
+  else sm_table_cell(t, "%s", dash);
+  sm_table_cell(t, "%s",
+                isfinite(row->peak_bytes) ? sm_human_bytes(row->peak_bytes, bytes, sizeof bytes) : dash);
+}
+
+static bool any_published(const sm_table_results *r) {
+  for (int i = 0; i < r->rows; i++)
+    for (int f = 0; f < r->jobs->recipe->figures; f++)
+      if (isfinite(r->row[i].run->published[f])) return true;
+  return false;
+}
+
+sm_table *sm_table_main(const sm_table_results *r) {
+  const sm_table_recipe *recipe = r->jobs->recipe;
+  bool published = any_published(r);
+  sm_table *t = sm_table_new(recipe->title);
+  add_columns(r, t, published, true);
+  for (int i = 0; i < r->rows; i++) {
+    const sm_table_run *run = r->row[i].run;
+    sm_table_cell(t, "%s", run->label);
+    for (int m = 0; m < recipe->marks; m++) sm_table_cell(t, "%s", run->mark[m]);
+    for (int f = 0; f < recipe->figures; f++) {
+      add_value(r, t, i, f);
+      if (!published) continue;
+      if (isfinite(run->published[f])) sm_table_cell(t, "%.1f", run->published[f]);
+      else sm_table_cell(t, "%s", FORMAT_DASH);
+    }
+    add_costs(&r->row[i], t);
+  }
+  return t;
+}
+
+/* ---- notes below it ------------------------------------------------------------------------------------ */
+
+static int seeds_of(const sm_table_results *r) {
+  int most = 0;
+  for (int i = 0; i < r->rows; i++) most = r->row[i].jobs > most ? r->row[i].jobs : most;
+  return most;
+}
+
+static void add_comparison(const sm_table_results *r, int f, sm_text *out) {
+  sm_table_comparison *c = sm_malloc(sizeof *c);
+  if (!c) {
+    out->failed = true;
+    return;
+  }
+  sm_table_compare(r, f, c);
+  if (c->rows >= 2) {
+    sm_text_add(out, "- **%s**: ", r->jobs->recipe->figure[f].title);
+    if (isfinite(c->rank))
+      sm_text_add(out, "rank correlation (Spearman) %.2f over %d rows; ", c->rank, c->rows);
+    sm_text_add(out, "%d of %d pairs of rows in the published order.\n", c->agree, c->pairs);
+    for (int i = 0; i < c->gaps; i++) {
+      const sm_table_gap *g = &c->gap[i];
+      sm_text_add(out, "  - %s over %s: published %+.1f, here %+.1f%s\n", r->row[g->better].run->label,
+                  r->row[g->worse].run->label, g->published, g->here,
+                  g->agrees     ? ""
+                  : g->here < 0 ? " (**the other way round**)"
+                                : " (**no difference**)");
+    }
+  }
+  sm_free(c);
+}
+
+/* Rows whose figure was measured in another way than the first row's say so. */
+static void add_protocols(const sm_table_results *r, sm_text *out) {
+  for (int f = 0; f < r->jobs->recipe->figures; f++) {
+    const char *usual = NULL;
+    for (int i = 0; i < r->rows; i++) {
+      const char *p = r->row[i].protocol[f];
+      if (!p || (usual && !strcmp(p, usual))) continue;
+      sm_text_add(out, "- %s%s%s%s: %s\n", r->jobs->recipe->figure[f].title, usual ? " of " : "",
+                  usual ? r->row[i].run->label : "", "", p);
+      if (!usual) usual = p;
+    }
+  }
+}
+
+static void add_notes(const sm_table_results *r, sm_text *out) {
+  const sm_table_recipe *recipe = r->jobs->recipe;
+  int seeds = seeds_of(r);
+  sm_text_add(out, "\nThe best figure of a column is bold, the second underlined. ");
+  if (seeds > 1) sm_text_add(out, "Figures are means ± sample deviations over %d seeds.\n", seeds);
+  else sm_text_add(out, "One run a row.\n");
+  if (any_published(r)) {
+    if (recipe->source) sm_text_add(out, "Published: %s.\n", recipe->source);
+    sm_text_add(out, "\n## Against the published order\n\n");
+    for (int f = 0; f < recipe->figures; f++) add_comparison(r, f, out);
+  }
+  sm_text_add(out, "\n## How it was measured\n\n");
+  add_protocols(r, out);
+  sm_text_add(
+      out,
+      "- images/s: median over the run. hours: wall time of training with its evaluations, per run. memory: "
+      "the most a process used.\n");
+  for (int i = 0; i < r->dependencies; i++) {
+    const sm_table_result *d = &r->dependency[i];
+    char bytes[32];
+    if (!isfinite(d->hours)) continue;
+    sm_text_add(out, "- %s, which rows need: %.0f images/s, %.2f hours, %s.\n", d->run->label,
+                d->images_per_s, d->hours, sm_human_bytes(d->peak_bytes, bytes, sizeof bytes));
+  }
+}
+
+/* ---- the table for programs ---------------------------------------------------------------------------- */
+
+static void add_number(sm_table *t, double v) {
+  char text[40];
+  sm_table_cell(t, "%s", isfinite(v) ? sm_double_text(v, text, sizeof text) : "");
+}
+
+static sm_table *numbers(const sm_table_results *r) {
+  const sm_table_recipe *recipe = r->jobs->recipe;
+  sm_table *t = sm_table_new(NULL);
+  char title[160];
+  sm_table_column(t, "key", SM_ALIGN_LEFT);
+  sm_table_column(t, "row", SM_ALIGN_LEFT);
+  for (int i = 0; i < recipe->marks; i++) sm_table_column(t, recipe->mark[i], SM_ALIGN_LEFT);
+  sm_table_column(t, "seeds", SM_ALIGN_RIGHT);
+  for (int f = 0; f < recipe->figures; f++) {
+    static const char *const part[] = {"", " deviation", " low", " high", " published"};
+    for (int k = 0; k < 5; k++) {
+      snprintf(title, sizeof title, "%s%s", recipe->figure[f].title, part[k]);
+      sm_table_column(t, title, SM_ALIGN_RIGHT);
+    }
+  }
+  static const char *const cost[] = {"images_per_s", "hours", "peak_bytes"};
+  for (int k = 0; k < 3; k++) sm_table_column(t, cost[k], SM_ALIGN_RIGHT);
+  for (int i = 0; i < r->rows; i++) {
+    const sm_table_result *row = &r->row[i];
+    sm_table_cell(t, "%s", row->run->key);
+    sm_table_cell(t, "%s", row->run->label);
+    for (int m = 0; m < recipe->marks; m++) sm_table_cell(t, "%s", row->run->mark[m]);
+    sm_table_cell(t, "%d", row->done);
+    for (int f = 0; f < recipe->figures; f++) {
+      const sm_table_value *v = &row->value[f];
+      const double all[] = {v->mean, v->deviation, v->low, v->high, row->run->published[f]};
+      for (int k = 0; k < 5; k++) add_number(t, all[k]);
+    }
+    add_number(t, row->images_per_s), add_number(t, row->hours), add_number(t, row->peak_bytes);
+  }
+  return t;
+}
+
+/* ---- files --------------------------------------------------------------------------------------------- */
+
+static sm_status put(const sm_table_jobs *jobs, const char *name, const sm_text *text, sm_error *err) {
+  char path[4352];
+  snprintf(path, sizeof path, "%s/%s", jobs->options.out, name);
+  if (text->failed) return sm_fail(err, SM_ENOMEM, "no memory for %s", name);
+  return sm_file_put(path, text->s ? text->s : "", text->len, err);
+}
+
+static sm_status render(const sm_table_jobs *jobs, sm_table *t, sm_table_format format, const char *name,
+                        const sm_table_results *notes, sm_error *err) {
+  sm_text text = {0};
+  if (notes) sm_text_add(&text, "# ");
+  sm_status status =
+      sm_table_render(t, format, &text) ? sm_fail(err, SM_ENOMEM, "no memory for %s", name) : SM_OK;
+  if (notes) add_notes(notes, &text);
+  if (!status) status = put(jobs, name, &text, err);
+  sm_text_free(&text);
+  return status;
+}
+
+static sm_status write_all(const sm_table_results *r, sm_text *shown, sm_error *err) {
+  const sm_table_jobs *jobs = r->jobs;
+  sm_table *t = sm_table_main(r), *csv = numbers(r);
+  sm_status status = sm_mkdirs(jobs->options.out, err);
+  if (!status) status = render(jobs, t, SM_TABLE_MARKDOWN, "table.md", r, err);
+  if (!status) status = render(jobs, t, SM_TABLE_LATEX, "table.tex", NULL, err);
+  if (!status) status = render(jobs, csv, SM_TABLE_CSV, "table.csv", NULL, err);
+  if (!status && shown && sm_table_render(t, SM_TABLE_TEXT, shown))
+    status = sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_table_free(t);
+  sm_table_free(csv);
+  return status;
+}
+
+sm_status sm_table_write(sm_table_jobs *jobs, sm_text *text, sm_error *err) {
+  sm_table_results r;
+  sm_table_jobs_look(jobs);
+  sm_status status = sm_table_results_read(jobs, &r, err);
+  if (!status) status = write_all(&r, text, err);
+  sm_table_results_free(&r);
+  return status;
+}

@@ -1,0 +1,62 @@
+/* results.h — private to this folder: what the runs of a table gave. */
+#ifndef SM_TABLE_RESULTS_H
+#define SM_TABLE_RESULTS_H
+
+#include <smalti/report.h>
+
+#include "table.h"
+
+typedef struct sm_table_value {
+  double mean, deviation; /* over seeds; deviation NaN for fewer than two; mean NaN: not measured */
+  double low, high;       /* 95 % interval over the test pictures where there is one seed, else NaN */
+  int n;                  /* seeds it is known for */
+} sm_table_value;
+
+typedef struct sm_table_result { /* of one row or dependency */
+  const sm_table_run *run;
+  int jobs, done; /* seeds wanted, seeds with all evaluations */
+  sm_table_value value[SM_TABLE_FIGURES];
+  const char *protocol[SM_TABLE_FIGURES]; /* of the first seed, or NULL */
+  double images_per_s, hours;             /* means over seeds */
+  double peak_bytes;                      /* the largest */
+} sm_table_result;
+
+typedef struct sm_table_results {
+  const sm_table_jobs *jobs;
+  sm_arena *arena;
+  sm_table_result *row, *dependency;
+  int rows, dependencies;
+  /* The largest and the next figure of each column, as they are printed, to a tenth: several rows may share them. NaN:
+   * there is none, or there is only one row with a figure. */
+  double best[SM_TABLE_FIGURES], second[SM_TABLE_FIGURES];
+} sm_table_results;
+
+/* Reads what is there; what is not is NaN. Look at the jobs first. */
+sm_status sm_table_results_read(const sm_table_jobs *, sm_table_results *, sm_error *);
+/* Whether a row has r->best, or r->second, of a figure. */
+bool sm_table_is(const sm_table_results *, const double *best_or_second, int row, int figure);
+void sm_table_results_free(sm_table_results *);
+
+/* ---- compare.c: one figure held against the published one ---- */
+
+typedef struct sm_table_gap { /* between rows that follow each other in the published order */
+  int better, worse;          /* rows, by the published figures */
+  double published, here;     /* better minus worse */
+  bool agrees;                /* same sign */
+} sm_table_gap;
+enum { SM_TABLE_GAPS = 256 };
+typedef struct sm_table_comparison {
+  int rows;         /* that have both figures */
+  double rank;      /* Spearman's rank correlation; NaN for fewer than three rows or where all are equal */
+  int pairs, agree; /* pairs of rows with different published figures; of them in the same order here */
+  sm_table_gap gap[SM_TABLE_GAPS];
+  int gaps;
+} sm_table_comparison;
+void sm_table_compare(const sm_table_results *, int figure, sm_table_comparison *);
+
+/* ---- output.c ---- */
+
+/* The table itself: label, marks, figures with the published ones, costs. Freed by the caller. */
+sm_table *sm_table_main(const sm_table_results *);
+
+#endif

@@ -1,0 +1,222 @@
+/* framework/table/table.h — private to the core: table recipes, the runs they ask for, and working them off.
+ *
+ * A table recipe (read.c) names rows and dependencies; with a folder of run folders and seeds it becomes a list of
+ * jobs in the order in which they can be done (jobs.c), each known by a hash of all that determines its result. work.c
+ * does what is missing, one job at a time in a child process (child.c), under a claim that other processes and nodes
+ * see (claim.c). results.c collects what is there, compare.c holds it against the published figures, output.c
+ * writes the pages. */
+#ifndef SM_TABLE_H
+#define SM_TABLE_H
+
+#include "framework/recipe/recipe_private.h"
+#include "framework/train/train.h"
+
+enum {
+  SM_TABLE_MARKS = 8,
+  SM_TABLE_FIGURES = 12,
+  SM_TABLE_SEEDS = SM_LIST_MAX,
+  SM_TABLE_TAKES = 16,
+  SM_TABLE_NEEDS = 8
+};
+
+/* A column of the table: "knn.top1.k20" is the figure top1.k20 of the evaluation called knn. */
+typedef struct sm_table_figure {
+  const char *title, *figure;
+  sm_place at;
+} sm_table_figure;
+
+/* A row, or a dependency: something to train. */
+typedef struct sm_table_run {
+  const char *key, *label;
+  bool row;
+  sm_place at;
+  const char *recipe; /* in place of the table's base, or NULL */
+  const char *mark[SM_TABLE_MARKS];
+  double published[SM_TABLE_FIGURES]; /* NaN: not printed */
+  bool every_seed;                  /* one run for each seed; dependencies: one for all unless they say so */
+  bool takes_all;                   /* of `shared` */
+  const char *take[SM_TABLE_TAKES]; /* else these parts of it: "data.train" */
+  int takes;
+  const sm_yaml *change;           /* normalised, or NULL; texts "@NAME" stand for run folders */
+  const sm_yaml *evaluate;         /* normalised {evaluate: …}, or NULL: as the recipe says */
+  int need[SM_TABLE_NEEDS], needs; /* runs that it refers to */
+} sm_table_run;
+
+typedef struct sm_table_recipe {
+  sm_arena *arena;
+  const char *file, *folder; /* the recipe's, and where it lies */
+  const char *name, *title, *source, *base;
+  const sm_yaml *shared; /* normalised, or NULL */
+  sm_ints seeds;         /* none: the recipes' own */
+  const char *mark[SM_TABLE_MARKS];
+  int marks;
+  sm_table_figure figure[SM_TABLE_FIGURES];
+  int figures;
+  sm_table_run *run; /* dependencies, then rows, as written */
+  int runs;
+  int *order; /* runs, each behind those that it needs */
+} sm_table_recipe;
+
+/* Read a table recipe (found like any recipe). Errors have their place: unknown keys, names that are used twice or
+ * not known, circles of runs that need each other, marks and figures that do not match their columns. The recipes it
+ * names are not read yet. */
+sm_status sm_table_recipe_load(sm_table_recipe **, const char *path, sm_error *);
+void sm_table_recipe_free(sm_table_recipe *);
+int sm_table_find(const sm_table_recipe *, const char *key); /* a run, or -1 */
+/* The tables of keys that a table recipe may hold, for the manual. */
+const sm_section_table *sm_table_sections(int *n);
+
+/* ---- jobs.c -------------------------------------------------------------------------------------------- */
+
+typedef enum {
+  SM_JOB_MISSING,
+  SM_JOB_BEGUN,   /* some steps are there */
+  SM_JOB_TRAINED, /* evaluations are missing */
+  SM_JOB_DONE,
+  SM_JOB_FAILED /* in this process */
+} sm_job_state;
+
+typedef struct sm_table_job {
+  const sm_table_run *run;
+  int64_t seed; /* where has_seed */
+  bool has_seed, wanted;
+  uint64_t hash;  /* of all that determines the weights */
+  char id[17];    /* the hash as 16 hexadecimal digits */
+  char name[200]; /* of its run folder: KEY-sSEED-HASH8, or what a run of this hash is called already */
+  int need[SM_TABLE_NEEDS]; /* jobs, in the order of run->need */
+  sm_job_state state;
+  int evaluations; /* of rows */
+  struct sm_job_evaluation {
+    const char *name;
+    char id[9]; /* of its plugin, options and test pictures */
+    bool there;
+  } evaluation[SM_SLOTS_MAX];
+  sm_error why; /* where state is FAILED */
+} sm_table_job;
+
+struct sm_table_event;
+typedef struct sm_table_options {
+  sm_registry *registry;
+  const char *runs; /* folder of run folders */
+  const char *out;  /* folder of the pages */
+  int threads;
+  const char *const *overrides; /* laid over `shared` */
+  int n_overrides;
+  const char *const *rows; /* keys, or none: all */
+  int n_rows;
+  sm_ints seeds;  /* in place of the recipe's, where any */
+  bool look_only; /* make no folder */
+  double stale;   /* seconds after which a claim without a sign of life is taken over */
+  void (*event)(void *ctx, const struct sm_table_event *); /* [main] may be NULL */
+  void *ctx;
+} sm_table_options;
+
+typedef struct sm_table_jobs {
+  const sm_table_recipe *recipe;
+  sm_table_options options;
+  sm_arena *arena;
+  const char *runs; /* canonical */
+  sm_table_job *job;
+  int n;
+} sm_table_jobs;
+
+/* Every job of the table in an order in which it can be done. Recipes are read and checked; those whose
+ * dependencies have no run yet only as far as that goes. The runs folder is made. */
+sm_status sm_table_jobs_new(const sm_table_recipe *, const sm_table_options *, sm_table_jobs **, sm_error *);
+void sm_table_jobs_free(sm_table_jobs *);
+/* Look into the runs folder: name, state and evaluations of each job. */
+void sm_table_jobs_look(sm_table_jobs *);
+void sm_table_job_look(sm_table_jobs *, sm_table_job *);
+static inline bool sm_table_job_trained(const sm_table_job *j) {
+  return j->state == SM_JOB_TRAINED || j->state == SM_JOB_DONE;
+}
+/* The recipe of a job. */
+typedef enum {
+  SM_JOB_FOR_TRAINING, /* as it is trained: dependencies must be there */
+  SM_JOB_FOR_EVALUATION, /* with the table's evaluations in place of its own; plugins are not asked whether they fit */
+  SM_JOB_FOR_IDENTITY /* dependencies by their hashes; plugins are not asked either */
+} sm_job_purpose;
+sm_status sm_table_job_recipe(const sm_table_jobs *, const sm_table_job *, sm_job_purpose, sm_recipe **,
+                              sm_error *);
+/* RUNS/NAME, and a file in it, in `buf` */
+const char *sm_table_job_path(const sm_table_jobs *, const sm_table_job *, const char *file, char *buf,
+                              size_t size);
+/* "ibot" or "ibot, seed 1" */
+const char *sm_table_job_title(const sm_table_job *, char *buf, size_t size);
+
+/* ---- claim.c ------------------------------------------------------------------------------------------- */
+
+/* A claim on a job: RUNS/claims/ID, made exclusively, holding who made it, its time of change being the heartbeat.
+ * Whoever finds one without a heartbeat for `stale` seconds, or of a process of this machine that is gone, takes it
+ * over. Time is the file system's, so clocks of nodes need not agree. */
+typedef struct sm_claim {
+  char path[4200], nonce[64];
+  bool held;
+} sm_claim;
+typedef enum { SM_CLAIM_MINE, SM_CLAIM_OTHERS, SM_CLAIM_ERROR } sm_claim_result;
+/* `who` (may be NULL): of a claim that is somebody else's, "process 4711 on node3". */
+sm_claim_result sm_claim_take(sm_claim *, const char *runs, const char *id, double stale, char *who,
+                              size_t size, sm_error *);
+/* A sign of life. false: the claim has been taken over by another process. */
+bool sm_claim_beat(sm_claim *);
+void sm_claim_release(sm_claim *);
+
+/* ---- child.c ------------------------------------------------------------------------------------------- */
+
+/* What a child process tells: one pipe write each. */
+typedef enum {
+  SM_TELL_START,
+  SM_TELL_STEP,
+  SM_TELL_PART,
+  SM_TELL_FIGURES,
+  SM_TELL_WARNING,
+  SM_TELL_ERROR
+} sm_tell_kind;
+typedef struct sm_tell {
+  sm_tell_kind kind;
+  int64_t step, steps;
+  double loss, rate, eta, done;
+  char text[512];
+  sm_error error;
+} sm_tell;
+
+typedef struct sm_child sm_child;
+/* Runs `work` in a child process of its own group, which gets TERM when this process dies. `work` must not print; it
+ * tells through sm_child_tell. */
+sm_child *sm_child_start(sm_status (*work)(void *ctx, sm_child *, sm_error *), void *ctx, sm_error *);
+void sm_child_tell(sm_child *, const sm_tell *); /* in the child */
+/* The next thing told: 1; 0: nothing within `seconds`; -1: it has ended. */
+int sm_child_listen(sm_child *, double seconds, sm_tell *);
+void sm_child_stop(sm_child *); /* asks for an orderly end; the second time kills */
+/* Waits for the end and frees. The status of `work`; a child that died says by which signal. *peak: most memory, bytes. */
+sm_status sm_child_end(sm_child *, int64_t *peak, sm_error *);
+
+/* ---- work.c -------------------------------------------------------------------------------------------- */
+
+typedef enum {
+  SM_TABLE_JOB_STARTS, /* job, text: "training", or the name of the evaluation */
+  SM_TABLE_JOB_MOVES,  /* job, tell */
+  SM_TABLE_JOB_ENDS,   /* job: done, failed (why) or interrupted */
+  SM_TABLE_WAITS,      /* job, text: whose */
+  SM_TABLE_WARNS       /* text */
+} sm_table_event_kind;
+typedef struct sm_table_event {
+  sm_table_event_kind kind;
+  const sm_table_jobs *jobs;
+  const sm_table_job *job;
+  const char *text;
+  const sm_tell *tell;
+  double seconds; /* ENDS: how long this session worked on it */
+} sm_table_event;
+
+/* Do all that is missing of the wanted jobs. A job that fails leaves those that need it undone and the others alone;
+ * then the first failure is the error. SM_EINTERRUPTED: a signal. `changed` (may be NULL) is called after each job. */
+sm_status sm_table_work(sm_table_jobs *, void (*changed)(void *ctx), void *ctx, sm_error *);
+
+/* ---- output.c ------------------------------------------------------------------------------------------ */
+
+/* table.md, table.tex and table.csv into options.out, of what is there; `text` (may be NULL) gets the table for a
+ * terminal. */
+sm_status sm_table_write(sm_table_jobs *, sm_text *text, sm_error *);
+
+#endif

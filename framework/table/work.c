@@ -1,0 +1,385 @@
+/* work.c — doing what is missing, job by job: training, then the evaluations of what was trained.
+ *
+ * Whatever ends this process, the next one goes on: training resumes from its checkpoints, each evaluation leaves its
+ * file when it is whole, and trained.json is written last. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "table.h"
+
+#include "framework/eval/eval.h"
+#include "framework/train/trained.h"
+
+enum { WAIT = 2 /* seconds between two looks at what others do */ };
+
+typedef struct piece { /* what a child works on */
+  sm_table_jobs *jobs;
+  sm_table_job *job;
+  sm_child *child;
+  double told;
+} piece;
+
+static void tell_event(sm_table_jobs *jobs, sm_table_event e) {
+  e.jobs = jobs;
+  if (jobs->options.event) jobs->options.event(jobs->options.ctx, &e);
+}
+
+/* ---- training, in the child ---------------------------------------------------------------------------- */
+
+static void on_training(void *ctx, const sm_train_event *e) {
+  piece *p = ctx;
+  sm_tell tell = {.step = e->step, .steps = e->steps, .loss = e->loss, .rate = e->rate, .eta = e->eta};
+  double now = sm_now();
+  switch (e->kind) {
+    case SM_EVENT_START:
+      tell.kind = SM_TELL_START;
+      break;
+    case SM_EVENT_STEP:
+      if (now - p->told < 0.2 && e->step < e->steps) return;
+      p->told = now;
+      tell.kind = SM_TELL_STEP;
+      break;
+    case SM_EVENT_EVAL_PART:
+      if (now - p->told < 0.2) return;
+      p->told = now;
+      tell.kind = SM_TELL_PART, tell.done = e->done;
+      snprintf(tell.text, sizeof tell.text, "%s", e->text);
+      break;
+    case SM_EVENT_WARNING:
+      tell.kind = SM_TELL_WARNING;
+      snprintf(tell.text, sizeof tell.text, "%s", e->text);
+      break;
+    default:
+      return;
+  }
+  sm_child_tell(p->child, &tell);
+}
+
+static sm_status put_json(const piece *p, const char *file, sm_json *j, sm_error *err) {
+  char path[PATH_MAX];
+  sm_text text = {0};
+  const char *line = sm_json_finish(j);
+  if (line) sm_text_add(&text, "%s\n", line);
+  sm_status status =
+      !line || text.failed
+          ? sm_fail(err, SM_ENOMEM, "no memory for %s", file)
+          : sm_file_put(sm_table_job_path(p->jobs, p->job, file, path, sizeof path), text.s, text.len, err);
+  sm_text_free(&text);
+  sm_json_free(j);
+  return status;
+}
+
+/* table.json: what this folder holds. The name says it only to people. */
+static sm_status describe(const piece *p, sm_error *err) {
+  char path[PATH_MAX];
+  sm_json j = {0};
+  sm_status status = sm_mkdirs(sm_table_job_path(p->jobs, p->job, NULL, path, sizeof path), err);
+  if (status || !access(sm_table_job_path(p->jobs, p->job, "table.json", path, sizeof path), F_OK))
+    return status;
+  sm_json_begin(&j);
+  sm_json_string(&j, "id", p->job->id);
+  sm_json_string(&j, "table", p->jobs->recipe->name);
+  sm_json_string(&j, "run", p->job->run->key);
+  sm_json_array(&j, "needs");
+  for (int i = 0; i < p->job->run->needs; i++) sm_json_string(&j, NULL, p->jobs->job[p->job->need[i]].id);
+  sm_json_close(&j);
+  return put_json(p, "table.json", &j, err);
+}
+
+static sm_status train(void *ctx, sm_child *child, sm_error *err) {
+  piece *p = ctx;
+  sm_recipe *recipe = NULL;
+  sm_train_summary summary = {0};
+  p->child = child;
+  sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_TRAINING, &recipe, err);
+  if (!status) status = describe(p, err);
+  sm_train_options o = {.registry = p->jobs->options.registry,
+                        .runs = p->jobs->runs,
+                        .threads = p->jobs->options.threads,
+                        .event = on_training,
+                        .ctx = p};
+  if (!status) status = sm_train(recipe, &o, &summary, err);
+  sm_recipe_free(recipe);
+  if (status) return status;
+  struct rusage usage = {0};
+  getrusage(RUSAGE_SELF, &usage);
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_int(&j, "steps", summary.steps);
+  sm_json_int(&j, "peak_bytes", (int64_t)usage.ru_maxrss * 1024);
+  sm_json_int(&j, "bad_pictures", summary.bad_pictures);
+  return put_json(p, "trained.json", &j, err);
+}
+
+/* ---- evaluating, in the child -------------------------------------------------------------------------- */
+
+static void on_evaluation(void *ctx, const char *what, double done) {
+  piece *p = ctx;
+  sm_tell tell = {.kind = SM_TELL_PART, .done = done};
+  double now = sm_now();
+  if (now - p->told < 0.2) return;
+  p->told = now;
+  snprintf(tell.text, sizeof tell.text, "%s", what);
+  sm_child_tell(p->child, &tell);
+}
+
+static sm_status open_pictures(sm_slot *slot, sm_dataset *d, sm_error *err) {
+  *d = (sm_dataset){0};
+  if (!slot->plugin.plugin) return SM_OK;
+  sm_status status = sm_instance_create(&slot->plugin, err);
+  *d = (sm_dataset){slot->plugin.plugin->ops, slot->plugin.self};
+  return status ? status : d->ops->open(d->self, err);
+}
+
+/* The evaluation of the recipe that is called so, if its file is missing. */
+static struct sm_job_evaluation *missing(sm_table_job *job, const char *name) {
+  for (int i = 0; i < job->evaluations; i++)
+    if (!job->evaluation[i].there && strcmp(job->evaluation[i].name, name) == 0) return &job->evaluation[i];
+  return NULL;
+}
+
+static sm_status open_evaluator(piece *p, sm_recipe *r, const sm_trained *t, sm_pool *pool,
+                                sm_evaluator **out, sm_error *err) {
+  sm_evaluator_config c = {.backbone = t->backbone->ops,
+                           .backbone_self = t->backbone_self,
+                           .set = t->set,
+                           .size = t->about.size,
+                           .filter = t->about.filter,
+                           .limits = {.max_pixels = r->data.max_pixels},
+                           .workers = sm_pool_threads(pool),
+                           .pool = pool,
+                           .progress = on_evaluation,
+                           .progress_ctx = p,
+                           .stop = sm_signals_stop};
+  memcpy(c.mean, t->about.mean, sizeof c.mean);
+  memcpy(c.std, t->about.std, sizeof c.std);
+  sm_status status = open_pictures(&r->data.train, &c.train, err);
+  if (!status) status = open_pictures(&r->data.test, &c.test, err);
+  for (int i = 0; i < r->evaluations && !status; i++) {
+    if (!missing(p->job, r->evaluate[i].instance)) continue;
+    status = sm_instance_create(&r->evaluate[i].plugin, err);
+    sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
+  }
+  return status ? status : sm_evaluator_new(&c, out, err);
+}
+
+static sm_status keep_result(const piece *p, const struct sm_job_evaluation *e, const sm_slot *slot,
+                             const sm_trained *t, const sm_eval_result *r, double seconds, sm_error *err) {
+  char path[PATH_MAX], file[80];
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_string(&j, "name", e->name);
+  sm_json_string(&j, "evaluation", slot->plugin.plugin->name);
+  sm_json_string(&j, "net", sm_net_names[t->net]);
+  sm_json_int(&j, "step", t->about.step);
+  sm_json_object(&j, "figures");
+  for (int i = 0; i < r->n; i++) sm_json_double(&j, r->figure[i].name, r->figure[i].value);
+  sm_json_close(&j);
+  sm_intervals_json(r, &j);
+  sm_json_string(&j, "protocol", r->protocol);
+  sm_json_double(&j, "seconds", seconds);
+  sm_status status = sm_mkdirs(sm_table_job_path(p->jobs, p->job, "evaluations", path, sizeof path), err);
+  if (status) {
+    sm_json_free(&j);
+    return status;
+  }
+  snprintf(file, sizeof file, "evaluations/%s-%s.json", e->name, e->id);
+  return put_json(p, file, &j, err);
+}
+
+static sm_status evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *slot, const sm_trained *t,
+                              sm_error *err) {
+  struct sm_job_evaluation *e = missing(p->job, slot->instance);
+  sm_eval_result result = {.size = sizeof result};
+  if (!e) return SM_OK;
+  sm_tell tell = {.kind = SM_TELL_PART};
+  snprintf(tell.text, sizeof tell.text, "%s", e->name);
+  sm_child_tell(p->child, &tell);
+  double start = sm_now();
+  sm_status status = sm_evaluator_run(evaluator, slot->plugin.plugin->ops, slot->plugin.self, &result, err);
+  if (status) return status;
+  tell.kind = SM_TELL_FIGURES;
+  if (result.n)
+    snprintf(tell.text, sizeof tell.text, "%s %s %.2f", e->name, result.figure[0].name,
+             result.figure[0].value);
+  sm_child_tell(p->child, &tell);
+  return keep_result(p, e, slot, t, &result, sm_now() - start, err);
+}
+
+static sm_status evaluate(void *ctx, sm_child *child, sm_error *err) {
+  piece *p = ctx;
+  sm_recipe *r = NULL;
+  sm_trained t = {0};
+  sm_pool *pool = NULL;
+  sm_evaluator *evaluator = NULL;
+  char folder[PATH_MAX];
+  p->child = child;
+  sm_trained_options from = {.registry = p->jobs->options.registry,
+                             .path = sm_table_job_path(p->jobs, p->job, NULL, folder, sizeof folder)};
+  sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
+  int threads = p->jobs->options.threads ? p->jobs->options.threads
+                : r && r->train.threads  ? (int)r->train.threads
+                                         : sm_cpu_count();
+  if (!status) status = sm_trained_open(&from, &t, err);
+  if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
+  if (!status) status = open_evaluator(p, r, &t, pool, &evaluator, err);
+  for (int i = 0; !status && i < r->evaluations; i++)
+    status = evaluate_one(p, evaluator, &r->evaluate[i], &t, err);
+  sm_evaluator_free(evaluator);
+  sm_pool_free(pool);
+  sm_trained_free(&t);
+  sm_recipe_free(r);
+  return status;
+}
+
+/* ---- one job, in the parent ---------------------------------------------------------------------------- */
+
+/* Runs a piece to its end: passes on what it tells, keeps the claim alive, hands on a signal. */
+static sm_status run_piece(piece *p, sm_claim *claim, const char *what,
+                           sm_status (*work)(void *ctx, sm_child *, sm_error *), sm_error *err) {
+  sm_table_jobs *jobs = p->jobs;
+  double beat = sm_now(), every = fmin(10, jobs->options.stale / 6);
+  bool asked = false, lost = false;
+  sm_tell tell;
+  tell_event(jobs, (sm_table_event){.kind = SM_TABLE_JOB_STARTS, .job = p->job, .text = what});
+  sm_child *child = sm_child_start(work, p, err);
+  if (!child) return err->code;
+  for (int got; (got = sm_child_listen(child, fmin(every, 0.5), &tell)) >= 0;) {
+    if (got && tell.kind != SM_TELL_ERROR)
+      tell_event(jobs,
+                 (sm_table_event){.kind = SM_TABLE_JOB_MOVES, .job = p->job, .text = what, .tell = &tell});
+    if (sm_now() - beat > every) {
+      beat = sm_now();
+      lost = lost || !sm_claim_beat(claim);
+    }
+    if (!asked && (lost || sm_signals_stop())) {
+      asked = true;
+      sm_child_stop(child);
+    }
+  }
+  sm_status status = sm_child_end(child, NULL, err);
+  if (!lost || !status) return status;
+  sm_fail(err, SM_EUNSUPPORTED,
+          "another process has taken the run over, since this one gave no sign of life");
+  return SM_EUNSUPPORTED;
+}
+
+/* A process that lost its claim may still be at it. */
+static bool folder_is_locked(const sm_table_jobs *jobs, const sm_table_job *job) {
+  char path[PATH_MAX];
+  int fd = open(sm_table_job_path(jobs, job, "lock", path, sizeof path), O_RDWR | O_CLOEXEC);
+  bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+  if (fd >= 0) close(fd);
+  return locked;
+}
+
+static sm_status do_job(sm_table_jobs *jobs, sm_table_job *job, sm_claim *claim, sm_error *err) {
+  piece p = {.jobs = jobs, .job = job};
+  sm_status status = SM_OK;
+  double start = sm_now();
+  sm_table_job_look(jobs, job); /* another process may have done it before the claim was ours */
+  if (!sm_table_job_trained(job)) status = run_piece(&p, claim, "training", train, err);
+  if (!status) sm_table_job_look(jobs, job);
+  if (!status && job->state == SM_JOB_TRAINED) status = run_piece(&p, claim, "evaluating", evaluate, err);
+  sm_table_job_look(jobs, job);
+  if (status && status != SM_EINTERRUPTED) {
+    job->state = SM_JOB_FAILED;
+    job->why = *err;
+  }
+  tell_event(jobs, (sm_table_event){.kind = SM_TABLE_JOB_ENDS, .job = job, .seconds = sm_now() - start});
+  return status;
+}
+
+/* ---- all jobs ------------------------------------------------------------------------------------------ */
+
+static bool ready(const sm_table_jobs *jobs, const sm_table_job *job) {
+  if (!job->wanted || job->state == SM_JOB_DONE || job->state == SM_JOB_FAILED) return false;
+  for (int i = 0; i < job->run->needs; i++)
+    if (!sm_table_job_trained(&jobs->job[job->need[i]])) return false;
+  return true;
+}
+
+/* Claim the first job that can be done. NULL: none now; *busy says whether another process is at one. */
+static sm_table_job *next_job(sm_table_jobs *jobs, sm_claim *claim, bool *busy, char *who, size_t size,
+                              sm_table_job **waits_for, sm_error *err) {
+  *busy = false;
+  sm_table_jobs_look(jobs);
+  for (int i = 0; i < jobs->n; i++) {
+    sm_table_job *job = &jobs->job[i];
+    if (!ready(jobs, job)) continue;
+    sm_claim_result r = sm_claim_take(claim, jobs->runs, job->id, jobs->options.stale, who, size, err);
+    if (r == SM_CLAIM_ERROR) return NULL;
+    if (r == SM_CLAIM_MINE && !folder_is_locked(jobs, job)) return job;
+    sm_claim_release(claim);
+    *busy = true;
+    *waits_for = job;
+  }
+  return NULL;
+}
+
+static sm_status interrupted(const sm_table_jobs *jobs, sm_error *err) {
+  int done = 0, all = 0;
+  for (int i = 0; i < jobs->n; i++) {
+    all += jobs->job[i].wanted;
+    done += jobs->job[i].wanted && jobs->job[i].state == SM_JOB_DONE;
+  }
+  sm_fail(err, SM_EINTERRUPTED, "stopped with %d of %d runs done; everything is saved", done, all);
+  return sm_hint(err, "run the same command again to go on");
+}
+
+static void pause_a_little(void) {
+  for (int i = 0; i < WAIT * 10 && !sm_signals_stop(); i++)
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+}
+
+static sm_status first_failure(const sm_table_jobs *jobs, sm_error *err) {
+  int failed = 0;
+  const sm_table_job *first = NULL;
+  for (int i = 0; i < jobs->n; i++) {
+    if (jobs->job[i].state != SM_JOB_FAILED) continue;
+    failed++;
+    if (!first) first = &jobs->job[i];
+  }
+  if (!first) return SM_OK;
+  char title[128];
+  sm_fail(err, first->why.code, "%d run%s failed; %s: %.700s", failed, failed == 1 ? "" : "s",
+          sm_table_job_title(first, title, sizeof title), first->why.message);
+  if (first->why.place[0]) snprintf(err->place, sizeof err->place, "%s", first->why.place);
+  if (first->why.hint[0]) snprintf(err->hint, sizeof err->hint, "%s", first->why.hint);
+  return err->code;
+}
+
+sm_status sm_table_work(sm_table_jobs *jobs, void (*changed)(void *ctx), void *ctx, sm_error *err) {
+  char who[300] = "";
+  bool said = false;
+  for (;;) {
+    sm_claim claim;
+    bool busy;
+    sm_table_job *other = NULL;
+    sm_error_clear(err);
+    if (sm_signals_stop()) return interrupted(jobs, err);
+    sm_table_job *job = next_job(jobs, &claim, &busy, who, sizeof who, &other, err);
+    if (err->code) return err->code;
+    if (!job && !busy) break;
+    if (!job) {
+      if (!said) tell_event(jobs, (sm_table_event){.kind = SM_TABLE_WAITS, .job = other, .text = who});
+      said = true;
+      pause_a_little();
+      continue;
+    }
+    said = false;
+    sm_status status = do_job(jobs, job, &claim, err);
+    sm_claim_release(&claim);
+    if (changed) changed(ctx);
+    if (status == SM_EINTERRUPTED) return interrupted(jobs, err);
+  }
+  return first_failure(jobs, err);
+}
