@@ -1,10 +1,14 @@
-/* blockwise — hides rectangles of patches until the wanted number is reached (BEiT, masking_generator.py, as
- * iBOT uses it: ibot, loader.py, pred_shape "block").
+/* blockwise — hides rectangles of patches until the wanted number is reached (BEiT, masking_generator.py, and
+ * iBOT after it: ibot, loader.py, pred_shape "block").
  *
- * The wanted number stays a real one, ratio · patches. A block's area is uniform between (shorter side div
- * 3)² and what is still wanted, also where the former is the larger; its aspect is log-uniform. A block is
- * taken if it hides something new and no more than is still wanted; after ten failures in a row the mask
- * stays as it is, so it may fall short. */
+ * The wanted number stays a real one, ratio · patches. A block's area is uniform between min_block and what is
+ * still wanted (or max_block), also where the former is the larger; its aspect is log-uniform. A block is taken
+ * if it hides something new and no more than is still wanted; after ten failures in a row the mask stays as it
+ * is, so it may fall short: nothing tops it up.
+ *
+ * iBOT's smallest block is (shorter side div 3)². BEiT's is 16 patches whatever the grid, and 75 of 196 are
+ * wanted: {ratio: 0.3827, min_block: 16}. A ratio, since it means the same on other grids; rounding down makes
+ * 75.009 at most 75. */
 #include <smalti/plugin.h>
 
 #include <math.h>
@@ -16,12 +20,18 @@ enum { ATTEMPTS = 10 };
 typedef struct blockwise {
   mask_ratio ratio;
   sm_floats aspect;
+  int64_t min_block, max_block;
 } blockwise;
 
 static const sm_option options[] = {
     MASK_RATIO_OPTIONS(blockwise, ratio),
     SM_FLOATS(blockwise, aspect, "aspect", "0.3", 0.01, 100, NULL,
               "Range of a block's height over its width; one number stands for itself and its inverse"),
+    SM_INT(
+        blockwise, min_block, "min_block", "0", 0, 1 << 20, "patches",
+        "Smallest area of a block; 0: the square of a third of the shorter side, 16 on a grid of 14 by 14"),
+    SM_INT(blockwise, max_block, "max_block", "0", 0, 1 << 20, "patches",
+           "Largest area of a block; 0: what is still wanted"),
 };
 
 static double aspect_low(const blockwise *b) { return b->aspect.v[0]; }
@@ -35,6 +45,11 @@ static sm_status create(void *self, sm_error *err) {
     sm_fail(err, SM_EINVAL, "aspect must be a lowest and a highest value, or one value of at most 1");
     return sm_hint(err, "for instance aspect: [0.3, 3.33]");
   }
+  if (b->max_block && b->max_block < b->min_block) {
+    sm_fail(err, SM_EINVAL, "max_block %lld is smaller than min_block %lld", (long long)b->max_block,
+            (long long)b->min_block);
+    return sm_hint(err, "raise max_block, or leave it out: a block may then be as large as what is wanted");
+  }
   return mask_ratio_check(&b->ratio, err);
 }
 
@@ -46,10 +61,10 @@ typedef struct block {
 } block;
 
 /* A block that fits inside the grid; false if the draw gave one that does not. */
-static bool draw_block(const blockwise *b, const sm_mask_request *request, double wanted, block *out) {
+static bool draw_block(const blockwise *b, const sm_mask_request *request, double most, block *out) {
   int rows = request->rows, cols = request->cols, third = (rows < cols ? rows : cols) / 3;
-  double low = third * third;
-  double area = low + (wanted - low) * sm_rng_uniform(request->rng);
+  double low = b->min_block ? (double)b->min_block : third * third;
+  double area = low + (most - low) * sm_rng_uniform(request->rng);
   double aspect = exp(sm_rng_between(request->rng, log(aspect_low(b)), log(aspect_high(b))));
   out->height = (int)nearbyint(sqrt(area * aspect));
   out->width = (int)nearbyint(sqrt(area / aspect));
@@ -76,8 +91,9 @@ static void draw(const void *self, const sm_mask_request *request, uint8_t *mask
   int failures = 0;
   while (wanted > 0 && failures < ATTEMPTS) {
     block k;
-    int news = draw_block(b, request, wanted, &k) ? visible(&k, request->cols, mask, false) : 0;
-    if (news == 0 || news > wanted) {
+    double most = b->max_block && wanted > (double)b->max_block ? (double)b->max_block : wanted;
+    int news = draw_block(b, request, most, &k) ? visible(&k, request->cols, mask, false) : 0;
+    if (news == 0 || news > most) {
       failures++;
       continue;
     }

@@ -82,14 +82,14 @@ static void collect(const masker *m, tally *t) {
 
 /* Two-sample chi-square over the counts; bins are joined until both samples together have 20 in each. Returns
  * the normal score of the statistic (Wilson and Hilferty 1931). */
-static double count_score(const tally *t, const golden_tensor *reference) {
+static double count_score(const tally *t, const double *reference, int64_t n) {
   double ours = 0, theirs = 0, all = 0, chi = 0;
   int bins = 0;
-  for (int64_t i = 0; i < reference->count; i++) all += golden_value(reference, i);
+  for (int64_t i = 0; i < n; i++) all += reference[i];
   double ratio = sqrt(all / (double)t->samples);
-  for (int64_t i = 0; i < reference->count; i++) {
+  for (int64_t i = 0; i < n; i++) {
     ours += t->count[i];
-    theirs += golden_value(reference, i);
+    theirs += reference[i];
     if (ours + theirs < 20) continue;
     chi += pow(ours * ratio - theirs / ratio, 2) / (ours + theirs);
     bins++;
@@ -99,14 +99,21 @@ static double count_score(const tally *t, const golden_tensor *reference) {
   return (cbrt(chi / df) - (1 - spread)) / sqrt(spread);
 }
 
-static double worst_position(const tally *t, const golden_tensor *reference, double samples) {
+static double worst_position(const tally *t, const double *reference, double samples) {
   double worst = 0;
   for (int i = 0; i < t->grid * t->grid; i++) {
-    double a = t->position[i], b = golden_value(reference, i), p = (a + b) / 2;
+    double a = t->position[i], b = reference[i], p = (a + b) / 2;
     double deviation = sqrt(p * (1 - p) * (1 / (double)t->samples + 1 / samples));
     worst = fmax(worst, fabs(a - b) / (deviation > 0 ? deviation : 1e-9));
   }
   return worst;
+}
+
+static double *values(const golden_tensor *from) {
+  double *all = calloc((size_t)from->count, sizeof *all);
+  assert_non_null(all);
+  for (int64_t i = 0; i < from->count; i++) all[i] = golden_value(from, i);
+  return all;
 }
 
 /* A number or a list of them, as YAML. */
@@ -128,14 +135,17 @@ static void check_setting(golden *file, const cJSON *setting, int index) {
   collect(&m, t);
   golden_tensor counts = golden_getf(file, "%d.count_histogram", index);
   golden_tensor positions = golden_getf(file, "%d.position_frequency", index);
-  double count = count_score(t, &counts),
-         position = worst_position(t, &positions, golden_number(setting, "samples"));
+  double *reference = values(&counts), *frequency = values(&positions);
+  double count = count_score(t, reference, counts.count),
+         position = worst_position(t, frequency, golden_number(setting, "samples"));
   double agreement = t->agreement - golden_number(setting, "neighbour_agreement");
   if (!(count < 3.7)) fail_msg("setting %d, %s: counts differ, score %.2f", index, options, count);
   if (!(position < 4.7))
     fail_msg("setting %d, %s: a position is %.2f deviations off", index, options, position);
   if (!(fabs(agreement) < 0.002))
     fail_msg("setting %d, %s: neighbours agree %+.4f more", index, options, agreement);
+  free(reference);
+  free(frequency);
   free(t);
   cJSON_free(ratio);
   cJSON_free(var);
@@ -151,6 +161,75 @@ static void test_reference_statistics(void **state) {
   cJSON_ArrayForEach(setting, settings) check_setting(file, setting, index++);
   assert_true(index > 0);
   golden_close(file);
+}
+
+/* BEiT's generator once more, in the words of its masking_generator.py and with a generator of its own. */
+static int beit_block(sm_rng *rng, int grid, int smallest, int most, uint8_t *mask) {
+  for (int attempt = 0; attempt < 10; attempt++) {
+    double area = sm_rng_between(rng, smallest, most),
+           aspect = exp(sm_rng_between(rng, log(.3), log(1 / .3)));
+    int h = (int)nearbyint(sqrt(area * aspect)), w = (int)nearbyint(sqrt(area / aspect)), masked = 0;
+    if (h >= grid || w >= grid) continue;
+    int top = (int)sm_rng_below(rng, (uint32_t)(grid - h + 1)),
+        left = (int)sm_rng_below(rng, (uint32_t)(grid - w + 1));
+    for (int i = 0; i < h * w; i++) masked += mask[(top + i / w) * grid + left + i % w];
+    int delta = h * w - masked;
+    if (delta <= 0 || delta > most) continue;
+    for (int i = 0; i < h * w; i++) mask[(top + i / w) * grid + left + i % w] = 1;
+    return delta;
+  }
+  return 0;
+}
+
+static void beit_mask(sm_rng *rng, int grid, int wanted, uint8_t *mask) {
+  memset(mask, 0, (size_t)(grid * grid));
+  for (int left = wanted, delta; left > 0; left -= delta)
+    if (!(delta = beit_block(rng, grid, 16, left, mask))) break;
+}
+
+static void check_beit(int grid, double ratio, int wanted) {
+  enum { SAMPLES = 20000 };
+  char options[64];
+  snprintf(options, sizeof options, "{ratio: %g, min_block: 16}", ratio);
+  masker m = open_masker("blockwise", options);
+  uint8_t mask[MOST_CELLS];
+  double *count = calloc((size_t)(grid * grid) + 1, sizeof *count),
+         *position = calloc((size_t)(grid * grid), sizeof *position);
+  tally *t = calloc(1, sizeof *t);
+  assert_true(count && position && t);
+  *t = (tally){.grid = grid, .samples = SAMPLES};
+  collect(&m, t);
+  double alike = 0;
+  for (uint64_t s = 0; s < SAMPLES; s++) {
+    sm_rng rng = sm_rng_make(6, SM_RNG_TEST, 0, s, 0);
+    int n = 0;
+    beit_mask(&rng, grid, wanted, mask);
+    for (int i = 0; i < grid * grid; i++) {
+      n += mask[i];
+      position[i] += mask[i] / (double)SAMPLES;
+      if ((i + 1) % grid) alike += mask[i] == mask[i + 1];
+    }
+    count[n]++;
+  }
+  alike /= (double)SAMPLES * grid * (grid - 1);
+  for (int n = wanted + 1; n <= grid * grid; n++) assert_true(t->count[n] == 0);
+  assert_true(t->count[wanted] > .3 * SAMPLES &&
+              t->count[wanted] < SAMPLES); /* it may fall short, and does */
+  double score = count_score(t, count, grid * grid + 1), worst = worst_position(t, position, SAMPLES);
+  if (!(score < 3.7)) fail_msg("grid %d: counts differ, score %.2f", grid, score);
+  if (!(worst < 4.7)) fail_msg("grid %d: a position is %.2f deviations off", grid, worst);
+  if (!(fabs(t->agreement - alike) < .002))
+    fail_msg("grid %d: neighbours agree %+.4f more", grid, t->agreement - alike);
+  free(count);
+  free(position);
+  free(t);
+  close_masker(&m);
+}
+
+static void test_beit(void **state) {
+  (void)state;
+  check_beit(14, .3827, 75);
+  check_beit(10, .3827, 38); /* here iBOT's smallest block would be 9 */
 }
 
 /* ---- options --------------------------------------------------------------------------------------- */
@@ -224,6 +303,26 @@ static void test_blockwise_shapes(void **state) {
   close_masker(&m);
 }
 
+/* A largest block bounds what one block adds: with squares of 4 cells, hidden cells come in squares. */
+static void test_blockwise_largest(void **state) {
+  (void)state;
+  uint8_t mask[400];
+  masker m = open_masker("blockwise", "{ratio: 0.5, aspect: [1, 1], min_block: 4, max_block: 4}");
+  for (uint64_t s = 0; s < 50; s++) {
+    assert_true(draw(&m, 20, 20, 0, s, mask) >= 150);
+    for (int i = 0; i < 20; i++)
+      for (int j = 0; j < 20; j++) {
+        bool square = !mask[i * 20 + j];
+        for (int top = i - 1; top <= i && !square; top++)
+          for (int left = j - 1; left <= j && !square; left++)
+            square = top >= 0 && left >= 0 && top < 19 && left < 19 && mask[top * 20 + left] &&
+                     mask[top * 20 + left + 1] && mask[top * 20 + 20 + left] && mask[top * 20 + 21 + left];
+        assert_true(square);
+      }
+  }
+  close_masker(&m);
+}
+
 static void test_same_generator_same_mask(void **state) {
   (void)state;
   uint8_t a[196], b[196];
@@ -254,17 +353,20 @@ static void test_refusals(void **state) {
                  "2 ratios, but 3 values of ratio_var");
   expect_refusal("blockwise", "{aspect: 2}",
                  "aspect must be a lowest and a highest value, or one value of at most 1");
+  expect_refusal("blockwise", "{min_block: 16, max_block: 9}", "max_block 9 is smaller than min_block 16");
   expect_refusal("blockwise", "{aspect: [2, 1]}", "aspect must be a lowest and a highest value");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_reference_statistics),
+      cmocka_unit_test(test_beit),
       cmocka_unit_test(test_none),
       cmocka_unit_test(test_random_hides_exactly),
       cmocka_unit_test(test_ratio_list),
       cmocka_unit_test(test_start_epoch),
       cmocka_unit_test(test_blockwise_shapes),
+      cmocka_unit_test(test_blockwise_largest),
       cmocka_unit_test(test_same_generator_same_mask),
       cmocka_unit_test(test_refusals),
   };
