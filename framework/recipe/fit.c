@@ -332,6 +332,21 @@ static sm_status check_masks(fit *f) {
   return SM_OK;
 }
 
+/* Micro-batches change no result anywhere; where a target depends on the other rows of its step they would. */
+static sm_status check_micro_batch(fit *f) {
+  const sm_train_section *train = &f->r->train;
+  if (!train->micro_batch || train->micro_batch >= train->batch_size) return SM_OK;
+  for (int i = 0; i < f->r->tokenizers; i++) {
+    if (!f->tokenizer[i].whole_step) continue;
+    misfit(f, &f->r->tokenizer[i],
+           "tokenizer '%s' balances its targets over a whole step, but train.micro_batch shows it %lld of "
+           "%lld pictures",
+           f->r->tokenizer[i].instance, (long long)train->micro_batch, (long long)train->batch_size);
+    return sm_hint(f->err, "leave train.micro_batch out; train.recompute: blocks saves memory too");
+  }
+  return SM_OK;
+}
+
 /* A loss between views that has no pair of views to compare. */
 static sm_status check_pairs(fit *f, int i) {
   const sm_slot *l = &f->r->loss[i];
@@ -382,9 +397,9 @@ static sm_status check_evaluations(fit *f) {
 }
 
 sm_status sm_recipe_fit(sm_recipe *r, sm_error *err) {
-  static sm_status (*const checks[])(fit *) = {check_losses_exist, fit_views,   ask_tokenizers,
-                                               ask_losses,         join_losses, check_unused,
-                                               check_masks,        check_views, check_evaluations};
+  static sm_status (*const checks[])(fit *) = {
+      check_losses_exist, fit_views,   ask_tokenizers, ask_losses,        join_losses,
+      check_unused,       check_masks, check_views,    check_micro_batch, check_evaluations};
   fit *f = sm_calloc(1, sizeof *f);
   if (!f) return sm_fail(err, SM_ENOMEM, "out of memory");
   f->r = r;

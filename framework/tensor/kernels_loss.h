@@ -1,4 +1,4 @@
-/* framework/tensor/kernels_loss.h — private: argmax and softmax cross-entropy. Included by kernels_variant.h.
+/* framework/tensor/kernels_loss.h — private: argmax, Sinkhorn and softmax cross-entropy. Included by kernels_variant.h.
  *
  * The hot loop of a self-supervised loss: rows of K logits against rows of K lazy target logits. A row and
  * its target stay in L2 from the first look (maxima) to the last (the gradient over the logits). Exponentials
@@ -34,6 +34,65 @@ KERNEL(argmax) {
   int64_t k = last_dim(n->in[0]);
   real max;
   for (int64_t r = 0; r < last - first; r++) ids[r] = (int32_t)row_best(logits + r * k, shift, k, &max);
+}
+
+/* ---- Sinkhorn and Knopp --------------------------------------------------------------------- */
+
+/* Σ_r exp(x·scale - lse - max) and max of each column of a tile; rows in ascending order. */
+INLINE void sinkhorn_columns(const real *x, const real *lse, real scale, int64_t stride, int64_t rows,
+                             int64_t width, real *max, double *sum) {
+  EACH_COLUMN {
+    max[c] = -INFINITY;
+    sum[c] = 0;
+  }
+  for (int64_t r = 0; r < rows; r++) {
+    const real *row = x + r * stride, less = lse ? lse[r] : 0;
+    SIMD EACH_COLUMN {
+      real v = row[c] * scale - less;
+      max[c] = v > max[c] ? v : max[c];
+    }
+  }
+  for (int64_t r0 = 0; r0 < rows; r0 += ROW_BLOCK) {
+    int64_t r1 = min_i64(r0 + ROW_BLOCK, rows);
+    real part[SM_COLUMN_TILE] = {0};
+    for (int64_t r = r0; r < r1; r++) {
+      const real *row = x + r * stride, less = lse ? lse[r] : 0;
+      SIMD_EXP EACH_COLUMN part[c] += exp_negative(row[c] * scale - less - max[c]);
+    }
+    EACH_COLUMN sum[c] += (double)part[c];
+  }
+}
+
+KERNEL(sinkhorn_shift) {
+  const real *x = in_at(w, n, 0, 0), *lse = in_at(w, n, 1, 0);
+  real *shift = out_at(w, n, 0, 0), scale = *in_at(w, n, 2, 0);
+  int64_t k = last_dim(n->in[0]), rows = sm_items(n->in[0]);
+  for (int64_t t = first; t < last; t++) {
+    int64_t c0 = t * SM_COLUMN_TILE, width = min_i64(SM_COLUMN_TILE, k - c0);
+    real max[SM_COLUMN_TILE];
+    double sum[SM_COLUMN_TILE];
+    FULL_OR_PARTIAL(sinkhorn_columns(x + c0, lse, scale, k, rows, WIDTH, max, sum));
+    EACH_COLUMN shift[c0 + c] =
+        rows > 0 ? (real)(((double)max[c] + log(sum[c] / (double)rows)) / (double)scale) : 0;
+  }
+}
+
+KERNEL(sinkhorn_rows) {
+  const real *x = in_at(w, n, 0, first), *shift = in_at(w, n, 1, 0);
+  real *lse = out_at(w, n, 0, first), scale = *in_at(w, n, 2, 0);
+  int64_t k = last_dim(n->in[0]);
+  for (int64_t r = 0; r < last - first; r++, x += k) {
+    real max = row_max(x, shift, k);
+    double sum = 0;
+    for (int64_t k0 = 0; k0 < k; k0 += SUM_BLOCK) {
+      int64_t k1 = min_i64(k0 + SUM_BLOCK, k);
+      real part = 0;
+      SIMD_EXP_SUM(part)
+      for (int64_t c = k0; c < k1; c++) part += exp_negative((x[c] - shift[c] - max) * scale);
+      sum += (double)part;
+    }
+    lse[r] = (real)((double)max * (double)scale + log(sum));
+  }
 }
 
 /* ---- cross-entropy -------------------------------------------------------------------------- */

@@ -94,6 +94,26 @@ OP(sum_rows_into, SM_TILES, .doc = "accumulator += column sums", .tiles = column
 OP(add_count_into, SM_TILES, .doc = "accumulator += valid items");
 OP(ema_update, SM_TILES, .doc = "state = m·state + (1-m)·sum/n; sum = n = 0");
 
+sm_tensor *sm_sinkhorn(sm_graph *g, sm_tensor *logits, sm_tensor *scale, int iterations) {
+  if (!sm_want(g, logits->ndim == 2, "sinkhorn", "logits (R, K)", logits) ||
+      !sm_want(g, sm_elements(scale) == 1, "sinkhorn", "a scale (1)", scale) ||
+      !sm_want(g, iterations > 0, "sinkhorn", "at least one iteration over", logits))
+    return &g->inert;
+  sm_tensor *shift = NULL, *lse = NULL;
+  for (int i = 0; i < iterations; i++) {
+    if (shift) {
+      lse = sm_result(g, logits->dtype, 1, logits->dim, logits->count);
+      SM_NODE(g, sinkhorn_rows, 3, logits, shift, scale), 1, &lse);
+    }
+    shift = sm_result(g, logits->dtype, 1, &logits->dim[1], NULL);
+    SM_NODE(g, sinkhorn_shift, 3, logits, lse, scale), 1, &shift);
+  }
+  return shift;
+}
+OP(sinkhorn_shift, SM_TILES, .doc = "log of the mean weight of each column, over scale",
+   .tiles = columns_of_in);
+OP(sinkhorn_rows, SM_PER_ITEM, .doc = "log of the weight of each row");
+
 sm_tensor *sm_argmax(sm_graph *g, sm_tensor *logits, sm_tensor *shift) {
   if (!sm_want(g, logits->ndim == 2, "argmax", "logits (R, K)", logits)) return &g->inert;
   sm_tensor *ids = sm_result(g, SM_I32, 1, logits->dim, logits->count);

@@ -1,5 +1,5 @@
-/* framework/tensor/plain_loss.h — private: reference argmax, cross-entropy and sweeps. Included by plain.h.
- */
+/* framework/tensor/plain_loss.h — private: reference argmax, Sinkhorn, cross-entropy and sweeps. Included
+ * by plain.h. */
 
 /* argmax_k (x_k - shift_k), the lowest k on ties; the difference is taken in the graph's type, as its users
  * see it. */
@@ -17,6 +17,32 @@ PLAIN(argmax) {
   int32_t *ids = sm_at(w, n->out[0], first);
   int64_t k = row_length(n->in[0]);
   FOR(r, last - first) ids[r] = (int32_t)best(logits + r * k, shift, k);
+}
+
+PLAIN(sinkhorn_shift) {
+  const real *x = in(w, n, 0, 0), *lse = in(w, n, 1, 0);
+  real *shift = out(w, n, 0, 0);
+  int64_t k = row_length(n->in[0]), rows = sm_items(n->in[0]);
+  double scale = *in(w, n, 2, 0);
+  COLUMNS(c, k) {
+    double max = -INFINITY, sum = 0;
+    FOR(r, rows) max = fmax(max, x[r * k + c] * scale - (lse ? lse[r] : 0));
+    FOR(r, rows) sum += exp(x[r * k + c] * scale - (lse ? lse[r] : 0) - max);
+    shift[c] = rows > 0 ? (real)((max + log(sum / (double)rows)) / scale) : 0;
+  }
+}
+
+PLAIN(sinkhorn_rows) {
+  const real *x = in(w, n, 0, first), *shift = in(w, n, 1, 0);
+  real *lse = out(w, n, 0, first);
+  int64_t k = row_length(n->in[0]);
+  double scale = *in(w, n, 2, 0);
+  FOR(r, last - first) {
+    double max = -INFINITY, sum = 0;
+    FOR(c, k) max = fmax(max, ((double)x[r * k + c] - shift[c]) * scale);
+    FOR(c, k) sum += exp(((double)x[r * k + c] - shift[c]) * scale - max);
+    lse[r] = (real)(max + log(sum));
+  }
 }
 
 /* log softmax((x - shift)·scale). */

@@ -28,9 +28,9 @@ static const sm_option options[] = {
     SM_FLOATS(blockwise, aspect, "aspect", "0.3", 0.01, 100, NULL,
               "Range of a block's height over its width; one number stands for itself and its inverse"),
     SM_INT(
-        blockwise, min_block, "min_block", "0", 0, 1 << 20, "patches",
+        blockwise, min_block, "min_block", "0", 0, 64, "patches",
         "Smallest area of a block; 0: the square of a third of the shorter side, 16 on a grid of 14 by 14"),
-    SM_INT(blockwise, max_block, "max_block", "0", 0, 1 << 20, "patches",
+    SM_INT(blockwise, max_block, "max_block", "0", 0, 4096, "patches",
            "Largest area of a block; 0: what is still wanted"),
 };
 

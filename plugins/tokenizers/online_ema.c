@@ -7,6 +7,10 @@
  * never made for that: the head promises that logits are affine in its features, so the logits of the mean
  * feature are the mean of the logits.
  *
+ * With `centering: sinkhorn` (Caron et al., SwAV; Oquab et al., DINOv2: sinkhorn_knopp_teacher) there is no
+ * running centre: the shift is what balances the tokens over the rows at hand, all [CLS] of the step or all its
+ * masked patches. A part of the step balances otherwise, so micro-batches are refused. `none` is sharpening only.
+ *
  * Sums run over micro-batches in accumulators; the update pass turns them into means and moves the centres.
  * It must run before the teacher's weights change, since it applies the teacher's last layer to the mean
  * feature. */
@@ -14,6 +18,8 @@
 
 enum { SOFT, HARD };
 static const char *const label_names[] = {"soft", "hard", NULL};
+enum { CENTER_MEAN, CENTER_SINKHORN, CENTER_NONE };
+static const char *const centering_names[] = {"mean", "sinkhorn", "none", NULL};
 
 typedef struct site_graph {    /* what one site needs in the graph; made by build */
   sm_tensor *scale, *momentum; /* scalars */
@@ -24,7 +30,8 @@ typedef struct site_graph {    /* what one site needs in the graph; made by buil
 typedef struct online_ema {
   sm_schedule momentum, temperature, patch_temperature;
   double center_momentum, patch_center_momentum;
-  bool centering, patch_centering;
+  int centering, patch_centering;
+  int64_t iterations;
   int labels, view_labels;
   site_graph view, patch;
 } online_ema;
@@ -38,13 +45,18 @@ static const sm_option options[] = {
     SM_SCHEDULE(online_ema, patch_temperature, "patch_temperature",
                 "{from: 0.04, to: 0.07, shape: linear, per: epoch, epochs: 30}", 1e-4, 100, NULL,
                 "Temperature of the patch targets; its epochs count from the masker's start_epoch"),
-    SM_BOOL(online_ema, centering, "centering", "true", "Subtract the running mean from the [CLS] logits"),
-    SM_BOOL(online_ema, patch_centering, "patch_centering", "true",
-            "Subtract the running mean from the patch logits"),
+    SM_CHOICE(
+        online_ema, centering, "centering", "mean", centering_names,
+        "What is subtracted from the [CLS] logits: their running mean, what balances the tokens over the "
+        "step (Sinkhorn), or nothing"),
+    SM_CHOICE(online_ema, patch_centering, "patch_centering", "mean", centering_names,
+              "The same for the patch logits"),
     SM_FLOAT(online_ema, center_momentum, "center_momentum", "0.9", 0, 1, NULL,
              "How much of the [CLS] centre a step keeps"),
     SM_FLOAT(online_ema, patch_center_momentum, "patch_center_momentum", "0.9", 0, 1, NULL,
              "How much of the patch centre a step keeps"),
+    SM_INT(online_ema, iterations, "sinkhorn_iterations", "3", 1, 100, NULL,
+           "Rounds of balancing where centering is sinkhorn"),
     SM_CHOICE(online_ema, labels, "labels", "soft", label_names,
               "Patch targets: distributions, or the most likely token"),
     SM_CHOICE(online_ema, view_labels, "view_labels", "soft", label_names, "The same for the [CLS] targets"),
@@ -55,39 +67,49 @@ static sm_form form_of(int labels) { return labels == HARD ? SM_TARGET_IDS : SM_
 static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   const online_ema *t = self;
   (void)err;
-  *out = (sm_tokenizer_spec){.size = sizeof *out,
-                             .view = form_of(t->view_labels),
-                             .patch = form_of(t->labels),
-                             .needs_head = true,
-                             .needs_teacher = true,
-                             .ema = &t->momentum};
+  *out = (sm_tokenizer_spec){
+      .size = sizeof *out,
+      .view = form_of(t->view_labels),
+      .patch = form_of(t->labels),
+      .needs_head = true,
+      .needs_teacher = true,
+      .whole_step = t->centering == CENTER_SINKHORN || t->patch_centering == CENTER_SINKHORN,
+      .ema = &t->momentum};
   return SM_OK;
 }
 
 static void declare(const void *self, const sm_params *state, int view_dim, int patch_dim) {
   const online_ema *t = self;
   int64_t view = view_dim, patch = patch_dim;
-  if (t->centering && view) sm_declare(state, "center.cls", SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1, &view);
-  if (t->patch_centering && patch)
+  if (t->centering == CENTER_MEAN && view)
+    sm_declare(state, "center.cls", SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1, &view);
+  if (t->patch_centering == CENTER_MEAN && patch)
     sm_declare(state, "center.patch", SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1, &patch);
 }
 
 /* ---- targets ----------------------------------------------------------------------------------------- */
 
 static void set_target(sm_graph *g, sm_target *out, sm_form form, const sm_rows *rows, sm_tensor *logits,
-                       sm_tensor *center, sm_tensor *scale) {
+                       sm_tensor *shift, sm_tensor *scale) {
   *out = (sm_target){.form = form, .dim = logits->dim[1], .rows = rows};
   if (form == SM_TARGET_IDS) {
-    out->ids = sm_argmax(g, logits, center);
+    out->ids = sm_argmax(g, logits, shift);
     return;
   }
   out->logits = logits;
-  out->shift = center;
+  out->shift = shift;
   out->scale = scale;
 }
 
-static sm_tensor *center_of(sm_graph *g, const sm_tokenizer_env *env, bool wanted, const char *name) {
-  return wanted ? sm_param(g, &env->state, "%s", name) : NULL;
+static sm_tensor *center_of(sm_graph *g, const sm_tokenizer_env *env, const char *name) {
+  return sm_param(g, &env->state, "%s", name);
+}
+
+static sm_tensor *shift_of(const online_ema *t, sm_graph *g, const sm_tokenizer_env *env, int centering,
+                           const char *center, sm_tensor *logits, sm_tensor *scale) {
+  if (centering == CENTER_NONE) return NULL;
+  return centering == CENTER_MEAN ? center_of(g, env, center)
+                                  : sm_sinkhorn(g, logits, scale, (int)t->iterations);
 }
 
 static void build_view(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
@@ -98,8 +120,8 @@ static void build_view(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, 
   sm_tensor *logits = head->ops->logits(head->self, g, &head->params, features, SM_SITE_VIEW, head->role);
   t->view = (site_graph){.scale = sm_scalar(g, "1/temperature of [CLS]", 1)};
   set_target(g, out, form_of(t->view_labels), env->view_rows, logits,
-             center_of(g, env, t->centering, "center.cls"), t->view.scale);
-  if (!t->centering) return;
+             shift_of(t, g, env, t->centering, "center.cls", logits, t->view.scale), t->view.scale);
+  if (t->centering != CENTER_MEAN) return;
   t->view.momentum = sm_scalar(g, "momentum of the [CLS] centre", t->center_momentum);
   t->view.sum = sm_accumulator(g, "sum of [CLS] logits", 1, &logits->dim[1]);
   t->view.count = sm_accumulator(g, "number of [CLS] logits", 1, (int64_t[]){1});
@@ -112,7 +134,8 @@ static void build_patch(online_ema *t, sm_graph *g, const sm_tokenizer_env *env,
   const sm_head *head = env->head;
   t->patch = (site_graph){.scale = sm_scalar(g, "1/temperature of patches", 1)};
   sm_tensor *features;
-  if (t->patch_centering) { /* at every patch, for the centre; [CLS] goes along so that row numbers stay */
+  if (t->patch_centering ==
+      CENTER_MEAN) { /* at every patch, for the centre; [CLS] goes along so that row numbers stay */
     sm_tensor *all =
         head->ops->features(head->self, g, &head->params, seen->tokens, SM_SITE_PATCH, head->role);
     sm_tensor *patches = sm_drop_prefix(g, all, seen->prefix);
@@ -129,7 +152,7 @@ static void build_patch(online_ema *t, sm_graph *g, const sm_tokenizer_env *env,
   }
   sm_tensor *logits = head->ops->logits(head->self, g, &head->params, features, SM_SITE_PATCH, head->role);
   set_target(g, out, form_of(t->labels), env->patch_rows, logits,
-             center_of(g, env, t->patch_centering, "center.patch"), t->patch.scale);
+             shift_of(t, g, env, t->patch_centering, "center.patch", logits, t->patch.scale), t->patch.scale);
 }
 
 static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
@@ -140,11 +163,11 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
     sm_graph_fail(g, "online_ema needs the teacher and a head");
     return;
   }
-  if (env->want_patch && t->patch_centering && !env->head->ops->affine) {
+  if (env->want_patch && t->patch_centering == CENTER_MEAN && !env->head->ops->affine) {
     sm_graph_fail(
         g,
         "online_ema cannot keep a patch centre with this head: its logits are not affine in its features; "
-        "set patch_centering: false");
+        "set patch_centering: none");
     return;
   }
   if (env->want_view) build_view(t, g, env, seen, view);
@@ -156,7 +179,7 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
 static void build_update(void *self, sm_graph *g, const sm_tokenizer_env *env) {
   online_ema *t = self;
   if (t->view.sum)
-    sm_ema_update(g, center_of(g, env, true, "center.cls"), t->view.sum, t->view.count, t->view.momentum);
+    sm_ema_update(g, center_of(g, env, "center.cls"), t->view.sum, t->view.count, t->view.momentum);
   if (!t->patch.sum) return;
   const sm_head *head = env->head;
   /* sum/count into `mean`: a moving average that forgets at once */
@@ -168,7 +191,7 @@ static void build_update(void *self, sm_graph *g, const sm_tokenizer_env *env) {
   sm_tensor *one = sm_accumulator(g, "one row", 1, (int64_t[]){1});
   sm_sum_rows_into(g, logits, sum);
   sm_add_count_into(g, logits, one);
-  sm_ema_update(g, center_of(g, env, true, "center.patch"), sum, one, t->patch.momentum);
+  sm_ema_update(g, center_of(g, env, "center.patch"), sum, one, t->patch.momentum);
 }
 
 static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
@@ -190,10 +213,10 @@ static const sm_plugin plugin = {
     .kind = SM_TOKENIZER,
     .kind_version = SM_KIND_VERSION,
     .name = "online_ema",
-    .summary = "The student's moving average and its head, centred and sharpened",
+    .summary = "The student's moving average and its head, centred or balanced, and sharpened",
     .version = "1.0",
     .license = "Apache-2.0",
-    .cite = "Zhou et al., iBOT, ICLR 2022; Caron et al., DINO, ICCV 2021",
+    .cite = "Zhou et al., iBOT, ICLR 2022; Caron et al., DINO, ICCV 2021; Oquab et al., DINOv2, TMLR 2024",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .instance_size = sizeof(online_ema),

@@ -44,7 +44,7 @@ shows bench/c 'dim: 192' 'depth: 12' 'heads: 3' 'patch_size: 4' 'size: 32' 'out_
 shows bench/d 'dim: 128' 'depth: 6' 'heads: 4' 'batch_size: 128'
 # iBOT and DINO are a few lines apart
 exits 1 smalti recipe diff table9/ibot table9/dino
-[ "$(wc -l <"$work/out")" -le 12 ] || fail "iBOT and DINO differ in $(wc -l <"$work/out") lines"
+[ "$(wc -l <"$work/out")" -le 14 ] || fail "iBOT and DINO differ in $(wc -l <"$work/out") lines"
 has "$work/out" "losses.mim.mim.weight: 1 → (none)"
 
 # ---- show, check, diff -----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ exits 0 smalti train --runs parts tiny.yaml "${soft[@]}" train.log_every=1
 same uniform/tiny parts/tiny "a collapsed run in two parts"
 
 # ---- collapse: without centering, a sharp and hasty teacher makes one token of everything
-sharp=(tokenizer.online_ema.{centering,patch_centering}=false tokenizer.online_ema.{temperature,patch_temperature}=0.02
+sharp=(tokenizer.online_ema.{centering,patch_centering}=none tokenizer.online_ema.{temperature,patch_temperature}=0.02
   tokenizer.online_ema.momentum=0.8 optimizer.adamw.lr='{from: 0.3, to: 0.3, warmup: 0}' optimizer.adamw.weight_decay=0
   train.freeze_last_layer=0 train.epochs=6 train.evaluate_every=0 train.checkpoint_every=24)
 exits 0 smalti train --runs one tiny.yaml "${sharp[@]}"

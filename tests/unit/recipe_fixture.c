@@ -99,6 +99,7 @@ static sm_status online_spec(const void *self, sm_tokenizer_spec *spec, sm_error
   spec->patch = t->labels ? SM_TARGET_IDS : SM_TARGET_DISTRIBUTION;
   spec->needs_head = spec->needs_teacher = true;
   spec->ema = &t->momentum;
+  spec->whole_step = t->balanced;
   return SM_OK;
 }
 static sm_status dvae_spec(const void *self, sm_tokenizer_spec *spec, sm_error *err) {
@@ -132,6 +133,7 @@ static const sm_option online_options[] = {
                 "of the targets"),
     SM_CHOICE(test_tokenizer, labels, "labels", "soft", labels, "of the patches"),
     SM_BOOL(test_tokenizer, centering, "centering", "true", "subtract the mean"),
+    SM_BOOL(test_tokenizer, balanced, "balanced", "false", "look at all rows of a step"),
 };
 
 /* ---- losses -------------------------------------------------------------------------------------------- */

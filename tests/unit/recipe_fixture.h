@@ -18,7 +18,7 @@ typedef struct test_masker {
 typedef struct test_tokenizer {
   sm_schedule momentum, temperature;
   int labels;
-  bool centering;
+  bool centering, balanced;
 } test_tokenizer;
 typedef struct test_loss {
   double weight;

@@ -307,7 +307,7 @@ static void test_pruned_is_dense(void **state) {
       .head = ", sharing: last_separate, norm_last_layer: false", .tokenizer = "", .mask_ratio = .5});
   compare(&(setting){.head = "", .tokenizer = ", labels: hard", .hard = true, .mask_ratio = .4});
   compare(
-      &(setting){.head = "", .tokenizer = ", patch_centering: false, centering: false", .mask_ratio = .4});
+      &(setting){.head = "", .tokenizer = ", patch_centering: none, centering: none", .mask_ratio = .4});
 }
 
 /* ---- no backward where nothing is asked for ---------------------------------------------------------- */

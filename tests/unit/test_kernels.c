@@ -512,6 +512,24 @@ static void argmax_kernel(void **state) {
   }
 }
 
+static void sinkhorn_kernels(void **state) {
+  (void)state;
+  static const int64_t widths[] = {1, 63, 64, 65, 600};
+  EACH_REAL EACH_SIZE(b) for (int s = 0; s < 5; s++) {
+    begin(real);
+    int64_t k = widths[s];
+    sm_tensor *x = items(DIMS(*b, k)), *lse = items(DIMS(*b));
+    for (int64_t e = 0; e < *b * k; e++) set(x, e, 4 * get(x, e)); /* times 25: beyond what exp can take */
+    NODE(shift, IN(x, NULL, scalar(25)), OUT(whole(DIMS(k))));
+    check(SM_OP_sinkhorn_shift, &shift, sm_column_tiles(k), 1e-6);
+    shift.in[1] = lse;
+    check(SM_OP_sinkhorn_shift, &shift, sm_column_tiles(k), 1e-6);
+    NODE(rows, IN(x, whole(DIMS(k)), scalar(25)), OUT(items(DIMS(*b))));
+    check(SM_OP_sinkhorn_rows, &rows, *b, 1e-6);
+    end();
+  }
+}
+
 static void cross_entropy_kernels(void **state) {
   (void)state;
   static const int64_t widths[] = {1, 2, 100, 511, 1025};
@@ -677,6 +695,7 @@ int main(void) {
       cmocka_unit_test(position_kernels),
       cmocka_unit_test(sum_kernels),
       cmocka_unit_test(argmax_kernel),
+      cmocka_unit_test(sinkhorn_kernels),
       cmocka_unit_test(cross_entropy_kernels),
       cmocka_unit_test(extreme_logits_stay_finite),
       cmocka_unit_test(sweeps_match_plain),

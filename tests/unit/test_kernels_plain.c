@@ -54,6 +54,34 @@ static void cross_entropy_of_known_numbers(void **state) {
   end();
 }
 
+static void sinkhorn_of_known_numbers(void **state) {
+  (void)state;
+  begin(SM_F64);
+  /* weights (1 3; 2 6; 1 0) of three rows; column means 4/3 and 3 are the shift's exp(scale·shift) */
+  sm_tensor *x = items(DIMS(3, 2)), *shift = whole(DIMS(2)), *lse = items(DIMS(3));
+  fill_with(x, (double[]){log(1) / 2, log(3) / 2, log(2) / 2, log(6) / 2, log(1) / 2, -1e6});
+  NODE(columns, IN(x, NULL, scalar(2)), OUT(shift));
+  plain(SM_OP_sinkhorn_shift, &columns, 1);
+  expect(shift, 0, log(4 / 3.) / 2);
+  expect(shift, 1, log(3) / 2);
+  /* rows of (3/4 1; 6/4 2; 3/4 0) */
+  NODE(rows, IN(x, shift, scalar(2)), OUT(lse));
+  plain(SM_OP_sinkhorn_rows, &rows, 3);
+  expect(lse, 0, log(7 / 4.));
+  expect(lse, 1, log(7 / 2.));
+  expect(lse, 2, log(3 / 4.));
+  /* rows divided by these: (4/7 12/7; 4/7 12/7; 4/3 0) */
+  columns.in[1] = lse;
+  plain(SM_OP_sinkhorn_shift, &columns, 1);
+  expect(shift, 0, log((4 / 7. + 4 / 7. + 4 / 3.) / 3) / 2);
+  expect(shift, 1, log(24 / 21.) / 2);
+  set(x->count, 0, 0);
+  plain(SM_OP_sinkhorn_shift, &columns, 1);
+  expect(shift, 0, 0);
+  expect(shift, 1, 0);
+  end();
+}
+
 static void layer_norm_of_one_to_four(void **state) {
   (void)state;
   begin(SM_F64);
@@ -330,6 +358,7 @@ static void gradients_of_tokens_and_losses(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cross_entropy_of_known_numbers),
+      cmocka_unit_test(sinkhorn_of_known_numbers),
       cmocka_unit_test(layer_norm_of_one_to_four),
       cmocka_unit_test(weight_norm_of_three_and_four),
       cmocka_unit_test(gelu_of_one_and_minus_three),

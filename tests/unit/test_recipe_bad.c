@@ -192,7 +192,8 @@ static void names_wrong_values(void **state) {
        "x.yaml:9:26: train.scale_schedules must be true or false, not 'off'; write false"},
       {"train: {clip: globl}",
        "x.yaml:9:15: train.clip must be one of parameter, global, not 'globl'; did you mean 'global'?"},
-      {"train: {precision: fp16}", "x.yaml:9:20: train.precision must be one of fp32, bf16, not 'fp16'; did you mean 'fp32'?"},
+      {"train: {precision: fp16}",
+       "x.yaml:9:20: train.precision must be one of fp32, bf16, not 'fp16'; did you mean 'fp32'?"},
       {"masker: {random: {ratio: [0.3, 1.5]}}",
        "x.yaml:5:32: masker.random.ratio must be a number or list of numbers, each between 0 and 1, not "
        "'1.5'"},
@@ -294,6 +295,23 @@ static void names_misfits(void **state) {
   };
   (void)state;
   check_sections(cases, COUNT(cases));
+}
+
+static void parts_of_a_step(void **state) {
+  static const char balanced[] = "tokenizer.online_ema.balanced=true";
+  char text[2048];
+  (void)state;
+  fixture_write("x.yaml", fixture_recipe);
+  assert_string_equal(fixture_error("x.yaml", balanced, text, sizeof text), "");
+  fixture_write("y.yaml", "smalti: 1\nextends: x\ntrain: {micro_batch: 256}\n");
+  assert_string_equal(fixture_error("y.yaml", NULL, text, sizeof text), "");
+  assert_string_equal(fixture_error("y.yaml", balanced, text, sizeof text),
+                      "override tokenizer.online_ema.balanced=true: tokenizer 'main' balances its targets "
+                      "over a whole step, but "
+                      "train.micro_batch shows it 256 of 1024 pictures; leave train.micro_batch out; "
+                      "train.recompute: blocks saves memory too");
+  fixture_write("y.yaml", "smalti: 1\nextends: x\ntrain: {micro_batch: 1024}\n");
+  assert_string_equal(fixture_error("y.yaml", balanced, text, sizeof text), "");
 }
 
 static void names_sizes_that_differ(void **state) {
@@ -459,6 +477,7 @@ int main(void) {
       cmocka_unit_test(names_wrong_keys),
       cmocka_unit_test(names_wrong_values),
       cmocka_unit_test(names_misfits),
+      cmocka_unit_test(parts_of_a_step),
       cmocka_unit_test(names_sizes_that_differ),
       cmocka_unit_test(names_wrong_parents),
       cmocka_unit_test(names_wrong_overrides),

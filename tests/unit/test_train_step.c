@@ -19,7 +19,7 @@ typedef struct setting {                    /* what differs from a small iBOT */
   bool no_cls, no_mim, linear; /* linear: the head of that name */
   bool recompute, bf16;
   sm_dtype real;
-  bool hard, hard_view, no_center, by_patch; /* what those options mean, for the oracle */
+  bool hard, hard_view, no_center, balanced, by_patch; /* what those options mean, for the oracle */
 } setting;
 
 static const char *or_nothing(const char *text) { return text ? text : ""; }
@@ -140,6 +140,48 @@ static void read_center(ssl_rig *rig, const char *name, double *center) {
   for (int k = 0; k < K; k++) center[k] = row < 0 ? 0 : rig_value(rig, SM_SSL_STATE, row, SM_VALUES, k);
 }
 
+/* DINOv2's sinkhorn_knopp_teacher, word for word; what it gives as a centre: q = softmax((t - centre)/temperature). */
+static void balance(const double *const *row, int rows, double temperature, double *center) {
+  double *q = calloc((size_t)(rows * K) + 1, sizeof *q), sum = 0;
+  assert_non_null(q);
+  for (int r = 0; r < rows; r++)
+    for (int k = 0; k < K; k++) sum += q[r * K + k] = exp(row[r][k] / temperature);
+  for (int i = 0; i < rows * K; i++) q[i] /= sum;
+  for (int i = 0; i < 3; i++) {
+    for (int k = 0; k < K; k++) {
+      double of_prototype = 0;
+      for (int r = 0; r < rows; r++) of_prototype += q[r * K + k];
+      for (int r = 0; r < rows; r++) q[r * K + k] /= of_prototype * K;
+    }
+    for (int r = 0; r < rows; r++) {
+      double of_sample = 0;
+      for (int k = 0; k < K; k++) of_sample += q[r * K + k];
+      for (int k = 0; k < K; k++) q[r * K + k] /= of_sample * rows;
+    }
+  }
+  for (int k = 0; k < K; k++) center[k] = rows ? row[0][k] - temperature * log(q[k] * rows) : 0;
+  for (int r = 1; r < rows; r++)
+    for (int k = 0; k < K; k++) { /* one centre serves all rows: up to a number for each row */
+      double here = row[r][k] - temperature * log(q[r * K + k] * rows) - center[k];
+      double first = row[r][0] - temperature * log(q[r * K] * rows) - center[0];
+      assert_float_equal(here, first, 1e-12);
+    }
+  free(q);
+}
+
+static void balance_all(const setting *s, const sm_batch *b, int globals, oracle *o) {
+  enum { MOST = 128 };
+  const double *row[MOST];
+  int n = 0, views = b->pictures * globals;
+  assert_true(views * 16 <= MOST);
+  for (int v = 0; v < views; v++) row[n++] = o->t_cls + v * TOKENS * K;
+  if (!s->no_cls) balance(row, n, .2, o->center_cls);
+  n = 0;
+  for (int i = 0; i < views * 16; i++)
+    if (b->mask[i]) row[n++] = o->t_patch + (i / 16 * TOKENS + 1 + i % 16) * K;
+  if (!s->no_mim) balance(row, n, .3, o->center_patch);
+}
+
 static oracle consult(ssl_rig *rig, const setting *s, const sm_batch *b) {
   oracle o = {0};
   int64_t n, k;
@@ -149,7 +191,9 @@ static oracle consult(ssl_rig *rig, const setting *s, const sm_batch *b) {
   o.t_patch = rig_logits(rig, b, SM_SSL_TEACHER, false, SM_SITE_PATCH, &n, &k);
   o.s_patch = rig_logits(rig, b, SM_SSL_STUDENT, false, SM_SITE_PATCH, &n, &k);
   if (rig->config.locals) o.s_local = rig_logits(rig, b, SM_SSL_STUDENT, true, SM_SITE_VIEW, &n, &k);
-  if (!s->no_center) {
+  if (s->balanced) {
+    balance_all(s, b, rig->config.globals, &o);
+  } else if (!s->no_center) {
     read_center(rig, "tokenizer.center.cls", o.center_cls);
     read_center(rig, "tokenizer.center.patch", o.center_patch);
   }
@@ -191,9 +235,10 @@ static void check_step(const setting *given, double mask_ratio) {
   sm_time time = rig_time(&rig, 0);
   sm_ssl_update(rig.ssl, &time, &result);
   int views = rig.config.globals * b->pictures;
-  if (!s.no_center && !s.no_cls)
+  if (s.balanced) assert_int_equal(sm_set_rows(sm_ssl_set(rig.ssl, SM_SSL_STATE)), 0);
+  if (!s.balanced && !s.no_center && !s.no_cls)
     expect_center(&rig, "tokenizer.center.cls", .8, o.center_cls, o.t_cls, views, 0, 1);
-  if (!s.no_center && !s.no_mim)
+  if (!s.balanced && !s.no_center && !s.no_mim)
     expect_center(&rig, "tokenizer.center.patch", .6, o.center_patch, o.t_patch, views, 1, TOKENS);
   forget(&o);
   rig_batch_free(b);
@@ -252,10 +297,25 @@ static void test_labels_and_centring(void **state) {
       &(setting){
           .tokenizer = ", labels: hard, view_labels: hard", .hard = true, .hard_view = true, .locals = 2},
       .4);
-  check_step(&(setting){.tokenizer = ", centering: false, patch_centering: false", .no_center = true}, .4);
-  check_step(&(setting){.tokenizer = ", centering: false, patch_centering: false, labels: hard",
+  check_step(&(setting){.tokenizer = ", centering: none, patch_centering: none", .no_center = true}, .4);
+  check_step(&(setting){.tokenizer = ", centering: none, patch_centering: none, labels: hard",
                         .no_center = true,
                         .hard = true},
+             .4);
+}
+
+#define SINKHORN ", centering: sinkhorn, patch_centering: sinkhorn"
+
+static void test_sinkhorn(void **state) {
+  (void)state;
+  check_step(&(setting){.tokenizer = SINKHORN, .balanced = true}, .4);
+  check_step(&(setting){.tokenizer = SINKHORN, .balanced = true, .locals = 2, .threads = 3}, .4);
+  check_step(&(setting){.tokenizer = SINKHORN, .balanced = true}, 0); /* no row to balance */
+  check_step(&(setting){.tokenizer = SINKHORN, .balanced = true, .no_cls = true, .globals = 1}, .7);
+  check_step(&(setting){.tokenizer = SINKHORN ", labels: hard, view_labels: hard",
+                        .balanced = true,
+                        .hard = true,
+                        .hard_view = true},
              .4);
 }
 
@@ -558,6 +618,7 @@ int main(void) {
       cmocka_unit_test(test_one_global_view),
       cmocka_unit_test(test_no_masks),
       cmocka_unit_test(test_labels_and_centring),
+      cmocka_unit_test(test_sinkhorn),
       cmocka_unit_test(test_every_pair_of_sharings),
       cmocka_unit_test(test_averages_between_sharings),
       cmocka_unit_test(test_names),

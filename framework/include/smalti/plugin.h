@@ -231,6 +231,7 @@ typedef struct sm_tokenizer_spec {
   const sm_own_view *own;    /* lives as long as the instance; NULL: the student's clean view */
   int cell;                  /* in: side of a mask cell of the student's view in pixels, 0 where that is not known yet: a
                                 length that follows from it may then be given as 0 */
+  bool whole_step;           /* a target depends on the other rows of its step: micro-batches are refused */
 } sm_tokenizer_spec;
 
 /* What the core gives a tokenizer while the graph is built. */

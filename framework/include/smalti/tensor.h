@@ -212,6 +212,12 @@ void sm_sum_rows_into(sm_graph *, sm_tensor *x, sm_tensor *acc);
 /* state = m·state + (1-m)·sum/n, then sum = 0 and n = 0; n (1) real accumulator; does nothing where n is 0. */
 void sm_ema_update(sm_graph *, sm_tensor *state, sm_tensor *sum, sm_tensor *n, sm_tensor *momentum);
 void sm_add_count_into(sm_graph *, sm_tensor *x, sm_tensor *acc); /* acc (1) += valid items of x */
+/* Balanced assignment of rows (R, K) to K columns by `iterations` rounds of Sinkhorn and Knopp, without gradient: the shift
+ * (K) with which softmax((logits[r] - shift)·scale) is what SwAV and DINOv2 (sinkhorn_knopp_teacher) make of
+ * exp(logits·scale): every round divides each column by its sum over the rows, then each row by its own. So
+ * shift = -ln(column factor)/scale; the last division of the rows is the softmax's. Worked out with logarithms, so that no
+ * temperature overflows. The valid rows are all that is balanced; without any the shift is 0. */
+sm_tensor *sm_sinkhorn(sm_graph *, sm_tensor *logits, sm_tensor *scale /* (1) */, int iterations);
 /* ids[r] = argmax_k (logits[r,k] - shift[k]), the lowest k on ties; shift may be NULL. */
 sm_tensor *sm_argmax(sm_graph *, sm_tensor *logits, sm_tensor *shift);
 
