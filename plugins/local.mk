@@ -52,6 +52,11 @@ plugins_blockwise_la_SOURCES = plugins/maskers/blockwise.c plugins/maskers/ratio
 plugins_blockwise_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_blockwise_la_LIBADD = $(PLUGIN_LIBADD)
 
+pkglib_LTLIBRARIES += plugins/attention.la
+plugins_attention_la_SOURCES = plugins/maskers/attention.c plugins/maskers/ratio.h
+plugins_attention_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_attention_la_LIBADD = $(PLUGIN_LIBADD)
+
 pkglib_LTLIBRARIES += plugins/online_ema.la
 plugins_online_ema_la_SOURCES = plugins/tokenizers/online_ema.c
 plugins_online_ema_la_LDFLAGS = $(PLUGIN_LDFLAGS)

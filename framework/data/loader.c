@@ -195,7 +195,7 @@ static sm_status make_views(const sm_loader *loader, made *m, int item, const sm
     if (status != SM_OK) return status;
     if (v < views->globals && (status = make_owns(loader, b, row, &choice, w, err)) != SM_OK) return status;
     if (v < views->globals && loader->cells)
-      sm_masking_draw(&loader->config.masking, key, v, b->mask + row * loader->cells);
+      sm_masking_draw(&loader->config.masking, key, v, NULL, 0, b->mask + row * loader->cells);
   }
   return SM_OK;
 }

@@ -52,7 +52,7 @@ static int shown_side(int size, int global_size) {
 static layout lay_out(const sm_preview_config *c) {
   const sm_views *v = &c->views;
   layout at = {.side = shown_side(v->global_first.size, v->global_first.size)};
-  at.masks = c->masking.ops && c->masking.rows > 0 && c->masking.cols > 0;
+  at.masks = c->masking.ops && !c->masking.ops->needs_attention && c->masking.rows > 0 && c->masking.cols > 0;
   at.x_global = MARGIN + at.side + SECTION_GAP;
   int x = at.x_global + v->globals * (at.side + GAP) - GAP;
   at.x_mask = x + SECTION_GAP;
@@ -178,7 +178,7 @@ static sm_status show_global(sheet *s, int y, const sm_slot_key *key, int v, sm_
   if (status != SM_OK || !s->at.masks) return status;
   int mx = s->at.x_mask + v * (side + GAP);
   sm_draw_blit(&s->canvas, mx, y, &s->shown);
-  sm_masking_draw(&c->masking, key, v, s->mask);
+  sm_masking_draw(&c->masking, key, v, NULL, 0, s->mask);
   show_mask(s, mx, y);
   sm_draw_frame(&s->canvas, mx - 2, y - 2, side + 4, side + 4, 2, colour);
   return SM_OK;
@@ -255,6 +255,8 @@ static void show_header(sheet *s) {
   if (at->masks)
     sm_text_add(&line, "; %d x %d patches, %.0f%% hidden on average", c->masking.rows, c->masking.cols,
                 100.0 * (double)s->masked / (double)(s->cells ? s->cells : 1));
+  if (c->masking.ops && c->masking.ops->needs_attention)
+    sm_text_add(&line, "; masks follow the teacher's attention");
   if (line.s) caption(s, MARGIN, 32, at->width - 2 * MARGIN, faint, false, line.s);
   sm_text_free(&line);
   sm_draw_text(&s->canvas, MARGIN, HEADER - 13, 1, ink, "original");

@@ -79,9 +79,6 @@ sm_status sm_masking_check(const sm_masking *masking, sm_error *err) {
   if (masking->rows < 0 || masking->cols < 0 || masking->rows > 1024 || masking->cols > 1024)
     return sm_fail(err, SM_EINVAL, "a mask grid of %d x %d cells: each side must lie between 0 and 1024",
                    masking->rows, masking->cols);
-  if (masking->ops && masking->ops->needs_attention)
-    return sm_fail(err, SM_EUNSUPPORTED,
-                   "the masker wants the teacher's attention, which the loader does not have");
   return SM_OK;
 }
 
@@ -97,17 +94,22 @@ void sm_views_draw(const sm_views *views, const sm_slot_key *key, int v, int wid
   sm_view_draw(sm_views_recipe(views, v), &rng, width, height, choice);
 }
 
-void sm_masking_draw(const sm_masking *masking, const sm_slot_key *key, int v, uint8_t *mask) {
+void sm_masking_draw(const sm_masking *masking, const sm_slot_key *key, int v, const float *attention,
+                     int heads, uint8_t *mask) {
   const sm_masker_ops *ops = masking->ops;
   memset(mask, 0, (size_t)masking->rows * (size_t)masking->cols);
-  if (!ops || (ops->start_epoch && key->epoch < ops->start_epoch(masking->self))) return;
+  if (!ops || (ops->needs_attention && !attention) ||
+      (ops->start_epoch && key->epoch < ops->start_epoch(masking->self)))
+    return;
   sm_rng rng = sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot, (uint32_t)v);
   sm_mask_request request = {.size = sizeof request,
                              .rows = masking->rows,
                              .cols = masking->cols,
                              .view = v,
                              .epoch = key->epoch,
-                             .rng = &rng};
+                             .rng = &rng,
+                             .attention = ops->needs_attention ? attention : NULL,
+                             .heads = heads};
   ops->draw(masking->self, &request, mask);
 }
 

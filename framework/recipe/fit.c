@@ -312,9 +312,6 @@ static sm_status check_masks(fit *f) {
   const sm_masker_ops *ops = m->plugin.plugin ? m->plugin.plugin->ops : NULL;
   double most = ops && ops->max_ratio ? ops->max_ratio(m->plugin.self) : ops ? 1 : 0;
   int64_t start = ops && ops->start_epoch ? ops->start_epoch(m->plugin.self) : 0;
-  if (ops && ops->needs_attention)
-    return misfit(f, m, "masker `%s` needs the teacher's attention, which smalti %s does not give",
-                  plugin_name(m), sm_version());
   for (int i = 0; i < f->r->losses; i++) {
     const sm_slot *l = &f->r->loss[i];
     if (f->loss[i].site != SM_SITE_PATCH) continue;
@@ -330,6 +327,24 @@ static sm_status check_masks(fit *f) {
     }
   }
   return SM_OK;
+}
+
+/* A masker that looks at the teacher needs one that learns, and its attention. */
+static sm_status check_attention(fit *f) {
+  const sm_slot *m = &f->r->masker;
+  const sm_masker_ops *ops = m->plugin.plugin ? m->plugin.plugin->ops : NULL;
+  bool teacher = false;
+  if (!ops || !ops->needs_attention) return SM_OK;
+  for (int i = 0; i < f->r->tokenizers; i++) teacher = teacher || f->tokenizer[i].ema;
+  if (!teacher) {
+    misfit(f, m, "masker `%s` follows the teacher's attention, but no tokenizer keeps a teacher",
+           plugin_name(m));
+    return sm_hint(f->err, "add one, as in 'tokenizer: {online_ema: {}}', or choose another masker");
+  }
+  if (f->backbone.prefix > 0) return SM_OK;
+  misfit(f, m, "masker `%s` follows the attention of the class token, and backbone `%s` has none",
+         plugin_name(m), plugin_name(&f->r->backbone));
+  return sm_hint(f->err, "choose another masker");
 }
 
 /* Micro-batches change no result anywhere; where a target depends on the other rows of its step they would. */
@@ -398,8 +413,8 @@ static sm_status check_evaluations(fit *f) {
 
 sm_status sm_recipe_fit(sm_recipe *r, sm_error *err) {
   static sm_status (*const checks[])(fit *) = {
-      check_losses_exist, fit_views,   ask_tokenizers, ask_losses,        join_losses,
-      check_unused,       check_masks, check_views,    check_micro_batch, check_evaluations};
+      check_losses_exist, fit_views,       ask_tokenizers, ask_losses,        join_losses,      check_unused,
+      check_masks,        check_attention, check_views,    check_micro_batch, check_evaluations};
   fit *f = sm_calloc(1, sizeof *f);
   if (!f) return sm_fail(err, SM_ENOMEM, "out of memory");
   f->r = r;

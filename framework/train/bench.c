@@ -8,6 +8,8 @@
 
 #include "framework/tensor/kernels.h"
 
+enum { LATE = 1000000 }; /* an epoch in which every masker has begun */
+
 /* ---- a random batch -------------------------------------------------------------------------------- */
 
 static void free_batch(sm_batch *b) {
@@ -41,7 +43,7 @@ static sm_status random_batch(const sm_ssl_config *c, const sm_backbone_spec *sp
   int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_size * c->global_size;
   int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_size * c->local_size,
           cells = (int64_t)grid * grid;
-  *b = (sm_batch){.pictures = c->batch_size};
+  *b = (sm_batch){.pictures = c->batch_size, .epoch = LATE};
   b->global = sm_malloc((size_t)globals * sizeof(float));
   b->local = sm_malloc((size_t)(locals ? locals : 1) * sizeof(float));
   b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)cells);
@@ -52,13 +54,14 @@ static sm_status random_batch(const sm_ssl_config *c, const sm_backbone_spec *sp
   fill_normal(b->global, globals, 0);
   fill_normal(b->local, locals, 1);
   const sm_masker_ops *masker = c->masker.ops;
-  for (int64_t r = 0; masker && r < (int64_t)c->batch_size * c->globals; r++) {
-    sm_rng rng = sm_rng_make(1, SM_RNG_MASK, 1000000, (uint64_t)r, 0);
+  bool now = masker && !masker->needs_attention; /* the step draws the others */
+  for (int64_t r = 0; now && r < (int64_t)c->batch_size * c->globals; r++) {
+    sm_rng rng = sm_rng_make(1, SM_RNG_MASK, LATE, (uint64_t)r, 0);
     sm_mask_request m = {.size = sizeof m,
                          .rows = grid,
                          .cols = grid,
                          .view = (int)(r % c->globals),
-                         .epoch = 1000000,
+                         .epoch = LATE,
                          .rng = &rng};
     masker->draw(c->masker.self, &m, b->mask + r * cells);
   }

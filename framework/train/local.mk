@@ -16,6 +16,7 @@ libsmalti_la_SOURCES += \
   framework/train/signals.c \
   framework/train/ssl.h \
   framework/train/ssl_build.c \
+  framework/train/ssl_masks.c \
   framework/train/ssl_private.h \
   framework/train/ssl_sets.c \
   framework/train/ssl_step.c \

@@ -1,6 +1,7 @@
 /* framework/train/ssl_build.c — from plugins to parameter sets and passes.
  *
- * Passes: teacher (clean global views → targets), student on global views (masked) and on local views, each
+ * Passes: teacher (clean global views → targets; where the masker wants its attention, in two: see, then
+ * targets), student on global views (masked) and on local views, each
  * forward and backward, then update (the tokenizers' states). What a step does with them is in ssl_step.c. */
 #include <math.h>
 #include <string.h>
@@ -62,6 +63,9 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
     s->own[i] = t->own ? sm_views_add_own(&s->views, t->own, s->grid, err) : -1;
     if (t->own && s->own[i] < 0) return SM_EINVAL;
   }
+  s->late_masks = c->masker.ops && OPS(masker, c->masker)->needs_attention;
+  s->want_teacher |= s->late_masks;
+  s->want_attention |= s->late_masks;
   for (int i = 0; i < c->losses; i++) {
     s->loss_spec[i].size = sizeof s->loss_spec[i];
     if ((status = OPS(loss, c->loss[i].slot)->spec(c->loss[i].slot.self, &s->loss_spec[i], err)))
@@ -141,21 +145,35 @@ static sm_tensor *run_backbone(sm_ssl *s, int set, sm_tensor *pictures, sm_tenso
                     : sm_graph_fail(s->graph, "backbone '%s' gave no tokens", s->c.backbone.name);
 }
 
+static void see(sm_ssl *s) {
+  s->seen = (sm_seen){.size = sizeof s->seen, .prefix = s->spec.prefix, .rows = s->grid, .cols = s->grid};
+  if (s->want_teacher)
+    s->seen.tokens = run_backbone(s, SM_SSL_TEACHER, s->global, NULL, NULL, NULL,
+                                  s->want_attention ? &s->seen.attention : NULL);
+}
+
+/* Masks that follow from the attention must be known before the targets of masked patches. */
+static void build_see(sm_ssl *s) {
+  s->pass[PASS_SEE] = sm_pass_begin(s->graph, "see");
+  sm_scope_push(s->graph, "teacher");
+  see(s);
+  if (s->seen.attention) sm_keep(s->graph, s->seen.attention);
+  sm_scope_pop(s->graph);
+  sm_pass_end(s->graph);
+}
+
 static void build_teacher(sm_ssl *s) {
   const sm_ssl_config *c = &s->c;
   sm_graph *g = s->graph;
-  s->pass[PASS_TEACHER] = sm_pass_begin(g, s->want_teacher ? "teacher" : "targets");
+  s->pass[PASS_TEACHER] = sm_pass_begin(g, s->want_teacher && !s->late_masks ? "teacher" : "targets");
   sm_scope_push(g, "teacher");
-  sm_seen seen = {.size = sizeof seen, .prefix = s->spec.prefix, .rows = s->grid, .cols = s->grid};
-  if (s->want_teacher)
-    seen.tokens = run_backbone(s, SM_SSL_TEACHER, s->global, NULL, NULL, NULL,
-                               s->want_attention ? &seen.attention : NULL);
+  if (!s->late_masks) see(s);
   for (int i = 0; i < c->tokenizers; i++) {
     sm_tokenizer_env env = sm_ssl_tokenizer_env(s, i);
-    seen.pictures = s->own[i] < 0 ? s->global : s->own_view[s->own[i]];
+    s->seen.pictures = s->own[i] < 0 ? s->global : s->own_view[s->own[i]];
     sm_scope_push(g, "tokenizer.%s", c->tokenizer[i].name);
     OPS(tokenizer, c->tokenizer[i])
-        ->build(c->tokenizer[i].self, g, &env, &seen, &s->view_target[i], &s->patch_target[i]);
+        ->build(c->tokenizer[i].self, g, &env, &s->seen, &s->view_target[i], &s->patch_target[i]);
     sm_scope_pop(g);
   }
   sm_scope_pop(g);
@@ -256,6 +274,7 @@ static sm_status build(sm_ssl *s, sm_error *err) {
   if (!(s->graph = sm_graph_new(&config, err))) return SM_EUNSUPPORTED;
   sm_graph_recompute(s->graph, c->recompute);
   make_inputs(s);
+  if (s->late_masks) build_see(s);
   build_teacher(s);
   build_student(s, false);
   if (s->want_local) build_student(s, true);
@@ -269,6 +288,7 @@ static sm_status build(sm_ssl *s, sm_error *err) {
     if (!(s->kept_list[i] = sm_arena_alloc(s->arena, longest * sizeof *s->kept_list[i]))) s->no_memory = true;
   if (!s->token_list || !s->cell_list || !s->masked || s->no_memory)
     return sm_fail(err, SM_ENOMEM, "no memory for the objective");
+  if (s->late_masks && (status = sm_ssl_make_masks(s, err))) return status;
   return sm_graph_plan(s->graph, err);
 }
 

@@ -4,7 +4,7 @@
 
 #include "ssl.h"
 
-enum { PASS_TEACHER, PASS_GLOBAL, PASS_LOCAL, PASS_UPDATE, PASSES };
+enum { PASS_SEE, PASS_TEACHER, PASS_GLOBAL, PASS_LOCAL, PASS_UPDATE, PASSES };
 
 /* A loss on one student pass. */
 typedef struct bound_loss {
@@ -25,6 +25,7 @@ struct sm_ssl {
   int grid;                                 /* patches a side of a global view */
   int64_t max_masked;                       /* of one view */
   bool masks, want_local, keep_view, keep_patch, want_teacher, want_attention;
+  bool late_masks; /* the masker looks at the teacher's attention: PASS_SEE is there, and masks are drawn after it */
   sm_views views;        /* only the tokenizers' own ones, and the size of the global ones */
   int own[SM_SLOTS_MAX]; /* of each tokenizer: its place in views.own, or -1 */
   sm_set *set[SM_SSL_SETS];
@@ -42,9 +43,12 @@ struct sm_ssl {
   sm_rows *kept_rows;                        /* both of the first: what the student's last block must give */
   sm_rows *kept_view_rows, *kept_patch_rows; /* each of them within kept_rows */
   sm_target view_target[SM_SLOTS_MAX], patch_target[SM_SLOTS_MAX];
+  sm_seen seen; /* by the teacher */
   bound_loss global_loss[SM_SLOTS_MAX], local_loss[SM_SLOTS_MAX];
   /* host lists of one micro-batch, and the metric sums of one step */
   int32_t *token_list, *cell_list, *masked, *kept_list[3];
+  uint8_t *drawn;        /* late masks of the step, like sm_batch.mask; else NULL */
+  float *attention_list; /* of one view, for late masks */
   double loss_sum[SM_SLOTS_MAX], stat_sum[SM_SLOTS_MAX][4];
   sm_arena *arena;
   bool no_memory; /* for a name; sticky while sets are declared */
@@ -52,6 +56,9 @@ struct sm_ssl {
 
 /* Does any loss use this head (or tokenizer) at the site? Negative: whichever. */
 bool sm_ssl_used(const sm_ssl *, int head, int tokenizer, sm_site);
+/* ssl_masks.c: room for late masks; draw those of a micro-batch whose PASS_SEE has just run. */
+sm_status sm_ssl_make_masks(sm_ssl *, sm_error *);
+void sm_ssl_draw_masks(sm_ssl *, const sm_batch *, int first, int pictures);
 /* ssl_sets.c: declare and seal all sets. */
 sm_status sm_ssl_make_sets(sm_ssl *, sm_error *);
 sm_tokenizer_env sm_ssl_tokenizer_env(sm_ssl *, int tokenizer);

@@ -1,8 +1,9 @@
 /* framework/train/ssl_step.c — one training step. Set it beside Algorithm 1 of the iBOT paper:
  *
  *   for each micro-batch of pictures x, with views u, v (global), local views, and masks m:
- *     teacher  h_t(u), h_t(v) on the clean views; targets by its tokenizer's OLD state         targets()
- *     student  h_s(û), h_s(v̂) on the masked views, heads on [CLS] and masked patches only       students()
+ *     teacher  h_t(u), h_t(v) on the clean views; masks, where they follow its attention;
+ *              targets by its tokenizer's OLD state
+ *     student  h_s(û), h_s(v̂) on the masked views, heads on [CLS] and masked patches only
  *              loss = Σ pairs weight · CE(student, target); backward
  *   centre   C ← m C + (1-m) mean(h_t)                                                          once a step
  *   student  clip, AdamW
@@ -69,12 +70,17 @@ static void keep(kept *k, int64_t token, bool patch) {
   k->token[k->n++] = (int32_t)token;
 }
 
+/* (pictures·G, patches), or NULL: nothing is hidden. */
+static const uint8_t *masks_of(const sm_ssl *s, const sm_batch *b) {
+  return !s->masks ? NULL : s->drawn ? s->drawn : b->mask;
+}
+
 /* Masked patches in the same order, as tokens and as cells; s->masked counts them by view. */
-static sm_status set_masked_rows(sm_ssl *s, const sm_batch *b, int first, int64_t views, sm_error *err) {
+static sm_status set_masked_rows(sm_ssl *s, const uint8_t *masks, int64_t views, sm_error *err) {
   kept k = {.token = s->kept_list[0], .view = s->kept_list[1], .patch = s->kept_list[2]};
   int64_t n = 0;
   for (int64_t r = 0; r < views; r++) {
-    const uint8_t *mask = s->masks && b->mask ? b->mask + (first * s->c.globals + r) * s->patches : NULL;
+    const uint8_t *mask = masks ? masks + r * s->patches : NULL;
     int32_t masked = 0;
     if (s->keep_view) keep(&k, r * s->tokens, false);
     for (int p = 0; mask && p < s->patches; p++) {
@@ -100,25 +106,38 @@ static sm_status set_masked_rows(sm_ssl *s, const sm_batch *b, int first, int64_
 
 static int64_t count_masked(const sm_ssl *s, const sm_batch *b) {
   int64_t n = 0, all = (int64_t)b->pictures * s->c.globals * s->patches;
-  for (int64_t i = 0; s->masks && b->mask && i < all; i++) n += b->mask[i];
+  const uint8_t *masks = masks_of(s, b);
+  for (int64_t i = 0; masks && i < all; i++) n += masks[i];
   return n;
+}
+
+static void fill_globals(sm_ssl *s, const sm_batch *b, int first, int pictures) {
+  int64_t views = (int64_t)pictures * s->c.globals, pixels = sm_item_elements(s->global);
+  sm_put(s->views_count, (double)views);
+  fill_real(s->global, b->global + (int64_t)first * s->c.globals * pixels, views * pixels);
+}
+
+static sm_status fill_masks(sm_ssl *s, const sm_batch *b, int first, int pictures, sm_error *err) {
+  int64_t views = (int64_t)pictures * s->c.globals;
+  const uint8_t *masks = masks_of(s, b);
+  if (masks) masks += (int64_t)first * s->c.globals * s->patches;
+  size_t cells = (size_t)(views * s->patches);
+  if (masks) memcpy(s->mask->data, masks, cells);
+  else if (s->mask) memset(s->mask->data, 0, cells);
+  return set_masked_rows(s, masks, views, err);
 }
 
 static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int pictures, sm_error *err) {
   const sm_ssl_config *c = &s->c;
-  int64_t views = (int64_t)pictures * c->globals, pixels = 3 * (int64_t)c->global_size * c->global_size;
-  sm_put(s->views_count, (double)views);
-  fill_real(s->global, b->global + (int64_t)first * c->globals * pixels, views * pixels);
+  int64_t views = (int64_t)pictures * c->globals, pixels;
+  fill_globals(s, b, first, pictures);
   for (int k = 0; k < s->views.owns; k++) {
     pixels = sm_item_elements(s->own_view[k]);
     fill_real(s->own_view[k], b->own[k] + (int64_t)first * c->globals * pixels, views * pixels);
   }
-  size_t cells = (size_t)(views * s->patches);
-  if (s->mask && b->mask) memcpy(s->mask->data, b->mask + (int64_t)first * c->globals * s->patches, cells);
-  else if (s->mask) memset(s->mask->data, 0, cells);
   fill_drop(s, s->drop, b, first, pictures, c->globals, 0);
   set_prefix_rows(s, s->view_rows, views, s->tokens);
-  sm_status status = set_masked_rows(s, b, first, views, err);
+  sm_status status = fill_masks(s, b, first, pictures, err);
   if (status || !s->want_local) return status;
   int64_t locals = (int64_t)pictures * c->locals, small = 3 * (int64_t)c->local_size * c->local_size;
   sm_put(s->local_count, (double)locals);
@@ -243,20 +262,38 @@ static sm_status name_nonfinite(sm_ssl *s, const sm_batch *b, int first, sm_erro
   return sm_hint(err, NONFINITE_HINT);
 }
 
+static int part_of(const sm_ssl *s, const sm_batch *b, int first) {
+  return b->pictures - first < s->micro ? b->pictures - first : s->micro;
+}
+
+/* The masks of the whole step, whose number divisors of losses may need, from the teacher's attention. Of several
+ * micro-batches only the last is still seen afterwards: the others are looked at again when their turn comes. */
+static void draw_late_masks(sm_ssl *s, const sm_batch *b, sm_step_result *r) {
+  double start = sm_now();
+  for (int first = 0; s->late_masks && first < b->pictures; first += s->micro) {
+    fill_globals(s, b, first, part_of(s, b, first));
+    sm_graph_run(s->graph, s->pass[PASS_SEE]);
+    sm_ssl_draw_masks(s, b, first, part_of(s, b, first));
+  }
+  r->seconds[0] += sm_now() - start;
+}
+
 sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_step_result *r, sm_error *err) {
   memset(r, 0, sizeof *r);
   memset(s->loss_sum, 0, sizeof s->loss_sum);
   memset(s->stat_sum, 0, sizeof s->stat_sum);
   prepare(s, t);
+  draw_late_masks(s, b, r);
   int64_t step_masked = count_masked(s, b);
   for (int first = 0; first < b->pictures; first += s->micro) {
-    int pictures = b->pictures - first < s->micro ? b->pictures - first : s->micro;
+    int pictures = part_of(s, b, first);
     double start = sm_now(), now;
     sm_status status = fill_micro_batch(s, b, first, pictures, err);
     if (status) return status;
     fill_pairs(s, pictures, b->pictures, step_masked, false);
     if (s->want_local) fill_pairs(s, pictures, b->pictures, step_masked, true);
     r->seconds[3] += (now = sm_now()) - start;
+    if (s->late_masks && b->pictures > s->micro) sm_graph_run(s->graph, s->pass[PASS_SEE]);
     sm_graph_run(s->graph, s->pass[PASS_TEACHER]);
     r->seconds[0] += (start = sm_now()) - now;
     sm_graph_run(s->graph, s->pass[PASS_GLOBAL]);
@@ -271,6 +308,8 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
     if (!isfinite(sum)) return name_nonfinite(s, b, first, err);
   }
   report_losses(s, r);
+  if (s->late_masks)
+    put(r, true, (double)step_masked / ((double)b->pictures * s->c.globals * s->patches), "hidden", "");
   return SM_OK;
 }
 

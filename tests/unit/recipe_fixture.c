@@ -83,6 +83,7 @@ static double none_most(const void *self) {
   return 0;
 }
 static const sm_masker_ops masker_ops = {sizeof masker_ops, 0, masker_most, masker_start, masker_draw};
+static const sm_masker_ops attention_ops = {sizeof attention_ops, 1, masker_most, masker_start, masker_draw};
 static const sm_masker_ops none_ops = {sizeof none_ops, 0, none_most, NULL, masker_draw};
 static const sm_option masker_options[] = {
     SM_FLOATS(test_masker, ratio, "ratio", "0.3", 0, 1, NULL, "share of hidden patches"),
@@ -218,6 +219,7 @@ static const sm_plugin plugins[] = {
     PLUGIN(SM_HEAD, "projection", test_head, head_options, COUNT(head_options), &head_ops),
     PLUGIN(SM_MASKER, "none", char, NULL, 0, &none_ops),
     PLUGIN(SM_MASKER, "random", test_masker, masker_options, COUNT(masker_options), &masker_ops),
+    PLUGIN(SM_MASKER, "attention", test_masker, masker_options, COUNT(masker_options), &attention_ops),
     PLUGIN(SM_MASKER, "blockwise", test_masker, masker_options, COUNT(masker_options), &masker_ops),
     PLUGIN(SM_TOKENIZER, "online_ema", test_tokenizer, online_options, COUNT(online_options), &online_ops),
     PLUGIN(SM_TOKENIZER, "dvae", char, NULL, 0, &dvae_ops),

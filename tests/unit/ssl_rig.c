@@ -64,6 +64,7 @@ static sm_ssl_slot slot(const char *name, const sm_instance *i) {
 void rig_start(ssl_rig *rig) {
   sm_error err = {0};
   sm_ssl_config *c = &rig->config;
+  if (rig->masker.self) c->masker = slot("masker", &rig->masker);
   c->backbone = slot("vit", &rig->backbone);
   c->head[0] = slot("main", &rig->head);
   c->tokenizer[0] = slot("main", &rig->tokenizer);
@@ -76,7 +77,7 @@ void rig_start(ssl_rig *rig) {
 
 void rig_close(ssl_rig *rig) {
   sm_ssl_free(rig->ssl);
-  sm_instance *all[] = {&rig->backbone, &rig->head, &rig->tokenizer, &rig->cls, &rig->mim};
+  sm_instance *all[] = {&rig->backbone, &rig->head, &rig->tokenizer, &rig->cls, &rig->mim, &rig->masker};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i]->self) sm_instance_free(all[i]);
   sm_pool_free(rig->pool);
@@ -143,8 +144,10 @@ double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site
                    int64_t *k) {
   const sm_ssl_config *c = &rig->config;
   sm_error err = {0};
-  sm_graph *g = sm_graph_new(&(sm_graph_config){
-      .device = SM_CPU, .real = c->real, .pool = rig->pool, .isa = c->isa, .bf16 = c->bf16}, &err);
+  sm_graph *g = sm_graph_new(
+      &(sm_graph_config){
+          .device = SM_CPU, .real = c->real, .pool = rig->pool, .isa = c->isa, .bf16 = c->bf16},
+      &err);
   if (!g) expect_ok(SM_ENOMEM, &err);
   int64_t views = (int64_t)b->pictures * (local ? c->locals : c->globals),
           size = local ? c->local_size : c->global_size;

@@ -12,12 +12,12 @@ typedef struct ssl_rig {
   sm_arena *arena;
   sm_registry *registry;
   sm_pool *pool;
-  sm_instance backbone, head, tokenizer, cls, mim;
+  sm_instance backbone, head, tokenizer, cls, mim, masker;
   sm_ssl_config config;
   sm_ssl *ssl;
 } ssl_rig;
 
-/* Pool and registry. Masks are whatever a batch brings. Fill in the options, then the rest of rig->config,
+/* Pool and registry. Masks are whatever a batch brings, unless `masker` is filled in. Fill in the options, then the rest of rig->config,
  * then start. */
 void rig_open(ssl_rig *, int threads);
 void rig_plugin(ssl_rig *, sm_instance *, sm_kind, const char *name, const char *format, ...)

@@ -583,11 +583,6 @@ static void test_refusals(void **state) {
   check_refusal(&c, SM_EINVAL, "the first global view has size 16 and the others 18; all must have one size");
   c = good, c.masking.rows = -1;
   check_refusal(&c, SM_EINVAL, "a mask grid of -1 x 4 cells: each side must lie between 0 and 1024");
-  sm_masker_ops eager = fake_masker_ops;
-  eager.needs_attention = 1;
-  c = good, c.masking.ops = &eager;
-  check_refusal(&c, SM_EUNSUPPORTED,
-                "the masker wants the teacher's attention, which the loader does not have");
   fake_set_init(&set, 0);
   check_refusal(&good, SM_EINVAL, "the dataset holds no picture");
 }

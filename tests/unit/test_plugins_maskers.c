@@ -325,6 +325,88 @@ static void test_blockwise_largest(void **state) {
   close_masker(&m);
 }
 
+/* ---- from attention ---------------------------------------------------------------------------------- */
+
+enum { HEADS = 3 };
+
+/* A mask from attention that is small numbers, so that some are equal; sum[i] over the heads. */
+static int look(const masker *m, int rows, int cols, uint64_t sample, float *sum, uint8_t *mask) {
+  int cells = rows * cols, n = 0;
+  float *attention = calloc((size_t)(HEADS * cells), sizeof *attention);
+  assert_non_null(attention);
+  sm_rng made = sm_rng_make(8, SM_RNG_TEST, 0, sample, 0), rng = sm_rng_make(5, SM_RNG_TEST, 3, sample, 0);
+  for (int i = 0; i < HEADS * cells; i++) attention[i] = (float)sm_rng_below(&made, 64) / 4096;
+  for (int i = 0; i < cells; i++) sum[i] = attention[i] + attention[cells + i] + attention[2 * cells + i];
+  sm_mask_request request = {.size = sizeof request,
+                             .rows = rows,
+                             .cols = cols,
+                             .epoch = 3,
+                             .rng = &rng,
+                             .attention = attention,
+                             .heads = HEADS};
+  memset(mask, 0, (size_t)cells);
+  m->ops->draw(m->instance.self, &request, mask);
+  for (int i = 0; i < cells; i++) n += mask[i];
+  free(attention);
+  return n;
+}
+
+/* Place of a cell when all are ordered by attention, the most first; of equals the earlier. */
+static int place_of(const float *sum, int cells, int cell) {
+  int before = 0;
+  for (int i = 0; i < cells; i++) before += sum[i] > sum[cell] || (sum[i] == sum[cell] && i < cell);
+  return before;
+}
+
+static void test_attention_high_and_low(void **state) {
+  (void)state;
+  uint8_t mask[196];
+  float sum[196];
+  masker high = open_masker("attention", "{ratio: 0.3}"),
+         low = open_masker("attention", "{ratio: 0.3, mode: low}");
+  assert_int_equal(high.ops->needs_attention, 1);
+  for (uint64_t s = 0; s < 50; s++) {
+    assert_int_equal(look(&high, 14, 14, s, sum, mask), 58); /* floor(58.8) */
+    for (int i = 0; i < 196; i++) assert_int_equal(mask[i], place_of(sum, 196, i) < 58);
+    assert_int_equal(look(&low, 7, 14, s, sum, mask), 29);
+    float most = 0, least = 1; /* of the hidden, of the visible */
+    for (int i = 0; i < 98; i++)
+      if (mask[i]) most = fmaxf(most, sum[i]);
+      else least = fminf(least, sum[i]);
+    assert_true(most <= least);
+  }
+  close_masker(&high);
+  close_masker(&low);
+  high = open_masker("attention", "{ratio: 1}");
+  assert_int_equal(look(&high, 5, 5, 1, sum, mask), 25);
+  close_masker(&high);
+}
+
+/* Of the floor(0.25·196) = 49 most attended, floor(0.25·0.4·196) = 19 stay visible; the rest of floor(78.4) is hidden. */
+static void test_attention_hint(void **state) {
+  (void)state;
+  uint8_t mask[196];
+  float sum[196];
+  int shown[49] = {0};
+  masker m = open_masker("attention", "{ratio: 0.4, mode: hint, hint: 0.25}");
+  for (uint64_t s = 0; s < 400; s++) {
+    assert_int_equal(look(&m, 14, 14, s, sum, mask), 78 - 19);
+    int visible = 0;
+    for (int i = 0; i < 196; i++) {
+      int place = place_of(sum, 196, i);
+      if (place >= 49) assert_int_equal(mask[i], place < 78);
+      else if (!mask[i]) visible++, shown[place]++;
+    }
+    assert_int_equal(visible, 19);
+  }
+  for (int i = 0; i < 49; i++)
+    assert_true(abs(shown[i] - 400 * 19 / 49) < 45); /* each as likely: 4.6 deviations */
+  close_masker(&m);
+  m = open_masker("attention", "{ratio: 0.4, mode: hint, hint: 0}");
+  assert_int_equal(look(&m, 14, 14, 0, sum, mask), 78);
+  close_masker(&m);
+}
+
 static void test_same_generator_same_mask(void **state) {
   (void)state;
   uint8_t a[196], b[196];
@@ -369,6 +451,8 @@ int main(void) {
       cmocka_unit_test(test_start_epoch),
       cmocka_unit_test(test_blockwise_shapes),
       cmocka_unit_test(test_blockwise_largest),
+      cmocka_unit_test(test_attention_high_and_low),
+      cmocka_unit_test(test_attention_hint),
       cmocka_unit_test(test_same_generator_same_mask),
       cmocka_unit_test(test_refusals),
   };

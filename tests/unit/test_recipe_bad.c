@@ -138,7 +138,8 @@ static void names_wrong_keys(void **state) {
       {"tokenizer: {online_ema: {momentum: {form: 0.9, to: 1}}}",
        "x.yaml:6:37: unknown key 'form' in tokenizers.main.online_ema.momentum; did you mean 'from'?"},
       {"masker: blokwise",
-       "x.yaml:5:9: no masker called 'blokwise'; did you mean 'blockwise'? There are: blockwise, none, "
+       "x.yaml:5:9: no masker called 'blokwise'; did you mean 'blockwise'? There are: attention, blockwise, "
+       "none, "
        "random"},
       {"optimizer: adam", "x.yaml:8:12: no optimizer called 'adam'; did you mean 'adamw'?"},
       {"masker: {none: {}, random: {}}",
@@ -314,6 +315,22 @@ static void parts_of_a_step(void **state) {
   assert_string_equal(fixture_error("y.yaml", balanced, text, sizeof text), "");
 }
 
+static void attention_of_a_teacher(void **state) {
+  char text[2048];
+  (void)state;
+  fixture_write("x.yaml", fixture_recipe);
+  fixture_write("y.yaml", "smalti: 1\nextends: x\nmasker: {attention: {ratio: 0.3}}\n");
+  assert_string_equal(fixture_error("y.yaml", NULL, text, sizeof text), "");
+  fixture_write("y.yaml",
+                "smalti: 1\nextends: x\nmasker: {attention: {ratio: 0.3}}\ntokenizer: dvae\n"
+                "losses: {cls: !delete}\nhead: {projection: {out_dim: 8192}}\n"
+                "data: {views: {local: {count: 0}}}\n");
+  assert_string_equal(
+      fixture_error("y.yaml", NULL, text, sizeof text),
+      "y.yaml:3:10: masker `attention` follows the teacher's attention, but no tokenizer keeps a "
+      "teacher; add one, as in 'tokenizer: {online_ema: {}}', or choose another masker");
+}
+
 static void names_sizes_that_differ(void **state) {
   static const char start[] =
       "smalti: 1\ndata: {train: {folder: {path: train}}}\nbackbone: vit\nmasker: random\n";
@@ -398,7 +415,7 @@ static void names_wrong_overrides(void **state) {
        "override masker.ration=0.3: unknown key 'ration' in masker.blockwise; did you mean 'ratio'?"},
       {"masker.blokwise.ratio=1",
        "override masker.blokwise.ratio=1: no masker called 'blokwise'; did you mean 'blockwise'? There are: "
-       "blockwise, none, "
+       "attention, blockwise, none, "
        "random"},
       {"losses.mimm.weight=2",
        "override losses.mimm.weight=2: there is no 'mimm' in losses; did you mean 'mim'?"},
@@ -478,6 +495,7 @@ int main(void) {
       cmocka_unit_test(names_wrong_values),
       cmocka_unit_test(names_misfits),
       cmocka_unit_test(parts_of_a_step),
+      cmocka_unit_test(attention_of_a_teacher),
       cmocka_unit_test(names_sizes_that_differ),
       cmocka_unit_test(names_wrong_parents),
       cmocka_unit_test(names_wrong_overrides),

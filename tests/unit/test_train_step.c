@@ -15,6 +15,7 @@
 
 typedef struct setting {                    /* what differs from a small iBOT */
   const char *vit, *head, *tokenizer, *mim; /* further options, each beginning with a comma, or NULL */
+  const char *attention;                    /* options of that masker; NULL: masks of the batch     */
   int globals, locals, pictures, micro, threads;
   bool no_cls, no_mim, linear; /* linear: the head of that name */
   bool recompute, bf16;
@@ -39,6 +40,7 @@ static void start(ssl_rig *rig, const setting *s) {
              or_nothing(s->tokenizer));
   if (!s->no_cls) rig_plugin(rig, &rig->cls, SM_LOSS, "cls_distill", "{weight: 0.75}");
   if (!s->no_mim) rig_plugin(rig, &rig->mim, SM_LOSS, "mim", "{weight: 1.5%s}", or_nothing(s->mim));
+  if (s->attention) rig_plugin(rig, &rig->masker, SM_MASKER, "attention", "%s", s->attention);
   rig->config.globals = s->globals ? s->globals : 2;
   rig->config.locals = s->locals;
   rig->config.batch_size = s->pictures ? s->pictures : 3;
@@ -390,6 +392,87 @@ static void test_names(void **state) {
   expect_rows("separate", 16, (const char *const[]){"head.mlp2.0.weight", "head.mlp2.4.bias", NULL});
 }
 
+/* ---- masks from the teacher's attention --------------------------------------------------------------- */
+
+/* The teacher's attention of a batch by a graph of its own, summed over the heads: (views, 16). */
+static double *attention_of(ssl_rig *rig, const sm_batch *b) {
+  const sm_backbone_ops *ops = rig->config.backbone.ops;
+  sm_error err = {0};
+  int64_t views = (int64_t)b->pictures * rig->config.globals;
+  sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F64, .pool = rig->pool}, &err);
+  assert_non_null(g);
+  sm_backbone_in in = {.size = sizeof in,
+                       .pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, 16, 16}, NULL),
+                       .attention = true};
+  sm_backbone_out out = {.size = sizeof out};
+  int pass = sm_pass_begin(g, "attention");
+  ops->build(rig->config.backbone.self, g, &(sm_params){sm_ssl_set(rig->ssl, SM_SSL_TEACHER), "backbone."},
+             &in, &out);
+  sm_keep(g, out.attention);
+  sm_pass_end(g);
+  assert_int_equal(sm_graph_plan(g, &err), SM_OK);
+  assert_int_equal(sm_graph_allocate(g, &err), SM_OK);
+  for (int64_t i = 0, n = sm_elements(in.pictures); i < n; i++)
+    ((double *)in.pictures->data)[i] = b->global[i];
+  sm_graph_run(g, pass);
+  double *sum = calloc((size_t)(views * 16), sizeof *sum);
+  assert_non_null(sum);
+  for (int64_t i = 0; i < views * 16; i++)
+    for (int h = 0; h < 2; h++) sum[i] += sm_get(out.attention, (i / 16 * 2 + h) * TOKENS + 1 + i % 16);
+  sm_graph_free(g);
+  return sum;
+}
+
+/* The step with masks that follow the attention is the step whose batch brings these masks. */
+static void check_late_masks(setting s) {
+  ssl_rig late, early;
+  sm_step_result a, b;
+  s.real = SM_F64, s.pictures = 5, s.locals = 1;
+  start(&early, &s);
+  s.attention = "{ratio: 0.4}"; /* floor(6.4) of 16 */
+  start(&late, &s);
+  shake(&late);
+  shake(&early);
+  sm_batch *batch = rig_batch(&late, 5, .9, 3); /* its masks count for nothing */
+  double *look = attention_of(&late, batch);
+  gradients(&late, batch, &a);
+  assert_float_equal(sm_step_metric(&a, "hidden"), 6. / 16, 1e-12);
+  for (int i = 0; i < 160; i++) {
+    int more = 0;
+    for (int k = i / 16 * 16; k < i / 16 * 16 + 16; k++) more += look[k] > look[i];
+    assert_int_equal(late.ssl->drawn[i], more < 6);
+    batch->mask[i] = more < 6;
+  }
+  gradients(&early, batch, &b);
+  assert_true(isnan(sm_step_metric(&b, "hidden")));
+  assert_true(a.loss == b.loss);
+  for (int r = 0; r < sm_set_rows(sm_ssl_set(late.ssl, SM_SSL_STUDENT)); r++)
+    for (int64_t k = 0; k < sm_set_row(sm_ssl_set(late.ssl, SM_SSL_STUDENT), r)->size; k++)
+      assert_true(rig_value(&late, SM_SSL_STUDENT, r, SM_GRADIENTS, k) ==
+                  rig_value(&early, SM_SSL_STUDENT, r, SM_GRADIENTS, k));
+  free(look);
+  rig_batch_free(batch);
+  rig_close(&late);
+  rig_close(&early);
+}
+
+static void test_masks_from_attention(void **state) {
+  (void)state;
+  check_late_masks((setting){0});
+  check_late_masks((setting){.micro = 2});
+  check_late_masks((setting){.micro = 2, .mim = ", normalize: patch", .threads = 3});
+  check_late_masks((setting){.no_cls = true, .globals = 2, .recompute = true});
+  ssl_rig rig; /* before its start epoch nothing is hidden */
+  sm_step_result result;
+  start(&rig, &(setting){.real = SM_F64, .attention = "{ratio: 0.4, start_epoch: 2}"});
+  sm_batch *b = rig_batch(&rig, 3, .9, 3);
+  gradients(&rig, b, &result);
+  assert_true(sm_step_metric(&result, "hidden") == 0);
+  assert_true(sm_step_metric(&result, "loss.mim") == 0);
+  rig_batch_free(b);
+  rig_close(&rig);
+}
+
 /* ---- micro-batches ----------------------------------------------------------------------------------- */
 
 static void test_micro_batches_add_up(void **state) {
@@ -622,6 +705,7 @@ int main(void) {
       cmocka_unit_test(test_every_pair_of_sharings),
       cmocka_unit_test(test_averages_between_sharings),
       cmocka_unit_test(test_names),
+      cmocka_unit_test(test_masks_from_attention),
       cmocka_unit_test(test_micro_batches_add_up),
       cmocka_unit_test(test_recompute),
       cmocka_unit_test(test_gradients),

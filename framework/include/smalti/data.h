@@ -59,7 +59,8 @@ int sm_views_add_own(sm_views *, const sm_own_view *, int cells, sm_error *);
  * shrinks with it; a plain view keeps box and flip only. */
 sm_view_choice sm_views_own_choice(const sm_views *, int k, const sm_view_choice *);
 
-/* A masker and its grid. ops NULL: no masks (sm_batch.mask is all zero). Drawn for every global view. */
+/* A masker and its grid. ops NULL, or needs_attention: no masks (sm_batch.mask is all zero); the latter are drawn in the
+ * step, when the teacher has looked. Drawn for every global view. */
 typedef struct sm_masking {
   const sm_masker_ops *ops;
   const void *self;

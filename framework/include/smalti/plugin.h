@@ -196,16 +196,17 @@ typedef struct sm_mask_request {
   int view;               /* which global view, from 0                              */
   int64_t epoch;
   sm_rng *rng;            /* keyed by (seed, epoch, slot, view): see data.h          */
-  const float *attention; /* teacher's last-block [CLS] attention, heads × rows·cols, or NULL unless needs_attention */
+  const float *attention; /* (heads, rows·cols): the teacher's last block, from [CLS] to each patch; NULL unless needs_attention.
+                             A row of it adds up to 1 less what [CLS] pays to itself and to other prefix tokens */
   int heads;
 } sm_mask_request;
 
 typedef struct sm_masker_ops {
   uint32_t size;
-  uint32_t needs_attention;                                               /* reserved for maskers that look at the teacher: 0 */
+  uint32_t needs_attention;                                               /* 1: masks are drawn after the teacher has looked at the view */
   double (*max_ratio)(const void *self);                                  /* [main] pure: most that can be hidden, 0 … 1 */
   int64_t (*start_epoch)(const void *self);                               /* [main] pure or NULL (0): no masks before it */
-  void (*draw)(const void *self, const sm_mask_request *, uint8_t *mask); /* [worker] mask: rows·cols zeros, set 1 = hidden */
+  void (*draw)(const void *self, const sm_mask_request *, uint8_t *mask); /* [worker], with attention [main]; mask: rows·cols zeros, set 1 = hidden */
 } sm_masker_ops;
 
 /* ---- tokenizer: what names the patches -------------------------------------------------------------------------------- */
