@@ -137,6 +137,8 @@ typedef struct sm_backbone_spec {
   int masks_at;                         /* pixels of one mask cell (= patch for a ViT)               */
   int drop_sites;                       /* columns of the drop-path input (0: none)                  */
   double drop_rate[SM_SITES_MAX];       /* of each column                                            */
+  int drop_columns;                     /* columns of a drop-path input that build takes also where drop_sites is 0, equally many a
+                                           block, the first block first: fine-tuning brings rates of its own (0: it takes none) */
 } sm_backbone_spec;
 
 typedef struct sm_backbone_in {
@@ -177,6 +179,10 @@ typedef struct sm_head_ops {
   sm_tensor *(*features)(const void *self, sm_graph *, const sm_params *, sm_tensor *tokens /* (…, D) */, sm_site, sm_role);
   sm_tensor *(*logits)(const void *self, sm_graph *, const sm_params *, sm_tensor *features, sm_site, sm_role);
   int (*out_dim)(const void *self, sm_site); /* [main] pure: what the recipe asks for, 0 = take the target's size */
+  /* Its beginning, from which fine-tuning may start (finetune_head_layer): what comes out behind the activation of layer n, and
+   * how wide it is, 0 if there is no layer n with an activation. Only parameters of the first n layers are used. NULL: not there. */
+  int (*layer_dim)(const void *self, int n); /* [main] pure */
+  sm_tensor *(*layer)(const void *self, sm_graph *, const sm_params *, sm_tensor *tokens, sm_site, sm_role, int n); /* [build] */
 } sm_head_ops;
 
 /* A head bound to parameters and a role: what tokenizers and the step call. */
@@ -364,6 +370,7 @@ typedef struct sm_feature_spec {
   int blocks;    /* 1 … 16; 0: four, or all where the network has fewer. The core writes what it used */
   sm_pool_mode pool;
   char what[80]; /* written by the core, for the protocol: "cls features of the last 4 blocks", "pixels as features" */
+  bool head;     /* in `wants`: the network's [CLS] head is needed too, for `assigned` or for fine-tuning that starts in it */
 } sm_feature_spec;
 
 /* Random-resized crops (share 0.08 … 1 of the area, ratio 3/4 … 4/3) and flips of training pictures, and nothing
@@ -379,6 +386,16 @@ typedef struct sm_augmented_request {
   sm_status (*take)(void *to, int64_t epoch, const float *x, const int32_t *label, int64_t n, sm_error *);
   void *to;
 } sm_augmented_request;
+
+/* The number of the [CLS] head's largest output for each picture: the cluster that the network puts it into. */
+typedef struct sm_assigned {
+  int64_t n;
+  int outputs, classes;
+  const int32_t *cluster, *label; /* (n); label -1 = none */
+} sm_assigned;
+
+struct sm_finetune_config; /* smalti/eval.h */
+struct sm_finetune_result;
 
 typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", percent */
 typedef struct sm_interval { double low, high; } sm_interval;        /* 95 %, by bootstrap over the test pictures */
@@ -404,6 +421,15 @@ typedef struct sm_eval_context {
   sm_status (*augmented)(struct sm_eval_context *, sm_augmented_request *, sm_error *);
   /* [main] progress, and whether to go on: SM_EINTERRUPTED, to be returned, when a signal asks for a stop */
   sm_status (*going_on)(struct sm_eval_context *, double done, sm_error *);
+  /* [main] until run returns, "train" is only a share of the labelled training pictures: the same number of each class, at
+   * least one, and all where a class has fewer; the same ones for the same seed, and those of a smaller share among those of a
+   * larger one. *pictures: how many. Share 1: all labelled ones. */
+  sm_status (*part)(struct sm_eval_context *, double share, uint64_t seed, int64_t *pictures, sm_error *);
+  /* [main] of a split; kept by the core until run returns */
+  sm_status (*assigned)(struct sm_eval_context *, const char *split, sm_assigned *, sm_error *);
+  /* [main] trains a copy of the whole network with a classifier behind it, and measures that */
+  sm_status (*finetune)(struct sm_eval_context *, const struct sm_finetune_config *, struct sm_finetune_result *, sm_error *);
+  const sm_backbone_spec *network; /* NULL: the pictures themselves are the features */
 } sm_eval_context;
 
 typedef struct sm_evaluation_ops {
