@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include <smalti/eval.h>
-
 #include "driver.h"
 
 #define DIM 16

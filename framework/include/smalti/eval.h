@@ -137,43 +137,6 @@ sm_status sm_logistic_eval(sm_eval_context *, const sm_logistic_config *, sm_fea
 
 /* ---- fine-tuning --------------------------------------------------------------------------------------- */
 
-/* A copy of the whole network with a linear classifier behind it, trained end to end as BEiT's and iBOT's
- * run_class_finetuning.py: AdamW, layer-wise rates, cosine after a warm-up, stochastic depth, mixed pictures
- * and soft labels. The same result for any number of threads. */
-typedef enum { SM_FINETUNE_AS_TRAINED, SM_FINETUNE_FP32, SM_FINETUNE_BF16 } sm_finetune_precision;
-typedef struct sm_finetune_config {
-  const double *rate; /* for a batch of 256; several: the best on held-out training pictures counts */
-  int rates;
-  double hold_out; /* their share; with one rate nothing is held out */
-  int64_t epochs, batch;
-  int64_t group;        /* pictures that go through the network, and are mixed, together; the batch is a multiple */
-  double warmup;        /* epochs; the rate goes linearly from a thousandth to its value, then by a cosine to a
-                           thousandth (1e-6 of the paper's 1e-3)                                               */
-  double weight_decay;  /* not of biases, norms, [CLS] and position embedding                                  */
-  double layer_decay;   /* see sm_layer_rate                                                                   */
-  double drop_path;     /* of the last block, growing linearly from 0 at the first                             */
-  double smoothing;     /* label smoothing: this share of a label goes to all classes alike                    */
-  double mixup, cutmix; /* alphas of the Beta distributions the shares are drawn from; 0: not; both: either
-                           with probability 1/2 (Zhang et al. 2018; Yun et al. 2019; timm's Mixup)             */
-  double erasing;       /* probability (Zhong et al. 2020; timm's RandomErasing, mode pixel)                   */
-  double least_area;    /* random-resized crops: from this share of the area on                                */
-  bool flip;
-  sm_pool_mode pool;    /* SM_POOL_CLS or SM_POOL_MEAN: mean of the patches after the final norm               */
-  int head_layers;      /* the classifier stands behind so many layers of the [CLS] head; 0: behind the backbone */
-  double initial;       /* deviation of the classifier's first weights                                         */
-  sm_finetune_precision precision;
-  uint64_t seed;
-} sm_finetune_config;
-typedef struct sm_finetune_result {
-  int best;                      /* which rate                                                               */
-  int64_t fitted, held;          /* training pictures: learned from, and chosen by                           */
-  int64_t held_top1;             /* hits among the latter                                                    */
-  int64_t tested, top1, top5;    /* labelled test pictures, and hits among them, after the last epoch        */
-  int64_t batch, steps;          /* as used                                                                  */
-  double first_loss, last_loss;  /* mean of the first and the last epoch                                     */
-  bool bf16;
-} sm_finetune_result;
-
 /* The factor of a parameter's rate: decay^(depth + 1 - i), where i is 0 for what comes before the first block
  * (embeddings), b + 1 for block b, depth + 1 for what comes behind (norm, heads): BEiT's optim_factory.py. `layer` is i. */
 double sm_layer_rate(double decay, int depth, int layer);

@@ -394,8 +394,42 @@ typedef struct sm_assigned {
   const int32_t *cluster, *label; /* (n); label -1 = none */
 } sm_assigned;
 
-struct sm_finetune_config; /* smalti/eval.h */
-struct sm_finetune_result;
+/* A copy of the whole network with a linear classifier behind it, trained end to end as BEiT's and iBOT's
+ * run_class_finetuning.py: AdamW, layer-wise rates, cosine after a warm-up, stochastic depth, mixed pictures
+ * and soft labels. The same result for any number of threads. */
+typedef enum { SM_FINETUNE_AS_TRAINED, SM_FINETUNE_FP32, SM_FINETUNE_BF16 } sm_finetune_precision;
+typedef struct sm_finetune_config {
+  const double *rate; /* for a batch of 256; several: the best on held-out training pictures counts */
+  int rates;
+  double hold_out; /* their share; with one rate nothing is held out */
+  int64_t epochs, batch;
+  int64_t group;        /* pictures that go through the network, and are mixed, together; the batch is a multiple */
+  double warmup;        /* epochs; the rate goes linearly from a thousandth to its value, then by a cosine to a
+                           thousandth (1e-6 of the paper's 1e-3)                                               */
+  double weight_decay;  /* not of biases, norms, [CLS] and position embedding                                  */
+  double layer_decay;   /* see sm_layer_rate in eval.h                                                                   */
+  double drop_path;     /* of the last block, growing linearly from 0 at the first                             */
+  double smoothing;     /* label smoothing: this share of a label goes to all classes alike                    */
+  double mixup, cutmix; /* alphas of the Beta distributions the shares are drawn from; 0: not; both: either
+                           with probability 1/2 (Zhang et al. 2018; Yun et al. 2019; timm's Mixup)             */
+  double erasing;       /* probability (Zhong et al. 2020; timm's RandomErasing, mode pixel)                   */
+  double least_area;    /* random-resized crops: from this share of the area on                                */
+  bool flip;
+  sm_pool_mode pool;    /* SM_POOL_CLS or SM_POOL_MEAN: mean of the patches after the final norm               */
+  int head_layers;      /* the classifier stands behind so many layers of the [CLS] head; 0: behind the backbone */
+  double initial;       /* deviation of the classifier's first weights                                         */
+  sm_finetune_precision precision;
+  uint64_t seed;
+} sm_finetune_config;
+typedef struct sm_finetune_result {
+  int best;                      /* which rate                                                               */
+  int64_t fitted, held;          /* training pictures: learned from, and chosen by                           */
+  int64_t held_top1;             /* hits among the latter                                                    */
+  int64_t tested, top1, top5;    /* labelled test pictures, and hits among them, after the last epoch        */
+  int64_t batch, steps;          /* as used                                                                  */
+  double first_loss, last_loss;  /* mean of the first and the last epoch                                     */
+  bool bf16;
+} sm_finetune_result;
 
 typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", percent */
 typedef struct sm_interval { double low, high; } sm_interval;        /* 95 %, by bootstrap over the test pictures */
@@ -428,7 +462,7 @@ typedef struct sm_eval_context {
   /* [main] of a split; kept by the core until run returns */
   sm_status (*assigned)(struct sm_eval_context *, const char *split, sm_assigned *, sm_error *);
   /* [main] trains a copy of the whole network with a classifier behind it, and measures that */
-  sm_status (*finetune)(struct sm_eval_context *, const struct sm_finetune_config *, struct sm_finetune_result *, sm_error *);
+  sm_status (*finetune)(struct sm_eval_context *, const sm_finetune_config *, sm_finetune_result *, sm_error *);
   const sm_backbone_spec *network; /* NULL: the pictures themselves are the features */
 } sm_eval_context;
 
