@@ -91,13 +91,3 @@ pkglib_LTLIBRARIES += plugins/cluster.la
 plugins_cluster_la_SOURCES = plugins/evaluations/cluster.c
 plugins_cluster_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_cluster_la_LIBADD = $(PLUGIN_LIBADD)
-
-pkglib_LTLIBRARIES += plugins/finetune.la
-plugins_finetune_la_SOURCES = plugins/evaluations/finetune.c plugins/evaluations/tune_options.h
-plugins_finetune_la_LDFLAGS = $(PLUGIN_LDFLAGS)
-plugins_finetune_la_LIBADD = $(PLUGIN_LIBADD)
-
-pkglib_LTLIBRARIES += plugins/semi.la
-plugins_semi_la_SOURCES = plugins/evaluations/semi.c plugins/evaluations/tune_options.h
-plugins_semi_la_LDFLAGS = $(PLUGIN_LDFLAGS)
-plugins_semi_la_LIBADD = $(PLUGIN_LIBADD)

@@ -20,7 +20,16 @@ nobase_dist_pkgdata_DATA += \
   recipes/small/caltech_ibot.yaml \
   recipes/small/cifar10_dino.yaml \
   recipes/small/cifar10_ibot.yaml \
+  recipes/tables/head_sharing.yaml \
+  recipes/tables/labels.yaml \
+  recipes/tables/loss_ratio.yaml \
+  recipes/tables/mask_ratio.yaml \
+  recipes/tables/masks.yaml \
+  recipes/tables/multi_crop.yaml \
+  recipes/tables/output_dim.yaml \
+  recipes/tables/patch_temperature.yaml \
   recipes/tables/table9-cifar10.yaml \
+  recipes/tables/table9.yaml \
   recipes/table9/dino.yaml \
   recipes/table9/ibot.yaml \
   recipes/table9/mim_only.yaml \

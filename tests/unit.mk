@@ -31,6 +31,7 @@ check_PROGRAMS += tests/unit/test_probe tests/unit/test_logistic tests/unit/test
 tests_unit_test_probe_SOURCES = tests/unit/test_probe.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h
 tests_unit_test_cluster_SOURCES = tests/unit/test_cluster.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h
 tests_unit_test_logistic_SOURCES = tests/unit/test_logistic.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h
-check_PROGRAMS += tests/unit/test_finetune
-tests_unit_test_finetune_SOURCES = tests/unit/test_finetune.c tests/unit/pools.h
-tests_unit_test_finetune_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
+# framework/table
+check_PROGRAMS += tests/unit/test_table
+tests_unit_test_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

@@ -11,10 +11,10 @@
 #include "framework/table/table.h"
 
 struct table_options {
-  const char *runs, *out, *rows;
+  const char *runs, *out, *rows, *base;
   sm_ints seeds;
   double stale;
-  bool dry_run;
+  bool dry_run, estimate;
 };
 
 static const sm_option options[] = {
@@ -24,10 +24,15 @@ static const sm_option options[] = {
             "folder for the pages of the table; left out: tables/NAME"),
     SM_STRING(struct table_options, rows, "rows", "~",
               "only these rows and what they need: names with commas between"),
+    SM_STRING(struct table_options, base, "base", "~",
+              "recipe that rows change, in place of the table's: the same ablation at another scale"),
     SM_INTS(struct table_options, seeds, "seeds", "~", 0, 9e15, NULL, "seeds in place of the table recipe's"),
     SM_FLOAT(struct table_options, stale, "stale", "120", 1, 1e6, "s",
              "a run that another process has claimed is taken over after so long without a sign of life"),
-    SM_BOOL(struct table_options, dry_run, "dry_run", "false", "only show what is there and what is missing"),
+    SM_BOOL(struct table_options, dry_run, "dry_run", "false",
+            "only show what is there, what is missing, how long it would take and how much memory it needs"),
+    SM_BOOL(struct table_options, estimate, "estimate", "true",
+            "with --dry-run: run a few steps of each missing row to know its time and memory"),
 };
 
 /* ---- showing ------------------------------------------------------------------------------------------- */
@@ -146,19 +151,76 @@ static void on_event(void *ctx, const sm_table_event *e) {
 
 static const char *const state_names[] = {"missing", "begun", "trained", "done", "failed"};
 
-static int print_jobs(const sm_table_jobs *jobs) {
-  char title[160];
-  int width = title_width(jobs);
-  for (int i = 0; i < jobs->n; i++) {
-    const sm_table_job *job = &jobs->job[i];
-    if (!job->wanted) continue;
-    printf("%-*s  %-8s %s\n", width, sm_table_job_title(job, title, sizeof title), state_names[job->state],
-           job->name);
-  }
-  return SM_EXIT_OK;
+static bool needs_missing(const sm_table_jobs *jobs, const sm_table_job *job) {
+  bool missing = false;
+  for (int k = 0; k < job->run->needs; k++)
+    missing = missing || !sm_table_job_trained(&jobs->job[job->need[k]]);
+  return missing;
 }
 
-static int print_json(const sm_table_jobs *jobs) {
+/* Training that is still to do: seconds, or NaN; the most memory. */
+typedef struct totals {
+  double seconds, bytes;
+  int unknown;
+} totals;
+
+static void print_estimate(const sm_table_jobs *jobs, const sm_table_job *job, totals *sum) {
+  sm_table_estimate e;
+  sm_error err = {0};
+  char time[32], bytes[32];
+  if (needs_missing(jobs, job)) {
+    sum->unknown++;
+    printf("needs a run that is missing\n");
+  } else if (sm_table_job_estimate(jobs, job, &e, &err)) {
+    sum->unknown++;
+    printf("no estimate: %s\n", err.message);
+  } else {
+    sum->seconds += e.seconds;
+    sum->bytes = fmax(sum->bytes, e.bytes);
+    printf("%10s  %6.0f images/s  %10s\n", sm_human_seconds(e.seconds, time, sizeof time), e.images_per_s,
+           sm_human_bytes(e.bytes, bytes, sizeof bytes));
+  }
+  fflush(stdout);
+}
+
+static void print_totals(const totals *sum) {
+  char time[32], bytes[32];
+  if (sum->seconds > 0)
+    printf("\ntraining still to do, one run after the other: %s; a step needs up to %s\n",
+           sm_human_seconds(sum->seconds, time, sizeof time),
+           sm_human_bytes(sum->bytes, bytes, sizeof bytes));
+  if (sum->seconds > 0 && sum->unknown)
+    printf("without the %d run%s that could not be estimated\n", sum->unknown, sum->unknown == 1 ? "" : "s");
+}
+
+static int print_jobs(const sm_table_jobs *jobs, bool estimate) {
+  char title[160];
+  int width = title_width(jobs), names = 0;
+  for (int i = 0; i < jobs->n; i++) names = (int)fmax(names, (double)strlen(jobs->job[i].name));
+  totals sum = {0};
+  for (int i = 0; i < jobs->n && !sm_signals_stop(); i++) {
+    const sm_table_job *job = &jobs->job[i];
+    if (!job->wanted) continue;
+    bool ask = estimate && !sm_table_job_trained(job);
+    printf("%-*s  %-8s %-*s", width, sm_table_job_title(job, title, sizeof title), state_names[job->state],
+           ask ? names + 2 : 0, job->name);
+    fflush(stdout);
+    if (ask) print_estimate(jobs, job, &sum);
+    else printf("\n");
+  }
+  print_totals(&sum);
+  return sm_signals_stop() ? SM_EXIT_INTERRUPTED : SM_EXIT_OK;
+}
+
+static void add_estimate(const sm_table_jobs *jobs, const sm_table_job *job, sm_json *j) {
+  sm_table_estimate e;
+  if (needs_missing(jobs, job) || sm_table_job_estimate(jobs, job, &e, NULL)) return;
+  sm_json_double(j, "seconds", e.seconds);
+  sm_json_double(j, "images_per_s", e.images_per_s);
+  sm_json_double(j, "bytes", e.bytes);
+}
+
+static int print_json(const sm_table_jobs *jobs, bool estimate) {
   sm_json j = {0};
   sm_json_begin(&j);
   sm_json_string(&j, "table", jobs->recipe->name);
@@ -174,6 +236,7 @@ static int print_json(const sm_table_jobs *jobs) {
     sm_json_string(&j, "state", state_names[job->state]);
     sm_json_string(&j, "id", job->id);
     sm_json_string(&j, "folder", job->name);
+    if (estimate && !sm_table_job_trained(job)) add_estimate(jobs, job, &j);
     sm_json_close(&j);
   }
   sm_json_close(&j);
@@ -208,6 +271,7 @@ static sm_status open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_re
   const struct table_options *o = cli->options;
   sm_table_options t = {.runs = o->runs,
                         .out = o->out,
+                        .base = o->base,
                         .threads = (int)cli->threads,
                         .seeds = o->seeds,
                         .stale = o->stale,
@@ -225,17 +289,18 @@ static sm_status open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_re
   return status ? status : sm_table_jobs_new(recipe, &t, &v->jobs, err);
 }
 
-static int show(const sm_cli *cli, view *v, bool dry, sm_error *err) {
+static int show(const sm_cli *cli, view *v, sm_error *err) {
+  const struct table_options *o = cli->options;
   sm_text text = {0};
   int code = SM_EXIT_OK;
-  if (cli->json || dry) {
-    code = (cli->json ? print_json : print_jobs)(v->jobs);
-    if (dry) return code;
+  if (cli->json || o->dry_run) {
+    code = (cli->json ? print_json : print_jobs)(v->jobs, o->dry_run && o->estimate);
+    if (o->dry_run) return code;
   }
   sm_status status = sm_table_write(v->jobs, &text, err);
   if (!status && !cli->json) printf("%s", text.s ? text.s : "");
   sm_text_free(&text);
-  if (!status) sm_cli_note(cli, "%s/table.md, table.tex, table.csv", v->jobs->options.out);
+  if (!status) sm_cli_note(cli, "%s/table.md, table.tex, table.csv, report.html", v->jobs->options.out);
   return status ? sm_cli_fail(err) : code;
 }
 
@@ -247,14 +312,14 @@ static int run(sm_cli *cli, int argc, char **argv) {
   view v = {.cli = cli, .terminal = isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb"))};
   sm_status status = sm_table_recipe_load(&recipe, argv[1], &err);
   if (!status) status = open_jobs(cli, argc, argv, recipe, &v, &err);
+  sm_signals_install();
   if (!status && !o->dry_run) {
-    sm_signals_install();
     status = sm_table_work(v.jobs, on_change, &v, &err);
     clear_line(&v);
   }
   int code = SM_EXIT_OK;
   sm_error shown = {0};
-  if (v.jobs && status != SM_EINTERRUPTED) code = show(cli, &v, o->dry_run, &shown);
+  if (v.jobs && status != SM_EINTERRUPTED) code = show(cli, &v, &shown);
   sm_table_jobs_free(v.jobs);
   sm_table_recipe_free(recipe);
   return status ? sm_cli_fail(&err) : code;
@@ -273,7 +338,8 @@ const sm_command sm_command_table = {
         "name or table. After a stop or a kill the same command goes on. Several processes and machines may "
         "work on "
         "one table in a shared folder of runs.\n\n"
-        "table.md, table.tex and table.csv in the table's folder are written anew after each row.",
+        "table.md, table.tex, table.csv and report.html in the table's folder are written anew after each "
+        "row.",
     .min_args = 1,
     .max_args = -1,
     .options = options,

@@ -220,6 +220,12 @@ static sm_yaml *load(chain *c, const char *file) {
   if (!enter(c, file)) return NULL;
   sm_yaml *tree = sm_recipe_file(c->arena, file, child, c->err), *parent = NULL;
   if (!tree) return NULL;
+  if (sm_yaml_find(tree, "table")) {
+    sm_fail(c->err, SM_EINVAL, "this is a table recipe, not that of a run");
+    sm_fail_place(c->err, sm_yaml_find(tree, "table")->at);
+    sm_hint(c->err, "`smalti table` runs it");
+    return NULL;
+  }
   const sm_yaml *extends = sm_yaml_get(tree, "extends");
   if (extends && !(parent = load_parent(c, extends, file))) return NULL;
   sm_yaml *own = strip(c, tree, !child);

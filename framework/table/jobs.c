@@ -168,8 +168,11 @@ sm_status sm_table_job_recipe(const sm_table_jobs *jobs, const sm_table_job *job
   if (under && !run->takes_all) under = taken(arena, run, under, "");
   const char **overrides = sm_arena_alloc(arena, (size_t)(o->n_overrides + 1) * sizeof *overrides);
   if (!over[1] || (run->change && !over[0]) || (t->shared && !under) || !overrides) return no_memory(err);
-  sm_recipe_parts parts = {.folder = t->folder,
-                           .path = run->recipe ? run->recipe : t->base,
+  bool other_base = !run->recipe && o->base;
+  sm_recipe_parts parts = {.folder = other_base ? "" : t->folder,
+                           .path = run->recipe  ? run->recipe
+                                   : other_base ? o->base
+                                                : t->base,
                            .under = under,
                            .over = over,
                            .n_over = 2,
@@ -293,6 +296,11 @@ static bool has_checkpoint(const sm_table_jobs *jobs, const sm_table_job *job) {
   return found;
 }
 
+const char *sm_table_gallery_file(const sm_table_job *job, const char *file, char *buf, size_t size) {
+  snprintf(buf, size, "gallery/%s/%s", job->evaluations ? job->evaluation[0].id : "", file);
+  return buf;
+}
+
 void sm_table_job_look(sm_table_jobs *jobs, sm_table_job *job) {
   char path[PATH_MAX], file[80];
   find_folder(jobs, job);
@@ -302,6 +310,10 @@ void sm_table_job_look(sm_table_jobs *jobs, sm_table_job *job) {
     snprintf(file, sizeof file, "evaluations/%s-%s.json", e->name, e->id);
     e->there = exists(sm_table_job_path(jobs, job, file, path, sizeof path));
     all = all && e->there;
+  }
+  if (job->shown) {
+    sm_table_gallery_file(job, "gallery.json", file, sizeof file);
+    job->gallery = exists(sm_table_job_path(jobs, job, file, path, sizeof path));
   }
   if (job->state == SM_JOB_FAILED) return;
   job->state = exists(sm_table_job_path(jobs, job, "trained.json", path, sizeof path))
@@ -332,6 +344,8 @@ static sm_status add_job(sm_table_jobs *jobs, const sm_table_run *run, const int
       return sm_fail(err, SM_EINTERNAL, "'%s' comes before what it needs", run->key);
   sm_status status = hash_job(jobs, job, err);
   if (!status) status = list_evaluations(jobs, job, err);
+  job->shown = job->evaluations > 0;
+  for (int i = 0; i < jobs->n; i++) job->shown = job->shown && jobs->job[i].run != run;
   if (!status) jobs->n++;
   return status;
 }

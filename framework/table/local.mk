@@ -3,8 +3,12 @@ libsmalti_la_SOURCES += \
   framework/table/child.c \
   framework/table/claim.c \
   framework/table/compare.c \
+  framework/table/estimate.c \
+  framework/table/gallery.c \
+  framework/table/gallery.h \
   framework/table/jobs.c \
   framework/table/output.c \
+  framework/table/page.c \
   framework/table/read.c \
   framework/table/results.c \
   framework/table/results.h \

@@ -49,10 +49,10 @@ static bool any_published(const sm_table_results *r) {
   return false;
 }
 
-sm_table *sm_table_main(const sm_table_results *r) {
+sm_table *sm_table_main(const sm_table_results *r, bool caption) {
   const sm_table_recipe *recipe = r->jobs->recipe;
   bool published = any_published(r);
-  sm_table *t = sm_table_new(recipe->title);
+  sm_table *t = sm_table_new(caption ? recipe->title : NULL);
   add_columns(r, t, published, true);
   for (int i = 0; i < r->rows; i++) {
     const sm_table_run *run = r->row[i].run;
@@ -204,11 +204,14 @@ static sm_status render(const sm_table_jobs *jobs, sm_table *t, sm_table_format 
 
 static sm_status write_all(const sm_table_results *r, sm_text *shown, sm_error *err) {
   const sm_table_jobs *jobs = r->jobs;
-  sm_table *t = sm_table_main(r), *csv = numbers(r);
+  sm_table *t = sm_table_main(r, true), *csv = numbers(r);
   sm_status status = sm_mkdirs(jobs->options.out, err);
   if (!status) status = render(jobs, t, SM_TABLE_MARKDOWN, "table.md", r, err);
   if (!status) status = render(jobs, t, SM_TABLE_LATEX, "table.tex", NULL, err);
   if (!status) status = render(jobs, csv, SM_TABLE_CSV, "table.csv", NULL, err);
+  char path[4352];
+  snprintf(path, sizeof path, "%s/report.html", jobs->options.out);
+  if (!status) status = sm_table_page(r, path, err);
   if (!status && shown && sm_table_render(t, SM_TABLE_TEXT, shown))
     status = sm_fail(err, SM_ENOMEM, "out of memory");
   sm_table_free(t);

@@ -431,3 +431,12 @@ sm_status sm_table_recipe_load(sm_table_recipe **out, const char *path, sm_error
 void sm_table_recipe_free(sm_table_recipe *t) {
   if (t) sm_arena_free(t->arena);
 }
+
+bool sm_table_recipe_is(const char *path) {
+  sm_error err;
+  sm_arena *arena = sm_arena_new("recipe");
+  const char *file = arena ? sm_recipe_find(arena, "", path, &err) : NULL;
+  bool is = file && sm_yaml_find(sm_recipe_file(arena, file, false, &err), "table");
+  sm_arena_free(arena);
+  return is;
+}

@@ -57,6 +57,10 @@ void sm_table_compare(const sm_table_results *, int figure, sm_table_comparison 
 /* ---- output.c ---- */
 
 /* The table itself: label, marks, figures with the published ones, costs. Freed by the caller. */
-sm_table *sm_table_main(const sm_table_results *);
+sm_table *sm_table_main(const sm_table_results *, bool caption);
+
+/* ---- page.c ---- */
+
+sm_status sm_table_page(const sm_table_results *, const char *path, sm_error *);
 
 #endif

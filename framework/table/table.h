@@ -62,6 +62,7 @@ typedef struct sm_table_recipe {
  * names are not read yet. */
 sm_status sm_table_recipe_load(sm_table_recipe **, const char *path, sm_error *);
 void sm_table_recipe_free(sm_table_recipe *);
+bool sm_table_recipe_is(const char *path); /* a recipe of that name is there and is a table's */
 int sm_table_find(const sm_table_recipe *, const char *key); /* a run, or -1 */
 /* The tables of keys that a table recipe may hold, for the manual. */
 const sm_section_table *sm_table_sections(int *n);
@@ -91,7 +92,9 @@ typedef struct sm_table_job {
     char id[9]; /* of its plugin, options and test pictures */
     bool there;
   } evaluation[SM_SLOTS_MAX];
-  sm_error why; /* where state is FAILED */
+  bool shown; /* the first seed of a row that is evaluated: its network is shown in a gallery */
+  bool gallery, gallery_tried; /* it is there; it was tried in this process */
+  sm_error why;                /* where state is FAILED */
 } sm_table_job;
 
 struct sm_table_event;
@@ -99,6 +102,7 @@ typedef struct sm_table_options {
   sm_registry *registry;
   const char *runs; /* folder of run folders */
   const char *out;  /* folder of the pages */
+  const char *base; /* in place of the recipe's, as seen from the current folder; NULL: the recipe's */
   int threads;
   const char *const *overrides; /* laid over `shared` */
   int n_overrides;
@@ -141,6 +145,8 @@ sm_status sm_table_job_recipe(const sm_table_jobs *, const sm_table_job *, sm_jo
 /* RUNS/NAME, and a file in it, in `buf` */
 const char *sm_table_job_path(const sm_table_jobs *, const sm_table_job *, const char *file, char *buf,
                               size_t size);
+/* "gallery/ID/FILE" in the run folder: pictures by the features of the first evaluation. */
+const char *sm_table_gallery_file(const sm_table_job *, const char *file, char *buf, size_t size);
 /* "ibot" or "ibot, seed 1" */
 const char *sm_table_job_title(const sm_table_job *, char *buf, size_t size);
 
@@ -191,6 +197,16 @@ void sm_child_stop(sm_child *); /* asks for an orderly end; the second time kill
 /* Waits for the end and frees. The status of `work`; a child that died says by which signal. *peak: most memory, bytes. */
 sm_status sm_child_end(sm_child *, int64_t *peak, sm_error *);
 
+/* ---- estimate.c ---------------------------------------------------------------------------------------- */
+
+typedef struct sm_table_estimate {
+  double seconds;      /* of training that is still to do */
+  double images_per_s; /* as measured now, or as the run has had */
+  double bytes;        /* of a step, as planned */
+} sm_table_estimate;
+/* Takes seconds: steps are run in a child process. An error says why there is no estimate. */
+sm_status sm_table_job_estimate(const sm_table_jobs *, const sm_table_job *, sm_table_estimate *, sm_error *);
+
 /* ---- work.c -------------------------------------------------------------------------------------------- */
 
 typedef enum {
@@ -215,7 +231,7 @@ sm_status sm_table_work(sm_table_jobs *, void (*changed)(void *ctx), void *ctx, 
 
 /* ---- output.c ------------------------------------------------------------------------------------------ */
 
-/* table.md, table.tex and table.csv into options.out, of what is there; `text` (may be NULL) gets the table for a
+/* table.md, table.tex, table.csv and report.html into options.out, of what is there; `text` (may be NULL) gets the table for a
  * terminal. */
 sm_status sm_table_write(sm_table_jobs *, sm_text *text, sm_error *);
 

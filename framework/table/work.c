@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gallery.h"
 #include "table.h"
 
 #include "framework/eval/eval.h"
@@ -146,6 +147,8 @@ static struct sm_job_evaluation *missing(sm_table_job *job, const char *name) {
   return NULL;
 }
 
+static bool wants_gallery(const sm_table_job *job) { return job->shown && !job->gallery; }
+
 static sm_status open_evaluator(piece *p, sm_recipe *r, const sm_trained *t, sm_pool *pool,
                                 sm_evaluator **out, sm_error *err) {
   sm_evaluator_config c = {.backbone = t->backbone->ops,
@@ -164,7 +167,8 @@ static sm_status open_evaluator(piece *p, sm_recipe *r, const sm_trained *t, sm_
   sm_status status = open_pictures(&r->data.train, &c.train, err);
   if (!status) status = open_pictures(&r->data.test, &c.test, err);
   for (int i = 0; i < r->evaluations && !status; i++) {
-    if (!missing(p->job, r->evaluate[i].instance)) continue;
+    bool for_gallery = i == 0 && wants_gallery(p->job);
+    if (!for_gallery && !missing(p->job, r->evaluate[i].instance)) continue;
     status = sm_instance_create(&r->evaluate[i].plugin, err);
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   }
@@ -214,6 +218,40 @@ static sm_status evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *slot, 
   return keep_result(p, e, slot, t, &result, sm_now() - start, err);
 }
 
+/* Pictures are a convenience: what goes wrong with them is a warning. */
+static void make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const sm_trained *t,
+                         sm_pool *pool) {
+  char folder[PATH_MAX], file[80], text[1024];
+  sm_error err = {0};
+  const sm_plugin *first = r->evaluate[0].plugin.plugin;
+  const sm_evaluation_ops *ops = first->ops;
+  sm_gallery_config c = {.trained = t,
+                         .recipe = r,
+                         .evaluator = evaluator,
+                         .pool = pool,
+                         .features = {.size = sizeof c.features, .blocks = 1, .pool = SM_POOL_CLS},
+                         .train = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self}};
+  if (!r->data.test.plugin.plugin) return;
+  c.test = (sm_dataset){r->data.test.plugin.plugin->ops, r->data.test.plugin.self};
+  if (ops->wants) ops->wants(r->evaluate[0].plugin.self, &c.features);
+  sm_table_gallery_file(p->job, "", file, sizeof file);
+  sm_status status = r->masker.plugin.plugin ? sm_instance_create(&r->masker.plugin, &err) : SM_OK;
+  sm_table_job_path(p->jobs, p->job, file, folder, sizeof folder);
+  folder[strlen(folder) - 1] = 0;
+  if (!status) status = sm_gallery_write(&c, folder, &err);
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_string(&j, "features", c.features.what);
+  if (!status)
+    status = put_json(p, sm_table_gallery_file(p->job, "gallery.json", file, sizeof file), &j, &err);
+  else sm_json_free(&j);
+  if (!status || status == SM_EINTERRUPTED) return;
+  sm_tell tell = {.kind = SM_TELL_WARNING};
+  snprintf(tell.text, sizeof tell.text, "no pictures for the report: %.400s",
+           sm_error_text(&err, text, sizeof text));
+  sm_child_tell(p->child, &tell);
+}
+
 static sm_status evaluate(void *ctx, sm_child *child, sm_error *err) {
   piece *p = ctx;
   sm_recipe *r = NULL;
@@ -233,6 +271,7 @@ static sm_status evaluate(void *ctx, sm_child *child, sm_error *err) {
   if (!status) status = open_evaluator(p, r, &t, pool, &evaluator, err);
   for (int i = 0; !status && i < r->evaluations; i++)
     status = evaluate_one(p, evaluator, &r->evaluate[i], &t, err);
+  if (!status && wants_gallery(p->job)) make_gallery(p, r, evaluator, &t, pool);
   sm_evaluator_free(evaluator);
   sm_pool_free(pool);
   sm_trained_free(&t);
@@ -288,7 +327,9 @@ static sm_status do_job(sm_table_jobs *jobs, sm_table_job *job, sm_claim *claim,
   sm_table_job_look(jobs, job); /* another process may have done it before the claim was ours */
   if (!sm_table_job_trained(job)) status = run_piece(&p, claim, "training", train, err);
   if (!status) sm_table_job_look(jobs, job);
-  if (!status && job->state == SM_JOB_TRAINED) status = run_piece(&p, claim, "evaluating", evaluate, err);
+  if (!status && (job->state == SM_JOB_TRAINED || wants_gallery(job)))
+    status = run_piece(&p, claim, "evaluating", evaluate, err);
+  job->gallery_tried = true;
   sm_table_job_look(jobs, job);
   if (status && status != SM_EINTERRUPTED) {
     job->state = SM_JOB_FAILED;
@@ -301,7 +342,8 @@ static sm_status do_job(sm_table_jobs *jobs, sm_table_job *job, sm_claim *claim,
 /* ---- all jobs ------------------------------------------------------------------------------------------ */
 
 static bool ready(const sm_table_jobs *jobs, const sm_table_job *job) {
-  if (!job->wanted || job->state == SM_JOB_DONE || job->state == SM_JOB_FAILED) return false;
+  bool pictures = wants_gallery(job) && !job->gallery_tried;
+  if (!job->wanted || (job->state == SM_JOB_DONE && !pictures) || job->state == SM_JOB_FAILED) return false;
   for (int i = 0; i < job->run->needs; i++)
     if (!sm_table_job_trained(&jobs->job[job->need[i]])) return false;
   return true;

@@ -74,8 +74,7 @@ static sm_status spec(const void *self, int view_size, sm_backbone_spec *out, sm
                             .patch = (int)v->patch,
                             .depth = depth(v),
                             .heads = heads(v),
-                            .masks_at = (int)v->patch,
-                            .drop_columns = 2 * depth(v)};
+                            .masks_at = (int)v->patch};
   if (v->drop_path > 0) {
     out->drop_sites = 2 * depth(v);
     for (int site = 0; site < out->drop_sites; site++)

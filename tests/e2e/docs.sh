@@ -18,7 +18,7 @@ small=(train.epochs=2 train.steps_per_epoch=2 train.batch_size=4 train.micro_bat
   head.projection.bottleneck=8 head.projection.out_dim=32)
 smalti() {
   case "$1 ${2-}" in
-    train\ * | bench\ step) "$build/smalti" "$@" "${small[@]}" ;;
+    train\ * | table\ * | bench\ step) "$build/smalti" "$@" "${small[@]}" ;;
     *) "$build/smalti" "$@" ;;
   esac
 }
@@ -155,7 +155,7 @@ for document in "${run_documents[@]}"; do
 done
 
 check_packages
-for command in train plan preview "data check" "data pack" "bench step" "bench ops" "bench loader" "bench features" \
+for command in train table plan preview "data check" "data pack" "bench step" "bench ops" "bench loader" "bench features" \
   "bench knn" "recipe show" "recipe check" "recipe diff" "plugins list" "plugins show" "plugins check" "plugins new" eval export report; do
   # shellcheck disable=SC2086  # two words on purpose
   "$build/smalti" $command --help 2>/dev/null

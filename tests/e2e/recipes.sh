@@ -22,6 +22,14 @@ for recipe in $recipes; do
   [ -s "$work/out" ] && fail "$recipe does not read back the same: $(cat "$work/out")"
   grep -qxE "  recipes/$recipe( .)?" "$source/recipes/local.mk" || fail "$recipe is not installed: see recipes/local.mk"
 done
+for recipe in "$source"/recipes/tables/*.yaml; do
+  recipe=tables/$(basename "$recipe")
+  exits 0 smalti recipe check "$recipe"
+  says "$source/recipes/$recipe: ok"
+  grep -qxE "  recipes/$recipe( .)?" "$source/recipes/local.mk" || fail "$recipe is not installed: see recipes/local.mk"
+done
+exits 65 smalti recipe show tables/table9-cifar10
+has "$work/err" "this is a table recipe, not that of a run; \`smalti table\` runs it"
 names=$(for recipe in $recipes; do smalti recipe show "$recipe" | sed -n 's/^name: //p'; done | sort | uniq -d)
 [ -z "$names" ] || fail "recipes share a name: $names"
 

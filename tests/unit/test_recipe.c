@@ -12,6 +12,7 @@
 
 #include "recipe_fixture.h"
 #include "framework/base/heap.h"
+#include "framework/recipe/recipe_private.h"
 
 static sm_recipe *load(const char *name) { return fixture_load(name, 0, NULL); }
 
@@ -410,6 +411,69 @@ static void tells_differences(void **state) {
   sm_recipe_free(a);
 }
 
+/* ---- identity ------------------------------------------------------------------------------------------ */
+
+static bool without_masker(void *ctx, const char *path) { return strncmp(path, ctx, strlen(ctx)) != 0; }
+
+static uint64_t identity(const char *override, const char *without) {
+  sm_recipe *r = fixture_load("x.yaml", override ? 1 : 0, &override);
+  uint64_t sum = sm_recipe_identity(r, without_masker, (void *)without);
+  sm_recipe_free(r);
+  return sum;
+}
+
+static void knows_what_is_asked_for(void **state) {
+  (void)state;
+  fixture_write("x.yaml", fixture_recipe);
+  const char *const none = "-",
+                    *const same[] = {"train.clip_grad=3", "masker.start_epoch=0", "optimizer.adamw.eps=1e-8"},
+                    *const other[] = {"train.clip_grad=2", "masker.start_epoch=1",       "masker=random",
+                                      "train.seed=1",      "tokenizer.temperature=0.05", "optimizer=sgd"};
+  uint64_t own = identity(NULL, none);
+  for (size_t i = 0; i < sizeof same / sizeof *same; i++) assert_true(identity(same[i], none) == own);
+  for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+    assert_true(identity(other[i], none) != own);
+    for (size_t k = 0; k < i; k++) assert_true(identity(other[i], none) != identity(other[k], none));
+  }
+  assert_true(identity(NULL, "masker.") != own);
+  assert_true(identity("masker=random", "masker.") == identity(NULL, "masker."));
+}
+
+/* A base, a tree under the overrides and one over them; with another section in place of `evaluate`. */
+static void composes(void **state) {
+  (void)state;
+  sm_error err = {0};
+  sm_arena *arena = sm_arena_new("trees");
+  static const char under[] = "{train: {epochs: 7, seed: 7, batch_size: 512}}", over[] = "{train: {seed: 9}}",
+                    evaluate[] = "{second: {knn: {}}}";
+  const sm_yaml *a = sm_yaml_read(arena, "under", true, under, strlen(under), &err),
+                *b = sm_yaml_read(arena, "over", true, over, strlen(over), &err),
+                *c = sm_yaml_read(arena, "evaluate", true, evaluate, strlen(evaluate), &err);
+  const char *const overrides[] = {"train.epochs=8", "train.seed=8"};
+  sm_recipe_parts parts = {.folder = "sub",
+                           .path = "only",
+                           .under = a,
+                           .over = &b,
+                           .n_over = 1,
+                           .overrides = overrides,
+                           .n_overrides = 2,
+                           .evaluate = c,
+                           .fit = true};
+  assert_int_equal(sm_mkdirs("sub", NULL), SM_OK);
+  fixture_write("sub/only.yaml", fixture_recipe);
+  sm_recipe *r = NULL;
+  assert_int_equal(sm_recipe_compose(&r, fixture_registry(), &parts, &err), SM_OK);
+  assert_int_equal(r->train.batch_size, 512);
+  assert_int_equal(r->train.epochs, 8);
+  assert_int_equal(r->train.seed, 9);
+  assert_int_equal(r->evaluations, 1);
+  assert_string_equal(r->evaluate[0].instance, "second");
+  sm_recipe_free(r);
+  parts.folder = "";
+  assert_int_equal(sm_recipe_compose(&r, fixture_registry(), &parts, &err), SM_ENOTFOUND);
+  sm_arena_free(arena);
+}
+
 /* ---- memory that runs out ------------------------------------------------------------------------------ */
 
 static void survives_failing_allocations(void **state) {
@@ -493,6 +557,8 @@ int main(void) {
       cmocka_unit_test(reads_back_what_it_writes),
       cmocka_unit_test(shows_places),
       cmocka_unit_test(tells_differences),
+      cmocka_unit_test(knows_what_is_asked_for),
+      cmocka_unit_test(composes),
       cmocka_unit_test(survives_failing_allocations),
       cmocka_unit_test(fills_single_plugins),
       cmocka_unit_test(tables_are_sound),

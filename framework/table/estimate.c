@@ -1,0 +1,126 @@
+/* estimate.c — how long a job will take and how much memory it needs, before it runs.
+ *
+ * Memory is the plan of the recipe's own step. Time is that of a few steps of few random pictures, measured now in a
+ * child process, or the rate that the run itself has had if it has begun. What cannot be built yet (its dependencies
+ * are missing) has no estimate; evaluations and reading pictures are not in it. */
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "framework/report/run.h"
+#include "framework/train/bench.h"
+#include "table.h"
+
+enum { STEPS = 2, FEW = 16, LARGE_VIEW = 96, FEW_LARGE = 2 };
+
+typedef struct question {
+  const sm_table_jobs *jobs;
+  const sm_table_job *job;
+} question;
+
+/* Pictures of the whole run. */
+static sm_status count_pictures(sm_recipe *r, int64_t *pictures, sm_error *err) {
+  int64_t per_epoch = r->train.steps_per_epoch;
+  if (!per_epoch) {
+    const sm_dataset_ops *ops = r->data.train.plugin.plugin->ops;
+    sm_status status = ops->open(r->data.train.plugin.self, err);
+    if (status) return status;
+    per_epoch = ops->count(r->data.train.plugin.self) / r->train.batch_size;
+  }
+  *pictures = per_epoch * r->train.epochs * r->train.batch_size;
+  return SM_OK;
+}
+
+static sm_status plan_bytes(const sm_ssl_config *c, double *bytes, sm_error *err) {
+  sm_ssl *ssl = NULL;
+  sm_status status = sm_ssl_new(c, &ssl, err);
+  if (status) return status;
+  sm_plan_report plan;
+  sm_graph_report(sm_ssl_graph(ssl), &plan);
+  *bytes = (double)(plan.inputs + plan.transient + plan.worker);
+  for (int i = 0; i < SM_SSL_SETS; i++) *bytes += (double)sm_set_bytes(sm_ssl_set(ssl, i));
+  sm_ssl_free(ssl);
+  return SM_OK;
+}
+
+static sm_status measure(sm_ssl_config c, double *rate, sm_error *err) {
+  int few = c.global_size > LARGE_VIEW ? FEW_LARGE : FEW;
+  sm_bench_result *r = sm_calloc(1, sizeof *r);
+  if (!r) return sm_fail(err, SM_ENOMEM, "out of memory");
+  if (c.micro_batch && c.micro_batch < few) few = c.micro_batch;
+  if (c.batch_size > few) c.batch_size = few;
+  c.micro_batch = 0;
+  sm_status status = sm_bench_step(&c, STEPS, false, r, err);
+  if (!status) *rate = r->images_per_second;
+  sm_free(r);
+  return status;
+}
+
+static sm_status answer(void *ctx, sm_child *child, sm_error *err) {
+  const question *q = ctx;
+  sm_recipe *r = NULL;
+  sm_pool *pool = NULL;
+  sm_ssl_config c;
+  sm_tell tell = {.kind = SM_TELL_PART};
+  sm_status status = sm_table_job_recipe(q->jobs, q->job, SM_JOB_FOR_TRAINING, &r, err);
+  if (!status) status = sm_create_instances(r, err);
+  int threads = q->jobs->options.threads ? q->jobs->options.threads
+                : r && r->train.threads  ? (int)r->train.threads
+                                         : sm_cpu_count();
+  if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
+  if (!status) status = sm_ssl_configure(r, pool, 1, &c, err);
+  if (!status) status = plan_bytes(&c, &tell.done, err);
+  if (!status) status = measure(c, &tell.rate, err);
+  if (!status) status = count_pictures(r, &tell.steps, err);
+  if (!status) sm_child_tell(child, &tell);
+  sm_pool_free(pool);
+  sm_recipe_free(r);
+  return status;
+}
+
+/* What a run that has begun says of itself. */
+static void from_run(const sm_table_jobs *jobs, const sm_table_job *job, double *rate, double *step) {
+  char folder[PATH_MAX];
+  sm_run run;
+  if (!sm_run_load(&run, sm_table_job_path(jobs, job, NULL, folder, sizeof folder), NULL)) {
+    const sm_curve *c = sm_curves_find(&run.timing, "images_per_s");
+    double known = sm_curve_median(c);
+    if (isfinite(known)) *rate = known;
+    if (c && c->n) *step = c->x[c->n - 1];
+  }
+  sm_run_free(&run);
+}
+
+static sm_status steps_to_pictures(const sm_table_jobs *jobs, const sm_table_job *job, double step,
+                                   double *pictures, sm_error *err) {
+  sm_recipe *r = NULL;
+  sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_IDENTITY, &r, err);
+  if (!status) *pictures = step * (double)r->train.batch_size;
+  sm_recipe_free(r);
+  return status;
+}
+
+sm_status sm_table_job_estimate(const sm_table_jobs *jobs, const sm_table_job *job, sm_table_estimate *e,
+                                sm_error *err) {
+  question q = {jobs, job};
+  sm_error own = {0};
+  if (!err) err = &own;
+  sm_tell tell, told = {.rate = NAN, .done = NAN};
+  double step = 0, done = 0;
+  *e = (sm_table_estimate){.seconds = NAN, .images_per_s = NAN, .bytes = NAN};
+  sm_child *child = sm_child_start(answer, &q, err);
+  if (!child) return err->code;
+  bool asked = false;
+  for (int got; (got = sm_child_listen(child, 0.5, &tell)) >= 0;) {
+    if (got && tell.kind == SM_TELL_PART) told = tell;
+    if (!asked && sm_signals_stop()) asked = true, sm_child_stop(child);
+  }
+  sm_status status = sm_child_end(child, NULL, err);
+  if (status) return status;
+  e->images_per_s = told.rate;
+  e->bytes = told.done;
+  from_run(jobs, job, &e->images_per_s, &step);
+  status = steps_to_pictures(jobs, job, step, &done, err);
+  if (!status) e->seconds = fmax(0, (double)told.steps - done) / e->images_per_s;
+  return status;
+}

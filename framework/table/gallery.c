@@ -1,0 +1,350 @@
+/* gallery.c — what a trained network looks at: the masks of its training, the attention of [CLS] in the last block,
+ * and the training pictures that its features put nearest to some test pictures.
+ *
+ * Every strip has one column a picture. Tiles are as large as the network's pictures, at most TILE; a page magnifies
+ * them. */
+#include "gallery.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+  TILE = 64,
+  GAP = 2,
+  FRAME = 2,
+  PLAIN = 96 /* smaller pictures are shown whole, as they are evaluated */
+};
+
+const sm_gallery_strip sm_gallery_strips[SM_GALLERY_STRIPS] = {
+    {"pictures.png", "Test pictures", "", 1},
+    {"masks.png", "What the student sees",
+     "Grey patches are hidden: one draw of the row's masker for each picture.", 1},
+    {"attention.png", "Attention of [CLS]",
+     "Last block, mean of the heads; from dark, no attention, to yellow, the most.", 1},
+    {"heads.png", "Heads",
+     "The patches that hold 60 % of a head's attention, in the head's colour; where several heads look, that "
+     "of the one "
+     "that looks most.",
+     1},
+    {"neighbours.png", "Nearest training pictures",
+     "By the cosine of the features, nearest first from above. A blue frame: the same class.",
+     SM_GALLERY_NEIGHBOURS},
+};
+enum { STRIP_PICTURES, STRIP_MASKS, STRIP_ATTENTION, STRIP_HEADS, STRIP_NEIGHBOURS };
+
+typedef struct gallery {
+  const sm_gallery_config *c;
+  const char *folder;
+  int n, size, tile;
+  int64_t row[SM_GALLERY_PICTURES], sample[SM_GALLERY_PICTURES]; /* of the test features, of the data set */
+  sm_features train, test;
+  sm_image tiles[SM_GALLERY_PICTURES], canvas, picture, shown;
+  sm_image_scratch *scratch;
+  float *x;         /* (n, 3, size, size), normalised */
+  float *attention; /* (n, heads, rows·cols), or NULL */
+  int heads, grid;
+} gallery;
+
+/* ---- strips -------------------------------------------------------------------------------------------- */
+
+static sm_status begin(gallery *g, int rows, sm_error *err) {
+  int side = g->tile + GAP;
+  sm_status status = sm_image_reshape(&g->canvas, g->n * side - GAP, rows * side - GAP, err);
+  if (!status) sm_draw_fill(&g->canvas, 0, 0, g->canvas.width, g->canvas.height, 0x808080, 1);
+  return status;
+}
+
+static sm_status finish(gallery *g, int strip, sm_error *err) {
+  char path[4400];
+  snprintf(path, sizeof path, "%s/%s", g->folder, sm_gallery_strips[strip].file);
+  return sm_image_write_png(path, &g->canvas, err);
+}
+
+static int left(const gallery *g, int column) { return column * (g->tile + GAP); }
+
+/* The cell (i, j) of the grid in a tile. */
+static void fill_cell(gallery *g, int column, int i, int j, uint32_t rgb, double alpha) {
+  int x0 = j * g->tile / g->grid, x1 = (j + 1) * g->tile / g->grid, y0 = i * g->tile / g->grid,
+      y1 = (i + 1) * g->tile / g->grid;
+  sm_draw_fill(&g->canvas, left(g, column) + x0, y0, x1 - x0, y1 - y0, rgb, alpha);
+}
+
+/* ---- pictures ------------------------------------------------------------------------------------------ */
+
+/* As it is evaluated, at the network's size in g->shown. */
+static sm_status read_picture(gallery *g, const sm_dataset *d, int64_t sample, sm_error *err) {
+  int resize = g->size < PLAIN ? g->size : (int)lround(g->size * 256.0 / 224);
+  sm_status status = d->ops->read(d->self, sample, NULL, &g->picture, err);
+  if (!status)
+    status = sm_image_eval_crop(&g->picture, resize, g->size, g->c->trained->about.filter, g->scratch,
+                                &g->shown, err);
+  return status;
+}
+
+static sm_status make_tile(gallery *g, sm_image *to, sm_error *err) {
+  return sm_image_resize(&g->shown, NULL, g->tile, g->tile, SM_FILTER_BICUBIC, g->scratch, to, err);
+}
+
+static sm_status read_pictures(gallery *g, sm_error *err) {
+  const sm_trained *t = g->c->trained;
+  int64_t pixels = 3 * (int64_t)g->size * g->size;
+  sm_status status = SM_OK;
+  if (!(g->x = sm_malloc((size_t)(g->n * pixels) * sizeof *g->x)))
+    return sm_fail(err, SM_ENOMEM, "out of memory");
+  for (int i = 0; i < g->n && !status; i++) {
+    status = read_picture(g, &g->c->test, g->sample[i], err);
+    if (!status) status = make_tile(g, &g->tiles[i], err);
+    if (!status) sm_image_normalise(&g->shown, t->about.mean, t->about.std, g->x + i * pixels);
+  }
+  return status;
+}
+
+static sm_status draw_pictures(gallery *g, sm_error *err) {
+  sm_status status = begin(g, 1, err);
+  for (int i = 0; i < g->n && !status; i++) sm_draw_blit(&g->canvas, left(g, i), 0, &g->tiles[i]);
+  return status ? status : finish(g, STRIP_PICTURES, err);
+}
+
+/* ---- attention ----------------------------------------------------------------------------------------- */
+
+static void take_attention(gallery *g, const sm_tensor *a, int prefix) {
+  int cells = g->grid * g->grid;
+  const float *from = a->data;
+  for (int i = 0; i < g->n * g->heads; i++)
+    memcpy(g->attention + (size_t)i * (size_t)cells, from + (size_t)i * (size_t)(prefix + cells) + prefix,
+           (size_t)cells * sizeof *from);
+}
+
+static sm_status run_graph(gallery *g, sm_graph *graph, const sm_backbone_spec *spec, sm_error *err) {
+  const sm_trained *t = g->c->trained;
+  const sm_backbone_ops *ops = t->backbone->ops;
+  int pass = sm_pass_begin(graph, "attention");
+  sm_tensor *count = sm_count(graph, "pictures", g->n);
+  sm_tensor *x = sm_input_real(graph, "pictures", 4, (int64_t[]){g->n, 3, g->size, g->size}, count);
+  sm_backbone_in in = {.size = sizeof in, .pictures = x, .attention = true};
+  sm_backbone_out out = {.size = sizeof out};
+  ops->build(t->backbone_self, graph, &(sm_params){t->set, "backbone."}, &in, &out);
+  if (out.attention) sm_keep(graph, out.attention);
+  sm_pass_end(graph);
+  sm_status status = sm_graph_plan(graph, err);
+  if (status || !out.attention) return status;
+  if (!status) status = sm_graph_allocate(graph, err);
+  if (status) return status;
+  g->heads = (int)out.attention->dim[1];
+  g->grid = g->size / spec->patch;
+  g->attention = sm_malloc((size_t)(g->n * g->heads * g->grid * g->grid) * sizeof *g->attention);
+  if (!g->attention) return sm_fail(err, SM_ENOMEM, "out of memory");
+  memcpy(x->data, g->x, (size_t)g->n * 3 * (size_t)g->size * (size_t)g->size * sizeof *g->x);
+  sm_graph_run(graph, pass);
+  take_attention(g, out.attention, spec->prefix);
+  return SM_OK;
+}
+
+/* Backbones need not have attention. */
+static sm_status make_attention(gallery *g, sm_error *err) {
+  const sm_trained *t = g->c->trained;
+  const sm_backbone_ops *ops = t->backbone->ops;
+  sm_backbone_spec *spec = sm_calloc(1, sizeof *spec);
+  if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
+  spec->size = sizeof *spec;
+  sm_status status = ops->spec(t->backbone_self, g->size, spec, err);
+  g->grid = !status && spec->masks_at ? g->size / spec->masks_at : 0;
+  if (!status && spec->heads > 0 && spec->prefix > 0) {
+    sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(t->set), .pool = g->c->pool};
+    sm_graph *graph = config.real == SM_F32 ? sm_graph_new(&config, err) : NULL;
+    if (graph) status = run_graph(g, graph, spec, err);
+    sm_graph_free(graph);
+  }
+  sm_free(spec);
+  return status;
+}
+
+/* Dark blue over red to yellow, 0 … 1: three straight pieces, as bright as the value is large. */
+static uint32_t heat(double v) {
+  static const double at[5][3] = {
+      {18, 12, 48}, {96, 22, 110}, {186, 54, 85}, {243, 133, 34}, {252, 240, 120}};
+  double p = fmin(fmax(v, 0), 1) * 4;
+  int i = p >= 4 ? 3 : (int)p;
+  uint32_t rgb = 0;
+  for (int c = 0; c < 3; c++)
+    rgb = rgb << 8 | (uint32_t)lround(at[i][c] + (at[i + 1][c] - at[i][c]) * (p - i));
+  return rgb;
+}
+
+static const float *attention_of(const gallery *g, int picture, int head) {
+  return g->attention + ((size_t)picture * (size_t)g->heads + (size_t)head) * (size_t)(g->grid * g->grid);
+}
+
+static double mean_attention(const gallery *g, int picture, int cell) {
+  double sum = 0;
+  for (int h = 0; h < g->heads; h++) sum += (double)attention_of(g, picture, h)[cell];
+  return sum / g->heads;
+}
+
+static sm_status draw_attention(gallery *g, sm_error *err) {
+  int cells = g->grid * g->grid;
+  sm_status status = begin(g, 1, err);
+  for (int i = 0; i < g->n && !status; i++) {
+    double most = 0;
+    for (int k = 0; k < cells; k++) most = fmax(most, mean_attention(g, i, k));
+    for (int k = 0; k < cells; k++)
+      fill_cell(g, i, k / g->grid, k % g->grid, heat(most > 0 ? mean_attention(g, i, k) / most : 0), 1);
+  }
+  return status ? status : finish(g, STRIP_ATTENTION, err);
+}
+
+/* The smallest value among the patches that, largest first, hold 60 % of a head's attention to patches (iBOT,
+ * visualize_attention.py, --threshold 0.6). */
+static float threshold(const float *a, int cells) {
+  double all = 0;
+  for (int k = 0; k < cells; k++) all += (double)a[k];
+  float limit = INFINITY;
+  for (double held = 0; held < 0.6 * all;) {
+    float next = -1;
+    for (int k = 0; k < cells; k++)
+      if (a[k] < limit && a[k] > next) next = a[k];
+    if (next < 0) break;
+    for (int k = 0; k < cells; k++) held += a[k] == next ? (double)next : 0;
+    limit = next;
+  }
+  return limit;
+}
+
+static sm_status draw_heads(gallery *g, sm_error *err) {
+  static const uint32_t colour[] = {0xE8554E, 0x4E9BE8, 0x62C46A, 0xE8B84E, 0xB56BE0, 0x4ED0C8};
+  int cells = g->grid * g->grid, colours = (int)(sizeof colour / sizeof *colour);
+  sm_status status = begin(g, 1, err);
+  for (int i = 0; i < g->n && !status; i++) {
+    sm_draw_blit(&g->canvas, left(g, i), 0, &g->tiles[i]);
+    sm_draw_fill(&g->canvas, left(g, i), 0, g->tile, g->tile, 0x000000, 0.45);
+    for (int k = 0; k < cells; k++) {
+      int best = -1;
+      for (int h = 0; h < g->heads; h++) {
+        const float *a = attention_of(g, i, h);
+        if (a[k] >= threshold(a, cells) && (best < 0 || a[k] > attention_of(g, i, best)[k])) best = h;
+      }
+      if (best >= 0) fill_cell(g, i, k / g->grid, k % g->grid, colour[best % colours], 0.65);
+    }
+  }
+  return status ? status : finish(g, STRIP_HEADS, err);
+}
+
+/* ---- masks --------------------------------------------------------------------------------------------- */
+
+static sm_status draw_masks(gallery *g, sm_error *err) {
+  const sm_recipe *r = g->c->recipe;
+  const sm_masker_ops *ops = r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL;
+  int cells = g->grid * g->grid;
+  if (!ops || !cells || (ops->max_ratio && ops->max_ratio(r->masker.plugin.self) <= 0)) return SM_OK;
+  if (ops->needs_attention && !g->attention) return SM_OK;
+  uint8_t *mask = sm_malloc((size_t)cells);
+  sm_status status = mask ? begin(g, 1, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+  for (int i = 0; i < g->n && !status; i++) {
+    sm_rng rng = sm_rng_make((uint64_t)r->train.seed, SM_RNG_MASK, (uint64_t)r->train.epochs, (uint64_t)i, 0);
+    sm_mask_request q = {.size = sizeof q,
+                         .rows = g->grid,
+                         .cols = g->grid,
+                         .epoch = r->train.epochs,
+                         .rng = &rng,
+                         .attention = g->attention ? attention_of(g, i, 0) : NULL,
+                         .heads = g->heads};
+    memset(mask, 0, (size_t)cells);
+    ops->draw(r->masker.plugin.self, &q, mask);
+    sm_draw_blit(&g->canvas, left(g, i), 0, &g->tiles[i]);
+    for (int k = 0; k < cells; k++)
+      if (mask[k]) fill_cell(g, i, k / g->grid, k % g->grid, 0x8A8F98, 1);
+  }
+  sm_free(mask);
+  return status ? status : finish(g, STRIP_MASKS, err);
+}
+
+/* ---- neighbours ---------------------------------------------------------------------------------------- */
+
+static double cosine(const float *a, const float *b, int dim) {
+  double ab = 0, bb = 0;
+  for (int d = 0; d < dim; d++) ab += (double)a[d] * (double)b[d], bb += (double)b[d] * (double)b[d];
+  return bb > 0 ? ab / sqrt(bb) : 0; /* a's length is the same for all */
+}
+
+/* Rows of the training features, nearest first; equal ones by number. */
+static int nearest(const gallery *g, int picture, int64_t row[SM_GALLERY_NEIGHBOURS]) {
+  double at[SM_GALLERY_NEIGHBOURS];
+  int n = 0, dim = g->train.dim;
+  const float *query = g->test.x + g->row[picture] * dim;
+  for (int64_t i = 0; i < g->train.n; i++) {
+    double c = cosine(query, g->train.x + i * dim, dim);
+    int place = n;
+    while (place > 0 && c > at[place - 1]) place--;
+    if (place == SM_GALLERY_NEIGHBOURS) continue;
+    if (n < SM_GALLERY_NEIGHBOURS) n++;
+    for (int k = n - 1; k > place; k--) at[k] = at[k - 1], row[k] = row[k - 1];
+    at[place] = c, row[place] = i;
+  }
+  return n;
+}
+
+static sm_status draw_neighbours(gallery *g, sm_error *err) {
+  const int64_t *samples = sm_evaluator_samples(g->c->evaluator, "train");
+  sm_image tile = {0};
+  sm_status status = begin(g, SM_GALLERY_NEIGHBOURS, err);
+  for (int i = 0; i < g->n && !status; i++) {
+    int64_t row[SM_GALLERY_NEIGHBOURS];
+    int n = nearest(g, i, row);
+    for (int k = 0; k < n && !status; k++) {
+      status = read_picture(g, &g->c->train, samples[row[k]], err);
+      if (!status) status = make_tile(g, &tile, err);
+      if (status) break;
+      int y = k * (g->tile + GAP);
+      sm_draw_blit(&g->canvas, left(g, i), y, &tile);
+      int32_t own = g->test.label[g->row[i]];
+      if (own >= 0 && own == g->train.label[row[k]])
+        sm_draw_frame(&g->canvas, left(g, i), y, g->tile, g->tile, FRAME, 0x2F7BE5);
+    }
+  }
+  sm_image_free(&tile);
+  return status ? status : finish(g, STRIP_NEIGHBOURS, err);
+}
+
+/* ---- all ----------------------------------------------------------------------------------------------- */
+
+static sm_status choose(gallery *g, sm_error *err) {
+  sm_feature_spec spec = g->c->features, again = g->c->features;
+  sm_status status = sm_evaluator_features(g->c->evaluator, "train", &spec, &g->train, err);
+  if (!status) status = sm_evaluator_features(g->c->evaluator, "test", &again, &g->test, err);
+  if (status) return status;
+  const int64_t *samples = sm_evaluator_samples(g->c->evaluator, "test");
+  g->n = g->test.n < SM_GALLERY_PICTURES ? (int)g->test.n : SM_GALLERY_PICTURES;
+  for (int i = 0; i < g->n; i++) {
+    g->row[i] = (2 * i + 1) * g->test.n / (2 * g->n);
+    g->sample[i] = samples[g->row[i]];
+  }
+  return SM_OK;
+}
+
+static void release(gallery *g) {
+  for (int i = 0; i < SM_GALLERY_PICTURES; i++) sm_image_free(&g->tiles[i]);
+  sm_image_free(&g->canvas);
+  sm_image_free(&g->picture);
+  sm_image_free(&g->shown);
+  sm_image_scratch_free(g->scratch);
+  sm_free(g->x);
+  sm_free(g->attention);
+}
+
+sm_status sm_gallery_write(const sm_gallery_config *c, const char *folder, sm_error *err) {
+  gallery g = {.c = c, .folder = folder, .size = c->trained->about.size, .scratch = sm_image_scratch_new()};
+  g.tile = g.size < TILE ? g.size : TILE;
+  sm_status status = g.scratch ? sm_mkdirs(folder, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+  if (!status) status = choose(&g, err);
+  if (!status && g.n) {
+    status = read_pictures(&g, err);
+    if (!status) status = make_attention(&g, err);
+    if (!status) status = draw_pictures(&g, err);
+    if (!status) status = draw_masks(&g, err);
+    if (!status && g.attention) status = draw_attention(&g, err);
+    if (!status && g.attention) status = draw_heads(&g, err);
+    if (!status) status = draw_neighbours(&g, err);
+  }
+  release(&g);
+  return status;
+}

@@ -1,0 +1,327 @@
+/* page.c — the table's report.html: the table, curves of all rows over each other, what each network looks at, how
+ * the order compares with the published one. One file that needs nothing beside it. */
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "gallery.h"
+#include "results.h"
+
+#include "framework/report/html.h"
+#include "framework/report/page.h"
+
+enum { PICTURE_LIMIT = 1 << 24 };
+
+typedef struct page {
+  const sm_table_results *r;
+  sm_text html;
+  sm_run *run; /* of the first seed of each row; name NULL where there is none */
+  int runs;
+} page;
+
+/* ---- pieces -------------------------------------------------------------------------------------------- */
+
+static void paragraph(page *p, const char *class, const char *text) {
+  sm_text_add(&p->html, "<p class=\"%s\">", class);
+  sm_html_text(&p->html, text);
+  sm_text_add(&p->html, "</p>\n");
+}
+
+static const sm_table_job *shown_job(const page *p, int row) {
+  const sm_table_jobs *jobs = p->r->jobs;
+  for (int i = 0; i < jobs->n; i++)
+    if (jobs->job[i].run == p->r->row[row].run) return &jobs->job[i];
+  return NULL;
+}
+
+static void tiles(page *p) {
+  const sm_table_results *r = p->r;
+  char text[64], note[64];
+  int done = 0, all = 0;
+  double hours = 0, peak = 0;
+  for (int i = 0; i < r->rows + r->dependencies; i++) {
+    const sm_table_result *x = i < r->rows ? &r->row[i] : &r->dependency[i - r->rows];
+    done += x->done, all += x->jobs;
+    if (isfinite(x->hours)) hours += x->hours * x->jobs;
+    if (isfinite(x->peak_bytes)) peak = fmax(peak, x->peak_bytes);
+  }
+  sm_text_add(&p->html, "<dl class=\"tiles\">\n");
+  snprintf(text, sizeof text, "%d of %d", done, all);
+  snprintf(note, sizeof note, "%d row%s", r->rows, r->rows == 1 ? "" : "s");
+  sm_page_tile(&p->html, "Runs done", text, note);
+  sm_page_tile(&p->html, "Training", sm_human_seconds(hours * 3600, text, sizeof text),
+               "all runs one after the other");
+  if (peak > 0)
+    sm_page_tile(&p->html, "Most memory", sm_human_bytes(peak, text, sizeof text), "of a process");
+  for (int f = 0; f < r->jobs->recipe->figures; f++) {
+    sm_table_comparison *c = sm_malloc(sizeof *c);
+    if (!c) continue;
+    sm_table_compare(r, f, c);
+    if (isfinite(c->rank)) {
+      char name[96];
+      snprintf(name, sizeof name, "Rank correlation, %s", r->jobs->recipe->figure[f].title);
+      snprintf(text, sizeof text, "%s%.2f", c->rank < 0 ? "−" : "", fabs(c->rank));
+      snprintf(note, sizeof note, "%d of %d pairs as published", c->agree, c->pairs);
+      sm_page_tile(&p->html, name, text, note);
+    }
+    sm_free(c);
+  }
+  sm_text_add(&p->html, "</dl>\n");
+}
+
+/* ---- the order ----------------------------------------------------------------------------------------- */
+
+static sm_status gaps(page *p, int f) {
+  const sm_table_results *r = p->r;
+  sm_table_comparison *c = sm_malloc(sizeof *c);
+  if (!c) return SM_ENOMEM;
+  sm_table_compare(r, f, c);
+  sm_status status = SM_OK;
+  if (c->gaps) {
+    sm_table *t = sm_table_new(r->jobs->recipe->figure[f].title);
+    sm_table_column(t, "row", SM_ALIGN_LEFT);
+    sm_table_column(t, "over", SM_ALIGN_LEFT);
+    sm_table_column(t, "published", SM_ALIGN_RIGHT);
+    sm_table_column(t, "here", SM_ALIGN_RIGHT);
+    sm_table_column(t, "", SM_ALIGN_LEFT);
+    for (int i = 0; i < c->gaps; i++) {
+      const sm_table_gap *g = &c->gap[i];
+      sm_table_cell(t, "%s", r->row[g->better].run->label);
+      sm_table_cell(t, "%s", r->row[g->worse].run->label);
+      sm_table_cell(t, "%+.1f", g->published);
+      sm_table_cell(t, "%+.1f", g->here);
+      if (!g->agrees) sm_table_bold(t);
+      sm_table_cell(t, "%s",
+                    g->agrees     ? "as published"
+                    : g->here < 0 ? "the other way round"
+                                  : "no difference");
+    }
+    status = sm_page_table(&p->html, t);
+  }
+  sm_free(c);
+  return status;
+}
+
+static sm_status order(page *p) {
+  sm_status status = SM_OK;
+  bool any = false;
+  for (int i = 0; i < p->r->rows; i++)
+    for (int f = 0; f < p->r->jobs->recipe->figures; f++)
+      any = any || (isfinite(p->r->row[i].run->published[f]) && isfinite(p->r->row[i].value[f].mean));
+  if (!any) return SM_OK;
+  sm_page_heading(&p->html, "Against the published order");
+  paragraph(p, "subtitle",
+            "Rows that follow each other in the published order, and the gap between them here.");
+  sm_text_add(&p->html, "<div class=\"side\">\n");
+  for (int f = 0; f < p->r->jobs->recipe->figures && !status; f++) status = gaps(p, f);
+  sm_text_add(&p->html, "</div>\n");
+  return status;
+}
+
+/* ---- curves -------------------------------------------------------------------------------------------- */
+
+static bool shown_group(const sm_curve_group *g) {
+  static const char *const titles[] = {"Loss", "k-NN accuracy, top-1", "Entropy", "Norm of the centre", NULL};
+  for (int i = 0; titles[i]; i++)
+    if (strcmp(g->title, titles[i]) == 0) return true;
+  return false;
+}
+
+static bool seen_before(const page *p, int run, const sm_curve_group *g, const char *curve) {
+  for (int i = 0; i < run; i++)
+    if (sm_curves_find(sm_run_curves(&p->run[i], g->file), curve)) return true;
+  return false;
+}
+
+static sm_status chart(page *p, const sm_curve_group *g, const char *curve) {
+  static const sm_curve NONE = {.n = 0}; /* keeps the place, so that a row has one colour in all charts */
+  sm_line lines[SM_MAX_LINES];
+  int n = 0;
+  char title[200];
+  for (; n < p->runs && n < SM_MAX_LINES; n++) {
+    const sm_curve *found = sm_curves_find(sm_run_curves(&p->run[n], g->file), curve);
+    lines[n] = (sm_line){.name = p->r->row[n].run->label, .curve = found ? found : &NONE, .dashed = n >= 8};
+  }
+  bool whole = strcmp(curve, g->keys[0]) == 0;
+  if (whole) snprintf(title, sizeof title, "%s", g->title);
+  else snprintf(title, sizeof title, "%s: %.100s", g->title, sm_figure_short(g, curve));
+  int kept = 0; /* rows without this curve would only fill the legend */
+  for (int i = 0; i < n; i++) {
+    lines[i].colour = i % 8 + 1;
+    if (lines[i].curve->n) lines[kept++] = lines[i];
+  }
+  size_t count = (size_t)kept;
+  return sm_page_chart(&p->html, title, g->unit, g->log_y, sm_figure_factor(g, lines, count), lines, count,
+                       NULL, 0);
+}
+
+static sm_status curves(page *p) {
+  sm_status status = SM_OK;
+  sm_page_heading(&p->html, "Curves");
+  paragraph(p, "subtitle", "One line a row, of its first seed.");
+  sm_text_add(&p->html, "<div class=\"charts\">\n");
+  for (size_t k = 0; k < sm_nfigures; k++) {
+    const sm_curve_group *g = &sm_figures[k];
+    if (!shown_group(g)) continue;
+    for (int i = 0; i < p->runs; i++) {
+      const sm_curves *all = sm_run_curves(&p->run[i], g->file);
+      for (size_t c = 0; c < all->count && !status; c++)
+        if (sm_figure_takes(g, all->items[c].name) && !seen_before(p, i, g, all->items[c].name))
+          status = chart(p, g, all->items[c].name);
+    }
+  }
+  sm_text_add(&p->html, "</div>\n");
+  return status;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------------------ */
+
+/* Width of a PNG from its header. */
+static int png_width(const char *data, size_t bytes) {
+  const unsigned char *s = (const unsigned char *)data;
+  return bytes < 24 ? 0 : s[16] << 24 | s[17] << 16 | s[18] << 8 | s[19];
+}
+
+static bool read_strip(const page *p, const sm_table_job *job, int strip, char **data, size_t *bytes) {
+  char file[96], path[PATH_MAX];
+  sm_table_gallery_file(job, sm_gallery_strips[strip].file, file, sizeof file);
+  return job && job->gallery &&
+         !sm_file_get(sm_table_job_path(p->r->jobs, job, file, path, sizeof path), PICTURE_LIMIT, data, bytes,
+                      NULL);
+}
+
+static void picture(page *p, const char *label, const char *title, const char *data, size_t bytes) {
+  int width = png_width(data, bytes);
+  sm_text_add(&p->html, "<dt>");
+  sm_html_text(&p->html, label);
+  sm_text_add(&p->html, "</dt><dd><img width=\"%d\" alt=\"", width < 400 ? 2 * width : width);
+  sm_html_text(&p->html, title);
+  sm_text_add(&p->html, ", ");
+  sm_html_text(&p->html, label);
+  sm_text_add(&p->html, "\" src=\"data:image/png;base64,");
+  sm_html_base64(&p->html, data, bytes);
+  sm_text_add(&p->html, "\"></dd>\n");
+}
+
+/* Each kind of picture for all rows; the test pictures, which they share, above each. */
+static void gallery(page *p) {
+  for (int strip = 1; strip < SM_GALLERY_STRIPS; strip++) {
+    const sm_gallery_strip *s = &sm_gallery_strips[strip];
+    bool begun = false;
+    for (int i = 0; i < p->r->rows; i++) {
+      char *data, *above;
+      size_t bytes;
+      const sm_table_job *job = shown_job(p, i);
+      if (!read_strip(p, job, strip, &data, &bytes)) continue;
+      if (!begun) {
+        sm_page_heading(&p->html, s->title);
+        paragraph(p, "subtitle", s->about);
+        sm_text_add(&p->html, "<div class=\"scroll\"><dl class=\"gallery\">\n");
+        size_t size;
+        if (read_strip(p, job, 0, &above, &size)) {
+          picture(p, "", "Test pictures", above, size);
+          sm_free(above);
+        }
+      }
+      begun = true;
+      picture(p, p->r->row[i].run->label, s->title, data, bytes);
+      sm_free(data);
+    }
+    if (begun) sm_text_add(&p->html, "</dl></div>\n");
+  }
+}
+
+/* ---- how it was made ----------------------------------------------------------------------------------- */
+
+static sm_status measured(page *p) {
+  const sm_table_recipe *t = p->r->jobs->recipe;
+  sm_table *table = sm_table_new(NULL);
+  sm_table_column(table, "figure", SM_ALIGN_LEFT);
+  sm_table_column(table, "row", SM_ALIGN_LEFT);
+  sm_table_column(table, "protocol", SM_ALIGN_LEFT);
+  for (int f = 0; f < t->figures; f++)
+    for (int i = 0; i < p->r->rows; i++) {
+      if (!p->r->row[i].protocol[f]) continue;
+      sm_table_cell(table, "%s", t->figure[f].title);
+      sm_table_cell(table, "%s", p->r->row[i].run->label);
+      sm_table_cell(table, "%s", p->r->row[i].protocol[f]);
+    }
+  sm_text_add(&p->html, "<details><summary>How it was measured</summary>\n");
+  sm_status status = sm_page_table(&p->html, table);
+  sm_text_add(&p->html, "</details>\n");
+  return status;
+}
+
+static sm_status made(page *p) {
+  static const char *const state[] = {"missing", "begun", "trained", "done", "failed"};
+  const sm_table_jobs *jobs = p->r->jobs;
+  sm_table *table = sm_table_new(NULL);
+  sm_table_column(table, "run", SM_ALIGN_LEFT);
+  sm_table_column(table, "state", SM_ALIGN_LEFT);
+  sm_table_column(table, "folder", SM_ALIGN_LEFT);
+  sm_table_column(table, "hash", SM_ALIGN_LEFT);
+  for (int i = 0; i < jobs->n; i++) {
+    char title[128];
+    sm_table_cell(table, "%s", sm_table_job_title(&jobs->job[i], title, sizeof title));
+    sm_table_cell(table, "%s", state[jobs->job[i].state]);
+    sm_table_cell(table, "%s", jobs->job[i].name);
+    sm_table_cell(table, "%s", jobs->job[i].id);
+  }
+  sm_text_add(&p->html, "<details><summary>Runs</summary>\n");
+  sm_status status = sm_page_table(&p->html, table);
+  sm_text_add(&p->html, "</details>\n");
+  return status;
+}
+
+/* ---- all ----------------------------------------------------------------------------------------------- */
+
+static void load_runs(page *p) {
+  for (int i = 0; i < p->r->rows; i++) {
+    char folder[PATH_MAX];
+    const sm_table_job *job = shown_job(p, i);
+    sm_run *run = &p->run[p->runs++];
+    if (job && sm_run_load(run, sm_table_job_path(p->r->jobs, job, NULL, folder, sizeof folder), NULL)) {
+      sm_run_free(run);
+      memset(run, 0, sizeof *run);
+    }
+  }
+}
+
+static sm_status build(page *p) {
+  const sm_table_recipe *t = p->r->jobs->recipe;
+  sm_text subtitle = {0};
+  if (t->source) sm_text_add(&subtitle, "Published figures: %s", t->source);
+  sm_html_begin(&p->html, t->title, "smalti table", subtitle.s ? subtitle.s : "");
+  sm_text_free(&subtitle);
+  tiles(p);
+  sm_page_heading(&p->html, "The table");
+  sm_table *main_table = sm_table_main(p->r, false);
+  sm_status status = sm_page_table(&p->html, main_table);
+  paragraph(p, "subtitle",
+            "The best figure of a column is bold, the second underlined. images/s: median over the run; "
+            "hours: wall time of "
+            "training, a run; memory: the most a process used.");
+  if (!status) status = order(p);
+  if (!status) status = curves(p);
+  if (!status) gallery(p);
+  sm_page_heading(&p->html, "Details");
+  if (!status) status = measured(p);
+  if (!status) status = made(p);
+  sm_html_end(&p->html);
+  return status ? status : p->html.failed ? SM_ENOMEM : SM_OK;
+}
+
+sm_status sm_table_page(const sm_table_results *r, const char *path, sm_error *err) {
+  page p = {.r = r, .run = sm_calloc((size_t)r->rows, sizeof *p.run)};
+  sm_status status = p.run ? SM_OK : SM_ENOMEM;
+  if (!status) {
+    load_runs(&p);
+    status = build(&p);
+  }
+  if (status) sm_fail(err, status, "no memory for the page of a table");
+  else status = sm_file_put(path, p.html.s, p.html.len, err);
+  for (int i = 0; i < p.runs; i++) sm_run_free(&p.run[i]);
+  sm_free(p.run);
+  sm_text_free(&p.html);
+  return status;
+}

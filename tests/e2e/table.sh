@@ -1,0 +1,259 @@
+#!/bin/bash
+# table.sh — `smalti table`: rows and dependencies are trained once, in their order, by one process or several, whatever
+# stops them; what comes out is the same table; wrong table recipes are refused with sentences.
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
+
+cat >table.yaml <<'END'
+smalti: 1
+table: Rows & marks, 100 %
+source: Nobody et al. 2020, Table 1
+base: tiny.yaml
+shared: {data: {views: {local: {count: 0}}}, train: {epochs: 2}}
+seeds: [0, 1]
+marks: [L_MIM, "L_[CLS]"]
+figures: {k-NN: knn.top1, Lin.: linear.top1}
+evaluate:
+  knn: {knn: {k: 3}}
+  linear: {linear: {epochs: 2, batch_size: 16}}
+dependencies:
+  start: {change: {train: {epochs: 1, scale_schedules: true}}}
+rows:
+  ibot: {label: iBOT, marks: [✓, ✓], published: [69.1, 74.2]}
+  mim:
+    label: "MIM | only"
+    marks: [✓, ✗]
+    published: [9.5, 29.8]
+    change: {losses: {cls: !delete}}
+    evaluate: {knn: {knn: {pool: mean}}}
+  dino: {marks: [✗, ✓], published: [67.9, ~], change: {masker: none, losses: {mim: !delete}}}
+  again: {marks: ["", ✓], change: {train: {init: "@start"}}}
+END
+table() { smalti table table.yaml "$@"; }
+# id NAME: the hash of a run as --json says it
+id() { smalti table "${2-table.yaml}" --dry-run --no-estimate --json "${@:3}" | tr '{' '\n' | sed -n "s/.*\"name\":\"$1\".*\"id\":\"\([0-9a-f]*\)\".*/\1/p" | head -n 1; }
+count() { grep -c -- "$1" "$2"; }
+
+# ---- all of it, once -------------------------------------------------------------------------------------------
+exits 0 table --dry-run --no-estimate
+[ "$(wc -l <"$work/out")" -eq 9 ] || fail "nine runs are missing: $(cat "$work/out")"
+exits 0 table --dry-run --rows ibot,again --seeds 0
+grep -qE '^ibot, seed 0 +missing +ibot-s0-[0-9a-f]{8} +[0-9.]+ (ms|s) +[0-9]+ images/s +[0-9.]+ [KM]iB$' "$work/out" || fail "$(cat "$work/out")"
+grep -qE '^again, seed 0 +missing +again-s0-[0-9a-f]{8} +needs a run that is missing$' "$work/out" || fail "$(cat "$work/out")"
+has "$work/out" 'training still to do, one run after the other: '
+has "$work/out" 'without the 1 run that could not be estimated'
+[ -e runs ] && fail "a dry run makes a folder"
+exits 0 table
+[ "$(count 'training' "$work/err")" -eq 9 ] || fail "not nine runs"
+has "$work/out" 'MIM | only'
+for file in table.md table.tex table.csv report.html; do [ -s tables/table/$file ] || fail "no $file"; done
+[ "$(ls runs/claims)" = lock ] || fail "claims are left: $(ls runs/claims)"
+start=$(ls -d runs/start-*)
+has runs/again-s1-*/recipe.yaml "init: $(pwd -P)/$start"
+exits 0 table
+[ ! -s "$work/err" ] || [ "$(count training "$work/err")" -eq 0 ] || fail "trained again: $(cat "$work/err")"
+exits 0 table --dry-run
+[ "$(count ' done ' "$work/out")" -eq 9 ] || fail "not all are done: $(cat "$work/out")"
+lacks tables/table/report.html 'src="http'
+lacks tables/table/report.html 'href='
+has tables/table/report.html 'data:image/png;base64,'
+
+# ---- what it says, with figures of our own ---------------------------------------------------------------------
+# figure RUN EVALUATION VALUE
+figure() { sed -i "s/\"top1\":[0-9.]*/\"top1\":$3/; s/\"intervals\":{[^}]*}/\"intervals\":{}/" runs/"$1"-*/evaluations/"$2"-*.json; }
+figure ibot-s0 knn 50; figure ibot-s1 knn 51; figure mim-s0 knn 20; figure mim-s1 knn 20
+figure dino-s0 knn 52; figure dino-s1 knn 50; figure again-s0 knn 10.25; figure again-s1 knn 10.75
+figure ibot-s0 linear 60; figure ibot-s1 linear 61; figure mim-s0 linear 30; figure mim-s1 linear 31
+figure dino-s0 linear 60.5; figure dino-s1 linear 60.5; figure again-s0 linear 1; figure again-s1 linear 2
+exits 0 table
+cut -d, -f1-15 tables/table/table.csv | tr -d '\r' >csv
+cat >csv.wanted <<'END'
+key,row,L_MIM,L_[CLS],seeds,k-NN,k-NN deviation,k-NN low,k-NN high,k-NN published,Lin.,Lin. deviation,Lin. low,Lin. high,Lin. published
+ibot,iBOT,✓,✓,2,50.5,0.7071067811865476,,,69.1,60.5,0.7071067811865476,,,74.2
+mim,MIM | only,✓,✗,2,20,0,,,9.5,30.5,0.7071067811865476,,,29.8
+dino,dino,✗,✓,2,51,1.4142135623730951,,,67.9,60.5,0,,,
+again,again,,✓,2,10.5,0.3535533905932738,,,,1.5,0.7071067811865476,,,
+END
+diff csv.wanted csv >&2 || fail "table.csv"
+sed -n '1,/^The best/p' tables/table/table.md | sed 's/ *| *[^|]* *| *[^|]* *| *[^|]* *|$/ |/' | tr -s ' -' >md
+cat >md.wanted <<'END'
+# Rows & marks, 100 %
+
+| row | L\_MIM | L\_[CLS] | k-NN | published | Lin. | published |
+| - | :-: | :-: | -: | -: | -: | -: |
+| iBOT | ✓ | ✓ | <u>50.5 ± 0.7</u> | 69.1 | **60.5 ± 0.7** | 74.2 |
+| MIM \| only | ✓ | ✗ | 20.0 ± 0.0 | 9.5 | <u>30.5 ± 0.7</u> | 29.8 |
+| dino | ✗ | ✓ | **51.0 ± 1.4** | 67.9 | **60.5 ± 0.0** | – |
+| again | | ✓ | 10.5 ± 0.4 | – | 1.5 ± 0.7 | – |
+
+The best figure of a column is bold, the second underlined. Figures are means ± sample deviations over 2 seeds.
+END
+diff md.wanted md >&2 || fail "table.md"
+has tables/table/table.md '- **k-NN**: rank correlation (Spearman) 0.50 over 3 rows; 2 of 3 pairs of rows in the published order.'
+has tables/table/table.md '  - iBOT over dino: published +1.2, here -0.5 (**the other way round**)'
+has tables/table/table.md '  - dino over MIM | only: published +58.4, here +31.0'
+has tables/table/table.md '- **Lin.**: 1 of 1 pairs of rows in the published order.'
+has tables/table/table.tex '\caption{Rows \& marks, 100 \%}'
+has tables/table/table.tex 'L\_MIM & L\_[CLS] & k-NN'
+has tables/table/table.tex '    iBOT & $\checkmark$ & $\checkmark$ & \underline{50.5 $\pm$ 0.7} & 69.1 & \textbf{60.5 $\pm$ 0.7} & 74.2 &'
+has tables/table/table.tex '    dino & $\times$ & $\checkmark$ & \textbf{51.0 $\pm$ 1.4} & 67.9 & \textbf{60.5 $\pm$ 0.0} & -- &'
+
+# ---- what a run is known by ------------------------------------------------------------------------------------
+ibot=$(id ibot)
+sed 's/iBOT/Other label/; s/epochs: 2}}/epochs: 2, clip_grad: 3, log_every: 7, evaluate_every: 2}}/; s/seeds: \[0, 1\]/seeds: [0]/; s/^  ibot:/  first:/' table.yaml >other.yaml
+[ "$(id first other.yaml)" = "$ibot" ] || fail "a default, a label or logging changes what a run is"
+exits 0 smalti table other.yaml
+[ "$(count training "$work/err")" -eq 0 ] || fail "runs of another table are trained again: $(cat "$work/err")"
+has "$work/out" 'Other label'
+[ "$(id ibot table.yaml train.clip_grad=2)" != "$ibot" ] || fail "another recipe is the same run"
+[ "$(id again table.yaml)" != "$(id again table.yaml --seeds 1)" ] || fail "another seed is the same run"
+# of a dependency, too
+sed 's/epochs: 1, scale/epochs: 1, clip_grad: 2, scale/' table.yaml >other.yaml
+[ "$(id again other.yaml)" != "$(id again)" ] || fail "a dependency's recipe is no part of what a run is"
+[ "$(id ibot other.yaml)" = "$ibot" ] || fail "a dependency of others is part of what a run is"
+# another evaluation is made without training
+exits 0 table --seeds 0 --rows dino,ibot --out elsewhere
+sed 's/k: 3/k: 5/' table.yaml >other.yaml
+exits 0 smalti table other.yaml --rows ibot --seeds 0
+[ "$(count training "$work/err")" -eq 0 ] && [ "$(count evaluating "$work/err")" -eq 1 ] || fail "$(cat "$work/err")"
+
+# ---- stops and kills -------------------------------------------------------------------------------------------
+mv runs whole
+# as if each process were killed sooner or later; the last one is left alone
+for i in 1 2 3 4 5 6 7 8 9 10 11 12; do timeout -s KILL "0.$((i * 7 % 10 + 2))" smalti -q table table.yaml >out 2>err; done 2>/dev/null
+exits 0 table
+for run in whole/*-*; do
+  name=$(basename "$run")
+  same_metrics() { cmp "$run/metrics.jsonl" "runs/$name/metrics.jsonl" || fail "$name: metrics.jsonl differs"; }
+  same_metrics
+  case $name in again-*) continue ;; esac # its checkpoints hold the hash of a recipe that names another folder
+  cmp "$(last "$run")" "$(last "runs/$name")" || fail "$name: the last checkpoints differ"
+done
+[ "$(find runs -name '*.tmp-*' | wc -l)" -eq 0 ] || fail "temporary files are left"
+rm -rf runs
+smalti table table.yaml train.epochs=200 --rows ibot >out 2>err &
+pid=$!
+for _ in $(seq 200); do [ -s "$(echo runs/ibot-s0-*/metrics.jsonl)" ] && break; sleep 0.05; done
+kill -TERM $pid
+wait $pid
+[ $? -eq 75 ] || fail "an interrupted table exits with $?"
+has err 'stopped with 0 of 2 runs done; everything is saved; run the same command again to go on'
+[ "$(ls runs/claims)" = lock ] || fail "a stopped table leaves a claim"
+rm -rf runs
+
+# ---- several processes -----------------------------------------------------------------------------------------
+smalti table table.yaml --out one >one.out 2>one.err &
+first=$!
+smalti table table.yaml --out two >two.out 2>two.err &
+second=$!
+wait $first || fail "the first of two: $(cat one.err)"
+wait $second || fail "the second of two: $(cat two.err)"
+[ "$(cat one.err two.err | grep -c training)" -eq 9 ] || fail "two processes did not train nine runs: $(cat one.err two.err)"
+cmp one.out two.out || fail "two processes see two tables"
+# claims of others: of a process of this machine that is gone, one that is quiet for long, one that is alive
+rm -rf runs/dino-s0-*
+dino=$(id dino)
+(exec true) & gone=$!
+wait $gone
+echo "0-0 $gone $(uname -n)" >"runs/claims/$dino"
+exits 0 table --rows dino
+rm -rf runs/dino-s0-*
+echo '0-0 4711 elsewhere' >"runs/claims/$dino"
+touch -d '10 minutes ago' "runs/claims/$dino"
+exits 0 table --rows dino --stale 60
+has "$work/err" 'dino, seed 0  training'
+rm -rf runs/dino-s0-*
+echo '0-0 4711 elsewhere' >"runs/claims/$dino"
+exits 75 timeout --preserve-status -s TERM 2 smalti table table.yaml --rows dino
+has "$work/err" 'dino, seed 0  waiting for process 4711 on elsewhere'
+lacks "$work/err" 'dino, seed 0  training'
+[ "$(cat "runs/claims/$dino")" = '0-0 4711 elsewhere' ] || fail "a live claim was taken"
+rm -f "runs/claims/$dino"
+
+# ---- failures --------------------------------------------------------------------------------------------------
+cat >broken.yaml <<'END'
+smalti: 1
+table: One row cannot be trained
+base: tiny.yaml
+figures: {k-NN: knn.top1}
+evaluate: {knn: {knn: {k: 3}}}
+rows:
+  first: {change: {data: {train: {folder: {path: nowhere}}}}}
+  second: {change: {train: {init: "@first"}}}
+  third: {}
+END
+exits 66 smalti table broken.yaml
+has "$work/err" 'first   failed: '
+has "$work/err" '1 run failed; first: '
+has "$work/err" 'third   done'
+lacks "$work/err" 'second  training'
+
+# ---- wrong recipes ---------------------------------------------------------------------------------------------
+# refuses SENTENCE: the recipe on stdin is refused with it
+refuses() {
+  { printf 'smalti: 1\ntable: T\n'; cat; } >wrong.yaml
+  exits 65 smalti table wrong.yaml --dry-run --no-estimate
+  says "smalti: $1"
+}
+exits 65 smalti table tiny.yaml
+says "smalti: tiny.yaml:1:1: this is no table recipe: it has no key 'table'; a recipe of one run is for \`smalti train\`"
+refuses 'wrong.yaml: the table has no rows' <<<'base: tiny.yaml'
+refuses "wrong.yaml:4:3: rows.a has no recipe, and the table has no base; name one at the top, 'base: RECIPE', or here, 'recipe: RECIPE'" <<'END'
+rows:
+  a: {}
+END
+refuses "wrong.yaml:3:1: unknown key 'row'; did you mean 'rows'?" <<<'row: {a: {}}'
+refuses "wrong.yaml:4:12: unknown key 'lable' in rows.a; did you mean 'label'?" <<'END'
+base: tiny.yaml
+rows: {a: {lable: A}}
+END
+refuses "wrong.yaml:5:8: 'a' is already a dependency, at line 4; rows and dependencies share their names; rename one" <<'END'
+base: tiny.yaml
+dependencies: {a: {}}
+rows: {a: {}}
+END
+refuses "wrong.yaml:4:35: no row or dependency is called 'bb'; there are: a, b" <<'END'
+base: tiny.yaml
+rows: {a: {change: {train: {init: "@bb"}}}, b: {}}
+END
+refuses "wrong.yaml:4:8: runs need each other: a -> b -> a" <<'END'
+base: tiny.yaml
+rows: {a: {change: {train: {init: "@b"}}}, b: {change: {train: {init: "@a/x"}}}}
+END
+refuses "wrong.yaml:5:19: 1 mark, but the table has 2 columns of marks; write '' where there is none" <<'END'
+base: tiny.yaml
+marks: [A, B]
+rows: {a: {marks: [x]}}
+END
+refuses "wrong.yaml:5:23: 2 published figures, but the table has 1 figures; write ~ where nothing was printed" <<'END'
+base: tiny.yaml
+figures: {k-NN: knn.top1}
+rows: {a: {published: [1, 2]}}
+END
+refuses "wrong.yaml:4:17: no row has an evaluation called 'knnn'; did you mean 'knn'?" <<'END'
+base: tiny.yaml
+figures: {k-NN: knnn.top1}
+rows: {a: {}}
+END
+refuses "wrong.yaml:4:21: change cannot have 'name'; runs are named by the table" <<'END'
+base: tiny.yaml
+rows: {a: {change: {name: x}}}
+END
+refuses "wrong.yaml:4:8: 'a' takes 'data.trian' of 'shared', which no recipe has" <<'END'
+base: tiny.yaml
+rows: {a: {shared: [data.trian]}}
+END
+refuses "wrong.yaml:4:37: row 'a': train.epochs must be a whole number between 1 and 1000000, not '0'" <<'END'
+base: tiny.yaml
+rows: {a: {change: {train: {epochs: 0}}}}
+END
+refuses "wrong.yaml:5:8: seed 3 stands twice" <<'END'
+base: tiny.yaml
+rows: {a: {}}
+seeds: [3, 3]
+END
+exits 65 smalti table table.yaml --rows ibto --dry-run
+says "smalti: the table has no row 'ibto'; did you mean 'ibot'?"
+exits 65 smalti table table.yaml --dry-run name=x
+says "smalti: 'name=x' cannot be said for a whole table; runs are named by the table"
+finish

@@ -1,0 +1,222 @@
+/* test_table.c — figures over seeds held against published ones, claims, and what a child process tells. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "framework/table/results.h"
+
+/* ---- comparing ----------------------------------------------------------------------------------------- */
+
+enum { ROWS = 7 };
+static sm_table_run runs[ROWS];
+static sm_table_result rows[ROWS];
+static sm_table_recipe recipe = {.figures = 1};
+static const sm_table_jobs jobs = {.recipe = &recipe};
+
+/* NaN leaves a figure out. */
+static sm_table_results results(int n, const double *published, const double *here) {
+  for (int i = 0; i < n; i++) {
+    runs[i].published[0] = published[i];
+    rows[i] = (sm_table_result){.run = &runs[i]};
+    rows[i].value[0].mean = here[i];
+  }
+  return (sm_table_results){.jobs = &jobs, .row = rows, .rows = n};
+}
+
+/* Spearman's coefficients are those of scipy.stats.spearmanr. */
+static void test_compare(void **state) {
+  (void)state;
+  const double paper[ROWS] = {69.1, 69.0, 9.5, 44.3, 6.9, 67.9, 48.0};
+  sm_table_comparison c;
+  sm_table_results r = results(ROWS, paper, paper);
+  sm_table_compare(&r, 0, &c);
+  assert_int_equal(c.rows, 7);
+  assert_float_equal(c.rank, 1, 1e-12);
+  assert_int_equal(c.pairs, 21);
+  assert_int_equal(c.agree, 21);
+  assert_int_equal(c.gaps, 6);
+  assert_int_equal(c.gap[0].better, 0);
+  assert_int_equal(c.gap[0].worse, 1);
+  assert_int_equal(c.gap[5].better, 2);
+  assert_int_equal(c.gap[5].worse, 4);
+  assert_float_equal(c.gap[2].published, 67.9 - 48.0, 1e-12);
+  assert_true(c.gap[2].agrees);
+
+  const double here[ROWS] = {40, 41, 20, 20, 25, 39, 30}; /* ranks 6 7 1.5 1.5 3 5 4 against 7 6 2 3 1 5 4 */
+  r = results(ROWS, paper, here);
+  sm_table_compare(&r, 0, &c);
+  assert_float_equal(c.rank, 0.8468812149338254, 1e-12);
+  assert_int_equal(c.agree, 17);
+  assert_false(c.gap[0].agrees);
+  assert_float_equal(c.gap[0].here, -1, 1e-12);
+
+  const double some[ROWS] = {40, NAN, 20, NAN, NAN, 39, NAN};
+  r = results(ROWS, paper, some);
+  sm_table_compare(&r, 0, &c);
+  assert_int_equal(c.rows, 3);
+  assert_float_equal(c.rank, 1, 1e-12);
+  r = results(2, paper, here);
+  sm_table_compare(&r, 0, &c);
+  assert_true(isnan(c.rank)); /* two rows have no rank correlation to speak of */
+  const double same[ROWS] = {5, 5, 5, 5, 5, 5, 5};
+  r = results(ROWS, paper, same);
+  sm_table_compare(&r, 0, &c);
+  assert_true(isnan(c.rank));
+  assert_int_equal(c.agree, 0);
+  r = results(ROWS, same, here); /* nothing to disagree with */
+  sm_table_compare(&r, 0, &c);
+  assert_int_equal(c.pairs, 0);
+  assert_true(c.gap[0].agrees);
+}
+
+/* ---- claims -------------------------------------------------------------------------------------------- */
+
+static char folder[64];
+static int enter_folder(void **state) {
+  (void)state;
+  strcpy(folder, "/tmp/smalti-claims-XXXXXX");
+  return mkdtemp(folder) ? 0 : -1;
+}
+static int leave_folder(void **state) {
+  (void)state;
+  return sm_remove_tree(folder, NULL);
+}
+
+static void write_text(const char *path, const char *text) {
+  assert_int_equal(sm_file_put(path, text, strlen(text), NULL), SM_OK);
+}
+
+static void set_age(const char *path, int seconds) {
+  struct timespec t[2];
+  clock_gettime(CLOCK_REALTIME, &t[0]);
+  t[0].tv_sec -= seconds;
+  t[1] = t[0];
+  assert_int_equal(utimensat(AT_FDCWD, path, t, 0), 0);
+}
+
+static void test_claims(void **state) {
+  (void)state;
+  sm_claim a, b;
+  sm_error err = {0};
+  char who[300] = "", path[4300], host[256];
+  struct stat st;
+  assert_int_equal(sm_claim_take(&a, folder, "one", 60, who, sizeof who, &err), SM_CLAIM_MINE);
+  assert_int_equal(sm_claim_take(&b, folder, "one", 60, who, sizeof who, &err), SM_CLAIM_OTHERS);
+  gethostname(host, sizeof host);
+  snprintf(path, sizeof path, "process %ld on %s", (long)getpid(), host);
+  assert_string_equal(who, path);
+  assert_int_equal(sm_claim_take(&b, folder, "two", 60, who, sizeof who, &err), SM_CLAIM_MINE);
+  assert_true(sm_claim_beat(&b));
+  sm_claim_release(&b);
+  assert_int_equal(stat(b.path, &st), -1);
+
+  set_age(a.path, 100); /* without a sign of life */
+  assert_int_equal(sm_claim_take(&b, folder, "one", 120, who, sizeof who, &err), SM_CLAIM_OTHERS);
+  assert_int_equal(sm_claim_take(&b, folder, "one", 60, who, sizeof who, &err), SM_CLAIM_MINE);
+  assert_false(sm_claim_beat(&a)); /* it notices, */
+  sm_claim_release(&a);            /* and leaves the other's alone */
+  assert_int_equal(stat(b.path, &st), 0);
+  set_age(b.path, 100);
+  assert_true(sm_claim_beat(&b));
+  assert_int_equal(sm_claim_take(&a, folder, "one", 60, who, sizeof who, &err), SM_CLAIM_OTHERS);
+  sm_claim_release(&b);
+
+  snprintf(path, sizeof path, "%s/claims/three", folder);
+  write_text(path, "0-0 4711 elsewhere\n");
+  assert_int_equal(sm_claim_take(&a, folder, "three", 60, who, sizeof who, &err), SM_CLAIM_OTHERS);
+  assert_string_equal(who, "process 4711 on elsewhere");
+  write_text(path, "cut sh");
+  assert_int_equal(sm_claim_take(&a, folder, "three", 60, who, sizeof who, &err), SM_CLAIM_OTHERS);
+  set_age(path, 100);
+  assert_int_equal(sm_claim_take(&a, folder, "three", 60, who, sizeof who, &err), SM_CLAIM_MINE);
+  sm_claim_release(&a);
+
+  snprintf(path, sizeof path, "%s/claims", folder);
+  assert_int_equal(sm_remove_tree(path, NULL), SM_OK);
+  write_text(path, "a file in the way");
+  assert_int_equal(sm_claim_take(&a, folder, "one", 60, who, sizeof who, &err), SM_CLAIM_ERROR);
+  assert_int_not_equal(err.code, SM_OK);
+}
+
+/* ---- children ------------------------------------------------------------------------------------------ */
+
+static sm_status count_to(void *ctx, sm_child *child, sm_error *err) {
+  for (int i = 1; i <= *(int *)ctx; i++) sm_child_tell(child, &(sm_tell){.kind = SM_TELL_STEP, .step = i});
+  sm_log(SM_LOG_WARNING, "counted to %d", *(int *)ctx);
+  sm_fail(err, SM_EFORMAT, "no more");
+  sm_hint(err, "stop");
+  return sm_fail_at(err, "here", 1, 2);
+}
+
+static sm_status die(void *ctx, sm_child *child, sm_error *err) {
+  (void)child, (void)err;
+  raise(*(int *)ctx);
+  return SM_OK;
+}
+
+static sm_status wait_for_stop(void *ctx, sm_child *child, sm_error *err) {
+  (void)ctx;
+  sm_child_tell(child, &(sm_tell){.kind = SM_TELL_START});
+  while (!sm_signals_stop()) usleep(1000);
+  return sm_fail(err, SM_EINTERRUPTED, "asked to");
+}
+
+static sm_status fine(void *ctx, sm_child *child, sm_error *err) {
+  (void)ctx, (void)child, (void)err;
+  return SM_OK;
+}
+
+static void test_children(void **state) {
+  (void)state;
+  sm_error err = {0};
+  sm_tell tell;
+  int n = 100, seen = 0, warnings = 0;
+  sm_child *c = sm_child_start(count_to, &n, &err);
+  assert_non_null(c);
+  for (int got; (got = sm_child_listen(c, 60, &tell)) >= 0;) {
+    if (got && tell.kind == SM_TELL_STEP) assert_int_equal(tell.step, ++seen);
+    if (got && tell.kind == SM_TELL_WARNING) assert_string_equal(tell.text, "counted to 100"), warnings++;
+  }
+  int64_t peak = 0;
+  assert_int_equal(sm_child_end(c, &peak, &err), SM_EFORMAT);
+  assert_int_equal(seen, 100);
+  assert_int_equal(warnings, 1);
+  assert_string_equal(err.message, "no more");
+  assert_string_equal(err.place, "here:1:2");
+  assert_string_equal(err.hint, "stop");
+  assert_true(peak > 100000);
+
+  n = SIGKILL;
+  c = sm_child_start(die, &n, &err);
+  assert_int_equal(sm_child_end(c, NULL, &err), SM_EINTERNAL);
+  assert_non_null(strstr(err.message, "ended by signal 9"));
+  assert_non_null(strstr(err.hint, "memory"));
+
+  c = sm_child_start(wait_for_stop, NULL, &err);
+  assert_int_equal(sm_child_listen(c, 60, &tell), 1);
+  sm_child_stop(c);
+  assert_int_equal(sm_child_end(c, NULL, &err), SM_EINTERRUPTED);
+
+  c = sm_child_start(fine, NULL, &err);
+  assert_int_equal(sm_child_end(c, NULL, &err), SM_OK);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_compare),
+      cmocka_unit_test_setup_teardown(test_claims, enter_folder, leave_folder),
+      cmocka_unit_test(test_children),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
