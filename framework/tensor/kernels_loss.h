@@ -1,4 +1,5 @@
-/* framework/tensor/kernels_loss.h — private: argmax, Sinkhorn and softmax cross-entropy. Included by kernels_variant.h.
+/* framework/tensor/kernels_loss.h — private: argmax, Sinkhorn, softmax cross-entropy and regression. Included by
+ * kernels_variant.h.
  *
  * The hot loop of a self-supervised loss: rows of K logits against rows of K lazy target logits. A row and
  * its target stay in L2 from the first look (maxima) to the last (the gradient over the logits). Exponentials
@@ -226,5 +227,71 @@ KERNEL(xent_ids) {
     stats[0] = (real)(p1 - p0);
     stats[1] = (real)((p1 - p0) * entropy(&s));
     stats[3] = (real)agree;
+  }
+}
+
+/* ---- regression ----------------------------------------------------------------------------- */
+
+INLINE real penalty_of(int kind, real x, real beta) {
+  real a = x < 0 ? -x : x;
+  if (kind == SM_L2) return x * x;
+  if (kind == SM_L1) return a;
+  return a < beta ? x * x / (2 * beta) : a - beta / 2;
+}
+INLINE real slope_of(int kind, real x, real beta) {
+  real sign = (real)((x > 0) - (x < 0));
+  if (kind == SM_L2) return 2 * x;
+  if (kind == SM_L1) return sign;
+  return x < beta && x > -beta ? x / beta : sign;
+}
+
+INLINE double penalties(int kind, const real *x, const real *t, int64_t n, real beta) {
+  double total = 0;
+  for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
+    int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
+    real sum = 0;
+    SIMD_SUM(sum) for (int64_t k = k0; k < k1; k++) sum += penalty_of(kind, x[k] - t[k], beta);
+    total += (double)sum;
+  }
+  return total;
+}
+static double row_penalty(int64_t kind, const real *x, const real *t, int64_t n, real beta) {
+  if (kind == SM_L2) return penalties(SM_L2, x, t, n, beta);
+  if (kind == SM_L1) return penalties(SM_L1, x, t, n, beta);
+  return penalties(SM_SMOOTH_L1, x, t, n, beta);
+}
+
+KERNEL(regression) {
+  const int32_t *pairs = sm_at(w, n->in[1], 0), *index = sm_at(w, n->in[2], 0);
+  const real *x = in_at(w, n, 0, first), *weight = in_at(w, n, 3, 0), *target = in_at(w, n, 4, 0);
+  real *loss = out_at(w, n, 0, first);
+  int64_t d = last_dim(n->in[0]);
+  for (int64_t r = first; r < last; r++, x += d, loss++) {
+    double total = 0;
+    for (int32_t p = pairs[r]; p < pairs[r + 1]; p++)
+      total += (double)weight[p] * row_penalty(n->i[0], x, target + (int64_t)index[p] * d, d, (real)n->f[0]);
+    *loss = (real)(total / (double)d);
+  }
+}
+
+INLINE void add_slopes(int kind, const real *x, const real *t, int64_t n, real beta, real factor, real *dx) {
+  SIMD for (int64_t k = 0; k < n; k++) dx[k] += factor * slope_of(kind, x[k] - t[k], beta);
+}
+
+KERNEL(regression_dx) {
+  const int32_t *pairs = sm_at(w, n->in[2], 0), *index = sm_at(w, n->in[3], 0);
+  const real *dloss = in_at(w, n, 0, first), *x = in_at(w, n, 1, first), *weight = in_at(w, n, 4, 0),
+             *target = in_at(w, n, 5, 0), beta = (real)n->f[0];
+  real *dx = out_at(w, n, 0, first);
+  int64_t d = last_dim(n->in[1]);
+  for (int64_t r = first; r < last; r++, x += d, dx += d, dloss++) {
+    if (!n->acc) memset(dx, 0, (size_t)d * sizeof *dx);
+    for (int32_t p = pairs[r]; p < pairs[r + 1]; p++) {
+      const real *t = target + (int64_t)index[p] * d;
+      real factor = *dloss * weight[p] / (real)d;
+      if (n->i[0] == SM_L2) add_slopes(SM_L2, x, t, d, beta, factor, dx);
+      else if (n->i[0] == SM_L1) add_slopes(SM_L1, x, t, d, beta, factor, dx);
+      else add_slopes(SM_SMOOTH_L1, x, t, d, beta, factor, dx);
+    }
   }
 }

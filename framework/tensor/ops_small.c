@@ -178,6 +178,39 @@ OP(xent_soft, SM_PER_ITEM, .doc = "cross-entropy against distributions, and its 
 OP(xent_ids, SM_PER_ITEM, .doc = "cross-entropy against ids, and its gradient", .cross = XENT_CROSS,
    .scratch = sm_scratch_xent, .vjp = xent_vjp);
 
+/* ---- regression ------------------------------------------------------------------------------------ */
+
+sm_tensor *sm_regression(sm_graph *g, sm_tensor *x, sm_penalty penalty, double beta, const sm_target *t,
+                         const sm_pairs *pairs) {
+  if (!sm_graph_ok(g)) return &g->inert;
+  if (!sm_want(g, x->ndim == 2 && pairs->predictions == x->dim[0], "regression",
+               "predictions (R, D) with a pair list for R rows", x) ||
+      !sm_want(g, t->form == SM_TARGET_VECTORS && t->vectors && sm_last_dim(t->vectors) == sm_last_dim(x),
+               "regression", "a target of vectors as long as the predictions", x) ||
+      !sm_want(g, penalty != SM_SMOOTH_L1 || beta > 0, "regression", "a beta above 0", x))
+    return &g->inert;
+  sm_tensor *loss = sm_result(g, x->dtype, 1, x->dim, x->count);
+  sm_node *n = SM_NODE(g, regression, 5, x, pairs->first, pairs->target, pairs->weight, t->vectors), 1, &loss);
+  n->i[0] = penalty;
+  n->f[0] = beta;
+  loss->needs_grad = x->needs_grad; /* none flows into the target */
+  sm_keep(g, loss);
+  return loss;
+}
+static void regression_vjp(sm_graph *g, sm_node *n) {
+  bool acc;
+  sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
+  if (!d) return;
+  sm_node *b = SM_NODE(g, regression_dx, 6, sm_grad_of(g, n->out[0]), sm_value(g, n->in[0]), n->in[1], n->in[2],
+                       n->in[3], sm_value(g, n->in[4])), 1, &d);
+  b->acc = acc;
+  b->i[0] = n->i[0];
+  b->f[0] = n->f[0];
+}
+OP(regression, SM_PER_ITEM, .doc = "mean penalty on the difference from vectors", .cross = 1u << 4,
+   .vjp = regression_vjp);
+OP(regression_dx, SM_PER_ITEM, .doc = "gradient of regression", .cross = 1u << 5);
+
 /* ---- row and pair lists ---------------------------------------------------------------------------- */
 
 sm_rows *sm_rows_new(sm_graph *g, const char *name, int64_t capacity, int64_t items, int64_t tokens,

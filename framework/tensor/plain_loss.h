@@ -97,6 +97,52 @@ static void xent(const sm_node *n, int64_t first, int64_t last, sm_worker *w, bo
 PLAIN(xent_soft) { xent(n, first, last, w, true); }
 PLAIN(xent_ids) { xent(n, first, last, w, false); }
 
+static double penalty(int64_t kind, double x, double beta, double *slope) {
+  double sign = x > 0 ? 1 : x < 0 ? -1 : 0;
+  switch (kind) {
+    case SM_L2:
+      *slope = 2 * x;
+      return x * x;
+    case SM_L1:
+      *slope = sign;
+      return fabs(x);
+    default:
+      *slope = fabs(x) < beta ? x / beta : sign;
+      return fabs(x) < beta ? x * x / (2 * beta) : fabs(x) - beta / 2;
+  }
+}
+
+PLAIN(regression) {
+  const int32_t *pairs = sm_at(w, n->in[1], 0), *index = sm_at(w, n->in[2], 0);
+  const real *x = in(w, n, 0, first), *weight = in(w, n, 3, 0), *target = in(w, n, 4, 0);
+  real *loss = out(w, n, 0, first);
+  int64_t d = row_length(n->in[0]);
+  FOR(r, last - first) {
+    double total = 0, slope;
+    for (int32_t p = pairs[first + r]; p < pairs[first + r + 1]; p++)
+      FOR(k, d)
+      total += weight[p] * penalty(n->i[0], x[r * d + k] - target[index[p] * d + k], n->f[0], &slope);
+    loss[r] = (real)(total / (double)d);
+  }
+}
+
+PLAIN(regression_dx) {
+  const int32_t *pairs = sm_at(w, n->in[2], 0), *index = sm_at(w, n->in[3], 0);
+  const real *dloss = in(w, n, 0, first), *x = in(w, n, 1, first), *weight = in(w, n, 4, 0),
+             *target = in(w, n, 5, 0);
+  real *dx = out(w, n, 0, first);
+  int64_t d = row_length(n->in[1]);
+  FOR(r, last - first) FOR(k, d) {
+    double sum = 0, slope;
+    for (int32_t p = pairs[first + r]; p < pairs[first + r + 1]; p++) {
+      penalty(n->i[0], x[r * d + k] - target[index[p] * d + k], n->f[0], &slope);
+      sum += weight[p] * slope;
+    }
+    sum *= dloss[r] / (double)d;
+    dx[r * d + k] = (real)(n->acc ? dx[r * d + k] + sum : sum);
+  }
+}
+
 /* ---- sweeps --------------------------------------------------------------------------------- */
 
 static double plain_sum_squares(const void *values, int64_t n) {

@@ -211,6 +211,22 @@ static inline sm_tensor *copy_of(const sm_tensor *t) {
   return c;
 }
 
+/* Predictions (rows, d) and four targets; rows with 0, 1, 2, 3, 0, 1 … pairs. */
+static inline sm_node vector_regression(int64_t rows, int64_t d, int64_t penalty, double beta) {
+  int64_t targets = 4, pairs = 0;
+  sm_tensor *first = blank(SM_I32, DIMS(rows + 2));
+  for (int64_t r = 0; r < rows; r++) set(first, r + 1, (double)(pairs += r % 4));
+  sm_tensor *index = blank(SM_I32, DIMS(pairs + 1)), *weight = blank(now.real, DIMS(pairs + 1));
+  for (int64_t p = 0; p < pairs; p++) {
+    set(index, p, sm_rng_below(&now.rng, (uint32_t)targets));
+    set(weight, p, sm_rng_uniform(&now.rng) / 3);
+  }
+  NODE(n, IN(items(DIMS(rows, d)), first, index, weight, whole(DIMS(targets, d))), OUT(items(DIMS(rows))));
+  n.i[0] = penalty;
+  n.f[0] = beta;
+  return n;
+}
+
 /* Rows with 0, 1, 2, 3, 0, 1 … pairs. */
 static inline sm_node cross_entropy(int64_t rows, int64_t k, double spread, bool soft) {
   int64_t targets = 4, pairs = 0;

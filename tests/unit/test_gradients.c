@@ -211,6 +211,18 @@ static void c_xent_ids(void) {
   sm_loss_term(b->g, out.loss);
 }
 
+/* Predictions are used twice, so that gradients meet; differences lie on both sides of beta. */
+static void regression(sm_penalty penalty) {
+  sm_target t = {.form = SM_TARGET_VECTORS, .dim = 11, .vectors = fixed_real(2, 3, 11, 0)};
+  pairs = sm_pairs_new(b->g, "pairs", 6, 4);
+  sm_tensor *x = sm_linear(b->g, param(2, 4, 5, 0), param(2, 11, 5, 0), NULL);
+  sm_loss_term(b->g, sm_regression(b->g, x, penalty, 0.6, &t, pairs));
+  finish(sm_scale(b->g, sm_regression(b->g, x, penalty, 0.6, &t, pairs), 2));
+}
+static void c_regression_l2(void) { regression(SM_L2); }
+static void c_regression_l1(void) { regression(SM_L1); }
+static void c_regression_smooth(void) { regression(SM_SMOOTH_L1); }
+
 typedef struct gradient_case {
   const char *name;
   void (*build)(void);
@@ -241,7 +253,10 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"add, mul, scale, sum", c_small},
                                       {"counted items", c_counted},
                                       {"xent, soft", c_xent},
-                                      {"xent, ids", c_xent_ids}};
+                                      {"xent, ids", c_xent_ids},
+                                      {"regression, l2", c_regression_l2},
+                                      {"regression, l1", c_regression_l1},
+                                      {"regression, smooth l1", c_regression_smooth}};
 
 /* ---- running a case -------------------------------------------------------------------------------- */
 

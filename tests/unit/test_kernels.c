@@ -544,6 +544,23 @@ static void cross_entropy_kernels(void **state) {
   }
 }
 
+static void regression_kernels(void **state) {
+  (void)state;
+  static const int64_t widths[] = {1, 3, 512, 769};
+  EACH_REAL EACH_SIZE(b) for (int s = 0; s < 4; s++) for (int penalty = SM_L2; penalty <= SM_SMOOTH_L1;
+                                                          penalty++) {
+    begin(real);
+    sm_node n = vector_regression(*b, widths[s], penalty, 0.7);
+    check(SM_OP_regression, &n, *b, 2e-6);
+    NODE(dx, IN(items(DIMS(*b)), n.in[0], n.in[1], n.in[2], n.in[3], n.in[4]),
+         OUT(items(DIMS(*b, widths[s]))));
+    dx.i[0] = penalty;
+    dx.f[0] = 0.7;
+    check_both(SM_OP_regression_dx, &dx, *b, 2e-6);
+    end();
+  }
+}
+
 /* Logits of ±1e4 with scales of 10 and 25: everything stays finite, and the loss is right. */
 static void extreme_logits_stay_finite(void **state) {
   (void)state;
@@ -697,6 +714,7 @@ int main(void) {
       cmocka_unit_test(argmax_kernel),
       cmocka_unit_test(sinkhorn_kernels),
       cmocka_unit_test(cross_entropy_kernels),
+      cmocka_unit_test(regression_kernels),
       cmocka_unit_test(extreme_logits_stay_finite),
       cmocka_unit_test(sweeps_match_plain),
       cmocka_unit_test(gelu_keeps_its_digits_in_the_tails),

@@ -82,6 +82,37 @@ static void sinkhorn_of_known_numbers(void **state) {
   end();
 }
 
+/* Differences 0.5, -2 and 0 of two targets, weights 0.5 and 0.25, beta 1. */
+static void regression_of_known_numbers(void **state) {
+  (void)state;
+  static const double expected[] = {[SM_L2] = 0.5 * (0.25 + 4) / 3 + 0.25 * 0,
+                                    [SM_L1] = 0.5 * 2.5 / 3,
+                                    [SM_SMOOTH_L1] = 0.5 * (0.125 + 1.5) / 3};
+  static const double slope[][3] = {
+      [SM_L2] = {1, -4, 0}, [SM_L1] = {1, -1, 0}, [SM_SMOOTH_L1] = {0.5, -1, 0}};
+  begin(SM_F64);
+  for (int penalty = SM_L2; penalty <= SM_SMOOTH_L1; penalty++) {
+    sm_tensor *x = items(DIMS(1, 3)), *t = whole(DIMS(2, 3)), *first = blank(SM_I32, DIMS(3)),
+              *index = blank(SM_I32, DIMS(2)), *weight = whole(DIMS(2)), *loss = items(DIMS(1)),
+              *dloss = items(DIMS(1)), *dx = items(DIMS(1, 3));
+    fill_with(x, (double[]){1.5, 2, 7});
+    fill_with(t, (double[]){1, 4, 7, 1.5, 2, 7});
+    fill_with(first, (double[]){0, 2, 2});
+    fill_with(index, (double[]){0, 1});
+    fill_with(weight, (double[]){0.5, 0.25});
+    fill_with(dloss, (double[]){3});
+    NODE(n, IN(x, first, index, weight, t), OUT(loss));
+    NODE(d, IN(dloss, x, first, index, weight, t), OUT(dx));
+    n.i[0] = d.i[0] = penalty;
+    n.f[0] = d.f[0] = 1;
+    plain(SM_OP_regression, &n, 1);
+    plain(SM_OP_regression_dx, &d, 1);
+    expect(loss, 0, expected[penalty]);
+    for (int k = 0; k < 3; k++) expect(dx, k, 3 * 0.5 * slope[penalty][k] / 3);
+  }
+  end();
+}
+
 static void layer_norm_of_one_to_four(void **state) {
   (void)state;
   begin(SM_F64);
@@ -359,6 +390,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cross_entropy_of_known_numbers),
       cmocka_unit_test(sinkhorn_of_known_numbers),
+      cmocka_unit_test(regression_of_known_numbers),
       cmocka_unit_test(layer_norm_of_one_to_four),
       cmocka_unit_test(weight_norm_of_three_and_four),
       cmocka_unit_test(gelu_of_one_and_minus_three),

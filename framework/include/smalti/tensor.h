@@ -230,6 +230,11 @@ typedef struct sm_xent_out {
 /* Softmax cross-entropy CE = -Σ_k q_k log softmax(logits·inv_tau)_k against distributions or ids, pair by pair, in one pass over K.
  * It writes dL/dlogits over `logits`, so it must be their only consumer, and its loss must be given to sm_loss_term. */
 sm_xent_out sm_xent(sm_graph *, sm_tensor *logits /* (R, K) */, sm_tensor *inv_tau /* (1) */, const sm_target *, const sm_pairs *);
+/* Mean over the D numbers of a row of a penalty on prediction - target, pair by pair: the rows' losses (R), Σ weight·mean.
+ * SM_L2 is x² (MAE), SM_L1 |x| (SimMIM), SM_SMOOTH_L1 x²/(2·beta) where |x| < beta and |x| - beta/2 beyond (Girshick 2015, as
+ * torch.nn.SmoothL1Loss); only it looks at beta, which must be above 0. */
+typedef enum { SM_L2, SM_L1, SM_SMOOTH_L1 } sm_penalty;
+sm_tensor *sm_regression(sm_graph *, sm_tensor *prediction /* (R, D) */, sm_penalty, double beta, const sm_target *, const sm_pairs *);
 /* Add the sum of all valid elements of t to the pass's loss (gradient 1 to each). */
 void sm_loss_term(sm_graph *, sm_tensor *t);
 
