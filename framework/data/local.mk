@@ -18,3 +18,5 @@ check_PROGRAMS += tests/unit/test_data_eval
 tests_unit_test_data_eval_SOURCES = tests/unit/test_data_eval.c tests/unit/fake_data.c tests/unit/fake_data.h
 check_PROGRAMS += tests/unit/test_data_source
 tests_unit_test_data_source_SOURCES = tests/unit/test_data_source.c tests/unit/fake_data.c tests/unit/fake_data.h
+check_PROGRAMS += tests/unit/test_data_owns
+tests_unit_test_data_owns_SOURCES = tests/unit/test_data_owns.c tests/unit/fake_data.c tests/unit/fake_data.h
