@@ -91,3 +91,23 @@ pkglib_LTLIBRARIES += plugins/cluster.la
 plugins_cluster_la_SOURCES = plugins/evaluations/cluster.c
 plugins_cluster_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_cluster_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/mean_colour.la
+plugins_mean_colour_la_SOURCES = plugins/tokenizers/mean_colour.c
+plugins_mean_colour_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_mean_colour_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/pixels.la
+plugins_pixels_la_SOURCES = plugins/tokenizers/pixels.c
+plugins_pixels_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_pixels_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/patch_cluster.la
+plugins_patch_cluster_la_SOURCES = plugins/tokenizers/patch_cluster.c
+plugins_patch_cluster_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_patch_cluster_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/mim_regression.la
+plugins_mim_regression_la_SOURCES = plugins/losses/mim_regression.c
+plugins_mim_regression_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_mim_regression_la_LIBADD = $(PLUGIN_LIBADD)

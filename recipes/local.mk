@@ -5,6 +5,7 @@ nobase_dist_pkgdata_DATA += \
   recipes/base/ibot.yaml \
   recipes/base/imagenet.yaml \
   recipes/base/table9.yaml \
+  recipes/base/tokenizer.yaml \
   recipes/bench/a.yaml \
   recipes/bench/c.yaml \
   recipes/bench/d.yaml \
@@ -33,4 +34,8 @@ nobase_dist_pkgdata_DATA += \
   recipes/table9/dino.yaml \
   recipes/table9/ibot.yaml \
   recipes/table9/mim_only.yaml \
-  recipes/table9/separate_heads.yaml
+  recipes/table9/separate_heads.yaml \
+  recipes/tokenizers/mae_target.yaml \
+  recipes/tokenizers/mean_colour.yaml \
+  recipes/tokenizers/patch_cluster.yaml \
+  recipes/tokenizers/simmim.yaml

@@ -15,6 +15,7 @@ check_SCRIPTS += tests/e2e/train_threads.sh
 check_SCRIPTS += tests/e2e/train_watch.sh
 check_SCRIPTS += tests/e2e/eval.sh
 check_SCRIPTS += tests/e2e/table.sh
+check_SCRIPTS += tests/e2e/tokenizers.sh
 
 # README and docs/
 check_SCRIPTS += tests/e2e/docs.sh tests/e2e/house.sh

@@ -35,3 +35,7 @@ tests_unit_test_logistic_SOURCES = tests/unit/test_logistic.c tests/unit/eval_ri
 # framework/table
 check_PROGRAMS += tests/unit/test_table
 tests_unit_test_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
+# tokenizers, losses and maskers together
+check_PROGRAMS += tests/unit/test_pairings tests/unit/test_plugins_tokenizers
+tests_unit_test_pairings_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

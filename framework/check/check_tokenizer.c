@@ -1,7 +1,9 @@
-/* check_tokenizer.c — tokenizers: targets that are what the spec says, a state that only the update moves,
+/* check_tokenizer.c — tokenizers: targets that are what the spec says, a state that only fit and the update move,
  * the same from one run to the next and after saving and loading. */
 #include <math.h>
 #include <string.h>
+
+#include <smalti/registry.h>
 
 #include "driver.h"
 
@@ -11,7 +13,10 @@
 #define DIM 12
 #define CLASSES 10
 #define PIXELS 48
+#define CELL (PIXELS / SIDE)
 #define STEPS 3
+#define FIT_AT_MOST (1 << 16) /* numbers of a state: larger ones would take long */
+enum { STATE, TEACHER, FROZEN };
 
 typedef struct tokenizer_trial {
   const sm_tokenizer_ops *ops;
@@ -19,11 +24,13 @@ typedef struct tokenizer_trial {
   sm_tokenizer_spec spec;
   bool want[2]; /* by site */
   int hidden;   /* masked patches of the first view */
-  sm_rows *rows[2];
+  int side;     /* of the pictures it looks at */
+  sm_rows *rows[2], *cells;
   sm_target target[2];
-  sm_tensor *pictures, *tokens;
+  sm_tensor *pictures, *tokens, *attention;
   sm_head head;
   int update;
+  bool noted; /* that fit is not tried */
 } tokenizer_trial;
 
 /* ---- a plain linear head, so that a tokenizer can be tried without other plugins ----------------------- */
@@ -64,14 +71,16 @@ static int width(const tokenizer_trial *k, sm_site site) {
 
 static bool declare(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
-  sm_set *state = sm_trial_set(t, 0, "state", false),
-         *teacher = state ? sm_trial_set(t, 1, "teacher", false) : NULL;
-  if (!teacher) return false;
+  sm_set *state = sm_trial_set(t, STATE, "state", false),
+         *teacher = state ? sm_trial_set(t, TEACHER, "teacher", false) : NULL,
+         *frozen = teacher ? sm_trial_set(t, FROZEN, "frozen", false) : NULL;
+  if (!frozen) return false;
   k->head = (sm_head){&head_ops, NULL, {teacher, "head."}, SM_ROLE_TEACHER, CLASSES, CLASSES};
   head_declare(NULL, &k->head.params, DIM, CLASSES, CLASSES, SM_ROLE_TEACHER);
   if (k->ops->declare)
     k->ops->declare(k->self, &(sm_params){state, "tokenizer."}, width(k, SM_SITE_VIEW),
                     width(k, SM_SITE_PATCH));
+  if (k->ops->declare_frozen) k->ops->declare_frozen(k->self, &(sm_params){frozen, "tokenizer."});
   return true;
 }
 
@@ -84,20 +93,26 @@ static void keep_target(sm_graph *g, const sm_target *target) {
 static void build(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
   sm_graph *g = t->graph;
-  k->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){VIEWS, 3, PIXELS, PIXELS}, NULL);
+  k->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){VIEWS, 3, k->side, k->side}, NULL);
   k->tokens =
       k->spec.needs_teacher ? sm_input_real(g, "tokens", 3, (int64_t[]){VIEWS, TOKENS, DIM}, NULL) : NULL;
   k->rows[SM_SITE_VIEW] = sm_rows_new(g, "views", VIEWS, VIEWS, TOKENS, NULL);
   k->rows[SM_SITE_PATCH] = sm_rows_new(g, "patches", VIEWS * SIDE, VIEWS, TOKENS, NULL);
+  k->cells = sm_rows_new(g, "cells", VIEWS * SIDE, VIEWS, SIDE * SIDE, NULL);
+  k->attention =
+      k->spec.needs_attention ? sm_input_real(g, "attention", 3, (int64_t[]){VIEWS, 2, TOKENS}, NULL) : NULL;
   const sm_seen seen = {.size = sizeof seen,
                         .pictures = k->pictures,
                         .tokens = k->tokens,
                         .prefix = 1,
                         .rows = SIDE,
-                        .cols = SIDE};
+                        .cols = SIDE,
+                        .attention = k->attention};
   const sm_tokenizer_env env = {.size = sizeof env,
                                 .head = k->spec.needs_head ? &k->head : NULL,
-                                .state = {t->set[0], "tokenizer."},
+                                .state = {t->set[STATE], "tokenizer."},
+                                .frozen = {t->set[FROZEN], "tokenizer."},
+                                .cell_rows = k->cells,
                                 .view_rows = k->rows[SM_SITE_VIEW],
                                 .patch_rows = k->rows[SM_SITE_PATCH],
                                 .want_view = k->want[SM_SITE_VIEW],
@@ -112,15 +127,20 @@ static void build(sm_trial *t) {
 
 static void fill(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
-  int32_t views[VIEWS], patches[VIEWS * SIDE];
+  int32_t views[VIEWS], patches[VIEWS * SIDE], cells[VIEWS * SIDE];
   int n = 0;
   for (int v = 0; v < VIEWS; v++) {
     views[v] = v * TOKENS;
-    for (int j = 0; j < (v == 0 ? k->hidden : k->hidden / 2); j++) patches[n++] = v * TOKENS + 1 + 2 * j;
+    for (int j = 0; j < (v == 0 ? k->hidden : k->hidden / 2); j++, n++) {
+      patches[n] = v * TOKENS + 1 + 2 * j;
+      cells[n] = v * SIDE * SIDE + 2 * j;
+    }
   }
   sm_rows_set(k->rows[SM_SITE_VIEW], views, VIEWS);
   sm_rows_set(k->rows[SM_SITE_PATCH], patches, n);
+  sm_rows_set(k->cells, cells, n);
   sm_fill_normal(k->pictures, 41, 1);
+  if (k->attention) sm_fill_normal(k->attention, 43, 1);
   if (k->tokens) sm_fill_normal(k->tokens, 42, 1);
 }
 
@@ -134,10 +154,48 @@ static void step(sm_trial *t, int64_t number) {
 
 static uint64_t state_hash(const sm_trial *t) {
   uint64_t hash = 0;
-  for (int r = 0; r < sm_set_rows(t->set[0]); r++)
-    hash = sm_hash64(sm_set_data(t->set[0], r, SM_VALUES),
-                     (size_t)sm_set_row(t->set[0], r)->size * sizeof(double), hash);
+  for (int r = 0; r < sm_set_rows(t->set[STATE]); r++)
+    hash = sm_hash64(sm_set_data(t->set[STATE], r, SM_VALUES),
+                     (size_t)sm_set_row(t->set[STATE], r)->size * sizeof(double), hash);
   return hash;
+}
+
+/* ---- learning and loading ------------------------------------------------------------------------------ */
+
+static sm_status random_views(sm_sampler *sampler, int64_t n, float *views, sm_error *err) {
+  int64_t *drawn = sampler->core, floats = 3 * (int64_t)sampler->side * sampler->side;
+  (void)err;
+  for (int64_t i = 0; i < n; i++) {
+    sm_rng rng = sm_rng_make(21, SM_RNG_TEST, (uint64_t)(*drawn)++, 0, 0);
+    for (int64_t j = 0; j < floats; j++) views[i * floats + j] = (float)sm_rng_uniform(&rng);
+  }
+  return SM_OK;
+}
+
+/* What a run does before its first step. */
+static bool prepare_sets(sm_trial *t, bool fit) {
+  tokenizer_trial *k = t->ctx;
+  sm_checker *c = t->checker;
+  sm_error err = {0};
+  const sm_params state = {t->set[STATE], "tokenizer."}, frozen = {t->set[FROZEN], "tokenizer."};
+  int64_t drawn = 0;
+  sm_sampler sampler = {.size = sizeof sampler,
+                        .pictures = 64,
+                        .side = k->side,
+                        .cells = SIDE,
+                        .seed = 22,
+                        .pool = c->two,
+                        .core = &drawn,
+                        .next = random_views};
+  if (k->ops->load && k->ops->load(k->self, &frozen, &err) != SM_OK) return sm_check_error(c, "load", &err);
+  if (!k->ops->fit || !fit) return true;
+  if (sm_set_bytes(t->set[STATE]) / sizeof(double) > FIT_AT_MOST) {
+    if (!k->noted)
+      sm_check_note(c, "fit is not tried: the state is large; give --options that make it small");
+    k->noted = true;
+    return true;
+  }
+  return k->ops->fit(k->self, &state, &sampler, &err) == SM_OK || sm_check_error(c, "fit", &err);
 }
 
 /* ---- targets ------------------------------------------------------------------------------------------- */
@@ -202,8 +260,8 @@ static bool run_steps(sm_checker *c, const sm_trial_plan *plan, sm_pool *pool, u
   sm_trial t;
   tokenizer_trial *k = plan->ctx;
   if (!sm_trial_open(&t, c, plan, pool)) return false;
-  bool ok = true;
-  if (load) sm_set_copy(t.set[0], load);
+  bool ok = prepare_sets(&t, !load);
+  if (load) sm_set_copy(t.set[STATE], load);
   for (int s = from; s < STEPS && ok; s++) {
     uint64_t before = state_hash(&t);
     step(&t, s);
@@ -212,13 +270,14 @@ static bool run_steps(sm_checker *c, const sm_trial_plan *plan, sm_pool *pool, u
     for (int site = 0; site < 2 && ok; site++) ok = check_target(c, k, (sm_site)site);
     sm_graph_run(t.graph, k->update);
     hash[s] = state_hash(&t);
-    for (int r = 0; r < sm_set_rows(t.set[0]) && ok; r++) {
-      const double *v = sm_set_data(t.set[0], r, SM_VALUES);
-      for (int64_t j = 0; j < sm_set_row(t.set[0], r)->size && ok; j++)
+    for (int r = 0; r < sm_set_rows(t.set[STATE]) && ok; r++) {
+      const double *v = sm_set_data(t.set[STATE], r, SM_VALUES);
+      for (int64_t j = 0; j < sm_set_row(t.set[STATE], r)->size && ok; j++)
         ok = sm_check_that(c, isfinite(v[j]), NULL, "%s: '%s' is %g after an update", plan->name,
-                           sm_set_row(t.set[0], r)->name, v[j]);
+                           sm_set_row(t.set[STATE], r)->name, v[j]);
     }
-    if (keep && s == 0) *keep = t.set[0], t.set[0] = NULL; /* taken over: the graph is not run again */
+    if (keep && s == 0)
+      *keep = t.set[STATE], t.set[STATE] = NULL; /* taken over: the graph is not run again */
     if (keep) break;
   }
   sm_trial_close(&t);
@@ -249,14 +308,20 @@ void sm_check_tokenizer(sm_checker *c, sm_instance *instance) {
   sm_error err = {0};
   tokenizer_trial k = {
       .ops = instance->plugin->ops, .self = instance->self, .spec = {.size = sizeof(sm_tokenizer_spec)}};
-  if (k.ops->spec(k.self, &k.spec, &err) != SM_OK) {
+  if (sm_tokenizer_ask(k.ops, k.self, CELL, &k.spec, &err) != SM_OK) {
     sm_check_error(c, "spec", &err);
     return;
   }
+  const sm_own_view *own = k.spec.own;
+  k.side = own && own->pixels ? own->pixels * SIDE : PIXELS;
   if (!sm_check_that(c, k.spec.view || k.spec.patch, NULL, "spec: it gives no target at all") ||
       !sm_check_that(c, k.spec.view_dim >= 0 && k.spec.patch_dim >= 0, NULL, "spec: a negative width") ||
-      !sm_check_that(c, !k.spec.needs_attention && !k.spec.own, NULL,
-                     "spec: needs_attention and own are reserved"))
+      !sm_check_that(c, !own || (own->pixels >= 0 && own->std[0] > 0 && own->std[1] > 0 && own->std[2] > 0),
+                     NULL, "spec: its own view has %d pixels a cell and deviations %g, %g, %g",
+                     own ? own->pixels : 0, own ? own->std[0] : 0, own ? own->std[1] : 0,
+                     own ? own->std[2] : 0) ||
+      !sm_check_that(c, !k.ops->load == !k.ops->declare_frozen, NULL,
+                     "declare_frozen and load come together: one fills what the other declares"))
     return;
   if (k.spec.view && k.spec.patch) check_wants(c, &k, true, true, 3, "both targets");
   if (k.spec.view) check_wants(c, &k, true, false, 3, "view targets");

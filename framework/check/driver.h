@@ -46,7 +46,7 @@ bool sm_check_variant(const sm_plugin *, const char *shared, int index, sm_arena
 /* ---- trials: a graph with a scalar score over what the plugin makes ------------------------------------ */
 
 #define TRIAL_TERMS 24
-#define TRIAL_SETS 2
+#define TRIAL_SETS 3
 
 /* A graph in double precision, its parameter sets, and terms whose sum is differentiated. */
 typedef struct sm_trial {

@@ -150,6 +150,15 @@ bool sm_has_param(const sm_params *p, const char *name) {
   return false;
 }
 
+void *sm_param_data(const sm_params *p, const char *name) {
+  const char *prefix = p->prefix ? p->prefix : "";
+  size_t n = strlen(prefix);
+  for (int r = 0; p->set->allocated && r < p->set->rows; r++)
+    if (strncmp(p->set->row[r].name, prefix, n) == 0 && strcmp(p->set->row[r].name + n, name) == 0)
+      return sm_set_data(p->set, r, SM_VALUES);
+  return NULL;
+}
+
 /* ---- layout and memory ------------------------------------------------------------------------------- */
 
 static void lay_out(sm_set *set) {

@@ -20,16 +20,16 @@ typedef struct source {
 
 static sm_status next_views(sm_sampler *sampler, int64_t n, float *views, sm_error *err) {
   source *from = sampler->core;
+  if (sm_signals_stop()) {
+    sm_fail(err, SM_EINTERRUPTED, "stopped before the first step");
+    return sm_hint(err, "run the same command again");
+  }
   for (int64_t i = 0; i < n; i++, views += from->floats) {
     if (from->batch && from->used == from->batch->pictures) {
       sm_loader_release(from->loader, from->batch);
       from->batch = NULL;
     }
     if (!from->batch) {
-      if (sm_signals_stop()) {
-        sm_fail(err, SM_EINTERRUPTED, "stopped before the first step");
-        return sm_hint(err, "run the same command again");
-      }
       sm_status status = sm_loader_next(from->loader, &from->batch, err);
       if (status) return status;
       from->used = 0;

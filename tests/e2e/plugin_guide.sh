@@ -19,7 +19,7 @@ awk -v work="$work" '
   /^```[a-z]+ [a-z_.]+$/ { file = work "/" $2; next }
   /^```/ { file = ""; next }
   file { print >file }' "$guide" || exit 99
-for file in stripes.c cls_globals.c build example.yaml train; do
+for file in stripes.c cls_globals.c build example.yaml train random_words.c words.yaml words; do
   [ -s "$work/$file" ] || die "the guide has no block called $file"
 done
 cd "$work" || exit 99
@@ -40,10 +40,18 @@ here smalti --plugin-path . recipe check example.yaml masker.direction=row && di
 grep -q "direction" log || die "the error does not name the option"
 
 # The printed commands, but two small steps instead of the whole demo
-sed 's/ train example.yaml$/& train.epochs=1 train.steps_per_epoch=2 train.batch_size=8 train.scale_schedules=true data.train.count=64 data.test.count=32/' \
-  train >short
-cmp -s train short && die "the guide no longer has the line that trains"
-here sh -e ./short || die "training fails"
+shorter() {
+  sed 's/ train [a-z]*.yaml$/& train.epochs=1 train.steps_per_epoch=2 train.batch_size=8 train.scale_schedules=true data.train.count=64 data.test.count=32/' \
+    "$1" >short
+  cmp -s "$1" short && die "the guide no longer has the line that trains"
+  here sh -e ./short || die "training fails"
+}
+shorter train
 [ "$(grep -c '"step"' runs/example/metrics.jsonl)" -ge 1 ] || die "no metrics were written"
 grep -q '"loss' runs/example/metrics.jsonl || die "no loss in the metrics: $(cat runs/example/metrics.jsonl)"
+# The tokenizer, which needs no teacher
+shorter words
+[ "$(grep -c " 0 failed, " log)" -eq 2 ] || die "the tokenizer does not pass the check"
+grep -q '"loss.mim' runs/words/metrics.jsonl || die "no loss in the metrics: $(cat runs/words/metrics.jsonl)"
+grep -aqF '"state.tokenizer.directions"' runs/words/checkpoints/*2.safetensors || die "the state is not saved"
 echo "the guide's example builds, passes the check and trains"

@@ -47,6 +47,9 @@ void sm_declare_alias(const sm_params *, const char *name, const char *of);
  * An unknown name is a sticky graph error. */
 sm_tensor *sm_param(sm_graph *g, const sm_params *, const char *name, ...) SM_PRINTF(3, 4);
 bool sm_has_param(const sm_params *, const char *name);
+/* The values of a declared parameter as they lie in memory, elements of sm_set_real(params->set): for a tokenizer's `load`
+ * and `fit`. NULL: no such name, or no memory yet. */
+void *sm_param_data(const sm_params *, const char *name);
 
 /* ---- for the core -------------------------------------------------------------------------------------- */
 

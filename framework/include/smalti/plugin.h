@@ -266,7 +266,8 @@ typedef struct sm_sampler {
   uint64_t seed;    /* of the run, for draws of fit's own: sm_rng_make(seed, SM_RNG_TOKENIZER, …) */
   sm_pool *pool;
   void *core;
-  /* [main] the next n views, (n, 3, side, side), normalised. SM_EINTERRUPTED where a signal asks for a stop: return it */
+  /* [main] the next n views (or none), (n, 3, side, side), normalised. SM_EINTERRUPTED where a signal asks for a stop: return
+   * it. Whoever is long without views asks for none now and then */
   sm_status (*next)(struct sm_sampler *, int64_t n, float *views, sm_error *);
 } sm_sampler;
 

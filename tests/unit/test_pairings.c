@@ -1,0 +1,289 @@
+/* test_pairings.c — every tokenizer with every loss and every masker of the tree: the pairing trains, which is to say
+ * that the loss on a fixed batch falls within a few steps, or it is refused when the recipe is read, with a sentence that
+ * says why and where.
+ *
+ * Plugins are taken from the registry, so a new one is tried without being named here, unless it has options without a
+ * default or needs a head of its own size: then it wants a row in the table. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "framework/train/train.h"
+
+/* What a plugin must be told. The teacher of online_ema and its centres stand still, so that there is something to fall to. */
+static const struct {
+  sm_kind kind;
+  const char *name, *options, *head; /* head: in place of a linear one of the target's size */
+} table[] = {
+    {SM_TOKENIZER, "online_ema",
+     "{momentum: 1, centering: none, patch_centering: none, temperature: 0.02, patch_temperature: 0.02}",
+     "{linear: {out_dim: 16}}"},
+    {SM_TOKENIZER, "patch_cluster", "{clusters: 8, pixels: 4, sample: 64}", NULL},
+    {SM_MASKER, "random", "{ratio: 0.5}", NULL},
+    {SM_MASKER, "blockwise", "{ratio: 0.5}", NULL},
+    {SM_MASKER, "attention", "{ratio: 0.5}", NULL},
+};
+
+static sm_registry *registry;
+static sm_pool *pool;
+static char folder[] = "/tmp/smalti-pairings-XXXXXX", path[64];
+
+static const char *options_of(const sm_plugin *p, const char **head) {
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    if (table[i].kind == (sm_kind)p->kind && strcmp(table[i].name, p->name) == 0) {
+      if (head && table[i].head) *head = table[i].head;
+      return table[i].options;
+    }
+  for (uint32_t k = 0; k < p->n_options; k++)
+    if (!p->options[k].def)
+      fail_msg("%s '%s' needs its option '%s': give it a row in the table of %s",
+               sm_kind_name((sm_kind)p->kind), p->name, p->options[k].name, __FILE__);
+  return "{}";
+}
+
+/* Write the recipe and read it. `middle` are its sections from head to losses. */
+static sm_status read_recipe(const char *middle, sm_recipe **recipe, sm_error *err) {
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fprintf(file,
+          "smalti: 1\nname: pairing\n"
+          "data:\n"
+          "  train: {shapes: {count: 16, size: 24}}\n"
+          "  views: {global: {count: 2, size: 16, scale: [0.5, 1]}}\n"
+          "backbone: {vit: {arch: custom, dim: 16, depth: 1, heads: 2, patch_size: 4}}\n"
+          "%s"
+          "optimizer: {adamw: {lr: 0.01, lr_batch: 0, weight_decay: 0}}\n"
+          "train: {epochs: 100, steps_per_epoch: 1, batch_size: 8, freeze_last_layer: 0}\n",
+          middle);
+  assert_int_equal(fclose(file), 0);
+  *recipe = NULL;
+  *err = (sm_error){0};
+  return sm_recipe_load(recipe, registry, path, 0, NULL, err);
+}
+
+static void must(sm_status status, const sm_error *err, const char *what) {
+  char text[2048];
+  if (status) fail_msg("%s: %s", what, sm_error_text(err, text, sizeof text));
+}
+
+/* One batch whose views have hidden patches where the masker hides any. */
+static sm_batch *fixed_batch(sm_recipe *r, sm_ssl *ssl, const sm_dataset *data, sm_views *views,
+                             sm_loader **loader, const char *what) {
+  sm_error err = {0};
+  sm_batch *batch;
+  const int grid = 16 / sm_ssl_backbone(ssl)->patch;
+  sm_loader_config c = {.dataset = *data,
+                        .views = *views,
+                        .masking = {r->masker.plugin.plugin->ops, r->masker.plugin.self, grid, grid},
+                        .seed = 3,
+                        .batch_size = 8,
+                        .prefetch = 1};
+  must(sm_loader_new(&c, 0, loader, &err), &err, what);
+  must(sm_loader_next(*loader, &batch, &err), &err, what);
+  return batch;
+}
+
+/* Losses of the first and the last of 25 steps on one batch. */
+static void train(sm_recipe *r, const char *what, double loss[2]) {
+  sm_error err = {0};
+  sm_ssl_config c;
+  sm_ssl *ssl;
+  sm_views views;
+  sm_loader *loader;
+  must(sm_create_instances(r, &err), &err, what);
+  const sm_dataset data = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self};
+  must(data.ops->open(data.self, &err), &err, what);
+  must(sm_views_of(r, &views, &err), &err, what);
+  must(sm_ssl_configure(r, pool, 1, &c, &err), &err, what);
+  must(sm_ssl_new(&c, &ssl, &err), &err, what);
+  must(sm_ssl_allocate(ssl, &err), &err, what);
+  const sm_fitting f = {.dataset = data, .views = views, .seed = 3, .pool = pool};
+  must(sm_fit_tokenizers(ssl, r->tokenizers, &f, &err), &err, what);
+  sm_batch *batch = fixed_batch(r, ssl, &data, &views, &loader, what);
+  for (int s = 0; s < 25; s++) {
+    const sm_time time = {.step = s, .steps_per_epoch = 1, .epochs = 100};
+    sm_step_result result;
+    must(sm_ssl_step(ssl, batch, &time, &result, &err), &err, what);
+    loss[s > 0] = result.loss;
+  }
+  sm_loader_free(loader);
+  sm_ssl_free(ssl);
+}
+
+/* Does the pairing train? A refusal must come from reading, with its place and a reason. */
+static bool try_pairing(const sm_plugin *tokenizer, const sm_plugin *loss, const sm_plugin *masker) {
+  char middle[1024], what[256], text[2048];
+  const char *head = "linear";
+  const char *of_tokenizer = options_of(tokenizer, &head);
+  sm_recipe *recipe;
+  sm_error err;
+  double value[2];
+  snprintf(what, sizeof what, "%s with %s and %s", tokenizer->name, loss->name, masker->name);
+  snprintf(middle, sizeof middle, "head: %s\nmasker: {%s: %s}\ntokenizer: {%s: %s}\nlosses: {it: {%s: %s}}\n",
+           head, masker->name, options_of(masker, NULL), tokenizer->name, of_tokenizer, loss->name,
+           options_of(loss, NULL));
+  if (read_recipe(middle, &recipe, &err)) {
+    bool names = strstr(err.message, tokenizer->name) || strstr(err.message, loss->name) ||
+                 strstr(err.message, masker->name);
+    if (err.code != SM_EINVAL || !names || !strstr(err.place, path))
+      fail_msg("%s is refused without a reason or a place: %s", what, sm_error_text(&err, text, sizeof text));
+    sm_recipe_free(recipe);
+    return false;
+  }
+  train(recipe, what, value);
+  if (!(value[1] < 0.99 * value[0])) fail_msg("%s: the loss goes from %g to %g", what, value[0], value[1]);
+  sm_recipe_free(recipe);
+  return true;
+}
+
+static int list(sm_kind kind, const sm_plugin **out, int most) {
+  int n = 0;
+  for (int i = 0; i < sm_registry_count(registry) && n < most; i++)
+    if ((sm_kind)sm_registry_at(registry, i)->kind == kind) out[n++] = sm_registry_at(registry, i);
+  return n;
+}
+
+/* Whatever is in the tree can be used: each plugin trains in some pairing. */
+static void all_used(const sm_plugin **plugin, const int *trained, int n) {
+  for (int i = 0; i < n; i++)
+    if (!trained[i])
+      fail_msg("%s '%s' trains in no pairing", sm_kind_name((sm_kind)plugin[i]->kind), plugin[i]->name);
+}
+
+static void every_pairing_trains_or_says_why(void **state) {
+  enum { MOST = 32 };
+  const sm_plugin *tokenizer[MOST], *loss[MOST], *masker[MOST];
+  int nt = list(SM_TOKENIZER, tokenizer, MOST), nl = list(SM_LOSS, loss, MOST),
+      nm = list(SM_MASKER, masker, MOST);
+  int by_tokenizer[MOST] = {0}, by_loss[MOST] = {0}, by_masker[MOST] = {0}, trained = 0;
+  (void)state;
+  assert_true(nt >= 4 && nl >= 3 && nm >= 3);
+  for (int t = 0; t < nt; t++)
+    for (int l = 0; l < nl; l++)
+      for (int m = 0; m < nm; m++) {
+        if (!try_pairing(tokenizer[t], loss[l], masker[m])) continue;
+        by_tokenizer[t]++, by_loss[l]++, by_masker[m]++, trained++;
+      }
+  all_used(tokenizer, by_tokenizer, nt);
+  all_used(loss, by_loss, nl);
+  all_used(masker, by_masker, nm);
+  printf("%d of %d pairings train\n", trained, nt * nl * nm);
+}
+
+static void refused(const char *middle, const char *message) {
+  sm_recipe *recipe;
+  sm_error err;
+  assert_int_equal(read_recipe(middle, &recipe, &err), SM_EINVAL);
+  assert_string_equal(err.message, message);
+  sm_recipe_free(recipe);
+}
+
+static void refusals_are_plain(void **state) {
+  (void)state;
+  refused("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: cls_distill}\n",
+          "`cls_distill` needs a view target; tokenizer `mean_colour` gives patch ids only");
+  refused(
+      "head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: mim_regression}\n",
+      "`mim_regression` takes vectors; tokenizer `mean_colour` gives patch ids only");
+  refused("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: pixels\nlosses: {it: mim}\n",
+          "`mim` takes distributions or ids; tokenizer `pixels` gives patch vectors only");
+  refused("head: linear\nmasker: none\ntokenizer: pixels\nlosses: {it: mim_regression}\n",
+          "`mim_regression` needs hidden patches; masker `none` hides none");
+  refused(
+      "head: {linear: {out_dim: 47}}\nmasker: {random: {ratio: 0.5}}\ntokenizer: pixels\n"
+      "losses: {it: mim_regression}\n",
+      "head 'main' gives 47 values a patch, but tokenizer 'main' names 48");
+  refused(
+      "head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: {patch_cluster: {sample: 100}}\nlosses: {it: "
+      "mim}\n",
+      "100 patches cannot make 4096 clusters");
+}
+
+/* Row 7 of iBOT's table 9: DINO on [CLS] by the teacher, a fixed vocabulary on patches. Only the head that the teacher
+ * runs is averaged. */
+static void several_tokenizers_and_heads(void **state) {
+  static const char middle[] =
+      "heads: {cls: {projection: {out_dim: 16, hidden: 16, bottleneck: 8}}, patch: linear}\n"
+      "masker: {random: {ratio: 0.5}}\n"
+      "tokenizers: {online: {online_ema: {momentum: 1}}, colours: mean_colour}\n"
+      "losses:\n"
+      "  cls: {cls_distill: {head: cls}}\n"
+      "  mim: {mim: {head: patch, tokenizer: colours}}\n";
+  sm_recipe *recipe;
+  sm_error err = {0};
+  sm_ssl_config c;
+  sm_ssl *ssl;
+  double loss[2];
+  (void)state;
+  must(read_recipe(middle, &recipe, &err), &err, "row 7");
+  train(recipe, "row 7", loss);
+  assert_true(loss[1] < 0.99 * loss[0]);
+  must(sm_ssl_configure(recipe, pool, 1, &c, &err), &err, "row 7");
+  must(sm_ssl_new(&c, &ssl, &err), &err, "row 7");
+  sm_set *student = sm_ssl_set(ssl, SM_SSL_STUDENT), *teacher = sm_ssl_set(ssl, SM_SSL_TEACHER);
+  assert_true(sm_set_find(student, "head.patch.patch.weight") >= 0);
+  assert_int_equal(sm_set_row(student, sm_set_find(student, "head.patch.patch.weight"))->dim[0], 512);
+  assert_true(sm_set_find(teacher, "backbone.cls_token") >= 0);
+  int heads = 0;
+  for (int r = 0; r < sm_set_rows(teacher); r++) {
+    heads += !strncmp(sm_set_row(teacher, r)->name, "head.cls.", 9);
+    assert_true(strncmp(sm_set_row(teacher, r)->name, "head.patch.", 11) != 0);
+  }
+  assert_true(heads > 0);
+  assert_int_equal(sm_ssl_evaluated(ssl), SM_SSL_TEACHER);
+  sm_ssl_free(ssl);
+  sm_recipe_free(recipe);
+}
+
+/* Without a tokenizer that looks at one there is no teacher at all. */
+static void no_teacher_without_need(void **state) {
+  sm_recipe *recipe;
+  sm_error err = {0};
+  sm_ssl_config c;
+  sm_ssl *ssl;
+  (void)state;
+  must(
+      read_recipe("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: mim}\n",
+                  &recipe, &err),
+      &err, "mean_colour");
+  must(sm_create_instances(recipe, &err), &err, "mean_colour");
+  must(sm_ssl_configure(recipe, pool, 1, &c, &err), &err, "mean_colour");
+  must(sm_ssl_new(&c, &ssl, &err), &err, "mean_colour");
+  assert_int_equal(sm_set_rows(sm_ssl_set(ssl, SM_SSL_TEACHER)), 0);
+  assert_int_equal(sm_set_bytes(sm_ssl_set(ssl, SM_SSL_TEACHER)), 0);
+  assert_int_equal(sm_ssl_evaluated(ssl), SM_SSL_STUDENT);
+  sm_ssl_free(ssl);
+  sm_recipe_free(recipe);
+}
+
+static int open_all(void **state) {
+  sm_error err = {0};
+  (void)state;
+  if (!mkdtemp(folder)) return 1;
+  snprintf(path, sizeof path, "%s/recipe.yaml", folder);
+  registry = sm_registry_new(NULL, &err);
+  pool = sm_pool_new(2, &err);
+  return !registry || !pool || sm_registry_scan(registry, &err) != SM_OK;
+}
+static int close_all(void **state) {
+  (void)state;
+  sm_pool_free(pool);
+  sm_registry_free(registry);
+  return sm_remove_tree(folder, NULL) != SM_OK;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_pairing_trains_or_says_why),
+      cmocka_unit_test(refusals_are_plain),
+      cmocka_unit_test(several_tokenizers_and_heads),
+      cmocka_unit_test(no_teacher_without_need),
+  };
+  return cmocka_run_group_tests(tests, open_all, close_all);
+}
