@@ -111,3 +111,13 @@ pkglib_LTLIBRARIES += plugins/mim_regression.la
 plugins_mim_regression_la_SOURCES = plugins/losses/mim_regression.c
 plugins_mim_regression_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_mim_regression_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/finetune.la
+plugins_finetune_la_SOURCES = plugins/evaluations/finetune.c plugins/evaluations/tune_options.h
+plugins_finetune_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_finetune_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/semi.la
+plugins_semi_la_SOURCES = plugins/evaluations/semi.c plugins/evaluations/tune_options.h
+plugins_semi_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_semi_la_LIBADD = $(PLUGIN_LIBADD)

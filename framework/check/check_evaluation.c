@@ -55,6 +55,41 @@ static sm_status augmented(sm_eval_context *context, sm_augmented_request *r, sm
   return status;
 }
 
+/* All pictures, whatever the share. */
+static sm_status part(sm_eval_context *context, double share, uint64_t seed, int64_t *pictures, sm_error *err) {
+  (void)share, (void)seed;
+  *pictures = TRAIN;
+  return ((made_up *)(void *)context)->fails ? sm_fail(err, SM_EIO, "the check makes a part fail") : SM_OK;
+}
+
+/* Each cluster is a class. */
+static sm_status assigned(sm_eval_context *context, const char *split, sm_assigned *out, sm_error *err) {
+  made_up *m = (made_up *)(void *)context;
+  bool train = strcmp(split, "train") == 0;
+  if (m->fails) return sm_fail(err, SM_EIO, "the check makes outputs of the head fail");
+  const int32_t *label = m->label + (train ? 0 : TRAIN);
+  *out = (sm_assigned){
+      .n = train ? TRAIN : TEST, .outputs = CLASSES, .classes = CLASSES, .cluster = label, .label = label};
+  return SM_OK;
+}
+
+/* As if every second test picture were right. */
+static sm_status finetune(sm_eval_context *context, const sm_finetune_config *c, sm_finetune_result *r,
+                          sm_error *err) {
+  if (((made_up *)(void *)context)->fails) return sm_fail(err, SM_EIO, "the check makes fine-tuning fail");
+  *r = (sm_finetune_result){.fitted = TRAIN,
+                            .tested = TEST,
+                            .top1 = TEST / 2,
+                            .top5 = TEST,
+                            .batch = c->batch < TRAIN ? c->batch : TRAIN,
+                            .steps = c->epochs,
+                            .first_loss = 1,
+                            .last_loss = 0.5};
+  return SM_OK;
+}
+
+static const sm_backbone_spec network = {.size = sizeof network, .dim = DIM, .depth = 2, .prefix = 1};
+
 /* Clouds around one point a class. */
 static bool make_up(made_up *m, sm_pool *pool) {
   sm_rng rng = sm_rng_make(9, SM_RNG_TEST, 0, 0, 0);
@@ -65,7 +100,11 @@ static bool make_up(made_up *m, sm_pool *pool) {
                              .progress = no_progress,
                              .features_of = features_of,
                              .augmented = augmented,
-                             .going_on = no_stop}};
+                             .going_on = no_stop,
+                             .part = part,
+                             .assigned = assigned,
+                             .finetune = finetune,
+                             .network = &network}};
   m->x = sm_malloc((size_t)(TRAIN + TEST) * 2 * DIM * sizeof *m->x);
   if (!m->x) return false;
   for (int k = 0; k < CLASSES * 2 * DIM; k++) centre[k / (2 * DIM)][k % (2 * DIM)] = sm_rng_normal(&rng);

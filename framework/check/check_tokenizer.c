@@ -59,8 +59,12 @@ static int head_out_dim(const void *self, sm_site site) {
   return CLASSES;
 }
 
-static const sm_head_ops head_ops = {sizeof head_ops, 1,           head_declare,
-                                     head_features,   head_logits, head_out_dim};
+static const sm_head_ops head_ops = {.size = sizeof head_ops,
+                                     .affine = 1,
+                                     .declare = head_declare,
+                                     .features = head_features,
+                                     .logits = head_logits,
+                                     .out_dim = head_out_dim};
 
 /* ---- the graph ----------------------------------------------------------------------------------------- */
 

@@ -101,10 +101,16 @@ static sm_status open_evaluator(evaluating *e, const sm_instance *instance, int 
                            .bf16 = e->o->precision == SM_PRECISION_BF16,
                            .pool = e->pool,
                            .progress = show_progress,
-                           .progress_ctx = &e->progress};
+                           .progress_ctx = &e->progress,
+                           .stop = sm_signals_stop,
+                           .declared = t->about.size,
+                           .trained_bf16 = r && r->train.precision == SM_PRECISION_BF16,
+                           .folder = t->run};
   memcpy(c.mean, t->about.mean, sizeof c.mean);
   memcpy(c.std, t->about.std, sizeof c.std);
   choose_features(e, instance, &c);
+  if (c.want_head && (status = sm_trained_head(t, err))) return status;
+  c.head = t->head;
   return sm_evaluator_new(&c, &e->evaluator, err);
 }
 
@@ -404,6 +410,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
   if (only_features && !o->out)
     return sm_cli_usage(cli, "features need a folder to be written to: --out FOLDER");
   if (only_features && argc > 3) return sm_cli_usage(cli, "features take no KEY=VALUE");
+  sm_signals_install();
   sm_progress_begin(&e.progress, cli->quiet);
   sm_status status = sm_network_open(cli, &o->network, argv[2], &e.from, &e.trained, &err);
   if (!status) status = only_features ? features(&e, &err) : evaluate(&e, argc, argv, &err);

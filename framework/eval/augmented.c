@@ -4,54 +4,9 @@
 #include <string.h>
 
 #include "evaluator.h"
+#include "subset.h"
 
-/* Some pictures of a dataset, as a dataset. */
-typedef struct subset {
-  const sm_dataset *whole;
-  const int64_t *sample; /* of the split's rows */
-  const int64_t *row;
-  int64_t n;
-} subset;
-
-static int64_t whole_index(const subset *s, int64_t i) { return s->sample[s->row[i]]; }
-static int64_t count(const void *self) { return ((const subset *)self)->n; }
-static int label(const void *self, int64_t i) {
-  const subset *s = self;
-  return s->whole->ops->label(s->whole->self, whole_index(s, i));
-}
-static const char *name(const void *self, int64_t i) {
-  const subset *s = self;
-  return s->whole->ops->name(s->whole->self, whole_index(s, i));
-}
-static int classes(const void *self) {
-  const subset *s = self;
-  return s->whole->ops->classes(s->whole->self);
-}
-static const char *class_name(const void *self, int c) {
-  const subset *s = self;
-  return s->whole->ops->class_name(s->whole->self, c);
-}
-static sm_status read_picture(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out,
-                              sm_error *err) {
-  const subset *s = self;
-  return s->whole->ops->read(s->whole->self, whole_index(s, i), limits, out, err);
-}
-static uint64_t hash(const void *self) {
-  const subset *s = self;
-  return s->whole->ops->hash(s->whole->self);
-}
-
-static const sm_dataset_ops subset_ops = {.size = sizeof subset_ops,
-                                          .count = count,
-                                          .label = label,
-                                          .name = name,
-                                          .classes = classes,
-                                          .class_name = class_name,
-                                          .read = read_picture,
-                                          .hash = hash};
-
-/* torchvision's RandomResizedCrop(size), whose default filter is bilinear, and RandomHorizontalFlip(). */
-static sm_view_recipe crop_and_flip(const sm_evaluator_config *c) {
+sm_view_recipe sm_evaluator_crops(const sm_evaluator_config *c) {
   sm_view_recipe r = sm_view_recipe_default();
   r.size = c->size;
   r.filter = SM_FILTER_BILINEAR;
@@ -64,14 +19,14 @@ static sm_view_recipe crop_and_flip(const sm_evaluator_config *c) {
   return r;
 }
 
-static sm_status open_loader(const sm_evaluator *e, const sm_augmented_request *r, subset *s, int64_t *steps,
+static sm_status open_loader(const sm_evaluator *e, const sm_augmented_request *r, sm_subset *s, int64_t *steps,
                              sm_loader **loader, sm_error *err) {
   const sm_evaluator_config *c = &e->c;
-  sm_view_recipe view = crop_and_flip(c);
+  sm_view_recipe view = sm_evaluator_crops(c);
   int batch = r->n < SM_EVAL_BATCH ? (int)r->n : SM_EVAL_BATCH;
   *steps = r->n / batch * r->epochs;
   sm_loader_config config = {
-      .dataset = {&subset_ops, s},
+      .dataset = sm_subset_dataset(s),
       .views = {.globals = 1, .global_first = view, .global_other = view, .local = view},
       .seed = r->seed,
       .batch_size = batch,
@@ -84,16 +39,18 @@ static sm_status open_loader(const sm_evaluator *e, const sm_augmented_request *
 }
 
 sm_status sm_evaluator_augmented(sm_evaluator *e, sm_augmented_request *r, sm_error *err) {
-  const sm_eval_split *s = &e->split[0];
+  const sm_eval_split *s = &e->split[e->part ? SM_EVAL_PART : 0];
   int64_t first, n, steps = 0;
   sm_loader *loader = NULL;
   sm_status status = sm_evaluator_columns(e, &r->features, &first, &n, err);
   if (status) return status;
   if (!s->made || r->n < 1)
     return sm_fail(err, SM_EINTERNAL, "augmented features are asked for before those of the pictures");
-  subset pictures = {&e->c.train, s->sample, r->row, r->n};
   float *wide = sm_malloc(SM_EVAL_BATCH * (size_t)e->width * sizeof *wide);
-  if (!wide) status = sm_fail(err, SM_ENOMEM, "no memory for %s", r->features.what);
+  int64_t *index = sm_malloc((size_t)r->n * sizeof *index);
+  sm_subset pictures = {&e->c.train, index, r->n};
+  if (!wide || !index) status = sm_fail(err, SM_ENOMEM, "no memory for %s", r->features.what);
+  for (int64_t i = 0; !status && i < r->n; i++) index[i] = s->sample[r->row[i]];
   if (!status) status = open_loader(e, r, &pictures, &steps, &loader, err);
   for (int64_t step = 0; !status && step < steps; step++) {
     sm_batch *b;
@@ -106,5 +63,6 @@ sm_status sm_evaluator_augmented(sm_evaluator *e, sm_augmented_request *r, sm_er
   }
   sm_loader_free(loader);
   sm_free(wide);
+  sm_free(index);
   return status;
 }

@@ -31,6 +31,12 @@ typedef struct sm_evaluator_config {
   void (*progress)(void *ctx, const char *what, double done); /* may be NULL */
   void *progress_ctx;
   bool (*stop)(void); /* asked between batches; NULL: never */
+  /* for what trains the network further, or runs its head */
+  int declared;       /* side of the views that the set was declared for; 0: size                 */
+  bool trained_bf16;  /* the network was trained with bf16 products                               */
+  sm_head head;       /* its [CLS] head; ops NULL: there is none, or nobody wants it              */
+  const char *folder; /* where long evaluations keep how far they are; NULL: nowhere              */
+  bool want_head;     /* written by sm_evaluator_want                                             */
 } sm_evaluator_config;
 
 typedef struct sm_evaluator sm_evaluator;

@@ -6,16 +6,18 @@
 #include <string.h>
 
 #include "evaluator.h"
+#include "subset.h"
 
 #define NO_ENLARGING 96 /* pictures below this side are cut whole, not from an eighth more */
 
-static const char *const split_name[2] = {"train", "test"};
+static const char *const split_name[SM_EVAL_SPLITS] = {"train", "test", "train"};
 
 /* ---- the graph ----------------------------------------------------------------------------------------- */
 
 void sm_evaluator_want(sm_evaluator_config *c, const sm_evaluation_ops *ops, const void *self) {
   sm_feature_spec want = {.size = sizeof want, .blocks = 1, .pool = SM_POOL_BOTH};
   if (ops->wants) ops->wants(self, &want);
+  if (want.head) c->want_head = true;
   if (want.pool != SM_POOL_CLS) c->patches = true;
   if (want.pool == SM_POOL_MEAN) return;
   if (want.blocks == 0) c->some_blocks = true;
@@ -103,13 +105,22 @@ static void forget(sm_eval_split *s) {
   memset(s, 0, sizeof *s);
 }
 
+static void forget_part(sm_evaluator *e) {
+  forget(&e->split[SM_EVAL_PART]);
+  sm_free(e->part);
+  e->part = NULL;
+  e->parts = 0;
+}
+
 void sm_evaluator_reset(sm_evaluator *e) {
-  for (int i = 0; i < 2; i++) forget(&e->split[i]);
+  forget_part(e);
+  for (int i = 0; i < SM_EVAL_SPLITS; i++) forget(&e->split[i]);
 }
 
 void sm_evaluator_free(sm_evaluator *e) {
   if (!e) return;
   sm_evaluator_reset(e);
+  sm_assigner_free(e->assigner);
   sm_graph_free(e->graph);
   sm_free(e);
 }
@@ -133,8 +144,8 @@ double sm_evaluator_flops(const sm_evaluator *e) {
 
 /* ---- labels -------------------------------------------------------------------------------------------- */
 
-/* The training class of each test class. Folders may hold other classes, or the same in another order. */
-static sm_status map_classes(const sm_evaluator *e, int32_t **map, sm_error *err) {
+/* Folders may hold other classes, or the same in another order. */
+sm_status sm_evaluator_classes(const sm_evaluator *e, int32_t **map, sm_error *err) {
   const sm_dataset *train = &e->c.train, *test = &e->c.test;
   int n = test->ops->classes(test->self), m = train->ops ? train->ops->classes(train->self) : 0;
   *map = NULL;
@@ -230,9 +241,21 @@ static void take_batch(sm_evaluator *e, sm_eval_split *s, const sm_eval_batch *b
   s->n += b->pictures;
 }
 
-static sm_status run_all(sm_evaluator *e, int which, const int32_t *map, sm_error *err) {
-  sm_eval_split *s = &e->split[which];
-  const sm_dataset *d = which ? &e->c.test : &e->c.train;
+sm_status sm_evaluator_dataset(const sm_evaluator *e, int which, sm_subset *subset, sm_dataset *d,
+                               sm_error *err) {
+  const sm_dataset *whole = which == SM_EVAL_TEST ? &e->c.test : &e->c.train;
+  if (!whole->ops) {
+    sm_fail(err, SM_EINVAL, "there are no %s pictures to evaluate on", split_name[which]);
+    return sm_hint(err, "give the recipe data.%s, or name a folder of pictures: --%s FOLDER",
+                   split_name[which], split_name[which]);
+  }
+  *subset = (sm_subset){&e->c.train, e->part, e->parts};
+  *d = which == SM_EVAL_PART ? sm_subset_dataset(subset) : *whole;
+  return SM_OK;
+}
+
+sm_status sm_evaluator_pictures(const sm_evaluator *e, const sm_dataset *d, sm_eval_loader **loader,
+                                sm_error *err) {
   const sm_evaluator_config *c = &e->c;
   sm_eval_loader_config config = {*d,
                                   c->size,
@@ -244,8 +267,14 @@ static sm_status run_all(sm_evaluator *e, int which, const int32_t *map, sm_erro
                                   c->workers,
                                   2,
                                   c->limits};
+  return sm_eval_loader_new(&config, loader, err);
+}
+
+static sm_status run_all(sm_evaluator *e, int which, const sm_dataset *d, const int32_t *map, sm_error *err) {
+  sm_eval_split *s = &e->split[which];
+  const sm_evaluator_config *c = &e->c;
   sm_eval_loader *loader;
-  sm_status status = sm_eval_loader_new(&config, &loader, err);
+  sm_status status = sm_evaluator_pictures(e, d, &loader, err);
   if (status) return status;
   int64_t all = d->ops->count(d->self);
   char what[64];
@@ -264,21 +293,37 @@ static sm_status run_all(sm_evaluator *e, int which, const int32_t *map, sm_erro
   return status;
 }
 
+/* A part's features are rows of the whole's, where these were made. */
+static void copy_part(sm_evaluator *e) {
+  const sm_eval_split *from = &e->split[SM_EVAL_TRAIN];
+  sm_eval_split *to = &e->split[SM_EVAL_PART];
+  for (int64_t i = 0, p = 0; i < from->n; i++) {
+    while (p < e->parts && e->part[p] < from->sample[i]) p++;
+    if (p == e->parts || e->part[p] != from->sample[i]) continue;
+    memcpy(to->raw + to->n * e->width, from->raw + i * e->width, (size_t)e->width * sizeof *to->raw);
+    to->label[to->n] = from->label[i];
+    to->sample[to->n++] = from->sample[i];
+  }
+  to->bad = e->parts - to->n;
+}
+
 static sm_status make_features(sm_evaluator *e, int which, sm_error *err) {
   sm_eval_split *s = &e->split[which];
-  const sm_dataset *d = which ? &e->c.test : &e->c.train;
+  sm_subset subset;
+  sm_dataset d;
   int32_t *map = NULL;
-  if (!d->ops) {
-    sm_fail(err, SM_EINVAL, "there are no %s pictures to evaluate on", split_name[which]);
-    return sm_hint(err, "give the recipe data.%s, or name a folder of pictures: --%s FOLDER",
-                   split_name[which], split_name[which]);
-  }
-  sm_status status = reserve(e, s, d->ops->count(d->self), err);
-  if (!status && which) status = map_classes(e, &map, err);
-  if (!status) status = run_all(e, which, map, err);
+  sm_status status = sm_evaluator_dataset(e, which, &subset, &d, err);
+  if (!status) status = reserve(e, s, d.ops->count(d.self), err);
+  if (!status && which == SM_EVAL_TEST) status = sm_evaluator_classes(e, &map, err);
+  bool there = which == SM_EVAL_PART && e->split[SM_EVAL_TRAIN].made;
+  if (!status && there) copy_part(e);
+  else if (!status) status = run_all(e, which, &d, map, err);
+  for (int64_t i = 0; !status && which == SM_EVAL_PART && !there && i < s->n; i++)
+    s->sample[i] = e->part[s->sample[i]]; /* what the subset calls i */
   sm_free(map);
   s->made = !status;
   if (status) forget(s);
+  else e->seen[which == SM_EVAL_TEST] = s->n, e->bad[which == SM_EVAL_TEST] = s->bad;
   return status;
 }
 
@@ -327,16 +372,16 @@ static const float *columns(const sm_evaluator *e, sm_eval_split *s, int64_t fir
 
 sm_status sm_evaluator_features(sm_evaluator *e, const char *split, sm_feature_spec *spec, sm_features *f,
                                 sm_error *err) {
-  int which = !strcmp(split, "test");
+  int which = !strcmp(split, "test") ? SM_EVAL_TEST : e->part ? SM_EVAL_PART : SM_EVAL_TRAIN;
   int64_t first, n;
-  if (!which && strcmp(split, "train"))
+  if (which != SM_EVAL_TEST && strcmp(split, "train"))
     return sm_fail(err, SM_EINVAL, "no split called '%s'; there are train and test", split);
   sm_eval_split *s = &e->split[which];
   sm_status status = sm_evaluator_columns(e, spec, &first, &n, err);
   if (!status && !s->made) status = make_features(e, which, err);
   if (status) return status;
   const sm_dataset *d =
-      which && !e->c.train.ops ? &e->c.test : &e->c.train; /* labels are of the training classes */
+      which == SM_EVAL_TEST && !e->c.train.ops ? &e->c.test : &e->c.train; /* labels are of the training classes */
   *f = (sm_features){.n = s->n,
                      .dim = (int)n,
                      .classes = d->ops->classes(d->self),
@@ -350,9 +395,8 @@ const int64_t *sm_evaluator_samples(const sm_evaluator *e, const char *split) {
 }
 
 void sm_evaluator_counts(const sm_evaluator *e, const char *split, int64_t *made, int64_t *bad) {
-  const sm_eval_split *s = &e->split[!strcmp(split, "test")];
-  *made = s->n;
-  *bad = s->bad;
+  *made = e->seen[!strcmp(split, "test")];
+  *bad = e->bad[!strcmp(split, "test")];
 }
 
 /* ---- running plugins ----------------------------------------------------------------------------------- */
@@ -383,6 +427,28 @@ static sm_status going_on(sm_eval_context *x, double done, sm_error *err) {
   return e->c.stop && e->c.stop() ? sm_fail(err, SM_EINTERRUPTED, "stopped in an evaluation") : SM_OK;
 }
 
+static sm_status part(sm_eval_context *x, double share, uint64_t seed, int64_t *pictures, sm_error *err) {
+  sm_evaluator *e = x->core;
+  sm_subset subset;
+  sm_dataset d;
+  forget_part(e);
+  sm_status status = sm_evaluator_dataset(e, SM_EVAL_TRAIN, &subset, &d, err);
+  if (!status) status = sm_subset_balanced(&d, share, seed, &e->part, &e->parts, err);
+  *pictures = e->parts;
+  return status;
+}
+
+static sm_status assigned(sm_eval_context *x, const char *split, sm_assigned *to, sm_error *err) {
+  const sm_evaluator *e = x->core;
+  int which = !strcmp(split, "test") ? SM_EVAL_TEST : e->part ? SM_EVAL_PART : SM_EVAL_TRAIN;
+  return sm_evaluator_assigned(x->core, which, to, err);
+}
+
+static sm_status finetune(sm_eval_context *x, const sm_finetune_config *c, sm_finetune_result *r,
+                          sm_error *err) {
+  return sm_evaluator_finetune(x->core, c, r, err);
+}
+
 sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *self, sm_eval_result *result,
                            sm_error *err) {
   sm_eval_context x = {.size = sizeof x,
@@ -392,6 +458,12 @@ sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *
                        .progress = progress,
                        .features_of = features_of,
                        .augmented = augmented,
-                       .going_on = going_on};
-  return ops->run(self, &x, result, err);
+                       .going_on = going_on,
+                       .part = part,
+                       .assigned = assigned,
+                       .finetune = finetune,
+                       .network = e->graph ? &e->spec : NULL};
+  sm_status status = ops->run(self, &x, result, err);
+  forget_part(e);
+  return status;
 }

@@ -1,6 +1,7 @@
 # framework/eval: features of a backbone, k-NN, classifiers on features, weights in and out
 pkginclude_HEADERS += framework/include/smalti/eval.h
 libsmalti_la_SOURCES += \
+  framework/eval/assigned.c \
   framework/eval/augmented.c \
   framework/eval/bench.c framework/eval/bench.h \
   framework/eval/classify.c \
@@ -9,13 +10,18 @@ libsmalti_la_SOURCES += \
   framework/eval/evaluator.c \
   framework/eval/evaluator.h \
   framework/eval/figures.c \
+  framework/eval/finetune.c \
   framework/eval/kmeans.c \
   framework/eval/knn.c \
   framework/eval/linear.c \
   framework/eval/logistic.c \
   framework/eval/logistic_fit.c \
+  framework/eval/mix.c \
   framework/eval/partitions.c \
   framework/eval/probe.c \
+  framework/eval/subset.c framework/eval/subset.h \
+  framework/eval/tune_net.c framework/eval/tune_net.h \
+  framework/eval/tune_state.c framework/eval/tune_state.h \
   framework/eval/weights.c \
   framework/eval/weights.h \
   framework/eval/weights_save.c

@@ -33,6 +33,10 @@ sm_tensor *sm_set_tensor(sm_set *set, sm_graph *g, int row) {
   return sm_external(g, name, set->real, r->ndim, r->dim, values, grad);
 }
 
+bool sm_set_used(const sm_set *set, const sm_graph *g, int row) {
+  return known_tensor(g, sm_set_data((sm_set *)set, sm_set_root(set, row), SM_VALUES)) != NULL;
+}
+
 static sm_tensor *fail_unknown(sm_graph *g, const sm_set *set, const char *name) {
   const char **names = sm_calloc((size_t)set->rows + 1, sizeof *names);
   for (int r = 0; names && r < set->rows; r++) names[r] = set->row[r].name;

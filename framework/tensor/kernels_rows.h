@@ -48,3 +48,33 @@ KERNEL(drop_prefix_dx) {
     put_row(dx + (i * tokens + skip) * d, dy + i * (tokens - skip) * d, (tokens - skip) * d, adds_to(n, 0));
   }
 }
+
+KERNEL(mean_tokens) {
+  const real *x = in_at(w, n, 0, first);
+  real *y = out_at(w, n, 0, first);
+  int64_t tokens = n->in[0]->dim[1], d = n->in[0]->dim[2], skip = n->i[0];
+  real share = (real)(1.0 / (double)(tokens - skip));
+  for (int64_t i = 0; i < last - first; i++, x += tokens * d, y += d) {
+    memset(y, 0, (size_t)d * sizeof *y);
+    for (int64_t t = skip; t < tokens; t++) put_row(y, x + t * d, d, true);
+    SIMD for (int64_t c = 0; c < d; c++) y[c] *= share;
+  }
+}
+
+KERNEL(mean_tokens_dx) {
+  const real *dy = in_at(w, n, 0, first);
+  real *dx = out_at(w, n, 0, first);
+  int64_t tokens = n->out[0]->dim[1], d = n->out[0]->dim[2], skip = n->i[0];
+  real share = (real)(1.0 / (double)(tokens - skip));
+  for (int64_t i = 0; i < last - first; i++, dx += tokens * d, dy += d) {
+    put_row(dx, NULL, skip * d, adds_to(n, 0));
+    for (int64_t t = skip; t < tokens; t++) {
+      real *to = dx + t * d;
+      if (adds_to(n, 0)) {
+        SIMD for (int64_t c = 0; c < d; c++) to[c] += share * dy[c];
+      } else {
+        SIMD for (int64_t c = 0; c < d; c++) to[c] = share * dy[c];
+      }
+    }
+  }
+}

@@ -126,6 +126,25 @@ static void drop_prefix_vjp(sm_graph *g, sm_node *n) {
 OP(drop_prefix, SM_PER_ITEM, .doc = "tokens without the first n", .vjp = drop_prefix_vjp);
 OP(drop_prefix_dx, SM_PER_ITEM, .doc = "gradient of drop_prefix");
 
+sm_tensor *sm_mean_tokens(sm_graph *g, sm_tensor *x, int prefix) {
+  if (!sm_want(g, x->ndim == 3 && prefix >= 0 && prefix < x->dim[1], "mean_tokens",
+               "tokens (B, T, D) with T > prefix", x))
+    return &g->inert;
+  sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){x->dim[0], x->dim[2]}, x->count);
+  SM_NODE(g, mean_tokens, 1, x), 1, &y)->i[0] = prefix;
+  return y;
+}
+static void mean_tokens_vjp(sm_graph *g, sm_node *n) {
+  bool acc;
+  sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
+  if (!dx) return;
+  sm_node *b = SM_NODE(g, mean_tokens_dx, 1, sm_grad_of(g, n->out[0])), 1, &dx);
+  b->acc = acc;
+  b->i[0] = n->i[0];
+}
+OP(mean_tokens, SM_PER_ITEM, .doc = "mean of the tokens behind the first n", .vjp = mean_tokens_vjp);
+OP(mean_tokens_dx, SM_PER_ITEM, .doc = "gradient of mean_tokens");
+
 /* ---- normalisation --------------------------------------------------------------------------------- */
 
 sm_tensor *sm_l2_normalize(sm_graph *g, sm_tensor *x, double eps) {

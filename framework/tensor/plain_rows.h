@@ -147,6 +147,26 @@ PLAIN(drop_prefix_dx) {
       put(n, 0, &dx[(i * t + j) * d + c], j < skip ? 0 : dy[(i * (t - skip) + j - skip) * d + c]);
 }
 
+PLAIN(mean_tokens) {
+  const real *x = in(w, n, 0, first);
+  real *y = out(w, n, 0, first);
+  int64_t t = n->in[0]->dim[1], d = n->in[0]->dim[2], skip = n->i[0];
+  FOR(i, last - first) FOR(c, d) {
+    double sum = 0;
+    for (int64_t j = skip; j < t; j++) sum += (double)x[(i * t + j) * d + c];
+    y[i * d + c] = (real)(sum / (double)(t - skip));
+  }
+}
+
+PLAIN(mean_tokens_dx) {
+  const real *dy = in(w, n, 0, first);
+  real *dx = out(w, n, 0, first);
+  int64_t t = n->out[0]->dim[1], d = n->out[0]->dim[2], skip = n->i[0];
+  FOR(i, last - first)
+  FOR(j, t) FOR(c, d)
+      put(n, 0, &dx[(i * t + j) * d + c], j < skip ? 0 : (double)dy[i * d + c] / (double)(t - skip));
+}
+
 /* ---- norms ---------------------------------------------------------------------------------- */
 
 static double length_of(const real *x, int64_t d) {

@@ -23,4 +23,5 @@ libsmalti_la_SOURCES += \
   framework/train/start.c \
   framework/train/train.h \
   framework/train/trained.c \
-  framework/train/trained.h
+  framework/train/trained.h \
+  framework/train/trained_head.c

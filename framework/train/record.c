@@ -6,11 +6,26 @@
 
 #include "monitor.h"
 #include "session.h"
+#include "trained.h"
 
 /* ---- evaluation ---------------------------------------------------------------------------------------- */
 
 static void evaluation_progress(void *ctx, const char *what, double done) {
   sm_session_tell(ctx, (sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
+}
+
+/* The head that evaluations may run: where the set has it. */
+static void join_head(sm_session *s, sm_set *set, sm_evaluator_config *c) {
+  sm_head head;
+  if (!sm_view_head(s->recipe, &head, s->head_prefix, sizeof s->head_prefix)) return;
+  size_t n = strlen(s->head_prefix);
+  bool found = false;
+  for (int i = 0; !found && i < sm_set_rows(set); i++)
+    found = !strncmp(sm_set_row(set, i)->name, s->head_prefix, n);
+  if (!found) return;
+  head.params.set = set;
+  head.role = set == sm_ssl_set(s->ssl, SM_SSL_TEACHER) ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
+  c->head = head;
 }
 
 sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
@@ -29,9 +44,12 @@ sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
                            .pool = s->pool,
                            .progress = evaluation_progress,
                            .progress_ctx = s,
-                           .stop = sm_signals_stop};
+                           .stop = sm_signals_stop,
+                           .trained_bf16 = r->train.precision == SM_PRECISION_BF16,
+                           .folder = s->folder.path};
   memcpy(c.mean, r->views.global_first.mean, sizeof c.mean);
   memcpy(c.std, r->views.global_first.std, sizeof c.std);
+  join_head(s, set, &c);
   for (int i = 0; i < r->evaluations; i++)
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   return sm_evaluator_new(&c, &s->evaluator, err);

@@ -29,6 +29,7 @@ typedef struct sm_session {
   int64_t record_pictures;
   bool checkpoint_failed;
   int64_t before_evaluation; /* bytes of metrics.jsonl */
+  char head_prefix[64];      /* of the evaluator's head */
 } sm_session;
 
 /* open.c: everything a session needs, from folder to loader; the newest checkpoint is loaded. */

@@ -343,6 +343,7 @@ void sm_trained_free(sm_trained *t) {
     if (t->data[i].plugin) sm_instance_free(&t->data[i]);
   if (t->own.plugin) sm_instance_free(&t->own);
   sm_set_free(t->set);
+  sm_set_free(t->head_set);
   sm_recipe_free(t->recipe);
   sm_text_free(&t->report.text);
   sm_arena_free(t->arena);

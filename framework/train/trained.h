@@ -43,6 +43,9 @@ typedef struct sm_trained {
   sm_weights_about about; /* what an export says; texts in the arena                        */
   sm_weights_report report;
   bool teacherless; /* a checkpoint of a run without a teacher */
+  sm_head head;           /* of [CLS], after sm_trained_head; ops NULL: there is none              */
+  sm_set *head_set;       /* its rows                                                      */
+  char head_prefix[64];   /* of their names                                                */
   bool assumed; /* the file does not say how pictures are normalised: ImageNet's  */
 } sm_trained;
 
@@ -52,6 +55,11 @@ sm_status sm_trained_open(const sm_trained_options *, sm_trained *, sm_error *);
  * left out with a warning in the log. */
 enum { SM_TRAINED_TRAIN = 1, SM_TRAINED_TEST = 2 };
 sm_status sm_trained_data(const sm_trained_options *, sm_trained *, int needed, sm_error *);
+/* Open the [CLS] head too. Without one (exported weights, no loss on [CLS]) t->head stays empty. */
+sm_status sm_trained_head(sm_trained *, sm_error *);
+/* The head that the recipe's first loss on [CLS] joins, and the prefix of its names in a set, which to->params points to;
+ * set and role are the caller's. False: there is none. */
+bool sm_view_head(const sm_recipe *, sm_head *to, char *prefix, size_t size);
 void sm_trained_free(sm_trained *);
 /* One line: "teacher of runs/demo, step 400". */
 void sm_trained_title(const sm_trained *, sm_text *);

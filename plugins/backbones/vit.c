@@ -74,7 +74,8 @@ static sm_status spec(const void *self, int view_size, sm_backbone_spec *out, sm
                             .patch = (int)v->patch,
                             .depth = depth(v),
                             .heads = heads(v),
-                            .masks_at = (int)v->patch};
+                            .masks_at = (int)v->patch,
+                            .drop_columns = 2 * depth(v)};
   if (v->drop_path > 0) {
     out->drop_sites = 2 * depth(v);
     for (int site = 0; site < out->drop_sites; site++)

@@ -1,16 +1,22 @@
-/* plugins/evaluations/cluster.c — k-means of the test pictures' features, compared with their classes. */
+/* plugins/evaluations/cluster.c — clusters of the test pictures, compared with their classes: k-means of their features, or
+ * what the [CLS] head puts them into (iBOT's unsup_cls.py). */
 #include <smalti/eval.h>
 #include <smalti/plugin.h>
 
+enum { BY_KMEANS, BY_HEAD };
+static const char *const ways[] = {"kmeans", "head", NULL};
 static const char *const pools[] = {"cls", "mean", "both", NULL}; /* in the order of sm_pool_mode */
 
 struct cluster {
   int64_t clusters, starts, iterations, seed;
-  int pool;
+  int by, pool;
   bool normalise;
 };
 
 static const sm_option options[] = {
+    SM_CHOICE(struct cluster, by, "by", "kmeans", ways,
+              "kmeans: of the features; head: the largest output of the [CLS] head, as published, for runs "
+              "with few outputs"),
     SM_INT(struct cluster, clusters, "clusters", "0", 0, 100000, NULL,
            "number of clusters, at most one for each picture; 0: one for each class"),
     SM_CHOICE(struct cluster, pool, "pool", "cls", pools,
@@ -27,25 +33,35 @@ static void wants(const void *self, sm_feature_spec *spec) {
   const struct cluster *o = self;
   spec->blocks = 1;
   spec->pool = (sm_pool_mode)o->pool;
+  spec->head = o->by == BY_HEAD;
 }
 
 static sm_status going_on(void *x, double done, sm_error *err) {
   return ((sm_eval_context *)x)->going_on(x, done, err);
 }
 
-static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
-  const struct cluster *o = self;
+static sm_status need_classes(int classes, sm_error *err) {
+  if (classes > 0) return SM_OK;
+  sm_fail(err, SM_EINVAL, "clusters are compared with classes, and the test pictures have none");
+  return sm_hint(err, "put them into one folder a class");
+}
+
+static void add_figures(sm_eval_result *result, const sm_agreement *a) {
+  sm_figure_hits(result, a->hits, a->n, "accuracy");
+  sm_figure_add(result, a->ari, "ari");
+  sm_figure_add(result, a->nmi, "nmi");
+  sm_figure_add(result, a->fmi, "fmi");
+}
+
+static sm_status by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   sm_feature_spec spec = {.size = sizeof spec};
   sm_features test;
   sm_agreement a;
   double inertia;
   wants(o, &spec);
   sm_status status = x->features_of(x, "test", &spec, &test, err);
+  if (!status) status = need_classes(test.classes, err);
   if (status) return status;
-  if (test.classes < 1) {
-    sm_fail(err, SM_EINVAL, "clusters are compared with classes, and the test pictures have none");
-    return sm_hint(err, "put them into one folder a class");
-  }
   int64_t clusters = o->clusters ? o->clusters : test.classes;
   sm_kmeans_config config = {.clusters = (int)(clusters < test.n ? clusters : test.n),
                              .starts = (int)o->starts,
@@ -62,15 +78,58 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
     status = sm_partitions_compare(cluster, config.clusters, test.label, test.classes, test.n, &a, err);
   sm_free(cluster);
   if (status) return status;
-  sm_figure_hits(result, a.hits, a.n, "accuracy");
-  sm_figure_add(result, a.ari, "ari");
-  sm_figure_add(result, a.nmi, "nmi");
-  sm_figure_add(result, a.fmi, "fmi");
+  add_figures(result, &a);
   snprintf(result->protocol, sizeof result->protocol,
            "k-means, %s%s, %lld test pictures in %d clusters, best of %d starts, compared with %d classes",
            spec.what, o->normalise ? ", L2-normalised" : "", (long long)test.n, config.clusters,
            config.starts, test.classes);
   return SM_OK;
+}
+
+/* Outputs that some picture has, numbered from 0 in place: a head of thousands uses far fewer. *n_used: how many. */
+static int32_t *number_used(const sm_assigned *x, int *n_used) {
+  int32_t *cluster = sm_malloc((size_t)(x->n ? x->n : 1) * sizeof *cluster);
+  int32_t *number = sm_malloc((size_t)x->outputs * sizeof *number);
+  *n_used = 0;
+  if (!cluster || !number) {
+    sm_free(cluster);
+    sm_free(number);
+    return NULL;
+  }
+  for (int k = 0; k < x->outputs; k++) number[k] = -1;
+  for (int64_t i = 0; i < x->n; i++) {
+    int32_t *at = &number[x->cluster[i]];
+    if (*at < 0) *at = (*n_used)++;
+    cluster[i] = *at;
+  }
+  sm_free(number);
+  return cluster;
+}
+
+static sm_status by_head(sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+  sm_assigned test;
+  sm_agreement a;
+  int used;
+  sm_status status = x->assigned(x, "test", &test, err);
+  if (!status) status = need_classes(test.classes, err);
+  if (status) return status;
+  int32_t *cluster = number_used(&test, &used);
+  status = cluster ? sm_partitions_compare(cluster, used, test.label, test.classes, test.n, &a, err)
+                   : sm_fail(err, SM_ENOMEM, "no memory for %lld clustered pictures", (long long)test.n);
+  sm_free(cluster);
+  if (status) return status;
+  add_figures(result, &a);
+  sm_figure_add(result, used, "used");
+  snprintf(result->protocol, sizeof result->protocol,
+           "largest of the %d outputs of the [CLS] head, %lld test pictures in %d clusters, compared with %d "
+           "classes",
+           test.outputs, (long long)test.n, used, test.classes);
+  return SM_OK;
+}
+
+static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+  const struct cluster *o = self;
+  return o->by == BY_HEAD ? by_head(x, result, err) : by_kmeans(o, x, result, err);
 }
 
 static const sm_evaluation_ops ops = {sizeof ops, run, wants};
@@ -79,7 +138,7 @@ static const sm_plugin cluster = {
     .kind = SM_EVALUATION,
     .kind_version = SM_KIND_VERSION,
     .name = "cluster",
-    .summary = "k-means of the test pictures' features, compared with their classes",
+    .summary = "clusters of the test pictures, by k-means or by the head, compared with their classes",
     .version = "1.0",
     .license = "Apache-2.0",
     .cite = "Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007",

@@ -163,7 +163,22 @@ static sm_tensor *logits(const void *self, sm_graph *g, const sm_params *p, sm_t
   return sm_linear(g, x, w, NULL);
 }
 
-static const sm_head_ops ops = {sizeof ops, 1, declare, features, logits, out_dim};
+static int layer_dim(const void *self, int n) {
+  const projection *h = self;
+  return n >= 1 && n < h->layers ? (int)h->hidden : 0;
+}
+
+static sm_tensor *layer(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
+                        sm_role role, int n) {
+  for (int i = 0; i < n; i++) {
+    layer_name base = used_layer(self, i, site, role);
+    x = sm_gelu(g,
+                sm_linear(g, x, sm_param(g, p, "%s.weight", base.s), sm_param(g, p, "%s.bias", base.s)));
+  }
+  return x;
+}
+
+static const sm_head_ops ops = {sizeof ops, 1, declare, features, logits, out_dim, layer_dim, layer};
 static const sm_plugin plugin = {
     .size = sizeof plugin,
     .kind = SM_HEAD,

@@ -142,6 +142,11 @@ static void c_gather_two_ways(void) {
   sm_loss_term(b->g, sm_sum(b->g, sm_mul(b->g, y, y)));
   finish(sm_drop_prefix(b->g, x, 1));
 }
+static void c_mean_tokens(void) {
+  sm_tensor *x = computed(param(3, 3, 5, 4)), *y = sm_mean_tokens(b->g, x, 2);
+  sm_loss_term(b->g, sm_sum(b->g, sm_mul(b->g, x, x)));
+  finish(y);
+}
 static void c_l2(void) { finish(sm_l2_normalize(b->g, computed(param(2, 6, 9, 0)), 1e-12)); }
 static void c_weight_norm(void) {
   finish(
@@ -245,6 +250,7 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"position_resize up", c_position_up},
                                       {"gather", c_gather},
                                       {"gather and drop_prefix", c_gather_two_ways},
+                                      {"mean of tokens", c_mean_tokens},
                                       {"l2_normalize", c_l2},
                                       {"weight_norm", c_weight_norm},
                                       {"weight_norm, shared", c_weight_norm_twice},

@@ -430,6 +430,12 @@ static void token_kernels(void **state) {
     NODE(prefix_dx, IN(items(DIMS(*b, count - 1, d))), OUT(items(DIMS(*b, 1 + count, d))));
     prefix_dx.i[0] = 2;
     check_both(SM_OP_drop_prefix_dx, &prefix_dx, *b, 1e-7);
+    NODE(mean, IN(dy), OUT(items(DIMS(*b, d))));
+    mean.i[0] = 2;
+    check(SM_OP_mean_tokens, &mean, *b, 1e-6);
+    NODE(mean_dx, IN(items(DIMS(*b, d))), OUT(items(DIMS(*b, 1 + count, d))));
+    mean_dx.i[0] = 2;
+    check_both(SM_OP_mean_tokens_dx, &mean_dx, *b, 1e-6);
     end();
   }
 }

@@ -88,6 +88,7 @@ int64_t sm_set_parameters(const sm_set *);         /* distinct trainable element
 typedef enum { SM_VALUES, SM_GRADIENTS, SM_MOMENT1, SM_MOMENT2 } sm_buffer;
 void *sm_set_data(sm_set *, int row, sm_buffer);   /* NULL if the set has no such buffer */
 sm_tensor *sm_set_tensor(sm_set *, sm_graph *, int row);
+bool sm_set_used(const sm_set *, const sm_graph *, int row); /* some node of the graph may read it */
 /* Copy values by name: each row of `to` that is not an alias takes from the row that `from` knows by that name (aliases of
  * `from` resolved), if shapes and element types agree. The number of rows copied. */
 int sm_set_copy(sm_set *to, sm_set *from);

@@ -137,6 +137,8 @@ typedef struct sm_backbone_spec {
   int masks_at;                         /* pixels of one mask cell (= patch for a ViT)               */
   int drop_sites;                       /* columns of the drop-path input (0: none)                  */
   double drop_rate[SM_SITES_MAX];       /* of each column                                            */
+  int drop_columns;                     /* columns of a drop-path input that build takes also where drop_sites is 0, equally many a
+                                           block, the first block first: fine-tuning brings rates of its own (0: it takes none) */
 } sm_backbone_spec;
 
 typedef struct sm_backbone_in {
@@ -177,6 +179,10 @@ typedef struct sm_head_ops {
   sm_tensor *(*features)(const void *self, sm_graph *, const sm_params *, sm_tensor *tokens /* (…, D) */, sm_site, sm_role);
   sm_tensor *(*logits)(const void *self, sm_graph *, const sm_params *, sm_tensor *features, sm_site, sm_role);
   int (*out_dim)(const void *self, sm_site); /* [main] pure: what the recipe asks for, 0 = take the target's size */
+  /* Its beginning, from which fine-tuning may start (finetune_head_layer): what comes out behind the activation of layer n, and
+   * how wide it is, 0 if there is no layer n with an activation. Only parameters of the first n layers are used. NULL: not there. */
+  int (*layer_dim)(const void *self, int n); /* [main] pure */
+  sm_tensor *(*layer)(const void *self, sm_graph *, const sm_params *, sm_tensor *tokens, sm_site, sm_role, int n); /* [build] */
 } sm_head_ops;
 
 /* A head bound to parameters and a role: what tokenizers and the step call. */
@@ -365,6 +371,7 @@ typedef struct sm_feature_spec {
   int blocks;    /* 1 … 16; 0: four, or all where the network has fewer. The core writes what it used */
   sm_pool_mode pool;
   char what[80]; /* written by the core, for the protocol: "cls features of the last 4 blocks", "pixels as features" */
+  bool head;     /* in `wants`: the network's [CLS] head is needed too, for `assigned` or for fine-tuning that starts in it */
 } sm_feature_spec;
 
 /* Random-resized crops (share 0.08 … 1 of the area, ratio 3/4 … 4/3) and flips of training pictures, and nothing
@@ -380,6 +387,50 @@ typedef struct sm_augmented_request {
   sm_status (*take)(void *to, int64_t epoch, const float *x, const int32_t *label, int64_t n, sm_error *);
   void *to;
 } sm_augmented_request;
+
+/* The number of the [CLS] head's largest output for each picture: the cluster that the network puts it into. */
+typedef struct sm_assigned {
+  int64_t n;
+  int outputs, classes;
+  const int32_t *cluster, *label; /* (n); label -1 = none */
+} sm_assigned;
+
+/* A copy of the whole network with a linear classifier behind it, trained end to end as BEiT's and iBOT's
+ * run_class_finetuning.py: AdamW, layer-wise rates, cosine after a warm-up, stochastic depth, mixed pictures
+ * and soft labels. The same result for any number of threads. */
+typedef enum { SM_FINETUNE_AS_TRAINED, SM_FINETUNE_FP32, SM_FINETUNE_BF16 } sm_finetune_precision;
+typedef struct sm_finetune_config {
+  const double *rate; /* for a batch of 256; several: the best on held-out training pictures counts */
+  int rates;
+  double hold_out; /* their share; with one rate nothing is held out */
+  int64_t epochs, batch;
+  int64_t group;        /* pictures that go through the network, and are mixed, together; the batch is a multiple */
+  double warmup;        /* epochs; the rate goes linearly from a thousandth to its value, then by a cosine to a
+                           thousandth (1e-6 of the paper's 1e-3)                                               */
+  double weight_decay;  /* not of biases, norms, [CLS] and position embedding                                  */
+  double layer_decay;   /* see sm_layer_rate in eval.h                                                                   */
+  double drop_path;     /* of the last block, growing linearly from 0 at the first                             */
+  double smoothing;     /* label smoothing: this share of a label goes to all classes alike                    */
+  double mixup, cutmix; /* alphas of the Beta distributions the shares are drawn from; 0: not; both: either
+                           with probability 1/2 (Zhang et al. 2018; Yun et al. 2019; timm's Mixup)             */
+  double erasing;       /* probability (Zhong et al. 2020; timm's RandomErasing, mode pixel)                   */
+  double least_area;    /* random-resized crops: from this share of the area on                                */
+  bool flip;
+  sm_pool_mode pool;    /* SM_POOL_CLS or SM_POOL_MEAN: mean of the patches after the final norm               */
+  int head_layers;      /* the classifier stands behind so many layers of the [CLS] head; 0: behind the backbone */
+  double initial;       /* deviation of the classifier's first weights                                         */
+  sm_finetune_precision precision;
+  uint64_t seed;
+} sm_finetune_config;
+typedef struct sm_finetune_result {
+  int best;                      /* which rate                                                               */
+  int64_t fitted, held;          /* training pictures: learned from, and chosen by                           */
+  int64_t held_top1;             /* hits among the latter                                                    */
+  int64_t tested, top1, top5;    /* labelled test pictures, and hits among them, after the last epoch        */
+  int64_t batch, steps;          /* as used                                                                  */
+  double first_loss, last_loss;  /* mean of the first and the last epoch                                     */
+  bool bf16;
+} sm_finetune_result;
 
 typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", percent */
 typedef struct sm_interval { double low, high; } sm_interval;        /* 95 %, by bootstrap over the test pictures */
@@ -405,6 +456,15 @@ typedef struct sm_eval_context {
   sm_status (*augmented)(struct sm_eval_context *, sm_augmented_request *, sm_error *);
   /* [main] progress, and whether to go on: SM_EINTERRUPTED, to be returned, when a signal asks for a stop */
   sm_status (*going_on)(struct sm_eval_context *, double done, sm_error *);
+  /* [main] until run returns, "train" is only a share of the labelled training pictures: the same number of each class, at
+   * least one, and all where a class has fewer; the same ones for the same seed, and those of a smaller share among those of a
+   * larger one. *pictures: how many. Share 1: all labelled ones. */
+  sm_status (*part)(struct sm_eval_context *, double share, uint64_t seed, int64_t *pictures, sm_error *);
+  /* [main] of a split; kept by the core until run returns */
+  sm_status (*assigned)(struct sm_eval_context *, const char *split, sm_assigned *, sm_error *);
+  /* [main] trains a copy of the whole network with a classifier behind it, and measures that */
+  sm_status (*finetune)(struct sm_eval_context *, const sm_finetune_config *, sm_finetune_result *, sm_error *);
+  const sm_backbone_spec *network; /* NULL: the pictures themselves are the features */
 } sm_eval_context;
 
 typedef struct sm_evaluation_ops {

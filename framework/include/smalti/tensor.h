@@ -195,6 +195,7 @@ sm_tensor *sm_gather(sm_graph *, sm_tensor *x /* (B, T, D), or (B, D) with a lis
 /* For each row of the list the values of its item: x (B, S) → (capacity, S); no gradient. */
 sm_tensor *sm_gather_items(sm_graph *, sm_tensor *x, const sm_rows *);
 sm_tensor *sm_drop_prefix(sm_graph *, sm_tensor *x /* (B, T, D) */, int n);      /* → (B, T-n, D) */
+sm_tensor *sm_mean_tokens(sm_graph *, sm_tensor *x /* (B, T, D) */, int n);     /* → (B, D): mean of the tokens behind the first n */
 sm_tensor *sm_l2_normalize(sm_graph *, sm_tensor *x, double eps);                 /* x / max(‖x‖, eps) over the last dimension */
 /* Weight normalisation over rows (Salimans & Kingma 2016): v (K, F), gain (K, 1) → gain·v/‖v‖. Asked for again in a pass, it
  * gives the same tensor. */

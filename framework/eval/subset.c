@@ -1,0 +1,112 @@
+/* subset.c — see subset.h. */
+#include "subset.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- as a dataset -------------------------------------------------------------------------------------- */
+
+static int64_t count(const void *self) { return ((const sm_subset *)self)->n; }
+static int label(const void *self, int64_t i) {
+  const sm_subset *s = self;
+  return s->whole->ops->label(s->whole->self, s->index[i]);
+}
+static const char *name(const void *self, int64_t i) {
+  const sm_subset *s = self;
+  return s->whole->ops->name(s->whole->self, s->index[i]);
+}
+static int classes(const void *self) {
+  const sm_subset *s = self;
+  return s->whole->ops->classes(s->whole->self);
+}
+static const char *class_name(const void *self, int c) {
+  const sm_subset *s = self;
+  return s->whole->ops->class_name(s->whole->self, c);
+}
+static sm_status read_picture(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out,
+                              sm_error *err) {
+  const sm_subset *s = self;
+  return s->whole->ops->read(s->whole->self, s->index[i], limits, out, err);
+}
+static sm_status borrow(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out,
+                        sm_error *err) {
+  const sm_subset *s = self;
+  return s->whole->ops->borrow(s->whole->self, s->index[i], limits, out, err);
+}
+static uint64_t hash(const void *self) {
+  const sm_subset *s = self;
+  return sm_hash64(s->index, (size_t)s->n * sizeof *s->index, s->whole->ops->hash(s->whole->self));
+}
+
+#define COMMON                                                                                           \
+  .size = sizeof(sm_dataset_ops), .count = count, .label = label, .name = name, .classes = classes,      \
+  .class_name = class_name, .read = read_picture, .hash = hash
+static const sm_dataset_ops reading = {COMMON}, borrowing = {COMMON, .borrow = borrow};
+
+sm_dataset sm_subset_dataset(sm_subset *s) {
+  return (sm_dataset){s->whole->ops->borrow ? &borrowing : &reading, s};
+}
+
+/* ---- which ones ---------------------------------------------------------------------------------------- */
+
+static sm_status no_memory(int64_t n, sm_error *err) {
+  return sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
+}
+
+sm_status sm_subset_labelled(const sm_dataset *d, int64_t **index, int64_t *n, sm_error *err) {
+  int64_t all = d->ops->count(d->self);
+  *n = 0;
+  if (!(*index = sm_malloc((size_t)(all > 0 ? all : 1) * sizeof **index))) return no_memory(all, err);
+  for (int64_t i = 0; i < all; i++)
+    if (d->ops->label(d->self, i) >= 0) (*index)[(*n)++] = i;
+  if (*n && d->ops->classes(d->self) > 1) return SM_OK;
+  sm_fail(err, SM_EINVAL, "a classifier needs pictures of two classes, and the training pictures have %d",
+          d->ops->classes(d->self));
+  sm_free(*index);
+  *index = NULL;
+  return sm_hint(err, "put them into one folder a class");
+}
+
+static int ascending(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* The first `most` pictures of class c in its drawn order go to `to`; returns how many there are. */
+static int64_t take_class(const sm_dataset *d, const int64_t *labelled, int64_t n, int c, uint64_t seed,
+                          int64_t most, uint32_t *order, int64_t *to) {
+  size_t m = 0;
+  for (int64_t i = 0; i < n; i++)
+    if (d->ops->label(d->self, labelled[i]) == c) order[m++] = (uint32_t)i;
+  sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 0, (uint64_t)c, 3);
+  sm_rng_shuffle(&rng, order, m);
+  int64_t taken = (int64_t)m < most ? (int64_t)m : most;
+  for (int64_t i = 0; i < taken; i++) to[i] = labelled[order[i]];
+  return taken;
+}
+
+sm_status sm_subset_balanced(const sm_dataset *d, double share, uint64_t seed, int64_t **index, int64_t *n,
+                             sm_error *err) {
+  int64_t *labelled, all, taken = 0;
+  sm_status status = sm_subset_labelled(d, &labelled, &all, err);
+  *index = NULL;
+  *n = 0;
+  if (status) return status;
+  if (share >= 1) {
+    *index = labelled, *n = all;
+    return SM_OK;
+  }
+  int kinds = d->ops->classes(d->self);
+  int64_t most = llround(share * (double)all / kinds);
+  uint32_t *order = sm_malloc((size_t)all * sizeof *order);
+  int64_t *to = sm_malloc((size_t)all * sizeof *to);
+  for (int c = 0; order && to && c < kinds; c++)
+    taken += take_class(d, labelled, all, c, seed, most < 1 ? 1 : most, order, to + taken);
+  if (order && to) qsort(to, (size_t)taken, sizeof *to, ascending);
+  else status = no_memory(all, err);
+  if (status) sm_free(to);
+  else *index = to, *n = taken;
+  sm_free(order);
+  sm_free(labelled);
+  return status;
+}

@@ -1,0 +1,24 @@
+/* subset.h — private to framework/eval: some pictures of a dataset, as a dataset of their own.
+ *
+ * Owns nothing: the dataset and the list of indices are borrowed and must outlive it. */
+#ifndef SM_EVAL_SUBSET_H
+#define SM_EVAL_SUBSET_H
+
+#include <smalti/data.h>
+
+typedef struct sm_subset {
+  const sm_dataset *whole;
+  const int64_t *index; /* of the whole */
+  int64_t n;
+} sm_subset;
+
+sm_dataset sm_subset_dataset(sm_subset *);
+
+/* All labelled pictures of a dataset, ascending. SM_EINVAL: there are none. Free *index with sm_free. */
+sm_status sm_subset_labelled(const sm_dataset *, int64_t **index, int64_t *n, sm_error *);
+/* A share of them, ascending: of each class max(1, round(share · labelled / classes)) pictures, or all where it has
+ * fewer. Which ones: the first of an order of the class, drawn by a key of seed and class. */
+sm_status sm_subset_balanced(const sm_dataset *, double share, uint64_t seed, int64_t **index, int64_t *n,
+                             sm_error *);
+
+#endif

@@ -1,0 +1,59 @@
+/* plugins/evaluations/finetune.c — end-to-end fine-tuning, as BEiT's and iBOT's run_class_finetuning.py. */
+#include "tune_options.h"
+
+struct finetune {
+  tune_options tune;
+};
+
+static const sm_option options[] = {TUNE_OPTIONS(struct finetune, tune)};
+
+/* iBOT, appendix C and evaluation/README.md: ViT-S, B and L. RandAugment is not there. The last row is `short`. */
+static const tune_preset presets[] = {
+    {512, 200, 1024, 2.5e-4, 0.75, 0.1, 20, 0.1, 0.8, 1, 0.25},
+    {960, 100, 1024, 2.5e-4, 0.65, 0.2, 20, 0.1, 0.8, 1, 0.25},
+    {0, 50, 1024, 2.5e-4, 0.75, 0.4, 5, 0.1, 0.8, 1, 0.25},
+    {-1, 20, 128, 5e-4, 0.75, 0.1, 2, 0.1, 0, 0, 0},
+};
+
+static void wants(const void *self, sm_feature_spec *spec) {
+  (void)self;
+  spec->blocks = 1;
+  spec->pool = SM_POOL_CLS;
+}
+
+static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+  const struct finetune *o = self;
+  double rate[SM_LIST_MAX];
+  sm_finetune_config c;
+  sm_finetune_result r;
+  tune_resolve(&o->tune, presets, x, rate, &c);
+  sm_status status = x->finetune(x, &c, &r, err);
+  if (status) return status;
+  sm_figure_hits(result, r.top1, r.tested, "top1");
+  sm_figure_hits(result, r.top5, r.tested, "top5");
+  if (r.held) sm_figure_hits(result, r.held_top1, r.held, "held_out");
+  sm_figure_add(result, r.last_loss, "train_loss");
+  int n = snprintf(result->protocol, sizeof result->protocol, "fine-tuning, %s, ", tune_pools[c.pool]);
+  n += tune_protocol(&c, &r, result->protocol + n, sizeof result->protocol - (size_t)n);
+  if (n > 0 && (size_t)n < sizeof result->protocol)
+    snprintf(result->protocol + n, sizeof result->protocol - (size_t)n, ", %lld against %lld pictures",
+             (long long)r.tested, (long long)r.fitted);
+  return SM_OK;
+}
+
+static const sm_evaluation_ops ops = {sizeof ops, run, wants};
+static const sm_plugin finetune = {
+    .size = sizeof(sm_plugin),
+    .kind = SM_EVALUATION,
+    .kind_version = SM_KIND_VERSION,
+    .name = "finetune",
+    .summary = "end-to-end fine-tuning of the whole network with a classifier behind it",
+    .version = "1.0",
+    .license = "Apache-2.0",
+    .cite = "Bao et al., BEiT: BERT Pre-Training of Image Transformers, ICLR 2022",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .instance_size = sizeof(struct finetune),
+    .ops = &ops,
+};
+SM_MODULE(&finetune)

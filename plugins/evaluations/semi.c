@@ -1,0 +1,157 @@
+/* plugins/evaluations/semi.c — classification with few labels: fine-tuning, or classifiers on frozen features, learned
+ * from a small, class-balanced part of the training pictures (iBOT, tables 4 and 12). */
+#include <string.h>
+
+#include "tune_options.h"
+
+enum { FINETUNE, LOGISTIC, LINEAR, KNN };
+static const char *const methods[] = {"finetune", "logistic", "linear", "knn", NULL};
+
+struct semi {
+  int method;
+  sm_floats share;
+  int64_t head_layer, part_seed;
+  tune_options tune;
+};
+
+static const sm_option options[] = {
+    SM_FLOATS(struct semi, share, "share", "[0.01, 0.1]", 1e-6, 1, NULL,
+              "shares of the labelled training pictures, each a figure of its own; equally many a class, at "
+              "least one"),
+    SM_INT(struct semi, part_seed, "part_seed", "0", 0, 1e9, NULL,
+           "which pictures; those of a smaller share are among those of a larger one"),
+    SM_CHOICE(struct semi, method, "method", "finetune", methods,
+              "finetune: end to end; the others, which are fast, on frozen features with the defaults of the "
+              "evaluations of these names"),
+    SM_INT(struct semi, head_layer, "finetune_head_layer", "1", 0, 16, "layers",
+           "finetune: the classifier stands behind so many layers of the [CLS] head; 0: behind the backbone"),
+    TUNE_OPTIONS(struct semi, tune)};
+
+/* iBOT's evaluation/semi_supervised: DeiT's recipe, 1000 epochs, lr 5e-6 for a batch of 512. The last row is `short`. */
+static const tune_preset presets[] = {
+    {0, 1000, 1024, 2.5e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.25},
+    {-1, 50, 64, 2.5e-4, 0.75, 0.1, 5, 0.1, 0, 0, 0},
+};
+
+static void wants(const void *self, sm_feature_spec *spec) {
+  const struct semi *o = self;
+  spec->blocks = o->method == LINEAR ? 0 : 1;
+  spec->pool = (sm_pool_mode)o->tune.pool;
+  spec->head = o->method == FINETUNE && o->head_layer > 0;
+}
+
+typedef struct measured {
+  int64_t fitted, tested, top1, top5;
+  char how[176];
+} measured;
+
+static sm_status by_finetuning(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
+  double rate[SM_LIST_MAX];
+  sm_finetune_config c;
+  sm_finetune_result r;
+  tune_resolve(&o->tune, presets, x, rate, &c);
+  c.head_layers = (int)o->head_layer;
+  sm_status status = x->finetune(x, &c, &r, err);
+  if (status) return status;
+  *m = (measured){.fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5};
+  int n = c.head_layers ? snprintf(m->how, sizeof m->how, "from head layer %d, ", c.head_layers)
+                        : snprintf(m->how, sizeof m->how, "%s, ", tune_pools[c.pool]);
+  tune_protocol(&c, &r, m->how + n, sizeof m->how - (size_t)n);
+  return SM_OK;
+}
+
+static sm_status by_logistic(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
+  static const double lambda[] = {1, 0.1, 0.01, 0.001, 0.0001, 0.00001};
+  sm_logistic_config c = {.lambda = lambda,
+                          .lambdas = sizeof lambda / sizeof *lambda,
+                          .iterations = 1000,
+                          .tolerance = 1e-4,
+                          .hold_out = o->tune.hold_out,
+                          .seed = (uint64_t)o->tune.seed};
+  sm_logistic_result r;
+  sm_feature_spec spec = {.size = sizeof spec};
+  wants(o, &spec);
+  sm_status status = sm_logistic_eval(x, &c, &spec, &r, err);
+  if (status) return status;
+  *m = (measured){.fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5};
+  snprintf(m->how, sizeof m->how, "logistic regression on %s, lambda %.4g (best of %d on %lld held-out)",
+           spec.what, r.lambda, c.lambdas, (long long)r.held);
+  return SM_OK;
+}
+
+static sm_status by_linear(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
+  static const double decade[] = {1e-4, 1e-3, 1e-2, 1e-1, 1};
+  double rate[45]; /* eval_linear_multi.py's */
+  for (int i = 0; i < 45; i++) rate[i] = decade[i / 9] * (i % 9 + 1);
+  sm_linear_config c = {.rate = rate,
+                        .rates = 45,
+                        .epochs = 100,
+                        .batch = 1024,
+                        .momentum = 0.9,
+                        .hold_out = o->tune.hold_out,
+                        .seed = (uint64_t)o->tune.seed};
+  sm_linear_result r;
+  sm_feature_spec spec = {.size = sizeof spec};
+  wants(o, &spec);
+  sm_status status = sm_linear_eval(x, &c, &spec, false, &r, err);
+  if (status) return status;
+  *m = (measured){.fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5};
+  snprintf(m->how, sizeof m->how, "linear probe on cached %s, lr %.4g (best of %d on %lld held-out)", spec.what,
+           rate[r.best], c.rates, (long long)r.held);
+  return SM_OK;
+}
+
+static sm_status by_knn(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
+  sm_features train, test;
+  sm_feature_spec spec = {.size = sizeof spec};
+  int k = 20;
+  double top1, top5;
+  wants(o, &spec);
+  sm_status status = x->features_of(x, "train", &spec, &train, err);
+  if (!status) status = x->features_of(x, "test", &spec, &test, err);
+  if (!status) status = sm_knn(&train, &test, &k, 1, 0.07, x->pool, NULL, &top1, &top5, err);
+  if (status) return status;
+  *m = (measured){.fitted = train.n, .tested = sm_labelled(&test)};
+  m->top1 = m->tested ? (int64_t)(top1 * (double)m->tested / 100 + 0.5) : 0;
+  m->top5 = m->tested ? (int64_t)(top5 * (double)m->tested / 100 + 0.5) : 0;
+  snprintf(m->how, sizeof m->how, "weighted k-NN on %s, k %d, temperature 0.07", spec.what, k);
+  return SM_OK;
+}
+
+static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+  const struct semi *o = self;
+  static sm_status (*const by[])(const struct semi *, sm_eval_context *, measured *, sm_error *) = {
+      [FINETUNE] = by_finetuning, [LOGISTIC] = by_logistic, [LINEAR] = by_linear, [KNN] = by_knn};
+  char sizes[96] = "";
+  measured m = {0};
+  for (int i = 0; i < o->share.n; i++) {
+    int64_t pictures;
+    sm_status status = x->part(x, o->share.v[i], (uint64_t)o->part_seed, &pictures, err);
+    if (!status) status = by[o->method](o, x, &m, err);
+    if (status) return status;
+    sm_figure_hits(result, m.top1, m.tested, "top1.p%g", 100 * o->share.v[i]);
+    sm_figure_hits(result, m.top5, m.tested, "top5.p%g", 100 * o->share.v[i]);
+    size_t n = strlen(sizes);
+    snprintf(sizes + n, sizeof sizes - n, "%s%lld", i ? ", " : "", (long long)pictures);
+  }
+  snprintf(result->protocol, sizeof result->protocol, "%s labels: %s; %lld against %.30s pictures",
+           o->method == FINETUNE ? "fine-tuning with few" : "few", m.how, (long long)m.tested, sizes);
+  return SM_OK;
+}
+
+static const sm_evaluation_ops ops = {sizeof ops, run, wants};
+static const sm_plugin semi = {
+    .size = sizeof(sm_plugin),
+    .kind = SM_EVALUATION,
+    .kind_version = SM_KIND_VERSION,
+    .name = "semi",
+    .summary = "classification learned from 1 % and 10 % of the labels",
+    .version = "1.0",
+    .license = "Apache-2.0",
+    .cite = "Zhou et al., iBOT: Image BERT Pre-Training with Online Tokenizer, ICLR 2022",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .instance_size = sizeof(struct semi),
+    .ops = &ops,
+};
+SM_MODULE(&semi)

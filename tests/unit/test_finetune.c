@@ -1,0 +1,596 @@
+/* test_finetune.c — fine-tuning: layer-wise rates, mixed pictures and their labels, erasing, balanced parts, and whole
+ * runs on a tiny network: they learn, do not depend on threads, and go on after a stop to the same bits. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <smalti/recipe.h>
+
+#include "framework/eval/evaluator.h"
+#include "framework/eval/subset.h"
+#include "framework/eval/tune_net.h"
+#include "pools.h"
+
+#define SIDE 16
+
+/* ---- stripes: class 0 … 3 are none, rows, columns, chequers, faint among noise ---------------------------- */
+
+typedef struct stripes {
+  int64_t n;
+  uint64_t seed;
+  const int *sizes; /* pictures of each class, in turn where NULL */
+} stripes;
+
+static int64_t s_count(const void *self) { return ((const stripes *)self)->n; }
+static int s_label(const void *self, int64_t i) {
+  const stripes *s = self;
+  if (!s->sizes) return (int)(i % 4);
+  int c = 0;
+  for (int64_t end = s->sizes[0]; c < 3 && i >= end; end += s->sizes[++c]) {
+  }
+  return i < s->n - 1 ? c : -1; /* the last picture has no label */
+}
+static const char *s_name(const void *self, int64_t i) {
+  (void)self, (void)i;
+  return "stripes";
+}
+static int s_classes(const void *self) {
+  (void)self;
+  return 4;
+}
+static const char *s_class_name(const void *self, int c) {
+  static const char *const name[] = {"none", "rows", "columns", "chequers"};
+  (void)self;
+  return name[c];
+}
+static sm_status s_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out,
+                        sm_error *err) {
+  const stripes *s = self;
+  (void)limits;
+  sm_status status = sm_image_reshape(out, SIDE, SIDE, err);
+  sm_rng rng = sm_rng_make(s->seed, SM_RNG_TEST, 0, (uint64_t)i, 0);
+  int label = (int)(i % 4), shift = (int)sm_rng_below(&rng, 4);
+  for (int k = 0; !status && k < SIDE * SIDE * 3; k++) {
+    int y = (k / 3 / SIDE + shift) / 2 % 2, x = (k / 3 % SIDE + shift) / 2 % 2;
+    int bright = label == 1 ? y : label == 2 ? x : label == 3 ? x ^ y : (int)sm_rng_below(&rng, 2);
+    out->rgb[k] = (uint8_t)(96 + 40 * bright + (int)sm_rng_below(&rng, 100));
+  }
+  return status;
+}
+static uint64_t s_hash(const void *self) { return ((const stripes *)self)->seed; }
+static const sm_dataset_ops stripes_ops = {.size = sizeof stripes_ops,
+                                           .count = s_count,
+                                           .label = s_label,
+                                           .name = s_name,
+                                           .classes = s_classes,
+                                           .class_name = s_class_name,
+                                           .read = s_read,
+                                           .hash = s_hash};
+
+/* ---- a network and its evaluator -------------------------------------------------------------------------- */
+
+typedef struct bench {
+  sm_registry *registry;
+  sm_arena *arena;
+  sm_instance vit, head;
+  sm_set *set, *head_set;
+  stripes train, test;
+  sm_evaluator *e;
+  char folder[64];
+} bench;
+
+static int stop_after, asked; /* the asked-th question says stop; 0: none does */
+static bool stop(void) { return ++asked == stop_after; }
+
+static void make(sm_registry *registry, sm_kind kind, const char *name, const char *yaml, sm_arena *arena,
+                 sm_instance *to) {
+  sm_error err = {0};
+  const sm_plugin *p = sm_registry_find(registry, kind, name, &err);
+  if (!p || sm_instance_new(p, to, &err) || sm_options_fill(p, yaml, to->self, arena, &err) ||
+      sm_instance_create(to, &err))
+    fail_msg("%s", err.message);
+}
+
+static sm_set *make_set(const char *name) {
+  sm_set *set = sm_set_new(name, SM_F32, false, NULL);
+  assert_non_null(set);
+  return set;
+}
+
+static void open_bench(bench *b, sm_pool *threads, bool with_head) {
+  sm_error err = {0};
+  *b = (bench){.train = {256, 1, NULL}, .test = {128, 2, NULL}, .folder = "/tmp/smalti-finetune-XXXXXX"};
+  assert_non_null(mkdtemp(b->folder));
+  b->registry = sm_registry_new(NULL, &err);
+  b->arena = sm_arena_new("test");
+  make(b->registry, SM_BACKBONE, "vit", "{arch: custom, dim: 32, depth: 2, heads: 2, patch_size: 4}", b->arena,
+       &b->vit);
+  make(b->registry, SM_HEAD, "projection", "{out_dim: 24, hidden: 40, bottleneck: 16}", b->arena, &b->head);
+  const sm_backbone_ops *ops = b->vit.plugin->ops;
+  const sm_head_ops *head = b->head.plugin->ops;
+  b->set = make_set("network");
+  b->head_set = make_set("head");
+  ops->declare(b->vit.self, SIDE, &(sm_params){b->set, "backbone."});
+  head->declare(b->head.self, &(sm_params){b->head_set, "head."}, 32, 24, 0, SM_ROLE_TEACHER);
+  if (sm_set_seal(b->set, SM_MOMENTS_NONE, &err) || sm_set_allocate(b->set, 5, &err) ||
+      sm_set_seal(b->head_set, SM_MOMENTS_NONE, &err) || sm_set_allocate(b->head_set, 5, &err))
+    fail_msg("%s", err.message);
+  sm_evaluator_config c = {.backbone = ops,
+                           .backbone_self = b->vit.self,
+                           .set = b->set,
+                           .size = SIDE,
+                           .mean = {0.5f, 0.5f, 0.5f},
+                           .std = {0.25f, 0.25f, 0.25f},
+                           .train = {&stripes_ops, &b->train},
+                           .test = {&stripes_ops, &b->test},
+                           .workers = 1,
+                           .pool = threads,
+                           .stop = stop,
+                           .folder = b->folder};
+  if (with_head)
+    c.head = (sm_head){head, b->head.self, {b->head_set, "head."}, SM_ROLE_TEACHER, 24, 0};
+  stop_after = asked = 0;
+  if (sm_evaluator_new(&c, &b->e, &err)) fail_msg("%s", err.message);
+}
+
+static void close_bench(bench *b) {
+  sm_evaluator_free(b->e);
+  sm_set_free(b->set);
+  sm_set_free(b->head_set);
+  sm_instance_free(&b->vit);
+  sm_instance_free(&b->head);
+  sm_arena_free(b->arena);
+  sm_registry_free(b->registry);
+  assert_int_equal(sm_remove_tree(b->folder, NULL), SM_OK);
+}
+
+/* Run a plugin on the bench. */
+static sm_status evaluate(bench *b, const char *plugin, const char *yaml, sm_eval_result *r, sm_error *err) {
+  sm_instance instance;
+  *r = (sm_eval_result){.size = sizeof *r};
+  make(b->registry, SM_EVALUATION, plugin, yaml, b->arena, &instance);
+  sm_status status = sm_evaluator_run(b->e, instance.plugin->ops, instance.self, r, err);
+  sm_instance_free(&instance);
+  return status;
+}
+
+static double figure(const sm_eval_result *r, const char *name) {
+  for (int i = 0; i < r->n; i++)
+    if (!strcmp(r->figure[i].name, name)) return r->figure[i].value;
+  fail_msg("no figure %s", name);
+  return 0;
+}
+
+static bool kept(const bench *b) {
+  char command[128];
+  snprintf(command, sizeof command, "ls %s | grep -q '^finetune-'", b->folder);
+  return system(command) == 0;
+}
+
+/* ---- layer-wise rates -------------------------------------------------------------------------------------- */
+
+static void layers(void **state) {
+  (void)state;
+  assert_float_equal(sm_layer_rate(0.75, 12, 0), pow(0.75, 13), 0); /* BEiT: 0.75 ** (num_layers + 1 - i) */
+  assert_float_equal(sm_layer_rate(0.75, 12, 13), 1, 0);
+  bench b;
+  sm_error err = {0};
+  sm_tune_net net;
+  open_bench(&b, pool[1], true);
+  sm_finetune_config c = {.group = 4, .layer_decay = 0.5, .head_layers = 1, .drop_path = 0.1, .initial = 1};
+  if (sm_tune_net_new(b.e, &c, 3, &net, &err)) fail_msg("%s", err.message);
+  static const struct {
+    const char *name;
+    double scale;
+    bool decay, frozen;
+  } rows[] = {{"backbone.cls_token", 0.125, false, false},
+              {"backbone.pos_embed", 0.125, false, false},
+              {"backbone.masked_embed", 0.125, true, true},
+              {"backbone.patch_embed.proj.weight", 0.125, true, false},
+              {"backbone.blocks.0.norm1.weight", 0.25, false, false},
+              {"backbone.blocks.0.mlp.fc2.weight", 0.25, true, false},
+              {"backbone.blocks.1.attn.qkv.weight", 0.5, true, false},
+              {"backbone.norm.weight", 1, false, false},
+              {"head.mlp.0.weight", 1, true, false},
+              {"head.mlp.2.weight", 1, true, true}, /* behind the layer that the classifier reads */
+              {"head.last_layer.weight_v", 1, true, true},
+              {"classifier.weight", 1, true, false},
+              {"classifier.bias", 1, false, false}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    int at = sm_set_find(net.set, rows[i].name);
+    if (at < 0) fail_msg("no row %s", rows[i].name);
+    const sm_row *row = sm_set_row(net.set, at);
+    if (row->lr_scale != rows[i].scale || row->decay != rows[i].decay ||
+        !!(row->flags & SM_ROW_FROZEN) != rows[i].frozen)
+      fail_msg("%s: rate %g, decay %d, flags %u", row->name, row->lr_scale, row->decay, row->flags);
+  }
+  assert_int_equal(sm_set_row(net.set, sm_set_find(net.set, "classifier.weight"))->dim[1], 40);
+  sm_tune_net_free(&net);
+  close_bench(&b);
+}
+
+/* ---- mixing ------------------------------------------------------------------------------------------------ */
+
+enum { N = 5, CLASSES = 3 };
+static const int32_t label[N] = {0, 1, 2, 1, 1};
+
+/* Every picture is one number; afterwards picture i holds its own and that of its partner, n-1-i. */
+static void numbered(float *x) {
+  for (int i = 0; i < N; i++)
+    for (int k = 0; k < 3 * SIDE * SIDE; k++) x[i * 3 * SIDE * SIDE + k] = (float)i;
+}
+
+static void check_labels(const sm_mix *m, double smoothing) {
+  float q[N * CLASSES];
+  sm_mix_labels(m, label, N, CLASSES, smoothing, q);
+  for (int i = 0; i < N; i++) {
+    double sum = 0;
+    for (int c = 0; c < CLASSES; c++) {
+      double share = m->mix ? m->share : 1, want = smoothing / CLASSES;
+      if (c == label[i]) want += (1 - smoothing) * share;
+      if (c == label[N - 1 - i]) want += (1 - smoothing) * (1 - share);
+      assert_float_equal(q[i * CLASSES + c], want, 1e-7);
+      sum += q[i * CLASSES + c];
+    }
+    assert_float_equal(sum, 1, 1e-6);
+  }
+}
+
+static void cutmix_weights_are_areas(void **state) {
+  (void)state;
+  static float x[N * 3 * SIDE * SIDE];
+  double mean = 0;
+  int boxes = 0;
+  for (uint64_t k = 0; k < 400; k++) {
+    sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 0, 0, 0);
+    sm_mix m = sm_mix_draw(0, 1, SIDE, &rng);
+    numbered(x);
+    sm_mix_pictures(&m, x, N, SIDE);
+    for (int i = 0; i < N; i++) {
+      int own = 0;
+      for (int p = 0; p < SIDE * SIDE; p++) {
+        float v = x[i * 3 * SIDE * SIDE + p];
+        assert_true(v == (float)i || v == (float)(N - 1 - i));
+        for (int c = 1; c < 3; c++) assert_true(x[(i * 3 + c) * SIDE * SIDE + p] == v); /* all channels */
+        own += v == (float)i;
+      }
+      if (i != N - 1 - i) assert_float_equal((double)own / (SIDE * SIDE), m.mix ? m.share : 1, 1e-12);
+    }
+    check_labels(&m, 0.1);
+    mean += m.mix ? m.share : 1;
+    boxes += m.mix;
+  }
+  assert_in_range(boxes, 300, 400);
+  assert_true(mean / 400 > 0.66 && mean / 400 < 0.78); /* 0.68 where edges cut boxes off; halves are rounded down */
+}
+
+static void mixup_blends(void **state) {
+  (void)state;
+  static float x[N * 3 * SIDE * SIDE];
+  double sum = 0, squares = 0;
+  enum { DRAWS = 4000 };
+  for (uint64_t k = 0; k < DRAWS; k++) {
+    sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 1, 0, 0);
+    sm_mix m = sm_mix_draw(0.8, 0, SIDE, &rng);
+    assert_true(m.share >= 0 && m.share <= 1 && m.width == 0);
+    sum += m.share;
+    squares += m.share * m.share;
+    if (k >= 20) continue;
+    numbered(x);
+    sm_mix_pictures(&m, x, N, SIDE);
+    for (int i = 0; i < N; i++)
+      assert_float_equal(x[i * 3 * SIDE * SIDE + 7], m.share * i + (1 - m.share) * (N - 1 - i), 1e-5);
+    check_labels(&m, 0);
+    check_labels(&m, 0.1);
+  }
+  /* Beta(a, a): mean 1/2, variance 1/(4(2a+1)) */
+  double mean = sum / DRAWS, variance = squares / DRAWS - mean * mean;
+  assert_float_equal(mean, 0.5, 0.02);
+  assert_float_equal(variance, 1 / (4 * 2.6), 0.006);
+}
+
+static void mixing_off_or_either(void **state) {
+  (void)state;
+  int boxes = 0;
+  for (uint64_t k = 0; k < 400; k++) {
+    sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 2, 0, 0);
+    sm_mix none = sm_mix_draw(0, 0, SIDE, &rng);
+    assert_false(none.mix);
+    check_labels(&none, 0.25);
+    sm_mix either = sm_mix_draw(0.8, 1, SIDE, &rng);
+    boxes += either.width > 0 || !either.mix;
+  }
+  assert_in_range(boxes, 160, 240); /* one in two */
+}
+
+static void erasing(void **state) {
+  (void)state;
+  static float x[3 * SIDE * SIDE];
+  int erased = 0;
+  for (uint64_t k = 0; k < 400; k++) {
+    sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 3, 0, 0);
+    sm_erased box;
+    for (int i = 0; i < 3 * SIDE * SIDE; i++) x[i] = 100;
+    bool done = sm_erase_random(0.25, x, SIDE, &rng, &box);
+    erased += done;
+    int changed = 0;
+    for (int i = 0; i < 3 * SIDE * SIDE; i++) {
+      int p = i % (SIDE * SIDE), row = p / SIDE, column = p % SIDE;
+      bool inside = done && row >= box.top && row < box.top + box.height && column >= box.left &&
+                    column < box.left + box.width;
+      assert_int_equal(x[i] != 100, inside);
+      if (inside) assert_true(fabsf(x[i]) < 8); /* a standard normal */
+      changed += x[i] != 100;
+    }
+    if (!done) continue;
+    double area = (double)box.width * box.height / (SIDE * SIDE);
+    assert_int_equal(changed, 3 * box.width * box.height);
+    assert_true(area > 0.004 && area < 0.42); /* 2 … 33 %, then rounded to pixels */
+    assert_true(box.left >= 0 && box.left + box.width <= SIDE && box.top + box.height <= SIDE);
+  }
+  assert_in_range(erased, 70, 130);
+  sm_rng rng = sm_rng_make(0, SM_RNG_TEST, 4, 0, 0);
+  assert_false(sm_erase_random(0, x, SIDE, &rng, NULL));
+}
+
+/* ---- balanced parts ---------------------------------------------------------------------------------------- */
+
+static void parts(void **state) {
+  (void)state;
+  static const int sizes[] = {100, 50, 3, 48}; /* the last one has no label: 200 labelled */
+  stripes s = {201, 1, sizes};
+  sm_dataset d = {&stripes_ops, &s};
+  int64_t *small, *large, *all, n, m, k;
+  sm_error err = {0};
+  assert_int_equal(sm_subset_balanced(&d, 0.001, 7, &small, &n, &err), SM_OK);
+  assert_int_equal(n, 4); /* one of each class at least */
+  assert_int_equal(sm_subset_balanced(&d, 0.2, 7, &large, &m, &err), SM_OK);
+  assert_int_equal(m, 10 + 10 + 3 + 10); /* 200 · 0.2 / 4 of each, or all */
+  int of[4] = {0};
+  for (int64_t i = 0; i < m; i++) {
+    of[s_label(&s, large[i])]++;
+    assert_true(i == 0 || large[i] > large[i - 1]);
+  }
+  assert_true(of[0] == 10 && of[1] == 10 && of[2] == 3 && of[3] == 10);
+  for (int64_t i = 0; i < n; i++) {
+    bool in = false;
+    for (int64_t j = 0; j < m; j++) in |= small[i] == large[j];
+    assert_true(in);
+  }
+  assert_int_equal(sm_subset_balanced(&d, 1, 7, &all, &k, &err), SM_OK);
+  assert_int_equal(k, 200);
+  sm_free(all);
+  assert_int_equal(sm_subset_balanced(&d, 0.2, 8, &all, &k, &err), SM_OK);
+  assert_memory_not_equal(all, large, (size_t)m * sizeof *all); /* another seed, other pictures */
+  sm_free(small);
+  sm_free(large);
+  sm_free(all);
+}
+
+/* A part's features are rows of the whole's, whether these were made before or not. */
+static void features_of_a_part(void **state) {
+  (void)state;
+  bench b;
+  sm_eval_result first, second;
+  sm_error err = {0};
+  open_bench(&b, pool[2], false);
+  const char *options = "{method: knn, share: [0.1, 0.5]}";
+  assert_int_equal(evaluate(&b, "semi", options, &first, &err), SM_OK);
+  assert_int_equal(evaluate(&b, "knn", NULL, &second, &err), SM_OK); /* now all are there */
+  assert_int_equal(evaluate(&b, "semi", options, &second, &err), SM_OK);
+  assert_int_equal(first.n, 4);
+  for (int i = 0; i < 4; i++) assert_true(first.figure[i].value == second.figure[i].value);
+  assert_string_equal(first.figure[0].name, "top1.p10");
+  assert_non_null(strstr(first.protocol, "128 against 24, 128 pictures"));
+  assert_string_equal(first.protocol, second.protocol);
+  close_bench(&b);
+}
+
+/* ---- whole runs -------------------------------------------------------------------------------------------- */
+
+#define BASIC "preset: short, batch_size: 32, micro_batch: 16, layer_decay: 0.9, drop_path: 0.1"
+#define QUICK BASIC ", lr: [0.04]"
+#define MIXED "{" QUICK ", epochs: 4, mixup: 0.8, cutmix: 1, erasing: 0.25}"
+
+static void learns(void **state) {
+  (void)state;
+  bench b;
+  sm_eval_result frozen, tuned;
+  sm_error err = {0};
+  open_bench(&b, pool[2], false);
+  assert_int_equal(evaluate(&b, "linear", "{epochs: 30, n_last_blocks: 1}", &frozen, &err), SM_OK);
+  if (evaluate(&b, "finetune", "{" BASIC ", lr: [0.01], epochs: 40, crop_scale: 0.8, pool: mean}", &tuned, &err))
+    fail_msg("%s", err.message);
+  if (getenv("SMALTI_SHOW"))
+    print_message("frozen %.1f, tuned %.1f, loss %.3f\n", figure(&frozen, "top1"), figure(&tuned, "top1"),
+                  figure(&tuned, "train_loss"));
+  assert_true(figure(&tuned, "top1") > figure(&frozen, "top1") + 10);
+  assert_true(figure(&tuned, "train_loss") < 1.2); /* ln 4 = 1.386 */
+  assert_int_equal(tuned.interval[0].low > 0, 1);
+  assert_false(kept(&b));
+  close_bench(&b);
+}
+
+static void threads_do_not_matter(void **state) {
+  (void)state;
+  double loss = 0, top1 = 0;
+  for (int t = 1; t <= 3; t += 2) {
+    bench b;
+    sm_eval_result r;
+    sm_error err = {0};
+    open_bench(&b, pool[t], false);
+    if (evaluate(&b, "finetune", MIXED, &r, &err)) fail_msg("%s", err.message);
+    if (t == 3) assert_true(loss == figure(&r, "train_loss") && top1 == figure(&r, "top1"));
+    loss = figure(&r, "train_loss");
+    top1 = figure(&r, "top1");
+    close_bench(&b);
+  }
+}
+
+/* Stopped at every so many questions, at a step or while measuring, and again: as if unbroken. */
+static void goes_on(void **state) {
+  (void)state;
+  bench b;
+  sm_eval_result whole, r;
+  sm_error err = {0};
+  const char *two = "{" BASIC ", epochs: 3, lr: [0.01, 0.04], hold_out: 0.25, mixup: 0.8}";
+  open_bench(&b, pool[2], false);
+  assert_int_equal(evaluate(&b, "finetune", two, &whole, &err), SM_OK);
+  int all = asked, stops = 0;
+  for (sm_status status = SM_EINTERRUPTED; status == SM_EINTERRUPTED; stops += status == SM_EINTERRUPTED) {
+    asked = 0;
+    stop_after = 7;
+    status = evaluate(&b, "finetune", two, &r, &err);
+    if (status && status != SM_EINTERRUPTED) fail_msg("%s", err.message);
+    if (!status) break;
+    assert_non_null(strstr(err.message, "the same command goes on from there"));
+    assert_true(kept(&b));
+  }
+  assert_in_range(stops, all / 14, all);
+  assert_int_equal(whole.n, r.n);
+  for (int i = 0; i < r.n; i++) assert_true(whole.figure[i].value == r.figure[i].value);
+  assert_string_equal(whole.protocol, r.protocol);
+  assert_non_null(strstr(r.protocol, "(best of 2 on 64 held-out)"));
+  assert_false(kept(&b));
+  close_bench(&b);
+}
+
+/* What another network or other options left behind is not taken; a damaged file is passed over. */
+static void only_its_own_state(void **state) {
+  (void)state;
+  bench b;
+  sm_eval_result whole, r;
+  sm_error err = {0};
+  char command[256];
+  open_bench(&b, pool[1], false);
+  assert_int_equal(evaluate(&b, "finetune", MIXED, &whole, &err), SM_OK);
+  asked = 0, stop_after = 20;
+  assert_int_equal(evaluate(&b, "finetune", "{" QUICK ", epochs: 4, smoothing: 0.2}", &r, &err),
+                   SM_EINTERRUPTED);
+  stop_after = 0;
+  assert_int_equal(evaluate(&b, "finetune", MIXED, &r, &err), SM_OK);
+  assert_true(figure(&whole, "train_loss") == figure(&r, "train_loss"));
+  assert_true(kept(&b));
+  snprintf(command, sizeof command, "rm %s/finetune-*", b.folder);
+  assert_int_equal(system(command), 0);
+  asked = 0, stop_after = 20;
+  assert_int_equal(evaluate(&b, "finetune", MIXED, &r, &err), SM_EINTERRUPTED);
+  snprintf(command, sizeof command,
+           "for f in %s/finetune-*; do printf '\\377\\377' | dd of=$f bs=1 seek=9000 conv=notrunc status=none; done",
+           b.folder);
+  assert_int_equal(system(command), 0);
+  stop_after = 0;
+  assert_int_equal(evaluate(&b, "finetune", MIXED, &r, &err), SM_OK);
+  assert_true(figure(&whole, "train_loss") == figure(&r, "train_loss"));
+  close_bench(&b);
+}
+
+static void from_the_head(void **state) {
+  (void)state;
+  bench b;
+  sm_eval_result with, without, r;
+  sm_error err = {0};
+  open_bench(&b, pool[2], true);
+#define SEMI "{preset: short, epochs: 3, batch_size: 16, lr: [0.02], share: [0.2]"
+  if (evaluate(&b, "semi", SEMI "}", &with, &err)) fail_msg("%s", err.message);
+  assert_non_null(strstr(with.protocol, "fine-tuning with few labels: from head layer 1, 3 epochs of AdamW"));
+  assert_non_null(strstr(with.protocol, "; 128 against 52 pictures"));
+  assert_int_equal(evaluate(&b, "semi", SEMI ", finetune_head_layer: 0}", &without, &err), SM_OK);
+  assert_non_null(strstr(without.protocol, "few labels: cls, 3 epochs of AdamW"));
+  assert_int_equal(evaluate(&b, "semi", SEMI ", finetune_head_layer: 3}", &r, &err), SM_EINVAL);
+  assert_string_equal(err.message, "the [CLS] head has no layer 3 with an activation behind it");
+  close_bench(&b);
+  open_bench(&b, pool[2], false);
+  assert_int_equal(evaluate(&b, "semi", SEMI "}", &r, &err), SM_EINVAL);
+  assert_string_equal(err.message,
+                      "fine-tuning shall start behind layer 1 of the [CLS] head, but there is no such head");
+  assert_int_equal(evaluate(&b, "cluster", "{by: head}", &r, &err), SM_EINVAL);
+  assert_string_equal(err.message, "the network has no [CLS] head whose largest output could be taken");
+  close_bench(&b);
+}
+
+/* The head's largest output, against the plain kernels' of the evaluator's features. */
+static void largest_outputs(void **state) {
+  (void)state;
+  bench b;
+  sm_error err = {0};
+  sm_assigned got;
+  sm_features f;
+  sm_feature_spec spec = {.size = sizeof spec, .blocks = 1, .pool = SM_POOL_CLS};
+  open_bench(&b, pool[2], true);
+  assert_int_equal(sm_evaluator_features(b.e, "test", &spec, &f, &err), SM_OK);
+  if (sm_evaluator_assigned(b.e, SM_EVAL_TEST, &got, &err)) fail_msg("%s", err.message);
+  assert_int_equal(got.n, 128);
+  assert_int_equal(got.outputs, 24);
+  sm_graph_config config = {.device = SM_PLAIN, .real = SM_F32, .pool = pool[1]};
+  sm_graph *g = sm_graph_new(&config, &err);
+  const sm_head_ops *head = b.head.plugin->ops;
+  const sm_params p = {b.head_set, "head."};
+  int at = sm_pass_begin(g, "by hand");
+  sm_tensor *x = sm_input_real(g, "rows", 2, (int64_t[]){128, 32}, NULL);
+  sm_tensor *y = head->features(b.head.self, g, &p, x, SM_SITE_VIEW, SM_ROLE_TEACHER);
+  sm_tensor *ids = sm_argmax(g, head->logits(b.head.self, g, &p, y, SM_SITE_VIEW, SM_ROLE_TEACHER), NULL);
+  sm_keep(g, ids);
+  sm_pass_end(g);
+  if (sm_graph_plan(g, &err) || sm_graph_allocate(g, &err)) fail_msg("%s", err.message);
+  memcpy(x->data, f.x, 128 * 32 * sizeof(float));
+  sm_graph_run(g, at);
+  assert_memory_equal(ids->data, got.cluster, 128 * sizeof(int32_t));
+  assert_memory_equal(f.label, got.label, 128 * sizeof(int32_t));
+  sm_graph_free(g);
+  close_bench(&b);
+}
+
+static void refusals(void **state) {
+  (void)state;
+  bench b;
+  sm_eval_result r;
+  sm_error err = {0};
+  open_bench(&b, pool[1], false);
+  assert_int_equal(evaluate(&b, "finetune", "{epochs: 2, warmup_epochs: 2}", &r, &err), SM_EINVAL);
+  assert_string_equal(err.message, "a warm-up of 2 epochs leaves nothing of 2");
+  assert_string_equal(err.hint, "make warmup_epochs smaller than epochs");
+  *(float *)sm_set_data(b.set, sm_set_find(b.set, "backbone.norm.bias"), SM_VALUES) = NAN;
+  assert_int_equal(evaluate(&b, "finetune", MIXED, &r, &err), SM_EINVAL);
+  assert_string_equal(err.message, "fine-tuning, step 0: the loss is not finite");
+  assert_string_equal(err.hint, "lower lr (it is 0.04 for a batch of 256) or lengthen the warm-up");
+  close_bench(&b);
+  sm_evaluator *e;
+  stripes train = {8, 1, NULL};
+  sm_evaluator_config c = {.size = SIDE,
+                           .mean = {0.5f, 0.5f, 0.5f},
+                           .std = {0.25f, 0.25f, 0.25f},
+                           .train = {&stripes_ops, &train},
+                           .pool = pool[1]};
+  assert_int_equal(sm_evaluator_new(&c, &e, &err), SM_OK);
+  sm_finetune_config config = {.rates = 1, .epochs = 1, .batch = 1, .group = 1};
+  sm_finetune_result result;
+  assert_int_equal(sm_evaluator_finetune(e, &config, &result, &err), SM_EINVAL);
+  assert_string_equal(err.message, "there is no network to fine-tune: pixels have no weights");
+  sm_evaluator_free(e);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(layers),
+      cmocka_unit_test(cutmix_weights_are_areas),
+      cmocka_unit_test(mixup_blends),
+      cmocka_unit_test(mixing_off_or_either),
+      cmocka_unit_test(erasing),
+      cmocka_unit_test(parts),
+      cmocka_unit_test(features_of_a_part),
+      cmocka_unit_test(learns),
+      cmocka_unit_test(threads_do_not_matter),
+      cmocka_unit_test(goes_on),
+      cmocka_unit_test(only_its_own_state),
+      cmocka_unit_test(from_the_head),
+      cmocka_unit_test(largest_outputs),
+      cmocka_unit_test(refusals),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
