@@ -62,6 +62,11 @@ plugins_online_ema_la_SOURCES = plugins/tokenizers/online_ema.c
 plugins_online_ema_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_online_ema_la_LIBADD = $(PLUGIN_LIBADD)
 
+pkglib_LTLIBRARIES += plugins/checkpoint.la
+plugins_checkpoint_la_SOURCES = plugins/tokenizers/checkpoint.c
+plugins_checkpoint_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_checkpoint_la_LIBADD = $(PLUGIN_LIBADD)
+
 pkglib_LTLIBRARIES += plugins/cls_distill.la
 plugins_cls_distill_la_SOURCES = plugins/losses/cls_distill.c
 plugins_cls_distill_la_LDFLAGS = $(PLUGIN_LDFLAGS)

@@ -35,6 +35,7 @@ nobase_dist_pkgdata_DATA += \
   recipes/table9/ibot.yaml \
   recipes/table9/mim_only.yaml \
   recipes/table9/separate_heads.yaml \
+  recipes/table9/standalone_dino.yaml \
   recipes/tokenizers/mae_target.yaml \
   recipes/tokenizers/mean_colour.yaml \
   recipes/tokenizers/patch_cluster.yaml \

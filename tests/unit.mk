@@ -23,6 +23,9 @@ tests_unit_test_recipe_SOURCES = tests/unit/test_recipe.c tests/unit/recipe_fixt
 tests_unit_test_recipe_bad_SOURCES = tests/unit/test_recipe_bad.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h
 
 # framework/train
+check_PROGRAMS += tests/unit/test_frozen
+tests_unit_test_frozen_SOURCES = tests/unit/test_frozen.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
+tests_unit_test_frozen_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 check_PROGRAMS += tests/unit/test_train_monitor
 tests_unit_test_train_monitor_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 

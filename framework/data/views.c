@@ -44,6 +44,17 @@ static bool same_own(const sm_own_recipe *a, const sm_own_recipe *b) {
   return same;
 }
 
+static bool same_values(const sm_view_recipe *a, const sm_own_view *b) {
+  return a->filter == b->filter && !memcmp(a->mean, b->mean, sizeof a->mean) &&
+         !memcmp(a->std, b->std, sizeof a->std);
+}
+
+bool sm_views_own_is_global(const sm_views *views, const sm_own_view *own, int cells) {
+  return !own->plain && (!own->pixels || own->pixels * cells == views->global_first.size) &&
+         same_values(&views->global_first, own) &&
+         (views->globals == 1 || same_values(&views->global_other, own));
+}
+
 int sm_views_add_own(sm_views *views, const sm_own_view *own, int cells, sm_error *err) {
   sm_own_recipe add = {.view = {.size = own->pixels ? own->pixels * cells : views->global_first.size,
                                 .filter = own->filter,

@@ -7,6 +7,7 @@ libsmalti_la_SOURCES += \
   framework/train/fitting.c \
   framework/train/folder.c \
   framework/train/folder.h \
+  framework/train/frozen.c \
   framework/train/loop.c \
   framework/train/monitor.c \
   framework/train/monitor.h \
@@ -25,3 +26,4 @@ libsmalti_la_SOURCES += \
   framework/train/trained.c \
   framework/train/trained.h \
   framework/train/trained_head.c
+pkginclude_HEADERS += framework/include/smalti/frozen.h

@@ -54,7 +54,9 @@ static sm_status add_owns(const sm_recipe *r, sm_views *v, sm_error *err) {
     const sm_instance *t = &r->tokenizer[i].plugin;
     sm_tokenizer_spec own;
     status = sm_tokenizer_ask(t->plugin->ops, t->self, spec.patch, &own, err);
-    if (!status && own.own && sm_views_add_own(v, own.own, (int)r->views.global_size / spec.patch, err) < 0)
+    int cells = (int)r->views.global_size / spec.patch;
+    if (!status && own.own && !sm_views_own_is_global(v, own.own, cells) &&
+        sm_views_add_own(v, own.own, cells, err) < 0)
       status = sm_fail_at(err, r->tokenizer[i].file, r->tokenizer[i].line, r->tokenizer[i].col);
   }
   return status;

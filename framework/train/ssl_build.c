@@ -48,6 +48,9 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
     return sm_hint(err, "this objective masks token by token");
   }
   s->grid = c->global_size / s->spec.patch;
+  s->views.globals = c->globals;
+  s->views.global_first = c->global_first;
+  s->views.global_other = c->global_other;
   s->views.global_first.size = c->global_size;
   s->patches = s->grid * s->grid;
   s->tokens = s->spec.prefix + s->patches;
@@ -60,8 +63,10 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
     if (t->ema) s->ema_momentum = t->ema;
     s->want_teacher |= t->needs_teacher || t->needs_head || t->needs_attention || t->ema;
     s->want_attention |= t->needs_attention;
-    s->own[i] = t->own ? sm_views_add_own(&s->views, t->own, s->grid, err) : -1;
-    if (t->own && s->own[i] < 0) return SM_EINVAL;
+    s->own[i] = -1;
+    if (t->own && !sm_views_own_is_global(&s->views, t->own, s->grid) &&
+        (s->own[i] = sm_views_add_own(&s->views, t->own, s->grid, err)) < 0)
+      return SM_EINVAL;
   }
   s->late_masks = c->masker.ops && OPS(masker, c->masker)->needs_attention;
   s->want_teacher |= s->late_masks;
@@ -347,6 +352,8 @@ sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_
                        .globals = (int)r->views.globals,
                        .locals = (int)r->views.locals,
                        .global_size = (int)r->views.global_size,
+                       .global_first = r->views.global_first,
+                       .global_other = r->views.global_other,
                        .local_size = (int)r->views.local_size,
                        .batch_size = (int)r->train.batch_size,
                        .micro_batch = (int)r->train.micro_batch,

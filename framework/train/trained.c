@@ -9,6 +9,7 @@
 
 #include "checkpoint.h"
 #include "framework/recipe/option.h"
+#include "framework/recipe/recipe_private.h"
 
 const char *const sm_net_names[] = {"auto", "teacher", "student", "init", "pixels", NULL};
 static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_std[3] = {0.229f, 0.224f, 0.225f};
@@ -43,6 +44,13 @@ static sm_status open_recipe(const sm_trained_options *o, const char *path, sm_t
   return path ? sm_recipe_load(&t->recipe, o->registry, path, 0, NULL, err) : SM_OK;
 }
 
+/* The recipe that a run folder keeps: it did fit, and joins are written out in it. */
+static sm_status open_own_recipe(const sm_trained_options *o, const char *path, sm_trained *t,
+                                 sm_error *err) {
+  const sm_recipe_parts parts = {.folder = "", .path = path, .fit = false};
+  return path ? sm_recipe_compose(&t->recipe, o->registry, &parts, err) : SM_OK;
+}
+
 static sm_status open_run(const sm_trained_options *o, sm_trained *t, sm_error *err) {
   const char *recipe = o->recipe ? o->recipe : sm_path_join(t->arena, o->path, "recipe.yaml");
   t->run = o->path;
@@ -52,7 +60,7 @@ static sm_status open_run(const sm_trained_options *o, sm_trained *t, sm_error *
     sm_fail_at(err, o->path, 0, 0);
     return sm_hint(err, "give a folder that `smalti train` made, a checkpoint in one, or a weights file");
   }
-  sm_status status = open_recipe(o, recipe, t, err);
+  sm_status status = o->recipe ? open_recipe(o, recipe, t, err) : open_own_recipe(o, recipe, t, err);
   return status || !needs_weights(o->net) ? status : sm_checkpoint_find(o->path, t->arena, &t->file, err);
 }
 
@@ -61,7 +69,7 @@ static sm_status open_file(const sm_trained_options *o, sm_trained *t, bool chec
   if (!checkpoint) return open_recipe(o, o->recipe, t, err);
   t->run = run_of(t->arena, o->path);
   const char *recipe = o->recipe ? o->recipe : t->run ? sm_path_join(t->arena, t->run, "recipe.yaml") : NULL;
-  if (recipe) return open_recipe(o, recipe, t, err);
+  if (recipe) return o->recipe ? open_recipe(o, recipe, t, err) : open_own_recipe(o, recipe, t, err);
   sm_fail(err, SM_EINVAL, "the checkpoint lies in no run folder, and does not say what network it is of");
   sm_fail_at(err, o->path, 0, 0);
   return sm_hint(err, "give the recipe it was trained with: --recipe FILE");
@@ -205,6 +213,7 @@ static bool averaged(const sm_recipe *r) {
   for (int i = 0; r && i < r->tokenizers; i++) {
     const sm_tokenizer_ops *ops = r->tokenizer[i].plugin.plugin->ops;
     sm_tokenizer_spec spec;
+    if (ops->load) continue; /* from a file, which need not be there any more */
     if (sm_tokenizer_ask(ops, r->tokenizer[i].plugin.self, 0, &spec, NULL) == SM_OK && spec.ema) return true;
   }
   return false;
@@ -286,7 +295,9 @@ sm_status sm_trained_open(const sm_trained_options *o, sm_trained *t, sm_error *
   if (!status) status = choose_backbone(o, t, file, err);
   if (!status) status = choose_size(o, t, file, err);
   if (!status) status = choose_net(o, t, file, &prefix, err);
-  if (!status) status = load(o, t, file, prefix, err);
+  if (!status && !(t->prefix = sm_arena_strdup(t->arena, prefix)))
+    status = sm_fail(err, SM_ENOMEM, "out of memory");
+  if (!status && !o->describe) status = load(o, t, file, prefix, err);
   if (!status) status = describe(t, file, err);
   sm_st_close(file);
   return status;

@@ -26,19 +26,22 @@ typedef struct sm_trained_options {
   const char *const *ignore; /* beginnings of names to leave in the file; NULL: none     */
   const char *train, *test;  /* folders of pictures in place of the recipe's; NULL       */
   sm_net net;
+  bool describe; /* say what there is, but make no set */
 } sm_trained_options;
 
 typedef struct sm_trained {
   sm_arena *arena;
   const char *run;           /* the run folder, or NULL                                        */
   const char *file;          /* where the weights came from, or NULL                           */
-  sm_recipe *recipe;         /* or NULL: the file describes itself                             */
+  sm_recipe *recipe;         /* or NULL: the file describes itself. A run's own is not asked whether it fits, so
+                              * that what its tokenizers were made from may be gone                */
   const sm_plugin *backbone; /* of the recipe or of its own; NULL for pixels                   */
   const void *backbone_self;
   sm_instance own;        /* backbone that no recipe owns                                   */
   sm_instance data[2];    /* train, test: folders given in place of the recipe's            */
   sm_dataset train, test; /* opened by sm_trained_data; ops NULL where there is none        */
-  sm_set *set;            /* rows "backbone.…"; NULL for pixels                             */
+  sm_set *set;            /* rows "backbone.…"; NULL for pixels, and where only described   */
+  const char *prefix;     /* of the backbone's names in the file                            */
   sm_net net;             /* never AUTO                                                     */
   sm_weights_about about; /* what an export says; texts in the arena                        */
   sm_weights_report report;

@@ -52,6 +52,8 @@ typedef struct sm_views {
 #define SM_LOCAL_VIEW \
   256 /* key of the first local view: local draws do not depend on the number of globals */
 
+/* Is a tokenizer's own view what the student's clean view is anyway? Then it needs none. */
+bool sm_views_own_is_global(const sm_views *, const sm_own_view *, int cells);
 /* Put a tokenizer's own view among the others, unless the same one is there. `cells`: mask cells a side of a global
  * view. Its place in `own`, or -1 with an error. */
 int sm_views_add_own(sm_views *, const sm_own_view *, int cells, sm_error *);

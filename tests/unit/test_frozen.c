@@ -1,0 +1,204 @@
+/* test_frozen.c — the tokenizer `checkpoint`: targets of a step are those that the earlier run's own network gives,
+ * by plain loops over its logits; what it refuses. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "framework/train/checkpoint.h"
+#include "ssl_rig.h"
+
+enum { K = 6, TOKENS = 17, PATCHES = 16, PICTURES = 3, VIEWS = 2 * PICTURES };
+
+static char folder[] = "/tmp/smalti-frozen-XXXXXX";
+static ssl_rig before; /* the earlier run: a DINO, kept open to be asked */
+
+#define VIT "{arch: custom, dim: 8, depth: 2, heads: 2, patch_size: 4}"
+#define HEAD "{hidden: 10, bottleneck: 5, out_dim: 6}"
+
+static void shake(ssl_rig *rig) {
+  for (int which = 0; which < SM_SSL_SETS; which++) {
+    sm_set *set = sm_ssl_set(rig->ssl, which);
+    for (int r = 0; r < sm_set_rows(set); r++) {
+      const sm_row *row = sm_set_row(set, r);
+      sm_rng rng = sm_rng_named((uint64_t)which, SM_RNG_TEST, row->name);
+      double *data = sm_set_data(set, r, SM_VALUES);
+      for (int64_t i = 0; row->alias_of < 0 && which != SM_SSL_FROZEN && i < row->size; i++)
+        data[i] += sm_rng_normal(&rng) * .3;
+    }
+  }
+}
+
+static void write_recipe(void) {
+  char path[128];
+  snprintf(path, sizeof path, "%s/recipe.yaml", folder);
+  FILE *f = fopen(path, "w");
+  assert_non_null(f);
+  fputs(
+      "smalti: 1\nname: before\n"
+      "data: {train: {shapes: {count: 8}}, views: {mean: [0.5, 0.4, 0.3], std: [0.2, 0.2, 0.3], "
+      "global: {count: 2, size: 16}}}\n"
+      "backbone: {vit: " VIT "}\nhead: {projection: " HEAD
+      "}\ntokenizer: online_ema\n"
+      "losses: {cls: {cls_distill: {head: main, tokenizer: main}}}\ntrain: {epochs: 2, batch_size: 4}\n",
+      f);
+  assert_int_equal(fclose(f), 0);
+}
+
+static int open_run(void **state) {
+  sm_error err = {0};
+  char checkpoints[128];
+  (void)state;
+  if (!mkdtemp(folder)) return 1;
+  rig_open(&before, 2);
+  rig_plugin(&before, &before.backbone, SM_BACKBONE, "vit", VIT);
+  rig_plugin(&before, &before.head, SM_HEAD, "projection", HEAD);
+  rig_plugin(&before, &before.tokenizer, SM_TOKENIZER, "online_ema", "{}");
+  rig_plugin(&before, &before.cls, SM_LOSS, "cls_distill", "{}");
+  before.config.real = SM_F64;
+  before.config.batch_size = PICTURES;
+  rig_start(&before);
+  shake(&before);
+  write_recipe();
+  snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", folder);
+  const sm_run_state saved = {.step = 4, .isa = "test", .core = "test"};
+  return sm_checkpoint_save(checkpoints, before.ssl, &saved, 2, &err);
+}
+
+static int close_run(void **state) {
+  char command[160];
+  (void)state;
+  rig_close(&before);
+  snprintf(command, sizeof command, "rm -rf %s", folder);
+  return system(command);
+}
+
+/* ---- targets ------------------------------------------------------------------------------------------- */
+
+static void start_after(ssl_rig *rig, const char *options) {
+  rig_open(rig, 2);
+  rig_plugin(rig, &rig->backbone, SM_BACKBONE, "vit", VIT);
+  rig_plugin(rig, &rig->head, SM_HEAD, "linear", "{}");
+  rig_plugin(rig, &rig->tokenizer, SM_TOKENIZER, "checkpoint", "{path: %s%s}", folder, options);
+  rig_plugin(rig, &rig->mim, SM_LOSS, "mim", "{student_temperature: 1, normalize: patch}");
+  rig->config.real = SM_F64;
+  rig->config.batch_size = PICTURES;
+  rig->config.micro_batch = 2;
+  rig_start(rig);
+  shake(rig);
+}
+
+/* The loss that a run whose patches `before` names must have. soft: 1/temperature, or 0 for ids. */
+static double expected(ssl_rig *rig, const sm_batch *b, int set, double soft, const double *center) {
+  int64_t tokens, k;
+  double *z = rig_logits(rig, b, SM_SSL_STUDENT, false, SM_SITE_PATCH, &tokens, &k), loss = 0, masked = 0;
+  assert_true(tokens == TOKENS && k == K);
+  uint8_t nothing[VIEWS * PATCHES] = {0};
+  sm_batch clean = *b;
+  clean.mask = nothing;
+  double *t = rig_logits(&before, &clean, set, false, SM_SITE_VIEW, &tokens, &k);
+  for (int i = 0; i < VIEWS * PATCHES; i++) {
+    if (!b->mask[i]) continue;
+    int64_t at = ((int64_t)(i / PATCHES) * TOKENS + 1 + i % PATCHES) * K;
+    double q[K], sum_q = 0, sum_z = 0;
+    int best = 0;
+    for (int c = 0; c < K; c++) {
+      double u = t[at + c] - center[c];
+      sum_q += q[c] = exp(u * soft);
+      sum_z += exp(z[at + c]);
+      if (u > t[at + best] - center[best]) best = c;
+    }
+    for (int c = 0; c < K; c++) loss += (soft > 0 ? q[c] / sum_q : c == best) * (log(sum_z) - z[at + c]);
+    masked++;
+  }
+  free(z);
+  free(t);
+  return loss / masked;
+}
+
+static void check_targets(const char *options, int set, double soft, bool centred) {
+  ssl_rig rig;
+  sm_error err = {0};
+  sm_step_result result;
+  start_after(&rig, options);
+  assert_int_equal(sm_set_rows(sm_ssl_set(rig.ssl, SM_SSL_TEACHER)), 0);
+  assert_int_equal(sm_set_rows(sm_ssl_set(rig.ssl, SM_SSL_STATE)), 0);
+  assert_true(sm_ssl_frozen_hash(rig.ssl, 0) != 0);
+  const sm_views *views = sm_ssl_own_views(rig.ssl);
+  assert_int_equal(views->owns, 1);
+  assert_int_equal(views->own[0].view.size, 16);
+  assert_true(views->own[0].view.mean[1] == .4f && views->own[0].view.std[2] == .3f && !views->own[0].plain);
+  sm_batch *b = rig_batch(&rig, PICTURES, .4, 3);
+  b->own[0] = b->global; /* as if it were normalised alike */
+  double center[K] = {0};
+  int row = rig_row(&before, SM_SSL_STATE, "tokenizer.center.cls");
+  for (int c = 0; centred && c < K; c++) center[c] = rig_value(&before, SM_SSL_STATE, row, SM_VALUES, c);
+  sm_time time = rig_time(&rig, 0);
+  if (sm_ssl_gradients(rig.ssl, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
+  double want = expected(&rig, b, set, soft, center);
+  if (!(fabs(result.loss - want) < 1e-10))
+    fail_msg("%s: loss %.12g, expected %.12g", options, result.loss, want);
+  sm_ssl_update(rig.ssl, &time, &result);
+  assert_true(result.grad_norm > 0);
+  rig_batch_free(b);
+  rig_close(&rig);
+}
+
+static void test_targets(void **state) {
+  (void)state;
+  check_targets("", SM_SSL_TEACHER, 0, false);
+  check_targets(", net: student", SM_SSL_STUDENT, 0, false);
+  check_targets(", center: true", SM_SSL_TEACHER, 0, true);
+  check_targets(", labels: soft, temperature: 0.25", SM_SSL_TEACHER, 4, false);
+  check_targets(", labels: soft, temperature: 0.5, center: true", SM_SSL_TEACHER, 2, true);
+}
+
+/* ---- what a recipe hears --------------------------------------------------------------------------------- */
+
+static void ask(const char *options, sm_status status, const char *message, const char *hint) {
+  sm_error err = {0};
+  sm_tokenizer_spec spec;
+  sm_instance t = {0};
+  sm_arena *arena = sm_arena_new("ask");
+  const sm_plugin *plugin = sm_registry_find(before.registry, SM_TOKENIZER, "checkpoint", &err);
+  assert_non_null(plugin);
+  assert_int_equal(sm_instance_new(plugin, &t, &err), SM_OK);
+  if (sm_options_fill(plugin, options, t.self, arena, &err)) fail_msg("%s", err.message);
+  assert_int_equal(sm_tokenizer_ask(plugin->ops, t.self, 4, &spec, &err), status);
+  if (message && !strstr(err.message, message)) fail_msg("'%s' does not say '%s'", err.message, message);
+  if (hint && !strstr(err.hint, hint)) fail_msg("'%s' does not hint '%s'", err.hint, hint);
+  if (!status) {
+    assert_int_equal(spec.patch_dim, strstr(options, "features") ? 8 : K);
+    assert_int_equal(spec.own->pixels, 4);
+    assert_false(spec.needs_teacher || spec.needs_head || spec.ema);
+  }
+  sm_instance_free(&t);
+  sm_arena_free(arena);
+}
+
+static void test_spec_and_refusals(void **state) {
+  char options[256];
+  (void)state;
+#define OPTIONS(more) (snprintf(options, sizeof options, "{path: %s%s}", folder, more), options)
+  ask(OPTIONS(""), SM_OK, NULL, NULL);
+  ask(OPTIONS(", labels: features"), SM_OK, NULL, NULL);
+  ask(OPTIONS(", network_head: main"), SM_OK, NULL, NULL);
+  ask(OPTIONS("/checkpoints/step-00000004.safetensors"), SM_OK, NULL, NULL);
+  ask(OPTIONS(", site: patch"), SM_EINVAL, "none of the run's heads has a layer for patches", "'site: view'");
+  ask(OPTIONS(", network_head: other"), SM_EINVAL, "the run has no head 'other' with a layer for [CLS]",
+      "recipe.yaml");
+  ask(OPTIONS("/nowhere"), SM_ENOTFOUND, "no such run folder, checkpoint or weights file", NULL);
+  ask(OPTIONS("/checkpoints"), SM_ENOTFOUND, "this folder is no run", "`smalti train`");
+#undef OPTIONS
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets),
+                                     cmocka_unit_test(test_spec_and_refusals)};
+  return cmocka_run_group_tests(tests, open_run, close_run);
+}
