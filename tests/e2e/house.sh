@@ -38,7 +38,7 @@ for file in framework/include/smalti/*.h; do
   owner=$(basename "$file" .h)
   check "$file" "${of[$owner]:-$owner}"
 done
-for file in plugins/*/*.[ch]; do check "$file" plugins; done
+for file in plugins/*.h plugins/*/*.[ch]; do check "$file" plugins; done
 
 [ "$failures" -eq 0 ] && echo "nobody includes upwards"
 exit $((failures > 0))
