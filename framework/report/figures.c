@@ -11,7 +11,7 @@ const sm_curve_group sm_figures[] = {
     {"Loss", NULL, KEYS("loss"), "metrics", false, 1},
     {"k-NN accuracy, top-1", "%", KEYS("knn top1"), "evals", false, 1},
     {"Entropy", "nats", KEYS("teacher_entropy", "student_entropy"), "metrics", false, 1},
-    {"Norm of the centre", NULL, KEYS("centre_norm"), "metrics", false, 1},
+    {"Norm of the centre", NULL, KEYS("norm"), "metrics", false, 1},
     {"Teacher and student agree", "share of tokens", KEYS("agreement"), "metrics", false, 1},
     {"Gradient norm", NULL, KEYS("grad_norm"), "metrics", true, 1},
     {"Learning rate", NULL, KEYS("lr"), "metrics", false, 1},

@@ -102,7 +102,10 @@ sm_status sm_child_end(sm_child *c, int64_t *peak, sm_error *err) {
   while (wait4(c->pid, &state, 0, &usage) < 0 && errno == EINTR) continue;
   if (peak) *peak = (int64_t)usage.ru_maxrss * 1024;
   sm_status status = c->error.code;
-  if (!c->failed) { /* it could not say its last word */
+  int code = WIFEXITED(state) ? WEXITSTATUS(state) - 128 : 0;
+  if (!c->failed && (code == SIGTERM || code == SIGINT || code == SIGUSR1)) { /* signals.c: a second signal */
+    status = sm_fail(&c->error, SM_EINTERRUPTED, "two signals ended it at once");
+  } else if (!c->failed) { /* it could not say its last word */
     int number = WIFSIGNALED(state) ? WTERMSIG(state) : 0;
     status = sm_fail(&c->error, number ? SM_EINTERNAL : SM_EIO,
                      number ? "the process was ended by signal %d (%s)" : "the process ended without a word",

@@ -8,15 +8,26 @@ static const char *const FORMAT_DASH = "–";
 
 /* ---- the table for people ------------------------------------------------------------------------------ */
 
-static void add_columns(const sm_table_results *r, sm_table *t, bool published, bool costs) {
+static bool is_published(const sm_table_results *r, int f) {
+  for (int i = 0; i < r->rows; i++)
+    if (isfinite(r->row[i].run->published[f])) return true;
+  return false;
+}
+
+static bool any_published(const sm_table_results *r) {
+  bool any = false;
+  for (int f = 0; f < r->jobs->recipe->figures; f++) any = any || is_published(r, f);
+  return any;
+}
+
+static void add_columns(const sm_table_results *r, sm_table *t) {
   const sm_table_recipe *recipe = r->jobs->recipe;
   sm_table_column(t, "row", SM_ALIGN_LEFT);
   for (int i = 0; i < recipe->marks; i++) sm_table_column(t, recipe->mark[i], SM_ALIGN_CENTRE);
   for (int f = 0; f < recipe->figures; f++) {
     sm_table_column(t, recipe->figure[f].title, SM_ALIGN_RIGHT);
-    if (published) sm_table_column(t, "published", SM_ALIGN_RIGHT);
+    if (is_published(r, f)) sm_table_column(t, "published", SM_ALIGN_RIGHT);
   }
-  if (!costs) return;
   sm_table_column(t, "images/s", SM_ALIGN_RIGHT);
   sm_table_column(t, "hours", SM_ALIGN_RIGHT);
   sm_table_column(t, "memory", SM_ALIGN_RIGHT);
@@ -42,25 +53,17 @@ static void add_costs(const sm_table_result *row, sm_table *t) {
                 isfinite(row->peak_bytes) ? sm_human_bytes(row->peak_bytes, bytes, sizeof bytes) : dash);
 }
 
-static bool any_published(const sm_table_results *r) {
-  for (int i = 0; i < r->rows; i++)
-    for (int f = 0; f < r->jobs->recipe->figures; f++)
-      if (isfinite(r->row[i].run->published[f])) return true;
-  return false;
-}
-
 sm_table *sm_table_main(const sm_table_results *r, bool caption) {
   const sm_table_recipe *recipe = r->jobs->recipe;
-  bool published = any_published(r);
   sm_table *t = sm_table_new(caption ? recipe->title : NULL);
-  add_columns(r, t, published, true);
+  add_columns(r, t);
   for (int i = 0; i < r->rows; i++) {
     const sm_table_run *run = r->row[i].run;
     sm_table_cell(t, "%s", run->label);
     for (int m = 0; m < recipe->marks; m++) sm_table_cell(t, "%s", run->mark[m]);
     for (int f = 0; f < recipe->figures; f++) {
       add_value(r, t, i, f);
-      if (!published) continue;
+      if (!is_published(r, f)) continue;
       if (isfinite(run->published[f])) sm_table_cell(t, "%.1f", run->published[f]);
       else sm_table_cell(t, "%s", FORMAT_DASH);
     }
@@ -123,8 +126,11 @@ static void add_notes(const sm_table_results *r, sm_text *out) {
   else sm_text_add(out, "One run a row.\n");
   if (any_published(r)) {
     if (recipe->source) sm_text_add(out, "Published: %s.\n", recipe->source);
-    sm_text_add(out, "\n## Against the published order\n\n");
-    for (int f = 0; f < recipe->figures; f++) add_comparison(r, f, out);
+    sm_text comparison = {0};
+    for (int f = 0; f < recipe->figures; f++) add_comparison(r, f, &comparison);
+    if (comparison.s) sm_text_add(out, "\n## Against the published order\n\n%s", comparison.s);
+    out->failed = out->failed || comparison.failed;
+    sm_text_free(&comparison);
   }
   sm_text_add(out, "\n## How it was measured\n\n");
   add_protocols(r, out);

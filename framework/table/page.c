@@ -10,7 +10,7 @@
 #include "framework/report/html.h"
 #include "framework/report/page.h"
 
-enum { PICTURE_LIMIT = 1 << 24 };
+enum { PICTURE_LIMIT = 1 << 24, SHOWN = 560 /* pixels that a strip is magnified to, by whole numbers */ };
 
 typedef struct page {
   const sm_table_results *r;
@@ -133,18 +133,28 @@ static bool seen_before(const page *p, int run, const sm_curve_group *g, const c
   return false;
 }
 
+/* "student_entropy.cls" under "Entropy": "student, cls". */
+static const char *plain_name(const char *curve, char *buf, size_t size) {
+  const char *cut = strstr(curve, "_entropy.");
+  if (!cut) return curve;
+  snprintf(buf, size, "%.*s, %s", (int)(cut - curve), curve, cut + strlen("_entropy."));
+  return buf;
+}
+
 static sm_status chart(page *p, const sm_curve_group *g, const char *curve) {
   static const sm_curve NONE = {.n = 0}; /* keeps the place, so that a row has one colour in all charts */
   sm_line lines[SM_MAX_LINES];
   int n = 0;
-  char title[200];
+  char title[200], name[120];
   for (; n < p->runs && n < SM_MAX_LINES; n++) {
     const sm_curve *found = sm_curves_find(sm_run_curves(&p->run[n], g->file), curve);
     lines[n] = (sm_line){.name = p->r->row[n].run->label, .curve = found ? found : &NONE, .dashed = n >= 8};
   }
   bool whole = strcmp(curve, g->keys[0]) == 0;
   if (whole) snprintf(title, sizeof title, "%s", g->title);
-  else snprintf(title, sizeof title, "%s: %.100s", g->title, sm_figure_short(g, curve));
+  else
+    snprintf(title, sizeof title, "%s: %.100s", g->title,
+             plain_name(sm_figure_short(g, curve), name, sizeof name));
   int kept = 0; /* rows without this curve would only fill the legend */
   for (int i = 0; i < n; i++) {
     lines[i].colour = i % 8 + 1;
@@ -191,10 +201,10 @@ static bool read_strip(const page *p, const sm_table_job *job, int strip, char *
 }
 
 static void picture(page *p, const char *label, const char *title, const char *data, size_t bytes) {
-  int width = png_width(data, bytes);
+  int width = png_width(data, bytes), zoom = width > 0 && width < SHOWN ? SHOWN / width : 1;
   sm_text_add(&p->html, "<dt>");
   sm_html_text(&p->html, label);
-  sm_text_add(&p->html, "</dt><dd><img width=\"%d\" alt=\"", width < 400 ? 2 * width : width);
+  sm_text_add(&p->html, "</dt><dd><img width=\"%d\" alt=\"", zoom * width);
   sm_html_text(&p->html, title);
   sm_text_add(&p->html, ", ");
   sm_html_text(&p->html, label);

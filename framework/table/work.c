@@ -149,8 +149,8 @@ static struct sm_job_evaluation *missing(sm_table_job *job, const char *name) {
 
 static bool wants_gallery(const sm_table_job *job) { return job->shown && !job->gallery; }
 
-static sm_status open_evaluator(piece *p, sm_recipe *r, const sm_trained *t, sm_pool *pool,
-                                sm_evaluator **out, sm_error *err) {
+static sm_status open_evaluator(piece *p, sm_recipe *r, sm_trained *t, sm_pool *pool, sm_evaluator **out,
+                                sm_error *err) {
   sm_evaluator_config c = {.backbone = t->backbone->ops,
                            .backbone_self = t->backbone_self,
                            .set = t->set,
@@ -161,7 +161,10 @@ static sm_status open_evaluator(piece *p, sm_recipe *r, const sm_trained *t, sm_
                            .pool = pool,
                            .progress = on_evaluation,
                            .progress_ctx = p,
-                           .stop = sm_signals_stop};
+                           .stop = sm_signals_stop,
+                           .declared = t->about.size,
+                           .trained_bf16 = r->train.precision == SM_PRECISION_BF16,
+                           .folder = t->run};
   memcpy(c.mean, t->about.mean, sizeof c.mean);
   memcpy(c.std, t->about.std, sizeof c.std);
   sm_status status = open_pictures(&r->data.train, &c.train, err);
@@ -172,6 +175,8 @@ static sm_status open_evaluator(piece *p, sm_recipe *r, const sm_trained *t, sm_
     status = sm_instance_create(&r->evaluate[i].plugin, err);
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   }
+  if (!status && c.want_head) status = sm_trained_head(t, err);
+  c.head = t->head;
   return status ? status : sm_evaluator_new(&c, out, err);
 }
 
