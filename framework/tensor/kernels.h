@@ -52,6 +52,16 @@ static inline sm_grid sm_product_grid(int64_t n, int64_t c) {
 }
 #define SM_ROW_TILE 256 /* rows of weight_norm in one tile */
 
+/* Convolutions: windows are laid out so many rows at a time (k reals a row), or so many deep where the weight's
+ * gradient is summed; conv_weight orders so many filters a tile. */
+#define SM_CONV_BYTES (256 << 10)
+#define SM_CONV_DEPTH 256
+#define SM_FILTER_TILE 32
+static inline int64_t sm_conv_rows(int64_t k) {
+  int64_t rows = SM_CONV_BYTES / (int64_t)sizeof(float) / k / 6 * 6; /* whole tiles of the products */
+  return rows < 48 ? 48 : rows > 768 ? 768 : rows;
+}
+
 /* Attention's scores: so many queries at a time, rows padded to whole vectors. */
 #define SM_QUERY_BLOCK 256
 static inline int64_t sm_score_stride(int64_t tokens) { return (tokens + 15) / 16 * 16; }
@@ -62,6 +72,8 @@ static inline int64_t sm_score_stride(int64_t tokens) { return (tokens + 15) / 1
 /* Scratch bytes of the kernels that need any (items of the range), enough for every table. */
 size_t sm_scratch_attention(const sm_node *, int64_t items);
 size_t sm_scratch_attention_dx(const sm_node *, int64_t items);
+size_t sm_scratch_conv(const sm_node *, int64_t items);
+size_t sm_scratch_conv_dw(const sm_node *, int64_t items);
 size_t sm_scratch_xent(const sm_node *, int64_t items); /* xent_soft and xent_ids */
 
 /* OpenBLAS stays on the thread that calls it; once, before the first kernel runs. */

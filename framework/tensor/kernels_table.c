@@ -117,6 +117,17 @@ size_t sm_scratch_attention_dx(const sm_node *n, int64_t items) {
   return score_block(n, 2);
 }
 
+size_t sm_scratch_conv(const sm_node *n, int64_t items) {
+  int64_t k = n->i[2] * n->i[2] * n->in[0]->dim[n->in[0]->ndim - 1];
+  (void)items; /* some rows at a time */
+  return (size_t)(sm_conv_rows(k) * k) * sm_dtype_size(n->in[0]->dtype);
+}
+
+size_t sm_scratch_conv_dw(const sm_node *n, int64_t items) {
+  (void)items; /* one tile's sums, and its windows so many deep */
+  return (size_t)((SM_PRODUCT_TILE + SM_CONV_DEPTH) * SM_PRODUCT_TILE) * sm_dtype_size(n->in[0]->dtype);
+}
+
 size_t sm_scratch_xent(const sm_node *n, int64_t items) {
   (void)items; /* one row at a time; doubles, which is what the plain kernels use */
   return (size_t)(3 * n->in[0]->dim[1]) * sizeof(double);

@@ -33,6 +33,8 @@
 #include "kernels_tokens.h"
 #include "kernels_rows.h"
 #include "kernels_loss.h"
+#include "kernels_conv.h"
+#include "kernels_codes.h"
 #include "kernels_sweep.h"
 #include "kernels_peak.h"
 

@@ -7,7 +7,9 @@ tensor_kernel_sources = \
   framework/tensor/kernels_f64.c \
   framework/tensor/kernels.h \
   framework/tensor/kernels_attention.h \
+  framework/tensor/kernels_codes.h \
   framework/tensor/kernels_columns.h \
+  framework/tensor/kernels_conv.h \
   framework/tensor/kernels_gemm.h \
   framework/tensor/kernels_linear.h \
   framework/tensor/kernels_loss.h \
@@ -59,6 +61,8 @@ libsmalti_la_SOURCES += \
   framework/tensor/exec.c \
   framework/tensor/graph.c \
   framework/tensor/graph.h \
+  framework/tensor/ops_codes.c \
+  framework/tensor/ops_conv.c \
   framework/tensor/ops_dense.c \
   framework/tensor/ops_small.c \
   framework/tensor/ops_tokens.c \
@@ -68,5 +72,6 @@ libsmalti_la_SOURCES += \
   framework/tensor/plain_f64.c \
   framework/tensor/plain.h \
   framework/tensor/plain_blocks.h \
+  framework/tensor/plain_conv.h \
   framework/tensor/plain_loss.h \
   framework/tensor/plain_rows.h

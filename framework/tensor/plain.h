@@ -42,6 +42,7 @@ static int64_t columns_end(int64_t last, int64_t columns) {
 #include "plain_blocks.h"
 #include "plain_rows.h"
 #include "plain_loss.h"
+#include "plain_conv.h"
 
 #define TABLE_NAME(real_name) sm_kernels_plain_##real_name
 #if SM_REAL_F64

@@ -149,6 +149,10 @@ static inline size_t scratch_bytes(int op, const sm_node *n, int64_t range) {
       return sm_scratch_attention(n, range);
     case SM_OP_attention_dx:
       return sm_scratch_attention_dx(n, range);
+    case SM_OP_conv:
+      return sm_scratch_conv(n, range);
+    case SM_OP_conv_dw:
+      return sm_scratch_conv_dw(n, range);
     case SM_OP_xent_soft:
     case SM_OP_xent_ids:
       return sm_scratch_xent(n, range);

@@ -228,6 +228,36 @@ static void c_regression_l2(void) { regression(SM_L2); }
 static void c_regression_l1(void) { regression(SM_L1); }
 static void c_regression_smooth(void) { regression(SM_SMOOTH_L1); }
 
+/* ---- pictures and codes */
+static sm_tensor *filter(int64_t out, int64_t in, int64_t side) {
+  sm_tensor *w = param(3, out, in, side * side);
+  w->ndim = 4, w->dim[2] = w->dim[3] = side;
+  return w;
+}
+static void c_conv(void) { /* two in a row, so that one passes its gradient on; one weight is used twice */
+  sm_tensor *x = computed(param(3, 2, 12, 3)), *w = filter(3, 3, 3), *bias = param(1, 3, 0, 0);
+  x = sm_conv2d(b->g, sm_conv2d(b->g, x, w, bias, 3, 4), w, NULL, 3, 4);
+  finish(sm_conv2d(b->g, x, filter(5, 3, 1), param(1, 5, 0, 0), 3, 4));
+}
+static void c_conv_wide(void) { finish(sm_conv2d(b->g, computed(param(3, 2, 4, 2)), filter(3, 2, 7), NULL, 2, 2)); }
+static void c_pictures(void) {
+  sm_tensor *x = sm_relu(b->g, computed(param(3, 2, 24, 3)));
+  x = sm_add(b->g, x, computed(param(3, 2, 24, 3)));
+  finish(sm_upsample(b->g, sm_max_pool(b->g, x, 4, 6), 2, 3));
+}
+static void c_codes(void) {
+  sm_tensor *key = sm_input(b->g, "key", SM_I32, 1, (int64_t[]){3}, NULL), *z = computed(param(3, 2, 3, 7));
+  sm_tensor *tau = sm_scalar(b->g, "1/temperature", 0.8);
+  sm_loss_term(b->g, sm_scale_by(b->g, sm_kl_uniform(b->g, z), tau));
+  finish(sm_gumbel_softmax(b->g, z, tau, key));
+}
+static void c_reconstruction(void) {
+  sm_tensor *p = computed(param(3, 2, 5, 6)), *x = fixed_real(3, 2, 5, 3), *q = computed(param(3, 2, 5, 3));
+  for (int i = 0; i < 30; i++) fixed[n_fixed - 1].value[i] = 1 / (1 + exp(-fixed[n_fixed - 1].value[i]));
+  sm_loss_term(b->g, sm_squared_error(b->g, q, x));
+  finish(sm_logit_laplace(b->g, p, x, NULL));
+}
+
 typedef struct gradient_case {
   const char *name;
   void (*build)(void);
@@ -262,7 +292,12 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"xent, ids", c_xent_ids},
                                       {"regression, l2", c_regression_l2},
                                       {"regression, l1", c_regression_l1},
-                                      {"regression, smooth l1", c_regression_smooth}};
+                                      {"regression, smooth l1", c_regression_smooth},
+                                      {"convolutions", c_conv},
+                                      {"convolution, window over the edge", c_conv_wide},
+                                      {"relu, max_pool, upsample", c_pictures},
+                                      {"gumbel_softmax, kl_uniform", c_codes},
+                                      {"squared_error, logit_laplace", c_reconstruction}};
 
 /* ---- running a case -------------------------------------------------------------------------------- */
 

@@ -222,6 +222,26 @@ sm_tensor *sm_sinkhorn(sm_graph *, sm_tensor *logits, sm_tensor *scale /* (1) */
 /* ids[r] = argmax_k (logits[r,k] - shift[k]), the lowest k on ties; shift may be NULL. */
 sm_tensor *sm_argmax(sm_graph *, sm_tensor *logits, sm_tensor *shift);
 
+/* ---- ops: pictures and discrete codes -------------------------------------------------------------------
+ * A picture lies as tokens: (B, H·W, C), rows from the top, channels last; sm_patchify(g, pictures, 1) makes one of
+ * (B, 3, H, W). A 1×1 convolution is sm_linear, and everything pointwise is shared with transformers. */
+
+/* Convolution with odd windows k, stride 1 and zeros outside, so that the size stays: w (O, C, k, k) as torch has it. */
+sm_tensor *sm_conv2d(sm_graph *, sm_tensor *x, sm_tensor *w, sm_tensor *b /* (O) or NULL */, int height, int width);
+sm_tensor *sm_conv_weight(sm_graph *, sm_tensor *w); /* (O, k·k·C): the order its products read; sm_conv2d asks for it, once a pass */
+sm_tensor *sm_relu(sm_graph *, sm_tensor *x);
+sm_tensor *sm_max_pool(sm_graph *, sm_tensor *x, int height, int width); /* 2×2, stride 2 → (B, H·W/4, C) */
+sm_tensor *sm_upsample(sm_graph *, sm_tensor *x, int height, int width); /* nearest, twice the side → (B, 4·H·W, C) */
+/* softmax((logits + Gumbel noise)·inv_tau) over the last dimension (Jang et al. 2017; Maddison et al. 2017). key (3) I32: two
+ * words of key and the number of the first item, so that noise depends on the item and not on its batch or thread. */
+sm_tensor *sm_gumbel_softmax(sm_graph *, sm_tensor *logits /* (B, T, K) */, sm_tensor *inv_tau /* (1) */, sm_tensor *key);
+sm_tensor *sm_kl_uniform(sm_graph *, sm_tensor *logits /* (B, T, K) */); /* → (B): Σ over T of KL(softmax ‖ uniform), nats */
+sm_tensor *sm_squared_error(sm_graph *, sm_tensor *p, sm_tensor *x);     /* → (B): Σ (p - x)²; no gradient to x */
+/* Negative log-likelihood (B) of x (B, T, C) in (0, 1) under the logit-Laplace distribution (Ramesh et al. 2021, appendix A.3)
+ * with location p[…, :C] and log-scale p[…, C:]. *error (NULL is allowed): Σ (sigmoid(location) - x)² (B), no gradient. */
+sm_tensor *sm_logit_laplace(sm_graph *, sm_tensor *p /* (B, T, 2C) */, sm_tensor *x, sm_tensor **error);
+sm_tensor *sm_scale_by(sm_graph *, sm_tensor *x, sm_tensor *factor /* (1), of the step; no gradient to it */);
+
 /* ---- ops: losses --------------------------------------------------------------------------------------- */
 
 typedef struct sm_xent_out {
