@@ -95,9 +95,6 @@ static sm_status ask_tokenizers(fit *f) {
     sm_status status =
         sm_tokenizer_ask(s->plugin.plugin->ops, s->plugin.self, cell_of(f), &f->tokenizer[i], f->err);
     if (status) return blame(f, s, status);
-    if (f->tokenizer[i].needs_attention)
-      return misfit(f, s, "tokenizer `%s` needs the teacher's attention, which smalti %s does not give",
-                    plugin_name(s), sm_version());
     if (f->tokenizer[i].ema && moving) {
       misfit(f, s, "tokenizers '%s' and '%s' both move the teacher", moving, s->instance);
       return sm_hint(f->err, "there is one teacher; keep one of them");

@@ -31,27 +31,29 @@ static bool is_file(const char *path) {
 }
 
 /* folder/name or folder/name.yaml; folder "" is the current one. */
-static const char *try_folder(sm_arena *arena, const char *folder, const char *name) {
+static const char *try_folder(sm_arena *arena, const char *folder, const char *name, bool *no_room) {
   const char *path =
       *folder && *name != '/' ? sm_path_join(arena, folder, name) : sm_arena_strdup(arena, name);
   if (is_file(path)) return path;
   path = path ? sm_arena_printf(arena, "%s.yaml", path) : NULL;
+  if (!path) *no_room = true;
   return is_file(path) ? path : NULL;
 }
 
 /* The recipe folders: $SMALTI_RECIPE_PATH, then the installed one. `looked` collects them for the message. */
-static const char *try_recipe_path(sm_arena *arena, const char *name, sm_text *looked) {
+static const char *try_recipe_path(sm_arena *arena, const char *name, sm_text *looked, bool *no_room) {
   const char *env = getenv("SMALTI_RECIPE_PATH");
   for (const char *s = env ? env : ""; *s;) {
     size_t n = strcspn(s, ":");
     char *folder = sm_arena_strndup(arena, s, n);
-    const char *found = folder && n ? try_folder(arena, folder, name) : NULL;
+    const char *found = folder && n ? try_folder(arena, folder, name, no_room) : NULL;
+    if (!folder) *no_room = true;
     if (found) return found;
     if (n) sm_text_add(looked, ", %.*s", (int)n, s);
     s += n + (s[n] == ':');
   }
   sm_text_add(looked, ", %s", sm_recipe_dir());
-  return try_folder(arena, sm_recipe_dir(), name);
+  return try_folder(arena, sm_recipe_dir(), name, no_room);
 }
 
 /* ---- the nearest name, for a recipe that is not there ---- */
@@ -99,9 +101,12 @@ static const char *nearest_recipe(sm_arena *arena, const char *name) {
 
 const char *sm_recipe_find(sm_arena *arena, const char *folder, const char *name, sm_error *err) {
   sm_text looked = {0};
-  const char *found = try_folder(arena, folder, name);
-  if (!found && *name != '/') found = try_recipe_path(arena, name, &looked);
-  if (!found) {
+  bool no_room = false;
+  const char *found = try_folder(arena, folder, name, &no_room);
+  if (!found && *name != '/') found = try_recipe_path(arena, name, &looked, &no_room);
+  if (!found && no_room) {
+    no_memory(err);
+  } else if (!found) {
     sm_fail(err, SM_ENOTFOUND, "there is no recipe '%s'", name);
     const char *near = nearest_recipe(arena, name);
     if (near) sm_hint(err, "did you mean '%s'?", near);

@@ -149,6 +149,24 @@ static void check_targets(const char *options, int set, double soft, bool centre
   rig_close(&rig);
 }
 
+/* Where the student's view is already what the network wants, there is no second one. */
+static void test_same_view(void **state) {
+  (void)state;
+  ssl_rig rig;
+  rig_open(&rig, 1);
+  rig.config.global_first = (sm_view_recipe){
+      .size = 16, .filter = SM_FILTER_BICUBIC, .mean = {.5f, .4f, .3f}, .std = {.2f, .2f, .3f}};
+  rig.config.global_other = rig.config.global_first;
+  rig_plugin(&rig, &rig.backbone, SM_BACKBONE, "vit", VIT);
+  rig_plugin(&rig, &rig.head, SM_HEAD, "linear", "{}");
+  rig_plugin(&rig, &rig.tokenizer, SM_TOKENIZER, "checkpoint", "{path: %s}", folder);
+  rig_plugin(&rig, &rig.mim, SM_LOSS, "mim", "{}");
+  rig_start(&rig);
+  assert_int_equal(sm_ssl_own_views(rig.ssl)->owns, 0);
+  assert_int_equal(sm_ssl_tokenizer_at(rig.ssl, 0).own, -1);
+  rig_close(&rig);
+}
+
 static void test_targets(void **state) {
   (void)state;
   check_targets("", SM_SSL_TEACHER, 0, false);
@@ -198,7 +216,7 @@ static void test_spec_and_refusals(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets), cmocka_unit_test(test_same_view),
                                      cmocka_unit_test(test_spec_and_refusals)};
   return cmocka_run_group_tests(tests, open_run, close_run);
 }
