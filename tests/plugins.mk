@@ -4,7 +4,7 @@ check_LTLIBRARIES += \
   tests/plugins/bad_create.la \
   tests/plugins/bad_options.la \
   tests/plugins/fine.la \
-  tests/plugins/frozen_file.la \
+  tests/plugins/tokenizers/frozen_file.la \
   tests/plugins/misbehaves.la \
   tests/plugins/missing_callback.la \
   tests/plugins/missing_symbol.la \
@@ -27,9 +27,9 @@ tests_plugins_bad_options_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_fine_la_SOURCES = tests/plugins/fine.c
 tests_plugins_fine_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_fine_la_LIBADD = $(PLUGIN_LIBADD)
-tests_plugins_frozen_file_la_SOURCES = tests/plugins/frozen_file.c
-tests_plugins_frozen_file_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
-tests_plugins_frozen_file_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_tokenizers_frozen_file_la_SOURCES = tests/plugins/tokenizers/frozen_file.c
+tests_plugins_tokenizers_frozen_file_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_tokenizers_frozen_file_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_misbehaves_la_SOURCES = tests/plugins/misbehaves.c
 tests_plugins_misbehaves_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_misbehaves_la_LIBADD = $(PLUGIN_LIBADD)

@@ -4,7 +4,7 @@
 # shellcheck source=tests/e2e/common.sh
 . "$SMALTI_SRCDIR/tests/e2e/common.sh"
 alone=(head='{linear: {}}' losses.cls='!delete' data.views.local.count=0)
-export SMALTI_PLUGIN_PATH=$SMALTI_PLUGIN_PATH:$build/tests/plugins/.libs
+export SMALTI_PLUGIN_PATH=$SMALTI_PLUGIN_PATH:$build/tests/plugins/tokenizers/.libs
 
 # trains NAME OVERRIDES: unbroken, and killed before its third checkpoint: the same bytes
 trains() {
