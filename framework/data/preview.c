@@ -1,8 +1,8 @@
 /* preview.c — the contact sheet: what the first pictures of an epoch look like by the time the networks see
  * them.
  *
- * One row a picture: the original with its crop boxes, the global views, the same with their masks, the local
- * views. The draws are those of training (views.h), bad pictures are replaced as training replaces them. */
+ * One row a picture: the original with its crop boxes, the global views, the same with their masks, as tokenizers
+ * want them for themselves, the local views. The draws are those of training (views.h), bad pictures are replaced as training replaces them. */
 #include <string.h>
 
 #include "views.h"
@@ -27,7 +27,7 @@ enum { VIEW_COLOURS = sizeof view_colours / sizeof *view_colours };
 typedef struct layout {
   int side, small;            /* shown sides of global and local views */
   int local_cols, local_rows; /* local views of one picture            */
-  int x_global, x_mask, x_local;
+  int x_global, x_mask, x_own, x_local;
   int row, width, height; /* of one row; of the sheet              */
   bool masks;
 } layout;
@@ -57,6 +57,8 @@ static layout lay_out(const sm_preview_config *c) {
   int x = at.x_global + v->globals * (at.side + GAP) - GAP;
   at.x_mask = x + SECTION_GAP;
   if (at.masks) x = at.x_mask + v->globals * (at.side + GAP) - GAP;
+  at.x_own = x + SECTION_GAP;
+  if (v->owns) x = at.x_own + v->owns * v->globals * (at.side + GAP) - GAP;
   at.x_local = x + SECTION_GAP;
   int column = at.side;
   if (v->locals > 0) {
@@ -184,6 +186,26 @@ static sm_status show_global(sheet *s, int y, const sm_slot_key *key, int v, sm_
   return SM_OK;
 }
 
+/* Global view v once more for each tokenizer that looks at it in its own way. */
+static sm_status show_owns(sheet *s, int y, int v, const sm_view_choice *global, sm_error *err) {
+  const sm_views *views = &s->config->views;
+  const int side = s->at.side;
+  sm_status status = SM_OK;
+  for (int k = 0; k < views->owns && status == SM_OK; k++) {
+    const sm_own_recipe *own = &views->own[k];
+    const sm_view_choice choice = sm_views_own_choice(views, k, global);
+    int x = s->at.x_own + (k * views->globals + v) * (side + GAP);
+    char text[64];
+    status = sm_view_pixels(&s->picture, &own->view, &choice, s->scratch, &s->view, err);
+    if (status == SM_OK) status = show(s, &s->view, x, y, side, side, err);
+    sm_draw_frame(&s->canvas, x - 2, y - 2, side + 4, side + 4, 2, colour_of(s->config, v));
+    snprintf(text, sizeof text, "%d x %d px", own->view.size, own->view.size);
+    caption(s, x, y + side + 4, side, ink, false, text);
+    caption(s, x, y + side + 4 + LINE, side, faint, false, own->plain ? "its own colours" : "");
+  }
+  return status;
+}
+
 static sm_status show_views(sheet *s, int y, const sm_slot_key *key, const sm_view_choice *choices,
                             sm_error *err) {
   const sm_preview_config *c = s->config;
@@ -201,6 +223,7 @@ static sm_status show_views(sheet *s, int y, const sm_slot_key *key, const sm_vi
       sm_draw_frame(&s->canvas, x - 2, y - 2, at->side + 4, at->side + 4, 2, colour_of(c, v));
       caption(s, x, y + at->side + 4, at->side, ink, false, box);
       caption(s, x, y + at->side + 4 + LINE, at->side, faint, false, colour);
+      if (status == SM_OK) status = show_owns(s, y, v, &choices[v], err);
     } else {
       int l = v - c->views.globals;
       int x = at->x_local + l % at->local_cols * (at->small + GAP);
@@ -262,6 +285,7 @@ static void show_header(sheet *s) {
   sm_draw_text(&s->canvas, MARGIN, HEADER - 13, 1, ink, "original");
   sm_draw_text(&s->canvas, at->x_global, HEADER - 13, 1, ink, "global views");
   if (at->masks) sm_draw_text(&s->canvas, at->x_mask, HEADER - 13, 1, ink, "what the student sees");
+  if (v->owns) sm_draw_text(&s->canvas, at->x_own, HEADER - 13, 1, ink, "what the tokenizer sees");
   if (v->locals) sm_draw_text(&s->canvas, at->x_local, HEADER - 13, 1, ink, "local views");
 }
 

@@ -192,6 +192,11 @@ static void test_preview(void **state) {
   c.views.locals = 0;
   if (write_preview(&c, "b.png", &other, &err) != SM_OK) fail_msg("%s", err.message);
   assert_true(other.width < image.width - 256);
+  const sm_own_view own = {.size = sizeof own, .pixels = 2, .std = {1, 1, 1}, .plain = true};
+  assert_int_equal(sm_views_add_own(&c.views, &own, 4, &err), 0);
+  if (write_preview(&c, "b.png", &other, &err) != SM_OK) fail_msg("%s", err.message);
+  assert_int_equal(other.width,
+                   16 + 128 + 2 * (20 + 2 * (128 + 8) - 8) + 16); /* two views and two of its own */
   c.pictures = 65;
   assert_int_equal(write_preview(&c, "b.png", NULL, &err), SM_EINVAL);
   assert_string_equal(err.message, "a preview of 65 pictures: the number must lie between 1 and 64");

@@ -230,7 +230,7 @@ typedef struct sm_preview_config {
 } sm_preview_config;
 
 /* A PNG with one row a picture: the original with its crop boxes, the global views, the same with their
- * masks, the local views, each with its numbers. */
+ * masks and as tokenizers want them for themselves, the local views, each with its numbers. */
 sm_status sm_preview_write(const sm_preview_config *, const char *path, sm_error *);
 
 /* ---- bench ------------------------------------------------------------ */
