@@ -91,8 +91,8 @@ const sm_views *sm_ssl_own_views(const sm_ssl *);
 /* Of its frozen weights as they lie in memory; 0 if it has none. */
 uint64_t sm_ssl_frozen_hash(sm_ssl *, int tokenizer);
 const sm_backbone_spec *sm_ssl_backbone(const sm_ssl *);
-double sm_ssl_loss_dim(const sm_ssl *,
-                       int loss); /* K of the distributions a loss compares, 0 if it compares none */
+/* K of the distributions that a loss compares and that can collapse, since the tokenizer follows the student; else 0. */
+double sm_ssl_loss_dim(const sm_ssl *, int loss);
 
 typedef struct sm_step_result {
   int n;

@@ -328,6 +328,7 @@ double sm_ssl_loss_dim(const sm_ssl *s, int loss) {
   const sm_ssl_loss *l = &s->c.loss[loss];
   const sm_target *t = s->loss_spec[loss].site == SM_SITE_VIEW ? &s->view_target[l->tokenizer]
                                                                : &s->patch_target[l->tokenizer];
+  if (!s->tokenizer_spec[l->tokenizer].ema) return 0;
   return t->form == SM_TARGET_DISTRIBUTION || t->form == SM_TARGET_IDS ? (double)t->dim : 0;
 }
 

@@ -237,6 +237,9 @@ static void several_tokenizers_and_heads(void **state) {
   }
   assert_true(heads > 0);
   assert_int_equal(sm_ssl_evaluated(ssl), SM_SSL_TEACHER);
+  assert_float_equal(sm_ssl_loss_dim(ssl, 0), 16,
+                     0); /* what the monitors watch: names of pixels cannot collapse */
+  assert_float_equal(sm_ssl_loss_dim(ssl, 1), 0, 0);
   sm_ssl_free(ssl);
   sm_recipe_free(recipe);
 }
