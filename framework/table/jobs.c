@@ -281,7 +281,7 @@ static void find_folder(const sm_table_jobs *jobs, sm_table_job *job) {
       continue;
     snprintf(folder, sizeof folder, "%s/%s", jobs->runs, e->d_name);
     if (!holds(folder, job->id)) continue;
-    snprintf(job->name, sizeof job->name, "%s", e->d_name);
+    memcpy(job->name, e->d_name, n + 1);
     break;
   }
   if (dir) closedir(dir);

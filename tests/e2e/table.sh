@@ -170,6 +170,27 @@ lacks "$work/err" 'dino, seed 0  training'
 [ "$(cat "runs/claims/$dino")" = '0-0 4711 elsewhere' ] || fail "a live claim was taken"
 rm -f "runs/claims/$dino"
 
+# ---- a row that another one names the patches for --------------------------------------------------------------
+cat >frozen.yaml <<'END'
+smalti: 1
+table: Tokenizers
+base: tiny.yaml
+shared: {data: {views: {local: {count: 0}}}, train: {epochs: 2}}
+figures: {k-NN: knn.top1}
+evaluate: {knn: {knn: {k: 3}}}
+rows:
+  standalone:
+    change: {head: {linear: {}}, tokenizer: {checkpoint: {path: "@dino"}}, losses: {cls: !delete}}
+    evaluate: {knn: {knn: {pool: mean}}}
+  dino: {change: {masker: none, losses: {mim: !delete}}}
+  colour: {change: {head: {linear: {}}, tokenizer: mean_colour, losses: {cls: !delete}}}
+END
+exits 0 smalti table frozen.yaml --rows standalone
+[ "$(sed -n 's/ .*training$//p' "$work/err" | tr '\n' ' ')" = 'dino standalone ' ] || fail "not in their order: $(cat "$work/err")"
+exits 0 smalti table frozen.yaml
+[ "$(count training "$work/err")" -eq 1 ] || fail "trained again: $(cat "$work/err")"
+[ "$(id standalone frozen.yaml)" != "$(id standalone frozen.yaml train.clip_grad=1)" ] || fail "the teacher's recipe does not count"
+
 # ---- failures --------------------------------------------------------------------------------------------------
 cat >broken.yaml <<'END'
 smalti: 1
