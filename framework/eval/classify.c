@@ -1,26 +1,32 @@
-/* classify.c — see classify.h. Products are OpenBLAS's, on the thread that asks. */
+/* classify.c — see classify.h. Products are the engine's kernels. */
 #include "classify.h"
 
-#include <cblas.h>
 #include <limits.h>
 #include <math.h>
 
 #include "framework/tensor/kernels.h"
 
-void sm_product_ready(void) { sm_blas_single_thread(); }
-
-void sm_product_rows(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
-                     int64_t ldb, float *c, int64_t ldc) {
-  if (m < 1 || n < 1) return;
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)m, (blasint)n, (blasint)k, 1, a, (blasint)lda,
-              b, (blasint)ldb, 0, c, (blasint)ldc);
+bool sm_products_new(sm_products *p, const sm_pool *pool) {
+  p->sweeps = sm_kernels_find(SM_CPU, SM_F32, NULL)->sweeps;
+  p->pack = sm_aligned_alloc((size_t)sm_pool_threads(pool) * SM_PACK_BYTES);
+  sm_blas_single_thread(); /* where registers are narrow it does the products */
+  return p->pack != NULL;
 }
 
-void sm_product_columns(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
-                        int64_t ldb, float *c, int64_t ldc) {
-  if (m < 1 || n < 1) return;
-  cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)m, (blasint)n, (blasint)k, 1, a, (blasint)lda,
-              b, (blasint)ldb, 0, c, (blasint)ldc);
+void sm_products_free(sm_products *p) {
+  sm_aligned_free(p->pack);
+  p->pack = NULL;
+}
+
+void sm_product_rows(const sm_products *p, int worker, int64_t m, int64_t n, int64_t k, const float *a,
+                     const float *b, float *c, int64_t ldc) {
+  if (m > 0 && n > 0) p->sweeps->product(a, m, b, n, k, c, ldc, p->pack + (size_t)worker * SM_PACK_BYTES);
+}
+
+void sm_product_columns(const sm_products *p, int worker, int64_t m, int64_t n, int64_t k, const float *a,
+                        int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc) {
+  if (m > 0 && n > 0)
+    p->sweeps->product_columns(a, lda, m, b, ldb, n, k, c, ldc, p->pack + (size_t)worker * SM_PACK_BYTES);
 }
 
 double sm_softmax_gradient(float *z, int classes, int32_t truth, float scale) {

@@ -5,16 +5,21 @@
 #ifndef SM_EVAL_CLASSIFY_H
 #define SM_EVAL_CLASSIFY_H
 
-#include <stdint.h>
+#include <smalti/base.h>
 
-/* Before the first product of an evaluation, on the main thread. */
-void sm_product_ready(void);
-/* c (m, n) = a (m, k) · b (n, k)ᵀ; ld…: elements from row to row. */
-void sm_product_rows(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
-                     int64_t ldb, float *c, int64_t ldc);
-/* c (m, n) = a (k, m)ᵀ · b (k, n). */
-void sm_product_columns(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
-                        int64_t ldb, float *c, int64_t ldc);
+/* The kernels of products and room for their packed operands, a block a worker of the pool. False: no memory. */
+typedef struct sm_products {
+  const struct sm_sweeps *sweeps;
+  char *pack;
+} sm_products;
+bool sm_products_new(sm_products *, const sm_pool *);
+void sm_products_free(sm_products *);
+/* c (m, n; rows ldc apart) = a (m, k) · b (n, k)ᵀ, on the calling worker. */
+void sm_product_rows(const sm_products *, int worker, int64_t m, int64_t n, int64_t k, const float *a,
+                     const float *b, float *c, int64_t ldc);
+/* c (m, n) = a (k, m)ᵀ · b (k, n); ld…: elements from row to row. */
+void sm_product_columns(const sm_products *, int worker, int64_t m, int64_t n, int64_t k, const float *a,
+                        int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc);
 
 /* z becomes (softmax(z) - onehot(truth)) · scale; returns the cross-entropy, not scaled. */
 double sm_softmax_gradient(float *z, int classes, int32_t truth, float scale);

@@ -13,6 +13,7 @@
 
 typedef struct kmeans {
   const sm_kmeans_config *c;
+  sm_products products;
   int64_t n;
   int dim, clusters;
   float *x, *length;     /* (n, dim) and the squared lengths of the rows      */
@@ -42,6 +43,7 @@ static bool allocate(kmeans *m) {
 }
 
 static void release(kmeans *m) {
+  sm_products_free(&m->products);
   sm_aligned_free(m->x);
   sm_free(m->length);
   sm_aligned_free(m->centre);
@@ -112,7 +114,7 @@ static void assign_chunk(void *context, int64_t chunk, int worker) {
   kmeans *m = context;
   int64_t first = chunk * ROWS, rows = m->n - first < ROWS ? m->n - first : ROWS;
   float *z = m->z + (int64_t)worker * ROWS * m->clusters;
-  sm_product_rows(rows, m->clusters, m->dim, m->x + first * m->dim, m->dim, m->centre, m->dim, z,
+  sm_product_rows(&m->products, worker, rows, m->clusters, m->dim, m->x + first * m->dim, m->centre, z,
                   m->clusters);
   m->moved[chunk] = 0;
   for (int64_t i = 0; i < rows; i++, z += m->clusters) {
@@ -187,8 +189,7 @@ sm_status sm_kmeans(const sm_features *f, const sm_kmeans_config *c, int32_t *cl
   if (c->clusters < 1 || f->n < c->clusters)
     return sm_fail(err, SM_EINVAL, "%lld pictures cannot be put into %d clusters", (long long)f->n,
                    c->clusters);
-  sm_product_ready();
-  sm_status status = allocate(&m)
+  sm_status status = sm_products_new(&m.products, c->pool) && allocate(&m)
                          ? take_rows(&m, f, err)
                          : sm_fail(err, SM_ENOMEM, "no memory for k-means of %lld pictures", (long long)f->n);
   *inertia = INFINITY;

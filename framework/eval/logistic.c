@@ -25,6 +25,7 @@ typedef struct logistic_run {
   const int32_t *truth;
   int64_t n, *hits; /* hits: top 1 and top 5 of each chunk */
   float *w32, *z;
+  sm_products products;
 } logistic_run;
 
 /* ---- standardised features ----------------------------------------------------------------------------- */
@@ -80,7 +81,8 @@ static sm_status prepare(logistic_run *r, sm_error *err) {
   r->z = sm_aligned_alloc((size_t)sm_pool_threads(r->context->pool) * ROWS * (size_t)r->train.classes *
                           sizeof *r->z);
   r->hits = sm_malloc((most / ROWS + 1) * 2 * sizeof *r->hits);
-  if (!r->mean || !r->scale || !r->x || !r->y || !r->label || !r->w || !r->best_w || !r->w32 || !r->z ||
+  bool products = sm_products_new(&r->products, r->context->pool);
+  if (!products || !r->mean || !r->scale || !r->x || !r->y || !r->label || !r->w || !r->best_w || !r->w32 || !r->z ||
       !r->hits)
     return sm_fail(err, SM_ENOMEM, "no memory for standardised features of %zu pictures", all + tested);
   sm_pool *pool = r->context->pool;
@@ -91,6 +93,7 @@ static sm_status prepare(logistic_run *r, sm_error *err) {
 }
 
 static void release(logistic_run *r) {
+  sm_products_free(&r->products);
   sm_free(r->row);
   sm_free(r->mean);
   sm_free(r->scale);
@@ -112,7 +115,7 @@ static void count_chunk(void *context, int64_t chunk, int worker) {
   int64_t first = chunk * ROWS, rows = r->n - first < ROWS ? r->n - first : ROWS, *hits = r->hits + 2 * chunk;
   float *z = r->z + (int64_t)worker * ROWS * classes;
   const float *bias = r->w32 + (int64_t)classes * dim;
-  sm_product_rows(rows, classes, dim, r->counted + first * dim, dim, r->w32, dim, z, classes);
+  sm_product_rows(&r->products, worker, rows, classes, dim, r->counted + first * dim, r->w32, z, classes);
   hits[0] = hits[1] = 0;
   for (int64_t i = 0; i < rows; i++) {
     for (int c = 0; c < classes; c++) z[i * classes + c] += bias[c];
@@ -190,7 +193,6 @@ sm_status sm_logistic_eval(sm_eval_context *x, const sm_logistic_config *c, sm_f
                            sm_logistic_result *out, sm_error *err) {
   logistic_run r = {.context = x, .c = c};
   *out = (sm_logistic_result){0};
-  sm_product_ready();
   sm_status status = sm_labelled_features(x, spec, &r.train, &r.test, err);
   if (!status) status = sm_hold_out(&r.train, c->hold_out, c->seed, &r.row, &r.kept, &r.all, err);
   if (!status) status = prepare(&r, err);

@@ -16,10 +16,12 @@
 #define TILE_COLUMNS 256 /* … and columns                        */
 #define PAIRS 10         /* that L-BFGS remembers                */
 #define ARMIJO 1e-4
+#define ROUNDING 6e-8 /* of the loss: what floats cannot tell, near the solution more than a step gains */
 #define HALVINGS 30
 
 typedef struct fit {
   const sm_logistic_problem *p;
+  sm_products products;
   int64_t weights, size; /* classes·dim; with biases */
   float *w;              /* (classes, dim), as the products want it */
   const double *at;
@@ -59,6 +61,7 @@ static bool allocate(fit *f) {
 }
 
 static void release(fit *f) {
+  sm_products_free(&f->products);
   sm_aligned_free(f->w);
   sm_aligned_free(f->g);
   sm_aligned_free(f->scratch);
@@ -75,8 +78,7 @@ static void loss_chunk(void *context, int64_t chunk, int worker) {
   int64_t first = chunk * ROWS, rows = p->n - first < ROWS ? p->n - first : ROWS;
   float *z = f->g + first * p->classes;
   double sum = 0;
-  (void)worker;
-  sm_product_rows(rows, p->classes, p->dim, p->x + first * p->dim, p->dim, f->w, p->dim, z, p->classes);
+  sm_product_rows(&f->products, worker, rows, p->classes, p->dim, p->x + first * p->dim, f->w, z, p->classes);
   for (int64_t i = 0; i < rows; i++, z += p->classes) {
     for (int c = 0; c < p->classes; c++) z[c] += (float)f->at[f->weights + c];
     sum += sm_softmax_gradient(z, p->classes, p->label[first + i], 1);
@@ -102,8 +104,9 @@ static void gradient_tile(void *context, int64_t tile, int worker) {
   double *sum = f->sums + (int64_t)worker * TILE_CLASSES * TILE_COLUMNS;
   memset(sum, 0, (size_t)(rows * TILE_COLUMNS) * sizeof *sum);
   for (int64_t i = 0; i < p->n; i += BLOCK) {
-    sm_product_columns(rows, columns, p->n - i < BLOCK ? p->n - i : BLOCK, f->g + i * p->classes + c0,
-                       p->classes, p->x + i * p->dim + d0, p->dim, part, TILE_COLUMNS);
+    sm_product_columns(&f->products, worker, rows, columns, p->n - i < BLOCK ? p->n - i : BLOCK,
+                       f->g + i * p->classes + c0, p->classes, p->x + i * p->dim + d0, p->dim, part,
+                       TILE_COLUMNS);
     for (int64_t c = 0; c < rows; c++)
       for (int64_t d = 0; d < columns; d++) sum[c * TILE_COLUMNS + d] += part[c * TILE_COLUMNS + d];
   }
@@ -175,7 +178,7 @@ static bool step(fit *f, double *w, double *loss) {
     memcpy(trial, w, (size_t)f->size * sizeof *w);
     add(trial, length, f->direction, f->size);
     found = loss_at(f, trial);
-    if (found <= *loss + ARMIJO * length * slope) break;
+    if (found <= *loss + ARMIJO * length * slope + ROUNDING * fabs(*loss)) break;
   }
   if (halving == HALVINGS) return false;
   int at = f->newest = (f->newest + 1) % PAIRS;
@@ -205,8 +208,7 @@ sm_status sm_logistic_fit(const sm_logistic_problem *p, double *w, int64_t *used
   fit f = {.p = p};
   sm_status status = SM_OK;
   *used = 0;
-  sm_product_ready();
-  if (!allocate(&f)) {
+  if (!sm_products_new(&f.products, p->pool) || !allocate(&f)) {
     status = sm_fail(err, SM_ENOMEM, "no memory for logistic regression of %d classes on %lld pictures",
                      p->classes, (long long)p->n);
   } else {

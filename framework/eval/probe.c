@@ -19,6 +19,7 @@ struct sm_probe {
   sm_probe_config c;
   double *rate;
   sm_pool *pool;
+  sm_products products;
   int64_t outputs;        /* rates · classes                                        */
   float *weight, *moment; /* (outputs, dim)                                         */
   float *bias, *bias_moment;
@@ -35,6 +36,7 @@ struct sm_probe {
 
 void sm_probe_free(sm_probe *p) {
   if (!p) return;
+  sm_products_free(&p->products);
   sm_free(p->rate);
   sm_aligned_free(p->weight);
   sm_aligned_free(p->moment);
@@ -71,7 +73,7 @@ sm_status sm_probe_new(const sm_probe_config *c, sm_pool *pool, sm_probe **out, 
   p->c = *c;
   p->pool = pool;
   p->outputs = (int64_t)c->rates * c->classes;
-  if (!allocate(p)) {
+  if (!sm_products_new(&p->products, pool) || !allocate(p)) {
     sm_probe_free(p);
     sm_fail(err, SM_ENOMEM, "no memory for %d linear classifiers of %d classes on features of width %d",
             c->rates, c->classes, c->dim);
@@ -82,7 +84,6 @@ sm_status sm_probe_new(const sm_probe_config *c, sm_pool *pool, sm_probe **out, 
   sm_rng rng = sm_rng_named(c->seed, SM_RNG_EVAL, "linear.weight");
   for (int64_t i = 0; i < one; i++) p->weight[i] = (float)(INITIAL * sm_rng_normal(&rng));
   for (int r = 1; r < c->rates; r++) memcpy(p->weight + r * one, p->weight, (size_t)one * sizeof *p->weight);
-  sm_product_ready();
   *out = p;
   return SM_OK;
 }
@@ -95,12 +96,12 @@ const float *sm_probe_bias(const sm_probe *p, int rate) { return p->bias + (int6
 /* ---- rows ---------------------------------------------------------------------------------------------- */
 
 /* Logits of one chunk, (rows, outputs), at p->g; returns the number of its rows. */
-static int64_t logits(const sm_probe *p, int64_t chunk) {
+static int64_t logits(const sm_probe *p, int64_t chunk, int worker) {
   int64_t first = chunk * ROWS, rows = p->n - first < ROWS ? p->n - first : ROWS, dim = p->c.dim;
   float *x = p->x + first * dim, *z = p->g + first * p->outputs;
   for (int64_t i = 0; i < rows; i++)
     memcpy(x + i * dim, p->from + p->row[first + i] * dim, (size_t)dim * sizeof *x);
-  sm_product_rows(rows, p->outputs, dim, x, dim, p->weight, dim, z, p->outputs);
+  sm_product_rows(&p->products, worker, rows, p->outputs, dim, x, p->weight, z, p->outputs);
   for (int64_t i = 0; i < rows; i++)
     for (int64_t o = 0; o < p->outputs; o++) z[i * p->outputs + o] += p->bias[o];
   return rows;
@@ -108,8 +109,7 @@ static int64_t logits(const sm_probe *p, int64_t chunk) {
 
 static void forward_chunk(void *context, int64_t chunk, int worker) {
   const sm_probe *p = context;
-  (void)worker;
-  int64_t rows = logits(p, chunk), first = chunk * ROWS;
+  int64_t rows = logits(p, chunk, worker), first = chunk * ROWS;
   for (int64_t i = first; i < first + rows; i++)
     for (int r = 0; r < p->c.rates; r++)
       sm_softmax_gradient(p->g + i * p->outputs + (int64_t)r * p->c.classes, p->c.classes,
@@ -118,8 +118,7 @@ static void forward_chunk(void *context, int64_t chunk, int worker) {
 
 static void count_chunk(void *context, int64_t chunk, int worker) {
   const sm_probe *p = context;
-  (void)worker;
-  int64_t rows = logits(p, chunk), first = chunk * ROWS, *hits = p->hits + chunk * 2 * p->c.rates;
+  int64_t rows = logits(p, chunk, worker), first = chunk * ROWS, *hits = p->hits + chunk * 2 * p->c.rates;
   memset(hits, 0, 2 * (size_t)p->c.rates * sizeof *hits);
   for (int64_t i = first; i < first + rows; i++)
     for (int r = 0; r < p->c.rates; r++) {
@@ -150,7 +149,8 @@ static void update_tile(void *context, int64_t tile, int worker) {
   int64_t rows = p->outputs - first < TILE_OUTPUTS ? p->outputs - first : TILE_OUTPUTS;
   int64_t n = p->c.dim - column < TILE_COLUMNS ? p->c.dim - column : TILE_COLUMNS;
   float *g = p->scratch + (int64_t)worker * TILE_OUTPUTS * TILE_COLUMNS, momentum = (float)p->c.momentum;
-  sm_product_columns(rows, n, p->n, p->g + first, p->outputs, p->x + column, p->c.dim, g, TILE_COLUMNS);
+  sm_product_columns(&p->products, worker, rows, n, p->n, p->g + first, p->outputs, p->x + column, p->c.dim, g,
+                     TILE_COLUMNS);
   for (int64_t o = first; o < first + rows; o++) {
     float rate = (float)(p->factor * p->rate[o / p->c.classes]);
     int64_t at = o * p->c.dim + column;

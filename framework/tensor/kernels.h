@@ -99,6 +99,9 @@ typedef struct sm_sweeps {                         /* all pointers: n reals of t
                   void *pack);
   /* rounds of multiply-adds as fast as they go; operations done. NULL in the plain table. */
   double (*peak)(int64_t rounds, double *sink);
+  /* c (m, n; rows ldc apart) = a (k, m; rows lda apart)ᵀ b (k, n; rows ldb apart). NULL in the plain table. */
+  void (*product_columns)(const void *a, int64_t lda, int64_t m, const void *b, int64_t ldb, int64_t n, int64_t k,
+                          void *c, int64_t ldc, void *pack);
 } sm_sweeps;
 
 #endif

@@ -53,3 +53,11 @@ static void sweep_product(const void *a, int64_t m, const void *b, int64_t n, in
           .m = m, .n = n, .k = k, .a = a, .lda = k, .b = b, .ldb = k, .tb = TRANSPOSED, .c = c, .ldc = ldc},
       pack);
 }
+
+static void sweep_product_columns(const void *a, int64_t lda, int64_t m, const void *b, int64_t ldb, int64_t n,
+                                  int64_t k, void *c, int64_t ldc, void *pack) {
+  gemm(
+      &(product){
+          .m = m, .n = n, .k = k, .a = a, .lda = lda, .ta = TRANSPOSED, .b = b, .ldb = ldb, .c = c, .ldc = ldc},
+      pack);
+}

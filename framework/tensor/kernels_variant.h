@@ -43,8 +43,8 @@
 #define TEXT(word) TEXT_(word)
 #define TEXT_(word) #word
 
-static const sm_sweeps sweeps = {sweep_sum_squares, sweep_adamw,   sweep_sgd,
-                                 sweep_ema,         sweep_product, sweep_peak};
+static const sm_sweeps sweeps = {sweep_sum_squares, sweep_adamw,   sweep_sgd,  sweep_ema,
+                                 sweep_product,     sweep_peak,    sweep_product_columns};
 
 extern const sm_kernel_table TABLE_NAME(SM_ISA, REAL_NAME);
 const sm_kernel_table TABLE_NAME(SM_ISA, REAL_NAME) = {

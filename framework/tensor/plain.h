@@ -51,7 +51,7 @@ static int64_t columns_end(int64_t last, int64_t columns) {
 #define TABLE TABLE_NAME(f32)
 #endif
 
-static const sm_sweeps sweeps = {plain_sum_squares, plain_adamw, plain_sgd, plain_ema, NULL, NULL};
+static const sm_sweeps sweeps = {plain_sum_squares, plain_adamw, plain_sgd, plain_ema, NULL, NULL, NULL};
 
 extern const sm_kernel_table TABLE;
 const sm_kernel_table TABLE = {
