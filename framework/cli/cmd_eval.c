@@ -395,7 +395,7 @@ static sm_status features(evaluating *e, sm_error *err) {
     const char *folder = o->split == SPLIT_ALL ? sm_path_join(e->cli->arena, o->out, splits[split]) : o->out;
     if (!folder) return sm_fail(err, SM_ENOMEM, "out of memory");
     sm_features_report r;
-    status = sm_features_write(e->evaluator, &e->trained, e->size, splits[split], pool, folder, &r, err);
+    status = sm_features_write(e->evaluator, &e->trained, e->size, o->precision, splits[split], pool, folder, &r, err);
     sm_progress_end(&e->progress);
     if (!status) say_features(e->cli, folder, splits[split], &r);
   }

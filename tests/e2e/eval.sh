@@ -113,6 +113,59 @@ grep -qE "^nmi +[0-9.]+\$" "$work/out" || fail "no nmi: $(cat "$work/out")"
 exits 65 smalti eval linear "$run" n_last_blocks=3
 has "$work/err" "features of the last 3 blocks are wanted, but the backbone has 2; ask for fewer n_last_blocks"
 
+# ---- fine-tuning, few labels, clusters of the head ---------------------------------------------------------
+short="preset=short epochs=3 batch_size=32 mixup=0.8 cutmix=1 erasing=0.25"
+for evaluation in "finetune $short" "semi $short share=0.1,0.5" "semi method=logistic share=0.1,0.5" "cluster by=head"; do
+  set -- $evaluation
+  name=$1
+  shift
+  exits 0 smalti eval $name "$run" "$@" --threads 1
+  cp "$work/out" "$work/one"
+  exits 0 smalti eval $name "$run" "$@" --threads 3 --quiet
+  same "$work/out" "$work/one"
+done
+exits 0 smalti eval finetune "$run" $short precision=bf16 pool=mean --json
+has "$work/out" '"train":{"pictures":200,"bad":0},"test":{"pictures":60,"bad":0}'
+has "$work/out" '"protocol":"fine-tuning, mean, 3 epochs of AdamW, batch 32, lr 0.0005, layer decay 0.75, drop path 0.1, smoothing 0.1, mixup 0.8, cutmix 1, erasing 0.25, no RandAugment, bf16, 60 against 200 pictures"'
+exits 0 smalti eval semi "$run" method=knn
+has "$work/err" "few labels: weighted k-NN on cls features, k 20, temperature 0.07; 60 against 4, 20 pictures"
+grep -qE "^p10 +[0-9.]+$interval" "$work/out" || fail "no figure of 10 %: $(cat "$work/out")"
+exits 0 smalti eval cluster "$run" by=head --net student
+has "$work/err" "largest of the 32 outputs of the [CLS] head, 60 test pictures in "
+# another size of pictures: the position embedding is resized, and trained
+exits 0 smalti eval finetune "$run" preset=short epochs=1 --size 48
+# killed in the midst, twice, and then let alone: the figures of an unbroken one
+long="preset=short epochs=60 batch_size=32 mixup=0.8 lr=0.01"
+exits 0 smalti eval finetune "$run" $long --quiet
+cp "$work/out" "$work/whole"
+for signal in KILL TERM; do
+  ls -i "$run"/finetune-*.safetensors >"$work/kept" 2>/dev/null
+  "$build/smalti" eval finetune "$run" $long --quiet >"$work/out" 2>"$work/err" & # no function: its process gets the signal
+  child=$!
+  for _ in $(seq 400); do # until it has kept something of its own
+    ls -i "$run"/finetune-*.safetensors >"$work/list" 2>/dev/null && ! cmp -s "$work/list" "$work/kept" && break
+    sleep 0.05
+  done
+  kill -$signal $child 2>/dev/null
+  wait $child 2>/dev/null
+  code=$?
+  case $signal-$code in
+    KILL-137) ;;
+    TERM-75) has "$work/err" "; the same command goes on from there" ;;
+    *) fail "$signal: exits with $code: $(cat "$work/err")" ;;
+  esac
+done
+ls "$run"/finetune-*.safetensors >"$work/list" 2>&1 || fail "nothing is kept of a fine-tuning that was killed"
+exits 0 smalti eval finetune "$run" $long --quiet --threads 2
+same "$work/out" "$work/whole"
+ls "$run"/finetune-*.safetensors >"$work/list" 2>&1 && fail "a finished fine-tuning leaves $(cat "$work/list")"
+exits 65 smalti eval finetune "$run" preset=long
+has "$work/err" "'long'"
+exits 65 smalti eval finetune "$run" epochs=3 warmup_epochs=3
+has "$work/err" "a warm-up of 3 epochs leaves nothing of 3; make warmup_epochs smaller than epochs"
+exits 65 smalti eval finetune "$run" --net pixels
+has "$work/err" "there is no network to fine-tune: pixels have no weights"
+
 # ---- baselines ---------------------------------------------------------------------------------------------
 exits 0 smalti eval knn "$work/tiny.yaml" --net init --json
 has "$work/out" '"net":"init","run":null,"weights":null,"step":0'
@@ -136,6 +189,7 @@ head -c 128 "$work/features/test/labels.npy" | tr -d '\0' >"$work/header"
 has "$work/header" "{'descr': '<i4', 'fortran_order': False, 'shape': (60,), }"
 [ "$(wc -l <"$work/features/test/names.txt")" -eq 60 ] || fail "lines of names.txt"
 [ "$(wc -l <"$work/features/test/classes.txt")" -eq 4 ] || fail "lines of classes.txt"
+has "$work/features/test/features.json" '"size":32,"precision":"fp32",'
 has "$work/features/test/features.json" '"split":"test","pool":"both","normalised":false,"pictures":60,"bad":0,"dim":48'
 exits 0 smalti eval features "$run" --out "$work/a\"b" --split test --json
 has "$work/out" '"folder":"'"$work"'/a\"b","split":"test","pictures":60,"bad":0,"dim":24}'
@@ -166,6 +220,8 @@ has "$work/out" '"left_out":0'
 exits 0 smalti eval features "$work/w.safetensors" --recipe "$work/tiny.yaml" --split test --pool both --out "$work/again"
 same "$work/again/features.npy" "$work/features/test/features.npy"
 has "$work/err" "initial      masked_embed: not in the file, keeps its initial values"
+exits 65 smalti eval cluster "$work/w.safetensors" --recipe "$work/tiny.yaml" by=head
+has "$work/err" "the network has no [CLS] head whose largest output could be taken; evaluate a run or a checkpoint"
 # and exports again to the same bytes
 exits 0 smalti export "$work/w.safetensors" --out "$work/w2.safetensors"
 same "$work/w.safetensors" "$work/w2.safetensors"
