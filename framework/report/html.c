@@ -117,7 +117,7 @@ static const char PAGE_STYLE[] =
     "align-items:center;width:max-content}"
     ".gallery dt{color:var(--muted);font-size:13px;max-width:150px}.gallery dd{margin:0}"
     ".gallery img{display:block;height:auto;image-rendering:pixelated;border-radius:2px}"
-    "h2+.subtitle{margin:-8px 0 14px}.scroll+.subtitle{margin-top:10px}.scroll td:first-child{min-width:6em}"
+    "h2+.subtitle{margin:-8px 0 14px}.rows+.subtitle{margin-top:10px}.rows td:first-child,.rows td:nth-child(2){white-space:nowrap;overflow-wrap:normal}"
     "@media(max-width:560px){main,header,footer{padding-left:14px;padding-right:14px}"
     "header{padding-top:24px;gap:12px}header svg{width:40px;height:40px;margin-top:4px}"
     "h1{font-size:24px}h2{margin-top:34px}.tiles{grid-template-columns:1fr 1fr;gap:8px}"

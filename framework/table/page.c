@@ -21,6 +21,14 @@ typedef struct page {
 
 /* ---- pieces -------------------------------------------------------------------------------------------- */
 
+/* A table whose rows begin with labels, which stay whole. */
+static sm_status row_table(page *p, sm_table *t) {
+  sm_text_add(&p->html, "<div class=\"rows\">\n");
+  sm_status status = sm_page_table(&p->html, t);
+  sm_text_add(&p->html, "</div>\n");
+  return status;
+}
+
 static void paragraph(page *p, const char *class, const char *text) {
   sm_text_add(&p->html, "<p class=\"%s\">", class);
   sm_html_text(&p->html, text);
@@ -96,19 +104,26 @@ static sm_status gaps(page *p, int f) {
                     : g->here < 0 ? "the other way round"
                                   : "no difference");
     }
-    status = sm_page_table(&p->html, t);
+    status = row_table(p, t);
   }
   sm_free(c);
   return status;
 }
 
+static bool comparable(const page *p) {
+  bool any = false;
+  for (int f = 0; f < p->r->jobs->recipe->figures; f++) {
+    int both = 0;
+    for (int i = 0; i < p->r->rows; i++)
+      both += isfinite(p->r->row[i].run->published[f]) && isfinite(p->r->row[i].value[f].mean);
+    any = any || both > 1;
+  }
+  return any;
+}
+
 static sm_status order(page *p) {
   sm_status status = SM_OK;
-  bool any = false;
-  for (int i = 0; i < p->r->rows; i++)
-    for (int f = 0; f < p->r->jobs->recipe->figures; f++)
-      any = any || (isfinite(p->r->row[i].run->published[f]) && isfinite(p->r->row[i].value[f].mean));
-  if (!any) return SM_OK;
+  if (!comparable(p)) return SM_OK;
   sm_page_heading(&p->html, "Against the published order");
   paragraph(p, "subtitle",
             "Rows that follow each other in the published order, and the gap between them here.");
@@ -306,7 +321,7 @@ static sm_status build(page *p) {
   tiles(p);
   sm_page_heading(&p->html, "The table");
   sm_table *main_table = sm_table_main(p->r, false);
-  sm_status status = sm_page_table(&p->html, main_table);
+  sm_status status = row_table(p, main_table);
   paragraph(p, "subtitle",
             "The best figure of a column is bold, the second underlined. images/s: median over the run; "
             "hours: wall time of "

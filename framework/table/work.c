@@ -246,7 +246,7 @@ static void make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const 
   if (!status) status = sm_gallery_write(&c, folder, &err);
   sm_json j = {0};
   sm_json_begin(&j);
-  sm_json_string(&j, "features", c.features.what);
+  sm_json_int(&j, "pictures", SM_GALLERY_PICTURES);
   if (!status)
     status = put_json(p, sm_table_gallery_file(p->job, "gallery.json", file, sizeof file), &j, &err);
   else sm_json_free(&j);
