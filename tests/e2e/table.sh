@@ -164,7 +164,7 @@ exits 0 table --rows dino --stale 60
 has "$work/err" 'dino, seed 0  training'
 rm -rf runs/dino-s0-*
 echo '0-0 4711 elsewhere' >"runs/claims/$dino"
-exits 75 timeout --preserve-status -s TERM 2 smalti table table.yaml --rows dino
+exits 75 timeout --foreground --preserve-status -s TERM 2 smalti table table.yaml --rows dino
 has "$work/err" 'dino, seed 0  waiting for process 4711 on elsewhere'
 lacks "$work/err" 'dino, seed 0  training'
 [ "$(cat "runs/claims/$dino")" = '0-0 4711 elsewhere' ] || fail "a live claim was taken"
