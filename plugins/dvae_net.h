@@ -31,6 +31,9 @@ typedef struct dvae_shape {
 
 typedef enum { DVAE_ENCODER, DVAE_DECODER } dvae_half;
 
+/* Both halves see colours of [0, 1] as (1 - 2·margin)·x + margin (utils.py: map_pixels). */
+static const float dvae_margin = 0.1f;
+
 /* Pixels to a code along a side: 8 with four groups. */
 static inline int dvae_stride(const dvae_shape *s) { return 1 << (s->groups - 1); }
 
@@ -109,9 +112,10 @@ static inline sm_tensor *dvae_block(sm_graph *g, const sm_params *params, const 
   return sm_add(g, id, sm_scale(g, res, 1.0 / ((double)layers * layers)));
 }
 
-/* Height and width change by the factor 2 after each group but the last: halved by the encoder, doubled by the decoder. */
-static inline sm_tensor *dvae_run(sm_graph *g, const sm_params *params, const dvae_shape *s, dvae_half half,
-                                  sm_tensor *x, int height, int width) {
+/* All but the last convolution: what comes out behind its ReLU. Height and width change by the factor 2 after each group but
+ * the last: halved by the encoder, doubled by the decoder. */
+static inline sm_tensor *dvae_hidden(sm_graph *g, const sm_params *params, const dvae_shape *s,
+                                     dvae_half half, sm_tensor *x, int height, int width) {
   x = dvae_conv(g, params, "blocks.input", x, height, width);
   for (int group = 0; group < s->groups; group++) {
     for (int block = 0; block < s->blocks; block++)
@@ -125,20 +129,26 @@ static inline sm_tensor *dvae_run(sm_graph *g, const sm_params *params, const dv
       height *= 2, width *= 2;
     }
   }
-  return dvae_conv(g, params, "blocks.output.conv", sm_relu(g, x), height, width);
+  return sm_relu(g, x);
+}
+
+/* The last convolution, of side 1: it looks at each row (…, channels) by itself, so it may be given only some. */
+static inline sm_tensor *dvae_output(sm_graph *g, const sm_params *params, sm_tensor *hidden) {
+  return sm_linear(g, hidden, sm_param(g, params, "blocks.output.conv.w"),
+                   sm_param(g, params, "blocks.output.conv.b"));
 }
 
 /* pixels (B, height·width, 3), mapped to [0.1, 0.9], multiples of the stride high and wide → logits of the codes
  * (B, (height/stride)·(width/stride), vocabulary). */
 static inline sm_tensor *dvae_encode(sm_graph *g, const sm_params *params, const dvae_shape *s,
                                      sm_tensor *pixels, int height, int width) {
-  return dvae_run(g, params, s, DVAE_ENCODER, pixels, height, width);
+  return dvae_output(g, params, dvae_hidden(g, params, s, DVAE_ENCODER, pixels, height, width));
 }
 
 /* codes (B, height·width, vocabulary), one-hot or relaxed → (B, (height·stride)·(width·stride), 6). */
 static inline sm_tensor *dvae_decode(sm_graph *g, const sm_params *params, const dvae_shape *s,
                                      sm_tensor *codes, int height, int width) {
-  return dvae_run(g, params, s, DVAE_DECODER, codes, height, width);
+  return dvae_output(g, params, dvae_hidden(g, params, s, DVAE_DECODER, codes, height, width));
 }
 
 #endif

@@ -112,6 +112,11 @@ plugins_patch_cluster_la_SOURCES = plugins/tokenizers/patch_cluster.c
 plugins_patch_cluster_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_patch_cluster_la_LIBADD = $(PLUGIN_LIBADD)
 
+pkglib_LTLIBRARIES += plugins/tokenizer_dvae.la
+plugins_tokenizer_dvae_la_SOURCES = plugins/tokenizers/dvae.c plugins/dvae_net.h
+plugins_tokenizer_dvae_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_tokenizer_dvae_la_LIBADD = $(PLUGIN_LIBADD)
+
 pkglib_LTLIBRARIES += plugins/mim_regression.la
 plugins_mim_regression_la_SOURCES = plugins/losses/mim_regression.c
 plugins_mim_regression_la_LDFLAGS = $(PLUGIN_LDFLAGS)

@@ -26,3 +26,9 @@ tests_unit_test_plugins_maskers_SOURCES = tests/unit/test_plugins_maskers.c test
 tests_unit_test_plugins_maskers_LDADD = $(LDADD) $(CJSON_LIBS)
 
 check_PROGRAMS += tests/unit/test_plugins_networks
+
+# DALL-E's encoder; its golden file is too large to be kept here and is looked for in $SMALTI_GOLDEN
+check_PROGRAMS += tests/unit/test_dvae
+tests_unit_test_dvae_SOURCES = tests/unit/test_dvae.c tests/unit/dvae_file.h tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_dvae_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+tests_unit_test_dvae_LDADD = $(LDADD) $(CJSON_LIBS)

@@ -43,6 +43,7 @@ tests_unit_test_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # tokenizers, losses and maskers together
 check_PROGRAMS += tests/unit/test_pairings tests/unit/test_plugins_tokenizers
+tests_unit_test_pairings_SOURCES = tests/unit/test_pairings.c tests/unit/dvae_file.h
 tests_unit_test_pairings_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 check_PROGRAMS += tests/unit/test_finetune

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "checkpoint.h"
 #include "trained.h"
 
 struct sm_frozen {
@@ -269,4 +270,19 @@ sm_tensor *sm_frozen_logits(const sm_frozen *f, sm_graph *g, const sm_params *p,
 sm_tensor *sm_frozen_center(const sm_frozen *f, sm_graph *g, const sm_params *p) {
   part of;
   return f->center ? sm_param(g, part_of(p, "state", &of), "%s", f->center) : NULL;
+}
+
+/* ---- weights of something else --------------------------------------------------------------------------- */
+
+sm_status sm_frozen_file(const char *path, sm_arena *arena, const char **file, sm_error *err) {
+  return sm_checkpoint_find(path, arena, file, err);
+}
+
+sm_status sm_frozen_fill(const char *path, const char *prefix, const sm_params *to, sm_error *err) {
+  sm_st_reader *file = sm_st_open(path, err);
+  if (!file) return err->code;
+  sm_status status = sm_st_verify(file, err);
+  if (!status) status = load_part(&(sm_weights_source){file, prefix, NULL}, to, err);
+  sm_st_close(file);
+  return status;
 }

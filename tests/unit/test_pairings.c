@@ -14,7 +14,10 @@
 
 #include <cmocka.h>
 
+#include "dvae_file.h"
 #include "framework/train/train.h"
+
+#define VIT "{arch: custom, dim: 16, depth: 1, heads: 2, patch_size: 4}"
 
 /* What a plugin must be told. The teacher of online_ema and its centres stand still, so that there is something to fall to. */
 static const struct {
@@ -25,6 +28,9 @@ static const struct {
      "{momentum: 1, centering: none, patch_centering: none, temperature: 0.02, patch_temperature: 0.02}",
      "{linear: {out_dim: 16}}"},
     {SM_TOKENIZER, "patch_cluster", "{clusters: 8, pixels: 4, sample: 64}", NULL},
+    /* files beside the recipe: see write_weights */
+    {SM_TOKENIZER, "dvae", "{weights: encoder.safetensors}", NULL},
+    {SM_TOKENIZER, "checkpoint", "{path: vit.safetensors, labels: features, network: 'vit: " VIT "'}", NULL},
     {SM_MASKER, "random", "{ratio: 0.5}", NULL},
     {SM_MASKER, "blockwise", "{ratio: 0.5}", NULL},
     {SM_MASKER, "attention", "{ratio: 0.5}", NULL},
@@ -56,7 +62,8 @@ static sm_status read_recipe(const char *middle, sm_recipe **recipe, sm_error *e
           "data:\n"
           "  train: {shapes: {count: 16, size: 24}}\n"
           "  views: {global: {count: 2, size: 16, scale: [0.5, 1]}}\n"
-          "backbone: {vit: {arch: custom, dim: 16, depth: 1, heads: 2, patch_size: 4}}\n"
+          "backbone: {vit: " VIT
+          "}\n"
           "%s"
           "optimizer: {adamw: {lr: 0.01, lr_batch: 0, weight_decay: 0}}\n"
           "train: {epochs: 100, steps_per_epoch: 1, batch_size: 8, freeze_last_layer: 0}\n",
@@ -265,6 +272,27 @@ static void no_teacher_without_need(void **state) {
   sm_recipe_free(recipe);
 }
 
+/* What tokenizers look for in files: a discrete VAE, and an earlier network with drawn weights. */
+static void write_weights(void) {
+  static const dvae_shape shape = {.groups = 2, .blocks = 1, .hidden = 8, .vocabulary = 8};
+  sm_error err = {0};
+  sm_instance vit;
+  sm_arena *arena = sm_arena_new("weights");
+  const sm_plugin *p = sm_registry_find(registry, SM_BACKBONE, "vit", &err);
+  assert_true(arena && p);
+  must(sm_instance_new(p, &vit, &err), &err, "vit");
+  must(sm_options_fill(p, VIT, vit.self, arena, &err), &err, "vit");
+  sm_set *set = sm_set_new("vit", SM_F32, false, &err);
+  ((const sm_backbone_ops *)p->ops)->declare(vit.self, 16, &(sm_params){set, ""});
+  must(sm_set_seal(set, SM_MOMENTS_NONE, &err), &err, "vit");
+  must(sm_set_allocate(set, 5, &err), &err, "vit");
+  set_write(sm_path_join(arena, folder, "vit.safetensors"), set, "", NULL);
+  dvae_write(sm_path_join(arena, folder, "encoder.safetensors"), &shape, "", NULL);
+  sm_set_free(set);
+  sm_instance_free(&vit);
+  sm_arena_free(arena);
+}
+
 static int open_all(void **state) {
   sm_error err = {0};
   (void)state;
@@ -272,7 +300,9 @@ static int open_all(void **state) {
   snprintf(path, sizeof path, "%s/recipe.yaml", folder);
   registry = sm_registry_new(NULL, &err);
   pool = sm_pool_new(2, &err);
-  return !registry || !pool || sm_registry_scan(registry, &err) != SM_OK;
+  if (!registry || !pool || sm_registry_scan(registry, &err) != SM_OK) return 1;
+  write_weights();
+  return 0;
 }
 static int close_all(void **state) {
   (void)state;

@@ -55,6 +55,14 @@ sm_tensor *sm_frozen_tokens(const sm_frozen *, sm_graph *, const sm_params *, sm
 sm_tensor *sm_frozen_logits(const sm_frozen *, sm_graph *, const sm_params *, sm_tensor *tokens /* (R, dim) */); /* → (R, K) */
 sm_tensor *sm_frozen_center(const sm_frozen *, sm_graph *, const sm_params *); /* (K), or NULL where none is wanted */
 
+/* ---- weights of something else, that the plugin builds by itself ---------------------------------------------------------- */
+
+/* Where the weights lie: the newest whole checkpoint of a run folder, or the file itself. Allocated in the arena. [main] */
+sm_status sm_frozen_file(const char *path, sm_arena *, const char **file, sm_error *);
+/* Fill the rows under the view's prefix from the tensors under `prefix` of a file, "student.encoder.": each must find its partner
+ * of the same shape, both ways. The file's checksums are compared where it has any. [main] */
+sm_status sm_frozen_fill(const char *file, const char *prefix, const sm_params *, sm_error *);
+
 #ifdef __cplusplus
 }
 #endif
