@@ -35,7 +35,7 @@ static sm_loader_config with_owns(void) {
 }
 
 static sm_batch *open_at(const sm_loader_config *c, int64_t step, sm_loader **loader) {
-  sm_batch *b;
+  sm_batch *b = NULL;
   sm_error err = {0};
   if (sm_loader_new(c, step, loader, &err) || sm_loader_next(*loader, &b, &err)) fail_msg("%s", err.message);
   return b;
