@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "framework/recipe/option.h"
+#include "framework/table/table.h"
 
 static const char introduction[] =
     "<!-- Made by 'smalti help --reference' from the option tables; do not edit. -->\n"
@@ -86,6 +87,21 @@ static void add_plugin(sm_text *text, const sm_plugin *p) {
   add_options(text, p->options, (int)p->n_options);
 }
 
+/* The recipes of `smalti table`. */
+static void add_tables(sm_text *text) {
+  int n;
+  const sm_table_section *sections = sm_table_sections(&n);
+  sm_text_add(text, "## Table recipes\n\nFor `smalti table`; the guide has a chapter on them.\n\n");
+  for (int i = 0; i < n; i++) {
+    if (*sections[i].path) sm_text_add(text, "### `%s`\n\n%s\n\n", sections[i].path, sections[i].doc);
+    add_options(text, sections[i].options, sections[i].n);
+    sm_text_add(text, "| key | holds |\n| --- | --- |\n");
+    for (int k = 0; k < sections[i].parts; k++)
+      sm_text_add(text, "| `%s` | %s |\n", sections[i].part[k].key, sections[i].part[k].doc);
+    sm_text_add(text, "\n");
+  }
+}
+
 sm_status sm_reference(sm_registry *registry, sm_text *text, sm_error *err) {
   int n;
   const sm_section_table *sections = sm_recipe_sections(&n);
@@ -106,6 +122,7 @@ sm_status sm_reference(sm_registry *registry, sm_text *text, sm_error *err) {
     kind = (int)p->kind;
     add_plugin(text, p);
   }
+  add_tables(text);
   while (!text->failed && text->len > 1 && text->s[text->len - 2] == '\n') text->s[--text->len] = 0;
   return SM_OK;
 }

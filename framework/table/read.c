@@ -28,8 +28,16 @@ static const sm_option top_options[] = {
     SM_INTS(top_values, seeds, "seeds", "~", 0, 9e15, NULL,
             "every row is trained once with each; left out: once, with its recipe's seed"),
 };
-static const char *const top_keys[] = {"smalti",   "shared",       "marks", "figures",
-                                       "evaluate", "dependencies", "rows",  NULL};
+static const sm_table_part top_parts[] = {
+    {"smalti", "`1`, the version of the format; required"},
+    {"shared", "a piece of a recipe, laid over the base of all rows"},
+    {"marks", "titles of columns for signs such as ✓, a list"},
+    {"figures",
+     "columns of figures: a mapping from a title to EVALUATION.FIGURE, as `smalti eval` prints it"},
+    {"evaluate", "evaluations after training, as in a recipe; left out: those of the rows' recipes"},
+    {"rows", "a mapping from names to rows; required"},
+    {"dependencies", "a mapping from names to runs that rows need and that are no rows"},
+};
 
 typedef struct run_values {
   const char *label, *recipe;
@@ -40,24 +48,49 @@ static const sm_option row_options[] = {
     SM_STRING(run_values, label, "label", "~", "what the table calls the row; left out: its key"),
     SM_STRING(run_values, recipe, "recipe", "~", "recipe in place of the base"),
 };
-static const char *const row_keys[] = {"marks", "published", "change", "evaluate", "shared", NULL};
+static const sm_table_part row_parts[] = {
+    {"marks", "a list of signs, one for each of the table's `marks`"},
+    {"published",
+     "a list of printed figures, one for each of the table's `figures`; `~` where there is none"},
+    {"change",
+     "a piece of a recipe, laid over base and `shared`; a text `\"@NAME\"` is the run folder of a row or "
+     "dependency"},
+    {"evaluate", "laid over the table's `evaluate`"},
+    {"shared", "a list of the parts of `shared` that the row takes, such as `data.train`; left out: all"},
+};
 
 static const sm_option dependency_options[] = {
     SM_STRING(run_values, label, "label", "~", "what messages call it; left out: its key"),
     SM_STRING(run_values, recipe, "recipe", "~", "recipe in place of the base"),
     SM_BOOL(run_values, every_seed, "every_seed", "false", "one run for each seed in place of one for all"),
 };
-static const char *const dependency_keys[] = {"change", "shared", NULL};
+static const sm_table_part dependency_parts[] = {
+    {"change", "as in a row"},
+    {"shared", "as in a row"},
+};
 
-const sm_section_table *sm_table_sections(int *n) {
-  static const sm_section_table tables[] = {
-      {"", "A table recipe.", top_options, COUNT(top_options)},
-      {"rows.NAME", "A row.", row_options, COUNT(row_options)},
-      {"dependencies.NAME", "A run that rows need and that is no row.", dependency_options,
-       COUNT(dependency_options)},
-  };
-  *n = COUNT(tables);
-  return tables;
+enum { TOP, ROW, DEPENDENCY, SECTIONS };
+static const sm_table_section sections[SECTIONS] = {
+    [TOP] = {"", "A table recipe.", top_options, COUNT(top_options), top_parts, COUNT(top_parts)},
+    [ROW] = {"rows.NAME", "A row.", row_options, COUNT(row_options), row_parts, COUNT(row_parts)},
+    [DEPENDENCY] = {"dependencies.NAME", "A run that rows need.", dependency_options,
+                    COUNT(dependency_options), dependency_parts, COUNT(dependency_parts)},
+};
+
+const sm_table_section *sm_table_sections(int *n) {
+  *n = SECTIONS;
+  return sections;
+}
+
+enum { PARTS_MAX = 16 };
+
+/* Options into `base`; the section's other keys are left to the caller. */
+static sm_status read_section(const sm_table_section *s, const sm_yaml *map, const char *path, sm_place at,
+                              sm_arena *arena, void *base, sm_error *err) {
+  const char *also[PARTS_MAX];
+  for (int i = 0; i < s->parts; i++) also[i] = s->part[i].key;
+  also[s->parts] = NULL;
+  return sm_options_read(s->options, s->n, map, path, also, at, arena, base, err);
 }
 
 /* ---- errors -------------------------------------------------------------------------------------------- */
@@ -204,7 +237,6 @@ static sm_status check_key(const sm_table_recipe *t, const sm_entry *e, sm_error
 
 static sm_status read_run(sm_table_recipe *t, const sm_entry *e, bool row, const sm_yaml *evaluate,
                           sm_error *err) {
-  const sm_option *options = row ? row_options : dependency_options;
   char path[128];
   run_values v = {0};
   sm_status status = check_key(t, e, err);
@@ -213,8 +245,7 @@ static sm_status read_run(sm_table_recipe *t, const sm_entry *e, bool row, const
   static const sm_yaml none = {.kind = SM_YAML_MAP};
   const sm_yaml *map = e->value->kind == SM_YAML_NULL ? &none : e->value;
   if (map->kind != SM_YAML_MAP) return must_be(map, path, "a mapping", err);
-  status = sm_options_read(options, row ? COUNT(row_options) : COUNT(dependency_options), map, path,
-                           row ? row_keys : dependency_keys, e->at, t->arena, &v, err);
+  status = read_section(&sections[row ? ROW : DEPENDENCY], map, path, e->at, t->arena, &v, err);
   sm_table_run *run = &t->run[t->runs];
   *run = (sm_table_run){.key = e->key,
                         .label = v.label ? v.label : e->key,
@@ -389,8 +420,7 @@ static sm_status load(sm_table_recipe *t, const char *path, sm_error *err) {
   sm_yaml *tree = sm_recipe_file(t->arena, t->file, true, err);
   if (!tree) return err->code;
   if (!sm_yaml_find(tree, "table")) return no_table(tree, err);
-  sm_status status =
-      sm_options_read(top_options, COUNT(top_options), tree, "", top_keys, tree->at, t->arena, &v, err);
+  sm_status status = read_section(&sections[TOP], tree, "", tree->at, t->arena, &v, err);
   if (status) return status;
   const char *slash = strrchr(t->file, '/');
   t->folder =

@@ -64,8 +64,18 @@ sm_status sm_table_recipe_load(sm_table_recipe **, const char *path, sm_error *)
 void sm_table_recipe_free(sm_table_recipe *);
 bool sm_table_recipe_is(const char *path); /* a recipe of that name is there and is a table's */
 int sm_table_find(const sm_table_recipe *, const char *key); /* a run, or -1 */
-/* The tables of keys that a table recipe may hold, for the manual. */
-const sm_section_table *sm_table_sections(int *n);
+/* The keys that a table recipe may hold, for the manual: options, and parts that are read otherwise. */
+typedef struct sm_table_part {
+  const char *key, *doc;
+} sm_table_part;
+typedef struct sm_table_section {
+  const char *path, *doc;
+  const sm_option *options;
+  int n;
+  const sm_table_part *part;
+  int parts;
+} sm_table_section;
+const sm_table_section *sm_table_sections(int *n);
 
 /* ---- jobs.c -------------------------------------------------------------------------------------------- */
 
