@@ -159,6 +159,22 @@ ls "$run"/finetune-*.safetensors >"$work/list" 2>&1 || fail "nothing is kept of 
 exits 0 smalti eval finetune "$run" $long --quiet --threads 2
 same "$work/out" "$work/whole"
 ls "$run"/finetune-*.safetensors >"$work/list" 2>&1 && fail "a finished fine-tuning leaves $(cat "$work/list")"
+# the same within training: a stopped evaluation is the first thing that the next session does
+evaluate='evaluate: {ft: {finetune: {preset: short, epochs: 40, batch_size: 32}}, few: {semi: {preset: short, epochs: 2}}}'
+sed "s/^evaluate:.*/$evaluate/" "$work/tiny.yaml" >"$work/tuned.yaml"
+exits 0 smalti train "$work/tuned.yaml" --runs "$work/whole-runs" --quiet
+"$build/smalti" train "$work/tuned.yaml" --runs "$work/broken-runs" --quiet >"$work/out" 2>"$work/err" &
+child=$!
+for _ in $(seq 400); do
+  ls "$work"/broken-runs/tiny/finetune-*.safetensors >"$work/list" 2>/dev/null && break
+  sleep 0.05
+done
+kill -TERM $child 2>/dev/null
+wait $child
+[ $? -eq 75 ] || fail "a training run that is stopped in an evaluation: $(cat "$work/err")"
+exits 0 smalti train "$work/tuned.yaml" --runs "$work/broken-runs" --quiet
+same "$work/whole-runs/tiny/metrics.jsonl" "$work/broken-runs/tiny/metrics.jsonl"
+ls "$work"/broken-runs/tiny/finetune-*.safetensors >"$work/list" 2>&1 && fail "training leaves $(cat "$work/list")"
 exits 65 smalti eval finetune "$run" preset=long
 has "$work/err" "'long'"
 exits 65 smalti eval finetune "$run" epochs=3 warmup_epochs=3
@@ -280,6 +296,16 @@ for k in $(seq 4 23 400); do
   SMALTI_FAIL_ALLOC=$k smalti eval knn "$run" --quiet >"$work/out" 2>"$work/err"
   case $? in
     0) same "$work/out" "$work/table" ;;
+    71) has "$work/err" "memory" ;;
+    *) fail "allocation $k fails, and so: $(cat "$work/err")" ;;
+  esac
+done
+exits 0 smalti eval semi "$run" preset=short epochs=1 --quiet
+cp "$work/out" "$work/few"
+for k in $(seq 6 67 800); do
+  SMALTI_FAIL_ALLOC=$k smalti eval semi "$run" preset=short epochs=1 --quiet >"$work/out" 2>"$work/err"
+  case $? in
+    0) same "$work/out" "$work/few" ;;
     71) has "$work/err" "memory" ;;
     *) fail "allocation $k fails, and so: $(cat "$work/err")" ;;
   esac
