@@ -17,7 +17,7 @@
 static const sm_check_driver drivers[SM_KIND_END] = {
     [SM_BACKBONE] = sm_check_backbone,     [SM_HEAD] = sm_check_head, [SM_MASKER] = sm_check_masker,
     [SM_TOKENIZER] = sm_check_tokenizer,   [SM_LOSS] = sm_check_loss, [SM_DATASET] = sm_check_dataset,
-    [SM_EVALUATION] = sm_check_evaluation,
+    [SM_EVALUATION] = sm_check_evaluation, [SM_OBJECTIVE] = sm_check_objective,
 };
 
 /* ---- lines --------------------------------------------------------------------------------------------- */

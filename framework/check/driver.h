@@ -37,6 +37,7 @@ void sm_check_tokenizer(sm_checker *, sm_instance *);
 void sm_check_loss(sm_checker *, sm_instance *);
 void sm_check_dataset(sm_checker *, sm_instance *);
 void sm_check_evaluation(sm_checker *, sm_instance *);
+void sm_check_objective(sm_checker *, sm_instance *);
 
 /* The next piece of YAML to try: index 0 is the shared options alone. False when there are no more; the texts
  * live in the arena. */

@@ -7,6 +7,7 @@ libsmalti_la_SOURCES += \
   framework/check/check_head.c \
   framework/check/check_loss.c \
   framework/check/check_masker.c \
+  framework/check/check_objective.c \
   framework/check/check_tokenizer.c \
   framework/check/trial.c \
   framework/check/variant.c

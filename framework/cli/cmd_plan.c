@@ -55,7 +55,8 @@ static int print_text(const plan_view *p, int largest) {
     printf("in micro-batches of %lld\n", (long long)p->recipe->train.micro_batch);
   printf("\nmemory\n");
   for (int i = 0; i < SM_SSL_SETS; i++)
-    if (p->set[i]) line(set_name[i], p->set[i]);
+    if (p->set[i])
+      line(!i && p->recipe->objective.plugin.plugin ? "objective: values, gradients, moments" : set_name[i], p->set[i]);
   line("inputs (views, masks, lists)", p->graph.inputs);
   line("activations and gradients, shared", p->graph.transient);
   snprintf(text, sizeof text, "worker memory of %d thread%s", p->threads, p->threads == 1 ? "" : "s");

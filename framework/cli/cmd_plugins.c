@@ -205,6 +205,15 @@ static void spec_tokenizer(const sm_plugin *p, const void *self, sm_text *text) 
               s.needs_attention ? ", attention" : "");
 }
 
+static void spec_objective(const sm_plugin *p, const void *self, sm_text *text) {
+  const sm_objective_ops *ops = p->ops;
+  sm_objective_spec s;
+  sm_error err;
+  if (sm_objective_ask(ops, self, 0, &s, &err) != SM_OK) return;
+  sm_text_add(text, "pictures normalised %s%s", s.normalises ? "in its own way" : "as the recipe says",
+              ops->show ? "; shows pictures after each epoch" : "");
+}
+
 static void spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
   sm_loss_spec s = {.size = sizeof s};
   sm_error err;
@@ -226,6 +235,7 @@ static void show_spec(const sm_plugin *p, sm_text *text) {
     if (p->kind == SM_BACKBONE) spec_backbone(p, instance.self, text);
     if (p->kind == SM_TOKENIZER) spec_tokenizer(p, instance.self, text);
     if (p->kind == SM_LOSS) spec_loss(p, instance.self, text);
+    if (p->kind == SM_OBJECTIVE) spec_objective(p, instance.self, text);
     if (p->kind == SM_MASKER)
       sm_text_add(text, "hides at most %.4g %% of the patches",
                   100 * ((const sm_masker_ops *)p->ops)->max_ratio(instance.self));

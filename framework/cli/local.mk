@@ -44,6 +44,7 @@ SKELETONS = \
   framework/cli/skeletons/loss.c.in \
   framework/cli/skeletons/makefile.in \
   framework/cli/skeletons/masker.c.in \
+  framework/cli/skeletons/objective.c.in \
   framework/cli/skeletons/tokenizer.c.in
 EXTRA_DIST += $(SKELETONS) framework/cli/skeletons.awk
 BUILT_SOURCES += skeletons.inc

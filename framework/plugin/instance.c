@@ -51,3 +51,9 @@ sm_status sm_tokenizer_ask(const sm_tokenizer_ops *ops, const void *self, int ce
   *spec = (sm_tokenizer_spec){.size = sizeof *spec, .cell = cell};
   return ops->spec(self, spec, err);
 }
+
+sm_status sm_objective_ask(const sm_objective_ops *ops, const void *self, int view_size, sm_objective_spec *spec,
+                           sm_error *err) {
+  *spec = (sm_objective_spec){.size = sizeof *spec, .view_size = view_size};
+  return ops->spec(self, spec, err);
+}

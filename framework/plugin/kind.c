@@ -36,6 +36,11 @@ static const sm_callback dataset_calls[] = {
     OPTIONAL(sm_dataset_ops, borrow),  END};
 static const sm_callback evaluation_calls[] = {REQUIRED(sm_evaluation_ops, run),
                                                OPTIONAL(sm_evaluation_ops, wants), END};
+static const sm_callback objective_calls[] = {
+    REQUIRED(sm_objective_ops, spec),       REQUIRED(sm_objective_ops, declare),
+    REQUIRED(sm_objective_ops, build),      OPTIONAL(sm_objective_ops, prepare),
+    OPTIONAL(sm_objective_ops, measure),    OPTIONAL(sm_objective_ops, report),
+    OPTIONAL(sm_objective_ops, build_show), OPTIONAL(sm_objective_ops, show), END};
 
 static const sm_kind_row rows[SM_KIND_END] = {
     [SM_BACKBONE] = {"backbone", sizeof(sm_backbone_ops), backbone_calls},
@@ -45,6 +50,7 @@ static const sm_kind_row rows[SM_KIND_END] = {
     [SM_LOSS] = {"loss", sizeof(sm_loss_ops), loss_calls},
     [SM_DATASET] = {"dataset", sizeof(sm_dataset_ops), dataset_calls},
     [SM_EVALUATION] = {"evaluation", sizeof(sm_evaluation_ops), evaluation_calls},
+    [SM_OBJECTIVE] = {"objective", sizeof(sm_objective_ops), objective_calls},
 };
 
 const sm_kind_row *sm_kind_row_of(uint32_t kind) {

@@ -408,6 +408,61 @@ static sm_status check_evaluations(fit *f) {
   return sm_hint(f->err, "add data.test");
 }
 
+/* ---- objectives ---------------------------------------------------------------------------------------- */
+
+/* What has no place beside an objective: it brings its network and its loss. */
+static sm_status check_alone(fit *f) {
+  const sm_recipe *r = f->r;
+  const struct {
+    const char *kind, *key;
+    const sm_slot *slot;
+  } others[] = {{"backbone", "backbone", &r->backbone},
+                {"masker", "masker", &r->masker},
+                {"head", "heads", &r->head[0]},
+                {"tokenizer", "tokenizers", &r->tokenizer[0]},
+                {"loss", "losses", &r->loss[0]}};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    if (!others[i].slot->plugin.plugin) continue;
+    misfit(f, others[i].slot, "objective `%s` trains a network of its own; %s `%s` has no place beside it",
+           plugin_name(&r->objective), others[i].kind, plugin_name(others[i].slot));
+    return sm_hint(f->err, "drop it: '%s: !delete'; or drop the objective", others[i].key);
+  }
+  if (r->evaluations > 0) {
+    misfit(f, &r->evaluate[0], "evaluation '%s' needs features, which objective `%s` does not make",
+           r->evaluate[0].instance, plugin_name(&r->objective));
+    return sm_hint(f->err, "drop it: 'evaluate: !delete'; the objective has figures of its own in the log");
+  }
+  return SM_OK;
+}
+
+static sm_status check_one_view(fit *f, const char *which, int64_t count, int64_t wanted) {
+  char path[64];
+  if (count == wanted) return SM_OK;
+  snprintf(path, sizeof path, "data.views.%s", which);
+  sm_fail(f->err, SM_EINVAL, "objective `%s` looks at one view of a picture, but %s.count is %lld",
+          plugin_name(&f->r->objective), path, (long long)count);
+  sm_fail_place(f->err, sm_recipe_place(f->r, path, "count"));
+  return sm_hint(f->err, "set %s.count: %lld", path, (long long)wanted);
+}
+
+static sm_status fit_objective(fit *f) {
+  const sm_slot *o = &f->r->objective;
+  sm_objective_spec spec;
+  sm_status status = check_alone(f);
+  if (!status) status = check_one_view(f, "global", f->r->views.globals, 1);
+  if (!status) status = check_one_view(f, "local", f->r->views.locals, 0);
+  if (status) return status;
+  if (f->r->train.init) {
+    sm_fail(f->err, SM_EINVAL, "train.init names weights of a backbone, and objective `%s` has none",
+            plugin_name(o));
+    sm_fail_place(f->err, sm_recipe_place(f->r, "train", "init"));
+    return sm_hint(f->err, "leave it out");
+  }
+  sm_error_clear(f->err);
+  status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, (int)f->r->views.global_size, &spec, f->err);
+  return status ? blame(f, o, status) : SM_OK;
+}
+
 sm_status sm_recipe_fit(sm_recipe *r, sm_error *err) {
   static sm_status (*const checks[])(fit *) = {
       check_losses_exist, fit_views,       ask_tokenizers, ask_losses,        join_losses,      check_unused,
@@ -416,8 +471,9 @@ sm_status sm_recipe_fit(sm_recipe *r, sm_error *err) {
   if (!f) return sm_fail(err, SM_ENOMEM, "out of memory");
   f->r = r;
   f->err = err;
-  sm_status status = SM_OK;
-  for (size_t i = 0; i < sizeof checks / sizeof *checks && !status; i++) status = checks[i](f);
+  bool objective = r->objective.plugin.plugin != NULL;
+  sm_status status = objective ? fit_objective(f) : SM_OK;
+  for (size_t i = 0; !objective && i < sizeof checks / sizeof *checks && !status; i++) status = checks[i](f);
   sm_free(f);
   return status;
 }

@@ -76,7 +76,7 @@ typedef struct sm_slot_ref {
   sm_slot *slot;
   char path[160]; /* "losses.mim.mim" */
 } sm_slot_ref;
-enum { SM_SLOT_REFS_MAX = 4 + 4 * SM_SLOTS_MAX };
+enum { SM_SLOT_REFS_MAX = 5 + 4 * SM_SLOTS_MAX };
 int sm_recipe_slots(const sm_recipe *, sm_slot_ref refs[SM_SLOT_REFS_MAX]); /* in the order of the schema */
 
 /* ---- write.c ------------------------------------------------------------------------------------------- */

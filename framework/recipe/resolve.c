@@ -99,6 +99,7 @@ static sm_status fill_slots(sm_recipe *r, const sm_schema *s, const sm_yaml *nod
 static sm_slot *single_slot(sm_recipe *r, const sm_schema *s) {
   if (strcmp(s->path, "data.train") == 0) return &r->data.train;
   if (strcmp(s->path, "data.test") == 0) return &r->data.test;
+  if (s->kind == SM_OBJECTIVE) return &r->objective;
   return s->kind == SM_BACKBONE ? &r->backbone : &r->masker;
 }
 
@@ -150,7 +151,8 @@ static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *n
  * is AdamW. */
 static sm_status fill_absent(sm_recipe *r, const sm_schema *s, sm_error *err) {
   static const char *const required[] = {"backbone", "data.train", NULL};
-  const bool masker = s->kind == SM_MASKER;
+  const bool objective = sm_yaml_get(r->priv->tree, "objective") != NULL, masker = s->kind == SM_MASKER;
+  if (objective && (masker || s->kind == SM_BACKBONE)) return SM_OK; /* it has neither */
   for (int i = 0; required[i]; i++)
     if (strcmp(required[i], s->path) == 0) {
       sm_fail(err, SM_EINVAL, "the recipe has no '%s'", s->path);
@@ -244,12 +246,40 @@ static sm_status make_view(const sm_recipe *r, const sm_view_values *v, bool loc
   return status;
 }
 
+/* An objective may say how it wants pictures normalised: that is then what the recipe says, or it is refused. */
+static sm_status take_norm(sm_recipe *r, const char *key, const float *wanted, sm_floats *norm, sm_error *err) {
+  const sm_slot *o = &r->objective;
+  bool written = sm_yaml_find(sm_recipe_node(r, "data.views"), key) != NULL, same = norm->n == 3;
+  for (int c = 0; c < 3; c++) same = same && (float)norm->v[c] == wanted[c];
+  if (written && !same) {
+    sm_fail(err, SM_EINVAL, "objective `%s` normalises pictures in its own way, but data.views.%s is written",
+            o->plugin.plugin->name, key);
+    sm_fail_place(err, sm_recipe_place(r, "data.views", key));
+    return sm_hint(err, "leave it out");
+  }
+  norm->n = 3;
+  for (int c = 0; c < 3; c++) norm->v[c] = wanted[c];
+  return SM_OK;
+}
+
+static sm_status make_norm(sm_recipe *r, sm_error *err) {
+  const sm_slot *o = &r->objective;
+  sm_objective_spec spec;
+  if (!o->plugin.plugin) return SM_OK;
+  sm_status status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, 0, &spec, err);
+  if (status) return sm_fail_at(err, o->file, o->line, o->col);
+  if (!spec.normalises) return SM_OK;
+  status = take_norm(r, "mean", spec.mean, &r->priv->values.views.mean, err);
+  return status ? status : take_norm(r, "std", spec.std, &r->priv->values.views.std, err);
+}
+
 static sm_status make_views(sm_recipe *r, sm_error *err) {
   const sm_view_values *global = &r->priv->values.global, *local = &r->priv->values.local;
   sm_views_section *v = &r->views;
   v->globals = global->count, v->global_size = global->size;
   v->locals = local->count, v->local_size = local->size;
-  sm_status status = make_view(r, global, false, true, &v->global_first, err);
+  sm_status status = make_norm(r, err);
+  if (!status) status = make_view(r, global, false, true, &v->global_first, err);
   if (!status) status = make_view(r, global, false, false, &v->global_other, err);
   if (!status) status = make_view(r, local, true, false, &v->local, err);
   return status;
@@ -378,7 +408,8 @@ sm_status sm_recipe_load(sm_recipe **out, sm_registry *registry, const char *pat
 
 void sm_recipe_free(sm_recipe *r) {
   if (!r) return;
-  sm_slot *const single[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker};
+  sm_slot *const single[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker,
+                            &r->objective};
   for (size_t i = 0; i < sizeof single / sizeof *single; i++) sm_instance_free(&single[i]->plugin);
   for (int i = 0; i < SM_SLOTS_MAX; i++) {
     sm_instance_free(&r->head[i].plugin);

@@ -36,8 +36,8 @@ static const sm_option data_options[] = {
 };
 
 static const sm_option views_options[] = {
-    SM_FLOATS(struct sm_norm_values, mean, "mean", "[0.485, 0.456, 0.406]", 0, 1, NULL,
-              "subtracted from red, green and blue (0 to 1)"),
+    SM_FLOATS(struct sm_norm_values, mean, "mean", "[0.485, 0.456, 0.406]", -1, 1, NULL,
+              "subtracted from red, green and blue (0 to 1); an objective may bring its own"),
     SM_FLOATS(struct sm_norm_values, std, "std", "[0.229, 0.224, 0.225]", 1e-3, 10, NULL, "then divided by"),
 };
 
@@ -226,6 +226,11 @@ static const sm_schema root_sections[] = {
      .shape = SM_SCHEMA_SLOTS,
      .kind = SM_LOSS,
      .also = loss_keys},
+    {.key = "objective",
+     .path = "objective",
+     .doc = "A network with a loss of its own, in place of backbone, heads, masker, tokenizers and losses.",
+     .shape = SM_SCHEMA_SLOT,
+     .kind = SM_OBJECTIVE},
     {.key = "optimizer",
      .path = "optimizer",
      .doc = "How gradients become steps.",

@@ -39,14 +39,14 @@ static sm_status random_owns(const sm_ssl_config *c, const sm_views *views, sm_b
 
 static sm_status random_batch(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b,
                               sm_error *err) {
-  int grid = c->global_size / spec->patch;
+  int grid = spec->patch ? c->global_size / spec->patch : 0; /* an objective has no patches */
   int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_size * c->global_size;
   int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_size * c->local_size,
           cells = (int64_t)grid * grid;
   *b = (sm_batch){.pictures = c->batch_size, .epoch = LATE};
   b->global = sm_malloc((size_t)globals * sizeof(float));
   b->local = sm_malloc((size_t)(locals ? locals : 1) * sizeof(float));
-  b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)cells);
+  b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)(cells ? cells : 1));
   b->label = sm_calloc((size_t)c->batch_size, sizeof *b->label);
   b->sample = sm_calloc((size_t)c->batch_size, sizeof *b->sample);
   if (!b->global || !b->local || !b->mask || !b->label || !b->sample)

@@ -11,6 +11,7 @@ libsmalti_la_SOURCES += \
   framework/train/loop.c \
   framework/train/monitor.c \
   framework/train/monitor.h \
+  framework/train/objective.c \
   framework/train/open.c \
   framework/train/record.c \
   framework/train/session.h \

@@ -122,6 +122,20 @@ static sm_status one_step(sm_session *s, sm_error *err) {
   return SM_OK;
 }
 
+/* What an objective shows of its state; that it cannot does not end the run. */
+static void show(sm_session *s) {
+  if (!sm_ssl_shows(s->ssl)) return;
+  sm_error e = {0};
+  char text[1024], line[1200];
+  const sm_ssl_shown shown = {.dataset = s->test.ops ? s->test : s->train,
+                              .limits = {.max_pixels = s->recipe->data.max_pixels},
+                              .view = &s->recipe->views.global_first,
+                              .folder = s->folder.path};
+  if (sm_ssl_show(s->ssl, &shown, &e) == SM_OK) return;
+  snprintf(line, sizeof line, "nothing to show: %s", sm_error_text(&e, text, sizeof text));
+  sm_session_warn(s, line);
+}
+
 static sm_status after_step(sm_session *s, bool *stop, sm_error *err) {
   const sm_train_section *t = &s->recipe->train;
   int64_t step = s->time.step, epochs_done = step / s->time.steps_per_epoch;
@@ -132,6 +146,7 @@ static sm_status after_step(sm_session *s, bool *stop, sm_error *err) {
   if (step % t->log_every == 0 || last) status = sm_session_record(s, err);
   if (!status && (last || (epoch_end && t->evaluate_every && epochs_done % t->evaluate_every == 0)))
     status = sm_session_evaluate(s, stop, err);
+  if (!status && epoch_end) show(s);
   bool due = t->checkpoint_every ? step % t->checkpoint_every == 0 : epoch_end;
   if (!status && (due || last || *stop)) status = save(s, last || *stop, err);
   return status;

@@ -21,7 +21,7 @@ void sm_session_warn(sm_session *s, const char *text) {
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
 sm_status sm_create_instances(sm_recipe *r, sm_error *err) {
-  sm_slot *one[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker};
+  sm_slot *one[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker, &r->objective};
   struct {
     sm_slot *slot;
     int n;
@@ -74,7 +74,7 @@ sm_status sm_views_of(const sm_recipe *r, sm_views *v, sm_error *err) {
 /* One mask cell a token: the objective refuses backbones that are otherwise. */
 static sm_masking masking_of(const sm_session *s) {
   const sm_slot *masker = &s->recipe->masker;
-  int grid = (int)(s->recipe->views.global_size / sm_ssl_backbone(s->ssl)->patch);
+  int patch = sm_ssl_backbone(s->ssl)->patch, grid = patch ? (int)s->recipe->views.global_size / patch : 0;
   return (sm_masking){masker->plugin.plugin ? masker->plugin.plugin->ops : NULL, masker->plugin.self, grid,
                       grid};
 }

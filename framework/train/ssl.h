@@ -1,6 +1,8 @@
 /* framework/train/ssl.h — private to the core: the self-supervised objective (iBOT, DINO, BEiT-style and all
  * between).
  *
+ * Where a recipe has an objective, the sets, the graph and the step are made of that instead (objective.c).
+ *
  * Owns the parameter sets (student, teacher, the tokenizers' states and frozen weights), the graph with its
  * passes, and the step. Borrows the
  * plugin instances, which must be created and outlive it. One thread. */
@@ -32,6 +34,7 @@ typedef struct sm_ssl_loss {
 
 typedef struct sm_ssl_config {
   sm_ssl_slot backbone, masker; /* masker.ops NULL: none */
+  sm_ssl_slot objective;        /* ops not NULL: it alone is trained, and there are no other slots */
   sm_ssl_slot head[SM_SLOTS_MAX], tokenizer[SM_SLOTS_MAX];
   sm_ssl_loss loss[SM_SLOTS_MAX];
   int heads, tokenizers, losses;
@@ -93,6 +96,17 @@ uint64_t sm_ssl_frozen_hash(sm_ssl *, int tokenizer);
 const sm_backbone_spec *sm_ssl_backbone(const sm_ssl *);
 /* K of the distributions that a loss compares and that can collapse, since the tokenizer follows the student; else 0. */
 double sm_ssl_loss_dim(const sm_ssl *, int loss);
+
+/* Where the pictures that an objective shows come from. */
+typedef struct sm_ssl_shown {
+  sm_dataset dataset;
+  sm_image_limits limits;
+  const sm_view_recipe *view; /* size, filter and normalisation */
+  const char *folder;         /* where to */
+} sm_ssl_shown;
+/* Does the objective show pictures? Let it do so. */
+bool sm_ssl_shows(const sm_ssl *);
+sm_status sm_ssl_show(sm_ssl *, const sm_ssl_shown *, sm_error *);
 
 typedef struct sm_step_result {
   int n;

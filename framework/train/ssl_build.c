@@ -272,12 +272,16 @@ static sm_status build(sm_ssl *s, sm_error *err) {
   s->micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
   for (int i = 0; i < PASSES; i++) s->pass[i] = -1;
   sm_status status = check_names(&s->c, err);
-  if (!status) status = read_specs(s, err);
+  if (!status) status = c->objective.ops ? sm_ssl_objective_spec(s, err) : read_specs(s, err);
   if (!status) status = sm_ssl_make_sets(s, err);
   if (status) return status;
   sm_graph_config config = {c->device, c->real, c->pool, c->isa, c->bf16};
   if (!(s->graph = sm_graph_new(&config, err))) return SM_EUNSUPPORTED;
   sm_graph_recompute(s->graph, c->recompute);
+  if (c->objective.ops) {
+    sm_ssl_objective_build(s);
+    return sm_graph_plan(s->graph, err);
+  }
   make_inputs(s);
   if (s->late_masks) build_see(s);
   build_teacher(s);
@@ -347,6 +351,7 @@ sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_
                            sm_error *err) {
   *c = (sm_ssl_config){.backbone = slot_of(&r->backbone),
                        .masker = slot_of(&r->masker),
+                       .objective = slot_of(&r->objective),
                        .heads = r->heads,
                        .tokenizers = r->tokenizers,
                        .losses = r->losses,

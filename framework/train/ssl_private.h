@@ -1,4 +1,5 @@
-/* framework/train/ssl_private.h — the objective's insides, shared by ssl_build.c, ssl_sets.c and ssl_step.c. */
+/* framework/train/ssl_private.h — the objective's insides, shared by ssl_build.c, ssl_sets.c, ssl_step.c and
+ * objective.c. */
 #ifndef SM_SSL_PRIVATE_H
 #define SM_SSL_PRIVATE_H
 
@@ -50,6 +51,10 @@ struct sm_ssl {
   uint8_t *drawn;        /* late masks of the step, like sm_batch.mask; else NULL */
   float *attention_list; /* of one view, for late masks */
   double loss_sum[SM_SLOTS_MAX], stat_sum[SM_SLOTS_MAX][4];
+  struct {
+    sm_tensor *key, *loss;    /* of the step's draws; what adds up to the loss */
+    sm_tensor *shown, *count; /* pictures to show, and how many; NULL if it shows none */
+  } objective;
   sm_arena *arena;
   bool no_memory; /* for a name; sticky while sets are declared */
 };
@@ -62,6 +67,17 @@ void sm_ssl_draw_masks(sm_ssl *, const sm_batch *, int first, int pictures);
 /* ssl_sets.c: declare and seal all sets. */
 sm_status sm_ssl_make_sets(sm_ssl *, sm_error *);
 sm_tokenizer_env sm_ssl_tokenizer_env(sm_ssl *, int tokenizer);
+
+/* objective.c: all that is different where a plugin brings network and loss. */
+sm_status sm_ssl_objective_spec(sm_ssl *, sm_error *);
+void sm_ssl_objective_declare(sm_ssl *);
+void sm_ssl_objective_build(sm_ssl *);
+sm_status sm_ssl_objective_gradients(sm_ssl *, const sm_batch *, const sm_time *, sm_step_result *, sm_error *);
+/* ssl_step.c: pieces of a step that both have. */
+void sm_ssl_fill(sm_tensor *, const float *from, int64_t n);
+void sm_ssl_put(sm_step_result *, bool mean, double value, const char *fmt, const char *name);
+int sm_ssl_part_of(const sm_ssl *, const sm_batch *, int first);
+sm_status sm_ssl_nonfinite(sm_ssl *, const sm_batch *, int first, sm_error *);
 
 #define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
 

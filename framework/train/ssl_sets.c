@@ -4,7 +4,9 @@
  *   teacher  the same backbone, and the heads that an online tokenizer runs; nothing where no tokenizer looks at
  *            a teacher
  *   state    what tokenizers keep between steps (centres), or learn before the first one (codebooks)
- *   frozen   weights that tokenizers load from files; not part of checkpoints */
+ *   frozen   weights that tokenizers load from files; not part of checkpoints
+ *
+ * Where an objective is trained instead, "student" holds its weights, "state" its state, and the others nothing. */
 #include <string.h>
 
 #include "ssl_private.h"
@@ -38,7 +40,7 @@ static bool runs(const sm_ssl *s, int head, sm_site site, sm_role role) {
 
 static void declare_network(sm_ssl *s, sm_set *set, sm_role role, sm_head *heads) {
   const sm_ssl_config *c = &s->c;
-  if (role == SM_ROLE_TEACHER && !s->want_teacher) return;
+  if (c->objective.ops || (role == SM_ROLE_TEACHER && !s->want_teacher)) return;
   OPS(backbone, c->backbone)->declare(c->backbone.self, c->global_size, &(sm_params){set, "backbone."});
   for (int i = 0; i < c->heads; i++) {
     sm_head *h = &heads[i];
@@ -75,6 +77,7 @@ sm_status sm_ssl_make_sets(sm_ssl *s, sm_error *err) {
   static const char *const name[SM_SSL_SETS] = {"student", "teacher", "state", "frozen"};
   for (int i = 0; i < SM_SSL_SETS; i++)
     if (!(s->set[i] = sm_set_new(name[i], c->real, i == SM_SSL_STUDENT, err))) return SM_ENOMEM;
+  if (c->objective.ops) sm_ssl_objective_declare(s);
   declare_network(s, s->set[SM_SSL_STUDENT], SM_ROLE_STUDENT, s->student_head);
   declare_network(s, s->set[SM_SSL_TEACHER], SM_ROLE_TEACHER, s->teacher_head);
   for (int i = 0; i < c->tokenizers; i++) declare_tokenizer(s, i);

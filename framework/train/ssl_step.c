@@ -23,7 +23,7 @@
 
 /* ---- filling inputs -------------------------------------------------------------------------------- */
 
-static void fill_real(sm_tensor *t, const float *from, int64_t n) {
+void sm_ssl_fill(sm_tensor *t, const float *from, int64_t n) {
   if (t->dtype == SM_F32) {
     memcpy(t->data, from, (size_t)n * sizeof *from);
     return;
@@ -114,7 +114,7 @@ static int64_t count_masked(const sm_ssl *s, const sm_batch *b) {
 static void fill_globals(sm_ssl *s, const sm_batch *b, int first, int pictures) {
   int64_t views = (int64_t)pictures * s->c.globals, pixels = sm_item_elements(s->global);
   sm_put(s->views_count, (double)views);
-  fill_real(s->global, b->global + (int64_t)first * s->c.globals * pixels, views * pixels);
+  sm_ssl_fill(s->global, b->global + (int64_t)first * s->c.globals * pixels, views * pixels);
 }
 
 static sm_status fill_masks(sm_ssl *s, const sm_batch *b, int first, int pictures, sm_error *err) {
@@ -133,7 +133,7 @@ static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int p
   fill_globals(s, b, first, pictures);
   for (int k = 0; k < s->views.owns; k++) {
     pixels = sm_item_elements(s->own_view[k]);
-    fill_real(s->own_view[k], b->own[k] + (int64_t)first * c->globals * pixels, views * pixels);
+    sm_ssl_fill(s->own_view[k], b->own[k] + (int64_t)first * c->globals * pixels, views * pixels);
   }
   fill_drop(s, s->drop, b, first, pictures, c->globals, 0);
   set_prefix_rows(s, s->view_rows, views, s->tokens);
@@ -141,7 +141,7 @@ static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int p
   if (status || !s->want_local) return status;
   int64_t locals = (int64_t)pictures * c->locals, small = 3 * (int64_t)c->local_size * c->local_size;
   sm_put(s->local_count, (double)locals);
-  fill_real(s->local, b->local + (int64_t)first * c->locals * small, locals * small);
+  sm_ssl_fill(s->local, b->local + (int64_t)first * c->locals * small, locals * small);
   fill_drop(s, s->local_drop, b, first, pictures, c->locals, SM_LOCAL_VIEW);
   set_prefix_rows(s, s->local_rows, locals, s->local_tokens);
   return SM_OK;
@@ -189,7 +189,7 @@ static double norm_of(const sm_set *set, int row, const sm_row *r) {
   return sqrt(sum);
 }
 
-static void put(sm_step_result *r, bool mean, double value, const char *fmt, const char *name) {
+void sm_ssl_put(sm_step_result *r, bool mean, double value, const char *fmt, const char *name) {
   if (r->n == SM_METRICS_MAX) return;
   sm_metric *m = &r->metric[r->n++];
   snprintf(m->name, sizeof m->name, fmt, name);
@@ -200,13 +200,13 @@ static void put(sm_step_result *r, bool mean, double value, const char *fmt, con
 static void report_losses(sm_ssl *s, sm_step_result *r) {
   r->loss = 0;
   for (int i = 0; i < s->c.losses; i++) r->loss += s->loss_sum[i];
-  put(r, true, r->loss, "loss", "");
-  for (int i = 0; i < s->c.losses; i++) put(r, true, s->loss_sum[i], "loss.%s", s->c.loss[i].slot.name);
+  sm_ssl_put(r, true, r->loss, "loss", "");
+  for (int i = 0; i < s->c.losses; i++) sm_ssl_put(r, true, s->loss_sum[i], "loss.%s", s->c.loss[i].slot.name);
   static const char *const name[4] = {"", "student_entropy.%s", "teacher_entropy.%s", "agreement.%s"};
   for (int k = 1; k < 4; k++)
     for (int i = 0; i < s->c.losses; i++)
       if (s->stat_sum[i][0] > 0)
-        put(r, true, s->stat_sum[i][k] / s->stat_sum[i][0], name[k], s->c.loss[i].slot.name);
+        sm_ssl_put(r, true, s->stat_sum[i][k] / s->stat_sum[i][0], name[k], s->c.loss[i].slot.name);
 }
 
 /* Norms of the states that updates move. */
@@ -216,7 +216,7 @@ static void report_states(sm_ssl *s, sm_step_result *r) {
     for (int i = s->state_rows[t].first;
          OPS(tokenizer, s->c.tokenizer[t])->build_update && i < s->state_rows[t].end; i++) {
       const sm_row *row = sm_set_row(state, i);
-      put(r, false, norm_of(state, i, row), "norm.%s", row->name);
+      sm_ssl_put(r, false, norm_of(state, i, row), "norm.%s", row->name);
     }
 }
 
@@ -241,7 +241,7 @@ static void prepare(sm_ssl *s, const sm_time *t) {
 }
 
 /* The first non-finite value of the micro-batch in the graph, with the picture it belongs to. */
-static sm_status name_nonfinite(sm_ssl *s, const sm_batch *b, int first, sm_error *err) {
+sm_status sm_ssl_nonfinite(sm_ssl *s, const sm_batch *b, int first, sm_error *err) {
   char what[400] = "the loss is not finite";
   int64_t item = -1;
   const sm_tensor *where = NULL;
@@ -262,7 +262,7 @@ static sm_status name_nonfinite(sm_ssl *s, const sm_batch *b, int first, sm_erro
   return sm_hint(err, NONFINITE_HINT);
 }
 
-static int part_of(const sm_ssl *s, const sm_batch *b, int first) {
+int sm_ssl_part_of(const sm_ssl *s, const sm_batch *b, int first) {
   return b->pictures - first < s->micro ? b->pictures - first : s->micro;
 }
 
@@ -271,14 +271,15 @@ static int part_of(const sm_ssl *s, const sm_batch *b, int first) {
 static void draw_late_masks(sm_ssl *s, const sm_batch *b, sm_step_result *r) {
   double start = sm_now();
   for (int first = 0; s->late_masks && first < b->pictures; first += s->micro) {
-    fill_globals(s, b, first, part_of(s, b, first));
+    fill_globals(s, b, first, sm_ssl_part_of(s, b, first));
     sm_graph_run(s->graph, s->pass[PASS_SEE]);
-    sm_ssl_draw_masks(s, b, first, part_of(s, b, first));
+    sm_ssl_draw_masks(s, b, first, sm_ssl_part_of(s, b, first));
   }
   r->seconds[0] += sm_now() - start;
 }
 
 sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_step_result *r, sm_error *err) {
+  if (s->c.objective.ops) return sm_ssl_objective_gradients(s, b, t, r, err);
   memset(r, 0, sizeof *r);
   memset(s->loss_sum, 0, sizeof s->loss_sum);
   memset(s->stat_sum, 0, sizeof s->stat_sum);
@@ -286,7 +287,7 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
   draw_late_masks(s, b, r);
   int64_t step_masked = count_masked(s, b);
   for (int first = 0; first < b->pictures; first += s->micro) {
-    int pictures = part_of(s, b, first);
+    int pictures = sm_ssl_part_of(s, b, first);
     double start = sm_now(), now;
     sm_status status = fill_micro_batch(s, b, first, pictures, err);
     if (status) return status;
@@ -305,11 +306,11 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
     r->seconds[1] += sm_now() - start;
     double sum = 0;
     for (int i = 0; i < s->c.losses; i++) sum += s->loss_sum[i];
-    if (!isfinite(sum)) return name_nonfinite(s, b, first, err);
+    if (!isfinite(sum)) return sm_ssl_nonfinite(s, b, first, err);
   }
   report_losses(s, r);
   if (s->late_masks)
-    put(r, true, (double)step_masked / ((double)b->pictures * s->c.globals * s->patches), "hidden", "");
+    sm_ssl_put(r, true, (double)step_masked / ((double)b->pictures * s->c.globals * s->patches), "hidden", "");
   return SM_OK;
 }
 
@@ -323,15 +324,15 @@ void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
                               .ema = s->ema_momentum ? s->ema : NULL,
                               .ema_momentum = s->ema_momentum ? sm_schedule_at(s->ema_momentum, t) : 1};
   sm_optimizer_result result;
-  sm_graph_run(s->graph, s->pass[PASS_UPDATE]);
+  if (s->pass[PASS_UPDATE] >= 0) sm_graph_run(s->graph, s->pass[PASS_UPDATE]);
   sm_optimizer_run(&s->c.optimizer, s->set[SM_SSL_STUDENT], s->c.pool, &values, &result);
   r->grad_norm = result.grad_norm;
   r->worst_row = result.worst_row;
   if (!isfinite(result.grad_norm)) return;
-  put(r, true, result.grad_norm, "grad_norm", "");
-  put(r, false, values.lr, "lr", "");
-  put(r, false, values.weight_decay, "weight_decay", "");
-  if (s->ema_momentum) put(r, false, values.ema_momentum, "momentum", "");
+  sm_ssl_put(r, true, result.grad_norm, "grad_norm", "");
+  sm_ssl_put(r, false, values.lr, "lr", "");
+  sm_ssl_put(r, false, values.weight_decay, "weight_decay", "");
+  if (s->ema_momentum) sm_ssl_put(r, false, values.ema_momentum, "momentum", "");
   report_states(s, r);
   r->seconds[2] += sm_now() - start;
 }

@@ -167,6 +167,11 @@ static sm_status choose_backbone(const sm_trained_options *o, sm_trained *t, con
   if (yaml) {
     sm_status status = make_backbone(o, t, yaml, err);
     if (status) return status;
+  } else if (t->recipe && t->recipe->objective.plugin.plugin) {
+    sm_fail(err, SM_EINVAL, "objective `%s` trains no backbone, so there are no features",
+            t->recipe->objective.plugin.plugin->name);
+    sm_fail_at(err, o->path, 0, 0);
+    return sm_hint(err, "its figures are in the run's metrics.jsonl and report.html");
   } else if (t->recipe) {
     sm_status status = sm_instance_create(&t->recipe->backbone.plugin, err);
     if (status) return status;

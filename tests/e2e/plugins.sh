@@ -71,7 +71,7 @@ exits 2 smalti plugins check
 
 # new: what it writes builds without a warning and passes the check
 unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that runs this test
-for kind in backbone head masker tokenizer loss dataset evaluation; do
+for kind in backbone head masker tokenizer loss dataset evaluation objective; do
   exits 0 smalti plugins new "$kind" "my_$kind" --out "$work/$kind"
   has "$work/out" "$work/$kind/my_$kind.c"
   exits 0 "$build/run-uninstalled" make -s -C "$work/$kind" CC="${CC:-cc}" CFLAGS='-O1 -Wall -Wextra -Werror'

@@ -114,7 +114,7 @@ typedef struct sm_rng {
 
 typedef enum { /* purposes: never renumber, add at the end */
   SM_RNG_INIT = 1, SM_RNG_SHUFFLE, SM_RNG_CROP, SM_RNG_COLOUR, SM_RNG_MASK, SM_RNG_DROP_PATH, SM_RNG_REPLACE,
-  SM_RNG_SHAPES, SM_RNG_BENCH, SM_RNG_TEST, SM_RNG_TOKENIZER, SM_RNG_EVAL
+  SM_RNG_SHAPES, SM_RNG_BENCH, SM_RNG_TEST, SM_RNG_TOKENIZER, SM_RNG_EVAL, SM_RNG_OBJECTIVE
 } sm_purpose;
 
 sm_rng sm_rng_make(uint64_t seed, sm_purpose, uint64_t epoch, uint64_t sample, uint32_t view);

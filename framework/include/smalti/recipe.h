@@ -72,6 +72,7 @@ typedef struct sm_recipe {
   sm_data_section data;
   sm_views_section views;
   sm_slot backbone, masker; /* masker: `none` if left out */
+  sm_slot objective;        /* in place of backbone, heads, masker, tokenizers and losses; plugin.plugin NULL if left out */
   sm_slot head[SM_SLOTS_MAX], tokenizer[SM_SLOTS_MAX], loss[SM_SLOTS_MAX], evaluate[SM_SLOTS_MAX];
   int heads, tokenizers, losses, evaluations;
   sm_optimizer_section optimizer;
