@@ -131,3 +131,8 @@ pkglib_LTLIBRARIES += plugins/semi.la
 plugins_semi_la_SOURCES = plugins/evaluations/semi.c plugins/evaluations/tune_options.h
 plugins_semi_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_semi_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/objective_dvae.la
+plugins_objective_dvae_la_SOURCES = plugins/objectives/dvae.c plugins/dvae_net.h
+plugins_objective_dvae_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_objective_dvae_la_LIBADD = $(PLUGIN_LIBADD)

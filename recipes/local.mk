@@ -13,6 +13,9 @@ nobase_dist_pkgdata_DATA += \
   recipes/dino/vitb16.yaml \
   recipes/dino/vitl16.yaml \
   recipes/dino/vits16.yaml \
+  recipes/dvae/cifar10.yaml \
+  recipes/dvae/imagenet.yaml \
+  recipes/dvae/shapes.yaml \
   recipes/ibot/vitb16.yaml \
   recipes/ibot/vitb16_random.yaml \
   recipes/ibot/vitl16.yaml \

@@ -49,3 +49,7 @@ tests_unit_test_pairings_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 check_PROGRAMS += tests/unit/test_finetune
 tests_unit_test_finetune_SOURCES = tests/unit/test_finetune.c tests/unit/pools.h
 tests_unit_test_finetune_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
+# objectives
+check_PROGRAMS += tests/unit/test_objective
+tests_unit_test_objective_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
