@@ -35,6 +35,8 @@ nobase_dist_pkgdata_DATA += \
   recipes/tables/table9-cifar10.yaml \
   recipes/tables/tokenizers.yaml \
   recipes/tables/table9.yaml \
+  recipes/table9/beit.yaml \
+  recipes/table9/beit_dino.yaml \
   recipes/table9/dino.yaml \
   recipes/table9/ibot.yaml \
   recipes/table9/mim_only.yaml \

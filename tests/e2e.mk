@@ -9,6 +9,7 @@ check_SCRIPTS += tests/e2e/measure.sh
 check_SCRIPTS += tests/e2e/objective.sh
 check_SCRIPTS += tests/e2e/outside.sh
 check_SCRIPTS += tests/e2e/train_damage.sh
+check_SCRIPTS += tests/e2e/train_dvae.sh
 check_SCRIPTS += tests/e2e/train_folder.sh
 check_SCRIPTS += tests/e2e/train_frozen.sh
 check_SCRIPTS += tests/e2e/train_resume.sh

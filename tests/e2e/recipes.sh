@@ -14,15 +14,18 @@ shows() {
 # ---- every recipe ----------------------------------------------------------------------------------------------
 recipes=$(cd "$source/recipes" && find . -name "*.yaml" ! -path "./base/*" ! -path "./tables/*" | sed 's|^\./||' | LC_ALL=C sort)
 [ "$(wc -w <<<"$recipes")" -ge 15 ] || fail "there are too few recipes: $recipes"
-# those that go on from an earlier run get a small one in its place
-later="table9/standalone_dino.yaml"
+# those that need a file of an earlier run, or of another program, get a small one in its place
+declare -A later=([table9/standalone_dino.yaml]=tokenizer.checkpoint.path=$work/runs/earlier
+  [table9/beit.yaml]=tokenizer.dvae.weights=$work/encoder.safetensors
+  [table9/beit_dino.yaml]=tokenizers.codes.dvae.weights=$work/encoder.safetensors)
 exits 0 smalti train --runs "$work/runs" tiny.yaml name=earlier losses.mim='!delete' masker=none
+"$build/tests/unit/test_dvae" encoder.safetensors || fail "no encoder"
 for name in $recipes; do
   recipe=$name place=()
-  if [[ " $later " = *" $recipe "* ]]; then
+  if [ -n "${later[$name]:-}" ]; then
     exits 66 smalti recipe check "$recipe"
-    has "$work/err" "no such run folder, checkpoint or weights file"
-    place=("tokenizer.checkpoint.path=$work/runs/earlier")
+    has "$work/err" "no such run"
+    place=("${later[$name]}")
   else
     exits 0 smalti recipe check "$recipe"
     says "$source/recipes/$recipe: ok"
@@ -58,6 +61,10 @@ shows ibot/vitl16 'arch: large' 'epochs: 250'
 shows dino/vits16 'out_dim: 65536' 'epochs: 800' 'none: \{\}'
 shows table9/ibot 'epochs: 300' 'count: 0' 'ratio: 0.3' 'ratio_var: 0' 'scale: \[0.14, 1\]' 'sharing: shared'
 shows table9/separate_heads 'sharing: separate'
+out=$(smalti recipe show table9/beit "${later[table9/beit.yaml]}")
+for line in 'ratio: 0.3827' 'min_block: 16' 'count: 1' 'betas: [0.9, 0.98]' 'weight_decay: 0.05' 'clip: global'; do
+  grep -qF " $line" <<<"$out" || fail "table9/beit lacks '$line'"
+done
 shows bench/a 'batch_size: 8' 'size: 224' 'hidden: 2048' 'bottleneck: 256' 'out_dim: 8192' 'ratio: 0.3'
 shows bench/c 'dim: 192' 'depth: 12' 'heads: 3' 'patch_size: 4' 'size: 32' 'out_dim: 1024' 'batch_size: 64'
 shows bench/d 'dim: 128' 'depth: 6' 'heads: 4' 'batch_size: 128'

@@ -50,10 +50,9 @@ static inline void set_write(const char *path, sm_set *set, const char *prefix, 
   set_add(w, set, prefix, without, true);
   assert_int_equal(sm_st_finish(w, &err), SM_OK);
 }
-static inline void dvae_write(const char *path, const dvae_shape *s, const char *prefix,
-                              const char *without) {
-  sm_set *set = dvae_drawn(s, DVAE_ENCODER, SM_F32, 1);
-  set_write(path, set, prefix, without);
+static inline void dvae_write(const char *path, const dvae_shape *s, uint64_t seed) {
+  sm_set *set = dvae_drawn(s, DVAE_ENCODER, SM_F32, seed);
+  set_write(path, set, "", NULL);
   sm_set_free(set);
 }
 

@@ -1,7 +1,7 @@
 /* test_dvae.c — DALL·E's encoder and decoder (plugins/dvae_net.h) against the published one's numbers and against loops
  * written here; the tokenizer that runs the encoder, and the files it refuses.
  *
- * With a path as argument it only writes a small encoder there, for tests from the command line. */
+ * With a path as argument, and a seed, it only writes a small encoder there, for tests from the command line. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -322,7 +322,7 @@ static void names_are_the_likeliest_codes(void **state) {
   bench b;
   (void)state;
   const char *file = file_in("small.safetensors");
-  dvae_write(file, &small, "", NULL);
+  dvae_write(file, &small, 1);
   open_bench(&b, options_for(file, ""), SM_F64, 1, GRID);
   const sm_own_view *own = b.spec.own;
   assert_int_equal(b.spec.patch_dim, 16);
@@ -433,11 +433,13 @@ static void files_that_are_none_are_refused(void **state) {
   must(sm_st_finish(w, &err), &err);
   refused(file, SM_EINVAL, "the file holds no dVAE's encoder: no 'blocks.input.w' of shape [hidden, 3, 7, 7]",
           "the names must be those of OpenAI's encoder");
-  dvae_write(file, &small, "model.", "blocks.group_2.block_2.res_path.conv_3.b");
+  sm_set *set = dvae_drawn(&small, DVAE_ENCODER, SM_F32, 1);
+  set_write(file, set, "model.", "blocks.group_2.block_2.res_path.conv_3.b");
   refused(file, SM_EINVAL, "tensor 'model.blocks.group_2.block_2.res_path.conv_3.b' is not in the file",
           "an encoder of 2 groups of 2 blocks from 8 channels on, with 16 codes, has it so");
-  dvae_write(file, &small, "model.", "blocks.output.conv.w");
+  set_write(file, set, "model.", "blocks.output.conv.w");
   refused(file, SM_EINVAL, "tensor 'model.blocks.output.conv.w' is not in the file", "");
+  sm_set_free(set);
 }
 
 static void shapes_that_do_not_fit_are_refused(void **state) {
@@ -472,7 +474,7 @@ static void names_may_have_a_beginning(void **state) {
   sm_error err = {0};
   (void)state;
   const char *plain = file_in("plain.safetensors"), *both = file_in("both.safetensors");
-  dvae_write(plain, &small, "", NULL);
+  dvae_write(plain, &small, 1);
   sm_set *encoder = dvae_drawn(&small, DVAE_ENCODER, SM_F32, 1),
          *decoder = dvae_drawn(&small, DVAE_DECODER, SM_F32, 1);
   sm_st_writer *w = sm_st_create(both, SM_ST_AS_DECLARED, &err);
@@ -519,7 +521,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(names_may_have_a_beginning),
   };
   if (argc > 1) {
-    dvae_write(argv[1], &small, "", NULL);
+    dvae_write(argv[1], &small, argc > 2 ? strtoull(argv[2], NULL, 10) : 1);
     return 0;
   }
   return cmocka_run_group_tests(tests, open_all, close_all);

@@ -287,7 +287,7 @@ static void write_weights(void) {
   must(sm_set_seal(set, SM_MOMENTS_NONE, &err), &err, "vit");
   must(sm_set_allocate(set, 5, &err), &err, "vit");
   set_write(sm_path_join(arena, folder, "vit.safetensors"), set, "", NULL);
-  dvae_write(sm_path_join(arena, folder, "encoder.safetensors"), &shape, "", NULL);
+  dvae_write(sm_path_join(arena, folder, "encoder.safetensors"), &shape, 1);
   sm_set_free(set);
   sm_instance_free(&vit);
   sm_arena_free(arena);
