@@ -183,17 +183,21 @@ base: tiny.yaml
 shared: {data: {views: {local: {count: 0}}}, train: {epochs: 2}}
 figures: {k-NN: knn.top1}
 evaluate: {knn: {knn: {k: 3}}}
+dependencies:
+  dvae: {recipe: dvae/shapes, shared: [], change: {data: {views: {global: {size: 8}}}, train: {epochs: 1}}}
 rows:
   standalone:
     change: {head: {linear: {}}, tokenizer: {checkpoint: {path: "@dino"}}, losses: {cls: !delete}}
     evaluate: {knn: {knn: {pool: mean}}}
   dino: {change: {masker: none, losses: {mim: !delete}}}
+  codes: {change: {head: {linear: {}}, tokenizer: {dvae: {weights: "@dvae"}}, losses: {cls: !delete}}}
   colour: {change: {head: {linear: {}}, tokenizer: mean_colour, losses: {cls: !delete}}}
 END
 exits 0 smalti table frozen.yaml --rows standalone
 [ "$(sed -n 's/ .*training$//p' "$work/err" | tr '\n' ' ')" = 'dino standalone ' ] || fail "not in their order: $(cat "$work/err")"
 exits 0 smalti table frozen.yaml
-[ "$(count training "$work/err")" -eq 1 ] || fail "trained again: $(cat "$work/err")"
+[ "$(sed -n 's/ .*training$//p' "$work/err" | tr '\n' ' ')" = 'dvae codes colour ' ] || fail "others, or trained again: $(cat "$work/err")"
+has tables/frozen/table.md '- dvae, which rows need: '
 [ "$(id standalone frozen.yaml)" != "$(id standalone frozen.yaml train.clip_grad=1)" ] || fail "the teacher's recipe does not count"
 
 # ---- failures --------------------------------------------------------------------------------------------------
