@@ -37,6 +37,12 @@ exits 0 smalti train --runs one both.yaml
 has one/both/metrics.jsonl '"momentum"'
 has one/both/metrics.jsonl '"loss.mim"'
 
+# one that smalti trained, by its run folder: 32 codes, 4 pixels each
+exits 0 smalti train --runs runs dvae/shapes.yaml train.epochs=1
+exits 0 smalti train --runs one tiny.yaml name=own "${beit[@]}" tokenizer.dvae.weights=runs/shapes-dvae
+exits 65 smalti recipe show tiny.yaml "${beit[@]}" tokenizer.dvae.weights=runs/shapes-dvae head='{linear: {out_dim: 5}}'
+has err "head 'main' gives 5 values a patch, but tokenizer 'main' names 32"
+
 # ---- what is refused ---------------------------------------------------------------------------------------
 exits 65 smalti recipe show tiny.yaml "${beit[@]}" head='{linear: {out_dim: 5}}'
 has err "head 'main' gives 5 values a patch, but tokenizer 'main' names 16"
