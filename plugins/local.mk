@@ -73,7 +73,7 @@ plugins_cls_distill_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_cls_distill_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/mim.la
-plugins_mim_la_SOURCES = plugins/losses/mim.c
+plugins_mim_la_SOURCES = plugins/losses/mim.c plugins/losses/hidden_patches.h
 plugins_mim_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_mim_la_LIBADD = $(PLUGIN_LIBADD)
 
@@ -118,7 +118,7 @@ plugins_tokenizer_dvae_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_tokenizer_dvae_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/mim_regression.la
-plugins_mim_regression_la_SOURCES = plugins/losses/mim_regression.c
+plugins_mim_regression_la_SOURCES = plugins/losses/mim_regression.c plugins/losses/hidden_patches.h
 plugins_mim_regression_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_mim_regression_la_LIBADD = $(PLUGIN_LIBADD)
 

@@ -315,7 +315,8 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
 }
 
 /* The update pass (centres) wants all weights as they were for the targets, so it comes first; the teacher
- * follows the student's new values in the optimiser's sweep. Where a gradient is not finite the optimiser touches nothing, and the teacher stays too. */
+ * follows the student's new values in the optimiser's sweep. Where a gradient is not finite the optimiser touches
+ * nothing, and the teacher stays too. */
 void sm_ssl_update(sm_ssl *s, const sm_time *t, sm_step_result *r) {
   double start = sm_now();
   sm_optimizer_step values = {.lr = sm_schedule_at(&s->c.lr, t),

@@ -1,15 +1,6 @@
 /* mim — masked image modelling: at every hidden patch of a global view the student must say what the
- * tokenizer says of the same patch of the clean view.
- *
- * What the mean is over is a choice, since it changes how much views with few hidden patches count:
- *
- *   picture  over a view's hidden patches, then over all views of the step, those without any too (ibot,
- *            iBOTLoss.forward): weight/(pictures · G · max(1, hidden in the view))
- *   patch    over all hidden patches of the step: weight/hidden in the step */
-#include <smalti/plugin.h>
-
-enum { BY_PICTURE, BY_PATCH };
-static const char *const normalize_names[] = {"picture", "patch", NULL};
+ * tokenizer says of the same patch of the clean view. What the mean is over is a choice: hidden_patches.h. */
+#include "hidden_patches.h"
 
 typedef struct mim {
   double weight, student_temperature;
@@ -20,8 +11,7 @@ static const sm_option options[] = {
     SM_FLOAT(mim, weight, "weight", "1", 0, 1e6, NULL, "Factor of this loss in the sum"),
     SM_FLOAT(mim, student_temperature, "student_temperature", "0.1", 1e-4, 100, NULL,
              "Temperature of the student's softmax"),
-    SM_CHOICE(mim, normalize, "normalize", "picture", normalize_names,
-              "Mean over each view's hidden patches, then over views; or over all hidden patches of a step"),
+    NORMALIZE_OPTION(mim, normalize, "picture"),
 };
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
@@ -33,12 +23,7 @@ static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
 
 static void pairs(const void *self, const sm_pair_request *r) {
   const mim *m = self;
-  int64_t row = 0;
-  for (int view = 0; view < r->pictures * r->globals; view++) {
-    double over = m->normalize == BY_PICTURE ? (double)r->step_pictures * r->globals * r->masked[view]
-                                             : (double)r->step_masked;
-    for (int k = 0; k < r->masked[view]; k++, row++) sm_pairs_add(r->out, row, row, m->weight / over);
-  }
+  pair_hidden_patches(r, m->normalize, m->weight);
 }
 
 static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const sm_target *target,

@@ -9,10 +9,8 @@
  *
  * What the mean over patches is over is a choice, as in `mim`: `patch`, over all hidden patches of the step, is what MAE
  * and SimMIM do; `picture`, over each view's hidden patches and then over all views. */
-#include <smalti/plugin.h>
+#include "hidden_patches.h"
 
-enum { BY_PICTURE, BY_PATCH };
-static const char *const normalize_names[] = {"picture", "patch", NULL};
 static const char *const penalty_names[] = {
     [SM_L2] = "l2", [SM_L1] = "l1", [SM_SMOOTH_L1] = "smooth_l1", NULL};
 
@@ -26,8 +24,7 @@ static const sm_option options[] = {
     SM_CHOICE(mim_regression, penalty, "penalty", "l2", penalty_names, "What a difference costs"),
     SM_FLOAT(mim_regression, beta, "beta", "1", 1e-6, 1e6, NULL,
              "Where smooth_l1 turns from a parabola into lines"),
-    SM_CHOICE(mim_regression, normalize, "normalize", "patch", normalize_names,
-              "Mean over each view's hidden patches, then over views; or over all hidden patches of a step"),
+    NORMALIZE_OPTION(mim_regression, normalize, "patch"),
 };
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
@@ -38,12 +35,7 @@ static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
 
 static void pairs(const void *self, const sm_pair_request *r) {
   const mim_regression *m = self;
-  int64_t row = 0;
-  for (int view = 0; view < r->pictures * r->globals; view++) {
-    double over = m->normalize == BY_PICTURE ? (double)r->step_pictures * r->globals * r->masked[view]
-                                             : (double)r->step_masked;
-    for (int k = 0; k < r->masked[view]; k++, row++) sm_pairs_add(r->out, row, row, m->weight / over);
-  }
+  pair_hidden_patches(r, m->normalize, m->weight);
 }
 
 static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const sm_target *target,
