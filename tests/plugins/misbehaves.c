@@ -129,8 +129,17 @@ static int any_dim(const void *self, sm_site site) {
   return 0;
 }
 
-static const sm_head_ops wrong_ops = {sizeof wrong_ops, 0, declare, features, squared, any_dim};
-static const sm_head_ops bent_ops = {sizeof bent_ops, 1, declare, features, bent, any_dim};
+static const sm_head_ops wrong_ops = {.size = sizeof wrong_ops,
+                                      .declare = declare,
+                                      .features = features,
+                                      .logits = squared,
+                                      .out_dim = any_dim};
+static const sm_head_ops bent_ops = {.size = sizeof bent_ops,
+                                     .affine = 1,
+                                     .declare = declare,
+                                     .features = features,
+                                     .logits = bent,
+                                     .out_dim = any_dim};
 static const sm_plugin wrong_gradient = {.size = sizeof(sm_plugin),
                                          .kind = SM_HEAD,
                                          .kind_version = SM_KIND_VERSION,

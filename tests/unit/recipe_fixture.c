@@ -61,7 +61,12 @@ static int head_dim(const void *self, sm_site site) {
   (void)site;
   return (int)((const test_head *)self)->out_dim;
 }
-static const sm_head_ops head_ops = {sizeof head_ops, 1, head_declare, head_apply, head_apply, head_dim};
+static const sm_head_ops head_ops = {.size = sizeof head_ops,
+                                     .affine = 1,
+                                     .declare = head_declare,
+                                     .features = head_apply,
+                                     .logits = head_apply,
+                                     .out_dim = head_dim};
 static const sm_option head_options[] = {
     SM_INT(test_head, out_dim, "out_dim", "0", 0, 1048576, NULL, "number of logits; 0: the target's size"),
 };
