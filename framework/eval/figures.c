@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "eval.h"
+#include "subset.h"
 
 static sm_figure *add(sm_eval_result *r, double value, const char *name, va_list args) {
   if (r->n >= SM_FIGURES_MAX) return NULL;
@@ -69,11 +70,6 @@ int64_t sm_labelled(const sm_features *f) {
   return n;
 }
 
-static int ascending(const void *a, const void *b) {
-  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-  return (x > y) - (x < y);
-}
-
 sm_status sm_hold_out(const sm_features *f, double share, uint64_t seed, int64_t **row, int64_t *kept,
                       int64_t *all, sm_error *err) {
   int64_t n = sm_labelled(f), m = 0, held = llround(share * (double)n);
@@ -83,25 +79,13 @@ sm_status sm_hold_out(const sm_features *f, double share, uint64_t seed, int64_t
             (long long)n);
     return sm_hint(err, "put them into one folder a class");
   }
-  if (n > UINT32_MAX)
-    return sm_fail(err, SM_EUNSUPPORTED, "%lld training pictures, more than 2^32", (long long)n);
   held = held < 1 ? 1 : held > n - 1 ? n - 1 : held;
-  int64_t *to = sm_malloc((size_t)n * sizeof *to), *labelled = sm_malloc((size_t)n * sizeof *labelled);
-  uint32_t *order = sm_malloc((size_t)n * sizeof *order);
-  if (to && labelled && order) {
-    for (int64_t i = 0; i < f->n; i++)
-      if (f->label[i] >= 0) labelled[m++] = i;
-    for (int64_t i = 0; i < n; i++) order[i] = (uint32_t)i;
-    sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 0, 0, 1);
-    sm_rng_shuffle(&rng, order, (size_t)n);
-    for (int64_t i = 0; i < n; i++) to[i] = labelled[order[i]];
-    qsort(to, (size_t)(n - held), sizeof *to, ascending);
-    qsort(to + n - held, (size_t)held, sizeof *to, ascending);
-    *row = to, *kept = n - held, *all = n;
-  } else {
-    sm_free(to);
-  }
-  sm_free(labelled);
-  sm_free(order);
-  return *row ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
+  int64_t *to = sm_malloc((size_t)n * sizeof *to);
+  if (!to) return sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
+  for (int64_t i = 0; i < f->n; i++)
+    if (f->label[i] >= 0) to[m++] = i;
+  sm_status status = sm_subset_hold_out(to, n, held, seed, err);
+  if (status) sm_free(to);
+  else *row = to, *kept = n - held, *all = n;
+  return status;
 }

@@ -28,11 +28,6 @@ typedef struct tuning {
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
-static int ascending(const void *a, const void *b) {
-  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-  return (x > y) - (x < y);
-}
-
 /* With several rates a part is put aside; which pictures is a draw keyed by the seed. */
 static sm_status hold_out(tuning *t, int64_t all, sm_error *err) {
   t->fitted = all;
@@ -42,21 +37,7 @@ static sm_status hold_out(tuning *t, int64_t all, sm_error *err) {
   if (t->held >= all)
     return sm_fail(err, SM_EINVAL, "%" PRId64 " training picture is too few to hold out some", all);
   t->fitted = all - t->held;
-  uint32_t *order = sm_malloc((size_t)all * sizeof *order);
-  int64_t *to = sm_malloc((size_t)all * sizeof *to);
-  if (order && to) {
-    for (int64_t i = 0; i < all; i++) order[i] = (uint32_t)i;
-    sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_EVAL, 0, 0, 1);
-    sm_rng_shuffle(&rng, order, (size_t)all);
-    for (int64_t i = 0; i < all; i++) to[i] = t->index[order[i]];
-    qsort(to, (size_t)t->fitted, sizeof *to, ascending);
-    qsort(to + t->fitted, (size_t)t->held, sizeof *to, ascending);
-    memcpy(t->index, to, (size_t)all * sizeof *to);
-  }
-  sm_status status = order && to ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a list of pictures");
-  sm_free(order);
-  sm_free(to);
-  return status;
+  return sm_subset_hold_out(t->index, all, t->held, t->c.seed, err);
 }
 
 static sm_status choose_pictures(tuning *t, sm_error *err) {
@@ -131,8 +112,8 @@ static double run_group(tuning *t, const sm_batch *b) {
   float *x = t->net.pictures->data;
   memcpy(x, b->global, (size_t)(b->pictures * pixels) * sizeof *x);
   for (int i = 0; i < b->pictures; i++) {
-    sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_EVAL, (uint64_t)b->epoch,
-                             (uint64_t)(place * t->c.group + i), 4);
+    sm_rng rng =
+        sm_rng_make(t->c.seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)(place * t->c.group + i), 4);
     sm_erase_random(t->c.erasing, x + i * pixels, side, &rng, NULL);
   }
   sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)place, 5);

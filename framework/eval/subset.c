@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- as a dataset -------------------------------------------------------------------------------------- */
 
@@ -38,8 +39,8 @@ static uint64_t hash(const void *self) {
   return sm_hash64(s->index, (size_t)s->n * sizeof *s->index, s->whole->ops->hash(s->whole->self));
 }
 
-#define COMMON                                                                                           \
-  .size = sizeof(sm_dataset_ops), .count = count, .label = label, .name = name, .classes = classes,      \
+#define COMMON                                                                                      \
+  .size = sizeof(sm_dataset_ops), .count = count, .label = label, .name = name, .classes = classes, \
   .class_name = class_name, .read = read_picture, .hash = hash
 static const sm_dataset_ops reading = {COMMON}, borrowing = {COMMON, .borrow = borrow};
 
@@ -108,5 +109,25 @@ sm_status sm_subset_balanced(const sm_dataset *d, double share, uint64_t seed, i
   else *index = to, *n = taken;
   sm_free(order);
   sm_free(labelled);
+  return status;
+}
+
+sm_status sm_subset_hold_out(int64_t *index, int64_t n, int64_t held, uint64_t seed, sm_error *err) {
+  if (n > UINT32_MAX)
+    return sm_fail(err, SM_EUNSUPPORTED, "%lld training pictures, more than 2^32", (long long)n);
+  int64_t *from = sm_malloc((size_t)n * sizeof *from);
+  uint32_t *order = sm_malloc((size_t)n * sizeof *order);
+  sm_status status = from && order ? SM_OK : no_memory(n, err);
+  if (!status) {
+    memcpy(from, index, (size_t)n * sizeof *from);
+    for (int64_t i = 0; i < n; i++) order[i] = (uint32_t)i;
+    sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 0, 0, 1);
+    sm_rng_shuffle(&rng, order, (size_t)n);
+    for (int64_t i = 0; i < n; i++) index[i] = from[order[i]];
+    qsort(index, (size_t)(n - held), sizeof *index, ascending);
+    qsort(index + n - held, (size_t)held, sizeof *index, ascending);
+  }
+  sm_free(from);
+  sm_free(order);
   return status;
 }

@@ -20,5 +20,8 @@ sm_status sm_subset_labelled(const sm_dataset *, int64_t **index, int64_t *n, sm
  * fewer. Which ones: the first of an order of the class, drawn by a key of seed and class. */
 sm_status sm_subset_balanced(const sm_dataset *, double share, uint64_t seed, int64_t **index, int64_t *n,
                              sm_error *);
+/* Put `held` of n pictures behind the others, in place, each part ascending. Which ones: a draw keyed by the seed.
+ * SM_EUNSUPPORTED: more than 2^32 of them. */
+sm_status sm_subset_hold_out(int64_t *index, int64_t n, int64_t held, uint64_t seed, sm_error *);
 
 #endif
