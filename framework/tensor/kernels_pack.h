@@ -75,21 +75,55 @@ INLINE void transpose(vector *v) {
   }
 }
 
+/* ---- rows next to each other ------------------------------------------------------------------ */
+
+/* Rows that are far from each other are asked for so many rows ahead (past the end nothing happens). */
+#define FETCH_AHEAD 16
+INLINE void fetch_row(const void *x, const bool narrow, int64_t at, int64_t columns) {
+  const char *row = place(x, narrow, at);
+  int64_t bytes = columns * (narrow ? 2 : (int64_t)sizeof(real));
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i, 0, 3);
+}
+
+#if OPERAND_K == 2
+/* Pairs of 32 columns of two rows that are bf16 already. */
+INLINE void join_narrow(const void *even, const void *odd, operand *to) {
+  static const uint16_t low[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                   8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+  const __m512i first = _mm512_loadu_si512(low), next = _mm512_set1_epi16(16);
+  __m512i a = _mm512_loadu_si512(even), b = _mm512_loadu_si512(odd);
+  _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, first, b));
+  _mm512_storeu_si512(to + VECTOR_LANES, _mm512_permutex2var_epi16(a, _mm512_add_epi16(first, next), b));
+}
+#endif
+
+/* Operands of the rows p and, where they are pairs, p + 1 of a matrix (k, columns), filled up with zeros to `width`,
+ * a multiple of VECTOR_LANES. */
+INLINE void join_rows(const void *x, const bool narrow, int64_t ld, int64_t p, int64_t k, int64_t columns,
+                      int64_t width, operand *to) {
+  const vector zero = {0};
+  const int64_t even = p * ld, odd = even + ld;
+  const bool paired = OPERAND_K == 2 && p + 1 < k;
+  int64_t j = 0;
+  for (int i = 0; i < OPERAND_K; i++) fetch_row(x, narrow, (p + FETCH_AHEAD + i) * ld, columns);
+#if OPERAND_K == 2
+  if (narrow && paired)
+    for (; j + 2 * VECTOR_LANES <= columns; j += 2 * VECTOR_LANES)
+      join_narrow(place(x, narrow, even + j), place(x, narrow, odd + j), to + j);
+#endif
+  for (; j + VECTOR_LANES <= columns; j += VECTOR_LANES)
+    store_operands(to + j, join(load_at(x, narrow, even + j), paired ? load_at(x, narrow, odd + j) : zero));
+  for (; j < width; j += VECTOR_LANES)
+    store_operands(to + j, join(load_some(x, narrow, even + j, columns - j),
+                                paired ? load_some(x, narrow, odd + j, columns - j) : zero));
+}
+
 /* ---- the right operand ---------------------------------------------------------------------- */
 
 /* Of a (k, n) matrix. `to` has rows of `width` operands, a multiple of VECTOR_LANES. */
 INLINE void pack_rows_of(const void *b, const bool narrow, int64_t ldb, int64_t k, int64_t columns,
                          int64_t width, operand *to) {
-  const vector zero = {0};
-  for (int64_t p = 0; p < k; p += OPERAND_K, to += width) {
-    int64_t even = p * ldb, odd = even + ldb, j = 0;
-    bool paired = OPERAND_K == 2 && p + 1 < k;
-    for (; j + VECTOR_LANES <= columns; j += VECTOR_LANES)
-      store_operands(to + j, join(load_at(b, narrow, even + j), paired ? load_at(b, narrow, odd + j) : zero));
-    for (; j < width; j += VECTOR_LANES)
-      store_operands(to + j, join(load_some(b, narrow, even + j, columns - j),
-                                  paired ? load_some(b, narrow, odd + j, columns - j) : zero));
-  }
+  for (int64_t p = 0; p < k; p += OPERAND_K, to += width) join_rows(b, narrow, ldb, p, k, columns, width, to);
 }
 static void pack_rows(const void *b, bool narrow, int64_t ldb, int64_t k, int64_t columns, int64_t width,
                       operand *to) {
@@ -179,18 +213,10 @@ INLINE bool left_is_ready(int ta, const void *a, bool narrow, int64_t lda, int64
  * one piece of a power of two; what is too much, the next step writes over, and room behind a tile catches the last. */
 static left_side pack_tiles(const void *a, const bool narrow, int64_t lda, int64_t m, int64_t k,
                             operand *to) {
-  const vector zero = {0};
   operand line[LEFT_ROWS + 2 * VECTOR_LANES] = {0};
   int64_t steps = operands_for(k), tile = steps * TILE_ROWS + TILE_STEP - TILE_ROWS;
   for (int64_t p = 0; p < steps; p++) {
-    int64_t even = p * OPERAND_K * lda, odd = even + lda, j = 0;
-    bool paired = OPERAND_K == 2 && p * OPERAND_K + 1 < k;
-    for (; j + VECTOR_LANES <= m; j += VECTOR_LANES)
-      store_operands(line + j,
-                     join(load_at(a, narrow, even + j), paired ? load_at(a, narrow, odd + j) : zero));
-    if (j < m)
-      store_operands(line + j, join(load_some(a, narrow, even + j, m - j),
-                                    paired ? load_some(a, narrow, odd + j, m - j) : zero));
+    join_rows(a, narrow, lda, p * OPERAND_K, k, m, vectors_for(m) * VECTOR_LANES, line);
     for (int64_t i = 0, t = 0; i < m; i += TILE_ROWS, t++)
       memcpy(to + t * tile + p * TILE_ROWS, line + i, TILE_STEP * sizeof *to);
   }
