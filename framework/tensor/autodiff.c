@@ -101,6 +101,21 @@ sm_tensor *sm_value(sm_graph *g, sm_tensor *t) {
   return t->plan->again;
 }
 
+/* The twin of t without the node that made it again, so that the caller makes it: NULL where there is none, or where
+ * a node of the pass reads it already. (Gradients of weights, its usual readers, wait and come later.) */
+sm_tensor *sm_take_again(sm_graph *g, const sm_tensor *t) {
+  sm_tensor *twin = sm_graph_ok(g) ? t->plan->again : NULL;
+  sm_pass *p = &g->pass[g->open];
+  int at = p->n - 1;
+  for (; twin && at >= p->forward && p->node[at] != twin->maker; at--)
+    for (int k = 0; k < SM_MAX_IN; k++)
+      if (p->node[at]->in[k] == twin) return NULL;
+  if (!twin || at < p->forward) return NULL;
+  for (p->n--; at < p->n; at++) p->node[at] = p->node[at + 1];
+  twin->maker = NULL;
+  return twin;
+}
+
 static bool is_fused_loss(const sm_op *op) { return op == &sm_op_xent_soft || op == &sm_op_xent_ids; }
 
 void sm_pass_backward(sm_graph *g) {

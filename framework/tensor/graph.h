@@ -99,6 +99,7 @@ void *sm_graph_memory(sm_graph *, size_t bytes); /* from the arena; sticky SM_EN
 sm_node *sm_append(sm_graph *, sm_node *);       /* to the open pass */
 sm_tensor *sm_result_like(sm_graph *, const sm_tensor *t, const char *suffix);
 void sm_flush_deferred(sm_graph *);
+sm_tensor *sm_take_again(sm_graph *, const sm_tensor *t); /* for a vjp that makes t again on its way; see autodiff.c */
 double sm_bf16_value(uint16_t);
 const char *sm_shape_text(const sm_tensor *, char *buf, size_t size); /* "(16, 197, 384)" */
 

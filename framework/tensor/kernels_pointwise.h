@@ -31,6 +31,13 @@ INLINE real normal_tail(real a, real *bell) {
 #define EACH_CHUNK(size) \
   for (int64_t k0 = 0, count; count = min_i64(CHUNK, (size)-k0), k0 < (size); k0 += CHUNK)
 
+INLINE real gelu_value(real v, real tail) { /* v·Φ(v), from the tail on either side */
+  return (v > 0 ? v : 0) - (v < 0 ? -v : v) * tail;
+}
+INLINE real gelu_slope(real v, real tail, real bell) {
+  return fused(v * bell, (real)0.39894228040143267794, v > 0 ? 1 - tail : tail);
+}
+
 KERNEL(gelu) {
   const real *in = in_at(w, n, 0, first);
   void *out = sm_at(w, n->out[0], first);
@@ -39,31 +46,39 @@ KERNEL(gelu) {
     const real *x = in + k0;
     real ys[CHUNK], *y = room(out, narrow, k0, ys);
     SIMD_EXP EACH(count) {
-      real v = x[k], a = v < 0 ? -v : v, bell, tail = normal_tail(a, &bell);
-      y[k] = (v > 0 ? v : 0) - a * tail; /* x·Φ(x), from the tail on either side */
+      real bell, tail = normal_tail(x[k] < 0 ? -x[k] : x[k], &bell);
+      y[k] = gelu_value(x[k], tail);
     }
     put_reals(out, narrow, k0, count, y);
   }
 }
 
-INLINE real gelu_slope(real v) {
-  real bell, tail = normal_tail(v < 0 ? -v : v, &bell);
-  return (v > 0 ? 1 - tail : tail) + v * bell * (real)0.39894228040143267794;
+/* The gradient and, into `y` if it is there, the value once more: the tail serves both. */
+INLINE void gelu_back(const real *x, const real *dy, real *dx, real *y, int64_t count) {
+  SIMD_EXP EACH(count) {
+    real v = x[k], bell, tail = normal_tail(v < 0 ? -v : v, &bell);
+    dx[k] = dy[k] * gelu_slope(v, tail, bell);
+    if (y) y[k] = gelu_value(v, tail);
+  }
 }
 
 KERNEL(gelu_dx) {
   const real *in = in_at(w, n, 0, first), *from = in_at(w, n, 1, first);
-  void *out = sm_at(w, n->out[0], first);
-  const bool narrow = IS_NARROW(n->out[0]);
+  const sm_tensor *again = n->out[1];
+  void *out = sm_at(w, n->out[0], first), *value = again ? sm_at(w, again, first) : NULL;
+  const bool add = adds_to(n, 0), narrow = IS_NARROW(n->out[0]), narrow_value = again && IS_NARROW(again);
   EACH_CHUNK((last - first) * sm_item_elements(n->in[0])) {
-    const real *x = in + k0, *dy = from + k0;
-    real ds[CHUNK], *dx = room(out, narrow, k0, ds);
-    if (adds_to(n, 0)) { /* then out is wide */
-      SIMD_EXP EACH(count) dx[k] += dy[k] * gelu_slope(x[k]);
+    real ds[CHUNK], ys[CHUNK], *dx = add ? ds : room(out, narrow, k0, ds);
+    real *y = again ? room(value, narrow_value, k0, ys) : NULL;
+    if (y) gelu_back(in + k0, from + k0, dx, y, count);
+    else gelu_back(in + k0, from + k0, dx, NULL, count);
+    if (add) { /* then out is wide */
+      real *sum = (real *)out + k0;
+      SIMD EACH(count) sum[k] += dx[k];
     } else {
-      SIMD_EXP EACH(count) dx[k] = dy[k] * gelu_slope(x[k]);
+      put_reals(out, narrow, k0, count, dx);
     }
-    put_reals(out, narrow, k0, count, dx);
+    if (y) put_reals(value, narrow_value, k0, count, y);
   }
 }
 

@@ -65,10 +65,12 @@ sm_tensor *sm_gelu(sm_graph *g, sm_tensor *x) {
 static void gelu_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
-  if (dx) SM_NODE(g, gelu_dx, 2, sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), 1, &dx)->acc = acc;
+  if (!dx) return;
+  sm_tensor *out[2] = {dx, sm_take_again(g, n->out[0])};
+  SM_NODE(g, gelu_dx, 2, sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), 2, out)->acc = acc;
 }
 OP(gelu, SM_PER_ITEM, .doc = "x·Φ(x)", .recompute = true, .vjp = gelu_vjp, .narrow_out = 1);
-OP(gelu_dx, SM_PER_ITEM, .doc = "dx = dy·(Φ(x) + x·φ(x))", .narrow_out = 1, .in_place = 1 | 2);
+OP(gelu_dx, SM_PER_ITEM, .doc = "dx = dy·(Φ(x) + x·φ(x)), and x·Φ(x) once more where it is read", .narrow_out = 3, .in_place = 1 | 2);
 
 /* ---- layer norm ------------------------------------------------------------------------------------ */
 

@@ -53,10 +53,11 @@ PLAIN(gelu) {
 
 PLAIN(gelu_dx) {
   const real *x = in(w, n, 0, first), *dy = in(w, n, 1, first);
-  real *dx = out(w, n, 0, first);
+  real *dx = out(w, n, 0, first), *y = out(w, n, 1, first);
   FOR(k, (last - first) * sm_item_elements(n->in[0])) {
-    double v = x[k], phi = exp(-0.5 * v * v) / sqrt(2 * M_PI);
-    put(n, 0, &dx[k], dy[k] * (0.5 * erfc(-v * M_SQRT1_2) + v * phi));
+    double v = x[k], phi = exp(-0.5 * v * v) / sqrt(2 * M_PI), below = 0.5 * erfc(-v * M_SQRT1_2);
+    put(n, 0, &dx[k], dy[k] * (below + v * phi));
+    if (y) y[k] = (real)(v * below);
   }
 }
 

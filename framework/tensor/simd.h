@@ -32,6 +32,18 @@ typedef float real;
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
+/* a·b + c, rounded once where the processor can: said so where two products meet in a sum, of which compilers contract one
+ * in a loop's vectors and the other one in what is left over. */
+INLINE real fused(real a, real b, real c) {
+#if defined __FMA__ && SM_REAL_F64
+  return __builtin_fma(a, b, c);
+#elif defined __FMA__
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 /* Kernels are static: the table at the end of kernels_variant.h is the only way to them. */
 #define KERNEL(op) static void k_##op(const sm_node *n, int64_t first, int64_t last, sm_worker *w)
 

@@ -444,6 +444,21 @@ static void gradients_take_places(void **state) {
   close_case();
 }
 
+/* The hidden layer's value is made again by the op that makes its gradient, not by one of its own. */
+static void values_come_with_gradients(void **state) {
+  (void)state;
+  open_case(case_of(c_mlp), 2, SM_CPU);
+  const sm_pass *p = &b->g->pass[b->pass];
+  int made = 0;
+  for (int i = p->forward; i < p->n; i++) {
+    const sm_node *n = p->node[i];
+    assert_string_not_equal(n->op->name, "gelu");
+    made += !strcmp(n->op->name, "gelu_dx") && n->out[1];
+  }
+  assert_int_equal(made, 2);
+  close_case();
+}
+
 static void no_items(void **state) {
   (void)state;
   open_case(case_of(c_counted), 2, SM_CPU);
@@ -528,6 +543,7 @@ int main(void) {
                                      cmocka_unit_test(gradients_add_up),
                                      cmocka_unit_test(made_again),
                                      cmocka_unit_test(gradients_take_places),
+                                     cmocka_unit_test(values_come_with_gradients),
                                      cmocka_unit_test(no_items),
                                      cmocka_unit_test(errors_are_sticky_and_named),
                                      cmocka_unit_test(a_nan_is_named)};

@@ -143,6 +143,8 @@ static void bf16_in_memory_changes_nothing(void **state) {
     check_narrow(SM_OP_gelu, &gelu, 3);
     NODE(gelu_dx, IN(x, items(DIMS(3, t, c))), OUT(items(DIMS(3, t, c))));
     check_narrow(SM_OP_gelu_dx, &gelu_dx, 3);
+    NODE(gelu_both, IN(x, items(DIMS(3, t, c))), OUT(items(DIMS(3, t, c)), items(DIMS(3, t, c))));
+    check_narrow(SM_OP_gelu_dx, &gelu_both, 3);
     NODE(norm, IN(x, whole(DIMS(c)), whole(DIMS(c))), OUT(items(DIMS(3, t, c)), items(DIMS(3, t, 2))));
     norm.f[0] = 1e-6;
     check_narrow(SM_OP_layer_norm, &norm, 3);
@@ -204,6 +206,8 @@ static void pointwise_kernels(void **state) {
     check(SM_OP_gelu, &gelu, *b, 5e-7);
     NODE(gelu_dx, IN(x, dy), OUT(y));
     check_both(SM_OP_gelu_dx, &gelu_dx, *b, 1e-6);
+    NODE(gelu_both, IN(x, dy), OUT(y, items(DIMS(*b, 5, d))));
+    check_both(SM_OP_gelu_dx, &gelu_both, *b, 1e-6);
     NODE(two, IN(x, dy), OUT(y));
     check(SM_OP_add, &two, *b, 1e-7);
     check_both(SM_OP_mul, &two, *b, 3e-7);
