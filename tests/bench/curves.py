@@ -11,6 +11,8 @@ import math
 import shlex
 import subprocess
 
+import chart
+
 RECIPE, BATCH, PATCH = "bench/d", 32, 4
 PRECISIONS = ("fp32", "bf16")
 AXES = (  # name, x axis, values, settings of a value
@@ -53,52 +55,21 @@ def table(rows):
 
 # ---- drawing: milliseconds a picture against the setting, both logarithmic ----------------------------------------
 
-SIDE, GAP, LEFT, TOP = 220, 70, 56, 30
+SIDE = 220
 COLOUR = {"fp32": "#2a6fdb", "bf16": "#d9622b"}
 
 
-def place(v, low, high, size):
-    return size * (math.log(v) - math.log(low)) / (math.log(high) - math.log(low))
-
-
-def panel(rows, name, label, x0):
-    mine = [r for r in rows if r["axis"] == name]
-    cost = {id(r): 1e3 * r["seconds"] / r["pictures"] for r in mine}
-    xs = sorted({r["value"] for r in mine})
-    low = 10 ** math.floor(math.log10(min(cost.values())))
-    high = 10 ** math.ceil(math.log10(max(cost.values())))
-    out = [f'<g transform="translate({x0},{TOP})">',
-           f'<rect width="{SIDE}" height="{SIDE}" fill="none" stroke="#999"/>',
-           f'<text x="{SIDE / 2}" y="{SIDE + 34}" text-anchor="middle">{label}</text>']
-    at = low
-    while at <= high * 1.001:
-        y = SIDE - place(at, low, high, SIDE)
-        out += [f'<line x2="{SIDE}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>',
-                f'<text x="-6" y="{y + 4:.1f}" text-anchor="end">{at:g}</text>']
-        at *= 10
-    for v in xs:
-        x = place(v, xs[0], xs[-1], SIDE)
-        out.append(f'<text x="{x:.1f}" y="{SIDE + 16}" text-anchor="middle">{v}</text>')
-    for p in PRECISIONS:
-        dots = [(place(r["value"], xs[0], xs[-1], SIDE), SIDE - place(cost[id(r)], low, high, SIDE))
-                for r in sorted(mine, key=lambda r: r["value"]) if r["precision"] == p]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{COLOUR[p]}" stroke-width="2"/>')
-        out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{COLOUR[p]}"/>' for x, y in dots]
-    return out + ["</g>"]
+def panel(rows, name, label, left):
+    mine = [(r["precision"], r["value"], 1e3 * r["seconds"] / r["pictures"]) for r in rows if r["axis"] == name]
+    xs, cost = sorted({v for _, v, _ in mine}), [c for _, _, c in mine]
+    lines = [(COLOUR[p], [(v, c) for q, v, c in mine if q == p]) for p in PRECISIONS]
+    x = chart.Axis(xs[0], xs[-1], SIDE, xs, log=True)
+    return chart.panel(lines, x, chart.decades(min(cost), max(cost), SIDE), label, left)
 
 
 def draw(rows, path):
-    width, height = LEFT + len(AXES) * (SIDE + GAP), TOP + SIDE + 50
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-           'font-size="12">', f'<rect width="{width}" height="{height}" fill="white"/>',
-           f'<text x="{LEFT}" y="18">milliseconds a picture</text>']
-    for i, p in enumerate(PRECISIONS):
-        out.append(f'<text x="{LEFT + 160 + 60 * i}" y="18" fill="{COLOUR[p]}">{p}</text>')
-    for i, (name, label, *_) in enumerate(AXES):
-        out += panel(rows, name, label, LEFT + i * (SIDE + GAP))
-    with open(path, "w", encoding="utf-8") as f:
-        f.write("\n".join(out + ["</svg>", ""]))
+    panels = [panel(rows, name, label, chart.LEFT + i * (SIDE + chart.GAP)) for i, (name, label, *_) in enumerate(AXES)]
+    chart.write(path, "milliseconds a picture", list(COLOUR.items()), panels, len(AXES) * (SIDE + chart.GAP) - chart.GAP, SIDE)
 
 
 def main():
