@@ -29,6 +29,12 @@ END
 exits 0 smalti train --runs one both.yaml
 has one/both/metrics.jsonl '"momentum"'
 
+# the earlier run may need plugins from elsewhere
+exits 0 smalti plugins new masker my_masker --out mine
+exits 0 "$build/run-uninstalled" make -s -C mine CC="${CC:-cc}" CFLAGS=-O1
+exits 0 smalti --plugin-path mine train --runs runs tiny.yaml name=own masker=my_masker
+exits 0 smalti --plugin-path mine train --runs one tiny.yaml name=after-own "${after[@]}" tokenizer.checkpoint.path=runs/own
+
 # ---- what is refused ---------------------------------------------------------------------------------------
 exits 0 smalti export runs/dino --out weights.safetensors
 exits 65 smalti recipe show tiny.yaml "${after[@]}" tokenizer.checkpoint.path=weights.safetensors
