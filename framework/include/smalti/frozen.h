@@ -3,8 +3,8 @@
  *
  * Opened by path: a run folder (its newest whole checkpoint), a checkpoint inside one, or weights that `smalti export`
  * wrote (a backbone without heads). Backbone and head are made from the plugins and options that the run's recipe names;
- * the recipe must not fit any more, so what that run itself was made from may be gone. Plugins are found in the folders of --plugin-path,
- * $SMALTI_PLUGIN_PATH and where smalti is installed.
+ * the recipe must not fit any more, so what that run itself was made from may be gone. Plugins are found in the folders
+ * of --plugin-path, in $SMALTI_PLUGIN_PATH and where smalti is installed.
  *
  * Order: open → declare (into a set that the caller was given) → load (once the set has memory) → tokens, logits (while a
  * graph is built) → close. One thread. */
