@@ -73,6 +73,14 @@ static void take_interval(const cJSON *json, const char *figure, sm_table_value 
     value->low = low->valuedouble, value->high = high->valuedouble;
 }
 
+/* "top1, top5": what an evaluation gives, for a figure that it does not. */
+static const char *names_of(sm_arena *arena, const cJSON *figures) {
+  const char *names = "nothing";
+  for (const cJSON *item = figures ? figures->child : NULL; item && names; item = item->next)
+    names = item == figures->child ? item->string : sm_arena_printf(arena, "%s, %s", names, item->string);
+  return names ? sm_arena_strdup(arena, names) : NULL;
+}
+
 static void take_figures(sm_table_results *r, sm_table_result *row, const sm_table_job *job,
                          sample *samples) {
   const sm_table_recipe *t = r->jobs->recipe;
@@ -86,6 +94,7 @@ static void take_figures(sm_table_results *r, sm_table_result *row, const sm_tab
     for (int f = 0; json && f < t->figures; f++) {
       const char *name = figure_of(t->figure[f].figure, e->name);
       double v = name ? number(figures, name) : NAN;
+      if (name && !cJSON_HasObjectItem(figures, name)) r->instead[f] = names_of(r->arena, figures);
       if (!isfinite(v)) continue;
       if (samples[f].n <= SM_TABLE_SEEDS) samples[f].v[samples[f].n++] = v;
       take_interval(json, name, &row->value[f]);
@@ -154,6 +163,21 @@ bool sm_table_is(const sm_table_results *r, const double *best, int row, int fig
   return tenths(r->row[row].value[figure].mean) == best[figure];
 }
 
+/* A figure that evaluations were to give and no row has is a slip of the pen. */
+static sm_status figures_are_known(const sm_table_results *r, sm_error *err) {
+  const sm_table_recipe *t = r->jobs->recipe;
+  for (int f = 0; f < t->figures; f++) {
+    const sm_table_figure *figure = &t->figure[f];
+    int found = 0;
+    for (int i = 0; i < r->rows; i++) found += r->row[i].value[f].n;
+    if (found || !r->instead[f]) continue;
+    sm_fail(err, SM_EINVAL, "column '%s': there is no figure '%s'; its evaluation gives %s", figure->title,
+            figure->figure, r->instead[f]);
+    return sm_fail_at(err, figure->at.file, figure->at.line, figure->at.col);
+  }
+  return SM_OK;
+}
+
 sm_status sm_table_results_read(const sm_table_jobs *jobs, sm_table_results *r, sm_error *err) {
   const sm_table_recipe *t = jobs->recipe;
   *r = (sm_table_results){.jobs = jobs, .arena = sm_arena_new("results")};
@@ -167,7 +191,7 @@ sm_status sm_table_results_read(const sm_table_jobs *jobs, sm_table_results *r, 
     read_row(r, row);
   }
   for (int f = 0; f < t->figures; f++) rank(r, f);
-  return SM_OK;
+  return figures_are_known(r, err);
 }
 
 void sm_table_results_free(sm_table_results *r) {

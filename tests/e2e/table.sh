@@ -58,6 +58,11 @@ lacks tables/table/report.html 'src="http'
 lacks tables/table/report.html 'href='
 has tables/table/report.html 'data:image/png;base64,'
 
+sed 's/linear.top1/linear.top2/' table.yaml >slip.yaml
+exits 65 smalti table slip.yaml
+has "$work/err" "slip.yaml:8:33: column 'Lin.': there is no figure 'linear.top2'; its evaluation gives top1, top5, held_out"
+[ ! -e tables/slip/table.md ] || fail "a table with a column of dashes is written"
+
 # ---- what it says, with figures of our own ---------------------------------------------------------------------
 # figure RUN EVALUATION VALUE
 figure() { sed -i "s/\"top1\":[0-9.]*/\"top1\":$3/; s/\"intervals\":{[^}]*}/\"intervals\":{}/" runs/"$1"-*/evaluations/"$2"-*.json; }
