@@ -49,7 +49,8 @@ static sm_pair_request request_of(const loss_trial *l) {
                            .locals = LOCALS,
                            .masked = l->empty ? none : masked,
                            .step_masked = 2 * step,
-                           .out = l->pairs};
+                           .out = l->pairs,
+                           .views = GLOBALS + (l->local ? LOCALS : 0)};
 }
 
 static void make_target(sm_graph *g, loss_trial *l) {
@@ -163,9 +164,7 @@ void sm_check_loss(sm_checker *c, sm_instance *instance) {
   if (!sm_check_that(c, l.spec.forms && !(l.spec.forms & ~known), NULL, "spec: forms is 0x%x",
                      l.spec.forms) ||
       !sm_check_that(c, l.spec.site == SM_SITE_VIEW || l.spec.site == SM_SITE_PATCH, NULL, "spec: site is %d",
-                     (int)l.spec.site) ||
-      !sm_check_that(c, l.spec.site == SM_SITE_VIEW || !l.spec.local_views, NULL,
-                     "spec: local views have no patch target"))
+                     (int)l.spec.site))
     return;
   for (unsigned form = 1; form <= SM_TARGET_VECTORS; form <<= 1)
     for (int local = 0; local <= (int)l.spec.local_views; local++) {

@@ -23,6 +23,7 @@ typedef struct tokenizer_trial {
   void *self;
   sm_tokenizer_spec spec;
   bool want[2]; /* by site */
+  bool local;   /* local views too, here of the same size: the targets looked at are theirs */
   int hidden;   /* masked patches of the first view */
   int side;     /* of the pictures it looks at */
   sm_rows *rows[2], *cells;
@@ -123,6 +124,10 @@ static void build(sm_trial *t) {
                                 .want_patch = k->want[SM_SITE_PATCH]};
   k->target[0] = k->target[1] = (sm_target){0};
   k->ops->build(k->self, g, &env, &seen, &k->target[SM_SITE_VIEW], &k->target[SM_SITE_PATCH]);
+  if (k->local) {
+    k->target[SM_SITE_PATCH] = (sm_target){0};
+    k->ops->build_local(k->self, g, &env, &seen, &k->target[SM_SITE_PATCH]);
+  }
   for (int site = 0; site < 2; site++) keep_target(g, &k->target[site]);
   sm_pass_end(g);
   k->update = sm_pass_begin(g, "update");
@@ -331,4 +336,6 @@ void sm_check_tokenizer(sm_checker *c, sm_instance *instance) {
   if (k.spec.view) check_wants(c, &k, true, false, 3, "view targets");
   if (k.spec.patch) check_wants(c, &k, false, true, 3, "patch targets");
   if (k.spec.patch) check_wants(c, &k, k.spec.view != SM_TARGET_NONE, true, 0, "nothing masked");
+  k.local = k.ops->build_local && !own;
+  if (k.spec.patch && k.local) check_wants(c, &k, false, true, 3, "patch targets of local views");
 }

@@ -197,10 +197,12 @@ static void spec_backbone(const sm_plugin *p, const void *self, sm_text *text) {
 }
 
 static void spec_tokenizer(const sm_plugin *p, const void *self, sm_text *text) {
+  const sm_tokenizer_ops *ops = p->ops;
   sm_tokenizer_spec s = {.size = sizeof s};
   sm_error err;
-  if (((const sm_tokenizer_ops *)p->ops)->spec(self, &s, &err) != SM_OK) return;
-  sm_text_add(text, "gives %s for views, %s for patches; needs %s%s%s", form_name(s.view), form_name(s.patch),
+  if (ops->spec(self, &s, &err) != SM_OK) return;
+  sm_text_add(text, "gives %s for views, %s for patches%s; needs %s%s%s", form_name(s.view),
+              form_name(s.patch), ops->build_local && !s.own ? ", of local views too" : "",
               s.needs_teacher ? "a teacher" : "no teacher", s.needs_head ? ", a head" : "",
               s.needs_attention ? ", attention" : "");
 }
@@ -220,7 +222,8 @@ static void spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
   if (((const sm_loss_ops *)p->ops)->spec(self, &s, &err) != SM_OK) return;
   sm_text_add(text, "compares %s with ",
               s.site == SM_SITE_VIEW ? (s.local_views ? "global and local views" : "global views")
-                                     : "masked patches");
+              : s.local_views        ? "masked patches of global and local views"
+                                     : "masked patches of global views");
   for (int bit = 1, n = 0; bit <= SM_TARGET_VECTORS; bit <<= 1)
     if (s.forms & (unsigned)bit) sm_text_add(text, "%s%s", n++ ? " or " : "", form_name((sm_form)bit));
 }

@@ -32,7 +32,7 @@ static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) 
   const sm_masker_ops *ops = r->masker.plugin.plugin->ops;
   if (ops->max_ratio && ops->max_ratio(r->masker.plugin.self) <= 0)
     return SM_OK; /* `none`: nothing to show */
-  *masking = (sm_masking){ops, r->masker.plugin.self, size / spec.masks_at, size / spec.masks_at};
+  *masking = sm_masking_of(r, spec.masks_at);
   return SM_OK;
 }
 

@@ -45,7 +45,8 @@ typedef struct worker {
 struct sm_loader {
   sm_loader_config config;
   int64_t count, steps_per_epoch;
-  size_t global_floats, local_floats, own_floats[SM_OWNS_MAX], cells; /* of one view */
+  size_t global_floats, local_floats, own_floats[SM_OWNS_MAX]; /* of one view */
+  size_t cells, local_cells;                                   /* of one view's mask, 0: it has none */
   sm_bad_book *book;
   sm_cache *cache; /* or NULL */
   made *made;      /* prefetch + 1 */
@@ -178,6 +179,16 @@ static sm_status make_owns(const sm_loader *loader, const sm_batch *b, size_t ro
   return status;
 }
 
+/* Of view v, whose row among the views of its kind this is. */
+static void make_mask(const sm_loader *loader, const sm_batch *b, const sm_slot_key *key, int v, size_t row) {
+  const sm_loader_config *c = &loader->config;
+  const bool local = v >= c->views.globals;
+  uint8_t *mask = local ? b->local_mask : b->mask;
+  if (mask)
+    sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0,
+                    mask + row * (local ? loader->local_cells : loader->cells));
+}
+
 static sm_status make_views(const sm_loader *loader, made *m, int item, const sm_slot_key *key, worker *w,
                             sm_error *err) {
   const sm_views *views = &loader->config.views;
@@ -194,8 +205,7 @@ static sm_status make_views(const sm_loader *loader, made *m, int item, const sm
         sm_view_apply_shrunk(&w->picture, w->by, sm_views_recipe(views, v), &choice, w->scratch, out, err);
     if (status != SM_OK) return status;
     if (v < views->globals && (status = make_owns(loader, b, row, &choice, w, err)) != SM_OK) return status;
-    if (v < views->globals && loader->cells)
-      sm_masking_draw(&loader->config.masking, key, v, NULL, 0, b->mask + row * loader->cells);
+    make_mask(loader, b, key, v, row);
   }
   return SM_OK;
 }
@@ -281,8 +291,14 @@ static size_t up64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
 /* Places of the parts of a batch inside its one block, and the block's size. */
 typedef struct layout {
-  size_t global, local, own[SM_OWNS_MAX], mask, label, sample, attempts, bytes;
+  size_t global, local, own[SM_OWNS_MAX], mask, local_mask, label, sample, attempts, bytes;
 } layout;
+
+static size_t cells_of(const sm_loader_config *c, bool local) {
+  const sm_masking *m = &c->masking;
+  if (!local) return (size_t)m->rows * (size_t)m->cols;
+  return sm_masking_local(m, &c->views) ? (size_t)m->local_rows * (size_t)m->local_cols : 0;
+}
 
 static layout lay_out(const sm_loader_config *c) {
   const sm_views *v = &c->views;
@@ -297,7 +313,8 @@ static layout lay_out(const sm_loader_config *c) {
     end += up64(n * g * 3 * own * own * sizeof(float));
   }
   at.mask = end;
-  at.label = at.mask + up64(n * g * (size_t)c->masking.rows * (size_t)c->masking.cols);
+  at.local_mask = at.mask + up64(n * g * cells_of(c, false));
+  at.label = at.local_mask + up64(n * l * cells_of(c, true));
   at.sample = at.label + up64(n * sizeof(int32_t));
   at.attempts = at.sample + up64(n * sizeof(int64_t));
   at.bytes = at.attempts + up64(n);
@@ -315,7 +332,8 @@ static bool make_slot(made *m, const sm_loader_config *c) {
   m->batch.global = (float *)(block + at.global);
   m->batch.local = c->views.locals ? (float *)(block + at.local) : NULL;
   for (int k = 0; k < c->views.owns; k++) m->batch.own[k] = (float *)(block + at.own[k]);
-  m->batch.mask = at.label > at.mask ? (uint8_t *)(block + at.mask) : NULL;
+  m->batch.mask = at.local_mask > at.mask ? (uint8_t *)(block + at.mask) : NULL;
+  m->batch.local_mask = at.label > at.local_mask ? (uint8_t *)(block + at.local_mask) : NULL;
   m->batch.label = (int32_t *)(block + at.label);
   m->batch.sample = (int64_t *)(block + at.sample);
   m->attempts = (uint8_t *)(block + at.attempts);
@@ -364,7 +382,8 @@ sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_l
   for (int k = 0; k < config->views.owns; k++)
     loader->own_floats[k] =
         3 * (size_t)config->views.own[k].view.size * (size_t)config->views.own[k].view.size;
-  loader->cells = (size_t)config->masking.rows * (size_t)config->masking.cols;
+  loader->cells = cells_of(config, false);
+  loader->local_cells = cells_of(config, true);
   loader->order_epoch = -1;
   loader->born = sm_now();
   status = allocate(loader, &why);

@@ -2,7 +2,8 @@
  * them.
  *
  * One row a picture: the original with its crop boxes, the global views, the same with their masks, as tokenizers
- * want them for themselves, the local views. The draws are those of training (views.h), bad pictures are replaced as training replaces them. */
+ * want them for themselves, the local views (under their masks, where they have any). The draws are those
+ * of training (views.h), bad pictures are replaced as training replaces them. */
 #include <string.h>
 
 #include "views.h"
@@ -29,7 +30,7 @@ typedef struct layout {
   int local_cols, local_rows; /* local views of one picture            */
   int x_global, x_mask, x_own, x_local;
   int row, width, height; /* of one row; of the sheet              */
-  bool masks;
+  bool masks, local_masks;
 } layout;
 
 typedef struct sheet {
@@ -53,6 +54,7 @@ static layout lay_out(const sm_preview_config *c) {
   const sm_views *v = &c->views;
   layout at = {.side = shown_side(v->global_first.size, v->global_first.size)};
   at.masks = c->masking.ops && !c->masking.ops->needs_attention && c->masking.rows > 0 && c->masking.cols > 0;
+  at.local_masks = at.masks && sm_masking_local(&c->masking, v);
   at.x_global = MARGIN + at.side + SECTION_GAP;
   int x = at.x_global + v->globals * (at.side + GAP) - GAP;
   at.x_mask = x + SECTION_GAP;
@@ -147,29 +149,33 @@ static void describe(const sm_view_choice *choice, const sm_image *p, char *box,
            choice->solarize ? "solarised" : "");
 }
 
-static void show_mask(sheet *s, int x, int y) {
-  const sm_masking *m = &s->config->masking;
-  const int side = s->at.side;
+/* The grid over a view that lies there, hidden cells dark; how many they are. */
+static int draw_mask(sheet *s, int x, int y, int side, int rows, int cols) {
   int n = 0;
-  char text[64];
-  for (int r = 0; r < m->rows; r++)
-    for (int c = 0; c < m->cols; c++) {
-      int left = c * side / m->cols, right = (c + 1) * side / m->cols;
-      int top = r * side / m->rows, bottom = (r + 1) * side / m->rows;
-      bool is_hidden = s->mask[r * m->cols + c] != 0;
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < cols; c++) {
+      int left = c * side / cols, right = (c + 1) * side / cols;
+      int top = r * side / rows, bottom = (r + 1) * side / rows;
+      bool is_hidden = s->mask[r * cols + c] != 0;
       if (is_hidden) sm_draw_fill(&s->canvas, x + left, y + top, right - left, bottom - top, hidden, 0.9);
       /* a thin line along the cell's upper and left border makes the grid */
       sm_draw_fill(&s->canvas, x + left, y + top, right - left, 1, 0xFFFFFF, is_hidden ? 0.12 : 0.3);
       sm_draw_fill(&s->canvas, x + left, y + top, 1, bottom - top, 0xFFFFFF, is_hidden ? 0.12 : 0.3);
       n += is_hidden;
     }
-  int all = m->rows * m->cols;
+  s->masked += n;
+  s->cells += rows * cols;
+  return n;
+}
+
+static void show_mask(sheet *s, int x, int y) {
+  const sm_masking *m = &s->config->masking;
+  const int side = s->at.side, all = m->rows * m->cols, n = draw_mask(s, x, y, side, m->rows, m->cols);
+  char text[64];
   snprintf(text, sizeof text, "%d of %d hidden", n, all);
   caption(s, x, y + side + 4, side, ink, false, text);
   snprintf(text, sizeof text, "%.0f%%", 100.0 * n / all);
   caption(s, x, y + side + 4 + LINE, side, faint, false, text);
-  s->masked += n;
-  s->cells += all;
 }
 
 static sm_status show_global(sheet *s, int y, const sm_slot_key *key, int v, sm_error *err) {
@@ -180,7 +186,7 @@ static sm_status show_global(sheet *s, int y, const sm_slot_key *key, int v, sm_
   if (status != SM_OK || !s->at.masks) return status;
   int mx = s->at.x_mask + v * (side + GAP);
   sm_draw_blit(&s->canvas, mx, y, &s->shown);
-  sm_masking_draw(&c->masking, key, v, NULL, 0, s->mask);
+  sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask);
   show_mask(s, mx, y);
   sm_draw_frame(&s->canvas, mx - 2, y - 2, side + 4, side + 4, 2, colour);
   return SM_OK;
@@ -229,6 +235,10 @@ static sm_status show_views(sheet *s, int y, const sm_slot_key *key, const sm_vi
       int x = at->x_local + l % at->local_cols * (at->small + GAP);
       int top = y + l / at->local_cols * (at->small + LINE + GAP);
       status = show(s, &s->view, x, top, at->small, at->small, err);
+      if (at->local_masks) {
+        sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask);
+        draw_mask(s, x, top, at->small, c->masking.local_rows, c->masking.local_cols);
+      }
       caption(s, x, top + at->small + 3, at->small, faint, false, box);
     }
   }
@@ -275,8 +285,10 @@ static void show_header(sheet *s) {
   if (v->locals)
     sm_text_add(&line, "; local %d x %d px, %.2f-%.2f", v->locals, v->local.size, v->local.scale[0],
                 v->local.scale[1]);
+  if (at->masks) sm_text_add(&line, "; %d x %d patches", c->masking.rows, c->masking.cols);
+  if (at->local_masks) sm_text_add(&line, " and %d x %d", c->masking.local_rows, c->masking.local_cols);
   if (at->masks)
-    sm_text_add(&line, "; %d x %d patches, %.0f%% hidden on average", c->masking.rows, c->masking.cols,
+    sm_text_add(&line, ", %.0f%% hidden on average",
                 100.0 * (double)s->masked / (double)(s->cells ? s->cells : 1));
   if (c->masking.ops && c->masking.ops->needs_attention)
     sm_text_add(&line, "; masks follow the teacher's attention");
@@ -286,7 +298,9 @@ static void show_header(sheet *s) {
   sm_draw_text(&s->canvas, at->x_global, HEADER - 13, 1, ink, "global views");
   if (at->masks) sm_draw_text(&s->canvas, at->x_mask, HEADER - 13, 1, ink, "what the student sees");
   if (v->owns) sm_draw_text(&s->canvas, at->x_own, HEADER - 13, 1, ink, "what the tokenizer sees");
-  if (v->locals) sm_draw_text(&s->canvas, at->x_local, HEADER - 13, 1, ink, "local views");
+  if (v->locals)
+    sm_draw_text(&s->canvas, at->x_local, HEADER - 13, 1, ink,
+                 at->local_masks ? "local views, masked" : "local views");
 }
 
 static sm_status check(const sm_preview_config *c, int64_t count, sm_error *err) {
@@ -309,7 +323,9 @@ sm_status sm_preview_write(const sm_preview_config *config, const char *path, sm
   s.at = lay_out(config);
   s.scratch = sm_image_scratch_new();
   s.order = sm_malloc((size_t)count * sizeof *s.order);
-  s.mask = sm_malloc((size_t)config->masking.rows * (size_t)config->masking.cols + 1);
+  const sm_masking *m = &config->masking;
+  size_t cells = (size_t)m->rows * (size_t)m->cols, small = (size_t)m->local_rows * (size_t)m->local_cols;
+  s.mask = sm_malloc((small > cells ? small : cells) + 1);
   if (!s.scratch || !s.order || !s.mask) {
     status = sm_fail(err, SM_ENOMEM, "out of memory for a preview");
     goto out;

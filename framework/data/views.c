@@ -3,6 +3,8 @@
 
 #include "views.h"
 
+enum { WHICH_VIEW = 65535 }; /* key of the choice of the one view that is masked: no view's own */
+
 static sm_status check_recipe(const sm_view_recipe *recipe, const char *which, sm_error *err) {
   sm_error inner;
   sm_status status = sm_view_recipe_check(recipe, &inner);
@@ -87,9 +89,11 @@ sm_view_choice sm_views_own_choice(const sm_views *views, int k, const sm_view_c
 }
 
 sm_status sm_masking_check(const sm_masking *masking, sm_error *err) {
-  if (masking->rows < 0 || masking->cols < 0 || masking->rows > 1024 || masking->cols > 1024)
-    return sm_fail(err, SM_EINVAL, "a mask grid of %d x %d cells: each side must lie between 0 and 1024",
-                   masking->rows, masking->cols);
+  const int grid[2][2] = {{masking->rows, masking->cols}, {masking->local_rows, masking->local_cols}};
+  for (int k = 0; k < 2; k++)
+    if (grid[k][0] < 0 || grid[k][1] < 0 || grid[k][0] > 1024 || grid[k][1] > 1024)
+      return sm_fail(err, SM_EINVAL, "a mask grid of %d x %d cells: each side must lie between 0 and 1024",
+                     grid[k][0], grid[k][1]);
   return SM_OK;
 }
 
@@ -98,24 +102,46 @@ const sm_view_recipe *sm_views_recipe(const sm_views *views, int v) {
   return v == 0 ? &views->global_first : &views->global_other;
 }
 
+static uint32_t view_key(const sm_views *views, int v) {
+  return (uint32_t)(v < views->globals ? v : SM_LOCAL_VIEW + v - views->globals);
+}
+
 void sm_views_draw(const sm_views *views, const sm_slot_key *key, int v, int width, int height,
                    sm_view_choice *choice) {
-  uint32_t view = (uint32_t)(v < views->globals ? v : SM_LOCAL_VIEW + v - views->globals);
-  sm_rng rng = sm_rng_make(key->seed, SM_RNG_CROP, (uint64_t)key->epoch, (uint64_t)key->slot, view);
+  sm_rng rng =
+      sm_rng_make(key->seed, SM_RNG_CROP, (uint64_t)key->epoch, (uint64_t)key->slot, view_key(views, v));
   sm_view_draw(sm_views_recipe(views, v), &rng, width, height, choice);
 }
 
-void sm_masking_draw(const sm_masking *masking, const sm_slot_key *key, int v, const float *attention,
-                     int heads, uint8_t *mask) {
+bool sm_masking_local(const sm_masking *masking, const sm_views *views) {
+  return masking->views == SM_MASKED_ALL && views->locals > 0 && masking->local_rows > 0 &&
+         masking->local_cols > 0;
+}
+
+/* Of one view in turn the choice has a key of its own, so that no mask depends on it. */
+static bool is_masked(const sm_masking *masking, const sm_views *views, const sm_slot_key *key, int v) {
+  if (v >= views->globals) return sm_masking_local(masking, views);
+  if (masking->views != SM_MASKED_ONE) return true;
+  sm_rng rng = sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot, WHICH_VIEW);
+  return sm_rng_below(&rng, (uint32_t)views->globals) == (uint32_t)v;
+}
+
+void sm_masking_draw(const sm_masking *masking, const sm_views *views, const sm_slot_key *key, int v,
+                     const float *attention, int heads, uint8_t *mask) {
   const sm_masker_ops *ops = masking->ops;
-  memset(mask, 0, (size_t)masking->rows * (size_t)masking->cols);
+  const bool local = v >= views->globals;
+  const int rows = local ? masking->local_rows : masking->rows,
+            cols = local ? masking->local_cols : masking->cols;
+  memset(mask, 0, (size_t)rows * (size_t)cols);
   if (!ops || (ops->needs_attention && !attention) ||
-      (ops->start_epoch && key->epoch < ops->start_epoch(masking->self)))
+      (ops->start_epoch && key->epoch < ops->start_epoch(masking->self)) ||
+      !is_masked(masking, views, key, v))
     return;
-  sm_rng rng = sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot, (uint32_t)v);
+  sm_rng rng =
+      sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot, view_key(views, v));
   sm_mask_request request = {.size = sizeof request,
-                             .rows = masking->rows,
-                             .cols = masking->cols,
+                             .rows = rows,
+                             .cols = cols,
                              .view = v,
                              .epoch = key->epoch,
                              .rng = &rng,

@@ -17,10 +17,13 @@ sm_status sm_masking_check(const sm_masking *, sm_error *);
 const sm_view_recipe *sm_views_recipe(const sm_views *, int v);
 /* The choice of view v for a width x height picture. */
 void sm_views_draw(const sm_views *, const sm_slot_key *, int v, int width, int height, sm_view_choice *);
-/* The mask of global view v into rows·cols bytes; all zero before the masker's start epoch. attention: (heads,
- * rows·cols), for a masker that wants it; NULL before the teacher has looked, and its mask is then all zero. */
-void sm_masking_draw(const sm_masking *, const sm_slot_key *, int v, const float *attention, int heads,
-                     uint8_t *mask);
+/* Do local views have masks? */
+bool sm_masking_local(const sm_masking *, const sm_views *);
+/* The mask of view v into as many bytes as its grid has cells; all zero where v is not masked, and before the masker's
+ * start epoch. attention: (heads, cells), for a masker that wants it; NULL before the teacher has looked, and its mask is
+ * then all zero. */
+void sm_masking_draw(const sm_masking *, const sm_views *, const sm_slot_key *, int v, const float *attention,
+                     int heads, uint8_t *mask);
 /* The picture that attempt k > 0 puts into a slot whose picture is bad. */
 int64_t sm_slot_replacement(const sm_slot_key *, int attempt, int64_t count);
 

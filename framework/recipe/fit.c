@@ -326,6 +326,59 @@ static sm_status check_masks(fit *f) {
   return SM_OK;
 }
 
+/* Hidden patches of local views need a loss and a tokenizer that know of them. */
+static sm_status check_local_patches(fit *f, int loss) {
+  const sm_slot *l = &f->r->loss[loss], *t = f->r->tokenizer;
+  if (f->loss[loss].site != SM_SITE_PATCH) return SM_OK;
+  while (strcmp(t->instance, l->tokenizer) != 0) t++;
+  const sm_tokenizer_ops *ops = t->plugin.plugin->ops;
+  if (!f->loss[loss].local_views) {
+    sm_fail(f->err, SM_EINVAL,
+            "data.views.masked is `all`, but `%s` looks at hidden patches of global views only",
+            plugin_name(l));
+  } else if (!ops->build_local) {
+    sm_fail(f->err, SM_EINVAL,
+            "data.views.masked is `all`, but tokenizer `%s` names patches of global views only",
+            plugin_name(t));
+  } else if (f->tokenizer[t - f->r->tokenizer].own) {
+    sm_fail(f->err, SM_EINVAL,
+            "data.views.masked is `all`, but tokenizer `%s` looks at views of its own here, which are made "
+            "of global "
+            "views only",
+            plugin_name(t));
+  } else {
+    return SM_OK;
+  }
+  sm_fail_place(f->err, sm_recipe_place(f->r, "data.views", "masked"));
+  return sm_hint(f->err, "set data.views.masked: global");
+}
+
+/* Which views are masked must mean something: a masker, views to choose from. */
+static sm_status check_masked(fit *f) {
+  static const char *const names[] = {"global", "one", "all"};
+  const sm_slot *m = &f->r->masker;
+  const sm_views_section *v = &f->r->views;
+  const sm_masker_ops *ops = m->plugin.plugin ? m->plugin.plugin->ops : NULL;
+  if (v->masked == SM_MASKED_GLOBAL) return SM_OK;
+  const sm_place at = sm_recipe_place(f->r, "data.views", "masked");
+  if (!ops || (ops->max_ratio && ops->max_ratio(m->plugin.self) <= 0)) {
+    sm_fail(f->err, SM_EINVAL, "data.views.masked is `%s`, but masker `%s` hides nothing in any view",
+            names[v->masked], ops ? plugin_name(m) : "none");
+    sm_fail_place(f->err, at);
+    return sm_hint(f->err, "choose another masker, or leave data.views.masked out");
+  }
+  if (v->masked == SM_MASKED_ONE && v->globals == 1) {
+    sm_fail(f->err, SM_EINVAL, "data.views.masked is `one` of the global views, but there is only one");
+    sm_fail_place(f->err, at);
+    return sm_hint(
+        f->err, "leave data.views.masked out: that view is masked then; or set data.views.global.count: 2");
+  }
+  sm_status status = SM_OK;
+  for (int i = 0; i < f->r->losses && v->masked == SM_MASKED_ALL && v->locals > 0 && !status; i++)
+    status = check_local_patches(f, i);
+  return status;
+}
+
 /* A masker that looks at the teacher needs one that learns, and its attention. */
 static sm_status check_attention(fit *f) {
   const sm_slot *m = &f->r->masker;
@@ -386,7 +439,9 @@ static sm_status check_views(fit *f) {
   for (int i = 0; i < f->r->losses; i++) {
     sm_status status = check_pairs(f, i);
     if (status) return status;
-    used = used || f->loss[i].local_views;
+    bool patches =
+        f->loss[i].site == SM_SITE_PATCH && f->r->views.masked != SM_MASKED_ALL; /* none are hidden */
+    used = used || (f->loss[i].local_views && !patches);
   }
   if (used || f->r->views.locals == 0) return SM_OK;
   sm_fail(f->err, SM_EINVAL, "%lld local views are cut, but no loss looks at them",
@@ -445,12 +500,22 @@ static sm_status check_one_view(fit *f, const char *which, int64_t count, int64_
   return sm_hint(f->err, "set %s.count: %lld", path, (long long)wanted);
 }
 
+static sm_status check_no_masks(fit *f) {
+  if (f->r->views.masked == SM_MASKED_GLOBAL) return SM_OK;
+  sm_fail(f->err, SM_EINVAL,
+          "data.views.masked says which views a masker hides patches of, but objective `%s` has none",
+          plugin_name(&f->r->objective));
+  sm_fail_place(f->err, sm_recipe_place(f->r, "data.views", "masked"));
+  return sm_hint(f->err, "leave it out");
+}
+
 static sm_status fit_objective(fit *f) {
   const sm_slot *o = &f->r->objective;
   sm_objective_spec spec;
   sm_status status = check_alone(f);
   if (!status) status = check_one_view(f, "global", f->r->views.globals, 1);
   if (!status) status = check_one_view(f, "local", f->r->views.locals, 0);
+  if (!status) status = check_no_masks(f);
   if (status) return status;
   if (f->r->train.init) {
     sm_fail(f->err, SM_EINVAL, "train.init names weights of a backbone, and objective `%s` has none",
@@ -465,8 +530,8 @@ static sm_status fit_objective(fit *f) {
 
 sm_status sm_recipe_fit(sm_recipe *r, sm_error *err) {
   static sm_status (*const checks[])(fit *) = {
-      check_losses_exist, fit_views,       ask_tokenizers, ask_losses,        join_losses,      check_unused,
-      check_masks,        check_attention, check_views,    check_micro_batch, check_evaluations};
+      check_losses_exist, fit_views,    ask_tokenizers,  ask_losses,  join_losses,       check_unused,
+      check_masks,        check_masked, check_attention, check_views, check_micro_batch, check_evaluations};
   fit *f = sm_calloc(1, sizeof *f);
   if (!f) return sm_fail(err, SM_ENOMEM, "out of memory");
   f->r = r;

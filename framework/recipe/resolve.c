@@ -224,7 +224,7 @@ static double chance(const sm_floats *v, bool first) { return v->v[first ? 0 : v
 static sm_status make_view(const sm_recipe *r, const sm_view_values *v, bool local, bool first,
                            sm_view_recipe *out, sm_error *err) {
   const char *path = local ? "data.views.local" : "data.views.global";
-  const struct sm_norm_values *norm = &r->priv->values.views;
+  const struct sm_views_values *norm = &r->priv->values.views;
   sm_status status = check_pair(r, path, "scale", &v->scale, out->scale, err);
   if (!status) status = check_pair(r, path, "aspect", &v->aspect, out->ratio, err);
   if (!status) status = check_pair(r, path, "blur_radius", &v->blur_radius, out->blur_radius, err);
@@ -278,6 +278,7 @@ static sm_status make_views(sm_recipe *r, sm_error *err) {
   sm_views_section *v = &r->views;
   v->globals = global->count, v->global_size = global->size;
   v->locals = local->count, v->local_size = local->size;
+  v->masked = r->priv->values.views.masked;
   sm_status status = make_norm(r, err);
   if (!status) status = make_view(r, global, false, true, &v->global_first, err);
   if (!status) status = make_view(r, global, false, false, &v->global_other, err);

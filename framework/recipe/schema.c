@@ -35,10 +35,14 @@ static const sm_option data_options[] = {
              "share of the pictures that may be unreadable before the run stops"),
 };
 
+static const char *const masked_choices[] = {"global", "one", "all", NULL}; /* sm_masked */
 static const sm_option views_options[] = {
-    SM_FLOATS(struct sm_norm_values, mean, "mean", "[0.485, 0.456, 0.406]", -1, 1, NULL,
+    SM_CHOICE(struct sm_views_values, masked, "masked", "global", masked_choices,
+              "views that the masker hides patches of: all global ones; one of them, drawn for each picture; or "
+              "all, local ones too"),
+    SM_FLOATS(struct sm_views_values, mean, "mean", "[0.485, 0.456, 0.406]", -1, 1, NULL,
               "subtracted from red, green and blue (0 to 1); an objective may bring its own"),
-    SM_FLOATS(struct sm_norm_values, std, "std", "[0.229, 0.224, 0.225]", 1e-3, 10, NULL, "then divided by"),
+    SM_FLOATS(struct sm_views_values, std, "std", "[0.229, 0.224, 0.225]", 1e-3, 10, NULL, "then divided by"),
 };
 
 /* Both kinds of view have the same options; only defaults and the smallest count differ. */
@@ -143,13 +147,13 @@ static const sm_option train_options[] = {
 static const sm_schema view_sections[] = {
     {.key = "global",
      .path = "data.views.global",
-     .doc = "Views that show most of a picture; the teacher sees only these.",
+     .doc = "Views that show most of a picture; the teacher sees these.",
      .options = global_options,
      .n_options = COUNT(global_options),
      .offset = offsetof(sm_recipe_values, global)},
     {.key = "local",
      .path = "data.views.local",
-     .doc = "Small views of a part of a picture, for the student only.",
+     .doc = "Small views of a part of a picture; the teacher sees them only if they are masked.",
      .options = local_options,
      .n_options = COUNT(local_options),
      .offset = offsetof(sm_recipe_values, local)},
@@ -290,10 +294,10 @@ static const sm_section_table section_tables[] = {
     {"data", "Pictures and views.", data_options, COUNT(data_options)},
     {"data.views", "What is cut out of each picture, and how it is changed.", views_options,
      COUNT(views_options)},
-    {"data.views.global", "Views that show most of a picture; the teacher sees only these.", global_options,
+    {"data.views.global", "Views that show most of a picture; the teacher sees these.", global_options,
      COUNT(global_options)},
-    {"data.views.local", "Small views of a part of a picture, for the student only.", local_options,
-     COUNT(local_options)},
+    {"data.views.local", "Small views of a part of a picture; the teacher sees them only if they are masked.",
+     local_options, COUNT(local_options)},
     {"optimizer.adamw", "AdamW (Loshchilov & Hutter 2019).", adamw_options, COUNT(adamw_options)},
     {"optimizer.sgd", "Gradient descent with momentum.", sgd_options, COUNT(sgd_options)},
     {"optimizer.lars", "LARS (You et al. 2017).", lars_options, COUNT(lars_options)},

@@ -49,7 +49,8 @@ typedef struct sm_recipe_values {
     const char *name;
   } top;
   sm_data_section data;
-  struct sm_norm_values {
+  struct sm_views_values {
+    int masked;
     sm_floats mean, std;
   } views;
   sm_view_values global, local;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "framework/data/views.h"
 #include "framework/tensor/kernels.h"
 
 enum { LATE = 1000000 }; /* an epoch in which every masker has begun */
@@ -16,6 +17,7 @@ static void free_batch(sm_batch *b) {
   sm_free(b->global);
   sm_free(b->local);
   sm_free(b->mask);
+  sm_free(b->local_mask);
   sm_free(b->label);
   sm_free(b->sample);
   for (int k = 0; k < SM_OWNS_MAX; k++) sm_free(b->own[k]);
@@ -37,35 +39,40 @@ static sm_status random_owns(const sm_ssl_config *c, const sm_views *views, sm_b
   return SM_OK;
 }
 
+static sm_status random_masks(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b,
+                              sm_error *err) {
+  const int patch = spec->patch ? spec->patch : 1, grid = spec->patch ? c->global_size / patch : 0,
+            local = spec->patch ? c->local_size / patch : 0; /* an objective has no patches */
+  const sm_views views = {.globals = c->globals, .locals = c->locals};
+  const sm_masking masking = {c->masker.ops, c->masker.self, grid, grid, c->masked, local, local};
+  const int64_t cells = (int64_t)grid * grid, small = (int64_t)local * local;
+  b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)(cells ? cells : 1));
+  b->local_mask = sm_calloc((size_t)c->batch_size * (size_t)c->locals + 1, (size_t)(small ? small : 1));
+  if (!b->mask || !b->local_mask) return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
+  for (int i = 0; i < c->batch_size; i++)
+    for (int v = 0; v < c->globals + c->locals; v++) { /* none where the step draws them */
+      const sm_slot_key key = {1, LATE, i};
+      uint8_t *mask = v < c->globals ? b->mask + ((int64_t)i * c->globals + v) * cells
+                                     : b->local_mask + ((int64_t)i * c->locals + v - c->globals) * small;
+      sm_masking_draw(&masking, &views, &key, v, NULL, 0, mask);
+    }
+  return SM_OK;
+}
+
 static sm_status random_batch(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b,
                               sm_error *err) {
-  int grid = spec->patch ? c->global_size / spec->patch : 0; /* an objective has no patches */
   int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_size * c->global_size;
-  int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_size * c->local_size,
-          cells = (int64_t)grid * grid;
+  int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_size * c->local_size;
   *b = (sm_batch){.pictures = c->batch_size, .epoch = LATE};
   b->global = sm_malloc((size_t)globals * sizeof(float));
   b->local = sm_malloc((size_t)(locals ? locals : 1) * sizeof(float));
-  b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)(cells ? cells : 1));
   b->label = sm_calloc((size_t)c->batch_size, sizeof *b->label);
   b->sample = sm_calloc((size_t)c->batch_size, sizeof *b->sample);
-  if (!b->global || !b->local || !b->mask || !b->label || !b->sample)
+  if (!b->global || !b->local || !b->label || !b->sample)
     return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
   fill_normal(b->global, globals, 0);
   fill_normal(b->local, locals, 1);
-  const sm_masker_ops *masker = c->masker.ops;
-  bool now = masker && !masker->needs_attention; /* the step draws the others */
-  for (int64_t r = 0; now && r < (int64_t)c->batch_size * c->globals; r++) {
-    sm_rng rng = sm_rng_make(1, SM_RNG_MASK, LATE, (uint64_t)r, 0);
-    sm_mask_request m = {.size = sizeof m,
-                         .rows = grid,
-                         .cols = grid,
-                         .view = (int)(r % c->globals),
-                         .epoch = LATE,
-                         .rng = &rng};
-    masker->draw(c->masker.self, &m, b->mask + r * cells);
-  }
-  return SM_OK;
+  return random_masks(c, spec, b, err);
 }
 
 /* ---- peak ------------------------------------------------------------------------------------------ */

@@ -52,11 +52,12 @@ static void build_show(sm_ssl *s) {
 
 void sm_ssl_objective_build(sm_ssl *s) {
   const int64_t side = s->c.global_size, words = 3;
+  view_kind *k = &s->kind[GLOBAL];
   sm_graph *g = s->graph;
-  s->views_count = sm_count(g, "pictures", s->micro);
-  s->global = sm_input_real(g, "pictures", 4, (int64_t[]){s->micro, 3, side, side}, s->views_count);
+  k->count = sm_count(g, "pictures", s->micro);
+  k->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){s->micro, 3, side, side}, k->count);
   s->objective.key = sm_input(g, "key", SM_I32, 1, &words, NULL);
-  const sm_objective_env env = env_of(s, s->global, s->objective.key);
+  const sm_objective_env env = env_of(s, k->pictures, s->objective.key);
   s->pass[PASS_GLOBAL] = sm_pass_begin(g, "objective");
   sm_scope_push(g, "%s", s->c.objective.name);
   s->objective.loss = OPS(objective, s->c.objective)->build(s->c.objective.self, g, &env);
@@ -85,14 +86,15 @@ sm_status sm_ssl_objective_gradients(sm_ssl *s, const sm_batch *b, const sm_time
                                      sm_error *err) {
   const sm_objective_ops *ops = OPS(objective, s->c.objective);
   void *self = s->c.objective.self;
-  const int64_t pixels = sm_item_elements(s->global);
+  const view_kind *k = &s->kind[GLOBAL];
+  const int64_t pixels = sm_item_elements(k->pictures);
   memset(r, 0, sizeof *r);
   if (ops->prepare) ops->prepare(self, t);
   for (int first = 0; first < b->pictures; first += s->micro) {
     const int pictures = sm_ssl_part_of(s, b, first);
     double start = sm_now(), now;
-    sm_put(s->views_count, pictures);
-    sm_ssl_fill(s->global, b->global + first * pixels, pictures * pixels);
+    sm_put(k->count, pictures);
+    sm_ssl_fill(k->pictures, b->global + first * pixels, pictures * pixels);
     set_key(s, b, first);
     r->seconds[3] += (now = sm_now()) - start;
     sm_graph_run(s->graph, s->pass[PASS_GLOBAL]);

@@ -71,12 +71,22 @@ sm_status sm_views_of(const sm_recipe *r, sm_views *v, sm_error *err) {
   return add_owns(r, v, err);
 }
 
+sm_masking sm_masking_of(const sm_recipe *r, int cell) {
+  const sm_instance *masker = &r->masker.plugin;
+  const int grid = cell ? (int)r->views.global_size / cell : 0,
+            local = cell ? (int)r->views.local_size / cell : 0;
+  return (sm_masking){masker->plugin ? masker->plugin->ops : NULL,
+                      masker->self,
+                      grid,
+                      grid,
+                      (sm_masked)r->views.masked,
+                      local,
+                      local};
+}
+
 /* One mask cell a token: the objective refuses backbones that are otherwise. */
 static sm_masking masking_of(const sm_session *s) {
-  const sm_slot *masker = &s->recipe->masker;
-  int patch = sm_ssl_backbone(s->ssl)->patch, grid = patch ? (int)s->recipe->views.global_size / patch : 0;
-  return (sm_masking){masker->plugin.plugin ? masker->plugin.plugin->ops : NULL, masker->plugin.self, grid,
-                      grid};
+  return sm_masking_of(s->recipe, sm_ssl_backbone(s->ssl)->patch);
 }
 
 static int loader_workers(const sm_session *s) {

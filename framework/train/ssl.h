@@ -40,6 +40,7 @@ typedef struct sm_ssl_config {
   int heads, tokenizers, losses;
   int tokenizer_head[SM_SLOTS_MAX]; /* the head whose teacher copy an online tokenizer runs, or -1 */
   int globals, locals, global_size, local_size;
+  sm_masked masked;                          /* of which views the masker hides patches */
   sm_view_recipe global_first, global_other; /* what tokenizers need no view of their own for */
   int batch_size, micro_batch; /* micro_batch 0: all at once */
   sm_optimizer_config optimizer;

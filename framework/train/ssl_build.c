@@ -1,8 +1,8 @@
 /* framework/train/ssl_build.c — from plugins to parameter sets and passes.
  *
- * Passes: teacher (clean global views → targets; where the masker wants its attention, in two: see, then
- * targets), student on global views (masked) and on local views, each
- * forward and backward, then update (the tokenizers' states). What a step does with them is in ssl_step.c. */
+ * Passes: teacher (clean global views, and local ones where patches of them are hidden → targets; where the masker
+ * wants its attention, in two: see, then targets), student on global views and on local views, each forward and
+ * backward, then update (the tokenizers' states). What a step does with them is in ssl_step.c. */
 #include <math.h>
 #include <string.h>
 
@@ -28,7 +28,7 @@ static sm_status check_names(const sm_ssl_config *c, sm_error *err) {
   return status;
 }
 
-static sm_status read_specs(sm_ssl *s, sm_error *err) {
+static sm_status read_backbone(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
   s->spec.size = sizeof s->spec;
   sm_status status = OPS(backbone, c->backbone)->spec(c->backbone.self, c->global_size, &s->spec, err);
@@ -47,41 +47,87 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
             c->backbone.name, s->spec.masks_at, s->spec.patch);
     return sm_hint(err, "this objective masks token by token");
   }
-  s->grid = c->global_size / s->spec.patch;
   s->views.globals = c->globals;
+  s->views.locals = c->locals;
   s->views.global_first = c->global_first;
   s->views.global_other = c->global_other;
   s->views.global_first.size = c->global_size;
-  s->patches = s->grid * s->grid;
-  s->tokens = s->spec.prefix + s->patches;
-  int local_grid = c->local_size / s->spec.patch;
-  s->local_tokens = s->spec.prefix + local_grid * local_grid;
+  return SM_OK;
+}
+
+static sm_status read_tokenizers(sm_ssl *s, sm_error *err) {
+  const sm_ssl_config *c = &s->c;
+  const int grid = c->global_size / s->spec.patch;
   for (int i = 0; i < c->tokenizers; i++) {
     sm_tokenizer_spec *t = &s->tokenizer_spec[i];
-    if ((status = sm_tokenizer_ask(c->tokenizer[i].ops, c->tokenizer[i].self, s->spec.patch, t, err)))
-      return status;
+    sm_status status = sm_tokenizer_ask(c->tokenizer[i].ops, c->tokenizer[i].self, s->spec.patch, t, err);
+    if (status) return status;
     if (t->ema) s->ema_momentum = t->ema;
     s->want_teacher |= t->needs_teacher || t->needs_head || t->needs_attention || t->ema;
     s->want_attention |= t->needs_attention;
     s->own[i] = -1;
-    if (t->own && !sm_views_own_is_global(&s->views, t->own, s->grid) &&
-        (s->own[i] = sm_views_add_own(&s->views, t->own, s->grid, err)) < 0)
+    if (t->own && !sm_views_own_is_global(&s->views, t->own, grid) &&
+        (s->own[i] = sm_views_add_own(&s->views, t->own, grid, err)) < 0)
       return SM_EINVAL;
   }
   s->late_masks = c->masker.ops && OPS(masker, c->masker)->needs_attention;
   s->want_teacher |= s->late_masks;
   s->want_attention |= s->late_masks;
-  for (int i = 0; i < c->losses; i++) {
-    s->loss_spec[i].size = sizeof s->loss_spec[i];
-    if ((status = OPS(loss, c->loss[i].slot)->spec(c->loss[i].slot.self, &s->loss_spec[i], err)))
-      return status;
-    s->want_local |= c->locals > 0 && s->loss_spec[i].local_views && s->loss_spec[i].site == SM_SITE_VIEW;
-  }
-  double ratio = c->masker.ops ? OPS(masker, c->masker)->max_ratio(c->masker.self) : 0;
-  s->max_masked = (int64_t)ceil(ratio * s->patches);
-  if (s->max_masked > s->patches) s->max_masked = s->patches;
-  s->masks = s->max_masked > 0;
   return SM_OK;
+}
+
+/* Recipes are refused before (recipe/fit.c); this is for whoever makes a configuration without one. */
+static sm_status check_local_patches(const sm_ssl *s, int loss, sm_error *err) {
+  const sm_ssl_loss *l = &s->c.loss[loss];
+  const sm_ssl_slot *t = &s->c.tokenizer[l->tokenizer];
+  if (s->loss_spec[loss].local_views && OPS(tokenizer, *t)->build_local &&
+      !s->tokenizer_spec[l->tokenizer].own)
+    return SM_OK;
+  return sm_fail(err, SM_EUNSUPPORTED,
+                 "loss '%s' and tokenizer '%s' do not work on hidden patches of local views", l->slot.name,
+                 t->name);
+}
+
+/* After losses and tokenizers are known. */
+static sm_status read_kind(sm_ssl *s, int kind, int views, int size, int masked_views, sm_error *err) {
+  const sm_ssl_config *c = &s->c;
+  view_kind *k = &s->kind[kind];
+  double ratio = c->masker.ops ? OPS(masker, c->masker)->max_ratio(c->masker.self) : 0;
+  *k = (view_kind){.views = views, .size = size, .grid = size / s->spec.patch};
+  k->patches = k->grid * k->grid;
+  k->tokens = s->spec.prefix + k->patches;
+  k->max_masked = masked_views ? (int64_t)ceil(ratio * k->patches) : 0;
+  if (k->max_masked > k->patches) k->max_masked = k->patches;
+  k->masked_views = k->max_masked > 0 ? masked_views : 0;
+  k->taught = kind == GLOBAL ? s->want_teacher : k->masked_views && s->late_masks;
+  for (int i = 0; i < c->losses && views > 0; i++) {
+    const sm_tokenizer_spec *t = &s->tokenizer_spec[c->loss[i].tokenizer];
+    if (s->loss_spec[i].site == SM_SITE_VIEW) {
+      k->keep_view |= kind == GLOBAL || s->loss_spec[i].local_views;
+    } else if (kind == GLOBAL || k->masked_views) {
+      sm_status status = kind == GLOBAL ? SM_OK : check_local_patches(s, i, err);
+      if (status) return status;
+      k->keep_patch = true;
+      k->taught |= t->needs_teacher || t->needs_head || t->needs_attention;
+    }
+  }
+  return SM_OK;
+}
+
+static sm_status read_specs(sm_ssl *s, sm_error *err) {
+  const sm_ssl_config *c = &s->c;
+  sm_status status = read_backbone(s, err);
+  if (!status) status = read_tokenizers(s, err);
+  for (int i = 0; i < c->losses && !status; i++) {
+    s->loss_spec[i].size = sizeof s->loss_spec[i];
+    status = OPS(loss, c->loss[i].slot)->spec(c->loss[i].slot.self, &s->loss_spec[i], err);
+  }
+  if (!status)
+    status =
+        read_kind(s, GLOBAL, c->globals, c->global_size, c->masked == SM_MASKED_ONE ? 1 : c->globals, err);
+  if (!status)
+    status = read_kind(s, LOCAL, c->locals, c->local_size, c->masked == SM_MASKED_ALL ? c->locals : 0, err);
+  return status;
 }
 
 bool sm_ssl_used(const sm_ssl *s, int head, int tokenizer, sm_site site) {
@@ -94,40 +140,44 @@ bool sm_ssl_used(const sm_ssl *s, int head, int tokenizer, sm_site site) {
 
 /* ---- passes ---------------------------------------------------------------------------------------- */
 
-static void make_inputs(sm_ssl *s) {
-  const sm_ssl_config *c = &s->c;
+/* A kind of view that no student pass looks at is not an input either. */
+static bool present(const sm_ssl *s, int kind) {
+  return kind == GLOBAL || s->kind[kind].keep_view || s->kind[kind].keep_patch;
+}
+
+/* The hidden patches of a kind of view, and what the student's last block is asked for because of them. */
+static void make_patch_rows(sm_ssl *s, view_kind *k) {
   sm_graph *g = s->graph;
-  int64_t views = (int64_t)s->micro * c->globals, side = c->global_size;
-  s->views_count = sm_count(g, "views", views);
-  s->global = sm_input_real(g, "global views", 4, (int64_t[]){views, 3, side, side}, s->views_count);
-  for (int k = 0; k < s->views.owns; k++) {
-    int64_t own = s->views.own[k].view.size;
-    s->own_view[k] =
-        sm_input_real(g, "tokenizer's views", 4, (int64_t[]){views, 3, own, own}, s->views_count);
+  const int64_t views = (int64_t)s->micro * k->views, masked = s->micro * k->masked_views * k->max_masked;
+  const int64_t most = masked > 0 ? masked : 1, kept = (k->keep_view ? views : 0) + most;
+  if (k->masked_views) k->mask = sm_input(g, "masks", SM_U8, 2, (int64_t[]){views, k->patches}, k->count);
+  k->patch_rows = sm_rows_new(g, "masked rows", most, views, k->tokens, k->count);
+  k->cell_rows = sm_rows_new(g, "masked cells", most, views, k->patches, k->count);
+  if (!k->keep_patch) return;
+  k->kept_rows = sm_rows_new(g, "kept rows", kept, views, k->tokens, k->count);
+  k->kept_view_rows = sm_rows_new(g, "kept [CLS] rows", views, kept, 1, k->kept_rows->count);
+  k->kept_patch_rows = sm_rows_new(g, "kept masked rows", most, kept, 1, k->kept_rows->count);
+}
+
+static void make_inputs(sm_ssl *s, int kind) {
+  static const struct {
+    const char *views, *cls, *drop;
+  } name[KINDS] = {{"global views", "[CLS] rows", "drop path"},
+                   {"local views", "local [CLS] rows", "local drop path"}};
+  view_kind *k = &s->kind[kind];
+  sm_graph *g = s->graph;
+  const int64_t views = (int64_t)s->micro * k->views;
+  if (!present(s, kind)) return;
+  k->count = sm_count(g, kind == GLOBAL ? "views" : "local views", views);
+  k->pictures = sm_input_real(g, name[kind].views, 4, (int64_t[]){views, 3, k->size, k->size}, k->count);
+  for (int o = 0; o < s->views.owns && kind == GLOBAL; o++) {
+    int64_t own = s->views.own[o].view.size;
+    s->own_view[o] = sm_input_real(g, "tokenizer's views", 4, (int64_t[]){views, 3, own, own}, k->count);
   }
-  if (s->masks) s->mask = sm_input(g, "masks", SM_U8, 2, (int64_t[]){views, s->patches}, s->views_count);
-  s->view_rows = sm_rows_new(g, "[CLS] rows", views, views, s->tokens, s->views_count);
-  int64_t masked = views * s->max_masked;
-  s->patch_rows = sm_rows_new(g, "masked rows", masked > 0 ? masked : 1, views, s->tokens, s->views_count);
-  s->cell_rows = sm_rows_new(g, "masked cells", masked > 0 ? masked : 1, views, s->patches, s->views_count);
-  s->keep_view = sm_ssl_used(s, -1, -1, SM_SITE_VIEW);
-  s->keep_patch = masked > 0 && sm_ssl_used(s, -1, -1, SM_SITE_PATCH);
-  int64_t kept = (s->keep_view ? views : 0) + (s->keep_patch ? masked : 0);
-  s->kept_rows = sm_rows_new(g, "kept rows", kept > 0 ? kept : 1, views, s->tokens, s->views_count);
-  s->kept_view_rows =
-      sm_rows_new(g, "kept [CLS] rows", views, s->kept_rows->capacity, 1, s->kept_rows->count);
-  s->kept_patch_rows = sm_rows_new(g, "kept masked rows", masked > 0 ? masked : 1, s->kept_rows->capacity, 1,
-                                   s->kept_rows->count);
+  k->view_rows = sm_rows_new(g, name[kind].cls, views, views, k->tokens, k->count);
+  if (kind == GLOBAL || k->masked_views) make_patch_rows(s, k);
   if (s->spec.drop_sites)
-    s->drop = sm_input_real(g, "drop path", 2, (int64_t[]){views, s->spec.drop_sites}, s->views_count);
-  if (!s->want_local) return;
-  int64_t locals = (int64_t)s->micro * c->locals, small = c->local_size;
-  s->local_count = sm_count(g, "local views", locals);
-  s->local = sm_input_real(g, "local views", 4, (int64_t[]){locals, 3, small, small}, s->local_count);
-  s->local_rows = sm_rows_new(g, "local [CLS] rows", locals, locals, s->local_tokens, s->local_count);
-  if (s->spec.drop_sites)
-    s->local_drop =
-        sm_input_real(g, "local drop path", 2, (int64_t[]){locals, s->spec.drop_sites}, s->local_count);
+    k->drop = sm_input_real(g, name[kind].drop, 2, (int64_t[]){views, s->spec.drop_sites}, k->count);
 }
 
 /* only: the tokens that anybody reads, or NULL. attention: where it is to be put, or NULL. */
@@ -150,65 +200,83 @@ static sm_tensor *run_backbone(sm_ssl *s, int set, sm_tensor *pictures, sm_tenso
                     : sm_graph_fail(s->graph, "backbone '%s' gave no tokens", s->c.backbone.name);
 }
 
-static void see(sm_ssl *s) {
-  s->seen = (sm_seen){.size = sizeof s->seen, .prefix = s->spec.prefix, .rows = s->grid, .cols = s->grid};
-  if (s->want_teacher)
-    s->seen.tokens = run_backbone(s, SM_SSL_TEACHER, s->global, NULL, NULL, NULL,
-                                  s->want_attention ? &s->seen.attention : NULL);
+static void see(sm_ssl *s, int kind) {
+  view_kind *k = &s->kind[kind];
+  k->seen = (sm_seen){.size = sizeof k->seen,
+                      .pictures = k->pictures,
+                      .prefix = s->spec.prefix,
+                      .rows = k->grid,
+                      .cols = k->grid};
+  if (k->taught)
+    k->seen.tokens = run_backbone(s, SM_SSL_TEACHER, k->pictures, NULL, NULL, NULL,
+                                  s->want_attention ? &k->seen.attention : NULL);
 }
 
 /* Masks that follow from the attention must be known before the targets of masked patches. */
+static bool seen_before(const sm_ssl *s, int kind) {
+  return s->late_masks && (kind == GLOBAL || s->kind[kind].masked_views);
+}
+
 static void build_see(sm_ssl *s) {
   s->pass[PASS_SEE] = sm_pass_begin(s->graph, "see");
   sm_scope_push(s->graph, "teacher");
-  see(s);
-  if (s->seen.attention) sm_keep(s->graph, s->seen.attention);
+  for (int kind = 0; kind < KINDS; kind++) {
+    if (!seen_before(s, kind)) continue;
+    see(s, kind);
+    if (s->kind[kind].seen.attention) sm_keep(s->graph, s->kind[kind].seen.attention);
+  }
   sm_scope_pop(s->graph);
   sm_pass_end(s->graph);
 }
 
-static void build_teacher(sm_ssl *s) {
-  const sm_ssl_config *c = &s->c;
-  sm_graph *g = s->graph;
-  s->pass[PASS_TEACHER] = sm_pass_begin(g, s->want_teacher && !s->late_masks ? "teacher" : "targets");
-  sm_scope_push(g, "teacher");
-  if (!s->late_masks) see(s);
-  for (int i = 0; i < c->tokenizers; i++) {
-    sm_tokenizer_env env = sm_ssl_tokenizer_env(s, i);
-    s->seen.pictures = s->own[i] < 0 ? s->global : s->own_view[s->own[i]];
-    sm_scope_push(g, "tokenizer.%s", c->tokenizer[i].name);
-    OPS(tokenizer, c->tokenizer[i])
-        ->build(c->tokenizer[i].self, g, &env, &s->seen, &s->view_target[i], &s->patch_target[i]);
-    sm_scope_pop(g);
-  }
-  sm_scope_pop(g);
-  sm_pass_end(g);
+/* What a tokenizer says of the views of a kind; of local ones it is asked only where patches of them are hidden. */
+static void build_targets(sm_ssl *s, int i, int kind) {
+  const sm_ssl_slot *slot = &s->c.tokenizer[i];
+  view_kind *k = &s->kind[kind];
+  sm_tokenizer_env env = sm_ssl_tokenizer_env(s, i, kind);
+  sm_seen seen = k->seen;
+  if (kind == LOCAL && !env.want_patch) return;
+  if (kind == GLOBAL && s->own[i] >= 0) seen.pictures = s->own_view[s->own[i]];
+  sm_scope_push(s->graph, "tokenizer.%s", slot->name);
+  if (kind == GLOBAL)
+    OPS(tokenizer, *slot)->build(slot->self, s->graph, &env, &seen, &s->view_target[i], &k->patch_target[i]);
+  else OPS(tokenizer, *slot)->build_local(slot->self, s->graph, &env, &seen, &k->patch_target[i]);
+  sm_scope_pop(s->graph);
 }
 
-static void build_loss(sm_ssl *s, int i, sm_tensor *features, bool local, int64_t predictions) {
+static void build_teacher(sm_ssl *s) {
+  s->pass[PASS_TEACHER] = sm_pass_begin(s->graph, s->want_teacher && !s->late_masks ? "teacher" : "targets");
+  sm_scope_push(s->graph, "teacher");
+  for (int kind = 0; kind < KINDS; kind++) {
+    if (kind == LOCAL && !s->kind[LOCAL].keep_patch) continue;
+    if (!seen_before(s, kind)) see(s, kind);
+    for (int i = 0; i < s->c.tokenizers; i++) build_targets(s, i, kind);
+  }
+  sm_scope_pop(s->graph);
+  sm_pass_end(s->graph);
+}
+
+static void build_loss(sm_ssl *s, int i, sm_tensor *features, int kind, int64_t predictions) {
   const sm_ssl_loss *l = &s->c.loss[i];
   const sm_head *h = &s->student_head[l->head];
   sm_site site = s->loss_spec[i].site;
-  bound_loss *b = local ? &s->local_loss[i] : &s->global_loss[i];
+  view_kind *k = &s->kind[kind];
+  bound_loss *b = &k->loss[i];
   const sm_loss_ops *ops = OPS(loss, l->slot);
-  sm_pair_request r = {.size = sizeof r,
-                       .site = site,
-                       .local = local,
-                       .pictures = s->micro,
-                       .step_pictures = s->c.batch_size,
-                       .globals = s->c.globals,
-                       .locals = s->c.locals};
+  sm_pair_request r = sm_ssl_pair_request(s, i, kind);
+  r.pictures = s->micro;
+  r.step_pictures = s->c.batch_size;
   int64_t capacity = ops->max_pairs ? ops->max_pairs(l->slot.self, &r, predictions) : predictions;
   char name[96];
-  snprintf(name, sizeof name, "%s pairs%s", l->slot.name, local ? " (local)" : "");
+  snprintf(name, sizeof name, "%s pairs%s", l->slot.name, kind == LOCAL ? " (local)" : "");
   b->pairs = sm_pairs_new(s->graph, name, capacity > 0 ? capacity : 1, predictions);
   sm_scope_push(s->graph, "loss.%s", l->slot.name);
   sm_prediction p = {
       .size = sizeof p,
       .site = site,
-      .local = local,
+      .local = kind == LOCAL,
       .logits = h->ops->logits(h->self, s->graph, &h->params, features, site, SM_ROLE_STUDENT)};
-  const sm_target *t = site == SM_SITE_VIEW ? &s->view_target[l->tokenizer] : &s->patch_target[l->tokenizer];
+  const sm_target *t = site == SM_SITE_VIEW ? &s->view_target[l->tokenizer] : &k->patch_target[l->tokenizer];
   if (!t->form)
     sm_graph_fail(s->graph, "tokenizer '%s' gave no %s target for loss '%s'",
                   s->c.tokenizer[l->tokenizer].name, site == SM_SITE_VIEW ? "view" : "patch", l->slot.name);
@@ -216,36 +284,37 @@ static void build_loss(sm_ssl *s, int i, sm_tensor *features, bool local, int64_
   sm_scope_pop(s->graph);
 }
 
-/* The tokens a head sees. A backbone that was asked for the kept rows only may give just these: (rows, D). */
-static sm_tensor *head_rows(sm_ssl *s, sm_tensor *tokens, sm_site site, bool local) {
+/* The tokens a head sees. A backbone that was asked for some rows only may give just these: (rows, D). */
+static sm_tensor *head_rows(sm_ssl *s, sm_tensor *tokens, sm_site site, const view_kind *k) {
   bool pruned = tokens->ndim == 2, view = site == SM_SITE_VIEW;
-  if (local) return pruned ? tokens : sm_gather(s->graph, tokens, s->local_rows);
-  if (pruned) return sm_gather(s->graph, tokens, view ? s->kept_view_rows : s->kept_patch_rows);
-  return sm_gather(s->graph, tokens, view ? s->view_rows : s->patch_rows);
+  if (!pruned) return sm_gather(s->graph, tokens, view ? k->view_rows : k->patch_rows);
+  if (!k->kept_rows) return tokens;
+  return sm_gather(s->graph, tokens, view ? k->kept_view_rows : k->kept_patch_rows);
 }
 
 /* One student pass: backbone, the heads on [CLS] and masked rows only, losses, backward. */
-static void build_student(sm_ssl *s, bool local) {
+static void build_student(sm_ssl *s, int kind) {
   const sm_ssl_config *c = &s->c;
+  const view_kind *k = &s->kind[kind];
   sm_graph *g = s->graph;
-  s->pass[local ? PASS_LOCAL : PASS_GLOBAL] = sm_pass_begin(g, local ? "student local" : "student");
-  sm_scope_push(g, local ? "local" : "student");
-  sm_tensor *tokens =
-      local ? run_backbone(s, SM_SSL_STUDENT, s->local, NULL, s->local_drop, s->local_rows, NULL)
-            : run_backbone(s, SM_SSL_STUDENT, s->global, s->mask, s->drop, s->kept_rows, NULL);
+  s->pass[kind == LOCAL ? PASS_LOCAL : PASS_GLOBAL] =
+      sm_pass_begin(g, kind == LOCAL ? "student local" : "student");
+  sm_scope_push(g, kind == LOCAL ? "local" : "student");
+  sm_tensor *tokens = run_backbone(s, SM_SSL_STUDENT, k->pictures, k->mask, k->drop,
+                                   k->kept_rows ? k->kept_rows : k->view_rows, NULL);
   for (int h = 0; h < c->heads; h++)
     for (int site = SM_SITE_VIEW; site <= SM_SITE_PATCH; site++) {
-      if ((local && site == SM_SITE_PATCH) || !sm_ssl_used(s, h, -1, (sm_site)site)) continue;
-      const sm_rows *rows = local ? s->local_rows : site == SM_SITE_VIEW ? s->view_rows : s->patch_rows;
+      bool view = site == SM_SITE_VIEW;
+      if (!(view ? k->keep_view : k->keep_patch) || !sm_ssl_used(s, h, -1, (sm_site)site)) continue;
       const sm_head *head = &s->student_head[h];
-      sm_scope_push(g, "head.%s.%s", c->head[h].name, site == SM_SITE_VIEW ? "view" : "patch");
+      sm_scope_push(g, "head.%s.%s", c->head[h].name, view ? "view" : "patch");
       sm_tensor *features =
-          head->ops->features(head->self, g, &head->params, head_rows(s, tokens, (sm_site)site, local),
+          head->ops->features(head->self, g, &head->params, head_rows(s, tokens, (sm_site)site, k),
                               (sm_site)site, SM_ROLE_STUDENT);
       for (int i = 0; i < c->losses; i++)
         if (c->loss[i].head == h && s->loss_spec[i].site == (sm_site)site &&
-            (!local || s->loss_spec[i].local_views))
-          build_loss(s, i, features, local, rows->capacity);
+            (kind == GLOBAL || s->loss_spec[i].local_views))
+          build_loss(s, i, features, kind, (view ? k->view_rows : k->patch_rows)->capacity);
       sm_scope_pop(g);
     }
   sm_pass_backward(g);
@@ -258,13 +327,31 @@ static void build_update(sm_ssl *s) {
   s->pass[PASS_UPDATE] = sm_pass_begin(s->graph, "update");
   for (int i = 0; i < c->tokenizers; i++) {
     const sm_tokenizer_ops *ops = OPS(tokenizer, c->tokenizer[i]);
-    sm_tokenizer_env env = sm_ssl_tokenizer_env(s, i);
+    sm_tokenizer_env env = sm_ssl_tokenizer_env(s, i, GLOBAL);
     if (ops->build_update) ops->build_update(c->tokenizer[i].self, s->graph, &env);
   }
   sm_pass_end(s->graph);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------ */
+
+/* Host lists for one micro-batch of either kind. */
+static sm_status make_lists(sm_ssl *s, sm_error *err) {
+  size_t longest = 0;
+  for (int kind = 0; kind < KINDS; kind++) {
+    view_kind *k = &s->kind[kind];
+    size_t views = (size_t)s->micro * (size_t)k->views;
+    if (views * (size_t)(k->patches + 1) > longest) longest = views * (size_t)(k->patches + 1);
+    if (views && !(k->masked = sm_arena_alloc(s->arena, views * sizeof *k->masked))) s->no_memory = true;
+  }
+  s->token_list = sm_arena_alloc(s->arena, longest * sizeof *s->token_list);
+  s->cell_list = sm_arena_alloc(s->arena, longest * sizeof *s->cell_list);
+  for (int i = 0; i < 3; i++)
+    if (!(s->kept_list[i] = sm_arena_alloc(s->arena, longest * sizeof *s->kept_list[i]))) s->no_memory = true;
+  return s->token_list && s->cell_list && !s->no_memory
+             ? SM_OK
+             : sm_fail(err, SM_ENOMEM, "no memory for the objective");
+}
 
 static sm_status build(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
@@ -282,21 +369,13 @@ static sm_status build(sm_ssl *s, sm_error *err) {
     sm_ssl_objective_build(s);
     return sm_graph_plan(s->graph, err);
   }
-  make_inputs(s);
+  for (int kind = 0; kind < KINDS; kind++) make_inputs(s, kind);
   if (s->late_masks) build_see(s);
   build_teacher(s);
-  build_student(s, false);
-  if (s->want_local) build_student(s, true);
+  for (int kind = 0; kind < KINDS; kind++)
+    if (present(s, kind)) build_student(s, kind);
   build_update(s);
-  size_t rows = (size_t)s->micro * (size_t)c->globals,
-         longest = rows * (size_t)(s->patches + 1) + (size_t)s->micro * (size_t)c->locals;
-  s->token_list = sm_arena_alloc(s->arena, longest * sizeof *s->token_list);
-  s->cell_list = sm_arena_alloc(s->arena, rows * (size_t)s->patches * sizeof *s->cell_list);
-  s->masked = sm_arena_alloc(s->arena, rows * sizeof *s->masked);
-  for (int i = 0; i < 3; i++)
-    if (!(s->kept_list[i] = sm_arena_alloc(s->arena, longest * sizeof *s->kept_list[i]))) s->no_memory = true;
-  if (!s->token_list || !s->cell_list || !s->masked || s->no_memory)
-    return sm_fail(err, SM_ENOMEM, "no memory for the objective");
+  if ((status = make_lists(s, err))) return status;
   if (s->late_masks && (status = sm_ssl_make_masks(s, err))) return status;
   return sm_graph_plan(s->graph, err);
 }
@@ -331,7 +410,7 @@ const sm_views *sm_ssl_own_views(const sm_ssl *s) { return &s->views; }
 double sm_ssl_loss_dim(const sm_ssl *s, int loss) {
   const sm_ssl_loss *l = &s->c.loss[loss];
   const sm_target *t = s->loss_spec[loss].site == SM_SITE_VIEW ? &s->view_target[l->tokenizer]
-                                                               : &s->patch_target[l->tokenizer];
+                                                               : &s->kind[GLOBAL].patch_target[l->tokenizer];
   if (!s->tokenizer_spec[l->tokenizer].ema) return 0;
   return t->form == SM_TARGET_DISTRIBUTION || t->form == SM_TARGET_IDS ? (double)t->dim : 0;
 }
@@ -357,6 +436,7 @@ sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_
                        .losses = r->losses,
                        .globals = (int)r->views.globals,
                        .locals = (int)r->views.locals,
+                       .masked = (sm_masked)r->views.masked,
                        .global_size = (int)r->views.global_size,
                        .global_first = r->views.global_first,
                        .global_other = r->views.global_other,

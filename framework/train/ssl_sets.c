@@ -92,16 +92,17 @@ sm_status sm_ssl_make_sets(sm_ssl *s, sm_error *err) {
   return SM_OK;
 }
 
-sm_tokenizer_env sm_ssl_tokenizer_env(sm_ssl *s, int tokenizer) {
+sm_tokenizer_env sm_ssl_tokenizer_env(sm_ssl *s, int tokenizer, int kind) {
+  const view_kind *k = &s->kind[kind];
   int head = s->c.tokenizer_head[tokenizer];
   return (sm_tokenizer_env){.size = sizeof(sm_tokenizer_env),
                             .head = head < 0 ? NULL : &s->teacher_head[head],
                             .state = tokenizer_params(s, SM_SSL_STATE, tokenizer),
                             .frozen = tokenizer_params(s, SM_SSL_FROZEN, tokenizer),
-                            .cell_rows = s->cell_rows,
-                            .view_rows = s->view_rows,
-                            .patch_rows = s->patch_rows,
-                            .want_view = sm_ssl_used(s, -1, tokenizer, SM_SITE_VIEW),
+                            .cell_rows = k->cell_rows,
+                            .view_rows = k->view_rows,
+                            .patch_rows = k->patch_rows,
+                            .want_view = kind == GLOBAL && sm_ssl_used(s, -1, tokenizer, SM_SITE_VIEW),
                             .want_patch = sm_ssl_used(s, -1, tokenizer, SM_SITE_PATCH)};
 }
 
@@ -149,7 +150,7 @@ sm_ssl_tokenizer sm_ssl_tokenizer_at(sm_ssl *s, int i) {
                             .self = slot->self,
                             .state = tokenizer_params(s, SM_SSL_STATE, i),
                             .own = s->own[i],
-                            .cells = s->grid};
+                            .cells = s->kind[GLOBAL].grid};
 }
 
 int sm_ssl_evaluated(const sm_ssl *s) { return s->ema_momentum ? SM_SSL_TEACHER : SM_SSL_STUDENT; }

@@ -1,8 +1,8 @@
 /* framework/train/ssl_step.c — one training step. Set it beside Algorithm 1 of the iBOT paper:
  *
  *   for each micro-batch of pictures x, with views u, v (global), local views, and masks m:
- *     teacher  h_t(u), h_t(v) on the clean views; masks, where they follow its attention;
- *              targets by its tokenizer's OLD state
+ *     teacher  h_t(u), h_t(v) on the clean views, and on local ones where patches of them are hidden;
+ *              masks, where they follow its attention; targets by its tokenizer's OLD state
  *     student  h_s(û), h_s(v̂) on the masked views, heads on [CLS] and masked patches only
  *              loss = Σ pairs weight · CE(student, target); backward
  *   centre   C ← m C + (1-m) mean(h_t)                                                          once a step
@@ -58,7 +58,7 @@ static void set_prefix_rows(sm_ssl *s, sm_rows *rows, int64_t views, int tokens)
   sm_rows_set(rows, s->token_list, views);
 }
 
-/* What the student's heads see of the global views, in order of (picture, view, token): [CLS] and hidden patches. */
+/* What the student's heads see of the views, in order of (picture, view, token): [CLS] and hidden patches. */
 typedef struct kept {
   int32_t *token, *view, *patch; /* tokens; which of them are [CLS], which are hidden */
   int64_t n, views, patches;
@@ -70,97 +70,125 @@ static void keep(kept *k, int64_t token, bool patch) {
   k->token[k->n++] = (int32_t)token;
 }
 
-/* (pictures·G, patches), or NULL: nothing is hidden. */
-static const uint8_t *masks_of(const sm_ssl *s, const sm_batch *b) {
-  return !s->masks ? NULL : s->drawn ? s->drawn : b->mask;
+/* (pictures·views, patches), or NULL: nothing is hidden. */
+static const uint8_t *masks_of(const view_kind *k, bool local, const sm_batch *b) {
+  return !k->masked_views ? NULL : k->drawn ? k->drawn : local ? b->local_mask : b->mask;
 }
 
-/* Masked patches in the same order, as tokens and as cells; s->masked counts them by view. */
-static sm_status set_masked_rows(sm_ssl *s, const uint8_t *masks, int64_t views, sm_error *err) {
-  kept k = {.token = s->kept_list[0], .view = s->kept_list[1], .patch = s->kept_list[2]};
+static sm_status check_promise(const sm_ssl *s, const view_kind *k, int masked, int masked_views,
+                               sm_error *err) {
+  if (masked > k->max_masked)
+    return sm_fail(err, SM_EINTERNAL, "masker '%s' hid %d of %d patches, but promised at most %lld",
+                   s->c.masker.name, masked, k->patches, (long long)k->max_masked);
+  if (masked_views > k->masked_views)
+    return sm_fail(err, SM_EINTERNAL, "more than %d of %d views of a picture have hidden patches",
+                   k->masked_views, k->views);
+  return SM_OK;
+}
+
+/* Masked patches in the same order, as tokens and as cells; k->masked counts them by view. */
+static sm_status set_masked_rows(sm_ssl *s, view_kind *k, const uint8_t *masks, int64_t views,
+                                 sm_error *err) {
+  kept list = {.token = s->kept_list[0], .view = s->kept_list[1], .patch = s->kept_list[2]};
   int64_t n = 0;
+  int masked_views = 0;
   for (int64_t r = 0; r < views; r++) {
-    const uint8_t *mask = masks ? masks + r * s->patches : NULL;
+    const uint8_t *mask = masks ? masks + r * k->patches : NULL;
     int32_t masked = 0;
-    if (s->keep_view) keep(&k, r * s->tokens, false);
-    for (int p = 0; mask && p < s->patches; p++) {
+    if (k->keep_view) keep(&list, r * k->tokens, false);
+    for (int p = 0; mask && p < k->patches; p++) {
       if (!mask[p]) continue;
-      if (++masked > s->max_masked) continue;
-      int64_t token = r * s->tokens + s->spec.prefix + p;
-      s->cell_list[n] = (int32_t)(r * s->patches + p);
+      int64_t token = r * k->tokens + s->spec.prefix + p;
+      s->cell_list[n] = (int32_t)(r * k->patches + p);
       s->token_list[n++] = (int32_t)token;
-      if (s->keep_patch) keep(&k, token, true);
+      if (k->keep_patch) keep(&list, token, true);
+      masked++;
     }
-    s->masked[r] = masked;
-    if (masked > s->max_masked)
-      return sm_fail(err, SM_EINTERNAL, "masker '%s' hid %d of %d patches, but promised at most %lld",
-                     s->c.masker.name, masked, s->patches, (long long)s->max_masked);
+    k->masked[r] = masked;
+    masked_views = (r % k->views ? masked_views : 0) + (masked > 0);
+    sm_status status = check_promise(s, k, masked, masked_views, err);
+    if (status) return status;
   }
-  sm_rows_set(s->patch_rows, s->token_list, n);
-  sm_rows_set(s->kept_rows, k.token, k.n);
-  sm_rows_set(s->kept_view_rows, k.view, k.views);
-  sm_rows_set(s->kept_patch_rows, k.patch, k.patches);
-  sm_rows_set(s->cell_rows, s->cell_list, n);
+  sm_rows_set(k->patch_rows, s->token_list, n);
+  sm_rows_set(k->cell_rows, s->cell_list, n);
+  if (!k->kept_rows) return SM_OK;
+  sm_rows_set(k->kept_rows, list.token, list.n);
+  sm_rows_set(k->kept_view_rows, list.view, list.views);
+  sm_rows_set(k->kept_patch_rows, list.patch, list.patches);
   return SM_OK;
 }
 
 static int64_t count_masked(const sm_ssl *s, const sm_batch *b) {
-  int64_t n = 0, all = (int64_t)b->pictures * s->c.globals * s->patches;
-  const uint8_t *masks = masks_of(s, b);
-  for (int64_t i = 0; masks && i < all; i++) n += masks[i];
+  int64_t n = 0;
+  for (int kind = 0; kind < KINDS; kind++) {
+    const view_kind *k = &s->kind[kind];
+    const uint8_t *masks = masks_of(k, kind == LOCAL, b);
+    for (int64_t i = 0, all = (int64_t)b->pictures * k->views * k->patches; masks && i < all; i++)
+      n += masks[i];
+  }
   return n;
 }
 
-static void fill_globals(sm_ssl *s, const sm_batch *b, int first, int pictures) {
-  int64_t views = (int64_t)pictures * s->c.globals, pixels = sm_item_elements(s->global);
-  sm_put(s->views_count, (double)views);
-  sm_ssl_fill(s->global, b->global + (int64_t)first * s->c.globals * pixels, views * pixels);
+static void fill_pictures(sm_ssl *s, int kind, const sm_batch *b, int first, int pictures) {
+  const view_kind *k = &s->kind[kind];
+  if (!k->pictures) return;
+  int64_t views = (int64_t)pictures * k->views, pixels = sm_item_elements(k->pictures);
+  sm_put(k->count, (double)views);
+  sm_ssl_fill(k->pictures, (kind == LOCAL ? b->local : b->global) + (int64_t)first * k->views * pixels,
+              views * pixels);
 }
 
-static sm_status fill_masks(sm_ssl *s, const sm_batch *b, int first, int pictures, sm_error *err) {
-  int64_t views = (int64_t)pictures * s->c.globals;
-  const uint8_t *masks = masks_of(s, b);
-  if (masks) masks += (int64_t)first * s->c.globals * s->patches;
-  size_t cells = (size_t)(views * s->patches);
-  if (masks) memcpy(s->mask->data, masks, cells);
-  else if (s->mask) memset(s->mask->data, 0, cells);
-  return set_masked_rows(s, masks, views, err);
+static sm_status fill_masks(sm_ssl *s, int kind, const sm_batch *b, int first, int pictures, sm_error *err) {
+  view_kind *k = &s->kind[kind];
+  int64_t views = (int64_t)pictures * k->views;
+  const uint8_t *masks = masks_of(k, kind == LOCAL, b);
+  if (!k->patch_rows) return SM_OK;
+  if (masks) masks += (int64_t)first * k->views * k->patches;
+  size_t cells = (size_t)(views * k->patches);
+  if (masks) memcpy(k->mask->data, masks, cells);
+  else if (k->mask) memset(k->mask->data, 0, cells);
+  return set_masked_rows(s, k, masks, views, err);
 }
 
 static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int pictures, sm_error *err) {
-  const sm_ssl_config *c = &s->c;
-  int64_t views = (int64_t)pictures * c->globals, pixels;
-  fill_globals(s, b, first, pictures);
-  for (int k = 0; k < s->views.owns; k++) {
-    pixels = sm_item_elements(s->own_view[k]);
-    sm_ssl_fill(s->own_view[k], b->own[k] + (int64_t)first * c->globals * pixels, views * pixels);
+  const int64_t globals = s->c.globals;
+  sm_status status = SM_OK;
+  for (int o = 0; o < s->views.owns; o++) {
+    int64_t pixels = sm_item_elements(s->own_view[o]);
+    sm_ssl_fill(s->own_view[o], b->own[o] + first * globals * pixels, pictures * globals * pixels);
   }
-  fill_drop(s, s->drop, b, first, pictures, c->globals, 0);
-  set_prefix_rows(s, s->view_rows, views, s->tokens);
-  sm_status status = fill_masks(s, b, first, pictures, err);
-  if (status || !s->want_local) return status;
-  int64_t locals = (int64_t)pictures * c->locals, small = 3 * (int64_t)c->local_size * c->local_size;
-  sm_put(s->local_count, (double)locals);
-  sm_ssl_fill(s->local, b->local + (int64_t)first * c->locals * small, locals * small);
-  fill_drop(s, s->local_drop, b, first, pictures, c->locals, SM_LOCAL_VIEW);
-  set_prefix_rows(s, s->local_rows, locals, s->local_tokens);
-  return SM_OK;
+  for (int kind = 0; kind < KINDS && !status; kind++) {
+    const view_kind *k = &s->kind[kind];
+    if (!k->pictures) continue;
+    fill_pictures(s, kind, b, first, pictures);
+    fill_drop(s, k->drop, b, first, pictures, k->views, kind == LOCAL ? SM_LOCAL_VIEW : 0);
+    set_prefix_rows(s, k->view_rows, (int64_t)pictures * k->views, k->tokens);
+    status = fill_masks(s, kind, b, first, pictures, err);
+  }
+  return status;
 }
 
-static void fill_pairs(sm_ssl *s, int pictures, int step_pictures, int64_t step_masked, bool local) {
+/* The mean of a patch loss is over all views that may have hidden patches: all global ones, also where only one of them
+ * is masked in turn, and the local ones where they are. */
+sm_pair_request sm_ssl_pair_request(const sm_ssl *s, int loss, int kind) {
+  return (sm_pair_request){.size = sizeof(sm_pair_request),
+                           .site = s->loss_spec[loss].site,
+                           .local = kind == LOCAL,
+                           .globals = s->c.globals,
+                           .locals = s->c.locals,
+                           .masked = s->kind[kind].masked,
+                           .views = s->c.globals + (s->kind[LOCAL].masked_views ? s->c.locals : 0)};
+}
+
+static void fill_pairs(sm_ssl *s, int kind, int pictures, int step_pictures, int64_t step_masked) {
   for (int i = 0; i < s->c.losses; i++) {
-    bound_loss *l = local ? &s->local_loss[i] : &s->global_loss[i];
+    bound_loss *l = &s->kind[kind].loss[i];
     if (!l->pairs) continue;
-    sm_pair_request r = {.size = sizeof r,
-                         .site = s->loss_spec[i].site,
-                         .local = local,
-                         .pictures = pictures,
-                         .step_pictures = step_pictures,
-                         .globals = s->c.globals,
-                         .locals = s->c.locals,
-                         .masked = s->masked,
-                         .step_masked = step_masked,
-                         .out = l->pairs};
+    sm_pair_request r = sm_ssl_pair_request(s, i, kind);
+    r.pictures = pictures;
+    r.step_pictures = step_pictures;
+    r.step_masked = step_masked;
+    r.out = l->pairs;
     sm_pairs_begin(l->pairs);
     OPS(loss, s->c.loss[i].slot)->pairs(s->c.loss[i].slot.self, &r);
     sm_pairs_end(l->pairs);
@@ -169,9 +197,9 @@ static void fill_pairs(sm_ssl *s, int pictures, int step_pictures, int64_t step_
 
 /* ---- reading sums ---------------------------------------------------------------------------------- */
 
-static void add_losses(sm_ssl *s, bool local) {
+static void add_losses(sm_ssl *s, int kind) {
   for (int i = 0; i < s->c.losses; i++) {
-    const bound_loss *l = local ? &s->local_loss[i] : &s->global_loss[i];
+    const bound_loss *l = &s->kind[kind].loss[i];
     if (!l->pairs || !l->rows) continue;
     for (int64_t r = 0, n = sm_items(l->rows); r < n; r++) s->loss_sum[i] += sm_get(l->rows, r);
     if (!l->stats) continue;
@@ -248,10 +276,9 @@ sm_status sm_ssl_nonfinite(sm_ssl *s, const sm_batch *b, int first, sm_error *er
   for (int p = 0; p < PASS_UPDATE; p++)
     if (s->pass[p] >= 0 && sm_graph_find_nonfinite(s->graph, s->pass[p], what, sizeof what, &item, &where))
       break;
-  int views = !where                           ? 0
-              : where->count == s->views_count ? s->c.globals
-              : where->count == s->local_count ? s->c.locals
-                                               : 0;
+  int views = 0;
+  for (int kind = 0; kind < KINDS && where && where->count; kind++)
+    if (where->count == s->kind[kind].count) views = kind == LOCAL ? s->c.locals : s->c.globals;
   if (item >= 0 && views) { /* items of the tensor are views */
     int64_t picture = first + item / views;
     sm_fail(err, SM_EINVAL, "step %lld: %s, item %lld (sample %lld)", (long long)b->step, what,
@@ -266,19 +293,32 @@ int sm_ssl_part_of(const sm_ssl *s, const sm_batch *b, int first) {
   return b->pictures - first < s->micro ? b->pictures - first : s->micro;
 }
 
+static void look(sm_ssl *s, const sm_batch *b, int first) {
+  for (int kind = 0; kind < KINDS; kind++) fill_pictures(s, kind, b, first, sm_ssl_part_of(s, b, first));
+  sm_graph_run(s->graph, s->pass[PASS_SEE]);
+}
+
 /* The masks of the whole step, whose number divisors of losses may need, from the teacher's attention. Of several
  * micro-batches only the last is still seen afterwards: the others are looked at again when their turn comes. */
 static void draw_late_masks(sm_ssl *s, const sm_batch *b, sm_step_result *r) {
   double start = sm_now();
   for (int first = 0; s->late_masks && first < b->pictures; first += s->micro) {
-    fill_globals(s, b, first, sm_ssl_part_of(s, b, first));
-    sm_graph_run(s->graph, s->pass[PASS_SEE]);
+    look(s, b, first);
     sm_ssl_draw_masks(s, b, first, sm_ssl_part_of(s, b, first));
   }
   r->seconds[0] += sm_now() - start;
 }
 
+/* Share of patches that late masks hide, of the views that are masked. */
+static void report_hidden(const sm_ssl *s, const sm_batch *b, int64_t step_masked, sm_step_result *r) {
+  int64_t all = (int64_t)s->c.globals * s->kind[GLOBAL].patches;
+  if (s->kind[LOCAL].masked_views) all += (int64_t)s->c.locals * s->kind[LOCAL].patches;
+  if (s->late_masks)
+    sm_ssl_put(r, true, (double)step_masked / ((double)b->pictures * (double)all), "hidden", "");
+}
+
 sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_step_result *r, sm_error *err) {
+  static const int student[KINDS] = {[GLOBAL] = PASS_GLOBAL, [LOCAL] = PASS_LOCAL};
   if (s->c.objective.ops) return sm_ssl_objective_gradients(s, b, t, r, err);
   memset(r, 0, sizeof *r);
   memset(s->loss_sum, 0, sizeof s->loss_sum);
@@ -291,17 +331,15 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
     double start = sm_now(), now;
     sm_status status = fill_micro_batch(s, b, first, pictures, err);
     if (status) return status;
-    fill_pairs(s, pictures, b->pictures, step_masked, false);
-    if (s->want_local) fill_pairs(s, pictures, b->pictures, step_masked, true);
+    for (int kind = 0; kind < KINDS; kind++) fill_pairs(s, kind, pictures, b->pictures, step_masked);
     r->seconds[3] += (now = sm_now()) - start;
     if (s->late_masks && b->pictures > s->micro) sm_graph_run(s->graph, s->pass[PASS_SEE]);
     sm_graph_run(s->graph, s->pass[PASS_TEACHER]);
     r->seconds[0] += (start = sm_now()) - now;
-    sm_graph_run(s->graph, s->pass[PASS_GLOBAL]);
-    add_losses(s, false);
-    if (s->want_local) {
-      sm_graph_run(s->graph, s->pass[PASS_LOCAL]);
-      add_losses(s, true);
+    for (int kind = 0; kind < KINDS; kind++) {
+      if (s->pass[student[kind]] < 0) continue;
+      sm_graph_run(s->graph, s->pass[student[kind]]);
+      add_losses(s, kind);
     }
     r->seconds[1] += sm_now() - start;
     double sum = 0;
@@ -309,8 +347,7 @@ sm_status sm_ssl_gradients(sm_ssl *s, const sm_batch *b, const sm_time *t, sm_st
     if (!isfinite(sum)) return sm_ssl_nonfinite(s, b, first, err);
   }
   report_losses(s, r);
-  if (s->late_masks)
-    sm_ssl_put(r, true, (double)step_masked / ((double)b->pictures * s->c.globals * s->patches), "hidden", "");
+  report_hidden(s, b, step_masked, r);
   return SM_OK;
 }
 

@@ -57,6 +57,9 @@ sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_erro
  * teacher becomes its copy. What was taken, or does not fit, goes to the log. (train.init) */
 sm_status sm_start_from(const char *path, sm_ssl *, sm_error *);
 
+/* The recipe's masker, which must have been created, with the grids of its views; cell: pixels of a mask cell, 0: there are
+ * none. */
+sm_masking sm_masking_of(const sm_recipe *, int cell);
 /* The views of a recipe as the loader wants them, with those that its tokenizers want for themselves. */
 sm_status sm_views_of(const sm_recipe *, sm_views *, sm_error *);
 

@@ -1,4 +1,4 @@
-/* mim — masked image modelling: at every hidden patch of a global view the student must say what the
+/* mim — masked image modelling: at every hidden patch of a view the student must say what the
  * tokenizer says of the same patch of the clean view. What the mean is over is a choice: hidden_patches.h. */
 #include "hidden_patches.h"
 
@@ -16,8 +16,10 @@ static const sm_option options[] = {
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
-  *out = (sm_loss_spec){
-      .size = sizeof *out, .forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS, .site = SM_SITE_PATCH};
+  *out = (sm_loss_spec){.size = sizeof *out,
+                        .forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
+                        .site = SM_SITE_PATCH,
+                        .local_views = true};
   return SM_OK;
 }
 

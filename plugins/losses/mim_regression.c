@@ -1,4 +1,4 @@
-/* mim_regression — masked image modelling with vectors: at every hidden patch of a global view the student must give the
+/* mim_regression — masked image modelling with vectors: at every hidden patch of a view the student must give the
  * tokenizer's vector of the same patch of the clean view.
  *
  *   loss = Σ weight · mean over the vector's numbers of φ(prediction - target)
@@ -29,7 +29,8 @@ static const sm_option options[] = {
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
-  *out = (sm_loss_spec){.size = sizeof *out, .forms = SM_TARGET_VECTORS, .site = SM_SITE_PATCH};
+  *out = (sm_loss_spec){
+      .size = sizeof *out, .forms = SM_TARGET_VECTORS, .site = SM_SITE_PATCH, .local_views = true};
   return SM_OK;
 }
 

@@ -5,11 +5,13 @@
  * The centre is a moving average of the teacher's mean output: of all [CLS] of the step, and of ALL patches
  * of all global views, masked or not (ibot, main_ibot.py: iBOTLoss.update_center). Logits at every patch are
  * never made for that: the head promises that logits are affine in its features, so the logits of the mean
- * feature are the mean of the logits.
+ * feature are the mean of the logits. Where patches of local views are hidden too, the teacher looks at these
+ * whole, and the patch centre follows the mean over all views of each view's mean, as update_center's mean over
+ * views has it: a local view counts as much as a global one, though it has fewer patches.
  *
  * With `centering: sinkhorn` (Caron et al., SwAV; Oquab et al., DINOv2: sinkhorn_knopp_teacher) there is no
  * running centre: the shift is what balances the tokens over the rows at hand, all [CLS] of the step or all its
- * masked patches. A part of the step balances otherwise, so micro-batches are refused. `none` is sharpening only.
+ * masked patches (those of local views apart). A part of the step balances otherwise, so micro-batches are refused. `none` is sharpening only.
  *
  * Sums run over micro-batches in accumulators; the update pass turns them into means and moves the centres.
  * It must run before the teacher's weights change, since it applies the teacher's last layer to the mean
@@ -129,22 +131,30 @@ static void build_view(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, 
   sm_add_count_into(g, logits, t->view.count);
 }
 
+/* Features at every patch into the centre's sums: of a view with fewer patches they weigh more, so that views are equal. */
+static void add_patches(online_ema *t, sm_graph *g, sm_tensor *patches) {
+  int64_t here = patches->dim[1];
+  if (!t->patch.sum) {
+    t->patch.patches = here;
+    t->patch.momentum = sm_scalar(g, "momentum of the patch centre", t->patch_center_momentum);
+    t->patch.sum = sm_accumulator(g, "sum of patch features", 2, (int64_t[]){1, patches->dim[2]});
+    t->patch.count = sm_accumulator(g, "number of views", 1, (int64_t[]){1});
+  }
+  if (here != t->patch.patches) patches = sm_scale(g, patches, (double)t->patch.patches / (double)here);
+  sm_sum_rows_into(g, patches, t->patch.sum);
+  sm_add_count_into(g, patches, t->patch.count);
+}
+
 static void build_patch(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
                         sm_target *out) {
   const sm_head *head = env->head;
-  t->patch = (site_graph){.scale = sm_scalar(g, "1/temperature of patches", 1)};
+  if (!t->patch.scale) t->patch.scale = sm_scalar(g, "1/temperature of patches", 1);
   sm_tensor *features;
   if (t->patch_centering ==
       CENTER_MEAN) { /* at every patch, for the centre; [CLS] goes along so that row numbers stay */
     sm_tensor *all =
         head->ops->features(head->self, g, &head->params, seen->tokens, SM_SITE_PATCH, head->role);
-    sm_tensor *patches = sm_drop_prefix(g, all, seen->prefix);
-    t->patch.patches = patches->dim[1];
-    t->patch.momentum = sm_scalar(g, "momentum of the patch centre", t->patch_center_momentum);
-    t->patch.sum = sm_accumulator(g, "sum of patch features", 2, (int64_t[]){1, all->dim[all->ndim - 1]});
-    t->patch.count = sm_accumulator(g, "number of views", 1, (int64_t[]){1});
-    sm_sum_rows_into(g, patches, t->patch.sum);
-    sm_add_count_into(g, patches, t->patch.count);
+    add_patches(t, g, sm_drop_prefix(g, all, seen->prefix));
     features = sm_gather(g, all, env->patch_rows);
   } else {
     sm_tensor *masked = sm_gather(g, seen->tokens, env->patch_rows);
@@ -172,6 +182,16 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
   }
   if (env->want_view) build_view(t, g, env, seen, view);
   if (env->want_patch) build_patch(t, g, env, seen, patch);
+}
+
+/* After build, which made scale and sums. */
+static void build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                        sm_target *patch) {
+  if (!env->head || !seen->tokens) {
+    sm_graph_fail(g, "online_ema needs the teacher and a head");
+    return;
+  }
+  if (env->want_patch) build_patch(self, g, env, seen, patch);
 }
 
 /* ---- update ------------------------------------------------------------------------------------------ */
@@ -207,7 +227,8 @@ static const sm_tokenizer_ops ops = {.size = sizeof ops,
                                      .declare = declare,
                                      .build = build,
                                      .build_update = build_update,
-                                     .prepare = prepare};
+                                     .prepare = prepare,
+                                     .build_local = build_local};
 static const sm_plugin plugin = {
     .size = sizeof plugin,
     .kind = SM_TOKENIZER,

@@ -55,21 +55,27 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   return SM_OK;
 }
 
-static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
-                  sm_target *patch) {
+static void build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                        sm_target *patch) {
   pixels *t = self;
-  (void)view;
-  t->gain = NULL;
   if (!env->want_patch) return;
   int side = (int)(seen->pictures->dim[2] / seen->rows);
   int64_t n = 3 * (int64_t)side * side;
   sm_tensor *x = sm_gather(g, sm_patchify(g, seen->pictures, side), env->cell_rows);
   if (t->normalize == PATCH) {
-    t->gain = sm_input_real(g, "gain of a patch", 1, &n, NULL);
+    if (!t->gain) t->gain = sm_input_real(g, "gain of a patch", 1, &n, NULL);
     x = sm_layer_norm(g, x, t->gain, sm_input_real(g, "no shift", 1, &n, NULL),
                       1e-6 * (double)(n - 1) / (double)n);
   }
   *patch = (sm_target){.form = SM_TARGET_VECTORS, .dim = n, .rows = env->patch_rows, .vectors = x};
+}
+
+/* The same of either kind of view: their patches have one size. */
+static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
+                  sm_target *patch) {
+  (void)view;
+  ((pixels *)self)->gain = NULL;
+  build_local(self, g, env, seen, patch);
 }
 
 static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
@@ -83,7 +89,8 @@ static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
     else ((double *)t->gain->data)[k] = gain;
 }
 
-static const sm_tokenizer_ops ops = {.size = sizeof ops, .spec = spec, .build = build, .prepare = prepare};
+static const sm_tokenizer_ops ops = {
+    .size = sizeof ops, .spec = spec, .build = build, .prepare = prepare, .build_local = build_local};
 static const sm_plugin plugin = {.size = sizeof plugin,
                                  .kind = SM_TOKENIZER,
                                  .kind_version = SM_KIND_VERSION,

@@ -107,6 +107,6 @@ sm_loader_config fake_config(fake_set *set, const fake_masker *masker) {
   c.views.local.size = 8;
   c.views.local.scale[0] = 0.05;
   c.views.local.scale[1] = 0.4;
-  c.masking = (sm_masking){&fake_masker_ops, masker, 4, 4};
+  c.masking = (sm_masking){.ops = &fake_masker_ops, .self = masker, .rows = 4, .cols = 4};
   return c;
 }

@@ -110,6 +110,11 @@ sm_batch *rig_batch(const ssl_rig *rig, int pictures, double ratio, uint64_t see
   b->sample = calloc((size_t)pictures, sizeof *b->sample);
   assert_non_null(b->mask);
   for (int64_t i = 0; i < cells; i++) b->mask[i] = sm_rng_uniform(&rng) < ratio;
+  if (c->masked == SM_MASKED_ALL && locals) {
+    cells = locals * (small / spec->patch) * (small / spec->patch);
+    assert_non_null(b->local_mask = malloc((size_t)cells));
+    for (int64_t i = 0; i < cells; i++) b->local_mask[i] = sm_rng_uniform(&rng) < ratio;
+  }
   return b;
 }
 
@@ -117,6 +122,7 @@ void rig_batch_free(sm_batch *b) {
   free(b->global);
   free(b->local);
   free(b->mask);
+  free(b->local_mask);
   free(b->sample);
   free(b);
 }
@@ -152,7 +158,8 @@ double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site
   int64_t views = (int64_t)b->pictures * (local ? c->locals : c->globals),
           size = local ? c->local_size : c->global_size;
   int64_t cells = (size / sm_ssl_backbone(rig->ssl)->patch) * (size / sm_ssl_backbone(rig->ssl)->patch);
-  bool masked = set == SM_SSL_STUDENT && !local;
+  const uint8_t *masks = local ? b->local_mask : b->mask;
+  bool masked = set == SM_SSL_STUDENT && masks;
   sm_tensor *pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, size, size}, NULL);
   sm_tensor *mask = masked ? sm_input(g, "mask", SM_U8, 2, (int64_t[]){views, cells}, NULL) : NULL;
   int pass = sm_pass_begin(g, "logits");
@@ -165,7 +172,7 @@ double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site
   for (int64_t i = 0, n = sm_elements(pictures); i < n; i++)
     if (c->real == SM_F32) ((float *)pictures->data)[i] = from[i];
     else ((double *)pictures->data)[i] = from[i];
-  if (masked) memcpy(mask->data, b->mask, (size_t)(views * cells));
+  if (masked) memcpy(mask->data, masks, (size_t)(views * cells));
   sm_graph_run(g, pass);
   double *out = malloc((size_t)sm_elements(y) * sizeof *out);
   assert_non_null(out);

@@ -26,13 +26,13 @@ void rig_plugin(ssl_rig *, sm_instance *, sm_kind, const char *name, const char 
 void rig_start(ssl_rig *);
 void rig_close(ssl_rig *);
 
-/* A batch of normal random pictures and, of each global view, masks with about `ratio` ones; owned by the
- * caller. */
+/* A batch of normal random pictures and, of each global view, masks with about `ratio` ones; of local views too where
+ * rig->config.masked says so. Owned by the caller. */
 sm_batch *rig_batch(const ssl_rig *, int pictures, double ratio, uint64_t seed);
 void rig_batch_free(sm_batch *);
 
 /* Logits of a site's head at every token of a batch's views, by a graph of their own: (views, tokens, *k),
- * picture-major; free with free. The student sees the masks of global views, the teacher none. */
+ * picture-major; free with free. The student sees the masks, the teacher none. */
 double *rig_logits(ssl_rig *, const sm_batch *, int set, bool local, sm_site, int64_t *tokens, int64_t *k);
 
 sm_time rig_time(const ssl_rig *, int64_t step);

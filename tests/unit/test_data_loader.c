@@ -35,6 +35,8 @@ static uint64_t digest(const sm_loader_config *c, const sm_batch *b) {
   h = sm_hash64(b->global, g * 3 * side * side * sizeof(float), h);
   if (l) h = sm_hash64(b->local, l * 3 * small * small * sizeof(float), h);
   if (b->mask) h = sm_hash64(b->mask, g * (size_t)(c->masking.rows * c->masking.cols), h);
+  if (b->local_mask)
+    h = sm_hash64(b->local_mask, l * (size_t)(c->masking.local_rows * c->masking.local_cols), h);
   h = sm_hash64(b->label, n * sizeof *b->label, h);
   return sm_hash64(b->sample, n * sizeof *b->sample, h);
 }
@@ -249,6 +251,76 @@ static void test_masks_start_late(void **state) {
   assert_null(b->mask);
   assert_null(b->local);
   sm_loader_free(loader);
+}
+
+/* ---- which views are masked ---------------------------------------------------------------------------- */
+
+/* One view of each picture keeps the mask that it has where all are masked; which one is drawn anew in each epoch. */
+static void test_one_view_is_masked(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  sm_loader_config config = fake_config(&set, &masker), one = config;
+  one.masking.views = SM_MASKED_ONE;
+  one.views.globals = config.views.globals = 3;
+  int times[3] = {0}, changed = 0, before[6] = {0};
+  for (int epoch = 1; epoch < 13; epoch++) {
+    sm_loader *a = new_loader(&config, epoch * 5), *b = new_loader(&one, epoch * 5);
+    const sm_batch *x = next(a), *y = next(b);
+    assert_null(y->local_mask);
+    assert_memory_equal(x->global, y->global,
+                        6 * 3 * 3 * 16 * 16 * sizeof(float)); /* nothing else is drawn anew */
+    for (int i = 0; i < 6; i++) {
+      int masked = -1;
+      for (int v = 0; v < 3; v++) {
+        const uint8_t *full = x->mask + (i * 3 + v) * 16, *mask = y->mask + (i * 3 + v) * 16;
+        static const uint8_t none[16];
+        if (memcmp(mask, none, 16) == 0) continue;
+        assert_int_equal(masked, -1);
+        assert_memory_equal(mask, full, 16);
+        masked = v;
+      }
+      assert_in_range(masked, 0, 2);
+      times[masked]++;
+      changed += masked != before[i];
+      before[i] = masked;
+    }
+    sm_loader_free(a);
+    sm_loader_free(b);
+  }
+  for (int v = 0; v < 3; v++) assert_in_range(times[v], 12, 36); /* of 72 */
+  assert_in_range(changed, 30, 66);
+}
+
+/* Local views have masks on a grid of their own, keyed like the views; global ones keep theirs. */
+static void test_local_views_are_masked(void **state) {
+  (void)state;
+  fake_set_init(&set, 32);
+  sm_loader_config config = fake_config(&set, &masker), all = config;
+  all.masking.views = SM_MASKED_ALL;
+  all.masking.local_rows = 2, all.masking.local_cols = 3;
+  assert_true(sm_loader_bytes(&all) > sm_loader_bytes(&config));
+  sm_loader *a = new_loader(&config, 7), *b = new_loader(&all, 7); /* epoch 1, slots 12 … 17 */
+  const sm_batch *x = next(a), *y = next(b);
+  assert_null(x->local_mask);
+  assert_memory_equal(x->mask, y->mask, 6 * 2 * 16);
+  assert_memory_equal(x->local, y->local, 6 * 3 * 3 * 8 * 8 * sizeof(float));
+  for (int i = 0; i < 6; i++)
+    for (int v = 0; v < 3; v++) {
+      sm_rng rng = sm_rng_make(11, SM_RNG_MASK, 1, (uint64_t)(12 + i), (uint32_t)(SM_LOCAL_VIEW + v));
+      for (int k = 0; k < 6; k++)
+        assert_int_equal(y->local_mask[(i * 3 + v) * 6 + k], sm_rng_uniform(&rng) < 0.5);
+    }
+  sm_loader_free(a);
+  sm_loader_free(b);
+  uint64_t alone[STEPS], threads[STEPS];
+  run(&all, 0, STEPS, alone);
+  all.workers = 3;
+  run(&all, 3, STEPS - 3, threads + 3);
+  assert_memory_equal(alone + 3, threads + 3, (STEPS - 3) * sizeof *alone);
+  all.views.locals = 0; /* nothing to mask: as ever */
+  b = new_loader(&all, 7);
+  assert_null(next(b)->local_mask);
+  sm_loader_free(b);
 }
 
 /* ---- bad pictures ------------------------------------------------------------------------------------ */
@@ -583,6 +655,8 @@ static void test_refusals(void **state) {
   check_refusal(&c, SM_EINVAL, "the first global view has size 16 and the others 18; all must have one size");
   c = good, c.masking.rows = -1;
   check_refusal(&c, SM_EINVAL, "a mask grid of -1 x 4 cells: each side must lie between 0 and 1024");
+  c = good, c.masking.local_rows = 2, c.masking.local_cols = 1025;
+  check_refusal(&c, SM_EINVAL, "a mask grid of 2 x 1025 cells: each side must lie between 0 and 1024");
   fake_set_init(&set, 0);
   check_refusal(&good, SM_EINVAL, "the dataset holds no picture");
 }
@@ -598,6 +672,8 @@ int main(void) {
       cmocka_unit_test(test_views_do_not_depend_on_their_number),
       cmocka_unit_test(test_rows_are_the_documented_draws),
       cmocka_unit_test(test_masks_start_late),
+      cmocka_unit_test(test_one_view_is_masked),
+      cmocka_unit_test(test_local_views_are_masked),
       cmocka_unit_test(test_bad_pictures_are_replaced_and_listed_once),
       cmocka_unit_test(test_bad_list_depends_on_the_step_only),
       cmocka_unit_test(test_known_bad_pictures_are_not_read),

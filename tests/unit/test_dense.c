@@ -16,7 +16,7 @@
 #include "framework/train/ssl_private.h"
 #include "ssl_rig.h"
 
-enum { B = 3, G = 2, PATCHES = 16, TOKENS = 17, LOCAL_TOKENS = 5, K = 6, V = B * G };
+enum { B = 3, G = 2, PATCHES = 16, TOKENS = 17, LOCAL_PATCHES = 4, LOCAL_TOKENS = 5, K = 6, V = B * G };
 static const double cls_weight = .75, mim_weight = 1.5, tolerance = 1e-10;
 
 typedef struct setting {
@@ -24,6 +24,7 @@ typedef struct setting {
   int locals;
   double mask_ratio;
   bool hard;
+  sm_masked masked;
 } setting;
 
 static void start(ssl_rig *rig, const setting *s) {
@@ -40,6 +41,7 @@ static void start(ssl_rig *rig, const setting *s) {
   rig_plugin(rig, &rig->mim, SM_LOSS, "mim", "{weight: %g}", mim_weight);
   rig->config.globals = G;
   rig->config.locals = s->locals;
+  rig->config.masked = s->masked;
   rig->config.batch_size = B;
   rig->config.real = SM_F64;
   rig_start(rig);
@@ -68,10 +70,10 @@ typedef struct dense_loss {
 typedef struct dense {
   ssl_rig *rig;
   sm_graph *g;
-  sm_tensor *pictures, *mask, *local;
+  sm_tensor *pictures, *mask, *local, *local_mask;
   sm_rows *all, *all_local;
-  sm_target target[2]; /* by site */
-  dense_loss loss[2], local_loss;
+  sm_target target[2], local_target; /* by site; of patches */
+  dense_loss loss[2], local_loss[2];
   int teacher, student, student_local;
 } dense;
 
@@ -99,27 +101,33 @@ static sm_tensor *center(dense *d, const char *name) {
   return sm_has_param(&p, name) ? sm_param(d->g, &p, "%s", name) : NULL;
 }
 
+static void build_target(dense *d, sm_tensor *tokens, sm_site site, bool hard, const sm_rows *all,
+                         sm_target *t) {
+  bool ids = hard && site == SM_SITE_PATCH;
+  *t = (sm_target){.form = ids ? SM_TARGET_IDS : SM_TARGET_DISTRIBUTION, .dim = K};
+  t->logits = head(d, SM_SSL_TEACHER, tokens, site, all);
+  t->shift = center(d, site == SM_SITE_VIEW ? "center.cls" : "center.patch");
+  t->scale = sm_scalar(d->g, "1/temperature", site == SM_SITE_VIEW ? 1 / .2 : 1 / .3);
+  if (ids) t->ids = sm_argmax(d->g, t->logits, t->shift);
+  sm_keep(d->g, t->logits);
+}
+
 static void build_teacher(dense *d, bool hard) {
   d->teacher = sm_pass_begin(d->g, "teacher");
   sm_tensor *tokens = trunk(d, SM_SSL_TEACHER, d->pictures, NULL);
-  for (int site = SM_SITE_VIEW; site <= SM_SITE_PATCH; site++) {
-    sm_target *t = &d->target[site];
-    bool ids = hard && site == SM_SITE_PATCH;
-    *t = (sm_target){.form = ids ? SM_TARGET_IDS : SM_TARGET_DISTRIBUTION, .dim = K};
-    t->logits = head(d, SM_SSL_TEACHER, tokens, (sm_site)site, d->all);
-    t->shift = center(d, site == SM_SITE_VIEW ? "center.cls" : "center.patch");
-    t->scale = sm_scalar(d->g, "1/temperature", site == SM_SITE_VIEW ? 1 / .2 : 1 / .3);
-    if (ids) t->ids = sm_argmax(d->g, t->logits, t->shift);
-    sm_keep(d->g, t->logits);
-  }
+  for (int site = SM_SITE_VIEW; site <= SM_SITE_PATCH; site++)
+    build_target(d, tokens, (sm_site)site, hard, d->all, &d->target[site]);
+  if (d->local_mask)
+    build_target(d, trunk(d, SM_SSL_TEACHER, d->local, NULL), SM_SITE_PATCH, hard, d->all_local,
+                 &d->local_target);
   sm_pass_end(d->g);
 }
 
 static dense_loss build_loss(dense *d, sm_tensor *tokens, sm_site site, const sm_rows *all,
-                             int64_t pairs_a_row) {
+                             const sm_target *target, int64_t pairs_a_row) {
   dense_loss l = {.pairs = sm_pairs_new(d->g, "pairs", all->capacity * pairs_a_row, all->capacity)};
   sm_tensor *logits = head(d, SM_SSL_STUDENT, tokens, site, all);
-  l.rows = sm_xent(d->g, logits, sm_scalar(d->g, "1/temperature", 1 / .1), &d->target[site], l.pairs).loss;
+  l.rows = sm_xent(d->g, logits, sm_scalar(d->g, "1/temperature", 1 / .1), target, l.pairs).loss;
   sm_loss_term(d->g, l.rows);
   return l;
 }
@@ -133,20 +141,27 @@ static void build(dense *d, ssl_rig *rig, bool hard) {
   d->pictures = sm_input_real(d->g, "pictures", 4, (int64_t[]){V, 3, 16, 16}, NULL);
   d->mask = sm_input(d->g, "mask", SM_U8, 2, (int64_t[]){V, PATCHES}, NULL);
   d->all = sm_rows_new(d->g, "all tokens", V * TOKENS, V, TOKENS, NULL);
+  if (locals) {
+    const int64_t views = (int64_t)B * locals;
+    d->local = sm_input_real(d->g, "local views", 4, (int64_t[]){views, 3, 8, 8}, NULL);
+    d->all_local = sm_rows_new(d->g, "all local tokens", views * LOCAL_TOKENS, views, LOCAL_TOKENS, NULL);
+    if (rig->config.masked == SM_MASKED_ALL)
+      d->local_mask = sm_input(d->g, "local mask", SM_U8, 2, (int64_t[]){views, LOCAL_PATCHES}, NULL);
+  }
   build_teacher(d, hard);
   d->student = sm_pass_begin(d->g, "student");
   sm_tensor *tokens = trunk(d, SM_SSL_STUDENT, d->pictures, d->mask);
-  d->loss[SM_SITE_VIEW] = build_loss(d, tokens, SM_SITE_VIEW, d->all, G);
-  d->loss[SM_SITE_PATCH] = build_loss(d, tokens, SM_SITE_PATCH, d->all, 1);
+  d->loss[SM_SITE_VIEW] = build_loss(d, tokens, SM_SITE_VIEW, d->all, &d->target[SM_SITE_VIEW], G);
+  d->loss[SM_SITE_PATCH] = build_loss(d, tokens, SM_SITE_PATCH, d->all, &d->target[SM_SITE_PATCH], 1);
   sm_pass_backward(d->g);
   sm_pass_end(d->g);
   if (locals) {
-    d->local = sm_input_real(d->g, "local views", 4, (int64_t[]){B * locals, 3, 8, 8}, NULL);
-    d->all_local =
-        sm_rows_new(d->g, "all local tokens", B * locals * LOCAL_TOKENS, B * locals, LOCAL_TOKENS, NULL);
     d->student_local = sm_pass_begin(d->g, "student local");
-    tokens = trunk(d, SM_SSL_STUDENT, d->local, NULL);
-    d->local_loss = build_loss(d, tokens, SM_SITE_VIEW, d->all_local, G);
+    tokens = trunk(d, SM_SSL_STUDENT, d->local, d->local_mask);
+    d->local_loss[SM_SITE_VIEW] =
+        build_loss(d, tokens, SM_SITE_VIEW, d->all_local, &d->target[SM_SITE_VIEW], G);
+    if (d->local_mask)
+      d->local_loss[SM_SITE_PATCH] = build_loss(d, tokens, SM_SITE_PATCH, d->all_local, &d->local_target, 1);
     sm_pass_backward(d->g);
     sm_pass_end(d->g);
   }
@@ -176,35 +191,41 @@ static void pair_views(dense_loss *l, int views, int tokens, bool local, double 
   sm_pairs_end(l->pairs);
 }
 
-static void pair_patches(dense_loss *l, const uint8_t *mask) {
+/* Each patch with itself; the mean is over the hidden ones of a view, then over `all` views. */
+static void pair_patches(dense_loss *l, const uint8_t *mask, int views, int patches, int all) {
   sm_pairs_begin(l->pairs);
-  for (int v = 0; v < V; v++) {
+  for (int v = 0; v < views; v++) {
     int masked = 0;
-    for (int p = 0; p < PATCHES; p++) masked += mask[v * PATCHES + p];
-    for (int t = 0; t < TOKENS; t++) {
-      bool counts = t && mask[v * PATCHES + t - 1];
-      int64_t row = (int64_t)v * TOKENS + t;
-      assert_true(sm_pairs_add(l->pairs, row, row, counts ? mim_weight / (V * fmax(1, masked)) : 0));
+    for (int p = 0; p < patches; p++) masked += mask[v * patches + p];
+    for (int t = 0; t <= patches; t++) {
+      bool counts = t && mask[v * patches + t - 1];
+      int64_t row = (int64_t)v * (patches + 1) + t;
+      assert_true(sm_pairs_add(l->pairs, row, row, counts ? mim_weight / (all * fmax(1, masked)) : 0));
     }
   }
   sm_pairs_end(l->pairs);
 }
 
 static void run(dense *d, const sm_batch *b) {
-  int locals = d->rig->config.locals;
+  int locals = d->rig->config.locals, local_views = d->local_mask ? B * locals : 0;
   double cls = cls_weight / (B * (G * (G + locals) - G));
   for (int64_t i = 0; i < sm_elements(d->pictures); i++) ((double *)d->pictures->data)[i] = b->global[i];
   memcpy(d->mask->data, b->mask, V * PATCHES);
   all_rows(d->all);
   pair_views(&d->loss[SM_SITE_VIEW], G, TOKENS, false, cls);
-  pair_patches(&d->loss[SM_SITE_PATCH], b->mask);
+  pair_patches(&d->loss[SM_SITE_PATCH], b->mask, V, PATCHES, V + local_views);
+  if (locals) {
+    for (int64_t i = 0; i < sm_elements(d->local); i++) ((double *)d->local->data)[i] = b->local[i];
+    all_rows(d->all_local);
+    pair_views(&d->local_loss[SM_SITE_VIEW], locals, LOCAL_TOKENS, true, cls);
+  }
+  if (local_views) {
+    memcpy(d->local_mask->data, b->local_mask, (size_t)(local_views * LOCAL_PATCHES));
+    pair_patches(&d->local_loss[SM_SITE_PATCH], b->local_mask, local_views, LOCAL_PATCHES, V + local_views);
+  }
   sm_graph_run(d->g, d->teacher);
   sm_graph_run(d->g, d->student);
-  if (!locals) return;
-  for (int64_t i = 0; i < sm_elements(d->local); i++) ((double *)d->local->data)[i] = b->local[i];
-  all_rows(d->all_local);
-  pair_views(&d->local_loss, locals, LOCAL_TOKENS, true, cls);
-  sm_graph_run(d->g, d->student_local);
+  if (locals) sm_graph_run(d->g, d->student_local);
 }
 
 static double total(const sm_tensor *rows) {
@@ -213,15 +234,24 @@ static double total(const sm_tensor *rows) {
   return sum;
 }
 
-/* m·centre + (1-m)·mean of the dense logits over all views and the tokens first … last-1. */
+/* Over views, of each view's mean over the tokens first … last-1, of logit k. */
+static double sum_of_means(const sm_tensor *logits, int views, int tokens, int first, int last, int k) {
+  double sum = 0;
+  for (int v = 0; v < views; v++)
+    for (int t = first; t < last; t++)
+      sum += sm_get(logits, ((int64_t)v * tokens + t) * K + k) / (last - first);
+  return sum;
+}
+
+/* m·centre + (1-m)·mean of the dense logits over all views and the tokens first … last-1, local views with their
+ * patches among them where they are masked. */
 static void next_center(dense *d, sm_site site, double momentum, int first, int last, double *out) {
   const sm_tensor *c = d->target[site].shift;
+  int locals = d->local_mask && site == SM_SITE_PATCH ? B * d->rig->config.locals : 0;
   for (int k = 0; c && k < K; k++) {
-    double sum = 0;
-    for (int v = 0; v < V; v++)
-      for (int t = first; t < last; t++)
-        sum += sm_get(d->target[site].logits, ((int64_t)v * TOKENS + t) * K + k);
-    out[k] = momentum * sm_get(c, k) + (1 - momentum) * sum / (V * (last - first));
+    double sum = sum_of_means(d->target[site].logits, V, TOKENS, first, last, k);
+    if (locals) sum += sum_of_means(d->local_target.logits, locals, LOCAL_TOKENS, 1, LOCAL_TOKENS, k);
+    out[k] = momentum * sm_get(c, k) + (1 - momentum) * sum / (V + locals);
   }
 }
 
@@ -280,8 +310,9 @@ static void compare(const setting *s) {
   double *full = take_gradients(&rig);
   compare_gradients(&rig, pruned, full);
   assert_float_equal(sm_step_metric(&result, "loss.cls"),
-                     total(d.loss[SM_SITE_VIEW].rows) + total(d.local_loss.rows), tolerance);
-  assert_float_equal(sm_step_metric(&result, "loss.mim"), total(d.loss[SM_SITE_PATCH].rows), tolerance);
+                     total(d.loss[SM_SITE_VIEW].rows) + total(d.local_loss[SM_SITE_VIEW].rows), tolerance);
+  assert_float_equal(sm_step_metric(&result, "loss.mim"),
+                     total(d.loss[SM_SITE_PATCH].rows) + total(d.local_loss[SM_SITE_PATCH].rows), tolerance);
   next_center(&d, SM_SITE_VIEW, .8, 0, 1, cls_center);
   next_center(&d, SM_SITE_PATCH, .6, 1, TOKENS, patch_center);
   sm_ssl_update(rig.ssl, &time, &result);
@@ -308,6 +339,13 @@ static void test_pruned_is_dense(void **state) {
   compare(&(setting){.head = "", .tokenizer = ", labels: hard", .hard = true, .mask_ratio = .4});
   compare(
       &(setting){.head = "", .tokenizer = ", patch_centering: none, centering: none", .mask_ratio = .4});
+  compare(&(setting){.head = "", .tokenizer = "", .mask_ratio = .4, .locals = 3, .masked = SM_MASKED_ALL});
+  compare(&(setting){.head = ", sharing: separate",
+                     .tokenizer = ", labels: hard",
+                     .hard = true,
+                     .mask_ratio = .5,
+                     .locals = 2,
+                     .masked = SM_MASKED_ALL});
 }
 
 /* ---- no backward where nothing is asked for ---------------------------------------------------------- */

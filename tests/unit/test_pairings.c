@@ -1,4 +1,5 @@
-/* test_pairings.c — every tokenizer with every loss and every masker of the tree: the pairing trains, which is to say
+/* test_pairings.c — every tokenizer with every loss and every masker of the tree, masking global views or local ones too:
+ * the pairing trains, which is to say
  * that the loss on a fixed batch falls within a few steps, or it is refused when the recipe is read, with a sentence that
  * says why and where.
  *
@@ -53,6 +54,9 @@ static const char *options_of(const sm_plugin *p, const char **head) {
   return "{}";
 }
 
+#define LOCAL_TOO ", local: {count: 2, size: 8}, masked: all"
+static const char *views = ""; /* further options of the recipe's views, each beginning with a comma */
+
 /* Write the recipe and read it. `middle` are its sections from head to losses. */
 static sm_status read_recipe(const char *middle, sm_recipe **recipe, sm_error *err) {
   FILE *file = fopen(path, "w");
@@ -61,13 +65,13 @@ static sm_status read_recipe(const char *middle, sm_recipe **recipe, sm_error *e
           "smalti: 1\nname: pairing\n"
           "data:\n"
           "  train: {shapes: {count: 16, size: 24}}\n"
-          "  views: {global: {count: 2, size: 16, scale: [0.5, 1]}}\n"
+          "  views: {global: {count: 2, size: 16, scale: [0.5, 1]}%s}\n"
           "backbone: {vit: " VIT
           "}\n"
           "%s"
           "optimizer: {adamw: {lr: 0.01, lr_batch: 0, weight_decay: 0}}\n"
           "train: {epochs: 100, steps_per_epoch: 1, batch_size: 8, freeze_last_layer: 0}\n",
-          middle);
+          views, middle);
   assert_int_equal(fclose(file), 0);
   *recipe = NULL;
   *err = (sm_error){0};
@@ -80,14 +84,13 @@ static void must(sm_status status, const sm_error *err, const char *what) {
 }
 
 /* One batch whose views have hidden patches where the masker hides any. */
-static sm_batch *fixed_batch(sm_recipe *r, sm_ssl *ssl, const sm_dataset *data, sm_views *views,
+static sm_batch *fixed_batch(sm_recipe *r, sm_ssl *ssl, const sm_dataset *data, sm_views *cut,
                              sm_loader **loader, const char *what) {
   sm_error err = {0};
   sm_batch *batch;
-  const int grid = 16 / sm_ssl_backbone(ssl)->patch;
   sm_loader_config c = {.dataset = *data,
-                        .views = *views,
-                        .masking = {r->masker.plugin.plugin->ops, r->masker.plugin.self, grid, grid},
+                        .views = *cut,
+                        .masking = sm_masking_of(r, sm_ssl_backbone(ssl)->patch),
                         .seed = 3,
                         .batch_size = 8,
                         .prefetch = 1};
@@ -101,18 +104,18 @@ static void train(sm_recipe *r, const char *what, double loss[2]) {
   sm_error err = {0};
   sm_ssl_config c;
   sm_ssl *ssl;
-  sm_views views;
+  sm_views cut;
   sm_loader *loader;
   must(sm_create_instances(r, &err), &err, what);
   const sm_dataset data = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self};
   must(data.ops->open(data.self, &err), &err, what);
-  must(sm_views_of(r, &views, &err), &err, what);
+  must(sm_views_of(r, &cut, &err), &err, what);
   must(sm_ssl_configure(r, pool, 1, &c, &err), &err, what);
   must(sm_ssl_new(&c, &ssl, &err), &err, what);
   must(sm_ssl_allocate(ssl, &err), &err, what);
-  const sm_fitting f = {.dataset = data, .views = views, .seed = 3, .pool = pool};
+  const sm_fitting f = {.dataset = data, .views = cut, .seed = 3, .pool = pool};
   must(sm_fit_tokenizers(ssl, r->tokenizers, &f, &err), &err, what);
-  sm_batch *batch = fixed_batch(r, ssl, &data, &views, &loader, what);
+  sm_batch *batch = fixed_batch(r, ssl, &data, &cut, &loader, what);
   for (int s = 0; s < 25; s++) {
     const sm_time time = {.step = s, .steps_per_epoch = 1, .epochs = 100};
     sm_step_result result;
@@ -183,6 +186,27 @@ static void every_pairing_trains_or_says_why(void **state) {
   printf("%d of %d pairings train\n", trained, nt * nl * nm);
 }
 
+/* Only what names patches of local views trains then. */
+static void every_pairing_with_masked_local_views(void **state) {
+  const sm_plugin *all[64];
+  int trained = 0;
+  (void)state;
+  views = LOCAL_TOO;
+  for (int t = list(SM_TOKENIZER, all, 64) - 1; t >= 0; t--) {
+    const sm_plugin *loss[64], *masker = sm_registry_find(registry, SM_MASKER, "random", NULL);
+    for (int l = list(SM_LOSS, loss, 64) - 1; l >= 0; l--) {
+      bool local = ((const sm_tokenizer_ops *)all[t]->ops)->build_local != NULL;
+      if (!try_pairing(all[t], loss[l], masker)) continue;
+      sm_loss_spec spec = {.size = sizeof spec};
+      assert_true(local || (((const sm_loss_ops *)loss[l]->ops)->spec(NULL, &spec, NULL) == SM_OK &&
+                            spec.site == SM_SITE_VIEW));
+      trained++;
+    }
+  }
+  views = "";
+  assert_true(trained >= 3); /* online_ema with mim and cls_distill, pixels with mim_regression */
+}
+
 static void refused(const char *middle, const char *message) {
   sm_recipe *recipe;
   sm_error err;
@@ -210,6 +234,18 @@ static void refusals_are_plain(void **state) {
       "head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: {patch_cluster: {sample: 100}}\nlosses: {it: "
       "mim}\n",
       "100 patches cannot make 4096 clusters");
+  views = LOCAL_TOO;
+  refused("head: {linear: {out_dim: 16}}\nmasker: none\ntokenizer: online_ema\nlosses: {it: cls_distill}\n",
+          "data.views.masked is `all`, but masker `none` hides nothing in any view");
+  refused("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: mim}\n",
+          "data.views.masked is `all`, but tokenizer `mean_colour` names patches of global views only");
+  refused(
+      "head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: {pixels: {plain: true}}\nlosses: {it: "
+      "mim_regression}\n",
+      "data.views.masked is `all`, but tokenizer `pixels` looks at views of its own here, which are made of "
+      "global "
+      "views only");
+  views = "";
 }
 
 /* Row 7 of iBOT's table 9: DINO on [CLS] by the teacher, a fixed vocabulary on patches. Only the head that the teacher
@@ -314,6 +350,7 @@ static int close_all(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_pairing_trains_or_says_why),
+      cmocka_unit_test(every_pairing_with_masked_local_views),
       cmocka_unit_test(refusals_are_plain),
       cmocka_unit_test(several_tokenizers_and_heads),
       cmocka_unit_test(no_teacher_without_need),

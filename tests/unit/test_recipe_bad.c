@@ -277,6 +277,14 @@ static void names_misfits(void **state) {
        "x.yaml:7:15: `cls_distill` compares views with each other, but there is only one; set "
        "data.views.global.count: 2, or "
        "drop the loss"},
+      {"data: {train: {folder: {path: a}}, views: {masked: one, global: {count: 1}}}",
+       "x.yaml:2:44: data.views.masked is `one` of the global views, but there is only one; leave "
+       "data.views.masked out: that view is masked then; or set data.views.global.count: 2"},
+      {"data: {train: {folder: {path: a}}, views: {local: {count: 4}, masked: all}}",
+       "x.yaml:2:63: data.views.masked is `all`, but `mim` looks at hidden patches of global views only; set "
+       "data.views.masked: global"},
+      {"data: {train: {folder: {path: a}}, views: {masked: both}}",
+       "x.yaml:2:52: data.views.masked must be one of global, one, all, not 'both'"},
       {"data: {train: {folder: {path: a}}}",
        "x.yaml:10:18: evaluation 'knn' needs pictures to test on; add data.test"},
       {"data: {test: {folder: {path: a}}}",

@@ -17,6 +17,7 @@ typedef struct setting {                    /* what differs from a small iBOT */
   const char *vit, *head, *tokenizer, *mim; /* further options, each beginning with a comma, or NULL */
   const char *attention;                    /* options of that masker; NULL: masks of the batch     */
   int globals, locals, pictures, micro, threads;
+  sm_masked masked;
   bool no_cls, no_mim, linear; /* linear: the head of that name */
   bool recompute, bf16;
   sm_dtype real;
@@ -43,6 +44,7 @@ static void start(ssl_rig *rig, const setting *s) {
   if (s->attention) rig_plugin(rig, &rig->masker, SM_MASKER, "attention", "%s", s->attention);
   rig->config.globals = s->globals ? s->globals : 2;
   rig->config.locals = s->locals;
+  rig->config.masked = s->masked;
   rig->config.batch_size = s->pictures ? s->pictures : 3;
   rig->config.micro_batch = s->micro;
   rig->config.recompute = s->recompute;
@@ -89,6 +91,7 @@ enum { K = 6, TOKENS = 17, LOCAL_TOKENS = 5 };
 
 typedef struct oracle {
   double *t_cls, *t_patch, *s_cls, *s_patch, *s_local; /* logits at every token */
+  double *t_local_patch, *s_local_patch;               /* where local views are masked */
   double center_cls[K], center_patch[K];               /* before the step       */
   double cls, mim;                                     /* losses                */
 } oracle;
@@ -108,6 +111,19 @@ static double cross_entropy(const double *student, const double *teacher, const 
   return loss;
 }
 
+/* The patch loss of one view; step: views that the mean is over. */
+static double in_view(const double *student, const double *teacher, const uint8_t *mask, int view,
+                      int patches, const oracle *o, const setting *s, double step, double all_masked) {
+  double sum = 0, masked = 0;
+  for (int i = 0; i < patches; i++) {
+    if (!mask[view * patches + i]) continue;
+    int64_t at = ((int64_t)view * (patches + 1) + 1 + i) * K;
+    sum += cross_entropy(student + at, teacher + at, o->center_patch, .3, s->hard);
+    masked++;
+  }
+  return 1.5 * sum / (s->by_patch ? fmax(1, all_masked) : step * fmax(1, masked));
+}
+
 static void expect_losses(ssl_rig *rig, const setting *s, const sm_batch *b, oracle *o) {
   int G = rig->config.globals, L = rig->config.locals;
   double pairs = 0, sum = 0, all_masked = 0;
@@ -124,17 +140,13 @@ static void expect_losses(ssl_rig *rig, const setting *s, const sm_batch *b, ora
     }
   o->cls = pairs > 0 ? .75 * sum / pairs : 0;
   for (int i = 0; i < b->pictures * G * 16; i++) all_masked += b->mask[i];
+  for (int i = 0; b->local_mask && i < b->pictures * L * 4; i++) all_masked += b->local_mask[i];
+  double step = b->pictures * (G + (b->local_mask ? L : 0));
   o->mim = 0;
-  for (int view = 0; view < b->pictures * G; view++) {
-    double in_view = 0, masked = 0;
-    for (int i = 0; i < 16; i++) {
-      if (!b->mask[view * 16 + i]) continue;
-      int64_t at = ((int64_t)view * TOKENS + 1 + i) * K;
-      in_view += cross_entropy(o->s_patch + at, o->t_patch + at, o->center_patch, .3, s->hard);
-      masked++;
-    }
-    o->mim += 1.5 * in_view / (s->by_patch ? fmax(1, all_masked) : b->pictures * G * fmax(1, masked));
-  }
+  for (int view = 0; view < b->pictures * G; view++)
+    o->mim += in_view(o->s_patch, o->t_patch, b->mask, view, 16, o, s, step, all_masked);
+  for (int view = 0; b->local_mask && view < b->pictures * L; view++)
+    o->mim += in_view(o->s_local_patch, o->t_local_patch, b->local_mask, view, 4, o, s, step, all_masked);
 }
 
 static void read_center(ssl_rig *rig, const char *name, double *center) {
@@ -193,6 +205,10 @@ static oracle consult(ssl_rig *rig, const setting *s, const sm_batch *b) {
   o.t_patch = rig_logits(rig, b, SM_SSL_TEACHER, false, SM_SITE_PATCH, &n, &k);
   o.s_patch = rig_logits(rig, b, SM_SSL_STUDENT, false, SM_SITE_PATCH, &n, &k);
   if (rig->config.locals) o.s_local = rig_logits(rig, b, SM_SSL_STUDENT, true, SM_SITE_VIEW, &n, &k);
+  if (b->local_mask) {
+    o.t_local_patch = rig_logits(rig, b, SM_SSL_TEACHER, true, SM_SITE_PATCH, &n, &k);
+    o.s_local_patch = rig_logits(rig, b, SM_SSL_STUDENT, true, SM_SITE_PATCH, &n, &k);
+  }
   if (s->balanced) {
     balance_all(s, b, rig->config.globals, &o);
   } else if (!s->no_center) {
@@ -204,18 +220,23 @@ static oracle consult(ssl_rig *rig, const setting *s, const sm_batch *b) {
 }
 
 static void forget(oracle *o) {
-  double *all[] = {o->t_cls, o->t_patch, o->s_cls, o->s_patch, o->s_local};
+  double *all[] = {o->t_cls,   o->t_patch,       o->s_cls,        o->s_patch,
+                   o->s_local, o->t_local_patch, o->s_local_patch};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
 static void expect_center(ssl_rig *rig, const char *name, double momentum, const double *before,
-                          const double *logits, int views, int first, int last) {
+                          const double *logits, int views, int first, int last, const double *local,
+                          int local_views) {
   int row = rig_row(rig, SM_SSL_STATE, name);
   for (int k = 0; k < K; k++) {
     double sum = 0;
     for (int v = 0; v < views; v++)
-      for (int t = first; t < last; t++) sum += logits[(v * TOKENS + t) * K + k];
-    double want = momentum * before[k] + (1 - momentum) * sum / (views * (last - first));
+      for (int t = first; t < last; t++) sum += logits[(v * TOKENS + t) * K + k] / (last - first);
+    for (int v = 0; v < local_views; v++) /* of these all patches; the mean is over views */
+      for (int t = 1; t < LOCAL_TOKENS; t++)
+        sum += local[(v * LOCAL_TOKENS + t) * K + k] / (LOCAL_TOKENS - 1);
+    double want = momentum * before[k] + (1 - momentum) * sum / (views + local_views);
     assert_float_equal(rig_value(rig, SM_SSL_STATE, row, SM_VALUES, k), want, 1e-12);
   }
 }
@@ -236,12 +257,13 @@ static void check_step(const setting *given, double mask_ratio) {
   assert_float_equal(result.loss, (s.no_cls ? 0 : o.cls) + (s.no_mim ? 0 : o.mim), 1e-12);
   sm_time time = rig_time(&rig, 0);
   sm_ssl_update(rig.ssl, &time, &result);
-  int views = rig.config.globals * b->pictures;
+  int views = rig.config.globals * b->pictures, locals = b->local_mask ? rig.config.locals * b->pictures : 0;
   if (s.balanced) assert_int_equal(sm_set_rows(sm_ssl_set(rig.ssl, SM_SSL_STATE)), 0);
   if (!s.balanced && !s.no_center && !s.no_cls)
-    expect_center(&rig, "tokenizer.center.cls", .8, o.center_cls, o.t_cls, views, 0, 1);
+    expect_center(&rig, "tokenizer.center.cls", .8, o.center_cls, o.t_cls, views, 0, 1, NULL, 0);
   if (!s.balanced && !s.no_center && !s.no_mim)
-    expect_center(&rig, "tokenizer.center.patch", .6, o.center_patch, o.t_patch, views, 1, TOKENS);
+    expect_center(&rig, "tokenizer.center.patch", .6, o.center_patch, o.t_patch, views, 1, TOKENS,
+                  o.t_local_patch, locals);
   forget(&o);
   rig_batch_free(b);
   rig_close(&rig);
@@ -260,6 +282,55 @@ static void test_losses(void **state) {
              .4); /* the centre of an affine head, not a linear one */
   check_step(&(setting){.mim = ", normalize: patch", .by_patch = true}, .4);
   check_step(&(setting){.mim = ", normalize: patch", .by_patch = true, .micro = 2}, .4);
+}
+
+/* Appendix B of the iBOT paper, (c): patches of local views are hidden too, and the teacher sees these whole. */
+static void test_masked_local_views(void **state) {
+  (void)state;
+  check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 3}, .4);
+  check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 3}, 0); /* nothing hidden: 0, and centres move */
+  check_step(&(setting){.masked = SM_MASKED_ALL}, .4);             /* without local views it is as ever */
+  check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 2, .micro = 2, .threads = 3, .linear = true}, .4);
+  check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 2, .no_cls = true, .globals = 1}, .4);
+  check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 2, .no_mim = true},
+             .4); /* masks without a patch loss */
+  check_step(&(setting){.masked = SM_MASKED_ALL,
+                        .locals = 1,
+                        .head = ", sharing: separate",
+                        .tokenizer = ", labels: hard",
+                        .hard = true},
+             .4);
+  check_step(&(setting){.masked = SM_MASKED_ALL,
+                        .locals = 2,
+                        .tokenizer = ", centering: none, patch_centering: none",
+                        .no_center = true,
+                        .mim = ", normalize: patch",
+                        .by_patch = true,
+                        .micro = 1},
+             .4);
+}
+
+/* (d): room for one masked view a picture; a batch that hides patches of two is not a masker's. */
+static void test_one_masked_view(void **state) {
+  ssl_rig rig;
+  sm_step_result result;
+  sm_error err = {0};
+  (void)state;
+  start(&rig, &(setting){.masked = SM_MASKED_ONE, .real = SM_F64});
+  shake(&rig);
+  sm_batch *b = rig_batch(&rig, 3, .4, 3);
+  sm_time time = rig_time(&rig, 0);
+  assert_int_equal(sm_ssl_gradients(rig.ssl, b, &time, &result, &err), SM_EINTERNAL);
+  assert_string_equal(err.message, "more than 1 of 2 views of a picture have hidden patches");
+  for (int i = 0; i < 3; i++) memset(b->mask + (i * 2 + i % 2) * 16, 0, 16);
+  oracle o = consult(&rig, &(setting){0}, b);
+  gradients(&rig, b, &result);
+  assert_float_equal(sm_step_metric(&result, "loss.cls"), o.cls, 1e-12);
+  assert_float_equal(sm_step_metric(&result, "loss.mim"), o.mim, 1e-12); /* the whole view counts as 0 */
+  assert_int_equal(rig.ssl->kind[GLOBAL].patch_rows->capacity, 3 * 16);
+  forget(&o);
+  rig_batch_free(b);
+  rig_close(&rig);
 }
 
 static void test_one_global_view(void **state) {
@@ -394,15 +465,17 @@ static void test_names(void **state) {
 
 /* ---- masks from the teacher's attention --------------------------------------------------------------- */
 
-/* The teacher's attention of a batch by a graph of its own, summed over the heads: (views, 16). */
-static double *attention_of(ssl_rig *rig, const sm_batch *b) {
+/* The teacher's attention of a batch by a graph of its own, summed over the heads: (views, 16), of local ones 4. */
+static double *attention_of(ssl_rig *rig, const sm_batch *b, bool local) {
+  const int side = local ? 8 : 16, patches = local ? 4 : 16;
+  const float *from = local ? b->local : b->global;
   const sm_backbone_ops *ops = rig->config.backbone.ops;
   sm_error err = {0};
-  int64_t views = (int64_t)b->pictures * rig->config.globals;
+  int64_t views = (int64_t)b->pictures * (local ? rig->config.locals : rig->config.globals);
   sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F64, .pool = rig->pool}, &err);
   assert_non_null(g);
   sm_backbone_in in = {.size = sizeof in,
-                       .pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, 16, 16}, NULL),
+                       .pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, side, side}, NULL),
                        .attention = true};
   sm_backbone_out out = {.size = sizeof out};
   int pass = sm_pass_begin(g, "attention");
@@ -412,15 +485,26 @@ static double *attention_of(ssl_rig *rig, const sm_batch *b) {
   sm_pass_end(g);
   assert_int_equal(sm_graph_plan(g, &err), SM_OK);
   assert_int_equal(sm_graph_allocate(g, &err), SM_OK);
-  for (int64_t i = 0, n = sm_elements(in.pictures); i < n; i++)
-    ((double *)in.pictures->data)[i] = b->global[i];
+  for (int64_t i = 0, n = sm_elements(in.pictures); i < n; i++) ((double *)in.pictures->data)[i] = from[i];
   sm_graph_run(g, pass);
-  double *sum = calloc((size_t)(views * 16), sizeof *sum);
+  double *sum = calloc((size_t)(views * patches), sizeof *sum);
   assert_non_null(sum);
-  for (int64_t i = 0; i < views * 16; i++)
-    for (int h = 0; h < 2; h++) sum[i] += sm_get(out.attention, (i / 16 * 2 + h) * TOKENS + 1 + i % 16);
+  for (int64_t i = 0; i < views * patches; i++)
+    for (int h = 0; h < 2; h++)
+      sum[i] += sm_get(out.attention, (i / patches * 2 + h) * (patches + 1) + 1 + i % patches);
   sm_graph_free(g);
   return sum;
+}
+
+/* Of each view the patches with the most attention were hidden; now the batch brings these masks. */
+static void expect_late(const double *look, int views, int patches, int hidden, const uint8_t *drawn,
+                        uint8_t *mask) {
+  for (int i = 0; i < views * patches; i++) {
+    int more = 0;
+    for (int k = i / patches * patches; k < (i / patches + 1) * patches; k++) more += look[k] > look[i];
+    assert_int_equal(drawn[i], more < hidden);
+    mask[i] = more < hidden;
+  }
 }
 
 /* The step with masks that follow the attention is the step whose batch brings these masks. */
@@ -434,15 +518,12 @@ static void check_late_masks(setting s) {
   shake(&late);
   shake(&early);
   sm_batch *batch = rig_batch(&late, 5, .9, 3); /* its masks count for nothing */
-  double *look = attention_of(&late, batch);
+  double *look = attention_of(&late, batch, false), *local = attention_of(&late, batch, true);
+  const bool all = s.masked == SM_MASKED_ALL;
   gradients(&late, batch, &a);
-  assert_float_equal(sm_step_metric(&a, "hidden"), 6. / 16, 1e-12);
-  for (int i = 0; i < 160; i++) {
-    int more = 0;
-    for (int k = i / 16 * 16; k < i / 16 * 16 + 16; k++) more += look[k] > look[i];
-    assert_int_equal(late.ssl->drawn[i], more < 6);
-    batch->mask[i] = more < 6;
-  }
+  assert_float_equal(sm_step_metric(&a, "hidden"), all ? 13. / 36 : 6. / 16, 1e-12);
+  expect_late(look, 10, 16, 6, late.ssl->kind[GLOBAL].drawn, batch->mask);
+  if (all) expect_late(local, 5, 4, 1, late.ssl->kind[LOCAL].drawn, batch->local_mask); /* floor(1.6) of 4 */
   gradients(&early, batch, &b);
   assert_true(isnan(sm_step_metric(&b, "hidden")));
   assert_true(a.loss == b.loss);
@@ -451,6 +532,7 @@ static void check_late_masks(setting s) {
       assert_true(rig_value(&late, SM_SSL_STUDENT, r, SM_GRADIENTS, k) ==
                   rig_value(&early, SM_SSL_STUDENT, r, SM_GRADIENTS, k));
   free(look);
+  free(local);
   rig_batch_free(batch);
   rig_close(&late);
   rig_close(&early);
@@ -462,6 +544,8 @@ static void test_masks_from_attention(void **state) {
   check_late_masks((setting){.micro = 2});
   check_late_masks((setting){.micro = 2, .mim = ", normalize: patch", .threads = 3});
   check_late_masks((setting){.no_cls = true, .globals = 2, .recompute = true});
+  check_late_masks((setting){.masked = SM_MASKED_ALL});
+  check_late_masks((setting){.masked = SM_MASKED_ALL, .micro = 2, .mim = ", normalize: patch", .threads = 3});
   ssl_rig rig; /* before its start epoch nothing is hidden */
   sm_step_result result;
   start(&rig, &(setting){.real = SM_F64, .attention = "{ratio: 0.4, start_epoch: 2}"});
@@ -475,15 +559,17 @@ static void test_masks_from_attention(void **state) {
 
 /* ---- micro-batches ----------------------------------------------------------------------------------- */
 
-static void test_micro_batches_add_up(void **state) {
-  (void)state;
+static void check_micro_batches(sm_masked masked) {
   const int micro[] = {0, 1, 3, 4}; /* 7 pictures: also with a rest */
   ssl_rig rig[4];
   sm_step_result result[4];
   for (int i = 0; i < 4; i++) {
-    start(
-        &rig[i],
-        &(setting){.real = SM_F64, .locals = 2, .pictures = 7, .micro = micro[i], .vit = ", drop_path: 0.3"});
+    start(&rig[i], &(setting){.real = SM_F64,
+                              .locals = 2,
+                              .masked = masked,
+                              .pictures = 7,
+                              .micro = micro[i],
+                              .vit = ", drop_path: 0.3"});
     shake(&rig[i]);
     sm_batch *b = rig_batch(&rig[i], 7, .4, 9);
     gradients(&rig[i], b, &result[i]);
@@ -506,6 +592,12 @@ static void test_micro_batches_add_up(void **state) {
                            rig_value(&rig[0], SM_SSL_STATE, r, SM_VALUES, k), 1e-13);
   }
   for (int i = 0; i < 4; i++) rig_close(&rig[i]);
+}
+
+static void test_micro_batches_add_up(void **state) {
+  (void)state;
+  check_micro_batches(SM_MASKED_GLOBAL);
+  check_micro_batches(SM_MASKED_ALL);
 }
 
 /* ---- recomputation ----------------------------------------------------------------------------------- */
@@ -550,6 +642,7 @@ static void test_recompute(void **state) {
   }
   check_recompute(&(setting){.bf16 = true, .pictures = 9, .locals = 2, .vit = ", drop_path: 0.3"});
   check_recompute(&(setting){.bf16 = true, .pictures = 4, .vit = ", layer_scale: 0.5"});
+  check_recompute(&(setting){.pictures = 9, .locals = 2, .masked = SM_MASKED_ALL, .vit = ", drop_path: 0.3"});
 }
 
 /* ---- gradients --------------------------------------------------------------------------------------- */
@@ -625,6 +718,7 @@ static void test_gradients(void **state) {
   check_gradients(&(setting){.head = ", sharing: last_separate, norm_last_layer: false"});
   check_gradients(&(setting){.head = ", sharing: separate, layers: 2"});
   check_gradients(&(setting){.linear = true, .locals = 1});
+  check_gradients(&(setting){.locals = 2, .masked = SM_MASKED_ALL, .vit = ", drop_path: 0.4"});
   check_gradients(&(setting){.head = ", sharing: first_two_shared, layers: 4"});
   check_gradients(&(setting){.tokenizer = ", labels: hard, view_labels: hard", .mim = ", normalize: patch"});
 }
@@ -637,7 +731,7 @@ static double scale_at(ssl_rig *rig, int64_t step, bool patch) {
   b->step = step;
   gradients(rig, b, &result);
   rig_batch_free(b);
-  return sm_get((patch ? rig->ssl->patch_target : rig->ssl->view_target)[0].scale, 0);
+  return sm_get((patch ? rig->ssl->kind[GLOBAL].patch_target : rig->ssl->view_target)[0].scale, 0);
 }
 
 /* Linear by epoch, both ends included; the patches' schedule waits for the masker. Four steps an epoch. */
@@ -669,12 +763,15 @@ static void test_temperatures(void **state) {
 
 /* ---- threads ----------------------------------------------------------------------------------------- */
 
-static void test_threads_give_equal_bits(void **state) {
-  (void)state;
+static void check_threads(sm_masked masked) {
   ssl_rig rig[3];
   for (int t = 0; t < 3; t++) {
-    start(&rig[t],
-          &(setting){.threads = t + 1, .locals = 2, .pictures = 5, .micro = 2, .vit = ", drop_path: 0.2"});
+    start(&rig[t], &(setting){.threads = t + 1,
+                              .locals = 2,
+                              .masked = masked,
+                              .pictures = 5,
+                              .micro = 2,
+                              .vit = ", drop_path: 0.2"});
     sm_step_result result;
     for (int step = 0; step < 3; step++) {
       sm_batch *b = rig_batch(&rig[t], 5, .4, (uint64_t)step);
@@ -695,9 +792,17 @@ static void test_threads_give_equal_bits(void **state) {
   for (int t = 0; t < 3; t++) rig_close(&rig[t]);
 }
 
+static void test_threads_give_equal_bits(void **state) {
+  (void)state;
+  check_threads(SM_MASKED_GLOBAL);
+  check_threads(SM_MASKED_ALL);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_losses),
+      cmocka_unit_test(test_masked_local_views),
+      cmocka_unit_test(test_one_masked_view),
       cmocka_unit_test(test_one_global_view),
       cmocka_unit_test(test_no_masks),
       cmocka_unit_test(test_labels_and_centring),

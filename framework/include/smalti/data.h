@@ -61,12 +61,14 @@ int sm_views_add_own(sm_views *, const sm_own_view *, int cells, sm_error *);
  * shrinks with it; a plain view keeps box and flip only. */
 sm_view_choice sm_views_own_choice(const sm_views *, int k, const sm_view_choice *);
 
-/* A masker and its grid. ops NULL, or needs_attention: no masks (sm_batch.mask is all zero); the latter are drawn in the
- * step, when the teacher has looked. Drawn for every global view. */
+/* A masker and its grids. ops NULL, or needs_attention: no masks (those of a batch are all zero); the latter are drawn in
+ * the step, when the teacher has looked. */
 typedef struct sm_masking {
   const sm_masker_ops *ops;
   const void *self;
   int rows, cols; /* mask cells of one global view */
+  sm_masked views;
+  int local_rows, local_cols; /* of one local view; they count for SM_MASKED_ALL only */
 } sm_masking;
 
 /* A picture that could not be used. `name` belongs to the dataset. */
@@ -109,6 +111,7 @@ typedef struct sm_batch {
   int32_t *label;          /* (n), -1 = none */
   int64_t *sample;         /* (n), index in the dataset */
   float *own[SM_OWNS_MAX]; /* (n·G, 3, T, T) with T = views.own[k].view.size, rows as in `global` */
+  uint8_t *local_mask;     /* (n·L, local_rows·local_cols); NULL unless local views are masked    */
 } sm_batch;
 
 typedef struct sm_loader_stats {
@@ -230,7 +233,8 @@ typedef struct sm_preview_config {
 } sm_preview_config;
 
 /* A PNG with one row a picture: the original with its crop boxes, the global views, the same with their
- * masks and as tokenizers want them for themselves, the local views, each with its numbers. */
+ * masks and as tokenizers want them for themselves, the local views, behind their masks where they have any, each with
+ * its numbers. */
 sm_status sm_preview_write(const sm_preview_config *, const char *path, sm_error *);
 
 /* ---- bench ------------------------------------------------------------ */

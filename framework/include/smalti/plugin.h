@@ -197,10 +197,14 @@ typedef struct sm_head {
 
 /* ---- masker: which patches the student does not see ---------------------------------------------------------------- */
 
+/* Which views of a picture have hidden patches: the recipe's data.views.masked, not a masker's business. ONE: one global
+ * view, drawn for each picture and epoch; its mask is the one that GLOBAL would give it. */
+typedef enum { SM_MASKED_GLOBAL, SM_MASKED_ONE, SM_MASKED_ALL } sm_masked;
+
 typedef struct sm_mask_request {
   uint32_t size;
-  int rows, cols;         /* grid of mask cells                                     */
-  int view;               /* which global view, from 0                              */
+  int rows, cols;         /* grid of mask cells: local views have a smaller one     */
+  int view;               /* which view, from 0: the global ones, then the local    */
   int64_t epoch;
   sm_rng *rng;            /* keyed by (seed, epoch, slot, view): see data.h          */
   const float *attention; /* (heads, rows·cols): the teacher's last block, from [CLS] to each patch; NULL unless needs_attention.
@@ -292,22 +296,29 @@ typedef struct sm_tokenizer_ops {
   sm_status (*load)(void *self, const sm_params *frozen, sm_error *);         /* [main] when there is memory: fill them all */
   /* [main] once, before the first step of a new run: make `state` (values, already initialised) from pictures; may be NULL */
   sm_status (*fit)(void *self, const sm_params *state, sm_sampler *, sm_error *);
+  /* [build] after `build`, in the same pass, where patches of local views are hidden too (data.views.masked: all): their patch
+   * targets. Rows, cells and everything seen are the local views'; want_view is false. NULL: there are none, and such recipes
+   * are refused; so they are where `own` is given, since own views are made of global ones */
+  void (*build_local)(void *self, sm_graph *, const sm_tokenizer_env *, const sm_seen *, sm_target *patch);
 } sm_tokenizer_ops;
 
 /* ---- loss: predictions against targets --------------------------------------------------------------------------------- */
 
-/* The rows of one student pass and of the targets, when pairs are made. Targets exist for all global views. */
+/* The rows of one student pass and of the targets, when pairs are made. Targets exist for all global views, and for hidden
+ * patches of local ones. */
 typedef struct sm_pair_request {
   uint32_t size;
   sm_site site;
-  bool local;               /* predictions of the local views' pass (site view only)                   */
+  bool local;               /* predictions of the local views' pass                                    */
   int pictures;             /* in this micro-batch                                                     */
   int step_pictures;        /* in the whole step: what means are over                                  */
   int globals, locals;      /* views a picture                                                         */
-  const int32_t *masked;    /* site patch: masked patches of each (picture, view), pictures·globals     */
-  int64_t step_masked;      /* site patch: masked patches of the whole step                            */
+  const int32_t *masked;    /* site patch: masked patches of each (picture, view) of this pass, pictures·V */
+  int64_t step_masked;      /* site patch: masked patches of the whole step, in global and local views */
   sm_pairs *out;            /* prediction rows: site view: picture·V + view (V = globals or locals); site patch: in the order of
-                               the masked rows. Target rows: the same with V = globals.                */
+                               the masked rows. Target rows: site view: the same with V = globals; site patch: the same */
+  int views;                /* site patch: views a picture that a mean over views is over: globals, and locals where they are
+                               masked too; of these also those without a masked patch                  */
 } sm_pair_request;
 
 typedef struct sm_prediction {
@@ -321,7 +332,7 @@ typedef struct sm_loss_spec {
   uint32_t size;
   uint32_t forms;   /* SM_TARGET_… it accepts                                              */
   sm_site site;
-  bool local_views; /* it also compares local views                                        */
+  bool local_views; /* it also compares local views; site patch: their hidden patches, where there are any */
 } sm_loss_spec;
 
 typedef struct sm_loss_ops {
