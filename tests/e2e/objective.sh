@@ -62,6 +62,7 @@ refused 'tokenizer={mean_colour: {}}' "tokenizer \`mean_colour\` has no place be
 refused 'losses={mim: {mim: {}}}' "loss \`mim\` has no place beside it"
 refused 'evaluate={knn: {knn: {}}}' "evaluation 'knn' needs features, which objective \`dvae\` does not make"
 refused data.views.global.count=2 "looks at one view of a picture, but data.views.global.count is 2; set data.views.global.count: 1"
+refused data.views.masked=one "has none; leave it out"
 refused data.views.local.count=1 "looks at one view of a picture, but data.views.local.count is 1; set data.views.local.count: 0"
 refused data.views.global.size=18 "views of 18 px cannot be cut into cells of 4 px, which 3 groups make"
 refused objective.dvae.hidden=6 "hidden is 6, but a block goes through a quarter of the channels; choose a multiple of 4"

@@ -77,6 +77,7 @@ torture 6 dino losses.mim='!delete' masker='{none: {}}' train.evaluate_every=0 t
   optimizer='{sgd: {lr: {from: 0.1, to: 0.001, warmup: 1}}}'
 torture 6 damaged-pictures data.train='{folder: {path: folder}}' data.test='!delete' evaluate='!delete' data.max_bad=0.5 \
   optimizer='{lars: {lr: {from: 0.1, to: 0.001, warmup: 1}}}' train.clip=global
+torture 3 masked-locals data.views.masked=all train.checkpoint_every=1 train.threads=2
 torture 3 attention masker='{attention: {mode: hint, ratio: [0, 0.5], hint: 0.3}}' train.checkpoint_every=1
 echo "$killed kills, $in_save of them at a system call"
 finish

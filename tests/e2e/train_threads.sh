@@ -22,6 +22,8 @@ alike dino losses.mim='!delete' masker='{random: {ratio: 0.5}}' backbone.vit.dep
 alike hard tokenizer.online_ema.labels=hard tokenizer.online_ema.view_labels=hard data.views.local.count=0 \
   optimizer='{sgd: {lr: {from: 0.1, to: 0.001, warmup: 1}}}'
 alike attention masker='{attention: {mode: hint, ratio: [0, 0.5], hint: 0.3}}' train.micro_batch=3 losses.mim.mim.normalize=patch
+alike all data.views.masked=all train.micro_batch=3
+alike one data.views.masked=one
 
 # begun by one thread, ended by three: threads and what is made again are no part of the recipe that a run folder insists on
 exits 75 smalti train --runs mixed tiny.yaml name=ibot train.micro_batch=2 data.prefetch=3 --threads 1 --stop-after 5
