@@ -87,12 +87,8 @@ sm_status sm_planes_blur(sm_planes *planes, double radius, sm_image_scratch *scr
 
 sm_status sm_image_blur(sm_image *image, double radius, sm_image_scratch *scratch, sm_error *err) {
   sm_planes planes;
-  sm_status status = sm_planes_make(&planes, &scratch->view, image->width, image->height, err);
-  if (status != SM_OK) return status;
-  size_t n = sm_planes_count(&planes);
-  for (size_t i = 0; i < n; i++)
-    for (int c = 0; c < 3; c++) planes.plane[c][i] = image->rgb[3 * i + (size_t)c];
-  status = sm_planes_blur(&planes, radius, scratch, err);
+  sm_status status = sm_planes_from_image(&planes, image, scratch, err);
+  if (status == SM_OK) status = sm_planes_blur(&planes, radius, scratch, err);
   if (status == SM_OK) sm_planes_to_image(&planes, image);
   return status;
 }

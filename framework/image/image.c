@@ -140,3 +140,20 @@ void sm_planes_to_image(const sm_planes *planes, sm_image *image) {
     rgb[3 * i + 2] = b[i];
   }
 }
+
+sm_status sm_planes_from_image(sm_planes *planes, const sm_image *image, sm_image_scratch *scratch,
+                               sm_error *err) {
+  sm_status status = sm_planes_make(planes, &scratch->view, image->width, image->height, err);
+  if (status != SM_OK) return status;
+  size_t n = sm_planes_count(planes);
+  for (size_t i = 0; i < n; i++)
+    for (size_t c = 0; c < 3; c++) planes->plane[c][i] = image->rgb[3 * i + c];
+  return SM_OK;
+}
+
+sm_status sm_planes_aside(const sm_planes *planes, sm_image_scratch *scratch, sm_planes *copy, sm_error *err) {
+  sm_status status = sm_planes_make(copy, &scratch->other, planes->width, planes->height, err);
+  for (int c = 0; status == SM_OK && c < 3; c++)
+    memcpy(copy->plane[c], planes->plane[c], sm_planes_count(planes));
+  return status;
+}

@@ -8,6 +8,7 @@ image_cflags = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) -ffp-contract=off
 
 noinst_LTLIBRARIES += framework/image/libimage.la
 framework_image_libimage_la_SOURCES = \
+  framework/image/affine.c \
   framework/image/blur.c \
   framework/image/colour.c \
   framework/image/decode.c \
@@ -20,6 +21,7 @@ framework_image_libimage_la_SOURCES = \
   framework/image/lanes.h \
   framework/image/planes.h \
   framework/image/png.c \
+  framework/image/randaugment.c \
   framework/image/resize.c \
   framework/image/view.c
 framework_image_libimage_la_CFLAGS = $(image_cflags)
@@ -46,3 +48,8 @@ tests_unit_test_image_ops_SOURCES = tests/unit/test_image_ops.c tests/unit/golde
 tests_unit_test_image_ops_LDADD = $(LDADD) $(CJSON_LIBS)
 tests_unit_test_image_files_LDADD = $(LDADD) $(JPEG_LIBS) $(PNG_LIBS)
 EXTRA_DIST += tests/golden/augment.safetensors
+
+check_PROGRAMS += tests/unit/test_randaugment
+tests_unit_test_randaugment_SOURCES = tests/unit/test_randaugment.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_randaugment_LDADD = $(LDADD) $(CJSON_LIBS)
+EXTRA_DIST += tests/golden/randaugment.py tests/golden/randaugment.safetensors

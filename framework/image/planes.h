@@ -23,7 +23,7 @@ struct sm_image_scratch {
   sm_buffer line;    /* resize: one padded source row and one result row   */
   sm_buffer middle;  /* resize: planes between the two passes              */
   sm_buffer view;    /* the planes of the view in work                     */
-  sm_buffer other;   /* blur: the second set of planes                     */
+  sm_buffer other;   /* the second set of planes, of what cannot be done in place */
 };
 
 /* Three planes without padding: plane[c][y * width + x]. */
@@ -36,8 +36,12 @@ static inline size_t sm_planes_count(const sm_planes *p) { return (size_t)p->wid
 /* Lay three planes of width x height into the buffer. */
 sm_status sm_planes_make(sm_planes *, sm_buffer *, int width, int height, sm_error *);
 void sm_planes_to_image(const sm_planes *, sm_image *); /* the picture has the size already */
+/* The picture's channels in the scratch's planes of the view. */
+sm_status sm_planes_from_image(sm_planes *, const sm_image *, sm_image_scratch *, sm_error *);
+/* A copy in the scratch's other set, for what cannot be done in place. */
+sm_status sm_planes_aside(const sm_planes *, sm_image_scratch *, sm_planes *copy, sm_error *);
 
-/* ---- operations on planes (resize.c, blur.c, colour.c) ------------------------------------------------- */
+/* ---- operations on planes (resize.c, blur.c, colour.c, affine.c, randaugment.c) ------------------------ */
 
 /* A stretch of one side of a box, in pixels from its edge; to 0: all of the side. */
 typedef struct sm_span {
@@ -59,6 +63,12 @@ sm_status sm_resize_planes(const sm_image *in, const sm_resize *, sm_image_scrat
 /* May swap `planes` to the scratch's other set. */
 sm_status sm_planes_blur(sm_planes *, double radius, sm_image_scratch *, sm_error *);
 void sm_planes_jitter(sm_planes *, const sm_view_choice *);
+/* Output pixel (x, y) comes from x' = map[0]·x + map[1]·y + map[2], y' = map[3]·x + map[4]·y + map[5], counted in
+ * pixels from the corner of the picture, so a pixel's centre is at a half. */
+sm_status sm_planes_affine(sm_planes *, const double map[6], bool cubic_filter, const uint8_t fill[3],
+                           sm_image_scratch *, sm_error *);
+sm_status sm_planes_randaugment(sm_planes *, const sm_randaugment_choice *, sm_filter, const float mean[3],
+                                sm_image_scratch *, sm_error *);
 /* table[c][v] = (v / 255 - mean[c]) / std[c] */
 void sm_normalise_table(const float mean[3], const float std[3], float table[3][256]);
 

@@ -44,7 +44,10 @@ sm_status sm_view_recipe_check(const sm_view_recipe *r, sm_error *err) {
                 {"scale[0]", r->scale[0], 1e-9, 1e9},
                 {"scale[1]", r->scale[1], r->scale[0], 1e9},
                 {"ratio[0]", r->ratio[0], 1e-6, 1e6},
-                {"ratio[1]", r->ratio[1], r->ratio[0], 1e6}};
+                {"ratio[1]", r->ratio[1], r->ratio[0], 1e6},
+                {"randaugment.layers", r->randaugment.layers, 0, SM_RANDAUGMENT_MAX},
+                {"randaugment.magnitude", r->randaugment.magnitude, 0, SM_RANDAUGMENT_FULL},
+                {"randaugment.deviation", r->randaugment.deviation, 0, 1000}};
   if (r->size < 1 || r->size > SM_IMAGE_MAX_SIDE)
     return sm_fail(err, SM_EINVAL, "view size %d is not between 1 and %d", r->size, SM_IMAGE_MAX_SIDE);
   if ((int)r->filter < 0 || r->filter > SM_FILTER_BOX)
@@ -112,6 +115,7 @@ static sm_box draw_box(const sm_view_recipe *r, sm_rng *rng, int width, int heig
 void sm_view_draw(const sm_view_recipe *recipe, sm_rng *rng, int width, int height, sm_view_choice *out) {
   draw_colour(recipe, rng, out);
   out->box = draw_box(recipe, rng, width, height);
+  sm_randaugment_draw(&recipe->randaugment, rng, &out->randaugment);
 }
 
 sm_view_choice sm_view_choice_plain(const sm_view_choice *choice) {
@@ -155,6 +159,8 @@ static sm_status view_planes(const sm_image *in, int shrunk, const sm_view_recip
     by.down = shrunk_span(b->top, b->height, shrunk, &by.box.top, &by.box.height);
   }
   sm_status status = sm_resize_planes(in, &by, scratch, out, err);
+  if (status != SM_OK) return status;
+  status = sm_planes_randaugment(out, &choice->randaugment, recipe->filter, recipe->mean, scratch, err);
   if (status != SM_OK) return status;
   const size_t n = sm_planes_count(out);
   if (choice->jitter) sm_planes_jitter(out, choice);

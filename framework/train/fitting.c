@@ -49,7 +49,7 @@ static sm_view_recipe view_of(const sm_views *views, int k) {
   r.filter = own->view.filter;
   memcpy(r.mean, own->view.mean, sizeof r.mean);
   memcpy(r.std, own->view.std, sizeof r.std);
-  if (own->plain) r.jitter_p = r.grey_p = r.blur_p = r.solarize_p = 0;
+  if (own->plain) r.jitter_p = r.grey_p = r.blur_p = r.solarize_p = r.randaugment.layers = 0;
   return r;
 }
 

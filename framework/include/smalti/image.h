@@ -147,11 +147,62 @@ sm_status sm_image_blur(sm_image *, double radius, sm_image_scratch *, sm_error 
 void sm_image_normalise(const sm_image *, const float mean[3], const float std[3], float *chw);
 extern const float sm_imagenet_mean[3], sm_imagenet_std[3];
 
+/* ---- RandAugment --------------------------------------------------------------------------------------- */
+
+/* A few operations out of fifteen, one after the other, all of about the same strength (Cubuk et al. 2020), as
+ * timm's "rand-m9-mstd0.5-inc1" that DeiT, BEiT and iBOT fine-tune with. Every operation gives PIL's bytes. */
+typedef enum {
+  SM_RA_AUTO_CONTRAST = 0,
+  SM_RA_EQUALIZE,
+  SM_RA_INVERT,
+  SM_RA_ROTATE,       /* argument: degrees, anticlockwise                                  */
+  SM_RA_POSTERIZE,    /* bits that are kept, 0 … 4; 0: all black                           */
+  SM_RA_SOLARIZE,     /* values from here on are inverted, 0 … 256                         */
+  SM_RA_SOLARIZE_ADD, /* added to values below 128                                         */
+  SM_RA_COLOUR,       /* factor 0.1 … 1.9, 1 changes nothing; so for the next three        */
+  SM_RA_CONTRAST,
+  SM_RA_BRIGHTNESS,
+  SM_RA_SHARPNESS,
+  SM_RA_SHEAR_X,     /* row y comes from argument · y pixels further right                 */
+  SM_RA_SHEAR_Y,     /* column x comes from argument · x pixels further down               */
+  SM_RA_TRANSLATE_X, /* share of the width that the picture moves to the left              */
+  SM_RA_TRANSLATE_Y, /* share of the height that it moves up                               */
+  SM_RANDAUGMENT_OPS
+} sm_randaugment_op;
+extern const char *const sm_randaugment_names[]; /* timm's, NULL-terminated, in this order */
+
+/* layers operations are drawn, with replacement, each then applied with probability 1/2 at a magnitude from a
+ * normal distribution, cut off to 0 … SM_RANDAUGMENT_FULL. layers 0: none. */
+typedef struct sm_randaugment {
+  int layers; /* at most SM_RANDAUGMENT_MAX; the published recipes have 2 */
+  double magnitude, deviation;
+} sm_randaugment;
+#define SM_RANDAUGMENT_MAX 4
+#define SM_RANDAUGMENT_FULL 10
+
+typedef struct sm_randaugment_step {
+  sm_randaugment_op op;
+  double argument;
+} sm_randaugment_step;
+typedef struct sm_randaugment_choice {
+  int steps; /* those that are applied */
+  sm_randaugment_step step[SM_RANDAUGMENT_MAX];
+} sm_randaugment_choice;
+
+/* The argument of an operation at a magnitude, 0 … SM_RANDAUGMENT_FULL; negative: the other direction, where there
+ * are two. Where there is no argument, 0. */
+double sm_randaugment_argument(sm_randaugment_op, double magnitude, bool negative);
+void sm_randaugment_draw(const sm_randaugment *, sm_rng *, sm_randaugment_choice *);
+/* In place. Turning, shearing and moving look up values between pixels: bicubic for SM_FILTER_BICUBIC and
+ * SM_FILTER_LANCZOS, else bilinear. Where there is no picture they show the colour `mean`, 0 … 1. SM_ENOMEM. */
+sm_status sm_image_randaugment(sm_image *, const sm_randaugment_choice *, sm_filter filter, const float mean[3],
+                               sm_image_scratch *, sm_error *err);
+
 /* ---- views: random augmentation ------------------------------------------------------------------------ */
 
-/* How one kind of view is drawn: the members of iBOT's DataAugmentationiBOT. All zero but `size`, scale and
- * std is legal: a random crop and nothing else. Order of application: crop and resize, flip, jitter, grey,
- * blur, solarise, normalise. */
+/* How one kind of view is drawn: the members of iBOT's DataAugmentationiBOT, and RandAugment. All zero but
+ * `size`, scale and std is legal: a random crop and nothing else. Order of application: crop and resize, flip,
+ * RandAugment, jitter, grey, blur, solarise, normalise. */
 typedef struct sm_view_recipe {
   int size; /* side of the square view, pixels                                  */
   sm_filter filter;
@@ -164,6 +215,7 @@ typedef struct sm_view_recipe {
   double blur_p, blur_radius[2];
   double solarize_p; /* threshold 128                                                    */
   float mean[3], std[3];
+  sm_randaugment randaugment; /* with the view's filter and mean                                 */
 } sm_view_recipe;
 
 /* The reference's global view (224, scale 0.4-1, flip 0.5, jitter 0.4 0.4 0.2 0.1 at p 0.8, grey 0.2, blur 1,
@@ -182,13 +234,15 @@ typedef struct sm_view_choice {
   uint8_t order[4]; /* sm_jitter, first to last */
   double brightness, contrast, saturation, hue;
   double blur_radius;
+  sm_randaugment_choice randaugment;
 } sm_view_choice;
 
 /* Draw a choice for a width x height picture. The colour draws come first and are always the same in number,
  * so they do not depend on the picture's size; then the box: torchvision's RandomResizedCrop, ten attempts,
- * then the largest centred box of an allowed ratio. */
+ * then the largest centred box of an allowed ratio. RandAugment comes last, so crops are the same without it. */
 void sm_view_draw(const sm_view_recipe *, sm_rng *, int width, int height, sm_view_choice *);
-/* The same box and flip without any change of colour: for a tokenizer that does not share it. */
+/* The same box and flip without any change of colour and without RandAugment: for a tokenizer that does not
+ * share them. */
 sm_view_choice sm_view_choice_plain(const sm_view_choice *);
 
 /* Apply a choice: recipe gives size, filter and normalisation, choice the rest. `chw` gets 3 x size x size
