@@ -72,6 +72,8 @@ static sm_status open_loader(const tuning *t, sm_subset *pictures, sm_loader **l
   view.filter = SM_FILTER_BICUBIC;
   view.scale[0] = t->c.least_area;
   view.flip_p = t->c.flip ? 0.5 : 0;
+  if (t->c.randaugment > 0)
+    view.randaugment = (sm_randaugment){.layers = 2, t->c.randaugment, t->c.randaugment_std};
   *pictures = (sm_subset){&t->whole, t->index, t->fitted};
   sm_loader_config config = {
       .dataset = sm_subset_dataset(pictures),

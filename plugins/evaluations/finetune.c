@@ -7,12 +7,12 @@ struct finetune {
 
 static const sm_option options[] = {TUNE_OPTIONS(struct finetune, tune)};
 
-/* iBOT, appendix C and evaluation/README.md: ViT-S, B and L. RandAugment is not there. The last row is `short`. */
+/* iBOT, appendix C and evaluation/README.md: ViT-S, B and L. The last row is `short`. */
 static const tune_preset presets[] = {
-    {512, 200, 1024, 2.5e-4, 0.75, 0.1, 20, 0.1, 0.8, 1, 0.25},
-    {960, 100, 1024, 2.5e-4, 0.65, 0.2, 20, 0.1, 0.8, 1, 0.25},
-    {0, 50, 1024, 2.5e-4, 0.75, 0.4, 5, 0.1, 0.8, 1, 0.25},
-    {-1, 20, 128, 5e-4, 0.75, 0.1, 2, 0.1, 0, 0, 0},
+    {512, 200, 1024, 2.5e-4, 0.75, 0.1, 20, 0.1, 0.8, 1, 0.25, 9},
+    {960, 100, 1024, 2.5e-4, 0.65, 0.2, 20, 0.1, 0.8, 1, 0.25, 9},
+    {0, 50, 1024, 2.5e-4, 0.75, 0.4, 5, 0.1, 0.8, 1, 0.25, 9},
+    {-1, 20, 128, 5e-4, 0.75, 0.1, 2, 0.1, 0, 0, 0, 0},
 };
 
 static void wants(const void *self, sm_feature_spec *spec) {

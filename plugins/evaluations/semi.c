@@ -29,8 +29,8 @@ static const sm_option options[] = {
 
 /* iBOT's evaluation/semi_supervised: DeiT's recipe, 1000 epochs, lr 5e-6 for a batch of 512. The last row is `short`. */
 static const tune_preset presets[] = {
-    {0, 1000, 1024, 2.5e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.25},
-    {-1, 50, 64, 2.5e-4, 0.75, 0.1, 5, 0.1, 0, 0, 0},
+    {0, 1000, 1024, 2.5e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.25, 9},
+    {-1, 50, 64, 2.5e-4, 0.75, 0.1, 5, 0.1, 0, 0, 0, 0},
 };
 
 static void wants(const void *self, sm_feature_spec *spec) {

@@ -10,6 +10,7 @@ typedef struct tune_options {
   int64_t epochs, batch, group, seed;
   sm_floats lr;
   double warmup, weight_decay, layer_decay, drop_path, smoothing, mixup, cutmix, erasing, least_area, hold_out;
+  double randaugment, randaugment_std;
   bool flip;
 } tune_options;
 
@@ -21,7 +22,7 @@ static const char *const tune_precisions[] = {"auto", "fp32", "bf16", NULL}; /* 
 typedef struct tune_preset {
   int width;
   int64_t epochs, batch;
-  double rate, layer_decay, drop_path, warmup, smoothing, mixup, cutmix, erasing;
+  double rate, layer_decay, drop_path, warmup, smoothing, mixup, cutmix, erasing, randaugment;
 } tune_preset;
 
 #define TUNE_OPTIONS(T, f)                                                                                      \
@@ -51,6 +52,10 @@ typedef struct tune_preset {
       SM_FLOAT(T, f.cutmix, "cutmix", "-1", -1, 100, NULL, "alpha of cutmix, 0: none; -1: preset"),             \
       SM_FLOAT(T, f.erasing, "erasing", "-1", -1, 1, NULL,                                                      \
                "probability that a box of a picture is erased; -1: preset"),                                    \
+      SM_FLOAT(T, f.randaugment, "randaugment", "-1", -1, 10, NULL,                                             \
+               "magnitude of RandAugment, 0: none; -1: preset"),                                                \
+      SM_FLOAT(T, f.randaugment_std, "randaugment_std", "0.5", 0, 10, NULL,                                     \
+               "deviation of that magnitude, which is drawn for each operation"),                               \
       SM_FLOAT(T, f.least_area, "crop_scale", "0.08", 0.01, 1, NULL,                                            \
                "random-resized crops have at least this share of the picture's area"),                          \
       SM_BOOL(T, f.flip, "flip", "true", "half of the crops are turned left to right"),                         \
@@ -90,21 +95,30 @@ static void tune_resolve(const tune_options *o, const tune_preset *preset, const
       .pool = (sm_pool_mode)o->pool,
       .initial = 2e-5, /* trunc_normal_(std=.02) times BEiT's init_scale of 0.001 */
       .precision = (sm_finetune_precision)o->precision,
-      .seed = (uint64_t)o->seed};
+      .seed = (uint64_t)o->seed,
+      .randaugment = tune_or(o->randaugment, preset->randaugment),
+      .randaugment_std = o->randaugment_std};
   c->warmup = tune_or(o->warmup, preset->warmup * (double)c->epochs / (double)preset->epochs);
+}
+
+/* "RandAugment m9 mstd0.5", after timm's name of it, or "no RandAugment". */
+static void tune_randaugment(const sm_finetune_config *c, char *to, size_t size) {
+  if (c->randaugment > 0) snprintf(to, size, "RandAugment m%g mstd%g", c->randaugment, c->randaugment_std);
+  else snprintf(to, size, "no RandAugment");
 }
 
 /* "20 epochs of AdamW, lr 0.0005, layer decay 0.75, …": what both protocols end with. */
 static int tune_protocol(const sm_finetune_config *c, const sm_finetune_result *r, char *to, size_t size) {
+  char augment[48];
+  tune_randaugment(c, augment, sizeof augment);
   int n = snprintf(to, size, "%lld epochs of AdamW, batch %lld, lr %.4g", (long long)c->epochs,
                    (long long)r->batch, c->rate[r->best]);
   if (c->rates > 1 && n > 0 && (size_t)n < size)
     n += snprintf(to + n, size - (size_t)n, " (best of %d on %lld held-out)", c->rates, (long long)r->held);
   if (n > 0 && (size_t)n < size)
     n += snprintf(to + n, size - (size_t)n,
-                  ", layer decay %g, drop path %g, smoothing %g, mixup %g, cutmix %g, erasing %g, no "
-                  "RandAugment%s",
-                  c->layer_decay, c->drop_path, c->smoothing, c->mixup, c->cutmix, c->erasing,
+                  ", layer decay %g, drop path %g, smoothing %g, mixup %g, cutmix %g, erasing %g, %s%s",
+                  c->layer_decay, c->drop_path, c->smoothing, c->mixup, c->cutmix, c->erasing, augment,
                   r->bf16 ? ", bf16" : "");
   return n;
 }

@@ -114,7 +114,7 @@ exits 65 smalti eval linear "$run" n_last_blocks=3
 has "$work/err" "features of the last 3 blocks are wanted, but the backbone has 2; ask for fewer n_last_blocks"
 
 # ---- fine-tuning, few labels, clusters of the head ---------------------------------------------------------
-short="preset=short epochs=3 batch_size=32 mixup=0.8 cutmix=1 erasing=0.25"
+short="preset=short epochs=3 batch_size=32 mixup=0.8 cutmix=1 erasing=0.25 randaugment=9"
 for evaluation in "finetune $short" "semi $short share=0.1,0.5" "semi method=logistic share=0.1,0.5" "cluster by=head"; do
   set -- $evaluation
   name=$1
@@ -126,7 +126,7 @@ for evaluation in "finetune $short" "semi $short share=0.1,0.5" "semi method=log
 done
 exits 0 smalti eval finetune "$run" $short precision=bf16 pool=mean --json
 has "$work/out" '"train":{"pictures":200,"bad":0},"test":{"pictures":60,"bad":0}'
-has "$work/out" '"protocol":"fine-tuning, mean, 3 epochs of AdamW, batch 32, lr 0.0005, layer decay 0.75, drop path 0.1, smoothing 0.1, mixup 0.8, cutmix 1, erasing 0.25, no RandAugment, bf16, 60 against 200 pictures"'
+has "$work/out" '"protocol":"fine-tuning, mean, 3 epochs of AdamW, batch 32, lr 0.0005, layer decay 0.75, drop path 0.1, smoothing 0.1, mixup 0.8, cutmix 1, erasing 0.25, RandAugment m9 mstd0.5, bf16, 60 against 200 pictures"'
 exits 0 smalti eval semi "$run" method=knn
 has "$work/err" "few labels: weighted k-NN on cls features, k 20, temperature 0.07; 60 against 4, 20 pictures"
 grep -qE "^p10 +[0-9.]+$interval" "$work/out" || fail "no figure of 10 %: $(cat "$work/out")"
@@ -300,10 +300,10 @@ for k in $(seq 4 23 400); do
     *) fail "allocation $k fails, and so: $(cat "$work/err")" ;;
   esac
 done
-exits 0 smalti eval semi "$run" preset=short epochs=1 --quiet
+exits 0 smalti eval semi "$run" preset=short epochs=1 randaugment=9 --quiet
 cp "$work/out" "$work/few"
 for k in $(seq 6 67 800); do
-  SMALTI_FAIL_ALLOC=$k smalti eval semi "$run" preset=short epochs=1 --quiet >"$work/out" 2>"$work/err"
+  SMALTI_FAIL_ALLOC=$k smalti eval semi "$run" preset=short epochs=1 randaugment=9 --quiet >"$work/out" 2>"$work/err"
   case $? in
     0) same "$work/out" "$work/few" ;;
     71) has "$work/err" "memory" ;;

@@ -128,7 +128,7 @@ static void open_bench(bench *b, sm_pool *threads, bool with_head) {
                            .std = {0.25f, 0.25f, 0.25f},
                            .train = {&stripes_ops, &b->train},
                            .test = {&stripes_ops, &b->test},
-                           .workers = 1,
+                           .workers = threads == pool[1] ? 1 : 3,
                            .pool = threads,
                            .stop = stop,
                            .folder = b->folder};
@@ -395,7 +395,7 @@ static void features_of_a_part(void **state) {
 
 #define BASIC "preset: short, batch_size: 32, micro_batch: 16, layer_decay: 0.9, drop_path: 0.1"
 #define QUICK BASIC ", lr: [0.04]"
-#define MIXED "{" QUICK ", epochs: 4, mixup: 0.8, cutmix: 1, erasing: 0.25}"
+#define MIXED "{" QUICK ", epochs: 4, mixup: 0.8, cutmix: 1, erasing: 0.25, randaugment: 9}"
 
 static void learns(void **state) {
   (void)state;
@@ -416,6 +416,7 @@ static void learns(void **state) {
   close_bench(&b);
 }
 
+/* Nor does the number of workers, which is 1 with one thread, else 3. */
 static void threads_do_not_matter(void **state) {
   (void)state;
   double loss = 0, top1 = 0;
@@ -430,6 +431,32 @@ static void threads_do_not_matter(void **state) {
     top1 = figure(&r, "top1");
     close_bench(&b);
   }
+}
+
+/* On in what is published, off in `short`, and at any magnitude. */
+static void augments(void **state) {
+  (void)state;
+  static const struct {
+    const char *plugin, *yaml, *says;
+  } runs[] = {{"finetune", "{epochs: 1, warmup_epochs: 0}", "erasing 0.25, RandAugment m9 mstd0.5"},
+              {"semi", "{epochs: 1, warmup_epochs: 0, share: [0.2]}", "erasing 0.25, RandAugment m9 mstd0.5"},
+              {"semi", "{preset: short, epochs: 1, share: [0.2]}", "erasing 0, no RandAugment"},
+              {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0}", "erasing 0, no RandAugment"},
+              {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0, randaugment: 9}", "RandAugment m9 mstd0.5"},
+              {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0, randaugment: 9, randaugment_std: 0}",
+               "RandAugment m9 mstd0"}};
+  double loss[6];
+  bench b;
+  sm_eval_result r;
+  sm_error err = {0};
+  open_bench(&b, pool[2], true);
+  for (int i = 0; i < 6; i++) {
+    if (evaluate(&b, runs[i].plugin, runs[i].yaml, &r, &err)) fail_msg("%s", err.message);
+    if (!strstr(r.protocol, runs[i].says)) fail_msg("\"%s\" does not say \"%s\"", r.protocol, runs[i].says);
+    loss[i] = strcmp(runs[i].plugin, "semi") ? figure(&r, "train_loss") : 0;
+  }
+  assert_true(loss[3] != loss[4] && loss[4] != loss[5] && loss[3] != loss[5]);
+  close_bench(&b);
 }
 
 /* Stopped at every so many questions, at a step or while measuring, and again: as if unbroken. */
@@ -586,6 +613,7 @@ int main(void) {
       cmocka_unit_test(features_of_a_part),
       cmocka_unit_test(learns),
       cmocka_unit_test(threads_do_not_matter),
+      cmocka_unit_test(augments),
       cmocka_unit_test(goes_on),
       cmocka_unit_test(only_its_own_state),
       cmocka_unit_test(from_the_head),

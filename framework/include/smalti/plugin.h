@@ -433,6 +433,8 @@ typedef struct sm_finetune_config {
   double initial;       /* deviation of the classifier's first weights                                         */
   sm_finetune_precision precision;
   uint64_t seed;
+  double randaugment, randaugment_std; /* magnitude, 0: none, and its deviation; two operations a picture, after crop
+                                          and flip (Cubuk et al. 2020; timm's rand-mM-mstdS-inc1; see image.h)   */
 } sm_finetune_config;
 typedef struct sm_finetune_result {
   int best;                      /* which rate                                                               */
