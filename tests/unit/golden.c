@@ -34,12 +34,18 @@ static size_t dtype_size(const char *name) {
   return 0;
 }
 
+const char *golden_path(const golden *g) { return g->path; }
+
 golden *golden_open(const char *name) {
-  const char *folder = getenv("SMALTI_GOLDEN");
+  const char *folder = getenv("SMALTI_GOLDEN"), *source = getenv("SMALTI_SRCDIR");
   golden *g = calloc(1, sizeof *g);
   assert_non_null(g);
   snprintf(g->path, sizeof g->path, "%s/%s", folder && *folder ? folder : "tests/golden", name);
   FILE *file = fopen(g->path, "rb");
+  if (!file && source) {
+    snprintf(g->path, sizeof g->path, "%s/tests/golden/%s", source, name);
+    file = fopen(g->path, "rb");
+  }
   if (!file) {
     free(g);
     return NULL;

@@ -22,8 +22,9 @@ typedef struct golden_tensor {
 typedef struct golden golden;
 struct cJSON;
 
-/* $SMALTI_GOLDEN/NAME (default folder: tests/golden). NULL if it is not there, so that a test can skip. */
+/* $SMALTI_GOLDEN/NAME, or the tree's own tests/golden/NAME. NULL if it is not there, so that a test can skip. */
 golden *golden_open(const char *name);
+const char *golden_path(const golden *); /* the file that was found */
 void golden_close(golden *);
 
 bool golden_has(const golden *, const char *tensor);

@@ -431,13 +431,10 @@ static void timm_features(void **state) {
   (void)state;
   golden *g = golden_open("timm_features.safetensors");
   if (!g) skip();
-  char file[1024];
-  const char *at = getenv("SMALTI_GOLDEN");
-  snprintf(file, sizeof file, "%s/timm_features.safetensors", at && *at ? at : "tests/golden");
   sm_error err = {0};
   sm_weights_report report;
   network n = network_of(golden_text(g, "backbone"), atoi(golden_text(g, "size")));
-  sm_st_reader *reader = sm_st_open(file, &err);
+  sm_st_reader *reader = sm_st_open(golden_path(g), &err);
   sm_weights_source from = {reader, "model.", NULL};
   if (!reader || sm_weights_load(&from, n.set, "backbone.", &report, &err)) fail_msg("%s", err.message);
   assert_int_equal(report.taken, sm_set_rows(n.set) - 1);
