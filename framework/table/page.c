@@ -91,7 +91,7 @@ static sm_status gaps(page *p, int f) {
     sm_table_column(t, "over", SM_ALIGN_LEFT);
     sm_table_column(t, "published", SM_ALIGN_RIGHT);
     sm_table_column(t, "here", SM_ALIGN_RIGHT);
-    sm_table_column(t, "", SM_ALIGN_LEFT);
+    sm_table_column(t, "agrees", SM_ALIGN_LEFT);
     for (int i = 0; i < c->gaps; i++) {
       const sm_table_gap *g = &c->gap[i];
       sm_table_cell(t, "%s", r->row[g->better].run->label);
@@ -99,10 +99,7 @@ static sm_status gaps(page *p, int f) {
       sm_table_cell(t, "%+.1f", g->published);
       sm_table_cell(t, "%+.1f", g->here);
       if (!g->agrees) sm_table_bold(t);
-      sm_table_cell(t, "%s",
-                    g->agrees     ? "as published"
-                    : g->here < 0 ? "the other way round"
-                                  : "no difference");
+      sm_table_cell(t, "%s", g->agrees ? "yes" : g->here < 0 ? "no" : "level");
     }
     status = row_table(p, t);
   }
