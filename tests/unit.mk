@@ -43,7 +43,7 @@ tests_unit_test_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # tokenizers, losses and maskers together
 check_PROGRAMS += tests/unit/test_pairings tests/unit/test_plugins_tokenizers
-tests_unit_test_pairings_SOURCES = tests/unit/test_pairings.c tests/unit/dvae_file.h
+tests_unit_test_pairings_SOURCES = tests/unit/test_pairings.c tests/unit/dvae_file.h tests/unit/plugin_fixture.h
 tests_unit_test_pairings_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 check_PROGRAMS += tests/unit/test_finetune
@@ -52,4 +52,5 @@ tests_unit_test_finetune_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # objectives
 check_PROGRAMS += tests/unit/test_objective
+tests_unit_test_objective_SOURCES = tests/unit/test_objective.c tests/unit/plugin_fixture.h
 tests_unit_test_objective_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

@@ -15,11 +15,9 @@
 
 #include "dvae_file.h"
 #include "golden.h"
+#include "plugin_fixture.h"
 
-static sm_registry *registry;
-static sm_pool *pool;
 static sm_arena *arena;
-static char folder[] = "/tmp/smalti-dvae-XXXXXX";
 
 static const dvae_shape small = {.groups = 2, .blocks = 2, .hidden = 8, .vocabulary = 16};
 
@@ -508,19 +506,12 @@ static void names_may_have_a_beginning(void **state) {
 }
 
 static int open_all(void **state) {
-  sm_error err = {0};
-  (void)state;
   arena = sm_arena_new("test");
-  registry = sm_registry_new(NULL, &err);
-  pool = sm_pool_new(2, &err);
-  return !mkdtemp(folder) || !arena || !registry || !pool || sm_registry_scan(registry, &err) != SM_OK;
+  return !arena || open_fixture(state);
 }
 static int close_all(void **state) {
-  (void)state;
-  sm_pool_free(pool);
-  sm_registry_free(registry);
   sm_arena_free(arena);
-  return sm_remove_tree(folder, NULL) != SM_OK;
+  return close_fixture(state);
 }
 
 int main(int argc, char **argv) {

@@ -9,12 +9,11 @@
 #include <cmocka.h>
 
 #include "framework/train/train.h"
+#include "plugin_fixture.h"
 
 enum { SIDE = 8, PICTURES = 6, PIXELS = 3 * SIDE * SIDE };
 
-static char folder[] = "/tmp/smalti-test-XXXXXX", path[64];
-static sm_registry *registry;
-static sm_pool *pool;
+static char path[64];
 
 static void must(sm_status status, const sm_error *err) {
   char text[2048];
@@ -171,19 +170,9 @@ static void nonfinite_is_named(void **state) {
 }
 
 static int open_all(void **state) {
-  sm_error err = {0};
-  (void)state;
-  if (!mkdtemp(folder)) return 1;
+  int failed = open_fixture(state);
   snprintf(path, sizeof path, "%s/recipe.yaml", folder);
-  registry = sm_registry_new(NULL, &err);
-  pool = sm_pool_new(2, &err);
-  return !registry || !pool || sm_registry_scan(registry, &err) != SM_OK;
-}
-static int close_all(void **state) {
-  (void)state;
-  sm_pool_free(pool);
-  sm_registry_free(registry);
-  return sm_remove_tree(folder, NULL) != SM_OK;
+  return failed;
 }
 
 int main(void) {
@@ -192,5 +181,5 @@ int main(void) {
       cmocka_unit_test(squared_error_falls),      cmocka_unit_test(micro_batches_draw_alike),
       cmocka_unit_test(draws_follow_the_step),    cmocka_unit_test(nonfinite_is_named),
   };
-  return cmocka_run_group_tests(tests, open_all, close_all);
+  return cmocka_run_group_tests(tests, open_all, close_fixture);
 }

@@ -17,6 +17,7 @@
 
 #include "dvae_file.h"
 #include "framework/train/train.h"
+#include "plugin_fixture.h"
 
 #define VIT "{arch: custom, dim: 16, depth: 1, heads: 2, patch_size: 4}"
 
@@ -37,9 +38,7 @@ static const struct {
     {SM_MASKER, "attention", "{ratio: 0.5}", NULL},
 };
 
-static sm_registry *registry;
-static sm_pool *pool;
-static char folder[] = "/tmp/smalti-pairings-XXXXXX", path[64];
+static char path[64];
 
 static const char *options_of(const sm_plugin *p, const char **head) {
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -330,21 +329,10 @@ static void write_weights(void) {
 }
 
 static int open_all(void **state) {
-  sm_error err = {0};
-  (void)state;
-  if (!mkdtemp(folder)) return 1;
+  if (open_fixture(state)) return 1;
   snprintf(path, sizeof path, "%s/recipe.yaml", folder);
-  registry = sm_registry_new(NULL, &err);
-  pool = sm_pool_new(2, &err);
-  if (!registry || !pool || sm_registry_scan(registry, &err) != SM_OK) return 1;
   write_weights();
   return 0;
-}
-static int close_all(void **state) {
-  (void)state;
-  sm_pool_free(pool);
-  sm_registry_free(registry);
-  return sm_remove_tree(folder, NULL) != SM_OK;
 }
 
 int main(void) {
@@ -355,5 +343,5 @@ int main(void) {
       cmocka_unit_test(several_tokenizers_and_heads),
       cmocka_unit_test(no_teacher_without_need),
   };
-  return cmocka_run_group_tests(tests, open_all, close_all);
+  return cmocka_run_group_tests(tests, open_all, close_fixture);
 }

@@ -1,0 +1,29 @@
+/* plugin_fixture.h — for tests of runs with real plugins: the registry of the build, two threads and a folder of their own.
+ * Group set-up and tear-down. */
+#ifndef SM_TEST_PLUGIN_FIXTURE_H
+#define SM_TEST_PLUGIN_FIXTURE_H
+
+#include <smalti/registry.h>
+#include <stdlib.h>
+
+static char folder[] = "/tmp/smalti-test-XXXXXX";
+static sm_registry *registry;
+static sm_pool *pool;
+
+static int open_fixture(void **state) {
+  sm_error err = {0};
+  (void)state;
+  if (!mkdtemp(folder)) return 1;
+  registry = sm_registry_new(NULL, &err);
+  pool = sm_pool_new(2, &err);
+  return !registry || !pool || sm_registry_scan(registry, &err) != SM_OK;
+}
+
+static int close_fixture(void **state) {
+  (void)state;
+  sm_pool_free(pool);
+  sm_registry_free(registry);
+  return sm_remove_tree(folder, NULL) != SM_OK;
+}
+
+#endif
