@@ -94,7 +94,8 @@ static void take_figures(sm_table_results *r, sm_table_result *row, const sm_tab
     for (int f = 0; json && f < t->figures; f++) {
       const char *name = figure_of(t->figure[f].figure, e->name);
       double v = name ? number(figures, name) : NAN;
-      if (name && !cJSON_HasObjectItem(figures, name)) r->instead[f] = names_of(r->arena, figures);
+      if (name && !r->instead[f] && !cJSON_HasObjectItem(figures, name))
+        r->instead[f] = names_of(r->arena, figures);
       if (!isfinite(v)) continue;
       if (samples[f].n <= SM_TABLE_SEEDS) samples[f].v[samples[f].n++] = v;
       take_interval(json, name, &row->value[f]);
