@@ -1,11 +1,13 @@
 /* framework/tensor/exec.c — running a pass: segment by segment on the pool, with a barrier after each.
  *
- * Work items are groups of items or tiles, numbered by shapes alone; workers differ only in which scratch
- * they use. */
+ * Work items are groups of items or tiles, numbered by shapes and counts alone; workers differ only in which
+ * scratch they use. */
 #include "graph.h"
 
 #include <math.h>
 #include <string.h>
+
+enum { EVEN_GROUPS = 4 };
 
 typedef struct run_context {
   sm_graph *g;
@@ -37,10 +39,17 @@ static void run_node(sm_graph *g, const sm_node *n, int64_t first, int64_t last,
   g->calls[slot]++;
 }
 
+/* Groups of nearly the same size, none above the segment's, in a number that a few threads share evenly. */
+static int64_t groups_of(const sm_segment *s, int64_t items) {
+  int64_t n = (items + s->group - 1) / s->group;
+  if (n > 1) n = (n + EVEN_GROUPS - 1) / EVEN_GROUPS * EVEN_GROUPS;
+  return n < items ? n : items;
+}
+
 static void run_group(void *context, int64_t group, int worker) {
   const run_context *c = context;
   const sm_segment *s = c->segment;
-  int64_t first = group * s->group, last = first + s->group < c->items ? first + s->group : c->items;
+  int64_t n = groups_of(s, c->items), first = group * c->items / n, last = (group + 1) * c->items / n;
   sm_worker w = worker_of(c->g, worker);
   w.first = first;
   for (int i = s->first; i < s->last; i++) run_node(c->g, c->pass->node[i], first, last, &w);
@@ -77,7 +86,7 @@ void sm_graph_run(sm_graph *g, int pass) {
       sm_pool_run(g->config.pool, tiles, run_tile, &c);
     } else {
       c.items = segment_items(s);
-      sm_pool_run(g->config.pool, (c.items + s->group - 1) / s->group, run_group, &c);
+      sm_pool_run(g->config.pool, groups_of(s, c.items), run_group, &c);
     }
   }
 }

@@ -42,7 +42,7 @@ typedef struct sm_segment {
   int first, last;  /* nodes of the pass [first, last)                                       */
   int64_t capacity; /* items: leading dimension                                              */
   sm_tensor *count;
-  int64_t group; /* items handed to a worker at once, from shapes only                    */
+  int64_t group; /* items handed to a worker at once, at most; from shapes only           */
   size_t local_bytes, scratch_bytes;
 } sm_segment;
 
