@@ -15,6 +15,7 @@ libsmalti_la_SOURCES += \
   framework/base/pool.c \
   framework/base/rng.c \
   framework/base/text.c \
+  framework/base/thread.c framework/base/thread.h \
   framework/base/version.c
 
 # The only place that knows where things are installed.

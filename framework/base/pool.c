@@ -6,10 +6,10 @@
  * more threads than processors it means sleeping at once, since looking would take the processor from those who work. */
 #include <smalti/base.h>
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+
+#include "thread.h"
 
 /* gate = job number << 32 | OPEN | workers inside */
 #define OPEN (UINT64_C(1) << 31)
@@ -145,16 +145,6 @@ void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t ite
   wait_for_workers(pool);
 }
 
-/* Workers take no signals: those are the main thread's business. */
-static int start_worker(worker *w) {
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  int code = pthread_create(&w->thread, NULL, run_worker, w);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
-  return code;
-}
-
 sm_pool *sm_pool_new(int threads, sm_error *err) {
   if (threads < 1 || threads > MOST_THREADS) {
     sm_fail(err, SM_EINVAL, "%d threads: the number must lie between 1 and %d", threads, MOST_THREADS);
@@ -172,7 +162,7 @@ sm_pool *sm_pool_new(int threads, sm_error *err) {
   for (; pool->started < threads - 1; pool->started++) {
     worker *w = &pool->workers[pool->started];
     *w = (worker){.pool = pool, .index = pool->started + 1};
-    int code = start_worker(w);
+    int code = sm_thread_start(&w->thread, run_worker, w);
     if (code != 0) {
       sm_fail(err, SM_ENOMEM, "thread %d of %d could not be started: %s", w->index + 1, threads, strerror(code));
       sm_hint(err, "ask for fewer threads, or raise the limit on processes (ulimit -u)");

@@ -4,8 +4,6 @@
  * most threads work on. Threads run at low priority: they take the processor when compute leaves it. */
 #include <config.h>
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -14,6 +12,7 @@
 #include <sched.h>
 #endif
 
+#include "framework/base/thread.h"
 #include "ring.h"
 
 enum { NICER = 10 };
@@ -127,16 +126,6 @@ static void *run_worker(void *arg) {
   return NULL;
 }
 
-/* Workers take no signals: those are the main thread's business. */
-static int start_worker(ring_worker *w) {
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  int code = pthread_create(&w->thread, NULL, run_worker, w);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
-  return code;
-}
-
 sm_ring *sm_ring_new(const sm_ring_ops *ops, void *ctx, int slots, int workers, int64_t first,
                      sm_error *err) {
   sm_ring *ring = sm_calloc(1, sizeof *ring);
@@ -179,7 +168,7 @@ sm_status sm_ring_start(sm_ring *ring, sm_error *err) {
   for (; ring->started < ring->wanted; ring->started++) {
     ring_worker *w = &ring->workers[ring->started];
     *w = (ring_worker){.ring = ring, .index = ring->started + 1};
-    int code = start_worker(w);
+    int code = sm_thread_start(&w->thread, run_worker, w);
     if (code != 0) {
       sm_fail(err, SM_ENOMEM, "loader thread %d of %d could not be started: %s", w->index, ring->wanted,
               strerror(code));
