@@ -17,7 +17,10 @@ tests_unit_test_weights_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/knn.safetensors tests/golden/timm_features.safetensors
 
 check_PROGRAMS += tests/unit/test_train_step
-tests_unit_test_train_step_SOURCES = tests/unit/test_train_step.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
+tests_unit_test_train_step_SOURCES = tests/unit/test_train_step.c $(step_rig)
+check_PROGRAMS += tests/unit/test_train_layout
+tests_unit_test_train_layout_SOURCES = tests/unit/test_train_layout.c $(step_rig)
+step_rig = tests/unit/step_rig.c tests/unit/step_rig.h tests/unit/ssl_rig.c tests/unit/ssl_rig.h
 check_PROGRAMS += tests/unit/test_dense
 tests_unit_test_dense_SOURCES = tests/unit/test_dense.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
 

@@ -1,6 +1,6 @@
 /* test_train_step.c — the training step where the golden files do not reach: losses and centres worked out
- * from the logits by plain loops, for every way of sharing, labels and normalisation, with one global view
- * and without masks; micro-batches against the whole batch; gradients against differences; threads. */
+ * from the logits by plain loops, for every way of sharing, labels and normalisation, with one global view, with masked local
+ * views and without masks; temperatures by epoch. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,84 +10,11 @@
 
 #include <cmocka.h>
 
-#include "framework/train/ssl_private.h"
-#include "ssl_rig.h"
-
-typedef struct setting {                    /* what differs from a small iBOT */
-  const char *vit, *head, *tokenizer, *mim; /* further options, each beginning with a comma, or NULL */
-  const char *attention;                    /* options of that masker; NULL: masks of the batch     */
-  int globals, locals, pictures, micro, threads;
-  sm_masked masked;
-  bool no_cls, no_mim, linear; /* linear: the head of that name */
-  bool recompute, bf16;
-  sm_dtype real;
-  bool hard, hard_view, no_center, balanced, by_patch; /* what those options mean, for the oracle */
-} setting;
-
-static const char *or_nothing(const char *text) { return text ? text : ""; }
-
-/* 16 px views of 4 x 4 patches, local ones of 2 x 2; width 8, two blocks; K = 6 */
-static void start(ssl_rig *rig, const setting *s) {
-  rig_open(rig, s->threads ? s->threads : 2);
-  rig_plugin(rig, &rig->backbone, SM_BACKBONE, "vit",
-             "{arch: custom, dim: 8, depth: 2, heads: 2, patch_size: 4%s}", or_nothing(s->vit));
-  if (s->linear) rig_plugin(rig, &rig->head, SM_HEAD, "linear", "{out_dim: 6}");
-  else
-    rig_plugin(rig, &rig->head, SM_HEAD, "projection", "{hidden: 10, bottleneck: 5, out_dim: 6%s}",
-               or_nothing(s->head));
-  rig_plugin(rig, &rig->tokenizer, SM_TOKENIZER, "online_ema",
-             "{momentum: 0.5, temperature: 0.2, patch_temperature: 0.3, center_momentum: 0.8, "
-             "patch_center_momentum: 0.6%s}",
-             or_nothing(s->tokenizer));
-  if (!s->no_cls) rig_plugin(rig, &rig->cls, SM_LOSS, "cls_distill", "{weight: 0.75}");
-  if (!s->no_mim) rig_plugin(rig, &rig->mim, SM_LOSS, "mim", "{weight: 1.5%s}", or_nothing(s->mim));
-  if (s->attention) rig_plugin(rig, &rig->masker, SM_MASKER, "attention", "%s", s->attention);
-  rig->config.globals = s->globals ? s->globals : 2;
-  rig->config.locals = s->locals;
-  rig->config.masked = s->masked;
-  rig->config.batch_size = s->pictures ? s->pictures : 3;
-  rig->config.micro_batch = s->micro;
-  rig->config.recompute = s->recompute;
-  rig->config.bf16 = s->bf16;
-  rig->config.real = s->real;
-  rig_start(rig);
-}
-
-/* Weights far from their small initial values and centres far from zero, the same for every layout of the
- * set. */
-static void shake(ssl_rig *rig) {
-  for (int which = 0; which < SM_SSL_SETS; which++) {
-    sm_set *set = sm_ssl_set(rig->ssl, which);
-    for (int r = 0; r < sm_set_rows(set); r++) {
-      const sm_row *row = sm_set_row(set, r);
-      if (row->alias_of >= 0) continue;
-      sm_rng rng = sm_rng_named((uint64_t)which, SM_RNG_TEST, row->name);
-      void *data = sm_set_data(set, r, SM_VALUES);
-      for (int64_t i = 0; i < row->size; i++) {
-        double x = sm_rng_normal(&rng) * .3;
-        if (sm_set_real(set) == SM_F32) ((float *)data)[i] += (float)x;
-        else ((double *)data)[i] += x;
-      }
-    }
-  }
-}
-
-static void gradients(ssl_rig *rig, const sm_batch *b, sm_step_result *result) {
-  sm_error err = {0};
-  sm_time time = rig_time(rig, b->step);
-  if (sm_ssl_gradients(rig->ssl, b, &time, result, &err) != SM_OK) fail_msg("%s", err.message);
-}
-
-static void clear_gradients(ssl_rig *rig) {
-  sm_set *set = sm_ssl_set(rig->ssl, SM_SSL_STUDENT);
-  for (int r = 0; r < sm_set_rows(set); r++)
-    memset(sm_set_data(set, r, SM_GRADIENTS), 0,
-           (size_t)sm_set_row(set, r)->size * sm_dtype_size(sm_set_real(set)));
-}
+#include "step_rig.h"
 
 /* ---- the oracle: losses and centres from logits ------------------------------------------------------ */
 
-enum { K = 6, TOKENS = 17, LOCAL_TOKENS = 5 };
+enum { K = STEP_K, TOKENS = 17, LOCAL_TOKENS = 5 };
 
 typedef struct oracle {
   double *t_cls, *t_patch, *s_cls, *s_patch, *s_local; /* logits at every token */
@@ -247,11 +174,11 @@ static void check_step(const setting *given, double mask_ratio) {
   ssl_rig rig;
   sm_step_result result;
   s.real = SM_F64;
-  start(&rig, &s);
-  shake(&rig);
+  step_start(&rig, &s);
+  step_shake(&rig);
   sm_batch *b = rig_batch(&rig, rig.config.batch_size, mask_ratio, 3);
   oracle o = consult(&rig, &s, b);
-  gradients(&rig, b, &result);
+  step_gradients(&rig, b, &result);
   if (!s.no_cls) assert_float_equal(sm_step_metric(&result, "loss.cls"), o.cls, 1e-12);
   if (!s.no_mim) assert_float_equal(sm_step_metric(&result, "loss.mim"), o.mim, 1e-12);
   assert_float_equal(result.loss, (s.no_cls ? 0 : o.cls) + (s.no_mim ? 0 : o.mim), 1e-12);
@@ -316,15 +243,15 @@ static void test_one_masked_view(void **state) {
   sm_step_result result;
   sm_error err = {0};
   (void)state;
-  start(&rig, &(setting){.masked = SM_MASKED_ONE, .real = SM_F64});
-  shake(&rig);
+  step_start(&rig, &(setting){.masked = SM_MASKED_ONE, .real = SM_F64});
+  step_shake(&rig);
   sm_batch *b = rig_batch(&rig, 3, .4, 3);
   sm_time time = rig_time(&rig, 0);
   assert_int_equal(sm_ssl_gradients(rig.ssl, b, &time, &result, &err), SM_EINTERNAL);
   assert_string_equal(err.message, "more than 1 of 2 views of a picture have hidden patches");
   for (int i = 0; i < 3; i++) memset(b->mask + (i * 2 + i % 2) * 16, 0, 16);
   oracle o = consult(&rig, &(setting){0}, b);
-  gradients(&rig, b, &result);
+  step_gradients(&rig, b, &result);
   assert_float_equal(sm_step_metric(&result, "loss.cls"), o.cls, 1e-12);
   assert_float_equal(sm_step_metric(&result, "loss.mim"), o.mim, 1e-12); /* the whole view counts as 0 */
   assert_int_equal(rig.ssl->kind[GLOBAL].patch_rows->capacity, 3 * 16);
@@ -347,13 +274,13 @@ static void test_no_masks(void **state) {
   check_step(&(setting){.mim = ", normalize: patch", .by_patch = true}, 0);
   ssl_rig rig;
   sm_step_result result;
-  start(&rig, &(setting){.real = SM_F64, .no_cls = true});
-  shake(&rig);
+  step_start(&rig, &(setting){.real = SM_F64, .no_cls = true});
+  step_shake(&rig);
   sm_batch *b = rig_batch(&rig, 3, 0, 3);
   int row = rig_row(&rig, SM_SSL_STUDENT, "backbone.blocks.1.mlp.fc1.weight");
   double before = rig_value(&rig, SM_SSL_STUDENT, row, SM_VALUES, 5);
   sm_time time = rig_time(&rig, 0);
-  gradients(&rig, b, &result);
+  step_gradients(&rig, b, &result);
   assert_true(result.loss == 0);
   sm_ssl_update(rig.ssl, &time, &result);
   assert_true(result.grad_norm == 0);
@@ -414,13 +341,13 @@ static void check_average(const char *student, const char *teacher, const char *
   char head[96];
   sm_step_result result;
   snprintf(head, sizeof head, ", sharing: %s, teacher_sharing: %s", student, teacher);
-  start(&rig, &(setting){.head = head, .real = SM_F64, .pictures = 2});
-  shake(&rig);
+  step_start(&rig, &(setting){.head = head, .real = SM_F64, .pictures = 2});
+  step_shake(&rig);
   sm_batch *b = rig_batch(&rig, 2, .4, 3);
   int t = rig_row(&rig, SM_SSL_TEACHER, row_name), s = rig_row(&rig, SM_SSL_STUDENT, follows);
   double before = rig_value(&rig, SM_SSL_TEACHER, t, SM_VALUES, 3);
   sm_time time = rig_time(&rig, 0);
-  gradients(&rig, b, &result);
+  step_gradients(&rig, b, &result);
   sm_ssl_update(rig.ssl, &time, &result);
   double want = .5 * before + .5 * rig_value(&rig, SM_SSL_STUDENT, s, SM_VALUES, 3);
   assert_float_equal(rig_value(&rig, SM_SSL_TEACHER, t, SM_VALUES, 3), want, 1e-14);
@@ -442,7 +369,7 @@ static void expect_rows(const char *sharing, int rows, const char *const *names)
   ssl_rig rig;
   char head[64];
   snprintf(head, sizeof head, ", sharing: %s", sharing);
-  start(&rig, &(setting){.head = head});
+  step_start(&rig, &(setting){.head = head});
   sm_set *set = sm_ssl_set(rig.ssl, SM_SSL_STUDENT);
   int own = 0;
   for (int r = 0; r < sm_set_rows(set); r++)
@@ -463,273 +390,13 @@ static void test_names(void **state) {
   expect_rows("separate", 16, (const char *const[]){"head.mlp2.0.weight", "head.mlp2.4.bias", NULL});
 }
 
-/* ---- masks from the teacher's attention --------------------------------------------------------------- */
-
-/* The teacher's attention of a batch by a graph of its own, summed over the heads: (views, 16), of local ones 4. */
-static double *attention_of(ssl_rig *rig, const sm_batch *b, bool local) {
-  const int side = local ? 8 : 16, patches = local ? 4 : 16;
-  const float *from = local ? b->local : b->global;
-  const sm_backbone_ops *ops = rig->config.backbone.ops;
-  sm_error err = {0};
-  int64_t views = (int64_t)b->pictures * (local ? rig->config.locals : rig->config.globals);
-  sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F64, .pool = rig->pool}, &err);
-  assert_non_null(g);
-  sm_backbone_in in = {.size = sizeof in,
-                       .pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, side, side}, NULL),
-                       .attention = true};
-  sm_backbone_out out = {.size = sizeof out};
-  int pass = sm_pass_begin(g, "attention");
-  ops->build(rig->config.backbone.self, g, &(sm_params){sm_ssl_set(rig->ssl, SM_SSL_TEACHER), "backbone."},
-             &in, &out);
-  sm_keep(g, out.attention);
-  sm_pass_end(g);
-  assert_int_equal(sm_graph_plan(g, &err), SM_OK);
-  assert_int_equal(sm_graph_allocate(g, &err), SM_OK);
-  for (int64_t i = 0, n = sm_elements(in.pictures); i < n; i++) ((double *)in.pictures->data)[i] = from[i];
-  sm_graph_run(g, pass);
-  double *sum = calloc((size_t)(views * patches), sizeof *sum);
-  assert_non_null(sum);
-  for (int64_t i = 0; i < views * patches; i++)
-    for (int h = 0; h < 2; h++)
-      sum[i] += sm_get(out.attention, (i / patches * 2 + h) * (patches + 1) + 1 + i % patches);
-  sm_graph_free(g);
-  return sum;
-}
-
-/* Of each view the patches with the most attention were hidden; now the batch brings these masks. */
-static void expect_late(const double *look, int views, int patches, int hidden, const uint8_t *drawn,
-                        uint8_t *mask) {
-  for (int i = 0; i < views * patches; i++) {
-    int more = 0;
-    for (int k = i / patches * patches; k < (i / patches + 1) * patches; k++) more += look[k] > look[i];
-    assert_int_equal(drawn[i], more < hidden);
-    mask[i] = more < hidden;
-  }
-}
-
-/* The step with masks that follow the attention is the step whose batch brings these masks. */
-static void check_late_masks(setting s) {
-  ssl_rig late, early;
-  sm_step_result a, b;
-  s.real = SM_F64, s.pictures = 5, s.locals = 1;
-  start(&early, &s);
-  s.attention = "{ratio: 0.4}"; /* floor(6.4) of 16 */
-  start(&late, &s);
-  shake(&late);
-  shake(&early);
-  sm_batch *batch = rig_batch(&late, 5, .9, 3); /* its masks count for nothing */
-  double *look = attention_of(&late, batch, false), *local = attention_of(&late, batch, true);
-  const bool all = s.masked == SM_MASKED_ALL;
-  gradients(&late, batch, &a);
-  assert_float_equal(sm_step_metric(&a, "hidden"), all ? 13. / 36 : 6. / 16, 1e-12);
-  expect_late(look, 10, 16, 6, late.ssl->kind[GLOBAL].drawn, batch->mask);
-  if (all) expect_late(local, 5, 4, 1, late.ssl->kind[LOCAL].drawn, batch->local_mask); /* floor(1.6) of 4 */
-  gradients(&early, batch, &b);
-  assert_true(isnan(sm_step_metric(&b, "hidden")));
-  assert_true(a.loss == b.loss);
-  for (int r = 0; r < sm_set_rows(sm_ssl_set(late.ssl, SM_SSL_STUDENT)); r++)
-    for (int64_t k = 0; k < sm_set_row(sm_ssl_set(late.ssl, SM_SSL_STUDENT), r)->size; k++)
-      assert_true(rig_value(&late, SM_SSL_STUDENT, r, SM_GRADIENTS, k) ==
-                  rig_value(&early, SM_SSL_STUDENT, r, SM_GRADIENTS, k));
-  free(look);
-  free(local);
-  rig_batch_free(batch);
-  rig_close(&late);
-  rig_close(&early);
-}
-
-static void test_masks_from_attention(void **state) {
-  (void)state;
-  check_late_masks((setting){0});
-  check_late_masks((setting){.micro = 2});
-  check_late_masks((setting){.micro = 2, .mim = ", normalize: patch", .threads = 3});
-  check_late_masks((setting){.no_cls = true, .globals = 2, .recompute = true});
-  check_late_masks((setting){.masked = SM_MASKED_ALL});
-  check_late_masks((setting){.masked = SM_MASKED_ALL, .micro = 2, .mim = ", normalize: patch", .threads = 3});
-  ssl_rig rig; /* before its start epoch nothing is hidden */
-  sm_step_result result;
-  start(&rig, &(setting){.real = SM_F64, .attention = "{ratio: 0.4, start_epoch: 2}"});
-  sm_batch *b = rig_batch(&rig, 3, .9, 3);
-  gradients(&rig, b, &result);
-  assert_true(sm_step_metric(&result, "hidden") == 0);
-  assert_true(sm_step_metric(&result, "loss.mim") == 0);
-  rig_batch_free(b);
-  rig_close(&rig);
-}
-
-/* ---- micro-batches ----------------------------------------------------------------------------------- */
-
-static void check_micro_batches(sm_masked masked) {
-  const int micro[] = {0, 1, 3, 4}; /* 7 pictures: also with a rest */
-  ssl_rig rig[4];
-  sm_step_result result[4];
-  for (int i = 0; i < 4; i++) {
-    start(&rig[i], &(setting){.real = SM_F64,
-                              .locals = 2,
-                              .masked = masked,
-                              .pictures = 7,
-                              .micro = micro[i],
-                              .vit = ", drop_path: 0.3"});
-    shake(&rig[i]);
-    sm_batch *b = rig_batch(&rig[i], 7, .4, 9);
-    gradients(&rig[i], b, &result[i]);
-    sm_set *set = sm_ssl_set(rig[i].ssl, SM_SSL_STUDENT);
-    for (int r = 0; i && r < sm_set_rows(set); r++)
-      for (int64_t k = 0; k < sm_set_row(set, r)->size; k++)
-        assert_float_equal(rig_value(&rig[i], SM_SSL_STUDENT, r, SM_GRADIENTS, k),
-                           rig_value(&rig[0], SM_SSL_STUDENT, r, SM_GRADIENTS, k), 1e-12);
-    assert_float_equal(result[i].loss, result[0].loss, 1e-12);
-    rig_batch_free(b);
-  }
-  for (int i = 0; i < 4; i++) {
-    sm_time time = rig_time(&rig[i], 0);
-    sm_ssl_update(rig[i].ssl, &time, &result[i]);
-    sm_set *state_set = sm_ssl_set(rig[i].ssl, SM_SSL_STATE);
-    assert_int_equal(sm_set_rows(state_set), 2);
-    for (int r = 0; r < 2; r++)
-      for (int k = 0; k < K; k++)
-        assert_float_equal(rig_value(&rig[i], SM_SSL_STATE, r, SM_VALUES, k),
-                           rig_value(&rig[0], SM_SSL_STATE, r, SM_VALUES, k), 1e-13);
-  }
-  for (int i = 0; i < 4; i++) rig_close(&rig[i]);
-}
-
-static void test_micro_batches_add_up(void **state) {
-  (void)state;
-  check_micro_batches(SM_MASKED_GLOBAL);
-  check_micro_batches(SM_MASKED_ALL);
-}
-
-/* ---- recomputation ----------------------------------------------------------------------------------- */
-
-static void expect_same_gradients(ssl_rig *a, ssl_rig *b) {
-  sm_set *set = sm_ssl_set(a->ssl, SM_SSL_STUDENT);
-  for (int r = 0; r < sm_set_rows(set); r++)
-    assert_memory_equal(sm_set_data(set, r, SM_GRADIENTS),
-                        sm_set_data(sm_ssl_set(b->ssl, SM_SSL_STUDENT), r, SM_GRADIENTS),
-                        (size_t)sm_set_row(set, r)->size * sm_dtype_size(sm_set_real(set)));
-}
-
-/* Blocks kept against blocks made again: the same bits, for less memory and more arithmetic. */
-static void check_recompute(const setting *given) {
-  ssl_rig rig[2];
-  sm_plan_report plan[2];
-  sm_step_result result[2];
-  for (int i = 0; i < 2; i++) {
-    setting s = *given;
-    s.recompute = i;
-    start(&rig[i], &s);
-    shake(&rig[i]);
-    sm_batch *b = rig_batch(&rig[i], rig[i].config.batch_size, .4, 9);
-    gradients(&rig[i], b, &result[i]);
-    sm_graph_report(sm_ssl_graph(rig[i].ssl), &plan[i]);
-    rig_batch_free(b);
-  }
-  assert_true(result[1].loss == result[0].loss);
-  expect_same_gradients(&rig[0], &rig[1]);
-  assert_true(plan[1].transient < plan[0].transient);
-  assert_true(plan[1].flops > plan[0].flops && plan[1].flops < 1.4 * plan[0].flops);
-  for (int i = 0; i < 2; i++) rig_close(&rig[i]);
-}
-
-static void test_recompute(void **state) {
-  (void)state;
-  for (int real = SM_F32; real <= SM_F64; real++) {
-    check_recompute(&(setting){.real = (sm_dtype)real, .pictures = 9, .locals = 2});
-    check_recompute(&(setting){.real = (sm_dtype)real, .pictures = 7, .micro = 3, .vit = ", drop_path: 0.3"});
-    check_recompute(
-        &(setting){.real = (sm_dtype)real, .pictures = 4, .vit = ", layer_scale: 0.5, mlp_ratio: 3"});
-  }
-  check_recompute(&(setting){.bf16 = true, .pictures = 9, .locals = 2, .vit = ", drop_path: 0.3"});
-  check_recompute(&(setting){.bf16 = true, .pictures = 4, .vit = ", layer_scale: 0.5"});
-  check_recompute(&(setting){.pictures = 9, .locals = 2, .masked = SM_MASKED_ALL, .vit = ", drop_path: 0.3"});
-}
-
-/* ---- gradients --------------------------------------------------------------------------------------- */
-
-static double loss_at(ssl_rig *rig, const sm_batch *b, int row, const double *direction, double h) {
-  double *w = sm_set_data(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row, SM_VALUES);
-  int64_t n = sm_set_row(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row)->size;
-  double *kept = malloc((size_t)n * sizeof *kept);
-  sm_step_result result;
-  assert_non_null(kept);
-  memcpy(kept, w, (size_t)n * sizeof *kept);
-  for (int64_t i = 0; i < n; i++) w[i] += h * direction[i];
-  gradients(rig, b, &result);
-  memcpy(w, kept, (size_t)n * sizeof *kept);
-  free(kept);
-  return result.loss;
-}
-
-static double norm(const double *x, int64_t n) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
-  return sqrt(sum);
-}
-
-/* The gradient's length along itself and a random direction, against a difference of fourth order. */
-static void check_gradient(ssl_rig *rig, const sm_batch *b, int row, const double *g) {
-  const sm_row *r = sm_set_row(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row);
-  double *d = malloc((size_t)r->size * sizeof *d), length = norm(g, r->size), slope = 0, h = 2e-4;
-  assert_non_null(d);
-  sm_rng rng = sm_rng_named(1, SM_RNG_TEST, r->name);
-  for (int64_t i = 0; i < r->size; i++)
-    d[i] = sm_rng_normal(&rng) / sqrt((double)r->size) + (length > 0 ? g[i] / length : 0);
-  for (int64_t i = 0; i < r->size; i++) slope += g[i] * d[i];
-  double near = loss_at(rig, b, row, d, h) - loss_at(rig, b, row, d, -h);
-  double far = loss_at(rig, b, row, d, 2 * h) - loss_at(rig, b, row, d, -2 * h);
-  double difference = (8 * near - far) / (12 * h);
-  if (!(fabs(slope - difference) <= 1e-6 * fmax(length, 1e-3)))
-    fail_msg("gradient of %s: %.10g, by differences %.10g", r->name, slope, difference);
-  free(d);
-}
-
-static void check_gradients(const setting *given) {
-  setting s = *given;
-  ssl_rig rig;
-  sm_step_result result;
-  s.real = SM_F64;
-  s.pictures = 2;
-  s.threads = 1;
-  start(&rig, &s);
-  shake(&rig);
-  sm_batch *b = rig_batch(&rig, 2, .4, 5);
-  gradients(&rig, b, &result);
-  sm_set *set = sm_ssl_set(rig.ssl, SM_SSL_STUDENT);
-  for (int r = 0; r < sm_set_rows(set); r++) {
-    const sm_row *row = sm_set_row(set, r);
-    if (row->alias_of >= 0 || row->flags & SM_ROW_FROZEN) continue;
-    double *g = malloc((size_t)row->size * sizeof *g);
-    assert_non_null(g);
-    clear_gradients(&rig);
-    gradients(&rig, b, &result);
-    memcpy(g, sm_set_data(set, r, SM_GRADIENTS), (size_t)row->size * sizeof *g);
-    check_gradient(&rig, b, r, g);
-    free(g);
-  }
-  rig_batch_free(b);
-  rig_close(&rig);
-}
-
-static void test_gradients(void **state) {
-  (void)state;
-  check_gradients(&(setting){.head = ", norm_last_layer: false", .locals = 1}); /* resized positions */
-  check_gradients(&(setting){.vit = ", layer_scale: 0.5, drop_path: 0.4, qkv_bias: false", .locals = 1});
-  check_gradients(&(setting){.head = ", sharing: last_separate, norm_last_layer: false"});
-  check_gradients(&(setting){.head = ", sharing: separate, layers: 2"});
-  check_gradients(&(setting){.linear = true, .locals = 1});
-  check_gradients(&(setting){.locals = 2, .masked = SM_MASKED_ALL, .vit = ", drop_path: 0.4"});
-  check_gradients(&(setting){.head = ", sharing: first_two_shared, layers: 4"});
-  check_gradients(&(setting){.tokenizer = ", labels: hard, view_labels: hard", .mim = ", normalize: patch"});
-}
-
 /* ---- temperatures -------------------------------------------------------------------------------------- */
 
 static double scale_at(ssl_rig *rig, int64_t step, bool patch) {
   sm_step_result result;
   sm_batch *b = rig_batch(rig, 3, .4, 3);
   b->step = step;
-  gradients(rig, b, &result);
+  step_gradients(rig, b, &result);
   rig_batch_free(b);
   return sm_get((patch ? rig->ssl->kind[GLOBAL].patch_target : rig->ssl->view_target)[0].scale, 0);
 }
@@ -761,43 +428,6 @@ static void test_temperatures(void **state) {
   sm_instance_free(&masker);
 }
 
-/* ---- threads ----------------------------------------------------------------------------------------- */
-
-static void check_threads(sm_masked masked) {
-  ssl_rig rig[3];
-  for (int t = 0; t < 3; t++) {
-    start(&rig[t], &(setting){.threads = t + 1,
-                              .locals = 2,
-                              .masked = masked,
-                              .pictures = 5,
-                              .micro = 2,
-                              .vit = ", drop_path: 0.2"});
-    sm_step_result result;
-    for (int step = 0; step < 3; step++) {
-      sm_batch *b = rig_batch(&rig[t], 5, .4, (uint64_t)step);
-      b->step = step;
-      sm_time time = rig_time(&rig[t], step);
-      sm_error err = {0};
-      if (sm_ssl_step(rig[t].ssl, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
-      rig_batch_free(b);
-    }
-    for (int which = 0; t && which < SM_SSL_SETS; which++) {
-      sm_set *set = sm_ssl_set(rig[t].ssl, which);
-      for (int r = 0; r < sm_set_rows(set); r++)
-        assert_memory_equal(sm_set_data(set, r, SM_VALUES),
-                            sm_set_data(sm_ssl_set(rig[0].ssl, which), r, SM_VALUES),
-                            (size_t)sm_set_row(set, r)->size * sizeof(float));
-    }
-  }
-  for (int t = 0; t < 3; t++) rig_close(&rig[t]);
-}
-
-static void test_threads_give_equal_bits(void **state) {
-  (void)state;
-  check_threads(SM_MASKED_GLOBAL);
-  check_threads(SM_MASKED_ALL);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_losses),
@@ -810,12 +440,7 @@ int main(void) {
       cmocka_unit_test(test_every_pair_of_sharings),
       cmocka_unit_test(test_averages_between_sharings),
       cmocka_unit_test(test_names),
-      cmocka_unit_test(test_masks_from_attention),
-      cmocka_unit_test(test_micro_batches_add_up),
-      cmocka_unit_test(test_recompute),
-      cmocka_unit_test(test_gradients),
       cmocka_unit_test(test_temperatures),
-      cmocka_unit_test(test_threads_give_equal_bits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
