@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -35,6 +36,12 @@ def processor_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def children_seconds():
+    """Of those that have ended and were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def weights_in(folder):
     found = [re.fullmatch(r"step-(\d+).*", name) for name in os.listdir(folder)] if os.path.isdir(folder) else []
     return {int(m.group(1)): os.path.join(folder, m.group(0)) for m in found if m and ".tmp" not in m.group(0)}
@@ -43,20 +50,25 @@ def weights_in(folder):
 def train_smalti(o, changes):
     """Until its minutes are over, or the recipe's epochs: [(processor seconds, step, weights)]."""
     command = [*shlex.split(o.smalti), "train", o.recipe, *changes, "--runs", o.out, "name=smalti", "--quiet"]
+    folder, rows = os.path.join(o.out, "smalti", "checkpoints"), {}
+
+    def look(seconds):
+        for step, path in weights_in(folder).items():
+            if step:
+                rows.setdefault(step, (seconds, step, path))
+
+    before = children_seconds()
     with subprocess.Popen(command, start_new_session=True) as process:
-        folder, seen, rows = os.path.join(o.out, "smalti", "checkpoints"), set(), []
         while process.poll() is None:
             seconds = processor_seconds(process.pid)
-            for step, path in sorted(weights_in(folder).items()):
-                if step and step not in seen:
-                    rows.append((seconds, step, path))
-                seen.add(step)
+            look(seconds)
             if seconds > 60 * o.minutes:
                 process.send_signal(signal.SIGINT)
                 break
             time.sleep(0.2)
         process.wait()
-    return rows
+    look(children_seconds() - before)
+    return sorted(rows.values())
 
 
 def start_peer(o, values, c):
