@@ -24,6 +24,7 @@ nobase_dist_pkgdata_DATA += \
   recipes/small/caltech_ibot.yaml \
   recipes/small/cifar10_dino.yaml \
   recipes/small/cifar10_ibot.yaml \
+  recipes/tables/codes-cifar10.yaml \
   recipes/tables/head_sharing.yaml \
   recipes/tables/labels.yaml \
   recipes/tables/loss_ratio.yaml \

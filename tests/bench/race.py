@@ -25,8 +25,8 @@ import recipe
 
 TICKS = os.sysconf("SC_CLK_TCK")
 COLOUR = {"smalti": "#2a6fdb", "PyTorch": "#d9622b"}
-# What the peer has: blocks of one ratio from the first epoch on.
-CHANGES = ["masker.blockwise.ratio=0.3", "masker.blockwise.ratio_var=0", "masker.blockwise.start_epoch=0",
+# What the peer has: blocks of one ratio.
+CHANGES = ["masker.blockwise.ratio=0.3", "masker.blockwise.ratio_var=0",
            "train.threads=1", "data.workers=1", "train.keep_checkpoints=1000", "train.evaluate_every=0"]
 
 

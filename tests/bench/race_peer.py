@@ -109,8 +109,8 @@ class Pictures:
         self.locals = [View(value, "local", False)] * c["locals"]
         self.order = []
 
-    def batch(self):
-        """View-major: view v of all pictures, then view v + 1."""
+    def batch(self, masks):
+        """View-major: view v of all pictures, then view v + 1. masks: are patches hidden yet?"""
         c, rng, pictures = self.c, self.rng, []
         while len(pictures) < c["batch"]:
             if not self.order:
@@ -121,7 +121,8 @@ class Pictures:
         views = torch.from_numpy(np.stack([v(p, rng) for v in self.globals for p in pictures]))
         locals_ = torch.from_numpy(np.stack([v(p, rng) for v in self.locals for p in pictures])) if self.locals else None
         side = c["global_size"] // c["patch"]
-        mask = torch.tensor([block_mask(side, c["mask_ratio"], c["mask_aspect"], rng) for _ in range(len(views))])
+        ratio = c["mask_ratio"] if masks else 0
+        mask = torch.tensor([block_mask(side, ratio, c["mask_aspect"], rng) for _ in range(len(views))])
         return views, locals_, mask, rows_of(mask)
 
 
@@ -137,10 +138,11 @@ def main():
     adamw = "optimizer.adamw."
     lr, decay, momentum = (schedule(value[k], per_epoch, steps) for k in (
         adamw + "lr", adamw + "weight_decay", "tokenizers.main.online_ema.momentum"))
+    masks_from = float(value["masker.blockwise.start_epoch"]) * per_epoch
     trainer = peer_model.Trainer(c, "dense", job["precision"])
     times, outside, step = [], time.process_time(), 0
     while True:
-        trainer.step(data.batch(), lr(step), decay(step), momentum(step), c["temperature"])
+        trainer.step(data.batch(step >= masks_from), lr(step), decay(step), momentum(step), c["temperature"])
         step += 1
         if step % job["every"]:
             continue
