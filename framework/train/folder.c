@@ -37,11 +37,13 @@ enum { DIFFERENCES_SHOWN = 3 };
 typedef struct differences {
   sm_text text;
   int n;
+  bool schedules; /* looked for now; others before, since a schedule that was left open follows from them */
 } differences;
 
 static void note_difference(void *ctx, const char *path, const char *old, const char *now) {
   differences *d = ctx;
-  if (sm_recipe_conduct(path) || ++d->n > DIFFERENCES_SHOWN) return;
+  bool schedule = (old && *old == '{') || (now && *now == '{');
+  if (sm_recipe_conduct(path) || schedule != d->schedules || ++d->n > DIFFERENCES_SHOWN) return;
   sm_text_add(&d->text, "%s%s: %s → %s", d->n > 1 ? ", " : "", path, old ? old : "(none)",
               now ? now : "(none)");
 }
@@ -62,7 +64,10 @@ static sm_status same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *
   }
   if (sm_recipe_hash(old) != sm_recipe_hash(r)) {
     differences d = {0};
-    sm_recipe_compare(old, r, note_difference, &d);
+    for (int i = 0; i < 2; i++) {
+      d.schedules = i;
+      sm_recipe_compare(old, r, note_difference, &d);
+    }
     sm_fail(err, SM_EINVAL, "this run was started with another recipe; %d value%s differ%s: %s%s", d.n,
             d.n == 1 ? "" : "s", d.n == 1 ? "s" : "", d.text.s ? d.text.s : "",
             d.n > DIFFERENCES_SHOWN ? ", …" : "");
