@@ -15,8 +15,8 @@ lacks err "train.threads"
 exits 65 smalti train --runs other tiny.yaml train.batch_size=8 train.seed=1 train.clip_grad=1 train.epochs=5
 has err "4 values differ: "
 has err ", …; "
-exits 65 smalti train --runs other tiny.yaml train.epochs=5    # what follows from it comes behind
-has err "values differ: train.epochs: "
+exits 65 smalti train --runs other tiny.yaml train.epochs=5 optimizer.adamw.lr.to=0    # schedules, which may follow from others, last
+has err "2 values differ: train.epochs: 3 → 5, optimizer.adamw.lr: "
 exits 0 smalti train --runs other tiny.yaml train.seed=1 name=tiny-1
 exits 0 smalti train --runs other tiny.yaml
 same runs/tiny other/tiny "refused recipes in between"
