@@ -14,6 +14,8 @@ tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 # framework/tensor
 check_PROGRAMS += tests/unit/test_exec tests/unit/test_kernels tests/unit/test_kernels_plain tests/unit/test_gradients
 tests_unit_test_kernels_SOURCES = tests/unit/test_kernels.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
+check_PROGRAMS += tests/unit/test_kernels_bf16
+tests_unit_test_kernels_bf16_SOURCES = tests/unit/test_kernels_bf16.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
 check_PROGRAMS += tests/unit/test_kernels_pictures
 tests_unit_test_kernels_pictures_SOURCES = tests/unit/test_kernels_pictures.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
 tests_unit_test_kernels_plain_SOURCES = tests/unit/test_kernels_plain.c tests/unit/kernel_rig.h

@@ -11,7 +11,8 @@ libsmalti_la_SOURCES += \
   framework/data/source.c framework/data/source.h \
   framework/data/views.c framework/data/views.h
 
-check_PROGRAMS += tests/unit/test_data_loader
+check_PROGRAMS += tests/unit/test_data_loader tests/unit/test_data_bad
+tests_unit_test_data_bad_SOURCES = tests/unit/test_data_bad.c tests/unit/fake_data.c tests/unit/fake_data.h
 tests_unit_test_data_loader_SOURCES = tests/unit/test_data_loader.c tests/unit/fake_data.c tests/unit/fake_data.h
 check_PROGRAMS += tests/unit/test_data_sets tests/unit/test_data_pack
 check_PROGRAMS += tests/unit/test_data_eval

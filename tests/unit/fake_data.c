@@ -1,6 +1,10 @@
 /* fake_data.c — see fake_data.h. */
+#include <setjmp.h>
+#include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "fake_data.h"
 
@@ -109,4 +113,18 @@ sm_loader_config fake_config(fake_set *set, const fake_masker *masker) {
   c.views.local.scale[1] = 0.4;
   c.masking = (sm_masking){.ops = &fake_masker_ops, .self = masker, .rows = 4, .cols = 4};
   return c;
+}
+
+sm_loader *fake_loader(const sm_loader_config *config, int64_t first) {
+  sm_loader *loader;
+  sm_error err = {0};
+  if (sm_loader_new(config, first, &loader, &err) != SM_OK) fail_msg("%s", err.message);
+  return loader;
+}
+
+sm_batch *fake_next(sm_loader *loader) {
+  sm_batch *batch;
+  sm_error err = {0};
+  if (sm_loader_next(loader, &batch, &err) != SM_OK) fail_msg("%s", err.message);
+  return batch;
 }

@@ -30,4 +30,8 @@ extern const sm_masker_ops fake_masker_ops;
 /* A loader configuration over the set: views of 16 and 8 pixels, masks of 4 x 4 cells, batches of 6. */
 sm_loader_config fake_config(fake_set *, const fake_masker *);
 
+/* The loader, and its next batch; whatever fails, fails the test. */
+sm_loader *fake_loader(const sm_loader_config *, int64_t first);
+sm_batch *fake_next(sm_loader *);
+
 #endif

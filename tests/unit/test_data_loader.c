@@ -1,5 +1,5 @@
-/* test_data_loader.c — what a batch holds depends on the step only: the order, resuming, threads, bad
- * pictures, ends. */
+/* test_data_loader.c — what a batch holds depends on the step only: the order, resuming, threads, masks, ends.
+ * Bad pictures: test_data_bad.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,20 +12,6 @@
 
 static fake_set set;
 static const fake_masker masker = {.start = 1};
-
-static sm_loader *new_loader(const sm_loader_config *config, int64_t first) {
-  sm_loader *loader;
-  sm_error err = {0};
-  if (sm_loader_new(config, first, &loader, &err) != SM_OK) fail_msg("%s", err.message);
-  return loader;
-}
-
-static sm_batch *next(sm_loader *loader) {
-  sm_batch *batch;
-  sm_error err = {0};
-  if (sm_loader_next(loader, &batch, &err) != SM_OK) fail_msg("%s", err.message);
-  return batch;
-}
 
 /* Everything a batch holds, as one number. */
 static uint64_t digest(const sm_loader_config *c, const sm_batch *b) {
@@ -44,9 +30,9 @@ static uint64_t digest(const sm_loader_config *c, const sm_batch *b) {
 enum { STEPS = 14 };
 
 static void run(const sm_loader_config *config, int64_t first, int steps, uint64_t *digests) {
-  sm_loader *loader = new_loader(config, first);
+  sm_loader *loader = fake_loader(config, first);
   for (int i = 0; i < steps; i++) {
-    sm_batch *b = next(loader);
+    sm_batch *b = fake_next(loader);
     assert_int_equal(b->step, first + i);
     digests[i] = digest(config, b);
     sm_loader_release(loader, b);
@@ -79,14 +65,14 @@ static void test_epoch_uses_every_picture_once(void **state) {
   (void)state;
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker);
-  sm_loader *loader = new_loader(&config, 0);
+  sm_loader *loader = fake_loader(&config, 0);
   assert_int_equal(sm_loader_steps_per_epoch(loader), 5); /* 2 pictures of each epoch are dropped */
   for (int epoch = 0; epoch < 3; epoch++) {
     int seen[32] = {0}, used = 0;
     uint32_t order[32];
     sm_epoch_order(config.seed, epoch, 0, order, 32);
     for (int s = 0; s < 5; s++) {
-      sm_batch *b = next(loader);
+      sm_batch *b = fake_next(loader);
       assert_int_equal(b->step, epoch * 5 + s);
       assert_int_equal(b->epoch, epoch);
       assert_int_equal(b->pictures, 6);
@@ -107,10 +93,10 @@ static void test_longer_epoch_goes_round(void **state) {
   fake_set_init(&set, 10);
   sm_loader_config config = fake_config(&set, &masker);
   config.steps_per_epoch = 5; /* 30 slots, 10 pictures */
-  sm_loader *loader = new_loader(&config, 0);
+  sm_loader *loader = fake_loader(&config, 0);
   int seen[10] = {0};
   for (int s = 0; s < 5; s++) {
-    sm_batch *b = next(loader);
+    sm_batch *b = fake_next(loader);
     assert_int_equal(b->epoch, 0);
     for (int i = 0; i < 6; i++) seen[b->sample[i]]++;
     sm_loader_release(loader, b);
@@ -174,8 +160,8 @@ static void test_views_do_not_depend_on_their_number(void **state) {
   sm_loader_config two = fake_config(&set, &masker), three = two;
   three.views.globals = 3;
   three.views.locals = 2;
-  sm_loader *a = new_loader(&two, 6), *b = new_loader(&three, 6); /* step 6: masks are on */
-  const sm_batch *x = next(a), *y = next(b);
+  sm_loader *a = fake_loader(&two, 6), *b = fake_loader(&three, 6); /* step 6: masks are on */
+  const sm_batch *x = fake_next(a), *y = fake_next(b);
   const size_t global = 3 * 16 * 16, local = 3 * 8 * 8;
   for (size_t i = 0; i < 6; i++) {
     for (size_t v = 0; v < 2; v++) {
@@ -200,8 +186,8 @@ static void test_rows_are_the_documented_draws(void **state) {
   sm_loader_config config = fake_config(&set, &masker);
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image picture = {0};
-  sm_loader *loader = new_loader(&config, 7);
-  const sm_batch *b = next(loader); /* epoch 1, slots 12 … 17 */
+  sm_loader *loader = fake_loader(&config, 7);
+  const sm_batch *b = fake_next(loader); /* epoch 1, slots 12 … 17 */
   for (int i = 0; i < 6; i++) {
     const sm_dataset d = config.dataset;
     assert_int_equal(d.ops->read(d.self, b->sample[i], NULL, &picture, NULL), SM_OK);
@@ -229,9 +215,9 @@ static void test_masks_start_late(void **state) {
   (void)state;
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker);
-  sm_loader *loader = new_loader(&config, 0);
+  sm_loader *loader = fake_loader(&config, 0);
   for (int s = 0; s < 10; s++) {
-    sm_batch *b = next(loader);
+    sm_batch *b = fake_next(loader);
     int hidden = 0;
     for (int i = 0; i < 6 * 2 * 16; i++) hidden += b->mask[i];
     if (b->epoch == 0) assert_int_equal(hidden, 0);
@@ -240,14 +226,14 @@ static void test_masks_start_late(void **state) {
   }
   sm_loader_free(loader);
   config.masking.ops = NULL; /* the memory was used before: it must be cleared */
-  loader = new_loader(&config, 5);
-  sm_batch *b = next(loader);
+  loader = fake_loader(&config, 5);
+  sm_batch *b = fake_next(loader);
   for (int i = 0; i < 6 * 2 * 16; i++) assert_int_equal(b->mask[i], 0);
   sm_loader_free(loader);
   config.masking.rows = 0;
   config.views.locals = 0;
-  loader = new_loader(&config, 5);
-  b = next(loader);
+  loader = fake_loader(&config, 5);
+  b = fake_next(loader);
   assert_null(b->mask);
   assert_null(b->local);
   sm_loader_free(loader);
@@ -264,8 +250,8 @@ static void test_one_view_is_masked(void **state) {
   one.views.globals = config.views.globals = 3;
   int times[3] = {0}, changed = 0, before[6] = {0};
   for (int epoch = 1; epoch < 13; epoch++) {
-    sm_loader *a = new_loader(&config, epoch * 5), *b = new_loader(&one, epoch * 5);
-    const sm_batch *x = next(a), *y = next(b);
+    sm_loader *a = fake_loader(&config, epoch * 5), *b = fake_loader(&one, epoch * 5);
+    const sm_batch *x = fake_next(a), *y = fake_next(b);
     assert_null(y->local_mask);
     assert_memory_equal(x->global, y->global,
                         6 * 3 * 3 * 16 * 16 * sizeof(float)); /* nothing else is drawn anew */
@@ -299,8 +285,8 @@ static void test_local_views_are_masked(void **state) {
   all.masking.views = SM_MASKED_ALL;
   all.masking.local_rows = 2, all.masking.local_cols = 3;
   assert_true(sm_loader_bytes(&all) > sm_loader_bytes(&config));
-  sm_loader *a = new_loader(&config, 7), *b = new_loader(&all, 7); /* epoch 1, slots 12 … 17 */
-  const sm_batch *x = next(a), *y = next(b);
+  sm_loader *a = fake_loader(&config, 7), *b = fake_loader(&all, 7); /* epoch 1, slots 12 … 17 */
+  const sm_batch *x = fake_next(a), *y = fake_next(b);
   assert_null(x->local_mask);
   assert_memory_equal(x->mask, y->mask, 6 * 2 * 16);
   assert_memory_equal(x->local, y->local, 6 * 3 * 3 * 8 * 8 * sizeof(float));
@@ -318,194 +304,9 @@ static void test_local_views_are_masked(void **state) {
   run(&all, 3, STEPS - 3, threads + 3);
   assert_memory_equal(alone + 3, threads + 3, (STEPS - 3) * sizeof *alone);
   all.views.locals = 0; /* nothing to mask: as ever */
-  b = new_loader(&all, 7);
-  assert_null(next(b)->local_mask);
+  b = fake_loader(&all, 7);
+  assert_null(fake_next(b)->local_mask);
   sm_loader_free(b);
-}
-
-/* ---- bad pictures ------------------------------------------------------------------------------------ */
-
-static void test_bad_pictures_are_replaced_and_listed_once(void **state) {
-  (void)state;
-  fake_set_init(&set, 30);
-  sm_loader_config config = fake_config(&set, &masker);
-  static const int64_t bad[] = {2, 11, 12, 29};
-  int64_t n;
-  uint32_t order[30];
-  for (int k = 0; k < 4; k++) set.behaviour[bad[k]] = FAKE_BAD;
-  config.workers = 3;
-  sm_loader *loader = new_loader(&config, 0);
-  for (int s = 0; s < 15; s++) {
-    sm_batch *b = next(loader);
-    sm_epoch_order(config.seed, b->epoch, 0, order, 30);
-    for (int i = 0; i < 6; i++) {
-      int64_t first = order[s % 5 * 6 + i];
-      if (set.behaviour[first] == FAKE_GOOD)
-        assert_int_equal(b->sample[i], first); /* the others stay in their places */
-      assert_int_equal(set.behaviour[b->sample[i]], FAKE_GOOD);
-      assert_int_equal(b->label[i], b->sample[i] % 7);
-    }
-    sm_loader_release(loader, b);
-  }
-  const sm_bad *list = sm_loader_bad(loader, &n);
-  sm_loader_stats stats;
-  sm_loader_stats_get(loader, &stats);
-  assert_int_equal(n, 4);
-  assert_int_equal(stats.replaced, 12); /* 4 slots in each of 3 epochs */
-  assert_int_equal(stats.pictures, 90);
-  assert_int_equal(stats.batches, 15);
-  for (int k = 0; k < 4; k++) {
-    char reason[64], name[16];
-    snprintf(reason, sizeof reason, "picture %d is spoilt", (int)list[k].index);
-    snprintf(name, sizeof name, "p%03d.jpg", (int)list[k].index);
-    assert_string_equal(list[k].reason, reason);
-    assert_string_equal(list[k].name, name);
-    assert_int_equal(list[k].code, SM_EFORMAT);
-  }
-  sm_loader_free(loader);
-}
-
-/* The list at a step does not depend on what was prepared ahead. */
-static void test_bad_list_depends_on_the_step_only(void **state) {
-  (void)state;
-  int64_t expected[STEPS], n, lists[2][8] = {{0}};
-  fake_set_init(&set, 32);
-  for (int i = 1; i < 32; i += 4) set.behaviour[i] = FAKE_BAD;
-  sm_loader_config config = fake_config(&set, &masker);
-  for (int k = 0; k < 2; k++) {
-    config.workers = k * 3;
-    config.prefetch = k ? 20 : 1;
-    sm_loader *loader = new_loader(&config, 0);
-    for (int s = 0; s < STEPS; s++) {
-      sm_loader_release(loader, next(loader));
-      const sm_bad *list = sm_loader_bad(loader, &n);
-      if (k == 0) expected[s] = n;
-      else assert_int_equal(n, expected[s]);
-      for (int i = 0; i < n; i++) lists[k][i] = list[i].index;
-    }
-    sm_loader_free(loader);
-  }
-  assert_int_equal(n, 8);
-  assert_memory_equal(lists[0], lists[1], sizeof lists[0]);
-}
-
-static void test_known_bad_pictures_are_not_read(void **state) {
-  (void)state;
-  int64_t n;
-  fake_set_init(&set, 30);
-  static const int64_t known[] = {7, 8};
-  sm_loader_config config = fake_config(&set, &masker);
-  config.known_bad = known;
-  config.n_known_bad = 2;
-  sm_loader *loader = new_loader(&config, 0);
-  for (int s = 0; s < 5; s++) {
-    sm_batch *b = next(loader);
-    for (int i = 0; i < 6; i++) assert_true(b->sample[i] != 7 && b->sample[i] != 8);
-    sm_loader_release(loader, b);
-  }
-  assert_int_equal(atomic_load(&set.reads), 30);
-  const sm_bad *list = sm_loader_bad(loader, &n);
-  assert_int_equal(n, 2);
-  assert_int_equal(list[0].index, 7);
-  assert_string_equal(list[0].reason, "found bad in an earlier session");
-  sm_loader_free(loader);
-
-  static const int64_t wrong[] = {30};
-  sm_error err;
-  config.known_bad = wrong;
-  config.n_known_bad = 1;
-  assert_int_equal(sm_loader_new(&config, 0, &loader, &err), SM_EINVAL);
-  assert_string_equal(err.message, "picture 30 is known as bad, but the dataset holds 30 pictures");
-}
-
-static void test_too_many_bad_pictures_stop_the_run(void **state) {
-  (void)state;
-  sm_batch *b = NULL;
-  sm_error err;
-  fake_set_init(&set, 60);
-  sm_loader_config config = fake_config(&set, &masker);
-  uint32_t order[60];
-  sm_epoch_order(config.seed, 0, 0, order, 60);
-  set.behaviour[order[0]] = set.behaviour[order[7]] = set.behaviour[order[13]] = FAKE_BAD;
-  config.max_bad = 2.0 / 60; /* two may be bad, three may not */
-  config.workers = 2;
-  for (int again = 0; again < 2; again++) {
-    sm_loader *loader = new_loader(&config, 0);
-    for (int s = 0; s < 2; s++) sm_loader_release(loader, next(loader));
-    assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
-    assert_null(b);
-    assert_non_null(strstr(
-        err.message, "3 of the first 18 pictures (17 %) cannot be used, more than max_bad allows (3.3 %): "));
-    char first[64];
-    snprintf(first, sizeof first, "p%03u.jpg (picture %u is spoilt), ", order[0], order[0]);
-    assert_non_null(strstr(err.message, first));
-    assert_string_equal(err.hint, "repair or remove them, or raise data.max_bad");
-    sm_error later;
-    assert_int_equal(sm_loader_next(loader, &b, &later), SM_EFORMAT);
-    assert_string_equal(later.message, err.message);
-    sm_loader_free(loader);
-  }
-  set.behaviour[order[13]] = FAKE_GOOD;
-  sm_loader *loader = new_loader(&config, 0);
-  for (int s = 0; s < 12; s++) sm_loader_release(loader, next(loader));
-  sm_loader_free(loader);
-}
-
-static void test_grace_of_large_sets(void **state) {
-  (void)state;
-  sm_batch *b;
-  sm_error err;
-  fake_set_init(&set, 4000);
-  sm_loader_config config = fake_config(&set, &masker);
-  uint32_t order[4000];
-  sm_epoch_order(config.seed, 0, 0, order, 4000);
-  config.max_bad = 0.002; /* 2 among the first 1000 */
-  set.behaviour[order[0]] = set.behaviour[order[1]] = FAKE_BAD;
-  sm_loader *loader = new_loader(&config, 0);
-  sm_loader_release(loader, next(loader));
-  sm_loader_free(loader);
-  set.behaviour[order[2]] = FAKE_BAD;
-  loader = new_loader(&config, 0);
-  assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
-  sm_loader_free(loader);
-  config.max_bad = 0;
-  memset(set.behaviour, 0, sizeof set.behaviour);
-  set.behaviour[order[3]] = FAKE_BAD;
-  loader = new_loader(&config, 0);
-  assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
-  assert_non_null(strstr(err.message, "1 of the first 6 pictures"));
-  sm_loader_free(loader);
-}
-
-static void test_nothing_but_bad_pictures(void **state) {
-  (void)state;
-  sm_batch *b;
-  sm_error err;
-  fake_set_init(&set, 30);
-  memset(set.behaviour, FAKE_BAD, 30);
-  sm_loader_config config = fake_config(&set, &masker); /* max_bad = 1: the share alone would let this pass */
-  config.workers = 2;
-  sm_loader *loader = new_loader(&config, 0);
-  assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
-  assert_non_null(
-      strstr(err.message, "step 0, place 0: 33 pictures in turn could not be used, the last one of them p0"));
-  assert_string_equal(err.hint, "most of the dataset is damaged or gone: is its disk still there?");
-  sm_loader_free(loader);
-}
-
-static void test_memory_is_no_pictures_fault(void **state) {
-  (void)state;
-  sm_batch *b;
-  sm_error err;
-  int64_t n;
-  fake_set_init(&set, 30);
-  memset(set.behaviour, FAKE_NO_MEMORY, 30);
-  sm_loader_config config = fake_config(&set, &masker);
-  sm_loader *loader = new_loader(&config, 0);
-  assert_int_equal(sm_loader_next(loader, &b, &err), SM_ENOMEM);
-  sm_loader_bad(loader, &n);
-  assert_int_equal(n, 0);
-  sm_loader_free(loader);
 }
 
 /* ---- holding, ending, leaving ------------------------------------------------------------------------ */
@@ -519,13 +320,13 @@ static void test_batches_can_be_held(void **state) {
   sm_error err;
   run(&config, 0, STEPS, expected);
   for (config.workers = 0; config.workers < 3; config.workers += 2) {
-    sm_loader *loader = new_loader(&config, 0);
-    for (int i = 0; i < 3; i++) b[i] = next(loader);
+    sm_loader *loader = fake_loader(&config, 0);
+    for (int i = 0; i < 3; i++) b[i] = fake_next(loader);
     assert_int_equal(sm_loader_next(loader, &more, &err), SM_EINVAL);
     assert_string_equal(err.message, "all 3 batches of the loader are held; release one first");
     for (int i = 0; i < 3; i++) assert_int_equal(digest(&config, b[i]), expected[i]);
     sm_loader_release(loader, b[1]);
-    more = next(loader);
+    more = fake_next(loader);
     assert_int_equal(more->step, 3);
     assert_int_equal(digest(&config, more), expected[3]);
     assert_int_equal(digest(&config, b[0]), expected[0]);
@@ -543,9 +344,9 @@ static void test_the_last_step(void **state) {
   config.last_step = 2;
   for (config.workers = 0; config.workers < 3; config.workers += 2) {
     atomic_store(&set.reads, 0);
-    sm_loader *loader = new_loader(&config, 0);
-    sm_loader_release(loader, next(loader));
-    sm_loader_release(loader, next(loader));
+    sm_loader *loader = fake_loader(&config, 0);
+    sm_loader_release(loader, fake_next(loader));
+    sm_loader_release(loader, fake_next(loader));
     assert_int_equal(sm_loader_next(loader, &b, &err), SM_EINVAL);
     assert_string_equal(err.message, "there is no batch after step 1, the last one");
     assert_int_equal(atomic_load(&set.reads), 12);
@@ -562,13 +363,13 @@ static void test_leaving_in_the_middle(void **state) {
   sm_loader_config config = fake_config(&set, &masker);
   config.batch_size = 100;
   config.workers = 2;
-  sm_loader *loader = new_loader(&config, 0);
+  sm_loader *loader = fake_loader(&config, 0);
   while (atomic_load(&set.reads) == 0) {
   }
   sm_loader_free(loader);
   assert_in_range(atomic_load(&set.reads), 1, 250); /* three batches of 100 were to be prepared */
   memset(set.behaviour, FAKE_GOOD, 300);
-  for (int i = 0; i < 50; i++) sm_loader_free(new_loader(&config, i));
+  for (int i = 0; i < 50; i++) sm_loader_free(fake_loader(&config, i));
   sm_loader_free(NULL);
 }
 
@@ -577,10 +378,10 @@ static void test_memory_does_not_grow(void **state) {
   fake_set_init(&set, 32);
   set.behaviour[5] = FAKE_BAD;
   sm_loader_config config = fake_config(&set, &masker);
-  sm_loader *loader = new_loader(&config, 0);
-  for (int s = 0; s < 10; s++) sm_loader_release(loader, next(loader));
+  sm_loader *loader = fake_loader(&config, 0);
+  for (int s = 0; s < 10; s++) sm_loader_release(loader, fake_next(loader));
   sm_heap_fail_at(INT64_MAX);
-  for (int s = 0; s < 30; s++) sm_loader_release(loader, next(loader));
+  for (int s = 0; s < 30; s++) sm_loader_release(loader, fake_next(loader));
   int64_t calls = sm_heap_calls();
   sm_heap_fail_at(0);
   assert_int_equal(calls, 0);
@@ -674,13 +475,6 @@ int main(void) {
       cmocka_unit_test(test_masks_start_late),
       cmocka_unit_test(test_one_view_is_masked),
       cmocka_unit_test(test_local_views_are_masked),
-      cmocka_unit_test(test_bad_pictures_are_replaced_and_listed_once),
-      cmocka_unit_test(test_bad_list_depends_on_the_step_only),
-      cmocka_unit_test(test_known_bad_pictures_are_not_read),
-      cmocka_unit_test(test_too_many_bad_pictures_stop_the_run),
-      cmocka_unit_test(test_grace_of_large_sets),
-      cmocka_unit_test(test_nothing_but_bad_pictures),
-      cmocka_unit_test(test_memory_is_no_pictures_fault),
       cmocka_unit_test(test_batches_can_be_held),
       cmocka_unit_test(test_the_last_step),
       cmocka_unit_test(test_leaving_in_the_middle),
