@@ -1,7 +1,6 @@
 /* step_rig.c — see step_rig.h. */
 #include "step_rig.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -57,11 +56,4 @@ void step_gradients(ssl_rig *rig, const sm_batch *b, sm_step_result *result) {
   sm_error err = {0};
   sm_time time = rig_time(rig, b->step);
   if (sm_ssl_gradients(rig->ssl, b, &time, result, &err) != SM_OK) fail_msg("%s", err.message);
-}
-
-void step_clear_gradients(ssl_rig *rig) {
-  sm_set *set = sm_ssl_set(rig->ssl, SM_SSL_STUDENT);
-  for (int r = 0; r < sm_set_rows(set); r++)
-    memset(sm_set_data(set, r, SM_GRADIENTS), 0,
-           (size_t)sm_set_row(set, r)->size * sm_dtype_size(sm_set_real(set)));
 }

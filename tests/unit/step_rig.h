@@ -24,6 +24,5 @@ void step_start(ssl_rig *rig, const setting *s);
 void step_shake(ssl_rig *rig);
 /* One step without the update: gradients of the student, losses and sums in `result`. */
 void step_gradients(ssl_rig *rig, const sm_batch *b, sm_step_result *result);
-void step_clear_gradients(ssl_rig *rig);
 
 #endif

@@ -2,7 +2,6 @@
  * the run; memory that runs out is not theirs. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>

@@ -2,7 +2,6 @@
  * Bad pictures: test_data_bad.c. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
