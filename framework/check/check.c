@@ -6,7 +6,7 @@
 #include <malloc.h>
 #include <string.h>
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 #include "framework/base/heap.h"
 #include "driver.h"

@@ -6,7 +6,7 @@
 #ifndef SM_CHECK_H
 #define SM_CHECK_H
 
-#include <smalti/registry.h>
+#include "framework/plugin/registry.h"
 
 typedef enum {
   SM_CHECK_PASS,

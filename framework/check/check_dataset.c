@@ -2,7 +2,7 @@
  * alike. */
 #include <string.h>
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 #include "driver.h"
 

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <smalti/registry.h>
+#include "framework/plugin/registry.h"
 
 #include "driver.h"
 

@@ -2,6 +2,7 @@
 #ifndef SM_CHECK_DRIVER_H
 #define SM_CHECK_DRIVER_H
 
+#include "framework/nn/nn.h"
 #include "check.h"
 
 typedef struct sm_checker {

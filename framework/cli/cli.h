@@ -9,8 +9,8 @@
 #ifndef SMALTI_CLI_H
 #define SMALTI_CLI_H
 
-#include <smalti/formats.h>
-#include <smalti/recipe.h>
+#include "framework/formats/formats.h"
+#include "framework/recipe/recipe.h"
 
 /* Exit codes: part of the interface (sysexits.h where it has one). The manual's table is in manual.c. */
 enum {

@@ -1,7 +1,7 @@
 /* cmd_data.c — `smalti data check`: read every picture of a folder or recipe once, and name those that
  * training would skip. */
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 #include "recipe_data.h"
 

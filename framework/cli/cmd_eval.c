@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 #include "eval_features.h"
 #include "framework/recipe/option.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 #include "framework/recipe/option.h"
 #include "network.h"

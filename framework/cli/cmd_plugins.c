@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 #include "framework/plugin/kind.h"
 #include "framework/plugin/registry_private.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 #include "framework/check/check.h"
 

@@ -1,7 +1,7 @@
 /* cmd_report.c — `smalti report`: a run as one HTML page, or several runs laid over each other. */
 #include "cli.h"
 
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 struct report_options {
   const char *out;

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 static const char *const pool_names[] = {"cls", "mean", "both"};
 

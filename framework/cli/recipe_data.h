@@ -3,7 +3,7 @@
 #ifndef SMALTI_CLI_RECIPE_DATA_H
 #define SMALTI_CLI_RECIPE_DATA_H
 
-#include <smalti/data.h>
+#include "framework/data/data.h"
 
 #include "cli.h"
 

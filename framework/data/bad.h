@@ -5,7 +5,7 @@
 #ifndef SMALTI_DATA_BAD_H
 #define SMALTI_DATA_BAD_H
 
-#include <smalti/data.h>
+#include "framework/data/data.h"
 
 typedef struct sm_bad_book sm_bad_book;
 

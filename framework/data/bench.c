@@ -1,7 +1,7 @@
 /* bench.c — the loader alone, for `smalti bench loader`: pictures a second, and where the time goes. */
 #include <string.h>
 
-#include <smalti/data.h>
+#include "framework/data/data.h"
 
 /* A picture that costs a decoder what a photograph costs: smooth shading, edges and grain. */
 static void paint(sm_image *image, sm_rng *rng) {

@@ -1,7 +1,6 @@
 # framework/data: datasets into batches of views and masks
-pkginclude_HEADERS += framework/include/smalti/data.h
 libsmalti_la_SOURCES += \
-  framework/data/bad.c framework/data/bad.h \
+  framework/data/bad.c framework/data/bad.h framework/data/data.h \
   framework/data/bench.c \
   framework/data/eval_loader.c \
   framework/data/loader.c \

@@ -2,7 +2,7 @@
 #ifndef SMALTI_DATA_SOURCE_H
 #define SMALTI_DATA_SOURCE_H
 
-#include <smalti/data.h>
+#include "framework/data/data.h"
 
 /* ---- the cache ----------------------------------------------------------------------------------------- */
 

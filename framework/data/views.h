@@ -2,7 +2,7 @@
 #ifndef SMALTI_DATA_VIEWS_H
 #define SMALTI_DATA_VIEWS_H
 
-#include <smalti/data.h>
+#include "framework/data/data.h"
 
 /* A slot of an epoch: what every draw of one picture is keyed with. */
 typedef struct sm_slot_key {

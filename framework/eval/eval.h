@@ -5,10 +5,11 @@
 #ifndef SM_EVAL_H
 #define SM_EVAL_H
 
-#include <smalti/data.h>
-#include <smalti/eval.h>
-#include <smalti/formats.h>
-#include <smalti/recipe.h>
+#include "framework/data/data.h"
+#include "framework/nn/nn.h"
+#include <smalti/measure.h>
+#include "framework/formats/formats.h"
+#include "framework/recipe/recipe.h"
 
 #define SM_SOME_BLOCKS 4 /* what `blocks: 0` means: eval_linear.py's default for ViT-S and ViT-T */
 

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 
 #include "classify.h"
 

@@ -1,5 +1,5 @@
 # framework/eval: features of a backbone, k-NN, classifiers on features, weights in and out
-pkginclude_HEADERS += framework/include/smalti/eval.h
+pkginclude_HEADERS += framework/include/smalti/measure.h
 libsmalti_la_SOURCES += \
   framework/eval/assigned.c \
   framework/eval/augmented.c \

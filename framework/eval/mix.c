@@ -5,7 +5,7 @@
  * BEiT's and iBOT's fine-tuning calls. Every draw comes from the caller's generator; nothing is kept. */
 #include <math.h>
 
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 
 /* ---- mixup and cutmix ---------------------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 
 typedef struct table {
   int rows, columns;

@@ -6,7 +6,7 @@
  * pool, and nothing is added up across items: so the result is the same for any number of threads. */
 #include <string.h>
 
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 
 #include "classify.h"
 

@@ -4,7 +4,7 @@
 #ifndef SM_EVAL_SUBSET_H
 #define SM_EVAL_SUBSET_H
 
-#include <smalti/data.h>
+#include "framework/data/data.h"
 
 typedef struct sm_subset {
   const sm_dataset *whole;

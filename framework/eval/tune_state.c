@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 #define FORMAT "1"
 

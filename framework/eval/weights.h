@@ -9,9 +9,9 @@
 #ifndef SM_WEIGHTS_H
 #define SM_WEIGHTS_H
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 #include <smalti/image.h>
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 typedef struct sm_weights_source {
   const sm_st_reader *file;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "bytes.h"
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 enum { MAX_DEPTH = 63 };
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 enum { FLUSH_AT = 65536, READ_LIMIT = 1 << 30 };
 

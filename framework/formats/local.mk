@@ -1,8 +1,8 @@
 # framework/formats: safetensors, .npy, packed pictures, TensorBoard events, JSON lines; may use base only
-pkginclude_HEADERS += framework/include/smalti/formats.h framework/include/smalti/packed.h
+pkginclude_HEADERS += framework/include/smalti/packed.h
 libsmalti_la_SOURCES += \
   framework/formats/bytes.c \
-  framework/formats/bytes.h \
+  framework/formats/bytes.h framework/formats/formats.h \
   framework/formats/json.c \
   framework/formats/jsonl.c \
   framework/formats/npy.c \

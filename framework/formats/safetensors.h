@@ -2,7 +2,7 @@
 #ifndef SMALTI_FORMATS_SAFETENSORS_H
 #define SMALTI_FORMATS_SAFETENSORS_H
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "smalti stores numbers as they lie in memory and needs a little-endian machine"

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 /* Field numbers of the messages. */
 enum {

@@ -8,7 +8,7 @@ image_cflags = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) -ffp-contract=off
 
 noinst_LTLIBRARIES += framework/image/libimage.la
 framework_image_libimage_la_SOURCES = \
-  framework/image/affine.c \
+  framework/image/affine.c framework/image/augment.h \
   framework/image/blur.c \
   framework/image/colour.c \
   framework/image/decode.c \

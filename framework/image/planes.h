@@ -3,7 +3,7 @@
 #ifndef SM_IMAGE_PLANES_H
 #define SM_IMAGE_PLANES_H
 
-#include <smalti/image.h>
+#include "framework/image/augment.h"
 
 /* ---- reusable memory ----------------------------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
  *     shared layer once.
  *   - student shares, teacher does not: both layers of the teacher follow the student's one. (iBOT would
  *     leave the second at its initial values for good, since the student's list does not name it.) */
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #include <string.h>
 

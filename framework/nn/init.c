@@ -5,7 +5,7 @@
  * … of the name's stream, so chunks are drawn by several threads; large networks would take seconds
  * otherwise. Normals are made by the loop at the end, which the compiler vectorises and which uses nothing of
  * libm but sqrt: equal bits on every machine. */
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 # framework/nn: parameter sets, initial values, optimisers, averages, schedules
-pkginclude_HEADERS += framework/include/smalti/nn.h
+pkginclude_HEADERS += framework/include/smalti/params.h framework/include/smalti/schedule.h
 libsmalti_la_SOURCES += \
   framework/nn/ema.c \
-  framework/nn/init.c \
+  framework/nn/init.c framework/nn/nn.h \
   framework/nn/optimizer.c \
   framework/nn/param.c \
   framework/nn/schedule.c \

@@ -11,7 +11,7 @@
  *                                   before it drops the gradient (main_ibot.py: clip_gradients, then
  *                                   cancel_gradients_last_layer)
  *   trained                         everything else, also where the gradient is all zero */
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #include <math.h>
 #include <string.h>

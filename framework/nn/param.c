@@ -2,7 +2,7 @@
  *
  * The graph keeps one tensor for each piece of memory, so asking again (or by an alias) gives the same
  * tensor, and the gradients of all uses meet in one place. */
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
  * DINO's cosine_scheduler divides by n, so `to` itself is never reached; numpy's linspace, which iBOTLoss
  * uses for its temperatures, divides by n - 1, so it is. `epochs` counts the warm-up in, as cosine_scheduler
  * does. */
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #include <math.h>
 

@@ -3,7 +3,7 @@
  * A set owns its rows, their names and its buffers. Everything that runs over the buffers stands elsewhere:
  * initial values in init.c, averages and copies in ema.c, updates in optimizer.c, the way into graphs in
  * param.c. */
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #include <inttypes.h>
 #include <string.h>

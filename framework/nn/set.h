@@ -7,7 +7,7 @@
 #ifndef SM_NN_SET_H
 #define SM_NN_SET_H
 
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #define SM_BUFFERS 4 /* sm_buffer */
 #define SM_SWEEP_CHUNK \

@@ -4,7 +4,7 @@
  * The texts that options point to belong to the arena that they were filled from, not to the instance. */
 #include <string.h>
 
-#include <smalti/registry.h>
+#include "framework/plugin/registry.h"
 
 sm_status sm_instance_new(const sm_plugin *plugin, sm_instance *instance, sm_error *err) {
   *instance = (sm_instance){.plugin = plugin};

@@ -1,7 +1,9 @@
 # framework/plugin: version notes, the loader, the registry, instances
 pkginclude_HEADERS += \
-  framework/include/smalti/plugin.h \
-  framework/include/smalti/registry.h
+  framework/include/smalti/backbone.h framework/include/smalti/dataset.h framework/include/smalti/evaluation.h \
+  framework/include/smalti/head.h framework/include/smalti/loss.h framework/include/smalti/masker.h \
+  framework/include/smalti/module.h framework/include/smalti/objective.h framework/include/smalti/plugin.h \
+  framework/include/smalti/tokenizer.h
 libsmalti_la_SOURCES += \
   framework/plugin/default.c \
   framework/plugin/descriptor.c \
@@ -9,4 +11,4 @@ libsmalti_la_SOURCES += \
   framework/plugin/kind.c framework/plugin/kind.h \
   framework/plugin/loader.c framework/plugin/loader.h \
   framework/plugin/note.c framework/plugin/note.h \
-  framework/plugin/registry.c framework/plugin/registry_private.h
+  framework/plugin/registry.c framework/plugin/registry.h framework/plugin/registry_private.h

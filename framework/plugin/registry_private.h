@@ -2,7 +2,7 @@
 #ifndef SM_PLUGIN_REGISTRY_PRIVATE_H
 #define SM_PLUGIN_REGISTRY_PRIVATE_H
 
-#include <smalti/registry.h>
+#include "framework/plugin/registry.h"
 
 /* Add a plugin that lies in the program itself (tests). It is checked like a module's; its file is "(built
  * in)". */

@@ -1,5 +1,5 @@
 /* fill.c — a plugin's options from a piece of YAML, without a recipe: tests, `plugins check`. */
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 #include <string.h>
 

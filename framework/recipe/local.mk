@@ -1,5 +1,4 @@
 # framework/recipe: YAML into typed values through option tables; the resolved recipe
-pkginclude_HEADERS += framework/include/smalti/recipe.h
 libsmalti_la_SOURCES += \
   framework/recipe/fill.c \
   framework/recipe/fit.c \
@@ -7,7 +6,7 @@ libsmalti_la_SOURCES += \
   framework/recipe/option.c framework/recipe/option.h \
   framework/recipe/option_text.c \
   framework/recipe/override.c \
-  framework/recipe/recipe_private.h \
+  framework/recipe/recipe.h framework/recipe/recipe_private.h \
   framework/recipe/resolve.c \
   framework/recipe/schedules.c \
   framework/recipe/schema.c framework/recipe/schema.h \

@@ -4,7 +4,7 @@
 #ifndef SMALTI_RECIPE_SCHEMA_H
 #define SMALTI_RECIPE_SCHEMA_H
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 typedef enum {
   SM_SCHEMA_SECTION, /* options and children */

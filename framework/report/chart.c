@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 #include "chart.h"
 #include "html.h"

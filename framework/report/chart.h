@@ -2,7 +2,7 @@
 #ifndef SMALTI_REPORT_CHART_H
 #define SMALTI_REPORT_CHART_H
 
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 typedef struct sm_bins {
   size_t n;

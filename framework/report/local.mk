@@ -1,5 +1,4 @@
 # framework/report: tables, charts, pages; may use base and formats
-pkginclude_HEADERS += framework/include/smalti/report.h
 libsmalti_la_SOURCES += \
   framework/report/bins.c \
   framework/report/chart.c framework/report/chart.h \
@@ -7,7 +6,7 @@ libsmalti_la_SOURCES += \
   framework/report/html.c framework/report/html.h \
   framework/report/number.c \
   framework/report/page.c framework/report/page.h \
-  framework/report/recipe.c \
+  framework/report/recipe.c framework/report/report.h \
   framework/report/report_compare.c \
   framework/report/report_run.c \
   framework/report/run.c framework/report/run.h \

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 #include "html.h"
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 static const char *const NOT_FIGURES[] = {"step", "epoch", "k", "eval", "pool", "time", "seed", NULL};
 

@@ -2,7 +2,7 @@
 #ifndef SMALTI_REPORT_RUN_H
 #define SMALTI_REPORT_RUN_H
 
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 /* One curve: a number of a file over the steps. */
 typedef struct sm_curve {

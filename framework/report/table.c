@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 #include "html.h"
 

@@ -3,7 +3,7 @@
  * The C library's wcwidth depends on the locale, so that the same table would differ between machines. The
  * ranges are the wide ("W", "F") and the zero-width ones that matter of Unicode's EastAsianWidth.txt and
  * DerivedGeneralCategory.txt. */
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 typedef struct range {
   uint32_t first, last;

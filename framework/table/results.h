@@ -2,7 +2,7 @@
 #ifndef SM_TABLE_RESULTS_H
 #define SM_TABLE_RESULTS_H
 
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 #include "table.h"
 

@@ -8,7 +8,7 @@
 #ifndef SM_CHECKPOINT_H
 #define SM_CHECKPOINT_H
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 #include "ssl.h"
 

@@ -2,8 +2,8 @@
 #ifndef SM_FOLDER_H
 #define SM_FOLDER_H
 
-#include <smalti/formats.h>
-#include <smalti/recipe.h>
+#include "framework/formats/formats.h"
+#include "framework/recipe/recipe.h"
 
 #include "checkpoint.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 #include "session.h"
 

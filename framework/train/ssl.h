@@ -9,8 +9,8 @@
 #ifndef SM_SSL_H
 #define SM_SSL_H
 
-#include <smalti/data.h>
-#include <smalti/recipe.h>
+#include "framework/data/data.h"
+#include "framework/recipe/recipe.h"
 
 #define SM_SSL_LOSSES_MAX SM_SLOTS_MAX
 #define SM_METRICS_MAX 128

@@ -2,7 +2,7 @@
 #ifndef SM_TRAIN_H
 #define SM_TRAIN_H
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 #include "ssl.h"
 

@@ -1,6 +1,6 @@
 /* plugins/evaluations/cluster.c — clusters of the test pictures, compared with their classes: k-means of their features, or
  * what the [CLS] head puts them into (iBOT's unsup_cls.py). */
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 #include <smalti/plugin.h>
 
 enum { BY_KMEANS, BY_HEAD };

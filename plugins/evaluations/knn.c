@@ -1,6 +1,6 @@
 /* plugins/evaluations/knn.c — weighted k nearest neighbours on frozen features (Wu et al. 2018; iBOT's
  * eval_knn.py). */
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 #include <smalti/plugin.h>
 
 struct knn {

@@ -1,5 +1,5 @@
 /* plugins/evaluations/logistic.c — multinomial logistic regression on frozen, standardised features. */
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 #include <smalti/plugin.h>
 
 static const char *const pools[] = {"cls", "mean", "both", NULL}; /* in the order of sm_pool_mode */

@@ -2,7 +2,7 @@
 #ifndef TUNE_OPTIONS_H
 #define TUNE_OPTIONS_H
 
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 #include <smalti/plugin.h>
 
 typedef struct tune_options {

@@ -7,7 +7,7 @@
  * checkpoints, never moved again. The right-hand form is one product and an argmax. */
 #include <math.h>
 
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 #include <smalti/plugin.h>
 
 enum { PATCHES_A_VIEW = 16, VIEWS_AT_ONCE = 32 };

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include <smalti/image.h>
+#include "framework/image/augment.h"
 
 enum { SHARES = 3, CLASSES = 24, PER_UNIT = 4, DRAWS = 4, LARGEST = 224 };
 static const int sizes[] = {32, 64, 96, 160, LARGEST};

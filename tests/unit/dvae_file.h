@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 #include "plugins/dvae_net.h"
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 static sm_status give(sm_eval_context *c, const char *split, sm_feature_spec *spec, sm_features *f,
                       sm_error *err) {

@@ -2,7 +2,7 @@
 #ifndef SM_TEST_EVAL_RIG_H
 #define SM_TEST_EVAL_RIG_H
 
-#include <smalti/eval.h>
+#include <smalti/measure.h>
 
 typedef struct eval_rig {
   sm_eval_context context; /* first: callbacks get this pointer */

@@ -5,7 +5,7 @@
 
 #include <stdatomic.h>
 
-#include <smalti/data.h>
+#include "framework/data/data.h"
 
 enum { FAKE_MOST = 4096 };
 enum { FAKE_GOOD, FAKE_BAD, FAKE_NO_MEMORY, FAKE_SLOW };

@@ -3,7 +3,7 @@
 #ifndef SM_TEST_PLUGIN_FIXTURE_H
 #define SM_TEST_PLUGIN_FIXTURE_H
 
-#include <smalti/registry.h>
+#include "framework/plugin/registry.h"
 #include <stdlib.h>
 
 static char folder[] = "/tmp/smalti-test-XXXXXX";

@@ -3,7 +3,7 @@
 #ifndef RECIPE_FIXTURE_H
 #define RECIPE_FIXTURE_H
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 /* Options of the test plugins that tests look at. */
 typedef struct test_backbone {

@@ -4,7 +4,7 @@
 #ifndef SM_TEST_SSL_RIG_H
 #define SM_TEST_SSL_RIG_H
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 #include "framework/train/ssl.h"
 

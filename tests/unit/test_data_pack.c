@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include <smalti/data.h>
+#include "framework/data/data.h"
 #include <smalti/packed.h>
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 #include "framework/base/heap.h"
 

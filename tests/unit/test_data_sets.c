@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include <smalti/data.h>
-#include <smalti/recipe.h>
+#include "framework/data/data.h"
+#include "framework/recipe/recipe.h"
 
 static sm_registry *registry;
 static char root[] = "/tmp/smalti-sets-XXXXXX";

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 #include "dvae_file.h"
 #include "golden.h"

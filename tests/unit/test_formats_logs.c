@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 static char folder[64];
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <smalti/formats.h>
+#include "framework/formats/formats.h"
 
 static char folder[64];
 

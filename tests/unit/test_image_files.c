@@ -15,7 +15,7 @@
 #include <jpeglib.h>
 #include <png.h>
 
-#include <smalti/image.h>
+#include "framework/image/augment.h"
 
 #include "framework/base/heap.h"
 

@@ -12,7 +12,7 @@
 #include <cJSON.h>
 #include <cmocka.h>
 
-#include <smalti/image.h>
+#include "framework/image/augment.h"
 
 #include "framework/image/planes.h"
 #include "golden.h"

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/image.h>
+#include "framework/image/augment.h"
 
 static void noise(sm_image *image, int width, int height) {
   sm_rng rng = sm_rng_make(5, SM_RNG_TEST, 0, 0, 0);

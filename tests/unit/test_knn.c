@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include <smalti/eval.h>
-#include <smalti/recipe.h>
+#include <smalti/measure.h>
+#include "framework/recipe/recipe.h"
 
 #include "golden.h"
 #include "pools.h"

@@ -1,5 +1,5 @@
 /* Optimisers against the formulas worked out in double, element by element. */
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Schedules against hand-computed values; the golden files' whole schedules are in test_golden_steps. */
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Parameter sets: layout, sharing, initial values, copies, moving averages, and their way into graphs. */
-#include <smalti/nn.h>
+#include "framework/nn/nn.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/registry.h>
+#include "framework/plugin/registry.h"
 
 #include "framework/plugin/kind.h"
 #include "framework/plugin/loader.h"

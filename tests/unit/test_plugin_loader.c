@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/registry.h>
+#include "framework/plugin/registry.h"
 
 #include "framework/base/heap.h"
 #include "framework/plugin/loader.h"

@@ -10,7 +10,7 @@
 #include <cJSON.h>
 #include <cmocka.h>
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 #include "golden.h"
 

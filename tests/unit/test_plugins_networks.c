@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 typedef struct piece {
   sm_arena *arena;

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 enum {
   VIEWS = 2,

@@ -10,7 +10,7 @@
 #include <cJSON.h>
 #include <cmocka.h>
 
-#include <smalti/image.h>
+#include "framework/image/augment.h"
 
 #include "golden.h"
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <smalti/report.h>
+#include "framework/report/report.h"
 
 #include "framework/report/chart.h"
 #include "framework/report/html.h"

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include <smalti/recipe.h>
+#include "framework/recipe/recipe.h"
 
 #include "framework/eval/weights.h"
 #include "golden.h"

@@ -1,12 +1,8 @@
-/* smalti/registry.h — finding, loading and listing plugins; instances with their options filled. */
-#ifndef SMALTI_REGISTRY_H
-#define SMALTI_REGISTRY_H
+/* framework/plugin/registry.h — finding, loading and listing plugins; instances with their options filled. */
+#ifndef SM_REGISTRY_H
+#define SM_REGISTRY_H
 
 #include <smalti/plugin.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 typedef struct sm_registry sm_registry;
 
@@ -41,7 +37,4 @@ sm_status sm_tokenizer_ask(const sm_tokenizer_ops *, const void *self, int cell,
 /* An objective's spec for views of `view_size` pixels (0: not known yet). */
 sm_status sm_objective_ask(const sm_objective_ops *, const void *self, int view_size, sm_objective_spec *, sm_error *);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -1,57 +1,13 @@
-/* smalti/nn.h — parameter sets, schedules, optimisers.
+/* framework/nn/nn.h — parameter sets and optimisers, as the core uses them.
  *
- * A *parameter set* (student, teacher, state, probe …) is one flat buffer each of values, gradients and moments, with one table
- * row a parameter. Update, EMA, clipping, checksum and checkpoint are sweeps over the rows. Sets are owned by whoever made
- * them; a sm_params is a borrowed view of a set under a name prefix, which is what plugins see. */
-#ifndef SMALTI_NN_H
-#define SMALTI_NN_H
+ * A *parameter set* (student, teacher, state, probe …) is one flat buffer each of values, gradients and moments, with one
+ * table row per parameter. Update, EMA, clipping, checksum and checkpoint are sweeps over the rows. Whoever made a set owns
+ * it. */
+#ifndef SM_NN_H
+#define SM_NN_H
 
-#include <smalti/tensor.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-typedef struct sm_set sm_set;
-
-/* A view of a set: names given to the calls below are put behind `prefix` ("backbone." …). */
-typedef struct sm_params {
-  sm_set *set;
-  const char *prefix;
-} sm_params;
-
-typedef enum {
-  SM_INIT_ZEROS,
-  SM_INIT_ONES,
-  SM_INIT_CONSTANT,     /* a                                                                       */
-  SM_INIT_NORMAL,       /* mean 0, deviation a                                                     */
-  SM_INIT_TRUNC_NORMAL, /* mean 0, deviation a, cut at ±2 (absolute, as timm's trunc_normal_)       */
-  SM_INIT_UNIFORM_FAN   /* U(-1/sqrt(fan_in), 1/sqrt(fan_in)), a = fan_in; torch's default Linear bias and Conv2d */
-} sm_init;
-
-enum {                      /* flags of a row */
-  SM_ROW_FROZEN = 1,        /* never trained: no decay, no moments, no step count (norm_last_layer's gain)          */
-  SM_ROW_LAST_LAYER = 2,    /* frozen while epoch < train.freeze_last_layer                                        */
-  SM_ROW_NO_DECAY = 4,      /* beside the rule: 1-d tensors and names ending in ".bias" are never decayed           */
-  SM_ROW_NO_EXPORT = 8
-};
-
-/* ---- for plugins --------------------------------------------------------------------------------------- */
-
-/* Declare a parameter (before the set is sealed). Initial values are drawn from a generator keyed by the full name, so
- * they do not depend on order. Errors (duplicate name) are sticky in the set. */
-void sm_declare(const sm_params *, const char *name, sm_init, double a, unsigned flags, int ndim, const int64_t *dim);
-/* A second name for an existing row (heads that share). Checkpoints hold it once, exports under both names. */
-void sm_declare_alias(const sm_params *, const char *name, const char *of);
-/* The tensor of a declared parameter in graph g (made once a graph, shared by all uses). printf-style name.
- * An unknown name is a sticky graph error. */
-sm_tensor *sm_param(sm_graph *g, const sm_params *, const char *name, ...) SM_PRINTF(3, 4);
-bool sm_has_param(const sm_params *, const char *name);
-/* The values of a declared parameter as they lie in memory, elements of sm_set_real(params->set): for a tokenizer's `load`
- * and `fit`. NULL: no such name, or no memory yet. */
-void *sm_param_data(const sm_params *, const char *name);
-
-/* ---- for the core -------------------------------------------------------------------------------------- */
+#include <smalti/params.h>
+#include <smalti/schedule.h>
 
 typedef struct sm_row {
   const char *name; /* "backbone.blocks.0.attn.qkv.weight" */
@@ -79,7 +35,6 @@ sm_status sm_set_allocate(sm_set *, uint64_t seed, sm_error *);
 /* The same, but what sm_set_copy would copy from `source` (allocated) is copied and not drawn: a teacher and its student. */
 sm_status sm_set_allocate_from(sm_set *, sm_set *source, uint64_t seed, sm_error *);
 const char *sm_set_name(const sm_set *);
-sm_dtype sm_set_real(const sm_set *);
 int sm_set_rows(const sm_set *);
 sm_row *sm_set_row(sm_set *, int index);
 int sm_set_find(const sm_set *, const char *name); /* row index or -1 */
@@ -138,30 +93,4 @@ sm_moments sm_optimizer_moments(sm_optimizer_kind);
  * touched, worst_row says where. result may be NULL. */
 void sm_optimizer_run(const sm_optimizer_config *, sm_set *, sm_pool *, const sm_optimizer_step *, sm_optimizer_result *);
 
-/* ---- schedules ----------------------------------------------------------------------------------------- */
-
-typedef enum { SM_SHAPE_CONSTANT, SM_SHAPE_COSINE, SM_SHAPE_LINEAR } sm_shape;
-typedef enum { SM_PER_STEP, SM_PER_EPOCH } sm_per;
-
-/* A value over training. Filled by the recipe; sm_schedule_at needs the run's length.
- * cosine per step (DINO cosine_scheduler): warm-up linear from `warmup_from` to `from` over warmup epochs (numpy linspace, end included),
- *   then to + (from-to)/2·(1+cos(π i/n)), i = 0 … n-1 over the remaining n steps (the end itself is never quite reached).
- * linear per epoch (iBOTLoss): linspace(from, to, epochs) end included over `epochs` epochs from `start`, then `to`; before start: from.
- * Other combinations follow by the same end points. */
-typedef struct sm_schedule {
-  double from, to;
-  sm_shape shape;
-  sm_per per;
-  double start, epochs; /* in epochs; epochs 0 = to the end of training; the warm-up is counted in */
-  double warmup, warmup_from;
-} sm_schedule;
-
-typedef struct sm_time { /* where training is */
-  int64_t step, steps_per_epoch, epochs; /* step counts from 0 */
-} sm_time;
-double sm_schedule_at(const sm_schedule *, const sm_time *);
-
-#ifdef __cplusplus
-}
-#endif
 #endif

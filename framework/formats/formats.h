@@ -1,17 +1,13 @@
-/* smalti/formats.h — the files a run leaves behind: safetensors, .npy, TensorBoard events, JSON lines.
+/* framework/formats/formats.h — the files a run leaves behind: safetensors, .npy, TensorBoard events, JSON lines.
  *
  * All four are written so that equal input gives equal bytes, and read by what everybody else uses (the
  * safetensors package, NumPy, TensorBoard, any JSON parser). Nothing here knows of networks or runs. All
  * numbers are stored little-endian; smalti refuses to be built for big-endian machines. No handle may be used
  * by two threads at once. */
-#ifndef SMALTI_FORMATS_H
-#define SMALTI_FORMATS_H
+#ifndef SM_FORMATS_H
+#define SM_FORMATS_H
 
 #include <smalti/base.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 struct cJSON;
 
@@ -193,7 +189,4 @@ sm_status sm_jsonl_close(sm_jsonl *, sm_error *); /* flushes and frees in every 
 typedef sm_status (*sm_jsonl_fn)(void *ctx, int line, const struct cJSON *record, sm_error *);
 sm_status sm_jsonl_each(const char *path, sm_jsonl_fn, void *ctx, int *damaged, sm_error *);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

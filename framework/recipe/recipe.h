@@ -1,17 +1,14 @@
-/* smalti/recipe.h — YAML recipes: reading, extending, overriding, checking, showing; and the resolved recipe
+/* framework/recipe/recipe.h — YAML recipes: reading, extending, overriding, checking, showing; and the resolved recipe
  * as C structs.
  *
  * Every section is read through a table of sm_option rows (the same kind of table plugins have), so errors,
- * `recipe show`, the reference manual and completion come from one place. See docs/design.md section 7 for
- * the merge rules. */
-#ifndef SMALTI_RECIPE_H
-#define SMALTI_RECIPE_H
+ * `recipe show`, the reference manual and completion come from one place. docs/guide.md has the merge rules. */
+#ifndef SM_RECIPE_H
+#define SM_RECIPE_H
 
-#include <smalti/registry.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "framework/image/augment.h"
+#include "framework/nn/nn.h"
+#include "framework/plugin/registry.h"
 
 /* A plugin slot `{NAME: options}` under an instance name. */
 typedef struct sm_slot {
@@ -110,7 +107,4 @@ const sm_section_table *sm_recipe_sections(int *n);
  * defaults): tests, `plugins check`. */
 sm_status sm_options_fill(const sm_plugin *, const char *yaml, void *self, sm_arena *, sm_error *);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

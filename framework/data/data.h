@@ -1,4 +1,4 @@
-/* smalti/data.h — from a dataset to batches of views and masks: the training loader, the evaluation loader,
+/* framework/data/data.h — from a dataset to batches of views and masks: the training loader, the evaluation loader,
  * contact sheets.
  *
  * What a batch holds is a function of (dataset, configuration, step) only: not of the number of workers, of
@@ -12,15 +12,11 @@
  * Threads: a loader has one owner, who calls new, next, release, stats and free. Workers are the loader's
  * own; they run at low priority, so that they give way to compute, and call the dataset's and the masker's
  * [worker] functions, several at once. */
-#ifndef SMALTI_DATA_H
-#define SMALTI_DATA_H
+#ifndef SM_DATA_H
+#define SM_DATA_H
 
-#include <smalti/image.h>
+#include "framework/image/augment.h"
 #include <smalti/plugin.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* ---- pieces ------------------------------------------------------------------------------------------- */
 
@@ -256,7 +252,4 @@ sm_status sm_bench_loader(const sm_loader_config *, double seconds, sm_bench_loa
  * 0000.jpg … */
 sm_status sm_bench_pictures(const char *folder, int count, int width, int height, sm_error *);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -1,6 +1,6 @@
-/* smalti/eval.h — measuring features: what evaluation plugins share with the core. */
-#ifndef SMALTI_EVAL_H
-#define SMALTI_EVAL_H
+/* smalti/measure.h — measuring features: what evaluation plugins share with the core. */
+#ifndef SMALTI_MEASURE_H
+#define SMALTI_MEASURE_H
 
 #include <smalti/plugin.h>
 

@@ -1,17 +1,13 @@
-/* smalti/report.h — tables, line charts, and the report of a run.
+/* framework/report/report.h — tables, line charts, and the report of a run.
  *
  * Tables come as text for a terminal, Markdown, LaTeX, CSV and HTML; charts as SVG without scripts; a report
  * is one HTML file that needs nothing beside it: no network, no scripts. Equal input gives equal bytes. All
  * text is UTF-8; whatever comes from files is escaped. Nothing here knows how a run is trained: it reads the
  * files of the run's folder. */
-#ifndef SMALTI_REPORT_H
-#define SMALTI_REPORT_H
+#ifndef SM_REPORT_H
+#define SM_REPORT_H
 
 #include <smalti/base.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* ---- tables ------------------------------------------------------------------------------------------- */
 
@@ -109,7 +105,4 @@ sm_status sm_report_run(const char *run_folder, sm_error *);
  */
 sm_status sm_report_compare(const char *const *run_folders, size_t n, const char *out_path, sm_error *);
 
-#ifdef __cplusplus
-}
-#endif
 #endif
