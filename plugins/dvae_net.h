@@ -17,7 +17,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "framework/nn/nn.h"
+#include <smalti/params.h>
 #include <smalti/tensor.h>
 
 enum { DVAE_COLOURS = 3, DVAE_OUTPUTS = 2 * DVAE_COLOURS, DVAE_DECODER_INPUT = 128 };

@@ -1,5 +1,5 @@
 # framework/formats: safetensors, .npy, packed pictures, TensorBoard events, JSON lines; may use base only
-pkginclude_HEADERS += framework/include/smalti/packed.h
+pkginclude_HEADERS += framework/include/smalti/packed.h framework/include/smalti/safetensors.h
 libsmalti_la_SOURCES += \
   framework/formats/bytes.c \
   framework/formats/bytes.h framework/formats/formats.h \
@@ -9,7 +9,7 @@ libsmalti_la_SOURCES += \
   framework/formats/packed_format.h \
   framework/formats/packed_reader.c \
   framework/formats/packed_writer.c \
-  framework/formats/safetensors.h \
+  framework/formats/st.h \
   framework/formats/st_common.c \
   framework/formats/st_parse.c \
   framework/formats/st_reader.c \

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "safetensors.h"
+#include "st.h"
 
 static const char MAGIC[] = "\x93NUMPY";
 enum { MAGIC_BYTES = 6, PREFIX = 10, BORDER = 64 };

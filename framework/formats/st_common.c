@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "safetensors.h"
+#include "st.h"
 
 static const struct {
   const char *name;

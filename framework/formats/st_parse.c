@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "safetensors.h"
+#include "st.h"
 
 typedef struct scan {
   const char *s;

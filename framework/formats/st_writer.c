@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
-#include "safetensors.h"
+#include "st.h"
 
 typedef struct entry {
   const char *name, *dtype;

@@ -9,7 +9,7 @@
  *
  * Weights are a safetensors file with OpenAI's names, perhaps behind a common beginning ("encoder."), or the run folder
  * of a dVAE that smalti trained. What the shapes of its tensors say is the encoder's size; nothing else needs saying. */
-#include "framework/formats/formats.h"
+#include <smalti/safetensors.h>
 #include <smalti/frozen.h>
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* safetensors.h — private to this folder: what writer, parser and reader of safetensors share. */
+/* st.h — private to this folder: what writer, parser and reader of safetensors share. */
 #ifndef SMALTI_FORMATS_SAFETENSORS_H
 #define SMALTI_FORMATS_SAFETENSORS_H
 
