@@ -1,4 +1,3 @@
-# framework/eval: features of a backbone, k-NN, classifiers on features, weights in and out
 pkginclude_HEADERS += framework/include/smalti/measure.h
 libsmalti_la_SOURCES += \
   framework/eval/assigned.c \
@@ -21,7 +20,4 @@ libsmalti_la_SOURCES += \
   framework/eval/probe.c \
   framework/eval/subset.c framework/eval/subset.h \
   framework/eval/tune_net.c framework/eval/tune_net.h \
-  framework/eval/tune_state.c framework/eval/tune_state.h \
-  framework/eval/weights.c \
-  framework/eval/weights.h \
-  framework/eval/weights_save.c
+  framework/eval/tune_state.c framework/eval/tune_state.h

@@ -22,6 +22,10 @@ typedef struct sm_row {
   double grad_norm;  /* of the last step, before clipping; also of a frozen last layer */
   sm_init init;
   double init_a;
+  int layer;         /* of sm_declare_layer */
+  struct {
+    int prefix, rows, cols; /* rows 0: it is no table of positions */
+  } grid;
 } sm_row;
 
 typedef enum { SM_MOMENTS_NONE, SM_MOMENTS_ONE, SM_MOMENTS_TWO } sm_moments;

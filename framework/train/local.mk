@@ -2,12 +2,9 @@
 libsmalti_la_SOURCES += \
   framework/train/bench.c \
   framework/train/bench.h \
-  framework/train/checkpoint.c \
-  framework/train/checkpoint.h \
   framework/train/fitting.c \
   framework/train/folder.c \
   framework/train/folder.h \
-  framework/train/frozen.c \
   framework/train/loop.c \
   framework/train/monitor.c \
   framework/train/monitor.h \
@@ -22,9 +19,4 @@ libsmalti_la_SOURCES += \
   framework/train/ssl_private.h \
   framework/train/ssl_sets.c \
   framework/train/ssl_step.c \
-  framework/train/start.c \
-  framework/train/train.h \
-  framework/train/trained.c \
-  framework/train/trained.h \
-  framework/train/trained_head.c
-pkginclude_HEADERS += framework/include/smalti/frozen.h
+  framework/train/train.h

@@ -70,6 +70,10 @@ typedef struct sm_option {
 
 /* ---- descriptor ----------------------------------------------------------------------------------------- */
 
+/* The program that runs the plugin, as its registry of plugins: what sm_network_open (network.h) needs to find those of an earlier
+ * run. Opaque, and lives as long as the instance. */
+typedef struct sm_registry sm_host;
+
 typedef struct sm_plugin {
   uint32_t size;                /* sizeof(sm_plugin)  */
   uint32_t kind, kind_version;  /* sm_kind, SM_KIND_VERSION */
@@ -81,7 +85,9 @@ typedef struct sm_plugin {
   sm_status (*create)(void *self, sm_error *); /* [main] optional: check options against each other, get resources */
   void (*destroy)(void *self);                 /* [main] optional */
   const void *ops;              /* the kind's table below */
-  const void *reserved[4];
+  size_t host;                  /* offset of a `const sm_host *` in the instance, filled before any callback: .host =
+                                   offsetof(struct masker, host), not its first member; 0: not wanted */
+  const void *reserved[3];
 } sm_plugin;
 #define SM_KIND_VERSION 1
 

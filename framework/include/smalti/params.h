@@ -33,7 +33,8 @@ enum {                      /* flags of a row */
   SM_ROW_FROZEN = 1,        /* never trained: no decay, no moments, no step count (norm_last_layer's gain)          */
   SM_ROW_LAST_LAYER = 2,    /* frozen while epoch < train.freeze_last_layer                                        */
   SM_ROW_NO_DECAY = 4,      /* beside the rule: 1-d tensors and names ending in ".bias" are never decayed           */
-  SM_ROW_NO_EXPORT = 8
+  SM_ROW_NO_EXPORT = 8,     /* other programs do not know it, and a file may lack it (a mask token)               */
+  SM_ROW_EMBEDDING = 16     /* fine-tuning does not decay it (class token, positions: BEiT's no_weight_decay)      */
 };
 
 /* Declare a parameter (before the set is sealed). Initial values are drawn from a generator keyed by the full name, so
@@ -41,6 +42,13 @@ enum {                      /* flags of a row */
 void sm_declare(const sm_params *, const char *name, sm_init, double a, unsigned flags, int ndim, const int64_t *dim);
 /* A second name for an existing row (heads that share). Checkpoints hold it once, exports under both names. */
 void sm_declare_alias(const sm_params *, const char *name, const char *of);
+/* A table of positions, (1, prefix + rows·cols, dim): `prefix` rows that belong to no patch, then one per patch. Weights for another
+ * grid are resized when they are loaded. */
+void sm_declare_grid(const sm_params *, const char *name, sm_init, double a, unsigned flags, int prefix, int rows, int cols,
+                     int64_t dim);
+/* What is declared from here on belongs to this layer of the network, for learning rates by layer: 0 before the first, where every
+ * declaring begins, 1 … layers, layers + 1 behind the last. */
+void sm_declare_layer(const sm_params *, int layer);
 /* The tensor of a declared parameter in graph g (made once a graph, shared by all uses). printf-style name.
  * An unknown name is a sticky graph error. */
 sm_tensor *sm_param(sm_graph *g, const sm_params *, const char *name, ...) SM_PRINTF(3, 4);

@@ -1,23 +1,22 @@
-/* framework/eval/weights.h — private to the core: weights of a backbone between safetensors files and
- * parameter sets.
+/* framework/models/weights.h — private to the core: weights of one network between safetensors files and parameter sets.
  *
- * Loading is strict: every tensor of the file and every row of the set must find its partner by name, with
- * the same shape. What differs is listed line by line, so that a reader sees at once whether a prefix, a size
- * or a whole architecture is the matter. Two differences are not errors and are reported: a position
- * embedding for another grid is resized (the same bicubic rule as in training), and rows that are not
- * exported (the mask token) may be missing. */
+ * Loading is strict: every tensor of the file and every row of the set must find its partner by name, with the same shape. What
+ * differs is listed line by line, so that a reader sees at once whether a prefix, a size or a whole architecture is the matter.
+ * Two differences are not errors and are reported: positions for another grid are resized (rows of sm_declare_grid, by the same
+ * bicubic rule as in training), and rows that are not exported (the mask token) may be missing. */
 #ifndef SM_WEIGHTS_H
 #define SM_WEIGHTS_H
 
-#include "framework/formats/formats.h"
 #include <smalti/image.h>
+
+#include "framework/formats/formats.h"
 #include "framework/nn/nn.h"
 
 typedef struct sm_weights_source {
   const sm_st_reader *file;
   const char *prefix; /* of the names to take: "teacher.backbone."; names without it are left alone */
-  const char *const
-      *ignore; /* beginnings of names (after the prefix) to leave: "head."; NULL-terminated or NULL */
+  const char *const *ignore; /* beginnings of names (after the prefix) to leave: "head."; NULL-terminated or NULL */
+  int height, width;         /* of the views that its positions are for; 0: square ones */
 } sm_weights_source;
 
 typedef struct sm_weights_report {
@@ -44,7 +43,7 @@ typedef struct sm_weights_about {
   const char *recipe;   /* its name, or ""                               */
   uint64_t recipe_hash;
   int64_t step;
-  int size;              /* of the views its position embedding is for    */
+  int height, width;     /* of the views its positions are for            */
   float mean[3], std[3]; /* of the pictures it wants                      */
   sm_filter filter;
 } sm_weights_about;
