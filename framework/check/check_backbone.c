@@ -1,67 +1,134 @@
-/* check_backbone.c — backbones: spec, shapes, gradients at two view sizes, masks, drop path, attention, short
- * batches. */
+/* check_backbone.c — backbones: what spec says is what build gives, at two sizes of square pictures and at oblong ones;
+ * gradients, masks, drop path, chosen patches, blocks, attention, batches that are not full.
+ *
+ * A question (struct question) is what one trial asks for; the same weights and pictures come in every trial, so the answers to
+ * two questions may be compared. */
 #include <math.h>
 #include <string.h>
 
 #include "driver.h"
 
 #define PICTURES 2
-#define BLOCKS 2
+
+typedef struct picture_size {
+  int height, width;
+  sm_backbone_spec spec;
+} picture_size;
+
+typedef struct question {
+  bool masks, drop, view, patches, only, attention, score;
+  int blocks; /* the last so many: raw, then after the norm */
+} question;
 
 typedef struct backbone_trial {
   const sm_backbone_ops *ops;
   const void *self;
-  sm_backbone_spec at_home, spec; /* of the size of the position embedding, and of this trial's */
-  int home, size;                 /* view sizes in pixels      */
-  bool masks, drop, extras;       /* extras: last blocks and attention */
+  picture_size home; /* that parameters are declared for */
+  picture_size at;   /* of this trial's pictures         */
+  question ask;
   sm_backbone_in in;
   sm_backbone_out out;
+  sm_rows *only;
   sm_tensor *count;
 } backbone_trial;
 
 /* ---- spec ---------------------------------------------------------------------------------------------- */
 
-static bool check_spec_values(sm_checker *c, int size, const sm_backbone_spec *s) {
-  bool rates = true;
-  for (int k = 0; k < s->drop_sites && k < SM_SITES_MAX; k++)
-    rates = rates && s->drop_rate[k] >= 0 && s->drop_rate[k] < 1;
-  return sm_check_that(c, s->size == sizeof *s, NULL, "spec(%d) sets size to %u, not %zu", size, s->size,
-                       sizeof *s) &&
-         sm_check_that(c, s->dim > 0 && s->depth > 0 && s->heads > 0 && s->prefix >= 0 && s->patch > 0, NULL,
-                       "spec(%d): dim %d, depth %d, heads %d, prefix %d, patch %d", size, s->dim, s->depth,
-                       s->heads, s->prefix, s->patch) &&
-         sm_check_that(c, s->masks_at > 0 && size % s->masks_at == 0, NULL,
-                       "spec(%d): masks_at is %d, which does not divide it", size, s->masks_at) &&
-         sm_check_that(c, s->drop_sites >= 0 && s->drop_sites <= SM_SITES_MAX, NULL,
-                       "spec(%d): drop_sites is %d", size, s->drop_sites) &&
-         sm_check_that(c, rates, NULL, "spec(%d): a drop rate lies outside 0 … 1", size);
+/* One field: its name, its value and what it should be. */
+static bool field(sm_checker *c, const picture_size *at, bool ok, const char *name, double value, const char *rule) {
+  return sm_check_that(c, ok, NULL, "spec(%d x %d): %s is %g; %s", at->height, at->width, name, value, rule);
 }
 
-/* The two smallest view sizes the backbone accepts; how many there are. Refusals must come with words. */
-static int find_sizes(sm_checker *c, const backbone_trial *b, int sizes[2], sm_backbone_spec specs[2]) {
+static bool check_spec_grid(sm_checker *c, const picture_size *at) {
+  const sm_backbone_spec *s = &at->spec;
+  char rule[96];
+  if (!field(c, at, s->dim > 0, "dim", s->dim, "it is the width of view and patches, at least 1") ||
+      !field(c, at, s->cell > 0, "cell", s->cell, "it is the side of a patch in pixels, at least 1"))
+    return false;
+  snprintf(rule, sizeof rule, "%d pixels in cells of %d are %d", at->height, s->cell, at->height / s->cell);
+  if (!field(c, at, s->rows * s->cell == at->height, "rows", s->rows, rule)) return false;
+  snprintf(rule, sizeof rule, "%d pixels in cells of %d are %d", at->width, s->cell, at->width / s->cell);
+  return field(c, at, s->cols * s->cell == at->width, "cols", s->cols, rule) &&
+         field(c, at, s->heads >= 0, "heads", s->heads, "0 says that there is no attention to look at");
+}
+
+static int blocks_of(const sm_backbone_spec *s) { return s->blocks ? s->blocks : 1; }
+
+/* What the spec says of a block, with the zeros filled in. */
+static sm_block_spec block_of(const sm_backbone_spec *s, int block) {
+  sm_block_spec b = s->block[block];
+  return (sm_block_spec){b.dim ? b.dim : s->dim, b.rows ? b.rows : s->rows, b.cols ? b.cols : s->cols};
+}
+
+static bool check_spec_blocks(sm_checker *c, const picture_size *at) {
+  const sm_backbone_spec *s = &at->spec;
+  char name[32];
+  if (!field(c, at, s->blocks >= 0 && s->blocks <= SM_BLOCKS_MAX, "blocks", s->blocks, "0 … 64 are allowed")) return false;
+  for (int k = 0; k < blocks_of(s); k++) {
+    const int of[] = {s->block[k].dim, s->block[k].rows, s->block[k].cols}, last[] = {s->dim, s->rows, s->cols};
+    for (int j = 0; j < 3; j++) {
+      static const char *const names[] = {"dim", "rows", "cols"};
+      snprintf(name, sizeof name, "block[%d].%s", k, names[j]);
+      if (!field(c, at, of[j] >= 0, name, of[j], "0 says: as the backbone's") ||
+          !field(c, at, k < blocks_of(s) - 1 || !of[j] || of[j] == last[j], name, of[j],
+                 "the last block's is what view and patches are made of, so it must be the backbone's"))
+        return false;
+    }
+  }
+  return true;
+}
+
+static bool check_spec_layers(sm_checker *c, const picture_size *at) {
+  const sm_backbone_spec *s = &at->spec;
+  char name[32];
+  if (!field(c, at, s->layers >= 0, "layers", s->layers, "it is what sm_declare_layer counts to") ||
+      !field(c, at, s->drop_sites >= 0 && s->drop_sites <= SM_SITES_MAX, "drop_sites", s->drop_sites, "0 … 256 are allowed") ||
+      !field(c, at, s->drop_columns >= 0 && s->drop_columns <= SM_SITES_MAX, "drop_columns", s->drop_columns, "0 … 256 are allowed") ||
+      !field(c, at, !s->drop_sites || !s->drop_columns || s->drop_sites == s->drop_columns, "drop_columns", s->drop_columns,
+             "the drop-path input has as many columns as drop_sites, or none is 0"))
+    return false;
+  for (int k = 0; k < s->drop_sites; k++) {
+    snprintf(name, sizeof name, "drop_rate[%d]", k);
+    if (!field(c, at, s->drop_rate[k] >= 0 && s->drop_rate[k] < 1, name, s->drop_rate[k], "a branch is dropped with a chance from 0 to below 1"))
+      return false;
+  }
+  for (int k = 0; k < s->drop_columns; k++) {
+    snprintf(name, sizeof name, "drop_layer[%d]", k);
+    if (!field(c, at, s->drop_layer[k] >= 1 && s->drop_layer[k] <= s->layers, name, s->drop_layer[k], "layers are counted from 1 to spec's `layers`"))
+      return false;
+  }
+  return true;
+}
+
+/* Asked twice; false if it is refused (with words, else a line says so) or wrong. */
+static bool ask_spec(sm_checker *c, const backbone_trial *b, picture_size *at, bool *wrong, sm_error *err) {
+  sm_backbone_spec again = {0};
+  memset(err, 0, sizeof *err);
+  memset(&at->spec, 0, sizeof at->spec);
+  *wrong = false;
+  if (b->ops->spec(b->self, at->height, at->width, &at->spec, err) != SM_OK) {
+    *wrong = !sm_check_that(c, err->message[0] != 0, NULL, "spec(%d x %d) is refused without a reason", at->height, at->width);
+    return false;
+  }
+  sm_error second = {0};
+  b->ops->spec(b->self, at->height, at->width, &again, &second);
+  *wrong = !check_spec_grid(c, at) || !check_spec_blocks(c, at) || !check_spec_layers(c, at) ||
+           !sm_check_that(c, memcmp(&again, &at->spec, sizeof again) == 0, NULL, "spec(%d x %d) differs when asked twice", at->height, at->width);
+  return !*wrong;
+}
+
+/* The two smallest squares that the backbone accepts; how many there are, -1 after a complaint. */
+static int find_sizes(sm_checker *c, const backbone_trial *b, picture_size found[2]) {
   static const int candidates[] = {16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 384, 512};
-  sm_backbone_spec again;
   sm_error err;
+  bool wrong;
   int n = 0;
   for (size_t k = 0; k < sizeof candidates / sizeof *candidates && n < 2; k++) {
-    int size = candidates[k];
-    memset(&err, 0, sizeof err);
-    memset(&specs[n], 0, sizeof specs[n]);
-    specs[n].size = sizeof specs[n];
-    if (b->ops->spec(b->self, size, &specs[n], &err) != SM_OK) {
-      if (!sm_check_that(c, err.message[0] != 0, NULL, "spec(%d) is refused without a reason", size))
-        return 0;
-      continue;
-    }
-    memset(&again, 0, sizeof again);
-    again.size = sizeof again;
-    b->ops->spec(b->self, size, &again, &err);
-    if (!check_spec_values(c, size, &specs[n])) return 0;
-    if (!sm_check_that(c, memcmp(&again, &specs[n], sizeof again) == 0, NULL,
-                       "spec(%d) differs when asked twice", size))
-      return 0;
-    sizes[n++] = size;
+    found[n].height = found[n].width = candidates[k];
+    if (ask_spec(c, b, &found[n], &wrong, &err)) n++;
+    else if (wrong) return -1;
   }
+  sm_check_that(c, n > 0, NULL, "spec accepts none of the picture sizes 16 x 16 to 512 x 512; the last answer: %s", err.message);
   return n;
 }
 
@@ -70,149 +137,261 @@ static int find_sizes(sm_checker *c, const backbone_trial *b, int sizes[2], sm_b
 static bool declare(sm_trial *t) {
   const backbone_trial *b = t->ctx;
   sm_set *set = sm_trial_set(t, 0, "student", true);
-  if (set) b->ops->declare(b->self, b->home, &(sm_params){set, "backbone."});
+  if (set) b->ops->declare(b->self, b->home.height, b->home.width, &(sm_params){set, "backbone."});
   return set != NULL;
+}
+
+static void ask(backbone_trial *b, sm_graph *g) {
+  const sm_backbone_spec *s = &b->at.spec;
+  const question *q = &b->ask;
+  int columns = s->drop_sites > s->drop_columns ? s->drop_sites : s->drop_columns;
+  int64_t n = (int64_t)s->rows * s->cols, pictures[] = {PICTURES, 3, b->at.height, b->at.width}, mask[] = {PICTURES, n},
+          drop[] = {PICTURES, columns};
+  b->count = sm_count(g, "pictures.count", PICTURES);
+  b->only = q->only ? sm_rows_new(g, "only", PICTURES * n, PICTURES, n, b->count) : NULL;
+  b->in = (sm_backbone_in){.pictures = sm_input_real(g, "pictures", 4, pictures, b->count),
+                           .mask = q->masks ? sm_input(g, "mask", SM_U8, 2, mask, b->count) : NULL,
+                           .drop = q->drop && columns ? sm_input_real(g, "drop", 2, drop, b->count) : NULL,
+                           .view = q->view,
+                           .patches = q->patches,
+                           .only = b->only,
+                           .attention = q->attention && s->heads,
+                           .qkv = q->attention && s->heads};
+  int first = blocks_of(s) - q->blocks < 0 ? 0 : blocks_of(s) - q->blocks;
+  for (int k = first; k < blocks_of(s); k++)
+    for (int raw = 1; raw >= 0; raw--) b->in.block[b->in.blocks++] = (sm_block_wish){k, raw};
+}
+
+/* An answer: of this shape, and wanted. dim[0] 0: as many rows as `only` holds. */
+static void expect(backbone_trial *b, sm_trial *t, bool wanted, sm_tensor *y, int ndim, const int64_t *dim, const char *fmt, ...)
+    SM_PRINTF(7, 8);
+static void expect(backbone_trial *b, sm_trial *t, bool wanted, sm_tensor *y, int ndim, const int64_t *dim, const char *fmt, ...) {
+  char what[64], is[96], should[96];
+  va_list args;
+  if (!wanted || !sm_graph_ok(t->graph)) return;
+  va_start(args, fmt);
+  vsnprintf(what, sizeof what, fmt, args);
+  va_end(args);
+  if (!y) {
+    sm_graph_fail(t->graph, "out->%s was asked for, but is NULL", what);
+    return;
+  }
+  bool same = y->ndim == ndim;
+  for (int k = 0; same && k < ndim; k++) same = y->dim[k] == dim[k];
+  if (!same) {
+    sm_graph_fail(t->graph, "out->%s is %s, but spec(%d x %d) says %s", what, sm_dims_text(y->ndim, y->dim, is, sizeof is),
+                  b->at.height, b->at.width, sm_dims_text(ndim, dim, should, sizeof should));
+    return;
+  }
+  sm_keep(t->graph, y);
+  if (b->ask.score) sm_trial_score(t, y);
 }
 
 static void build(sm_trial *t) {
   backbone_trial *b = t->ctx;
-  int64_t n = b->size / b->spec.masks_at, pictures[] = {PICTURES, 3, b->size, b->size},
-          mask[] = {PICTURES, n * n}, drop[] = {PICTURES, b->spec.drop_sites};
-  b->count = sm_count(t->graph, "pictures.count", PICTURES);
-  b->in = (sm_backbone_in){.size = sizeof b->in,
-                           .last_blocks = b->extras ? (b->spec.depth < BLOCKS ? 1 : BLOCKS) : 0,
-                           .attention = b->extras};
-  b->out = (sm_backbone_out){.size = sizeof b->out};
-  b->in.pictures = sm_input_real(t->graph, "pictures", 4, pictures, b->count);
-  if (b->masks) b->in.mask = sm_input(t->graph, "mask", SM_U8, 2, mask, b->count);
-  if (b->drop && b->spec.drop_sites) b->in.drop = sm_input_real(t->graph, "drop", 2, drop, b->count);
+  const sm_backbone_spec *s = &b->at.spec;
+  int64_t n = (int64_t)s->rows * s->cols, rows[] = {PICTURES * n, s->dim}, view[] = {PICTURES, s->dim}, all[] = {PICTURES, n, s->dim};
+  b->out = (sm_backbone_out){0};
+  ask(b, t->graph);
   b->ops->build(b->self, t->graph, &(sm_params){t->set[0], "backbone."}, &b->in, &b->out);
-  if (!b->out.tokens) {
-    sm_graph_fail(t->graph, "build gives no tokens");
-    return;
+  expect(b, t, b->in.view, b->out.view, 2, view, "view");
+  expect(b, t, b->in.patches, b->out.patches, b->only ? 2 : 3, b->only ? rows : all, "patches");
+  for (int k = 0; k < b->in.blocks; k++) {
+    sm_block_spec of = block_of(s, b->in.block[k].block);
+    int64_t block_view[] = {PICTURES, of.dim}, block[] = {PICTURES, (int64_t)of.rows * of.cols, of.dim};
+    const char *raw = b->in.block[k].raw ? "raw" : "normed";
+    expect(b, t, b->in.view, b->out.block[k].view, 2, block_view, "block[%d].view (block %d, %s)", k, b->in.block[k].block, raw);
+    expect(b, t, b->in.patches, b->out.block[k].patches, 3, block, "block[%d].patches (block %d, %s)", k, b->in.block[k].block, raw);
   }
-  sm_trial_score(t, b->out.tokens);
-  for (int k = 0; k < b->in.last_blocks; k++) {
-    if (b->out.blocks[k]) sm_keep(t->graph, b->out.blocks[k]);
-    else sm_graph_fail(t->graph, "build gives no blocks[%d], though last_blocks is %d", k, b->in.last_blocks);
-  }
-  if (b->extras) sm_keep(t->graph, b->out.tokens);
-  if (b->out.attention) sm_keep(t->graph, b->out.attention);
-  else if (b->in.attention) sm_graph_fail(t->graph, "build gives no attention, though it was asked for");
+  expect(b, t, b->in.attention, b->out.attention, 3, (int64_t[]){PICTURES, s->heads, n}, "attention");
+  expect(b, t, b->in.qkv, b->out.qkv, 3, (int64_t[]){PICTURES, n, 3 * s->dim}, "qkv");
 }
 
-/* Pictures like normalised ones; a third of the patches hidden; one branch in four dropped. */
+/* Every third patch from the second on, of the flat list over all pictures. */
+static int list_patches(const backbone_trial *b, int32_t *cells, int room) {
+  int n = 0, all = PICTURES * b->at.spec.rows * b->at.spec.cols;
+  for (int k = 1; k < all && n < room; k += 3) cells[n++] = k;
+  return n;
+}
+
+#define LISTED 512
+/* Pictures like normalised ones; a third of the patches hidden, which is also what `only` lists; one branch in four dropped. */
 static void fill(sm_trial *t) {
   const backbone_trial *b = t->ctx;
+  int32_t cells[LISTED];
   sm_fill_normal(b->in.pictures, 1, 1);
   if (b->in.mask)
     for (int64_t k = 0; k < sm_elements(b->in.mask); k++) ((uint8_t *)b->in.mask->data)[k] = k % 3 == 1;
   if (b->in.drop)
-    for (int64_t k = 0; k < sm_elements(b->in.drop); k++)
-      ((double *)b->in.drop->data)[k] = k % 4 == 2 ? 0 : 1.25;
+    for (int64_t k = 0; k < sm_elements(b->in.drop); k++) ((double *)b->in.drop->data)[k] = k % 4 == 2 ? 0 : 1.25;
+  if (b->only) sm_rows_set(b->only, cells, list_patches(b, cells, LISTED));
 }
 
-static void check_shapes(sm_checker *c, const backbone_trial *b) {
-  const sm_tensor *y = b->out.tokens;
-  int64_t grid = b->size / b->spec.patch;
-  sm_check_that(
-      c, y->ndim == 3 && y->dim[0] == PICTURES && y->dim[2] == b->spec.dim && y->dim[1] > b->spec.prefix,
-      NULL, "%d px: tokens are not (pictures, prefix + patches, %d)", b->size, b->spec.dim);
-  if (b->spec.masks_at == b->spec.patch)
-    sm_check_that(c, y->dim[1] == b->spec.prefix + grid * grid, NULL,
-                  "%d px: %lld tokens, the spec says %lld", b->size, (long long)y->dim[1],
-                  (long long)(b->spec.prefix + grid * grid));
+static sm_trial_plan plan_of(backbone_trial *b, const char *name, const picture_size *at, question ask) {
+  b->at = *at, b->ask = ask;
+  return (sm_trial_plan){name, declare, build, fill, !ask.score, b};
 }
 
 /* ---- runs ---------------------------------------------------------------------------------------------- */
 
-/* Attention rows are distributions over the tokens; the last of the last blocks is what the backbone gives.
- */
-static void check_extras(sm_checker *c, const sm_trial_plan *plan) {
-  sm_trial t;
-  backbone_trial *b = plan->ctx;
-  if (!sm_trial_open(&t, c, plan, c->two)) return;
-  check_shapes(c, b);
-  sm_trial_run(&t);
-  const sm_tensor *a = b->out.attention, *last = b->out.blocks[b->in.last_blocks - 1], *y = b->out.tokens;
-  int64_t width = a->dim[a->ndim - 1], rows = sm_elements(a) / width;
-  double worst = 0, apart = 0;
-  for (int64_t r = 0; r < rows; r++) {
-    double sum = 0;
-    for (int64_t k = 0; k < width; k++) sum += sm_get(a, r * width + k);
-    worst = fmax(worst, fabs(sum - 1));
-  }
-  if (sm_check_that(c, a->ndim == 3 && a->dim[1] == b->spec.heads && width == y->dim[1], NULL,
-                    "attention is not (pictures, %d heads, tokens)", b->spec.heads) &&
-      sm_check_that(c, worst < 1e-9, NULL, "rows of the attention sum to 1 only within %.1e", worst) &&
-      sm_check_that(c, sm_elements(last) == sm_elements(y), NULL,
-                    "blocks[%d] has another shape than the tokens", b->in.last_blocks - 1)) {
-    for (int64_t k = 0; k < sm_elements(y); k++) apart = fmax(apart, fabs(sm_get(last, k) - sm_get(y, k)));
-    if (sm_check_that(c, apart < 1e-9, NULL, "the last of the last blocks differs from the tokens by %.1e",
-                      apart))
-      sm_check_good(c, "attention and last blocks");
-  }
-  sm_trial_close(&t);
+/* Values of a tensor after a run; NULL: none, or no memory. */
+static double *copy_of(const sm_tensor *y) {
+  int64_t n = y ? sm_elements(y) : 0;
+  double *copy = n ? sm_malloc((size_t)n * sizeof *copy) : NULL;
+  for (int64_t k = 0; copy && k < n; k++) copy[k] = sm_get(y, k);
+  return copy;
 }
 
-/* Hidden patches change the tokens; a mask that hides nothing changes none; fewer pictures give the same
- * first ones. */
-static void check_masks_and_counts(sm_checker *c, const sm_trial_plan *plan) {
-  sm_trial t;
-  backbone_trial *b = plan->ctx;
-  if (!sm_trial_open(&t, c, plan, c->two)) return;
-  double two = sm_trial_run(&t), first = 0;
-  int64_t each = sm_item_elements(t.term[0]);
-  for (int64_t k = 0; k < each; k++) first += sm_get(t.term[0], k);
-  if (b->in.mask) {
-    memset(b->in.mask->data, 0, (size_t)sm_elements(b->in.mask));
-    sm_check_that(c, sm_trial_run(&t) != two, NULL, "hiding patches changes nothing");
-    fill(&t);
+/* The largest difference between a tensor's rows and rows of a copy: row k is row list[k], or k without a list. */
+static double apart(const sm_tensor *y, const double *all, int64_t rows, const int32_t *list) {
+  double worst = 0;
+  int64_t d = y->dim[y->ndim - 1];
+  for (int64_t k = 0; k < rows; k++)
+    for (int64_t j = 0; j < d; j++) worst = fmax(worst, fabs(sm_get(y, k * d + j) - all[(list ? list[k] : k) * d + j]));
+  return worst;
+}
+
+/* Less asked for is the same: only the view, only the patches, only some patches. */
+static void check_less(sm_checker *c, backbone_trial *b, const picture_size *at, const double *view, const double *patches) {
+  static const struct {
+    const char *name;
+    question ask;
+  } less[] = {{"view alone", {.view = true}}, {"patches alone", {.patches = true}}, {"view and some patches", {.view = true, .patches = true, .only = true}}};
+  for (size_t k = 0; k < sizeof less / sizeof *less; k++) {
+    sm_trial t;
+    int32_t cells[LISTED];
+    const sm_trial_plan plan = plan_of(b, less[k].name, at, less[k].ask);
+    if (!sm_trial_open(&t, c, &plan, c->two)) return;
+    sm_trial_run(&t);
+    int64_t n = list_patches(b, cells, LISTED), rows = b->only ? n : (int64_t)PICTURES * at->spec.rows * at->spec.cols;
+    double off_view = b->in.view ? apart(b->out.view, view, PICTURES, NULL) : 0;
+    double off = b->in.patches ? apart(b->out.patches, patches, rows, b->only ? cells : NULL) : 0;
+    bool ok = sm_check_that(c, off_view < 1e-9, NULL, "%s: out->view differs by %.1e from what it is when everything is asked for", plan.name, off_view) &&
+              sm_check_that(c, off < 1e-9, NULL, "%s: out->patches differs by %.1e from what it is when everything is asked for%s", plan.name, off,
+                            b->only ? "; row k is cell only->token[k] of (B, N)" : "");
+    sm_trial_close(&t);
+    if (!ok) return;
   }
+  sm_check_good(c, "view, patches and chosen patches apart");
+}
+
+/* Attention rows are shares of at most 1. */
+static bool check_attention(sm_checker *c, const backbone_trial *b) {
+  const sm_tensor *a = b->out.attention;
+  int64_t n = a->dim[2];
+  double most = 0, least = 0;
+  for (int64_t r = 0; r < a->dim[0] * a->dim[1]; r++) {
+    double sum = 0;
+    for (int64_t k = 0; k < n; k++) sum += sm_get(a, r * n + k), least = fmin(least, sm_get(a, r * n + k));
+    most = fmax(most, sum);
+  }
+  return sm_check_that(c, least >= 0, NULL, "out->attention has a weight of %g, below 0", least) &&
+         sm_check_that(c, most > 0 && most < 1 + 1e-9, NULL, "a row of out->attention adds up to %.9g, not to at most 1", most);
+}
+
+/* Everything at once: all blocks that one pass may ask for, attention, qkv. */
+static void check_everything(sm_checker *c, backbone_trial *b, const picture_size *at) {
+  sm_trial t;
+  const sm_trial_plan plan = plan_of(b, "blocks and attention", at, (question){.view = true, .patches = true, .attention = true, .blocks = SM_WISHES_MAX / 2});
+  if (!sm_trial_open(&t, c, &plan, c->two)) return;
+  sm_trial_run(&t);
+  const sm_block_out *last = &b->out.block[b->in.blocks - 1]; /* the last block after the norm */
+  double *view = copy_of(b->out.view), *patches = copy_of(b->out.patches);
+  int64_t n = (int64_t)PICTURES * at->spec.rows * at->spec.cols;
+  bool ok = view && patches;
+  if (ok) {
+    double off_view = apart(last->view, view, PICTURES, NULL), off = apart(last->patches, patches, n, NULL);
+    ok = sm_check_that(c, off_view < 1e-9, NULL, "the view of the last block after the norm differs by %.1e from out->view", off_view) &&
+         sm_check_that(c, off < 1e-9, NULL, "the patches of the last block after the norm differ by %.1e from out->patches", off) &&
+         (!at->spec.heads || check_attention(c, b));
+  }
+  sm_trial_close(&t);
+  if (ok) {
+    sm_check_good(c, at->spec.heads ? "blocks, attention and qkv" : "blocks (no attention)");
+    check_less(c, b, at, view, patches);
+  }
+  sm_free(view);
+  sm_free(patches);
+}
+
+static double most_gradient(sm_trial *t) {
+  double most = 0;
+  for (int r = 0; r < sm_set_rows(t->set[0]); r++) {
+    const double *g = sm_set_data(t->set[0], r, SM_GRADIENTS);
+    for (int64_t k = 0; g && k < sm_set_row(t->set[0], r)->size; k++) most = fmax(most, fabs(g[k]));
+  }
+  return most;
+}
+
+/* Hidden patches change the answers; a batch of one picture gives what it gave among two, and one of none leaves no gradient. */
+static void check_masks_and_counts(sm_checker *c, backbone_trial *b, const picture_size *at) {
+  sm_trial t;
+  const sm_trial_plan plan = plan_of(b, "masks and counts", at, (question){.view = true, .patches = true, .masks = true, .drop = true, .score = true});
+  if (!sm_trial_open(&t, c, &plan, c->two)) return;
+  double two = sm_trial_run(&t), first = 0;
+  for (int term = 0; term < t.terms; term++)
+    for (int64_t k = 0; k < sm_item_elements(t.term[term]); k++) first += sm_get(t.term[term], k);
+  memset(b->in.mask->data, 0, (size_t)sm_elements(b->in.mask));
+  bool ok = sm_check_that(c, sm_trial_run(&t) != two, NULL, "hiding patches changes neither view nor patches: in->mask is not looked at");
+  fill(&t);
   sm_put(b->count, 1);
   sm_trial_zero_gradients(&t);
   double one = sm_trial_run(&t);
-  bool ok =
-      sm_check_that(c, fabs(one - first) <= 1e-12 * (1 + fabs(first)), NULL,
-                    "one picture alone gives other tokens than in a batch of two (%.17g, %.17g)", one, first);
+  ok = sm_check_that(c, fabs(one - first) <= 1e-12 * (1 + fabs(first)), NULL,
+                     "one picture alone gives another view or other patches than in a batch of two (%.17g, %.17g)", one, first) && ok;
   sm_put(b->count, 0);
   sm_trial_zero_gradients(&t);
   sm_trial_run(&t);
-  double most = 0;
-  for (int r = 0; r < sm_set_rows(t.set[0]); r++) {
-    const double *g = sm_set_data(t.set[0], r, SM_GRADIENTS);
-    for (int64_t k = 0; g && k < sm_set_row(t.set[0], r)->size; k++) most = fmax(most, fabs(g[k]));
-  }
+  double most = most_gradient(&t);
   ok = sm_check_that(c, most == 0, NULL, "a batch of no pictures leaves a gradient of %g", most) && ok;
   if (ok) sm_check_good(c, "batches of 0, 1 and 2");
   sm_trial_close(&t);
 }
 
-void sm_check_backbone(sm_checker *c, sm_instance *instance) {
-  int sizes[2] = {0};
-  sm_backbone_spec specs[2];
-  char name[2][48];
-  backbone_trial b = {.ops = instance->plugin->ops, .self = instance->self};
-  int n = find_sizes(c, &b, sizes, specs);
-  if (n == 0) {
-    sm_check_that(c, false, NULL, "spec accepts none of the view sizes 16 to 512");
-    return;
+/* Oblong pictures, higher than wide; a backbone may refuse them with a reason. */
+static bool check_oblong(sm_checker *c, backbone_trial *b, const picture_size sizes[2]) {
+  picture_size oblong = {.height = sizes[1].height, .width = sizes[0].width};
+  sm_error err;
+  bool wrong;
+  char name[48];
+  if (!ask_spec(c, b, &oblong, &wrong, &err)) {
+    if (!wrong) sm_check_note(c, "%d x %d pictures are refused (%s); the contract wants oblong ones to work", oblong.height, oblong.width, err.message);
+    return !wrong;
   }
-  sm_check_good(c, "width %d, %d blocks", specs[0].dim, specs[0].depth);
-  b.home = sizes[n - 1]; /* so that the other size needs the position embedding resized */
-  b.at_home = specs[n - 1];
+  snprintf(name, sizeof name, "%d x %d px", oblong.height, oblong.width);
+  const sm_trial_plan plan = plan_of(b, name, &oblong, (question){.view = true, .patches = true, .masks = true, .score = true});
+  if (!sm_trial_check(c, &plan)) return false;
+  sm_check_good(c, "oblong pictures");
+  return true;
+}
+
+static bool check_squares(sm_checker *c, backbone_trial *b, const picture_size *sizes, int n) {
+  char name[48];
   for (int k = n - 1; k >= 0; k--) {
-    b.size = sizes[k], b.spec = specs[k];
-    b.masks = b.drop = k == n - 1;
-    b.extras = false;
-    snprintf(name[k], sizeof name[k], "%d px%s", sizes[k], b.masks ? " with masks" : "");
-    const sm_trial_plan plan = {name[k], declare, build, fill, false, &b};
-    if (!sm_trial_check(c, &plan)) return;
+    bool home = k == n - 1; /* the other one needs what is declared for a size resized */
+    question ask = {.view = true, .patches = true, .masks = home, .drop = home, .only = home, .blocks = home ? 0 : 2, .score = true};
+    snprintf(name, sizeof name, "%d px%s", sizes[k].height, home ? " with masks" : "");
+    const sm_trial_plan plan = plan_of(b, name, &sizes[k], ask);
+    if (!sm_trial_check(c, &plan)) return false;
   }
-  b.masks = b.drop = true;
-  const sm_trial_plan counts = {"masks and counts", declare, build, fill, false, &b};
-  check_masks_and_counts(c, &counts);
-  b.masks = b.drop = false, b.extras = true;
-  const sm_trial_plan extras = {"last blocks and attention", declare, build, fill, true, &b};
-  check_extras(c, &extras);
+  return true;
+}
+
+/* Parameters know the layers that spec counts. */
+static void check_layers(sm_checker *c, backbone_trial *b, const picture_size *at) {
+  (void)c, (void)b, (void)at;
+}
+
+void sm_check_backbone(sm_checker *c, sm_instance *instance) {
+  backbone_trial b = {.ops = instance->plugin->ops, .self = instance->self};
+  picture_size sizes[2];
+  int n = find_sizes(c, &b, sizes);
+  if (n < 1) return;
+  b.home = sizes[n - 1];
+  sm_check_good(c, "width %d, %d block%s, grid %d x %d at %d px", b.home.spec.dim, blocks_of(&b.home.spec), blocks_of(&b.home.spec) == 1 ? "" : "s",
+                b.home.spec.rows, b.home.spec.cols, b.home.height);
+  check_layers(c, &b, &b.home);
+  if (!check_squares(c, &b, sizes, n) || (n == 2 && !check_oblong(c, &b, sizes))) return;
+  check_masks_and_counts(c, &b, &sizes[n - 1]);
+  check_everything(c, &b, &sizes[0]);
 }

@@ -1,72 +1,113 @@
-/* check_head.c — heads: both sites, both roles, gradients into weights and tokens, the promise of affine
- * logits. */
+/* check_head.c — heads: both sites, both roles, gradients into weights and rows, the promise of affine logits, rows that are
+ * each treated alone (unless whole_step says otherwise), a state that only the update moves. */
 #include <math.h>
+#include <string.h>
 
 #include "driver.h"
 
 #define ROWS 5
-#define IN_DIM 12
-#define OUT_DIM 10
+#define DIM 12 /* D of the check */
+#define K 10   /* of the check, where the head asks for none */
+#define UPDATES 3
+enum { PARAMS, INPUT, STATE };
 
 typedef struct head_trial {
   const sm_head_ops *ops;
-  const void *self;
+  void *self;
   sm_role role;
-  int dim[2]; /* by site; 0: not used */
-  sm_tensor *count, *features, *logits, *mean_logits;
-  sm_site site; /* whose features are kept */
+  int dim[2];    /* K by site; 0: not used */
+  bool training; /* build_update runs in a pass of its own */
+  bool counted;  /* rows come from the host, with a count, and not as parameters */
+  sm_head head;
+  sm_site site; /* the one looked at */
+  sm_tensor *count, *rows, *logits, *mean_logits;
+  int update;
 } head_trial;
 
 static const char *const site_names[] = {"view", "patch"};
+static const char *const role_names[] = {"student", "teacher"};
 
 static int dim_of(const head_trial *h, sm_site site) {
-  int asked = h->ops->out_dim(h->self, site);
-  return asked > 0 ? asked : OUT_DIM;
+  int asked = h->ops->out_dim(h->self, site, DIM);
+  return asked > 0 ? asked : K;
 }
 
-/* The tokens are parameters too, so that the gradient into the backbone is looked at as well. */
+/* ---- the graph ----------------------------------------------------------------------------------------- */
+
+/* The rows are parameters too, so that the gradient into the backbone is looked at as well. */
 static bool declare(sm_trial *t) {
-  const head_trial *h = t->ctx;
-  sm_set *set = sm_trial_set(t, 0, h->role == SM_ROLE_STUDENT ? "student" : "teacher", true);
-  sm_set *input = set ? sm_trial_set(t, 1, "tokens", true) : NULL;
-  if (!input) return false;
-  h->ops->declare(h->self, &(sm_params){set, "head."}, IN_DIM, h->dim[SM_SITE_VIEW], h->dim[SM_SITE_PATCH],
-                  h->role);
+  head_trial *h = t->ctx;
+  sm_set *set = sm_trial_set(t, PARAMS, role_names[h->role], true), *input = set ? sm_trial_set(t, INPUT, "rows", true) : NULL,
+         *state = input ? sm_trial_set(t, STATE, "state", false) : NULL;
+  if (!state) return false;
+  h->head = (sm_head){.ops = h->ops,
+                      .self = h->self,
+                      .params = {set, "head."},
+                      .state = {state, "head."},
+                      .role = h->role,
+                      .training = h->training,
+                      .dim = DIM,
+                      .view_dim = h->dim[SM_SITE_VIEW],
+                      .patch_dim = h->dim[SM_SITE_PATCH]};
+  h->ops->declare(h->self, &h->head);
+  if (h->ops->declare_state) h->ops->declare_state(h->self, &h->head);
   for (int site = 0; site < 2; site++)
-    sm_declare(&(sm_params){input, ""}, site_names[site], SM_INIT_NORMAL, 1, 0, 2, (int64_t[]){ROWS, IN_DIM});
+    sm_declare(&(sm_params){input, ""}, site_names[site], SM_INIT_NORMAL, 1, 0, 2, (int64_t[]){ROWS, DIM});
   return true;
+}
+
+/* NULL after a complaint. */
+static sm_tensor *logits_of(sm_trial *t, sm_tensor *x, sm_site site, sm_tensor **features) {
+  head_trial *h = t->ctx;
+  sm_tensor *f = h->ops->features(h->self, t->graph, &h->head, x, site);
+  sm_tensor *z = f ? h->ops->logits(h->self, t->graph, &h->head, f, site) : NULL;
+  char is[96];
+  if (!z) sm_graph_fail(t->graph, "%s gives NULL at site %s", f ? "logits" : "features", site_names[site]);
+  else if (sm_graph_ok(t->graph) && (z->ndim != 2 || z->dim[0] != x->dim[0] || z->dim[1] != h->dim[site]))
+    sm_graph_fail(t->graph, "logits at site %s are %s, not (%lld rows, K = %d); the check's rows are D = %d wide, which `declare` is told in h->dim",
+                  site_names[site], sm_dims_text(z->ndim, z->dim, is, sizeof is), (long long)x->dim[0], h->dim[site], DIM);
+  *features = f;
+  return sm_graph_ok(t->graph) ? z : NULL;
 }
 
 static void build(sm_trial *t) {
   head_trial *h = t->ctx;
-  const sm_params p = {t->set[0], "head."}, input = {t->set[1], ""};
   for (int site = 0; site < 2; site++) {
     if (!h->dim[site]) continue;
-    sm_tensor *x = sm_param(t->graph, &input, "%s", site_names[site]);
-    sm_tensor *f = h->ops->features(h->self, t->graph, &p, x, (sm_site)site, h->role);
-    sm_tensor *z = f ? h->ops->logits(h->self, t->graph, &p, f, (sm_site)site, h->role) : NULL;
-    if (!z) {
-      sm_graph_fail(t->graph, "%s gives NULL at site %s", f ? "logits" : "features", site_names[site]);
-      return;
-    }
+    sm_tensor *features, *z = logits_of(t, sm_param(t->graph, &(sm_params){t->set[INPUT], ""}, "%s", site_names[site]), (sm_site)site, &features);
+    if (!z) return;
     sm_trial_score(t, z);
-    if (sm_graph_ok(t->graph) && (z->ndim != 2 || z->dim[0] != ROWS || z->dim[1] != h->dim[site]))
-      sm_graph_fail(t->graph, "logits at site %s are not (rows, %d)", site_names[site], h->dim[site]);
   }
 }
 
 /* Logits of rows, and of the mean of their features. */
 static void build_affine(sm_trial *t) {
   head_trial *h = t->ctx;
-  const sm_params p = {t->set[0], "head."}, input = {t->set[1], ""};
-  sm_tensor *x = sm_param(t->graph, &input, "%s", site_names[h->site]);
-  h->features = h->ops->features(h->self, t->graph, &p, x, h->site, h->role);
-  h->logits = h->ops->logits(h->self, t->graph, &p, h->features, h->site, h->role);
-  h->mean_logits =
-      h->ops->logits(h->self, t->graph, &p, sm_mean_items(t->graph, h->features), h->site, h->role);
+  sm_tensor *features;
+  h->logits = logits_of(t, sm_param(t->graph, &(sm_params){t->set[INPUT], ""}, "%s", site_names[h->site]), h->site, &features);
+  if (!h->logits) return;
+  h->mean_logits = h->ops->logits(h->self, t->graph, &h->head, sm_mean_items(t->graph, features), h->site);
   sm_keep(t->graph, h->logits);
   sm_keep(t->graph, h->mean_logits);
 }
+
+/* Rows with a run-time count, from 0 up, as hidden patches have it; then the update, where there is one. */
+static void build_counted(sm_trial *t) {
+  head_trial *h = t->ctx;
+  sm_tensor *features;
+  h->count = sm_count(t->graph, "rows.count", ROWS);
+  h->rows = sm_input_real(t->graph, "rows", 2, (int64_t[]){ROWS, DIM}, h->count);
+  sm_tensor *z = logits_of(t, h->rows, h->site, &features);
+  if (z) sm_trial_score(t, z);
+  if (!h->training || !h->ops->build_update) return;
+  sm_pass_end(t->graph);
+  h->update = sm_pass_begin(t->graph, "update");
+  h->ops->build_update(h->self, t->graph, &h->head);
+}
+
+static void fill_counted(sm_trial *t) { sm_fill_normal(((head_trial *)t->ctx)->rows, 5, 1); }
+
+/* ---- promises ------------------------------------------------------------------------------------------ */
 
 static void check_affine(sm_checker *c, head_trial *h) {
   sm_trial t;
@@ -82,78 +123,104 @@ static void check_affine(sm_checker *c, head_trial *h) {
   }
   bool holds = worst <= 1e-10 * (1 + size);
   if (h->ops->affine) {
-    if (sm_check_that(c, holds, NULL,
-                      "affine is promised, but logits(mean) and mean(logits) differ by %.2g at site %s",
-                      worst, site_names[h->site]) &&
+    if (sm_check_that(c, holds, NULL, "affine is promised, but logits(mean) and mean(logits) differ by %.2g at site %s", worst, site_names[h->site]) &&
         h->site == SM_SITE_PATCH)
       sm_check_good(c, "affine");
   } else if (holds && h->site == SM_SITE_PATCH) {
-    sm_check_note(c, "logits seem affine in the features: set affine = 1 and patch centring gets cheaper");
+    sm_check_note(c, "logits seem affine in the features: set affine = true and patch centring gets cheaper");
   }
   sm_trial_close(&t);
 }
 
-/* Rows with a run-time count, from 0 up, as masked patches have it. */
-typedef struct counted {
-  head_trial *head;
-  sm_tensor *count, *tokens;
-} counted;
-
-static bool declare_counted(sm_trial *t) {
-  const counted *k = t->ctx;
-  sm_set *set = sm_trial_set(t, 0, "student", true);
-  if (set)
-    k->head->ops->declare(k->head->self, &(sm_params){set, "head."}, IN_DIM, k->head->dim[0], k->head->dim[1],
-                          k->head->role);
-  return set != NULL;
+static double first_row(const sm_trial *t) {
+  double sum = 0;
+  for (int64_t j = 0; j < sm_item_elements(t->term[0]); j++) sum += sm_get(t->term[0], j);
+  return sum;
 }
 
-static void build_counted(sm_trial *t) {
-  counted *k = t->ctx;
-  const sm_params p = {t->set[0], "head."};
-  k->count = sm_count(t->graph, "rows.count", ROWS);
-  k->tokens = sm_input_real(t->graph, "rows", 2, (int64_t[]){ROWS, IN_DIM}, k->count);
-  sm_tensor *f = k->head->ops->features(k->head->self, t->graph, &p, k->tokens, k->head->site, k->head->role);
-  sm_trial_score(t, k->head->ops->logits(k->head->self, t->graph, &p, f, k->head->site, k->head->role));
-}
-
-static void fill_counted(sm_trial *t) { sm_fill_normal(((counted *)t->ctx)->tokens, 5, 1); }
-
+/* The first row alone and among others; no rows. */
 static void check_counts(sm_checker *c, head_trial *h) {
   sm_trial t;
-  counted k = {.head = h};
-  const sm_trial_plan plan = {"row counts", declare_counted, build_counted, fill_counted, false, &k};
+  const sm_trial_plan plan = {"row counts", declare, build_counted, fill_counted, false, h};
   if (!sm_trial_open(&t, c, &plan, c->two)) return;
   sm_trial_run(&t);
-  double first = 0;
-  int64_t each = sm_item_elements(t.term[0]);
-  for (int64_t j = 0; j < each; j++) first += sm_get(t.term[0], j);
-  sm_put(k.count, 1);
+  double first = first_row(&t);
+  sm_put(h->count, 1);
   double one = sm_trial_run(&t);
-  bool ok = sm_check_that(c, fabs(one - first) <= 1e-12 * (1 + fabs(first)), NULL,
-                          "one row alone gives other logits than among %d (%.17g, %.17g)", ROWS, one, first);
-  sm_put(k.count, 0);
-  ok = sm_check_that(c, sm_trial_run(&t) == 0, NULL, "no rows, but logits") && ok;
-  if (ok && h->role == SM_ROLE_TEACHER) sm_check_good(c, "0 and 1 rows");
+  bool mixes = fabs(one - first) > 1e-12 * (1 + fabs(first)) || isnan(one);
+  bool ok = sm_check_that(c, !mixes || (h->ops->whole_step && isfinite(one)), NULL,
+                          "site %s, %s: one row alone gives other logits than among %d (%.17g, %.17g); a head treats each row alone, or sets whole_step",
+                          site_names[h->site], role_names[h->role], ROWS, one, first);
+  sm_put(h->count, 0);
+  double none = sm_trial_run(&t);
+  ok = sm_check_that(c, none == 0, NULL, "site %s, %s: no rows, but logits that add up to %g", site_names[h->site], role_names[h->role], none) && ok;
+  if (ok && h->role == SM_ROLE_TEACHER) sm_check_good(c, h->ops->whole_step ? "0 and 1 rows, the whole step looked at" : "0 and 1 rows");
   sm_trial_close(&t);
+}
+
+/* ---- the state ----------------------------------------------------------------------------------------- */
+
+/* UPDATES steps from the beginning, or from step `from` on with the values of `load`. keep: stop after the first step and hand
+ * the state over. */
+static bool run_updates(sm_checker *c, head_trial *h, sm_pool *pool, int from, sm_set *load, uint64_t hash[UPDATES], sm_set **keep) {
+  sm_trial t;
+  const sm_trial_plan plan = {"state", declare, build_counted, fill_counted, true, h};
+  if (!sm_trial_open(&t, c, &plan, pool)) return false;
+  bool ok = true;
+  if (load) sm_set_copy(t.set[STATE], load);
+  for (int s = from; ok && s < (keep ? from + 1 : UPDATES); s++) {
+    uint64_t before = sm_trial_state(&t, STATE);
+    sm_fill_normal(h->rows, 60 + (uint64_t)s, 1 + s);
+    sm_graph_run(t.graph, t.pass);
+    ok = sm_check_that(c, sm_trial_state(&t, STATE) == before, NULL, "site %s, %s: the state changes before build_update's pass", site_names[h->site], role_names[h->role]);
+    sm_graph_run(t.graph, h->update);
+    hash[s] = sm_trial_state(&t, STATE);
+    ok = ok && sm_trial_state_finite(&t, STATE, "build_update");
+  }
+  if (ok && keep) *keep = t.set[STATE], t.set[STATE] = NULL;
+  sm_trial_close(&t);
+  return ok;
+}
+
+static void check_state(sm_checker *c, head_trial *h) {
+  uint64_t once[UPDATES] = {0}, again[UPDATES] = {0}, resumed[UPDATES] = {0};
+  sm_set *saved = NULL;
+  h->training = true;
+  bool ok = run_updates(c, h, c->two, 0, NULL, once, NULL) && run_updates(c, h, c->one, 0, NULL, again, NULL) &&
+            sm_check_that(c, memcmp(once, again, sizeof once) == 0, NULL, "site %s, %s: 1 and 2 threads give other states", site_names[h->site], role_names[h->role]);
+  if (ok && run_updates(c, h, c->two, 0, NULL, again, &saved) && saved && run_updates(c, h, c->two, 1, saved, resumed, NULL))
+    ok = sm_check_that(c, resumed[UPDATES - 1] == once[UPDATES - 1], NULL,
+                       "site %s, %s: after saving and loading the state, it goes another way (a state that is not declared?)", site_names[h->site], role_names[h->role]);
+  if (saved) sm_set_free(saved);
+  h->training = false;
+  if (ok) sm_check_good(c, "a state of its own");
 }
 
 void sm_check_head(sm_checker *c, sm_instance *instance) {
   static const char *const names[2][3] = {{"student", "student, views only", "student, patches only"},
                                           {"teacher", "teacher, views only", "teacher, patches only"}};
   head_trial h = {.ops = instance->plugin->ops, .self = instance->self};
+  if (!sm_check_that(c, !h.ops->declare_state == !h.ops->build_update, NULL, "declare_state and build_update come together: one moves what the other declares") ||
+      !sm_check_that(c, !h.ops->layer == !h.ops->layer_dim, NULL, "layer and layer_dim come together: one says how wide the other is"))
+    return;
   for (int role = 0; role < 2; role++)
     for (int sites = 0; sites < (c->thorough ? 3 : 1); sites++) {
       h.role = (sm_role)role;
       h.dim[SM_SITE_VIEW] = sites == 2 ? 0 : dim_of(&h, SM_SITE_VIEW);
       h.dim[SM_SITE_PATCH] = sites == 1 ? 0 : dim_of(&h, SM_SITE_PATCH);
-      const sm_trial_plan plan = {names[role][sites], declare, build, NULL, false, &h};
-      if (!sm_trial_check(c, &plan)) return;
+      for (int training = 0; training <= (h.ops->build_update != NULL); training++) {
+        h.training = training;
+        const sm_trial_plan plan = {names[role][sites], declare, build, NULL, false, &h};
+        bool ok = sm_trial_check(c, &plan);
+        h.training = false;
+        if (!ok) return;
+      }
       if (sites || (c->heavy && !c->thorough)) continue;
       for (int site = 0; site < 2; site++) {
         h.site = (sm_site)site;
         check_affine(c, &h);
         check_counts(c, &h);
+        if (h.ops->build_update) check_state(c, &h);
       }
     }
 }

@@ -8,12 +8,13 @@
 #include "driver.h"
 
 #define VIEWS 4
-#define SIDE 3 /* patches */
-#define TOKENS (1 + SIDE * SIDE)
-#define DIM 12
-#define CLASSES 10
-#define PIXELS 48
-#define CELL (PIXELS / SIDE)
+#define ROWS 3 /* the grid is oblong, so that rows and columns are not taken for each other */
+#define COLS 4
+#define PATCHES (ROWS * COLS)
+#define DIM 12 /* D of the check */
+#define K 10   /* of its head */
+#define CELL 16
+#define BLOCKS 5 /* that its backbone offers */
 #define STEPS 3
 #define FIT_AT_MOST (1 << 16) /* numbers of a state: larger ones would take long */
 enum { STATE, TEACHER, FROZEN };
@@ -25,10 +26,10 @@ typedef struct tokenizer_trial {
   bool want[2]; /* by site */
   bool local;   /* local views too, here of the same size: the targets looked at are theirs */
   int hidden;   /* masked patches of the first view */
-  int side;     /* of the pictures it looks at */
-  sm_rows *rows[2], *cells;
+  int cell;     /* pixels of the pictures it looks at */
+  sm_rows *masked;
   sm_target target[2];
-  sm_tensor *pictures, *tokens, *attention;
+  sm_tensor *pictures, *view, *patches, *block[SM_WISHES_MAX];
   sm_head head;
   int update;
   bool noted; /* that fit is not tried */
@@ -36,55 +37,46 @@ typedef struct tokenizer_trial {
 
 /* ---- a plain linear head, so that a tokenizer can be tried without other plugins ----------------------- */
 
-static void head_declare(const void *self, const sm_params *p, int in_dim, int view_dim, int patch_dim,
-                         sm_role role) {
-  (void)self, (void)role, (void)patch_dim;
-  sm_declare(p, "weight", SM_INIT_NORMAL, 0.3, 0, 2, (int64_t[]){view_dim, in_dim});
-  sm_declare(p, "bias", SM_INIT_ZEROS, 0, 0, 1, (int64_t[]){view_dim});
+static void head_declare(const void *self, const sm_head *h) {
+  (void)self;
+  sm_declare(&h->params, "weight", SM_INIT_NORMAL, 0.3, 0, 2, (int64_t[]){h->view_dim, h->dim});
+  sm_declare(&h->params, "bias", SM_INIT_ZEROS, 0, 0, 1, (int64_t[]){h->view_dim});
 }
 
-static sm_tensor *head_features(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                                sm_role role) {
-  (void)self, (void)g, (void)p, (void)site, (void)role;
+static sm_tensor *head_features(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+  (void)self, (void)g, (void)h, (void)site;
   return x;
 }
 
-static sm_tensor *head_logits(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                              sm_role role) {
-  (void)self, (void)site, (void)role;
-  return sm_linear(g, x, sm_param(g, p, "weight"), sm_param(g, p, "bias"));
-}
-
-static int head_out_dim(const void *self, sm_site site) {
+static sm_tensor *head_logits(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
   (void)self, (void)site;
-  return CLASSES;
+  return sm_linear(g, x, sm_param(g, &h->params, "weight"), sm_param(g, &h->params, "bias"));
 }
 
-static const sm_head_ops head_ops = {.size = sizeof head_ops,
-                                     .affine = 1,
-                                     .declare = head_declare,
-                                     .features = head_features,
-                                     .logits = head_logits,
-                                     .out_dim = head_out_dim};
+static int head_out_dim(const void *self, sm_site site, int dim) {
+  (void)self, (void)site, (void)dim;
+  return K;
+}
+
+static const sm_head_ops head_ops = {
+    .affine = true, .declare = head_declare, .features = head_features, .logits = head_logits, .out_dim = head_out_dim};
 
 /* ---- the graph ----------------------------------------------------------------------------------------- */
 
 static int width(const tokenizer_trial *k, sm_site site) {
   int own = site == SM_SITE_VIEW ? k->spec.view_dim : k->spec.patch_dim;
-  return own ? own : CLASSES;
+  return own ? own : K;
 }
 
 static bool declare(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
-  sm_set *state = sm_trial_set(t, STATE, "state", false),
-         *teacher = state ? sm_trial_set(t, TEACHER, "teacher", false) : NULL,
+  sm_set *state = sm_trial_set(t, STATE, "state", false), *teacher = state ? sm_trial_set(t, TEACHER, "teacher", false) : NULL,
          *frozen = teacher ? sm_trial_set(t, FROZEN, "frozen", false) : NULL;
   if (!frozen) return false;
-  k->head = (sm_head){&head_ops, NULL, {teacher, "head."}, SM_ROLE_TEACHER, CLASSES, CLASSES};
-  head_declare(NULL, &k->head.params, DIM, CLASSES, CLASSES, SM_ROLE_TEACHER);
+  k->head = (sm_head){.ops = &head_ops, .params = {teacher, "head."}, .state = {state, "head."}, .role = SM_ROLE_TEACHER, .dim = DIM, .view_dim = K, .patch_dim = K};
+  head_declare(NULL, &k->head);
   if (k->ops->declare)
-    k->ops->declare(k->self, &(sm_params){state, "tokenizer."}, width(k, SM_SITE_VIEW),
-                    width(k, SM_SITE_PATCH));
+    k->ops->declare(k->self, &(sm_params){state, "tokenizer."}, k->want[SM_SITE_VIEW] ? width(k, SM_SITE_VIEW) : 0, k->want[SM_SITE_PATCH] ? width(k, SM_SITE_PATCH) : 0);
   if (k->ops->declare_frozen) k->ops->declare_frozen(k->self, &(sm_params){frozen, "tokenizer."});
   return true;
 }
@@ -95,38 +87,39 @@ static void keep_target(sm_graph *g, const sm_target *target) {
   if (target->vectors) sm_keep(g, target->vectors);
 }
 
+/* What it may look at: what its spec asks for, and nothing else. */
+static sm_seen look(tokenizer_trial *k, sm_graph *g) {
+  const int64_t features[] = {VIEWS, PATCHES, DIM}, view[] = {VIEWS, DIM};
+  char name[32];
+  k->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){VIEWS, 3, ROWS * k->cell, COLS * k->cell}, NULL);
+  k->view = k->spec.needs_teacher ? sm_input_real(g, "teacher.view", 2, view, NULL) : NULL;
+  k->patches = k->spec.needs_teacher ? sm_input_real(g, "teacher.patches", 3, features, NULL) : NULL;
+  sm_seen seen = {.pictures = k->pictures, .rows = ROWS, .cols = COLS, .view = k->view, .patches = k->patches, .blocks = k->spec.teacher_blocks};
+  for (int b = 0; b < seen.blocks; b++) {
+    snprintf(name, sizeof name, "teacher.block%d", b);
+    seen.block[b] = k->block[b] = sm_input_real(g, name, 3, features, NULL);
+  }
+  return seen;
+}
+
 static void build(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
   sm_graph *g = t->graph;
-  k->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){VIEWS, 3, k->side, k->side}, NULL);
-  k->tokens =
-      k->spec.needs_teacher ? sm_input_real(g, "tokens", 3, (int64_t[]){VIEWS, TOKENS, DIM}, NULL) : NULL;
-  k->rows[SM_SITE_VIEW] = sm_rows_new(g, "views", VIEWS, VIEWS, TOKENS, NULL);
-  k->rows[SM_SITE_PATCH] = sm_rows_new(g, "patches", VIEWS * SIDE, VIEWS, TOKENS, NULL);
-  k->cells = sm_rows_new(g, "cells", VIEWS * SIDE, VIEWS, SIDE * SIDE, NULL);
-  k->attention =
-      k->spec.needs_attention ? sm_input_real(g, "attention", 3, (int64_t[]){VIEWS, 2, TOKENS}, NULL) : NULL;
-  const sm_seen seen = {.size = sizeof seen,
-                        .pictures = k->pictures,
-                        .tokens = k->tokens,
-                        .prefix = 1,
-                        .rows = SIDE,
-                        .cols = SIDE,
-                        .attention = k->attention};
-  const sm_tokenizer_env env = {.size = sizeof env,
-                                .head = k->spec.needs_head ? &k->head : NULL,
-                                .state = {t->set[STATE], "tokenizer."},
-                                .frozen = {t->set[FROZEN], "tokenizer."},
-                                .cell_rows = k->cells,
-                                .view_rows = k->rows[SM_SITE_VIEW],
-                                .patch_rows = k->rows[SM_SITE_PATCH],
-                                .want_view = k->want[SM_SITE_VIEW],
-                                .want_patch = k->want[SM_SITE_PATCH]};
+  const sm_seen seen = look(k, g);
+  k->masked = sm_rows_new(g, "masked", VIEWS * PATCHES, VIEWS, PATCHES, NULL);
+  sm_tokenizer_env env = {.head = k->spec.needs_head ? &k->head : NULL,
+                          .state = {t->set[STATE], "tokenizer."},
+                          .frozen = {t->set[FROZEN], "tokenizer."},
+                          .masked = k->masked,
+                          .want_view = k->want[SM_SITE_VIEW],
+                          .want_patch = k->want[SM_SITE_PATCH]};
   k->target[0] = k->target[1] = (sm_target){0};
   k->ops->build(k->self, g, &env, &seen, &k->target[SM_SITE_VIEW], &k->target[SM_SITE_PATCH]);
   if (k->local) {
+    sm_tokenizer_env local = env;
+    local.want_view = false;
     k->target[SM_SITE_PATCH] = (sm_target){0};
-    k->ops->build_local(k->self, g, &env, &seen, &k->target[SM_SITE_PATCH]);
+    k->ops->build_local(k->self, g, &local, &seen, &k->target[SM_SITE_PATCH]);
   }
   for (int site = 0; site < 2; site++) keep_target(g, &k->target[site]);
   sm_pass_end(g);
@@ -134,45 +127,35 @@ static void build(sm_trial *t) {
   if (k->ops->build_update) k->ops->build_update(k->self, g, &env);
 }
 
+static void fill_features(tokenizer_trial *k, uint64_t key) {
+  if (k->view) sm_fill_normal(k->view, key, 1);
+  if (k->patches) sm_fill_normal(k->patches, key + 100, 1);
+  for (int b = 0; b < k->spec.teacher_blocks; b++) sm_fill_normal(k->block[b], key + 200 + 10 * (uint64_t)b, 1);
+}
+
 static void fill(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
-  int32_t views[VIEWS], patches[VIEWS * SIDE], cells[VIEWS * SIDE];
+  int32_t cells[VIEWS * PATCHES];
   int n = 0;
-  for (int v = 0; v < VIEWS; v++) {
-    views[v] = v * TOKENS;
-    for (int j = 0; j < (v == 0 ? k->hidden : k->hidden / 2); j++, n++) {
-      patches[n] = v * TOKENS + 1 + 2 * j;
-      cells[n] = v * SIDE * SIDE + 2 * j;
-    }
-  }
-  sm_rows_set(k->rows[SM_SITE_VIEW], views, VIEWS);
-  sm_rows_set(k->rows[SM_SITE_PATCH], patches, n);
-  sm_rows_set(k->cells, cells, n);
+  for (int v = 0; v < VIEWS; v++)
+    for (int j = 0; j < (v == 0 ? k->hidden : k->hidden / 2); j++) cells[n++] = v * PATCHES + 2 * j;
+  sm_rows_set(k->masked, cells, n);
   sm_fill_normal(k->pictures, 41, 1);
-  if (k->attention) sm_fill_normal(k->attention, 43, 1);
-  if (k->tokens) sm_fill_normal(k->tokens, 42, 1);
+  fill_features(k, 42);
 }
 
 static void step(sm_trial *t, int64_t number) {
   tokenizer_trial *k = t->ctx;
   const sm_time time = {.step = number, .steps_per_epoch = 2, .epochs = 3};
-  if (k->tokens) sm_fill_normal(k->tokens, 50 + (uint64_t)number, 1);
+  fill_features(k, 50 + (uint64_t)number);
   if (k->ops->prepare) k->ops->prepare(k->self, &time, 0);
   sm_graph_run(t->graph, t->pass);
-}
-
-static uint64_t state_hash(const sm_trial *t) {
-  uint64_t hash = 0;
-  for (int r = 0; r < sm_set_rows(t->set[STATE]); r++)
-    hash = sm_hash64(sm_set_data(t->set[STATE], r, SM_VALUES),
-                     (size_t)sm_set_row(t->set[STATE], r)->size * sizeof(double), hash);
-  return hash;
 }
 
 /* ---- learning and loading ------------------------------------------------------------------------------ */
 
 static sm_status random_views(sm_sampler *sampler, int64_t n, float *views, sm_error *err) {
-  int64_t *drawn = sampler->core, floats = 3 * (int64_t)sampler->side * sampler->side;
+  int64_t *drawn = sampler->core, floats = 3 * (int64_t)sampler->height * sampler->width;
   (void)err;
   for (int64_t i = 0; i < n; i++) {
     sm_rng rng = sm_rng_make(21, SM_RNG_TEST, (uint64_t)(*drawn)++, 0, 0);
@@ -188,10 +171,11 @@ static bool prepare_sets(sm_trial *t, bool fit) {
   sm_error err = {0};
   const sm_params state = {t->set[STATE], "tokenizer."}, frozen = {t->set[FROZEN], "tokenizer."};
   int64_t drawn = 0;
-  sm_sampler sampler = {.size = sizeof sampler,
-                        .pictures = 64,
-                        .side = k->side,
-                        .cells = SIDE,
+  sm_sampler sampler = {.pictures = 64,
+                        .height = ROWS * k->cell,
+                        .width = COLS * k->cell,
+                        .rows = ROWS,
+                        .cols = COLS,
                         .seed = 22,
                         .pool = c->two,
                         .core = &drawn,
@@ -235,6 +219,7 @@ static bool check_distribution(sm_checker *c, const char *where, const sm_target
 static bool check_target(sm_checker *c, const tokenizer_trial *k, sm_site site) {
   static const char *const names[] = {"view target", "patch target"};
   const char *where = names[site];
+  int own = site == SM_SITE_VIEW ? k->spec.view_dim : k->spec.patch_dim;
   const sm_target *t = &k->target[site];
   sm_form promised = site == SM_SITE_VIEW ? k->spec.view : k->spec.patch;
   if (!k->want[site] || promised == SM_TARGET_NONE)
@@ -242,14 +227,14 @@ static bool check_target(sm_checker *c, const tokenizer_trial *k, sm_site site) 
                          "%s: given, but the spec says none", where);
   if (!sm_check_that(c, t->form == promised, NULL, "%s: form is %d, the spec says %d", where, (int)t->form,
                      (int)promised) ||
-      !sm_check_that(c, t->dim == width(k, site), NULL, "%s: dim is %lld, not %d", where, (long long)t->dim,
-                     width(k, site)))
+      !sm_check_that(c, t->dim == width(k, site), NULL,
+                     "%s: dim is %lld, not %d%s", where, (long long)t->dim, width(k, site), own ? " as the spec says" : ", the K of the check's head, since the spec gives no length"))
     return false;
-  int64_t rows = sm_items(k->rows[site]->token);
+  int64_t rows = site == SM_SITE_VIEW ? VIEWS : sm_items(k->masked->token);
   if (t->form == SM_TARGET_DISTRIBUTION) return check_distribution(c, where, t, rows);
   const sm_tensor *values = t->form == SM_TARGET_IDS ? t->ids : t->vectors;
-  if (!sm_check_that(c, values != NULL, NULL, "%s: no %s", where,
-                     t->form == SM_TARGET_IDS ? "ids" : "vectors"))
+  if (!sm_check_that(c, values != NULL, NULL, "%s: no %s", where, t->form == SM_TARGET_IDS ? "ids" : "vectors") ||
+      !sm_check_that(c, t->form == SM_TARGET_IDS || (values->ndim == 2 && values->dim[1] == t->dim), NULL, "%s: vectors are not (rows, %lld)", where, (long long)t->dim))
     return false;
   bool good = !values->needs_grad;
   for (int64_t j = 0; j < rows * sm_item_elements(values); j++) {
@@ -272,19 +257,14 @@ static bool run_steps(sm_checker *c, const sm_trial_plan *plan, sm_pool *pool, u
   bool ok = prepare_sets(&t, !load);
   if (load) sm_set_copy(t.set[STATE], load);
   for (int s = from; s < STEPS && ok; s++) {
-    uint64_t before = state_hash(&t);
+    uint64_t before = sm_trial_state(&t, STATE);
     step(&t, s);
-    ok = sm_check_that(c, state_hash(&t) == before, NULL, "%s: the state changes before the update",
+    ok = sm_check_that(c, sm_trial_state(&t, STATE) == before, NULL, "%s: the state changes before the update",
                        plan->name);
     for (int site = 0; site < 2 && ok; site++) ok = check_target(c, k, (sm_site)site);
     sm_graph_run(t.graph, k->update);
-    hash[s] = state_hash(&t);
-    for (int r = 0; r < sm_set_rows(t.set[STATE]) && ok; r++) {
-      const double *v = sm_set_data(t.set[STATE], r, SM_VALUES);
-      for (int64_t j = 0; j < sm_set_row(t.set[STATE], r)->size && ok; j++)
-        ok = sm_check_that(c, isfinite(v[j]), NULL, "%s: '%s' is %g after an update", plan->name,
-                           sm_set_row(t.set[STATE], r)->name, v[j]);
-    }
+    hash[s] = sm_trial_state(&t, STATE);
+    ok = ok && sm_trial_state_finite(&t, STATE, "an update");
     if (keep && s == 0)
       *keep = t.set[STATE], t.set[STATE] = NULL; /* taken over: the graph is not run again */
     if (keep) break;
@@ -313,29 +293,49 @@ static void check_wants(sm_checker *c, tokenizer_trial *k, bool view, bool patch
   if (ok) sm_check_good(c, "%s", name);
 }
 
+/* Each field of the spec that is wrong, by name. */
+static bool check_spec(sm_checker *c, const tokenizer_trial *k) {
+  const sm_tokenizer_spec *s = &k->spec;
+  const sm_own_view *own = s->own;
+  const int forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS | SM_TARGET_VECTORS;
+  for (int j = 0; own && j < 3; j++)
+    if (!sm_check_that(c, own->std[j] > 0, NULL, "spec: own->std[%d] is %g; values are divided by it", j, own->std[j])) return false;
+  return sm_check_that(c, s->view || s->patch, NULL, "spec: view and patch are both SM_TARGET_NONE, so it gives no target at all") &&
+         sm_check_that(c, !((int)s->view & ~forms) && !((int)s->patch & ~forms), NULL, "spec: view is %d and patch is %d, which are not both an SM_TARGET_…", (int)s->view, (int)s->patch) &&
+         sm_check_that(c, s->view_dim >= 0, NULL, "spec: view_dim is %d", s->view_dim) && sm_check_that(c, s->patch_dim >= 0, NULL, "spec: patch_dim is %d", s->patch_dim) &&
+         sm_check_that(c, s->teacher_blocks >= 0 && s->teacher_blocks <= BLOCKS, NULL,
+                       "spec: teacher_blocks is %d, but the check's backbone offers %d, as spec->blocks says; ask for no more, or refuse", s->teacher_blocks, BLOCKS) &&
+         sm_check_that(c, !s->needs_head || s->needs_teacher, NULL, "spec: needs_head is set, but not needs_teacher, whose features a head reads") &&
+         sm_check_that(c, s->needs_head || !s->view || s->view_dim, NULL, "spec: view_dim is 0, as large as a head says, but needs_head is not set") &&
+         sm_check_that(c, s->needs_head || !s->patch || s->patch_dim, NULL, "spec: patch_dim is 0, as large as a head says, but needs_head is not set") &&
+         sm_check_that(c, !own || own->pixels >= 0, NULL, "spec: own->pixels is %d", own ? own->pixels : 0) &&
+         sm_check_that(c, !k->ops->load == !k->ops->declare_frozen, NULL, "declare_frozen and load come together: one fills what the other declares");
+}
+
+/* Where a recipe is only looked at there is no backbone yet: spec is asked with zeros, and must answer as well as it can. */
+static bool check_spec_early(sm_checker *c, const tokenizer_trial *k) {
+  sm_error err = {0};
+  sm_tokenizer_spec early = {0};
+  if (k->ops->spec(k->self, &early, &err) != SM_OK)
+    return sm_check_that(c, false, NULL, "spec is refused where there is no backbone yet (dim, cell and blocks 0): %s", err.message);
+  return sm_check_that(c, early.view == k->spec.view && early.patch == k->spec.patch, NULL,
+                       "spec gives other forms where there is no backbone yet (dim, cell and blocks 0): view %d and patch %d, then %d and %d", (int)early.view,
+                       (int)early.patch, (int)k->spec.view, (int)k->spec.patch);
+}
+
 void sm_check_tokenizer(sm_checker *c, sm_instance *instance) {
   sm_error err = {0};
-  tokenizer_trial k = {
-      .ops = instance->plugin->ops, .self = instance->self, .spec = {.size = sizeof(sm_tokenizer_spec)}};
-  if (sm_tokenizer_ask(k.ops, k.self, CELL, &k.spec, &err) != SM_OK) {
+  tokenizer_trial k = {.ops = instance->plugin->ops, .self = instance->self, .spec = {.dim = DIM, .cell = CELL, .blocks = BLOCKS}};
+  if (k.ops->spec(k.self, &k.spec, &err) != SM_OK) {
     sm_check_error(c, "spec", &err);
     return;
   }
-  const sm_own_view *own = k.spec.own;
-  k.side = own && own->pixels ? own->pixels * SIDE : PIXELS;
-  if (!sm_check_that(c, k.spec.view || k.spec.patch, NULL, "spec: it gives no target at all") ||
-      !sm_check_that(c, k.spec.view_dim >= 0 && k.spec.patch_dim >= 0, NULL, "spec: a negative width") ||
-      !sm_check_that(c, !own || (own->pixels >= 0 && own->std[0] > 0 && own->std[1] > 0 && own->std[2] > 0),
-                     NULL, "spec: its own view has %d pixels a cell and deviations %g, %g, %g",
-                     own ? own->pixels : 0, own ? own->std[0] : 0, own ? own->std[1] : 0,
-                     own ? own->std[2] : 0) ||
-      !sm_check_that(c, !k.ops->load == !k.ops->declare_frozen, NULL,
-                     "declare_frozen and load come together: one fills what the other declares"))
-    return;
+  if (!check_spec(c, &k) || !check_spec_early(c, &k)) return;
+  k.cell = k.spec.own && k.spec.own->pixels ? k.spec.own->pixels : CELL;
   if (k.spec.view && k.spec.patch) check_wants(c, &k, true, true, 3, "both targets");
   if (k.spec.view) check_wants(c, &k, true, false, 3, "view targets");
   if (k.spec.patch) check_wants(c, &k, false, true, 3, "patch targets");
   if (k.spec.patch) check_wants(c, &k, k.spec.view != SM_TARGET_NONE, true, 0, "nothing masked");
-  k.local = k.ops->build_local && !own;
+  k.local = k.ops->build_local && !k.spec.own;
   if (k.spec.patch && k.local) check_wants(c, &k, false, true, 3, "patch targets of local views");
 }

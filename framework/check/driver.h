@@ -82,6 +82,9 @@ void sm_fill_normal(sm_tensor *, uint64_t key, double deviation);
 double sm_trial_run(sm_trial *);
 void sm_trial_zero_gradients(sm_trial *);
 uint64_t sm_trial_hash(const sm_trial *); /* of all terms and gradients */
+/* Of a state: the hash of its values; false and a line if one is not finite after `what`. */
+uint64_t sm_trial_state(const sm_trial *, int slot);
+bool sm_trial_state_finite(sm_trial *, int slot, const char *what);
 /* Build it; false if refused (a line says so), or if it is too large to run here (a note says so). */
 bool sm_trial_open(sm_trial *, sm_checker *, const sm_trial_plan *, sm_pool *);
 void sm_trial_close(sm_trial *);

@@ -199,6 +199,22 @@ uint64_t sm_trial_hash(const sm_trial *t) {
   return hash;
 }
 
+uint64_t sm_trial_state(const sm_trial *t, int slot) {
+  uint64_t hash = 0;
+  for (int r = 0; r < sm_set_rows(t->set[slot]); r++)
+    hash = sm_hash64(sm_set_data(t->set[slot], r, SM_VALUES), (size_t)sm_set_row(t->set[slot], r)->size * sizeof(double), hash);
+  return hash;
+}
+
+bool sm_trial_state_finite(sm_trial *t, int slot, const char *what) {
+  for (int r = 0; r < sm_set_rows(t->set[slot]); r++) {
+    const double *v = sm_set_data(t->set[slot], r, SM_VALUES);
+    for (int64_t j = 0; j < sm_set_row(t->set[slot], r)->size; j++)
+      if (!sm_check_that(t->checker, isfinite(v[j]), NULL, "'%s' is %g after %s", sm_set_row(t->set[slot], r)->name, v[j], what)) return false;
+  }
+  return true;
+}
+
 /* ---- the gradient -------------------------------------------------------------------------------------- */
 
 typedef struct direction {

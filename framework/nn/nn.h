@@ -30,6 +30,9 @@ typedef struct sm_row {
 
 typedef enum { SM_MOMENTS_NONE, SM_MOMENTS_ONE, SM_MOMENTS_TWO } sm_moments;
 
+/* "(1, 65, 48)" into buf; returns buf. */
+const char *sm_dims_text(int ndim, const int64_t *dim, char *buf, size_t size);
+
 sm_set *sm_set_new(const char *name, sm_dtype real, bool trainable, sm_error *);
 void sm_set_free(sm_set *);
 /* Lay out, reserve addresses (no memory) and report the sticky error: from here on graphs can be built and planned.

@@ -55,7 +55,5 @@ void sm_ema_range(const sm_ema_link *, const struct sm_sweeps *, int row, int64_
                   double momentum);
 /* sm_set_copy, marking the rows that were copied in done (by row number, or NULL) (ema.c). */
 int sm_copy_rows(sm_set *to, sm_set *from, bool *done);
-/* "(1, 65, 48)" into buf; returns buf. */
-const char *sm_dims_text(int ndim, const int64_t *dim, char *buf, size_t size);
 
 #endif
