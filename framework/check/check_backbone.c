@@ -377,9 +377,21 @@ static bool check_squares(sm_checker *c, backbone_trial *b, const picture_size *
   return true;
 }
 
-/* Parameters know the layers that spec counts. */
-static void check_layers(sm_checker *c, backbone_trial *b, const picture_size *at) {
-  (void)c, (void)b, (void)at;
+/* Parameters belong to layers that spec counts: 0 before the first, layers + 1 behind the last. */
+static bool check_layers(sm_checker *c, backbone_trial *b, const picture_size *at) {
+  sm_error err;
+  sm_set *set = sm_set_new("student", SM_F64, true, &err);
+  if (!set) return sm_check_error(c, "declare", &err);
+  b->ops->declare(b->self, at->height, at->width, &(sm_params){set, "backbone."});
+  bool ok = true;
+  for (int r = 0; ok && r < sm_set_rows(set); r++) {
+    const sm_row *row = sm_set_row(set, r);
+    ok = sm_check_that(c, row->layer >= 0 && row->layer <= at->spec.layers + 1, NULL,
+                       "'%s' is declared in layer %d, but spec counts %d layers (0 is before the first, %d behind the last)", row->name, row->layer, at->spec.layers,
+                       at->spec.layers + 1);
+  }
+  sm_set_free(set);
+  return ok;
 }
 
 void sm_check_backbone(sm_checker *c, sm_instance *instance) {
@@ -390,8 +402,7 @@ void sm_check_backbone(sm_checker *c, sm_instance *instance) {
   b.home = sizes[n - 1];
   sm_check_good(c, "width %d, %d block%s, grid %d x %d at %d px", b.home.spec.dim, blocks_of(&b.home.spec), blocks_of(&b.home.spec) == 1 ? "" : "s",
                 b.home.spec.rows, b.home.spec.cols, b.home.height);
-  check_layers(c, &b, &b.home);
-  if (!check_squares(c, &b, sizes, n) || (n == 2 && !check_oblong(c, &b, sizes))) return;
+  if (!check_layers(c, &b, &b.home) || !check_squares(c, &b, sizes, n) || (n == 2 && !check_oblong(c, &b, sizes))) return;
   check_masks_and_counts(c, &b, &sizes[n - 1]);
   check_everything(c, &b, &sizes[0]);
 }

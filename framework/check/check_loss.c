@@ -28,7 +28,7 @@ typedef struct loss_trial {
   sm_loss_spec spec;
   sm_form form;
   bool local;
-  filling filling;
+  filling full;
   int64_t predictions, targets, promised;
   sm_rows *rows, *target_rows;
   sm_pairs *pairs;
@@ -46,7 +46,7 @@ static bool declare(sm_trial *t) {
   return set != NULL;
 }
 
-static int pictures_of(const loss_trial *l) { return l->filling == FULL ? PICTURES : l->filling == ONE_PICTURE; }
+static int pictures_of(const loss_trial *l) { return l->full == FULL ? PICTURES : l->full == ONE_PICTURE; }
 static int masked_of(const loss_trial *l, int view) { return view < pictures_of(l) * GLOBALS ? masked[view] : 0; }
 
 /* A loss that looks at the whole step is only ever given whole steps. */
@@ -172,7 +172,7 @@ static bool check_pairs(sm_checker *c, const sm_trial_plan *plan) {
   double loss = sm_trial_run(&t);
   bool ok = sm_check_that(c, filled <= l->promised, NULL, "%s: %lld pairs, max_pairs promises %lld", plan->name, filled, (long long)l->promised) &&
             check_rows_of_pairs(c, l, plan->name) && sm_check_that(c, isfinite(loss), NULL, "%s: the loss is %g", plan->name, loss) &&
-            sm_check_that(c, l->filling != EMPTY || (filled == 0 && loss == 0), NULL, "%s: %lld pairs and a loss of %g without any rows", plan->name, filled, loss);
+            sm_check_that(c, l->full != EMPTY || (filled == 0 && loss == 0), NULL, "%s: %lld pairs and a loss of %g without any rows", plan->name, filled, loss);
   sm_trial_close(&t);
   return ok;
 }
@@ -180,11 +180,11 @@ static bool check_pairs(sm_checker *c, const sm_trial_plan *plan) {
 /* ---- rows of a step ------------------------------------------------------------------------------------ */
 
 /* The loss of the first picture's rows, of the whole trial or of that picture alone. */
-static bool loss_of_first(sm_checker *c, loss_trial *l, const char *name, filling filling, double *sum) {
+static bool loss_of_first(sm_checker *c, loss_trial *l, const char *name, filling full, double *sum) {
   sm_trial t;
   const sm_trial_plan plan = {name, declare, build, fill, false, l};
   int64_t n = GLOBALS;
-  l->filling = filling;
+  l->full = full;
   if (!sm_trial_open(&t, c, &plan, c->two)) return false;
   sm_trial_run(&t);
   if (l->spec.site == SM_SITE_PATCH) n = masked[0] + masked[1];
@@ -223,12 +223,12 @@ static void check_form(sm_checker *c, loss_trial *l) {
   snprintf(name, sizeof name, "%s%s%s", forms[l->form], l->spec.features ? ", features" : "", l->local ? ", local views" : "");
   const sm_trial_plan plan = {name, declare, build, fill, false, l};
   const int failed = c->result->failed;
-  l->filling = FULL;
+  l->full = FULL;
   if (!check_pairs(c, &plan) || !sm_trial_check(c, &plan)) {
     if (c->result->failed > failed) sm_check_note(c, "%s: the check's rows are %d wide (D), its logits and targets %d (K)", name, D, K);
     return;
   }
-  l->filling = EMPTY;
+  l->full = EMPTY;
   if (check_pairs(c, &plan)) check_whole_step(c, l, name);
 }
 

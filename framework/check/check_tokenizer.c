@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "framework/plugin/registry.h"
-
 #include "driver.h"
 
 #define VIEWS 4

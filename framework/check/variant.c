@@ -36,7 +36,7 @@ static bool option_value(const sm_option *o, int value, char *buf, size_t size) 
   return true;
 }
 
-/* The shared options' text without its braces. */
+/* The shared options' text without its braces; no length where it is no "{…}". */
 static const char *inside(const char *shared, int *length) {
   *length = 0;
   if (!shared) return "";
@@ -48,14 +48,59 @@ static const char *inside(const char *shared, int *length) {
   return shared + 1;
 }
 
-/* Does the shared text set this option itself? Then it is not varied. */
-static bool is_shared(const char *shared, int length, const char *name) {
-  size_t n = strlen(name);
-  for (const char *at = shared; at + n < shared + length; at++) {
-    bool starts = at == shared || strchr(" ,{", at[-1]);
-    if (starts && strncmp(at, name, n) == 0 && at[n + strspn(at + n, " ")] == ':') return true;
+/* One "key: value" of a text without its outer braces. */
+typedef struct entry {
+  const char *key;
+  int key_length, length; /* of the key, and of all of it */
+} entry;
+
+/* Cut the next entry off the text: up to a comma outside of brackets and quotes. */
+static bool next_entry(const char **text, int *left, entry *e) {
+  while (*left && strchr(" ,\n", **text)) ++*text, --*left;
+  if (!*left) return false;
+  int depth = 0, n = 0;
+  char quote = 0;
+  for (; n < *left && (quote || depth || (*text)[n] != ','); n++) {
+    char c = (*text)[n];
+    if (quote) quote = c == quote ? 0 : quote;
+    else if (c == '"' || c == '\'') quote = c;
+    else depth += (c == '{' || c == '[') - (c == '}' || c == ']');
   }
+  *e = (entry){*text, 0, n};
+  while (e->key_length < n && !strchr(" :", e->key[e->key_length])) e->key_length++;
+  *text += n, *left -= n;
+  return true;
+}
+
+static bool names(const entry *e, const char *option) {
+  return strlen(option) == (size_t)e->key_length && strncmp(option, e->key, (size_t)e->key_length) == 0;
+}
+
+/* Does the shared text set this option itself? Then it is not varied. */
+static bool is_shared(const char *rest, int length, const char *option) {
+  entry e;
+  while (next_entry(&rest, &length, &e))
+    if (names(&e, option)) return true;
   return false;
+}
+
+static bool knows(const sm_plugin *p, const entry *e) {
+  for (uint32_t k = 0; k < p->n_options; k++)
+    if (names(e, p->options[k].name)) return true;
+  return false;
+}
+
+const char *sm_check_options(const sm_plugin *const *all, int n, const sm_plugin *p, const char *shared, sm_arena *arena) {
+  int length, kept = 0;
+  const char *rest = inside(shared, &length), *own = "";
+  entry e;
+  if (!length) return shared;
+  while (own && next_entry(&rest, &length, &e)) {
+    bool nobody = true;
+    for (int k = 0; k < n; k++) nobody = nobody && !knows(all[k], &e);
+    if (nobody || knows(p, &e)) own = sm_arena_printf(arena, "%s%s%.*s", own, kept++ ? ", " : "", e.length, e.key);
+  }
+  return own && kept ? sm_arena_printf(arena, "{%s}", own) : NULL;
 }
 
 bool sm_check_variant(const sm_plugin *p, const char *shared, int index, sm_arena *arena, const char **yaml,

@@ -26,8 +26,10 @@ struct check_options {
 static const sm_option options[] = {
     SM_STRING(
         struct check_options, options, "options", "~",
-        "options that every instance gets, as YAML; for plugins with required ones: '{path: pictures}'"),
+        "options that every instance gets, as YAML, for plugins with required ones: '{path: pictures}'; of several plugins in a file each takes those that it knows"),
 };
+
+#define MODULE_MOST 64 /* plugins of one file */
 
 typedef struct session {
   sm_cli *cli;
@@ -71,9 +73,8 @@ static void end(session *s) {
   sm_json_close(&s->json);
 }
 
-static sm_status check_one(session *s, sm_registry *r, const sm_plugin *p, sm_error *err) {
-  const struct check_options *o = s->cli->options;
-  const sm_check_config config = {.options = o->options, .line = print_line, .ctx = s};
+static sm_status check_one(session *s, sm_registry *r, const sm_plugin *p, const char *yaml, sm_error *err) {
+  const sm_check_config config = {.options = yaml, .line = print_line, .ctx = s};
   sm_check_result result;
   begin(s, sm_kind_name((sm_kind)p->kind), p->name, sm_registry_file(r, p));
   sm_status status = sm_check_plugin(p, &config, &result, err);
@@ -82,8 +83,11 @@ static sm_status check_one(session *s, sm_registry *r, const sm_plugin *p, sm_er
   return status;
 }
 
-/* All plugins of a file. A file that is refused is a check that failed. */
+/* All plugins of a file, each with those options that it knows. A file that is refused is a check that failed. */
 static sm_status check_file(session *s, sm_registry *r, const char *file, sm_error *err) {
+  const struct check_options *o = s->cli->options;
+  const sm_plugin *all[MODULE_MOST];
+  int n = 0;
   sm_status status = SM_OK;
   if (sm_registry_load(r, file, err) != SM_OK) {
     char text[sizeof(sm_error) + 16];
@@ -94,9 +98,10 @@ static sm_status check_file(session *s, sm_registry *r, const char *file, sm_err
     s->failed++;
     return SM_OK;
   }
-  for (int k = 0; status == SM_OK && k < sm_registry_count(r); k++)
-    if (strcmp(sm_registry_file(r, sm_registry_at(r, k)), file) == 0)
-      status = check_one(s, r, sm_registry_at(r, k), err);
+  for (int k = 0; n < MODULE_MOST && k < sm_registry_count(r); k++)
+    if (strcmp(sm_registry_file(r, sm_registry_at(r, k)), file) == 0) all[n++] = sm_registry_at(r, k);
+  for (int k = 0; status == SM_OK && k < n; k++)
+    status = check_one(s, r, all[k], sm_check_options(all, n, all[k], o->options, s->cli->arena), err);
   return status;
 }
 
@@ -150,7 +155,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
       continue;
     }
     const sm_plugin *p = sm_plugins_find(r, argv[k], &err);
-    status = p ? check_one(&s, r, p, &err) : err.code;
+    status = p ? check_one(&s, r, p, ((const struct check_options *)cli->options)->options, &err) : err.code;
   }
   int code = status == SM_OK ? finish(&s) : sm_cli_fail(&err);
   sm_json_free(&s.json);
