@@ -5,6 +5,7 @@ pkginclude_HEADERS += \
   framework/include/smalti/module.h framework/include/smalti/objective.h framework/include/smalti/plugin.h \
   framework/include/smalti/tokenizer.h
 libsmalti_la_SOURCES += \
+  framework/plugin/ask.c \
   framework/plugin/default.c \
   framework/plugin/descriptor.c \
   framework/plugin/instance.c \

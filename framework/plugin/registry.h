@@ -32,9 +32,14 @@ sm_status sm_instance_new(const sm_plugin *, sm_instance *, sm_error *);
 sm_status sm_instance_create(sm_instance *, sm_error *); /* calls plugin->create once; wraps its error with the plugin's name */
 void sm_instance_free(sm_instance *);                    /* destroy if created, free option memory */
 
-/* A tokenizer's spec for mask cells of `cell` pixels (0: not known yet). */
-sm_status sm_tokenizer_ask(const sm_tokenizer_ops *, const void *self, int cell, sm_tokenizer_spec *, sm_error *);
-/* An objective's spec for views of `view_size` pixels (0: not known yet). */
-sm_status sm_objective_ask(const sm_objective_ops *, const void *self, int view_size, sm_objective_spec *, sm_error *);
+/* A backbone's spec for pictures of height × width: zeroed, asked, defaults of blocks filled in, and checked field by field (ask.c). */
+sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *, const void *self, int height, int width, sm_backbone_spec *, sm_error *);
+/* Its forward pass; a wanted result that it does not give fails the graph with its name, and what was not wanted is NULL. */
+void sm_backbone_build(const char *name, const sm_backbone_ops *, const void *self, sm_graph *, const sm_params *, const sm_backbone_in *,
+                       sm_backbone_out *);
+/* A tokenizer's spec beside a backbone (NULL: none is known yet). */
+sm_status sm_tokenizer_ask(const sm_tokenizer_ops *, const void *self, const sm_backbone_spec *, sm_tokenizer_spec *, sm_error *);
+/* An objective's spec for views of height × width (0: not known yet). */
+sm_status sm_objective_ask(const sm_objective_ops *, const void *self, int height, int width, sm_objective_spec *, sm_error *);
 
 #endif

@@ -60,26 +60,26 @@ static sm_status create(void *self, sm_error *err) {
   return SM_OK;
 }
 
-static sm_status spec(const void *self, int view_size, sm_backbone_spec *out, sm_error *err) {
+static sm_status spec(const void *self, int height, int width_, sm_backbone_spec *out, sm_error *err) {
   const vit *v = self;
+  const int patch = (int)v->patch;
   sm_status status = create((void *)v, err);
   if (status != SM_OK) return status;
-  if (view_size < v->patch || view_size % v->patch != 0) {
-    sm_fail(err, SM_EINVAL, "views of %d pixels cannot be cut into patches of %d", view_size, (int)v->patch);
+  if (height < patch || width_ < patch || height % patch || width_ % patch) {
+    if (height == width_) sm_fail(err, SM_EINVAL, "views of %d pixels cannot be cut into patches of %d", height, patch);
+    else sm_fail(err, SM_EINVAL, "views of %d x %d pixels cannot be cut into patches of %d", height, width_, patch);
     return sm_hint(err, "choose a view size that is a multiple of patch_size");
   }
-  *out = (sm_backbone_spec){.size = sizeof *out,
-                            .dim = width(v),
-                            .prefix = 1,
-                            .patch = (int)v->patch,
-                            .depth = depth(v),
-                            .heads = heads(v),
-                            .masks_at = (int)v->patch,
-                            .drop_columns = 2 * depth(v)};
-  if (v->drop_path > 0) {
-    out->drop_sites = 2 * depth(v);
-    for (int site = 0; site < out->drop_sites; site++)
-      out->drop_rate[site] = depth(v) > 1 ? v->drop_path * (site / 2) / (depth(v) - 1) : 0;
+  out->dim = width(v);
+  out->rows = height / patch, out->cols = width_ / patch, out->cell = patch;
+  out->heads = heads(v);
+  out->blocks = depth(v) < SM_BLOCKS_MAX ? depth(v) : SM_BLOCKS_MAX;
+  out->layers = depth(v);
+  out->drop_columns = 2 * depth(v);
+  if (v->drop_path > 0) out->drop_sites = out->drop_columns;
+  for (int site = 0; site < out->drop_columns; site++) {
+    out->drop_layer[site] = 1 + site / 2;
+    if (v->drop_path > 0 && depth(v) > 1) out->drop_rate[site] = v->drop_path * (site / 2) / (depth(v) - 1);
   }
   return SM_OK;
 }
@@ -121,18 +121,21 @@ static void declare_block(const vit *v, const sm_params *p, int block) {
 #undef IN_BLOCK
 }
 
-static void declare(const void *self, int view_size, const sm_params *p) {
+static void declare(const void *self, int height, int width_, const sm_params *p) {
   const vit *v = self;
-  int64_t d = width(v), side = view_size / v->patch;
-  double fan_in = 3.0 * (double)(v->patch * v->patch);
-  sm_declare(p, "cls_token", SM_INIT_TRUNC_NORMAL, .02, 0, 3, (int64_t[]){1, 1, d});
-  sm_declare(p, "pos_embed", SM_INIT_TRUNC_NORMAL, .02, 0, 3, (int64_t[]){1, 1 + side * side, d});
-  sm_declare(p, "masked_embed", SM_INIT_ZEROS, 0, SM_ROW_NO_EXPORT, 2,
-             (int64_t[]){1, d}); /* timm knows no such name */
-  sm_declare(p, "patch_embed.proj.weight", SM_INIT_UNIFORM_FAN, fan_in, 0, 4,
-             (int64_t[]){d, 3, v->patch, v->patch});
+  const int64_t d = width(v);
+  const double fan_in = 3.0 * (double)(v->patch * v->patch);
+  sm_declare_layer(p, 0);
+  sm_declare(p, "cls_token", SM_INIT_TRUNC_NORMAL, .02, SM_ROW_EMBEDDING, 3, (int64_t[]){1, 1, d});
+  sm_declare_grid(p, "pos_embed", SM_INIT_TRUNC_NORMAL, .02, SM_ROW_EMBEDDING, 1, height / (int)v->patch, width_ / (int)v->patch, d);
+  sm_declare(p, "masked_embed", SM_INIT_ZEROS, 0, SM_ROW_NO_EXPORT, 2, (int64_t[]){1, d}); /* timm knows no such name */
+  sm_declare(p, "patch_embed.proj.weight", SM_INIT_UNIFORM_FAN, fan_in, 0, 4, (int64_t[]){d, 3, v->patch, v->patch});
   sm_declare(p, "patch_embed.proj.bias", SM_INIT_UNIFORM_FAN, fan_in, 0, 1, &d);
-  for (int block = 0; block < depth(v); block++) declare_block(v, p, block);
+  for (int block = 0; block < depth(v); block++) {
+    sm_declare_layer(p, 1 + block);
+    declare_block(v, p, block);
+  }
+  sm_declare_layer(p, 1 + depth(v));
   declare_norm(p, "norm", d);
 }
 
@@ -146,29 +149,25 @@ static sm_tensor *norm(sm_graph *g, const sm_params *p, sm_tensor *x, const char
   return sm_layer_norm(g, x, sm_param(g, p, "%s.weight", base), sm_param(g, p, "%s.bias", base), norm_eps);
 }
 
-/* The position embedding for a grid of rows × cols; it was declared for a square one. */
-static sm_tensor *position(sm_graph *g, const sm_params *p, int rows, int cols) {
-  sm_tensor *pos = sm_param(g, p, "pos_embed");
-  int side = (int)lround(sqrt((double)(pos->dim[1] - 1)));
-  if (rows == side && cols == side) return pos;
-  return sm_position_resize(g, pos, side, side, rows, cols);
-}
-
+/* [CLS] and patches with their positions; the table was declared for a grid that sm_param_grid knows. */
 static sm_tensor *embed(const vit *v, sm_graph *g, const sm_params *p, const sm_backbone_in *in) {
-  int rows = (int)(in->pictures->dim[2] / v->patch), cols = (int)(in->pictures->dim[3] / v->patch);
+  const int rows = (int)(in->pictures->dim[2] / v->patch), cols = (int)(in->pictures->dim[3] / v->patch);
+  int declared_rows = rows, declared_cols = cols;
+  sm_tensor *pos = sm_param(g, p, "pos_embed");
+  sm_param_grid(p, "pos_embed", &declared_rows, &declared_cols);
+  if (rows != declared_rows || cols != declared_cols) pos = sm_position_resize(g, pos, declared_rows, declared_cols, rows, cols);
   sm_tensor *patches = linear(g, p, sm_patchify(g, in->pictures, (int)v->patch), "patch_embed.proj", true);
-  return sm_tokens(g, patches, sm_param(g, p, "cls_token"), position(g, p, rows, cols),
-                   in->mask ? sm_param(g, p, "masked_embed") : NULL, in->mask);
+  return sm_tokens(g, patches, sm_param(g, p, "cls_token"), pos, in->mask ? sm_param(g, p, "masked_embed") : NULL, in->mask);
 }
 
 static sm_tensor *pick(sm_graph *g, sm_tensor *x, const sm_rows *only) {
   return only ? sm_gather(g, x, only) : x;
 }
 
-/* One block; *qkv is its joint projection, for the attention map. What follows attention is each token's own
- * affair: where only some are wanted, the last block does the rest for these (drop: (B, sites) as ever). */
-static sm_tensor *block(const vit *v, sm_graph *g, const sm_params *p, sm_tensor *x, int index,
-                        sm_tensor *drop, const sm_rows *only, sm_tensor **qkv) {
+/* One block; *qkv is its joint projection, for the attention map. After attention tokens are independent, so the last block
+ * computes only the rows in `only` (drop: (B, sites) as ever). */
+static sm_tensor *block(const vit *v, sm_graph *g, const sm_params *p, sm_tensor *x, int index, sm_tensor *drop,
+                        const sm_rows *only, sm_tensor **qkv) {
   char base[64];
 #define IN_BLOCK(name) (snprintf(base, sizeof base, "blocks.%d.%s", index, name), base)
   bool scaled = v->layer_scale > 0;
@@ -177,43 +176,55 @@ static sm_tensor *block(const vit *v, sm_graph *g, const sm_params *p, sm_tensor
   y = pick(g, sm_attention(g, *qkv, heads(v)), only);
   y = linear(g, p, y, IN_BLOCK("attn.proj"), true);
   if (only && drop) drop = sm_gather_items(g, drop, only);
-  x = sm_residual(g, pick(g, x, only), y, scaled ? sm_param(g, p, "%s", IN_BLOCK("ls1.gamma")) : NULL, drop,
-                  2 * index);
+  x = sm_residual(g, pick(g, x, only), y, scaled ? sm_param(g, p, "%s", IN_BLOCK("ls1.gamma")) : NULL, drop, 2 * index);
   y = norm(g, p, x, IN_BLOCK("norm2"));
   y = sm_gelu(g, linear(g, p, y, IN_BLOCK("mlp.fc1"), true));
   y = linear(g, p, y, IN_BLOCK("mlp.fc2"), true);
-  return sm_residual(g, x, y, scaled ? sm_param(g, p, "%s", IN_BLOCK("ls2.gamma")) : NULL, drop,
-                     2 * index + 1);
+  return sm_residual(g, x, y, scaled ? sm_param(g, p, "%s", IN_BLOCK("ls2.gamma")) : NULL, drop, 2 * index + 1);
 #undef IN_BLOCK
 }
 
-static void build(const void *self, sm_graph *g, const sm_params *p, const sm_backbone_in *in,
-                  sm_backbone_out *out) {
-  const vit *v = self;
-  int n = depth(v), first_kept = n - in->last_blocks, most = (int)(sizeof out->blocks / sizeof *out->blocks);
-  *out = (sm_backbone_out){.size = sizeof *out};
-  if (in->last_blocks > n || in->last_blocks > most) {
-    sm_graph_fail(g, "features of the last %d blocks are wanted, but vit has %d and gives at most %d",
-                  in->last_blocks, n, most);
-    return;
+/* What is wanted of a sequence: x (B, 1 + N, D), or just the rows `kept` of it. */
+static sm_block_out answer(sm_graph *g, const sm_backbone_in *in, const sm_token_rows *rows, sm_tensor *x) {
+  sm_block_out out = {0};
+  if (x->ndim == 2) {
+    if (in->view) out.view = rows->view ? sm_gather(g, x, rows->view) : x;
+    if (in->patches) out.patches = sm_gather(g, x, rows->patches);
+    return out;
   }
-  sm_tensor *x = sm_block_border(g, embed(v, g, p, in)), *qkv = NULL;
-  for (int i = 0; i < n; i++) {
-    bool last = i == n - 1;
-    sm_scope_push(g, "blocks.%d", i);
-    x = sm_block_border(g, block(v, g, p, x, i, in->drop, last ? in->only : NULL, &qkv));
-    sm_scope_pop(g);
-    if (last) out->tokens = norm(g, p, x, "norm");
-    if (i >= first_kept)
-      out->blocks[i - first_kept] = last ? out->tokens : norm(g, p, pick(g, x, in->only), "norm");
-  }
-  if (in->attention) out->attention = sm_attention_map(g, qkv, heads(v));
+  if (in->view) out.view = sm_gather(g, x, sm_rows_behind(g, in->pictures, x->dim[1] - 1, NULL, 1, true).kept);
+  if (in->patches) out.patches = sm_drop_prefix(g, x, 1);
+  return out;
 }
 
-static const sm_backbone_ops ops = {sizeof ops, spec, declare, build};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_BACKBONE,
-                                 .kind_version = SM_KIND_VERSION,
+static void build(const void *self, sm_graph *g, const sm_params *p, const sm_backbone_in *in, sm_backbone_out *out) {
+  const vit *v = self;
+  const int n = depth(v), offered = n < SM_BLOCKS_MAX ? n : SM_BLOCKS_MAX;
+  sm_tensor *x = sm_block_border(g, embed(v, g, p, in)), *qkv = NULL;
+  const bool some = in->only || (in->view && !in->patches), any = in->view || in->patches;
+  const sm_token_rows rows = some ? sm_rows_behind(g, in->pictures, x->dim[1] - 1, in->patches ? in->only : NULL, 1, in->view)
+                                  : (sm_token_rows){0};
+  int wish = 0;
+  for (int i = 0; i < n; i++) {
+    const bool last = i == n - 1;
+    sm_scope_push(g, "blocks.%d", i);
+    x = sm_block_border(g, block(v, g, p, x, i, in->drop, last ? rows.kept : NULL, &qkv));
+    sm_scope_pop(g);
+    for (; wish < in->blocks && in->block[wish].block == i - (n - offered); wish++) {
+      sm_tensor *y = last ? x : pick(g, x, rows.kept);
+      out->block[wish] = answer(g, in, &rows, in->block[wish].raw ? y : norm(g, p, y, "norm"));
+    }
+  }
+  if (any) {
+    const sm_block_out end = answer(g, in, &rows, norm(g, p, x, "norm"));
+    out->view = end.view, out->patches = end.patches;
+  }
+  if (in->attention) out->attention = sm_attention_map(g, qkv, heads(v), 1);
+  if (in->qkv) out->qkv = sm_drop_prefix(g, qkv, 1);
+}
+
+static const sm_backbone_ops ops = {spec, declare, build};
+static const sm_plugin plugin = {.kind = SM_BACKBONE,
                                  .name = "vit",
                                  .summary = "Vision transformer with a class token and learned positions",
                                  .version = "1.0",

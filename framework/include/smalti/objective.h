@@ -1,7 +1,17 @@
-/* smalti/objective.h — what trains without student and teacher. */
+/* smalti/objective.h — an objective trains without a teacher: a network of its own with a loss of its own, such as a discrete VAE.
+ *
+ *   spec      refuses views that it cannot take; may say how pictures are normalised
+ *   declare   parameters and a state
+ *   build     forward pass and loss, in the graph
+ *   measure, report   figures of a step beside its loss
+ *   build_show, show  pictures after an epoch, which the run's report shows
+ *
+ * It stands in a recipe in place of backbone, heads, masker, tokenizers and losses. The run is the same otherwise: views, optimiser,
+ * micro-batches, checkpoints, records. Of a picture it sees one global view. */
 #ifndef SMALTI_OBJECTIVE_H
 #define SMALTI_OBJECTIVE_H
 
+#include <smalti/image.h>
 #include <smalti/module.h>
 #include <smalti/params.h>
 
@@ -9,42 +19,36 @@
 extern "C" {
 #endif
 
-/* A network of its own with a loss of its own, in place of backbone, heads, masker, tokenizers and losses (a discrete VAE). The
- * run is the same otherwise: views, optimizer, micro-batches, checkpoints, records. Of a picture it sees one global view. */
 typedef struct sm_objective_spec {
-  uint32_t size;
-  int view_size;          /* in: side of a view in pixels, 0 where that is not known yet                       */
+  int height, width;      /* in: of a view in pixels, 0 where that is not known yet                        */
   bool normalises;        /* values of views are (x - mean)/std of x in [0, 1] by the two below, not the recipe's */
   float mean[3], std[3];
 } sm_objective_spec;
 
 typedef struct sm_objective_env {
-  uint32_t size;
   sm_params params;       /* what is trained                                                               */
   sm_params state;        /* what is kept between steps and saved, and no optimiser touches                */
-  sm_tensor *pictures;    /* (B, 3, S, S) normalised views                                                  */
+  sm_tensor *pictures;    /* (B, 3, H, W) normalised views                                                  */
   sm_tensor *key;         /* (3) I32 for draws: two words of a key, the same for all of a step, and the place of item 0 in
                              the step, as sm_gumbel_softmax takes them                                     */
-  int side, step_pictures; /* S; pictures of the whole step, which means are over: micro-batches have fewer */
+  int height, width;      /* H, W                                                                          */
+  int step_pictures;      /* of the whole step, which means are over: micro-batches have fewer             */
 } sm_objective_env;
 
 /* Where an objective puts its figures. mean: records give the mean over their steps, else the last value. */
 typedef struct sm_measures {
-  uint32_t size;
   void *core;
   void (*put)(struct sm_measures *, const char *name, double value, bool mean);
 } sm_measures;
 
 /* What is shown at the end of an epoch. */
 typedef struct sm_show {
-  uint32_t size;
   sm_graph *graph;        /* run the passes of build_show                                                   */
   const char *folder;     /* of the run: pictures are written into it (sm_image_write_png), the report shows all PNGs */
   int pictures;           /* that there are in env.pictures, 1 … its capacity: test pictures, or else training pictures */
 } sm_show;
 
 typedef struct sm_objective_ops {
-  uint32_t size;
   sm_status (*spec)(const void *self, sm_objective_spec *, sm_error *);      /* [main] pure; refuses views that it cannot take */
   void (*declare)(const void *self, const sm_params *params, const sm_params *state); /* [build] */
   /* [build] In a pass: returns what it has given to sm_loss_term, whose sum over all micro-batches is the loss. What measure

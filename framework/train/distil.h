@@ -1,0 +1,91 @@
+/* framework/train/distil.h — private: a student and its teacher, shared by the files distil*.c.
+ *
+ *   distil.c         the algorithm: what a micro-batch does, what is reported
+ *   distil_specs.c   what the plugins say of themselves
+ *   distil_sets.c    who declares which parameters
+ *   distil_passes.c  the passes of the graph
+ *   distil_feed.c    a batch into the graph's inputs
+ *   distil_masks.c   masks that follow the teacher's attention */
+#ifndef SM_DISTIL_H
+#define SM_DISTIL_H
+
+#include "trainable.h"
+
+enum { GLOBAL, LOCAL, KINDS };
+enum { PASS_SEE, PASS_TEACHER, PASS_STUDENT, PASS_STUDENT_LOCAL = PASS_STUDENT + LOCAL, PASSES };
+
+/* A loss on one student pass. */
+typedef struct bound_loss {
+  sm_pairs *pairs;
+  sm_tensor *rows, *stats; /* loss of each row; statistics, or NULL */
+} bound_loss;
+
+typedef struct row_range {
+  int first, end;
+} row_range;
+
+/* Global or local views: what the passes over them are fed with, and give. */
+typedef struct view_kind {
+  int views, height, width;      /* per picture; pixels                                                       */
+  int rows, cols, cells;         /* mask cells of a view                                                      */
+  int masked_views;              /* of a picture: how many have hidden patches, at most; 0: there are no masks */
+  int64_t max_masked;            /* hidden patches of one view, at most                                       */
+  bool keep_view, keep_patch;    /* what losses look at; neither: there is no student pass                    */
+  bool taught;                   /* the teacher's backbone runs on them                                       */
+  sm_tensor *count, *pictures, *mask, *drop; /* inputs                                                        */
+  sm_rows *hidden;               /* hidden patches, as cells                                                  */
+  sm_seen seen;                  /* by the teacher                                                            */
+  sm_tensor *attention;          /* of the teacher, where masks follow it                                     */
+  sm_target patch_target[SM_SLOTS_MAX]; /* of each tokenizer                                                  */
+  bound_loss loss[SM_SLOTS_MAX];
+  int32_t *masked;               /* of each view of a micro-batch: how many patches are hidden                */
+  uint8_t *drawn;                /* late masks of the step, like sm_batch.mask; else NULL                     */
+} view_kind;
+
+typedef struct distil {
+  sm_trainable t;
+  sm_loss_spec loss_spec[SM_SLOTS_MAX];
+  sm_tokenizer_spec tokenizer_spec[SM_SLOTS_MAX];
+  bool want_teacher;
+  bool late_masks; /* the masker looks at the teacher's attention: PASS_SEE is there, and masks are drawn after it */
+  view_kind kind[KINDS];
+  int own[SM_SLOTS_MAX]; /* of each tokenizer: its place in views.own, or -1 */
+  row_range state_rows[SM_SLOTS_MAX], frozen_rows[SM_SLOTS_MAX]; /* of each tokenizer in its sets */
+  sm_head student_head[SM_SLOTS_MAX], teacher_head[SM_SLOTS_MAX];
+  int pass[PASSES]; /* -1: not there */
+  sm_tensor *own_view[SM_OWNS_MAX];
+  sm_target view_target[SM_SLOTS_MAX];
+  /* host lists of one micro-batch */
+  int32_t *cell_list;
+  float *attention_list; /* of one view, for late masks */
+  /* sums of one step: pictures and hidden patches; losses and their statistics */
+  double counts[2], loss_sum[SM_SLOTS_MAX], stat_sum[SM_SLOTS_MAX][4];
+} distil;
+enum { COUNT_PICTURES, COUNT_HIDDEN };
+
+/* distil_specs.c */
+sm_status sm_distil_specs(distil *, sm_error *);
+/* Does any loss use this head (or tokenizer) at the site? Negative: whichever. */
+bool sm_distil_used(const distil *, int head, int tokenizer, sm_site);
+/* Is there a student pass over this kind? One that nobody looks at is not an input either. */
+bool sm_distil_present(const distil *, int kind);
+/* distil_sets.c: declare and seal all sets. */
+sm_status sm_distil_sets(distil *, sm_error *);
+sm_status sm_distil_load_frozen(sm_trainable *, sm_error *);
+sm_tokenizer_env sm_distil_env(distil *, int tokenizer, int kind);
+/* distil_passes.c */
+void sm_distil_passes(distil *);
+/* distil_feed.c: room for host lists; pictures of a kind alone; a micro-batch into all inputs, and the pairs of all losses. */
+sm_status sm_distil_lists(distil *, sm_error *);
+void sm_distil_feed_pictures(distil *, int kind, const sm_batch *, int first, int n);
+sm_status sm_distil_feed(distil *, const sm_batch *, int first, int n, sm_error *);
+int64_t sm_distil_count_hidden(const distil *, const sm_batch *);
+/* What all pairs of a loss on views of a kind have in common. */
+sm_pair_request sm_distil_pair_request(const distil *, int loss, int kind);
+/* distil_masks.c: room for late masks; draw those of a micro-batch whose PASS_SEE has just run. */
+sm_status sm_distil_mask_room(distil *, sm_error *);
+void sm_distil_draw_masks(distil *, const sm_batch *, int first, int n);
+
+#define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
+
+#endif

@@ -1,0 +1,94 @@
+/* framework/train/trainable.c — what both kinds of trainables have in common: their life, their memory, and the list of all that
+ * is added up over a step. */
+#include "trainable.h"
+
+/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+
+static sm_status trainable_make_sets(sm_trainable *t, sm_error *err) {
+  static const char *const name[SM_SETS] = {"student", "teacher", "state", "frozen"};
+  for (int i = 0; i < SM_SETS; i++)
+    if (!(t->set[i] = sm_set_new(name[i], t->c.real, i == SM_SET_STUDENT, err))) return SM_ENOMEM;
+  return SM_OK;
+}
+
+static sm_status trainable_make_graph(sm_trainable *t, sm_error *err) {
+  const sm_train_config *c = &t->c;
+  const sm_graph_config config = {.device = c->device, .real = c->real, .pool = c->pool, .isa = c->isa, .bf16 = c->bf16};
+  sm_error own = {0};
+  if (!(t->graph = sm_graph_new(&config, &own))) {
+    if (err) *err = own;
+    return own.code;
+  }
+  sm_graph_recompute(t->graph, c->recompute);
+  return SM_OK;
+}
+
+sm_status sm_trainable_new(const sm_train_config *c, sm_trainable **out, sm_error *err) {
+  const sm_trainable_ops *ops = c->objective.ops ? &sm_objective_trainable_ops : &sm_distil_ops;
+  *out = NULL;
+  sm_trainable *t = sm_calloc(1, ops->size);
+  if (!t) return sm_fail(err, SM_ENOMEM, "no memory for what trains");
+  t->ops = ops;
+  t->c = *c;
+  t->update_pass = -1;
+  t->micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
+  sm_status status = (t->arena = sm_arena_new("trainable")) ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for what trains");
+  if (!status) status = trainable_make_sets(t, err);
+  if (!status) status = trainable_make_graph(t, err);
+  if (!status) status = ops->build(t, err);
+  if (!status) status = sm_graph_plan(t->graph, err);
+  if (status) sm_trainable_free(t);
+  else *out = t;
+  return status;
+}
+
+sm_status sm_trainable_allocate(sm_trainable *t, sm_error *err) {
+  for (int i = 0; i < SM_SETS; i++) {
+    sm_status status = i == SM_SET_TEACHER ? sm_set_allocate_from(t->set[i], t->set[SM_SET_STUDENT], t->c.seed, err)
+                                           : sm_set_allocate(t->set[i], t->c.seed, err);
+    if (status) return status;
+  }
+  sm_status status = t->ops->fill ? t->ops->fill(t, err) : SM_OK;
+  return status ? status : sm_graph_allocate(t->graph, err);
+}
+
+void sm_trainable_free(sm_trainable *t) {
+  if (!t) return;
+  if (t->ops->destroy) t->ops->destroy(t);
+  sm_graph_free(t->graph);
+  sm_ema_link_free(t->ema);
+  for (int i = 0; i < SM_SETS; i++) sm_set_free(t->set[i]);
+  sm_arena_free(t->arena);
+  sm_free(t);
+}
+
+/* ---- what it is ------------------------------------------------------------------------------------------------------------ */
+
+int sm_trainable_evaluated(const sm_trainable *t) { return t->ema_momentum ? SM_SET_TEACHER : SM_SET_STUDENT; }
+
+size_t sm_trainable_bytes(const sm_trainable *t) {
+  sm_plan_report plan;
+  sm_graph_report(t->graph, &plan);
+  size_t bytes = plan.inputs + plan.transient + plan.worker;
+  for (int i = 0; i < SM_SETS; i++) bytes += sm_set_bytes(t->set[i]);
+  return bytes;
+}
+
+int sm_trainable_sums(sm_trainable *t, sm_sum *out, int most) {
+  int n = t->ops->sums(t, out, most);
+  for (int i = 0; n < most; i++) {
+    sm_tensor *a = sm_graph_accumulator(t->graph, i);
+    if (!a) break;
+    out[n++] = (sm_sum){.kind = SM_SUM_ACCUMULATOR, .name = a->name, .tensor = a, .n = sm_elements(a)};
+  }
+  if (n < most) out[n++] = (sm_sum){.kind = SM_SUM_GRADIENTS, .name = "gradients", .set = t->set[SM_SET_STUDENT]};
+  return n;
+}
+
+/* ---- passes ---------------------------------------------------------------------------------------------------------------- */
+
+void sm_trainable_run(sm_trainable *t, int pass, int time) {
+  const double start = sm_now();
+  sm_graph_run(t->graph, pass);
+  t->seconds[time] += sm_now() - start;
+}
