@@ -39,7 +39,7 @@ static void passes_inputs(distil *d, int kind) {
 
 static void passes_backbone(distil *d, int set, const sm_backbone_in *in, sm_backbone_out *out) {
   sm_backbone_build(d->t.c.backbone.name, d->t.c.backbone.ops, d->t.c.backbone.self, d->t.graph,
-                    &(sm_params){d->t.set[set], "backbone."}, in, out);
+                    &(sm_params){d->t.set[set], SM_BACKBONE_PREFIX}, in, out);
 }
 
 /* What tokenizers that look at the teacher want of its features of a kind of view. */

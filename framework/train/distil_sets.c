@@ -25,8 +25,7 @@ static int sets_head_dim(const distil *d, int head, sm_site site) {
 
 static const char *sets_prefix(distil *d, const char *kind, const char *name, const char *role) {
   char text[128];
-  sm_parameter_prefix(kind, name, text, sizeof text);
-  const char *p = sm_arena_printf(d->t.arena, "%s%s", text, role);
+  const char *p = sm_arena_printf(d->t.arena, "%s%s", sm_instance_prefix(text, sizeof text, kind, name), role);
   if (!p) d->t.no_memory = true; /* told by sm_distil_sets, when all is declared */
   return p ? p : "";
 }
@@ -61,7 +60,7 @@ static void sets_network(distil *d, int which, sm_role role, sm_head *heads) {
   const sm_train_config *c = &d->t.c;
   if (role == SM_ROLE_TEACHER && !d->want_teacher) return;
   OPS(backbone, c->backbone)
-      ->declare(c->backbone.self, c->global_height, c->global_width, &(sm_params){d->t.set[which], "backbone."});
+      ->declare(c->backbone.self, c->global_height, c->global_width, &(sm_params){d->t.set[which], SM_BACKBONE_PREFIX});
   for (int i = 0; i < c->heads; i++) sets_head(d, i, role, d->t.set[which], &heads[i]);
 }
 

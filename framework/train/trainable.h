@@ -83,14 +83,7 @@ typedef struct sm_sum {
 
 /* ---- the interface ------------------------------------------------------------------------------------------------------ */
 
-enum { /* what is saved, then what is not. Where no tokenizer wants a teacher, its set has no rows. */
-  SM_SET_STUDENT,
-  SM_SET_TEACHER,
-  SM_SET_STATE,
-  SM_SETS_SAVED,
-  SM_SET_FROZEN = SM_SETS_SAVED,
-  SM_SETS
-};
+enum { SM_SET_FROZEN = SM_SETS_SAVED, SM_SETS }; /* behind those that are saved; without a tokenizer that wants a teacher its set has no rows */
 enum { SM_TIME_TEACHER, SM_TIME_STUDENT, SM_TIME_UPDATE, SM_TIME_HOST, SM_TIMES };
 
 typedef struct sm_trainable sm_trainable;

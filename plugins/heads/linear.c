@@ -14,8 +14,8 @@ static const sm_option options[] = {
 
 static const char *base_of(sm_site site) { return site == SM_SITE_VIEW ? "view" : "patch"; }
 
-static int out_dim(const void *self, sm_site site) {
-  (void)site;
+static int out_dim(const void *self, sm_site site, int dim) {
+  (void)site, (void)dim;
   return (int)((const linear_head *)self)->out_dim;
 }
 
@@ -28,35 +28,29 @@ static void declare_site(const sm_params *p, sm_site site, int64_t in, int64_t o
   sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &out);
 }
 
-static void declare(const void *self, const sm_params *p, int in_dim, int view_dim, int patch_dim,
-                    sm_role role) {
-  (void)self, (void)role;
-  declare_site(p, SM_SITE_VIEW, in_dim, view_dim);
-  declare_site(p, SM_SITE_PATCH, in_dim, patch_dim);
+static void declare(const void *self, const sm_head *h) {
+  (void)self;
+  declare_site(&h->params, SM_SITE_VIEW, h->dim, h->view_dim);
+  declare_site(&h->params, SM_SITE_PATCH, h->dim, h->patch_dim);
 }
 
-static sm_tensor *features(const void *self, sm_graph *g, const sm_params *p, sm_tensor *tokens, sm_site site,
-                           sm_role role) {
-  (void)self, (void)g, (void)p, (void)site, (void)role;
-  return tokens;
+static sm_tensor *features(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+  (void)self, (void)g, (void)h, (void)site;
+  return x;
 }
 
-static sm_tensor *logits(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                         sm_role role) {
-  (void)self, (void)role;
-  return sm_linear(g, x, sm_param(g, p, "%s.weight", base_of(site)),
-                   sm_param(g, p, "%s.bias", base_of(site)));
+static sm_tensor *logits(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+  const sm_params *p = &h->params;
+  (void)self;
+  return sm_linear(g, x, sm_param(g, p, "%s.weight", base_of(site)), sm_param(g, p, "%s.bias", base_of(site)));
 }
 
-static const sm_head_ops ops = {.size = sizeof ops,
-                                .affine = 1,
+static const sm_head_ops ops = {.affine = true,
                                 .declare = declare,
                                 .features = features,
                                 .logits = logits,
                                 .out_dim = out_dim};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_HEAD,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_plugin plugin = {.kind = SM_HEAD,
                                  .name = "linear",
                                  .summary = "One linear layer from tokens to logits",
                                  .version = "1.0",

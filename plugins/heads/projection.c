@@ -56,8 +56,9 @@ static sm_status create(void *self, sm_error *err) {
   return SM_OK;
 }
 
-static int out_dim(const void *self, sm_site site) {
+static int out_dim(const void *self, sm_site site, int dim) {
   const projection *h = self;
+  (void)dim;
   return (int)(site == SM_SITE_PATCH && h->patch_out_dim ? h->patch_out_dim : h->out_dim);
 }
 
@@ -127,9 +128,11 @@ static void declare_second_name(const projection *h, const sm_params *p, int lay
   }
 }
 
-static void declare(const void *self, const sm_params *p, int in_dim, int view_dim, int patch_dim,
-                    sm_role role) {
+static void declare(const void *self, const sm_head *to) {
   const projection *h = self;
+  const sm_params *p = &to->params;
+  const sm_role role = to->role;
+  const int in_dim = to->dim, view_dim = to->view_dim, patch_dim = to->patch_dim;
   int shared = shared_layers(h, role);
   int elsewhere = shared_layers(h, role == SM_ROLE_TEACHER ? SM_ROLE_STUDENT : SM_ROLE_TEACHER);
   for (int layer = 0; layer <= h->layers; layer++) {
@@ -143,21 +146,21 @@ static void declare(const void *self, const sm_params *p, int in_dim, int view_d
 
 /* ---- forward ----------------------------------------------------------------------------------------- */
 
-static sm_tensor *features(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                           sm_role role) {
+static sm_tensor *features(void *self, sm_graph *g, const sm_head *at, sm_tensor *x, sm_site site) {
   const projection *h = self;
+  const sm_params *p = &at->params;
   for (int layer = 0; layer < h->layers; layer++) {
-    layer_name base = used_layer(h, layer, site, role);
+    layer_name base = used_layer(h, layer, site, at->role);
     if (layer > 0) x = sm_gelu(g, x);
     x = sm_linear(g, x, sm_param(g, p, "%s.weight", base.s), sm_param(g, p, "%s.bias", base.s));
   }
   return sm_l2_normalize(g, x, 1e-12);
 }
 
-static sm_tensor *logits(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                         sm_role role) {
+static sm_tensor *logits(void *self, sm_graph *g, const sm_head *at, sm_tensor *x, sm_site site) {
   const projection *h = self;
-  layer_name base = used_layer(h, (int)h->layers, site, role);
+  const sm_params *p = &at->params;
+  layer_name base = used_layer(h, (int)h->layers, site, at->role);
   sm_tensor *w =
       sm_weight_norm(g, sm_param(g, p, "%s.weight_v", base.s), sm_param(g, p, "%s.weight_g", base.s));
   return sm_linear(g, x, w, NULL);
@@ -168,21 +171,25 @@ static int layer_dim(const void *self, int n) {
   return n >= 1 && n < h->layers ? (int)h->hidden : 0;
 }
 
-static sm_tensor *layer(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                        sm_role role, int n) {
+static sm_tensor *layer(void *self, sm_graph *g, const sm_head *at, sm_tensor *x, sm_site site, int n) {
+  const sm_params *p = &at->params;
   for (int i = 0; i < n; i++) {
-    layer_name base = used_layer(self, i, site, role);
+    layer_name base = used_layer(self, i, site, at->role);
     x = sm_gelu(g,
                 sm_linear(g, x, sm_param(g, p, "%s.weight", base.s), sm_param(g, p, "%s.bias", base.s)));
   }
   return x;
 }
 
-static const sm_head_ops ops = {sizeof ops, 1, declare, features, logits, out_dim, layer_dim, layer};
+static const sm_head_ops ops = {.affine = true,
+                                .out_dim = out_dim,
+                                .declare = declare,
+                                .features = features,
+                                .logits = logits,
+                                .layer_dim = layer_dim,
+                                .layer = layer};
 static const sm_plugin plugin = {
-    .size = sizeof plugin,
     .kind = SM_HEAD,
-    .kind_version = SM_KIND_VERSION,
     .name = "projection",
     .summary = "MLP, bottleneck, L2 norm and a weight-normalised last layer; [CLS] and patches may share it",
     .version = "1.0",

@@ -150,8 +150,7 @@ static sm_status look(dvae *t, sm_error *err) {
   sm_st_close(file);
   if (status) return status;
   const float scale = 1 / (1 - 2 * dvae_margin);
-  t->own = (sm_own_view){.size = sizeof t->own,
-                         .pixels = dvae_stride(&t->shape),
+  t->own = (sm_own_view){.pixels = dvae_stride(&t->shape),
                          .filter = SM_FILTER_LANCZOS,
                          .plain = t->plain};
   for (int c = 0; c < 3; c++) t->own.mean[c] = -dvae_margin * scale, t->own.std[c] = scale;
@@ -165,7 +164,7 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   sm_status status = t->known ? SM_OK : look(t, err);
   if (status) return status;
   *out = (sm_tokenizer_spec){
-      .size = sizeof *out, .patch = SM_TARGET_IDS, .patch_dim = t->shape.vocabulary, .own = &t->own};
+      .patch = SM_TARGET_IDS, .patch_dim = t->shape.vocabulary, .own = &t->own};
   return SM_OK;
 }
 
@@ -183,24 +182,20 @@ static sm_status load(void *self, const sm_params *frozen, sm_error *err) {
 static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
                   sm_target *patch) {
   const dvae *t = self;
-  const int side = (int)seen->pictures->dim[2];
+  const int height = (int)seen->pictures->dim[2], width = (int)seen->pictures->dim[3];
   (void)view;
   if (!env->want_patch) return;
   sm_tensor *pixels = sm_patchify(g, seen->pictures, 1);
-  sm_tensor *hidden = dvae_hidden(g, &env->frozen, &t->shape, DVAE_ENCODER, pixels, side, side);
-  sm_tensor *logits = dvae_output(g, &env->frozen, sm_gather(g, hidden, env->cell_rows));
+  sm_tensor *hidden = dvae_hidden(g, &env->frozen, &t->shape, DVAE_ENCODER, pixels, height, width);
+  sm_tensor *logits = dvae_output(g, &env->frozen, sm_gather(g, hidden, env->masked));
   *patch = (sm_target){.form = SM_TARGET_IDS,
                        .dim = t->shape.vocabulary,
-                       .rows = env->patch_rows,
                        .ids = sm_argmax(g, logits, NULL)};
 }
 
-static const sm_tokenizer_ops ops = {
-    .size = sizeof ops, .spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
+static const sm_tokenizer_ops ops = {.spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
 static const sm_plugin plugin = {
-    .size = sizeof plugin,
     .kind = SM_TOKENIZER,
-    .kind_version = SM_KIND_VERSION,
     .name = "dvae",
     .summary = "The codes of a discrete variational auto-encoder, as BEiT takes DALL-E's",
     .version = "1.0",

@@ -20,14 +20,13 @@ static const sm_option options[] = {
 };
 
 /* As large as the student's view, in [0, 1]. */
-static const sm_own_view as_seen = {.size = sizeof as_seen, .std = {1, 1, 1}};
-static const sm_own_view unchanged = {.size = sizeof unchanged, .std = {1, 1, 1}, .plain = true};
+static const sm_own_view as_seen = {.std = {1, 1, 1}};
+static const sm_own_view unchanged = {.std = {1, 1, 1}, .plain = true};
 
 static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   const mean_colour *t = self;
   (void)err;
-  *out = (sm_tokenizer_spec){.size = sizeof *out,
-                             .patch = SM_TARGET_IDS,
+  *out = (sm_tokenizer_spec){.patch = SM_TARGET_IDS,
                              .patch_dim = NAMES,
                              .own = t->plain ? &unchanged : &as_seen};
   return SM_OK;
@@ -65,16 +64,14 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
   (void)self, (void)view;
   if (!env->want_patch) return;
   int side = (int)(seen->pictures->dim[2] / seen->rows);
-  sm_tensor *x = sm_gather(g, sm_patchify(g, seen->pictures, side), env->cell_rows);
+  sm_tensor *x = sm_gather(g, sm_patchify(g, seen->pictures, side), env->masked);
   sm_tensor *ids = sm_result(g, SM_I32, 1, x->dim, x->count);
   sm_emit(g, &op, 1, &x, 1, &ids);
-  *patch = (sm_target){.form = SM_TARGET_IDS, .dim = NAMES, .rows = env->patch_rows, .ids = ids};
+  *patch = (sm_target){.form = SM_TARGET_IDS, .dim = NAMES, .ids = ids};
 }
 
-static const sm_tokenizer_ops ops = {.size = sizeof ops, .spec = spec, .build = build};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_TOKENIZER,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_tokenizer_ops ops = {.spec = spec, .build = build};
+static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "mean_colour",
                                  .summary = "A patch's mean colour in 3 bits a channel",
                                  .version = "1.0",

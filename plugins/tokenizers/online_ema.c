@@ -70,7 +70,6 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   const online_ema *t = self;
   (void)err;
   *out = (sm_tokenizer_spec){
-      .size = sizeof *out,
       .view = form_of(t->view_labels),
       .patch = form_of(t->labels),
       .needs_head = true,
@@ -91,9 +90,8 @@ static void declare(const void *self, const sm_params *state, int view_dim, int 
 
 /* ---- targets ----------------------------------------------------------------------------------------- */
 
-static void set_target(sm_graph *g, sm_target *out, sm_form form, const sm_rows *rows, sm_tensor *logits,
-                       sm_tensor *shift, sm_tensor *scale) {
-  *out = (sm_target){.form = form, .dim = logits->dim[1], .rows = rows};
+static void set_target(sm_graph *g, sm_target *out, sm_form form, sm_tensor *logits, sm_tensor *shift, sm_tensor *scale) {
+  *out = (sm_target){.form = form, .dim = logits->dim[1]};
   if (form == SM_TARGET_IDS) {
     out->ids = sm_argmax(g, logits, shift);
     return;
@@ -117,11 +115,9 @@ static sm_tensor *shift_of(const online_ema *t, sm_graph *g, const sm_tokenizer_
 static void build_view(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
                        sm_target *out) {
   const sm_head *head = env->head;
-  sm_tensor *cls = sm_gather(g, seen->tokens, env->view_rows);
-  sm_tensor *features = head->ops->features(head->self, g, &head->params, cls, SM_SITE_VIEW, head->role);
-  sm_tensor *logits = head->ops->logits(head->self, g, &head->params, features, SM_SITE_VIEW, head->role);
+  sm_tensor *logits = sm_head_logits(g, head, seen->view, SM_SITE_VIEW);
   t->view = (site_graph){.scale = sm_scalar(g, "1/temperature of [CLS]", 1)};
-  set_target(g, out, form_of(t->view_labels), env->view_rows, logits,
+  set_target(g, out, form_of(t->view_labels), logits,
              shift_of(t, g, env, t->centering, "center.cls", logits, t->view.scale), t->view.scale);
   if (t->centering != CENTER_MEAN) return;
   t->view.momentum = sm_scalar(g, "momentum of the [CLS] centre", t->center_momentum);
@@ -149,19 +145,15 @@ static void build_patch(online_ema *t, sm_graph *g, const sm_tokenizer_env *env,
                         sm_target *out) {
   const sm_head *head = env->head;
   if (!t->patch.scale) t->patch.scale = sm_scalar(g, "1/temperature of patches", 1);
-  sm_tensor *features;
-  if (t->patch_centering ==
-      CENTER_MEAN) { /* at every patch, for the centre; [CLS] goes along so that row numbers stay */
-    sm_tensor *all =
-        head->ops->features(head->self, g, &head->params, seen->tokens, SM_SITE_PATCH, head->role);
-    add_patches(t, g, sm_drop_prefix(g, all, seen->prefix));
-    features = sm_gather(g, all, env->patch_rows);
-  } else {
-    sm_tensor *masked = sm_gather(g, seen->tokens, env->patch_rows);
-    features = head->ops->features(head->self, g, &head->params, masked, SM_SITE_PATCH, head->role);
+  sm_tensor *x = seen->patches;
+  if (t->patch_centering != CENTER_MEAN) x = sm_gather(g, x, env->masked);
+  x = head->ops->features(head->self, g, head, x, SM_SITE_PATCH);
+  if (t->patch_centering == CENTER_MEAN) { /* features of every patch, for the centre */
+    add_patches(t, g, x);
+    x = sm_gather(g, x, env->masked);
   }
-  sm_tensor *logits = head->ops->logits(head->self, g, &head->params, features, SM_SITE_PATCH, head->role);
-  set_target(g, out, form_of(t->labels), env->patch_rows, logits,
+  sm_tensor *logits = head->ops->logits(head->self, g, head, x, SM_SITE_PATCH);
+  set_target(g, out, form_of(t->labels), logits,
              shift_of(t, g, env, t->patch_centering, "center.patch", logits, t->patch.scale), t->patch.scale);
 }
 
@@ -169,7 +161,7 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
                   sm_target *patch) {
   online_ema *t = self;
   t->view = t->patch = (site_graph){0};
-  if (!env->head || !seen->tokens) {
+  if (!env->head) {
     sm_graph_fail(g, "online_ema needs the teacher and a head");
     return;
   }
@@ -187,7 +179,7 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
 /* After build, which made scale and sums. */
 static void build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
                         sm_target *patch) {
-  if (!env->head || !seen->tokens) {
+  if (!env->head) {
     sm_graph_fail(g, "online_ema needs the teacher and a head");
     return;
   }
@@ -206,7 +198,7 @@ static void build_update(void *self, sm_graph *g, const sm_tokenizer_env *env) {
   sm_tensor *mean = sm_accumulator(g, "mean patch feature", 2, t->patch.sum->dim);
   sm_ema_update(g, mean, t->patch.sum, t->patch.count, sm_scalar(g, "no momentum", 0));
   mean = sm_scale(g, mean, 1.0 / (double)t->patch.patches);
-  sm_tensor *logits = head->ops->logits(head->self, g, &head->params, mean, SM_SITE_PATCH, head->role);
+  sm_tensor *logits = head->ops->logits(head->self, g, head, mean, SM_SITE_PATCH);
   sm_tensor *sum = sm_accumulator(g, "mean patch logits", 1, &logits->dim[1]);
   sm_tensor *one = sm_accumulator(g, "one row", 1, (int64_t[]){1});
   sm_sum_rows_into(g, logits, sum);
@@ -222,17 +214,14 @@ static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
   if (t->patch.scale) sm_put(t->patch.scale, 1 / sm_schedule_at(&patch, time));
 }
 
-static const sm_tokenizer_ops ops = {.size = sizeof ops,
-                                     .spec = spec,
+static const sm_tokenizer_ops ops = {.spec = spec,
                                      .declare = declare,
                                      .build = build,
                                      .build_update = build_update,
                                      .prepare = prepare,
                                      .build_local = build_local};
 static const sm_plugin plugin = {
-    .size = sizeof plugin,
     .kind = SM_TOKENIZER,
-    .kind_version = SM_KIND_VERSION,
     .name = "online_ema",
     .summary = "The student's moving average and its head, centred or balanced, and sharpened",
     .version = "1.0",

@@ -43,13 +43,12 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   bool own = t->normalize == UNIT || t->plain || t->pixels;
   (void)err;
   t->own =
-      (sm_own_view){.size = sizeof t->own, .pixels = (int)t->pixels, .std = {1, 1, 1}, .plain = t->plain};
+      (sm_own_view){.pixels = (int)t->pixels, .std = {1, 1, 1}, .plain = t->plain};
   if (t->normalize != UNIT) {
     memcpy(t->own.mean, sm_imagenet_mean, sizeof t->own.mean);
     memcpy(t->own.std, sm_imagenet_std, sizeof t->own.std);
   }
-  *out = (sm_tokenizer_spec){.size = sizeof *out,
-                             .patch = SM_TARGET_VECTORS,
+  *out = (sm_tokenizer_spec){.patch = SM_TARGET_VECTORS,
                              .patch_dim = 3 * side * side,
                              .own = own ? &t->own : NULL};
   return SM_OK;
@@ -61,13 +60,13 @@ static void build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, co
   if (!env->want_patch) return;
   int side = (int)(seen->pictures->dim[2] / seen->rows);
   int64_t n = 3 * (int64_t)side * side;
-  sm_tensor *x = sm_gather(g, sm_patchify(g, seen->pictures, side), env->cell_rows);
+  sm_tensor *x = sm_gather(g, sm_patchify(g, seen->pictures, side), env->masked);
   if (t->normalize == PATCH) {
     if (!t->gain) t->gain = sm_input_real(g, "gain of a patch", 1, &n, NULL);
     x = sm_layer_norm(g, x, t->gain, sm_input_real(g, "no shift", 1, &n, NULL),
                       1e-6 * (double)(n - 1) / (double)n);
   }
-  *patch = (sm_target){.form = SM_TARGET_VECTORS, .dim = n, .rows = env->patch_rows, .vectors = x};
+  *patch = (sm_target){.form = SM_TARGET_VECTORS, .dim = n, .vectors = x};
 }
 
 /* The same of either kind of view: their patches have one size. */
@@ -89,11 +88,8 @@ static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
     else ((double *)t->gain->data)[k] = gain;
 }
 
-static const sm_tokenizer_ops ops = {
-    .size = sizeof ops, .spec = spec, .build = build, .prepare = prepare, .build_local = build_local};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_TOKENIZER,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_tokenizer_ops ops = {.spec = spec, .build = build, .prepare = prepare, .build_local = build_local};
+static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "pixels",
                                  .summary = "The patch's own pixels, raw or normalised patch by patch",
                                  .version = "1.0",
