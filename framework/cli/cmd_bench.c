@@ -12,7 +12,7 @@
 typedef struct bench {
   sm_recipe *recipe;
   sm_pool *pool;
-  sm_ssl_config config;
+  sm_train_config config;
 } bench;
 
 static sm_status open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_error *err) {
@@ -23,7 +23,7 @@ static sm_status open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_err
                 : b->recipe->train.threads ? (int)b->recipe->train.threads
                                            : sm_cpu_count();
   if (!(b->pool = sm_pool_new(threads, err))) return err->code;
-  return sm_ssl_configure(b->recipe, b->pool, 100, &b->config, err);
+  return sm_train_configure(b->recipe, b->pool, 100, &b->config, err);
 }
 static void close_bench(bench *b) {
   sm_pool_free(b->pool);

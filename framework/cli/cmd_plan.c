@@ -1,6 +1,6 @@
 /* cmd_plan.c — `smalti plan`: what a recipe's step will need, without running or allocating it. */
 #include "cli.h"
-#include "framework/train/ssl.h"
+#include "framework/train/trainable.h"
 #include "framework/train/train.h"
 
 #include <string.h>
@@ -18,7 +18,7 @@ static const sm_option options[] = {
 
 typedef struct plan_view {
   sm_plan_report graph;
-  size_t set[SM_SSL_SETS], total;
+  size_t set[SM_SETS], total;
   struct plan_cost {
     size_t peak;
     double gflop;
@@ -28,7 +28,7 @@ typedef struct plan_view {
   int threads;
 } plan_view;
 
-static const char *const set_name[SM_SSL_SETS] = {"student: values, gradients, moments", "teacher: values",
+static const char *const set_name[SM_SETS] = {"student: values, gradients, moments", "teacher: values",
                                                   "states (centres, codebooks)",
                                                   "frozen weights of tokenizers"};
 
@@ -54,7 +54,7 @@ static int print_text(const plan_view *p, int largest) {
   if (p->recipe->train.micro_batch)
     printf("in micro-batches of %lld\n", (long long)p->recipe->train.micro_batch);
   printf("\nmemory\n");
-  for (int i = 0; i < SM_SSL_SETS; i++)
+  for (int i = 0; i < SM_SETS; i++)
     if (p->set[i])
       line(!i && p->recipe->objective.plugin.plugin ? "objective: values, gradients, moments" : set_name[i], p->set[i]);
   line("inputs (views, masks, lists)", p->graph.inputs);
@@ -85,10 +85,10 @@ static int print_json(const plan_view *p, int largest) {
     const char *key;
     size_t bytes;
   } memory[] = {{"peak_bytes", p->total},
-                {"student_bytes", p->set[SM_SSL_STUDENT]},
-                {"teacher_bytes", p->set[SM_SSL_TEACHER]},
-                {"state_bytes", p->set[SM_SSL_STATE]},
-                {"frozen_bytes", p->set[SM_SSL_FROZEN]},
+                {"student_bytes", p->set[SM_SET_STUDENT]},
+                {"teacher_bytes", p->set[SM_SET_TEACHER]},
+                {"state_bytes", p->set[SM_SET_STATE]},
+                {"frozen_bytes", p->set[SM_SET_FROZEN]},
                 {"input_bytes", p->graph.inputs},
                 {"transient_bytes", p->graph.transient},
                 {"worker_bytes", p->graph.worker},
@@ -124,29 +124,29 @@ static int print_json(const plan_view *p, int largest) {
   return sm_cli_json(&json);
 }
 
-static struct plan_cost cost_of(sm_ssl *ssl, const sm_ssl_config *c) {
+static struct plan_cost cost_of(sm_trainable *ssl, const sm_train_config *c) {
   int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
   sm_plan_report graph;
-  sm_graph_report(sm_ssl_graph(ssl), &graph);
+  sm_graph_report(ssl->graph, &graph);
   struct plan_cost cost = {graph.inputs + graph.transient + graph.worker,
                            graph.flops * c->batch_size / micro / 1e9};
-  for (int i = 0; i < SM_SSL_SETS; i++) cost.peak += sm_set_bytes(sm_ssl_set(ssl, i));
+  for (int i = 0; i < SM_SETS; i++) cost.peak += sm_set_bytes(ssl->set[i]);
   return cost;
 }
 
-static sm_status make_view(plan_view *view, sm_ssl *ssl, const sm_ssl_config *config, sm_error *err) {
+static sm_status make_view(plan_view *view, sm_trainable *ssl, const sm_train_config *config, sm_error *err) {
   int chosen = view->recipe->train.recompute;
-  sm_ssl *other = NULL;
-  sm_graph_report(sm_ssl_graph(ssl), &view->graph);
-  for (int i = 0; i < SM_SSL_SETS; i++) view->set[i] = sm_set_bytes(sm_ssl_set(ssl, i));
-  view->parameters = sm_set_parameters(sm_ssl_set(ssl, SM_SSL_STUDENT));
+  sm_trainable *other = NULL;
+  sm_graph_report(ssl->graph, &view->graph);
+  for (int i = 0; i < SM_SETS; i++) view->set[i] = sm_set_bytes(ssl->set[i]);
+  view->parameters = sm_set_parameters(ssl->set[SM_SET_STUDENT]);
   view->cost[chosen] = cost_of(ssl, config);
   view->total = view->cost[chosen].peak;
-  sm_ssl_config changed = *config;
+  sm_train_config changed = *config;
   changed.recompute = !config->recompute;
-  sm_status status = sm_ssl_new(&changed, &other, err);
+  sm_status status = sm_trainable_new(&changed, &other, err);
   if (!status) view->cost[!chosen] = cost_of(other, config);
-  sm_ssl_free(other);
+  sm_trainable_free(other);
   return status;
 }
 
@@ -154,9 +154,9 @@ static int run(sm_cli *cli, int argc, char **argv) {
   const struct plan_options *o = cli->options;
   sm_error err = {0};
   sm_recipe *recipe = NULL;
-  sm_ssl *ssl = NULL;
+  sm_trainable *ssl = NULL;
   sm_pool *pool = NULL;
-  sm_ssl_config config;
+  sm_train_config config;
   plan_view view = {0};
   int code = SM_EXIT_OK;
   sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
@@ -168,13 +168,13 @@ static int run(sm_cli *cli, int argc, char **argv) {
     if (!(pool = sm_pool_new(view.threads, &err))) status = err.code;
   }
   if (!status)
-    status = sm_ssl_configure(recipe, pool, recipe->train.steps_per_epoch ? recipe->train.steps_per_epoch : 1,
+    status = sm_train_configure(recipe, pool, recipe->train.steps_per_epoch ? recipe->train.steps_per_epoch : 1,
                               &config, &err);
-  if (!status) status = sm_ssl_new(&config, &ssl, &err);
+  if (!status) status = sm_trainable_new(&config, &ssl, &err);
   view.recipe = recipe;
   if (!status) status = make_view(&view, ssl, &config, &err);
   if (!status) code = (cli->json ? print_json : print_text)(&view, (int)o->largest);
-  sm_ssl_free(ssl);
+  sm_trainable_free(ssl);
   sm_pool_free(pool);
   sm_recipe_free(recipe);
   return status ? sm_cli_fail(&err) : code;

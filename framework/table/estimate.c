@@ -31,19 +31,19 @@ static sm_status count_pictures(sm_recipe *r, int64_t *pictures, sm_error *err) 
   return SM_OK;
 }
 
-static sm_status plan_bytes(const sm_ssl_config *c, double *bytes, sm_error *err) {
-  sm_ssl *ssl = NULL;
-  sm_status status = sm_ssl_new(c, &ssl, err);
+static sm_status plan_bytes(const sm_train_config *c, double *bytes, sm_error *err) {
+  sm_trainable *ssl = NULL;
+  sm_status status = sm_trainable_new(c, &ssl, err);
   if (status) return status;
   sm_plan_report plan;
-  sm_graph_report(sm_ssl_graph(ssl), &plan);
+  sm_graph_report(ssl->graph, &plan);
   *bytes = (double)(plan.inputs + plan.transient + plan.worker);
-  for (int i = 0; i < SM_SSL_SETS; i++) *bytes += (double)sm_set_bytes(sm_ssl_set(ssl, i));
-  sm_ssl_free(ssl);
+  for (int i = 0; i < SM_SETS; i++) *bytes += (double)sm_set_bytes(ssl->set[i]);
+  sm_trainable_free(ssl);
   return SM_OK;
 }
 
-static sm_status measure(sm_ssl_config c, double *rate, sm_error *err) {
+static sm_status measure(sm_train_config c, double *rate, sm_error *err) {
   int few = c.global_size > LARGE_VIEW ? FEW_LARGE : FEW;
   sm_bench_result *r = sm_calloc(1, sizeof *r);
   if (!r) return sm_fail(err, SM_ENOMEM, "out of memory");
@@ -60,7 +60,7 @@ static sm_status answer(void *ctx, sm_child *child, sm_error *err) {
   const question *q = ctx;
   sm_recipe *r = NULL;
   sm_pool *pool = NULL;
-  sm_ssl_config c;
+  sm_train_config c;
   sm_tell tell = {.kind = SM_TELL_PART};
   sm_status status = sm_table_job_recipe(q->jobs, q->job, SM_JOB_FOR_TRAINING, &r, err);
   if (!status) status = sm_create_instances(r, err);
@@ -68,7 +68,7 @@ static sm_status answer(void *ctx, sm_child *child, sm_error *err) {
                 : r && r->train.threads  ? (int)r->train.threads
                                          : sm_cpu_count();
   if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
-  if (!status) status = sm_ssl_configure(r, pool, 1, &c, err);
+  if (!status) status = sm_train_configure(r, pool, 1, &c, err);
   if (!status) status = plan_bytes(&c, &tell.done, err);
   if (!status) status = measure(c, &tell.rate, err);
   if (!status) status = count_pictures(r, &tell.steps, err);

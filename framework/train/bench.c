@@ -29,7 +29,7 @@ static void fill_normal(float *x, int64_t n, uint32_t view) {
     x[i] = (float)(sm_rng_uniform(&rng) + sm_rng_uniform(&rng) - 1) * 2.45f; /* mean 0, deviation 1 */
 }
 
-static sm_status random_owns(const sm_ssl_config *c, const sm_views *views, sm_batch *b, sm_error *err) {
+static sm_status random_owns(const sm_train_config *c, const sm_views *views, sm_batch *b, sm_error *err) {
   for (int k = 0; k < views->owns; k++) {
     int64_t side = views->own[k].view.size, n = (int64_t)c->batch_size * c->globals * 3 * side * side;
     if (!(b->own[k] = sm_malloc((size_t)n * sizeof(float))))
@@ -39,7 +39,7 @@ static sm_status random_owns(const sm_ssl_config *c, const sm_views *views, sm_b
   return SM_OK;
 }
 
-static sm_status random_masks(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b,
+static sm_status random_masks(const sm_train_config *c, const sm_backbone_spec *spec, sm_batch *b,
                               sm_error *err) {
   const int patch = spec->patch ? spec->patch : 1, grid = spec->patch ? c->global_size / patch : 0,
             local = spec->patch ? c->local_size / patch : 0; /* an objective has no patches */
@@ -59,7 +59,7 @@ static sm_status random_masks(const sm_ssl_config *c, const sm_backbone_spec *sp
   return SM_OK;
 }
 
-static sm_status random_batch(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b,
+static sm_status random_batch(const sm_train_config *c, const sm_backbone_spec *spec, sm_batch *b,
                               sm_error *err) {
   int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_size * c->global_size;
   int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_size * c->local_size;
@@ -111,14 +111,14 @@ static int by_value(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-static sm_status timed_steps(sm_ssl *ssl, sm_batch *b, int steps, sm_bench_result *r, double *seconds,
+static sm_status timed_steps(sm_trainable *trainable, sm_batch *b, int steps, sm_bench_result *r, double *seconds,
                              sm_error *err) {
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
   for (int i = -2; i < steps; i++, t.step++) {
     sm_step_result result;
     b->step = t.step;
     double start = sm_now();
-    sm_status status = sm_ssl_step(ssl, b, &t, &result, err);
+    sm_status status = sm_step(ssl, b, &t, &result, err);
     if (status) return status;
     if (i < 0) continue;
     seconds[i] = sm_now() - start;
@@ -127,14 +127,14 @@ static sm_status timed_steps(sm_ssl *ssl, sm_batch *b, int steps, sm_bench_resul
   return SM_OK;
 }
 
-static sm_status profiled_step(sm_ssl *ssl, sm_batch *b, double times, sm_bench_result *r, sm_error *err) {
+static sm_status profiled_step(sm_trainable *trainable, sm_batch *b, double times, sm_bench_result *r, sm_error *err) {
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
   sm_step_result result;
   sm_profile_line lines[SM_BENCH_LINES];
-  sm_graph_profile(sm_ssl_graph(ssl), true);
-  sm_status status = sm_ssl_step(ssl, b, &t, &result, err);
-  r->lines = sm_graph_profile_lines(sm_ssl_graph(ssl), lines, SM_BENCH_LINES);
-  sm_graph_profile(sm_ssl_graph(ssl), false);
+  sm_graph_profile(ssl->graph, true);
+  sm_status status = sm_step(ssl, b, &t, &result, err);
+  r->lines = sm_graph_profile_lines(ssl->graph, lines, SM_BENCH_LINES);
+  sm_graph_profile(ssl->graph, false);
   for (int i = 0; i < r->lines; i++) {
     sm_bench_line *l = &r->line[i];
     *l = (sm_bench_line){
@@ -145,15 +145,15 @@ static sm_status profiled_step(sm_ssl *ssl, sm_batch *b, double times, sm_bench_
   return status;
 }
 
-sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_bench_result *r, sm_error *err) {
-  sm_ssl *ssl = NULL;
+sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_bench_result *r, sm_error *err) {
+  sm_trainable *trainable = NULL;
   sm_batch batch = {0};
   memset(r, 0, sizeof *r);
   double *seconds = sm_calloc((size_t)steps, sizeof *seconds);
-  sm_status status = seconds ? sm_ssl_new(c, &ssl, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
-  if (!status) status = sm_ssl_allocate(ssl, err);
-  if (!status) status = random_batch(c, sm_ssl_backbone(ssl), &batch, err);
-  if (!status) status = random_owns(c, sm_ssl_own_views(ssl), &batch, err);
+  sm_status status = seconds ? sm_trainable_new(c, &ssl, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
+  if (!status) status = sm_trainable_allocate(ssl, err);
+  if (!status) status = random_batch(c, &ssl->spec, &batch, err);
+  if (!status) status = random_owns(c, &ssl->views, &batch, err);
   if (!status) status = timed_steps(ssl, &batch, steps, r, seconds, err);
   int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size,
       rest = c->batch_size % micro;
@@ -161,7 +161,7 @@ sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_benc
       (double)c->batch_size / (rest ? rest : micro); /* over the last micro-batch, whose counts stand */
   if (!status) {
     sm_plan_report plan;
-    sm_graph_report(sm_ssl_graph(ssl), &plan);
+    sm_graph_report(ssl->graph, &plan);
     qsort(seconds, (size_t)steps, sizeof *seconds, by_value);
     r->threads = sm_pool_threads(c->pool);
     r->steps = steps;
@@ -173,7 +173,7 @@ sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_benc
     r->flops = plan.flops * times;
     r->gflops = r->flops / r->median / 1e9;
     r->planned = plan.inputs + plan.transient + plan.worker;
-    for (int i = 0; i < SM_SSL_SETS; i++) r->planned += sm_set_bytes(sm_ssl_set(ssl, i));
+    for (int i = 0; i < SM_SETS; i++) r->planned += sm_set_bytes(ssl->set[i]);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     r->resident = (size_t)usage.ru_maxrss * 1024;
@@ -182,7 +182,7 @@ sm_status sm_bench_step(const sm_ssl_config *c, int steps, bool profile, sm_benc
   }
   if (!status && profile) status = profiled_step(ssl, &batch, times, r, err);
   free_batch(&batch);
-  sm_ssl_free(ssl);
+  sm_trainable_free(ssl);
   sm_free(seconds);
   return status;
 }

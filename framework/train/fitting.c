@@ -53,7 +53,7 @@ static sm_view_recipe view_of(const sm_views *views, int k) {
   return r;
 }
 
-static sm_status fit(const sm_ssl_tokenizer *t, const sm_fitting *f, sm_error *err) {
+static sm_status fit(const sm_train_tokenizer *t, const sm_fitting *f, sm_error *err) {
   const int64_t count = f->dataset.ops->count(f->dataset.self);
   const int batch = count < BATCH ? (int)count : BATCH;
   sm_loader_config c = {.dataset = f->dataset,
@@ -83,10 +83,10 @@ static sm_status fit(const sm_ssl_tokenizer *t, const sm_fitting *f, sm_error *e
   return status;
 }
 
-sm_status sm_fit_tokenizers(sm_ssl *ssl, int tokenizers, const sm_fitting *f, sm_error *err) {
+sm_status sm_fit_tokenizers(sm_trainable *trainable, int tokenizers, const sm_fitting *f, sm_error *err) {
   sm_status status = SM_OK;
   for (int i = 0; i < tokenizers && !status; i++) {
-    const sm_ssl_tokenizer t = sm_ssl_tokenizer_at(ssl, i);
+    const sm_train_tokenizer t = sm_distil_tokenizer(trainable, i);
     if (t.ops->fit) status = fit(&t, f, err);
   }
   return status;

@@ -76,7 +76,7 @@ static sm_status save(sm_session *s, bool must, sm_error *err) {
     if (!status) status = sm_jsonl_flush(s->folder.metrics, &s->state.metrics_bytes, &why);
     if (s->state.pending_evaluation) s->state.metrics_bytes = s->before_evaluation;
     if (!status)
-      status = sm_checkpoint_save(s->folder.checkpoints, s->ssl, &s->state,
+      status = sm_checkpoint_save(s->folder.checkpoints, s->trainable, &s->state,
                                   (int)s->recipe->train.keep_checkpoints, &why);
     if (!status) break;
   }
@@ -105,7 +105,7 @@ static sm_status one_step(sm_session *s, sm_error *err) {
   sm_status status = sm_loader_next(s->loader, &batch, err);
   if (status) return status;
   sm_step_result result;
-  status = sm_ssl_step(s->ssl, batch, &s->time, &result, err);
+  status = sm_step(s->trainable, batch, &s->time, &result, err);
   s->record_pictures += batch->pictures;
   sm_loader_release(s->loader, batch);
   if (status) return status;
@@ -124,14 +124,14 @@ static sm_status one_step(sm_session *s, sm_error *err) {
 
 /* What an objective shows of its state; that it cannot does not end the run. */
 static void show(sm_session *s) {
-  if (!sm_ssl_shows(s->ssl)) return;
+  if (!sm_objective_shows(s->trainable)) return;
   sm_error e = {0};
   char text[1024], line[1200];
-  const sm_ssl_shown shown = {.dataset = s->test.ops ? s->test : s->train,
+  const sm_shown shown = {.dataset = s->test.ops ? s->test : s->train,
                               .limits = {.max_pixels = s->recipe->data.max_pixels},
                               .view = &s->recipe->views.global_first,
                               .folder = s->folder.path};
-  if (sm_ssl_show(s->ssl, &shown, &e) == SM_OK) return;
+  if (sm_objective_show(s->trainable, &shown, &e) == SM_OK) return;
   snprintf(line, sizeof line, "nothing to show: %s", sm_error_text(&e, text, sizeof text));
   sm_session_warn(s, line);
 }
@@ -154,8 +154,8 @@ static sm_status after_step(sm_session *s, bool *stop, sm_error *err) {
 
 static sm_status run(sm_session *s, sm_error *err) {
   sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_START,
-                                      .parameters = sm_set_parameters(sm_ssl_set(s->ssl, SM_SSL_STUDENT)),
-                                      .bytes = sm_session_bytes(s)});
+                                      .parameters = sm_set_parameters(s->trainable->set[SM_SET_STUDENT]),
+                                      .bytes = sm_trainable_bytes(s->trainable)});
   s->started = s->record_start = sm_now();
   sm_status status = SM_OK;
   bool stop = false;

@@ -86,7 +86,7 @@ sm_masking sm_masking_of(const sm_recipe *r, int cell) {
 
 /* One mask cell a token: the objective refuses backbones that are otherwise. */
 static sm_masking masking_of(const sm_session *s) {
-  return sm_masking_of(s->recipe, sm_ssl_backbone(s->ssl)->patch);
+  return sm_masking_of(s->recipe, s->trainable->spec.patch);
 }
 
 static int loader_workers(const sm_session *s) {
@@ -139,14 +139,14 @@ static sm_status fit_tokenizers(sm_session *s, sm_error *err) {
                         .max_bad = r->data.max_bad,
                         .scaled_jpeg = r->data.jpeg != 0,
                         .pool = s->pool};
-  return sm_fit_tokenizers(s->ssl, r->tokenizers, &f, err);
+  return sm_fit_tokenizers(s->trainable, r->tokenizers, &f, err);
 }
 
 /* Frozen weights are in no checkpoint: they must be what they were. */
 static sm_status check_frozen(sm_session *s, sm_error *err) {
   for (int i = 0; i < s->recipe->tokenizers; i++) {
     const sm_slot *slot = &s->recipe->tokenizer[i];
-    uint64_t hash = sm_ssl_frozen_hash(s->ssl, i);
+    uint64_t hash = sm_distil_frozen_hash(s->trainable, i);
     if (s->state.step && s->state.frozen_hash[i] != hash) {
       sm_fail(err, SM_EINVAL,
               "the weights of tokenizer '%s' (%s) have changed since step %lld of this run was saved",
@@ -162,7 +162,7 @@ static sm_status check_frozen(sm_session *s, sm_error *err) {
 
 static sm_status check_state(sm_session *s, sm_error *err) {
   uint64_t hash = s->train.ops->hash(s->train.self);
-  const char *isa = sm_graph_isa(sm_ssl_graph(s->ssl)), *core = sm_blas_core();
+  const char *isa = sm_graph_isa(s->trainable->graph), *core = sm_blas_core();
   if (s->state.step) {
     if (s->state.data_hash != hash) {
       sm_fail(err, SM_EINVAL, "the data set has changed since step %lld of this run was saved",
@@ -210,15 +210,15 @@ static void write_preview(sm_session *s) {
 
 size_t sm_session_bytes(const sm_session *s) {
   sm_plan_report plan;
-  sm_graph_report(sm_ssl_graph(s->ssl), &plan);
+  sm_graph_report(s->trainable->graph, &plan);
   size_t bytes = plan.inputs + plan.transient + plan.worker;
-  for (int i = 0; i < SM_SSL_SETS; i++) bytes += sm_set_bytes(sm_ssl_set(s->ssl, i));
+  for (int i = 0; i < SM_SETS; i++) bytes += sm_set_bytes(s->trainable->set[i]);
   return bytes;
 }
 
 /* More memory than there is: the system would hand it out, then swap or kill. Say so while there is time. */
 static sm_status allocate(sm_session *s, sm_error *err) {
-  double needed = (double)sm_session_bytes(s),
+  double needed = (double)sm_trainable_bytes(s->trainable),
          all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
   char a[32], b[32], text[256];
   if (all > 0 && needed > all) {
@@ -227,7 +227,7 @@ static sm_status allocate(sm_session *s, sm_error *err) {
              sm_human_bytes(needed, a, sizeof a), sm_human_bytes(all, b, sizeof b));
     sm_session_warn(s, text);
   }
-  sm_status status = sm_ssl_allocate(s->ssl, err);
+  sm_status status = sm_trainable_allocate(s->trainable, err);
   return status == SM_ENOMEM
              ? sm_hint(err,
                        "lower train.micro_batch, or train a smaller network; `smalti plan` shows "
@@ -248,12 +248,12 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = lengths(s, err);
   if (!status) status = sm_views_of(r, &s->views, err);
   if (!status && !(s->pool = sm_pool_new(threads, err))) status = SM_ENOMEM;
-  if (!status) status = sm_ssl_configure(r, s->pool, s->time.steps_per_epoch, &s->config, err);
-  if (!status) status = sm_ssl_new(&s->config, &s->ssl, err);
+  if (!status) status = sm_train_configure(r, s->pool, s->time.steps_per_epoch, &s->config, err);
+  if (!status) status = sm_trainable_new(&s->config, &s->trainable, err);
   if (!status) status = allocate(s, err);
   bool found;
-  if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, s->ssl, &s->state, &found, err);
-  if (!status && !found && r->train.init) status = sm_start_from(r->train.init, s->ssl, err);
+  if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, s->trainable, &s->state, &found, err);
+  if (!status && !found && r->train.init) status = sm_start_from(r->train.init, s->trainable, err);
   if (!status && !found) status = fit_tokenizers(s, err);
   if (!status) status = check_state(s, err);
   if (!status) status = check_frozen(s, err);
@@ -274,7 +274,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
 void sm_session_close(sm_session *s) {
   sm_loader_free(s->loader);
   sm_evaluator_free(s->evaluator);
-  sm_ssl_free(s->ssl);
+  sm_trainable_free(s->trainable);
   sm_pool_free(s->pool);
   sm_folder_close(&s->folder);
   sm_run_state_free(&s->state);

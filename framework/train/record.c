@@ -24,14 +24,14 @@ static void join_head(sm_session *s, sm_set *set, sm_evaluator_config *c) {
     found = !strncmp(sm_set_row(set, i)->name, s->head_prefix, n);
   if (!found) return;
   head.params.set = set;
-  head.role = set == sm_ssl_set(s->ssl, SM_SSL_TEACHER) ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
+  head.role = set == s->trainable->set[SM_SET_TEACHER] ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
   c->head = head;
 }
 
 sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   if (!r->evaluations) return SM_OK;
-  sm_set *set = sm_ssl_set(s->ssl, sm_ssl_evaluated(s->ssl));
+  sm_set *set = s->trainable->set[sm_trainable_evaluated(s->trainable)];
   sm_evaluator_config c = {.backbone = s->config.backbone.ops,
                            .backbone_self = s->config.backbone.self,
                            .set = set,
@@ -178,7 +178,7 @@ static sm_status watch(sm_session *s, sm_error *err) {
   double dim[SM_SLOTS_MAX];
   for (int i = 0; i < s->config.losses; i++) {
     names[i] = s->config.loss[i].slot.name;
-    dim[i] = sm_ssl_loss_dim(s->ssl, i);
+    dim[i] = sm_distil_loss_dim(s->trainable, i);
   }
   char text[SM_MONITOR_WARNINGS][SM_MONITOR_TEXT];
   int n = sm_monitor(s->state.monitor, s->state.window, s->state.window_metrics, names, dim, s->config.losses,

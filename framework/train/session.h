@@ -14,8 +14,8 @@ typedef struct sm_session {
   sm_train_summary *summary;
   sm_run_folder folder;
   sm_pool *pool;
-  sm_ssl *ssl;
-  sm_ssl_config config;
+  sm_trainable *trainable;
+  sm_train_config config;
   sm_loader *loader;
   sm_evaluator *evaluator;
   sm_dataset train, test;

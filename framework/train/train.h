@@ -4,7 +4,7 @@
 
 #include "framework/recipe/recipe.h"
 
-#include "ssl.h"
+#include "trainable.h"
 
 typedef enum {
   SM_EVENT_START,     /* folder, step (where it goes on), steps, parameters, bytes                         */
@@ -55,7 +55,7 @@ sm_status sm_create_instances(sm_recipe *, sm_error *);
 sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_error *);
 /* A new run's student takes its backbone from a run folder, a checkpoint (its teacher, if it has one), or a weights file with timm's names; the
  * teacher becomes its copy. What was taken, or does not fit, goes to the log. (train.init) */
-sm_status sm_start_from(const char *path, sm_ssl *, sm_error *);
+sm_status sm_start_from(const char *path, sm_trainable *, sm_error *);
 
 /* The recipe's masker, which must have been created, with the grids of its views; cell: pixels of a mask cell, 0: there are
  * none. */
@@ -74,7 +74,7 @@ typedef struct sm_fitting {
   bool scaled_jpeg;
   sm_pool *pool;
 } sm_fitting;
-sm_status sm_fit_tokenizers(sm_ssl *, int tokenizers, const sm_fitting *, sm_error *);
+sm_status sm_fit_tokenizers(sm_trainable *, int tokenizers, const sm_fitting *, sm_error *);
 
 /* Signals: TERM, INT, USR1 ask for an orderly stop; the second one ends the process at once (status 128 +
  * signal). */

@@ -20,17 +20,19 @@ static double everything(const void *self) {
 static void nothing(const void *self, const sm_mask_request *request, uint8_t *mask) {
   (void)self, (void)request, (void)mask;
 }
-static const sm_masker_ops from_batch = {.size = sizeof from_batch, .max_ratio = everything, .draw = nothing};
+static const sm_masker_ops from_batch = {.max_ratio = everything, .draw = nothing};
 
 void rig_open(ssl_rig *rig, int threads) {
   sm_error err = {0};
   *rig = (ssl_rig){.arena = sm_arena_new("rig"), .registry = sm_registry_new(NULL, &err)};
   rig->pool = sm_pool_new(threads, &err);
   if (!rig->registry || !rig->pool || !rig->arena) expect_ok(SM_ENOMEM, &err);
-  rig->config = (sm_ssl_config){.masker = {"from_batch", &from_batch, NULL},
+  rig->config = (sm_train_config){.masker = {"from_batch", &from_batch, NULL},
                                 .globals = 2,
-                                .global_size = 16,
-                                .local_size = 8,
+                                .global_height = 16,
+                                  .global_width = 16,
+                                .local_height = 8,
+                                  .local_width = 8,
                                 .batch_size = 4,
                                 .optimizer = {.kind = SM_ADAMW, .beta1 = .9, .beta2 = .999, .eps = 1e-8},
                                 .lr = {.from = 1e-3},
@@ -52,18 +54,18 @@ void rig_plugin(ssl_rig *rig, sm_instance *instance, sm_kind kind, const char *n
   va_end(args);
   const sm_plugin *plugin = sm_registry_find(rig->registry, kind, name, &err);
   if (!plugin) expect_ok(SM_ENOTFOUND, &err);
-  expect_ok(sm_instance_new(plugin, instance, &err), &err);
+  expect_ok(sm_instance_new(rig->registry, plugin, instance, &err), &err);
   expect_ok(sm_options_fill(plugin, yaml, instance->self, rig->arena, &err), &err);
   expect_ok(sm_instance_create(instance, &err), &err);
 }
 
-static sm_ssl_slot slot(const char *name, const sm_instance *i) {
-  return (sm_ssl_slot){name, i->plugin->ops, i->self};
+static sm_train_slot slot(const char *name, const sm_instance *i) {
+  return (sm_train_slot){name, i->plugin->ops, i->self};
 }
 
 void rig_start(ssl_rig *rig) {
   sm_error err = {0};
-  sm_ssl_config *c = &rig->config;
+  sm_train_config *c = &rig->config;
   if (rig->masker.self) c->masker = slot("masker", &rig->masker);
   c->backbone = slot("vit", &rig->backbone);
   c->head[0] = slot("main", &rig->head);
@@ -71,12 +73,12 @@ void rig_start(ssl_rig *rig) {
   c->heads = c->tokenizers = 1;
   if (rig->cls.self) c->loss[c->losses++].slot = slot("cls", &rig->cls);
   if (rig->mim.self) c->loss[c->losses++].slot = slot("mim", &rig->mim);
-  expect_ok(sm_ssl_new(c, &rig->ssl, &err), &err);
-  expect_ok(sm_ssl_allocate(rig->ssl, &err), &err);
+  expect_ok(sm_trainable_new(c, &rig->net, &err), &err);
+  expect_ok(sm_trainable_allocate(rig->net, &err), &err);
 }
 
 void rig_close(ssl_rig *rig) {
-  sm_ssl_free(rig->ssl);
+  sm_trainable_free(rig->net);
   sm_instance *all[] = {&rig->backbone, &rig->head, &rig->tokenizer, &rig->cls, &rig->mim, &rig->masker};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i]->self) sm_instance_free(all[i]);
@@ -95,23 +97,24 @@ static float *normals(sm_rng *rng, int64_t n) {
 }
 
 sm_batch *rig_batch(const ssl_rig *rig, int pictures, double ratio, uint64_t seed) {
-  const sm_ssl_config *c = &rig->config;
-  const sm_backbone_spec *spec = sm_ssl_backbone(rig->ssl);
+  const sm_train_config *c = &rig->config;
+  const sm_backbone_spec *spec = &rig->net->spec;
   sm_rng rng = sm_rng_make(seed, SM_RNG_TEST, 0, 0, 0);
   sm_batch *b = calloc(1, sizeof *b);
   assert_non_null(b);
   int64_t views = (int64_t)pictures * c->globals, locals = (int64_t)pictures * c->locals;
-  int64_t side = c->global_size, small = c->local_size;
-  int64_t cells = views * (side / spec->patch) * (side / spec->patch);
+  const int64_t area = (int64_t)c->global_height * c->global_width, small = (int64_t)c->local_height * c->local_width;
+  const int64_t cell = (int64_t)spec->cell * spec->cell;
+  int64_t cells = views * (area / cell);
   b->pictures = pictures;
-  b->global = normals(&rng, views * 3 * side * side);
-  if (locals) b->local = normals(&rng, locals * 3 * small * small);
+  b->global = normals(&rng, views * 3 * area);
+  if (locals) b->local = normals(&rng, locals * 3 * small);
   b->mask = malloc((size_t)cells);
   b->sample = calloc((size_t)pictures, sizeof *b->sample);
   assert_non_null(b->mask);
   for (int64_t i = 0; i < cells; i++) b->mask[i] = sm_rng_uniform(&rng) < ratio;
   if (c->masked == SM_MASKED_ALL && locals) {
-    cells = locals * (small / spec->patch) * (small / spec->patch);
+    cells = locals * (small / cell);
     assert_non_null(b->local_mask = malloc((size_t)cells));
     for (int64_t i = 0; i < cells; i++) b->local_mask[i] = sm_rng_uniform(&rng) < ratio;
   }
@@ -129,58 +132,51 @@ void rig_batch_free(sm_batch *b) {
 
 /* ---- logits by a graph of their own ------------------------------------------------------------------ */
 
-static sm_tensor *backbone(ssl_rig *rig, sm_graph *g, int set, sm_tensor *pictures, sm_tensor *mask) {
-  const sm_backbone_ops *ops = rig->config.backbone.ops;
-  const sm_params p = {sm_ssl_set(rig->ssl, set), "backbone."};
-  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask};
-  sm_backbone_out out = {.size = sizeof out};
-  ops->build(rig->config.backbone.self, g, &p, &in, &out);
-  return out.tokens;
+static sm_head bound_head(ssl_rig *rig, int set) {
+  const sm_train_config *c = &rig->config;
+  return (sm_head){.ops = c->head[0].ops,
+                   .self = c->head[0].self,
+                   .params = {rig->net->set[set], "head."},
+                   .role = set == SM_SET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT};
 }
 
-static sm_tensor *head(ssl_rig *rig, sm_graph *g, int set, sm_tensor *tokens, sm_site site) {
-  const sm_head_ops *ops = rig->config.head[0].ops;
-  const void *self = rig->config.head[0].self;
-  const sm_params p = {sm_ssl_set(rig->ssl, set), "head."};
-  sm_role role = set == SM_SSL_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
-  return ops->logits(self, g, &p, ops->features(self, g, &p, tokens, site, role), site, role);
-}
-
-double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site site, int64_t *tokens,
-                   int64_t *k) {
-  const sm_ssl_config *c = &rig->config;
+double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site site, int64_t *tokens, int64_t *k) {
+  const sm_train_config *c = &rig->config;
+  const int64_t views = (int64_t)b->pictures * (local ? c->locals : c->globals);
+  const int64_t height = local ? c->local_height : c->global_height, width = local ? c->local_width : c->global_width;
+  const int64_t cells = (height / rig->net->spec.cell) * (width / rig->net->spec.cell);
+  const uint8_t *masks = local ? b->local_mask : b->mask;
+  const bool masked = set == SM_SET_STUDENT && masks;
   sm_error err = {0};
   sm_graph *g = sm_graph_new(
-      &(sm_graph_config){
-          .device = SM_CPU, .real = c->real, .pool = rig->pool, .isa = c->isa, .bf16 = c->bf16},
-      &err);
+      &(sm_graph_config){.device = SM_CPU, .real = c->real, .pool = rig->pool, .isa = c->isa, .bf16 = c->bf16}, &err);
   if (!g) expect_ok(SM_ENOMEM, &err);
-  int64_t views = (int64_t)b->pictures * (local ? c->locals : c->globals),
-          size = local ? c->local_size : c->global_size;
-  int64_t cells = (size / sm_ssl_backbone(rig->ssl)->patch) * (size / sm_ssl_backbone(rig->ssl)->patch);
-  const uint8_t *masks = local ? b->local_mask : b->mask;
-  bool masked = set == SM_SSL_STUDENT && masks;
-  sm_tensor *pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, size, size}, NULL);
+  sm_tensor *pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, height, width}, NULL);
   sm_tensor *mask = masked ? sm_input(g, "mask", SM_U8, 2, (int64_t[]){views, cells}, NULL) : NULL;
-  int pass = sm_pass_begin(g, "logits");
-  sm_tensor *y = head(rig, g, set, backbone(rig, g, set, pictures, mask), site);
-  sm_keep(g, y);
+  const int pass = sm_pass_begin(g, "logits");
+  const sm_backbone_in in = {.pictures = pictures, .mask = mask, .view = true, .patches = true};
+  sm_backbone_out out;
+  sm_backbone_build("vit", c->backbone.ops, c->backbone.self, g, &(sm_params){rig->net->set[set], "backbone."}, &in, &out);
+  const sm_head h = bound_head(rig, set);
+  sm_tensor *of_view = sm_head_logits(g, &h, out.view, site), *of_patches = sm_head_logits(g, &h, out.patches, site);
+  sm_keep(g, of_view);
+  sm_keep(g, of_patches);
   sm_pass_end(g);
   expect_ok(sm_graph_plan(g, &err), &err);
   expect_ok(sm_graph_allocate(g, &err), &err);
-  const float *from = local ? b->local : b->global;
-  for (int64_t i = 0, n = sm_elements(pictures); i < n; i++)
-    if (c->real == SM_F32) ((float *)pictures->data)[i] = from[i];
-    else ((double *)pictures->data)[i] = from[i];
-  if (masked) memcpy(mask->data, masks, (size_t)(views * cells));
+  sm_write(pictures, 0, sm_elements(pictures), local ? b->local : b->global);
+  if (masked) sm_write_u8(mask, 0, views * cells, masks);
   sm_graph_run(g, pass);
-  double *out = malloc((size_t)sm_elements(y) * sizeof *out);
-  assert_non_null(out);
-  for (int64_t i = 0; i < sm_elements(y); i++) out[i] = sm_get(y, i);
-  *tokens = y->dim[1];
-  *k = y->dim[2];
+  *tokens = 1 + cells;
+  *k = of_view->dim[1];
+  double *all = malloc((size_t)(views * *tokens * *k) * sizeof *all);
+  assert_non_null(all);
+  for (int64_t v = 0; v < views; v++) {
+    sm_read_f64(of_view, v * *k, *k, all + v * *tokens * *k);
+    sm_read_f64(of_patches, v * cells * *k, cells * *k, all + (v * *tokens + 1) * *k);
+  }
   sm_graph_free(g);
-  return out;
+  return all;
 }
 
 /* ---- looking ----------------------------------------------------------------------------------------- */
@@ -190,13 +186,14 @@ sm_time rig_time(const ssl_rig *rig, int64_t step) {
 }
 
 int rig_row(ssl_rig *rig, int set, const char *name) {
-  int row = sm_set_find(sm_ssl_set(rig->ssl, set), name);
-  if (row < 0) fail_msg("no parameter '%s' in set '%s'", name, sm_set_name(sm_ssl_set(rig->ssl, set)));
+  int row = sm_set_find(rig->net->set[set], name);
+  if (row < 0) fail_msg("no parameter '%s' in set '%s'", name, sm_set_name(rig->net->set[set]));
   return row;
 }
 
 double rig_value(ssl_rig *rig, int set, int row, sm_buffer which, int64_t index) {
-  sm_set *s = sm_ssl_set(rig->ssl, set);
-  const void *data = sm_set_data(s, row, which);
-  return sm_set_real(s) == SM_F32 ? (double)((const float *)data)[index] : ((const double *)data)[index];
+  sm_set *s = rig->net->set[set];
+  double value;
+  sm_set_read_f64(s, row, which, index, 1, &value);
+  return value;
 }

@@ -6,15 +6,15 @@
 
 #include "framework/recipe/recipe.h"
 
-#include "framework/train/ssl.h"
+#include "framework/train/trainable.h"
 
 typedef struct ssl_rig {
   sm_arena *arena;
   sm_registry *registry;
   sm_pool *pool;
   sm_instance backbone, head, tokenizer, cls, mim, masker;
-  sm_ssl_config config;
-  sm_ssl *ssl;
+  sm_train_config config;
+  sm_trainable *net;
 } ssl_rig;
 
 /* Pool and registry. Masks are whatever a batch brings, unless `masker` is filled in. Fill in the options, then the rest of rig->config,

@@ -36,8 +36,8 @@ void step_start(ssl_rig *rig, const setting *s) {
 }
 
 void step_shake(ssl_rig *rig) {
-  for (int which = 0; which < SM_SSL_SETS; which++) {
-    sm_set *set = sm_ssl_set(rig->ssl, which);
+  for (int which = 0; which < SM_SETS; which++) {
+    sm_set *set = rig->net->set[which];
     for (int r = 0; r < sm_set_rows(set); r++) {
       const sm_row *row = sm_set_row(set, r);
       if (row->alias_of >= 0) continue;
@@ -55,5 +55,5 @@ void step_shake(ssl_rig *rig) {
 void step_gradients(ssl_rig *rig, const sm_batch *b, sm_step_result *result) {
   sm_error err = {0};
   sm_time time = rig_time(rig, b->step);
-  if (sm_ssl_gradients(rig->ssl, b, &time, result, &err) != SM_OK) fail_msg("%s", err.message);
+  if (sm_step_gradients(rig->net, b, &time, result, &err) != SM_OK) fail_msg("%s", err.message);
 }

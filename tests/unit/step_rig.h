@@ -3,7 +3,7 @@
 #ifndef SM_TEST_STEP_RIG_H
 #define SM_TEST_STEP_RIG_H
 
-#include "framework/train/ssl_private.h"
+#include "framework/train/distil.h"
 #include "ssl_rig.h"
 
 enum { STEP_K = 6 };

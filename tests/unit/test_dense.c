@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "framework/train/ssl_private.h"
+#include "framework/train/distil.h"
 #include "ssl_rig.h"
 
 enum { B = 3, G = 2, PATCHES = 16, TOKENS = 17, LOCAL_PATCHES = 4, LOCAL_TOKENS = 5, K = 6, V = B * G };
@@ -45,8 +45,8 @@ static void start(ssl_rig *rig, const setting *s) {
   rig->config.batch_size = B;
   rig->config.real = SM_F64;
   rig_start(rig);
-  for (int which = 0; which < SM_SSL_SETS; which++) { /* far from initial values, teacher from student */
-    sm_set *set = sm_ssl_set(rig->ssl, which);
+  for (int which = 0; which < SM_SETS; which++) { /* far from initial values, teacher from student */
+    sm_set *set = rig->net->set[which];
     for (int r = 0; r < sm_set_rows(set); r++) {
       sm_rng rng = sm_rng_named((uint64_t)which, SM_RNG_TEST, sm_set_row(set, r)->name);
       double *x = sm_set_data(set, r, SM_VALUES);
@@ -81,15 +81,15 @@ typedef struct dense {
 static sm_tensor *head(dense *d, int which, sm_tensor *tokens, sm_site site, const sm_rows *all) {
   const sm_head_ops *ops = d->rig->config.head[0].ops;
   const void *self = d->rig->config.head[0].self;
-  const sm_params p = {sm_ssl_set(d->rig->ssl, which), "head."};
-  sm_role role = which == SM_SSL_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
+  const sm_params p = {d->rig->net->set[which], "head."};
+  sm_role role = which == SM_SET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
   sm_tensor *features = ops->features(self, d->g, &p, tokens, site, role);
   return sm_gather(d->g, ops->logits(self, d->g, &p, features, site, role), all);
 }
 
 static sm_tensor *trunk(dense *d, int which, sm_tensor *pictures, sm_tensor *mask) {
   const sm_backbone_ops *ops = d->rig->config.backbone.ops;
-  const sm_params p = {sm_ssl_set(d->rig->ssl, which), "backbone."};
+  const sm_params p = {d->rig->net->set[which], "backbone."};
   sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask};
   sm_backbone_out out = {.size = sizeof out};
   ops->build(d->rig->config.backbone.self, d->g, &p, &in, &out);
@@ -97,7 +97,7 @@ static sm_tensor *trunk(dense *d, int which, sm_tensor *pictures, sm_tensor *mas
 }
 
 static sm_tensor *center(dense *d, const char *name) {
-  const sm_params p = {sm_ssl_set(d->rig->ssl, SM_SSL_STATE), "tokenizer."};
+  const sm_params p = {d->rig->net->set[SM_SET_STATE], "tokenizer."};
   return sm_has_param(&p, name) ? sm_param(d->g, &p, "%s", name) : NULL;
 }
 
@@ -105,7 +105,7 @@ static void build_target(dense *d, sm_tensor *tokens, sm_site site, bool hard, c
                          sm_target *t) {
   bool ids = hard && site == SM_SITE_PATCH;
   *t = (sm_target){.form = ids ? SM_TARGET_IDS : SM_TARGET_DISTRIBUTION, .dim = K};
-  t->logits = head(d, SM_SSL_TEACHER, tokens, site, all);
+  t->logits = head(d, SM_SET_TEACHER, tokens, site, all);
   t->shift = center(d, site == SM_SITE_VIEW ? "center.cls" : "center.patch");
   t->scale = sm_scalar(d->g, "1/temperature", site == SM_SITE_VIEW ? 1 / .2 : 1 / .3);
   if (ids) t->ids = sm_argmax(d->g, t->logits, t->shift);
@@ -114,11 +114,11 @@ static void build_target(dense *d, sm_tensor *tokens, sm_site site, bool hard, c
 
 static void build_teacher(dense *d, bool hard) {
   d->teacher = sm_pass_begin(d->g, "teacher");
-  sm_tensor *tokens = trunk(d, SM_SSL_TEACHER, d->pictures, NULL);
+  sm_tensor *tokens = trunk(d, SM_SET_TEACHER, d->pictures, NULL);
   for (int site = SM_SITE_VIEW; site <= SM_SITE_PATCH; site++)
     build_target(d, tokens, (sm_site)site, hard, d->all, &d->target[site]);
   if (d->local_mask)
-    build_target(d, trunk(d, SM_SSL_TEACHER, d->local, NULL), SM_SITE_PATCH, hard, d->all_local,
+    build_target(d, trunk(d, SM_SET_TEACHER, d->local, NULL), SM_SITE_PATCH, hard, d->all_local,
                  &d->local_target);
   sm_pass_end(d->g);
 }
@@ -126,7 +126,7 @@ static void build_teacher(dense *d, bool hard) {
 static dense_loss build_loss(dense *d, sm_tensor *tokens, sm_site site, const sm_rows *all,
                              const sm_target *target, int64_t pairs_a_row) {
   dense_loss l = {.pairs = sm_pairs_new(d->g, "pairs", all->capacity * pairs_a_row, all->capacity)};
-  sm_tensor *logits = head(d, SM_SSL_STUDENT, tokens, site, all);
+  sm_tensor *logits = head(d, SM_SET_STUDENT, tokens, site, all);
   l.rows = sm_xent(d->g, logits, sm_scalar(d->g, "1/temperature", 1 / .1), target, l.pairs).loss;
   sm_loss_term(d->g, l.rows);
   return l;
@@ -150,14 +150,14 @@ static void build(dense *d, ssl_rig *rig, bool hard) {
   }
   build_teacher(d, hard);
   d->student = sm_pass_begin(d->g, "student");
-  sm_tensor *tokens = trunk(d, SM_SSL_STUDENT, d->pictures, d->mask);
+  sm_tensor *tokens = trunk(d, SM_SET_STUDENT, d->pictures, d->mask);
   d->loss[SM_SITE_VIEW] = build_loss(d, tokens, SM_SITE_VIEW, d->all, &d->target[SM_SITE_VIEW], G);
   d->loss[SM_SITE_PATCH] = build_loss(d, tokens, SM_SITE_PATCH, d->all, &d->target[SM_SITE_PATCH], 1);
   sm_pass_backward(d->g);
   sm_pass_end(d->g);
   if (locals) {
     d->student_local = sm_pass_begin(d->g, "student local");
-    tokens = trunk(d, SM_SSL_STUDENT, d->local, d->local_mask);
+    tokens = trunk(d, SM_SET_STUDENT, d->local, d->local_mask);
     d->local_loss[SM_SITE_VIEW] =
         build_loss(d, tokens, SM_SITE_VIEW, d->all_local, &d->target[SM_SITE_VIEW], G);
     if (d->local_mask)
@@ -259,7 +259,7 @@ static void next_center(dense *d, sm_site site, double momentum, int first, int 
 
 /* All gradients of the student in one block, and zero in the set. */
 static double *take_gradients(ssl_rig *rig) {
-  sm_set *set = sm_ssl_set(rig->ssl, SM_SSL_STUDENT);
+  sm_set *set = rig->net->set[SM_SET_STUDENT];
   int64_t n = 0;
   for (int r = 0; r < sm_set_rows(set); r++) n += sm_set_row(set, r)->size;
   double *all = malloc((size_t)n * sizeof *all), *at = all;
@@ -275,7 +275,7 @@ static double *take_gradients(ssl_rig *rig) {
 }
 
 static void compare_gradients(ssl_rig *rig, const double *pruned, const double *full) {
-  sm_set *set = sm_ssl_set(rig->ssl, SM_SSL_STUDENT);
+  sm_set *set = rig->net->set[SM_SET_STUDENT];
   int64_t at = 0;
   for (int r = 0; r < sm_set_rows(set); r++) {
     double largest = 0;
@@ -290,9 +290,9 @@ static void compare_gradients(ssl_rig *rig, const double *pruned, const double *
 }
 
 static void expect_center(ssl_rig *rig, const char *name, const double *want) {
-  int row = sm_set_find(sm_ssl_set(rig->ssl, SM_SSL_STATE), name);
+  int row = sm_set_find(rig->net->set[SM_SET_STATE], name);
   for (int k = 0; row >= 0 && k < K; k++)
-    assert_float_equal(rig_value(rig, SM_SSL_STATE, row, SM_VALUES, k), want[k], tolerance);
+    assert_float_equal(rig_value(rig, SM_SET_STATE, row, SM_VALUES, k), want[k], tolerance);
 }
 
 static void compare(const setting *s) {
@@ -303,7 +303,7 @@ static void compare(const setting *s) {
   start(&rig, s);
   sm_batch *b = rig_batch(&rig, B, s->mask_ratio, 7);
   sm_time time = rig_time(&rig, 0);
-  expect_ok(sm_ssl_gradients(rig.ssl, b, &time, &result, &err), &err);
+  expect_ok(sm_step_gradients(rig.net, b, &time, &result, &err), &err);
   double *pruned = take_gradients(&rig), cls_center[K], patch_center[K];
   build(&d, &rig, s->hard);
   run(&d, b);
@@ -315,11 +315,11 @@ static void compare(const setting *s) {
                      total(d.loss[SM_SITE_PATCH].rows) + total(d.local_loss[SM_SITE_PATCH].rows), tolerance);
   next_center(&d, SM_SITE_VIEW, .8, 0, 1, cls_center);
   next_center(&d, SM_SITE_PATCH, .6, 1, TOKENS, patch_center);
-  sm_ssl_update(rig.ssl, &time, &result);
+  sm_step_update(rig.net, &time, &result);
   expect_center(&rig, "tokenizer.center.cls", cls_center);
   expect_center(&rig, "tokenizer.center.patch", patch_center);
   sm_plan_report little, much;
-  sm_graph_report(sm_ssl_graph(rig.ssl), &little);
+  sm_graph_report(rig.net->graph, &little);
   sm_graph_report(d.g, &much);
   assert_true(little.flops < much.flops && little.transient < much.transient);
   free(pruned);
@@ -367,8 +367,8 @@ static void test_no_gradient_no_backward(void **state) {
   start(&rig, &(setting){.head = "", .tokenizer = "", .locals = 2});
   sm_batch *b = rig_batch(&rig, B, .4, 7);
   sm_time time = rig_time(&rig, 0);
-  expect_ok(sm_ssl_gradients(rig.ssl, b, &time, &result, &err), &err);
-  const sm_graph *g = sm_ssl_graph(rig.ssl);
+  expect_ok(sm_step_gradients(rig.net, b, &time, &result, &err), &err);
+  const sm_graph *g = rig.net->graph;
   static const char *const backward[] = {"linear_dx",     "linear_dw",       "gelu_dx",       "layer_norm_dx",
                                          "layer_norm_dw", "attention_dx",    "tokens_dpatch", "tokens_dparam",
                                          "scatter",       "l2_normalize_dx", "weight_norm_dv"};

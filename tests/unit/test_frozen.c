@@ -22,13 +22,13 @@ static ssl_rig before; /* the earlier run: a DINO, kept open to be asked */
 #define HEAD "{hidden: 10, bottleneck: 5, out_dim: 6}"
 
 static void shake(ssl_rig *rig) {
-  for (int which = 0; which < SM_SSL_SETS; which++) {
-    sm_set *set = sm_ssl_set(rig->ssl, which);
+  for (int which = 0; which < SM_SETS; which++) {
+    sm_set *set = rig->net->set[which];
     for (int r = 0; r < sm_set_rows(set); r++) {
       const sm_row *row = sm_set_row(set, r);
       sm_rng rng = sm_rng_named((uint64_t)which, SM_RNG_TEST, row->name);
       double *data = sm_set_data(set, r, SM_VALUES);
-      for (int64_t i = 0; row->alias_of < 0 && which != SM_SSL_FROZEN && i < row->size; i++)
+      for (int64_t i = 0; row->alias_of < 0 && which != SM_SET_FROZEN && i < row->size; i++)
         data[i] += sm_rng_normal(&rng) * .3;
     }
   }
@@ -67,7 +67,7 @@ static int open_run(void **state) {
   write_recipe();
   snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", folder);
   const sm_run_state saved = {.step = 4, .isa = "test", .core = "test"};
-  return sm_checkpoint_save(checkpoints, before.ssl, &saved, 2, &err);
+  return sm_checkpoint_save(checkpoints, before.net, &saved, 2, &err);
 }
 
 static int close_run(void **state) {
@@ -96,7 +96,7 @@ static void start_after(ssl_rig *rig, const char *options) {
 /* The loss that a run whose patches `before` names must have. soft: 1/temperature, or 0 for ids. */
 static double expected(ssl_rig *rig, const sm_batch *b, int set, double soft, const double *center) {
   int64_t tokens, k;
-  double *z = rig_logits(rig, b, SM_SSL_STUDENT, false, SM_SITE_PATCH, &tokens, &k), loss = 0, masked = 0;
+  double *z = rig_logits(rig, b, SM_SET_STUDENT, false, SM_SITE_PATCH, &tokens, &k), loss = 0, masked = 0;
   assert_true(tokens == TOKENS && k == K);
   uint8_t nothing[VIEWS * PATCHES] = {0};
   sm_batch clean = *b;
@@ -126,24 +126,24 @@ static void check_targets(const char *options, int set, double soft, bool centre
   sm_error err = {0};
   sm_step_result result;
   start_after(&rig, options);
-  assert_int_equal(sm_set_rows(sm_ssl_set(rig.ssl, SM_SSL_TEACHER)), 0);
-  assert_int_equal(sm_set_rows(sm_ssl_set(rig.ssl, SM_SSL_STATE)), 0);
-  assert_true(sm_ssl_frozen_hash(rig.ssl, 0) != 0);
-  const sm_views *views = sm_ssl_own_views(rig.ssl);
+  assert_int_equal(sm_set_rows(rig.net->set[SM_SET_TEACHER]), 0);
+  assert_int_equal(sm_set_rows(rig.net->set[SM_SET_STATE]), 0);
+  assert_true(sm_distil_frozen_hash(rig.net, 0) != 0);
+  const sm_views *views = &rig.net->views;
   assert_int_equal(views->owns, 1);
   assert_int_equal(views->own[0].view.size, 16);
   assert_true(views->own[0].view.mean[1] == .4f && views->own[0].view.std[2] == .3f && !views->own[0].plain);
   sm_batch *b = rig_batch(&rig, PICTURES, .4, 3);
   b->own[0] = b->global; /* as if it were normalised alike */
   double center[K] = {0};
-  int row = rig_row(&before, SM_SSL_STATE, "tokenizer.center.cls");
-  for (int c = 0; centred && c < K; c++) center[c] = rig_value(&before, SM_SSL_STATE, row, SM_VALUES, c);
+  int row = rig_row(&before, SM_SET_STATE, "tokenizer.center.cls");
+  for (int c = 0; centred && c < K; c++) center[c] = rig_value(&before, SM_SET_STATE, row, SM_VALUES, c);
   sm_time time = rig_time(&rig, 0);
-  if (sm_ssl_gradients(rig.ssl, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
+  if (sm_step_gradients(rig.net, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
   double want = expected(&rig, b, set, soft, center);
   if (!(fabs(result.loss - want) < 1e-10))
     fail_msg("%s: loss %.12g, expected %.12g", options, result.loss, want);
-  sm_ssl_update(rig.ssl, &time, &result);
+  sm_step_update(rig.net, &time, &result);
   assert_true(result.grad_norm > 0);
   rig_batch_free(b);
   rig_close(&rig);
@@ -162,18 +162,18 @@ static void test_same_view(void **state) {
   rig_plugin(&rig, &rig.tokenizer, SM_TOKENIZER, "checkpoint", "{path: %s}", folder);
   rig_plugin(&rig, &rig.mim, SM_LOSS, "mim", "{}");
   rig_start(&rig);
-  assert_int_equal(sm_ssl_own_views(rig.ssl)->owns, 0);
-  assert_int_equal(sm_ssl_tokenizer_at(rig.ssl, 0).own, -1);
+  assert_int_equal(&rig.net->views->owns, 0);
+  assert_int_equal(sm_distil_tokenizer(rig.net, 0).own, -1);
   rig_close(&rig);
 }
 
 static void test_targets(void **state) {
   (void)state;
-  check_targets("", SM_SSL_TEACHER, 0, false);
-  check_targets(", net: student", SM_SSL_STUDENT, 0, false);
-  check_targets(", center: true", SM_SSL_TEACHER, 0, true);
-  check_targets(", labels: soft, temperature: 0.25", SM_SSL_TEACHER, 4, false);
-  check_targets(", labels: soft, temperature: 0.5, center: true", SM_SSL_TEACHER, 2, true);
+  check_targets("", SM_SET_TEACHER, 0, false);
+  check_targets(", net: student", SM_SET_STUDENT, 0, false);
+  check_targets(", center: true", SM_SET_TEACHER, 0, true);
+  check_targets(", labels: soft, temperature: 0.25", SM_SET_TEACHER, 4, false);
+  check_targets(", labels: soft, temperature: 0.5, center: true", SM_SET_TEACHER, 2, true);
 }
 
 /* ---- what a recipe hears --------------------------------------------------------------------------------- */

@@ -67,7 +67,7 @@ static void check(const reference *r, const char *what, const double *got, const
 }
 
 static double *row_values(reference *r, int set, int row, sm_buffer which) {
-  int64_t n = sm_set_row(sm_ssl_set(r->rig.ssl, set), row)->size;
+  int64_t n = sm_set_row(r->rig.net->set[set], row)->size;
   double *x = malloc((size_t)n * sizeof *x);
   assert_non_null(x);
   for (int64_t i = 0; i < n; i++) x[i] = rig_value(&r->rig, set, row, which, i);
@@ -80,7 +80,7 @@ static void check_row(reference *r, int set, sm_buffer which, const char *row_na
                       double limit, bool skip_key) {
   golden_tensor t = golden_get(r->file, tensor);
   int row = rig_row(&r->rig, set, row_name);
-  assert_int_equal(t.count, sm_set_row(sm_ssl_set(r->rig.ssl, set), row)->size);
+  assert_int_equal(t.count, sm_set_row(r->rig.net->set[set], row)->size);
   double *got = row_values(r, set, row, which), *want = golden_doubles(&t);
   for (int64_t i = t.count / 3; skip_key && i < t.count / 3 * 2; i++) got[i] = want[i];
   check(r, tensor, got, want, t.count, limit);
@@ -106,7 +106,7 @@ static const char *sharing(const reference *r, const char *key) {
 
 static void configure(reference *r) {
   ssl_rig *rig = &r->rig;
-  sm_ssl_config *c = &rig->config;
+  sm_train_config *c = &rig->config;
   golden_tensor fc1 = golden_get(r->file, "student.backbone.blocks.0.mlp.fc1.weight");
   double start = number(r, "warmup_teacher_temp"), patch_start = number(r, "warmup_teacher_patch_temp");
   rig_open(rig, 2);
@@ -151,7 +151,7 @@ static void configure(reference *r) {
 
 static void put_row(reference *r, int set, const char *row_name, const char *tensor) {
   golden_tensor t = golden_get(r->file, tensor);
-  sm_set *s = sm_ssl_set(r->rig.ssl, set);
+  sm_set *s = r->rig.net->set[set];
   int row = rig_row(&r->rig, set, row_name);
   if (t.count != sm_set_row(s, row)->size) fail_msg("%s: %s has another size here", r->name, tensor);
   float *values = golden_floats(&t);
@@ -162,14 +162,14 @@ static void put_row(reference *r, int set, const char *row_name, const char *ten
 static void load_weights(reference *r) {
   for (int i = 0; i < golden_tensor_count(r->file); i++) {
     const char *name = golden_tensor_name(r->file, i), *rest;
-    if ((rest = after(name, "student."))) put_row(r, SM_SSL_STUDENT, rest, name);
-    if ((rest = after(name, "teacher."))) put_row(r, SM_SSL_TEACHER, rest, name);
+    if ((rest = after(name, "student."))) put_row(r, SM_SET_STUDENT, rest, name);
+    if ((rest = after(name, "teacher."))) put_row(r, SM_SET_TEACHER, rest, name);
   }
-  put_row(r, SM_SSL_STATE, "tokenizer.center.cls", "center.cls");
-  put_row(r, SM_SSL_STATE, "tokenizer.center.patch", "center.patch");
+  put_row(r, SM_SET_STATE, "tokenizer.center.cls", "center.cls");
+  put_row(r, SM_SET_STATE, "tokenizer.center.patch", "center.patch");
   /* nothing of ours may stay at its initial value but a mask token that the reference does not have */
-  for (int set = SM_SSL_STUDENT; set <= SM_SSL_TEACHER; set++) {
-    sm_set *s = sm_ssl_set(r->rig.ssl, set);
+  for (int set = SM_SET_STUDENT; set <= SM_SET_TEACHER; set++) {
+    sm_set *s = r->rig.net->set[set];
     for (int row = 0; row < sm_set_rows(s); row++) {
       char name[300];
       snprintf(name, sizeof name, "%s.%s", sm_set_name(s), sm_set_row(s, row)->name);
@@ -230,11 +230,11 @@ static void check_logits(reference *r, const sm_batch *b, const char *tensor, in
 }
 
 static void check_all_logits(reference *r, const sm_batch *b) {
-  check_logits(r, b, "expect.teacher.cls_logits", SM_SSL_TEACHER, false, SM_SITE_VIEW);
-  check_logits(r, b, "expect.teacher.patch_logits", SM_SSL_TEACHER, false, SM_SITE_PATCH);
-  check_logits(r, b, "expect.student.cls_logits", SM_SSL_STUDENT, false, SM_SITE_VIEW);
-  check_logits(r, b, "expect.student.patch_logits", SM_SSL_STUDENT, false, SM_SITE_PATCH);
-  if (r->locals) check_logits(r, b, "expect.student.local_cls_logits", SM_SSL_STUDENT, true, SM_SITE_VIEW);
+  check_logits(r, b, "expect.teacher.cls_logits", SM_SET_TEACHER, false, SM_SITE_VIEW);
+  check_logits(r, b, "expect.teacher.patch_logits", SM_SET_TEACHER, false, SM_SITE_PATCH);
+  check_logits(r, b, "expect.student.cls_logits", SM_SET_STUDENT, false, SM_SITE_VIEW);
+  check_logits(r, b, "expect.student.patch_logits", SM_SET_STUDENT, false, SM_SITE_PATCH);
+  if (r->locals) check_logits(r, b, "expect.student.local_cls_logits", SM_SET_STUDENT, true, SM_SITE_VIEW);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------------- */
@@ -257,19 +257,19 @@ static void check_loss(reference *r, int step, const char *key, double got) {
 static void check_gradients(reference *r) {
   for (int i = 0; i < golden_tensor_count(r->file); i++) {
     const char *name = golden_tensor_name(r->file, i), *rest = after(name, "expect.grad.");
-    if (rest) check_row(r, SM_SSL_STUDENT, SM_GRADIENTS, rest, name, r->path.bf16 ? 5e-2 : 2e-4, false);
+    if (rest) check_row(r, SM_SET_STUDENT, SM_GRADIENTS, rest, name, r->path.bf16 ? 5e-2 : 2e-4, false);
   }
 }
 
 /* Norms stand in the order of the gradients. */
 static void check_norms(reference *r, int step) {
   golden_tensor t = golden_getf(r->file, "expect.step%d.grad_norms", step);
-  sm_set *student = sm_ssl_set(r->rig.ssl, SM_SSL_STUDENT);
+  sm_set *student = r->rig.net->set[SM_SET_STUDENT];
   int64_t k = 0;
   for (int i = 0; i < golden_tensor_count(r->file); i++) {
     const char *name = golden_tensor_name(r->file, i), *rest = after(name, "expect.grad.");
     if (!rest) continue;
-    double got = sm_set_row(student, rig_row(&r->rig, SM_SSL_STUDENT, rest))->grad_norm,
+    double got = sm_set_row(student, rig_row(&r->rig, SM_SET_STUDENT, rest))->grad_norm,
            want = golden_value(&t, k++);
     double limit = step == 0 ? 2e-4 : 1e-3; /* later ones follow from weights, which may differ by 1e-3 */
     if (!(fabs(got - want) <= limit * want + 1e-12))
@@ -282,7 +282,7 @@ static void check_weights(reference *r, int step) {
   static const char *const sets[] = {"student", "teacher"};
   char prefix[64];
   int compared = 0;
-  for (int set = SM_SSL_STUDENT; set <= SM_SSL_TEACHER; set++) {
+  for (int set = SM_SET_STUDENT; set <= SM_SET_TEACHER; set++) {
     snprintf(prefix, sizeof prefix, "expect.step%d.%s.", step, sets[set]);
     for (int i = 0; i < golden_tensor_count(r->file); i++) {
       const char *name = golden_tensor_name(r->file, i), *rest = after(name, prefix);
@@ -301,19 +301,19 @@ static void check_step(reference *r, int step) {
   sm_time time = rig_time(&r->rig, b->step);
   char name[64];
   if (step == 0) check_all_logits(r, b);
-  if (sm_ssl_gradients(r->rig.ssl, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
+  if (sm_step_gradients(r->rig.net, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
   check_loss(r, step, "cls", sm_step_metric(&result, "loss.cls"));
   check_loss(r, step, "patch", sm_step_metric(&result, "loss.mim"));
   check_loss(r, step, "loss", result.loss);
   if (step == 0) check_gradients(r);
-  sm_ssl_update(r->rig.ssl, &time, &result);
+  sm_step_update(r->rig.net, &time, &result);
   rig_batch_free(b);
   if (r->path.bf16) return;
   check_norms(r, step);
   snprintf(name, sizeof name, "expect.step%d.center.cls", step);
-  check_row(r, SM_SSL_STATE, SM_VALUES, "tokenizer.center.cls", name, 2e-4, false);
+  check_row(r, SM_SET_STATE, SM_VALUES, "tokenizer.center.cls", name, 2e-4, false);
   snprintf(name, sizeof name, "expect.step%d.center.patch", step);
-  check_row(r, SM_SSL_STATE, SM_VALUES, "tokenizer.center.patch", name, 2e-4, false);
+  check_row(r, SM_SET_STATE, SM_VALUES, "tokenizer.center.patch", name, 2e-4, false);
   check_weights(r, step);
 }
 

@@ -22,8 +22,8 @@ static void must(sm_status status, const sm_error *err) {
 
 typedef struct bench {
   sm_recipe *recipe;
-  sm_ssl_config config;
-  sm_ssl *ssl;
+  sm_train_config config;
+  sm_trainable *net;
   sm_batch batch;
   sm_time time;
 } bench;
@@ -54,22 +54,22 @@ static void open_bench(bench *b, const char *options, int micro) {
   sm_text_free(&yaml);
   must(sm_recipe_load(&b->recipe, registry, path, 0, NULL, &err), &err);
   must(sm_create_instances(b->recipe, &err), &err);
-  must(sm_ssl_configure(b->recipe, pool, 200, &b->config, &err), &err);
-  must(sm_ssl_new(&b->config, &b->ssl, &err), &err);
-  must(sm_ssl_allocate(b->ssl, &err), &err);
+  must(sm_train_configure(b->recipe, pool, 200, &b->config, &err), &err);
+  must(sm_trainable_new(&b->config, &b->net, &err), &err);
+  must(sm_trainable_allocate(b->net, &err), &err);
   make_batch(b);
 }
 
 static void close_bench(bench *b) {
   free(b->batch.global);
   free(b->batch.sample);
-  sm_ssl_free(b->ssl);
+  sm_trainable_free(b->net);
   sm_recipe_free(b->recipe);
 }
 
 static sm_status step(bench *b, sm_step_result *r, sm_error *err) {
   b->batch.step = b->time.step;
-  sm_status status = sm_ssl_step(b->ssl, &b->batch, &b->time, r, err);
+  sm_status status = sm_step(b->net, &b->batch, &b->time, r, err);
   b->time.step++;
   return status;
 }
@@ -78,14 +78,14 @@ static void sets_are_its_own(void **state) {
   bench b;
   (void)state;
   open_bench(&b, "", 0);
-  sm_set *trained = sm_ssl_set(b.ssl, SM_SSL_STUDENT);
+  sm_set *trained = b.net->set[SM_SET_STUDENT];
   int encoder = sm_set_find(trained, "encoder.blocks.input.w"), out = sm_set_find(trained, "decoder.blocks.output.conv.w");
   assert_true(encoder >= 0 && out >= 0);
   assert_int_equal(sm_set_row(trained, encoder)->dim[2], 7);
   assert_int_equal(sm_set_row(trained, out)->dim[0], 6);
-  assert_int_equal(sm_set_rows(sm_ssl_set(b.ssl, SM_SSL_TEACHER)), 0);
-  assert_int_equal(sm_ssl_evaluated(b.ssl), SM_SSL_STUDENT);
-  assert_true(sm_ssl_shows(b.ssl));
+  assert_int_equal(sm_set_rows(b.net->set[SM_SET_TEACHER]), 0);
+  assert_int_equal(sm_trainable_evaluated(b.net), SM_SET_STUDENT);
+  assert_true(sm_objective_shows(b.net));
   assert_true(fabs((double)b.recipe->views.global_first.mean[1] + 0.125) < 1e-7); /* map_pixels */
   assert_true(fabs((double)b.recipe->views.global_first.std[2] - 1.25) < 1e-7);
   close_bench(&b);
@@ -148,7 +148,7 @@ static void draws_follow_the_step(void **state) {
   open_bench(&b, "", 0);
   for (int i = 0; i < 3; i++) {
     b.time.step = b.batch.step = i % 2;
-    must(sm_ssl_gradients(b.ssl, &b.batch, &(sm_time){.steps_per_epoch = 200, .epochs = 1}, &r, &err), &err);
+    must(sm_step_gradients(b.net, &b.batch, &(sm_time){.steps_per_epoch = 200, .epochs = 1}, &r, &err), &err);
     loss[i] = r.loss;
   }
   assert_true(loss[0] != loss[1]);

@@ -83,13 +83,13 @@ static void must(sm_status status, const sm_error *err, const char *what) {
 }
 
 /* One batch whose views have hidden patches where the masker hides any. */
-static sm_batch *fixed_batch(sm_recipe *r, sm_ssl *ssl, const sm_dataset *data, sm_views *cut,
+static sm_batch *fixed_batch(sm_recipe *r, sm_trainable *net, const sm_dataset *data, sm_views *cut,
                              sm_loader **loader, const char *what) {
   sm_error err = {0};
   sm_batch *batch;
   sm_loader_config c = {.dataset = *data,
                         .views = *cut,
-                        .masking = sm_masking_of(r, sm_ssl_backbone(ssl)->patch),
+                        .masking = sm_masking_of(r, net->spec.patch),
                         .seed = 3,
                         .batch_size = 8,
                         .prefetch = 1};
@@ -101,28 +101,28 @@ static sm_batch *fixed_batch(sm_recipe *r, sm_ssl *ssl, const sm_dataset *data, 
 /* Losses of the first and the last of 25 steps on one batch. */
 static void train(sm_recipe *r, const char *what, double loss[2]) {
   sm_error err = {0};
-  sm_ssl_config c;
-  sm_ssl *ssl;
+  sm_train_config c;
+  sm_trainable *net;
   sm_views cut;
   sm_loader *loader;
   must(sm_create_instances(r, &err), &err, what);
   const sm_dataset data = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self};
   must(data.ops->open(data.self, &err), &err, what);
   must(sm_views_of(r, &cut, &err), &err, what);
-  must(sm_ssl_configure(r, pool, 1, &c, &err), &err, what);
-  must(sm_ssl_new(&c, &ssl, &err), &err, what);
-  must(sm_ssl_allocate(ssl, &err), &err, what);
+  must(sm_train_configure(r, pool, 1, &c, &err), &err, what);
+  must(sm_trainable_new(&c, &net, &err), &err, what);
+  must(sm_trainable_allocate(net, &err), &err, what);
   const sm_fitting f = {.dataset = data, .views = cut, .seed = 3, .pool = pool};
-  must(sm_fit_tokenizers(ssl, r->tokenizers, &f, &err), &err, what);
-  sm_batch *batch = fixed_batch(r, ssl, &data, &cut, &loader, what);
+  must(sm_fit_tokenizers(net, r->tokenizers, &f, &err), &err, what);
+  sm_batch *batch = fixed_batch(r, net, &data, &cut, &loader, what);
   for (int s = 0; s < 25; s++) {
     const sm_time time = {.step = s, .steps_per_epoch = 1, .epochs = 100};
     sm_step_result result;
-    must(sm_ssl_step(ssl, batch, &time, &result, &err), &err, what);
+    must(sm_step(net, batch, &time, &result, &err), &err, what);
     loss[s > 0] = result.loss;
   }
   sm_loader_free(loader);
-  sm_ssl_free(ssl);
+  sm_trainable_free(net);
 }
 
 /* Does the pairing train? A refusal must come from reading, with its place and a reason. */
@@ -259,16 +259,16 @@ static void several_tokenizers_and_heads(void **state) {
       "  mim: {mim: {head: patch, tokenizer: colours}}\n";
   sm_recipe *recipe;
   sm_error err = {0};
-  sm_ssl_config c;
-  sm_ssl *ssl;
+  sm_train_config c;
+  sm_trainable *net;
   double loss[2];
   (void)state;
   must(read_recipe(middle, &recipe, &err), &err, "row 7");
   train(recipe, "row 7", loss);
   assert_true(loss[1] < 0.99 * loss[0]);
-  must(sm_ssl_configure(recipe, pool, 1, &c, &err), &err, "row 7");
-  must(sm_ssl_new(&c, &ssl, &err), &err, "row 7");
-  sm_set *student = sm_ssl_set(ssl, SM_SSL_STUDENT), *teacher = sm_ssl_set(ssl, SM_SSL_TEACHER);
+  must(sm_train_configure(recipe, pool, 1, &c, &err), &err, "row 7");
+  must(sm_trainable_new(&c, &net, &err), &err, "row 7");
+  sm_set *student = net->set[SM_SET_STUDENT], *teacher = net->set[SM_SET_TEACHER];
   assert_true(sm_set_find(student, "head.patch.patch.weight") >= 0);
   assert_int_equal(sm_set_row(student, sm_set_find(student, "head.patch.patch.weight"))->dim[0], 512);
   assert_true(sm_set_find(teacher, "backbone.cls_token") >= 0);
@@ -278,11 +278,11 @@ static void several_tokenizers_and_heads(void **state) {
     assert_true(strncmp(sm_set_row(teacher, r)->name, "head.patch.", 11) != 0);
   }
   assert_true(heads > 0);
-  assert_int_equal(sm_ssl_evaluated(ssl), SM_SSL_TEACHER);
-  assert_float_equal(sm_ssl_loss_dim(ssl, 0), 16,
+  assert_int_equal(sm_trainable_evaluated(net), SM_SET_TEACHER);
+  assert_float_equal(sm_distil_loss_dim(net, 0), 16,
                      0); /* what the monitors watch: names of pixels cannot collapse */
-  assert_float_equal(sm_ssl_loss_dim(ssl, 1), 0, 0);
-  sm_ssl_free(ssl);
+  assert_float_equal(sm_distil_loss_dim(net, 1), 0, 0);
+  sm_trainable_free(net);
   sm_recipe_free(recipe);
 }
 
@@ -290,20 +290,20 @@ static void several_tokenizers_and_heads(void **state) {
 static void no_teacher_without_need(void **state) {
   sm_recipe *recipe;
   sm_error err = {0};
-  sm_ssl_config c;
-  sm_ssl *ssl;
+  sm_train_config c;
+  sm_trainable *net;
   (void)state;
   must(
       read_recipe("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: mim}\n",
                   &recipe, &err),
       &err, "mean_colour");
   must(sm_create_instances(recipe, &err), &err, "mean_colour");
-  must(sm_ssl_configure(recipe, pool, 1, &c, &err), &err, "mean_colour");
-  must(sm_ssl_new(&c, &ssl, &err), &err, "mean_colour");
-  assert_int_equal(sm_set_rows(sm_ssl_set(ssl, SM_SSL_TEACHER)), 0);
-  assert_int_equal(sm_set_bytes(sm_ssl_set(ssl, SM_SSL_TEACHER)), 0);
-  assert_int_equal(sm_ssl_evaluated(ssl), SM_SSL_STUDENT);
-  sm_ssl_free(ssl);
+  must(sm_train_configure(recipe, pool, 1, &c, &err), &err, "mean_colour");
+  must(sm_trainable_new(&c, &net, &err), &err, "mean_colour");
+  assert_int_equal(sm_set_rows(net->set[SM_SET_TEACHER]), 0);
+  assert_int_equal(sm_set_bytes(net->set[SM_SET_TEACHER]), 0);
+  assert_int_equal(sm_trainable_evaluated(net), SM_SET_STUDENT);
+  sm_trainable_free(net);
   sm_recipe_free(recipe);
 }
 

@@ -27,7 +27,7 @@ static double *attention_of(ssl_rig *rig, const sm_batch *b, bool local) {
                        .attention = true};
   sm_backbone_out out = {.size = sizeof out};
   int pass = sm_pass_begin(g, "attention");
-  ops->build(rig->config.backbone.self, g, &(sm_params){sm_ssl_set(rig->ssl, SM_SSL_TEACHER), "backbone."},
+  ops->build(rig->config.backbone.self, g, &(sm_params){rig->net->set[SM_SET_TEACHER], "backbone."},
              &in, &out);
   sm_keep(g, out.attention);
   sm_pass_end(g);
@@ -70,15 +70,15 @@ static void check_late_masks(setting s) {
   const bool all = s.masked == SM_MASKED_ALL;
   step_gradients(&late, batch, &a);
   assert_float_equal(sm_step_metric(&a, "hidden"), all ? 13. / 36 : 6. / 16, 1e-12);
-  expect_late(look, 10, 16, 6, late.ssl->kind[GLOBAL].drawn, batch->mask);
-  if (all) expect_late(local, 5, 4, 1, late.ssl->kind[LOCAL].drawn, batch->local_mask); /* floor(1.6) of 4 */
+  expect_late(look, 10, 16, 6, late.net->kind[GLOBAL].drawn, batch->mask);
+  if (all) expect_late(local, 5, 4, 1, late.net->kind[LOCAL].drawn, batch->local_mask); /* floor(1.6) of 4 */
   step_gradients(&early, batch, &b);
   assert_true(isnan(sm_step_metric(&b, "hidden")));
   assert_true(a.loss == b.loss);
-  for (int r = 0; r < sm_set_rows(sm_ssl_set(late.ssl, SM_SSL_STUDENT)); r++)
-    for (int64_t k = 0; k < sm_set_row(sm_ssl_set(late.ssl, SM_SSL_STUDENT), r)->size; k++)
-      assert_true(rig_value(&late, SM_SSL_STUDENT, r, SM_GRADIENTS, k) ==
-                  rig_value(&early, SM_SSL_STUDENT, r, SM_GRADIENTS, k));
+  for (int r = 0; r < sm_set_rows(late.net->set[SM_SET_STUDENT]); r++)
+    for (int64_t k = 0; k < sm_set_row(late.net->set[SM_SET_STUDENT], r)->size; k++)
+      assert_true(rig_value(&late, SM_SET_STUDENT, r, SM_GRADIENTS, k) ==
+                  rig_value(&early, SM_SET_STUDENT, r, SM_GRADIENTS, k));
   free(look);
   free(local);
   rig_batch_free(batch);
@@ -121,23 +121,23 @@ static void check_micro_batches(sm_masked masked) {
     step_shake(&rig[i]);
     sm_batch *b = rig_batch(&rig[i], 7, .4, 9);
     step_gradients(&rig[i], b, &result[i]);
-    sm_set *set = sm_ssl_set(rig[i].ssl, SM_SSL_STUDENT);
+    sm_set *set = rig[i].net->set[SM_SET_STUDENT];
     for (int r = 0; i && r < sm_set_rows(set); r++)
       for (int64_t k = 0; k < sm_set_row(set, r)->size; k++)
-        assert_float_equal(rig_value(&rig[i], SM_SSL_STUDENT, r, SM_GRADIENTS, k),
-                           rig_value(&rig[0], SM_SSL_STUDENT, r, SM_GRADIENTS, k), 1e-12);
+        assert_float_equal(rig_value(&rig[i], SM_SET_STUDENT, r, SM_GRADIENTS, k),
+                           rig_value(&rig[0], SM_SET_STUDENT, r, SM_GRADIENTS, k), 1e-12);
     assert_float_equal(result[i].loss, result[0].loss, 1e-12);
     rig_batch_free(b);
   }
   for (int i = 0; i < 4; i++) {
     sm_time time = rig_time(&rig[i], 0);
-    sm_ssl_update(rig[i].ssl, &time, &result[i]);
-    sm_set *state_set = sm_ssl_set(rig[i].ssl, SM_SSL_STATE);
+    sm_step_update(rig[i].net, &time, &result[i]);
+    sm_set *state_set = rig[i].net->set[SM_SET_STATE];
     assert_int_equal(sm_set_rows(state_set), 2);
     for (int r = 0; r < 2; r++)
       for (int k = 0; k < STEP_K; k++)
-        assert_float_equal(rig_value(&rig[i], SM_SSL_STATE, r, SM_VALUES, k),
-                           rig_value(&rig[0], SM_SSL_STATE, r, SM_VALUES, k), 1e-13);
+        assert_float_equal(rig_value(&rig[i], SM_SET_STATE, r, SM_VALUES, k),
+                           rig_value(&rig[0], SM_SET_STATE, r, SM_VALUES, k), 1e-13);
   }
   for (int i = 0; i < 4; i++) rig_close(&rig[i]);
 }
@@ -151,10 +151,10 @@ static void test_micro_batches_add_up(void **state) {
 /* ---- recomputation ----------------------------------------------------------------------------------- */
 
 static void expect_same_gradients(ssl_rig *a, ssl_rig *b) {
-  sm_set *set = sm_ssl_set(a->ssl, SM_SSL_STUDENT);
+  sm_set *set = a->net->set[SM_SET_STUDENT];
   for (int r = 0; r < sm_set_rows(set); r++)
     assert_memory_equal(sm_set_data(set, r, SM_GRADIENTS),
-                        sm_set_data(sm_ssl_set(b->ssl, SM_SSL_STUDENT), r, SM_GRADIENTS),
+                        sm_set_data(b->net->set[SM_SET_STUDENT], r, SM_GRADIENTS),
                         (size_t)sm_set_row(set, r)->size * sm_dtype_size(sm_set_real(set)));
 }
 
@@ -170,7 +170,7 @@ static void check_recompute(const setting *given) {
     step_shake(&rig[i]);
     sm_batch *b = rig_batch(&rig[i], rig[i].config.batch_size, .4, 9);
     step_gradients(&rig[i], b, &result[i]);
-    sm_graph_report(sm_ssl_graph(rig[i].ssl), &plan[i]);
+    sm_graph_report(rig[i].net->graph, &plan[i]);
     rig_batch_free(b);
   }
   assert_true(result[1].loss == result[0].loss);
@@ -196,15 +196,15 @@ static void test_recompute(void **state) {
 /* ---- gradients --------------------------------------------------------------------------------------- */
 
 static void clear_gradients(ssl_rig *rig) {
-  sm_set *set = sm_ssl_set(rig->ssl, SM_SSL_STUDENT);
+  sm_set *set = rig->net->set[SM_SET_STUDENT];
   for (int r = 0; r < sm_set_rows(set); r++)
     memset(sm_set_data(set, r, SM_GRADIENTS), 0,
            (size_t)sm_set_row(set, r)->size * sm_dtype_size(sm_set_real(set)));
 }
 
 static double loss_at(ssl_rig *rig, const sm_batch *b, int row, const double *direction, double h) {
-  double *w = sm_set_data(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row, SM_VALUES);
-  int64_t n = sm_set_row(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row)->size;
+  double *w = sm_set_data(rig->net->set[SM_SET_STUDENT], row, SM_VALUES);
+  int64_t n = sm_set_row(rig->net->set[SM_SET_STUDENT], row)->size;
   double *kept = malloc((size_t)n * sizeof *kept);
   sm_step_result result;
   assert_non_null(kept);
@@ -224,7 +224,7 @@ static double norm(const double *x, int64_t n) {
 
 /* The gradient's length along itself and a random direction, against a difference of fourth order. */
 static void check_gradient(ssl_rig *rig, const sm_batch *b, int row, const double *g) {
-  const sm_row *r = sm_set_row(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row);
+  const sm_row *r = sm_set_row(rig->net->set[SM_SET_STUDENT], row);
   double *d = malloc((size_t)r->size * sizeof *d), length = norm(g, r->size), slope = 0, h = 2e-4;
   assert_non_null(d);
   sm_rng rng = sm_rng_named(1, SM_RNG_TEST, r->name);
@@ -250,7 +250,7 @@ static void check_gradients(const setting *given) {
   step_shake(&rig);
   sm_batch *b = rig_batch(&rig, 2, .4, 5);
   step_gradients(&rig, b, &result);
-  sm_set *set = sm_ssl_set(rig.ssl, SM_SSL_STUDENT);
+  sm_set *set = rig.net->set[SM_SET_STUDENT];
   for (int r = 0; r < sm_set_rows(set); r++) {
     const sm_row *row = sm_set_row(set, r);
     if (row->alias_of >= 0 || row->flags & SM_ROW_FROZEN) continue;
@@ -295,14 +295,14 @@ static void check_threads(sm_masked masked) {
       b->step = step;
       sm_time time = rig_time(&rig[t], step);
       sm_error err = {0};
-      if (sm_ssl_step(rig[t].ssl, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
+      if (sm_step(rig[t].net, b, &time, &result, &err) != SM_OK) fail_msg("%s", err.message);
       rig_batch_free(b);
     }
-    for (int which = 0; t && which < SM_SSL_SETS; which++) {
-      sm_set *set = sm_ssl_set(rig[t].ssl, which);
+    for (int which = 0; t && which < SM_SETS; which++) {
+      sm_set *set = rig[t].net->set[which];
       for (int r = 0; r < sm_set_rows(set); r++)
         assert_memory_equal(sm_set_data(set, r, SM_VALUES),
-                            sm_set_data(sm_ssl_set(rig[0].ssl, which), r, SM_VALUES),
+                            sm_set_data(rig[0].net->set[which], r, SM_VALUES),
                             (size_t)sm_set_row(set, r)->size * sizeof(float));
     }
   }

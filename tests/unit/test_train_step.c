@@ -77,8 +77,8 @@ static void expect_losses(ssl_rig *rig, const setting *s, const sm_batch *b, ora
 }
 
 static void read_center(ssl_rig *rig, const char *name, double *center) {
-  int row = sm_set_find(sm_ssl_set(rig->ssl, SM_SSL_STATE), name);
-  for (int k = 0; k < K; k++) center[k] = row < 0 ? 0 : rig_value(rig, SM_SSL_STATE, row, SM_VALUES, k);
+  int row = sm_set_find(rig->net->set[SM_SET_STATE], name);
+  for (int k = 0; k < K; k++) center[k] = row < 0 ? 0 : rig_value(rig, SM_SET_STATE, row, SM_VALUES, k);
 }
 
 /* DINOv2's sinkhorn_knopp_teacher, word for word; what it gives as a centre: q = softmax((t - centre)/temperature). */
@@ -126,15 +126,15 @@ static void balance_all(const setting *s, const sm_batch *b, int globals, oracle
 static oracle consult(ssl_rig *rig, const setting *s, const sm_batch *b) {
   oracle o = {0};
   int64_t n, k;
-  o.t_cls = rig_logits(rig, b, SM_SSL_TEACHER, false, SM_SITE_VIEW, &n, &k);
+  o.t_cls = rig_logits(rig, b, SM_SET_TEACHER, false, SM_SITE_VIEW, &n, &k);
   assert_true(n == TOKENS && k == K);
-  o.s_cls = rig_logits(rig, b, SM_SSL_STUDENT, false, SM_SITE_VIEW, &n, &k);
-  o.t_patch = rig_logits(rig, b, SM_SSL_TEACHER, false, SM_SITE_PATCH, &n, &k);
-  o.s_patch = rig_logits(rig, b, SM_SSL_STUDENT, false, SM_SITE_PATCH, &n, &k);
-  if (rig->config.locals) o.s_local = rig_logits(rig, b, SM_SSL_STUDENT, true, SM_SITE_VIEW, &n, &k);
+  o.s_cls = rig_logits(rig, b, SM_SET_STUDENT, false, SM_SITE_VIEW, &n, &k);
+  o.t_patch = rig_logits(rig, b, SM_SET_TEACHER, false, SM_SITE_PATCH, &n, &k);
+  o.s_patch = rig_logits(rig, b, SM_SET_STUDENT, false, SM_SITE_PATCH, &n, &k);
+  if (rig->config.locals) o.s_local = rig_logits(rig, b, SM_SET_STUDENT, true, SM_SITE_VIEW, &n, &k);
   if (b->local_mask) {
-    o.t_local_patch = rig_logits(rig, b, SM_SSL_TEACHER, true, SM_SITE_PATCH, &n, &k);
-    o.s_local_patch = rig_logits(rig, b, SM_SSL_STUDENT, true, SM_SITE_PATCH, &n, &k);
+    o.t_local_patch = rig_logits(rig, b, SM_SET_TEACHER, true, SM_SITE_PATCH, &n, &k);
+    o.s_local_patch = rig_logits(rig, b, SM_SET_STUDENT, true, SM_SITE_PATCH, &n, &k);
   }
   if (s->balanced) {
     balance_all(s, b, rig->config.globals, &o);
@@ -155,7 +155,7 @@ static void forget(oracle *o) {
 static void expect_center(ssl_rig *rig, const char *name, double momentum, const double *before,
                           const double *logits, int views, int first, int last, const double *local,
                           int local_views) {
-  int row = rig_row(rig, SM_SSL_STATE, name);
+  int row = rig_row(rig, SM_SET_STATE, name);
   for (int k = 0; k < K; k++) {
     double sum = 0;
     for (int v = 0; v < views; v++)
@@ -164,7 +164,7 @@ static void expect_center(ssl_rig *rig, const char *name, double momentum, const
       for (int t = 1; t < LOCAL_TOKENS; t++)
         sum += local[(v * LOCAL_TOKENS + t) * K + k] / (LOCAL_TOKENS - 1);
     double want = momentum * before[k] + (1 - momentum) * sum / (views + local_views);
-    assert_float_equal(rig_value(rig, SM_SSL_STATE, row, SM_VALUES, k), want, 1e-12);
+    assert_float_equal(rig_value(rig, SM_SET_STATE, row, SM_VALUES, k), want, 1e-12);
   }
 }
 
@@ -183,9 +183,9 @@ static void check_step(const setting *given, double mask_ratio) {
   if (!s.no_mim) assert_float_equal(sm_step_metric(&result, "loss.mim"), o.mim, 1e-12);
   assert_float_equal(result.loss, (s.no_cls ? 0 : o.cls) + (s.no_mim ? 0 : o.mim), 1e-12);
   sm_time time = rig_time(&rig, 0);
-  sm_ssl_update(rig.ssl, &time, &result);
+  sm_step_update(rig.net, &time, &result);
   int views = rig.config.globals * b->pictures, locals = b->local_mask ? rig.config.locals * b->pictures : 0;
-  if (s.balanced) assert_int_equal(sm_set_rows(sm_ssl_set(rig.ssl, SM_SSL_STATE)), 0);
+  if (s.balanced) assert_int_equal(sm_set_rows(rig.net->set[SM_SET_STATE]), 0);
   if (!s.balanced && !s.no_center && !s.no_cls)
     expect_center(&rig, "tokenizer.center.cls", .8, o.center_cls, o.t_cls, views, 0, 1, NULL, 0);
   if (!s.balanced && !s.no_center && !s.no_mim)
@@ -247,14 +247,14 @@ static void test_one_masked_view(void **state) {
   step_shake(&rig);
   sm_batch *b = rig_batch(&rig, 3, .4, 3);
   sm_time time = rig_time(&rig, 0);
-  assert_int_equal(sm_ssl_gradients(rig.ssl, b, &time, &result, &err), SM_EINTERNAL);
+  assert_int_equal(sm_step_gradients(rig.net, b, &time, &result, &err), SM_EINTERNAL);
   assert_string_equal(err.message, "more than 1 of 2 views of a picture have hidden patches");
   for (int i = 0; i < 3; i++) memset(b->mask + (i * 2 + i % 2) * 16, 0, 16);
   oracle o = consult(&rig, &(setting){0}, b);
   step_gradients(&rig, b, &result);
   assert_float_equal(sm_step_metric(&result, "loss.cls"), o.cls, 1e-12);
   assert_float_equal(sm_step_metric(&result, "loss.mim"), o.mim, 1e-12); /* the whole view counts as 0 */
-  assert_int_equal(rig.ssl->kind[GLOBAL].patch_rows->capacity, 3 * 16);
+  assert_int_equal(rig.net->kind[GLOBAL].patch_rows->capacity, 3 * 16);
   forget(&o);
   rig_batch_free(b);
   rig_close(&rig);
@@ -277,15 +277,15 @@ static void test_no_masks(void **state) {
   step_start(&rig, &(setting){.real = SM_F64, .no_cls = true});
   step_shake(&rig);
   sm_batch *b = rig_batch(&rig, 3, 0, 3);
-  int row = rig_row(&rig, SM_SSL_STUDENT, "backbone.blocks.1.mlp.fc1.weight");
-  double before = rig_value(&rig, SM_SSL_STUDENT, row, SM_VALUES, 5);
+  int row = rig_row(&rig, SM_SET_STUDENT, "backbone.blocks.1.mlp.fc1.weight");
+  double before = rig_value(&rig, SM_SET_STUDENT, row, SM_VALUES, 5);
   sm_time time = rig_time(&rig, 0);
   step_gradients(&rig, b, &result);
   assert_true(result.loss == 0);
-  sm_ssl_update(rig.ssl, &time, &result);
+  sm_step_update(rig.net, &time, &result);
   assert_true(result.grad_norm == 0);
-  assert_int_equal(sm_set_row(sm_ssl_set(rig.ssl, SM_SSL_STUDENT), row)->steps, 1);
-  assert_float_equal(rig_value(&rig, SM_SSL_STUDENT, row, SM_VALUES, 5), before * (1 - 1e-3 * .04), 1e-15);
+  assert_int_equal(sm_set_row(rig.net->set[SM_SET_STUDENT], row)->steps, 1);
+  assert_float_equal(rig_value(&rig, SM_SET_STUDENT, row, SM_VALUES, 5), before * (1 - 1e-3 * .04), 1e-15);
   rig_batch_free(b);
   rig_close(&rig);
 }
@@ -344,13 +344,13 @@ static void check_average(const char *student, const char *teacher, const char *
   step_start(&rig, &(setting){.head = head, .real = SM_F64, .pictures = 2});
   step_shake(&rig);
   sm_batch *b = rig_batch(&rig, 2, .4, 3);
-  int t = rig_row(&rig, SM_SSL_TEACHER, row_name), s = rig_row(&rig, SM_SSL_STUDENT, follows);
-  double before = rig_value(&rig, SM_SSL_TEACHER, t, SM_VALUES, 3);
+  int t = rig_row(&rig, SM_SET_TEACHER, row_name), s = rig_row(&rig, SM_SET_STUDENT, follows);
+  double before = rig_value(&rig, SM_SET_TEACHER, t, SM_VALUES, 3);
   sm_time time = rig_time(&rig, 0);
   step_gradients(&rig, b, &result);
-  sm_ssl_update(rig.ssl, &time, &result);
-  double want = .5 * before + .5 * rig_value(&rig, SM_SSL_STUDENT, s, SM_VALUES, 3);
-  assert_float_equal(rig_value(&rig, SM_SSL_TEACHER, t, SM_VALUES, 3), want, 1e-14);
+  sm_step_update(rig.net, &time, &result);
+  double want = .5 * before + .5 * rig_value(&rig, SM_SET_STUDENT, s, SM_VALUES, 3);
+  assert_float_equal(rig_value(&rig, SM_SET_TEACHER, t, SM_VALUES, 3), want, 1e-14);
   rig_batch_free(b);
   rig_close(&rig);
 }
@@ -370,7 +370,7 @@ static void expect_rows(const char *sharing, int rows, const char *const *names)
   char head[64];
   snprintf(head, sizeof head, ", sharing: %s", sharing);
   step_start(&rig, &(setting){.head = head});
-  sm_set *set = sm_ssl_set(rig.ssl, SM_SSL_STUDENT);
+  sm_set *set = rig.net->set[SM_SET_STUDENT];
   int own = 0;
   for (int r = 0; r < sm_set_rows(set); r++)
     own += sm_set_row(set, r)->alias_of < 0 && strncmp(sm_set_row(set, r)->name, "head.", 5) == 0;
@@ -398,7 +398,7 @@ static double scale_at(ssl_rig *rig, int64_t step, bool patch) {
   b->step = step;
   step_gradients(rig, b, &result);
   rig_batch_free(b);
-  return sm_get((patch ? rig->ssl->kind[GLOBAL].patch_target : rig->ssl->view_target)[0].scale, 0);
+  return sm_get((patch ? rig->net->kind[GLOBAL].patch_target : rig->net->view_target)[0].scale, 0);
 }
 
 /* Linear by epoch, both ends included; the patches' schedule waits for the masker. Four steps an epoch. */
@@ -416,7 +416,7 @@ static void test_temperatures(void **state) {
   rig_plugin(&rig, &rig.cls, SM_LOSS, "cls_distill", "{}");
   rig_plugin(&rig, &rig.mim, SM_LOSS, "mim", "{}");
   rig_plugin(&rig, &masker, SM_MASKER, "random", "{ratio: 1, start_epoch: 2}");
-  rig.config.masker = (sm_ssl_slot){"random", masker.plugin->ops, masker.self};
+  rig.config.masker = (sm_train_slot){"random", masker.plugin->ops, masker.self};
   rig.config.batch_size = 3;
   rig_start(&rig);
   const double view[] = {.1, .15, .2, .2, .2}, patch[] = {.1, .1, .1, .5, .5};
