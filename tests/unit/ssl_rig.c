@@ -52,7 +52,7 @@ void rig_plugin(ssl_rig *rig, sm_instance *instance, sm_kind kind, const char *n
   va_end(args);
   const sm_plugin *plugin = sm_registry_find(rig->registry, kind, name, &err);
   if (!plugin) expect_ok(SM_ENOTFOUND, &err);
-  expect_ok(sm_instance_new(plugin, instance, &err), &err);
+  expect_ok(sm_instance_new(rig->registry, plugin, instance, &err), &err);
   expect_ok(sm_options_fill(plugin, yaml, instance->self, rig->arena, &err), &err);
   expect_ok(sm_instance_create(instance, &err), &err);
 }
