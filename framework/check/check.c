@@ -110,10 +110,9 @@ static void check_texts(sm_checker *c) {
 /* ---- instances ----------------------------------------------------------------------------------------- */
 
 /* A filled instance, not yet created. */
-static sm_status fill(const sm_plugin *p, const char *yaml, sm_arena *arena, sm_instance *instance,
-                      sm_error *err) {
-  sm_status status = sm_instance_new(p, instance, err);
-  if (status == SM_OK) status = sm_options_fill(p, yaml, instance->self, arena, err);
+static sm_status fill(const sm_checker *c, const char *yaml, sm_arena *arena, sm_instance *instance, sm_error *err) {
+  sm_status status = sm_instance_new(c->config->host, c->plugin, instance, err);
+  if (status == SM_OK) status = sm_options_fill(c, yaml, instance->self, arena, err);
   return status;
 }
 
@@ -125,10 +124,10 @@ static size_t heap_in_use(void) {
 #endif
 }
 
-static sm_status cycle(const sm_plugin *p, const char *yaml, sm_error *err) {
+static sm_status cycle(const sm_checker *c, const char *yaml, sm_error *err) {
   sm_instance instance = {0};
   sm_arena *arena = sm_arena_new("check");
-  sm_status status = arena ? fill(p, yaml, arena, &instance, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_status status = arena ? fill(c, yaml, arena, &instance, err) : sm_fail(err, SM_ENOMEM, "out of memory");
   if (status == SM_OK) status = sm_instance_create(&instance, err);
   if (instance.plugin) sm_instance_free(&instance);
   sm_arena_free(arena);
@@ -140,13 +139,13 @@ static bool check_life(sm_checker *c, const char *yaml) {
   sm_error err = {0};
   int before = c->result->failed, failures = 0;
   c->variant = "create and destroy";
-  if (cycle(c->plugin, yaml, &err) != SM_OK) {
+  if (cycle(c, yaml, &err) != SM_OK) {
     sm_check_note(c, "the defaults are refused (%s); give --options", err.message);
     return false;
   }
-  for (int k = 0; k < 10; k++) cycle(c->plugin, yaml, &err);
+  for (int k = 0; k < 10; k++) cycle(c, yaml, &err);
   size_t start = heap_in_use();
-  for (int k = 0; k < CYCLES; k++) cycle(c->plugin, yaml, &err);
+  for (int k = 0; k < CYCLES; k++) cycle(c, yaml, &err);
   size_t end = heap_in_use();
   sm_check_that(c, end < start + GROWTH_ALLOWED, NULL, "%d times left %zu bytes behind", CYCLES, end - start);
   sm_check_good(c, "%d times", CYCLES);
@@ -154,7 +153,7 @@ static bool check_life(sm_checker *c, const char *yaml) {
   sm_instance instance = {0};
   sm_arena *arena = sm_arena_new("check");
   for (int k = 1; arena && k < 1000; k++) {
-    if (fill(c->plugin, yaml, arena, &instance, &err) != SM_OK) break;
+    if (fill(c, yaml, arena, &instance, &err) != SM_OK) break;
     sm_error own = {0};
     sm_heap_fail_at(k);
     sm_status status = sm_instance_create(&instance, &own);
@@ -181,7 +180,7 @@ static void check_variant(sm_checker *c, const char *yaml) {
   c->yaml = yaml;
   sm_arena *arena = sm_arena_new("check");
   sm_status status =
-      arena ? fill(c->plugin, yaml, arena, &instance, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
+      arena ? fill(c, yaml, arena, &instance, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
   if (status != SM_OK) {
     sm_check_error(c, "the option table", &err);
   } else if ((status = sm_instance_create(&instance, &err)) != SM_OK) {

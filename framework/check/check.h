@@ -15,6 +15,7 @@ typedef enum {
 } sm_check_mark;
 
 typedef struct sm_check_config {
+  const sm_host *host; /* what instances get that ask for it */
   const char *options; /* YAML that all instances share ("{path: pictures}"), or NULL */
   void (*line)(void *ctx, sm_check_mark, const char *text);
   void *ctx;

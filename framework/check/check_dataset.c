@@ -100,7 +100,7 @@ static void check_hash(sm_checker *c, const sm_dataset_ops *ops, const void *sel
   sm_error err = {0};
   sm_instance other = {0};
   sm_arena *arena = sm_arena_new("check");
-  if (arena && sm_instance_new(c->plugin, &other, &err) == SM_OK &&
+  if (arena && sm_instance_new(c->config->host, c->plugin, &other, &err) == SM_OK &&
       sm_options_fill(c->plugin, c->yaml, other.self, arena, &err) == SM_OK &&
       sm_instance_create(&other, &err) == SM_OK && ops->open(other.self, &err) == SM_OK)
     sm_check_that(c, ops->hash(other.self) == ops->hash(self), "stable hash",

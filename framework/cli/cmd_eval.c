@@ -189,7 +189,7 @@ static sm_status find_evaluation(evaluating *e, const char *name, sm_instance *o
   const sm_plugin *p = sm_registry_find(e->from.registry, SM_EVALUATION, name, err);
   if (!p) return err->code;
   *found = own;
-  sm_status status = sm_instance_new(p, own, err);
+  sm_status status = sm_instance_new(e->from.registry, p, own, err);
   return status ? status : sm_options_fill(p, NULL, own->self, e->cli->arena, err);
 }
 

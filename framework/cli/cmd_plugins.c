@@ -229,11 +229,11 @@ static void spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
 }
 
 /* What the plugin needs and gives with its default options, or nothing where those are not enough to say. */
-static void show_spec(const sm_plugin *p, sm_text *text) {
+static void show_spec(const sm_host *host, const sm_plugin *p, sm_text *text) {
   sm_instance instance = {0};
   sm_error err;
   sm_arena *arena = sm_arena_new("show");
-  if (arena && sm_instance_new(p, &instance, &err) == SM_OK &&
+  if (arena && sm_instance_new(host, p, &instance, &err) == SM_OK &&
       sm_options_fill(p, NULL, instance.self, arena, &err) == SM_OK) {
     if (p->kind == SM_BACKBONE) spec_backbone(p, instance.self, text);
     if (p->kind == SM_TOKENIZER) spec_tokenizer(p, instance.self, text);
@@ -337,7 +337,7 @@ static int run_show(sm_cli *cli, int argc, char **argv) {
   if (sm_cli_registry(cli, &r, &err) != SM_OK) return sm_cli_fail(&err);
   const sm_plugin *p = sm_plugins_find(r, argv[1], &err);
   if (!p) return sm_cli_fail(&err);
-  show_spec(p, &spec);
+  show_spec(r, p, &spec);
   int code = SM_EXIT_OK;
   if (cli->json) code = show_json(r, p, spec.s);
   else show_text(r, p, spec.s);

@@ -74,7 +74,7 @@ static void end(session *s) {
 }
 
 static sm_status check_one(session *s, sm_registry *r, const sm_plugin *p, const char *yaml, sm_error *err) {
-  const sm_check_config config = {.options = yaml, .line = print_line, .ctx = s};
+  const sm_check_config config = {.host = r, .options = yaml, .line = print_line, .ctx = s};
   sm_check_result result;
   begin(s, sm_kind_name((sm_kind)p->kind), p->name, sm_registry_file(r, p));
   sm_status status = sm_check_plugin(p, &config, &result, err);

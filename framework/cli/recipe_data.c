@@ -50,7 +50,7 @@ sm_status sm_cli_folder(sm_cli *cli, const char *path, sm_instance *instance, sm
   if (status != SM_OK) return status;
   const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, sm_dataset_for(path), err);
   if (!plugin) return err->code;
-  status = sm_instance_new(plugin, instance, err);
+  status = sm_instance_new(registry, plugin, instance, err);
   if (status == SM_OK) status = sm_options_fill(plugin, "{path: .}", instance->self, cli->arena, err);
   for (uint32_t i = 0; status == SM_OK && i < plugin->n_options; i++)
     if (strcmp(plugin->options[i].name, "path") ==

@@ -2,23 +2,11 @@
  * overrides. */
 #include "cli.h"
 
-#include <stdlib.h>
-
-/* An earlier run that serves as tokenizer opens a registry of its own (smalti/frozen.h): it finds the folders of
- * --plugin-path in the environment. */
-static sm_status share_plugin_path(const sm_cli *cli, sm_error *err) {
-  const char *before = getenv("SMALTI_PLUGIN_PATH");
-  const char *all = sm_arena_printf(cli->arena, "%s%s%s", cli->plugin_path, before ? ":" : "", before ? before : "");
-  if (!all || setenv("SMALTI_PLUGIN_PATH", all, 1)) return sm_fail(err, SM_ENOMEM, "out of memory");
-  return SM_OK;
-}
-
 sm_status sm_cli_registry(sm_cli *cli, sm_registry **registry, sm_error *err) {
   sm_status status = SM_OK;
   if (!cli->registry) {
     cli->registry = sm_registry_new(cli->plugin_path, err);
     if (!cli->registry) status = err->code;
-    else if (cli->plugin_path) status = share_plugin_path(cli, err);
   }
   *registry = cli->registry;
   return status;

@@ -1,4 +1,4 @@
-/* framework/train/checkpoint.c — see checkpoint.h. The file format itself is formats.h. */
+/* framework/models/checkpoint.c — see checkpoint.h. The file format itself is formats.h. */
 #include "checkpoint.h"
 
 #include <dirent.h>
@@ -9,8 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <smalti/network.h>
+
 #define FORMAT "1"
-static const char *const set_name[SM_SSL_SAVED] = {"student", "teacher", "state"};
 static const char *const buffer_name[] = {
     [SM_VALUES] = "", [SM_MOMENT1] = "optimizer.m.", [SM_MOMENT2] = "optimizer.v."};
 
@@ -27,19 +28,19 @@ typedef sm_status (*tensor_fn)(void *ctx, const char *name, const char *dtype, i
 
 /* Visit every stored tensor: values of all sets ("student.backbone…"), moments ("optimizer.m.backbone…"),
  * aliases once. */
-static sm_status each_tensor(sm_ssl *ssl, tensor_fn fn, void *ctx, sm_error *err) {
-  for (int i = 0; i < SM_SSL_SAVED; i++) {
-    sm_set *set = sm_ssl_set(ssl, i);
+static sm_status each_tensor(sm_set *const sets[], tensor_fn fn, void *ctx, sm_error *err) {
+  for (int i = 0; i < SM_SETS_SAVED; i++) {
+    sm_set *set = sets[i];
     const char *dtype = sm_dtype_name(sm_set_real(set));
     for (int r = 0; r < sm_set_rows(set); r++) {
       const sm_row *row = sm_set_row(set, r);
       if (row->alias_of >= 0) continue;
       for (int b = SM_VALUES; b <= SM_MOMENT2; b++) {
-        if (b == SM_GRADIENTS || (b != SM_VALUES && i != SM_SSL_STUDENT)) continue;
+        if (b == SM_GRADIENTS || (b != SM_VALUES && i != SM_SET_STUDENT)) continue;
         void *data = sm_set_data(set, r, (sm_buffer)b);
         if (!data || (b != SM_VALUES && (row->flags & SM_ROW_FROZEN))) continue;
         char name[320];
-        snprintf(name, sizeof name, "%s%s%s", b == SM_VALUES ? set_name[i] : buffer_name[b],
+        snprintf(name, sizeof name, "%s%s%s", b == SM_VALUES ? sm_set_names[i] : buffer_name[b],
                  b == SM_VALUES ? "." : "", row->name);
         sm_status status = fn(ctx, name, dtype, row->ndim, row->dim, data,
                               (size_t)row->size * sm_dtype_size(sm_set_real(set)), err);
@@ -182,17 +183,16 @@ static sm_status read_state(const sm_st_reader *r, sm_run_state *s, sm_error *er
 
 /* ---- save ------------------------------------------------------------------------------------------ */
 
-static int64_t *step_counts(sm_ssl *ssl, int64_t *n) {
-  sm_set *set = sm_ssl_set(ssl, SM_SSL_STUDENT);
+static int64_t *step_counts(sm_set *set, int64_t *n) {
   *n = sm_set_rows(set);
   int64_t *steps = sm_calloc((size_t)*n + 1, sizeof *steps);
   for (int64_t i = 0; steps && i < *n; i++) steps[i] = sm_set_row(set, (int)i)->steps;
   return steps;
 }
 
-static sm_status write_file(const char *path, sm_ssl *ssl, const sm_run_state *s, sm_error *err) {
+static sm_status write_file(const char *path, sm_set *const set[], const sm_run_state *s, sm_error *err) {
   int64_t rows, window[2] = {s->window_metrics, 2}, monitors = SM_MONITOR_VALUES;
-  int64_t *steps = step_counts(ssl, &rows);
+  int64_t *steps = step_counts(set[SM_SET_STUDENT], &rows);
   if (!steps) return sm_fail(err, SM_ENOMEM, "no memory to save a checkpoint");
   sm_st_writer *w = sm_st_create(path, SM_ST_AS_DECLARED, err);
   if (!w) {
@@ -205,12 +205,12 @@ static sm_status write_file(const char *path, sm_ssl *ssl, const sm_run_state *s
     sums[i][1] = s->window_count[i];
   }
   meta_state(w, s);
-  each_tensor(ssl, declare_one, w, NULL);
+  each_tensor(set, declare_one, w, NULL);
   sm_st_declare(w, "optimizer.steps", "I64", 1, &rows);
   sm_st_declare(w, "run.monitor", "F64", 1, &monitors);
   if (window[0]) sm_st_declare(w, "run.window", "F64", 2, window);
   if (s->n_bad) sm_st_declare(w, "run.bad", "I64", 1, &s->n_bad);
-  each_tensor(ssl, write_one, w, NULL);
+  each_tensor(set, write_one, w, NULL);
   sm_st_write(w, "optimizer.steps", steps, (size_t)rows * sizeof *steps);
   sm_st_write(w, "run.monitor", s->monitor, sizeof s->monitor);
   if (window[0]) sm_st_write(w, "run.window", sums, (size_t)window[0] * sizeof *sums);
@@ -262,13 +262,13 @@ static void step_path(const char *folder, int64_t step, char *path, size_t size)
   snprintf(path, size, "%s/step-%08lld.safetensors", folder, (long long)step);
 }
 
-sm_status sm_checkpoint_save(const char *folder, sm_ssl *ssl, const sm_run_state *s, int keep,
+sm_status sm_checkpoint_save(const char *folder, sm_set *const set[], const sm_run_state *s, int keep,
                              sm_error *err) {
   char path[4096];
   sm_status status = sm_mkdirs(folder, err);
   if (status) return status;
   step_path(folder, s->step, path, sizeof path);
-  if ((status = write_file(path, ssl, s, err))) return status;
+  if ((status = write_file(path, set, s, err))) return status;
   step_list list;
   if (list_steps(folder, &list, NULL) == SM_OK)
     for (int i = 0, good = 0; i < list.n; i++) {
@@ -282,25 +282,23 @@ sm_status sm_checkpoint_save(const char *folder, sm_ssl *ssl, const sm_run_state
 
 /* ---- load ------------------------------------------------------------------------------------------ */
 
-static sm_status load_file(const char *path, sm_ssl *ssl, sm_run_state *s, sm_error *err) {
+static sm_status load_file(const char *path, sm_set *const set[], sm_run_state *s, sm_error *err) {
   sm_st_reader *r = sm_st_open(path, err);
   if (!r) return err ? err->code : SM_EFORMAT;
-  int64_t rows = sm_set_rows(sm_ssl_set(ssl, SM_SSL_STUDENT)),
-          *steps = sm_calloc((size_t)rows + 1, sizeof *steps);
+  int64_t rows = sm_set_rows(set[SM_SET_STUDENT]), *steps = sm_calloc((size_t)rows + 1, sizeof *steps);
   sm_status status = steps ? sm_st_verify(r, err) : sm_fail(err, SM_ENOMEM, "no memory to load a checkpoint");
   if (!status) status = read_state(r, s, err);
-  if (!status) status = each_tensor(ssl, read_one, r, err);
+  if (!status) status = each_tensor(set, read_one, r, err);
   if (!status && !sm_st_expect(r, "optimizer.steps", "I64", 1, &rows, err)) status = SM_EFORMAT;
   if (!status) status = sm_st_read(r, "optimizer.steps", steps, (size_t)rows * sizeof *steps, err);
-  for (int64_t i = 0; !status && i < rows; i++)
-    sm_set_row(sm_ssl_set(ssl, SM_SSL_STUDENT), (int)i)->steps = steps[i];
+  for (int64_t i = 0; !status && i < rows; i++) sm_set_row(set[SM_SET_STUDENT], (int)i)->steps = steps[i];
   sm_free(steps);
   sm_st_close(r);
   if (status) sm_run_state_free(s);
   return status;
 }
 
-sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *ssl, sm_run_state *s, bool *found,
+sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[], sm_run_state *s, bool *found,
                                     sm_error *err) {
   step_list list;
   *found = false;
@@ -309,7 +307,7 @@ sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *ssl, sm_run_stat
     char path[4096], text[2048];
     sm_error why = {0};
     step_path(folder, list.step[i], path, sizeof path);
-    if (load_file(path, ssl, s, &why) == SM_OK) {
+    if (load_file(path, set, s, &why) == SM_OK) {
       if (i) sm_log(SM_LOG_WARNING, "going on from step %lld, the last good checkpoint", (long long)s->step);
       *found = true;
       break;
@@ -326,15 +324,23 @@ sm_status sm_checkpoint_load_newest(const char *folder, sm_ssl *ssl, sm_run_stat
   return status;
 }
 
-bool sm_checkpoint_has_teacher(const sm_st_reader *r) {
-  static const char prefix[] = "teacher.backbone.";
-  bool found = false;
-  for (size_t i = 0, n = sm_st_count(r); i < n && !found; i++)
-    found = !strncmp(sm_st_at(r, i)->name, prefix, sizeof prefix - 1);
-  return found;
+bool sm_is_checkpoint(const sm_st_reader *r) { return sm_st_get(r, "checkpoint.format") != NULL; }
+
+const char *sm_checkpoint_backbone(bool teacher) {
+  return teacher ? "teacher." SM_BACKBONE_PREFIX : "student." SM_BACKBONE_PREFIX;
 }
 
-sm_status sm_checkpoint_find(const char *path, sm_arena *arena, const char **file, sm_error *err) {
+bool sm_checkpoint_holds(const sm_st_reader *r, const char *prefix) {
+  size_t cut = strlen(prefix);
+  const sm_st_tensor *t;
+  for (size_t i = 0; (t = sm_st_at(r, i)); i++)
+    if (!strncmp(t->name, prefix, cut)) return true;
+  return false;
+}
+
+bool sm_checkpoint_has_teacher(const sm_st_reader *r) { return sm_checkpoint_holds(r, sm_checkpoint_backbone(true)); }
+
+sm_status sm_weights_file(const char *path, sm_arena *arena, const char **file, sm_error *err) {
   struct stat st;
   *file = NULL;
   if (stat(path, &st)) {

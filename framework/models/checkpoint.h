@@ -45,9 +45,11 @@ sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED
 /* Newest checkpoint that is whole, loaded into the sets and *state. *found false when there is none. Damaged ones are passed over
  * with a warning in the log; if there are only damaged ones, that is an error. */
 sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *, bool *found, sm_error *);
-/* Is an open file a checkpoint? Does it hold weights of a teacher? And where names of a network's backbone begin in it. */
-bool sm_is_checkpoint(const sm_st_reader *);
+/* The newest whole one of a run folder: sm_weights_file (smalti/network.h). */
+
+bool sm_is_checkpoint(const sm_st_reader *);                          /* is an open file one?                             */
+const char *sm_checkpoint_backbone(bool teacher);                     /* where names of a network's backbone begin in it   */
+bool sm_checkpoint_holds(const sm_st_reader *, const char *prefix);   /* is there a tensor whose name begins so?           */
 bool sm_checkpoint_has_teacher(const sm_st_reader *);
-const char *sm_checkpoint_backbone(bool teacher);
 
 #endif

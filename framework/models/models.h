@@ -65,6 +65,12 @@ typedef struct sm_head_room {
 } sm_head_room;
 sm_head sm_network_head(const sm_network *, const sm_params *params, sm_head_room *room);
 
+/* ---- what a new run starts from ------------------------------------------------------------------------------------------- */
+
+/* A new run's student takes its backbone from a run folder, a checkpoint (its teacher, if it has one), or a weights file with the
+ * backbone's own names; the teacher becomes its copy. What was taken, or does not fit, goes to the log. (train.init) [main] */
+sm_status sm_start_from(const char *path, sm_set *student, sm_set *teacher, sm_error *);
+
 /* ---- pictures of its run ------------------------------------------------------------------------------------------------- */
 
 /* Open the pictures: folders or packed files in place of the recipe's (NULL: none), else the recipe's. A split that is not

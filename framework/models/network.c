@@ -1,288 +1,350 @@
-/* frozen.c — see smalti/frozen.h. Owns a registry, the earlier run's recipe with its instances, and nothing of the
- * weights: these lie in the set that the caller hands in, under its prefix as "backbone.…", "head.…" and "state.…". */
-#include <smalti/frozen.h>
-
+/* network.c — the handle of smalti/network.h and models.h: its life, its weights, its forward pass, what is known of it. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "checkpoint.h"
-#include "trained.h"
+#include "framework/recipe/option.h"
+#include "framework/recipe/recipe_private.h"
+#include "network_private.h"
 
-struct sm_frozen {
-  sm_registry *registry;
-  sm_trained trained;
-  sm_frozen_source from;
-  sm_frozen_about about;
-  int head; /* index in the recipe, or -1 */
-  int view_dim, patch_dim;
-  sm_role role;
-  char head_prefix[160], center_prefix[160]; /* of names in the file */
-  const char *center;                        /* "center.cls" */
-  const char **others;                       /* beginnings of other heads' names behind head_prefix */
-};
+const char *const sm_net_names[] = {"auto", "teacher", "student", "init", "pixels", NULL};
 
-#define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).plugin.plugin->ops)
+/* ---- life -------------------------------------------------------------------------------------------------------------- */
 
-static sm_status refuse(const sm_frozen *f, sm_error *err) { return sm_fail_at(err, f->from.path, 0, 0); }
-
-/* ---- which head ---------------------------------------------------------------------------------------- */
-
-static const sm_slot *head_slot(const sm_frozen *f) { return &f->trained.recipe->head[f->head]; }
-
-/* The loss that joins the head at the site: says what the layer is for, and whose centre it has. */
-static const sm_slot *loss_of(const sm_recipe *r, const char *head, sm_site site) {
-  for (int i = 0; i < r->losses; i++) {
-    sm_loss_spec spec = {.size = sizeof spec};
-    const sm_slot *l = &r->loss[i];
-    if (l->head && !strcmp(l->head, head) && OPS(loss, *l)->spec(l->plugin.self, &spec, NULL) == SM_OK &&
-        spec.site == site)
-      return l;
-  }
+static sm_network *network_new(sm_error *err) {
+  sm_network *n = sm_calloc(1, sizeof *n);
+  if (n && (n->arena = sm_arena_new("network"))) return n;
+  sm_free(n);
+  sm_fail(err, SM_ENOMEM, "out of memory");
   return NULL;
 }
 
-static sm_status no_head(const sm_frozen *f, sm_error *err) {
-  const sm_recipe *r = f->trained.recipe;
-  const char *site = f->from.site == SM_SITE_VIEW ? "[CLS]" : "patches";
-  if (!r) sm_fail(err, SM_EINVAL, "the file holds a backbone only, and no head that could name patches");
-  else if (f->from.name)
-    sm_fail(err, SM_EINVAL, "the run has no head '%s' with a layer for %s", f->from.name, site);
-  else sm_fail(err, SM_EINVAL, "none of the run's heads has a layer for %s", site);
-  refuse(f, err);
-  if (!r)
-    return sm_hint(err,
-                   "give the run folder that the weights were exported from, or take features for targets");
-  const char *other = f->from.site == SM_SITE_VIEW ? "patch" : "view";
-  return sm_hint(err,
-                 "look at the losses in its recipe.yaml; perhaps the other layer is meant, as in 'site: %s'",
-                 other);
+/* The caller's texts may go. */
+static sm_status network_copy_source(sm_network *n, const sm_network_source *from, sm_error *err) {
+  const char **text[] = {&n->from.path, &n->from.recipe, &n->from.backbone, &n->from.prefix, &n->from.head_name};
+  size_t ignored = 0;
+  n->from = *from;
+  if (!n->from.prefix) n->from.prefix = "";
+  bool whole = true;
+  for (size_t i = 0; i < sizeof text / sizeof *text; i++)
+    if (*text[i]) whole = (*text[i] = sm_arena_strdup(n->arena, *text[i])) && whole;
+  while (from->ignore && from->ignore[ignored]) ignored++;
+  const char **list = sm_arena_alloc(n->arena, (ignored + 1) * sizeof *list);
+  for (size_t i = 0; list && i < ignored; i++) whole = (list[i] = sm_arena_strdup(n->arena, from->ignore[i])) && whole;
+  if (list) list[ignored] = NULL;
+  n->from.ignore = list;
+  return whole && list ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
 }
 
-static sm_status choose_head(sm_frozen *f, sm_error *err) {
-  const sm_recipe *r = f->trained.recipe;
-  f->head = -1;
-  for (int i = 0; r && i < r->heads; i++) {
-    const char *name = r->head[i].instance;
-    if ((f->from.name && strcmp(f->from.name, name) != 0) || !loss_of(r, name, f->from.site)) continue;
-    if (f->head >= 0) {
-      sm_fail(err, SM_EINVAL, "the run's heads '%s' and '%s' could both be meant", head_slot(f)->instance,
-              name);
-      refuse(f, err);
-      return sm_hint(err, "say which, as in 'head: %s'", name);
-    }
-    f->head = i;
-  }
-  if (f->head < 0) return no_head(f, err);
-  const sm_slot *head = head_slot(f);
-  int dim[2] = {0, 0};
-  for (int site = SM_SITE_VIEW; site <= SM_SITE_PATCH; site++) {
-    if (!loss_of(r, head->instance, (sm_site)site)) continue;
-    dim[site] = OPS(head, *head)->out_dim(head->plugin.self, (sm_site)site);
-    if (dim[site] > 0) continue;
-    sm_fail(err, SM_EUNSUPPORTED,
-            "head '%s' of the run takes its size from its tokenizer and does not say it", head->instance);
-    refuse(f, err);
-    return sm_hint(err, "write the size into its recipe.yaml: out_dim");
-  }
-  f->view_dim = dim[SM_SITE_VIEW], f->patch_dim = dim[SM_SITE_PATCH];
-  f->about.out_dim = dim[f->from.site];
-  return SM_OK;
-}
-
-/* ---- names in the file --------------------------------------------------------------------------------- */
-
-static void instance_prefix(char *to, size_t size, const char *set, const char *kind, const char *name) {
-  if (strcmp(name, "main")) snprintf(to, size, "%s.%s.%s.", set, kind, name);
-  else snprintf(to, size, "%s.%s.", set, kind);
-}
-
-/* "head." is where names of 'main' begin, and those of every other head too. */
-static sm_status list_others(sm_frozen *f, sm_error *err) {
-  const sm_recipe *r = f->trained.recipe;
-  sm_arena *arena = f->trained.arena;
-  int n = 0;
-  if (!(f->others = sm_arena_alloc(arena, (SM_SLOTS_MAX + 1) * sizeof *f->others)))
-    return sm_fail(err, SM_ENOMEM, "out of memory");
-  for (int i = 0; i < r->heads; i++)
-    if (i != f->head && !(f->others[n++] = sm_arena_printf(arena, "%s.", r->head[i].instance)))
-      return sm_fail(err, SM_ENOMEM, "out of memory");
-  f->others[n] = NULL;
-  return SM_OK;
-}
-
-static sm_status name_tensors(sm_frozen *f, sm_error *err) {
-  const sm_recipe *r = f->trained.recipe;
-  const char *set = f->role == SM_ROLE_TEACHER ? "teacher" : "student";
-  instance_prefix(f->head_prefix, sizeof f->head_prefix, set, "head", head_slot(f)->instance);
-  if (f->from.center) {
-    const sm_slot *loss = loss_of(r, head_slot(f)->instance, f->from.site);
-    instance_prefix(f->center_prefix, sizeof f->center_prefix, "state", "tokenizer",
-                    loss->tokenizer ? loss->tokenizer : "main");
-    f->center = f->from.site == SM_SITE_VIEW ? "center.cls" : "center.patch";
-  }
-  return list_others(f, err);
-}
-
-/* ---- life ---------------------------------------------------------------------------------------------- */
-
-static sm_status describe(sm_frozen *f, sm_error *err) {
-  const sm_trained *t = &f->trained;
-  const sm_weights_about *a = &t->about;
-  sm_backbone_spec *spec = sm_arena_alloc(t->arena, sizeof *spec);
-  if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
-  *spec = (sm_backbone_spec){.size = sizeof *spec};
-  sm_status status = ((const sm_backbone_ops *)t->backbone->ops)->spec(t->backbone_self, a->size, spec, err);
-  if (status) return refuse(f, err);
-  f->about = (sm_frozen_about){.size = sizeof f->about,
-                               .dim = spec->dim,
-                               .prefix = spec->prefix,
-                               .patch = spec->patch,
-                               .view_size = a->size,
-                               .filter = a->filter,
-                               .file = t->file};
-  memcpy(f->about.mean, a->mean, sizeof f->about.mean);
-  memcpy(f->about.std, a->std, sizeof f->about.std);
-  f->role = t->net == SM_NET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
-  return SM_OK;
-}
-
-sm_status sm_frozen_open(const sm_frozen_source *from, sm_frozen **out, sm_error *err) {
-  static const sm_net nets[] = {SM_NET_AUTO, SM_NET_TEACHER, SM_NET_STUDENT};
+sm_status sm_network_open(const sm_host *host, const sm_network_source *from, sm_network **out, sm_error *err) {
   *out = NULL;
-  sm_frozen *f = sm_calloc(1, sizeof *f);
-  if (!f) return sm_fail(err, SM_ENOMEM, "out of memory");
-  f->from = *from;
-  f->head = -1;
-  sm_status status = (f->registry = sm_registry_new(NULL, err)) ? SM_OK : SM_ENOMEM;
-  const sm_trained_options o = {.registry = f->registry,
-                                .path = from->path,
-                                .backbone = from->backbone,
-                                .net = nets[from->net],
-                                .describe = true};
-  if (!status) status = sm_trained_open(&o, &f->trained, err);
-  if (!status && !(f->from.path = sm_arena_strdup(f->trained.arena, from->path)))
-    status = sm_fail(err, SM_ENOMEM, "out of memory");
-  if (!status) status = describe(f, err);
-  if (!status && from->head) status = choose_head(f, err);
-  if (!status && from->head) status = sm_instance_create(&f->trained.recipe->head[f->head].plugin, err);
-  if (!status && from->head) status = name_tensors(f, err);
-  if (status) sm_frozen_close(f);
-  else *out = f;
+  sm_network *n = network_new(err);
+  if (!n) return SM_ENOMEM;
+  n->host = host;
+  sm_status status = network_copy_source(n, from, err);
+  if (!status) status = network_look(n, err);
+  if (!status && from->head) status = network_choose_head(n, from->site, true, err);
+  if (status) sm_network_close(n);
+  else *out = n;
   return status;
 }
 
-void sm_frozen_close(sm_frozen *f) {
-  if (!f) return;
-  sm_trained_free(&f->trained);
-  sm_registry_free(f->registry);
-  sm_free(f);
+sm_status sm_network_wrap(const sm_network_parts *parts, sm_network **out, sm_error *err) {
+  *out = NULL;
+  sm_network *n = network_new(err);
+  if (!n) return SM_ENOMEM;
+  n->wrapped = true;
+  n->net = n->from.net = parts->net;
+  n->run = parts->run;
+  n->recipe = (sm_recipe *)parts->recipe;
+  n->ops = parts->backbone, n->self = parts->self;
+  n->set = parts->params.set;
+  n->places.backbone = parts->params;
+  n->head = parts->head;
+  n->places.head = parts->head.params, n->places.head_state = parts->head.state;
+  n->spec = (sm_network_spec){.name = parts->name,
+                              .height = parts->height,
+                              .width = parts->width,
+                              .filter = parts->filter,
+                              .view_dim = parts->head.view_dim,
+                              .patch_dim = parts->head.patch_dim,
+                              .bf16 = parts->bf16};
+  memcpy(n->spec.mean, parts->mean, sizeof n->spec.mean);
+  memcpy(n->spec.std, parts->std, sizeof n->spec.std);
+  n->about = (sm_weights_about){.net = sm_net_names[n->net],
+                                .recipe = parts->recipe ? parts->recipe->name : "",
+                                .height = parts->height,
+                                .width = parts->width,
+                                .filter = parts->filter};
+  memcpy(n->about.mean, parts->mean, sizeof n->about.mean);
+  memcpy(n->about.std, parts->std, sizeof n->about.std);
+  sm_status status = sm_network_at(n, parts->height, parts->width, &n->spec.backbone, err);
+  if (status) sm_network_close(n);
+  else *out = n;
+  return status;
 }
 
-const sm_frozen_about *sm_frozen_describe(const sm_frozen *f) { return &f->about; }
-
-/* ---- weights ------------------------------------------------------------------------------------------- */
-
-/* A part of the caller's set. The text lives as long as `to`. */
-typedef struct part {
-  char prefix[256];
-  sm_params params;
-} part;
-
-static const sm_params *part_of(const sm_params *of, const char *name, part *to) {
-  snprintf(to->prefix, sizeof to->prefix, "%s%s.", of->prefix, name);
-  to->params = (sm_params){of->set, to->prefix};
-  return &to->params;
+void sm_network_close(sm_network *n) {
+  if (!n) return;
+  for (int i = 0; i < 2; i++)
+    if (n->data[i].plugin) sm_instance_free(&n->data[i]);
+  if (n->own.plugin) sm_instance_free(&n->own);
+  if (!n->wrapped) {
+    sm_set_free(n->set);
+    sm_recipe_free(n->recipe);
+  }
+  sm_text_free(&n->report.text);
+  sm_arena_free(n->arena);
+  sm_free(n);
 }
 
-void sm_frozen_declare(const sm_frozen *f, const sm_params *p) {
-  part to;
-  const sm_trained *t = &f->trained;
-  ((const sm_backbone_ops *)t->backbone->ops)
-      ->declare(t->backbone_self, f->about.view_size, part_of(p, "backbone", &to));
-  if (f->head < 0) return;
-  const sm_slot *head = head_slot(f);
-  OPS(head, *head)
-      ->declare(head->plugin.self, part_of(p, "head", &to), f->about.dim, f->view_dim, f->patch_dim, f->role);
-  if (f->center)
-    sm_declare(part_of(p, "state", &to), f->center, SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1,
-               (int64_t[]){f->about.out_dim});
+const sm_network_spec *sm_network_describe(const sm_network *n) { return &n->spec; }
+
+sm_status sm_network_at(const sm_network *n, int height, int width, sm_backbone_spec *spec, sm_error *err) {
+  if (!n->ops) return sm_fail(err, SM_EINVAL, "there is no network: the pictures themselves are the features");
+  return sm_backbone_ask(n->spec.name, n->ops, n->self, height, width, spec, err);
 }
 
-static sm_status load_part(const sm_weights_source *from, const sm_params *to, sm_error *err) {
+/* ---- where its rows lie ------------------------------------------------------------------------------------------------ */
+
+static const network_places *network_places_in(const sm_network *n, const sm_params *p, network_places *to) {
+  static const char *const part[] = {SM_BACKBONE_PREFIX, "head.", "head_state.", "state."};
+  if (!p) return &n->places;
+  sm_params *at[] = {&to->backbone, &to->head, &to->head_state, &to->center};
+  for (int i = 0; i < 4; i++) {
+    snprintf(to->room[i], sizeof to->room[i], "%s%s", p->prefix ? p->prefix : "", part[i]);
+    *at[i] = (sm_params){p->set, to->room[i]};
+  }
+  return to;
+}
+
+static sm_head network_head_at(const sm_network *n, const network_places *at) {
+  sm_head h = n->head;
+  h.params = at->head;
+  h.state = at->head_state;
+  return h;
+}
+
+sm_head sm_network_head(const sm_network *n, const sm_params *p, sm_head_room *room) {
+  network_places to;
+  sm_head h = network_head_at(n, network_places_in(n, p, &to));
+  if (!h.ops) return h;
+  if (h.params.prefix) snprintf(room->params, sizeof room->params, "%s", h.params.prefix);
+  if (h.state.prefix) snprintf(room->state, sizeof room->state, "%s", h.state.prefix);
+  h.params.prefix = room->params;
+  h.state.prefix = room->state;
+  return h;
+}
+
+/* ---- weights ----------------------------------------------------------------------------------------------------------- */
+
+static void network_declare_at(const sm_network *n, const network_places *at) {
+  if (!n->ops) return;
+  sm_declare_layer(&at->backbone, 0);
+  n->ops->declare(n->self, n->spec.height, n->spec.width, &at->backbone);
+  sm_declare_layer(&at->backbone, n->spec.backbone.layers + 1);
+  if (!n->head.ops) return;
+  const sm_head head = network_head_at(n, at);
+  head.ops->declare(head.self, &head);
+  if (head.ops->declare_state) head.ops->declare_state(head.self, &head);
+  if (n->center)
+    sm_declare(&at->center, n->center, SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1,
+               (int64_t[]){n->from.site == SM_SITE_VIEW ? n->spec.view_dim : n->spec.patch_dim});
+}
+
+void sm_network_declare(const sm_network *n, const sm_params *p) {
+  network_places to;
+  network_declare_at(n, network_places_in(n, p, &to));
+}
+
+static sm_status network_load_part(const sm_weights_source *from, const sm_params *to, sm_weights_report *all, sm_error *err) {
   sm_weights_report report = {0};
-  sm_status status = sm_weights_load(from, to->set, to->prefix, &report, err);
+  sm_status status = sm_weights_load(from, to->set, to->prefix, all ? all : &report, err);
   sm_text_free(&report.text);
   return status;
 }
 
-static sm_status load_center(const sm_frozen *f, const sm_st_reader *file, const sm_params *p,
-                             sm_error *err) {
+static sm_status network_load_center(const sm_network *n, const sm_st_reader *file, const sm_params *to, sm_error *err) {
   static const char *const all[] = {"", NULL}; /* other states are none of ours */
   char name[256];
-  part to;
-  snprintf(name, sizeof name, "%s%s", f->center_prefix, f->center);
-  if (sm_st_find(file, name))
-    return load_part(&(sm_weights_source){file, f->center_prefix, all}, part_of(p, "state", &to), err);
+  snprintf(name, sizeof name, "%s%s", n->center_prefix, n->center);
+  if (sm_st_find(file, name)) return network_load_part(&(sm_weights_source){file, n->center_prefix, all, 0, 0}, to, NULL, err);
   sm_fail(err, SM_EINVAL, "the run kept no centre of these logits: there is no '%s'", name);
-  sm_fail_at(err, f->about.file, 0, 0);
+  sm_fail_at(err, n->spec.file, 0, 0);
   return sm_hint(err, "leave centring out: 'center: false'");
 }
 
-sm_status sm_frozen_load(const sm_frozen *f, const sm_params *p, sm_error *err) {
-  part to;
-  sm_st_reader *file = sm_st_open(f->about.file, err);
-  if (!file) return err->code;
+static sm_status network_load_head(const sm_network *n, const sm_st_reader *file, const network_places *at, sm_error *err) {
+  static const char *const all[] = {"", NULL};
+  const char *const roles[] = {"student.", "teacher.", NULL}; /* states of heads called so */
   sm_status status =
-      load_part(&(sm_weights_source){file, f->trained.prefix, NULL}, part_of(p, "backbone", &to), err);
-  if (!status && f->head >= 0)
-    status = load_part(&(sm_weights_source){file, f->head_prefix, f->others}, part_of(p, "head", &to), err);
-  if (!status && f->center) status = load_center(f, file, p, err);
+      network_load_part(&(sm_weights_source){file, n->head_prefix, n->head_only ? all : n->others, 0, 0}, &at->head, NULL, err);
+  if (!status && n->head.ops->declare_state)
+    status = network_load_part(&(sm_weights_source){file, n->state_prefix, roles, 0, 0}, &at->head_state, NULL, err);
+  return !status && n->center ? network_load_center(n, file, &at->center, err) : status;
+}
+
+static sm_status network_load_file(const sm_network *n, const network_places *at, sm_weights_report *report, sm_error *err) {
+  sm_st_reader *file = sm_st_open(n->spec.file, err);
+  if (!file) return err ? err->code : SM_EFORMAT;
+  const sm_weights_source from = {file, n->prefix, n->from.ignore, n->about.height, n->about.width};
+  sm_status status = network_load_part(&from, &at->backbone, report, err);
+  if (!status && n->head.ops) status = network_load_head(n, file, at, err);
   sm_st_close(file);
   return status;
 }
 
-/* ---- graphs -------------------------------------------------------------------------------------------- */
-
-sm_tensor *sm_frozen_tokens(const sm_frozen *f, sm_graph *g, const sm_params *p, sm_tensor *pictures) {
-  part of;
-  const sm_trained *t = &f->trained;
-  sm_backbone_in in = {.size = sizeof in, .pictures = pictures};
-  sm_backbone_out out = {.size = sizeof out};
-  sm_scope_push(g, "backbone");
-  ((const sm_backbone_ops *)t->backbone->ops)
-      ->build(t->backbone_self, g, part_of(p, "backbone", &of), &in, &out);
-  sm_scope_pop(g);
-  return out.tokens ? out.tokens : sm_graph_fail(g, "backbone '%s' gave no tokens", t->backbone->name);
+/* Copy rows "PREFIX…" of a set to rows "TO…". False: one has no partner of its size. */
+static bool network_copy_rows(const sm_params *to, const sm_params *from) {
+  size_t cut = strlen(to->prefix);
+  for (int r = 0; r < sm_set_rows(to->set); r++) {
+    const sm_row *row = sm_set_row(to->set, r);
+    char name[320];
+    if (row->alias_of >= 0 || strncmp(row->name, to->prefix, cut) != 0) continue;
+    snprintf(name, sizeof name, "%s%s", from->prefix, row->name + cut);
+    int source = sm_set_find(from->set, name);
+    if (source < 0 || sm_set_row(from->set, source)->size != row->size) return false;
+    memcpy(sm_set_data(to->set, r, SM_VALUES), sm_set_data(from->set, source, SM_VALUES),
+           (size_t)row->size * sm_dtype_size(sm_set_real(to->set)));
+  }
+  return true;
 }
 
-sm_tensor *sm_frozen_logits(const sm_frozen *f, sm_graph *g, const sm_params *p, sm_tensor *tokens) {
-  part of;
-  if (f->head < 0) return sm_graph_fail(g, "a frozen network was opened without a head");
-  const sm_slot *slot = head_slot(f);
-  const sm_head_ops *head = OPS(head, *slot);
-  const sm_params *params = part_of(p, "head", &of);
+static sm_status network_load_own(const sm_network *n, const network_places *to, sm_error *err) {
+  const network_places *from = &n->places;
+  if (sm_set_real(to->backbone.set) != sm_set_real(n->set))
+    return sm_fail(err, SM_EUNSUPPORTED, "the network holds %s, its copy shall hold %s", sm_dtype_name(sm_set_real(n->set)),
+                   sm_dtype_name(sm_set_real(to->backbone.set)));
+  bool fits = network_copy_rows(&to->backbone, &from->backbone);
+  if (fits && n->head.ops) fits = network_copy_rows(&to->head, &from->head);
+  if (fits && n->head.ops && n->head.ops->declare_state) fits = network_copy_rows(&to->head_state, &from->head_state);
+  if (fits && n->center) fits = network_copy_rows(&to->center, &from->center);
+  return fits ? SM_OK : sm_fail(err, SM_EINTERNAL, "the network to copy is not the one that was trained");
+}
+
+sm_status sm_network_load(const sm_network *n, const sm_params *p, sm_error *err) {
+  network_places to;
+  const network_places *at = network_places_in(n, p, &to);
+  if (n->set) return network_load_own(n, at, err);
+  return n->spec.file && network_has_weights(n->net) ? network_load_file(n, at, NULL, err) : SM_OK;
+}
+
+sm_status sm_network_allocate(sm_network *n, sm_error *err) {
+  if (!n->ops || n->set) return SM_OK;
+  if (!(n->set = sm_set_new("network", SM_F32, false, err))) return SM_ENOMEM;
+  network_places *own = &n->places; /* names as in training: initial values depend on them */
+  network_places_in(n, &(sm_params){n->set, ""}, own);
+  if (n->head.ops) snprintf(own->room[1], sizeof own->room[1], "%s", strchr(n->head_prefix, '.') + 1);
+  network_declare_at(n, own);
+  sm_status status = sm_set_seal(n->set, SM_MOMENTS_NONE, err);
+  if (!status) status = sm_set_allocate(n->set, n->recipe ? (uint64_t)n->recipe->train.seed : 0, err);
+  if (!status && n->spec.file && network_has_weights(n->net)) status = network_load_file(n, own, &n->report, err);
+  return status;
+}
+
+/* ---- graphs ------------------------------------------------------------------------------------------------------------- */
+
+void sm_network_build(const sm_network *n, sm_graph *g, const sm_params *p, const sm_backbone_in *in, sm_backbone_out *out) {
+  network_places to;
+  *out = (sm_backbone_out){0};
+  if (!n->ops) {
+    sm_graph_fail(g, "there is no network: the pictures themselves are the features");
+    return;
+  }
+  sm_scope_push(g, "backbone");
+  sm_backbone_build(n->spec.name, n->ops, n->self, g, &network_places_in(n, p, &to)->backbone, in, out);
+  sm_scope_pop(g);
+}
+
+sm_tensor *sm_network_logits(const sm_network *n, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site) {
+  network_places to;
+  if (!n->head.ops || !(site == SM_SITE_VIEW ? n->spec.view_dim : n->spec.patch_dim))
+    return sm_graph_fail(g, "a network was opened without the head that its logits are asked of");
+  const sm_head head = network_head_at(n, network_places_in(n, p, &to));
   sm_scope_push(g, "head");
-  sm_tensor *y = head->features(slot->plugin.self, g, params, tokens, f->from.site, f->role);
-  y = head->logits(slot->plugin.self, g, params, y, f->from.site, f->role);
+  sm_tensor *y = sm_head_logits(g, &head, x, site);
   sm_scope_pop(g);
   return y;
 }
 
-sm_tensor *sm_frozen_center(const sm_frozen *f, sm_graph *g, const sm_params *p) {
-  part of;
-  return f->center ? sm_param(g, part_of(p, "state", &of), "%s", f->center) : NULL;
+sm_tensor *sm_network_center(const sm_network *n, sm_graph *g, const sm_params *p) {
+  network_places to;
+  return n->center ? sm_param(g, &network_places_in(n, p, &to)->center, "%s", n->center) : NULL;
 }
 
-/* ---- weights of something else --------------------------------------------------------------------------- */
+/* ---- what is known of it ------------------------------------------------------------------------------------------------- */
 
-sm_status sm_frozen_file(const char *path, sm_arena *arena, const char **file, sm_error *err) {
-  return sm_checkpoint_find(path, arena, file, err);
+sm_net sm_network_net(const sm_network *n) { return n->net; }
+sm_recipe *sm_network_recipe(const sm_network *n) { return n->recipe; }
+const char *sm_network_run(const sm_network *n) { return n->run; }
+const sm_registry *sm_network_host(const sm_network *n) { return n->host; }
+sm_set *sm_network_set(const sm_network *n) { return n->set; }
+const sm_weights_about *sm_network_about(const sm_network *n) { return &n->about; }
+const sm_weights_report *sm_network_report(const sm_network *n) { return &n->report; }
+bool sm_network_assumed(const sm_network *n) { return n->assumed; }
+
+const sm_plugin *sm_network_plugin(const sm_network *n, const void **self) {
+  if (self) *self = n->self;
+  return n->plugin;
 }
 
-sm_status sm_frozen_fill(const char *path, const char *prefix, const sm_params *to, sm_error *err) {
-  sm_st_reader *file = sm_st_open(path, err);
-  if (!file) return err->code;
-  sm_status status = sm_st_verify(file, err);
-  if (!status) status = load_part(&(sm_weights_source){file, prefix, NULL}, to, err);
-  sm_st_close(file);
+void sm_network_title(const sm_network *n, sm_text *text) {
+  const char *recipe = n->about.recipe && *n->about.recipe ? n->about.recipe : NULL;
+  if (n->net == SM_NET_PIXELS) {
+    sm_text_add(text, "the pictures themselves, no network");
+    return;
+  }
+  if (n->net == SM_NET_INIT) {
+    sm_text_add(text, "untrained network%s%s", recipe ? " of recipe " : "", recipe ? recipe : "");
+    return;
+  }
+  sm_text_add(text, "%s of %s", sm_net_names[n->net], n->run ? n->run : n->spec.file ? n->spec.file : "a run");
+  if (n->about.step) sm_text_add(text, ", step %" PRId64, n->about.step);
+  if (n->teacherless) sm_text_add(text, " (the run keeps no teacher)");
+}
+
+/* ---- pictures ------------------------------------------------------------------------------------------------------------ */
+
+static sm_status network_open_folder(sm_network *n, const char *path, sm_instance *instance, sm_error *err) {
+  sm_registry *registry = (sm_registry *)n->host;
+  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, sm_dataset_for(path), err);
+  if (!plugin) return err->code;
+  sm_text yaml = {0};
+  sm_text_add(&yaml, "{path: ");
+  sm_yaml_quote(path, &yaml);
+  sm_text_add(&yaml, "}");
+  sm_status status = yaml.failed ? sm_fail(err, SM_ENOMEM, "out of memory") : sm_instance_new(registry, plugin, instance, err);
+  if (!status) status = sm_options_fill(plugin, yaml.s, instance->self, n->arena, err);
+  sm_text_free(&yaml);
+  return status ? status : sm_instance_create(instance, err);
+}
+
+static sm_status network_open_split(sm_network *n, const char *path, bool test, sm_error *err) {
+  sm_instance *instance = &n->data[test];
+  sm_status status = SM_OK;
+  if (path) {
+    status = network_open_folder(n, path, instance, err);
+  } else if (n->recipe) {
+    instance = test ? &n->recipe->data.test.plugin : &n->recipe->data.train.plugin;
+    if (instance->plugin) status = sm_instance_create(instance, err);
+  }
+  if (status || !instance->plugin) return status;
+  const sm_dataset d = {instance->plugin->ops, instance->self};
+  status = d.ops->open(d.self, err);
+  if (!status) n->pictures[test] = d;
   return status;
 }
+
+sm_status sm_network_data(sm_network *n, const char *train, const char *test, int needed, sm_error *err) {
+  for (int which = 0; which < 2; which++) {
+    char text[2048];
+    sm_status status = network_open_split(n, which ? test : train, which, err);
+    if (status && needed & (which ? SM_NETWORK_TEST : SM_NETWORK_TRAIN)) return status;
+    if (status)
+      sm_log(SM_LOG_WARNING, "going on without %s pictures: %s", which ? "test" : "training",
+             sm_error_text(err, text, sizeof text));
+  }
+  return SM_OK;
+}
+
+sm_dataset sm_network_pictures(const sm_network *n, bool test) { return n->pictures[test]; }

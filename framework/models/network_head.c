@@ -1,93 +1,188 @@
-/* trained_head.c — the [CLS] head of a trained network, for evaluations that run it or train it further.
- *
- * Only runs and checkpoints have one; the recipe says which head it is, how wide, and where its names stand. */
-#include <inttypes.h>
+/* network_head.c — which head of a run a network has: the recipe says how it is made, how wide it is, and where its names stand in
+ * a checkpoint. Weights files have none. */
 #include <string.h>
 
-#include "trained.h"
+#include "checkpoint.h"
+#include "network_private.h"
 
-static int width_of(const sm_recipe *r, const sm_slot *head, const char *tokenizer) {
-  const sm_head_ops *ops = head->plugin.plugin->ops;
-  int dim = ops->out_dim(head->plugin.self, SM_SITE_VIEW);
-  for (int i = 0; !dim && i < r->tokenizers; i++) {
-    const sm_tokenizer_ops *t = r->tokenizer[i].plugin.plugin->ops;
-    sm_tokenizer_spec spec;
-    if (strcmp(r->tokenizer[i].instance, tokenizer) != 0) continue;
-    if (sm_tokenizer_ask(t, r->tokenizer[i].plugin.self, 0, &spec, NULL) == SM_OK) dim = spec.view_dim;
+#define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).plugin.plugin->ops)
+
+/* A site of a head as training joins it. */
+typedef struct head_site {
+  const sm_slot *loss; /* the first that joins it there, or NULL */
+  bool teacher;        /* a tokenizer runs the head there, with teacher weights */
+} head_site;
+
+static const sm_slot *head_tokenizer(const sm_recipe *r, const sm_slot *loss) {
+  for (int i = 0; loss->tokenizer && i < r->tokenizers; i++)
+    if (!strcmp(r->tokenizer[i].instance, loss->tokenizer)) return &r->tokenizer[i];
+  return NULL;
+}
+
+static head_site head_site_of(const sm_recipe *r, const sm_slot *head, sm_site site) {
+  head_site found = {0};
+  for (int i = 0; i < r->losses; i++) {
+    sm_loss_spec spec = {0};
+    const sm_slot *l = &r->loss[i];
+    if (!l->head || strcmp(l->head, head->instance) || OPS(loss, *l)->spec(l->plugin.self, &spec, NULL) || spec.features ||
+        spec.site != site)
+      continue;
+    const sm_slot *t = head_tokenizer(r, l);
+    if (!found.loss) found.loss = l;
+    if (t && t->head && !strcmp(t->head, head->instance)) found.teacher = true;
   }
+  return found;
+}
+
+/* K: what the head asks for, else what the joined tokenizer gives; 0: neither says it. */
+static int head_width(const sm_network *n, const sm_slot *head, const sm_slot *loss, sm_site site) {
+  const sm_backbone_spec *b = &n->spec.backbone;
+  int dim = OPS(head, *head)->out_dim(head->plugin.self, site, b->dim);
+  const sm_slot *t = dim ? NULL : head_tokenizer(n->recipe, loss);
+  sm_tokenizer_spec spec;
+  if (t && sm_tokenizer_ask(OPS(tokenizer, *t), t->plugin.self, b, &spec, NULL) == SM_OK)
+    dim = site == SM_SITE_VIEW ? spec.view_dim : spec.patch_dim;
   return dim;
 }
 
-bool sm_view_head(const sm_recipe *r, sm_head *to, char *prefix, size_t size) {
-  *to = (sm_head){0};
-  for (int i = 0; r && i < r->losses; i++) {
-    const sm_loss_ops *ops = r->loss[i].plugin.plugin->ops;
-    sm_loss_spec spec = {.size = sizeof spec};
-    if (ops->spec(r->loss[i].plugin.self, &spec, NULL) || spec.site != SM_SITE_VIEW) continue;
-    for (int k = 0; k < r->heads; k++) {
-      const sm_slot *head = &r->head[k];
-      if (!r->loss[i].head || strcmp(head->instance, r->loss[i].head) != 0) continue;
-      int dim = width_of(r, head, r->loss[i].tokenizer);
-      if (dim < 1) continue;
-      *to = (sm_head){
-          .ops = head->plugin.plugin->ops, .self = head->plugin.self, .params = {NULL, prefix}, .view_dim = dim};
-      if (strcmp(head->instance, "main")) snprintf(prefix, size, "head.%s.", head->instance);
-      else snprintf(prefix, size, "head.");
-      return true;
+/* ---- what is wrong ------------------------------------------------------------------------------------------------------ */
+
+static sm_status no_head(const sm_network *n, sm_site site, sm_error *err) {
+  const char *name = n->from.head_name, *text = site == SM_SITE_VIEW ? "[CLS]" : "patches";
+  if (!n->recipe) {
+    sm_fail(err, SM_EINVAL, "the file holds a backbone only, and no head that could name patches");
+    network_refuse(n, err);
+    return sm_hint(err, "give the run folder that the weights were exported from, or take features for targets");
+  }
+  if (name) sm_fail(err, SM_EINVAL, "the run has no head '%s' with a layer for %s", name, text);
+  else sm_fail(err, SM_EINVAL, "none of the run's heads has a layer for %s", text);
+  network_refuse(n, err);
+  return sm_hint(err, "look at the losses in its recipe.yaml; perhaps the other layer is meant, as in 'site: %s'",
+                 site == SM_SITE_VIEW ? "patch" : "view");
+}
+
+static sm_status two_heads(const sm_network *n, const char *a, const char *b, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "the run's heads '%s' and '%s' could both be meant", a, b);
+  network_refuse(n, err);
+  return sm_hint(err, "say which, as in 'head: %s'", b);
+}
+
+static sm_status no_width(const sm_network *n, const sm_slot *head, sm_error *err) {
+  sm_fail(err, SM_EUNSUPPORTED, "head '%s' of the run takes its size from its tokenizer and does not say it", head->instance);
+  network_refuse(n, err);
+  return sm_hint(err, "write the size into its recipe.yaml: out_dim");
+}
+
+static sm_status no_teacher_head(const sm_network *n, const sm_slot *head, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "no tokenizer of the run runs head '%s', so its teacher has none", head->instance);
+  network_refuse(n, err);
+  return sm_hint(err, "take the student's: 'net: student'");
+}
+
+/* ---- names in the file -------------------------------------------------------------------------------------------------- */
+
+/* "head." is where names of 'main' begin, and those of every other head too. */
+static sm_status list_others(sm_network *n, const sm_slot *head, sm_error *err) {
+  const sm_recipe *r = n->recipe;
+  int k = 0;
+  if (!(n->others = sm_arena_alloc(n->arena, (SM_SLOTS_MAX + 1) * sizeof *n->others)))
+    return sm_fail(err, SM_ENOMEM, "out of memory");
+  for (int i = 0; i < r->heads; i++)
+    if (&r->head[i] != head && !(n->others[k++] = sm_arena_printf(n->arena, "%s.", r->head[i].instance)))
+      return sm_fail(err, SM_ENOMEM, "out of memory");
+  n->others[k] = NULL;
+  return SM_OK;
+}
+
+static void name_tensors(sm_network *n, const sm_slot *head) {
+  char rows[144];
+  snprintf(n->head_prefix, sizeof n->head_prefix, "%s.%s",
+           sm_set_names[n->head.role == SM_ROLE_TEACHER ? SM_SET_TEACHER : SM_SET_STUDENT],
+           sm_instance_prefix(rows, sizeof rows, "head", head->instance));
+  snprintf(n->state_prefix, sizeof n->state_prefix, "%s.%s", sm_set_names[SM_SET_STATE],
+           sm_head_state_prefix(rows, sizeof rows, head->instance, n->head.role));
+}
+
+/* The tokenizer behind the loss says which row of its state is subtracted. */
+static sm_status find_center(sm_network *n, const sm_slot *loss, sm_site site, sm_error *err) {
+  char rows[144];
+  const sm_slot *t = head_tokenizer(n->recipe, loss);
+  const sm_tokenizer_ops *ops = t ? OPS(tokenizer, *t) : NULL;
+  n->center = ops && ops->center ? ops->center(t->plugin.self, site) : NULL;
+  if (!n->center) {
+    sm_fail(err, SM_EINVAL, "the run kept no centre of these logits: tokenizer '%s' has none", t ? t->instance : "");
+    network_refuse(n, err);
+    return sm_hint(err, "leave centring out: 'center: false'");
+  }
+  snprintf(n->center_prefix, sizeof n->center_prefix, "%s.%s", sm_set_names[SM_SET_STATE],
+           sm_instance_prefix(rows, sizeof rows, "tokenizer", t->instance));
+  return SM_OK;
+}
+
+/* ---- choosing ------------------------------------------------------------------------------------------------------------ */
+
+static sm_status choose_slot(const sm_network *n, sm_site site, bool strict, sm_slot **slot, sm_error *err) {
+  sm_recipe *r = n->recipe;
+  *slot = NULL;
+  for (int i = 0; r && i < r->heads; i++) {
+    const head_site at = head_site_of(r, &r->head[i], site);
+    if ((n->from.head_name && strcmp(n->from.head_name, r->head[i].instance)) || !at.loss) continue;
+    if (*slot && strict) return two_heads(n, (*slot)->instance, r->head[i].instance, err);
+    /* of several, the one that the first loss in the recipe joins */
+    if (!*slot || at.loss < head_site_of(r, *slot, site).loss) *slot = &r->head[i];
+  }
+  return !*slot && strict ? no_head(n, site, err) : SM_OK;
+}
+
+/* How wide it is declared: at all sites where training declared it, so that strict loading finds every row; or at one only. */
+static sm_status choose_widths(sm_network *n, const sm_slot *slot, sm_site site, bool strict, sm_head *head, sm_error *err) {
+  for (int s = SM_SITE_VIEW; s <= SM_SITE_PATCH; s++) {
+    const head_site at = head_site_of(n->recipe, slot, (sm_site)s);
+    if (!at.loss || (!strict && s != (int)site)) continue;
+    if (head->role == SM_ROLE_TEACHER && !at.teacher) {
+      if (s == (int)site && strict) return no_teacher_head(n, slot, err);
+      continue;
     }
+    int dim = head_width(n, slot, at.loss, (sm_site)s);
+    if (dim < 1 && strict) return no_width(n, slot, err);
+    *(s == SM_SITE_VIEW ? &head->view_dim : &head->patch_dim) = dim;
   }
-  return false;
+  return SM_OK;
 }
 
-static sm_status read_rows(const sm_trained *t, sm_error *err) {
-  sm_st_reader *file = sm_st_open(t->file, err);
-  if (!file) return err ? err->code : SM_EFORMAT;
-  sm_status status = SM_OK;
-  for (int r = 0; !status && r < sm_set_rows(t->head_set); r++) {
-    const sm_row *row = sm_set_row(t->head_set, r);
-    char name[320];
-    if (row->alias_of >= 0) continue;
-    snprintf(name, sizeof name, "%s.%s", sm_net_names[t->net], row->name);
-    if (!sm_st_expect(file, name, "F32", row->ndim, row->dim, err)) status = err ? err->code : SM_EFORMAT;
-    else
-      status = sm_st_read(file, name, sm_set_data(t->head_set, r, SM_VALUES),
-                          (size_t)row->size * sizeof(float), err);
-  }
-  sm_st_close(file);
-  return status;
+sm_status network_choose_head(sm_network *n, sm_site site, bool strict, sm_error *err) {
+  sm_slot *slot;
+  sm_status status = choose_slot(n, site, strict, &slot, err);
+  if (status || !slot) return status;
+  sm_head head = {.ops = OPS(head, *slot),
+                  .self = slot->plugin.self,
+                  .role = n->net == SM_NET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT,
+                  .dim = n->spec.backbone.dim};
+  if ((status = choose_widths(n, slot, site, strict, &head, err))) return status;
+  if (!(site == SM_SITE_VIEW ? head.view_dim : head.patch_dim)) return SM_OK;
+  if ((status = sm_instance_create(&slot->plugin, err)) || (status = list_others(n, slot, err))) return status;
+  n->head = head;
+  n->head_only = !strict;
+  n->from.site = site;
+  n->spec.view_dim = head.view_dim, n->spec.patch_dim = head.patch_dim;
+  name_tensors(n, slot);
+  return n->from.center ? find_center(n, head_site_of(n->recipe, slot, site).loss, site, err) : SM_OK;
 }
 
-/* Is there a checkpoint, and does it hold the head of this network? A teacher has heads only where a tokenizer runs them. */
-static bool has_rows(const sm_trained *t) {
-  if (t->net == SM_NET_INIT) return true;
-  sm_st_reader *file = t->file ? sm_st_open(t->file, NULL) : NULL;
-  char begin[128];
-  bool found = false;
-  int n = snprintf(begin, sizeof begin, "%s.%s", sm_net_names[t->net], t->head_prefix);
-  for (size_t i = 0; file && !found && i < sm_st_count(file); i++)
-    found = !strncmp(sm_st_at(file, i)->name, begin, (size_t)n);
+/* Does the file hold the head of this network? A run's teacher has heads only where a tokenizer runs them, and a weights file that
+ * comes with a recipe has none. */
+static bool head_in_file(const sm_network *n) {
+  sm_st_reader *file = n->spec.file ? sm_st_open(n->spec.file, NULL) : NULL;
+  bool found = file && sm_checkpoint_holds(file, n->head_prefix);
   sm_st_close(file);
   return found;
 }
 
-sm_status sm_trained_head(sm_trained *t, sm_error *err) {
-  sm_head head;
-  if (!t->backbone || !sm_view_head(t->recipe, &head, t->head_prefix, sizeof t->head_prefix) || !has_rows(t))
-    return SM_OK;
-  const sm_backbone_ops *ops = t->backbone->ops;
-  sm_backbone_spec spec = {.size = sizeof spec};
-  sm_status status = ops->spec(t->backbone_self, t->about.size, &spec, err);
-  for (int i = 0; !status && i < t->recipe->heads; i++)
-    if (t->recipe->head[i].plugin.self == head.self)
-      status = sm_instance_create(&t->recipe->head[i].plugin, err);
-  if (status) return status;
-  if (!(t->head_set = sm_set_new("head", SM_F32, false, err))) return SM_ENOMEM;
-  head.params = (sm_params){t->head_set, t->head_prefix};
-  head.role = t->net == SM_NET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
-  head.ops->declare(head.self, &head.params, spec.dim, head.view_dim, 0, head.role);
-  status = sm_set_seal(t->head_set, SM_MOMENTS_NONE, err);
-  if (!status) status = sm_set_allocate(t->head_set, (uint64_t)t->recipe->train.seed, err);
-  if (!status && t->net != SM_NET_INIT) status = read_rows(t, err);
-  if (!status) t->head = head;
-  return status;
+sm_status sm_network_want_head(sm_network *n, sm_site site, sm_error *err) {
+  if (n->wrapped || n->head.ops || !n->ops || !n->recipe) return SM_OK;
+  sm_status status = network_choose_head(n, site, false, err);
+  if (status || !n->head.ops || !network_has_weights(n->net) || head_in_file(n)) return status;
+  n->head = (sm_head){0};
+  n->spec.view_dim = n->spec.patch_dim = 0;
+  return SM_OK;
 }

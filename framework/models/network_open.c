@@ -1,22 +1,18 @@
-/* trained.c — see trained.h. Owns the recipe, the instances and the set it makes; borrows the registry. */
-#include "trained.h"
-
+/* network_open.c — what a path is, and what network it holds: recipe, backbone, sizes, and which of a run's networks. It reads the
+ * recipe and the header of the file, and makes no weights. */
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "checkpoint.h"
 #include "framework/recipe/option.h"
 #include "framework/recipe/recipe_private.h"
+#include "network_private.h"
 
-const char *const sm_net_names[] = {"auto", "teacher", "student", "init", "pixels", NULL};
 static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_std[3] = {0.229f, 0.224f, 0.225f};
 
-static bool needs_weights(sm_net net) { return net != SM_NET_INIT && net != SM_NET_PIXELS; }
-
-/* ---- what the path is ---------------------------------------------------------------------------------- */
+/* ---- what the path is -------------------------------------------------------------------------------------------------- */
 
 static bool ends_in(const char *path, const char *end) {
   size_t n = strlen(path), m = strlen(end);
@@ -40,83 +36,86 @@ static const char *run_of(sm_arena *arena, const char *checkpoint) {
   return path && exists(sm_path_join(arena, path, "recipe.yaml")) ? path : NULL;
 }
 
-static sm_status open_recipe(const sm_trained_options *o, const char *path, sm_trained *t, sm_error *err) {
-  return path ? sm_recipe_load(&t->recipe, o->registry, path, 0, NULL, err) : SM_OK;
+static sm_registry *registry_of(const sm_network *n) { return (sm_registry *)n->host; }
+
+static sm_status open_recipe(sm_network *n, const char *path, sm_error *err) {
+  return path ? sm_recipe_load(&n->recipe, registry_of(n), path, 0, NULL, err) : SM_OK;
 }
 
-/* The recipe that a run folder keeps: it did fit, and joins are written out in it. */
-static sm_status open_own_recipe(const sm_trained_options *o, const char *path, sm_trained *t,
-                                 sm_error *err) {
+/* The recipe that a run folder keeps: already resolved, with `extends` expanded. */
+static sm_status open_own_recipe(sm_network *n, const char *path, sm_error *err) {
   const sm_recipe_parts parts = {.folder = "", .path = path, .fit = false};
-  return path ? sm_recipe_compose(&t->recipe, o->registry, &parts, err) : SM_OK;
+  return path ? sm_recipe_compose(&n->recipe, registry_of(n), &parts, err) : SM_OK;
 }
 
-static sm_status open_run(const sm_trained_options *o, sm_trained *t, sm_error *err) {
-  const char *recipe = o->recipe ? o->recipe : sm_path_join(t->arena, o->path, "recipe.yaml");
-  t->run = o->path;
+static sm_status open_run(sm_network *n, sm_error *err) {
+  const sm_network_source *o = &n->from;
+  const char *recipe = o->recipe ? o->recipe : sm_path_join(n->arena, o->path, "recipe.yaml");
+  n->run = o->path;
   if (!recipe) return sm_fail(err, SM_ENOMEM, "out of memory");
   if (!o->recipe && !exists(recipe)) {
     sm_fail(err, SM_ENOTFOUND, "this folder is no run: it has no recipe.yaml");
-    sm_fail_at(err, o->path, 0, 0);
+    network_refuse(n, err);
     return sm_hint(err, "give a folder that `smalti train` made, a checkpoint in one, or a weights file");
   }
-  sm_status status = o->recipe ? open_recipe(o, recipe, t, err) : open_own_recipe(o, recipe, t, err);
-  return status || !needs_weights(o->net) ? status : sm_checkpoint_find(o->path, t->arena, &t->file, err);
+  sm_status status = o->recipe ? open_recipe(n, recipe, err) : open_own_recipe(n, recipe, err);
+  return status || !network_has_weights(o->net) ? status : sm_weights_file(o->path, n->arena, &n->spec.file, err);
 }
 
-static sm_status open_file(const sm_trained_options *o, sm_trained *t, bool checkpoint, sm_error *err) {
-  t->file = o->path;
-  if (!checkpoint) return open_recipe(o, o->recipe, t, err);
-  t->run = run_of(t->arena, o->path);
-  const char *recipe = o->recipe ? o->recipe : t->run ? sm_path_join(t->arena, t->run, "recipe.yaml") : NULL;
-  if (recipe) return o->recipe ? open_recipe(o, recipe, t, err) : open_own_recipe(o, recipe, t, err);
+static sm_status open_file(sm_network *n, bool checkpoint, sm_error *err) {
+  const sm_network_source *o = &n->from;
+  n->spec.file = o->path;
+  if (!checkpoint) return open_recipe(n, o->recipe, err);
+  n->run = run_of(n->arena, o->path);
+  const char *recipe = o->recipe ? o->recipe : n->run ? sm_path_join(n->arena, n->run, "recipe.yaml") : NULL;
+  if (recipe) return o->recipe ? open_recipe(n, recipe, err) : open_own_recipe(n, recipe, err);
   sm_fail(err, SM_EINVAL, "the checkpoint lies in no run folder, and does not say what network it is of");
-  sm_fail_at(err, o->path, 0, 0);
+  network_refuse(n, err);
   return sm_hint(err, "give the recipe it was trained with: --recipe FILE");
 }
 
-static sm_status open_path(const sm_trained_options *o, sm_trained *t, sm_st_reader **file, sm_error *err) {
+static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
+  const sm_network_source *o = &n->from;
   struct stat st;
   if (stat(o->path, &st)) {
     sm_fail(err, SM_ENOTFOUND, "no such run folder, checkpoint or weights file");
-    return sm_fail_at(err, o->path, 0, 0);
+    return network_refuse(n, err);
   }
   if (S_ISDIR(st.st_mode)) {
-    sm_status status = open_run(o, t, err);
-    if (!status && t->file && !(*file = sm_st_open(t->file, err))) status = err->code;
-    return status; /* sm_checkpoint_find has verified it */
+    sm_status status = open_run(n, err);
+    if (!status && n->spec.file && !(*file = sm_st_open(n->spec.file, err))) status = err->code;
+    return status; /* sm_weights_file has verified it */
   }
   if (ends_in(o->path, ".yaml") || ends_in(o->path, ".yml")) {
-    if (!needs_weights(o->net)) return open_recipe(o, o->path, t, err);
+    if (!network_has_weights(o->net)) return open_recipe(n, o->path, err);
     sm_fail(err, SM_EINVAL, "a recipe has no weights");
-    sm_fail_at(err, o->path, 0, 0);
+    network_refuse(n, err);
     return sm_hint(err, "give the run folder that it was trained in, or ask for --net init or --net pixels");
   }
   if (!(*file = sm_st_open(o->path, err))) return err->code;
   sm_status status = sm_st_verify(*file, err);
-  return status ? status : open_file(o, t, sm_st_get(*file, "checkpoint.format") != NULL, err);
+  return status ? status : open_file(n, sm_is_checkpoint(*file), err);
 }
 
-/* ---- the backbone -------------------------------------------------------------------------------------- */
+/* ---- the backbone ------------------------------------------------------------------------------------------------------ */
 
 /* "vit: {arch: small}", with or without braces around it. */
-static sm_status make_backbone(const sm_trained_options *o, sm_trained *t, const char *yaml, sm_error *err) {
-  sm_yaml *map = sm_yaml_read(t->arena, "backbone", false, yaml, strlen(yaml), err);
+static sm_status make_backbone(sm_network *n, const char *yaml, sm_error *err) {
+  sm_yaml *map = sm_yaml_read(n->arena, "backbone", false, yaml, strlen(yaml), err);
   if (!map) return err->code;
   if (map->kind != SM_YAML_MAP || map->n != 1) {
-    sm_fail(err, SM_EINVAL, "the backbone is described by '%.200s', which is not one plugin with its options",
-            yaml);
+    sm_fail(err, SM_EINVAL, "the backbone is described by '%.200s', which is not one plugin with its options", yaml);
     return sm_hint(err, "for instance 'vit: {arch: small, patch_size: 16}'");
   }
   const sm_entry *e = &map->entry[0];
-  if (!(t->backbone = sm_registry_find(o->registry, SM_BACKBONE, e->key, err))) return err->code;
+  if (!(n->plugin = sm_registry_find(registry_of(n), SM_BACKBONE, e->key, err))) return err->code;
   const sm_yaml *options = e->value && e->value->kind == SM_YAML_NULL ? NULL : e->value;
-  sm_status status = sm_instance_new(t->backbone, &t->own, err);
+  sm_status status = sm_instance_new(registry_of(n), n->plugin, &n->own, err);
   if (!status)
-    status = sm_options_read(t->backbone->options, (int)t->backbone->n_options, options, t->backbone->name,
-                             NULL, e->at, t->arena, t->own.self, err);
-  if (!status) status = sm_instance_create(&t->own, err);
-  t->backbone_self = t->own.self;
+    status = sm_options_read(n->plugin->options, (int)n->plugin->n_options, options, n->plugin->name, NULL, e->at, n->arena,
+                             n->own.self, err);
+  if (!status) status = sm_instance_create(&n->own, err);
+  n->self = n->own.self;
   return status;
 }
 
@@ -133,252 +132,175 @@ static const char *describe_backbone(sm_arena *arena, const sm_plugin *p, const 
   return copy;
 }
 
-/* Side of the views that the position embedding of a file of another program is for, or 0. */
-static int size_of_file(const sm_st_reader *file, const char *prefix, int patch) {
-  char name[256];
-  snprintf(name, sizeof name, "%spos_embed", prefix);
-  const sm_st_tensor *t = sm_st_find(file, name);
-  if (!t || t->ndim != 3 || t->shape[1] < 2 || t->shape[1] > 1 << 20) return 0;
-  int64_t side = llround(sqrt((double)(t->shape[1] - 1)));
-  return side * side == t->shape[1] - 1 ? (int)side * patch : 0;
+static sm_status no_backbone(const sm_network *n, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "the weights file does not say what network it is of");
+  network_refuse(n, err);
+  return sm_hint(err, "describe it, for instance --backbone 'vit: {arch: small, patch_size: 16}', or give a --recipe");
 }
 
-static sm_status no_backbone(const sm_trained_options *o, sm_error *err) {
-  sm_fail(err, SM_EINVAL, "the weights file does not say what network it is of");
-  sm_fail_at(err, o->path, 0, 0);
-  return sm_hint(
-      err, "describe it, for instance --backbone 'vit: {arch: small, patch_size: 16}', or give a --recipe");
+static sm_status choose_backbone(sm_network *n, const sm_st_reader *file, sm_error *err) {
+  sm_weights_about *a = &n->about;
+  sm_status status = SM_OK;
+  const char *yaml = n->from.backbone ? n->from.backbone : a->backbone ? sm_arena_strdup(n->arena, a->backbone) : NULL;
+  if (yaml) {
+    status = make_backbone(n, yaml, err);
+  } else if (n->recipe && n->recipe->objective.plugin.plugin) {
+    sm_fail(err, SM_EINVAL, "objective `%s` trains no backbone, so there are no features",
+            n->recipe->objective.plugin.plugin->name);
+    network_refuse(n, err);
+    return sm_hint(err, "its figures are in the run's metrics.jsonl and report.html");
+  } else if (n->recipe) {
+    status = sm_instance_create(&n->recipe->backbone.plugin, err);
+    n->plugin = n->recipe->backbone.plugin.plugin;
+    n->self = n->recipe->backbone.plugin.self;
+  } else {
+    return no_backbone(n, err);
+  }
+  if (status) return status;
+  n->ops = n->plugin->ops;
+  n->spec.name = n->plugin->name;
+  if (n->recipe && !a->height && (!file || sm_is_checkpoint(file)))
+    a->height = a->width = (int)n->recipe->views.global_size;
+  return SM_OK;
 }
+
+/* ---- sizes ------------------------------------------------------------------------------------------------------------- */
 
 /* What the pictures must be like, from the best source: the file itself, the recipe, ImageNet. */
-static void take_pictures(sm_trained *t) {
-  sm_weights_about *a = &t->about;
+static void take_pictures(sm_network *n) {
+  sm_weights_about *a = &n->about;
   if (a->std[0] > 0) return;
-  t->assumed = !t->recipe;
-  memcpy(a->mean, t->recipe ? t->recipe->views.global_first.mean : imagenet_mean, sizeof a->mean);
-  memcpy(a->std, t->recipe ? t->recipe->views.global_first.std : imagenet_std, sizeof a->std);
-  if (t->recipe) a->filter = t->recipe->views.global_first.filter;
+  const sm_view_recipe *view = n->recipe ? &n->recipe->views.global_first : NULL;
+  n->assumed = !view;
+  memcpy(a->mean, view ? view->mean : imagenet_mean, sizeof a->mean);
+  memcpy(a->std, view ? view->std : imagenet_std, sizeof a->std);
+  if (view) a->filter = view->filter;
 }
 
-static sm_status choose_backbone(const sm_trained_options *o, sm_trained *t, const sm_st_reader *file,
-                                 sm_error *err) {
-  sm_weights_about *a = &t->about;
-  const char *yaml = o->backbone ? o->backbone : a->backbone ? sm_arena_strdup(t->arena, a->backbone) : NULL;
-  if (yaml) {
-    sm_status status = make_backbone(o, t, yaml, err);
-    if (status) return status;
-  } else if (t->recipe && t->recipe->objective.plugin.plugin) {
-    sm_fail(err, SM_EINVAL, "objective `%s` trains no backbone, so there are no features",
-            t->recipe->objective.plugin.plugin->name);
-    sm_fail_at(err, o->path, 0, 0);
-    return sm_hint(err, "its figures are in the run's metrics.jsonl and report.html");
-  } else if (t->recipe) {
-    sm_status status = sm_instance_create(&t->recipe->backbone.plugin, err);
-    if (status) return status;
-    t->backbone = t->recipe->backbone.plugin.plugin;
-    t->backbone_self = t->recipe->backbone.plugin.self;
-  } else {
-    return no_backbone(o, err);
+/* Weights of another program say the size of their views by the length of a table of positions: which one, and what comes before
+ * the patches in it, says a declaration that is thrown away. */
+static void take_size_of_file(sm_network *n, const sm_st_reader *file) {
+  char name[320];
+  sm_set *scratch = sm_set_new("scratch", SM_F32, false, NULL);
+  if (scratch) n->ops->declare(n->self, n->spec.height, n->spec.width, &(sm_params){scratch, ""});
+  for (int r = 0; scratch && r < sm_set_rows(scratch); r++) {
+    const sm_row *row = sm_set_row(scratch, r);
+    snprintf(name, sizeof name, "%s%s", n->prefix, row->name);
+    const sm_st_tensor *t = row->grid.rows ? sm_st_find(file, name) : NULL;
+    if (!t || t->ndim != 3 || t->shape[1] > 1 << 20) continue;
+    int64_t patches = t->shape[1] - row->grid.prefix, side = patches > 0 ? llround(sqrt((double)patches)) : 0;
+    if (!side || side * side != patches) continue;
+    n->about.height = n->about.width = (int)side * n->spec.backbone.cell;
+    break;
   }
-  if (t->recipe && !a->size && (!file || sm_st_get(file, "checkpoint.format")))
-    a->size = (int)t->recipe->views.global_size;
-  return SM_OK;
+  sm_set_free(scratch);
 }
 
-/* Patch size in pixels. A backbone says it for a view size that it can cut; 0 with its error if it cuts none
- * of these. */
-static int patch_of(const sm_trained *t, int likely, sm_error *err) {
+/* The size of the views that parameters are declared for. A backbone says what it makes of pictures of a size that it can cut, so
+ * the likeliest come first. */
+static sm_status choose_size(sm_network *n, const sm_st_reader *file, sm_error *err) {
   static const int common[] = {224, 32, 256, 64, 196, 96};
-  const sm_backbone_ops *ops = t->backbone->ops;
-  sm_backbone_spec *spec = sm_arena_alloc(t->arena, sizeof *spec);
-  int n = likely ? 1 : (int)(sizeof common / sizeof *common);
-  for (int i = 0; spec && i < n; i++) {
-    *spec = (sm_backbone_spec){.size = sizeof *spec};
-    if (ops->spec(t->backbone_self, likely ? likely : common[i], spec, err) == SM_OK) return spec->patch;
+  sm_weights_about *a = &n->about;
+  sm_network_spec *s = &n->spec;
+  int likely[2] = {a->height, a->width}, tries = (int)(sizeof common / sizeof *common);
+  sm_status status = SM_EINVAL;
+  if (!likely[0] && n->recipe) likely[0] = likely[1] = (int)n->recipe->views.global_size;
+  for (int i = 0; status && i < (likely[0] ? 1 : tries); i++) {
+    s->height = likely[0] ? likely[0] : common[i];
+    s->width = likely[0] ? likely[1] : common[i];
+    status = sm_network_at(n, s->height, s->width, &s->backbone, err);
   }
-  if (!spec) sm_fail(err, SM_ENOMEM, "out of memory");
-  return 0;
+  if (status) return network_refuse(n, err);
+  if (!a->height && file) take_size_of_file(n, file);
+  if (!a->height) a->height = s->height, a->width = s->width;
+  if (a->height == s->height && a->width == s->width) return SM_OK;
+  s->height = a->height, s->width = a->width;
+  status = sm_network_at(n, s->height, s->width, &s->backbone, err);
+  return status ? network_refuse(n, err) : SM_OK;
 }
 
-/* The side of the views that the set is declared for; a file of another program says it by the length of its
- * position embedding. */
-static sm_status choose_size(const sm_trained_options *o, sm_trained *t, const sm_st_reader *file,
-                             sm_error *err) {
-  int likely = t->about.size ? t->about.size : t->recipe ? (int)t->recipe->views.global_size : 0;
-  int patch = patch_of(t, likely, err);
-  if (!patch) return err->code;
-  if (!t->about.size && file) t->about.size = size_of_file(file, o->prefix ? o->prefix : "", patch);
-  if (!t->about.size) t->about.size = likely ? likely : 224;
-  return SM_OK;
-}
-
-/* ---- the weights --------------------------------------------------------------------------------------- */
+/* ---- which network ------------------------------------------------------------------------------------------------------ */
 
 static bool averaged(const sm_recipe *r) {
   for (int i = 0; r && i < r->tokenizers; i++) {
     const sm_tokenizer_ops *ops = r->tokenizer[i].plugin.plugin->ops;
     sm_tokenizer_spec spec;
     if (ops->load) continue; /* from a file, which need not be there any more */
-    if (sm_tokenizer_ask(ops, r->tokenizer[i].plugin.self, 0, &spec, NULL) == SM_OK && spec.ema) return true;
+    if (sm_tokenizer_ask(ops, r->tokenizer[i].plugin.self, NULL, &spec, NULL) == SM_OK && spec.ema) return true;
   }
   return false;
 }
 
-/* Which network, and where its names stand in the file. */
-static sm_status choose_net(const sm_trained_options *o, sm_trained *t, const sm_st_reader *file,
-                            const char **prefix, sm_error *err) {
-  static const char *const in_checkpoint[] = {
-      [SM_NET_TEACHER] = "teacher.backbone.", [SM_NET_STUDENT] = "student.backbone."};
-  bool checkpoint = file && sm_st_get(file, "checkpoint.format");
-  t->net = o->net;
-  *prefix = o->prefix ? o->prefix : "";
-  if (checkpoint && needs_weights(o->net)) {
-    t->teacherless = !sm_checkpoint_has_teacher(file);
-    if (o->net == SM_NET_AUTO)
-      t->net = averaged(t->recipe) && !t->teacherless ? SM_NET_TEACHER : SM_NET_STUDENT;
-    if (t->net == SM_NET_TEACHER && t->teacherless) {
-      sm_fail(err, SM_EINVAL, "the run keeps no teacher: none of its tokenizers looks at one");
-      sm_fail_at(err, t->file, 0, 0);
-      return sm_hint(err, "take the student: --net student");
-    }
-    *prefix = in_checkpoint[t->net];
-  } else if (file && needs_weights(o->net)) {
-    sm_net said = SM_NET_TEACHER; /* a file of another program: the weights it has */
-    for (int i = SM_NET_TEACHER; t->about.backbone && sm_net_names[i]; i++)
-      if (!strcmp(t->about.net, sm_net_names[i])) said = (sm_net)i;
-    if (t->about.backbone && o->net != SM_NET_AUTO && o->net != said) {
-      sm_fail(err, SM_EINVAL, "the file holds weights of the %s only, not of the %s", sm_net_names[said],
-              sm_net_names[o->net]);
-      return sm_fail_at(err, t->file, 0, 0);
-    }
-    t->net = said;
-  }
-  t->about.net = sm_net_names[t->net];
-  return SM_OK;
+static sm_status choose_in_checkpoint(sm_network *n, const sm_st_reader *file, sm_error *err) {
+  n->teacherless = !sm_checkpoint_has_teacher(file);
+  if (n->from.net == SM_NET_AUTO) n->net = averaged(n->recipe) && !n->teacherless ? SM_NET_TEACHER : SM_NET_STUDENT;
+  n->prefix = sm_checkpoint_backbone(n->net == SM_NET_TEACHER);
+  if (n->net != SM_NET_TEACHER || !n->teacherless) return SM_OK;
+  sm_fail(err, SM_EINVAL, "the run keeps no teacher: none of its tokenizers looks at one");
+  sm_fail_at(err, n->spec.file, 0, 0);
+  return sm_hint(err, "take the student: --net student");
 }
 
-static sm_status load(const sm_trained_options *o, sm_trained *t, const sm_st_reader *file,
-                      const char *prefix, sm_error *err) {
-  const sm_backbone_ops *ops = t->backbone->ops;
-  if (!(t->set = sm_set_new("network", SM_F32, false, err))) return err->code;
-  ops->declare(t->backbone_self, t->about.size, &(sm_params){t->set, "backbone."});
-  sm_status status = sm_set_seal(t->set, SM_MOMENTS_NONE, err);
-  if (!status) status = sm_set_allocate(t->set, t->recipe ? (uint64_t)t->recipe->train.seed : 0, err);
-  sm_weights_source from = {file, prefix, o->ignore};
-  return status || !file || !needs_weights(o->net)
-             ? status
-             : sm_weights_load(&from, t->set, "backbone.", &t->report, err);
+/* A weights file holds one network, and says which; one of another program: the weights it has. */
+static sm_status choose_in_weights(sm_network *n, sm_error *err) {
+  n->net = SM_NET_TEACHER;
+  for (int i = SM_NET_TEACHER; n->about.backbone && sm_net_names[i]; i++)
+    if (!strcmp(n->about.net, sm_net_names[i])) n->net = (sm_net)i;
+  if (!n->about.backbone || n->from.net == SM_NET_AUTO || n->from.net == n->net) return SM_OK;
+  sm_fail(err, SM_EINVAL, "the file holds weights of the %s only, not of the %s", sm_net_names[n->net],
+          sm_net_names[n->from.net]);
+  return sm_fail_at(err, n->spec.file, 0, 0);
 }
 
-static sm_status describe(sm_trained *t, const sm_st_reader *file, sm_error *err) {
-  sm_weights_about *a = &t->about;
-  bool own = a->backbone != NULL; /* an export keeps saying where it came from */
-  const char *step = file && needs_weights(t->net) ? sm_st_get(file, "step") : NULL;
-  if (!own && t->recipe) {
-    a->recipe = t->recipe->name;
-    a->recipe_hash = sm_recipe_hash(t->recipe);
-    if (step) sm_parse_int(step, &a->step);
-  }
-  a->recipe = sm_arena_strdup(t->arena, a->recipe ? a->recipe : "");
-  a->backbone = describe_backbone(t->arena, t->backbone, t->backbone_self);
-  return a->recipe && a->backbone ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
-}
-
-sm_status sm_trained_open(const sm_trained_options *o, sm_trained *t, sm_error *err) {
-  sm_st_reader *file = NULL;
-  const char *prefix = "";
-  *t = (sm_trained){.net = o->net};
-  if (!(t->arena = sm_arena_new("trained"))) return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_status status = open_path(o, t, &file, err);
-  if (!status && file) status = sm_weights_about_read(file, &t->about, err);
-  if (!status) take_pictures(t);
-  if (!status && o->net == SM_NET_PIXELS) {
-    if (t->recipe) t->about.size = (int)t->recipe->views.global_size;
-    sm_st_close(file);
-    return SM_OK;
-  }
-  if (!status) status = choose_backbone(o, t, file, err);
-  if (!status) status = choose_size(o, t, file, err);
-  if (!status) status = choose_net(o, t, file, &prefix, err);
-  if (!status && !(t->prefix = sm_arena_strdup(t->arena, prefix)))
-    status = sm_fail(err, SM_ENOMEM, "out of memory");
-  if (!status && !o->describe) status = load(o, t, file, prefix, err);
-  if (!status) status = describe(t, file, err);
-  sm_st_close(file);
+static sm_status choose_net(sm_network *n, const sm_st_reader *file, sm_error *err) {
+  sm_status status = SM_OK;
+  n->net = n->from.net;
+  if (file && network_has_weights(n->net))
+    status = sm_is_checkpoint(file) ? choose_in_checkpoint(n, file, err) : choose_in_weights(n, err);
+  n->about.net = sm_net_names[n->net];
   return status;
 }
 
-/* ---- pictures ------------------------------------------------------------------------------------------ */
-
-static sm_status open_folder(sm_registry *registry, const char *path, sm_arena *arena, sm_instance *instance,
-                             sm_error *err) {
-  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, sm_dataset_for(path), err);
-  if (!plugin) return err->code;
-  sm_text yaml = {0};
-  sm_text_add(&yaml, "{path: ");
-  sm_yaml_quote(path, &yaml);
-  sm_text_add(&yaml, "}");
-  sm_status status =
-      yaml.failed ? sm_fail(err, SM_ENOMEM, "out of memory") : sm_instance_new(plugin, instance, err);
-  if (!status) status = sm_options_fill(plugin, yaml.s, instance->self, arena, err);
-  sm_text_free(&yaml);
-  return status ? status : sm_instance_create(instance, err);
-}
-
-static sm_status open_split(const sm_trained_options *o, sm_trained *t, int which, sm_error *err) {
-  const char *path = which ? o->test : o->train;
-  sm_instance *instance = &t->data[which];
-  sm_dataset *d = which ? &t->test : &t->train;
-  sm_status status = SM_OK;
-  if (path) {
-    status = open_folder(o->registry, path, t->arena, instance, err);
-  } else if (t->recipe) {
-    instance = which ? &t->recipe->data.test.plugin : &t->recipe->data.train.plugin;
-    if (instance->plugin) status = sm_instance_create(instance, err);
+/* What an export of it will say. One that was exported keeps saying where it came from. */
+static sm_status describe(sm_network *n, const sm_st_reader *file, sm_error *err) {
+  sm_weights_about *a = &n->about;
+  const char *step = file && network_has_weights(n->net) ? sm_st_get(file, "step") : NULL;
+  if (!a->backbone && n->recipe) {
+    a->recipe = n->recipe->name;
+    a->recipe_hash = sm_recipe_hash(n->recipe);
+    if (step) sm_parse_int(step, &a->step);
   }
-  if (status || !instance->plugin) return status;
-  *d = (sm_dataset){instance->plugin->ops, instance->self};
-  return d->ops->open(d->self, err);
+  a->recipe = sm_arena_strdup(n->arena, a->recipe ? a->recipe : "");
+  a->backbone = describe_backbone(n->arena, n->plugin, n->self);
+  return a->recipe && a->backbone ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
 }
 
-sm_status sm_trained_data(const sm_trained_options *o, sm_trained *t, int needed, sm_error *err) {
-  for (int which = 0; which < 2; which++) {
-    char text[2048];
-    sm_status status = open_split(o, t, which, err);
-    if (status && needed & (which ? SM_TRAINED_TEST : SM_TRAINED_TRAIN)) return status;
-    if (!status) continue;
-    *(which ? &t->test : &t->train) = (sm_dataset){0};
-    sm_log(SM_LOG_WARNING, "going on without %s pictures: %s", which ? "test" : "training",
-           sm_error_text(err, text, sizeof text));
+static void take_spec(sm_network *n) {
+  sm_network_spec *s = &n->spec;
+  s->height = n->about.height, s->width = n->about.width;
+  s->filter = n->about.filter;
+  memcpy(s->mean, n->about.mean, sizeof s->mean);
+  memcpy(s->std, n->about.std, sizeof s->std);
+  s->bf16 = n->recipe && n->recipe->train.precision == SM_PRECISION_BF16;
+}
+
+sm_status network_look(sm_network *n, sm_error *err) {
+  sm_st_reader *file = NULL;
+  n->net = n->from.net;
+  n->prefix = n->from.prefix;
+  sm_status status = open_path(n, &file, err);
+  if (!status && file) status = sm_weights_about_read(file, &n->about, err);
+  if (!status) take_pictures(n);
+  if (!status && n->net == SM_NET_PIXELS) {
+    n->about.backbone = NULL, n->about.recipe = "", n->about.net = sm_net_names[n->net]; /* what the file says goes with it */
+    if (n->recipe) n->about.height = n->about.width = (int)n->recipe->views.global_size;
+  } else {
+    if (!status) status = choose_backbone(n, file, err);
+    if (!status) status = choose_size(n, file, err);
+    if (!status) status = choose_net(n, file, err);
+    if (!status) status = describe(n, file, err);
   }
-  return SM_OK;
-}
-
-void sm_trained_free(sm_trained *t) {
-  for (int i = 0; i < 2; i++)
-    if (t->data[i].plugin) sm_instance_free(&t->data[i]);
-  if (t->own.plugin) sm_instance_free(&t->own);
-  sm_set_free(t->set);
-  sm_set_free(t->head_set);
-  sm_recipe_free(t->recipe);
-  sm_text_free(&t->report.text);
-  sm_arena_free(t->arena);
-  *t = (sm_trained){0};
-}
-
-void sm_trained_title(const sm_trained *t, sm_text *text) {
-  switch (t->net) {
-    case SM_NET_PIXELS:
-      sm_text_add(text, "the pictures themselves, no network");
-      return;
-    case SM_NET_INIT:
-      sm_text_add(text, "untrained network%s%s", t->about.recipe && *t->about.recipe ? " of recipe " : "",
-                  t->about.recipe ? t->about.recipe : "");
-      return;
-    default:
-      break;
-  }
-  sm_text_add(text, "%s of %s", sm_net_names[t->net], t->run ? t->run : t->file);
-  if (t->about.step) sm_text_add(text, ", step %" PRId64, t->about.step);
-  if (t->teacherless) sm_text_add(text, " (the run keeps no teacher)");
+  take_spec(n);
+  sm_st_close(file);
+  return status;
 }

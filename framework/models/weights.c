@@ -42,21 +42,23 @@ static bool same_shape(const sm_row *row, const sm_st_tensor *t) {
   return true;
 }
 
-/* Side of the square grid of a position embedding (1, 1 + side², D), or 0. */
-static int grid_side(int ndim, const int64_t *dim) {
-  if (ndim != 3 || dim[0] != 1 || dim[1] < 2) return 0;
-  int64_t side = llround(sqrt((double)(dim[1] - 1)));
-  return side * side == dim[1] - 1 ? (int)side : 0;
+/* The grid of a table of positions in the file, for a row that is one: rows × cols behind the row's prefix, square unless the file's
+ * views are not. False: there is no such grid. */
+static bool weights_grid(const loading *l, const sm_row *row, const sm_st_tensor *t, int *rows, int *cols) {
+  if (!row->grid.rows || t->ndim != 3 || t->shape[0] != 1 || t->shape[2] != row->dim[2]) return false;
+  int64_t n = t->shape[1] - row->grid.prefix;
+  if (n < 1 || n > 1 << 20) return false;
+  double aspect = l->from->height && l->from->width ? (double)l->from->height / l->from->width : 1;
+  *rows = (int)llround(sqrt((double)n * aspect));
+  *cols = *rows ? (int)(n / *rows) : 0;
+  return *rows && (int64_t)*rows * *cols == n;
 }
 
-static bool is_position(const char *name) {
-  size_t n = strlen(name), end = strlen("pos_embed");
-  return n >= end && !strcmp(name + n - end, "pos_embed") && (n == end || name[n - end - 1] == '.');
-}
-
-static bool resizable(const sm_row *row, const sm_st_tensor *t) {
-  return is_position(row->name) && row->ndim == 3 && t->ndim == 3 && row->dim[2] == t->shape[2] &&
-         grid_side(row->ndim, row->dim) && grid_side(t->ndim, t->shape);
+static match_kind weights_fit(const loading *l, const sm_row *row, const sm_st_tensor *t) {
+  int rows, cols;
+  bool grid = weights_grid(l, row, t, &rows, &cols);
+  if (same_shape(row, t)) return grid && rows != row->grid.rows && l->from->height ? RESIZE : TAKE;
+  return grid ? RESIZE : SHAPE;
 }
 
 static match find_match(const loading *l, const sm_row *row) {
@@ -66,8 +68,7 @@ static match find_match(const loading *l, const sm_row *row) {
   if (!t && row->alias_of >= 0) return (match){ALIAS, NULL};
   if (!t) return (match){row->flags & SM_ROW_NO_EXPORT ? INITIAL : MISSING, NULL};
   if (!readable(t->dtype)) return (match){TYPE, t};
-  if (same_shape(row, t)) return (match){TAKE, t};
-  return (match){resizable(row, t) ? RESIZE : SHAPE, t};
+  return (match){weights_fit(l, row, t), t};
 }
 
 static bool ignored(const loading *l, const char *name) {
@@ -94,6 +95,7 @@ static void tell_row(loading *l, const sm_row *row, const match *m) {
   const sm_st_tensor *t = m->tensor;
   sm_weights_report *r = l->report;
   char need[96], have[160];
+  int rows, cols;
   sm_dims_text(row->ndim, row->dim, need, sizeof need);
   if (t) sm_dims_text(t->ndim, t->shape, have, sizeof have);
   switch (m->kind) {
@@ -114,9 +116,9 @@ static void tell_row(loading *l, const sm_row *row, const match *m) {
       sm_text_add(&r->text, "%-12s %s: not in the file, keeps its initial values\n", "initial", name);
       break;
     case RESIZE:
-      sm_text_add(&r->text, "%-12s %s: from %d x %d patches to %d x %d\n", "resized", name,
-                  grid_side(t->ndim, t->shape), grid_side(t->ndim, t->shape), grid_side(row->ndim, row->dim),
-                  grid_side(row->ndim, row->dim));
+      weights_grid(l, row, t, &rows, &cols);
+      sm_text_add(&r->text, "%-12s %s: from %d x %d patches to %d x %d\n", "resized", name, rows, cols,
+                  row->grid.rows, row->grid.cols);
       r->resized++;
       break;
     case TAKE:
@@ -219,34 +221,39 @@ static void copy_values(const sm_st_tensor *t, sm_dtype real, void *to) {
     for (int64_t i = 0; i < n; i++) ((double *)to)[i] = element(t, i);
 }
 
-/* The engine's own resizing, so that a network started from these weights sees what it would have computed.
- */
+/* The engine's own resizing, so that a network started from these weights sees what it would have computed. Its op wants one row
+ * before the patches: whatever stands there; rows of the prefix are copied. */
 static sm_status resize_values(const loading *l, const sm_row *row, const sm_st_tensor *t, void *to,
                                sm_error *err) {
   sm_dtype real = sm_set_real(l->set);
-  int from = grid_side(t->ndim, t->shape), side = grid_side(row->ndim, row->dim);
+  size_t token = (size_t)row->dim[2] * sm_dtype_size(real), prefix = (size_t)row->grid.prefix * token;
+  int rows = 0, cols = 0;
+  weights_grid(l, row, t, &rows, &cols);
+  int64_t patches = (int64_t)rows * cols;
   sm_pool *pool = sm_pool_new(1, err);
-  void *values = pool ? sm_aligned_alloc((size_t)t->elements * sm_dtype_size(real)) : NULL;
+  char *values = pool ? sm_aligned_alloc((size_t)t->elements * sm_dtype_size(real) + token) : NULL;
+  char *table = pool ? sm_aligned_alloc((size_t)(1 + patches) * token) : NULL;
   sm_graph_config config = {.device = SM_CPU, .real = real, .pool = pool};
-  sm_graph *g = values ? sm_graph_new(&config, err) : NULL;
+  sm_graph *g = values && table ? sm_graph_new(&config, err) : NULL;
   sm_status status = g ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to resize the position embedding");
   if (!status) {
     copy_values(t, real, values);
+    memset(table, 0, token);
+    memcpy(table + token, values + prefix, (size_t)patches * token);
     int pass = sm_pass_begin(g, "resize");
-    sm_tensor *given = sm_external(g, "pos_embed", real, t->ndim, t->shape, values, NULL);
-    sm_tensor *resized = sm_position_resize(g, given, from, from, side, side);
+    sm_tensor *given = sm_external(g, "positions", real, 3, (int64_t[]){1, 1 + patches, row->dim[2]}, table, NULL);
+    sm_tensor *resized = sm_position_resize(g, given, rows, cols, row->grid.rows, row->grid.cols);
     sm_keep(g, resized);
     sm_pass_end(g);
     status = sm_graph_plan(g, err);
     if (!status) status = sm_graph_allocate(g, err);
     if (!status) sm_graph_run(g, pass);
-    for (int64_t i = 0; !status && i < row->size; i++) {
-      if (real == SM_F32) ((float *)to)[i] = (float)sm_get(resized, i);
-      else ((double *)to)[i] = sm_get(resized, i);
-    }
+    if (!status) memcpy(to, values, prefix);
+    if (!status) memcpy((char *)to + prefix, (char *)resized->data + token, (size_t)row->size * sm_dtype_size(real) - prefix);
   }
   sm_graph_free(g);
   sm_aligned_free(values);
+  sm_aligned_free(table);
   sm_pool_free(pool);
   return status;
 }

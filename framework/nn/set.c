@@ -88,7 +88,7 @@ static sm_row *add_row(const sm_params *p, const char *name) {
     return NULL;
   }
   sm_row *row = &set->row[set->rows];
-  *row = (sm_row){.name = full, .alias_of = -1, .lr_scale = 1};
+  *row = (sm_row){.name = full, .alias_of = -1, .lr_scale = 1, .layer = set->layer};
   return row;
 }
 
@@ -122,6 +122,17 @@ void sm_declare(const sm_params *p, const char *name, sm_init init, double a, un
   row->init_a = a;
   p->set->rows++;
 }
+
+void sm_declare_grid(const sm_params *p, const char *name, sm_init init, double a, unsigned flags, int prefix,
+                     int rows, int cols, int64_t dim) {
+  int before = p->set->rows;
+  sm_declare(p, name, init, a, flags, 3, (int64_t[]){1, prefix + (int64_t)rows * cols, dim});
+  if (p->set->rows == before) return;
+  sm_row *row = &p->set->row[before];
+  row->grid.prefix = prefix, row->grid.rows = rows, row->grid.cols = cols;
+}
+
+void sm_declare_layer(const sm_params *p, int layer) { p->set->layer = layer; }
 
 void sm_declare_alias(const sm_params *p, const char *name, const char *of) {
   sm_row *row = add_row(p, name);

@@ -24,6 +24,7 @@ struct sm_set {
   sm_dtype real;
   bool trainable, sealed, allocated;
   sm_error error; /* the first mistake of a declaration */
+  int layer;      /* of what is declared now: sm_declare_layer */
   sm_row *row;
   int rows, capacity;
   int64_t elements; /* of each buffer */

@@ -88,6 +88,19 @@ static sm_status check_options(const sm_plugin *p, const char *who, sm_error *er
   return SM_OK;
 }
 
+/* The place of the host, if the plugin wants it. */
+static sm_status check_host(const sm_plugin *p, const char *who, sm_error *err) {
+  if (p->host % _Alignof(void *) || (p->host && p->host + sizeof(void *) > p->instance_size))
+    return sm_fail(err, SM_EINVAL, "%s: host %zu is no place of a pointer in the instance's %zu bytes (instance_size)", who,
+                   p->host, p->instance_size);
+  for (uint32_t k = 0; p->host && k < p->n_options; k++) {
+    const sm_option *o = &p->options[k];
+    if (o->offset < p->host + sizeof(void *) && p->host < o->offset + types[o->type].size)
+      return sm_fail(err, SM_EINVAL, "%s: option '%s' and the host lie on the same bytes of the instance", who, o->name);
+  }
+  return SM_OK;
+}
+
 /* ---- ops table ------------------------------------------------------------------------------------- */
 
 static sm_status check_ops(const sm_plugin *p, const sm_kind_row *kind, const char *who, sm_error *err) {
@@ -147,6 +160,7 @@ sm_status sm_descriptor_check(const sm_plugin *p, sm_error *err) {
                    INSTANCE_MAX);
   sm_status status = check_texts(p, who, err);
   if (status == SM_OK) status = check_options(p, who, err);
+  if (status == SM_OK) status = check_host(p, who, err);
   if (status == SM_OK) status = check_ops(p, kind, who, err);
   return status;
 }

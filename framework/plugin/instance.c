@@ -1,4 +1,4 @@
-/* instance.c — the life of a plugin's instance: zeroed memory, options filled by the recipe layer, create,
+/* instance.c — the life of a plugin's instance: zeroed memory, its host, options filled by the recipe layer, create,
  * destroy.
  *
  * The texts that options point to belong to the arena that they were filled from, not to the instance. */
@@ -6,12 +6,13 @@
 
 #include "framework/plugin/registry.h"
 
-sm_status sm_instance_new(const sm_plugin *plugin, sm_instance *instance, sm_error *err) {
+sm_status sm_instance_new(const sm_host *host, const sm_plugin *plugin, sm_instance *instance, sm_error *err) {
   *instance = (sm_instance){.plugin = plugin};
   instance->self = sm_calloc(1, plugin->instance_size);
   if (!instance->self)
     return sm_fail(err, SM_ENOMEM, "out of memory for %s '%s'", sm_kind_name((sm_kind)plugin->kind),
                    plugin->name);
+  if (plugin->host) memcpy((char *)instance->self + plugin->host, &host, sizeof host);
   return SM_OK;
 }
 

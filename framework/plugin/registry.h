@@ -28,7 +28,8 @@ typedef struct sm_instance {
   void *self;
   bool created;
 } sm_instance;
-sm_status sm_instance_new(const sm_plugin *, sm_instance *, sm_error *);
+/* `host`: what a plugin that asks for it gets; it must outlive the instance. */
+sm_status sm_instance_new(const sm_host *, const sm_plugin *, sm_instance *, sm_error *);
 sm_status sm_instance_create(sm_instance *, sm_error *); /* calls plugin->create once; wraps its error with the plugin's name */
 void sm_instance_free(sm_instance *);                    /* destroy if created, free option memory */
 

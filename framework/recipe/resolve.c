@@ -44,7 +44,7 @@ static sm_status fill_plugin(sm_recipe *r, const sm_schema *s, const char *path,
     if (!err->place[0]) sm_fail_place(err, e->at);
     return err->code;
   }
-  sm_status status = sm_instance_new(plugin, &slot->plugin, err);
+  sm_status status = sm_instance_new(r->priv->registry, plugin, &slot->plugin, err);
   if (status) return status;
   snprintf(full, sizeof full, "%s.%s", path, e->key);
   return sm_options_read(plugin->options, (int)plugin->n_options, e->value, full, s->also, e->at,

@@ -10,7 +10,7 @@
  * Weights are a safetensors file with OpenAI's names, perhaps behind a common beginning ("encoder."), or the run folder
  * of a dVAE that smalti trained. What the shapes of its tensors say is the encoder's size; nothing else needs saying. */
 #include <smalti/safetensors.h>
-#include <smalti/frozen.h>
+#include <smalti/network.h>
 
 #include <string.h>
 
@@ -129,7 +129,7 @@ static sm_status find_file(dvae *t, sm_error *err) {
   const char *file = NULL;
   sm_arena *arena = sm_arena_new("dvae");
   sm_status status =
-      arena ? sm_frozen_file(t->weights, arena, &file, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+      arena ? sm_weights_file(t->weights, arena, &file, err) : sm_fail(err, SM_ENOMEM, "out of memory");
   if (status == SM_ENOTFOUND)
     sm_hint(err,
             "train a dVAE first, or turn OpenAI's encoder.pkl into safetensors; see the guide's chapter on "
@@ -175,7 +175,7 @@ static void declare_frozen(const void *self, const sm_params *frozen) {
 }
 static sm_status load(void *self, const sm_params *frozen, sm_error *err) {
   const dvae *t = self;
-  return sm_frozen_fill(t->file, t->prefix, frozen, err);
+  return sm_weights_fill(t->file, t->prefix, frozen, err);
 }
 
 /* The last layer is as wide as the vocabulary: only hidden patches go through it. */

@@ -53,7 +53,7 @@ sm_status eval_rig_run(eval_rig *g, const char *name, const char *yaml, sm_eval_
   sm_arena *arena = sm_arena_new("test");
   sm_instance instance;
   *r = (sm_eval_result){.size = sizeof *r};
-  sm_status status = sm_instance_new(plugin, &instance, err);
+  sm_status status = sm_instance_new(registry, plugin, &instance, err);
   if (!status) status = sm_options_fill(plugin, yaml, instance.self, arena, err);
   if (!status) status = sm_instance_create(&instance, err);
   if (status) fail_msg("%s", err->message);

@@ -49,7 +49,7 @@ static sm_status open_set(opened *o, const char *name, const char *yaml, sm_erro
   const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, name, err);
   if (!plugin) fail_msg("%s", err->message);
   o->arena = sm_arena_new("test");
-  if (sm_instance_new(plugin, &o->instance, err) != SM_OK) fail_msg("%s", err->message);
+  if (sm_instance_new(registry, plugin, &o->instance, err) != SM_OK) fail_msg("%s", err->message);
   if (sm_options_fill(plugin, yaml, o->instance.self, o->arena, err) != SM_OK) fail_msg("%s", err->message);
   if (sm_instance_create(&o->instance, err) != SM_OK) fail_msg("%s", err->message);
   o->ops = plugin->ops;

@@ -239,7 +239,7 @@ static sm_status ask(bench *b, const char *options, sm_error *err) {
   const sm_plugin *p = sm_registry_find(registry, SM_TOKENIZER, "dvae", err);
   assert_non_null(p);
   b->ops = p->ops;
-  must(sm_instance_new(p, &b->it, err), err);
+  must(sm_instance_new(registry, p, &b->it, err), err);
   must(sm_options_fill(p, options, b->it.self, arena, err), err);
   return sm_tokenizer_ask(b->ops, b->it.self, 4, &b->spec, err);
 }

@@ -91,7 +91,7 @@ static void make(sm_registry *registry, sm_kind kind, const char *name, const ch
                  sm_instance *to) {
   sm_error err = {0};
   const sm_plugin *p = sm_registry_find(registry, kind, name, &err);
-  if (!p || sm_instance_new(p, to, &err) || sm_options_fill(p, yaml, to->self, arena, &err) ||
+  if (!p || sm_instance_new(registry, p, to, &err) || sm_options_fill(p, yaml, to->self, arena, &err) ||
       sm_instance_create(to, &err))
     fail_msg("%s", err.message);
 }

@@ -316,7 +316,7 @@ static sm_eval_result evaluated(const sm_plugin *plugin, const char *yaml) {
   sm_instance instance;
   sm_eval_context x = {.size = sizeof x, .pool = pool[1], .features_of = give};
   sm_eval_result result = {.size = sizeof result};
-  sm_status status = sm_instance_new(plugin, &instance, &err);
+  sm_status status = sm_instance_new(NULL, plugin, &instance, &err);
   if (!status) status = sm_options_fill(plugin, yaml, instance.self, arena, &err);
   if (!status) status = sm_instance_create(&instance, &err);
   if (!status) status = ((const sm_evaluation_ops *)plugin->ops)->run(instance.self, &x, &result, &err);

@@ -315,7 +315,7 @@ static void write_weights(void) {
   sm_arena *arena = sm_arena_new("weights");
   const sm_plugin *p = sm_registry_find(registry, SM_BACKBONE, "vit", &err);
   assert_true(arena && p);
-  must(sm_instance_new(p, &vit, &err), &err, "vit");
+  must(sm_instance_new(registry, p, &vit, &err), &err, "vit");
   must(sm_options_fill(p, VIT, vit.self, arena, &err), &err, "vit");
   sm_set *set = sm_set_new("vit", SM_F32, false, &err);
   ((const sm_backbone_ops *)p->ops)->declare(vit.self, 16, &(sm_params){set, ""});

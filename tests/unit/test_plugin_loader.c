@@ -372,7 +372,7 @@ static sm_instance make(sm_registry *r, const char *name) {
   sm_instance instance;
   const sm_plugin *p = sm_registry_find(r, SM_MASKER, name, &err);
   assert_non_null(p);
-  assert_int_equal(sm_instance_new(p, &instance, &err), SM_OK);
+  assert_int_equal(sm_instance_new(r, p, &instance, &err), SM_OK);
   return instance;
 }
 
@@ -411,7 +411,7 @@ static void create_under_memory_pressure_leaves_nothing(void **state) {
   sm_instance_free(&greedy);
   sm_heap_fail_at(1);
   sm_instance none;
-  assert_int_equal(sm_instance_new(sm_registry_at(r, 0), &none, &err), SM_ENOMEM);
+  assert_int_equal(sm_instance_new(r, sm_registry_at(r, 0), &none, &err), SM_ENOMEM);
   sm_heap_fail_at(0);
   assert_string_equal(err.message, "out of memory for head 'not_affine'");
   sm_instance_free(&none);

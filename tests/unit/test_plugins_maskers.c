@@ -29,7 +29,7 @@ static masker open_masker(const char *name, const char *options) {
   masker m = {.arena = sm_arena_new("masker"), .registry = sm_registry_new(NULL, NULL)};
   const sm_plugin *plugin = sm_registry_find(m.registry, SM_MASKER, name, &m.err);
   if (!plugin) fail_msg("%s", m.err.message);
-  assert_int_equal(sm_instance_new(plugin, &m.instance, &m.err), SM_OK);
+  assert_int_equal(sm_instance_new(m.registry, plugin, &m.instance, &m.err), SM_OK);
   if (sm_options_fill(plugin, options, m.instance.self, m.arena, &m.err) != SM_OK)
     fail_msg("%s", m.err.message);
   m.created = sm_instance_create(&m.instance, &m.err);

@@ -24,7 +24,7 @@ static piece open_piece(sm_kind kind, const char *name, const char *options) {
   piece p = {.arena = sm_arena_new("piece"), .registry = sm_registry_new(NULL, NULL)};
   const sm_plugin *plugin = sm_registry_find(p.registry, kind, name, &p.err);
   if (!plugin) fail_msg("%s", p.err.message);
-  assert_int_equal(sm_instance_new(plugin, &p.instance, &p.err), SM_OK);
+  assert_int_equal(sm_instance_new(p.registry, plugin, &p.instance, &p.err), SM_OK);
   if (sm_options_fill(plugin, options, p.instance.self, p.arena, &p.err) != SM_OK)
     fail_msg("%s", p.err.message);
   p.created = sm_instance_create(&p.instance, &p.err);

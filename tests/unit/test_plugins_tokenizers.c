@@ -50,7 +50,7 @@ static void open_bench(bench *b, const char *name, const char *options, sm_dtype
   const sm_plugin *p = sm_registry_find(registry, SM_TOKENIZER, name, &err);
   assert_non_null(p);
   b->ops = p->ops;
-  must(sm_instance_new(p, &b->it, &err), &err);
+  must(sm_instance_new(registry, p, &b->it, &err), &err);
   must(sm_options_fill(p, options, b->it.self, arena, &err), &err);
   must(sm_instance_create(&b->it, &err), &err);
   must(sm_tokenizer_ask(b->ops, b->it.self, PATCH, &b->spec, &err), &err);

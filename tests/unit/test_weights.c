@@ -386,7 +386,7 @@ static network network_of(const char *described, int size) {
     fail_msg("odd description: %s", described);
   options[strlen(options) - 1] = 0;
   const sm_plugin *plugin = sm_registry_find(registry, SM_BACKBONE, name, &err);
-  if (!plugin || sm_instance_new(plugin, &n.instance, &err) ||
+  if (!plugin || sm_instance_new(registry, plugin, &n.instance, &err) ||
       sm_options_fill(plugin, options, n.instance.self, n.arena, &err) ||
       sm_instance_create(&n.instance, &err))
     fail_msg("%s", err.message);

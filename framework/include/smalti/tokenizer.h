@@ -83,6 +83,9 @@ typedef struct sm_sampler {
 typedef struct sm_tokenizer_ops {
   /* [main] pure: may read file headers only. The `in` fields are set, the others come zeroed. */
   sm_status (*spec)(const void *self, sm_tokenizer_spec *, sm_error *);
+  /* [main] pure: the name of the row of its state, (K), that is subtracted from its head's logits at the site: for those who run
+   * the head later, frozen. NULL, as the function or as its answer: there is none. */
+  const char *(*center)(const void *self, sm_site);
   /* [build] its saved state; may be NULL. view_dim, patch_dim: K at each site, 0 where no loss wants it. */
   void (*declare)(const void *self, const sm_params *state, int view_dim, int patch_dim);
   /* [build] targets from the OLD state, in the teacher's pass, then the sums the update needs (added over micro-batches). `view`
