@@ -25,9 +25,7 @@ static bool check_spec_values(sm_checker *c, int size, const sm_backbone_spec *s
   bool rates = true;
   for (int k = 0; k < s->drop_sites && k < SM_SITES_MAX; k++)
     rates = rates && s->drop_rate[k] >= 0 && s->drop_rate[k] < 1;
-  return sm_check_that(c, s->size == sizeof *s, NULL, "spec(%d) sets size to %u, not %zu", size, s->size,
-                       sizeof *s) &&
-         sm_check_that(c, s->dim > 0 && s->depth > 0 && s->heads > 0 && s->prefix >= 0 && s->patch > 0, NULL,
+  return sm_check_that(c, s->dim > 0 && s->depth > 0 && s->heads > 0 && s->prefix >= 0 && s->patch > 0, NULL,
                        "spec(%d): dim %d, depth %d, heads %d, prefix %d, patch %d", size, s->dim, s->depth,
                        s->heads, s->prefix, s->patch) &&
          sm_check_that(c, s->masks_at > 0 && size % s->masks_at == 0, NULL,
@@ -47,14 +45,12 @@ static int find_sizes(sm_checker *c, const backbone_trial *b, int sizes[2], sm_b
     int size = candidates[k];
     memset(&err, 0, sizeof err);
     memset(&specs[n], 0, sizeof specs[n]);
-    specs[n].size = sizeof specs[n];
     if (b->ops->spec(b->self, size, &specs[n], &err) != SM_OK) {
       if (!sm_check_that(c, err.message[0] != 0, NULL, "spec(%d) is refused without a reason", size))
         return 0;
       continue;
     }
     memset(&again, 0, sizeof again);
-    again.size = sizeof again;
     b->ops->spec(b->self, size, &again, &err);
     if (!check_spec_values(c, size, &specs[n])) return 0;
     if (!sm_check_that(c, memcmp(&again, &specs[n], sizeof again) == 0, NULL,
@@ -79,10 +75,9 @@ static void build(sm_trial *t) {
   int64_t n = b->size / b->spec.masks_at, pictures[] = {PICTURES, 3, b->size, b->size},
           mask[] = {PICTURES, n * n}, drop[] = {PICTURES, b->spec.drop_sites};
   b->count = sm_count(t->graph, "pictures.count", PICTURES);
-  b->in = (sm_backbone_in){.size = sizeof b->in,
-                           .last_blocks = b->extras ? (b->spec.depth < BLOCKS ? 1 : BLOCKS) : 0,
+  b->in = (sm_backbone_in){.last_blocks = b->extras ? (b->spec.depth < BLOCKS ? 1 : BLOCKS) : 0,
                            .attention = b->extras};
-  b->out = (sm_backbone_out){.size = sizeof b->out};
+  b->out = (sm_backbone_out){0};
   b->in.pictures = sm_input_real(t->graph, "pictures", 4, pictures, b->count);
   if (b->masks) b->in.mask = sm_input(t->graph, "mask", SM_U8, 2, mask, b->count);
   if (b->drop && b->spec.drop_sites) b->in.drop = sm_input_real(t->graph, "drop", 2, drop, b->count);

@@ -40,8 +40,7 @@ static sm_pair_request request_of(const loss_trial *l) {
   static const int32_t none[VIEWS];
   int64_t step = 0;
   for (int k = 0; k < VIEWS; k++) step += l->empty ? 0 : masked[k];
-  return (sm_pair_request){.size = sizeof(sm_pair_request),
-                           .site = l->spec.site,
+  return (sm_pair_request){.site = l->spec.site,
                            .local = l->local,
                            .pictures = l->empty && l->spec.site == SM_SITE_VIEW ? 0 : PICTURES,
                            .step_pictures = 2 * PICTURES,
@@ -78,7 +77,7 @@ static void build(sm_trial *t) {
   sm_pair_request r = request_of(l);
   l->promised = l->ops->max_pairs ? l->ops->max_pairs(l->self, &r, l->predictions) : l->predictions;
   l->pairs = sm_pairs_new(g, "pairs", l->promised + SPARE, l->predictions);
-  sm_prediction p = {.size = sizeof p, .site = l->spec.site, .local = l->local};
+  sm_prediction p = {.site = l->spec.site, .local = l->local};
   p.logits = sm_gather(g, sm_param(g, &(sm_params){t->set[0], ""}, "tokens"), l->rows);
   l->stats = NULL;
   sm_tensor *loss = l->ops->build(l->self, g, &p, &l->target, l->pairs, &l->stats);
@@ -155,7 +154,7 @@ static void check_form(sm_checker *c, loss_trial *l) {
 void sm_check_loss(sm_checker *c, sm_instance *instance) {
   sm_error err = {0};
   loss_trial l = {
-      .ops = instance->plugin->ops, .self = instance->self, .spec = {.size = sizeof(sm_loss_spec)}};
+      .ops = instance->plugin->ops, .self = instance->self, .spec = {0}};
   if (l.ops->spec(l.self, &l.spec, &err) != SM_OK) {
     sm_check_error(c, "spec", &err);
     return;

@@ -60,8 +60,7 @@ static int head_out_dim(const void *self, sm_site site) {
   return CLASSES;
 }
 
-static const sm_head_ops head_ops = {.size = sizeof head_ops,
-                                     .affine = 1,
+static const sm_head_ops head_ops = {.affine = 1,
                                      .declare = head_declare,
                                      .features = head_features,
                                      .logits = head_logits,
@@ -106,15 +105,13 @@ static void build(sm_trial *t) {
   k->cells = sm_rows_new(g, "cells", VIEWS * SIDE, VIEWS, SIDE * SIDE, NULL);
   k->attention =
       k->spec.needs_attention ? sm_input_real(g, "attention", 3, (int64_t[]){VIEWS, 2, TOKENS}, NULL) : NULL;
-  const sm_seen seen = {.size = sizeof seen,
-                        .pictures = k->pictures,
+  const sm_seen seen = {.pictures = k->pictures,
                         .tokens = k->tokens,
                         .prefix = 1,
                         .rows = SIDE,
                         .cols = SIDE,
                         .attention = k->attention};
-  const sm_tokenizer_env env = {.size = sizeof env,
-                                .head = k->spec.needs_head ? &k->head : NULL,
+  const sm_tokenizer_env env = {.head = k->spec.needs_head ? &k->head : NULL,
                                 .state = {t->set[STATE], "tokenizer."},
                                 .frozen = {t->set[FROZEN], "tokenizer."},
                                 .cell_rows = k->cells,
@@ -188,8 +185,7 @@ static bool prepare_sets(sm_trial *t, bool fit) {
   sm_error err = {0};
   const sm_params state = {t->set[STATE], "tokenizer."}, frozen = {t->set[FROZEN], "tokenizer."};
   int64_t drawn = 0;
-  sm_sampler sampler = {.size = sizeof sampler,
-                        .pictures = 64,
+  sm_sampler sampler = {.pictures = 64,
                         .side = k->side,
                         .cells = SIDE,
                         .seed = 22,
@@ -316,7 +312,7 @@ static void check_wants(sm_checker *c, tokenizer_trial *k, bool view, bool patch
 void sm_check_tokenizer(sm_checker *c, sm_instance *instance) {
   sm_error err = {0};
   tokenizer_trial k = {
-      .ops = instance->plugin->ops, .self = instance->self, .spec = {.size = sizeof(sm_tokenizer_spec)}};
+      .ops = instance->plugin->ops, .self = instance->self, .spec = {0}};
   if (sm_tokenizer_ask(k.ops, k.self, CELL, &k.spec, &err) != SM_OK) {
     sm_check_error(c, "spec", &err);
     return;

@@ -48,12 +48,12 @@ void sm_instance_free(sm_instance *instance) {
 
 sm_status sm_tokenizer_ask(const sm_tokenizer_ops *ops, const void *self, int cell, sm_tokenizer_spec *spec,
                            sm_error *err) {
-  *spec = (sm_tokenizer_spec){.size = sizeof *spec, .cell = cell};
+  *spec = (sm_tokenizer_spec){.cell = cell};
   return ops->spec(self, spec, err);
 }
 
 sm_status sm_objective_ask(const sm_objective_ops *ops, const void *self, int view_size, sm_objective_spec *spec,
                            sm_error *err) {
-  *spec = (sm_objective_spec){.size = sizeof *spec, .view_size = view_size};
+  *spec = (sm_objective_spec){.view_size = view_size};
   return ops->spec(self, spec, err);
 }

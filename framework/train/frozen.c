@@ -31,7 +31,7 @@ static const sm_slot *head_slot(const sm_frozen *f) { return &f->trained.recipe-
 /* The loss that joins the head at the site: says what the layer is for, and whose centre it has. */
 static const sm_slot *loss_of(const sm_recipe *r, const char *head, sm_site site) {
   for (int i = 0; i < r->losses; i++) {
-    sm_loss_spec spec = {.size = sizeof spec};
+    sm_loss_spec spec = {0};
     const sm_slot *l = &r->loss[i];
     if (l->head && !strcmp(l->head, head) && OPS(loss, *l)->spec(l->plugin.self, &spec, NULL) == SM_OK &&
         spec.site == site)
@@ -129,11 +129,10 @@ static sm_status describe(sm_frozen *f, sm_error *err) {
   const sm_weights_about *a = &t->about;
   sm_backbone_spec *spec = sm_arena_alloc(t->arena, sizeof *spec);
   if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
-  *spec = (sm_backbone_spec){.size = sizeof *spec};
+  *spec = (sm_backbone_spec){0};
   sm_status status = ((const sm_backbone_ops *)t->backbone->ops)->spec(t->backbone_self, a->size, spec, err);
   if (status) return refuse(f, err);
-  f->about = (sm_frozen_about){.size = sizeof f->about,
-                               .dim = spec->dim,
+  f->about = (sm_frozen_about){.dim = spec->dim,
                                .prefix = spec->prefix,
                                .patch = spec->patch,
                                .view_size = a->size,
@@ -245,8 +244,8 @@ sm_status sm_frozen_load(const sm_frozen *f, const sm_params *p, sm_error *err) 
 sm_tensor *sm_frozen_tokens(const sm_frozen *f, sm_graph *g, const sm_params *p, sm_tensor *pictures) {
   part of;
   const sm_trained *t = &f->trained;
-  sm_backbone_in in = {.size = sizeof in, .pictures = pictures};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_in in = {.pictures = pictures};
+  sm_backbone_out out = {0};
   sm_scope_push(g, "backbone");
   ((const sm_backbone_ops *)t->backbone->ops)
       ->build(t->backbone_self, g, part_of(p, "backbone", &of), &in, &out);

@@ -28,8 +28,7 @@ void sm_ssl_objective_declare(sm_ssl *s) {
 }
 
 static sm_objective_env env_of(sm_ssl *s, sm_tensor *pictures, sm_tensor *key) {
-  return (sm_objective_env){.size = sizeof(sm_objective_env),
-                            .params = {s->set[SM_SSL_STUDENT], ""},
+  return (sm_objective_env){.params = {s->set[SM_SSL_STUDENT], ""},
                             .state = {s->set[SM_SSL_STATE], ""},
                             .pictures = pictures,
                             .key = key,
@@ -105,7 +104,7 @@ sm_status sm_ssl_objective_gradients(sm_ssl *s, const sm_batch *b, const sm_time
     if (!isfinite(r->loss)) return sm_ssl_nonfinite(s, b, first, err);
   }
   sm_ssl_put(r, true, r->loss, "loss", "");
-  sm_measures measures = {.size = sizeof measures, .core = r, .put = put};
+  sm_measures measures = {.core = r, .put = put};
   if (ops->report) ops->report(self, &measures);
   return SM_OK;
 }
@@ -147,7 +146,7 @@ sm_status sm_ssl_show(sm_ssl *s, const sm_ssl_shown *from, sm_error *err) {
   float *one = sm_malloc((size_t)sm_item_elements(s->objective.shown) * sizeof *one);
   sm_status status = SM_OK;
   if (!scratch || !one) status = sm_fail(err, SM_ENOMEM, "no memory for the pictures to show");
-  sm_show show = {.size = sizeof show, .graph = s->graph, .folder = from->folder};
+  sm_show show = {.graph = s->graph, .folder = from->folder};
   if (!status) show.pictures = read_all_shown(s, from, scratch, one, err);
   if (!status && !show.pictures) /* err says why of the last one, if there is any */
     status = err && err->code ? err->code : sm_fail(err, SM_EINVAL, "the data set has no pictures");

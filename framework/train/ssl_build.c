@@ -30,11 +30,10 @@ static sm_status check_names(const sm_ssl_config *c, sm_error *err) {
 
 static sm_status read_backbone(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
-  s->spec.size = sizeof s->spec;
   sm_status status = OPS(backbone, c->backbone)->spec(c->backbone.self, c->global_size, &s->spec, err);
   if (status) return status;
   if (c->locals) {
-    sm_backbone_spec local = {.size = sizeof local};
+    sm_backbone_spec local = {0};
     status = OPS(backbone, c->backbone)->spec(c->backbone.self, c->local_size, &local, err);
     if (status) return status;
   }
@@ -118,10 +117,8 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
   sm_status status = read_backbone(s, err);
   if (!status) status = read_tokenizers(s, err);
-  for (int i = 0; i < c->losses && !status; i++) {
-    s->loss_spec[i].size = sizeof s->loss_spec[i];
+  for (int i = 0; i < c->losses && !status; i++)
     status = OPS(loss, c->loss[i].slot)->spec(c->loss[i].slot.self, &s->loss_spec[i], err);
-  }
   if (!status)
     status =
         read_kind(s, GLOBAL, c->globals, c->global_size, c->masked == SM_MASKED_ONE ? 1 : c->globals, err);
@@ -183,13 +180,12 @@ static void make_inputs(sm_ssl *s, int kind) {
 /* only: the tokens that anybody reads, or NULL. attention: where it is to be put, or NULL. */
 static sm_tensor *run_backbone(sm_ssl *s, int set, sm_tensor *pictures, sm_tensor *mask, sm_tensor *drop,
                                const sm_rows *only, sm_tensor **attention) {
-  sm_backbone_in in = {.size = sizeof in,
-                       .pictures = pictures,
+  sm_backbone_in in = {.pictures = pictures,
                        .mask = mask,
                        .drop = drop,
                        .attention = attention != NULL,
                        .only = only};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_out out = {0};
   sm_scope_push(s->graph, "backbone");
   OPS(backbone, s->c.backbone)
       ->build(s->c.backbone.self, s->graph, &(sm_params){s->set[set], "backbone."}, &in, &out);
@@ -202,8 +198,7 @@ static sm_tensor *run_backbone(sm_ssl *s, int set, sm_tensor *pictures, sm_tenso
 
 static void see(sm_ssl *s, int kind) {
   view_kind *k = &s->kind[kind];
-  k->seen = (sm_seen){.size = sizeof k->seen,
-                      .pictures = k->pictures,
+  k->seen = (sm_seen){.pictures = k->pictures,
                       .prefix = s->spec.prefix,
                       .rows = k->grid,
                       .cols = k->grid};
@@ -272,7 +267,6 @@ static void build_loss(sm_ssl *s, int i, sm_tensor *features, int kind, int64_t 
   b->pairs = sm_pairs_new(s->graph, name, capacity > 0 ? capacity : 1, predictions);
   sm_scope_push(s->graph, "loss.%s", l->slot.name);
   sm_prediction p = {
-      .size = sizeof p,
       .site = site,
       .local = kind == LOCAL,
       .logits = h->ops->logits(h->self, s->graph, &h->params, features, site, SM_ROLE_STUDENT)};

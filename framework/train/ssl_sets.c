@@ -95,8 +95,7 @@ sm_status sm_ssl_make_sets(sm_ssl *s, sm_error *err) {
 sm_tokenizer_env sm_ssl_tokenizer_env(sm_ssl *s, int tokenizer, int kind) {
   const view_kind *k = &s->kind[kind];
   int head = s->c.tokenizer_head[tokenizer];
-  return (sm_tokenizer_env){.size = sizeof(sm_tokenizer_env),
-                            .head = head < 0 ? NULL : &s->teacher_head[head],
+  return (sm_tokenizer_env){.head = head < 0 ? NULL : &s->teacher_head[head],
                             .state = tokenizer_params(s, SM_SSL_STATE, tokenizer),
                             .frozen = tokenizer_params(s, SM_SSL_FROZEN, tokenizer),
                             .cell_rows = k->cell_rows,

@@ -171,8 +171,7 @@ static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int p
 /* The mean of a patch loss is over all views that may have hidden patches: all global ones, also where only one of them
  * is masked in turn, and the local ones where they are. */
 sm_pair_request sm_ssl_pair_request(const sm_ssl *s, int loss, int kind) {
-  return (sm_pair_request){.size = sizeof(sm_pair_request),
-                           .site = s->loss_spec[loss].site,
+  return (sm_pair_request){.site = s->loss_spec[loss].site,
                            .local = kind == LOCAL,
                            .globals = s->c.globals,
                            .locals = s->c.locals,

@@ -193,7 +193,7 @@ static int patch_of(const sm_trained *t, int likely, sm_error *err) {
   sm_backbone_spec *spec = sm_arena_alloc(t->arena, sizeof *spec);
   int n = likely ? 1 : (int)(sizeof common / sizeof *common);
   for (int i = 0; spec && i < n; i++) {
-    *spec = (sm_backbone_spec){.size = sizeof *spec};
+    *spec = (sm_backbone_spec){0};
     if (ops->spec(t->backbone_self, likely ? likely : common[i], spec, err) == SM_OK) return spec->patch;
   }
   if (!spec) sm_fail(err, SM_ENOMEM, "out of memory");

@@ -22,7 +22,7 @@ bool sm_view_head(const sm_recipe *r, sm_head *to, char *prefix, size_t size) {
   *to = (sm_head){0};
   for (int i = 0; r && i < r->losses; i++) {
     const sm_loss_ops *ops = r->loss[i].plugin.plugin->ops;
-    sm_loss_spec spec = {.size = sizeof spec};
+    sm_loss_spec spec = {0};
     if (ops->spec(r->loss[i].plugin.self, &spec, NULL) || spec.site != SM_SITE_VIEW) continue;
     for (int k = 0; k < r->heads; k++) {
       const sm_slot *head = &r->head[k];
@@ -75,7 +75,7 @@ sm_status sm_trained_head(sm_trained *t, sm_error *err) {
   if (!t->backbone || !sm_view_head(t->recipe, &head, t->head_prefix, sizeof t->head_prefix) || !has_rows(t))
     return SM_OK;
   const sm_backbone_ops *ops = t->backbone->ops;
-  sm_backbone_spec spec = {.size = sizeof spec};
+  sm_backbone_spec spec = {0};
   sm_status status = ops->spec(t->backbone_self, t->about.size, &spec, err);
   for (int i = 0; !status && i < t->recipe->heads; i++)
     if (t->recipe->head[i].plugin.self == head.self)

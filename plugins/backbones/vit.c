@@ -68,8 +68,7 @@ static sm_status spec(const void *self, int view_size, sm_backbone_spec *out, sm
     sm_fail(err, SM_EINVAL, "views of %d pixels cannot be cut into patches of %d", view_size, (int)v->patch);
     return sm_hint(err, "choose a view size that is a multiple of patch_size");
   }
-  *out = (sm_backbone_spec){.size = sizeof *out,
-                            .dim = width(v),
+  *out = (sm_backbone_spec){.dim = width(v),
                             .prefix = 1,
                             .patch = (int)v->patch,
                             .depth = depth(v),
@@ -191,7 +190,7 @@ static void build(const void *self, sm_graph *g, const sm_params *p, const sm_ba
                   sm_backbone_out *out) {
   const vit *v = self;
   int n = depth(v), first_kept = n - in->last_blocks, most = (int)(sizeof out->blocks / sizeof *out->blocks);
-  *out = (sm_backbone_out){.size = sizeof *out};
+  *out = (sm_backbone_out){0};
   if (in->last_blocks > n || in->last_blocks > most) {
     sm_graph_fail(g, "features of the last %d blocks are wanted, but vit has %d and gives at most %d",
                   in->last_blocks, n, most);
@@ -210,10 +209,8 @@ static void build(const void *self, sm_graph *g, const sm_params *p, const sm_ba
   if (in->attention) out->attention = sm_attention_map(g, qkv, heads(v));
 }
 
-static const sm_backbone_ops ops = {sizeof ops, spec, declare, build};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_BACKBONE,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_backbone_ops ops = {spec, declare, build};
+static const sm_plugin plugin = {.kind = SM_BACKBONE,
                                  .name = "vit",
                                  .summary = "Vision transformer with a class token and learned positions",
                                  .version = "1.0",

@@ -48,15 +48,12 @@ static sm_tensor *logits(const void *self, sm_graph *g, const sm_params *p, sm_t
                    sm_param(g, p, "%s.bias", base_of(site)));
 }
 
-static const sm_head_ops ops = {.size = sizeof ops,
-                                .affine = 1,
+static const sm_head_ops ops = {.affine = 1,
                                 .declare = declare,
                                 .features = features,
                                 .logits = logits,
                                 .out_dim = out_dim};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_HEAD,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_plugin plugin = {.kind = SM_HEAD,
                                  .name = "linear",
                                  .summary = "One linear layer from tokens to logits",
                                  .version = "1.0",

@@ -178,11 +178,9 @@ static sm_tensor *layer(const void *self, sm_graph *g, const sm_params *p, sm_te
   return x;
 }
 
-static const sm_head_ops ops = {sizeof ops, 1, declare, features, logits, out_dim, layer_dim, layer};
+static const sm_head_ops ops = {1, declare, features, logits, out_dim, layer_dim, layer};
 static const sm_plugin plugin = {
-    .size = sizeof plugin,
     .kind = SM_HEAD,
-    .kind_version = SM_KIND_VERSION,
     .name = "projection",
     .summary = "MLP, bottleneck, L2 norm and a weight-normalised last layer; [CLS] and patches may share it",
     .version = "1.0",

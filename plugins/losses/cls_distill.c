@@ -18,8 +18,7 @@ static const sm_option options[] = {
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
-  *out = (sm_loss_spec){.size = sizeof *out,
-                        .forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
+  *out = (sm_loss_spec){.forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
                         .site = SM_SITE_VIEW,
                         .local_views = true};
   return SM_OK;
@@ -49,10 +48,8 @@ static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const s
   return out.loss;
 }
 
-static const sm_loss_ops ops = {sizeof ops, spec, max_pairs, pairs, build, NULL};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_LOSS,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_loss_ops ops = {spec, max_pairs, pairs, build, NULL};
+static const sm_plugin plugin = {.kind = SM_LOSS,
                                  .name = "cls_distill",
                                  .summary = "Cross-view distillation of [CLS], over global and local views",
                                  .version = "1.0",

@@ -16,8 +16,7 @@ static const sm_option options[] = {
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
-  *out = (sm_loss_spec){.size = sizeof *out,
-                        .forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
+  *out = (sm_loss_spec){.forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
                         .site = SM_SITE_PATCH,
                         .local_views = true};
   return SM_OK;
@@ -37,10 +36,8 @@ static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const s
   return out.loss;
 }
 
-static const sm_loss_ops ops = {sizeof ops, spec, NULL, pairs, build, NULL};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_LOSS,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_loss_ops ops = {spec, NULL, pairs, build, NULL};
+static const sm_plugin plugin = {.kind = SM_LOSS,
                                  .name = "mim",
                                  .summary = "In-view prediction of hidden patches",
                                  .version = "1.0",

@@ -29,8 +29,7 @@ static const sm_option options[] = {
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
-  *out = (sm_loss_spec){
-      .size = sizeof *out, .forms = SM_TARGET_VECTORS, .site = SM_SITE_PATCH, .local_views = true};
+  *out = (sm_loss_spec){.forms = SM_TARGET_VECTORS, .site = SM_SITE_PATCH, .local_views = true};
   return SM_OK;
 }
 
@@ -48,10 +47,8 @@ static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const s
   return loss;
 }
 
-static const sm_loss_ops ops = {.size = sizeof ops, .spec = spec, .pairs = pairs, .build = build};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_LOSS,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_loss_ops ops = {.spec = spec, .pairs = pairs, .build = build};
+static const sm_plugin plugin = {.kind = SM_LOSS,
                                  .name = "mim_regression",
                                  .summary = "In-view regression of hidden patches to vectors",
                                  .version = "1.0",

@@ -290,8 +290,7 @@ static sm_status show(void *self, const sm_show *s, sm_error *err) {
   return status;
 }
 
-static const sm_objective_ops ops = {.size = sizeof ops,
-                                     .spec = spec,
+static const sm_objective_ops ops = {.spec = spec,
                                      .declare = declare,
                                      .build = build,
                                      .prepare = prepare,
@@ -300,9 +299,7 @@ static const sm_objective_ops ops = {.size = sizeof ops,
                                      .build_show = build_show,
                                      .show = show};
 
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_OBJECTIVE,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_plugin plugin = {.kind = SM_OBJECTIVE,
                                  .name = "dvae",
                                  .summary = "Discrete variational auto-encoder: learns the codes of the tokenizer dvae",
                                  .version = "0.1",

@@ -50,8 +50,7 @@ static const sm_option options[] = {
 /* ---- the network ----------------------------------------------------------------------------------------- */
 
 static sm_status open_network(const checkpoint *t, sm_frozen **out, sm_error *err) {
-  const sm_frozen_source from = {.size = sizeof from,
-                                 .path = t->path,
+  const sm_frozen_source from = {.path = t->path,
                                  .net = (sm_frozen_net)t->net,
                                  .head = t->labels != FEATURES,
                                  .name = t->head,
@@ -64,7 +63,7 @@ static sm_status open_network(const checkpoint *t, sm_frozen **out, sm_error *er
 static void remember(checkpoint *t, const sm_frozen *network) {
   const sm_frozen_about *about = sm_frozen_describe(network);
   t->dim = t->labels == FEATURES ? about->dim : about->out_dim;
-  t->own = (sm_own_view){.size = sizeof t->own, .pixels = about->patch, .filter = about->filter};
+  t->own = (sm_own_view){.pixels = about->patch, .filter = about->filter};
   memcpy(t->own.mean, about->mean, sizeof t->own.mean);
   memcpy(t->own.std, about->std, sizeof t->own.std);
   t->known = true;
@@ -151,10 +150,8 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
 }
 
 static const sm_tokenizer_ops ops = {
-    .size = sizeof ops, .spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_TOKENIZER,
-                                 .kind_version = SM_KIND_VERSION,
+    .spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
+static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "checkpoint",
                                  .summary = "An earlier run, frozen, names the patches",
                                  .version = "1.0",

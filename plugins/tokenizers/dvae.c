@@ -150,8 +150,7 @@ static sm_status look(dvae *t, sm_error *err) {
   sm_st_close(file);
   if (status) return status;
   const float scale = 1 / (1 - 2 * dvae_margin);
-  t->own = (sm_own_view){.size = sizeof t->own,
-                         .pixels = dvae_stride(&t->shape),
+  t->own = (sm_own_view){.pixels = dvae_stride(&t->shape),
                          .filter = SM_FILTER_LANCZOS,
                          .plain = t->plain};
   for (int c = 0; c < 3; c++) t->own.mean[c] = -dvae_margin * scale, t->own.std[c] = scale;
@@ -164,8 +163,7 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   dvae *t = (dvae *)self;
   sm_status status = t->known ? SM_OK : look(t, err);
   if (status) return status;
-  *out = (sm_tokenizer_spec){
-      .size = sizeof *out, .patch = SM_TARGET_IDS, .patch_dim = t->shape.vocabulary, .own = &t->own};
+  *out = (sm_tokenizer_spec){.patch = SM_TARGET_IDS, .patch_dim = t->shape.vocabulary, .own = &t->own};
   return SM_OK;
 }
 
@@ -196,11 +194,9 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
 }
 
 static const sm_tokenizer_ops ops = {
-    .size = sizeof ops, .spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
+    .spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
 static const sm_plugin plugin = {
-    .size = sizeof plugin,
     .kind = SM_TOKENIZER,
-    .kind_version = SM_KIND_VERSION,
     .name = "dvae",
     .summary = "The codes of a discrete variational auto-encoder, as BEiT takes DALL-E's",
     .version = "1.0",

@@ -20,14 +20,13 @@ static const sm_option options[] = {
 };
 
 /* As large as the student's view, in [0, 1]. */
-static const sm_own_view as_seen = {.size = sizeof as_seen, .std = {1, 1, 1}};
-static const sm_own_view unchanged = {.size = sizeof unchanged, .std = {1, 1, 1}, .plain = true};
+static const sm_own_view as_seen = {.std = {1, 1, 1}};
+static const sm_own_view unchanged = {.std = {1, 1, 1}, .plain = true};
 
 static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   const mean_colour *t = self;
   (void)err;
-  *out = (sm_tokenizer_spec){.size = sizeof *out,
-                             .patch = SM_TARGET_IDS,
+  *out = (sm_tokenizer_spec){.patch = SM_TARGET_IDS,
                              .patch_dim = NAMES,
                              .own = t->plain ? &unchanged : &as_seen};
   return SM_OK;
@@ -53,8 +52,7 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
 MEAN_COLOUR_KERNEL(ids_f32, float)
 MEAN_COLOUR_KERNEL(ids_f64, double)
 
-static const sm_op op = {.size = sizeof op,
-                         .name = "mean_colour",
+static const sm_op op = {.name = "mean_colour",
                          .doc = "name of a patch's mean colour",
                          .cls = SM_PER_ITEM,
                          .core = -1,
@@ -71,10 +69,8 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
   *patch = (sm_target){.form = SM_TARGET_IDS, .dim = NAMES, .rows = env->patch_rows, .ids = ids};
 }
 
-static const sm_tokenizer_ops ops = {.size = sizeof ops, .spec = spec, .build = build};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_TOKENIZER,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_tokenizer_ops ops = {.spec = spec, .build = build};
+static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "mean_colour",
                                  .summary = "A patch's mean colour in 3 bits a channel",
                                  .version = "1.0",

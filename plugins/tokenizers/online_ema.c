@@ -70,7 +70,6 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   const online_ema *t = self;
   (void)err;
   *out = (sm_tokenizer_spec){
-      .size = sizeof *out,
       .view = form_of(t->view_labels),
       .patch = form_of(t->labels),
       .needs_head = true,
@@ -222,17 +221,14 @@ static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
   if (t->patch.scale) sm_put(t->patch.scale, 1 / sm_schedule_at(&patch, time));
 }
 
-static const sm_tokenizer_ops ops = {.size = sizeof ops,
-                                     .spec = spec,
+static const sm_tokenizer_ops ops = {.spec = spec,
                                      .declare = declare,
                                      .build = build,
                                      .build_update = build_update,
                                      .prepare = prepare,
                                      .build_local = build_local};
 static const sm_plugin plugin = {
-    .size = sizeof plugin,
     .kind = SM_TOKENIZER,
-    .kind_version = SM_KIND_VERSION,
     .name = "online_ema",
     .summary = "The student's moving average and its head, centred or balanced, and sharpened",
     .version = "1.0",

@@ -37,9 +37,8 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
     return sm_hint(err, "raise sample; ten patches a cluster are few");
   }
   t->own =
-      (sm_own_view){.size = sizeof t->own, .pixels = (int)t->pixels, .std = {1, 1, 1}, .plain = t->plain};
-  *out = (sm_tokenizer_spec){
-      .size = sizeof *out, .patch = SM_TARGET_IDS, .patch_dim = (int)t->clusters, .own = &t->own};
+      (sm_own_view){.pixels = (int)t->pixels, .std = {1, 1, 1}, .plain = t->plain};
+  *out = (sm_tokenizer_spec){.patch = SM_TARGET_IDS, .patch_dim = (int)t->clusters, .own = &t->own};
   return SM_OK;
 }
 
@@ -158,11 +157,8 @@ static sm_status fit(void *self, const sm_params *state, sm_sampler *from, sm_er
   return status;
 }
 
-static const sm_tokenizer_ops ops = {
-    .size = sizeof ops, .spec = spec, .declare = declare, .build = build, .fit = fit};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_TOKENIZER,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_tokenizer_ops ops = {.spec = spec, .declare = declare, .build = build, .fit = fit};
+static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "patch_cluster",
                                  .summary = "The nearest of K mean patches, found by k-means before training",
                                  .version = "1.0",

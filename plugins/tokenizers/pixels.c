@@ -43,13 +43,12 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   bool own = t->normalize == UNIT || t->plain || t->pixels;
   (void)err;
   t->own =
-      (sm_own_view){.size = sizeof t->own, .pixels = (int)t->pixels, .std = {1, 1, 1}, .plain = t->plain};
+      (sm_own_view){.pixels = (int)t->pixels, .std = {1, 1, 1}, .plain = t->plain};
   if (t->normalize != UNIT) {
     memcpy(t->own.mean, sm_imagenet_mean, sizeof t->own.mean);
     memcpy(t->own.std, sm_imagenet_std, sizeof t->own.std);
   }
-  *out = (sm_tokenizer_spec){.size = sizeof *out,
-                             .patch = SM_TARGET_VECTORS,
+  *out = (sm_tokenizer_spec){.patch = SM_TARGET_VECTORS,
                              .patch_dim = 3 * side * side,
                              .own = own ? &t->own : NULL};
   return SM_OK;
@@ -90,10 +89,8 @@ static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
 }
 
 static const sm_tokenizer_ops ops = {
-    .size = sizeof ops, .spec = spec, .build = build, .prepare = prepare, .build_local = build_local};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_TOKENIZER,
-                                 .kind_version = SM_KIND_VERSION,
+    .spec = spec, .build = build, .prepare = prepare, .build_local = build_local};
+static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "pixels",
                                  .summary = "The patch's own pixels, raw or normalised patch by patch",
                                  .version = "1.0",

@@ -20,7 +20,7 @@ static double everything(const void *self) {
 static void nothing(const void *self, const sm_mask_request *request, uint8_t *mask) {
   (void)self, (void)request, (void)mask;
 }
-static const sm_masker_ops from_batch = {.size = sizeof from_batch, .max_ratio = everything, .draw = nothing};
+static const sm_masker_ops from_batch = {.max_ratio = everything, .draw = nothing};
 
 void rig_open(ssl_rig *rig, int threads) {
   sm_error err = {0};
@@ -132,8 +132,8 @@ void rig_batch_free(sm_batch *b) {
 static sm_tensor *backbone(ssl_rig *rig, sm_graph *g, int set, sm_tensor *pictures, sm_tensor *mask) {
   const sm_backbone_ops *ops = rig->config.backbone.ops;
   const sm_params p = {sm_ssl_set(rig->ssl, set), "backbone."};
-  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_in in = {.pictures = pictures, .mask = mask};
+  sm_backbone_out out = {0};
   ops->build(rig->config.backbone.self, g, &p, &in, &out);
   return out.tokens;
 }

@@ -11,7 +11,6 @@ extern "C" {
 
 #define SM_SITES_MAX 256
 typedef struct sm_backbone_spec {
-  uint32_t size;
   int dim, prefix, patch, depth, heads; /* width D; prefix tokens (1 = [CLS]); patch size in pixels */
   int masks_at;                         /* pixels of one mask cell (= patch for a ViT)               */
   int drop_sites;                       /* columns of the drop-path input (0: none)                  */
@@ -21,7 +20,6 @@ typedef struct sm_backbone_spec {
 } sm_backbone_spec;
 
 typedef struct sm_backbone_in {
-  uint32_t size;
   sm_tensor *pictures; /* (B, 3, H, W), normalised                               */
   sm_tensor *mask;     /* (B, N) U8 or NULL                                      */
   sm_tensor *drop;     /* (B, drop_sites) factors 0 or 1/keep, or NULL (teacher, evaluation) */
@@ -32,14 +30,12 @@ typedef struct sm_backbone_in {
 } sm_backbone_in;
 
 typedef struct sm_backbone_out {
-  uint32_t size;
   sm_tensor *tokens;     /* (B, prefix + N, D), after the final norm              */
   sm_tensor *blocks[16]; /* last_blocks tensors like tokens, each after the final norm, the last block at the end */
   sm_tensor *attention;  /* (B, heads, prefix + N): last block, [CLS] row         */
 } sm_backbone_out;
 
 typedef struct sm_backbone_ops {
-  uint32_t size;
   sm_status (*spec)(const void *self, int view_size, sm_backbone_spec *, sm_error *); /* [main] pure; refuses view sizes it cannot cut */
   void (*declare)(const void *self, int view_size, const sm_params *);                /* [build] view_size: of the position embedding  */
   void (*build)(const void *self, sm_graph *, const sm_params *, const sm_backbone_in *, sm_backbone_out *); /* [build] */

@@ -21,7 +21,6 @@ typedef struct sm_features {
  * nothing), or of both, the mean behind (SM_POOL_BOTH). That is how n_last_blocks and avgpool_patchtokens of DINO's and
  * iBOT's eval_linear.py put them together. */
 typedef struct sm_feature_spec {
-  uint32_t size;
   int blocks;    /* 1 … 16; 0: four, or all where the network has fewer. The core writes what it used */
   sm_pool_mode pool;
   char what[80]; /* written by the core, for the protocol: "cls features of the last 4 blocks", "pixels as features" */
@@ -31,7 +30,6 @@ typedef struct sm_feature_spec {
 /* Random-resized crops (share 0.08 … 1 of the area, ratio 3/4 … 4/3) and flips of training pictures, and nothing
  * else: torchvision's RandomResizedCrop and RandomHorizontalFlip, as in eval_linear.py. */
 typedef struct sm_augmented_request {
-  uint32_t size;
   sm_feature_spec features;
   const int64_t *row; /* which pictures: rows of the split "train" */
   int64_t n, epochs;
@@ -92,7 +90,6 @@ typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", 
 typedef struct sm_interval { double low, high; } sm_interval;        /* 95 %, by bootstrap over the test pictures */
 #define SM_FIGURES_MAX 64
 typedef struct sm_eval_result {
-  uint32_t size;
   int n;
   sm_figure figure[SM_FIGURES_MAX];
   char protocol[256];
@@ -100,7 +97,6 @@ typedef struct sm_eval_result {
 } sm_eval_result;
 
 typedef struct sm_eval_context {
-  uint32_t size;
   sm_pool *pool;
   void *core;
   /* [main] features of a split ("train", "test"), made once and kept by the core: those of the last block */
@@ -124,7 +120,6 @@ typedef struct sm_eval_context {
 } sm_eval_context;
 
 typedef struct sm_evaluation_ops {
-  uint32_t size;
   sm_status (*run)(void *self, sm_eval_context *, sm_eval_result *, sm_error *); /* [main] */
   /* [main] pure: the features that run will ask for, so that one pass over the pictures makes those of all evaluations.
    * NULL: [CLS] and the mean of the last block */

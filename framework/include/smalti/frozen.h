@@ -20,7 +20,6 @@ extern "C" {
 typedef enum { SM_FROZEN_AUTO, SM_FROZEN_TEACHER, SM_FROZEN_STUDENT } sm_frozen_net;
 
 typedef struct sm_frozen_source {
-  uint32_t size;
   const char *path;
   sm_frozen_net net;    /* AUTO: the teacher where it is the student's moving average, else the student */
   bool head;            /* a head is wanted, with its layer for `site`                           */
@@ -31,7 +30,6 @@ typedef struct sm_frozen_source {
 } sm_frozen_source;
 
 typedef struct sm_frozen_about {
-  uint32_t size;
   int dim, prefix, patch; /* of the backbone: width, tokens before the patches, side of a patch in pixels */
   int view_size;          /* that its position embedding is for; other sizes are resized as in training   */
   int out_dim;            /* K of the head's layer; 0 without a head                                      */

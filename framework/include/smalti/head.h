@@ -13,7 +13,6 @@ typedef enum { SM_SITE_VIEW, SM_SITE_PATCH } sm_site; /* [CLS] or patch */
 typedef enum { SM_ROLE_STUDENT, SM_ROLE_TEACHER } sm_role; /* heads may share layers differently in each */
 
 typedef struct sm_head_ops {
-  uint32_t size;
   uint32_t affine; /* 1: logits are affine in features, so logits(mean) = mean(logits); the patch centre's shortcut needs it */
   /* [build] in_dim: backbone width; dim: K (or vector length) at each site, 0 where the site is not used */
   void (*declare)(const void *self, const sm_params *, int in_dim, int view_dim, int patch_dim, sm_role);

@@ -11,7 +11,6 @@ extern "C" {
 /* The rows of one student pass and of the targets, when pairs are made. Targets exist for all global views, and for hidden
  * patches of local ones. */
 typedef struct sm_pair_request {
-  uint32_t size;
   sm_site site;
   bool local;               /* predictions of the local views' pass                                    */
   int pictures;             /* in this micro-batch                                                     */
@@ -26,21 +25,18 @@ typedef struct sm_pair_request {
 } sm_pair_request;
 
 typedef struct sm_prediction {
-  uint32_t size;
   sm_site site;
   bool local;
   sm_tensor *logits;        /* (R, K or dim) */
 } sm_prediction;
 
 typedef struct sm_loss_spec {
-  uint32_t size;
   uint32_t forms;   /* SM_TARGET_… it accepts                                              */
   sm_site site;
   bool local_views; /* it also compares local views; site patch: their hidden patches, where there are any */
 } sm_loss_spec;
 
 typedef struct sm_loss_ops {
-  uint32_t size;
   sm_status (*spec)(const void *self, sm_loss_spec *, sm_error *);         /* [main] pure */
   int64_t (*max_pairs)(const void *self, const sm_pair_request *, int64_t predictions); /* [main] capacity (NULL: one a prediction) */
   void (*pairs)(const void *self, const sm_pair_request *);                /* [main] before a pass */

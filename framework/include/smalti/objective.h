@@ -12,14 +12,12 @@ extern "C" {
 /* A network of its own with a loss of its own, in place of backbone, heads, masker, tokenizers and losses (a discrete VAE). The
  * run is the same otherwise: views, optimizer, micro-batches, checkpoints, records. Of a picture it sees one global view. */
 typedef struct sm_objective_spec {
-  uint32_t size;
   int view_size;          /* in: side of a view in pixels, 0 where that is not known yet                       */
   bool normalises;        /* values of views are (x - mean)/std of x in [0, 1] by the two below, not the recipe's */
   float mean[3], std[3];
 } sm_objective_spec;
 
 typedef struct sm_objective_env {
-  uint32_t size;
   sm_params params;       /* what is trained                                                               */
   sm_params state;        /* what is kept between steps and saved, and no optimiser touches                */
   sm_tensor *pictures;    /* (B, 3, S, S) normalised views                                                  */
@@ -30,21 +28,18 @@ typedef struct sm_objective_env {
 
 /* Where an objective puts its figures. mean: records give the mean over their steps, else the last value. */
 typedef struct sm_measures {
-  uint32_t size;
   void *core;
   void (*put)(struct sm_measures *, const char *name, double value, bool mean);
 } sm_measures;
 
 /* What is shown at the end of an epoch. */
 typedef struct sm_show {
-  uint32_t size;
   sm_graph *graph;        /* run the passes of build_show                                                   */
   const char *folder;     /* of the run: pictures are written into it (sm_image_write_png), the report shows all PNGs */
   int pictures;           /* that there are in env.pictures, 1 … its capacity: test pictures, or else training pictures */
 } sm_show;
 
 typedef struct sm_objective_ops {
-  uint32_t size;
   sm_status (*spec)(const void *self, sm_objective_spec *, sm_error *);      /* [main] pure; refuses views that it cannot take */
   void (*declare)(const void *self, const sm_params *params, const sm_params *state); /* [build] */
   /* [build] In a pass: returns what it has given to sm_loss_term, whose sum over all micro-batches is the loss. What measure

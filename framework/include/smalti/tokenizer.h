@@ -12,7 +12,6 @@ extern "C" {
 /* A view of the tokenizer's own of each global view: the same crop box and flip, and the same changes of colour unless
  * `plain`, in its own size and range of values. */
 typedef struct sm_own_view {
-  uint32_t size;
   int pixels;             /* side of one mask cell: the view is (mask cells a side)·pixels wide; 0: as the student's */
   sm_filter filter;
   float mean[3], std[3];  /* value = (x - mean)/std of x in [0, 1]; mean 0 and std 1 leave [0, 1] */
@@ -20,7 +19,6 @@ typedef struct sm_own_view {
 } sm_own_view;
 
 typedef struct sm_tokenizer_spec {
-  uint32_t size;
   sm_form view, patch;       /* what it gives at each site, SM_TARGET_NONE if nothing */
   int view_dim, patch_dim;   /* K, or the length of a vector; 0: as large as its head says (online tokenizers) */
   bool needs_head;           /* runs the head named in the recipe with teacher weights */
@@ -35,7 +33,6 @@ typedef struct sm_tokenizer_spec {
 
 /* What the core gives a tokenizer while the graph is built. */
 typedef struct sm_tokenizer_env {
-  uint32_t size;
   const sm_head *head;       /* teacher's head, or NULL                                              */
   sm_params state;           /* the tokenizer's saved state (centres), a set that no optimiser touches */
   const sm_rows *view_rows;  /* [CLS] rows of all global views                                        */
@@ -47,7 +44,6 @@ typedef struct sm_tokenizer_env {
 
 /* What the tokenizer may look at. */
 typedef struct sm_seen {
-  uint32_t size;
   sm_tensor *pictures; /* (G·B, 3, H, W) clean global views, picture-major: row = picture·G + view; of its own where it has one */
   sm_tensor *tokens;   /* (G·B, prefix + N, D) teacher's tokens, or NULL                              */
   int prefix, rows, cols; /* rows·cols = N mask cells                                                 */
@@ -57,7 +53,6 @@ typedef struct sm_seen {
 /* What `fit` learns from: views of training pictures, as the tokenizer gets them in training. Which ones follows from the
  * run's seed alone. */
 typedef struct sm_sampler {
-  uint32_t size;
   int64_t pictures; /* of the training set: as many views differ, then they come again, cut anew */
   int side;         /* of a view, pixels                     */
   int cells;        /* mask cells a side                     */
@@ -70,7 +65,6 @@ typedef struct sm_sampler {
 } sm_sampler;
 
 typedef struct sm_tokenizer_ops {
-  uint32_t size;
   sm_status (*spec)(const void *self, sm_tokenizer_spec *, sm_error *);   /* [main] pure: may read file headers only */
   void (*declare)(const void *self, const sm_params *state, int view_dim, int patch_dim); /* [build] its saved state; may be NULL */
   /* [build] targets from the OLD state, in the teacher's pass, then the sums the update needs (added over micro-batches). */
