@@ -88,14 +88,13 @@ static sm_status finetune(sm_eval_context *context, const sm_finetune_config *c,
   return SM_OK;
 }
 
-static const sm_backbone_spec network = {.size = sizeof network, .dim = DIM, .depth = 2, .prefix = 1};
+static const sm_backbone_spec network = {.dim = DIM, .depth = 2, .prefix = 1};
 
 /* Clouds around one point a class. */
 static bool make_up(made_up *m, sm_pool *pool) {
   sm_rng rng = sm_rng_make(9, SM_RNG_TEST, 0, 0, 0);
   double centre[CLASSES][2 * DIM];
-  *m = (made_up){.context = {.size = sizeof(sm_eval_context),
-                             .pool = pool,
+  *m = (made_up){.context = {.pool = pool,
                              .features = features,
                              .progress = no_progress,
                              .features_of = features_of,
@@ -144,7 +143,6 @@ void sm_check_evaluation(sm_checker *c, sm_instance *instance) {
   }
   for (int k = 0; k < 2; k++) {
     memset(&result[k], 0, sizeof result[k]);
-    result[k].size = sizeof result[k];
     m.context.pool = k ? c->one : c->two;
     if (ops->run(instance->self, &m.context, &result[k], &err) != SM_OK) {
       sm_check_error(c, "run", &err);

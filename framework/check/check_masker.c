@@ -25,8 +25,7 @@ static void make_attention(uint64_t sample, int view, int cells, float *attentio
 static void draw(const masker_run *m, int rows, int cols, int view, int64_t epoch, uint64_t sample,
                  uint8_t *mask) {
   sm_rng rng = sm_rng_make(1, SM_RNG_MASK, (uint64_t)epoch, sample, (uint32_t)view);
-  sm_mask_request request = {
-      .size = sizeof request, .rows = rows, .cols = cols, .view = view, .epoch = epoch, .rng = &rng};
+  sm_mask_request request = {.rows = rows, .cols = cols, .view = view, .epoch = epoch, .rng = &rng};
   float attention[HEADS * SIDE * SIDE];
   if (m->ops->needs_attention) {
     make_attention(sample, view, rows * cols, attention);

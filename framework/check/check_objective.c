@@ -34,8 +34,7 @@ static bool declare(sm_trial *t) {
 
 static sm_objective_env env_of(const sm_trial *t, sm_tensor *pictures) {
   const objective_trial *o = t->ctx;
-  return (sm_objective_env){.size = sizeof(sm_objective_env),
-                            .params = {t->set[TRAINED], ""},
+  return (sm_objective_env){.params = {t->set[TRAINED], ""},
                             .state = {t->set[KEPT], ""},
                             .pictures = pictures,
                             .side = o->side,
@@ -103,7 +102,7 @@ static bool check_figures(sm_checker *c, const sm_trial_plan *plan) {
     o->ops->measure(o->self, PICTURES, true);
     o->ops->measure(o->self, PICTURES, false);
   }
-  sm_measures measures = {.size = sizeof measures, .core = o, .put = put};
+  sm_measures measures = {.core = o, .put = put};
   o->checker = c, o->names = 0, o->wrong = false;
   if (ok && o->ops->report) o->ops->report(o->self, &measures);
   ok = ok && !o->wrong;
@@ -133,7 +132,7 @@ static void check_show(sm_checker *c, objective_trial *o, const char *name) {
   if (!sm_trial_open(&t, c, &plan, c->two)) return;
   if (mkdtemp(folder)) {
     fill_pictures(o, o->shown);
-    sm_show show = {.size = sizeof show, .graph = t.graph, .folder = folder, .pictures = PICTURES};
+    sm_show show = {.graph = t.graph, .folder = folder, .pictures = PICTURES};
     if (o->ops->show(o->self, &show, &err) != SM_OK) sm_check_error(c, "show", &err);
     else sm_check_good(c, "shows pictures");
     show.folder = "/nonexistent";

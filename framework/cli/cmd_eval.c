@@ -349,7 +349,6 @@ static sm_status evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   sm_instance own = {0}, *instance = NULL;
   sm_eval_result *result = sm_arena_alloc(e->cli->arena, sizeof *result);
   if (!result) return sm_fail(err, SM_ENOMEM, "out of memory");
-  result->size = sizeof *result;
   sm_status status = find_evaluation(e, argv[1], &own, &instance, err);
   if (!status) status = set_options(e, instance, argc, argv, err);
   if (!status) status = sm_instance_create(instance, err);

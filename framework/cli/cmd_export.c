@@ -67,7 +67,6 @@ static void say_timm(const sm_cli *cli, const sm_trained *t) {
   sm_backbone_spec *spec = sm_arena_alloc(cli->arena, sizeof *spec);
   sm_text text = {0};
   if (!spec || strcmp(t->backbone->name, "vit") != 0) return;
-  spec->size = sizeof *spec;
   if (((const sm_backbone_ops *)t->backbone->ops)->spec(t->backbone_self, t->about.size, spec, NULL)) return;
   sm_text_add(&text, "img_size=%d, patch_size=%d, embed_dim=%d, depth=%d, num_heads=%d", t->about.size,
               spec->patch, spec->dim, spec->depth, spec->heads);

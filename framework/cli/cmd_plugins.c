@@ -188,7 +188,7 @@ static void spec_backbone(const sm_plugin *p, const void *self, sm_text *text) {
   static const int sizes[] = {224, 32};
   const sm_backbone_ops *ops = p->ops;
   for (int k = 0; s && !text->len && k < 2; k++) {
-    *s = (sm_backbone_spec){.size = sizeof *s};
+    *s = (sm_backbone_spec){0};
     if (ops->spec(self, sizes[k], s, &err) == SM_OK)
       sm_text_add(text, "tokens of width %d, patches of %d px, %d blocks, %d heads, %d prefix token%s",
                   s->dim, s->patch, s->depth, s->heads, s->prefix, s->prefix == 1 ? "" : "s");
@@ -198,7 +198,7 @@ static void spec_backbone(const sm_plugin *p, const void *self, sm_text *text) {
 
 static void spec_tokenizer(const sm_plugin *p, const void *self, sm_text *text) {
   const sm_tokenizer_ops *ops = p->ops;
-  sm_tokenizer_spec s = {.size = sizeof s};
+  sm_tokenizer_spec s = {0};
   sm_error err;
   if (ops->spec(self, &s, &err) != SM_OK) return;
   sm_text_add(text, "gives %s for views, %s for patches%s; needs %s%s%s", form_name(s.view),
@@ -217,7 +217,7 @@ static void spec_objective(const sm_plugin *p, const void *self, sm_text *text) 
 }
 
 static void spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
-  sm_loss_spec s = {.size = sizeof s};
+  sm_loss_spec s = {0};
   sm_error err;
   if (((const sm_loss_ops *)p->ops)->spec(self, &s, &err) != SM_OK) return;
   sm_text_add(text, "compares %s with ",

@@ -96,7 +96,7 @@ sm_status sm_features_write(sm_evaluator *e, const sm_trained *t, int size, int 
   bool test = !strcmp(split, "test");
   const sm_dataset *pictures = test ? &t->test : &t->train;
   const sm_dataset *classes = test && !t->train.ops ? &t->test : &t->train; /* whose labels they are */
-  sm_feature_spec spec = {.size = sizeof spec, .blocks = 1, .pool = pool};
+  sm_feature_spec spec = {.blocks = 1, .pool = pool};
   sm_status status = sm_evaluator_features(e, split, &spec, &f, err);
   if (!status) status = sm_mkdirs(folder, err);
   if (status) return status;

@@ -19,7 +19,7 @@ sm_status sm_recipe_dataset_open(sm_slot *slot, sm_dataset *set, sm_error *err) 
 
 /* The grid is the backbone's: how many pixels of a view one mask cell covers. */
 static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) {
-  sm_backbone_spec spec = {.size = sizeof spec};
+  sm_backbone_spec spec = {0};
   const int size = (int)r->views.global_size;
   *masking = (sm_masking){0};
   if (!r->masker.plugin.plugin || !r->backbone.plugin.plugin) return SM_OK;

@@ -139,8 +139,7 @@ void sm_masking_draw(const sm_masking *masking, const sm_views *views, const sm_
     return;
   sm_rng rng =
       sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot, view_key(views, v));
-  sm_mask_request request = {.size = sizeof request,
-                             .rows = rows,
+  sm_mask_request request = {.rows = rows,
                              .cols = cols,
                              .view = v,
                              .epoch = key->epoch,

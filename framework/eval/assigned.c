@@ -35,8 +35,8 @@ static sm_status build(const sm_evaluator *e, sm_assigner *a, sm_error *err) {
   a->count = sm_count(g, "pictures", SM_EVAL_BATCH);
   a->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){SM_EVAL_BATCH, 3, c->size, c->size}, a->count);
   a->cls = sm_rows_new(g, "[CLS]", SM_EVAL_BATCH, SM_EVAL_BATCH, tokens, a->count);
-  sm_backbone_in in = {.size = sizeof in, .pictures = a->pictures, .only = a->cls};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_in in = {.pictures = a->pictures, .only = a->cls};
+  sm_backbone_out out = {0};
   c->backbone->build(c->backbone_self, g, &(sm_params){c->set, c->prefix}, &in, &out);
   sm_tensor *x = out.tokens ? out.tokens : sm_graph_fail(g, "the backbone gave no tokens");
   if (x->ndim == 3) x = sm_gather(g, x, a->cls);

@@ -15,7 +15,7 @@ static const char *const split_name[SM_EVAL_SPLITS] = {"train", "test", "train"}
 /* ---- the graph ----------------------------------------------------------------------------------------- */
 
 void sm_evaluator_want(sm_evaluator_config *c, const sm_evaluation_ops *ops, const void *self) {
-  sm_feature_spec want = {.size = sizeof want, .blocks = 1, .pool = SM_POOL_BOTH};
+  sm_feature_spec want = {.blocks = 1, .pool = SM_POOL_BOTH};
   if (ops->wants) ops->wants(self, &want);
   if (want.head) c->want_head = true;
   if (want.pool != SM_POOL_CLS) c->patches = true;
@@ -59,7 +59,6 @@ static void set_pictures(const sm_evaluator *e, int n) {
 
 static sm_status build(sm_evaluator *e, sm_error *err) {
   const sm_evaluator_config *c = &e->c;
-  e->spec.size = sizeof e->spec;
   sm_status status = c->backbone->spec(c->backbone_self, c->size, &e->spec, err);
   if (!status) status = choose_blocks(e, err);
   if (status) return status;
@@ -69,11 +68,11 @@ static sm_status build(sm_evaluator *e, sm_error *err) {
   e->pass = sm_pass_begin(g, "features");
   e->count = sm_count(g, "pictures", SM_EVAL_BATCH);
   e->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){SM_EVAL_BATCH, 3, c->size, c->size}, e->count);
-  sm_backbone_in in = {.size = sizeof in, .pictures = e->pictures};
+  sm_backbone_in in = {.pictures = e->pictures};
   int64_t tokens = e->spec.prefix + (int64_t)(c->size / e->spec.patch) * (c->size / e->spec.patch);
   if (e->blocks > 1) in.last_blocks = e->blocks;
   if (!c->patches) in.only = e->cls = sm_rows_new(g, "cls", SM_EVAL_BATCH, SM_EVAL_BATCH, tokens, e->count);
-  sm_backbone_out got = {.size = sizeof got};
+  sm_backbone_out got = {0};
   c->backbone->build(c->backbone_self, g, &(sm_params){c->set, c->prefix}, &in, &got);
   take_blocks(e, &got);
   sm_pass_end(g);
@@ -408,7 +407,7 @@ static sm_status features_of(sm_eval_context *x, const char *split, sm_feature_s
 
 static sm_status features(sm_eval_context *x, const char *split, sm_pool_mode pool, sm_features *f,
                           sm_error *err) {
-  sm_feature_spec spec = {.size = sizeof spec, .blocks = 1, .pool = pool};
+  sm_feature_spec spec = {.blocks = 1, .pool = pool};
   return sm_evaluator_features(x->core, split, &spec, f, err);
 }
 
@@ -451,8 +450,7 @@ static sm_status finetune(sm_eval_context *x, const sm_finetune_config *c, sm_fi
 
 sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *self, sm_eval_result *result,
                            sm_error *err) {
-  sm_eval_context x = {.size = sizeof x,
-                       .pool = e->c.pool,
+  sm_eval_context x = {.pool = e->c.pool,
                        .core = e,
                        .features = features,
                        .progress = progress,

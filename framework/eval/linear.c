@@ -111,8 +111,7 @@ static sm_status train_augmented(linear_run *r, const sm_feature_spec *spec, sm_
   if (!r->batch || !r->label || !r->one_by_one)
     return sm_fail(err, SM_ENOMEM, "no memory for a batch of %zu features", batch);
   for (size_t i = 0; i < batch; i++) r->one_by_one[i] = (int64_t)i;
-  sm_augmented_request request = {.size = sizeof request,
-                                  .features = *spec,
+  sm_augmented_request request = {.features = *spec,
                                   .row = r->row,
                                   .n = r->kept,
                                   .epochs = r->c->epochs,

@@ -40,7 +40,7 @@ static uint64_t hash(const void *self) {
 }
 
 #define COMMON                                                                                      \
-  .size = sizeof(sm_dataset_ops), .count = count, .label = label, .name = name, .classes = classes, \
+  .count = count, .label = label, .name = name, .classes = classes, \
   .class_name = class_name, .read = read_picture, .hash = hash
 static const sm_dataset_ops reading = {COMMON}, borrowing = {COMMON, .borrow = borrow};
 

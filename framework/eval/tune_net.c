@@ -130,8 +130,8 @@ static sm_tensor *classify(const sm_tune_net *t, sm_tensor *pictures, sm_tensor 
   const sm_evaluator_config *c = &t->e->c;
   sm_graph *g = t->graph;
   bool mean = t->c->pool == SM_POOL_MEAN || t->e->spec.prefix < 1;
-  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .drop = drop, .only = mean ? NULL : cls};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_in in = {.pictures = pictures, .drop = drop, .only = mean ? NULL : cls};
+  sm_backbone_out out = {0};
   sm_scope_push(g, "backbone");
   c->backbone->build(c->backbone_self, g, &(sm_params){t->set, "backbone."}, &in, &out);
   sm_scope_pop(g);

@@ -105,20 +105,12 @@ static sm_status check_host(const sm_plugin *p, const char *who, sm_error *err) 
 
 static sm_status check_ops(const sm_plugin *p, const sm_kind_row *kind, const char *who, sm_error *err) {
   if (!p->ops) return sm_fail(err, SM_EINVAL, "%s: ops is NULL", who);
-  uint32_t size;
-  memcpy(&size, p->ops, sizeof size);
-  if (size != kind->ops_size) {
-    sm_fail(err, SM_EUNSUPPORTED, "%s: the ops table's size is %u, this smalti's is %zu", who, size,
-            kind->ops_size);
-    return sm_hint(err, "set .size = sizeof(sm_%s_ops) and build the plugin with this smalti's headers",
-                   kind->name);
-  }
-  for (const sm_callback *call = kind->callbacks; call->name; call++) {
+  for (const sm_callback *call = kind->required; call->name; call++) {
     void (*function)(void);
     memcpy(&function, (const char *)p->ops + call->offset, sizeof function);
-    if (call->required && !function) {
+    if (!function) {
       sm_fail(err, SM_EINVAL, "%s: the callback '%s' is NULL", who, call->name);
-      return sm_hint(err, "every %s needs it; see sm_%s_ops in smalti/plugin.h", kind->name, kind->name);
+      return sm_hint(err, "every %s needs it; see sm_%s_ops in smalti/%s.h", kind->name, kind->name, kind->name);
     }
   }
   return SM_OK;
@@ -138,21 +130,12 @@ static sm_status check_texts(const sm_plugin *p, const char *who, sm_error *err)
 
 sm_status sm_descriptor_check(const sm_plugin *p, sm_error *err) {
   char who[160];
-  if (p->size != sizeof *p) {
-    sm_fail(err, SM_EUNSUPPORTED, "a descriptor's size is %u, this smalti's is %zu", p->size, sizeof *p);
-    return sm_hint(err, "set .size = sizeof(sm_plugin) and build the plugin with this smalti's headers");
-  }
   if (!p->name) return sm_fail(err, SM_EINVAL, "a descriptor's name is NULL");
   const sm_kind_row *kind = sm_kind_row_of(p->kind);
   if (!kind)
     return sm_fail(err, SM_EUNSUPPORTED, "plugin '%.64s': kind is %u, not 1 to %d", p->name, p->kind,
                    SM_KIND_END - 1);
   snprintf(who, sizeof who, "%s '%.64s'", kind->name, p->name);
-  if (p->kind_version != SM_KIND_VERSION) {
-    sm_fail(err, SM_EUNSUPPORTED, "%s: kind_version is %u, this smalti has %d", who, p->kind_version,
-            SM_KIND_VERSION);
-    return sm_hint(err, "build the plugin again with this smalti's headers");
-  }
   if (!good_name(p->name) || strlen(p->name) > 63)
     return sm_fail(err, SM_EINVAL, "%s: the name must be 1 to 63 of a-z, 0-9 and _", who);
   if (p->instance_size > INSTANCE_MAX)

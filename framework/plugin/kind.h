@@ -1,4 +1,4 @@
-/* kind.h — one row a kind of plugin: its name, the size of its ops table, its callbacks. Private to the tree.
+/* kind.h — one row per kind of plugin: its name and the callbacks that it must have. Private to the tree.
  */
 #ifndef SM_PLUGIN_KIND_H
 #define SM_PLUGIN_KIND_H
@@ -8,13 +8,11 @@
 typedef struct sm_callback {
   const char *name; /* NULL ends the list */
   size_t offset;    /* of the pointer in the ops table */
-  bool required;
 } sm_callback;
 
 typedef struct sm_kind_row {
   const char *name;
-  size_t ops_size;
-  const sm_callback *callbacks;
+  const sm_callback *required;
 } sm_kind_row;
 
 const sm_kind_row *sm_kind_row_of(uint32_t kind); /* NULL if there is no such kind */

@@ -68,27 +68,7 @@ static sm_status check_core(const sm_module *m, sm_error *err) {
       err, "link the plugin with the shared libsmalti of this program, and do not link libsmalti into it");
 }
 
-static sm_status built_differently(const char *field, size_t theirs, size_t ours, const sm_module *m,
-                                   sm_error *err) {
-  sm_fail(err, SM_EUNSUPPORTED, "module field '%s' is %zu, this smalti (%s) has %zu", field, theirs,
-          sm_version(), ours);
-  if (strcmp(field, "size") == 0 || !m->build)
-    return sm_hint(err, "build the plugin again with this smalti's headers");
-  return sm_hint(err, "build the plugin again with this smalti's headers (it was %s)", m->build);
-}
-
 static sm_status check_fields(const sm_module *m, sm_error *err) {
-  if (m->magic != SM_ABI_MAGIC) {
-    sm_fail(err, SM_EFORMAT, "module field 'magic' is 0x%08x, not 0x%08x", m->magic, SM_ABI_MAGIC);
-    return sm_hint(err, "let SM_MODULE(&PLUGIN) write the module description");
-  }
-  if (m->size != sizeof *m) return built_differently("size", m->size, sizeof *m, m, err);
-  if (m->abi_major != SM_ABI_MAJOR) return built_differently("abi_major", m->abi_major, SM_ABI_MAJOR, m, err);
-  if (m->abi_minor != SM_ABI_MINOR) return built_differently("abi_minor", m->abi_minor, SM_ABI_MINOR, m, err);
-  if (m->sizeof_pointer != sizeof(void *))
-    return built_differently("sizeof_pointer", m->sizeof_pointer, sizeof(void *), m, err);
-  if (m->sizeof_plugin != sizeof(sm_plugin))
-    return built_differently("sizeof_plugin", m->sizeof_plugin, sizeof(sm_plugin), m, err);
   sm_status status = check_core(m, err);
   if (status != SM_OK) return status;
   if (!m->plugins) return sm_fail(err, SM_EINVAL, "module field 'plugins' is NULL");

@@ -44,7 +44,7 @@ static sm_status fit_view(fit *f, const char *which, int64_t size) {
   const sm_slot *b = &f->r->backbone;
   const sm_backbone_ops *ops = b->plugin.plugin->ops;
   char path[64];
-  f->backbone = (sm_backbone_spec){.size = sizeof f->backbone};
+  f->backbone = (sm_backbone_spec){0};
   sm_error_clear(f->err);
   sm_status status = ops->spec(b->plugin.self, (int)size, &f->backbone, f->err);
   snprintf(path, sizeof path, "data.views.%s", which);
@@ -108,7 +108,7 @@ static sm_status ask_losses(fit *f) {
   for (int i = 0; i < f->r->losses; i++) {
     const sm_slot *s = &f->r->loss[i];
     const sm_loss_ops *ops = s->plugin.plugin->ops;
-    f->loss[i] = (sm_loss_spec){.size = sizeof f->loss[i]};
+    f->loss[i] = (sm_loss_spec){0};
     sm_error_clear(f->err);
     sm_status status = ops->spec(s->plugin.self, &f->loss[i], f->err);
     if (status) return blame(f, s, status);
@@ -418,8 +418,7 @@ static sm_status check_pairs(fit *f, int i) {
   const sm_loss_ops *ops = l->plugin.plugin->ops;
   const sm_views_section *v = &f->r->views;
   if (f->loss[i].site != SM_SITE_VIEW || !ops->max_pairs) return SM_OK;
-  sm_pair_request q = {.size = sizeof q,
-                       .site = SM_SITE_VIEW,
+  sm_pair_request q = {.site = SM_SITE_VIEW,
                        .pictures = 1,
                        .step_pictures = 1,
                        .globals = (int)v->globals,

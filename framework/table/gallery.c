@@ -121,8 +121,8 @@ static sm_status run_graph(gallery *g, sm_graph *graph, const sm_backbone_spec *
   int pass = sm_pass_begin(graph, "attention");
   sm_tensor *count = sm_count(graph, "pictures", g->n);
   sm_tensor *x = sm_input_real(graph, "pictures", 4, (int64_t[]){g->n, 3, g->size, g->size}, count);
-  sm_backbone_in in = {.size = sizeof in, .pictures = x, .attention = true};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_in in = {.pictures = x, .attention = true};
+  sm_backbone_out out = {0};
   ops->build(t->backbone_self, graph, &(sm_params){t->set, "backbone."}, &in, &out);
   if (out.attention) sm_keep(graph, out.attention);
   sm_pass_end(graph);
@@ -146,7 +146,6 @@ static sm_status make_attention(gallery *g, sm_error *err) {
   const sm_backbone_ops *ops = t->backbone->ops;
   sm_backbone_spec *spec = sm_calloc(1, sizeof *spec);
   if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
-  spec->size = sizeof *spec;
   sm_status status = ops->spec(t->backbone_self, g->size, spec, err);
   g->grid = !status && spec->masks_at ? g->size / spec->masks_at : 0;
   if (!status && spec->heads > 0 && spec->prefix > 0) {
@@ -241,8 +240,7 @@ static sm_status draw_masks(gallery *g, sm_error *err) {
   sm_status status = mask ? begin(g, 1, err) : sm_fail(err, SM_ENOMEM, "out of memory");
   for (int i = 0; i < g->n && !status; i++) {
     sm_rng rng = sm_rng_make((uint64_t)r->train.seed, SM_RNG_MASK, (uint64_t)r->train.epochs, (uint64_t)i, 0);
-    sm_mask_request q = {.size = sizeof q,
-                         .rows = g->grid,
+    sm_mask_request q = {.rows = g->grid,
                          .cols = g->grid,
                          .epoch = r->train.epochs,
                          .rng = &rng,

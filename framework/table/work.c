@@ -207,7 +207,7 @@ static sm_status keep_result(const piece *p, const struct sm_job_evaluation *e, 
 static sm_status evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *slot, const sm_trained *t,
                               sm_error *err) {
   struct sm_job_evaluation *e = missing(p->job, slot->instance);
-  sm_eval_result result = {.size = sizeof result};
+  sm_eval_result result = {0};
   if (!e) return SM_OK;
   sm_tell tell = {.kind = SM_TELL_PART};
   snprintf(tell.text, sizeof tell.text, "%s", e->name);
@@ -234,7 +234,7 @@ static void make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const 
                          .recipe = r,
                          .evaluator = evaluator,
                          .pool = pool,
-                         .features = {.size = sizeof c.features, .blocks = 1, .pool = SM_POOL_CLS},
+                         .features = {.blocks = 1, .pool = SM_POOL_CLS},
                          .train = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self}};
   if (!r->data.test.plugin.plugin) return;
   c.test = (sm_dataset){r->data.test.plugin.plugin->ops, r->data.test.plugin.self};

@@ -69,8 +69,7 @@ static sm_status fit(const sm_train_tokenizer *t, const sm_fitting *f, sm_error 
   source from = {.floats = 3 * (size_t)side * (size_t)side};
   sm_status status = sm_loader_new(&c, count / batch * first_epoch, &from.loader, err);
   if (status) return status;
-  sm_sampler sampler = {.size = sizeof sampler,
-                        .pictures = count / batch * batch,
+  sm_sampler sampler = {.pictures = count / batch * batch,
                         .side = side,
                         .cells = t->cells,
                         .seed = f->seed,

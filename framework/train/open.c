@@ -46,7 +46,7 @@ static sm_status open_dataset(sm_slot *slot, sm_dataset *d, sm_error *err) {
 
 static sm_status add_owns(const sm_recipe *r, sm_views *v, sm_error *err) {
   const sm_backbone_ops *backbone = r->backbone.plugin.plugin ? r->backbone.plugin.plugin->ops : NULL;
-  sm_backbone_spec spec = {.size = sizeof spec};
+  sm_backbone_spec spec = {0};
   sm_status status = !backbone || !r->tokenizers
                          ? SM_OK
                          : backbone->spec(r->backbone.plugin.self, (int)r->views.global_size, &spec, err);

@@ -89,7 +89,7 @@ static sm_status evaluate_all(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   if (s->evaluator) sm_evaluator_reset(s->evaluator);
   for (int i = 0; i < r->evaluations; i++) {
-    sm_eval_result result = {.size = sizeof result};
+    sm_eval_result result = {0};
     const sm_slot *slot = &r->evaluate[i];
     sm_status status =
         sm_evaluator_run(s->evaluator, slot->plugin.plugin->ops, slot->plugin.self, &result, err);

@@ -362,7 +362,6 @@ static const sm_option options[] = {
 };
 
 static const sm_dataset_ops ops = {
-    .size = sizeof ops,
     .open = folder_open,
     .count = folder_count,
     .label = folder_label,
@@ -374,9 +373,7 @@ static const sm_dataset_ops ops = {
 };
 
 static const sm_plugin plugin = {
-    .size = sizeof plugin,
     .kind = SM_DATASET,
-    .kind_version = SM_KIND_VERSION,
     .name = "folder",
     .summary = "JPEG and PNG files below a folder, its sub-folders as classes",
     .version = "0.1",

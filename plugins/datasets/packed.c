@@ -106,7 +106,6 @@ static const sm_option options[] = {
 };
 
 static const sm_dataset_ops ops = {
-    .size = sizeof ops,
     .open = packed_open,
     .count = packed_count,
     .label = packed_label,
@@ -119,9 +118,7 @@ static const sm_dataset_ops ops = {
 };
 
 static const sm_plugin plugin = {
-    .size = sizeof plugin,
     .kind = SM_DATASET,
-    .kind_version = SM_KIND_VERSION,
     .name = "packed",
     .summary = "decoded pictures of a file that `smalti data pack` wrote, mapped into memory",
     .version = "0.1",

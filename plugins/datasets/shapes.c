@@ -350,7 +350,6 @@ static const sm_option options[] = {
 };
 
 static const sm_dataset_ops ops = {
-    .size = sizeof ops,
     .open = shapes_open,
     .count = shapes_count,
     .label = shapes_label,
@@ -362,9 +361,7 @@ static const sm_dataset_ops ops = {
 };
 
 static const sm_plugin plugin = {
-    .size = sizeof plugin,
     .kind = SM_DATASET,
-    .kind_version = SM_KIND_VERSION,
     .name = "shapes",
     .summary = "generated pictures whose classes differ in form alone",
     .version = "0.1",

@@ -54,7 +54,7 @@ static void add_figures(sm_eval_result *result, const sm_agreement *a) {
 }
 
 static sm_status by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
-  sm_feature_spec spec = {.size = sizeof spec};
+  sm_feature_spec spec = {0};
   sm_features test;
   sm_agreement a;
   double inertia;
@@ -132,11 +132,9 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return o->by == BY_HEAD ? by_head(x, result, err) : by_kmeans(o, x, result, err);
 }
 
-static const sm_evaluation_ops ops = {sizeof ops, run, wants};
+static const sm_evaluation_ops ops = {run, wants};
 static const sm_plugin cluster = {
-    .size = sizeof(sm_plugin),
     .kind = SM_EVALUATION,
-    .kind_version = SM_KIND_VERSION,
     .name = "cluster",
     .summary = "clusters of the test pictures, by k-means or by the head, compared with their classes",
     .version = "1.0",

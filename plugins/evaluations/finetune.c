@@ -41,11 +41,9 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {sizeof ops, run, wants};
+static const sm_evaluation_ops ops = {run, wants};
 static const sm_plugin finetune = {
-    .size = sizeof(sm_plugin),
     .kind = SM_EVALUATION,
-    .kind_version = SM_KIND_VERSION,
     .name = "finetune",
     .summary = "end-to-end fine-tuning of the whole network with a classifier behind it",
     .version = "1.0",

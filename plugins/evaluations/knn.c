@@ -35,7 +35,7 @@ static void figure(sm_eval_result *r, const char *name, int64_t k, bool only, do
 static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct knn *o = self;
   sm_features train, test;
-  sm_feature_spec spec = {.size = sizeof spec};
+  sm_feature_spec spec = {0};
   wants(o, &spec);
   sm_status status = x->features_of(x, "train", &spec, &train, err);
   if (!status) status = x->features_of(x, "test", &spec, &test, err);
@@ -55,11 +55,9 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {sizeof ops, run, wants};
+static const sm_evaluation_ops ops = {run, wants};
 static const sm_plugin knn = {
-    .size = sizeof(sm_plugin),
     .kind = SM_EVALUATION,
-    .kind_version = SM_KIND_VERSION,
     .name = "knn",
     .summary = "weighted k nearest neighbours on frozen features",
     .version = "1.0",

@@ -53,7 +53,7 @@ static int rates(const struct linear *o, double *rate) {
 static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct linear *o = self;
   double rate[PUBLISHED > SM_LIST_MAX ? PUBLISHED : SM_LIST_MAX];
-  sm_feature_spec spec = {.size = sizeof spec};
+  sm_feature_spec spec = {0};
   wants(o, &spec);
   sm_linear_config config = {.rate = rate,
                              .rates = rates(o, rate),
@@ -77,11 +77,9 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {sizeof ops, run, wants};
+static const sm_evaluation_ops ops = {run, wants};
 static const sm_plugin linear = {
-    .size = sizeof(sm_plugin),
     .kind = SM_EVALUATION,
-    .kind_version = SM_KIND_VERSION,
     .name = "linear",
     .summary = "linear classifiers of many learning rates on frozen features",
     .version = "1.0",

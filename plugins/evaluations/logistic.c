@@ -35,7 +35,7 @@ static void wants(const void *self, sm_feature_spec *spec) {
 
 static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct logistic *o = self;
-  sm_feature_spec spec = {.size = sizeof spec};
+  sm_feature_spec spec = {0};
   wants(o, &spec);
   sm_logistic_config config = {.lambda = o->lambda.v,
                                .lambdas = o->lambda.n,
@@ -57,11 +57,9 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {sizeof ops, run, wants};
+static const sm_evaluation_ops ops = {run, wants};
 static const sm_plugin logistic = {
-    .size = sizeof(sm_plugin),
     .kind = SM_EVALUATION,
-    .kind_version = SM_KIND_VERSION,
     .name = "logistic",
     .summary = "multinomial logistic regression on frozen, standardised features",
     .version = "1.0",

@@ -69,7 +69,7 @@ static sm_status by_logistic(const struct semi *o, sm_eval_context *x, measured 
                           .hold_out = o->tune.hold_out,
                           .seed = (uint64_t)o->tune.seed};
   sm_logistic_result r;
-  sm_feature_spec spec = {.size = sizeof spec};
+  sm_feature_spec spec = {0};
   wants(o, &spec);
   sm_status status = sm_logistic_eval(x, &c, &spec, &r, err);
   if (status) return status;
@@ -91,7 +91,7 @@ static sm_status by_linear(const struct semi *o, sm_eval_context *x, measured *m
                         .hold_out = o->tune.hold_out,
                         .seed = (uint64_t)o->tune.seed};
   sm_linear_result r;
-  sm_feature_spec spec = {.size = sizeof spec};
+  sm_feature_spec spec = {0};
   wants(o, &spec);
   sm_status status = sm_linear_eval(x, &c, &spec, false, &r, err);
   if (status) return status;
@@ -103,7 +103,7 @@ static sm_status by_linear(const struct semi *o, sm_eval_context *x, measured *m
 
 static sm_status by_knn(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
   sm_features train, test;
-  sm_feature_spec spec = {.size = sizeof spec};
+  sm_feature_spec spec = {0};
   int k = 20;
   double top1, top5;
   wants(o, &spec);
@@ -139,11 +139,9 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {sizeof ops, run, wants};
+static const sm_evaluation_ops ops = {run, wants};
 static const sm_plugin semi = {
-    .size = sizeof(sm_plugin),
     .kind = SM_EVALUATION,
-    .kind_version = SM_KIND_VERSION,
     .name = "semi",
     .summary = "classification learned from 1 % and 10 % of the labels",
     .version = "1.0",

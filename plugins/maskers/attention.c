@@ -102,14 +102,11 @@ static void draw(const void *self, const sm_mask_request *r, uint8_t *mask) {
   if (m->mode == HINT && show > 0) give_hints(r, show, among, mask);
 }
 
-static const sm_masker_ops ops = {.size = sizeof ops,
-                                  .needs_attention = 1,
+static const sm_masker_ops ops = {.needs_attention = 1,
                                   .max_ratio = max_ratio,
                                   .start_epoch = start_epoch,
                                   .draw = draw};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_MASKER,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_plugin plugin = {.kind = SM_MASKER,
                                  .name = "attention",
                                  .summary = "Hides what the teacher attends to: AttMask",
                                  .version = "1.0",

@@ -10,10 +10,8 @@ static void draw(const void *self, const sm_mask_request *request, uint8_t *mask
   (void)self, (void)request, (void)mask;
 }
 
-static const sm_masker_ops ops = {.size = sizeof ops, .max_ratio = max_ratio, .draw = draw};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_MASKER,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_masker_ops ops = {.max_ratio = max_ratio, .draw = draw};
+static const sm_plugin plugin = {.kind = SM_MASKER,
                                  .name = "none",
                                  .summary = "Hides nothing",
                                  .version = "1.0",

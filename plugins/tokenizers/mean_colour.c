@@ -52,8 +52,7 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
 MEAN_COLOUR_KERNEL(ids_f32, float)
 MEAN_COLOUR_KERNEL(ids_f64, double)
 
-static const sm_op op = {.size = sizeof op,
-                         .name = "mean_colour",
+static const sm_op op = {.name = "mean_colour",
                          .doc = "name of a patch's mean colour",
                          .cls = SM_PER_ITEM,
                          .core = -1,

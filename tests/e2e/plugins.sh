@@ -10,7 +10,7 @@ for name in folder shapes; do has "$work/out" "  $name "; done
 [ -s "$work/err" ] && fail "a plugin of the build is refused: $(cat "$work/err")"
 exits 0 smalti --plugin-path "$bad" plugins list masker
 has "$work/out" "  fine "
-has "$work/err" "smalti: refused: $bad/newer_abi.so: the plugin is built for plugin interface 0.2"
+has "$work/err" "smalti: refused: $bad/newer_abi.so: the plugin is built for plugin interface 0.3"
 grep -q "^dataset" "$work/out" && fail "list KIND lists other kinds"
 exits 0 smalti --quiet --plugin-path "$bad" plugins list
 [ -s "$work/err" ] && fail "--quiet says: $(cat "$work/err")"
@@ -63,9 +63,9 @@ has "$work/out" "✗ defaults: ids: 12 pairs, max_pairs promises 6"
 grep -q __asan_init "$build"/.libs/libsmalti.so || # whose allocator does not say how much is in use
   has "$work/out" "✗ create and destroy: 1000 times left"
 exits 1 smalti --quiet plugins check "$bad/newer_abi.so"
-has "$work/out" "✗ the plugin is built for plugin interface 0.2"
+has "$work/out" "✗ the plugin is built for plugin interface 0.3"
 exits 1 smalti --json plugins check "$bad/newer_abi.so"
-has "$work/out" '"lines":[{"mark":"fail","text":"the plugin is built for plugin interface 0.2'
+has "$work/out" '"lines":[{"mark":"fail","text":"the plugin is built for plugin interface 0.3'
 exits 66 smalti plugins check blokwise
 exits 2 smalti plugins check
 

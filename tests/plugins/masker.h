@@ -15,12 +15,12 @@ static inline void draw_nothing(const void *self, const sm_mask_request *request
 }
 
 __attribute__((unused)) static const sm_masker_ops masker_ops = {
-    .size = sizeof(sm_masker_ops), .max_ratio = hides_nothing, .draw = draw_nothing};
+    .max_ratio = hides_nothing, .draw = draw_nothing};
 
 /* PLUGIN("fine", .ops = &masker_ops): a sound descriptor with what is given beside the name. */
 #define PLUGIN(NAME, ...)                                                                        \
   {                                                                                              \
-    .size = sizeof(sm_plugin), .kind = SM_MASKER, .kind_version = SM_KIND_VERSION, .name = NAME, \
+    .kind = SM_MASKER, .name = NAME, \
     .summary = "Hides nothing", .version = "1", .license = "Apache-2.0", __VA_ARGS__             \
   }
 

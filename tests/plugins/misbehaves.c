@@ -45,10 +45,9 @@ static sm_status ignores_memory(void *self, sm_error *err) {
   return SM_OK;
 }
 
-static const sm_masker_ops too_much = {.size = sizeof(sm_masker_ops), .max_ratio = half, .draw = draw_all};
-static const sm_masker_ops beyond = {.size = sizeof(sm_masker_ops), .max_ratio = half, .draw = draw_beyond};
-static const sm_masker_ops clock_ops = {
-    .size = sizeof(sm_masker_ops), .max_ratio = half, .draw = draw_by_clock};
+static const sm_masker_ops too_much = {.max_ratio = half, .draw = draw_all};
+static const sm_masker_ops beyond = {.max_ratio = half, .draw = draw_beyond};
+static const sm_masker_ops clock_ops = {.max_ratio = half, .draw = draw_by_clock};
 static const sm_plugin masks_all = PLUGIN("masks_all", .ops = &too_much);
 static const sm_plugin masks_beyond = PLUGIN("masks_beyond", .ops = &beyond);
 static const sm_plugin own_random = PLUGIN("own_random", .ops = &clock_ops);
@@ -67,8 +66,7 @@ static void square(const sm_node *n, int64_t first, int64_t last, sm_worker *w) 
 
 /* d x²/dx = 2 x; this says x. */
 static void wrong_vjp(sm_graph *g, sm_node *n);
-static const sm_op square_op = {.size = sizeof(sm_op),
-                                .name = "square",
+static const sm_op square_op = {.name = "square",
                                 .doc = "x·x",
                                 .cls = SM_PER_ITEM,
                                 .vjp = wrong_vjp,
@@ -82,8 +80,7 @@ static void product(const sm_node *n, int64_t first, int64_t last, sm_worker *w)
   for (int64_t k = 0; k < count; k++) y[k] = a[k] * b[k] + (n->acc ? y[k] : 0);
 }
 
-static const sm_op product_op = {.size = sizeof(sm_op),
-                                 .name = "product",
+static const sm_op product_op = {.name = "product",
                                  .doc = "a·b",
                                  .cls = SM_PER_ITEM,
                                  .core = -1,
@@ -129,28 +126,22 @@ static int any_dim(const void *self, sm_site site) {
   return 0;
 }
 
-static const sm_head_ops wrong_ops = {.size = sizeof wrong_ops,
-                                      .declare = declare,
+static const sm_head_ops wrong_ops = {.declare = declare,
                                       .features = features,
                                       .logits = squared,
                                       .out_dim = any_dim};
-static const sm_head_ops bent_ops = {.size = sizeof bent_ops,
-                                     .affine = 1,
+static const sm_head_ops bent_ops = {.affine = 1,
                                      .declare = declare,
                                      .features = features,
                                      .logits = bent,
                                      .out_dim = any_dim};
-static const sm_plugin wrong_gradient = {.size = sizeof(sm_plugin),
-                                         .kind = SM_HEAD,
-                                         .kind_version = SM_KIND_VERSION,
+static const sm_plugin wrong_gradient = {.kind = SM_HEAD,
                                          .name = "wrong_gradient",
                                          .summary = "Squares with half the gradient",
                                          .version = "1",
                                          .license = "MIT",
                                          .ops = &wrong_ops};
-static const sm_plugin not_affine = {.size = sizeof(sm_plugin),
-                                     .kind = SM_HEAD,
-                                     .kind_version = SM_KIND_VERSION,
+static const sm_plugin not_affine = {.kind = SM_HEAD,
                                      .name = "not_affine",
                                      .summary = "Promises to be affine and is not",
                                      .version = "1",
@@ -161,7 +152,7 @@ static const sm_plugin not_affine = {.size = sizeof(sm_plugin),
 
 static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
-  *out = (sm_loss_spec){.size = sizeof *out, .forms = SM_TARGET_IDS, .site = SM_SITE_VIEW};
+  *out = (sm_loss_spec){.forms = SM_TARGET_IDS, .site = SM_SITE_VIEW};
   return SM_OK;
 }
 
@@ -180,10 +171,8 @@ static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const s
   return out.loss;
 }
 
-static const sm_loss_ops loss_ops = {sizeof loss_ops, spec, NULL, pairs, build, NULL};
-static const sm_plugin crowded = {.size = sizeof(sm_plugin),
-                                  .kind = SM_LOSS,
-                                  .kind_version = SM_KIND_VERSION,
+static const sm_loss_ops loss_ops = {spec, NULL, pairs, build, NULL};
+static const sm_plugin crowded = {.kind = SM_LOSS,
                                   .name = "crowded",
                                   .summary = "Makes more pairs than it promises",
                                   .version = "1",

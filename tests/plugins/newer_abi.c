@@ -3,7 +3,7 @@
 #include "masker.h"
 
 __attribute__((used, section(".note.smalti"), aligned(4))) static const sm_abi_note note = {
-    8, 16, 1, "smalti", SM_ABI_MAGIC, SM_ABI_MAJOR, SM_ABI_MINOR + 1, (uint32_t)sizeof(void *)};
+    8, 8, 1, "smalti", SM_ABI_MAJOR, SM_ABI_MINOR + 1};
 
 const sm_module *sm_from_the_future(void);
 SM_EXPORT const sm_module *smalti_module(void);

@@ -1,9 +1,7 @@
 /* null_fields.c — a descriptor without a summary. */
 #include "masker.h"
 
-static const sm_plugin bare = {.size = sizeof(sm_plugin),
-                               .kind = SM_MASKER,
-                               .kind_version = SM_KIND_VERSION,
+static const sm_plugin bare = {.kind = SM_MASKER,
                                .name = "bare",
                                .version = "1",
                                .license = "Apache-2.0",

@@ -4,10 +4,7 @@
 static const char another_core = 1;
 static const sm_plugin second = PLUGIN("second", .ops = &masker_ops);
 static const sm_plugin *const plugins[] = {&second};
-static const sm_module module = {SM_ABI_MAGIC,    sizeof(sm_module), SM_ABI_MAJOR,
-                                 SM_ABI_MINOR,    sizeof(void *),    sizeof(sm_plugin),
-                                 "built by hand", &another_core,     1,
-                                 plugins};
+static const sm_module module = {&another_core, 1, plugins};
 
 SM_ABI_NOTE
 SM_EXPORT const sm_module *smalti_module(void);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "framework/formats/formats.h"
+#include "framework/nn/nn.h"
 
 #include "plugins/dvae_net.h"
 

@@ -37,8 +37,7 @@ static sm_status going_on(sm_eval_context *c, double done, sm_error *err) {
 }
 
 eval_rig eval_rig_make(sm_pool *pool, sm_features train, sm_features test) {
-  return (eval_rig){.context = {.size = sizeof(sm_eval_context),
-                                .pool = pool,
+  return (eval_rig){.context = {.pool = pool,
                                 .features_of = give,
                                 .augmented = crops,
                                 .going_on = going_on},
@@ -52,7 +51,7 @@ sm_status eval_rig_run(eval_rig *g, const char *name, const char *yaml, sm_eval_
   if (!plugin) fail_msg("%s", err->message);
   sm_arena *arena = sm_arena_new("test");
   sm_instance instance;
-  *r = (sm_eval_result){.size = sizeof *r};
+  *r = (sm_eval_result){0};
   sm_status status = sm_instance_new(registry, plugin, &instance, err);
   if (!status) status = sm_options_fill(plugin, yaml, instance.self, arena, err);
   if (!status) status = sm_instance_create(&instance, err);

@@ -62,7 +62,6 @@ static uint64_t fake_hash(const void *self) {
 }
 
 static const sm_dataset_ops fake_ops = {
-    .size = sizeof fake_ops,
     .open = fake_open,
     .count = fake_count,
     .label = fake_label,
@@ -93,8 +92,7 @@ static void fake_draw(const void *self, const sm_mask_request *request, uint8_t 
   for (int i = 0; i < request->rows * request->cols; i++) mask[i] = sm_rng_uniform(request->rng) < 0.5;
 }
 
-const sm_masker_ops fake_masker_ops = {.size = sizeof fake_masker_ops,
-                                       .max_ratio = fake_max_ratio,
+const sm_masker_ops fake_masker_ops = {.max_ratio = fake_max_ratio,
                                        .start_epoch = fake_start,
                                        .draw = fake_draw};
 

@@ -15,7 +15,7 @@
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define PLUGIN(kind_, name_, T, table, n, ops_)                                                          \
   {                                                                                                      \
-    .size = sizeof(sm_plugin), .kind = kind_, .kind_version = SM_KIND_VERSION, .name = name_,            \
+    .kind = kind_, .name = name_,            \
     .summary = "for tests", .version = "1.0", .license = "Apache-2.0", .options = table, .n_options = n, \
     .instance_size = sizeof(T), .ops = ops_                                                              \
   }
@@ -36,7 +36,7 @@ static void backbone_build(const void *self, sm_graph *g, const sm_params *p, co
                            sm_backbone_out *out) {
   (void)self, (void)g, (void)p, (void)in, (void)out;
 }
-static const sm_backbone_ops backbone_ops = {sizeof backbone_ops, backbone_spec, backbone_declare,
+static const sm_backbone_ops backbone_ops = {backbone_spec, backbone_declare,
                                              backbone_build};
 static const sm_option backbone_options[] = {
     SM_INT(test_backbone, dim, "dim", "192", 1, 4096, NULL, "width"),
@@ -61,8 +61,7 @@ static int head_dim(const void *self, sm_site site) {
   (void)site;
   return (int)((const test_head *)self)->out_dim;
 }
-static const sm_head_ops head_ops = {.size = sizeof head_ops,
-                                     .affine = 1,
+static const sm_head_ops head_ops = {.affine = 1,
                                      .declare = head_declare,
                                      .features = head_apply,
                                      .logits = head_apply,
@@ -87,9 +86,9 @@ static double none_most(const void *self) {
   (void)self;
   return 0;
 }
-static const sm_masker_ops masker_ops = {sizeof masker_ops, 0, masker_most, masker_start, masker_draw};
-static const sm_masker_ops attention_ops = {sizeof attention_ops, 1, masker_most, masker_start, masker_draw};
-static const sm_masker_ops none_ops = {sizeof none_ops, 0, none_most, NULL, masker_draw};
+static const sm_masker_ops masker_ops = {0, masker_most, masker_start, masker_draw};
+static const sm_masker_ops attention_ops = {1, masker_most, masker_start, masker_draw};
+static const sm_masker_ops none_ops = {0, none_most, NULL, masker_draw};
 static const sm_option masker_options[] = {
     SM_FLOATS(test_masker, ratio, "ratio", "0.3", 0, 1, NULL, "share of hidden patches"),
     SM_INTS(test_masker, sizes, "sizes", "[4, 16]", 1, 100, "patches", "smallest and largest block"),
@@ -124,12 +123,9 @@ static void tokenizer_build(void *self, sm_graph *g, const sm_tokenizer_env *env
                             sm_target *view, sm_target *patch) {
   (void)self, (void)g, (void)env, (void)seen, (void)view, (void)patch;
 }
-static const sm_tokenizer_ops online_ops = {
-    .size = sizeof online_ops, .spec = online_spec, .build = tokenizer_build};
-static const sm_tokenizer_ops dvae_ops = {
-    .size = sizeof dvae_ops, .spec = dvae_spec, .build = tokenizer_build};
-static const sm_tokenizer_ops pixel_ops = {
-    .size = sizeof pixel_ops, .spec = pixel_spec, .build = tokenizer_build};
+static const sm_tokenizer_ops online_ops = {.spec = online_spec, .build = tokenizer_build};
+static const sm_tokenizer_ops dvae_ops = {.spec = dvae_spec, .build = tokenizer_build};
+static const sm_tokenizer_ops pixel_ops = {.spec = pixel_spec, .build = tokenizer_build};
 static const char *const labels[] = {"soft", "hard", NULL};
 static const sm_option online_options[] = {
     SM_SCHEDULE(test_tokenizer, momentum, "momentum", "{from: 0.996, to: 1, shape: cosine, per: step}", 0, 1,
@@ -164,8 +160,8 @@ static sm_tensor *loss_build(void *self, sm_graph *g, const sm_prediction *p, co
   (void)self, (void)g, (void)t, (void)q, (void)stats;
   return p->logits;
 }
-static const sm_loss_ops cls_ops = {sizeof cls_ops, cls_spec, cls_pairs, make_pairs, loss_build, NULL};
-static const sm_loss_ops mim_ops = {sizeof mim_ops, mim_spec, NULL, make_pairs, loss_build, NULL};
+static const sm_loss_ops cls_ops = {cls_spec, cls_pairs, make_pairs, loss_build, NULL};
+static const sm_loss_ops mim_ops = {mim_spec, NULL, make_pairs, loss_build, NULL};
 static const sm_option loss_options[] = {
     SM_FLOAT(test_loss, weight, "weight", "1", 0, 1e6, NULL, "factor of this loss"),
 };
@@ -202,7 +198,7 @@ static uint64_t data_hash(const void *self) {
   (void)self;
   return 0;
 }
-static const sm_dataset_ops data_ops = {sizeof data_ops, data_open,  data_count, data_label, data_name,
+static const sm_dataset_ops data_ops = {data_open,  data_count, data_label, data_name,
                                         data_classes,    data_class, data_read,  data_hash,  NULL};
 static const sm_option data_options[] = {
     SM_PATH(test_folder, path, "path", NULL, "folder with the pictures"),
@@ -216,7 +212,7 @@ static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result,
   (void)x, (void)result;
   return data_open(self, err);
 }
-static const sm_evaluation_ops knn_ops = {sizeof knn_ops, knn_run, NULL};
+static const sm_evaluation_ops knn_ops = {knn_run, NULL};
 static const sm_option knn_options[] = {SM_INTS(test_knn, k, "k", "20", 1, 1000, NULL, "neighbours")};
 
 static const sm_plugin plugins[] = {

@@ -192,7 +192,7 @@ static void test_preview(void **state) {
   c.views.locals = 0;
   if (write_preview(&c, "b.png", &other, &err) != SM_OK) fail_msg("%s", err.message);
   assert_true(other.width < image.width - 256);
-  const sm_own_view own = {.size = sizeof own, .pixels = 2, .std = {1, 1, 1}, .plain = true};
+  const sm_own_view own = {.pixels = 2, .std = {1, 1, 1}, .plain = true};
   assert_int_equal(sm_views_add_own(&c.views, &own, 4, &err), 0);
   if (write_preview(&c, "b.png", &other, &err) != SM_OK) fail_msg("%s", err.message);
   assert_int_equal(other.width,

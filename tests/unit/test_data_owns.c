@@ -11,9 +11,8 @@
 
 static fake_set set;
 static const fake_masker masker = {.start = 1};
-static const sm_own_view half = {.size = sizeof half, .pixels = 2, .std = {1, 1, 1}},
-                         clean = {.size = sizeof clean,
-                                  .pixels = 5,
+static const sm_own_view half = {.pixels = 2, .std = {1, 1, 1}},
+                         clean = {.pixels = 5,
                                   .filter = SM_FILTER_LANCZOS,
                                   .mean = {.5f, .4f, .3f},
                                   .std = {.1f, .2f, .3f},

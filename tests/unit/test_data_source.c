@@ -128,8 +128,7 @@ static sm_status photos_read(const void *self, int64_t index, const sm_image_lim
   const jpegs *p = self;
   return sm_image_decode(p->file[index].data, p->file[index].bytes, limits, out, err);
 }
-static const sm_dataset_ops photos_ops = {.size = sizeof photos_ops,
-                                          .count = photos_count,
+static const sm_dataset_ops photos_ops = {.count = photos_count,
                                           .label = photos_label,
                                           .name = photos_name,
                                           .read = photos_read};

@@ -90,8 +90,8 @@ static sm_tensor *head(dense *d, int which, sm_tensor *tokens, sm_site site, con
 static sm_tensor *trunk(dense *d, int which, sm_tensor *pictures, sm_tensor *mask) {
   const sm_backbone_ops *ops = d->rig->config.backbone.ops;
   const sm_params p = {d->rig->net->set[which], "backbone."};
-  sm_backbone_in in = {.size = sizeof in, .pictures = pictures, .mask = mask};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_in in = {.pictures = pictures, .mask = mask};
+  sm_backbone_out out = {0};
   ops->build(d->rig->config.backbone.self, d->g, &p, &in, &out);
   return out.tokens;
 }

@@ -262,13 +262,11 @@ static void open_bench(bench *b, const char *options, sm_dtype real, int views, 
   b->pictures = sm_input_real(b->g, "pictures", 4, (int64_t[]){views, 3, side, side}, NULL);
   b->tokens = sm_rows_new(b->g, "tokens", views * cells, views, 1 + cells, NULL);
   b->cells = sm_rows_new(b->g, "cells", views * cells, views, cells, NULL);
-  const sm_tokenizer_env env = {.size = sizeof env,
-                                .frozen = frozen,
+  const sm_tokenizer_env env = {.frozen = frozen,
                                 .patch_rows = b->tokens,
                                 .cell_rows = b->cells,
                                 .want_patch = true};
-  const sm_seen seen = {
-      .size = sizeof seen, .pictures = b->pictures, .prefix = 1, .rows = grid, .cols = grid};
+  const sm_seen seen = {.pictures = b->pictures, .prefix = 1, .rows = grid, .cols = grid};
   sm_target view = {0};
   b->ops->build(b->it.self, b->g, &env, &seen, &view, &b->patch);
   assert_int_equal(view.form, SM_TARGET_NONE);

@@ -63,8 +63,7 @@ static sm_status s_read(const void *self, int64_t i, const sm_image_limits *limi
   return status;
 }
 static uint64_t s_hash(const void *self) { return ((const stripes *)self)->seed; }
-static const sm_dataset_ops stripes_ops = {.size = sizeof stripes_ops,
-                                           .count = s_count,
+static const sm_dataset_ops stripes_ops = {.count = s_count,
                                            .label = s_label,
                                            .name = s_name,
                                            .classes = s_classes,
@@ -152,7 +151,7 @@ static void close_bench(bench *b) {
 /* Run a plugin on the bench. */
 static sm_status evaluate(bench *b, const char *plugin, const char *yaml, sm_eval_result *r, sm_error *err) {
   sm_instance instance;
-  *r = (sm_eval_result){.size = sizeof *r};
+  *r = (sm_eval_result){0};
   make(b->registry, SM_EVALUATION, plugin, yaml, b->arena, &instance);
   sm_status status = sm_evaluator_run(b->e, instance.plugin->ops, instance.self, r, err);
   sm_instance_free(&instance);
@@ -548,7 +547,7 @@ static void largest_outputs(void **state) {
   sm_error err = {0};
   sm_assigned got;
   sm_features f;
-  sm_feature_spec spec = {.size = sizeof spec, .blocks = 1, .pool = SM_POOL_CLS};
+  sm_feature_spec spec = {.blocks = 1, .pool = SM_POOL_CLS};
   open_bench(&b, pool[2], true);
   assert_int_equal(sm_evaluator_features(b.e, "test", &spec, &f, &err), SM_OK);
   if (sm_evaluator_assigned(b.e, SM_EVAL_TEST, &got, &err)) fail_msg("%s", err.message);

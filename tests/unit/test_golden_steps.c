@@ -340,7 +340,7 @@ static void check_file(const char *name, code_path path) {
     r.first = whole(&r, "first_iteration");
     configure(&r);
     load_weights(&r);
-    sm_tokenizer_spec spec = {.size = sizeof spec};
+    sm_tokenizer_spec spec = {0};
     const sm_tokenizer_ops *tokenizer = r.rig.config.tokenizer[0].ops;
     assert_int_equal(tokenizer->spec(r.rig.tokenizer.self, &spec, NULL), SM_OK);
     check_schedule(&r, "schedule.lr", &r.rig.config.lr);

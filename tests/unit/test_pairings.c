@@ -196,7 +196,7 @@ static void every_pairing_with_masked_local_views(void **state) {
     for (int l = list(SM_LOSS, loss, 64) - 1; l >= 0; l--) {
       bool local = ((const sm_tokenizer_ops *)all[t]->ops)->build_local != NULL;
       if (!try_pairing(all[t], loss[l], masker)) continue;
-      sm_loss_spec spec = {.size = sizeof spec};
+      sm_loss_spec spec = {0};
       assert_true(local || (((const sm_loss_ops *)loss[l]->ops)->spec(NULL, &spec, NULL) == SM_OK &&
                             spec.site == SM_SITE_VIEW));
       trained++;

@@ -1,5 +1,6 @@
 /* test_plugin_loader.c — module files: each way to be wrong with its exact words, the registry, instances,
  * and mutated ELF files thrown at the note reader. */
+#define _GNU_SOURCE /* memmem */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -66,14 +67,14 @@ static void module_refusals_say_what_and_why(void **state) {
     const char *message, *hint;
   } cases[] = {
       {"newer_abi", SM_EUNSUPPORTED,
-       "the plugin is built for plugin interface 0.2, this smalti (0.1.0) has 0.1",
+       "the plugin is built for plugin interface 0.3, this smalti (0.1.0) has 0.2",
        "this smalti is the older one: update it, or build the plugin against it"},
       {"older_abi", SM_EUNSUPPORTED,
-       "the plugin is built for plugin interface 0.0, this smalti (0.1.0) has 0.1",
+       "the plugin is built for plugin interface 0.1, this smalti (0.1.0) has 0.2",
        "the plugin is the older one: build it again against this smalti"},
       {"no_note", SM_EFORMAT,
        "a shared object, but not a smalti plugin: it has no version note (section .note.smalti)",
-       "a plugin's source ends with SM_MODULE(&PLUGIN), which writes the note"},
+       "a plugin's source ends with SM_MODULE(&PLUGIN), which writes the note; build it again"},
       {"missing_symbol", SM_EUNSUPPORTED,
        "the plugin uses 'sm_from_the_future', which neither smalti 0.1.0 nor a library it is linked with has",
        "is it a public function? Then build the plugin against this smalti (pkg-config smalti)"},
@@ -85,7 +86,7 @@ static void module_refusals_say_what_and_why(void **state) {
       {"bad_options", SM_EINVAL,
        "masker 'unsound': option 'ratio': default '1.5' lies outside the range 0.1 to 1", ""},
       {"missing_callback", SM_EINVAL, "masker 'handless': the callback 'draw' is NULL",
-       "every masker needs it; see sm_masker_ops in smalti/plugin.h"},
+       "every masker needs it; see sm_masker_ops in smalti/masker.h"},
   };
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
     expect_refusal(module_path(cases[k].module), cases[k].code, cases[k].message, cases[k].hint);
@@ -133,23 +134,18 @@ static const char *spoilt(size_t offset, const void *bytes, size_t n, size_t len
 
 static void foreign_and_cut_files_are_refused_before_mapping(void **state) {
   (void)state;
-  const unsigned char class32 = ELFCLASS32, msb = ELFDATA2MSB, class9 = 9;
-  const uint16_t mips = EM_MIPS, odd = 4711, rel = ET_REL, none = 0;
-  expect_refusal(spoilt(EI_CLASS, &class32, 1, 0), SM_EUNSUPPORTED,
-                 "the plugin is built for 32-bit machines, this smalti for 64-bit ones",
-                 "build the plugin on this machine");
-  expect_refusal(spoilt(EI_CLASS, &class9, 1, 0), SM_EFORMAT, "the file is damaged: ELF class 9", "");
-  expect_refusal(spoilt(EI_DATA, &msb, 1, 0), SM_EUNSUPPORTED, "the plugin is built for the other byte order",
-                 "build the plugin on this machine");
+  const unsigned char class32 = ELFCLASS32, msb = ELFDATA2MSB;
+  const uint16_t odd = 4711, rel = ET_REL, none = 0;
+  const char *here = "build the plugin on this machine";
+  const char *words = "the plugin is built for another machine: it differs in word size or byte order";
+  expect_refusal(spoilt(EI_CLASS, &class32, 1, 0), SM_EUNSUPPORTED, words, here);
+  expect_refusal(spoilt(EI_DATA, &msb, 1, 0), SM_EUNSUPPORTED, words, here);
 #if defined(__x86_64__)
-  expect_refusal(spoilt(offsetof(ElfW(Ehdr), e_machine), &mips, 2, 0), SM_EUNSUPPORTED,
-                 "the plugin is built for MIPS, this smalti for x86-64", "build the plugin on this machine");
   expect_refusal(spoilt(offsetof(ElfW(Ehdr), e_machine), &odd, 2, 0), SM_EUNSUPPORTED,
-                 "the plugin is built for machine number 4711, this smalti for x86-64",
-                 "build the plugin on this machine");
+                 "the plugin is built for another machine: ELF machine 4711, and this smalti for 62", here);
 #endif
   expect_refusal(spoilt(offsetof(ElfW(Ehdr), e_type), &rel, 2, 0), SM_EFORMAT,
-                 "an ELF file, but an object file (.o) and not a shared object", "link it with -shared");
+                 "an ELF file, but not a shared object", "link it with -shared");
   expect_refusal(spoilt(offsetof(ElfW(Ehdr), e_phnum), &none, 2, 0), SM_EFORMAT,
                  "the file is damaged: it has no program headers that can be read", "");
   const char *again = "build or copy the plugin again";
@@ -159,14 +155,6 @@ static void foreign_and_cut_files_are_refused_before_mapping(void **state) {
                  "the file is damaged: its program headers lie beyond its end", again);
   expect_refusal(spoilt(0, "", 0, 4200), SM_EFORMAT, "the file is damaged: a segment lies beyond its end",
                  again);
-}
-
-/* Without section headers the note is found through its segment. */
-static void note_is_found_in_stripped_files(void **state) {
-  (void)state;
-  const uint16_t none = 0;
-  const char *file = spoilt(offsetof(ElfW(Ehdr), e_shnum), &none, 2, 0);
-  assert_int_equal(sm_note_check(file, &err), SM_OK);
 }
 
 /* Any single byte or length may be anything: the reader answers, and with words. (Under the sanitizers this
@@ -182,8 +170,11 @@ static void mutated_elf_files_never_trip_the_reader(void **state) {
   assert_non_null(f);
   int fd = fileno(f);
   const ElfW(Ehdr) *head = (const ElfW(Ehdr) *)(const void *)data;
-  size_t sections = (size_t)head->e_shoff, table = (size_t)head->e_shnum * sizeof(ElfW(Shdr));
-  size_t segments = sizeof *head + (size_t)head->e_phnum * sizeof(ElfW(Phdr));
+  size_t notes = 0, segments = sizeof *head + (size_t)head->e_phnum * sizeof(ElfW(Phdr));
+  const ElfW(Phdr) *segment = (const ElfW(Phdr) *)(const void *)(data + head->e_phoff);
+  for (int k = 0; k < head->e_phnum; k++)
+    if (segment[k].p_type == PT_NOTE && memmem(data + segment[k].p_offset, segment[k].p_filesz, "smalti", 7))
+      notes = segment[k].p_offset;
   sm_rng rng = sm_rng_make(1, SM_RNG_TEST, 0, 0, 0);
   assert_int_equal(pwrite(fd, data, size, 0), (ssize_t)size);
   for (int k = 0; k < 20000; k++) {
@@ -191,7 +182,7 @@ static void mutated_elf_files_never_trip_the_reader(void **state) {
     int n = 1 + (int)sm_rng_below(&rng, 3);
     for (int j = 0; j < n; j++) {
       at[j] = sm_rng_below(&rng, 2) ? sm_rng_below(&rng, (uint32_t)segments)
-                                    : sections + sm_rng_below(&rng, (uint32_t)table);
+                                    : notes + sm_rng_below(&rng, 64);
       unsigned char byte = (unsigned char)(sm_rng_below(&rng, 4) ? sm_rng_u32(&rng) : 0xff);
       assert_int_equal(pwrite(fd, &byte, 1, (off_t)at[j]), 1);
     }
@@ -437,7 +428,6 @@ int main(void) {
       cmocka_unit_test(second_core_names_both_files),
       cmocka_unit_test(needs_a_regular_elf_file),
       cmocka_unit_test(foreign_and_cut_files_are_refused_before_mapping),
-      cmocka_unit_test(note_is_found_in_stripped_files),
       cmocka_unit_test(mutated_elf_files_never_trip_the_reader),
       cmocka_unit_test(sound_module_is_listed_with_its_file),
       cmocka_unit_test(same_plugin_from_two_files_names_both),

@@ -46,7 +46,7 @@ static void close_masker(masker *m) {
 /* One mask; returns how many cells it hides. */
 static int draw(const masker *m, int rows, int cols, int64_t epoch, uint64_t sample, uint8_t *mask) {
   sm_rng rng = sm_rng_make(5, SM_RNG_TEST, (uint64_t)epoch, sample, 0);
-  sm_mask_request request = {.size = sizeof request, .rows = rows, .cols = cols, .epoch = epoch, .rng = &rng};
+  sm_mask_request request = {.rows = rows, .cols = cols, .epoch = epoch, .rng = &rng};
   memset(mask, 0, (size_t)(rows * cols));
   m->ops->draw(m->instance.self, &request, mask);
   int n = 0;
@@ -337,8 +337,7 @@ static int look(const masker *m, int rows, int cols, uint64_t sample, float *sum
   sm_rng made = sm_rng_make(8, SM_RNG_TEST, 0, sample, 0), rng = sm_rng_make(5, SM_RNG_TEST, 3, sample, 0);
   for (int i = 0; i < HEADS * cells; i++) attention[i] = (float)sm_rng_below(&made, 64) / 4096;
   for (int i = 0; i < cells; i++) sum[i] = attention[i] + attention[cells + i] + attention[2 * cells + i];
-  sm_mask_request request = {.size = sizeof request,
-                             .rows = rows,
+  sm_mask_request request = {.rows = rows,
                              .cols = cols,
                              .epoch = 3,
                              .rng = &rng,

@@ -121,7 +121,7 @@ static void test_spec(void **state) {
   (void)state;
   piece p = open_piece(SM_BACKBONE, "vit", "{arch: small, depth: 3, patch_size: 8, drop_path: 0.2}");
   const sm_backbone_ops *ops = p.instance.plugin->ops;
-  sm_backbone_spec spec = {.size = sizeof spec};
+  sm_backbone_spec spec = {0};
   assert_int_equal(ops->spec(p.instance.self, 96, &spec, &p.err), SM_OK);
   assert_true(spec.dim == 384 && spec.depth == 3 && spec.heads == 6 && spec.prefix == 1 && spec.patch == 8);
   assert_int_equal(spec.masks_at, 8);
@@ -147,8 +147,8 @@ static void test_on_demand(void **state) {
   sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F32, .pool = pool}, &p.err);
   sm_tensor *x = sm_input_real(g, "pictures", 4, (int64_t[]){2, 3, 12, 20}, NULL);
   int pass = sm_pass_begin(g, "see");
-  sm_backbone_in in = {.size = sizeof in, .pictures = x, .last_blocks = 2, .attention = true};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_in in = {.pictures = x, .last_blocks = 2, .attention = true};
+  sm_backbone_out out = {0};
   ops->build(p.instance.self, g, &(sm_params){set, ""}, &in, &out);
   assert_ptr_equal(out.blocks[1], out.tokens);
   assert_true(out.tokens->dim[0] == 2 && out.tokens->dim[1] == 1 + 3 * 5 && out.tokens->dim[2] == 8);
@@ -189,7 +189,7 @@ static void test_on_demand(void **state) {
   g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F32, .pool = pool}, &p.err);
   x = sm_input_real(g, "pictures", 4, (int64_t[]){2, 3, 16, 16}, NULL);
   sm_pass_begin(g, "see");
-  in = (sm_backbone_in){.size = sizeof in, .pictures = x, .last_blocks = 4};
+  in = (sm_backbone_in){.pictures = x, .last_blocks = 4};
   ops->build(p.instance.self, g, &(sm_params){set, ""}, &in, &out);
   sm_pass_end(g);
   assert_int_equal(sm_graph_plan(g, &p.err), SM_EINVAL);
@@ -221,8 +221,8 @@ static void test_only_some(void **state) {
   sm_backbone_out out[2];
   int pass = sm_pass_begin(g, "see");
   for (int some = 0; some < 2; some++) {
-    out[some] = (sm_backbone_out){.size = sizeof *out};
-    sm_backbone_in in = {.size = sizeof in, .pictures = x, .last_blocks = 2, .only = some ? rows : NULL};
+    out[some] = (sm_backbone_out){0};
+    sm_backbone_in in = {.pictures = x, .last_blocks = 2, .only = some ? rows : NULL};
     ops->build(p.instance.self, g, &(sm_params){set, ""}, &in, &out[some]);
     for (int b = 0; b < 2; b++) sm_keep(g, out[some].blocks[b]);
   }

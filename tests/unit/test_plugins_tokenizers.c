@@ -67,9 +67,8 @@ static void open_bench(bench *b, const char *name, const char *options, sm_dtype
   b->tokens = sm_rows_new(b->g, "tokens", VIEWS * CELLS, VIEWS, 1 + CELLS, NULL);
   b->cells = sm_rows_new(b->g, "cells", VIEWS * CELLS, VIEWS, CELLS, NULL);
   const sm_tokenizer_env env = {
-      .size = sizeof env, .state = state, .patch_rows = b->tokens, .cell_rows = b->cells, .want_patch = true};
-  const sm_seen seen = {
-      .size = sizeof seen, .pictures = b->pictures, .prefix = 1, .rows = GRID, .cols = GRID};
+      .state = state, .patch_rows = b->tokens, .cell_rows = b->cells, .want_patch = true};
+  const sm_seen seen = {.pictures = b->pictures, .prefix = 1, .rows = GRID, .cols = GRID};
   sm_target view = {0};
   b->ops->build(b->it.self, b->g, &env, &seen, &view, &b->patch);
   assert_int_equal(view.form, SM_TARGET_NONE);
@@ -222,8 +221,7 @@ static void patch_cluster_finds_the_nearest(void **state) {
     bench b;
     sm_error err = {0};
     int64_t drawn = 0;
-    sm_sampler sampler = {.size = sizeof sampler,
-                          .pictures = 9,
+    sm_sampler sampler = {.pictures = 9,
                           .side = SIDE,
                           .cells = GRID,
                           .seed = 5,

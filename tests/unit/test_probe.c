@@ -27,7 +27,7 @@ static void intervals(void **state) {
   }
   sm_interval all = sm_hits_interval(7, 7), none = sm_hits_interval(0, 7);
   assert_true(all.low == 100 && all.high == 100 && none.low == 0 && none.high == 0);
-  sm_eval_result r = {.size = sizeof r};
+  sm_eval_result r = {0};
   sm_figure_hits(&r, 30, 60, "top%d", 1);
   sm_figure_hits(&r, 0, 0, "nothing");
   sm_figure_add(&r, 12.5, "other");

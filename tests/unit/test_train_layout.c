@@ -22,10 +22,9 @@ static double *attention_of(ssl_rig *rig, const sm_batch *b, bool local) {
   int64_t views = (int64_t)b->pictures * (local ? rig->config.locals : rig->config.globals);
   sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F64, .pool = rig->pool}, &err);
   assert_non_null(g);
-  sm_backbone_in in = {.size = sizeof in,
-                       .pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, side, side}, NULL),
+  sm_backbone_in in = {.pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, side, side}, NULL),
                        .attention = true};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_out out = {0};
   int pass = sm_pass_begin(g, "attention");
   ops->build(rig->config.backbone.self, g, &(sm_params){rig->net->set[SM_SET_TEACHER], "backbone."},
              &in, &out);

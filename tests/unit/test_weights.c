@@ -405,8 +405,8 @@ static void compare_tokens(const network *n, const golden_tensor *input, const g
   int pass = sm_pass_begin(g, "features");
   sm_tensor *count = sm_count(g, "pictures", input->shape[0]);
   sm_tensor *x = sm_input_real(g, "pictures", 4, input->shape, count);
-  sm_backbone_in in = {.size = sizeof in, .pictures = x};
-  sm_backbone_out out = {.size = sizeof out};
+  sm_backbone_in in = {.pictures = x};
+  sm_backbone_out out = {0};
   n->ops->build(n->instance.self, g, &(sm_params){n->set, "backbone."}, &in, &out);
   sm_keep(g, out.tokens);
   sm_pass_end(g);

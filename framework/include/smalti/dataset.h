@@ -10,7 +10,6 @@ extern "C" {
 #endif
 
 typedef struct sm_dataset_ops {
-  uint32_t size;
   sm_status (*open)(void *self, sm_error *);                    /* [main] list the pictures; create() must stay cheap */
   int64_t (*count)(const void *self);                           /* [any] after open */
   int (*label)(const void *self, int64_t index);                /* [any] class, or -1 */

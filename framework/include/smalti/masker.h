@@ -13,7 +13,6 @@ extern "C" {
 typedef enum { SM_MASKED_GLOBAL, SM_MASKED_ONE, SM_MASKED_ALL } sm_masked;
 
 typedef struct sm_mask_request {
-  uint32_t size;
   int rows, cols;         /* grid of mask cells: local views have a smaller one     */
   int view;               /* which view, from 0: the global ones, then the local    */
   int64_t epoch;
@@ -24,7 +23,6 @@ typedef struct sm_mask_request {
 } sm_mask_request;
 
 typedef struct sm_masker_ops {
-  uint32_t size;
   uint32_t needs_attention;                                               /* 1: masks are drawn after the teacher has looked at the view */
   double (*max_ratio)(const void *self);                                  /* [main] pure: most that can be hidden, 0 … 1 */
   int64_t (*start_epoch)(const void *self);                               /* [main] pure or NULL (0): no masks before it */

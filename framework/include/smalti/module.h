@@ -5,7 +5,8 @@
  * instance before `create` is called. The same table makes the error messages, `smalti plugins show`, completion and the
  * manual. Build with `pkg-config --cflags --libs smalti`, link with libsmalti, export nothing but what SM_MODULE defines.
  *
- * Versions: 0.x, so the minor number must be equal. Every struct starts with its size and only grows at its end.
+ * Versions: a module carries the number of the plugin interface it was built for in an ELF note, and is refused by it
+ * before anything of it runs. 0.x: the minor number must be equal, so build your plugins again with each new smalti.
  * Threads are named at each callback: [main] the thread that runs the program, [build] the same while graphs are built,
  * [worker] any loader thread, several at once. Modules are never unloaded. */
 #ifndef SMALTI_MODULE_H
@@ -18,9 +19,8 @@
 extern "C" {
 #endif
 
-#define SM_ABI_MAGIC 0x534d4c54u /* "SMLT" */
 #define SM_ABI_MAJOR 0
-#define SM_ABI_MINOR 1
+#define SM_ABI_MINOR 2
 
 typedef enum {
   SM_BACKBONE = 1, SM_HEAD, SM_MASKER, SM_TOKENIZER, SM_LOSS, SM_DATASET, SM_EVALUATION, SM_OBJECTIVE,
@@ -75,8 +75,7 @@ typedef struct sm_option {
 typedef struct sm_registry sm_host;
 
 typedef struct sm_plugin {
-  uint32_t size;                /* sizeof(sm_plugin)  */
-  uint32_t kind, kind_version;  /* sm_kind, SM_KIND_VERSION */
+  uint32_t kind;                /* sm_kind */
   const char *name, *summary;   /* "blockwise", one sentence without final stop */
   const char *version, *license, *cite; /* cite: the paper, "Zhou et al., iBOT, ICLR 2022", or NULL */
   const sm_option *options;
@@ -87,15 +86,9 @@ typedef struct sm_plugin {
   const void *ops;              /* the kind's table below */
   size_t host;                  /* offset of a `const sm_host *` in the instance, filled before any callback: .host =
                                    offsetof(struct masker, host), not its first member; 0: not wanted */
-  const void *reserved[3];
 } sm_plugin;
-#define SM_KIND_VERSION 1
 
 typedef struct sm_module {
-  uint32_t magic, size;
-  uint16_t abi_major, abi_minor;
-  uint16_t sizeof_pointer, sizeof_plugin;
-  const char *build;            /* compiler and version, for messages */
   const void *core;             /* &sm_core_identity as this module sees it: finds a second copy of libsmalti */
   uint32_t n_plugins;
   const sm_plugin *const *plugins;
@@ -103,18 +96,18 @@ typedef struct sm_module {
 
 extern const char sm_core_identity; /* one byte inside libsmalti */
 
-/* The same numbers in an ELF note, read before the module is bound, so that a module built against another version is
+/* The version, in an ELF note: it is read before the module is bound, so that a module built against another version is
  * refused by its number and not by an undefined symbol. */
 typedef struct sm_abi_note {
   uint32_t name_size, desc_size, type;
   char name[8];
-  uint32_t magic, major, minor, pointer;
+  uint32_t major, minor;
 } sm_abi_note;
 
 #if defined(__GNUC__) && defined(__ELF__)
 #define SM_ABI_NOTE                                                                                       \
   __attribute__((used, section(".note.smalti"), aligned(4))) static const sm_abi_note sm_abi_note_ = {    \
-      8, 16, 1, "smalti", SM_ABI_MAGIC, SM_ABI_MAJOR, SM_ABI_MINOR, (uint32_t)sizeof(void *)};
+      8, 8, 1, "smalti", SM_ABI_MAJOR, SM_ABI_MINOR};
 #else
 #define SM_ABI_NOTE
 #endif
@@ -126,9 +119,7 @@ typedef struct sm_abi_note {
   SM_EXPORT const sm_module *smalti_module(void);                                                         \
   const sm_module *smalti_module(void) {                                                                  \
     static const sm_plugin *const plugins[] = {__VA_ARGS__};                                              \
-    static const sm_module module = {SM_ABI_MAGIC, sizeof(sm_module), SM_ABI_MAJOR, SM_ABI_MINOR,         \
-                                     sizeof(void *), sizeof(sm_plugin), "built with " __VERSION__,        \
-                                     &sm_core_identity, sizeof plugins / sizeof *plugins, plugins};       \
+    static const sm_module module = {&sm_core_identity, sizeof plugins / sizeof *plugins, plugins};       \
     return &module;                                                                                       \
   }
 

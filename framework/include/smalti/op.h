@@ -45,7 +45,6 @@ typedef struct sm_worker {
 typedef void (*sm_kernel)(const sm_node *, int64_t first, int64_t last, sm_worker *);
 
 struct sm_op {
-  uint32_t size;        /* sizeof(sm_op) */
   const char *name, *doc;
   sm_op_class cls;
   uint32_t cross;       /* bit k: in[k] is read beyond the range (never worker-local, made in an earlier segment) */

@@ -11,11 +11,11 @@ typedef struct frozen_file {
 } frozen_file;
 
 static const sm_option options[] = {SM_PATH(frozen_file, path, "path", NULL, "The file with the weights")};
-static const sm_own_view own = {.size = sizeof own, .pixels = PIXELS, .std = {1, 1, 1}};
+static const sm_own_view own = {.pixels = PIXELS, .std = {1, 1, 1}};
 
 static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   (void)self, (void)err;
-  *out = (sm_tokenizer_spec){.size = sizeof *out, .patch = SM_TARGET_IDS, .patch_dim = 2, .own = &own};
+  *out = (sm_tokenizer_spec){.patch = SM_TARGET_IDS, .patch_dim = 2, .own = &own};
   return SM_OK;
 }
 
@@ -45,10 +45,8 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
 }
 
 static const sm_tokenizer_ops ops = {
-    .size = sizeof ops, .spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_TOKENIZER,
-                                 .kind_version = SM_KIND_VERSION,
+    .spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
+static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "frozen_file",
                                  .summary = "Two prototypes from a file",
                                  .version = "1.0",
