@@ -112,7 +112,7 @@ static void check_texts(sm_checker *c) {
 /* A filled instance, not yet created. */
 static sm_status fill(const sm_checker *c, const char *yaml, sm_arena *arena, sm_instance *instance, sm_error *err) {
   sm_status status = sm_instance_new(c->config->host, c->plugin, instance, err);
-  if (status == SM_OK) status = sm_options_fill(c, yaml, instance->self, arena, err);
+  if (status == SM_OK) status = sm_options_fill(c->plugin, yaml, instance->self, arena, err);
   return status;
 }
 

@@ -7,9 +7,10 @@
  *
  * A DINO has a layer for [CLS] only; applied to patches it names them too (App. G.1), so that is the default (`site:
  * view`). With `center` the centre c that the run kept is subtracted, also before the argmax. Weights, options,
- * normalisation and patch size come from the run's folder (smalti/frozen.h); its view is cut from the same box into as
+ * normalisation and patch size come from the run's folder (smalti/network.h); its view is cut from the same box into as
  * many of its own patches as the student has, which changes its size where patch sizes differ. */
-#include <smalti/frozen.h>
+#include <smalti/network.h>
+#include <smalti/tokenizer.h>
 
 #include <string.h>
 
@@ -27,7 +28,8 @@ typedef struct checkpoint {
   bool known;
   int dim; /* of a target */
   sm_own_view own;
-  sm_frozen *frozen; /* from create on */
+  const sm_host *host;
+  sm_network *network; /* from create on */
 } checkpoint;
 
 static const sm_option options[] = {
@@ -49,45 +51,47 @@ static const sm_option options[] = {
 
 /* ---- the network ----------------------------------------------------------------------------------------- */
 
-static sm_status open_network(const checkpoint *t, sm_frozen **out, sm_error *err) {
-  const sm_frozen_source from = {.size = sizeof from,
-                                 .path = t->path,
-                                 .net = (sm_frozen_net)t->net,
-                                 .head = t->labels != FEATURES,
-                                 .name = t->head,
-                                 .site = t->site ? SM_SITE_PATCH : SM_SITE_VIEW,
-                                 .center = t->center && t->labels != FEATURES,
-                                 .backbone = t->backbone};
-  return sm_frozen_open(&from, out, err);
+static sm_site site_of(const checkpoint *t) { return t->site ? SM_SITE_PATCH : SM_SITE_VIEW; }
+
+static sm_status open_network(const checkpoint *t, sm_network **out, sm_error *err) {
+  static const sm_net nets[] = {SM_NET_AUTO, SM_NET_TEACHER, SM_NET_STUDENT};
+  const sm_network_source from = {.path = t->path,
+                                  .net = nets[t->net],
+                                  .backbone = t->backbone,
+                                  .head = t->labels != FEATURES,
+                                  .head_name = t->head,
+                                  .site = site_of(t),
+                                  .center = t->center && t->labels != FEATURES};
+  return sm_network_open(t->host, &from, out, err);
 }
 
-static void remember(checkpoint *t, const sm_frozen *network) {
-  const sm_frozen_about *about = sm_frozen_describe(network);
-  t->dim = t->labels == FEATURES ? about->dim : about->out_dim;
-  t->own = (sm_own_view){.pixels = about->patch, .filter = about->filter};
-  memcpy(t->own.mean, about->mean, sizeof t->own.mean);
-  memcpy(t->own.std, about->std, sizeof t->own.std);
+static void remember(checkpoint *t, const sm_network *network) {
+  const sm_network_spec *n = sm_network_describe(network);
+  t->dim = t->labels == FEATURES ? n->backbone.dim : site_of(t) == SM_SITE_VIEW ? n->view_dim : n->patch_dim;
+  t->own = (sm_own_view){.pixels = n->backbone.cell, .filter = n->filter};
+  memcpy(t->own.mean, n->mean, sizeof t->own.mean);
+  memcpy(t->own.std, n->std, sizeof t->own.std);
   t->known = true;
 }
 
 static sm_status create(void *self, sm_error *err) {
   checkpoint *t = self;
-  sm_status status = open_network(t, &t->frozen, err);
-  if (!status) remember(t, t->frozen);
+  sm_status status = open_network(t, &t->network, err);
+  if (!status) remember(t, t->network);
   return status;
 }
-static void destroy(void *self) { sm_frozen_close(((checkpoint *)self)->frozen); }
+static void destroy(void *self) { sm_network_close(((checkpoint *)self)->network); }
 
 /* Asked often, and of instances that nobody creates: what it finds out is kept in the instance. */
 static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   static const sm_form forms[] = {SM_TARGET_IDS, SM_TARGET_DISTRIBUTION, SM_TARGET_VECTORS};
   checkpoint *t = (checkpoint *)self;
   if (!t->known) {
-    sm_frozen *network = NULL;
+    sm_network *network = NULL;
     sm_status status = open_network(t, &network, err);
     if (status) return status;
     remember(t, network);
-    sm_frozen_close(network);
+    sm_network_close(network);
   }
   out->view = out->patch = forms[t->labels];
   out->view_dim = out->patch_dim = t->dim;
@@ -96,24 +100,23 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
 }
 
 static void declare_frozen(const void *self, const sm_params *frozen) {
-  sm_frozen_declare(((const checkpoint *)self)->frozen, frozen);
+  sm_network_declare(((const checkpoint *)self)->network, frozen);
 }
 static sm_status load(void *self, const sm_params *frozen, sm_error *err) {
-  return sm_frozen_load(((checkpoint *)self)->frozen, frozen, err);
+  return sm_network_load(((checkpoint *)self)->network, frozen, err);
 }
 
 /* ---- targets --------------------------------------------------------------------------------------------- */
 
-static void set_target(const checkpoint *t, sm_graph *g, const sm_tokenizer_env *env, sm_tensor *tokens,
-                       const sm_rows *rows, sm_target *out) {
-  *out = (sm_target){.dim = t->dim, .rows = rows};
+static void set_target(const checkpoint *t, sm_graph *g, const sm_tokenizer_env *env, sm_tensor *x, sm_target *out) {
+  *out = (sm_target){.dim = t->dim};
   if (t->labels == FEATURES) {
     out->form = SM_TARGET_VECTORS;
-    out->vectors = tokens;
+    out->vectors = x;
     return;
   }
-  sm_tensor *logits = sm_frozen_logits(t->frozen, g, &env->frozen, tokens);
-  sm_tensor *center = sm_frozen_center(t->frozen, g, &env->frozen);
+  sm_tensor *logits = sm_network_logits(t->network, g, &env->frozen, x, site_of(t));
+  sm_tensor *center = sm_network_center(t->network, g, &env->frozen);
   if (t->labels == ARGMAX) {
     out->form = SM_TARGET_IDS;
     out->ids = sm_argmax(g, logits, center);
@@ -125,29 +128,31 @@ static void set_target(const checkpoint *t, sm_graph *g, const sm_tokenizer_env 
   out->scale = sm_scalar(g, "1/temperature", 1 / t->temperature);
 }
 
+/* Its patches stand for the student's only where they are as many in each direction. */
+static bool same_grid(const checkpoint *t, sm_graph *g, const sm_seen *seen) {
+  sm_backbone_spec spec;
+  sm_error err = {0};
+  if (sm_network_at(t->network, (int)seen->pictures->dim[2], (int)seen->pictures->dim[3], &spec, &err)) {
+    sm_graph_fail(g, "the network of '%s': %s", t->path, err.message);
+    return false;
+  }
+  if (spec.rows == seen->rows && spec.cols == seen->cols) return true;
+  sm_graph_fail(g, "the network of '%s' sees %d x %d patches where the student has %d x %d", t->path, spec.rows, spec.cols,
+                seen->rows, seen->cols);
+  return false;
+}
+
 static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
                   sm_target *patch) {
   const checkpoint *t = self;
-  const sm_frozen_about *about = sm_frozen_describe(t->frozen);
-  sm_tensor *tokens = sm_frozen_tokens(t->frozen, g, &env->frozen, seen->pictures);
+  const sm_backbone_in in = {
+      .pictures = seen->pictures, .view = env->want_view, .patches = env->want_patch, .only = env->masked};
+  sm_backbone_out out;
+  if (!same_grid(t, g, seen)) return;
+  sm_network_build(t->network, g, &env->frozen, &in, &out);
   if (!sm_graph_ok(g)) return;
-  if (tokens->dim[1] != about->prefix + (int64_t)seen->rows * seen->cols) {
-    sm_graph_fail(g, "the network of '%s' sees %lld patches where the student has %d x %d", t->path,
-                  (long long)(tokens->dim[1] - about->prefix), seen->rows, seen->cols);
-    return;
-  }
-  if (env->want_view &&
-      about->prefix != seen->prefix) { /* [CLS] rows are numbered with the student's tokens */
-    sm_graph_fail(g, "the network of '%s' has %d class tokens, the student %d: it cannot name [CLS]", t->path,
-                  about->prefix, seen->prefix);
-    return;
-  }
-  if (env->want_view) set_target(t, g, env, sm_gather(g, tokens, env->view_rows), env->view_rows, view);
-  if (!env->want_patch) return;
-  sm_tensor *hidden = about->prefix == seen->prefix
-                          ? sm_gather(g, tokens, env->patch_rows)
-                          : sm_gather(g, sm_drop_prefix(g, tokens, about->prefix), env->cell_rows);
-  set_target(t, g, env, hidden, env->patch_rows, patch);
+  if (env->want_view) set_target(t, g, env, out.view, view);
+  if (env->want_patch) set_target(t, g, env, out.patches, patch);
 }
 
 static const sm_tokenizer_ops ops = {.spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
@@ -160,6 +165,7 @@ static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .options = options,
                                  .n_options = sizeof options / sizeof *options,
                                  .instance_size = sizeof(checkpoint),
+                                 .host = offsetof(checkpoint, host),
                                  .create = create,
                                  .destroy = destroy,
                                  .ops = &ops};

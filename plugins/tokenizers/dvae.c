@@ -9,8 +9,9 @@
  *
  * Weights are a safetensors file with OpenAI's names, perhaps behind a common beginning ("encoder."), or the run folder
  * of a dVAE that smalti trained. What the shapes of its tensors say is the encoder's size; nothing else needs saying. */
-#include <smalti/safetensors.h>
 #include <smalti/network.h>
+#include <smalti/safetensors.h>
+#include <smalti/tokenizer.h>
 
 #include <string.h>
 
