@@ -136,3 +136,13 @@ pkglib_LTLIBRARIES += plugins/objective_dvae.la
 plugins_objective_dvae_la_SOURCES = plugins/objectives/dvae.c plugins/dvae_net.h
 plugins_objective_dvae_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_objective_dvae_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/koleo.la
+plugins_koleo_la_SOURCES = plugins/losses/koleo.c
+plugins_koleo_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_koleo_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/data2vec.la
+plugins_data2vec_la_SOURCES = plugins/tokenizers/data2vec.c
+plugins_data2vec_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_data2vec_la_LIBADD = $(PLUGIN_LIBADD)

@@ -13,8 +13,13 @@ KERNEL(layer_norm) {
     real inverse = (real)(1 / sqrt(row_product(x, mean, x, mean, d) / (double)d + n->f[0]));
     EACH_CHUNK(d) {
       real ys[CHUNK], *y = room(out, narrow, r * d + k0, ys);
-      const real *v = x + k0, *scale = weight + k0, *shift = bias + k0;
-      SIMD for (int64_t c = 0; c < count; c++) y[c] = (v[c] - mean) * inverse * scale[c] + shift[c];
+      const real *v = x + k0;
+      if (weight) {
+        const real *scale = weight + k0, *shift = bias + k0;
+        SIMD for (int64_t c = 0; c < count; c++) y[c] = (v[c] - mean) * inverse * scale[c] + shift[c];
+      } else {
+        SIMD for (int64_t c = 0; c < count; c++) y[c] = (v[c] - mean) * inverse;
+      }
       put_reals(out, narrow, r * d + k0, count, y);
     }
     if (stats) {
@@ -24,9 +29,10 @@ KERNEL(layer_norm) {
   }
 }
 
-/* dx = res + (g - mean(g) - x̂·mean(g·x̂)) / σ with g = dy·w, x̂ = (x - mean)/σ. */
-KERNEL(layer_norm_dx) {
-  const real *dy = in_at(w, n, 0, first), *x = in_at(w, n, 1, first), *weight = in_at(w, n, 2, 0);
+/* dx = res + (g - mean(g) - x̂·mean(g·x̂)) / σ with g = dy·w, x̂ = (x - mean)/σ. Inlined twice, so that nothing is asked in the
+ * loops. */
+INLINE void layer_norm_dx_rows(const sm_node *n, int64_t first, int64_t last, sm_worker *w, const real *weight) {
+  const real *dy = in_at(w, n, 0, first), *x = in_at(w, n, 1, first);
   const real *stats = in_at(w, n, 3, first), *res = in_at(w, n, 4, first);
   real *dx = out_at(w, n, 0, first);
   int64_t d = last_dim(n->in[0]), rows = rows_of(n->in[0], last - first);
@@ -34,7 +40,7 @@ KERNEL(layer_norm_dx) {
     real mean = stats[2 * r], inverse = stats[2 * r + 1], sum_g = 0, sum_gx = 0;
     SIMD_SUM(sum_g, sum_gx)
     for (int64_t c = 0; c < d; c++) {
-      real g = dy[c] * weight[c];
+      real g = weight ? dy[c] * weight[c] : dy[c];
       sum_g += g;
       sum_gx += g * ((x[c] - mean) * inverse);
     }
@@ -42,12 +48,17 @@ KERNEL(layer_norm_dx) {
     if (res) {
       const real *before = res + r * d;
       SIMD for (int64_t c = 0; c < d; c++) dx[c] =
-          before[c] + inverse * (dy[c] * weight[c] - a - (x[c] - mean) * inverse * b);
+          before[c] + inverse * ((weight ? dy[c] * weight[c] : dy[c]) - a - (x[c] - mean) * inverse * b);
     } else {
       SIMD for (int64_t c = 0; c < d; c++) dx[c] =
-          inverse * (dy[c] * weight[c] - a - (x[c] - mean) * inverse * b);
+          inverse * ((weight ? dy[c] * weight[c] : dy[c]) - a - (x[c] - mean) * inverse * b);
     }
   }
+}
+KERNEL(layer_norm_dx) {
+  const real *weight = in_at(w, n, 2, 0);
+  if (weight) layer_norm_dx_rows(n, first, last, w, weight);
+  else layer_norm_dx_rows(n, first, last, w, NULL);
 }
 
 /* ---- L2 ------------------------------------------------------------------------------------- */

@@ -78,8 +78,9 @@ static int64_t column_tiles_of_first(const sm_node *n) { return sm_column_tiles(
 
 sm_tensor *sm_layer_norm(sm_graph *g, sm_tensor *x, sm_tensor *w, sm_tensor *b, double eps) {
   if (!sm_want(g, x->ndim >= 2, "layer_norm", "x with at least two dimensions", x) ||
-      !sm_want(g, w && w->ndim == 1 && w->dim[0] == sm_last_dim(x), "layer_norm", "a weight (D)", w) ||
-      !sm_want(g, b && b->ndim == 1 && b->dim[0] == sm_last_dim(x), "layer_norm", "a bias (D)", b))
+      !sm_want(g, !w == !b, "layer_norm", "weight and bias, or neither", w ? w : b) ||
+      !sm_want(g, !w || (w->ndim == 1 && w->dim[0] == sm_last_dim(x)), "layer_norm", "a weight (D)", w) ||
+      !sm_want(g, !b || (b->ndim == 1 && b->dim[0] == sm_last_dim(x)), "layer_norm", "a bias (D)", b))
     return &g->inert;
   sm_tensor *out[2] = {sm_result_last(g, x, sm_last_dim(x)), sm_result_last(g, x, 2)};
   SM_NODE(g, layer_norm, 3, x, w, b), 2, out)->f[0] = eps;
@@ -90,7 +91,7 @@ sm_tensor *sm_layer_norm(sm_graph *g, sm_tensor *x, sm_tensor *w, sm_tensor *b, 
 static void layer_norm_vjp(sm_graph *g, sm_node *n) {
   sm_tensor *x = n->in[0], *w = n->in[1], *b = n->in[2], *stats = n->out[1], *dy = sm_grad_of(g, n->out[0]);
   bool acc_w = false, acc_b = false;
-  sm_tensor *dw = sm_grad_slot(g, w, &acc_w), *db = sm_grad_slot(g, b, &acc_b);
+  sm_tensor *dw = w ? sm_grad_slot(g, w, &acc_w) : NULL, *db = b ? sm_grad_slot(g, b, &acc_b) : NULL;
   if ((dw == NULL) != (db == NULL)) {
     sm_graph_fail(g, "layer_norm wants weight '%s' and bias '%s' both trained or both fixed", w->name,
                   b->name);
@@ -111,7 +112,7 @@ static void layer_norm_vjp(sm_graph *g, sm_node *n) {
   }
   if (dw) SM_NODE(g, layer_norm_dw, 3, dy, value, stats), 2, (sm_tensor *[]){dw, db})->acc = (uint32_t)acc_w | (uint32_t)acc_b << 1;
 }
-OP(layer_norm, SM_PER_ITEM, .doc = "(x - mean)/sqrt(var + eps)·w + b", .recompute = true,
+OP(layer_norm, SM_PER_ITEM, .doc = "(x - mean)/sqrt(var + eps)·w + b; w and b may be left out", .recompute = true,
    .vjp = layer_norm_vjp, .narrow_out = 1);
 OP(layer_norm_dx, SM_PER_ITEM, .doc = "gradient of layer_norm by x, added to an earlier one");
 OP(layer_norm_dw, SM_TILES, .doc = "gradient of layer_norm by w and b", .tiles = column_tiles_of_first);

@@ -72,7 +72,7 @@ PLAIN(layer_norm) {
     FOR(c, d) mean += x[r * d + c] / (double)d;
     FOR(c, d) variance += (x[r * d + c] - mean) * (x[r * d + c] - mean) / (double)d;
     double inverse = 1 / sqrt(variance + n->f[0]);
-    FOR(c, d) y[r * d + c] = (real)((x[r * d + c] - mean) * inverse * weight[c] + bias[c]);
+    FOR(c, d) y[r * d + c] = (real)((x[r * d + c] - mean) * inverse * (weight ? weight[c] : 1) + (bias ? bias[c] : 0));
     if (!stats) continue;
     stats[2 * r] = (real)mean;
     stats[2 * r + 1] = (real)inverse;
@@ -87,12 +87,12 @@ PLAIN(layer_norm_dx) {
   FOR(r, (last - first) * item_rows(n->in[0])) {
     double mean = stats[2 * r], inverse = stats[2 * r + 1], mean_g = 0, mean_gx = 0;
     FOR(c, d) {
-      double g = (double)dy[r * d + c] * weight[c];
+      double g = (double)dy[r * d + c] * (weight ? weight[c] : 1);
       mean_g += g / (double)d;
       mean_gx += g * (x[r * d + c] - mean) * inverse / (double)d;
     }
     FOR(c, d) {
-      double normal = (x[r * d + c] - mean) * inverse, g = (double)dy[r * d + c] * weight[c];
+      double normal = (x[r * d + c] - mean) * inverse, g = (double)dy[r * d + c] * (weight ? weight[c] : 1);
       dx[r * d + c] = (real)((res ? res[r * d + c] : 0) + inverse * (g - mean_g - normal * mean_gx));
     }
   }

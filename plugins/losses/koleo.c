@@ -136,9 +136,7 @@ static sm_tensor *koleo_build(void *self, sm_graph *g, const sm_prediction *p, c
 }
 
 static const sm_loss_ops ops = {.spec = koleo_spec, .pairs = koleo_pairs, .build = koleo_build};
-static const sm_plugin plugin = {.size = sizeof plugin,
-                                 .kind = SM_LOSS,
-                                 .kind_version = SM_KIND_VERSION,
+static const sm_plugin plugin = {.kind = SM_LOSS,
                                  .name = "koleo",
                                  .summary = "Spreads the features of the pictures of a step apart",
                                  .version = "1.0",

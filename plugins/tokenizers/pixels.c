@@ -7,7 +7,7 @@
  *                     with n - 1 below: MAE's norm_pix_loss (He et al., CVPR 2022; models_mae.py, forward_loss)
  *
  * Layer norm divides by sqrt(v + eps) with the variance over n. With var = v·n/(n - 1), the form above is layer norm with
- * eps = 1e-6·(n - 1)/n and gain sqrt((n - 1)/n), which is how it is made here.
+ * eps = 1e-6·(n - 1)/n, times sqrt((n - 1)/n), which is how it is made here.
  *
  * By default the tokenizer looks at the student's clean view. With `plain` or `pixels` it wants one of its own, then
  * normalised (but for `unit`) by ImageNet's mean and deviation. */
@@ -24,7 +24,6 @@ typedef struct pixels {
   bool plain;
   int64_t pixels;
   sm_own_view own;
-  sm_tensor *gain; /* of the layer norm; made by build */
 } pixels;
 
 static const sm_option options[] = {
@@ -56,15 +55,14 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
 
 static void build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
                         sm_target *patch) {
-  pixels *t = self;
+  const pixels *t = self;
   if (!env->want_patch) return;
   int side = (int)(seen->pictures->dim[2] / seen->rows);
   int64_t n = 3 * (int64_t)side * side;
   sm_tensor *x = sm_gather(g, sm_patchify(g, seen->pictures, side), env->masked);
   if (t->normalize == PATCH) {
-    if (!t->gain) t->gain = sm_input_real(g, "gain of a patch", 1, &n, NULL);
-    x = sm_layer_norm(g, x, t->gain, sm_input_real(g, "no shift", 1, &n, NULL),
-                      1e-6 * (double)(n - 1) / (double)n);
+    double share = (double)(n - 1) / (double)n;
+    x = sm_scale(g, sm_layer_norm(g, x, NULL, NULL, 1e-6 * share), sqrt(share));
   }
   *patch = (sm_target){.form = SM_TARGET_VECTORS, .dim = n, .vectors = x};
 }
@@ -73,22 +71,10 @@ static void build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, co
 static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
                   sm_target *patch) {
   (void)view;
-  ((pixels *)self)->gain = NULL;
   build_local(self, g, env, seen, patch);
 }
 
-static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
-  const pixels *t = self;
-  (void)time, (void)mask_start_epoch;
-  if (!t->gain) return;
-  int64_t n = sm_elements(t->gain);
-  double gain = sqrt((double)(n - 1) / (double)n);
-  for (int64_t k = 0; k < n; k++)
-    if (t->gain->dtype == SM_F32) ((float *)t->gain->data)[k] = (float)gain;
-    else ((double *)t->gain->data)[k] = gain;
-}
-
-static const sm_tokenizer_ops ops = {.spec = spec, .build = build, .prepare = prepare, .build_local = build_local};
+static const sm_tokenizer_ops ops = {.spec = spec, .build = build, .build_local = build_local};
 static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "pixels",
                                  .summary = "The patch's own pixels, raw or normalised patch by patch",

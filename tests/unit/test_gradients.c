@@ -89,6 +89,7 @@ static void c_linear_twice(void) { /* one weight used twice, in a chain */
   finish(sm_linear(b->g, sm_gelu(b->g, sm_linear(b->g, x, w, NULL)), w, NULL));
 }
 static void c_gelu(void) { finish(sm_gelu(b->g, param(2, 4, 33, 0))); }
+static void c_layer_norm_bare(void) { finish(sm_layer_norm(b->g, computed(param(3, 2, 3, 17)), NULL, NULL, 1e-6)); }
 static void c_layer_norm(void) {
   finish(sm_layer_norm(b->g, computed(param(3, 2, 3, 17)), param(1, 17, 0, 0), param(1, 17, 0, 0), 1e-6));
 }
@@ -267,6 +268,7 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"linear, shared weight", c_linear_twice},
                                       {"gelu", c_gelu},
                                       {"layer_norm", c_layer_norm},
+                                      {"layer_norm without gain", c_layer_norm_bare},
                                       {"residual", c_residual_plain},
                                       {"residual with scale and drop path", c_residual_full},
                                       {"mlp", c_mlp},

@@ -88,6 +88,12 @@ static void norm_kernels(void **state) {
     double tolerance = d == 1 ? 1e-3 : 5e-6; /* one column: x - mean is pure rounding over sqrt(eps) */
     check(SM_OP_layer_norm, &ln, *b, tolerance);
     run(sm_kernels_find(SM_PLAIN, real, NULL), SM_OP_layer_norm, &ln, 0, *b);
+    NODE(bare_dx, IN(dy, x, NULL, stats, NULL), OUT(y));
+    check(SM_OP_layer_norm_dx, &bare_dx, *b, tolerance);
+    NODE(bare, IN(x, NULL, NULL), OUT(y, stats));
+    bare.f[0] = 1e-6;
+    check(SM_OP_layer_norm, &bare, *b, tolerance);
+    run(sm_kernels_find(SM_PLAIN, real, NULL), SM_OP_layer_norm, &ln, 0, *b);
     NODE(ln_dx, IN(dy, x, w, stats, NULL), OUT(y));
     check(SM_OP_layer_norm_dx, &ln_dx, *b, tolerance);
     ln_dx.in[4] = items(DIMS(*b, t, d));

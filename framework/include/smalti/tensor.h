@@ -178,6 +178,7 @@ typedef struct sm_target {
 
 sm_tensor *sm_linear(sm_graph *, sm_tensor *x /* (…, C) */, sm_tensor *w /* (N, C) */, sm_tensor *b /* (N) or NULL */);
 sm_tensor *sm_gelu(sm_graph *, sm_tensor *x);  /* x·Φ(x), exact (erf) form: Hendrycks & Gimpel 2016 */
+/* Gain and shift may both be NULL: none. */
 sm_tensor *sm_layer_norm(sm_graph *, sm_tensor *x, sm_tensor *w /* (D) */, sm_tensor *b /* (D) */, double eps);
 /* x + drop[:, site]·gamma⊙f : gamma (D) is layer scale, or NULL; drop (B, sites) are drop-path factors 0 or 1/keep, or NULL. */
 sm_tensor *sm_residual(sm_graph *, sm_tensor *x, sm_tensor *f, sm_tensor *gamma, sm_tensor *drop, int site);
