@@ -4,8 +4,6 @@
 #include <sys/stat.h>
 
 #include "framework/formats/formats.h"
-
-#include "framework/recipe/option.h"
 #include "network.h"
 
 static const char *const nets[] = {"auto", "teacher", "student", "init",
@@ -30,18 +28,19 @@ static const sm_option options[] = {
     SM_NETWORK_OPTIONS(struct export_options, network),
 };
 
-static sm_status choose_out(sm_cli *cli, const struct export_options *o, const sm_trained *t,
+static sm_status choose_out(sm_cli *cli, const struct export_options *o, const sm_network *net,
                             const char **out, sm_error *err) {
   struct stat st;
+  const char *run = sm_network_run(net);
   *out = o->out;
-  if (!*out && !t->run) {
+  if (!*out && !run) {
     sm_fail(err, SM_EINVAL, "there is no run folder to put the weights into");
     return sm_hint(err, "say where to: --out FILE");
   }
   if (!*out) {
     char name[64];
-    snprintf(name, sizeof name, "backbone-%s%s.safetensors", sm_net_names[t->net], o->format ? "-ibot" : "");
-    if (!(*out = sm_path_join(cli->arena, t->run, name))) return sm_fail(err, SM_ENOMEM, "out of memory");
+    snprintf(name, sizeof name, "backbone-%s%s.safetensors", sm_net_names[sm_network_net(net)], o->format ? "-ibot" : "");
+    if (!(*out = sm_path_join(cli->arena, run, name))) return sm_fail(err, SM_ENOMEM, "out of memory");
   }
   if (o->force || stat(*out, &st) != 0) return SM_OK;
   sm_fail(err, SM_EINVAL, "the file is there already");
@@ -49,40 +48,24 @@ static sm_status choose_out(sm_cli *cli, const struct export_options *o, const s
   return sm_hint(err, "give another name with --out, or --force to replace it");
 }
 
-/* An option of the backbone as text, where it has a value that timm's default is not. */
-static void add_difference(sm_text *text, const sm_trained *t, const char *name, const char *usual,
-                           const char *timm) {
-  for (uint32_t i = 0; i < t->backbone->n_options; i++) {
-    sm_text value = {0};
-    if (strcmp(t->backbone->options[i].name, name) != 0) continue;
-    sm_option_write(&t->backbone->options[i], t->backbone_self, &value);
-    if (value.s && strcmp(value.s, usual) != 0)
-      sm_text_add(text, ", %s=%s", timm, !strcmp(value.s, "false") ? "False" : value.s);
-    sm_text_free(&value);
-  }
-}
-
-/* The call that makes the same network in timm. */
-static void say_timm(const sm_cli *cli, const sm_trained *t) {
-  sm_backbone_spec *spec = sm_arena_alloc(cli->arena, sizeof *spec);
+/* The call that makes the same network in another program, where its backbone knows one. */
+static void say_call(const sm_cli *cli, const sm_network *net) {
+  const void *self;
+  const sm_plugin *p = sm_network_plugin(net, &self);
+  const sm_network_spec *spec = sm_network_describe(net);
+  const sm_backbone_ops *ops = p->ops;
   sm_text text = {0};
-  if (!spec || strcmp(t->backbone->name, "vit") != 0) return;
-  if (((const sm_backbone_ops *)t->backbone->ops)->spec(t->backbone_self, t->about.size, spec, NULL)) return;
-  sm_text_add(&text, "img_size=%d, patch_size=%d, embed_dim=%d, depth=%d, num_heads=%d", t->about.size,
-              spec->patch, spec->dim, spec->depth, spec->heads);
-  add_difference(&text, t, "mlp_ratio", "4", "mlp_ratio");
-  add_difference(&text, t, "qkv_bias", "true", "qkv_bias");
-  add_difference(&text, t, "layer_scale", "0", "init_values");
-  if (text.s) sm_cli_note(cli, "in timm: VisionTransformer(%s, num_classes=0)", text.s);
+  if (ops->elsewhere) ops->elsewhere(self, spec->height, spec->width, &text);
+  if (text.s && !text.failed) sm_cli_note(cli, "in %s", text.s);
   sm_text_free(&text);
 }
 
-static int say(const sm_cli *cli, const struct export_options *o, const sm_trained *t, const char *out,
+static int say(const sm_cli *cli, const struct export_options *o, const sm_network *net, const char *out,
                int dropped, int64_t elements) {
   if (dropped)
     sm_cli_note(cli, "left out %d tensor%s that timm does not know (the mask token); --format ibot keeps %s",
                 dropped, dropped == 1 ? "" : "s", dropped == 1 ? "it" : "them");
-  if (o->format == SM_WEIGHTS_TIMM) say_timm(cli, t);
+  if (o->format == SM_WEIGHTS_TIMM) say_call(cli, net);
   if (!cli->json) {
     printf("%s\n", out);
     return SM_EXIT_OK;
@@ -91,9 +74,9 @@ static int say(const sm_cli *cli, const struct export_options *o, const sm_train
   sm_json_begin(&j);
   sm_json_string(&j, "file", out);
   sm_json_string(&j, "format", formats[o->format]);
-  sm_json_string(&j, "net", sm_net_names[t->net]);
-  sm_json_int(&j, "step", t->about.step);
-  sm_json_string(&j, "backbone", t->about.backbone);
+  sm_json_string(&j, "net", sm_net_names[sm_network_net(net)]);
+  sm_json_int(&j, "step", sm_network_about(net)->step);
+  sm_json_string(&j, "backbone", sm_network_about(net)->backbone);
   sm_json_int(&j, "numbers", elements);
   sm_json_int(&j, "left_out", dropped);
   const char *text = sm_json_finish(&j);
@@ -104,20 +87,20 @@ static int say(const sm_cli *cli, const struct export_options *o, const sm_train
 
 static int run(sm_cli *cli, int argc, char **argv) {
   const struct export_options *o = cli->options;
-  sm_trained_options from;
-  sm_trained t;
+  sm_network *net;
   sm_error err = {0};
   const char *out = NULL;
   int dropped = 0, code = SM_EXIT_OK;
   int64_t elements = 0;
   (void)argc;
-  sm_status status = sm_network_open(cli, &o->network, argv[1], &from, &t, &err);
-  if (!status) status = choose_out(cli, o, &t, &out, &err);
+  sm_status status = sm_cli_network(cli, &o->network, argv[1], &net, &err);
+  if (!status) status = sm_cli_network_say(cli, net, sm_network_allocate(net, &err));
+  if (!status) status = choose_out(cli, o, net, &out, &err);
   if (!status)
-    status = sm_weights_save(out, t.set, "backbone.", (sm_weights_format)o->format, &t.about, &dropped,
-                             &elements, &err);
-  if (!status) code = say(cli, o, &t, out, dropped, elements);
-  sm_trained_free(&t);
+    status = sm_weights_save(out, sm_network_set(net), SM_BACKBONE_PREFIX, (sm_weights_format)o->format,
+                             sm_network_about(net), &dropped, &elements, &err);
+  if (!status) code = say(cli, o, net, out, dropped, elements);
+  sm_network_close(net);
   return status ? sm_cli_fail(&err) : code;
 }
 

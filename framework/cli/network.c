@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* "head.,fc_norm" as a NULL-terminated list. */
-static const char *const *split_list(sm_arena *arena, const char *text) {
+static const char *const *network_split(sm_arena *arena, const char *text) {
   size_t n = 1;
   for (const char *s = text; s && *s; s++) n += *s == ',';
   char *copy = text && *text ? sm_arena_strdup(arena, text) : NULL;
@@ -19,13 +19,13 @@ static const char *const *split_list(sm_arena *arena, const char *text) {
   return list;
 }
 
-static void say_taken(const sm_cli *cli, const sm_trained *t) {
+static void network_say_taken(const sm_cli *cli, const sm_network *net) {
   sm_text title = {0};
-  const sm_weights_report *r = &t->report;
-  sm_trained_title(t, &title);
+  const sm_weights_report *r = sm_network_report(net);
+  sm_network_title(net, &title);
   if (r->taken)
-    sm_cli_note(cli, "%s: took %d tensors, %" PRId64 " numbers, from %s", title.s ? title.s : "", r->taken,
-                r->elements, t->file);
+    sm_cli_note(cli, "%s: took %d tensors, %" PRId64 " numbers, from %s", title.s ? title.s : "", r->taken, r->elements,
+                sm_network_describe(net)->file);
   else sm_cli_note(cli, "%s", title.s ? title.s : "");
   if (r->converted) sm_cli_note(cli, "  converted    %d tensors to F32", r->converted);
   for (const char *line = r->text.s; line && *line;) {
@@ -33,24 +33,27 @@ static void say_taken(const sm_cli *cli, const sm_trained *t) {
     sm_cli_note(cli, "  %.*s", n, line);
     line += n + (line[n] == '\n');
   }
-  if (t->assumed)
+  if (sm_network_assumed(net))
     sm_cli_note(cli, "  assumed      pictures normalised as for ImageNet: the file does not say");
   sm_text_free(&title);
 }
 
-sm_status sm_network_open(sm_cli *cli, const sm_network_options *o, const char *path,
-                          sm_trained_options *options, sm_trained *t, sm_error *err) {
-  *t = (sm_trained){0};
-  *options = (sm_trained_options){.path = path,
+sm_status sm_cli_network_say(const sm_cli *cli, const sm_network *net, sm_status status) {
+  const sm_weights_report *r = sm_network_report(net);
+  if (!status) network_say_taken(cli, net);
+  else if (r->text.s && r->missing + r->unexpected + r->wrong > 0) fputs(r->text.s, stderr);
+  return status;
+}
+
+sm_status sm_cli_network(sm_cli *cli, const sm_network_options *o, const char *path, sm_network **net, sm_error *err) {
+  sm_registry *registry;
+  const sm_network_source from = {.path = path,
                                   .recipe = o->recipe,
                                   .backbone = o->backbone,
                                   .prefix = o->prefix,
-                                  .ignore = split_list(cli->arena, o->ignore),
+                                  .ignore = network_split(cli->arena, o->ignore),
                                   .net = (sm_net)o->net};
-  sm_status status = sm_cli_registry(cli, &options->registry, err);
-  if (!status) status = sm_trained_open(options, t, err);
-  if (!status) say_taken(cli, t);
-  else if (t->report.text.s && t->report.missing + t->report.unexpected + t->report.wrong > 0)
-    fputs(t->report.text.s, stderr);
-  return status;
+  *net = NULL;
+  sm_status status = sm_cli_registry(cli, &registry, err);
+  return status ? status : sm_network_open(registry, &from, net, err);
 }

@@ -1,10 +1,9 @@
-/* network.h — what eval and export share: options that say which network, opening it, and saying what was
- * taken. */
+/* network.h — what eval and export share: options that say which network, opening it, and saying what was taken. */
 #ifndef SMALTI_CLI_NETWORK_H
 #define SMALTI_CLI_NETWORK_H
 
 #include "cli.h"
-#include "framework/train/trained.h"
+#include "framework/models/models.h"
 
 typedef struct sm_network_options {
   int net; /* sm_net */
@@ -21,9 +20,10 @@ typedef struct sm_network_options {
       SM_STRING(T, field.ignore, "ignore", "~",                                                          \
                 "beginnings of names in a weights file to leave, separated by ','")
 
-/* Fill `options` for argv[1] and open it. What was taken goes to stderr; on failure everything that does not
- * fit. Free `t` with sm_trained_free in every case. */
-sm_status sm_network_open(sm_cli *, const sm_network_options *, const char *path, sm_trained_options *options,
-                          sm_trained *t, sm_error *);
+/* Open what the command line names; it has no weights yet. */
+sm_status sm_cli_network(sm_cli *, const sm_network_options *, const char *path, sm_network **, sm_error *);
+/* After it got its weights, or did not (`status`): what was taken goes to stderr, or everything that does not fit. Returns
+ * `status`. */
+sm_status sm_cli_network_say(const sm_cli *, const sm_network *, sm_status status);
 
 #endif

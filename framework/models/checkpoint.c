@@ -262,7 +262,7 @@ static void step_path(const char *folder, int64_t step, char *path, size_t size)
   snprintf(path, size, "%s/step-%08lld.safetensors", folder, (long long)step);
 }
 
-sm_status sm_checkpoint_save(const char *folder, sm_set *const set[], const sm_run_state *s, int keep,
+sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED], const sm_run_state *s, int keep,
                              sm_error *err) {
   char path[4096];
   sm_status status = sm_mkdirs(folder, err);
@@ -298,7 +298,7 @@ static sm_status load_file(const char *path, sm_set *const set[], sm_run_state *
   return status;
 }
 
-sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[], sm_run_state *s, bool *found,
+sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *s, bool *found,
                                     sm_error *err) {
   step_list list;
   *found = false;

@@ -223,7 +223,21 @@ static void build(const void *self, sm_graph *g, const sm_params *p, const sm_ba
   if (in->qkv) out->qkv = sm_drop_prefix(g, qkv, 1);
 }
 
-static const sm_backbone_ops ops = {spec, declare, build};
+/* What differs from timm's defaults is said beside the sizes. */
+static void elsewhere(const void *self, int height, int width_, sm_text *text) {
+  const vit *v = self;
+  char number[32];
+  sm_text_add(text, "timm: VisionTransformer(img_size=");
+  if (height == width_) sm_text_add(text, "%d", height);
+  else sm_text_add(text, "(%d, %d)", height, width_);
+  sm_text_add(text, ", patch_size=%d, embed_dim=%d, depth=%d, num_heads=%d", (int)v->patch, width(v), depth(v), heads(v));
+  if (v->mlp_ratio != 4) sm_text_add(text, ", mlp_ratio=%s", sm_double_text(v->mlp_ratio, number, sizeof number));
+  if (!v->qkv_bias) sm_text_add(text, ", qkv_bias=False");
+  if (v->layer_scale > 0) sm_text_add(text, ", init_values=%s", sm_double_text(v->layer_scale, number, sizeof number));
+  sm_text_add(text, ", num_classes=0)");
+}
+
+static const sm_backbone_ops ops = {.spec = spec, .declare = declare, .build = build, .elsewhere = elsewhere};
 static const sm_plugin plugin = {.kind = SM_BACKBONE,
                                  .name = "vit",
                                  .summary = "Vision transformer with a class token and learned positions",

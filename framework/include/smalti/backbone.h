@@ -85,6 +85,9 @@ typedef struct sm_backbone_ops {
   void (*declare)(const void *self, int height, int width, const sm_params *);
   /* [build] any number of times, in any graph; errors are sticky in the graph. */
   void (*build)(const void *self, sm_graph *, const sm_params *, const sm_backbone_in *, sm_backbone_out *);
+  /* [main] the call that makes the same network in another program, for who exports weights: "timm: VisionTransformer(…)". May be
+   * NULL. */
+  void (*elsewhere)(const void *self, int height, int width, sm_text *);
 } sm_backbone_ops;
 
 #ifdef __cplusplus
