@@ -6,6 +6,42 @@
 
 #include "framework/tensor/kernels.h"
 
+/* ---- features ------------------------------------------------------------------------------------------ */
+
+static sm_status classify_check(const sm_features *f, const char *split, sm_error *err) {
+  for (int64_t i = 0; i < f->n; i++)
+    for (int d = 0; d < f->dim; d++)
+      if (!isfinite(f->x[i * f->dim + d])) {
+        sm_fail(err, SM_EINVAL, "the features of %s picture %lld are not finite numbers", split,
+                (long long)i);
+        return sm_hint(err, "the weights hold NaN or infinities, or training diverged");
+      }
+  return SM_OK;
+}
+
+sm_status sm_labelled_features(sm_eval_context *x, sm_feature_spec *spec, sm_features *train,
+                               sm_features *test, sm_error *err) {
+  sm_status status = x->features(x, "train", spec, train, err);
+  if (!status) status = x->features(x, "test", spec, test, err);
+  if (!status) status = classify_check(train, "training", err);
+  if (!status) status = classify_check(test, "test", err);
+  if (status) return status;
+  if (train->classes < 2) {
+    sm_fail(err, SM_EINVAL, "a classifier needs pictures of two classes, and the training pictures have %d",
+            train->classes);
+    return sm_hint(err, "put them into one folder a class");
+  }
+  if (sm_labelled(test) < 1)
+    return sm_fail(err, SM_EINVAL, "none of the %lld test pictures has a class", (long long)test->n);
+  for (int64_t i = 0; i < test->n; i++)
+    if (test->label[i] >= train->classes)
+      return sm_fail(err, SM_EINVAL, "test picture %lld is of class %d, but training has classes 0 to %d",
+                     (long long)i, test->label[i], train->classes - 1);
+  return SM_OK;
+}
+
+/* ---- products ------------------------------------------------------------------------------------------ */
+
 bool sm_products_new(sm_products *p, const sm_pool *pool) {
   p->sweeps = sm_kernels_find(SM_CPU, SM_F32, NULL)->sweeps;
   p->pack = sm_aligned_alloc((size_t)sm_pool_threads(pool) * SM_PACK_BYTES);
@@ -28,6 +64,8 @@ void sm_product_columns(const sm_products *p, int worker, int64_t m, int64_t n, 
   if (m > 0 && n > 0)
     p->sweeps->product_columns(a, lda, m, b, ldb, n, k, c, ldc, p->pack + (size_t)worker * SM_PACK_BYTES);
 }
+
+/* ---- logits -------------------------------------------------------------------------------------------- */
 
 double sm_softmax_gradient(float *z, int classes, int32_t truth, float scale) {
   float most = z[0], sum = 0, right = z[truth];

@@ -1,13 +1,17 @@
-/* classify.h — private to framework/eval: what classifiers on features share: two matrix products, the gradient of
- * softmax cross-entropy, the rank of the right class.
+/* classify.h — private to framework/eval: what classifiers on features share: checked features, two matrix products, the
+ * gradient of softmax cross-entropy, the rank of the right class.
  *
- * Everything runs on the calling thread, so callers cut their work by shapes and give it to the pool. */
+ * All but the first runs on the calling thread, so callers cut their work by shapes and give it to the pool. */
 #ifndef SM_EVAL_CLASSIFY_H
 #define SM_EVAL_CLASSIFY_H
 
-#include <smalti/base.h>
+#include <smalti/measure.h>
 
-/* The kernels of products and room for their packed operands, a block a worker of the pool. False: no memory. */
+/* Features of both splits for a classifier: finite, at least two classes, a labelled test picture; else SM_EINVAL. */
+sm_status sm_labelled_features(sm_eval_context *, sm_feature_spec *, sm_features *train, sm_features *test,
+                               sm_error *);
+
+/* The kernels of products and room for their packed operands, a block per worker of the pool. False: no memory. */
 typedef struct sm_products {
   const struct sm_sweeps *sweeps;
   char *pack;

@@ -1,81 +1,79 @@
-/* framework/eval/eval.h — private to the core: features of a trained backbone, and evaluations run on them.
+/* framework/eval/eval.h — private to the core: evaluations of a network, for those who run them.
  *
- * An evaluator owns a forward-only graph over a borrowed parameter set and the feature matrices it has made;
- * the datasets, the recipe and the pool are borrowed. One thread. */
+ *   pictures      pictures.c, subset.*                          splits, parts of them, centres and crops
+ *   features      features*                                     one row per picture, kept for all evaluations
+ *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*, figures, partitions
+ *                 assigned
+ *   fine-tuning   finetune.c, tune_*
+ *   context       context.c, evaluator.h                        an evaluator, and plugins that it runs
+ *
+ * A room uses only those above it; the protocols (linear, logistic, assigned, fine-tuning) get what they need from the context
+ * that they are handed, as a plugin would. An evaluator borrows network, data sets and pool; it owns the features that it has
+ * made. One thread. */
 #ifndef SM_EVAL_H
 #define SM_EVAL_H
 
-#include "framework/data/data.h"
-#include "framework/nn/nn.h"
 #include <smalti/measure.h>
+
+#include "framework/data/data.h"
 #include "framework/formats/formats.h"
-#include "framework/recipe/recipe.h"
+#include "framework/models/models.h"
 
 #define SM_SOME_BLOCKS 4 /* what `blocks: 0` means: eval_linear.py's default for ViT-S and ViT-T */
 
 typedef struct sm_evaluator_config {
-  const sm_backbone_ops *backbone; /* NULL: the pictures themselves are the features, for a baseline */
-  const void *backbone_self;
-  sm_set *set;        /* weights under "backbone." (or `prefix`)                       */
-  const char *prefix; /* NULL: "backbone."                                             */
-  int size;           /* side of the evaluated pictures                                 */
+  const sm_network *network; /* with weights, or of SM_NET_PIXELS: the pictures are the features, for a baseline */
+  int height, width;         /* of the evaluated pictures                                                        */
   sm_filter filter;
   float mean[3], std[3];
-  sm_dataset train, test; /* opened; ops NULL where there is none                           */
+  sm_dataset train, test; /* opened; ops NULL where there is none                                   */
   sm_image_limits limits;
   int workers;
-  int blocks;       /* [CLS] of so many last blocks are kept, at least of one           */
-  bool some_blocks; /* and of SM_SOME_BLOCKS, or all where the network has fewer         */
-  bool patches;     /* the mean of the patches is kept                                  */
-  bool bf16;        /* operands of the backbone's products are bf16                    */
+  bool bf16; /* operands of the network's products are bf16                             */
   sm_pool *pool;
   void (*progress)(void *ctx, const char *what, double done); /* may be NULL */
   void *progress_ctx;
-  bool (*stop)(void); /* asked between batches; NULL: never */
-  /* for what trains the network further, or runs its head */
-  int declared;       /* side of the views that the set was declared for; 0: size                 */
-  bool trained_bf16;  /* the network was trained with bf16 products                               */
-  sm_head head;       /* its [CLS] head; ops NULL: there is none, or nobody wants it              */
-  const char *folder; /* where long evaluations keep how far they are; NULL: nowhere              */
-  bool want_head;     /* written by sm_evaluator_want                                             */
+  bool (*stop)(void); /* asked between batches; NULL: never                                      */
+  const char *folder; /* where long evaluations keep how far they are; NULL: nowhere             */
+  /* what is kept of the features, and needed of the network: sm_evaluator_want writes it */
+  int blocks;       /* views of so many last blocks, at least of one                           */
+  bool some_blocks; /* and of SM_SOME_BLOCKS, or all where the network has fewer               */
+  bool patches;     /* the mean of the patches                                                 */
+  bool head;        /* the network's head on the view                                          */
 } sm_evaluator_config;
 
-typedef struct sm_evaluator sm_evaluator;
-/* Let the configuration keep what this evaluation will ask for too: once for each, after zeroing it. */
+/* As a network says it: its size, filter, normalisation, the pictures of its run and their limits, its folder. bf16, progress and
+ * stop are the caller's. */
+sm_evaluator_config sm_evaluator_config_of(const sm_network *, sm_pool *);
+/* Let the evaluator keep what this evaluation will ask for too. */
 void sm_evaluator_want(sm_evaluator_config *, const sm_evaluation_ops *, const void *self);
+/* Give an opened network its weights, and the head where one is wanted. */
+sm_status sm_evaluator_load(const sm_evaluator_config *, sm_network *, sm_error *);
+
+typedef struct sm_evaluator sm_evaluator;
 sm_status sm_evaluator_new(const sm_evaluator_config *, sm_evaluator **, sm_error *);
 void sm_evaluator_free(sm_evaluator *);
 /* Weights have changed: forget the features, keep the graph. */
 void sm_evaluator_reset(sm_evaluator *);
-/* Features of a split ("train" or "test"), kept until reset or free. Test labels are those of the training
- * classes of the same name; a test class that training lacks is SM_EINVAL, and so are features that the
- * configuration does not keep. */
-sm_status sm_evaluator_features(sm_evaluator *, const char *split, sm_feature_spec *, sm_features *,
-                                sm_error *);
-/* augmented.c: the network over random-resized crops of training pictures, epoch by epoch. */
-sm_status sm_evaluator_augmented(sm_evaluator *, sm_augmented_request *, sm_error *);
-/* Which picture of the dataset each row of the features is (bad ones are left out); NULL before features were
- * made. */
-const int64_t *sm_evaluator_samples(const sm_evaluator *, const char *split);
-/* Pictures whose features were made, and pictures left out; 0 and 0 before. */
-void sm_evaluator_counts(const sm_evaluator *, const char *split, int64_t *made, int64_t *bad);
-/* Features of both splits for a classifier: finite, at least two classes, a labelled test picture; else
- * SM_EINVAL. */
-sm_status sm_labelled_features(sm_eval_context *, sm_feature_spec *, sm_features *train, sm_features *test,
-                               sm_error *);
-bool sm_has_interval(const sm_eval_result *, int figure);
-/* "intervals": {"top1": [84.59, 85.98], …}, of the figures that have one. */
-void sm_intervals_json(const sm_eval_result *, sm_json *);
 /* Run one evaluation plugin (created instance). */
-sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *,
-                           sm_error *);
-/* Features of pictures that lie in memory, normalised: `pictures` rows of sm_evaluator_width floats, [CLS] of each
- * kept block, the last one at the end, then the mean of the patches if it is kept. */
-void sm_evaluator_forward(sm_evaluator *, const float *x, int pictures, float *to);
+sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *, sm_error *);
+/* Features of a split, kept until reset or free. Test labels are those of the training classes of the same name; a test class
+ * that training lacks is SM_EINVAL, and so are features that the configuration does not keep. */
+sm_status sm_evaluator_features(sm_evaluator *, const char *split, sm_feature_spec *, sm_features *, sm_error *);
+/* Pictures of a split that evaluations have looked at, and of the others those that could not be read. */
+void sm_evaluator_counts(const sm_evaluator *, const char *split, int64_t *made, int64_t *bad);
+
+/* For benches and plans: features of pictures that lie in memory, normalised, into rows of sm_evaluator_width floats. */
+void sm_evaluator_forward(sm_evaluator *, const float *x, int64_t pictures, float *to);
 size_t sm_evaluator_width(const sm_evaluator *);
 double sm_evaluator_flops(const sm_evaluator *); /* of one picture: products only, a multiply-add is 2 */
 sm_pool *sm_evaluator_pool(const sm_evaluator *);
-/* Bytes it will hold beside the features: for `smalti plan`. */
-size_t sm_evaluator_bytes(const sm_evaluator *);
+size_t sm_evaluator_bytes(const sm_evaluator *); /* it will hold beside the features */
+
+/* ---- results ------------------------------------------------------------------------------------------- */
+
+bool sm_has_interval(const sm_eval_result *, int figure);
+/* "intervals": {"top1": [84.59, 85.98], …}, of the figures that have one. */
+void sm_intervals_json(const sm_eval_result *, sm_json *);
 
 #endif

@@ -13,16 +13,16 @@
 #include "tune_state.h"
 
 typedef struct tuning {
-  const sm_evaluator *e;
+  sm_eval_context *x;
   sm_finetune_config c;
   int64_t *index, fitted, held; /* training pictures: learned from, then held out, each part ascending */
-  sm_dataset whole;             /* what they are indices of */
   int classes;
-  int32_t *map; /* of test classes; may be NULL */
+  uint64_t pictures; /* key of which they are */
   int64_t batch, groups, steps_per_epoch, steps;
   sm_tune_net net;
   sm_tune_state state;
-  float *q; /* labels of a group */
+  float *mixed, *q; /* pictures and labels of a group */
+  float *z;         /* logits of a batch of tests     */
   int64_t tested;
 } tuning;
 
@@ -40,25 +40,27 @@ static sm_status hold_out(tuning *t, int64_t all, sm_error *err) {
   return sm_subset_hold_out(t->index, all, t->held, t->c.seed, err);
 }
 
+static sm_status labelled_tests(tuning *t, sm_error *err) {
+  sm_picture_list test;
+  int64_t n = 0;
+  sm_status status = sm_picture_list_get(t->x, "test", &test, err);
+  for (int64_t i = 0; !status && i < test.n; i++) n += test.label[i] >= 0;
+  if (status || n) return status;
+  return sm_fail(err, SM_EINVAL, "none of the test pictures has a class");
+}
+
 static sm_status choose_pictures(tuning *t, sm_error *err) {
-  sm_subset unused;
-  sm_dataset test;
-  int64_t all = t->e->parts;
-  sm_status status = sm_evaluator_dataset(t->e, SM_EVAL_TRAIN, &unused, &t->whole, err);
-  if (!status) status = sm_evaluator_dataset(t->e, SM_EVAL_TEST, &unused, &test, err);
-  if (!status) status = sm_evaluator_classes(t->e, &t->map, err);
-  if (!status && !t->e->part) status = sm_subset_labelled(&t->whole, &t->index, &all, err);
-  if (!status && t->e->part) {
-    if (!(t->index = sm_malloc((size_t)all * sizeof *t->index)))
-      return sm_fail(err, SM_ENOMEM, "no memory for a list of pictures");
-    memcpy(t->index, t->e->part, (size_t)all * sizeof *t->index);
-  }
+  sm_picture_list train;
+  int64_t all = 0;
+  sm_status status = sm_picture_list_get(t->x, "train", &train, err);
+  if (!status) status = labelled_tests(t, err);
+  if (!status) status = sm_subset_labelled(&train, &t->index, &all, err);
   if (!status) status = hold_out(t, all, err);
   if (status) return status;
-  t->classes = t->whole.ops->classes(t->whole.self);
+  t->classes = train.classes;
+  t->pictures = sm_hash64(t->index, (size_t)all * sizeof *t->index, train.hash);
   if (t->c.batch > t->fitted) t->c.batch = t->fitted;
   if (t->c.group > t->c.batch) t->c.group = t->c.batch;
-  if (t->c.group > SM_TUNE_GROUP) t->c.group = SM_TUNE_GROUP;
   t->groups = t->c.batch / t->c.group;
   t->batch = t->groups * t->c.group;
   t->steps_per_epoch = t->fitted / t->batch;
@@ -66,64 +68,65 @@ static sm_status choose_pictures(tuning *t, sm_error *err) {
   return SM_OK;
 }
 
-static sm_status open_loader(const tuning *t, sm_subset *pictures, sm_loader **loader, sm_error *err) {
-  const sm_evaluator_config *c = &t->e->c;
-  sm_view_recipe view = sm_evaluator_crops(c);
-  view.filter = SM_FILTER_BICUBIC;
-  view.scale[0] = t->c.least_area;
-  view.flip_p = t->c.flip ? 0.5 : 0;
-  if (t->c.randaugment > 0)
-    view.randaugment = (sm_randaugment){.layers = 2, t->c.randaugment, t->c.randaugment_std};
-  *pictures = (sm_subset){&t->whole, t->index, t->fitted};
-  sm_loader_config config = {
-      .dataset = sm_subset_dataset(pictures),
-      .views = {.globals = 1, .global_first = view, .global_other = view, .local = view},
-      .seed = t->c.seed,
-      .batch_size = (int)t->c.group,
-      .steps_per_epoch = t->steps_per_epoch * t->groups,
-      .last_step = t->steps * t->groups,
-      .workers = c->workers,
-      .prefetch = 4,
-      .limits = c->limits,
-      .max_bad = 1};
-  return sm_loader_new(&config, t->state.step * t->groups, loader, err);
+static sm_status open_crops(const tuning *t, sm_pictures **crops, sm_error *err) {
+  const sm_picture_request request = {.split = "train",
+                                      .geometry = SM_PICTURES_CROPS,
+                                      .index = t->index,
+                                      .n = t->fitted,
+                                      .batch = (int)t->c.group,
+                                      .epochs = t->c.epochs,
+                                      .epoch_batches = t->steps_per_epoch * t->groups,
+                                      .first_batch = t->state.step * t->groups,
+                                      .seed = t->c.seed,
+                                      .filter = SM_FILTER_BICUBIC,
+                                      .least_area = t->c.least_area,
+                                      .flip = t->c.flip,
+                                      .randaugment = t->c.randaugment,
+                                      .randaugment_std = t->c.randaugment_std};
+  return sm_pictures_open(t->x, &request, crops, err);
 }
 
 /* ---- a step -------------------------------------------------------------------------------------------- */
 
-/* Factors 0 or 1/keep; a block's columns have its rate, which grows linearly with depth. */
-static void fill_drop(tuning *t, const sm_batch *b, int64_t slot) {
+/* The share of its uses that a column keeps: what is dropped grows linearly with the layer. */
+static double kept_of(const tuning *t, int column) {
+  const sm_backbone_spec *spec = &t->net.spec;
+  int layer = spec->drop_layer[column];
+  return 1 - (spec->layers > 1 && layer > 1 ? t->c.drop_path * (layer - 1) / (spec->layers - 1) : 0);
+}
+
+/* Factors 0 or 1/keep. */
+static void fill_drop(tuning *t, const sm_picture_batch *b, int64_t slot) {
   if (!t->net.drop) return;
-  const sm_backbone_spec *spec = &t->e->spec;
-  int columns = spec->drop_columns, each = spec->depth > 0 ? columns / spec->depth : columns;
-  float *to = t->net.drop->data;
-  for (int i = 0; i < b->pictures; i++) {
+  int columns = t->net.spec.drop_columns;
+  float row[SM_SITES_MAX];
+  for (int i = 0; i < b->n; i++) {
     sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + i), 0);
     for (int k = 0; k < columns; k++) {
-      int block = each > 0 ? k / each : 0;
-      double keep = 1 - (spec->depth > 1 ? t->c.drop_path * block / (spec->depth - 1) : 0);
-      *to++ = keep >= 1 ? 1 : sm_rng_uniform(&rng) < keep ? (float)(1 / keep) : 0;
+      double keep = kept_of(t, k);
+      row[k] = keep >= 1 ? 1 : sm_rng_uniform(&rng) < keep ? (float)(1 / keep) : 0;
     }
+    sm_write(t->net.drop, (int64_t)i * columns, columns, row);
   }
 }
 
 /* One group: erased, then mixed, as timm does it. Returns its share of the batch's mean loss. */
-static double run_group(tuning *t, const sm_batch *b) {
-  int side = t->e->c.size;
-  int64_t pixels = 3 * (int64_t)side * side, place = b->step % (t->steps_per_epoch * t->groups);
-  float *x = t->net.pictures->data;
-  memcpy(x, b->global, (size_t)(b->pictures * pixels) * sizeof *x);
-  for (int i = 0; i < b->pictures; i++) {
+static double run_group(tuning *t, const sm_picture_batch *b) {
+  const int height = t->x->height, width = t->x->width;
+  int64_t pixels = 3 * (int64_t)height * width, place = b->number % (t->steps_per_epoch * t->groups);
+  float *x = t->mixed;
+  memcpy(x, b->x, (size_t)(b->n * pixels) * sizeof *x);
+  for (int i = 0; i < b->n; i++) {
     sm_rng rng =
         sm_rng_make(t->c.seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)(place * t->c.group + i), 4);
-    sm_erase_random(t->c.erasing, x + i * pixels, side, &rng, NULL);
+    sm_erase_random(t->c.erasing, x + i * pixels, height, width, &rng, NULL);
   }
   sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)place, 5);
-  sm_mix mix = sm_mix_draw(t->c.mixup, t->c.cutmix, side, &rng);
-  sm_mix_pictures(&mix, x, b->pictures, side);
-  sm_mix_labels(&mix, b->label, b->pictures, t->classes, t->c.smoothing, t->q);
+  sm_mix mix = sm_mix_draw(t->c.mixup, t->c.cutmix, height, width, &rng);
+  sm_mix_pictures(&mix, x, b->n, height, width);
+  sm_mix_labels(&mix, b->label, b->n, t->classes, t->c.smoothing, t->q);
   fill_drop(t, b, place * t->c.group);
-  return sm_tune_net_gradient(&t->net, b->pictures, t->q, 1.0 / (double)t->batch);
+  return sm_tune_net_gradient(&t->net, b->n, x, t->q, 1.0 / (double)t->batch);
 }
 
 static sm_status diverged(const tuning *t, const char *what, sm_error *err) {
@@ -146,7 +149,7 @@ static sm_status update(tuning *t, double loss, sm_error *err) {
       .weight_decay = t->c.weight_decay};
   sm_optimizer_result got;
   if (!isfinite(loss)) return diverged(t, "the loss", err);
-  sm_optimizer_run(&adamw, t->net.set, t->e->c.pool, &values, &got);
+  sm_optimizer_run(&adamw, t->net.set, t->x->pool, &values, &got);
   if (!isfinite(got.grad_norm)) return diverged(t, sm_set_row(t->net.set, got.worst_row)->name, err);
   return SM_OK;
 }
@@ -164,10 +167,9 @@ static bool keep(const tuning *t) {
 }
 
 static sm_status going_on(const tuning *t, sm_error *err) {
-  const sm_evaluator_config *c = &t->e->c;
   double done = ((double)t->state.step / (double)t->steps + t->state.rate) / t->c.rates;
-  if (c->progress) c->progress(c->progress_ctx, "fine-tuning", done);
-  if (!c->stop || !c->stop()) return SM_OK;
+  sm_status status = t->x->going_on(t->x, done, err);
+  if (status != SM_EINTERRUPTED) return status;
   bool kept = keep(t);
   return sm_fail(err, SM_EINTERRUPTED, "stopped in fine-tuning, at epoch %" PRId64 " of %" PRId64 "; %s",
                  t->state.step / t->steps_per_epoch + 1, t->c.epochs,
@@ -186,18 +188,14 @@ static void end_epoch(tuning *t) {
 }
 
 static sm_status train(tuning *t, sm_error *err) {
-  sm_subset pictures;
-  sm_loader *loader;
+  sm_pictures *crops;
   if (t->state.step >= t->steps) return SM_OK;
-  sm_status status = open_loader(t, &pictures, &loader, err);
-  if (status) return status;
+  sm_status status = open_crops(t, &crops, err);
   while (!status && t->state.step < t->steps) {
     double loss = 0;
     for (int64_t g = 0; !status && g < t->groups; g++) {
-      sm_batch *b;
-      if ((status = sm_loader_next(loader, &b, err))) break;
-      loss += run_group(t, b);
-      sm_loader_release(loader, b);
+      sm_picture_batch b;
+      if (!(status = sm_pictures_next(crops, &b, err))) loss += run_group(t, &b);
     }
     if (!status) status = update(t, loss, err);
     if (status) break;
@@ -206,56 +204,52 @@ static sm_status train(tuning *t, sm_error *err) {
     if (t->state.step % t->steps_per_epoch == 0) end_epoch(t);
     status = going_on(t, err);
   }
-  sm_loader_free(loader);
+  sm_pictures_close(crops);
   return status;
 }
 
 /* ---- measuring ----------------------------------------------------------------------------------------- */
 
-static sm_status measure(tuning *t, const sm_dataset *d, const int32_t *map, int64_t *n, int64_t *top1,
-                         int64_t *top5, sm_error *err) {
-  sm_eval_loader *loader;
-  sm_status status = sm_evaluator_pictures(t->e, d, &loader, err);
-  *n = *top1 = *top5 = 0;
+typedef struct measured {
+  int64_t labelled, top1, top5;
+} measured;
+
+/* Some pictures of a split, all where index is NULL. */
+static sm_status measure(tuning *t, const char *split, const int64_t *index, int64_t n, measured *m, sm_error *err) {
+  sm_pictures *pictures;
+  sm_picture_batch b;
+  *m = (measured){0};
+  sm_status status =
+      sm_pictures_open(t->x, &(sm_picture_request){.split = split, .index = index, .n = n}, &pictures, err);
   if (status) return status;
-  for (;;) {
-    sm_eval_batch *b;
-    if ((status = sm_eval_loader_next(loader, &b, err)) || !b) break;
-    const float *z = sm_tune_net_logits(&t->net, b->x, b->pictures);
-    for (int i = 0; i < b->pictures; i++, z += t->classes) {
-      int32_t truth = b->label[i] < 0 ? -1 : map ? map[b->label[i]] : b->label[i];
-      int rank = sm_rank_of(z, t->classes, truth);
-      *n += truth >= 0;
-      *top1 += rank == 0;
-      *top5 += rank < 5;
+  while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n) {
+    sm_tune_net_logits(&t->net, b.x, b.n, t->z);
+    for (int i = 0; i < b.n; i++) {
+      int rank = sm_rank_of(t->z + (int64_t)i * t->classes, t->classes, b.label[i]);
+      m->labelled += b.label[i] >= 0;
+      m->top1 += rank == 0;
+      m->top5 += rank < 5;
     }
-    sm_eval_loader_release(loader, b);
-    if ((status = going_on(t, err))) break;
+    status = going_on(t, err);
   }
-  sm_eval_loader_free(loader);
+  sm_pictures_close(pictures);
   return status;
 }
 
 static sm_status measure_rate(tuning *t, sm_error *err) {
   sm_tune_hits *h = &t->state.hits[t->state.rate];
-  sm_subset held = {&t->whole, t->index + t->fitted, t->held}, unused;
-  sm_dataset d = sm_subset_dataset(&held);
-  int64_t n, top5;
-  sm_status status = t->held ? measure(t, &d, NULL, &n, &h->held, &top5, err) : SM_OK;
-  if (!status) status = sm_evaluator_dataset(t->e, SM_EVAL_TEST, &unused, &d, err);
-  return status ? status : measure(t, &d, t->map, &t->tested, &h->top1, &h->top5, err);
-}
-
-static int64_t labelled_tests(const sm_dataset *test) {
-  int64_t n = 0;
-  for (int64_t i = 0; i < test->ops->count(test->self); i++) n += test->ops->label(test->self, i) >= 0;
-  return n;
+  measured m;
+  sm_status status = SM_OK;
+  if (t->held && !(status = measure(t, "train", t->index + t->fitted, t->held, &m, err))) h->held = m.top1;
+  if (!status) status = measure(t, "test", NULL, 0, &m, err);
+  if (!status) t->tested = m.labelled, h->top1 = m.top1, h->top5 = m.top5;
+  return status;
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------- */
 
-static sm_status check(const sm_evaluator *e, const sm_finetune_config *c, sm_error *err) {
-  if (!e->graph) return sm_fail(err, SM_EINVAL, "there is no network to fine-tune: pixels have no weights");
+static sm_status check(const sm_eval_context *x, const sm_finetune_config *c, sm_error *err) {
+  if (!x->network) return sm_fail(err, SM_EINVAL, "there is no network to fine-tune: pixels have no weights");
   if (c->rates < 1 || c->rates > SM_TUNE_RATES || c->epochs < 1 || c->batch < 1 || c->group < 1)
     return sm_fail(err, SM_EINTERNAL, "fine-tuning with %d rates, %" PRId64 " epochs, batches of %" PRId64,
                    c->rates, c->epochs, c->batch);
@@ -263,21 +257,21 @@ static sm_status check(const sm_evaluator *e, const sm_finetune_config *c, sm_er
     sm_fail(err, SM_EINVAL, "a warm-up of %g epochs leaves nothing of %" PRId64, c->warmup, c->epochs);
     return sm_hint(err, "make warmup_epochs smaller than epochs");
   }
-  if (e->c.test.ops && labelled_tests(&e->c.test) < 1)
-    return sm_fail(err, SM_EINVAL, "none of the test pictures has a class");
   return SM_OK;
 }
 
 static sm_status prepare(tuning *t, sm_error *err) {
   sm_status status = choose_pictures(t, err);
-  if (!status) status = sm_tune_net_new(t->e, &t->c, t->classes, &t->net, err);
-  if (!status && !(t->q = sm_malloc((size_t)(t->c.group * t->classes) * sizeof *t->q)))
-    status = sm_fail(err, SM_ENOMEM, "no memory for labels");
-  if (!status) status = sm_tune_net_reset(&t->net, err);
+  if (!status) status = sm_tune_net_new(t->x, &t->c, t->classes, &t->net, err);
   if (status) return status;
-  uint64_t pictures = sm_hash64(t->index, (size_t)(t->fitted + t->held) * sizeof *t->index,
-                                t->whole.ops->hash(t->whole.self));
-  sm_tune_state_place(&t->state, &t->net, pictures, t->batch);
+  size_t pixels = 3 * (size_t)t->x->height * (size_t)t->x->width, group = (size_t)t->c.group;
+  t->mixed = sm_malloc(group * pixels * sizeof *t->mixed);
+  t->q = sm_malloc(group * (size_t)t->classes * sizeof *t->q);
+  t->z = sm_malloc(SM_EVAL_BATCH * (size_t)t->classes * sizeof *t->z);
+  if (!t->mixed || !t->q || !t->z)
+    return sm_fail(err, SM_ENOMEM, "no memory for a group of %zu pictures", group);
+  if ((status = sm_tune_net_reset(&t->net, err))) return status;
+  sm_tune_state_place(&t->state, &t->net, t->pictures, t->batch);
   return SM_OK;
 }
 
@@ -311,23 +305,22 @@ static void report(const tuning *t, sm_finetune_result *r) {
   r->first_loss = h->first_loss, r->last_loss = h->last_loss;
 }
 
-sm_status sm_evaluator_finetune(sm_evaluator *e, const sm_finetune_config *c, sm_finetune_result *r,
-                                sm_error *err) {
+sm_status sm_finetune_eval(sm_eval_context *x, const sm_finetune_config *c, sm_finetune_result *r, sm_error *err) {
+  const char *doing = x->doing;
   tuning *t = sm_calloc(1, sizeof *t);
   if (!t) return sm_fail(err, SM_ENOMEM, "no memory for fine-tuning");
-  t->e = e;
+  t->x = x;
   t->c = *c;
-  sm_status status = check(e, c, err);
+  x->doing = "fine-tuning";
+  sm_status status = check(x, c, err);
   if (!status) status = prepare(t, err);
   if (!status) status = run(t, err);
-  if (!status) {
-    report(t, r);
-    e->seen[SM_EVAL_TRAIN] = t->fitted + t->held;
-    e->seen[SM_EVAL_TEST] = t->tested;
-  }
+  if (!status) report(t, r);
+  x->doing = doing;
   sm_tune_net_free(&t->net);
+  sm_free(t->mixed);
   sm_free(t->q);
-  sm_free(t->map);
+  sm_free(t->z);
   sm_free(t->index);
   sm_free(t);
   return status;

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "eval.h"
+#include "classify.h"
+#include "features.h"
 
 typedef struct linear_run {
   sm_eval_context *x;
@@ -17,45 +18,11 @@ typedef struct linear_run {
   /* augmented: the batch being gathered */
   float *batch;
   int32_t *label;
-  int64_t filled, epoch, seen, *one_by_one;
+  int64_t filled, epoch, *one_by_one;
 } linear_run;
 
 static double cosine(int64_t epoch, int64_t epochs) {
   return 0.5 * (1 + cos(acos(-1) * (double)epoch / (double)epochs));
-}
-
-/* ---- features ------------------------------------------------------------------------------------------ */
-
-static sm_status check_features(const sm_features *f, const char *split, sm_error *err) {
-  for (int64_t i = 0; i < f->n; i++)
-    for (int d = 0; d < f->dim; d++)
-      if (!isfinite(f->x[i * f->dim + d])) {
-        sm_fail(err, SM_EINVAL, "the features of %s picture %lld are not finite numbers", split,
-                (long long)i);
-        return sm_hint(err, "the weights hold NaN or infinities, or training diverged");
-      }
-  return SM_OK;
-}
-
-sm_status sm_labelled_features(sm_eval_context *x, sm_feature_spec *spec, sm_features *train,
-                               sm_features *test, sm_error *err) {
-  sm_status status = x->features_of(x, "train", spec, train, err);
-  if (!status) status = x->features_of(x, "test", spec, test, err);
-  if (!status) status = check_features(train, "training", err);
-  if (!status) status = check_features(test, "test", err);
-  if (status) return status;
-  if (train->classes < 2) {
-    sm_fail(err, SM_EINVAL, "a classifier needs pictures of two classes, and the training pictures have %d",
-            train->classes);
-    return sm_hint(err, "put them into one folder a class");
-  }
-  if (sm_labelled(test) < 1)
-    return sm_fail(err, SM_EINVAL, "none of the %lld test pictures has a class", (long long)test->n);
-  for (int64_t i = 0; i < test->n; i++)
-    if (test->label[i] >= train->classes)
-      return sm_fail(err, SM_EINVAL, "test picture %lld is of class %d, but training has classes 0 to %d",
-                     (long long)i, test->label[i], train->classes - 1);
-  return SM_OK;
 }
 
 /* ---- training ------------------------------------------------------------------------------------------ */
@@ -88,38 +55,85 @@ static void step_augmented(linear_run *r) {
   r->filled = 0;
 }
 
-/* Fills batches; the last one of an epoch is as small as it is. */
-static sm_status take_augmented(void *to, int64_t epoch, const float *x, const int32_t *label, int64_t n,
-                                sm_error *err) {
-  linear_run *r = to;
-  if (epoch != r->epoch) step_augmented(r);
-  r->epoch = epoch;
-  for (int64_t i = 0; i < n; i++) {
-    memcpy(r->batch + r->filled * r->train.dim, x + i * r->train.dim, (size_t)r->train.dim * sizeof *x);
-    r->label[r->filled++] = label[i];
+/* Fills batches; the last one of an epoch is as small as it is. x: the first of the wanted columns of rows of `width`. */
+static void take_augmented(linear_run *r, const sm_picture_batch *b, const float *x, int64_t width) {
+  if (b->epoch != r->epoch) step_augmented(r);
+  r->epoch = b->epoch;
+  for (int i = 0; i < b->n; i++, x += width) {
+    memcpy(r->batch + r->filled * r->train.dim, x, (size_t)r->train.dim * sizeof *x);
+    r->label[r->filled++] = b->label[i];
     if (r->filled == r->size) step_augmented(r);
   }
-  r->seen += n;
-  return r->x->going_on(r->x, (double)r->seen / (double)r->kept / (double)r->c->epochs, err);
+}
+
+/* Nothing is kept: each epoch draws its own crops, and the network runs over them. */
+static sm_status run_augmented(linear_run *r, sm_pictures *pictures, sm_feature_net *net, sm_feature_spec spec,
+                               sm_error *err) {
+  const int64_t width = sm_feature_net_width(net);
+  int64_t first, columns, seen = 0;
+  sm_status status = sm_feature_net_columns(net, &spec, &first, &columns, err);
+  float *rows = sm_malloc(SM_EVAL_BATCH * (size_t)width * sizeof *rows);
+  if (!status && !rows) status = sm_fail(err, SM_ENOMEM, "no memory for %s", spec.what);
+  sm_picture_batch b;
+  while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n) {
+    sm_feature_net_run(net, b.x, b.n, rows);
+    take_augmented(r, &b, rows + first, width);
+    seen += b.n;
+    status = r->x->going_on(r->x, (double)seen / (double)r->kept / (double)r->c->epochs, err);
+  }
+  sm_free(rows);
+  return status;
+}
+
+/* The pictures behind the rows to learn from. */
+static int64_t *indices(const linear_run *r) {
+  int64_t *index = sm_malloc((size_t)r->kept * sizeof *index);
+  for (int64_t i = 0; index && i < r->kept; i++) index[i] = r->train.index[r->row[i]];
+  return index;
+}
+
+static sm_status open_augmented(linear_run *r, const sm_feature_spec *spec, const int64_t *index,
+                                sm_pictures **pictures, sm_feature_net **net, sm_error *err) {
+  const sm_picture_request request = {.split = "train",
+                                      .geometry = SM_PICTURES_CROPS,
+                                      .index = index,
+                                      .n = r->kept,
+                                      .batch = SM_EVAL_BATCH,
+                                      .epochs = r->c->epochs,
+                                      .seed = r->c->seed,
+                                      .filter = SM_FILTER_BILINEAR,
+                                      .least_area = 0.08,
+                                      .flip = true};
+  const sm_feature_config config = {.network = r->x->network,
+                                    .height = r->x->height,
+                                    .width = r->x->width,
+                                    .blocks = spec->blocks,
+                                    .patches = spec->pool != SM_POOL_CLS,
+                                    .bf16 = r->x->bf16,
+                                    .pool = r->x->pool};
+  sm_status status = sm_pictures_open(r->x, &request, pictures, err);
+  return status ? status : sm_feature_net_new(&config, net, err);
 }
 
 static sm_status train_augmented(linear_run *r, const sm_feature_spec *spec, sm_error *err) {
   size_t batch = (size_t)r->size;
+  sm_pictures *pictures = NULL;
+  sm_feature_net *net = NULL;
   r->batch = sm_malloc(batch * (size_t)r->train.dim * sizeof *r->batch);
   r->label = sm_malloc(batch * sizeof *r->label);
   r->one_by_one = sm_malloc(batch * sizeof *r->one_by_one);
-  if (!r->batch || !r->label || !r->one_by_one)
+  int64_t *index = indices(r);
+  if (!r->batch || !r->label || !r->one_by_one || !index) {
+    sm_free(index);
     return sm_fail(err, SM_ENOMEM, "no memory for a batch of %zu features", batch);
+  }
   for (size_t i = 0; i < batch; i++) r->one_by_one[i] = (int64_t)i;
-  sm_augmented_request request = {.features = *spec,
-                                  .row = r->row,
-                                  .n = r->kept,
-                                  .epochs = r->c->epochs,
-                                  .seed = r->c->seed,
-                                  .take = take_augmented,
-                                  .to = r};
-  sm_status status = r->x->augmented(r->x, &request, err);
+  sm_status status = open_augmented(r, spec, index, &pictures, &net, err);
+  if (!status) status = run_augmented(r, pictures, net, *spec, err);
   if (!status) step_augmented(r);
+  sm_pictures_close(pictures);
+  sm_feature_net_free(net);
+  sm_free(index);
   return status;
 }
 

@@ -1,23 +1,21 @@
+# framework/eval: evaluations, room by room (see eval.h)
 pkginclude_HEADERS += framework/include/smalti/measure.h
 libsmalti_la_SOURCES += \
+  framework/eval/eval.h framework/eval/context.c framework/eval/evaluator.h \
+  framework/eval/pictures.c framework/eval/subset.c framework/eval/subset.h \
+  framework/eval/features.c framework/eval/features.h framework/eval/features_net.c \
   framework/eval/assigned.c \
-  framework/eval/augmented.c \
   framework/eval/bench.c framework/eval/bench.h \
-  framework/eval/classify.c \
-  framework/eval/classify.h \
-  framework/eval/eval.h \
-  framework/eval/evaluator.c \
-  framework/eval/evaluator.h \
+  framework/eval/classify.c framework/eval/classify.h \
   framework/eval/figures.c \
-  framework/eval/finetune.c \
   framework/eval/kmeans.c \
   framework/eval/knn.c \
   framework/eval/linear.c \
   framework/eval/logistic.c \
   framework/eval/logistic_fit.c \
-  framework/eval/mix.c \
   framework/eval/partitions.c \
   framework/eval/probe.c \
-  framework/eval/subset.c framework/eval/subset.h \
+  framework/eval/finetune.c \
+  framework/eval/tune_mix.c \
   framework/eval/tune_net.c framework/eval/tune_net.h \
   framework/eval/tune_state.c framework/eval/tune_state.h

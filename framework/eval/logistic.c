@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "classify.h"
-#include "eval.h"
 
 #define STRIP 64 /* columns standardised together */
 #define ROWS 256 /* classified together           */

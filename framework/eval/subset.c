@@ -54,18 +54,28 @@ static sm_status no_memory(int64_t n, sm_error *err) {
   return sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
 }
 
-sm_status sm_subset_labelled(const sm_dataset *d, int64_t **index, int64_t *n, sm_error *err) {
-  int64_t all = d->ops->count(d->self);
+/* Their places in the list. */
+static sm_status subset_labelled(const sm_picture_list *list, int64_t **place, int64_t *n, sm_error *err) {
   *n = 0;
-  if (!(*index = sm_malloc((size_t)(all > 0 ? all : 1) * sizeof **index))) return no_memory(all, err);
-  for (int64_t i = 0; i < all; i++)
-    if (d->ops->label(d->self, i) >= 0) (*index)[(*n)++] = i;
-  if (*n && d->ops->classes(d->self) > 1) return SM_OK;
+  if (!(*place = sm_malloc((size_t)(list->n > 0 ? list->n : 1) * sizeof **place))) return no_memory(list->n, err);
+  for (int64_t i = 0; i < list->n; i++)
+    if (list->label[i] >= 0) (*place)[(*n)++] = i;
+  if (*n && list->classes > 1) return SM_OK;
   sm_fail(err, SM_EINVAL, "a classifier needs pictures of two classes, and the training pictures have %d",
-          d->ops->classes(d->self));
-  sm_free(*index);
-  *index = NULL;
+          list->classes);
+  sm_free(*place);
+  *place = NULL;
   return sm_hint(err, "put them into one folder a class");
+}
+
+static void subset_indices(const sm_picture_list *list, int64_t *place, int64_t n) {
+  for (int64_t i = 0; i < n; i++) place[i] = list->index[place[i]];
+}
+
+sm_status sm_subset_labelled(const sm_picture_list *list, int64_t **index, int64_t *n, sm_error *err) {
+  sm_status status = subset_labelled(list, index, n, err);
+  if (!status) subset_indices(list, *index, *n);
+  return status;
 }
 
 static int ascending(const void *a, const void *b) {
@@ -74,11 +84,11 @@ static int ascending(const void *a, const void *b) {
 }
 
 /* The first `most` pictures of class c in its drawn order go to `to`; returns how many there are. */
-static int64_t take_class(const sm_dataset *d, const int64_t *labelled, int64_t n, int c, uint64_t seed,
+static int64_t take_class(const sm_picture_list *list, const int64_t *labelled, int64_t n, int c, uint64_t seed,
                           int64_t most, uint32_t *order, int64_t *to) {
   size_t m = 0;
   for (int64_t i = 0; i < n; i++)
-    if (d->ops->label(d->self, labelled[i]) == c) order[m++] = (uint32_t)i;
+    if (list->label[labelled[i]] == c) order[m++] = (uint32_t)i;
   sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 0, (uint64_t)c, 3);
   sm_rng_shuffle(&rng, order, m);
   int64_t taken = (int64_t)m < most ? (int64_t)m : most;
@@ -86,27 +96,27 @@ static int64_t take_class(const sm_dataset *d, const int64_t *labelled, int64_t 
   return taken;
 }
 
-sm_status sm_subset_balanced(const sm_dataset *d, double share, uint64_t seed, int64_t **index, int64_t *n,
+sm_status sm_subset_balanced(const sm_picture_list *list, double share, uint64_t seed, int64_t **index, int64_t *n,
                              sm_error *err) {
   int64_t *labelled, all, taken = 0;
-  sm_status status = sm_subset_labelled(d, &labelled, &all, err);
+  sm_status status = subset_labelled(list, &labelled, &all, err);
   *index = NULL;
   *n = 0;
   if (status) return status;
   if (share >= 1) {
+    subset_indices(list, labelled, all);
     *index = labelled, *n = all;
     return SM_OK;
   }
-  int kinds = d->ops->classes(d->self);
-  int64_t most = llround(share * (double)all / kinds);
+  int64_t most = llround(share * (double)all / list->classes);
   uint32_t *order = sm_malloc((size_t)all * sizeof *order);
   int64_t *to = sm_malloc((size_t)all * sizeof *to);
-  for (int c = 0; order && to && c < kinds; c++)
-    taken += take_class(d, labelled, all, c, seed, most < 1 ? 1 : most, order, to + taken);
+  for (int c = 0; order && to && c < list->classes; c++)
+    taken += take_class(list, labelled, all, c, seed, most < 1 ? 1 : most, order, to + taken);
   if (order && to) qsort(to, (size_t)taken, sizeof *to, ascending);
   else status = no_memory(all, err);
   if (status) sm_free(to);
-  else *index = to, *n = taken;
+  else subset_indices(list, to, taken), *index = to, *n = taken;
   sm_free(order);
   sm_free(labelled);
   return status;

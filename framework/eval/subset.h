@@ -4,6 +4,8 @@
 #ifndef SM_EVAL_SUBSET_H
 #define SM_EVAL_SUBSET_H
 
+#include <smalti/evaluation.h>
+
 #include "framework/data/data.h"
 
 typedef struct sm_subset {
@@ -14,11 +16,11 @@ typedef struct sm_subset {
 
 sm_dataset sm_subset_dataset(sm_subset *);
 
-/* All labelled pictures of a dataset, ascending. SM_EINVAL: there are none. Free *index with sm_free. */
-sm_status sm_subset_labelled(const sm_dataset *, int64_t **index, int64_t *n, sm_error *);
+/* The indices of all labelled pictures of a list. SM_EINVAL: there are none. Free *index with sm_free. */
+sm_status sm_subset_labelled(const sm_picture_list *, int64_t **index, int64_t *n, sm_error *);
 /* A share of them, ascending: of each class max(1, round(share · labelled / classes)) pictures, or all where it has
  * fewer. Which ones: the first of an order of the class, drawn by a key of seed and class. */
-sm_status sm_subset_balanced(const sm_dataset *, double share, uint64_t seed, int64_t **index, int64_t *n,
+sm_status sm_subset_balanced(const sm_picture_list *, double share, uint64_t seed, int64_t **index, int64_t *n,
                              sm_error *);
 /* Put `held` of n pictures behind the others, in place, each part ascending. Which ones: a draw keyed by the seed.
  * SM_EUNSUPPORTED: more than 2^32 of them. */

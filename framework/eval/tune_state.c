@@ -8,16 +8,16 @@
 
 #include "framework/formats/formats.h"
 
-#define FORMAT "1"
+#define FORMAT "2"
 
 /* ---- its name ------------------------------------------------------------------------------------------ */
 
 static uint64_t hash_of(const sm_tune_net *t, uint64_t data, int64_t batch) {
   const sm_finetune_config *c = t->c;
-  const sm_evaluator_config *e = &t->e->c;
+  const sm_network_spec *about = sm_network_describe(t->x->network);
   sm_text s = {0};
-  sm_text_add(&s, "%s %d %d %" PRId64 " %" PRId64 " %" PRId64, sm_graph_isa(t->graph), t->bf16, e->size,
-              c->epochs, batch, c->group);
+  sm_text_add(&s, "%s %d %d %d %" PRId64 " %" PRId64 " %" PRId64, sm_graph_isa(t->graph), t->bf16, t->x->height,
+              t->x->width, c->epochs, batch, c->group);
   const double number[] = {c->hold_out,    c->warmup, c->weight_decay, c->layer_decay,       c->drop_path,
                            c->smoothing,   c->mixup,  c->cutmix,       c->erasing,           c->least_area,
                            (double)c->flip, c->pool,   c->initial,      (double)c->head_layers,
@@ -25,14 +25,17 @@ static uint64_t hash_of(const sm_tune_net *t, uint64_t data, int64_t batch) {
   sm_text_bytes(&s, number, sizeof number);
   sm_text_bytes(&s, c->rate, (size_t)c->rates * sizeof *c->rate);
   sm_text_bytes(&s, &c->seed, sizeof c->seed);
-  sm_text_bytes(&s, e->mean, sizeof e->mean);
-  sm_text_bytes(&s, e->std, sizeof e->std);
+  sm_text_bytes(&s, about->mean, sizeof about->mean);
+  sm_text_bytes(&s, about->std, sizeof about->std);
   uint64_t hash = sm_hash64(s.s, s.len, data);
   sm_text_free(&s);
   for (int r = 0; r < sm_set_rows(t->set); r++) { /* the weights it begins with */
     const sm_row *row = sm_set_row(t->set, r);
     if (row->alias_of >= 0) continue;
-    uint32_t sum = sm_crc32c(0, sm_set_data(t->set, r, SM_VALUES), (size_t)row->size * sizeof(float));
+    size_t bytes;
+    void *data = sm_set_lend(t->set, r, SM_VALUES, &bytes);
+    uint32_t sum = sm_crc32c(0, data, bytes);
+    sm_set_give_back(t->set, r, SM_VALUES, data, false);
     hash = sm_hash64(&sum, sizeof sum, hash);
     hash = sm_hash64(row->name, strlen(row->name), hash);
   }
@@ -40,7 +43,7 @@ static uint64_t hash_of(const sm_tune_net *t, uint64_t data, int64_t batch) {
 }
 
 void sm_tune_state_place(sm_tune_state *s, const sm_tune_net *t, uint64_t data, int64_t batch) {
-  const char *folder = t->e->c.folder;
+  const char *folder = t->x->folder;
   s->path[0] = 0;
   if (!folder) return;
   int n = snprintf(s->path, sizeof s->path, "%s/finetune-%016" PRIx64 ".safetensors", folder,
@@ -56,7 +59,7 @@ void sm_tune_state_remove(const sm_tune_state *s) {
 
 typedef sm_status (*tensor_fn)(void *file, const char *name, const sm_row *, void *data, sm_error *);
 
-static sm_status each_tensor(const sm_tune_net *t, tensor_fn fn, void *file, sm_error *err) {
+static sm_status each_tensor(const sm_tune_net *t, tensor_fn fn, bool changes, void *file, sm_error *err) {
   static const char *const prefix[] = {
       [SM_VALUES] = "value.", [SM_MOMENT1] = "m.", [SM_MOMENT2] = "v."};
   sm_status status = SM_OK;
@@ -66,7 +69,9 @@ static sm_status each_tensor(const sm_tune_net *t, tensor_fn fn, void *file, sm_
       if (b == SM_GRADIENTS || row->alias_of >= 0 || row->flags & SM_ROW_FROZEN) continue;
       char name[320];
       snprintf(name, sizeof name, "%s%s", prefix[b], row->name);
-      status = fn(file, name, row, sm_set_data(t->set, r, (sm_buffer)b), err);
+      void *data = sm_set_lend(t->set, r, (sm_buffer)b, NULL);
+      status = fn(file, name, row, data, err);
+      sm_set_give_back(t->set, r, (sm_buffer)b, data, changes);
     }
   }
   return status;
@@ -120,10 +125,10 @@ sm_status sm_tune_state_save(const sm_tune_state *s, const sm_tune_net *t, sm_er
   sm_st_writer *w = sm_st_create(s->path, SM_ST_AS_DECLARED, err);
   sm_st_metadata(w, "finetune.format", FORMAT);
   sm_st_metadata(w, "producer", sm_version());
-  each_tensor(t, declare_one, w, NULL);
+  each_tensor(t, declare_one, false, w, NULL);
   sm_st_declare(w, "steps", "I64", 1, &rows);
   sm_st_declare(w, "state", "F64", 1, &n);
-  each_tensor(t, write_one, w, NULL);
+  each_tensor(t, write_one, false, w, NULL);
   sm_st_write(w, "steps", steps, (size_t)rows * sizeof *steps);
   sm_st_write(w, "state", number, (size_t)n * sizeof *number);
   sm_status status = w ? sm_st_finish(w, err) : SM_EIO;
@@ -141,7 +146,7 @@ static sm_status read_file(sm_st_reader *file, sm_tune_state *s, sm_tune_net *t,
     status = SM_EFORMAT;
   if (!status) status = sm_st_read(file, "steps", steps, (size_t)rows * sizeof *steps, err);
   if (!status) status = sm_st_read(file, "state", number, (size_t)n * sizeof *number, err);
-  if (!status) status = each_tensor(t, read_one, file, err);
+  if (!status) status = each_tensor(t, read_one, true, file, err);
   for (int64_t r = 0; !status && r < rows; r++) sm_set_row(t->set, (int)r)->steps = steps[r];
   if (!status) unpack(s, t, number);
   sm_free(steps);

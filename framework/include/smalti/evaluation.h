@@ -5,7 +5,7 @@
  *
  * All that it needs is in the context: the network (network.h: build it into a graph of your own, copy it and train the copy), the
  * pictures of a split at any size, features that the core keeps, progress, and the pool. Ready-made protocols over these are in
- * measure.h. Labels are classes of the *training* set, -1 = none. */
+ * measure.h. Labels are classes of the *training* set, -1 = none; a picture is known by its index in its split. */
 #ifndef SMALTI_EVALUATION_H
 #define SMALTI_EVALUATION_H
 
@@ -15,46 +15,63 @@
 extern "C" {
 #endif
 
+struct sm_eval_context;
+
 /* ---- pictures ---------------------------------------------------------------------------------------------------------- */
 
+/* What a split ("train", "test") holds, known without reading a picture. It lives until run returns, or the part changes. */
+typedef struct sm_picture_list {
+  int64_t n;
+  const int64_t *index; /* (n), ascending: 0, 1, 2 … but in a part */
+  const int32_t *label; /* (n)                                     */
+  int classes;
+  uint64_t hash; /* of the data set and of which of its pictures: keys what is kept about them */
+} sm_picture_list;
+sm_status sm_picture_list_get(struct sm_eval_context *, const char *split, sm_picture_list *, sm_error *); /* [main] */
+
+/* Until run returns, "train" is only a share of the labelled training pictures: the same number of each class, at least one, and
+ * all where a class has fewer; the same ones for the same seed, and those of a smaller share among those of a larger one. Share 1:
+ * all labelled ones. [main] */
+sm_status sm_picture_part(struct sm_eval_context *, double share, uint64_t seed, sm_error *);
+
 typedef enum {
-  SM_PICTURES_CENTRE, /* scaled to cover 8/7 of height × width (small pictures: just that), and the centre cut out          */
-  SM_PICTURES_CROPS   /* random-resized crops and flips, drawn anew in each epoch; training pictures only                    */
+  SM_PICTURES_CENTRE, /* scaled to cover 8/7 of height × width (shorter side below 96: just that), and the centre cut out */
+  SM_PICTURES_CROPS   /* random-resized crops (ratio 3/4 … 4/3), drawn anew in each epoch                                */
 } sm_geometry;
 
 typedef struct sm_picture_request {
-  const char *split;      /* "train" or "test"                                                                               */
-  int height, width;      /* 0: those of the evaluation                                                                      */
+  const char *split;
+  int height, width;        /* 0: those of the evaluation                                                           */
   sm_geometry geometry;
-  const int64_t *row;     /* which pictures, by index in the split; NULL: all                                                */
-  int64_t rows;
-  int batch;              /* pictures that come together at most; 0: 32                                                      */
-  /* crops only */
-  int64_t epochs, first_batch; /* how often each picture is given (but for a rest smaller than a batch); where to go on      */
-  uint64_t seed;
-  sm_filter filter;       /* torchvision's RandomResizedCrop: bilinear                                                       */
-  double least_area;      /* crops take from this share of the area on                                                       */
-  bool flip;
-  double randaugment, randaugment_std; /* magnitude, 0: none, and its deviation (Cubuk et al. 2020)                          */
+  const int64_t *index;     /* which pictures, in this order; it lives until they are closed. NULL: all of the list */
+  int64_t n;
+  int batch;                /* pictures that come together at most; 0: 32                                           */
+  /* crops only: whole batches, each picture at most once per epoch, in an order drawn anew */
+  int64_t epochs;
+  int64_t epoch_batches;    /* batches per epoch; 0: as many as there are                                           */
+  int64_t first_batch;      /* of all epochs, to go on from                                                         */
+  uint64_t seed;            /* order and crops are functions of seed, epoch and place                               */
+  sm_filter filter;         /* torchvision's RandomResizedCrop: bilinear                                            */
+  double least_area;        /* crops take from this share of the area on: 0.08                                      */
+  bool flip;                /* half of them from left to right                                                      */
+  double randaugment, randaugment_std; /* magnitude, 0: none, and its deviation; two operations per picture, after crop and
+                                          flip (Cubuk et al. 2020; timm's rand-mM-mstdS-inc1)                       */
 } sm_picture_request;
 
 typedef struct sm_pictures sm_pictures;
 typedef struct sm_picture_batch {
-  int64_t step, epoch;    /* of crops, from 0                                             */
-  int n;
-  const float *x;         /* (n, 3, height, width), normalised as the network wants it    */
-  const int32_t *label;   /* (n)                                                          */
-  const int64_t *sample;  /* (n), index in the split                                      */
+  int64_t number, epoch;  /* of crops: of the batch in all epochs, and its epoch, from 0 */
+  int n;                  /* 0: there are no more                                        */
+  const float *x;         /* (n, 3, height, width), normalised as the network wants it   */
+  const int32_t *label;   /* (n)                                                         */
+  const int64_t *index;   /* (n)                                                         */
 } sm_picture_batch;
 
-/* [main] Open, take batch after batch (*n 0 at the end), close. A batch lives until the next call. Pictures that cannot be read are
- * left out and counted. */
-struct sm_eval_context;
+/* Open, take batch after batch, close (NULL is allowed). A batch lives until the next call. Centres of pictures that cannot be read
+ * are left out, crops of them replaced; both are counted and told at the end. [main] */
 sm_status sm_pictures_open(struct sm_eval_context *, const sm_picture_request *, sm_pictures **, sm_error *);
 sm_status sm_pictures_next(sm_pictures *, sm_picture_batch *, sm_error *);
 void sm_pictures_close(sm_pictures *);
-/* Pictures of a split, and classes of the training set. [main] */
-sm_status sm_pictures_count(struct sm_eval_context *, const char *split, int64_t *pictures, int *classes, sm_error *);
 
 /* ---- features ---------------------------------------------------------------------------------------------------------- */
 
@@ -63,7 +80,8 @@ typedef struct sm_features {
   int64_t n;
   int dim, classes;
   const float *x;       /* (n, dim), as pooled, not normalised */
-  const int32_t *label; /* (n), -1 = none */
+  const int32_t *label; /* (n), -1 = none                      */
+  const int64_t *index; /* (n), of its picture                 */
 } sm_features;
 
 /* Which features: of each picture one row, made of the view of each of the last `blocks` blocks after the final norm
@@ -74,7 +92,7 @@ typedef struct sm_feature_spec {
   int blocks;    /* 1 … 16; 0: four, or all where the network has fewer. The core writes what it used */
   sm_pool_mode pool;
   char what[80]; /* written by the core, for the protocol: "cls features of the last 4 blocks", "pixels as features" */
-  bool head;     /* in `wants`: the network's head is needed too */
+  bool head;     /* in `wants`: the network's head on the view is needed too */
 } sm_feature_spec;
 
 /* ---- figures ----------------------------------------------------------------------------------------------------------- */
@@ -92,12 +110,14 @@ typedef struct sm_eval_result {
 /* ---- the plugin -------------------------------------------------------------------------------------------------------- */
 
 typedef struct sm_eval_context {
-  const sm_network *network; /* with weights; NULL: the pictures themselves are the features */
-  int height, width;         /* that pictures are evaluated at                               */
-  bool bf16;                 /* products of the network in bf16                              */
+  const sm_network *network; /* with weights; NULL: the pictures themselves are the features               */
+  int height, width;         /* that pictures are evaluated at                                             */
+  bool bf16;                 /* products of the network in bf16                                            */
+  const char *folder;        /* where long work may keep how far it is, in files of its own; NULL: nowhere */
+  const char *doing;         /* what going_on shows; set it as you like. NULL: "evaluation"                */
   sm_pool *pool;
   void *core;
-  /* [main] features of a split ("train", "test"), made once and kept by the core; what `wants` has announced */
+  /* [main] features of a split, made once and kept by the core; what `wants` has announced */
   sm_status (*features)(struct sm_eval_context *, const char *split, sm_feature_spec *, sm_features *, sm_error *);
   /* [main] progress, 0 … 1, and whether to go on: SM_EINTERRUPTED, to be returned, when a signal asks for a stop */
   sm_status (*going_on)(struct sm_eval_context *, double done, sm_error *);

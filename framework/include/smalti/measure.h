@@ -2,7 +2,7 @@
 #ifndef SMALTI_MEASURE_H
 #define SMALTI_MEASURE_H
 
-#include <smalti/plugin.h>
+#include <smalti/evaluation.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -84,9 +84,9 @@ typedef struct sm_linear_result {
   int64_t tested;       /* labelled test pictures */
   int64_t top1, top5;   /* hits among them */
 } sm_linear_result;
-/* On features as they are (x->features_of with `spec`), or, with `augmented`, on those of a new crop in each
- * epoch, which runs the network over the training pictures once an epoch. Test and held-out features are those
- * of the centre. */
+/* On features as they are (x->features with `spec`), or, with `augmented`, on those of a new crop in each epoch, which
+ * runs the network over the training pictures once per epoch: torchvision's RandomResizedCrop and
+ * RandomHorizontalFlip with their defaults. Test and held-out features are those of the centre. */
 sm_status sm_linear_eval(sm_eval_context *, const sm_linear_config *, sm_feature_spec *, bool augmented,
                          sm_linear_result *, sm_error *);
 
@@ -137,9 +137,49 @@ sm_status sm_logistic_eval(sm_eval_context *, const sm_logistic_config *, sm_fea
 
 /* ---- fine-tuning --------------------------------------------------------------------------------------- */
 
-/* The factor of a parameter's rate: decay^(depth + 1 - i), where i is 0 for what comes before the first block
- * (embeddings), b + 1 for block b, depth + 1 for what comes behind (norm, heads): BEiT's optim_factory.py. `layer` is i. */
-double sm_layer_rate(double decay, int depth, int layer);
+/* A copy of the whole network with a linear classifier behind it, trained end to end as BEiT's and iBOT's
+ * run_class_finetuning.py: AdamW, layer-wise rates, cosine after a warm-up, stochastic depth, mixed pictures
+ * and soft labels. The same result for any number of threads. How far it is stands in a file of x->folder after each epoch
+ * and where a signal asks for a stop; the same call goes on from there to the same bits. */
+typedef enum { SM_FINETUNE_AS_TRAINED, SM_FINETUNE_FP32, SM_FINETUNE_BF16 } sm_finetune_precision;
+typedef struct sm_finetune_config {
+  const double *rate; /* for a batch of 256; several: the best on held-out training pictures counts */
+  int rates;
+  double hold_out; /* their share; with one rate nothing is held out */
+  int64_t epochs, batch;
+  int64_t group;        /* pictures that go through the network, and are mixed, together; the batch is a multiple */
+  double warmup;        /* epochs; the rate goes linearly from a thousandth to its value, then by a cosine to a
+                           thousandth (1e-6 of the paper's 1e-3)                                               */
+  double weight_decay;  /* not of biases, norms, and what is declared with SM_ROW_EMBEDDING                    */
+  double layer_decay;   /* see sm_layer_rate                                                                   */
+  double drop_path;     /* of the last layer, growing linearly from 0 at the first                             */
+  double smoothing;     /* label smoothing: this share of a label goes to all classes alike                    */
+  double mixup, cutmix; /* alphas of the Beta distributions the shares are drawn from; 0: not; both: either
+                           with probability 1/2 (Zhang et al. 2018; Yun et al. 2019; timm's Mixup)             */
+  double erasing;       /* probability (Zhong et al. 2020; timm's RandomErasing, mode pixel)                   */
+  double least_area;    /* random-resized crops: from this share of the area on                                */
+  bool flip;
+  sm_pool_mode pool;    /* SM_POOL_CLS: the view; SM_POOL_MEAN: the mean of the patches                        */
+  int head_layers;      /* the classifier stands behind so many layers of the network's head; 0: behind the backbone */
+  double initial;       /* deviation of the classifier's first weights                                         */
+  sm_finetune_precision precision;
+  uint64_t seed;
+  double randaugment, randaugment_std; /* as in sm_picture_request */
+} sm_finetune_config;
+typedef struct sm_finetune_result {
+  int best;                      /* which rate                                                               */
+  int64_t fitted, held;          /* training pictures: learned from, and chosen by                           */
+  int64_t held_top1;             /* hits among the latter                                                    */
+  int64_t tested, top1, top5;    /* labelled test pictures, and hits among them, after the last epoch        */
+  int64_t batch, steps;          /* as used                                                                  */
+  double first_loss, last_loss;  /* mean of the first and the last epoch                                     */
+  bool bf16;
+} sm_finetune_result;
+sm_status sm_finetune_eval(sm_eval_context *, const sm_finetune_config *, sm_finetune_result *, sm_error *);
+
+/* The factor of a parameter's rate: decay^(layers + 1 - layer), where layer is 0 for what comes before the first
+ * (embeddings), layers + 1 for what comes behind the last (norm, heads), see sm_declare_layer: BEiT's optim_factory.py. */
+double sm_layer_rate(double decay, int layers, int layer);
 
 /* Mixing n normalised pictures (n, 3, side, side) in place, picture i with picture n-1-i, all alike. */
 typedef struct sm_mix {
@@ -158,6 +198,16 @@ typedef struct sm_erased { int left, top, width, height; } sm_erased;
 bool sm_erase_random(double probability, float *x, int side, sm_rng *, sm_erased *box);
 
 /* ---- clustering ---------------------------------------------------------------------------------------- */
+
+/* The number of the largest output of the network's head on the view, for each picture of a split: the cluster that it puts
+ * it into. `wants` must ask for the head. Free with sm_assigned_free. */
+typedef struct sm_assigned {
+  int64_t n;
+  int outputs, classes;
+  int32_t *cluster, *label; /* (n); label -1 = none */
+} sm_assigned;
+sm_status sm_assigned_eval(sm_eval_context *, const char *split, sm_assigned *, sm_error *);
+void sm_assigned_free(sm_assigned *);
 
 /* How far two partitions of the same n things agree, in percent. a[i] is 0 … n_a-1, b[i] is 0 … n_b-1; things
  * with -1 in either are left out. Equal to scikit-learn's figures. */

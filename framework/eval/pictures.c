@@ -1,0 +1,293 @@
+/* pictures.c — the pictures of a split as evaluations take them: lists, a part of the training pictures, and batches of centres or
+ * of crops, from the one loader or the other.
+ *
+ * The evaluator owns lists and part; opened pictures own their loader and borrow the list of which. */
+#include <string.h>
+
+#include "evaluator.h"
+#include "subset.h"
+
+#define NO_ENLARGING 96 /* pictures whose shorter side is below this are cut whole, not from an eighth more */
+
+static const char *const split_name[SM_EVAL_SPLITS] = {"train", "test", "train"};
+
+/* ---- lists --------------------------------------------------------------------------------------------- */
+
+sm_status sm_evaluator_split(const sm_evaluator *e, const char *name, int *which, sm_error *err) {
+  *which = !strcmp(name, "test") ? SM_EVAL_TEST : e->list[SM_EVAL_PART].index ? SM_EVAL_PART : SM_EVAL_TRAIN;
+  if (*which == SM_EVAL_TEST || !strcmp(name, "train")) return SM_OK;
+  return sm_fail(err, SM_EINVAL, "no split called '%s'; there are train and test", name);
+}
+
+static const sm_dataset *pictures_of(const sm_evaluator *e, int which) {
+  return which == SM_EVAL_TEST ? &e->c.test : &e->c.train;
+}
+
+/* The training class of a test class: folders may hold other classes, or the same in another order. -1: there is none. */
+static int pictures_class(const sm_dataset *train, const sm_dataset *test, int c, int classes) {
+  const char *name = test->ops->class_name(test->self, c);
+  if (c < classes && !strcmp(name, train->ops->class_name(train->self, c))) return c;
+  for (int k = 0; k < classes; k++)
+    if (!strcmp(name, train->ops->class_name(train->self, k))) return k;
+  return -1;
+}
+
+static sm_status pictures_no_class(const sm_dataset *train, const char *name, int classes, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "test pictures have a class '%s' that no training picture has", name);
+  return sm_hint(err, "training has %d classes, from '%s' to '%s'", classes, train->ops->class_name(train->self, 0),
+                 train->ops->class_name(train->self, classes - 1));
+}
+
+/* Labels become those of the training classes, where there are any. */
+static sm_status pictures_map(const sm_evaluator *e, int32_t *label, int64_t n, sm_error *err) {
+  const sm_dataset *train = &e->c.train, *test = &e->c.test;
+  int own = test->ops->classes(test->self), classes = train->ops ? train->ops->classes(train->self) : 0;
+  if (!own || !classes) return SM_OK;
+  int32_t *map = sm_malloc((size_t)own * sizeof *map);
+  sm_status status = map ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for class names");
+  for (int c = 0; !status && c < own; c++)
+    if ((map[c] = pictures_class(train, test, c, classes)) < 0)
+      status = pictures_no_class(train, test->ops->class_name(test->self, c), classes, err);
+  for (int64_t i = 0; !status && i < n; i++)
+    if (label[i] >= 0) label[i] = map[label[i]];
+  sm_free(map);
+  return status;
+}
+
+static void list_free(sm_picture_list *l) {
+  sm_free((void *)l->index);
+  sm_free((void *)l->label);
+  *l = (sm_picture_list){0};
+}
+
+static sm_status list_new(sm_picture_list *l, int64_t n, int64_t **index, int32_t **label, sm_error *err) {
+  size_t room = n > 0 ? (size_t)n : 1;
+  *index = sm_malloc(room * sizeof **index);
+  *label = sm_malloc(room * sizeof **label);
+  l->n = n, l->index = *index, l->label = *label;
+  if (*index && *label) return SM_OK;
+  list_free(l);
+  return sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
+}
+
+static sm_status pictures_none(int which, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "there are no %s pictures to evaluate on", split_name[which]);
+  return sm_hint(err, "give the recipe data.%s, or name a folder of pictures: --%s FOLDER", split_name[which],
+                 split_name[which]);
+}
+
+static sm_status pictures_list(sm_evaluator *e, int which, sm_error *err) {
+  const sm_dataset *d = pictures_of(e, which), *labels = e->c.train.ops ? &e->c.train : d;
+  sm_picture_list *l = &e->list[which];
+  int64_t n = d->ops->count(d->self), *index;
+  int32_t *label;
+  sm_status status = list_new(l, n, &index, &label, err);
+  if (status) return status;
+  l->classes = labels->ops->classes(labels->self);
+  l->hash = d->ops->hash(d->self);
+  for (int64_t i = 0; i < n; i++) index[i] = i, label[i] = d->ops->label(d->self, i);
+  if (which == SM_EVAL_TEST) status = pictures_map(e, label, n, err);
+  if (!status && !e->met[which] && !(e->met[which] = sm_calloc((size_t)n + 1, 1)))
+    status = sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
+  if (status) list_free(l);
+  return status;
+}
+
+sm_status sm_evaluator_list(sm_evaluator *e, int which, sm_error *err) {
+  if (e->list[which].index) return SM_OK;
+  return pictures_of(e, which)->ops ? pictures_list(e, which, err) : pictures_none(which, err);
+}
+
+void sm_evaluator_whole(sm_evaluator *e) { list_free(&e->list[SM_EVAL_PART]); }
+
+void sm_evaluator_forget_lists(sm_evaluator *e) {
+  for (int i = 0; i < SM_EVAL_SPLITS; i++) list_free(&e->list[i]);
+  for (int i = 0; i < 2; i++) {
+    sm_free(e->met[i]);
+    e->met[i] = NULL;
+  }
+}
+
+/* Contexts of tests have features, but no pictures. */
+static sm_status evaluator_of(const sm_eval_context *x, sm_evaluator **e, sm_error *err) {
+  *e = x->core;
+  return *e ? SM_OK : sm_fail(err, SM_EUNSUPPORTED, "this evaluation gets features only, and no pictures");
+}
+
+sm_status sm_picture_list_get(sm_eval_context *x, const char *split, sm_picture_list *list, sm_error *err) {
+  sm_evaluator *e;
+  int which = 0;
+  sm_status status = evaluator_of(x, &e, err);
+  if (!status) status = sm_evaluator_split(e, split, &which, err);
+  if (!status) status = sm_evaluator_list(e, which, err);
+  if (!status) *list = e->list[which];
+  return status;
+}
+
+sm_status sm_picture_part(sm_eval_context *x, double share, uint64_t seed, sm_error *err) {
+  sm_evaluator *e;
+  int64_t *index, n;
+  int32_t *label;
+  sm_status status = evaluator_of(x, &e, err);
+  if (status) return status;
+  sm_evaluator_whole(e);
+  e->part++;
+  const sm_picture_list *all = &e->list[SM_EVAL_TRAIN];
+  status = sm_evaluator_list(e, SM_EVAL_TRAIN, err);
+  if (!status) status = sm_subset_balanced(all, share, seed, &index, &n, err);
+  if (status) return status;
+  if ((label = sm_malloc((size_t)n * sizeof *label)) == NULL) {
+    sm_free(index);
+    return sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
+  }
+  for (int64_t i = 0; i < n; i++) label[i] = all->label[index[i]];
+  e->list[SM_EVAL_PART] = (sm_picture_list){
+      n, index, label, all->classes, sm_hash64(index, (size_t)n * sizeof *index, all->hash)};
+  return SM_OK;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------- */
+
+struct sm_pictures {
+  const sm_picture_list *whole; /* of the split */
+  uint8_t *met;
+  sm_subset subset;     /* which of them */
+  sm_eval_loader *centres; /* this one, */
+  sm_eval_batch *centre;
+  sm_loader *crops; /* or that one */
+  sm_batch *crop;
+  int64_t number, batches; /* of the next one; of crops, in all */
+  int32_t *label;
+  int64_t *index;
+};
+
+static sm_view_recipe pictures_view(const sm_evaluator_config *c, const sm_picture_request *r) {
+  sm_view_recipe v = sm_view_recipe_default();
+  v.height = r->height, v.width = r->width;
+  v.filter = r->filter;
+  v.scale[0] = r->least_area, v.scale[1] = 1;
+  v.ratio[0] = 3.0 / 4, v.ratio[1] = 4.0 / 3;
+  v.flip_p = r->flip ? 0.5 : 0;
+  v.jitter_p = v.grey_p = v.blur_p = v.solarize_p = 0;
+  if (r->randaugment > 0) v.randaugment = (sm_randaugment){.layers = 2, r->randaugment, r->randaugment_std};
+  memcpy(v.mean, c->mean, sizeof v.mean);
+  memcpy(v.std, c->std, sizeof v.std);
+  return v;
+}
+
+static sm_status open_crops(sm_pictures *p, const sm_evaluator_config *c, const sm_picture_request *r, sm_dataset d,
+                            sm_error *err) {
+  sm_view_recipe view = pictures_view(c, r);
+  int batch = p->subset.n < r->batch ? (int)p->subset.n : r->batch;
+  int64_t each = r->epoch_batches ? r->epoch_batches : batch > 0 ? p->subset.n / batch : 0;
+  p->number = r->first_batch;
+  p->batches = each * r->epochs;
+  sm_loader_config config = {
+      .dataset = d,
+      .views = {.globals = 1, .global_first = view, .global_other = view, .local = view},
+      .seed = r->seed,
+      .batch_size = batch,
+      .steps_per_epoch = r->epoch_batches,
+      .last_step = p->batches,
+      .workers = c->workers,
+      .prefetch = 4,
+      .limits = c->limits,
+      .max_bad = 1};
+  return p->number < p->batches ? sm_loader_new(&config, p->number, &p->crops, err) : SM_OK;
+}
+
+static sm_status open_centres(sm_pictures *p, const sm_evaluator_config *c, const sm_picture_request *r, sm_dataset d,
+                              sm_error *err) {
+  int shorter = r->height < r->width ? r->height : r->width;
+  sm_eval_loader_config config = {.dataset = d,
+                                  .height = r->height,
+                                  .width = r->width,
+                                  .resize = shorter < NO_ENLARGING ? shorter : 0,
+                                  .filter = c->filter,
+                                  .batch_size = r->batch,
+                                  .workers = c->workers,
+                                  .prefetch = 2,
+                                  .limits = c->limits};
+  memcpy(config.mean, c->mean, sizeof config.mean);
+  memcpy(config.std, c->std, sizeof config.std);
+  return sm_eval_loader_new(&config, &p->centres, err);
+}
+
+sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, sm_pictures **out, sm_error *err) {
+  sm_picture_request r = *request;
+  int which = 0;
+  *out = NULL;
+  sm_status status = sm_evaluator_split(e, r.split, &which, err);
+  if (!status) status = sm_evaluator_list(e, which, err);
+  if (status) return status;
+  const int data = which == SM_EVAL_PART ? SM_EVAL_TRAIN : which;
+  const sm_picture_list *list = &e->list[which];
+  if (!r.height || !r.width) r.height = e->c.height, r.width = e->c.width;
+  if (!r.batch) r.batch = SM_EVAL_BATCH;
+  if (!r.index) r.n = list->n;
+  sm_pictures *p = sm_calloc(1, sizeof *p);
+  if (!p) return sm_fail(err, SM_ENOMEM, "no memory for a batch of %d pictures", r.batch);
+  p->whole = &e->list[data];
+  p->met = e->met[data];
+  p->subset = (sm_subset){pictures_of(e, data), r.index ? r.index : list->index, r.n};
+  p->label = sm_malloc((size_t)r.batch * sizeof *p->label);
+  p->index = sm_malloc((size_t)r.batch * sizeof *p->index);
+  bool some = r.index || which == SM_EVAL_PART;
+  sm_dataset d = some ? sm_subset_dataset(&p->subset) : *pictures_of(e, data);
+  if (!p->label || !p->index) status = sm_fail(err, SM_ENOMEM, "no memory for a batch of %d pictures", r.batch);
+  if (!status && r.geometry == SM_PICTURES_CROPS) status = open_crops(p, &e->c, &r, d, err);
+  else if (!status) status = open_centres(p, &e->c, &r, d, err);
+  for (int64_t i = 0; !status && i < r.n; i++) p->met[p->subset.index[i]] |= SM_EVAL_ASKED;
+  if (status) sm_pictures_close(p);
+  else *out = p;
+  return status;
+}
+
+sm_status sm_pictures_open(sm_eval_context *x, const sm_picture_request *r, sm_pictures **out, sm_error *err) {
+  sm_evaluator *e;
+  *out = NULL;
+  sm_status status = evaluator_of(x, &e, err);
+  return status ? status : sm_evaluator_open(e, r, out, err);
+}
+
+/* ---- taking batches ------------------------------------------------------------------------------------ */
+
+static void pictures_release(sm_pictures *p) {
+  if (p->centre) sm_eval_loader_release(p->centres, p->centre);
+  if (p->crop) sm_loader_release(p->crops, p->crop);
+  p->centre = NULL, p->crop = NULL;
+}
+
+sm_status sm_pictures_next(sm_pictures *p, sm_picture_batch *to, sm_error *err) {
+  const int64_t *from = NULL; /* as the loader counts them: within the subset */
+  sm_status status = SM_OK;
+  pictures_release(p);
+  *to = (sm_picture_batch){.number = p->number};
+  if (p->centres) {
+    if ((status = sm_eval_loader_next(p->centres, &p->centre, err)) || !p->centre) return status;
+    to->n = p->centre->pictures, to->x = p->centre->x, from = p->centre->sample;
+  } else {
+    if (p->number >= p->batches || (status = sm_loader_next(p->crops, &p->crop, err))) return status;
+    to->n = p->crop->pictures, to->x = p->crop->global, to->epoch = p->crop->epoch, from = p->crop->sample;
+  }
+  for (int i = 0; i < to->n; i++) {
+    p->index[i] = p->subset.index[from[i]];
+    p->label[i] = p->whole->label[p->index[i]];
+  }
+  to->label = p->label, to->index = p->index;
+  p->number++;
+  return SM_OK;
+}
+
+void sm_pictures_close(sm_pictures *p) {
+  int64_t n = 0;
+  if (!p) return;
+  pictures_release(p);
+  const sm_bad *bad = p->centres ? sm_eval_loader_bad(p->centres, &n) : p->crops ? sm_loader_bad(p->crops, &n) : NULL;
+  for (int64_t i = 0; i < n; i++) p->met[p->subset.index[bad[i].index]] |= SM_EVAL_BAD;
+  sm_eval_loader_free(p->centres);
+  sm_loader_free(p->crops);
+  sm_free(p->label);
+  sm_free(p->index);
+  sm_free(p);
+}
