@@ -85,25 +85,12 @@ sm_status sm_tune_net_reset(sm_tune_net *t, sm_error *err) {
 /* Logits of the pictures. */
 static sm_tensor *classify(const sm_tune_net *t, sm_tensor *pictures, sm_tensor *drop) {
   sm_graph *g = t->graph;
-<<<<<<< HEAD
-  bool mean = t->c->pool == SM_POOL_MEAN || t->e->spec.prefix < 1;
-  sm_backbone_in in = {.pictures = pictures, .drop = drop, .only = mean ? NULL : cls};
-  sm_backbone_out out = {0};
-  sm_scope_push(g, "backbone");
-  c->backbone->build(c->backbone_self, g, &(sm_params){t->set, "backbone."}, &in, &out);
-  sm_scope_pop(g);
-  if (!out.tokens) return sm_graph_fail(g, "the backbone gave no tokens");
-  sm_tensor *x = mean                    ? sm_mean_tokens(g, out.tokens, t->e->spec.prefix)
-                 : out.tokens->ndim == 3 ? sm_gather(g, out.tokens, cls)
-                                         : out.tokens;
-=======
   const sm_params network = network_of(t), classifier = classifier_of(t);
   const bool mean = t->c->pool == SM_POOL_MEAN;
   const sm_backbone_in in = {.pictures = pictures, .drop = drop, .view = !mean, .patches = mean};
   sm_backbone_out out = {0};
   sm_network_build(t->x->network, g, &network, &in, &out);
   sm_tensor *x = mean ? sm_mean_tokens(g, out.patches, 0) : out.view;
->>>>>>> b62b92e (Make evaluations code over the network handle)
   if (t->c->head_layers)
     x = t->head.ops->layer(t->head.self, g, &t->head, x, SM_SITE_VIEW, t->c->head_layers);
   return sm_linear(g, x, sm_param(g, &classifier, "weight"), sm_param(g, &classifier, "bias"));
