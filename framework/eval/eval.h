@@ -19,8 +19,6 @@
 #include "framework/formats/formats.h"
 #include "framework/models/models.h"
 
-#define SM_SOME_BLOCKS 4 /* what `blocks: 0` means: eval_linear.py's default for ViT-S and ViT-T */
-
 typedef struct sm_evaluator_config {
   const sm_network *network; /* with weights, or of SM_NET_PIXELS: the pictures are the features, for a baseline */
   int height, width;         /* of the evaluated pictures                                                        */
@@ -37,7 +35,7 @@ typedef struct sm_evaluator_config {
   const char *folder; /* where long evaluations keep how far they are; NULL: nowhere             */
   /* what is kept of the features, and needed of the network: sm_evaluator_want writes it */
   int blocks;       /* views of so many last blocks, at least of one                           */
-  bool some_blocks; /* and of SM_SOME_BLOCKS, or all where the network has fewer               */
+  bool some_blocks; /* and of four, or all where the network has fewer               */
   bool patches;     /* the mean of the patches                                                 */
   bool head;        /* the network's head on the view                                          */
 } sm_evaluator_config;

@@ -8,6 +8,7 @@
 #include <smalti/evaluation.h>
 
 #define SM_EVAL_BATCH 32 /* pictures that go through a graph together */
+#define SM_SOME_BLOCKS 4 /* what `blocks: 0` means: eval_linear.py's default for ViT-S and ViT-T */
 
 typedef struct sm_feature_config {
   const sm_network *network; /* NULL: pixels                                                */

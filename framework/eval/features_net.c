@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "eval.h"
+#include "framework/models/models.h"
 
 #define STRIP 64 /* columns summed together */
 

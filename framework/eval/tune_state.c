@@ -33,9 +33,9 @@ static uint64_t hash_of(const sm_tune_net *t, uint64_t data, int64_t batch) {
     const sm_row *row = sm_set_row(t->set, r);
     if (row->alias_of >= 0) continue;
     size_t bytes;
-    void *data = sm_set_lend(t->set, r, SM_VALUES, &bytes);
-    uint32_t sum = sm_crc32c(0, data, bytes);
-    sm_set_give_back(t->set, r, SM_VALUES, data, false);
+    void *values = sm_set_lend(t->set, r, SM_VALUES, &bytes);
+    uint32_t sum = sm_crc32c(0, values, bytes);
+    sm_set_give_back(t->set, r, SM_VALUES, values, false);
     hash = sm_hash64(&sum, sizeof sum, hash);
     hash = sm_hash64(row->name, strlen(row->name), hash);
   }

@@ -59,7 +59,7 @@ static sm_status by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_
   sm_agreement a;
   double inertia;
   wants(o, &spec);
-  sm_status status = x->features_of(x, "test", &spec, &test, err);
+  sm_status status = x->features(x, "test", &spec, &test, err);
   if (!status) status = need_classes(test.classes, err);
   if (status) return status;
   int64_t clusters = o->clusters ? o->clusters : test.classes;
@@ -86,45 +86,40 @@ static sm_status by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_
   return SM_OK;
 }
 
-/* Outputs that some picture has, numbered from 0 in place: a head of thousands uses far fewer. *n_used: how many. */
-static int32_t *number_used(const sm_assigned *x, int *n_used) {
-  int32_t *cluster = sm_malloc((size_t)(x->n ? x->n : 1) * sizeof *cluster);
+/* Number the outputs that some picture has from 0, in place: a head of thousands uses far fewer. *n_used: how many. */
+static sm_status number_used(sm_assigned *x, int *n_used, sm_error *err) {
   int32_t *number = sm_malloc((size_t)x->outputs * sizeof *number);
   *n_used = 0;
-  if (!cluster || !number) {
-    sm_free(cluster);
-    sm_free(number);
-    return NULL;
-  }
+  if (!number) return sm_fail(err, SM_ENOMEM, "no memory for %d clusters", x->outputs);
   for (int k = 0; k < x->outputs; k++) number[k] = -1;
   for (int64_t i = 0; i < x->n; i++) {
     int32_t *at = &number[x->cluster[i]];
     if (*at < 0) *at = (*n_used)++;
-    cluster[i] = *at;
+    x->cluster[i] = *at;
   }
   sm_free(number);
-  return cluster;
+  return SM_OK;
 }
 
 static sm_status by_head(sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   sm_assigned test;
   sm_agreement a;
   int used;
-  sm_status status = x->assigned(x, "test", &test, err);
-  if (!status) status = need_classes(test.classes, err);
+  sm_status status = sm_assigned_eval(x, "test", &test, err);
   if (status) return status;
-  int32_t *cluster = number_used(&test, &used);
-  status = cluster ? sm_partitions_compare(cluster, used, test.label, test.classes, test.n, &a, err)
-                   : sm_fail(err, SM_ENOMEM, "no memory for %lld clustered pictures", (long long)test.n);
-  sm_free(cluster);
-  if (status) return status;
-  add_figures(result, &a);
-  sm_figure_add(result, used, "used");
-  snprintf(result->protocol, sizeof result->protocol,
-           "largest of the %d outputs of the [CLS] head, %lld test pictures in %d clusters, compared with %d "
-           "classes",
-           test.outputs, (long long)test.n, used, test.classes);
-  return SM_OK;
+  status = need_classes(test.classes, err);
+  if (!status) status = number_used(&test, &used, err);
+  if (!status) status = sm_partitions_compare(test.cluster, used, test.label, test.classes, test.n, &a, err);
+  if (!status) {
+    add_figures(result, &a);
+    sm_figure_add(result, used, "used");
+    snprintf(result->protocol, sizeof result->protocol,
+             "largest of the %d outputs of the [CLS] head, %lld test pictures in %d clusters, compared with %d "
+             "classes",
+             test.outputs, (long long)test.n, used, test.classes);
+  }
+  sm_assigned_free(&test);
+  return status;
 }
 
 static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {

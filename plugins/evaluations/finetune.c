@@ -27,7 +27,7 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   sm_finetune_config c;
   sm_finetune_result r;
   tune_resolve(&o->tune, presets, x, rate, &c);
-  sm_status status = x->finetune(x, &c, &r, err);
+  sm_status status = sm_finetune_eval(x, &c, &r, err);
   if (status) return status;
   sm_figure_hits(result, r.top1, r.tested, "top1");
   sm_figure_hits(result, r.top5, r.tested, "top5");

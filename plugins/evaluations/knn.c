@@ -37,8 +37,8 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   sm_features train, test;
   sm_feature_spec spec = {0};
   wants(o, &spec);
-  sm_status status = x->features_of(x, "train", &spec, &train, err);
-  if (!status) status = x->features_of(x, "test", &spec, &test, err);
+  sm_status status = x->features(x, "train", &spec, &train, err);
+  if (!status) status = x->features(x, "test", &spec, &test, err);
   int k[SM_LIST_MAX];
   double top1[SM_LIST_MAX], top5[SM_LIST_MAX];
   for (int i = 0; i < o->k.n; i++) k[i] = (int)o->k.v[i];

@@ -51,7 +51,7 @@ static sm_status by_finetuning(const struct semi *o, sm_eval_context *x, measure
   sm_finetune_result r;
   tune_resolve(&o->tune, presets, x, rate, &c);
   c.head_layers = (int)o->head_layer;
-  sm_status status = x->finetune(x, &c, &r, err);
+  sm_status status = sm_finetune_eval(x, &c, &r, err);
   if (status) return status;
   *m = (measured){.fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5};
   int n = c.head_layers ? snprintf(m->how, sizeof m->how, "from head layer %d, ", c.head_layers)
@@ -107,8 +107,8 @@ static sm_status by_knn(const struct semi *o, sm_eval_context *x, measured *m, s
   int k = 20;
   double top1, top5;
   wants(o, &spec);
-  sm_status status = x->features_of(x, "train", &spec, &train, err);
-  if (!status) status = x->features_of(x, "test", &spec, &test, err);
+  sm_status status = x->features(x, "train", &spec, &train, err);
+  if (!status) status = x->features(x, "test", &spec, &test, err);
   if (!status) status = sm_knn(&train, &test, &k, 1, 0.07, x->pool, NULL, &top1, &top5, err);
   if (status) return status;
   *m = (measured){.fitted = train.n, .tested = sm_labelled(&test)};
@@ -125,14 +125,15 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   char sizes[96] = "";
   measured m = {0};
   for (int i = 0; i < o->share.n; i++) {
-    int64_t pictures;
-    sm_status status = x->part(x, o->share.v[i], (uint64_t)o->part_seed, &pictures, err);
+    sm_picture_list part;
+    sm_status status = sm_picture_part(x, o->share.v[i], (uint64_t)o->part_seed, err);
+    if (!status) status = sm_picture_list_get(x, "train", &part, err);
     if (!status) status = by[o->method](o, x, &m, err);
     if (status) return status;
     sm_figure_hits(result, m.top1, m.tested, "top1.p%g", 100 * o->share.v[i]);
     sm_figure_hits(result, m.top5, m.tested, "top5.p%g", 100 * o->share.v[i]);
     size_t n = strlen(sizes);
-    snprintf(sizes + n, sizeof sizes - n, "%s%lld", i ? ", " : "", (long long)pictures);
+    snprintf(sizes + n, sizeof sizes - n, "%s%lld", i ? ", " : "", (long long)part.n);
   }
   snprintf(result->protocol, sizeof result->protocol, "%s labels: %s; %lld against %.30s pictures",
            o->method == FINETUNE ? "fine-tuning with few" : "few", m.how, (long long)m.tested, sizes);

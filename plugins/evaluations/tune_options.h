@@ -71,7 +71,7 @@ static double tune_or(double own, double preset) { return own < 0 ? preset : own
  * points to lie in *rate. */
 static void tune_resolve(const tune_options *o, const tune_preset *preset, const sm_eval_context *x,
                          double *rate, sm_finetune_config *c) {
-  int width = x->network ? x->network->dim : 0;
+  int width = x->network ? sm_network_describe(x->network)->backbone.dim : 0;
   while (o->preset == 0 && preset->width && width > preset->width) preset++;
   while (o->preset == 1 && preset->width >= 0) preset++;
   for (int i = 0; i < o->lr.n; i++) rate[i] = o->lr.v[i];
