@@ -5,7 +5,7 @@
 #include "framework/formats/formats.h"
 #include "framework/recipe/recipe.h"
 
-#include "checkpoint.h"
+#include "framework/models/checkpoint.h"
 
 typedef struct sm_run_folder {
   char path[2048], checkpoints[2100];

@@ -6,7 +6,7 @@
 #ifndef SM_MONITOR_H
 #define SM_MONITOR_H
 
-#include "checkpoint.h"
+#include "framework/models/checkpoint.h"
 
 enum { SM_MONITOR_TEXT = 400, SM_MONITOR_WARNINGS = SM_SLOTS_MAX + 1 };
 
