@@ -7,9 +7,8 @@
 #ifndef SM_WEIGHTS_H
 #define SM_WEIGHTS_H
 
-#include <smalti/image.h>
-
 #include "framework/formats/formats.h"
+#include "framework/image/augment.h"
 #include "framework/nn/nn.h"
 
 typedef struct sm_weights_source {
@@ -43,7 +42,7 @@ typedef struct sm_weights_about {
   const char *recipe;   /* its name, or ""                               */
   uint64_t recipe_hash;
   int64_t step;
-  int height, width;     /* of the views its positions are for            */
+  int height, width;     /* of the views its position embedding is for    */
   float mean[3], std[3]; /* of the pictures it wants                      */
   sm_filter filter;
 } sm_weights_about;

@@ -53,9 +53,7 @@ static void put_about(sm_st_writer *w, const sm_weights_about *a) {
   sm_st_metadata(w, "recipe_hash", text);
   snprintf(text, sizeof text, "%" PRId64, a->step);
   sm_st_metadata(w, "step", text);
-  if (a->height == a->width) snprintf(text, sizeof text, "%d", a->height);
-  else snprintf(text, sizeof text, "%d x %d", a->height, a->width);
-  sm_st_metadata(w, "view_size", text);
+  sm_st_metadata(w, "view_size", sm_view_size_text(a->height, a->width, text, sizeof text));
   put_floats(w, "mean", a->mean);
   put_floats(w, "std", a->std);
   sm_st_metadata(w, "interpolation", sm_filter_names[a->filter]);
@@ -75,19 +73,6 @@ static bool get_filter(const sm_st_reader *r, sm_filter *filter) {
 }
 
 /* "224", or "256 x 128" of views that are not square. */
-static bool get_size(const sm_st_reader *r, sm_weights_about *a) {
-  const char *text = sm_st_get(r, "view_size");
-  int end = 0;
-  if (text && sscanf(text, "%d x %d%n", &a->height, &a->width, &end) != 2) {
-    int64_t side;
-    if (!sm_parse_int(text, &side)) return false;
-    a->height = a->width = (int)(side > 1 << 16 ? 0 : side);
-  } else if (!text || !end || text[end]) {
-    return false;
-  }
-  return a->height >= 1 && a->width >= 1 && a->height <= 1 << 16 && a->width <= 1 << 16;
-}
-
 static bool get_whole(const sm_st_reader *r, const char *key, int64_t least, int64_t most, int64_t *value) {
   const char *text = sm_st_get(r, key);
   return text && sm_parse_int(text, value) && *value >= least && *value <= most;
@@ -97,7 +82,8 @@ sm_status sm_weights_about_read(const sm_st_reader *r, sm_weights_about *a, sm_e
   const char *producer = sm_st_get(r, "producer"), *wrong = NULL, *hash = sm_st_get(r, "recipe_hash");
   *a = (sm_weights_about){.net = "", .recipe = ""};
   if (!producer || strcmp(producer, "smalti") != 0 || !sm_st_get(r, "backbone")) return SM_OK;
-  if (!get_size(r, a)) wrong = "view_size";
+  const char *size = sm_st_get(r, "view_size");
+  if (!size || !sm_view_size_parse(size, &a->height, &a->width)) wrong = "view_size";
   else if (!get_whole(r, "step", 0, INT64_MAX, &a->step)) wrong = "step";
   else if (!get_floats(r, "mean", a->mean)) wrong = "mean";
   else if (!get_floats(r, "std", a->std) || !(a->std[0] > 0 && a->std[1] > 0 && a->std[2] > 0)) wrong = "std";
