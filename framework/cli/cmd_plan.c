@@ -124,23 +124,23 @@ static int print_json(const plan_view *p, int largest) {
   return sm_cli_json(&json);
 }
 
-static struct plan_cost cost_of(sm_trainable *ssl, const sm_train_config *c) {
+static struct plan_cost cost_of(sm_trainable *net, const sm_train_config *c) {
   int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
   sm_plan_report graph;
-  sm_graph_report(ssl->graph, &graph);
+  sm_graph_report(net->graph, &graph);
   struct plan_cost cost = {graph.inputs + graph.transient + graph.worker,
                            graph.flops * c->batch_size / micro / 1e9};
-  for (int i = 0; i < SM_SETS; i++) cost.peak += sm_set_bytes(ssl->set[i]);
+  for (int i = 0; i < SM_SETS; i++) cost.peak += sm_set_bytes(net->set[i]);
   return cost;
 }
 
-static sm_status make_view(plan_view *view, sm_trainable *ssl, const sm_train_config *config, sm_error *err) {
+static sm_status make_view(plan_view *view, sm_trainable *net, const sm_train_config *config, sm_error *err) {
   int chosen = view->recipe->train.recompute;
   sm_trainable *other = NULL;
-  sm_graph_report(ssl->graph, &view->graph);
-  for (int i = 0; i < SM_SETS; i++) view->set[i] = sm_set_bytes(ssl->set[i]);
-  view->parameters = sm_set_parameters(ssl->set[SM_SET_STUDENT]);
-  view->cost[chosen] = cost_of(ssl, config);
+  sm_graph_report(net->graph, &view->graph);
+  for (int i = 0; i < SM_SETS; i++) view->set[i] = sm_set_bytes(net->set[i]);
+  view->parameters = sm_set_parameters(net->set[SM_SET_STUDENT]);
+  view->cost[chosen] = cost_of(net, config);
   view->total = view->cost[chosen].peak;
   sm_train_config changed = *config;
   changed.recompute = !config->recompute;
@@ -154,7 +154,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
   const struct plan_options *o = cli->options;
   sm_error err = {0};
   sm_recipe *recipe = NULL;
-  sm_trainable *ssl = NULL;
+  sm_trainable *net = NULL;
   sm_pool *pool = NULL;
   sm_train_config config;
   plan_view view = {0};
@@ -170,11 +170,11 @@ static int run(sm_cli *cli, int argc, char **argv) {
   if (!status)
     status = sm_train_configure(recipe, pool, recipe->train.steps_per_epoch ? recipe->train.steps_per_epoch : 1,
                               &config, &err);
-  if (!status) status = sm_trainable_new(&config, &ssl, &err);
+  if (!status) status = sm_trainable_new(&config, &net, &err);
   view.recipe = recipe;
-  if (!status) status = make_view(&view, ssl, &config, &err);
+  if (!status) status = make_view(&view, net, &config, &err);
   if (!status) code = (cli->json ? print_json : print_text)(&view, (int)o->largest);
-  sm_trainable_free(ssl);
+  sm_trainable_free(net);
   sm_pool_free(pool);
   sm_recipe_free(recipe);
   return status ? sm_cli_fail(&err) : code;

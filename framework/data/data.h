@@ -67,8 +67,6 @@ typedef struct sm_masking {
   int local_rows, local_cols; /* of one local view; they count for SM_MASKED_ALL only */
 } sm_masking;
 
-/* A masker (ops NULL: none) on the grids of global and local views: mask cells of cell x cell pixels, 0: there are none. */
-sm_masking sm_masking_of_views(const sm_masker_ops *, const void *self, sm_masked, int cell, const sm_views *);
 
 /* A picture that could not be used. `name` belongs to the dataset. */
 typedef struct sm_bad {

@@ -127,15 +127,6 @@ bool sm_masking_local(const sm_masking *masking, const sm_views *views) {
          masking->local_cols > 0;
 }
 
-sm_masking sm_masking_of_views(const sm_masker_ops *ops, const void *self, sm_masked which, int cell,
-                               const sm_views *views) {
-  sm_masking m = {.ops = ops, .self = self, .views = which};
-  if (cell < 1) return m;
-  m.rows = views->global_first.height / cell, m.cols = views->global_first.width / cell;
-  m.local_rows = views->local.height / cell, m.local_cols = views->local.width / cell;
-  return m;
-}
-
 /* Of one view in turn the choice has a key of its own, so that no mask depends on it. */
 static bool is_masked(const sm_masking *masking, const sm_views *views, const sm_slot_key *key, int v) {
   if (v >= views->globals) return sm_masking_local(masking, views);

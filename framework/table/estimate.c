@@ -32,14 +32,14 @@ static sm_status count_pictures(sm_recipe *r, int64_t *pictures, sm_error *err) 
 }
 
 static sm_status plan_bytes(const sm_train_config *c, double *bytes, sm_error *err) {
-  sm_trainable *ssl = NULL;
-  sm_status status = sm_trainable_new(c, &ssl, err);
+  sm_trainable *net = NULL;
+  sm_status status = sm_trainable_new(c, &net, err);
   if (status) return status;
   sm_plan_report plan;
-  sm_graph_report(ssl->graph, &plan);
+  sm_graph_report(net->graph, &plan);
   *bytes = (double)(plan.inputs + plan.transient + plan.worker);
-  for (int i = 0; i < SM_SETS; i++) *bytes += (double)sm_set_bytes(ssl->set[i]);
-  sm_trainable_free(ssl);
+  for (int i = 0; i < SM_SETS; i++) *bytes += (double)sm_set_bytes(net->set[i]);
+  sm_trainable_free(net);
   return SM_OK;
 }
 

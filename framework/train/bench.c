@@ -39,14 +39,10 @@ static sm_status random_owns(const sm_train_config *c, const sm_views *views, sm
   return SM_OK;
 }
 
-static sm_status random_masks(const sm_train_config *c, const sm_backbone_spec *spec, sm_batch *b,
-                              sm_error *err) {
-  const sm_views views = {.globals = c->globals,
-                          .locals = c->locals,
-                          .global_first = {.height = c->global_height, .width = c->global_width},
-                          .local = {.height = c->local_height, .width = c->local_width}};
-  const sm_masking masking = /* an objective has no patches */
-      sm_masking_of_views(c->masker.ops, c->masker.self, c->masked, spec->patch, &views);
+static sm_status random_masks(const sm_trainable *t, sm_batch *b, sm_error *err) {
+  const sm_train_config *c = &t->c;
+  const sm_views views = {.globals = c->globals, .locals = c->locals};
+  const sm_masking masking = sm_trainable_masking(t); /* an objective has no patches */
   const int64_t cells = (int64_t)masking.rows * masking.cols, small = (int64_t)masking.local_rows * masking.local_cols;
   b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)(cells ? cells : 1));
   b->local_mask = sm_calloc((size_t)c->batch_size * (size_t)c->locals + 1, (size_t)(small ? small : 1));
@@ -61,8 +57,8 @@ static sm_status random_masks(const sm_train_config *c, const sm_backbone_spec *
   return SM_OK;
 }
 
-static sm_status random_batch(const sm_train_config *c, const sm_backbone_spec *spec, sm_batch *b,
-                              sm_error *err) {
+static sm_status random_batch(const sm_trainable *t, sm_batch *b, sm_error *err) {
+  const sm_train_config *c = &t->c;
   int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_height * c->global_width;
   int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_height * c->local_width;
   *b = (sm_batch){.pictures = c->batch_size, .epoch = LATE};
@@ -74,7 +70,7 @@ static sm_status random_batch(const sm_train_config *c, const sm_backbone_spec *
     return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
   fill_normal(b->global, globals, 0);
   fill_normal(b->local, locals, 1);
-  return random_masks(c, spec, b, err);
+  return random_masks(t, b, err);
 }
 
 /* ---- peak ------------------------------------------------------------------------------------------ */
@@ -120,7 +116,7 @@ static sm_status timed_steps(sm_trainable *trainable, sm_batch *b, int steps, sm
     sm_step_result result;
     b->step = t.step;
     double start = sm_now();
-    sm_status status = sm_step(ssl, b, &t, &result, err);
+    sm_status status = sm_step(net, b, &t, &result, err);
     if (status) return status;
     if (i < 0) continue;
     seconds[i] = sm_now() - start;
@@ -133,10 +129,10 @@ static sm_status profiled_step(sm_trainable *trainable, sm_batch *b, double time
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
   sm_step_result result;
   sm_profile_line lines[SM_BENCH_LINES];
-  sm_graph_profile(ssl->graph, true);
-  sm_status status = sm_step(ssl, b, &t, &result, err);
-  r->lines = sm_graph_profile_lines(ssl->graph, lines, SM_BENCH_LINES);
-  sm_graph_profile(ssl->graph, false);
+  sm_graph_profile(net->graph, true);
+  sm_status status = sm_step(net, b, &t, &result, err);
+  r->lines = sm_graph_profile_lines(net->graph, lines, SM_BENCH_LINES);
+  sm_graph_profile(net->graph, false);
   for (int i = 0; i < r->lines; i++) {
     sm_bench_line *l = &r->line[i];
     *l = (sm_bench_line){
@@ -152,18 +148,18 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
   sm_batch batch = {0};
   memset(r, 0, sizeof *r);
   double *seconds = sm_calloc((size_t)steps, sizeof *seconds);
-  sm_status status = seconds ? sm_trainable_new(c, &ssl, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
-  if (!status) status = sm_trainable_allocate(ssl, err);
-  if (!status) status = random_batch(c, &ssl->spec, &batch, err);
-  if (!status) status = random_owns(c, &ssl->views, &batch, err);
-  if (!status) status = timed_steps(ssl, &batch, steps, r, seconds, err);
+  sm_status status = seconds ? sm_trainable_new(c, &net, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
+  if (!status) status = sm_trainable_allocate(net, err);
+  if (!status) status = random_batch(net, &batch, err);
+  if (!status) status = random_owns(c, &net->views, &batch, err);
+  if (!status) status = timed_steps(net, &batch, steps, r, seconds, err);
   int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size,
       rest = c->batch_size % micro;
   double times =
       (double)c->batch_size / (rest ? rest : micro); /* over the last micro-batch, whose counts stand */
   if (!status) {
     sm_plan_report plan;
-    sm_graph_report(ssl->graph, &plan);
+    sm_graph_report(net->graph, &plan);
     qsort(seconds, (size_t)steps, sizeof *seconds, by_value);
     r->threads = sm_pool_threads(c->pool);
     r->steps = steps;
@@ -175,16 +171,16 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
     r->flops = plan.flops * times;
     r->gflops = r->flops / r->median / 1e9;
     r->planned = plan.inputs + plan.transient + plan.worker;
-    for (int i = 0; i < SM_SETS; i++) r->planned += sm_set_bytes(ssl->set[i]);
+    for (int i = 0; i < SM_SETS; i++) r->planned += sm_set_bytes(net->set[i]);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     r->resident = (size_t)usage.ru_maxrss * 1024;
     r->peak_gflops = sm_bench_peak(c->pool, c->bf16 ? SM_BF16 : c->real);
     r->share = r->gflops / r->peak_gflops;
   }
-  if (!status && profile) status = profiled_step(ssl, &batch, times, r, err);
+  if (!status && profile) status = profiled_step(net, &batch, times, r, err);
   free_batch(&batch);
-  sm_trainable_free(ssl);
+  sm_trainable_free(net);
   sm_free(seconds);
   return status;
 }

@@ -24,7 +24,7 @@ sm_status sm_distil_mask_room(distil *d, sm_error *err) {
 void sm_distil_draw_masks(distil *d, const sm_batch *b, int first, int n) {
   const sm_train_config *c = &d->t.c;
   const view_kind *global = &d->kind[GLOBAL], *local = &d->kind[LOCAL];
-  const sm_masking masking = {c->masker.ops, c->masker.self, global->rows, global->cols, c->masked, local->rows, local->cols};
+  const sm_masking masking = sm_trainable_masking(&d->t);
   const int64_t slot = b->step % c->steps_per_epoch * c->batch_size + first;
   for (int i = 0; i < n; i++)
     for (int v = 0; v < c->globals + c->locals; v++) {

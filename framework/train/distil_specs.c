@@ -28,14 +28,15 @@ static sm_status specs_backbone(distil *d, sm_error *err) {
   const sm_train_config *c = &d->t.c;
   sm_status status = sm_backbone_ask(c->backbone.name, c->backbone.ops, c->backbone.self, c->global_height, c->global_width, &d->t.spec, err);
   if (status) return status;
-  d->kind[GLOBAL].rows = d->t.spec.rows, d->kind[GLOBAL].cols = d->t.spec.cols;
+  d->t.grid[GLOBAL] = (sm_block_spec){d->t.spec.dim, d->t.spec.rows, d->t.spec.cols};
   if (c->locals) {
     sm_backbone_spec *local = sm_arena_alloc(d->t.arena, sizeof *local);
     if (!local) return sm_fail(err, SM_ENOMEM, "no memory for what trains");
     status = sm_backbone_ask(c->backbone.name, c->backbone.ops, c->backbone.self, c->local_height, c->local_width, local, err);
     if (status) return status;
-    d->kind[LOCAL].rows = local->rows, d->kind[LOCAL].cols = local->cols;
+    d->t.grid[LOCAL] = (sm_block_spec){local->dim, local->rows, local->cols};
   }
+  for (int kind = 0; kind < KINDS; kind++) d->kind[kind].rows = d->t.grid[kind].rows, d->kind[kind].cols = d->t.grid[kind].cols;
   d->t.views.globals = c->globals;
   d->t.views.locals = c->locals;
   d->t.views.global_first = c->global_first;

@@ -1,22 +1,23 @@
-# framework/train: the objective, the loop, checkpoints, the run folder
+# framework/train: what trains, its step, the loop, the run folder
 libsmalti_la_SOURCES += \
-  framework/train/bench.c \
-  framework/train/bench.h \
+  framework/train/bench.c framework/train/bench.h \
+  framework/train/configure.c \
+  framework/train/distil.c framework/train/distil.h \
+  framework/train/distil_feed.c \
+  framework/train/distil_masks.c \
+  framework/train/distil_passes.c \
+  framework/train/distil_sets.c \
+  framework/train/distil_specs.c \
   framework/train/fitting.c \
-  framework/train/folder.c \
-  framework/train/folder.h \
+  framework/train/folder.c framework/train/folder.h \
   framework/train/loop.c \
-  framework/train/monitor.c \
-  framework/train/monitor.h \
+  framework/train/monitor.c framework/train/monitor.h \
   framework/train/objective.c \
   framework/train/open.c \
   framework/train/record.c \
   framework/train/session.h \
   framework/train/signals.c \
-  framework/train/ssl.h \
-  framework/train/ssl_build.c \
-  framework/train/ssl_masks.c \
-  framework/train/ssl_private.h \
-  framework/train/ssl_sets.c \
-  framework/train/ssl_step.c \
-  framework/train/train.h
+  framework/train/step.c \
+  framework/train/train.h \
+  framework/train/trainable.c framework/train/trainable.h \
+  framework/train/views.c

@@ -44,46 +44,6 @@ static sm_status open_dataset(sm_slot *slot, sm_dataset *d, sm_error *err) {
   return d->ops->open(d->self, err);
 }
 
-static sm_status add_owns(const sm_recipe *r, sm_views *v, sm_error *err) {
-  const sm_backbone_ops *backbone = r->backbone.plugin.plugin ? r->backbone.plugin.plugin->ops : NULL;
-  sm_backbone_spec spec = {0};
-  sm_status status = SM_OK;
-  if (backbone && r->tokenizers)
-    status = sm_backbone_ask(backbone, r->backbone.plugin.self, r->views.global_height, r->views.global_width, &spec,
-                             err);
-  for (int i = 0; i < r->tokenizers && !status; i++) {
-    const sm_instance *t = &r->tokenizer[i].plugin;
-    sm_tokenizer_spec own;
-    status = sm_tokenizer_ask(t->plugin->ops, t->self, spec.patch, &own, err);
-    int rows = r->views.global_height / spec.patch, cols = r->views.global_width / spec.patch;
-    if (!status && own.own && !sm_views_own_is_global(v, own.own, rows, cols) &&
-        sm_views_add_own(v, own.own, rows, cols, err) < 0)
-      status = sm_fail_at(err, r->tokenizer[i].file, r->tokenizer[i].line, r->tokenizer[i].col);
-  }
-  return status;
-}
-
-sm_status sm_views_of(const sm_recipe *r, sm_views *v, sm_error *err) {
-  *v = (sm_views){.globals = (int)r->views.globals,
-                  .locals = (int)r->views.locals,
-                  .global_first = r->views.global_first,
-                  .global_other = r->views.global_other,
-                  .local = r->views.local};
-  return add_owns(r, v, err);
-}
-
-sm_masking sm_masking_of(const sm_recipe *r, int cell) {
-  const sm_instance *masker = &r->masker.plugin;
-  const sm_views views = {.global_first = r->views.global_first, .local = r->views.local};
-  return sm_masking_of_views(masker->plugin ? masker->plugin->ops : NULL, masker->self, (sm_masked)r->views.masked, cell,
-                             &views);
-}
-
-/* One mask cell a token: the objective refuses backbones that are otherwise. */
-static sm_masking masking_of(const sm_session *s) {
-  return sm_masking_of(s->recipe, s->trainable->spec.patch);
-}
-
 static int loader_workers(const sm_session *s) {
   return s->recipe->data.workers > 0 ? (int)s->recipe->data.workers : sm_pool_threads(s->pool);
 }
@@ -104,7 +64,7 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
   c.views = s->views;
-  c.masking = masking_of(s);
+  c.masking = sm_trainable_masking(s->trainable);
   return sm_loader_new(&c, s->state.step, &s->loader, err);
 }
 
@@ -192,7 +152,7 @@ static void write_preview(sm_session *s) {
                          .limits = {.max_pixels = r->data.max_pixels},
                          .title = title};
   c.views = s->views;
-  c.masking = masking_of(s);
+  c.masking = sm_trainable_masking(s->trainable);
   snprintf(title, sizeof title, "%s", r->name);
   sm_error e = {0};
   char text[1024];
@@ -201,14 +161,6 @@ static void write_preview(sm_session *s) {
     snprintf(line, sizeof line, "no preview: %s", sm_error_text(&e, text, sizeof text));
     sm_session_warn(s, line);
   }
-}
-
-size_t sm_session_bytes(const sm_session *s) {
-  sm_plan_report plan;
-  sm_graph_report(s->trainable->graph, &plan);
-  size_t bytes = plan.inputs + plan.transient + plan.worker;
-  for (int i = 0; i < SM_SETS; i++) bytes += sm_set_bytes(s->trainable->set[i]);
-  return bytes;
 }
 
 /* More memory than there is: the system would hand it out, then swap or kill. Say so while there is time. */

@@ -57,9 +57,11 @@ sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_erro
  * teacher becomes its copy. What was taken, or does not fit, goes to the log. (train.init) */
 sm_status sm_start_from(const char *path, sm_trainable *, sm_error *);
 
-/* The recipe's masker, which must have been created, with the grids of its views; cell: pixels of a mask cell, 0: there are
- * none. */
-sm_masking sm_masking_of(const sm_recipe *, int cell);
+/* Mask cells of a recipe's global and local views (rows and cols, 0 without local views), as its backbone, which must have been
+ * created, says; all 0 where it has none. */
+sm_status sm_recipe_grids(const sm_recipe *, sm_block_spec grid[2], sm_error *);
+/* Its masker, which must have been created, on these grids. */
+sm_masking sm_masking_of(const sm_recipe *, const sm_block_spec grid[2]);
 /* The views of a recipe as the loader wants them, with those that its tokenizers want for themselves. */
 sm_status sm_views_of(const sm_recipe *, sm_views *, sm_error *);
 

@@ -23,6 +23,13 @@ static sm_status trainable_make_graph(sm_trainable *t, sm_error *err) {
   return SM_OK;
 }
 
+sm_status sm_trainable_seal(sm_trainable *t, sm_error *err) {
+  sm_status status = SM_OK;
+  for (int i = 0; i < SM_SETS && !status; i++)
+    status = sm_set_seal(t->set[i], i == SM_SET_STUDENT ? sm_optimizer_moments(t->c.optimizer.kind) : SM_MOMENTS_NONE, err);
+  return status;
+}
+
 sm_status sm_trainable_new(const sm_train_config *c, sm_trainable **out, sm_error *err) {
   const sm_trainable_ops *ops = c->objective.ops ? &sm_objective_trainable_ops : &sm_distil_ops;
   *out = NULL;
@@ -65,6 +72,16 @@ void sm_trainable_free(sm_trainable *t) {
 /* ---- what it is ------------------------------------------------------------------------------------------------------------ */
 
 int sm_trainable_evaluated(const sm_trainable *t) { return t->ema_momentum ? SM_SET_TEACHER : SM_SET_STUDENT; }
+
+sm_masking sm_trainable_masking(const sm_trainable *t) {
+  return (sm_masking){.ops = t->c.masker.ops,
+                      .self = t->c.masker.self,
+                      .rows = t->grid[0].rows,
+                      .cols = t->grid[0].cols,
+                      .views = t->c.masked,
+                      .local_rows = t->grid[1].rows,
+                      .local_cols = t->grid[1].cols};
+}
 
 size_t sm_trainable_bytes(const sm_trainable *t) {
   sm_plan_report plan;

@@ -108,7 +108,8 @@ struct sm_trainable {
   sm_train_config c;
   int micro;    /* pictures of a micro-batch                                                              */
   sm_views views; /* how many; of recipes only the tokenizers' own ones, and the size of the global ones  */
-  sm_backbone_spec spec; /* zero without a backbone                                                       */
+  sm_backbone_spec spec;  /* for global views; zero without a backbone                                    */
+  sm_block_spec grid[2];  /* rows and cols of mask cells of global and local views                         */
   sm_set *set[SM_SETS];
   sm_ema_link *ema;                 /* NULL without a teacher                                             */
   const sm_schedule *ema_momentum;  /* NULL: no tokenizer moves the teacher                               */
@@ -126,6 +127,10 @@ sm_status sm_trainable_allocate(sm_trainable *, sm_error *);
 void sm_trainable_free(sm_trainable *);
 /* Everything that is added up over a step; pointers live as long as the trainable. The number of entries. */
 int sm_trainable_sums(sm_trainable *, sm_sum *out, int most);
+/* Its masker with the grids of its views. */
+sm_masking sm_trainable_masking(const sm_trainable *);
+/* Declared all: lay the sets out. For implementations. */
+sm_status sm_trainable_seal(sm_trainable *, sm_error *);
 /* Whose backbone is evaluated: SM_SET_TEACHER where its weights are averaged from the student's, else SM_SET_STUDENT. */
 int sm_trainable_evaluated(const sm_trainable *);
 size_t sm_trainable_bytes(const sm_trainable *); /* of its sets and its graph */

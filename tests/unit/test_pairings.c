@@ -89,7 +89,7 @@ static sm_batch *fixed_batch(sm_recipe *r, sm_trainable *net, const sm_dataset *
   sm_batch *batch;
   sm_loader_config c = {.dataset = *data,
                         .views = *cut,
-                        .masking = sm_masking_of(r, net->spec.patch),
+                        .masking = sm_trainable_masking(net),
                         .seed = 3,
                         .batch_size = 8,
                         .prefetch = 1};
