@@ -53,10 +53,6 @@ sm_status sm_train(sm_recipe *, const sm_train_options *, sm_train_summary *, sm
 sm_status sm_create_instances(sm_recipe *, sm_error *);
 /* If RUNS/NAME is taken, rename the recipe NAME-2, NAME-3 …; the name lives in the arena. */
 sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_error *);
-/* A new run's student takes its backbone from a run folder, a checkpoint (its teacher, if it has one), or a weights file with timm's names; the
- * teacher becomes its copy. What was taken, or does not fit, goes to the log. (train.init) */
-sm_status sm_start_from(const char *path, sm_trainable *, sm_error *);
-
 /* The recipe's masker, which must have been created, with the grids of its views; cell: pixels of a mask cell, 0: there are
  * none. */
 sm_masking sm_masking_of(const sm_recipe *, int cell);
