@@ -13,7 +13,7 @@
 
 #include "framework/data/data.h"
 #include "framework/recipe/recipe.h"
-#include "names.h"
+#include "checkpoint.h"
 #include "weights.h"
 
 extern const char *const sm_net_names[]; /* in the order of sm_net, NULL-terminated: "auto", "teacher", … */

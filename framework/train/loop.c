@@ -76,7 +76,7 @@ static sm_status save(sm_session *s, bool must, sm_error *err) {
     if (!status) status = sm_jsonl_flush(s->folder.metrics, &s->state.metrics_bytes, &why);
     if (s->state.pending_evaluation) s->state.metrics_bytes = s->before_evaluation;
     if (!status)
-      status = sm_checkpoint_save(s->folder.checkpoints, s->trainable, &s->state,
+      status = sm_checkpoint_save(s->folder.checkpoints, s->trainable->set, &s->state,
                                   (int)s->recipe->train.keep_checkpoints, &why);
     if (!status) break;
   }

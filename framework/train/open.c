@@ -199,8 +199,9 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = sm_trainable_new(&s->config, &s->trainable, err);
   if (!status) status = allocate(s, err);
   bool found;
-  if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, s->trainable, &s->state, &found, err);
-  if (!status && !found && r->train.init) status = sm_start_from(r->train.init, s->trainable, err);
+  sm_set *const *set = status ? NULL : s->trainable->set;
+  if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, set, &s->state, &found, err);
+  if (!status && !found && r->train.init) status = sm_start_from(r->train.init, set[SM_SET_STUDENT], set[SM_SET_TEACHER], err);
   if (!status && !found) status = fit_tokenizers(s, err);
   if (!status) status = check_state(s, err);
   if (!status) status = check_frozen(s, err);
@@ -221,6 +222,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
 void sm_session_close(sm_session *s) {
   sm_loader_free(s->loader);
   sm_evaluator_free(s->evaluator);
+  sm_network_close(s->network);
   sm_trainable_free(s->trainable);
   sm_pool_free(s->pool);
   sm_folder_close(&s->folder);

@@ -6,7 +6,6 @@
 
 #include "monitor.h"
 #include "session.h"
-#include "trained.h"
 
 /* ---- evaluation ---------------------------------------------------------------------------------------- */
 
@@ -14,43 +13,37 @@ static void evaluation_progress(void *ctx, const char *what, double done) {
   sm_session_tell(ctx, (sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
 }
 
-/* The head that evaluations may run: where the set has it. */
-static void join_head(sm_session *s, sm_set *set, sm_evaluator_config *c) {
-  sm_head head;
-  if (!sm_view_head(s->recipe, &head, s->head_prefix, sizeof s->head_prefix)) return;
-  size_t n = strlen(s->head_prefix);
-  bool found = false;
-  for (int i = 0; !found && i < sm_set_rows(set); i++)
-    found = !strncmp(sm_set_row(set, i)->name, s->head_prefix, n);
-  if (!found) return;
-  head.params.set = set;
-  head.role = set == s->trainable->set[SM_SET_TEACHER] ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
-  c->head = head;
+/* The network whose features are evaluated, as its sets are when an evaluation runs. */
+static sm_status record_network(sm_session *s, sm_error *err) {
+  const sm_recipe *r = s->recipe;
+  sm_trainable *t = s->trainable;
+  const int which = sm_trainable_evaluated(t);
+  sm_network_parts parts = {.name = r->backbone.plugin.plugin->name,
+                            .backbone = s->config.backbone.ops,
+                            .self = s->config.backbone.self,
+                            .params = {t->set[which], SM_BACKBONE_PREFIX},
+                            .head = sm_distil_head(t, which, SM_SITE_VIEW),
+                            .height = s->config.global_height,
+                            .width = s->config.global_width,
+                            .filter = r->views.global_first.filter,
+                            .bf16 = r->train.precision == SM_PRECISION_BF16,
+                            .net = which == SM_SET_TEACHER ? SM_NET_TEACHER : SM_NET_STUDENT,
+                            .recipe = r,
+                            .run = s->folder.path};
+  memcpy(parts.mean, r->views.global_first.mean, sizeof parts.mean);
+  memcpy(parts.std, r->views.global_first.std, sizeof parts.std);
+  return sm_network_wrap(&parts, &s->network, err);
 }
 
 sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   if (!r->evaluations) return SM_OK;
-  sm_set *set = s->trainable->set[sm_trainable_evaluated(s->trainable)];
-  sm_evaluator_config c = {.backbone = s->config.backbone.ops,
-                           .backbone_self = s->config.backbone.self,
-                           .set = set,
-                           .height = r->views.global_height,
-                           .width = r->views.global_width,
-                           .filter = r->views.global_first.filter,
-                           .train = s->train,
-                           .test = s->test,
-                           .limits = {.max_pixels = r->data.max_pixels},
-                           .workers = sm_pool_threads(s->pool),
-                           .pool = s->pool,
-                           .progress = evaluation_progress,
-                           .progress_ctx = s,
-                           .stop = sm_signals_stop,
-                           .trained_bf16 = r->train.precision == SM_PRECISION_BF16,
-                           .folder = s->folder.path};
-  memcpy(c.mean, r->views.global_first.mean, sizeof c.mean);
-  memcpy(c.std, r->views.global_first.std, sizeof c.std);
-  join_head(s, set, &c);
+  sm_status status = record_network(s, err);
+  if (status) return status;
+  sm_evaluator_config c = sm_evaluator_config_of(s->network, s->pool);
+  c.train = s->train, c.test = s->test;
+  c.progress = evaluation_progress, c.progress_ctx = s;
+  c.stop = sm_signals_stop;
   for (int i = 0; i < r->evaluations; i++)
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   return sm_evaluator_new(&c, &s->evaluator, err);

@@ -17,6 +17,7 @@ typedef struct sm_session {
   sm_trainable *trainable;
   sm_train_config config;
   sm_loader *loader;
+  sm_network *network; /* over the live sets, for the evaluator */
   sm_evaluator *evaluator;
   sm_dataset train, test;
   sm_views views;
@@ -29,7 +30,6 @@ typedef struct sm_session {
   int64_t record_pictures;
   bool checkpoint_failed;
   int64_t before_evaluation; /* bytes of metrics.jsonl */
-  char head_prefix[64];      /* of the evaluator's head */
 } sm_session;
 
 /* open.c: everything a session needs, from folder to loader; the newest checkpoint is loaded. */

@@ -53,10 +53,6 @@ sm_status sm_train(sm_recipe *, const sm_train_options *, sm_train_summary *, sm
 sm_status sm_create_instances(sm_recipe *, sm_error *);
 /* If RUNS/NAME is taken, rename the recipe NAME-2, NAME-3 …; the name lives in the arena. */
 sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_error *);
-/* A new run's student takes its backbone from a run folder, a checkpoint (its teacher, if it has one), or a weights file with timm's names; the
- * teacher becomes its copy. What was taken, or does not fit, goes to the log. (train.init) */
-sm_status sm_start_from(const char *path, sm_trainable *, sm_error *);
-
 /* Mask cells of a recipe's global and local views (rows and cols, 0 without local views), as its backbone, which must have been
  * created, says; all 0 where it has none. */
 sm_status sm_recipe_grids(const sm_recipe *, sm_block_spec grid[2], sm_error *);

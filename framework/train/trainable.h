@@ -167,6 +167,8 @@ typedef struct sm_train_tokenizer {
   int own, rows, cols; /* mask cells of a global view */
 } sm_train_tokenizer;
 sm_train_tokenizer sm_distil_tokenizer(sm_trainable *, int index);
+/* The head of a set (SM_SET_STUDENT or SM_SET_TEACHER) that the first loss on the site joins, for looking at; ops NULL: there is none. */
+sm_head sm_distil_head(const sm_trainable *, int set, sm_site);
 /* Of its frozen weights as they lie in memory; 0 if it has none. */
 uint64_t sm_distil_frozen_hash(sm_trainable *, int tokenizer);
 /* K of the distributions that a loss compares and that can collapse, since the tokenizer follows the student; else 0. */
