@@ -186,13 +186,9 @@ static void spec_backbone(const sm_plugin *p, const void *self, sm_text *text) {
   sm_backbone_spec *s = sm_calloc(1, sizeof *s);
   sm_error err;
   static const int sizes[] = {224, 32};
-  const sm_backbone_ops *ops = p->ops;
-  for (int k = 0; s && !text->len && k < 2; k++) {
-    *s = (sm_backbone_spec){0};
-    if (ops->spec(self, sizes[k], s, &err) == SM_OK)
-      sm_text_add(text, "tokens of width %d, patches of %d px, %d blocks, %d heads, %d prefix token%s",
-                  s->dim, s->patch, s->depth, s->heads, s->prefix, s->prefix == 1 ? "" : "s");
-  }
+  for (int k = 0; s && !text->len && k < 2; k++)
+    if (sm_backbone_ask(p->name, p->ops, self, sizes[k], sizes[k], s, &err) == SM_OK)
+      sm_text_add(text, "features of width %d, patches of %d px, %d blocks, %d heads", s->dim, s->cell, s->blocks, s->heads);
   sm_free(s);
 }
 
@@ -201,10 +197,9 @@ static void spec_tokenizer(const sm_plugin *p, const void *self, sm_text *text) 
   sm_tokenizer_spec s = {0};
   sm_error err;
   if (ops->spec(self, &s, &err) != SM_OK) return;
-  sm_text_add(text, "gives %s for views, %s for patches%s; needs %s%s%s", form_name(s.view),
-              form_name(s.patch), ops->build_local && !s.own ? ", of local views too" : "",
-              s.needs_teacher ? "a teacher" : "no teacher", s.needs_head ? ", a head" : "",
-              s.needs_attention ? ", attention" : "");
+  sm_text_add(text, "gives %s for views, %s for patches%s; needs %s%s", form_name(s.view), form_name(s.patch),
+              ops->build_local && !s.own ? ", of local views too" : "", s.needs_teacher ? "a teacher" : "no teacher",
+              s.needs_head ? ", a head" : "");
 }
 
 static void spec_objective(const sm_plugin *p, const void *self, sm_text *text) {
@@ -220,7 +215,7 @@ static void spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
   sm_loss_spec s = {0};
   sm_error err;
   if (((const sm_loss_ops *)p->ops)->spec(self, &s, &err) != SM_OK) return;
-  sm_text_add(text, "compares %s with ",
+  sm_text_add(text, s.forms ? "compares %s%s with " : "looks at %s%s", s.features ? "features of " : "",
               s.site == SM_SITE_VIEW ? (s.local_views ? "global and local views" : "global views")
               : s.local_views        ? "masked patches of global and local views"
                                      : "masked patches of global views");

@@ -42,17 +42,10 @@ static sm_status blame(fit *f, const sm_slot *s, sm_status status) {
 
 static sm_status fit_view(fit *f, const char *which, int height, int width) {
   const sm_slot *b = &f->r->backbone;
-  const sm_backbone_ops *ops = b->plugin.plugin->ops;
   char path[64];
   sm_error_clear(f->err);
-  sm_status status = sm_backbone_ask(ops, b->plugin.self, height, width, &f->backbone, f->err);
+  sm_status status = sm_backbone_ask(plugin_name(b), b->plugin.plugin->ops, b->plugin.self, height, width, &f->backbone, f->err);
   snprintf(path, sizeof path, "data.views.%s", which);
-  if (!status && f->backbone.masks_at > 0 && (height % f->backbone.masks_at || width % f->backbone.masks_at)) {
-    char size[24];
-    status = sm_fail(f->err, SM_EINVAL, "views of %s px cannot be cut into mask cells of %d px",
-                     sm_view_size_text(height, width, size, sizeof size), f->backbone.masks_at);
-    sm_hint(f->err, "choose a multiple");
-  }
   if (status && !f->err->place[0]) {
     blame(f, b, status);
     if (sm_yaml_find(sm_recipe_node(f->r, path), "size"))
@@ -80,11 +73,7 @@ static const char *site_name(sm_site site) { return site == SM_SITE_VIEW ? "view
 static int head_dim(const fit *f, int head, sm_site site) {
   const sm_slot *h = &f->r->head[head];
   const sm_head_ops *ops = h->plugin.plugin->ops;
-  return ops->out_dim ? ops->out_dim(h->plugin.self, site) : 0;
-}
-
-static int cell_of(const fit *f) {
-  return f->backbone.masks_at > 0 ? f->backbone.masks_at : f->backbone.patch;
+  return ops->out_dim ? ops->out_dim(h->plugin.self, site, f->backbone.dim) : 0;
 }
 
 static sm_status ask_tokenizers(fit *f) {
@@ -93,13 +82,18 @@ static sm_status ask_tokenizers(fit *f) {
     const sm_slot *s = &f->r->tokenizer[i];
     sm_error_clear(f->err);
     sm_status status =
-        sm_tokenizer_ask(s->plugin.plugin->ops, s->plugin.self, cell_of(f), &f->tokenizer[i], f->err);
+        sm_tokenizer_ask(s->plugin.plugin->ops, s->plugin.self, &f->backbone, &f->tokenizer[i], f->err);
     if (status) return blame(f, s, status);
     if (f->tokenizer[i].ema && moving) {
       misfit(f, s, "tokenizers '%s' and '%s' both move the teacher", moving, s->instance);
       return sm_hint(f->err, "there is one teacher; keep one of them");
     }
     if (f->tokenizer[i].ema) moving = s->instance;
+    if (f->tokenizer[i].teacher_blocks > f->backbone.blocks || f->tokenizer[i].teacher_blocks > SM_WISHES_MAX) {
+      misfit(f, s, "tokenizer '%s' looks at the last %d blocks, but backbone `%s` offers %d", s->instance,
+             f->tokenizer[i].teacher_blocks, plugin_name(&f->r->backbone), f->backbone.blocks);
+      return sm_hint(f->err, "ask for fewer blocks");
+    }
   }
   return SM_OK;
 }
@@ -170,13 +164,19 @@ static sm_status tokenizer_misfit(fit *f, int loss, int t) {
 
 /* The size of what comes before the loss and what it is compared with; 0 = as large as the other. */
 static bool head_fits(const fit *f, int head, int t, sm_site site) {
-  int out = head_dim(f, head, site), target = dim_at(&f->tokenizer[t], site);
+  int out = head_dim(f, head, site), target = t < 0 ? 0 : dim_at(&f->tokenizer[t], site);
+  if (t < 0) return out > 0; /* nothing else says its size */
   return out == 0 || target == 0 || out == target;
 }
 
 static sm_status head_misfit(fit *f, int loss, int head, int t) {
   sm_site site = f->loss[loss].site;
-  const sm_slot *h = &f->r->head[head], *s = &f->r->tokenizer[t];
+  const sm_slot *h = &f->r->head[head], *s = t < 0 ? NULL : &f->r->tokenizer[t];
+  if (!s) {
+    misfit(f, h, "head '%s' has no size, and loss '%s' joins no tokenizer that could give it one", h->instance,
+           f->r->loss[loss].instance);
+    return sm_hint(f->err, "give the head a size: out_dim");
+  }
   misfit(f, h, "head '%s' gives %d values a %s, but tokenizer '%s' names %d", h->instance,
          head_dim(f, head, site), site_name(site), s->instance, dim_at(&f->tokenizer[t], site));
   return sm_hint(f->err, "leave the head's size out: it is then the target's");
@@ -275,14 +275,36 @@ static sm_status join_head(fit *f, int loss, int t, int head) {
   return SM_OK;
 }
 
+/* A loss that wants no target, or no head, joins none. */
+static sm_status check_no_join(fit *f, int loss) {
+  const sm_slot *l = &f->r->loss[loss];
+  const char *what = l->tokenizer && !f->loss[loss].forms ? "tokenizer" : l->head && f->loss[loss].features ? "head" : NULL;
+  if (!what) return SM_OK;
+  misfit(f, l, "loss '%s' joins a %s, but `%s` %s", l->instance, what, plugin_name(l),
+         f->loss[loss].forms ? "reads the backbone's features" : "compares with no target");
+  return sm_hint(f->err, "leave '%s' out of its options", what);
+}
+
+/* A loss that compares features with targets wants both equally wide. */
+static sm_status check_width(fit *f, int loss, int t) {
+  const int dim = dim_at(&f->tokenizer[t], f->loss[loss].site);
+  if (!dim || dim == f->backbone.dim) return SM_OK;
+  return misfit(f, &f->r->loss[loss], "loss '%s' compares features of width %d, but tokenizer '%s' gives %d numbers",
+                f->r->loss[loss].instance, f->backbone.dim, f->r->tokenizer[t].instance, dim);
+}
+
 static sm_status join_losses(fit *f) {
   for (int i = 0; i < f->r->losses; i++) {
-    int t = 0, h = 0;
-    sm_status status = choose_tokenizer(f, i, &t);
-    if (!status) status = choose_head(f, i, t, &h);
-    if (!status) status = join_head(f, i, t, h);
+    const bool target = f->loss[i].forms != 0, logits = !f->loss[i].features;
+    int t = -1, h = -1;
+    sm_status status = check_no_join(f, i);
+    if (!status && target) status = choose_tokenizer(f, i, &t);
+    if (!status && logits) status = choose_head(f, i, t, &h);
+    if (!status && logits && target) status = join_head(f, i, t, h);
+    if (!status && !logits && target) status = check_width(f, i, t);
     if (status) return status;
-    f->tokenizer_used[t] = f->head_used[h] = true;
+    if (t >= 0) f->tokenizer_used[t] = true;
+    if (h >= 0) f->head_used[h] = true;
   }
   return SM_OK;
 }
@@ -329,7 +351,7 @@ static sm_status check_masks(fit *f) {
 /* Hidden patches of local views need a loss and a tokenizer that know of them. */
 static sm_status check_local_patches(fit *f, int loss) {
   const sm_slot *l = &f->r->loss[loss], *t = f->r->tokenizer;
-  if (f->loss[loss].site != SM_SITE_PATCH) return SM_OK;
+  if (f->loss[loss].site != SM_SITE_PATCH || !l->tokenizer) return SM_OK;
   while (strcmp(t->instance, l->tokenizer) != 0) t++;
   const sm_tokenizer_ops *ops = t->plugin.plugin->ops;
   if (!f->loss[loss].local_views) {
@@ -391,25 +413,32 @@ static sm_status check_attention(fit *f) {
            plugin_name(m));
     return sm_hint(f->err, "add one, as in 'tokenizer: {online_ema: {}}', or choose another masker");
   }
-  if (f->backbone.prefix > 0) return SM_OK;
-  misfit(f, m, "masker `%s` follows the attention of the class token, and backbone `%s` has none",
-         plugin_name(m), plugin_name(&f->r->backbone));
+  if (f->backbone.heads > 0) return SM_OK;
+  misfit(f, m, "masker `%s` follows the teacher's attention, and backbone `%s` has none", plugin_name(m),
+         plugin_name(&f->r->backbone));
   return sm_hint(f->err, "choose another masker");
+}
+
+static sm_status needs_whole_step(fit *f, const char *kind, const char *why, const sm_slot *s) {
+  const sm_train_section *train = &f->r->train;
+  misfit(f, s, "%s '%s' %s, but train.micro_batch shows it %lld of %lld pictures", kind, s->instance, why,
+         (long long)train->micro_batch, (long long)train->batch_size);
+  return sm_hint(f->err, "leave train.micro_batch out; train.recompute: blocks saves memory too");
 }
 
 /* Micro-batches change no result anywhere; where a target depends on the other rows of its step they would. */
 static sm_status check_micro_batch(fit *f) {
   const sm_train_section *train = &f->r->train;
   if (!train->micro_batch || train->micro_batch >= train->batch_size) return SM_OK;
-  for (int i = 0; i < f->r->tokenizers; i++) {
-    if (!f->tokenizer[i].whole_step) continue;
-    misfit(f, &f->r->tokenizer[i],
-           "tokenizer '%s' balances its targets over a whole step, but train.micro_batch shows it %lld of "
-           "%lld pictures",
-           f->r->tokenizer[i].instance, (long long)train->micro_batch, (long long)train->batch_size);
-    return sm_hint(f->err, "leave train.micro_batch out; train.recompute: blocks saves memory too");
-  }
-  return SM_OK;
+  sm_status status = SM_OK;
+  for (int i = 0; i < f->r->tokenizers && !status; i++)
+    if (f->tokenizer[i].whole_step) status = needs_whole_step(f, "tokenizer", "balances its targets over a whole step", &f->r->tokenizer[i]);
+  for (int i = 0; i < f->r->heads && !status; i++)
+    if (((const sm_head_ops *)f->r->head[i].plugin.plugin->ops)->whole_step)
+      status = needs_whole_step(f, "head", "looks at all rows of a step", &f->r->head[i]);
+  for (int i = 0; i < f->r->losses && !status; i++)
+    if (f->loss[i].whole_step) status = needs_whole_step(f, "loss", "compares the rows of a whole step", &f->r->loss[i]);
+  return status;
 }
 
 /* A loss between views that has no pair of views to compare. */
@@ -419,14 +448,14 @@ static sm_status check_pairs(fit *f, int i) {
   const sm_views_section *v = &f->r->views;
   if (f->loss[i].site != SM_SITE_VIEW || !ops->max_pairs) return SM_OK;
   sm_pair_request q = {.site = SM_SITE_VIEW,
-                       .pictures = 1,
-                       .step_pictures = 1,
+                       .pictures = (int)f->r->train.batch_size,
+                       .step_pictures = (int)f->r->train.batch_size,
                        .globals = (int)v->globals,
                        .locals = (int)v->locals};
-  int64_t pairs = ops->max_pairs(l->plugin.self, &q, v->globals);
+  int64_t pairs = ops->max_pairs(l->plugin.self, &q, v->globals * f->r->train.batch_size);
   if (f->loss[i].local_views && v->locals > 0) {
     q.local = true;
-    pairs += ops->max_pairs(l->plugin.self, &q, v->locals);
+    pairs += ops->max_pairs(l->plugin.self, &q, v->locals * f->r->train.batch_size);
   }
   if (pairs > 0) return SM_OK;
   misfit(f, l, "`%s` compares views with each other, but there is only one", plugin_name(l));
