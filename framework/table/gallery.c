@@ -87,7 +87,7 @@ static sm_status make_tile(gallery *g, sm_image *to, sm_error *err) {
 }
 
 static sm_status read_pictures(gallery *g, sm_error *err) {
-  const sm_network_spec *network = sm_network_describe(g->c->network);
+  const sm_network_spec *about = sm_network_describe(g->c->network);
   int64_t pixels = 3 * (int64_t)g->height * g->width;
   sm_status status = SM_OK;
   if (!(g->x = sm_malloc((size_t)(g->n * pixels) * sizeof *g->x)))
@@ -95,7 +95,7 @@ static sm_status read_pictures(gallery *g, sm_error *err) {
   for (int i = 0; i < g->n && !status; i++) {
     status = read_picture(g, &g->c->test, g->sample[i], err);
     if (!status) status = make_tile(g, &g->tiles[i], err);
-    if (!status) sm_image_normalise(&g->shown, network->mean, network->std, g->x + i * pixels);
+    if (!status) sm_image_normalise(&g->shown, about->mean, about->std, g->x + i * pixels);
   }
   return status;
 }
@@ -108,37 +108,39 @@ static sm_status draw_pictures(gallery *g, sm_error *err) {
 
 /* ---- attention ----------------------------------------------------------------------------------------- */
 
-static sm_status run_graph(gallery *g, sm_graph *graph, const sm_backbone_spec *spec, sm_error *err) {
+static sm_status run_graph(gallery *g, sm_graph *graph, sm_error *err) {
   int pass = sm_pass_begin(graph, "attention");
   sm_tensor *count = sm_count(graph, "pictures", g->n);
   sm_tensor *x = sm_input_real(graph, "pictures", 4, (int64_t[]){g->n, 3, g->height, g->width}, count);
   const sm_backbone_in in = {.pictures = x, .attention = true};
-  sm_backbone_out out;
+  sm_backbone_out out = {0};
   sm_network_build(g->c->network, graph, NULL, &in, &out);
-  if (out.attention) sm_keep(graph, out.attention);
+  sm_keep(graph, out.attention);
   sm_pass_end(graph);
   sm_status status = sm_graph_plan(graph, err);
   if (!status) status = sm_graph_allocate(graph, err);
   if (status) return status;
-  g->heads = spec->heads;
-  size_t bytes = (size_t)(g->n * g->heads * g->rows * g->cols) * sizeof *g->attention;
-  if (!(g->attention = sm_malloc(bytes))) return sm_fail(err, SM_ENOMEM, "out of memory");
-  memcpy(x->data, g->x, (size_t)g->n * 3 * (size_t)g->height * (size_t)g->width * sizeof *g->x);
+  int64_t values = (int64_t)g->n * g->heads * g->rows * g->cols;
+  if (!(g->attention = sm_malloc((size_t)values * sizeof *g->attention)))
+    return sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_write(x, 0, (int64_t)g->n * 3 * g->height * g->width, g->x);
   sm_graph_run(graph, pass);
-  memcpy(g->attention, out.attention->data, bytes);
+  sm_read(out.attention, 0, values, g->attention);
   return SM_OK;
 }
 
 /* Backbones need not have attention. */
 static sm_status make_attention(gallery *g, sm_error *err) {
-  sm_backbone_spec spec;
-  sm_status status = sm_network_at(g->c->network, g->height, g->width, &spec, err);
-  if (status) return status;
-  g->rows = spec.rows, g->cols = spec.cols;
-  sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(sm_network_set(g->c->network)), .pool = g->c->pool};
-  if (!spec.heads || config.real != SM_F32) return SM_OK;
+  const sm_dtype real = sm_set_real(sm_network_set(g->c->network));
+  sm_backbone_spec *spec = sm_calloc(1, sizeof *spec);
+  if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_status status = sm_network_at(g->c->network, g->height, g->width, spec, err);
+  g->rows = spec->rows, g->cols = spec->cols, g->heads = spec->heads;
+  sm_free(spec);
+  if (status || g->heads < 1 || real != SM_F32) return status;
+  const sm_graph_config config = {.device = SM_CPU, .real = real, .pool = g->c->pool};
   sm_graph *graph = sm_graph_new(&config, err);
-  status = graph ? run_graph(g, graph, &spec, err) : SM_ENOMEM;
+  status = graph ? run_graph(g, graph, err) : err->code;
   sm_graph_free(graph);
   return status;
 }
@@ -313,9 +315,9 @@ static void release(gallery *g) {
 }
 
 sm_status sm_gallery_write(const sm_gallery_config *c, const char *folder, sm_error *err) {
-  const sm_network_spec *network = sm_network_describe(c->network);
+  const sm_network_spec *a = sm_network_describe(c->network);
   gallery g = {
-      .c = c, .folder = folder, .height = network->height, .width = network->width, .scratch = sm_image_scratch_new()};
+      .c = c, .folder = folder, .height = a->height, .width = a->width, .scratch = sm_image_scratch_new()};
   const int longest = g.height > g.width ? g.height : g.width;
   g.high = longest < TILE ? g.height : TILE * g.height / longest;
   g.wide = longest < TILE ? g.width : TILE * g.width / longest;
