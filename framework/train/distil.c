@@ -120,19 +120,19 @@ static void distil_states(sm_trainable *t, sm_step_result *r) {
 
 /* ---- what is added up ------------------------------------------------------------------------------------------------------ */
 
-static int distil_sums(sm_trainable *t, sm_sum *out, int most) {
+static int distil_sums(sm_trainable *t, sm_step_sum *out, int most) {
   distil *d = (distil *)t;
   const sm_train_config *c = &t->c;
-  sm_sum list[3 + 2 * SM_SLOTS_MAX + SM_SLOTS_MAX] = {{.kind = SM_SUM_COUNT, .name = "pictures and hidden patches", .host = d->counts, .n = 2},
+  sm_step_sum list[3 + 2 * SM_SLOTS_MAX + SM_SLOTS_MAX] = {{.kind = SM_SUM_COUNT, .name = "pictures and hidden patches", .host = d->counts, .n = 2},
                                                       {.kind = SM_SUM_HOST, .name = "losses", .host = d->loss_sum, .n = c->losses},
                                                       {.kind = SM_SUM_HOST, .name = "statistics of losses", .host = d->stat_sum[0], .n = 4 * c->losses}};
   int n = 3;
   for (int i = 0; i < c->tokenizers; i++)
-    if (d->tokenizer_spec[i].whole_step) list[n++] = (sm_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->tokenizer[i].name};
+    if (d->tokenizer_spec[i].whole_step) list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->tokenizer[i].name};
   for (int i = 0; i < c->heads; i++)
-    if (OPS(head, c->head[i])->whole_step) list[n++] = (sm_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->head[i].name};
+    if (OPS(head, c->head[i])->whole_step) list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->head[i].name};
   for (int i = 0; i < c->losses; i++)
-    if (d->loss_spec[i].whole_step) list[n++] = (sm_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->loss[i].slot.name};
+    if (d->loss_spec[i].whole_step) list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->loss[i].slot.name};
   if (n > most) n = most;
   memcpy(out, list, (size_t)n * sizeof *out);
   return n;

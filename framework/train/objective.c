@@ -129,9 +129,9 @@ static void objective_report(sm_trainable *t, sm_step_result *r) {
 }
 
 /* Its figures are added up inside the plugin, where nobody else can reach them. */
-static int objective_sums(sm_trainable *t, sm_sum *out, int most) {
+static int objective_sums(sm_trainable *t, sm_step_sum *out, int most) {
   objective *o = (objective *)t;
-  const sm_sum list[] = {{.kind = SM_SUM_HOST, .name = "loss", .host = &o->sum, .n = 1},
+  const sm_step_sum list[] = {{.kind = SM_SUM_HOST, .name = "loss", .host = &o->sum, .n = 1},
                          {.kind = SM_SUM_WHOLE_STEP, .name = t->c.objective.name}};
   const int n = o->ops->measure ? 2 : 1;
   memcpy(out, list, (size_t)(n < most ? n : most) * sizeof *out);

@@ -91,14 +91,14 @@ size_t sm_trainable_bytes(const sm_trainable *t) {
   return bytes;
 }
 
-int sm_trainable_sums(sm_trainable *t, sm_sum *out, int most) {
+int sm_trainable_sums(sm_trainable *t, sm_step_sum *out, int most) {
   int n = t->ops->sums(t, out, most);
   for (int i = 0; n < most; i++) {
     sm_tensor *a = sm_graph_accumulator(t->graph, i);
     if (!a) break;
-    out[n++] = (sm_sum){.kind = SM_SUM_ACCUMULATOR, .name = a->name, .tensor = a, .n = sm_elements(a)};
+    out[n++] = (sm_step_sum){.kind = SM_SUM_ACCUMULATOR, .name = a->name, .tensor = a, .n = sm_elements(a)};
   }
-  if (n < most) out[n++] = (sm_sum){.kind = SM_SUM_GRADIENTS, .name = "gradients", .set = t->set[SM_SET_STUDENT]};
+  if (n < most) out[n++] = (sm_step_sum){.kind = SM_SUM_GRADIENTS, .name = "gradients", .set = t->set[SM_SET_STUDENT]};
   return n;
 }
 

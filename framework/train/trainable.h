@@ -71,14 +71,14 @@ typedef enum {
   SM_SUM_GRADIENTS,   /* all gradients of a set                                                   */
   SM_SUM_WHOLE_STEP   /* no sum: this plugin wants all rows of a step in one place (Sinkhorn)     */
 } sm_sum_kind;
-typedef struct sm_sum {
+typedef struct sm_step_sum {
   sm_sum_kind kind;
   const char *name;
   double *host; /* COUNT, HOST: n numbers */
   int64_t n;
   sm_tensor *tensor; /* ACCUMULATOR */
   sm_set *set;       /* GRADIENTS   */
-} sm_sum;
+} sm_step_sum;
 #define SM_SUMS_MAX 96
 
 /* ---- the interface ------------------------------------------------------------------------------------------------------ */
@@ -98,7 +98,7 @@ typedef struct sm_trainable_ops {
   sm_status (*accumulate)(sm_trainable *, const sm_batch *, int first, int n, sm_error *);
   void (*report)(sm_trainable *, sm_step_result *);
   void (*states)(sm_trainable *, sm_step_result *); /* may be NULL */
-  int (*sums)(sm_trainable *, sm_sum *, int most);  /* its COUNT, HOST and WHOLE_STEP entries */
+  int (*sums)(sm_trainable *, sm_step_sum *, int most);  /* its COUNT, HOST and WHOLE_STEP entries */
   void (*destroy)(sm_trainable *);                  /* what the implementation owns beyond the arena; may be NULL */
 } sm_trainable_ops;
 extern const sm_trainable_ops sm_distil_ops, sm_objective_trainable_ops;
@@ -126,7 +126,7 @@ sm_status sm_trainable_new(const sm_train_config *, sm_trainable **, sm_error *)
 sm_status sm_trainable_allocate(sm_trainable *, sm_error *);
 void sm_trainable_free(sm_trainable *);
 /* Everything that is added up over a step; pointers live as long as the trainable. The number of entries. */
-int sm_trainable_sums(sm_trainable *, sm_sum *out, int most);
+int sm_trainable_sums(sm_trainable *, sm_step_sum *out, int most);
 /* Its masker with the grids of its views. */
 sm_masking sm_trainable_masking(const sm_trainable *);
 /* Declared all: lay the sets out. For implementations. */
