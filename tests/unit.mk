@@ -26,14 +26,16 @@ check_PROGRAMS += tests/unit/test_recipe tests/unit/test_recipe_bad
 tests_unit_test_recipe_SOURCES = tests/unit/test_recipe.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h
 tests_unit_test_recipe_bad_SOURCES = tests/unit/test_recipe_bad.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h
 
+# framework/models (test_weights is in golden.mk)
+check_PROGRAMS += tests/unit/test_network
+tests_unit_test_network_SOURCES = tests/unit/test_network.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
+tests_unit_test_network_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
 # framework/train
-check_PROGRAMS += tests/unit/test_frozen
-tests_unit_test_frozen_SOURCES = tests/unit/test_frozen.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
-tests_unit_test_frozen_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 check_PROGRAMS += tests/unit/test_train_monitor
 tests_unit_test_train_monitor_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
-# framework/eval (test_knn and test_weights are in golden.mk)
+# framework/eval (test_knn is in golden.mk)
 check_PROGRAMS += tests/unit/test_probe tests/unit/test_logistic tests/unit/test_cluster
 tests_unit_test_probe_SOURCES = tests/unit/test_probe.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h
 tests_unit_test_cluster_SOURCES = tests/unit/test_cluster.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h

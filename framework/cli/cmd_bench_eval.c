@@ -43,7 +43,7 @@ static const sm_option features_options[] = {
 typedef struct features_bench {
   sm_recipe *recipe;
   sm_pool *pool;
-  sm_set *set;
+  sm_network *network;
   sm_evaluator *evaluator;
   int height, width;
 } features_bench;
@@ -54,30 +54,26 @@ static sm_status open_features(sm_cli *cli, int argc, char **argv, features_benc
   if (!status) status = sm_instance_create(&b->recipe->backbone.plugin, err);
   if (status) return status;
   const sm_recipe *r = b->recipe;
-  const sm_backbone_ops *ops = r->backbone.plugin.plugin->ops;
-  const void *self = r->backbone.plugin.self;
   int threads = r->train.threads ? (int)r->train.threads : sm_cpu_count();
-  b->height = r->views.global_height, b->width = r->views.global_width;
   if (!(b->pool = sm_pool_new(threads, err))) return err->code;
-  if (!(b->set = sm_set_new("network", SM_F32, false, err))) return err->code;
-  ops->declare(self, b->height, &(sm_params){b->set, "backbone."});
-  status = sm_set_seal(b->set, SM_MOMENTS_NONE, err);
-  if (!status) status = sm_set_allocate(b->set, (uint64_t)r->train.seed, err);
+  const sm_network_parts parts = {.name = r->backbone.plugin.plugin->name,
+                                  .backbone = r->backbone.plugin.plugin->ops,
+                                  .self = r->backbone.plugin.self,
+                                  .height = b->height = r->views.global_height,
+                                  .width = b->width = r->views.global_width,
+                                  .net = SM_NET_INIT,
+                                  .recipe = r};
+  status = sm_network_wrap(&parts, &b->network, err);
+  if (!status) status = sm_network_allocate(b->network, err);
   if (status) return status;
-  sm_evaluator_config c = {.backbone = ops,
-                           .backbone_self = self,
-                           .set = b->set,
-                           .height = b->height,
-                           .width = b->width,
-                           .workers = threads,
-                           .bf16 = r->train.precision == SM_PRECISION_BF16,
-                           .pool = b->pool};
+  sm_evaluator_config c = sm_evaluator_config_of(b->network, b->pool);
+  c.bf16 = r->train.precision == SM_PRECISION_BF16;
   return sm_evaluator_new(&c, &b->evaluator, err);
 }
 
 static void close_features(features_bench *b) {
   sm_evaluator_free(b->evaluator);
-  sm_set_free(b->set);
+  sm_network_close(b->network);
   sm_pool_free(b->pool);
   sm_recipe_free(b->recipe);
 }

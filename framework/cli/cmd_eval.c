@@ -52,8 +52,7 @@ static const sm_option options[] = {
 typedef struct evaluating {
   sm_cli *cli;
   const struct eval_options *o;
-  sm_trained trained;
-  sm_trained_options from;
+  sm_network *network;
   sm_pool *pool;
   sm_evaluator *evaluator;
   sm_progress progress;
@@ -77,7 +76,8 @@ enum { MOST_SIDE = 4096 };
 
 static sm_status choose_size(evaluating *e, sm_error *err) {
   const char *size = e->o->size;
-  e->height = e->trained.about.height, e->width = e->trained.about.width;
+  const sm_network_spec *network = sm_network_describe(e->network);
+  e->height = network->height, e->width = network->width;
   if (strcmp(size, "0") != 0) {
     if (sm_view_size_parse(size, &e->height, &e->width) && e->height <= MOST_SIDE && e->width <= MOST_SIDE)
       return SM_OK;
@@ -91,41 +91,22 @@ static sm_status choose_size(evaluating *e, sm_error *err) {
 }
 
 static sm_status open_evaluator(evaluating *e, const sm_instance *instance, int needed, sm_error *err) {
-  sm_trained *t = &e->trained;
-  const sm_recipe *r = t->recipe;
+  const sm_recipe *r = sm_network_recipe(e->network);
   int threads = e->cli->threads         ? (int)e->cli->threads
                 : r && r->train.threads ? (int)r->train.threads
                                         : sm_cpu_count();
-  e->from.train = e->o->train;
-  e->from.test = e->o->test;
-  sm_status status = sm_trained_data(&e->from, t, needed, err);
-  if (status) return status;
   if (!(e->pool = sm_pool_new(threads, err))) return err->code;
-  if ((status = choose_size(e, err))) return status;
-  sm_evaluator_config c = {.backbone = t->backbone ? t->backbone->ops : NULL,
-                           .backbone_self = t->backbone_self,
-                           .set = t->set,
-                           .height = e->height,
-                           .width = e->width,
-                           .filter = t->about.filter,
-                           .train = t->train,
-                           .test = t->test,
-                           .limits = {.max_pixels = r ? r->data.max_pixels : 0},
-                           .workers = threads,
-                           .bf16 = e->o->precision == SM_PRECISION_BF16,
-                           .pool = e->pool,
-                           .progress = show_progress,
-                           .progress_ctx = &e->progress,
-                           .stop = sm_signals_stop,
-                           .declared_height = t->about.height,
-                           .declared_width = t->about.width,
-                           .trained_bf16 = r && r->train.precision == SM_PRECISION_BF16,
-                           .folder = t->run};
-  memcpy(c.mean, t->about.mean, sizeof c.mean);
-  memcpy(c.std, t->about.std, sizeof c.std);
+  sm_evaluator_config c = sm_evaluator_config_of(e->network, e->pool);
   choose_features(e, instance, &c);
-  if (c.want_head && (status = sm_trained_head(t, err))) return status;
-  c.head = t->head;
+  sm_status status = sm_cli_network_say(e->cli, e->network, sm_evaluator_load(&c, e->network, err));
+  if (!status) status = sm_network_data(e->network, e->o->train, e->o->test, needed, err);
+  if (!status) status = choose_size(e, err);
+  if (status) return status;
+  c.train = sm_network_pictures(e->network, false), c.test = sm_network_pictures(e->network, true);
+  c.height = e->height, c.width = e->width;
+  c.bf16 = e->o->precision == SM_PRECISION_BF16;
+  c.progress = show_progress, c.progress_ctx = &e->progress;
+  c.stop = sm_signals_stop;
   return sm_evaluator_new(&c, &e->evaluator, err);
 }
 
@@ -133,7 +114,7 @@ static void close_all(evaluating *e) {
   sm_progress_end(&e->progress);
   sm_evaluator_free(e->evaluator);
   sm_pool_free(e->pool);
-  sm_trained_free(&e->trained);
+  sm_network_close(e->network);
 }
 
 /* ---- the evaluation and its options -------------------------------------------------------------------- */
@@ -194,17 +175,20 @@ static sm_status set_options(evaluating *e, sm_instance *instance, int argc, cha
 /* The recipe's evaluation of that name, with its options; else the plugin's defaults in *own. */
 static sm_status find_evaluation(evaluating *e, const char *name, sm_instance *own, sm_instance **found,
                                  sm_error *err) {
-  sm_recipe *r = e->trained.recipe;
+  sm_recipe *r = sm_network_recipe(e->network);
   *found = NULL;
   for (int by_plugin = 0; by_plugin < 2; by_plugin++)
     for (int i = 0; r && i < r->evaluations && !*found; i++)
       if (!strcmp(by_plugin ? r->evaluate[i].plugin.plugin->name : r->evaluate[i].instance, name))
         *found = &r->evaluate[i].plugin;
   if (*found) return SM_OK;
-  const sm_plugin *p = sm_registry_find(e->from.registry, SM_EVALUATION, name, err);
+  sm_registry *registry;
+  sm_status status = sm_cli_registry(e->cli, &registry, err);
+  if (status) return status;
+  const sm_plugin *p = sm_registry_find(registry, SM_EVALUATION, name, err);
   if (!p) return err->code;
   *found = own;
-  sm_status status = sm_instance_new(e->from.registry, p, own, err);
+  status = sm_instance_new(registry, p, own, err);
   return status ? status : sm_options_fill(p, NULL, own->self, e->cli->arena, err);
 }
 
@@ -278,14 +262,14 @@ static void add_split(const evaluating *e, sm_json *j, const char *split) {
 }
 
 static void add_network(const evaluating *e, sm_json *j) {
-  const sm_trained *t = &e->trained;
+  const sm_weights_about *a = sm_network_about(e->network);
   char hash[24];
-  sm_json_string(j, "net", sm_net_names[t->net]);
-  sm_json_string(j, "run", t->run);
-  sm_json_string(j, "weights", t->report.taken ? t->file : NULL);
-  sm_json_int(j, "step", t->about.step);
-  snprintf(hash, sizeof hash, "%016" PRIx64, t->about.recipe_hash);
-  sm_json_string(j, "recipe_hash", t->about.recipe_hash ? hash : NULL);
+  sm_json_string(j, "net", sm_net_names[sm_network_net(e->network)]);
+  sm_json_string(j, "run", sm_network_run(e->network));
+  sm_json_string(j, "weights", sm_network_report(e->network)->taken ? sm_network_describe(e->network)->file : NULL);
+  sm_json_int(j, "step", a->step);
+  snprintf(hash, sizeof hash, "%016" PRIx64, a->recipe_hash);
+  sm_json_string(j, "recipe_hash", a->recipe_hash ? hash : NULL);
   sm_cli_json_size(j, e->height, e->width);
   sm_json_string(j, "precision", sm_precision_names[e->o->precision]);
 }
@@ -317,7 +301,7 @@ static void result_json(const evaluating *e, const sm_instance *instance, const 
 static void keep(const evaluating *e, const sm_instance *instance, const sm_eval_result *r) {
   sm_error err = {0};
   char when[40], text[sizeof(sm_error) + 16];
-  const char *run = e->trained.run;
+  const char *run = sm_network_run(e->network);
   char *path = run ? sm_path_join(e->cli->arena, run, "evaluations.jsonl") : NULL;
   if (!path) return;
   time_t now = time(NULL);
@@ -368,7 +352,7 @@ static sm_status evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   sm_status status = find_evaluation(e, argv[1], &own, &instance, err);
   if (!status) status = set_options(e, instance, argc, argv, err);
   if (!status) status = sm_instance_create(instance, err);
-  if (!status) status = open_evaluator(e, instance, SM_TRAINED_TRAIN | SM_TRAINED_TEST, err);
+  if (!status) status = open_evaluator(e, instance, SM_NETWORK_TRAIN | SM_NETWORK_TEST, err);
   double start = sm_now();
   if (!status) status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self, result, err);
   e->seconds = sm_now() - start;
@@ -400,9 +384,9 @@ static void say_features(const sm_cli *cli, const char *folder, const char *spli
 
 static sm_status features(evaluating *e, sm_error *err) {
   const struct eval_options *o = e->o;
-  int needed = o->split == SPLIT_TRAIN  ? SM_TRAINED_TRAIN
-               : o->split == SPLIT_TEST ? SM_TRAINED_TEST
-                                        : SM_TRAINED_TRAIN | SM_TRAINED_TEST;
+  int needed = o->split == SPLIT_TRAIN  ? SM_NETWORK_TRAIN
+               : o->split == SPLIT_TEST ? SM_NETWORK_TEST
+                                        : SM_NETWORK_TRAIN | SM_NETWORK_TEST;
   sm_pool_mode pool = o->pool ? (sm_pool_mode)(o->pool - 1) : SM_POOL_CLS;
   sm_status status = open_evaluator(e, NULL, needed, err);
   for (int split = SPLIT_TRAIN; !status && split <= SPLIT_TEST; split++) {
@@ -410,7 +394,7 @@ static sm_status features(evaluating *e, sm_error *err) {
     const char *folder = o->split == SPLIT_ALL ? sm_path_join(e->cli->arena, o->out, splits[split]) : o->out;
     if (!folder) return sm_fail(err, SM_ENOMEM, "out of memory");
     sm_features_report r;
-    status = sm_features_write(e->evaluator, &e->trained, e->height, e->width, o->precision, splits[split], pool, folder, &r, err);
+    status = sm_features_write(e->evaluator, e->network, e->height, e->width, o->precision, splits[split], pool, folder, &r, err);
     sm_progress_end(&e->progress);
     if (!status) say_features(e->cli, folder, splits[split], &r);
   }
@@ -427,7 +411,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
   if (only_features && argc > 3) return sm_cli_usage(cli, "features take no KEY=VALUE");
   sm_signals_install();
   sm_progress_begin(&e.progress, cli->quiet);
-  sm_status status = sm_network_open(cli, &o->network, argv[2], &e.from, &e.trained, &err);
+  sm_status status = sm_cli_network(cli, &o->network, argv[2], &e.network, &err);
   if (!status) status = only_features ? features(&e, &err) : evaluate(&e, argc, argv, &err);
   close_all(&e);
   if (status && !err.code) sm_fail(&err, status, "the evaluation failed and does not say why");

@@ -55,29 +55,30 @@ static void add_floats(sm_json *j, const char *key, const float v[3]) {
   sm_json_close(j);
 }
 
-static sm_status put_protocol(const char *folder, const sm_trained *t, int height, int width, const char *split,
+static sm_status put_protocol(const char *folder, const sm_network *net, int height, int width, const char *split,
                               int precision, sm_pool_mode pool, const sm_features_report *r, sm_error *err) {
   sm_json j = {0};
   char hash[24];
-  const sm_weights_about *a = &t->about;
+  const sm_weights_about *a = sm_network_about(net);
+  const bool pixels = sm_network_net(net) == SM_NET_PIXELS;
   snprintf(hash, sizeof hash, "%016" PRIx64, a->recipe_hash);
   sm_json_begin(&j);
   sm_json_string(&j, "producer", "smalti");
   sm_json_string(&j, "version", sm_version());
-  sm_json_string(&j, "net", sm_net_names[t->net]);
-  sm_json_string(&j, "run", t->run);
-  sm_json_string(&j, "weights", t->report.taken ? t->file : NULL);
+  sm_json_string(&j, "net", sm_net_names[sm_network_net(net)]);
+  sm_json_string(&j, "run", sm_network_run(net));
+  sm_json_string(&j, "weights", sm_network_report(net)->taken ? sm_network_describe(net)->file : NULL);
   sm_json_string(&j, "backbone", a->backbone);
   sm_json_int(&j, "step", a->step);
   sm_json_string(&j, "recipe_hash", a->recipe_hash ? hash : NULL);
   sm_json_string(&j, "split", split);
-  sm_json_string(&j, "pool", t->net == SM_NET_PIXELS ? "pixels" : pool_names[pool]);
+  sm_json_string(&j, "pool", pixels ? "pixels" : pool_names[pool]);
   sm_json_bool(&j, "normalised", false);
   sm_json_int(&j, "pictures", r->pictures);
   sm_json_int(&j, "bad", r->bad);
   sm_json_int(&j, "dim", r->dim);
   sm_cli_json_size(&j, height, width);
-  sm_json_string(&j, "precision", t->net == SM_NET_PIXELS ? NULL : sm_precision_names[precision]);
+  sm_json_string(&j, "precision", pixels ? NULL : sm_precision_names[precision]);
   sm_json_string(&j, "interpolation", sm_filter_names[a->filter]);
   add_floats(&j, "mean", a->mean);
   add_floats(&j, "std", a->std);
@@ -91,12 +92,12 @@ static sm_status put_protocol(const char *folder, const sm_trained *t, int heigh
   return status;
 }
 
-sm_status sm_features_write(sm_evaluator *e, const sm_trained *t, int height, int width, int precision, const char *split,
+sm_status sm_features_write(sm_evaluator *e, const sm_network *net, int height, int width, int precision, const char *split,
                             sm_pool_mode pool, const char *folder, sm_features_report *r, sm_error *err) {
   sm_features f;
   bool test = !strcmp(split, "test");
-  const sm_dataset *pictures = test ? &t->test : &t->train;
-  const sm_dataset *classes = test && !t->train.ops ? &t->test : &t->train; /* whose labels they are */
+  const sm_dataset pictures = sm_network_pictures(net, test), train = sm_network_pictures(net, false);
+  const sm_dataset *classes = train.ops ? &train : &pictures; /* whose labels they are */
   sm_feature_spec spec = {.blocks = 1, .pool = pool};
   sm_status status = sm_evaluator_features(e, split, &spec, &f, err);
   if (!status) status = sm_mkdirs(folder, err);
@@ -105,7 +106,7 @@ sm_status sm_features_write(sm_evaluator *e, const sm_trained *t, int height, in
   sm_evaluator_counts(e, split, &r->pictures, &r->bad);
   status = put_array(folder, "features.npy", "F32", 2, (int64_t[]){f.n, f.dim}, f.x, err);
   if (!status) status = put_array(folder, "labels.npy", "I32", 1, &f.n, f.label, err);
-  if (!status) status = put_names(folder, pictures, sm_evaluator_samples(e, split), f.n, err);
+  if (!status) status = put_names(folder, &pictures, f.index, f.n, err);
   if (!status) status = put_classes(folder, classes, err);
-  return status ? status : put_protocol(folder, t, height, width, split, precision, pool, r, err);
+  return status ? status : put_protocol(folder, net, height, width, split, precision, pool, r, err);
 }

@@ -27,8 +27,8 @@ sm_status sm_network_allocate(sm_network *, sm_error *);
  * there. [main] */
 sm_status sm_network_want_head(sm_network *, sm_site, sm_error *);
 
-/* A network of a run that trains: everything is borrowed and outlives the handle; its values are those that the sets have when a
- * graph runs. */
+/* A network made of parts, which are borrowed and outlive the handle: of a run that trains, so that its values are those that the
+ * sets have when a graph runs; or, where params.set is NULL, one without weights yet (sm_network_allocate draws them). */
 typedef struct sm_network_parts {
   const char *name; /* the backbone's plugin */
   const sm_backbone_ops *backbone;

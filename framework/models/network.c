@@ -89,10 +89,8 @@ void sm_network_close(sm_network *n) {
   for (int i = 0; i < 2; i++)
     if (n->data[i].plugin) sm_instance_free(&n->data[i]);
   if (n->own.plugin) sm_instance_free(&n->own);
-  if (!n->wrapped) {
-    sm_set_free(n->set);
-    sm_recipe_free(n->recipe);
-  }
+  if (n->made) sm_set_free(n->set);
+  if (!n->wrapped) sm_recipe_free(n->recipe);
   sm_text_free(&n->report.text);
   sm_arena_free(n->arena);
   sm_free(n);
@@ -232,9 +230,10 @@ sm_status sm_network_load(const sm_network *n, const sm_params *p, sm_error *err
 sm_status sm_network_allocate(sm_network *n, sm_error *err) {
   if (!n->ops || n->set) return SM_OK;
   if (!(n->set = sm_set_new("network", SM_F32, false, err))) return SM_ENOMEM;
+  n->made = true;
   network_places *own = &n->places; /* names as in training: initial values depend on them */
   network_places_in(n, &(sm_params){n->set, ""}, own);
-  if (n->head.ops) snprintf(own->room[1], sizeof own->room[1], "%s", strchr(n->head_prefix, '.') + 1);
+  if (n->head.ops && n->head_prefix[0]) snprintf(own->room[1], sizeof own->room[1], "%s", strchr(n->head_prefix, '.') + 1);
   network_declare_at(n, own);
   sm_status status = sm_set_seal(n->set, SM_MOMENTS_NONE, err);
   if (!status) status = sm_set_allocate(n->set, n->recipe ? (uint64_t)n->recipe->train.seed : 0, err);

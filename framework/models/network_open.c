@@ -10,8 +10,6 @@
 #include "framework/recipe/recipe_private.h"
 #include "network_private.h"
 
-static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_std[3] = {0.229f, 0.224f, 0.225f};
-
 /* ---- what the path is -------------------------------------------------------------------------------------------------- */
 
 static bool ends_in(const char *path, const char *end) {
@@ -160,7 +158,7 @@ static sm_status choose_backbone(sm_network *n, const sm_st_reader *file, sm_err
   n->ops = n->plugin->ops;
   n->spec.name = n->plugin->name;
   if (n->recipe && !a->height && (!file || sm_is_checkpoint(file)))
-    a->height = a->width = (int)n->recipe->views.global_size;
+    a->height = n->recipe->views.global_height, a->width = n->recipe->views.global_width;
   return SM_OK;
 }
 
@@ -172,8 +170,8 @@ static void take_pictures(sm_network *n) {
   if (a->std[0] > 0) return;
   const sm_view_recipe *view = n->recipe ? &n->recipe->views.global_first : NULL;
   n->assumed = !view;
-  memcpy(a->mean, view ? view->mean : imagenet_mean, sizeof a->mean);
-  memcpy(a->std, view ? view->std : imagenet_std, sizeof a->std);
+  memcpy(a->mean, view ? view->mean : sm_imagenet_mean, sizeof a->mean);
+  memcpy(a->std, view ? view->std : sm_imagenet_std, sizeof a->std);
   if (view) a->filter = view->filter;
 }
 
@@ -204,7 +202,7 @@ static sm_status choose_size(sm_network *n, const sm_st_reader *file, sm_error *
   sm_network_spec *s = &n->spec;
   int likely[2] = {a->height, a->width}, tries = (int)(sizeof common / sizeof *common);
   sm_status status = SM_EINVAL;
-  if (!likely[0] && n->recipe) likely[0] = likely[1] = (int)n->recipe->views.global_size;
+  if (!likely[0] && n->recipe) likely[0] = n->recipe->views.global_height, likely[1] = n->recipe->views.global_width;
   for (int i = 0; status && i < (likely[0] ? 1 : tries); i++) {
     s->height = likely[0] ? likely[0] : common[i];
     s->width = likely[0] ? likely[1] : common[i];
@@ -293,7 +291,7 @@ sm_status network_look(sm_network *n, sm_error *err) {
   if (!status) take_pictures(n);
   if (!status && n->net == SM_NET_PIXELS) {
     n->about.backbone = NULL, n->about.recipe = "", n->about.net = sm_net_names[n->net]; /* what the file says goes with it */
-    if (n->recipe) n->about.height = n->about.width = (int)n->recipe->views.global_size;
+    if (n->recipe) n->about.height = n->recipe->views.global_height, n->about.width = n->recipe->views.global_width;
   } else {
     if (!status) status = choose_backbone(n, file, err);
     if (!status) status = choose_size(n, file, err);

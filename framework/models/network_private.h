@@ -42,7 +42,7 @@ struct sm_network {
   const char *center;  /* the row that is subtracted from logits, or NULL */
   /* its own weights */
   sm_set *set;
-  bool wrapped; /* the set and the recipe are borrowed */
+  bool wrapped, made; /* the recipe is borrowed; the set is its own */
   network_places places;
 };
 

@@ -77,7 +77,7 @@ static sm_status read_picture(gallery *g, const sm_dataset *d, int64_t sample, s
   int resize = shorter < PLAIN ? shorter : (int)lround(shorter * 256.0 / 224);
   sm_status status = d->ops->read(d->self, sample, NULL, &g->picture, err);
   if (!status)
-    status = sm_image_eval_crop(&g->picture, resize, g->height, g->width, g->c->trained->about.filter,
+    status = sm_image_eval_crop(&g->picture, resize, g->height, g->width, sm_network_describe(g->c->network)->filter,
                                 g->scratch, &g->shown, err);
   return status;
 }
@@ -87,7 +87,7 @@ static sm_status make_tile(gallery *g, sm_image *to, sm_error *err) {
 }
 
 static sm_status read_pictures(gallery *g, sm_error *err) {
-  const sm_trained *t = g->c->trained;
+  const sm_network_spec *about = sm_network_describe(g->c->network);
   int64_t pixels = 3 * (int64_t)g->height * g->width;
   sm_status status = SM_OK;
   if (!(g->x = sm_malloc((size_t)(g->n * pixels) * sizeof *g->x)))
@@ -95,7 +95,7 @@ static sm_status read_pictures(gallery *g, sm_error *err) {
   for (int i = 0; i < g->n && !status; i++) {
     status = read_picture(g, &g->c->test, g->sample[i], err);
     if (!status) status = make_tile(g, &g->tiles[i], err);
-    if (!status) sm_image_normalise(&g->shown, t->about.mean, t->about.std, g->x + i * pixels);
+    if (!status) sm_image_normalise(&g->shown, about->mean, about->std, g->x + i * pixels);
   }
   return status;
 }
@@ -108,54 +108,40 @@ static sm_status draw_pictures(gallery *g, sm_error *err) {
 
 /* ---- attention ----------------------------------------------------------------------------------------- */
 
-static void take_attention(gallery *g, const sm_tensor *a, int prefix) {
-  int cells = g->rows * g->cols;
-  const float *from = a->data;
-  for (int i = 0; i < g->n * g->heads; i++)
-    memcpy(g->attention + (size_t)i * (size_t)cells, from + (size_t)i * (size_t)(prefix + cells) + prefix,
-           (size_t)cells * sizeof *from);
-}
-
-static sm_status run_graph(gallery *g, sm_graph *graph, const sm_backbone_spec *spec, sm_error *err) {
-  const sm_trained *t = g->c->trained;
-  const sm_backbone_ops *ops = t->backbone->ops;
+static sm_status run_graph(gallery *g, sm_graph *graph, sm_error *err) {
   int pass = sm_pass_begin(graph, "attention");
   sm_tensor *count = sm_count(graph, "pictures", g->n);
   sm_tensor *x = sm_input_real(graph, "pictures", 4, (int64_t[]){g->n, 3, g->height, g->width}, count);
-  sm_backbone_in in = {.pictures = x, .attention = true};
+  const sm_backbone_in in = {.pictures = x, .attention = true};
   sm_backbone_out out = {0};
-  ops->build(t->backbone_self, graph, &(sm_params){t->set, "backbone."}, &in, &out);
-  if (out.attention) sm_keep(graph, out.attention);
+  sm_network_build(g->c->network, graph, NULL, &in, &out);
+  sm_keep(graph, out.attention);
   sm_pass_end(graph);
   sm_status status = sm_graph_plan(graph, err);
-  if (status || !out.attention) return status;
   if (!status) status = sm_graph_allocate(graph, err);
   if (status) return status;
-  g->heads = (int)out.attention->dim[1];
-  g->rows = g->height / spec->patch, g->cols = g->width / spec->patch;
-  g->attention = sm_malloc((size_t)(g->n * g->heads * g->rows * g->cols) * sizeof *g->attention);
-  if (!g->attention) return sm_fail(err, SM_ENOMEM, "out of memory");
-  memcpy(x->data, g->x, (size_t)g->n * 3 * (size_t)g->height * (size_t)g->width * sizeof *g->x);
+  int64_t values = (int64_t)g->n * g->heads * g->rows * g->cols;
+  if (!(g->attention = sm_malloc((size_t)values * sizeof *g->attention)))
+    return sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_write(x, 0, (int64_t)g->n * 3 * g->height * g->width, g->x);
   sm_graph_run(graph, pass);
-  take_attention(g, out.attention, spec->prefix);
+  sm_read(out.attention, 0, values, g->attention);
   return SM_OK;
 }
 
 /* Backbones need not have attention. */
 static sm_status make_attention(gallery *g, sm_error *err) {
-  const sm_trained *t = g->c->trained;
-  const sm_backbone_ops *ops = t->backbone->ops;
+  const sm_dtype real = sm_set_real(sm_network_set(g->c->network));
   sm_backbone_spec *spec = sm_calloc(1, sizeof *spec);
   if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_status status = sm_backbone_ask(ops, t->backbone_self, g->height, g->width, spec, err);
-  if (!status && spec->masks_at) g->rows = g->height / spec->masks_at, g->cols = g->width / spec->masks_at;
-  if (!status && spec->heads > 0 && spec->prefix > 0) {
-    sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(t->set), .pool = g->c->pool};
-    sm_graph *graph = config.real == SM_F32 ? sm_graph_new(&config, err) : NULL;
-    if (graph) status = run_graph(g, graph, spec, err);
-    sm_graph_free(graph);
-  }
+  sm_status status = sm_network_at(g->c->network, g->height, g->width, spec, err);
+  g->rows = spec->rows, g->cols = spec->cols, g->heads = spec->heads;
   sm_free(spec);
+  if (status || g->heads < 1 || real != SM_F32) return status;
+  const sm_graph_config config = {.device = SM_CPU, .real = real, .pool = g->c->pool};
+  sm_graph *graph = sm_graph_new(&config, err);
+  status = graph ? run_graph(g, graph, err) : err->code;
+  sm_graph_free(graph);
   return status;
 }
 
@@ -283,14 +269,13 @@ static int nearest(const gallery *g, int picture, int64_t row[SM_GALLERY_NEIGHBO
 }
 
 static sm_status draw_neighbours(gallery *g, sm_error *err) {
-  const int64_t *samples = sm_evaluator_samples(g->c->evaluator, "train");
   sm_image tile = {0};
   sm_status status = begin(g, SM_GALLERY_NEIGHBOURS, err);
   for (int i = 0; i < g->n && !status; i++) {
     int64_t row[SM_GALLERY_NEIGHBOURS];
     int n = nearest(g, i, row);
     for (int k = 0; k < n && !status; k++) {
-      status = read_picture(g, &g->c->train, samples[row[k]], err);
+      status = read_picture(g, &g->c->train, g->train.index[row[k]], err);
       if (!status) status = make_tile(g, &tile, err);
       if (status) break;
       int y = k * (g->high + GAP);
@@ -311,11 +296,10 @@ static sm_status choose(gallery *g, sm_error *err) {
   sm_status status = sm_evaluator_features(g->c->evaluator, "train", &spec, &g->train, err);
   if (!status) status = sm_evaluator_features(g->c->evaluator, "test", &again, &g->test, err);
   if (status) return status;
-  const int64_t *samples = sm_evaluator_samples(g->c->evaluator, "test");
   g->n = g->test.n < SM_GALLERY_PICTURES ? (int)g->test.n : SM_GALLERY_PICTURES;
   for (int i = 0; i < g->n; i++) {
     g->row[i] = (2 * i + 1) * g->test.n / (2 * g->n);
-    g->sample[i] = samples[g->row[i]];
+    g->sample[i] = g->test.index[g->row[i]];
   }
   return SM_OK;
 }
@@ -331,7 +315,7 @@ static void release(gallery *g) {
 }
 
 sm_status sm_gallery_write(const sm_gallery_config *c, const char *folder, sm_error *err) {
-  const sm_weights_about *a = &c->trained->about;
+  const sm_network_spec *a = sm_network_describe(c->network);
   gallery g = {
       .c = c, .folder = folder, .height = a->height, .width = a->width, .scratch = sm_image_scratch_new()};
   const int longest = g.height > g.width ? g.height : g.width;

@@ -3,7 +3,7 @@
 #define SM_TABLE_GALLERY_H
 
 #include "framework/eval/eval.h"
-#include "framework/train/trained.h"
+#include "framework/eval/eval.h"
 
 enum { SM_GALLERY_PICTURES = 8, SM_GALLERY_NEIGHBOURS = 5, SM_GALLERY_STRIPS = 5 };
 /* Files of a gallery, and what each shows; in the order of the page. */
@@ -14,7 +14,7 @@ typedef struct sm_gallery_strip {
 extern const sm_gallery_strip sm_gallery_strips[SM_GALLERY_STRIPS];
 
 typedef struct sm_gallery_config {
-  const sm_trained *trained;
+  const sm_network *network;
   const sm_recipe *recipe; /* whose masker draws the masks; created */
   sm_evaluator *evaluator; /* for neighbours; keeps `features` */
   sm_feature_spec features;

@@ -17,7 +17,6 @@
 #include "table.h"
 
 #include "framework/eval/eval.h"
-#include "framework/train/trained.h"
 
 enum { WAIT = 2 /* seconds between two looks at what others do */ };
 
@@ -149,26 +148,11 @@ static struct sm_job_evaluation *missing(sm_table_job *job, const char *name) {
 
 static bool wants_gallery(const sm_table_job *job) { return job->shown && !job->gallery; }
 
-static sm_status open_evaluator(piece *p, sm_recipe *r, sm_trained *t, sm_pool *pool, sm_evaluator **out,
-                                sm_error *err) {
-  sm_evaluator_config c = {.backbone = t->backbone->ops,
-                           .backbone_self = t->backbone_self,
-                           .set = t->set,
-                           .height = t->about.height,
-                           .width = t->about.width,
-                           .filter = t->about.filter,
-                           .limits = {.max_pixels = r->data.max_pixels},
-                           .workers = sm_pool_threads(pool),
-                           .pool = pool,
-                           .progress = on_evaluation,
-                           .progress_ctx = p,
-                           .stop = sm_signals_stop,
-                           .declared_height = t->about.height,
-                           .declared_width = t->about.width,
-                           .trained_bf16 = r->train.precision == SM_PRECISION_BF16,
-                           .folder = t->run};
-  memcpy(c.mean, t->about.mean, sizeof c.mean);
-  memcpy(c.std, t->about.std, sizeof c.std);
+static sm_status open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm_pool *pool, sm_evaluator **out, sm_error *err) {
+  sm_evaluator_config c = sm_evaluator_config_of(net, pool);
+  c.limits.max_pixels = r->data.max_pixels;
+  c.progress = on_evaluation, c.progress_ctx = p;
+  c.stop = sm_signals_stop;
   sm_status status = open_pictures(&r->data.train, &c.train, err);
   if (!status) status = open_pictures(&r->data.test, &c.test, err);
   for (int i = 0; i < r->evaluations && !status; i++) {
@@ -177,20 +161,19 @@ static sm_status open_evaluator(piece *p, sm_recipe *r, sm_trained *t, sm_pool *
     status = sm_instance_create(&r->evaluate[i].plugin, err);
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   }
-  if (!status && c.want_head) status = sm_trained_head(t, err);
-  c.head = t->head;
+  if (!status) status = sm_evaluator_load(&c, net, err);
   return status ? status : sm_evaluator_new(&c, out, err);
 }
 
 static sm_status keep_result(const piece *p, const struct sm_job_evaluation *e, const sm_slot *slot,
-                             const sm_trained *t, const sm_eval_result *r, double seconds, sm_error *err) {
+                             const sm_network *net, const sm_eval_result *r, double seconds, sm_error *err) {
   char path[PATH_MAX], file[80];
   sm_json j = {0};
   sm_json_begin(&j);
   sm_json_string(&j, "name", e->name);
   sm_json_string(&j, "evaluation", slot->plugin.plugin->name);
-  sm_json_string(&j, "net", sm_net_names[t->net]);
-  sm_json_int(&j, "step", t->about.step);
+  sm_json_string(&j, "net", sm_net_names[sm_network_net(net)]);
+  sm_json_int(&j, "step", sm_network_about(net)->step);
   sm_json_object(&j, "figures");
   for (int i = 0; i < r->n; i++) sm_json_double(&j, r->figure[i].name, r->figure[i].value);
   sm_json_close(&j);
@@ -206,7 +189,7 @@ static sm_status keep_result(const piece *p, const struct sm_job_evaluation *e, 
   return put_json(p, file, &j, err);
 }
 
-static sm_status evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *slot, const sm_trained *t,
+static sm_status evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *slot, const sm_network *net,
                               sm_error *err) {
   struct sm_job_evaluation *e = missing(p->job, slot->instance);
   sm_eval_result result = {0};
@@ -222,17 +205,17 @@ static sm_status evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *slot, 
     snprintf(tell.text, sizeof tell.text, "%s %s %.2f", e->name, result.figure[0].name,
              result.figure[0].value);
   sm_child_tell(p->child, &tell);
-  return keep_result(p, e, slot, t, &result, sm_now() - start, err);
+  return keep_result(p, e, slot, net, &result, sm_now() - start, err);
 }
 
 /* Pictures are a convenience: what goes wrong with them is a warning. */
-static void make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const sm_trained *t,
+static void make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const sm_network *net,
                          sm_pool *pool) {
   char folder[PATH_MAX], file[80], text[1024];
   sm_error err = {0};
   const sm_plugin *first = r->evaluate[0].plugin.plugin;
   const sm_evaluation_ops *ops = first->ops;
-  sm_gallery_config c = {.trained = t,
+  sm_gallery_config c = {.network = net,
                          .recipe = r,
                          .evaluator = evaluator,
                          .pool = pool,
@@ -262,26 +245,25 @@ static void make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const 
 static sm_status evaluate(void *ctx, sm_child *child, sm_error *err) {
   piece *p = ctx;
   sm_recipe *r = NULL;
-  sm_trained t = {0};
+  sm_network *net = NULL;
   sm_pool *pool = NULL;
   sm_evaluator *evaluator = NULL;
   char folder[PATH_MAX];
   p->child = child;
-  sm_trained_options from = {.registry = p->jobs->options.registry,
-                             .path = sm_table_job_path(p->jobs, p->job, NULL, folder, sizeof folder)};
+  const sm_network_source from = {.path = sm_table_job_path(p->jobs, p->job, NULL, folder, sizeof folder)};
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
   int threads = p->jobs->options.threads ? p->jobs->options.threads
                 : r && r->train.threads  ? (int)r->train.threads
                                          : sm_cpu_count();
-  if (!status) status = sm_trained_open(&from, &t, err);
+  if (!status) status = sm_network_open(p->jobs->options.registry, &from, &net, err);
   if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
-  if (!status) status = open_evaluator(p, r, &t, pool, &evaluator, err);
+  if (!status) status = open_evaluator(p, r, net, pool, &evaluator, err);
   for (int i = 0; !status && i < r->evaluations; i++)
-    status = evaluate_one(p, evaluator, &r->evaluate[i], &t, err);
-  if (!status && wants_gallery(p->job)) make_gallery(p, r, evaluator, &t, pool);
+    status = evaluate_one(p, evaluator, &r->evaluate[i], net, err);
+  if (!status && wants_gallery(p->job)) make_gallery(p, r, evaluator, net, pool);
   sm_evaluator_free(evaluator);
   sm_pool_free(pool);
-  sm_trained_free(&t);
+  sm_network_close(net);
   sm_recipe_free(r);
   return status;
 }

@@ -116,7 +116,7 @@ static sm_status timed_steps(sm_trainable *trainable, sm_batch *b, int steps, sm
     sm_step_result result;
     b->step = t.step;
     double start = sm_now();
-    sm_status status = sm_step(net, b, &t, &result, err);
+    sm_status status = sm_step(trainable, b, &t, &result, err);
     if (status) return status;
     if (i < 0) continue;
     seconds[i] = sm_now() - start;
@@ -129,10 +129,10 @@ static sm_status profiled_step(sm_trainable *trainable, sm_batch *b, double time
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
   sm_step_result result;
   sm_profile_line lines[SM_BENCH_LINES];
-  sm_graph_profile(net->graph, true);
-  sm_status status = sm_step(net, b, &t, &result, err);
-  r->lines = sm_graph_profile_lines(net->graph, lines, SM_BENCH_LINES);
-  sm_graph_profile(net->graph, false);
+  sm_graph_profile(trainable->graph, true);
+  sm_status status = sm_step(trainable, b, &t, &result, err);
+  r->lines = sm_graph_profile_lines(trainable->graph, lines, SM_BENCH_LINES);
+  sm_graph_profile(trainable->graph, false);
   for (int i = 0; i < r->lines; i++) {
     sm_bench_line *l = &r->line[i];
     *l = (sm_bench_line){
@@ -148,18 +148,18 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
   sm_batch batch = {0};
   memset(r, 0, sizeof *r);
   double *seconds = sm_calloc((size_t)steps, sizeof *seconds);
-  sm_status status = seconds ? sm_trainable_new(c, &net, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
-  if (!status) status = sm_trainable_allocate(net, err);
-  if (!status) status = random_batch(net, &batch, err);
-  if (!status) status = random_owns(c, &net->views, &batch, err);
-  if (!status) status = timed_steps(net, &batch, steps, r, seconds, err);
+  sm_status status = seconds ? sm_trainable_new(c, &trainable, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
+  if (!status) status = sm_trainable_allocate(trainable, err);
+  if (!status) status = random_batch(trainable, &batch, err);
+  if (!status) status = random_owns(c, &trainable->views, &batch, err);
+  if (!status) status = timed_steps(trainable, &batch, steps, r, seconds, err);
   int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size,
       rest = c->batch_size % micro;
   double times =
       (double)c->batch_size / (rest ? rest : micro); /* over the last micro-batch, whose counts stand */
   if (!status) {
     sm_plan_report plan;
-    sm_graph_report(net->graph, &plan);
+    sm_graph_report(trainable->graph, &plan);
     qsort(seconds, (size_t)steps, sizeof *seconds, by_value);
     r->threads = sm_pool_threads(c->pool);
     r->steps = steps;
@@ -171,16 +171,16 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
     r->flops = plan.flops * times;
     r->gflops = r->flops / r->median / 1e9;
     r->planned = plan.inputs + plan.transient + plan.worker;
-    for (int i = 0; i < SM_SETS; i++) r->planned += sm_set_bytes(net->set[i]);
+    for (int i = 0; i < SM_SETS; i++) r->planned += sm_set_bytes(trainable->set[i]);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     r->resident = (size_t)usage.ru_maxrss * 1024;
     r->peak_gflops = sm_bench_peak(c->pool, c->bf16 ? SM_BF16 : c->real);
     r->share = r->gflops / r->peak_gflops;
   }
-  if (!status && profile) status = profiled_step(net, &batch, times, r, err);
+  if (!status && profile) status = profiled_step(trainable, &batch, times, r, err);
   free_batch(&batch);
-  sm_trainable_free(net);
+  sm_trainable_free(trainable);
   sm_free(seconds);
   return status;
 }

@@ -11,7 +11,7 @@
 
 #include "framework/recipe/recipe.h"
 
-#include "framework/eval/weights.h"
+#include "framework/models/models.h"
 #include "golden.h"
 
 static char folder[] = "/tmp/smalti-weights-XXXXXX";
@@ -41,7 +41,7 @@ static sm_set *small_set(uint64_t seed) {
   const sm_params net = {set, "net."}, other = {set, "other."};
   sm_declare(&net, "a.weight", SM_INIT_NORMAL, 1, 0, 2, (int64_t[]){2, 3});
   sm_declare(&net, "a.bias", SM_INIT_NORMAL, 1, 0, 1, (int64_t[]){2});
-  sm_declare(&net, "pos_embed", SM_INIT_NORMAL, 1, 0, 3, (int64_t[]){1, 5, 2});
+  sm_declare_grid(&net, "pos_embed", SM_INIT_NORMAL, 1, 0, 1, 2, 2, 2);
   sm_declare(&net, "mask", SM_INIT_NORMAL, 1, SM_ROW_NO_EXPORT, 1, (int64_t[]){2});
   sm_declare(&other, "x", SM_INIT_NORMAL, 1, 0, 1, (int64_t[]){1});
   if (sm_set_seal(set, SM_MOMENTS_NONE, &err) || sm_set_allocate(set, seed, &err))
@@ -100,7 +100,7 @@ static void takes_by_name(void **state) {
   sm_weights_report report;
   sm_set *set = small_set(1), *before = small_set(1);
   sm_st_reader *file = FILE_OF("teacher.", POS_EMBED, A_BIAS, A_WEIGHT);
-  sm_weights_source from = {file, "teacher.", NULL};
+  sm_weights_source from = {.file = file, .prefix = "teacher."};
   if (sm_weights_load(&from, set, "net.", &report, &err)) fail_msg("%s", err.message);
   assert_memory_equal(values(set, "net.a.weight"), a_weight, sizeof a_weight);
   assert_memory_equal(values(set, "net.a.bias"), a_bias, sizeof a_bias);
@@ -130,7 +130,7 @@ static void converts(void **state) {
   sm_set *set = small_set(1);
   sm_st_reader *file = FILE_OF("", {"a.weight", "F64", 2, {2, 3}, weight}, {"a.bias", "F16", 1, {2}, bias},
                                {"pos_embed", "BF16", 3, {1, 5, 2}, position}, {"mask", "F16", 1, {2}, mask});
-  sm_weights_source from = {file, "", NULL};
+  sm_weights_source from = {.file = file, .prefix = ""};
   if (sm_weights_load(&from, set, "net.", &report, &err)) fail_msg("%s", err.message);
   for (int i = 0; i < 6; i++) assert_true(values(set, "net.a.weight")[i] == (float)weight[i]);
   assert_true(values(set, "net.a.bias")[0] == 1 && values(set, "net.a.bias")[1] == -65504);
@@ -157,7 +157,7 @@ static void resizes_positions(void **state) {
   sm_weights_report report;
   sm_set *set = small_set(1);
   sm_st_reader *file = FILE_OF("", A_WEIGHT, A_BIAS, {"pos_embed", "F32", 3, {1, 17, 2}, big});
-  sm_weights_source from = {file, "", NULL};
+  sm_weights_source from = {.file = file, .prefix = ""};
   if (sm_weights_load(&from, set, "net.", &report, &err)) fail_msg("%s", err.message);
   const float *p = values(set, "net.pos_embed"); /* 2 × 2 */
   assert_true(p[0] == 100 && p[1] == 200);       /* [CLS] stays as it is */
@@ -175,6 +175,39 @@ static void resizes_positions(void **state) {
   sm_set_free(set);
 }
 
+/* Two rows before the patches, or none; a grid of 2 × 4 that the file has as 4 × 8, or as 8 × 2 by the size of its views. */
+static void resizes_oblong(int prefix, int rows, int cols, int height, int width) {
+  float big[2 * (2 + 32)];
+  const int n = prefix + rows * cols;
+  for (int i = 0; i < n; i++) big[2 * i] = i < prefix ? 100 + (float)i : 3, big[2 * i + 1] = (float)((i - prefix) / cols);
+  sm_error err = {0};
+  sm_weights_report report;
+  sm_set *set = sm_set_new("test", SM_F32, false, &err);
+  sm_declare_grid(&(sm_params){set, "net."}, "where", SM_INIT_ZEROS, 0, 0, prefix, 2, 4, 2);
+  if (sm_set_seal(set, SM_MOMENTS_NONE, &err) || sm_set_allocate(set, 1, &err)) fail_msg("%s", err.message);
+  sm_st_reader *file = FILE_OF("", {"where", "F32", 3, {1, n, 2}, big});
+  const sm_weights_source from = {.file = file, .prefix = "", .height = height, .width = width};
+  if (sm_weights_load(&from, set, "net.", &report, &err)) fail_msg("%s", err.message);
+  const float *p = values(set, "net.where");
+  for (int i = 0; i < prefix; i++) assert_true(p[2 * i] == 100 + (float)i);
+  for (int i = prefix; i < prefix + 8; i++) assert_float_equal(p[2 * i], 3, 1e-5);
+  for (int i = prefix; i < prefix + 4; i++) assert_true(p[2 * i + 1] + 1 < p[2 * i + 9]); /* the second row lies below */
+  char line[80];
+  snprintf(line, sizeof line, "resized      where: from %d x %d patches to 2 x 4\n", rows, cols);
+  assert_string_equal(report.text.s, line);
+  sm_text_free(&report.text);
+  sm_st_close(file);
+  sm_set_free(set);
+}
+
+static void resizes_oblongs(void **state) {
+  (void)state;
+  resizes_oblong(2, 4, 8, 32, 64);
+  resizes_oblong(0, 4, 4, 0, 0);
+  resizes_oblong(1, 8, 2, 128, 32);
+  resizes_oblong(1, 4, 2, 64, 32); /* as many patches as in the network, in another grid */
+}
+
 /* ---- what does not ------------------------------------------------------------------------------------- */
 
 static void refused(sm_st_reader *file, const char *prefix, const char *const *ignore, const char *message,
@@ -182,7 +215,7 @@ static void refused(sm_st_reader *file, const char *prefix, const char *const *i
   sm_error err = {0};
   sm_weights_report report;
   sm_set *set = small_set(1), *before = small_set(1);
-  sm_weights_source from = {file, prefix, ignore};
+  sm_weights_source from = {.file = file, .prefix = prefix, .ignore = ignore};
   assert_int_equal(sm_weights_load(&from, set, "net.", &report, &err), SM_EINVAL);
   assert_string_equal(err.message, message);
   assert_string_equal(err.hint, hint);
@@ -243,7 +276,7 @@ static void extra_names(void **state) {
   sm_weights_report report;
   sm_set *set = small_set(1);
   sm_st_reader *file = FILE_OF("", A_WEIGHT, A_BIAS, POS_EMBED, head);
-  sm_weights_source from = {file, "", ignore};
+  sm_weights_source from = {.file = file, .prefix = "", .ignore = ignore};
   assert_int_equal(sm_weights_load(&from, set, "net.", &report, &err), SM_OK);
   assert_int_equal(report.ignored, 1);
   assert_non_null(strstr(report.text.s, "ignored      head.bias\n"));
@@ -317,7 +350,7 @@ static void export_and_back(void **state) {
   assert_int_equal(got.filter, SM_FILTER_BILINEAR);
   assert_memory_equal(got.mean, about.mean, sizeof about.mean);
   assert_memory_equal(got.std, about.std, sizeof about.std);
-  sm_weights_source from = {file, "", NULL};
+  sm_weights_source from = {.file = file, .prefix = ""};
   assert_int_equal(sm_weights_load(&from, back, "net.", &report, &err), SM_OK);
   assert_memory_equal(values(back, "net.a.weight"), values(set, "net.a.weight"), 24);
   assert_memory_equal(values(back, "net.pos_embed"), values(set, "net.pos_embed"), 40);
@@ -371,83 +404,57 @@ static void foreign_metadata(void **state) {
 
 /* ---- timm's network gives timm's features -------------------------------------------------------------- */
 
-typedef struct network {
-  sm_arena *arena;
-  sm_instance instance;
-  const sm_backbone_ops *ops;
-  sm_set *set;
-} network;
-
-/* "{vit: {…}}" of the golden file */
-static network network_of(const char *described, int size) {
-  sm_error err = {0};
-  network n = {.arena = sm_arena_new("test")};
-  char name[64], options[512];
-  if (sscanf(described, "{%63[^:]: %511[^\n]", name, options) != 2)
-    fail_msg("odd description: %s", described);
-  options[strlen(options) - 1] = 0;
-  const sm_plugin *plugin = sm_registry_find(registry, SM_BACKBONE, name, &err);
-  if (!plugin || sm_instance_new(registry, plugin, &n.instance, &err) ||
-      sm_options_fill(plugin, options, n.instance.self, n.arena, &err) ||
-      sm_instance_create(&n.instance, &err))
-    fail_msg("%s", err.message);
-  n.ops = plugin->ops;
-  n.set = sm_set_new("network", SM_F32, false, &err);
-  n.ops->declare(n.instance.self, size, &(sm_params){n.set, "backbone."});
-  if (sm_set_seal(n.set, SM_MOMENTS_NONE, &err) || sm_set_allocate(n.set, 0, &err))
-    fail_msg("%s", err.message);
-  return n;
-}
-
-static void compare_tokens(const network *n, const golden_tensor *input, const golden_tensor *tokens) {
+static double features_differ(const sm_network *n, const golden_tensor *input, const golden_tensor *tokens, double *norm) {
   sm_error err = {0};
   sm_pool *pool = sm_pool_new(2, &err);
   sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F32, .pool = pool}, &err);
-  int pass = sm_pass_begin(g, "features");
+  const int pass = sm_pass_begin(g, "features");
   sm_tensor *count = sm_count(g, "pictures", input->shape[0]);
   sm_tensor *x = sm_input_real(g, "pictures", 4, input->shape, count);
-  sm_backbone_in in = {.pictures = x};
-  sm_backbone_out out = {0};
-  n->ops->build(n->instance.self, g, &(sm_params){n->set, "backbone."}, &in, &out);
-  sm_keep(g, out.tokens);
+  const sm_backbone_in in = {.pictures = x, .view = true, .patches = true};
+  sm_backbone_out out;
+  sm_network_build(n, g, NULL, &in, &out);
+  sm_keep(g, out.view);
+  sm_keep(g, out.patches);
   sm_pass_end(g);
   if (sm_graph_plan(g, &err) || sm_graph_allocate(g, &err)) fail_msg("%s", err.message);
-  for (int64_t i = 0; i < input->count; i++) ((float *)x->data)[i] = (float)golden_value(input, i);
+  for (int64_t i = 0; i < input->count; i++) sm_fill(x, i, 1, golden_value(input, i));
   sm_graph_run(g, pass);
-  double worst = 0, difference = 0, norm = 0;
-  assert_int_equal(sm_elements(out.tokens), tokens->count);
-  for (int64_t i = 0; i < tokens->count; i++) {
-    double want = golden_value(tokens, i), d = fabs(sm_get(out.tokens, i) - want);
+  const int64_t each = tokens->shape[1] * tokens->shape[2], dim = tokens->shape[2];
+  double worst = 0, difference = 0, all = 0;
+  assert_int_equal(sm_elements(out.view) + sm_elements(out.patches), tokens->count);
+  for (int64_t i = 0; i < tokens->count; i++) { /* [CLS], then the patches */
+    const int64_t picture = i / each, at = i % each;
+    const double got = at < dim ? sm_get(out.view, picture * dim + at) : sm_get(out.patches, picture * (each - dim) + at - dim);
+    const double want = golden_value(tokens, i), d = fabs(got - want);
     worst = d > worst ? d : worst;
     difference += d * d;
-    norm += want * want;
+    all += want * want;
   }
-  if (worst > 1e-4 || sqrt(difference / norm) > 1e-5)
-    fail_msg("features differ from timm's by %g at most, %g in norm", worst, sqrt(difference / norm));
+  *norm = sqrt(difference / all);
   sm_graph_free(g);
   sm_pool_free(pool);
+  return worst;
 }
 
+/* The file says what its views are by the length of its table of positions. */
 static void timm_features(void **state) {
   (void)state;
   golden *g = golden_open("timm_features.safetensors");
   if (!g) skip();
   sm_error err = {0};
-  sm_weights_report report;
-  network n = network_of(golden_text(g, "backbone"), atoi(golden_text(g, "size")));
-  sm_st_reader *reader = sm_st_open(golden_path(g), &err);
-  sm_weights_source from = {reader, "model.", NULL};
-  if (!reader || sm_weights_load(&from, n.set, "backbone.", &report, &err)) fail_msg("%s", err.message);
-  assert_int_equal(report.taken, sm_set_rows(n.set) - 1);
-  assert_string_equal(report.text.s,
+  sm_network *n;
+  const sm_network_source from = {.path = golden_path(g), .backbone = golden_text(g, "backbone"), .prefix = "model."};
+  if (sm_network_open(registry, &from, &n, &err) || sm_network_allocate(n, &err)) fail_msg("%s", err.message);
+  assert_int_equal(sm_network_describe(n)->height, atoi(golden_text(g, "size")));
+  assert_true(sm_network_assumed(n));
+  assert_int_equal(sm_network_report(n)->taken, sm_set_rows(sm_network_set(n)) - 1);
+  assert_string_equal(sm_network_report(n)->text.s,
                       "initial      masked_embed: not in the file, keeps its initial values\n");
   golden_tensor input = golden_get(g, "input"), tokens = golden_get(g, "tokens");
-  compare_tokens(&n, &input, &tokens);
-  sm_text_free(&report.text);
-  sm_st_close(reader);
-  sm_set_free(n.set);
-  sm_instance_free(&n.instance);
-  sm_arena_free(n.arena);
+  double norm, worst = features_differ(n, &input, &tokens, &norm);
+  if (worst > 1e-4 || norm > 1e-5) fail_msg("features differ from timm's by %g at most, %g in norm", worst, norm);
+  sm_network_close(n);
   golden_close(g);
 }
 
@@ -456,7 +463,7 @@ int main(void) {
       cmocka_unit_test(takes_by_name), cmocka_unit_test(converts),        cmocka_unit_test(resizes_positions),
       cmocka_unit_test(differences),   cmocka_unit_test(extra_names),     cmocka_unit_test(wrong_prefix),
       cmocka_unit_test(ibot_names),    cmocka_unit_test(export_and_back), cmocka_unit_test(foreign_metadata),
-      cmocka_unit_test(timm_features),
+      cmocka_unit_test(timm_features), cmocka_unit_test(resizes_oblongs),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

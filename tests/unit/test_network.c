@@ -1,5 +1,6 @@
-/* test_frozen.c — the tokenizer `checkpoint`: targets of a step are those that the earlier run's own network gives,
- * by plain loops over its logits; what it refuses. */
+/* test_network.c — the network of an earlier run, through the handle. The tokenizer `checkpoint`: targets of a step are those that
+ * the run's own network gives, by plain loops over its logits; what it refuses. The handle itself: its own weights, a copy of them,
+ * a network made of a run's live sets, and heads. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,12 +11,12 @@
 
 #include <cmocka.h>
 
-#include "framework/train/checkpoint.h"
+#include "framework/models/models.h"
 #include "ssl_rig.h"
 
 enum { K = 6, TOKENS = 17, PATCHES = 16, PICTURES = 3, VIEWS = 2 * PICTURES };
 
-static char folder[] = "/tmp/smalti-frozen-XXXXXX";
+static char folder[] = "/tmp/smalti-network-XXXXXX";
 static ssl_rig before; /* the earlier run: a DINO, kept open to be asked */
 
 #define VIT "{arch: custom, dim: 8, depth: 2, heads: 2, patch_size: 4}"
@@ -67,7 +68,7 @@ static int open_run(void **state) {
   write_recipe();
   snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", folder);
   const sm_run_state saved = {.step = 4, .isa = "test", .core = "test"};
-  return sm_checkpoint_save(checkpoints, before.net, &saved, 2, &err);
+  return sm_checkpoint_save(checkpoints, before.net->set, &saved, 2, &err);
 }
 
 static int close_run(void **state) {
@@ -162,7 +163,7 @@ static void test_same_view(void **state) {
   rig_plugin(&rig, &rig.tokenizer, SM_TOKENIZER, "checkpoint", "{path: %s}", folder);
   rig_plugin(&rig, &rig.mim, SM_LOSS, "mim", "{}");
   rig_start(&rig);
-  assert_int_equal(&rig.net->views->owns, 0);
+  assert_int_equal(rig.net->views.owns, 0);
   assert_int_equal(sm_distil_tokenizer(rig.net, 0).own, -1);
   rig_close(&rig);
 }
@@ -185,9 +186,9 @@ static void ask(const char *options, sm_status status, const char *message, cons
   sm_arena *arena = sm_arena_new("ask");
   const sm_plugin *plugin = sm_registry_find(before.registry, SM_TOKENIZER, "checkpoint", &err);
   assert_non_null(plugin);
-  assert_int_equal(sm_instance_new(plugin, &t, &err), SM_OK);
+  assert_int_equal(sm_instance_new(before.registry, plugin, &t, &err), SM_OK);
   if (sm_options_fill(plugin, options, t.self, arena, &err)) fail_msg("%s", err.message);
-  assert_int_equal(sm_tokenizer_ask(plugin->ops, t.self, 4, &spec, &err), status);
+  assert_int_equal(sm_tokenizer_ask(plugin->ops, t.self, NULL, &spec, &err), status);
   if (message && !strstr(err.message, message)) fail_msg("'%s' does not say '%s'", err.message, message);
   if (hint && !strstr(err.hint, hint)) fail_msg("'%s' does not hint '%s'", err.hint, hint);
   if (!status) {
@@ -215,8 +216,120 @@ static void test_spec_and_refusals(void **state) {
 #undef OPTIONS
 }
 
+/* ---- the handle ------------------------------------------------------------------------------------------ */
+
+enum { SIDE = 16, BATCH = 2, PIXELS = 3 * SIDE * SIDE };
+
+static sm_network *opened(sm_net net, bool head) {
+  sm_error err = {0};
+  sm_network *n;
+  const sm_network_source from = {.path = folder, .net = net, .head = head};
+  if (sm_network_open(before.registry, &from, &n, &err)) fail_msg("%s", err.message);
+  return n;
+}
+
+/* [CLS] logits of two pictures: with its own weights (params NULL), or those of `params`. */
+static void logits_of(const sm_network *n, sm_dtype real, const sm_params *params, double to[BATCH * K]) {
+  sm_error err = {0};
+  sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = real, .pool = before.pool}, &err);
+  const int pass = sm_pass_begin(g, "logits");
+  sm_tensor *pictures = sm_input_real(g, "pictures", 4, (int64_t[]){BATCH, 3, SIDE, SIDE}, NULL);
+  const sm_backbone_in in = {.pictures = pictures, .view = true};
+  sm_backbone_out out;
+  sm_network_build(n, g, params, &in, &out);
+  sm_tensor *z = sm_network_logits(n, g, params, out.view, SM_SITE_VIEW);
+  sm_keep(g, z);
+  sm_pass_end(g);
+  if (sm_graph_plan(g, &err) || sm_graph_allocate(g, &err)) fail_msg("%s", err.message);
+  float x[BATCH * PIXELS];
+  for (int i = 0; i < BATCH * PIXELS; i++) x[i] = (float)sin(i * .37);
+  sm_write(pictures, 0, BATCH * PIXELS, x);
+  sm_graph_run(g, pass);
+  for (int i = 0; i < BATCH * K; i++) to[i] = sm_get(z, i);
+  sm_graph_free(g);
+}
+
+static void same(const double *a, const double *b, double within) {
+  for (int i = 0; i < BATCH * K; i++)
+    if (!(fabs(a[i] - b[i]) <= within)) fail_msg("logit %d: %.9g, expected %.9g", i, a[i], b[i]);
+}
+
+/* A set filled by the handle, a copy of its own weights, and the live sets of the run all give the same logits. */
+static void test_places(void **state) {
+  (void)state;
+  sm_error err = {0};
+  double filled[BATCH * K], own[BATCH * K], copied[BATCH * K], live[BATCH * K];
+  sm_network *n = opened(SM_NET_AUTO, true);
+  assert_int_equal(sm_network_net(n), SM_NET_TEACHER);
+  assert_int_equal(sm_network_describe(n)->view_dim, K);
+  assert_int_equal(sm_network_describe(n)->backbone.rows, 4);
+  sm_set *set[2];
+  for (int i = 0; i < 2; i++) { /* from the file; then from the handle's own weights */
+    const sm_params params = {set[i] = sm_set_new("frozen", i ? SM_F32 : SM_F64, false, &err), "tokenizer."};
+    sm_network_declare(n, &params);
+    if (sm_set_seal(set[i], SM_MOMENTS_NONE, &err) || sm_set_allocate(set[i], 7, &err) ||
+        (i && sm_network_allocate(n, &err)) || sm_network_load(n, &params, &err))
+      fail_msg("%s", err.message);
+    logits_of(n, sm_set_real(set[i]), &params, i ? copied : filled);
+    assert_true(sm_set_find(set[i], "tokenizer.backbone.cls_token") >= 0);
+  }
+  logits_of(n, SM_F32, NULL, own);
+  same(copied, own, 0);
+  same(own, filled, 1e-4);
+  const sm_network_parts parts = {.name = "vit",
+                                  .backbone = before.config.backbone.ops,
+                                  .self = before.config.backbone.self,
+                                  .params = {before.net->set[SM_SET_TEACHER], SM_BACKBONE_PREFIX},
+                                  .head = sm_distil_head(before.net, SM_SET_TEACHER, SM_SITE_VIEW),
+                                  .height = SIDE,
+                                  .width = SIDE,
+                                  .net = SM_NET_TEACHER};
+  sm_network *wrapped;
+  if (sm_network_wrap(&parts, &wrapped, &err)) fail_msg("%s", err.message);
+  logits_of(wrapped, SM_F64, NULL, live);
+  same(live, filled, 0);
+  sm_network_close(wrapped);
+  sm_network_close(n);
+  sm_set_free(set[0]);
+  sm_set_free(set[1]);
+}
+
+/* A head that may be there or not: runs have one, exports have none, and where strictness asks for it, that is an error. */
+static void test_heads(void **state) {
+  (void)state;
+  sm_error err = {0};
+  sm_head_room room;
+  char path[160];
+  sm_network *n = opened(SM_NET_STUDENT, false);
+  assert_null(sm_network_head(n, NULL, &room).ops);
+  if (sm_network_want_head(n, SM_SITE_PATCH, &err)) fail_msg("%s", err.message);
+  assert_null(sm_network_head(n, NULL, &room).ops); /* no loss on patches */
+  if (sm_network_want_head(n, SM_SITE_VIEW, &err) || sm_network_allocate(n, &err)) fail_msg("%s", err.message);
+  const sm_head head = sm_network_head(n, NULL, &room);
+  assert_true(head.ops && head.view_dim == K && !head.training && head.role == SM_ROLE_STUDENT);
+  assert_string_equal(head.params.prefix, "head.");
+  snprintf(path, sizeof path, "%s/export.safetensors", folder);
+  int dropped;
+  int64_t numbers;
+  if (sm_weights_save(path, sm_network_set(n), SM_BACKBONE_PREFIX, SM_WEIGHTS_TIMM, sm_network_about(n), &dropped, &numbers, &err))
+    fail_msg("%s", err.message);
+  sm_network_close(n);
+  const sm_network_source from = {.path = path};
+  if (sm_network_open(before.registry, &from, &n, &err)) fail_msg("%s", err.message);
+  assert_int_equal(sm_network_net(n), SM_NET_STUDENT);
+  assert_int_equal(sm_network_describe(n)->height, SIDE);
+  if (sm_network_want_head(n, SM_SITE_VIEW, &err) || sm_network_allocate(n, &err)) fail_msg("%s", err.message);
+  assert_null(sm_network_head(n, NULL, &room).ops);
+  sm_network_close(n);
+  const sm_network_source strict = {.path = path, .head = true};
+  assert_int_equal(sm_network_open(before.registry, &strict, &n, &err), SM_EINVAL);
+  assert_null(n);
+  assert_string_equal(err.message, "the file holds a backbone only, and no head that could name patches");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_targets), cmocka_unit_test(test_same_view),
-                                     cmocka_unit_test(test_spec_and_refusals)};
+                                     cmocka_unit_test(test_spec_and_refusals), cmocka_unit_test(test_places),
+                                     cmocka_unit_test(test_heads)};
   return cmocka_run_group_tests(tests, open_run, close_run);
 }
