@@ -72,7 +72,6 @@ static const sm_op square_op = {.size = sizeof(sm_op),
                                 .doc = "x·x",
                                 .cls = SM_PER_ITEM,
                                 .vjp = wrong_vjp,
-                                .core = -1,
                                 .run = {[SM_CPU] = {NULL, square}, [SM_PLAIN] = {NULL, square}}};
 
 static void product(const sm_node *n, int64_t first, int64_t last, sm_worker *w) {
@@ -86,7 +85,6 @@ static const sm_op product_op = {.size = sizeof(sm_op),
                                  .name = "product",
                                  .doc = "a·b",
                                  .cls = SM_PER_ITEM,
-                                 .core = -1,
                                  .run = {[SM_CPU] = {NULL, product}, [SM_PLAIN] = {NULL, product}}};
 
 static void wrong_vjp(sm_graph *g, sm_node *n) {
