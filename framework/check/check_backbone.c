@@ -221,7 +221,7 @@ static void fill(sm_trial *t) {
   int32_t cells[LISTED];
   sm_fill_normal(b->in.pictures, 1, 1);
   if (b->in.mask)
-    for (int64_t k = 0; k < sm_elements(b->in.mask); k++) ((uint8_t *)b->in.mask->data)[k] = k % 3 == 1;
+    for (int64_t k = 0; k < sm_elements(b->in.mask); k++) sm_fill(b->in.mask, k, 1, k % 3 == 1);
   if (b->in.drop)
     for (int64_t k = 0; k < sm_elements(b->in.drop); k++) ((double *)b->in.drop->data)[k] = k % 4 == 2 ? 0 : 1.25;
   if (b->only) sm_rows_set(b->only, cells, list_patches(b, cells, LISTED));

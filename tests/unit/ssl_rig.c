@@ -1,5 +1,6 @@
 /* ssl_rig.c — see ssl_rig.h. */
 #include "ssl_rig.h"
+#include "row_rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

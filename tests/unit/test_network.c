@@ -13,6 +13,7 @@
 
 #include "framework/models/models.h"
 #include "ssl_rig.h"
+#include "row_rig.h"
 
 enum { K = 6, TOKENS = 17, PATCHES = 16, PICTURES = 3, VIEWS = 2 * PICTURES };
 
