@@ -3,6 +3,8 @@ noinst_HEADERS += tests/plugins/masker.h
 check_LTLIBRARIES += \
   tests/plugins/bad_create.la \
   tests/plugins/bad_options.la \
+  tests/plugins/bn_head.la \
+  tests/plugins/conv.la \
   tests/plugins/fine.la \
   tests/plugins/tokenizers/frozen_file.la \
   tests/plugins/misbehaves.la \
@@ -24,6 +26,12 @@ tests_plugins_bad_create_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_bad_options_la_SOURCES = tests/plugins/bad_options.c
 tests_plugins_bad_options_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_bad_options_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_bn_head_la_SOURCES = tests/plugins/bn_head.c
+tests_plugins_bn_head_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_bn_head_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_conv_la_SOURCES = tests/plugins/conv.c
+tests_plugins_conv_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_conv_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_fine_la_SOURCES = tests/plugins/fine.c
 tests_plugins_fine_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_fine_la_LIBADD = $(PLUGIN_LIBADD)

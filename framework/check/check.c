@@ -101,7 +101,6 @@ static void check_texts(sm_checker *c) {
     snprintf(what, sizeof what, "doc of option '%s'", p->options[k].name);
     check_sentence(c, what, p->options[k].doc);
   }
-  for (int k = 0; k < 3; k++) sm_check_that(c, !p->reserved[k], NULL, "reserved[%d] is not NULL", k);
   sm_check_good(c, "%u option%s, version %s, %s", p->n_options, p->n_options == 1 ? "" : "s", p->version,
                 p->license);
   close_variant(c, before);

@@ -229,7 +229,7 @@ static void fill(sm_trial *t) {
 
 static sm_trial_plan plan_of(backbone_trial *b, const char *name, const picture_size *at, question ask) {
   b->at = *at, b->ask = ask;
-  return (sm_trial_plan){name, declare, build, fill, !ask.score, b};
+  return (sm_trial_plan){.name = name, .declare = declare, .build = build, .fill = fill, .no_gradient = !ask.score, .ctx = b};
 }
 
 /* ---- runs ---------------------------------------------------------------------------------------------- */

@@ -17,11 +17,9 @@ typedef struct head_trial {
   sm_role role;
   int dim[2];    /* K by site; 0: not used */
   bool training; /* build_update runs in a pass of its own */
-  bool counted;  /* rows come from the host, with a count, and not as parameters */
   sm_head head;
   sm_site site; /* the one looked at */
   sm_tensor *count, *rows, *logits, *mean_logits;
-  int update;
 } head_trial;
 
 static const char *const site_names[] = {"view", "patch"};
@@ -91,7 +89,7 @@ static void build_affine(sm_trial *t) {
   sm_keep(t->graph, h->mean_logits);
 }
 
-/* Rows with a run-time count, from 0 up, as hidden patches have it; then the update, where there is one. */
+/* Rows with a run-time count, from 0 up, as hidden patches have it. */
 static void build_counted(sm_trial *t) {
   head_trial *h = t->ctx;
   sm_tensor *features;
@@ -99,9 +97,11 @@ static void build_counted(sm_trial *t) {
   h->rows = sm_input_real(t->graph, "rows", 2, (int64_t[]){ROWS, DIM}, h->count);
   sm_tensor *z = logits_of(t, h->rows, h->site, &features);
   if (z) sm_trial_score(t, z);
-  if (!h->training || !h->ops->build_update) return;
-  sm_pass_end(t->graph);
-  h->update = sm_pass_begin(t->graph, "update");
+}
+
+/* A training graph has an update. */
+static void update(sm_trial *t) {
+  head_trial *h = t->ctx;
   h->ops->build_update(h->self, t->graph, &h->head);
 }
 
@@ -111,7 +111,7 @@ static void fill_counted(sm_trial *t) { sm_fill_normal(((head_trial *)t->ctx)->r
 
 static void check_affine(sm_checker *c, head_trial *h) {
   sm_trial t;
-  const sm_trial_plan plan = {"affine logits", declare, build_affine, NULL, true, h};
+  const sm_trial_plan plan = {.name = "affine logits", .declare = declare, .build = build_affine, .no_gradient = true, .ctx = h};
   if (!sm_trial_open(&t, c, &plan, c->two)) return;
   sm_trial_run(&t);
   double worst = 0, size = 0;
@@ -141,7 +141,7 @@ static double first_row(const sm_trial *t) {
 /* The first row alone and among others; no rows. */
 static void check_counts(sm_checker *c, head_trial *h) {
   sm_trial t;
-  const sm_trial_plan plan = {"row counts", declare, build_counted, fill_counted, false, h};
+  const sm_trial_plan plan = {.name = "row counts", .declare = declare, .build = build_counted, .fill = fill_counted, .no_gradient = h->ops->build_update != NULL, .ctx = h};
   if (!sm_trial_open(&t, c, &plan, c->two)) return;
   sm_trial_run(&t);
   double first = first_row(&t);
@@ -164,7 +164,7 @@ static void check_counts(sm_checker *c, head_trial *h) {
  * the state over. */
 static bool run_updates(sm_checker *c, head_trial *h, sm_pool *pool, int from, sm_set *load, uint64_t hash[UPDATES], sm_set **keep) {
   sm_trial t;
-  const sm_trial_plan plan = {"state", declare, build_counted, fill_counted, true, h};
+  const sm_trial_plan plan = {.name = "state", .declare = declare, .build = build_counted, .update = update, .fill = fill_counted, .no_gradient = true, .ctx = h};
   if (!sm_trial_open(&t, c, &plan, pool)) return false;
   bool ok = true;
   if (load) sm_set_copy(t.set[STATE], load);
@@ -173,7 +173,7 @@ static bool run_updates(sm_checker *c, head_trial *h, sm_pool *pool, int from, s
     sm_fill_normal(h->rows, 60 + (uint64_t)s, 1 + s);
     sm_graph_run(t.graph, t.pass);
     ok = sm_check_that(c, sm_trial_state(&t, STATE) == before, NULL, "site %s, %s: the state changes before build_update's pass", site_names[h->site], role_names[h->role]);
-    sm_graph_run(t.graph, h->update);
+    sm_graph_run(t.graph, t.update);
     hash[s] = sm_trial_state(&t, STATE);
     ok = ok && sm_trial_state_finite(&t, STATE, "build_update");
   }
@@ -210,7 +210,13 @@ void sm_check_head(sm_checker *c, sm_instance *instance) {
       h.dim[SM_SITE_PATCH] = sites == 1 ? 0 : dim_of(&h, SM_SITE_PATCH);
       for (int training = 0; training <= (h.ops->build_update != NULL); training++) {
         h.training = training;
-        const sm_trial_plan plan = {names[role][sites], declare, build, NULL, false, &h};
+        /* With a state of its own, it need not have a gradient where it is not trained. */
+        const sm_trial_plan plan = {.name = names[role][sites],
+                                    .declare = declare,
+                                    .build = build,
+                                    .update = training ? update : NULL,
+                                    .no_gradient = h.ops->build_update && !training,
+                                    .ctx = &h};
         bool ok = sm_trial_check(c, &plan);
         h.training = false;
         if (!ok) return;

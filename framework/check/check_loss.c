@@ -182,7 +182,7 @@ static bool check_pairs(sm_checker *c, const sm_trial_plan *plan) {
 /* The loss of the first picture's rows, of the whole trial or of that picture alone. */
 static bool loss_of_first(sm_checker *c, loss_trial *l, const char *name, filling full, double *sum) {
   sm_trial t;
-  const sm_trial_plan plan = {name, declare, build, fill, false, l};
+  const sm_trial_plan plan = {.name = name, .declare = declare, .build = build, .fill = fill, .ctx = l};
   int64_t n = GLOBALS;
   l->full = full;
   if (!sm_trial_open(&t, c, &plan, c->two)) return false;
@@ -221,7 +221,7 @@ static void check_form(sm_checker *c, loss_trial *l) {
       [SM_TARGET_NONE] = "no target", [SM_TARGET_DISTRIBUTION] = "distributions", [SM_TARGET_IDS] = "ids", [SM_TARGET_VECTORS] = "vectors"};
   char name[96];
   snprintf(name, sizeof name, "%s%s%s", forms[l->form], l->spec.features ? ", features" : "", l->local ? ", local views" : "");
-  const sm_trial_plan plan = {name, declare, build, fill, false, l};
+  const sm_trial_plan plan = {.name = name, .declare = declare, .build = build, .fill = fill, .ctx = l};
   const int failed = c->result->failed;
   l->full = FULL;
   if (!check_pairs(c, &plan) || !sm_trial_check(c, &plan)) {

@@ -125,7 +125,7 @@ static void build_both(sm_trial *t) {
 }
 
 static void check_show(sm_checker *c, objective_trial *o, const char *name) {
-  const sm_trial_plan plan = {name, declare, build_both, fill, true, o};
+  const sm_trial_plan plan = {.name = name, .declare = declare, .build = build_both, .fill = fill, .no_gradient = true, .ctx = o};
   char folder[] = "/tmp/smalti-check-XXXXXX";
   sm_trial t;
   sm_error err = {0};
@@ -159,6 +159,6 @@ void sm_check_objective(sm_checker *c, sm_instance *instance) {
   }
   if (!sm_check_that(c, !o.ops->build_show == !o.ops->show, NULL, "build_show and show: both or neither")) return;
   snprintf(name, sizeof name, "%d px", o.side);
-  const sm_trial_plan plan = {name, declare, build, fill, false, &o};
+  const sm_trial_plan plan = {.name = name, .declare = declare, .build = build, .fill = fill, .ctx = &o};
   if (sm_trial_check(c, &plan) && check_figures(c, &plan) && o.ops->show) check_show(c, &o, name);
 }

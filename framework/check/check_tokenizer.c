@@ -29,7 +29,6 @@ typedef struct tokenizer_trial {
   sm_target target[2];
   sm_tensor *pictures, *view, *patches, *block[SM_WISHES_MAX];
   sm_head head;
-  int update;
   bool noted; /* that fit is not tried */
 } tokenizer_trial;
 
@@ -100,17 +99,22 @@ static sm_seen look(tokenizer_trial *k, sm_graph *g) {
   return seen;
 }
 
+static sm_tokenizer_env env_of(const sm_trial *t) {
+  const tokenizer_trial *k = t->ctx;
+  return (sm_tokenizer_env){.head = k->spec.needs_head ? &k->head : NULL,
+                            .state = {t->set[STATE], "tokenizer."},
+                            .frozen = {t->set[FROZEN], "tokenizer."},
+                            .masked = k->masked,
+                            .want_view = k->want[SM_SITE_VIEW],
+                            .want_patch = k->want[SM_SITE_PATCH]};
+}
+
 static void build(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
   sm_graph *g = t->graph;
   const sm_seen seen = look(k, g);
   k->masked = sm_rows_new(g, "masked", VIEWS * PATCHES, VIEWS, PATCHES, NULL);
-  sm_tokenizer_env env = {.head = k->spec.needs_head ? &k->head : NULL,
-                          .state = {t->set[STATE], "tokenizer."},
-                          .frozen = {t->set[FROZEN], "tokenizer."},
-                          .masked = k->masked,
-                          .want_view = k->want[SM_SITE_VIEW],
-                          .want_patch = k->want[SM_SITE_PATCH]};
+  const sm_tokenizer_env env = env_of(t);
   k->target[0] = k->target[1] = (sm_target){0};
   k->ops->build(k->self, g, &env, &seen, &k->target[SM_SITE_VIEW], &k->target[SM_SITE_PATCH]);
   if (k->local) {
@@ -120,9 +124,12 @@ static void build(sm_trial *t) {
     k->ops->build_local(k->self, g, &local, &seen, &k->target[SM_SITE_PATCH]);
   }
   for (int site = 0; site < 2; site++) keep_target(g, &k->target[site]);
-  sm_pass_end(g);
-  k->update = sm_pass_begin(g, "update");
-  if (k->ops->build_update) k->ops->build_update(k->self, g, &env);
+}
+
+static void update(sm_trial *t) {
+  tokenizer_trial *k = t->ctx;
+  const sm_tokenizer_env env = env_of(t);
+  if (k->ops->build_update) k->ops->build_update(k->self, t->graph, &env);
 }
 
 static void fill_features(tokenizer_trial *k, uint64_t key) {
@@ -260,7 +267,7 @@ static bool run_steps(sm_checker *c, const sm_trial_plan *plan, sm_pool *pool, u
     ok = sm_check_that(c, sm_trial_state(&t, STATE) == before, NULL, "%s: the state changes before the update",
                        plan->name);
     for (int site = 0; site < 2 && ok; site++) ok = check_target(c, k, (sm_site)site);
-    sm_graph_run(t.graph, k->update);
+    sm_graph_run(t.graph, t.update);
     hash[s] = sm_trial_state(&t, STATE);
     ok = ok && sm_trial_state_finite(&t, STATE, "an update");
     if (keep && s == 0)
@@ -275,7 +282,7 @@ static void check_wants(sm_checker *c, tokenizer_trial *k, bool view, bool patch
                         const char *name) {
   uint64_t once[STEPS] = {0}, again[STEPS] = {0}, resumed[STEPS] = {0};
   sm_set *saved = NULL;
-  const sm_trial_plan plan = {name, declare, build, fill, true, k};
+  const sm_trial_plan plan = {.name = name, .declare = declare, .build = build, .update = update, .fill = fill, .no_gradient = true, .ctx = k};
   k->want[SM_SITE_VIEW] = view, k->want[SM_SITE_PATCH] = patch, k->hidden = hidden;
   if (!run_steps(c, &plan, c->two, once, 0, NULL, NULL) || !run_steps(c, &plan, c->one, again, 0, NULL, NULL))
     return;

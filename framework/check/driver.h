@@ -55,7 +55,7 @@ typedef struct sm_trial {
   sm_checker *checker;
   sm_graph *graph;
   size_t bytes;
-  int pass;
+  int pass, update; /* numbers of passes */
   sm_set *set[TRIAL_SETS]; /* NULL where unused */
   sm_tensor *term[TRIAL_TERMS];
   int terms;
@@ -67,6 +67,7 @@ typedef struct sm_trial_plan {
   const char *name;            /* for messages: "student, 32 px" */
   bool (*declare)(sm_trial *); /* makes set[k] with sm_trial_set */
   void (*build)(sm_trial *);
+  void (*update)(sm_trial *); /* builds a pass of its own, behind the gradient's; may be NULL */
   void (*fill)(sm_trial *); /* host inputs, before a run; may be NULL */
   bool no_gradient;
   void *ctx;

@@ -103,6 +103,11 @@ static bool build(sm_trial *t, const sm_trial_plan *plan, sm_pool *pool, size_t 
   plan->build(t);
   if (!plan->no_gradient) sm_pass_backward(t->graph);
   sm_pass_end(t->graph);
+  if (plan->update) {
+    t->update = sm_pass_begin(t->graph, "update");
+    plan->update(t);
+    sm_pass_end(t->graph);
+  }
   if (sm_graph_plan(t->graph, err) != SM_OK) return false;
   sm_graph_report(t->graph, &report);
   *bytes += report.inputs + report.transient + report.worker;

@@ -186,9 +186,15 @@ static void spec_backbone(const sm_plugin *p, const void *self, sm_text *text) {
   sm_backbone_spec *s = sm_calloc(1, sizeof *s);
   sm_error err;
   static const int sizes[] = {224, 32};
-  for (int k = 0; s && !text->len && k < 2; k++)
-    if (sm_backbone_ask(p->name, p->ops, self, sizes[k], sizes[k], s, &err) == SM_OK)
-      sm_text_add(text, "features of width %d, patches of %d px, %d blocks, %d heads", s->dim, s->cell, s->blocks, s->heads);
+  const sm_backbone_ops *ops = p->ops;
+  for (int k = 0; s && !text->len && k < 2; k++) {
+    *s = (sm_backbone_spec){0};
+    if (ops->spec(self, sizes[k], sizes[k], s, &err) != SM_OK) continue;
+    sm_text_add(text, "width %d, patches of %d px, %d block%s to look at, %d layers", s->dim, s->cell,
+                s->blocks ? s->blocks : 1, s->blocks > 1 ? "s" : "", s->layers);
+    if (s->heads) sm_text_add(text, ", attention of %d heads", s->heads);
+    else sm_text_add(text, ", no attention");
+  }
   sm_free(s);
 }
 
@@ -197,9 +203,11 @@ static void spec_tokenizer(const sm_plugin *p, const void *self, sm_text *text) 
   sm_tokenizer_spec s = {0};
   sm_error err;
   if (ops->spec(self, &s, &err) != SM_OK) return;
-  sm_text_add(text, "gives %s for views, %s for patches%s; needs %s%s", form_name(s.view), form_name(s.patch),
-              ops->build_local && !s.own ? ", of local views too" : "", s.needs_teacher ? "a teacher" : "no teacher",
-              s.needs_head ? ", a head" : "");
+  sm_text_add(text, "gives %s for views, %s for patches%s; needs %s%s", form_name(s.view),
+              form_name(s.patch), ops->build_local && !s.own ? ", of local views too" : "",
+              s.needs_teacher ? "a teacher" : "no teacher", s.needs_head ? ", a head" : "");
+  if (s.teacher_blocks) sm_text_add(text, ", the teacher's last %d blocks", s.teacher_blocks);
+  if (s.whole_step) sm_text_add(text, ", whole steps");
 }
 
 static void spec_objective(const sm_plugin *p, const void *self, sm_text *text) {
@@ -215,12 +223,20 @@ static void spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
   sm_loss_spec s = {0};
   sm_error err;
   if (((const sm_loss_ops *)p->ops)->spec(self, &s, &err) != SM_OK) return;
-  sm_text_add(text, s.forms ? "compares %s%s with " : "looks at %s%s", s.features ? "features of " : "",
+  sm_text_add(text, "%s %s of %s", s.forms ? "compares" : "looks at", s.features ? "features" : "logits",
               s.site == SM_SITE_VIEW ? (s.local_views ? "global and local views" : "global views")
               : s.local_views        ? "masked patches of global and local views"
                                      : "masked patches of global views");
+  if (s.forms) sm_text_add(text, " with ");
   for (int bit = 1, n = 0; bit <= SM_TARGET_VECTORS; bit <<= 1)
     if (s.forms & (unsigned)bit) sm_text_add(text, "%s%s", n++ ? " or " : "", form_name((sm_form)bit));
+  if (s.whole_step) sm_text_add(text, "; needs whole steps");
+}
+
+static void spec_head(const sm_head_ops *ops, sm_text *text) {
+  if (ops->affine) sm_text_add(text, "logits are affine in the features");
+  if (ops->whole_step) sm_text_add(text, "%sneeds whole steps", text->len ? "; " : "");
+  if (ops->declare_state) sm_text_add(text, "%skeeps a state", text->len ? "; " : "");
 }
 
 /* What the plugin needs and gives with its default options, or nothing where those are not enough to say. */
@@ -237,9 +253,7 @@ static void show_spec(const sm_host *host, const sm_plugin *p, sm_text *text) {
     if (p->kind == SM_MASKER)
       sm_text_add(text, "hides at most %.4g %% of the patches",
                   100 * ((const sm_masker_ops *)p->ops)->max_ratio(instance.self));
-    if (p->kind == SM_HEAD)
-      sm_text_add(text, "%s",
-                  ((const sm_head_ops *)p->ops)->affine ? "logits are affine in the features" : "");
+    if (p->kind == SM_HEAD) spec_head(p->ops, text);
   }
   if (instance.plugin) sm_instance_free(&instance);
   sm_arena_free(arena);
