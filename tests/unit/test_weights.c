@@ -430,7 +430,6 @@ static void compare_tokens(const network *n, const golden_tensor *input, const g
 static void timm_features(void **state) {
   (void)state;
   golden *g = golden_open("timm_features.safetensors");
-  if (!g) skip();
   sm_error err = {0};
   sm_weights_report report;
   network n = network_of(golden_text(g, "backbone"), atoi(golden_text(g, "size")));
