@@ -4,6 +4,7 @@ EXTRA_DIST += \
   tests/bench/chart.py \
   tests/bench/curves.py \
   tests/bench/golden.py \
+  tests/bench/hostile.sh \
   tests/bench/machine.py \
   tests/bench/peer.py \
   tests/bench/peer_model.py \

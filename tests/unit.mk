@@ -43,6 +43,7 @@ tests_unit_test_logistic_SOURCES = tests/unit/test_logistic.c tests/unit/eval_ri
 
 # framework/table
 check_PROGRAMS += tests/unit/test_table
+tests_unit_test_table_SOURCES = tests/unit/test_table.c tests/unit/plugin_fixture.h
 tests_unit_test_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # tokenizers, losses and maskers together

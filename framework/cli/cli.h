@@ -79,6 +79,7 @@ const sm_command *const *sm_commands(int *n); /* in the order of help */
 const sm_option *sm_cli_globals(int *n);      /* into sm_cli */
 /* The command that argv begins with, and how many words its name takes. NULL with an error. */
 const sm_command *sm_command_find(int argc, char **argv, int *words, sm_error *);
+void sm_command_flag(const sm_option *, sm_text *); /* "--keep-all" */
 /* Take the options out of argv (moving arguments to the front, argc updated) into cli and cli->options. */
 sm_status sm_command_parse(sm_cli *, const sm_command *, int *argc, char **argv, sm_error *);
 
@@ -88,7 +89,6 @@ void sm_usage_overview(sm_text *);                            /* `smalti help` *
 void sm_usage_command(const sm_command *, sm_text *);         /* `smalti CMD --help` */
 void sm_usage_group(const char *group, sm_text *);            /* `smalti help recipe` */
 void sm_usage_metavar(const sm_option *, sm_text *);          /* "N", "PATH", "a|b"; nothing for a switch */
-void sm_usage_flag(const sm_option *, sm_text *);             /* "--keep-all" */
 void sm_manual(sm_text *);                                    /* roff, man(7) */
 sm_status sm_reference(sm_registry *, sm_text *, sm_error *); /* Markdown */
 

@@ -35,7 +35,7 @@ static void offer_commands(const char *group, const char *word) {
 static void offer_flags(const sm_option *options, int n, const char *word) {
   for (int i = 0; i < n; i++) {
     sm_text flag = {0};
-    sm_usage_flag(&options[i], &flag);
+    sm_command_flag(&options[i], &flag);
     if (options[i].type != SM_OPT_BOOL) sm_text_add(&flag, "=");
     if (flag.s) offer(flag.s, word);
     sm_text_free(&flag);
@@ -47,7 +47,7 @@ static void offer_choices(const sm_command *c, const char *word) {
   for (int i = 0; i < c->n_options; i++) {
     const sm_option *o = &c->options[i];
     sm_text flag = {0};
-    sm_usage_flag(o, &flag);
+    sm_command_flag(o, &flag);
     size_t n = flag.len;
     for (int k = 0; o->type == SM_OPT_CHOICE && o->choices[k]; k++) {
       flag.len = n;

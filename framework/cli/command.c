@@ -87,6 +87,11 @@ const sm_command *sm_command_find(int argc, char **argv, int *words, sm_error *e
 
 /* ---- options ------------------------------------------------------------------------------------------- */
 
+void sm_command_flag(const sm_option *o, sm_text *text) {
+  sm_text_add(text, "--");
+  for (const char *s = o->name; *s; s++) sm_text_bytes(text, *s == '_' ? "-" : s, 1);
+}
+
 /* `typed` names option `o`: '-' and '_' are the same here. */
 static bool names_option(const sm_option *o, const char *typed, size_t n) {
   if (strlen(o->name) != n) return false;
@@ -129,7 +134,7 @@ static sm_status unknown_option(const sm_command *c, const char *arg, sm_error *
 
 static sm_status set_option(sm_cli *cli, const sm_option *o, void *base, const char *text, sm_error *err) {
   sm_text name = {0};
-  sm_usage_flag(o, &name);
+  sm_command_flag(o, &name);
   if (name.failed) return sm_fail(err, SM_ENOMEM, "out of memory");
   sm_option typed = *o; /* messages call it as it was typed */
   typed.name = name.s;

@@ -68,7 +68,7 @@ static void add_options(sm_text *text, const sm_option *options, int n) {
   for (int i = 0; i < n; i++) {
     const sm_option *o = &options[i];
     sm_text flag = {0}, metavar = {0};
-    sm_usage_flag(o, &flag);
+    sm_command_flag(o, &flag);
     sm_usage_metavar(o, &metavar);
     sm_text_add(text, ".TP\n.B ");
     if (flag.s) add_escaped(text, flag.s);

@@ -8,11 +8,6 @@
 
 enum { WIDTH = 78, INDENT = 2, COLUMN = 24 };
 
-void sm_usage_flag(const sm_option *o, sm_text *text) {
-  sm_text_add(text, "--");
-  for (const char *s = o->name; *s; s++) sm_text_bytes(text, *s == '_' ? "-" : s, 1);
-}
-
 void sm_usage_metavar(const sm_option *o, sm_text *text) {
   static const char *const metavars[] = {
       [SM_OPT_INT] = "N",       [SM_OPT_FLOAT] = "X",          [SM_OPT_BOOL] = "",
@@ -67,7 +62,7 @@ static void add_options(sm_text *text, const sm_option *options, int n) {
   for (int i = 0; i < n; i++) {
     const sm_option *o = &options[i];
     sm_text term = {0}, words = {0}, metavar = {0};
-    sm_usage_flag(o, &term);
+    sm_command_flag(o, &term);
     sm_usage_metavar(o, &metavar);
     if (metavar.s && *metavar.s) sm_text_add(&term, " %s", metavar.s);
     sm_text_add(&words, "%s", o->doc);

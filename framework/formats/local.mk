@@ -1,4 +1,4 @@
-# framework/formats: safetensors, .npy, packed pictures, TensorBoard events, JSON lines; may use base only
+# framework/formats: safetensors, .npy, packed pictures, TensorBoard events, JSON lines, YAML trees; may use base only
 pkginclude_HEADERS += framework/include/smalti/packed.h framework/include/smalti/safetensors.h
 libsmalti_la_SOURCES += \
   framework/formats/bytes.c \
@@ -14,4 +14,7 @@ libsmalti_la_SOURCES += \
   framework/formats/st_parse.c \
   framework/formats/st_reader.c \
   framework/formats/st_writer.c \
-  framework/formats/tensorboard.c
+  framework/formats/tensorboard.c \
+  framework/formats/yaml.h \
+  framework/formats/yaml_read.c \
+  framework/formats/yaml_tree.c

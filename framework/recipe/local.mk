@@ -11,6 +11,4 @@ libsmalti_la_SOURCES += \
   framework/recipe/schedules.c \
   framework/recipe/schema.c framework/recipe/schema.h \
   framework/recipe/source.c \
-  framework/recipe/tree.c framework/recipe/tree.h \
-  framework/recipe/write.c \
-  framework/recipe/yaml.c
+  framework/recipe/write.c

@@ -7,7 +7,7 @@
 
 #include <smalti/plugin.h>
 
-#include "tree.h"
+#include "framework/formats/yaml.h"
 
 /* Fill `base` with every default, then with the values of `map` (NULL: none). `path` is what messages call
  * the table

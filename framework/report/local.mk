@@ -2,7 +2,7 @@
 libsmalti_la_SOURCES += \
   framework/report/bins.c \
   framework/report/chart.c framework/report/chart.h \
-  framework/report/figures.c \
+  framework/report/curve_groups.c \
   framework/report/html.c framework/report/html.h \
   framework/report/number.c \
   framework/report/page.c framework/report/page.h \
@@ -10,5 +10,5 @@ libsmalti_la_SOURCES += \
   framework/report/report_compare.c \
   framework/report/report_run.c \
   framework/report/run.c framework/report/run.h \
-  framework/report/table.c \
+  framework/report/tabular.c \
   framework/report/width.c

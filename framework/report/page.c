@@ -15,13 +15,6 @@ const sm_curves *sm_run_curves(const sm_run *run, const char *file) {
   return !strcmp(file, "timing") ? &run->timing : !strcmp(file, "evals") ? &run->evals : &run->metrics;
 }
 
-double sm_figure_factor(const sm_curve_group *f, const sm_line *lines, size_t n) {
-  if (!f->unit || strcmp(f->unit, "%") != 0) return 1 / f->scale;
-  double largest = 0; /* accuracies may be stored as shares or as per cent: no curve of shares passes 1 */
-  for (size_t i = 0; i < n; i++) largest = fmax(largest, sm_curve_best(lines[i].curve, true, NULL));
-  return largest <= 1 ? 100 : 1;
-}
-
 sm_status sm_page_chart(sm_text *out, const char *title, const char *unit, bool log_y, double factor,
                         const sm_line *lines, size_t n, const sm_chart_level *levels, size_t nlevels) {
   sm_chart_series *series = sm_calloc(n + 1, sizeof *series);
@@ -86,10 +79,10 @@ void sm_page_heading(sm_text *out, const char *title) {
   sm_text_add(out, "</h2>\n");
 }
 
-sm_status sm_page_table(sm_text *out, sm_table *table) {
+sm_status sm_page_tabular(sm_text *out, sm_tabular *table) {
   sm_text_add(out, "<div class=\"scroll\">\n");
-  sm_status status = sm_table_render(table, SM_TABLE_HTML, out);
+  sm_status status = sm_tabular_render(table, SM_TABULAR_HTML, out);
   sm_text_add(out, "</div>\n");
-  sm_table_free(table);
+  sm_tabular_free(table);
   return status;
 }

@@ -15,8 +15,6 @@ typedef struct sm_line {
 } sm_line;
 
 const sm_curves *sm_run_curves(const sm_run *, const char *file);
-/* What the values of a figure are multiplied with: 1/scale, or 100 for shares shown as per cent. */
-double sm_figure_factor(const sm_curve_group *, const sm_line *, size_t n);
 /* <figure> with heading and chart; nothing when no line has a value. */
 sm_status sm_page_chart(sm_text *out, const char *title, const char *unit, bool log_y, double factor,
                         const sm_line *, size_t n, const sm_chart_level *, size_t nlevels);
@@ -24,6 +22,6 @@ sm_status sm_page_chart(sm_text *out, const char *title, const char *unit, bool 
 void sm_page_tile(sm_text *out, const char *name, const char *value, const char *note);
 void sm_page_heading(sm_text *out, const char *title);
 /* A table in a frame that scrolls sideways on narrow screens. Frees the table. */
-sm_status sm_page_table(sm_text *out, sm_table *);
+sm_status sm_page_tabular(sm_text *out, sm_tabular *);
 
 #endif

@@ -1,71 +1,35 @@
-/* recipe.c — the resolved recipe in a few lines: one row a section, plugin names in bold, parameters behind
- * them.
+/* recipe.c — the resolved recipe in a few lines: one row per section, plugin names in bold, their parameters behind
+ * them; and single numbers of it.
  *
- * It reads the YAML as a tree and knows no schema: a mapping with one key whose value is a mapping is taken
- * for a plugin slot. Depth and length are bounded, since the file may be anything. */
-#include <math.h>
+ * It looks at the tree alone and knows no schema: a mapping below a section is taken for a plugin or an instance.
+ * Depth and length are bounded, since the file may be anything. */
 #include <string.h>
-#include <yaml.h>
 
 #include "html.h"
 #include "run.h"
 
-enum { MAX_DEPTH = 12, MAX_CELL = 1500, MAX_NODES = 100000 }; /* aliases can make a small file a large tree */
+enum { MAX_DEPTH = 12, MAX_CELL = 1500 };
 
 /* Keys of the top level that say nothing about the method. */
-static const char *const LEFT_OUT[] = {"smalti", "name", "extends", NULL};
+static const char *const left_out[] = {"smalti", "name", "extends", NULL};
 
-static const char *scalar(const yaml_node_t *n) {
-  return n && n->type == YAML_SCALAR_NODE ? (const char *)n->data.scalar.value : NULL;
-}
-
-static yaml_node_t *lookup(yaml_document_t *doc, const yaml_node_t *map, const char *key, size_t n) {
-  if (!map || map->type != YAML_MAPPING_NODE) return NULL;
-  for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
-    const char *name = scalar(yaml_document_get_node(doc, p->key));
-    if (name && strlen(name) == n && !strncmp(name, key, n)) return yaml_document_get_node(doc, p->value);
-  }
-  return NULL;
-}
-
-static bool load(yaml_document_t *doc, const char *yaml, size_t bytes) {
-  yaml_parser_t parser;
-  if (!yaml_parser_initialize(&parser)) return false;
-  yaml_parser_set_input_string(&parser, (const unsigned char *)yaml, bytes);
-  bool loaded = yaml_parser_load(&parser, doc);
-  yaml_parser_delete(&parser);
-  if (!loaded) return false;
-  yaml_node_t *root = yaml_document_get_root_node(doc);
-  if (root && root->type == YAML_MAPPING_NODE) return true;
-  yaml_document_delete(doc);
-  return false;
-}
-
-/* ---- summary ---- */
+static bool recipe_is_scalar(const sm_yaml *n) { return n->kind != SM_YAML_MAP && n->kind != SM_YAML_LIST; }
 
 /* A value in flow style, plain text. */
-static void flow(yaml_document_t *doc, const yaml_node_t *n, int depth, sm_text *out) {
-  if (!n || depth > MAX_DEPTH || out->len > MAX_CELL) {
-    sm_text_add(out, "…");
-  } else if (n->type == YAML_SCALAR_NODE) {
-    sm_text_add(out, "%s", scalar(n));
-  } else if (n->type == YAML_SEQUENCE_NODE) {
-    for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top; i++) {
-      if (i > n->data.sequence.items.start) sm_text_add(out, ", ");
-      flow(doc, yaml_document_get_node(doc, *i), depth + 1, out);
+static void recipe_flow(const sm_yaml *n, int depth, sm_text *out) {
+  if (depth > MAX_DEPTH || out->len > MAX_CELL) sm_text_add(out, "…");
+  else if (recipe_is_scalar(n)) sm_text_add(out, "%s", n->text);
+  else
+    for (int i = 0; i < n->n; i++) {
+      sm_text_add(out, "%s", i ? ", " : "");
+      if (n->entry[i].key) sm_text_add(out, "%s ", n->entry[i].key);
+      recipe_flow(n->entry[i].value, depth + 1, out);
     }
-  } else {
-    for (yaml_node_pair_t *p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top; p++) {
-      const char *name = scalar(yaml_document_get_node(doc, p->key));
-      sm_text_add(out, "%s%s ", p > n->data.mapping.pairs.start ? ", " : "", name ? name : "?");
-      flow(doc, yaml_document_get_node(doc, p->value), depth + 1, out);
-    }
-  }
 }
 
-static void parameter(yaml_document_t *doc, const char *name, const yaml_node_t *value, sm_text *out) {
+static void recipe_parameter(const char *name, const sm_yaml *value, sm_text *out) {
   sm_text text = {0};
-  flow(doc, value, 0, &text);
+  recipe_flow(value, 0, &text);
   if (!text.failed && text.len) {
     sm_text_add(out, "<span class=\"p\"><i>");
     sm_html_text(out, name);
@@ -76,85 +40,78 @@ static void parameter(yaml_document_t *doc, const char *name, const yaml_node_t 
   sm_text_free(&text);
 }
 
-/* The content of a section: mappings are plugins or instances and go by their names in bold, but for
- * schedules
+/* The content of a section: mappings are plugins or instances and go by their names in bold, but for schedules
  * ({from, to}), which are parameters. */
-static void content(yaml_document_t *doc, const yaml_node_t *n, int depth, sm_text *out) {
-  if (n->type != YAML_MAPPING_NODE) {
+static void recipe_content(const sm_yaml *n, int depth, sm_text *out) {
+  if (n->kind != SM_YAML_MAP) {
     sm_text text = {0};
-    flow(doc, n, 0, &text);
+    recipe_flow(n, 0, &text);
     if (text.s) sm_html_text(out, text.s);
     sm_text_free(&text);
     return;
   }
-  for (yaml_node_pair_t *p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top; p++) {
-    const char *name = scalar(yaml_document_get_node(doc, p->key));
-    const yaml_node_t *value = yaml_document_get_node(doc, p->value);
-    if (!name || !value || out->len > 100 * MAX_CELL) continue;
-    bool schedule = lookup(doc, value, "from", 4) || lookup(doc, value, "to", 2);
-    if (value->type == YAML_MAPPING_NODE && !schedule && depth < 3) {
+  for (int i = 0; i < n->n && out->len <= 100 * MAX_CELL; i++) {
+    const sm_yaml *value = n->entry[i].value;
+    bool schedule = sm_yaml_find(value, "from") || sm_yaml_find(value, "to");
+    if (value->kind == SM_YAML_MAP && !schedule && depth < 3) {
       sm_text_add(out, "<b>");
-      sm_html_text(out, name);
+      sm_html_text(out, n->entry[i].key);
       sm_text_add(out, "</b> ");
-      content(doc, value, depth + 1, out);
+      recipe_content(value, depth + 1, out);
     } else {
-      parameter(doc, name, value, out);
+      recipe_parameter(n->entry[i].key, value, out);
     }
   }
 }
 
-void sm_recipe_summary(const char *yaml, size_t bytes, sm_text *out) {
-  yaml_document_t doc;
-  if (!load(&doc, yaml, bytes)) return;
-  yaml_node_t *root = yaml_document_get_root_node(&doc);
-  for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
-    const char *name = scalar(yaml_document_get_node(&doc, p->key));
-    const yaml_node_t *value = yaml_document_get_node(&doc, p->value);
-    bool shown = name && value;
-    for (int i = 0; shown && LEFT_OUT[i]; i++) shown = strcmp(name, LEFT_OUT[i]) != 0;
+void sm_recipe_summary(const sm_yaml *recipe, sm_text *out) {
+  for (int i = 0; recipe && recipe->kind == SM_YAML_MAP && i < recipe->n; i++) {
+    const sm_entry *e = &recipe->entry[i];
+    bool shown = true;
+    for (int k = 0; left_out[k]; k++) shown = shown && strcmp(e->key, left_out[k]) != 0;
     if (!shown) continue;
     sm_text_add(out, "<dt>");
-    sm_html_text(out, name);
+    sm_html_text(out, e->key);
     sm_text_add(out, "</dt><dd>");
-    content(&doc, value, 0, out);
+    recipe_content(e->value, 0, out);
     sm_text_add(out, "</dd>\n");
   }
-  yaml_document_delete(&doc);
 }
 
 /* ---- single numbers ---- */
 
-/* Every scalar under `key`, at any depth; *found counts them. */
-static void search(yaml_document_t *doc, const yaml_node_t *n, const char *key, int depth, int *budget,
-                   double *value, int *found) {
-  if (!n || n->type != YAML_MAPPING_NODE || depth > MAX_DEPTH) return;
-  for (yaml_node_pair_t *p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top && --*budget > 0;
-       p++) {
-    const char *name = scalar(yaml_document_get_node(doc, p->key));
-    const yaml_node_t *child = yaml_document_get_node(doc, p->value);
+static bool recipe_read(const sm_yaml *n, double *value) {
+  return n && recipe_is_scalar(n) && sm_parse_double(n->text, value);
+}
+
+/* Every different number under `key`, at any depth; *found counts them. */
+static void recipe_search(const sm_yaml *n, const char *key, double *value, int *found) {
+  for (int i = 0; n->kind == SM_YAML_MAP && i < n->n; i++) {
     double v;
-    if (name && !strcmp(name, key) && scalar(child) && sm_parse_double(scalar(child), &v)) {
+    if (strcmp(n->entry[i].key, key) == 0 && recipe_read(n->entry[i].value, &v)) {
       *found += *found == 0 || v != *value;
       *value = v;
     }
-    search(doc, child, key, depth + 1, budget, value, found);
+    recipe_search(n->entry[i].value, key, value, found);
   }
 }
 
-bool sm_recipe_number(const char *yaml, size_t bytes, const char *path, double *value) {
-  yaml_document_t doc;
-  int found = 0, budget = MAX_NODES;
-  if (!load(&doc, yaml, bytes)) return false;
-  const yaml_node_t *n = yaml_document_get_root_node(&doc);
-  if (!strncmp(path, "*.", 2)) {
-    search(&doc, n, path + 2, 0, &budget, value, &found);
-  } else {
-    for (const char *from = path, *to; n && *from; from = *to ? to + 1 : to) {
-      to = from + strcspn(from, ".");
-      n = lookup(&doc, n, from, (size_t)(to - from));
-    }
-    found = scalar(n) && sm_parse_double(scalar(n), value);
+bool sm_recipe_number(const sm_yaml *recipe, const char *path, double *value) {
+  int found = 0;
+  if (!recipe) return false;
+  if (strncmp(path, "*.", 2) == 0) {
+    recipe_search(recipe, path + 2, value, &found);
+    return found == 1;
   }
-  yaml_document_delete(&doc);
-  return found == 1;
+  for (const char *dot; recipe && (dot = strchr(path, '.')); path = dot + 1) {
+    char key[64];
+    snprintf(key, sizeof key, "%.*s", (int)(dot - path), path);
+    recipe = sm_yaml_get(recipe, key);
+  }
+  return recipe_read(sm_yaml_get(recipe, path), value);
+}
+
+const char *sm_recipe_evaluation(const sm_yaml *recipe, const char *instance) {
+  const sm_yaml *slot = sm_yaml_get(sm_yaml_get(recipe, "evaluate"), instance);
+  return slot && slot->kind == SM_YAML_MAP && slot->n == 1 ? slot->entry[0].key : instance;
 }

@@ -13,37 +13,37 @@
 
 /* Columns are declared first, then cells are given row by row:
  *
- *   sm_table *t = sm_table_new("k-NN on CIFAR-10");
- *   sm_table_column(t, "recipe", SM_ALIGN_LEFT);
- *   sm_table_column(t, "top-1", SM_ALIGN_RIGHT);
- *   sm_table_cell(t, "ibot");  sm_table_cell(t, "%.1f", 45.23);
- *   sm_table_render(t, SM_TABLE_TEXT, &text);
- *   sm_table_free(t);
+ *   sm_tabular *t = sm_tabular_new("k-NN on CIFAR-10");
+ *   sm_tabular_column(t, "recipe", SM_ALIGN_LEFT);
+ *   sm_tabular_column(t, "top-1", SM_ALIGN_RIGHT);
+ *   sm_tabular_cell(t, "ibot");  sm_tabular_cell(t, "%.1f", 45.23);
+ *   sm_tabular_render(t, SM_TABULAR_TEXT, &text);
+ *   sm_tabular_free(t);
  *
- * Errors (no memory, a column after the first cell) are sticky and reported by sm_table_render; `t` may be
+ * Errors (no memory, a column after the first cell) are sticky and reported by sm_tabular_render; `t` may be
  * NULL. */
-typedef struct sm_table sm_table;
+typedef struct sm_tabular sm_tabular;
 typedef enum { SM_ALIGN_LEFT, SM_ALIGN_RIGHT, SM_ALIGN_CENTRE } sm_align;
 typedef enum {
-  SM_TABLE_TEXT,     /* aligned by display width, box-drawing rules                           */
-  SM_TABLE_MARKDOWN, /* GitHub's tables, columns aligned in the source too                    */
-  SM_TABLE_LATEX,    /* a table environment with booktabs rules                               */
-  SM_TABLE_CSV,      /* RFC 4180, header line first; caption and rules are left out           */
-  SM_TABLE_HTML      /* a <table> with <caption>, <thead>, <tbody>; alignment as a class name */
-} sm_table_format;
+  SM_TABULAR_TEXT,     /* aligned by display width, box-drawing rules                           */
+  SM_TABULAR_MARKDOWN, /* GitHub's tables, columns aligned in the source too                    */
+  SM_TABULAR_LATEX,    /* a table environment with booktabs rules                               */
+  SM_TABULAR_CSV,      /* RFC 4180, header line first; caption and rules are left out           */
+  SM_TABULAR_HTML      /* a <table> with <caption>, <thead>, <tbody>; alignment as a class name */
+} sm_tabular_format;
 
-sm_table *sm_table_new(const char *caption); /* caption may be NULL or empty */
-void sm_table_column(sm_table *, const char *title, sm_align);
-void sm_table_cell(sm_table *, const char *fmt, ...)
+sm_tabular *sm_tabular_new(const char *caption); /* caption may be NULL or empty */
+void sm_tabular_column(sm_tabular *, const char *title, sm_align);
+void sm_tabular_cell(sm_tabular *, const char *fmt, ...)
     SM_PRINTF(2, 3);            /* the next cell, left to right, top to bottom */
-void sm_table_bold(sm_table *);   /* the last cell is the best of its kind      */
-void sm_table_second(sm_table *); /* or the second: underlined                  */
-void sm_table_rule(sm_table *); /* a line before the next row; a row not full is filled with empty cells */
-size_t sm_table_rows(const sm_table *);
+void sm_tabular_bold(sm_tabular *);   /* the last cell is the best of its kind      */
+void sm_tabular_second(sm_tabular *); /* or the second: underlined                  */
+void sm_tabular_rule(sm_tabular *); /* a line before the next row; a row not full is filled with empty cells */
+size_t sm_tabular_rows(const sm_tabular *);
 /* Appends to `out`. A last row that is not full counts as filled with empty cells. SM_ENOMEM or SM_EINTERNAL.
  */
-sm_status sm_table_render(const sm_table *, sm_table_format, sm_text *out);
-void sm_table_free(sm_table *);
+sm_status sm_tabular_render(const sm_tabular *, sm_tabular_format, sm_text *out);
+void sm_tabular_free(sm_tabular *);
 
 /* Columns a terminal gives to a UTF-8 text: 2 for East Asian wide characters and pictographs, 0 for combining
  * marks. */

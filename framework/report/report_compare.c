@@ -53,11 +53,10 @@ enum { NMEASURES = sizeof MEASURES / sizeof *MEASURES };
 /* Of several curves of that name (k-NN with several k) the one whose best value is largest. */
 static const sm_curve *pick(const sm_run *run, const measure *m) {
   const sm_curves *curves = sm_run_curves(run, m->file);
-  size_t n = strlen(m->curve);
   const sm_curve *best = NULL;
   for (size_t i = 0; i < curves->count; i++) {
     const sm_curve *c = &curves->items[i];
-    if (strncmp(c->name, m->curve, n) || !strchr(",.", c->name[n])) continue; /* "knn top1.k20", or the end */
+    if (!sm_curve_is(c, m->curve)) continue;
     if (!best || sm_curve_best(c, true, NULL) > sm_curve_best(best, true, NULL)) best = c;
   }
   return best;
@@ -65,75 +64,72 @@ static const sm_curve *pick(const sm_run *run, const measure *m) {
 
 static double measured(const sm_run *run, const measure *m) {
   const sm_curve *c = pick(run, m);
-  double v = m->how == LAST     ? sm_curve_last(c)
-             : m->how == MEDIAN ? sm_curve_median(c)
-                                : sm_curve_best(c, true, NULL);
-  bool share = !strcmp(m->file, "evals") && sm_curve_best(c, true, NULL) <= 1;
-  return share ? 100 * v : v;
+  return m->how == LAST ? sm_curve_last(c) : m->how == MEDIAN ? sm_curve_median(c) : sm_curve_best(c, true, NULL);
 }
 
 static sm_status table(comparison *c) {
   double best[NMEASURES];
-  sm_table *t = sm_table_new(NULL);
-  sm_table_column(t, "run", SM_ALIGN_LEFT);
-  sm_table_column(t, "steps", SM_ALIGN_RIGHT);
+  sm_tabular *t = sm_tabular_new(NULL);
+  sm_tabular_column(t, "run", SM_ALIGN_LEFT);
+  sm_tabular_column(t, "steps", SM_ALIGN_RIGHT);
   for (int m = 0; m < NMEASURES; m++) {
     best[m] = NAN;
     for (size_t i = 0; i < c->n; i++) {
       double v = measured(&c->runs[i], &MEASURES[m]) * MEASURES[m].direction;
       if (isfinite(v) && !(v <= best[m])) best[m] = v;
     }
-    sm_table_column(t, MEASURES[m].title, SM_ALIGN_RIGHT);
+    sm_tabular_column(t, MEASURES[m].title, SM_ALIGN_RIGHT);
   }
   for (size_t i = 0; i < c->n; i++) {
     char text[48];
-    sm_table_cell(t, "%s", c->names[i]);
-    sm_table_cell(t, "%s", sm_number_text(c->runs[i].last_step, text, sizeof text));
+    sm_tabular_cell(t, "%s", c->names[i]);
+    sm_tabular_cell(t, "%s", sm_number_text(c->runs[i].last_step, text, sizeof text));
     for (int m = 0; m < NMEASURES; m++) {
       double v = measured(&c->runs[i], &MEASURES[m]);
       bool bytes = MEASURES[m].how == PEAK_BYTES && isfinite(v);
-      sm_table_cell(t, "%s",
+      sm_tabular_cell(t, "%s",
                     bytes ? sm_human_bytes(v, text, sizeof text) : sm_number_text(v, text, sizeof text));
-      if (MEASURES[m].direction && v * MEASURES[m].direction == best[m]) sm_table_bold(t);
+      if (MEASURES[m].direction && v * MEASURES[m].direction == best[m]) sm_tabular_bold(t);
     }
   }
   sm_page_heading(&c->html, "Final figures");
-  return sm_page_table(&c->html, t);
+  return sm_page_tabular(&c->html, t);
 }
 
 /* ---- charts ---- */
 
-static bool seen_before(const comparison *c, size_t run, const sm_curve_group *f, const char *curve) {
+static bool seen_before(const comparison *c, size_t run, const sm_curve_group *f, const sm_curve *curve) {
   for (size_t i = 0; i < run; i++)
-    if (sm_curves_find(sm_run_curves(&c->runs[i], f->file), curve)) return true;
+    if (sm_curves_find(sm_run_curves(&c->runs[i], f->file), curve->name)) return true;
   return false;
 }
 
-static sm_status chart(comparison *c, const sm_curve_group *f, const char *curve, bool only) {
+static sm_status chart(comparison *c, const sm_curve_group *f, const sm_curve *curve) {
   sm_line lines[SM_MAX_LINES];
   size_t n = 0;
   char title[200];
   for (size_t i = 0; i < c->n && n < SM_MAX_LINES; i++) {
-    const sm_curve *found = sm_curves_find(sm_run_curves(&c->runs[i], f->file), curve);
+    const sm_curve *found = sm_curves_find(sm_run_curves(&c->runs[i], f->file), curve->name);
     /* a missing curve keeps its place, so that a run has the same colour in every chart */
     static const sm_curve NONE = {.n = 0};
     lines[n++] = (sm_line){.name = c->names[i], .curve = found ? found : &NONE, .dashed = i >= 8};
   }
-  snprintf(title, sizeof title, only ? "%s" : "%s: %.100s", f->title, sm_figure_short(f, curve));
-  return sm_page_chart(&c->html, title, f->unit, f->log_y, sm_figure_factor(f, lines, n), lines, n, NULL, 0);
+  bool only = !strcmp(curve->name, f->keys[0]);
+  snprintf(title, sizeof title, only ? "%s" : "%s: %.100s", f->title, sm_curve_group_short(f, curve));
+  return sm_page_chart(&c->html, title, f->unit, f->log_y, 1 / f->scale, lines, n, NULL, 0);
 }
 
 static sm_status charts(comparison *c) {
   sm_status status = SM_OK;
   sm_page_heading(&c->html, "Curves");
   sm_text_add(&c->html, "<div class=\"charts\">\n");
-  for (size_t f = 0; f < sm_nfigures; f++)
+  for (size_t f = 0; f < sm_ncurve_groups; f++)
     for (size_t r = 0; r < c->n; r++) {
-      const sm_curves *curves = sm_run_curves(&c->runs[r], sm_figures[f].file);
+      const sm_curves *curves = sm_run_curves(&c->runs[r], sm_curve_groups[f].file);
       for (size_t i = 0; i < curves->count && !status; i++) {
-        const char *name = curves->items[i].name;
-        if (sm_figure_takes(&sm_figures[f], name) && !seen_before(c, r, &sm_figures[f], name))
-          status = chart(c, &sm_figures[f], name, !strcmp(name, sm_figures[f].keys[0]));
+        const sm_curve *curve = &curves->items[i];
+        if (sm_curve_group_takes(&sm_curve_groups[f], curve) && !seen_before(c, r, &sm_curve_groups[f], curve))
+          status = chart(c, &sm_curve_groups[f], curve);
       }
     }
   sm_text_add(&c->html, "</div>\n");

@@ -13,33 +13,24 @@ enum { MAX_TEXT = 4 << 20, MAX_PICTURE = 12 << 20, MAX_PICTURES = 12, BAD_SHOWN 
 typedef struct page {
   sm_run run;
   sm_text html;
-  char *recipe; /* NULL: none */
-  size_t recipe_bytes;
 } page;
 
 /* ---- key figures ---- */
 
-static bool recipe_number(const page *p, const char *path, double *value) {
-  return p->recipe && sm_recipe_number(p->recipe, p->recipe_bytes, path, value);
-}
-
 static void tile_accuracy(page *p) {
   const sm_curves *evals = &p->run.evals;
   const sm_curve *best = NULL;
-  double top = NAN, at = 0, first;
+  double top = NAN, at = 0;
   char value[48], a[48], b[48], note[200];
   for (size_t i = 0; i < evals->count; i++) {
     double here, v = sm_curve_best(&evals->items[i], true, &here);
-    if (strncmp(evals->items[i].name, "knn top1", 8) || !isfinite(v) || (best && v <= top)) continue;
+    if (!sm_curve_is(&evals->items[i], "knn top1") || !isfinite(v) || (best && v <= top)) continue;
     best = &evals->items[i], top = v, at = here;
   }
   if (!best) return;
-  double factor = top <= 1 ? 100 : 1;
-  first = sm_curve_first(best) * factor;
-  snprintf(value, sizeof value, "%.1f %%", top * factor);
-  const char *settings = best->name[8] == ',' ? best->name + 10 : "";
-  snprintf(note, sizeof note, "%.60s%sstep %s; %s at first", settings, *settings ? ", " : "",
-           sm_number_text(at, a, sizeof a), sm_number_text(round(first * 10) / 10, b, sizeof b));
+  snprintf(value, sizeof value, "%.1f %%", top);
+  snprintf(note, sizeof note, "step %s; %s at first", sm_number_text(at, a, sizeof a),
+           sm_number_text(round(sm_curve_first(best) * 10) / 10, b, sizeof b));
   sm_page_tile(&p->html, "Best k-NN top-1", value, note);
 }
 
@@ -67,7 +58,7 @@ static void tile_progress(page *p) {
   if (!isfinite(p->run.last_step)) return;
   if (isfinite(p->run.last_epoch)) {
     snprintf(note, sizeof note, "epoch %s", sm_number_text(p->run.last_epoch, epoch, sizeof epoch));
-    if (recipe_number(p, "train.epochs", &epochs))
+    if (sm_recipe_number(p->run.recipe, "train.epochs", &epochs))
       snprintf(note, sizeof note, "epoch %s of %s", epoch, sm_number_text(epochs, of, sizeof of));
   }
   sm_page_tile(&p->html, "Steps", sm_number_text(p->run.last_step, value, sizeof value), note);
@@ -118,9 +109,8 @@ static size_t lines_of(const page *p, const sm_curve_group *f, sm_line *lines) {
   const sm_curves *curves = sm_run_curves(&p->run, f->file);
   size_t n = 0;
   for (size_t i = 0; i < curves->count && n < SM_MAX_LINES; i++) {
-    const char *name = curves->items[i].name;
-    if (sm_figure_takes(f, name))
-      lines[n++] = (sm_line){.name = sm_figure_short(f, name), .curve = &curves->items[i]};
+    const sm_curve *c = &curves->items[i];
+    if (sm_curve_group_takes(f, c)) lines[n++] = (sm_line){.name = sm_curve_group_short(f, c), .curve = c};
   }
   return n;
 }
@@ -155,16 +145,16 @@ static sm_status figure(page *p, const sm_curve_group *f) {
   if (!n) return SM_OK;
   if (!strcmp(f->keys[0], "teacher_entropy")) {
     pair_up(lines, n, names);
-    nlevels = recipe_number(p, "*.out_dim", &k) && k > 1;
+    nlevels = sm_recipe_number(p->run.recipe, "*.out_dim", &k) && k > 1;
     level.y = nlevels ? log(k) : 0;
   }
-  return sm_page_chart(&p->html, f->title, f->unit, f->log_y, sm_figure_factor(f, lines, n), lines, n, &level,
+  return sm_page_chart(&p->html, f->title, f->unit, f->log_y, 1 / f->scale, lines, n, &level,
                        nlevels);
 }
 
-static bool in_a_figure(const char *file, const char *curve) {
-  for (size_t i = 0; i < sm_nfigures; i++)
-    if (!strcmp(sm_figures[i].file, file) && sm_figure_takes(&sm_figures[i], curve)) return true;
+static bool in_a_figure(const char *file, const sm_curve *curve) {
+  for (size_t i = 0; i < sm_ncurve_groups; i++)
+    if (!strcmp(sm_curve_groups[i].file, file) && sm_curve_group_takes(&sm_curve_groups[i], curve)) return true;
   return false;
 }
 
@@ -172,11 +162,12 @@ static bool in_a_figure(const char *file, const char *curve) {
 static sm_status other_figure(page *p, const char *file, const sm_curves *curves, size_t from) {
   sm_line lines[SM_MAX_LINES];
   const char *name = curves->items[from].name;
-  size_t family = strcspn(name, ".,"), n = 0;
+  size_t family = strcspn(name, "."), n = 0;
   char title[128];
   for (size_t i = 0; i < curves->count && n < SM_MAX_LINES; i++) {
     const char *other = curves->items[i].name;
-    if (strncmp(other, name, family) || strcspn(other, ".,") != family || in_a_figure(file, other)) continue;
+    if (strncmp(other, name, family) || strcspn(other, ".") != family) continue;
+    if (in_a_figure(file, &curves->items[i])) continue;
     if (i < from) return SM_OK; /* drawn with an earlier one */
     lines[n++] = (sm_line){.name = other, .curve = &curves->items[i]};
   }
@@ -191,7 +182,7 @@ static sm_status other_figures(page *p) {
   for (int f = 0; f < 3; f++) {
     const sm_curves *curves = sm_run_curves(&p->run, FILES[f]);
     for (size_t i = 0; i < curves->count && !status; i++) {
-      if (in_a_figure(FILES[f], curves->items[i].name)) continue;
+      if (in_a_figure(FILES[f], &curves->items[i])) continue;
       if (!open) sm_text_add(&p->html, "<details><summary>More curves</summary>\n<div class=\"charts\">\n");
       open = true;
       status = other_figure(p, FILES[f], curves, i);
@@ -201,29 +192,29 @@ static sm_status other_figures(page *p) {
   return status;
 }
 
-static void add_rows(sm_table *t, const sm_curves *curves) {
+static void add_rows(sm_tabular *t, const sm_curves *curves) {
   for (size_t i = 0; i < curves->count; i++) {
     const sm_curve *c = &curves->items[i];
     char text[4][48];
-    sm_table_cell(t, "%s", c->name);
-    sm_table_cell(t, "%s", sm_number_text(sm_curve_first(c), text[0], sizeof text[0]));
-    sm_table_cell(t, "%s", sm_number_text(sm_curve_best(c, false, NULL), text[1], sizeof text[1]));
-    sm_table_cell(t, "%s", sm_number_text(sm_curve_best(c, true, NULL), text[2], sizeof text[2]));
-    sm_table_cell(t, "%s", sm_number_text(sm_curve_last(c), text[3], sizeof text[3]));
+    sm_tabular_cell(t, "%s", c->name);
+    sm_tabular_cell(t, "%s", sm_number_text(sm_curve_first(c), text[0], sizeof text[0]));
+    sm_tabular_cell(t, "%s", sm_number_text(sm_curve_best(c, false, NULL), text[1], sizeof text[1]));
+    sm_tabular_cell(t, "%s", sm_number_text(sm_curve_best(c, true, NULL), text[2], sizeof text[2]));
+    sm_tabular_cell(t, "%s", sm_number_text(sm_curve_last(c), text[3], sizeof text[3]));
   }
-  sm_table_rule(t);
+  sm_tabular_rule(t);
 }
 
 static sm_status all_figures(page *p) {
   static const char *const COLUMNS[] = {"first", "smallest", "largest", "last"};
-  sm_table *t = sm_table_new(NULL);
-  sm_table_column(t, "metric", SM_ALIGN_LEFT);
-  for (int i = 0; i < 4; i++) sm_table_column(t, COLUMNS[i], SM_ALIGN_RIGHT);
+  sm_tabular *t = sm_tabular_new(NULL);
+  sm_tabular_column(t, "metric", SM_ALIGN_LEFT);
+  for (int i = 0; i < 4; i++) sm_tabular_column(t, COLUMNS[i], SM_ALIGN_RIGHT);
   add_rows(t, &p->run.evals);
   add_rows(t, &p->run.metrics);
   add_rows(t, &p->run.timing);
   sm_text_add(&p->html, "<details><summary>All metrics in figures</summary>\n");
-  sm_status status = sm_page_table(&p->html, t);
+  sm_status status = sm_page_tabular(&p->html, t);
   sm_text_add(&p->html, "</details>\n");
   return status;
 }
@@ -233,7 +224,7 @@ static sm_status curves(page *p) {
   if (!p->run.metrics.count && !p->run.evals.count && !p->run.timing.count) return SM_OK;
   sm_page_heading(&p->html, "Curves");
   sm_text_add(&p->html, "<div class=\"charts\">\n");
-  for (size_t i = 0; i < sm_nfigures && !status; i++) status = figure(p, &sm_figures[i]);
+  for (size_t i = 0; i < sm_ncurve_groups && !status; i++) status = figure(p, &sm_curve_groups[i]);
   sm_text_add(&p->html, "</div>\n");
   if (!status) status = other_figures(p);
   return status ? status : all_figures(p);
@@ -243,14 +234,17 @@ static sm_status curves(page *p) {
 
 static sm_status recipe(page *p) {
   sm_text summary = {0};
-  if (!p->recipe) return SM_OK;
-  sm_recipe_summary(p->recipe, p->recipe_bytes, &summary);
+  char *text;
+  size_t bytes;
+  if (!sm_run_file(&p->run, "recipe.yaml", MAX_TEXT, &text, &bytes)) return SM_OK;
+  sm_recipe_summary(p->run.recipe, &summary);
   sm_page_heading(&p->html, "Recipe");
   if (summary.len) sm_text_add(&p->html, "<dl class=\"pairs\">\n%s</dl>\n", summary.s);
   sm_text_add(&p->html, "<details><summary>The resolved recipe</summary>\n<pre>");
-  sm_html_text(&p->html, p->recipe);
+  sm_html_text(&p->html, text);
   sm_text_add(&p->html, "</pre>\n</details>\n");
   sm_text_free(&summary);
+  sm_free(text);
   return SM_OK;
 }
 
@@ -297,21 +291,21 @@ static sm_status bad_pictures(page *p) {
   char *text, *next, *field;
   size_t bytes, count = 0;
   if (!sm_run_file(&p->run, "bad-pictures.txt", MAX_TEXT, &text, &bytes)) return SM_OK;
-  sm_table *t = sm_table_new(NULL);
-  sm_table_column(t, "picture", SM_ALIGN_LEFT);
-  sm_table_column(t, "reason", SM_ALIGN_LEFT);
+  sm_tabular *t = sm_tabular_new(NULL);
+  sm_tabular_column(t, "picture", SM_ALIGN_LEFT);
+  sm_tabular_column(t, "reason", SM_ALIGN_LEFT);
   for (char *line = text; line; line = next) {
     if ((next = strchr(line, '\n'))) *next++ = 0;
     if (!*line) continue;
     if (count++ >= BAD_SHOWN) continue;
     if ((field = strchr(line, '\t'))) *field++ = 0;
-    sm_table_cell(t, "%s", line);
-    sm_table_cell(t, "%s", field ? field : "");
+    sm_tabular_cell(t, "%s", line);
+    sm_tabular_cell(t, "%s", field ? field : "");
   }
   sm_free(text);
-  if (!count) return sm_table_free(t), SM_OK;
+  if (!count) return sm_tabular_free(t), SM_OK;
   sm_page_heading(&p->html, "Pictures that could not be used");
-  sm_status status = sm_page_table(&p->html, t);
+  sm_status status = sm_page_tabular(&p->html, t);
   if (count > BAD_SHOWN)
     sm_text_add(&p->html, "<p>%zu in all; the first %d are shown, the others are in bad-pictures.txt.</p>\n",
                 count, BAD_SHOWN);
@@ -372,11 +366,10 @@ static sm_status build(page *p) {
 }
 
 sm_status sm_report_run(const char *run_folder, sm_error *err) {
-  page p = {.recipe = NULL};
+  page p = {.html = {0}};
   sm_text path = {0};
   sm_status status = sm_run_load(&p.run, run_folder, err);
   if (status) goto out;
-  if (!sm_run_file(&p.run, "recipe.yaml", MAX_TEXT, &p.recipe, &p.recipe_bytes)) p.recipe = NULL;
   sm_text_add(&path, "%s/report.html", p.run.folder);
   status = build(&p);
   if (status || path.failed)
@@ -386,6 +379,5 @@ out:
   sm_run_free(&p.run);
   sm_text_free(&p.html);
   sm_text_free(&path);
-  sm_free(p.recipe);
   return status;
 }

@@ -1,8 +1,7 @@
 /* run.c — reads the records of a run into curves.
  *
  * Tolerant on purpose: a report is wanted most when something went wrong. Unknown keys become curves of their
- * own, damaged lines are counted, null becomes a gap. Keys that are not figures (step, epoch, settings of an
- * evaluation) are named in one table. */
+ * own, damaged lines are counted, null becomes a gap. */
 #include "run.h"
 
 #include <cjson/cJSON.h>
@@ -12,8 +11,6 @@
 
 #include "framework/formats/formats.h"
 
-static const char *const NOT_FIGURES[] = {"step", "epoch", "k", "eval", "pool", "time", "seed", NULL};
-
 typedef struct reading {
   sm_run *run;
   sm_curves *curves;
@@ -22,7 +19,7 @@ typedef struct reading {
 
 /* ---- curves ---- */
 
-static sm_curve *curve_named(sm_curves *c, const char *name) {
+static sm_curve *curve_named(sm_curves *c, const char *name, const char *kind) {
   for (size_t turn = 0; turn < c->count; turn++) {
     size_t i = (c->hint + 1 + turn) % c->count;
     if (!strcmp(c->items[i].name, name)) return c->hint = i, &c->items[i];
@@ -34,14 +31,14 @@ static sm_curve *curve_named(sm_curves *c, const char *name) {
     c->items = larger;
     c->room = wanted;
   }
-  sm_curve fresh = {.name = sm_strdup(name)};
-  if (!fresh.name) return NULL;
+  sm_curve fresh = {.name = sm_strdup(name), .kind = sm_strdup(kind)};
+  if (!fresh.name || !fresh.kind) return sm_free(fresh.name), sm_free(fresh.kind), NULL;
   c->items[c->hint = c->count++] = fresh;
   return &c->items[c->hint];
 }
 
-static bool add_point(sm_curves *curves, const char *name, double x, double y) {
-  sm_curve *c = curve_named(curves, name);
+static bool add_point(sm_curves *curves, const char *name, const char *kind, double x, double y) {
+  sm_curve *c = curve_named(curves, name, kind);
   if (!c) return false;
   if (c->n == c->room) {
     size_t wanted = c->room ? c->room * 2 : 64;
@@ -60,6 +57,7 @@ static bool add_point(sm_curves *curves, const char *name, double x, double y) {
 static void free_curves(sm_curves *c) {
   for (size_t i = 0; i < c->count; i++) {
     sm_free(c->items[i].name);
+    sm_free(c->items[i].kind);
     sm_free(c->items[i].x);
     sm_free(c->items[i].y);
   }
@@ -118,41 +116,29 @@ static double number_of(const cJSON *record, const char *key) {
   return cJSON_IsNumber(item) ? item->valuedouble : NAN;
 }
 
-static bool is_figure(const char *key) {
-  for (int i = 0; NOT_FIGURES[i]; i++)
-    if (!strcmp(key, NOT_FIGURES[i])) return false;
-  return true;
-}
-
-/* "knn top1, k=20 cls": what was measured, then the settings that tell the curves apart. */
-static void eval_name(const cJSON *record, const char *key, sm_text *name) {
-  const cJSON *kind = cJSON_GetObjectItemCaseSensitive(record, "eval");
-  const cJSON *pool = cJSON_GetObjectItemCaseSensitive(record, "pool");
-  const cJSON *k = cJSON_GetObjectItemCaseSensitive(record, "k");
-  name->len = 0;
-  sm_text_add(name, "%s %s", kind->valuestring, key);
-  if (cJSON_IsNumber(k)) sm_text_add(name, ", k=%g", k->valuedouble);
-  if (cJSON_IsString(pool)) sm_text_add(name, "%s%s", cJSON_IsNumber(k) ? " " : ", ", pool->valuestring);
-}
-
 static sm_status read_record(void *ctx, int line, const cJSON *record, sm_error *err) {
   reading *r = ctx;
   double step = number_of(record, "step"), epoch = number_of(record, "epoch");
-  bool eval = cJSON_IsString(cJSON_GetObjectItemCaseSensitive(record, "eval"));
-  sm_text name = {0};
+  const char *eval = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "eval"));
+  sm_text name = {0}, kind = {0};
   bool fine = true;
   (void)line;
   if (!isfinite(step)) return r->run->damaged++, SM_OK;
   if (r->metrics && !(step <= r->run->last_step)) r->run->last_step = step;
   if (r->metrics && isfinite(epoch)) r->run->last_epoch = epoch;
   for (const cJSON *item = record->child; item && fine; item = item->next) {
-    if (!item->string || !is_figure(item->string) || !(cJSON_IsNumber(item) || cJSON_IsNull(item))) continue;
-    double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
-    if (eval) eval_name(record, item->string, &name);
-    fine = !name.failed &&
-           add_point(eval ? &r->run->evals : r->curves, eval ? name.s : item->string, step, value);
+    if (!item->string || !strcmp(item->string, "step") || !strcmp(item->string, "epoch")) continue;
+    if (!cJSON_IsNumber(item) && !cJSON_IsNull(item)) continue;
+    name.len = kind.len = 0;
+    if (eval) sm_text_add(&name, "%s ", eval), sm_text_add(&kind, "%s ", sm_recipe_evaluation(r->run->recipe, eval));
+    sm_text_add(&name, "%s", item->string);
+    sm_text_add(&kind, "%s", item->string);
+    fine = !name.failed && !kind.failed &&
+           add_point(eval ? &r->run->evals : r->curves, name.s, kind.s, step,
+                     cJSON_IsNumber(item) ? item->valuedouble : NAN);
   }
   sm_text_free(&name);
+  sm_text_free(&kind);
   return fine ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the records of the run");
 }
 
@@ -168,6 +154,15 @@ static sm_status read_file(sm_run *run, const char *name, sm_curves *curves, boo
   return status;
 }
 
+static void read_recipe(sm_run *run) {
+  char *text;
+  size_t bytes;
+  if (!sm_run_file(run, "recipe.yaml", SM_YAML_MAX_BYTES, &text, &bytes)) return;
+  const sm_yaml *tree = sm_yaml_read(run->arena, "recipe.yaml", false, text, bytes, NULL);
+  if (tree && tree->kind == SM_YAML_MAP) run->recipe = tree;
+  sm_free(text);
+}
+
 sm_status sm_run_load(sm_run *run, const char *folder, sm_error *err) {
   sm_status status;
   memset(run, 0, sizeof *run);
@@ -176,8 +171,9 @@ sm_status sm_run_load(sm_run *run, const char *folder, sm_error *err) {
   while (n > 1 && folder[n - 1] == '/') n--;
   if (!(run->folder = sm_strdup(folder))) return sm_fail(err, SM_ENOMEM, "no memory to read a run");
   run->folder[n] = 0;
-  if (!(run->name = sm_strdup(sm_path_base(run->folder))))
+  if (!(run->name = sm_strdup(sm_path_base(run->folder))) || !(run->arena = sm_arena_new("run")))
     return sm_fail(err, SM_ENOMEM, "no memory to read a run");
+  read_recipe(run);
   if ((status = read_file(run, "metrics.jsonl", &run->metrics, true, err))) {
     if (status == SM_ENOTFOUND) {
       sm_fail(err, SM_ENOTFOUND, "'%.400s' has no metrics.jsonl", run->folder);
@@ -196,6 +192,7 @@ void sm_run_free(sm_run *run) {
   free_curves(&run->evals);
   sm_free(run->folder);
   sm_free(run->name);
+  sm_arena_free(run->arena);
   memset(run, 0, sizeof *run);
 }
 

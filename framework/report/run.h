@@ -2,11 +2,13 @@
 #ifndef SMALTI_REPORT_RUN_H
 #define SMALTI_REPORT_RUN_H
 
+#include "framework/formats/yaml.h"
 #include "framework/report/report.h"
 
 /* One curve: a number of a file over the steps. */
 typedef struct sm_curve {
-  char *name; /* "loss.cls"; of evaluations "knn top1, k=20 cls" */
+  char *name; /* "loss.cls"; of evaluations "near top1.k20", "near" being what the recipe calls it */
+  char *kind; /* what it is: the name, but of evaluations "knn top1.k20" by the plugin's name */
   double *x, *y;
   size_t n, room;
 } sm_curve;
@@ -21,9 +23,11 @@ typedef struct sm_run {
   sm_curves metrics, timing, evals;
   double last_step, last_epoch; /* NaN: not known */
   int damaged;                  /* lines that could not be read */
+  sm_arena *arena;              /* of the recipe */
+  const sm_yaml *recipe;        /* recipe.yaml; NULL: not there, or not a mapping in YAML */
 } sm_run;
 
-/* Reads metrics.jsonl (must be there) and timing.jsonl. Release with sm_run_free in every case. */
+/* Reads metrics.jsonl (must be there), timing.jsonl and recipe.yaml. Release with sm_run_free in every case. */
 sm_status sm_run_load(sm_run *, const char *folder, sm_error *);
 void sm_run_free(sm_run *);
 
@@ -36,29 +40,31 @@ double sm_curve_median(const sm_curve *);
 /* A file of the run's folder in memory; false when missing, unreadable or longer than `limit`. */
 bool sm_run_file(const sm_run *, const char *name, size_t limit, char **data, size_t *bytes);
 
-/* ---- the recipe (recipe.c) ---- */
+/* ---- the recipe (recipe.c); it may be NULL ---- */
 
-/* Rows of a summary as HTML <dt>/<dd> pairs, appended; a recipe that cannot be parsed gives nothing. */
-void sm_recipe_summary(const char *yaml, size_t bytes, sm_text *out);
-/* The scalar at a path like "train.epochs", or the only one under a key of that name anywhere ("*.out_dim").
- */
-bool sm_recipe_number(const char *yaml, size_t bytes, const char *path, double *value);
+/* Rows of a summary as HTML <dt>/<dd> pairs, appended. */
+void sm_recipe_summary(const sm_yaml *recipe, sm_text *out);
+/* The number at a path like "train.epochs", or the only one under a key of that name anywhere ("*.out_dim"). */
+bool sm_recipe_number(const sm_yaml *recipe, const char *path, double *value);
+/* The plugin of an evaluation; its own name where the recipe does not say. */
+const char *sm_recipe_evaluation(const sm_yaml *recipe, const char *instance);
 
-/* ---- the curves of a page (figures.c) ---- */
+/* ---- the curves of a page (curve_groups.c) ---- */
 
 typedef struct sm_curve_group { /* one chart of the page: which curves, how drawn */
   const char *title, *unit;
-  const char *const *keys; /* "loss" takes "loss" and "loss.*" */
+  const char *const *keys; /* kinds of curves: "loss" takes "loss" and "loss.*" */
   const char *file;        /* "metrics", "timing" or "evals" */
   bool log_y;
   double scale; /* values are divided by it */
 } sm_curve_group;
 
-extern const sm_curve_group sm_figures[];
-extern const size_t sm_nfigures;
-/* Does the figure show the curve of this name? */
-bool sm_figure_takes(const sm_curve_group *, const char *curve);
-/* The curve's name without what the figure's title says: under "Loss", "loss.cls" is "cls". */
-const char *sm_figure_short(const sm_curve_group *, const char *curve);
+extern const sm_curve_group sm_curve_groups[];
+extern const size_t sm_ncurve_groups;
+/* "knn top1" is every curve of that kind and of its parts, "knn top1.k20". */
+bool sm_curve_is(const sm_curve *, const char *kind);
+bool sm_curve_group_takes(const sm_curve_group *, const sm_curve *);
+/* The curve's name without what the title says: under "Loss", "loss.cls" is "cls". */
+const char *sm_curve_group_short(const sm_curve_group *, const sm_curve *);
 
 #endif

@@ -1,12 +1,15 @@
 /* gallery.c — what a trained network looks at: the masks of its training, the attention of [CLS] in the last block,
  * and the training pictures that its features put nearest to some test pictures.
  *
- * Every strip has one column a picture. Tiles are as large as the network's pictures, their longer side at most TILE; a page magnifies
+ * Every strip has one column per picture. Tiles are as large as the network's pictures, their longer side at most TILE; a page magnifies
  * them. */
 #include "gallery.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "framework/data/views.h"
+#include "framework/train/train.h"
 
 enum {
   TILE = 64,
@@ -16,19 +19,17 @@ enum {
 };
 
 const sm_gallery_strip sm_gallery_strips[SM_GALLERY_STRIPS] = {
-    {"pictures.png", "Test pictures", "", 1},
+    {"pictures.png", "Test pictures", ""},
     {"masks.png", "What the student sees",
-     "Grey patches are hidden: one draw of the row's masker for each picture.", 1},
+     "Grey patches are hidden. Each line is a global view: the masks that the first pictures of the last epoch had in "
+     "training, laid over the test pictures."},
     {"attention.png", "Attention of [CLS]",
-     "Last block, mean of the heads; from dark, no attention, to yellow, the most.", 1},
+     "Last block, mean of the heads; from dark, no attention, to yellow, the most."},
     {"heads.png", "Heads",
-     "The patches that hold 60 % of a head's attention, in the head's colour; where several heads look, that "
-     "of the one "
-     "that looks most.",
-     1},
+     "The patches that hold 60 % of a head's attention, in the head's colour; where several heads look, that of the "
+     "one that looks most."},
     {"neighbours.png", "Nearest training pictures",
-     "By the cosine of the features, nearest first from above. A blue frame: the same class.",
-     SM_GALLERY_NEIGHBOURS},
+     "By the cosine of the features, nearest first from above. A blue frame: the same class."},
 };
 enum { STRIP_PICTURES, STRIP_MASKS, STRIP_ATTENTION, STRIP_HEADS, STRIP_NEIGHBOURS };
 
@@ -62,11 +63,11 @@ static sm_status finish(gallery *g, int strip, sm_error *err) {
 
 static int left(const gallery *g, int column) { return column * (g->wide + GAP); }
 
-/* The cell (i, j) of the grid in a tile. */
-static void fill_cell(gallery *g, int column, int i, int j, uint32_t rgb, double alpha) {
+/* The cell (i, j) of the grid in a tile that begins at row y. */
+static void fill_cell(gallery *g, int column, int y, int i, int j, uint32_t rgb, double alpha) {
   int x0 = j * g->wide / g->cols, x1 = (j + 1) * g->wide / g->cols, y0 = i * g->high / g->rows,
       y1 = (i + 1) * g->high / g->rows;
-  sm_draw_fill(&g->canvas, left(g, column) + x0, y0, x1 - x0, y1 - y0, rgb, alpha);
+  sm_draw_fill(&g->canvas, left(g, column) + x0, y + y0, x1 - x0, y1 - y0, rgb, alpha);
 }
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */
@@ -174,7 +175,7 @@ static sm_status draw_attention(gallery *g, sm_error *err) {
     double most = 0;
     for (int k = 0; k < cells; k++) most = fmax(most, mean_attention(g, i, k));
     for (int k = 0; k < cells; k++)
-      fill_cell(g, i, k / g->cols, k % g->cols, heat(most > 0 ? mean_attention(g, i, k) / most : 0), 1);
+      fill_cell(g, i, 0, k / g->cols, k % g->cols, heat(most > 0 ? mean_attention(g, i, k) / most : 0), 1);
   }
   return status ? status : finish(g, STRIP_ATTENTION, err);
 }
@@ -209,7 +210,7 @@ static sm_status draw_heads(gallery *g, sm_error *err) {
         const float *a = attention_of(g, i, h);
         if (a[k] >= threshold(a, cells) && (best < 0 || a[k] > attention_of(g, i, best)[k])) best = h;
       }
-      if (best >= 0) fill_cell(g, i, k / g->cols, k % g->cols, colour[best % colours], 0.65);
+      if (best >= 0) fill_cell(g, i, 0, k / g->cols, k % g->cols, colour[best % colours], 0.65);
     }
   }
   return status ? status : finish(g, STRIP_HEADS, err);
@@ -217,27 +218,36 @@ static sm_status draw_heads(gallery *g, sm_error *err) {
 
 /* ---- masks --------------------------------------------------------------------------------------------- */
 
+void sm_gallery_mask(const sm_recipe *r, const sm_block_spec *grid, int picture, int view, const float *attention, int heads,
+                     uint8_t *mask) {
+  const sm_masking masking = sm_masking_of(r, (sm_block_spec[2]){*grid});
+  const sm_views views = {.globals = (int)r->views.globals, .locals = (int)r->views.locals};
+  const sm_slot_key key = {(uint64_t)r->train.seed, r->train.epochs - 1, picture};
+  sm_masking_draw(&masking, &views, &key, view, attention, heads, mask);
+}
+
+static void draw_mask(gallery *g, int column, int view, const uint8_t *mask) {
+  int y = view * (g->high + GAP);
+  sm_draw_blit(&g->canvas, left(g, column), y, &g->tiles[column]);
+  for (int k = 0; k < g->rows * g->cols; k++)
+    if (mask[k]) fill_cell(g, column, y, k / g->cols, k % g->cols, 0x8A8F98, 1);
+}
+
 static sm_status draw_masks(gallery *g, sm_error *err) {
   const sm_recipe *r = g->c->recipe;
   const sm_masker_ops *ops = r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL;
-  int cells = g->rows * g->cols;
+  int cells = g->rows * g->cols, views = (int)r->views.globals;
   if (!ops || !cells || (ops->max_ratio && ops->max_ratio(r->masker.plugin.self) <= 0)) return SM_OK;
-  if (ops->needs_attention && !g->attention) return SM_OK;
+  if ((ops->needs_attention && !g->attention) || r->views.global_height != g->height ||
+      r->views.global_width != g->width)
+    return SM_OK;
+  const sm_block_spec grid = {.rows = g->rows, .cols = g->cols};
   uint8_t *mask = sm_malloc((size_t)cells);
-  sm_status status = mask ? begin(g, 1, err) : sm_fail(err, SM_ENOMEM, "out of memory");
-  for (int i = 0; i < g->n && !status; i++) {
-    sm_rng rng = sm_rng_make((uint64_t)r->train.seed, SM_RNG_MASK, (uint64_t)r->train.epochs, (uint64_t)i, 0);
-    sm_mask_request q = {.rows = g->rows,
-                         .cols = g->cols,
-                         .epoch = r->train.epochs,
-                         .rng = &rng,
-                         .attention = g->attention ? attention_of(g, i, 0) : NULL,
-                         .heads = g->heads};
-    memset(mask, 0, (size_t)cells);
-    ops->draw(r->masker.plugin.self, &q, mask);
-    sm_draw_blit(&g->canvas, left(g, i), 0, &g->tiles[i]);
-    for (int k = 0; k < cells; k++)
-      if (mask[k]) fill_cell(g, i, k / g->cols, k % g->cols, 0x8A8F98, 1);
+  sm_status status = mask ? begin(g, views, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+  for (int i = 0; !status && i < g->n * views; i++) {
+    int column = i / views, view = i % views;
+    sm_gallery_mask(r, &grid, column, view, g->attention ? attention_of(g, column, 0) : NULL, g->heads, mask);
+    draw_mask(g, column, view, mask);
   }
   sm_free(mask);
   return status ? status : finish(g, STRIP_MASKS, err);

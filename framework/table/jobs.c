@@ -406,7 +406,7 @@ static sm_status check_figures(const sm_table_jobs *jobs, sm_error *err) {
     }
   names[n] = NULL;
   for (int i = 0; i < jobs->recipe->figures; i++) {
-    const sm_table_figure *f = &jobs->recipe->figure[i];
+    const sm_table_column *f = &jobs->recipe->figure[i];
     bool found = false;
     for (int m = 0; m < n; m++)
       found = found || (lies_under(f->figure, names[m]) && f->figure[strlen(names[m])]);

@@ -13,4 +13,5 @@ libsmalti_la_SOURCES += \
   framework/table/results.c \
   framework/table/results.h \
   framework/table/table.h \
+  framework/table/tabular.c \
   framework/table/work.c

@@ -1,78 +1,10 @@
-/* output.c — the table as Markdown, LaTeX and CSV, and for a terminal. */
+/* output.c — the table's files: Markdown with notes, LaTeX and CSV; and the table for a terminal. */
 #include <math.h>
 #include <string.h>
 
 #include "results.h"
 
-static const char *const FORMAT_DASH = "–";
-
-/* ---- the table for people ------------------------------------------------------------------------------ */
-
-static bool is_published(const sm_table_results *r, int f) {
-  for (int i = 0; i < r->rows; i++)
-    if (isfinite(r->row[i].run->published[f])) return true;
-  return false;
-}
-
-static bool any_published(const sm_table_results *r) {
-  bool any = false;
-  for (int f = 0; f < r->jobs->recipe->figures; f++) any = any || is_published(r, f);
-  return any;
-}
-
-static void add_columns(const sm_table_results *r, sm_table *t) {
-  const sm_table_recipe *recipe = r->jobs->recipe;
-  sm_table_column(t, "row", SM_ALIGN_LEFT);
-  for (int i = 0; i < recipe->marks; i++) sm_table_column(t, recipe->mark[i], SM_ALIGN_CENTRE);
-  for (int f = 0; f < recipe->figures; f++) {
-    sm_table_column(t, recipe->figure[f].title, SM_ALIGN_RIGHT);
-    if (is_published(r, f)) sm_table_column(t, "published", SM_ALIGN_RIGHT);
-  }
-  sm_table_column(t, "images/s", SM_ALIGN_RIGHT);
-  sm_table_column(t, "hours", SM_ALIGN_RIGHT);
-  sm_table_column(t, "memory", SM_ALIGN_RIGHT);
-}
-
-static void add_value(const sm_table_results *r, sm_table *t, int row, int f) {
-  const sm_table_value *v = &r->row[row].value[f];
-  if (!isfinite(v->mean)) sm_table_cell(t, "%s", FORMAT_DASH);
-  else if (isfinite(v->deviation)) sm_table_cell(t, "%.1f ± %.1f", v->mean, v->deviation);
-  else sm_table_cell(t, "%.1f", v->mean);
-  if (sm_table_is(r, r->best, row, f)) sm_table_bold(t);
-  if (sm_table_is(r, r->second, row, f)) sm_table_second(t);
-}
-
-static void add_costs(const sm_table_result *row, sm_table *t) {
-  char bytes[32];
-  const char *dash = FORMAT_DASH;
-  if (isfinite(row->images_per_s)) sm_table_cell(t, "%.0f", row->images_per_s);
-  else sm_table_cell(t, "%s", dash);
-  if (isfinite(row->hours)) sm_table_cell(t, "%.2f", row->hours);
-  else sm_table_cell(t, "%s", dash);
-  sm_table_cell(t, "%s",
-                isfinite(row->peak_bytes) ? sm_human_bytes(row->peak_bytes, bytes, sizeof bytes) : dash);
-}
-
-sm_table *sm_table_main(const sm_table_results *r, bool caption) {
-  const sm_table_recipe *recipe = r->jobs->recipe;
-  sm_table *t = sm_table_new(caption ? recipe->title : NULL);
-  add_columns(r, t);
-  for (int i = 0; i < r->rows; i++) {
-    const sm_table_run *run = r->row[i].run;
-    sm_table_cell(t, "%s", run->label);
-    for (int m = 0; m < recipe->marks; m++) sm_table_cell(t, "%s", run->mark[m]);
-    for (int f = 0; f < recipe->figures; f++) {
-      add_value(r, t, i, f);
-      if (!is_published(r, f)) continue;
-      if (isfinite(run->published[f])) sm_table_cell(t, "%.1f", run->published[f]);
-      else sm_table_cell(t, "%s", FORMAT_DASH);
-    }
-    add_costs(&r->row[i], t);
-  }
-  return t;
-}
-
-/* ---- notes below it ------------------------------------------------------------------------------------ */
+/* ---- notes below the table ------------------------------------------------------------------------------ */
 
 static int seeds_of(const sm_table_results *r) {
   int most = 0;
@@ -118,6 +50,12 @@ static void add_protocols(const sm_table_results *r, sm_text *out) {
   }
 }
 
+static bool any_published(const sm_table_results *r) {
+  bool any = false;
+  for (int f = 0; f < r->jobs->recipe->figures; f++) any = any || sm_table_published(r, f);
+  return any;
+}
+
 static void add_notes(const sm_table_results *r, sm_text *out) {
   const sm_table_recipe *recipe = r->jobs->recipe;
   int seeds = seeds_of(r);
@@ -149,34 +87,34 @@ static void add_notes(const sm_table_results *r, sm_text *out) {
 
 /* ---- the table for programs ---------------------------------------------------------------------------- */
 
-static void add_number(sm_table *t, double v) {
+static void add_number(sm_tabular *t, double v) {
   char text[40];
-  sm_table_cell(t, "%s", isfinite(v) ? sm_double_text(v, text, sizeof text) : "");
+  sm_tabular_cell(t, "%s", isfinite(v) ? sm_double_text(v, text, sizeof text) : "");
 }
 
-static sm_table *numbers(const sm_table_results *r) {
+static sm_tabular *numbers(const sm_table_results *r) {
   const sm_table_recipe *recipe = r->jobs->recipe;
-  sm_table *t = sm_table_new(NULL);
+  sm_tabular *t = sm_tabular_new(NULL);
   char title[160];
-  sm_table_column(t, "key", SM_ALIGN_LEFT);
-  sm_table_column(t, "row", SM_ALIGN_LEFT);
-  for (int i = 0; i < recipe->marks; i++) sm_table_column(t, recipe->mark[i], SM_ALIGN_LEFT);
-  sm_table_column(t, "seeds", SM_ALIGN_RIGHT);
+  sm_tabular_column(t, "key", SM_ALIGN_LEFT);
+  sm_tabular_column(t, "row", SM_ALIGN_LEFT);
+  for (int i = 0; i < recipe->marks; i++) sm_tabular_column(t, recipe->mark[i], SM_ALIGN_LEFT);
+  sm_tabular_column(t, "seeds", SM_ALIGN_RIGHT);
   for (int f = 0; f < recipe->figures; f++) {
     static const char *const part[] = {"", " deviation", " low", " high", " published"};
     for (int k = 0; k < 5; k++) {
       snprintf(title, sizeof title, "%s%s", recipe->figure[f].title, part[k]);
-      sm_table_column(t, title, SM_ALIGN_RIGHT);
+      sm_tabular_column(t, title, SM_ALIGN_RIGHT);
     }
   }
   static const char *const cost[] = {"images_per_s", "hours", "peak_bytes"};
-  for (int k = 0; k < 3; k++) sm_table_column(t, cost[k], SM_ALIGN_RIGHT);
+  for (int k = 0; k < 3; k++) sm_tabular_column(t, cost[k], SM_ALIGN_RIGHT);
   for (int i = 0; i < r->rows; i++) {
     const sm_table_result *row = &r->row[i];
-    sm_table_cell(t, "%s", row->run->key);
-    sm_table_cell(t, "%s", row->run->label);
-    for (int m = 0; m < recipe->marks; m++) sm_table_cell(t, "%s", row->run->mark[m]);
-    sm_table_cell(t, "%d", row->done);
+    sm_tabular_cell(t, "%s", row->run->key);
+    sm_tabular_cell(t, "%s", row->run->label);
+    for (int m = 0; m < recipe->marks; m++) sm_tabular_cell(t, "%s", row->run->mark[m]);
+    sm_tabular_cell(t, "%d", row->done);
     for (int f = 0; f < recipe->figures; f++) {
       const sm_table_value *v = &row->value[f];
       const double all[] = {v->mean, v->deviation, v->low, v->high, row->run->published[f]};
@@ -196,12 +134,12 @@ static sm_status put(const sm_table_jobs *jobs, const char *name, const sm_text 
   return sm_file_put(path, text->s ? text->s : "", text->len, err);
 }
 
-static sm_status render(const sm_table_jobs *jobs, sm_table *t, sm_table_format format, const char *name,
+static sm_status render(const sm_table_jobs *jobs, sm_tabular *t, sm_tabular_format format, const char *name,
                         const sm_table_results *notes, sm_error *err) {
   sm_text text = {0};
   if (notes) sm_text_add(&text, "# ");
   sm_status status =
-      sm_table_render(t, format, &text) ? sm_fail(err, SM_ENOMEM, "no memory for %s", name) : SM_OK;
+      sm_tabular_render(t, format, &text) ? sm_fail(err, SM_ENOMEM, "no memory for %s", name) : SM_OK;
   if (notes) add_notes(notes, &text);
   if (!status) status = put(jobs, name, &text, err);
   sm_text_free(&text);
@@ -210,18 +148,18 @@ static sm_status render(const sm_table_jobs *jobs, sm_table *t, sm_table_format 
 
 static sm_status write_all(const sm_table_results *r, sm_text *shown, sm_error *err) {
   const sm_table_jobs *jobs = r->jobs;
-  sm_table *t = sm_table_main(r, true), *csv = numbers(r);
+  sm_tabular *t = sm_table_tabular(r, true), *csv = numbers(r);
   sm_status status = sm_mkdirs(jobs->options.out, err);
-  if (!status) status = render(jobs, t, SM_TABLE_MARKDOWN, "table.md", r, err);
-  if (!status) status = render(jobs, t, SM_TABLE_LATEX, "table.tex", NULL, err);
-  if (!status) status = render(jobs, csv, SM_TABLE_CSV, "table.csv", NULL, err);
+  if (!status) status = render(jobs, t, SM_TABULAR_MARKDOWN, "table.md", r, err);
+  if (!status) status = render(jobs, t, SM_TABULAR_LATEX, "table.tex", NULL, err);
+  if (!status) status = render(jobs, csv, SM_TABULAR_CSV, "table.csv", NULL, err);
   char path[4352];
   snprintf(path, sizeof path, "%s/report.html", jobs->options.out);
   if (!status) status = sm_table_page(r, path, err);
-  if (!status && shown && sm_table_render(t, SM_TABLE_TEXT, shown))
+  if (!status && shown && sm_tabular_render(t, SM_TABULAR_TEXT, shown))
     status = sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_table_free(t);
-  sm_table_free(csv);
+  sm_tabular_free(t);
+  sm_tabular_free(csv);
   return status;
 }
 

@@ -22,9 +22,9 @@ typedef struct page {
 /* ---- pieces -------------------------------------------------------------------------------------------- */
 
 /* A table whose rows begin with labels, which stay whole. */
-static sm_status row_table(page *p, sm_table *t) {
+static sm_status row_table(page *p, sm_tabular *t) {
   sm_text_add(&p->html, "<div class=\"rows\">\n");
-  sm_status status = sm_page_table(&p->html, t);
+  sm_status status = sm_page_tabular(&p->html, t);
   sm_text_add(&p->html, "</div>\n");
   return status;
 }
@@ -86,20 +86,20 @@ static sm_status gaps(page *p, int f) {
   sm_table_compare(r, f, c);
   sm_status status = SM_OK;
   if (c->gaps) {
-    sm_table *t = sm_table_new(r->jobs->recipe->figure[f].title);
-    sm_table_column(t, "row", SM_ALIGN_LEFT);
-    sm_table_column(t, "over", SM_ALIGN_LEFT);
-    sm_table_column(t, "published", SM_ALIGN_RIGHT);
-    sm_table_column(t, "here", SM_ALIGN_RIGHT);
-    sm_table_column(t, "agrees", SM_ALIGN_LEFT);
+    sm_tabular *t = sm_tabular_new(r->jobs->recipe->figure[f].title);
+    sm_tabular_column(t, "row", SM_ALIGN_LEFT);
+    sm_tabular_column(t, "over", SM_ALIGN_LEFT);
+    sm_tabular_column(t, "published", SM_ALIGN_RIGHT);
+    sm_tabular_column(t, "here", SM_ALIGN_RIGHT);
+    sm_tabular_column(t, "agrees", SM_ALIGN_LEFT);
     for (int i = 0; i < c->gaps; i++) {
       const sm_table_gap *g = &c->gap[i];
-      sm_table_cell(t, "%s", r->row[g->better].run->label);
-      sm_table_cell(t, "%s", r->row[g->worse].run->label);
-      sm_table_cell(t, "%+.1f", g->published);
-      sm_table_cell(t, "%+.1f", g->here);
-      if (!g->agrees) sm_table_bold(t);
-      sm_table_cell(t, "%s", g->agrees ? "yes" : g->here < 0 ? "no" : "level");
+      sm_tabular_cell(t, "%s", r->row[g->better].run->label);
+      sm_tabular_cell(t, "%s", r->row[g->worse].run->label);
+      sm_tabular_cell(t, "%+.1f", g->published);
+      sm_tabular_cell(t, "%+.1f", g->here);
+      if (!g->agrees) sm_tabular_bold(t);
+      sm_tabular_cell(t, "%s", g->agrees ? "yes" : g->here < 0 ? "no" : "level");
     }
     status = row_table(p, t);
   }
@@ -139,9 +139,9 @@ static bool shown_group(const sm_curve_group *g) {
   return false;
 }
 
-static bool seen_before(const page *p, int run, const sm_curve_group *g, const char *curve) {
+static bool seen_before(const page *p, int run, const sm_curve_group *g, const sm_curve *curve) {
   for (int i = 0; i < run; i++)
-    if (sm_curves_find(sm_run_curves(&p->run[i], g->file), curve)) return true;
+    if (sm_curves_find(sm_run_curves(&p->run[i], g->file), curve->name)) return true;
   return false;
 }
 
@@ -153,27 +153,27 @@ static const char *plain_name(const char *curve, char *buf, size_t size) {
   return buf;
 }
 
-static sm_status chart(page *p, const sm_curve_group *g, const char *curve) {
+static sm_status chart(page *p, const sm_curve_group *g, const sm_curve *curve) {
   static const sm_curve NONE = {.n = 0}; /* keeps the place, so that a row has one colour in all charts */
   sm_line lines[SM_MAX_LINES];
   int n = 0;
   char title[200], name[120];
   for (; n < p->runs && n < SM_MAX_LINES; n++) {
-    const sm_curve *found = sm_curves_find(sm_run_curves(&p->run[n], g->file), curve);
+    const sm_curve *found = sm_curves_find(sm_run_curves(&p->run[n], g->file), curve->name);
     lines[n] = (sm_line){.name = p->r->row[n].run->label, .curve = found ? found : &NONE, .dashed = n >= 8};
   }
-  bool whole = strcmp(curve, g->keys[0]) == 0;
+  bool whole = strcmp(curve->name, g->keys[0]) == 0;
   if (whole) snprintf(title, sizeof title, "%s", g->title);
   else
     snprintf(title, sizeof title, "%s: %.100s", g->title,
-             plain_name(sm_figure_short(g, curve), name, sizeof name));
+             plain_name(sm_curve_group_short(g, curve), name, sizeof name));
   int kept = 0; /* rows without this curve would only fill the legend */
   for (int i = 0; i < n; i++) {
     lines[i].colour = i % 8 + 1;
     if (lines[i].curve->n) lines[kept++] = lines[i];
   }
   size_t count = (size_t)kept;
-  return sm_page_chart(&p->html, title, g->unit, g->log_y, sm_figure_factor(g, lines, count), lines, count,
+  return sm_page_chart(&p->html, title, g->unit, g->log_y, 1 / g->scale, lines, count,
                        NULL, 0);
 }
 
@@ -182,14 +182,14 @@ static sm_status curves(page *p) {
   sm_page_heading(&p->html, "Curves");
   paragraph(p, "subtitle", "One line a row, of its first seed.");
   sm_text_add(&p->html, "<div class=\"charts\">\n");
-  for (size_t k = 0; k < sm_nfigures; k++) {
-    const sm_curve_group *g = &sm_figures[k];
+  for (size_t k = 0; k < sm_ncurve_groups; k++) {
+    const sm_curve_group *g = &sm_curve_groups[k];
     if (!shown_group(g)) continue;
     for (int i = 0; i < p->runs; i++) {
       const sm_curves *all = sm_run_curves(&p->run[i], g->file);
       for (size_t c = 0; c < all->count && !status; c++)
-        if (sm_figure_takes(g, all->items[c].name) && !seen_before(p, i, g, all->items[c].name))
-          status = chart(p, g, all->items[c].name);
+        if (sm_curve_group_takes(g, &all->items[c]) && !seen_before(p, i, g, &all->items[c]))
+          status = chart(p, g, &all->items[c]);
     }
   }
   sm_text_add(&p->html, "</div>\n");
@@ -257,19 +257,19 @@ static void gallery(page *p) {
 
 static sm_status measured(page *p) {
   const sm_table_recipe *t = p->r->jobs->recipe;
-  sm_table *table = sm_table_new(NULL);
-  sm_table_column(table, "figure", SM_ALIGN_LEFT);
-  sm_table_column(table, "row", SM_ALIGN_LEFT);
-  sm_table_column(table, "protocol", SM_ALIGN_LEFT);
+  sm_tabular *table = sm_tabular_new(NULL);
+  sm_tabular_column(table, "figure", SM_ALIGN_LEFT);
+  sm_tabular_column(table, "row", SM_ALIGN_LEFT);
+  sm_tabular_column(table, "protocol", SM_ALIGN_LEFT);
   for (int f = 0; f < t->figures; f++)
     for (int i = 0; i < p->r->rows; i++) {
       if (!p->r->row[i].protocol[f]) continue;
-      sm_table_cell(table, "%s", t->figure[f].title);
-      sm_table_cell(table, "%s", p->r->row[i].run->label);
-      sm_table_cell(table, "%s", p->r->row[i].protocol[f]);
+      sm_tabular_cell(table, "%s", t->figure[f].title);
+      sm_tabular_cell(table, "%s", p->r->row[i].run->label);
+      sm_tabular_cell(table, "%s", p->r->row[i].protocol[f]);
     }
   sm_text_add(&p->html, "<details><summary>How it was measured</summary>\n");
-  sm_status status = sm_page_table(&p->html, table);
+  sm_status status = sm_page_tabular(&p->html, table);
   sm_text_add(&p->html, "</details>\n");
   return status;
 }
@@ -277,20 +277,20 @@ static sm_status measured(page *p) {
 static sm_status made(page *p) {
   static const char *const state[] = {"missing", "begun", "trained", "done", "failed"};
   const sm_table_jobs *jobs = p->r->jobs;
-  sm_table *table = sm_table_new(NULL);
-  sm_table_column(table, "run", SM_ALIGN_LEFT);
-  sm_table_column(table, "state", SM_ALIGN_LEFT);
-  sm_table_column(table, "folder", SM_ALIGN_LEFT);
-  sm_table_column(table, "hash", SM_ALIGN_LEFT);
+  sm_tabular *table = sm_tabular_new(NULL);
+  sm_tabular_column(table, "run", SM_ALIGN_LEFT);
+  sm_tabular_column(table, "state", SM_ALIGN_LEFT);
+  sm_tabular_column(table, "folder", SM_ALIGN_LEFT);
+  sm_tabular_column(table, "hash", SM_ALIGN_LEFT);
   for (int i = 0; i < jobs->n; i++) {
     char title[128];
-    sm_table_cell(table, "%s", sm_table_job_title(&jobs->job[i], title, sizeof title));
-    sm_table_cell(table, "%s", state[jobs->job[i].state]);
-    sm_table_cell(table, "%s", jobs->job[i].name);
-    sm_table_cell(table, "%s", jobs->job[i].id);
+    sm_tabular_cell(table, "%s", sm_table_job_title(&jobs->job[i], title, sizeof title));
+    sm_tabular_cell(table, "%s", state[jobs->job[i].state]);
+    sm_tabular_cell(table, "%s", jobs->job[i].name);
+    sm_tabular_cell(table, "%s", jobs->job[i].id);
   }
   sm_text_add(&p->html, "<details><summary>Runs</summary>\n");
-  sm_status status = sm_page_table(&p->html, table);
+  sm_status status = sm_page_tabular(&p->html, table);
   sm_text_add(&p->html, "</details>\n");
   return status;
 }
@@ -317,7 +317,7 @@ static sm_status build(page *p) {
   sm_text_free(&subtitle);
   tiles(p);
   sm_page_heading(&p->html, "The table");
-  sm_table *main_table = sm_table_main(p->r, false);
+  sm_tabular *main_table = sm_table_tabular(p->r, false);
   sm_status status = row_table(p, main_table);
   paragraph(p, "subtitle",
             "The best figure of a column is bold, the second underlined. images/s: median over the run; "

@@ -137,7 +137,7 @@ static sm_status read_figures(sm_table_recipe *t, const sm_yaml *node, sm_error 
       must_be(e->value, "a figure", "EVALUATION.FIGURE", err);
       return sm_hint(err, "for instance 'knn.top1'");
     }
-    t->figure[t->figures++] = (sm_table_figure){e->key, e->value->text, e->value->at};
+    t->figure[t->figures++] = (sm_table_column){e->key, e->value->text, e->value->at};
   }
   return SM_OK;
 }

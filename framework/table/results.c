@@ -164,11 +164,17 @@ bool sm_table_is(const sm_table_results *r, const double *best, int row, int fig
   return tenths(r->row[row].value[figure].mean) == best[figure];
 }
 
+bool sm_table_published(const sm_table_results *r, int f) {
+  for (int i = 0; i < r->rows; i++)
+    if (isfinite(r->row[i].run->published[f])) return true;
+  return false;
+}
+
 /* A figure that evaluations were to give and no row has is a slip of the pen. */
 static sm_status figures_are_known(const sm_table_results *r, sm_error *err) {
   const sm_table_recipe *t = r->jobs->recipe;
   for (int f = 0; f < t->figures; f++) {
-    const sm_table_figure *figure = &t->figure[f];
+    const sm_table_column *figure = &t->figure[f];
     int found = 0;
     for (int i = 0; i < r->rows; i++) found += r->row[i].value[f].n;
     if (found || !r->instead[f]) continue;

@@ -37,6 +37,8 @@ typedef struct sm_table_results {
 sm_status sm_table_results_read(const sm_table_jobs *, sm_table_results *, sm_error *);
 /* Whether a row has r->best, or r->second, of a figure. */
 bool sm_table_is(const sm_table_results *, const double *best_or_second, int row, int figure);
+/* Whether any row has a published figure for this column. */
+bool sm_table_published(const sm_table_results *, int figure);
 void sm_table_results_free(sm_table_results *);
 
 /* ---- compare.c: one figure held against the published one ---- */
@@ -56,10 +58,10 @@ typedef struct sm_table_comparison {
 } sm_table_comparison;
 void sm_table_compare(const sm_table_results *, int figure, sm_table_comparison *);
 
-/* ---- output.c ---- */
+/* ---- tabular.c ---- */
 
 /* The table itself: label, marks, figures with the published ones, costs. Freed by the caller. */
-sm_table *sm_table_main(const sm_table_results *, bool caption);
+sm_tabular *sm_table_tabular(const sm_table_results *, bool caption);
 
 /* ---- page.c ---- */
 

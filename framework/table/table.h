@@ -3,8 +3,8 @@
  * A table recipe (read.c) names rows and dependencies; with a folder of run folders and seeds it becomes a list of
  * jobs in the order in which they can be done (jobs.c), each known by a hash of all that determines its result. work.c
  * does what is missing, one job at a time in a child process (child.c), under a claim that other processes and nodes
- * see (claim.c). results.c collects what is there, compare.c holds it against the published figures, output.c
- * writes the pages. */
+ * see (claim.c). results.c collects what is there, compare.c holds it against the published figures, tabular.c
+ * lays it out, output.c writes the files and page.c the page. */
 #ifndef SM_TABLE_H
 #define SM_TABLE_H
 
@@ -20,10 +20,10 @@ enum {
 };
 
 /* A column of the table: "knn.top1.k20" is the figure top1.k20 of the evaluation called knn. */
-typedef struct sm_table_figure {
+typedef struct sm_table_column {
   const char *title, *figure;
   sm_place at;
-} sm_table_figure;
+} sm_table_column;
 
 /* A row, or a dependency: something to train. */
 typedef struct sm_table_run {
@@ -50,7 +50,7 @@ typedef struct sm_table_recipe {
   sm_ints seeds;         /* none: the recipes' own */
   const char *mark[SM_TABLE_MARKS];
   int marks;
-  sm_table_figure figure[SM_TABLE_FIGURES];
+  sm_table_column figure[SM_TABLE_FIGURES];
   int figures;
   sm_table_run *run; /* dependencies, then rows, as written */
   int runs;

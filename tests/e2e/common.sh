@@ -6,7 +6,6 @@ set -u
 build=${SMALTI_BUILDDIR:?is set by "make check"}
 source=$(cd "${SMALTI_SRCDIR:?is set by \"make check\"}" && pwd) || exit 99 # without "..", as messages show it
 export SMALTI_RECIPE_PATH=$source/recipes
-export SMALTI_RECIPE_PATH=$source/recipes
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 99
@@ -26,6 +25,8 @@ exits() {
   fail "$* exits with $got, not $want"
   cat "$work/err" >&2
 }
+# equal A B: two files hold the same bytes
+equal() { cmp -- "$1" "$2" >&2 || fail "$1 and $2 differ"; }
 # says TEXT: the error is exactly this line
 says() { [ "$(cat "$work/err")" = "$1" ] || { fail "expected: $1"; cat "$work/err" >&2; }; }
 # sanitized: the program is built with a sanitizer, which takes memory of its own and keeps what is freed
@@ -63,11 +64,28 @@ END
 tiny >tiny.yaml
 
 # on PLAN COMMAND …: with the K-th system call of PLAN failing, or a signal before it (tests/preload/iofail.c)
-on() {
-  local plan=$1
+preloaded=(env LD_PRELOAD="$build/tests/preload/.libs/iofail.so" ASAN_OPTIONS="${ASAN_OPTIONS-}:verify_asan_link_order=0")
+on() { "${preloaded[@]}" SMALTI_IOFAIL="$1" "${@:2}"; }
+
+# paused CALL:K[:PATH] COMMAND …: runs until it is about to make that call, and stops there as by Ctrl-Z: $pid. `resumed SIGNAL`
+# sends it a signal, lets it go on and gives its exit code. Output in $work/out and $work/err.
+paused() {
+  local call k path
+  IFS=: read -r call k path <<<"$1"
   shift
-  env LD_PRELOAD="$build/tests/preload/.libs/iofail.so" SMALTI_IOFAIL="$plan" \
-    ASAN_OPTIONS="${ASAN_OPTIONS-}:verify_asan_link_order=0" "$@"
+  set -m # so that wait returns when the program stops
+  "${preloaded[@]}" SMALTI_IOFAIL="$call:$k:STOP:$path" "$@" >"$work/out" 2>"$work/err" &
+  pid=$!
+  wait "$pid"
+  [ $? -eq $((128 + $(kill -l STOP))) ] || { fail "$* does not come to $call:$k:$path"; cat "$work/err" >&2; }
+}
+resumed() {
+  kill "-$1" "$pid"
+  kill -CONT "$pid" 2>/dev/null
+  wait -f "$pid"
+  local code=$?
+  set +m
+  return "$code"
 }
 
 # last RUN: its newest checkpoint

@@ -1,26 +1,12 @@
 #!/bin/bash
 # eval.sh — eval and export from the command line on a run of four steps: figures as table and JSON, features as files,
 # weights out and in again, and what is refused.
-set -u
-build=${SMALTI_BUILDDIR:-.}
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-smalti() { "$build/smalti" "$@"; }
-fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
-# has FILE TEXT: a line of FILE holds TEXT
-has() { grep -qF -- "$2" "$1" || { fail "no '$2' in:"; cat "$1" >&2; }; }
-lacks() { grep -qF -- "$2" "$1" && { fail "'$2' is in:"; cat "$1" >&2; }; }
-same() { cmp -s "$1" "$2" || fail "$1 and $2 differ"; }
-# exits CODE COMMAND …: output in $work/out and $work/err
-exits() {
-  local want=$1 got
-  shift
-  "$@" >"$work/out" 2>"$work/err"
-  got=$?
-  [ "$got" -eq "$want" ] || { fail "$* exits with $got, not $want"; cat "$work/err" >&2; }
-}
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
+# records ARGUMENTS: an evaluation that the run's evaluations.jsonl records
+recorded=0
+records() { exits 0 smalti eval "$@"; recorded=$((recorded + 1)); }
+all_recorded() { [ "$(wc -l <"$run/evaluations.jsonl")" -eq $recorded ] || fail "$recorded evaluations, but $(wc -l <"$run/evaluations.jsonl") records"; }
 
 cat >"$work/tiny.yaml" <<'END'
 smalti: 1
@@ -43,7 +29,7 @@ run=$work/runs/tiny
 [ -f "$run/checkpoints/step-00000004.safetensors" ] || { fail "no checkpoint"; exit 1; }
 
 # ---- figures -----------------------------------------------------------------------------------------------
-exits 0 smalti eval knn "$run"
+records knn "$run"
 cp "$work/out" "$work/table"
 [ "$(wc -l <"$work/out")" -eq 3 ] || fail "a table of $(wc -l <"$work/out") lines"
 sed -n 1p "$work/out" | grep -qE '^ +top1 +top5 *$' || fail "head of the table: $(head -1 "$work/out")"
@@ -52,29 +38,29 @@ sed -n 2p "$work/out" | grep -qE "^k3 +[0-9.]+$interval +100\.00 \[100\.00, 100\
 sed -n 3p "$work/out" | grep -qE "^k10 +[0-9.]+$interval +100\.00$interval\$" || fail "second row of the table"
 has "$work/err" "teacher of $run, step 4: took 31 tensors, "
 has "$work/err" "weighted k-NN, cls features, temperature 0.07, 60 against 200 pictures, 32 px"
-exits 0 smalti eval near "$run" --quiet # the recipe's name for it; training had the same figures
-same "$work/out" "$work/table"
+records near "$run" --quiet # the recipe's name for it; training had the same figures
+equal "$work/out" "$work/table"
 [ -s "$work/err" ] && fail "--quiet says: $(cat "$work/err")"
 figure=$(sed -n 's/.*"step":4,.*"eval":"near","top1.k3":\([0-9.]*\).*/\1/p' "$run/metrics.jsonl")
 [ "$(printf %.2f "$figure")" = "$(awk '/^k3/ { print $2 }' "$work/table")" ] ||
   fail "training measured $figure, eval: $(cat "$work/table")"
-exits 0 smalti eval knn "$run" --k 1 --pool both --temperature 0.5 --json --threads 3
+records knn "$run" --k 1 --pool both --temperature 0.5 --json --threads 3
 has "$work/out" '"evaluation":"knn","net":"teacher","run":"'"$run"'"'
 has "$work/out" '"step":4'
 has "$work/out" '"train":{"pictures":200,"bad":0},"test":{"pictures":60,"bad":0}'
 has "$work/out" '"options":{"k":"1","temperature":"0.5","pool":"both"},"figures":{"top1":'
-exits 0 smalti eval knn "$run" k=1 pool=both temperature=0.5 --json --threads 1
+records knn "$run" k=1 pool=both temperature=0.5 --json --threads 1
 cp "$work/out" "$work/one"
-exits 0 smalti eval knn "$run" --k 1 --pool both --temperature 0.5 --json --threads 3
-same "$work/out" "$work/one"
-exits 0 smalti eval knn "$run/checkpoints/step-00000004.safetensors" --net student
+records knn "$run" --k 1 --pool both --temperature 0.5 --json --threads 3
+equal "$work/out" "$work/one"
+records knn "$run/checkpoints/step-00000004.safetensors" --net student
 has "$work/err" "student of $run, step 4"
-exits 0 smalti eval knn "$run" --size 48 # another grid of patches
-[ "$(wc -l <"$run/evaluations.jsonl")" -eq 7 ] || fail "evaluations.jsonl has $(wc -l <"$run/evaluations.jsonl") lines"
+records knn "$run" --size 48 # another grid of patches
+all_recorded
 has "$run/evaluations.jsonl" '"net":"student"'
 
 # ---- linear probe ------------------------------------------------------------------------------------------
-exits 0 smalti eval probe "$run" --threads 1
+records probe "$run" --threads 1
 cp "$work/out" "$work/probe"
 has "$work/err" "linear probe, cls features of the last 2 blocks, cached without augmentation, 4 epochs of SGD, lr "
 has "$work/err" " (best of 3 on 20 held-out training pictures), 60 against 180 pictures, 32 px, fp32; "
@@ -82,34 +68,34 @@ grep -qE "^top1 +[0-9.]+$interval\$" "$work/out" || fail "no top1 with its inter
 trained=$(sed -n 's/.*"step":4,.*"eval":"probe","top1":\([0-9.]*\).*/\1/p' "$run/metrics.jsonl")
 [ "$(printf %.2f "$trained")" = "$(awk '/^top1/ { print $2 }' "$work/probe")" ] ||
   fail "training measured $trained, eval: $(cat "$work/probe")"
-exits 0 smalti eval probe "$run" --threads 3 --quiet
-same "$work/out" "$work/probe"
-exits 0 smalti eval linear "$run" --pool both epochs=2 lr=0.1,1 n_last_blocks=1 --json
+records probe "$run" --threads 3 --quiet
+equal "$work/out" "$work/probe"
+records linear "$run" --pool both epochs=2 lr=0.1,1 n_last_blocks=1 --json
 has "$work/out" '"n_last_blocks":"1","pool":"both","features":"cached","epochs":"2","batch_size":"1024","lr":"[0.1, 1]"'
 has "$work/out" '"protocol":"linear probe, cls features and mean features, cached'
 grep -q '"intervals":{"top1":\[[0-9.]*,[0-9.]*\],"top5":' "$work/out" || fail "no intervals in: $(cat "$work/out")"
-exits 0 smalti eval linear "$run" features=crops epochs=2 lr=0.1 --threads 1
+records linear "$run" features=crops epochs=2 lr=0.1 --threads 1
 cp "$work/out" "$work/crops"
 has "$work/err" "random crops, 2 epochs of SGD, lr 0.1 (best of 1 on "
-exits 0 smalti eval linear "$run" features=crops epochs=2 lr=0.1 --threads 3 --quiet
-same "$work/out" "$work/crops"
-exits 0 smalti eval linear "$run" --precision bf16 --json epochs=2
+records linear "$run" features=crops epochs=2 lr=0.1 --threads 3 --quiet
+equal "$work/out" "$work/crops"
+records linear "$run" --precision bf16 --json epochs=2
 has "$work/out" '"size":32,"precision":"bf16","train"'
 
 # ---- logistic regression, clustering -----------------------------------------------------------------------
 for evaluation in logistic cluster; do
-  exits 0 smalti eval $evaluation "$run" --threads 1
+  records $evaluation "$run" --threads 1
   cp "$work/out" "$work/one"
-  exits 0 smalti eval $evaluation "$run" --threads 3 --quiet
-  same "$work/out" "$work/one"
+  records $evaluation "$run" --threads 3 --quiet
+  equal "$work/out" "$work/one"
 done
-exits 0 smalti eval logistic "$run" lambda=0.1 n_last_blocks=2 --pool both
+records logistic "$run" lambda=0.1 n_last_blocks=2 --pool both
 has "$work/err" "logistic regression, cls features of the last 2 blocks and mean features, standardised, lambda 0.1 (best of 1 on 20 held-out training pictures), 60 against 200 pictures"
-exits 0 smalti eval cluster "$run" clusters=3 starts=2
+records cluster "$run" clusters=3 starts=2
 has "$work/err" "k-means, cls features, L2-normalised, 60 test pictures in 3 clusters, best of 2 starts, compared with 4 classes"
 grep -qE "^accuracy +[0-9.]+$interval\$" "$work/out" || fail "no accuracy with its interval: $(cat "$work/out")"
 grep -qE "^nmi +[0-9.]+\$" "$work/out" || fail "no nmi: $(cat "$work/out")"
-[ "$(wc -l <"$run/evaluations.jsonl")" -eq 19 ] || fail "evaluations.jsonl has $(wc -l <"$run/evaluations.jsonl") lines"
+all_recorded
 exits 65 smalti eval linear "$run" n_last_blocks=3
 has "$work/err" "features of the last 3 blocks are wanted, but the backbone has 2; ask for fewer n_last_blocks"
 
@@ -122,7 +108,7 @@ for evaluation in "finetune $short" "semi $short share=0.1,0.5" "semi method=log
   exits 0 smalti eval $name "$run" "$@" --threads 1
   cp "$work/out" "$work/one"
   exits 0 smalti eval $name "$run" "$@" --threads 3 --quiet
-  same "$work/out" "$work/one"
+  equal "$work/out" "$work/one"
 done
 exits 0 smalti eval finetune "$run" $short precision=bf16 pool=mean --json
 has "$work/out" '"train":{"pictures":200,"bad":0},"test":{"pictures":60,"bad":0}'
@@ -134,46 +120,25 @@ exits 0 smalti eval cluster "$run" by=head --net student
 has "$work/err" "largest of the 32 outputs of the [CLS] head, 60 test pictures in "
 # another size of pictures: the position embedding is resized, and trained
 exits 0 smalti eval finetune "$run" preset=short epochs=1 --size 48
-# killed in the midst, twice, and then let alone: the figures of an unbroken one
-long="preset=short epochs=60 batch_size=32 mixup=0.8 lr=0.01"
+# killed while it keeps its second state, stopped while it keeps the next one, and then let alone: the figures of an unbroken one
+long="preset=short epochs=6 batch_size=32 mixup=0.8 lr=0.01"
 exits 0 smalti eval finetune "$run" $long --quiet
 cp "$work/out" "$work/whole"
-for signal in KILL TERM; do
-  ls -i "$run"/finetune-*.safetensors >"$work/kept" 2>/dev/null
-  "$build/smalti" eval finetune "$run" $long --quiet >"$work/out" 2>"$work/err" & # no function: its process gets the signal
-  child=$!
-  for _ in $(seq 400); do # until it has kept something of its own
-    ls -i "$run"/finetune-*.safetensors >"$work/list" 2>/dev/null && ! cmp -s "$work/list" "$work/kept" && break
-    sleep 0.05
-  done
-  kill -$signal $child 2>/dev/null
-  wait $child 2>/dev/null
-  code=$?
-  case $signal-$code in
-    KILL-137) ;;
-    TERM-75) has "$work/err" "; the same command goes on from there" ;;
-    *) fail "$signal: exits with $code: $(cat "$work/err")" ;;
-  esac
-done
-ls "$run"/finetune-*.safetensors >"$work/list" 2>&1 || fail "nothing is kept of a fine-tuning that was killed"
+exits 137 on rename:2:KILL:finetune- smalti eval finetune "$run" $long --quiet
+exits 75 on rename:1:TERM:finetune- smalti eval finetune "$run" $long --quiet
+has "$work/err" "stopped in fine-tuning, at epoch 3 of 6; the same command goes on from there"
+ls "$run"/finetune-*.safetensors >"$work/list" 2>&1 || fail "nothing is kept of a fine-tuning that was stopped"
 exits 0 smalti eval finetune "$run" $long --quiet --threads 2
-same "$work/out" "$work/whole"
+equal "$work/out" "$work/whole"
 ls "$run"/finetune-*.safetensors >"$work/list" 2>&1 && fail "a finished fine-tuning leaves $(cat "$work/list")"
 # the same within training: a stopped evaluation is the first thing that the next session does
-evaluate='evaluate: {ft: {finetune: {preset: short, epochs: 40, batch_size: 32}}, few: {semi: {preset: short, epochs: 2}}}'
+evaluate='evaluate: {ft: {finetune: {preset: short, epochs: 3, batch_size: 32}}, few: {semi: {preset: short, epochs: 2}}}'
 sed "s/^evaluate:.*/$evaluate/" "$work/tiny.yaml" >"$work/tuned.yaml"
 exits 0 smalti train "$work/tuned.yaml" --runs "$work/whole-runs" --quiet
-"$build/smalti" train "$work/tuned.yaml" --runs "$work/broken-runs" --quiet >"$work/out" 2>"$work/err" &
-child=$!
-for _ in $(seq 400); do
-  ls "$work"/broken-runs/tiny/finetune-*.safetensors >"$work/list" 2>/dev/null && break
-  sleep 0.05
-done
-kill -TERM $child 2>/dev/null
-wait $child
-[ $? -eq 75 ] || fail "a training run that is stopped in an evaluation: $(cat "$work/err")"
+exits 75 on rename:1:TERM:finetune- smalti train "$work/tuned.yaml" --runs "$work/broken-runs" --quiet
+[ -n "$(ls "$work"/broken-runs/tiny/finetune-*.safetensors)" ] || fail "nothing is kept of a stopped evaluation"
 exits 0 smalti train "$work/tuned.yaml" --runs "$work/broken-runs" --quiet
-same "$work/whole-runs/tiny/metrics.jsonl" "$work/broken-runs/tiny/metrics.jsonl"
+equal "$work/whole-runs/tiny/metrics.jsonl" "$work/broken-runs/tiny/metrics.jsonl"
 ls "$work"/broken-runs/tiny/finetune-*.safetensors >"$work/list" 2>&1 && fail "training leaves $(cat "$work/list")"
 exits 65 smalti eval finetune "$run" preset=long
 has "$work/err" "'long'"
@@ -228,19 +193,19 @@ lacks "$work/header" masked_embed
 exits 65 smalti export "$run"
 has "$work/err" "backbone-teacher.safetensors: the file is there already; give another name with --out, or --force"
 exits 0 smalti export "$run" --force --quiet
-same "$run/backbone-teacher.safetensors" "$work/w.safetensors"
+equal "$run/backbone-teacher.safetensors" "$work/w.safetensors"
 exits 0 smalti export "$run" --format ibot --net student --out "$work/s.safetensors" --json
 has "$work/out" '"format":"ibot","net":"student","step":4'
 has "$work/out" '"left_out":0'
 # the file says what network it is: it opens without the run, and measures the same
 exits 0 smalti eval features "$work/w.safetensors" --recipe "$work/tiny.yaml" --split test --pool both --out "$work/again"
-same "$work/again/features.npy" "$work/features/test/features.npy"
+equal "$work/again/features.npy" "$work/features/test/features.npy"
 has "$work/err" "initial      masked_embed: not in the file, keeps its initial values"
 exits 65 smalti eval cluster "$work/w.safetensors" --recipe "$work/tiny.yaml" by=head
 has "$work/err" "the network has no [CLS] head whose largest output could be taken; evaluate a run or a checkpoint"
 # and exports again to the same bytes
 exits 0 smalti export "$work/w.safetensors" --out "$work/w2.safetensors"
-same "$work/w.safetensors" "$work/w2.safetensors"
+equal "$work/w.safetensors" "$work/w2.safetensors"
 exits 65 smalti export "$work/w.safetensors"
 has "$work/err" "there is no run folder to put the weights into; say where to: --out FILE"
 exits 65 smalti export "$work/w.safetensors" --net student --out "$work/x"
@@ -295,7 +260,7 @@ exits 2 smalti eval knn "$run" --pool max
 for k in $(seq 4 23 400); do
   SMALTI_FAIL_ALLOC=$k smalti eval knn "$run" --quiet >"$work/out" 2>"$work/err"
   case $? in
-    0) same "$work/out" "$work/table" ;;
+    0) equal "$work/out" "$work/table" ;;
     71) has "$work/err" "memory" ;;
     *) fail "allocation $k fails, and so: $(cat "$work/err")" ;;
   esac
@@ -305,7 +270,7 @@ cp "$work/out" "$work/few"
 for k in $(seq 6 67 800); do
   SMALTI_FAIL_ALLOC=$k smalti eval semi "$run" preset=short epochs=1 randaugment=9 --quiet >"$work/out" 2>"$work/err"
   case $? in
-    0) same "$work/out" "$work/few" ;;
+    0) equal "$work/out" "$work/few" ;;
     71) has "$work/err" "memory" ;;
     *) fail "allocation $k fails, and so: $(cat "$work/err")" ;;
   esac
@@ -331,10 +296,9 @@ cp "$run/checkpoints/step-00000004.safetensors" "$work/alone.safetensors"
 exits 65 smalti eval knn "$work/alone.safetensors"
 has "$work/err" "the checkpoint lies in no run folder, and does not say what network it is of"
 exits 0 smalti eval knn "$work/alone.safetensors" --recipe "$work/tiny.yaml" --quiet
-same "$work/out" "$work/table"
+equal "$work/out" "$work/table"
 : >"$run/checkpoints/step-00000004.safetensors"
 exits 66 smalti eval knn "$run"
 has "$work/err" "the run has no usable checkpoint"
 
-[ "$failures" -eq 0 ] && echo "all as expected"
-exit "$failures"
+finish

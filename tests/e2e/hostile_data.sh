@@ -1,18 +1,8 @@
 #!/bin/bash
 # hostile_data.sh — damaged pictures and odd names from the command line: each bad picture is named with its reason, nothing
 # else is, and no name or file stops the program.
-#
-# The small tree is made here. With SMALTI_HOSTILE=FOLDER (an unpacked collection with MANIFEST.tsv: path, bytes, expected …,
-# and a folder tree/train) the whole collection is held against its manifest, too.
-set -u
-build=${SMALTI_BUILDDIR:-.}
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-smalti() { "$build/smalti" "$@"; }
-fail() { echo "FAIL: $*" >&2; failures=$((failures + 1)); }
-same() { diff "$1" "$2" >&2 || fail "$3"; }
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
 
 # ---- a picture to begin with: the contact sheet of the demo is a PNG ------------------------------------------
 smalti preview demo.yaml --out "$work/good.png" --pictures 1 >"$work/out" 2>"$work/err" || { cat "$work/err"; exit 1; }
@@ -44,7 +34,7 @@ cat >"$work/want" <<'END'
 ./bad files/text.jpg: not a JPEG or PNG picture: it is a text file
 .: 11 pictures in 7 classes, 1 of them without a class; 4 (36 %) cannot be used
 END
-same "$work/want" "$work/got" "data check of the odd tree"
+diff want got >&2 || fail "data check of the odd tree"
 grep -q "1 of 7 class folders hold no picture: none" "$work/err" || fail "the empty class is not named"
 
 # ---- the same tree through a recipe: the sheet is drawn from the pictures that are left ------------------------
@@ -68,21 +58,4 @@ grep -q "no picture in .*/none: it holds no file at all; files named .jpg, .jpeg
   { fail "an empty folder is refused with another message:"; cat "$work/err" >&2; }
 [ ! -e "$work/x.png" ] || fail "a refused preview left a file"
 
-# ---- a whole collection -----------------------------------------------------------------------------------------
-if [ -n "${SMALTI_HOSTILE:-}" ]; then
-  (cd "$SMALTI_HOSTILE" && smalti data check . >"$work/out" 2>"$work/err")
-  code=$?
-  [ $code -eq 1 ] || { fail "data check of $SMALTI_HOSTILE ended with $code, not 1"; cat "$work/err" >&2; }
-  sed -n 's/^\.\/\([^:]*\): .*/\1/p' "$work/out" | sort >"$work/bad"
-  tail -n +2 "$SMALTI_HOSTILE/MANIFEST.tsv" >"$work/manifest"
-  awk -F'\t' '$3 == "ok" { print $1 }' "$work/manifest" | sort | comm -12 - "$work/bad" >"$work/wrong"
-  [ ! -s "$work/wrong" ] || { fail "good pictures are refused:"; cat "$work/wrong" >&2; }
-  # a PNG or JPEG under another name is decoded for its content
-  awk -F'\t' '$3 == "error" && $4 != "PNG" && $4 != "JPEG" { print $1 }' "$work/manifest" | sort | comm -23 - "$work/bad" >"$work/wrong"
-  [ ! -s "$work/wrong" ] || { fail "bad pictures are accepted:"; cat "$work/wrong" >&2; }
-  (cd "$SMALTI_HOSTILE/tree" && smalti data check train 2>/dev/null | tail -1 >"$work/got")
-  echo "train: 25 pictures in 16 classes, 1 of them without a class; 4 (16 %) cannot be used" >"$work/want"
-  same "$work/want" "$work/got" "the collection's tree"
-fi
-
-[ $failures -eq 0 ]
+finish

@@ -1,17 +1,10 @@
 #!/bin/bash
 # plugin_guide.sh — the worked example of docs/plugins.md does what the page says: its files are taken out of the text, built
 # with the printed commands, checked, and trained with for two steps.
-set -u
-build=${SMALTI_BUILDDIR:-.}
-guide=${SMALTI_SRCDIR:-.}/docs/plugins.md
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-
-die() {
-  echo "FAIL: $*" >&2
-  cat "$work/log" >&2
-  exit 1
-}
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
+guide=$source/docs/plugins.md
+die() { fail "$*"; cat "$work/log" >&2; exit 1; }
 here() { "$build/run-uninstalled" "$@" >>"$work/log" 2>&1; }
 
 # A block that begins with ```LANGUAGE FILE is that file; blocks without a name are only to read.
@@ -22,7 +15,6 @@ awk -v work="$work" '
 for file in stripes.c cls_globals.c build example.yaml train random_words.c words.yaml words; do
   [ -s "$work/$file" ] || die "the guide has no block called $file"
 done
-cd "$work" || exit 99
 
 # cc as the guide says it, with every warning an error
 mkdir bin

@@ -124,8 +124,8 @@ exits 0 smalti table other.yaml --rows ibot --seeds 0
 
 # ---- stops and kills -------------------------------------------------------------------------------------------
 mv runs whole
-# as if each process were killed sooner or later; the last one is left alone
-for i in 1 2 3 4 5 6 7 8 9 10 11 12; do timeout -s KILL "0.$((i * 7 % 10 + 2))" smalti -q table table.yaml >out 2>err; done 2>/dev/null
+# killed before it hears the 2nd, 5th … message of a row's process, or as it claims the next row; the last one is left alone
+for plan in read:{2,5,9,3,7,4,11,6,13,8}:KILL:pipe: open:{2,3}:KILL:claims/; do exits 137 on "$plan" smalti -q table table.yaml; done
 exits 0 table
 for run in whole/*-*; do
   name=$(basename "$run")
@@ -136,12 +136,7 @@ for run in whole/*-*; do
 done
 [ "$(find runs -name '*.tmp-*' | wc -l)" -eq 0 ] || fail "temporary files are left"
 rm -rf runs
-smalti table table.yaml train.epochs=5000 --rows ibot >out 2>err &
-pid=$!
-for _ in $(seq 1200); do [ -s "$(echo runs/ibot-s0-*/metrics.jsonl)" ] && break; sleep 0.05; done
-kill -TERM $pid
-wait $pid
-[ $? -eq 75 ] || fail "an interrupted table exits with $?"
+exits 75 on read:2:TERM:pipe: smalti table table.yaml train.epochs=5000 --rows ibot
 has err 'stopped with 0 of 2 runs done; everything is saved; run the same command again to go on'
 [ "$(ls runs/claims)" = lock ] || fail "a stopped table leaves a claim"
 rm -rf runs
@@ -169,12 +164,7 @@ exits 0 table --rows dino --stale 60
 has "$work/err" 'dino, seed 0  training'
 rm -rf runs/dino-s0-*
 echo '0-0 4711 elsewhere' >"runs/claims/$dino"
-smalti table table.yaml --rows dino >out 2>err &
-pid=$!
-for _ in $(seq 600); do grep -q waiting err && break; sleep 0.1; done
-kill -TERM $pid
-wait $pid
-[ $? -eq 75 ] || fail "a waiting table exits with $?"
+exits 75 on close:1:TERM:claims/lock smalti table table.yaml --rows dino
 has err 'dino, seed 0  waiting for process 4711 on elsewhere'
 lacks err 'dino, seed 0  training'
 [ "$(cat "runs/claims/$dino")" = '0-0 4711 elsewhere' ] || fail "a live claim was taken"

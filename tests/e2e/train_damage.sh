@@ -89,16 +89,6 @@ cmp bad/tiny/bad-pictures.txt parts/tiny/bad-pictures.txt || fail "the lists of 
 
 # a picture that is taken away while the run goes on
 rm folder/a/000.png folder/b/001.png folder/a/zzz.png
-smalti train --runs vanished tiny.yaml "${folder[@]}" data.max_bad=0.3 train.steps_per_epoch=1000000 \
-  train.checkpoint_every=1000000 2>err &
-pid=$!
-for ((i = 0; i < 600; i++)); do grep -q "step .*/3000000" err && break; sleep 0.1; done
-rm folder/b/005.png
-records=$(wc -l <err)
-for ((i = 0; i < 600 && $(wc -l <err) < records + 12; i++)); do sleep 0.1; done
-kill -TERM "$pid"
-wait "$pid"
-code=$?
-[ "$code" -eq 75 ] || fail "a run that lost a picture exits with $code"
+exits 0 on open:2+:ENOENT:folder/b/005.png smalti train --runs vanished tiny.yaml "${folder[@]}" data.max_bad=0.3
 has vanished/tiny/bad-pictures.txt "folder/b/005.png	cannot open: No such file or directory"
 finish

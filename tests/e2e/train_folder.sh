@@ -28,13 +28,10 @@ has err "the run folder's recipe cannot be read; remove the folder to start anew
 
 # ---- another process; the lock goes with it, however it ends
 endless=(train.steps_per_epoch=1000000 train.evaluate_every=0 train.checkpoint_every=2)
-smalti train --runs locked tiny.yaml "${endless[@]}" 2>first &
-pid=$!
-for ((i = 0; i < 600; i++)); do grep -q "step .*/3000000" first && break; sleep 0.1; done
+paused rename:2:checkpoints smalti train --runs locked tiny.yaml "${endless[@]}"
 exits 65 smalti train --runs locked tiny.yaml "${endless[@]}"
 has err "smalti: locked/tiny: another process is training this run; wait for it, or give this one another name: \`name=…\`"
-kill -9 "$pid"
-wait "$pid" 2>/dev/null
+resumed KILL
 exits 75 smalti train --runs locked tiny.yaml "${endless[@]}" --stop-after 1
 has err "; going on from step "
 

@@ -2,11 +2,13 @@
  * {"__metadata__": {KEY: TEXT}, NAME: {"dtype": D, "shape": [...], "data_offsets": [begin, end]}}. */
 #include "golden.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cJSON.h>
 #include <cmocka.h>
@@ -36,18 +38,63 @@ static size_t dtype_size(const char *name) {
 
 const char *golden_path(const golden *g) { return g->path; }
 
+/* ---- the folder ---------------------------------------------------------------------------------------- */
+
+static const char *golden_own_folder(void) {
+  static char path[1024];
+  const char *source = getenv("SMALTI_SRCDIR");
+  snprintf(path, sizeof path, "%s/tests/golden", source ? source : ".");
+  return path;
+}
+
+const char *golden_folder(void) {
+  const char *folder = getenv("SMALTI_GOLDEN");
+  return folder && *folder ? folder : golden_own_folder();
+}
+
+bool golden_is_own(void) {
+  struct stat used, own;
+  return !strcmp(golden_folder(), golden_own_folder()) ||
+         (!stat(golden_folder(), &used) && !stat(golden_own_folder(), &own) && used.st_dev == own.st_dev &&
+          used.st_ino == own.st_ino);
+}
+
+static void golden_missing(const char *name) {
+  if (golden_is_own()) fail_msg("%s/%s is missing", golden_folder(), name);
+  print_message("%s is not in %s: not tested\n", name, golden_folder());
+  skip();
+}
+
+static int golden_by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+int golden_names(const char *prefix, char **names, int most) {
+  static const char ending[] = ".safetensors";
+  int n = 0;
+  DIR *dir = opendir(golden_folder());
+  if (!dir) fail_msg("%s: no such folder", golden_folder());
+  for (struct dirent *e; (e = readdir(dir));) {
+    size_t length = strlen(e->d_name), end = sizeof ending - 1;
+    if (strncmp(e->d_name, prefix, strlen(prefix)) != 0) continue;
+    if (length < end || strcmp(e->d_name + length - end, ending) != 0) continue;
+    if (n == most) fail_msg("%s holds more than %d files %s*%s", golden_folder(), most, prefix, ending);
+    names[n++] = strdup(e->d_name);
+  }
+  closedir(dir);
+  if (!n) golden_missing(prefix);
+  qsort(names, (size_t)n, sizeof *names, golden_by_name);
+  return n;
+}
+
+/* ---- the file ------------------------------------------------------------------------------------------ */
+
 golden *golden_open(const char *name) {
-  const char *folder = getenv("SMALTI_GOLDEN"), *source = getenv("SMALTI_SRCDIR");
   golden *g = calloc(1, sizeof *g);
   assert_non_null(g);
-  snprintf(g->path, sizeof g->path, "%s/%s", folder && *folder ? folder : "tests/golden", name);
+  snprintf(g->path, sizeof g->path, "%s/%s", golden_folder(), name);
   FILE *file = fopen(g->path, "rb");
-  if (!file && source) {
-    snprintf(g->path, sizeof g->path, "%s/tests/golden/%s", source, name);
-    file = fopen(g->path, "rb");
-  }
   if (!file) {
     free(g);
+    golden_missing(name);
     return NULL;
   }
   fseek(file, 0, SEEK_END);

@@ -48,7 +48,7 @@ static inline void check(int op, sm_node *n, int64_t range, double tolerance) {
   run(sm_kernels_find(SM_PLAIN, now.real, NULL), op, n, 0, range);
   copies expected = keep(n);
   for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-    const sm_kernel_table *table = sm_kernels_find(SM_CPU, now.real, isas[i]);
+    const sm_kernel_table *table = table_for(now.real, isas[i]);
     if (!table) continue;
     restore(n, &start);
     run(table, op, n, 0, range);

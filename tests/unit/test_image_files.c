@@ -1,6 +1,5 @@
 /* test_image_files.c — reading and writing pictures: kinds of JPEG and PNG, EXIF orientation, limits, damaged
- * files, things that are no pictures, and thousands of mutated ones. With SMALTI_HOSTILE=FOLDER (holding
- * MANIFEST.tsv: path, bytes, expected …) every listed file is tried too. */
+ * files, things that are no pictures, and thousands of mutated ones. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -627,74 +626,7 @@ static void test_mutated(void **state) {
   sm_image_free(&out);
 }
 
-/* ---- the full set -------------------------------------------------------------------------------------- */
-
-static long peak_kib(void) {
-  FILE *file = fopen("/proc/self/status", "r");
-  char line[256];
-  long kib = 0;
-  while (file && fgets(line, sizeof line, file)) sscanf(line, "VmHWM: %ld", &kib);
-  if (file) fclose(file);
-  return kib;
-}
-
-static void try_listed(const char *dir, const char *line, sm_image_scratch *scratch, int *decoded,
-                       int *refused) {
-  char name[512], expected[64], path[1024], text[2048], pil[64] = "", format[32] = "";
-  int width = 0, height = 0;
-  sm_image out = {0};
-  sm_error err = {0};
-  if (sscanf(line, "%511[^\t]\t%*s\t%63s\t%31s\t%*s\t%*s\t%*s\t%63s", name, expected, format, pil) < 2)
-    return;
-  snprintf(path, sizeof path, "%s/%s", dir, name);
-  sm_status status = sm_image_read(path, NULL, scratch, &out, &err);
-  sm_error_text(&err, text, sizeof text);
-  if (status == SM_OK) ++*decoded;
-  else ++*refused;
-  if (getenv("SMALTI_HOSTILE_LIST"))
-    print_message("%-22s %-60s %s\n", expected, name, status == SM_OK ? "decoded" : text);
-  if (!strcmp(expected, "ok") && status != SM_OK) fail_msg("%s: %s", name, text);
-  if (!strcmp(expected, "error") && status == SM_OK && strcmp(format, "PNG") != 0)
-    fail_msg("%s was decoded", name);
-  if (!strcmp(expected, "error-or-limit") && status == SM_OK) fail_msg("%s was decoded", name);
-  if (!strcmp(expected, "see-pil") && (status == SM_OK) != !strcmp(pil, "decoded"))
-    fail_msg("%s: PIL says %s, we say %s", name, pil, status == SM_OK ? "decoded" : text);
-  if (status != SM_OK && !err.message[0]) fail_msg("%s was refused without a message", name);
-  if (status == SM_OK) {
-    assert_int_equal(sm_image_size(path, &width, &height, &err), SM_OK);
-    if (width != out.width || height != out.height)
-      fail_msg("%s is %d x %d, but its header said %d x %d", name, out.width, out.height, width, height);
-  }
-  if (strstr(name, "synthetic-orientation-")) {
-    assert_int_equal(out.width, 160);
-    pixel_near(&out, 4, 4, 255, 0, 0, 12);
-    pixel_near(&out, 155, 4, 0, 255, 0, 12);
-    pixel_near(&out, 4, 115, 0, 0, 255, 12);
-    pixel_near(&out, 155, 115, 255, 255, 0, 12);
-  }
-  sm_image_free(&out);
-}
-
-static void test_listed(void **state) {
-  (void)state;
-  const char *dir = getenv("SMALTI_HOSTILE");
-  char path[1024], line[4096];
-  if (!dir) {
-    print_message("SMALTI_HOSTILE is not set: the full set of damaged pictures is not tried\n");
-    skip();
-  }
-  snprintf(path, sizeof path, "%s/MANIFEST.tsv", dir);
-  FILE *manifest = fopen(path, "r");
-  if (!manifest) fail_msg("%s: %s", path, strerror(errno));
-  sm_image_scratch *scratch = sm_image_scratch_new();
-  int decoded = 0, refused = 0;
-  assert_non_null(fgets(line, sizeof line, manifest)); /* the names of the columns */
-  while (fgets(line, sizeof line, manifest)) try_listed(dir, line, scratch, &decoded, &refused);
-  fclose(manifest);
-  sm_image_scratch_free(scratch);
-  print_message("%d decoded, %d refused, at most %ld MiB of memory\n", decoded, refused, peak_kib() / 1024);
-  assert_true(decoded + refused > 0);
-}
+/* ---- all tests ------------------------------------------------------------------------------------------- */
 
 static int make_folder(void **state) {
   (void)state;
@@ -719,7 +651,6 @@ int main(void) {
                                      cmocka_unit_test(test_paths),
                                      cmocka_unit_test(test_late_header),
                                      cmocka_unit_test(test_memory_runs_out),
-                                     cmocka_unit_test(test_mutated),
-                                     cmocka_unit_test(test_listed)};
+                                     cmocka_unit_test(test_mutated)};
   return cmocka_run_group_tests_name("picture files", tests, make_folder, remove_folder);
 }

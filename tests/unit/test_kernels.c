@@ -377,7 +377,7 @@ static void sweeps_match_plain(void **state) {
                               .correction2 = 0.002997001,
                               .grad_scale = 0.5};
   EACH_REAL for (int s = 0; s < 4; s++) for (size_t i = 0; i < 3; i++) {
-    const sm_kernel_table *table = sm_kernels_find(SM_CPU, real, isas[i]);
+    const sm_kernel_table *table = table_for(real, isas[i]);
     if (!table) continue;
     begin(real);
     int64_t n = lengths[s];
@@ -413,7 +413,7 @@ static void gelu_keeps_its_digits_in_the_tails(void **state) {
   for (int64_t k = 0; k < size; k++) set(x, k, -12 + 1e-3 * (double)k);
   NODE(n, IN(x), OUT(y));
   for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-    const sm_kernel_table *table = sm_kernels_find(SM_CPU, SM_F32, isas[i]);
+    const sm_kernel_table *table = table_for(SM_F32, isas[i]);
     if (!table) continue;
     run(table, SM_OP_gelu, &n, 0, 1);
     for (int64_t k = 0; k < size; k++) {
@@ -440,7 +440,7 @@ static void long_rows_lose_no_digits(void **state) {
     for (int k = 0; k < 4; k++) expected[r][1 + k] = get(n.out[1], 4 * r + k);
   }
   for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-    const sm_kernel_table *table = sm_kernels_find(SM_CPU, SM_F32, isas[i]);
+    const sm_kernel_table *table = table_for(SM_F32, isas[i]);
     if (!table) continue;
     restore(&n, &start);
     run(table, SM_OP_xent_soft, &n, 0, 6);

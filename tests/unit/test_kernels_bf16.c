@@ -3,10 +3,9 @@
 #include "kernel_check.h"
 
 static const char *const bf16_isas[] = {"avx512_bf16", "avx512", "avx2", "baseline"};
-#define EACH_BF16_TABLE(t)                                                                         \
-  for (int isa_ = 0; isa_ < 4; isa_++)                                                             \
-    for (const sm_kernel_table *t = sm_kernels_find(SM_CPU, SM_BF16, bf16_isas[isa_]), *once_ = t; \
-         once_ && t; once_ = NULL)
+#define EACH_BF16_TABLE(t)             \
+  for (int isa_ = 0; isa_ < 4; isa_++) \
+    for (const sm_kernel_table *t = table_for(SM_BF16, bf16_isas[isa_]), *once_ = t; once_ && t; once_ = NULL)
 
 static void fill_whole_numbers(sm_tensor *t) { /* bf16 holds them, and f32 their sums */
   for (int64_t k = 0; k < sm_elements(t); k++) set(t, k, (double)sm_rng_below(&now.rng, 33) - 16);

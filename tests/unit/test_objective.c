@@ -13,6 +13,8 @@
 
 enum { SIDE = 8, PICTURES = 6, PIXELS = 3 * SIDE * SIDE };
 
+#define NO_KL ", kl_weight: 0"
+
 static char path[64];
 
 static void must(sm_status status, const sm_error *err) {
@@ -46,7 +48,7 @@ static void open_bench(bench *b, const char *options, int micro) {
   sm_text_add(&yaml,
               "smalti: 1\n"
               "data: {train: {shapes: {count: 8}}, views: {global: {count: 1, size: %d}}}\n"
-              "objective: {dvae: {hidden: 8, groups: 2, blocks: 1, vocabulary: 8, kl_weight: 0%s}}\n"
+              "objective: {dvae: {hidden: 8, groups: 2, blocks: 1, vocabulary: 8%s}}\n"
               "optimizer: {adamw: {lr: 0.01, lr_batch: 0, weight_decay: 0}}\n"
               "train: {epochs: 1, steps_per_epoch: 200, batch_size: %d, micro_batch: %d, clip_grad: 0}\n",
               SIDE, options, PICTURES, micro);
@@ -77,7 +79,7 @@ static sm_status step(bench *b, sm_step_result *r, sm_error *err) {
 static void sets_are_its_own(void **state) {
   bench b;
   (void)state;
-  open_bench(&b, "", 0);
+  open_bench(&b, NO_KL, 0);
   sm_set *trained = b.net->set[SM_SET_STUDENT];
   int encoder = sm_set_find(trained, "encoder.blocks.input.w"), out = sm_set_find(trained, "decoder.blocks.output.conv.w");
   assert_true(encoder >= 0 && out >= 0);
@@ -110,11 +112,48 @@ static void loss_falls(const char *options, double share) {
 }
 static void likelihood_falls(void **state) {
   (void)state;
-  loss_falls("", 0.7);
+  loss_falls(NO_KL, 0.7);
 }
 static void squared_error_falls(void **state) {
   (void)state;
-  loss_falls(", reconstruction: l2", 0.7);
+  loss_falls(", kl_weight: 0, reconstruction: l2", 0.7);
+}
+
+/* The two terms make the loss: the squared error of pixels that were mapped to [0.1, 0.9], and the divergence of a cell's
+ * codes, of which a picture has `cells`. */
+static void terms_make_the_loss(void **state) {
+  enum { STRIDE = 2 };
+  const double cells = SIDE / STRIDE * (SIDE / STRIDE);
+  bench b;
+  sm_error err = {0};
+  sm_step_result r;
+  (void)state;
+  open_bench(&b, ", kl_weight: 3, reconstruction: l2", 4);
+  for (int i = 0; i < 3; i++) {
+    must(step(&b, &r, &err), &err);
+    double error = sm_step_metric(&r, "reconstruction"), kl = sm_step_metric(&r, "kl");
+    assert_true(error > 1e-3 && kl > 1e-3);
+    assert_float_equal(sm_step_metric(&r, "loss"), 0.64 * error + 3 * kl * cells / PIXELS, 1e-5);
+  }
+  close_bench(&b);
+}
+
+/* Codes that a weighty divergence draws towards uniform become much more alike than codes without it. */
+static void divergence_falls(void **state) {
+  static const char *const options[] = {NO_KL, ", kl_weight: 100"};
+  double kl[2];
+  (void)state;
+  for (int k = 0; k < 2; k++) {
+    bench b;
+    sm_error err = {0};
+    sm_step_result r;
+    open_bench(&b, options[k], 0);
+    for (int i = 0; i < 200; i++) must(step(&b, &r, &err), &err);
+    kl[k] = sm_step_metric(&r, "kl");
+    close_bench(&b);
+  }
+  print_message("divergence %g without a weight, %g with\n", kl[0], kl[1]);
+  assert_true(kl[1] < 0.1 * kl[0]);
 }
 
 /* Every item keeps the draws of its place in the step, so only the order of sums differs. */
@@ -123,8 +162,8 @@ static void micro_batches_draw_alike(void **state) {
   sm_error err = {0};
   sm_step_result a, b;
   (void)state;
-  open_bench(&whole, "", 0);
-  open_bench(&parts, "", 4); /* 4 and 2 */
+  open_bench(&whole, NO_KL, 0);
+  open_bench(&parts, NO_KL, 4); /* 4 and 2 */
   for (int i = 0; i < 3; i++) {
     must(step(&whole, &a, &err), &err);
     must(step(&parts, &b, &err), &err);
@@ -145,7 +184,7 @@ static void draws_follow_the_step(void **state) {
   sm_step_result r;
   double loss[3];
   (void)state;
-  open_bench(&b, "", 0);
+  open_bench(&b, NO_KL, 0);
   for (int i = 0; i < 3; i++) {
     b.time.step = b.batch.step = i % 2;
     must(sm_step_gradients(b.net, &b.batch, &(sm_time){.steps_per_epoch = 200, .epochs = 1}, &r, &err), &err);
@@ -161,7 +200,7 @@ static void nonfinite_is_named(void **state) {
   sm_error err = {0};
   sm_step_result r;
   (void)state;
-  open_bench(&b, ", reconstruction: l2", 4);
+  open_bench(&b, ", kl_weight: 0, reconstruction: l2", 4);
   for (int i = 0; i < PICTURES; i++) b.batch.sample[i] = 100 + i;
   b.batch.global[5 * PIXELS] = NAN;
   assert_int_equal(step(&b, &r, &err), SM_EINVAL);
@@ -178,7 +217,8 @@ static int open_all(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(sets_are_its_own),         cmocka_unit_test(likelihood_falls),
-      cmocka_unit_test(squared_error_falls),      cmocka_unit_test(micro_batches_draw_alike),
+      cmocka_unit_test(squared_error_falls),      cmocka_unit_test(terms_make_the_loss),
+      cmocka_unit_test(divergence_falls),         cmocka_unit_test(micro_batches_draw_alike),
       cmocka_unit_test(draws_follow_the_step),    cmocka_unit_test(nonfinite_is_named),
   };
   return cmocka_run_group_tests(tests, open_all, close_fixture);

@@ -1,4 +1,5 @@
-/* test_table.c — figures over seeds held against published ones, claims, and what a child process tells. */
+/* test_table.c — figures over seeds held against published ones, claims, what a child process tells, and the masks that
+ * a page shows. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -14,7 +15,9 @@
 
 #include <cmocka.h>
 
+#include "framework/table/gallery.h"
 #include "framework/table/results.h"
+#include "plugin_fixture.h"
 
 /* ---- comparing ----------------------------------------------------------------------------------------- */
 
@@ -81,17 +84,6 @@ static void test_compare(void **state) {
 }
 
 /* ---- claims -------------------------------------------------------------------------------------------- */
-
-static char folder[64];
-static int enter_folder(void **state) {
-  (void)state;
-  strcpy(folder, "/tmp/smalti-claims-XXXXXX");
-  return mkdtemp(folder) ? 0 : -1;
-}
-static int leave_folder(void **state) {
-  (void)state;
-  return sm_remove_tree(folder, NULL);
-}
 
 static void write_text(const char *path, const char *text) {
   assert_int_equal(sm_file_put(path, text, strlen(text), NULL), SM_OK);
@@ -212,11 +204,70 @@ static void test_children(void **state) {
   assert_int_equal(sm_child_end(c, NULL, &err), SM_OK);
 }
 
+/* ---- masks --------------------------------------------------------------------------------------------- */
+
+static void must(sm_status status, const sm_error *err) {
+  char text[2048];
+  if (status) fail_msg("%s", sm_error_text(err, text, sizeof text));
+}
+
+/* A page shows the masks that the loader gives in the last epoch, whichever views are masked. */
+static void test_masks(void **state) {
+  enum { EPOCHS = 3, STEPS = 2, PICTURES = 8, CELLS = 16 };
+  static const char *const masked[] = {"global", "one", "all"};
+  (void)state;
+  for (size_t m = 0; m < sizeof masked / sizeof *masked; m++) {
+    sm_error err = {0};
+    sm_recipe *r = NULL;
+    sm_batch *batch = NULL;
+    sm_loader *loader = NULL;
+    sm_views views;
+    char path[128], text[1024];
+    snprintf(path, sizeof path, "%s/recipe.yaml", folder);
+    snprintf(text, sizeof text,
+             "smalti: 1\nname: masks\n"
+             "data: {train: {shapes: {count: 16, size: 16}}, views: {masked: %s, global: {count: 2, size: 16},"
+             " local: {count: 0}}}\n"
+             "backbone: {vit: {dim: 24, depth: 1, heads: 2, patch_size: 4}}\nhead: {projection: {out_dim: 32}}\n"
+             "masker: {random: {ratio: [0.1, 0.5]}}\ntokenizer: online_ema\nlosses: {cls: cls_distill, mim: mim}\n"
+             "optimizer: adamw\ntrain: {epochs: %d, steps_per_epoch: %d, batch_size: %d, seed: 5,"
+             " scale_schedules: true, freeze_last_layer: 0}\n",
+             masked[m], EPOCHS, STEPS, PICTURES);
+    write_text(path, text);
+    must(sm_recipe_load(&r, registry, path, 0, NULL, &err), &err);
+    must(sm_create_instances(r, &err), &err);
+    must(sm_views_of(r, &views, &err), &err);
+    sm_loader_config c = {.dataset = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self},
+                          .views = views,
+                          .masking = sm_masking_of(r, 4),
+                          .seed = 5,
+                          .batch_size = PICTURES,
+                          .steps_per_epoch = STEPS,
+                          .prefetch = 1};
+    must(c.dataset.ops->open(c.dataset.self, &err), &err);
+    must(sm_loader_new(&c, (EPOCHS - 1) * STEPS, &loader, &err), &err);
+    must(sm_loader_next(loader, &batch, &err), &err);
+    int hidden = 0, whole = 0;
+    for (int i = 0; i < 2 * PICTURES; i++) {
+      uint8_t mask[CELLS];
+      sm_gallery_mask(r, 4, i / 2, i % 2, NULL, 0, mask);
+      assert_memory_equal(mask, batch->mask + i * CELLS, CELLS);
+      bool any = memchr(mask, 1, CELLS) != NULL;
+      hidden += any, whole += !any;
+    }
+    assert_int_equal(hidden, strcmp(masked[m], "one") == 0 ? PICTURES : 2 * PICTURES);
+    assert_int_equal(whole, 2 * PICTURES - hidden);
+    sm_loader_free(loader);
+    sm_recipe_free(r);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_compare),
-      cmocka_unit_test_setup_teardown(test_claims, enter_folder, leave_folder),
+      cmocka_unit_test(test_claims),
       cmocka_unit_test(test_children),
+      cmocka_unit_test(test_masks),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }

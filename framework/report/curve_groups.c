@@ -1,4 +1,4 @@
-/* figures.c — which curves are drawn together, under which title, in which order. What no row takes goes
+/* curve_groups.c — which curves are drawn together, under which title, in which order. What no row takes goes
  * under "more". */
 #include <string.h>
 
@@ -7,7 +7,7 @@
 #define KEYS(...) \
   (const char *const[]) { __VA_ARGS__, NULL }
 
-const sm_curve_group sm_figures[] = {
+const sm_curve_group sm_curve_groups[] = {
     {"Loss", NULL, KEYS("loss"), "metrics", false, 1},
     {"k-NN accuracy, top-1", "%", KEYS("knn top1"), "evals", false, 1},
     {"Entropy", "nats", KEYS("teacher_entropy", "student_entropy"), "metrics", false, 1},
@@ -17,24 +17,26 @@ const sm_curve_group sm_figures[] = {
     {"Learning rate", NULL, KEYS("lr"), "metrics", false, 1},
     {"Weight decay", NULL, KEYS("weight_decay"), "metrics", false, 1},
     {"Momentum of the teacher", NULL, KEYS("momentum"), "metrics", false, 1},
-    {"Temperature of the teacher", NULL, KEYS("temperature"), "metrics", false, 1},
+    {"Temperature", NULL, KEYS("temperature"), "metrics", false, 1},
     {"Speed", "pictures/s", KEYS("images_per_s"), "timing", false, 1},
     {"Memory", "MiB", KEYS("rss"), "timing", false, 1048576},
     {"Waiting for pictures", "s", KEYS("loader_wait"), "timing", false, 1},
 };
-const size_t sm_nfigures = sizeof sm_figures / sizeof *sm_figures;
+const size_t sm_ncurve_groups = sizeof sm_curve_groups / sizeof *sm_curve_groups;
 
-bool sm_figure_takes(const sm_curve_group *f, const char *curve) {
-  for (const char *const *key = f->keys; *key; key++) {
-    size_t n = strlen(*key);
-    if (!strncmp(curve, *key, n) && (!curve[n] || curve[n] == '.' || curve[n] == ',')) return true;
-  }
-  return false;
+bool sm_curve_is(const sm_curve *curve, const char *kind) {
+  size_t n = strlen(kind);
+  return !strncmp(curve->kind, kind, n) && (!curve->kind[n] || curve->kind[n] == '.');
 }
 
-const char *sm_figure_short(const sm_curve_group *f, const char *curve) {
-  size_t family = strcspn(curve, ".,");
-  if (!strcmp(curve, "loss")) return "total";
-  if (f->keys[1] || !curve[family]) return curve;
-  return curve + family + (curve[family] == ',' ? 2 : 1);
+bool sm_curve_group_takes(const sm_curve_group *g, const sm_curve *curve) {
+  bool takes = false;
+  for (const char *const *key = g->keys; *key; key++) takes = takes || sm_curve_is(curve, *key);
+  return takes;
+}
+
+const char *sm_curve_group_short(const sm_curve_group *g, const sm_curve *curve) {
+  const char *rest = strchr(curve->name, '.');
+  if (!strcmp(curve->name, "loss")) return "total";
+  return g->keys[1] || !rest || strcmp(curve->name, curve->kind) != 0 ? curve->name : rest + 1;
 }

@@ -1,9 +1,9 @@
-/* yaml.c — libyaml's events into a tree of nodes, refusing what libyaml lets pass.
+/* yaml_read.c — libyaml's events into a tree of nodes, refusing what libyaml lets pass.
  *
  * libyaml 0.2.5 accepts duplicate keys, cyclic aliases, a second document, any depth and `<<`; each would let
  * a recipe mean something else than it seems to say, or eat the machine. An alias is expanded by copying, so
  * its nodes count. */
-#include "tree.h"
+#include "yaml.h"
 
 #include <string.h>
 #include <yaml.h>

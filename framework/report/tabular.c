@@ -1,4 +1,4 @@
-/* table.c — a table of texts and its five renderings.
+/* tabular.c — a table of texts and its five renderings.
  *
  * Cells are kept in one growing list, row by row; rendering pads a last row that is not full. The formats
  * differ in how a cell is escaped and what stands around it, so each is a small function over the same loops.
@@ -19,7 +19,7 @@ typedef struct cell {
   bool bold, second, rule_before; /* the rule only counts on the first cell of a row */
 } cell;
 
-struct sm_table {
+struct sm_tabular {
   sm_arena *arena;
   const char *caption;
   column *columns;
@@ -29,18 +29,18 @@ struct sm_table {
   sm_status failed;
 };
 
-sm_table *sm_table_new(const char *caption) {
-  sm_table *t = sm_calloc(1, sizeof *t);
+sm_tabular *sm_tabular_new(const char *caption) {
+  sm_tabular *t = sm_calloc(1, sizeof *t);
   if (!t) return NULL;
   if (!(t->arena = sm_arena_new("table")) ||
       !(t->caption = sm_arena_strdup(t->arena, caption ? caption : ""))) {
-    sm_table_free(t);
+    sm_tabular_free(t);
     return NULL;
   }
   return t;
 }
 
-void sm_table_free(sm_table *t) {
+void sm_tabular_free(sm_tabular *t) {
   if (!t) return;
   sm_arena_free(t->arena);
   sm_free(t->columns);
@@ -48,7 +48,7 @@ void sm_table_free(sm_table *t) {
   sm_free(t);
 }
 
-static bool grow(sm_table *t, void **array, size_t *room, size_t count, size_t each) {
+static bool grow(sm_tabular *t, void **array, size_t *room, size_t count, size_t each) {
   if (count < *room) return true;
   size_t wanted = *room ? *room * 2 : 16;
   void *larger = sm_realloc(*array, wanted * each);
@@ -58,7 +58,7 @@ static bool grow(sm_table *t, void **array, size_t *room, size_t count, size_t e
   return true;
 }
 
-void sm_table_column(sm_table *t, const char *title, sm_align align) {
+void sm_tabular_column(sm_tabular *t, const char *title, sm_align align) {
   if (!t || t->failed) return;
   if (t->ncells) {
     t->failed = SM_EINTERNAL;
@@ -70,7 +70,7 @@ void sm_table_column(sm_table *t, const char *title, sm_align align) {
     t->columns[t->ncolumns++] = c;
 }
 
-void sm_table_cell(sm_table *t, const char *fmt, ...) {
+void sm_tabular_cell(sm_tabular *t, const char *fmt, ...) {
   if (!t || t->failed) return;
   sm_text text = {0};
   va_list args;
@@ -88,25 +88,25 @@ void sm_table_cell(sm_table *t, const char *fmt, ...) {
   t->rule_next = false;
 }
 
-void sm_table_bold(sm_table *t) {
+void sm_tabular_bold(sm_tabular *t) {
   if (t && t->ncells) t->cells[t->ncells - 1].bold = true;
 }
 
-void sm_table_second(sm_table *t) {
+void sm_tabular_second(sm_tabular *t) {
   if (t && t->ncells) t->cells[t->ncells - 1].second = true;
 }
 
-void sm_table_rule(sm_table *t) {
+void sm_tabular_rule(sm_tabular *t) {
   if (!t || t->failed || !t->ncells) return;
-  while (t->ncells % t->ncolumns && !t->failed) sm_table_cell(t, "%s", "");
+  while (t->ncells % t->ncolumns && !t->failed) sm_tabular_cell(t, "%s", "");
   t->rule_next = true;
 }
 
-size_t sm_table_rows(const sm_table *t) {
+size_t sm_tabular_rows(const sm_tabular *t) {
   return t && t->ncolumns ? (t->ncells + t->ncolumns - 1) / t->ncolumns : 0;
 }
 
-static const cell *cell_at(const sm_table *t, size_t row, size_t col) {
+static const cell *cell_at(const sm_tabular *t, size_t row, size_t col) {
   static const cell EMPTY = {.text = ""};
   size_t i = row * t->ncolumns + col;
   return i < t->ncells ? &t->cells[i] : &EMPTY;
@@ -130,16 +130,16 @@ static void padded(sm_text *out, const char *text, size_t width, sm_align align,
   if (trailing) spaces(out, free_space - left);
 }
 
-static size_t plain_width(const sm_table *t, size_t col) {
+static size_t plain_width(const sm_tabular *t, size_t col) {
   size_t width = sm_text_width(t->columns[col].title);
-  for (size_t row = 0; row < sm_table_rows(t); row++) {
+  for (size_t row = 0; row < sm_tabular_rows(t); row++) {
     size_t own = sm_text_width(cell_at(t, row, col)->text);
     if (own > width) width = own;
   }
   return width;
 }
 
-static void text_rule(const sm_table *t, const size_t *widths, sm_text *out) {
+static void text_rule(const sm_tabular *t, const size_t *widths, sm_text *out) {
   for (size_t c = 0; c < t->ncolumns; c++) {
     if (c) sm_text_add(out, "  ");
     repeat(out, "─", widths[c]);
@@ -147,7 +147,7 @@ static void text_rule(const sm_table *t, const size_t *widths, sm_text *out) {
   sm_text_add(out, "\n");
 }
 
-static void render_text(const sm_table *t, size_t *widths, sm_text *out) {
+static void render_text(const sm_tabular *t, size_t *widths, sm_text *out) {
   for (size_t c = 0; c < t->ncolumns; c++) widths[c] = plain_width(t, c);
   if (*t->caption) sm_text_add(out, "%s\n\n", t->caption);
   for (size_t c = 0; c < t->ncolumns; c++) {
@@ -156,7 +156,7 @@ static void render_text(const sm_table *t, size_t *widths, sm_text *out) {
   }
   sm_text_add(out, "\n");
   text_rule(t, widths, out);
-  for (size_t r = 0; r < sm_table_rows(t); r++) {
+  for (size_t r = 0; r < sm_tabular_rows(t); r++) {
     if (cell_at(t, r, 0)->rule_before) text_rule(t, widths, out);
     for (size_t c = 0; c < t->ncolumns; c++) {
       if (c) sm_text_add(out, "  ");
@@ -179,7 +179,7 @@ static void markdown_cell(const cell *x, sm_text *out) {
 }
 
 /* The escaped cell in `scratch`; row 0 holds the titles. */
-static const char *markdown_text(const sm_table *t, size_t row, size_t col, sm_text *scratch) {
+static const char *markdown_text(const sm_tabular *t, size_t row, size_t col, sm_text *scratch) {
   const cell title = {.text = t->columns[col].title};
   scratch->len = 0;
   sm_text_bytes(scratch, "", 0);
@@ -187,17 +187,17 @@ static const char *markdown_text(const sm_table *t, size_t row, size_t col, sm_t
   return scratch->failed ? "" : scratch->s;
 }
 
-static void render_markdown(const sm_table *t, size_t *widths, sm_text *out) {
+static void render_markdown(const sm_tabular *t, size_t *widths, sm_text *out) {
   sm_text scratch = {0};
   for (size_t c = 0; c < t->ncolumns; c++) {
     widths[c] = 3;
-    for (size_t r = 0; r <= sm_table_rows(t); r++) {
+    for (size_t r = 0; r <= sm_tabular_rows(t); r++) {
       size_t own = sm_text_width(markdown_text(t, r, c, &scratch));
       if (own > widths[c]) widths[c] = own;
     }
   }
   if (*t->caption) sm_text_add(out, "%s\n\n", t->caption);
-  for (size_t r = 0; r <= sm_table_rows(t); r++) {
+  for (size_t r = 0; r <= sm_tabular_rows(t); r++) {
     for (size_t c = 0; c < t->ncolumns; c++) {
       sm_text_add(out, "| ");
       padded(out, markdown_text(t, r, c, &scratch), widths[c], t->columns[c].align, true);
@@ -251,7 +251,7 @@ static void latex_text(const char *text, sm_text *out) {
   }
 }
 
-static void render_latex(const sm_table *t, sm_text *out) {
+static void render_latex(const sm_tabular *t, sm_text *out) {
   sm_text_add(out, "\\begin{table}\n  \\centering\n");
   if (*t->caption) {
     sm_text_add(out, "  \\caption{");
@@ -266,7 +266,7 @@ static void render_latex(const sm_table *t, sm_text *out) {
     latex_text(t->columns[c].title, out);
   }
   sm_text_add(out, " \\\\\n    \\midrule\n");
-  for (size_t r = 0; r < sm_table_rows(t); r++) {
+  for (size_t r = 0; r < sm_tabular_rows(t); r++) {
     if (cell_at(t, r, 0)->rule_before) sm_text_add(out, "    \\midrule\n");
     sm_text_add(out, "    ");
     for (size_t c = 0; c < t->ncolumns; c++) {
@@ -289,8 +289,8 @@ static void csv_text(const char *text, sm_text *out) {
   if (quote) sm_text_add(out, "\"");
 }
 
-static void render_csv(const sm_table *t, sm_text *out) {
-  for (size_t r = 0; r <= sm_table_rows(t); r++) {
+static void render_csv(const sm_tabular *t, sm_text *out) {
+  for (size_t r = 0; r <= sm_tabular_rows(t); r++) {
     for (size_t c = 0; c < t->ncolumns; c++) {
       if (c) sm_text_add(out, ",");
       csv_text(r ? cell_at(t, r - 1, c)->text : t->columns[c].title, out);
@@ -299,7 +299,7 @@ static void render_csv(const sm_table *t, sm_text *out) {
   }
 }
 
-static void render_html(const sm_table *t, sm_text *out) {
+static void render_html(const sm_tabular *t, sm_text *out) {
   static const char *const CLASS[] = {"", " class=\"right\"", " class=\"centre\""};
   sm_text_add(out, "<table>\n");
   if (*t->caption) {
@@ -314,7 +314,7 @@ static void render_html(const sm_table *t, sm_text *out) {
     sm_text_add(out, "</th>");
   }
   sm_text_add(out, "</tr></thead>\n<tbody>\n");
-  for (size_t r = 0; r < sm_table_rows(t); r++) {
+  for (size_t r = 0; r < sm_tabular_rows(t); r++) {
     sm_text_add(out, "<tr%s>", cell_at(t, r, 0)->rule_before ? " class=\"rule\"" : "");
     for (size_t c = 0; c < t->ncolumns; c++) {
       const cell *x = cell_at(t, r, c);
@@ -327,25 +327,25 @@ static void render_html(const sm_table *t, sm_text *out) {
   sm_text_add(out, "</tbody>\n</table>\n");
 }
 
-sm_status sm_table_render(const sm_table *t, sm_table_format format, sm_text *out) {
+sm_status sm_tabular_render(const sm_tabular *t, sm_tabular_format format, sm_text *out) {
   if (!t) return SM_ENOMEM;
   if (t->failed) return t->failed;
   size_t *widths = sm_calloc(t->ncolumns + 1, sizeof *widths);
   if (!widths) return SM_ENOMEM;
   switch (format) {
-    case SM_TABLE_TEXT:
+    case SM_TABULAR_TEXT:
       render_text(t, widths, out);
       break;
-    case SM_TABLE_MARKDOWN:
+    case SM_TABULAR_MARKDOWN:
       render_markdown(t, widths, out);
       break;
-    case SM_TABLE_LATEX:
+    case SM_TABULAR_LATEX:
       render_latex(t, out);
       break;
-    case SM_TABLE_CSV:
+    case SM_TABULAR_CSV:
       render_csv(t, out);
       break;
-    case SM_TABLE_HTML:
+    case SM_TABULAR_HTML:
       render_html(t, out);
       break;
   }

@@ -1,5 +1,5 @@
-/* tree.c — making, growing and searching nodes; nothing here knows YAML or recipes. */
-#include "tree.h"
+/* yaml_tree.c — making, growing and searching nodes; nothing here knows YAML or recipes. */
+#include "yaml.h"
 
 #include <string.h>
 
