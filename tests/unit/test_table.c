@@ -250,7 +250,7 @@ static void test_masks(void **state) {
     int hidden = 0, whole = 0;
     for (int i = 0; i < 2 * PICTURES; i++) {
       uint8_t mask[CELLS];
-      sm_gallery_mask(r, 4, i / 2, i % 2, NULL, 0, mask);
+      sm_gallery_mask(r, &(sm_block_spec){.rows = 4, .cols = 4}, i / 2, i % 2, NULL, 0, mask);
       assert_memory_equal(mask, batch->mask + i * CELLS, CELLS);
       bool any = memchr(mask, 1, CELLS) != NULL;
       hidden += any, whole += !any;

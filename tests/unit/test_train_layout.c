@@ -151,8 +151,8 @@ static void test_micro_batches_add_up(void **state) {
 /* ---- recomputation ----------------------------------------------------------------------------------- */
 
 static void expect_same_gradients(ssl_rig *a, ssl_rig *b) {
-  sm_set *set = a->ssl->set[SM_SET_STUDENT];
-  for (int r = 0; r < sm_set_rows(set); r++) rows_equal(set, b->ssl->set[SM_SET_STUDENT], r, SM_GRADIENTS);
+  sm_set *set = a->net->set[SM_SET_STUDENT];
+  for (int r = 0; r < sm_set_rows(set); r++) rows_equal(set, b->net->set[SM_SET_STUDENT], r, SM_GRADIENTS);
 }
 
 /* Blocks kept against blocks made again: the same bits, for less memory and more arithmetic. */
@@ -193,12 +193,12 @@ static void test_recompute(void **state) {
 /* ---- gradients --------------------------------------------------------------------------------------- */
 
 static void clear_gradients(ssl_rig *rig) {
-  sm_set *set = rig->ssl->set[SM_SET_STUDENT];
+  sm_set *set = rig->net->set[SM_SET_STUDENT];
   for (int r = 0; r < sm_set_rows(set); r++) sm_set_fill(set, r, SM_GRADIENTS, 0);
 }
 
 static double loss_at(ssl_rig *rig, const sm_batch *b, int row, const double *direction, double h) {
-  sm_set *set = rig->ssl->set[SM_SET_STUDENT];
+  sm_set *set = rig->net->set[SM_SET_STUDENT];
   int64_t n = sm_set_row(set, row)->size;
   double *kept = malloc((size_t)n * sizeof *kept);
   sm_step_result result;
@@ -296,7 +296,7 @@ static void check_threads(sm_masked masked) {
     for (int which = 0; t && which < SM_SETS; which++) {
       sm_set *set = rig[t].net->set[which];
       for (int r = 0; r < sm_set_rows(set); r++)
-        rows_equal(set, rig[0].ssl->set[which], r, SM_VALUES);
+        rows_equal(set, rig[0].net->set[which], r, SM_VALUES);
     }
   }
   for (int t = 0; t < 3; t++) rig_close(&rig[t]);
