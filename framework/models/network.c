@@ -38,6 +38,10 @@ static sm_status network_copy_source(sm_network *n, const sm_network_source *fro
 
 sm_status sm_network_open(const sm_host *host, const sm_network_source *from, sm_network **out, sm_error *err) {
   *out = NULL;
+  if (!host) {
+    sm_fail(err, SM_EINTERNAL, "a network cannot be opened without the host, which knows its plugins");
+    return sm_hint(err, "let the plugin's descriptor say where in the instance the host goes: .host");
+  }
   sm_network *n = network_new(err);
   if (!n) return SM_ENOMEM;
   n->host = host;

@@ -88,6 +88,12 @@ static void declare(const void *self, const sm_params *state, int view_dim, int 
     sm_declare(state, "center.patch", SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1, &patch);
 }
 
+static const char *center(const void *self, sm_site site) {
+  const online_ema *t = self;
+  if (site == SM_SITE_VIEW) return t->centering == CENTER_MEAN ? "center.cls" : NULL;
+  return t->patch_centering == CENTER_MEAN ? "center.patch" : NULL;
+}
+
 /* ---- targets ----------------------------------------------------------------------------------------- */
 
 static void set_target(sm_graph *g, sm_target *out, sm_form form, sm_tensor *logits, sm_tensor *shift, sm_tensor *scale) {
@@ -215,6 +221,7 @@ static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
 }
 
 static const sm_tokenizer_ops ops = {.spec = spec,
+                                     .center = center,
                                      .declare = declare,
                                      .build = build,
                                      .build_update = build_update,
