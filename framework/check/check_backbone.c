@@ -223,7 +223,7 @@ static void fill(sm_trial *t) {
   if (b->in.mask)
     for (int64_t k = 0; k < sm_elements(b->in.mask); k++) sm_fill(b->in.mask, k, 1, k % 3 == 1);
   if (b->in.drop)
-    for (int64_t k = 0; k < sm_elements(b->in.drop); k++) ((double *)b->in.drop->data)[k] = k % 4 == 2 ? 0 : 1.25;
+    for (int64_t k = 0; k < sm_elements(b->in.drop); k++) sm_fill(b->in.drop, k, 1, k % 4 == 2 ? 0 : 1.25);
   if (b->only) sm_rows_set(b->only, cells, list_patches(b, cells, LISTED));
 }
 
@@ -315,11 +315,10 @@ static void check_everything(sm_checker *c, backbone_trial *b, const picture_siz
 }
 
 static double most_gradient(sm_trial *t) {
-  double most = 0;
-  for (int r = 0; r < sm_set_rows(t->set[0]); r++) {
-    const double *g = sm_set_data(t->set[0], r, SM_GRADIENTS);
-    for (int64_t k = 0; g && k < sm_set_row(t->set[0], r)->size; k++) most = fmax(most, fabs(g[k]));
-  }
+  double most = 0, g;
+  for (int r = 0; r < sm_set_rows(t->set[0]); r++)
+    for (int64_t k = 0; k < sm_set_row(t->set[0], r)->size && sm_set_read_f64(t->set[0], r, SM_GRADIENTS, k, 1, &g); k++)
+      most = fmax(most, fabs(g));
   return most;
 }
 
@@ -331,7 +330,7 @@ static void check_masks_and_counts(sm_checker *c, backbone_trial *b, const pictu
   double two = sm_trial_run(&t), first = 0;
   for (int term = 0; term < t.terms; term++)
     for (int64_t k = 0; k < sm_item_elements(t.term[term]); k++) first += sm_get(t.term[term], k);
-  memset(b->in.mask->data, 0, (size_t)sm_elements(b->in.mask));
+  sm_fill(b->in.mask, 0, sm_elements(b->in.mask), 0);
   bool ok = sm_check_that(c, sm_trial_run(&t) != two, NULL, "hiding patches changes neither view nor patches: in->mask is not looked at");
   fill(&t);
   sm_put(b->count, 1);
