@@ -223,7 +223,7 @@ static void fill(sm_trial *t) {
   if (b->in.mask)
     for (int64_t k = 0; k < sm_elements(b->in.mask); k++) sm_fill(b->in.mask, k, 1, k % 3 == 1);
   if (b->in.drop)
-    for (int64_t k = 0; k < sm_elements(b->in.drop); k++) ((double *)b->in.drop->data)[k] = k % 4 == 2 ? 0 : 1.25;
+    for (int64_t k = 0; k < sm_elements(b->in.drop); k++) sm_fill(b->in.drop, k, 1, k % 4 == 2 ? 0 : 1.25);
   if (b->only) sm_rows_set(b->only, cells, list_patches(b, cells, LISTED));
 }
 
@@ -331,7 +331,7 @@ static void check_masks_and_counts(sm_checker *c, backbone_trial *b, const pictu
   double two = sm_trial_run(&t), first = 0;
   for (int term = 0; term < t.terms; term++)
     for (int64_t k = 0; k < sm_item_elements(t.term[term]); k++) first += sm_get(t.term[term], k);
-  memset(b->in.mask->data, 0, (size_t)sm_elements(b->in.mask));
+  sm_fill(b->in.mask, 0, sm_elements(b->in.mask), 0);
   bool ok = sm_check_that(c, sm_trial_run(&t) != two, NULL, "hiding patches changes neither view nor patches: in->mask is not looked at");
   fill(&t);
   sm_put(b->count, 1);

@@ -231,11 +231,12 @@ PLAIN(attention_map) {
   attention_at a = attention_shape(n);
   const real *qkv = in(w, n, 0, first);
   real *map = out(w, n, 0, first);
+  const int64_t skip = n->i[1], kept = a.t - skip;
   FOR(i, last - first) FOR(h, a.heads) {
     double max = -INFINITY, sum = 0;
     FOR(t, a.t) max = fmax(max, score(&a, qkv, i, h, 0, t, n->f[0]));
     FOR(t, a.t) sum += exp(score(&a, qkv, i, h, 0, t, n->f[0]) - max);
-    FOR(t, a.t)
-    map[(i * a.heads + h) * a.t + t] = (real)(exp(score(&a, qkv, i, h, 0, t, n->f[0]) - max) / sum);
+    FOR(t, kept)
+    map[(i * a.heads + h) * kept + t] = (real)(exp(score(&a, qkv, i, h, 0, skip + t, n->f[0]) - max) / sum);
   }
 }

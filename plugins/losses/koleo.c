@@ -97,7 +97,7 @@ KERNELS(koleo_forward)
 KERNELS(koleo_backward)
 #define RUN(name) {[SM_CPU] = {name##_f32, name##_f64}, [SM_PLAIN] = {name##_f32, name##_f64}}
 
-static const sm_op koleo_dx = {.name = "koleo_dx", .cls = SM_PER_ITEM, .cross = 63, .core = -1, .run = RUN(koleo_backward)};
+static const sm_op koleo_dx = {.name = "koleo_dx", .cls = SM_PER_ITEM, .cross = 63, .run = RUN(koleo_backward)};
 
 static void koleo_vjp(sm_graph *g, sm_node *n) {
   bool acc;
@@ -108,7 +108,7 @@ static void koleo_vjp(sm_graph *g, sm_node *n) {
   node->acc = acc;
   node->i[0] = n->i[0];
 }
-static const sm_op koleo_op = {.name = "koleo", .cls = SM_PER_ITEM, .cross = 7, .core = -1, .run = RUN(koleo_forward), .vjp = koleo_vjp};
+static const sm_op koleo_op = {.name = "koleo", .cls = SM_PER_ITEM, .cross = 7, .run = RUN(koleo_forward), .vjp = koleo_vjp};
 
 /* ---- the loss ------------------------------------------------------------------------------------------------------------ */
 
