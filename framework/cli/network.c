@@ -4,21 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* "head.,fc_norm" as a NULL-terminated list. */
-static const char *const *split_list(sm_arena *arena, const char *text) {
-  size_t n = 1;
-  for (const char *s = text; s && *s; s++) n += *s == ',';
-  char *copy = text && *text ? sm_arena_strdup(arena, text) : NULL;
-  const char **list = copy ? sm_arena_alloc(arena, (n + 1) * sizeof *list) : NULL;
-  for (size_t i = 0; list && i < n; i++) {
-    char *comma = strchr(copy, ',');
-    if (comma) *comma = 0;
-    list[i] = copy;
-    copy = comma ? comma + 1 : copy;
-  }
-  return list;
-}
-
 static void say_taken(const sm_cli *cli, const sm_trained *t) {
   sm_text title = {0};
   const sm_weights_report *r = &t->report;
@@ -45,9 +30,9 @@ sm_status sm_network_open(sm_cli *cli, const sm_network_options *o, const char *
                                   .recipe = o->recipe,
                                   .backbone = o->backbone,
                                   .prefix = o->prefix,
-                                  .ignore = split_list(cli->arena, o->ignore),
                                   .net = (sm_net)o->net};
-  sm_status status = sm_cli_registry(cli, &options->registry, err);
+  sm_status status = sm_cli_list(cli, o->ignore, &options->ignore, NULL, err);
+  if (!status) status = sm_cli_registry(cli, &options->registry, err);
   if (!status) status = sm_trained_open(options, t, err);
   if (!status) say_taken(cli, t);
   else if (t->report.text.s && t->report.missing + t->report.unexpected + t->report.wrong > 0)
