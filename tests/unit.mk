@@ -6,6 +6,8 @@
 #   tests_plugins_NAME_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 #   tests_plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
 
+EXTRA_DIST += tests/unit/test.h
+
 # framework/formats, framework/report
 check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs tests/unit/test_formats_packed \
   tests/unit/test_report
