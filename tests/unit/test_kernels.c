@@ -154,10 +154,13 @@ static void attention_kernels(void **state) {
     back.i[0] = h;
     back.f[0] = forward.f[0];
     check_both(SM_OP_attention_dx, &back, *b, 5e-6);
-    NODE(map, IN(qkv), OUT(items(DIMS(*b, h, t))));
-    map.i[0] = h;
-    map.f[0] = forward.f[0];
-    check(SM_OP_attention_map, &map, *b, 2e-6);
+    for (int prefix = 0; prefix < 2 && prefix < t; prefix++) {
+      NODE(map, IN(qkv), OUT(items(DIMS(*b, h, t - prefix))));
+      map.i[0] = h;
+      map.i[1] = prefix;
+      map.f[0] = forward.f[0];
+      check(SM_OP_attention_map, &map, *b, 2e-6);
+    }
     forward.out[1] = NULL;
     check(SM_OP_attention, &forward, *b, 3e-6);
     end();
