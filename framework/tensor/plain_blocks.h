@@ -236,7 +236,11 @@ PLAIN(attention_map) {
     double max = -INFINITY, sum = 0;
     FOR(t, a.t) max = fmax(max, score(&a, qkv, i, h, 0, t, n->f[0]));
     FOR(t, a.t) sum += exp(score(&a, qkv, i, h, 0, t, n->f[0]) - max);
+<<<<<<< HEAD
     FOR(t, kept)
     map[(i * a.heads + h) * kept + t] = (real)(exp(score(&a, qkv, i, h, 0, skip + t, n->f[0]) - max) / sum);
+=======
+    for (int64_t t = n->i[1]; t < a.t; t++) *map++ = (real)(exp(score(&a, qkv, i, h, 0, t, n->f[0]) - max) / sum);
+>>>>>>> 2553d435a12ba41ae737dabb8fd15d2837aec713
   }
 }
