@@ -190,16 +190,6 @@ static void attention_vjp(sm_graph *g, sm_node *n) {
   b->i[0] = n->i[0];
   b->f[0] = n->f[0];
 }
-<<<<<<< HEAD
-sm_tensor *sm_attention_map(sm_graph *g, sm_tensor *qkv, int heads, int skip) {
-  if (!attention_wants(g, "attention_map", qkv, heads) ||
-      !sm_want(g, skip >= 0 && skip < qkv->dim[1], "attention_map", "fewer tokens skipped than there are", qkv))
-    return &g->inert;
-  sm_tensor *y = sm_result(g, qkv->dtype, 3, (int64_t[]){qkv->dim[0], heads, qkv->dim[1] - skip}, qkv->count);
-  sm_node *n = SM_NODE(g, attention_map, 1, qkv), 1, &y);
-  n->i[0] = heads;
-  n->i[1] = skip;
-=======
 sm_tensor *sm_attention_map(sm_graph *g, sm_tensor *qkv, int heads, int prefix) {
   if (!attention_wants(g, "attention_map", qkv, heads) ||
       !sm_want(g, prefix >= 0 && prefix < qkv->dim[1], "attention_map", "more tokens than the prefix", qkv))
@@ -208,7 +198,6 @@ sm_tensor *sm_attention_map(sm_graph *g, sm_tensor *qkv, int heads, int prefix) 
   sm_node *n = SM_NODE(g, attention_map, 1, qkv), 1, &y);
   n->i[0] = heads;
   n->i[1] = prefix;
->>>>>>> 2553d435a12ba41ae737dabb8fd15d2837aec713
   n->f[0] = attention_scale(qkv, heads);
   return y;
 }

@@ -231,16 +231,10 @@ PLAIN(attention_map) {
   attention_at a = attention_shape(n);
   const real *qkv = in(w, n, 0, first);
   real *map = out(w, n, 0, first);
-  const int64_t skip = n->i[1], kept = a.t - skip;
   FOR(i, last - first) FOR(h, a.heads) {
     double max = -INFINITY, sum = 0;
     FOR(t, a.t) max = fmax(max, score(&a, qkv, i, h, 0, t, n->f[0]));
     FOR(t, a.t) sum += exp(score(&a, qkv, i, h, 0, t, n->f[0]) - max);
-<<<<<<< HEAD
-    FOR(t, kept)
-    map[(i * a.heads + h) * kept + t] = (real)(exp(score(&a, qkv, i, h, 0, skip + t, n->f[0]) - max) / sum);
-=======
     for (int64_t t = n->i[1]; t < a.t; t++) *map++ = (real)(exp(score(&a, qkv, i, h, 0, t, n->f[0]) - max) / sum);
->>>>>>> 2553d435a12ba41ae737dabb8fd15d2837aec713
   }
 }
