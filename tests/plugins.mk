@@ -6,6 +6,7 @@ check_LTLIBRARIES += \
   tests/plugins/bn_head.la \
   tests/plugins/conv.la \
   tests/plugins/fine.la \
+  tests/plugins/evaluations/nearest_mean.la \
   tests/plugins/tokenizers/frozen_file.la \
   tests/plugins/misbehaves.la \
   tests/plugins/missing_callback.la \
@@ -35,6 +36,9 @@ tests_plugins_conv_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_fine_la_SOURCES = tests/plugins/fine.c
 tests_plugins_fine_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_fine_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_evaluations_nearest_mean_la_SOURCES = tests/plugins/evaluations/nearest_mean.c
+tests_plugins_evaluations_nearest_mean_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_evaluations_nearest_mean_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_tokenizers_frozen_file_la_SOURCES = tests/plugins/tokenizers/frozen_file.c
 tests_plugins_tokenizers_frozen_file_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_tokenizers_frozen_file_la_LIBADD = $(PLUGIN_LIBADD)

@@ -6,6 +6,8 @@
 #   tests_plugins_NAME_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 #   tests_plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
 
+EXTRA_DIST += tests/unit/test.h
+
 # framework/formats, framework/report
 check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs tests/unit/test_formats_packed \
   tests/unit/test_report
@@ -41,6 +43,10 @@ tests_unit_test_probe_SOURCES = tests/unit/test_probe.c tests/unit/eval_rig.c te
 tests_unit_test_cluster_SOURCES = tests/unit/test_cluster.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h
 tests_unit_test_logistic_SOURCES = tests/unit/test_logistic.c tests/unit/eval_rig.c tests/unit/eval_rig.h tests/unit/pools.h
 
+check_PROGRAMS += tests/unit/test_evaluation
+tests_unit_test_evaluation_SOURCES = tests/unit/test_evaluation.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
+EXTRA_tests_unit_test_evaluation_DEPENDENCIES = tests/plugins/evaluations/nearest_mean.la
+
 # framework/table
 check_PROGRAMS += tests/unit/test_table
 tests_unit_test_table_SOURCES = tests/unit/test_table.c tests/unit/plugin_fixture.h
@@ -52,7 +58,7 @@ tests_unit_test_pairings_SOURCES = tests/unit/test_pairings.c tests/unit/dvae_fi
 tests_unit_test_pairings_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 check_PROGRAMS += tests/unit/test_finetune
-tests_unit_test_finetune_SOURCES = tests/unit/test_finetune.c tests/unit/pools.h
+tests_unit_test_finetune_SOURCES = tests/unit/test_finetune.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
 tests_unit_test_finetune_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # objectives

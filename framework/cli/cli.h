@@ -40,7 +40,7 @@ typedef struct sm_command {
   const char *name;         /* "train"; a command of a group has two words: "recipe show" */
   const char *usage;        /* its arguments: "RECIPE [KEY=VALUE ...]", or "" */
   const char *summary;      /* one sentence without final stop */
-  const char *about;        /* paragraphs for --help and the manual, or NULL */
+  const char *about;        /* paragraphs for --help and the manual, or NULL; @KINDS@: all kinds of plugins */
   int min_args, max_args;   /* max -1: any number */
   const sm_option *options; /* names with '_' are typed with '-'; lists are typed a,b,c */
   int n_options;
@@ -61,6 +61,8 @@ typedef struct sm_command {
 int sm_cli_fail(const sm_error *);
 /* The same for a wrong command line; adds where to find help. Returns SM_EXIT_USAGE. */
 int sm_cli_usage(const sm_cli *, const char *fmt, ...) SM_PRINTF(2, 3);
+/* sm_cli_fail, but what would be wrong data is a wrong command line. */
+int sm_cli_usage_error(const sm_error *);
 /* A line for people on stderr, dropped by --quiet. */
 void sm_cli_note(const sm_cli *, const char *fmt, ...) SM_PRINTF(2, 3);
 int sm_cli_exit_code(sm_status);
@@ -70,6 +72,8 @@ int sm_cli_json(sm_json *);
 void sm_cli_json_size(sm_json *, int height, int width);
 /* The registry for --plugin-path, made on first use. */
 sm_status sm_cli_registry(sm_cli *, sm_registry **, sm_error *);
+/* "a,b" as a NULL-terminated list of texts that are not empty; NULL or "": an empty one. `n` may be NULL. */
+sm_status sm_cli_list(const sm_cli *, const char *text, const char *const **list, int *n, sm_error *);
 /* argv[1] is a recipe, the rest are overrides; --threads becomes train.threads. */
 sm_status sm_cli_recipe(sm_cli *, int argc, char **argv, sm_recipe **, sm_error *);
 
@@ -80,6 +84,7 @@ const sm_option *sm_cli_globals(int *n);      /* into sm_cli */
 /* The command that argv begins with, and how many words its name takes. NULL with an error. */
 const sm_command *sm_command_find(int argc, char **argv, int *words, sm_error *);
 void sm_command_flag(const sm_option *, sm_text *); /* "--keep-all" */
+void sm_command_about(const sm_command *, sm_text *);  /* its paragraphs */
 /* Take the options out of argv (moving arguments to the front, argc updated) into cli and cli->options. */
 sm_status sm_command_parse(sm_cli *, const sm_command *, int *argc, char **argv, sm_error *);
 

@@ -203,6 +203,8 @@ static int run_ops(sm_cli *cli, int argc, char **argv) {
     b.config.micro_batch = 0;
     for (int i = 0; !status && i < 2; i++) {
       b.config.device = i ? SM_PLAIN : SM_CPU;
+      sm_cli_note(cli, "%d of 2: timing the %s kernels in steps of %d picture%s, one thread", i + 1, i ? "plain" : "fast",
+                  b.config.batch_size, b.config.batch_size == 1 ? "" : "s");
       status = sm_bench_step(&b.config, 1, true, &r[i], &err);
     }
     sm_pool_free(one);

@@ -186,8 +186,7 @@ const sm_command sm_command_bench_knn = {
     .usage = "",
     .summary = "time the weighted k-NN on random features",
     .about =
-        "The time is that of one k-NN evaluation: normalising the features, products, the running list "
-        "of neighbours, and votes.",
+        "The time is that of one k-NN evaluation: normalising the features, products, the running list of neighbours, and votes.",
     .options = knn_options,
     .n_options = sizeof knn_options / sizeof *knn_options,
     .options_size = sizeof(struct knn_options),

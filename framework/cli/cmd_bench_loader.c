@@ -159,8 +159,8 @@ const sm_command sm_command_bench_loader = {
     .usage = "[FOLDER|FILE]",
     .summary = "measure how fast pictures are read and augmented",
     .about =
-        "FILE is a packed file. Without either, JPEG pictures are generated in a temporary folder. With a "
-        "packed file or a cache, the first round is not measured.",
+        "FILE is a packed file. Without either, JPEG pictures are generated in a temporary folder. "
+        "With a packed file or a cache, the first round is not measured.",
     .max_args = 1,
     .options = options,
     .n_options = sizeof options / sizeof *options,

@@ -118,9 +118,8 @@ const sm_command sm_command_data_check = {
     .usage = "RECIPE|FOLDER|FILE [KEY=VALUE ...]",
     .summary = "read every picture once and name those that cannot be used",
     .about =
-        "Decodes all pictures of a folder or packed file, or of a recipe's training and test sets, and lists "
-        "the damaged, empty, misnamed and oversized ones that training would skip. Ends with 1 if there is "
-        "one.",
+        "Decodes all pictures of a folder or packed file, or of a recipe's training and test sets, and lists the damaged, empty, misnamed and oversized ones that training would skip. "
+        "Ends with 1 if there is one.",
     .min_args = 1,
     .max_args = -1,
     .run = run,

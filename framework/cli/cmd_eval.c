@@ -28,8 +28,7 @@ struct eval_options {
 static const sm_option options[] = {
     SM_CHOICE(
         struct eval_options, network.net, "net", "auto", sm_net_names,
-        "which weights; init: the untrained network, pixels: no network (baselines); auto: the teacher where "
-        "there is one"),
+        "which weights; init: the untrained network, pixels: no network (baselines); auto: the teacher where there is one"),
     SM_INTS(struct eval_options, k, "k", "~", 1, 10000, "neighbours", "knn: numbers of neighbours that vote"),
     SM_CHOICE(struct eval_options, pool, "pool", "default", pools,
               "features: [CLS], mean of the patches, or both side by side"),
@@ -424,18 +423,13 @@ const sm_command sm_command_eval = {
     .summary = "measure a network's features, or write them to files",
     .about =
         "EVALUATION is the name of an evaluation plugin, such as knn, or of one in the recipe's 'evaluate'; "
-        "its "
-        "options come from there and from KEY=VALUE. 'features' writes the features themselves: "
-        "features.npy, "
-        "labels.npy, names.txt, classes.txt and features.json.\n\n"
-        "NETWORK is a run folder (its newest checkpoint counts), a checkpoint in one, or weights: what "
-        "`smalti export` "
-        "writes, or any safetensors file with timm's names (say --backbone). With --net init or --net pixels "
-        "it may "
-        "also be a recipe.\n\n"
-        "Pictures are the recipe's, or folders with one sub-folder a class (--train, --test). Results of a "
-        "run are "
-        "also appended to evaluations.jsonl in its folder.",
+        "its options come from there and from KEY=VALUE. 'features' writes the features themselves: "
+        "features.npy, labels.npy, names.txt, classes.txt and features.json.\n\n"
+        "NETWORK is a run folder (its newest checkpoint counts), a checkpoint in one, or weights: "
+        "what `smalti export` writes, or any safetensors file with timm's names (say --backbone). "
+        "With --net init or --net pixels it may also be a recipe.\n\n"
+        "Pictures are the recipe's, or folders with one sub-folder a class (--train, --test). "
+        "Results of a run are also appended to evaluations.jsonl in its folder.",
     .min_args = 2,
     .max_args = -1,
     .options = options,

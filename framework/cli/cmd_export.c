@@ -79,10 +79,7 @@ static int say(const sm_cli *cli, const struct export_options *o, const sm_netwo
   sm_json_string(&j, "backbone", sm_network_about(net)->backbone);
   sm_json_int(&j, "numbers", elements);
   sm_json_int(&j, "left_out", dropped);
-  const char *text = sm_json_finish(&j);
-  if (text) printf("%s\n", text);
-  sm_json_free(&j);
-  return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
+  return sm_cli_json(&j);
 }
 
 static int run(sm_cli *cli, int argc, char **argv) {
@@ -109,11 +106,9 @@ const sm_command sm_command_export = {
     .usage = "NETWORK",
     .summary = "write a backbone's weights for other programs",
     .about =
-        "NETWORK is a run folder (its newest checkpoint counts), a checkpoint in one, or a weights file. The "
-        "result is "
-        "a safetensors file with timm's names; its metadata says what network it is and how pictures are "
-        "normalised, "
-        "so that smalti opens it again without the run.",
+        "NETWORK is a run folder (its newest checkpoint counts), a checkpoint in one, or a weights file. "
+        "The result is a safetensors file with timm's names; "
+        "its metadata says what network it is and how pictures are normalised, so that smalti opens it again without the run.",
     .min_args = 1,
     .max_args = 1,
     .options = options,

@@ -43,8 +43,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
   if (!status && text.failed) status = sm_fail(&err, SM_ENOMEM, "out of memory");
   if (!status) fputs(text.s, stdout);
   sm_text_free(&text);
-  int code = status ? sm_cli_fail(&err) : SM_EXIT_OK;
-  return code == SM_EXIT_DATA ? SM_EXIT_USAGE : code;
+  return status ? sm_cli_usage_error(&err) : SM_EXIT_OK;
 }
 
 const sm_command sm_command_help = {

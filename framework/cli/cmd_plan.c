@@ -80,6 +80,31 @@ static int print_text(const plan_view *p, int largest) {
   return SM_EXIT_OK;
 }
 
+static void add_costs(const plan_view *p, sm_json *json) {
+  sm_json_object(json, "recompute");
+  for (int i = 0; i < 2; i++) {
+    char key[32];
+    snprintf(key, sizeof key, "%s_peak_bytes", recompute_name[i]);
+    sm_json_int(json, key, (int64_t)p->cost[i].peak);
+    snprintf(key, sizeof key, "%s_gflop", recompute_name[i]);
+    sm_json_double(json, key, p->cost[i].gflop);
+  }
+  sm_json_close(json);
+}
+
+static void add_largest(const plan_view *p, int largest, sm_json *json) {
+  sm_json_array(json, "largest");
+  for (int i = 0; i < p->graph.n_largest && i < largest; i++) {
+    const sm_plan_line *l = &p->graph.largest[i];
+    sm_json_object(json, NULL);
+    sm_json_string(json, "name", l->name);
+    sm_json_string(json, "kind", l->kind);
+    sm_json_int(json, "bytes", (int64_t)l->bytes);
+    sm_json_close(json);
+  }
+  sm_json_close(json);
+}
+
 static int print_json(const plan_view *p, int largest) {
   const struct {
     const char *key;
@@ -102,25 +127,8 @@ static int print_json(const plan_view *p, int largest) {
   sm_json_int(&json, "nodes", p->graph.nodes);
   sm_json_int(&json, "segments", p->graph.segments);
   sm_json_double(&json, "gflop", p->cost[p->recipe->train.recompute].gflop);
-  sm_json_object(&json, "recompute");
-  for (int i = 0; i < 2; i++) {
-    char key[32];
-    snprintf(key, sizeof key, "%s_peak_bytes", recompute_name[i]);
-    sm_json_int(&json, key, (int64_t)p->cost[i].peak);
-    snprintf(key, sizeof key, "%s_gflop", recompute_name[i]);
-    sm_json_double(&json, key, p->cost[i].gflop);
-  }
-  sm_json_close(&json);
-  sm_json_array(&json, "largest");
-  for (int i = 0; i < p->graph.n_largest && i < largest; i++) {
-    const sm_plan_line *l = &p->graph.largest[i];
-    sm_json_object(&json, NULL);
-    sm_json_string(&json, "name", l->name);
-    sm_json_string(&json, "kind", l->kind);
-    sm_json_int(&json, "bytes", (int64_t)l->bytes);
-    sm_json_close(&json);
-  }
-  sm_json_close(&json);
+  add_costs(p, &json);
+  add_largest(p, largest, &json);
   return sm_cli_json(&json);
 }
 

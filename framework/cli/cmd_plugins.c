@@ -23,6 +23,17 @@ static void pad(const char *text, int width) {
   printf("%s%*s", text, width > columns(text) ? width - columns(text) : 0, "");
 }
 
+sm_kind sm_plugins_kind(const char *name, sm_error *err) {
+  const char *names[SM_KIND_END];
+  sm_kind kind = sm_kind_named(name);
+  if (kind) return kind;
+  for (int k = 1; k < SM_KIND_END; k++) names[k - 1] = sm_kind_name((sm_kind)k);
+  names[SM_KIND_END - 1] = NULL;
+  sm_fail(err, SM_EINVAL, "there is no kind of plugin called '%.60s'", name);
+  sm_hint_names(err, name, names, "kinds");
+  return kind;
+}
+
 /* ---- plugins list -------------------------------------------------------------------------------------- */
 
 static void list_json_plugin(sm_json *json, const sm_registry *r, const sm_plugin *p) {
@@ -75,8 +86,8 @@ static void list_text(const sm_registry *r, sm_kind kind) {
 static int run_list(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   sm_registry *r;
-  sm_kind kind = argc > 1 ? sm_kind_named(argv[1]) : (sm_kind)0;
-  if (argc > 1 && !kind) return sm_cli_usage(cli, "there is no kind of plugin called '%s'", argv[1]);
+  sm_kind kind = argc > 1 ? sm_plugins_kind(argv[1], &err) : (sm_kind)0;
+  if (argc > 1 && !kind) return sm_cli_usage_error(&err);
   if (sm_cli_registry(cli, &r, &err) != SM_OK || sm_registry_scan(r, &err) != SM_OK) return sm_cli_fail(&err);
   if (cli->json) return list_json(r, kind);
   list_text(r, kind);
@@ -98,8 +109,8 @@ const sm_command sm_command_plugins_list = {
     .usage = "[KIND]",
     .summary = "list the plugins that are found, and the modules that are refused",
     .about =
-        "KIND is backbone, head, masker, tokenizer, loss, dataset or evaluation. Plugins are looked for in "
-        "the folders of --plugin-path, of SMALTI_PLUGIN_PATH, and where smalti is installed.",
+        "KIND is @KINDS@. "
+        "Plugins are looked for in the folders of --plugin-path, of SMALTI_PLUGIN_PATH, and where smalti is installed.",
     .max_args = 1,
     .run = run_list,
 };
@@ -309,10 +320,8 @@ const sm_plugin *sm_plugins_find(sm_registry *r, const char *text, sm_error *err
   if (slash) {
     char kind[32];
     snprintf(kind, sizeof kind, "%.*s", (int)(slash - text), text);
-    sm_kind k = sm_kind_named(kind);
-    if (k) return sm_registry_find(r, k, slash + 1, err);
-    sm_fail(err, SM_EINVAL, "there is no kind of plugin called '%s'", kind);
-    return NULL;
+    sm_kind k = sm_plugins_kind(kind, err);
+    return k ? sm_registry_find(r, k, slash + 1, err) : NULL;
   }
   const char *names[256];
   int n = 0;

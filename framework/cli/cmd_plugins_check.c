@@ -167,16 +167,10 @@ const sm_command sm_command_plugins_check = {
     .usage = "FILE.so|[KIND/]NAME ...",
     .summary = "try to break plugins: every option's ends, gradients, threads, memory",
     .about =
-        "Each plugin is made with its defaults, every choice, and the smallest and largest value of each "
-        "option, "
-        "one at a time, and driven as training would drive it, on tiny data in double precision: gradients "
-        "are "
-        "compared with differences (to 1e-6), results of two runs and of 1 and 2 threads bit by bit, batches "
-        "may "
-        "be empty, allocations fail. Lines begin with ✓ (holds), ✗ (does not) or – (could not be tried: the "
-        "plugin refused those options, or they are too large to run here). The exit code is 1 if anything "
-        "does "
-        "not hold.",
+        "Each plugin is made with its defaults, every choice, and the smallest and largest value of each option, one at a time, and driven as training would drive it, on tiny data in double precision: "
+        "gradients are compared with differences (to 1e-6), results of two runs and of 1 and 2 threads bit by bit, batches may be empty, allocations fail. "
+        "Lines begin with ✓ (holds), ✗ (does not) or – (could not be tried: "
+        "the plugin refused those options, or they are too large to run here). The exit code is 1 if anything does not hold.",
     .min_args = 1,
     .max_args = -1,
     .options = options,

@@ -74,9 +74,9 @@ static int run(sm_cli *cli, int argc, char **argv) {
   (void)argc;
   const struct new_options *o = cli->options;
   const char *name = argv[2], *dir = o->out ? o->out : name;
-  sm_kind kind = sm_kind_named(argv[1]);
   sm_error err;
-  if (!kind) return sm_cli_usage(cli, "there is no kind of plugin called '%s'", argv[1]);
+  sm_kind kind = sm_plugins_kind(argv[1], &err);
+  if (!kind) return sm_cli_usage_error(&err);
   sm_status status = check_name(name, &err);
   char *file = sm_arena_printf(cli->arena, "%s/%s.c", dir, name);
   char *makefile = sm_arena_printf(cli->arena, "%s/Makefile", dir);
@@ -84,10 +84,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
   if (status == SM_OK) status = sm_mkdirs(dir, &err);
   if (status == SM_OK) status = write_file(file, skeleton(sm_kind_name(kind)), name, &err);
   if (status == SM_OK) status = write_file(makefile, skeleton("makefile"), name, &err);
-  if (status != SM_OK) {
-    int code = sm_cli_fail(&err);
-    return code == SM_EXIT_DATA ? SM_EXIT_USAGE : code;
-  }
+  if (status != SM_OK) return sm_cli_usage_error(&err);
   printf("%s\n%s\n", file, makefile);
   sm_cli_note(cli, "next: cd %s && make check; then smalti --plugin-path %s plugins show %s", dir, dir, name);
   return SM_EXIT_OK;
@@ -98,8 +95,8 @@ const sm_command sm_command_plugins_new = {
     .usage = "KIND NAME",
     .summary = "write the source of a new plugin, to start from",
     .about =
-        "KIND is backbone, head, masker, tokenizer, loss, dataset or evaluation. Writes NAME.c, a plugin "
-        "that works, and a Makefile that builds it with pkg-config and checks it.",
+        "KIND is @KINDS@. "
+        "Writes NAME.c, a plugin that works, and a Makefile that builds it with pkg-config and checks it.",
     .min_args = 2,
     .max_args = 2,
     .options = options,

@@ -55,9 +55,8 @@ const sm_command sm_command_preview = {
     .usage = "RECIPE [KEY=VALUE ...]",
     .summary = "write a contact sheet of a recipe's views and masks",
     .about =
-        "Draws the first pictures of an epoch as training will see them: the original with the boxes "
-        "that are cut out, the global views, the same with the patches hidden from the student, the local "
-        "views.",
+        "Draws the first pictures of an epoch as training will see them: "
+        "the original with the boxes that are cut out, the global views, the same with the patches hidden from the student, the local views.",
     .min_args = 1,
     .max_args = -1,
     .options = options,

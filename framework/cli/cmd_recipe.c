@@ -158,9 +158,9 @@ const sm_command sm_command_recipe_diff = {
     .usage = "RECIPE RECIPE [KEY=VALUE ...]",
     .summary = "print the values in which two recipes differ",
     .about =
-        "One line a value, 'KEY: FIRST → SECOND'. Overrides change the second recipe, so 'recipe diff A A "
-        "KEY=VALUE' shows "
-        "what an override does. The exit code is 1 if the recipes differ.",
+        "One line a value, 'KEY: FIRST → SECOND'. "
+        "Overrides change the second recipe, so 'recipe diff A A KEY=VALUE' shows what an override does. "
+        "The exit code is 1 if the recipes differ.",
     .min_args = 2,
     .max_args = -1,
     .run = diff,
@@ -219,8 +219,7 @@ const sm_command sm_command_recipe_check = {
     .usage = "RECIPE ...",
     .summary = "read recipes, and check that every value is legal and the plugins fit each other",
     .about =
-        "Nothing is trained and no picture is looked for. Of a table recipe, the recipes of all rows are "
-        "read.",
+        "Nothing is trained and no picture is looked for. Of a table recipe, the recipes of all rows are read.",
     .min_args = 1,
     .max_args = -1,
     .run = check,

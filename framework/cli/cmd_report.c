@@ -34,10 +34,8 @@ const sm_command sm_command_report = {
     .usage = "RUN [RUN ...]",
     .summary = "write a run's report anew, or compare runs on one page",
     .about =
-        "Training writes RUN/report.html when it ends or is interrupted; this writes it at any time, also "
-        "while the run goes on. "
-        "Several runs give one page with their curves laid over each other and a table of their last "
-        "figures.",
+        "Training writes RUN/report.html when it ends or is interrupted; this writes it at any time, also while the run goes on. "
+        "Several runs give one page with their curves laid over each other and a table of their last figures.",
     .min_args = 1,
     .max_args = -1,
     .options = options,

@@ -1,12 +1,10 @@
 /* cmd_table.c — `smalti table`: train and evaluate what is missing of a table, and write it. */
 #include "cli.h"
+#include "progress.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "framework/table/table.h"
 
@@ -39,20 +37,9 @@ static const sm_option options[] = {
 
 typedef struct view {
   const sm_cli *cli;
-  bool terminal, line;
-  double drawn, started;
+  sm_line line;
   sm_table_jobs *jobs;
 } view;
-
-static int columns(void) {
-  struct winsize w;
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 20 ? w.ws_col : 80;
-}
-
-static void clear_line(view *v) {
-  if (v->line) fputs("\r\033[K", stderr);
-  v->line = false;
-}
 
 static int title_width(const sm_table_jobs *jobs) {
   char title[128];
@@ -84,21 +71,21 @@ static void describe_step(const sm_table_event *e, char *buf, size_t size) {
 /* On a terminal one moving line; elsewhere a line a minute. */
 static void on_move(view *v, const sm_table_event *e) {
   char title[160], what[700], line[900];
-  double now = sm_now(), every = v->terminal ? 0.2 : 60;
+  double now = sm_now(), every = v->line.terminal ? 0.2 : 60;
   if (e->tell->kind == SM_TELL_WARNING) {
-    clear_line(v);
+    sm_line_clear(&v->line);
     fprintf(stderr, "smalti: warning: %s: %s\n", sm_table_job_title(e->job, title, sizeof title),
             e->tell->text);
     return;
   }
   if (v->cli->quiet) return;
   if (e->tell->kind == SM_TELL_FIGURES) return;
-  if (e->tell->kind == SM_TELL_START || now - v->drawn < every) return;
-  v->drawn = now;
+  if (e->tell->kind == SM_TELL_START || now - v->line.drawn < every) return;
+  v->line.drawn = now;
   describe_step(e, what, sizeof what);
   snprintf(line, sizeof line, "%s  %s", padded_title(v, e->job, title, sizeof title), what);
-  clear_line(v);
-  if (v->terminal) fprintf(stderr, "%.*s", columns() - 1, line), v->line = true;
+  sm_line_clear(&v->line);
+  if (v->line.terminal) fprintf(stderr, "%.*s", sm_line_columns() - 1, line), v->line.shown = true;
   else fprintf(stderr, "%s\n", line);
   fflush(stderr);
 }
@@ -106,7 +93,7 @@ static void on_move(view *v, const sm_table_event *e) {
 static void on_end(view *v, const sm_table_event *e) {
   char title[160], time[32], text[sizeof(sm_error) + 16];
   const sm_table_job *job = e->job;
-  clear_line(v);
+  sm_line_clear(&v->line);
   padded_title(v, job, title, sizeof title);
   if (job->state == SM_JOB_FAILED) {
     fprintf(stderr, "%s  failed: %s\n", title, sm_error_text(&job->why, text, sizeof text));
@@ -125,8 +112,8 @@ static void on_event(void *ctx, const sm_table_event *e) {
   char title[160];
   switch (e->kind) {
     case SM_TABLE_JOB_STARTS:
-      clear_line(v);
-      v->drawn = v->terminal ? 0 : sm_now();
+      sm_line_clear(&v->line);
+      v->line.drawn = v->line.terminal ? 0 : sm_now();
       if (!v->cli->quiet)
         fprintf(stderr, "%s  %s%s\n", padded_title(v, e->job, title, sizeof title), e->text,
                 e->job->state == SM_JOB_BEGUN ? ", going on" : "");
@@ -148,8 +135,6 @@ static void on_event(void *ctx, const sm_table_event *e) {
 }
 
 /* ---- what there is ------------------------------------------------------------------------------------- */
-
-static const char *const state_names[] = {"missing", "begun", "trained", "done", "failed"};
 
 static bool needs_missing(const sm_table_jobs *jobs, const sm_table_job *job) {
   bool missing = false;
@@ -202,7 +187,7 @@ static int print_jobs(const sm_table_jobs *jobs, bool estimate) {
     const sm_table_job *job = &jobs->job[i];
     if (!job->wanted) continue;
     bool ask = estimate && !sm_table_job_trained(job);
-    printf("%-*s  %-8s %-*s", width, sm_table_job_title(job, title, sizeof title), state_names[job->state],
+    printf("%-*s  %-8s %-*s", width, sm_table_job_title(job, title, sizeof title), sm_job_state_names[job->state],
            ask ? names + 2 : 0, job->name);
     fflush(stdout);
     if (ask) print_estimate(jobs, job, &sum);
@@ -233,7 +218,7 @@ static int print_json(const sm_table_jobs *jobs, bool estimate) {
     sm_json_string(&j, "name", job->run->key);
     sm_json_bool(&j, "row", job->run->row);
     if (job->has_seed) sm_json_int(&j, "seed", job->seed);
-    sm_json_string(&j, "state", state_names[job->state]);
+    sm_json_string(&j, "state", sm_job_state_names[job->state]);
     sm_json_string(&j, "id", job->id);
     sm_json_string(&j, "folder", job->name);
     if (estimate && !sm_table_job_trained(job)) add_estimate(jobs, job, &j);
@@ -254,18 +239,6 @@ static void on_change(void *ctx) {
             sm_error_text(&err, text, sizeof text));
 }
 
-static sm_status split_rows(sm_cli *cli, const char *list, const char ***rows, int *n, sm_error *err) {
-  *n = 0;
-  size_t most = list ? strlen(list) / 2 + 2 : 1;
-  *rows = sm_arena_alloc(cli->arena, most * sizeof **rows);
-  for (const char *s = list; *rows && s && *s;) {
-    size_t length = strcspn(s, ",");
-    if (length) (*rows)[(*n)++] = sm_arena_strndup(cli->arena, s, length);
-    s += length + (s[length] == ',');
-  }
-  return *rows ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
-}
-
 static sm_status open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_recipe *recipe, view *v,
                            sm_error *err) {
   const struct table_options *o = cli->options;
@@ -282,9 +255,7 @@ static sm_status open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_re
                         .overrides = (const char *const *)argv + 2};
   if (!t.out) t.out = sm_arena_printf(cli->arena, "tables/%s", recipe->name);
   if (!t.out) return sm_fail(err, SM_ENOMEM, "out of memory");
-  const char **rows;
-  sm_status status = split_rows(cli, o->rows, &rows, &t.n_rows, err);
-  t.rows = rows;
+  sm_status status = sm_cli_list(cli, o->rows, &t.rows, &t.n_rows, err);
   if (!status) status = sm_cli_registry(cli, &t.registry, err);
   return status ? status : sm_table_jobs_new(recipe, &t, &v->jobs, err);
 }
@@ -306,16 +277,15 @@ static int show(const sm_cli *cli, view *v, sm_error *err) {
 
 static int run(sm_cli *cli, int argc, char **argv) {
   const struct table_options *o = cli->options;
-  const char *term = getenv("TERM");
   sm_error err = {0};
   sm_table_recipe *recipe = NULL;
-  view v = {.cli = cli, .terminal = isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb"))};
+  view v = {.cli = cli, .line = sm_line_begin()};
   sm_status status = sm_table_recipe_load(&recipe, argv[1], &err);
   if (!status) status = open_jobs(cli, argc, argv, recipe, &v, &err);
   sm_signals_install();
   if (!status && !o->dry_run) {
     status = sm_table_work(v.jobs, on_change, &v, &err);
-    clear_line(&v);
+    sm_line_clear(&v.line);
   }
   int code = SM_EXIT_OK;
   sm_error shown = {0};
@@ -331,15 +301,11 @@ const sm_command sm_command_table = {
     .summary = "train and evaluate the rows of a table that are missing, and write the table",
     .about =
         "RECIPE is a table recipe: a base, rows that change it, evaluations, seeds, published figures. "
-        "KEY=VALUE is "
-        "laid over its 'shared'.\n\n"
-        "Runs live in RUNS, known by a hash of all that determines them, so that nothing is trained twice, "
-        "by whichever "
-        "name or table. After a stop or a kill the same command goes on. Several processes and machines may "
-        "work on "
-        "one table in a shared folder of runs.\n\n"
-        "table.md, table.tex, table.csv and report.html in the table's folder are written anew after each "
-        "row.",
+        "KEY=VALUE is laid over its 'shared'.\n\n"
+        "Runs live in RUNS, known by a hash of all that determines them, so that nothing is trained twice, by whichever name or table. "
+        "After a stop or a kill the same command goes on. "
+        "Several processes and machines may work on one table in a shared folder of runs.\n\n"
+        "table.md, table.tex, table.csv and report.html in the table's folder are written anew after each row.",
     .min_args = 1,
     .max_args = -1,
     .options = options,

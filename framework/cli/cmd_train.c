@@ -83,9 +83,8 @@ const sm_command sm_command_train = {
     .usage = "RECIPE [KEY=VALUE ...]",
     .summary = "pre-train a recipe, or go on with a run that was interrupted",
     .about =
-        "The run lives in RUNS/NAME, NAME being the recipe's. The same command goes on where the folder's "
-        "last good checkpoint "
-        "ends, to the same bits as a run that was never interrupted.\n\n"
+        "The run lives in RUNS/NAME, NAME being the recipe's. "
+        "The same command goes on where the folder's last good checkpoint ends, to the same bits as a run that was never interrupted.\n\n"
         "TERM, INT and USR1 finish the step, save, and exit with 75; a second signal exits at once.",
     .min_args = 1,
     .max_args = -1,

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "framework/plugin/kind.h"
 #include "framework/recipe/option.h"
 
 static const sm_command *const commands[] = {
@@ -83,6 +84,20 @@ const sm_command *sm_command_find(int argc, char **argv, int *words, sm_error *e
   }
   if (!group) return unknown_command(NULL, argv[0], err);
   return unknown_command(argv[0], argc > 1 && argv[1][0] != '-' ? argv[1] : NULL, err);
+}
+
+/* ---- texts ---------------------------------------------------------------------------------------------- */
+
+void sm_command_about(const sm_command *c, sm_text *text) {
+  static const char mark[] = "@KINDS@";
+  const char *rest = c->about ? c->about : "", *at = strstr(rest, mark);
+  if (at) {
+    sm_text_bytes(text, rest, (size_t)(at - rest));
+    for (int k = 1; k < SM_KIND_END; k++)
+      sm_text_add(text, "%s%s", sm_kind_name((sm_kind)k), k + 2 < SM_KIND_END ? ", " : k + 1 < SM_KIND_END ? " or " : "");
+    rest = at + strlen(mark);
+  }
+  sm_text_add(text, "%s", rest);
 }
 
 /* ---- options ------------------------------------------------------------------------------------------- */

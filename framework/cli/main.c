@@ -42,6 +42,11 @@ int sm_cli_fail(const sm_error *err) {
   return sm_cli_exit_code(err->code);
 }
 
+int sm_cli_usage_error(const sm_error *err) {
+  int code = sm_cli_fail(err);
+  return code == SM_EXIT_DATA ? SM_EXIT_USAGE : code;
+}
+
 int sm_cli_usage(const sm_cli *cli, const char *fmt, ...) {
   va_list args;
   va_start(args, fmt);
@@ -87,12 +92,6 @@ static int print_and_free(sm_text *text) {
   return code;
 }
 
-/* A wrong command line exits 2, whatever was wrong with it. */
-static int fail_usage(const sm_error *err) {
-  int code = sm_cli_fail(err);
-  return code == SM_EXIT_DATA ? SM_EXIT_USAGE : code;
-}
-
 static int check_count(sm_cli *cli, int args) {
   const sm_command *c = cli->command;
   if (args < c->min_args) return sm_cli_usage(cli, "'%s' needs more arguments", c->name);
@@ -112,7 +111,7 @@ static int run_command(sm_cli *cli, int argc, char **argv) {
         sm_usage_group(argv[0], &text);
         if (text.s) return print_and_free(&text);
       }
-    return fail_usage(&err);
+    return sm_cli_usage_error(&err);
   }
   cli->command = c;
   cli->options = sm_arena_alloc(cli->arena, c->options_size + 1);
@@ -121,7 +120,7 @@ static int run_command(sm_cli *cli, int argc, char **argv) {
   argv += words - 1; /* argv[0]: the last word of the name */
   int args = argc - 1;
   if (strcmp(c->name, "complete") != 0 && sm_command_parse(cli, c, &args, argv + 1, &err))
-    return fail_usage(&err);
+    return sm_cli_usage_error(&err);
   if (cli->help) {
     sm_text text = {0};
     sm_usage_command(c, &text);
@@ -154,7 +153,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
   }
   char *word = first < argc ? argv[first] : NULL;
   if (leading > 0) {
-    if (sm_command_parse(cli, NULL, &leading, argv + 1, &err)) return fail_usage(&err);
+    if (sm_command_parse(cli, NULL, &leading, argv + 1, &err)) return sm_cli_usage_error(&err);
     argv[first] = word; /* the parser ends what it kept with NULL */
   }
   if (cli->help) {

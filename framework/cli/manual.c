@@ -29,12 +29,11 @@ static const item variables[] = {
 
 static const item sections[] = {
     {"RECIPES",
-     "A recipe is a YAML file that says what to train: data, backbone, head, masker, tokenizer, losses, "
-     "optimizer. It is "
-     "looked for as named, then in the recipe folders, with or without .yaml. Every value can be changed on "
-     "the command "
-     "line: KEY=VALUE arguments name it by its path, as in train.epochs=10, masker.random.ratio=0.5, "
-     "losses.mim.weight=2 or tokenizer='!delete'. The recipe reference lists every key."},
+     "A recipe is a YAML file that says what to train: data, backbone, head, masker, tokenizer, losses, optimizer. "
+     "It is looked for as named, then in the recipe folders, with or without .yaml. "
+     "Every value can be changed on the command line: "
+     "KEY=VALUE arguments name it by its path, as in train.epochs=10, masker.random.ratio=0.5, losses.mim.weight=2 or tokenizer='!delete'. "
+     "The recipe reference lists every key."},
 };
 
 /* Text for roff: backslashes and leading dots mean something there. */
@@ -98,8 +97,11 @@ static void add_command(sm_text *text, const sm_command *c) {
   add_escaped(text, sentence);
   sm_text_add(text, "\n");
   if (c->about) {
+    sm_text about = {0};
+    sm_command_about(c, &about);
     sm_text_add(text, ".PP\n");
-    add_paragraphs(text, c->about);
+    if (about.s) add_paragraphs(text, about.s);
+    sm_text_free(&about);
   }
   add_options(text, c->options, c->n_options);
 }
@@ -124,10 +126,8 @@ void sm_manual(sm_text *text) {
       ".SH NAME\nsmalti \\- pre-train vision transformers without labels\n"
       ".SH SYNOPSIS\n.B smalti\n[\\fIOPTIONS\\fR] \\fICOMMAND\\fR [\\fIARGUMENTS\\fR]\n"
       ".SH DESCRIPTION\n"
-      "smalti trains vision transformers by self\\-distillation and masked image modelling (iBOT, DINO and "
-      "what "
-      "lies between them) and measures what they learned. Backbone, head, masker, tokenizer and losses are "
-      "plugins that a recipe puts together.\n",
+      "smalti trains vision transformers by self\\-distillation and masked image modelling (iBOT, DINO and what lies between them) and measures what they learned. "
+      "Backbone, head, masker, tokenizer and losses are plugins that a recipe puts together.\n",
       sm_version());
   sm_text_add(text, ".SH COMMANDS\n");
   for (int i = 0; i < n; i++)

@@ -4,21 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* "head.,fc_norm" as a NULL-terminated list. */
-static const char *const *network_split(sm_arena *arena, const char *text) {
-  size_t n = 1;
-  for (const char *s = text; s && *s; s++) n += *s == ',';
-  char *copy = text && *text ? sm_arena_strdup(arena, text) : NULL;
-  const char **list = copy ? sm_arena_alloc(arena, (n + 1) * sizeof *list) : NULL;
-  for (size_t i = 0; list && i < n; i++) {
-    char *comma = strchr(copy, ',');
-    if (comma) *comma = 0;
-    list[i] = copy;
-    copy = comma ? comma + 1 : copy;
-  }
-  return list;
-}
-
 static void network_say_taken(const sm_cli *cli, const sm_network *net) {
   sm_text title = {0};
   const sm_weights_report *r = sm_network_report(net);
@@ -47,13 +32,13 @@ sm_status sm_cli_network_say(const sm_cli *cli, const sm_network *net, sm_status
 
 sm_status sm_cli_network(sm_cli *cli, const sm_network_options *o, const char *path, sm_network **net, sm_error *err) {
   sm_registry *registry;
-  const sm_network_source from = {.path = path,
+  sm_network_source from = {.path = path,
                                   .recipe = o->recipe,
                                   .backbone = o->backbone,
                                   .prefix = o->prefix,
-                                  .ignore = network_split(cli->arena, o->ignore),
                                   .net = (sm_net)o->net};
   *net = NULL;
-  sm_status status = sm_cli_registry(cli, &registry, err);
+  sm_status status = sm_cli_list(cli, o->ignore, &from.ignore, NULL, err);
+  if (!status) status = sm_cli_registry(cli, &registry, err);
   return status ? status : sm_network_open(registry, &from, net, err);
 }

@@ -7,21 +7,23 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-void sm_progress_begin(sm_progress *p, bool quiet) {
+sm_line sm_line_begin(void) {
   const char *term = getenv("TERM");
-  *p = (sm_progress){.quiet = quiet,
-                     .terminal = isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb")),
-                     .loss = NAN,
-                     .top1 = NAN};
+  return (sm_line){.terminal = isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb"))};
 }
 
-static int columns(void) {
+int sm_line_columns(void) {
   struct winsize w;
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 20 ? w.ws_col : 80;
 }
-static void clear_line(sm_progress *p) {
-  if (p->line) fputs("\r\033[K", stderr);
-  p->line = false;
+
+void sm_line_clear(sm_line *line) {
+  if (line->shown) fputs("\r\033[K", stderr);
+  line->shown = false;
+}
+
+void sm_progress_begin(sm_progress *p, bool quiet) {
+  *p = (sm_progress){.line = sm_line_begin(), .quiet = quiet, .loss = NAN, .top1 = NAN};
 }
 
 /* A bar of eighth blocks. */
@@ -39,9 +41,9 @@ static void bar(char *out, size_t size, double done, int width) {
 
 static void draw(sm_progress *p, const char *left, double done, const char *right) {
   char blocks[256];
-  int width = columns() - (int)strlen(left) - (int)strlen(right) - 12;
+  int width = sm_line_columns() - (int)strlen(left) - (int)strlen(right) - 12;
   width = width > 40 ? 40 : width;
-  clear_line(p);
+  sm_line_clear(&p->line);
   if (width >= 4) {
     bar(blocks, sizeof blocks, done, width);
     fprintf(stderr, "%s ▕%s▏%3.0f %% %s", left, blocks, done * 100, right);
@@ -49,19 +51,19 @@ static void draw(sm_progress *p, const char *left, double done, const char *righ
     fprintf(stderr, "%s %3.0f %%", left, done * 100);
   }
   fflush(stderr);
-  p->line = true;
+  p->line.shown = true;
 }
 
 static bool too_soon(sm_progress *p, bool last) {
   double now = sm_now();
-  if (!last && now - p->last_draw < 0.1) return true;
-  p->last_draw = now;
+  if (!last && now - p->line.drawn < 0.1) return true;
+  p->line.drawn = now;
   return false;
 }
 
 static void on_step(sm_progress *p, const sm_train_event *e) {
   p->loss = isnan(p->loss) ? e->loss : 0.95 * p->loss + 0.05 * e->loss;
-  if (!p->terminal || too_soon(p, e->step == e->steps)) return;
+  if (!p->line.terminal || too_soon(p, e->step == e->steps)) return;
   char left[64], right[200], eta[32], top[72] = "";
   if (!isnan(p->top1)) snprintf(top, sizeof top, "  %s %.1f %%", p->evaluation, p->top1);
   snprintf(left, sizeof left, "epoch %lld/%lld", (long long)e->epoch + 1, (long long)e->epochs);
@@ -77,13 +79,13 @@ static double metric(const sm_train_event *e, const char *name) {
 }
 
 static void on_record(sm_progress *p, const sm_train_event *e) {
-  if (p->terminal) return;
+  if (p->line.terminal) return;
   fprintf(stderr, "epoch %3lld  step %6lld/%lld  loss %8.4f  grad %8.3f  lr %.2e\n", (long long)e->epoch + 1,
           (long long)e->step, (long long)e->steps, e->loss, metric(e, "grad_norm"), metric(e, "lr"));
 }
 
 static void on_evaluation(sm_progress *p, const sm_train_event *e) {
-  clear_line(p);
+  sm_line_clear(&p->line);
   fprintf(stderr, "epoch %3.0f  step %6lld  %s", (double)e->step / ((double)e->steps / (double)e->epochs),
           (long long)e->step, e->text);
   bool has_top1 = e->result->n && !strncmp(e->result->figure[0].name, "top1", 4);
@@ -110,7 +112,7 @@ static void on_start(sm_progress *p, const sm_train_event *e) {
 void sm_progress_event(void *context, const sm_train_event *e) {
   sm_progress *p = context;
   if (e->kind == SM_EVENT_WARNING) {
-    clear_line(p);
+    sm_line_clear(&p->line);
     fprintf(stderr, "smalti: warning: %s\n", e->text);
     return;
   }
@@ -126,7 +128,7 @@ void sm_progress_event(void *context, const sm_train_event *e) {
       on_record(p, e);
       break;
     case SM_EVENT_EVAL_PART:
-      if (p->terminal && !too_soon(p, false)) draw(p, e->text, e->done, "");
+      if (p->line.terminal && !too_soon(p, false)) draw(p, e->text, e->done, "");
       break;
     case SM_EVENT_EVAL:
       on_evaluation(p, e);
@@ -136,4 +138,4 @@ void sm_progress_event(void *context, const sm_train_event *e) {
   }
 }
 
-void sm_progress_end(sm_progress *p) { clear_line(p); }
+void sm_progress_end(sm_progress *p) { sm_line_clear(&p->line); }

@@ -1,13 +1,22 @@
-/* progress.h — how training shows itself: one moving line on a terminal, plain lines elsewhere. */
+/* progress.h — how work shows itself on stderr: one moving line on a terminal, plain lines elsewhere. */
 #ifndef SMALTI_PROGRESS_H
 #define SMALTI_PROGRESS_H
 
 #include "framework/train/train.h"
 
+/* The moving line. */
+typedef struct sm_line {
+  bool terminal; /* where there is one */
+  bool shown;    /* something stands on it */
+  double drawn;  /* when */
+} sm_line;
+sm_line sm_line_begin(void);
+void sm_line_clear(sm_line *); /* leaves the cursor on a fresh line */
+int sm_line_columns(void);
+
 typedef struct sm_progress {
-  bool terminal, quiet;
-  bool line;        /* something stands on the moving line */
-  double last_draw; /* when it was drawn */
+  sm_line line;
+  bool quiet;
   double loss;      /* smoothed, for the line only */
   double top1;      /* of the evaluation below, the first one that has such a figure */
   char evaluation[48];

@@ -2,6 +2,8 @@
  * overrides. */
 #include "cli.h"
 
+#include <string.h>
+
 sm_status sm_cli_registry(sm_cli *cli, sm_registry **registry, sm_error *err) {
   sm_status status = SM_OK;
   if (!cli->registry) {
@@ -10,6 +12,20 @@ sm_status sm_cli_registry(sm_cli *cli, sm_registry **registry, sm_error *err) {
   }
   *registry = cli->registry;
   return status;
+}
+
+sm_status sm_cli_list(const sm_cli *cli, const char *text, const char *const **list, int *n, sm_error *err) {
+  size_t count = 0, most = (text ? strlen(text) / 2 : 0) + 2;
+  const char **made = sm_arena_alloc(cli->arena, most * sizeof *made);
+  if (!made) return sm_fail(err, SM_ENOMEM, "out of memory");
+  for (size_t length; text && *text; text += length + (text[length] == ',')) {
+    length = strcspn(text, ",");
+    if (length && !(made[count++] = sm_arena_strndup(cli->arena, text, length)))
+      return sm_fail(err, SM_ENOMEM, "out of memory");
+  }
+  *list = made;
+  if (n) *n = (int)count;
+  return SM_OK;
 }
 
 sm_status sm_cli_recipe(sm_cli *cli, int argc, char **argv, sm_recipe **recipe, sm_error *err) {

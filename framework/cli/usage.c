@@ -92,8 +92,11 @@ void sm_usage_command(const sm_command *c, sm_text *text) {
               *c->usage ? " " : "", c->usage, "");
   add_sentence(text, c->summary);
   if (c->about) {
+    sm_text about = {0};
+    sm_command_about(c, &about);
     sm_text_add(text, "\n");
-    wrap(text, c->about, 0, 0);
+    if (about.s) wrap(text, about.s, 0, 0);
+    sm_text_free(&about);
   }
   if (c->n_options) sm_text_add(text, "\nOptions:\n");
   add_options(text, c->options, c->n_options);
@@ -120,7 +123,8 @@ void sm_usage_overview(sm_text *text) {
   const sm_option *globals = sm_cli_globals(&n_globals);
   sm_text_add(text,
               "usage: smalti [OPTIONS] COMMAND ...\n\n"
-              "Pre-trains vision transformers without labels, from a YAML recipe.\n\nCommands:\n");
+              "Pre-trains vision transformers without labels, from a YAML recipe.\n\n"
+              "Commands:\n");
   for (int i = 0; i < n; i++)
     if (!commands[i]->hidden) add_row(text, commands[i]->name, commands[i]->summary);
   sm_text_add(text, "\nGlobal options:\n");

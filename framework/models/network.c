@@ -206,8 +206,12 @@ static bool network_copy_rows(const sm_params *to, const sm_params *from) {
     snprintf(name, sizeof name, "%s%s", from->prefix, row->name + cut);
     int source = sm_set_find(from->set, name);
     if (source < 0 || sm_set_row(from->set, source)->size != row->size) return false;
-    memcpy(sm_set_data(to->set, r, SM_VALUES), sm_set_data(from->set, source, SM_VALUES),
-           (size_t)row->size * sm_dtype_size(sm_set_real(to->set)));
+    size_t bytes;
+    void *values = sm_set_lend(to->set, r, SM_VALUES, &bytes), *given = sm_set_lend(from->set, source, SM_VALUES, NULL);
+    if (values && given) memcpy(values, given, bytes);
+    sm_set_give_back(from->set, source, SM_VALUES, given, false);
+    sm_set_give_back(to->set, r, SM_VALUES, values, true);
+    if (!values || !given) return false;
   }
   return true;
 }

@@ -19,6 +19,13 @@ static const sm_slot *head_tokenizer(const sm_recipe *r, const sm_slot *loss) {
   return NULL;
 }
 
+/* Does the tokenizer run the head that its losses join? One from a file does not, and its file need not be there any more. */
+static bool head_is_run(const sm_slot *tokenizer) {
+  const sm_tokenizer_ops *ops = OPS(tokenizer, *tokenizer);
+  sm_tokenizer_spec spec;
+  return !ops->load && sm_tokenizer_ask(ops, tokenizer->plugin.self, NULL, &spec, NULL) == SM_OK && spec.needs_head;
+}
+
 static head_site head_site_of(const sm_recipe *r, const sm_slot *head, sm_site site) {
   head_site found = {0};
   for (int i = 0; i < r->losses; i++) {
@@ -29,7 +36,7 @@ static head_site head_site_of(const sm_recipe *r, const sm_slot *head, sm_site s
       continue;
     const sm_slot *t = head_tokenizer(r, l);
     if (!found.loss) found.loss = l;
-    if (t && t->head && !strcmp(t->head, head->instance)) found.teacher = true;
+    if (t && head_is_run(t)) found.teacher = true;
   }
   return found;
 }

@@ -79,6 +79,13 @@ static int set_values_row(const sm_params *p, const char *name) {
 
 bool sm_has_param(const sm_params *p, const char *name) { return set_values_row(p, name) >= 0; }
 
+bool sm_param_grid(const sm_params *p, const char *name, int *rows, int *cols) {
+  int row = set_values_row(p, name);
+  if (row < 0 || !p->set->row[row].grid.rows) return false;
+  *rows = p->set->row[row].grid.rows, *cols = p->set->row[row].grid.cols;
+  return true;
+}
+
 bool sm_params_read(const sm_params *p, const char *name, int64_t first, int64_t n, float *to) {
   int row = set_values_row(p, name);
   return row >= 0 && sm_set_read(p->set, row, SM_VALUES, first, n, to);

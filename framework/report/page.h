@@ -15,9 +15,21 @@ typedef struct sm_line {
 } sm_line;
 
 const sm_curves *sm_run_curves(const sm_run *, const char *file);
-/* <figure> with heading and chart; nothing when no line has a value. */
-sm_status sm_page_chart(sm_text *out, const char *title, const char *unit, bool log_y, double factor,
-                        const sm_line *, size_t n, const sm_chart_level *, size_t nlevels);
+/* <figure> with heading and chart; nothing when no line has a value. The group (NULL: none) says unit, scale and axis;
+ * `level` may be NULL. */
+sm_status sm_page_chart(sm_text *out, const char *title, const sm_curve_group *, const sm_line *, size_t n,
+                        const sm_chart_level *level);
+
+/* Several runs: one chart for each curve of each group, with a line per run, which has one colour in all charts. */
+typedef struct sm_overlay {
+  const sm_run *runs;
+  const char *const *names;
+  size_t n;
+  bool leave_out;                        /* runs without the curve are no part of a chart's legend */
+  bool (*shown)(const sm_curve_group *); /* NULL: every group */
+} sm_overlay;
+sm_status sm_page_overlays(sm_text *out, const sm_overlay *);
+
 /* A number beside its name, and what it means. `note` may be "". */
 void sm_page_tile(sm_text *out, const char *name, const char *value, const char *note);
 void sm_page_heading(sm_text *out, const char *title);

@@ -96,46 +96,6 @@ static sm_status table(comparison *c) {
   return sm_page_tabular(&c->html, t);
 }
 
-/* ---- charts ---- */
-
-static bool seen_before(const comparison *c, size_t run, const sm_curve_group *f, const sm_curve *curve) {
-  for (size_t i = 0; i < run; i++)
-    if (sm_curves_find(sm_run_curves(&c->runs[i], f->file), curve->name)) return true;
-  return false;
-}
-
-static sm_status chart(comparison *c, const sm_curve_group *f, const sm_curve *curve) {
-  sm_line lines[SM_MAX_LINES];
-  size_t n = 0;
-  char title[200];
-  for (size_t i = 0; i < c->n && n < SM_MAX_LINES; i++) {
-    const sm_curve *found = sm_curves_find(sm_run_curves(&c->runs[i], f->file), curve->name);
-    /* a missing curve keeps its place, so that a run has the same colour in every chart */
-    static const sm_curve NONE = {.n = 0};
-    lines[n++] = (sm_line){.name = c->names[i], .curve = found ? found : &NONE, .dashed = i >= 8};
-  }
-  bool only = !strcmp(curve->name, f->keys[0]);
-  snprintf(title, sizeof title, only ? "%s" : "%s: %.100s", f->title, sm_curve_group_short(f, curve));
-  return sm_page_chart(&c->html, title, f->unit, f->log_y, 1 / f->scale, lines, n, NULL, 0);
-}
-
-static sm_status charts(comparison *c) {
-  sm_status status = SM_OK;
-  sm_page_heading(&c->html, "Curves");
-  sm_text_add(&c->html, "<div class=\"charts\">\n");
-  for (size_t f = 0; f < sm_ncurve_groups; f++)
-    for (size_t r = 0; r < c->n; r++) {
-      const sm_curves *curves = sm_run_curves(&c->runs[r], sm_curve_groups[f].file);
-      for (size_t i = 0; i < curves->count && !status; i++) {
-        const sm_curve *curve = &curves->items[i];
-        if (sm_curve_group_takes(&sm_curve_groups[f], curve) && !seen_before(c, r, &sm_curve_groups[f], curve))
-          status = chart(c, &sm_curve_groups[f], curve);
-      }
-    }
-  sm_text_add(&c->html, "</div>\n");
-  return status;
-}
-
 /* ---- the page ---- */
 
 static sm_status build(comparison *c) {
@@ -144,7 +104,9 @@ static sm_status build(comparison *c) {
   snprintf(title, sizeof title, "%zu runs compared", c->n);
   sm_html_begin(&c->html, title, "smalti comparison", "");
   if (!status) status = table(c);
-  if (!status) status = charts(c);
+  sm_page_heading(&c->html, "Curves");
+  if (!status)
+    status = sm_page_overlays(&c->html, &(sm_overlay){.runs = c->runs, .names = c->names, .n = c->n});
   sm_html_end(&c->html);
   return status ? status : c->html.failed ? SM_ENOMEM : SM_OK;
 }

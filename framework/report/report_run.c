@@ -140,16 +140,16 @@ static sm_status figure(page *p, const sm_curve_group *f) {
   sm_line lines[SM_MAX_LINES];
   char names[SM_MAX_LINES][64];
   sm_chart_level level = {.name = "ln K: uniform"};
-  size_t n = lines_of(p, f, lines), nlevels = 0;
+  size_t n = lines_of(p, f, lines);
   double k;
+  bool known = false;
   if (!n) return SM_OK;
   if (!strcmp(f->keys[0], "teacher_entropy")) {
     pair_up(lines, n, names);
-    nlevels = sm_recipe_number(p->run.recipe, "*.out_dim", &k) && k > 1;
-    level.y = nlevels ? log(k) : 0;
+    known = sm_recipe_number(p->run.recipe, "*.out_dim", &k) && k > 1;
+    if (known) level.y = log(k);
   }
-  return sm_page_chart(&p->html, f->title, f->unit, f->log_y, 1 / f->scale, lines, n, &level,
-                       nlevels);
+  return sm_page_chart(&p->html, f->title, f, lines, n, known ? &level : NULL);
 }
 
 static bool in_a_figure(const char *file, const sm_curve *curve) {
@@ -172,7 +172,7 @@ static sm_status other_figure(page *p, const char *file, const sm_curves *curves
     lines[n++] = (sm_line){.name = other, .curve = &curves->items[i]};
   }
   snprintf(title, sizeof title, "%.*s", (int)(family < 100 ? family : 100), name);
-  return sm_page_chart(&p->html, title, NULL, false, 1, lines, n, NULL, 0);
+  return sm_page_chart(&p->html, title, NULL, lines, n, NULL);
 }
 
 static sm_status other_figures(page *p) {

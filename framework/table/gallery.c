@@ -21,13 +21,12 @@ enum {
 const sm_gallery_strip sm_gallery_strips[SM_GALLERY_STRIPS] = {
     {"pictures.png", "Test pictures", ""},
     {"masks.png", "What the student sees",
-     "Grey patches are hidden. Each line is a global view: the masks that the first pictures of the last epoch had in "
-     "training, laid over the test pictures."},
+     "Grey patches are hidden. Each line is a global view: "
+     "the masks that the first pictures of the last epoch had in training, laid over the test pictures."},
     {"attention.png", "Attention of [CLS]",
      "Last block, mean of the heads; from dark, no attention, to yellow, the most."},
     {"heads.png", "Heads",
-     "The patches that hold 60 % of a head's attention, in the head's colour; where several heads look, that of the "
-     "one that looks most."},
+     "The patches that hold 60 % of a head's attention, in the head's colour; where several heads look, that of the one that looks most."},
     {"neighbours.png", "Nearest training pictures",
      "By the cosine of the features, nearest first from above. A blue frame: the same class."},
 };

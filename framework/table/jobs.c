@@ -14,6 +14,8 @@
 
 #include "table.h"
 
+const char *const sm_job_state_names[] = {"missing", "begun", "trained", "done", "failed"};
+
 static sm_status no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "out of memory"); }
 
 /* ---- parts of `shared` --------------------------------------------------------------------------------- */
@@ -253,17 +255,23 @@ static bool exists(const char *path) {
   return stat(path, &st) == 0;
 }
 
+cJSON *sm_table_json(const char *path) {
+  char *data;
+  size_t bytes;
+  if (sm_file_get(path, 1 << 24, &data, &bytes, NULL)) return NULL;
+  cJSON *json = cJSON_Parse(data);
+  sm_free(data);
+  return json;
+}
+
 /* The run folder says in table.json what it holds. */
 static bool holds(const char *folder, const char *id) {
-  char path[PATH_MAX + 16], *data;
-  size_t bytes;
+  char path[PATH_MAX + 16];
   snprintf(path, sizeof path, "%s/table.json", folder);
-  if (sm_file_get(path, 1 << 20, &data, &bytes, NULL)) return false;
-  cJSON *json = cJSON_Parse(data);
-  const cJSON *found = cJSON_GetObjectItemCaseSensitive(json, "id");
-  bool same = cJSON_IsString(found) && strcmp(found->valuestring, id) == 0;
+  cJSON *json = sm_table_json(path);
+  const char *found = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "id"));
+  bool same = found && strcmp(found, id) == 0;
   cJSON_Delete(json);
-  sm_free(data);
   return same;
 }
 

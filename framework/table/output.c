@@ -74,8 +74,7 @@ static void add_notes(const sm_table_results *r, sm_text *out) {
   add_protocols(r, out);
   sm_text_add(
       out,
-      "- images/s: median over the run. hours: wall time of training with its evaluations, per run. memory: "
-      "the most a process used.\n");
+      "- images/s: median over the run. hours: wall time of training with its evaluations, per run. memory: the most a process used.\n");
   for (int i = 0; i < r->dependencies; i++) {
     const sm_table_result *d = &r->dependency[i];
     char bytes[32];

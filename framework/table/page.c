@@ -139,60 +139,16 @@ static bool shown_group(const sm_curve_group *g) {
   return false;
 }
 
-static bool seen_before(const page *p, int run, const sm_curve_group *g, const sm_curve *curve) {
-  for (int i = 0; i < run; i++)
-    if (sm_curves_find(sm_run_curves(&p->run[i], g->file), curve->name)) return true;
-  return false;
-}
-
-/* "student_entropy.cls" under "Entropy": "student, cls". */
-static const char *plain_name(const char *curve, char *buf, size_t size) {
-  const char *cut = strstr(curve, "_entropy.");
-  if (!cut) return curve;
-  snprintf(buf, size, "%.*s, %s", (int)(cut - curve), curve, cut + strlen("_entropy."));
-  return buf;
-}
-
-static sm_status chart(page *p, const sm_curve_group *g, const sm_curve *curve) {
-  static const sm_curve NONE = {.n = 0}; /* keeps the place, so that a row has one colour in all charts */
-  sm_line lines[SM_MAX_LINES];
-  int n = 0;
-  char title[200], name[120];
-  for (; n < p->runs && n < SM_MAX_LINES; n++) {
-    const sm_curve *found = sm_curves_find(sm_run_curves(&p->run[n], g->file), curve->name);
-    lines[n] = (sm_line){.name = p->r->row[n].run->label, .curve = found ? found : &NONE, .dashed = n >= 8};
-  }
-  bool whole = strcmp(curve->name, g->keys[0]) == 0;
-  if (whole) snprintf(title, sizeof title, "%s", g->title);
-  else
-    snprintf(title, sizeof title, "%s: %.100s", g->title,
-             plain_name(sm_curve_group_short(g, curve), name, sizeof name));
-  int kept = 0; /* rows without this curve would only fill the legend */
-  for (int i = 0; i < n; i++) {
-    lines[i].colour = i % 8 + 1;
-    if (lines[i].curve->n) lines[kept++] = lines[i];
-  }
-  size_t count = (size_t)kept;
-  return sm_page_chart(&p->html, title, g->unit, g->log_y, 1 / g->scale, lines, count,
-                       NULL, 0);
-}
-
 static sm_status curves(page *p) {
-  sm_status status = SM_OK;
+  const char **labels = sm_calloc((size_t)p->runs + 1, sizeof *labels);
+  if (!labels) return SM_ENOMEM;
+  for (int i = 0; i < p->runs; i++) labels[i] = p->r->row[i].run->label;
   sm_page_heading(&p->html, "Curves");
   paragraph(p, "subtitle", "One line a row, of its first seed.");
-  sm_text_add(&p->html, "<div class=\"charts\">\n");
-  for (size_t k = 0; k < sm_ncurve_groups; k++) {
-    const sm_curve_group *g = &sm_curve_groups[k];
-    if (!shown_group(g)) continue;
-    for (int i = 0; i < p->runs; i++) {
-      const sm_curves *all = sm_run_curves(&p->run[i], g->file);
-      for (size_t c = 0; c < all->count && !status; c++)
-        if (sm_curve_group_takes(g, &all->items[c]) && !seen_before(p, i, g, &all->items[c]))
-          status = chart(p, g, &all->items[c]);
-    }
-  }
-  sm_text_add(&p->html, "</div>\n");
+  sm_status status = sm_page_overlays(
+      &p->html,
+      &(sm_overlay){.runs = p->run, .names = labels, .n = (size_t)p->runs, .leave_out = true, .shown = shown_group});
+  sm_free(labels);
   return status;
 }
 
@@ -275,7 +231,6 @@ static sm_status measured(page *p) {
 }
 
 static sm_status made(page *p) {
-  static const char *const state[] = {"missing", "begun", "trained", "done", "failed"};
   const sm_table_jobs *jobs = p->r->jobs;
   sm_tabular *table = sm_tabular_new(NULL);
   sm_tabular_column(table, "run", SM_ALIGN_LEFT);
@@ -285,7 +240,7 @@ static sm_status made(page *p) {
   for (int i = 0; i < jobs->n; i++) {
     char title[128];
     sm_tabular_cell(table, "%s", sm_table_job_title(&jobs->job[i], title, sizeof title));
-    sm_tabular_cell(table, "%s", state[jobs->job[i].state]);
+    sm_tabular_cell(table, "%s", sm_job_state_names[jobs->job[i].state]);
     sm_tabular_cell(table, "%s", jobs->job[i].name);
     sm_tabular_cell(table, "%s", jobs->job[i].id);
   }
@@ -320,9 +275,8 @@ static sm_status build(page *p) {
   sm_tabular *main_table = sm_table_tabular(p->r, false);
   sm_status status = row_table(p, main_table);
   paragraph(p, "subtitle",
-            "The best figure of a column is bold, the second underlined. images/s: median over the run; "
-            "hours: wall time of "
-            "training, a run; memory: the most a process used.");
+            "The best figure of a column is bold, the second underlined. images/s: median over the run; hours: "
+            "wall time of training, a run; memory: the most a process used.");
   if (!status) status = order(p);
   if (!status) status = curves(p);
   if (!status) gallery(p);

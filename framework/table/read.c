@@ -53,8 +53,7 @@ static const sm_table_part row_parts[] = {
     {"published",
      "a list of printed figures, one for each of the table's `figures`; `~` where there is none"},
     {"change",
-     "a piece of a recipe, laid over base and `shared`; a text `\"@NAME\"` is the run folder of a row or "
-     "dependency"},
+     "a piece of a recipe, laid over base and `shared`; a text `\"@NAME\"` is the run folder of a row or dependency"},
     {"evaluate", "laid over the table's `evaluate`"},
     {"shared", "a list of the parts of `shared` that the row takes, such as `data.train`; left out: all"},
 };

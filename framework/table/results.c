@@ -11,13 +11,8 @@
 /* ---- one run ------------------------------------------------------------------------------------------- */
 
 static cJSON *read_json(const sm_table_jobs *jobs, const sm_table_job *job, const char *file) {
-  char path[PATH_MAX], *data;
-  size_t bytes;
-  if (sm_file_get(sm_table_job_path(jobs, job, file, path, sizeof path), 1 << 24, &data, &bytes, NULL))
-    return NULL;
-  cJSON *json = cJSON_Parse(data);
-  sm_free(data);
-  return json;
+  char path[PATH_MAX];
+  return sm_table_json(sm_table_job_path(jobs, job, file, path, sizeof path));
 }
 
 static double number(const cJSON *json, const char *key) {

@@ -107,6 +107,8 @@ typedef struct sm_table_job {
   sm_error why;                /* where state is FAILED */
 } sm_table_job;
 
+extern const char *const sm_job_state_names[]; /* by sm_job_state */
+
 struct sm_table_event;
 typedef struct sm_table_options {
   sm_registry *registry;
@@ -155,6 +157,7 @@ sm_status sm_table_job_recipe(const sm_table_jobs *, const sm_table_job *, sm_jo
 /* RUNS/NAME, and a file in it, in `buf` */
 const char *sm_table_job_path(const sm_table_jobs *, const sm_table_job *, const char *file, char *buf,
                               size_t size);
+struct cJSON *sm_table_json(const char *path); /* a file that runs left; NULL: missing or damaged */
 /* "gallery/ID/FILE" in the run folder: pictures by the features of the first evaluation. */
 const char *sm_table_gallery_file(const sm_table_job *, const char *file, char *buf, size_t size);
 /* "ibot" or "ibot, seed 1" */

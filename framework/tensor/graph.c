@@ -222,7 +222,15 @@ sm_tensor *sm_scalar(sm_graph *g, const char *name, double value) {
   return t;
 }
 sm_tensor *sm_accumulator(sm_graph *g, const char *name, int ndim, const int64_t *dim) {
-  return sm_input_real(g, name, ndim, dim, NULL);
+  sm_tensor *t = sm_input_real(g, name, ndim, dim, NULL);
+  if (t != &g->inert) t->plan->accumulator = true;
+  return t;
+}
+
+sm_tensor *sm_graph_accumulator(const sm_graph *g, int index) {
+  for (int i = 0; i < g->tensors; i++)
+    if (g->tensor[i]->plan->accumulator && index-- == 0) return g->tensor[i];
+  return NULL;
 }
 sm_tensor *sm_external(sm_graph *g, const char *name, sm_dtype dtype, int ndim, const int64_t *dim,
                        void *data, void *grad) {

@@ -98,6 +98,8 @@ const char *sm_shape_text(const sm_tensor *, char *buf, size_t size); /* "(16, 1
 
 /* Where the graph keeps the tensor of piece `index` of an owner of n pieces; NULL after a sticky error. */
 sm_tensor **sm_graph_owned(sm_graph *, const void *owner, int index, int n);
+/* Its accumulators in the order of their making; NULL past the last. */
+sm_tensor *sm_graph_accumulator(const sm_graph *, int index);
 sm_tensor *sm_graph_owned_known(const sm_graph *, const void *owner, int index);
 bool sm_lists_allocate(sm_graph *);  /* the host's copies of row and pair lists; false: no memory */
 void sm_rows_refresh(sm_graph *);    /* lists behind others, where these or the items changed     */

@@ -204,13 +204,13 @@ KERNEL(attention_dx) {
 KERNEL(attention_map) {
   attention_shape a = shape_of(n);
   const real *qkv = in_at(w, n, 0, first);
-  real *map = out_at(w, n, 0, first), max;
+  real *map = out_at(w, n, 0, first), *row = w->scratch, max;
+  const int64_t prefix = n->i[1];
   for (int64_t i = 0; i < last - first; i++)
     for (int64_t h = 0; h < a.heads; h++) {
       const real *q = qkv + i * a.t * 3 * a.d + h * a.width, *k = q + a.d;
-      real *row = map + (i * a.heads + h) * a.t;
       for (int64_t t = 0; t < a.t; t++) row[t] = a.scale * (real)row_dot(q, k + t * 3 * a.d, a.width);
       real inverse = (real)(1 / row_exp(row, a.t, &max));
-      for (int64_t t = 0; t < a.t; t++) row[t] *= inverse;
+      for (int64_t t = prefix; t < a.t; t++) *map++ = row[t] * inverse;
     }
 }

@@ -16,6 +16,7 @@ struct sm_tensor_plan {
   int pass;                      /* that made it, -1 for tensors without a maker                              */
   bool narrow;                   /* bf16 in memory                                                            */
   bool kept;                     /* readable by the host until the end                                        */
+  bool accumulator;              /* made by sm_accumulator                                                    */
   bool grad_shared;              /* t->grad is another tensor's memory: copy before adding                    */
   bool grad_is_one;              /* a loss term of a fused op: its gradient is 1 and has no memory            */
   bool remake;                   /* inside a block that is made again                                         */

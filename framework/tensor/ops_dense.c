@@ -190,11 +190,14 @@ static void attention_vjp(sm_graph *g, sm_node *n) {
   b->i[0] = n->i[0];
   b->f[0] = n->f[0];
 }
-sm_tensor *sm_attention_map(sm_graph *g, sm_tensor *qkv, int heads) {
-  if (!attention_wants(g, "attention_map", qkv, heads)) return &g->inert;
-  sm_tensor *y = sm_result(g, qkv->dtype, 3, (int64_t[]){qkv->dim[0], heads, qkv->dim[1]}, qkv->count);
+sm_tensor *sm_attention_map(sm_graph *g, sm_tensor *qkv, int heads, int prefix) {
+  if (!attention_wants(g, "attention_map", qkv, heads) ||
+      !sm_want(g, prefix >= 0 && prefix < qkv->dim[1], "attention_map", "more tokens than the prefix", qkv))
+    return &g->inert;
+  sm_tensor *y = sm_result(g, qkv->dtype, 3, (int64_t[]){qkv->dim[0], heads, qkv->dim[1] - prefix}, qkv->count);
   sm_node *n = SM_NODE(g, attention_map, 1, qkv), 1, &y);
   n->i[0] = heads;
+  n->i[1] = prefix;
   n->f[0] = attention_scale(qkv, heads);
   return y;
 }

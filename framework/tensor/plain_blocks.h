@@ -235,7 +235,6 @@ PLAIN(attention_map) {
     double max = -INFINITY, sum = 0;
     FOR(t, a.t) max = fmax(max, score(&a, qkv, i, h, 0, t, n->f[0]));
     FOR(t, a.t) sum += exp(score(&a, qkv, i, h, 0, t, n->f[0]) - max);
-    FOR(t, a.t)
-    map[(i * a.heads + h) * a.t + t] = (real)(exp(score(&a, qkv, i, h, 0, t, n->f[0]) - max) / sum);
+    for (int64_t t = n->i[1]; t < a.t; t++) *map++ = (real)(exp(score(&a, qkv, i, h, 0, t, n->f[0]) - max) / sum);
   }
 }

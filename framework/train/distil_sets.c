@@ -157,7 +157,7 @@ uint64_t sm_distil_frozen_hash(sm_trainable *t, int tokenizer) {
     const sm_row *row = sm_set_row(t->set[SM_SET_FROZEN], r);
     if (row->alias_of >= 0) continue;
     hash = sm_hash64(row->name, strlen(row->name), hash);
-    hash = sm_set_hash(t->set[SM_SET_FROZEN], r, SM_VALUES, hash);
+    hash = sm_set_row_hash(t->set[SM_SET_FROZEN], r, SM_VALUES, hash);
   }
   return hash;
 }

@@ -2,6 +2,8 @@
  * is added up over a step. */
 #include "trainable.h"
 
+#include "framework/tensor/graph.h"
+
 /* ---- life ------------------------------------------------------------------------------------------------------------------ */
 
 static sm_status trainable_make_sets(sm_trainable *t, sm_error *err) {

@@ -29,6 +29,16 @@ while read -r command; do
   LC_ALL=C.UTF-8 grep -nE '^.{80}' "$work/one" | grep -v 'usage:' && fail "'$command --help' is wider than 79 columns"
 done <"$work/commands"
 
+# a command about plugins names every kind that there is
+for kind in backbone head masker tokenizer loss dataset evaluation objective; do
+  for command in list new; do
+    exits 0 smalti plugins $command --help
+    tr '\n' ' ' <"$work/out" | grep -q "KIND is [^.]*$kind" || fail "plugins $command --help does not name $kind"
+  done
+done
+exits 2 smalti plugins new evaluaton x
+says "smalti: there is no kind of plugin called 'evaluaton'; did you mean 'evaluation'?"
+
 # ---- wrong command lines ---------------------------------------------------------------------------------------
 exits 2 smalti
 says "smalti: no command given; 'smalti help' lists the commands"

@@ -147,6 +147,34 @@ has "$work/err" "a warm-up of 3 epochs leaves nothing of 3; make warmup_epochs s
 exits 65 smalti eval finetune "$run" --net pixels
 has "$work/err" "there is no network to fine-tune: pixels have no weights"
 
+# ---- an evaluation that somebody else wrote, which builds the network itself at a size of its own ------------
+export SMALTI_PLUGIN_PATH=$SMALTI_PLUGIN_PATH:$build/tests/plugins/evaluations/.libs
+sed "s/^evaluate:.*/evaluate: {own: {nearest_mean: {size: 24}}}/" "$work/tiny.yaml" >"$work/owned.yaml"
+exits 0 smalti train "$work/owned.yaml" --runs "$work/own-runs" --quiet
+exits 0 smalti eval nearest_mean "$work/own-runs/tiny" size=24 --threads 3
+cp "$work/out" "$work/own"
+has "$work/err" "nearest class mean of views at 24 x 24 px, 60 against 200 pictures, 32 px, fp32"
+grep -qE "^top1 +[0-9.]+$interval\$" "$work/own" || fail "no top1 with its interval: $(cat "$work/own")"
+exits 0 smalti eval own "$work/own-runs/tiny" --threads 1 --json
+has "$work/out" '"train":{"pictures":200,"bad":0},"test":{"pictures":60,"bad":0}'
+trained=$(sed -n 's/.*"step":4,.*"eval":"own","top1":\([0-9.]*\).*/\1/p' "$work/own-runs/tiny/metrics.jsonl")
+has "$work/out" '"figures":{"top1":'"$trained}"
+[ "$(printf %.2f "$trained")" = "$(awk '/^top1/ { print $2 }' "$work/own")" ] || fail "training measured $trained, eval: $(cat "$work/own")"
+cat >"$work/table.yaml" <<'END'
+smalti: 1
+table: Own
+base: tiny.yaml
+shared: {evaluate: !delete }
+seeds: [3]
+figures: {Mean: own.top1}
+evaluate: {own: {nearest_mean: {size: 24}}}
+rows: {one: {}}
+END
+exits 0 smalti table "$work/table.yaml" --runs "$work/table-runs" --out "$work/tables"
+grep -q '"figures":{"top1":'"$trained}" "$work"/table-runs/one-*/evaluations/own-*.json || fail "the table has other figures: $(cat "$work"/table-runs/one-*/evaluations/*)"
+exits 65 smalti eval nearest_mean "$run" --net pixels
+has "$work/err" "nearest_mean wants a network: pixels have no views"
+
 # ---- baselines ---------------------------------------------------------------------------------------------
 exits 0 smalti eval knn "$work/tiny.yaml" --net init --json
 has "$work/out" '"net":"init","run":null,"weights":null,"step":0'

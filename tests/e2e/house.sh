@@ -60,9 +60,6 @@ check/check.c check_tokenizer.c
 tensor/autodiff.c ops_small.c
 # without a reason: to be parted
 cli/command.c usage.c
-eval/assigned.c evaluator.c
-eval/augmented.c evaluator.c
-eval/evaluator.c finetune.c
 image/decode.c jpeg.c
 image/decode.c png.c
 nn/ema.c set.c

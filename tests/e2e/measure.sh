@@ -66,7 +66,10 @@ has out "images/s"
 has out "share of peak"
 has out "update: clip, optimiser, EMA, centres"
 has out "linear"
+exits 0 smalti bench ops tiny.yaml --pictures 1 --quiet
+[ ! -s "$work/err" ] || fail "bench ops --quiet says: $(cat "$work/err")"
 exits 0 smalti bench ops tiny.yaml --pictures 1
+has "$work/err" '2 of 2: timing the plain kernels in steps of 1 picture, one thread'
 has out "plain, ms"
 has out "layer_norm"
 exits 0 smalti bench ops tiny.yaml --pictures 1 --json

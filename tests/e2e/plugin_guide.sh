@@ -1,6 +1,6 @@
 #!/bin/bash
-# plugin_guide.sh — the worked example of docs/plugins.md does what the page says: its files are taken out of the text, built
-# with the printed commands, checked, and trained with for two steps.
+# plugin_guide.sh — the worked examples of docs/plugins.md do what the page says: their files are taken out of the text, built
+# with the printed commands, checked, trained with for two steps, and evaluated by.
 # shellcheck source=tests/e2e/common.sh
 . "$SMALTI_SRCDIR/tests/e2e/common.sh"
 guide=$source/docs/plugins.md
@@ -12,7 +12,7 @@ awk -v work="$work" '
   /^```[a-z]+ [a-z_.]+$/ { file = work "/" $2; next }
   /^```/ { file = ""; next }
   file { print >file }' "$guide" || exit 99
-for file in stripes.c cls_globals.c build example.yaml train random_words.c words.yaml words; do
+for file in stripes.c cls_globals.c build example.yaml train random_words.c words.yaml words steady.c steady; do
   [ -s "$work/$file" ] || die "the guide has no block called $file"
 done
 
@@ -46,4 +46,9 @@ shorter words
 [ "$(grep -c " 0 failed, " log)" -eq 2 ] || die "the tokenizer does not pass the check"
 grep -q '"loss.mim' runs/words/metrics.jsonl || die "no loss in the metrics: $(cat runs/words/metrics.jsonl)"
 grep -aqF '"state.tokenizer.directions"' runs/words/checkpoints/*2.safetensors || die "the state is not saved"
+# The evaluation, of the network that was just trained
+here sh -e ./steady || die "the evaluation fails"
+[ "$(grep -c " 0 failed, " log)" -eq 3 ] || die "the evaluation does not pass the check"
+grep -qE '^cosine +[0-9]+\.[0-9]+$' log || die "there is no figure"
+grep -q 'view of crops from 0.5 of the area on, 32 pictures' log || die "it does not say what it did"
 echo "the guide's example builds, passes the check and trains"

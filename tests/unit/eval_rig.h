@@ -1,4 +1,4 @@
-/* eval_rig.h — evaluation plugins run on features that a test has made. */
+/* eval_rig.h — evaluation plugins run on features that a test has made; eval_bench.h has a network and pictures. */
 #ifndef SM_TEST_EVAL_RIG_H
 #define SM_TEST_EVAL_RIG_H
 
@@ -10,7 +10,6 @@ typedef struct eval_rig {
   int stop_after, asked; /* calls of going_on: that many-th one says stop; 0: none does */
   double done;           /* what the last one was told */
   sm_feature_spec spec;  /* as asked for */
-  int64_t crops;         /* rows given as augmented ones, which are the plain ones in order */
 } eval_rig;
 
 eval_rig eval_rig_make(sm_pool *, sm_features train, sm_features test);

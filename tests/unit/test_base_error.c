@@ -1,15 +1,7 @@
 /* test_base_error.c — errors, the nearest word, the log. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include <smalti/base.h>
+#include "test.h"
 
 static void error_has_place_message_and_hint(void **state) {
-  (void)state;
   sm_error err = {0};
   char text[256];
   assert_int_equal(sm_fail(&err, SM_EINVAL, "patch_size is %d", 0), SM_EINVAL);
@@ -24,7 +16,6 @@ static void error_has_place_message_and_hint(void **state) {
 }
 
 static void new_error_forgets_the_old_place_and_hint(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_fail(&err, SM_EIO, "first");
   sm_fail_at(&err, "a", 1, 1);
@@ -40,7 +31,6 @@ static void new_error_forgets_the_old_place_and_hint(void **state) {
 }
 
 static void null_error_is_allowed(void **state) {
-  (void)state;
   assert_int_equal(sm_fail(NULL, SM_EFORMAT, "nobody reads this"), SM_EFORMAT);
   sm_fail_at(NULL, "a", 1, 1);
   sm_hint(NULL, "nor this");
@@ -48,7 +38,6 @@ static void null_error_is_allowed(void **state) {
 }
 
 static void long_texts_are_cut_and_terminated(void **state) {
-  (void)state;
   char big[5000], small[8];
   sm_error err = {0};
   memset(big, 'x', sizeof big - 1);
@@ -63,7 +52,6 @@ static void long_texts_are_cut_and_terminated(void **state) {
 }
 
 static void error_text_is_one_line(void **state) {
-  (void)state;
   sm_error err = {0};
   char text[64];
   sm_fail(&err, SM_EINVAL, "a\nb\tc");
@@ -71,7 +59,6 @@ static void error_text_is_one_line(void **state) {
 }
 
 static void every_status_has_a_name(void **state) {
-  (void)state;
   for (int i = SM_OK; i <= SM_EINTERNAL; i++) {
     assert_non_null(sm_status_name((sm_status)i));
     assert_string_not_equal(sm_status_name((sm_status)i), "unknown status");
@@ -80,7 +67,6 @@ static void every_status_has_a_name(void **state) {
 }
 
 static void nearest_word(void **state) {
-  (void)state;
   static const char *const words[] = {"backbone", "head", "masker", "tokenizer", "losses", "batch_size", "k", NULL};
   assert_string_equal(sm_nearest("bakcbone", words), "backbone");
   assert_string_equal(sm_nearest("heads", words), "head");
@@ -105,7 +91,6 @@ static void count_line(void *ctx, sm_log_level level, const char *line) {
 }
 
 static void log_goes_to_the_sink(void **state) {
-  (void)state;
   sm_log(SM_LOG_ERROR, "nobody listens");
   sm_log_to(count_line, &lines);
   sm_log(SM_LOG_WARNING, "epoch %d", 3);
@@ -115,7 +100,6 @@ static void log_goes_to_the_sink(void **state) {
 }
 
 static void version_is_told(void **state) {
-  (void)state;
   assert_int_equal(strspn(sm_version(), "0123456789."), strlen(sm_version()));
   assert_true(strlen(sm_version()) >= 5);
   assert_int_equal(sm_plugin_dir()[0], '/');

@@ -1,32 +1,15 @@
 /* test_base_file.c — files written whole or not at all, reading, folders, paths. */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include <smalti/base.h>
-
 #include "framework/base/heap.h"
 
-static char root[] = "smalti-file-XXXXXX";
-
-static const char *in_root(const char *name) {
-  static char paths[4][512];
-  static int turn;
-  char *path = paths[turn++ % 4];
-  snprintf(path, sizeof paths[0], "%s/%s", root, name);
-  return path;
-}
+#include "test.h"
 
 static bool exists(const char *path) {
   struct stat st;
@@ -43,8 +26,7 @@ static void assert_content(const char *path, const char *expected) {
 }
 
 static void commit_replaces_the_whole_file(void **state) {
-  (void)state;
-  const char *path = in_root("a.txt");
+  const char *path = path_of("a.txt");
   sm_error err = {0};
   assert_int_equal(sm_file_put(path, "old", 3, &err), SM_OK);
   sm_file *file = sm_file_create(path, &err);
@@ -58,8 +40,7 @@ static void commit_replaces_the_whole_file(void **state) {
 }
 
 static void abort_leaves_the_old_file(void **state) {
-  (void)state;
-  const char *path = in_root("b.txt");
+  const char *path = path_of("b.txt");
   assert_int_equal(sm_file_put(path, "old", 3, NULL), SM_OK);
   sm_file *file = sm_file_create(path, NULL);
   char temporary[512];
@@ -73,8 +54,7 @@ static void abort_leaves_the_old_file(void **state) {
 }
 
 static void two_writers_do_not_meet(void **state) {
-  (void)state;
-  const char *path = in_root("c.txt");
+  const char *path = path_of("c.txt");
   sm_file *one = sm_file_create(path, NULL), *two = sm_file_create(path, NULL);
   assert_string_not_equal(sm_file_temporary(one), sm_file_temporary(two));
   sm_file_write(one, "one", 3);
@@ -85,8 +65,7 @@ static void two_writers_do_not_meet(void **state) {
 }
 
 static void pieces_of_every_size_arrive_in_order(void **state) {
-  (void)state;
-  const char *path = in_root("d.bin");
+  const char *path = path_of("d.bin");
   enum { TOTAL = 400000 };
   unsigned char *bytes = sm_malloc(TOTAL);
   for (int i = 0; i < TOTAL; i++) bytes[i] = (unsigned char)(i * 31 >> 3);
@@ -117,7 +96,7 @@ static int write_over_the_limit(void) {
   sm_error err = {0};
   signal(SIGXFSZ, SIG_IGN);
   if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
-  sm_file *file = sm_file_create(in_root("e.bin"), &err);
+  sm_file *file = sm_file_create(path_of("e.bin"), &err);
   if (!file || sm_file_write(file, block, sizeof block) != SM_EIO) return 2;
   if (sm_file_write(file, "x", 1) != SM_EIO) return 3; /* the first error stays */
   if (sm_file_sync(file, &err) != SM_EIO) return 4;
@@ -129,34 +108,31 @@ static int write_over_the_limit(void) {
 }
 
 static void full_disk_leaves_the_old_file(void **state) {
-  (void)state;
-  assert_int_equal(sm_file_put(in_root("e.bin"), "old", 3, NULL), SM_OK);
+  assert_int_equal(sm_file_put(path_of("e.bin"), "old", 3, NULL), SM_OK);
   pid_t child = fork();
   if (child == 0) _exit(write_over_the_limit());
   int status;
   assert_int_equal(waitpid(child, &status, 0), child);
   assert_true(WIFEXITED(status));
   assert_int_equal(WEXITSTATUS(status), 0);
-  assert_content(in_root("e.bin"), "old");
+  assert_content(path_of("e.bin"), "old");
 }
 
 static void create_says_why_not(void **state) {
-  (void)state;
   sm_error err = {0};
-  assert_null(sm_file_create(in_root("no/such/folder"), &err));
+  assert_null(sm_file_create(path_of("no/such/folder"), &err));
   assert_int_equal(err.code, SM_ENOTFOUND);
   assert_non_null(strstr(err.message, "No such file or directory"));
-  assert_int_equal(sm_file_put(root, "x", 1, &err), SM_EIO);
+  assert_int_equal(sm_file_put(folder, "x", 1, &err), SM_EIO);
   assert_non_null(strstr(err.message, "Is a directory"));
   sm_heap_fail_at(2);
-  assert_null(sm_file_create(in_root("f"), &err));
+  assert_null(sm_file_create(path_of("f"), &err));
   sm_heap_fail_at(0);
   assert_int_equal(err.code, SM_ENOMEM);
 }
 
 static void get_keeps_its_limit(void **state) {
-  (void)state;
-  const char *path = in_root("g.txt");
+  const char *path = path_of("g.txt");
   char *data = NULL;
   size_t n;
   sm_error err = {0};
@@ -166,8 +142,8 @@ static void get_keeps_its_limit(void **state) {
   assert_int_equal(sm_file_get(path, 4, &data, &n, &err), SM_EINVAL);
   assert_non_null(strstr(err.message, "4 bytes"));
   assert_int_equal(sm_file_get("/dev/zero", 100000, &data, &n, &err), SM_EINVAL); /* endless, and no size */
-  assert_int_equal(sm_file_get(in_root("missing"), 5, &data, &n, &err), SM_ENOTFOUND);
-  assert_int_equal(sm_file_get(root, 5, &data, &n, &err), SM_EIO);
+  assert_int_equal(sm_file_get(path_of("missing"), 5, &data, &n, &err), SM_ENOTFOUND);
+  assert_int_equal(sm_file_get(folder, 5, &data, &n, &err), SM_EIO);
   assert_int_equal(sm_file_put(path, "", 0, NULL), SM_OK);
   assert_int_equal(sm_file_get(path, 0, &data, &n, &err), SM_OK);
   assert_int_equal(n, 0);
@@ -176,7 +152,6 @@ static void get_keeps_its_limit(void **state) {
 }
 
 static void get_reads_a_pipe(void **state) {
-  (void)state;
   int ends[2];
   char name[64], *data;
   size_t n;
@@ -191,34 +166,31 @@ static void get_reads_a_pipe(void **state) {
 }
 
 static void folders_are_made_and_removed(void **state) {
-  (void)state;
   sm_error err = {0};
-  assert_int_equal(sm_mkdirs(in_root("x//y/z/"), &err), SM_OK);
-  assert_int_equal(sm_mkdirs(in_root("x/y/z"), &err), SM_OK);
-  assert_true(exists(in_root("x/y/z")));
-  assert_int_equal(sm_file_put(in_root("x/y/file"), "1", 1, &err), SM_OK);
-  assert_int_equal(sm_mkdirs(in_root("x/y/file/w"), &err), SM_EIO);
+  assert_int_equal(sm_mkdirs(path_of("x//y/z/"), &err), SM_OK);
+  assert_int_equal(sm_mkdirs(path_of("x/y/z"), &err), SM_OK);
+  assert_true(exists(path_of("x/y/z")));
+  assert_int_equal(sm_file_put(path_of("x/y/file"), "1", 1, &err), SM_OK);
+  assert_int_equal(sm_mkdirs(path_of("x/y/file/w"), &err), SM_EIO);
   assert_non_null(strstr(err.message, "x/y/file is a file"));
-  assert_int_equal(sm_remove_tree(in_root("x"), &err), SM_OK);
-  assert_false(exists(in_root("x")));
-  assert_int_equal(sm_remove_tree(in_root("x"), &err), SM_OK);
+  assert_int_equal(sm_remove_tree(path_of("x"), &err), SM_OK);
+  assert_false(exists(path_of("x")));
+  assert_int_equal(sm_remove_tree(path_of("x"), &err), SM_OK);
   assert_int_equal(sm_mkdirs("/", &err), SM_OK);
   assert_int_equal(sm_mkdirs("", &err), SM_OK);
 }
 
 static void remove_does_not_follow_links(void **state) {
-  (void)state;
-  assert_int_equal(sm_mkdirs(in_root("keep"), NULL), SM_OK);
-  assert_int_equal(sm_file_put(in_root("keep/file"), "1", 1, NULL), SM_OK);
-  assert_int_equal(sm_mkdirs(in_root("gone/deep"), NULL), SM_OK);
-  assert_int_equal(symlink("../../keep", in_root("gone/deep/link")), 0);
-  assert_int_equal(sm_remove_tree(in_root("gone"), NULL), SM_OK);
-  assert_false(exists(in_root("gone")));
-  assert_content(in_root("keep/file"), "1");
+  assert_int_equal(sm_mkdirs(path_of("keep"), NULL), SM_OK);
+  assert_int_equal(sm_file_put(path_of("keep/file"), "1", 1, NULL), SM_OK);
+  assert_int_equal(sm_mkdirs(path_of("gone/deep"), NULL), SM_OK);
+  assert_int_equal(symlink("../../keep", path_of("gone/deep/link")), 0);
+  assert_int_equal(sm_remove_tree(path_of("gone"), NULL), SM_OK);
+  assert_false(exists(path_of("gone")));
+  assert_content(path_of("keep/file"), "1");
 }
 
 static void paths(void **state) {
-  (void)state;
   sm_arena *arena = sm_arena_new("test");
   assert_string_equal(sm_path_join(arena, "runs", "demo"), "runs/demo");
   assert_string_equal(sm_path_join(arena, "runs/", "demo"), "runs/demo");
@@ -229,16 +201,6 @@ static void paths(void **state) {
   assert_string_equal(sm_path_base("c.yaml"), "c.yaml");
   assert_string_equal(sm_path_base("a/"), "");
   sm_arena_free(arena);
-}
-
-static int make_root(void **state) {
-  (void)state;
-  return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state) {
-  (void)state;
-  return sm_remove_tree(root, NULL) == SM_OK ? 0 : -1;
 }
 
 int main(void) {
@@ -255,5 +217,5 @@ int main(void) {
       cmocka_unit_test(remove_does_not_follow_links),
       cmocka_unit_test(paths),
   };
-  return cmocka_run_group_tests(tests, make_root, remove_root);
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,19 +1,11 @@
 /* test_base_iofail.c — sm_file while system calls fail: the old file or the new one, never less, and no temporary file left
  * behind. Each case runs in a child with tests/preload/iofail.so. */
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "test.h"
 
-#include <smalti/base.h>
-
-static char root[] = "smalti-iofail-XXXXXX";
 static const char *self;
 enum { SIZE = 200000 };
 
@@ -50,8 +42,8 @@ static int run_child(const char *plan, const char *path) {
   return WEXITSTATUS(status);
 }
 
-static int files_in_root(void) {
-  DIR *dir = opendir(root);
+static int files_in_folder(void) {
+  DIR *dir = opendir(folder);
   int n = -2; /* . and .. */
   assert_non_null(dir);
   while (readdir(dir)) n++;
@@ -68,11 +60,11 @@ typedef struct {
 static void one_case(const io_case *c) {
   char path[256], plan[300], *data;
   size_t n;
-  snprintf(path, sizeof path, "%s/file.bin", root);
-  snprintf(plan, sizeof plan, "%s:%s", c->plan, root);
+  snprintf(path, sizeof path, "%s/file.bin", folder);
+  snprintf(plan, sizeof plan, "%s:%s", c->plan, folder);
   assert_int_equal(sm_file_put(path, "old", 3, NULL), SM_OK);
   assert_int_equal(run_child(plan, path), c->status);
-  assert_int_equal(files_in_root(), 1);
+  assert_int_equal(files_in_folder(), 1);
   assert_int_equal(sm_file_get(path, SIZE, &data, &n, NULL), SM_OK);
   assert_int_equal(n, c->written ? SIZE : 3);
   assert_int_equal(data[n - 1], c->written ? 'n' : 'd');
@@ -80,7 +72,6 @@ static void one_case(const io_case *c) {
 }
 
 static void failures_are_told_and_leave_the_old_file(void **state) {
-  (void)state;
   static const io_case cases[] = {
       {"open:1:EACCES", SM_EIO, false},  {"write:1:ENOSPC", SM_EIO, false}, {"write:2:EIO", SM_EIO, false},
       {"fsync:1:EIO", SM_EIO, false},    {"close:1:EIO", SM_EIO, false},    {"rename:1:EACCES", SM_EIO, false},
@@ -89,7 +80,6 @@ static void failures_are_told_and_leave_the_old_file(void **state) {
 }
 
 static void passing_disturbances_are_overcome(void **state) {
-  (void)state;
   static const io_case cases[] = {{"write:1:short", SM_OK, true},  {"write:1+:short", SM_OK, true},
                                   {"write:2:EINTR", SM_OK, true},  {"fsync:1:EINTR", SM_OK, true},
                                   {"write:1000:EIO", SM_OK, true}, {"none:1:EIO", SM_OK, true}};
@@ -98,18 +88,7 @@ static void passing_disturbances_are_overcome(void **state) {
 
 /* The new file is in place, but a power cut might still undo that: an error, and not the old file. */
 static void unsynced_folder_is_told(void **state) {
-  (void)state;
   one_case(&(io_case){"fsync:2:EIO", SM_EIO, true});
-}
-
-static int make_root(void **state) {
-  (void)state;
-  return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_root(void **state) {
-  (void)state;
-  return sm_remove_tree(root, NULL) == SM_OK ? 0 : -1;
 }
 
 int main(int argc, char **argv) {
@@ -120,5 +99,5 @@ int main(int argc, char **argv) {
       cmocka_unit_test(passing_disturbances_are_overcome),
       cmocka_unit_test(unsynced_folder_is_told),
   };
-  return cmocka_run_group_tests(tests, make_root, remove_root);
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

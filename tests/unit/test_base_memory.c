@@ -1,20 +1,12 @@
 /* test_base_memory.c — arenas, the heap and its failure injector, aligned blocks, growing texts. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include <smalti/base.h>
-
 #include "framework/base/heap.h"
 
+#include "test.h"
+
 static void arena_gives_zeroed_aligned_pieces(void **state) {
-  (void)state;
   sm_arena *arena = sm_arena_new("test");
   assert_non_null(arena);
   char *last = NULL;
@@ -31,7 +23,6 @@ static void arena_gives_zeroed_aligned_pieces(void **state) {
 }
 
 static void arena_takes_big_pieces_between_small_ones(void **state) {
-  (void)state;
   sm_arena *arena = sm_arena_new("test");
   char *a = sm_arena_strdup(arena, "before");
   char *big = sm_arena_alloc(arena, 10u << 20);
@@ -49,7 +40,6 @@ static void arena_takes_big_pieces_between_small_ones(void **state) {
 }
 
 static void every_arena_allocation_may_fail(void **state) {
-  (void)state;
   int64_t k = 1;
   for (;; k++) {
     sm_heap_fail_at(k);
@@ -64,7 +54,6 @@ static void every_arena_allocation_may_fail(void **state) {
 }
 
 static void injector_fails_one_call_only(void **state) {
-  (void)state;
   sm_heap_fail_at(3);
   void *a = sm_malloc(10), *b = sm_calloc(2, 5), *c = sm_strdup("x"), *d = sm_aligned_alloc(100);
   assert_non_null(a);
@@ -82,7 +71,6 @@ static void injector_fails_one_call_only(void **state) {
 
 /* The variable is read once a process, so another process has to look. */
 static void injector_reads_the_environment(void **state) {
-  (void)state;
   const char *asked = getenv("SMALTI_FAIL_ALLOC");
   if (asked) {
     assert_string_equal(asked, "2");
@@ -94,7 +82,6 @@ static void injector_reads_the_environment(void **state) {
 }
 
 static void sizes_of_zero_are_blocks_too(void **state) {
-  (void)state;
   void *a = sm_malloc(0), *b = sm_calloc(0, 8), *c = sm_aligned_alloc(0);
   assert_non_null(a);
   assert_non_null(b);
@@ -109,7 +96,6 @@ static void sizes_of_zero_are_blocks_too(void **state) {
 }
 
 static void aligned_blocks_are_zeroed_and_on_borders(void **state) {
-  (void)state;
   static const size_t sizes[] = {1, 63, 64, 65, 4096, 1000003, (size_t)9 << 20};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     unsigned char *block = sm_aligned_alloc(sizes[i]);
@@ -122,7 +108,6 @@ static void aligned_blocks_are_zeroed_and_on_borders(void **state) {
 }
 
 static void text_grows(void **state) {
-  (void)state;
   sm_text text = {0};
   for (int i = 0; i < 1000; i++) sm_text_add(&text, "%d,", i);
   sm_text_bytes(&text, "a\0b", 3);
@@ -139,7 +124,6 @@ static void text_grows(void **state) {
 }
 
 static void text_remembers_failure(void **state) {
-  (void)state;
   sm_text text = {0};
   sm_text_add(&text, "kept");
   sm_heap_fail_at(1);

@@ -2,17 +2,10 @@
 #include <float.h>
 #include <locale.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include <smalti/base.h>
 
 #include "framework/base/hash.h"
+
+#include "test.h"
 
 #define CHECK(call, expected)                                        \
   do {                                                               \
@@ -22,7 +15,6 @@
   } while (0)
 
 static void human_bytes(void **state) {
-  (void)state;
   CHECK(sm_human_bytes(0, buf, sizeof buf), "0 B");
   CHECK(sm_human_bytes(1023, buf, sizeof buf), "1023 B");
   CHECK(sm_human_bytes(1024, buf, sizeof buf), "1.0 KiB");
@@ -33,7 +25,6 @@ static void human_bytes(void **state) {
 }
 
 static void human_seconds(void **state) {
-  (void)state;
   CHECK(sm_human_seconds(0.00002, buf, sizeof buf), "20 us");
   CHECK(sm_human_seconds(0.0123, buf, sizeof buf), "12 ms");
   CHECK(sm_human_seconds(3.44, buf, sizeof buf), "3.4 s");
@@ -46,7 +37,6 @@ static void human_seconds(void **state) {
 }
 
 static void doubles_are_short(void **state) {
-  (void)state;
   CHECK(sm_double_text(0, buf, sizeof buf), "0");
   CHECK(sm_double_text(-0.0, buf, sizeof buf), "-0");
   CHECK(sm_double_text(0.1, buf, sizeof buf), "0.1");
@@ -64,7 +54,6 @@ static void doubles_are_short(void **state) {
 }
 
 static void doubles_read_back(void **state) {
-  (void)state;
   sm_rng rng = sm_rng_make(1, SM_RNG_TEST, 0, 0, 0);
   for (int i = 0; i < 20000; i++) {
     uint64_t bits = (uint64_t)sm_rng_u32(&rng) << 32 | sm_rng_u32(&rng);
@@ -79,7 +68,6 @@ static void doubles_read_back(void **state) {
 }
 
 static void numbers_ignore_the_locale(void **state) {
-  (void)state;
   if (!setlocale(LC_ALL, "de_DE.UTF-8")) return; /* not installed here */
   double x = 0;
   CHECK(sm_double_text(0.25, buf, sizeof buf), "0.25");
@@ -89,7 +77,6 @@ static void numbers_ignore_the_locale(void **state) {
 }
 
 static void parse_whole_numbers(void **state) {
-  (void)state;
   int64_t v = 7;
   assert_true(sm_parse_int("-12", &v));
   assert_int_equal(v, -12);
@@ -106,7 +93,6 @@ static void parse_whole_numbers(void **state) {
 }
 
 static void parse_doubles(void **state) {
-  (void)state;
   double v = 7;
   assert_true(sm_parse_double("5.0e-4", &v));
   assert_true(v == 5e-4);
@@ -122,7 +108,6 @@ static void parse_doubles(void **state) {
 
 /* Values from an implementation in another language. */
 static void hash_is_stable(void **state) {
-  (void)state;
   assert_true(sm_hash64("", 0, 0) == UINT64_C(0xefd01f60ba992926));
   assert_true(sm_hash64("smalti", 6, 0) == UINT64_C(0xb617436c3940cba0));
   assert_true(sm_hash64("smalti", 6, 7) == UINT64_C(0xa46ca1fbd7309d2c));
@@ -130,7 +115,6 @@ static void hash_is_stable(void **state) {
 
 /* RFC 3720, appendix B.4. */
 static void crc32c_known_answers(void **state) {
-  (void)state;
   unsigned char bytes[32];
   assert_int_equal(sm_crc32c(0, "123456789", 9), 0xe3069283u);
   memset(bytes, 0, sizeof bytes);
@@ -144,7 +128,6 @@ static void crc32c_known_answers(void **state) {
 }
 
 static void crc32c_by_pieces_and_both_ways(void **state) {
-  (void)state;
   unsigned char bytes[257];
   sm_rng rng = sm_rng_make(2, SM_RNG_TEST, 0, 0, 0);
   for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)sm_rng_u32(&rng);

@@ -1,18 +1,11 @@
 /* test_base_pool.c — the pool: every item once, also with many threads, short jobs, uneven items; processors counted. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-#include <smalti/base.h>
 
 #include "framework/base/cpu.h"
 #include "framework/base/heap.h"
+
+#include "test.h"
 
 enum { MOST = 1000 };
 
@@ -32,7 +25,6 @@ static void count(void *ctx, int64_t item, int worker) {
 }
 
 static void every_item_runs_once(void **state) {
-  (void)state;
   static const int threads[] = {1, 2, 3, 4, 16};
   for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
     sm_error err = {0};
@@ -65,7 +57,6 @@ static void pass_on(void *ctx, int64_t item, int worker) {
 }
 
 static void short_jobs_see_each_others_memory(void **state) {
-  (void)state;
   for (int threads = 2; threads <= 8; threads *= 2) {
     sm_pool *pool = sm_pool_new(threads, NULL);
     assert_non_null(pool);
@@ -81,7 +72,6 @@ static void short_jobs_see_each_others_memory(void **state) {
 }
 
 static void pools_come_and_go(void **state) {
-  (void)state;
   for (int i = 0; i < 50; i++) {
     sm_pool *pool = sm_pool_new(5, NULL);
     assert_non_null(pool);
@@ -93,7 +83,6 @@ static void pools_come_and_go(void **state) {
 }
 
 static void bad_numbers_of_threads(void **state) {
-  (void)state;
   static const int bad[] = {0, -1, 257};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     sm_error err = {0};
@@ -104,7 +93,6 @@ static void bad_numbers_of_threads(void **state) {
 }
 
 static void pool_without_memory(void **state) {
-  (void)state;
   for (int64_t k = 1; k <= 2; k++) {
     sm_error err = {0};
     sm_heap_fail_at(k);
@@ -123,7 +111,6 @@ static void write_text(const char *path, const char *text) {
 }
 
 static void processors_of_a_cgroup(void **state) {
-  (void)state;
   char root[] = "smalti-cgroup-XXXXXX", name[256], member[256];
   assert_non_null(mkdtemp(root));
   snprintf(member, sizeof member, "%s/cgroup", root);
@@ -149,7 +136,6 @@ static void processors_of_a_cgroup(void **state) {
 }
 
 static void there_is_a_processor_and_time_goes_on(void **state) {
-  (void)state;
   assert_true(sm_cpu_count() >= 1);
   double before = sm_now();
   usleep(1000);

@@ -1,13 +1,10 @@
 /* test_exec.c — the executor shares a segment's items among threads: each item is computed once, whatever their number, in
  * groups that a few threads share evenly. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 #include "framework/tensor/memory.h"
+
+#include "test.h"
 
 enum { MOST = 131, ROWS = 65, MANY_ROWS = 800, WIDTH = 6 };
 
@@ -17,10 +14,6 @@ typedef struct rig {
   sm_tensor *count, *x, *y;
   int pass;
 } rig;
-
-static void ok(sm_status status, const sm_error *err) {
-  if (status != SM_OK) fail_msg("%s", err->message);
-}
 
 /* y = gelu(x) for the first `count` of MOST pictures of `rows` tokens. */
 static void start(rig *r, int threads, int rows) {
@@ -35,8 +28,8 @@ static void start(rig *r, int threads, int rows) {
   r->y = sm_gelu(r->g, r->x);
   sm_keep(r->g, r->y);
   sm_pass_end(r->g);
-  ok(sm_graph_plan(r->g, &err), &err);
-  ok(sm_graph_allocate(r->g, &err), &err);
+  must(sm_graph_plan(r->g, &err), &err);
+  must(sm_graph_allocate(r->g, &err), &err);
 }
 
 static void stop(rig *r) {
@@ -45,7 +38,6 @@ static void stop(rig *r) {
 }
 
 static void each_item_once(void **state) {
-  (void)state;
   for (int threads = 1; threads <= 3; threads++) {
     rig r;
     start(&r, threads, ROWS);
@@ -65,7 +57,6 @@ static void each_item_once(void **state) {
 /* Calls of the only op: one per group. 12 pictures of ROWS rows are about the 768 rows that a group has at most; a picture
  * of MANY_ROWS is a group of its own. */
 static void groups_in_fours(void **state) {
-  (void)state;
   for (int many = 0; many <= 1; many++) {
     rig r;
     start(&r, 2, many ? MANY_ROWS : ROWS);

@@ -9,165 +9,27 @@
 
 #include <cmocka.h>
 
-#include "framework/recipe/recipe.h"
-
 #include "framework/eval/evaluator.h"
 #include "framework/eval/subset.h"
 #include "framework/eval/tune_net.h"
+#include "eval_bench.h"
 #include "pools.h"
-#include "row_rig.h"
 
-#define SIDE 16
-
-/* ---- stripes: class 0 … 3 are none, rows, columns, chequers, faint among noise ---------------------------- */
-
-typedef struct stripes {
-  int64_t n;
-  uint64_t seed;
-  const int *sizes; /* pictures of each class, in turn where NULL */
-} stripes;
-
-static int64_t s_count(const void *self) { return ((const stripes *)self)->n; }
-static int s_label(const void *self, int64_t i) {
-  const stripes *s = self;
-  if (!s->sizes) return (int)(i % 4);
-  int c = 0;
-  for (int64_t end = s->sizes[0]; c < 3 && i >= end; end += s->sizes[++c]) {
-  }
-  return i < s->n - 1 ? c : -1; /* the last picture has no label */
-}
-static const char *s_name(const void *self, int64_t i) {
-  (void)self, (void)i;
-  return "stripes";
-}
-static int s_classes(const void *self) {
-  (void)self;
-  return 4;
-}
-static const char *s_class_name(const void *self, int c) {
-  static const char *const name[] = {"none", "rows", "columns", "chequers"};
-  (void)self;
-  return name[c];
-}
-static sm_status s_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out,
-                        sm_error *err) {
-  const stripes *s = self;
-  (void)limits;
-  sm_status status = sm_image_reshape(out, SIDE, SIDE, err);
-  sm_rng rng = sm_rng_make(s->seed, SM_RNG_TEST, 0, (uint64_t)i, 0);
-  int label = (int)(i % 4), shift = (int)sm_rng_below(&rng, 4);
-  for (int k = 0; !status && k < SIDE * SIDE * 3; k++) {
-    int y = (k / 3 / SIDE + shift) / 2 % 2, x = (k / 3 % SIDE + shift) / 2 % 2;
-    int bright = label == 1 ? y : label == 2 ? x : label == 3 ? x ^ y : (int)sm_rng_below(&rng, 2);
-    out->rgb[k] = (uint8_t)(96 + 40 * bright + (int)sm_rng_below(&rng, 100));
-  }
-  return status;
-}
-static uint64_t s_hash(const void *self) { return ((const stripes *)self)->seed; }
-static const sm_dataset_ops stripes_ops = {.count = s_count,
-                                           .label = s_label,
-                                           .name = s_name,
-                                           .classes = s_classes,
-                                           .class_name = s_class_name,
-                                           .read = s_read,
-                                           .hash = s_hash};
-
-/* ---- a network and its evaluator -------------------------------------------------------------------------- */
-
-typedef struct bench {
-  sm_registry *registry;
-  sm_arena *arena;
-  sm_instance vit, head;
-  sm_set *set, *head_set;
-  stripes train, test;
-  sm_evaluator *e;
-  char folder[64];
-} bench;
-
-static int stop_after, asked; /* the asked-th question says stop; 0: none does */
-static bool stop(void) { return ++asked == stop_after; }
-
-static void make(sm_registry *registry, sm_kind kind, const char *name, const char *yaml, sm_arena *arena,
-                 sm_instance *to) {
-  sm_error err = {0};
-  const sm_plugin *p = sm_registry_find(registry, kind, name, &err);
-  if (!p || sm_instance_new(registry, p, to, &err) || sm_options_fill(p, yaml, to->self, arena, &err) ||
-      sm_instance_create(to, &err))
-    fail_msg("%s", err.message);
+static sm_status go_on(sm_eval_context *x, double done, sm_error *err) {
+  (void)x, (void)done, (void)err;
+  return SM_OK;
 }
 
-static sm_set *make_set(const char *name) {
-  sm_set *set = sm_set_new(name, SM_F32, false, NULL);
-  assert_non_null(set);
-  return set;
-}
-
-static void open_bench(bench *b, sm_pool *threads, bool with_head) {
-  sm_error err = {0};
-  *b = (bench){.train = {256, 1, NULL}, .test = {128, 2, NULL}, .folder = "/tmp/smalti-finetune-XXXXXX"};
-  assert_non_null(mkdtemp(b->folder));
-  b->registry = sm_registry_new(NULL, &err);
-  b->arena = sm_arena_new("test");
-  make(b->registry, SM_BACKBONE, "vit", "{arch: custom, dim: 32, depth: 2, heads: 2, patch_size: 4}", b->arena,
-       &b->vit);
-  make(b->registry, SM_HEAD, "projection", "{out_dim: 24, hidden: 40, bottleneck: 16}", b->arena, &b->head);
-  const sm_backbone_ops *ops = b->vit.plugin->ops;
-  const sm_head_ops *head = b->head.plugin->ops;
-  b->set = make_set("network");
-  b->head_set = make_set("head");
-  ops->declare(b->vit.self, SIDE, &(sm_params){b->set, "backbone."});
-  head->declare(b->head.self, &(sm_params){b->head_set, "head."}, 32, 24, 0, SM_ROLE_TEACHER);
-  if (sm_set_seal(b->set, SM_MOMENTS_NONE, &err) || sm_set_allocate(b->set, 5, &err) ||
-      sm_set_seal(b->head_set, SM_MOMENTS_NONE, &err) || sm_set_allocate(b->head_set, 5, &err))
-    fail_msg("%s", err.message);
-  sm_evaluator_config c = {.backbone = ops,
-                           .backbone_self = b->vit.self,
-                           .set = b->set,
+static sm_eval_context context_of(const eval_bench *b) {
+  return (sm_eval_context){.network = b->network,
                            .height = SIDE,
                            .width = SIDE,
-                           .mean = {0.5f, 0.5f, 0.5f},
-                           .std = {0.25f, 0.25f, 0.25f},
-                           .train = {&stripes_ops, &b->train},
-                           .test = {&stripes_ops, &b->test},
-                           .workers = threads == pool[1] ? 1 : 3,
-                           .pool = threads,
-                           .stop = stop,
-                           .folder = b->folder};
-  if (with_head)
-    c.head = (sm_head){head, b->head.self, {b->head_set, "head."}, SM_ROLE_TEACHER, 24, 0};
-  stop_after = asked = 0;
-  if (sm_evaluator_new(&c, &b->e, &err)) fail_msg("%s", err.message);
+                           .pool = b->config.pool,
+                           .core = b->e,
+                           .going_on = go_on};
 }
 
-static void close_bench(bench *b) {
-  sm_evaluator_free(b->e);
-  sm_set_free(b->set);
-  sm_set_free(b->head_set);
-  sm_instance_free(&b->vit);
-  sm_instance_free(&b->head);
-  sm_arena_free(b->arena);
-  sm_registry_free(b->registry);
-  assert_int_equal(sm_remove_tree(b->folder, NULL), SM_OK);
-}
-
-/* Run a plugin on the bench. */
-static sm_status evaluate(bench *b, const char *plugin, const char *yaml, sm_eval_result *r, sm_error *err) {
-  sm_instance instance;
-  *r = (sm_eval_result){0};
-  make(b->registry, SM_EVALUATION, plugin, yaml, b->arena, &instance);
-  sm_status status = sm_evaluator_run(b->e, instance.plugin->ops, instance.self, r, err);
-  sm_instance_free(&instance);
-  return status;
-}
-
-static double figure(const sm_eval_result *r, const char *name) {
-  for (int i = 0; i < r->n; i++)
-    if (!strcmp(r->figure[i].name, name)) return r->figure[i].value;
-  fail_msg("no figure %s", name);
-  return 0;
-}
-
-static bool kept(const bench *b) {
+static bool kept(const eval_bench *b) {
   char command[128];
   snprintf(command, sizeof command, "ls %s | grep -q '^finetune-'", b->folder);
   return system(command) == 0;
@@ -179,27 +41,28 @@ static void layers(void **state) {
   (void)state;
   assert_float_equal(sm_layer_rate(0.75, 12, 0), pow(0.75, 13), 0); /* BEiT: 0.75 ** (num_layers + 1 - i) */
   assert_float_equal(sm_layer_rate(0.75, 12, 13), 1, 0);
-  bench b;
+  eval_bench b;
   sm_error err = {0};
   sm_tune_net net;
-  open_bench(&b, pool[1], true);
+  eval_bench_open(&b, pool[1], true, NULL);
+  const sm_eval_context x = context_of(&b);
   sm_finetune_config c = {.group = 4, .layer_decay = 0.5, .head_layers = 1, .drop_path = 0.1, .initial = 1};
-  if (sm_tune_net_new(b.e, &c, 3, &net, &err)) fail_msg("%s", err.message);
+  if (sm_tune_net_new(&x, &c, 3, &net, &err)) fail_msg("%s", err.message);
   static const struct {
     const char *name;
     double scale;
     bool decay, frozen;
-  } rows[] = {{"backbone.cls_token", 0.125, false, false},
-              {"backbone.pos_embed", 0.125, false, false},
-              {"backbone.masked_embed", 0.125, true, true},
-              {"backbone.patch_embed.proj.weight", 0.125, true, false},
-              {"backbone.blocks.0.norm1.weight", 0.25, false, false},
-              {"backbone.blocks.0.mlp.fc2.weight", 0.25, true, false},
-              {"backbone.blocks.1.attn.qkv.weight", 0.5, true, false},
-              {"backbone.norm.weight", 1, false, false},
-              {"head.mlp.0.weight", 1, true, false},
-              {"head.mlp.2.weight", 1, true, true}, /* behind the layer that the classifier reads */
-              {"head.last_layer.weight_v", 1, true, true},
+  } rows[] = {{"network.backbone.cls_token", 0.125, false, false},
+              {"network.backbone.pos_embed", 0.125, false, false},
+              {"network.backbone.masked_embed", 0.125, true, true},
+              {"network.backbone.patch_embed.proj.weight", 0.125, true, false},
+              {"network.backbone.blocks.0.norm1.weight", 0.25, false, false},
+              {"network.backbone.blocks.0.mlp.fc2.weight", 0.25, true, false},
+              {"network.backbone.blocks.1.attn.qkv.weight", 0.5, true, false},
+              {"network.backbone.norm.weight", 1, false, false},
+              {"network.head.mlp.0.weight", 1, true, false},
+              {"network.head.mlp.2.weight", 1, true, true}, /* behind the layer that the classifier reads */
+              {"network.head.last_layer.weight_v", 1, true, true},
               {"classifier.weight", 1, true, false},
               {"classifier.bias", 1, false, false}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -212,7 +75,7 @@ static void layers(void **state) {
   }
   assert_int_equal(sm_set_row(net.set, sm_set_find(net.set, "classifier.weight"))->dim[1], 40);
   sm_tune_net_free(&net);
-  close_bench(&b);
+  eval_bench_close(&b);
 }
 
 /* ---- mixing ------------------------------------------------------------------------------------------------ */
@@ -345,16 +208,18 @@ static void parts(void **state) {
   (void)state;
   static const int sizes[] = {100, 50, 3, 48}; /* the last one has no label: 200 labelled */
   stripes s = {201, 1, sizes};
-  sm_dataset d = {&stripes_ops, &s};
-  int64_t *small, *large, *all, n, m, k;
+  int64_t *small, *large, *all, n, m, k, index[201];
+  int32_t labels[201];
+  for (int i = 0; i < 201; i++) index[i] = i, labels[i] = stripes_ops.label(&s, i);
+  const sm_picture_list list = {.n = 201, .index = index, .label = labels, .classes = 4};
   sm_error err = {0};
-  assert_int_equal(sm_subset_balanced(&d, 0.001, 7, &small, &n, &err), SM_OK);
+  assert_int_equal(sm_subset_balanced(&list, 0.001, 7, &small, &n, &err), SM_OK);
   assert_int_equal(n, 4); /* one of each class at least */
-  assert_int_equal(sm_subset_balanced(&d, 0.2, 7, &large, &m, &err), SM_OK);
+  assert_int_equal(sm_subset_balanced(&list, 0.2, 7, &large, &m, &err), SM_OK);
   assert_int_equal(m, 10 + 10 + 3 + 10); /* 200 · 0.2 / 4 of each, or all */
   int of[4] = {0};
   for (int64_t i = 0; i < m; i++) {
-    of[s_label(&s, large[i])]++;
+    of[labels[large[i]]]++;
     assert_true(i == 0 || large[i] > large[i - 1]);
   }
   assert_true(of[0] == 10 && of[1] == 10 && of[2] == 3 && of[3] == 10);
@@ -363,10 +228,10 @@ static void parts(void **state) {
     for (int64_t j = 0; j < m; j++) in |= small[i] == large[j];
     assert_true(in);
   }
-  assert_int_equal(sm_subset_balanced(&d, 1, 7, &all, &k, &err), SM_OK);
+  assert_int_equal(sm_subset_balanced(&list, 1, 7, &all, &k, &err), SM_OK);
   assert_int_equal(k, 200);
   sm_free(all);
-  assert_int_equal(sm_subset_balanced(&d, 0.2, 8, &all, &k, &err), SM_OK);
+  assert_int_equal(sm_subset_balanced(&list, 0.2, 8, &all, &k, &err), SM_OK);
   assert_memory_not_equal(all, large, (size_t)m * sizeof *all); /* another seed, other pictures */
   sm_free(small);
   sm_free(large);
@@ -376,20 +241,20 @@ static void parts(void **state) {
 /* A part's features are rows of the whole's, whether these were made before or not. */
 static void features_of_a_part(void **state) {
   (void)state;
-  bench b;
+  eval_bench b;
   sm_eval_result first, second;
   sm_error err = {0};
-  open_bench(&b, pool[2], false);
+  eval_bench_open(&b, pool[2], false, NULL);
   const char *options = "{method: knn, share: [0.1, 0.5]}";
-  assert_int_equal(evaluate(&b, "semi", options, &first, &err), SM_OK);
-  assert_int_equal(evaluate(&b, "knn", NULL, &second, &err), SM_OK); /* now all are there */
-  assert_int_equal(evaluate(&b, "semi", options, &second, &err), SM_OK);
+  assert_int_equal(eval_bench_run(&b, "semi", options, &first, &err), SM_OK);
+  assert_int_equal(eval_bench_run(&b, "knn", NULL, &second, &err), SM_OK); /* now all are there */
+  assert_int_equal(eval_bench_run(&b, "semi", options, &second, &err), SM_OK);
   assert_int_equal(first.n, 4);
   for (int i = 0; i < 4; i++) assert_true(first.figure[i].value == second.figure[i].value);
   assert_string_equal(first.figure[0].name, "top1.p10");
   assert_non_null(strstr(first.protocol, "128 against 24, 128 pictures"));
   assert_string_equal(first.protocol, second.protocol);
-  close_bench(&b);
+  eval_bench_close(&b);
 }
 
 /* ---- whole runs -------------------------------------------------------------------------------------------- */
@@ -400,21 +265,21 @@ static void features_of_a_part(void **state) {
 
 static void learns(void **state) {
   (void)state;
-  bench b;
+  eval_bench b;
   sm_eval_result frozen, tuned;
   sm_error err = {0};
-  open_bench(&b, pool[2], false);
-  assert_int_equal(evaluate(&b, "linear", "{epochs: 30, n_last_blocks: 1}", &frozen, &err), SM_OK);
-  if (evaluate(&b, "finetune", "{" BASIC ", lr: [0.01], epochs: 40, crop_scale: 0.8, pool: mean}", &tuned, &err))
+  eval_bench_open(&b, pool[2], false, NULL);
+  assert_int_equal(eval_bench_run(&b, "linear", "{epochs: 30, n_last_blocks: 1}", &frozen, &err), SM_OK);
+  if (eval_bench_run(&b, "finetune", "{" BASIC ", lr: [0.01], epochs: 40, crop_scale: 0.8, pool: mean}", &tuned, &err))
     fail_msg("%s", err.message);
   if (getenv("SMALTI_SHOW"))
-    print_message("frozen %.1f, tuned %.1f, loss %.3f\n", figure(&frozen, "top1"), figure(&tuned, "top1"),
-                  figure(&tuned, "train_loss"));
-  assert_true(figure(&tuned, "top1") > figure(&frozen, "top1") + 10);
-  assert_true(figure(&tuned, "train_loss") < 1.2); /* ln 4 = 1.386 */
+    print_message("frozen %.1f, tuned %.1f, loss %.3f\n", eval_figure(&frozen, "top1"), eval_figure(&tuned, "top1"),
+                  eval_figure(&tuned, "train_loss"));
+  assert_true(eval_figure(&tuned, "top1") > eval_figure(&frozen, "top1") + 10);
+  assert_true(eval_figure(&tuned, "train_loss") < 1.2); /* ln 4 = 1.386 */
   assert_int_equal(tuned.interval[0].low > 0, 1);
   assert_false(kept(&b));
-  close_bench(&b);
+  eval_bench_close(&b);
 }
 
 /* Nor does the number of workers, which is 1 with one thread, else 3. */
@@ -422,15 +287,15 @@ static void threads_do_not_matter(void **state) {
   (void)state;
   double loss = 0, top1 = 0;
   for (int t = 1; t <= 3; t += 2) {
-    bench b;
+    eval_bench b;
     sm_eval_result r;
     sm_error err = {0};
-    open_bench(&b, pool[t], false);
-    if (evaluate(&b, "finetune", MIXED, &r, &err)) fail_msg("%s", err.message);
-    if (t == 3) assert_true(loss == figure(&r, "train_loss") && top1 == figure(&r, "top1"));
-    loss = figure(&r, "train_loss");
-    top1 = figure(&r, "top1");
-    close_bench(&b);
+    eval_bench_open(&b, pool[t], false, NULL);
+    if (eval_bench_run(&b, "finetune", MIXED, &r, &err)) fail_msg("%s", err.message);
+    if (t == 3) assert_true(loss == eval_figure(&r, "train_loss") && top1 == eval_figure(&r, "top1"));
+    loss = eval_figure(&r, "train_loss");
+    top1 = eval_figure(&r, "top1");
+    eval_bench_close(&b);
   }
 }
 
@@ -447,33 +312,33 @@ static void augments(void **state) {
               {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0, randaugment: 9, randaugment_std: 0}",
                "RandAugment m9 mstd0"}};
   double loss[6];
-  bench b;
+  eval_bench b;
   sm_eval_result r;
   sm_error err = {0};
-  open_bench(&b, pool[2], true);
+  eval_bench_open(&b, pool[2], true, NULL);
   for (int i = 0; i < 6; i++) {
-    if (evaluate(&b, runs[i].plugin, runs[i].yaml, &r, &err)) fail_msg("%s", err.message);
+    if (eval_bench_run(&b, runs[i].plugin, runs[i].yaml, &r, &err)) fail_msg("%s", err.message);
     if (!strstr(r.protocol, runs[i].says)) fail_msg("\"%s\" does not say \"%s\"", r.protocol, runs[i].says);
-    loss[i] = strcmp(runs[i].plugin, "semi") ? figure(&r, "train_loss") : 0;
+    loss[i] = strcmp(runs[i].plugin, "semi") ? eval_figure(&r, "train_loss") : 0;
   }
   assert_true(loss[3] != loss[4] && loss[4] != loss[5] && loss[3] != loss[5]);
-  close_bench(&b);
+  eval_bench_close(&b);
 }
 
 /* Stopped at every so many questions, at a step or while measuring, and again: as if unbroken. */
 static void goes_on(void **state) {
   (void)state;
-  bench b;
+  eval_bench b;
   sm_eval_result whole, r;
   sm_error err = {0};
   const char *two = "{" BASIC ", epochs: 3, lr: [0.01, 0.04], hold_out: 0.25, mixup: 0.8}";
-  open_bench(&b, pool[2], false);
-  assert_int_equal(evaluate(&b, "finetune", two, &whole, &err), SM_OK);
-  int all = asked, stops = 0;
+  eval_bench_open(&b, pool[2], false, NULL);
+  assert_int_equal(eval_bench_run(&b, "finetune", two, &whole, &err), SM_OK);
+  int all = eval_asked, stops = 0;
   for (sm_status status = SM_EINTERRUPTED; status == SM_EINTERRUPTED; stops += status == SM_EINTERRUPTED) {
-    asked = 0;
-    stop_after = 7;
-    status = evaluate(&b, "finetune", two, &r, &err);
+    eval_asked = 0;
+    eval_stop_after = 7;
+    status = eval_bench_run(&b, "finetune", two, &r, &err);
     if (status && status != SM_EINTERRUPTED) fail_msg("%s", err.message);
     if (!status) break;
     assert_non_null(strstr(err.message, "the same command goes on from there"));
@@ -485,123 +350,119 @@ static void goes_on(void **state) {
   assert_string_equal(whole.protocol, r.protocol);
   assert_non_null(strstr(r.protocol, "(best of 2 on 64 held-out)"));
   assert_false(kept(&b));
-  close_bench(&b);
+  eval_bench_close(&b);
 }
 
 /* What another network or other options left behind is not taken; a damaged file is passed over. */
 static void only_its_own_state(void **state) {
   (void)state;
-  bench b;
+  eval_bench b;
   sm_eval_result whole, r;
   sm_error err = {0};
   char command[256];
-  open_bench(&b, pool[1], false);
-  assert_int_equal(evaluate(&b, "finetune", MIXED, &whole, &err), SM_OK);
-  asked = 0, stop_after = 20;
-  assert_int_equal(evaluate(&b, "finetune", "{" QUICK ", epochs: 4, smoothing: 0.2}", &r, &err),
+  eval_bench_open(&b, pool[1], false, NULL);
+  assert_int_equal(eval_bench_run(&b, "finetune", MIXED, &whole, &err), SM_OK);
+  eval_asked = 0, eval_stop_after = 20;
+  assert_int_equal(eval_bench_run(&b, "finetune", "{" QUICK ", epochs: 4, smoothing: 0.2}", &r, &err),
                    SM_EINTERRUPTED);
-  stop_after = 0;
-  assert_int_equal(evaluate(&b, "finetune", MIXED, &r, &err), SM_OK);
-  assert_true(figure(&whole, "train_loss") == figure(&r, "train_loss"));
+  eval_stop_after = 0;
+  assert_int_equal(eval_bench_run(&b, "finetune", MIXED, &r, &err), SM_OK);
+  assert_true(eval_figure(&whole, "train_loss") == eval_figure(&r, "train_loss"));
   assert_true(kept(&b));
   snprintf(command, sizeof command, "rm %s/finetune-*", b.folder);
   assert_int_equal(system(command), 0);
-  asked = 0, stop_after = 20;
-  assert_int_equal(evaluate(&b, "finetune", MIXED, &r, &err), SM_EINTERRUPTED);
+  eval_asked = 0, eval_stop_after = 20;
+  assert_int_equal(eval_bench_run(&b, "finetune", MIXED, &r, &err), SM_EINTERRUPTED);
   snprintf(command, sizeof command,
            "for f in %s/finetune-*; do printf '\\377\\377' | dd of=$f bs=1 seek=9000 conv=notrunc status=none; done",
            b.folder);
   assert_int_equal(system(command), 0);
-  stop_after = 0;
-  assert_int_equal(evaluate(&b, "finetune", MIXED, &r, &err), SM_OK);
-  assert_true(figure(&whole, "train_loss") == figure(&r, "train_loss"));
-  close_bench(&b);
+  eval_stop_after = 0;
+  assert_int_equal(eval_bench_run(&b, "finetune", MIXED, &r, &err), SM_OK);
+  assert_true(eval_figure(&whole, "train_loss") == eval_figure(&r, "train_loss"));
+  eval_bench_close(&b);
 }
 
 static void from_the_head(void **state) {
   (void)state;
-  bench b;
+  eval_bench b;
   sm_eval_result with, without, r;
   sm_error err = {0};
-  open_bench(&b, pool[2], true);
+  eval_bench_open(&b, pool[2], true, NULL);
 #define SEMI "{preset: short, epochs: 3, batch_size: 16, lr: [0.02], share: [0.2]"
-  if (evaluate(&b, "semi", SEMI "}", &with, &err)) fail_msg("%s", err.message);
+  if (eval_bench_run(&b, "semi", SEMI "}", &with, &err)) fail_msg("%s", err.message);
   assert_non_null(strstr(with.protocol, "fine-tuning with few labels: from head layer 1, 3 epochs of AdamW"));
   assert_non_null(strstr(with.protocol, "; 128 against 52 pictures"));
-  assert_int_equal(evaluate(&b, "semi", SEMI ", finetune_head_layer: 0}", &without, &err), SM_OK);
+  assert_int_equal(eval_bench_run(&b, "semi", SEMI ", finetune_head_layer: 0}", &without, &err), SM_OK);
   assert_non_null(strstr(without.protocol, "few labels: cls, 3 epochs of AdamW"));
-  assert_int_equal(evaluate(&b, "semi", SEMI ", finetune_head_layer: 3}", &r, &err), SM_EINVAL);
+  assert_int_equal(eval_bench_run(&b, "semi", SEMI ", finetune_head_layer: 3}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message, "the [CLS] head has no layer 3 with an activation behind it");
-  close_bench(&b);
-  open_bench(&b, pool[2], false);
-  assert_int_equal(evaluate(&b, "semi", SEMI "}", &r, &err), SM_EINVAL);
+  eval_bench_close(&b);
+  eval_bench_open(&b, pool[2], false, NULL);
+  assert_int_equal(eval_bench_run(&b, "semi", SEMI "}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message,
                       "fine-tuning shall start behind layer 1 of the [CLS] head, but there is no such head");
-  assert_int_equal(evaluate(&b, "cluster", "{by: head}", &r, &err), SM_EINVAL);
+  assert_int_equal(eval_bench_run(&b, "cluster", "{by: head}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message, "the network has no [CLS] head whose largest output could be taken");
-  close_bench(&b);
+  eval_bench_close(&b);
 }
 
 /* The head's largest output, against the plain kernels' of the evaluator's features. */
 static void largest_outputs(void **state) {
   (void)state;
-  bench b;
+  eval_bench b;
   sm_error err = {0};
   sm_assigned got;
   sm_features f;
   sm_feature_spec spec = {.blocks = 1, .pool = SM_POOL_CLS};
-  open_bench(&b, pool[2], true);
+  int32_t want[128];
+  eval_bench_open(&b, pool[2], true, NULL);
+  sm_eval_context x = context_of(&b);
   assert_int_equal(sm_evaluator_features(b.e, "test", &spec, &f, &err), SM_OK);
-  if (sm_evaluator_assigned(b.e, SM_EVAL_TEST, &got, &err)) fail_msg("%s", err.message);
+  if (sm_assigned_eval(&x, "test", &got, &err)) fail_msg("%s", err.message);
   assert_int_equal(got.n, 128);
   assert_int_equal(got.outputs, 24);
   sm_graph_config config = {.device = SM_PLAIN, .real = SM_F32, .pool = pool[1]};
   sm_graph *g = sm_graph_new(&config, &err);
-  const sm_head_ops *head = b.head.plugin->ops;
-  const sm_params p = {b.head_set, "head."};
+  sm_head_room room;
+  const sm_head head = sm_network_head(b.network, NULL, &room);
   int at = sm_pass_begin(g, "by hand");
-  sm_tensor *x = sm_input_real(g, "rows", 2, (int64_t[]){128, 32}, NULL);
-  sm_tensor *y = head->features(b.head.self, g, &p, x, SM_SITE_VIEW, SM_ROLE_TEACHER);
-  sm_tensor *ids = sm_argmax(g, head->logits(b.head.self, g, &p, y, SM_SITE_VIEW, SM_ROLE_TEACHER), NULL);
+  sm_tensor *rows = sm_input_real(g, "rows", 2, (int64_t[]){128, 32}, NULL);
+  sm_tensor *ids = sm_argmax(g, sm_head_logits(g, &head, rows, SM_SITE_VIEW), NULL);
   sm_keep(g, ids);
   sm_pass_end(g);
   if (sm_graph_plan(g, &err) || sm_graph_allocate(g, &err)) fail_msg("%s", err.message);
-  sm_write(x, 0, 128 * 32, f.x);
+  sm_write(rows, 0, 128 * 32, f.x);
   sm_graph_run(g, at);
-  for (int i = 0; i < 128; i++) assert_int_equal((int)sm_get(ids, i), got.cluster[i]);
+  sm_read_i32(ids, 0, 128, want);
+  assert_memory_equal(want, got.cluster, sizeof want);
   assert_memory_equal(f.label, got.label, 128 * sizeof(int32_t));
   sm_graph_free(g);
-  close_bench(&b);
+  sm_assigned_free(&got);
+  eval_bench_close(&b);
 }
 
 static void refusals(void **state) {
   (void)state;
-  bench b;
+  eval_bench b;
   sm_eval_result r;
   sm_error err = {0};
-  open_bench(&b, pool[1], false);
-  assert_int_equal(evaluate(&b, "finetune", "{epochs: 2, warmup_epochs: 2}", &r, &err), SM_EINVAL);
+  eval_bench_open(&b, pool[1], false, NULL);
+  assert_int_equal(eval_bench_run(&b, "finetune", "{epochs: 2, warmup_epochs: 2}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message, "a warm-up of 2 epochs leaves nothing of 2");
   assert_string_equal(err.hint, "make warmup_epochs smaller than epochs");
-  row_put(b.set, sm_set_find(b.set, "backbone.norm.bias"), SM_VALUES, 0, NAN);
-  assert_int_equal(evaluate(&b, "finetune", MIXED, &r, &err), SM_EINVAL);
+  const float bad = NAN;
+  sm_set *set = sm_network_set(b.network);
+  sm_set_write(set, sm_set_find(set, "backbone.norm.bias"), SM_VALUES, 0, 1, &bad);
+  assert_int_equal(eval_bench_run(&b, "finetune", MIXED, &r, &err), SM_EINVAL);
   assert_string_equal(err.message, "fine-tuning, step 0: the loss is not finite");
   assert_string_equal(err.hint, "lower lr (it is 0.04 for a batch of 256) or lengthen the warm-up");
-  close_bench(&b);
-  sm_evaluator *e;
-  stripes train = {8, 1, NULL};
-  sm_evaluator_config c = {.height = SIDE,
-                           .width = SIDE,
-                           .mean = {0.5f, 0.5f, 0.5f},
-                           .std = {0.25f, 0.25f, 0.25f},
-                           .train = {&stripes_ops, &train},
-                           .pool = pool[1]};
-  assert_int_equal(sm_evaluator_new(&c, &e, &err), SM_OK);
+  eval_bench_close(&b);
+  sm_eval_context x = {.pool = pool[1]};
   sm_finetune_config config = {.rates = 1, .epochs = 1, .batch = 1, .group = 1};
   sm_finetune_result result;
-  assert_int_equal(sm_evaluator_finetune(e, &config, &result, &err), SM_EINVAL);
+  assert_int_equal(sm_finetune_eval(&x, &config, &result, &err), SM_EINVAL);
   assert_string_equal(err.message, "there is no network to fine-tune: pixels have no weights");
-  sm_evaluator_free(e);
 }
 
 int main(void) {

@@ -1,38 +1,15 @@
 /* test_formats_logs.c — JSON lines, TensorBoard events and .npy: exact bytes, what a resume leaves, what is
  * refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "framework/formats/formats.h"
 
-static char folder[64];
-
-static int make_folder(void **state) {
-  (void)state;
-  strcpy(folder, "/tmp/smalti-test-XXXXXX");
-  return mkdtemp(folder) ? 0 : -1;
-}
-static int remove_folder(void **state) {
-  (void)state;
-  return sm_remove_tree(folder, NULL);
-}
-
-static const char *path_of(const char *name) {
-  static char path[160];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
-}
+#include "test.h"
 
 static void assert_file(const char *path, const char *wanted, size_t bytes) {
   char *data;
@@ -46,7 +23,6 @@ static void assert_file(const char *path, const char *wanted, size_t bytes) {
 /* ---- JSON --------------------------------------------------------------------------------------------- */
 
 static void json_text(void **state) {
-  (void)state;
   sm_json j = {0};
   assert_string_equal(sm_json_finish(&j), "{}");
   sm_json_begin(&j);
@@ -77,7 +53,6 @@ static void json_text(void **state) {
 }
 
 static void json_mistakes_give_nothing(void **state) {
-  (void)state;
   sm_json j = {0};
   sm_json_begin(&j);
   sm_json_int(&j, NULL, 1); /* no key in an object */
@@ -109,7 +84,6 @@ static void append(sm_jsonl *log, int step) {
 }
 
 static void lines_are_cut_on_resume(void **state) {
-  (void)state;
   sm_error err = {0};
   int64_t saved = -1, length = -1;
   sm_jsonl *log = sm_jsonl_open(path_of("m.jsonl"), 0, &err);
@@ -136,7 +110,6 @@ static void lines_are_cut_on_resume(void **state) {
 }
 
 static void lines_that_do_not_match_are_refused(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_file_put(path_of("x.jsonl"), "{\"a\":1}\n{\"b\":2}\n", 16, NULL);
   assert_null(sm_jsonl_open(path_of("x.jsonl"), 17, &err));
@@ -151,7 +124,6 @@ static void lines_that_do_not_match_are_refused(void **state) {
 }
 
 static void appending_cuts_an_unfinished_line(void **state) {
-  (void)state;
   char *big = malloc(10001);
   assert_non_null(big);
   memset(big, 'x', 10000); /* longer than the block read at a time */
@@ -167,7 +139,6 @@ static void appending_cuts_an_unfinished_line(void **state) {
 
 /* A write that fails half way must not leave half a line, and the records must not be lost. */
 static void full_disk_loses_nothing(void **state) {
-  (void)state;
   sm_error err = {0};
   struct rlimit old, small;
   sm_jsonl *log = sm_jsonl_open(path_of("z.jsonl"), 0, &err);
@@ -195,7 +166,6 @@ static sm_status sum_steps(void *ctx, int line, const cJSON *record, sm_error *e
 }
 
 static void lines_are_read(void **state) {
-  (void)state;
   static const char TEXT[] = "{\"step\":1}\n[2]\nnonsense\n{\"step\":4}\n{\"step\":8";
   int sum = 0, damaged = -1;
   sm_error err = {0};
@@ -212,7 +182,6 @@ static void lines_are_read(void **state) {
 /* ---- TensorBoard -------------------------------------------------------------------------------------- */
 
 static void event_bytes(void **state) {
-  (void)state;
   /* Two records made with an independent implementation of the record format and of protobuf:
    * Event{wall_time 1.5, step 300, summary{value{tag "loss", simple_value 0.25}}} */
   static const unsigned char SCALAR[] = {
@@ -258,7 +227,6 @@ static void event_bytes(void **state) {
 }
 
 static void event_folder_that_cannot_be(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_file_put(path_of("afile"), "x", 1, NULL);
   assert_null(sm_tb_open(path_of("afile/events"), -1, &err));
@@ -274,7 +242,6 @@ static void event_folder_that_cannot_be(void **state) {
 /* ---- .npy --------------------------------------------------------------------------------------------- */
 
 static void npy_bytes(void **state) {
-  (void)state;
   static const char HEADER[] =
       "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }";
   const float values[3] = {1, 2, 3};
@@ -291,7 +258,6 @@ static void npy_bytes(void **state) {
 }
 
 static void npy_reads_back(void **state) {
-  (void)state;
   static const struct {
     const char *dtype;
     int ndim;
@@ -334,7 +300,6 @@ static void put_npy(const char *dict, size_t data) {
 }
 
 static void npy_refuses(void **state) {
-  (void)state;
   static const struct {
     const char *dict, *message;
   } BAD[] = {

@@ -1,40 +1,14 @@
 /* test_formats_packed.c — packed files: the bytes that are documented, every refusal with its message, files cut at
  * any place, single flipped bits, and tables that a valid checksum does not make true. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
 #include <signal.h>
 
 #include <smalti/packed.h>
 
 #include "framework/base/heap.h"
 
-static char folder[64];
-
-static int make_folder(void **state) {
-  (void)state;
-  strcpy(folder, "/tmp/smalti-packed-XXXXXX");
-  return mkdtemp(folder) ? 0 : -1;
-}
-static int remove_folder(void **state) {
-  (void)state;
-  return sm_remove_tree(folder, NULL);
-}
-
-static const char *path_of(const char *name) {
-  static char path[2][160];
-  static int turn;
-  char *p = path[turn++ % 2];
-  snprintf(p, sizeof path[0], "%s/%s", folder, name);
-  return p;
-}
+#include "test.h"
 
 /* Without the care of sm_file_put, which would take a minute over all damages. */
 static void put_plain(const char *path, const void *data, size_t n) {
@@ -108,7 +82,6 @@ static const char MAKES[] = "`smalti data pack FOLDER FILE` makes one";
 /* ---- the format ---------------------------------------------------------------------------------------- */
 
 static void the_bytes_are_as_documented(void **state) {
-  (void)state;
   static const char NAMES[] = "owl\0no picture\0wren\0stray.png\0wren/\n\xff.jpg";
   bytes b = sample();
   const uint64_t second = 128, index = 128 + 192; /* 189 bytes of pixels, filled up */
@@ -146,7 +119,6 @@ static void the_bytes_are_as_documented(void **state) {
 }
 
 static void what_was_written_is_read(void **state) {
-  (void)state;
   sm_error err = {0};
   assert_int_equal(write_sample(path_of("whole"), &err), SM_OK);
   sm_packed *p = sm_packed_open(path_of("whole"), &err);
@@ -179,7 +151,6 @@ static void what_was_written_is_read(void **state) {
 }
 
 static void without_classes(void **state) {
-  (void)state;
   sm_error err = {0};
   uint64_t size;
   sm_packed_writer *w = sm_packed_create(path_of("flat"), &err);
@@ -196,7 +167,6 @@ static void without_classes(void **state) {
 /* ---- refusals ------------------------------------------------------------------------------------------ */
 
 static void not_a_packed_file(void **state) {
-  (void)state;
   sm_error err = {0};
   refused("", 0, SM_EFORMAT, "this is an empty file, not a packed file of pictures", MAKES);
   refused("\xff\xd8\xff\xe0", 4, SM_EFORMAT, "this is something else, not a packed file of pictures", MAKES);
@@ -218,7 +188,6 @@ static void not_a_packed_file(void **state) {
 }
 
 static void newer_versions(void **state) {
-  (void)state;
   char message[128];
   bytes b = sample();
   b.v[8] = 2;
@@ -230,7 +199,6 @@ static void newer_versions(void **state) {
 }
 
 static void cut_anywhere(void **state) {
-  (void)state;
   char message[128];
   bytes b = sample();
   for (size_t n = 1; n < b.n; n++) {
@@ -248,7 +216,6 @@ static void cut_anywhere(void **state) {
 
 /* A flipped bit of a table refuses the file, one of a picture that picture; only padding does not matter. */
 static void flipped_bits(void **state) {
-  (void)state;
   bytes b = sample();
   const uint64_t index = number(b.v + 40, 8);
   for (size_t bit = 0; bit < 8 * b.n; bit++) {
@@ -276,7 +243,6 @@ static void flipped_bits(void **state) {
 }
 
 static void tables_that_lie(void **state) {
-  (void)state;
   static const struct {
     size_t at; /* in the header, or 1000 + place in the index */
     int bytes;
@@ -342,7 +308,6 @@ static void check_write(const sm_packed_picture *p, sm_status code, const char *
 }
 
 static void wrong_pictures_are_not_written(void **state) {
-  (void)state;
   sm_error err = {0};
   check_write(NULL, SM_EINVAL, "a packed file needs at least one picture");
   check_write(&(sm_packed_picture){"p", 0, 1, -1, SMALL}, SM_EINVAL,
@@ -361,7 +326,6 @@ static void wrong_pictures_are_not_written(void **state) {
 
 /* A limit on the size of files stands for a full disk: the older file stays, nothing else does. */
 static void a_full_disk_leaves_the_old_file(void **state) {
-  (void)state;
   static uint8_t pixels[3 * 300 * 300];
   struct rlimit old, low;
   sm_error err = {0};
@@ -384,7 +348,6 @@ static void a_full_disk_leaves_the_old_file(void **state) {
 }
 
 static void failing_allocations(void **state) {
-  (void)state;
   sm_error err;
   int failed = 0;
   for (int64_t k = 1; k < 40; k++) {

@@ -1,34 +1,11 @@
 /* test_formats_safetensors.c — the safetensors writer and reader: exact bytes, every rule of the reader with
  * its message, files cut at any place, and single flipped bits. Files of other writers are built here by
  * hand. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "framework/formats/formats.h"
 
-static char folder[64];
-
-static int make_folder(void **state) {
-  (void)state;
-  strcpy(folder, "/tmp/smalti-test-XXXXXX");
-  return mkdtemp(folder) ? 0 : -1;
-}
-static int remove_folder(void **state) {
-  (void)state;
-  return sm_remove_tree(folder, NULL);
-}
-
-static const char *path_of(const char *name) {
-  static char path[160];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
-}
+#include "test.h"
 
 /* ---- writing ------------------------------------------------------------------------------------------ */
 
@@ -52,7 +29,6 @@ static sm_status write_sample(const char *path, sm_st_order order, sm_error *err
 }
 
 static void exact_bytes(void **state) {
-  (void)state;
   static const char HEADER[] =
       "{\"__metadata__\":{\"epoch\":\"3\",\"smalti.crc32c.header\":\"0fa56536\","
       "\"smalti.crc32c.tensor.blocks.0.norm.weight\":\"9627069a\",\"smalti.crc32c.tensor.empty\":"
@@ -80,7 +56,6 @@ static void exact_bytes(void **state) {
 }
 
 static void equal_input_gives_equal_bytes(void **state) {
-  (void)state;
   char *a, *b;
   size_t na, nb;
   assert_int_equal(write_sample(path_of("b1"), SM_ST_SORTED, NULL), SM_OK);
@@ -94,7 +69,6 @@ static void equal_input_gives_equal_bytes(void **state) {
 }
 
 static void reads_back(void **state) {
-  (void)state;
   static const char *const SORTED[] = {"step", "blocks.0.norm.weight", "empty", "mask"};
   float values[6];
   sm_error err = {0};
@@ -135,7 +109,6 @@ static void reads_back(void **state) {
 }
 
 static void writer_refuses(void **state) {
-  (void)state;
   sm_error err = {0};
   const char *path = path_of("never");
 #define REFUSED(code_, message_, ...)                              \
@@ -177,7 +150,6 @@ static void writer_refuses(void **state) {
 }
 
 static void failure_keeps_the_older_file(void **state) {
-  (void)state;
   sm_error err = {0};
   assert_int_equal(write_sample(path_of("keep"), SM_ST_SORTED, &err), SM_OK);
   sm_st_writer *w = sm_st_create(path_of("keep"), SM_ST_SORTED, &err);
@@ -205,7 +177,6 @@ static void put_file(const char *path, const char *header, size_t length, size_t
 }
 
 static void accepts_other_writers(void **state) {
-  (void)state;
   static const struct {
     const char *header;
     size_t data, count;
@@ -240,7 +211,6 @@ static void accepts_other_writers(void **state) {
   "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 
 static void every_rule_has_its_message(void **state) {
-  (void)state;
   static const struct {
     const char *header;
     size_t data;
@@ -323,7 +293,6 @@ static void every_rule_has_its_message(void **state) {
 }
 
 static void not_safetensors(void **state) {
-  (void)state;
   sm_error err = {0};
   assert_null(sm_st_open(path_of("missing"), &err));
   assert_int_equal(err.code, SM_ENOTFOUND);
@@ -363,7 +332,6 @@ static char *sample_bytes(size_t *bytes) {
 }
 
 static void truncation_is_noticed(void **state) {
-  (void)state;
   size_t bytes;
   char *data = sample_bytes(&bytes);
   for (size_t cut = 0; cut < bytes; cut++) assert_true(noticed(data, cut)); /* each byte: the file is small */
@@ -371,7 +339,6 @@ static void truncation_is_noticed(void **state) {
 }
 
 static void bit_flips_are_noticed(void **state) {
-  (void)state;
   size_t bytes;
   char *data = sample_bytes(&bytes);
   for (size_t bit = 0; bit < bytes * 8;
@@ -385,7 +352,6 @@ static void bit_flips_are_noticed(void **state) {
 
 /* Several damaged bytes at once, in a file whose checksums were taken out: the rules alone have to hold. */
 static void random_damage_is_survived(void **state) {
-  (void)state;
   static const char HEADER[] = "{\"__metadata__\":{\"k\":\"\\u00e9\"}," T_(
       "a", "F32", "[2,3]", "[0,24]") "," T_("b", "U8", "[3]", "[24,27]") "}";
   char *data;

@@ -3,13 +3,10 @@
  *
  * A case builds Σ c⊙f(parameters) with fixed weights c, so that every element of the result matters. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
 
-#include <cmocka.h>
 #include <smalti/op.h>
+
+#include "test.h"
 
 #define PARAMS 8
 #define MAX 4096
@@ -386,7 +383,6 @@ static void check_case(const gradient_case *c, sm_device device) {
 }
 
 static void every_gradient(void **state) {
-  (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     check_case(&cases[i], SM_CPU);
     check_case(&cases[i], SM_PLAIN);
@@ -394,7 +390,6 @@ static void every_gradient(void **state) {
 }
 
 static void any_number_of_threads(void **state) {
-  (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     double first[PARAMS][MAX];
     for (int threads = 1; threads <= 3; threads++) {
@@ -408,7 +403,6 @@ static void any_number_of_threads(void **state) {
 }
 
 static void gradients_add_up(void **state) {
-  (void)state;
   open_case(&cases[0], 2, SM_CPU);
   loss();
   double once = b->grad[1][3];
@@ -425,7 +419,6 @@ static const gradient_case *case_of(void (*build)(void)) {
 
 /* Making blocks again changes what is done, not what comes out. */
 static void made_again(void **state) {
-  (void)state;
   double kept[PARAMS][MAX];
   int nodes = 0;
   for (int again = 0; again < 2; again++) {
@@ -442,7 +435,6 @@ static void made_again(void **state) {
 }
 
 static void gradients_take_places(void **state) {
-  (void)state;
   open_case(case_of(c_mlp), 2, SM_CPU);
   const sm_pass *p = &b->g->pass[b->pass];
   int found = 0;
@@ -458,7 +450,6 @@ static void gradients_take_places(void **state) {
 
 /* The hidden layer's value is made again by the op that makes its gradient, not by one of its own. */
 static void values_come_with_gradients(void **state) {
-  (void)state;
   open_case(case_of(c_mlp), 2, SM_CPU);
   const sm_pass *p = &b->g->pass[b->pass];
   int made = 0;
@@ -472,7 +463,6 @@ static void values_come_with_gradients(void **state) {
 }
 
 static void no_items(void **state) {
-  (void)state;
   open_case(case_of(c_counted), 2, SM_CPU);
   sm_put(b->count, 0);
   loss();
@@ -518,7 +508,6 @@ static void expect_error(void (*build)(void), const char *part) {
   close_case();
 }
 static void errors_are_sticky_and_named(void **state) {
-  (void)state;
   expect_error(e_linear, "here: linear wants a weight (N, last dimension of x), but 'p1' is F64 (3, 6)");
   expect_error(e_attention, "attention wants qkv (B, T, 3·heads·d), but 'p0' is F64 (1, 2, 8)");
   expect_error(e_logits_twice, "cannot be used by op 'sum' too");
@@ -526,7 +515,6 @@ static void errors_are_sticky_and_named(void **state) {
 }
 
 static void a_nan_is_named(void **state) {
-  (void)state;
   open_case(&cases[0], 2, SM_CPU);
   char what[200];
   int64_t item;
@@ -539,7 +527,6 @@ static void a_nan_is_named(void **state) {
 }
 
 static void ops_have_rows(void **state) {
-  (void)state;
   for (int i = 0; sm_op_at(i); i++) {
     assert_non_null(sm_op_at(i)->doc);
     assert_ptr_equal(sm_op_named(sm_op_at(i)->name), sm_op_at(i));

@@ -313,7 +313,7 @@ static sm_eval_result evaluated(const sm_plugin *plugin, const char *yaml) {
   sm_error err = {0};
   sm_arena *arena = sm_arena_new("test");
   sm_instance instance;
-  sm_eval_context x = {.pool = pool[1], .features_of = give};
+  sm_eval_context x = {.pool = pool[1], .features = give};
   sm_eval_result result = {0};
   sm_status status = sm_instance_new(NULL, plugin, &instance, &err);
   if (!status) status = sm_options_fill(plugin, yaml, instance.self, arena, &err);

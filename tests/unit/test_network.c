@@ -29,9 +29,10 @@ static void shake(ssl_rig *rig) {
     for (int r = 0; r < sm_set_rows(set); r++) {
       const sm_row *row = sm_set_row(set, r);
       sm_rng rng = sm_rng_named((uint64_t)which, SM_RNG_TEST, row->name);
-      double *data = sm_set_data(set, r, SM_VALUES);
+      double *data = sm_set_lend(set, r, SM_VALUES, NULL);
       for (int64_t i = 0; row->alias_of < 0 && which != SM_SET_FROZEN && i < row->size; i++)
         data[i] += sm_rng_normal(&rng) * .3;
+      sm_set_give_back(set, r, SM_VALUES, data, true);
     }
   }
 }

@@ -181,6 +181,30 @@ static void option_rows_are_checked(void **state) {
   expect(&p, "masker 'm': options 'x' and 'y' lie on the same bytes of the instance");
 }
 
+/* Where the plugin wants its host: a pointer's place in the instance, of no option. */
+static void the_host_has_a_place(void **state) {
+  (void)state;
+  const sm_option option = {.name = "s", .type = SM_OPT_STRING, .def = "~", .doc = "d", AT(s)};
+  sm_instance instance;
+  char text[160];
+  sm_plugin p = sound();
+  p.host = offsetof(struct masker, s);
+  assert_int_equal(sm_descriptor_check(&p, &err), SM_OK);
+  assert_int_equal(sm_instance_new((const sm_host *)&err, &p, &instance, &err), SM_OK);
+  assert_ptr_equal(((struct masker *)instance.self)->s, &err);
+  sm_instance_free(&instance);
+  p.options = &option, p.n_options = 1;
+  expect(&p, "masker 'm': option 's' and the host lie on the same bytes of the instance");
+  p.n_options = 0;
+  const size_t wrong[] = {sizeof(struct masker), offsetof(struct masker, s) + 1};
+  for (int i = 0; i < 2; i++) {
+    p.host = wrong[i];
+    snprintf(text, sizeof text, "masker 'm': host %zu is no place of a pointer in the instance's %zu bytes (instance_size)", wrong[i],
+             sizeof(struct masker));
+    expect(&p, text);
+  }
+}
+
 static void defaults_must_read_and_lie_in_range(void **state) {
   (void)state;
   const struct {
@@ -261,6 +285,7 @@ int main(void) {
       cmocka_unit_test(descriptor_fields_are_named),
       cmocka_unit_test(ops_tables_are_checked_for_every_kind),
       cmocka_unit_test(option_rows_are_checked),
+      cmocka_unit_test(the_host_has_a_place),
       cmocka_unit_test(defaults_must_read_and_lie_in_range),
       cmocka_unit_test(built_in_plugins_are_checked_too),
   };

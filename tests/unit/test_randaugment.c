@@ -2,17 +2,12 @@
  * (tests/golden/randaugment.safetensors), what magnitudes mean, how often what is drawn, its place among a view's
  * augmentations, and tiny pictures. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <cJSON.h>
-#include <cmocka.h>
 
 #include "framework/image/augment.h"
 
 #include "golden.h"
+#include "test.h"
 
 static sm_randaugment_choice only(sm_randaugment_op op, double argument) {
   return (sm_randaugment_choice){1, {{op, argument}}};
@@ -56,7 +51,6 @@ static void compare(golden *g, const char *size, int number, const cJSON *c, sm_
 }
 
 static void equals_pil(void **state) {
-  (void)state;
   golden *g = golden_open("randaugment.safetensors");
   sm_image_scratch *scratch = sm_image_scratch_new();
   const cJSON *cases = golden_json(g, "cases"), *sizes = golden_json(g, "sizes");
@@ -81,7 +75,6 @@ static void equals_pil(void **state) {
 /* ---- magnitudes ---------------------------------------------------------------------------------------- */
 
 static void magnitudes(void **state) {
-  (void)state;
   static const struct {
     sm_randaugment_op op;
     double at_0, at_9, minus_9, at_10, minus_10;
@@ -114,7 +107,6 @@ static void magnitudes(void **state) {
 /* At magnitude 0 all but three operations leave a picture as it is that has 0 and 255; at 10 posterizing leaves
  * nothing and solarizing inverts all. */
 static void edges(void **state) {
-  (void)state;
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image in = {0}, out = {0};
   noise(&in, 20, 17, 3);
@@ -147,7 +139,6 @@ static void edges(void **state) {
 
 /* Moved by whole pixels: to the left, upwards, and the colour of the mean comes in. */
 static void moves(void **state) {
-  (void)state;
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image in = {0}, out = {0};
   const float mean[3] = {0.5f, -1, 7}; /* 127.5 is rounded to the even number; the others are cut off */
@@ -169,7 +160,6 @@ static void moves(void **state) {
 
 /* Any operation on the smallest pictures, at both ends of its range. */
 static void tiny_pictures(void **state) {
-  (void)state;
   static const int sizes[][2] = {{1, 1}, {1, 2}, {2, 1}, {1, 40}, {40, 1}, {2, 3}, {3, 3}};
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image image = {0};
@@ -212,7 +202,6 @@ static void about(int count, int n, double p, const char *what) {
 }
 
 static void frequencies(void **state) {
-  (void)state;
   enum { DRAWS = 30000 };
   const sm_randaugment published = {2, 9, 0.5};
   int steps[3] = {0}, ops[SM_RANDAUGMENT_OPS] = {0}, same = 0, turned = 0, left = 0, full = 0;
@@ -245,7 +234,6 @@ static void frequencies(void **state) {
 }
 
 static void draws_are_keyed(void **state) {
-  (void)state;
   const sm_randaugment published = {2, 9, 0.5}, off = {0, 9, 0.5}, one = {1, 9, 0.5}, steady = {4, 10, 0},
                        none = {4, 0, 0}, wild = {4, 5, 100};
   int differ = 0;
@@ -284,7 +272,6 @@ static sm_view_recipe crops(int layers) {
 
 /* The same crop and flip with and without; after them, before the numbers. */
 static void in_views(void **state) {
-  (void)state;
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image in = {0}, plain = {0}, view = {0};
   sm_view_recipe with = crops(2), without = crops(0);
@@ -319,7 +306,6 @@ static void in_views(void **state) {
 
 /* Blur works in the same memory as turning does. */
 static void before_the_blur(void **state) {
-  (void)state;
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image in = {0}, want = {0}, view = {0};
   sm_view_recipe r = crops(2);
@@ -339,7 +325,6 @@ static void before_the_blur(void **state) {
 }
 
 static void refusals(void **state) {
-  (void)state;
   sm_error err;
   sm_view_recipe r = crops(5);
   assert_int_equal(sm_view_recipe_check(&r, &err), SM_EINVAL);

@@ -54,6 +54,8 @@ void sm_declare_layer(const sm_params *, int layer);
 sm_tensor *sm_param(sm_graph *g, const sm_params *, const char *name, ...) SM_PRINTF(3, 4);
 sm_dtype sm_set_real(const sm_set *); /* of its elements */
 bool sm_has_param(const sm_params *, const char *name);
+/* The grid that a table of positions was declared for; false: there is no such table. */
+bool sm_param_grid(const sm_params *, const char *name, int *rows, int *cols);
 /* Values of a declared parameter, n elements from `first` on, for a tokenizer's `load` and `fit`. false: no parameter has
  * that name, or it has no memory yet. */
 bool sm_params_read(const sm_params *, const char *name, int64_t first, int64_t n, float *);

@@ -218,8 +218,9 @@ sm_tensor *sm_layer_norm(sm_graph *, sm_tensor *x, sm_tensor *w /* (D) */, sm_te
 sm_tensor *sm_residual(sm_graph *, sm_tensor *x, sm_tensor *f, sm_tensor *gamma, sm_tensor *drop, int site);
 /* Multi-head self-attention, scale 1/sqrt(D/heads): qkv (B, T, 3D) as q|k|v, heads contiguous inside each → (B, T, D). */
 sm_tensor *sm_attention(sm_graph *, sm_tensor *qkv, int heads);
-/* Softmax attention of the first token over all tokens, (B, heads, T); no gradient. */
-sm_tensor *sm_attention_map(sm_graph *, sm_tensor *qkv, int heads);
+/* Softmax attention of the first token over all tokens, of which the first `prefix` are left out of the result, (B, heads, T - prefix);
+ * no gradient. */
+sm_tensor *sm_attention_map(sm_graph *, sm_tensor *qkv, int heads, int prefix);
 /* (B, 3, H, W) → (B, N, 3·P·P), channel-major inside a patch as a convolution's weight (D, 3, P, P); no gradient to pictures. */
 sm_tensor *sm_patchify(sm_graph *, sm_tensor *pictures, int patch);
 /* [CLS] | patches, where mask (B, N) U8 is 1 the patch is mask_token (1, D); then + pos (1, 1+N, D). mask may be NULL, and so may
