@@ -37,7 +37,8 @@ static sm_objective_env env_of(const sm_trial *t, sm_tensor *pictures) {
   return (sm_objective_env){.params = {t->set[TRAINED], ""},
                             .state = {t->set[KEPT], ""},
                             .pictures = pictures,
-                            .side = o->side,
+                            .height = o->side,
+                            .width = o->side,
                             .step_pictures = 2 * PICTURES};
 }
 
@@ -151,7 +152,7 @@ void sm_check_objective(sm_checker *c, sm_instance *instance) {
   char name[32];
   for (size_t i = 0; i < sizeof sides / sizeof *sides && !o.side; i++) {
     sm_error_clear(&err);
-    if (sm_objective_ask(o.ops, o.self, sides[i], &o.spec, &err) == SM_OK) o.side = sides[i];
+    if (sm_objective_ask(o.ops, o.self, sides[i], sides[i], &o.spec, &err) == SM_OK) o.side = sides[i];
   }
   if (!o.side) {
     sm_check_error(c, "spec", &err);

@@ -169,7 +169,7 @@ static uint64_t state_hash(const sm_trial *t) {
 /* ---- learning and loading ------------------------------------------------------------------------------ */
 
 static sm_status random_views(sm_sampler *sampler, int64_t n, float *views, sm_error *err) {
-  int64_t *drawn = sampler->core, floats = 3 * (int64_t)sampler->side * sampler->side;
+  int64_t *drawn = sampler->core, floats = 3 * (int64_t)sampler->height * sampler->width;
   (void)err;
   for (int64_t i = 0; i < n; i++) {
     sm_rng rng = sm_rng_make(21, SM_RNG_TEST, (uint64_t)(*drawn)++, 0, 0);
@@ -186,8 +186,10 @@ static bool prepare_sets(sm_trial *t, bool fit) {
   const sm_params state = {t->set[STATE], "tokenizer."}, frozen = {t->set[FROZEN], "tokenizer."};
   int64_t drawn = 0;
   sm_sampler sampler = {.pictures = 64,
-                        .side = k->side,
-                        .cells = SIDE,
+                        .height = k->side,
+                        .width = k->side,
+                        .rows = SIDE,
+                        .cols = SIDE,
                         .seed = 22,
                         .pool = c->two,
                         .core = &drawn,

@@ -68,6 +68,8 @@ void sm_cli_note(const sm_cli *, const char *fmt, ...) SM_PRINTF(2, 3);
 int sm_cli_exit_code(sm_status);
 /* A JSON value as one line on stdout; frees it. */
 int sm_cli_json(sm_json *);
+/* "size": a number where it is square, else "96x160". */
+void sm_cli_json_size(sm_json *, int height, int width);
 /* The registry for --plugin-path, made on first use. */
 sm_status sm_cli_registry(sm_cli *, sm_registry **, sm_error *);
 /* "a,b" as a NULL-terminated list of texts that are not empty; NULL or "": an empty one. `n` may be NULL. */

@@ -45,7 +45,7 @@ typedef struct features_bench {
   sm_pool *pool;
   sm_set *set;
   sm_evaluator *evaluator;
-  int size;
+  int height, width;
 } features_bench;
 
 /* The recipe's backbone with its initial weights: what they are changes no time. */
@@ -57,17 +57,18 @@ static sm_status open_features(sm_cli *cli, int argc, char **argv, features_benc
   const sm_backbone_ops *ops = r->backbone.plugin.plugin->ops;
   const void *self = r->backbone.plugin.self;
   int threads = r->train.threads ? (int)r->train.threads : sm_cpu_count();
-  b->size = (int)r->views.global_size;
+  b->height = r->views.global_height, b->width = r->views.global_width;
   if (!(b->pool = sm_pool_new(threads, err))) return err->code;
   if (!(b->set = sm_set_new("network", SM_F32, false, err))) return err->code;
-  ops->declare(self, b->size, &(sm_params){b->set, "backbone."});
+  ops->declare(self, b->height, &(sm_params){b->set, "backbone."});
   status = sm_set_seal(b->set, SM_MOMENTS_NONE, err);
   if (!status) status = sm_set_allocate(b->set, (uint64_t)r->train.seed, err);
   if (status) return status;
   sm_evaluator_config c = {.backbone = ops,
                            .backbone_self = self,
                            .set = b->set,
-                           .size = b->size,
+                           .height = b->height,
+                           .width = b->width,
                            .workers = threads,
                            .bf16 = r->train.precision == SM_PRECISION_BF16,
                            .pool = b->pool};
@@ -93,13 +94,14 @@ static int show_features(const sm_cli *cli, const features_bench *b, const struc
     sm_json_begin(&json);
     sm_json_string(&json, "recipe", b->recipe->name);
     sm_json_int(&json, "pictures", o->pictures);
-    sm_json_int(&json, "size", b->size);
+    sm_cli_json_size(&json, b->height, b->width);
     sm_json_string(&json, "precision", precision_of(b));
     put_times(&json, t, threads, "pictures_per_s", (double)o->pictures);
     return sm_cli_json(&json);
   }
-  printf("%s: features of %" PRId64 " pictures of %d px, %d thread%s, %s\n\n", b->recipe->name, o->pictures,
-         b->size, threads, threads == 1 ? "" : "s", precision_of(b));
+  char size[24];
+  printf("%s: features of %" PRId64 " pictures of %s px, %d thread%s, %s\n\n", b->recipe->name, o->pictures,
+         sm_view_size_text(b->height, b->width, size, sizeof size), threads, threads == 1 ? "" : "s", precision_of(b));
   print_times(t, "pictures/s", (double)o->pictures);
   return SM_EXIT_OK;
 }
@@ -111,7 +113,7 @@ static int run_features(sm_cli *cli, int argc, char **argv) {
   sm_bench_times t;
   int code = SM_EXIT_OK;
   sm_status status = open_features(cli, argc, argv, &b, &err);
-  if (!status) status = sm_bench_features(b.evaluator, b.size, (int)o->pictures, (int)o->repeats, &t, &err);
+  if (!status) status = sm_bench_features(b.evaluator, b.height, b.width, (int)o->pictures, (int)o->repeats, &t, &err);
   if (!status) code = show_features(cli, &b, o, &t);
   close_features(&b);
   return status ? sm_cli_fail(&err) : code;

@@ -48,11 +48,11 @@ static sm_loader_config config_of(const struct bench_options *o, const sm_datase
   c.views.globals = (int)o->globals;
   c.views.locals = (int)o->locals;
   c.views.global_first = sm_view_recipe_default();
-  c.views.global_first.size = (int)o->size;
+  c.views.global_first.height = c.views.global_first.width = (int)o->size;
   c.views.global_other = c.views.local = c.views.global_first;
   c.views.global_other.blur_p = 0.1; /* as the reference: only the first view is always blurred */
   c.views.global_other.solarize_p = 0.2;
-  c.views.local.size = (int)o->local_size;
+  c.views.local.height = c.views.local.width = (int)o->local_size;
   c.views.local.blur_p = 0.5;
   c.views.local.scale[0] = 0.05;
   c.views.local.scale[1] = 0.4;

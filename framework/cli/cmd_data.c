@@ -44,7 +44,8 @@ static void print_summary(const char *which, const sm_dataset *set, int64_t coun
 static sm_status check(sm_cli *cli, const char *which, const sm_dataset *set, const sm_image_limits *limits,
                        int64_t *n_bad, sm_error *err) {
   sm_eval_loader_config config = {.dataset = *set,
-                                  .size = SIDE,
+                                  .height = SIDE,
+                                  .width = SIDE,
                                   .std = {1, 1, 1},
                                   .batch_size = BATCH,
                                   .workers = cli->threads ? (int)cli->threads : sm_cpu_count(),

@@ -22,8 +22,7 @@ struct eval_options {
   sm_ints k;
   double temperature;
   int pool, split, precision;
-  int64_t size;
-  const char *train, *test, *out;
+  const char *size, *train, *test, *out;
 };
 
 static const sm_option options[] = {
@@ -39,7 +38,8 @@ static const sm_option options[] = {
             "folder or packed file of training pictures, in place of the recipe's"),
     SM_PATH(struct eval_options, test, "test", "~",
             "folder or packed file of test pictures, in place of the recipe's"),
-    SM_INT(struct eval_options, size, "size", "0", 0, 4096, "px", "side of the pictures; 0: as in training"),
+    SM_STRING(struct eval_options, size, "size", "0",
+              "pixels of the pictures: side of square ones, or height and width, as 96x160; 0: as in training"),
     SM_PATH(struct eval_options, out, "out", "~", "features: the folder to write"),
     SM_CHOICE(struct eval_options, split, "split", "train", splits,
               "features: which pictures; all: in two sub-folders"),
@@ -56,7 +56,7 @@ typedef struct evaluating {
   sm_pool *pool;
   sm_evaluator *evaluator;
   sm_progress progress;
-  int size;
+  int height, width;
   double seconds; /* of features and evaluation */
 } evaluating;
 
@@ -72,6 +72,23 @@ static void choose_features(const evaluating *e, const sm_instance *instance, sm
   else c->patches = e->o->pool > 1; /* mean, both */
 }
 
+enum { MOST_SIDE = 4096 };
+
+static sm_status choose_size(evaluating *e, sm_error *err) {
+  const char *size = e->o->size;
+  e->height = e->trained.about.height, e->width = e->trained.about.width;
+  if (strcmp(size, "0") != 0) {
+    if (sm_view_size_parse(size, &e->height, &e->width) && e->height <= MOST_SIDE && e->width <= MOST_SIDE)
+      return SM_OK;
+    sm_fail(err, SM_EINVAL, "--size must be pixels, 1 to %d, of a side or of height and width, not '%.80s'", MOST_SIDE,
+            size);
+    return sm_hint(err, "for instance --size 224 or --size 96x160");
+  }
+  if (e->height) return SM_OK;
+  sm_fail(err, SM_EINVAL, "it is not known how large the pictures shall be");
+  return sm_hint(err, "say it: --size 224");
+}
+
 static sm_status open_evaluator(evaluating *e, const sm_instance *instance, int needed, sm_error *err) {
   sm_trained *t = &e->trained;
   const sm_recipe *r = t->recipe;
@@ -83,15 +100,12 @@ static sm_status open_evaluator(evaluating *e, const sm_instance *instance, int 
   sm_status status = sm_trained_data(&e->from, t, needed, err);
   if (status) return status;
   if (!(e->pool = sm_pool_new(threads, err))) return err->code;
-  e->size = e->o->size ? (int)e->o->size : t->about.size;
-  if (!e->size) {
-    sm_fail(err, SM_EINVAL, "it is not known how large the pictures shall be");
-    return sm_hint(err, "say it: --size 224");
-  }
+  if ((status = choose_size(e, err))) return status;
   sm_evaluator_config c = {.backbone = t->backbone ? t->backbone->ops : NULL,
                            .backbone_self = t->backbone_self,
                            .set = t->set,
-                           .size = e->size,
+                           .height = e->height,
+                           .width = e->width,
                            .filter = t->about.filter,
                            .train = t->train,
                            .test = t->test,
@@ -102,7 +116,8 @@ static sm_status open_evaluator(evaluating *e, const sm_instance *instance, int 
                            .progress = show_progress,
                            .progress_ctx = &e->progress,
                            .stop = sm_signals_stop,
-                           .declared = t->about.size,
+                           .declared_height = t->about.height,
+                           .declared_width = t->about.width,
                            .trained_bf16 = r && r->train.precision == SM_PRECISION_BF16,
                            .folder = t->run};
   memcpy(c.mean, t->about.mean, sizeof c.mean);
@@ -270,7 +285,7 @@ static void add_network(const evaluating *e, sm_json *j) {
   sm_json_int(j, "step", t->about.step);
   snprintf(hash, sizeof hash, "%016" PRIx64, t->about.recipe_hash);
   sm_json_string(j, "recipe_hash", t->about.recipe_hash ? hash : NULL);
-  sm_json_int(j, "size", e->size);
+  sm_cli_json_size(j, e->height, e->width);
   sm_json_string(j, "precision", sm_precision_names[e->o->precision]);
 }
 
@@ -320,11 +335,12 @@ static void keep(const evaluating *e, const sm_instance *instance, const sm_eval
 static sm_status print_result(const evaluating *e, const sm_instance *instance, const sm_eval_result *r,
                               sm_error *err) {
   if (!e->cli->json) {
-    char time[32];
+    char time[32], size[24];
     int64_t n, bad[2];
     sm_evaluator_counts(e->evaluator, "train", &n, &bad[0]);
     sm_evaluator_counts(e->evaluator, "test", &n, &bad[1]);
-    sm_cli_note(e->cli, "%s, %d px, %s; %s", r->protocol, e->size, sm_precision_names[e->o->precision],
+    sm_cli_note(e->cli, "%s, %s px, %s; %s", r->protocol,
+                sm_view_size_text(e->height, e->width, size, sizeof size), sm_precision_names[e->o->precision],
                 sm_human_seconds(e->seconds, time, sizeof time));
     if (bad[0] + bad[1] > 0)
       sm_cli_note(e->cli,
@@ -393,7 +409,7 @@ static sm_status features(evaluating *e, sm_error *err) {
     const char *folder = o->split == SPLIT_ALL ? sm_path_join(e->cli->arena, o->out, splits[split]) : o->out;
     if (!folder) return sm_fail(err, SM_ENOMEM, "out of memory");
     sm_features_report r;
-    status = sm_features_write(e->evaluator, &e->trained, e->size, o->precision, splits[split], pool, folder, &r, err);
+    status = sm_features_write(e->evaluator, &e->trained, e->height, e->width, o->precision, splits[split], pool, folder, &r, err);
     sm_progress_end(&e->progress);
     if (!status) say_features(e->cli, folder, splits[split], &r);
   }

@@ -67,9 +67,10 @@ static void say_timm(const sm_cli *cli, const sm_trained *t) {
   sm_backbone_spec *spec = sm_arena_alloc(cli->arena, sizeof *spec);
   sm_text text = {0};
   if (!spec || strcmp(t->backbone->name, "vit") != 0) return;
-  if (((const sm_backbone_ops *)t->backbone->ops)->spec(t->backbone_self, t->about.size, spec, NULL)) return;
-  sm_text_add(&text, "img_size=%d, patch_size=%d, embed_dim=%d, depth=%d, num_heads=%d", t->about.size,
-              spec->patch, spec->dim, spec->depth, spec->heads);
+  if (sm_backbone_ask(t->backbone->ops, t->backbone_self, t->about.height, t->about.width, spec, NULL)) return;
+  if (t->about.height == t->about.width) sm_text_add(&text, "img_size=%d", t->about.height);
+  else sm_text_add(&text, "img_size=(%d, %d)", t->about.height, t->about.width);
+  sm_text_add(&text, ", patch_size=%d, embed_dim=%d, depth=%d, num_heads=%d", spec->patch, spec->dim, spec->depth, spec->heads);
   add_difference(&text, t, "mlp_ratio", "4", "mlp_ratio");
   add_difference(&text, t, "qkv_bias", "true", "qkv_bias");
   add_difference(&text, t, "layer_scale", "0", "init_values");

@@ -222,7 +222,7 @@ static void spec_objective(const sm_plugin *p, const void *self, sm_text *text) 
   const sm_objective_ops *ops = p->ops;
   sm_objective_spec s;
   sm_error err;
-  if (sm_objective_ask(ops, self, 0, &s, &err) != SM_OK) return;
+  if (sm_objective_ask(ops, self, 0, 0, &s, &err) != SM_OK) return;
   sm_text_add(text, "pictures normalised %s%s", s.normalises ? "in its own way" : "as the recipe says",
               ops->show ? "; shows pictures after each epoch" : "");
 }

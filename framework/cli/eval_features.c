@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli.h"
 #include "framework/formats/formats.h"
 
 static const char *const pool_names[] = {"cls", "mean", "both"};
@@ -54,7 +55,7 @@ static void add_floats(sm_json *j, const char *key, const float v[3]) {
   sm_json_close(j);
 }
 
-static sm_status put_protocol(const char *folder, const sm_trained *t, int size, const char *split,
+static sm_status put_protocol(const char *folder, const sm_trained *t, int height, int width, const char *split,
                               int precision, sm_pool_mode pool, const sm_features_report *r, sm_error *err) {
   sm_json j = {0};
   char hash[24];
@@ -75,7 +76,7 @@ static sm_status put_protocol(const char *folder, const sm_trained *t, int size,
   sm_json_int(&j, "pictures", r->pictures);
   sm_json_int(&j, "bad", r->bad);
   sm_json_int(&j, "dim", r->dim);
-  sm_json_int(&j, "size", size);
+  sm_cli_json_size(&j, height, width);
   sm_json_string(&j, "precision", t->net == SM_NET_PIXELS ? NULL : sm_precision_names[precision]);
   sm_json_string(&j, "interpolation", sm_filter_names[a->filter]);
   add_floats(&j, "mean", a->mean);
@@ -90,7 +91,7 @@ static sm_status put_protocol(const char *folder, const sm_trained *t, int size,
   return status;
 }
 
-sm_status sm_features_write(sm_evaluator *e, const sm_trained *t, int size, int precision, const char *split,
+sm_status sm_features_write(sm_evaluator *e, const sm_trained *t, int height, int width, int precision, const char *split,
                             sm_pool_mode pool, const char *folder, sm_features_report *r, sm_error *err) {
   sm_features f;
   bool test = !strcmp(split, "test");
@@ -106,5 +107,5 @@ sm_status sm_features_write(sm_evaluator *e, const sm_trained *t, int size, int 
   if (!status) status = put_array(folder, "labels.npy", "I32", 1, &f.n, f.label, err);
   if (!status) status = put_names(folder, pictures, sm_evaluator_samples(e, split), f.n, err);
   if (!status) status = put_classes(folder, classes, err);
-  return status ? status : put_protocol(folder, t, size, split, precision, pool, r, err);
+  return status ? status : put_protocol(folder, t, height, width, split, precision, pool, r, err);
 }

@@ -13,7 +13,7 @@ typedef struct sm_features_report {
  * names.txt, a line a picture ("\\" and "\n" stand for a backslash and a line's end in a name); classes.txt,
  * a line a class; features.json, how they were made (precision: sm_precision, as the evaluator was told). Rows of all
  * agree. */
-sm_status sm_features_write(sm_evaluator *, const sm_trained *, int size, int precision, const char *split,
+sm_status sm_features_write(sm_evaluator *, const sm_trained *, int height, int width, int precision, const char *split,
                             sm_pool_mode, const char *folder, sm_features_report *, sm_error *);
 
 #endif

@@ -77,6 +77,12 @@ int sm_cli_json(sm_json *json) {
   return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
 }
 
+void sm_cli_json_size(sm_json *json, int height, int width) {
+  char text[24];
+  if (height == width) sm_json_int(json, "size", height);
+  else sm_json_string(json, "size", sm_view_size_text(height, width, text, sizeof text));
+}
+
 /* ---- running ------------------------------------------------------------------------------------------- */
 
 static int print_and_free(sm_text *text) {

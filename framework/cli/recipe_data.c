@@ -19,15 +19,14 @@ sm_status sm_recipe_dataset_open(sm_slot *slot, sm_dataset *set, sm_error *err) 
 
 /* The grid is the backbone's: how many pixels of a view one mask cell covers. */
 static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) {
-  sm_backbone_spec spec = {0};
-  const int size = (int)r->views.global_size;
+  sm_backbone_spec spec;
   *masking = (sm_masking){0};
   if (!r->masker.plugin.plugin || !r->backbone.plugin.plugin) return SM_OK;
   sm_status status = sm_instance_create(&r->backbone.plugin, err);
   if (status == SM_OK) status = sm_instance_create(&r->masker.plugin, err);
   if (status != SM_OK) return status;
   const sm_backbone_ops *backbone = r->backbone.plugin.plugin->ops;
-  status = backbone->spec(r->backbone.plugin.self, size, &spec, err);
+  status = sm_backbone_ask(backbone, r->backbone.plugin.self, r->views.global_height, r->views.global_width, &spec, err);
   if (status != SM_OK) return sm_fail_at(err, r->backbone.file, r->backbone.line, r->backbone.col);
   const sm_masker_ops *ops = r->masker.plugin.plugin->ops;
   if (ops->max_ratio && ops->max_ratio(r->masker.plugin.self) <= 0)

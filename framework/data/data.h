@@ -38,7 +38,7 @@ typedef struct sm_own_recipe {
   sm_view_recipe view;
   bool plain; /* crop and flip, no change of colour */
 } sm_own_recipe;
-/* Which views are made of a picture. Sizes are in the recipes (`size`); all globals have one size. */
+/* Which views are made of a picture. Sizes are in the recipes; all globals have one size. */
 typedef struct sm_views {
   int globals, locals;                              /* 1 … 16, 0 … 32 */
   sm_view_recipe global_first, global_other, local; /* global view 0; the other globals; local views */
@@ -49,10 +49,10 @@ typedef struct sm_views {
   256 /* key of the first local view: local draws do not depend on the number of globals */
 
 /* Is a tokenizer's own view what the student's clean view is anyway? Then it needs none. */
-bool sm_views_own_is_global(const sm_views *, const sm_own_view *, int cells);
-/* Put a tokenizer's own view among the others, unless the same one is there. `cells`: mask cells a side of a global
- * view. Its place in `own`, or -1 with an error. */
-int sm_views_add_own(sm_views *, const sm_own_view *, int cells, sm_error *);
+bool sm_views_own_is_global(const sm_views *, const sm_own_view *, int rows, int cols);
+/* Put a tokenizer's own view among the others, unless the same one is there. rows, cols: mask cells of a global view.
+ * Its place in `own`, or -1 with an error. */
+int sm_views_add_own(sm_views *, const sm_own_view *, int rows, int cols, sm_error *);
 /* What becomes of the choice made for a global view in own view `k`: the blur's radius is in pixels of the view, so it
  * shrinks with it; a plain view keeps box and flip only. */
 sm_view_choice sm_views_own_choice(const sm_views *, int k, const sm_view_choice *);
@@ -66,6 +66,9 @@ typedef struct sm_masking {
   sm_masked views;
   int local_rows, local_cols; /* of one local view; they count for SM_MASKED_ALL only */
 } sm_masking;
+
+/* A masker (ops NULL: none) on the grids of global and local views: mask cells of cell x cell pixels, 0: there are none. */
+sm_masking sm_masking_of_views(const sm_masker_ops *, const void *self, sm_masked, int cell, const sm_views *);
 
 /* A picture that could not be used. `name` belongs to the dataset. */
 typedef struct sm_bad {
@@ -101,12 +104,12 @@ typedef struct sm_loader_config {
 typedef struct sm_batch {
   int64_t step, epoch;     /* from 0 */
   int pictures;            /* n = batch_size */
-  float *global;           /* (n·G, 3, S, S) */
-  float *local;            /* (n·L, 3, s, s), NULL without local views */
+  float *global;           /* (n·G, 3, H, W) */
+  float *local;            /* (n·L, 3, h, w), NULL without local views */
   uint8_t *mask;           /* (n·G, rows·cols), 1 = hidden; NULL when rows·cols is 0 */
   int32_t *label;          /* (n), -1 = none */
   int64_t *sample;         /* (n), index in the dataset */
-  float *own[SM_OWNS_MAX]; /* (n·G, 3, T, T) with T = views.own[k].view.size, rows as in `global` */
+  float *own[SM_OWNS_MAX]; /* (n·G, 3, T, U) with T, U the sides of views.own[k].view, rows as in `global` */
   uint8_t *local_mask;     /* (n·L, local_rows·local_cols); NULL unless local views are masked    */
 } sm_batch;
 
@@ -163,8 +166,8 @@ void sm_epoch_order(uint64_t seed, int64_t epoch, int64_t round, uint32_t *order
 
 typedef struct sm_eval_loader_config {
   sm_dataset dataset;
-  int size;   /* side of the square picture */
-  int resize; /* shorter side before the centre crop; 0: round(size x 256 / 224) */
+  int height, width; /* of the pictures that are made */
+  int resize;        /* as for sm_image_eval_crop; 0: round(s x 256 / 224), s the shorter of the two */
   sm_filter filter;
   float mean[3], std[3];
   int batch_size; /* dataset indices a batch covers */
@@ -174,7 +177,7 @@ typedef struct sm_eval_loader_config {
 
 typedef struct sm_eval_batch {
   int pictures;    /* 1 … batch_size: bad pictures are left out */
-  float *x;        /* (pictures, 3, size, size) */
+  float *x;        /* (pictures, 3, height, width) */
   int32_t *label;  /* -1 = none */
   int64_t *sample; /* ascending */
 } sm_eval_batch;

@@ -52,7 +52,7 @@ static sm_status make_picture(const sm_eval_loader *loader, int64_t index, worke
   const sm_source source = {&c->dataset, &c->limits, NULL};
   sm_status status = sm_source_get(&source, index, NULL, &w->own, &w->picture, err);
   if (status == SM_OK)
-    status = sm_image_eval_crop(&w->picture, c->resize, c->size, c->filter, w->scratch, &w->crop, err);
+    status = sm_image_eval_crop(&w->picture, c->resize, c->height, c->width, c->filter, w->scratch, &w->crop, err);
   if (status == SM_OK) sm_image_normalise(&w->crop, c->mean, c->std, out);
   return status;
 }
@@ -75,14 +75,15 @@ static void make_item(void *ctx, int slot, int item, int who) {
 static const sm_ring_ops ring_ops = {.open = open_batch, .item = make_item};
 
 static sm_status check(sm_eval_loader_config *c, sm_error *err) {
-  if (c->size < 1 || c->size > MOST_SIDE)
-    return sm_fail(err, SM_EINVAL, "pictures of %d pixels: the side must lie between 1 and %d", c->size,
-                   MOST_SIDE);
-  if (c->resize == 0) c->resize = (c->size * 256 + 112) / 224;
-  if (c->resize < c->size || c->resize > 2 * MOST_SIDE)
+  const int shorter = c->height < c->width ? c->height : c->width;
+  if (shorter < 1 || c->height > MOST_SIDE || c->width > MOST_SIDE)
+    return sm_fail(err, SM_EINVAL, "pictures of %d x %d pixels: each side must lie between 1 and %d", c->height,
+                   c->width, MOST_SIDE);
+  if (c->resize == 0) c->resize = (shorter * 256 + 112) / 224;
+  if (c->resize < shorter || c->resize > 2 * MOST_SIDE)
     return sm_fail(err, SM_EINVAL,
                    "resize is %d: it must not be less than the crop of %d pixels nor more than %d", c->resize,
-                   c->size, 2 * MOST_SIDE);
+                   shorter, 2 * MOST_SIDE);
   sm_status status = sm_ring_check(c->batch_size, c->workers, c->prefetch, err);
   if (status != SM_OK) return status;
   for (int i = 0; i < 3; i++)
@@ -95,7 +96,7 @@ static sm_status allocate(sm_eval_loader *loader, sm_error *err) {
   const sm_eval_loader_config *c = &loader->config;
   size_t n = (size_t)c->batch_size;
   loader->slots = c->prefetch + 1;
-  loader->floats = 3 * (size_t)c->size * (size_t)c->size;
+  loader->floats = 3 * (size_t)c->height * (size_t)c->width;
   loader->made = sm_calloc((size_t)loader->slots, sizeof *loader->made);
   loader->workers = sm_calloc((size_t)c->workers + 1, sizeof *loader->workers);
   if (!loader->made || !loader->workers) goto no_memory;

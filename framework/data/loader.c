@@ -303,14 +303,12 @@ static size_t cells_of(const sm_loader_config *c, bool local) {
 static layout lay_out(const sm_loader_config *c) {
   const sm_views *v = &c->views;
   size_t n = (size_t)c->batch_size, g = (size_t)v->globals, l = (size_t)v->locals;
-  size_t side = (size_t)v->global_first.size, small = l ? (size_t)v->local.size : 0;
   layout at = {0};
-  at.local = at.global + up64(n * g * 3 * side * side * sizeof(float));
-  size_t end = at.local + up64(n * l * 3 * small * small * sizeof(float));
+  at.local = at.global + up64(n * g * sm_view_floats(&v->global_first) * sizeof(float));
+  size_t end = at.local + up64(n * l * sm_view_floats(&v->local) * sizeof(float));
   for (int k = 0; k < v->owns; k++) {
-    size_t own = (size_t)v->own[k].view.size;
     at.own[k] = end;
-    end += up64(n * g * 3 * own * own * sizeof(float));
+    end += up64(n * g * sm_view_floats(&v->own[k].view) * sizeof(float));
   }
   at.mask = end;
   at.local_mask = at.mask + up64(n * g * cells_of(c, false));
@@ -376,12 +374,10 @@ sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_l
   loader->config.known_bad = NULL; /* copied into the book; the caller's memory is not kept */
   loader->count = count;
   loader->steps_per_epoch = config->steps_per_epoch ? config->steps_per_epoch : count / config->batch_size;
-  size_t side = (size_t)config->views.global_first.size, small = (size_t)config->views.local.size;
-  loader->global_floats = 3 * side * side;
-  loader->local_floats = 3 * small * small;
+  loader->global_floats = sm_view_floats(&config->views.global_first);
+  loader->local_floats = sm_view_floats(&config->views.local);
   for (int k = 0; k < config->views.owns; k++)
-    loader->own_floats[k] =
-        3 * (size_t)config->views.own[k].view.size * (size_t)config->views.own[k].view.size;
+    loader->own_floats[k] = sm_view_floats(&config->views.own[k].view);
   loader->cells = cells_of(config, false);
   loader->local_cells = cells_of(config, true);
   loader->order_epoch = -1;

@@ -26,7 +26,8 @@ enum { VIEW_COLOURS = sizeof view_colours / sizeof *view_colours };
 
 /* Where everything stands, in pixels of the sheet. */
 typedef struct layout {
-  int side, small;            /* shown sides of global and local views */
+  int wide, high;             /* a global view as shown                */
+  int small_wide, small_high; /* a local one                           */
   int local_cols, local_rows; /* local views of one picture            */
   int x_global, x_mask, x_own, x_local;
   int row, width, height; /* of one row; of the sheet              */
@@ -43,35 +44,38 @@ typedef struct sheet {
   int64_t masked, cells; /* over all rows, for the header */
 } sheet;
 
-static int shown_side(int size, int global_size) {
-  if (global_size < SMALLEST_SIDE) return size * ((SMALLEST_SIDE + global_size - 1) / global_size);
-  if (global_size > LARGEST_SIDE)
-    return size * LARGEST_SIDE / global_size > 0 ? size * LARGEST_SIDE / global_size : 1;
-  return size;
+/* A side of a view as shown, when the longer side of global views is `longest`. */
+static int shown_side(int side, int longest) {
+  if (longest < SMALLEST_SIDE) return side * ((SMALLEST_SIDE + longest - 1) / longest);
+  if (longest > LARGEST_SIDE) return side * LARGEST_SIDE / longest > 0 ? side * LARGEST_SIDE / longest : 1;
+  return side;
 }
 
 static layout lay_out(const sm_preview_config *c) {
   const sm_views *v = &c->views;
-  layout at = {.side = shown_side(v->global_first.size, v->global_first.size)};
+  const sm_view_recipe *g = &v->global_first;
+  const int longest = g->height > g->width ? g->height : g->width;
+  layout at = {.wide = shown_side(g->width, longest), .high = shown_side(g->height, longest)};
   at.masks = c->masking.ops && !c->masking.ops->needs_attention && c->masking.rows > 0 && c->masking.cols > 0;
   at.local_masks = at.masks && sm_masking_local(&c->masking, v);
-  at.x_global = MARGIN + at.side + SECTION_GAP;
-  int x = at.x_global + v->globals * (at.side + GAP) - GAP;
+  at.x_global = MARGIN + at.wide + SECTION_GAP;
+  int x = at.x_global + v->globals * (at.wide + GAP) - GAP;
   at.x_mask = x + SECTION_GAP;
-  if (at.masks) x = at.x_mask + v->globals * (at.side + GAP) - GAP;
+  if (at.masks) x = at.x_mask + v->globals * (at.wide + GAP) - GAP;
   at.x_own = x + SECTION_GAP;
-  if (v->owns) x = at.x_own + v->owns * v->globals * (at.side + GAP) - GAP;
+  if (v->owns) x = at.x_own + v->owns * v->globals * (at.wide + GAP) - GAP;
   at.x_local = x + SECTION_GAP;
-  int column = at.side;
+  int column = at.high;
   if (v->locals > 0) {
-    at.small = shown_side(v->local.size, v->global_first.size);
-    int cell = at.small + LINE + GAP;
+    at.small_wide = shown_side(v->local.width, longest);
+    at.small_high = shown_side(v->local.height, longest);
+    int cell = at.small_high + LINE + GAP;
     at.local_rows =
-        (at.side + CAPTION + GAP + cell / 4) / cell; /* a row may grow a little for one line more */
+        (at.high + CAPTION + GAP + cell / 4) / cell; /* a row may grow a little for one line more */
     if (at.local_rows < 1) at.local_rows = 1;
     if (at.local_rows > v->locals) at.local_rows = v->locals;
     at.local_cols = (v->locals + at.local_rows - 1) / at.local_rows;
-    x = at.x_local + at.local_cols * (at.small + GAP) - GAP;
+    x = at.x_local + at.local_cols * (at.small_wide + GAP) - GAP;
     int high = at.local_rows * cell - GAP - CAPTION;
     if (high > column) column = high;
   }
@@ -108,18 +112,19 @@ static uint32_t colour_of(const sm_preview_config *c, int v) {
   return v < c->views.globals ? view_colours[v % VIEW_COLOURS] : faint;
 }
 
-/* The original, fitted into a square, and the boxes that the views were cut from. */
+/* The original, fitted into a tile of the views' shape, and the boxes that the views were cut from. */
 static sm_status show_original(sheet *s, int y, int64_t index, const sm_view_choice *choices, sm_error *err) {
   const sm_preview_config *c = s->config;
   const sm_image *p = &s->picture;
-  const int side = s->at.side, longer = p->width > p->height ? p->width : p->height;
-  double scale = (double)side / longer;
+  const int wide = s->at.wide, high = s->at.high;
+  double by_width = (double)wide / p->width, by_height = (double)high / p->height;
+  double scale = by_width < by_height ? by_width : by_height;
   int width = (int)(p->width * scale + 0.5), height = (int)(p->height * scale + 0.5);
   if (width < 1) width = 1;
   if (height < 1) height = 1;
-  int x = MARGIN + (side - width) / 2, top = y + (side - height) / 2;
+  int x = MARGIN + (wide - width) / 2, top = y + (high - height) / 2;
   char text[64];
-  sm_draw_fill(&s->canvas, MARGIN, y, side, side, 0xEDEBE6, 1);
+  sm_draw_fill(&s->canvas, MARGIN, y, wide, high, 0xEDEBE6, 1);
   sm_status status = show(s, p, x, top, width, height, err);
   if (status != SM_OK) return status;
   for (int v = c->views.globals + c->views.locals - 1; v >= 0; v--) {
@@ -130,11 +135,11 @@ static sm_status show_original(sheet *s, int y, int64_t index, const sm_view_cho
     sm_draw_frame(&s->canvas, x + left, top + up, right - left, down - up, global ? 2 : 1,
                   global ? colour_of(c, v) : 0xFFFFFF);
   }
-  caption(s, MARGIN, y + side + 4, side, ink, true, c->dataset.ops->name(c->dataset.self, index));
+  caption(s, MARGIN, y + high + 4, wide, ink, true, c->dataset.ops->name(c->dataset.self, index));
   int label = c->dataset.ops->label(c->dataset.self, index);
   snprintf(text, sizeof text, "%d x %d%s%s", p->width, p->height, label >= 0 ? ", " : "",
            label >= 0 ? c->dataset.ops->class_name(c->dataset.self, label) : "");
-  caption(s, MARGIN, y + side + 4 + LINE, side, faint, false, text);
+  caption(s, MARGIN, y + high + 4 + LINE, wide, faint, false, text);
   return SM_OK;
 }
 
@@ -150,12 +155,12 @@ static void describe(const sm_view_choice *choice, const sm_image *p, char *box,
 }
 
 /* The grid over a view that lies there, hidden cells dark; how many they are. */
-static int draw_mask(sheet *s, int x, int y, int side, int rows, int cols) {
+static int draw_mask(sheet *s, int x, int y, int wide, int high, int rows, int cols) {
   int n = 0;
   for (int r = 0; r < rows; r++)
     for (int c = 0; c < cols; c++) {
-      int left = c * side / cols, right = (c + 1) * side / cols;
-      int top = r * side / rows, bottom = (r + 1) * side / rows;
+      int left = c * wide / cols, right = (c + 1) * wide / cols;
+      int top = r * high / rows, bottom = (r + 1) * high / rows;
       bool is_hidden = s->mask[r * cols + c] != 0;
       if (is_hidden) sm_draw_fill(&s->canvas, x + left, y + top, right - left, bottom - top, hidden, 0.9);
       /* a thin line along the cell's upper and left border makes the grid */
@@ -170,44 +175,45 @@ static int draw_mask(sheet *s, int x, int y, int side, int rows, int cols) {
 
 static void show_mask(sheet *s, int x, int y) {
   const sm_masking *m = &s->config->masking;
-  const int side = s->at.side, all = m->rows * m->cols, n = draw_mask(s, x, y, side, m->rows, m->cols);
+  const int wide = s->at.wide, high = s->at.high, all = m->rows * m->cols;
+  const int n = draw_mask(s, x, y, wide, high, m->rows, m->cols);
   char text[64];
   snprintf(text, sizeof text, "%d of %d hidden", n, all);
-  caption(s, x, y + side + 4, side, ink, false, text);
+  caption(s, x, y + high + 4, wide, ink, false, text);
   snprintf(text, sizeof text, "%.0f%%", 100.0 * n / all);
-  caption(s, x, y + side + 4 + LINE, side, faint, false, text);
+  caption(s, x, y + high + 4 + LINE, wide, faint, false, text);
 }
 
 static sm_status show_global(sheet *s, int y, const sm_slot_key *key, int v, sm_error *err) {
   const sm_preview_config *c = s->config;
-  const int side = s->at.side, x = s->at.x_global + v * (side + GAP);
+  const int wide = s->at.wide, high = s->at.high, x = s->at.x_global + v * (wide + GAP);
   const uint32_t colour = colour_of(c, v);
-  sm_status status = show(s, &s->view, x, y, side, side, err);
+  sm_status status = show(s, &s->view, x, y, wide, high, err);
   if (status != SM_OK || !s->at.masks) return status;
-  int mx = s->at.x_mask + v * (side + GAP);
+  int mx = s->at.x_mask + v * (wide + GAP);
   sm_draw_blit(&s->canvas, mx, y, &s->shown);
   sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask);
   show_mask(s, mx, y);
-  sm_draw_frame(&s->canvas, mx - 2, y - 2, side + 4, side + 4, 2, colour);
+  sm_draw_frame(&s->canvas, mx - 2, y - 2, wide + 4, high + 4, 2, colour);
   return SM_OK;
 }
 
 /* Global view v once more for each tokenizer that looks at it in its own way. */
 static sm_status show_owns(sheet *s, int y, int v, const sm_view_choice *global, sm_error *err) {
   const sm_views *views = &s->config->views;
-  const int side = s->at.side;
+  const int wide = s->at.wide, high = s->at.high;
   sm_status status = SM_OK;
   for (int k = 0; k < views->owns && status == SM_OK; k++) {
     const sm_own_recipe *own = &views->own[k];
     const sm_view_choice choice = sm_views_own_choice(views, k, global);
-    int x = s->at.x_own + (k * views->globals + v) * (side + GAP);
+    int x = s->at.x_own + (k * views->globals + v) * (wide + GAP);
     char text[64];
     status = sm_view_pixels(&s->picture, &own->view, &choice, s->scratch, &s->view, err);
-    if (status == SM_OK) status = show(s, &s->view, x, y, side, side, err);
-    sm_draw_frame(&s->canvas, x - 2, y - 2, side + 4, side + 4, 2, colour_of(s->config, v));
-    snprintf(text, sizeof text, "%d x %d px", own->view.size, own->view.size);
-    caption(s, x, y + side + 4, side, ink, false, text);
-    caption(s, x, y + side + 4 + LINE, side, faint, false, own->plain ? "its own colours" : "");
+    if (status == SM_OK) status = show(s, &s->view, x, y, wide, high, err);
+    sm_draw_frame(&s->canvas, x - 2, y - 2, wide + 4, high + 4, 2, colour_of(s->config, v));
+    snprintf(text, sizeof text, "%d x %d px", own->view.height, own->view.width);
+    caption(s, x, y + high + 4, wide, ink, false, text);
+    caption(s, x, y + high + 4 + LINE, wide, faint, false, own->plain ? "its own colours" : "");
   }
   return status;
 }
@@ -224,22 +230,22 @@ static sm_status show_views(sheet *s, int y, const sm_slot_key *key, const sm_vi
         sm_view_pixels(&s->picture, sm_views_recipe(&c->views, v), &choices[v], s->scratch, &s->view, err);
     if (status != SM_OK) break;
     if (v < c->views.globals) {
-      int x = at->x_global + v * (at->side + GAP);
+      int x = at->x_global + v * (at->wide + GAP);
       status = show_global(s, y, key, v, err);
-      sm_draw_frame(&s->canvas, x - 2, y - 2, at->side + 4, at->side + 4, 2, colour_of(c, v));
-      caption(s, x, y + at->side + 4, at->side, ink, false, box);
-      caption(s, x, y + at->side + 4 + LINE, at->side, faint, false, colour);
+      sm_draw_frame(&s->canvas, x - 2, y - 2, at->wide + 4, at->high + 4, 2, colour_of(c, v));
+      caption(s, x, y + at->high + 4, at->wide, ink, false, box);
+      caption(s, x, y + at->high + 4 + LINE, at->wide, faint, false, colour);
       if (status == SM_OK) status = show_owns(s, y, v, &choices[v], err);
     } else {
       int l = v - c->views.globals;
-      int x = at->x_local + l % at->local_cols * (at->small + GAP);
-      int top = y + l / at->local_cols * (at->small + LINE + GAP);
-      status = show(s, &s->view, x, top, at->small, at->small, err);
+      int x = at->x_local + l % at->local_cols * (at->small_wide + GAP);
+      int top = y + l / at->local_cols * (at->small_high + LINE + GAP);
+      status = show(s, &s->view, x, top, at->small_wide, at->small_high, err);
       if (at->local_masks) {
         sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask);
-        draw_mask(s, x, top, at->small, c->masking.local_rows, c->masking.local_cols);
+        draw_mask(s, x, top, at->small_wide, at->small_high, c->masking.local_rows, c->masking.local_cols);
       }
-      caption(s, x, top + at->small + 3, at->small, faint, false, box);
+      caption(s, x, top + at->small_high + 3, at->small_wide, faint, false, box);
     }
   }
   return status;
@@ -277,13 +283,16 @@ static void show_header(sheet *s) {
   const sm_preview_config *c = s->config;
   const sm_views *v = &c->views;
   const layout *at = &s->at;
+  char side[24];
   sm_text line = {0};
   sm_draw_text(&s->canvas, MARGIN, 12, 2, ink, c->title ? c->title : "");
-  sm_text_add(&line, "epoch %lld, seed %llu; global %d x %d px, crops %.2f-%.2f of the area",
-              (long long)c->epoch, (unsigned long long)c->seed, v->globals, v->global_first.size,
+  sm_text_add(&line, "epoch %lld, seed %llu; global %d x %s px, crops %.2f-%.2f of the area",
+              (long long)c->epoch, (unsigned long long)c->seed, v->globals,
+              sm_view_size_text(v->global_first.height, v->global_first.width, side, sizeof side),
               v->global_first.scale[0], v->global_first.scale[1]);
   if (v->locals)
-    sm_text_add(&line, "; local %d x %d px, %.2f-%.2f", v->locals, v->local.size, v->local.scale[0],
+    sm_text_add(&line, "; local %d x %s px, %.2f-%.2f", v->locals,
+                sm_view_size_text(v->local.height, v->local.width, side, sizeof side), v->local.scale[0],
                 v->local.scale[1]);
   if (at->masks) sm_text_add(&line, "; %d x %d patches", c->masking.rows, c->masking.cols);
   if (at->local_masks) sm_text_add(&line, " and %d x %d", c->masking.local_rows, c->masking.local_cols);

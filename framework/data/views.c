@@ -24,10 +24,12 @@ sm_status sm_views_check(const sm_views *views, sm_error *err) {
   if ((status = check_recipe(&views->global_first, "first global", err)) != SM_OK) return status;
   if (views->globals > 1) {
     if ((status = check_recipe(&views->global_other, "other global", err)) != SM_OK) return status;
-    if (views->global_other.size != views->global_first.size)
-      return sm_fail(err, SM_EINVAL,
-                     "the first global view has size %d and the others %d; all must have one size",
-                     views->global_first.size, views->global_other.size);
+    const sm_view_recipe *a = &views->global_first, *b = &views->global_other;
+    char first[24], others[24];
+    if (a->height != b->height || a->width != b->width)
+      return sm_fail(err, SM_EINVAL, "the first global view has size %s and the others %s; all must have one size",
+                     sm_view_size_text(a->height, a->width, first, sizeof first),
+                     sm_view_size_text(b->height, b->width, others, sizeof others));
   }
   if (views->owns < 0 || views->owns > SM_OWNS_MAX)
     return sm_fail(err, SM_EINVAL, "%d own views: the number must lie between 0 and %d", views->owns,
@@ -40,7 +42,8 @@ sm_status sm_views_check(const sm_views *views, sm_error *err) {
 /* ---- own views of tokenizers --------------------------------------------------------------------------- */
 
 static bool same_own(const sm_own_recipe *a, const sm_own_recipe *b) {
-  bool same = a->plain == b->plain && a->view.size == b->view.size && a->view.filter == b->view.filter;
+  bool same = a->plain == b->plain && a->view.height == b->view.height && a->view.width == b->view.width &&
+              a->view.filter == b->view.filter;
   for (int c = 0; c < 3; c++)
     same = same && a->view.mean[c] == b->view.mean[c] && a->view.std[c] == b->view.std[c];
   return same;
@@ -51,21 +54,26 @@ static bool same_values(const sm_view_recipe *a, const sm_own_view *b) {
          !memcmp(a->std, b->std, sizeof a->std);
 }
 
-bool sm_views_own_is_global(const sm_views *views, const sm_own_view *own, int cells) {
-  return !own->plain && (!own->pixels || own->pixels * cells == views->global_first.size) &&
+bool sm_views_own_is_global(const sm_views *views, const sm_own_view *own, int rows, int cols) {
+  const sm_view_recipe *global = &views->global_first;
+  return !own->plain &&
+         (!own->pixels || (own->pixels * rows == global->height && own->pixels * cols == global->width)) &&
          same_values(&views->global_first, own) &&
          (views->globals == 1 || same_values(&views->global_other, own));
 }
 
-int sm_views_add_own(sm_views *views, const sm_own_view *own, int cells, sm_error *err) {
-  sm_own_recipe add = {.view = {.size = own->pixels ? own->pixels * cells : views->global_first.size,
+int sm_views_add_own(sm_views *views, const sm_own_view *own, int rows, int cols, sm_error *err) {
+  const sm_view_recipe *global = &views->global_first;
+  const int most = rows > cols ? rows : cols;
+  sm_own_recipe add = {.view = {.height = own->pixels ? own->pixels * rows : global->height,
+                                .width = own->pixels ? own->pixels * cols : global->width,
                                 .filter = own->filter,
                                 .scale = {1, 1},
                                 .ratio = {1, 1}},
                        .plain = own->plain};
   memcpy(add.view.mean, own->mean, sizeof add.view.mean);
   memcpy(add.view.std, own->std, sizeof add.view.std);
-  if (own->pixels < 0 || own->pixels > SM_IMAGE_MAX_SIDE / (cells > 0 ? cells : 1)) {
+  if (own->pixels < 0 || own->pixels > SM_IMAGE_MAX_SIDE / (most > 0 ? most : 1)) {
     sm_fail(err, SM_EINVAL, "a tokenizer's own view of %d pixels a mask cell", own->pixels);
     return -1;
   }
@@ -80,10 +88,11 @@ int sm_views_add_own(sm_views *views, const sm_own_view *own, int cells, sm_erro
   return views->owns++;
 }
 
+/* Cells are square, so both sides of an own view are to the global one's as its height is. */
 sm_view_choice sm_views_own_choice(const sm_views *views, int k, const sm_view_choice *global) {
   if (views->own[k].plain) return sm_view_choice_plain(global);
   sm_view_choice choice = *global;
-  choice.blur_radius *= (double)views->own[k].view.size / views->global_first.size;
+  choice.blur_radius *= (double)views->own[k].view.height / views->global_first.height;
   if (choice.blur_radius > SM_BLUR_RADIUS_MAX) choice.blur_radius = SM_BLUR_RADIUS_MAX;
   return choice;
 }
@@ -116,6 +125,15 @@ void sm_views_draw(const sm_views *views, const sm_slot_key *key, int v, int wid
 bool sm_masking_local(const sm_masking *masking, const sm_views *views) {
   return masking->views == SM_MASKED_ALL && views->locals > 0 && masking->local_rows > 0 &&
          masking->local_cols > 0;
+}
+
+sm_masking sm_masking_of_views(const sm_masker_ops *ops, const void *self, sm_masked which, int cell,
+                               const sm_views *views) {
+  sm_masking m = {.ops = ops, .self = self, .views = which};
+  if (cell < 1) return m;
+  m.rows = views->global_first.height / cell, m.cols = views->global_first.width / cell;
+  m.local_rows = views->local.height / cell, m.local_cols = views->local.width / cell;
+  return m;
 }
 
 /* Of one view in turn the choice has a key of its own, so that no mask depends on it. */

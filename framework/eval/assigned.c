@@ -30,10 +30,10 @@ static sm_status build(const sm_evaluator *e, sm_assigner *a, sm_error *err) {
   sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(c->set), .pool = c->pool, .bf16 = c->bf16};
   sm_graph *g = a->graph = sm_graph_new(&config, err);
   if (!g) return SM_ENOMEM;
-  int64_t tokens = e->spec.prefix + (int64_t)(c->size / e->spec.patch) * (c->size / e->spec.patch);
+  int64_t tokens = e->spec.prefix + (int64_t)(c->height / e->spec.patch) * (c->width / e->spec.patch);
   a->pass = sm_pass_begin(g, "head");
   a->count = sm_count(g, "pictures", SM_EVAL_BATCH);
-  a->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){SM_EVAL_BATCH, 3, c->size, c->size}, a->count);
+  a->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){SM_EVAL_BATCH, 3, c->height, c->width}, a->count);
   a->cls = sm_rows_new(g, "[CLS]", SM_EVAL_BATCH, SM_EVAL_BATCH, tokens, a->count);
   sm_backbone_in in = {.pictures = a->pictures, .only = a->cls};
   sm_backbone_out out = {0};
@@ -66,7 +66,7 @@ static sm_status make(const sm_evaluator *e, sm_assigner **to, sm_error *err) {
 
 static void run_batch(const sm_evaluator *e, sm_assigner *a, const sm_eval_batch *b, const int32_t *map) {
   int32_t row[SM_EVAL_BATCH];
-  int64_t pixels = 3 * (int64_t)e->c.size * e->c.size;
+  int64_t pixels = 3 * (int64_t)e->c.height * e->c.width;
   for (int i = 0; i < b->pictures; i++) row[i] = (int32_t)(i * a->cls->slot->dim[1]);
   sm_put(a->count, b->pictures);
   sm_rows_set(a->cls, row, b->pictures);

@@ -8,7 +8,7 @@
 
 sm_view_recipe sm_evaluator_crops(const sm_evaluator_config *c) {
   sm_view_recipe r = sm_view_recipe_default();
-  r.size = c->size;
+  r.height = c->height, r.width = c->width;
   r.filter = SM_FILTER_BILINEAR;
   r.scale[0] = 0.08, r.scale[1] = 1;
   r.ratio[0] = 3.0 / 4, r.ratio[1] = 4.0 / 3;

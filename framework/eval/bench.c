@@ -51,10 +51,10 @@ static void summarise(double *seconds, int repeats, double flops, sm_bench_times
 
 /* ---- features ------------------------------------------------------------------------------------------ */
 
-sm_status sm_bench_features(sm_evaluator *e, int size, int pictures, int repeats, sm_bench_times *t,
+sm_status sm_bench_features(sm_evaluator *e, int height, int width, int pictures, int repeats, sm_bench_times *t,
                             sm_error *err) {
   double *seconds = sm_calloc((size_t)repeats, sizeof *seconds);
-  float *x = normals(sm_evaluator_pool(e), (int64_t)pictures * 3 * size * size, 0),
+  float *x = normals(sm_evaluator_pool(e), (int64_t)pictures * 3 * height * width, 0),
         *to = sm_malloc((size_t)pictures * sm_evaluator_width(e) * sizeof *to);
   sm_status status = SM_OK;
   if (!seconds || !x || !to) status = sm_fail(err, SM_ENOMEM, "no memory for %d random pictures", pictures);

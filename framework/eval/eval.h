@@ -18,7 +18,7 @@ typedef struct sm_evaluator_config {
   const void *backbone_self;
   sm_set *set;        /* weights under "backbone." (or `prefix`)                       */
   const char *prefix; /* NULL: "backbone."                                             */
-  int size;           /* side of the evaluated pictures                                 */
+  int height, width;  /* of the evaluated pictures                                      */
   sm_filter filter;
   float mean[3], std[3];
   sm_dataset train, test; /* opened; ops NULL where there is none                           */
@@ -33,7 +33,7 @@ typedef struct sm_evaluator_config {
   void *progress_ctx;
   bool (*stop)(void); /* asked between batches; NULL: never */
   /* for what trains the network further, or runs its head */
-  int declared;       /* side of the views that the set was declared for; 0: size                 */
+  int declared_height, declared_width; /* of the views that the set was declared for; 0: as above */
   bool trained_bf16;  /* the network was trained with bf16 products                               */
   sm_head head;       /* its [CLS] head; ops NULL: there is none, or nobody wants it              */
   const char *folder; /* where long evaluations keep how far they are; NULL: nowhere              */

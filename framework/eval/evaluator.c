@@ -8,7 +8,7 @@
 #include "evaluator.h"
 #include "subset.h"
 
-#define NO_ENLARGING 96 /* pictures below this side are cut whole, not from an eighth more */
+#define NO_ENLARGING 96 /* pictures whose shorter side is below this are cut whole, not from an eighth more */
 
 static const char *const split_name[SM_EVAL_SPLITS] = {"train", "test", "train"};
 
@@ -59,7 +59,7 @@ static void set_pictures(const sm_evaluator *e, int n) {
 
 static sm_status build(sm_evaluator *e, sm_error *err) {
   const sm_evaluator_config *c = &e->c;
-  sm_status status = c->backbone->spec(c->backbone_self, c->size, &e->spec, err);
+  sm_status status = sm_backbone_ask(c->backbone, c->backbone_self, c->height, c->width, &e->spec, err);
   if (!status) status = choose_blocks(e, err);
   if (status) return status;
   sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(c->set), .pool = c->pool, .bf16 = c->bf16};
@@ -67,9 +67,9 @@ static sm_status build(sm_evaluator *e, sm_error *err) {
   if (!g) return SM_ENOMEM;
   e->pass = sm_pass_begin(g, "features");
   e->count = sm_count(g, "pictures", SM_EVAL_BATCH);
-  e->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){SM_EVAL_BATCH, 3, c->size, c->size}, e->count);
+  e->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){SM_EVAL_BATCH, 3, c->height, c->width}, e->count);
   sm_backbone_in in = {.pictures = e->pictures};
-  int64_t tokens = e->spec.prefix + (int64_t)(c->size / e->spec.patch) * (c->size / e->spec.patch);
+  int64_t tokens = e->spec.prefix + (int64_t)(c->height / e->spec.patch) * (c->width / e->spec.patch);
   if (e->blocks > 1) in.last_blocks = e->blocks;
   if (!c->patches) in.only = e->cls = sm_rows_new(g, "cls", SM_EVAL_BATCH, SM_EVAL_BATCH, tokens, e->count);
   sm_backbone_out got = {0};
@@ -89,7 +89,7 @@ sm_status sm_evaluator_new(const sm_evaluator_config *c, sm_evaluator **out, sm_
   e->c = *c;
   if (!e->c.prefix) e->c.prefix = "backbone.";
   sm_status status = c->backbone ? build(e, err) : SM_OK;
-  e->dim = c->backbone ? e->spec.dim : 3 * (int64_t)c->size * c->size;
+  e->dim = c->backbone ? e->spec.dim : 3 * (int64_t)c->height * c->width;
   e->width = c->backbone ? e->dim * (e->blocks + c->patches) : e->dim;
   if (status) sm_evaluator_free(e);
   else *out = e;
@@ -207,7 +207,7 @@ static void pool_one(void *context, int64_t i, int worker) {
 }
 
 void sm_evaluator_forward(sm_evaluator *e, const float *x, int pictures, float *to) {
-  int64_t pixels = 3 * (int64_t)e->c.size * e->c.size;
+  int64_t pixels = 3 * (int64_t)e->c.height * e->c.width;
   if (!e->graph) memcpy(to, x, (size_t)pictures * (size_t)e->width * sizeof *to);
   for (int first = 0; e->graph && first < pictures; first += SM_EVAL_BATCH) {
     int n = pictures - first < SM_EVAL_BATCH ? pictures - first : SM_EVAL_BATCH;
@@ -256,9 +256,11 @@ sm_status sm_evaluator_dataset(const sm_evaluator *e, int which, sm_subset *subs
 sm_status sm_evaluator_pictures(const sm_evaluator *e, const sm_dataset *d, sm_eval_loader **loader,
                                 sm_error *err) {
   const sm_evaluator_config *c = &e->c;
+  const int shorter = c->height < c->width ? c->height : c->width;
   sm_eval_loader_config config = {*d,
-                                  c->size,
-                                  c->size < NO_ENLARGING ? c->size : 0,
+                                  c->height,
+                                  c->width,
+                                  shorter < NO_ENLARGING ? shorter : 0,
                                   c->filter,
                                   {c->mean[0], c->mean[1], c->mean[2]},
                                   {c->std[0], c->std[1], c->std[2]},

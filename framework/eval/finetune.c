@@ -109,18 +109,18 @@ static void fill_drop(tuning *t, const sm_batch *b, int64_t slot) {
 
 /* One group: erased, then mixed, as timm does it. Returns its share of the batch's mean loss. */
 static double run_group(tuning *t, const sm_batch *b) {
-  int side = t->e->c.size;
-  int64_t pixels = 3 * (int64_t)side * side, place = b->step % (t->steps_per_epoch * t->groups);
+  const int height = t->e->c.height, width = t->e->c.width;
+  int64_t pixels = 3 * (int64_t)height * width, place = b->step % (t->steps_per_epoch * t->groups);
   float *x = t->net.pictures->data;
   memcpy(x, b->global, (size_t)(b->pictures * pixels) * sizeof *x);
   for (int i = 0; i < b->pictures; i++) {
     sm_rng rng =
         sm_rng_make(t->c.seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)(place * t->c.group + i), 4);
-    sm_erase_random(t->c.erasing, x + i * pixels, side, &rng, NULL);
+    sm_erase_random(t->c.erasing, x + i * pixels, height, width, &rng, NULL);
   }
   sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)place, 5);
-  sm_mix mix = sm_mix_draw(t->c.mixup, t->c.cutmix, side, &rng);
-  sm_mix_pictures(&mix, x, b->pictures, side);
+  sm_mix mix = sm_mix_draw(t->c.mixup, t->c.cutmix, height, width, &rng);
+  sm_mix_pictures(&mix, x, b->pictures, height, width);
   sm_mix_labels(&mix, b->label, b->pictures, t->classes, t->c.smoothing, t->q);
   fill_drop(t, b, place * t->c.group);
   return sm_tune_net_gradient(&t->net, b->pictures, t->q, 1.0 / (double)t->batch);

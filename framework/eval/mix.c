@@ -34,23 +34,23 @@ static int clamp(int x, int most) { return x < 0 ? 0 : x > most ? most : x; }
 
 /* A box of about (1 - share) of the area around a uniform centre; what lies outside the picture is cut off, and the
  * share becomes that of the pixels that stay. */
-static void draw_box(sm_mix *m, int side, sm_rng *rng) {
-  int cut = (int)((double)side * sqrt(1 - m->share));
-  int y = (int)sm_rng_below(rng, (uint32_t)side), x = (int)sm_rng_below(rng, (uint32_t)side);
-  m->top = clamp(y - cut / 2, side);
-  m->left = clamp(x - cut / 2, side);
-  m->height = clamp(y + cut / 2, side) - m->top;
-  m->width = clamp(x + cut / 2, side) - m->left;
-  m->share = 1 - (double)m->height * m->width / ((double)side * side);
+static void draw_box(sm_mix *m, int height, int width, sm_rng *rng) {
+  int down = (int)((double)height * sqrt(1 - m->share)), across = (int)((double)width * sqrt(1 - m->share));
+  int y = (int)sm_rng_below(rng, (uint32_t)height), x = (int)sm_rng_below(rng, (uint32_t)width);
+  m->top = clamp(y - down / 2, height);
+  m->left = clamp(x - across / 2, width);
+  m->height = clamp(y + down / 2, height) - m->top;
+  m->width = clamp(x + across / 2, width) - m->left;
+  m->share = 1 - (double)m->height * m->width / ((double)height * width);
   m->mix = m->width > 0 && m->height > 0;
 }
 
-sm_mix sm_mix_draw(double mixup, double cutmix, int side, sm_rng *rng) {
+sm_mix sm_mix_draw(double mixup, double cutmix, int height, int width, sm_rng *rng) {
   sm_mix m = {.share = 1};
   if (!(mixup > 0) && !(cutmix > 0)) return m;
   bool cut = cutmix > 0 && (!(mixup > 0) || sm_rng_uniform(rng) < 0.5);
   m.share = draw_beta(cut ? cutmix : mixup, rng);
-  if (cut) draw_box(&m, side, rng);
+  if (cut) draw_box(&m, height, width, rng);
   else m.mix = m.share < 1;
   return m;
 }
@@ -63,10 +63,10 @@ static void blend(float *a, float *b, int64_t n, float share) {
   }
 }
 
-static void exchange(const sm_mix *m, float *a, float *b, int side) {
+static void exchange(const sm_mix *m, float *a, float *b, int height, int width) {
   for (int c = 0; c < 3; c++)
     for (int y = m->top; y < m->top + m->height; y++) {
-      int64_t at = ((int64_t)c * side + y) * side;
+      int64_t at = ((int64_t)c * height + y) * width;
       for (int64_t k = at + m->left; k < at + m->left + m->width; k++) {
         float x = a[k];
         a[k] = b[k];
@@ -75,11 +75,11 @@ static void exchange(const sm_mix *m, float *a, float *b, int side) {
     }
 }
 
-void sm_mix_pictures(const sm_mix *m, float *x, int64_t n, int side) {
-  int64_t pixels = 3 * (int64_t)side * side;
+void sm_mix_pictures(const sm_mix *m, float *x, int64_t n, int height, int width) {
+  int64_t pixels = 3 * (int64_t)height * width;
   for (int64_t i = 0; m->mix && i < n / 2; i++) {
     float *a = x + i * pixels, *b = x + (n - 1 - i) * pixels;
-    if (m->width > 0) exchange(m, a, b, side);
+    if (m->width > 0) exchange(m, a, b, height, width);
     else blend(a, b, pixels, (float)m->share);
   }
 }
@@ -100,27 +100,27 @@ void sm_mix_labels(const sm_mix *m, const int32_t *label, int64_t n, int classes
 enum { ATTEMPTS = 10 };
 static const double least_erased = 0.02, most_erased = 1.0 / 3, least_ratio = 0.3;
 
-static bool draw_erased(int side, sm_rng *rng, sm_erased *box) {
+static bool draw_erased(int height, int width, sm_rng *rng, sm_erased *box) {
   for (int i = 0; i < ATTEMPTS; i++) {
-    double area = sm_rng_between(rng, least_erased, most_erased) * side * side;
+    double area = sm_rng_between(rng, least_erased, most_erased) * height * width;
     double ratio = exp(sm_rng_between(rng, log(least_ratio), -log(least_ratio)));
     int h = (int)lrint(sqrt(area * ratio)), w = (int)lrint(sqrt(area / ratio));
-    if (w < 1 || h < 1 || w >= side || h >= side) continue;
+    if (w < 1 || h < 1 || w >= width || h >= height) continue;
     box->height = h, box->width = w;
-    box->top = (int)sm_rng_below(rng, (uint32_t)(side - h + 1));
-    box->left = (int)sm_rng_below(rng, (uint32_t)(side - w + 1));
+    box->top = (int)sm_rng_below(rng, (uint32_t)(height - h + 1));
+    box->left = (int)sm_rng_below(rng, (uint32_t)(width - w + 1));
     return true;
   }
   return false;
 }
 
-bool sm_erase_random(double probability, float *x, int side, sm_rng *rng, sm_erased *box) {
+bool sm_erase_random(double probability, float *x, int height, int width, sm_rng *rng, sm_erased *box) {
   sm_erased b;
-  if (!(probability > 0) || sm_rng_uniform(rng) >= probability || !draw_erased(side, rng, &b)) return false;
+  if (!(probability > 0) || sm_rng_uniform(rng) >= probability || !draw_erased(height, width, rng, &b)) return false;
   for (int c = 0; c < 3; c++)
     for (int row = b.top; row < b.top + b.height; row++)
       for (int k = b.left; k < b.left + b.width; k++)
-        x[((int64_t)c * side + row) * side + k] = (float)sm_rng_normal(rng);
+        x[((int64_t)c * height + row) * width + k] = (float)sm_rng_normal(rng);
   if (box) *box = b;
   return true;
 }

@@ -64,7 +64,7 @@ static int head_width(const sm_tune_net *t, sm_error *err) {
 static sm_status declare(sm_tune_net *t, int width, sm_error *err) {
   const sm_evaluator_config *c = &t->e->c;
   if (!(t->set = sm_set_new("finetune", sm_set_real(c->set), true, err))) return SM_ENOMEM;
-  c->backbone->declare(c->backbone_self, c->declared ? c->declared : c->size,
+  c->backbone->declare(c->backbone_self, c->declared_height ? c->declared_height : c->height,
                        &(sm_params){t->set, "backbone."});
   if (t->c->head_layers)
     c->head.ops->declare(c->head.self, &(sm_params){t->set, "head."}, t->e->spec.dim, c->head.view_dim, 0,
@@ -148,10 +148,11 @@ static sm_tensor *classify(const sm_tune_net *t, sm_tensor *pictures, sm_tensor 
 
 static void build_train(sm_tune_net *t) {
   sm_graph *g = t->graph;
-  int64_t n = t->group, side = t->e->c.size;
+  int64_t n = t->group;
   t->train = sm_pass_begin(g, "fine-tuning");
   t->count = sm_count(g, "pictures", n);
-  t->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){n, 3, side, side}, t->count);
+  t->pictures =
+      sm_input_real(g, "pictures", 4, (int64_t[]){n, 3, t->e->c.height, t->e->c.width}, t->count);
   t->labels = sm_input_real(g, "labels", 2, (int64_t[]){n, t->classes}, t->count);
   t->cls = sm_rows_new(g, "[CLS]", n, n, t->tokens, t->count);
   if (t->c->drop_path > 0)
@@ -172,10 +173,11 @@ static void build_train(sm_tune_net *t) {
 
 static void build_test(sm_tune_net *t) {
   sm_graph *g = t->graph;
-  int64_t n = SM_EVAL_BATCH, side = t->e->c.size;
+  int64_t n = SM_EVAL_BATCH;
   t->test = sm_pass_begin(g, "test");
   t->test_count = sm_count(g, "test pictures", n);
-  t->test_pictures = sm_input_real(g, "test pictures", 4, (int64_t[]){n, 3, side, side}, t->test_count);
+  t->test_pictures =
+      sm_input_real(g, "test pictures", 4, (int64_t[]){n, 3, t->e->c.height, t->e->c.width}, t->test_count);
   t->test_cls = sm_rows_new(g, "test [CLS]", n, n, t->tokens, t->test_count);
   t->test_logits = classify(t, t->test_pictures, NULL, t->test_cls);
   sm_keep(g, t->test_logits);
@@ -199,7 +201,7 @@ sm_status sm_tune_net_new(const sm_evaluator *e, const sm_finetune_config *c, in
     sm_fail(err, SM_EINVAL, "the backbone knows no stochastic depth, but drop_path is %g", c->drop_path);
     return sm_hint(err, "say drop_path=0");
   }
-  t->tokens = e->spec.prefix + (e->c.size / e->spec.patch) * (e->c.size / e->spec.patch);
+  t->tokens = e->spec.prefix + (e->c.height / e->spec.patch) * (e->c.width / e->spec.patch);
   int width = head_width(t, err);
   if (!width) return err ? err->code : SM_EINVAL;
   sm_status status = declare(t, width, err);
@@ -246,7 +248,7 @@ double sm_tune_net_gradient(sm_tune_net *t, int n, const float *q, double weight
 }
 
 const float *sm_tune_net_logits(sm_tune_net *t, const float *x, int n) {
-  int64_t pixels = 3 * (int64_t)t->e->c.size * t->e->c.size;
+  int64_t pixels = 3 * (int64_t)t->e->c.height * t->e->c.width;
   sm_put(t->test_count, n);
   set_rows(t->test_cls, n, t->tokens);
   memcpy(t->test_pictures->data, x, (size_t)(n * pixels) * sizeof *x);

@@ -16,8 +16,9 @@ static uint64_t hash_of(const sm_tune_net *t, uint64_t data, int64_t batch) {
   const sm_finetune_config *c = t->c;
   const sm_evaluator_config *e = &t->e->c;
   sm_text s = {0};
-  sm_text_add(&s, "%s %d %d %" PRId64 " %" PRId64 " %" PRId64, sm_graph_isa(t->graph), t->bf16, e->size,
-              c->epochs, batch, c->group);
+  char size[24];
+  sm_text_add(&s, "%s %d %s %" PRId64 " %" PRId64 " %" PRId64, sm_graph_isa(t->graph), t->bf16,
+              sm_view_size_text(e->height, e->width, size, sizeof size), c->epochs, batch, c->group);
   const double number[] = {c->hold_out,    c->warmup, c->weight_decay, c->layer_decay,       c->drop_path,
                            c->smoothing,   c->mixup,  c->cutmix,       c->erasing,           c->least_area,
                            (double)c->flip, c->pool,   c->initial,      (double)c->head_layers,

@@ -10,7 +10,7 @@
 #define SM_WEIGHTS_H
 
 #include "framework/formats/formats.h"
-#include <smalti/image.h>
+#include "framework/image/augment.h"
 #include "framework/nn/nn.h"
 
 typedef struct sm_weights_source {
@@ -44,7 +44,7 @@ typedef struct sm_weights_about {
   const char *recipe;   /* its name, or ""                               */
   uint64_t recipe_hash;
   int64_t step;
-  int size;              /* of the views its position embedding is for    */
+  int height, width;     /* of the views its position embedding is for    */
   float mean[3], std[3]; /* of the pictures it wants                      */
   sm_filter filter;
 } sm_weights_about;

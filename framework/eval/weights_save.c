@@ -53,8 +53,7 @@ static void put_about(sm_st_writer *w, const sm_weights_about *a) {
   sm_st_metadata(w, "recipe_hash", text);
   snprintf(text, sizeof text, "%" PRId64, a->step);
   sm_st_metadata(w, "step", text);
-  snprintf(text, sizeof text, "%d", a->size);
-  sm_st_metadata(w, "view_size", text);
+  sm_st_metadata(w, "view_size", sm_view_size_text(a->height, a->width, text, sizeof text));
   put_floats(w, "mean", a->mean);
   put_floats(w, "std", a->std);
   sm_st_metadata(w, "interpolation", sm_filter_names[a->filter]);
@@ -80,10 +79,10 @@ static bool get_whole(const sm_st_reader *r, const char *key, int64_t least, int
 
 sm_status sm_weights_about_read(const sm_st_reader *r, sm_weights_about *a, sm_error *err) {
   const char *producer = sm_st_get(r, "producer"), *wrong = NULL, *hash = sm_st_get(r, "recipe_hash");
-  int64_t size = 0;
   *a = (sm_weights_about){.net = "", .recipe = ""};
   if (!producer || strcmp(producer, "smalti") != 0 || !sm_st_get(r, "backbone")) return SM_OK;
-  if (!get_whole(r, "view_size", 1, 1 << 16, &size)) wrong = "view_size";
+  const char *size = sm_st_get(r, "view_size");
+  if (!size || !sm_view_size_parse(size, &a->height, &a->width)) wrong = "view_size";
   else if (!get_whole(r, "step", 0, INT64_MAX, &a->step)) wrong = "step";
   else if (!get_floats(r, "mean", a->mean)) wrong = "mean";
   else if (!get_floats(r, "std", a->std) || !(a->std[0] > 0 && a->std[1] > 0 && a->std[2] > 0)) wrong = "std";
@@ -98,7 +97,6 @@ sm_status sm_weights_about_read(const sm_st_reader *r, sm_weights_about *a, sm_e
   a->net = sm_st_get(r, "net") ? sm_st_get(r, "net") : "";
   a->recipe = sm_st_get(r, "recipe") ? sm_st_get(r, "recipe") : "";
   a->recipe_hash = hash ? strtoull(hash, NULL, 16) : 0;
-  a->size = (int)size;
   return SM_OK;
 }
 

@@ -7,10 +7,12 @@
 
 /* ---- centre crops -------------------------------------------------------------------------------------- */
 
-/* For evaluation: shorter side to `resize` (the longer one truncated, as torchvision), then the centre size x
- * size. size must not exceed resize. Only the pixels that remain are computed. */
-sm_status sm_image_eval_crop(const sm_image *in, int resize, int size, sm_filter, sm_image_scratch *,
-                             sm_image *out, sm_error *err);
+/* For evaluation: scale the picture until it just covers height x width enlarged by resize / s, where s is the shorter
+ * of the two; then cut height x width out of its centre. So `resize` is what the shorter side of the crop is cut from,
+ * and must not be less than it. Both scaled sides are truncated. For a square that is torchvision's rule: the picture's
+ * shorter side becomes `resize`. Only the pixels that remain are computed. */
+sm_status sm_image_eval_crop(const sm_image *in, int resize, int height, int width, sm_filter,
+                             sm_image_scratch *, sm_image *out, sm_error *err);
 
 /* ---- colour, blur, flip: in place ---------------------------------------------------------------------- */
 
@@ -84,10 +86,10 @@ sm_status sm_image_randaugment(sm_image *, const sm_randaugment_choice *, sm_fil
 /* ---- views: random augmentation ------------------------------------------------------------------------ */
 
 /* How one kind of view is drawn: the members of iBOT's DataAugmentationiBOT, and RandAugment. All zero but
- * `size`, scale and std is legal: a random crop and nothing else. Order of application: crop and resize, flip,
+ * height, width, scale, ratio and std is legal: a random crop and nothing else. Order of application: crop and resize, flip,
  * RandAugment, jitter, grey, blur, solarise, normalise. */
 typedef struct sm_view_recipe {
-  int size; /* side of the square view, pixels                                  */
+  int height, width; /* of the view, pixels                                                */
   sm_filter filter;
   double scale[2]; /* share of the picture's area, 0 < low <= high                     */
   double ratio[2]; /* width / height, 0 < low <= high; usually 3/4 and 4/3             */
@@ -101,7 +103,16 @@ typedef struct sm_view_recipe {
   sm_randaugment randaugment; /* with the view's filter and mean                                 */
 } sm_view_recipe;
 
-/* The reference's global view (224, scale 0.4-1, flip 0.5, jitter 0.4 0.4 0.2 0.1 at p 0.8, grey 0.2, blur 1,
+/* The floats of one view of this kind. */
+static inline size_t sm_view_floats(const sm_view_recipe *r) {
+  return 3 * (size_t)r->height * (size_t)r->width;
+}
+/* A size as recipes, files and commands write it: "96" for a square, else height and width, "96x160". */
+const char *sm_view_size_text(int height, int width, char *buf, size_t size);
+/* The same back. False: it is neither, or a side is not 1 … SM_IMAGE_MAX_SIDE. */
+bool sm_view_size_parse(const char *text, int *height, int *width);
+
+/* The reference's global view (224 x 224, scale 0.4-1, flip 0.5, jitter 0.4 0.4 0.2 0.1 at p 0.8, grey 0.2, blur 1,
  * radius 0.1-2, no solarising, ImageNet mean and deviation); callers change what differs. */
 sm_view_recipe sm_view_recipe_default(void);
 /* SM_EINVAL names the field and its value. Call once; drawing and applying do not check again. */
@@ -128,7 +139,7 @@ void sm_view_draw(const sm_view_recipe *, sm_rng *, int width, int height, sm_vi
  * share them. */
 sm_view_choice sm_view_choice_plain(const sm_view_choice *);
 
-/* Apply a choice: recipe gives size, filter and normalisation, choice the rest. `chw` gets 3 x size x size
+/* Apply a choice: recipe gives size, filter and normalisation, choice the rest. `chw` gets 3 x height x width
  * floats. SM_EINVAL when the box is not inside the picture, SM_ENOMEM (only while the scratch grows). */
 sm_status sm_view_apply(const sm_image *, const sm_view_recipe *, const sm_view_choice *, sm_image_scratch *,
                         float *chw, sm_error *err);

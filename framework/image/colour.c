@@ -4,8 +4,8 @@
 
 #include <math.h>
 
-const float sm_imagenet_mean[3] = {0.485f, 0.456f, 0.406f};
-const float sm_imagenet_std[3] = {0.229f, 0.224f, 0.225f};
+const float sm_imagenet_mean[3] = {SM_IMAGENET_MEAN};
+const float sm_imagenet_std[3] = {SM_IMAGENET_STD};
 
 /* ---- the arithmetic ------------------------------------------------------------------------------------ */
 

@@ -155,20 +155,24 @@ sm_status sm_image_resize(const sm_image *in, const sm_box *box, int width, int 
   return resize_image(in, &by, scratch, out, err);
 }
 
-sm_status sm_image_eval_crop(const sm_image *in, int resize, int size, sm_filter filter,
+/* The scale is a fraction, `to` pixels of every `from`, whichever side needs the more. */
+sm_status sm_image_eval_crop(const sm_image *in, int resize, int height, int width, sm_filter filter,
                              sm_image_scratch *scratch, sm_image *out, sm_error *err) {
-  if (size < 1 || size > resize || resize > SM_IMAGE_MAX_SIDE)
-    return sm_fail(err, SM_EINVAL, "cannot crop %d x %d out of a picture resized to %d", size, size, resize);
-  bool tall = in->height > in->width;
-  int64_t shorter = tall ? in->width : in->height, longer = tall ? in->height : in->width;
-  int64_t length = resize * longer / shorter;
-  sm_resize by = {.box = {0, 0, in->width, in->height}, .filter = filter};
-  if (length > INT32_MAX)
+  const int shorter = height < width ? height : width;
+  if (shorter < 1 || shorter > resize || resize > SM_IMAGE_MAX_SIDE)
+    return sm_fail(err, SM_EINVAL, "cannot crop %d x %d out of a picture resized to %d", height, width, resize);
+  const bool tall = (int64_t)in->height * width > (int64_t)in->width * height;
+  const int64_t to = (int64_t)resize * (tall ? width : height),
+                from = (int64_t)shorter * (tall ? in->width : in->height);
+  const int64_t across = to * in->width / from, down = to * in->height / from;
+  if (across > INT32_MAX || down > INT32_MAX)
     return sm_fail(err, SM_EINVAL, "a picture of %d x %d is too narrow to resize", in->width, in->height);
-  by.width = tall ? resize : (int)length;
-  by.height = tall ? (int)length : resize;
+  sm_resize by = {.box = {0, 0, in->width, in->height},
+                  .width = (int)across,
+                  .height = (int)down,
+                  .filter = filter};
   /* Python's round: a half goes to the even side. */
-  by.keep =
-      (sm_box){(int)nearbyint((by.width - size) / 2.0), (int)nearbyint((by.height - size) / 2.0), size, size};
+  by.keep = (sm_box){(int)nearbyint((by.width - width) / 2.0), (int)nearbyint((by.height - height) / 2.0), width,
+                     height};
   return resize_image(in, &by, scratch, out, err);
 }

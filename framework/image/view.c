@@ -8,7 +8,8 @@
 #include <string.h>
 
 sm_view_recipe sm_view_recipe_default(void) {
-  sm_view_recipe r = {.size = 224,
+  sm_view_recipe r = {.height = 224,
+                      .width = 224,
                       .filter = SM_FILTER_BICUBIC,
                       .scale = {0.4, 1.0},
                       .ratio = {3.0 / 4.0, 4.0 / 3.0},
@@ -30,7 +31,9 @@ sm_status sm_view_recipe_check(const sm_view_recipe *r, sm_error *err) {
   const struct {
     const char *name;
     double value, low, high;
-  } fields[] = {{"flip_p", r->flip_p, 0, 1},
+  } fields[] = {{"height", r->height, 1, SM_IMAGE_MAX_SIDE},
+                {"width", r->width, 1, SM_IMAGE_MAX_SIDE},
+                {"flip_p", r->flip_p, 0, 1},
                 {"jitter_p", r->jitter_p, 0, 1},
                 {"brightness", r->brightness, 0, 1000},
                 {"contrast", r->contrast, 0, 1000},
@@ -48,8 +51,6 @@ sm_status sm_view_recipe_check(const sm_view_recipe *r, sm_error *err) {
                 {"randaugment.layers", r->randaugment.layers, 0, SM_RANDAUGMENT_MAX},
                 {"randaugment.magnitude", r->randaugment.magnitude, 0, SM_RANDAUGMENT_FULL},
                 {"randaugment.deviation", r->randaugment.deviation, 0, 1000}};
-  if (r->size < 1 || r->size > SM_IMAGE_MAX_SIDE)
-    return sm_fail(err, SM_EINVAL, "view size %d is not between 1 and %d", r->size, SM_IMAGE_MAX_SIDE);
   if ((int)r->filter < 0 || r->filter > SM_FILTER_BOX)
     return sm_fail(err, SM_EINVAL, "view filter %d does not exist", (int)r->filter);
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
@@ -61,6 +62,31 @@ sm_status sm_view_recipe_check(const sm_view_recipe *r, sm_error *err) {
       return sm_fail(err, SM_EINVAL, "view mean %g and deviation %g of channel %d cannot normalise",
                      r->mean[c], r->std[c], c);
   return SM_OK;
+}
+
+const char *sm_view_size_text(int height, int width, char *buf, size_t size) {
+  if (height == width) snprintf(buf, size, "%d", height);
+  else snprintf(buf, size, "%dx%d", height, width);
+  return buf;
+}
+
+static bool view_side(const char *text, size_t n, int *side) {
+  char digits[8];
+  int64_t value;
+  if (n < 1 || n >= sizeof digits) return false;
+  memcpy(digits, text, n);
+  digits[n] = 0;
+  if (!sm_parse_int(digits, &value) || value < 1 || value > SM_IMAGE_MAX_SIDE) return false;
+  *side = (int)value;
+  return true;
+}
+
+bool sm_view_size_parse(const char *text, int *height, int *width) {
+  const size_t n = strcspn(text, "x");
+  if (!view_side(text, n, height)) return false;
+  if (text[n]) return view_side(text + n + 1, strlen(text + n + 1), width);
+  *width = *height;
+  return true;
 }
 
 /* ---- drawing ------------------------------------------------------------------------------------------- */
@@ -147,11 +173,10 @@ static sm_status view_planes(const sm_image *in, int shrunk, const sm_view_recip
     return sm_fail(err, SM_EINVAL, "the box %d x %d at (%d, %d) is not inside the picture of %d x %d",
                    b->width, b->height, b->left, b->top, (int)width, (int)height);
   const sm_pixel_ops *ops = sm_pixel_ops_best();
-  const int size = recipe->size;
   sm_resize by = {.box = *b,
-                  .keep = {0, 0, size, size},
-                  .width = size,
-                  .height = size,
+                  .keep = {0, 0, recipe->width, recipe->height},
+                  .width = recipe->width,
+                  .height = recipe->height,
                   .filter = recipe->filter,
                   .flip = choice->flip};
   if (shrunk > 1) {
@@ -172,9 +197,9 @@ static sm_status view_planes(const sm_image *in, int shrunk, const sm_view_recip
 }
 
 int sm_view_may_shrink(const sm_view_recipe *recipe, const sm_view_choice *choice) {
-  const int shorter = choice->box.width < choice->box.height ? choice->box.width : choice->box.height;
+  const int width = SM_VIEW_SHRINK_ROOM * recipe->width, height = SM_VIEW_SHRINK_ROOM * recipe->height;
   int by = 8;
-  while (by > 1 && shorter / by < SM_VIEW_SHRINK_ROOM * recipe->size) by /= 2;
+  while (by > 1 && (choice->box.width / by < width || choice->box.height / by < height)) by /= 2;
   return by;
 }
 

@@ -52,8 +52,16 @@ sm_status sm_tokenizer_ask(const sm_tokenizer_ops *ops, const void *self, int ce
   return ops->spec(self, spec, err);
 }
 
-sm_status sm_objective_ask(const sm_objective_ops *ops, const void *self, int view_size, sm_objective_spec *spec,
-                           sm_error *err) {
-  *spec = (sm_objective_spec){.view_size = view_size};
+sm_status sm_objective_ask(const sm_objective_ops *ops, const void *self, int height, int width,
+                           sm_objective_spec *spec, sm_error *err) {
+  *spec = (sm_objective_spec){.view_height = height, .view_width = width};
   return ops->spec(self, spec, err);
+}
+
+sm_status sm_backbone_ask(const sm_backbone_ops *ops, const void *self, int height, int width, sm_backbone_spec *spec,
+                          sm_error *err) {
+  *spec = (sm_backbone_spec){0};
+  if (height == width) return ops->spec(self, height, spec, err);
+  sm_fail(err, SM_EUNSUPPORTED, "backbones do not take views of %d x %d pixels yet", height, width);
+  return sm_hint(err, "take square ones: one number as size");
 }

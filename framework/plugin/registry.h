@@ -34,7 +34,9 @@ void sm_instance_free(sm_instance *);                    /* destroy if created, 
 
 /* A tokenizer's spec for mask cells of `cell` pixels (0: not known yet). */
 sm_status sm_tokenizer_ask(const sm_tokenizer_ops *, const void *self, int cell, sm_tokenizer_spec *, sm_error *);
-/* An objective's spec for views of `view_size` pixels (0: not known yet). */
-sm_status sm_objective_ask(const sm_objective_ops *, const void *self, int view_size, sm_objective_spec *, sm_error *);
+/* A backbone's spec for views of height x width pixels. */
+sm_status sm_backbone_ask(const sm_backbone_ops *, const void *self, int height, int width, sm_backbone_spec *, sm_error *);
+/* An objective's spec for views of height x width pixels (0: not known yet). */
+sm_status sm_objective_ask(const sm_objective_ops *, const void *self, int height, int width, sm_objective_spec *, sm_error *);
 
 #endif

@@ -40,17 +40,17 @@ static sm_status blame(fit *f, const sm_slot *s, sm_status status) {
 
 /* ---- views and backbone -------------------------------------------------------------------------------- */
 
-static sm_status fit_view(fit *f, const char *which, int64_t size) {
+static sm_status fit_view(fit *f, const char *which, int height, int width) {
   const sm_slot *b = &f->r->backbone;
   const sm_backbone_ops *ops = b->plugin.plugin->ops;
   char path[64];
-  f->backbone = (sm_backbone_spec){0};
   sm_error_clear(f->err);
-  sm_status status = ops->spec(b->plugin.self, (int)size, &f->backbone, f->err);
+  sm_status status = sm_backbone_ask(ops, b->plugin.self, height, width, &f->backbone, f->err);
   snprintf(path, sizeof path, "data.views.%s", which);
-  if (!status && f->backbone.masks_at > 0 && size % f->backbone.masks_at) {
-    status = sm_fail(f->err, SM_EINVAL, "views of %lld px cannot be cut into mask cells of %d px",
-                     (long long)size, f->backbone.masks_at);
+  if (!status && f->backbone.masks_at > 0 && (height % f->backbone.masks_at || width % f->backbone.masks_at)) {
+    char size[24];
+    status = sm_fail(f->err, SM_EINVAL, "views of %s px cannot be cut into mask cells of %d px",
+                     sm_view_size_text(height, width, size, sizeof size), f->backbone.masks_at);
     sm_hint(f->err, "choose a multiple");
   }
   if (status && !f->err->place[0]) {
@@ -63,8 +63,8 @@ static sm_status fit_view(fit *f, const char *which, int64_t size) {
 
 static sm_status fit_views(fit *f) {
   const sm_views_section *v = &f->r->views;
-  sm_status status = v->locals > 0 ? fit_view(f, "local", v->local_size) : SM_OK;
-  return status ? status : fit_view(f, "global", v->global_size); /* last: its spec is the one kept */
+  sm_status status = v->locals > 0 ? fit_view(f, "local", v->local_height, v->local_width) : SM_OK;
+  return status ? status : fit_view(f, "global", v->global_height, v->global_width); /* last: its spec is kept */
 }
 
 /* ---- tokenizers and heads ------------------------------------------------------------------------------ */
@@ -523,7 +523,7 @@ static sm_status fit_objective(fit *f) {
     return sm_hint(f->err, "leave it out");
   }
   sm_error_clear(f->err);
-  status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, (int)f->r->views.global_size, &spec, f->err);
+  status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, f->r->views.global_height, f->r->views.global_width, &spec, f->err);
   return status ? blame(f, o, status) : SM_OK;
 }
 

@@ -31,7 +31,7 @@ typedef struct sm_data_section {
 
 typedef struct sm_views_section {
   int64_t globals, locals; /* how many */
-  int64_t global_size, local_size;
+  int global_height, global_width, local_height, local_width; /* pixels */
   int masked; /* choice: sm_masked */
   sm_view_recipe global_first, global_other, local; /* augmentation of view 0, the other globals, locals */
 } sm_views_section;

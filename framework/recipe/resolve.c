@@ -234,7 +234,7 @@ static sm_status make_view(const sm_recipe *r, const sm_view_values *v, bool loc
     status = bad_option(r, "data.views", "mean", err, "must be three numbers");
   if (!status && norm->std.n != 3) status = bad_option(r, "data.views", "std", err, "must be three numbers");
   if (status) return status;
-  out->size = (int)v->size;
+  out->height = (int)v->size.v[0], out->width = (int)v->size.v[v->size.n - 1];
   out->filter = (sm_filter)v->interpolation;
   out->flip_p = v->flip, out->jitter_p = v->jitter, out->grey_p = v->grey;
   out->brightness = v->brightness, out->contrast = v->contrast, out->saturation = v->saturation,
@@ -266,23 +266,36 @@ static sm_status make_norm(sm_recipe *r, sm_error *err) {
   const sm_slot *o = &r->objective;
   sm_objective_spec spec;
   if (!o->plugin.plugin) return SM_OK;
-  sm_status status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, 0, &spec, err);
+  sm_status status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, 0, 0, &spec, err);
   if (status) return sm_fail_at(err, o->file, o->line, o->col);
   if (!spec.normalises) return SM_OK;
   status = take_norm(r, "mean", spec.mean, &r->priv->values.views.mean, err);
   return status ? status : take_norm(r, "std", spec.std, &r->priv->values.views.std, err);
 }
 
+/* [96, 96] is written, and hashed, as 96. */
+static sm_status make_size(const sm_recipe *r, const char *path, sm_ints *size, sm_error *err) {
+  if (size->n > 2) {
+    bad_option(r, path, "size", err, "must be one number or two");
+    return sm_hint(err, "write the side of a square, as 96, or height and width, as [96, 160]");
+  }
+  if (size->v[0] == size->v[size->n - 1]) size->n = 1;
+  return SM_OK;
+}
+
 static sm_status make_views(sm_recipe *r, sm_error *err) {
-  const sm_view_values *global = &r->priv->values.global, *local = &r->priv->values.local;
+  sm_view_values *global = &r->priv->values.global, *local = &r->priv->values.local;
   sm_views_section *v = &r->views;
-  v->globals = global->count, v->global_size = global->size;
-  v->locals = local->count, v->local_size = local->size;
+  v->globals = global->count, v->locals = local->count;
   v->masked = r->priv->values.views.masked;
   sm_status status = make_norm(r, err);
+  if (!status) status = make_size(r, "data.views.global", &global->size, err);
+  if (!status) status = make_size(r, "data.views.local", &local->size, err);
   if (!status) status = make_view(r, global, false, true, &v->global_first, err);
   if (!status) status = make_view(r, global, false, false, &v->global_other, err);
   if (!status) status = make_view(r, local, true, false, &v->local, err);
+  v->global_height = v->global_first.height, v->global_width = v->global_first.width;
+  v->local_height = v->local.height, v->local_width = v->local.width;
   return status;
 }
 

@@ -8,6 +8,9 @@
 #include <smalti/image.h>
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
+/* Numbers as the text of a default. */
+#define LIST_TEXT(...) "[" #__VA_ARGS__ "]"
+#define LIST(...) LIST_TEXT(__VA_ARGS__)
 
 /* ---- options ------------------------------------------------------------------------------------------- */
 
@@ -40,16 +43,17 @@ static const sm_option views_options[] = {
     SM_CHOICE(struct sm_views_values, masked, "masked", "global", masked_choices,
               "views that the masker hides patches of: all global ones; one of them, drawn for each picture; or "
               "all, local ones too"),
-    SM_FLOATS(struct sm_views_values, mean, "mean", "[0.485, 0.456, 0.406]", -1, 1, NULL,
+    SM_FLOATS(struct sm_views_values, mean, "mean", LIST(SM_IMAGENET_MEAN), -1, 1, NULL,
               "subtracted from red, green and blue (0 to 1); an objective may bring its own"),
-    SM_FLOATS(struct sm_views_values, std, "std", "[0.229, 0.224, 0.225]", 1e-3, 10, NULL, "then divided by"),
+    SM_FLOATS(struct sm_views_values, std, "std", LIST(SM_IMAGENET_STD), 1e-3, 10, NULL, "then divided by"),
 };
 
 /* Both kinds of view have the same options; only defaults and the smallest count differ. */
 #define VIEW_OPTIONS(n_, least_, size_, scale_, blur_, solarize_)                                       \
   {                                                                                                     \
     SM_INT(sm_view_values, count, "count", n_, least_, 32, "views", "views of this kind a picture"),    \
-        SM_INT(sm_view_values, size, "size", size_, 4, 2048, "px", "side of the square view"),          \
+        SM_INTS(sm_view_values, size, "size", size_, 4, 2048, "px",                                     \
+                "side of the square view; two values: height, width"),                                  \
         SM_FLOATS(sm_view_values, scale, "scale", scale_, 1e-4, 1, NULL,                                \
                   "smallest and largest share of the picture's area"),                                  \
         SM_FLOATS(sm_view_values, aspect, "aspect", "[0.75, 1.3333333333333333]", 0.01, 100, NULL,      \

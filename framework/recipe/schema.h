@@ -27,7 +27,8 @@ typedef struct sm_schema {
 
 /* The core's options as the tables fill them; resolve.c makes the public structs of them. */
 typedef struct sm_view_values {
-  int64_t count, size;
+  int64_t count;
+  sm_ints size; /* of a square, or height and width */
   sm_floats scale, aspect, blur, blur_radius, solarize;
   int interpolation;
   double flip, jitter, brightness, contrast, saturation, hue, grey;

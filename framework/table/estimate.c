@@ -44,7 +44,7 @@ static sm_status plan_bytes(const sm_ssl_config *c, double *bytes, sm_error *err
 }
 
 static sm_status measure(sm_ssl_config c, double *rate, sm_error *err) {
-  int few = c.global_size > LARGE_VIEW ? FEW_LARGE : FEW;
+  int few = (int64_t)c.global_height * c.global_width > LARGE_VIEW * LARGE_VIEW ? FEW_LARGE : FEW;
   sm_bench_result *r = sm_calloc(1, sizeof *r);
   if (!r) return sm_fail(err, SM_ENOMEM, "out of memory");
   if (c.micro_batch && c.micro_batch < few) few = c.micro_batch;

@@ -1,8 +1,8 @@
 /* gallery.c — what a trained network looks at: the masks of its training, the attention of [CLS] in the last block,
  * and the training pictures that its features put nearest to some test pictures.
  *
- * Every strip has one column per picture. Tiles are as large as the network's pictures, at most TILE; a page magnifies
- * them. */
+ * Every strip has one column per picture. Tiles are as large as the network's pictures, their longer side at most TILE; a
+ * page magnifies them. */
 #include "gallery.h"
 
 #include <math.h>
@@ -35,21 +35,21 @@ enum { STRIP_PICTURES, STRIP_MASKS, STRIP_ATTENTION, STRIP_HEADS, STRIP_NEIGHBOU
 typedef struct gallery {
   const sm_gallery_config *c;
   const char *folder;
-  int n, size, tile;
+  int n, height, width, high, wide; /* of a picture; of a tile */
   int64_t row[SM_GALLERY_PICTURES], sample[SM_GALLERY_PICTURES]; /* of the test features, of the data set */
   sm_features train, test;
   sm_image tiles[SM_GALLERY_PICTURES], canvas, picture, shown;
   sm_image_scratch *scratch;
-  float *x;         /* (n, 3, size, size), normalised */
+  float *x;         /* (n, 3, height, width), normalised */
   float *attention; /* (n, heads, rows·cols), or NULL */
-  int heads, grid;
+  int heads, rows, cols;
 } gallery;
 
 /* ---- strips -------------------------------------------------------------------------------------------- */
 
 static sm_status begin(gallery *g, int rows, sm_error *err) {
-  int side = g->tile + GAP;
-  sm_status status = sm_image_reshape(&g->canvas, g->n * side - GAP, rows * side - GAP, err);
+  sm_status status =
+      sm_image_reshape(&g->canvas, g->n * (g->wide + GAP) - GAP, rows * (g->high + GAP) - GAP, err);
   if (!status) sm_draw_fill(&g->canvas, 0, 0, g->canvas.width, g->canvas.height, 0x808080, 1);
   return status;
 }
@@ -60,12 +60,12 @@ static sm_status finish(gallery *g, int strip, sm_error *err) {
   return sm_image_write_png(path, &g->canvas, err);
 }
 
-static int left(const gallery *g, int column) { return column * (g->tile + GAP); }
+static int left(const gallery *g, int column) { return column * (g->wide + GAP); }
 
 /* The cell (i, j) of the grid in a tile that begins at row y. */
 static void fill_cell(gallery *g, int column, int y, int i, int j, uint32_t rgb, double alpha) {
-  int x0 = j * g->tile / g->grid, x1 = (j + 1) * g->tile / g->grid, y0 = i * g->tile / g->grid,
-      y1 = (i + 1) * g->tile / g->grid;
+  int x0 = j * g->wide / g->cols, x1 = (j + 1) * g->wide / g->cols, y0 = i * g->high / g->rows,
+      y1 = (i + 1) * g->high / g->rows;
   sm_draw_fill(&g->canvas, left(g, column) + x0, y + y0, x1 - x0, y1 - y0, rgb, alpha);
 }
 
@@ -73,21 +73,22 @@ static void fill_cell(gallery *g, int column, int y, int i, int j, uint32_t rgb,
 
 /* As it is evaluated, at the network's size in g->shown. */
 static sm_status read_picture(gallery *g, const sm_dataset *d, int64_t sample, sm_error *err) {
-  int resize = g->size < PLAIN ? g->size : (int)lround(g->size * 256.0 / 224);
+  int shorter = g->height < g->width ? g->height : g->width;
+  int resize = shorter < PLAIN ? shorter : (int)lround(shorter * 256.0 / 224);
   sm_status status = d->ops->read(d->self, sample, NULL, &g->picture, err);
   if (!status)
-    status = sm_image_eval_crop(&g->picture, resize, g->size, g->c->trained->about.filter, g->scratch,
-                                &g->shown, err);
+    status = sm_image_eval_crop(&g->picture, resize, g->height, g->width, g->c->trained->about.filter,
+                                g->scratch, &g->shown, err);
   return status;
 }
 
 static sm_status make_tile(gallery *g, sm_image *to, sm_error *err) {
-  return sm_image_resize(&g->shown, NULL, g->tile, g->tile, SM_FILTER_BICUBIC, g->scratch, to, err);
+  return sm_image_resize(&g->shown, NULL, g->wide, g->high, SM_FILTER_BICUBIC, g->scratch, to, err);
 }
 
 static sm_status read_pictures(gallery *g, sm_error *err) {
   const sm_trained *t = g->c->trained;
-  int64_t pixels = 3 * (int64_t)g->size * g->size;
+  int64_t pixels = 3 * (int64_t)g->height * g->width;
   sm_status status = SM_OK;
   if (!(g->x = sm_malloc((size_t)(g->n * pixels) * sizeof *g->x)))
     return sm_fail(err, SM_ENOMEM, "out of memory");
@@ -108,7 +109,7 @@ static sm_status draw_pictures(gallery *g, sm_error *err) {
 /* ---- attention ----------------------------------------------------------------------------------------- */
 
 static void take_attention(gallery *g, const sm_tensor *a, int prefix) {
-  int cells = g->grid * g->grid;
+  int cells = g->rows * g->cols;
   const float *from = a->data;
   for (int i = 0; i < g->n * g->heads; i++)
     memcpy(g->attention + (size_t)i * (size_t)cells, from + (size_t)i * (size_t)(prefix + cells) + prefix,
@@ -120,7 +121,7 @@ static sm_status run_graph(gallery *g, sm_graph *graph, const sm_backbone_spec *
   const sm_backbone_ops *ops = t->backbone->ops;
   int pass = sm_pass_begin(graph, "attention");
   sm_tensor *count = sm_count(graph, "pictures", g->n);
-  sm_tensor *x = sm_input_real(graph, "pictures", 4, (int64_t[]){g->n, 3, g->size, g->size}, count);
+  sm_tensor *x = sm_input_real(graph, "pictures", 4, (int64_t[]){g->n, 3, g->height, g->width}, count);
   sm_backbone_in in = {.pictures = x, .attention = true};
   sm_backbone_out out = {0};
   ops->build(t->backbone_self, graph, &(sm_params){t->set, "backbone."}, &in, &out);
@@ -131,10 +132,10 @@ static sm_status run_graph(gallery *g, sm_graph *graph, const sm_backbone_spec *
   if (!status) status = sm_graph_allocate(graph, err);
   if (status) return status;
   g->heads = (int)out.attention->dim[1];
-  g->grid = g->size / spec->patch;
-  g->attention = sm_malloc((size_t)(g->n * g->heads * g->grid * g->grid) * sizeof *g->attention);
+  g->rows = g->height / spec->patch, g->cols = g->width / spec->patch;
+  g->attention = sm_malloc((size_t)(g->n * g->heads * g->rows * g->cols) * sizeof *g->attention);
   if (!g->attention) return sm_fail(err, SM_ENOMEM, "out of memory");
-  memcpy(x->data, g->x, (size_t)g->n * 3 * (size_t)g->size * (size_t)g->size * sizeof *g->x);
+  memcpy(x->data, g->x, (size_t)g->n * 3 * (size_t)g->height * (size_t)g->width * sizeof *g->x);
   sm_graph_run(graph, pass);
   take_attention(g, out.attention, spec->prefix);
   return SM_OK;
@@ -146,8 +147,8 @@ static sm_status make_attention(gallery *g, sm_error *err) {
   const sm_backbone_ops *ops = t->backbone->ops;
   sm_backbone_spec *spec = sm_calloc(1, sizeof *spec);
   if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_status status = ops->spec(t->backbone_self, g->size, spec, err);
-  g->grid = !status && spec->masks_at ? g->size / spec->masks_at : 0;
+  sm_status status = sm_backbone_ask(ops, t->backbone_self, g->height, g->width, spec, err);
+  if (!status && spec->masks_at) g->rows = g->height / spec->masks_at, g->cols = g->width / spec->masks_at;
   if (!status && spec->heads > 0 && spec->prefix > 0) {
     sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(t->set), .pool = g->c->pool};
     sm_graph *graph = config.real == SM_F32 ? sm_graph_new(&config, err) : NULL;
@@ -171,7 +172,7 @@ static uint32_t heat(double v) {
 }
 
 static const float *attention_of(const gallery *g, int picture, int head) {
-  return g->attention + ((size_t)picture * (size_t)g->heads + (size_t)head) * (size_t)(g->grid * g->grid);
+  return g->attention + ((size_t)picture * (size_t)g->heads + (size_t)head) * (size_t)(g->rows * g->cols);
 }
 
 static double mean_attention(const gallery *g, int picture, int cell) {
@@ -181,13 +182,13 @@ static double mean_attention(const gallery *g, int picture, int cell) {
 }
 
 static sm_status draw_attention(gallery *g, sm_error *err) {
-  int cells = g->grid * g->grid;
+  int cells = g->rows * g->cols;
   sm_status status = begin(g, 1, err);
   for (int i = 0; i < g->n && !status; i++) {
     double most = 0;
     for (int k = 0; k < cells; k++) most = fmax(most, mean_attention(g, i, k));
     for (int k = 0; k < cells; k++)
-      fill_cell(g, i, 0, k / g->grid, k % g->grid, heat(most > 0 ? mean_attention(g, i, k) / most : 0), 1);
+      fill_cell(g, i, 0, k / g->cols, k % g->cols, heat(most > 0 ? mean_attention(g, i, k) / most : 0), 1);
   }
   return status ? status : finish(g, STRIP_ATTENTION, err);
 }
@@ -211,18 +212,18 @@ static float threshold(const float *a, int cells) {
 
 static sm_status draw_heads(gallery *g, sm_error *err) {
   static const uint32_t colour[] = {0xE8554E, 0x4E9BE8, 0x62C46A, 0xE8B84E, 0xB56BE0, 0x4ED0C8};
-  int cells = g->grid * g->grid, colours = (int)(sizeof colour / sizeof *colour);
+  int cells = g->rows * g->cols, colours = (int)(sizeof colour / sizeof *colour);
   sm_status status = begin(g, 1, err);
   for (int i = 0; i < g->n && !status; i++) {
     sm_draw_blit(&g->canvas, left(g, i), 0, &g->tiles[i]);
-    sm_draw_fill(&g->canvas, left(g, i), 0, g->tile, g->tile, 0x000000, 0.45);
+    sm_draw_fill(&g->canvas, left(g, i), 0, g->wide, g->high, 0x000000, 0.45);
     for (int k = 0; k < cells; k++) {
       int best = -1;
       for (int h = 0; h < g->heads; h++) {
         const float *a = attention_of(g, i, h);
         if (a[k] >= threshold(a, cells) && (best < 0 || a[k] > attention_of(g, i, best)[k])) best = h;
       }
-      if (best >= 0) fill_cell(g, i, 0, k / g->grid, k % g->grid, colour[best % colours], 0.65);
+      if (best >= 0) fill_cell(g, i, 0, k / g->cols, k % g->cols, colour[best % colours], 0.65);
     }
   }
   return status ? status : finish(g, STRIP_HEADS, err);
@@ -239,23 +240,25 @@ void sm_gallery_mask(const sm_recipe *r, int cell, int picture, int view, const 
 }
 
 static void draw_mask(gallery *g, int column, int view, const uint8_t *mask) {
-  int y = view * (g->tile + GAP);
+  int y = view * (g->high + GAP);
   sm_draw_blit(&g->canvas, left(g, column), y, &g->tiles[column]);
-  for (int k = 0; k < g->grid * g->grid; k++)
-    if (mask[k]) fill_cell(g, column, y, k / g->grid, k % g->grid, 0x8A8F98, 1);
+  for (int k = 0; k < g->rows * g->cols; k++)
+    if (mask[k]) fill_cell(g, column, y, k / g->cols, k % g->cols, 0x8A8F98, 1);
 }
 
 static sm_status draw_masks(gallery *g, sm_error *err) {
   const sm_recipe *r = g->c->recipe;
   const sm_masker_ops *ops = r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL;
-  int cells = g->grid * g->grid, views = (int)r->views.globals;
+  int cells = g->rows * g->cols, views = (int)r->views.globals;
   if (!ops || !cells || (ops->max_ratio && ops->max_ratio(r->masker.plugin.self) <= 0)) return SM_OK;
-  if ((ops->needs_attention && !g->attention) || r->views.global_size != g->size) return SM_OK;
+  if ((ops->needs_attention && !g->attention) || r->views.global_height != g->height ||
+      r->views.global_width != g->width)
+    return SM_OK;
   uint8_t *mask = sm_malloc((size_t)cells);
   sm_status status = mask ? begin(g, views, err) : sm_fail(err, SM_ENOMEM, "out of memory");
   for (int i = 0; !status && i < g->n * views; i++) {
     int column = i / views, view = i % views;
-    sm_gallery_mask(r, g->size / g->grid, column, view, g->attention ? attention_of(g, column, 0) : NULL, g->heads, mask);
+    sm_gallery_mask(r, g->height / g->rows, column, view, g->attention ? attention_of(g, column, 0) : NULL, g->heads, mask);
     draw_mask(g, column, view, mask);
   }
   sm_free(mask);
@@ -298,11 +301,11 @@ static sm_status draw_neighbours(gallery *g, sm_error *err) {
       status = read_picture(g, &g->c->train, samples[row[k]], err);
       if (!status) status = make_tile(g, &tile, err);
       if (status) break;
-      int y = k * (g->tile + GAP);
+      int y = k * (g->high + GAP);
       sm_draw_blit(&g->canvas, left(g, i), y, &tile);
       int32_t own = g->test.label[g->row[i]];
       if (own >= 0 && own == g->train.label[row[k]])
-        sm_draw_frame(&g->canvas, left(g, i), y, g->tile, g->tile, FRAME, 0x2F7BE5);
+        sm_draw_frame(&g->canvas, left(g, i), y, g->wide, g->high, FRAME, 0x2F7BE5);
     }
   }
   sm_image_free(&tile);
@@ -336,8 +339,12 @@ static void release(gallery *g) {
 }
 
 sm_status sm_gallery_write(const sm_gallery_config *c, const char *folder, sm_error *err) {
-  gallery g = {.c = c, .folder = folder, .size = c->trained->about.size, .scratch = sm_image_scratch_new()};
-  g.tile = g.size < TILE ? g.size : TILE;
+  const sm_weights_about *a = &c->trained->about;
+  gallery g = {
+      .c = c, .folder = folder, .height = a->height, .width = a->width, .scratch = sm_image_scratch_new()};
+  const int longest = g.height > g.width ? g.height : g.width;
+  g.high = longest < TILE ? g.height : TILE * g.height / longest;
+  g.wide = longest < TILE ? g.width : TILE * g.width / longest;
   sm_status status = g.scratch ? sm_mkdirs(folder, err) : sm_fail(err, SM_ENOMEM, "out of memory");
   if (!status) status = choose(&g, err);
   if (!status && g.n) {

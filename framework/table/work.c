@@ -154,7 +154,8 @@ static sm_status open_evaluator(piece *p, sm_recipe *r, sm_trained *t, sm_pool *
   sm_evaluator_config c = {.backbone = t->backbone->ops,
                            .backbone_self = t->backbone_self,
                            .set = t->set,
-                           .size = t->about.size,
+                           .height = t->about.height,
+                           .width = t->about.width,
                            .filter = t->about.filter,
                            .limits = {.max_pixels = r->data.max_pixels},
                            .workers = sm_pool_threads(pool),
@@ -162,7 +163,8 @@ static sm_status open_evaluator(piece *p, sm_recipe *r, sm_trained *t, sm_pool *
                            .progress = on_evaluation,
                            .progress_ctx = p,
                            .stop = sm_signals_stop,
-                           .declared = t->about.size,
+                           .declared_height = t->about.height,
+                           .declared_width = t->about.width,
                            .trained_bf16 = r->train.precision == SM_PRECISION_BF16,
                            .folder = t->run};
   memcpy(c.mean, t->about.mean, sizeof c.mean);

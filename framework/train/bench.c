@@ -31,7 +31,7 @@ static void fill_normal(float *x, int64_t n, uint32_t view) {
 
 static sm_status random_owns(const sm_ssl_config *c, const sm_views *views, sm_batch *b, sm_error *err) {
   for (int k = 0; k < views->owns; k++) {
-    int64_t side = views->own[k].view.size, n = (int64_t)c->batch_size * c->globals * 3 * side * side;
+    int64_t n = (int64_t)c->batch_size * c->globals * (int64_t)sm_view_floats(&views->own[k].view);
     if (!(b->own[k] = sm_malloc((size_t)n * sizeof(float))))
       return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
     fill_normal(b->own[k], n, 2);
@@ -41,11 +41,13 @@ static sm_status random_owns(const sm_ssl_config *c, const sm_views *views, sm_b
 
 static sm_status random_masks(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b,
                               sm_error *err) {
-  const int patch = spec->patch ? spec->patch : 1, grid = spec->patch ? c->global_size / patch : 0,
-            local = spec->patch ? c->local_size / patch : 0; /* an objective has no patches */
-  const sm_views views = {.globals = c->globals, .locals = c->locals};
-  const sm_masking masking = {c->masker.ops, c->masker.self, grid, grid, c->masked, local, local};
-  const int64_t cells = (int64_t)grid * grid, small = (int64_t)local * local;
+  const sm_views views = {.globals = c->globals,
+                          .locals = c->locals,
+                          .global_first = {.height = c->global_height, .width = c->global_width},
+                          .local = {.height = c->local_height, .width = c->local_width}};
+  const sm_masking masking = /* an objective has no patches */
+      sm_masking_of_views(c->masker.ops, c->masker.self, c->masked, spec->patch, &views);
+  const int64_t cells = (int64_t)masking.rows * masking.cols, small = (int64_t)masking.local_rows * masking.local_cols;
   b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)(cells ? cells : 1));
   b->local_mask = sm_calloc((size_t)c->batch_size * (size_t)c->locals + 1, (size_t)(small ? small : 1));
   if (!b->mask || !b->local_mask) return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
@@ -61,8 +63,8 @@ static sm_status random_masks(const sm_ssl_config *c, const sm_backbone_spec *sp
 
 static sm_status random_batch(const sm_ssl_config *c, const sm_backbone_spec *spec, sm_batch *b,
                               sm_error *err) {
-  int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_size * c->global_size;
-  int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_size * c->local_size;
+  int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_height * c->global_width;
+  int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_height * c->local_width;
   *b = (sm_batch){.pictures = c->batch_size, .epoch = LATE};
   b->global = sm_malloc((size_t)globals * sizeof(float));
   b->local = sm_malloc((size_t)(locals ? locals : 1) * sizeof(float));

@@ -44,8 +44,8 @@ static sm_view_recipe view_of(const sm_views *views, int k) {
   sm_view_recipe r = views->global_first;
   if (k < 0) return r;
   const sm_own_recipe *own = &views->own[k];
-  for (int i = 0; i < 2; i++) r.blur_radius[i] *= (double)own->view.size / r.size;
-  r.size = own->view.size;
+  for (int i = 0; i < 2; i++) r.blur_radius[i] *= (double)own->view.height / r.height;
+  r.height = own->view.height, r.width = own->view.width;
   r.filter = own->view.filter;
   memcpy(r.mean, own->view.mean, sizeof r.mean);
   memcpy(r.std, own->view.std, sizeof r.std);
@@ -65,13 +65,14 @@ static sm_status fit(const sm_ssl_tokenizer *t, const sm_fitting *f, sm_error *e
                         .limits = f->limits,
                         .max_bad = f->max_bad,
                         .scaled_jpeg = f->scaled_jpeg};
-  const int side = c.views.global_first.size;
-  source from = {.floats = 3 * (size_t)side * (size_t)side};
+  source from = {.floats = sm_view_floats(&c.views.global_first)};
   sm_status status = sm_loader_new(&c, count / batch * first_epoch, &from.loader, err);
   if (status) return status;
   sm_sampler sampler = {.pictures = count / batch * batch,
-                        .side = side,
-                        .cells = t->cells,
+                        .height = c.views.global_first.height,
+                        .width = c.views.global_first.width,
+                        .rows = t->rows,
+                        .cols = t->cols,
                         .seed = f->seed,
                         .pool = f->pool,
                         .core = &from,

@@ -129,13 +129,13 @@ static sm_status describe(sm_frozen *f, sm_error *err) {
   const sm_weights_about *a = &t->about;
   sm_backbone_spec *spec = sm_arena_alloc(t->arena, sizeof *spec);
   if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
-  *spec = (sm_backbone_spec){0};
-  sm_status status = ((const sm_backbone_ops *)t->backbone->ops)->spec(t->backbone_self, a->size, spec, err);
+  sm_status status = sm_backbone_ask(t->backbone->ops, t->backbone_self, a->height, a->width, spec, err);
   if (status) return refuse(f, err);
   f->about = (sm_frozen_about){.dim = spec->dim,
                                .prefix = spec->prefix,
                                .patch = spec->patch,
-                               .view_size = a->size,
+                               .view_height = a->height,
+                               .view_width = a->width,
                                .filter = a->filter,
                                .file = t->file};
   memcpy(f->about.mean, a->mean, sizeof f->about.mean);
@@ -196,7 +196,7 @@ void sm_frozen_declare(const sm_frozen *f, const sm_params *p) {
   part to;
   const sm_trained *t = &f->trained;
   ((const sm_backbone_ops *)t->backbone->ops)
-      ->declare(t->backbone_self, f->about.view_size, part_of(p, "backbone", &to));
+      ->declare(t->backbone_self, f->about.view_height, part_of(p, "backbone", &to));
   if (f->head < 0) return;
   const sm_slot *head = head_slot(f);
   OPS(head, *head)

@@ -18,8 +18,9 @@ enum { SHOWN = 8 };
 
 sm_status sm_ssl_objective_spec(sm_ssl *s, sm_error *err) {
   sm_objective_spec spec;
-  s->views.global_first.size = s->c.global_size;
-  return sm_objective_ask(s->c.objective.ops, s->c.objective.self, s->c.global_size, &spec, err);
+  s->views.global_first.height = s->c.global_height, s->views.global_first.width = s->c.global_width;
+  return sm_objective_ask(s->c.objective.ops, s->c.objective.self, s->c.global_height, s->c.global_width, &spec,
+                          err);
 }
 
 void sm_ssl_objective_declare(sm_ssl *s) {
@@ -32,17 +33,17 @@ static sm_objective_env env_of(sm_ssl *s, sm_tensor *pictures, sm_tensor *key) {
                             .state = {s->set[SM_SSL_STATE], ""},
                             .pictures = pictures,
                             .key = key,
-                            .side = s->c.global_size,
+                            .height = s->c.global_height,
+                            .width = s->c.global_width,
                             .step_pictures = s->c.batch_size};
 }
 
 static void build_show(sm_ssl *s) {
   const sm_objective_ops *ops = OPS(objective, s->c.objective);
-  const int64_t side = s->c.global_size;
+  const int64_t size[] = {SHOWN, 3, s->c.global_height, s->c.global_width};
   if (!ops->build_show || !ops->show) return;
   s->objective.count = sm_count(s->graph, "shown", SHOWN);
-  s->objective.shown =
-      sm_input_real(s->graph, "shown pictures", 4, (int64_t[]){SHOWN, 3, side, side}, s->objective.count);
+  s->objective.shown = sm_input_real(s->graph, "shown pictures", 4, size, s->objective.count);
   const sm_objective_env env = env_of(s, s->objective.shown, NULL);
   sm_scope_push(s->graph, "show");
   ops->build_show(s->c.objective.self, s->graph, &env);
@@ -50,11 +51,11 @@ static void build_show(sm_ssl *s) {
 }
 
 void sm_ssl_objective_build(sm_ssl *s) {
-  const int64_t side = s->c.global_size, words = 3;
+  const int64_t size[] = {s->micro, 3, s->c.global_height, s->c.global_width}, words = 3;
   view_kind *k = &s->kind[GLOBAL];
   sm_graph *g = s->graph;
   k->count = sm_count(g, "pictures", s->micro);
-  k->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){s->micro, 3, side, side}, k->count);
+  k->pictures = sm_input_real(g, "pictures", 4, size, k->count);
   s->objective.key = sm_input(g, "key", SM_I32, 1, &words, NULL);
   const sm_objective_env env = env_of(s, k->pictures, s->objective.key);
   s->pass[PASS_GLOBAL] = sm_pass_begin(g, "objective");
@@ -117,10 +118,12 @@ bool sm_ssl_shows(const sm_ssl *s) { return s->objective.shown != NULL; }
 static sm_status read_shown(const sm_ssl_shown *from, int64_t index, sm_image_scratch *scratch, float *to,
                             sm_error *err) {
   sm_image picture = {0}, crop = {0};
-  const int size = from->view->size;
+  const sm_view_recipe *v = from->view;
+  const int shorter = v->height < v->width ? v->height : v->width;
   sm_status status = from->dataset.ops->read(from->dataset.self, index, &from->limits, &picture, err);
-  if (!status) status = sm_image_eval_crop(&picture, size, size, from->view->filter, scratch, &crop, err);
-  if (!status) sm_image_normalise(&crop, from->view->mean, from->view->std, to);
+  if (!status)
+    status = sm_image_eval_crop(&picture, shorter, v->height, v->width, v->filter, scratch, &crop, err);
+  if (!status) sm_image_normalise(&crop, v->mean, v->std, to);
   sm_image_free(&picture);
   sm_image_free(&crop);
   return status;

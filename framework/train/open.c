@@ -47,16 +47,17 @@ static sm_status open_dataset(sm_slot *slot, sm_dataset *d, sm_error *err) {
 static sm_status add_owns(const sm_recipe *r, sm_views *v, sm_error *err) {
   const sm_backbone_ops *backbone = r->backbone.plugin.plugin ? r->backbone.plugin.plugin->ops : NULL;
   sm_backbone_spec spec = {0};
-  sm_status status = !backbone || !r->tokenizers
-                         ? SM_OK
-                         : backbone->spec(r->backbone.plugin.self, (int)r->views.global_size, &spec, err);
+  sm_status status = SM_OK;
+  if (backbone && r->tokenizers)
+    status = sm_backbone_ask(backbone, r->backbone.plugin.self, r->views.global_height, r->views.global_width, &spec,
+                             err);
   for (int i = 0; i < r->tokenizers && !status; i++) {
     const sm_instance *t = &r->tokenizer[i].plugin;
     sm_tokenizer_spec own;
     status = sm_tokenizer_ask(t->plugin->ops, t->self, spec.patch, &own, err);
-    int cells = (int)r->views.global_size / spec.patch;
-    if (!status && own.own && !sm_views_own_is_global(v, own.own, cells) &&
-        sm_views_add_own(v, own.own, cells, err) < 0)
+    int rows = r->views.global_height / spec.patch, cols = r->views.global_width / spec.patch;
+    if (!status && own.own && !sm_views_own_is_global(v, own.own, rows, cols) &&
+        sm_views_add_own(v, own.own, rows, cols, err) < 0)
       status = sm_fail_at(err, r->tokenizer[i].file, r->tokenizer[i].line, r->tokenizer[i].col);
   }
   return status;
@@ -73,15 +74,9 @@ sm_status sm_views_of(const sm_recipe *r, sm_views *v, sm_error *err) {
 
 sm_masking sm_masking_of(const sm_recipe *r, int cell) {
   const sm_instance *masker = &r->masker.plugin;
-  const int grid = cell ? (int)r->views.global_size / cell : 0,
-            local = cell ? (int)r->views.local_size / cell : 0;
-  return (sm_masking){masker->plugin ? masker->plugin->ops : NULL,
-                      masker->self,
-                      grid,
-                      grid,
-                      (sm_masked)r->views.masked,
-                      local,
-                      local};
+  const sm_views views = {.global_first = r->views.global_first, .local = r->views.local};
+  return sm_masking_of_views(masker->plugin ? masker->plugin->ops : NULL, masker->self, (sm_masked)r->views.masked, cell,
+                             &views);
 }
 
 /* One mask cell a token: the objective refuses backbones that are otherwise. */

@@ -39,7 +39,8 @@ typedef struct sm_ssl_config {
   sm_ssl_loss loss[SM_SLOTS_MAX];
   int heads, tokenizers, losses;
   int tokenizer_head[SM_SLOTS_MAX]; /* the head whose teacher copy an online tokenizer runs, or -1 */
-  int globals, locals, global_size, local_size;
+  int globals, locals;
+  int global_height, global_width, local_height, local_width; /* pixels */
   sm_masked masked;                          /* of which views the masker hides patches */
   sm_view_recipe global_first, global_other; /* what tokenizers need no view of their own for */
   int batch_size, micro_batch; /* micro_batch 0: all at once */
@@ -81,13 +82,14 @@ sm_set *sm_ssl_set(sm_ssl *, int which);
 /* Whose backbone is evaluated: the teacher's where its weights are averaged from the student's, else the
  * student's. */
 int sm_ssl_evaluated(const sm_ssl *);
-/* A tokenizer as the session sees it. own: place of its own view among the views, or -1; cells: mask cells a side. */
+/* A tokenizer as the session sees it. own: place of its own view among the views, or -1; rows, cols: of
+ * mask cells. */
 typedef struct sm_ssl_tokenizer {
   const char *name;
   const sm_tokenizer_ops *ops;
   void *self;
   sm_params state;
-  int own, cells;
+  int own, rows, cols;
 } sm_ssl_tokenizer;
 sm_ssl_tokenizer sm_ssl_tokenizer_at(sm_ssl *, int index);
 /* The tokenizers' own views, as sm_views_of gives them for the same recipe. */

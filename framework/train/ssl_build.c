@@ -30,11 +30,12 @@ static sm_status check_names(const sm_ssl_config *c, sm_error *err) {
 
 static sm_status read_backbone(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
-  sm_status status = OPS(backbone, c->backbone)->spec(c->backbone.self, c->global_size, &s->spec, err);
+  const sm_backbone_ops *ops = OPS(backbone, c->backbone);
+  sm_status status = sm_backbone_ask(ops, c->backbone.self, c->global_height, c->global_width, &s->spec, err);
   if (status) return status;
   if (c->locals) {
-    sm_backbone_spec local = {0};
-    status = OPS(backbone, c->backbone)->spec(c->backbone.self, c->local_size, &local, err);
+    sm_backbone_spec local;
+    status = sm_backbone_ask(ops, c->backbone.self, c->local_height, c->local_width, &local, err);
     if (status) return status;
   }
   if (s->spec.drop_sites > SM_SITES_MAX || s->spec.patch < 1 || s->spec.dim < 1)
@@ -50,13 +51,13 @@ static sm_status read_backbone(sm_ssl *s, sm_error *err) {
   s->views.locals = c->locals;
   s->views.global_first = c->global_first;
   s->views.global_other = c->global_other;
-  s->views.global_first.size = c->global_size;
+  s->views.global_first.height = c->global_height, s->views.global_first.width = c->global_width;
   return SM_OK;
 }
 
 static sm_status read_tokenizers(sm_ssl *s, sm_error *err) {
   const sm_ssl_config *c = &s->c;
-  const int grid = c->global_size / s->spec.patch;
+  const int rows = c->global_height / s->spec.patch, cols = c->global_width / s->spec.patch;
   for (int i = 0; i < c->tokenizers; i++) {
     sm_tokenizer_spec *t = &s->tokenizer_spec[i];
     sm_status status = sm_tokenizer_ask(c->tokenizer[i].ops, c->tokenizer[i].self, s->spec.patch, t, err);
@@ -65,8 +66,8 @@ static sm_status read_tokenizers(sm_ssl *s, sm_error *err) {
     s->want_teacher |= t->needs_teacher || t->needs_head || t->needs_attention || t->ema;
     s->want_attention |= t->needs_attention;
     s->own[i] = -1;
-    if (t->own && !sm_views_own_is_global(&s->views, t->own, grid) &&
-        (s->own[i] = sm_views_add_own(&s->views, t->own, grid, err)) < 0)
+    if (t->own && !sm_views_own_is_global(&s->views, t->own, rows, cols) &&
+        (s->own[i] = sm_views_add_own(&s->views, t->own, rows, cols, err)) < 0)
       return SM_EINVAL;
   }
   s->late_masks = c->masker.ops && OPS(masker, c->masker)->needs_attention;
@@ -88,12 +89,16 @@ static sm_status check_local_patches(const sm_ssl *s, int loss, sm_error *err) {
 }
 
 /* After losses and tokenizers are known. */
-static sm_status read_kind(sm_ssl *s, int kind, int views, int size, int masked_views, sm_error *err) {
+static sm_status read_kind(sm_ssl *s, int kind, int views, int masked_views, sm_error *err) {
   const sm_ssl_config *c = &s->c;
   view_kind *k = &s->kind[kind];
   double ratio = c->masker.ops ? OPS(masker, c->masker)->max_ratio(c->masker.self) : 0;
-  *k = (view_kind){.views = views, .size = size, .grid = size / s->spec.patch};
-  k->patches = k->grid * k->grid;
+  *k = (view_kind){.views = views,
+                   .height = kind == GLOBAL ? c->global_height : c->local_height,
+                   .width = kind == GLOBAL ? c->global_width : c->local_width};
+  k->rows = k->height / s->spec.patch, k->cols = k->width / s->spec.patch;
+  k->grid = k->rows;
+  k->patches = k->rows * k->cols;
   k->tokens = s->spec.prefix + k->patches;
   k->max_masked = masked_views ? (int64_t)ceil(ratio * k->patches) : 0;
   if (k->max_masked > k->patches) k->max_masked = k->patches;
@@ -119,11 +124,8 @@ static sm_status read_specs(sm_ssl *s, sm_error *err) {
   if (!status) status = read_tokenizers(s, err);
   for (int i = 0; i < c->losses && !status; i++)
     status = OPS(loss, c->loss[i].slot)->spec(c->loss[i].slot.self, &s->loss_spec[i], err);
-  if (!status)
-    status =
-        read_kind(s, GLOBAL, c->globals, c->global_size, c->masked == SM_MASKED_ONE ? 1 : c->globals, err);
-  if (!status)
-    status = read_kind(s, LOCAL, c->locals, c->local_size, c->masked == SM_MASKED_ALL ? c->locals : 0, err);
+  if (!status) status = read_kind(s, GLOBAL, c->globals, c->masked == SM_MASKED_ONE ? 1 : c->globals, err);
+  if (!status) status = read_kind(s, LOCAL, c->locals, c->masked == SM_MASKED_ALL ? c->locals : 0, err);
   return status;
 }
 
@@ -166,10 +168,11 @@ static void make_inputs(sm_ssl *s, int kind) {
   const int64_t views = (int64_t)s->micro * k->views;
   if (!present(s, kind)) return;
   k->count = sm_count(g, kind == GLOBAL ? "views" : "local views", views);
-  k->pictures = sm_input_real(g, name[kind].views, 4, (int64_t[]){views, 3, k->size, k->size}, k->count);
+  k->pictures = sm_input_real(g, name[kind].views, 4, (int64_t[]){views, 3, k->height, k->width}, k->count);
   for (int o = 0; o < s->views.owns && kind == GLOBAL; o++) {
-    int64_t own = s->views.own[o].view.size;
-    s->own_view[o] = sm_input_real(g, "tokenizer's views", 4, (int64_t[]){views, 3, own, own}, k->count);
+    const sm_view_recipe *own = &s->views.own[o].view;
+    s->own_view[o] =
+        sm_input_real(g, "tokenizer's views", 4, (int64_t[]){views, 3, own->height, own->width}, k->count);
   }
   k->view_rows = sm_rows_new(g, name[kind].cls, views, views, k->tokens, k->count);
   if (kind == GLOBAL || k->masked_views) make_patch_rows(s, k);
@@ -200,8 +203,8 @@ static void see(sm_ssl *s, int kind) {
   view_kind *k = &s->kind[kind];
   k->seen = (sm_seen){.pictures = k->pictures,
                       .prefix = s->spec.prefix,
-                      .rows = k->grid,
-                      .cols = k->grid};
+                      .rows = k->rows,
+                      .cols = k->cols};
   if (k->taught)
     k->seen.tokens = run_backbone(s, SM_SSL_TEACHER, k->pictures, NULL, NULL, NULL,
                                   s->want_attention ? &k->seen.attention : NULL);
@@ -431,10 +434,12 @@ sm_status sm_ssl_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_
                        .globals = (int)r->views.globals,
                        .locals = (int)r->views.locals,
                        .masked = (sm_masked)r->views.masked,
-                       .global_size = (int)r->views.global_size,
+                       .global_height = r->views.global_height,
+                       .global_width = r->views.global_width,
                        .global_first = r->views.global_first,
                        .global_other = r->views.global_other,
-                       .local_size = (int)r->views.local_size,
+                       .local_height = r->views.local_height,
+                       .local_width = r->views.local_width,
                        .batch_size = (int)r->train.batch_size,
                        .micro_batch = (int)r->train.micro_batch,
                        .recompute = r->train.recompute == SM_RECOMPUTE_BLOCKS,

@@ -20,8 +20,9 @@ typedef struct row_range {
 /* Global or local views: what the passes over them are fed with, and give. */
 enum { GLOBAL, LOCAL, KINDS };
 typedef struct view_kind {
-  int views, size;           /* a picture; pixels */
-  int grid, patches, tokens; /* of a view: patches a side, in all, and with prefix tokens */
+  int views, height, width;  /* per picture; pixels */
+  int rows, cols;            /* of patches in a view */
+  int grid, patches, tokens; /* of a view: patches per side of a square, in all, and with prefix tokens */
   int masked_views;          /* of a picture: how many have hidden patches, at most; 0: there are no masks */
   int64_t max_masked;        /* hidden patches of one view, at most */
   bool keep_view,

@@ -41,7 +41,7 @@ static bool runs(const sm_ssl *s, int head, sm_site site, sm_role role) {
 static void declare_network(sm_ssl *s, sm_set *set, sm_role role, sm_head *heads) {
   const sm_ssl_config *c = &s->c;
   if (c->objective.ops || (role == SM_ROLE_TEACHER && !s->want_teacher)) return;
-  OPS(backbone, c->backbone)->declare(c->backbone.self, c->global_size, &(sm_params){set, "backbone."});
+  OPS(backbone, c->backbone)->declare(c->backbone.self, c->global_height, &(sm_params){set, "backbone."});
   for (int i = 0; i < c->heads; i++) {
     sm_head *h = &heads[i];
     *h = (sm_head){
@@ -149,7 +149,8 @@ sm_ssl_tokenizer sm_ssl_tokenizer_at(sm_ssl *s, int i) {
                             .self = slot->self,
                             .state = tokenizer_params(s, SM_SSL_STATE, i),
                             .own = s->own[i],
-                            .cells = s->kind[GLOBAL].grid};
+                            .rows = s->kind[GLOBAL].rows,
+                            .cols = s->kind[GLOBAL].cols};
 }
 
 int sm_ssl_evaluated(const sm_ssl *s) { return s->ema_momentum ? SM_SSL_TEACHER : SM_SSL_STUDENT; }

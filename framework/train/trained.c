@@ -12,7 +12,6 @@
 #include "framework/recipe/recipe_private.h"
 
 const char *const sm_net_names[] = {"auto", "teacher", "student", "init", "pixels", NULL};
-static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_std[3] = {0.229f, 0.224f, 0.225f};
 
 static bool needs_weights(sm_net net) { return net != SM_NET_INIT && net != SM_NET_PIXELS; }
 
@@ -150,13 +149,17 @@ static sm_status no_backbone(const sm_trained_options *o, sm_error *err) {
       err, "describe it, for instance --backbone 'vit: {arch: small, patch_size: 16}', or give a --recipe");
 }
 
+static void take_size(sm_trained *t) {
+  t->about.height = t->recipe->views.global_height, t->about.width = t->recipe->views.global_width;
+}
+
 /* What the pictures must be like, from the best source: the file itself, the recipe, ImageNet. */
 static void take_pictures(sm_trained *t) {
   sm_weights_about *a = &t->about;
   if (a->std[0] > 0) return;
   t->assumed = !t->recipe;
-  memcpy(a->mean, t->recipe ? t->recipe->views.global_first.mean : imagenet_mean, sizeof a->mean);
-  memcpy(a->std, t->recipe ? t->recipe->views.global_first.std : imagenet_std, sizeof a->std);
+  memcpy(a->mean, t->recipe ? t->recipe->views.global_first.mean : sm_imagenet_mean, sizeof a->mean);
+  memcpy(a->std, t->recipe ? t->recipe->views.global_first.std : sm_imagenet_std, sizeof a->std);
   if (t->recipe) a->filter = t->recipe->views.global_first.filter;
 }
 
@@ -180,35 +183,37 @@ static sm_status choose_backbone(const sm_trained_options *o, sm_trained *t, con
   } else {
     return no_backbone(o, err);
   }
-  if (t->recipe && !a->size && (!file || sm_st_get(file, "checkpoint.format")))
-    a->size = (int)t->recipe->views.global_size;
+  if (t->recipe && !a->height && (!file || sm_st_get(file, "checkpoint.format"))) take_size(t);
   return SM_OK;
 }
 
 /* Patch size in pixels. A backbone says it for a view size that it can cut; 0 with its error if it cuts none
  * of these. */
-static int patch_of(const sm_trained *t, int likely, sm_error *err) {
+static int patch_of(const sm_trained *t, int height, int width, sm_error *err) {
   static const int common[] = {224, 32, 256, 64, 196, 96};
   const sm_backbone_ops *ops = t->backbone->ops;
   sm_backbone_spec *spec = sm_arena_alloc(t->arena, sizeof *spec);
-  int n = likely ? 1 : (int)(sizeof common / sizeof *common);
+  int n = height ? 1 : (int)(sizeof common / sizeof *common);
   for (int i = 0; spec && i < n; i++) {
-    *spec = (sm_backbone_spec){0};
-    if (ops->spec(t->backbone_self, likely ? likely : common[i], spec, err) == SM_OK) return spec->patch;
+    int h = height ? height : common[i], w = height ? width : common[i];
+    if (sm_backbone_ask(ops, t->backbone_self, h, w, spec, err) == SM_OK) return spec->patch;
   }
   if (!spec) sm_fail(err, SM_ENOMEM, "out of memory");
   return 0;
 }
 
-/* The side of the views that the set is declared for; a file of another program says it by the length of its
+/* The size of the views that the set is declared for; a file of another program says it by the length of its
  * position embedding. */
 static sm_status choose_size(const sm_trained_options *o, sm_trained *t, const sm_st_reader *file,
                              sm_error *err) {
-  int likely = t->about.size ? t->about.size : t->recipe ? (int)t->recipe->views.global_size : 0;
-  int patch = patch_of(t, likely, err);
+  sm_weights_about *a = &t->about;
+  const sm_views_section *v = t->recipe ? &t->recipe->views : NULL;
+  int patch = a->height ? patch_of(t, a->height, a->width, err)
+                        : patch_of(t, v ? v->global_height : 0, v ? v->global_width : 0, err);
   if (!patch) return err->code;
-  if (!t->about.size && file) t->about.size = size_of_file(file, o->prefix ? o->prefix : "", patch);
-  if (!t->about.size) t->about.size = likely ? likely : 224;
+  if (!a->height && file) a->height = a->width = size_of_file(file, o->prefix ? o->prefix : "", patch);
+  if (!a->height && v) take_size(t);
+  if (!a->height) a->height = a->width = 224;
   return SM_OK;
 }
 
@@ -261,7 +266,7 @@ static sm_status load(const sm_trained_options *o, sm_trained *t, const sm_st_re
                       const char *prefix, sm_error *err) {
   const sm_backbone_ops *ops = t->backbone->ops;
   if (!(t->set = sm_set_new("network", SM_F32, false, err))) return err->code;
-  ops->declare(t->backbone_self, t->about.size, &(sm_params){t->set, "backbone."});
+  ops->declare(t->backbone_self, t->about.height, &(sm_params){t->set, "backbone."});
   sm_status status = sm_set_seal(t->set, SM_MOMENTS_NONE, err);
   if (!status) status = sm_set_allocate(t->set, t->recipe ? (uint64_t)t->recipe->train.seed : 0, err);
   sm_weights_source from = {file, prefix, o->ignore};
@@ -293,7 +298,7 @@ sm_status sm_trained_open(const sm_trained_options *o, sm_trained *t, sm_error *
   if (!status && file) status = sm_weights_about_read(file, &t->about, err);
   if (!status) take_pictures(t);
   if (!status && o->net == SM_NET_PIXELS) {
-    if (t->recipe) t->about.size = (int)t->recipe->views.global_size;
+    if (t->recipe) take_size(t);
     sm_st_close(file);
     return SM_OK;
   }

@@ -75,8 +75,8 @@ sm_status sm_trained_head(sm_trained *t, sm_error *err) {
   if (!t->backbone || !sm_view_head(t->recipe, &head, t->head_prefix, sizeof t->head_prefix) || !has_rows(t))
     return SM_OK;
   const sm_backbone_ops *ops = t->backbone->ops;
-  sm_backbone_spec spec = {0};
-  sm_status status = ops->spec(t->backbone_self, t->about.size, &spec, err);
+  sm_backbone_spec spec;
+  sm_status status = sm_backbone_ask(ops, t->backbone_self, t->about.height, t->about.width, &spec, err);
   for (int i = 0; !status && i < t->recipe->heads; i++)
     if (t->recipe->head[i].plugin.self == head.self)
       status = sm_instance_create(&t->recipe->head[i].plugin, err);

@@ -68,7 +68,7 @@ static void destroy(void *self) { sm_free(((dvae *)self)->met); }
 
 static sm_status spec(const void *self, sm_objective_spec *out, sm_error *err) {
   const dvae_shape shape = shape_of(self);
-  const int stride = dvae_stride(&shape), side = out->view_size;
+  const int stride = dvae_stride(&shape), height = out->view_height, width = out->view_width;
   if (shape.hidden % 4) {
     sm_fail(err, SM_EINVAL, "hidden is %d, but a block goes through a quarter of the channels", shape.hidden);
     return sm_hint(err, "choose a multiple of 4");
@@ -78,9 +78,9 @@ static sm_status spec(const void *self, sm_objective_spec *out, sm_error *err) {
     out->mean[c] = (float)(-epsilon / (1 - 2 * epsilon));
     out->std[c] = (float)(1 / (1 - 2 * epsilon));
   }
-  if (side % stride == 0) return SM_OK;
-  sm_fail(err, SM_EINVAL, "views of %d px cannot be cut into cells of %d px, which %d groups make", side, stride,
-          shape.groups);
+  if (height % stride == 0 && width % stride == 0) return SM_OK;
+  sm_fail(err, SM_EINVAL, "views of %d x %d px cannot be cut into cells of %d px, which %d groups make", height, width,
+          stride, shape.groups);
   return sm_hint(err, "set data.views.global.size to a multiple of %d, or take fewer groups", stride);
 }
 
@@ -112,19 +112,19 @@ static sm_tensor *locations(dvae *d, sm_graph *g, sm_tensor *output) {
 static sm_tensor *build(void *self, sm_graph *g, const sm_objective_env *env) {
   dvae *d = self;
   const dvae_shape shape = shape_of(d);
-  const int side = env->side, cells = side / dvae_stride(&shape);
+  const int stride = dvae_stride(&shape);
   char prefix[2][96];
   sm_params half[2];
   halves_of(&env->params, prefix, half);
   d->colours = NULL;
   d->step_pictures = env->step_pictures;
-  d->pixels = (double)DVAE_COLOURS * side * side;
+  d->pixels = (double)DVAE_COLOURS * env->height * env->width;
   d->inverse_tau = sm_scalar(g, "1/temperature", 1);
   d->kl_factor = sm_scalar(g, "weight of KL", 0);
   sm_tensor *pixels = sm_patchify(g, env->pictures, 1);
-  d->logits = dvae_encode(g, &half[DVAE_ENCODER], &shape, pixels, side, side);
+  d->logits = dvae_encode(g, &half[DVAE_ENCODER], &shape, pixels, env->height, env->width);
   sm_tensor *codes = sm_gumbel_softmax(g, d->logits, d->inverse_tau, env->key);
-  sm_tensor *output = dvae_decode(g, &half[DVAE_DECODER], &shape, codes, cells, cells), *fit;
+  sm_tensor *output = dvae_decode(g, &half[DVAE_DECODER], &shape, codes, env->height / stride, env->width / stride), *fit;
   if (d->reconstruction == L2) fit = d->error = sm_squared_error(g, locations(d, g, output), pixels);
   else fit = sm_logit_laplace(g, output, pixels, &d->error);
   d->kl = sm_kl_uniform(g, d->logits);
@@ -139,19 +139,20 @@ static sm_tensor *build(void *self, sm_graph *g, const sm_objective_env *env) {
 static void build_show(void *self, sm_graph *g, const sm_objective_env *env) {
   dvae *d = self;
   const dvae_shape shape = shape_of(d);
-  const int side = env->side, cells = side / dvae_stride(&shape);
+  const int stride = dvae_stride(&shape), rows = env->height / stride, cols = env->width / stride;
   char prefix[2][96];
   sm_params half[2];
   halves_of(&env->params, prefix, half);
   d->shown = env->pictures;
-  d->codes = sm_input_real(g, "codes", 3, (int64_t[]){env->pictures->dim[0], (int64_t)cells * cells, shape.vocabulary},
+  d->codes = sm_input_real(g, "codes", 3, (int64_t[]){env->pictures->dim[0], (int64_t)rows * cols, shape.vocabulary},
                            env->pictures->count);
   d->encode = sm_pass_begin(g, "show codes");
-  d->shown_logits = dvae_encode(g, &half[DVAE_ENCODER], &shape, sm_patchify(g, env->pictures, 1), side, side);
+  d->shown_logits =
+      dvae_encode(g, &half[DVAE_ENCODER], &shape, sm_patchify(g, env->pictures, 1), env->height, env->width);
   sm_keep(g, d->shown_logits);
   sm_pass_end(g);
   d->decode = sm_pass_begin(g, "show reconstructions");
-  d->drawn = dvae_decode(g, &half[DVAE_DECODER], &shape, d->codes, cells, cells);
+  d->drawn = dvae_decode(g, &half[DVAE_DECODER], &shape, d->codes, rows, cols);
   sm_keep(g, d->drawn);
   sm_pass_end(g);
 }
@@ -247,27 +248,29 @@ static double drawn_at(const dvae *d, int64_t i, int64_t at, int c) {
 }
 
 static void blow_up(const dvae *d, int64_t i, bool drawn, int zoom, sm_image *sheet, int left, int top) {
-  const int side = (int)d->shown->dim[3];
-  for (int y = 0; y < side; y++)
-    for (int x = 0; x < side; x++) {
+  const int height = (int)d->shown->dim[2], width = (int)d->shown->dim[3];
+  for (int y = 0; y < height; y++)
+    for (int x = 0; x < width; x++) {
       uint32_t rgb = 0;
       for (int c = 0; c < DVAE_COLOURS; c++)
-        rgb = rgb << 8 | byte_of((drawn ? drawn_at : original_at)(d, i, (int64_t)y * side + x, c));
+        rgb = rgb << 8 | byte_of((drawn ? drawn_at : original_at)(d, i, (int64_t)y * width + x, c));
       sm_draw_fill(sheet, left + x * zoom, top + y * zoom, zoom, zoom, rgb, 1);
     }
 }
 
 static sm_status draw(const dvae *d, int pictures, sm_image *sheet, sm_error *err) {
-  const int side = (int)d->shown->dim[3], zoom = side >= LEAST_SIDE ? 1 : (LEAST_SIDE + side - 1) / side;
-  const int shown = side * zoom, pair = 2 * shown + 2, rows = (pictures + ACROSS - 1) / ACROSS,
+  const int high = (int)d->shown->dim[2], wide = (int)d->shown->dim[3], longer = high > wide ? high : wide;
+  const int zoom = longer >= LEAST_SIDE ? 1 : (LEAST_SIDE + longer - 1) / longer;
+  const int shown = wide * zoom, pair = 2 * shown + 2, rows = (pictures + ACROSS - 1) / ACROSS,
             across = pictures < ACROSS ? pictures : ACROSS;
-  const int width = 2 * MARGIN + across * (pair + GAP) - GAP, height = 2 * MARGIN + LINE + rows * (shown + GAP) - GAP;
+  const int width = 2 * MARGIN + across * (pair + GAP) - GAP, 
+            height = 2 * MARGIN + LINE + rows * (high * zoom + GAP) - GAP;
   sm_status status = sm_image_reshape(sheet, width, height, err);
   if (status) return status;
   sm_draw_fill(sheet, 0, 0, width, height, 0xFCFBF8, 1);
   sm_draw_text(sheet, MARGIN, MARGIN, 1, 0x22252A, "left: picture, right: made of its codes");
   for (int i = 0; i < pictures; i++) {
-    const int left = MARGIN + i % ACROSS * (pair + GAP), top = MARGIN + LINE + i / ACROSS * (shown + GAP);
+    const int left = MARGIN + i % ACROSS * (pair + GAP), top = MARGIN + LINE + i / ACROSS * (high * zoom + GAP);
     blow_up(d, i, false, zoom, sheet, left, top);
     blow_up(d, i, true, zoom, sheet, left + shown + 2, top);
   }

@@ -181,11 +181,11 @@ static sm_status load(void *self, const sm_params *frozen, sm_error *err) {
 static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
                   sm_target *patch) {
   const dvae *t = self;
-  const int side = (int)seen->pictures->dim[2];
+  const int height = (int)seen->pictures->dim[2], width = (int)seen->pictures->dim[3];
   (void)view;
   if (!env->want_patch) return;
   sm_tensor *pixels = sm_patchify(g, seen->pictures, 1);
-  sm_tensor *hidden = dvae_hidden(g, &env->frozen, &t->shape, DVAE_ENCODER, pixels, side, side);
+  sm_tensor *hidden = dvae_hidden(g, &env->frozen, &t->shape, DVAE_ENCODER, pixels, height, width);
   sm_tensor *logits = dvae_output(g, &env->frozen, sm_gather(g, hidden, env->cell_rows));
   *patch = (sm_target){.form = SM_TARGET_IDS,
                        .dim = t->shape.vocabulary,

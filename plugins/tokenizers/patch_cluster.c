@@ -66,18 +66,18 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
 /* ---- fitting ------------------------------------------------------------------------------------------- */
 
 /* Patch `cell` of a view, as sm_patchify lays it out. */
-static void cut(const float *view, int side, int p, int cell, float *out) {
-  int cells = side / p, top = cell / cells * p, left = cell % cells * p;
+static void cut(const float *view, int height, int width, int p, int cell, float *out) {
+  int cols = width / p, top = cell / cols * p, left = cell % cols * p;
   for (int c = 0; c < 3; c++)
     for (int y = 0; y < p; y++)
-      for (int x = 0; x < p; x++) *out++ = view[((int64_t)c * side + top + y) * side + left + x];
+      for (int x = 0; x < p; x++) *out++ = view[((int64_t)c * height + top + y) * width + left + x];
 }
 
 /* n patches into x, from as many views as it takes. */
 static sm_status draw_sample(const patch_cluster *t, sm_sampler *from, int64_t n, float *x, sm_error *err) {
   const int p = (int)t->pixels;
-  const uint32_t cells = (uint32_t)(from->cells * from->cells);
-  const size_t floats = 3 * (size_t)from->side * (size_t)from->side;
+  const uint32_t cells = (uint32_t)(from->rows * from->cols);
+  const size_t floats = 3 * (size_t)from->height * (size_t)from->width;
   float *views = sm_malloc(VIEWS_AT_ONCE * floats * sizeof *views);
   uint32_t *order = sm_malloc(cells * sizeof *order);
   sm_rng rng = sm_rng_make(from->seed, SM_RNG_TOKENIZER, 0, 0, 0);
@@ -87,7 +87,7 @@ static sm_status draw_sample(const patch_cluster *t, sm_sampler *from, int64_t n
       for (uint32_t k = 0; k < cells; k++) order[k] = k;
       sm_rng_shuffle(&rng, order, cells);
       for (uint32_t k = 0; k < cells && k < PATCHES_A_VIEW && n; k++, n--, x += 3 * p * p)
-        cut(views + (size_t)v * floats, from->side, p, (int)order[k], x);
+        cut(views + (size_t)v * floats, from->height, from->width, p, (int)order[k], x);
     }
   sm_free(views);
   sm_free(order);

@@ -47,7 +47,7 @@ static sm_status one_share(const char *path, uint64_t key, const sm_image *whole
     sm_view_recipe recipe = sm_view_recipe_default();
     recipe.jitter_p = recipe.grey_p = recipe.blur_p = 0;
     recipe.scale[0] = 0.14;
-    recipe.size = sizes[i / DRAWS];
+    recipe.height = recipe.width = sizes[i / DRAWS];
     for (int c = 0; c < 3; c++) recipe.mean[c] = 0, recipe.std[c] = 1;
     sm_view_choice choice;
     sm_rng rng = sm_rng_make(1, SM_RNG_BENCH, i / DRAWS, key, (uint32_t)(i % DRAWS));

@@ -102,11 +102,11 @@ sm_loader_config fake_config(fake_set *set, const fake_masker *masker) {
   c.views.globals = 2;
   c.views.locals = 3;
   c.views.global_first = sm_view_recipe_default();
-  c.views.global_first.size = 16;
+  c.views.global_first.height = c.views.global_first.width = 16;
   c.views.global_other = c.views.global_first;
   c.views.global_other.solarize_p = 0.2;
   c.views.local = c.views.global_first;
-  c.views.local.size = 8;
+  c.views.local.height = c.views.local.width = 8;
   c.views.local.scale[0] = 0.05;
   c.views.local.scale[1] = 0.4;
   c.masking = (sm_masking){.ops = &fake_masker_ops, .self = masker, .rows = 4, .cols = 4};

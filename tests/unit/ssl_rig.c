@@ -29,8 +29,10 @@ void rig_open(ssl_rig *rig, int threads) {
   if (!rig->registry || !rig->pool || !rig->arena) expect_ok(SM_ENOMEM, &err);
   rig->config = (sm_ssl_config){.masker = {"from_batch", &from_batch, NULL},
                                 .globals = 2,
-                                .global_size = 16,
-                                .local_size = 8,
+                                .global_height = 16,
+                                .global_width = 16,
+                                .local_height = 8,
+                                .local_width = 8,
                                 .batch_size = 4,
                                 .optimizer = {.kind = SM_ADAMW, .beta1 = .9, .beta2 = .999, .eps = 1e-8},
                                 .lr = {.from = 1e-3},
@@ -101,7 +103,7 @@ sm_batch *rig_batch(const ssl_rig *rig, int pictures, double ratio, uint64_t see
   sm_batch *b = calloc(1, sizeof *b);
   assert_non_null(b);
   int64_t views = (int64_t)pictures * c->globals, locals = (int64_t)pictures * c->locals;
-  int64_t side = c->global_size, small = c->local_size;
+  int64_t side = c->global_height, small = c->local_height;
   int64_t cells = views * (side / spec->patch) * (side / spec->patch);
   b->pictures = pictures;
   b->global = normals(&rng, views * 3 * side * side);
@@ -156,7 +158,7 @@ double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site
       &err);
   if (!g) expect_ok(SM_ENOMEM, &err);
   int64_t views = (int64_t)b->pictures * (local ? c->locals : c->globals),
-          size = local ? c->local_size : c->global_size;
+          size = local ? c->local_height : c->global_height;
   int64_t cells = (size / sm_ssl_backbone(rig->ssl)->patch) * (size / sm_ssl_backbone(rig->ssl)->patch);
   const uint8_t *masks = local ? b->local_mask : b->mask;
   bool masked = set == SM_SSL_STUDENT && masks;

@@ -24,7 +24,7 @@ static int tear_down(void **state) {
 }
 
 static sm_eval_loader_config eval_config(void) {
-  sm_eval_loader_config c = {.dataset = fake_dataset(&set), .size = 14, .batch_size = 8, .prefetch = 2};
+  sm_eval_loader_config c = {.dataset = fake_dataset(&set), .height = 14, .width = 14, .batch_size = 8, .prefetch = 2};
   memcpy(c.mean, sm_imagenet_mean, sizeof c.mean);
   memcpy(c.std, sm_imagenet_std, sizeof c.std);
   return c;
@@ -79,7 +79,7 @@ static void test_everything_in_order(void **state) {
     assert_int_equal(r.sample[i], i);
     assert_int_equal(r.label[i], i % 7);
     config.dataset.ops->read(config.dataset.self, i, NULL, &picture, NULL);
-    assert_int_equal(sm_image_eval_crop(&picture, 16, SIDE, SM_FILTER_BICUBIC, scratch, &crop, NULL), SM_OK);
+    assert_int_equal(sm_image_eval_crop(&picture, 16, SIDE, SIDE, SM_FILTER_BICUBIC, scratch, &crop, NULL), SM_OK);
     sm_image_normalise(&crop, sm_imagenet_mean, sm_imagenet_std, expected); /* 14 * 256 / 224 = 16 */
     assert_memory_equal(r.x[i], expected, sizeof expected);
   }
@@ -193,7 +193,7 @@ static void test_preview(void **state) {
   if (write_preview(&c, "b.png", &other, &err) != SM_OK) fail_msg("%s", err.message);
   assert_true(other.width < image.width - 256);
   const sm_own_view own = {.pixels = 2, .std = {1, 1, 1}, .plain = true};
-  assert_int_equal(sm_views_add_own(&c.views, &own, 4, &err), 0);
+  assert_int_equal(sm_views_add_own(&c.views, &own, 4, 4, &err), 0);
   if (write_preview(&c, "b.png", &other, &err) != SM_OK) fail_msg("%s", err.message);
   assert_int_equal(other.width,
                    16 + 128 + 2 * (20 + 2 * (128 + 8) - 8) + 16); /* two views and two of its own */

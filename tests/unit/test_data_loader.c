@@ -15,7 +15,7 @@ static const fake_masker masker = {.start = 1};
 /* Everything a batch holds, as one number. */
 static uint64_t digest(const sm_loader_config *c, const sm_batch *b) {
   size_t n = (size_t)b->pictures, g = n * (size_t)c->views.globals, l = n * (size_t)c->views.locals;
-  size_t side = (size_t)c->views.global_first.size, small = (size_t)c->views.local.size;
+  size_t side = (size_t)c->views.global_first.height, small = (size_t)c->views.local.height;
   uint64_t h = sm_hash64(&b->step, sizeof b->step, (uint64_t)b->epoch);
   h = sm_hash64(b->global, g * 3 * side * side * sizeof(float), h);
   if (l) h = sm_hash64(b->local, l * 3 * small * small * sizeof(float), h);
@@ -202,7 +202,7 @@ static void test_rows_are_the_documented_draws(void **state) {
       assert_int_equal(sm_view_apply(&picture, recipe, &choice, scratch, view, NULL), SM_OK);
       const float *row =
           v < 2 ? b->global + (i * 2 + v) * 3 * 16 * 16 : b->local + (i * 3 + v - 2) * 3 * 8 * 8;
-      assert_memory_equal(row, view, (size_t)(3 * recipe->size * recipe->size) * sizeof(float));
+      assert_memory_equal(row, view, sm_view_floats(recipe) * sizeof(float));
     }
   }
   sm_loader_free(loader);
@@ -451,7 +451,7 @@ static void test_refusals(void **state) {
   check_refusal(&c, SM_EINVAL, "0 global views: the number must lie between 1 and 16");
   c = good, c.views.locals = 33;
   check_refusal(&c, SM_EINVAL, "33 local views: the number must lie between 0 and 32");
-  c = good, c.views.global_other.size = 18;
+  c = good, c.views.global_other.height = c.views.global_other.width = 18;
   check_refusal(&c, SM_EINVAL, "the first global view has size 16 and the others 18; all must have one size");
   c = good, c.masking.rows = -1;
   check_refusal(&c, SM_EINVAL, "a mask grid of -1 x 4 cells: each side must lie between 0 and 1024");

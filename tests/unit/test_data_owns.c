@@ -21,7 +21,7 @@ enum { CELLS = 4, BATCH = 6 };
 
 static void add(sm_views *views, const sm_own_view *own, int place) {
   sm_error err = {0};
-  if (sm_views_add_own(views, own, CELLS, &err) != place) fail_msg("not at %d: %s", place, err.message);
+  if (sm_views_add_own(views, own, CELLS, CELLS, &err) != place) fail_msg("not at %d: %s", place, err.message);
 }
 
 static sm_loader_config with_owns(void) {
@@ -50,9 +50,9 @@ static void equal_views_are_shared(void **state) {
   add(&c.views, &other, 2);
   as_student.pixels = 0;
   add(&c.views, &as_student, 3);
-  assert_int_equal(c.views.own[0].view.size, 8);
-  assert_int_equal(c.views.own[1].view.size, 20);
-  assert_int_equal(c.views.own[3].view.size, 16);
+  assert_int_equal(c.views.own[0].view.height, 8);
+  assert_int_equal(c.views.own[1].view.height, 20);
+  assert_int_equal(c.views.own[3].view.height, 16);
 }
 
 static void wrong_views_are_refused(void **state) {
@@ -61,12 +61,12 @@ static void wrong_views_are_refused(void **state) {
   sm_error err = {0};
   sm_own_view bad = half;
   bad.std[1] = 0;
-  assert_int_equal(sm_views_add_own(&c.views, &bad, CELLS, &err), -1);
+  assert_int_equal(sm_views_add_own(&c.views, &bad, CELLS, CELLS, &err), -1);
   assert_string_equal(err.message,
                       "tokenizer's own view: view mean 0 and deviation 0 of channel 1 cannot normalise");
   bad = half;
   bad.pixels = 20000;
-  assert_int_equal(sm_views_add_own(&c.views, &bad, CELLS, &err), -1);
+  assert_int_equal(sm_views_add_own(&c.views, &bad, CELLS, CELLS, &err), -1);
   assert_string_equal(err.message, "a tokenizer's own view of 20000 pixels a mask cell");
   for (int k = 2; k < SM_OWNS_MAX; k++) {
     bad = half;
@@ -74,7 +74,7 @@ static void wrong_views_are_refused(void **state) {
     add(&c.views, &bad, k);
   }
   bad.mean[0] = 99;
-  assert_int_equal(sm_views_add_own(&c.views, &bad, CELLS, &err), -1);
+  assert_int_equal(sm_views_add_own(&c.views, &bad, CELLS, CELLS, &err), -1);
   assert_int_equal(err.code, SM_EUNSUPPORTED);
 }
 
@@ -98,11 +98,11 @@ static void rows_are_the_global_draws(void **state) {
       sm_view_choice plain = sm_view_choice_plain(&choice);
       choice.blur_radius /= 2;
       sm_view_recipe r = *global;
-      r.size = 8;
+      r.height = r.width = 8;
       for (int k = 0; k < 3; k++) r.mean[k] = 0, r.std[k] = 1;
       assert_int_equal(sm_view_apply(&picture, &r, &choice, scratch, view, NULL), SM_OK);
       assert_memory_equal(b->own[0] + (i * 2 + v) * 3 * 8 * 8, view, 3 * 8 * 8 * sizeof(float));
-      r.size = 20;
+      r.height = r.width = 20;
       r.filter = SM_FILTER_LANCZOS;
       memcpy(r.mean, clean.mean, sizeof r.mean);
       memcpy(r.std, clean.std, sizeof r.std);

@@ -148,10 +148,10 @@ static sm_loader_config loader_of(const opened *o) {
       .dataset = o->set, .seed = 5, .batch_size = 5, .steps_per_epoch = 2, .prefetch = 2, .max_bad = 1};
   c.views.globals = c.views.locals = 2;
   c.views.global_first = sm_view_recipe_default();
-  c.views.global_first.size = 24;
+  c.views.global_first.height = c.views.global_first.width = 24;
   c.views.global_other = c.views.local = c.views.global_first;
   c.views.global_other.solarize_p = 0.5;
-  c.views.local.size = 12;
+  c.views.local.height = c.views.local.width = 12;
   c.views.local.scale[0] = 0.05;
   return c;
 }
@@ -193,7 +193,7 @@ static void test_views_are_the_same_bytes(void **state) {
 }
 
 static void compare_evaluation(const opened *one, const opened *two) {
-  sm_eval_loader_config c = {.size = 16, .std = {1, 1, 1}, .batch_size = 3, .workers = 1, .prefetch = 2};
+  sm_eval_loader_config c = {.height = 16, .width = 16, .std = {1, 1, 1}, .batch_size = 3, .workers = 1, .prefetch = 2};
   sm_eval_loader *a, *b;
   sm_eval_batch *x, *y;
   c.dataset = one->set;

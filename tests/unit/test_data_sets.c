@@ -296,7 +296,7 @@ static void test_bad_files_through_the_loader(void **state) {
       .dataset = {o.ops, o.self}, .seed = 1, .batch_size = 13, .prefetch = 1, .workers = 2, .max_bad = 0.5};
   config.views.globals = 1;
   config.views.global_first = sm_view_recipe_default();
-  config.views.global_first.size = 16;
+  config.views.global_first.height = config.views.global_first.width = 16;
   config.limits.max_pixels = 150 * 150;
   sm_loader *loader;
   sm_batch *batch;

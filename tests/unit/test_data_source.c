@@ -24,7 +24,7 @@ static const fake_masker masker = {.start = 1};
 enum { STEPS = 24 };
 
 static void run(const sm_loader_config *c, uint64_t *digest, sm_loader_stats *stats) {
-  const size_t side = (size_t)c->views.global_first.size, small = (size_t)c->views.local.size;
+  const size_t side = (size_t)c->views.global_first.height, small = (size_t)c->views.local.height;
   const size_t n = (size_t)c->batch_size;
   sm_loader *loader;
   sm_batch *b;
@@ -239,7 +239,7 @@ static void test_turned_pictures(void **state) {
 static void test_what_may_shrink(void **state) {
   (void)state;
   sm_view_recipe recipe = sm_view_recipe_default();
-  recipe.size = 32;
+  recipe.height = recipe.width = 32;
   static const int cases[][3] = {{500, 128, 2}, {128, 500, 2}, {500, 127, 1},   {256, 256, 4},
                                  {255, 256, 2}, {512, 512, 8}, {9999, 9999, 8}, {10, 10, 1}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -254,10 +254,10 @@ static sm_loader_config photo_loader(bool scaled, int size) {
   c.views.globals = 2;
   c.views.locals = 1;
   c.views.global_first = sm_view_recipe_default();
-  c.views.global_first.size = size;
+  c.views.global_first.height = c.views.global_first.width = size;
   c.views.global_first.scale[0] = 0.3;
   c.views.global_other = c.views.local = c.views.global_first;
-  c.views.local.size = size / 2;
+  c.views.local.height = c.views.local.width = size / 2;
   return c;
 }
 
@@ -330,7 +330,7 @@ static void test_view_of_a_whole_picture(void **state) {
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_view_recipe recipe = sm_view_recipe_default();
   static float a[3 * 40 * 40], b[3 * 40 * 40];
-  recipe.size = 40;
+  recipe.height = recipe.width = 40;
   shade(&image, 200, 150, 7);
   for (int i = 0; i < 10; i++) {
     sm_rng rng = sm_rng_make(1, SM_RNG_TEST, 0, (uint64_t)i, 1);

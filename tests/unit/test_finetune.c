@@ -122,7 +122,8 @@ static void open_bench(bench *b, sm_pool *threads, bool with_head) {
   sm_evaluator_config c = {.backbone = ops,
                            .backbone_self = b->vit.self,
                            .set = b->set,
-                           .size = SIDE,
+                           .height = SIDE,
+                           .width = SIDE,
                            .mean = {0.5f, 0.5f, 0.5f},
                            .std = {0.25f, 0.25f, 0.25f},
                            .train = {&stripes_ops, &b->train},
@@ -247,9 +248,9 @@ static void cutmix_weights_are_areas(void **state) {
   int boxes = 0;
   for (uint64_t k = 0; k < 400; k++) {
     sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 0, 0, 0);
-    sm_mix m = sm_mix_draw(0, 1, SIDE, &rng);
+    sm_mix m = sm_mix_draw(0, 1, SIDE, SIDE, &rng);
     numbered(x);
-    sm_mix_pictures(&m, x, N, SIDE);
+    sm_mix_pictures(&m, x, N, SIDE, SIDE);
     for (int i = 0; i < N; i++) {
       int own = 0;
       for (int p = 0; p < SIDE * SIDE; p++) {
@@ -275,13 +276,13 @@ static void mixup_blends(void **state) {
   enum { DRAWS = 4000 };
   for (uint64_t k = 0; k < DRAWS; k++) {
     sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 1, 0, 0);
-    sm_mix m = sm_mix_draw(0.8, 0, SIDE, &rng);
+    sm_mix m = sm_mix_draw(0.8, 0, SIDE, SIDE, &rng);
     assert_true(m.share >= 0 && m.share <= 1 && m.width == 0);
     sum += m.share;
     squares += m.share * m.share;
     if (k >= 20) continue;
     numbered(x);
-    sm_mix_pictures(&m, x, N, SIDE);
+    sm_mix_pictures(&m, x, N, SIDE, SIDE);
     for (int i = 0; i < N; i++)
       assert_float_equal(x[i * 3 * SIDE * SIDE + 7], m.share * i + (1 - m.share) * (N - 1 - i), 1e-5);
     check_labels(&m, 0);
@@ -298,10 +299,10 @@ static void mixing_off_or_either(void **state) {
   int boxes = 0;
   for (uint64_t k = 0; k < 400; k++) {
     sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 2, 0, 0);
-    sm_mix none = sm_mix_draw(0, 0, SIDE, &rng);
+    sm_mix none = sm_mix_draw(0, 0, SIDE, SIDE, &rng);
     assert_false(none.mix);
     check_labels(&none, 0.25);
-    sm_mix either = sm_mix_draw(0.8, 1, SIDE, &rng);
+    sm_mix either = sm_mix_draw(0.8, 1, SIDE, SIDE, &rng);
     boxes += either.width > 0 || !either.mix;
   }
   assert_in_range(boxes, 160, 240); /* one in two */
@@ -315,7 +316,7 @@ static void erasing(void **state) {
     sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 3, 0, 0);
     sm_erased box;
     for (int i = 0; i < 3 * SIDE * SIDE; i++) x[i] = 100;
-    bool done = sm_erase_random(0.25, x, SIDE, &rng, &box);
+    bool done = sm_erase_random(0.25, x, SIDE, SIDE, &rng, &box);
     erased += done;
     int changed = 0;
     for (int i = 0; i < 3 * SIDE * SIDE; i++) {
@@ -334,7 +335,7 @@ static void erasing(void **state) {
   }
   assert_in_range(erased, 70, 130);
   sm_rng rng = sm_rng_make(0, SM_RNG_TEST, 4, 0, 0);
-  assert_false(sm_erase_random(0, x, SIDE, &rng, NULL));
+  assert_false(sm_erase_random(0, x, SIDE, SIDE, &rng, NULL));
 }
 
 /* ---- balanced parts ---------------------------------------------------------------------------------------- */
@@ -588,7 +589,8 @@ static void refusals(void **state) {
   close_bench(&b);
   sm_evaluator *e;
   stripes train = {8, 1, NULL};
-  sm_evaluator_config c = {.size = SIDE,
+  sm_evaluator_config c = {.height = SIDE,
+                           .width = SIDE,
                            .mean = {0.5f, 0.5f, 0.5f},
                            .std = {0.25f, 0.25f, 0.25f},
                            .train = {&stripes_ops, &train},

@@ -131,7 +131,7 @@ static void check_targets(const char *options, int set, double soft, bool centre
   assert_true(sm_ssl_frozen_hash(rig.ssl, 0) != 0);
   const sm_views *views = sm_ssl_own_views(rig.ssl);
   assert_int_equal(views->owns, 1);
-  assert_int_equal(views->own[0].view.size, 16);
+  assert_int_equal(views->own[0].view.height, 16);
   assert_true(views->own[0].view.mean[1] == .4f && views->own[0].view.std[2] == .3f && !views->own[0].plain);
   sm_batch *b = rig_batch(&rig, PICTURES, .4, 3);
   b->own[0] = b->global; /* as if it were normalised alike */
@@ -155,7 +155,7 @@ static void test_same_view(void **state) {
   ssl_rig rig;
   rig_open(&rig, 1);
   rig.config.global_first = (sm_view_recipe){
-      .size = 16, .filter = SM_FILTER_BICUBIC, .mean = {.5f, .4f, .3f}, .std = {.2f, .2f, .3f}};
+      .height = 16, .width = 16, .filter = SM_FILTER_BICUBIC, .mean = {.5f, .4f, .3f}, .std = {.2f, .2f, .3f}};
   rig.config.global_other = rig.config.global_first;
   rig_plugin(&rig, &rig.backbone, SM_BACKBONE, "vit", VIT);
   rig_plugin(&rig, &rig.head, SM_HEAD, "linear", "{}");

@@ -131,8 +131,8 @@ static void configure(reference *r) {
   rig_plugin(rig, &rig->mim, SM_LOSS, "mim", "{weight: %.17g}", number(r, "lambda2"));
   c->globals = r->globals;
   c->locals = r->locals;
-  c->global_size = whole(r, "image_size");
-  c->local_size = whole(r, "local_size");
+  c->global_height = c->global_width = whole(r, "image_size");
+  c->local_height = c->local_width = whole(r, "local_size");
   c->batch_size = r->batch;
   c->optimizer.clip = number(r, "clip_grad") > 0 ? SM_CLIP_PARAMETER : SM_CLIP_NONE;
   c->optimizer.clip_at = number(r, "clip_grad");

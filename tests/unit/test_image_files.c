@@ -524,7 +524,7 @@ static sm_status read_and_use(const char *path, sm_error *err) {
   sm_view_choice choice = {.box = {0, 0, 20, 20}, .blur = true, .blur_radius = 1, .order = {0, 1, 2, 3}};
   void *data = NULL;
   size_t bytes = 0;
-  recipe.size = 16;
+  recipe.height = recipe.width = 16;
   sm_status status = scratch ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for scratch");
   if (status == SM_OK) status = sm_image_read(path, NULL, scratch, &image, err);
   if (status == SM_OK) status = sm_view_pixels(&image, &recipe, &choice, scratch, &view, err);

@@ -45,7 +45,7 @@ static void operate(int operation, const golden *g, int i, const cJSON *p, sm_im
     assert_int_equal(sm_image_resize(&input, &box, size, size, SM_FILTER_BICUBIC, scratch, out, &err), SM_OK);
   } else if (operation == 9) {
     int resize = (int)golden_number(p, "eval_resize");
-    assert_int_equal(sm_image_eval_crop(&input, resize, size, SM_FILTER_BICUBIC, scratch, out, &err), SM_OK);
+    assert_int_equal(sm_image_eval_crop(&input, resize, size, size, SM_FILTER_BICUBIC, scratch, out, &err), SM_OK);
   } else {
     image_of(&crop, out);
   }
@@ -314,7 +314,7 @@ static void test_resize_by_hand(void **state) {
       sm_image_resize(&in, &(sm_box){31, 20, 7, 3}, 8, 8, SM_FILTER_BICUBIC, scratch, &out, &err), SM_EINVAL);
   assert_string_equal(err.message, "the box 7 x 3 at (31, 20) is not inside the picture of 37 x 23");
   assert_int_equal(sm_image_resize(&in, NULL, 0, 8, SM_FILTER_BICUBIC, scratch, &out, &err), SM_EINVAL);
-  assert_int_equal(sm_image_eval_crop(&in, 16, 17, SM_FILTER_BICUBIC, scratch, &out, &err), SM_EINVAL);
+  assert_int_equal(sm_image_eval_crop(&in, 16, 17, 17, SM_FILTER_BICUBIC, scratch, &out, &err), SM_EINVAL);
   assert_string_equal(err.message, "cannot crop 17 x 17 out of a picture resized to 16");
   sm_image_free(&in);
   sm_image_free(&out);
@@ -330,7 +330,7 @@ static void test_extreme_sizes(void **state) {
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     noise(&in, sizes[i][0], sizes[i][1], i);
     assert_int_equal(sm_image_resize(&in, NULL, 32, 32, SM_FILTER_BICUBIC, scratch, &out, &err), SM_OK);
-    assert_int_equal(sm_image_eval_crop(&in, 8, 8, SM_FILTER_BICUBIC, scratch, &out, &err), SM_OK);
+    assert_int_equal(sm_image_eval_crop(&in, 8, 8, 8, SM_FILTER_BICUBIC, scratch, &out, &err), SM_OK);
     assert_int_equal(out.width, 8);
     assert_int_equal(sm_image_blur(&in, 20, scratch, &err), SM_OK);
     sm_image_flip(&in);

@@ -127,16 +127,16 @@ static void test_recipe_check(void **state) {
   assert_int_equal(sm_view_recipe_check(&r, &err), SM_EINVAL);
   assert_non_null(strstr(err.message, "of channel 1 cannot normalise"));
   r = sm_view_recipe_default();
-  r.size = 0;
+  r.height = 0;
   assert_int_equal(sm_view_recipe_check(&r, &err), SM_EINVAL);
-  assert_string_equal(err.message, "view size 0 is not between 1 and 65535");
+  assert_string_equal(err.message, "view height is 0, not between 1 and 65535");
 }
 
 /* ---- applying a view ----------------------------------------------------------------------------------- */
 
 static void by_single_steps(const sm_image *in, const sm_view_recipe *r, const sm_view_choice *c,
                             sm_image_scratch *scratch, sm_image *out) {
-  assert_int_equal(sm_image_resize(in, &c->box, r->size, r->size, r->filter, scratch, out, NULL), SM_OK);
+  assert_int_equal(sm_image_resize(in, &c->box, r->width, r->height, r->filter, scratch, out, NULL), SM_OK);
   if (c->flip) sm_image_flip(out);
   if (c->jitter) sm_image_jitter(out, c);
   if (c->grey) sm_image_grey(out);
@@ -150,7 +150,7 @@ static void test_apply(void **state) {
   sm_image in = {0}, want = {0}, got = {0};
   sm_view_recipe r = sm_view_recipe_default();
   sm_error err;
-  r.size = 33;
+  r.height = r.width = 33;
   r.blur_p = 0.5;
   r.solarize_p = 0.5;
   float *chw = malloc(3 * 33 * 33 * sizeof *chw), *expected = malloc(3 * 33 * 33 * sizeof *chw);
@@ -167,7 +167,7 @@ static void test_apply(void **state) {
   }
   /* The same crop for somebody else: other size and filter, no colour. */
   sm_view_choice c = draw(&r, 3, in.width, in.height), plain = sm_view_choice_plain(&c);
-  sm_view_recipe own = {.size = 12, .filter = SM_FILTER_LANCZOS, .std = {1, 1, 1}};
+  sm_view_recipe own = {.height = 12, .width = 12, .filter = SM_FILTER_LANCZOS, .std = {1, 1, 1}};
   assert_int_equal(sm_view_pixels(&in, &own, &plain, scratch, &got, &err), SM_OK);
   assert_int_equal(sm_image_resize(&in, &c.box, 12, 12, SM_FILTER_LANCZOS, scratch, &want, &err), SM_OK);
   if (c.flip) sm_image_flip(&want);

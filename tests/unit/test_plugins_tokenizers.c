@@ -222,8 +222,10 @@ static void patch_cluster_finds_the_nearest(void **state) {
     sm_error err = {0};
     int64_t drawn = 0;
     sm_sampler sampler = {.pictures = 9,
-                          .side = SIDE,
-                          .cells = GRID,
+                          .height = SIDE,
+                          .width = SIDE,
+                          .rows = GRID,
+                          .cols = GRID,
                           .seed = 5,
                           .pool = pool,
                           .core = &drawn,

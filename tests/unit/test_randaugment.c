@@ -264,7 +264,7 @@ static void draws_are_keyed(void **state) {
 
 static sm_view_recipe crops(int layers) {
   sm_view_recipe r = sm_view_recipe_default();
-  r.size = 24;
+  r.height = r.width = 24;
   r.jitter_p = r.grey_p = r.blur_p = 0;
   r.randaugment = (sm_randaugment){layers, 9, 0.5};
   return r;

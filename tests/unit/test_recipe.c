@@ -64,9 +64,9 @@ static void fills_views(void **state) {
   const sm_views_section *v = &r->views;
   assert_int_equal(v->globals, 2);
   assert_int_equal(v->locals, 4);
-  assert_int_equal(v->global_size, 224);
-  assert_int_equal(v->global_first.size, 224);
-  assert_int_equal(v->local.size, 96);
+  assert_int_equal(v->global_height, 224);
+  assert_int_equal(v->global_first.width, 224);
+  assert_int_equal(v->local.height, 96);
   assert_true(v->global_first.scale[0] == 0.3 && v->global_other.scale[1] == 0.9);
   assert_true(v->local.scale[0] == 0.05 && v->local.scale[1] == 0.25);
   assert_true(v->global_first.blur_p == 0.7 && v->global_other.blur_p == 0.2 && v->local.blur_p == 0.5);
@@ -156,7 +156,7 @@ static void merges_sections_by_key(void **state) {
   assert_int_equal(r->train.epochs, 50);
   assert_int_equal(r->train.batch_size, 1024);
   assert_int_equal(r->views.locals, 2);
-  assert_int_equal(r->views.local_size, 96);
+  assert_int_equal(r->views.local_height, 96);
   assert_string_equal(r->name, "child");
   sm_recipe_free(r);
 }

@@ -275,7 +275,8 @@ static const sm_weights_about about = {.backbone = "{vit: {arch: small}}",
                                        .recipe = "ibot-vits16",
                                        .recipe_hash = 0x0123456789abcdefu,
                                        .step = 1200,
-                                       .size = 224,
+                                       .height = 224,
+                                       .width = 224,
                                        .mean = {0.485f, 0.456f, 0.406f},
                                        .std = {0.229f, 0.224f, 0.225f},
                                        .filter = SM_FILTER_BILINEAR};
@@ -312,7 +313,7 @@ static void export_and_back(void **state) {
   assert_string_equal(got.recipe, "ibot-vits16");
   assert_true(got.recipe_hash == about.recipe_hash);
   assert_int_equal(got.step, 1200);
-  assert_int_equal(got.size, 224);
+  assert_int_equal(got.height, 224);
   assert_int_equal(got.filter, SM_FILTER_BILINEAR);
   assert_memory_equal(got.mean, about.mean, sizeof about.mean);
   assert_memory_equal(got.std, about.std, sizeof about.std);
@@ -355,7 +356,7 @@ static void foreign_metadata(void **state) {
   sm_st_reader *file = FILE_OF("", A_BIAS);
   assert_int_equal(sm_weights_about_read(file, &got, &err), SM_OK);
   assert_null(got.backbone);
-  assert_int_equal(got.size, 0);
+  assert_int_equal(got.height, 0);
   sm_st_close(file);
   sm_st_writer *w = sm_st_create(path, SM_ST_AS_DECLARED, &err);
   sm_st_metadata(w, "producer", "smalti");

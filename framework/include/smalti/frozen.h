@@ -31,7 +31,7 @@ typedef struct sm_frozen_source {
 
 typedef struct sm_frozen_about {
   int dim, prefix, patch; /* of the backbone: width, tokens before the patches, side of a patch in pixels */
-  int view_size;          /* that its position embedding is for; other sizes are resized as in training   */
+  int view_height, view_width; /* that its position embedding is for; other sizes are resized as in training   */
   int out_dim;            /* K of the head's layer; 0 without a head                                      */
   sm_filter filter;       /* pictures are resized with it                                                 */
   float mean[3], std[3];  /* and normalised so                                                            */

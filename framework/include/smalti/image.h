@@ -122,6 +122,9 @@ sm_status sm_image_resize(const sm_image *in, const sm_box *box, int width, int 
 
 /* chw[c][y][x] = (value / 255 - mean[c]) / std[c], 3 x height x width floats. */
 void sm_image_normalise(const sm_image *, const float mean[3], const float std[3], float *chw);
+/* Mean and deviation of ImageNet's pictures. */
+#define SM_IMAGENET_MEAN 0.485, 0.456, 0.406
+#define SM_IMAGENET_STD 0.229, 0.224, 0.225
 extern const float sm_imagenet_mean[3], sm_imagenet_std[3];
 
 /* ---- drawing: contact sheets --------------------------------------------------------------------------- */

@@ -141,21 +141,21 @@ sm_status sm_logistic_eval(sm_eval_context *, const sm_logistic_config *, sm_fea
  * (embeddings), b + 1 for block b, depth + 1 for what comes behind (norm, heads): BEiT's optim_factory.py. `layer` is i. */
 double sm_layer_rate(double decay, int depth, int layer);
 
-/* Mixing n normalised pictures (n, 3, side, side) in place, picture i with picture n-1-i, all alike. */
+/* Mixing n normalised pictures (n, 3, height, width) in place, picture i with picture n-1-i, all alike. */
 typedef struct sm_mix {
   bool mix;     /* false: leave them alone                                                                   */
   double share; /* of its own label that a picture keeps: with a box, exactly its share of the pixels        */
   int left, top, width, height; /* cutmix: this box comes from the other; width 0: mixup                     */
 } sm_mix;
-sm_mix sm_mix_draw(double mixup, double cutmix, int side, sm_rng *);
-void sm_mix_pictures(const sm_mix *, float *x, int64_t n, int side);
+sm_mix sm_mix_draw(double mixup, double cutmix, int height, int width, sm_rng *);
+void sm_mix_pictures(const sm_mix *, float *x, int64_t n, int height, int width);
 /* q (n, classes): share·s(label[i]) + (1-share)·s(label[n-1-i]), where s is 1 - smoothing + smoothing/classes at
  * the label and smoothing/classes elsewhere. */
 void sm_mix_labels(const sm_mix *, const int32_t *label, int64_t n, int classes, double smoothing, float *q);
 /* With this probability, one box of 2 … 33 % of the area and ratio 0.3 … 3.3 becomes normal noise; true if so.
  * *box (may be NULL) is which. */
 typedef struct sm_erased { int left, top, width, height; } sm_erased;
-bool sm_erase_random(double probability, float *x, int side, sm_rng *, sm_erased *box);
+bool sm_erase_random(double probability, float *x, int height, int width, sm_rng *, sm_erased *box);
 
 /* ---- clustering ---------------------------------------------------------------------------------------- */
 

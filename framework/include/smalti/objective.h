@@ -12,7 +12,7 @@ extern "C" {
 /* A network of its own with a loss of its own, in place of backbone, heads, masker, tokenizers and losses (a discrete VAE). The
  * run is the same otherwise: views, optimizer, micro-batches, checkpoints, records. Of a picture it sees one global view. */
 typedef struct sm_objective_spec {
-  int view_size;          /* in: side of a view in pixels, 0 where that is not known yet                       */
+  int view_height, view_width; /* in: of a view in pixels, 0 where that is not known yet                       */
   bool normalises;        /* values of views are (x - mean)/std of x in [0, 1] by the two below, not the recipe's */
   float mean[3], std[3];
 } sm_objective_spec;
@@ -20,10 +20,11 @@ typedef struct sm_objective_spec {
 typedef struct sm_objective_env {
   sm_params params;       /* what is trained                                                               */
   sm_params state;        /* what is kept between steps and saved, and no optimiser touches                */
-  sm_tensor *pictures;    /* (B, 3, S, S) normalised views                                                  */
+  sm_tensor *pictures;    /* (B, 3, H, W) normalised views                                                  */
   sm_tensor *key;         /* (3) I32 for draws: two words of a key, the same for all of a step, and the place of item 0 in
                              the step, as sm_gumbel_softmax takes them                                     */
-  int side, step_pictures; /* S; pictures of the whole step, which means are over: micro-batches have fewer */
+  int height, width;      /* H, W                                                                          */
+  int step_pictures;      /* of the whole step, which means are over: micro-batches have fewer              */
 } sm_objective_env;
 
 /* Where an objective puts its figures. mean: records give the mean over their steps, else the last value. */

@@ -12,7 +12,7 @@ extern "C" {
 /* A view of the tokenizer's own of each global view: the same crop box and flip, and the same changes of colour unless
  * `plain`, in its own size and range of values. */
 typedef struct sm_own_view {
-  int pixels;             /* side of one mask cell: the view is (mask cells a side)·pixels wide; 0: as the student's */
+  int pixels;             /* side of one mask cell: the view is rows·pixels high and cols·pixels wide; 0: as the student's */
   sm_filter filter;
   float mean[3], std[3];  /* value = (x - mean)/std of x in [0, 1]; mean 0 and std 1 leave [0, 1] */
   bool plain;             /* crop and flip only */
@@ -54,12 +54,12 @@ typedef struct sm_seen {
  * run's seed alone. */
 typedef struct sm_sampler {
   int64_t pictures; /* of the training set: as many views differ, then they come again, cut anew */
-  int side;         /* of a view, pixels                     */
-  int cells;        /* mask cells a side                     */
+  int height, width; /* of a view, pixels                    */
+  int rows, cols;   /* of mask cells in a view               */
   uint64_t seed;    /* of the run, for draws of fit's own: sm_rng_make(seed, SM_RNG_TOKENIZER, …) */
   sm_pool *pool;
   void *core;
-  /* [main] the next n views (or none), (n, 3, side, side), normalised. SM_EINTERRUPTED where a signal asks for a stop: return
+  /* [main] the next n views (or none), (n, 3, height, width), normalised. SM_EINTERRUPTED where a signal asks for a stop: return
    * it. Whoever is long without views asks for none now and then */
   sm_status (*next)(struct sm_sampler *, int64_t n, float *views, sm_error *);
 } sm_sampler;
