@@ -33,6 +33,6 @@ check_PROGRAMS += tests/unit/test_plugins_networks
 # DALL-E's encoder, by numbers of its own package; every dvae_encoder*.safetensors in $SMALTI_GOLDEN is tried
 EXTRA_DIST += tests/golden/dvae_encoder_small.safetensors
 check_PROGRAMS += tests/unit/test_dvae
-tests_unit_test_dvae_SOURCES = tests/unit/test_dvae.c tests/unit/dvae_file.h tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_dvae_SOURCES = tests/unit/test_dvae.c tests/unit/dvae_file.h tests/unit/row_rig.h tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_dvae_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_dvae_LDADD = $(LDADD) $(CJSON_LIBS)

@@ -14,7 +14,7 @@ check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_lo
 tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 
 # framework/tensor
-check_PROGRAMS += tests/unit/test_exec tests/unit/test_kernels tests/unit/test_kernels_plain tests/unit/test_gradients
+check_PROGRAMS += tests/unit/test_exec tests/unit/test_tensor_values tests/unit/test_kernels tests/unit/test_kernels_plain tests/unit/test_gradients
 tests_unit_test_kernels_SOURCES = tests/unit/test_kernels.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
 check_PROGRAMS += tests/unit/test_kernels_bf16
 tests_unit_test_kernels_bf16_SOURCES = tests/unit/test_kernels_bf16.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
@@ -48,7 +48,7 @@ tests_unit_test_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # tokenizers, losses and maskers together
 check_PROGRAMS += tests/unit/test_pairings tests/unit/test_plugins_tokenizers
-tests_unit_test_pairings_SOURCES = tests/unit/test_pairings.c tests/unit/dvae_file.h tests/unit/plugin_fixture.h
+tests_unit_test_pairings_SOURCES = tests/unit/test_pairings.c tests/unit/dvae_file.h tests/unit/row_rig.h tests/unit/plugin_fixture.h
 tests_unit_test_pairings_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 check_PROGRAMS += tests/unit/test_finetune

@@ -101,10 +101,9 @@ static void fill(sm_trial *t) {
   const backbone_trial *b = t->ctx;
   sm_fill_normal(b->in.pictures, 1, 1);
   if (b->in.mask)
-    for (int64_t k = 0; k < sm_elements(b->in.mask); k++) ((uint8_t *)b->in.mask->data)[k] = k % 3 == 1;
+    for (int64_t k = 0; k < sm_elements(b->in.mask); k++) sm_fill(b->in.mask, k, 1, k % 3 == 1);
   if (b->in.drop)
-    for (int64_t k = 0; k < sm_elements(b->in.drop); k++)
-      ((double *)b->in.drop->data)[k] = k % 4 == 2 ? 0 : 1.25;
+    for (int64_t k = 0; k < sm_elements(b->in.drop); k++) sm_fill(b->in.drop, k, 1, k % 4 == 2 ? 0 : 1.25);
 }
 
 static void check_shapes(sm_checker *c, const backbone_trial *b) {
@@ -160,7 +159,7 @@ static void check_masks_and_counts(sm_checker *c, const sm_trial_plan *plan) {
   int64_t each = sm_item_elements(t.term[0]);
   for (int64_t k = 0; k < each; k++) first += sm_get(t.term[0], k);
   if (b->in.mask) {
-    memset(b->in.mask->data, 0, (size_t)sm_elements(b->in.mask));
+    sm_fill(b->in.mask, 0, sm_elements(b->in.mask), 0);
     sm_check_that(c, sm_trial_run(&t) != two, NULL, "hiding patches changes nothing");
     fill(&t);
   }
@@ -175,8 +174,9 @@ static void check_masks_and_counts(sm_checker *c, const sm_trial_plan *plan) {
   sm_trial_run(&t);
   double most = 0;
   for (int r = 0; r < sm_set_rows(t.set[0]); r++) {
-    const double *g = sm_set_data(t.set[0], r, SM_GRADIENTS);
-    for (int64_t k = 0; g && k < sm_set_row(t.set[0], r)->size; k++) most = fmax(most, fabs(g[k]));
+    double g;
+    for (int64_t k = 0; k < sm_set_row(t.set[0], r)->size; k++)
+      if (sm_set_read_f64(t.set[0], r, SM_GRADIENTS, k, 1, &g)) most = fmax(most, fabs(g));
   }
   ok = sm_check_that(c, most == 0, NULL, "a batch of no pictures leaves a gradient of %g", most) && ok;
   if (ok) sm_check_good(c, "batches of 0, 1 and 2");

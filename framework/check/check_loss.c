@@ -106,7 +106,7 @@ static void fill(sm_trial *t) {
   }
   if (l->target.vectors) sm_fill_normal(l->target.vectors, 33, 1);
   if (l->target.ids)
-    for (int64_t k = 0; k < l->targets; k++) ((int32_t *)l->target.ids->data)[k] = (int32_t)(k * 3 % CLASSES);
+    for (int64_t k = 0; k < l->targets; k++) sm_fill(l->target.ids, k, 1, (double)(k * 3 % CLASSES));
   sm_pair_request r = request_of(l);
   sm_pairs_begin(l->pairs);
   l->ops->pairs(l->self, &r);

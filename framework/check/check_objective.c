@@ -59,12 +59,11 @@ static void build(sm_trial *t) {
 static void fill_pictures(const objective_trial *o, sm_tensor *t) {
   sm_rng rng = sm_rng_make(7, SM_RNG_TEST, 0, 0, 0);
   const int64_t area = (int64_t)o->side * o->side;
-  double *to = t->data;
   for (int64_t i = 0; i < sm_elements(t); i++) {
     int c = (int)(i / area % 3);
     double mean = o->spec.normalises ? (double)o->spec.mean[c] : 0.45,
            std = o->spec.normalises ? (double)o->spec.std[c] : 0.25;
-    to[i] = (sm_rng_uniform(&rng) - mean) / std;
+    sm_write_f64(t, i, 1, &(double){(sm_rng_uniform(&rng) - mean) / std});
   }
 }
 
@@ -72,7 +71,7 @@ static void fill(sm_trial *t) {
   objective_trial *o = t->ctx;
   const sm_time time = {.step = 3, .steps_per_epoch = 10, .epochs = 5};
   fill_pictures(o, o->pictures);
-  for (int i = 0; i < 3; i++) ((int32_t *)o->key->data)[i] = 77 * (2 - i);
+  sm_write_i32(o->key, 0, 3, (int32_t[]){154, 77, 0});
   if (o->ops->prepare) o->ops->prepare(o->self, &time);
 }
 

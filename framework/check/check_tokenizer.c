@@ -160,9 +160,7 @@ static void step(sm_trial *t, int64_t number) {
 
 static uint64_t state_hash(const sm_trial *t) {
   uint64_t hash = 0;
-  for (int r = 0; r < sm_set_rows(t->set[STATE]); r++)
-    hash = sm_hash64(sm_set_data(t->set[STATE], r, SM_VALUES),
-                     (size_t)sm_set_row(t->set[STATE], r)->size * sizeof(double), hash);
+  for (int r = 0; r < sm_set_rows(t->set[STATE]); r++) hash = sm_set_row_hash(t->set[STATE], r, SM_VALUES, hash);
   return hash;
 }
 
@@ -278,10 +276,12 @@ static bool run_steps(sm_checker *c, const sm_trial_plan *plan, sm_pool *pool, u
     sm_graph_run(t.graph, k->update);
     hash[s] = state_hash(&t);
     for (int r = 0; r < sm_set_rows(t.set[STATE]) && ok; r++) {
-      const double *v = sm_set_data(t.set[STATE], r, SM_VALUES);
-      for (int64_t j = 0; j < sm_set_row(t.set[STATE], r)->size && ok; j++)
-        ok = sm_check_that(c, isfinite(v[j]), NULL, "%s: '%s' is %g after an update", plan->name,
-                           sm_set_row(t.set[STATE], r)->name, v[j]);
+      double v;
+      for (int64_t j = 0; j < sm_set_row(t.set[STATE], r)->size && ok; j++) {
+        sm_set_read_f64(t.set[STATE], r, SM_VALUES, j, 1, &v);
+        ok = sm_check_that(c, isfinite(v), NULL, "%s: '%s' is %g after an update", plan->name,
+                           sm_set_row(t.set[STATE], r)->name, v);
+      }
     }
     if (keep && s == 0)
       *keep = t.set[STATE], t.set[STATE] = NULL; /* taken over: the graph is not run again */

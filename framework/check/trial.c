@@ -29,11 +29,7 @@ sm_set *sm_trial_set(sm_trial *t, int slot, const char *name, bool trainable) {
 void sm_fill_normal(sm_tensor *t, uint64_t key, double deviation) {
   sm_rng rng = sm_rng_make(20, SM_RNG_TEST, key, 0, 0);
   int64_t n = sm_elements(t);
-  for (int64_t k = 0; t->data && k < n; k++) {
-    double v = deviation * sm_rng_normal(&rng);
-    if (t->dtype == SM_F64) ((double *)t->data)[k] = v;
-    else if (t->dtype == SM_F32) ((float *)t->data)[k] = (float)v;
-  }
+  for (int64_t k = 0; k < n; k++) sm_write_f64(t, k, 1, &(double){deviation * sm_rng_normal(&rng)});
 }
 
 void sm_trial_term(sm_trial *t, sm_tensor *term) {
@@ -79,9 +75,10 @@ static bool allocate(sm_trial *t, sm_error *err) {
     for (int r = 0; r < sm_set_rows(t->set[k]); r++) {
       const sm_row *row = sm_set_row(t->set[k], r);
       if (row->alias_of >= 0) continue;
-      double *v = sm_set_data(t->set[k], r, SM_VALUES);
       uint64_t key = sm_hash64(row->name, strlen(row->name), 3);
+      double *v = sm_set_lend(t->set[k], r, SM_VALUES, NULL);
       for (int64_t i = 0; i < row->size; i++) v[i] += 0.15 * (scramble(key, i) - 0.5);
+      sm_set_give_back(t->set[k], r, SM_VALUES, v, true);
     }
   }
   return sm_graph_allocate(t->graph, err) == SM_OK;
@@ -172,30 +169,25 @@ double sm_trial_run(sm_trial *t) {
   return sum;
 }
 
-static double *gradient_of(const sm_trial *t, int set, int row) {
+static bool has_gradient(const sm_trial *t, int set, int row) {
   const sm_row *r = sm_set_row(t->set[set], row);
-  if (r->alias_of >= 0 || (r->flags & SM_ROW_FROZEN)) return NULL;
-  return sm_set_data(t->set[set], row, SM_GRADIENTS);
+  return r->alias_of < 0 && !(r->flags & SM_ROW_FROZEN) && sm_set_read(t->set[set], row, SM_GRADIENTS, 0, 0, NULL);
 }
 
 void sm_trial_zero_gradients(sm_trial *t) {
   for (int k = 0; k < TRIAL_SETS; k++)
-    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++) {
-      double *g = gradient_of(t, k, r);
-      if (g) memset(g, 0, (size_t)sm_set_row(t->set[k], r)->size * sizeof *g);
-    }
+    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++)
+      if (has_gradient(t, k, r)) sm_set_fill(t->set[k], r, SM_GRADIENTS, 0);
 }
 
 uint64_t sm_trial_hash(const sm_trial *t) {
   uint64_t hash = 0;
   for (int k = 0; k < t->terms; k++)
-    hash = sm_hash64(t->term[k]->data,
-                     (size_t)(sm_items(t->term[k]) * sm_item_elements(t->term[k])) * sizeof(double), hash);
+    for (int64_t i = 0, n = sm_items(t->term[k]) * sm_item_elements(t->term[k]); i < n; i++)
+      hash = sm_hash64(&(double){sm_get(t->term[k], i)}, sizeof(double), hash);
   for (int k = 0; k < TRIAL_SETS; k++)
-    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++) {
-      const double *g = gradient_of(t, k, r);
-      if (g) hash = sm_hash64(g, (size_t)sm_set_row(t->set[k], r)->size * sizeof *g, hash);
-    }
+    for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++)
+      if (has_gradient(t, k, r)) hash = sm_set_row_hash(t->set[k], r, SM_GRADIENTS, hash);
   return hash;
 }
 
@@ -217,7 +209,7 @@ static uint64_t sign_key(const sm_row *row) { return sm_hash64(row->name, strlen
 static double sign(uint64_t key, int64_t i) { return scramble(key, i) < 0.5 ? -1 : 1; }
 
 static bool takes_part(const sm_trial *t, const direction *d, int set, int row) {
-  return gradient_of(t, set, row) && (d->row < 0 || (d->set == set && d->row == row));
+  return has_gradient(t, set, row) && (d->row < 0 || (d->set == set && d->row == row));
 }
 
 /* 1 over the direction's length. */
@@ -236,10 +228,11 @@ static void move(sm_trial *t, const direction *d, double by) {
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++) {
       if (!takes_part(t, d, k, r)) continue;
       const sm_row *row = sm_set_row(t->set[k], r);
-      double *v = sm_set_data(t->set[k], r, SM_VALUES);
+      double *v = sm_set_lend(t->set[k], r, SM_VALUES, NULL);
       uint64_t key = sign_key(row);
       if (d->coordinate >= 0) v[d->coordinate] += by;
       for (int64_t i = 0; d->coordinate < 0 && i < row->size; i++) v[i] += by * sign(key, i);
+      sm_set_give_back(t->set[k], r, SM_VALUES, v, true);
     }
 }
 
@@ -289,12 +282,11 @@ static double **copy_gradients(sm_trial *t, int *n_rows, sm_arena *arena) {
   double **copy = sm_arena_alloc(arena, (size_t)(n + 1) * sizeof *copy);
   for (int k = 0; copy && k < TRIAL_SETS; k++)
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++, at++) {
-      const double *g = gradient_of(t, k, r);
-      if (!g) continue;
-      size_t bytes = (size_t)sm_set_row(t->set[k], r)->size * sizeof *g;
-      copy[at] = sm_arena_alloc(arena, bytes);
+      int64_t size = sm_set_row(t->set[k], r)->size;
+      if (!has_gradient(t, k, r)) continue;
+      copy[at] = sm_arena_alloc(arena, (size_t)size * sizeof *copy[at]);
       if (!copy[at]) return NULL;
-      memcpy(copy[at], g, bytes);
+      sm_set_read_f64(t->set[k], r, SM_GRADIENTS, 0, size, copy[at]);
     }
   *n_rows = n;
   return copy;
@@ -322,7 +314,7 @@ static bool check_gradient(sm_checker *c, sm_trial *t, const char *name) {
   for (int k = 0; k < TRIAL_SETS; k++)
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++)
       for (int j = 0; j < 3; j++, flat++) {
-        if (flat < next || !gradient_of(t, k, r)) continue;
+        if (flat < next || !has_gradient(t, k, r)) continue;
         next = flat + stride;
         int64_t size = sm_set_row(t->set[k], r)->size;
         direction d = {k, r,

@@ -70,12 +70,10 @@ static void run_batch(const sm_evaluator *e, sm_assigner *a, const sm_eval_batch
   for (int i = 0; i < b->pictures; i++) row[i] = (int32_t)(i * a->cls->slot->dim[1]);
   sm_put(a->count, b->pictures);
   sm_rows_set(a->cls, row, b->pictures);
-  for (int64_t k = 0; k < b->pictures * pixels; k++)
-    if (a->pictures->dtype == SM_F32) ((float *)a->pictures->data)[k] = b->x[k];
-    else ((double *)a->pictures->data)[k] = b->x[k];
+  sm_write(a->pictures, 0, b->pictures * pixels, b->x);
   sm_graph_run(a->graph, a->pass);
   for (int i = 0; i < b->pictures; i++, a->n++) {
-    a->cluster[a->n] = ((const int32_t *)a->ids->data)[i];
+    sm_read_i32(a->ids, i, 1, &a->cluster[a->n]);
     a->label[a->n] = map && b->label[i] >= 0 ? map[b->label[i]] : b->label[i];
   }
 }

@@ -176,9 +176,7 @@ typedef struct pooling {
 /* Columns d … d + n of a picture's token as floats: graphs are f32 but for some tests. */
 static void copy_token(const sm_tensor *t, int64_t picture, int64_t token, int64_t d, int64_t n, float *to) {
   int64_t at = picture * sm_item_elements(t) + token * t->dim[t->ndim - 1] + d;
-  if (t->dtype == SM_F32) memcpy(to, (const float *)t->data + at, (size_t)n * sizeof *to);
-  else
-    for (int64_t k = 0; k < n; k++) to[k] = (float)((const double *)t->data)[at + k];
+  sm_read(t, at, n, to);
 }
 
 #define STRIP 64 /* columns summed together */
@@ -212,9 +210,7 @@ void sm_evaluator_forward(sm_evaluator *e, const float *x, int pictures, float *
   for (int first = 0; e->graph && first < pictures; first += SM_EVAL_BATCH) {
     int n = pictures - first < SM_EVAL_BATCH ? pictures - first : SM_EVAL_BATCH;
     const float *from = x + first * pixels;
-    if (e->pictures->dtype == SM_F32) memcpy(e->pictures->data, from, (size_t)(n * pixels) * sizeof *from);
-    else
-      for (int64_t i = 0; i < n * pixels; i++) ((double *)e->pictures->data)[i] = from[i];
+    sm_write(e->pictures, 0, n * pixels, from);
     set_pictures(e, n);
     sm_graph_run(e->graph, e->pass);
     pooling p = {e, to + first * e->width};

@@ -22,7 +22,8 @@ typedef struct tuning {
   int64_t batch, groups, steps_per_epoch, steps;
   sm_tune_net net;
   sm_tune_state state;
-  float *q; /* labels of a group */
+  float *q, *x; /* labels and pictures of a group */
+  float *z;     /* logits of a batch of tests     */
   int64_t tested;
 } tuning;
 
@@ -96,13 +97,14 @@ static void fill_drop(tuning *t, const sm_batch *b, int64_t slot) {
   if (!t->net.drop) return;
   const sm_backbone_spec *spec = &t->e->spec;
   int columns = spec->drop_columns, each = spec->depth > 0 ? columns / spec->depth : columns;
-  float *to = t->net.drop->data;
+  int64_t at = 0;
   for (int i = 0; i < b->pictures; i++) {
     sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + i), 0);
     for (int k = 0; k < columns; k++) {
       int block = each > 0 ? k / each : 0;
       double keep = 1 - (spec->depth > 1 ? t->c.drop_path * block / (spec->depth - 1) : 0);
-      *to++ = keep >= 1 ? 1 : sm_rng_uniform(&rng) < keep ? (float)(1 / keep) : 0;
+      float factor = keep >= 1 ? 1 : sm_rng_uniform(&rng) < keep ? (float)(1 / keep) : 0;
+      sm_write(t->net.drop, at++, 1, &factor);
     }
   }
 }
@@ -111,7 +113,7 @@ static void fill_drop(tuning *t, const sm_batch *b, int64_t slot) {
 static double run_group(tuning *t, const sm_batch *b) {
   const int height = t->e->c.height, width = t->e->c.width;
   int64_t pixels = 3 * (int64_t)height * width, place = b->step % (t->steps_per_epoch * t->groups);
-  float *x = t->net.pictures->data;
+  float *x = t->x;
   memcpy(x, b->global, (size_t)(b->pictures * pixels) * sizeof *x);
   for (int i = 0; i < b->pictures; i++) {
     sm_rng rng =
@@ -122,6 +124,7 @@ static double run_group(tuning *t, const sm_batch *b) {
   sm_mix mix = sm_mix_draw(t->c.mixup, t->c.cutmix, height, width, &rng);
   sm_mix_pictures(&mix, x, b->pictures, height, width);
   sm_mix_labels(&mix, b->label, b->pictures, t->classes, t->c.smoothing, t->q);
+  sm_write(t->net.pictures, 0, b->pictures * pixels, x);
   fill_drop(t, b, place * t->c.group);
   return sm_tune_net_gradient(&t->net, b->pictures, t->q, 1.0 / (double)t->batch);
 }
@@ -221,7 +224,8 @@ static sm_status measure(tuning *t, const sm_dataset *d, const int32_t *map, int
   for (;;) {
     sm_eval_batch *b;
     if ((status = sm_eval_loader_next(loader, &b, err)) || !b) break;
-    const float *z = sm_tune_net_logits(&t->net, b->x, b->pictures);
+    const float *z = t->z;
+    sm_tune_net_logits(&t->net, b->x, b->pictures, t->z);
     for (int i = 0; i < b->pictures; i++, z += t->classes) {
       int32_t truth = b->label[i] < 0 ? -1 : map ? map[b->label[i]] : b->label[i];
       int rank = sm_rank_of(z, t->classes, truth);
@@ -271,7 +275,12 @@ static sm_status check(const sm_evaluator *e, const sm_finetune_config *c, sm_er
 static sm_status prepare(tuning *t, sm_error *err) {
   sm_status status = choose_pictures(t, err);
   if (!status) status = sm_tune_net_new(t->e, &t->c, t->classes, &t->net, err);
-  if (!status && !(t->q = sm_malloc((size_t)(t->c.group * t->classes) * sizeof *t->q)))
+  if (!status) {
+    t->q = sm_malloc((size_t)(t->c.group * t->classes) * sizeof *t->q);
+    t->x = sm_malloc((size_t)t->c.group * 3 * (size_t)(t->e->c.height * t->e->c.width) * sizeof *t->x);
+    t->z = sm_malloc((size_t)(SM_EVAL_BATCH * t->classes) * sizeof *t->z);
+  }
+  if (!status && !(t->q && t->x && t->z))
     status = sm_fail(err, SM_ENOMEM, "no memory for labels");
   if (!status) status = sm_tune_net_reset(&t->net, err);
   if (status) return status;
@@ -327,6 +336,8 @@ sm_status sm_evaluator_finetune(sm_evaluator *e, const sm_finetune_config *c, sm
   }
   sm_tune_net_free(&t->net);
   sm_free(t->q);
+  sm_free(t->x);
+  sm_free(t->z);
   sm_free(t->map);
   sm_free(t->index);
   sm_free(t);

@@ -89,23 +89,19 @@ static bool copy_rows(sm_set *to, const char *to_prefix, sm_set *from, const cha
     snprintf(name, sizeof name, "%s%s", prefix, row->name + cut);
     int source = sm_set_find(from, name);
     if (source < 0 || sm_set_row(from, source)->size != row->size) return false;
-    memcpy(sm_set_data(to, r, SM_VALUES), sm_set_data(from, source, SM_VALUES),
-           (size_t)row->size * sm_dtype_size(sm_set_real(to)));
+    float *values = sm_set_lend(from, source, SM_VALUES, NULL);
+    sm_set_write(to, r, SM_VALUES, 0, row->size, values);
+    sm_set_give_back(from, source, SM_VALUES, values, false);
   }
   return true;
 }
 
-static void clear(sm_set *set, int row, sm_buffer which) {
-  memset(sm_set_data(set, row, which), 0, (size_t)sm_set_row(set, row)->size * sm_dtype_size(sm_set_real(set)));
-}
-
 static void draw_classifier(sm_tune_net *t) {
   int w = sm_set_find(t->set, "classifier.weight"), b = sm_set_find(t->set, "classifier.bias");
-  float *to = sm_set_data(t->set, w, SM_VALUES);
   sm_rng rng = sm_rng_named(t->c->seed, SM_RNG_EVAL, "classifier.weight");
   for (int64_t i = 0; i < sm_set_row(t->set, w)->size; i++)
-    to[i] = (float)(t->c->initial * sm_rng_normal(&rng));
-  clear(t->set, b, SM_VALUES);
+    sm_set_write(t->set, w, SM_VALUES, i, 1, &(float){(float)(t->c->initial * sm_rng_normal(&rng))});
+  sm_set_fill(t->set, b, SM_VALUES, 0);
 }
 
 sm_status sm_tune_net_reset(sm_tune_net *t, sm_error *err) {
@@ -117,7 +113,7 @@ sm_status sm_tune_net_reset(sm_tune_net *t, sm_error *err) {
   for (int r = 0; r < sm_set_rows(t->set); r++) {
     sm_row *row = sm_set_row(t->set, r);
     if (row->alias_of >= 0) continue;
-    for (int b = SM_GRADIENTS; b <= SM_MOMENT2; b++) clear(t->set, r, (sm_buffer)b);
+    for (int b = SM_GRADIENTS; b <= SM_MOMENT2; b++) sm_set_fill(t->set, r, (sm_buffer)b, 0);
     row->steps = 0;
   }
   return SM_OK;
@@ -236,8 +232,8 @@ static void set_rows(sm_rows *rows, int n, int tokens) {
 double sm_tune_net_gradient(sm_tune_net *t, int n, const float *q, double weight) {
   sm_put(t->count, n);
   set_rows(t->cls, n, t->tokens);
-  float *to = t->labels->data;
-  for (int64_t k = 0; k < (int64_t)n * t->classes; k++) to[k] = q[k] > 0 ? logf(q[k]) : NEVER;
+  for (int64_t k = 0; k < (int64_t)n * t->classes; k++)
+    sm_write(t->labels, k, 1, &(float){q[k] > 0 ? logf(q[k]) : NEVER});
   sm_pairs_begin(t->pairs);
   for (int i = 0; i < n; i++) sm_pairs_add(t->pairs, i, i, weight);
   sm_pairs_end(t->pairs);
@@ -247,11 +243,11 @@ double sm_tune_net_gradient(sm_tune_net *t, int n, const float *q, double weight
   return sum;
 }
 
-const float *sm_tune_net_logits(sm_tune_net *t, const float *x, int n) {
+void sm_tune_net_logits(sm_tune_net *t, const float *x, int n, float *logits) {
   int64_t pixels = 3 * (int64_t)t->e->c.height * t->e->c.width;
   sm_put(t->test_count, n);
   set_rows(t->test_cls, n, t->tokens);
-  memcpy(t->test_pictures->data, x, (size_t)(n * pixels) * sizeof *x);
+  sm_write(t->test_pictures, 0, n * pixels, x);
   sm_graph_run(t->graph, t->test);
-  return t->test_logits->data;
+  sm_read(t->test_logits, 0, (int64_t)n * t->classes, logits);
 }

@@ -40,6 +40,6 @@ void sm_tune_layers(sm_set *, double decay);
  * factors in net->drop. weight: of each picture in the mean, 1/batch. Returns the summed loss of the group times weight. */
 double sm_tune_net_gradient(sm_tune_net *, int n, const float *q, double weight);
 /* Logits (n, classes) of n pictures, at most SM_EVAL_BATCH. */
-const float *sm_tune_net_logits(sm_tune_net *, const float *x, int n);
+void sm_tune_net_logits(sm_tune_net *, const float *x, int n, float *logits);
 
 #endif

@@ -33,7 +33,10 @@ static uint64_t hash_of(const sm_tune_net *t, uint64_t data, int64_t batch) {
   for (int r = 0; r < sm_set_rows(t->set); r++) { /* the weights it begins with */
     const sm_row *row = sm_set_row(t->set, r);
     if (row->alias_of >= 0) continue;
-    uint32_t sum = sm_crc32c(0, sm_set_data(t->set, r, SM_VALUES), (size_t)row->size * sizeof(float));
+    size_t bytes;
+    void *values = sm_set_lend(t->set, r, SM_VALUES, &bytes);
+    uint32_t sum = sm_crc32c(0, values, bytes);
+    sm_set_give_back(t->set, r, SM_VALUES, values, false);
     hash = sm_hash64(&sum, sizeof sum, hash);
     hash = sm_hash64(row->name, strlen(row->name), hash);
   }
@@ -67,7 +70,9 @@ static sm_status each_tensor(const sm_tune_net *t, tensor_fn fn, void *file, sm_
       if (b == SM_GRADIENTS || row->alias_of >= 0 || row->flags & SM_ROW_FROZEN) continue;
       char name[320];
       snprintf(name, sizeof name, "%s%s", prefix[b], row->name);
-      status = fn(file, name, row, sm_set_data(t->set, r, (sm_buffer)b), err);
+      void *data = sm_set_lend(t->set, r, (sm_buffer)b, NULL);
+      status = fn(file, name, row, data, err);
+      sm_set_give_back(t->set, r, (sm_buffer)b, data, true);
     }
   }
   return status;

@@ -210,43 +210,50 @@ static double element(const sm_st_tensor *t, int64_t i) {
   return memcpy(&f, &bits, sizeof f), (double)f;
 }
 
-static void copy_values(const sm_st_tensor *t, sm_dtype real, void *to) {
-  int64_t n = (int64_t)t->elements;
-  if (!strcmp(t->dtype, sm_dtype_name(real))) memcpy(to, t->data, t->bytes);
-  else if (real == SM_F32)
-    for (int64_t i = 0; i < n; i++) ((float *)to)[i] = (float)element(t, i);
-  else
-    for (int64_t i = 0; i < n; i++) ((double *)to)[i] = element(t, i);
+static void copy_values(const sm_st_tensor *t, sm_set *set, int row) {
+  double part[512];
+  int64_t all = (int64_t)t->elements, most = sizeof part / sizeof *part;
+  if (!strcmp(t->dtype, sm_dtype_name(sm_set_real(set)))) {
+    void *to = sm_set_lend(set, row, SM_VALUES, NULL);
+    memcpy(to, t->data, t->bytes);
+    sm_set_give_back(set, row, SM_VALUES, to, true);
+    return;
+  }
+  for (int64_t first = 0, n; first < all; first += n) {
+    n = all - first < most ? all - first : most;
+    for (int64_t i = 0; i < n; i++) part[i] = element(t, first + i);
+    sm_set_write_f64(set, row, SM_VALUES, first, n, part);
+  }
 }
 
 /* The engine's own resizing, so that a network started from these weights sees what it would have computed.
  */
-static sm_status resize_values(const loading *l, const sm_row *row, const sm_st_tensor *t, void *to,
-                               sm_error *err) {
+static sm_status resize_values(const loading *l, int to, const sm_st_tensor *t, sm_error *err) {
   sm_dtype real = sm_set_real(l->set);
+  const sm_row *row = sm_set_row(l->set, to);
+  int64_t given_n = (int64_t)t->elements, most = given_n > row->size ? given_n : row->size;
   int from = grid_side(t->ndim, t->shape), side = grid_side(row->ndim, row->dim);
   sm_pool *pool = sm_pool_new(1, err);
-  void *values = pool ? sm_aligned_alloc((size_t)t->elements * sm_dtype_size(real)) : NULL;
+  double *values = pool ? sm_malloc((size_t)most * sizeof *values) : NULL;
   sm_graph_config config = {.device = SM_CPU, .real = real, .pool = pool};
   sm_graph *g = values ? sm_graph_new(&config, err) : NULL;
   sm_status status = g ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to resize the position embedding");
   if (!status) {
-    copy_values(t, real, values);
     int pass = sm_pass_begin(g, "resize");
-    sm_tensor *given = sm_external(g, "pos_embed", real, t->ndim, t->shape, values, NULL);
+    sm_tensor *given = sm_input_real(g, "pos_embed", t->ndim, t->shape, NULL);
     sm_tensor *resized = sm_position_resize(g, given, from, from, side, side);
     sm_keep(g, resized);
     sm_pass_end(g);
     status = sm_graph_plan(g, err);
     if (!status) status = sm_graph_allocate(g, err);
+    for (int64_t i = 0; i < given_n; i++) values[i] = element(t, i);
+    sm_write_f64(given, 0, given_n, values);
     if (!status) sm_graph_run(g, pass);
-    for (int64_t i = 0; !status && i < row->size; i++) {
-      if (real == SM_F32) ((float *)to)[i] = (float)sm_get(resized, i);
-      else ((double *)to)[i] = sm_get(resized, i);
-    }
+    if (!status) sm_read_f64(resized, 0, row->size, values);
+    if (!status) sm_set_write_f64(l->set, to, SM_VALUES, 0, row->size, values);
   }
   sm_graph_free(g);
-  sm_aligned_free(values);
+  sm_free(values);
   sm_pool_free(pool);
   return status;
 }
@@ -256,9 +263,8 @@ static sm_status copy_rows(const loading *l, sm_error *err) {
   for (int r = 0; !status && r < sm_set_rows(l->set); r++) {
     const match *m = &l->match[r];
     if (!m->tensor) continue;
-    void *to = sm_set_data(l->set, r, SM_VALUES);
-    if (m->kind == RESIZE) status = resize_values(l, sm_set_row(l->set, r), m->tensor, to, err);
-    else copy_values(m->tensor, sm_set_real(l->set), to);
+    if (m->kind == RESIZE) status = resize_values(l, r, m->tensor, err);
+    else copy_values(m->tensor, l->set, r);
   }
   return status;
 }

@@ -128,9 +128,12 @@ static void each_row(saving *s, bool write) {
     file_name(row->name + cut, s->format, name, sizeof name);
     s->elements += row->size;
     if (!write) sm_st_declare(s->writer, name, dtype, row->ndim, row->dim);
-    else
-      sm_st_write(s->writer, name, sm_set_data(s->set, r, SM_VALUES),
-                  (size_t)row->size * sm_dtype_size(sm_set_real(s->set)));
+    else {
+      size_t bytes;
+      void *values = sm_set_lend(s->set, r, SM_VALUES, &bytes);
+      sm_st_write(s->writer, name, values, bytes);
+      sm_set_give_back(s->set, r, SM_VALUES, values, false);
+    }
   }
 }
 

@@ -78,15 +78,12 @@ static void draw_chunk(void *ctx, int64_t item, int worker) {
   const init_job *job = ctx;
   const sm_chunk *c = &job->set->chunk[item];
   const sm_row *row = &job->set->row[c->row];
-  void *data = sm_set_data(job->set, c->row, SM_VALUES);
   if (row->init == SM_INIT_ZEROS || (job->wanted && !job->wanted[c->row])) return; /* fresh memory is zero */
   for (int64_t first = c->start; first < c->start + c->n; first += BLOCK) {
     double x[BLOCK];
     int64_t left = c->start + c->n - first, n = left < BLOCK ? left : BLOCK;
     draw_block(job, row, first, n, x);
-    for (int64_t i = 0; i < n; i++)
-      if (job->set->real == SM_F32) ((float *)data)[first + i] = (float)x[i];
-      else ((double *)data)[first + i] = x[i];
+    sm_set_write_f64(job->set, c->row, SM_VALUES, first, n, x);
   }
 }
 

@@ -6,7 +6,8 @@ libsmalti_la_SOURCES += \
   framework/nn/optimizer.c \
   framework/nn/param.c \
   framework/nn/schedule.c \
-  framework/nn/set.c framework/nn/set.h
+  framework/nn/set.c framework/nn/set.h \
+  framework/nn/set_values.c
 
 check_PROGRAMS += \
   tests/unit/test_nn_optimizer \

@@ -41,9 +41,20 @@ int sm_set_find(const sm_set *, const char *name); /* row index or -1 */
 size_t sm_set_bytes(const sm_set *);               /* of all its buffers, sealed */
 int64_t sm_set_parameters(const sm_set *);         /* distinct trainable elements */
 typedef enum { SM_VALUES, SM_GRADIENTS, SM_MOMENT1, SM_MOMENT2 } sm_buffer;
-void *sm_set_data(sm_set *, int row, sm_buffer);   /* NULL if the set has no such buffer */
+/* Values of a row, n elements from its element `first` on, converted to and from the set's element type. false: the set
+ * has no such buffer, or no memory yet. */
+bool sm_set_read(const sm_set *, int row, sm_buffer, int64_t first, int64_t n, float *);
+bool sm_set_read_f64(const sm_set *, int row, sm_buffer, int64_t first, int64_t n, double *);
+bool sm_set_write(sm_set *, int row, sm_buffer, int64_t first, int64_t n, const float *);
+bool sm_set_write_f64(sm_set *, int row, sm_buffer, int64_t first, int64_t n, const double *);
+bool sm_set_fill(sm_set *, int row, sm_buffer, double value); /* the whole row */
+/* A row's bytes as they lie, for checkpoints, hashes and exports: NULL if the set has no such buffer or no memory. *bytes
+ * (NULL is allowed) is their number. Each lent row is given back, saying whether it was changed. */
+void *sm_set_lend(const sm_set *, int row, sm_buffer, size_t *bytes);
+void sm_set_give_back(const sm_set *, int row, sm_buffer, void *lent, bool changed);
 sm_tensor *sm_set_tensor(sm_set *, sm_graph *, int row);
 bool sm_set_used(const sm_set *, const sm_graph *, int row); /* some node of the graph may read it */
+uint64_t sm_set_row_hash(const sm_set *, int row, sm_buffer, uint64_t hash); /* of its bytes, going on from hash */
 /* Copy values by name: each row of `to` that is not an alias takes from the row that `from` knows by that name (aliases of
  * `from` resolved), if shapes and element types agree. The number of rows copied. */
 int sm_set_copy(sm_set *to, sm_set *from);

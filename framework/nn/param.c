@@ -1,19 +1,13 @@
 /* param.c — parameters as tensors of a graph.
  *
- * The graph keeps one tensor for each piece of memory, so asking again (or by an alias) gives the same
- * tensor, and the gradients of all uses meet in one place. */
+ * The graph keeps one tensor for each row of a set that owns memory, so asking again (or by an alias) gives the
+ * same tensor, and the gradients of all uses meet in one place. */
 #include "framework/nn/nn.h"
 
 #include <string.h>
 
 #include "framework/tensor/graph.h"
 #include "set.h"
-
-static sm_tensor *known_tensor(const sm_graph *g, const void *data) {
-  for (int t = 0; t < g->tensors; t++)
-    if (g->tensor[t]->persistent && g->tensor[t]->data == data) return g->tensor[t];
-  return NULL;
-}
 
 sm_tensor *sm_set_tensor(sm_set *set, sm_graph *g, int row) {
   row = sm_set_root(set, row);
@@ -24,17 +18,19 @@ sm_tensor *sm_set_tensor(sm_set *set, sm_graph *g, int row) {
   if (sm_graph_real(g) != set->real)
     return sm_graph_fail(g, "set '%s' holds %s, but the graph computes in %s", set->name,
                          sm_dtype_name(set->real), sm_dtype_name(sm_graph_real(g)));
-  void *values = sm_set_data(set, row, SM_VALUES);
-  sm_tensor *made = known_tensor(g, values);
-  if (made) return made;
+  sm_tensor **place = sm_graph_ok(g) ? sm_graph_owned(g, set, row, set->rows) : NULL;
+  if (!place) return &g->inert;
+  if (*place) return *place;
   char name[300];
   snprintf(name, sizeof name, "%s.%s", set->name, r->name);
   void *grad = r->flags & SM_ROW_FROZEN ? NULL : sm_set_data(set, row, SM_GRADIENTS);
-  return sm_external(g, name, set->real, r->ndim, r->dim, values, grad);
+  sm_tensor *made = sm_external(g, name, set->real, r->ndim, r->dim, sm_set_data(set, row, SM_VALUES), grad);
+  if (made != &g->inert) *place = made;
+  return made;
 }
 
 bool sm_set_used(const sm_set *set, const sm_graph *g, int row) {
-  return known_tensor(g, sm_set_data((sm_set *)set, sm_set_root(set, row), SM_VALUES)) != NULL;
+  return sm_graph_owned_known(g, set, sm_set_root(set, row)) != NULL;
 }
 
 static sm_tensor *fail_unknown(sm_graph *g, const sm_set *set, const char *name) {

@@ -141,24 +141,6 @@ void sm_declare_alias(const sm_params *p, const char *name, const char *of) {
   set->rows++;
 }
 
-bool sm_has_param(const sm_params *p, const char *name) {
-  const char *prefix = p->prefix ? p->prefix : "";
-  size_t n = strlen(prefix);
-  for (int r = 0; r < p->set->rows; r++)
-    if (strncmp(p->set->row[r].name, prefix, n) == 0 && strcmp(p->set->row[r].name + n, name) == 0)
-      return true;
-  return false;
-}
-
-void *sm_param_data(const sm_params *p, const char *name) {
-  const char *prefix = p->prefix ? p->prefix : "";
-  size_t n = strlen(prefix);
-  for (int r = 0; p->set->allocated && r < p->set->rows; r++)
-    if (strncmp(p->set->row[r].name, prefix, n) == 0 && strcmp(p->set->row[r].name + n, name) == 0)
-      return sm_set_data(p->set, r, SM_VALUES);
-  return NULL;
-}
-
 /* ---- layout and memory ------------------------------------------------------------------------------- */
 
 static void lay_out(sm_set *set) {
@@ -283,9 +265,4 @@ int64_t sm_set_parameters(const sm_set *set) {
   for (int r = 0; r < set->rows; r++)
     if (set->row[r].alias_of < 0 && !(set->row[r].flags & SM_ROW_FROZEN)) n += set->row[r].size;
   return n;
-}
-
-void *sm_set_data(sm_set *set, int row, sm_buffer which) {
-  char *base = set->buffer[which];
-  return base ? base + (size_t)set->row[row].offset * sm_dtype_size(set->real) : NULL;
 }

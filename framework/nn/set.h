@@ -41,6 +41,8 @@ static inline int sm_set_root(const sm_set *set, int row) {
 static inline size_t sm_set_buffer_bytes(const sm_set *set) {
   return (size_t)set->elements * sm_dtype_size(set->real);
 }
+/* A row's elements; NULL if the set has no such buffer. Only for sweeps over a set and for tensors over it. */
+void *sm_set_data(const sm_set *, int row, sm_buffer);
 /* Initial values of the wanted rows (by row number; NULL: all) (init.c). */
 void sm_init_rows(sm_set *, uint64_t seed, const bool *wanted);
 /* Which rows follow which. Rows that follow the same one have equal shapes, so its chunks are theirs too. */

@@ -110,10 +110,8 @@ static sm_status draw_pictures(gallery *g, sm_error *err) {
 
 static void take_attention(gallery *g, const sm_tensor *a, int prefix) {
   int cells = g->rows * g->cols;
-  const float *from = a->data;
   for (int i = 0; i < g->n * g->heads; i++)
-    memcpy(g->attention + (size_t)i * (size_t)cells, from + (size_t)i * (size_t)(prefix + cells) + prefix,
-           (size_t)cells * sizeof *from);
+    sm_read(a, (int64_t)i * (prefix + cells) + prefix, cells, g->attention + (size_t)i * (size_t)cells);
 }
 
 static sm_status run_graph(gallery *g, sm_graph *graph, const sm_backbone_spec *spec, sm_error *err) {
@@ -135,7 +133,7 @@ static sm_status run_graph(gallery *g, sm_graph *graph, const sm_backbone_spec *
   g->rows = g->height / spec->patch, g->cols = g->width / spec->patch;
   g->attention = sm_malloc((size_t)(g->n * g->heads * g->rows * g->cols) * sizeof *g->attention);
   if (!g->attention) return sm_fail(err, SM_ENOMEM, "out of memory");
-  memcpy(x->data, g->x, (size_t)g->n * 3 * (size_t)g->height * (size_t)g->width * sizeof *g->x);
+  sm_write(x, 0, sm_elements(x), g->x);
   sm_graph_run(graph, pass);
   take_attention(g, out.attention, spec->prefix);
   return SM_OK;

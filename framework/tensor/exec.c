@@ -16,10 +16,7 @@ typedef struct run_context {
   int64_t items;
 } run_context;
 
-void *sm_local_at(const sm_worker *w, const sm_tensor *t, int64_t item) {
-  return w->local + t->plan->offset +
-         (size_t)(item - w->first) * (size_t)sm_item_elements(t) * sm_dtype_size(t->dtype);
-}
+void *sm_at(const sm_worker *w, const sm_tensor *t, int64_t item) { return sm_range_at(w, t, item); }
 
 static sm_worker worker_of(sm_graph *g, int index) {
   char *base = g->workers + (size_t)index * sm_worker_bytes(g);
@@ -77,6 +74,7 @@ static int64_t segment_items(const sm_segment *s) {
 
 void sm_graph_run(sm_graph *g, int pass) {
   sm_pass *p = &g->pass[pass];
+  sm_rows_refresh(g);
   for (int i = 0; i < p->segments; i++) {
     const sm_segment *s = &p->segment[i];
     run_context c = {g, p, s, 0};
@@ -129,9 +127,7 @@ int sm_graph_profile_lines(const sm_graph *g, sm_profile_line *out, int max) {
 static bool finite_range(const void *data, sm_dtype dtype, int64_t n, int64_t *at, double *value) {
   if (dtype != SM_F32 && dtype != SM_F64 && dtype != SM_BF16) return true;
   for (int64_t i = 0; i < n; i++) {
-    double v = dtype == SM_F32   ? (double)((const float *)data)[i]
-               : dtype == SM_F64 ? ((const double *)data)[i]
-                                 : sm_bf16_value(((const uint16_t *)data)[i]);
+    double v = sm_value_at(data, dtype, i);
     if (isfinite(v)) continue;
     *at = i;
     *value = v;
@@ -148,7 +144,7 @@ static bool node_finite(const sm_node *n, int64_t first, int64_t last, const sm_
     if (!t) continue;
     int64_t at = 0, each = sm_item_elements(t), items = n->op->cls == SM_TILES ? t->dim[0] : last - first;
     double value = 0;
-    if (finite_range(sm_at(w, t, first), t->dtype, items * each, &at, &value)) continue;
+    if (finite_range(sm_range_at(w, t, first), t->dtype, items * each, &at, &value)) continue;
     *item = n->op->cls == SM_TILES ? -1 : first + at / each;
     if (tensor) *tensor = t;
     snprintf(what, size, "op '%s' made %s in '%s'", n->op->name, isnan(value) ? "a NaN" : "an infinity",

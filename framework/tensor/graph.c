@@ -8,14 +8,6 @@
 
 void sm_blas_single_thread(void);
 
-size_t sm_dtype_size(sm_dtype d) {
-  static const size_t size[SM_DTYPE_COUNT] = {4, 8, 1, 4, 2};
-  return size[d];
-}
-const char *sm_dtype_name(sm_dtype d) {
-  static const char *const name[SM_DTYPE_COUNT] = {"F32", "F64", "U8", "I32", "BF16"};
-  return name[d];
-}
 int64_t sm_item_elements(const sm_tensor *t) {
   int64_t n = 1;
   for (int i = 1; i < t->ndim; i++) n *= t->dim[i];
@@ -23,7 +15,7 @@ int64_t sm_item_elements(const sm_tensor *t) {
 }
 int64_t sm_elements(const sm_tensor *t) { return t->dim[0] * sm_item_elements(t); }
 int64_t sm_items(const sm_tensor *t) {
-  return t->count && t->count->data ? *(const int32_t *)t->count->data : t->dim[0];
+  return t->count && t->count->plan->data ? *(const int32_t *)t->count->plan->data : t->dim[0];
 }
 
 const char *sm_shape_text(const sm_tensor *t, char *buf, size_t size) {
@@ -239,63 +231,38 @@ sm_tensor *sm_external(sm_graph *g, const char *name, sm_dtype dtype, int ndim, 
   t->name = sm_arena_strdup(g->arena, name); /* named by its owner, not by where it is first used */
   t->persistent = true;
   t->plan->pass = -1;
-  t->data = data;
+  t->plan->data = data;
   if (grad) {
     sm_tensor *d = tensor_new(g, name, dtype, ndim, dim, NULL);
     if (d == &g->inert) return d;
     d->name = sm_arena_printf(g->arena, "%s.grad", name);
     d->persistent = true;
     d->plan->pass = -1;
-    d->data = grad;
+    d->plan->data = grad;
     t->grad = d;
     t->needs_grad = true;
   }
   return t;
 }
+sm_tensor *sm_graph_owned_known(const sm_graph *g, const void *owner, int index) {
+  for (const sm_owned *o = g->owned; o; o = o->next)
+    if (o->owner == owner) return index < o->n ? o->tensor[index] : NULL;
+  return NULL;
+}
+sm_tensor **sm_graph_owned(sm_graph *g, const void *owner, int index, int n) {
+  sm_owned *o = g->owned;
+  while (o && o->owner != owner) o = o->next;
+  if (!o) {
+    o = sm_graph_memory(g, sizeof *o);
+    sm_tensor **list = sm_graph_memory(g, (size_t)n * sizeof *list);
+    if (!o || !list) return NULL;
+    *o = (sm_owned){owner, list, n, g->owned};
+    g->owned = o;
+  }
+  return &o->tensor[index];
+}
 void sm_keep(sm_graph *g, sm_tensor *t) {
   if (t != &g->inert) t->plan->kept = true;
-}
-
-double sm_bf16_value(uint16_t x) {
-  uint32_t bits = (uint32_t)x << 16;
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return (double)value;
-}
-
-static double *element_real(const sm_tensor *t, int64_t i) { return (double *)t->data + i; }
-double sm_get(const sm_tensor *t, int64_t i) {
-  if (!t->data) return i == 0 ? t->plan->initial : 0;
-  switch (t->dtype) {
-    case SM_F32:
-      return ((const float *)t->data)[i];
-    case SM_F64:
-      return *element_real(t, i);
-    case SM_I32:
-      return ((const int32_t *)t->data)[i];
-    case SM_BF16:
-      return sm_bf16_value(((const uint16_t *)t->data)[i]);
-    default:
-      return ((const uint8_t *)t->data)[i];
-  }
-}
-void sm_put(sm_tensor *t, double value) {
-  t->plan->initial = value;
-  if (!t->data) return;
-  switch (t->dtype) {
-    case SM_F32:
-      *(float *)t->data = (float)value;
-      break;
-    case SM_F64:
-      *element_real(t, 0) = value;
-      break;
-    case SM_I32:
-      *(int32_t *)t->data = (int32_t)value;
-      break;
-    default:
-      *(uint8_t *)t->data = (uint8_t)value;
-      break;
-  }
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------------- */

@@ -9,28 +9,10 @@
 #include <smalti/op.h>
 
 #include "kernels.h"
+#include "memory.h"
 
 #define SM_PASSES_MAX 32
 #define SM_SCOPES_MAX 16
-
-/* Private part of a tensor. Segment numbers count over all passes in order; -1 = never. */
-struct sm_tensor_plan {
-  int pass;                      /* that made it, -1 for tensors without a maker                         */
-  bool narrow;                   /* bf16 in memory                                                        */
-  bool kept;                     /* readable by the host until the end                                    */
-  bool grad_shared;              /* t->grad is another tensor's memory: copy before adding               */
-  bool grad_is_one;              /* a loss term of a fused op: its gradient is 1 and has no memory        */
-  bool remake;                   /* inside a block that is made again                                     */
-  bool border;                   /* the end of one block and the start of the next                        */
-  sm_tensor *again;              /* its recomputed twin in the backward pass being built                  */
-  double initial;                /* scalars and counts                                                    */
-  int written, read, cross_read; /* last segment that did so                                       */
-  int first_segment, last_segment, first_node, last_node;
-  bool local; /* lives in worker memory                                                */
-  size_t bytes, offset;
-  sm_tensor *over; /* whose place it takes over, or NULL                                   */
-  bool planned;
-};
 
 struct sm_node_plan {
   sm_kernel kernel;
@@ -58,6 +40,14 @@ typedef struct sm_pass {
   int terms;
 } sm_pass;
 
+/* The tensors over the memory of one parameter set, by row. */
+typedef struct sm_owned {
+  const void *owner;
+  sm_tensor **tensor; /* (n), NULL where the graph has none yet */
+  int n;
+  struct sm_owned *next;
+} sm_owned;
+
 struct sm_graph {
   sm_graph_config config;
   const sm_kernel_table *kernels;
@@ -70,6 +60,10 @@ struct sm_graph {
   sm_pairs inert_pairs;
   sm_tensor **tensor;
   int tensors, tensors_cap;
+  sm_owned *owned; /* tensors of parameters, by whose they are */
+  sm_rows *rows;   /* the newest list of each kind; each knows the one before (rows.c) */
+  sm_pairs *pairs;
+  struct sm_behind *behind;
   sm_pass pass[SM_PASSES_MAX];
   int passes, open; /* open: index of the pass being built, or -1 */
   bool backward;    /* vjps are running */
@@ -100,8 +94,13 @@ sm_node *sm_append(sm_graph *, sm_node *);       /* to the open pass */
 sm_tensor *sm_result_like(sm_graph *, const sm_tensor *t, const char *suffix);
 void sm_flush_deferred(sm_graph *);
 sm_tensor *sm_take_again(sm_graph *, const sm_tensor *t); /* for a vjp that makes t again on its way; see autodiff.c */
-double sm_bf16_value(uint16_t);
 const char *sm_shape_text(const sm_tensor *, char *buf, size_t size); /* "(16, 197, 384)" */
+
+/* Where the graph keeps the tensor of piece `index` of an owner of n pieces; NULL after a sticky error. */
+sm_tensor **sm_graph_owned(sm_graph *, const void *owner, int index, int n);
+sm_tensor *sm_graph_owned_known(const sm_graph *, const void *owner, int index);
+bool sm_lists_allocate(sm_graph *);  /* the host's copies of row and pair lists; false: no memory */
+void sm_rows_refresh(sm_graph *);    /* lists behind others, where these or the items changed     */
 
 /* ---- for the ops: builders are a check, a result and an emit ---- */
 

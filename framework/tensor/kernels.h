@@ -7,12 +7,15 @@
 
 #include <smalti/op.h>
 
+#include "memory.h"
+
 enum sm_core_op {
 #define X(name) SM_OP_##name,
 #include "ops.def"
 #undef X
   SM_OP_COUNT
 };
+int sm_op_number(const sm_op *); /* the row of a core op in the tables below; -1: it is a plugin's */
 
 typedef struct sm_kernel_table {
   const char *isa; /* "avx512_bf16", "avx512", "avx2", "baseline", "plain" */

@@ -73,8 +73,8 @@ static void attend(const attention_shape *a, const attention_memory *m, real *ls
 
 KERNEL(attention) {
   attention_shape a = shape_of(n);
-  const void *qkv = sm_at(w, n->in[0], first);
-  void *o = sm_at(w, n->out[0], first);
+  const void *qkv = sm_range_at(w, n->in[0], first);
+  void *o = sm_range_at(w, n->out[0], first);
   real *lse = out_at(w, n, 1, first);
   attention_memory m = {
       .qkv_narrow = IS_NARROW(n->in[0]), .o_narrow = IS_NARROW(n->out[0]), .s = w->scratch, .pack = w->pack};
@@ -176,10 +176,10 @@ static void attend_back(const attention_shape *a, const attention_memory *m, con
 
 KERNEL(attention_dx) {
   attention_shape a = shape_of(n);
-  const void *qkv = sm_at(w, n->in[0], first), *o = sm_at(w, n->in[1], first),
-             *dout = sm_at(w, n->in[3], first);
+  const void *qkv = sm_range_at(w, n->in[0], first), *o = sm_range_at(w, n->in[1], first),
+             *dout = sm_range_at(w, n->in[3], first);
   const real *lse = in_at(w, n, 2, first);
-  void *dqkv = sm_at(w, n->out[0], first);
+  void *dqkv = sm_range_at(w, n->out[0], first);
   attention_memory m = {.qkv_narrow = IS_NARROW(n->in[0]),
                         .o_narrow = IS_NARROW(n->in[1]),
                         .dout_narrow = IS_NARROW(n->in[3]),

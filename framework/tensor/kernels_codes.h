@@ -54,7 +54,7 @@ static void gumbel_noise(const uint32_t *key, uint32_t item, uint32_t row, int64
 
 KERNEL(gumbel_softmax) {
   const real *logits = in_at(w, n, 0, first), inv_tau = *in_at(w, n, 1, 0);
-  const int32_t *words = sm_at(w, n->in[2], 0);
+  const int32_t *words = sm_range_at(w, n->in[2], 0);
   const uint32_t key[2] = {(uint32_t)words[0], (uint32_t)words[1]};
   real *y = out_at(w, n, 0, first);
   int64_t tokens = n->in[0]->dim[1], size = last_dim(n->in[0]);

@@ -7,14 +7,14 @@ KERNEL(linear) {
   gemm(&(product){.m = rows_of(x, last - first),
                   .n = m,
                   .k = c,
-                  .a = sm_at(w, x, first),
+                  .a = sm_range_at(w, x, first),
                   .lda = c,
                   .a_narrow = IS_NARROW(x),
                   .b = in_at(w, n, 1, 0),
                   .ldb = c,
                   .tb = TRANSPOSED,
                   .bias = in_at(w, n, 2, 0),
-                  .c = sm_at(w, y, first),
+                  .c = sm_range_at(w, y, first),
                   .ldc = m,
                   .c_narrow = IS_NARROW(y)},
        w->pack);
@@ -26,13 +26,13 @@ KERNEL(linear_dx) {
   gemm(&(product){.m = rows_of(dy, last - first),
                   .n = c,
                   .k = m,
-                  .a = sm_at(w, dy, first),
+                  .a = sm_range_at(w, dy, first),
                   .lda = m,
                   .a_narrow = IS_NARROW(dy),
                   .b = in_at(w, n, 1, 0),
                   .ldb = c,
                   .add = adds_to(n, 0),
-                  .c = sm_at(w, dx, first),
+                  .c = sm_range_at(w, dx, first),
                   .ldc = c,
                   .c_narrow = IS_NARROW(dx)},
        w->pack);
@@ -42,7 +42,7 @@ KERNEL(linear_dx) {
  * the first column of tiles also make db. */
 KERNEL(linear_dw) {
   const sm_tensor *dy = n->in[0], *x = n->in[1];
-  const void *g = sm_at(w, dy, 0), *v = sm_at(w, x, 0);
+  const void *g = sm_range_at(w, dy, 0), *v = sm_range_at(w, x, 0);
   real *dw = out_at(w, n, 0, 0), *db = out_at(w, n, 1, 0);
   int64_t m = last_dim(dy), c = last_dim(x), rows = rows_of(dy, sm_items(dy));
   sm_grid grid = sm_product_grid(m, c);

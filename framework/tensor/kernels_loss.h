@@ -31,7 +31,7 @@ static int64_t row_best(const real *x, const real *shift, int64_t n, real *max) 
 
 KERNEL(argmax) {
   const real *logits = in_at(w, n, 0, first), *shift = in_at(w, n, 1, 0);
-  int32_t *ids = sm_at(w, n->out[0], first);
+  int32_t *ids = sm_range_at(w, n->out[0], first);
   int64_t k = last_dim(n->in[0]);
   real max;
   for (int64_t r = 0; r < last - first; r++) ids[r] = (int32_t)row_best(logits + r * k, shift, k, &max);
@@ -158,7 +158,7 @@ static void target_row(const real *t, const real *shift, const real *z, const so
 /* Scratch: K exponentials of the student, K of a target, K of the weighted sum of targets. */
 KERNEL(xent_soft) {
   const real *target = in_at(w, n, 5, 0), *shift = in_at(w, n, 6, 0), *weight = in_at(w, n, 4, 0);
-  const int32_t *pairs = sm_at(w, n->in[2], 0), *index = sm_at(w, n->in[3], 0);
+  const int32_t *pairs = sm_range_at(w, n->in[2], 0), *index = sm_range_at(w, n->in[3], 0);
   real *loss = out_at(w, n, 0, first), *stats = out_at(w, n, 1, first), *logits = out_at(w, n, 2, first);
   int64_t k = last_dim(n->out[2]);
   real *es = w->scratch, *et = es + k, *mix = et + k, inv_tau = *in_at(w, n, 1, 0);
@@ -199,7 +199,7 @@ KERNEL(xent_soft) {
 /* Scratch: K exponentials of the student. */
 KERNEL(xent_ids) {
   const real *weight = in_at(w, n, 4, 0);
-  const int32_t *pairs = sm_at(w, n->in[2], 0), *index = sm_at(w, n->in[3], 0), *ids = sm_at(w, n->in[5], 0);
+  const int32_t *pairs = sm_range_at(w, n->in[2], 0), *index = sm_range_at(w, n->in[3], 0), *ids = sm_range_at(w, n->in[5], 0);
   real *loss = out_at(w, n, 0, first), *stats = out_at(w, n, 1, first), *logits = out_at(w, n, 2, first);
   int64_t k = last_dim(n->out[2]);
   real *es = w->scratch, inv_tau = *in_at(w, n, 1, 0);
@@ -262,7 +262,7 @@ static double row_penalty(int64_t kind, const real *x, const real *t, int64_t n,
 }
 
 KERNEL(regression) {
-  const int32_t *pairs = sm_at(w, n->in[1], 0), *index = sm_at(w, n->in[2], 0);
+  const int32_t *pairs = sm_range_at(w, n->in[1], 0), *index = sm_range_at(w, n->in[2], 0);
   const real *x = in_at(w, n, 0, first), *weight = in_at(w, n, 3, 0), *target = in_at(w, n, 4, 0);
   real *loss = out_at(w, n, 0, first);
   int64_t d = last_dim(n->in[0]);
@@ -279,7 +279,7 @@ INLINE void add_slopes(int kind, const real *x, const real *t, int64_t n, real b
 }
 
 KERNEL(regression_dx) {
-  const int32_t *pairs = sm_at(w, n->in[2], 0), *index = sm_at(w, n->in[3], 0);
+  const int32_t *pairs = sm_range_at(w, n->in[2], 0), *index = sm_range_at(w, n->in[3], 0);
   const real *dloss = in_at(w, n, 0, first), *x = in_at(w, n, 1, first), *weight = in_at(w, n, 4, 0),
              *target = in_at(w, n, 5, 0), beta = (real)n->f[0];
   real *dx = out_at(w, n, 0, first);

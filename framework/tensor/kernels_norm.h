@@ -5,7 +5,7 @@
 KERNEL(layer_norm) {
   const real *x = in_at(w, n, 0, first), *weight = in_at(w, n, 1, 0), *bias = in_at(w, n, 2, 0);
   real *stats = out_at(w, n, 1, first);
-  void *out = sm_at(w, n->out[0], first);
+  void *out = sm_range_at(w, n->out[0], first);
   const bool narrow = IS_NARROW(n->out[0]);
   int64_t d = last_dim(n->in[0]), rows = rows_of(n->in[0], last - first);
   for (int64_t r = 0; r < rows; r++, x += d) {

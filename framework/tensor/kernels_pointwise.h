@@ -40,7 +40,7 @@ INLINE real gelu_slope(real v, real tail, real bell) {
 
 KERNEL(gelu) {
   const real *in = in_at(w, n, 0, first);
-  void *out = sm_at(w, n->out[0], first);
+  void *out = sm_range_at(w, n->out[0], first);
   const bool narrow = IS_NARROW(n->out[0]);
   EACH_CHUNK((last - first) * sm_item_elements(n->in[0])) {
     const real *x = in + k0;
@@ -65,7 +65,7 @@ INLINE void gelu_back(const real *x, const real *dy, real *dx, real *y, int64_t 
 KERNEL(gelu_dx) {
   const real *in = in_at(w, n, 0, first), *from = in_at(w, n, 1, first);
   const sm_tensor *again = n->out[1];
-  void *out = sm_at(w, n->out[0], first), *value = again ? sm_at(w, again, first) : NULL;
+  void *out = sm_range_at(w, n->out[0], first), *value = again ? sm_range_at(w, again, first) : NULL;
   const bool add = adds_to(n, 0), narrow = IS_NARROW(n->out[0]), narrow_value = again && IS_NARROW(again);
   EACH_CHUNK((last - first) * sm_item_elements(n->in[0])) {
     real ds[CHUNK], ys[CHUNK], *dx = add ? ds : room(out, narrow, k0, ds);

@@ -14,7 +14,7 @@ INLINE void put_row(real *to, const real *from, int64_t d, bool add) {
 
 KERNEL(gather) {
   const real *x = in_at(w, n, 0, 0);
-  const int32_t *token = sm_at(w, n->in[1], first);
+  const int32_t *token = sm_range_at(w, n->in[1], first);
   real *y = out_at(w, n, 0, first);
   int64_t d = last_dim(n->in[0]), tokens = n->i[0] > 0 ? n->i[0] : 1;
   for (int64_t r = 0; r < last - first; r++) put_row(y + r * d, x + token[r] / tokens * d, d, false);
@@ -23,7 +23,7 @@ KERNEL(gather) {
 /* The inverse of gather by the inverse list, so that each row is written once and ranges never meet. */
 KERNEL(scatter) {
   const real *dy = in_at(w, n, 0, 0);
-  const int32_t *slot = sm_at(w, n->in[1], first);
+  const int32_t *slot = sm_range_at(w, n->in[1], first);
   real *dx = out_at(w, n, 0, first);
   int64_t d = last_dim(n->in[0]), rows = rows_of(n->out[0], last - first);
   for (int64_t r = 0; r < rows; r++)

@@ -18,7 +18,7 @@ KERNEL(patchify) {
 KERNEL(tokens) {
   const real *patches = in_at(w, n, 0, first), *cls = in_at(w, n, 1, 0), *pos = in_at(w, n, 2, 0);
   const real *mask_token = in_at(w, n, 3, 0);
-  const uint8_t *mask = n->in[4] ? sm_at(w, n->in[4], first) : NULL;
+  const uint8_t *mask = n->in[4] ? sm_range_at(w, n->in[4], first) : NULL;
   real *y = out_at(w, n, 0, first);
   int64_t count = n->in[0]->dim[1], d = n->in[0]->dim[2];
   for (int64_t i = 0; i < last - first; i++)
@@ -35,7 +35,7 @@ KERNEL(tokens) {
 
 KERNEL(tokens_dpatch) {
   const real *dy = in_at(w, n, 0, first);
-  const uint8_t *mask = n->in[1] ? sm_at(w, n->in[1], first) : NULL;
+  const uint8_t *mask = n->in[1] ? sm_range_at(w, n->in[1], first) : NULL;
   real *dx = out_at(w, n, 0, first);
   int64_t count = n->out[0]->dim[1], d = n->out[0]->dim[2];
   for (int64_t i = 0; i < last - first; i++)
@@ -82,7 +82,7 @@ static void token_columns(const sm_node *n, const real *dy, const uint8_t *mask,
 
 KERNEL(tokens_dparam) {
   const real *dy = in_at(w, n, 0, 0);
-  const uint8_t *mask = n->in[1] ? sm_at(w, n->in[1], 0) : NULL;
+  const uint8_t *mask = n->in[1] ? sm_range_at(w, n->in[1], 0) : NULL;
   real *out[3] = {out_at(w, n, 0, 0), out_at(w, n, 1, 0), out_at(w, n, 2, 0)};
   int64_t d = last_dim(n->in[0]);
   for (int64_t t = first; t < last; t++) {

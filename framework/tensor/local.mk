@@ -6,6 +6,7 @@ tensor_kernel_sources = \
   framework/tensor/kernels_f32.c \
   framework/tensor/kernels_f64.c \
   framework/tensor/kernels.h \
+  framework/tensor/memory.h \
   framework/tensor/kernels_attention.h \
   framework/tensor/kernels_codes.h \
   framework/tensor/kernels_columns.h \
@@ -67,6 +68,8 @@ libsmalti_la_SOURCES += \
   framework/tensor/ops_small.c \
   framework/tensor/ops_tokens.c \
   framework/tensor/plan.c \
+  framework/tensor/rows.c \
+  framework/tensor/values.c \
   framework/tensor/kernels_table.c \
   framework/tensor/plain_f32.c \
   framework/tensor/plain_f64.c \

@@ -6,7 +6,7 @@
 
 #define OP(NAME, CLASS, ...)   \
   const sm_op sm_op_##NAME = { \
-      .name = #NAME, .cls = CLASS, .core = SM_OP_##NAME, __VA_ARGS__}
+      .name = #NAME, .cls = CLASS, __VA_ARGS__}
 
 static sm_tensor *one_an_item(sm_graph *g, const sm_tensor *x) {
   return sm_result(g, x->dtype, 1, x->dim, x->count);

@@ -9,7 +9,7 @@
 
 #define OP(NAME, CLASS, ...)   \
   const sm_op sm_op_##NAME = { \
-      .name = #NAME, .cls = CLASS, .core = SM_OP_##NAME, __VA_ARGS__}
+      .name = #NAME, .cls = CLASS, __VA_ARGS__}
 
 static bool is_picture(const sm_tensor *x, int height, int width) {
   return x->ndim == 3 && height > 0 && width > 0 && x->dim[1] == (int64_t)height * width;

@@ -10,7 +10,7 @@
 
 #define OP(NAME, CLASS, ...)   \
   const sm_op sm_op_##NAME = { \
-      .name = #NAME, .cls = CLASS, .core = SM_OP_##NAME, __VA_ARGS__}
+      .name = #NAME, .cls = CLASS, __VA_ARGS__}
 
 /* ---- linear ---------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 
 #define OP(NAME, CLASS, ...)   \
   const sm_op sm_op_##NAME = { \
-      .name = #NAME, .cls = CLASS, .core = SM_OP_##NAME, __VA_ARGS__}
+      .name = #NAME, .cls = CLASS, __VA_ARGS__}
 
 static int64_t columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
 
@@ -211,64 +211,6 @@ OP(regression, SM_PER_ITEM, .doc = "mean penalty on the difference from vectors"
    .vjp = regression_vjp);
 OP(regression_dx, SM_PER_ITEM, .doc = "gradient of regression", .cross = 1u << 5);
 
-/* ---- row and pair lists ---------------------------------------------------------------------------- */
-
-sm_rows *sm_rows_new(sm_graph *g, const char *name, int64_t capacity, int64_t items, int64_t tokens,
-                     sm_tensor *item_count) {
-  sm_rows *r = sm_graph_memory(g, sizeof *r);
-  if (!r) return &g->inert_rows;
-  char text[160];
-  r->capacity = capacity;
-  snprintf(text, sizeof text, "%s.count", name);
-  r->count = sm_count(g, text, capacity);
-  snprintf(text, sizeof text, "%s.token", name);
-  r->token = sm_input(g, text, SM_I32, 1, &capacity, r->count);
-  snprintf(text, sizeof text, "%s.slot", name);
-  r->slot = sm_input(g, text, SM_I32, 2, (int64_t[]){items, tokens}, item_count);
-  return r;
-}
-void sm_rows_set(sm_rows *r, const int32_t *token, int64_t n) {
-  int32_t *slot = r->slot->data;
-  memset(slot, 0xff, (size_t)sm_elements(r->slot) * sizeof *slot); /* -1 everywhere */
-  for (int64_t i = 0; i < n; i++) slot[token[i]] = (int32_t)i;
-  if (n) memcpy(r->token->data, token, (size_t)n * sizeof *token);
-  sm_put(r->count, (double)n);
-}
-
-sm_pairs *sm_pairs_new(sm_graph *g, const char *name, int64_t capacity, int64_t predictions) {
-  sm_pairs *p = sm_graph_memory(g, sizeof *p);
-  if (!p) return &g->inert_pairs;
-  char text[160];
-  p->capacity = capacity;
-  p->predictions = predictions;
-  int64_t firsts = predictions + 1;
-  snprintf(text, sizeof text, "%s.first", name);
-  p->first = sm_input(g, text, SM_I32, 1, &firsts, NULL);
-  snprintf(text, sizeof text, "%s.target", name);
-  p->target = sm_input(g, text, SM_I32, 1, &capacity, NULL);
-  snprintf(text, sizeof text, "%s.weight", name);
-  p->weight = sm_input_real(g, text, 1, &capacity, NULL);
-  return p;
-}
-void sm_pairs_begin(sm_pairs *p) {
-  p->filled = 0;
-  p->last = -1;
-}
-bool sm_pairs_add(sm_pairs *p, int64_t prediction, int64_t target, double weight) {
-  if (p->filled == p->capacity || prediction < p->last || prediction >= p->predictions) return false;
-  int32_t *first = p->first->data;
-  while (p->last < prediction) first[++p->last] = (int32_t)p->filled;
-  ((int32_t *)p->target->data)[p->filled] = (int32_t)target;
-  if (p->weight->dtype == SM_F32) ((float *)p->weight->data)[p->filled] = (float)weight;
-  else ((double *)p->weight->data)[p->filled] = weight;
-  p->filled++;
-  return true;
-}
-void sm_pairs_end(sm_pairs *p) {
-  int32_t *first = p->first->data;
-  while (p->last < p->predictions) first[++p->last] = (int32_t)p->filled;
-}
-
 /* ---- the table ------------------------------------------------------------------------------------- */
 
 static const sm_op *const table[SM_OP_COUNT] = {
@@ -277,6 +219,11 @@ static const sm_op *const table[SM_OP_COUNT] = {
 #undef X
 };
 const sm_op *sm_op_at(int index) { return index >= 0 && index < SM_OP_COUNT ? table[index] : NULL; }
+int sm_op_number(const sm_op *op) {
+  for (int i = 0; i < SM_OP_COUNT; i++)
+    if (table[i] == op) return i;
+  return -1;
+}
 const sm_op *sm_op_named(const char *name) {
   for (int i = 0; i < SM_OP_COUNT; i++)
     if (!strcmp(table[i]->name, name)) return table[i];

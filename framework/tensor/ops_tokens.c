@@ -6,7 +6,7 @@
 
 #define OP(NAME, CLASS, ...)   \
   const sm_op sm_op_##NAME = { \
-      .name = #NAME, .cls = CLASS, .core = SM_OP_##NAME, __VA_ARGS__}
+      .name = #NAME, .cls = CLASS, __VA_ARGS__}
 
 static int64_t columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
 

@@ -19,10 +19,10 @@ typedef float real;
 
 /* Operand k from `item` on, NULL where the node has none. */
 static real *in(const sm_worker *w, const sm_node *n, int k, int64_t item) {
-  return n->in[k] ? sm_at(w, n->in[k], item) : NULL;
+  return n->in[k] ? sm_range_at(w, n->in[k], item) : NULL;
 }
 static real *out(const sm_worker *w, const sm_node *n, int k, int64_t item) {
-  return n->out[k] ? sm_at(w, n->out[k], item) : NULL;
+  return n->out[k] ? sm_range_at(w, n->out[k], item) : NULL;
 }
 static int64_t row_length(const sm_tensor *t) { return t->dim[t->ndim - 1]; }
 static int64_t item_rows(const sm_tensor *t) { return sm_item_elements(t) / row_length(t); }

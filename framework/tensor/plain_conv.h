@@ -141,7 +141,7 @@ static double plain_gumbel(const int32_t *key, int64_t item, int64_t row, int64_
 
 PLAIN(gumbel_softmax) {
   const real *logits = in(w, n, 0, first), inv_tau = *in(w, n, 1, 0);
-  const int32_t *key = sm_at(w, n->in[2], 0);
+  const int32_t *key = sm_range_at(w, n->in[2], 0);
   real *y = out(w, n, 0, first);
   int64_t tokens = n->in[0]->dim[1], size = row_length(n->in[0]);
   for (int64_t item = first; item < last; item++) FOR(t, tokens) {

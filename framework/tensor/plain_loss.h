@@ -14,7 +14,7 @@ static int64_t best(const real *x, const real *shift, int64_t k) {
 
 PLAIN(argmax) {
   const real *logits = in(w, n, 0, first), *shift = in(w, n, 1, 0);
-  int32_t *ids = sm_at(w, n->out[0], first);
+  int32_t *ids = sm_range_at(w, n->out[0], first);
   int64_t k = row_length(n->in[0]);
   FOR(r, last - first) ids[r] = (int32_t)best(logits + r * k, shift, k);
 }
@@ -65,8 +65,8 @@ static double entropy(const double *log_p, int64_t k) {
 /* Both cross-entropies: an id is the distribution whose whole weight lies on it. */
 static void xent(const sm_node *n, int64_t first, int64_t last, sm_worker *w, bool soft) {
   const real *weight = in(w, n, 4, 0), *target = soft ? in(w, n, 5, 0) : NULL, *shift = in(w, n, 6, 0);
-  const int32_t *pairs = sm_at(w, n->in[2], 0), *index = sm_at(w, n->in[3], 0);
-  const int32_t *ids = soft ? NULL : sm_at(w, n->in[5], 0);
+  const int32_t *pairs = sm_range_at(w, n->in[2], 0), *index = sm_range_at(w, n->in[3], 0);
+  const int32_t *ids = soft ? NULL : sm_range_at(w, n->in[5], 0);
   real *loss = out(w, n, 0, first), *stats = out(w, n, 1, first), *logits = out(w, n, 2, first);
   int64_t k = row_length(n->out[2]);
   double inv_tau = *in(w, n, 1, 0), *log_s = w->scratch, *log_q = log_s + k, *gradient = log_q + k;
@@ -113,7 +113,7 @@ static double penalty(int64_t kind, double x, double beta, double *slope) {
 }
 
 PLAIN(regression) {
-  const int32_t *pairs = sm_at(w, n->in[1], 0), *index = sm_at(w, n->in[2], 0);
+  const int32_t *pairs = sm_range_at(w, n->in[1], 0), *index = sm_range_at(w, n->in[2], 0);
   const real *x = in(w, n, 0, first), *weight = in(w, n, 3, 0), *target = in(w, n, 4, 0);
   real *loss = out(w, n, 0, first);
   int64_t d = row_length(n->in[0]);
@@ -127,7 +127,7 @@ PLAIN(regression) {
 }
 
 PLAIN(regression_dx) {
-  const int32_t *pairs = sm_at(w, n->in[2], 0), *index = sm_at(w, n->in[3], 0);
+  const int32_t *pairs = sm_range_at(w, n->in[2], 0), *index = sm_range_at(w, n->in[3], 0);
   const real *dloss = in(w, n, 0, first), *x = in(w, n, 1, first), *weight = in(w, n, 4, 0),
              *target = in(w, n, 5, 0);
   real *dx = out(w, n, 0, first);

@@ -15,7 +15,7 @@ PLAIN(patchify) {
 PLAIN(tokens) {
   const real *patches = in(w, n, 0, first), *cls = in(w, n, 1, 0), *pos = in(w, n, 2, 0),
              *mask_token = in(w, n, 3, 0);
-  const uint8_t *mask = n->in[4] ? sm_at(w, n->in[4], first) : NULL;
+  const uint8_t *mask = n->in[4] ? sm_range_at(w, n->in[4], first) : NULL;
   real *y = out(w, n, 0, first);
   int64_t count = n->in[0]->dim[1], d = n->in[0]->dim[2];
   FOR(i, last - first) FOR(j, count + 1) FOR(c, d) {
@@ -29,7 +29,7 @@ PLAIN(tokens) {
 
 PLAIN(tokens_dpatch) {
   const real *dy = in(w, n, 0, first);
-  const uint8_t *mask = n->in[1] ? sm_at(w, n->in[1], first) : NULL;
+  const uint8_t *mask = n->in[1] ? sm_range_at(w, n->in[1], first) : NULL;
   real *dx = out(w, n, 0, first);
   int64_t count = n->out[0]->dim[1], d = n->out[0]->dim[2];
   FOR(i, last - first)
@@ -39,7 +39,7 @@ PLAIN(tokens_dpatch) {
 
 PLAIN(tokens_dparam) {
   const real *dy = in(w, n, 0, 0);
-  const uint8_t *mask = n->in[1] ? sm_at(w, n->in[1], 0) : NULL;
+  const uint8_t *mask = n->in[1] ? sm_range_at(w, n->in[1], 0) : NULL;
   real *dcls = out(w, n, 0, 0), *dpos = out(w, n, 1, 0), *dmask = out(w, n, 2, 0);
   int64_t t = n->in[0]->dim[1], d = n->in[0]->dim[2], items = sm_items(n->in[0]);
   COLUMNS(c, d) {
@@ -115,7 +115,7 @@ PLAIN(position_resize_dx) {
 
 PLAIN(gather) {
   const real *x = in(w, n, 0, 0);
-  const int32_t *token = sm_at(w, n->in[1], first);
+  const int32_t *token = sm_range_at(w, n->in[1], first);
   real *y = out(w, n, 0, first);
   int64_t d = row_length(n->in[0]), tokens = n->i[0] > 0 ? n->i[0] : 1;
   FOR(r, last - first) FOR(c, d) y[r * d + c] = x[token[r] / tokens * d + c];
@@ -123,7 +123,7 @@ PLAIN(gather) {
 
 PLAIN(scatter) {
   const real *dy = in(w, n, 0, 0);
-  const int32_t *slot = sm_at(w, n->in[1], first);
+  const int32_t *slot = sm_range_at(w, n->in[1], first);
   real *dx = out(w, n, 0, first);
   int64_t d = row_length(n->in[0]);
   FOR(r, (last - first) * item_rows(n->out[0]))

@@ -242,8 +242,9 @@ static sm_status choose_kernels(sm_graph *g, sm_error *err) {
   for (int i = 0; i < g->passes; i++)
     for (int k = 0; k < g->pass[i].n; k++) {
       sm_node *n = g->pass[i].node[k];
+      int core = sm_op_number(n->op);
       n->plan->index = g->nodes++;
-      n->plan->kernel = n->op->core >= 0 ? g->kernels->run[n->op->core] : n->op->run[g->config.device][real];
+      n->plan->kernel = core >= 0 ? g->kernels->run[core] : n->op->run[g->config.device][real];
       if (!n->plan->kernel) {
         sm_fail(err, SM_EUNSUPPORTED, "op '%s' has no %s kernel for %s", n->op->name, real ? "F64" : "F32",
                 g->config.device == SM_CPU ? "the CPU back end" : "the plain back end");
@@ -291,7 +292,7 @@ sm_status sm_graph_plan(sm_graph *g, sm_error *err) {
   plan_scratch(g);
   for (int i = 0; i < g->tensors; i++) {
     sm_tensor *t = g->tensor[i];
-    if (!t->persistent || t->data || t->plan->planned) continue;
+    if (!t->persistent || t->plan->data) continue;
     t->plan->bytes = round64((size_t)sm_elements(t) * sm_dtype_size(t->dtype));
     t->plan->offset = g->input_bytes;
     g->input_bytes += t->plan->bytes;
@@ -310,7 +311,7 @@ sm_status sm_graph_allocate(sm_graph *g, sm_error *err) {
   g->workers = sm_aligned_alloc(worker * threads + 64);
   g->seconds = sm_calloc((size_t)g->nodes * threads + 1, sizeof *g->seconds);
   g->calls = sm_calloc((size_t)g->nodes * threads + 1, sizeof *g->calls);
-  if (!g->inputs || !g->transients || !g->workers || !g->seconds || !g->calls) {
+  if (!g->inputs || !g->transients || !g->workers || !g->seconds || !g->calls || !sm_lists_allocate(g)) {
     char need[32];
     sm_fail(
         err, SM_ENOMEM, "not enough memory for the step: %s are needed",
@@ -319,11 +320,11 @@ sm_status sm_graph_allocate(sm_graph *g, sm_error *err) {
   }
   for (int i = 0; i < g->tensors; i++) {
     sm_tensor *t = g->tensor[i];
-    if (t->persistent && !t->data) {
-      t->data = g->inputs + t->plan->offset;
+    if (t->persistent && !t->plan->data) {
+      t->plan->data = g->inputs + t->plan->offset;
       if (t->plan->initial != 0) sm_put(t, t->plan->initial);
     } else if (!t->persistent && t->plan->first_segment >= 0 && !t->plan->local) {
-      t->data = g->transients + t->plan->offset;
+      t->plan->data = g->transients + t->plan->offset;
     }
   }
   g->allocated = true;

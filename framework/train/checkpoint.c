@@ -36,13 +36,15 @@ static sm_status each_tensor(sm_ssl *ssl, tensor_fn fn, void *ctx, sm_error *err
       if (row->alias_of >= 0) continue;
       for (int b = SM_VALUES; b <= SM_MOMENT2; b++) {
         if (b == SM_GRADIENTS || (b != SM_VALUES && i != SM_SSL_STUDENT)) continue;
-        void *data = sm_set_data(set, r, (sm_buffer)b);
-        if (!data || (b != SM_VALUES && (row->flags & SM_ROW_FROZEN))) continue;
+        size_t bytes;
+        if (b != SM_VALUES && (row->flags & SM_ROW_FROZEN)) continue;
+        void *data = sm_set_lend(set, r, (sm_buffer)b, &bytes);
+        if (!data) continue;
         char name[320];
         snprintf(name, sizeof name, "%s%s%s", b == SM_VALUES ? set_name[i] : buffer_name[b],
                  b == SM_VALUES ? "." : "", row->name);
-        sm_status status = fn(ctx, name, dtype, row->ndim, row->dim, data,
-                              (size_t)row->size * sm_dtype_size(sm_set_real(set)), err);
+        sm_status status = fn(ctx, name, dtype, row->ndim, row->dim, data, bytes, err);
+        sm_set_give_back(set, r, (sm_buffer)b, data, true);
         if (status) return status;
       }
     }

@@ -73,9 +73,9 @@ void sm_ssl_objective_build(sm_ssl *s) {
 
 static void set_key(sm_ssl *s, const sm_batch *b, int first) {
   sm_rng rng = sm_rng_make(s->c.seed, SM_RNG_OBJECTIVE, (uint64_t)b->epoch, (uint64_t)b->step, 0);
-  int32_t *key = s->objective.key->data;
+  int32_t key[3] = {0, 0, first};
   for (int i = 0; i < 2; i++) key[i] = (int32_t)sm_rng_u32(&rng);
-  key[2] = first;
+  sm_write_i32(s->objective.key, 0, 3, key);
 }
 
 static void put(sm_measures *m, const char *name, double value, bool mean) {
@@ -94,7 +94,7 @@ sm_status sm_ssl_objective_gradients(sm_ssl *s, const sm_batch *b, const sm_time
     const int pictures = sm_ssl_part_of(s, b, first);
     double start = sm_now(), now;
     sm_put(k->count, pictures);
-    sm_ssl_fill(k->pictures, b->global + first * pixels, pictures * pixels);
+    sm_write(k->pictures, 0, pictures * pixels, b->global + first * pixels);
     set_key(s, b, first);
     r->seconds[3] += (now = sm_now()) - start;
     sm_graph_run(s->graph, s->pass[PASS_GLOBAL]);
@@ -136,9 +136,7 @@ static int read_all_shown(sm_ssl *s, const sm_ssl_shown *from, sm_image_scratch 
   int n = 0;
   for (int i = 0; i < wanted; i++) {
     if (read_shown(from, all * (2 * i + 1) / (2 * wanted), scratch, one, err)) continue;
-    sm_tensor at = *s->objective.shown;
-    at.data = (char *)at.data + (size_t)(n * pixels) * sm_dtype_size(at.dtype);
-    sm_ssl_fill(&at, one, pixels);
+    sm_write(s->objective.shown, n * pixels, pixels, one);
     n++;
   }
   return n;

@@ -90,7 +90,6 @@ void sm_ssl_objective_build(sm_ssl *);
 sm_status sm_ssl_objective_gradients(sm_ssl *, const sm_batch *, const sm_time *, sm_step_result *, sm_error *);
 /* ssl_step.c: what all pairs of a loss on views of a kind have in common; pieces of a step that both have. */
 sm_pair_request sm_ssl_pair_request(const sm_ssl *, int loss, int kind);
-void sm_ssl_fill(sm_tensor *, const float *from, int64_t n);
 void sm_ssl_put(sm_step_result *, bool mean, double value, const char *fmt, const char *name);
 int sm_ssl_part_of(const sm_ssl *, const sm_batch *, int first);
 sm_status sm_ssl_nonfinite(sm_ssl *, const sm_batch *, int first, sm_error *);

@@ -136,8 +136,7 @@ uint64_t sm_ssl_frozen_hash(sm_ssl *s, int tokenizer) {
     const sm_row *row = sm_set_row(set, r);
     if (row->alias_of >= 0) continue;
     hash = sm_hash64(row->name, strlen(row->name), hash);
-    hash =
-        sm_hash64(sm_set_data(set, r, SM_VALUES), (size_t)row->size * sm_dtype_size(sm_set_real(set)), hash);
+    hash = sm_set_row_hash(set, r, SM_VALUES, hash);
   }
   return hash;
 }

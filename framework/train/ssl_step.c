@@ -23,15 +23,6 @@
 
 /* ---- filling inputs -------------------------------------------------------------------------------- */
 
-void sm_ssl_fill(sm_tensor *t, const float *from, int64_t n) {
-  if (t->dtype == SM_F32) {
-    memcpy(t->data, from, (size_t)n * sizeof *from);
-    return;
-  }
-  double *to = t->data;
-  for (int64_t i = 0; i < n; i++) to[i] = from[i];
-}
-
 /* Stochastic depth: a factor 0 or 1/keep for each view and site, drawn for the sample and not for its place
  * in memory. */
 static void fill_drop(sm_ssl *s, sm_tensor *drop, const sm_batch *b, int first, int pictures, int views,
@@ -47,8 +38,7 @@ static void fill_drop(sm_ssl *s, sm_tensor *drop, const sm_batch *b, int first, 
         double keep = 1 - s->spec.drop_rate[k], factor = keep >= 1                     ? 1
                                                          : sm_rng_uniform(&rng) < keep ? 1 / keep
                                                                                        : 0;
-        if (drop->dtype == SM_F32) ((float *)drop->data)[row * sites + k] = (float)factor;
-        else ((double *)drop->data)[row * sites + k] = factor;
+        sm_write_f64(drop, row * sites + k, 1, &factor);
       }
     }
 }
@@ -134,8 +124,8 @@ static void fill_pictures(sm_ssl *s, int kind, const sm_batch *b, int first, int
   if (!k->pictures) return;
   int64_t views = (int64_t)pictures * k->views, pixels = sm_item_elements(k->pictures);
   sm_put(k->count, (double)views);
-  sm_ssl_fill(k->pictures, (kind == LOCAL ? b->local : b->global) + (int64_t)first * k->views * pixels,
-              views * pixels);
+  sm_write(k->pictures, 0, views * pixels,
+           (kind == LOCAL ? b->local : b->global) + (int64_t)first * k->views * pixels);
 }
 
 static sm_status fill_masks(sm_ssl *s, int kind, const sm_batch *b, int first, int pictures, sm_error *err) {
@@ -144,9 +134,8 @@ static sm_status fill_masks(sm_ssl *s, int kind, const sm_batch *b, int first, i
   const uint8_t *masks = masks_of(k, kind == LOCAL, b);
   if (!k->patch_rows) return SM_OK;
   if (masks) masks += (int64_t)first * k->views * k->patches;
-  size_t cells = (size_t)(views * k->patches);
-  if (masks) memcpy(k->mask->data, masks, cells);
-  else if (k->mask) memset(k->mask->data, 0, cells);
+  if (masks) sm_write_u8(k->mask, 0, views * k->patches, masks);
+  else if (k->mask) sm_fill(k->mask, 0, views * k->patches, 0);
   return set_masked_rows(s, k, masks, views, err);
 }
 
@@ -155,7 +144,7 @@ static sm_status fill_micro_batch(sm_ssl *s, const sm_batch *b, int first, int p
   sm_status status = SM_OK;
   for (int o = 0; o < s->views.owns; o++) {
     int64_t pixels = sm_item_elements(s->own_view[o]);
-    sm_ssl_fill(s->own_view[o], b->own[o] + first * globals * pixels, pictures * globals * pixels);
+    sm_write(s->own_view[o], 0, pictures * globals * pixels, b->own[o] + first * globals * pixels);
   }
   for (int kind = 0; kind < KINDS && !status; kind++) {
     const view_kind *k = &s->kind[kind];
@@ -208,9 +197,9 @@ static void add_losses(sm_ssl *s, int kind) {
 
 static double norm_of(const sm_set *set, int row, const sm_row *r) {
   double sum = 0;
-  const void *data = sm_set_data((sm_set *)set, row, SM_VALUES);
   for (int64_t k = 0; k < r->size; k++) {
-    double v = sm_set_real(set) == SM_F32 ? (double)((const float *)data)[k] : ((const double *)data)[k];
+    double v = 0;
+    sm_set_read_f64(set, row, SM_VALUES, k, 1, &v);
     sum += v * v;
   }
   return sqrt(sum);

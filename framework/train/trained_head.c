@@ -49,9 +49,12 @@ static sm_status read_rows(const sm_trained *t, sm_error *err) {
     if (row->alias_of >= 0) continue;
     snprintf(name, sizeof name, "%s.%s", sm_net_names[t->net], row->name);
     if (!sm_st_expect(file, name, "F32", row->ndim, row->dim, err)) status = err ? err->code : SM_EFORMAT;
-    else
-      status = sm_st_read(file, name, sm_set_data(t->head_set, r, SM_VALUES),
-                          (size_t)row->size * sizeof(float), err);
+    else {
+      size_t bytes;
+      void *values = sm_set_lend(t->head_set, r, SM_VALUES, &bytes);
+      status = sm_st_read(file, name, values, bytes, err);
+      sm_set_give_back(t->head_set, r, SM_VALUES, values, true);
+    }
   }
   sm_st_close(file);
   return status;

@@ -159,33 +159,26 @@ static void build_show(void *self, sm_graph *g, const sm_objective_env *env) {
 
 /* ---- the step ---------------------------------------------------------------------------------------------------- */
 
-static void set(sm_tensor *t, int64_t i, double value) {
-  if (t->dtype == SM_F32) ((float *)t->data)[i] = (float)value;
-  else ((double *)t->data)[i] = value;
-}
-
 static void prepare(void *self, const sm_time *time) {
   dvae *d = self;
   d->tau = sm_schedule_at(&d->temperature, time);
   d->weight = sm_schedule_at(&d->kl_weight, time);
   sm_put(d->inverse_tau, 1 / d->tau);
   sm_put(d->kl_factor, d->weight / (d->pixels * d->step_pictures));
-  for (int c = 0; d->colours && c < DVAE_COLOURS; c++) set(d->colours, (int64_t)c * DVAE_OUTPUTS + c, 1);
+  for (int c = 0; d->colours && c < DVAE_COLOURS; c++) sm_fill(d->colours, (int64_t)c * DVAE_OUTPUTS + c, 1, 1);
 }
 
 /* The largest of the `cell`-th row, the lowest on ties. */
-#define LARGEST(T)                                   \
-  const T *x = (const T *)logits->data + cell * n;   \
-  for (int64_t k = 1; k < n; k++) best = x[k] > x[best] ? k : best
 static int64_t code_of(const sm_tensor *logits, int64_t cell) {
+  enum { PART = 256 };
   const int64_t n = logits->dim[2];
-  int64_t best = 0;
-  if (logits->dtype == SM_F32) {
-    LARGEST(float);
-  } else if (logits->dtype == SM_F64) {
-    LARGEST(double);
-  } else {
-    for (int64_t k = 1; k < n; k++) best = sm_get(logits, cell * n + k) > sm_get(logits, cell * n + best) ? k : best;
+  double part[PART], largest = 0;
+  int64_t best = -1;
+  for (int64_t first = 0; first < n; first += PART) {
+    int64_t some = n - first < PART ? n - first : PART;
+    sm_read_f64(logits, cell * n + first, some, part);
+    for (int64_t k = 0; k < some; k++)
+      if (best < 0 || part[k] > largest) best = first + k, largest = part[k];
   }
   return best;
 }
@@ -283,8 +276,8 @@ static sm_status show(void *self, const sm_show *s, sm_error *err) {
   char path[4096];
   sm_image sheet = {0};
   sm_graph_run(s->graph, d->encode);
-  memset(d->codes->data, 0, (size_t)sm_elements(d->codes) * sm_dtype_size(d->codes->dtype));
-  for (int64_t i = 0; i < cells; i++) set(d->codes, i * d->vocabulary + code_of(d->shown_logits, i), 1);
+  sm_fill(d->codes, 0, sm_elements(d->codes), 0);
+  for (int64_t i = 0; i < cells; i++) sm_fill(d->codes, i * d->vocabulary + code_of(d->shown_logits, i), 1, 1);
   sm_graph_run(s->graph, d->decode);
   snprintf(path, sizeof path, "%s/reconstructions.png", s->folder);
   sm_status status = draw(d, s->pictures, &sheet, err);

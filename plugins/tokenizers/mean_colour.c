@@ -55,7 +55,6 @@ MEAN_COLOUR_KERNEL(ids_f64, double)
 static const sm_op op = {.name = "mean_colour",
                          .doc = "name of a patch's mean colour",
                          .cls = SM_PER_ITEM,
-                         .core = -1,
                          .run = {[SM_CPU] = {ids_f32, ids_f64}, [SM_PLAIN] = {ids_f32, ids_f64}}};
 
 static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,

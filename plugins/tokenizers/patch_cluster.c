@@ -94,32 +94,24 @@ static sm_status draw_sample(const patch_cluster *t, sm_sampler *from, int64_t n
   return status;
 }
 
-static void put(void *values, sm_dtype real, int64_t i, double value) {
-  if (real == SM_F32) ((float *)values)[i] = (float)value;
-  else ((double *)values)[i] = value;
-}
-
 /* Means of the clusters' patches, and half their squares, into the state. */
 static sm_status keep_means(const patch_cluster *t, const sm_features *f, const int32_t *cluster,
                             const sm_params *state, sm_error *err) {
   const int64_t k = t->clusters, d = f->dim;
   double *sum = sm_calloc((size_t)(k * (d + 1)), sizeof *sum), *n = sum ? sum + k * d : NULL;
-  sm_set *set = state->set;
-  const sm_dtype real = sm_set_real(set);
   if (!sum) return sm_fail(err, SM_ENOMEM, "no memory for %lld clusters", (long long)k);
   for (int64_t i = 0; i < f->n; i++) {
     n[cluster[i]]++;
     for (int64_t j = 0; j < d; j++) sum[cluster[i] * d + j] += (double)f->x[i * d + j];
   }
-  void *centroids = sm_param_data(state, "centroids"), *squares = sm_param_data(state, "half_squares");
   for (int64_t c = 0; c < k; c++) {
     double square = 0;
     for (int64_t j = 0; j < d; j++) {
       double mean = sum[c * d + j] / (n[c] > 0 ? n[c] : 1);
-      put(centroids, real, c * d + j, mean);
+      sm_params_write(state, "centroids", c * d + j, 1, &(float){(float)mean});
       square += mean * mean;
     }
-    put(squares, real, c, n[c] > 0 ? square / 2 : INFINITY);
+    sm_params_write(state, "half_squares", c, 1, &(float){n[c] > 0 ? (float)(square / 2) : INFINITY});
   }
   sm_free(sum);
   return SM_OK;

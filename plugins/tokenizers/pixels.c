@@ -83,9 +83,7 @@ static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
   if (!t->gain) return;
   int64_t n = sm_elements(t->gain);
   double gain = sqrt((double)(n - 1) / (double)n);
-  for (int64_t k = 0; k < n; k++)
-    if (t->gain->dtype == SM_F32) ((float *)t->gain->data)[k] = (float)gain;
-    else ((double *)t->gain->data)[k] = gain;
+  sm_fill(t->gain, 0, n, gain);
 }
 
 static const sm_tokenizer_ops ops = {

@@ -70,7 +70,6 @@ static const sm_op square_op = {.name = "square",
                                 .doc = "x·x",
                                 .cls = SM_PER_ITEM,
                                 .vjp = wrong_vjp,
-                                .core = -1,
                                 .run = {[SM_CPU] = {NULL, square}, [SM_PLAIN] = {NULL, square}}};
 
 static void product(const sm_node *n, int64_t first, int64_t last, sm_worker *w) {
@@ -83,7 +82,6 @@ static void product(const sm_node *n, int64_t first, int64_t last, sm_worker *w)
 static const sm_op product_op = {.name = "product",
                                  .doc = "a·b",
                                  .cls = SM_PER_ITEM,
-                                 .core = -1,
                                  .run = {[SM_CPU] = {NULL, product}, [SM_PLAIN] = {NULL, product}}};
 
 static void wrong_vjp(sm_graph *g, sm_node *n) {

@@ -12,6 +12,7 @@
 #include "framework/nn/nn.h"
 
 #include "plugins/dvae_net.h"
+#include "row_rig.h"
 
 /* A set that holds one half with drawn weights and biases; sm_set_free. */
 static inline sm_set *dvae_drawn(const dvae_shape *s, dvae_half half, sm_dtype real, uint64_t seed) {
@@ -24,10 +25,10 @@ static inline sm_set *dvae_drawn(const dvae_shape *s, dvae_half half, sm_dtype r
   assert_int_equal(sm_set_allocate(set, seed, &err), SM_OK);
   for (int r = 0; r < sm_set_rows(set); r++) {
     const sm_row *row = sm_set_row(set, r);
-    void *bias = sm_set_data(set, r, SM_VALUES);
-    for (int64_t i = 0; row->ndim == 1 && i < row->size; i++)
-      if (real == SM_F32) ((float *)bias)[i] = 0.1f * (float)((i * 7 + r) % 11 - 5);
-      else ((double *)bias)[i] = 0.1 * (double)((i * 7 + r) % 11 - 5);
+    for (int64_t i = 0; row->ndim == 1 && i < row->size; i++) {
+      int drawn = (int)((i * 7 + r) % 11 - 5);
+      row_put(set, r, SM_VALUES, i, real == SM_F32 ? (double)(0.1f * (float)drawn) : 0.1 * drawn);
+    }
   }
   return set;
 }
@@ -40,7 +41,7 @@ static inline void set_add(sm_st_writer *w, sm_set *set, const char *prefix, con
     const sm_row *row = sm_set_row(set, r);
     if (without && !strcmp(row->name, without)) continue;
     snprintf(name, sizeof name, "%s%s", prefix, row->name);
-    if (values) sm_st_write(w, name, sm_set_data(set, r, SM_VALUES), (size_t)row->size * sizeof(float));
+    if (values) sm_st_write(w, name, sm_set_lend(set, r, SM_VALUES, NULL), (size_t)row->size * sizeof(float));
     else sm_st_declare(w, name, "F32", row->ndim, row->dim);
   }
 }

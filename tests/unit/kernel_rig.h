@@ -36,55 +36,18 @@ static inline void end(void) { sm_arena_free(now.arena); }
 #define DIMS(...) \
   (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
 
-static inline double get(const sm_tensor *t, int64_t k) {
-  switch (t->dtype) {
-    case SM_F32:
-      return (double)((float *)t->data)[k];
-    case SM_F64:
-      return ((double *)t->data)[k];
-    case SM_I32:
-      return ((int32_t *)t->data)[k];
-    case SM_BF16: {
-      uint32_t bits = (uint32_t)((uint16_t *)t->data)[k] << 16;
-      float value;
-      memcpy(&value, &bits, sizeof value);
-      return (double)value;
-    }
-    default:
-      return ((uint8_t *)t->data)[k];
-  }
-}
-static inline void set(sm_tensor *t, int64_t k, double value) {
-  switch (t->dtype) {
-    case SM_F32:
-      ((float *)t->data)[k] = (float)value;
-      break;
-    case SM_F64:
-      ((double *)t->data)[k] = value;
-      break;
-    case SM_BF16: { /* to nearest, halves to even */
-      float real = (float)value;
-      uint32_t bits;
-      memcpy(&bits, &real, sizeof bits);
-      ((uint16_t *)t->data)[k] = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-      break;
-    }
-    case SM_I32:
-      ((int32_t *)t->data)[k] = (int32_t)value;
-      break;
-    default:
-      ((uint8_t *)t->data)[k] = (uint8_t)value;
-  }
-}
+static inline double get(const sm_tensor *t, int64_t k) { return sm_get(t, k); }
+static inline void set(sm_tensor *t, int64_t k, double value) { sm_fill(t, k, 1, value); }
 
 static inline sm_tensor *blank(sm_dtype dtype, int ndim, const int64_t *dim) {
   sm_tensor *t = sm_arena_alloc(now.arena, sizeof *t);
   assert_non_null(t);
+  assert_non_null(t->plan = sm_arena_alloc(now.arena, sizeof *t->plan));
   t->dtype = dtype;
   t->ndim = ndim;
   for (int k = 0; k < ndim; k++) t->dim[k] = dim[k];
-  t->data = sm_arena_alloc(now.arena, (size_t)sm_elements(t) * sm_dtype_size(dtype) + 1);
-  assert_non_null(t->data);
+  t->plan->data = sm_arena_alloc(now.arena, (size_t)sm_elements(t) * sm_dtype_size(dtype) + 1);
+  assert_non_null(t->plan->data);
   return t;
 }
 
@@ -185,20 +148,20 @@ static inline copies keep(const sm_node *n) {
     if (n->out[k]) {
       c.data[k] = sm_malloc(size_of(n->out[k]) + 1);
       assert_non_null(c.data[k]);
-      memcpy(c.data[k], n->out[k]->data, size_of(n->out[k]));
+      memcpy(c.data[k], n->out[k]->plan->data, size_of(n->out[k]));
     }
   return c;
 }
 static inline void restore(const sm_node *n, const copies *c) {
   for (int k = 0; k < SM_MAX_OUT; k++)
-    if (n->out[k]) memcpy(n->out[k]->data, c->data[k], size_of(n->out[k]));
+    if (n->out[k]) memcpy(n->out[k]->plan->data, c->data[k], size_of(n->out[k]));
 }
 static inline void drop(copies *c) {
   for (int k = 0; k < SM_MAX_OUT; k++) sm_free(c->data[k]);
 }
 static inline bool same_bits(const sm_node *n, const copies *c) {
   for (int k = 0; k < SM_MAX_OUT; k++)
-    if (n->out[k] && memcmp(n->out[k]->data, c->data[k], size_of(n->out[k])) != 0) return false;
+    if (n->out[k] && memcmp(n->out[k]->plan->data, c->data[k], size_of(n->out[k])) != 0) return false;
   return true;
 }
 
@@ -219,7 +182,7 @@ static const char *const op_names[] = {
 
 static inline sm_tensor *copy_of(const sm_tensor *t) {
   sm_tensor *c = blank(t->dtype, t->ndim, t->dim);
-  memcpy(c->data, t->data, size_of(t));
+  memcpy(c->plan->data, t->plan->data, size_of(t));
   return c;
 }
 

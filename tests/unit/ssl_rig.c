@@ -1,5 +1,6 @@
 /* ssl_rig.c — see ssl_rig.h. */
 #include "ssl_rig.h"
+#include "row_rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -171,10 +172,8 @@ double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site
   expect_ok(sm_graph_plan(g, &err), &err);
   expect_ok(sm_graph_allocate(g, &err), &err);
   const float *from = local ? b->local : b->global;
-  for (int64_t i = 0, n = sm_elements(pictures); i < n; i++)
-    if (c->real == SM_F32) ((float *)pictures->data)[i] = from[i];
-    else ((double *)pictures->data)[i] = from[i];
-  if (masked) memcpy(mask->data, masks, (size_t)(views * cells));
+  sm_write(pictures, 0, sm_elements(pictures), from);
+  if (masked) sm_write_u8(mask, 0, views * cells, masks);
   sm_graph_run(g, pass);
   double *out = malloc((size_t)sm_elements(y) * sizeof *out);
   assert_non_null(out);
@@ -198,7 +197,5 @@ int rig_row(ssl_rig *rig, int set, const char *name) {
 }
 
 double rig_value(ssl_rig *rig, int set, int row, sm_buffer which, int64_t index) {
-  sm_set *s = sm_ssl_set(rig->ssl, set);
-  const void *data = sm_set_data(s, row, which);
-  return sm_set_real(s) == SM_F32 ? (double)((const float *)data)[index] : ((const double *)data)[index];
+  return row_get(sm_ssl_set(rig->ssl, set), row, which, index);
 }

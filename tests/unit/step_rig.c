@@ -1,5 +1,6 @@
 /* step_rig.c — see step_rig.h. */
 #include "step_rig.h"
+#include "row_rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,12 +43,7 @@ void step_shake(ssl_rig *rig) {
       const sm_row *row = sm_set_row(set, r);
       if (row->alias_of >= 0) continue;
       sm_rng rng = sm_rng_named((uint64_t)which, SM_RNG_TEST, row->name);
-      void *data = sm_set_data(set, r, SM_VALUES);
-      for (int64_t i = 0; i < row->size; i++) {
-        double x = sm_rng_normal(&rng) * .3;
-        if (sm_set_real(set) == SM_F32) ((float *)data)[i] += (float)x;
-        else ((double *)data)[i] += x;
-      }
+      for (int64_t i = 0; i < row->size; i++) row_add(set, r, i, sm_rng_normal(&rng) * .3);
     }
   }
 }

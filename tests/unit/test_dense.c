@@ -15,6 +15,7 @@
 
 #include "framework/train/ssl_private.h"
 #include "ssl_rig.h"
+#include "row_rig.h"
 
 enum { B = 3, G = 2, PATCHES = 16, TOKENS = 17, LOCAL_PATCHES = 4, LOCAL_TOKENS = 5, K = 6, V = B * G };
 static const double cls_weight = .75, mim_weight = 1.5, tolerance = 1e-10;
@@ -49,9 +50,8 @@ static void start(ssl_rig *rig, const setting *s) {
     sm_set *set = sm_ssl_set(rig->ssl, which);
     for (int r = 0; r < sm_set_rows(set); r++) {
       sm_rng rng = sm_rng_named((uint64_t)which, SM_RNG_TEST, sm_set_row(set, r)->name);
-      double *x = sm_set_data(set, r, SM_VALUES);
       for (int64_t i = 0; sm_set_row(set, r)->alias_of < 0 && i < sm_set_row(set, r)->size; i++)
-        x[i] += .3 * sm_rng_normal(&rng);
+        row_add(set, r, i, .3 * sm_rng_normal(&rng));
     }
   }
 }
@@ -209,18 +209,18 @@ static void pair_patches(dense_loss *l, const uint8_t *mask, int views, int patc
 static void run(dense *d, const sm_batch *b) {
   int locals = d->rig->config.locals, local_views = d->local_mask ? B * locals : 0;
   double cls = cls_weight / (B * (G * (G + locals) - G));
-  for (int64_t i = 0; i < sm_elements(d->pictures); i++) ((double *)d->pictures->data)[i] = b->global[i];
-  memcpy(d->mask->data, b->mask, V * PATCHES);
+  sm_write(d->pictures, 0, sm_elements(d->pictures), b->global);
+  sm_write_u8(d->mask, 0, V * PATCHES, b->mask);
   all_rows(d->all);
   pair_views(&d->loss[SM_SITE_VIEW], G, TOKENS, false, cls);
   pair_patches(&d->loss[SM_SITE_PATCH], b->mask, V, PATCHES, V + local_views);
   if (locals) {
-    for (int64_t i = 0; i < sm_elements(d->local); i++) ((double *)d->local->data)[i] = b->local[i];
+    sm_write(d->local, 0, sm_elements(d->local), b->local);
     all_rows(d->all_local);
     pair_views(&d->local_loss[SM_SITE_VIEW], locals, LOCAL_TOKENS, true, cls);
   }
   if (local_views) {
-    memcpy(d->local_mask->data, b->local_mask, (size_t)(local_views * LOCAL_PATCHES));
+    sm_write_u8(d->local_mask, 0, local_views * LOCAL_PATCHES, b->local_mask);
     pair_patches(&d->local_loss[SM_SITE_PATCH], b->local_mask, local_views, LOCAL_PATCHES, V + local_views);
   }
   sm_graph_run(d->g, d->teacher);
@@ -265,12 +265,10 @@ static double *take_gradients(ssl_rig *rig) {
   double *all = malloc((size_t)n * sizeof *all), *at = all;
   assert_non_null(all);
   for (int r = 0; r < sm_set_rows(set); r++) {
-    size_t bytes = (size_t)sm_set_row(set, r)->size * sizeof *all;
-    memcpy(at, sm_set_data(set, r, SM_GRADIENTS), bytes);
+    sm_set_read_f64(set, r, SM_GRADIENTS, 0, sm_set_row(set, r)->size, at);
     at += sm_set_row(set, r)->size;
   }
-  for (int r = 0; r < sm_set_rows(set); r++)
-    memset(sm_set_data(set, r, SM_GRADIENTS), 0, (size_t)sm_set_row(set, r)->size * sizeof *all);
+  for (int r = 0; r < sm_set_rows(set); r++) sm_set_fill(set, r, SM_GRADIENTS, 0);
   return all;
 }
 
@@ -401,7 +399,7 @@ static sm_graph *two_layers(sm_pool *pool, double *w, double *dw, bool train_fir
   sm_pass_end(g);
   expect_ok(sm_graph_plan(g, &err), &err);
   expect_ok(sm_graph_allocate(g, &err), &err);
-  for (int i = 0; i < 20; i++) ((double *)x->data)[i] = sin(i);
+  for (int i = 0; i < 20; i++) sm_fill(x, i, 1, sin(i));
   sm_graph_run(g, pass);
   return g;
 }

@@ -33,9 +33,7 @@ static const char *file_in(const char *name) {
 }
 
 static void put(sm_tensor *to, const double *from) {
-  for (int64_t i = 0; i < sm_elements(to); i++)
-    if (to->dtype == SM_F32) ((float *)to->data)[i] = (float)from[i];
-    else ((double *)to->data)[i] = from[i];
+  sm_write_f64(to, 0, sm_elements(to), from);
 }
 
 /* ---- loops that say what the network is ------------------------------------------------------------------------- */
@@ -47,9 +45,9 @@ static double *conv(sm_set *set, const char *name, const double *x, int h, int w
   int row = sm_set_find(set, full);
   if (row < 0) fail_msg("there is no %s", full);
   const int64_t *dim = sm_set_row(set, row)->dim;
-  const double *weight = sm_set_data(set, row, SM_VALUES);
+  const double *weight = sm_set_lend(set, row, SM_VALUES, NULL);
   snprintf(full, sizeof full, "%s.b", name);
-  const double *bias = sm_set_data(set, sm_set_find(set, full), SM_VALUES);
+  const double *bias = sm_set_lend(set, sm_set_find(set, full), SM_VALUES, NULL);
   assert_int_equal(dim[1], in);
   const int o = (int)dim[0], k = (int)dim[2], half = k / 2;
   double *y = calloc((size_t)(h * w * o), sizeof *y);
@@ -337,8 +335,7 @@ static void names_are_the_likeliest_codes(void **state) {
          *wide = dvae_drawn(&small, DVAE_ENCODER, SM_F64, 1);
   for (int r = 0; r < sm_set_rows(wide); r++) /* as the file holds them */
     for (int64_t i = 0; i < sm_set_row(wide, r)->size; i++)
-      ((double *)sm_set_data(wide, r, SM_VALUES))[i] =
-          (double)((float *)sm_set_data(weights, r, SM_VALUES))[i];
+      row_put(wide, r, SM_VALUES, i, row_get(weights, r, SM_VALUES, i));
   double *logits = network(wide, &small, false, mapped, 3, SIDE, SIDE);
   int different = 0;
   for (int k = 0; k < CELLS; k++) {

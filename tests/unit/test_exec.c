@@ -2,7 +2,7 @@
  * groups that a few threads share evenly. */
 #include <math.h>
 
-#include <smalti/tensor.h>
+#include "framework/tensor/memory.h"
 
 #include "test.h"
 
@@ -41,7 +41,7 @@ static void each_item_once(void **state) {
   for (int threads = 1; threads <= 3; threads++) {
     rig r;
     start(&r, threads, ROWS);
-    double *x = r.x->data, *y = r.y->data;
+    double *x = r.x->plan->data, *y = r.y->plan->data;
     for (int n = 0; n <= MOST; n++) {
       const int valid = n * ROWS * WIDTH, all = MOST * ROWS * WIDTH;
       sm_put(r.count, n);

@@ -15,6 +15,7 @@
 #include "framework/eval/subset.h"
 #include "framework/eval/tune_net.h"
 #include "pools.h"
+#include "row_rig.h"
 
 #define SIDE 16
 
@@ -565,9 +566,9 @@ static void largest_outputs(void **state) {
   sm_keep(g, ids);
   sm_pass_end(g);
   if (sm_graph_plan(g, &err) || sm_graph_allocate(g, &err)) fail_msg("%s", err.message);
-  memcpy(x->data, f.x, 128 * 32 * sizeof(float));
+  sm_write(x, 0, 128 * 32, f.x);
   sm_graph_run(g, at);
-  assert_memory_equal(ids->data, got.cluster, 128 * sizeof(int32_t));
+  for (int i = 0; i < 128; i++) assert_int_equal((int)sm_get(ids, i), got.cluster[i]);
   assert_memory_equal(f.label, got.label, 128 * sizeof(int32_t));
   sm_graph_free(g);
   close_bench(&b);
@@ -582,7 +583,7 @@ static void refusals(void **state) {
   assert_int_equal(evaluate(&b, "finetune", "{epochs: 2, warmup_epochs: 2}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message, "a warm-up of 2 epochs leaves nothing of 2");
   assert_string_equal(err.hint, "make warmup_epochs smaller than epochs");
-  *(float *)sm_set_data(b.set, sm_set_find(b.set, "backbone.norm.bias"), SM_VALUES) = NAN;
+  row_put(b.set, sm_set_find(b.set, "backbone.norm.bias"), SM_VALUES, 0, NAN);
   assert_int_equal(evaluate(&b, "finetune", MIXED, &r, &err), SM_EINVAL);
   assert_string_equal(err.message, "fine-tuning, step 0: the loss is not finite");
   assert_string_equal(err.hint, "lower lr (it is 0.04 for a batch of 256) or lengthen the warm-up");

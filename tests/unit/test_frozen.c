@@ -12,6 +12,7 @@
 
 #include "framework/train/checkpoint.h"
 #include "ssl_rig.h"
+#include "row_rig.h"
 
 enum { K = 6, TOKENS = 17, PATCHES = 16, PICTURES = 3, VIEWS = 2 * PICTURES };
 
@@ -27,9 +28,8 @@ static void shake(ssl_rig *rig) {
     for (int r = 0; r < sm_set_rows(set); r++) {
       const sm_row *row = sm_set_row(set, r);
       sm_rng rng = sm_rng_named((uint64_t)which, SM_RNG_TEST, row->name);
-      double *data = sm_set_data(set, r, SM_VALUES);
       for (int64_t i = 0; row->alias_of < 0 && which != SM_SSL_FROZEN && i < row->size; i++)
-        data[i] += sm_rng_normal(&rng) * .3;
+        row_add(set, r, i, sm_rng_normal(&rng) * .3);
     }
   }
 }

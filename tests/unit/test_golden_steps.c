@@ -154,7 +154,7 @@ static void put_row(reference *r, int set, const char *row_name, const char *ten
   int row = rig_row(&r->rig, set, row_name);
   if (t.count != sm_set_row(s, row)->size) fail_msg("%s: %s has another size here", r->name, tensor);
   float *values = golden_floats(&t);
-  memcpy(sm_set_data(s, row, SM_VALUES), values, (size_t)t.count * sizeof *values);
+  sm_set_write(s, row, SM_VALUES, 0, t.count, values);
   free(values);
 }
 

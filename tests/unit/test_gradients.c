@@ -313,9 +313,9 @@ static void open_case(const gradient_case *c, int threads, sm_device device) {
   if (sm_graph_plan(b->g, &err)) fail_msg("%s: %s", c->name, err.message);
   assert_int_equal(sm_graph_allocate(b->g, &err), SM_OK);
   for (int i = 0; i < n_fixed; i++)
-    memcpy(fixed[i].t->data, fixed[i].value, (size_t)sm_elements(fixed[i].t) * sizeof(double));
+    sm_write_f64(fixed[i].t, 0, sm_elements(fixed[i].t), fixed[i].value);
   if (row_set) sm_rows_set(row_set, row_list, n_rows);
-  if (byte_mask) memcpy(byte_mask->data, (uint8_t[]){0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0}, 12);
+  if (byte_mask) sm_write_u8(byte_mask, 0, 12, (uint8_t[]){0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0});
   if (pairs) { /* row 0: two pairs, row 1: none, row 2: one, row 3: two with the same target */
     sm_pairs_begin(pairs);
     assert_true(sm_pairs_add(pairs, 0, 1, 0.7) && sm_pairs_add(pairs, 0, 2, 0.4) &&
@@ -429,8 +429,8 @@ static void gradients_take_places(void **state) {
   for (int i = 0; i < p->n; i++) {
     const sm_node *n = p->node[i];
     if (strcmp(n->op->name, "gelu_dx")) continue;
-    assert_non_null(n->out[0]->data);
-    found += n->out[0]->data == n->in[0]->data;
+    assert_non_null(n->out[0]->plan->data);
+    found += n->out[0]->plan->data == n->in[0]->plan->data;
   }
   assert_int_equal(found, 2);
   close_case();

@@ -380,19 +380,19 @@ static void sweeps_match_plain(void **state) {
     sm_tensor *p = whole(DIMS(n)), *g = whole(DIMS(n)), *m = whole(DIMS(n)), *v = whole(DIMS(n));
     for (int64_t k = 0; k < n; k++) set(v, k, fabs(get(v, k)));
     sm_tensor *p2 = copy_of(p), *m2 = copy_of(m), *v2 = copy_of(v);
-    fast->adamw(p->data, g->data, m->data, v->data, n, &args);
-    plain->adamw(p2->data, g->data, m2->data, v2->data, n, &args);
+    fast->adamw(p->plan->data, g->plan->data, m->plan->data, v->plan->data, n, &args);
+    plain->adamw(p2->plan->data, g->plan->data, m2->plan->data, v2->plan->data, n, &args);
     close_to(p, p2, tolerance), close_to(m, m2, tolerance), close_to(v, v2, tolerance);
     for (int first = 1; first >= 0; first--) {
-      fast->sgd(p->data, g->data, m->data, n, 0.1, 0.9, 1e-3, 0.7, first);
-      plain->sgd(p2->data, g->data, m2->data, n, 0.1, 0.9, 1e-3, 0.7, first);
+      fast->sgd(p->plan->data, g->plan->data, m->plan->data, n, 0.1, 0.9, 1e-3, 0.7, first);
+      plain->sgd(p2->plan->data, g->plan->data, m2->plan->data, n, 0.1, 0.9, 1e-3, 0.7, first);
       close_to(p, p2, tolerance), close_to(m, m2, tolerance);
     }
-    fast->ema(p->data, g->data, n, 0.996);
-    plain->ema(p2->data, g->data, n, 0.996);
+    fast->ema(p->plan->data, g->plan->data, n, 0.996);
+    plain->ema(p2->plan->data, g->plan->data, n, 0.996);
     close_to(p, p2, tolerance);
-    double square = plain->sum_squares(g->data, n);
-    assert_true(fabs(fast->sum_squares(g->data, n) - square) <= 1e-12 * (1 + square));
+    double square = plain->sum_squares(g->plan->data, n);
+    assert_true(fabs(fast->sum_squares(g->plan->data, n) - square) <= 1e-12 * (1 + square));
     end();
   }
 }

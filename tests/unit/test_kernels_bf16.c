@@ -53,10 +53,8 @@ static void bf16_products_of_whole_numbers_are_exact(void **state) {
 
 /* The same tensor in memory as bf16, its values rounded. */
 static sm_tensor *narrow(const sm_tensor *t) {
-  sm_tensor *copy = sm_arena_alloc(now.arena, sizeof *copy);
-  *copy = *t;
-  copy->dtype = SM_BF16;
-  copy->data = sm_arena_alloc(now.arena, (size_t)sm_elements(t) * 2);
+  sm_tensor *copy = blank(SM_BF16, t->ndim, t->dim);
+  copy->count = t->count;
   for (int64_t k = 0; k < sm_elements(t); k++) set(copy, k, get(t, k));
   return copy;
 }

@@ -375,7 +375,7 @@ static void gradients_of_tokens_and_losses(void **state) {
     for (int64_t k = 0; k < 4 * 5; k++) {
       double sides[2];
       for (int side = 0; side < 2; side++) {
-        memcpy(z->data, start->data, size_of(z));
+        memcpy(z->plan->data, start->plan->data, size_of(z));
         set(z, k, get(start, k) + (side ? 1e-6 : -1e-6));
         plain(op, &n, 4);
         sides[side] = get(n.out[0], 0) + get(n.out[0], 1) + get(n.out[0], 2) + get(n.out[0], 3);

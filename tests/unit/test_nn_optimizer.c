@@ -1,5 +1,6 @@
 /* Optimisers against the formulas worked out in double, element by element. */
 #include "framework/nn/nn.h"
+#include "row_rig.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -20,16 +21,8 @@ typedef struct model {
   sm_pool *pool;
 } model;
 
-static double get(model *m, int row, sm_buffer b, int64_t i) {
-  void *data = sm_set_data(m->set, row, b);
-  return sm_set_real(m->set) == SM_F32 ? ((float *)data)[i] : ((double *)data)[i];
-}
-
-static void put(model *m, int row, sm_buffer b, int64_t i, double x) {
-  void *data = sm_set_data(m->set, row, b);
-  if (sm_set_real(m->set) == SM_F32) ((float *)data)[i] = (float)x;
-  else ((double *)data)[i] = x;
-}
+static double get(model *m, int row, sm_buffer b, int64_t i) { return row_get(m->set, row, b, i); }
+static void put(model *m, int row, sm_buffer b, int64_t i, double x) { row_put(m->set, row, b, i, x); }
 
 /* Gradients that are exact in f32 and differ from step to step. */
 static double gradient(int row, int64_t i, int step) {
@@ -243,9 +236,7 @@ static sm_set *make_teacher(sm_dtype real) {
 }
 
 static void expect_same(sm_set *a, sm_set *b, sm_buffer which) {
-  for (int r = 0; r < sm_set_rows(a); r++)
-    assert_memory_equal(sm_set_data(a, r, which), sm_set_data(b, r, which),
-                        (size_t)sm_set_row(a, r)->size * sm_dtype_size(sm_set_real(a)));
+  for (int r = 0; r < sm_set_rows(a); r++) rows_equal(a, b, r, which);
 }
 
 /* Following in the optimiser's sweep against following after it: the same bits everywhere. */
@@ -343,9 +334,7 @@ static void test_threads_give_equal_bits(void **state) {
           sm_optimizer_run(&config, m[t].set, m[t].pool, &(sm_optimizer_step){.lr = .1, .weight_decay = .1},
                            NULL);
         }
-        for (int r = 0; t && r < ROWS; r++)
-          assert_memory_equal(sm_set_data(m[t].set, r, SM_VALUES), sm_set_data(m[0].set, r, SM_VALUES),
-                              (size_t)sm_set_row(m[0].set, r)->size * sm_dtype_size((sm_dtype)real));
+        for (int r = 0; t && r < ROWS; r++) rows_equal(m[t].set, m[0].set, r, SM_VALUES);
       }
       for (int t = 0; t < 3; t++) drop(&m[t]);
     }

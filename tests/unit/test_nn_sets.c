@@ -10,6 +10,9 @@
 #include <cmocka.h>
 
 #include "framework/base/heap.h"
+#include "framework/nn/set.h"
+#include "framework/tensor/memory.h"
+#include "row_rig.h"
 
 #define DIMS(...) \
   (sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
@@ -30,17 +33,13 @@ static void finish(sm_set *set, sm_moments moments, uint64_t seed) {
 static double value(sm_set *set, const char *name, int64_t i) {
   int row = sm_set_find(set, name);
   assert_true(row >= 0);
-  void *data = sm_set_data(set, row, SM_VALUES);
-  return sm_set_real(set) == SM_F32 ? ((float *)data)[i] : ((double *)data)[i];
+  return row_get(set, row, SM_VALUES, i);
 }
 
 static void fill(sm_set *set, const char *name, double start, double step) {
   int row = sm_set_find(set, name);
   assert_true(row >= 0);
-  void *data = sm_set_data(set, row, SM_VALUES);
-  for (int64_t i = 0; i < sm_set_row(set, row)->size; i++)
-    if (sm_set_real(set) == SM_F32) ((float *)data)[i] = (float)(start + step * (double)i);
-    else ((double *)data)[i] = start + step * (double)i;
+  for (int64_t i = 0; i < sm_set_row(set, row)->size; i++) row_put(set, row, SM_VALUES, i, start + step * (double)i);
 }
 
 static void declare_sample(sm_set *set) {
@@ -368,8 +367,8 @@ static void test_parameters_in_graphs(void **state) {
   sm_params ps = {student, "head."}, pt = {teacher, "head."};
   sm_tensor *v = sm_param(g, &ps, "last_layer%s.weight_v", "");
   assert_ptr_equal(sm_param(g, &ps, "last_layer%d.weight_v", 2), v);
-  assert_ptr_equal(v->data, sm_set_data(student, 4, SM_VALUES));
-  assert_ptr_equal(v->grad->data, sm_set_data(student, 4, SM_GRADIENTS));
+  assert_ptr_equal(v->plan->data, sm_set_data(student, 4, SM_VALUES));
+  assert_ptr_equal(v->grad->plan->data, sm_set_data(student, 4, SM_GRADIENTS));
   assert_true(v->needs_grad && v->persistent && v->ndim == 2 && v->dim[0] == 7 && v->dim[1] == 3);
   assert_string_equal(v->name, "student.head.last_layer.weight_v");
   assert_false(sm_param(g, &ps, "last_layer.weight_g")->needs_grad);

@@ -160,7 +160,7 @@ static void test_on_demand(void **state) {
   if (sm_graph_plan(g, &p.err) != SM_OK || sm_graph_allocate(g, &p.err) != SM_OK)
     fail_msg("%s", p.err.message);
   sm_rng rng = sm_rng_make(1, SM_RNG_TEST, 0, 0, 0);
-  for (int64_t i = 0; i < sm_elements(x); i++) ((float *)x->data)[i] = (float)sm_rng_normal(&rng);
+  for (int64_t i = 0; i < sm_elements(x); i++) sm_fill(x, i, 1, sm_rng_normal(&rng));
   sm_graph_run(g, pass);
   assert_true(out.attention->dim[0] == 2 && out.attention->dim[1] == 2 && out.attention->dim[2] == 16);
   for (int row = 0; row < 4; row++) {
@@ -231,7 +231,7 @@ static void test_only_some(void **state) {
     fail_msg("%s", p.err.message);
   assert_true(out[1].tokens->ndim == 2 && out[1].tokens->dim[0] == B && out[1].tokens->dim[1] == D);
   sm_rng rng = sm_rng_make(1, SM_RNG_TEST, 0, 0, 0);
-  for (int64_t i = 0; i < sm_elements(x); i++) ((double *)x->data)[i] = sm_rng_normal(&rng);
+  for (int64_t i = 0; i < sm_elements(x); i++) sm_fill(x, i, 1, sm_rng_normal(&rng));
   static const int32_t wanted[2][B] = {{0, T, 2 * T}, {5, T + 16}}; /* [CLS] of each; any, of two pictures */
   for (int trial = 0; trial < 2; trial++) {
     int n = trial ? 2 : 3;

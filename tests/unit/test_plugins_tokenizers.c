@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "framework/recipe/recipe.h"
+#include "row_rig.h"
 
 enum {
   VIEWS = 2,
@@ -97,10 +98,7 @@ static void run(bench *b, double (*value)(int, int, int, int)) {
   for (int v = 0, i = 0; v < VIEWS; v++)
     for (int c = 0; c < 3; c++)
       for (int y = 0; y < SIDE; y++)
-        for (int x = 0; x < SIDE; x++, i++) {
-          if (b->pictures->dtype == SM_F32) ((float *)b->pictures->data)[i] = (float)value(v, c, y, x);
-          else ((double *)b->pictures->data)[i] = value(v, c, y, x);
-        }
+        for (int x = 0; x < SIDE; x++, i++) sm_fill(b->pictures, i, 1, value(v, c, y, x));
   for (int i = 0; i < MASKED; i++) tokens[i] = masked[i] / CELLS * (1 + CELLS) + 1 + masked[i] % CELLS;
   sm_rows_set(b->tokens, tokens, MASKED);
   sm_rows_set(b->cells, masked, MASKED);
@@ -246,14 +244,11 @@ static void patch_cluster_finds_the_nearest(void **state) {
     assert_true(name[0] != name[1] && name[1] != name[2] && name[0] != name[2]);
     /* the centroid of red: 0.8 in red, 0.1 elsewhere; half its square */
     int row = sm_set_find(b.state, "t.centroids"), half = sm_set_find(b.state, "t.half_squares");
-    const void *c = sm_set_data(b.state, row, SM_VALUES), *h = sm_set_data(b.state, half, SM_VALUES);
     for (int k = 0; k < NUMBERS; k++) {
       int64_t at = (int64_t)name[0] * NUMBERS + k;
-      assert_float_equal(real == SM_F32 ? ((const float *)c)[at] : ((const double *)c)[at],
-                         k < PATCH * PATCH ? 0.8 : 0.1, 1e-6);
+      assert_float_equal(row_get(b.state, row, SM_VALUES, at), k < PATCH * PATCH ? 0.8 : 0.1, 1e-6);
     }
-    assert_float_equal(real == SM_F32 ? ((const float *)h)[name[0]] : ((const double *)h)[name[0]],
-                       PATCH * PATCH * (0.64 + 0.01 + 0.01) / 2, 1e-5);
+    assert_float_equal(row_get(b.state, half, SM_VALUES, name[0]), PATCH * PATCH * (0.64 + 0.01 + 0.01) / 2, 1e-5);
     close_bench(&b);
   }
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "step_rig.h"
+#include "row_rig.h"
 
 /* ---- masks from the teacher's attention --------------------------------------------------------------- */
 
@@ -32,7 +33,7 @@ static double *attention_of(ssl_rig *rig, const sm_batch *b, bool local) {
   sm_pass_end(g);
   assert_int_equal(sm_graph_plan(g, &err), SM_OK);
   assert_int_equal(sm_graph_allocate(g, &err), SM_OK);
-  for (int64_t i = 0, n = sm_elements(in.pictures); i < n; i++) ((double *)in.pictures->data)[i] = from[i];
+  sm_write(in.pictures, 0, sm_elements(in.pictures), from);
   sm_graph_run(g, pass);
   double *sum = calloc((size_t)(views * patches), sizeof *sum);
   assert_non_null(sum);
@@ -151,10 +152,7 @@ static void test_micro_batches_add_up(void **state) {
 
 static void expect_same_gradients(ssl_rig *a, ssl_rig *b) {
   sm_set *set = sm_ssl_set(a->ssl, SM_SSL_STUDENT);
-  for (int r = 0; r < sm_set_rows(set); r++)
-    assert_memory_equal(sm_set_data(set, r, SM_GRADIENTS),
-                        sm_set_data(sm_ssl_set(b->ssl, SM_SSL_STUDENT), r, SM_GRADIENTS),
-                        (size_t)sm_set_row(set, r)->size * sm_dtype_size(sm_set_real(set)));
+  for (int r = 0; r < sm_set_rows(set); r++) rows_equal(set, sm_ssl_set(b->ssl, SM_SSL_STUDENT), r, SM_GRADIENTS);
 }
 
 /* Blocks kept against blocks made again: the same bits, for less memory and more arithmetic. */
@@ -196,21 +194,19 @@ static void test_recompute(void **state) {
 
 static void clear_gradients(ssl_rig *rig) {
   sm_set *set = sm_ssl_set(rig->ssl, SM_SSL_STUDENT);
-  for (int r = 0; r < sm_set_rows(set); r++)
-    memset(sm_set_data(set, r, SM_GRADIENTS), 0,
-           (size_t)sm_set_row(set, r)->size * sm_dtype_size(sm_set_real(set)));
+  for (int r = 0; r < sm_set_rows(set); r++) sm_set_fill(set, r, SM_GRADIENTS, 0);
 }
 
 static double loss_at(ssl_rig *rig, const sm_batch *b, int row, const double *direction, double h) {
-  double *w = sm_set_data(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row, SM_VALUES);
-  int64_t n = sm_set_row(sm_ssl_set(rig->ssl, SM_SSL_STUDENT), row)->size;
+  sm_set *set = sm_ssl_set(rig->ssl, SM_SSL_STUDENT);
+  int64_t n = sm_set_row(set, row)->size;
   double *kept = malloc((size_t)n * sizeof *kept);
   sm_step_result result;
   assert_non_null(kept);
-  memcpy(kept, w, (size_t)n * sizeof *kept);
-  for (int64_t i = 0; i < n; i++) w[i] += h * direction[i];
+  sm_set_read_f64(set, row, SM_VALUES, 0, n, kept);
+  for (int64_t i = 0; i < n; i++) row_put(set, row, SM_VALUES, i, kept[i] + h * direction[i]);
   step_gradients(rig, b, &result);
-  memcpy(w, kept, (size_t)n * sizeof *kept);
+  sm_set_write_f64(set, row, SM_VALUES, 0, n, kept);
   free(kept);
   return result.loss;
 }
@@ -257,7 +253,7 @@ static void check_gradients(const setting *given) {
     assert_non_null(g);
     clear_gradients(&rig);
     step_gradients(&rig, b, &result);
-    memcpy(g, sm_set_data(set, r, SM_GRADIENTS), (size_t)row->size * sizeof *g);
+    sm_set_read_f64(set, r, SM_GRADIENTS, 0, row->size, g);
     check_gradient(&rig, b, r, g);
     free(g);
   }
@@ -300,9 +296,7 @@ static void check_threads(sm_masked masked) {
     for (int which = 0; t && which < SM_SSL_SETS; which++) {
       sm_set *set = sm_ssl_set(rig[t].ssl, which);
       for (int r = 0; r < sm_set_rows(set); r++)
-        assert_memory_equal(sm_set_data(set, r, SM_VALUES),
-                            sm_set_data(sm_ssl_set(rig[0].ssl, which), r, SM_VALUES),
-                            (size_t)sm_set_row(set, r)->size * sizeof(float));
+        rows_equal(set, sm_ssl_set(rig[0].ssl, which), r, SM_VALUES);
     }
   }
   for (int t = 0; t < 3; t++) rig_close(&rig[t]);

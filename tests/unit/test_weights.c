@@ -13,6 +13,7 @@
 
 #include "framework/eval/weights.h"
 #include "golden.h"
+#include "row_rig.h"
 
 static char folder[] = "/tmp/smalti-weights-XXXXXX";
 static char path[128];
@@ -52,7 +53,7 @@ static sm_set *small_set(uint64_t seed) {
 static const float *values(sm_set *set, const char *name) {
   int row = sm_set_find(set, name);
   if (row < 0) fail_msg("no row %s", name);
-  return sm_set_data(set, row, SM_VALUES);
+  return sm_set_lend(set, row, SM_VALUES, NULL);
 }
 
 typedef struct piece {
@@ -189,8 +190,7 @@ static void refused(sm_st_reader *file, const char *prefix, const char *const *i
   assert_string_equal(err.place, path);
   assert_string_equal(report.text.s, lines);
   for (int r = 0; r < sm_set_rows(set); r++) /* all or nothing */
-    assert_memory_equal(sm_set_data(set, r, SM_VALUES), sm_set_data(before, r, SM_VALUES),
-                        (size_t)sm_set_row(set, r)->size * sizeof(float));
+    rows_equal(set, before, r, SM_VALUES);
   sm_text_free(&report.text);
   sm_st_close(file);
   sm_set_free(set);
@@ -412,7 +412,7 @@ static void compare_tokens(const network *n, const golden_tensor *input, const g
   sm_keep(g, out.tokens);
   sm_pass_end(g);
   if (sm_graph_plan(g, &err) || sm_graph_allocate(g, &err)) fail_msg("%s", err.message);
-  for (int64_t i = 0; i < input->count; i++) ((float *)x->data)[i] = (float)golden_value(input, i);
+  for (int64_t i = 0; i < input->count; i++) sm_fill(x, i, 1, golden_value(input, i));
   sm_graph_run(g, pass);
   double worst = 0, difference = 0, norm = 0;
   assert_int_equal(sm_elements(out.tokens), tokens->count);

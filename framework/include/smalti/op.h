@@ -53,18 +53,15 @@ struct sm_op {
   size_t (*scratch)(const sm_node *, int64_t items);     /* or NULL                                               */
   double (*flops)(const sm_node *);                      /* whole node at capacity, matrix products only, or NULL  */
   void (*vjp)(sm_graph *, sm_node *);                    /* emit the backward nodes, or NULL: no gradient          */
-  int core;             /* row of the built-in kernel tables (ops.def), or -1                                     */
-  sm_kernel run[SM_DEVICE_COUNT][2]; /* [device][real: 0 = f32, 1 = f64] for ops of plugins; core ops leave it empty */
+  sm_kernel run[SM_DEVICE_COUNT][2]; /* [device][real: 0 = f32, 1 = f64]; only the core's own ops leave it empty */
   uint32_t narrow_in, narrow_out; /* bit k: with bf16, in[k] or out[k] may lie in memory as SM_BF16; look at its dtype */
   uint32_t in_place; /* bit k: out[0] may be the memory of in[k], which is then read for the last time: element by element */
 };
 
-/* Where the range starts in memory, for whole, persistent and worker-local tensors alike. */
-void *sm_local_at(const sm_worker *, const sm_tensor *, int64_t item);
-static inline void *sm_at(const sm_worker *w, const sm_tensor *t, int64_t item) {
-  return t->data ? (char *)t->data + (size_t)item * (size_t)sm_item_elements(t) * sm_dtype_size(t->dtype)
-                 : sm_local_at(w, t, item);
-}
+/* Where the elements of item `item` lie for a kernel of the plugin: `item` is `first` of the range it was called with for
+ * operands that are read or written in that range, and any item for those in `cross` and for what SM_TILES reads. The
+ * pointer is good for this call of the kernel, and its elements are of the tensor's dtype. */
+void *sm_at(const sm_worker *, const sm_tensor *, int64_t item);
 
 /* Building: make a result tensor (a transient of the graph's device; count NULL: always dim[0] items), then
  * emit the node that writes it. sm_emit gives the node, so that its integers and reals can be set; it is never

@@ -46,9 +46,10 @@ void sm_declare_alias(const sm_params *, const char *name, const char *of);
 sm_tensor *sm_param(sm_graph *g, const sm_params *, const char *name, ...) SM_PRINTF(3, 4);
 sm_dtype sm_set_real(const sm_set *); /* of its elements */
 bool sm_has_param(const sm_params *, const char *name);
-/* The values of a declared parameter as they lie in memory, elements of sm_set_real(params->set): for a tokenizer's `load`
- * and `fit`. NULL: no such name, or no memory yet. */
-void *sm_param_data(const sm_params *, const char *name);
+/* Values of a declared parameter, n elements from `first` on, for a tokenizer's `load` and `fit`. false: no parameter has
+ * that name, or it has no memory yet. */
+bool sm_params_read(const sm_params *, const char *name, int64_t first, int64_t n, float *);
+bool sm_params_write(const sm_params *, const char *name, int64_t first, int64_t n, const float *);
 
 #ifdef __cplusplus
 }

@@ -38,7 +38,6 @@ struct sm_tensor {
   sm_tensor *count;         /* (1) I32, how many leading items are valid in this run; NULL = dim[0]     */
   bool needs_grad;
   bool persistent;          /* parameters, states, inputs: memory outside the plan                     */
-  void *data;               /* persistent and whole transients; NULL for a worker-local transient       */
   sm_tensor *grad;          /* where dL/dt is gathered, or NULL                                        */
   sm_node *maker;           /* the node that writes it, or NULL                                        */
   struct sm_tensor_plan *plan; /* private to the planner                                               */
@@ -126,7 +125,20 @@ sm_tensor *sm_count(sm_graph *, const char *name, int64_t capacity); /* (1) I32,
 /* A scalar of the step block: learning-rate-like values that change every step; (1), real dtype. */
 sm_tensor *sm_scalar(sm_graph *, const char *name, double value);
 void sm_put(sm_tensor *scalar_or_count, double value);
-double sm_get(const sm_tensor *, int64_t element); /* any host-readable tensor, any dtype */
+/* Values go in and out between passes, n elements from element `first` on (flat, row-major), converted to and from the
+ * tensor's dtype; memory may be of another device. first + n is at most sm_elements(). To read: any tensor that the host
+ * can read, which are inputs, scalars, counts, accumulators and external tensors at any time, and of what ops make those
+ * that were kept (sm_keep, loss terms), from the end of their pass until it runs again. Before sm_graph_allocate there
+ * is no memory: writing does nothing, reading gives zeros, and of a scalar or count its first value. */
+void sm_write(sm_tensor *, int64_t first, int64_t n, const float *);
+void sm_write_f64(sm_tensor *, int64_t first, int64_t n, const double *);
+void sm_write_i32(sm_tensor *, int64_t first, int64_t n, const int32_t *);
+void sm_write_u8(sm_tensor *, int64_t first, int64_t n, const uint8_t *);
+void sm_fill(sm_tensor *, int64_t first, int64_t n, double value);
+void sm_read(const sm_tensor *, int64_t first, int64_t n, float *);
+void sm_read_f64(const sm_tensor *, int64_t first, int64_t n, double *);
+void sm_read_i32(const sm_tensor *, int64_t first, int64_t n, int32_t *);
+double sm_get(const sm_tensor *, int64_t element); /* one of them */
 /* Values kept between steps but not saved (sums over micro-batches): zeroed at first, ops may accumulate into them. */
 sm_tensor *sm_accumulator(sm_graph *, const char *name, int ndim, const int64_t *dim);
 /* A tensor over memory owned by somebody else (parameter sets). grad may be NULL. */
@@ -142,9 +154,30 @@ typedef struct sm_rows {
   sm_tensor *count; /* (1) I32          */
   sm_tensor *token; /* (capacity) I32   */
   sm_tensor *slot;  /* (B, T) I32: place in `token`, or -1 */
+  struct sm_rows_host *host; /* private */
 } sm_rows;
 sm_rows *sm_rows_new(sm_graph *, const char *name, int64_t capacity, int64_t items, int64_t tokens, sm_tensor *item_count);
 void sm_rows_set(sm_rows *, const int32_t *token, int64_t n); /* n <= capacity */
+
+/* What a backbone with `prefix` tokens before its patches has to give, when it is asked for its view (its first token) and
+ * for some cells only: lists over its tokens (B, prefix + N), made from the wished `cells` of (B, N). They follow by
+ * themselves whenever sm_rows_set was called on `cells` or the number of valid items of `items` (its B and its count)
+ * changed. Asked again with the same arguments, the same lists come.
+ *
+ *   kept      of each valid item its first token, if the view is wanted, then its wished cells by number
+ *   view      (n items, capacity of kept, T = 1) where in kept the first tokens are; NULL where kept holds nothing else,
+ *             since cells is NULL, or where the view is not wanted
+ *   patches   the same of the cells, in the order of `cells`; NULL where cells is NULL
+ *
+ *   rows = sm_rows_behind(g, in->pictures, n_patches, in->cells, 1, true);
+ *   x = sm_gather(g, x, rows.kept);                              x (B, T, D) → (kept, D); the rest on these rows only
+ *   view = rows.view ? sm_gather(g, x, rows.view) : x;           (B, D)
+ *   patches = sm_gather(g, x, rows.patches);                     (capacity of cells, D), count of cells */
+typedef struct sm_token_rows {
+  const sm_rows *kept, *view, *patches;
+} sm_token_rows;
+sm_token_rows sm_rows_behind(sm_graph *, const sm_tensor *items, int64_t n_cells, const sm_rows *cells /* or NULL */,
+                             int prefix, bool view);
 
 /* Weighted pairs (prediction row, target row, weight): the loss is their weighted sum. */
 typedef struct sm_pairs {
@@ -153,6 +186,7 @@ typedef struct sm_pairs {
   sm_tensor *target; /* (capacity) I32 */
   sm_tensor *weight; /* (capacity) real */
   int64_t filled, last; /* while being filled */
+  struct sm_pairs_host *host; /* private */
 } sm_pairs;
 sm_pairs *sm_pairs_new(sm_graph *, const char *name, int64_t capacity, int64_t predictions);
 void sm_pairs_begin(sm_pairs *);
