@@ -59,7 +59,6 @@ check/check.c check_tokenizer.c
 # differentiating appends copies and fills, which are ops that are differentiated
 tensor/autodiff.c ops_small.c
 # without a reason: to be parted
-cli/command.c usage.c
 eval/assigned.c evaluator.c
 eval/augmented.c evaluator.c
 eval/evaluator.c finetune.c
@@ -69,7 +68,6 @@ nn/ema.c set.c
 nn/init.c set.c
 recipe/fit.c resolve.c
 recipe/resolve.c schedules.c
-table/output.c page.c
 tensor/graph.c kernels_table.c
 train/objective.c ssl_step.c
 train/open.c record.c

@@ -5,17 +5,12 @@
  * weight 0 where the loss does not look; the centres as means over the dense logits. All in f64, by the public
  * graph functions, over the same parameter sets. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "framework/train/ssl_private.h"
-#include "ssl_rig.h"
+
 #include "row_rig.h"
+#include "ssl_rig.h"
+#include "test.h"
 
 enum { B = 3, G = 2, PATCHES = 16, TOKENS = 17, LOCAL_PATCHES = 4, LOCAL_TOKENS = 5, K = 6, V = B * G };
 static const double cls_weight = .75, mim_weight = 1.5, tolerance = 1e-10;
@@ -328,7 +323,6 @@ static void compare(const setting *s) {
 }
 
 static void test_pruned_is_dense(void **state) {
-  (void)state;
   compare(&(setting){.head = "", .tokenizer = "", .mask_ratio = .4});
   compare(&(setting){.head = "", .tokenizer = "", .mask_ratio = .4, .locals = 3});
   compare(&(setting){.head = ", sharing: separate", .tokenizer = "", .mask_ratio = .3, .locals = 1});
@@ -358,7 +352,6 @@ static double flops_of(const sm_graph *g, const char *pass, const char *op) {
 }
 
 static void test_no_gradient_no_backward(void **state) {
-  (void)state;
   ssl_rig rig;
   sm_error err = {0};
   sm_step_result result;
@@ -405,7 +398,6 @@ static sm_graph *two_layers(sm_pool *pool, double *w, double *dw, bool train_fir
 }
 
 static void test_no_backward_below_fixed_weights(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_pool *pool = sm_pool_new(1, &err);
   double w[32], all[32] = {0}, second[32] = {0};

@@ -3,28 +3,18 @@
  *
  * With a path as argument, and a seed, it only writes a small encoder there, for tests from the command line. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "framework/recipe/recipe.h"
 
 #include "dvae_file.h"
 #include "golden.h"
 #include "plugin_fixture.h"
+#include "test.h"
 
 static sm_arena *arena;
 
 static const dvae_shape small = {.groups = 2, .blocks = 2, .hidden = 8, .vocabulary = 16};
-
-static void must(sm_status status, const sm_error *err) {
-  char text[2048];
-  if (status) fail_msg("%s", sm_error_text(err, text, sizeof text));
-}
 
 static const char *file_in(const char *name) {
   const char *path = sm_path_join(arena, folder, name);
@@ -176,7 +166,6 @@ static void agrees(const dvae_shape *s, dvae_half half, int h, int w) {
 }
 
 static void both_halves_are_what_they_say(void **state) {
-  (void)state;
   agrees(&small, DVAE_ENCODER, 6, 8);
   agrees(&small, DVAE_DECODER, 3, 4);
   const dvae_shape deep = {.groups = 3, .blocks = 1, .hidden = 4, .vocabulary = 5};
@@ -192,7 +181,6 @@ static void parameters_are_those_of_dalle(void **state) {
   const dvae_shape dalle = {.groups = 4, .blocks = 2, .hidden = 256, .vocabulary = 8192};
   sm_error err = {0};
   int64_t n = 0;
-  (void)state;
   sm_set *set = sm_set_new("dalle", SM_F32, false, &err);
   dvae_declare_encoder(&(sm_params){set, ""}, &dalle);
   must(sm_set_seal(set, SM_MOMENTS_NONE, &err), &err);
@@ -314,7 +302,6 @@ static void names_are_the_likeliest_codes(void **state) {
   double picture[3 * SIDE * SIDE], mapped[SIDE * SIDE * 3];
   int32_t ids[CELLS];
   bench b;
-  (void)state;
   const char *file = file_in("small.safetensors");
   dvae_write(file, &small, 1);
   open_bench(&b, options_for(file, ""), SM_F64, 1, GRID);
@@ -413,7 +400,6 @@ static void like_published(golden *file) {
 /* Every file of the golden folder that holds an encoder. */
 static void published_logits_and_ids(void **state) {
   char *names[16];
-  (void)state;
   int n = golden_names("dvae_encoder", names, 16);
   for (int i = 0; i < n; i++) {
     like_published(golden_open(names[i]));
@@ -434,7 +420,6 @@ static void refused(const char *file, sm_status code, const char *message, const
 
 static void files_that_are_none_are_refused(void **state) {
   sm_error err = {0};
-  (void)state;
   refused(file_in("nowhere"), SM_ENOTFOUND, "no such run or file: No such file or directory",
           "train a dVAE first");
   const char *file = file_in("other.safetensors");
@@ -455,7 +440,6 @@ static void files_that_are_none_are_refused(void **state) {
 
 static void shapes_that_do_not_fit_are_refused(void **state) {
   sm_error err = {0};
-  (void)state;
   const char *file = file_in("shapes.safetensors"), *odd = "blocks.group_2.block_1.id_path.b";
   sm_set *set = dvae_drawn(&small, DVAE_ENCODER, SM_F32, 1);
   sm_st_writer *w = sm_st_create(file, SM_ST_AS_DECLARED, &err);
@@ -483,7 +467,6 @@ static void names_may_have_a_beginning(void **state) {
   double picture[3 * 4 * 4];
   int32_t ids[2][4];
   sm_error err = {0};
-  (void)state;
   const char *plain = file_in("plain.safetensors"), *both = file_in("both.safetensors");
   dvae_write(plain, &small, 1);
   sm_set *encoder = dvae_drawn(&small, DVAE_ENCODER, SM_F32, 1),

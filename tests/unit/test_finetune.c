@@ -1,21 +1,16 @@
 /* test_finetune.c — fine-tuning: layer-wise rates, mixed pictures and their labels, erasing, balanced parts, and whole
  * runs on a tiny network: they learn, do not depend on threads, and go on after a stop to the same bits. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "framework/recipe/recipe.h"
-
 #include "framework/eval/evaluator.h"
 #include "framework/eval/subset.h"
 #include "framework/eval/tune_net.h"
+
 #include "pools.h"
 #include "row_rig.h"
+#include "test.h"
 
 #define SIDE 16
 
@@ -176,7 +171,6 @@ static bool kept(const bench *b) {
 /* ---- layer-wise rates -------------------------------------------------------------------------------------- */
 
 static void layers(void **state) {
-  (void)state;
   assert_float_equal(sm_layer_rate(0.75, 12, 0), pow(0.75, 13), 0); /* BEiT: 0.75 ** (num_layers + 1 - i) */
   assert_float_equal(sm_layer_rate(0.75, 12, 13), 1, 0);
   bench b;
@@ -243,7 +237,6 @@ static void check_labels(const sm_mix *m, double smoothing) {
 }
 
 static void cutmix_weights_are_areas(void **state) {
-  (void)state;
   static float x[N * 3 * SIDE * SIDE];
   double mean = 0;
   int boxes = 0;
@@ -271,7 +264,6 @@ static void cutmix_weights_are_areas(void **state) {
 }
 
 static void mixup_blends(void **state) {
-  (void)state;
   static float x[N * 3 * SIDE * SIDE];
   double sum = 0, squares = 0;
   enum { DRAWS = 4000 };
@@ -296,7 +288,6 @@ static void mixup_blends(void **state) {
 }
 
 static void mixing_off_or_either(void **state) {
-  (void)state;
   int boxes = 0;
   for (uint64_t k = 0; k < 400; k++) {
     sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 2, 0, 0);
@@ -310,7 +301,6 @@ static void mixing_off_or_either(void **state) {
 }
 
 static void erasing(void **state) {
-  (void)state;
   static float x[3 * SIDE * SIDE];
   int erased = 0;
   for (uint64_t k = 0; k < 400; k++) {
@@ -342,7 +332,6 @@ static void erasing(void **state) {
 /* ---- balanced parts ---------------------------------------------------------------------------------------- */
 
 static void parts(void **state) {
-  (void)state;
   static const int sizes[] = {100, 50, 3, 48}; /* the last one has no label: 200 labelled */
   stripes s = {201, 1, sizes};
   sm_dataset d = {&stripes_ops, &s};
@@ -375,7 +364,6 @@ static void parts(void **state) {
 
 /* A part's features are rows of the whole's, whether these were made before or not. */
 static void features_of_a_part(void **state) {
-  (void)state;
   bench b;
   sm_eval_result first, second;
   sm_error err = {0};
@@ -399,7 +387,6 @@ static void features_of_a_part(void **state) {
 #define MIXED "{" QUICK ", epochs: 4, mixup: 0.8, cutmix: 1, erasing: 0.25, randaugment: 9}"
 
 static void learns(void **state) {
-  (void)state;
   bench b;
   sm_eval_result frozen, tuned;
   sm_error err = {0};
@@ -419,7 +406,6 @@ static void learns(void **state) {
 
 /* Nor does the number of workers, which is 1 with one thread, else 3. */
 static void threads_do_not_matter(void **state) {
-  (void)state;
   double loss = 0, top1 = 0;
   for (int t = 1; t <= 3; t += 2) {
     bench b;
@@ -436,7 +422,6 @@ static void threads_do_not_matter(void **state) {
 
 /* On in what is published, off in `short`, and at any magnitude. */
 static void augments(void **state) {
-  (void)state;
   static const struct {
     const char *plugin, *yaml, *says;
   } runs[] = {{"finetune", "{epochs: 1, warmup_epochs: 0}", "erasing 0.25, RandAugment m9 mstd0.5"},
@@ -462,7 +447,6 @@ static void augments(void **state) {
 
 /* Stopped at every so many questions, at a step or while measuring, and again: as if unbroken. */
 static void goes_on(void **state) {
-  (void)state;
   bench b;
   sm_eval_result whole, r;
   sm_error err = {0};
@@ -490,7 +474,6 @@ static void goes_on(void **state) {
 
 /* What another network or other options left behind is not taken; a damaged file is passed over. */
 static void only_its_own_state(void **state) {
-  (void)state;
   bench b;
   sm_eval_result whole, r;
   sm_error err = {0};
@@ -519,7 +502,6 @@ static void only_its_own_state(void **state) {
 }
 
 static void from_the_head(void **state) {
-  (void)state;
   bench b;
   sm_eval_result with, without, r;
   sm_error err = {0};
@@ -544,7 +526,6 @@ static void from_the_head(void **state) {
 
 /* The head's largest output, against the plain kernels' of the evaluator's features. */
 static void largest_outputs(void **state) {
-  (void)state;
   bench b;
   sm_error err = {0};
   sm_assigned got;
@@ -575,7 +556,6 @@ static void largest_outputs(void **state) {
 }
 
 static void refusals(void **state) {
-  (void)state;
   bench b;
   sm_eval_result r;
   sm_error err = {0};

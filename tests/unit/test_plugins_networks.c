@@ -2,15 +2,10 @@
  * Their values are held against the reference in test_golden_steps, their gradients against differences in
  * test_train_step. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "framework/recipe/recipe.h"
+
+#include "test.h"
 
 typedef struct piece {
   sm_arena *arena;
@@ -58,7 +53,6 @@ static sm_set *vit_set(piece *p, int view_size, const char *name) {
 
 /* As timm's vit_*_patch16_224 with num_classes=0 count them, and the mask token. */
 static void test_sizes(void **state) {
-  (void)state;
   static const struct {
     const char *options;
     int dim;
@@ -79,7 +73,6 @@ static void test_sizes(void **state) {
 }
 
 static void test_names(void **state) {
-  (void)state;
   static const char *const names[] = {"cls_token",
                                       "pos_embed",
                                       "masked_embed",
@@ -118,7 +111,6 @@ static void test_names(void **state) {
 }
 
 static void test_spec(void **state) {
-  (void)state;
   piece p = open_piece(SM_BACKBONE, "vit", "{arch: small, depth: 3, patch_size: 8, drop_path: 0.2}");
   const sm_backbone_ops *ops = p.instance.plugin->ops;
   sm_backbone_spec spec = {0};
@@ -138,7 +130,6 @@ static void test_spec(void **state) {
 
 /* The last blocks' tokens and the class token's attention, on a grid that is not the declared one. */
 static void test_on_demand(void **state) {
-  (void)state;
   piece p = open_piece(SM_BACKBONE, "vit", "{arch: custom, dim: 8, depth: 3, heads: 2, patch_size: 4}");
   const sm_backbone_ops *ops = p.instance.plugin->ops;
   sm_set *set = vit_set(&p, 16, "v");
@@ -204,7 +195,6 @@ static void test_on_demand(void **state) {
 /* Where only some tokens are wanted, they are what they are among all; in double precision, so that no sum order
  * blurs it. */
 static void test_only_some(void **state) {
-  (void)state;
   enum { B = 3, T = 17, D = 8 };
   piece p = open_piece(SM_BACKBONE, "vit",
                        "{arch: custom, dim: 8, depth: 3, heads: 2, patch_size: 4, layer_scale: 0.5}");
@@ -254,7 +244,6 @@ static void test_only_some(void **state) {
 /* ---- heads --------------------------------------------------------------------------------------------- */
 
 static void test_projection(void **state) {
-  (void)state;
   expect_refusal(SM_HEAD, "projection", "{out_dim: 96, patch_out_dim: 48}",
                  "patch_out_dim 48 differs from out_dim 96, but both use one last layer");
   expect_refusal(SM_HEAD, "projection",
@@ -284,7 +273,6 @@ static void test_projection(void **state) {
 
 /* A site that no loss uses has no layers. */
 static void test_one_site(void **state) {
-  (void)state;
   static const char *const sharings[] = {"shared", "last_separate", "separate", "first_two_shared"};
   for (int i = 0; i < 4; i++)
     for (int site = 0; site < 2; site++) {

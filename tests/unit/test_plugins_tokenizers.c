@@ -1,15 +1,11 @@
 /* test_plugins_tokenizers.c — the targets of tokenizers that need no teacher, against values worked out here: names of
  * mean colours, patches as they are and normalised as MAE and SimMIM do, nearest centroids. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "framework/recipe/recipe.h"
 #include "row_rig.h"
+
+#include "test.h"
 
 enum {
   VIEWS = 2,
@@ -39,11 +35,6 @@ typedef struct bench {
 
 static const int32_t masked[] = {0, 4, 8, CELLS + 1, CELLS + 5};
 enum { MASKED = sizeof masked / sizeof *masked };
-
-static void must(sm_status status, const sm_error *err) {
-  char text[2048];
-  if (status) fail_msg("%s", sm_error_text(err, text, sizeof text));
-}
 
 static void open_bench(bench *b, const char *name, const char *options, sm_dtype real) {
   sm_error err = {0};
@@ -124,7 +115,6 @@ static double levels(int view, int c, int y, int x) {
 }
 
 static void mean_colour_names_eight_levels_a_channel(void **state) {
-  (void)state;
   for (sm_dtype real = SM_F32; real <= SM_F64; real++) {
     bench b;
     open_bench(&b, "mean_colour", "{}", real);
@@ -148,7 +138,6 @@ static void mean_colour_names_eight_levels_a_channel(void **state) {
 }
 
 static void pixels_are_the_patch(void **state) {
-  (void)state;
   bench b;
   double expected[NUMBERS];
   open_bench(&b, "pixels", "{normalize: view}", SM_F64);
@@ -169,7 +158,6 @@ static double almost_flat(int view, int c, int y, int x) {
 }
 static void pixels_are_normalised_as_mae_does(void **state) {
   double (*const pictures[])(int, int, int, int) = {value_at, almost_flat};
-  (void)state;
   for (int which = 0; which < 2; which++) {
     bench b;
     double x[NUMBERS];
@@ -188,7 +176,6 @@ static void pixels_are_normalised_as_mae_does(void **state) {
 }
 
 static void pixels_ask_for_a_view_where_they_need_one(void **state) {
-  (void)state;
   bench b;
   open_bench(&b, "pixels", "{normalize: unit}", SM_F32);
   assert_true(b.spec.own && b.spec.own->std[0] == 1 && b.spec.own->mean[0] == 0 && !b.spec.own->plain);
@@ -214,7 +201,6 @@ static sm_status colour_views(sm_sampler *s, int64_t n, float *views, sm_error *
 }
 
 static void patch_cluster_finds_the_nearest(void **state) {
-  (void)state;
   for (sm_dtype real = SM_F32; real <= SM_F64; real++) {
     bench b;
     sm_error err = {0};
@@ -255,14 +241,12 @@ static void patch_cluster_finds_the_nearest(void **state) {
 
 static int open_all(void **state) {
   sm_error err = {0};
-  (void)state;
   registry = sm_registry_new(NULL, &err);
   pool = sm_pool_new(2, &err);
   arena = sm_arena_new("test");
   return !registry || !pool || !arena;
 }
 static int close_all(void **state) {
-  (void)state;
   sm_arena_free(arena);
   sm_pool_free(pool);
   sm_registry_free(registry);
