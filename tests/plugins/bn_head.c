@@ -116,7 +116,7 @@ KERNELS(double, f64)
 
 static int64_t columns(const sm_node *n) { return n->in[0]->dim[1]; }
 
-static const sm_op norm_dx = {.name = "bn_dx", .cls = SM_TILES, .tiles = columns, .core = -1, .run = RUN(norm_dx)};
+static const sm_op norm_dx = {.name = "bn_dx", .cls = SM_TILES, .tiles = columns, .run = RUN(norm_dx)};
 
 static void norm_vjp(sm_graph *g, sm_node *n) {
   bool acc[3] = {false, false, false};
@@ -126,8 +126,8 @@ static void norm_vjp(sm_graph *g, sm_node *n) {
   sm_tensor *in[] = {sm_grad_of(g, n->out[0]), sm_value(g, n->in[0]), n->out[1], n->out[2], n->in[1]};
   sm_emit(g, &norm_dx, 5, in, 3, out)->acc = (uint32_t)acc[0] | (uint32_t)acc[1] << 1 | (uint32_t)acc[2] << 2;
 }
-static const sm_op norm = {.name = "bn", .cls = SM_TILES, .tiles = columns, .vjp = norm_vjp, .core = -1, .run = RUN(norm)};
-static const sm_op fixed = {.name = "bn_fixed", .cls = SM_PER_ITEM, .cross = 30, .core = -1, .run = RUN(fixed)};
+static const sm_op norm = {.name = "bn", .cls = SM_TILES, .tiles = columns, .vjp = norm_vjp, .run = RUN(norm)};
+static const sm_op fixed = {.name = "bn_fixed", .cls = SM_PER_ITEM, .cross = 30, .run = RUN(fixed)};
 
 /* ---- forward ------------------------------------------------------------------------------------------------------------- */
 

@@ -11,7 +11,6 @@
 
 enum { K = 6, TOKENS = 17, PATCHES = 16, PICTURES = 3, VIEWS = 2 * PICTURES };
 
-static char folder[] = "/tmp/smalti-network-XXXXXX";
 static ssl_rig before; /* the earlier run: a DINO, kept open to be asked */
 
 #define VIT "{arch: custom, dim: 8, depth: 2, heads: 2, patch_size: 4}"

@@ -102,18 +102,18 @@ static void train(sm_recipe *r, const char *what, double loss[2]) {
   sm_loader *loader;
   expect_ok(sm_create_instances(r, &err), &err, what);
   const sm_dataset data = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self};
-  must(data.ops->open(data.self, &err), &err, what);
-  must(sm_views_of(r, &cut, &err), &err, what);
-  must(sm_train_configure(r, pool, 1, &c, &err), &err, what);
-  must(sm_trainable_new(&c, &net, &err), &err, what);
-  must(sm_trainable_allocate(net, &err), &err, what);
+  expect_ok(data.ops->open(data.self, &err), &err, what);
+  expect_ok(sm_views_of(r, &cut, &err), &err, what);
+  expect_ok(sm_train_configure(r, pool, 1, &c, &err), &err, what);
+  expect_ok(sm_trainable_new(&c, &net, &err), &err, what);
+  expect_ok(sm_trainable_allocate(net, &err), &err, what);
   const sm_fitting f = {.dataset = data, .views = cut, .seed = 3, .pool = pool};
-  must(sm_fit_tokenizers(net, r->tokenizers, &f, &err), &err, what);
+  expect_ok(sm_fit_tokenizers(net, r->tokenizers, &f, &err), &err, what);
   sm_batch *batch = fixed_batch(net, &data, &cut, &loader, what);
   for (int s = 0; s < 25; s++) {
     const sm_time time = {.step = s, .steps_per_epoch = 1, .epochs = 100};
     sm_step_result result;
-    must(sm_step(net, batch, &time, &result, &err), &err, what);
+    expect_ok(sm_step(net, batch, &time, &result, &err), &err, what);
     loss[s > 0] = result.loss;
   }
   sm_loader_free(loader);
@@ -257,8 +257,8 @@ static void several_tokenizers_and_heads(void **state) {
   expect_ok(read_recipe(middle, &recipe, &err), &err, "row 7");
   train(recipe, "row 7", loss);
   assert_true(loss[1] < 0.99 * loss[0]);
-  must(sm_train_configure(recipe, pool, 1, &c, &err), &err, "row 7");
-  must(sm_trainable_new(&c, &net, &err), &err, "row 7");
+  expect_ok(sm_train_configure(recipe, pool, 1, &c, &err), &err, "row 7");
+  expect_ok(sm_trainable_new(&c, &net, &err), &err, "row 7");
   sm_set *student = net->set[SM_SET_STUDENT], *teacher = net->set[SM_SET_TEACHER];
   assert_true(sm_set_find(student, "head.patch.patch.weight") >= 0);
   assert_int_equal(sm_set_row(student, sm_set_find(student, "head.patch.patch.weight"))->dim[0], 512);
@@ -284,13 +284,13 @@ static void no_teacher_without_need(void **state) {
   sm_train_config c;
   sm_trainable *net;
   (void)state;
-  must(
+  expect_ok(
       read_recipe("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: mim}\n",
                   &recipe, &err),
       &err, "mean_colour");
-  must(sm_create_instances(recipe, &err), &err, "mean_colour");
-  must(sm_train_configure(recipe, pool, 1, &c, &err), &err, "mean_colour");
-  must(sm_trainable_new(&c, &net, &err), &err, "mean_colour");
+  expect_ok(sm_create_instances(recipe, &err), &err, "mean_colour");
+  expect_ok(sm_train_configure(recipe, pool, 1, &c, &err), &err, "mean_colour");
+  expect_ok(sm_trainable_new(&c, &net, &err), &err, "mean_colour");
   assert_int_equal(sm_set_rows(net->set[SM_SET_TEACHER]), 0);
   assert_int_equal(sm_set_bytes(net->set[SM_SET_TEACHER]), 0);
   assert_int_equal(sm_trainable_evaluated(net), SM_SET_STUDENT);
@@ -306,8 +306,8 @@ static void write_weights(void) {
   sm_arena *arena = sm_arena_new("weights");
   const sm_plugin *p = sm_registry_find(registry, SM_BACKBONE, "vit", &err);
   assert_true(arena && p);
-  must(sm_instance_new(registry, p, &vit, &err), &err, "vit");
-  must(sm_options_fill(p, VIT, vit.self, arena, &err), &err, "vit");
+  expect_ok(sm_instance_new(registry, p, &vit, &err), &err, "vit");
+  expect_ok(sm_options_fill(p, VIT, vit.self, arena, &err), &err, "vit");
   sm_set *set = sm_set_new("vit", SM_F32, false, &err);
   ((const sm_backbone_ops *)p->ops)->declare(vit.self, 16, 16, &(sm_params){set, ""});
   expect_ok(sm_set_seal(set, SM_MOMENTS_NONE, &err), &err, "vit");
