@@ -4,7 +4,6 @@
 # disk, a signal or exchanged arguments leave nothing behind.
 # shellcheck source=tests/e2e/common.sh
 . "$SMALTI_SRCDIR/tests/e2e/common.sh"
-smalti() { "$build/smalti" "$@"; }
 
 pictures set 10
 pictures held 6

@@ -1,25 +1,23 @@
 #!/bin/bash
 # headers.sh — the public headers, as a stranger meets them: each compiles alone as strict C11 and as C++, and all that they
 # declare is in the library under the public version.
-set -u
-cd "$SMALTI_BUILDDIR" || exit 99
-include=$SMALTI_SRCDIR/framework/include
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
+cd "$build" || exit 99
+include=$source/framework/include
 cc=${CC:-cc}
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-bad=0
 
 for header in "$include"/smalti/*.h; do
   name=smalti/${header##*/}
   echo "#include <$name>" >"$work/alone.c"
   $cc -std=c11 -pedantic-errors -Wall -Wextra -Werror -fsyntax-only -I"$include" "$work/alone.c" ||
-    { echo "$name does not compile alone as C11"; bad=1; }
+    fail "$name does not compile alone as C11"
   if $cc -x c++ -fsyntax-only /dev/null 2>/dev/null; then
     $cc -x c++ -Wall -Wextra -Werror -fsyntax-only -I"$include" "$work/alone.c" ||
-      { echo "$name does not compile alone as C++"; bad=1; }
+      fail "$name does not compile alone as C++"
   fi
-  grep -q "framework/include/$name" "$SMALTI_SRCDIR"/framework/*/local.mk ||
-    { echo "$name is not installed: no fragment lists it in pkginclude_HEADERS"; bad=1; }
+  grep -q "framework/include/$name" "$source"/framework/*/local.mk ||
+    fail "$name is not installed: no fragment lists it in pkginclude_HEADERS"
 done
 
 # The preprocessor drops the comments, and the system's own names are not sm_. Inline functions need no symbol.
@@ -31,14 +29,12 @@ grep -v 'static inline' "$work/all.i" | names | comm -23 - "$work/inline" >"$wor
 nm -D --defined-only .libs/libsmalti.so | awk '{ sub(/@.*/, "", $3); print $3 }' | sort -u >"$work/defined"
 comm -23 "$work/declared" "$work/defined" >"$work/missing"
 if [ -s "$work/missing" ]; then
-  echo "declared in public headers, but not in the library:"
-  cat "$work/missing"
-  bad=1
+  fail "declared in public headers, but not in the library:"
+  cat "$work/missing" >&2
 fi
 nm -D --defined-only .libs/libsmalti.so | awk '$3 !~ /^(sm_|SMALTI_)/' | grep -v ' [wWVvu] ' >"$work/foreign"
 if [ -s "$work/foreign" ]; then
-  echo "exported without the sm_ prefix:"
-  cat "$work/foreign"
-  bad=1
+  fail "exported without the sm_ prefix:"
+  cat "$work/foreign" >&2
 fi
-exit $bad
+finish

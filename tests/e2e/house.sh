@@ -66,7 +66,6 @@ nn/ema.c set.c
 nn/init.c set.c
 recipe/fit.c resolve.c
 recipe/resolve.c schedules.c
-table/output.c page.c
 tensor/graph.c kernels_table.c
 train/objective.c ssl_step.c
 train/open.c record.c

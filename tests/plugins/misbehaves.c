@@ -92,35 +92,31 @@ static void wrong_vjp(sm_graph *g, sm_node *n) {
   sm_emit(g, &product_op, 2, in, 1, &d)->acc = acc;
 }
 
-static void declare(const void *self, const sm_params *p, int in_dim, int view_dim, int patch_dim,
-                    sm_role role) {
-  (void)self, (void)role;
-  int64_t k = view_dim ? view_dim : patch_dim;
-  sm_declare(p, "weight", SM_INIT_NORMAL, 0.1, 0, 2, (int64_t[]){k, in_dim});
+static void declare(const void *self, const sm_head *h) {
+  (void)self;
+  int64_t k = h->view_dim ? h->view_dim : h->patch_dim;
+  sm_declare(&h->params, "weight", SM_INIT_NORMAL, 0.1, 0, 2, (int64_t[]){k, h->dim});
 }
 
-static sm_tensor *features(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                           sm_role role) {
-  (void)self, (void)site, (void)role;
-  return sm_linear(g, x, sm_param(g, p, "weight"), NULL);
+static sm_tensor *features(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+  (void)self, (void)site;
+  return sm_linear(g, x, sm_param(g, &h->params, "weight"), NULL);
 }
 
-static sm_tensor *squared(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                          sm_role role) {
-  (void)self, (void)p, (void)site, (void)role;
+static sm_tensor *squared(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+  (void)self, (void)h, (void)site;
   sm_tensor *y = sm_result(g, x->dtype, x->ndim, x->dim, x->count);
   sm_emit(g, &square_op, 1, &x, 1, &y);
   return y;
 }
 
-static sm_tensor *bent(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                       sm_role role) {
-  (void)self, (void)p, (void)site, (void)role;
+static sm_tensor *bent(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+  (void)self, (void)h, (void)site;
   return sm_gelu(g, x);
 }
 
-static int any_dim(const void *self, sm_site site) {
-  (void)self, (void)site;
+static int any_dim(const void *self, sm_site site, int dim) {
+  (void)self, (void)site, (void)dim;
   return 0;
 }
 

@@ -2,17 +2,13 @@
 #ifndef SM_TEST_DVAE_FILE_H
 #define SM_TEST_DVAE_FILE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
 #include "framework/formats/formats.h"
 #include "framework/nn/nn.h"
 
 #include "plugins/dvae_net.h"
 #include "row_rig.h"
+
+#include "test.h"
 
 /* A set that holds one half with drawn weights and biases; sm_set_free. */
 static inline sm_set *dvae_drawn(const dvae_shape *s, dvae_half half, sm_dtype real, uint64_t seed) {

@@ -1,14 +1,8 @@
 /* eval_rig.c — see eval_rig.h. */
-#include "eval_rig.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "framework/recipe/recipe.h"
+
+#include "eval_rig.h"
+#include "test.h"
 
 static sm_status give(sm_eval_context *c, const char *split, sm_feature_spec *spec, sm_features *f,
                       sm_error *err) {

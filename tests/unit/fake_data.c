@@ -1,12 +1,8 @@
 /* fake_data.c — see fake_data.h. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "fake_data.h"
+#include "test.h"
 
 static sm_status fake_open(void *self, sm_error *err) {
   (void)self, (void)err;

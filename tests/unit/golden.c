@@ -1,17 +1,11 @@
 /* golden.c — see golden.h. The file is read whole; the header is JSON of the form
  * {"__metadata__": {KEY: TEXT}, NAME: {"dtype": D, "shape": [...], "data_offsets": [begin, end]}}. */
-#include "golden.h"
-
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-
 #include <cJSON.h>
-#include <cmocka.h>
+
+#include "golden.h"
+#include "test.h"
 
 #define MAX_JSON 64
 
@@ -48,8 +42,8 @@ static const char *golden_own_folder(void) {
 }
 
 const char *golden_folder(void) {
-  const char *folder = getenv("SMALTI_GOLDEN");
-  return folder && *folder ? folder : golden_own_folder();
+  const char *named = getenv("SMALTI_GOLDEN");
+  return named && *named ? named : golden_own_folder();
 }
 
 bool golden_is_own(void) {

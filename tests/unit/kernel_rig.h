@@ -6,15 +6,10 @@
 #define KERNEL_RIG_H
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "framework/tensor/kernels.h"
+
+#include "test.h"
 
 /* ---- tensors and nodes by hand -------------------------------------------------------------- */
 

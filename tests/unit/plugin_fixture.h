@@ -4,26 +4,24 @@
 #define SM_TEST_PLUGIN_FIXTURE_H
 
 #include "framework/plugin/registry.h"
-#include <stdlib.h>
 
-static char folder[] = "/tmp/smalti-test-XXXXXX";
+#include "test.h"
+
 static sm_registry *registry;
 static sm_pool *pool;
 
 static int open_fixture(void **state) {
   sm_error err = {0};
-  (void)state;
-  if (!mkdtemp(folder)) return 1;
+  if (make_folder(state)) return 1;
   registry = sm_registry_new(NULL, &err);
   pool = sm_pool_new(2, &err);
   return !registry || !pool || sm_registry_scan(registry, &err) != SM_OK;
 }
 
 static int close_fixture(void **state) {
-  (void)state;
   sm_pool_free(pool);
   sm_registry_free(registry);
-  return sm_remove_tree(folder, NULL) != SM_OK;
+  return remove_folder(state);
 }
 
 #endif

@@ -22,22 +22,23 @@
 
 /* ---- backbone ------------------------------------------------------------------------------------------ */
 
-static sm_status backbone_spec(const void *self, int size, sm_backbone_spec *spec, sm_error *err) {
+static sm_status backbone_spec(const void *self, int height, int width, sm_backbone_spec *spec, sm_error *err) {
   const test_backbone *b = self;
-  spec->dim = (int)b->dim, spec->prefix = 1, spec->patch = spec->masks_at = (int)b->patch_size;
-  if (size % b->patch_size == 0) return SM_OK;
-  sm_fail(err, SM_EINVAL, "views of %d px do not divide into patches of %d px", size, spec->patch);
+  const int side = (int)b->patch_size;
+  spec->dim = (int)b->dim, spec->heads = 1, spec->cell = side;
+  spec->rows = height / side, spec->cols = width / side;
+  if (height % side == 0 && width % side == 0) return SM_OK;
+  sm_fail(err, SM_EINVAL, "views of %d px do not divide into patches of %d px", height % side ? height : width, side);
   return sm_hint(err, "choose a multiple");
 }
-static void backbone_declare(const void *self, int size, const sm_params *p) {
-  (void)self, (void)size, (void)p;
+static void backbone_declare(const void *self, int height, int width, const sm_params *p) {
+  (void)self, (void)height, (void)width, (void)p;
 }
 static void backbone_build(const void *self, sm_graph *g, const sm_params *p, const sm_backbone_in *in,
                            sm_backbone_out *out) {
   (void)self, (void)g, (void)p, (void)in, (void)out;
 }
-static const sm_backbone_ops backbone_ops = {backbone_spec, backbone_declare,
-                                             backbone_build};
+static const sm_backbone_ops backbone_ops = {.spec = backbone_spec, .declare = backbone_declare, .build = backbone_build};
 static const sm_option backbone_options[] = {
     SM_INT(test_backbone, dim, "dim", "192", 1, 4096, NULL, "width"),
     SM_INT(test_backbone, patch_size, "patch_size", "16", 1, 256, "px", "side of a patch"),
@@ -49,16 +50,15 @@ static const sm_option backbone_options[] = {
 typedef struct test_head {
   int64_t out_dim;
 } test_head;
-static void head_declare(const void *self, const sm_params *p, int in, int view, int patch, sm_role role) {
-  (void)self, (void)p, (void)in, (void)view, (void)patch, (void)role;
+static void head_declare(const void *self, const sm_head *h) {
+  (void)self, (void)h;
 }
-static sm_tensor *head_apply(const void *self, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site,
-                             sm_role role) {
-  (void)self, (void)g, (void)p, (void)site, (void)role;
+static sm_tensor *head_apply(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+  (void)self, (void)g, (void)h, (void)site;
   return x;
 }
-static int head_dim(const void *self, sm_site site) {
-  (void)site;
+static int head_dim(const void *self, sm_site site, int dim) {
+  (void)site, (void)dim;
   return (int)((const test_head *)self)->out_dim;
 }
 static const sm_head_ops head_ops = {.affine = 1,

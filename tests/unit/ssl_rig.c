@@ -1,13 +1,7 @@
 /* ssl_rig.c — see ssl_rig.h. */
-#include "ssl_rig.h"
 #include "row_rig.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "ssl_rig.h"
+#include "test.h"
 
 static void expect_ok(sm_status status, const sm_error *err) {
   char text[2048];

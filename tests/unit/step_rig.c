@@ -1,12 +1,7 @@
 /* step_rig.c — see step_rig.h. */
-#include "step_rig.h"
 #include "row_rig.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "step_rig.h"
+#include "test.h"
 
 static const char *or_nothing(const char *text) { return text ? text : ""; }
 

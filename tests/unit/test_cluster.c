@@ -1,15 +1,10 @@
 /* test_cluster.c — comparing partitions: scikit-learn's figures, every matching tried, odd cases; k-means: clouds, a
  * fixed point, more clusters than clouds, any number of threads, refusals; and the plugin. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "eval_rig.h"
 #include "pools.h"
+#include "test.h"
 
 /* ---- partitions ---------------------------------------------------------------------------------------- */
 
@@ -34,7 +29,6 @@ static void check_agreement(const int32_t *a, int n_a, const int32_t *b, int n_b
 /* sklearn.metrics 1.x: adjusted_rand_score, normalized_mutual_info_score, fowlkes_mallows_score, and
  * scipy.optimize.linear_sum_assignment of the contingency matrix; times 100. */
 static void against_sklearn(void **state) {
-  (void)state;
   int32_t a[THINGS], b[THINGS], one[THINGS] = {0}, c[THINGS], d[THINGS], third[THINGS], named[THINGS];
   for (int i = 0; i < THINGS; i++) {
     a[i] = (i * i + 3 * i) % 4;
@@ -64,7 +58,6 @@ static int64_t try_all(const int64_t *cell, int rows, int columns, int row, unsi
 }
 
 static void best_matching(void **state) {
-  (void)state;
   sm_rng rng = sm_rng_make(4, SM_RNG_TEST, 0, 0, 0);
   for (int trial = 0; trial < 200; trial++) {
     int rows = 1 + (int)sm_rng_below(&rng, 6), columns = rows + (int)sm_rng_below(&rng, 3);
@@ -84,7 +77,6 @@ static void best_matching(void **state) {
 }
 
 static void without_labels(void **state) {
-  (void)state;
   static const int32_t a[] = {0, 1, 1, -1, 0}, b[] = {1, 0, -1, 0, 1}, none[] = {-1, -1, -1, -1, -1};
   sm_agreement got;
   sm_error err = {0};
@@ -119,7 +111,6 @@ static double must_kmeans(const sm_features *f, sm_kmeans_config c, int32_t *clu
 }
 
 static void finds_clouds(void **state) {
-  (void)state;
   sm_features f = clouds(0.5);
   static int32_t cluster[N];
   sm_agreement a;
@@ -135,7 +126,6 @@ static void finds_clouds(void **state) {
 /* The result is where Lloyd's algorithm stands still, the sum is that of the definition, and more starts are no
  * worse. */
 static void fixed_point(void **state) {
-  (void)state;
   enum { K = 7 };
   sm_features f = clouds(3);
   static int32_t cluster[3][N];
@@ -176,7 +166,6 @@ static void fixed_point(void **state) {
 
 /* As many clusters as rows, and rows that are all alike: every cluster keeps a row. */
 static void tight(void **state) {
-  (void)state;
   static const float same[12] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2};
   static const float line[6] = {0, 1, 2, 10, 11, 30};
   int32_t cluster[6];
@@ -204,7 +193,6 @@ static void tight(void **state) {
 /* ---- the plugin ---------------------------------------------------------------------------------------- */
 
 static void the_plugin(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_eval_result r;
   sm_features f = clouds(0.5);

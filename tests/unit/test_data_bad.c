@@ -1,12 +1,7 @@
 /* test_data_bad.c — the loader among bad pictures: they are replaced, listed once, not read again, and too many of them stop
  * the run; memory that runs out is not theirs. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "fake_data.h"
+#include "test.h"
 
 enum { STEPS = 14 };
 
@@ -14,7 +9,6 @@ static fake_set set;
 static const fake_masker masker = {.start = 1};
 
 static void test_bad_pictures_are_replaced_and_listed_once(void **state) {
-  (void)state;
   fake_set_init(&set, 30);
   sm_loader_config config = fake_config(&set, &masker);
   static const int64_t bad[] = {2, 11, 12, 29};
@@ -55,7 +49,6 @@ static void test_bad_pictures_are_replaced_and_listed_once(void **state) {
 
 /* The list at a step does not depend on what was prepared ahead. */
 static void test_bad_list_depends_on_the_step_only(void **state) {
-  (void)state;
   int64_t expected[STEPS], n, lists[2][8] = {{0}};
   fake_set_init(&set, 32);
   for (int i = 1; i < 32; i += 4) set.behaviour[i] = FAKE_BAD;
@@ -78,7 +71,6 @@ static void test_bad_list_depends_on_the_step_only(void **state) {
 }
 
 static void test_known_bad_pictures_are_not_read(void **state) {
-  (void)state;
   int64_t n;
   fake_set_init(&set, 30);
   static const int64_t known[] = {7, 8};
@@ -107,7 +99,6 @@ static void test_known_bad_pictures_are_not_read(void **state) {
 }
 
 static void test_too_many_bad_pictures_stop_the_run(void **state) {
-  (void)state;
   sm_batch *b = NULL;
   sm_error err;
   fake_set_init(&set, 60);
@@ -140,7 +131,6 @@ static void test_too_many_bad_pictures_stop_the_run(void **state) {
 }
 
 static void test_grace_of_large_sets(void **state) {
-  (void)state;
   sm_batch *b;
   sm_error err;
   fake_set_init(&set, 4000);
@@ -166,7 +156,6 @@ static void test_grace_of_large_sets(void **state) {
 }
 
 static void test_nothing_but_bad_pictures(void **state) {
-  (void)state;
   sm_batch *b;
   sm_error err;
   fake_set_init(&set, 30);
@@ -182,7 +171,6 @@ static void test_nothing_but_bad_pictures(void **state) {
 }
 
 static void test_memory_is_no_pictures_fault(void **state) {
-  (void)state;
   sm_batch *b;
   sm_error err;
   int64_t n;

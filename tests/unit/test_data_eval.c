@@ -1,25 +1,19 @@
 /* test_data_eval.c — the evaluation loader, the contact sheet and the loader's bench. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "framework/base/heap.h"
 
 #include "fake_data.h"
-#include "framework/base/heap.h"
+#include "test.h"
 
 static fake_set set;
 static char root[] = "/tmp/smalti-eval-XXXXXX";
 
 static int set_up(void **state) {
-  (void)state;
   return mkdtemp(root) ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-  (void)state;
   return sm_remove_tree(root, NULL) == SM_OK ? 0 : -1;
 }
 
@@ -64,7 +58,6 @@ static void run(const sm_eval_loader_config *config, result *r) {
 }
 
 static void test_everything_in_order(void **state) {
-  (void)state;
   static result r;
   sm_image picture = {0}, crop = {0};
   sm_image_scratch *scratch = sm_image_scratch_new();
@@ -89,7 +82,6 @@ static void test_everything_in_order(void **state) {
 }
 
 static void test_bad_pictures_are_left_out(void **state) {
-  (void)state;
   static result expected, r;
   static const int64_t bad[] = {0,  5,  7,  8,  9,  10,
                                 11, 12, 13, 14, 15, 20}; /* the second batch holds none that is good */
@@ -111,7 +103,6 @@ static void test_bad_pictures_are_left_out(void **state) {
 }
 
 static void test_failures(void **state) {
-  (void)state;
   sm_eval_loader *loader = NULL;
   sm_eval_batch *b;
   sm_error err;
@@ -165,7 +156,6 @@ static sm_status write_preview(const sm_preview_config *c, const char *name, sm_
 }
 
 static void test_preview(void **state) {
-  (void)state;
   static const fake_masker masker = {.start = 2};
   sm_image image = {0}, other = {0};
   sm_error err;
@@ -209,7 +199,6 @@ static void test_preview(void **state) {
 }
 
 static void test_bench(void **state) {
-  (void)state;
   sm_bench_loader_result r;
   sm_error err;
   char path[128];

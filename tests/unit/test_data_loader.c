@@ -1,13 +1,9 @@
 /* test_data_loader.c — what a batch holds depends on the step only: the order, resuming, threads, masks, ends.
  * Bad pictures: test_data_bad.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "framework/base/heap.h"
 
 #include "fake_data.h"
-#include "framework/base/heap.h"
+#include "test.h"
 
 static fake_set set;
 static const fake_masker masker = {.start = 1};
@@ -40,7 +36,6 @@ static void run(const sm_loader_config *config, int64_t first, int steps, uint64
 }
 
 static void test_order_is_a_permutation(void **state) {
-  (void)state;
   enum { N = 1000 };
   uint32_t order[N], other[N];
   uint8_t seen[N] = {0};
@@ -61,7 +56,6 @@ static void test_order_is_a_permutation(void **state) {
 }
 
 static void test_epoch_uses_every_picture_once(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker);
   sm_loader *loader = fake_loader(&config, 0);
@@ -88,7 +82,6 @@ static void test_epoch_uses_every_picture_once(void **state) {
 }
 
 static void test_longer_epoch_goes_round(void **state) {
-  (void)state;
   fake_set_init(&set, 10);
   sm_loader_config config = fake_config(&set, &masker);
   config.steps_per_epoch = 5; /* 30 slots, 10 pictures */
@@ -105,7 +98,6 @@ static void test_longer_epoch_goes_round(void **state) {
 }
 
 static void test_threads_and_prefetch_do_not_matter(void **state) {
-  (void)state;
   uint64_t expected[STEPS], got[STEPS];
   fake_set_init(&set, 32);
   for (int i = 0; i < 32; i += 9) set.behaviour[i] = FAKE_BAD;
@@ -121,7 +113,6 @@ static void test_threads_and_prefetch_do_not_matter(void **state) {
 }
 
 static void test_resume_anywhere(void **state) {
-  (void)state;
   uint64_t expected[STEPS], got[STEPS];
   fake_set_init(&set, 32);
   set.behaviour[3] = set.behaviour[17] = FAKE_BAD;
@@ -140,7 +131,6 @@ static void test_resume_anywhere(void **state) {
 }
 
 static void test_views_are_keyed(void **state) {
-  (void)state;
   uint64_t one[STEPS], other[STEPS];
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker);
@@ -154,7 +144,6 @@ static void test_views_are_keyed(void **state) {
 
 /* One more global view leaves the other views, local ones and masks as they are. */
 static void test_views_do_not_depend_on_their_number(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   sm_loader_config two = fake_config(&set, &masker), three = two;
   three.views.globals = 3;
@@ -180,7 +169,6 @@ static void test_views_do_not_depend_on_their_number(void **state) {
 
 /* A row of a batch is exactly what the picture layer gives for the documented key. */
 static void test_rows_are_the_documented_draws(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker);
   sm_image_scratch *scratch = sm_image_scratch_new();
@@ -211,7 +199,6 @@ static void test_rows_are_the_documented_draws(void **state) {
 }
 
 static void test_masks_start_late(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker);
   sm_loader *loader = fake_loader(&config, 0);
@@ -242,7 +229,6 @@ static void test_masks_start_late(void **state) {
 
 /* One view of each picture keeps the mask that it has where all are masked; which one is drawn anew in each epoch. */
 static void test_one_view_is_masked(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker), one = config;
   one.masking.views = SM_MASKED_ONE;
@@ -278,7 +264,6 @@ static void test_one_view_is_masked(void **state) {
 
 /* Local views have masks on a grid of their own, keyed like the views; global ones keep theirs. */
 static void test_local_views_are_masked(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker), all = config;
   all.masking.views = SM_MASKED_ALL;
@@ -311,7 +296,6 @@ static void test_local_views_are_masked(void **state) {
 /* ---- holding, ending, leaving ------------------------------------------------------------------------ */
 
 static void test_batches_can_be_held(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker);
   uint64_t expected[STEPS];
@@ -335,7 +319,6 @@ static void test_batches_can_be_held(void **state) {
 }
 
 static void test_the_last_step(void **state) {
-  (void)state;
   sm_batch *b;
   sm_error err;
   fake_set_init(&set, 32);
@@ -356,7 +339,6 @@ static void test_the_last_step(void **state) {
 /* Leaving at any moment: nothing leaks, nothing hangs, and of slow batches only the items under way are
  * waited for. */
 static void test_leaving_in_the_middle(void **state) {
-  (void)state;
   fake_set_init(&set, 300);
   memset(set.behaviour, FAKE_SLOW, 300);
   sm_loader_config config = fake_config(&set, &masker);
@@ -373,7 +355,6 @@ static void test_leaving_in_the_middle(void **state) {
 }
 
 static void test_memory_does_not_grow(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   set.behaviour[5] = FAKE_BAD;
   sm_loader_config config = fake_config(&set, &masker);
@@ -391,7 +372,6 @@ static void test_memory_does_not_grow(void **state) {
 
 /* Every allocation made to fail: an error, never a crash or a leak. */
 static void test_failing_allocations(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   set.behaviour[1] = FAKE_BAD;
   sm_loader_config config = fake_config(&set, &masker);
@@ -433,7 +413,6 @@ static void check_refusal(const sm_loader_config *config, sm_status expected, co
 }
 
 static void test_refusals(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   const sm_loader_config good = fake_config(&set, &masker);
   sm_loader_config c = good;

@@ -1,13 +1,7 @@
 /* test_data_owns.c — views that tokenizers want for themselves: the draws of the global views, made again in another
  * size and normalisation. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "fake_data.h"
+#include "test.h"
 
 static fake_set set;
 static const fake_masker masker = {.start = 1};
@@ -42,7 +36,6 @@ static sm_batch *open_at(const sm_loader_config *c, int64_t step, sm_loader **lo
 
 /* The same view is made once for all who want it; 0 pixels are the student's size. */
 static void equal_views_are_shared(void **state) {
-  (void)state;
   sm_loader_config c = with_owns();
   sm_own_view same = half, other = half, as_student = half;
   add(&c.views, &same, 0);
@@ -56,7 +49,6 @@ static void equal_views_are_shared(void **state) {
 }
 
 static void wrong_views_are_refused(void **state) {
-  (void)state;
   sm_loader_config c = with_owns();
   sm_error err = {0};
   sm_own_view bad = half;
@@ -81,7 +73,6 @@ static void wrong_views_are_refused(void **state) {
 /* Own views are what the picture layer makes of the global view's draw: all of it, the blur's radius half as large for half
  * the size; or box and flip only. */
 static void rows_are_the_global_draws(void **state) {
-  (void)state;
   sm_loader_config c = with_owns();
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image picture = {0};
@@ -126,7 +117,6 @@ static uint64_t hash_of(const sm_batch *b, bool owns) {
 
 /* The other views do not notice; threads and where the loader began do not matter. */
 static void nothing_else_changes(void **state) {
-  (void)state;
   enum { STEPS = 9 };
   uint64_t expected[STEPS], without[STEPS];
   sm_loader *loader;
@@ -166,7 +156,6 @@ static sm_status ask(const void *self, int64_t index, const sm_image_limits *lim
 
 /* A larger own view needs the detail that the student's views do not. */
 static void own_views_keep_their_detail(void **state) {
-  (void)state;
   fake_set_init(&set, 32);
   sm_loader_config c = fake_config(&set, &masker);
   sm_dataset_ops ops = *c.dataset.ops;

@@ -2,30 +2,17 @@
  * of; pictures left out or made smaller; damage met in training. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include <smalti/packed.h>
 
 #include "framework/data/data.h"
-#include <smalti/packed.h>
 #include "framework/recipe/recipe.h"
-
 #include "framework/base/heap.h"
 
-static sm_registry *registry;
-static char root[] = "/tmp/smalti-pack-XXXXXX";
+#include "test.h"
 
-static const char *at(const char *name) {
-  static char path[4][512];
-  static int turn;
-  char *p = path[turn++ % 4];
-  snprintf(p, sizeof path[0], "%s/%s", root, name);
-  return p;
-}
+static sm_registry *registry;
 
 /* ---- datasets ------------------------------------------------------------------------------------------ */
 
@@ -78,26 +65,24 @@ static const struct {
 enum { PICTURES = sizeof pictures / sizeof *pictures };
 
 static int set_up(void **state) {
-  (void)state;
   sm_image image = {0};
   registry = sm_registry_new(NULL, NULL);
-  if (!registry || !mkdtemp(root)) return -1;
-  sm_mkdirs(at("set/ant/deep"), NULL);
-  sm_mkdirs(at("set/bee"), NULL);
-  sm_mkdirs(at("set/cat"), NULL);
+  if (!registry || make_folder(state) != 0) return -1;
+  sm_mkdirs(path_of("set/ant/deep"), NULL);
+  sm_mkdirs(path_of("set/bee"), NULL);
+  sm_mkdirs(path_of("set/cat"), NULL);
   for (int i = 0; i < PICTURES; i++) {
     paint(&image, pictures[i].width, pictures[i].height, (uint64_t)i);
-    if (strstr(pictures[i].name, "png")) sm_image_write_png(at(pictures[i].name), &image, NULL);
-    else sm_image_write_jpeg(at(pictures[i].name), &image, 90, NULL);
+    if (strstr(pictures[i].name, "png")) sm_image_write_png(path_of(pictures[i].name), &image, NULL);
+    else sm_image_write_jpeg(path_of(pictures[i].name), &image, 90, NULL);
   }
   sm_image_free(&image);
   return 0;
 }
 
 static int tear_down(void **state) {
-  (void)state;
   sm_registry_free(registry);
-  return sm_remove_tree(root, NULL) == SM_OK ? 0 : -1;
+  return remove_folder(state);
 }
 
 static sm_pack_result must_pack(const opened *o, const char *path, int workers, int max_side) {
@@ -111,14 +96,13 @@ static sm_pack_result must_pack(const opened *o, const char *path, int workers, 
 /* ---- the same pictures --------------------------------------------------------------------------------- */
 
 static void test_lists_are_the_same(void **state) {
-  (void)state;
-  opened folder = must_open("folder", at("set"), "");
-  sm_pack_result result = must_pack(&folder, at("a.pack"), 2, 0);
+  opened tree = must_open("folder", path_of("set"), "");
+  sm_pack_result result = must_pack(&tree, path_of("a.pack"), 2, 0);
   assert_int_equal(result.pictures, PICTURES);
   assert_int_equal(result.n_bad, 0);
   assert_int_equal(result.shrunk, 0);
-  opened packed = must_open("packed", at("a.pack"), "");
-  const sm_dataset *a = &folder.set, *b = &packed.set;
+  opened packed = must_open("packed", path_of("a.pack"), "");
+  const sm_dataset *a = &tree.set, *b = &packed.set;
   assert_int_equal(b->ops->count(b->self), PICTURES);
   assert_int_equal(b->ops->classes(b->self), 3);
   for (int c = 0; c < 3; c++)
@@ -126,7 +110,7 @@ static void test_lists_are_the_same(void **state) {
   sm_image x = {0}, y = {0}, view = {0};
   for (int64_t i = 0; i < PICTURES; i++) {
     assert_int_equal(b->ops->label(b->self, i), a->ops->label(a->self, i));
-    assert_string_equal(b->ops->name(b->self, i), a->ops->name(a->self, i) + strlen(root) + 5);
+    assert_string_equal(b->ops->name(b->self, i), a->ops->name(a->self, i) + strlen(folder) + 5);
     assert_int_equal(a->ops->read(a->self, i, NULL, &x, NULL), SM_OK);
     assert_int_equal(b->ops->read(b->self, i, NULL, &y, NULL), SM_OK);
     assert_int_equal(b->ops->borrow(b->self, i, NULL, &view, NULL), SM_OK);
@@ -139,7 +123,7 @@ static void test_lists_are_the_same(void **state) {
   }
   sm_image_free(&x);
   sm_image_free(&y);
-  close_set(&folder);
+  close_set(&tree);
   close_set(&packed);
 }
 
@@ -173,13 +157,12 @@ static void digests_of(const sm_loader_config *c, int steps, uint64_t *digest) {
 }
 
 static void test_views_are_the_same_bytes(void **state) {
-  (void)state;
   enum { STEPS = 8 };
   uint64_t expected[STEPS], got[STEPS];
-  opened folder = must_open("folder", at("set"), "");
-  must_pack(&folder, at("v.pack"), 0, 0);
-  opened packed = must_open("packed", at("v.pack"), "");
-  sm_loader_config a = loader_of(&folder), b = loader_of(&packed);
+  opened tree = must_open("folder", path_of("set"), "");
+  must_pack(&tree, path_of("v.pack"), 0, 0);
+  opened packed = must_open("packed", path_of("v.pack"), "");
+  sm_loader_config a = loader_of(&tree), b = loader_of(&packed);
   digests_of(&a, STEPS, expected);
   for (int workers = 0; workers <= 3; workers += 3) {
     b.workers = workers;
@@ -188,7 +171,7 @@ static void test_views_are_the_same_bytes(void **state) {
     digests_of(&b, STEPS, got);
     assert_memory_equal(got, expected, sizeof expected);
   }
-  close_set(&folder);
+  close_set(&tree);
   close_set(&packed);
 }
 
@@ -216,51 +199,48 @@ static void compare_evaluation(const opened *one, const opened *two) {
 }
 
 static void test_evaluation_sees_the_same(void **state) {
-  (void)state;
-  opened folder = must_open("folder", at("set"), "");
-  must_pack(&folder, at("e.pack"), 1, 0);
-  opened packed = must_open("packed", at("e.pack"), "");
-  compare_evaluation(&folder, &packed);
-  close_set(&folder);
+  opened tree = must_open("folder", path_of("set"), "");
+  must_pack(&tree, path_of("e.pack"), 1, 0);
+  opened packed = must_open("packed", path_of("e.pack"), "");
+  compare_evaluation(&tree, &packed);
+  close_set(&tree);
   close_set(&packed);
 }
 
 static void test_the_file_depends_on_nothing_else(void **state) {
-  (void)state;
   char *a, *b;
   size_t n, m;
-  opened folder = must_open("folder", at("set"), "");
-  must_pack(&folder, at("t0.pack"), 0, 0);
-  must_pack(&folder, at("t3.pack"), 3, 0);
-  opened packed = must_open("packed", at("t0.pack"), "");
-  must_pack(&packed, at("again.pack"), 2, 0); /* packing a packed file copies it */
-  assert_int_equal(sm_file_get(at("t0.pack"), 1 << 20, &a, &n, NULL), SM_OK);
+  opened tree = must_open("folder", path_of("set"), "");
+  must_pack(&tree, path_of("t0.pack"), 0, 0);
+  must_pack(&tree, path_of("t3.pack"), 3, 0);
+  opened packed = must_open("packed", path_of("t0.pack"), "");
+  must_pack(&packed, path_of("again.pack"), 2, 0); /* packing a packed file copies it */
+  assert_int_equal(sm_file_get(path_of("t0.pack"), 1 << 20, &a, &n, NULL), SM_OK);
   for (int i = 0; i < 2; i++) {
-    assert_int_equal(sm_file_get(at(i ? "again.pack" : "t3.pack"), 1 << 20, &b, &m, NULL), SM_OK);
+    assert_int_equal(sm_file_get(path_of(i ? "again.pack" : "t3.pack"), 1 << 20, &b, &m, NULL), SM_OK);
     assert_int_equal(n, m);
     assert_memory_equal(a, b, n);
     sm_free(b);
   }
   sm_free(a);
   close_set(&packed);
-  close_set(&folder);
+  close_set(&tree);
 }
 
 static void test_limit_is_that_of_folder(void **state) {
-  (void)state;
-  opened folder = must_open("folder", at("set"), ""), few = must_open("folder", at("set"), ", limit: 2");
-  must_pack(&folder, at("l.pack"), 0, 0);
-  opened packed = must_open("packed", at("l.pack"), ", limit: 2"),
-         all = must_open("packed", at("l.pack"), "");
+  opened tree = must_open("folder", path_of("set"), ""), few = must_open("folder", path_of("set"), ", limit: 2");
+  must_pack(&tree, path_of("l.pack"), 0, 0);
+  opened packed = must_open("packed", path_of("l.pack"), ", limit: 2"),
+         all = must_open("packed", path_of("l.pack"), "");
   const sm_dataset *a = &few.set, *b = &packed.set;
   assert_int_equal(b->ops->count(b->self), 5);
   assert_int_equal(a->ops->count(a->self), 5);
   for (int64_t i = 0; i < 5; i++) {
     assert_int_equal(b->ops->label(b->self, i), a->ops->label(a->self, i));
-    assert_string_equal(b->ops->name(b->self, i), a->ops->name(a->self, i) + strlen(root) + 5);
+    assert_string_equal(b->ops->name(b->self, i), a->ops->name(a->self, i) + strlen(folder) + 5);
   }
   assert_true(b->ops->hash(b->self) != all.set.ops->hash(all.set.self));
-  close_set(&folder);
+  close_set(&tree);
   close_set(&few);
   close_set(&packed);
   close_set(&all);
@@ -269,11 +249,10 @@ static void test_limit_is_that_of_folder(void **state) {
 /* ---- what changes pictures ----------------------------------------------------------------------------- */
 
 static void test_larger_pictures_are_made_smaller(void **state) {
-  (void)state;
-  opened folder = must_open("folder", at("set"), "");
-  sm_pack_result result = must_pack(&folder, at("s.pack"), 2, 40);
+  opened tree = must_open("folder", path_of("set"), "");
+  sm_pack_result result = must_pack(&tree, path_of("s.pack"), 2, 40);
   assert_int_equal(result.shrunk, 5);
-  opened packed = must_open("packed", at("s.pack"), "");
+  opened packed = must_open("packed", path_of("s.pack"), "");
   static const int sizes[PICTURES][2] = {{33, 21}, {40, 30}, {8, 40},  {40, 40},
                                          {21, 20}, {40, 12}, {26, 40}, {20, 20}};
   sm_image whole = {0}, expected = {0}, view;
@@ -282,14 +261,14 @@ static void test_larger_pictures_are_made_smaller(void **state) {
     assert_int_equal(packed.set.ops->borrow(packed.set.self, i, NULL, &view, NULL), SM_OK);
     assert_int_equal(view.width, sizes[i][0]);
     assert_int_equal(view.height, sizes[i][1]);
-    assert_int_equal(folder.set.ops->read(folder.set.self, i, NULL, &whole, NULL), SM_OK);
+    assert_int_equal(tree.set.ops->read(tree.set.self, i, NULL, &whole, NULL), SM_OK);
     sm_image_resize(&whole, NULL, view.width, view.height, SM_FILTER_BICUBIC, scratch, &expected, NULL);
     assert_memory_equal(view.rgb, expected.rgb, 3 * view.width * view.height);
   }
   sm_image_scratch_free(scratch);
   sm_image_free(&whole);
   sm_image_free(&expected);
-  close_set(&folder);
+  close_set(&tree);
   close_set(&packed);
 }
 
@@ -297,101 +276,97 @@ static void spoil(const char *name, bool spoilt) {
   static char *kept;
   static size_t n;
   if (spoilt) {
-    assert_int_equal(sm_file_get(at(name), 1 << 20, &kept, &n, NULL), SM_OK);
-    assert_int_equal(sm_file_put(at(name), "nothing", 7, NULL), SM_OK);
+    assert_int_equal(sm_file_get(path_of(name), 1 << 20, &kept, &n, NULL), SM_OK);
+    assert_int_equal(sm_file_put(path_of(name), "nothing", 7, NULL), SM_OK);
   } else {
-    assert_int_equal(sm_file_put(at(name), kept, n, NULL), SM_OK);
+    assert_int_equal(sm_file_put(path_of(name), kept, n, NULL), SM_OK);
     sm_free(kept);
   }
 }
 
 static void test_bad_pictures_are_left_out_and_listed(void **state) {
-  (void)state;
   spoil("set/cat/2.jpg", true);
-  opened folder = must_open("folder", at("set"), "");
-  sm_pack_result result = must_pack(&folder, at("b.pack"), 2, 0), none;
+  opened tree = must_open("folder", path_of("set"), "");
+  sm_pack_result result = must_pack(&tree, path_of("b.pack"), 2, 0), none;
   assert_int_equal(result.pictures, PICTURES - 1);
   assert_int_equal(result.n_bad, 1);
   assert_int_equal(result.bad[0].index, 5);
   assert_string_equal(result.bad[0].reason, "not a JPEG or PNG picture: it is a text file");
   sm_pack_result_free(&result);
   /* as training from the folder without it */
-  assert_int_equal(unlink(at("set/cat/2.jpg")), 0);
+  assert_int_equal(unlink(path_of("set/cat/2.jpg")), 0);
   enum { STEPS = 6 };
   uint64_t expected[STEPS], got[STEPS];
-  opened rest = must_open("folder", at("set"), ""), packed = must_open("packed", at("b.pack"), "");
+  opened rest = must_open("folder", path_of("set"), ""), packed = must_open("packed", path_of("b.pack"), "");
   sm_loader_config a = loader_of(&rest), b = loader_of(&packed);
   digests_of(&a, STEPS, expected);
   digests_of(&b, STEPS, got);
   assert_memory_equal(got, expected, sizeof expected);
   /* more than may be bad: no file */
   sm_error err = {0};
-  sm_pack_config config = {.dataset = folder.set, .max_bad = 0.1};
-  assert_int_equal(sm_pack(&config, at("none.pack"), &none, &err), SM_EFORMAT);
+  sm_pack_config config = {.dataset = tree.set, .max_bad = 0.1};
+  assert_int_equal(sm_pack(&config, path_of("none.pack"), &none, &err), SM_EFORMAT);
   assert_non_null(strstr(err.message, "cannot be used, more than max_bad allows (10 %): "));
-  assert_int_not_equal(access(at("none.pack"), F_OK), 0);
+  assert_int_not_equal(access(path_of("none.pack"), F_OK), 0);
   close_set(&rest);
   close_set(&packed);
-  close_set(&folder);
+  close_set(&tree);
   spoil("set/cat/2.jpg", false);
 }
 
 static bool at_once(void) { return true; }
 
 static void test_refusals(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_pack_result result;
-  opened folder = must_open("folder", at("set"), "");
-  sm_pack_config config = {.dataset = folder.set, .workers = 65};
-  assert_int_equal(sm_pack(&config, at("none.pack"), &result, &err), SM_EINVAL);
+  opened tree = must_open("folder", path_of("set"), "");
+  sm_pack_config config = {.dataset = tree.set, .workers = 65};
+  assert_int_equal(sm_pack(&config, path_of("none.pack"), &result, &err), SM_EINVAL);
   assert_string_equal(err.message, "65 loader threads: the number must lie between 0 and 64");
-  config = (sm_pack_config){.dataset = folder.set, .stop = at_once};
-  assert_int_equal(sm_pack(&config, at("none.pack"), &result, &err), SM_EINTERRUPTED);
+  config = (sm_pack_config){.dataset = tree.set, .stop = at_once};
+  assert_int_equal(sm_pack(&config, path_of("none.pack"), &result, &err), SM_EINTERRUPTED);
   assert_string_equal(err.message, "stopped while packing: nothing was written");
-  config = (sm_pack_config){.dataset = folder.set};
-  assert_int_equal(sm_pack(&config, at("no/such/place.pack"), &result, &err), SM_ENOTFOUND);
-  assert_int_not_equal(access(at("none.pack"), F_OK), 0);
-  close_set(&folder);
+  config = (sm_pack_config){.dataset = tree.set};
+  assert_int_equal(sm_pack(&config, path_of("no/such/place.pack"), &result, &err), SM_ENOTFOUND);
+  assert_int_not_equal(access(path_of("none.pack"), F_OK), 0);
+  close_set(&tree);
   opened packed;
-  assert_int_equal(open_set(&packed, "packed", at("set/cat/2.jpg"), "", &err), SM_EFORMAT);
+  assert_int_equal(open_set(&packed, "packed", path_of("set/cat/2.jpg"), "", &err), SM_EFORMAT);
   assert_string_equal(err.message, "this is something else, not a packed file of pictures");
-  assert_string_equal(err.place, at("set/cat/2.jpg"));
+  assert_string_equal(err.place, path_of("set/cat/2.jpg"));
   close_set(&packed);
-  assert_string_equal(sm_dataset_for(at("set")), "folder");
-  assert_string_equal(sm_dataset_for(at("set/cat/2.jpg")), "packed");
-  assert_string_equal(sm_dataset_for(at("nothing")), "folder");
+  assert_string_equal(sm_dataset_for(path_of("set")), "folder");
+  assert_string_equal(sm_dataset_for(path_of("set/cat/2.jpg")), "packed");
+  assert_string_equal(sm_dataset_for(path_of("nothing")), "folder");
 }
 
 static void test_over_the_limit_of_pixels(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_image out = {0};
-  opened folder = must_open("folder", at("set"), "");
-  must_pack(&folder, at("p.pack"), 0, 0);
-  opened packed = must_open("packed", at("p.pack"), "");
+  opened tree = must_open("folder", path_of("set"), "");
+  must_pack(&tree, path_of("p.pack"), 0, 0);
+  opened packed = must_open("packed", path_of("p.pack"), "");
   const sm_image_limits limits = {.max_pixels = 64 * 48 - 1};
   assert_int_equal(packed.set.ops->read(packed.set.self, 1, &limits, &out, &err), SM_EINVAL);
   assert_string_equal(err.message, "packed picture of 64 x 48 pixels is over the limit of 3071 pixels");
   assert_int_equal(packed.set.ops->read(packed.set.self, 0, &limits, &out, &err), SM_OK);
   sm_image_free(&out);
-  close_set(&folder);
+  close_set(&tree);
   close_set(&packed);
 }
 
 /* One flipped bit in a picture: that one is bad, the others train. */
 static void test_damaged_pixels_are_a_bad_picture(void **state) {
-  (void)state;
-  opened folder = must_open("folder", at("set"), "");
-  must_pack(&folder, at("d.pack"), 0, 0);
-  close_set(&folder);
-  int fd = open(at("d.pack"), O_RDWR);
+  opened tree = must_open("folder", path_of("set"), "");
+  must_pack(&tree, path_of("d.pack"), 0, 0);
+  close_set(&tree);
+  int fd = open(path_of("d.pack"), O_RDWR);
   uint8_t byte;
   assert_int_equal(pread(fd, &byte, 1, 64), 1); /* the first picture's first value */
   byte ^= 4;
   assert_int_equal(pwrite(fd, &byte, 1, 64), 1);
   close(fd);
-  opened packed = must_open("packed", at("d.pack"), "");
+  opened packed = must_open("packed", path_of("d.pack"), "");
   sm_loader_config c = loader_of(&packed);
   sm_loader *loader;
   sm_batch *b;
@@ -414,33 +389,32 @@ static void test_damaged_pixels_are_a_bad_picture(void **state) {
 /* Files whose name begins like this one: what a failure left over. */
 static int files_beside(const char *name) {
   int n = 0;
-  DIR *dir = opendir(root);
+  DIR *dir = opendir(folder);
   for (struct dirent *d; (d = readdir(dir));) n += strncmp(d->d_name, name, strlen(name)) == 0;
   closedir(dir);
   return n;
 }
 
 static void test_failing_allocations(void **state) {
-  (void)state;
-  opened folder = must_open("folder", at("set"), "");
-  const sm_pack_config config = {.dataset = folder.set, .max_side = 40, .max_bad = 0};
+  opened tree = must_open("folder", path_of("set"), "");
+  const sm_pack_config config = {.dataset = tree.set, .max_side = 40, .max_bad = 0};
   sm_status status = SM_ENOMEM;
   int64_t k = 1;
   for (; status != SM_OK; k++) {
     sm_error err = {0};
     sm_pack_result result;
     sm_heap_fail_at(k);
-    status = sm_pack(&config, at("m.pack"), &result, &err);
+    status = sm_pack(&config, path_of("m.pack"), &result, &err);
     sm_heap_fail_at(0);
     if (status == SM_OK) break;
     assert_int_equal(status, SM_ENOMEM);
     if (!strstr(err.message, "sync the folder")) /* the very last step */
-      assert_int_not_equal(access(at("m.pack"), F_OK), 0);
-    unlink(at("m.pack"));
+      assert_int_not_equal(access(path_of("m.pack"), F_OK), 0);
+    unlink(path_of("m.pack"));
   }
   assert_in_range(k, 20, 1000);
   assert_int_equal(files_beside("m.pack"), 1);
-  close_set(&folder);
+  close_set(&tree);
 }
 
 int main(void) {

@@ -1,20 +1,15 @@
 /* test_data_sets.c — the dataset plugins: `folder` over trees with odd names, `shapes` and what tells its
  * classes apart. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "framework/data/data.h"
 #include "framework/recipe/recipe.h"
 
+#include "test.h"
+
 static sm_registry *registry;
-static char root[] = "/tmp/smalti-sets-XXXXXX";
 static char logged[2048];
 
 static void collect(void *ctx, sm_log_level level, const char *line) {
@@ -24,16 +19,14 @@ static void collect(void *ctx, sm_log_level level, const char *line) {
 }
 
 static int set_up(void **state) {
-  (void)state;
   registry = sm_registry_new(NULL, NULL);
   sm_log_to(collect, NULL);
-  return registry && mkdtemp(root) ? 0 : -1;
+  return registry && make_folder(state) == 0 ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-  (void)state;
   sm_registry_free(registry);
-  return sm_remove_tree(root, NULL) == SM_OK ? 0 : -1;
+  return remove_folder(state);
 }
 
 typedef struct opened {
@@ -80,16 +73,8 @@ static void check_refusal(const char *yaml, sm_status expected, const char *mess
 
 /* ---- folder ------------------------------------------------------------------------------------------ */
 
-static const char *at(const char *name) {
-  static char path[4][512];
-  static int turn;
-  char *p = path[turn++ % 4];
-  snprintf(p, sizeof path[0], "%s/%s", root, name);
-  return p;
-}
-
 static void put(const char *name, const char *bytes) {
-  assert_int_equal(sm_file_put(at(name), bytes, strlen(bytes), NULL), SM_OK);
+  assert_int_equal(sm_file_put(path_of(name), bytes, strlen(bytes), NULL), SM_OK);
 }
 
 static void put_picture(const char *name, int side) {
@@ -99,19 +84,19 @@ static void put_picture(const char *name, int side) {
   void *data;
   size_t bytes;
   assert_int_equal(sm_image_encode_jpeg(&image, 90, &data, &bytes, NULL), SM_OK);
-  assert_int_equal(sm_file_put(at(name), data, bytes, NULL), SM_OK);
+  assert_int_equal(sm_file_put(path_of(name), data, bytes, NULL), SM_OK);
   sm_free(data);
   sm_image_free(&image);
 }
 
 static void make_dirs(const char *const *names) {
-  for (; *names; names++) assert_int_equal(sm_mkdirs(at(*names), NULL), SM_OK);
+  for (; *names; names++) assert_int_equal(sm_mkdirs(path_of(*names), NULL), SM_OK);
 }
 
 /* The list must be exactly `expected`: "LABEL:PATH", relative to `below`. */
 static void check_list(const opened *o, const char *below, const char *const *expected) {
   int64_t n = 0;
-  size_t skip = strlen(at(below)) + 1;
+  size_t skip = strlen(path_of(below)) + 1;
   for (; expected[n]; n++) {
     char text[512];
     assert_true(n < o->ops->count(o->self));
@@ -123,12 +108,11 @@ static void check_list(const opened *o, const char *below, const char *const *ex
 
 static char *yaml_of(const char *below, const char *more) {
   static char yaml[640];
-  snprintf(yaml, sizeof yaml, "{path: '%s'%s}", at(below), more);
+  snprintf(yaml, sizeof yaml, "{path: '%s'%s}", path_of(below), more);
   return yaml;
 }
 
 static void test_folder_lists_odd_trees(void **state) {
-  (void)state;
   static const char *const dirs[] = {"odd/-dash", "odd/b\nnew", "odd/dir.jpg", "odd/deep/1/2",
                                      "odd/empty", "odd/.git",   "odd/bad\377", "odd/links",
                                      "odd/a b",   "elsewhere",  NULL};
@@ -150,12 +134,12 @@ static void test_folder_lists_odd_trees(void **state) {
   put("odd/a b/notes.txt", "x");
   put("odd/a b/c.jpg.bak", "x");
   put("odd/a b/jpg", "x");
-  assert_int_equal(symlink("..", at("odd/links/up")), 0);
-  assert_int_equal(symlink("loop.jpg", at("odd/links/loop.jpg")), 0);
-  assert_int_equal(symlink("nowhere.jpg", at("odd/links/dangling.jpg")), 0);
-  assert_int_equal(symlink("../a b/c d.jpg", at("odd/links/good.jpg")), 0);
-  assert_int_equal(symlink("../../elsewhere", at("odd/links/other")), 0);
-  assert_int_equal(mkfifo(at("odd/links/pipe.jpg"), 0600), 0);
+  assert_int_equal(symlink("..", path_of("odd/links/up")), 0);
+  assert_int_equal(symlink("loop.jpg", path_of("odd/links/loop.jpg")), 0);
+  assert_int_equal(symlink("nowhere.jpg", path_of("odd/links/dangling.jpg")), 0);
+  assert_int_equal(symlink("../a b/c d.jpg", path_of("odd/links/good.jpg")), 0);
+  assert_int_equal(symlink("../../elsewhere", path_of("odd/links/other")), 0);
+  assert_int_equal(mkfifo(path_of("odd/links/pipe.jpg"), 0600), 0);
   static const char *const expected[] = {"-1:stray.jpg",        "0:-dash/-rf.jpg",
                                          "1:a b/c d.jpg",       "2:b\nnew/x.PNG",
                                          "3:bad\377/%s%n.jpg",  "4:deep/1/2/d.jpg",
@@ -174,7 +158,6 @@ static void test_folder_lists_odd_trees(void **state) {
 }
 
 static void test_folder_without_labels(void **state) {
-  (void)state;
   static const char *const dirs[] = {"flat/sub", NULL};
   static const char *const expected[] = {"-1:a.jpg", "-1:b.png", NULL};
   make_dirs(dirs);
@@ -186,7 +169,7 @@ static void test_folder_without_labels(void **state) {
   assert_string_equal(logged, "");
   close_set(&o);
   char message[600];
-  snprintf(message, sizeof message, "no class folder in %s: its 2 pictures lie in one folder", at("flat"));
+  snprintf(message, sizeof message, "no class folder in %s: its 2 pictures lie in one folder", path_of("flat"));
   check_refusal(yaml_of("flat", ", classes: folders"), SM_EINVAL, message,
                 "make a sub-folder for each class, or say classes: none");
   put("flat/sub/c.jpg", "x");
@@ -198,7 +181,6 @@ static void test_folder_without_labels(void **state) {
 }
 
 static void test_folder_limit_and_hash(void **state) {
-  (void)state;
   static const char *const dirs[] = {"few/a/x", "few/b", NULL};
   make_dirs(dirs);
   static const char *const names[] = {
@@ -214,7 +196,7 @@ static void test_folder_limit_and_hash(void **state) {
   assert_int_equal(o.ops->count(o.self), 6);
   assert_int_not_equal(all, limited);
   close_set(&o);
-  assert_int_equal(rename(at("few"), at("moved")), 0);
+  assert_int_equal(rename(path_of("few"), path_of("moved")), 0);
   o = must_open("folder", yaml_of("moved///", "")); /* the same list elsewhere */
   assert_true(o.ops->hash(o.self) == all);
   close_set(&o);
@@ -225,45 +207,43 @@ static void test_folder_limit_and_hash(void **state) {
 }
 
 static void test_folder_refusals(void **state) {
-  (void)state;
   static const char *const dirs[] = {"void/a", "papers/a", NULL};
   static const char extensions[] =
       "files named .jpg, .jpeg and .png count, in upper or lower case; hidden ones do not";
   char message[600];
   make_dirs(dirs);
-  snprintf(message, sizeof message, "no picture in %s: it holds no file at all", at("void"));
+  snprintf(message, sizeof message, "no picture in %s: it holds no file at all", path_of("void"));
   check_refusal(yaml_of("void", ""), SM_ENOTFOUND, message, extensions);
   put("papers/a/1.txt", "x");
   put("papers/2.gif", "x");
-  snprintf(message, sizeof message, "no picture in %s, but 2 other files", at("papers"));
+  snprintf(message, sizeof message, "no picture in %s, but 2 other files", path_of("papers"));
   check_refusal(yaml_of("papers", ""), SM_ENOTFOUND, message, extensions);
   opened o;
   sm_error err;
   assert_int_equal(open_set(&o, "folder", yaml_of("missing", ""), &err), SM_ENOTFOUND);
-  snprintf(message, sizeof message, "cannot read the folder %s: No such file or directory", at("missing"));
+  snprintf(message, sizeof message, "cannot read the folder %s: No such file or directory", path_of("missing"));
   assert_string_equal(err.message, message);
   close_set(&o);
   assert_int_equal(open_set(&o, "folder", yaml_of("papers/2.gif", ""), &err), SM_ENOTFOUND);
   assert_non_null(strstr(err.message, "Not a directory"));
   close_set(&o);
   if (geteuid() == 0) return; /* root may read everything */
-  assert_int_equal(chmod(at("papers/a"), 0), 0);
+  assert_int_equal(chmod(path_of("papers/a"), 0), 0);
   assert_int_equal(open_set(&o, "folder", yaml_of("papers", ""), &err), SM_EIO);
-  snprintf(message, sizeof message, "cannot read the folder %s: Permission denied", at("papers/a"));
+  snprintf(message, sizeof message, "cannot read the folder %s: Permission denied", path_of("papers/a"));
   assert_string_equal(err.message, message);
-  assert_int_equal(chmod(at("papers/a"), 0700), 0);
+  assert_int_equal(chmod(path_of("papers/a"), 0700), 0);
   close_set(&o);
 }
 
 static void test_folder_follows_links_without_end(void **state) {
-  (void)state;
   static const char *const dirs[] = {"ring/a", "ring/b", NULL};
   make_dirs(dirs);
   put("ring/a/1.jpg", "x");
   put("ring/b/2.jpg", "x");
-  assert_int_equal(symlink("../b", at("ring/a/to-b")), 0);
-  assert_int_equal(symlink("../a", at("ring/b/to-a")), 0);
-  assert_int_equal(symlink(".", at("ring/self")), 0);
+  assert_int_equal(symlink("../b", path_of("ring/a/to-b")), 0);
+  assert_int_equal(symlink("../a", path_of("ring/b/to-a")), 0);
+  assert_int_equal(symlink(".", path_of("ring/self")), 0);
   static const char *const expected[] = {"0:a/1.jpg", "0:a/to-b/2.jpg", "1:b/2.jpg", "1:b/to-a/1.jpg", NULL};
   opened o = must_open("folder", yaml_of("ring", ""));
   check_list(&o, "ring", expected);
@@ -273,7 +253,6 @@ static void test_folder_follows_links_without_end(void **state) {
 
 /* Through the loader: what cannot be used is counted and named, everything else is used. */
 static void test_bad_files_through_the_loader(void **state) {
-  (void)state;
   static const char *const dirs[] = {"mixed/a", "mixed/b", NULL};
   make_dirs(dirs);
   char name[64], *data;
@@ -282,15 +261,15 @@ static void test_bad_files_through_the_loader(void **state) {
     snprintf(name, sizeof name, "mixed/%c/good%d.jpg", "ab"[i % 2], i);
     put_picture(name, 20 + i);
   }
-  assert_int_equal(sm_file_get(at("mixed/a/good0.jpg"), 1 << 20, &data, &bytes, NULL), SM_OK);
-  assert_int_equal(sm_file_put(at("mixed/a/cut.jpg"), data, bytes / 2, NULL), SM_OK);
+  assert_int_equal(sm_file_get(path_of("mixed/a/good0.jpg"), 1 << 20, &data, &bytes, NULL), SM_OK);
+  assert_int_equal(sm_file_put(path_of("mixed/a/cut.jpg"), data, bytes / 2, NULL), SM_OK);
   sm_free(data);
   put("mixed/a/empty.jpg", "");
   put("mixed/a/text.jpg", "hello\n");
   put_picture("mixed/b/huge.jpg", 200);
   put_picture("mixed/b/vanishing.jpg", 20);
   opened o = must_open("folder", yaml_of("mixed", ""));
-  assert_int_equal(unlink(at("mixed/b/vanishing.jpg")), 0); /* after it was listed */
+  assert_int_equal(unlink(path_of("mixed/b/vanishing.jpg")), 0); /* after it was listed */
 
   sm_loader_config config = {
       .dataset = {o.ops, o.self}, .seed = 1, .batch_size = 13, .prefetch = 1, .workers = 2, .max_bad = 0.5};
@@ -321,7 +300,7 @@ static void test_bad_files_through_the_loader(void **state) {
   for (int k = 0; k < 5; k++) {
     int found = 0;
     for (int i = 0; i < n; i++)
-      if (strcmp(bad[i].name + strlen(at("mixed")) + 1, expected[k].name) == 0) {
+      if (strcmp(bad[i].name + strlen(path_of("mixed")) + 1, expected[k].name) == 0) {
         found++;
         assert_int_equal(bad[i].code, expected[k].code);
         if (!strstr(bad[i].reason, expected[k].reason)) fail_msg("%s: %s", bad[i].name, bad[i].reason);
@@ -340,7 +319,6 @@ static void read_shape(const opened *o, int64_t index, sm_image *image) {
 }
 
 static void test_shapes_are_functions_of_their_key(void **state) {
-  (void)state;
   static const char *const others[] = {"{count: 200, split: test}", "{count: 200, seed: 1}",
                                        "{count: 200, size: 33}"};
   sm_image a = {0}, b = {0};
@@ -379,7 +357,6 @@ static void test_shapes_are_functions_of_their_key(void **state) {
 
 /* The same bytes on every machine. */
 static void test_shapes_fingerprint(void **state) {
-  (void)state;
   sm_image a = {0};
   uint64_t h = 0;
   opened o = must_open("shapes", "{count: 50, size: 48, rotation: 180}");
@@ -477,7 +454,6 @@ static int outline(const sm_image *image, float *x) {
 }
 
 static void test_shapes_differ_in_form_only(void **state) {
-  (void)state;
   fill_points(&train_points, "{count: 1000, size: 16}", TRAIN, mean_and_spread);
   fill_points(&test_points, "{count: 300, size: 16, split: test}", TEST, mean_and_spread);
   double colour = nearest();

@@ -6,17 +6,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
-#include <cmocka.h>
-
-#include "fake_data.h"
 #include "framework/base/heap.h"
 #include "framework/data/source.h"
+
+#include "fake_data.h"
+#include "test.h"
 
 static fake_set set;
 static const fake_masker masker = {.start = 1};
@@ -45,7 +41,6 @@ static void run(const sm_loader_config *c, uint64_t *digest, sm_loader_stats *st
 /* ---- the cache ----------------------------------------------------------------------------------------- */
 
 static void test_cache_changes_nothing(void **state) {
-  (void)state;
   uint64_t expected[STEPS], got[STEPS];
   fake_set_init(&set, 32);
   set.behaviour[5] = set.behaviour[20] = FAKE_BAD;
@@ -73,7 +68,6 @@ static void test_cache_changes_nothing(void **state) {
 }
 
 static void test_cache_by_hand(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_image image = {0}, view = {0};
   int64_t pictures, found;
@@ -150,7 +144,6 @@ static void shade(sm_image *image, int width, int height, uint64_t key) {
 }
 
 static int make_photos(void **state) {
-  (void)state;
   static const int sizes[][2] = {{500, 375}, {501, 377}, {333, 500}, {640, 480}, {120, 90}, {1000, 751}};
   sm_image image = {0};
   for (int i = 0; i < 12; i++) {
@@ -163,7 +156,6 @@ static int make_photos(void **state) {
 }
 
 static int free_photos(void **state) {
-  (void)state;
   for (int i = 0; i < photos.n; i++) sm_free(photos.file[i].data);
   return 0;
 }
@@ -181,7 +173,6 @@ static int answer(void *ctx, int width, int height) {
 }
 
 static void test_decoding_at_a_fraction(void **state) {
-  (void)state;
   sm_image whole = {0}, part = {0};
   assert_int_equal(sm_image_decode(photos.file[1].data, photos.file[1].bytes, NULL, &whole, NULL), SM_OK);
   for (int by = 1; by <= 8; by *= 2) {
@@ -211,7 +202,6 @@ static void test_decoding_at_a_fraction(void **state) {
 
 /* A picture that is to be turned shrinks only by what divides its sides, and is asked about as it will stand. */
 static void test_turned_pictures(void **state) {
-  (void)state;
   static const uint8_t exif[] = {0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'I', 'I', '*', 0, 8, 0, 0, 0, 1,
                                  0,    0x12, 1, 3,  0,   1,   0,   0,   0, 6, 0,   0,   0,   0, 0, 0, 0};
   sm_image out = {0};
@@ -237,7 +227,6 @@ static void test_turned_pictures(void **state) {
 }
 
 static void test_what_may_shrink(void **state) {
-  (void)state;
   sm_view_recipe recipe = sm_view_recipe_default();
   recipe.height = recipe.width = 32;
   static const int cases[][3] = {{500, 128, 2}, {128, 500, 2}, {500, 127, 1},   {256, 256, 4},
@@ -296,7 +285,6 @@ static double difference(int size, double *largest) {
 }
 
 static void test_views_of_scaled_pictures(void **state) {
-  (void)state;
   double largest, mean = difference(32, &largest);
   print_message("views of 32 px from pictures decoded at a fraction: %.3f grey levels off, at most %.3f\n",
                 mean, largest);
@@ -306,7 +294,6 @@ static void test_views_of_scaled_pictures(void **state) {
 }
 
 static void test_scaling_depends_on_nothing(void **state) {
-  (void)state;
   uint64_t expected[STEPS], got[STEPS], exact[STEPS];
   sm_loader_config c = photo_loader(true, 32);
   run(&c, expected, NULL);
@@ -325,7 +312,6 @@ static void test_scaling_depends_on_nothing(void **state) {
 
 /* Where the picture is of full size, the new way is the old one. */
 static void test_view_of_a_whole_picture(void **state) {
-  (void)state;
   sm_image image = {0};
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_view_recipe recipe = sm_view_recipe_default();
@@ -370,7 +356,6 @@ static sm_status look_around(const void *self, int64_t index, const sm_image_lim
 
 /* Reading in a worker's thread happens at low priority; the owner's priority stays. */
 static void test_workers_give_way(void **state) {
-  (void)state;
   uint64_t digest[STEPS];
   const int own = getpriority(PRIO_PROCESS, 0), scheduler = sched_getscheduler(0);
   owner = pthread_self();
@@ -399,7 +384,6 @@ static void test_workers_give_way(void **state) {
 }
 #else
 static void test_workers_give_way(void **state) {
-  (void)state;
   skip();
 }
 #endif

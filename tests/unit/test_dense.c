@@ -5,17 +5,13 @@
  * weight 0 where the loss does not look; the centres as means over the dense logits. All in f64, by the public
  * graph functions, over the same parameter sets. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
+#include <smalti/op.h>
 
 #include "framework/train/distil.h"
-#include "ssl_rig.h"
 #include "row_rig.h"
+#include "ssl_rig.h"
+#include "test.h"
 
 enum { B = 3, G = 2, PATCHES = 16, TOKENS = 17, LOCAL_PATCHES = 4, LOCAL_TOKENS = 5, K = 6, V = B * G };
 static const double cls_weight = .75, mim_weight = 1.5, tolerance = 1e-10;
@@ -77,23 +73,58 @@ typedef struct dense {
   int teacher, student, student_local;
 } dense;
 
-/* A head at every token, as rows (views·tokens, K). */
-static sm_tensor *head(dense *d, int which, sm_tensor *tokens, sm_site site, const sm_rows *all) {
-  const sm_head_ops *ops = d->rig->config.head[0].ops;
-  const void *self = d->rig->config.head[0].self;
-  const sm_params p = {d->rig->net->set[which], "head."};
-  sm_role role = which == SM_SET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT;
-  sm_tensor *features = ops->features(self, d->g, &p, tokens, site, role);
-  return sm_gather(d->g, ops->logits(self, d->g, &p, features, site, role), all);
+/* (views, D) before (views, N, D) as (views, 1 + N, D), in double precision. */
+static void join_kernel(const sm_node *n, int64_t first, int64_t last, sm_worker *w) {
+  const int64_t d = n->in[0]->dim[1], patches = n->in[1]->dim[1];
+  for (int64_t i = first; i < last; i++) {
+    double *to = sm_at(w, n->out[0], i);
+    memcpy(to, sm_at(w, n->in[0], i), (size_t)d * sizeof *to);
+    memcpy(to + d, sm_at(w, n->in[1], i), (size_t)(patches * d) * sizeof *to);
+  }
+}
+static void part_kernel(const sm_node *n, int64_t first, int64_t last, sm_worker *w) {
+  const int64_t d = n->out[0]->dim[1], patches = n->out[1]->dim[1];
+  for (int64_t i = first; i < last; i++) {
+    const double *from = sm_at(w, n->in[0], i);
+    memcpy(sm_at(w, n->out[0], i), from, (size_t)d * sizeof *from);
+    memcpy(sm_at(w, n->out[1], i), from + d, (size_t)(patches * d) * sizeof *from);
+  }
+}
+static const sm_op part_op = {.name = "part", .cls = SM_PER_ITEM, .run = {[SM_CPU] = {NULL, part_kernel}}};
+static void join_vjp(sm_graph *g, sm_node *n) {
+  bool view_acc, patches_acc;
+  sm_tensor *dy = sm_grad_of(g, n->out[0]);
+  sm_tensor *d[2] = {sm_grad_slot(g, n->in[0], &view_acc), sm_grad_slot(g, n->in[1], &patches_acc)};
+  if (!d[0]) return; /* the teacher's */
+  assert_false(view_acc || patches_acc);
+  sm_emit(g, &part_op, 1, &dy, 2, d);
+}
+static const sm_op join_op = {
+    .name = "join", .cls = SM_PER_ITEM, .vjp = join_vjp, .run = {[SM_CPU] = {NULL, join_kernel}}};
+
+static sm_tensor *join_tokens(sm_graph *g, sm_tensor *view, sm_tensor *patches) {
+  const int64_t dim[] = {patches->dim[0], 1 + patches->dim[1], patches->dim[2]};
+  sm_tensor *y = sm_result(g, SM_F64, 3, dim, patches->count);
+  sm_emit(g, &join_op, 2, (sm_tensor *[]){view, patches}, 1, &y);
+  return y;
 }
 
+/* A head at every token, as rows (views·tokens, K): the view first, then its patches. */
+static sm_tensor *head(dense *d, int which, sm_tensor *tokens, sm_site site, const sm_rows *all) {
+  const sm_head h = {.ops = d->rig->config.head[0].ops,
+                     .self = d->rig->config.head[0].self,
+                     .params = {d->rig->net->set[which], "head."},
+                     .role = which == SM_SET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT};
+  return sm_gather(d->g, sm_head_logits(d->g, &h, tokens, site), all);
+}
+
+/* All that the backbone gives: (views, 1 + patches, D). */
 static sm_tensor *trunk(dense *d, int which, sm_tensor *pictures, sm_tensor *mask) {
-  const sm_backbone_ops *ops = d->rig->config.backbone.ops;
   const sm_params p = {d->rig->net->set[which], "backbone."};
-  sm_backbone_in in = {.pictures = pictures, .mask = mask};
-  sm_backbone_out out = {0};
-  ops->build(d->rig->config.backbone.self, d->g, &p, &in, &out);
-  return out.tokens;
+  const sm_backbone_in in = {.pictures = pictures, .mask = mask, .view = true, .patches = true};
+  sm_backbone_out out;
+  sm_backbone_build("vit", d->rig->config.backbone.ops, d->rig->config.backbone.self, d->g, &p, &in, &out);
+  return join_tokens(d->g, out.view, out.patches);
 }
 
 static sm_tensor *center(dense *d, const char *name) {
@@ -328,7 +359,6 @@ static void compare(const setting *s) {
 }
 
 static void test_pruned_is_dense(void **state) {
-  (void)state;
   compare(&(setting){.head = "", .tokenizer = "", .mask_ratio = .4});
   compare(&(setting){.head = "", .tokenizer = "", .mask_ratio = .4, .locals = 3});
   compare(&(setting){.head = ", sharing: separate", .tokenizer = "", .mask_ratio = .3, .locals = 1});
@@ -358,7 +388,6 @@ static double flops_of(const sm_graph *g, const char *pass, const char *op) {
 }
 
 static void test_no_gradient_no_backward(void **state) {
-  (void)state;
   ssl_rig rig;
   sm_error err = {0};
   sm_step_result result;
@@ -405,7 +434,6 @@ static sm_graph *two_layers(sm_pool *pool, double *w, double *dw, bool train_fir
 }
 
 static void test_no_backward_below_fixed_weights(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_pool *pool = sm_pool_new(1, &err);
   double w[32], all[32] = {0}, second[32] = {0};

@@ -3,28 +3,18 @@
  *
  * With a path as argument, and a seed, it only writes a small encoder there, for tests from the command line. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "framework/recipe/recipe.h"
 
 #include "dvae_file.h"
 #include "golden.h"
 #include "plugin_fixture.h"
+#include "test.h"
 
 static sm_arena *arena;
 
 static const dvae_shape small = {.groups = 2, .blocks = 2, .hidden = 8, .vocabulary = 16};
-
-static void must(sm_status status, const sm_error *err) {
-  char text[2048];
-  if (status) fail_msg("%s", sm_error_text(err, text, sizeof text));
-}
 
 static const char *file_in(const char *name) {
   const char *path = sm_path_join(arena, folder, name);
@@ -176,7 +166,6 @@ static void agrees(const dvae_shape *s, dvae_half half, int h, int w) {
 }
 
 static void both_halves_are_what_they_say(void **state) {
-  (void)state;
   agrees(&small, DVAE_ENCODER, 6, 8);
   agrees(&small, DVAE_DECODER, 3, 4);
   const dvae_shape deep = {.groups = 3, .blocks = 1, .hidden = 4, .vocabulary = 5};
@@ -192,7 +181,6 @@ static void parameters_are_those_of_dalle(void **state) {
   const dvae_shape dalle = {.groups = 4, .blocks = 2, .hidden = 256, .vocabulary = 8192};
   sm_error err = {0};
   int64_t n = 0;
-  (void)state;
   sm_set *set = sm_set_new("dalle", SM_F32, false, &err);
   dvae_declare_encoder(&(sm_params){set, ""}, &dalle);
   must(sm_set_seal(set, SM_MOMENTS_NONE, &err), &err);
@@ -226,7 +214,7 @@ typedef struct bench {
   sm_set *frozen;
   sm_graph *g;
   sm_tensor *pictures;
-  sm_rows *tokens, *cells;
+  sm_rows *cells;
   sm_target patch;
   int pass, views, grid;
 } bench;
@@ -258,13 +246,9 @@ static void open_bench(bench *b, const char *options, sm_dtype real, int views, 
   b->g = sm_graph_new(&(sm_graph_config){.real = real, .pool = pool}, &err);
   b->pass = sm_pass_begin(b->g, "targets");
   b->pictures = sm_input_real(b->g, "pictures", 4, (int64_t[]){views, 3, side, side}, NULL);
-  b->tokens = sm_rows_new(b->g, "tokens", views * cells, views, 1 + cells, NULL);
   b->cells = sm_rows_new(b->g, "cells", views * cells, views, cells, NULL);
-  const sm_tokenizer_env env = {.frozen = frozen,
-                                .patch_rows = b->tokens,
-                                .cell_rows = b->cells,
-                                .want_patch = true};
-  const sm_seen seen = {.pictures = b->pictures, .prefix = 1, .rows = grid, .cols = grid};
+  const sm_tokenizer_env env = {.frozen = frozen, .masked = b->cells, .want_patch = true};
+  const sm_seen seen = {.pictures = b->pictures, .rows = grid, .cols = grid};
   sm_target view = {0};
   b->ops->build(b->it.self, b->g, &env, &seen, &view, &b->patch);
   assert_int_equal(view.form, SM_TARGET_NONE);
@@ -281,20 +265,18 @@ static void run(bench *b, const double *pictures, int32_t *ids) {
   const int cells = b->grid * b->grid, n = b->views * cells;
   const int64_t area = b->pictures->dim[2] * b->pictures->dim[3];
   double *x = malloc((size_t)sm_elements(b->pictures) * sizeof *x);
-  int32_t *token = malloc((size_t)n * sizeof *token), *cell = malloc((size_t)n * sizeof *cell);
-  assert_true(x && token && cell);
+  int32_t *cell = malloc((size_t)n * sizeof *cell);
+  assert_true(x && cell);
   for (int64_t i = 0; i < sm_elements(b->pictures); i++) {
     int c = (int)(i / area % 3);
     x[i] = (pictures[i] - (double)b->spec.own->mean[c]) / (double)b->spec.own->std[c];
   }
   put(b->pictures, x);
-  for (int i = 0; i < n; i++) cell[i] = i, token[i] = i / cells * (1 + cells) + 1 + i % cells;
-  sm_rows_set(b->tokens, token, n);
+  for (int i = 0; i < n; i++) cell[i] = i;
   sm_rows_set(b->cells, cell, n);
   sm_graph_run(b->g, b->pass);
   for (int i = 0; i < n; i++) ids[i] = (int32_t)sm_get(b->patch.ids, i);
   free(x);
-  free(token);
   free(cell);
 }
 
@@ -314,7 +296,6 @@ static void names_are_the_likeliest_codes(void **state) {
   double picture[3 * SIDE * SIDE], mapped[SIDE * SIDE * 3];
   int32_t ids[CELLS];
   bench b;
-  (void)state;
   const char *file = file_in("small.safetensors");
   dvae_write(file, &small, 1);
   open_bench(&b, options_for(file, ""), SM_F64, 1, GRID);
@@ -413,7 +394,6 @@ static void like_published(golden *file) {
 /* Every file of the golden folder that holds an encoder. */
 static void published_logits_and_ids(void **state) {
   char *names[16];
-  (void)state;
   int n = golden_names("dvae_encoder", names, 16);
   for (int i = 0; i < n; i++) {
     like_published(golden_open(names[i]));
@@ -434,7 +414,6 @@ static void refused(const char *file, sm_status code, const char *message, const
 
 static void files_that_are_none_are_refused(void **state) {
   sm_error err = {0};
-  (void)state;
   refused(file_in("nowhere"), SM_ENOTFOUND, "no such run or file: No such file or directory",
           "train a dVAE first");
   const char *file = file_in("other.safetensors");
@@ -455,7 +434,6 @@ static void files_that_are_none_are_refused(void **state) {
 
 static void shapes_that_do_not_fit_are_refused(void **state) {
   sm_error err = {0};
-  (void)state;
   const char *file = file_in("shapes.safetensors"), *odd = "blocks.group_2.block_1.id_path.b";
   sm_set *set = dvae_drawn(&small, DVAE_ENCODER, SM_F32, 1);
   sm_st_writer *w = sm_st_create(file, SM_ST_AS_DECLARED, &err);
@@ -483,7 +461,6 @@ static void names_may_have_a_beginning(void **state) {
   double picture[3 * 4 * 4];
   int32_t ids[2][4];
   sm_error err = {0};
-  (void)state;
   const char *plain = file_in("plain.safetensors"), *both = file_in("both.safetensors");
   dvae_write(plain, &small, 1);
   sm_set *encoder = dvae_drawn(&small, DVAE_ENCODER, SM_F32, 1),

@@ -1,19 +1,14 @@
 /* test_finetune.c — fine-tuning: layer-wise rates, mixed pictures and their labels, erasing, balanced parts, and whole
  * runs on a tiny network: they learn, do not depend on threads, and go on after a stop to the same bits. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "framework/eval/evaluator.h"
 #include "framework/eval/subset.h"
 #include "framework/eval/tune_net.h"
 #include "eval_bench.h"
 #include "pools.h"
+#include "test.h"
 
 static sm_status go_on(sm_eval_context *x, double done, sm_error *err) {
   (void)x, (void)done, (void)err;
@@ -38,7 +33,6 @@ static bool kept(const eval_bench *b) {
 /* ---- layer-wise rates -------------------------------------------------------------------------------------- */
 
 static void layers(void **state) {
-  (void)state;
   assert_float_equal(sm_layer_rate(0.75, 12, 0), pow(0.75, 13), 0); /* BEiT: 0.75 ** (num_layers + 1 - i) */
   assert_float_equal(sm_layer_rate(0.75, 12, 13), 1, 0);
   eval_bench b;
@@ -106,7 +100,6 @@ static void check_labels(const sm_mix *m, double smoothing) {
 }
 
 static void cutmix_weights_are_areas(void **state) {
-  (void)state;
   static float x[N * 3 * SIDE * SIDE];
   double mean = 0;
   int boxes = 0;
@@ -134,7 +127,6 @@ static void cutmix_weights_are_areas(void **state) {
 }
 
 static void mixup_blends(void **state) {
-  (void)state;
   static float x[N * 3 * SIDE * SIDE];
   double sum = 0, squares = 0;
   enum { DRAWS = 4000 };
@@ -159,7 +151,6 @@ static void mixup_blends(void **state) {
 }
 
 static void mixing_off_or_either(void **state) {
-  (void)state;
   int boxes = 0;
   for (uint64_t k = 0; k < 400; k++) {
     sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 2, 0, 0);
@@ -173,7 +164,6 @@ static void mixing_off_or_either(void **state) {
 }
 
 static void erasing(void **state) {
-  (void)state;
   static float x[3 * SIDE * SIDE];
   int erased = 0;
   for (uint64_t k = 0; k < 400; k++) {
@@ -205,7 +195,6 @@ static void erasing(void **state) {
 /* ---- balanced parts ---------------------------------------------------------------------------------------- */
 
 static void parts(void **state) {
-  (void)state;
   static const int sizes[] = {100, 50, 3, 48}; /* the last one has no label: 200 labelled */
   stripes s = {201, 1, sizes};
   int64_t *small, *large, *all, n, m, k, index[201];
@@ -284,7 +273,6 @@ static void learns(void **state) {
 
 /* Nor does the number of workers, which is 1 with one thread, else 3. */
 static void threads_do_not_matter(void **state) {
-  (void)state;
   double loss = 0, top1 = 0;
   for (int t = 1; t <= 3; t += 2) {
     eval_bench b;
@@ -301,7 +289,6 @@ static void threads_do_not_matter(void **state) {
 
 /* On in what is published, off in `short`, and at any magnitude. */
 static void augments(void **state) {
-  (void)state;
   static const struct {
     const char *plugin, *yaml, *says;
   } runs[] = {{"finetune", "{epochs: 1, warmup_epochs: 0}", "erasing 0.25, RandAugment m9 mstd0.5"},

@@ -7,18 +7,13 @@
  * (5e-2). Every instruction set of this processor takes its turn. All dimensions come from the file. The file's views are
  * view-major, one tensor a view; ours are picture-major. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <cJSON.h>
-#include <cmocka.h>
 
 #include "framework/tensor/kernels.h"
+
 #include "golden.h"
 #include "ssl_rig.h"
+#include "test.h"
 
 enum { MOST_FILES = 64, OWN_FILES = 4 /* with steps, in the tree */ };
 
@@ -353,7 +348,6 @@ static bool check_file(const char *name, code_path path) {
 }
 
 static void test_every_file(void **state) {
-  (void)state;
   char *names[MOST_FILES];
   int n = golden_names("", names, MOST_FILES), compared = 0;
   assert_non_null(sm_kernels_find(SM_CPU, SM_F32, "baseline"));

@@ -1,22 +1,16 @@
 /* test_image_files.c — reading and writing pictures: kinds of JPEG and PNG, EXIF orientation, limits, damaged
  * files, things that are no pictures, and thousands of mutated ones. */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
 #include <jpeglib.h>
 #include <png.h>
 
 #include "framework/image/augment.h"
-
 #include "framework/base/heap.h"
+
+#include "test.h"
 
 /* ---- making files -------------------------------------------------------------------------------------- */
 
@@ -25,16 +19,8 @@ typedef struct blob {
   size_t bytes;
 } blob;
 
-static char folder[] = "/tmp/smalti-image-XXXXXX";
-
-static char *in_folder(const char *name) {
-  static char path[256];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
-}
-
 static void put(const char *name, const void *data, size_t bytes) {
-  FILE *file = fopen(in_folder(name), "wb");
+  FILE *file = fopen(path_of(name), "wb");
   assert_non_null(file);
   assert_int_equal(fwrite(data, 1, bytes, file), bytes);
   assert_int_equal(fclose(file), 0);
@@ -188,7 +174,6 @@ static void has_corners(const sm_image *image, int width, int height) {
 /* ---- JPEG ---------------------------------------------------------------------------------------------- */
 
 static void test_jpeg_round_trip(void **state) {
-  (void)state;
   sm_image in = {0}, out = {0};
   sm_error err;
   void *data;
@@ -200,8 +185,8 @@ static void test_jpeg_round_trip(void **state) {
   sm_free(data);
   assert_int_equal(sm_image_encode_jpeg(&in, 0, &data, &bytes, &err), SM_EINVAL);
   assert_string_equal(err.message, "JPEG quality 0 is not between 1 and 100");
-  assert_int_equal(sm_image_write_jpeg(in_folder("round.jpg"), &in, 90, &err), SM_OK);
-  assert_int_equal(sm_image_read(in_folder("round.jpg"), NULL, NULL, &out, &err), SM_OK);
+  assert_int_equal(sm_image_write_jpeg(path_of("round.jpg"), &in, 90, &err), SM_OK);
+  assert_int_equal(sm_image_read(path_of("round.jpg"), NULL, NULL, &out, &err), SM_OK);
   has_corners(&out, 48, 32);
   sm_image_free(&in);
   sm_image_free(&out);
@@ -209,7 +194,6 @@ static void test_jpeg_round_trip(void **state) {
 
 /* Without colour conversion: progressive, arithmetic, RGB and restarts give the same picture. */
 static void test_jpeg_kinds(void **state) {
-  (void)state;
   const jpeg_kind kinds[] = {baseline,
                              {JCS_RGB, JCS_YCbCr, 3, true, false, 0},
                              {JCS_RGB, JCS_YCbCr, 3, false, true, 0},
@@ -228,7 +212,6 @@ static void test_jpeg_kinds(void **state) {
 }
 
 static void test_jpeg_grey_and_inks(void **state) {
-  (void)state;
   uint8_t grey[16 * 16], inks[16 * 16 * 4];
   sm_image out = {0};
   memset(grey, 77, sizeof grey);
@@ -260,7 +243,6 @@ static void store_for(int o, const sm_image *upright, sm_image *stored) {
 }
 
 static void test_orientation(void **state) {
-  (void)state;
   sm_image upright = {0}, stored = {0}, out = {0};
   sm_error err;
   corners(&upright, 48, 32);
@@ -273,7 +255,7 @@ static void test_orientation(void **state) {
       must_decode(b, &out);
       has_corners(&out, 48, 32);
       put("turned.jpg", b.data, b.bytes);
-      assert_int_equal(sm_image_size(in_folder("turned.jpg"), &width, &height, &err), SM_OK);
+      assert_int_equal(sm_image_size(path_of("turned.jpg"), &width, &height, &err), SM_OK);
       assert_int_equal(width, 48);
       assert_int_equal(height, 32);
       free(plain.data);
@@ -285,7 +267,6 @@ static void test_orientation(void **state) {
 }
 
 static void test_odd_exif(void **state) {
-  (void)state;
   const struct {
     const char *bytes;
     size_t count;
@@ -312,7 +293,6 @@ static void test_odd_exif(void **state) {
 }
 
 static void test_jpeg_damage(void **state) {
-  (void)state;
   sm_image in = {0}, out = {0};
   sm_error err;
   assert_int_equal(sm_image_reshape(&in, 96, 96, NULL), SM_OK);
@@ -338,7 +318,6 @@ static void test_jpeg_damage(void **state) {
 }
 
 static void test_limits(void **state) {
-  (void)state;
   sm_image in = {0};
   corners(&in, 64, 64);
   blob b = make_jpeg(in.rgb, 64, 64, (jpeg_kind){JCS_RGB, JCS_YCbCr, 3, true, false, 0});
@@ -367,7 +346,6 @@ static void test_limits(void **state) {
 /* ---- PNG ----------------------------------------------------------------------------------------------- */
 
 static void test_png_kinds(void **state) {
-  (void)state;
   static uint8_t rows[8][8 * 8];
   const struct {
     int depth, type;
@@ -406,16 +384,15 @@ static void test_png_kinds(void **state) {
 }
 
 static void test_png_files(void **state) {
-  (void)state;
   sm_image in = {0}, out = {0}, stored = {0};
   sm_error err;
   int width, height;
   corners(&in, 30, 20);
-  assert_int_equal(sm_image_write_png(in_folder("a.png"), &in, &err), SM_OK);
-  assert_int_equal(sm_image_read(in_folder("a.png"), NULL, NULL, &out, &err), SM_OK);
+  assert_int_equal(sm_image_write_png(path_of("a.png"), &in, &err), SM_OK);
+  assert_int_equal(sm_image_read(path_of("a.png"), NULL, NULL, &out, &err), SM_OK);
   assert_int_equal(out.width, 30);
   assert_memory_equal(out.rgb, in.rgb, 30 * 20 * 3);
-  assert_int_equal(sm_image_size(in_folder("a.png"), &width, &height, &err), SM_OK);
+  assert_int_equal(sm_image_size(path_of("a.png"), &width, &height, &err), SM_OK);
   assert_int_equal(width, 30);
   assert_int_equal(height, 20);
   store_for(6, &in, &stored);
@@ -434,7 +411,7 @@ static void test_png_files(void **state) {
   must_refuse(b, NULL, SM_EFORMAT, "claims to be 0 x 1");
   free(b.data);
   /* A folder that is not there. */
-  assert_int_not_equal(sm_image_write_png(in_folder("none/a.png"), &in, &err), SM_OK);
+  assert_int_not_equal(sm_image_write_png(path_of("none/a.png"), &in, &err), SM_OK);
   sm_image_free(&in);
   sm_image_free(&out);
   sm_image_free(&stored);
@@ -443,7 +420,6 @@ static void test_png_files(void **state) {
 /* ---- no pictures --------------------------------------------------------------------------------------- */
 
 static void test_other_files(void **state) {
-  (void)state;
   const struct {
     const char *bytes;
     size_t count;
@@ -465,33 +441,31 @@ static void test_other_files(void **state) {
 }
 
 static void test_paths(void **state) {
-  (void)state;
   sm_image out = {0};
   sm_error err;
   int width, height;
-  assert_int_equal(sm_image_read(in_folder("missing.jpg"), NULL, NULL, &out, &err), SM_ENOTFOUND);
-  assert_string_equal(err.place, in_folder("missing.jpg"));
-  assert_int_equal(sm_image_size(in_folder("missing.jpg"), &width, &height, &err), SM_ENOTFOUND);
+  assert_int_equal(sm_image_read(path_of("missing.jpg"), NULL, NULL, &out, &err), SM_ENOTFOUND);
+  assert_string_equal(err.place, path_of("missing.jpg"));
+  assert_int_equal(sm_image_size(path_of("missing.jpg"), &width, &height, &err), SM_ENOTFOUND);
   assert_int_equal(sm_image_read(folder, NULL, NULL, &out, &err), SM_EINVAL);
   assert_string_equal(err.message, "this is a folder");
-  assert_int_equal(mkfifo(in_folder("pipe.jpg"), 0600), 0);
-  assert_int_equal(sm_image_read(in_folder("pipe.jpg"), NULL, NULL, &out, &err),
+  assert_int_equal(mkfifo(path_of("pipe.jpg"), 0600), 0);
+  assert_int_equal(sm_image_read(path_of("pipe.jpg"), NULL, NULL, &out, &err),
                    SM_EINVAL); /* and does not wait */
   assert_string_equal(err.message, "this is not a regular file");
   put("text.jpg", "no picture", 10);
-  assert_int_equal(sm_image_size(in_folder("text.jpg"), &width, &height, &err), SM_EFORMAT);
+  assert_int_equal(sm_image_size(path_of("text.jpg"), &width, &height, &err), SM_EFORMAT);
   assert_non_null(strstr(err.message, "text file"));
-  assert_string_equal(err.place, in_folder("text.jpg"));
+  assert_string_equal(err.place, path_of("text.jpg"));
   put("large.jpg", "0123456789", 10);
   assert_int_equal(
-      sm_image_read(in_folder("large.jpg"), &(sm_image_limits){.max_bytes = 9}, NULL, &out, &err), SM_EINVAL);
+      sm_image_read(path_of("large.jpg"), &(sm_image_limits){.max_bytes = 9}, NULL, &out, &err), SM_EINVAL);
   assert_string_equal(err.message, "10 bytes are over the limit of 9 bytes for a picture file");
   sm_image_free(&out);
 }
 
 /* The frame header behind 200 KiB of comments: the first look at the file is not enough. */
 static void test_late_header(void **state) {
-  (void)state;
   sm_image in = {0};
   sm_error err;
   int width = 0, height = 0;
@@ -505,11 +479,11 @@ static void test_late_header(void **state) {
     memcpy(data + 2 + i * (LENGTH + 2), (uint8_t[]){0xFF, 0xFE, LENGTH >> 8, LENGTH & 255}, 4);
   memcpy(data + 2 + extra, b.data + 2, b.bytes - 2);
   put("late.jpg", data, b.bytes + extra);
-  assert_int_equal(sm_image_size(in_folder("late.jpg"), &width, &height, &err), SM_OK);
+  assert_int_equal(sm_image_size(path_of("late.jpg"), &width, &height, &err), SM_OK);
   assert_int_equal(width, 48);
   assert_int_equal(height, 32);
   put("late.jpg", data, 100000);
-  assert_int_equal(sm_image_size(in_folder("late.jpg"), &width, &height, &err), SM_EFORMAT);
+  assert_int_equal(sm_image_size(path_of("late.jpg"), &width, &height, &err), SM_EFORMAT);
   free(data);
   free(b.data);
   sm_image_free(&in);
@@ -542,18 +516,17 @@ static sm_status read_and_use(const char *path, sm_error *err) {
 
 /* Each allocation in turn fails: an error that says so, and nothing is lost (the sanitizer looks). */
 static void test_memory_runs_out(void **state) {
-  (void)state;
   sm_image in = {0};
   sm_error err;
   corners(&in, 40, 24);
   blob plain = make_jpeg(in.rgb, 40, 24, baseline), turned = with_orientation(plain, 6, false);
   put("m.jpg", turned.data, turned.bytes);
-  assert_int_equal(sm_image_write_png(in_folder("m.png"), &in, &err), SM_OK);
+  assert_int_equal(sm_image_write_png(path_of("m.png"), &in, &err), SM_OK);
   for (int png = 0; png < 2; png++) {
     int64_t k = 1;
     for (;; k++) {
       sm_heap_fail_at(k);
-      sm_status status = read_and_use(in_folder(png ? "m.png" : "m.jpg"), &err);
+      sm_status status = read_and_use(path_of(png ? "m.png" : "m.jpg"), &err);
       sm_heap_fail_at(0);
       if (status == SM_OK) break;
       assert_int_equal(status, SM_ENOMEM);
@@ -591,7 +564,6 @@ static void mutate(blob *b, sm_rng *rng) {
 }
 
 static void test_mutated(void **state) {
-  (void)state;
   const sm_image_limits limits = {.max_pixels = 1 << 20};
   sm_image in = {0}, out = {0};
   blob seeds[5];
@@ -627,15 +599,6 @@ static void test_mutated(void **state) {
 }
 
 /* ---- all tests ------------------------------------------------------------------------------------------- */
-
-static int make_folder(void **state) {
-  (void)state;
-  return mkdtemp(folder) ? 0 : -1;
-}
-static int remove_folder(void **state) {
-  (void)state;
-  return sm_remove_tree(folder, NULL) == SM_OK ? 0 : -1;
-}
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_jpeg_round_trip),

@@ -4,18 +4,13 @@
 #include <config.h>
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <cJSON.h>
-#include <cmocka.h>
 
 #include "framework/image/augment.h"
-
 #include "framework/image/planes.h"
+
 #include "golden.h"
+#include "test.h"
 
 /* ---- against the reference ----------------------------------------------------------------------------- */
 
@@ -82,7 +77,6 @@ static void operate(int operation, const golden *g, int i, const cJSON *p, sm_im
 
 /* The bound of the project is 99 % within 1 and the rest within 2; what is reached is printed. */
 static void test_reference(void **state) {
-  (void)state;
   golden *g = golden_open("augment.safetensors");
   sm_image_scratch *scratch = sm_image_scratch_new();
   const cJSON *params = golden_json(g, "params");
@@ -153,7 +147,6 @@ static void many_colours(sm_image *image) {
 }
 
 static void test_hue_formula(void **state) {
-  (void)state;
   const double turns[] = {-0.5, -0.1, 0.0, 0.07, 0.5};
   sm_image in = {0}, out = {0};
   int64_t different = 0, worst = 0, total = 0;
@@ -187,7 +180,6 @@ static int pil_blend(int a, int b, double factor) {
 }
 
 static void test_blend_formula(void **state) {
-  (void)state;
   int64_t different = 0, total = 0;
   sm_image image = {0};
   assert_int_equal(sm_image_reshape(&image, 256, 1, NULL), SM_OK);
@@ -268,7 +260,6 @@ static uint64_t fingerprint(const sm_pixel_ops *ops) {
 }
 
 static void test_levels(void **state) {
-  (void)state;
   const sm_pixel_ops *tables[3];
   int n = levels(tables);
   uint64_t want = fingerprint(tables[0]);
@@ -287,7 +278,6 @@ static void noise(sm_image *image, int width, int height, uint64_t seed) {
 }
 
 static void test_resize_by_hand(void **state) {
-  (void)state;
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image in = {0}, out = {0};
   sm_error err;
@@ -322,7 +312,6 @@ static void test_resize_by_hand(void **state) {
 }
 
 static void test_extreme_sizes(void **state) {
-  (void)state;
   const int sizes[][2] = {{1, 1}, {1, 300}, {300, 1}, {2, 3}, {3000, 2}};
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image in = {0}, out = {0};
@@ -343,7 +332,6 @@ static void test_extreme_sizes(void **state) {
 }
 
 static void test_blur_by_hand(void **state) {
-  (void)state;
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image image = {0}, copy = {0};
   sm_error err;
@@ -371,7 +359,6 @@ static void test_blur_by_hand(void **state) {
 }
 
 static void test_normalise(void **state) {
-  (void)state;
   sm_image image = {0};
   float chw[3 * 6];
   noise(&image, 3, 2, 4);
@@ -385,7 +372,6 @@ static void test_normalise(void **state) {
 }
 
 static void test_sizes_refused(void **state) {
-  (void)state;
   sm_image image = {0};
   sm_error err;
   assert_int_equal(sm_image_reshape(&image, 0, 5, &err), SM_EINVAL);

@@ -1,14 +1,10 @@
 /* test_image_view.c — random views: what is drawn and with which frequencies, that applying a choice equals
  * the single operations, and drawing on contact sheets. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "framework/image/augment.h"
+
+#include "test.h"
 
 static void noise(sm_image *image, int width, int height) {
   sm_rng rng = sm_rng_make(5, SM_RNG_TEST, 0, 0, 0);
@@ -32,7 +28,6 @@ static void near(double value, double want, double tolerance, const char *what) 
 
 /* 20,000 draws; tolerances are five standard deviations. */
 static void test_frequencies(void **state) {
-  (void)state;
   enum { DRAWS = 20000 };
   sm_view_recipe r = sm_view_recipe_default();
   double flip = 0, jitter = 0, grey = 0, blur = 0, solarize = 0, brightness = 0, hue = 0, area = 0,
@@ -68,7 +63,6 @@ static void test_frequencies(void **state) {
 }
 
 static void test_draws_are_keyed(void **state) {
-  (void)state;
   sm_view_recipe r = sm_view_recipe_default();
   sm_view_choice a = draw(&r, 1, 500, 375), b = draw(&r, 1, 500, 375), other = draw(&r, 2, 500, 375);
   assert_memory_equal(&a, &b, sizeof a);
@@ -86,7 +80,6 @@ static void test_draws_are_keyed(void **state) {
 
 /* No box of an allowed ratio and area fits: the largest centred one is taken. */
 static void test_fallback(void **state) {
-  (void)state;
   sm_view_recipe r = sm_view_recipe_default();
   r.scale[0] = 0.9;
   sm_view_choice c = draw(&r, 0, 2000, 8);
@@ -108,7 +101,6 @@ static void test_fallback(void **state) {
 }
 
 static void test_recipe_check(void **state) {
-  (void)state;
   sm_view_recipe r = sm_view_recipe_default();
   sm_error err;
   assert_int_equal(sm_view_recipe_check(&r, &err), SM_OK);
@@ -145,7 +137,6 @@ static void by_single_steps(const sm_image *in, const sm_view_recipe *r, const s
 }
 
 static void test_apply(void **state) {
-  (void)state;
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image in = {0}, want = {0}, got = {0};
   sm_view_recipe r = sm_view_recipe_default();
@@ -185,7 +176,6 @@ static void test_apply(void **state) {
 
 /* The order of the jitter matters, because each step rounds to 8 bits and clips. */
 static void test_jitter_order(void **state) {
-  (void)state;
   sm_view_choice c = {
       .order = {SM_JITTER_SATURATION, SM_JITTER_BRIGHTNESS, SM_JITTER_HUE, SM_JITTER_CONTRAST},
       .brightness = 1.4,
@@ -219,7 +209,6 @@ static int count_of(const sm_image *image, uint32_t rgb) {
 }
 
 static void test_drawing(void **state) {
-  (void)state;
   sm_image sheet = {0}, small = {0};
   assert_int_equal(sm_image_reshape(&sheet, 40, 30, NULL), SM_OK);
   sm_draw_fill(&sheet, -5, -5, 1000, 1000, 0x000000, 1);
@@ -243,7 +232,6 @@ static void test_drawing(void **state) {
 }
 
 static void test_text(void **state) {
-  (void)state;
   sm_image sheet = {0};
   assert_int_equal(sm_draw_text_width(2, "abc"), 2 * 17);
   assert_int_equal(sm_draw_text_width(2, ""), 0);

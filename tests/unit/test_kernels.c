@@ -7,7 +7,6 @@
 /* ---- linear --------------------------------------------------------------------------------- */
 
 static void linear_kernels(void **state) {
-  (void)state;
   static const int64_t shape[][3] = {{1, 1, 1},    {7, 5, 19},   {3, 33, 64},
                                      {2, 384, 97}, {5, 64, 300}, {1, 790, 520}}; /* T, C, N */
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 6; s++) {
@@ -34,7 +33,6 @@ static void linear_kernels(void **state) {
 /* ---- element by element --------------------------------------------------------------------- */
 
 static void pointwise_kernels(void **state) {
-  (void)state;
   EACH_REAL EACH_SIZE(b) {
     begin(real);
     int64_t d = 67;
@@ -75,7 +73,6 @@ static void pointwise_kernels(void **state) {
 /* ---- norms ---------------------------------------------------------------------------------- */
 
 static void norm_kernels(void **state) {
-  (void)state;
   static const int64_t widths[] = {1, 5, 64, 131, 384};
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 5; s++) {
     begin(real);
@@ -115,7 +112,6 @@ static void norm_kernels(void **state) {
 }
 
 static void weight_norm_kernels(void **state) {
-  (void)state;
   static const int64_t rows[] = {1, 255, 256, 521};
   EACH_REAL for (int s = 0; s < 4; s++) {
     begin(real);
@@ -137,7 +133,6 @@ static void weight_norm_kernels(void **state) {
 /* ---- attention ------------------------------------------------------------------------------ */
 
 static void attention_kernels(void **state) {
-  (void)state;
   static const int64_t shape[][3] = {
       {1, 1, 1}, {5, 2, 3}, {17, 3, 8}, {65, 2, 32}, {263, 1, 5}}; /* T, heads, D/heads */
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 5; s++) {
@@ -168,7 +163,6 @@ static void attention_kernels(void **state) {
 /* ---- tokens and rows ------------------------------------------------------------------------ */
 
 static void token_kernels(void **state) {
-  (void)state;
   EACH_REAL EACH_SIZE(b) {
     begin(real);
     int64_t d = 71, count = 6;
@@ -225,7 +219,6 @@ static void token_kernels(void **state) {
 }
 
 static void gathered_kernels(void **state) {
-  (void)state;
   EACH_REAL EACH_SIZE(r) {
     begin(real);
     int64_t b = 2, t = 5, d = 19;
@@ -244,7 +237,6 @@ static void gathered_kernels(void **state) {
 }
 
 static void position_kernels(void **state) {
-  (void)state;
   static const int64_t grid[][4] = {{14, 14, 6, 6}, {4, 3, 4, 3}, {3, 2, 7, 5}, {1, 1, 2, 2}};
   EACH_REAL for (int s = 0; s < 4; s++) {
     begin(real);
@@ -262,7 +254,6 @@ static void position_kernels(void **state) {
 /* ---- sums ----------------------------------------------------------------------------------- */
 
 static void sum_kernels(void **state) {
-  (void)state;
   static const int64_t many[] = {0, 1, 33, 211};
   EACH_REAL for (int s = 0; s < 4; s++) {
     begin(real);
@@ -287,7 +278,6 @@ static void sum_kernels(void **state) {
 /* ---- argmax and cross-entropy --------------------------------------------------------------- */
 
 static void argmax_kernel(void **state) {
-  (void)state;
   static const int64_t widths[] = {1, 255, 256, 257, 1000};
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 5; s++) {
     begin(real);
@@ -303,7 +293,6 @@ static void argmax_kernel(void **state) {
 }
 
 static void sinkhorn_kernels(void **state) {
-  (void)state;
   static const int64_t widths[] = {1, 63, 64, 65, 600};
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 5; s++) {
     begin(real);
@@ -321,7 +310,6 @@ static void sinkhorn_kernels(void **state) {
 }
 
 static void cross_entropy_kernels(void **state) {
-  (void)state;
   static const int64_t widths[] = {1, 2, 100, 511, 1025};
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 5; s++) {
     begin(real);
@@ -335,7 +323,6 @@ static void cross_entropy_kernels(void **state) {
 }
 
 static void regression_kernels(void **state) {
-  (void)state;
   static const int64_t widths[] = {1, 3, 512, 769};
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 4; s++) for (int penalty = SM_L2; penalty <= SM_SMOOTH_L1;
                                                           penalty++) {
@@ -353,7 +340,6 @@ static void regression_kernels(void **state) {
 
 /* Logits of ±1e4 with scales of 10 and 25: everything stays finite, and the loss is right. */
 static void extreme_logits_stay_finite(void **state) {
-  (void)state;
   EACH_REAL {
     begin(real);
     sm_node soft = cross_entropy(3, 70, 1e4, true), ids = cross_entropy(3, 70, 1e4, false);
@@ -380,7 +366,6 @@ static void close_to(const sm_tensor *a, const sm_tensor *b, double tolerance) {
 }
 
 static void sweeps_match_plain(void **state) {
-  (void)state;
   static const int64_t lengths[] = {0, 1, 77, 1000};
   const sm_adamw_args args = {.lr = 1e-2,
                               .beta1 = 0.9,
@@ -420,7 +405,6 @@ static void sweeps_match_plain(void **state) {
 /* ---- digits ----------------------------------------------------------------------------------- */
 
 static void gelu_keeps_its_digits_in_the_tails(void **state) {
-  (void)state;
   begin(SM_F32);
   int64_t size = 24001;
   sm_tensor *x = items(DIMS(1, size)), *y = items(DIMS(1, size));
@@ -443,7 +427,6 @@ static void gelu_keeps_its_digits_in_the_tails(void **state) {
 
 /* The loss of a long row is good to 1e-6 in f32. */
 static void long_rows_lose_no_digits(void **state) {
-  (void)state;
   begin(SM_F32);
   sm_node n = cross_entropy(6, 8192, 0.2, true);
   copies start = keep(&n);
@@ -472,7 +455,6 @@ static void long_rows_lose_no_digits(void **state) {
 /* ---- the choice of a table ------------------------------------------------------------------ */
 
 static void tables_are_found_by_name(void **state) {
-  (void)state;
   const sm_kernel_table *best = sm_kernels_find(SM_CPU, SM_F32, NULL),
                         *base = sm_kernels_find(SM_CPU, SM_F64, "baseline");
   assert_non_null(best);

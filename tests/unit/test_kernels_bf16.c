@@ -13,7 +13,6 @@ static void fill_whole_numbers(sm_tensor *t) { /* bf16 holds them, and f32 their
 
 /* Where bf16 holds the operands and f32 the sums, nothing is rounded: the bits are those of f32. */
 static void bf16_products_of_whole_numbers_are_exact(void **state) {
-  (void)state;
   static const int64_t shape[][3] = {{1, 1, 1},     {7, 5, 19},   {3, 33, 64},
                                      {2, 1100, 97}, {5, 64, 300}, {490, 37, 70}};
   for (int s = 0; s < 6; s++) {
@@ -90,7 +89,6 @@ static void check_narrow(int op, sm_node *n, int64_t range) {
 }
 
 static void bf16_in_memory_changes_nothing(void **state) {
-  (void)state;
   static const int64_t shape[][3] = {
       {1, 1, 1}, {7, 6, 18}, {3, 33, 64}, {5, 64, 300}, {65, 96, 12}}; /* T, C, N */
   for (int s = 0; s < 5; s++) {
@@ -135,7 +133,6 @@ static void bf16_in_memory_changes_nothing(void **state) {
 
 /* y = x·1: what is left of x shows the rounding, to nearest with halves to even. */
 static void bf16_operands_are_rounded_to_nearest(void **state) {
-  (void)state;
   static const double from[] =
       {1, 1 + 1 / 256., 1 + 3 / 256., 1 + 1 / 512., 1 + 3 / 512., -1 - 3 / 256., 3e38, 0},
                       to[] = {1, 1, 1 + 4 / 256., 1, 1 + 2 / 256., -1 - 4 / 256., 3.00405527e38, 0};

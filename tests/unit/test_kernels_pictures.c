@@ -13,7 +13,6 @@ static const int64_t shapes[][5] = {
     {1, 1, 3, 1, 1}, {5, 4, 3, 3, 7}, {2, 3, 7, 3, 40}, {8, 8, 3, 48, 33}, {16, 16, 3, 20, 6}};
 
 static void convolution_kernels(void **state) {
-  (void)state;
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 5; s++) {
     int64_t h = shapes[s][0], w = shapes[s][1], k = shapes[s][2], c = shapes[s][3], o = shapes[s][4];
     sm_grid grid = sm_product_grid(o, k * k * c);
@@ -42,7 +41,6 @@ static void convolution_kernels(void **state) {
 
 /* A picture of 1 … 4 (2×2) under a window whose only 1 stands above the middle: each pixel becomes the one above it. */
 static void convolution_of_known_numbers(void **state) {
-  (void)state;
   begin(SM_F64);
   sm_tensor *x = items(DIMS(1, 4, 1)), *w = whole(DIMS(1, 1, 3, 3)), *ordered = whole(DIMS(1, 9)),
             *turned = whole(DIMS(1, 9)), *y = items(DIMS(1, 4, 1)), *bias = whole(DIMS(1));
@@ -64,7 +62,6 @@ static void convolution_of_known_numbers(void **state) {
 /* ---- ReLU, pooling, up-sampling ------------------------------------------------------------------------- */
 
 static void resampling_kernels(void **state) {
-  (void)state;
   static const int64_t sides[][3] = {{2, 2, 1}, {4, 2, 19}, {6, 8, 64}};
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 3; s++) {
     int64_t h = sides[s][0], w = sides[s][1], c = sides[s][2];
@@ -95,7 +92,6 @@ static void resampling_kernels(void **state) {
 /* ---- discrete codes ------------------------------------------------------------------------------------- */
 
 static void code_kernels(void **state) {
-  (void)state;
   static const int64_t widths[] = {1, 5, 64, 130, 1025};
   EACH_REAL EACH_SIZE(b) for (int s = 0; s < 5; s++) {
     int64_t t = 3, k = widths[s];
@@ -117,7 +113,6 @@ static void code_kernels(void **state) {
 }
 
 static void reconstruction_kernels(void **state) {
-  (void)state;
   EACH_REAL EACH_SIZE(b) {
     begin(real);
     int64_t t = 70, c = 3;
@@ -137,7 +132,6 @@ static void reconstruction_kernels(void **state) {
 
 /* Location 0, scale 1 at x = ½: ln(2·½·½) = -ln 2, nothing off; a scale of e adds 1. */
 static void logit_laplace_of_known_numbers(void **state) {
-  (void)state;
   begin(SM_F64);
   sm_tensor *p = items(DIMS(2, 1, 2)), *x = items(DIMS(2, 1, 1)), *nll = items(DIMS(2)), *e = items(DIMS(2));
   set(p, 0, 0), set(p, 1, 0), set(p, 2, 2), set(p, 3, 1), set(x, 0, 0.5), set(x, 1, 0.5);
@@ -153,7 +147,6 @@ static void logit_laplace_of_known_numbers(void **state) {
 /* Gumbel noise: at temperature 1 the largest element falls on k as often as softmax says, and the draw of an item is the
  * same wherever in a batch it stands. */
 static void gumbel_noise_samples_the_softmax(void **state) {
-  (void)state;
   begin(SM_F32);
   enum { N = 4000, K = 3 };
   static const double p[K] = {0.5, 0.3, 0.2};

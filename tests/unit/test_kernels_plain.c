@@ -16,7 +16,6 @@ static void plain(int op, const sm_node *n, int64_t range) {
 }
 
 static void cross_entropy_of_known_numbers(void **state) {
-  (void)state;
   begin(SM_F64);
   /* s = softmax(ln 1, ln 2, ln 5) = (1, 2, 5)/8; the target with shift (1, 1, 1) and scale 2 is (1, 4, 1)/6
    */
@@ -55,7 +54,6 @@ static void cross_entropy_of_known_numbers(void **state) {
 }
 
 static void sinkhorn_of_known_numbers(void **state) {
-  (void)state;
   begin(SM_F64);
   /* weights (1 3; 2 6; 1 0) of three rows; column means 4/3 and 3 are the shift's exp(scale·shift) */
   sm_tensor *x = items(DIMS(3, 2)), *shift = whole(DIMS(2)), *lse = items(DIMS(3));
@@ -84,7 +82,6 @@ static void sinkhorn_of_known_numbers(void **state) {
 
 /* Differences 0.5, -2 and 0 of two targets, weights 0.5 and 0.25, beta 1. */
 static void regression_of_known_numbers(void **state) {
-  (void)state;
   static const double expected[] = {[SM_L2] = 0.5 * (0.25 + 4) / 3 + 0.25 * 0,
                                     [SM_L1] = 0.5 * 2.5 / 3,
                                     [SM_SMOOTH_L1] = 0.5 * (0.125 + 1.5) / 3};
@@ -114,7 +111,6 @@ static void regression_of_known_numbers(void **state) {
 }
 
 static void layer_norm_of_one_to_four(void **state) {
-  (void)state;
   begin(SM_F64);
   sm_tensor *x = items(DIMS(1, 4)), *w = whole(DIMS(4)), *b = whole(DIMS(4)), *y = items(DIMS(1, 4)),
             *stats = items(DIMS(1, 2));
@@ -134,7 +130,6 @@ static void layer_norm_of_one_to_four(void **state) {
 }
 
 static void weight_norm_of_three_and_four(void **state) {
-  (void)state;
   begin(SM_F64);
   sm_tensor *v = whole(DIMS(1, 2)), *gain = whole(DIMS(1, 1)), *w = whole(DIMS(1, 2));
   fill_with(v, (double[]){3, 4});
@@ -154,7 +149,6 @@ static void weight_norm_of_three_and_four(void **state) {
 }
 
 static void gelu_of_one_and_minus_three(void **state) {
-  (void)state;
   begin(SM_F64);
   sm_tensor *x = items(DIMS(1, 2)), *y = items(DIMS(1, 2));
   fill_with(x, (double[]){1, -3});
@@ -167,7 +161,6 @@ static void gelu_of_one_and_minus_three(void **state) {
 
 /* One head of width 1 and two tokens: the second's q is ln 3, its scores are (0, ln 3) with k = (0, 1). */
 static void attention_of_two_tokens(void **state) {
-  (void)state;
   begin(SM_F64);
   sm_tensor *qkv = items(DIMS(1, 2, 3)), *o = items(DIMS(1, 2, 1)), *lse = items(DIMS(1, 1, 2));
   fill_with(qkv, (double[]){0, 0, 8, log(3), 1, 16});
@@ -205,7 +198,6 @@ static double sampled(const sm_tensor *pos, const int64_t *g, int64_t y, int64_t
 }
 
 static void position_resize_follows_torch(void **state) {
-  (void)state;
   static const int64_t grid[][4] = {{14, 14, 6, 6}, {5, 4, 5, 4}, {3, 5, 8, 2}};
   for (int s = 0; s < 3; s++) {
     begin(SM_F64);
@@ -225,7 +217,6 @@ static void position_resize_follows_torch(void **state) {
 }
 
 static void adamw_of_one_step(void **state) {
-  (void)state;
   double p = 1, g = 0.5, m = 0, v = 0; /* the first step moves by lr (but for eps), after the decay */
   const sm_adamw_args args = {.lr = 0.1,
                               .beta1 = 0.9,
@@ -270,7 +261,6 @@ static void derivative(int op, const sm_node *n, int64_t range, const sm_tensor 
 }
 
 static void gradients_of_blocks(void **state) {
-  (void)state;
   begin(SM_F64);
   sm_tensor *x = items(DIMS(2, 3, 4)), *dx = items(DIMS(2, 3, 4)), *dy = items(DIMS(2, 3, 4)),
             *y = items(DIMS(2, 3, 4));
@@ -334,7 +324,6 @@ static void gradients_of_blocks(void **state) {
 }
 
 static void gradients_of_tokens_and_losses(void **state) {
-  (void)state;
   begin(SM_F64);
   sm_tensor *patches = items(DIMS(3, 4, 2)), *dpatches = items(DIMS(3, 4, 2)), *mask = bytes(DIMS(3, 4));
   sm_tensor *cls = whole(DIMS(1, 1, 2)), *pos = whole(DIMS(1, 5, 2)), *token = whole(DIMS(1, 2)),

@@ -1,18 +1,14 @@
 /* test_knn.c — weighted k-NN: the reference's predictions, values worked out by hand, a plain double loop,
  * any number of threads, refusals, and the plugin around it. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include <smalti/measure.h>
+
 #include "framework/recipe/recipe.h"
 
 #include "golden.h"
 #include "pools.h"
+#include "test.h"
 
 enum { MOST_K = 32 };
 
@@ -52,7 +48,6 @@ static int golden_ks(golden *g, int *k) {
 }
 
 static void reference(void **state) {
-  (void)state;
   golden *g = golden_open("knn.safetensors");
   float *x[2];
   int32_t *label[2];
@@ -134,7 +129,6 @@ static int32_t slow(int row, int k, double temperature, double *margin) {
 }
 
 static void against_double_loop(void **state) {
-  (void)state;
   static const int k[] = {1, 7, 33};
   static const double temperatures[] = {0.07, 0.5};
   sm_features train, test;
@@ -158,7 +152,6 @@ static void against_double_loop(void **state) {
 }
 
 static void threads(void **state) {
-  (void)state;
   static const int k[] = {5, 20};
   static int32_t guess[3][2 * TEST];
   double top1[3][2], top5[3][2];
@@ -195,7 +188,6 @@ static int32_t classify(const int32_t *label, int64_t n, int classes, int k, dou
 }
 
 static void by_hand(void **state) {
-  (void)state;
   double one, five;
   /* e^10 for class 0 against 2·e^8 and, from k = 4 on, e^6 for class 1: the weight of the nearest wins */
   static const int32_t a[] = {0, 1, 1, 1, 1, 1};
@@ -218,7 +210,6 @@ static void by_hand(void **state) {
 }
 
 static void top5_counts_five(void **state) {
-  (void)state;
   double one, five;
   /* Classes 0 … 5 are neighbours in this order; the sixth is out, and so is class 6 that nobody votes for. */
   static const int32_t label[] = {0, 1, 2, 3, 4, 5};
@@ -231,7 +222,6 @@ static void top5_counts_five(void **state) {
 }
 
 static void few_pictures(void **state) {
-  (void)state;
   double one, five, same, same5;
   static const int32_t label[] = {1, 0, 0};
   assert_int_equal(classify(label, 3, 2, 200, 1, &one, &five, 0),
@@ -243,7 +233,6 @@ static void few_pictures(void **state) {
 }
 
 static void no_labels(void **state) {
-  (void)state;
   double one, five;
   static const int32_t none[] = {-1, -1, -1, -1, -1, 0};
   assert_int_equal(classify(none, 6, 1, 5, 1, &one, &five, 0), -1); /* nobody votes: no class, and no hit */
@@ -264,7 +253,6 @@ static void refused(const sm_features *train, const sm_features *test, int k, do
 }
 
 static void refusals(void **state) {
-  (void)state;
   static const int32_t label[] = {0, 1, 2}, zero[] = {0};
   const sm_features train = {3, 2, 3, hand_train, label}, test = {1, 2, 3, hand_test, zero};
   sm_features f = train;
@@ -326,7 +314,6 @@ static sm_eval_result evaluated(const sm_plugin *plugin, const char *yaml) {
 }
 
 static void the_plugin(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_registry *registry = sm_registry_new(NULL, &err);
   const sm_plugin *plugin = registry ? sm_registry_find(registry, SM_EVALUATION, "knn", &err) : NULL;

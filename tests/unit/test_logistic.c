@@ -1,15 +1,10 @@
 /* test_logistic.c — logistic regression: scikit-learn's solution of a small problem, the gradient at the solution, any
  * number of threads, the choice of lambda, and the plugin. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "eval_rig.h"
 #include "pools.h"
+#include "test.h"
 
 /* ---- a small problem, solved by scikit-learn ----------------------------------------------------------- */
 
@@ -70,7 +65,6 @@ static sm_logistic_problem problem(double lambda, sm_pool *p) {
 }
 
 static void against_sklearn(void **state) {
-  (void)state;
   small_problem();
   for (size_t s = 0; s < sizeof solved / sizeof *solved; s++) {
     double w[CLASSES * (DIM + 1)] = {0}, mean = 0;
@@ -89,7 +83,6 @@ static void against_sklearn(void **state) {
 
 /* From the solution of another lambda, and cut short. */
 static void starts(void **state) {
-  (void)state;
   small_problem();
   double w[CLASSES * (DIM + 1)] = {0}, cold[CLASSES * (DIM + 1)] = {0};
   int64_t first, warm, alone;
@@ -127,7 +120,6 @@ static float *large(int32_t *y) {
 }
 
 static void threads(void **state) {
-  (void)state;
   static int32_t y[LARGE_N];
   enum { SIZE = LARGE_CLASSES * (LARGE_DIM + 1) };
   static double w[3][SIZE];
@@ -181,7 +173,6 @@ static eval_rig made_up(int threads) {
 }
 
 static void the_plugin(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_eval_result r, again;
   eval_rig g = made_up(2);

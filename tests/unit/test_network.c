@@ -2,22 +2,15 @@
  * the run's own network gives, by plain loops over its logits; what it refuses. The handle itself: its own weights, a copy of them,
  * a network made of a run's live sets, and heads. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "framework/models/models.h"
-#include "ssl_rig.h"
 #include "row_rig.h"
+#include "ssl_rig.h"
+#include "test.h"
 
 enum { K = 6, TOKENS = 17, PATCHES = 16, PICTURES = 3, VIEWS = 2 * PICTURES };
 
-static char folder[] = "/tmp/smalti-network-XXXXXX";
 static ssl_rig before; /* the earlier run: a DINO, kept open to be asked */
 
 #define VIT "{arch: custom, dim: 8, depth: 2, heads: 2, patch_size: 4}"
@@ -56,8 +49,7 @@ static void write_recipe(void) {
 static int open_run(void **state) {
   sm_error err = {0};
   char checkpoints[128];
-  (void)state;
-  if (!mkdtemp(folder)) return 1;
+  if (make_folder(state)) return 1;
   rig_open(&before, 2);
   rig_plugin(&before, &before.backbone, SM_BACKBONE, "vit", VIT);
   rig_plugin(&before, &before.head, SM_HEAD, "projection", HEAD);
@@ -75,7 +67,6 @@ static int open_run(void **state) {
 
 static int close_run(void **state) {
   char command[160];
-  (void)state;
   rig_close(&before);
   snprintf(command, sizeof command, "rm -rf %s", folder);
   return system(command);
@@ -154,7 +145,6 @@ static void check_targets(const char *options, int set, double soft, bool centre
 
 /* Where the student's view is already what the network wants, there is no second one. */
 static void test_same_view(void **state) {
-  (void)state;
   ssl_rig rig;
   rig_open(&rig, 1);
   rig.config.global_first = (sm_view_recipe){
@@ -204,7 +194,6 @@ static void ask(const char *options, sm_status status, const char *message, cons
 
 static void test_spec_and_refusals(void **state) {
   char options[256];
-  (void)state;
 #define OPTIONS(more) (snprintf(options, sizeof options, "{path: %s%s}", folder, more), options)
   ask(OPTIONS(""), SM_OK, NULL, NULL);
   ask(OPTIONS(", labels: features"), SM_OK, NULL, NULL);

@@ -1,14 +1,10 @@
 /* Optimisers against the formulas worked out in double, element by element. */
+#include <math.h>
+
 #include "framework/nn/nn.h"
 #include "row_rig.h"
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "test.h"
 
 #define DIMS(...) \
   (sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
@@ -121,14 +117,12 @@ static void adamw(sm_dtype real, sm_clip clip) {
 }
 
 static void test_adamw(void **state) {
-  (void)state;
   for (int real = SM_F32; real <= SM_F64; real++)
     for (int clip = SM_CLIP_NONE; clip <= SM_CLIP_GLOBAL; clip++) adamw((sm_dtype)real, (sm_clip)clip);
 }
 
 /* torch.optim.SGD: d = g + wd·w; b = d, later mu·b + d; w -= lr·b */
 static void test_sgd(void **state) {
-  (void)state;
   for (int real = SM_F32; real <= SM_F64; real++) {
     model m = make((sm_dtype)real, SM_SGD, 2);
     const sm_optimizer_config config = {.kind = SM_SGD, .momentum = .9};
@@ -152,7 +146,6 @@ static void test_sgd(void **state) {
 }
 
 static void test_lars(void **state) {
-  (void)state;
   for (int real = SM_F32; real <= SM_F64; real++) {
     model m = make((sm_dtype)real, SM_LARS, 2);
     const sm_optimizer_config config = {
@@ -176,7 +169,6 @@ static void test_lars(void **state) {
 
 /* A zero gradient is a gradient: decay and moments apply. */
 static void test_zero_gradient_counts(void **state) {
-  (void)state;
   model m = make(SM_F64, SM_ADAMW, 1);
   const sm_optimizer_config config = {.kind = SM_ADAMW, .beta1 = .9, .beta2 = .999, .eps = 1e-8};
   set_gradients(&m, 0);
@@ -194,7 +186,6 @@ static void test_zero_gradient_counts(void **state) {
 }
 
 static void test_worst_row(void **state) {
-  (void)state;
   model m = make(SM_F32, SM_ADAMW, 2);
   const sm_optimizer_config config = {.kind = SM_ADAMW, .beta1 = .9, .beta2 = .999, .eps = 1e-8};
   sm_optimizer_result result;
@@ -279,14 +270,12 @@ static void follow(sm_dtype real, sm_optimizer_kind kind) {
 }
 
 static void test_teacher_follows_in_the_sweep(void **state) {
-  (void)state;
   for (int kind = SM_ADAMW; kind <= SM_LARS; kind++)
     for (int real = SM_F32; real <= SM_F64; real++) follow((sm_dtype)real, (sm_optimizer_kind)kind);
 }
 
 /* Frozen rows are averaged, from the student's new values; a refused step leaves the teacher alone. */
 static void test_what_the_teacher_follows(void **state) {
-  (void)state;
   sm_error err;
   model m = make(SM_F64, SM_ADAMW, 2);
   model t = {make_teacher(SM_F64), m.pool};
@@ -315,7 +304,6 @@ static void test_what_the_teacher_follows(void **state) {
 }
 
 static void test_threads_give_equal_bits(void **state) {
-  (void)state;
   for (int kind = SM_ADAMW; kind <= SM_LARS; kind++)
     for (int real = SM_F32; real <= SM_F64; real++) {
       model m[3];

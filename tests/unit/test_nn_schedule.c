@@ -1,12 +1,9 @@
 /* Schedules against hand-computed values; the golden files' whole schedules are in test_golden_steps. */
+#include <math.h>
+
 #include "framework/nn/nn.h"
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "test.h"
 
 static double at(const sm_schedule *s, int64_t step) {
   return sm_schedule_at(s, &(sm_time){.step = step, .steps_per_epoch = 4, .epochs = 10});
@@ -14,7 +11,6 @@ static double at(const sm_schedule *s, int64_t step) {
 #define NEAR(a, b) assert_float_equal((a), (b), 1e-14)
 
 static void test_constant(void **state) {
-  (void)state;
   sm_schedule s = {.from = .1, .to = .9, .shape = SM_SHAPE_CONSTANT};
   NEAR(at(&s, 0), .1);
   NEAR(at(&s, 1000), .1);
@@ -22,7 +18,6 @@ static void test_constant(void **state) {
 
 /* numpy: concatenate(linspace(0, 2, 4), 1 + .5*(2-1)*(1 + cos(pi*arange(36)/36))) */
 static void test_cosine_per_step_with_warmup(void **state) {
-  (void)state;
   sm_schedule s = {.from = 2, .to = 1, .shape = SM_SHAPE_COSINE, .per = SM_PER_STEP, .warmup = 1};
   NEAR(at(&s, 0), 0);
   NEAR(at(&s, 1), 2.0 / 3);
@@ -41,7 +36,6 @@ static void test_cosine_per_step_with_warmup(void **state) {
 
 /* numpy: concatenate(linspace(.04, .07, 3), ones(7)*.07), looked up by epoch */
 static void test_linear_per_epoch(void **state) {
-  (void)state;
   sm_schedule s = {.from = .04, .to = .07, .shape = SM_SHAPE_LINEAR, .per = SM_PER_EPOCH, .epochs = 3};
   const double first[] = {.04, .055, .07, .07, .07};
   for (int epoch = 0; epoch < 5; epoch++)
@@ -58,7 +52,6 @@ static void test_linear_per_epoch(void **state) {
 }
 
 static void test_other_combinations(void **state) {
-  (void)state;
   sm_schedule s = {.from = 0, .to = 39, .shape = SM_SHAPE_LINEAR, .per = SM_PER_STEP};
   NEAR(at(&s, 0), 0);
   NEAR(at(&s, 13), 13);

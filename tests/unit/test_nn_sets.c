@@ -1,18 +1,13 @@
 /* Parameter sets: layout, sharing, initial values, copies, moving averages, and their way into graphs. */
-#include "framework/nn/nn.h"
-
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "framework/nn/nn.h"
 #include "framework/base/heap.h"
 #include "framework/nn/set.h"
 #include "framework/tensor/memory.h"
 #include "row_rig.h"
+
+#include "test.h"
 
 #define DIMS(...) \
   (sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
@@ -55,7 +50,6 @@ static void declare_sample(sm_set *set) {
 }
 
 static void test_layout(void **state) {
-  (void)state;
   sm_set *set = new_set("student", SM_F32, true);
   declare_sample(set);
   finish(set, SM_MOMENTS_TWO, 1);
@@ -94,7 +88,6 @@ static void test_layout(void **state) {
 }
 
 static void test_buffers_follow_use(void **state) {
-  (void)state;
   sm_set *teacher = new_set("teacher", SM_F64, false);
   declare_sample(teacher);
   finish(teacher, SM_MOMENTS_TWO, 1);
@@ -123,7 +116,6 @@ static void test_buffers_follow_use(void **state) {
 
 /* Planning needs addresses, not memory: 64 GiB can be sealed anywhere. */
 static void test_sealing_takes_no_memory(void **state) {
-  (void)state;
   sm_error err;
   sm_set *set = new_set("large", SM_F32, true);
   sm_params p = {set, NULL};
@@ -142,7 +134,6 @@ static void expect_error(sm_set *set, const char *message) {
 }
 
 static void test_mistakes_are_named(void **state) {
-  (void)state;
   sm_set *set = new_set("student", SM_F32, true);
   sm_params p = {set, "head."};
   sm_declare(&p, "w", SM_INIT_ZEROS, 0, 0, DIMS(2));
@@ -164,7 +155,6 @@ static void test_mistakes_are_named(void **state) {
 }
 
 static void test_initial_values(void **state) {
-  (void)state;
   sm_set *a = new_set("a", SM_F32, true), *b = new_set("b", SM_F64, false);
   sm_params pa = {a, "m."}, pb = {b, "m."};
   sm_declare(&pa, "x", SM_INIT_NORMAL, 2, 0, DIMS(100, 100));
@@ -250,7 +240,6 @@ static void average(sm_dtype real, bool teacher_shares, bool student_shares, dou
 }
 
 static void test_average(void **state) {
-  (void)state;
   for (int real = SM_F32; real <= SM_F64; real++) {
     average((sm_dtype)real, true, true, 4);
     average((sm_dtype)real, false, false, 4 * .75 + 100 * .25);
@@ -260,7 +249,6 @@ static void test_average(void **state) {
 }
 
 static void test_average_refuses(void **state) {
-  (void)state;
   sm_error err;
   sm_set *a = new_set("teacher", SM_F32, false), *b = new_set("student", SM_F32, true),
          *c = new_set("other", SM_F32, true);
@@ -283,7 +271,6 @@ static void test_average_refuses(void **state) {
 }
 
 static void test_allocate_from(void **state) {
-  (void)state;
   sm_error err;
   sm_set *student = new_set("student", SM_F32, true), *teacher = new_set("teacher", SM_F32, false);
   sm_params ps = {student, ""}, pt = {teacher, ""};
@@ -329,7 +316,6 @@ out:
 }
 
 static void test_memory_runs_out(void **state) {
-  (void)state;
   int failures = 0;
   for (int k = 1; k < 200; k++) {
     sm_error err = {0};
@@ -354,7 +340,6 @@ static void test_memory_runs_out(void **state) {
 /* ---- graphs ------------------------------------------------------------------------------------------ */
 
 static void test_parameters_in_graphs(void **state) {
-  (void)state;
   sm_error err;
   sm_pool *pool = sm_pool_new(1, &err);
   sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F32, .pool = pool}, &err);

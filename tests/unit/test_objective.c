@@ -1,26 +1,17 @@
 /* test_objective.c — a run with an objective, below the session: its sets, a loss that falls, micro-batches that draw what
  * the whole batch draws, codes that come into use, a non-finite loss that is named. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "framework/train/train.h"
+
 #include "plugin_fixture.h"
+#include "test.h"
 
 enum { SIDE = 8, PICTURES = 6, PIXELS = 3 * SIDE * SIDE };
 
 #define NO_KL ", kl_weight: 0"
 
 static char path[64];
-
-static void must(sm_status status, const sm_error *err) {
-  char text[2048];
-  if (status) fail_msg("%s", sm_error_text(err, text, sizeof text));
-}
 
 typedef struct bench {
   sm_recipe *recipe;
@@ -78,7 +69,6 @@ static sm_status step(bench *b, sm_step_result *r, sm_error *err) {
 
 static void sets_are_its_own(void **state) {
   bench b;
-  (void)state;
   open_bench(&b, NO_KL, 0);
   sm_set *trained = b.net->set[SM_SET_STUDENT];
   int encoder = sm_set_find(trained, "encoder.blocks.input.w"), out = sm_set_find(trained, "decoder.blocks.output.conv.w");
@@ -111,11 +101,9 @@ static void loss_falls(const char *options, double share) {
   close_bench(&b);
 }
 static void likelihood_falls(void **state) {
-  (void)state;
   loss_falls(NO_KL, 0.7);
 }
 static void squared_error_falls(void **state) {
-  (void)state;
   loss_falls(", kl_weight: 0, reconstruction: l2", 0.7);
 }
 
@@ -127,7 +115,6 @@ static void terms_make_the_loss(void **state) {
   bench b;
   sm_error err = {0};
   sm_step_result r;
-  (void)state;
   open_bench(&b, ", kl_weight: 3, reconstruction: l2", 4);
   for (int i = 0; i < 3; i++) {
     must(step(&b, &r, &err), &err);
@@ -142,7 +129,6 @@ static void terms_make_the_loss(void **state) {
 static void divergence_falls(void **state) {
   static const char *const options[] = {NO_KL, ", kl_weight: 100"};
   double kl[2];
-  (void)state;
   for (int k = 0; k < 2; k++) {
     bench b;
     sm_error err = {0};
@@ -161,7 +147,6 @@ static void micro_batches_draw_alike(void **state) {
   bench whole, parts;
   sm_error err = {0};
   sm_step_result a, b;
-  (void)state;
   open_bench(&whole, NO_KL, 0);
   open_bench(&parts, NO_KL, 4); /* 4 and 2 */
   for (int i = 0; i < 3; i++) {
@@ -183,7 +168,6 @@ static void draws_follow_the_step(void **state) {
   sm_error err = {0};
   sm_step_result r;
   double loss[3];
-  (void)state;
   open_bench(&b, NO_KL, 0);
   for (int i = 0; i < 3; i++) {
     b.time.step = b.batch.step = i % 2;
@@ -199,7 +183,6 @@ static void nonfinite_is_named(void **state) {
   bench b;
   sm_error err = {0};
   sm_step_result r;
-  (void)state;
   open_bench(&b, ", kl_weight: 0, reconstruction: l2", 4);
   for (int i = 0; i < PICTURES; i++) b.batch.sample[i] = 100 + i;
   b.batch.global[5 * PIXELS] = NAN;

@@ -6,18 +6,13 @@
  * Plugins are taken from the registry, so a new one is tried without being named here, unless it has options without a
  * default or needs a head of its own size: then it wants a row in the table. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "framework/train/train.h"
 
 #include "dvae_file.h"
-#include "framework/train/train.h"
 #include "plugin_fixture.h"
+#include "test.h"
 
 #define VIT "{arch: custom, dim: 16, depth: 1, heads: 2, patch_size: 4}"
 
@@ -77,13 +72,13 @@ static sm_status read_recipe(const char *middle, sm_recipe **recipe, sm_error *e
   return sm_recipe_load(recipe, registry, path, 0, NULL, err);
 }
 
-static void must(sm_status status, const sm_error *err, const char *what) {
+static void expect_ok(sm_status status, const sm_error *err, const char *what) {
   char text[2048];
   if (status) fail_msg("%s: %s", what, sm_error_text(err, text, sizeof text));
 }
 
 /* One batch whose views have hidden patches where the masker hides any. */
-static sm_batch *fixed_batch(sm_recipe *r, sm_trainable *net, const sm_dataset *data, sm_views *cut,
+static sm_batch *fixed_batch(sm_trainable *net, const sm_dataset *data, sm_views *cut,
                              sm_loader **loader, const char *what) {
   sm_error err = {0};
   sm_batch *batch;
@@ -93,8 +88,8 @@ static sm_batch *fixed_batch(sm_recipe *r, sm_trainable *net, const sm_dataset *
                         .seed = 3,
                         .batch_size = 8,
                         .prefetch = 1};
-  must(sm_loader_new(&c, 0, loader, &err), &err, what);
-  must(sm_loader_next(*loader, &batch, &err), &err, what);
+  expect_ok(sm_loader_new(&c, 0, loader, &err), &err, what);
+  expect_ok(sm_loader_next(*loader, &batch, &err), &err, what);
   return batch;
 }
 
@@ -105,20 +100,20 @@ static void train(sm_recipe *r, const char *what, double loss[2]) {
   sm_trainable *net;
   sm_views cut;
   sm_loader *loader;
-  must(sm_create_instances(r, &err), &err, what);
+  expect_ok(sm_create_instances(r, &err), &err, what);
   const sm_dataset data = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self};
-  must(data.ops->open(data.self, &err), &err, what);
-  must(sm_views_of(r, &cut, &err), &err, what);
-  must(sm_train_configure(r, pool, 1, &c, &err), &err, what);
-  must(sm_trainable_new(&c, &net, &err), &err, what);
-  must(sm_trainable_allocate(net, &err), &err, what);
+  expect_ok(data.ops->open(data.self, &err), &err, what);
+  expect_ok(sm_views_of(r, &cut, &err), &err, what);
+  expect_ok(sm_train_configure(r, pool, 1, &c, &err), &err, what);
+  expect_ok(sm_trainable_new(&c, &net, &err), &err, what);
+  expect_ok(sm_trainable_allocate(net, &err), &err, what);
   const sm_fitting f = {.dataset = data, .views = cut, .seed = 3, .pool = pool};
-  must(sm_fit_tokenizers(net, r->tokenizers, &f, &err), &err, what);
-  sm_batch *batch = fixed_batch(r, net, &data, &cut, &loader, what);
+  expect_ok(sm_fit_tokenizers(net, r->tokenizers, &f, &err), &err, what);
+  sm_batch *batch = fixed_batch(net, &data, &cut, &loader, what);
   for (int s = 0; s < 25; s++) {
     const sm_time time = {.step = s, .steps_per_epoch = 1, .epochs = 100};
     sm_step_result result;
-    must(sm_step(net, batch, &time, &result, &err), &err, what);
+    expect_ok(sm_step(net, batch, &time, &result, &err), &err, what);
     loss[s > 0] = result.loss;
   }
   sm_loader_free(loader);
@@ -171,7 +166,6 @@ static void every_pairing_trains_or_says_why(void **state) {
   int nt = list(SM_TOKENIZER, tokenizer, MOST), nl = list(SM_LOSS, loss, MOST),
       nm = list(SM_MASKER, masker, MOST);
   int by_tokenizer[MOST] = {0}, by_loss[MOST] = {0}, by_masker[MOST] = {0}, trained = 0;
-  (void)state;
   assert_true(nt >= 4 && nl >= 3 && nm >= 3);
   for (int t = 0; t < nt; t++)
     for (int l = 0; l < nl; l++)
@@ -189,7 +183,6 @@ static void every_pairing_trains_or_says_why(void **state) {
 static void every_pairing_with_masked_local_views(void **state) {
   const sm_plugin *all[64];
   int trained = 0;
-  (void)state;
   views = LOCAL_TOO;
   for (int t = list(SM_TOKENIZER, all, 64) - 1; t >= 0; t--) {
     const sm_plugin *loss[64], *masker = sm_registry_find(registry, SM_MASKER, "random", NULL);
@@ -215,7 +208,6 @@ static void refused(const char *middle, const char *message) {
 }
 
 static void refusals_are_plain(void **state) {
-  (void)state;
   refused("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: cls_distill}\n",
           "`cls_distill` needs a view target; tokenizer `mean_colour` gives patch ids only");
   refused(
@@ -262,12 +254,11 @@ static void several_tokenizers_and_heads(void **state) {
   sm_train_config c;
   sm_trainable *net;
   double loss[2];
-  (void)state;
-  must(read_recipe(middle, &recipe, &err), &err, "row 7");
+  expect_ok(read_recipe(middle, &recipe, &err), &err, "row 7");
   train(recipe, "row 7", loss);
   assert_true(loss[1] < 0.99 * loss[0]);
-  must(sm_train_configure(recipe, pool, 1, &c, &err), &err, "row 7");
-  must(sm_trainable_new(&c, &net, &err), &err, "row 7");
+  expect_ok(sm_train_configure(recipe, pool, 1, &c, &err), &err, "row 7");
+  expect_ok(sm_trainable_new(&c, &net, &err), &err, "row 7");
   sm_set *student = net->set[SM_SET_STUDENT], *teacher = net->set[SM_SET_TEACHER];
   assert_true(sm_set_find(student, "head.patch.patch.weight") >= 0);
   assert_int_equal(sm_set_row(student, sm_set_find(student, "head.patch.patch.weight"))->dim[0], 512);
@@ -293,13 +284,13 @@ static void no_teacher_without_need(void **state) {
   sm_train_config c;
   sm_trainable *net;
   (void)state;
-  must(
+  expect_ok(
       read_recipe("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: mim}\n",
                   &recipe, &err),
       &err, "mean_colour");
-  must(sm_create_instances(recipe, &err), &err, "mean_colour");
-  must(sm_train_configure(recipe, pool, 1, &c, &err), &err, "mean_colour");
-  must(sm_trainable_new(&c, &net, &err), &err, "mean_colour");
+  expect_ok(sm_create_instances(recipe, &err), &err, "mean_colour");
+  expect_ok(sm_train_configure(recipe, pool, 1, &c, &err), &err, "mean_colour");
+  expect_ok(sm_trainable_new(&c, &net, &err), &err, "mean_colour");
   assert_int_equal(sm_set_rows(net->set[SM_SET_TEACHER]), 0);
   assert_int_equal(sm_set_bytes(net->set[SM_SET_TEACHER]), 0);
   assert_int_equal(sm_trainable_evaluated(net), SM_SET_STUDENT);
@@ -315,12 +306,12 @@ static void write_weights(void) {
   sm_arena *arena = sm_arena_new("weights");
   const sm_plugin *p = sm_registry_find(registry, SM_BACKBONE, "vit", &err);
   assert_true(arena && p);
-  must(sm_instance_new(registry, p, &vit, &err), &err, "vit");
-  must(sm_options_fill(p, VIT, vit.self, arena, &err), &err, "vit");
+  expect_ok(sm_instance_new(registry, p, &vit, &err), &err, "vit");
+  expect_ok(sm_options_fill(p, VIT, vit.self, arena, &err), &err, "vit");
   sm_set *set = sm_set_new("vit", SM_F32, false, &err);
-  ((const sm_backbone_ops *)p->ops)->declare(vit.self, 16, &(sm_params){set, ""});
-  must(sm_set_seal(set, SM_MOMENTS_NONE, &err), &err, "vit");
-  must(sm_set_allocate(set, 5, &err), &err, "vit");
+  ((const sm_backbone_ops *)p->ops)->declare(vit.self, 16, 16, &(sm_params){set, ""});
+  expect_ok(sm_set_seal(set, SM_MOMENTS_NONE, &err), &err, "vit");
+  expect_ok(sm_set_allocate(set, 5, &err), &err, "vit");
   set_write(sm_path_join(arena, folder, "vit.safetensors"), set, "", NULL);
   dvae_write(sm_path_join(arena, folder, "encoder.safetensors"), &shape, 1);
   sm_set_free(set);

@@ -1,18 +1,13 @@
 /* test_plugin_descriptor.c — what is refused in module fields, descriptors, option tables and ops tables, in
  * words. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "framework/plugin/registry.h"
-
 #include "framework/plugin/kind.h"
 #include "framework/plugin/loader.h"
 #include "framework/plugin/registry_private.h"
+
+#include "test.h"
 
 static sm_error err;
 
@@ -58,7 +53,6 @@ static void expect_module(const sm_module *m, const char *message) {
 }
 
 static void module_fields_are_checked(void **state) {
-  (void)state;
   const sm_plugin p = sound(), *const plugins[] = {&p, &p}, *const holes[] = {NULL};
   const sm_module good = {&sm_core_identity, 1, plugins};
   assert_int_equal(sm_module_check(&good, "m.so", &err), SM_OK);
@@ -84,7 +78,6 @@ static void expect(const sm_plugin *p, const char *message) {
 }
 
 static void descriptor_fields_are_named(void **state) {
-  (void)state;
   char text[160];
   sm_plugin p = sound();
   assert_int_equal(sm_descriptor_check(&p, &err), SM_OK);
@@ -112,7 +105,6 @@ static void descriptor_fields_are_named(void **state) {
 }
 
 static void ops_tables_are_checked_for_every_kind(void **state) {
-  (void)state;
   char text[160];
   void *const zeros[64] = {0};
   static const char *const first[] = {NULL, "spec", "declare", "max_ratio", "spec", "spec", "open", "run",
@@ -151,7 +143,6 @@ static void try_option(sm_option o, const char *problem) {
 #define AT(field) .offset = offsetof(struct masker, field)
 
 static void option_rows_are_checked(void **state) {
-  (void)state;
   char text[160];
   sm_plugin p = sound();
   sm_option o = {.name = "x", .type = SM_OPT_INT, .def = "1", .doc = ""}, two[2];
@@ -206,7 +197,6 @@ static void the_host_has_a_place(void **state) {
 }
 
 static void defaults_must_read_and_lie_in_range(void **state) {
-  (void)state;
   const struct {
     sm_option o;
     const char *problem;
@@ -266,7 +256,6 @@ static void defaults_must_read_and_lie_in_range(void **state) {
 }
 
 static void built_in_plugins_are_checked_too(void **state) {
-  (void)state;
   sm_registry *r = sm_registry_new(NULL, &err);
   sm_plugin p = sound(), q = sound();
   assert_int_equal(sm_registry_add_builtin(r, &p, &err), SM_OK);

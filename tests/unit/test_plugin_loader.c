@@ -1,24 +1,18 @@
 /* test_plugin_loader.c — module files: each way to be wrong with its exact words, the registry, instances,
  * and mutated ELF files thrown at the note reader. */
 #define _GNU_SOURCE /* memmem */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <elf.h>
 #include <link.h>
 
-#include <cmocka.h>
-
 #include "framework/plugin/registry.h"
-
 #include "framework/base/heap.h"
 #include "framework/plugin/loader.h"
 #include "framework/plugin/note.h"
 #include "framework/plugin/registry_private.h"
+
+#include "test.h"
 
 static char modules[512]; /* where the test plugins lie */
 static char scratch[512]; /* this test's own folder     */
@@ -60,7 +54,6 @@ static void expect_refusal(const char *file, sm_status code, const char *message
 }
 
 static void module_refusals_say_what_and_why(void **state) {
-  (void)state;
   static const struct {
     const char *module;
     sm_status code;
@@ -93,7 +86,6 @@ static void module_refusals_say_what_and_why(void **state) {
 }
 
 static void second_core_names_both_files(void **state) {
-  (void)state;
   sm_registry *r = sm_registry_new(NULL, &err);
   assert_int_equal(sm_registry_load(r, module_path("second_core"), &err), SM_EUNSUPPORTED);
   const char *both = strstr(err.message, "/second_core.so, this program's in ");
@@ -105,7 +97,6 @@ static void second_core_names_both_files(void **state) {
 }
 
 static void needs_a_regular_elf_file(void **state) {
-  (void)state;
   char file[768];
   snprintf(file, sizeof file, "%s", scratch_path("x.so"));
   expect_refusal(file, SM_ENOTFOUND, "cannot open the plugin: No such file or directory", "");
@@ -133,7 +124,6 @@ static const char *spoilt(size_t offset, const void *bytes, size_t n, size_t len
 }
 
 static void foreign_and_cut_files_are_refused_before_mapping(void **state) {
-  (void)state;
   const unsigned char class32 = ELFCLASS32, msb = ELFDATA2MSB;
   const uint16_t odd = 4711, rel = ET_REL, none = 0;
   const char *here = "build the plugin on this machine";
@@ -160,7 +150,6 @@ static void foreign_and_cut_files_are_refused_before_mapping(void **state) {
 /* Any single byte or length may be anything: the reader answers, and with words. (Under the sanitizers this
  * looks at every access.) Only the reader is tried; binding such a file is what it is there to prevent. */
 static void mutated_elf_files_never_trip_the_reader(void **state) {
-  (void)state;
   char *data;
   size_t size;
   int accepted = 0, refused = 0;
@@ -209,7 +198,6 @@ static void mutated_elf_files_never_trip_the_reader(void **state) {
 /* ---- registry ------------------------------------------------------------------------------------------ */
 
 static void sound_module_is_listed_with_its_file(void **state) {
-  (void)state;
   sm_registry *r = sm_registry_new(NULL, &err);
   assert_int_equal(sm_registry_load(r, module_path("fine"), &err), SM_OK);
   assert_int_equal(sm_registry_load(r, module_path("fine"), &err),
@@ -225,7 +213,6 @@ static void sound_module_is_listed_with_its_file(void **state) {
 }
 
 static void same_plugin_from_two_files_names_both(void **state) {
-  (void)state;
   char message[2048], a[768];
   snprintf(a, sizeof a, "%s", module_path("twice_a"));
   snprintf(message, sizeof message, "masker 'twice' is given by two files: %s and %s", a,
@@ -241,7 +228,6 @@ static void same_plugin_from_two_files_names_both(void **state) {
 }
 
 static void scan_goes_on_after_refusals(void **state) {
-  (void)state;
   sm_registry *r = sm_registry_new(modules, &err);
   assert_int_equal(sm_registry_count(r), 0); /* nothing is loaded yet */
   assert_int_equal(sm_registry_scan(r, &err), SM_OK);
@@ -257,7 +243,6 @@ static void scan_goes_on_after_refusals(void **state) {
 }
 
 static void names_are_looked_for_in_their_own_file_first(void **state) {
-  (void)state;
   sm_registry *r = sm_registry_new(modules, &err);
   assert_non_null(sm_registry_find(r, SM_MASKER, "fine", &err));
   assert_int_equal(sm_registry_count(r), 1); /* only fine.so was loaded */
@@ -268,7 +253,6 @@ static void names_are_looked_for_in_their_own_file_first(void **state) {
 }
 
 static void unknown_names_get_a_suggestion(void **state) {
-  (void)state;
   sm_registry *r = sm_registry_new(modules, &err);
   const char *refused = "; 11 modules were refused, see `smalti plugins list`";
   char hint[512];
@@ -293,7 +277,6 @@ static void unknown_names_get_a_suggestion(void **state) {
 }
 
 static void earlier_folders_hide_later_files(void **state) {
-  (void)state;
   char first[768], path[2048];
   snprintf(first, sizeof first, "%s", scratch_path("first"));
   assert_int_equal(sm_mkdirs(first, &err), SM_OK);
@@ -314,7 +297,6 @@ static void earlier_folders_hide_later_files(void **state) {
 }
 
 static void folders_given_by_hand_must_exist(void **state) {
-  (void)state;
   char message[1024];
   snprintf(message, sizeof message, "cannot look for plugins in %s: No such file or directory",
            scratch_path("nowhere"));
@@ -335,7 +317,6 @@ static void folders_given_by_hand_must_exist(void **state) {
 /* Let allocation 1, 2, 3 … fail: the registry says so, keeps nothing half done, and goes on when there is
  * memory again. */
 static void registry_survives_running_out_of_memory(void **state) {
-  (void)state;
   int failures = 0;
   for (int k = 1; k < 200; k++) {
     sm_heap_fail_at(k);
@@ -368,7 +349,6 @@ static sm_instance make(sm_registry *r, const char *name) {
 }
 
 static void failing_create_is_told_with_the_plugins_name(void **state) {
-  (void)state;
   sm_registry *r = sm_registry_new(modules, &err);
   sm_instance failing = make(r, "failing"), silent = make(r, "silent");
   assert_int_equal(sm_instance_create(&failing, &err), SM_EINVAL);
@@ -386,7 +366,6 @@ static void failing_create_is_told_with_the_plugins_name(void **state) {
 }
 
 static void create_under_memory_pressure_leaves_nothing(void **state) {
-  (void)state;
   sm_registry *r = sm_registry_new(modules, &err);
   sm_instance greedy = make(r, "greedy");
   for (int k = 1; k <= 3; k++) {
@@ -410,7 +389,6 @@ static void create_under_memory_pressure_leaves_nothing(void **state) {
 }
 
 static int set_up(void **state) {
-  (void)state;
   const char *build = getenv("SMALTI_BUILDDIR"), *tmp = getenv("TMPDIR");
   snprintf(modules, sizeof modules, "%s/tests/plugins/.libs", build ? build : ".");
   snprintf(scratch, sizeof scratch, "%s/smalti-loader-XXXXXX", tmp ? tmp : "/tmp");
@@ -418,7 +396,6 @@ static int set_up(void **state) {
 }
 
 static int tear_down(void **state) {
-  (void)state;
   return sm_remove_tree(scratch, NULL) == SM_OK ? 0 : -1;
 }
 

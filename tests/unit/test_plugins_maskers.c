@@ -1,18 +1,12 @@
 /* Maskers: two-sample tests against 20,000 masks of the reference a setting (golden file `masks`; fixed
  * seeds, so the outcome is the same each time), and what their options promise. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <cJSON.h>
-#include <cmocka.h>
 
 #include "framework/recipe/recipe.h"
 
 #include "golden.h"
+#include "test.h"
 
 enum { MOST_CELLS = 1024 };
 
@@ -153,7 +147,6 @@ static void check_setting(golden *file, const cJSON *setting, int index) {
 }
 
 static void test_reference_statistics(void **state) {
-  (void)state;
   golden *file = golden_open("masks.safetensors");
   const cJSON *settings = golden_json(file, "settings"), *setting;
   int index = 0;
@@ -226,7 +219,6 @@ static void check_beit(int grid, double ratio, int wanted) {
 }
 
 static void test_beit(void **state) {
-  (void)state;
   check_beit(14, .3827, 75);
   check_beit(10, .3827, 38); /* here iBOT's smallest block would be 9 */
 }
@@ -234,7 +226,6 @@ static void test_beit(void **state) {
 /* ---- options --------------------------------------------------------------------------------------- */
 
 static void test_none(void **state) {
-  (void)state;
   uint8_t mask[49];
   masker m = open_masker("none", "{}");
   assert_int_equal(m.created, SM_OK);
@@ -244,7 +235,6 @@ static void test_none(void **state) {
 }
 
 static void test_random_hides_exactly(void **state) {
-  (void)state;
   uint8_t mask[70];
   masker m = open_masker("random", "{ratio: 0.29}");
   for (uint64_t s = 0; s < 50; s++) assert_int_equal(draw(&m, 7, 10, 0, s, mask), 20); /* floor(20.3) */
@@ -255,7 +245,6 @@ static void test_random_hides_exactly(void **state) {
 }
 
 static void test_ratio_list(void **state) {
-  (void)state;
   uint8_t mask[100];
   masker m = open_masker("random", "{ratio: [0, 0.5], ratio_var: [0, 0.2]}");
   assert_float_equal(m.ops->max_ratio(m.instance.self), .7, 1e-12);
@@ -270,7 +259,6 @@ static void test_ratio_list(void **state) {
 }
 
 static void test_start_epoch(void **state) {
-  (void)state;
   uint8_t mask[196];
   const char *const names[] = {"random", "blockwise"};
   for (int i = 0; i < 2; i++) {
@@ -284,7 +272,6 @@ static void test_start_epoch(void **state) {
 
 /* What is hidden never passes the wanted number, on any grid; with one aspect and one area it is a square. */
 static void test_blockwise_shapes(void **state) {
-  (void)state;
   uint8_t mask[196];
   masker m = open_masker("blockwise", "{ratio: 0.5}");
   for (uint64_t s = 0; s < 200; s++) assert_true(draw(&m, 6, 20, 0, s, mask) <= 60);
@@ -304,7 +291,6 @@ static void test_blockwise_shapes(void **state) {
 
 /* A largest block bounds every block: squares of 4 cells, but for the last few that are wanted. */
 static void test_blockwise_largest(void **state) {
-  (void)state;
   uint8_t mask[400];
   masker m = open_masker("blockwise", "{ratio: 0.5, aspect: [1, 1], min_block: 4, max_block: 4}");
   for (uint64_t s = 0; s < 50; s++) {
@@ -357,7 +343,6 @@ static int place_of(const float *sum, int cells, int cell) {
 }
 
 static void test_attention_high_and_low(void **state) {
-  (void)state;
   uint8_t mask[196];
   float sum[196];
   masker high = open_masker("attention", "{ratio: 0.3}"),
@@ -382,7 +367,6 @@ static void test_attention_high_and_low(void **state) {
 
 /* Of the floor(0.25·196) = 49 most attended, floor(0.25·0.4·196) = 19 stay visible; the rest of floor(78.4) is hidden. */
 static void test_attention_hint(void **state) {
-  (void)state;
   uint8_t mask[196];
   float sum[196];
   int shown[49] = {0};
@@ -406,7 +390,6 @@ static void test_attention_hint(void **state) {
 }
 
 static void test_same_generator_same_mask(void **state) {
-  (void)state;
   uint8_t a[196], b[196];
   masker m = open_masker("blockwise", "{ratio: 0.3, ratio_var: 0.2}");
   draw(&m, 14, 14, 1, 7, a);
@@ -426,7 +409,6 @@ static void expect_refusal(const char *name, const char *options, const char *me
 }
 
 static void test_refusals(void **state) {
-  (void)state;
   expect_refusal("random", "{ratio: 0.3, ratio_var: 0.4}",
                  "ratio 0.3 with ratio_var 0.4 leaves the range from 0 to 1");
   expect_refusal("blockwise", "{ratio: 0.9, ratio_var: 0.2}",

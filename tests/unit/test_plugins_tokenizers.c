@@ -1,15 +1,11 @@
 /* test_plugins_tokenizers.c — the targets of tokenizers that need no teacher, against values worked out here: names of
  * mean colours, patches as they are and normalised as MAE and SimMIM do, nearest centroids. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "framework/recipe/recipe.h"
 #include "row_rig.h"
+
+#include "test.h"
 
 enum {
   VIEWS = 2,
@@ -32,18 +28,13 @@ typedef struct bench {
   sm_set *state;
   sm_graph *g;
   sm_tensor *pictures;
-  sm_rows *tokens, *cells;
+  sm_rows *cells;
   sm_target patch;
   int pass;
 } bench;
 
 static const int32_t masked[] = {0, 4, 8, CELLS + 1, CELLS + 5};
 enum { MASKED = sizeof masked / sizeof *masked };
-
-static void must(sm_status status, const sm_error *err) {
-  char text[2048];
-  if (status) fail_msg("%s", sm_error_text(err, text, sizeof text));
-}
 
 static void open_bench(bench *b, const char *name, const char *options, sm_dtype real) {
   sm_error err = {0};
@@ -54,7 +45,7 @@ static void open_bench(bench *b, const char *name, const char *options, sm_dtype
   must(sm_instance_new(registry, p, &b->it, &err), &err);
   must(sm_options_fill(p, options, b->it.self, arena, &err), &err);
   must(sm_instance_create(&b->it, &err), &err);
-  must(sm_tokenizer_ask(b->ops, b->it.self, PATCH, &b->spec, &err), &err);
+  must(sm_tokenizer_ask(b->ops, b->it.self, &(sm_backbone_spec){.cell = PATCH, .dim = 8, .blocks = 1}, &b->spec, &err), &err);
   assert_false(b->spec.needs_teacher || b->spec.needs_head || b->spec.ema || b->spec.view);
   b->state = sm_set_new("state", real, false, &err);
   const sm_params state = {b->state, "t."};
@@ -65,11 +56,9 @@ static void open_bench(bench *b, const char *name, const char *options, sm_dtype
   assert_non_null(b->g);
   b->pass = sm_pass_begin(b->g, "targets");
   b->pictures = sm_input_real(b->g, "pictures", 4, (int64_t[]){VIEWS, 3, SIDE, SIDE}, NULL);
-  b->tokens = sm_rows_new(b->g, "tokens", VIEWS * CELLS, VIEWS, 1 + CELLS, NULL);
   b->cells = sm_rows_new(b->g, "cells", VIEWS * CELLS, VIEWS, CELLS, NULL);
-  const sm_tokenizer_env env = {
-      .state = state, .patch_rows = b->tokens, .cell_rows = b->cells, .want_patch = true};
-  const sm_seen seen = {.pictures = b->pictures, .prefix = 1, .rows = GRID, .cols = GRID};
+  const sm_tokenizer_env env = {.state = state, .masked = b->cells, .want_patch = true};
+  const sm_seen seen = {.pictures = b->pictures, .rows = GRID, .cols = GRID};
   sm_target view = {0};
   b->ops->build(b->it.self, b->g, &env, &seen, &view, &b->patch);
   assert_int_equal(view.form, SM_TARGET_NONE);
@@ -93,14 +82,11 @@ static double value_at(int view, int c, int y, int x) {
 }
 
 static void run(bench *b, double (*value)(int, int, int, int)) {
-  int32_t tokens[MASKED];
   const sm_time time = {.steps_per_epoch = 1, .epochs = 1};
   for (int v = 0, i = 0; v < VIEWS; v++)
     for (int c = 0; c < 3; c++)
       for (int y = 0; y < SIDE; y++)
         for (int x = 0; x < SIDE; x++, i++) sm_fill(b->pictures, i, 1, value(v, c, y, x));
-  for (int i = 0; i < MASKED; i++) tokens[i] = masked[i] / CELLS * (1 + CELLS) + 1 + masked[i] % CELLS;
-  sm_rows_set(b->tokens, tokens, MASKED);
   sm_rows_set(b->cells, masked, MASKED);
   if (b->ops->prepare) b->ops->prepare(b->it.self, &time, 0);
   sm_graph_run(b->g, b->pass);
@@ -124,7 +110,6 @@ static double levels(int view, int c, int y, int x) {
 }
 
 static void mean_colour_names_eight_levels_a_channel(void **state) {
-  (void)state;
   for (sm_dtype real = SM_F32; real <= SM_F64; real++) {
     bench b;
     open_bench(&b, "mean_colour", "{}", real);
@@ -148,7 +133,6 @@ static void mean_colour_names_eight_levels_a_channel(void **state) {
 }
 
 static void pixels_are_the_patch(void **state) {
-  (void)state;
   bench b;
   double expected[NUMBERS];
   open_bench(&b, "pixels", "{normalize: view}", SM_F64);
@@ -169,7 +153,6 @@ static double almost_flat(int view, int c, int y, int x) {
 }
 static void pixels_are_normalised_as_mae_does(void **state) {
   double (*const pictures[])(int, int, int, int) = {value_at, almost_flat};
-  (void)state;
   for (int which = 0; which < 2; which++) {
     bench b;
     double x[NUMBERS];
@@ -188,7 +171,6 @@ static void pixels_are_normalised_as_mae_does(void **state) {
 }
 
 static void pixels_ask_for_a_view_where_they_need_one(void **state) {
-  (void)state;
   bench b;
   open_bench(&b, "pixels", "{normalize: unit}", SM_F32);
   assert_true(b.spec.own && b.spec.own->std[0] == 1 && b.spec.own->mean[0] == 0 && !b.spec.own->plain);
@@ -214,7 +196,6 @@ static sm_status colour_views(sm_sampler *s, int64_t n, float *views, sm_error *
 }
 
 static void patch_cluster_finds_the_nearest(void **state) {
-  (void)state;
   for (sm_dtype real = SM_F32; real <= SM_F64; real++) {
     bench b;
     sm_error err = {0};
@@ -255,14 +236,12 @@ static void patch_cluster_finds_the_nearest(void **state) {
 
 static int open_all(void **state) {
   sm_error err = {0};
-  (void)state;
   registry = sm_registry_new(NULL, &err);
   pool = sm_pool_new(2, &err);
   arena = sm_arena_new("test");
   return !registry || !pool || !arena;
 }
 static int close_all(void **state) {
-  (void)state;
   sm_arena_free(arena);
   sm_pool_free(pool);
   sm_registry_free(registry);

@@ -1,21 +1,15 @@
 /* test_probe.c — classifiers on features: intervals of figures, the held-out part, the linear probe against a plain
  * loop in double precision, against itself with one rate and with other threads, known optima, and the plugin. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "eval_rig.h"
 #include "pools.h"
+#include "test.h"
 
 /* ---- intervals ----------------------------------------------------------------------------------------- */
 
 /* scipy.stats.binom.ppf([.025, .975], n, hits / n) of scipy 1.x, as hits. */
 static void intervals(void **state) {
-  (void)state;
   static const struct {
     int hits, n, low, high;
   } want[] = {{30, 60, 22, 38},      {1, 10, 0, 3},    {9, 10, 7, 10},
@@ -42,7 +36,6 @@ static void intervals(void **state) {
 }
 
 static void held_out(void **state) {
-  (void)state;
   enum { N = 100 };
   int32_t label[N];
   int64_t *a, *b, *c, kept, all;
@@ -151,7 +144,6 @@ static void slow_train(double *w, double *b, double rate) {
 }
 
 static void against_definition(void **state) {
-  (void)state;
   static const double rate[] = {0.001, 0.02, 0.3};
   static double w[CLASSES * DIM];
   draw_features();
@@ -177,7 +169,6 @@ static void against_definition(void **state) {
 
 /* 45 rates share a pass: each is what it is alone; and any number of threads gives the same bits. */
 static void many_at_once(void **state) {
-  (void)state;
   double rate[45];
   int64_t top1[3][45], top5[3][45], alone1, alone5;
   for (int r = 0; r < 45; r++) rate[r] = pow(10, -4 + r / 10.0) / 3;
@@ -214,7 +205,6 @@ static void many_at_once(void **state) {
 
 /* Features that are all 0 leave the bias: its optimum is the logarithm of the classes' shares. */
 static void known_optimum(void **state) {
-  (void)state;
   static const int32_t three_to_one[] = {0, 0, 1, 0, 2, 0, 0, 0}; /* 6, 1, 1 */
   static const float zero[8];
   sm_probe_config c = {
@@ -234,7 +224,6 @@ static void known_optimum(void **state) {
 
 /* Equal logits: the lower class is first; a row without a label is no hit. */
 static void ties(void **state) {
-  (void)state;
   static const int32_t labels[] = {0, 1, -1, 2};
   static const float zero[4];
   sm_probe_config c = {.dim = 1, .classes = 6, .rate = (double[]){1}, .rates = 1, .batch = 2, .momentum = 0};
@@ -258,7 +247,6 @@ static eval_rig made_up(const int32_t *test_label, int threads) {
 }
 
 static void the_plugin(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_eval_result r, again;
   eval_rig g = made_up(label + 200, 2);
@@ -293,7 +281,6 @@ static void the_plugin(void **state) {
 }
 
 static void refusals(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_eval_result r;
   eval_rig g = made_up(label + 200, 1);

@@ -1,18 +1,12 @@
 /* test_recipe.c — what a right recipe becomes: values, defaults, merging, overrides, schedules, joins,
  * showing. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "recipe_fixture.h"
 #include "framework/base/heap.h"
 #include "framework/recipe/recipe_private.h"
+
+#include "recipe_fixture.h"
+#include "test.h"
 
 static sm_recipe *load(const char *name) { return fixture_load(name, 0, NULL); }
 
@@ -27,7 +21,6 @@ static const test_masker *masker(const sm_recipe *r) { return options(&r->masker
 /* ---- values -------------------------------------------------------------------------------------------- */
 
 static void fills_every_section(void **state) {
-  (void)state;
   fixture_write("run.yaml", fixture_recipe);
   sm_recipe *r = load("run.yaml");
   assert_string_equal(r->name, "run");
@@ -57,7 +50,6 @@ static void fills_every_section(void **state) {
 }
 
 static void fills_views(void **state) {
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *r =
       load_with("x.yaml", "data.views.global={scale: [0.3, 0.9], blur: [0.7, 0.2], interpolation: lanczos}");
@@ -80,7 +72,6 @@ static void fills_views(void **state) {
 }
 
 static void scales_the_learning_rate(void **state) {
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *r = load("x.yaml"); /* 5e-4 for 256 pictures, batch 1024 */
   const sm_schedule *lr = &r->optimizer.lr;
@@ -99,7 +90,6 @@ static void scales_the_learning_rate(void **state) {
 }
 
 static void reads_schedules(void **state) {
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *r = load_with("x.yaml", "tokenizer.momentum=0.99");
   const test_tokenizer *t = options(&r->tokenizer[0]);
@@ -117,7 +107,6 @@ static void reads_schedules(void **state) {
 
 static void makes_paths_absolute(void **state) {
   char here[4096], expected[8192];
-  (void)state;
   assert_non_null(getcwd(here, sizeof here));
   assert_int_equal(sm_mkdirs("sub", NULL), SM_OK);
   fixture_write("sub/x.yaml", fixture_recipe);
@@ -151,7 +140,6 @@ static sm_recipe *load_child(const char *text) {
 }
 
 static void merges_sections_by_key(void **state) {
-  (void)state;
   sm_recipe *r = load_child("train: {epochs: 50}\ndata: {views: {local: {count: 2}}}\n");
   assert_int_equal(r->train.epochs, 50);
   assert_int_equal(r->train.batch_size, 1024);
@@ -162,7 +150,6 @@ static void merges_sections_by_key(void **state) {
 }
 
 static void merges_slots_of_one_plugin(void **state) {
-  (void)state;
   sm_recipe *r = load_child("masker: {blockwise: {start_epoch: 5}}\n");
   assert_int_equal(masker(r)->start_epoch, 5);
   assert_int_equal(masker(r)->ratio.n, 2); /* kept */
@@ -179,7 +166,6 @@ static void merges_slots_of_one_plugin(void **state) {
 }
 
 static void deletes_keys(void **state) {
-  (void)state;
   sm_recipe *r = load_child("losses: {mim: !delete}\nmasker: !delete\n");
   assert_int_equal(r->losses, 1);
   assert_string_equal(r->masker.plugin.plugin->name, "none"); /* no masker is the masker `none` */
@@ -194,7 +180,6 @@ static void deletes_keys(void **state) {
 }
 
 static void keeps_the_order_of_instances(void **state) {
-  (void)state;
   sm_recipe *r = load_child("losses: {more: {mim: {weight: 3}}, cls: {cls_distill: {weight: 2}}}\n");
   assert_int_equal(r->losses, 3);
   assert_string_equal(r->loss[0].instance, "cls");
@@ -205,7 +190,6 @@ static void keeps_the_order_of_instances(void **state) {
 }
 
 static void follows_chains(void **state) {
-  (void)state;
   assert_int_equal(sm_mkdirs("base", NULL), SM_OK);
   fixture_write("base/one.yaml", fixture_recipe);
   fixture_write(
@@ -227,7 +211,6 @@ static void follows_chains(void **state) {
 }
 
 static void shares_anchors(void **state) {
-  (void)state;
   fixture_write("x.yaml",
                 "smalti: 1\ndata: {train: {folder: &f {path: /a}}, test: {folder: *f}}\nbackbone: vit\nhead: "
                 "{projection: "
@@ -253,7 +236,6 @@ static void overrides_by_path(void **state) {
                                     "name=try",
                                     "tokenizer.momentum.from=0.5",
                                     "train.epochs=60"};
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *r = fixture_load("x.yaml", sizeof all / sizeof *all, all);
   assert_int_equal(r->train.epochs, 60); /* the last one wins */
@@ -273,7 +255,6 @@ static void overrides_by_path(void **state) {
 static void overrides_replace_plugins(void **state) {
   static const char *const all[] = {"masker.random.ratio=0.5", "losses.mim=!delete",
                                     "losses.more={mim: {weight: 4}}"};
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *r = fixture_load("x.yaml", 3, all);
   assert_string_equal(r->masker.plugin.plugin->name, "random");
@@ -289,7 +270,6 @@ static void overrides_replace_plugins(void **state) {
 /* ---- joins --------------------------------------------------------------------------------------------- */
 
 static void joins_what_fits(void **state) {
-  (void)state;
   fixture_write("x.yaml",
                 "smalti: 1\ndata: {train: {folder: {path: a}}}\nbackbone: vit\nmasker: random\n"
                 "heads: {view: {projection: {out_dim: 65536}}, patch: {projection: {out_dim: 8192}}}\n"
@@ -307,7 +287,6 @@ static void joins_what_fits(void **state) {
 /* ---- schedules and the length of the run --------------------------------------------------------------- */
 
 static void shortens_schedules(void **state) {
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *r = load_with("x.yaml", "train.epochs=5"); /* only defaults are too long: they adapt */
   const test_tokenizer *t = options(&r->tokenizer[0]);
@@ -339,7 +318,6 @@ static void reads_back_what_it_writes(void **state) {
       "name=odd-name+1",
       "data.views.std=[0.1, 0.2, 0.30000000000000004]"};
   sm_text text = {0}, again = {0}, diff = {0};
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *a = fixture_load("x.yaml", sizeof overrides / sizeof *overrides, overrides);
   assert_int_equal(sm_recipe_write(a, false, &text, NULL), SM_OK);
@@ -363,7 +341,6 @@ static void reads_back_what_it_writes(void **state) {
 
 static void shows_places(void **state) {
   sm_text text = {0};
-  (void)state;
   fixture_write("base.yaml", fixture_recipe);
   fixture_write("x.yaml", "smalti: 1\nextends: base.yaml\ntrain: {seed: 4}\n");
   sm_recipe *r = load_with("x.yaml", "losses.mim.weight=2");
@@ -386,7 +363,6 @@ static void shows_places(void **state) {
 static void tells_differences(void **state) {
   static const char *const other[] = {"masker=random", "train.epochs=50"};
   sm_text diff = {0};
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *a = load("x.yaml"), *b = fixture_load("x.yaml", 2, other);
   assert_int_equal(sm_recipe_diff(a, b, &diff), 7);
@@ -423,7 +399,6 @@ static uint64_t identity(const char *override, const char *without) {
 }
 
 static void knows_what_is_asked_for(void **state) {
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   const char *const none = "-",
                     *const same[] = {"train.clip_grad=3", "masker.start_epoch=0", "optimizer.adamw.eps=1e-8"},
@@ -441,7 +416,6 @@ static void knows_what_is_asked_for(void **state) {
 
 /* A base, a tree under the overrides and one over them; with another section in place of `evaluate`. */
 static void composes(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_arena *arena = sm_arena_new("trees");
   static const char under[] = "{train: {epochs: 7, seed: 7, batch_size: 512}}", over[] = "{train: {seed: 9}}",
@@ -481,7 +455,6 @@ static void survives_failing_allocations(void **state) {
   sm_error err;
   int k = 0;
   bool done = false;
-  (void)state;
   fixture_write("parent.yaml", fixture_recipe);
   fixture_write("x.yaml", "smalti: 1\nextends: parent.yaml\nmasker: {random: {ratio: [0.1, 0.2]}}\n");
   sm_recipe *whole = load_with("x.yaml", override), *r;
@@ -509,7 +482,6 @@ static void fills_single_plugins(void **state) {
   sm_arena *arena = sm_arena_new("test");
   test_masker m = {.start_epoch = 3};
   const sm_plugin *p = sm_registry_find(fixture_registry(), SM_MASKER, "random", &err);
-  (void)state;
   assert_non_null(p);
   assert_int_equal(sm_options_fill(p, NULL, &m, arena, &err), SM_OK);
   assert_int_equal(m.start_epoch, 0);
@@ -526,7 +498,6 @@ static void fills_single_plugins(void **state) {
 static void tables_are_sound(void **state) {
   int n;
   const sm_section_table *s = sm_recipe_sections(&n);
-  (void)state;
   assert_int_equal(n, 9);
   for (int i = 0; i < n; i++)
     for (int k = 0; k < s[i].n; k++) {

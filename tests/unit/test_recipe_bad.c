@@ -1,15 +1,7 @@
 /* test_recipe_bad.c — every way in which a recipe can be wrong, with the exact message; and mutated recipes
  * that must be refused or read, never crash. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <stdlib.h>
-#include <string.h>
-
 #include "recipe_fixture.h"
+#include "test.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -65,14 +57,12 @@ static void refuses_what_libyaml_lets_pass(void **state) {
       {"smalti: 1\nname: !delete x\n", "x.yaml:2:7: !delete takes no value; write 'key: !delete'"},
       {"smalti: 1\nname: \"a\\0b\"\n", "x.yaml:2:7: a text with a zero byte inside"},
   };
-  (void)state;
   check(cases, COUNT(cases));
 }
 
 static void refuses_depth_and_size(void **state) {
   char line[2048];
   sm_text text = {0};
-  (void)state;
   sm_text_add(&text, "smalti: 1\nname: ");
   for (int i = 0; i < 100000; i++) sm_text_add(&text, "[");
   fixture_write("x.yaml", text.s);
@@ -160,7 +150,6 @@ static void names_wrong_keys(void **state) {
       {"smalti: 2", "x.yaml:1:9: recipe format '2' is not known; this smalti reads format 1"},
       {"name: a/b", "x.yaml:11:1: the name 'a/b' cannot be a folder's; use letters, digits and . _ - + ="},
   };
-  (void)state;
   check_sections(cases, COUNT(cases));
 }
 
@@ -233,7 +222,6 @@ static void names_wrong_values(void **state) {
       {"losses: {mim: {mim: {tokenizer: [a]}}}",
        "x.yaml:7:33: losses.mim.mim.tokenizer must be a name, not a list"},
   };
-  (void)state;
   check_sections(cases, COUNT(cases));
 }
 
@@ -302,14 +290,12 @@ static void names_misfits(void **state) {
        "learn; write "
        "freeze_last_layer: 4"},
   };
-  (void)state;
   check_sections(cases, COUNT(cases));
 }
 
 static void parts_of_a_step(void **state) {
   static const char balanced[] = "tokenizer.online_ema.balanced=true";
   char text[2048];
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   assert_string_equal(fixture_error("x.yaml", balanced, text, sizeof text), "");
   fixture_write("y.yaml", "smalti: 1\nextends: x\ntrain: {micro_batch: 256}\n");
@@ -325,7 +311,6 @@ static void parts_of_a_step(void **state) {
 
 static void attention_of_a_teacher(void **state) {
   char text[2048];
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   fixture_write("y.yaml", "smalti: 1\nextends: x\nmasker: {attention: {ratio: 0.3}}\n");
   assert_string_equal(fixture_error("y.yaml", NULL, text, sizeof text), "");
@@ -373,7 +358,6 @@ static void names_sizes_that_differ(void **state) {
   };
   bad whole[COUNT(cases)];
   sm_text text[COUNT(cases)] = {{0}};
-  (void)state;
   for (size_t i = 0; i < COUNT(cases); i++) {
     sm_text_add(&text[i], "%s%s", start, cases[i].rest);
     whole[i] = (bad){text[i].s, cases[i].message};
@@ -386,7 +370,6 @@ static void names_sizes_that_differ(void **state) {
 
 static void names_wrong_parents(void **state) {
   char line[2048];
-  (void)state;
   fixture_write("a.yaml", "smalti: 1\nextends: b.yaml\n");
   fixture_write("b.yaml", "extends: c\n");
   fixture_write("c.yaml", "extends: a.yaml\n");
@@ -439,7 +422,6 @@ static void names_wrong_overrides(void **state) {
        "you mean 'from'?"},
   };
   char line[2048];
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   for (size_t i = 0; i < COUNT(cases); i++)
     assert_string_equal(fixture_error("x.yaml", cases[i].recipe, line, sizeof line), cases[i].message);
@@ -456,7 +438,6 @@ static void survives_mutations(void **state) {
       "nan", "|\n",     "? ",   "---",     "%",      "train", "999999999999999999999999"};
   sm_rng rng = sm_rng_make(7, SM_RNG_TEST, 0, 0, 0);
   int read = 0;
-  (void)state;
   for (int i = 0; i < 2000; i++) {
     char line[2048];
     sm_text text = {0};
@@ -485,7 +466,6 @@ static void survives_override_mutations(void **state) {
       ".",     ".",      "=",      "=",   "[",      "3",      "!delete",   "head",  "optimizer",
       "lr",    "from",   "{",      "}",   "a: 1",   "~",      "tokenizer", "data",  "views"};
   sm_rng rng = sm_rng_make(8, SM_RNG_TEST, 0, 0, 0);
-  (void)state;
   fixture_write("x.yaml", fixture_recipe);
   for (int i = 0; i < 2000; i++) {
     char line[2048], override[256] = "";

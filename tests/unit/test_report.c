@@ -1,38 +1,12 @@
 /* test_report.c — tables in all formats, numbers and axis marks, charts, and the pages of runs made here. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "framework/report/report.h"
-
 #include "framework/report/chart.h"
 #include "framework/report/html.h"
 #include "framework/report/run.h"
 
-static char folder[64];
-
-static int make_folder(void **state) {
-  (void)state;
-  strcpy(folder, "/tmp/smalti-test-XXXXXX");
-  return mkdtemp(folder) ? 0 : -1;
-}
-static int remove_folder(void **state) {
-  (void)state;
-  return sm_remove_tree(folder, NULL);
-}
-
-static const char *path_of(const char *name) {
-  static char path[4][160];
-  static int turn;
-  turn = (turn + 1) % 4;
-  snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-  return path[turn];
-}
+#include "test.h"
 
 /* ---- tables ------------------------------------------------------------------------------------------- */
 
@@ -64,7 +38,6 @@ static void assert_table(sm_tabular_format format, const char *wanted) {
 }
 
 static void table_formats(void **state) {
-  (void)state;
   assert_table(SM_TABULAR_TEXT,
                "k-NN, 5 % of data_set\n\n"
                "recipe    top-1   a|b\n"
@@ -101,7 +74,6 @@ static void table_formats(void **state) {
 }
 
 static void table_mistakes(void **state) {
-  (void)state;
   sm_text text = {0};
   sm_tabular *t = sm_tabular_new(NULL);
   sm_tabular_cell(t, "x"); /* no column yet */
@@ -118,7 +90,6 @@ static void table_mistakes(void **state) {
 }
 
 static void widths(void **state) {
-  (void)state;
   assert_int_equal(sm_text_width(""), 0);
   assert_int_equal(sm_text_width("abc"), 3);
   assert_int_equal(sm_text_width("é"), 1);
@@ -131,7 +102,6 @@ static void widths(void **state) {
 /* ---- numbers ------------------------------------------------------------------------------------------ */
 
 static void numbers(void **state) {
-  (void)state;
   static const struct {
     double v;
     const char *text;
@@ -154,7 +124,6 @@ static void numbers(void **state) {
 }
 
 static void ticks(void **state) {
-  (void)state;
   static const struct {
     double low, high;
     int wanted;
@@ -203,7 +172,6 @@ static size_t count(const char *text, const char *what) {
 }
 
 static void chart_of_few_points(void **state) {
-  (void)state;
   const double x[] = {0, 10, 20, 30}, y[] = {1, 2, NAN, 4};
   const sm_chart_series series[] = {{.name = "a<b>", .x = x, .y = y, .n = 4},
                                     {.name = "dashed", .x = x, .y = x, .n = 4, .dashed = true, .colour = 5}};
@@ -238,7 +206,6 @@ static void chart_of_few_points(void **state) {
 }
 
 static void charts_of_nothing_and_of_one(void **state) {
-  (void)state;
   const double x[] = {5}, y[] = {7}, nan[] = {NAN}, negative[] = {-1};
   sm_chart_series one = {.name = "s", .x = x, .y = y, .n = 1};
   sm_chart chart = {.title = "t", .series = &one, .nseries = 1};
@@ -265,7 +232,6 @@ static void charts_of_nothing_and_of_one(void **state) {
 }
 
 static void a_spike_survives_binning(void **state) {
-  (void)state;
   enum { N = 100000 };
   double *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y), total = 0;
   assert_non_null(x);
@@ -341,7 +307,6 @@ static char *page(const char *name) {
 }
 
 static void a_whole_run(void **state) {
-  (void)state;
   sm_error err = {0};
   make_run("demo");
   put("demo/environment.json",
@@ -383,7 +348,6 @@ static void a_whole_run(void **state) {
 }
 
 static void a_run_with_next_to_nothing(void **state) {
-  (void)state;
   sm_error err = {0};
   assert_int_equal(sm_mkdirs(path_of("bare"), NULL), SM_OK);
   assert_int_equal(sm_report_run(path_of("bare"), &err), SM_ENOTFOUND);
@@ -400,7 +364,6 @@ static void a_run_with_next_to_nothing(void **state) {
 }
 
 static void runs_compared(void **state) {
-  (void)state;
   sm_error err = {0};
   make_run("one");
   make_run("more/one");
@@ -428,7 +391,6 @@ static const sm_yaml *tree(sm_arena *arena, const char *text) {
 }
 
 static void numbers_of_a_recipe(void **state) {
-  (void)state;
   double v = 0;
   sm_arena *arena = sm_arena_new("test");
   const sm_yaml *recipe = tree(arena, RECIPE);

@@ -3,21 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "framework/table/gallery.h"
 #include "framework/table/results.h"
+
 #include "plugin_fixture.h"
+#include "test.h"
 
 /* ---- comparing ----------------------------------------------------------------------------------------- */
 
@@ -39,7 +34,6 @@ static sm_table_results results(int n, const double *published, const double *he
 
 /* Spearman's coefficients are those of scipy.stats.spearmanr. */
 static void test_compare(void **state) {
-  (void)state;
   const double paper[ROWS] = {69.1, 69.0, 9.5, 44.3, 6.9, 67.9, 48.0};
   sm_table_comparison c;
   sm_table_results r = results(ROWS, paper, paper);
@@ -98,7 +92,6 @@ static void set_age(const char *path, int seconds) {
 }
 
 static void test_claims(void **state) {
-  (void)state;
   sm_claim a, b;
   sm_error err = {0};
   char who[300] = "", path[4300], host[256];
@@ -170,7 +163,6 @@ static sm_status fine(void *ctx, sm_child *child, sm_error *err) {
 }
 
 static void test_children(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_tell tell;
   int n = 100, seen = 0, warnings = 0;
@@ -206,16 +198,10 @@ static void test_children(void **state) {
 
 /* ---- masks --------------------------------------------------------------------------------------------- */
 
-static void must(sm_status status, const sm_error *err) {
-  char text[2048];
-  if (status) fail_msg("%s", sm_error_text(err, text, sizeof text));
-}
-
 /* A page shows the masks that the loader gives in the last epoch, whichever views are masked. */
 static void test_masks(void **state) {
   enum { EPOCHS = 3, STEPS = 2, PICTURES = 8, CELLS = 16 };
   static const char *const masked[] = {"global", "one", "all"};
-  (void)state;
   for (size_t m = 0; m < sizeof masked / sizeof *masked; m++) {
     sm_error err = {0};
     sm_recipe *r = NULL;
@@ -239,7 +225,7 @@ static void test_masks(void **state) {
     must(sm_views_of(r, &views, &err), &err);
     sm_loader_config c = {.dataset = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self},
                           .views = views,
-                          .masking = sm_masking_of(r, 4),
+                          .masking = sm_masking_of(r, (sm_block_spec[2]){{.rows = 4, .cols = 4}}),
                           .seed = 5,
                           .batch_size = PICTURES,
                           .steps_per_epoch = STEPS,

@@ -1,14 +1,10 @@
 /* test_tensor_values.c — what the host puts into tensors and reads from them: values of every type, lists of rows that
  * follow another list, and the op of a plugin that names its own kernels and nothing else. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include <smalti/op.h>
+
+#include "test.h"
 
 static sm_pool *pool;
 static sm_graph *g;
@@ -28,7 +24,6 @@ static const sm_dtype types[] = {SM_F32, SM_F64, SM_U8, SM_I32, SM_BF16};
 enum { TYPES = sizeof types / sizeof *types, N = 7 };
 
 static void values_are_converted(void **state) {
-  (void)state;
   begin(SM_F32);
   sm_tensor *t[TYPES];
   for (int i = 0; i < TYPES; i++) t[i] = sm_input(g, "t", types[i], 1, (int64_t[]){N}, NULL);
@@ -76,7 +71,6 @@ static void expect_rows(const sm_rows *rows, int n, const int32_t *token) {
 }
 
 static void rows_follow(void **state) {
-  (void)state;
   begin(SM_F32);
   sm_tensor *count = sm_count(g, "pictures", B);
   sm_tensor *pictures = sm_input_real(g, "pictures", 2, (int64_t[]){B, 1}, count);
@@ -127,7 +121,6 @@ static void rows_follow(void **state) {
 }
 
 static void rows_that_cannot_be(void **state) {
-  (void)state;
   sm_error err = {0};
   begin(SM_F32);
   sm_tensor *pictures = sm_input_real(g, "pictures", 2, (int64_t[]){B, 1}, NULL);
@@ -146,7 +139,6 @@ static void rows_that_cannot_be(void **state) {
 /* ---- pairs ----------------------------------------------------------------------------------------------- */
 
 static void pairs_that_do_not_fit(void **state) {
-  (void)state;
   begin(SM_F32);
   sm_pairs *p = sm_pairs_new(g, "pairs", 3, 4);
   ready();
@@ -173,7 +165,7 @@ static void add_one(const sm_node *n, int64_t first, int64_t last, sm_worker *w)
 
 static void ops_of_plugins_are_their_own(void **state) {
   (void)state;
-  static const sm_op op = {.size = sizeof op, .name = "add_one", .run = {[SM_CPU] = {add_one}}};
+  static const sm_op op = {.name = "add_one", .run = {[SM_CPU] = {add_one}}};
   begin(SM_F32);
   sm_tensor *x = sm_input_real(g, "x", 2, (int64_t[]){3, 2}, NULL);
   int pass = sm_pass_begin(g, "pass");

@@ -1,14 +1,10 @@
 /* test_train_monitor.c — collapse and gradient outliers are named when they happen, once, and by a state that
  * a checkpoint can hold. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
 
 #include "framework/train/monitor.h"
+
+#include "test.h"
 
 static const char *const names[] = {"cls", "mim"};
 static const double sizes[] = {8192, 1024};
@@ -31,13 +27,11 @@ static int record(watch *w, const double entropy[4], double norm) {
 static const double healthy[4] = {5, 3, 4, 2};
 
 static void a_healthy_run_is_silent(void **state) {
-  (void)state;
   watch w = {0};
   for (int i = 0; i < 200; i++) assert_int_equal(record(&w, healthy, 1 + 0.2 * sin(i)), 0);
 }
 
 static void uniform_outputs_are_named_once(void **state) {
-  (void)state;
   watch w = {0};
   const double uniform[4] = {log(8192), log(8192), 4, 2};
   for (int i = 1; i <= 12; i++) assert_int_equal(record(&w, uniform, 1), i == 5);
@@ -51,7 +45,6 @@ static void uniform_outputs_are_named_once(void **state) {
 }
 
 static void one_token_is_named(void **state) {
-  (void)state;
   watch w = {0};
   const double one[4] = {5, 3, 0.01, 0.001};
   for (int i = 1; i <= 5; i++) assert_int_equal(record(&w, one, 1), i == 5);
@@ -62,7 +55,6 @@ static void one_token_is_named(void **state) {
 
 /* A sharp teacher with a student that is still spread out is how training begins. */
 static void one_side_alone_is_no_collapse(void **state) {
-  (void)state;
   watch w = {0};
   const double sharp_teacher[4] = {log(8192), 0.01, 4, 2}, flat_teacher[4] = {3, log(8192), 4, 2};
   for (int i = 0; i < 20; i++) assert_int_equal(record(&w, sharp_teacher, 1), 0);
@@ -70,7 +62,6 @@ static void one_side_alone_is_no_collapse(void **state) {
 }
 
 static void losses_without_distributions_are_left_alone(void **state) {
-  (void)state;
   const double none[] = {0, 0};
   watch w = {0};
   sm_metric m[2] = {{.name = "student_entropy.cls", .value = 0}, {.name = "teacher_entropy.cls", .value = 0}};
@@ -80,7 +71,6 @@ static void losses_without_distributions_are_left_alone(void **state) {
 }
 
 static void gradient_outliers_are_named(void **state) {
-  (void)state;
   watch w = {0};
   assert_int_equal(record(&w, healthy, 50), 0); /* too early to know what is usual */
   for (int i = 0; i < 60; i++) assert_int_equal(record(&w, healthy, i % 2 ? 1.1 : 0.9), 0);
@@ -93,7 +83,6 @@ static void gradient_outliers_are_named(void **state) {
 
 /* Sixteen norms e^0 and e^0.2 in turn: their logarithms have mean 0.1 and deviation 0.1. */
 static void deviations_are_those_of_the_logarithm(void **state) {
-  (void)state;
   watch w = {0}, other, early;
   for (int i = 0; i < 16; i++) {
     early = w; /* what fifteen records leave */
@@ -107,7 +96,6 @@ static void deviations_are_those_of_the_logarithm(void **state) {
 }
 
 static void each_warning_of_a_record_is_given(void **state) {
-  (void)state;
   watch w = {0};
   const double uniform[4] = {log(8192), log(8192), log(1024), log(1024)};
   for (int i = 0; i < 30; i++) assert_int_equal(record(&w, healthy, i % 2 ? 1.1 : 0.9), 0);

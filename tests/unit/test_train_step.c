@@ -2,15 +2,9 @@
  * from the logits by plain loops, for every way of sharing, labels and normalisation, with one global view, with masked local
  * views and without masks; temperatures by epoch. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "step_rig.h"
+#include "test.h"
 
 /* ---- the oracle: losses and centres from logits ------------------------------------------------------ */
 
@@ -199,7 +193,6 @@ static void check_step(const setting *given, double mask_ratio) {
 /* ---- losses and centres ------------------------------------------------------------------------------ */
 
 static void test_losses(void **state) {
-  (void)state;
   check_step(&(setting){0}, .4);
   check_step(&(setting){.locals = 3}, .4);
   check_step(&(setting){.globals = 3, .locals = 1, .pictures = 2}, .4);
@@ -213,7 +206,6 @@ static void test_losses(void **state) {
 
 /* Appendix B of the iBOT paper, (c): patches of local views are hidden too, and the teacher sees these whole. */
 static void test_masked_local_views(void **state) {
-  (void)state;
   check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 3}, .4);
   check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 3}, 0); /* nothing hidden: 0, and centres move */
   check_step(&(setting){.masked = SM_MASKED_ALL}, .4);             /* without local views it is as ever */
@@ -242,7 +234,6 @@ static void test_one_masked_view(void **state) {
   ssl_rig rig;
   sm_step_result result;
   sm_error err = {0};
-  (void)state;
   step_start(&rig, &(setting){.masked = SM_MASKED_ONE, .real = SM_F64});
   step_shake(&rig);
   sm_batch *b = rig_batch(&rig, 3, .4, 3);
@@ -254,14 +245,13 @@ static void test_one_masked_view(void **state) {
   step_gradients(&rig, b, &result);
   assert_float_equal(sm_step_metric(&result, "loss.cls"), o.cls, 1e-12);
   assert_float_equal(sm_step_metric(&result, "loss.mim"), o.mim, 1e-12); /* the whole view counts as 0 */
-  assert_int_equal(rig.net->kind[GLOBAL].patch_rows->capacity, 3 * 16);
+  assert_int_equal(((distil *)rig.net)->kind[GLOBAL].hidden->capacity, 3 * 16);
   forget(&o);
   rig_batch_free(b);
   rig_close(&rig);
 }
 
 static void test_one_global_view(void **state) {
-  (void)state;
   check_step(&(setting){.globals = 1, .locals = 2}, .4);
   check_step(&(setting){.globals = 1, .locals = 2, .no_mim = true}, 0);
   check_step(&(setting){.globals = 1, .no_cls = true}, .4); /* BEiT's way: masked patches only */
@@ -269,7 +259,6 @@ static void test_one_global_view(void **state) {
 
 /* The loss is 0, and yet the patch centre moves and a zero gradient counts. */
 static void test_no_masks(void **state) {
-  (void)state;
   check_step(&(setting){0}, 0);
   check_step(&(setting){.mim = ", normalize: patch", .by_patch = true}, 0);
   ssl_rig rig;
@@ -291,7 +280,6 @@ static void test_no_masks(void **state) {
 }
 
 static void test_labels_and_centring(void **state) {
-  (void)state;
   check_step(&(setting){.tokenizer = ", labels: hard", .hard = true}, .4);
   check_step(
       &(setting){
@@ -307,7 +295,6 @@ static void test_labels_and_centring(void **state) {
 #define SINKHORN ", centering: sinkhorn, patch_centering: sinkhorn"
 
 static void test_sinkhorn(void **state) {
-  (void)state;
   check_step(&(setting){.tokenizer = SINKHORN, .balanced = true}, .4);
   check_step(&(setting){.tokenizer = SINKHORN, .balanced = true, .locals = 2, .threads = 3}, .4);
   check_step(&(setting){.tokenizer = SINKHORN, .balanced = true}, 0); /* no row to balance */
@@ -324,7 +311,6 @@ static void test_sinkhorn(void **state) {
 static const char *const sharings[] = {"shared", "last_separate", "separate", "first_two_shared"};
 
 static void test_every_pair_of_sharings(void **state) {
-  (void)state;
   for (int student = 0; student < 4; student++)
     for (int teacher = 0; teacher < 4; teacher++) {
       char head[96];
@@ -356,7 +342,6 @@ static void check_average(const char *student, const char *teacher, const char *
 }
 
 static void test_averages_between_sharings(void **state) {
-  (void)state;
   check_average("last_separate", "shared", "head.last_layer.weight_v", "head.last_layer.weight_v");
   check_average("shared", "last_separate", "head.last_layer2.weight_v", "head.last_layer.weight_v");
   check_average("shared", "separate", "head.mlp2.0.weight", "head.mlp.0.weight");
@@ -380,7 +365,6 @@ static void expect_rows(const char *sharing, int rows, const char *const *names)
 }
 
 static void test_names(void **state) {
-  (void)state;
   expect_rows("shared", 8,
               (const char *const[]){"head.mlp.0.weight", "head.mlp.2.bias", "head.mlp.4.weight",
                                     "head.last_layer.weight_g", "head.last_layer2.weight_v", NULL});
@@ -398,12 +382,12 @@ static double scale_at(ssl_rig *rig, int64_t step, bool patch) {
   b->step = step;
   step_gradients(rig, b, &result);
   rig_batch_free(b);
-  return sm_get((patch ? rig->net->kind[GLOBAL].patch_target : rig->net->view_target)[0].scale, 0);
+  const distil *d = (const distil *)rig->net;
+  return sm_get((patch ? d->kind[GLOBAL].patch_target : d->view_target)[0].scale, 0);
 }
 
 /* Linear by epoch, both ends included; the patches' schedule waits for the masker. Four steps an epoch. */
 static void test_temperatures(void **state) {
-  (void)state;
   ssl_rig rig;
   sm_instance masker = {0};
   rig_open(&rig, 1);

@@ -1,36 +1,28 @@
 /* test_weights.c — weights between files and sets: strict loading and what it says, conversions, position
  * embeddings for another grid, exports, and a network of timm's with the features that timm gave. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "framework/recipe/recipe.h"
 
 #include "framework/models/models.h"
 #include "golden.h"
 #include "row_rig.h"
+#include "test.h"
 
-static char folder[] = "/tmp/smalti-weights-XXXXXX";
 static char path[128];
 static sm_registry *registry;
 
 static int set_up(void **state) {
-  (void)state;
-  if (!mkdtemp(folder)) return -1;
+  if (make_folder(state)) return -1;
   snprintf(path, sizeof path, "%s/w.safetensors", folder);
   registry = sm_registry_new(NULL, NULL);
   return registry ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-  (void)state;
   sm_registry_free(registry);
-  return sm_remove_tree(folder, NULL) == SM_OK ? 0 : -1;
+  return remove_folder(state);
 }
 
 /* ---- a set and a file to play with --------------------------------------------------------------------- */
@@ -96,7 +88,6 @@ static sm_st_reader *file_of(const piece *p, int n, const char *prefix) {
 /* ---- what fits ----------------------------------------------------------------------------------------- */
 
 static void takes_by_name(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_weights_report report;
   sm_set *set = small_set(1), *before = small_set(1);
@@ -120,7 +111,6 @@ static void takes_by_name(void **state) {
 }
 
 static void converts(void **state) {
-  (void)state;
   static const double weight[6] = {1, -2, 0.1, 1e-30, 1e30, 0};
   static const uint16_t bias[2] = {0x3c00, 0xfbff}; /* F16: 1, -65504 */
   /* BF16: 1, -2, π ≈ 3.140625, the smallest normal, infinity, and zeros */
@@ -147,7 +137,6 @@ static void converts(void **state) {
 }
 
 static void resizes_positions(void **state) {
-  (void)state;
   /* A grid of 4 × 4: the first feature is the same everywhere, the second grows to the right. */
   float big[34];
   for (int i = 0; i < 17; i++) {
@@ -231,7 +220,6 @@ static void refused(sm_st_reader *file, const char *prefix, const char *const *i
 }
 
 static void differences(void **state) {
-  (void)state;
   static const int32_t ids[2] = {1, 2};
   static const float wide[8] = {0};
   refused(FILE_OF("", A_WEIGHT, POS_EMBED, {"head.weight", "F32", 2, {2, 4}, wide}), "", NULL,
@@ -262,7 +250,6 @@ static void differences(void **state) {
 }
 
 static void extra_names(void **state) {
-  (void)state;
   static const char *const ignore[] = {"fc_norm.", "head.", NULL};
   static const float x[2] = {0};
   const piece head = {"head.bias", "F32", 1, {2}, x};
@@ -286,7 +273,6 @@ static void extra_names(void **state) {
 }
 
 static void wrong_prefix(void **state) {
-  (void)state;
   refused(FILE_OF("module.backbone.", A_WEIGHT, A_BIAS, POS_EMBED), "", NULL,
           "the weights do not fit the network: 3 missing, 3 unexpected, 0 of another shape or type: missing "
           "a.weight "
@@ -329,7 +315,6 @@ static sm_st_reader *exported(sm_set *set, sm_weights_format format, int want_dr
 }
 
 static void export_and_back(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_weights_report report;
   sm_weights_about got;
@@ -364,7 +349,6 @@ static void export_and_back(void **state) {
 }
 
 static void ibot_names(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_set *set = sm_set_new("test", SM_F32, false, &err);
   const sm_params net = {set, "net."};
@@ -383,7 +367,6 @@ static void ibot_names(void **state) {
 }
 
 static void foreign_metadata(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_weights_about got;
   sm_st_reader *file = FILE_OF("", A_BIAS);
@@ -439,7 +422,6 @@ static double features_differ(const sm_network *n, const golden_tensor *input, c
 
 /* The file says what its views are by the length of its table of positions. */
 static void timm_features(void **state) {
-  (void)state;
   golden *g = golden_open("timm_features.safetensors");
   sm_error err = {0};
   sm_network *n;

@@ -38,10 +38,10 @@ static sm_status load(void *self, const sm_params *frozen, sm_error *err) {
 static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
                   sm_target *patch) {
   (void)self, (void)view;
-  sm_tensor *x = sm_gather(g, sm_patchify(g, seen->pictures, PIXELS), env->cell_rows);
+  sm_tensor *x = sm_gather(g, sm_patchify(g, seen->pictures, PIXELS), env->masked);
   sm_tensor *logits = sm_linear(g, x, sm_param(g, &env->frozen, "weight"), NULL);
   *patch = (sm_target){
-      .form = SM_TARGET_IDS, .dim = 2, .rows = env->patch_rows, .ids = sm_argmax(g, logits, NULL)};
+      .form = SM_TARGET_IDS, .dim = 2, .ids = sm_argmax(g, logits, NULL)};
 }
 
 static const sm_tokenizer_ops ops = {
