@@ -118,7 +118,7 @@ static void spreads(golden *file, int index, int views) {
 }
 
 static void features_are_spread_as_dinov2_spreads_them(void **state) {
-  golden *file = golden_open("targets2");
+  golden *file = golden_open("targets2.safetensors");
   int n = 0;
   char name[64];
   for (; snprintf(name, sizeof name, "koleo.%d.x", n), golden_has(file, name); n++) {
@@ -249,7 +249,7 @@ static void loss_agrees(golden *file, const sequence *s, int index, double beta,
 }
 
 static void targets_are_those_of_data2vec(void **state) {
-  golden *file = golden_open("targets2");
+  golden *file = golden_open("targets2.safetensors");
   const cJSON *settings = cJSON_GetObjectItem(cJSON_GetObjectItem(golden_json(file, "config"), "data2vec"), "settings");
   const sequence s = sequence_of(file);
   int tried = 0;
