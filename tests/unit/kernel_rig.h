@@ -104,6 +104,7 @@ static inline sm_node node(int n_in, sm_tensor *const *in, int n_out, sm_tensor 
 static inline size_t scratch_bytes(int op, const sm_node *n, int64_t range) {
   switch (op) {
     case SM_OP_attention:
+    case SM_OP_attention_map:
       return sm_scratch_attention(n, range);
     case SM_OP_attention_dx:
       return sm_scratch_attention_dx(n, range);
