@@ -315,12 +315,10 @@ static void check_everything(sm_checker *c, backbone_trial *b, const picture_siz
 }
 
 static double most_gradient(sm_trial *t) {
-  double most = 0;
-  for (int r = 0; r < sm_set_rows(t->set[0]); r++) {
-    double *g = sm_set_lend(t->set[0], r, SM_GRADIENTS, NULL);
-    for (int64_t k = 0; g && k < sm_set_row(t->set[0], r)->size; k++) most = fmax(most, fabs(g[k]));
-    if (g) sm_set_give_back(t->set[0], r, SM_GRADIENTS, g, false);
-  }
+  double most = 0, g;
+  for (int r = 0; r < sm_set_rows(t->set[0]); r++)
+    for (int64_t k = 0; k < sm_set_row(t->set[0], r)->size && sm_set_read_f64(t->set[0], r, SM_GRADIENTS, k, 1, &g); k++)
+      most = fmax(most, fabs(g));
   return most;
 }
 

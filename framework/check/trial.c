@@ -198,20 +198,17 @@ uint64_t sm_trial_hash(const sm_trial *t) {
 
 uint64_t sm_trial_state(const sm_trial *t, int slot) {
   uint64_t hash = 0;
-  for (int r = 0; r < sm_set_rows(t->set[slot]); r++)
-    hash = sm_set_row_hash(t->set[slot], r, SM_VALUES, hash);
+  for (int r = 0; r < sm_set_rows(t->set[slot]); r++) hash = sm_set_row_hash(t->set[slot], r, SM_VALUES, hash);
   return hash;
 }
 
 bool sm_trial_state_finite(sm_trial *t, int slot, const char *what) {
-  for (int r = 0; r < sm_set_rows(t->set[slot]); r++) {
-    const sm_row *row = sm_set_row(t->set[slot], r);
-    for (int64_t j = 0; j < row->size; j++) {
-      double v;
+  double v = 0;
+  for (int r = 0; r < sm_set_rows(t->set[slot]); r++)
+    for (int64_t j = 0; j < sm_set_row(t->set[slot], r)->size; j++) {
       sm_set_read_f64(t->set[slot], r, SM_VALUES, j, 1, &v);
-      if (!sm_check_that(t->checker, isfinite(v), NULL, "'%s' is %g after %s", row->name, v, what)) return false;
+      if (!sm_check_that(t->checker, isfinite(v), NULL, "'%s' is %g after %s", sm_set_row(t->set[slot], r)->name, v, what)) return false;
     }
-  }
   return true;
 }
 

@@ -14,21 +14,23 @@ KERNEL(patchify) {
             memcpy(y, x + (c * height + gy * p + py) * width + gx * p, (size_t)p * sizeof *y);
 }
 
-/* [CLS] | patches or mask token, plus position. A masked patch without a mask token is zero. */
+/* [CLS] (unless i0) | patches or mask token, plus position. A masked patch without a mask token is zero. */
 KERNEL(tokens) {
   const real *patches = in_at(w, n, 0, first), *cls = in_at(w, n, 1, 0), *pos = in_at(w, n, 2, 0);
   const real *mask_token = in_at(w, n, 3, 0);
   const uint8_t *mask = n->in[4] ? sm_range_at(w, n->in[4], first) : NULL;
   real *y = out_at(w, n, 0, first);
-  int64_t count = n->in[0]->dim[1], d = n->in[0]->dim[2];
+  int64_t count = n->in[0]->dim[1], d = n->in[0]->dim[2], prefix = n->i[0] ? 0 : 1;
   for (int64_t i = 0; i < last - first; i++)
-    for (int64_t j = 0; j <= count; j++, y += d) {
-      const real *from = j ? patches + (i * count + j - 1) * d : cls, *at = pos + j * d;
-      if (j && mask && mask[i * count + j - 1]) from = mask_token;
-      if (from) {
+    for (int64_t j = 0; j < count + prefix; j++, y += d) {
+      const real *from = j >= prefix ? patches + (i * count + j - prefix) * d : cls, *at = pos ? pos + j * d : NULL;
+      if (j >= prefix && mask && mask[i * count + j - prefix]) from = mask_token;
+      if (from && at) {
         SIMD for (int64_t c = 0; c < d; c++) y[c] = from[c] + at[c];
+      } else if (from || at) {
+        memcpy(y, from ? from : at, (size_t)d * sizeof *y);
       } else {
-        memcpy(y, at, (size_t)d * sizeof *y);
+        memset(y, 0, (size_t)d * sizeof *y);
       }
     }
 }
@@ -37,10 +39,10 @@ KERNEL(tokens_dpatch) {
   const real *dy = in_at(w, n, 0, first);
   const uint8_t *mask = n->in[1] ? sm_range_at(w, n->in[1], first) : NULL;
   real *dx = out_at(w, n, 0, first);
-  int64_t count = n->out[0]->dim[1], d = n->out[0]->dim[2];
+  int64_t count = n->out[0]->dim[1], d = n->out[0]->dim[2], prefix = n->i[0] ? 0 : 1;
   for (int64_t i = 0; i < last - first; i++)
     for (int64_t j = 0; j < count; j++, dx += d) {
-      const real *g = dy + (i * (count + 1) + j + 1) * d;
+      const real *g = dy + (i * (count + prefix) + j + prefix) * d;
       bool masked = mask && mask[i * count + j];
       if (masked) {
         if (!adds_to(n, 0)) memset(dx, 0, (size_t)d * sizeof *dx);
@@ -56,7 +58,7 @@ KERNEL(tokens_dpatch) {
  */
 static void token_columns(const sm_node *n, const real *dy, const uint8_t *mask, int64_t c0, int64_t width,
                           real *const *out) {
-  int64_t items = sm_items(n->in[0]), tokens = n->in[0]->dim[1], d = n->in[0]->dim[2];
+  int64_t items = sm_items(n->in[0]), tokens = n->in[0]->dim[1], d = n->in[0]->dim[2], prefix = n->i[0] ? 0 : 1;
   real *dpos = out[1];
   double sum_cls[SM_COLUMN_TILE] = {0}, sum_mask[SM_COLUMN_TILE] = {0};
   for (int64_t j = 0; dpos && !adds_to(n, 1) && j < tokens; j++)
@@ -70,7 +72,7 @@ static void token_columns(const sm_node *n, const real *dy, const uint8_t *mask,
         real *to = dpos + j * d + c0;
         SIMD EACH_COLUMN to[c] += g[c];
       }
-      if (out[2] && mask && j && mask[i * (tokens - 1) + j - 1]) {
+      if (out[2] && mask && j >= prefix && mask[i * (tokens - prefix) + j - prefix]) {
         SIMD EACH_COLUMN part[c] += g[c];
       }
     }

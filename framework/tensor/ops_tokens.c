@@ -25,10 +25,10 @@ OP(patchify, SM_PER_ITEM, .doc = "(B, C, H, W) → (B, N, C·P·P)", .recompute 
 
 sm_tensor *sm_tokens(sm_graph *g, sm_tensor *patches, sm_tensor *cls, sm_tensor *pos, sm_tensor *mask_token,
                      sm_tensor *mask) {
-  int64_t d = sm_last_dim(patches), n = patches->ndim == 3 ? patches->dim[1] : 0;
+  int64_t d = sm_last_dim(patches), n = patches->ndim == 3 ? patches->dim[1] : 0, prefix = cls != NULL;
   if (!sm_want(g, patches->ndim == 3, "tokens", "patches (B, N, D)", patches) ||
-      !sm_want(g, sm_elements(cls) == d, "tokens", "a [CLS] token (1, 1, D)", cls) ||
-      !sm_want(g, sm_elements(pos) == (n + 1) * d, "tokens", "a position embedding (1, 1+N, D)", pos) ||
+      !sm_want(g, !cls || sm_elements(cls) == d, "tokens", "a [CLS] token (1, 1, D)", cls) ||
+      !sm_want(g, !pos || sm_elements(pos) == (n + prefix) * d, "tokens", "a position embedding (1, 1+N, D), or (1, N, D) without a [CLS] token", pos) ||
       !sm_want(g,
                !mask || (mask->dtype == SM_U8 && mask->ndim == 2 && mask->dim[0] == patches->dim[0] &&
                          mask->dim[1] == n),
@@ -36,19 +36,25 @@ sm_tensor *sm_tokens(sm_graph *g, sm_tensor *patches, sm_tensor *cls, sm_tensor 
       !sm_want(g, !mask || (mask_token && sm_elements(mask_token) == d), "tokens", "a mask token (1, D)",
                mask_token))
     return &g->inert;
-  sm_tensor *y = sm_result(g, patches->dtype, 3, (int64_t[]){patches->dim[0], n + 1, d}, patches->count);
-  SM_NODE(g, tokens, 5, patches, cls, pos, mask ? mask_token : NULL, mask), 1, &y);
+  sm_tensor *y = sm_result(g, patches->dtype, 3, (int64_t[]){patches->dim[0], n + prefix, d}, patches->count);
+  SM_NODE(g, tokens, 5, patches, cls, pos, mask ? mask_token : NULL, mask), 1, &y)->i[0] = !cls;
   return y;
 }
 static void tokens_vjp(sm_graph *g, sm_node *n) {
   sm_tensor *dy = sm_grad_of(g, n->out[0]), *mask = n->in[4];
   bool acc_patch, acc[3] = {false, false, false};
-  sm_tensor *dpatch = sm_grad_slot(g, n->in[0], &acc_patch);
-  if (dpatch) SM_NODE(g, tokens_dpatch, 2, dy, mask), 1, &dpatch)->acc = acc_patch;
-  sm_tensor *out[3] = {sm_grad_slot(g, n->in[1], &acc[0]), sm_grad_slot(g, n->in[2], &acc[1]),
-                       n->in[3] ? sm_grad_slot(g, n->in[3], &acc[2]) : NULL};
-  if (out[0] || out[1] || out[2])
-    SM_NODE(g, tokens_dparam, 2, dy, mask), 3, out)->acc = (uint32_t)acc[0] | (uint32_t)acc[1] << 1 | (uint32_t)acc[2] << 2;
+  sm_tensor *dpatch = sm_grad_slot(g, n->in[0], &acc_patch), *out[3] = {NULL, NULL, NULL};
+  if (dpatch) {
+    sm_node *d = SM_NODE(g, tokens_dpatch, 2, dy, mask), 1, &dpatch);
+    d->acc = acc_patch;
+    d->i[0] = n->i[0];
+  }
+  for (int k = 0; k < 3; k++)
+    if (n->in[k + 1]) out[k] = sm_grad_slot(g, n->in[k + 1], &acc[k]);
+  if (!out[0] && !out[1] && !out[2]) return;
+  sm_node *d = SM_NODE(g, tokens_dparam, 2, dy, mask), 3, out);
+  d->acc = (uint32_t)acc[0] | (uint32_t)acc[1] << 1 | (uint32_t)acc[2] << 2;
+  d->i[0] = n->i[0];
 }
 OP(tokens, SM_PER_ITEM, .doc = "[CLS] | patches or mask token, + position embedding", .vjp = tokens_vjp);
 OP(tokens_dpatch, SM_PER_ITEM, .doc = "gradient of tokens by patches");

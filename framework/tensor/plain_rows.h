@@ -17,13 +17,13 @@ PLAIN(tokens) {
              *mask_token = in(w, n, 3, 0);
   const uint8_t *mask = n->in[4] ? sm_range_at(w, n->in[4], first) : NULL;
   real *y = out(w, n, 0, first);
-  int64_t count = n->in[0]->dim[1], d = n->in[0]->dim[2];
-  FOR(i, last - first) FOR(j, count + 1) FOR(c, d) {
-    int64_t patch = i * count + j - 1;
-    double value = j == 0                ? cls[c]
+  int64_t count = n->in[0]->dim[1], d = n->in[0]->dim[2], prefix = n->i[0] ? 0 : 1;
+  FOR(i, last - first) FOR(j, count + prefix) FOR(c, d) {
+    int64_t patch = i * count + j - prefix;
+    double value = j < prefix            ? cls[c]
                    : mask && mask[patch] ? (mask_token ? mask_token[c] : 0)
                                          : patches[patch * d + c];
-    y[(i * (count + 1) + j) * d + c] = (real)(value + pos[j * d + c]);
+    y[(i * (count + prefix) + j) * d + c] = (real)(value + (pos ? pos[j * d + c] : 0));
   }
 }
 
@@ -31,24 +31,24 @@ PLAIN(tokens_dpatch) {
   const real *dy = in(w, n, 0, first);
   const uint8_t *mask = n->in[1] ? sm_range_at(w, n->in[1], first) : NULL;
   real *dx = out(w, n, 0, first);
-  int64_t count = n->out[0]->dim[1], d = n->out[0]->dim[2];
+  int64_t count = n->out[0]->dim[1], d = n->out[0]->dim[2], prefix = n->i[0] ? 0 : 1;
   FOR(i, last - first)
   FOR(j, count) FOR(c, d) put(n, 0, &dx[(i * count + j) * d + c],
-                              mask && mask[i * count + j] ? 0 : dy[(i * (count + 1) + j + 1) * d + c]);
+                              mask && mask[i * count + j] ? 0 : dy[(i * (count + prefix) + j + prefix) * d + c]);
 }
 
 PLAIN(tokens_dparam) {
   const real *dy = in(w, n, 0, 0);
   const uint8_t *mask = n->in[1] ? sm_range_at(w, n->in[1], 0) : NULL;
   real *dcls = out(w, n, 0, 0), *dpos = out(w, n, 1, 0), *dmask = out(w, n, 2, 0);
-  int64_t t = n->in[0]->dim[1], d = n->in[0]->dim[2], items = sm_items(n->in[0]);
+  int64_t t = n->in[0]->dim[1], d = n->in[0]->dim[2], items = sm_items(n->in[0]), prefix = n->i[0] ? 0 : 1;
   COLUMNS(c, d) {
     double sum_mask = 0;
     FOR(j, t) {
       double sum = 0;
       FOR(i, items) {
         sum += dy[(i * t + j) * d + c];
-        if (j && mask && mask[i * (t - 1) + j - 1]) sum_mask += dy[(i * t + j) * d + c];
+        if (j >= prefix && mask && mask[i * (t - prefix) + j - prefix]) sum_mask += dy[(i * t + j) * d + c];
       }
       if (dpos) put(n, 1, &dpos[j * d + c], sum);
       if (dcls && j == 0) put(n, 0, &dcls[c], sum);

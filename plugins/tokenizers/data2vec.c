@@ -64,7 +64,6 @@ static sm_status data2vec_spec(const void *self, sm_tokenizer_spec *out, sm_erro
 INSTANCE_NORM(float, instance_norm_f32)
 INSTANCE_NORM(double, instance_norm_f64)
 static const sm_op instance_norm = {.name = "instance_norm",
-                                    
                                     .cls = SM_PER_ITEM,
                                     .run = {[SM_CPU] = {instance_norm_f32, instance_norm_f64}, [SM_PLAIN] = {instance_norm_f32, instance_norm_f64}}};
 

@@ -111,7 +111,6 @@ static int64_t one_tile(const sm_node *n) {
 static const sm_op hide_dcolour = {.name = "hide_dcolour",
                                    .cls = SM_TILES,
                                    .tiles = one_tile,
-                                   
                                    .run = {[SM_CPU] = {hide_dcolour_f32, hide_dcolour_f64}, [SM_PLAIN] = {hide_dcolour_f32, hide_dcolour_f64}}};
 
 /* Pictures get no gradient. */
@@ -127,7 +126,6 @@ static const sm_op hide = {.name = "hide",
                            .cls = SM_PER_ITEM,
                            .cross = 4,
                            .vjp = hide_vjp,
-                           
                            .run = {[SM_CPU] = {hide_f32, hide_f64}, [SM_PLAIN] = {hide_f32, hide_f64}}};
 
 static sm_tensor *hide_cells(sm_graph *g, sm_tensor *x, sm_tensor *mask, sm_tensor *colour, int width) {

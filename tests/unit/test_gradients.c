@@ -119,6 +119,14 @@ static void c_tokens(void) {
 static void c_tokens_no_mask(void) {
   finish(sm_tokens(b->g, computed(param(3, 3, 4, 5)), param(3, 1, 1, 5), param(3, 1, 5, 5), NULL, NULL));
 }
+static void c_tokens_no_class(void) {
+  byte_mask = sm_input(b->g, "mask", SM_U8, 2, (int64_t[]){3, 4}, NULL);
+  finish(sm_tokens(b->g, computed(param(3, 3, 4, 5)), NULL, param(3, 1, 4, 5), param(2, 1, 5, 0), byte_mask));
+}
+static void c_tokens_mask_alone(void) {
+  byte_mask = sm_input(b->g, "mask", SM_U8, 2, (int64_t[]){3, 4}, NULL);
+  finish(sm_tokens(b->g, computed(param(3, 3, 4, 5)), NULL, NULL, param(2, 1, 5, 0), byte_mask));
+}
 static void c_patches(void) {
   sm_tensor *pictures = fixed_real(3, 2, 3, 16);
   pictures->ndim = 4, pictures->dim[2] = 4, pictures->dim[3] = 4;
@@ -274,6 +282,8 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"attention, one token", c_attention_one},
                                       {"tokens", c_tokens},
                                       {"tokens without mask", c_tokens_no_mask},
+                                      {"tokens without class", c_tokens_no_class},
+                                      {"tokens, mask alone", c_tokens_mask_alone},
                                       {"patchify", c_patches},
                                       {"position_resize down", c_position},
                                       {"position_resize up", c_position_up},

@@ -189,6 +189,19 @@ static void token_kernels(void **state) {
         if (j != k) one.out[j] = NULL;
       check(SM_OP_tokens_dparam, &one, sm_column_tiles(d), 1e-6);
     }
+    /* without a class token, with and without positions */
+    sm_tensor *bare_dy = items(DIMS(*b, count, d));
+    NODE(bare, IN(patches, NULL, whole(DIMS(1, count, d)), mask_token, mask), OUT(items(DIMS(*b, count, d))));
+    bare.i[0] = 1;
+    check(SM_OP_tokens, &bare, *b, 1e-7);
+    bare.in[2] = NULL;
+    check(SM_OP_tokens, &bare, *b, 1e-7);
+    NODE(bare_dpatch, IN(bare_dy, mask), OUT(items(DIMS(*b, count, d))));
+    bare_dpatch.i[0] = 1;
+    check_both(SM_OP_tokens_dpatch, &bare_dpatch, *b, 1e-7);
+    NODE(bare_dparam, IN(bare_dy, mask), OUT(NULL, whole(DIMS(1, count, d)), whole(DIMS(1, d))));
+    bare_dparam.i[0] = 1;
+    check_both(SM_OP_tokens_dparam, &bare_dparam, sm_column_tiles(d), 1e-6);
     NODE(prefix, IN(dy), OUT(items(DIMS(*b, count - 1, d))));
     prefix.i[0] = 2;
     check(SM_OP_drop_prefix, &prefix, *b, 0);

@@ -223,7 +223,8 @@ sm_tensor *sm_attention(sm_graph *, sm_tensor *qkv, int heads);
 sm_tensor *sm_attention_map(sm_graph *, sm_tensor *qkv, int heads, int prefix);
 /* (B, 3, H, W) → (B, N, 3·P·P), channel-major inside a patch as a convolution's weight (D, 3, P, P); no gradient to pictures. */
 sm_tensor *sm_patchify(sm_graph *, sm_tensor *pictures, int patch);
-/* [CLS] | patches, where mask (B, N) U8 is 1 the patch is mask_token (1, D); then + pos (1, 1+N, D). mask may be NULL. */
+/* [CLS] | patches, where mask (B, N) U8 is 1 the patch is mask_token (1, D); then + pos (1, 1+N, D). mask may be NULL, and so may
+ * pos. Without cls there are only the patches, and pos is (1, N, D): a network without a class token hides its patches so. */
 sm_tensor *sm_tokens(sm_graph *, sm_tensor *patches, sm_tensor *cls, sm_tensor *pos, sm_tensor *mask_token, sm_tensor *mask);
 /* Position embedding (1, 1+h0·w0, D) for another grid: bicubic a = -0.75 with scale (n+0.1)/n0, border clamped, as DINO does. */
 sm_tensor *sm_position_resize(sm_graph *, sm_tensor *pos, int h0, int w0, int h1, int w1);
