@@ -36,3 +36,9 @@ check_PROGRAMS += tests/unit/test_dvae
 tests_unit_test_dvae_SOURCES = tests/unit/test_dvae.c tests/unit/dvae_file.h tests/unit/row_rig.h tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_dvae_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_dvae_LDADD = $(LDADD) $(CJSON_LIBS)
+
+# koleo and data2vec, by numbers of their authors' code
+EXTRA_DIST += tests/golden/targets2.safetensors
+check_PROGRAMS += tests/unit/test_targets
+tests_unit_test_targets_SOURCES = tests/unit/test_targets.c tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_targets_LDADD = $(LDADD) $(CJSON_LIBS)

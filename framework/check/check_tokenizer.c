@@ -12,7 +12,7 @@
 #define DIM 12 /* D of the check */
 #define K 10   /* of its head */
 #define CELL 16
-#define BLOCKS 5 /* that its backbone offers */
+#define BLOCKS SM_WISHES_MAX /* that its backbone offers */
 #define STEPS 3
 #define FIT_AT_MOST (1 << 16) /* numbers of a state: larger ones would take long */
 enum { STATE, TEACHER, FROZEN };

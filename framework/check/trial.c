@@ -10,6 +10,7 @@
 #include "driver.h"
 
 #define STEP 3e-4
+#define STEPS 3 /* that are tried, each smaller */
 #define TOLERANCE 1e-6
 #define MOST_BYTES ((size_t)384 << 20) /* a larger trial is planned but not run */
 #define MOST_FLOPS 2e8                 /* of one run of a brief trial, likewise */
@@ -276,19 +277,27 @@ static double slope_of(sm_trial *t, const direction *d, double *const *gradient,
   return dot * unit(t, d);
 }
 
-static void try_direction(sm_trial *t, const direction *d, double *const *gradient, finding *f) {
+/* How far the slope is from differences of this step, relative to what they can know. */
+static double error_of(sm_trial *t, const direction *d, double slope, double typical, double step, double *numeric) {
   static const double at[4] = {-2, -1, 1, 2}, factor[4] = {1, -8, 8, -1};
-  double numeric = 0, typical, size = 0, one = unit(t, d), slope = slope_of(t, d, gradient, &typical);
+  double size = 0, one = unit(t, d);
+  *numeric = 0;
   for (int k = 0; k < 4; k++) {
-    move(t, d, at[k] * STEP * one);
+    move(t, d, at[k] * step * one);
     double loss = sm_trial_run(t);
-    move(t, d, -at[k] * STEP * one);
-    numeric += factor[k] * loss / (12 * STEP);
+    move(t, d, -at[k] * step * one);
+    *numeric += factor[k] * loss / (12 * step);
     size = fmax(size, fabs(loss));
   }
-  double rounding = 20 * 2.2e-16 * (1 + size) / STEP; /* below this the differences know nothing */
-  double scale = fmax(fmax(fabs(slope), fabs(numeric)), fmax(typical, rounding / TOLERANCE));
-  double error = fabs(slope - numeric) / scale;
+  double rounding = 20 * 2.2e-16 * (1 + size) / step; /* below this the differences know nothing */
+  return fabs(slope - *numeric) / fmax(fmax(fabs(slope), fabs(*numeric)), fmax(typical, rounding / TOLERANCE));
+}
+
+/* Where a max or a ReLU bends within the step, or a norm of a nearly constant row does, smaller steps agree; a wrong gradient
+ * agrees at none. */
+static void try_direction(sm_trial *t, const direction *d, double *const *gradient, finding *f) {
+  double typical, numeric, slope = slope_of(t, d, gradient, &typical), error = error_of(t, d, slope, typical, STEP, &numeric);
+  for (int k = 1; k < STEPS && !(error <= TOLERANCE); k++) error = error_of(t, d, slope, typical, STEP / (k == 1 ? 30 : 300), &numeric);
   f->tried++;
   if (error <= f->worst && f->worst == f->worst) return;
   f->worst = error;
