@@ -290,7 +290,6 @@ static void no_teacher_without_need(void **state) {
   sm_error err = {0};
   sm_train_config c;
   sm_trainable *net;
-  (void)state;
   expect_ok(
       read_recipe("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: mim}\n",
                   &recipe, &err),
