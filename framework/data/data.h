@@ -102,6 +102,7 @@ typedef struct sm_loader_config {
 typedef struct sm_batch {
   int64_t step, epoch;     /* from 0 */
   int pictures;            /* n = batch_size */
+  int place;               /* of the first of them in the step: 0, unless a step is shared out */
   float *global;           /* (n·G, 3, H, W) */
   float *local;            /* (n·L, 3, h, w), NULL without local views */
   uint8_t *mask;           /* (n·G, rows·cols), 1 = hidden; NULL when rows·cols is 0 */

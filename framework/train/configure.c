@@ -1,5 +1,5 @@
 /* framework/train/configure.c — from a recipe whose instances are created to the numbers and pointers that a trainable is made
- * of. */
+ * of, and the choice of what trains. */
 #include <string.h>
 
 #include "trainable.h"
@@ -65,4 +65,8 @@ sm_status sm_train_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_pe
   for (int i = 0; i < r->heads; i++) c->head[i] = configure_slot(&r->head[i]);
   for (int i = 0; i < r->tokenizers; i++) c->tokenizer[i] = configure_slot(&r->tokenizer[i]);
   return configure_joins(r, c, err);
+}
+
+sm_status sm_trainable_new(const sm_train_config *c, sm_trainable **out, sm_error *err) {
+  return sm_trainable_make(c->objective.ops ? &sm_objective_trainable_ops : &sm_distil_ops, c, out, err);
 }

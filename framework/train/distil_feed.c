@@ -37,7 +37,7 @@ static void feed_own_views(distil *d, const sm_batch *b, int first, int n) {
 /* Stochastic depth: a factor 0 or 1/keep for each view and site, drawn for the sample and not for its place in memory. */
 static void feed_drop(distil *d, const view_kind *k, const sm_batch *b, int first, int n, int first_view) {
   const int sites = d->t.spec.drop_sites;
-  const int64_t slot = b->step % d->t.c.steps_per_epoch * d->t.c.batch_size + first;
+  const int64_t slot = b->step % d->t.c.steps_per_epoch * d->t.c.batch_size + b->place + first;
   float factor[SM_SITES_MAX];
   if (!k->drop) return;
   for (int64_t row = 0; row < (int64_t)n * k->views; row++) {

@@ -25,7 +25,7 @@ void sm_distil_draw_masks(distil *d, const sm_batch *b, int first, int n) {
   const sm_train_config *c = &d->t.c;
   const view_kind *global = &d->kind[GLOBAL], *local = &d->kind[LOCAL];
   const sm_masking masking = sm_trainable_masking(&d->t);
-  const int64_t slot = b->step % c->steps_per_epoch * c->batch_size + first;
+  const int64_t slot = b->step % c->steps_per_epoch * c->batch_size + b->place + first;
   for (int i = 0; i < n; i++)
     for (int v = 0; v < c->globals + c->locals; v++) {
       const sm_slot_key key = {c->seed, b->epoch, slot + i};

@@ -97,7 +97,7 @@ static void objective_set_key(objective *o, const sm_batch *b, int first) {
   sm_rng rng = sm_rng_make(o->t.c.seed, SM_RNG_OBJECTIVE, (uint64_t)b->epoch, (uint64_t)b->step, 0);
   int32_t key[3];
   for (int i = 0; i < 2; i++) key[i] = (int32_t)sm_rng_u32(&rng);
-  key[2] = first;
+  key[2] = b->place + first;
   sm_write_i32(o->key, 0, 3, key);
 }
 

@@ -32,8 +32,7 @@ sm_status sm_trainable_seal(sm_trainable *t, sm_error *err) {
   return status;
 }
 
-sm_status sm_trainable_new(const sm_train_config *c, sm_trainable **out, sm_error *err) {
-  const sm_trainable_ops *ops = c->objective.ops ? &sm_objective_trainable_ops : &sm_distil_ops;
+sm_status sm_trainable_make(const sm_trainable_ops *ops, const sm_train_config *c, sm_trainable **out, sm_error *err) {
   *out = NULL;
   sm_trainable *t = sm_calloc(1, ops->size);
   if (!t) return sm_fail(err, SM_ENOMEM, "no memory for what trains");

@@ -101,7 +101,7 @@ typedef struct sm_trainable_ops {
   int (*sums)(sm_trainable *, sm_step_sum *, int most);  /* its COUNT, HOST and WHOLE_STEP entries */
   void (*destroy)(sm_trainable *);                  /* what the implementation owns beyond the arena; may be NULL */
 } sm_trainable_ops;
-extern const sm_trainable_ops sm_distil_ops, sm_objective_trainable_ops;
+extern const sm_trainable_ops sm_distil_ops, sm_objective_trainable_ops; /* the two that there are */
 
 struct sm_trainable {
   const sm_trainable_ops *ops;
@@ -123,6 +123,8 @@ struct sm_trainable {
 /* Ask the plugins, declare, build and plan; allocate gets the memory (sets get initial values, the teacher the student's) and
  * lets the tokenizers load their frozen weights. */
 sm_status sm_trainable_new(const sm_train_config *, sm_trainable **, sm_error *);
+/* The same of an implementation. */
+sm_status sm_trainable_make(const sm_trainable_ops *, const sm_train_config *, sm_trainable **, sm_error *);
 sm_status sm_trainable_allocate(sm_trainable *, sm_error *);
 void sm_trainable_free(sm_trainable *);
 /* Everything that is added up over a step; pointers live as long as the trainable. The number of entries. */

@@ -227,7 +227,7 @@ static sm_status ask(bench *b, const char *options, sm_error *err) {
   b->ops = p->ops;
   must(sm_instance_new(registry, p, &b->it, err), err);
   must(sm_options_fill(p, options, b->it.self, arena, err), err);
-  return sm_tokenizer_ask(b->ops, b->it.self, 4, &b->spec, err);
+  return sm_tokenizer_ask(b->ops, b->it.self, &(sm_backbone_spec){.cell = 4, .dim = 8, .blocks = 1}, &b->spec, err);
 }
 
 /* `views` views of grid x grid cells, all of them hidden. */

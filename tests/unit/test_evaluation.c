@@ -1,15 +1,10 @@
 /* test_evaluation.c — what an evaluation gets from the core: pictures of a split, parts, crops, features; and a plugin of its own
  * that builds the network itself. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "eval_bench.h"
 #include "pools.h"
+#include "test.h"
 
 #define PIXELS (3 * SIDE * SIDE)
 #define PLUGINS "tests/plugins/evaluations/.libs"
@@ -84,7 +79,6 @@ static void look_at_lists(sm_eval_context *x) {
 }
 
 static void lists(void **state) {
-  (void)state;
   eval_bench b;
   eval_bench_open(&b, pool[2], false, NULL);
   with_context(&b, look_at_lists);
@@ -94,7 +88,6 @@ static void lists(void **state) {
 
 /* Contexts of other rigs have features only. */
 static void no_pictures(void **state) {
-  (void)state;
   sm_eval_context x = {.pool = pool[1]};
   sm_pictures *p;
   sm_error err = {0};
@@ -138,7 +131,6 @@ static void look_at_centres(sm_eval_context *x) {
 }
 
 static void centres(void **state) {
-  (void)state;
   eval_bench b;
   eval_bench_open(&b, pool[2], false, NULL);
   looked_at = &b;
@@ -191,7 +183,6 @@ static void look_at_crops(sm_eval_context *x) {
 }
 
 static void crops(void **state) {
-  (void)state;
   eval_bench b;
   eval_bench_open(&b, pool[2], false, NULL);
   with_context(&b, look_at_crops);
@@ -210,7 +201,6 @@ static const char *other_order(const void *self, int c) {
 }
 
 static void damaged_and_mapped(void **state) {
-  (void)state;
   eval_bench b;
   sm_features f;
   sm_feature_spec spec = {.blocks = 1, .pool = SM_POOL_CLS};
@@ -260,7 +250,6 @@ static void own_features(const eval_bench *b, const float *x, int n, float *view
 enum { FEW = 9 };
 
 static void rows_of_features(void **state) {
-  (void)state;
   static float x[FEW * PIXELS], before[FEW * 32], last[FEW * 32], patches[FEW * 16 * 32];
   eval_bench b;
   sm_features f;
@@ -298,7 +287,6 @@ static void rows_of_features(void **state) {
 /* ---- protocols over them ------------------------------------------------------------------------------------ */
 
 static void learns_from_crops(void **state) {
-  (void)state;
   const char *yaml = "{epochs: 3, lr: [0.01, 0.1], features: crops, hold_out: 0.2, batch_size: 64}";
   sm_eval_result r[2];
   sm_error err = {0};
@@ -352,7 +340,6 @@ static double nearest_mean(const eval_bench *b, int side) {
 }
 
 static void a_plugin_of_ones_own(void **state) {
-  (void)state;
   const char *build = getenv("SMALTI_BUILDDIR");
   char plugins[4096];
   snprintf(plugins, sizeof plugins, "%s/" PLUGINS, build ? build : ".");

@@ -229,7 +229,6 @@ static void parts(void **state) {
 
 /* A part's features are rows of the whole's, whether these were made before or not. */
 static void features_of_a_part(void **state) {
-  (void)state;
   eval_bench b;
   sm_eval_result first, second;
   sm_error err = {0};
@@ -253,7 +252,6 @@ static void features_of_a_part(void **state) {
 #define MIXED "{" QUICK ", epochs: 4, mixup: 0.8, cutmix: 1, erasing: 0.25, randaugment: 9}"
 
 static void learns(void **state) {
-  (void)state;
   eval_bench b;
   sm_eval_result frozen, tuned;
   sm_error err = {0};
@@ -314,7 +312,6 @@ static void augments(void **state) {
 
 /* Stopped at every so many questions, at a step or while measuring, and again: as if unbroken. */
 static void goes_on(void **state) {
-  (void)state;
   eval_bench b;
   sm_eval_result whole, r;
   sm_error err = {0};
@@ -342,7 +339,6 @@ static void goes_on(void **state) {
 
 /* What another network or other options left behind is not taken; a damaged file is passed over. */
 static void only_its_own_state(void **state) {
-  (void)state;
   eval_bench b;
   sm_eval_result whole, r;
   sm_error err = {0};
@@ -371,7 +367,6 @@ static void only_its_own_state(void **state) {
 }
 
 static void from_the_head(void **state) {
-  (void)state;
   eval_bench b;
   sm_eval_result with, without, r;
   sm_error err = {0};
@@ -396,7 +391,6 @@ static void from_the_head(void **state) {
 
 /* The head's largest output, against the plain kernels' of the evaluator's features. */
 static void largest_outputs(void **state) {
-  (void)state;
   eval_bench b;
   sm_error err = {0};
   sm_assigned got;
@@ -430,7 +424,6 @@ static void largest_outputs(void **state) {
 }
 
 static void refusals(void **state) {
-  (void)state;
   eval_bench b;
   sm_eval_result r;
   sm_error err = {0};

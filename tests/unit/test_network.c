@@ -161,7 +161,6 @@ static void test_same_view(void **state) {
 }
 
 static void test_targets(void **state) {
-  (void)state;
   check_targets("", SM_SET_TEACHER, 0, false);
   check_targets(", net: student", SM_SET_STUDENT, 0, false);
   check_targets(", center: true", SM_SET_TEACHER, 0, true);
@@ -247,7 +246,6 @@ static void same(const double *a, const double *b, double within) {
 
 /* A set filled by the handle, a copy of its own weights, and the live sets of the run all give the same logits. */
 static void test_places(void **state) {
-  (void)state;
   sm_error err = {0};
   double filled[BATCH * K], own[BATCH * K], copied[BATCH * K], live[BATCH * K];
   sm_network *n = opened(SM_NET_AUTO, true);
@@ -287,7 +285,6 @@ static void test_places(void **state) {
 
 /* A head that may be there or not: runs have one, exports have none, and where strictness asks for it, that is an error. */
 static void test_heads(void **state) {
-  (void)state;
   sm_error err = {0};
   sm_head_room room;
   char path[160];

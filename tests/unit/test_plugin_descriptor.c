@@ -174,7 +174,6 @@ static void option_rows_are_checked(void **state) {
 
 /* Where the plugin wants its host: a pointer's place in the instance, of no option. */
 static void the_host_has_a_place(void **state) {
-  (void)state;
   const sm_option option = {.name = "s", .type = SM_OPT_STRING, .def = "~", .doc = "d", AT(s)};
   sm_instance instance;
   char text[160];

@@ -164,7 +164,6 @@ static void add_one(const sm_node *n, int64_t first, int64_t last, sm_worker *w)
 }
 
 static void ops_of_plugins_are_their_own(void **state) {
-  (void)state;
   static const sm_op op = {.name = "add_one", .run = {[SM_CPU] = {add_one}}};
   begin(SM_F32);
   sm_tensor *x = sm_input_real(g, "x", 2, (int64_t[]){3, 2}, NULL);

@@ -191,7 +191,6 @@ static void resizes_oblong(int prefix, int rows, int cols, int height, int width
 }
 
 static void resizes_oblongs(void **state) {
-  (void)state;
   resizes_oblong(2, 4, 8, 32, 64);
   resizes_oblong(0, 4, 4, 0, 0);
   resizes_oblong(1, 8, 2, 128, 32);
