@@ -9,6 +9,8 @@
 #define DIM 12 /* D of the check */
 #define K 10   /* of the check, where the head asks for none */
 #define UPDATES 3
+#define VIEWS 2
+#define PATCHES 3
 enum { PARAMS, INPUT, STATE };
 
 typedef struct head_trial {
@@ -20,6 +22,7 @@ typedef struct head_trial {
   sm_head head;
   sm_site site; /* the one looked at */
   sm_tensor *count, *rows, *logits, *mean_logits;
+  sm_tensor *cube, *of_rows, *of_cube;
 } head_trial;
 
 static const char *const site_names[] = {"view", "patch"};
@@ -158,6 +161,42 @@ static void check_counts(sm_checker *c, head_trial *h) {
   sm_trial_close(&t);
 }
 
+/* Features of (B, N, D) are those of its rows, as (B, N, F): tokenizers ask for all patches so. */
+static void build_cube(sm_trial *t) {
+  head_trial *h = t->ctx;
+  char is[96];
+  h->rows = sm_input_real(t->graph, "rows", 2, (int64_t[]){VIEWS * PATCHES, DIM}, NULL);
+  h->cube = sm_input_real(t->graph, "patches", 3, (int64_t[]){VIEWS, PATCHES, DIM}, NULL);
+  h->of_rows = h->ops->features(h->self, t->graph, &h->head, h->rows, h->site);
+  h->of_cube = h->ops->features(h->self, t->graph, &h->head, h->cube, h->site);
+  if (!sm_graph_ok(t->graph)) return;
+  if (!h->of_rows || !h->of_cube) {
+    sm_graph_fail(t->graph, "features gives NULL at site %s", site_names[h->site]);
+    return;
+  }
+  if (h->of_cube->ndim != 3 || h->of_cube->dim[1] != PATCHES || h->of_cube->dim[2] != h->of_rows->dim[1])
+    sm_graph_fail(t->graph, "features of (B, N, D) are %s at site %s, not (%d, %d, %lld)", sm_dims_text(h->of_cube->ndim, h->of_cube->dim, is, sizeof is),
+                  site_names[h->site], VIEWS, PATCHES, (long long)h->of_rows->dim[1]);
+  sm_keep(t->graph, h->of_rows);
+  sm_keep(t->graph, h->of_cube);
+}
+
+static void fill_cube(sm_trial *t) {
+  sm_fill_normal(((head_trial *)t->ctx)->rows, 7, 1);
+  sm_fill_normal(((head_trial *)t->ctx)->cube, 7, 1);
+}
+
+static void check_cube(sm_checker *c, head_trial *h) {
+  sm_trial t;
+  const sm_trial_plan plan = {.name = "features of (B, N, D)", .declare = declare, .build = build_cube, .fill = fill_cube, .no_gradient = true, .ctx = h};
+  if (!sm_trial_open(&t, c, &plan, c->two)) return;
+  sm_trial_run(&t);
+  double worst = 0;
+  for (int64_t k = 0; k < sm_elements(h->of_rows); k++) worst = fmax(worst, fabs(sm_get(h->of_rows, k) - sm_get(h->of_cube, k)));
+  sm_check_that(c, worst < 1e-9, NULL, "site %s, %s: features of (B, N, D) differ by %.1e from those of its rows (B·N, D)", site_names[h->site], role_names[h->role], worst);
+  sm_trial_close(&t);
+}
+
 /* ---- the state ----------------------------------------------------------------------------------------- */
 
 /* UPDATES steps from the beginning, or from step `from` on with the values of `load`. keep: stop after the first step and hand
@@ -226,6 +265,7 @@ void sm_check_head(sm_checker *c, sm_instance *instance) {
         h.site = (sm_site)site;
         check_affine(c, &h);
         check_counts(c, &h);
+        check_cube(c, &h);
         if (h.ops->build_update) check_state(c, &h);
       }
     }

@@ -182,7 +182,7 @@ static sm_status network_load_head(const sm_network *n, const sm_st_reader *file
   sm_status status =
       network_load_part(&(sm_weights_source){file, n->head_prefix, n->head_only ? all : n->others, 0, 0}, &at->head, NULL, err);
   if (!status && n->head.ops->declare_state)
-    status = network_load_part(&(sm_weights_source){file, n->state_prefix, roles, 0, 0}, &at->head_state, NULL, err);
+    status = network_load_part(&(sm_weights_source){file, n->state_prefix, n->head_only ? all : roles, 0, 0}, &at->head_state, NULL, err);
   return !status && n->center ? network_load_center(n, file, &at->center, err) : status;
 }
 

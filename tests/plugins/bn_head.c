@@ -62,13 +62,17 @@ static void bn_declare_state(const void *self, const sm_head *h) {
 
 /* ---- ops ----------------------------------------------------------------------------------------------------------------- */
 
+/* x is (R, C) or (B, N, C): rows are items times what stands between. */
+static int64_t width(const sm_tensor *x) { return x->dim[x->ndim - 1]; }
+static int64_t middle(const sm_tensor *x) { return x->ndim == 3 ? x->dim[1] : 1; }
+
 /* One column per tile. norm: in x (R, C), w, b (C); out y (R, C), mean (1, C), spread (1, C) = Σ (x - mean)².
  * norm_dx: in dy, x, mean, spread, w; out dx, dw, db. fixed: in x, mean, variance, w, b; out y; without gradient. */
 #define KERNELS(real, suffix)                                                                                               \
   static void norm_##suffix(const sm_node *n, int64_t first, int64_t last, sm_worker *worker) {                             \
     const real *x = sm_at(worker, n->in[0], 0), *w = sm_at(worker, n->in[1], 0), *b = sm_at(worker, n->in[2], 0);           \
     real *y = sm_at(worker, n->out[0], 0), *mean = sm_at(worker, n->out[1], 0), *spread = sm_at(worker, n->out[2], 0);      \
-    const int64_t rows = sm_items(n->in[0]), d = n->in[0]->dim[1];                                                          \
+    const int64_t d = width(n->in[0]), rows = sm_items(n->in[0]) * middle(n->in[0]);                                                          \
     for (int64_t c = first; c < last; c++) {                                                                                \
       double sum = 0, square = 0;                                                                                           \
       for (int64_t r = 0; r < rows; r++) sum += (double)x[r * d + c];                                                       \
@@ -84,7 +88,7 @@ static void bn_declare_state(const void *self, const sm_head *h) {
     const real *dy = sm_at(worker, n->in[0], 0), *x = sm_at(worker, n->in[1], 0), *mean = sm_at(worker, n->in[2], 0),       \
                *spread = sm_at(worker, n->in[3], 0), *w = sm_at(worker, n->in[4], 0);                                       \
     real *dx = n->out[0] ? sm_at(worker, n->out[0], 0) : NULL, *dw = sm_at(worker, n->out[1], 0), *db = sm_at(worker, n->out[2], 0); \
-    const int64_t rows = sm_items(n->in[0]), d = n->in[0]->dim[1];                                                          \
+    const int64_t d = width(n->in[0]), rows = sm_items(n->in[0]) * middle(n->in[0]);                                                          \
     for (int64_t c = first; c < last; c++) {                                                                                \
       double sum = 0, along = 0;                                                                                            \
       const double inverse = rows ? 1 / sqrt((double)spread[c] / (double)rows + eps) : 0;                                   \
@@ -105,8 +109,8 @@ static void bn_declare_state(const void *self, const sm_head *h) {
     const real *x = sm_at(worker, n->in[0], first), *mean = sm_at(worker, n->in[1], 0), *variance = sm_at(worker, n->in[2], 0), \
                *w = sm_at(worker, n->in[3], 0), *b = sm_at(worker, n->in[4], 0);                                            \
     real *y = sm_at(worker, n->out[0], first);                                                                              \
-    const int64_t d = n->in[0]->dim[1];                                                                                     \
-    for (int64_t r = 0; r < last - first; r++)                                                                              \
+    const int64_t d = width(n->in[0]), rows = (last - first) * middle(n->in[0]);                                            \
+    for (int64_t r = 0; r < rows; r++)                                                                                      \
       for (int64_t c = 0; c < d; c++)                                                                                       \
         y[r * d + c] = (real)(((double)x[r * d + c] - (double)mean[c]) / sqrt((double)variance[c] + eps) * (double)w[c] + (double)b[c]); \
   }
@@ -114,7 +118,7 @@ KERNELS(float, f32)
 KERNELS(double, f64)
 #define RUN(name) {[SM_CPU] = {name##_f32, name##_f64}, [SM_PLAIN] = {name##_f32, name##_f64}}
 
-static int64_t columns(const sm_node *n) { return n->in[0]->dim[1]; }
+static int64_t columns(const sm_node *n) { return width(n->in[0]); }
 
 static const sm_op norm_dx = {.name = "bn_dx", .cls = SM_TILES, .tiles = columns, .run = RUN(norm_dx)};
 
@@ -134,15 +138,16 @@ static const sm_op fixed = {.name = "bn_fixed", .cls = SM_PER_ITEM, .cross = 30,
 /* What the update needs of this call's rows, added to those of earlier calls in the step. */
 static void add_up(sums *s, sm_graph *g, sm_tensor *x, sm_tensor *spread, sm_site site) {
   char name[64];
-  const int64_t one = 1, d = x->dim[1];
+  const int64_t one = 1, d = width(x);
+  const double share = 1.0 / (double)middle(x); /* counts are of items */
   sm_tensor **all[] = {&s->mean, &s->mean_rows, &s->spread, &s->spread_rows};
   for (int k = 0; !s->spread_rows && k < 4; k++) {
     snprintf(name, sizeof name, "%s.bn.sum%d", site_names[site], k);
     *all[k] = sm_accumulator(g, name, 1, k % 2 ? &one : &d);
   }
-  sm_sum_rows_into(g, x, s->mean);
+  sm_sum_rows_into(g, sm_scale(g, x, share), s->mean);
   sm_add_count_into(g, x, s->mean_rows);
-  sm_sum_rows_into(g, spread, s->spread);
+  sm_sum_rows_into(g, sm_scale(g, spread, share), s->spread);
   sm_add_count_into(g, x, s->spread_rows);
 }
 
@@ -152,8 +157,8 @@ static sm_tensor *bn_features(void *self, sm_graph *g, const sm_head *h, sm_tens
   x = sm_linear(g, x, sm_param(g, &h->params, "%s.in.weight", name), NULL);
   if (!sm_graph_ok(g)) return x;
   sm_tensor *gain = sm_param(g, &h->params, "%s.norm.weight", name), *bias = sm_param(g, &h->params, "%s.norm.bias", name);
-  const int64_t row[] = {1, x->dim[1]};
-  sm_tensor *y[] = {sm_result(g, x->dtype, 2, x->dim, x->count), NULL, NULL};
+  const int64_t row[] = {1, width(x)};
+  sm_tensor *y[] = {sm_result(g, x->dtype, x->ndim, x->dim, x->count), NULL, NULL};
   if (h->training) {
     y[1] = sm_result(g, x->dtype, 2, row, NULL), y[2] = sm_result(g, x->dtype, 2, row, NULL);
     sm_emit(g, &norm, 3, (sm_tensor *[]){x, gain, bias}, 3, y);
