@@ -360,6 +360,7 @@ static void collect_lines(sm_graph *g) {
 void sm_graph_report(const sm_graph *graph, sm_plan_report *r) {
   sm_graph *g = (sm_graph *)graph; /* the sorted list is made on first use */
   collect_lines(g);
+  if (g->allocated) sm_rows_refresh(g); /* flops are those of the items and rows that there are */
   *r = (sm_plan_report){.inputs = g->input_bytes,
                         .transient = g->transient_bytes,
                         .unshared = g->unshared_bytes,

@@ -94,8 +94,8 @@ static void draw(float *x, int32_t *label, int n, uint64_t seed) {
 static void random_features(sm_features *train, sm_features *test) {
   draw(random_train, random_train_label, TRAIN, 1);
   draw(random_test, random_test_label, TEST, 2);
-  *train = (sm_features){TRAIN, DIM, CLASSES, random_train, random_train_label};
-  *test = (sm_features){TEST, DIM, CLASSES, random_test, random_test_label};
+  *train = (sm_features){TRAIN, DIM, CLASSES, random_train, random_train_label, NULL};
+  *test = (sm_features){TEST, DIM, CLASSES, random_test, random_test_label, NULL};
 }
 
 static double cosine(const float *a, const float *b) {
@@ -181,7 +181,7 @@ static const float hand_test[] = {7, 0};
 
 static int32_t classify(const int32_t *label, int64_t n, int classes, int k, double temperature, double *top1,
                         double *top5, int32_t truth) {
-  sm_features train = {n, 2, classes, hand_train, label}, test = {1, 2, classes, hand_test, &truth};
+  sm_features train = {n, 2, classes, hand_train, label, NULL}, test = {1, 2, classes, hand_test, &truth, NULL};
   int32_t guess;
   must_knn(&train, &test, &k, 1, temperature, pool[1], &guess, top1, top5);
   return guess;
@@ -254,7 +254,7 @@ static void refused(const sm_features *train, const sm_features *test, int k, do
 
 static void refusals(void **state) {
   static const int32_t label[] = {0, 1, 2}, zero[] = {0};
-  const sm_features train = {3, 2, 3, hand_train, label}, test = {1, 2, 3, hand_test, zero};
+  const sm_features train = {3, 2, 3, hand_train, label, NULL}, test = {1, 2, 3, hand_test, zero, NULL};
   sm_features f = train;
   f.n = 0;
   refused(&f, &test, 1, 1, "k-NN needs pictures on both sides, but has 0 to look in and 1 to classify");
@@ -292,8 +292,8 @@ static sm_status give(sm_eval_context *x, const char *split, sm_feature_spec *sp
   asked = spec->pool;
   assert_int_equal(spec->blocks, 1);
   snprintf(spec->what, sizeof spec->what, "pixels as features");
-  *f = strcmp(split, "train") ? (sm_features){1, 2, 2, hand_test, test_label}
-                              : (sm_features){6, 2, 2, hand_train, train_label};
+  *f = strcmp(split, "train") ? (sm_features){1, 2, 2, hand_test, test_label, NULL}
+                              : (sm_features){6, 2, 2, hand_train, train_label, NULL};
   return SM_OK;
 }
 
