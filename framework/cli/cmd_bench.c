@@ -17,11 +17,9 @@ typedef struct bench {
 
 static sm_status open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_error *err) {
   sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
-  if (!status) status = sm_create_instances(b->recipe, err);
+  if (!status) status = sm_recipe_create(b->recipe, err);
   if (status) return status;
-  int threads = cli->threads               ? (int)cli->threads
-                : b->recipe->train.threads ? (int)b->recipe->train.threads
-                                           : sm_cpu_count();
+  int threads = sm_recipe_threads(b->recipe, cli->threads);
   if (!(b->pool = sm_pool_new(threads, err))) return err->code;
   return sm_train_configure(b->recipe, b->pool, 100, &b->config, err);
 }

@@ -9,7 +9,7 @@
 #include "framework/formats/formats.h"
 
 #include "eval_features.h"
-#include "framework/recipe/option.h"
+#include "framework/plugin/option.h"
 #include "network.h"
 #include "progress.h"
 
@@ -91,9 +91,7 @@ static sm_status choose_size(evaluating *e, sm_error *err) {
 
 static sm_status open_evaluator(evaluating *e, const sm_instance *instance, int needed, sm_error *err) {
   const sm_recipe *r = sm_network_recipe(e->network);
-  int threads = e->cli->threads         ? (int)e->cli->threads
-                : r && r->train.threads ? (int)r->train.threads
-                                        : sm_cpu_count();
+  int threads = sm_recipe_threads(r, e->cli->threads);
   if (!(e->pool = sm_pool_new(threads, err))) return err->code;
   sm_evaluator_config c = sm_evaluator_config_of(e->network, e->pool);
   choose_features(e, instance, &c);

@@ -168,11 +168,9 @@ static int run(sm_cli *cli, int argc, char **argv) {
   plan_view view = {0};
   int code = SM_EXIT_OK;
   sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
-  if (!status) status = sm_create_instances(recipe, &err);
+  if (!status) status = sm_recipe_create(recipe, &err);
   if (!status) {
-    view.threads = cli->threads            ? (int)cli->threads
-                   : recipe->train.threads ? (int)recipe->train.threads
-                                           : sm_cpu_count();
+    view.threads = sm_recipe_threads(recipe, cli->threads);
     if (!(pool = sm_pool_new(view.threads, &err))) status = err.code;
   }
   if (!status)

@@ -131,14 +131,6 @@ static void on_evaluation(void *ctx, const char *what, double done) {
   sm_child_tell(p->child, &tell);
 }
 
-static sm_status open_pictures(sm_slot *slot, sm_dataset *d, sm_error *err) {
-  *d = (sm_dataset){0};
-  if (!slot->plugin.plugin) return SM_OK;
-  sm_status status = sm_instance_create(&slot->plugin, err);
-  *d = (sm_dataset){slot->plugin.plugin->ops, slot->plugin.self};
-  return status ? status : d->ops->open(d->self, err);
-}
-
 /* The evaluation of the recipe that is called so, if its file is missing. */
 static struct sm_job_evaluation *missing(sm_table_job *job, const char *name) {
   for (int i = 0; i < job->evaluations; i++)
@@ -150,11 +142,11 @@ static bool wants_gallery(const sm_table_job *job) { return job->shown && !job->
 
 static sm_status open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm_pool *pool, sm_evaluator **out, sm_error *err) {
   sm_evaluator_config c = sm_evaluator_config_of(net, pool);
-  c.limits.max_pixels = r->data.max_pixels;
+  c.limits = sm_recipe_limits(r);
   c.progress = on_evaluation, c.progress_ctx = p;
   c.stop = sm_signals_stop;
-  sm_status status = open_pictures(&r->data.train, &c.train, err);
-  if (!status) status = open_pictures(&r->data.test, &c.test, err);
+  sm_status status = sm_slot_open(&r->data.train, &c.train, err);
+  if (!status) status = sm_slot_open(&r->data.test, &c.test, err);
   for (int i = 0; i < r->evaluations && !status; i++) {
     bool for_gallery = i == 0 && wants_gallery(p->job);
     if (!for_gallery && !missing(p->job, r->evaluate[i].instance)) continue;
@@ -252,9 +244,7 @@ static sm_status evaluate(void *ctx, sm_child *child, sm_error *err) {
   p->child = child;
   const sm_network_source from = {.path = sm_table_job_path(p->jobs, p->job, NULL, folder, sizeof folder)};
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
-  int threads = p->jobs->options.threads ? p->jobs->options.threads
-                : r && r->train.threads  ? (int)r->train.threads
-                                         : sm_cpu_count();
+  int threads = sm_recipe_threads(r, p->jobs->options.threads);
   if (!status) status = sm_network_open(p->jobs->options.registry, &from, &net, err);
   if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
   if (!status) status = open_evaluator(p, r, net, pool, &evaluator, err);

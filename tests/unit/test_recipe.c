@@ -41,7 +41,6 @@ static void fills_every_section(void **state) {
   assert_int_equal(r->evaluations, 1);
   assert_false(r->loss[0].plugin.created);
   assert_int_equal(r->train.epochs, 100);
-  assert_int_equal(r->train.clip, SM_CLIP_PARAMETER);
   assert_true(r->train.clip_grad == 3);
   assert_int_equal(r->train.keep_checkpoints, 2);
   assert_int_equal(r->data.prefetch, 2);
@@ -74,18 +73,28 @@ static void fills_views(void **state) {
 static void scales_the_learning_rate(void **state) {
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *r = load("x.yaml"); /* 5e-4 for 256 pictures, batch 1024 */
-  const sm_schedule *lr = &r->optimizer.lr;
-  assert_true(lr->from == 5e-4 * 4);
-  assert_true(lr->to == 1e-6 && lr->warmup == 10 && lr->shape == SM_SHAPE_COSINE && lr->per == SM_PER_STEP);
-  assert_int_equal(r->optimizer.config.kind, SM_ADAMW);
-  assert_true(r->optimizer.config.beta2 == 0.999 && r->optimizer.config.eps == 1e-8);
+  sm_schedule lr = sm_recipe_lr(r);
+  assert_true(lr.from == 5e-4 * 4 && r->optimizer.lr.from == 5e-4);
+  assert_true(lr.to == 1e-6 && lr.warmup == 10 && lr.shape == SM_SHAPE_COSINE && lr.per == SM_PER_STEP);
+  sm_optimizer_config config = sm_recipe_optimizer(r);
+  assert_int_equal(config.kind, SM_ADAMW);
+  assert_true(config.beta2 == 0.999 && config.eps == 1e-8);
+  assert_int_equal(config.clip, SM_CLIP_PARAMETER);
+  assert_true(config.clip_at == 3);
   assert_true(r->optimizer.weight_decay.from == 0.04 && r->optimizer.weight_decay.to == 0.4);
   sm_recipe_free(r);
   r = load_with("x.yaml",
                 "optimizer={sgd: {lr: {from: 0.1, to: 0.1, shape: constant, warmup: 0}, lr_batch: 0}}");
-  assert_true(r->optimizer.lr.from == 0.1 && r->optimizer.lr.to == 0.1 && r->optimizer.lr.warmup == 0);
-  assert_int_equal(r->optimizer.config.kind, SM_SGD);
-  assert_true(r->optimizer.config.momentum == 0.9);
+  lr = sm_recipe_lr(r), config = sm_recipe_optimizer(r);
+  assert_true(lr.from == 0.1 && lr.to == 0.1 && lr.warmup == 0);
+  assert_int_equal(config.kind, SM_SGD);
+  assert_true(config.momentum == 0.9);
+  sm_recipe_free(r);
+  r = load_with("x.yaml", "train={clip: global, clip_grad: 0.5}");
+  assert_int_equal(sm_recipe_optimizer(r).clip, SM_CLIP_GLOBAL);
+  sm_recipe_free(r);
+  r = load_with("x.yaml", "train.clip_grad=0");
+  assert_int_equal(sm_recipe_optimizer(r).clip, SM_CLIP_NONE);
   sm_recipe_free(r);
 }
 
@@ -246,7 +255,7 @@ static void overrides_by_path(void **state) {
   const test_tokenizer *t = options(&r->tokenizer[0]);
   assert_int_equal(t->labels, 1);
   assert_true(t->momentum.from == 0.5 && t->momentum.to == 1);
-  assert_true(r->optimizer.lr.to == 1e-5 && r->optimizer.lr.from == 5e-4 * 4);
+  assert_true(r->optimizer.lr.to == 1e-5 && sm_recipe_lr(r).from == 5e-4 * 4);
   assert_true(r->optimizer.weight_decay.to == 0.1 && r->optimizer.weight_decay.from == 0.04);
   assert_string_equal(r->name, "try");
   sm_recipe_free(r);
@@ -496,12 +505,12 @@ static void fills_single_plugins(void **state) {
 
 /* Every default of the core's own tables is legal, and every row says what it is for. */
 static void tables_are_sound(void **state) {
-  int n;
-  const sm_section_table *s = sm_recipe_sections(&n);
+  const sm_schema *s[SM_SECTIONS_MAX];
+  int n = sm_recipe_sections(s, SM_SECTIONS_MAX);
   assert_int_equal(n, 9);
   for (int i = 0; i < n; i++)
-    for (int k = 0; k < s[i].n; k++) {
-      const sm_option *o = &s[i].options[k];
+    for (int k = 0; k < s[i]->n_options; k++) {
+      const sm_option *o = &s[i]->options[k];
       assert_non_null(o->def);
       assert_non_null(o->doc);
       assert_true(o->doc[0] && o->doc[strlen(o->doc) - 1] != '.');

@@ -331,7 +331,7 @@ static void names_sizes_that_differ(void **state) {
     const char *rest, *message;
   } cases[] = {
       {"head: {projection: {out_dim: 4096}}\ntokenizer: dvae\nlosses: {mim: mim}\n",
-       "x.yaml:5:8: head 'main' gives 4096 values a patch, but tokenizer 'main' names 8192; leave the head's "
+       "x.yaml:5:8: head 'main' gives 4096 values per patch, but tokenizer 'main' names 8192; leave the head's "
        "size out: it is "
        "then the target's"},
       {"head: projection\ntokenizer: dvae\nlosses: {mim: mim}\n", ""},

@@ -1,9 +1,9 @@
 /* option.h — values through sm_option tables: reading, checking, describing, writing back.
  *
- * The one place that turns text into typed values; recipes, plugins and the command line all go through it.
- */
-#ifndef SMALTI_RECIPE_OPTION_H
-#define SMALTI_RECIPE_OPTION_H
+ * The one place that turns text into typed values; recipes, the check of plugins' defaults and the command line all go
+ * through it. Texts that values point to lie in the arena that is handed in, not in `base`. */
+#ifndef SM_PLUGIN_OPTION_H
+#define SM_PLUGIN_OPTION_H
 
 #include <smalti/plugin.h>
 
