@@ -60,8 +60,6 @@ check/check.c check_tokenizer.c
 tensor/autodiff.c ops_small.c
 # without a reason: to be parted
 cli/command.c usage.c
-image/decode.c jpeg.c
-image/decode.c png.c
 nn/ema.c set.c
 nn/init.c set.c
 recipe/fit.c resolve.c
