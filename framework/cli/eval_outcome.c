@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "framework/formats/formats.h"
-#include "framework/recipe/option.h"
+#include "framework/plugin/option.h"
 
 /* ---- figures for people -------------------------------------------------------------------------------- */
 

@@ -151,7 +151,8 @@ static sm_status read_list(const sm_option *o, const sm_yaml *v, const char *pat
     char key[256];
     sm_fail(err, SM_EINVAL, "%s must have 1 to %d numbers, not %d", join(path, o->name, key, sizeof key),
             SM_LIST_MAX, n);
-    return sm_fail_place(err, v->at);
+    sm_fail_place(err, v->at);
+    return n ? SM_EINVAL : sm_hint(err, "write one number, or several as [a, b]");
   }
   for (int i = 0; i < n; i++) {
     const sm_yaml *item = v->kind == SM_YAML_LIST ? v->entry[i].value : v;

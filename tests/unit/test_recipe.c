@@ -70,6 +70,34 @@ static void fills_views(void **state) {
   sm_recipe_free(r);
 }
 
+/* The side of a square, or height and width; a square is the same recipe however it is written. */
+static void reads_sizes(void **state) {
+  const char *const none[] = {"data.views.local.count=0"};
+  const char *const both[] = {"data.views.local.count=0", "data.views.local.size=[48, 80]"};
+  const char *const square[] = {"data.views.local.count=0", "data.views.local.size=[96, 96]"};
+  sm_error err;
+  fixture_write("x.yaml", fixture_recipe);
+  sm_recipe *plain = fixture_load("x.yaml", 1, none), *r = fixture_load("x.yaml", 2, both),
+            *same = fixture_load("x.yaml", 2, square);
+  sm_text text = {0}, again = {0};
+  assert_int_equal(r->views.local_height, 48);
+  assert_int_equal(r->views.local_width, 80);
+  assert_int_equal(r->views.local.height, 48);
+  assert_int_equal(r->views.local.width, 80);
+  assert_int_equal(r->views.global_width, 224);
+  assert_int_equal(sm_recipe_write(r, false, &text, &err), SM_OK);
+  assert_non_null(strstr(text.s, "      size: [48, 80]\n"));
+  assert_true(sm_recipe_hash(r) != sm_recipe_hash(plain));
+  assert_true(sm_recipe_hash(same) == sm_recipe_hash(plain));
+  assert_int_equal(sm_recipe_write(same, false, &again, &err), SM_OK);
+  assert_non_null(strstr(again.s, "      size: 96\n"));
+  sm_text_free(&text);
+  sm_text_free(&again);
+  sm_recipe_free(plain);
+  sm_recipe_free(r);
+  sm_recipe_free(same);
+}
+
 static void scales_the_learning_rate(void **state) {
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *r = load("x.yaml"); /* 5e-4 for 256 pictures, batch 1024 */
@@ -521,6 +549,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fills_every_section),
       cmocka_unit_test(fills_views),
+      cmocka_unit_test(reads_sizes),
       cmocka_unit_test(scales_the_learning_rate),
       cmocka_unit_test(reads_schedules),
       cmocka_unit_test(makes_paths_absolute),

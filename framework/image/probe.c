@@ -1,4 +1,4 @@
-/* head.c — what the head of a JPEG or PNG file says about size and orientation, read without a decoder: for
+/* probe.c — what the beginning of a JPEG or PNG file says about size and orientation, read without a decoder: for
  * listing folders quickly and for applying EXIF orientation. Everything in the file is doubted; nothing is
  * read beyond `bytes`. */
 #include "planes.h"
@@ -46,69 +46,69 @@ static bool is_frame_header(int marker) { /* SOF0 … SOF15 without DHT, JPG and
   return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
 }
 
-sm_image_head sm_jpeg_head(const uint8_t *data, size_t bytes) {
-  sm_image_head head = {.orientation = 1};
+sm_image_probe sm_jpeg_probe(const uint8_t *data, size_t bytes) {
+  sm_image_probe said = {.orientation = 1};
   bool oriented = false;
   size_t at = 2;
-  while (!head.found) {
+  while (!said.found) {
     while (at < bytes && data[at] != 0xFF) at++; /* rubbish between segments, as libjpeg skips it */
     while (at < bytes && data[at] == 0xFF) at++;
     if (at + 3 > bytes) {
-      head.needs_more = true;
-      return head;
+      said.needs_more = true;
+      return said;
     }
     int marker = data[at++];
     if (marker == 0 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue; /* no length follows */
-    if (marker == 0xD9 || marker == 0xDA) return head; /* end or data before a frame header */
+    if (marker == 0xD9 || marker == 0xDA) return said; /* end or data before a frame header */
     size_t length = big16(data + at);
     if (length < 2) length = 2;                               /* libjpeg goes on behind the length field */
     size_t here = length <= bytes - at ? length : bytes - at; /* what is there of the segment */
     if (is_frame_header(marker) && here >= 7) {
-      head.height = (int)big16(data + at + 3);
-      head.width = (int)big16(data + at + 5);
-      head.found = true;
+      said.height = (int)big16(data + at + 3);
+      said.width = (int)big16(data + at + 5);
+      said.found = true;
     } else if (marker == 0xE1 && !oriented && here >= 8 && memcmp(data + at + 2, "Exif\0", 5) == 0) {
       if (here < length) {
-        head.needs_more = true;
-        return head;
+        said.needs_more = true;
+        return said;
       }
-      head.orientation = sm_exif_orientation(data + at + 8, length - 8);
+      said.orientation = sm_exif_orientation(data + at + 8, length - 8);
       oriented = true;
     }
     at += length;
   }
-  return head;
+  return said;
 }
 
 /* ---- PNG ----------------------------------------------------------------------------------------------- */
 
 /* Chunks: length, type, data, check sum. IHDR is the first; an eXIf chunk before the picture data gives the
  * orientation. */
-sm_image_head sm_png_head(const uint8_t *data, size_t bytes) {
-  sm_image_head head = {.orientation = 1};
+sm_image_probe sm_png_probe(const uint8_t *data, size_t bytes) {
+  sm_image_probe said = {.orientation = 1};
   size_t at = 8;
   while (at + 8 <= bytes) {
     size_t length = big32(data + at), room = bytes - at - 8;
     const uint8_t *type = data + at + 4;
     if (at == 8) {
       uint32_t width, height;
-      if (memcmp(type, "IHDR", 4) != 0 || length != 13) return head;
+      if (memcmp(type, "IHDR", 4) != 0 || length != 13) return said;
       if (room < 13) break;
       width = big32(data + at + 8);
       height = big32(data + at + 12);
-      head.width = width <= INT32_MAX ? (int)width : INT32_MAX;
-      head.height = height <= INT32_MAX ? (int)height : INT32_MAX;
-      head.found = true;
+      said.width = width <= INT32_MAX ? (int)width : INT32_MAX;
+      said.height = height <= INT32_MAX ? (int)height : INT32_MAX;
+      said.found = true;
     }
-    if (memcmp(type, "IDAT", 4) == 0 || memcmp(type, "IEND", 4) == 0) return head;
+    if (memcmp(type, "IDAT", 4) == 0 || memcmp(type, "IEND", 4) == 0) return said;
     if (memcmp(type, "eXIf", 4) == 0) {
       if (room < length) break;
-      head.orientation = sm_exif_orientation(data + at + 8, length);
-      return head;
+      said.orientation = sm_exif_orientation(data + at + 8, length);
+      return said;
     }
-    if (length > 0x7fffffff) return head;
+    if (length > 0x7fffffff) return said;
     at += 12 + length;
   }
-  head.needs_more = true;
-  return head;
+  said.needs_more = true;
+  return said;
 }
