@@ -62,11 +62,8 @@ tensor/autodiff.c ops_small.c
 cli/command.c usage.c
 image/decode.c jpeg.c
 image/decode.c png.c
-nn/ema.c set.c
-nn/init.c set.c
 recipe/fit.c resolve.c
 recipe/resolve.c schedules.c
-tensor/graph.c kernels_table.c
 train/objective.c ssl_step.c
 train/open.c record.c
 train/ssl_build.c ssl_sets.c
