@@ -16,7 +16,7 @@ resumes() {
   on "rename:2:KILL:checkpoints" smalti train --runs broken "$@" "name=$name" >log 2>&1
   [ $? -eq 137 ] || { fail "$name was not killed"; cat log >&2; }
   exits 0 smalti train --runs broken "$@" "name=$name"
-  has err "resuming"
+  has err "going on from step 2"
   same "unbroken/$name" "broken/$name" "$name"
 }
 # figure EVALUATION RUN ARGUMENTS: it is measured, on one thread as on two
@@ -74,7 +74,7 @@ cat >pair.yaml <<'END'
 smalti: 1
 table: Two ways to train a convolutional network
 base: conv.yaml
-shared: {train: {epochs: 1}}
+shared: {train: {epochs: 2, steps_per_epoch: 2}}
 figures: {k-NN: knn.top1}
 evaluate: {knn: {knn: {k: 3}}}
 rows:
