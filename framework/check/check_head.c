@@ -175,7 +175,7 @@ static void build_cube(sm_trial *t) {
     return;
   }
   if (h->of_cube->ndim != 3 || h->of_cube->dim[1] != PATCHES || h->of_cube->dim[2] != h->of_rows->dim[1])
-    sm_graph_fail(t->graph, "features of (B, N, D) are %s at site %s, not (%d, %d, %lld)", sm_dims_text(h->of_cube->ndim, h->of_cube->dim, is, sizeof is),
+    sm_graph_fail(t->graph, "features of (B, N, D) are %s at site %s, not (%d, %d, %lld)", sm_shape_text(h->of_cube->ndim, h->of_cube->dim, is, sizeof is),
                   site_names[h->site], VIEWS, PATCHES, (long long)h->of_rows->dim[1]);
   sm_keep(t->graph, h->of_rows);
   sm_keep(t->graph, h->of_cube);
