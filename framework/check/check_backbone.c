@@ -179,8 +179,8 @@ static void expect(backbone_trial *b, sm_trial *t, bool wanted, sm_tensor *y, in
   bool same = y->ndim == ndim;
   for (int k = 0; same && k < ndim; k++) same = y->dim[k] == dim[k];
   if (!same) {
-    sm_graph_fail(t->graph, "out->%s is %s, but spec(%d x %d) says %s", what, sm_dims_text(y->ndim, y->dim, is, sizeof is),
-                  b->at.height, b->at.width, sm_dims_text(ndim, dim, should, sizeof should));
+    sm_graph_fail(t->graph, "out->%s is %s, but spec(%d x %d) says %s", what, sm_shape_text(y->ndim, y->dim, is, sizeof is),
+                  b->at.height, b->at.width, sm_shape_text(ndim, dim, should, sizeof should));
     return;
   }
   sm_keep(t->graph, y);

@@ -66,7 +66,7 @@ static sm_tensor *logits_of(sm_trial *t, sm_tensor *x, sm_site site, sm_tensor *
   if (!z) sm_graph_fail(t->graph, "%s gives NULL at site %s", f ? "logits" : "features", site_names[site]);
   else if (sm_graph_ok(t->graph) && (z->ndim != 2 || z->dim[0] != x->dim[0] || z->dim[1] != h->dim[site]))
     sm_graph_fail(t->graph, "logits at site %s are %s, not (%lld rows, K = %d); the check's rows are D = %d wide, which `declare` is told in h->dim",
-                  site_names[site], sm_dims_text(z->ndim, z->dim, is, sizeof is), (long long)x->dim[0], h->dim[site], DIM);
+                  site_names[site], sm_shape_text(z->ndim, z->dim, is, sizeof is), (long long)x->dim[0], h->dim[site], DIM);
   *features = f;
   return sm_graph_ok(t->graph) ? z : NULL;
 }
@@ -186,7 +186,7 @@ static void build_cube(sm_trial *t) {
     return;
   }
   if (h->of_cube->ndim != 3 || h->of_cube->dim[1] != PATCHES || h->of_cube->dim[2] != h->of_rows->dim[1])
-    sm_graph_fail(t->graph, "features of (B, N, D) are %s at site %s, not (%d, %d, %lld)", sm_dims_text(h->of_cube->ndim, h->of_cube->dim, is, sizeof is),
+    sm_graph_fail(t->graph, "features of (B, N, D) are %s at site %s, not (%d, %d, %lld)", sm_shape_text(h->of_cube->ndim, h->of_cube->dim, is, sizeof is),
                   site_names[h->site], VIEWS, PATCHES, (long long)h->of_rows->dim[1]);
   sm_keep(t->graph, h->of_rows);
   sm_keep(t->graph, h->of_cube);

@@ -87,9 +87,9 @@ static void explain(sm_graph *g, const loss_trial *l, const sm_tensor *loss) {
   if (!sm_graph_ok(g)) return;
   if (!loss) sm_graph_fail(g, "build gives no loss tensor");
   else if (loss->ndim != 1 || loss->dim[0] != l->predictions)
-    sm_graph_fail(g, "build gives a loss of shape %s, not one number per prediction row, (%lld)", sm_dims_text(loss->ndim, loss->dim, is, sizeof is), (long long)l->predictions);
+    sm_graph_fail(g, "build gives a loss of shape %s, not one number per prediction row, (%lld)", sm_shape_text(loss->ndim, loss->dim, is, sizeof is), (long long)l->predictions);
   else if (l->stats && (l->stats->ndim != 2 || l->stats->dim[0] != l->predictions || l->stats->dim[1] != 4))
-    sm_graph_fail(g, "*stats is %s, not (%lld, 4) as sm_xent gives it", sm_dims_text(l->stats->ndim, l->stats->dim, is, sizeof is), (long long)l->predictions);
+    sm_graph_fail(g, "*stats is %s, not (%lld, 4) as sm_xent gives it", sm_shape_text(l->stats->ndim, l->stats->dim, is, sizeof is), (long long)l->predictions);
 }
 
 static void build(sm_trial *t) {

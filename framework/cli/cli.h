@@ -10,7 +10,7 @@
 #define SMALTI_CLI_H
 
 #include "framework/formats/formats.h"
-#include "framework/recipe/recipe.h"
+#include "framework/recipe/ask.h"
 
 /* Exit codes: part of the interface (sysexits.h where it has one). The manual's table is in manual.c. */
 enum {

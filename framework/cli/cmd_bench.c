@@ -17,11 +17,9 @@ typedef struct bench {
 
 static sm_status open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_error *err) {
   sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
-  if (!status) status = sm_create_instances(b->recipe, err);
+  if (!status) status = sm_recipe_create(b->recipe, err);
   if (status) return status;
-  int threads = cli->threads               ? (int)cli->threads
-                : b->recipe->train.threads ? (int)b->recipe->train.threads
-                                           : sm_cpu_count();
+  int threads = sm_recipe_threads(b->recipe, cli->threads);
   if (!(b->pool = sm_pool_new(threads, err))) return err->code;
   return sm_train_configure(b->recipe, b->pool, 100, &b->config, err);
 }
@@ -69,11 +67,11 @@ static const char *precision_of(const bench *b) { return sm_precision_names[b->r
 
 static void print_step(const bench *b, sm_bench_result *r, bool ops) {
   char planned[32], resident[32];
-  printf("%s: %d pictures a step, %d thread%s, %s\n\n", b->recipe->name, r->pictures, r->threads,
+  printf("%s: %d pictures per step, %d thread%s, %s\n\n", b->recipe->name, r->pictures, r->threads,
          r->threads == 1 ? "" : "s", precision_of(b));
   printf("  images/s            %9.2f   (median of %d steps; %.3f s, %.3f to %.3f)\n", r->images_per_second,
          r->steps, r->median, r->best, r->worst);
-  printf("  GFLOP a step        %9.2f\n", r->flops / 1e9);
+  printf("  GFLOP per step      %9.2f\n", r->flops / 1e9);
   printf("  GFLOP/s             %9.1f\n", r->gflops);
   printf("  peak, measured      %9.1f   GFLOP/s of multiply-adds\n", r->peak_gflops);
   printf("  share of peak       %9.1f %%\n", 100 * r->share);

@@ -54,7 +54,7 @@ static sm_status open_features(sm_cli *cli, int argc, char **argv, features_benc
   if (!status) status = sm_instance_create(&b->recipe->backbone.plugin, err);
   if (status) return status;
   const sm_recipe *r = b->recipe;
-  int threads = r->train.threads ? (int)r->train.threads : sm_cpu_count();
+  int threads = sm_recipe_threads(r, 0);
   if (!(b->pool = sm_pool_new(threads, err))) return err->code;
   const sm_network_parts parts = {.name = r->backbone.plugin.plugin->name,
                                   .backbone = r->backbone.plugin.plugin->ops,
@@ -166,7 +166,7 @@ static int run_knn(sm_cli *cli, int argc, char **argv) {
   sm_error err = {0};
   sm_bench_times t;
   (void)argc, (void)argv;
-  sm_pool *pool = sm_pool_new(cli->threads ? (int)cli->threads : sm_cpu_count(), &err);
+  sm_pool *pool = sm_pool_new(sm_recipe_threads(NULL, cli->threads), &err);
   if (!pool) return sm_cli_fail(&err);
   sm_bench_knn_config c = {.queries = o->queries,
                            .candidates = o->candidates,

@@ -100,7 +100,7 @@ static sm_status bench(sm_cli *cli, const char *folder, int *code, sm_error *err
   sm_dataset set;
   sm_status status = sm_cli_folder(cli, folder, &instance, &set, err);
   if (status == SM_OK) {
-    sm_loader_config config = config_of(o, &set, cli->threads ? (int)cli->threads : sm_cpu_count());
+    sm_loader_config config = config_of(o, &set, sm_recipe_threads(NULL, cli->threads));
     status = sm_bench_loader(&config, o->seconds, &result, err);
     if (status == SM_OK) *code = print_result(cli, o, &result, sm_loader_bytes(&config));
   }
@@ -111,7 +111,7 @@ static sm_status bench(sm_cli *cli, const char *folder, int *code, sm_error *err
 /* The pictures of `path` as a packed file. */
 static sm_status pack(sm_cli *cli, const char *path, const char *packed, sm_error *err) {
   sm_instance instance = {0};
-  sm_pack_config config = {.workers = cli->threads ? (int)cli->threads : sm_cpu_count(), .max_bad = 1};
+  sm_pack_config config = {.workers = sm_recipe_threads(NULL, cli->threads), .max_bad = 1};
   sm_pack_result result = {0};
   sm_status status = sm_cli_folder(cli, path, &instance, &config.dataset, err);
   if (status == SM_OK) status = sm_pack(&config, packed, &result, err);

@@ -1,4 +1,4 @@
-/* cmd_complete.c — `smalti complete WORD …`: what the last word could become, one candidate a line. The
+/* cmd_complete.c — `smalti complete WORD …`: what the last word could become, one candidate per line. The
  * shell's completion file calls it, so that what completes is what parses. Candidates that end in '=' want a
  * value. */
 #include "cli.h"
@@ -102,7 +102,6 @@ static void offer_key(void *word, const char *path, const char *value, sm_place 
 
 /* The keys of the recipe that was named; if it cannot be read, those that every recipe has. */
 static void offer_keys(sm_cli *cli, char *recipe, char *word) {
-  int n;
   sm_error err;
   sm_recipe *r;
   char *argv[] = {recipe, recipe, NULL};
@@ -111,12 +110,13 @@ static void offer_keys(sm_cli *cli, char *recipe, char *word) {
     sm_recipe_free(r);
     return;
   }
-  const sm_section_table *sections = sm_recipe_sections(&n);
+  const sm_schema *sections[SM_SECTIONS_MAX];
+  int n = sm_recipe_sections(sections, SM_SECTIONS_MAX);
   for (int i = 0; i < n; i++)
-    for (int k = 0; k < sections[i].n; k++) {
+    for (int k = 0; k < sections[i]->n_options; k++) {
       char path[256];
-      const char *dot = *sections[i].path ? "." : "";
-      snprintf(path, sizeof path, "%s%s%s", sections[i].path, dot, sections[i].options[k].name);
+      const char *dot = *sections[i]->path ? "." : "";
+      snprintf(path, sizeof path, "%s%s%s", sections[i]->path, dot, sections[i]->options[k].name);
       offer_key(word, path, "", (sm_place){0});
     }
 }

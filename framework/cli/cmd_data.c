@@ -48,7 +48,7 @@ static sm_status check(sm_cli *cli, const char *which, const sm_dataset *set, co
                                   .width = SIDE,
                                   .std = {1, 1, 1},
                                   .batch_size = BATCH,
-                                  .workers = cli->threads ? (int)cli->threads : sm_cpu_count(),
+                                  .workers = sm_recipe_threads(NULL, cli->threads),
                                   .prefetch = 4,
                                   .limits = *limits};
   if (config.workers > 64) config.workers = 64;
@@ -93,11 +93,11 @@ static sm_status check_recipe(sm_cli *cli, int argc, char **argv, int64_t *n_bad
   sm_dataset set;
   sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, err);
   if (status != SM_OK) return status;
-  const sm_image_limits limits = {.max_pixels = recipe->data.max_pixels};
-  status = sm_recipe_dataset_open(&recipe->data.train, &set, err);
+  const sm_image_limits limits = sm_recipe_limits(recipe);
+  status = sm_slot_open(&recipe->data.train, &set, err);
   if (status == SM_OK) status = check(cli, "train", &set, &limits, n_bad, err);
   if (status == SM_OK && recipe->data.test.plugin.plugin) {
-    status = sm_recipe_dataset_open(&recipe->data.test, &set, err);
+    status = sm_slot_open(&recipe->data.test, &set, err);
     if (status == SM_OK) status = check(cli, "test", &set, &limits, n_bad, err);
   }
   sm_recipe_free(recipe);

@@ -81,7 +81,7 @@ static void print_text(const struct pack_options *o, const char *out, const sm_p
 static sm_status pack(sm_cli *cli, const sm_dataset *set, const sm_image_limits *limits, const char *out,
                       sm_error *err) {
   const struct pack_options *o = cli->options;
-  const int threads = cli->threads ? (int)cli->threads : sm_cpu_count();
+  const int threads = sm_recipe_threads(NULL, cli->threads);
   sm_progress progress;
   sm_pack_result result;
   sm_progress_begin(&progress, cli->quiet);
@@ -122,9 +122,9 @@ static sm_status pack_recipe(sm_cli *cli, int argc, char **argv, const char *out
   sm_dataset set;
   sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, err);
   if (status != SM_OK) return status;
-  const sm_image_limits limits = {.max_pixels = recipe->data.max_pixels};
+  const sm_image_limits limits = sm_recipe_limits(recipe);
   sm_slot *slot = o->split == SPLIT_TEST ? &recipe->data.test : &recipe->data.train;
-  if (slot->plugin.plugin) status = sm_recipe_dataset_open(slot, &set, err);
+  if (slot->plugin.plugin) status = sm_slot_open(slot, &set, err);
   else status = sm_fail(err, SM_EINVAL, "the recipe has no data.%s", splits[o->split]);
   if (status == SM_OK) status = pack(cli, &set, &limits, out, err);
   sm_recipe_free(recipe);
@@ -154,7 +154,7 @@ const sm_command sm_command_data_pack = {
         "Decodes the pictures of a folder, or of a recipe's training or test set, and writes them with their names and classes to FILE, which is there whole in the end or not at all. "
         "`data: {train: {packed: {path: FILE}}}` then trains from it, on the same views as from the pictures it was made of. "
         "Pictures that cannot be used are listed and left out.\n"
-        "Decoded pictures take 3 bytes a pixel, about ten times as much as the JPEGs; "
+        "Decoded pictures take 3 bytes per pixel, about ten times as much as the JPEGs; "
         "this is for small pictures, or for large ones with --max-side.",
     .min_args = 2,
     .max_args = -1,

@@ -11,7 +11,7 @@
 
 #include "framework/plugin/kind.h"
 #include "framework/plugin/registry_private.h"
-#include "framework/recipe/option.h"
+#include "framework/plugin/option.h"
 
 static int columns(const char *utf8) { /* characters, not bytes: enough to align texts */
   int n = 0;

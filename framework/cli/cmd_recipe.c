@@ -91,7 +91,8 @@ static void show_schedules(const sm_recipe *r) {
   sm_slot_ref refs[SM_SLOT_REFS_MAX];
   int n = sm_recipe_slots(r, refs);
   const char *optimizer = r->priv->optimizer->path;
-  show_schedule(optimizer, "lr, times batch_size / lr_batch", &r->optimizer.lr, r->train.epochs);
+  const sm_schedule lr = sm_recipe_lr(r);
+  show_schedule(optimizer, "lr, times batch_size / lr_batch", &lr, r->train.epochs);
   show_schedule(optimizer, "weight_decay", &r->optimizer.weight_decay, r->train.epochs);
   for (int i = 0; i < n; i++) {
     const sm_plugin *p = refs[i].slot->plugin.plugin;
@@ -158,7 +159,7 @@ const sm_command sm_command_recipe_diff = {
     .usage = "RECIPE RECIPE [KEY=VALUE ...]",
     .summary = "print the values in which two recipes differ",
     .about =
-        "One line a value, 'KEY: FIRST → SECOND'. "
+        "One line per value, 'KEY: FIRST → SECOND'. "
         "Overrides change the second recipe, so 'recipe diff A A KEY=VALUE' shows what an override does. "
         "The exit code is 1 if the recipes differ.",
     .min_args = 2,

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "framework/plugin/kind.h"
-#include "framework/recipe/option.h"
+#include "framework/plugin/option.h"
 
 static const sm_command *const commands[] = {
 #define SM_COMMAND(name) &sm_command_##name,

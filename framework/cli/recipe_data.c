@@ -9,14 +9,6 @@
 
 #include "framework/train/train.h"
 
-sm_status sm_recipe_dataset_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
-  sm_status status = sm_instance_create(&slot->plugin, err);
-  if (status != SM_OK) return status;
-  *set = (sm_dataset){slot->plugin.plugin->ops, slot->plugin.self};
-  status = set->ops->open(set->self, err);
-  return status == SM_OK ? SM_OK : sm_fail_at(err, slot->file, slot->line, slot->col);
-}
-
 /* The grid is the backbone's: how many pixels of a view one mask cell covers. */
 static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) {
   sm_block_spec grid[2];
@@ -34,10 +26,10 @@ static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) 
 }
 
 sm_status sm_recipe_data_open(sm_recipe *r, sm_recipe_data *data, sm_error *err) {
-  *data = (sm_recipe_data){.limits = {.max_pixels = r->data.max_pixels}};
+  *data = (sm_recipe_data){.limits = sm_recipe_limits(r)};
   sm_status status = sm_views_of(r, &data->views, err);
   if (status == SM_OK) status = open_masking(r, &data->masking, err);
-  return status == SM_OK ? sm_recipe_dataset_open(&r->data.train, &data->dataset, err) : status;
+  return status == SM_OK ? sm_slot_open(&r->data.train, &data->dataset, err) : status;
 }
 
 sm_status sm_cli_folder(sm_cli *cli, const char *path, sm_instance *instance, sm_dataset *set,
@@ -45,18 +37,7 @@ sm_status sm_cli_folder(sm_cli *cli, const char *path, sm_instance *instance, sm
   sm_registry *registry;
   sm_status status = sm_cli_registry(cli, &registry, err);
   if (status != SM_OK) return status;
-  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, sm_dataset_for(path), err);
-  if (!plugin) return err->code;
-  status = sm_instance_new(registry, plugin, instance, err);
-  if (status == SM_OK) status = sm_options_fill(plugin, "{path: .}", instance->self, cli->arena, err);
-  for (uint32_t i = 0; status == SM_OK && i < plugin->n_options; i++)
-    if (strcmp(plugin->options[i].name, "path") ==
-        0) /* as typed: YAML would read some paths as something else */
-      *(const char **)((char *)instance->self + plugin->options[i].offset) = path;
-  if (status == SM_OK) status = sm_instance_create(instance, err);
-  if (status != SM_OK) return status;
-  *set = (sm_dataset){plugin->ops, instance->self};
-  return set->ops->open(set->self, err);
+  return sm_dataset_open(registry, path, cli->arena, instance, set, err);
 }
 
 bool sm_cli_is_pictures(const char *path) {

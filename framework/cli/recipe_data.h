@@ -3,7 +3,7 @@
 #ifndef SMALTI_CLI_RECIPE_DATA_H
 #define SMALTI_CLI_RECIPE_DATA_H
 
-#include "framework/data/data.h"
+#include "framework/recipe/ask.h"
 
 #include "cli.h"
 
@@ -17,8 +17,6 @@ typedef struct sm_recipe_data {
 /* Create the recipe's training set, backbone and masker and open the set. Everything belongs to the recipe.
  */
 sm_status sm_recipe_data_open(sm_recipe *, sm_recipe_data *, sm_error *);
-/* One dataset slot alone. */
-sm_status sm_recipe_dataset_open(sm_slot *, sm_dataset *, sm_error *);
 
 /* A folder of pictures, or a packed file? */
 bool sm_cli_is_pictures(const char *path);

@@ -5,7 +5,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "framework/recipe/option.h"
+#include "framework/plugin/option.h"
 #include "framework/table/table.h"
 
 static const char introduction[] =
@@ -94,14 +94,15 @@ static void add_tables(sm_text *text) {
 }
 
 sm_status sm_reference(sm_registry *registry, sm_text *text, sm_error *err) {
-  int n;
-  const sm_section_table *sections = sm_recipe_sections(&n);
+  const sm_schema *sections[SM_SECTIONS_MAX];
+  int n = sm_recipe_sections(sections, SM_SECTIONS_MAX);
   sm_status status = sm_registry_scan(registry, err);
   if (status) return status;
   sm_text_add(text, "%s## Sections\n\n", introduction);
   for (int i = 0; i < n; i++) {
-    if (*sections[i].path) sm_text_add(text, "### `%s`\n\n%s\n\n", sections[i].path, sections[i].doc);
-    if (*sections[i].path) add_options(text, sections[i].options, sections[i].n);
+    if (!*sections[i]->path) continue;
+    sm_text_add(text, "### `%s`\n\n%s\n\n", sections[i]->path, sections[i]->doc);
+    add_options(text, sections[i]->options, sections[i]->n_options);
   }
   int kind = 0;
   for (int i = 0; i < sm_registry_count(registry); i++) {

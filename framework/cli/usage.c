@@ -4,7 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "framework/recipe/option.h"
+#include "framework/plugin/option.h"
 
 enum { WIDTH = 78, INDENT = 2, COLUMN = 24 };
 

@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <math.h>
 
-#include "framework/tensor/kernels.h"
+#include "framework/tensor/backend.h"
 
 /* ---- features ------------------------------------------------------------------------------------------ */
 
@@ -43,7 +43,7 @@ sm_status sm_labelled_features(sm_eval_context *x, sm_feature_spec *spec, sm_fea
 /* ---- products ------------------------------------------------------------------------------------------ */
 
 bool sm_products_new(sm_products *p, const sm_pool *pool) {
-  p->sweeps = sm_kernels_find(SM_CPU, SM_F32, NULL)->sweeps;
+  p->sweeps = sm_host_sweeps(SM_F32);
   p->pack = sm_aligned_alloc((size_t)sm_pool_threads(pool) * SM_PACK_BYTES);
   sm_blas_single_thread(); /* where registers are narrow it does the products */
   return p->pack != NULL;

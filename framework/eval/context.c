@@ -14,7 +14,7 @@ sm_evaluator_config sm_evaluator_config_of(const sm_network *n, sm_pool *pool) {
                            .filter = about->filter,
                            .train = sm_network_pictures(n, false),
                            .test = sm_network_pictures(n, true),
-                           .limits = {.max_pixels = r ? r->data.max_pixels : 0},
+                           .limits = sm_recipe_limits(r),
                            .workers = sm_pool_threads(pool),
                            .pool = pool,
                            .folder = sm_network_run(n)};

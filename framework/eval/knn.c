@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "eval.h"
-#include "framework/tensor/kernels.h"
+#include "framework/tensor/backend.h"
 
 #define QUERIES 512
 #define CANDIDATES 512
@@ -228,7 +228,7 @@ sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k
                  predictions,
                  hits,
                  hits + tiles * n_k,
-                 sm_kernels_find(SM_CPU, SM_F32, NULL)->sweeps,
+                 sm_host_sweeps(SM_F32),
                  scratch,
                  bytes};
     sm_pool_run(pool, tiles, run_tile, &r);

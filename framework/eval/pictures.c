@@ -7,8 +7,6 @@
 #include "evaluator.h"
 #include "subset.h"
 
-#define NO_ENLARGING 96 /* pictures whose shorter side is below this are cut whole, not from an eighth more */
-
 static const char *const split_name[SM_EVAL_SPLITS] = {"train", "test", "train"};
 
 /* ---- lists --------------------------------------------------------------------------------------------- */
@@ -198,11 +196,10 @@ static sm_status open_crops(sm_pictures *p, const sm_evaluator_config *c, const 
 
 static sm_status open_centres(sm_pictures *p, const sm_evaluator_config *c, const sm_picture_request *r, sm_dataset d,
                               sm_error *err) {
-  int shorter = r->height < r->width ? r->height : r->width;
   sm_eval_loader_config config = {.dataset = d,
                                   .height = r->height,
                                   .width = r->width,
-                                  .resize = shorter < NO_ENLARGING ? shorter : 0,
+                                  .resize = sm_image_eval_resize(r->height, r->width),
                                   .filter = c->filter,
                                   .batch_size = r->batch,
                                   .workers = c->workers,

@@ -14,6 +14,10 @@
 sm_status sm_image_eval_crop(const sm_image *in, int resize, int height, int width, sm_filter,
                              sm_image_scratch *, sm_image *out, sm_error *err);
 
+/* The `resize` that evaluations take for crops of height x width: an eighth more than the shorter side, as published for
+ * 224 (256); small pictures are cut whole. */
+int sm_image_eval_resize(int height, int width);
+
 /* ---- colour, blur, flip: in place ---------------------------------------------------------------------- */
 
 /* factor 1 leaves the picture as it is; factors are >= 0. Source: PIL ImageEnhance and Blend.c. */

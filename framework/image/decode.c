@@ -1,5 +1,5 @@
 /* decode.c — from a file to an upright RGB picture: reading with a bound, telling formats apart by their
- * first bytes, limits, and saying plainly what a file is that is no picture. The decoders are in jpeg.c and
+ * first bytes, and saying plainly what a file is that is no picture. The decoders are in jpeg.c and
  * png.c. */
 #include "planes.h"
 
@@ -9,30 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* ---- limits -------------------------------------------------------------------------------------------- */
-
-static sm_image_limits with_defaults(const sm_image_limits *limits) {
-  sm_image_limits l = limits ? *limits : (sm_image_limits){0};
-  if (l.max_pixels <= 0) l.max_pixels = SM_IMAGE_MAX_PIXELS;
-  if (l.max_bytes == 0) l.max_bytes = (size_t)256 << 20;
-  if (l.max_memory == 0) l.max_memory = (size_t)512 << 20;
-  if (l.max_scans <= 0) l.max_scans = 100;
-  return l;
-}
-
-sm_status sm_image_admit(const char *what, int64_t width, int64_t height, const sm_image_limits *limits,
-                         sm_error *err) {
-  if (width < 1 || height < 1)
-    return sm_fail(err, SM_EFORMAT, "damaged %s: it claims to be %lld x %lld", what, (long long)width,
-                   (long long)height);
-  if (width > SM_IMAGE_MAX_SIDE || height > SM_IMAGE_MAX_SIDE || width * height > limits->max_pixels) {
-    sm_fail(err, SM_EINVAL, "%s of %lld x %lld pixels is over the limit of %lld pixels", what,
-            (long long)width, (long long)height, (long long)limits->max_pixels);
-    return sm_hint(err, "scale the picture down");
-  }
-  return SM_OK;
-}
 
 /* ---- what a file is ------------------------------------------------------------------------------------ */
 
@@ -113,8 +89,8 @@ static sm_status refuse_kind(const uint8_t *data, size_t bytes, sm_error *err) {
 sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limits *limits, sm_image *out,
                           sm_error *err) {
   const uint8_t *data = memory;
-  const sm_image_limits all = with_defaults(limits);
-  sm_image_head head = {.orientation = 1};
+  const sm_image_limits all = sm_image_limits_filled(limits);
+  sm_image_probe said = {.orientation = 1};
   sm_status status;
   if (bytes > all.max_bytes) {
     status = sm_fail(err, SM_EINVAL, "%zu bytes are over the limit of %zu bytes for a picture file", bytes,
@@ -122,18 +98,18 @@ sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limit
   } else {
     switch (kind_of(data, bytes)) {
       case KIND_JPEG:
-        head = sm_jpeg_head(data, bytes);
-        status = sm_jpeg_decode(data, bytes, head.orientation, &all, out, err);
+        said = sm_jpeg_probe(data, bytes);
+        status = sm_jpeg_decode(data, bytes, said.orientation, &all, out, err);
         break;
       case KIND_PNG:
-        head = sm_png_head(data, bytes);
+        said = sm_png_probe(data, bytes);
         status = sm_png_decode(data, bytes, &all, out, err);
         break;
       default:
         status = refuse_kind(data, bytes, err);
         break;
     }
-    if (status == SM_OK) status = sm_image_upright(out, head.orientation, err);
+    if (status == SM_OK) status = sm_image_upright(out, said.orientation, err);
   }
   if (status != SM_OK) out->width = out->height = 0;
   return status;
@@ -172,7 +148,7 @@ static sm_status read_all(int fd, uint8_t *to, size_t count, size_t *got, sm_err
 
 sm_status sm_image_read(const char *path, const sm_image_limits *limits, sm_image_scratch *scratch,
                         sm_image *out, sm_error *err) {
-  const sm_image_limits all = with_defaults(limits);
+  const sm_image_limits all = sm_image_limits_filled(limits);
   sm_buffer own = {0}, *buffer = scratch ? &scratch->file : &own;
   int fd = -1;
   int64_t size = 0;
@@ -199,13 +175,13 @@ out:
 
 /* Headers are mostly in the first 64 KiB; a thumbnail or colour profile before them asks for more, up to all
  * of it. */
-static sm_status read_head(int fd, size_t size, sm_image_head *head, sm_error *err) {
+static sm_status probe_file(int fd, size_t size, sm_image_probe *said, sm_error *err) {
   sm_buffer buffer = {0};
   sm_status status = SM_OK;
   size_t got = 0;
   for (size_t count = size < 65536 ? size : 65536;; count = size / 8 < count ? size : 8 * count) {
     uint8_t *data = sm_buffer_need(&buffer, count);
-    if (!data) status = sm_fail(err, SM_ENOMEM, "no memory to read the head of a picture");
+    if (!data) status = sm_fail(err, SM_ENOMEM, "no memory to read the header of a picture");
     else if (lseek(fd, 0, SEEK_SET) < 0) status = sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
     else status = read_all(fd, data, count, &got, err);
     if (status != SM_OK) break;
@@ -214,32 +190,32 @@ static sm_status read_head(int fd, size_t size, sm_image_head *head, sm_error *e
       status = refuse_kind(data, got, err);
       break;
     }
-    *head = kind == KIND_JPEG ? sm_jpeg_head(data, got) : sm_png_head(data, got);
-    if (!head->needs_more || got >= size) break;
+    *said = kind == KIND_JPEG ? sm_jpeg_probe(data, got) : sm_png_probe(data, got);
+    if (!said->needs_more || got >= size) break;
   }
   sm_free(buffer.data);
-  if (status == SM_OK && (!head->found || head->width < 1 || head->height < 1))
+  if (status == SM_OK && (!said->found || said->width < 1 || said->height < 1))
     status = sm_fail(err, SM_EFORMAT, "damaged picture: its header gives no size");
   return status;
 }
 
 sm_status sm_image_size(const char *path, int *width, int *height, sm_error *err) {
-  sm_image_head head = {0};
+  sm_image_probe said = {0};
   int fd = -1;
   int64_t size = 0;
   sm_status status = open_regular(path, &fd, &size, err);
   if (status == SM_OK) {
-    size_t limit = with_defaults(NULL).max_bytes;
-    status = read_head(fd, (uint64_t)size < limit ? (size_t)size : limit, &head, err);
+    size_t limit = sm_image_limits_filled(NULL).max_bytes;
+    status = probe_file(fd, (uint64_t)size < limit ? (size_t)size : limit, &said, err);
     close(fd);
   }
   if (status != SM_OK) {
     sm_fail_at(err, path, 0, 0);
     return status;
   }
-  bool turned = head.orientation >= 5;
-  *width = turned ? head.height : head.width;
-  *height = turned ? head.width : head.height;
+  bool turned = said.orientation >= 5;
+  *width = turned ? said.height : said.width;
+  *height = turned ? said.width : said.height;
   return SM_OK;
 }
 

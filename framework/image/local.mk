@@ -14,13 +14,14 @@ framework_image_libimage_la_SOURCES = \
   framework/image/decode.c \
   framework/image/dispatch.c \
   framework/image/draw.c \
-  framework/image/head.c \
   framework/image/image.c \
   framework/image/jpeg.c \
   framework/image/kernels.c \
   framework/image/lanes.h \
+  framework/image/limits.c \
   framework/image/planes.h \
   framework/image/png.c \
+  framework/image/probe.c \
   framework/image/randaugment.c \
   framework/image/resize.c \
   framework/image/view.c

@@ -82,14 +82,14 @@ static void decode(png_work *w, sm_image *out) {
 
 /* Deflate shrinks at most 1032 times, so a few bytes cannot hold a large picture. */
 static sm_status check_head(const uint8_t *data, size_t bytes, const sm_image_limits *limits, sm_error *err) {
-  sm_image_head head = sm_png_head(data, bytes);
-  if (!head.found)
+  sm_image_probe said = sm_png_probe(data, bytes);
+  if (!said.found)
     return sm_fail(err, SM_EFORMAT,
-                   head.needs_more ? "PNG cut short: its header is not complete"
+                   said.needs_more ? "PNG cut short: its header is not complete"
                                    : "damaged PNG: it does not begin with its size");
-  sm_status status = sm_image_admit("PNG", head.width, head.height, limits, err);
-  if (status == SM_OK && (int64_t)head.width * head.height / 8 / 1032 > (int64_t)bytes + 64)
-    return sm_fail(err, SM_EFORMAT, "PNG cut short: %d x %d cannot be in %zu bytes", head.width, head.height,
+  sm_status status = sm_image_admit("PNG", said.width, said.height, limits, err);
+  if (status == SM_OK && (int64_t)said.width * said.height / 8 / 1032 > (int64_t)bytes + 64)
+    return sm_fail(err, SM_EFORMAT, "PNG cut short: %d x %d cannot be in %zu bytes", said.width, said.height,
                    bytes);
   return status;
 }

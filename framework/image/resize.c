@@ -176,3 +176,9 @@ sm_status sm_image_eval_crop(const sm_image *in, int resize, int height, int wid
                      height};
   return resize_image(in, &by, scratch, out, err);
 }
+
+int sm_image_eval_resize(int height, int width) {
+  enum { SMALL = 96 };
+  const int shorter = height < width ? height : width;
+  return shorter < SMALL ? shorter : (shorter * 256 + 112) / 224;
+}

@@ -12,7 +12,7 @@
 #include <smalti/network.h>
 
 #include "framework/data/data.h"
-#include "framework/recipe/recipe.h"
+#include "framework/recipe/ask.h"
 #include "checkpoint.h"
 #include "weights.h"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
-#include "framework/recipe/option.h"
+#include "framework/plugin/option.h"
 #include "framework/recipe/recipe_private.h"
 #include "network_private.h"
 
@@ -312,32 +312,11 @@ void sm_network_title(const sm_network *n, sm_text *text) {
 
 /* ---- pictures ------------------------------------------------------------------------------------------------------------ */
 
-static sm_status network_open_folder(sm_network *n, const char *path, sm_instance *instance, sm_error *err) {
-  sm_registry *registry = (sm_registry *)n->host;
-  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, sm_dataset_for(path), err);
-  if (!plugin) return err->code;
-  sm_text yaml = {0};
-  sm_text_add(&yaml, "{path: ");
-  sm_yaml_quote(path, &yaml);
-  sm_text_add(&yaml, "}");
-  sm_status status = yaml.failed ? sm_fail(err, SM_ENOMEM, "out of memory") : sm_instance_new(registry, plugin, instance, err);
-  if (!status) status = sm_options_fill(plugin, yaml.s, instance->self, n->arena, err);
-  sm_text_free(&yaml);
-  return status ? status : sm_instance_create(instance, err);
-}
-
 static sm_status network_open_split(sm_network *n, const char *path, bool test, sm_error *err) {
-  sm_instance *instance = &n->data[test];
+  sm_dataset d = {0};
   sm_status status = SM_OK;
-  if (path) {
-    status = network_open_folder(n, path, instance, err);
-  } else if (n->recipe) {
-    instance = test ? &n->recipe->data.test.plugin : &n->recipe->data.train.plugin;
-    if (instance->plugin) status = sm_instance_create(instance, err);
-  }
-  if (status || !instance->plugin) return status;
-  const sm_dataset d = {instance->plugin->ops, instance->self};
-  status = d.ops->open(d.self, err);
+  if (path) status = sm_dataset_open((sm_registry *)n->host, path, n->arena, &n->data[test], &d, err);
+  else if (n->recipe) status = sm_slot_open(test ? &n->recipe->data.test : &n->recipe->data.train, &d, err);
   if (!status) n->pictures[test] = d;
   return status;
 }

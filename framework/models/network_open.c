@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "checkpoint.h"
-#include "framework/recipe/option.h"
+#include "framework/plugin/option.h"
 #include "framework/recipe/recipe_private.h"
 #include "network_private.h"
 

@@ -8,8 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "framework/nn/set.h"
-
 enum { NAMED = 3 /* differences that the error message names; the report has all */ };
 
 typedef enum { TAKE, RESIZE, INITIAL, MISSING, SHAPE, TYPE, ALIAS } match_kind;
@@ -96,8 +94,8 @@ static void tell_row(loading *l, const sm_row *row, const match *m) {
   sm_weights_report *r = l->report;
   char need[96], have[160];
   int rows, cols;
-  sm_dims_text(row->ndim, row->dim, need, sizeof need);
-  if (t) sm_dims_text(t->ndim, t->shape, have, sizeof have);
+  sm_shape_text(row->ndim, row->dim, need, sizeof need);
+  if (t) sm_shape_text(t->ndim, t->shape, have, sizeof have);
   switch (m->kind) {
     case MISSING:
       r->missing++;
@@ -150,7 +148,7 @@ static void tell_unexpected(loading *l) {
       continue;
     }
     l->report->unexpected++;
-    difference(l, "unexpected", "%s %s", name, sm_dims_text(t->ndim, t->shape, shape, sizeof shape));
+    difference(l, "unexpected", "%s %s", name, sm_shape_text(t->ndim, t->shape, shape, sizeof shape));
   }
 }
 

@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#include "framework/tensor/kernels.h"
 #include "set.h"
 
 static bool same_shape(const sm_row *a, const sm_row *b) {
@@ -29,8 +28,10 @@ int sm_copy_rows(sm_set *to, sm_set *from, bool *done) {
   for (int r = 0; r < to->rows && to->real == from->real; r++) {
     int giver = giver_of(to, r, from);
     if (giver < 0 || !same_shape(&to->row[r], &from->row[giver])) continue;
-    memcpy(sm_set_data(to, r, SM_VALUES), sm_set_data(from, giver, SM_VALUES),
-           (size_t)to->row[r].size * sm_dtype_size(to->real));
+    size_t bytes;
+    void *values = sm_set_lend(from, giver, SM_VALUES, &bytes);
+    to->backend->write(sm_set_data(to, r, SM_VALUES), values, bytes);
+    sm_set_give_back(from, giver, SM_VALUES, values, false);
     if (done) done[r] = true;
     copied++;
   }
@@ -49,8 +50,8 @@ static sm_status join(sm_ema_link *link, sm_error *err) {
     char have[96], want[96];
     if (!same_shape(t, s))
       return sm_fail(err, SM_EINVAL, "'%s' is %s in set '%s' but %s in set '%s', so it cannot be averaged",
-                     t->name, sm_dims_text(t->ndim, t->dim, have, sizeof have), teacher->name,
-                     sm_dims_text(s->ndim, s->dim, want, sizeof want), student->name);
+                     t->name, sm_shape_text(t->ndim, t->dim, have, sizeof have), teacher->name,
+                     sm_shape_text(s->ndim, s->dim, want, sizeof want), student->name);
     link->next[r] = link->follower[giver];
     link->follower[giver] = r;
     common++;
@@ -120,6 +121,6 @@ static void average_chunk(void *ctx, int64_t item, int worker) {
 }
 
 void sm_ema_run(sm_ema_link *link, sm_pool *pool, double momentum) {
-  ema_job job = {link, sm_kernels_find(SM_CPU, link->teacher->real, NULL)->sweeps, momentum};
+  ema_job job = {link, sm_backend_sweeps(link->teacher->backend, link->teacher->real), momentum};
   sm_pool_run(pool, link->student->chunks, average_chunk, &job);
 }

@@ -7,6 +7,7 @@ libsmalti_la_SOURCES += \
   framework/nn/param.c \
   framework/nn/schedule.c \
   framework/nn/set.c framework/nn/set.h \
+  framework/nn/set_memory.c \
   framework/nn/set_values.c
 
 check_PROGRAMS += \

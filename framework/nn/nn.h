@@ -1,8 +1,8 @@
 /* framework/nn/nn.h — parameter sets and optimisers, as the core uses them.
  *
- * A *parameter set* (student, teacher, state, probe …) is one flat buffer each of values, gradients and moments, with one
- * table row per parameter. Update, EMA, clipping, checksum and checkpoint are sweeps over the rows. Whoever made a set owns
- * it. */
+ * A *parameter set* (student, teacher, state, probe …) is one flat buffer each of values, gradients and
+ * moments, with one table row per parameter. Update, EMA, clipping, checksum and checkpoint are sweeps over
+ * the rows. Whoever made a set owns it. */
 #ifndef SM_NN_H
 #define SM_NN_H
 
@@ -30,16 +30,15 @@ typedef struct sm_row {
 
 typedef enum { SM_MOMENTS_NONE, SM_MOMENTS_ONE, SM_MOMENTS_TWO } sm_moments;
 
-/* "(1, 65, 48)" into buf; returns buf. */
-const char *sm_dims_text(int ndim, const int64_t *dim, char *buf, size_t size);
-
 sm_set *sm_set_new(const char *name, sm_dtype real, bool trainable, sm_error *);
 void sm_set_free(sm_set *);
-/* Lay out, reserve addresses (no memory) and report the sticky error: from here on graphs can be built and planned.
- * sm_set_allocate gets the memory and writes initial values. A set that is not trainable has values only. */
+/* Lay out, reserve addresses (no memory) and report the sticky error: from here on graphs can be built and
+ * planned. sm_set_allocate gets the memory and writes initial values. A set that is not trainable has values
+ * only. */
 sm_status sm_set_seal(sm_set *, sm_moments, sm_error *);
 sm_status sm_set_allocate(sm_set *, uint64_t seed, sm_error *);
-/* The same, but what sm_set_copy would copy from `source` (allocated) is copied and not drawn: a teacher and its student. */
+/* The same, but what sm_set_copy would copy from `source` (allocated) is copied and not drawn: a teacher and
+ * its student. */
 sm_status sm_set_allocate_from(sm_set *, sm_set *source, uint64_t seed, sm_error *);
 const char *sm_set_name(const sm_set *);
 int sm_set_rows(const sm_set *);
@@ -48,27 +47,29 @@ int sm_set_find(const sm_set *, const char *name); /* row index or -1 */
 size_t sm_set_bytes(const sm_set *);               /* of all its buffers, sealed */
 int64_t sm_set_parameters(const sm_set *);         /* distinct trainable elements */
 typedef enum { SM_VALUES, SM_GRADIENTS, SM_MOMENT1, SM_MOMENT2 } sm_buffer;
-/* Values of a row, n elements from its element `first` on, converted to and from the set's element type. false: the set
- * has no such buffer, or no memory yet. */
+/* Values of a row, n elements from its element `first` on, converted to and from the set's element type.
+ * false: the set has no such buffer, or no memory yet. */
 bool sm_set_read(const sm_set *, int row, sm_buffer, int64_t first, int64_t n, float *);
 bool sm_set_read_f64(const sm_set *, int row, sm_buffer, int64_t first, int64_t n, double *);
 bool sm_set_write(sm_set *, int row, sm_buffer, int64_t first, int64_t n, const float *);
 bool sm_set_write_f64(sm_set *, int row, sm_buffer, int64_t first, int64_t n, const double *);
 bool sm_set_fill(sm_set *, int row, sm_buffer, double value); /* the whole row */
-/* A row's bytes as they lie, for checkpoints, hashes and exports: NULL if the set has no such buffer or no memory. *bytes
- * (NULL is allowed) is their number. Each lent row is given back, saying whether it was changed. */
+/* A row's bytes as they lie, for checkpoints, hashes and exports: NULL if the set has no such buffer or no
+ * memory. *bytes (NULL is allowed) is their number. Each lent row is given back, saying whether it was
+ * changed. */
 void *sm_set_lend(const sm_set *, int row, sm_buffer, size_t *bytes);
 void sm_set_give_back(const sm_set *, int row, sm_buffer, void *lent, bool changed);
 sm_tensor *sm_set_tensor(sm_set *, sm_graph *, int row);
 bool sm_set_used(const sm_set *, const sm_graph *, int row); /* some node of the graph may read it */
-uint64_t sm_set_row_hash(const sm_set *, int row, sm_buffer, uint64_t hash); /* of its bytes, going on from hash */
-/* Copy values by name: each row of `to` that is not an alias takes from the row that `from` knows by that name (aliases of
- * `from` resolved), if shapes and element types agree. The number of rows copied. */
+/* Of its bytes, going on from hash. */
+uint64_t sm_set_row_hash(const sm_set *, int row, sm_buffer, uint64_t hash);
+/* Copy values by name: each row of `to` that is not an alias takes from the row that `from` knows by that
+ * name (aliases of `from` resolved), if shapes and element types agree. The number of rows copied. */
 int sm_set_copy(sm_set *to, sm_set *from);
 
-/* teacher = m·teacher + (1-m)·student over every common name, frozen ones too; rows meet as in sm_set_copy, so each row of
- * the teacher moves once a step also where the two share differently (ema.c says how). Fails if shapes differ or no name is
- * common. Runs on the pool; same bits for any threads. */
+/* teacher = m·teacher + (1-m)·student over every common name, frozen ones too; rows meet as in sm_set_copy,
+ * so each row of the teacher moves once a step also where the two share differently (ema.c says how). Fails
+ * if shapes differ or no name is common. Runs on the pool; same bits for any threads. */
 typedef struct sm_ema_link sm_ema_link;
 sm_ema_link *sm_ema_link_new(sm_set *teacher, sm_set *student, sm_error *);
 void sm_ema_link_free(sm_ema_link *);
@@ -85,8 +86,9 @@ typedef enum {
 
 typedef struct sm_optimizer_config {
   sm_optimizer_kind kind;
-  double beta1, beta2, eps;       /* AdamW */
-  double momentum, trust;         /* SGD, LARS: momentum; LARS: trust coefficient (You et al. 2017), for decayed rows only */
+  double beta1, beta2, eps; /* AdamW */
+  double momentum;          /* SGD, LARS */
+  double trust;             /* LARS: trust coefficient (You et al. 2017), for decayed rows only */
   sm_clip clip;
   double clip_at;
 } sm_optimizer_config;
@@ -94,8 +96,10 @@ typedef struct sm_optimizer_config {
 typedef struct sm_optimizer_step { /* this step's values */
   double lr, weight_decay;
   bool freeze_last_layer; /* rows with SM_ROW_LAST_LAYER are skipped whole: not touched, step count stays */
-  sm_ema_link *ema;       /* NULL, or a link from this set: its teacher follows the new values in the same sweep, */
-  double ema_momentum;    /*   with the bits of sm_ema_run() after the step; where a step is refused it stays too */
+  /* NULL, or a link from this set: its teacher follows the new values in the same sweep, with the bits of
+   * sm_ema_run() after the step; where a step is refused it stays too */
+  sm_ema_link *ema;
+  double ema_momentum;
 } sm_optimizer_step;
 
 typedef struct sm_optimizer_result {
@@ -105,10 +109,12 @@ typedef struct sm_optimizer_result {
 } sm_optimizer_result;
 
 sm_moments sm_optimizer_moments(sm_optimizer_kind);
-/* Clip, update, average into the teacher, zero the gradients (those of frozen rows too): sweeps over the rows on the pool.
- * Frozen rows are not updated, but averaged. A row's gradient counts even when it is all zero: decay and moments apply. Sources: torch.optim.AdamW (1.13; Loshchilov &
- * Hutter 2019), torch.optim.SGD, You et al. 2017. A gradient norm that is not finite: nothing is
- * touched, worst_row says where. result may be NULL. */
-void sm_optimizer_run(const sm_optimizer_config *, sm_set *, sm_pool *, const sm_optimizer_step *, sm_optimizer_result *);
+/* Clip, update, average into the teacher, zero the gradients (those of frozen rows too): sweeps over the rows
+ * on the pool. Frozen rows are not updated, but averaged. A row's gradient counts even when it is all zero:
+ * decay and moments apply. Sources: torch.optim.AdamW (1.13; Loshchilov & Hutter 2019), torch.optim.SGD, You
+ * et al. 2017. A gradient norm that is not finite: nothing is touched, worst_row says where. result may be
+ * NULL. */
+void sm_optimizer_run(const sm_optimizer_config *, sm_set *, sm_pool *, const sm_optimizer_step *,
+                      sm_optimizer_result *);
 
 #endif

@@ -16,7 +16,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "framework/tensor/kernels.h"
 #include "set.h"
 
 typedef struct job {
@@ -162,7 +161,8 @@ static void update_chunk(void *ctx, int64_t item, int worker) {
     if (trained) update_strip(j, &strip, row, &u);
     if (j->step->ema)
       sm_ema_range(j->step->ema, j->sweeps, strip.row, strip.start, strip.n, j->step->ema_momentum);
-    memset(chunk_data(j, &strip, SM_GRADIENTS), 0, (size_t)strip.n * sm_dtype_size(j->set->real));
+    size_t bytes = (size_t)strip.n * sm_dtype_size(j->set->real);
+    j->set->backend->clear(chunk_data(j, &strip, SM_GRADIENTS), bytes);
   }
 }
 
@@ -170,7 +170,7 @@ void sm_optimizer_run(const sm_optimizer_config *config, sm_set *set, sm_pool *p
                       const sm_optimizer_step *step, sm_optimizer_result *result) {
   job j = {.config = config, .step = step, .set = set, .clip = 1};
   sm_optimizer_result unused;
-  j.sweeps = sm_kernels_find(SM_CPU, set->real, NULL)->sweeps;
+  j.sweeps = sm_backend_sweeps(set->backend, set->real);
   sm_pool_run(pool, set->chunks, sum_chunk, &j);
   finish_norms(set);
   if (!result) result = &unused;

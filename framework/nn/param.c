@@ -1,7 +1,7 @@
 /* param.c — parameters as tensors of a graph.
  *
- * The graph keeps one tensor for each row of a set that owns memory, so asking again (or by an alias) gives the
- * same tensor, and the gradients of all uses meet in one place. */
+ * The graph keeps one tensor for each row of a set that owns memory, so asking again (or by an alias) gives
+ * the same tensor, and the gradients of all uses meet in one place. */
 #include "framework/nn/nn.h"
 
 #include <string.h>

@@ -1,13 +1,11 @@
 /* set.c — parameter sets: declaring rows, laying them out, finding them.
  *
  * A set owns its rows, their names and its buffers. Everything that runs over the buffers stands elsewhere:
- * initial values in init.c, averages and copies in ema.c, updates in optimizer.c, the way into graphs in
- * param.c. */
+ * memory in set_memory.c, initial values in init.c, averages and copies in ema.c, updates in optimizer.c, the
+ * way into graphs in param.c. */
 #include "framework/nn/nn.h"
 
-#include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "set.h"
 
@@ -24,6 +22,7 @@ sm_set *sm_set_new(const char *name, sm_dtype real, bool trainable, sm_error *er
     set->arena = sm_arena_new(name);
     set->name = sm_arena_strdup(set->arena, name);
     set->real = real;
+    set->backend = sm_backend_of(SM_CPU);
     set->trainable = trainable;
   }
   if (!set || !set->name) {
@@ -37,7 +36,7 @@ sm_set *sm_set_new(const char *name, sm_dtype real, bool trainable, sm_error *er
 void sm_set_free(sm_set *set) {
   if (!set) return;
   for (int b = 0; b < SM_BUFFERS; b++)
-    if (set->buffer[b]) munmap(set->buffer[b], sm_set_buffer_bytes(set));
+    if (set->buffer[b]) set->backend->release(set->buffer[b], sm_set_buffer_bytes(set));
   sm_free(set->chunk);
   sm_free(set->partial);
   sm_free(set->row);
@@ -46,14 +45,6 @@ void sm_set_free(sm_set *set) {
 }
 
 /* ---- declaring --------------------------------------------------------------------------------------- */
-
-const char *sm_dims_text(int ndim, const int64_t *dim, char *buf, size_t size) {
-  size_t used = (size_t)snprintf(buf, size, "(");
-  for (int d = 0; d < ndim && used < size; d++)
-    used += (size_t)snprintf(buf + used, size - used, "%s%" PRId64, d ? ", " : "", dim[d]);
-  if (used < size) snprintf(buf + used, size - used, ")");
-  return buf;
-}
 
 static void fail_once(sm_set *set, sm_status code, const char *fmt, const char *a, const char *b) {
   if (set->error.code == SM_OK) sm_fail(&set->error, code, fmt, set->name, a, b);
@@ -111,7 +102,7 @@ void sm_declare(const sm_params *p, const char *name, sm_init init, double a, un
   if (bad) {
     char shape[96];
     fail_once(p->set, SM_EINVAL, "parameter set '%s': '%s' has the impossible shape %s", row->name,
-              sm_dims_text(ndim > SM_MAX_DIMS ? SM_MAX_DIMS : ndim, dim, shape, sizeof shape));
+              sm_shape_text(ndim > SM_MAX_DIMS ? SM_MAX_DIMS : ndim, dim, shape, sizeof shape));
     return;
   }
   row->ndim = ndim;
@@ -152,7 +143,7 @@ void sm_declare_alias(const sm_params *p, const char *name, const char *of) {
   set->rows++;
 }
 
-/* ---- layout and memory ------------------------------------------------------------------------------- */
+/* ---- layout ----------- ------------------------------------------------------------------------------- */
 
 static void lay_out(sm_set *set) {
   set->elements = 0;
@@ -183,16 +174,13 @@ static void cut_chunks(sm_set *set) {
 
 static int buffer_count(const sm_set *set) { return !set->trainable ? 1 : 2 + (int)set->moments; }
 
-/* Address space only: planning a network that would not fit costs nothing. */
 static sm_status reserve(sm_set *set, sm_error *err) {
   size_t bytes = sm_set_buffer_bytes(set);
   for (int b = 0; b < buffer_count(set) && bytes; b++) {
-    void *block = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char text[32];
-    if (block == MAP_FAILED)
+    if (!(set->buffer[b] = set->backend->reserve(bytes)))
       return sm_fail(err, SM_ENOMEM, "parameter set '%s': no address space for %s", set->name,
                      sm_human_bytes((double)bytes, text, sizeof text));
-    set->buffer[b] = block;
   }
   return SM_OK;
 }
@@ -212,46 +200,6 @@ sm_status sm_set_seal(sm_set *set, sm_moments moments, sm_error *err) {
   cut_chunks(set);
   set->sealed = true;
   return reserve(set, err);
-}
-
-static sm_status get_memory(sm_set *set, sm_error *err) {
-  if (!set->sealed || set->allocated)
-    return sm_fail(err, SM_EINTERNAL, "parameter set '%s' is %s", set->name,
-                   set->sealed ? "allocated already" : "not sealed yet");
-  size_t bytes = sm_set_buffer_bytes(set);
-  for (int b = 0; b < SM_BUFFERS; b++) {
-    if (!set->buffer[b]) continue;
-    if (mprotect(set->buffer[b], bytes, PROT_READ | PROT_WRITE) != 0) {
-      char text[32];
-      sm_fail(err, SM_ENOMEM, "parameter set '%s' needs %s, which the system refuses", set->name,
-              sm_human_bytes((double)sm_set_bytes(set), text, sizeof text));
-      return sm_hint(err, "choose a smaller backbone or head; `smalti plan` shows what they take");
-    }
-#ifdef MADV_HUGEPAGE
-    (void)madvise(set->buffer[b], bytes, MADV_HUGEPAGE); /* only advice: failing is fine */
-#endif
-  }
-  set->allocated = true;
-  return SM_OK;
-}
-
-sm_status sm_set_allocate(sm_set *set, uint64_t seed, sm_error *err) {
-  sm_status status = get_memory(set, err);
-  if (status == SM_OK) sm_init_rows(set, seed, NULL);
-  return status;
-}
-
-sm_status sm_set_allocate_from(sm_set *set, sm_set *source, uint64_t seed, sm_error *err) {
-  bool *wanted = sm_calloc((size_t)set->rows, sizeof *wanted);
-  if (!wanted) return sm_fail(err, SM_ENOMEM, "out of memory for parameter set '%s'", set->name);
-  sm_status status = get_memory(set, err);
-  if (status == SM_OK) {
-    sm_copy_rows(set, source, wanted);
-    for (int r = 0; r < set->rows; r++) wanted[r] = !wanted[r];
-    sm_init_rows(set, seed, wanted);
-  }
-  sm_free(wanted);
-  return status;
 }
 
 /* ---- looking ----------------------------------------------------------------------------------------- */

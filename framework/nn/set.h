@@ -8,6 +8,7 @@
 #define SM_NN_SET_H
 
 #include "framework/nn/nn.h"
+#include "framework/tensor/backend.h"
 
 #define SM_BUFFERS 4 /* sm_buffer */
 #define SM_SWEEP_CHUNK \
@@ -22,6 +23,7 @@ struct sm_set {
   sm_arena *arena; /* names */
   const char *name;
   sm_dtype real;
+  const sm_backend *backend; /* that its memory is of */
   bool trainable, sealed, allocated;
   sm_error error; /* the first mistake of a declaration */
   int layer;      /* of what is declared now: sm_declare_layer */
@@ -42,7 +44,8 @@ static inline int sm_set_root(const sm_set *set, int row) {
 static inline size_t sm_set_buffer_bytes(const sm_set *set) {
   return (size_t)set->elements * sm_dtype_size(set->real);
 }
-/* A row's elements; NULL if the set has no such buffer. Only for sweeps over a set and for tensors over it. */
+/* A row's elements; NULL if the set has no such buffer. Only for sweeps over a set and for tensors over
+ * it. */
 void *sm_set_data(const sm_set *, int row, sm_buffer);
 /* Initial values of the wanted rows (by row number; NULL: all) (init.c). */
 void sm_init_rows(sm_set *, uint64_t seed, const bool *wanted);
@@ -52,9 +55,8 @@ struct sm_ema_link {
   int *follower; /* by row of the student: a row of the teacher that follows it, or -1 */
   int *next;     /* by row of the teacher: another one that follows the same, or -1    */
 };
-struct sm_sweeps;
 /* Average n elements from `first` on of a row of the student into all rows that follow it (ema.c). */
-void sm_ema_range(const sm_ema_link *, const struct sm_sweeps *, int row, int64_t first, int64_t n,
+void sm_ema_range(const sm_ema_link *, const sm_sweeps *, int row, int64_t first, int64_t n,
                   double momentum);
 /* sm_set_copy, marking the rows that were copied in done (by row number, or NULL) (ema.c). */
 int sm_copy_rows(sm_set *to, sm_set *from, bool *done);

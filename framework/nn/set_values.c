@@ -1,11 +1,10 @@
 /* set_values.c — how values get into parameter sets and out of them again.
  *
- * Only nn knows where a row lies. The rest of the program copies elements, converted where its type is another one, or
- * borrows the bytes of a row for as long as it takes to write, read or hash them. */
+ * Only nn knows where a row lies. The rest of the program copies elements, converted where its type is
+ * another one, or borrows the bytes of a row for as long as it takes to write, read or hash them. */
 #include <string.h>
 
 #include "framework/nn/nn.h"
-#include "framework/tensor/memory.h"
 #include "set.h"
 
 void *sm_set_data(const sm_set *set, int row, sm_buffer which) {
@@ -19,16 +18,16 @@ static char *set_values_from(const sm_set *set, int row, sm_buffer which, int64_
 }
 
 static bool set_values_read(const sm_set *set, int row, sm_buffer which, int64_t first, int64_t n, void *to,
-                        sm_dtype type) {
+                            sm_dtype type) {
   const void *from = set_values_from(set, row, which, first);
-  if (from) sm_convert(to, type, from, set->real, n);
+  if (from) sm_values_read(set->backend, from, set->real, n, to, type);
   return from != NULL;
 }
 
-static bool set_values_write(sm_set *set, int row, sm_buffer which, int64_t first, int64_t n, const void *from,
-                         sm_dtype type) {
+static bool set_values_write(sm_set *set, int row, sm_buffer which, int64_t first, int64_t n,
+                             const void *from, sm_dtype type) {
   void *to = set_values_from(set, row, which, first);
-  if (to) sm_convert(to, set->real, from, type, n);
+  if (to) sm_values_write(set->backend, to, set->real, n, from, type);
   return to != NULL;
 }
 
@@ -47,7 +46,7 @@ bool sm_set_write_f64(sm_set *s, int row, sm_buffer which, int64_t first, int64_
 
 bool sm_set_fill(sm_set *set, int row, sm_buffer which, double value) {
   void *to = set_values_from(set, row, which, 0);
-  if (to) sm_fill_values(to, set->real, value, set->row[row].size);
+  if (to) sm_values_fill(set->backend, to, set->real, set->row[row].size, value);
   return to != NULL;
 }
 
@@ -56,7 +55,8 @@ void *sm_set_lend(const sm_set *set, int row, sm_buffer which, size_t *bytes) {
   return set_values_from(set, row, which, 0);
 }
 void sm_set_give_back(const sm_set *set, int row, sm_buffer which, void *lent, bool changed) {
-  (void)set, (void)row, (void)which, (void)lent, (void)changed; /* it was the memory itself */
+  /* it was the memory itself, which the host sees */
+  (void)set, (void)row, (void)which, (void)lent, (void)changed;
 }
 
 uint64_t sm_set_row_hash(const sm_set *set, int row, sm_buffer which, uint64_t hash) {

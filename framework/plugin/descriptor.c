@@ -7,6 +7,7 @@
 
 #include "kind.h"
 #include "loader.h"
+#include "option.h"
 
 #define OPTIONS_MAX 256
 #define INSTANCE_MAX ((size_t)64 << 20)
@@ -16,16 +17,17 @@
 static const struct {
   const char *name;
   size_t size, align;
+  bool optional; /* may be left out: "~" */
 } types[] = {
-    [SM_OPT_INT] = {"int", sizeof(int64_t), _Alignof(int64_t)},
-    [SM_OPT_FLOAT] = {"float", sizeof(double), _Alignof(double)},
-    [SM_OPT_BOOL] = {"bool", sizeof(bool), _Alignof(bool)},
-    [SM_OPT_STRING] = {"string", sizeof(char *), _Alignof(char *)},
-    [SM_OPT_PATH] = {"path", sizeof(char *), _Alignof(char *)},
-    [SM_OPT_CHOICE] = {"choice", sizeof(int), _Alignof(int)},
-    [SM_OPT_FLOATS] = {"floats", sizeof(sm_floats), _Alignof(sm_floats)},
-    [SM_OPT_INTS] = {"ints", sizeof(sm_ints), _Alignof(sm_ints)},
-    [SM_OPT_SCHEDULE] = {"schedule", sizeof(sm_schedule), _Alignof(sm_schedule)},
+    [SM_OPT_INT] = {"int", sizeof(int64_t), _Alignof(int64_t), false},
+    [SM_OPT_FLOAT] = {"float", sizeof(double), _Alignof(double), false},
+    [SM_OPT_BOOL] = {"bool", sizeof(bool), _Alignof(bool), false},
+    [SM_OPT_STRING] = {"string", sizeof(char *), _Alignof(char *), true},
+    [SM_OPT_PATH] = {"path", sizeof(char *), _Alignof(char *), true},
+    [SM_OPT_CHOICE] = {"choice", sizeof(int), _Alignof(int), false},
+    [SM_OPT_FLOATS] = {"floats", sizeof(sm_floats), _Alignof(sm_floats), true},
+    [SM_OPT_INTS] = {"ints", sizeof(sm_ints), _Alignof(sm_ints), true},
+    [SM_OPT_SCHEDULE] = {"schedule", sizeof(sm_schedule), _Alignof(sm_schedule), false},
 };
 #define TYPES (sizeof types / sizeof *types)
 
@@ -54,10 +56,25 @@ static const char *option_problem(const sm_plugin *p, const sm_option *o, char *
     snprintf(buf, size, "doc is %s", o->doc ? "empty" : "NULL");
   } else if (o->type == SM_OPT_CHOICE && (!o->choices || !o->choices[0])) {
     snprintf(buf, size, "a choice needs a list of choices");
-  } else {
-    return sm_default_problem(o, buf, size);
+  } else if (o->def && strcmp(o->def, "~") == 0 && !types[type].optional) {
+    snprintf(buf, size, "default '~' (left out) is for strings, paths and lists only");
   }
   return buf;
+}
+
+/* The default must read as a recipe's value would. */
+static sm_status check_default(const char *who, const sm_option *o, sm_arena *arena, sm_error *err) {
+  union { /* whatever the type may be */
+    sm_floats floats;
+    sm_ints ints;
+    sm_schedule schedule;
+  } value;
+  sm_option alone = *o;
+  alone.offset = 0;
+  sm_error why = {0};
+  sm_status status = sm_option_default(&alone, "", arena, &value, &why);
+  if (!status) return SM_OK;
+  return sm_fail(err, status == SM_ENOMEM ? status : SM_EINVAL, "%s: %s", who, why.message);
 }
 
 static sm_status check_pair(const char *who, const sm_option *a, const sm_option *b, sm_error *err) {
@@ -69,7 +86,7 @@ static sm_status check_pair(const char *who, const sm_option *a, const sm_option
   return SM_OK;
 }
 
-static sm_status check_options(const sm_plugin *p, const char *who, sm_error *err) {
+static sm_status check_rows(const sm_plugin *p, const char *who, sm_arena *arena, sm_error *err) {
   char problem[256];
   if (p->n_options > OPTIONS_MAX)
     return sm_fail(err, SM_EINVAL, "%s: n_options is %u, above %d", who, p->n_options, OPTIONS_MAX);
@@ -80,12 +97,19 @@ static sm_status check_options(const sm_plugin *p, const char *who, sm_error *er
     if (!o->name) return sm_fail(err, SM_EINVAL, "%s: option %u has no name", who, k);
     const char *wrong = option_problem(p, o, problem, sizeof problem);
     if (wrong[0]) return sm_fail(err, SM_EINVAL, "%s: option '%s': %s", who, o->name, wrong);
-    for (uint32_t j = 0; j < k; j++) {
-      sm_status status = check_pair(who, &p->options[j], o, err);
-      if (status != SM_OK) return status;
-    }
+    sm_status status = check_default(who, o, arena, err);
+    for (uint32_t j = 0; j < k && !status; j++) status = check_pair(who, &p->options[j], o, err);
+    if (status) return status;
   }
   return SM_OK;
+}
+
+static sm_status check_options(const sm_plugin *p, const char *who, sm_error *err) {
+  sm_arena *arena = sm_arena_new("defaults"); /* of what reading them takes */
+  if (!arena) return sm_fail(err, SM_ENOMEM, "out of memory while listing plugins");
+  sm_status status = check_rows(p, who, arena, err);
+  sm_arena_free(arena);
+  return status;
 }
 
 /* The place of the host, if the plugin wants it. */

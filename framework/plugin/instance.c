@@ -1,10 +1,11 @@
-/* instance.c — the life of a plugin's instance: zeroed memory, its host, options filled by the recipe layer, create,
+/* instance.c — the life of a plugin's instance: zeroed memory, its host, options filled (here, or by the recipe layer), create,
  * destroy.
  *
  * The texts that options point to belong to the arena that they were filled from, not to the instance. */
 #include <string.h>
 
-#include "framework/plugin/registry.h"
+#include "option.h"
+#include "registry.h"
 
 sm_status sm_instance_new(const sm_host *host, const sm_plugin *plugin, sm_instance *instance, sm_error *err) {
   *instance = (sm_instance){.plugin = plugin};
@@ -14,6 +15,15 @@ sm_status sm_instance_new(const sm_host *host, const sm_plugin *plugin, sm_insta
                    plugin->name);
   if (plugin->host) memcpy((char *)instance->self + plugin->host, &host, sizeof host);
   return SM_OK;
+}
+
+sm_status sm_options_fill(const sm_plugin *plugin, const char *yaml, void *self, sm_arena *arena,
+                          sm_error *err) {
+  sm_yaml *map = NULL;
+  if (yaml && !(map = sm_yaml_read(arena, NULL, false, yaml, strlen(yaml), err)))
+    return err ? err->code : SM_EFORMAT;
+  return sm_options_read(plugin->options, (int)plugin->n_options, map, plugin->name, NULL, (sm_place){0},
+                         arena, self, err);
 }
 
 /* A plugin's own words are kept; what is added is whose words they are. */

@@ -11,7 +11,5 @@ sm_status sm_module_open(const char *file, const sm_module **module, sm_error *)
 /* The parts, for built-in plugins and tests. Refusals have no place. */
 sm_status sm_module_check(const sm_module *, const char *file, sm_error *);
 sm_status sm_descriptor_check(const sm_plugin *, sm_error *);
-/* What is wrong with an option's default, in a few words; "" if nothing is. */
-const char *sm_default_problem(const sm_option *, char *buf, size_t size);
 
 #endif

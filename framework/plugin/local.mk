@@ -6,10 +6,11 @@ pkginclude_HEADERS += \
   framework/include/smalti/tokenizer.h
 libsmalti_la_SOURCES += \
   framework/plugin/ask.c \
-  framework/plugin/default.c \
   framework/plugin/descriptor.c \
   framework/plugin/instance.c \
   framework/plugin/kind.c framework/plugin/kind.h \
   framework/plugin/loader.c framework/plugin/loader.h \
   framework/plugin/note.c framework/plugin/note.h \
+  framework/plugin/option.c framework/plugin/option.h \
+  framework/plugin/option_text.c \
   framework/plugin/registry.c framework/plugin/registry.h framework/plugin/registry_private.h

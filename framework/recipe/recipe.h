@@ -1,8 +1,12 @@
 /* framework/recipe/recipe.h — YAML recipes: reading, extending, overriding, checking, showing; and the resolved recipe
  * as C structs.
  *
- * Every section is read through a table of sm_option rows (the same kind of table plugins have), so errors,
- * `recipe show`, the reference manual and completion come from one place. docs/guide.md has the merge rules. */
+ * Every section is read through a table of sm_option rows (the same kind of table plugins have) straight into its struct
+ * below, so errors, `recipe show`, the reference manual and completion come from one place. docs/guide.md has the merge
+ * rules; ask.h answers what several floors ask of a resolved recipe.
+ *
+ * A recipe owns an arena with every text that it and its plugins' options point to, and its plugins' instances; it borrows
+ * the registry, which must outlive it. */
 #ifndef SM_RECIPE_H
 #define SM_RECIPE_H
 
@@ -29,18 +33,31 @@ typedef struct sm_data_section {
   int jpeg;                  /* choice: 0 exact, 1 scaled */
 } sm_data_section;
 
+/* What is written of one kind of view, beside the count. */
+typedef struct sm_view_options {
+  sm_ints size; /* of a square, or height and width */
+  sm_floats scale, aspect, blur, blur_radius, solarize;
+  int interpolation; /* choice: sm_filter */
+  double flip, jitter, brightness, contrast, saturation, hue, grey;
+} sm_view_options;
+
 typedef struct sm_views_section {
   int64_t globals, locals; /* how many */
-  int global_height, global_width, local_height, local_width; /* pixels */
   int masked; /* choice: sm_masked */
-  sm_view_recipe global_first, global_other, local; /* augmentation of view 0, the other globals, locals */
+  sm_floats mean, std;
+  sm_view_options global_options, local_options;
+  /* Made of these: pixels; the augmentation of view 0, of the other globals, of locals. */
+  int global_height, global_width, local_height, local_width;
+  sm_view_recipe global_first, global_other, local;
 } sm_views_section;
 
-typedef struct sm_optimizer_section {
-  sm_optimizer_config config;
-  sm_schedule lr;  /* after scaling by batch_size / lr_batch */
+typedef struct sm_optimizer_section { /* as written; ask.h has what training uses */
+  sm_optimizer_kind kind;
+  sm_schedule lr;  /* its `from` is meant for lr_batch pictures */
   double lr_batch; /* 0: lr is taken as it is */
   sm_schedule weight_decay;
+  sm_floats betas;
+  double eps, momentum, trust;
 } sm_optimizer_section;
 
 typedef enum { SM_RECOMPUTE_CHEAP, SM_RECOMPUTE_BLOCKS } sm_recompute;
@@ -52,7 +69,7 @@ typedef struct sm_train_section {
   int recompute;                           /* sm_recompute: what is not kept for the backward pass */
   int64_t steps_per_epoch;                 /* 0: floor(pictures / batch_size) */
   double clip_grad;                        /* 0: none */
-  sm_clip clip;                            /* parameter | global */
+  int clip;                                /* choice: parameter, global */
   int64_t freeze_last_layer;               /* epochs */
   int64_t seed, threads;                   /* threads 0: all processors */
   bool scale_schedules;
@@ -94,17 +111,5 @@ int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *);
 /* Of the resolved values in their order, not of layout or places; and not of train.threads, train.recompute,
  * data.workers, data.prefetch and data.cache, which do not change the result. */
 uint64_t sm_recipe_hash(const sm_recipe *);
-
-/* The option tables of the core sections ("train", "data", "data.views.global", …), for manuals and
- * completion. */
-typedef struct sm_section_table {
-  const char *path, *doc;
-  const sm_option *options;
-  int n;
-} sm_section_table;
-const sm_section_table *sm_recipe_sections(int *n);
-/* Fill a plugin instance (plugin->instance_size zeroed bytes) from YAML text ("{ratio: 0.3}" or NULL for all
- * defaults): tests, `plugins check`. */
-sm_status sm_options_fill(const sm_plugin *, const char *yaml, void *self, sm_arena *, sm_error *);
 
 #endif

@@ -1,20 +1,20 @@
 /* recipe_private.h — the stages of reading a recipe, one file each.
  *
- * source.c finds and reads files and follows `extends`; merge.c brings each file to one form and puts child
- * over parent; override.c turns `a.b.c=value` into such a tree; resolve.c fills every option; schedules.c
- * holds schedules against the run's length; fit.c checks that the plugins fit each other; write.c shows the
- * result. */
+ * load.c runs them: source.c finds and reads files and follows `extends`; merge.c brings each file to one form and puts
+ * child over parent; override.c turns `a.b.c=value` into such a tree; resolve.c fills every option; schedules.c holds
+ * schedules against the run's length; fit.c checks that the plugins fit each other; write.c shows the result. slots.c
+ * walks the slots. */
 #ifndef SMALTI_RECIPE_PRIVATE_H
 #define SMALTI_RECIPE_PRIVATE_H
 
-#include "option.h"
+#include "ask.h"
+#include "framework/plugin/option.h"
 #include "schema.h"
 
 typedef struct sm_recipe_private {
   sm_arena *arena;       /* owns every text of the recipe */
   sm_registry *registry; /* borrowed */
   sm_yaml *tree;         /* merged; sections and slots in one form, no `extends` */
-  sm_recipe_values values;
   const sm_schema *optimizer; /* the table that is in use */
 } sm_recipe_private;
 
@@ -43,7 +43,7 @@ const sm_entry *sm_slot_plugin(const sm_yaml *slot);
 
 sm_yaml *sm_recipe_override(sm_arena *, sm_registry *, const sm_yaml *tree, const char *override, sm_error *);
 
-/* ---- resolve.c, schedules.c, fit.c --------------------------------------------------------------------- */
+/* ---- load.c -------------------------------------------------------------------------------------------- */
 
 /* A recipe made of a file and of trees laid over it, all borrowed and outliving the recipe; trees are normalised,
  * NULL: none. Order: file, under, overrides, over[0], over[1], … Where `fit` is false, plugins are not asked whether
@@ -59,7 +59,9 @@ typedef struct sm_recipe_parts {
 } sm_recipe_parts;
 sm_status sm_recipe_compose(sm_recipe **, sm_registry *, const sm_recipe_parts *, sm_error *);
 
-/* Fill slots and values from the tree, then the public sections. */
+/* ---- resolve.c, schedules.c, fit.c --------------------------------------------------------------------- */
+
+/* Fill slots and sections from the tree, and make the views. */
 sm_status sm_recipe_resolve(sm_recipe *, sm_error *);
 /* The node of a section's or plugin's options, or NULL; where a key of it was written, or the section itself.
  */
@@ -70,14 +72,10 @@ sm_place sm_recipe_place(const sm_recipe *, const char *path, const char *key);
 sm_status sm_recipe_schedules(sm_recipe *, sm_error *);
 sm_status sm_recipe_fit(sm_recipe *, sm_error *);
 
-/* Every slot that is filled, for those who walk them all. */
-typedef struct sm_slot_ref {
-  const sm_schema *schema;
-  sm_slot *slot;
-  char path[160]; /* "losses.mim.mim" */
-} sm_slot_ref;
-enum { SM_SLOT_REFS_MAX = 5 + 4 * SM_SLOTS_MAX };
-int sm_recipe_slots(const sm_recipe *, sm_slot_ref refs[SM_SLOT_REFS_MAX]); /* in the order of the schema */
+/* ---- slots.c ------------------------------------------------------------------------------------------- */
+
+/* Where the slots of a schema's SLOT or SLOTS lie in the recipe, and how many there are. */
+sm_slot *sm_recipe_slots_of(sm_recipe *, const sm_schema *, int **n);
 
 /* ---- write.c ------------------------------------------------------------------------------------------- */
 

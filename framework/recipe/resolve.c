@@ -1,6 +1,4 @@
-/* resolve.c — from the merged tree to filled options and the public structs; and sm_recipe_load, which runs
- * all stages. */
-#include <ctype.h>
+/* resolve.c — from the merged tree to filled slots and sections, and the views made of them. */
 #include <string.h>
 
 #include "recipe_private.h"
@@ -95,54 +93,6 @@ static sm_status fill_slots(sm_recipe *r, const sm_schema *s, const sm_yaml *nod
   return SM_OK;
 }
 
-/* Where each slot of the schema lies in the recipe. */
-static sm_slot *single_slot(sm_recipe *r, const sm_schema *s) {
-  if (strcmp(s->path, "data.train") == 0) return &r->data.train;
-  if (strcmp(s->path, "data.test") == 0) return &r->data.test;
-  if (s->kind == SM_OBJECTIVE) return &r->objective;
-  return s->kind == SM_BACKBONE ? &r->backbone : &r->masker;
-}
-
-static sm_slot *slot_list(sm_recipe *r, const sm_schema *s, int **n) {
-  switch (s->kind) {
-    case SM_HEAD:
-      *n = &r->heads;
-      return r->head;
-    case SM_TOKENIZER:
-      *n = &r->tokenizers;
-      return r->tokenizer;
-    case SM_LOSS:
-      *n = &r->losses;
-      return r->loss;
-    default:
-      *n = &r->evaluations;
-      return r->evaluate;
-  }
-}
-
-static int list_slots(sm_recipe *r, const sm_schema *s, sm_slot_ref *refs, int n) {
-  for (int i = 0; i < s->children; i++) {
-    const sm_schema *c = &s->child[i];
-    if (c->shape == SM_SCHEMA_SECTION) n = list_slots(r, c, refs, n);
-    if (!c->kind) continue;
-    int one = 1, *count = &one;
-    sm_slot *slot = c->shape == SM_SCHEMA_SLOT ? single_slot(r, c) : slot_list(r, c, &count);
-    for (int k = 0; k < *count; k++) {
-      if (!slot[k].plugin.plugin) continue;
-      sm_slot_ref *ref = &refs[n++];
-      *ref = (sm_slot_ref){.schema = c, .slot = &slot[k]};
-      bool many = c->shape == SM_SCHEMA_SLOTS;
-      snprintf(ref->path, sizeof ref->path, "%s%s%s.%s", c->path, many ? "." : "",
-               many ? slot[k].instance : "", slot[k].plugin.plugin->name);
-    }
-  }
-  return n;
-}
-
-int sm_recipe_slots(const sm_recipe *r, sm_slot_ref refs[SM_SLOT_REFS_MAX]) {
-  return list_slots((sm_recipe *)r, &sm_recipe_schema, refs, 0);
-}
-
 /* ---- sections ------------------------------------------------------------------------------------------ */
 
 static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_error *err);
@@ -171,12 +121,9 @@ static sm_status fill_absent(sm_recipe *r, const sm_schema *s, sm_error *err) {
 static sm_status fill_child(sm_recipe *r, const sm_schema *c, const sm_yaml *node, sm_error *err) {
   int *n = NULL;
   if (c->shape == SM_SCHEMA_SECTION) return fill_section(r, c, node, err);
-  if (c->shape == SM_SCHEMA_SLOTS) {
-    sm_slot *slots = slot_list(r, c, &n);
-    return fill_slots(r, c, node, slots, n, err);
-  }
-  if (c->kind)
-    return node ? fill_slot(r, c, c->key, c->path, node, single_slot(r, c), err) : fill_absent(r, c, err);
+  sm_slot *slots = c->kind ? sm_recipe_slots_of(r, c, &n) : NULL;
+  if (c->shape == SM_SCHEMA_SLOTS) return fill_slots(r, c, node, slots, n, err);
+  if (slots) return node ? fill_slot(r, c, c->key, c->path, node, slots, err) : fill_absent(r, c, err);
   const sm_entry *e = sm_slot_plugin(node);
   r->priv->optimizer = e ? sm_schema_child(c, e->key) : &c->child[0];
   return fill_section(r, r->priv->optimizer, e ? e->value : NULL, err);
@@ -188,13 +135,13 @@ static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *n
   for (int i = 0; i < s->children; i++) also[n++] = s->child[i].key;
   also[n] = NULL;
   sm_status status = sm_options_read(s->options, s->n_options, node, s->path, also, (sm_place){r->file, 0, 0},
-                                     r->priv->arena, (char *)&r->priv->values + s->offset, err);
+                                     r->priv->arena, (char *)r + s->offset, err);
   for (int i = 0; i < s->children && !status; i++)
     status = fill_child(r, &s->child[i], sm_yaml_get(node, s->child[i].key), err);
   return status;
 }
 
-/* ---- public structs ------------------------------------------------------------------------------------ */
+/* ---- views and optimizer ------------------------------------------------------------------------------- */
 
 static sm_status bad_option(const sm_recipe *r, const char *path, const char *key, sm_error *err,
                             const char *what) {
@@ -221,18 +168,17 @@ static sm_status check_chances(const sm_recipe *r, const char *path, const char 
 
 static double chance(const sm_floats *v, bool first) { return v->v[first ? 0 : v->n - 1]; }
 
-static sm_status make_view(const sm_recipe *r, const sm_view_values *v, bool local, bool first,
-                           sm_view_recipe *out, sm_error *err) {
+static sm_status make_view(sm_recipe *r, bool local, bool first, sm_view_recipe *out, sm_error *err) {
+  const sm_view_options *v = local ? &r->views.local_options : &r->views.global_options;
+  const sm_floats *mean = &r->views.mean, *std = &r->views.std;
   const char *path = local ? "data.views.local" : "data.views.global";
-  const struct sm_views_values *norm = &r->priv->values.views;
   sm_status status = check_pair(r, path, "scale", &v->scale, out->scale, err);
   if (!status) status = check_pair(r, path, "aspect", &v->aspect, out->ratio, err);
   if (!status) status = check_pair(r, path, "blur_radius", &v->blur_radius, out->blur_radius, err);
   if (!status) status = check_chances(r, path, "blur", &v->blur, !local, err);
   if (!status) status = check_chances(r, path, "solarize", &v->solarize, !local, err);
-  if (!status && norm->mean.n != 3)
-    status = bad_option(r, "data.views", "mean", err, "must be three numbers");
-  if (!status && norm->std.n != 3) status = bad_option(r, "data.views", "std", err, "must be three numbers");
+  if (!status && mean->n != 3) status = bad_option(r, "data.views", "mean", err, "must be three numbers");
+  if (!status && std->n != 3) status = bad_option(r, "data.views", "std", err, "must be three numbers");
   if (status) return status;
   out->height = (int)v->size.v[0], out->width = (int)v->size.v[v->size.n - 1];
   out->filter = (sm_filter)v->interpolation;
@@ -240,7 +186,7 @@ static sm_status make_view(const sm_recipe *r, const sm_view_values *v, bool loc
   out->brightness = v->brightness, out->contrast = v->contrast, out->saturation = v->saturation,
   out->hue = v->hue;
   out->blur_p = chance(&v->blur, first), out->solarize_p = chance(&v->solarize, first);
-  for (int c = 0; c < 3; c++) out->mean[c] = (float)norm->mean.v[c], out->std[c] = (float)norm->std.v[c];
+  for (int c = 0; c < 3; c++) out->mean[c] = (float)mean->v[c], out->std[c] = (float)std->v[c];
   status = sm_view_recipe_check(out, err);
   if (status) sm_fail_place(err, sm_recipe_place(r, path, NULL));
   return status;
@@ -269,8 +215,8 @@ static sm_status make_norm(sm_recipe *r, sm_error *err) {
   sm_status status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, 0, 0, &spec, err);
   if (status) return sm_fail_at(err, o->file, o->line, o->col);
   if (!spec.normalises) return SM_OK;
-  status = take_norm(r, "mean", spec.mean, &r->priv->values.views.mean, err);
-  return status ? status : take_norm(r, "std", spec.std, &r->priv->values.views.std, err);
+  status = take_norm(r, "mean", spec.mean, &r->views.mean, err);
+  return status ? status : take_norm(r, "std", spec.std, &r->views.std, err);
 }
 
 /* [96, 96] is written, and hashed, as 96. */
@@ -284,48 +230,53 @@ static sm_status make_size(const sm_recipe *r, const char *path, sm_ints *size, 
 }
 
 static sm_status make_views(sm_recipe *r, sm_error *err) {
-  sm_view_values *global = &r->priv->values.global, *local = &r->priv->values.local;
   sm_views_section *v = &r->views;
-  v->globals = global->count, v->locals = local->count;
-  v->masked = r->priv->values.views.masked;
   sm_status status = make_norm(r, err);
-  if (!status) status = make_size(r, "data.views.global", &global->size, err);
-  if (!status) status = make_size(r, "data.views.local", &local->size, err);
-  if (!status) status = make_view(r, global, false, true, &v->global_first, err);
-  if (!status) status = make_view(r, global, false, false, &v->global_other, err);
-  if (!status) status = make_view(r, local, true, false, &v->local, err);
+  if (!status) status = make_size(r, "data.views.global", &v->global_options.size, err);
+  if (!status) status = make_size(r, "data.views.local", &v->local_options.size, err);
+  if (!status) status = make_view(r, false, true, &v->global_first, err);
+  if (!status) status = make_view(r, false, false, &v->global_other, err);
+  if (!status) status = make_view(r, true, false, &v->local, err);
   v->global_height = v->global_first.height, v->global_width = v->global_first.width;
   v->local_height = v->local.height, v->local_width = v->local.width;
   return status;
 }
 
-static sm_status make_optimizer(sm_recipe *r, sm_error *err) {
-  const sm_optimizer_values *v = &r->priv->values.optimizer;
-  const char *path = r->priv->optimizer->path, *name = r->priv->optimizer->key;
+static sm_status check_optimizer(sm_recipe *r, sm_error *err) {
+  static const char *const names[] = {[SM_ADAMW] = "adamw", [SM_SGD] = "sgd", [SM_LARS] = "lars"};
   sm_optimizer_section *o = &r->optimizer;
-  o->config.kind = strcmp(name, "sgd") == 0 ? SM_SGD : strcmp(name, "lars") == 0 ? SM_LARS : SM_ADAMW;
-  if (o->config.kind == SM_ADAMW) {
-    if (v->betas.n != 2) return bad_option(r, path, "betas", err, "must be two numbers");
-    o->config.beta1 = v->betas.v[0], o->config.beta2 = v->betas.v[1], o->config.eps = v->eps;
-  }
-  o->config.momentum = v->momentum, o->config.trust = v->trust;
-  o->config.clip = r->train.clip, o->config.clip_at = r->train.clip_grad;
-  o->lr = v->lr, o->lr_batch = v->lr_batch, o->weight_decay = v->weight_decay;
-  if (v->lr_batch > 0) { /* as DINO: the base value is scaled, the last one is not (main_dino.py) */
-    double scale = (double)r->train.batch_size / v->lr_batch;
-    if (o->lr.shape == SM_SHAPE_CONSTANT) o->lr.to *= scale;
-    o->lr.from *= scale;
-  }
-  return SM_OK;
+  for (int k = 0; k < (int)(sizeof names / sizeof *names); k++)
+    if (strcmp(names[k], r->priv->optimizer->key) == 0) o->kind = (sm_optimizer_kind)k;
+  if (o->kind != SM_ADAMW || o->betas.n == 2) return SM_OK;
+  return bad_option(r, r->priv->optimizer->path, "betas", err, "must be two numbers");
 }
 
-static void make_train(sm_recipe *r) {
-  const sm_train_values *v = &r->priv->values.train;
-  sm_train_section *t = &r->train;
-  *t = v->train;
-  t->clip = t->clip_grad == 0 ? SM_CLIP_NONE : v->clip == 0 ? SM_CLIP_PARAMETER : SM_CLIP_GLOBAL;
-  t->precision = v->precision;
+/* ---- what training uses ---------------------------------------------------------------------------------- */
+
+sm_schedule sm_recipe_lr(const sm_recipe *r) {
+  const sm_optimizer_section *o = &r->optimizer;
+  sm_schedule lr = o->lr;
+  if (o->lr_batch > 0) { /* as DINO: the base value is scaled, the last one is not (main_dino.py) */
+    double scale = (double)r->train.batch_size / o->lr_batch;
+    if (lr.shape == SM_SHAPE_CONSTANT) lr.to *= scale;
+    lr.from *= scale;
+  }
+  return lr;
 }
+
+sm_optimizer_config sm_recipe_optimizer(const sm_recipe *r) {
+  const sm_optimizer_section *o = &r->optimizer;
+  return (sm_optimizer_config){.kind = o->kind,
+                               .beta1 = o->betas.v[0],
+                               .beta2 = o->betas.v[1],
+                               .eps = o->eps,
+                               .momentum = o->momentum,
+                               .trust = o->trust,
+                               .clip = r->train.clip_grad > 0 ? SM_CLIP_PARAMETER + r->train.clip : SM_CLIP_NONE,
+                               .clip_at = r->train.clip_grad};
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------- */
 
 /* "recipes/ibot/vits16.yaml" → "vits16". */
 static const char *default_name(sm_arena *arena, const char *file) {
@@ -337,8 +288,7 @@ static const char *default_name(sm_arena *arena, const char *file) {
 }
 
 static sm_status make_name(sm_recipe *r, sm_error *err) {
-  r->name = r->priv->values.top.name;
-  if (!r->name) r->name = r->priv->values.top.name = default_name(r->priv->arena, r->file);
+  if (!r->name) r->name = default_name(r->priv->arena, r->file);
   if (!r->name) return sm_fail(err, SM_ENOMEM, "out of memory");
   size_t n = strspn(r->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=");
   if (!r->name[n] && n > 0 && n <= 128 && r->name[0] != '.') return SM_OK;
@@ -350,88 +300,6 @@ static sm_status make_name(sm_recipe *r, sm_error *err) {
 sm_status sm_recipe_resolve(sm_recipe *r, sm_error *err) {
   sm_status status = fill_section(r, &sm_recipe_schema, r->priv->tree, err);
   if (!status) status = make_name(r, err);
-  if (status) return status;
-  make_train(r);
-  status = sm_recipe_schedules(r, err);
-  if (status) return status;
-  const sm_data_section *d = &r->priv->values.data;
-  r->data.workers = d->workers, r->data.prefetch = d->prefetch;
-  r->data.max_pixels = d->max_pixels, r->data.max_bad = d->max_bad;
-  r->data.cache = d->cache, r->data.jpeg = d->jpeg;
-  status = make_views(r, err);
-  if (!status) status = make_optimizer(r, err);
-  return status;
-}
-
-/* ---- loading ------------------------------------------------------------------------------------------- */
-
-/* The tree with another value of one key. */
-static sm_yaml *replace(sm_arena *arena, const sm_yaml *tree, const char *key, const sm_yaml *value) {
-  sm_yaml *out = sm_yaml_new(arena, SM_YAML_MAP, tree->at);
-  bool good = out != NULL;
-  for (int i = 0; good && i < tree->n; i++)
-    if (strcmp(tree->entry[i].key, key) != 0)
-      good = sm_yaml_add(arena, out, tree->entry[i].key, tree->entry[i].at, tree->entry[i].value);
-  return good && sm_yaml_add(arena, out, key, value->at, (sm_yaml *)value) ? out : NULL;
-}
-
-static sm_status load(sm_recipe *r, const sm_recipe_parts *parts, sm_error *err) {
-  sm_recipe_private *p = r->priv;
-  p->tree = sm_recipe_source(p->arena, parts->folder, parts->path, &r->file, err);
-  if (p->tree && parts->under) p->tree = sm_recipe_merge(p->arena, p->tree, parts->under, err);
-  for (int i = 0; i < parts->n_overrides && p->tree; i++)
-    p->tree = sm_recipe_override(p->arena, p->registry, p->tree, parts->overrides[i], err);
-  for (int i = 0; i < parts->n_over && p->tree; i++)
-    if (parts->over[i]) p->tree = sm_recipe_merge(p->arena, p->tree, parts->over[i], err);
-  if (!p->tree) return err->code;
-  if (parts->evaluate && !(p->tree = replace(p->arena, p->tree, "evaluate", parts->evaluate)))
-    return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_status status = sm_recipe_resolve(r, err);
-  return status || !parts->fit ? status : sm_recipe_fit(r, err);
-}
-
-sm_status sm_recipe_compose(sm_recipe **out, sm_registry *registry, const sm_recipe_parts *parts,
-                            sm_error *err) {
-  sm_error own;
-  if (!err) err = &own;
-  sm_error_clear(err);
-  *out = NULL;
-  sm_recipe *r = sm_calloc(1, sizeof *r);
-  sm_recipe_private *p = sm_calloc(1, sizeof *p);
-  sm_arena *arena = sm_arena_new("recipe");
-  if (!r || !p || !arena) {
-    sm_free(r);
-    sm_free(p);
-    sm_arena_free(arena);
-    return sm_fail(err, SM_ENOMEM, "out of memory");
-  }
-  r->priv = p;
-  p->arena = arena;
-  p->registry = registry;
-  sm_status status = load(r, parts, err);
-  if (status) sm_recipe_free(r);
-  else *out = r;
-  return status;
-}
-
-sm_status sm_recipe_load(sm_recipe **out, sm_registry *registry, const char *path, int n,
-                         const char *const *overrides, sm_error *err) {
-  sm_recipe_parts parts = {.folder = "", .path = path, .overrides = overrides, .n_overrides = n, .fit = true};
-  return sm_recipe_compose(out, registry, &parts, err);
-}
-
-void sm_recipe_free(sm_recipe *r) {
-  if (!r) return;
-  sm_slot *const single[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker,
-                            &r->objective};
-  for (size_t i = 0; i < sizeof single / sizeof *single; i++) sm_instance_free(&single[i]->plugin);
-  for (int i = 0; i < SM_SLOTS_MAX; i++) {
-    sm_instance_free(&r->head[i].plugin);
-    sm_instance_free(&r->tokenizer[i].plugin);
-    sm_instance_free(&r->loss[i].plugin);
-    sm_instance_free(&r->evaluate[i].plugin);
-  }
-  sm_arena_free(r->priv->arena);
-  sm_free(r->priv);
-  sm_free(r);
+  if (!status) status = make_views(r, err);
+  return status ? status : check_optimizer(r, err);
 }

@@ -80,7 +80,7 @@ static sm_status check_freeze(sm_recipe *r, sm_error *err) {
   if (t->freeze_last_layer < t->epochs) return SM_OK;
   double fits = floor(scaled((double)t->freeze_last_layer, (double)t->epochs, false));
   if (!sm_yaml_find(sm_recipe_node(r, "train"), "freeze_last_layer") || t->scale_schedules) {
-    t->freeze_last_layer = r->priv->values.train.train.freeze_last_layer = (int64_t)fits;
+    t->freeze_last_layer = (int64_t)fits;
     return SM_OK;
   }
   sm_fail(err, SM_EINVAL, "train.freeze_last_layer is %lld epochs, but the run has %lld",
@@ -95,7 +95,7 @@ sm_status sm_recipe_schedules(sm_recipe *r, sm_error *err) {
   int n = sm_recipe_slots(r, refs);
   sm_status status = check_freeze(r, err);
   if (!status)
-    status = check_table(r, o->path, o->options, o->n_options, (char *)&r->priv->values + o->offset, err);
+    status = check_table(r, o->path, o->options, o->n_options, (char *)r + o->offset, err);
   for (int i = 0; i < n && !status; i++) {
     const sm_plugin *p = refs[i].slot->plugin.plugin;
     status = check_table(r, refs[i].path, p->options, (int)p->n_options, refs[i].slot->plugin.self, err);

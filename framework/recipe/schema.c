@@ -16,7 +16,7 @@
 
 static const sm_option top_options[] = {
     SM_STRING(
-        struct sm_top_values, name, "name", "~",
+        sm_recipe, name, "name", "~",
         "name of the run and its folder; left out: the recipe's file name, also where it extends another"),
 };
 
@@ -40,109 +40,106 @@ static const sm_option data_options[] = {
 
 static const char *const masked_choices[] = {"global", "one", "all", NULL}; /* sm_masked */
 static const sm_option views_options[] = {
-    SM_CHOICE(struct sm_views_values, masked, "masked", "global", masked_choices,
+    SM_CHOICE(sm_views_section, masked, "masked", "global", masked_choices,
               "views that the masker hides patches of: all global ones; one of them, drawn for each picture; or "
               "all, local ones too"),
-    SM_FLOATS(struct sm_views_values, mean, "mean", LIST(SM_IMAGENET_MEAN), -1, 1, NULL,
+    SM_FLOATS(sm_views_section, mean, "mean", LIST(SM_IMAGENET_MEAN), -1, 1, NULL,
               "subtracted from red, green and blue (0 to 1); an objective may bring its own"),
-    SM_FLOATS(struct sm_views_values, std, "std", LIST(SM_IMAGENET_STD), 1e-3, 10, NULL, "then divided by"),
+    SM_FLOATS(sm_views_section, std, "std", LIST(SM_IMAGENET_STD), 1e-3, 10, NULL, "then divided by"),
 };
 
-/* Both kinds of view have the same options; only defaults and the smallest count differ. */
-#define VIEW_OPTIONS(n_, least_, size_, scale_, blur_, solarize_)                                       \
-  {                                                                                                     \
-    SM_INT(sm_view_values, count, "count", n_, least_, 32, "views", "views of this kind a picture"),    \
-        SM_INTS(sm_view_values, size, "size", size_, 4, 2048, "px",                                     \
-                "side of the square view; two values: height, width"),                                  \
-        SM_FLOATS(sm_view_values, scale, "scale", scale_, 1e-4, 1, NULL,                                \
-                  "smallest and largest share of the picture's area"),                                  \
-        SM_FLOATS(sm_view_values, aspect, "aspect", "[0.75, 1.3333333333333333]", 0.01, 100, NULL,      \
-                  "smallest and largest width / height of the cut"),                                    \
-        SM_CHOICE(sm_view_values, interpolation, "interpolation", "bicubic", sm_filter_names,           \
-                  "how the cut is resized"),                                                            \
-        SM_FLOAT(sm_view_values, flip, "flip", "0.5", 0, 1, NULL,                                       \
-                 "probability of a flip from left to right"),                                           \
-        SM_FLOAT(sm_view_values, jitter, "jitter", "0.8", 0, 1, NULL,                                   \
-                 "probability of the four changes of colour that follow"),                              \
-        SM_FLOAT(sm_view_values, brightness, "brightness", "0.4", 0, 10, NULL, "factor 1 ± this"),      \
-        SM_FLOAT(sm_view_values, contrast, "contrast", "0.4", 0, 10, NULL, "factor 1 ± this"),          \
-        SM_FLOAT(sm_view_values, saturation, "saturation", "0.2", 0, 10, NULL, "factor 1 ± this"),      \
-        SM_FLOAT(sm_view_values, hue, "hue", "0.1", 0, 0.5, NULL, "turn of the colour circle, ± this"), \
-        SM_FLOAT(sm_view_values, grey, "grey", "0.2", 0, 1, NULL, "probability of greyscale"),          \
-        SM_FLOATS(sm_view_values, blur, "blur", blur_, 0, 1, NULL,                                      \
-                  "probability of Gaussian blur; two values: first view, other views"),                 \
-        SM_FLOATS(sm_view_values, blur_radius, "blur_radius", "[0.1, 2]", 0, 100, "px",                 \
-                  "smallest and largest radius"),                                                       \
-        SM_FLOATS(sm_view_values, solarize, "solarize", solarize_, 0, 1, NULL,                          \
-                  "probability of solarising; two values: first view, other views")                     \
+/* Both kinds of view have the same options; only fields, defaults and the smallest count differ. */
+#define VIEW_OPTIONS(kind, n_, least_, size_, scale_, blur_, solarize_)                                         \
+  {                                                                                                             \
+    SM_INT(sm_views_section, kind##s, "count", n_, least_, 32, "views", "views of this kind per picture"),      \
+        VIEW(INTS, kind, size, size_, 4, 2048, "px", "side of the square view; two values: height, width"),     \
+        VIEW(FLOATS, kind, scale, scale_, 1e-4, 1, NULL, "smallest and largest share of the picture's area"),   \
+        VIEW(FLOATS, kind, aspect, "[0.75, 1.3333333333333333]", 0.01, 100, NULL,                               \
+             "smallest and largest width / height of the cut"),                                                 \
+        SM_CHOICE(sm_views_section, kind##_options.interpolation, "interpolation", "bicubic", sm_filter_names,  \
+                  "how the cut is resized"),                                                                    \
+        VIEW(FLOAT, kind, flip, "0.5", 0, 1, NULL, "probability of a flip from left to right"),                 \
+        VIEW(FLOAT, kind, jitter, "0.8", 0, 1, NULL, "probability of the four changes of colour that follow"),  \
+        VIEW(FLOAT, kind, brightness, "0.4", 0, 10, NULL, "factor 1 ± this"),                                   \
+        VIEW(FLOAT, kind, contrast, "0.4", 0, 10, NULL, "factor 1 ± this"),                                     \
+        VIEW(FLOAT, kind, saturation, "0.2", 0, 10, NULL, "factor 1 ± this"),                                   \
+        VIEW(FLOAT, kind, hue, "0.1", 0, 0.5, NULL, "turn of the colour circle, ± this"),                       \
+        VIEW(FLOAT, kind, grey, "0.2", 0, 1, NULL, "probability of greyscale"),                                 \
+        VIEW(FLOATS, kind, blur, blur_, 0, 1, NULL,                                                             \
+             "probability of Gaussian blur; two values: first view, other views"),                              \
+        VIEW(FLOATS, kind, blur_radius, "[0.1, 2]", 0, 100, "px", "smallest and largest radius"),               \
+        VIEW(FLOATS, kind, solarize, solarize_, 0, 1, NULL,                                                     \
+             "probability of solarising; two values: first view, other views")                                  \
   }
+#define VIEW(TYPE, kind, field, ...) SM_##TYPE(sm_views_section, kind##_options.field, #field, __VA_ARGS__)
 
-static const sm_option global_options[] = VIEW_OPTIONS("2", 1, "224", "[0.14, 1]", "[1, 0.1]", "[0, 0.2]");
-static const sm_option local_options[] = VIEW_OPTIONS("0", 0, "96", "[0.05, 0.25]", "0.5", "0");
+static const sm_option global_options[] =
+    VIEW_OPTIONS(global, "2", 1, "224", "[0.14, 1]", "[1, 0.1]", "[0, 0.2]");
+static const sm_option local_options[] = VIEW_OPTIONS(local, "0", 0, "96", "[0.05, 0.25]", "0.5", "0");
 
 #define LR_OPTIONS                                                                                           \
-  SM_SCHEDULE(sm_optimizer_values, lr, "lr", "{from: 5e-4, to: 1e-6, shape: cosine, per: step, warmup: 10}", \
+  SM_SCHEDULE(sm_optimizer_section, lr, "lr", "{from: 5e-4, to: 1e-6, shape: cosine, per: step, warmup: 10}", \
               0, 1e3, NULL, "learning rate; one number is `from`, and the rest of the default stays"),       \
-      SM_FLOAT(sm_optimizer_values, lr_batch, "lr_batch", "256", 0, 1e9, "pictures",                         \
+      SM_FLOAT(sm_optimizer_section, lr_batch, "lr_batch", "256", 0, 1e9, "pictures",                         \
                "the batch size that lr's `from` is meant for: it is scaled by batch_size / lr_batch; 0: "    \
                "not scaled"),                                                                                \
-      SM_SCHEDULE(sm_optimizer_values, weight_decay, "weight_decay",                                         \
+      SM_SCHEDULE(sm_optimizer_section, weight_decay, "weight_decay",                                         \
                   "{from: 0.04, to: 0.4, shape: cosine, per: step}", 0, 1e3, NULL,                           \
                   "decoupled weight decay; biases and 1-d parameters have none")
 
 static const sm_option adamw_options[] = {
     LR_OPTIONS,
-    SM_FLOATS(sm_optimizer_values, betas, "betas", "[0.9, 0.999]", 0, 0.9999999, NULL,
+    SM_FLOATS(sm_optimizer_section, betas, "betas", "[0.9, 0.999]", 0, 0.9999999, NULL,
               "decay of the two moments"),
-    SM_FLOAT(sm_optimizer_values, eps, "eps", "1e-8", 1e-30, 1, NULL,
+    SM_FLOAT(sm_optimizer_section, eps, "eps", "1e-8", 1e-30, 1, NULL,
              "added to the root of the second moment"),
 };
 static const sm_option sgd_options[] = {
     LR_OPTIONS,
-    SM_FLOAT(sm_optimizer_values, momentum, "momentum", "0.9", 0, 0.9999999, NULL, "decay of the moment"),
+    SM_FLOAT(sm_optimizer_section, momentum, "momentum", "0.9", 0, 0.9999999, NULL, "decay of the moment"),
 };
 static const sm_option lars_options[] = {
     LR_OPTIONS,
-    SM_FLOAT(sm_optimizer_values, momentum, "momentum", "0.9", 0, 0.9999999, NULL, "decay of the moment"),
-    SM_FLOAT(sm_optimizer_values, trust, "trust", "0.001", 0, 1e3, NULL, "trust coefficient"),
+    SM_FLOAT(sm_optimizer_section, momentum, "momentum", "0.9", 0, 0.9999999, NULL, "decay of the moment"),
+    SM_FLOAT(sm_optimizer_section, trust, "trust", "0.001", 0, 1e3, NULL, "trust coefficient"),
 };
 
-static const char *const clip_choices[] = {"parameter", "global", NULL};
+static const char *const clip_choices[] = {"parameter", "global", NULL}; /* sm_clip, less SM_CLIP_NONE */
 static const char *const recompute_choices[] = {"cheap", "blocks", NULL}; /* sm_recompute */
 const char *const sm_precision_names[] = {"fp32", "bf16", NULL};
 static const sm_option train_options[] = {
-    SM_INT(sm_train_values, train.epochs, "epochs", "100", 1, 1e6, "epochs", "length of the run"),
-    SM_INT(sm_train_values, train.batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures a step"),
-    SM_INT(sm_train_values, train.micro_batch, "micro_batch", "0", 0, 1e6, "pictures",
+    SM_INT(sm_train_section, epochs, "epochs", "100", 1, 1e6, "epochs", "length of the run"),
+    SM_INT(sm_train_section, batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures a step"),
+    SM_INT(sm_train_section, micro_batch, "micro_batch", "0", 0, 1e6, "pictures",
            "pictures computed at once, to save memory; 0: all"),
-    SM_CHOICE(sm_train_values, train.recompute, "recompute", "cheap", recompute_choices,
+    SM_CHOICE(sm_train_section, recompute, "recompute", "cheap", recompute_choices,
               "what the backward pass makes again instead of keeping it: norms and GELUs, or whole blocks of "
               "the backbone, which saves memory, costs time and changes no bit"),
-    SM_INT(sm_train_values, train.steps_per_epoch, "steps_per_epoch", "0", 0, 1e9, "steps",
+    SM_INT(sm_train_section, steps_per_epoch, "steps_per_epoch", "0", 0, 1e9, "steps",
            "steps that count as an epoch; 0: as many whole batches as there are pictures for"),
-    SM_FLOAT(sm_train_values, train.clip_grad, "clip_grad", "3", 0, 1e9, NULL,
+    SM_FLOAT(sm_train_section, clip_grad, "clip_grad", "3", 0, 1e9, NULL,
              "largest gradient norm; 0: no clipping"),
-    SM_CHOICE(sm_train_values, clip, "clip", "parameter", clip_choices,
+    SM_CHOICE(sm_train_section, clip, "clip", "parameter", clip_choices,
               "norm of each parameter's gradient, as DINO and iBOT do, or of all together"),
-    SM_INT(sm_train_values, train.freeze_last_layer, "freeze_last_layer", "1", 0, 1e6, "epochs",
+    SM_INT(sm_train_section, freeze_last_layer, "freeze_last_layer", "1", 0, 1e6, "epochs",
            "how long the head's last layer stays as it was"),
-    SM_INT(sm_train_values, train.seed, "seed", "0", 0, 9e15, NULL, "names all random numbers of the run"),
-    SM_INT(sm_train_values, train.threads, "threads", "0", 0, 256, NULL,
+    SM_INT(sm_train_section, seed, "seed", "0", 0, 9e15, NULL, "names all random numbers of the run"),
+    SM_INT(sm_train_section, threads, "threads", "0", 0, 256, NULL,
            "threads to compute with; 0: all processors; results do not depend on it"),
-    SM_BOOL(sm_train_values, train.scale_schedules, "scale_schedules", "false",
+    SM_BOOL(sm_train_section, scale_schedules, "scale_schedules", "false",
             "shorten schedules that outlast the run as if they were written for 100 epochs, instead of "
             "refusing them"),
-    SM_INT(sm_train_values, train.log_every, "log_every", "10", 1, 1e9, "steps",
+    SM_INT(sm_train_section, log_every, "log_every", "10", 1, 1e9, "steps",
            "steps between two records of metrics.jsonl"),
-    SM_INT(sm_train_values, train.checkpoint_every, "checkpoint_every", "0", 0, 1e9, "steps",
+    SM_INT(sm_train_section, checkpoint_every, "checkpoint_every", "0", 0, 1e9, "steps",
            "steps between two checkpoints; 0: at the end of each epoch"),
-    SM_INT(sm_train_values, train.keep_checkpoints, "keep_checkpoints", "2", 2, 1000, NULL, "how many stay"),
-    SM_INT(sm_train_values, train.evaluate_every, "evaluate_every", "10", 0, 1e6, "epochs",
+    SM_INT(sm_train_section, keep_checkpoints, "keep_checkpoints", "2", 2, 1000, NULL, "how many stay"),
+    SM_INT(sm_train_section, evaluate_every, "evaluate_every", "10", 0, 1e6, "epochs",
            "epochs between two evaluations; 0: only at the end"),
-    SM_PATH(sm_train_values, train.init, "init", "~",
+    SM_PATH(sm_train_section, init, "init", "~",
             "weights that the backbone starts from: a run folder, a checkpoint or a safetensors file with "
             "timm's names; ~: random values"),
-    SM_CHOICE(sm_train_values, precision, "precision", "fp32", sm_precision_names,
+    SM_CHOICE(sm_train_section, precision, "precision", "fp32", sm_precision_names,
               "fp32; or bf16: operands of matrix products are rounded to bf16, sums, weights and all else stay fp32"),
 };
 
@@ -154,13 +151,13 @@ static const sm_schema view_sections[] = {
      .doc = "Views that show most of a picture; the teacher sees these.",
      .options = global_options,
      .n_options = COUNT(global_options),
-     .offset = offsetof(sm_recipe_values, global)},
+     .offset = offsetof(sm_recipe, views)},
     {.key = "local",
      .path = "data.views.local",
      .doc = "Small views of a part of a picture; the teacher sees them only if they are masked.",
      .options = local_options,
      .n_options = COUNT(local_options),
-     .offset = offsetof(sm_recipe_values, local)},
+     .offset = offsetof(sm_recipe, views)},
 };
 
 static const sm_schema data_sections[] = {
@@ -179,7 +176,7 @@ static const sm_schema data_sections[] = {
      .doc = "What is cut out of each picture, and how it is changed.",
      .options = views_options,
      .n_options = COUNT(views_options),
-     .offset = offsetof(sm_recipe_values, views),
+     .offset = offsetof(sm_recipe, views),
      .child = view_sections,
      .children = COUNT(view_sections)},
 };
@@ -187,7 +184,7 @@ static const sm_schema data_sections[] = {
 #define OPTIMIZER(name, text)                                                           \
   {                                                                                     \
     .key = #name, .path = "optimizer." #name, .doc = text, .options = name##_options,   \
-    .n_options = COUNT(name##_options), .offset = offsetof(sm_recipe_values, optimizer) \
+    .n_options = COUNT(name##_options), .offset = offsetof(sm_recipe, optimizer) \
   }
 static const sm_schema optimizer_sections[] = {
     OPTIMIZER(adamw, "AdamW (Loshchilov & Hutter 2019)."),
@@ -203,7 +200,7 @@ static const sm_schema root_sections[] = {
      .doc = "Pictures and views.",
      .options = data_options,
      .n_options = COUNT(data_options),
-     .offset = offsetof(sm_recipe_values, data),
+     .offset = offsetof(sm_recipe, data),
      .child = data_sections,
      .children = COUNT(data_sections)},
     {.key = "backbone",
@@ -250,7 +247,7 @@ static const sm_schema root_sections[] = {
      .doc = "Length, batch and conduct of the run.",
      .options = train_options,
      .n_options = COUNT(train_options),
-     .offset = offsetof(sm_recipe_values, train)},
+     .offset = offsetof(sm_recipe, train)},
     {.key = "evaluate",
      .path = "evaluate",
      .doc = "Figures to take during and after the run.",
@@ -263,7 +260,6 @@ const sm_schema sm_recipe_schema = {.key = "",
                                     .doc = "A recipe.",
                                     .options = top_options,
                                     .n_options = COUNT(top_options),
-                                    .offset = offsetof(sm_recipe_values, top),
                                     .child = root_sections,
                                     .children = COUNT(root_sections)};
 
@@ -293,22 +289,12 @@ void sm_schema_keys(const sm_schema *s, const char **keys, int max) {
   keys[n] = NULL;
 }
 
-static const sm_section_table section_tables[] = {
-    {"", "The recipe itself.", top_options, COUNT(top_options)},
-    {"data", "Pictures and views.", data_options, COUNT(data_options)},
-    {"data.views", "What is cut out of each picture, and how it is changed.", views_options,
-     COUNT(views_options)},
-    {"data.views.global", "Views that show most of a picture; the teacher sees these.", global_options,
-     COUNT(global_options)},
-    {"data.views.local", "Small views of a part of a picture; the teacher sees them only if they are masked.",
-     local_options, COUNT(local_options)},
-    {"optimizer.adamw", "AdamW (Loshchilov & Hutter 2019).", adamw_options, COUNT(adamw_options)},
-    {"optimizer.sgd", "Gradient descent with momentum.", sgd_options, COUNT(sgd_options)},
-    {"optimizer.lars", "LARS (You et al. 2017).", lars_options, COUNT(lars_options)},
-    {"train", "Length, batch and conduct of the run.", train_options, COUNT(train_options)},
-};
+static int schema_list(const sm_schema *s, const sm_schema **to, int n, int max) {
+  if (s->n_options && n < max) to[n++] = s;
+  for (int i = 0; i < s->children; i++) n = schema_list(&s->child[i], to, n, max);
+  return n;
+}
 
-const sm_section_table *sm_recipe_sections(int *n) {
-  *n = COUNT(section_tables);
-  return section_tables;
+int sm_recipe_sections(const sm_schema **sections, int max) {
+  return schema_list(&sm_recipe_schema, sections, 0, max);
 }

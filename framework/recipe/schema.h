@@ -20,46 +20,17 @@ typedef struct sm_schema {
   const char *const *also; /* SLOTS: keys beside the plugin's options, read by the core */
   const sm_option *options;
   int n_options;
-  size_t offset; /* of the section's struct in sm_recipe_values */
+  size_t offset; /* of the section's struct in sm_recipe */
   const struct sm_schema *child;
   int children;
 } sm_schema;
 
-/* The core's options as the tables fill them; resolve.c makes the public structs of them. */
-typedef struct sm_view_values {
-  int64_t count;
-  sm_ints size; /* of a square, or height and width */
-  sm_floats scale, aspect, blur, blur_radius, solarize;
-  int interpolation;
-  double flip, jitter, brightness, contrast, saturation, hue, grey;
-} sm_view_values;
-
-typedef struct sm_optimizer_values {
-  sm_schedule lr, weight_decay;
-  double lr_batch, eps, momentum, trust;
-  sm_floats betas;
-} sm_optimizer_values;
-
-typedef struct sm_train_values {
-  sm_train_section train;
-  int clip, precision;
-} sm_train_values;
-
-typedef struct sm_recipe_values {
-  struct sm_top_values {
-    const char *name;
-  } top;
-  sm_data_section data;
-  struct sm_views_values {
-    int masked;
-    sm_floats mean, std;
-  } views;
-  sm_view_values global, local;
-  sm_optimizer_values optimizer;
-  sm_train_values train;
-} sm_recipe_values;
-
 extern const sm_schema sm_recipe_schema; /* the root */
+
+/* Every section with options of its own ("", "data", "data.views", …, "train"), for manuals and completion: at most `max`
+ * into `sections`; the number of them. */
+int sm_recipe_sections(const sm_schema **sections, int max);
+enum { SM_SECTIONS_MAX = 16 };
 
 /* The child of a section or core slot called `key` ("head" finds "heads"), or NULL. */
 const sm_schema *sm_schema_child(const sm_schema *, const char *key);

@@ -77,7 +77,7 @@ static void add_slot(leaves *l, const sm_recipe *r, const sm_slot_ref *ref) {
 
 static void add_section(leaves *l, const sm_recipe *r, const sm_schema *s, const sm_slot_ref *refs, int n) {
   const sm_recipe_private *p = r->priv;
-  add_table(l, r, s->path, s->options, s->n_options, (const char *)&p->values + s->offset);
+  add_table(l, r, s->path, s->options, s->n_options, (const char *)r + s->offset);
   for (int i = 0; i < s->children; i++) {
     const sm_schema *c = &s->child[i];
     if (c->shape == SM_SCHEMA_SECTION) add_section(l, r, c, refs, n);
@@ -252,7 +252,7 @@ static void count_table(identity *id, const char *path, const sm_option *options
 
 static void count_sections(identity *id, const sm_schema *s) {
   const sm_recipe_private *p = id->r->priv;
-  count_table(id, s->path, s->options, s->n_options, (const char *)&p->values + s->offset, sizeof p->values);
+  count_table(id, s->path, s->options, s->n_options, (const char *)id->r + s->offset, sizeof *id->r);
   for (int i = 0; i < s->children; i++) {
     const sm_schema *c = &s->child[i];
     if (c->shape == SM_SCHEMA_SECTION) count_sections(id, c);

@@ -22,10 +22,10 @@ typedef struct question {
 static sm_status count_pictures(sm_recipe *r, int64_t *pictures, sm_error *err) {
   int64_t per_epoch = r->train.steps_per_epoch;
   if (!per_epoch) {
-    const sm_dataset_ops *ops = r->data.train.plugin.plugin->ops;
-    sm_status status = ops->open(r->data.train.plugin.self, err);
+    sm_dataset set;
+    sm_status status = sm_slot_open(&r->data.train, &set, err);
     if (status) return status;
-    per_epoch = ops->count(r->data.train.plugin.self) / r->train.batch_size;
+    per_epoch = set.ops->count(set.self) / r->train.batch_size;
   }
   *pictures = per_epoch * r->train.epochs * r->train.batch_size;
   return SM_OK;
@@ -63,10 +63,8 @@ static sm_status answer(void *ctx, sm_child *child, sm_error *err) {
   sm_train_config c;
   sm_tell tell = {.kind = SM_TELL_PART};
   sm_status status = sm_table_job_recipe(q->jobs, q->job, SM_JOB_FOR_TRAINING, &r, err);
-  if (!status) status = sm_create_instances(r, err);
-  int threads = q->jobs->options.threads ? q->jobs->options.threads
-                : r && r->train.threads  ? (int)r->train.threads
-                                         : sm_cpu_count();
+  if (!status) status = sm_recipe_create(r, err);
+  int threads = sm_recipe_threads(r, q->jobs->options.threads);
   if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
   if (!status) status = sm_train_configure(r, pool, 1, &c, err);
   if (!status) status = plan_bytes(&c, &tell.done, err);

@@ -14,8 +14,7 @@
 enum {
   TILE = 64,
   GAP = 2,
-  FRAME = 2,
-  PLAIN = 96 /* smaller pictures are shown whole, as they are evaluated */
+  FRAME = 2
 };
 
 const sm_gallery_strip sm_gallery_strips[SM_GALLERY_STRIPS] = {
@@ -73,8 +72,7 @@ static void fill_cell(gallery *g, int column, int y, int i, int j, uint32_t rgb,
 
 /* As it is evaluated, at the network's size in g->shown. */
 static sm_status read_picture(gallery *g, const sm_dataset *d, int64_t sample, sm_error *err) {
-  int shorter = g->height < g->width ? g->height : g->width;
-  int resize = shorter < PLAIN ? shorter : (int)lround(shorter * 256.0 / 224);
+  const int resize = sm_image_eval_resize(g->height, g->width);
   sm_status status = d->ops->read(d->self, sample, NULL, &g->picture, err);
   if (!status)
     status = sm_image_eval_crop(&g->picture, resize, g->height, g->width, sm_network_describe(g->c->network)->filter,

@@ -34,22 +34,27 @@ static void tell_event(sm_table_jobs *jobs, sm_table_event e) {
 
 /* ---- training, in the child ---------------------------------------------------------------------------- */
 
+/* Progress is told five times per second at most. */
+static bool work_too_soon(piece *p) {
+  double now = sm_now();
+  if (now - p->told < 0.2) return true;
+  p->told = now;
+  return false;
+}
+
 static void on_training(void *ctx, const sm_train_event *e) {
   piece *p = ctx;
   sm_tell tell = {.step = e->step, .steps = e->steps, .loss = e->loss, .rate = e->rate, .eta = e->eta};
-  double now = sm_now();
   switch (e->kind) {
     case SM_EVENT_START:
       tell.kind = SM_TELL_START;
       break;
     case SM_EVENT_STEP:
-      if (now - p->told < 0.2 && e->step < e->steps) return;
-      p->told = now;
+      if (work_too_soon(p) && e->step < e->steps) return;
       tell.kind = SM_TELL_STEP;
       break;
     case SM_EVENT_EVAL_PART:
-      if (now - p->told < 0.2) return;
-      p->told = now;
+      if (work_too_soon(p)) return;
       tell.kind = SM_TELL_PART, tell.done = e->done;
       snprintf(tell.text, sizeof tell.text, "%s", e->text);
       break;
@@ -124,19 +129,9 @@ static sm_status train(void *ctx, sm_child *child, sm_error *err) {
 static void on_evaluation(void *ctx, const char *what, double done) {
   piece *p = ctx;
   sm_tell tell = {.kind = SM_TELL_PART, .done = done};
-  double now = sm_now();
-  if (now - p->told < 0.2) return;
-  p->told = now;
+  if (work_too_soon(p)) return;
   snprintf(tell.text, sizeof tell.text, "%s", what);
   sm_child_tell(p->child, &tell);
-}
-
-static sm_status open_pictures(sm_slot *slot, sm_dataset *d, sm_error *err) {
-  *d = (sm_dataset){0};
-  if (!slot->plugin.plugin) return SM_OK;
-  sm_status status = sm_instance_create(&slot->plugin, err);
-  *d = (sm_dataset){slot->plugin.plugin->ops, slot->plugin.self};
-  return status ? status : d->ops->open(d->self, err);
 }
 
 /* The evaluation of the recipe that is called so, if its file is missing. */
@@ -150,11 +145,11 @@ static bool wants_gallery(const sm_table_job *job) { return job->shown && !job->
 
 static sm_status open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm_pool *pool, sm_evaluator **out, sm_error *err) {
   sm_evaluator_config c = sm_evaluator_config_of(net, pool);
-  c.limits.max_pixels = r->data.max_pixels;
+  c.limits = sm_recipe_limits(r);
   c.progress = on_evaluation, c.progress_ctx = p;
   c.stop = sm_signals_stop;
-  sm_status status = open_pictures(&r->data.train, &c.train, err);
-  if (!status) status = open_pictures(&r->data.test, &c.test, err);
+  sm_status status = sm_slot_open(&r->data.train, &c.train, err);
+  if (!status) status = sm_slot_open(&r->data.test, &c.test, err);
   for (int i = 0; i < r->evaluations && !status; i++) {
     bool for_gallery = i == 0 && wants_gallery(p->job);
     if (!for_gallery && !missing(p->job, r->evaluate[i].instance)) continue;
@@ -252,9 +247,7 @@ static sm_status evaluate(void *ctx, sm_child *child, sm_error *err) {
   p->child = child;
   const sm_network_source from = {.path = sm_table_job_path(p->jobs, p->job, NULL, folder, sizeof folder)};
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
-  int threads = p->jobs->options.threads ? p->jobs->options.threads
-                : r && r->train.threads  ? (int)r->train.threads
-                                         : sm_cpu_count();
+  int threads = sm_recipe_threads(r, p->jobs->options.threads);
   if (!status) status = sm_network_open(p->jobs->options.registry, &from, &net, err);
   if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
   if (!status) status = open_evaluator(p, r, net, pool, &evaluator, err);

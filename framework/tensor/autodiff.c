@@ -5,9 +5,10 @@
  * alias of another tensor (a residual branch), which is then read-only and copied before anything is added to
  * it.
  *
- * A value of the forward pass that a vjp reads is either kept, since the planner sees it read, or made again by
- * a copy of its node: that of a cheap op always, that of a whole block where the graph recomputes. Copies are
- * made on demand, so what nobody reads is not made; the chain of them ends at borders, inputs and parameters. */
+ * A value of the forward pass that a vjp reads is either kept, since the planner sees it read, or made again
+ * by a copy of its node: that of a cheap op always, that of a whole block where the graph recomputes. Copies
+ * are made on demand, so what nobody reads is not made; the chain of them ends at borders, inputs and
+ * parameters. */
 #include "graph.h"
 
 sm_tensor *sm_grad_of(sm_graph *g, sm_tensor *t) {
@@ -37,7 +38,7 @@ sm_tensor *sm_grad_slot(sm_graph *g, sm_tensor *t, bool *acc) {
   *acc = true;
   if (t->plan->grad_shared) {
     sm_tensor *own = sm_result_like(g, t, ".grad");
-    SM_NODE(g, copy, 1, t->grad), 1, &own);
+    SM_EMIT(g, copy, INS(t->grad), OUTS(own));
     t->grad = own;
     t->plan->grad_shared = false;
   }
@@ -58,7 +59,7 @@ void sm_grad_pass(sm_graph *g, sm_tensor *t, sm_tensor *dy) {
   }
   bool acc;
   sm_tensor *dt = sm_grad_slot(g, t, &acc);
-  if (dt) SM_NODE(g, copy, 1, dy), 1, &dt)->acc = acc;
+  if (dt) SM_EMIT(g, copy, INS(dy), OUTS(dt))->acc = acc;
 }
 
 void sm_graph_recompute(sm_graph *g, bool blocks) { g->recompute = blocks; }
@@ -101,8 +102,9 @@ sm_tensor *sm_value(sm_graph *g, sm_tensor *t) {
   return t->plan->again;
 }
 
-/* The twin of t without the node that made it again, so that the caller makes it: NULL where there is none, or where
- * a node of the pass reads it already. (Gradients of weights, its usual readers, wait and come later.) */
+/* The twin of t without the node that made it again, so that the caller makes it: NULL where there is none,
+ * or where a node of the pass reads it already. (Gradients of weights, its usual readers, wait and come
+ * later.) */
 sm_tensor *sm_take_again(sm_graph *g, const sm_tensor *t) {
   sm_tensor *twin = sm_graph_ok(g) ? t->plan->again : NULL;
   sm_pass *p = &g->pass[g->open];

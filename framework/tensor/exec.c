@@ -1,4 +1,5 @@
-/* framework/tensor/exec.c — running a pass: segment by segment on the pool, with a barrier after each.
+/* framework/tensor/exec.c — running a pass on the host: segment by segment on the pool, with a barrier after
+ * each.
  *
  * Work items are groups of items or tiles, numbered by shapes and counts alone; workers differ only in which
  * scratch they use. */
@@ -72,9 +73,8 @@ static int64_t segment_items(const sm_segment *s) {
   return s->count ? (int64_t)sm_get(s->count, 0) : s->capacity;
 }
 
-void sm_graph_run(sm_graph *g, int pass) {
+void sm_exec_run(sm_graph *g, int pass) {
   sm_pass *p = &g->pass[pass];
-  sm_rows_refresh(g);
   for (int i = 0; i < p->segments; i++) {
     const sm_segment *s = &p->segment[i];
     run_context c = {g, p, s, 0};
@@ -87,6 +87,12 @@ void sm_graph_run(sm_graph *g, int pass) {
       sm_pool_run(g->config.pool, groups_of(s, c.items), run_group, &c);
     }
   }
+}
+
+void sm_graph_run(sm_graph *g, int pass) {
+  if (!g->allocated) return;
+  sm_rows_refresh(g);
+  g->backend->run(g, pass);
 }
 
 /* ---- profile --------------------------------------------------------------------------------------- */
@@ -176,11 +182,16 @@ static bool segment_finite(sm_graph *g, sm_pass *p, const sm_segment *s, char *w
   return true;
 }
 
-bool sm_graph_find_nonfinite(sm_graph *g, int pass, char *what, size_t size, int64_t *item,
-                             const sm_tensor **tensor) {
+bool sm_exec_find_nonfinite(sm_graph *g, int pass, char *what, size_t size, int64_t *item,
+                            const sm_tensor **tensor) {
   sm_pass *p = &g->pass[pass];
-  *item = -1;
   for (int i = 0; i < p->segments; i++)
     if (!segment_finite(g, p, &p->segment[i], what, size, item, tensor)) return true;
   return false;
+}
+
+bool sm_graph_find_nonfinite(sm_graph *g, int pass, char *what, size_t size, int64_t *item,
+                             const sm_tensor **tensor) {
+  *item = -1;
+  return g->allocated && g->backend->find_nonfinite(g, pass, what, size, item, tensor);
 }

@@ -18,10 +18,10 @@ int64_t sm_items(const sm_tensor *t) {
   return t->count && t->count->plan->data ? *(const int32_t *)t->count->plan->data : t->dim[0];
 }
 
-const char *sm_shape_text(const sm_tensor *t, char *buf, size_t size) {
+const char *sm_shape_text(int ndim, const int64_t *dim, char *buf, size_t size) {
   size_t used = (size_t)snprintf(buf, size, "(");
-  for (int i = 0; i < t->ndim && used < size; i++)
-    used += (size_t)snprintf(buf + used, size - used, "%s%lld", i ? ", " : "", (long long)t->dim[i]);
+  for (int i = 0; i < ndim && used < size; i++)
+    used += (size_t)snprintf(buf + used, size - used, "%s%lld", i ? ", " : "", (long long)dim[i]);
   if (used < size) snprintf(buf + used, size - used, ")");
   return buf;
 }
@@ -30,7 +30,8 @@ const char *sm_shape_text(const sm_tensor *t, char *buf, size_t size) {
 
 sm_graph *sm_graph_new(const sm_graph_config *config, sm_error *err) {
   sm_dtype precision = config->bf16 && config->real == SM_F32 ? SM_BF16 : config->real;
-  const sm_kernel_table *kernels = sm_kernels_find(config->device, precision, config->isa);
+  const sm_backend *backend = sm_backend_of(config->device);
+  const sm_kernel_table *kernels = backend ? backend->kernels(precision, config->isa) : NULL;
   if (!kernels) {
     sm_fail(err, SM_EUNSUPPORTED, "no %s kernels for instruction set '%s' on this processor",
             sm_dtype_name(precision), config->isa ? config->isa : "any");
@@ -45,6 +46,7 @@ sm_graph *sm_graph_new(const sm_graph_config *config, sm_error *err) {
   }
   sm_blas_single_thread();
   g->config = *config;
+  g->backend = backend;
   g->kernels = kernels;
   g->open = -1;
   g->inert = (sm_tensor){.name = "(failed)",
@@ -58,9 +60,9 @@ sm_graph *sm_graph_new(const sm_graph_config *config, sm_error *err) {
 
 void sm_graph_free(sm_graph *g) {
   if (!g) return;
-  sm_aligned_free(g->inputs);
-  sm_aligned_free(g->transients);
-  sm_aligned_free(g->workers);
+  g->backend->free(g->inputs);
+  g->backend->free(g->transients);
+  g->backend->free(g->workers);
   for (int i = 0; i < g->passes; i++) {
     sm_free(g->pass[i].node);
     sm_free(g->pass[i].segment);
@@ -348,7 +350,8 @@ bool sm_want(sm_graph *g, bool ok, const char *op, const char *what, const sm_te
   if (!sm_graph_ok(g)) return false;
   if (!ok)
     sm_graph_fail(g, "%s wants %s, but '%s' is %s %s", op, what, t ? t->name : "nothing",
-                  t ? sm_dtype_name(t->dtype) : "", t ? sm_shape_text(t, shape, sizeof shape) : "");
+                  t ? sm_dtype_name(t->dtype) : "",
+                  t ? sm_shape_text(t->ndim, t->dim, shape, sizeof shape) : "");
   return ok;
 }
 

@@ -8,6 +8,7 @@
 
 #include <smalti/op.h>
 
+#include "backend.h"
 #include "kernels.h"
 #include "memory.h"
 
@@ -50,6 +51,7 @@ typedef struct sm_owned {
 
 struct sm_graph {
   sm_graph_config config;
+  const sm_backend *backend;
   const sm_kernel_table *kernels;
   sm_arena *arena;
   sm_error error;
@@ -93,8 +95,8 @@ void *sm_graph_memory(sm_graph *, size_t bytes); /* from the arena; sticky SM_EN
 sm_node *sm_append(sm_graph *, sm_node *);       /* to the open pass */
 sm_tensor *sm_result_like(sm_graph *, const sm_tensor *t, const char *suffix);
 void sm_flush_deferred(sm_graph *);
-sm_tensor *sm_take_again(sm_graph *, const sm_tensor *t); /* for a vjp that makes t again on its way; see autodiff.c */
-const char *sm_shape_text(const sm_tensor *, char *buf, size_t size); /* "(16, 197, 384)" */
+/* For a vjp that makes t again on its way; see autodiff.c. */
+sm_tensor *sm_take_again(sm_graph *, const sm_tensor *t);
 
 /* Where the graph keeps the tensor of piece `index` of an owner of n pieces; NULL after a sticky error. */
 sm_tensor **sm_graph_owned(sm_graph *, const void *owner, int index, int n);
@@ -122,6 +124,11 @@ void sm_grad_pass(sm_graph *, sm_tensor *t, sm_tensor *dy);
 #include "ops.def"
 #undef X
 
-#define SM_NODE(g, op, n_in, ...) sm_emit((g), &sm_op_##op, (n_in), (sm_tensor *[]){__VA_ARGS__}
+/* One node of a core op: SM_EMIT(g, linear, INS(x, w, b), OUTS(y)). */
+#define SM_EMIT(g, op, ins, outs) sm_emit(g, &sm_op_##op, ins, outs)
+#define SM_TENSORS(...) \
+  (int)(sizeof((sm_tensor *[]){__VA_ARGS__}) / sizeof(sm_tensor *)), (sm_tensor *[]) { __VA_ARGS__ }
+#define INS(...) SM_TENSORS(__VA_ARGS__)
+#define OUTS(...) SM_TENSORS(__VA_ARGS__)
 
 #endif

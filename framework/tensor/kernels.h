@@ -21,7 +21,7 @@ typedef struct sm_kernel_table {
   const char *isa; /* "avx512_bf16", "avx512", "avx2", "baseline", "plain" */
   sm_dtype real;
   sm_kernel run[SM_OP_COUNT];
-  /* sweeps over parameters and other vector work outside graphs, see kernels_sweep.c */
+  /* sweeps over parameters and other vector work outside graphs, see kernels_sweep.inc */
   const struct sm_sweeps *sweeps;
 } sm_kernel_table;
 
@@ -35,8 +35,8 @@ const sm_kernel_table *sm_kernels_find(sm_device, sm_dtype real, const char *isa
 static inline int64_t sm_column_tiles(int64_t columns) {
   return (columns + SM_COLUMN_TILE - 1) / SM_COLUMN_TILE;
 }
-/* linear_dw: dw (N, C) is cut into near-squares of at most SM_PRODUCT_TILE a side, so that packing either operand
- * is shared by many; a matrix that fits into one is halved, for the sake of a second thread. */
+/* linear_dw: dw (N, C) is cut into near-squares of at most SM_PRODUCT_TILE a side, so that packing either
+ * operand is shared by many; a matrix that fits into one is halved, for the sake of a second thread. */
 #define SM_PRODUCT_TILE 384
 typedef struct sm_grid {
   int64_t rows, columns;           /* of a tile */
@@ -55,8 +55,8 @@ static inline sm_grid sm_product_grid(int64_t n, int64_t c) {
 }
 #define SM_ROW_TILE 256 /* rows of weight_norm in one tile */
 
-/* Convolutions: windows are laid out so many rows at a time (k reals a row), or so many deep where the weight's
- * gradient is summed; conv_weight orders so many filters a tile. */
+/* Convolutions: windows are laid out so many rows at a time (k reals a row), or so many deep where the
+ * weight's gradient is summed; conv_weight orders so many filters a tile. */
 #define SM_CONV_BYTES (256 << 10)
 #define SM_CONV_DEPTH 256
 #define SM_FILTER_TILE 32
@@ -102,9 +102,10 @@ typedef struct sm_sweeps {                         /* all pointers: n reals of t
                   void *pack);
   /* rounds of multiply-adds as fast as they go; operations done. NULL in the plain table. */
   double (*peak)(int64_t rounds, double *sink);
-  /* c (m, n; rows ldc apart) = a (k, m; rows lda apart)ᵀ b (k, n; rows ldb apart). NULL in the plain table. */
-  void (*product_columns)(const void *a, int64_t lda, int64_t m, const void *b, int64_t ldb, int64_t n, int64_t k,
-                          void *c, int64_t ldc, void *pack);
+  /* c (m, n; rows ldc apart) = a (k, m; rows lda apart)ᵀ b (k, n; rows ldb apart). NULL in the plain
+   * table. */
+  void (*product_columns)(const void *a, int64_t lda, int64_t m, const void *b, int64_t ldb, int64_t n,
+                          int64_t k, void *c, int64_t ldc, void *pack);
 } sm_sweeps;
 
 #endif

@@ -7,22 +7,22 @@ tensor_kernel_sources = \
   framework/tensor/kernels_f64.c \
   framework/tensor/kernels.h \
   framework/tensor/memory.h \
-  framework/tensor/kernels_attention.h \
-  framework/tensor/kernels_codes.h \
-  framework/tensor/kernels_columns.h \
-  framework/tensor/kernels_conv.h \
-  framework/tensor/kernels_gemm.h \
-  framework/tensor/kernels_linear.h \
-  framework/tensor/kernels_loss.h \
-  framework/tensor/kernels_norm.h \
-  framework/tensor/kernels_pack.h \
-  framework/tensor/kernels_peak.h \
-  framework/tensor/kernels_pointwise.h \
-  framework/tensor/kernels_rows.h \
-  framework/tensor/kernels_sweep.h \
-  framework/tensor/kernels_tokens.h \
-  framework/tensor/kernels_variant.h \
-  framework/tensor/kernels_vector.h \
+  framework/tensor/kernels_attention.inc \
+  framework/tensor/kernels_codes.inc \
+  framework/tensor/kernels_columns.inc \
+  framework/tensor/kernels_conv.inc \
+  framework/tensor/kernels_gemm.inc \
+  framework/tensor/kernels_linear.inc \
+  framework/tensor/kernels_loss.inc \
+  framework/tensor/kernels_norm.inc \
+  framework/tensor/kernels_pack.inc \
+  framework/tensor/kernels_peak.inc \
+  framework/tensor/kernels_pointwise.inc \
+  framework/tensor/kernels_rows.inc \
+  framework/tensor/kernels_sweep.inc \
+  framework/tensor/kernels_tokens.inc \
+  framework/tensor/kernels_variant.inc \
+  framework/tensor/kernels_vector.inc \
   framework/tensor/ops.def \
   framework/tensor/simd.h
 
@@ -59,6 +59,8 @@ endif
 pkginclude_HEADERS += framework/include/smalti/tensor.h framework/include/smalti/op.h
 libsmalti_la_SOURCES += \
   framework/tensor/autodiff.c \
+  framework/tensor/backend.c \
+  framework/tensor/backend.h \
   framework/tensor/exec.c \
   framework/tensor/graph.c \
   framework/tensor/graph.h \
@@ -67,14 +69,17 @@ libsmalti_la_SOURCES += \
   framework/tensor/ops_dense.c \
   framework/tensor/ops_small.c \
   framework/tensor/ops_tokens.c \
+  framework/tensor/places.c \
   framework/tensor/plan.c \
+  framework/tensor/plan.h \
   framework/tensor/rows.c \
+  framework/tensor/segments.c \
   framework/tensor/values.c \
   framework/tensor/kernels_table.c \
   framework/tensor/plain_f32.c \
   framework/tensor/plain_f64.c \
-  framework/tensor/plain.h \
-  framework/tensor/plain_blocks.h \
-  framework/tensor/plain_conv.h \
-  framework/tensor/plain_loss.h \
-  framework/tensor/plain_rows.h
+  framework/tensor/plain.inc \
+  framework/tensor/plain_blocks.inc \
+  framework/tensor/plain_conv.inc \
+  framework/tensor/plain_loss.inc \
+  framework/tensor/plain_rows.inc

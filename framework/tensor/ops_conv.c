@@ -1,15 +1,13 @@
 /* framework/tensor/ops_conv.c — convolution, ReLU, pooling and up-sampling of pictures that lie as tokens:
  * builders, rows of the op table and vjps.
  *
- * A picture is (B, H·W, C), channels last, so a 1×1 convolution is sm_linear and everything pointwise is shared with
- * transformers. Node layouts are in ops.def. */
+ * A picture is (B, H·W, C), channels last, so a 1×1 convolution is sm_linear and everything pointwise is
+ * shared with transformers. Node layouts are in ops.def. */
 #include <string.h>
 
 #include "graph.h"
 
-#define OP(NAME, CLASS, ...)   \
-  const sm_op sm_op_##NAME = { \
-      .name = #NAME, .cls = CLASS, __VA_ARGS__}
+#define OP(NAME, CLASS, ...) const sm_op sm_op_##NAME = {.name = #NAME, .cls = CLASS, __VA_ARGS__}
 
 static bool is_picture(const sm_tensor *x, int height, int width) {
   return x->ndim == 3 && height > 0 && width > 0 && x->dim[1] == (int64_t)height * width;
@@ -41,7 +39,7 @@ sm_tensor *sm_conv_weight(sm_graph *g, sm_tensor *w) {
   int64_t area = w->dim[2] * w->dim[3];
   sm_tensor *out[2] = {sm_result(g, g->config.real, 2, (int64_t[]){w->dim[0], area * w->dim[1]}, NULL), NULL};
   if (w->needs_grad) out[1] = sm_result(g, g->config.real, 2, (int64_t[]){w->dim[1], area * w->dim[0]}, NULL);
-  SM_NODE(g, conv_weight, 1, w), 2, out)->i[0] = w->dim[2];
+  SM_EMIT(g, conv_weight, INS(w), OUTS(out[0], out[1]))->i[0] = w->dim[2];
   return out[0];
 }
 
@@ -65,11 +63,12 @@ sm_tensor *sm_conv2d(sm_graph *g, sm_tensor *x, sm_tensor *w, sm_tensor *b, int 
   if (w->dim[2] == 1 && w->dim[3] == 1) return sm_linear(g, x, w, b);
   sm_tensor *ordered = sm_conv_weight(g, w);
   sm_tensor *y = sm_result_last(g, x, w->dim[0]);
-  set_window(SM_NODE(g, conv, 4, x, ordered, b, w), 1, &y), height, width, w->dim[2]);
+  set_window(SM_EMIT(g, conv, INS(x, ordered, b, w), OUTS(y)), height, width, w->dim[2]);
   return y;
 }
 
-/* dx is a convolution of dy with the same windows, turned round; its weight was ordered with the forward one. */
+/* dx is a convolution of dy with the same windows, turned round; its weight was ordered with the forward
+ * one. */
 static void conv_dx(sm_graph *g, const sm_node *n, sm_tensor *dy) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc), *turned = n->in[1]->maker ? n->in[1]->maker->out[1] : NULL;
@@ -78,7 +77,7 @@ static void conv_dx(sm_graph *g, const sm_node *n, sm_tensor *dy) {
     sm_graph_fail(g, "a convolution with the fixed weight '%s' passes no gradient on", n->in[3]->name);
     return;
   }
-  sm_node *d = SM_NODE(g, conv, 2, dy, turned), 1, &dx);
+  sm_node *d = SM_EMIT(g, conv, INS(dy, turned), OUTS(dx));
   d->acc = acc;
   set_window(d, n->i[0], n->i[1], n->i[2]);
 }
@@ -92,7 +91,7 @@ static void conv_vjp(sm_graph *g, sm_node *n) {
     return;
   }
   if (!dw) return;
-  sm_node *d = SM_NODE(g, conv_dw, 2, dy, sm_value(g, n->in[0])), 2, (sm_tensor *[]){dw, db});
+  sm_node *d = SM_EMIT(g, conv_dw, INS(dy, sm_value(g, n->in[0])), OUTS(dw, db));
   d->acc = (uint32_t)acc_w | (uint32_t)acc_b << 1;
   set_window(d, n->i[0], n->i[1], n->i[2]);
 }
@@ -109,13 +108,13 @@ OP(conv_dw, SM_TILES, .doc = "gradients of conv by weight and bias", .tiles = co
 
 sm_tensor *sm_relu(sm_graph *g, sm_tensor *x) {
   sm_tensor *y = sm_result_like(g, x, ".relu");
-  SM_NODE(g, relu, 1, x), 1, &y);
+  SM_EMIT(g, relu, INS(x), OUTS(y));
   return y;
 }
 static void relu_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
-  if (dx) SM_NODE(g, relu_dx, 2, sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), 1, &dx)->acc = acc;
+  if (dx) SM_EMIT(g, relu_dx, INS(sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), OUTS(dx))->acc = acc;
 }
 OP(relu, SM_PER_ITEM, .doc = "max(x, 0)", .recompute = true, .vjp = relu_vjp);
 OP(relu_dx, SM_PER_ITEM, .doc = "dy where x > 0", .in_place = 1 | 2);
@@ -127,14 +126,14 @@ sm_tensor *sm_max_pool(sm_graph *g, sm_tensor *x, int height, int width) {
                "pictures (B, H·W, C) of even height and width", x))
     return &g->inert;
   sm_tensor *y = sm_result(g, x->dtype, 3, (int64_t[]){x->dim[0], x->dim[1] / 4, x->dim[2]}, x->count);
-  set_window(SM_NODE(g, max_pool, 1, x), 1, &y), height, width, 2);
+  set_window(SM_EMIT(g, max_pool, INS(x), OUTS(y)), height, width, 2);
   return y;
 }
 static void max_pool_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
-  sm_node *d = SM_NODE(g, max_pool_dx, 2, sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), 1, &dx);
+  sm_node *d = SM_EMIT(g, max_pool_dx, INS(sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), OUTS(dx));
   d->acc = acc;
   set_window(d, n->i[0], n->i[1], 2);
 }
@@ -144,14 +143,14 @@ OP(max_pool_dx, SM_PER_ITEM, .doc = "gradient of max_pool: to the first of the l
 sm_tensor *sm_upsample(sm_graph *g, sm_tensor *x, int height, int width) {
   if (!sm_want(g, is_picture(x, height, width), "upsample", "pictures (B, H·W, C)", x)) return &g->inert;
   sm_tensor *y = sm_result(g, x->dtype, 3, (int64_t[]){x->dim[0], x->dim[1] * 4, x->dim[2]}, x->count);
-  set_window(SM_NODE(g, upsample, 1, x), 1, &y), height, width, 2);
+  set_window(SM_EMIT(g, upsample, INS(x), OUTS(y)), height, width, 2);
   return y;
 }
 static void upsample_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
-  sm_node *d = SM_NODE(g, upsample_dx, 1, sm_grad_of(g, n->out[0])), 1, &dx);
+  sm_node *d = SM_EMIT(g, upsample_dx, INS(sm_grad_of(g, n->out[0])), OUTS(dx));
   d->acc = acc;
   set_window(d, n->i[0], n->i[1], 2);
 }

@@ -8,9 +8,7 @@
 
 #include "graph.h"
 
-#define OP(NAME, CLASS, ...)   \
-  const sm_op sm_op_##NAME = { \
-      .name = #NAME, .cls = CLASS, __VA_ARGS__}
+#define OP(NAME, CLASS, ...) const sm_op sm_op_##NAME = {.name = #NAME, .cls = CLASS, __VA_ARGS__}
 
 /* ---- linear ---------------------------------------------------------------------------------------- */
 
@@ -33,7 +31,7 @@ sm_tensor *sm_linear(sm_graph *g, sm_tensor *x, sm_tensor *w, sm_tensor *b) {
       !sm_want(g, !b || (b->ndim == 1 && b->dim[0] == w->dim[0]), "linear", "a bias (N)", b))
     return &g->inert;
   sm_tensor *y = sm_result_last(g, x, w->dim[0]);
-  SM_NODE(g, linear, 3, x, w, b), 1, &y);
+  SM_EMIT(g, linear, INS(x, w, b), OUTS(y));
   return y;
 }
 
@@ -42,12 +40,14 @@ static void linear_vjp(sm_graph *g, sm_node *n) {
   bool acc_w = false, acc_b = false, acc_x;
   sm_tensor *dw = sm_grad_slot(g, w, &acc_w), *db = b ? sm_grad_slot(g, b, &acc_b) : NULL;
   sm_tensor *dx = sm_grad_slot(g, x, &acc_x);
-  if (dx) SM_NODE(g, linear_dx, 2, dy, w), 1, &dx)->acc = acc_x;
+  if (dx) SM_EMIT(g, linear_dx, INS(dy, w), OUTS(dx))->acc = acc_x;
   if (!dw && db) { /* a bias alone cannot be asked for: the kernel makes both */
     sm_graph_fail(g, "linear with a trained bias '%s' needs a trained weight", b->name);
     return;
   }
-  if (dw) SM_NODE(g, linear_dw, 2, dy, sm_value(g, x)), 2, (sm_tensor *[]){dw, db})->acc = (uint32_t)acc_w | (uint32_t)acc_b << 1;
+  if (dw)
+    SM_EMIT(g, linear_dw, INS(dy, sm_value(g, x)), OUTS(dw, db))->acc = (uint32_t)acc_w | (uint32_t)acc_b
+                                                                                              << 1;
 }
 OP(linear, SM_PER_ITEM, .doc = "y = x wᵀ + b", .flops = linear_flops, .vjp = linear_vjp, .narrow_in = 1,
    .narrow_out = 1);
@@ -59,7 +59,7 @@ OP(linear_dw, SM_TILES, .doc = "dw = dyᵀ x, db = Σ dy", .tiles = linear_dw_ti
 
 sm_tensor *sm_gelu(sm_graph *g, sm_tensor *x) {
   sm_tensor *y = sm_result_like(g, x, ".gelu");
-  SM_NODE(g, gelu, 1, x), 1, &y);
+  SM_EMIT(g, gelu, INS(x), OUTS(y));
   return y;
 }
 static void gelu_vjp(sm_graph *g, sm_node *n) {
@@ -67,10 +67,11 @@ static void gelu_vjp(sm_graph *g, sm_node *n) {
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
   sm_tensor *out[2] = {dx, sm_take_again(g, n->out[0])};
-  SM_NODE(g, gelu_dx, 2, sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), 2, out)->acc = acc;
+  SM_EMIT(g, gelu_dx, INS(sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), OUTS(out[0], out[1]))->acc = acc;
 }
 OP(gelu, SM_PER_ITEM, .doc = "x·Φ(x)", .recompute = true, .vjp = gelu_vjp, .narrow_out = 1);
-OP(gelu_dx, SM_PER_ITEM, .doc = "dx = dy·(Φ(x) + x·φ(x)), and x·Φ(x) once more where it is read", .narrow_out = 3, .in_place = 1 | 2);
+OP(gelu_dx, SM_PER_ITEM, .doc = "dx = dy·(Φ(x) + x·φ(x)), and x·Φ(x) once more where it is read",
+   .narrow_out = 3, .in_place = 1 | 2);
 
 /* ---- layer norm ------------------------------------------------------------------------------------ */
 
@@ -83,7 +84,7 @@ sm_tensor *sm_layer_norm(sm_graph *g, sm_tensor *x, sm_tensor *w, sm_tensor *b, 
       !sm_want(g, !b || (b->ndim == 1 && b->dim[0] == sm_last_dim(x)), "layer_norm", "a bias (D)", b))
     return &g->inert;
   sm_tensor *out[2] = {sm_result_last(g, x, sm_last_dim(x)), sm_result_last(g, x, 2)};
-  SM_NODE(g, layer_norm, 3, x, w, b), 2, out)->f[0] = eps;
+  SM_EMIT(g, layer_norm, INS(x, w, b), OUTS(out[0], out[1]))->f[0] = eps;
   return out[0];
 }
 /* dx goes to a fresh tensor with the gradient so far as an operand, so that an aliased residual gradient is
@@ -108,12 +109,14 @@ static void layer_norm_vjp(sm_graph *g, sm_node *n) {
     x->plan->grad_shared = false;
     bool acc;
     sm_tensor *dx = sm_grad_slot(g, x, &acc);
-    if (dx) SM_NODE(g, layer_norm_dx, 5, dy, value, w, stats, so_far), 1, &dx);
+    if (dx) SM_EMIT(g, layer_norm_dx, INS(dy, value, w, stats, so_far), OUTS(dx));
   }
-  if (dw) SM_NODE(g, layer_norm_dw, 3, dy, value, stats), 2, (sm_tensor *[]){dw, db})->acc = (uint32_t)acc_w | (uint32_t)acc_b << 1;
+  if (dw)
+    SM_EMIT(g, layer_norm_dw, INS(dy, value, stats), OUTS(dw, db))->acc = (uint32_t)acc_w | (uint32_t)acc_b
+                                                                                                << 1;
 }
-OP(layer_norm, SM_PER_ITEM, .doc = "(x - mean)/sqrt(var + eps)·w + b; w and b may be left out", .recompute = true,
-   .vjp = layer_norm_vjp, .narrow_out = 1);
+OP(layer_norm, SM_PER_ITEM, .doc = "(x - mean)/sqrt(var + eps)·w + b; w and b may be left out",
+   .recompute = true, .vjp = layer_norm_vjp, .narrow_out = 1);
 OP(layer_norm_dx, SM_PER_ITEM, .doc = "gradient of layer_norm by x, added to an earlier one");
 OP(layer_norm_dw, SM_TILES, .doc = "gradient of layer_norm by w and b", .tiles = column_tiles_of_first);
 
@@ -127,7 +130,7 @@ sm_tensor *sm_residual(sm_graph *g, sm_tensor *x, sm_tensor *f, sm_tensor *gamma
                "residual", "drop-path factors (B, sites)", drop))
     return &g->inert;
   sm_tensor *y = sm_result_last(g, x, sm_last_dim(x));
-  SM_NODE(g, residual, 4, x, f, gamma, drop), 1, &y)->i[0] = site;
+  SM_EMIT(g, residual, INS(x, f, gamma, drop), OUTS(y))->i[0] = site;
   return y;
 }
 static void residual_vjp(sm_graph *g, sm_node *n) {
@@ -135,7 +138,7 @@ static void residual_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dgamma = gamma ? sm_grad_slot(g, gamma, &acc) : NULL;
   if (dgamma) {
-    sm_node *d = SM_NODE(g, residual_dgamma, 3, dy, sm_value(g, f), drop), 1, &dgamma);
+    sm_node *d = SM_EMIT(g, residual_dgamma, INS(dy, sm_value(g, f), drop), OUTS(dgamma));
     d->acc = acc;
     d->i[0] = n->i[0];
   }
@@ -144,7 +147,7 @@ static void residual_vjp(sm_graph *g, sm_node *n) {
   } else {
     sm_tensor *df = sm_grad_slot(g, f, &acc);
     if (df) {
-      sm_node *d = SM_NODE(g, residual_df, 3, dy, gamma, drop), 1, &df);
+      sm_node *d = SM_EMIT(g, residual_df, INS(dy, gamma, drop), OUTS(df));
       d->acc = acc;
       d->i[0] = n->i[0];
     }
@@ -176,7 +179,7 @@ sm_tensor *sm_attention(sm_graph *g, sm_tensor *qkv, int heads) {
   int64_t lse_dim[3] = {qkv->dim[0], heads, qkv->dim[1]};
   sm_tensor *out[2] = {sm_result_last(g, qkv, qkv->dim[2] / 3),
                        sm_result(g, qkv->dtype, 3, lse_dim, qkv->count)};
-  sm_node *n = SM_NODE(g, attention, 1, qkv), 2, out);
+  sm_node *n = SM_EMIT(g, attention, INS(qkv), OUTS(out[0], out[1]));
   n->i[0] = heads;
   n->f[0] = attention_scale(qkv, heads);
   return out[0];
@@ -185,7 +188,10 @@ static void attention_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (!d) return;
-  sm_node *b = SM_NODE(g, attention_dx, 4, sm_value(g, n->in[0]), sm_value(g, n->out[0]), sm_value(g, n->out[1]), sm_grad_of(g, n->out[0])), 1, &d);
+  sm_node *b = SM_EMIT(
+      g, attention_dx,
+      INS(sm_value(g, n->in[0]), sm_value(g, n->out[0]), sm_value(g, n->out[1]), sm_grad_of(g, n->out[0])),
+      OUTS(d));
   b->acc = acc;
   b->i[0] = n->i[0];
   b->f[0] = n->f[0];
@@ -194,8 +200,9 @@ sm_tensor *sm_attention_map(sm_graph *g, sm_tensor *qkv, int heads, int prefix) 
   if (!attention_wants(g, "attention_map", qkv, heads) ||
       !sm_want(g, prefix >= 0 && prefix < qkv->dim[1], "attention_map", "more tokens than the prefix", qkv))
     return &g->inert;
-  sm_tensor *y = sm_result(g, qkv->dtype, 3, (int64_t[]){qkv->dim[0], heads, qkv->dim[1] - prefix}, qkv->count);
-  sm_node *n = SM_NODE(g, attention_map, 1, qkv), 1, &y);
+  const int64_t dim[3] = {qkv->dim[0], heads, qkv->dim[1] - prefix};
+  sm_tensor *y = sm_result(g, qkv->dtype, 3, dim, qkv->count);
+  sm_node *n = SM_EMIT(g, attention_map, INS(qkv), OUTS(y));
   n->i[0] = heads;
   n->i[1] = prefix;
   n->f[0] = attention_scale(qkv, heads);

@@ -4,9 +4,7 @@
 
 #include "graph.h"
 
-#define OP(NAME, CLASS, ...)   \
-  const sm_op sm_op_##NAME = { \
-      .name = #NAME, .cls = CLASS, __VA_ARGS__}
+#define OP(NAME, CLASS, ...) const sm_op sm_op_##NAME = {.name = #NAME, .cls = CLASS, __VA_ARGS__}
 
 static int64_t columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
 
@@ -20,7 +18,7 @@ static bool same_shape(const sm_tensor *a, const sm_tensor *b) {
 sm_tensor *sm_add(sm_graph *g, sm_tensor *a, sm_tensor *b) {
   if (!sm_want(g, same_shape(a, b), "add", "two tensors of one shape", b)) return &g->inert;
   sm_tensor *y = sm_result_like(g, a, ".add");
-  SM_NODE(g, add, 2, a, b), 1, &y);
+  SM_EMIT(g, add, INS(a, b), OUTS(y));
   return y;
 }
 static void add_vjp(sm_graph *g, sm_node *n) {
@@ -32,28 +30,28 @@ OP(add, SM_PER_ITEM, .doc = "a + b", .vjp = add_vjp);
 sm_tensor *sm_mul(sm_graph *g, sm_tensor *a, sm_tensor *b) {
   if (!sm_want(g, same_shape(a, b), "mul", "two tensors of one shape", b)) return &g->inert;
   sm_tensor *y = sm_result_like(g, a, ".mul");
-  SM_NODE(g, mul, 2, a, b), 1, &y);
+  SM_EMIT(g, mul, INS(a, b), OUTS(y));
   return y;
 }
 static void mul_vjp(sm_graph *g, sm_node *n) {
   for (int k = 0; k < 2; k++) {
     bool acc;
     sm_tensor *d = sm_grad_slot(g, n->in[k], &acc);
-    if (d) SM_NODE(g, mul, 2, sm_grad_of(g, n->out[0]), sm_value(g, n->in[1 - k])), 1, &d)->acc = acc;
+    if (d) SM_EMIT(g, mul, INS(sm_grad_of(g, n->out[0]), sm_value(g, n->in[1 - k])), OUTS(d))->acc = acc;
   }
 }
 OP(mul, SM_PER_ITEM, .doc = "a·b", .vjp = mul_vjp);
 
 sm_tensor *sm_scale(sm_graph *g, sm_tensor *x, double factor) {
   sm_tensor *y = sm_result_like(g, x, ".scale");
-  SM_NODE(g, scale, 1, x), 1, &y)->f[0] = factor;
+  SM_EMIT(g, scale, INS(x), OUTS(y))->f[0] = factor;
   return y;
 }
 static void scale_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (!d) return;
-  sm_node *b = SM_NODE(g, scale, 1, sm_grad_of(g, n->out[0])), 1, &d);
+  sm_node *b = SM_EMIT(g, scale, INS(sm_grad_of(g, n->out[0])), OUTS(d));
   b->acc = acc;
   b->f[0] = n->f[0];
 }
@@ -63,13 +61,13 @@ OP(fill, SM_PER_ITEM, .doc = "a constant");
 
 sm_tensor *sm_sum(sm_graph *g, sm_tensor *x) {
   sm_tensor *y = sm_result(g, x->dtype, 1, (int64_t[]){1}, NULL);
-  SM_NODE(g, sum, 1, x), 1, &y);
+  SM_EMIT(g, sum, INS(x), OUTS(y));
   return y;
 }
 static void sum_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
-  if (d) SM_NODE(g, sum_dx, 1, sm_grad_of(g, n->out[0])), 1, &d)->acc = acc;
+  if (d) SM_EMIT(g, sum_dx, INS(sm_grad_of(g, n->out[0])), OUTS(d))->acc = acc;
 }
 OP(sum, SM_TILES, .doc = "sum of all valid elements", .vjp = sum_vjp);
 OP(sum_dx, SM_PER_ITEM, .doc = "gradient of sum", .cross = 1);
@@ -79,16 +77,16 @@ OP(sum_dx, SM_PER_ITEM, .doc = "gradient of sum", .cross = 1);
 void sm_sum_rows_into(sm_graph *g, sm_tensor *x, sm_tensor *acc) {
   if (sm_want(g, acc->persistent && sm_elements(acc) == sm_last_dim(x), "sum_rows_into", "an accumulator (K)",
               acc))
-    SM_NODE(g, sum_rows_into, 1, x), 1, &acc)->acc = 1;
+    SM_EMIT(g, sum_rows_into, INS(x), OUTS(acc))->acc = 1;
 }
 void sm_add_count_into(sm_graph *g, sm_tensor *x, sm_tensor *acc) {
   if (sm_want(g, acc->persistent && sm_elements(acc) == 1, "add_count_into", "an accumulator (1)", acc))
-    SM_NODE(g, add_count_into, 1, x), 1, &acc)->acc = 1;
+    SM_EMIT(g, add_count_into, INS(x), OUTS(acc))->acc = 1;
 }
 void sm_ema_update(sm_graph *g, sm_tensor *state, sm_tensor *sum, sm_tensor *n, sm_tensor *momentum) {
   if (sm_want(g, sm_elements(state) == sm_elements(sum) && state->persistent && sum->persistent, "ema_update",
               "state and sum of one size", sum))
-    SM_NODE(g, ema_update, 1, momentum), 3, (sm_tensor *[]){state, sum, n});
+    SM_EMIT(g, ema_update, INS(momentum), OUTS(state, sum, n));
 }
 OP(sum_rows_into, SM_TILES, .doc = "accumulator += column sums", .tiles = columns_of_in);
 OP(add_count_into, SM_TILES, .doc = "accumulator += valid items");
@@ -103,10 +101,10 @@ sm_tensor *sm_sinkhorn(sm_graph *g, sm_tensor *logits, sm_tensor *scale, int ite
   for (int i = 0; i < iterations; i++) {
     if (shift) {
       lse = sm_result(g, logits->dtype, 1, logits->dim, logits->count);
-      SM_NODE(g, sinkhorn_rows, 3, logits, shift, scale), 1, &lse);
+      SM_EMIT(g, sinkhorn_rows, INS(logits, shift, scale), OUTS(lse));
     }
     shift = sm_result(g, logits->dtype, 1, &logits->dim[1], NULL);
-    SM_NODE(g, sinkhorn_shift, 3, logits, lse, scale), 1, &shift);
+    SM_EMIT(g, sinkhorn_shift, INS(logits, lse, scale), OUTS(shift));
   }
   return shift;
 }
@@ -117,7 +115,7 @@ OP(sinkhorn_rows, SM_PER_ITEM, .doc = "log of the weight of each row");
 sm_tensor *sm_argmax(sm_graph *g, sm_tensor *logits, sm_tensor *shift) {
   if (!sm_want(g, logits->ndim == 2, "argmax", "logits (R, K)", logits)) return &g->inert;
   sm_tensor *ids = sm_result(g, SM_I32, 1, logits->dim, logits->count);
-  SM_NODE(g, argmax, 2, logits, shift), 1, &ids);
+  SM_EMIT(g, argmax, INS(logits, shift), OUTS(ids));
   return ids;
 }
 OP(argmax, SM_PER_ITEM, .doc = "index of the largest logits - shift");
@@ -190,7 +188,8 @@ sm_tensor *sm_regression(sm_graph *g, sm_tensor *x, sm_penalty penalty, double b
       !sm_want(g, penalty != SM_SMOOTH_L1 || beta > 0, "regression", "a beta above 0", x))
     return &g->inert;
   sm_tensor *loss = sm_result(g, x->dtype, 1, x->dim, x->count);
-  sm_node *n = SM_NODE(g, regression, 5, x, pairs->first, pairs->target, pairs->weight, t->vectors), 1, &loss);
+  sm_node *n =
+      SM_EMIT(g, regression, INS(x, pairs->first, pairs->target, pairs->weight, t->vectors), OUTS(loss));
   n->i[0] = penalty;
   n->f[0] = beta;
   loss->needs_grad = x->needs_grad; /* none flows into the target */
@@ -201,8 +200,10 @@ static void regression_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (!d) return;
-  sm_node *b = SM_NODE(g, regression_dx, 6, sm_grad_of(g, n->out[0]), sm_value(g, n->in[0]), n->in[1], n->in[2],
-                       n->in[3], sm_value(g, n->in[4])), 1, &d);
+  sm_node *b = SM_EMIT(g, regression_dx,
+                       INS(sm_grad_of(g, n->out[0]), sm_value(g, n->in[0]), n->in[1], n->in[2], n->in[3],
+                           sm_value(g, n->in[4])),
+                       OUTS(d));
   b->acc = acc;
   b->i[0] = n->i[0];
   b->f[0] = n->f[0];

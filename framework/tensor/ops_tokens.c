@@ -4,9 +4,7 @@
 
 #include "graph.h"
 
-#define OP(NAME, CLASS, ...)   \
-  const sm_op sm_op_##NAME = { \
-      .name = #NAME, .cls = CLASS, __VA_ARGS__}
+#define OP(NAME, CLASS, ...) const sm_op sm_op_##NAME = {.name = #NAME, .cls = CLASS, __VA_ARGS__}
 
 static int64_t columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
 
@@ -18,7 +16,7 @@ sm_tensor *sm_patchify(sm_graph *g, sm_tensor *x, int patch) {
     return &g->inert;
   int64_t n = (x->dim[2] / patch) * (x->dim[3] / patch);
   sm_tensor *y = sm_result(g, x->dtype, 3, (int64_t[]){x->dim[0], n, x->dim[1] * patch * patch}, x->count);
-  SM_NODE(g, patchify, 1, x), 1, &y)->i[0] = patch;
+  SM_EMIT(g, patchify, INS(x), OUTS(y))->i[0] = patch;
   return y;
 }
 OP(patchify, SM_PER_ITEM, .doc = "(B, C, H, W) → (B, N, C·P·P)", .recompute = true);
@@ -37,7 +35,7 @@ sm_tensor *sm_tokens(sm_graph *g, sm_tensor *patches, sm_tensor *cls, sm_tensor 
                mask_token))
     return &g->inert;
   sm_tensor *y = sm_result(g, patches->dtype, 3, (int64_t[]){patches->dim[0], n + prefix, d}, patches->count);
-  SM_NODE(g, tokens, 5, patches, cls, pos, mask ? mask_token : NULL, mask), 1, &y)->i[0] = !cls;
+  SM_EMIT(g, tokens, INS(patches, cls, pos, mask ? mask_token : NULL, mask), OUTS(y))->i[0] = !cls;
   return y;
 }
 static void tokens_vjp(sm_graph *g, sm_node *n) {
@@ -45,14 +43,14 @@ static void tokens_vjp(sm_graph *g, sm_node *n) {
   bool acc_patch, acc[3] = {false, false, false};
   sm_tensor *dpatch = sm_grad_slot(g, n->in[0], &acc_patch), *out[3] = {NULL, NULL, NULL};
   if (dpatch) {
-    sm_node *d = SM_NODE(g, tokens_dpatch, 2, dy, mask), 1, &dpatch);
+    sm_node *d = SM_EMIT(g, tokens_dpatch, INS(dy, mask), OUTS(dpatch));
     d->acc = acc_patch;
     d->i[0] = n->i[0];
   }
   for (int k = 0; k < 3; k++)
     if (n->in[k + 1]) out[k] = sm_grad_slot(g, n->in[k + 1], &acc[k]);
   if (!out[0] && !out[1] && !out[2]) return;
-  sm_node *d = SM_NODE(g, tokens_dparam, 2, dy, mask), 3, out);
+  sm_node *d = SM_EMIT(g, tokens_dparam, INS(dy, mask), OUTS(out[0], out[1], out[2]));
   d->acc = (uint32_t)acc[0] | (uint32_t)acc[1] << 1 | (uint32_t)acc[2] << 2;
   d->i[0] = n->i[0];
 }
@@ -67,7 +65,7 @@ sm_tensor *sm_position_resize(sm_graph *g, sm_tensor *pos, int h0, int w0, int h
                "position_resize", "a position embedding (1, 1+h0·w0, D)", pos))
     return &g->inert;
   sm_tensor *y = sm_result(g, pos->dtype, 3, (int64_t[]){1, 1 + (int64_t)h1 * w1, pos->dim[2]}, NULL);
-  sm_node *n = SM_NODE(g, position_resize, 1, pos), 1, &y);
+  sm_node *n = SM_EMIT(g, position_resize, INS(pos), OUTS(y));
   n->i[0] = h0, n->i[1] = w0, n->i[2] = h1, n->i[3] = w1;
   return y;
 }
@@ -75,7 +73,7 @@ static void position_resize_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (!d) return;
-  sm_node *b = SM_NODE(g, position_resize_dx, 1, sm_grad_of(g, n->out[0])), 1, &d);
+  sm_node *b = SM_EMIT(g, position_resize_dx, INS(sm_grad_of(g, n->out[0])), OUTS(d));
   b->acc = acc;
   for (int k = 0; k < 4; k++) b->i[k] = n->i[k];
 }
@@ -93,7 +91,7 @@ sm_tensor *sm_gather(sm_graph *g, sm_tensor *x, const sm_rows *rows) {
                "gather", "tokens (B, T, D) or rows (B, D) that fit the row list", x))
     return &g->inert;
   sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){rows->capacity, sm_last_dim(x)}, rows->count);
-  SM_NODE(g, gather, 3, x, rows->token, rows->slot), 1, &y);
+  SM_EMIT(g, gather, INS(x, rows->token, rows->slot), OUTS(y));
   return y;
 }
 sm_tensor *sm_gather_items(sm_graph *g, sm_tensor *x, const sm_rows *rows) {
@@ -102,13 +100,13 @@ sm_tensor *sm_gather_items(sm_graph *g, sm_tensor *x, const sm_rows *rows) {
                "values (B, S) of the items that the row list is of, without gradient", x))
     return &g->inert;
   sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){rows->capacity, x->dim[1]}, rows->count);
-  SM_NODE(g, gather, 2, x, rows->token), 1, &y)->i[0] = rows->slot->dim[1];
+  SM_EMIT(g, gather, INS(x, rows->token), OUTS(y))->i[0] = rows->slot->dim[1];
   return y;
 }
 static void gather_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
-  if (dx) SM_NODE(g, scatter, 2, sm_grad_of(g, n->out[0]), n->in[2]), 1, &dx)->acc = acc;
+  if (dx) SM_EMIT(g, scatter, INS(sm_grad_of(g, n->out[0]), n->in[2]), OUTS(dx))->acc = acc;
 }
 OP(gather, SM_PER_ITEM, .doc = "rows of a token tensor by list", .cross = 1, .vjp = gather_vjp);
 OP(scatter, SM_PER_ITEM, .doc = "rows back to their tokens, the others 0", .cross = 1);
@@ -118,14 +116,14 @@ sm_tensor *sm_drop_prefix(sm_graph *g, sm_tensor *x, int prefix) {
                "tokens (B, T, D) with T > prefix", x))
     return &g->inert;
   sm_tensor *y = sm_result(g, x->dtype, 3, (int64_t[]){x->dim[0], x->dim[1] - prefix, x->dim[2]}, x->count);
-  SM_NODE(g, drop_prefix, 1, x), 1, &y)->i[0] = prefix;
+  SM_EMIT(g, drop_prefix, INS(x), OUTS(y))->i[0] = prefix;
   return y;
 }
 static void drop_prefix_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
-  sm_node *b = SM_NODE(g, drop_prefix_dx, 1, sm_grad_of(g, n->out[0])), 1, &dx);
+  sm_node *b = SM_EMIT(g, drop_prefix_dx, INS(sm_grad_of(g, n->out[0])), OUTS(dx));
   b->acc = acc;
   b->i[0] = n->i[0];
 }
@@ -137,14 +135,14 @@ sm_tensor *sm_mean_tokens(sm_graph *g, sm_tensor *x, int prefix) {
                "tokens (B, T, D) with T > prefix", x))
     return &g->inert;
   sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){x->dim[0], x->dim[2]}, x->count);
-  SM_NODE(g, mean_tokens, 1, x), 1, &y)->i[0] = prefix;
+  SM_EMIT(g, mean_tokens, INS(x), OUTS(y))->i[0] = prefix;
   return y;
 }
 static void mean_tokens_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
-  sm_node *b = SM_NODE(g, mean_tokens_dx, 1, sm_grad_of(g, n->out[0])), 1, &dx);
+  sm_node *b = SM_EMIT(g, mean_tokens_dx, INS(sm_grad_of(g, n->out[0])), OUTS(dx));
   b->acc = acc;
   b->i[0] = n->i[0];
 }
@@ -156,14 +154,16 @@ OP(mean_tokens_dx, SM_PER_ITEM, .doc = "gradient of mean_tokens");
 sm_tensor *sm_l2_normalize(sm_graph *g, sm_tensor *x, double eps) {
   if (!sm_want(g, x->ndim >= 2, "l2_normalize", "x with at least two dimensions", x)) return &g->inert;
   sm_tensor *out[2] = {sm_result_last(g, x, sm_last_dim(x)), sm_result_last(g, x, 1)};
-  SM_NODE(g, l2_normalize, 1, x), 2, out)->f[0] = eps;
+  SM_EMIT(g, l2_normalize, INS(x), OUTS(out[0], out[1]))->f[0] = eps;
   return out[0];
 }
 static void l2_normalize_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
-  sm_node *b = SM_NODE(g, l2_normalize_dx, 3, sm_grad_of(g, n->out[0]), sm_value(g, n->out[0]), sm_value(g, n->out[1])), 1, &dx);
+  sm_node *b =
+      SM_EMIT(g, l2_normalize_dx,
+              INS(sm_grad_of(g, n->out[0]), sm_value(g, n->out[0]), sm_value(g, n->out[1])), OUTS(dx));
   b->acc = acc;
   b->f[0] = n->f[0];
 }
@@ -187,21 +187,22 @@ sm_tensor *sm_weight_norm(sm_graph *g, sm_tensor *v, sm_tensor *gain) {
   sm_tensor *w = weight_norm_made(g, v, gain);
   if (w) return w;
   w = sm_result(g, v->dtype, 2, v->dim, NULL);
-  SM_NODE(g, weight_norm, 2, v, gain), 1, &w);
+  SM_EMIT(g, weight_norm, INS(v, gain), OUTS(w));
   return w;
 }
 static void weight_norm_vjp(sm_graph *g, sm_node *n) {
   bool acc[2] = {false, false};
   sm_tensor *out[2] = {sm_grad_slot(g, n->in[0], &acc[0]), sm_grad_slot(g, n->in[1], &acc[1])};
   if (out[0] || out[1])
-    SM_NODE(g, weight_norm_dv, 3, sm_grad_of(g, n->out[0]), n->in[0], n->in[1]), 2, out)->acc = (uint32_t)acc[0] | (uint32_t)acc[1] << 1;
+    SM_EMIT(g, weight_norm_dv, INS(sm_grad_of(g, n->out[0]), n->in[0], n->in[1]), OUTS(out[0], out[1]))->acc =
+        (uint32_t)acc[0] | (uint32_t)acc[1] << 1;
 }
 OP(weight_norm, SM_TILES, .doc = "gain·v/‖v‖ by rows", .tiles = row_tiles, .vjp = weight_norm_vjp);
 OP(weight_norm_dv, SM_TILES, .doc = "gradient of weight_norm", .tiles = row_tiles);
 
 sm_tensor *sm_mean_items(sm_graph *g, sm_tensor *x) {
   sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){1, sm_last_dim(x)}, NULL);
-  SM_NODE(g, mean_items, 1, x), 1, &y);
+  SM_EMIT(g, mean_items, INS(x), OUTS(y));
   return y;
 }
 OP(mean_items, SM_TILES, .doc = "mean over items and middle dimensions", .tiles = columns_of_in);

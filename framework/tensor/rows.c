@@ -1,8 +1,9 @@
 /* framework/tensor/rows.c — lists of tokens and of weighted pairs, which the host fills between passes.
  *
- * A list is made of input tensors. The host's copy of it stands here, gets memory with the graph (sm_lists_allocate), and
- * is written to the tensors as a whole. Lists behind another one (sm_rows_behind) are brought up to date where a pass
- * begins, so it does not matter in which order items are counted and cells are set. */
+ * A list is made of input tensors. The host's copy of it stands here, gets memory with the graph
+ * (sm_lists_allocate), and is written to the tensors as a whole. Lists behind another one (sm_rows_behind)
+ * are brought up to date where a pass begins, so it does not matter in which order items are counted and
+ * cells are set. */
 #include <string.h>
 
 #include "graph.h"
@@ -21,7 +22,7 @@ struct sm_pairs_host {
 
 typedef struct sm_behind sm_behind;
 struct sm_behind {
-  const sm_rows *cells;    /* or NULL: no cell is wished */
+  const sm_rows *cells;   /* or NULL: no cell is wished */
   const sm_tensor *count; /* of the valid items; NULL: always all */
   int64_t all, tokens;    /* B and T                              */
   int prefix;
@@ -194,11 +195,13 @@ static bool rows_room(sm_graph *g, int32_t **list, int64_t n) {
 
 bool sm_lists_allocate(sm_graph *g) {
   bool ok = true;
-  for (sm_rows *r = g->rows; ok && r; r = r->host->next) ok = rows_room(g, &r->host->slot, sm_elements(r->slot));
+  for (sm_rows *r = g->rows; ok && r; r = r->host->next)
+    ok = rows_room(g, &r->host->slot, sm_elements(r->slot));
   for (sm_behind *b = g->behind; ok && b; b = b->next) {
     const sm_rows *out[3] = {b->out.kept, b->out.view, b->out.patches};
     /* rows_follow makes all three, also where only kept is set */
-    for (int k = 0; ok && k < 3; k++) ok = rows_room(g, &b->list[k], out[k] ? out[k]->capacity : b->out.kept->capacity);
+    for (int k = 0; ok && k < 3; k++)
+      ok = rows_room(g, &b->list[k], out[k] ? out[k]->capacity : b->out.kept->capacity);
   }
   for (sm_pairs *p = g->pairs; ok && p; p = p->host->next) {
     ok = rows_room(g, &p->host->first, p->predictions + 1) && rows_room(g, &p->host->target, p->capacity) &&

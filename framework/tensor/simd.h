@@ -1,10 +1,10 @@
 /* framework/tensor/simd.h — private: the real type, simd loops, exp and sums that every fast kernel uses.
  *
- * Included by kernels_variant.h only, once for each (instruction set, real type), with SM_REAL_F64 set to 0
- * or 1. Loops are plain C that the compiler vectorises (but for matrix products: kernels_vector.h), so a new
- * processor needs a compiler flag and nothing else. Sums have a fixed order: lanes inside blocks of SUM_BLOCK
- * elements, blocks in double. Rounding differs between instruction sets (that is why a checkpoint records the
- * path) but never with the range or the number of threads. */
+ * Included by kernels_variant.inc only, once for each (instruction set, real type), with SM_REAL_F64 set to 0
+ * or 1. Loops are plain C that the compiler vectorises (but for matrix products: kernels_vector.inc), so a
+ * new processor needs a compiler flag and nothing else. Sums have a fixed order: lanes inside blocks of
+ * SUM_BLOCK elements, blocks in double. Rounding differs between instruction sets (that is why a checkpoint
+ * records the path) but never with the range or the number of threads. */
 #ifndef SM_SIMD_H
 #define SM_SIMD_H
 
@@ -32,8 +32,8 @@ typedef float real;
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-/* a·b + c, rounded once where the processor can: said so where two products meet in a sum, of which compilers contract one
- * in a loop's vectors and the other one in what is left over. */
+/* a·b + c, rounded once where the processor can: said so where two products meet in a sum, of which compilers
+ * contract one in a loop's vectors and the other one in what is left over. */
 INLINE real fused(real a, real b, real c) {
 #if defined __FMA__ && SM_REAL_F64
   return __builtin_fma(a, b, c);
@@ -44,7 +44,7 @@ INLINE real fused(real a, real b, real c) {
 #endif
 }
 
-/* Kernels are static: the table at the end of kernels_variant.h is the only way to them. */
+/* Kernels are static: the table at the end of kernels_variant.inc is the only way to them. */
 #define KERNEL(op) static void k_##op(const sm_node *n, int64_t first, int64_t last, sm_worker *w)
 
 #define LANES 16      /* of a maximum */

@@ -1,10 +1,10 @@
 /* framework/tensor/values.c — element types, and how values get into tensors and out of them again.
  *
- * Nobody outside framework/tensor holds a pointer to elements: what is read is copied, and converted where the types
- * differ. Every conversion goes through a double, which holds each value of each type exactly. */
+ * Nobody outside framework/tensor holds a pointer to elements: what is read is copied, and converted where
+ * the types differ. Every conversion goes through a double, which holds each value of each type exactly. */
 #include <string.h>
 
-#include "memory.h"
+#include "backend.h"
 
 size_t sm_dtype_size(sm_dtype d) {
   static const size_t size[SM_DTYPE_COUNT] = {4, 8, 1, 4, 2};
@@ -66,19 +66,51 @@ static void values_set(void *data, sm_dtype dtype, int64_t i, double value) {
   }
 }
 
-void sm_convert(void *to, sm_dtype to_type, const void *from, sm_dtype from_type, int64_t n) {
-  if (to_type == from_type && n > 0) memcpy(to, from, (size_t)n * sm_dtype_size(to_type));
-  else
-    for (int64_t i = 0; i < n; i++) values_set(to, to_type, i, sm_value_at(from, from_type, i));
+static void values_convert(void *to, sm_dtype to_type, const void *from, sm_dtype from_type, int64_t n) {
+  for (int64_t i = 0; i < n; i++) values_set(to, to_type, i, sm_value_at(from, from_type, i));
 }
 
-void sm_fill_values(void *to, sm_dtype dtype, double value, int64_t n) {
-  if (value == 0 && n > 0) memset(to, 0, (size_t)n * sm_dtype_size(dtype));
-  else
-    for (int64_t i = 0; i < n; i++) values_set(to, dtype, i, value);
+/* ---- memory of back ends ---------------------------------------------------------------------------- */
+
+enum { PART = 512 }; /* elements converted at once */
+
+void sm_values_write(const sm_backend *b, void *to, sm_dtype type, int64_t n, const void *from,
+                     sm_dtype from_type) {
+  size_t each = sm_dtype_size(type), given = sm_dtype_size(from_type);
+  double part[PART];
+  if (type == from_type && n > 0) b->write(to, from, (size_t)n * each);
+  for (int64_t i = 0, some; type != from_type && i < n; i += some) {
+    some = n - i < PART ? n - i : PART;
+    values_convert(part, type, (const char *)from + (size_t)i * given, from_type, some);
+    b->write((char *)to + (size_t)i * each, part, (size_t)some * each);
+  }
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------------- */
+void sm_values_read(const sm_backend *b, const void *from, sm_dtype type, int64_t n, void *to,
+                    sm_dtype to_type) {
+  size_t each = sm_dtype_size(type), wanted = sm_dtype_size(to_type);
+  double part[PART];
+  if (type == to_type && n > 0) b->read(from, to, (size_t)n * each);
+  for (int64_t i = 0, some; type != to_type && i < n; i += some) {
+    some = n - i < PART ? n - i : PART;
+    b->read((const char *)from + (size_t)i * each, part, (size_t)some * each);
+    values_convert((char *)to + (size_t)i * wanted, to_type, part, type, some);
+  }
+}
+
+void sm_values_fill(const sm_backend *b, void *to, sm_dtype type, int64_t n, double value) {
+  size_t each = sm_dtype_size(type);
+  double part[PART];
+  if (value == 0) {
+    b->clear(to, (size_t)n * each);
+    return;
+  }
+  for (int64_t i = 0; i < n && i < PART; i++) values_set(part, type, i, value);
+  for (int64_t i = 0; i < n; i += PART)
+    b->write((char *)to + (size_t)i * each, part, (size_t)(n - i < PART ? n - i : PART) * each);
+}
+
+/* ---- tensors ------------------------------------------------------------------------------------------ */
 
 static void *values_from(const sm_tensor *t, int64_t first) {
   return t->plan->data ? (char *)t->plan->data + (size_t)first * sm_dtype_size(t->dtype) : NULL;
@@ -86,12 +118,12 @@ static void *values_from(const sm_tensor *t, int64_t first) {
 
 static void values_write(sm_tensor *t, int64_t first, int64_t n, const void *from, sm_dtype type) {
   void *to = values_from(t, first);
-  if (to) sm_convert(to, t->dtype, from, type, n);
+  if (to) sm_values_write(sm_backend_of(t->device), to, t->dtype, n, from, type);
 }
 
 static void values_read(const sm_tensor *t, int64_t first, int64_t n, void *to, sm_dtype type) {
   const void *from = values_from(t, first);
-  if (from) sm_convert(to, type, from, t->dtype, n);
+  if (from) sm_values_read(sm_backend_of(t->device), from, t->dtype, n, to, type);
   else
     for (int64_t i = 0; i < n; i++) values_set(to, type, i, sm_get(t, first + i));
 }
@@ -110,10 +142,12 @@ void sm_write_u8(sm_tensor *t, int64_t first, int64_t n, const uint8_t *from) {
 }
 void sm_fill(sm_tensor *t, int64_t first, int64_t n, double value) {
   void *to = values_from(t, first);
-  if (to) sm_fill_values(to, t->dtype, value, n);
+  if (to) sm_values_fill(sm_backend_of(t->device), to, t->dtype, n, value);
 }
 
-void sm_read(const sm_tensor *t, int64_t first, int64_t n, float *to) { values_read(t, first, n, to, SM_F32); }
+void sm_read(const sm_tensor *t, int64_t first, int64_t n, float *to) {
+  values_read(t, first, n, to, SM_F32);
+}
 void sm_read_f64(const sm_tensor *t, int64_t first, int64_t n, double *to) {
   values_read(t, first, n, to, SM_F64);
 }
@@ -122,10 +156,12 @@ void sm_read_i32(const sm_tensor *t, int64_t first, int64_t n, int32_t *to) {
 }
 
 double sm_get(const sm_tensor *t, int64_t i) {
+  double value;
   if (!t->plan->data) return i == 0 ? t->plan->initial : 0;
-  return sm_value_at(t->plan->data, t->dtype, i);
+  sm_read_f64(t, i, 1, &value);
+  return value;
 }
 void sm_put(sm_tensor *t, double value) {
   t->plan->initial = value;
-  if (t->plan->data) values_set(t->plan->data, t->dtype, 0, value);
+  sm_fill(t, 0, 1, value);
 }

@@ -49,8 +49,8 @@ sm_status sm_train_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_pe
                          .batch_size = (int)r->train.batch_size,
                          .micro_batch = (int)r->train.micro_batch,
                          .recompute = r->train.recompute == SM_RECOMPUTE_BLOCKS,
-                         .optimizer = r->optimizer.config,
-                         .lr = r->optimizer.lr,
+                         .optimizer = sm_recipe_optimizer(r),
+                         .lr = sm_recipe_lr(r),
                          .weight_decay = r->optimizer.weight_decay,
                          .freeze_last_layer = r->train.freeze_last_layer,
                          .epochs = r->train.epochs,
@@ -60,8 +60,6 @@ sm_status sm_train_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_pe
                          .bf16 = r->train.precision == SM_PRECISION_BF16,
                          .device = SM_CPU,
                          .pool = pool};
-  c->optimizer.clip = r->train.clip_grad > 0 ? r->train.clip : SM_CLIP_NONE;
-  c->optimizer.clip_at = r->train.clip_grad;
   for (int i = 0; i < r->heads; i++) c->head[i] = configure_slot(&r->head[i]);
   for (int i = 0; i < r->tokenizers; i++) c->tokenizer[i] = configure_slot(&r->tokenizer[i]);
   return configure_joins(r, c, err);

@@ -128,25 +128,18 @@ static void cpu_model(char *out, size_t size) {
   if (f) fclose(f);
 }
 
-static void add_plugin(sm_json *j, const sm_slot *slot) {
-  if (!slot->plugin.plugin) return;
-  sm_json_object(j, NULL);
-  sm_json_string(j, "kind", sm_kind_name((sm_kind)slot->plugin.plugin->kind));
-  sm_json_string(j, "name", slot->plugin.plugin->name);
-  sm_json_string(j, "version", slot->plugin.plugin->version);
-  sm_json_close(j);
-}
-
 static void add_plugins(sm_json *j, const sm_recipe *r) {
+  sm_slot_ref refs[SM_SLOT_REFS_MAX];
+  int n = sm_recipe_slots(r, refs);
   sm_json_array(j, "plugins");
-  add_plugin(j, &r->data.train);
-  add_plugin(j, &r->data.test);
-  add_plugin(j, &r->backbone);
-  add_plugin(j, &r->masker);
-  for (int i = 0; i < r->heads; i++) add_plugin(j, &r->head[i]);
-  for (int i = 0; i < r->tokenizers; i++) add_plugin(j, &r->tokenizer[i]);
-  for (int i = 0; i < r->losses; i++) add_plugin(j, &r->loss[i]);
-  for (int i = 0; i < r->evaluations; i++) add_plugin(j, &r->evaluate[i]);
+  for (int i = 0; i < n; i++) {
+    const sm_plugin *p = refs[i].slot->plugin.plugin;
+    sm_json_object(j, NULL);
+    sm_json_string(j, "kind", sm_kind_name((sm_kind)p->kind));
+    sm_json_string(j, "name", p->name);
+    sm_json_string(j, "version", p->version);
+    sm_json_close(j);
+  }
   sm_json_close(j);
 }
 

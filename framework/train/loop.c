@@ -128,7 +128,7 @@ static void show(sm_session *s) {
   sm_error e = {0};
   char text[1024], line[1200];
   const sm_shown shown = {.dataset = s->test.ops ? s->test : s->train,
-                              .limits = {.max_pixels = s->recipe->data.max_pixels},
+                              .limits = sm_recipe_limits(s->recipe),
                               .view = &s->recipe->views.global_first,
                               .folder = s->folder.path};
   if (sm_objective_show(s->trainable, &shown, &e) == SM_OK) return;

@@ -20,30 +20,6 @@ void sm_session_warn(sm_session *s, const char *text) {
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-sm_status sm_create_instances(sm_recipe *r, sm_error *err) {
-  sm_slot *one[] = {&r->data.train, &r->data.test, &r->backbone, &r->masker, &r->objective};
-  struct {
-    sm_slot *slot;
-    int n;
-  } many[] = {{r->head, r->heads},
-              {r->tokenizer, r->tokenizers},
-              {r->loss, r->losses},
-              {r->evaluate, r->evaluations}};
-  sm_status status = SM_OK;
-  for (size_t i = 0; !status && i < sizeof one / sizeof *one; i++)
-    if (one[i]->plugin.plugin) status = sm_instance_create(&one[i]->plugin, err);
-  for (size_t i = 0; !status && i < sizeof many / sizeof *many; i++)
-    for (int k = 0; !status && k < many[i].n; k++) status = sm_instance_create(&many[i].slot[k].plugin, err);
-  return status;
-}
-
-static sm_status open_dataset(sm_slot *slot, sm_dataset *d, sm_error *err) {
-  *d = (sm_dataset){0};
-  if (!slot->plugin.plugin) return SM_OK;
-  *d = (sm_dataset){slot->plugin.plugin->ops, slot->plugin.self};
-  return d->ops->open(d->self, err);
-}
-
 static int loader_workers(const sm_session *s) {
   return s->recipe->data.workers > 0 ? (int)s->recipe->data.workers : sm_pool_threads(s->pool);
 }
@@ -57,7 +33,7 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .last_step = s->steps,
                         .workers = loader_workers(s),
                         .prefetch = (int)r->data.prefetch,
-                        .limits = {.max_pixels = r->data.max_pixels},
+                        .limits = sm_recipe_limits(r),
                         .max_bad = r->data.max_bad,
                         .cache_bytes = (size_t)r->data.cache << 20,
                         .scaled_jpeg = r->data.jpeg != 0,
@@ -88,7 +64,7 @@ static sm_status fit_tokenizers(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   const sm_fitting f = {.dataset = s->train,
                         .views = s->views,
-                        .limits = {.max_pixels = r->data.max_pixels},
+                        .limits = sm_recipe_limits(r),
                         .seed = (uint64_t)r->train.seed,
                         .workers = loader_workers(s),
                         .max_bad = r->data.max_bad,
@@ -149,7 +125,7 @@ static void write_preview(sm_session *s) {
   sm_preview_config c = {.dataset = s->train,
                          .seed = (uint64_t)r->train.seed,
                          .pictures = 6,
-                         .limits = {.max_pixels = r->data.max_pixels},
+                         .limits = sm_recipe_limits(r),
                          .title = title};
   c.views = s->views;
   c.masking = sm_trainable_masking(s->trainable);
@@ -184,14 +160,12 @@ static sm_status allocate(sm_session *s, sm_error *err) {
 
 sm_status sm_session_open(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
-  int threads = s->options->threads ? s->options->threads
-                : r->train.threads  ? (int)r->train.threads
-                                    : sm_cpu_count();
+  int threads = sm_recipe_threads(r, s->options->threads);
   sm_status status = sm_folder_open(&s->folder, s->options->runs, r, s->options->registry, err);
   snprintf(s->summary->folder, sizeof s->summary->folder, "%s", s->folder.path);
-  if (!status) status = sm_create_instances(s->recipe, err);
-  if (!status) status = open_dataset(&s->recipe->data.train, &s->train, err);
-  if (!status) status = open_dataset(&s->recipe->data.test, &s->test, err);
+  if (!status) status = sm_recipe_create(s->recipe, err);
+  if (!status) status = sm_slot_open(&s->recipe->data.train, &s->train, err);
+  if (!status) status = sm_slot_open(&s->recipe->data.test, &s->test, err);
   if (!status) status = lengths(s, err);
   if (!status) status = sm_views_of(r, &s->views, err);
   if (!status && !(s->pool = sm_pool_new(threads, err))) status = SM_ENOMEM;

@@ -2,7 +2,7 @@
 #ifndef SM_TRAIN_H
 #define SM_TRAIN_H
 
-#include "framework/recipe/recipe.h"
+#include "framework/recipe/ask.h"
 
 #include "trainable.h"
 
@@ -49,8 +49,6 @@ typedef struct sm_train_summary {
  * checkpoint. */
 sm_status sm_train(sm_recipe *, const sm_train_options *, sm_train_summary *, sm_error *);
 
-/* Create every plugin instance of a recipe (datasets are not opened). */
-sm_status sm_create_instances(sm_recipe *, sm_error *);
 /* If RUNS/NAME is taken, rename the recipe NAME-2, NAME-3 …; the name lives in the arena. */
 sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_error *);
 /* Mask cells of a recipe's global and local views (rows and cols, 0 without local views), as its backbone, which must have been

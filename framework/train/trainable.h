@@ -12,7 +12,7 @@
 
 #include "framework/data/data.h"
 #include "framework/models/models.h"
-#include "framework/recipe/recipe.h"
+#include "framework/recipe/ask.h"
 
 #define SM_METRICS_MAX 128
 

@@ -79,8 +79,9 @@ static sm_status spec(const void *self, sm_objective_spec *out, sm_error *err) {
     out->std[c] = (float)(1 / (1 - 2 * epsilon));
   }
   if (out->height % stride == 0 && out->width % stride == 0) return SM_OK;
-  sm_fail(err, SM_EINVAL, "views of %d px cannot be cut into cells of %d px, which %d groups make",
-          out->height % stride ? out->height : out->width, stride, shape.groups);
+  char size[32];
+  snprintf(size, sizeof size, out->height == out->width ? "%d" : "%d x %d", out->height, out->width);
+  sm_fail(err, SM_EINVAL, "views of %s px cannot be cut into cells of %d px, which %d groups make", size, stride, shape.groups);
   return sm_hint(err, "set data.views.global.size to a multiple of %d, or take fewer groups", stride);
 }
 

@@ -261,6 +261,11 @@ cp "$work/train/pear/1.png" "$work/odd/plum/3.png"
 # the only test class is the second of training: labels go by the folders' names
 exits 0 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test" --net pixels --size 64 --k 1
 has "$work/out" "top1   100.00"
+exits 0 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test" --net pixels --size 48x64 --k 1
+has "$work/out" "top1   100.00"
+has "$work/err" ", 48x64 px, "
+exits 0 smalti eval features "$work/w.safetensors" --train "$work/train" --net pixels --size 48x64 --out "$work/wide"
+has "$work/wide/features.json" '"size":"48x64"'
 echo "no picture" >"$work/train/pear/bad.png"
 exits 0 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test"
 has "$work/err" "left out, because they could not be read: 1 training and 0 test pictures"
@@ -282,6 +287,8 @@ exits 65 smalti eval knn "$run" temprature=1
 has "$work/err" "evaluation 'knn' has no option 'temprature'; did you mean 'temperature'?"
 exits 65 smalti eval knn "$run" --size 30
 has "$work/err" "views of 30 pixels cannot be cut into patches of 8"
+exits 65 smalti eval knn "$run" --size 96x
+has "$work/err" "--size must be pixels, 1 to 4096, of a side or of height and width, not '96x'; for instance --size 224 or --size 96x160"
 exits 2 smalti eval knn
 exits 2 smalti eval knn "$run" --pool max
 # the documented exit code: memory that runs out is 71 wherever it does, and never a wrong figure

@@ -59,13 +59,6 @@ check/check.c check_tokenizer.c
 # differentiating appends copies and fills, which are ops that are differentiated
 tensor/autodiff.c ops_small.c
 # without a reason: to be parted
-image/decode.c jpeg.c
-image/decode.c png.c
-nn/ema.c set.c
-nn/init.c set.c
-recipe/fit.c resolve.c
-recipe/resolve.c schedules.c
-tensor/graph.c kernels_table.c
 train/objective.c ssl_step.c
 train/open.c record.c
 train/ssl_build.c ssl_sets.c

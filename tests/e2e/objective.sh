@@ -19,6 +19,7 @@ trains() {
   cmp "unbroken/$name/reconstructions.png" "broken/$name/reconstructions.png" || fail "$name: other pictures"
 }
 trains laplace
+trains wide 'data.views.global.size=[16, 24]'
 trains l2 objective.dvae.reconstruction=l2 train.micro_batch=3 train.precision=bf16 objective.dvae.kl_weight=0.1
 
 run=unbroken/laplace
@@ -65,6 +66,7 @@ refused data.views.global.count=2 "looks at one view of a picture, but data.view
 refused data.views.masked=one "has none; leave it out"
 refused data.views.local.count=1 "looks at one view of a picture, but data.views.local.count is 1; set data.views.local.count: 0"
 refused data.views.global.size=18 "views of 18 px cannot be cut into cells of 4 px, which 3 groups make"
+refused 'data.views.global.size=[16, 18]' "views of 16 x 18 px cannot be cut into cells of 4 px, which 3 groups make"
 refused objective.dvae.hidden=6 "hidden is 6, but a block goes through a quarter of the channels; choose a multiple of 4"
 refused 'data.views.std=[1, 1, 1]' "objective \`dvae\` normalises pictures in its own way, but data.views.std is written; leave it out"
 refused "train.init=$run" "train.init names weights of a backbone, and objective \`dvae\` has none"

@@ -39,13 +39,14 @@ has one/both/metrics.jsonl '"loss.mim"'
 
 # one that smalti trained, by its run folder: 32 codes, 4 pixels each
 exits 0 smalti train --runs runs dvae/shapes.yaml train.epochs=1
+has runs/shapes-dvae/environment.json '{"kind":"objective","name":"dvae",'
 exits 0 smalti train --runs one tiny.yaml name=own "${beit[@]}" tokenizer.dvae.weights=runs/shapes-dvae
 exits 65 smalti recipe show tiny.yaml "${beit[@]}" tokenizer.dvae.weights=runs/shapes-dvae head='{linear: {out_dim: 5}}'
-has err "head 'main' gives 5 values a patch, but tokenizer 'main' names 32"
+has err "head 'main' gives 5 values per patch, but tokenizer 'main' names 32"
 
 # ---- what is refused ---------------------------------------------------------------------------------------
 exits 65 smalti recipe show tiny.yaml "${beit[@]}" head='{linear: {out_dim: 5}}'
-has err "head 'main' gives 5 values a patch, but tokenizer 'main' names 16"
+has err "head 'main' gives 5 values per patch, but tokenizer 'main' names 16"
 exits 65 smalti recipe show tiny.yaml "${beit[@]}" losses.cls='{cls_distill: {}}'
 has err "\`cls_distill\` needs a view target; tokenizer \`dvae\` gives patch ids only"
 exits 65 smalti recipe show tiny.yaml "${beit[@]}" tokenizer.dvae.weights=one/beit

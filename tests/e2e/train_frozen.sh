@@ -42,7 +42,7 @@ has err "the file holds a backbone only, and no head that could name patches; gi
 exits 65 smalti recipe show tiny.yaml "${after[@]}" tokenizer.checkpoint.site=patch
 has err "none of the run's heads has a layer for patches"
 exits 65 smalti recipe show tiny.yaml "${after[@]}" head='{linear: {out_dim: 5}}'
-has err "head 'main' gives 5 values a patch, but tokenizer 'main' names 32"
+has err "head 'main' gives 5 values per patch, but tokenizer 'main' names 32"
 exits 75 smalti train --runs four tiny.yaml name=after "${after[@]}" --stop-after 5
 mv runs/dino runs/old
 exits 66 smalti train --runs four tiny.yaml name=after "${after[@]}"

@@ -75,6 +75,8 @@ exits 0 smalti train --fresh tiny.yaml --quiet
 [ -s err ] && fail "--quiet says: $(cat err)"
 [ -f runs/tiny-3/metrics.jsonl ] || fail "the second --fresh made no tiny-3"
 same runs/tiny runs/tiny-3 "another run of the same recipe"
+has runs/tiny-3/recipe.yaml "name: tiny-3" # so that it can be resumed by its name
+exits 0 smalti train tiny.yaml name=tiny-3
 # the report can be made at any time, of one run or of several
 rm runs/tiny/report.html
 exits 0 smalti report runs/tiny

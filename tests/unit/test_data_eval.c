@@ -24,7 +24,7 @@ static sm_eval_loader_config eval_config(void) {
   return c;
 }
 
-enum { MOST = 64, SIDE = 14, FLOATS = 3 * SIDE * SIDE };
+enum { MOST = 64, FLOATS = 3 * 14 * 20 };
 
 typedef struct result {
   int n, batches;
@@ -45,7 +45,9 @@ static void run(const sm_eval_loader_config *config, result *r) {
     assert_in_range(b->pictures, 1, config->batch_size);
     memcpy(r->sample + r->n, b->sample, (size_t)b->pictures * sizeof *b->sample);
     memcpy(r->label + r->n, b->label, (size_t)b->pictures * sizeof *b->label);
-    memcpy(r->x[r->n], b->x, (size_t)b->pictures * sizeof r->x[0]);
+    size_t floats = 3 * (size_t)config->height * (size_t)config->width;
+    for (int i = 0; i < b->pictures; i++)
+      memcpy(r->x[r->n + i], b->x + (size_t)i * floats, floats * sizeof(float));
     r->n += b->pictures;
     r->batches++;
     sm_eval_loader_release(loader, b);
@@ -57,12 +59,14 @@ static void run(const sm_eval_loader_config *config, result *r) {
   sm_eval_loader_free(loader);
 }
 
-static void test_everything_in_order(void **state) {
+static void check_order(int height, int width) {
   static result r;
   sm_image picture = {0}, crop = {0};
   sm_image_scratch *scratch = sm_image_scratch_new();
   fake_set_init(&set, 21);
   sm_eval_loader_config config = eval_config();
+  config.height = height, config.width = width;
+  const size_t floats = 3 * (size_t)height * (size_t)width;
   run(&config, &r);
   assert_int_equal(r.n, 21);
   assert_int_equal(r.batches, 3);
@@ -72,13 +76,19 @@ static void test_everything_in_order(void **state) {
     assert_int_equal(r.sample[i], i);
     assert_int_equal(r.label[i], i % 7);
     config.dataset.ops->read(config.dataset.self, i, NULL, &picture, NULL);
-    assert_int_equal(sm_image_eval_crop(&picture, 16, SIDE, SIDE, SM_FILTER_BICUBIC, scratch, &crop, NULL), SM_OK);
+    assert_int_equal(sm_image_eval_crop(&picture, 16, height, width, SM_FILTER_BICUBIC, scratch, &crop, NULL), SM_OK);
     sm_image_normalise(&crop, sm_imagenet_mean, sm_imagenet_std, expected); /* 14 * 256 / 224 = 16 */
-    assert_memory_equal(r.x[i], expected, sizeof expected);
+    assert_memory_equal(r.x[i], expected, floats * sizeof(float));
   }
   sm_image_free(&picture);
   sm_image_free(&crop);
   sm_image_scratch_free(scratch);
+}
+
+static void test_everything_in_order(void **state) {
+  check_order(14, 14);
+  check_order(14, 20);
+  check_order(20, 14);
 }
 
 static void test_bad_pictures_are_left_out(void **state) {
@@ -187,6 +197,13 @@ static void test_preview(void **state) {
   if (write_preview(&c, "b.png", &other, &err) != SM_OK) fail_msg("%s", err.message);
   assert_int_equal(other.width,
                    16 + 128 + 2 * (20 + 2 * (128 + 8) - 8) + 16); /* two views and two of its own */
+  c.views.owns = 0; /* 16 x 24: tiles of 96 x 144, where the larger of 128 and the view is 6 times the view */
+  c.views.global_first.width = c.views.global_other.width = 24;
+  c.masking = loader.masking, c.masking.cols = 6, c.epoch = 2;
+  assert_int_equal(sm_views_add_own(&c.views, &own, 4, 6, &err), 0);
+  if (write_preview(&c, "b.png", &other, &err) != SM_OK) fail_msg("%s", err.message);
+  assert_int_equal(other.width, 16 + 144 + 3 * (20 + 2 * (144 + 8) - 8) + 16); /* views, masked, its own */
+  assert_int_equal(other.height, 62 + 30 * (96 + 24 + 2 * 8) + 8);
   c.pictures = 65;
   assert_int_equal(write_preview(&c, "b.png", NULL, &err), SM_EINVAL);
   assert_string_equal(err.message, "a preview of 65 pictures: the number must lie between 1 and 64");

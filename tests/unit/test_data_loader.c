@@ -168,9 +168,7 @@ static void test_views_do_not_depend_on_their_number(void **state) {
 }
 
 /* A row of a batch is exactly what the picture layer gives for the documented key. */
-static void test_rows_are_the_documented_draws(void **state) {
-  fake_set_init(&set, 32);
-  sm_loader_config config = fake_config(&set, &masker);
+static void check_rows(sm_loader_config config) {
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image picture = {0};
   sm_loader *loader = fake_loader(&config, 7);
@@ -182,20 +180,30 @@ static void test_rows_are_the_documented_draws(void **state) {
       const sm_view_recipe *recipe = v == 0   ? &config.views.global_first
                                      : v == 1 ? &config.views.global_other
                                               : &config.views.local;
-      float view[3 * 16 * 16];
+      float view[3 * 16 * 24];
       sm_view_choice choice;
       sm_rng rng =
           sm_rng_make(11, SM_RNG_CROP, 1, (uint64_t)(12 + i), (uint32_t)(v < 2 ? v : SM_LOCAL_VIEW + v - 2));
       sm_view_draw(recipe, &rng, 24, 20, &choice);
       assert_int_equal(sm_view_apply(&picture, recipe, &choice, scratch, view, NULL), SM_OK);
-      const float *row =
-          v < 2 ? b->global + (i * 2 + v) * 3 * 16 * 16 : b->local + (i * 3 + v - 2) * 3 * 8 * 8;
-      assert_memory_equal(row, view, sm_view_floats(recipe) * sizeof(float));
+      const size_t n = sm_view_floats(recipe);
+      const float *row = v < 2 ? b->global + (size_t)(i * 2 + v) * n : b->local + (size_t)(i * 3 + v - 2) * n;
+      assert_memory_equal(row, view, n * sizeof(float));
     }
   }
   sm_loader_free(loader);
   sm_image_free(&picture);
   sm_image_scratch_free(scratch);
+}
+
+static void test_rows_are_the_documented_draws(void **state) {
+  fake_set_init(&set, 32);
+  sm_loader_config config = fake_config(&set, &masker);
+  check_rows(config);
+  config.views.global_first.width = config.views.global_other.width = 24; /* views of 16 x 24 and 12 x 8 */
+  config.views.local.height = 12;
+  config.masking.cols = 6;
+  check_rows(config);
 }
 
 static void test_masks_start_late(void **state) {

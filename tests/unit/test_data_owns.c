@@ -48,6 +48,36 @@ static void equal_views_are_shared(void **state) {
   assert_int_equal(c.views.own[3].view.height, 16);
 }
 
+/* rows·pixels high and cols·pixels wide; the student's view serves whoever wants just that. */
+static void own_views_are_as_wide_as_the_grid(void **state) {
+  fake_set_init(&set, 32);
+  sm_loader_config c = fake_config(&set, &masker);
+  sm_error err = {0};
+  sm_own_view own = clean;
+  sm_view_choice choice = {.blur = true, .blur_radius = 1.5};
+  c.views.global_first.width = c.views.global_other.width = 24; /* 16 x 24: 4 x 6 cells */
+  assert_int_equal(sm_views_add_own(&c.views, &own, 4, 6, &err), 0);
+  assert_int_equal(c.views.own[0].view.height, 20);
+  assert_int_equal(c.views.own[0].view.width, 30);
+  own = half;
+  assert_int_equal(sm_views_add_own(&c.views, &own, 4, 6, &err), 1);
+  assert_true(sm_views_own_choice(&c.views, 1, &choice).blur_radius == 0.75);
+  own.pixels = 0;
+  assert_int_equal(sm_views_add_own(&c.views, &own, 4, 6, &err), 2);
+  assert_int_equal(c.views.own[2].view.width, 24);
+  own.pixels = 4;
+  assert_int_equal(sm_views_add_own(&c.views, &own, 4, 6, &err), 2);
+  own.filter = c.views.global_first.filter;
+  memcpy(own.mean, c.views.global_first.mean, sizeof own.mean);
+  memcpy(own.std, c.views.global_first.std, sizeof own.std);
+  assert_true(sm_views_own_is_global(&c.views, &own, 4, 6));
+  assert_false(sm_views_own_is_global(&c.views, &own, 4, 4));
+  own.pixels = 5;
+  assert_false(sm_views_own_is_global(&c.views, &own, 4, 6));
+  own.pixels = 20000;
+  assert_int_equal(sm_views_add_own(&c.views, &own, 1, 4, &err), -1);
+}
+
 static void wrong_views_are_refused(void **state) {
   sm_loader_config c = with_owns();
   sm_error err = {0};
@@ -181,7 +211,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(equal_views_are_shared),      cmocka_unit_test(wrong_views_are_refused),
       cmocka_unit_test(rows_are_the_global_draws),   cmocka_unit_test(nothing_else_changes),
-      cmocka_unit_test(own_views_keep_their_detail),
+      cmocka_unit_test(own_views_keep_their_detail), cmocka_unit_test(own_views_are_as_wide_as_the_grid),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,8 +6,7 @@
  * graph functions, over the same parameter sets. */
 #include <math.h>
 
-#include <smalti/op.h>
-
+#include "framework/tensor/memory.h"
 #include "framework/train/distil.h"
 #include "row_rig.h"
 #include "ssl_rig.h"

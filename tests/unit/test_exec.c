@@ -2,7 +2,7 @@
  * groups that a few threads share evenly. */
 #include <math.h>
 
-#include "framework/tensor/memory.h"
+#include "framework/tensor/graph.h"
 
 #include "test.h"
 
@@ -73,10 +73,55 @@ static void groups_in_fours(void **state) {
   }
 }
 
+/* ---- the back end's traits ------------------------------------------------------------------------------- */
+
+/* y = gelu(2·gelu(x)) as a back end allows it to be planned; the values, and what the plan takes. */
+static double *run_on(const sm_backend *backend, sm_plan_report *report) {
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(2, &err);
+  sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F64, .pool = pool}, &err);
+  sm_tensor *x = sm_input_real(g, "x", 3, (int64_t[]){MOST, ROWS, WIDTH}, NULL);
+  double *y = calloc((size_t)sm_elements(x), sizeof *y);
+  assert_non_null(y);
+  g->backend = backend;
+  int pass = sm_pass_begin(g, "pass");
+  sm_tensor *z = sm_gelu(g, sm_scale(g, sm_gelu(g, x), 2)), *sum = sm_sum(g, z);
+  sm_loss_term(g, sum);
+  sm_pass_backward(g);
+  sm_keep(g, z);
+  sm_pass_end(g);
+  must(sm_graph_plan(g, &err), &err);
+  must(sm_graph_allocate(g, &err), &err);
+  for (int64_t i = 0; i < sm_elements(x); i++) sm_fill(x, i, 1, (double)(i % 7 - 3));
+  sm_graph_run(g, pass);
+  sm_read_f64(z, 0, sm_elements(z), y);
+  sm_graph_report(g, report);
+  sm_graph_free(g);
+  sm_pool_free(pool);
+  return y;
+}
+
+/* The same values from every plan; what a back end does not allow takes whole tensors. */
+static void plans_obey_the_back_end(void **state) {
+  sm_plan_report plan, bound;
+  double *y = run_on(sm_backend_of(SM_CPU), &plan);
+  for (int without = 0; without < 3; without++) {
+    sm_backend odd = *sm_backend_of(SM_CPU);
+    odd.groups = without != 0, odd.worker_local = without != 1, odd.in_place = without != 2;
+    double *z = run_on(&odd, &bound);
+    assert_memory_equal(y, z, MOST * ROWS * WIDTH * sizeof *y);
+    if (without == 0) assert_true(bound.worker > plan.worker);
+    if (without == 1) assert_true(bound.worker < plan.worker && bound.transient > plan.transient);
+    free(z);
+  }
+  free(y);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_item_once),
       cmocka_unit_test(groups_in_fours),
+      cmocka_unit_test(plans_obey_the_back_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,9 +78,9 @@ enum { N = 5, CLASSES = 3 };
 static const int32_t label[N] = {0, 1, 2, 1, 1};
 
 /* Every picture is one number; afterwards picture i holds its own and that of its partner, n-1-i. */
-static void numbered(float *x) {
+static void numbered(float *x, int pixels) {
   for (int i = 0; i < N; i++)
-    for (int k = 0; k < 3 * SIDE * SIDE; k++) x[i * 3 * SIDE * SIDE + k] = (float)i;
+    for (int k = 0; k < pixels; k++) *x++ = (float)i;
 }
 
 static void check_labels(const sm_mix *m, double smoothing) {
@@ -99,24 +99,25 @@ static void check_labels(const sm_mix *m, double smoothing) {
   }
 }
 
-static void cutmix_weights_are_areas(void **state) {
+static void check_cutmix(int height, int width) {
+  const int area = height * width;
   static float x[N * 3 * SIDE * SIDE];
   double mean = 0;
   int boxes = 0;
   for (uint64_t k = 0; k < 400; k++) {
     sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 0, 0, 0);
-    sm_mix m = sm_mix_draw(0, 1, SIDE, SIDE, &rng);
-    numbered(x);
-    sm_mix_pictures(&m, x, N, SIDE, SIDE);
+    sm_mix m = sm_mix_draw(0, 1, height, width, &rng);
+    numbered(x, 3 * area);
+    sm_mix_pictures(&m, x, N, height, width);
     for (int i = 0; i < N; i++) {
       int own = 0;
-      for (int p = 0; p < SIDE * SIDE; p++) {
-        float v = x[i * 3 * SIDE * SIDE + p];
+      for (int p = 0; p < area; p++) {
+        float v = x[i * 3 * area + p];
         assert_true(v == (float)i || v == (float)(N - 1 - i));
-        for (int c = 1; c < 3; c++) assert_true(x[(i * 3 + c) * SIDE * SIDE + p] == v); /* all channels */
+        for (int c = 1; c < 3; c++) assert_true(x[(i * 3 + c) * area + p] == v); /* all channels */
         own += v == (float)i;
       }
-      if (i != N - 1 - i) assert_float_equal((double)own / (SIDE * SIDE), m.mix ? m.share : 1, 1e-12);
+      if (i != N - 1 - i) assert_float_equal((double)own / area, m.mix ? m.share : 1, 1e-12);
     }
     check_labels(&m, 0.1);
     mean += m.mix ? m.share : 1;
@@ -124,6 +125,12 @@ static void cutmix_weights_are_areas(void **state) {
   }
   assert_in_range(boxes, 300, 400);
   assert_true(mean / 400 > 0.66 && mean / 400 < 0.78); /* 0.68 where edges cut boxes off; halves are rounded down */
+}
+
+static void cutmix_weights_are_areas(void **state) {
+  check_cutmix(SIDE, SIDE);
+  check_cutmix(SIDE / 2, SIDE);
+  check_cutmix(SIDE, SIDE / 2);
 }
 
 static void mixup_blends(void **state) {
@@ -137,7 +144,7 @@ static void mixup_blends(void **state) {
     sum += m.share;
     squares += m.share * m.share;
     if (k >= 20) continue;
-    numbered(x);
+    numbered(x, 3 * SIDE * SIDE);
     sm_mix_pictures(&m, x, N, SIDE, SIDE);
     for (int i = 0; i < N; i++)
       assert_float_equal(x[i * 3 * SIDE * SIDE + 7], m.share * i + (1 - m.share) * (N - 1 - i), 1e-5);
@@ -163,18 +170,18 @@ static void mixing_off_or_either(void **state) {
   assert_in_range(boxes, 160, 240); /* one in two */
 }
 
-static void erasing(void **state) {
+static void check_erasing(int height, int width) {
   static float x[3 * SIDE * SIDE];
   int erased = 0;
   for (uint64_t k = 0; k < 400; k++) {
     sm_rng rng = sm_rng_make(k, SM_RNG_TEST, 3, 0, 0);
     sm_erased box;
-    for (int i = 0; i < 3 * SIDE * SIDE; i++) x[i] = 100;
-    bool done = sm_erase_random(0.25, x, SIDE, SIDE, &rng, &box);
+    for (int i = 0; i < 3 * height * width; i++) x[i] = 100;
+    bool done = sm_erase_random(0.25, x, height, width, &rng, &box);
     erased += done;
     int changed = 0;
-    for (int i = 0; i < 3 * SIDE * SIDE; i++) {
-      int p = i % (SIDE * SIDE), row = p / SIDE, column = p % SIDE;
+    for (int i = 0; i < 3 * height * width; i++) {
+      int p = i % (height * width), row = p / width, column = p % width;
       bool inside = done && row >= box.top && row < box.top + box.height && column >= box.left &&
                     column < box.left + box.width;
       assert_int_equal(x[i] != 100, inside);
@@ -182,14 +189,20 @@ static void erasing(void **state) {
       changed += x[i] != 100;
     }
     if (!done) continue;
-    double area = (double)box.width * box.height / (SIDE * SIDE);
+    double area = (double)box.width * box.height / (height * width);
     assert_int_equal(changed, 3 * box.width * box.height);
     assert_true(area > 0.004 && area < 0.42); /* 2 … 33 %, then rounded to pixels */
-    assert_true(box.left >= 0 && box.left + box.width <= SIDE && box.top + box.height <= SIDE);
+    assert_true(box.left >= 0 && box.left + box.width <= width && box.top + box.height <= height);
   }
   assert_in_range(erased, 70, 130);
   sm_rng rng = sm_rng_make(0, SM_RNG_TEST, 4, 0, 0);
-  assert_false(sm_erase_random(0, x, SIDE, SIDE, &rng, NULL));
+  assert_false(sm_erase_random(0, x, height, width, &rng, NULL));
+}
+
+static void erasing(void **state) {
+  check_erasing(SIDE, SIDE);
+  check_erasing(SIDE / 2, SIDE);
+  check_erasing(SIDE, SIDE / 2);
 }
 
 /* ---- balanced parts ---------------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  * A case builds Σ c⊙f(parameters) with fixed weights c, so that every element of the result matters. */
 #include <math.h>
 
-#include <smalti/op.h>
+#include "framework/tensor/memory.h"
 
 #include "test.h"
 

@@ -136,25 +136,27 @@ static void by_single_steps(const sm_image *in, const sm_view_recipe *r, const s
   if (c->solarize) sm_image_solarize(out, 128);
 }
 
-static void test_apply(void **state) {
+static void check_apply(int height, int width) {
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image in = {0}, want = {0}, got = {0};
   sm_view_recipe r = sm_view_recipe_default();
   sm_error err;
-  r.height = r.width = 33;
+  r.height = height, r.width = width;
   r.blur_p = 0.5;
   r.solarize_p = 0.5;
-  float *chw = malloc(3 * 33 * 33 * sizeof *chw), *expected = malloc(3 * 33 * 33 * sizeof *chw);
+  const size_t n = sm_view_floats(&r);
+  float *chw = malloc(n * sizeof *chw), *expected = malloc(n * sizeof *chw);
   noise(&in, 70, 51);
   for (uint64_t i = 0; i < 100; i++) {
     sm_view_choice c = draw(&r, i, in.width, in.height);
     by_single_steps(&in, &r, &c, scratch, &want);
     assert_int_equal(sm_view_pixels(&in, &r, &c, scratch, &got, &err), SM_OK);
-    assert_int_equal(got.width, 33);
-    assert_memory_equal(got.rgb, want.rgb, 33 * 33 * 3);
+    assert_int_equal(got.width, width);
+    assert_int_equal(got.height, height);
+    assert_memory_equal(got.rgb, want.rgb, n);
     sm_image_normalise(&want, r.mean, r.std, expected);
     assert_int_equal(sm_view_apply(&in, &r, &c, scratch, chw, &err), SM_OK);
-    assert_memory_equal(chw, expected, 3 * 33 * 33 * sizeof *chw);
+    assert_memory_equal(chw, expected, n * sizeof *chw);
   }
   /* The same crop for somebody else: other size and filter, no colour. */
   sm_view_choice c = draw(&r, 3, in.width, in.height), plain = sm_view_choice_plain(&c);
@@ -172,6 +174,39 @@ static void test_apply(void **state) {
   sm_image_free(&want);
   sm_image_free(&got);
   sm_image_scratch_free(scratch);
+}
+
+static void test_apply(void **state) {
+  check_apply(33, 33);
+  check_apply(20, 33);
+  check_apply(33, 20);
+}
+
+/* Each side keeps twice the pixels of the view: 8 x 8 of the box for one of the view, then 4 x 4. */
+static void test_shrinking_a_rectangle(void **state) {
+  sm_view_recipe r = {.height = 20, .width = 40};
+  sm_view_choice c = {.box = {0, 0, 640, 320}};
+  assert_int_equal(sm_view_may_shrink(&r, &c), 8);
+  c.box.width = 639;
+  assert_int_equal(sm_view_may_shrink(&r, &c), 4);
+  c.box.width = 640, c.box.height = 319;
+  assert_int_equal(sm_view_may_shrink(&r, &c), 4);
+  r.height = 40, r.width = 20;
+  assert_int_equal(sm_view_may_shrink(&r, &c), 2);
+}
+
+static void test_sizes_as_text(void **state) {
+  static const char *const bad[] = {"", "0", "x", "96x", "x96", "96x0", "-3", "96x160x3", "65536", "9 6", "1e2"};
+  char text[24];
+  int height = 0, width = 0;
+  assert_string_equal(sm_view_size_text(96, 96, text, sizeof text), "96");
+  assert_true(sm_view_size_parse(text, &height, &width));
+  assert_true(height == 96 && width == 96);
+  assert_string_equal(sm_view_size_text(96, 160, text, sizeof text), "96x160");
+  assert_true(sm_view_size_parse(text, &height, &width));
+  assert_true(height == 96 && width == 160);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    if (sm_view_size_parse(bad[i], &height, &width)) fail_msg("'%s' is taken for a size", bad[i]);
 }
 
 /* The order of the jitter matters, because each step rounds to 8 bits and clips. */
@@ -260,7 +295,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_frequencies), cmocka_unit_test(test_draws_are_keyed),
       cmocka_unit_test(test_fallback),    cmocka_unit_test(test_recipe_check),
-      cmocka_unit_test(test_apply),       cmocka_unit_test(test_jitter_order),
+      cmocka_unit_test(test_apply),
+      cmocka_unit_test(test_shrinking_a_rectangle),
+      cmocka_unit_test(test_sizes_as_text),       cmocka_unit_test(test_jitter_order),
       cmocka_unit_test(test_drawing),     cmocka_unit_test(test_text)};
   return cmocka_run_group_tests_name("views", tests, NULL, NULL);
 }

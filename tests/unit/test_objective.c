@@ -46,7 +46,7 @@ static void open_bench(bench *b, const char *options, int micro) {
   must(sm_file_put(path, yaml.s, yaml.len, &err), &err);
   sm_text_free(&yaml);
   must(sm_recipe_load(&b->recipe, registry, path, 0, NULL, &err), &err);
-  must(sm_create_instances(b->recipe, &err), &err);
+  must(sm_recipe_create(b->recipe, &err), &err);
   must(sm_train_configure(b->recipe, pool, 200, &b->config, &err), &err);
   must(sm_trainable_new(&b->config, &b->net, &err), &err);
   must(sm_trainable_allocate(b->net, &err), &err);

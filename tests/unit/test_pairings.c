@@ -101,7 +101,7 @@ static void train(sm_recipe *r, const char *what, double loss[2]) {
   sm_trainable *net;
   sm_views cut;
   sm_loader *loader;
-  expect_ok(sm_create_instances(r, &err), &err, what);
+  expect_ok(sm_recipe_create(r, &err), &err, what);
   const sm_dataset data = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self};
   expect_ok(data.ops->open(data.self, &err), &err, what);
   expect_ok(sm_views_of(r, &cut, &err), &err, what);
@@ -227,7 +227,7 @@ static void refusals_are_plain(void **state) {
   refused(
       "head: {linear: {out_dim: 47}}\nmasker: {random: {ratio: 0.5}}\ntokenizer: pixels\n"
       "losses: {it: mim_regression}\n",
-      "head 'main' gives 47 values a patch, but tokenizer 'main' names 48");
+      "head 'main' gives 47 values per patch, but tokenizer 'main' names 48");
   refused(
       "head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: {patch_cluster: {sample: 100}}\nlosses: {it: "
       "mim}\n",
@@ -294,7 +294,7 @@ static void no_teacher_without_need(void **state) {
       read_recipe("head: linear\nmasker: {random: {ratio: 0.5}}\ntokenizer: mean_colour\nlosses: {it: mim}\n",
                   &recipe, &err),
       &err, "mean_colour");
-  expect_ok(sm_create_instances(recipe, &err), &err, "mean_colour");
+  expect_ok(sm_recipe_create(recipe, &err), &err, "mean_colour");
   expect_ok(sm_train_configure(recipe, pool, 1, &c, &err), &err, "mean_colour");
   expect_ok(sm_trainable_new(&c, &net, &err), &err, "mean_colour");
   assert_int_equal(sm_set_rows(net->set[SM_SET_TEACHER]), 0);

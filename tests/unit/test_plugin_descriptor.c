@@ -125,7 +125,7 @@ static void ops_tables_are_checked_for_every_kind(void **state) {
 
 /* ---- options --------------------------------------------------------------------------------------- */
 
-/* One option; `problem` is what follows "masker 'm': option 'x': ", NULL if it is sound. */
+/* One option; `problem` is what follows "masker 'm': option 'x': " ("masker 'm': " for defaults), NULL if it is sound. */
 static void try_option(sm_option o, const char *problem) {
   char text[256];
   sm_plugin p = sound();
@@ -136,7 +136,8 @@ static void try_option(sm_option o, const char *problem) {
     if (sm_descriptor_check(&p, &err) != SM_OK) fail_msg("%s", err.message);
     return;
   }
-  snprintf(text, sizeof text, "masker 'm': option '%s': %s", o.name, problem);
+  if (strncmp(problem, "the default", 11) == 0) snprintf(text, sizeof text, "masker 'm': %s", problem);
+  else snprintf(text, sizeof text, "masker 'm': option '%s': %s", o.name, problem);
   expect(&p, text);
 }
 
@@ -202,36 +203,36 @@ static void defaults_must_read_and_lie_in_range(void **state) {
   } cases[] = {
       {{.type = SM_OPT_INT, .def = NULL}, NULL}, /* required */
       {{.type = SM_OPT_INT, .def = "5", .min = 1, .max = 5}, NULL},
-      {{.type = SM_OPT_INT, .def = "6", .min = 1, .max = 5}, "default '6' lies outside the range 1 to 5"},
-      {{.type = SM_OPT_INT, .def = "1.5"}, "default '1.5' is not a whole number"},
+      {{.type = SM_OPT_INT, .def = "6", .min = 1, .max = 5}, "the default '6' of x is wrong: x must be a whole number between 1 and 5, not '6'"},
+      {{.type = SM_OPT_INT, .def = "1.5"}, "the default '1.5' of x is wrong: x must be a whole number, not '1.5'"},
       {{.type = SM_OPT_INT, .def = "~"}, "default '~' (left out) is for strings, paths and lists only"},
       {{.type = SM_OPT_FLOAT, .def = "5.0e-4", AT(f)}, NULL},
       {{.type = SM_OPT_FLOAT, .def = "-0.5", .min = 0, .max = 1, AT(f)},
-       "default '-0.5' lies outside the range 0 to 1"},
-      {{.type = SM_OPT_FLOAT, .def = "inf", AT(f)}, "default 'inf' is not a number"},
-      {{.type = SM_OPT_FLOAT, .def = "", AT(f)}, "default '' is not a number"},
+       "the default '-0.5' of x is wrong: x must be a number between 0 and 1, not '-0.5'"},
+      {{.type = SM_OPT_FLOAT, .def = "inf", AT(f)}, "the default 'inf' of x is wrong: x must be a number, not 'inf'"},
+      {{.type = SM_OPT_FLOAT, .def = "", AT(f)}, "the default '' of x is wrong: x must be a number, not nothing"},
       {{.type = SM_OPT_BOOL, .def = "true", AT(b)}, NULL},
-      {{.type = SM_OPT_BOOL, .def = "yes", AT(b)}, "default 'yes' is not true or false"},
+      {{.type = SM_OPT_BOOL, .def = "yes", AT(b)}, "the default 'yes' of x is wrong: x must be true or false, not 'yes'"},
       {{.type = SM_OPT_STRING, .def = "~", AT(s)}, NULL},
       {{.type = SM_OPT_PATH, .def = "a/b c", AT(s)}, NULL},
       {{.type = SM_OPT_CHOICE, .def = "green", .choices = colours, AT(c)}, NULL},
       {{.type = SM_OPT_CHOICE, .def = "blue", .choices = colours, AT(c)},
-       "default 'blue' is not one of the choices"},
+       "the default 'blue' of x is wrong: x must be one of red, green, not 'blue'"},
       {{.type = SM_OPT_FLOATS, .def = "[0.0, 0.3]", .min = 0, .max = 1, AT(list)}, NULL},
       {{.type = SM_OPT_FLOATS, .def = "0.3", AT(list)}, NULL},
-      {{.type = SM_OPT_FLOATS, .def = "[]", AT(list)}, NULL},
+      {{.type = SM_OPT_FLOATS, .def = "[]", AT(list)},
+       "the default '[]' of x is wrong: x must have 1 to 32 numbers, not 0"},
       {{.type = SM_OPT_FLOATS, .def = "~", AT(list)}, NULL},
       {{.type = SM_OPT_FLOATS, .def = "[0.3, 2]", .min = 0, .max = 1, AT(list)},
-       "default '[0.3, 2]' lies outside the range 0 to 1"},
-      {{.type = SM_OPT_FLOATS, .def = "[0.3", AT(list)}, "default '[0.3' has no closing ']'"},
-      {{.type = SM_OPT_FLOATS, .def = "[0.3,]", AT(list)}, "default '[0.3,]' is not a list of numbers"},
-      {{.type = SM_OPT_FLOATS, .def = "[1] 2", AT(list)}, "default '[1] 2' is not a list of numbers"},
+       "the default '[0.3, 2]' of x is wrong: x must be a number or list of numbers, each between 0 and 1, not '2'"},
+      {{.type = SM_OPT_FLOATS, .def = "[0.3", AT(list)},
+       "the default '[0.3' of x is wrong: not YAML: while parsing a flow sequence: did not find expected ',' or ']'"},
       {{.type = SM_OPT_INTS, .def = "[10, 20]", AT(ints)}, NULL},
-      {{.type = SM_OPT_INTS, .def = "[10, 2.5]", AT(ints)}, "default '[10, 2.5]' is not a whole number"},
+      {{.type = SM_OPT_INTS, .def = "[10, 2.5]", AT(ints)}, "the default '[10, 2.5]' of x is wrong: x must be a whole number or list of them, not '2.5'"},
       {{.type = SM_OPT_INTS,
         .def = "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
         AT(ints)},
-       "default '[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]' is too long a list"},
+       "the default '[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]' of x is wrong: x must have 1 to 32 numbers, not 33"},
       {{.type = SM_OPT_SCHEDULE, .def = "0.1", .min = 0, .max = 1, AT(schedule)}, NULL},
       {{.type = SM_OPT_SCHEDULE,
         .def = "{from: 0.04, to: 0.07, shape: linear, per: epoch, epochs: 30}",
@@ -240,16 +241,17 @@ static void defaults_must_read_and_lie_in_range(void **state) {
         AT(schedule)},
        NULL},
       {{.type = SM_OPT_SCHEDULE, .def = "{from: 0.04, to: 7}", .min = 0, .max = 1, AT(schedule)},
-       "default '{from: 0.04, to: 7}' lies outside the range 0 to 1"},
-      {{.type = SM_OPT_SCHEDULE, .def = "{form: 1}", AT(schedule)},
-       "default '{form: 1}' has a key that no schedule has"},
-      {{.type = SM_OPT_SCHEDULE, .def = "{shape: round}", AT(schedule)},
-       "default '{shape: round}' has an unknown shape"},
-      {{.type = SM_OPT_SCHEDULE, .def = "{per: day}", AT(schedule)},
-       "default '{per: day}' has an unknown per"},
-      {{.type = SM_OPT_SCHEDULE, .def = "{from: 1", AT(schedule)}, "default '{from: 1' is not a schedule"},
+       "the default '{from: 0.04, to: 7}' of x is wrong: x.to must be a number between 0 and 1, not '7'"},
+      {{.type = SM_OPT_SCHEDULE, .def = "{from: 1, to: 2, form: 1}", AT(schedule)},
+       "the default '{from: 1, to: 2, form: 1}' of x is wrong: unknown key 'form' in x"},
+      {{.type = SM_OPT_SCHEDULE, .def = "{from: 1, to: 2, shape: round}", AT(schedule)},
+       "the default '{from: 1, to: 2, shape: round}' of x is wrong: x.shape must be one of constant, cosine, linear, not 'round'"},
+      {{.type = SM_OPT_SCHEDULE, .def = "{from: 1, to: 2, per: day}", AT(schedule)},
+       "the default '{from: 1, to: 2, per: day}' of x is wrong: x.per must be one of step, epoch, not 'day'"},
+      {{.type = SM_OPT_SCHEDULE, .def = "{from: 1}", AT(schedule)},
+       "the default '{from: 1}' of x is wrong: x has no 'to'"},
       {{.type = SM_OPT_SCHEDULE, .def = "a b", AT(schedule)},
-       "default 'a b' is neither a number nor a schedule"},
+       "the default 'a b' of x is wrong: x must be a number or schedule {from: A, to: B} of numbers, not 'a b'"},
   };
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) try_option(cases[k].o, cases[k].problem);
 }

@@ -41,7 +41,6 @@ static void fills_every_section(void **state) {
   assert_int_equal(r->evaluations, 1);
   assert_false(r->loss[0].plugin.created);
   assert_int_equal(r->train.epochs, 100);
-  assert_int_equal(r->train.clip, SM_CLIP_PARAMETER);
   assert_true(r->train.clip_grad == 3);
   assert_int_equal(r->train.keep_checkpoints, 2);
   assert_int_equal(r->data.prefetch, 2);
@@ -71,21 +70,59 @@ static void fills_views(void **state) {
   sm_recipe_free(r);
 }
 
+/* The side of a square, or height and width; a square is the same recipe however it is written. */
+static void reads_sizes(void **state) {
+  const char *const none[] = {"data.views.local.count=0"};
+  const char *const both[] = {"data.views.local.count=0", "data.views.local.size=[48, 80]"};
+  const char *const square[] = {"data.views.local.count=0", "data.views.local.size=[96, 96]"};
+  sm_error err;
+  fixture_write("x.yaml", fixture_recipe);
+  sm_recipe *plain = fixture_load("x.yaml", 1, none), *r = fixture_load("x.yaml", 2, both),
+            *same = fixture_load("x.yaml", 2, square);
+  sm_text text = {0}, again = {0};
+  assert_int_equal(r->views.local_height, 48);
+  assert_int_equal(r->views.local_width, 80);
+  assert_int_equal(r->views.local.height, 48);
+  assert_int_equal(r->views.local.width, 80);
+  assert_int_equal(r->views.global_width, 224);
+  assert_int_equal(sm_recipe_write(r, false, &text, &err), SM_OK);
+  assert_non_null(strstr(text.s, "      size: [48, 80]\n"));
+  assert_true(sm_recipe_hash(r) != sm_recipe_hash(plain));
+  assert_true(sm_recipe_hash(same) == sm_recipe_hash(plain));
+  assert_int_equal(sm_recipe_write(same, false, &again, &err), SM_OK);
+  assert_non_null(strstr(again.s, "      size: 96\n"));
+  sm_text_free(&text);
+  sm_text_free(&again);
+  sm_recipe_free(plain);
+  sm_recipe_free(r);
+  sm_recipe_free(same);
+}
+
 static void scales_the_learning_rate(void **state) {
   fixture_write("x.yaml", fixture_recipe);
   sm_recipe *r = load("x.yaml"); /* 5e-4 for 256 pictures, batch 1024 */
-  const sm_schedule *lr = &r->optimizer.lr;
-  assert_true(lr->from == 5e-4 * 4);
-  assert_true(lr->to == 1e-6 && lr->warmup == 10 && lr->shape == SM_SHAPE_COSINE && lr->per == SM_PER_STEP);
-  assert_int_equal(r->optimizer.config.kind, SM_ADAMW);
-  assert_true(r->optimizer.config.beta2 == 0.999 && r->optimizer.config.eps == 1e-8);
+  sm_schedule lr = sm_recipe_lr(r);
+  assert_true(lr.from == 5e-4 * 4 && r->optimizer.lr.from == 5e-4);
+  assert_true(lr.to == 1e-6 && lr.warmup == 10 && lr.shape == SM_SHAPE_COSINE && lr.per == SM_PER_STEP);
+  sm_optimizer_config config = sm_recipe_optimizer(r);
+  assert_int_equal(config.kind, SM_ADAMW);
+  assert_true(config.beta2 == 0.999 && config.eps == 1e-8);
+  assert_int_equal(config.clip, SM_CLIP_PARAMETER);
+  assert_true(config.clip_at == 3);
   assert_true(r->optimizer.weight_decay.from == 0.04 && r->optimizer.weight_decay.to == 0.4);
   sm_recipe_free(r);
   r = load_with("x.yaml",
                 "optimizer={sgd: {lr: {from: 0.1, to: 0.1, shape: constant, warmup: 0}, lr_batch: 0}}");
-  assert_true(r->optimizer.lr.from == 0.1 && r->optimizer.lr.to == 0.1 && r->optimizer.lr.warmup == 0);
-  assert_int_equal(r->optimizer.config.kind, SM_SGD);
-  assert_true(r->optimizer.config.momentum == 0.9);
+  lr = sm_recipe_lr(r), config = sm_recipe_optimizer(r);
+  assert_true(lr.from == 0.1 && lr.to == 0.1 && lr.warmup == 0);
+  assert_int_equal(config.kind, SM_SGD);
+  assert_true(config.momentum == 0.9);
+  sm_recipe_free(r);
+  r = load_with("x.yaml", "train={clip: global, clip_grad: 0.5}");
+  assert_int_equal(sm_recipe_optimizer(r).clip, SM_CLIP_GLOBAL);
+  sm_recipe_free(r);
+  r = load_with("x.yaml", "train.clip_grad=0");
+  assert_int_equal(sm_recipe_optimizer(r).clip, SM_CLIP_NONE);
   sm_recipe_free(r);
 }
 
@@ -246,7 +283,7 @@ static void overrides_by_path(void **state) {
   const test_tokenizer *t = options(&r->tokenizer[0]);
   assert_int_equal(t->labels, 1);
   assert_true(t->momentum.from == 0.5 && t->momentum.to == 1);
-  assert_true(r->optimizer.lr.to == 1e-5 && r->optimizer.lr.from == 5e-4 * 4);
+  assert_true(r->optimizer.lr.to == 1e-5 && sm_recipe_lr(r).from == 5e-4 * 4);
   assert_true(r->optimizer.weight_decay.to == 0.1 && r->optimizer.weight_decay.from == 0.04);
   assert_string_equal(r->name, "try");
   sm_recipe_free(r);
@@ -496,12 +533,12 @@ static void fills_single_plugins(void **state) {
 
 /* Every default of the core's own tables is legal, and every row says what it is for. */
 static void tables_are_sound(void **state) {
-  int n;
-  const sm_section_table *s = sm_recipe_sections(&n);
+  const sm_schema *s[SM_SECTIONS_MAX];
+  int n = sm_recipe_sections(s, SM_SECTIONS_MAX);
   assert_int_equal(n, 9);
   for (int i = 0; i < n; i++)
-    for (int k = 0; k < s[i].n; k++) {
-      const sm_option *o = &s[i].options[k];
+    for (int k = 0; k < s[i]->n_options; k++) {
+      const sm_option *o = &s[i]->options[k];
       assert_non_null(o->def);
       assert_non_null(o->doc);
       assert_true(o->doc[0] && o->doc[strlen(o->doc) - 1] != '.');
@@ -512,6 +549,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fills_every_section),
       cmocka_unit_test(fills_views),
+      cmocka_unit_test(reads_sizes),
       cmocka_unit_test(scales_the_learning_rate),
       cmocka_unit_test(reads_schedules),
       cmocka_unit_test(makes_paths_absolute),

@@ -187,7 +187,7 @@ static void names_wrong_values(void **state) {
       {"masker: {random: {ratio: [0.3, 1.5]}}",
        "x.yaml:5:32: masker.random.ratio must be a number or list of numbers, each between 0 and 1, not "
        "'1.5'"},
-      {"masker: {random: {ratio: []}}", "x.yaml:5:26: masker.random.ratio must have 1 to 32 numbers, not 0"},
+      {"masker: {random: {ratio: []}}", "x.yaml:5:26: masker.random.ratio must have 1 to 32 numbers, not 0; write one number, or several as [a, b]"},
       {"masker: {random: {sizes: [1, 2.5]}}",
        "x.yaml:5:30: masker.random.sizes must be a whole number or list of them, each between 1 and 100, not "
        "'2.5'"},
@@ -212,6 +212,15 @@ static void names_wrong_values(void **state) {
        "x.yaml:2:53: data.views.global.scale must be [low, high], the smaller number first"},
       {"data: {train: {folder: {path: a}}, views: {global: {blur: [1, 0, 0]}}}",
        "x.yaml:2:53: data.views.global.blur must be one or two numbers: first view, other views"},
+      {"data: {train: {folder: {path: a}}, views: {local: {size: [96, 160, 32]}}}",
+       "x.yaml:2:52: data.views.local.size must be one number or two; write the side of a square, as 96, or height and "
+       "width, as [96, 160]"},
+      {"data: {train: {folder: {path: a}}, views: {global: {size: []}}}",
+       "x.yaml:2:59: data.views.global.size must have 1 to 32 numbers, not 0; write one number, or several as [a, b]"},
+      {"data: {train: {folder: {path: a}}, views: {global: {size: [96, 3]}}}",
+       "x.yaml:2:64: data.views.global.size must be a whole number or list of them, each between 4 and 2048, not '3'"},
+      {"data: {train: {folder: {path: a}}, views: {global: {size: [96, 160]}}}",
+       "x.yaml:2:53: backbones do not take views of 96 x 160 pixels yet; take square ones: one number as size"},
       {"data: {train: {folder: {path: a}}, views: {mean: 0.5}}",
        "x.yaml:2:44: data.views.mean must be three numbers"},
       {"optimizer: {adamw: {betas: 0.9}}", "x.yaml:8:21: optimizer.adamw.betas must be two numbers"},
@@ -331,7 +340,7 @@ static void names_sizes_that_differ(void **state) {
     const char *rest, *message;
   } cases[] = {
       {"head: {projection: {out_dim: 4096}}\ntokenizer: dvae\nlosses: {mim: mim}\n",
-       "x.yaml:5:8: head 'main' gives 4096 values a patch, but tokenizer 'main' names 8192; leave the head's "
+       "x.yaml:5:8: head 'main' gives 4096 values per patch, but tokenizer 'main' names 8192; leave the head's "
        "size out: it is "
        "then the target's"},
       {"head: projection\ntokenizer: dvae\nlosses: {mim: mim}\n", ""},

@@ -221,7 +221,7 @@ static void test_masks(void **state) {
              masked[m], EPOCHS, STEPS, PICTURES);
     write_text(path, text);
     must(sm_recipe_load(&r, registry, path, 0, NULL, &err), &err);
-    must(sm_create_instances(r, &err), &err);
+    must(sm_recipe_create(r, &err), &err);
     must(sm_views_of(r, &views, &err), &err);
     sm_loader_config c = {.dataset = {r->data.train.plugin.plugin->ops, r->data.train.plugin.self},
                           .views = views,

@@ -1,8 +1,16 @@
-/* smalti/params.h — parameters: declared by name, read as tensors of a graph. What averages, clips, updates, saves and exports
- * them is the core's business.
+/* smalti/params.h — parameters: declared by name, read as tensors of a graph.
  *
- * A *parameter set* (student, teacher, state, frozen …) belongs to the core; a sm_params is a borrowed view of a set under a
- * name prefix, good for the call that it is handed to. [build] for all of it. */
+ * A plugin names its parameters once, and asks for them by name where it computes:
+ *
+ *   static void declare(const void *self, int size, const sm_params *p) {
+ *     sm_declare(p, "fc.weight", SM_INIT_TRUNC_NORMAL, .02, 0, 2, (int64_t[]){10, 48});
+ *   }
+ *   … in build:  y = sm_linear(g, x, sm_param(g, p, "%s.weight", "fc"), NULL);
+ *
+ * What averages, clips, updates, saves and exports them is the core's business. A *parameter set* (student,
+ * teacher, state, frozen …) belongs to the core; a sm_params is a view of a set under a name prefix, borrowed
+ * for the call that it is handed to: copy the struct to keep it as long as the set lives. Everything here is
+ * called by the thread that builds the network ([build]). Names given to calls are copied. */
 #ifndef SMALTI_PARAMS_H
 #define SMALTI_PARAMS_H
 
@@ -14,7 +22,7 @@ extern "C" {
 
 typedef struct sm_set sm_set;
 
-/* A view of a set: names given to the calls below are put behind `prefix` ("backbone." …). */
+/* A view of a set: names given to the calls below are put behind `prefix` ("backbone." …; NULL: none). */
 typedef struct sm_params {
   sm_set *set;
   const char *prefix;
@@ -23,41 +31,48 @@ typedef struct sm_params {
 typedef enum {
   SM_INIT_ZEROS,
   SM_INIT_ONES,
-  SM_INIT_CONSTANT,     /* a                                                                       */
-  SM_INIT_NORMAL,       /* mean 0, deviation a                                                     */
-  SM_INIT_TRUNC_NORMAL, /* mean 0, deviation a, cut at ±2 (absolute, as timm's trunc_normal_)       */
-  SM_INIT_UNIFORM_FAN   /* U(-1/sqrt(fan_in), 1/sqrt(fan_in)), a = fan_in; torch's default Linear bias and Conv2d */
+  SM_INIT_CONSTANT,     /* a */
+  SM_INIT_NORMAL,       /* mean 0, deviation a */
+  SM_INIT_TRUNC_NORMAL, /* mean 0, deviation a, cut at ±2 (absolute, as timm's trunc_normal_) */
+  SM_INIT_UNIFORM_FAN   /* U(-1/√fan_in, 1/√fan_in), a = fan_in: torch's default Linear bias and Conv2d */
 } sm_init;
 
-enum {                      /* flags of a row */
-  SM_ROW_FROZEN = 1,        /* never trained: no decay, no moments, no step count (norm_last_layer's gain)          */
-  SM_ROW_LAST_LAYER = 2,    /* frozen while epoch < train.freeze_last_layer                                        */
-  SM_ROW_NO_DECAY = 4,      /* beside the rule: 1-d tensors and names ending in ".bias" are never decayed           */
-  SM_ROW_NO_EXPORT = 8,     /* other programs do not know it, and a file may lack it (a mask token)               */
-  SM_ROW_EMBEDDING = 16     /* fine-tuning does not decay it (class token, positions: BEiT's no_weight_decay)      */
+enum {                   /* flags of a row */
+  SM_ROW_FROZEN = 1,     /* never trained: no decay, no moments, no step count (norm_last_layer's gain) */
+  SM_ROW_LAST_LAYER = 2, /* frozen while epoch < train.freeze_last_layer */
+  SM_ROW_NO_DECAY = 4,   /* beside the rule: 1-d tensors and names ending in ".bias" are never decayed */
+  SM_ROW_NO_EXPORT = 8,  /* other programs do not know it, and a file may lack it (a mask token) */
+  SM_ROW_EMBEDDING = 16  /* fine-tuning does not decay it (class token, positions: BEiT's no_weight_decay) */
 };
 
-/* Declare a parameter (before the set is sealed). Initial values are drawn from a generator keyed by the full name, so
- * they do not depend on order. Errors (duplicate name) are sticky in the set. */
-void sm_declare(const sm_params *, const char *name, sm_init, double a, unsigned flags, int ndim, const int64_t *dim);
-/* A second name for an existing row (heads that share). Checkpoints hold it once, exports under both names. */
+/* Declare a parameter, in `declare` callbacks only: afterwards the set is sealed. Initial values are drawn
+ * from a generator keyed by the full name, so they do not depend on order. Errors stick in the set, and the
+ * core reports the first: SM_EINVAL for a name declared twice or an impossible shape, SM_EINTERNAL after
+ * sealing, SM_ENOMEM. */
+void sm_declare(const sm_params *, const char *name, sm_init, double a, unsigned flags, int ndim,
+                const int64_t *dim);
+/* A second name for an existing row (heads that share). Checkpoints hold it once, exports under both
+ * names. */
 void sm_declare_alias(const sm_params *, const char *name, const char *of);
-/* A table of positions, (1, prefix + rows·cols, dim): `prefix` rows that belong to no patch, then one per patch. Weights for another
- * grid are resized when they are loaded. */
-void sm_declare_grid(const sm_params *, const char *name, sm_init, double a, unsigned flags, int prefix, int rows, int cols,
-                     int64_t dim);
-/* What is declared from here on belongs to this layer of the network, for learning rates by layer: 0 before the first, where every
- * declaring begins, 1 … layers, layers + 1 behind the last. */
+/* A table of positions, (1, prefix + rows·cols, dim): `prefix` rows that belong to no patch, then one per
+ * patch. Weights for another grid are resized when they are loaded. */
+void sm_declare_grid(const sm_params *, const char *name, sm_init, double a, unsigned flags, int prefix,
+                     int rows, int cols, int64_t dim);
+/* What is declared from here on belongs to this layer of the network, for learning rates by layer: 0 before
+ * the first, where every declaring begins, 1 … layers, layers + 1 behind the last. */
 void sm_declare_layer(const sm_params *, int layer);
-/* The tensor of a declared parameter in graph g (made once a graph, shared by all uses). printf-style name.
- * An unknown name is a sticky graph error. */
+/* The tensor of a declared parameter in graph g: made once per graph, shared by all uses, good as long as the
+ * graph. The set must outlive the graph. printf-style name. An unknown name is a sticky error of the
+ * graph. */
 sm_tensor *sm_param(sm_graph *g, const sm_params *, const char *name, ...) SM_PRINTF(3, 4);
-sm_dtype sm_set_real(const sm_set *); /* of its elements */
+sm_dtype sm_set_real(const sm_set *); /* of its elements: SM_F32 or SM_F64 */
 bool sm_has_param(const sm_params *, const char *name);
 /* The grid that a table of positions was declared for; false: there is no such table. */
 bool sm_param_grid(const sm_params *, const char *name, int *rows, int *cols);
-/* Values of a declared parameter, n elements from `first` on, for a tokenizer's `load` and `fit`. false: no parameter has
- * that name, or it has no memory yet. */
+
+/* Values of a declared parameter, n elements from element `first` on (row-major), for a tokenizer's `load`
+ * and `fit`. first + n is at most the parameter's size. false, and nothing done: no parameter has that name,
+ * or the set has no memory yet. */
 bool sm_params_read(const sm_params *, const char *name, int64_t first, int64_t n, float *);
 bool sm_params_write(const sm_params *, const char *name, int64_t first, int64_t n, const float *);
 

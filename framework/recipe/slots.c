@@ -1,0 +1,109 @@
+/* slots.c — where each slot of the schema lies in a recipe, and what is done with all of them or with one: creating
+ * instances, opening data sets. */
+#include <string.h>
+
+#include "recipe_private.h"
+
+/* ---- the walk -------------------------------------------------------------------------------------------- */
+
+sm_slot *sm_recipe_slots_of(sm_recipe *r, const sm_schema *s, int **n) {
+  static int one = 1;
+  *n = &one;
+  switch (s->kind) {
+    case SM_HEAD:
+      *n = &r->heads;
+      return r->head;
+    case SM_TOKENIZER:
+      *n = &r->tokenizers;
+      return r->tokenizer;
+    case SM_LOSS:
+      *n = &r->losses;
+      return r->loss;
+    case SM_EVALUATION:
+      *n = &r->evaluations;
+      return r->evaluate;
+    case SM_BACKBONE:
+      return &r->backbone;
+    case SM_MASKER:
+      return &r->masker;
+    case SM_OBJECTIVE:
+      return &r->objective;
+    default:
+      return strcmp(s->key, "test") == 0 ? &r->data.test : &r->data.train;
+  }
+}
+
+static int slots_list(sm_recipe *r, const sm_schema *s, sm_slot_ref *refs, int n) {
+  for (int i = 0; i < s->children; i++) {
+    const sm_schema *c = &s->child[i];
+    if (c->shape == SM_SCHEMA_SECTION) n = slots_list(r, c, refs, n);
+    if (!c->kind) continue;
+    int *count;
+    sm_slot *slot = sm_recipe_slots_of(r, c, &count);
+    for (int k = 0; k < *count; k++) {
+      if (!slot[k].plugin.plugin) continue;
+      sm_slot_ref *ref = &refs[n++];
+      *ref = (sm_slot_ref){.schema = c, .slot = &slot[k]};
+      bool many = c->shape == SM_SCHEMA_SLOTS;
+      snprintf(ref->path, sizeof ref->path, "%s%s%s.%s", c->path, many ? "." : "",
+               many ? slot[k].instance : "", slot[k].plugin.plugin->name);
+    }
+  }
+  return n;
+}
+
+int sm_recipe_slots(const sm_recipe *r, sm_slot_ref refs[SM_SLOT_REFS_MAX]) {
+  return slots_list((sm_recipe *)r, &sm_recipe_schema, refs, 0);
+}
+
+sm_status sm_recipe_create(sm_recipe *r, sm_error *err) {
+  sm_slot_ref refs[SM_SLOT_REFS_MAX];
+  sm_status status = SM_OK;
+  int n = sm_recipe_slots(r, refs);
+  for (int i = 0; i < n && !status; i++) status = sm_instance_create(&refs[i].slot->plugin, err);
+  return status;
+}
+
+/* ---- data sets --------------------------------------------------------------------------------------------- */
+
+static sm_status slots_open(sm_instance *instance, sm_dataset *set, sm_error *err) {
+  sm_status status = sm_instance_create(instance, err);
+  if (status) return status;
+  *set = (sm_dataset){instance->plugin->ops, instance->self};
+  return set->ops->open(set->self, err);
+}
+
+sm_status sm_slot_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
+  sm_error own;
+  if (!err) err = &own;
+  *set = (sm_dataset){0};
+  if (!slot->plugin.plugin) return SM_OK;
+  sm_error_clear(err);
+  sm_status status = slots_open(&slot->plugin, set, err);
+  if (status && !err->place[0]) sm_fail_at(err, slot->file, slot->line, slot->col);
+  return status;
+}
+
+sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *arena, sm_instance *instance,
+                          sm_dataset *set, sm_error *err) {
+  sm_error own;
+  if (!err) err = &own;
+  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, sm_dataset_for(path), err);
+  if (!plugin) return err->code;
+  if (!(path = sm_arena_strdup(arena, path))) return sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_status status = sm_instance_new(registry, plugin, instance, err);
+  if (!status) status = sm_options_fill(plugin, "{path: .}", instance->self, arena, err);
+  for (uint32_t i = 0; i < plugin->n_options && !status; i++)
+    if (strcmp(plugin->options[i].name, "path") == 0) /* YAML would read some paths as something else */
+      *(const char **)((char *)instance->self + plugin->options[i].offset) = path;
+  return status ? status : slots_open(instance, set, err);
+}
+
+sm_image_limits sm_recipe_limits(const sm_recipe *r) {
+  return (sm_image_limits){.max_pixels = r ? r->data.max_pixels : 0};
+}
+
+int sm_recipe_threads(const sm_recipe *r, int64_t asked) {
+  if (!asked && r) asked = r->train.threads;
+  return asked ? (int)asked : sm_cpu_count();
+}
