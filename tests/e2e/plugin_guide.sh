@@ -12,7 +12,7 @@ awk -v work="$work" '
   /^```[a-z]+ [a-z_.]+$/ { file = work "/" $2; next }
   /^```/ { file = ""; next }
   file { print >file }' "$guide" || exit 99
-for file in stripes.c cls_globals.c build example.yaml train random_words.c words.yaml words steady.c steady; do
+for file in stripes.c cls_globals.c build example.yaml train random_words.c words.yaml words little_conv.c conv conv.yaml uniform.c uniform uniform.yaml steady.c steady; do
   [ -s "$work/$file" ] || die "the guide has no block called $file"
 done
 
@@ -46,9 +46,21 @@ shorter words
 [ "$(grep -c " 0 failed, " log)" -eq 2 ] || die "the tokenizer does not pass the check"
 grep -q '"loss.mim' runs/words/metrics.jsonl || die "no loss in the metrics: $(cat runs/words/metrics.jsonl)"
 grep -aqF '"state.tokenizer.directions"' runs/words/checkpoints/*2.safetensors || die "the state is not saved"
+# The backbone without a class token, and the loss on the whole batch with an op of its own
+checked() { [ "$(grep -c " 0 failed, " log)" -eq "$1" ] || die "$2 does not pass the check"; }
+shorter conv
+checked 3 "the backbone"
+grep -q '"loss.mim' runs/conv/metrics.jsonl || die "no loss in the metrics: $(cat runs/conv/metrics.jsonl)"
+here smalti --plugin-path . train conv.yaml name=looks masker='{attention: {}}' && die "there is no attention to follow"
+grep -q 'backbone `little_conv` has none' log || die "the refusal does not name the backbone"
+shorter uniform
+checked 4 "the loss"
+grep -q '"loss.spread' runs/uniform/metrics.jsonl || die "no loss in the metrics: $(cat runs/uniform/metrics.jsonl)"
+here smalti --plugin-path . train uniform.yaml name=parts train.micro_batch=8 && die "micro-batches are taken"
+grep -q "compares the rows of a whole step" log || die "the refusal gives no reason"
 # The evaluation, of the network that was just trained
 here sh -e ./steady || die "the evaluation fails"
-[ "$(grep -c " 0 failed, " log)" -eq 3 ] || die "the evaluation does not pass the check"
+checked 5 "the evaluation"
 grep -qE '^cosine +[0-9]+\.[0-9]+$' log || die "there is no figure"
 grep -q 'view of crops from 0.5 of the area on, 32 pictures' log || die "it does not say what it did"
 echo "the guide's example builds, passes the check and trains"
