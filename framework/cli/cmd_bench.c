@@ -69,11 +69,11 @@ static const char *precision_of(const bench *b) { return sm_precision_names[b->r
 
 static void print_step(const bench *b, sm_bench_result *r, bool ops) {
   char planned[32], resident[32];
-  printf("%s: %d pictures a step, %d thread%s, %s\n\n", b->recipe->name, r->pictures, r->threads,
+  printf("%s: %d pictures per step, %d thread%s, %s\n\n", b->recipe->name, r->pictures, r->threads,
          r->threads == 1 ? "" : "s", precision_of(b));
   printf("  images/s            %9.2f   (median of %d steps; %.3f s, %.3f to %.3f)\n", r->images_per_second,
          r->steps, r->median, r->best, r->worst);
-  printf("  GFLOP a step        %9.2f\n", r->flops / 1e9);
+  printf("  GFLOP per step      %9.2f\n", r->flops / 1e9);
   printf("  GFLOP/s             %9.1f\n", r->gflops);
   printf("  peak, measured      %9.1f   GFLOP/s of multiply-adds\n", r->peak_gflops);
   printf("  share of peak       %9.1f %%\n", 100 * r->share);

@@ -1,4 +1,4 @@
-/* cmd_complete.c — `smalti complete WORD …`: what the last word could become, one candidate a line. The
+/* cmd_complete.c — `smalti complete WORD …`: what the last word could become, one candidate per line. The
  * shell's completion file calls it, so that what completes is what parses. Candidates that end in '=' want a
  * value. */
 #include "cli.h"

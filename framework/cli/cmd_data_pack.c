@@ -154,7 +154,7 @@ const sm_command sm_command_data_pack = {
         "Decodes the pictures of a folder, or of a recipe's training or test set, and writes them with their names and classes to FILE, which is there whole in the end or not at all. "
         "`data: {train: {packed: {path: FILE}}}` then trains from it, on the same views as from the pictures it was made of. "
         "Pictures that cannot be used are listed and left out.\n"
-        "Decoded pictures take 3 bytes a pixel, about ten times as much as the JPEGs; "
+        "Decoded pictures take 3 bytes per pixel, about ten times as much as the JPEGs; "
         "this is for small pictures, or for large ones with --max-side.",
     .min_args = 2,
     .max_args = -1,

@@ -1,14 +1,13 @@
-/* cmd_eval.c — `smalti eval EVALUATION NETWORK`: figures of a network by any evaluation plugin, or its
- * features as files. */
+/* cmd_eval.c — `smalti eval EVALUATION NETWORK`: figures of a network by any evaluation plugin (eval_outcome.c shows
+ * them), or its features as files (eval_features.c). */
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "framework/formats/formats.h"
 
 #include "eval_features.h"
+#include "eval_outcome.h"
 #include "framework/recipe/option.h"
 #include "network.h"
 #include "progress.h"
@@ -56,7 +55,7 @@ typedef struct evaluating {
   sm_evaluator *evaluator;
   sm_progress progress;
   int height, width;
-  double seconds; /* of features and evaluation */
+  int code; /* the command's, where nothing failed */
 } evaluating;
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -191,157 +190,6 @@ static sm_status find_evaluation(evaluating *e, const char *name, sm_instance *o
   return status ? status : sm_options_fill(p, NULL, own->self, e->cli->arena, err);
 }
 
-/* ---- results ------------------------------------------------------------------------------------------- */
-
-/* "top1.k20": a column top1 and a row k20. True if all figures are of that form and make a full table. */
-static bool is_table(const sm_eval_result *r, int *columns) {
-  int n = 0;
-  for (int i = 0; i < r->n; i++) {
-    const char *dot = strrchr(r->figure[i].name, '.');
-    if (!dot) return false;
-    if (i && !strcmp(dot, strrchr(r->figure[0].name, '.')) && n == i) n++;
-    if (!i) n = 1;
-  }
-  *columns = n;
-  for (int i = 0; n && i < r->n; i++) {
-    const char *name = r->figure[i].name, *column = r->figure[i % n].name, *row = r->figure[i - i % n].name;
-    size_t length = (size_t)(strrchr(column, '.') - column);
-    if (strncmp(name, column, length + 1) != 0 || strcmp(strrchr(name, '.'), strrchr(row, '.')) != 0)
-      return false;
-  }
-  return n > 0 && r->n % n == 0;
-}
-
-/* "85.30 [84.59, 85.98]" */
-static void print_figure(const sm_eval_result *r, int i, int width) {
-  double value = r->figure[i].value;
-  if (isnan(value)) printf("  %*s", width, "-");
-  else printf("  %*.2f", width, value);
-  if (sm_has_interval(r, i)) printf(" [%.2f, %.2f]", r->interval[i].low, r->interval[i].high);
-}
-
-static void print_list(const sm_eval_result *r) {
-  int width = 0;
-  for (int i = 0; i < r->n; i++)
-    width = (int)strlen(r->figure[i].name) > width ? (int)strlen(r->figure[i].name) : width;
-  for (int i = 0; i < r->n; i++) {
-    printf("%-*s", width, r->figure[i].name);
-    print_figure(r, i, 7);
-    printf("\n");
-  }
-}
-
-static void print_figures(const sm_eval_result *r) {
-  int columns;
-  if (!is_table(r, &columns)) {
-    print_list(r);
-    return;
-  }
-  printf("%-10s", "");
-  for (int i = 0; i < columns; i++) {
-    const char *name = r->figure[i].name;
-    printf("  %7.*s", (int)(strrchr(name, '.') - name), name);
-    if (sm_has_interval(r, i)) printf(" %*s", 16, "");
-  }
-  printf("\n");
-  for (int i = 0; i < r->n; i++) {
-    if (i % columns == 0) printf("%-10s", strrchr(r->figure[i].name, '.') + 1);
-    print_figure(r, i, 7);
-    if (i % columns == columns - 1) printf("\n");
-  }
-}
-
-static void add_split(const evaluating *e, sm_json *j, const char *split) {
-  int64_t n, bad;
-  sm_evaluator_counts(e->evaluator, split, &n, &bad);
-  sm_json_object(j, split);
-  sm_json_int(j, "pictures", n);
-  sm_json_int(j, "bad", bad);
-  sm_json_close(j);
-}
-
-static void add_network(const evaluating *e, sm_json *j) {
-  const sm_weights_about *a = sm_network_about(e->network);
-  char hash[24];
-  sm_json_string(j, "net", sm_net_names[sm_network_net(e->network)]);
-  sm_json_string(j, "run", sm_network_run(e->network));
-  sm_json_string(j, "weights", sm_network_report(e->network)->taken ? sm_network_describe(e->network)->file : NULL);
-  sm_json_int(j, "step", a->step);
-  snprintf(hash, sizeof hash, "%016" PRIx64, a->recipe_hash);
-  sm_json_string(j, "recipe_hash", a->recipe_hash ? hash : NULL);
-  sm_cli_json_size(j, e->height, e->width);
-  sm_json_string(j, "precision", sm_precision_names[e->o->precision]);
-}
-
-static void result_json(const evaluating *e, const sm_instance *instance, const sm_eval_result *r,
-                        sm_json *j) {
-  const sm_plugin *p = instance->plugin;
-  sm_json_begin(j);
-  sm_json_string(j, "evaluation", p->name);
-  add_network(e, j);
-  add_split(e, j, "train");
-  add_split(e, j, "test");
-  sm_json_object(j, "options");
-  for (uint32_t i = 0; i < p->n_options; i++) {
-    sm_text text = {0};
-    sm_option_write(&p->options[i], instance->self, &text);
-    sm_json_string(j, p->options[i].name, text.s);
-    sm_text_free(&text);
-  }
-  sm_json_close(j);
-  sm_json_object(j, "figures");
-  for (int i = 0; i < r->n; i++) sm_json_double(j, r->figure[i].name, r->figure[i].value);
-  sm_json_close(j);
-  sm_intervals_json(r, j);
-  sm_json_string(j, "protocol", r->protocol);
-}
-
-/* Beside the run's other logs; a run that may only be read is no reason to fail. */
-static void keep(const evaluating *e, const sm_instance *instance, const sm_eval_result *r) {
-  sm_error err = {0};
-  char when[40], text[sizeof(sm_error) + 16];
-  const char *run = sm_network_run(e->network);
-  char *path = run ? sm_path_join(e->cli->arena, run, "evaluations.jsonl") : NULL;
-  if (!path) return;
-  time_t now = time(NULL);
-  sm_json j = {0};
-  result_json(e, instance, r, &j);
-  strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
-  sm_json_string(&j, "time", when);
-  sm_jsonl *file = sm_jsonl_open(path, -1, &err);
-  sm_status status = file ? sm_jsonl_append(file, &j, &err) : err.code;
-  if (file && sm_jsonl_close(file, status ? NULL : &err) && !status) status = err.code;
-  sm_json_free(&j);
-  if (status) sm_cli_note(e->cli, "smalti: warning: not kept: %s", sm_error_text(&err, text, sizeof text));
-  else sm_cli_note(e->cli, "kept in %s", path);
-}
-
-static sm_status print_result(const evaluating *e, const sm_instance *instance, const sm_eval_result *r,
-                              sm_error *err) {
-  if (!e->cli->json) {
-    char time[32], size[24];
-    int64_t n, bad[2];
-    sm_evaluator_counts(e->evaluator, "train", &n, &bad[0]);
-    sm_evaluator_counts(e->evaluator, "test", &n, &bad[1]);
-    sm_cli_note(e->cli, "%s, %s px, %s; %s", r->protocol,
-                sm_view_size_text(e->height, e->width, size, sizeof size), sm_precision_names[e->o->precision],
-                sm_human_seconds(e->seconds, time, sizeof time));
-    if (bad[0] + bad[1] > 0)
-      sm_cli_note(e->cli,
-                  "left out, because they could not be read: %" PRId64 " training and %" PRId64
-                  " test pictures",
-                  bad[0], bad[1]);
-    print_figures(r);
-    return SM_OK;
-  }
-  sm_json j = {0};
-  result_json(e, instance, r, &j);
-  const char *text = sm_json_finish(&j);
-  if (text) printf("%s\n", text);
-  sm_json_free(&j);
-  return text ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
-}
-
 /* ---- the command --------------------------------------------------------------------------------------- */
 
 static sm_status evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
@@ -354,20 +202,31 @@ static sm_status evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   if (!status) status = open_evaluator(e, instance, SM_NETWORK_TRAIN | SM_NETWORK_TEST, err);
   double start = sm_now();
   if (!status) status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self, result, err);
-  e->seconds = sm_now() - start;
+  double seconds = sm_now() - start;
   sm_progress_end(&e->progress);
-  if (!status) status = print_result(e, instance, result, err);
-  if (!status) keep(e, instance, result);
+  if (!status) {
+    const sm_eval_outcome outcome = {.cli = e->cli,
+                                     .network = e->network,
+                                     .evaluator = e->evaluator,
+                                     .instance = instance,
+                                     .result = result,
+                                     .height = e->height,
+                                     .width = e->width,
+                                     .precision = e->o->precision,
+                                     .seconds = seconds};
+    e->code = sm_eval_outcome_print(&outcome);
+    sm_eval_outcome_keep(&outcome);
+  }
   if (own.plugin) sm_instance_free(&own);
   return status;
 }
 
-static void say_features(const sm_cli *cli, const char *folder, const char *split,
+static int say_features(const sm_cli *cli, const char *folder, const char *split,
                          const sm_features_report *r) {
   if (!cli->json) {
     printf("%s: features.npy (%" PRId64 ", %d), labels.npy, names.txt, classes.txt, features.json\n", folder,
            r->pictures, r->dim);
-    return;
+    return SM_EXIT_OK;
   }
   sm_json j = {0};
   sm_json_begin(&j);
@@ -376,9 +235,7 @@ static void say_features(const sm_cli *cli, const char *folder, const char *spli
   sm_json_int(&j, "pictures", r->pictures);
   sm_json_int(&j, "bad", r->bad);
   sm_json_int(&j, "dim", r->dim);
-  const char *text = sm_json_finish(&j);
-  if (text) printf("%s\n", text);
-  sm_json_free(&j);
+  return sm_cli_json(&j);
 }
 
 static sm_status features(evaluating *e, sm_error *err) {
@@ -395,7 +252,7 @@ static sm_status features(evaluating *e, sm_error *err) {
     sm_features_report r;
     status = sm_features_write(e->evaluator, e->network, e->height, e->width, o->precision, splits[split], pool, folder, &r, err);
     sm_progress_end(&e->progress);
-    if (!status) say_features(e->cli, folder, splits[split], &r);
+    if (!status) e->code = say_features(e->cli, folder, splits[split], &r);
   }
   return status;
 }
@@ -414,7 +271,7 @@ static int run(sm_cli *cli, int argc, char **argv) {
   if (!status) status = only_features ? features(&e, &err) : evaluate(&e, argc, argv, &err);
   close_all(&e);
   if (status && !err.code) sm_fail(&err, status, "the evaluation failed and does not say why");
-  return status ? sm_cli_fail(&err) : SM_EXIT_OK;
+  return status ? sm_cli_fail(&err) : e.code;
 }
 
 const sm_command sm_command_eval = {
@@ -428,7 +285,7 @@ const sm_command sm_command_eval = {
         "NETWORK is a run folder (its newest checkpoint counts), a checkpoint in one, or weights: "
         "what `smalti export` writes, or any safetensors file with timm's names (say --backbone). "
         "With --net init or --net pixels it may also be a recipe.\n\n"
-        "Pictures are the recipe's, or folders with one sub-folder a class (--train, --test). "
+        "Pictures are the recipe's, or folders with one sub-folder per class (--train, --test). "
         "Results of a run are also appended to evaluations.jsonl in its folder.",
     .min_args = 2,
     .max_args = -1,

@@ -64,7 +64,7 @@ static int print_text(const plan_view *p, int largest) {
   line("peak of the step", p->total);
   printf("\n  %.2f M parameters to train; activations without reuse would take %s\n",
          (double)p->parameters / 1e6, sm_human_bytes((double)p->graph.unshared, text, sizeof text));
-  printf("  %d nodes in %d segments; %.1f GFLOP a step at full masks\n", p->graph.nodes, p->graph.segments,
+  printf("  %d nodes in %d segments; %.1f GFLOP per step at full masks\n", p->graph.nodes, p->graph.segments,
          p->cost[p->recipe->train.recompute].gflop);
   for (int i = 0; i < 2; i++)
     printf("  with train.recompute %-6s  peak %9s, %.1f GFLOP%s\n", recompute_name[i],

@@ -129,9 +129,8 @@ static int finish(session *s) {
     sm_json_int(&s->json, "passed", s->passed);
     sm_json_int(&s->json, "failed", s->failed);
     sm_json_int(&s->json, "notes", s->notes);
-    const char *text = sm_json_finish(&s->json);
-    if (!text) return SM_EXIT_MEMORY;
-    printf("%s\n", text);
+    int code = sm_cli_json(&s->json);
+    if (code) return code;
   } else if (!s->cli->quiet) {
     printf("\n%d plugin%s: %d passed, %d failed, %d not tried\n", s->plugins, s->plugins == 1 ? "" : "s",
            s->passed, s->failed, s->notes);

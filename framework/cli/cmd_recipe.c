@@ -158,7 +158,7 @@ const sm_command sm_command_recipe_diff = {
     .usage = "RECIPE RECIPE [KEY=VALUE ...]",
     .summary = "print the values in which two recipes differ",
     .about =
-        "One line a value, 'KEY: FIRST → SECOND'. "
+        "One line per value, 'KEY: FIRST → SECOND'. "
         "Overrides change the second recipe, so 'recipe diff A A KEY=VALUE' shows what an override does. "
         "The exit code is 1 if the recipes differ.",
     .min_args = 2,

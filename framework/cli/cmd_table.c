@@ -68,7 +68,7 @@ static void describe_step(const sm_table_event *e, char *buf, size_t size) {
   else snprintf(buf, size, "%s  %3.0f %%", t->text, 100 * t->done);
 }
 
-/* On a terminal one moving line; elsewhere a line a minute. */
+/* On a terminal one moving line; elsewhere one line per minute. */
 static void on_move(view *v, const sm_table_event *e) {
   char title[160], what[700], line[900];
   double now = sm_now(), every = v->line.terminal ? 0.2 : 60;

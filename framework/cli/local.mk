@@ -1,4 +1,4 @@
-# framework/cli: the program smalti; one file a subcommand, one line of commands.def each
+# framework/cli: the program smalti; one file per subcommand, one line of commands.def each
 smalti_SOURCES += \
   framework/cli/cli.h \
   framework/cli/cmd_bench_eval.c \
@@ -20,6 +20,7 @@ smalti_SOURCES += \
   framework/cli/cmd_table.c \
   framework/cli/cmd_train.c \
   framework/cli/eval_features.c framework/cli/eval_features.h \
+  framework/cli/eval_outcome.c framework/cli/eval_outcome.h \
   framework/cli/network.c framework/cli/network.h \
   framework/cli/progress.c \
   framework/cli/progress.h \

@@ -19,7 +19,7 @@ static const double LETTER =
 typedef struct plot {
   const sm_chart *chart;
   sm_text *out;
-  sm_bins *bins;         /* one a series */
+  sm_bins *bins;         /* one per series */
   double x0, x1, y0, y1; /* ranges; y as logarithm when `log` */
   double left, right, top, bottom, width, height;
   bool log, banded, empty;

@@ -96,7 +96,7 @@ void sm_chart_ticks(double low, double high, int wanted, double *first, double *
  *   metrics.jsonl     {"step":…,"epoch":…,NAME:number…} a logged step, {"step":…,"eval":NAME,…} an evaluation
  *   timing.jsonl      {"step":…,"images_per_s":…,"seconds":…,"rss":bytes,"loader_wait":seconds}
  *   recipe.yaml       the resolved recipe          environment.json   versions, plugins, processor
- *   *.png             preview and masks            bad-pictures.txt   one a line, TAB between fields
+ *   *.png             preview and masks            bad-pictures.txt   one per line, TAB between fields
  *
  * A folder without metrics.jsonl is SM_ENOTFOUND. */
 sm_status sm_report_run(const char *run_folder, sm_error *);

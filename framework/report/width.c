@@ -28,7 +28,7 @@ static bool within(uint32_t c, const range *ranges, size_t n) {
   return false;
 }
 
-/* Damaged sequences count one column a byte, which is what terminals show for them. */
+/* Damaged sequences count one column per byte, which is what terminals show for them. */
 static uint32_t next(const unsigned char **s) {
   uint32_t c = *(*s)++;
   int more = c < 0xC0 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : c < 0xF8 ? 3 : 0;

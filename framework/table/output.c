@@ -61,7 +61,7 @@ static void add_notes(const sm_table_results *r, sm_text *out) {
   int seeds = seeds_of(r);
   sm_text_add(out, "\nThe best figure of a column is bold, the second underlined. ");
   if (seeds > 1) sm_text_add(out, "Figures are means ± sample deviations over %d seeds.\n", seeds);
-  else sm_text_add(out, "One run a row.\n");
+  else sm_text_add(out, "One run per row.\n");
   if (any_published(r)) {
     if (recipe->source) sm_text_add(out, "Published: %s.\n", recipe->source);
     sm_text comparison = {0};

@@ -144,7 +144,7 @@ static sm_status curves(page *p) {
   if (!labels) return SM_ENOMEM;
   for (int i = 0; i < p->runs; i++) labels[i] = p->r->row[i].run->label;
   sm_page_heading(&p->html, "Curves");
-  paragraph(p, "subtitle", "One line a row, of its first seed.");
+  paragraph(p, "subtitle", "One line per row, of its first seed.");
   sm_status status = sm_page_overlays(
       &p->html,
       &(sm_overlay){.runs = p->run, .names = labels, .n = (size_t)p->runs, .leave_out = true, .shown = shown_group});
@@ -276,7 +276,7 @@ static sm_status build(page *p) {
   sm_status status = row_table(p, main_table);
   paragraph(p, "subtitle",
             "The best figure of a column is bold, the second underlined. images/s: median over the run; hours: "
-            "wall time of training, a run; memory: the most a process used.");
+            "wall time of training per run; memory: the most a process used.");
   if (!status) status = order(p);
   if (!status) status = curves(p);
   if (!status) gallery(p);

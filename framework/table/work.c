@@ -34,22 +34,27 @@ static void tell_event(sm_table_jobs *jobs, sm_table_event e) {
 
 /* ---- training, in the child ---------------------------------------------------------------------------- */
 
+/* Progress is told five times per second at most. */
+static bool work_too_soon(piece *p) {
+  double now = sm_now();
+  if (now - p->told < 0.2) return true;
+  p->told = now;
+  return false;
+}
+
 static void on_training(void *ctx, const sm_train_event *e) {
   piece *p = ctx;
   sm_tell tell = {.step = e->step, .steps = e->steps, .loss = e->loss, .rate = e->rate, .eta = e->eta};
-  double now = sm_now();
   switch (e->kind) {
     case SM_EVENT_START:
       tell.kind = SM_TELL_START;
       break;
     case SM_EVENT_STEP:
-      if (now - p->told < 0.2 && e->step < e->steps) return;
-      p->told = now;
+      if (work_too_soon(p) && e->step < e->steps) return;
       tell.kind = SM_TELL_STEP;
       break;
     case SM_EVENT_EVAL_PART:
-      if (now - p->told < 0.2) return;
-      p->told = now;
+      if (work_too_soon(p)) return;
       tell.kind = SM_TELL_PART, tell.done = e->done;
       snprintf(tell.text, sizeof tell.text, "%s", e->text);
       break;
@@ -124,9 +129,7 @@ static sm_status train(void *ctx, sm_child *child, sm_error *err) {
 static void on_evaluation(void *ctx, const char *what, double done) {
   piece *p = ctx;
   sm_tell tell = {.kind = SM_TELL_PART, .done = done};
-  double now = sm_now();
-  if (now - p->told < 0.2) return;
-  p->told = now;
+  if (work_too_soon(p)) return;
   snprintf(tell.text, sizeof tell.text, "%s", what);
   sm_child_tell(p->child, &tell);
 }

@@ -191,7 +191,7 @@ static void chart_of_few_points(void **state) {
   assert_non_null(strstr(svg.s, "prefers-color-scheme:dark"));
   assert_non_null(strstr(svg.s, ">ln K</text>"));
   assert_non_null(strstr(svg.s, "sm-line sm-4 sm-dash"));
-  assert_int_equal(count(svg.s, "<circle"), 3 + 4); /* a mark a finite point */
+  assert_int_equal(count(svg.s, "<circle"), 3 + 4); /* one mark per finite point */
   assert_null(strstr(svg.s, "sm-band sm-"));
   assert_null(strstr(svg.s, "nan"));
   assert_null(strstr(svg.s, "<script"));
