@@ -83,6 +83,7 @@ typedef struct sm_train_section {
 
 #define SM_SLOTS_MAX 16
 typedef struct sm_recipe {
+  const char *given_name; /* the recipe's, which is written and hashed; `name` may become NAME-2 */
   const char *name, *file;
   sm_data_section data;
   sm_views_section views;

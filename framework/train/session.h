@@ -35,6 +35,8 @@ typedef struct sm_session {
 /* open.c: everything a session needs, from folder to loader; the newest checkpoint is loaded. */
 sm_status sm_session_open(sm_session *, sm_error *);
 void sm_session_close(sm_session *);
+
+/* session.c: an event, completed with where the session is. */
 void sm_session_tell(sm_session *, sm_train_event);
 void sm_session_warn(sm_session *, const char *text);
 

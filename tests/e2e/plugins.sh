@@ -44,7 +44,7 @@ has "$work/out" "✓ defaults: 196 grids, hides"
 has "$work/out" "✓ defaults: affine, 0 and 1 rows, gradients to"
 has "$work/out" " 0 failed, "
 exits 0 smalti plugins check vit --options '{arch: custom, dim: 24, depth: 2, heads: 2, patch_size: 8}'
-has "$work/out" "batches of 0, 1 and 2, attention and last blocks, gradients to"
+has "$work/out" "batches of 0, 1 and 2, blocks, attention and qkv, view, patches and chosen patches apart, gradients to"
 exits 0 smalti plugins check projection --options '{hidden: 16, bottleneck: 8}'
 exits 0 smalti plugins check shapes --options '{count: 500}'
 has "$work/out" "the same pixels on two threads, stable hash"

@@ -226,7 +226,7 @@ static void defaults_must_read_and_lie_in_range(void **state) {
       {{.type = SM_OPT_FLOATS, .def = "[0.3, 2]", .min = 0, .max = 1, AT(list)},
        "the default '[0.3, 2]' of x is wrong: x must be a number or list of numbers, each between 0 and 1, not '2'"},
       {{.type = SM_OPT_FLOATS, .def = "[0.3", AT(list)},
-       "the default '[0.3' of x is wrong: not YAML: while parsing a flow sequence: did not find expected ',' or ']'"},
+       "the default '[0.3' of x is wrong: not valid YAML: did not find expected ',' or ']'"},
       {{.type = SM_OPT_INTS, .def = "[10, 20]", AT(ints)}, NULL},
       {{.type = SM_OPT_INTS, .def = "[10, 2.5]", AT(ints)}, "the default '[10, 2.5]' of x is wrong: x must be a whole number or list of them, not '2.5'"},
       {{.type = SM_OPT_INTS,
