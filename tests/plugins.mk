@@ -19,7 +19,10 @@ check_LTLIBRARIES += \
   tests/plugins/older_abi.la \
   tests/plugins/second_core.la \
   tests/plugins/twice_a.la \
-  tests/plugins/twice_b.la
+  tests/plugins/twice_b.la \
+  tests/plugins/wrong_backbones.la \
+  tests/plugins/wrong_head.la \
+  tests/plugins/wrong_loss.la
 
 tests_plugins_bad_create_la_SOURCES = tests/plugins/bad_create.c
 tests_plugins_bad_create_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
@@ -33,6 +36,15 @@ tests_plugins_bn_head_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_conv_la_SOURCES = tests/plugins/conv.c
 tests_plugins_conv_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_conv_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_wrong_backbones_la_SOURCES = tests/plugins/wrong_backbones.c
+tests_plugins_wrong_backbones_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_wrong_backbones_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_wrong_head_la_SOURCES = tests/plugins/wrong_head.c
+tests_plugins_wrong_head_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_wrong_head_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_wrong_loss_la_SOURCES = tests/plugins/wrong_loss.c
+tests_plugins_wrong_loss_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_wrong_loss_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_fine_la_SOURCES = tests/plugins/fine.c
 tests_plugins_fine_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_fine_la_LIBADD = $(PLUGIN_LIBADD)

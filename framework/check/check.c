@@ -139,7 +139,8 @@ static bool check_life(sm_checker *c, const char *yaml) {
   int before = c->result->failed, failures = 0;
   c->variant = "create and destroy";
   if (cycle(c, yaml, &err) != SM_OK) {
-    sm_check_note(c, "the defaults are refused (%s); give --options", err.message);
+    if (yaml) sm_check_error(c, "the given options are refused", &err);
+    else sm_check_note(c, "the defaults are refused (%s); give --options", err.message);
     return false;
   }
   for (int k = 0; k < 10; k++) cycle(c, yaml, &err);

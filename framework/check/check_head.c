@@ -141,24 +141,35 @@ static double first_row(const sm_trial *t) {
   return sum;
 }
 
-/* The first row alone and among others; no rows. */
-static void check_counts(sm_checker *c, head_trial *h) {
+/* The first row alone and among others; no rows. With a state of its own it is looked at in training, where rows may mix, and out
+ * of it, where they may not. */
+static void check_counts(sm_checker *c, head_trial *h, bool training) {
   sm_trial t;
-  const sm_trial_plan plan = {.name = "row counts", .declare = declare, .build = build_counted, .fill = fill_counted, .no_gradient = h->ops->build_update != NULL, .ctx = h};
+  const bool own = h->ops->build_update != NULL;
+  const sm_trial_plan plan = {.name = "row counts",
+                              .declare = declare,
+                              .build = build_counted,
+                              .update = training ? update : NULL,
+                              .fill = fill_counted,
+                              .no_gradient = own && !training,
+                              .ctx = h};
+  const char *when = own ? training ? ", in training" : ", out of training" : "";
+  h->training = training;
   if (!sm_trial_open(&t, c, &plan, c->two)) return;
   sm_trial_run(&t);
   double first = first_row(&t);
   sm_put(h->count, 1);
   double one = sm_trial_run(&t);
-  bool mixes = fabs(one - first) > 1e-12 * (1 + fabs(first)) || isnan(one);
-  bool ok = sm_check_that(c, !mixes || (h->ops->whole_step && isfinite(one)), NULL,
-                          "site %s, %s: one row alone gives other logits than among %d (%.17g, %.17g); a head treats each row alone, or sets whole_step",
-                          site_names[h->site], role_names[h->role], ROWS, one, first);
+  bool mixes = fabs(one - first) > 1e-12 * (1 + fabs(first)) || isnan(one), may = h->ops->whole_step && (training || !own);
+  bool ok = sm_check_that(c, !mixes || (may && isfinite(one)), NULL,
+                          "site %s, %s%s: one row alone gives other logits than among %d (%.17g, %.17g); %s", site_names[h->site], role_names[h->role], when, ROWS, one,
+                          first, own && !training ? "out of training a head uses its state" : "a head treats each row alone, or sets whole_step");
   sm_put(h->count, 0);
   double none = sm_trial_run(&t);
-  ok = sm_check_that(c, none == 0, NULL, "site %s, %s: no rows, but logits that add up to %g", site_names[h->site], role_names[h->role], none) && ok;
+  ok = sm_check_that(c, none == 0, NULL, "site %s, %s%s: no rows, but logits that add up to %g", site_names[h->site], role_names[h->role], when, none) && ok;
   if (ok && h->role == SM_ROLE_TEACHER) sm_check_good(c, h->ops->whole_step ? "0 and 1 rows, the whole step looked at" : "0 and 1 rows");
   sm_trial_close(&t);
+  h->training = false;
 }
 
 /* Features of (B, N, D) are those of its rows, as (B, N, F): tokenizers ask for all patches so. */
@@ -264,7 +275,7 @@ void sm_check_head(sm_checker *c, sm_instance *instance) {
       for (int site = 0; site < 2; site++) {
         h.site = (sm_site)site;
         check_affine(c, &h);
-        check_counts(c, &h);
+        for (int training = 0; training <= (h.ops->build_update != NULL); training++) check_counts(c, &h, training);
         check_cube(c, &h);
         if (h.ops->build_update) check_state(c, &h);
       }

@@ -44,7 +44,7 @@ has "$work/out" "✓ defaults: 196 grids, hides"
 has "$work/out" "✓ defaults: affine, 0 and 1 rows, gradients to"
 has "$work/out" " 0 failed, "
 exits 0 smalti plugins check vit --options '{arch: custom, dim: 24, depth: 2, heads: 2, patch_size: 8}'
-has "$work/out" "batches of 0, 1 and 2, blocks, attention and qkv, view, patches and chosen patches apart, gradients to"
+has "$work/out" "oblong pictures, batches of 0, 1 and 2, blocks, attention and qkv, view, patches and chosen patches apart, gradients to"
 exits 0 smalti plugins check projection --options '{hidden: 16, bottleneck: 8}'
 exits 0 smalti plugins check shapes --options '{count: 500}'
 has "$work/out" "the same pixels on two threads, stable hash"
@@ -62,6 +62,22 @@ has "$work/out" "✗ defaults: affine is promised, but logits(mean) and mean(log
 has "$work/out" "✗ defaults: ids: 12 pairs, max_pairs promises 6"
 grep -q __asan_init "$build"/.libs/libsmalti.so || # whose allocator does not say how much is in use
   has "$work/out" "✗ create and destroy: 1000 times left"
+exits 1 smalti plugins check "$bad/wrong_backbones.so" --options '{width: 4}'
+has "$work/out" "✗ {width: 4}: spec(16 x 16): rows is 4; 16 pixels in cells of 5 are 3"
+has "$work/out" "✗ {width: 4}: spec(16 x 16): block[2].dim is 4; the last block's is what view and patches are made of, so it must be the backbone's"
+has "$work/out" "out->view is (2, 8), but spec(24 x 24) says (2, 9)"
+has "$work/out" "hiding patches changes neither view nor patches: in->mask is not looked at"
+has "$work/out" "out->patches is (2, 36, 8), but spec(24 x 24) says (72, 8)"
+has "$work/out" "out->block[1].view (block 1, normed) was asked for, but is NULL"
+has "$work/out" "'backbone.norm.weight' is declared in layer 4, but spec counts 2 layers (0 is before the first, 3 behind the last)"
+exits 1 smalti plugins check "$bad/wrong_backbones.so" --options '{widht: 4}'
+has "$work/out" "✗ create and destroy: the given options are refused: unknown key 'widht' in masks_ignored"
+exits 1 smalti plugins check "$bad/wrong_head.so" --options '{hidden: 12}'
+has "$work/out" "✗ {hidden: 12}: site view, student, in training: one row alone gives other logits than among 5"
+has "$work/out" "a head treats each row alone, or sets whole_step"
+exits 1 smalti plugins check "$bad/wrong_loss.so"
+has "$work/out" "✗ defaults: no target, features: the loss of a picture's rows is"
+has "$work/out" "a loss that mixes pictures must set whole_step"
 exits 1 smalti --quiet plugins check "$bad/newer_abi.so"
 has "$work/out" "✗ the plugin is built for plugin interface 0.3"
 exits 1 smalti --json plugins check "$bad/newer_abi.so"
