@@ -83,8 +83,8 @@ typedef struct sm_train_section {
 
 #define SM_SLOTS_MAX 16
 typedef struct sm_recipe {
-  const char *given_name; /* the recipe's, which is written and hashed; `name` may become NAME-2 */
   const char *name, *file;
+  const char *given_name; /* what `name` was before --fresh made it NAME-2: this one is hashed */
   sm_data_section data;
   sm_views_section views;
   sm_slot backbone, masker; /* masker: `none` if left out */

@@ -288,8 +288,8 @@ static const char *default_name(sm_arena *arena, const char *file) {
 }
 
 static sm_status make_name(sm_recipe *r, sm_error *err) {
-  if (!r->given_name) r->given_name = default_name(r->priv->arena, r->file);
-  r->name = r->given_name;
+  if (!r->name) r->name = default_name(r->priv->arena, r->file);
+  r->given_name = r->name;
   if (!r->name) return sm_fail(err, SM_ENOMEM, "out of memory");
   size_t n = strspn(r->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=");
   if (!r->name[n] && n > 0 && n <= 128 && r->name[0] != '.') return SM_OK;

@@ -16,7 +16,7 @@
 
 static const sm_option top_options[] = {
     SM_STRING(
-        sm_recipe, given_name, "name", "~",
+        sm_recipe, name, "name", "~",
         "name of the run and its folder; left out: the recipe's file name, also where it extends another"),
 };
 

@@ -204,8 +204,9 @@ uint64_t sm_recipe_hash(const sm_recipe *r) {
   collect(r, &l);
   for (int i = 0; i < l.n; i++) {
     if (sm_recipe_conduct(l.v[i].path)) continue;
+    const char *value = strcmp(l.v[i].path, "name") ? l.v[i].value : r->given_name;
     hash = sm_hash64(l.v[i].path, strlen(l.v[i].path) + 1, hash);
-    hash = sm_hash64(l.v[i].value, strlen(l.v[i].value) + 1, hash);
+    hash = sm_hash64(value, strlen(value) + 1, hash);
   }
   free_leaves(&l);
   return hash;
