@@ -12,7 +12,8 @@ sm_status sm_fit_fail(fit *f, const sm_slot *s, const char *fmt, ...) {
 }
 
 sm_status sm_fit_blame(fit *f, const sm_slot *s, sm_status status) {
-  if (!f->err->code) sm_fail(f->err, status, "'%s' is refused by its plugin without a reason", sm_fit_name(s));
+  if (!f->err->code)
+    sm_fail(f->err, status, "'%s' is refused by its plugin without a reason", sm_fit_name(s));
   if (!f->err->place[0]) sm_fail_at(f->err, s->file, s->line, s->col);
   return status;
 }

@@ -187,7 +187,8 @@ static void names_wrong_values(void **state) {
       {"masker: {random: {ratio: [0.3, 1.5]}}",
        "x.yaml:5:32: masker.random.ratio must be a number or list of numbers, each between 0 and 1, not "
        "'1.5'"},
-      {"masker: {random: {ratio: []}}", "x.yaml:5:26: masker.random.ratio must have 1 to 32 numbers, not 0; write one number, or several as [a, b]"},
+      {"masker: {random: {ratio: []}}",
+       "x.yaml:5:26: masker.random.ratio must have 1 to 32 numbers, not 0; write one number, or several as [a, b]"},
       {"masker: {random: {sizes: [1, 2.5]}}",
        "x.yaml:5:30: masker.random.sizes must be a whole number or list of them, each between 1 and 100, not "
        "'2.5'"},
