@@ -1,16 +1,17 @@
-/* dvae_net.h — encoder and decoder of DALL·E's discrete variational auto-encoder (Ramesh et al., ICML 2021), as ops and
- * parameters: the part that the tokenizer `dvae` and the objective that trains one have in common.
+/* dvae_net.h — encoder and decoder of DALL·E's discrete variational auto-encoder (Ramesh et al., ICML 2021),
+ * as ops and parameters: the part that the tokenizer `dvae` and the objective that trains one have in common.
  *
- *   encoder   conv 7×7: 3 → hidden; groups g = 0, 1, … of `blocks` blocks of hidden·2^g channels, 2×2 max-pooling after
- *             all but the last; ReLU; conv 1×1 → vocabulary
- *   decoder   conv 1×1: vocabulary → 128; the same groups from wide to narrow, nearest up-sampling ×2 after all but
- *             the last; ReLU; conv 1×1 → 6 (mean and scale of three colours)
- *   block     id(x) + res(x)/(groups·blocks)²; id is x, or a conv 1×1 where the width changes; res is four times ReLU
- *             and convolution through a quarter of the width, of sides 3, 3, 3, 1 (encoder) or 1, 3, 3, 3 (decoder)
+ *   encoder   conv 7×7: 3 → hidden; groups g = 0, 1, … of `blocks` blocks of hidden·2^g channels, 2×2
+ * max-pooling after all but the last; ReLU; conv 1×1 → vocabulary decoder   conv 1×1: vocabulary → 128; the
+ * same groups from wide to narrow, nearest up-sampling ×2 after all but the last; ReLU; conv 1×1 → 6 (mean
+ * and scale of three colours) block     id(x) + res(x)/(groups·blocks)²; id is x, or a conv 1×1 where the
+ * width changes; res is four times ReLU and convolution through a quarter of the width, of sides 3, 3, 3, 1
+ * (encoder) or 1, 3, 3, 3 (decoder)
  *
- * Every convolution keeps the size of the picture and has a bias. Structure, names of parameters and initial values are those of
- * openai/DALL-E (dall_e/encoder.py, decoder.py, utils.py), where hidden = 256, groups = 4, blocks = 2, vocabulary = 8192.
- * Pictures lie as tokens (B, height·width, channels). Nobody owns anything here: tensors belong to the graph. */
+ * Every convolution keeps the size of the picture and has a bias. Structure, names of parameters and initial
+ * values are those of openai/DALL-E (dall_e/encoder.py, decoder.py, utils.py), where hidden = 256, groups =
+ * 4, blocks = 2, vocabulary = 8192. Pictures lie as tokens (B, height·width, channels). Nobody owns anything
+ * here: tensors belong to the graph. */
 #ifndef SMALTI_PLUGIN_DVAE_NET_H
 #define SMALTI_PLUGIN_DVAE_NET_H
 
@@ -37,12 +38,13 @@ static const float dvae_margin = 0.1f;
 /* Pixels to a code along a side: 8 with four groups. */
 static inline int dvae_stride(const dvae_shape *s) { return 1 << (s->groups - 1); }
 
-/* ---- widths and names: the one description that declaring, running and checking files share ---------------------- */
+/* ---- widths and names: the one description that declaring, running and checking files share ------------ */
 
 /* Side of the res path's convolutions. */
 static const int dvae_sides[2][4] = {[DVAE_ENCODER] = {3, 3, 3, 1}, [DVAE_DECODER] = {1, 3, 3, 3}};
 
-/* Channels behind group `group`, counted from 0 in the order they run; group -1: behind the first convolution. */
+/* Channels behind group `group`, counted from 0 in the order they run; group -1: behind the first
+ * convolution. */
 static inline int dvae_width(const dvae_shape *s, dvae_half half, int group) {
   if (half == DVAE_ENCODER) return s->hidden << (group < 0 ? 0 : group);
   return group < 0 ? DVAE_DECODER_INPUT : s->hidden << (s->groups - 1 - group);
@@ -51,7 +53,8 @@ static inline int dvae_block_in(const dvae_shape *s, dvae_half half, int group, 
   return dvae_width(s, half, block == 0 ? group - 1 : group);
 }
 
-/* Calls visit for each convolution: its name without ".w" or ".b", and its weight's shape (out, in, side, side). */
+/* Calls visit for each convolution: its name without ".w" or ".b", and its weight's shape (out, in, side,
+ * side). */
 typedef void dvae_visit(void *ctx, const char *name, int out, int in, int side);
 static inline void dvae_each_conv(const dvae_shape *s, dvae_half half, dvae_visit *visit, void *ctx) {
   char name[DVAE_NAME_MAX];
@@ -71,7 +74,7 @@ static inline void dvae_each_conv(const dvae_shape *s, dvae_half half, dvae_visi
   visit(ctx, "blocks.output.conv", last, dvae_width(s, half, s->groups - 1), 1);
 }
 
-/* ---- parameters -------------------------------------------------------------------------------------------------- */
+/* ---- parameters ---------------------------------------------------------------------------------------- */
 
 /* Weights from N(0, 1/(in·side²)), biases 0 (utils.py: Conv2d). */
 static inline void dvae_declare_conv(void *params, const char *name, int out, int in, int side) {
@@ -89,7 +92,7 @@ static inline void dvae_declare_decoder(const sm_params *params, const dvae_shap
   dvae_each_conv(s, DVAE_DECODER, dvae_declare_conv, (void *)params);
 }
 
-/* ---- forward ----------------------------------------------------------------------------------------------------- */
+/* ---- forward ------------------------------------------------------------------------------------------- */
 
 static inline sm_tensor *dvae_conv(sm_graph *g, const sm_params *params, const char *name, sm_tensor *x,
                                    int height, int width) {
@@ -121,8 +124,8 @@ static inline void dvae_order_group(sm_graph *g, const sm_params *params, const 
           g, sm_param(g, params, "blocks.group_%d.block_%d.res_path.conv_%d.w", group + 1, block, k));
 }
 
-/* All but the last convolution: what comes out behind its ReLU. Height and width change by the factor 2 after each group but
- * the last: halved by the encoder, doubled by the decoder. */
+/* All but the last convolution: what comes out behind its ReLU. Height and width change by the factor 2 after
+ * each group but the last: halved by the encoder, doubled by the decoder. */
 static inline sm_tensor *dvae_hidden(sm_graph *g, const sm_params *params, const dvae_shape *s,
                                      dvae_half half, sm_tensor *x, int height, int width) {
   dvae_order_group(g, params, s, 0);
@@ -144,14 +147,15 @@ static inline sm_tensor *dvae_hidden(sm_graph *g, const sm_params *params, const
   return sm_relu(g, x);
 }
 
-/* The last convolution, of side 1: it looks at each row (…, channels) by itself, so it may be given only some. */
+/* The last convolution, of side 1: it looks at each row (…, channels) by itself, so it may be given only
+ * some. */
 static inline sm_tensor *dvae_output(sm_graph *g, const sm_params *params, sm_tensor *hidden) {
   return sm_linear(g, hidden, sm_param(g, params, "blocks.output.conv.w"),
                    sm_param(g, params, "blocks.output.conv.b"));
 }
 
-/* pixels (B, height·width, 3), mapped to [0.1, 0.9], multiples of the stride high and wide → logits of the codes
- * (B, (height/stride)·(width/stride), vocabulary). */
+/* pixels (B, height·width, 3), mapped to [0.1, 0.9], multiples of the stride high and wide → logits of the
+ * codes (B, (height/stride)·(width/stride), vocabulary). */
 static inline sm_tensor *dvae_encode(sm_graph *g, const sm_params *params, const dvae_shape *s,
                                      sm_tensor *pixels, int height, int width) {
   return dvae_output(g, params, dvae_hidden(g, params, s, DVAE_ENCODER, pixels, height, width));

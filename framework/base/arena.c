@@ -1,7 +1,7 @@
 /* arena.c — memory that is freed together.
  *
- * A list of zeroed blocks, each twice as large as the one before up to a limit; an allocation that would waste much of a
- * block gets one of its own. Single pieces are never freed. */
+ * A list of zeroed blocks, each twice as large as the one before up to a limit; an allocation that would
+ * waste much of a block gets one of its own. Single pieces are never freed. */
 #include <smalti/base.h>
 
 #include <string.h>
@@ -42,7 +42,7 @@ void sm_arena_free(sm_arena *arena) {
   sm_free(arena);
 }
 
-static block *add_block(sm_arena *arena, size_t size, bool first) {
+static block *arena_add_block(sm_arena *arena, size_t size, bool first) {
   block *b = sm_calloc(1, sizeof *b + size);
   if (!b) return NULL;
   b->size = size;
@@ -63,7 +63,7 @@ void *sm_arena_alloc(sm_arena *arena, size_t bytes) {
   block *b = arena->blocks;
   if (!b || b->size - b->used < need) {
     bool big = need > arena->next_size / 4;
-    b = add_block(arena, big ? need : arena->next_size, !big);
+    b = arena_add_block(arena, big ? need : arena->next_size, !big);
     if (!b) return NULL;
     if (!big && arena->next_size < LARGEST_BLOCK) arena->next_size *= 2;
   }
@@ -79,7 +79,9 @@ char *sm_arena_strndup(sm_arena *arena, const char *text, size_t n) {
   return copy ? memcpy(copy, text, n) : NULL;
 }
 
-char *sm_arena_strdup(sm_arena *arena, const char *text) { return sm_arena_strndup(arena, text, strlen(text)); }
+char *sm_arena_strdup(sm_arena *arena, const char *text) {
+  return sm_arena_strndup(arena, text, strlen(text));
+}
 
 char *sm_arena_printf(sm_arena *arena, const char *fmt, ...) {
   va_list args;

@@ -14,11 +14,11 @@
 #include "cpu.h"
 
 /* The group's path, from the "0::/PATH" line of /proc/self/cgroup. */
-static bool own_group(const char *membership, char path[1024]) {
+static bool cpu_own_group(const char *membership, char path[1024]) {
   FILE *f = fopen(membership, "re");
   bool found = false;
   while (f && !found && fgets(path, 1024, f))
-    if (strncmp(path, "0::/", 4) == 0) {
+    if (!strncmp(path, "0::/", 4)) {
       memmove(path, path + 3, strlen(path + 3) + 1);
       path[strcspn(path, "\n")] = 0;
       found = true;
@@ -27,13 +27,14 @@ static bool own_group(const char *membership, char path[1024]) {
   return found;
 }
 
-static int read_quota(const char *root, const char *group) {
+static int cpu_read_quota(const char *root, const char *group) {
   char name[2048];
   double quota, period;
   int n = snprintf(name, sizeof name, "%s%s/cpu.max", root, group);
   FILE *f = n > 0 && (size_t)n < sizeof name ? fopen(name, "re") : NULL;
   if (!f) return 0;
-  bool limited = fscanf(f, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0; /* "max 100000": no limit */
+  bool limited =
+      fscanf(f, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0; /* "max 100000": no limit */
   fclose(f);
   if (!limited || quota / period > INT_MAX / 2) return 0;
   int whole = (int)(quota / period);
@@ -43,17 +44,17 @@ static int read_quota(const char *root, const char *group) {
 int sm_cpu_quota(const char *membership, const char *root) {
   char group[1024];
   int least = 0;
-  if (!own_group(membership, group)) return 0;
+  if (!cpu_own_group(membership, group)) return 0;
   for (;;) {
-    int quota = read_quota(root, strcmp(group, "/") == 0 ? "" : group);
+    int quota = cpu_read_quota(root, !strcmp(group, "/") ? "" : group);
     if (quota > 0 && (least == 0 || quota < least)) least = quota;
     char *slash = strrchr(group, '/');
-    if (!slash || strcmp(group, "/") == 0) return least;
+    if (!slash || !strcmp(group, "/")) return least;
     slash[slash == group] = 0; /* "/a/b" -> "/a" -> "/" */
   }
 }
 
-static int affinity(void) {
+static int cpu_affinity(void) {
 #ifdef HAVE_SCHED_GETAFFINITY
   for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) { /* the kernel refuses sets smaller than its own */
     cpu_set_t *set = CPU_ALLOC((size_t)cpus);
@@ -69,7 +70,7 @@ static int affinity(void) {
 }
 
 int sm_cpu_count(void) {
-  int cpus = affinity(), quota = sm_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+  int cpus = cpu_affinity(), quota = sm_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
   return quota > 0 && quota < cpus ? quota : cpus;
 }
 

@@ -1,12 +1,14 @@
 /* error.c — filling and printing sm_error.
  *
- * Every text is formatted into a buffer of its own first, so that a caller may build a new message out of the old one
- * ("%s", err->message). Texts that do not fit are cut; nothing here allocates, so running out of memory can be told. */
+ * Every text is formatted into a buffer of its own first, so that a caller may build a new message out of the
+ * old one
+ * ("%s", err->message). Texts that do not fit are cut; nothing here allocates, so running out of memory can
+ * be told. */
 #include <smalti/base.h>
 
 #include <string.h>
 
-static void vset(char *to, size_t size, const char *fmt, va_list args) {
+static void error_vset(char *to, size_t size, const char *fmt, va_list args) {
   char text[sizeof(((sm_error *)0)->message)];
   if (vsnprintf(text, sizeof text, fmt, args) < 0) text[0] = 0;
   size_t n = strlen(text);
@@ -15,11 +17,11 @@ static void vset(char *to, size_t size, const char *fmt, va_list args) {
   to[n] = 0;
 }
 
-static void set(char *to, size_t size, const char *fmt, ...) SM_PRINTF(3, 4);
-static void set(char *to, size_t size, const char *fmt, ...) {
+static void error_set(char *to, size_t size, const char *fmt, ...) SM_PRINTF(3, 4);
+static void error_set(char *to, size_t size, const char *fmt, ...) {
   va_list args;
   va_start(args, fmt);
-  vset(to, size, fmt, args);
+  error_vset(to, size, fmt, args);
   va_end(args);
 }
 
@@ -27,7 +29,7 @@ sm_status sm_fail(sm_error *err, sm_status code, const char *fmt, ...) {
   if (!err) return code;
   va_list args;
   va_start(args, fmt);
-  vset(err->message, sizeof err->message, fmt, args);
+  error_vset(err->message, sizeof err->message, fmt, args);
   va_end(args);
   err->code = code;
   err->place[0] = err->hint[0] = 0;
@@ -38,11 +40,11 @@ sm_status sm_fail_at(sm_error *err, const char *file, int line, int col) {
   if (!err) return SM_OK;
   if (!file) file = "";
   if (line > 0 && col > 0)
-    set(err->place, sizeof err->place, "%s:%d:%d", file, line, col);
+    error_set(err->place, sizeof err->place, "%s:%d:%d", file, line, col);
   else if (line > 0)
-    set(err->place, sizeof err->place, "%s:%d", file, line);
+    error_set(err->place, sizeof err->place, "%s:%d", file, line);
   else
-    set(err->place, sizeof err->place, "%s", file);
+    error_set(err->place, sizeof err->place, "%s", file);
   return err->code;
 }
 
@@ -50,7 +52,7 @@ sm_status sm_hint(sm_error *err, const char *fmt, ...) {
   if (!err) return SM_OK;
   va_list args;
   va_start(args, fmt);
-  vset(err->hint, sizeof err->hint, fmt, args);
+  error_vset(err->hint, sizeof err->hint, fmt, args);
   va_end(args);
   return err->code;
 }

@@ -1,7 +1,8 @@
 /* file.c — files written whole or not at all.
  *
- * The bytes go to PATH.tmp-PID in the same folder, through a buffer. Commit: flush, fsync, close, rename, fsync of the
- * folder. The first error stays and is told at the next call that takes an sm_error; nothing is renamed after one. */
+ * The bytes go to PATH.tmp-PID in the same folder, through a buffer. Commit: flush, fsync, close, rename,
+ * fsync of the folder. The first error stays and is told at the next call that takes an sm_error; nothing is
+ * renamed after one. */
 #include <config.h>
 
 #include <errno.h>
@@ -22,8 +23,9 @@ struct sm_file {
   char buffer[BUFFER];
 };
 
-/* A name left over by a killed process of the same number is passed over, never overwritten: it may be in use. */
-static bool open_temporary(sm_file *file, size_t size) {
+/* A name left over by a killed process of the same number is passed over, never overwritten: it may be in
+ * use. */
+static bool file_open_temporary(sm_file *file, size_t size) {
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     int n = snprintf(file->temporary, size, "%s.tmp-%ld", file->path, (long)getpid());
     if (attempt > 0) snprintf(file->temporary + n, size - (size_t)n, ".%d", attempt);
@@ -34,7 +36,7 @@ static bool open_temporary(sm_file *file, size_t size) {
   return false;
 }
 
-static void release(sm_file *file) {
+static void file_release(sm_file *file) {
   sm_free(file->path);
   sm_free(file->temporary);
   sm_free(file);
@@ -53,19 +55,19 @@ sm_file *sm_file_create(const char *path, sm_error *err) {
     file->temporary = sm_malloc(size);
   }
   if (!file || !file->path || !file->temporary) {
-    if (file) release(file);
+    if (file) file_release(file);
     sm_fail_errno(err, ENOMEM, "write", path);
     return NULL;
   }
-  if (!open_temporary(file, size)) {
+  if (!file_open_temporary(file, size)) {
     sm_fail_errno(err, errno, "create", path);
-    release(file);
+    file_release(file);
     return NULL;
   }
   return file;
 }
 
-static void write_all(sm_file *file, const char *data, size_t n) {
+static void file_write_all(sm_file *file, const char *data, size_t n) {
   while (n && !file->error) {
     ssize_t done = write(file->fd, data, n < (size_t)1 << 30 ? n : (size_t)1 << 30);
     if (done > 0) {
@@ -77,15 +79,15 @@ static void write_all(sm_file *file, const char *data, size_t n) {
   }
 }
 
-static void flush(sm_file *file) {
-  write_all(file, file->buffer, file->used);
+static void file_flush(sm_file *file) {
+  file_write_all(file, file->buffer, file->used);
   file->used = 0;
 }
 
 sm_status sm_file_write(sm_file *file, const void *data, size_t n) {
-  if (n > BUFFER - file->used) flush(file);
+  if (n > BUFFER - file->used) file_flush(file);
   if (n >= BUFFER) {
-    write_all(file, data, n);
+    file_write_all(file, data, n);
   } else if (n) {
     memcpy(file->buffer + file->used, data, n);
     file->used += n;
@@ -106,25 +108,26 @@ sm_status sm_file_printf(sm_file *file, const char *fmt, ...) {
 }
 
 int sm_file_fd(sm_file *file) {
-  flush(file);
+  file_flush(file);
   return file->fd;
 }
 
 const char *sm_file_temporary(const sm_file *file) { return file->temporary; }
 
-static void sync_data(sm_file *file) {
-  flush(file);
+static void file_sync_data(sm_file *file) {
+  file_flush(file);
   while (!file->error && fsync(file->fd) != 0)
     if (errno != EINTR) file->error = errno;
 }
 
 sm_status sm_file_sync(sm_file *file, sm_error *err) {
-  sync_data(file);
+  file_sync_data(file);
   return file->error ? sm_fail_errno(err, file->error, "write", file->path) : SM_OK;
 }
 
-/* So that the new name survives a power cut. Some file systems cannot sync a folder (EINVAL): nothing more to do there. */
-static int sync_folder(const char *path) {
+/* So that the new name survives a power cut. Some file systems cannot sync a folder (EINVAL): nothing more to
+ * do there. */
+static int file_sync_folder(const char *path) {
   const char *slash = strrchr(path, '/');
   char *folder = slash ? sm_strdup(path) : sm_strdup(".");
   if (!folder) return ENOMEM;
@@ -138,7 +141,7 @@ static int sync_folder(const char *path) {
 
 sm_status sm_file_commit(sm_file *file, sm_error *err) {
   sm_status status = SM_OK;
-  sync_data(file);
+  file_sync_data(file);
   if (close(file->fd) != 0 && !file->error && errno != EINTR) file->error = errno;
   if (file->error) {
     unlink(file->temporary);
@@ -148,10 +151,10 @@ sm_status sm_file_commit(sm_file *file, sm_error *err) {
     unlink(file->temporary);
     status = sm_fail_errno(err, code, "rename the new version to", file->path);
   } else {
-    int code = sync_folder(file->path);
+    int code = file_sync_folder(file->path);
     if (code) status = sm_fail_errno(err, code, "sync the folder of", file->path);
   }
-  release(file);
+  file_release(file);
   return status;
 }
 
@@ -159,7 +162,7 @@ void sm_file_abort(sm_file *file) {
   if (!file) return;
   close(file->fd);
   unlink(file->temporary);
-  release(file);
+  file_release(file);
 }
 
 sm_status sm_file_put(const char *path, const void *data, size_t n, sm_error *err) {

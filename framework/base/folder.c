@@ -12,7 +12,7 @@
 #include "io.h"
 
 /* Reads until the end, growing from `expected` bytes; pipes and /proc do not know their size. */
-static int read_all(int fd, size_t expected, size_t limit, char **data, size_t *bytes) {
+static int folder_read_all(int fd, size_t expected, size_t limit, char **data, size_t *bytes) {
   size_t cap = expected < 4096 ? 4096 : expected + 1, n = 0;
   char *buf = sm_malloc(cap + 1);
   while (buf) {
@@ -49,7 +49,7 @@ sm_status sm_file_get(const char *path, size_t limit, char **data, size_t *bytes
   if (!code && S_ISDIR(st.st_mode)) code = EISDIR;
   bool known = !code && S_ISREG(st.st_mode) && st.st_size > 0;
   bool too_long = known && (uintmax_t)st.st_size > limit;
-  if (!code && !too_long) code = read_all(fd, known ? (size_t)st.st_size : 0, limit, &buf, &n);
+  if (!code && !too_long) code = folder_read_all(fd, known ? (size_t)st.st_size : 0, limit, &buf, &n);
   if (fd >= 0) close(fd);
   if (code) return sm_fail_errno(err, code, "read", path);
   if (too_long || n > limit) {
@@ -61,7 +61,7 @@ sm_status sm_file_get(const char *path, size_t limit, char **data, size_t *bytes
   return SM_OK;
 }
 
-static int make_folder(const char *path) {
+static int folder_make_folder(const char *path) {
   struct stat st;
   if (mkdir(path, 0777) == 0) return 0;
   int code = errno;
@@ -73,11 +73,11 @@ sm_status sm_mkdirs(const char *path, sm_error *err) {
   sm_status status = SM_OK;
   char *part = sm_strdup(path);
   if (!part) return sm_fail_errno(err, ENOMEM, "create folder", path);
-  for (char *c = part; *c && status == SM_OK; c++) {
+  for (char *c = part; *c && !status; c++) {
     if (c[1] != '/' && c[1] != 0) continue; /* the last letter of a component */
     char after = c[1];
     c[1] = 0;
-    int code = *c == '/' ? 0 : make_folder(part);
+    int code = *c == '/' ? 0 : folder_make_folder(part);
     if (code == EEXIST)
       status = sm_fail(err, SM_EIO, "cannot create folder %s: %s is a file", path, part);
     else if (code)
@@ -88,10 +88,10 @@ sm_status sm_mkdirs(const char *path, sm_error *err) {
   return status;
 }
 
-static int remove_entry(int folder, const char *name);
+static int folder_remove_entry(int folder, const char *name);
 
 /* Symbolic links are removed, never followed. Takes over `fd`. */
-static int remove_contents(int fd) {
+static int folder_remove_contents(int fd) {
   DIR *dir = fdopendir(fd);
   int code = dir ? 0 : errno;
   if (!dir) close(fd);
@@ -103,24 +103,24 @@ static int remove_contents(int fd) {
       break;
     }
     if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-      code = remove_entry(dirfd(dir), entry->d_name);
+      code = folder_remove_entry(dirfd(dir), entry->d_name);
   }
   if (dir) closedir(dir);
   return code;
 }
 
-static int remove_entry(int folder, const char *name) {
+static int folder_remove_entry(int folder, const char *name) {
   if (unlinkat(folder, name, 0) == 0 || errno == ENOENT) return 0;
   if (errno != EISDIR && errno != EPERM) return errno;
   int first = errno, fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return errno == ENOTDIR ? first : errno;
-  int code = remove_contents(fd);
+  int code = folder_remove_contents(fd);
   if (!code && unlinkat(folder, name, AT_REMOVEDIR) != 0 && errno != ENOENT) code = errno;
   return code;
 }
 
 sm_status sm_remove_tree(const char *path, sm_error *err) {
-  int code = remove_entry(AT_FDCWD, path);
+  int code = folder_remove_entry(AT_FDCWD, path);
   return code ? sm_fail_errno(err, code, "remove", path) : SM_OK;
 }
 

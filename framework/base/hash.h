@@ -1,4 +1,5 @@
-/* hash.h — CRC-32C without the processor's instruction, for the test that holds the two against each other. Private. */
+/* hash.h — CRC-32C without the processor's instruction, for the test that holds the two against each other.
+ * Private. */
 #ifndef SM_BASE_HASH_H
 #define SM_BASE_HASH_H
 

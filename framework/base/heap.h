@@ -1,5 +1,5 @@
-/* heap.h — the failure injector, from inside the process. For tests: let allocation 1, 2, 3, … fail until the code under
- * test succeeds. Private to the tree. */
+/* heap.h — the failure injector, from inside the process. For tests: let allocation 1, 2, 3, … fail until the
+ * code under test succeeds. Private to the tree. */
 #ifndef SM_BASE_HEAP_H
 #define SM_BASE_HEAP_H
 

@@ -4,8 +4,8 @@
 
 #include <smalti/base.h>
 
-/* "cannot VERB PATH: REASON", with a hint for the reasons that have an obvious remedy. SM_ENOTFOUND for a missing file,
- * SM_ENOMEM for want of memory, else SM_EIO. */
+/* "cannot VERB PATH: REASON", with a hint for the reasons that have an obvious remedy. SM_ENOTFOUND for a
+ * missing file, SM_ENOMEM for want of memory, else SM_EIO. */
 sm_status sm_fail_errno(sm_error *, int code, const char *verb, const char *path);
 
 #endif

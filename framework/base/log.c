@@ -1,5 +1,5 @@
-/* log.c — one sink for lines meant for people. The sink is the library's only changeable global besides the heap's failure
- * injector; its lock keeps lines of different threads apart. */
+/* log.c — one sink for lines meant for people. The sink is the library's only changeable global besides the
+ * heap's failure injector; its lock keeps lines of different threads apart. */
 #include <smalti/base.h>
 
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* number.c — numbers to text and back, the same in every locale.
  *
- * sm_double_text finds the fewest digits that read back to the same double, then writes them as people do: 0.001, 250000,
- * 1e-5, 1.5e22. */
+ * sm_double_text finds the fewest digits that read back to the same double, then writes them as people do:
+ * 0.001, 250000, 1e-5, 1.5e22. */
 #include <config.h>
 
 #include <smalti/base.h>
@@ -45,18 +45,19 @@ char *sm_human_seconds(double seconds, char *buf, size_t size) {
 }
 
 /* The C locale, whatever the program has chosen for its user. newlocale hands out a static object for it. */
-static locale_t enter_c_locale(void) { return uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0)); }
+static locale_t number_enter_c_locale(void) { return uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0)); }
 
 /* "d.ddde±x" with `digits` digits; true if that reads back to x. */
-static bool reads_back(double x, int digits, char text[40]) {
+static bool number_reads_back(double x, int digits, char text[40]) {
   snprintf(text, 40, "%.*e", digits - 1, x);
   return strtod(text, NULL) == x;
 }
 
-static void shortest(double x, char text[40]) {
-  int digits = fabs(x) < DBL_MIN ? 1 : 15; /* 15 digits, zeros dropped, are the shortest for any normal number */
-  while (digits < 17 && !reads_back(x, digits, text)) digits++;
-  if (digits == 17) reads_back(x, 17, text);
+static void number_shortest(double x, char text[40]) {
+  int digits =
+      fabs(x) < DBL_MIN ? 1 : 15; /* 15 digits, zeros dropped, are the shortest for any normal number */
+  while (digits < 17 && !number_reads_back(x, digits, text)) digits++;
+  if (digits == 17) number_reads_back(x, 17, text);
 }
 
 char *sm_double_text(double x, char *buf, size_t size) {
@@ -65,8 +66,8 @@ char *sm_double_text(double x, char *buf, size_t size) {
     return buf;
   }
   char text[40], digits[20];
-  locale_t user = enter_c_locale();
-  shortest(x, text);
+  locale_t user = number_enter_c_locale();
+  number_shortest(x, text);
   char *e = strchr(text, 'e');
   int exponent = atoi(e + 1), n = 0;
   for (char *c = text; c < e; c++)
@@ -76,7 +77,8 @@ char *sm_double_text(double x, char *buf, size_t size) {
   if (exponent >= -4 && exponent <= 15)
     snprintf(buf, size, "%.*f", n - 1 > exponent ? n - 1 - exponent : 0, x);
   else
-    snprintf(buf, size, "%s%c%s%se%d", text[0] == '-' ? "-" : "", digits[0], n > 1 ? "." : "", digits + 1, exponent);
+    snprintf(buf, size, "%s%c%s%se%d", text[0] == '-' ? "-" : "", digits[0], n > 1 ? "." : "", digits + 1,
+             exponent);
   uselocale(user);
   return buf;
 }
@@ -95,7 +97,7 @@ bool sm_parse_int(const char *text, int64_t *value) {
 bool sm_parse_double(const char *text, double *value) {
   if (!*text || strspn(text, "0123456789+-.eE") != strlen(text)) return false;
   char *end;
-  locale_t user = enter_c_locale();
+  locale_t user = number_enter_c_locale();
   double v = strtod(text, &end);
   uselocale(user);
   if (*end || end == text || !isfinite(v)) return false;

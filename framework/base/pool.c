@@ -1,9 +1,10 @@
 /* pool.c — the threads that compute.
  *
- * A job is open while its items last. Idle workers may walk in through the `gate` as long as it is open; the caller works
- * too, closes the gate when the items are used up and waits only for those inside. So a worker that the kernel has not woken
- * yet delays nobody. Waiting means looking at the gate for some microseconds, then sleeping on a condition; where there are
- * more threads than processors it means sleeping at once, since looking would take the processor from those who work. */
+ * A job is open while its items last. Idle workers may walk in through the `gate` as long as it is open; the
+ * caller works too, closes the gate when the items are used up and waits only for those inside. So a worker
+ * that the kernel has not woken yet delays nobody. Waiting means looking at the gate for some microseconds,
+ * then sleeping on a condition; where there are more threads than processors it means sleeping at once, since
+ * looking would take the processor from those who work. */
 #include <smalti/base.h>
 
 #include <stdatomic.h>
@@ -42,7 +43,7 @@ struct sm_pool {
   _Alignas(64) _Atomic int64_t next;
 };
 
-static void breathe(void) {
+static void pool_breathe(void) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -50,30 +51,31 @@ static void breathe(void) {
 #endif
 }
 
-static void work(sm_pool *pool, int index) {
+static void pool_work(sm_pool *pool, int index) {
   int64_t item;
   while ((item = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed)) < pool->items)
     pool->fn(pool->ctx, item, index);
 }
 
-static bool is_news(const sm_pool *pool, uint64_t gate, uint64_t seen) {
+static bool pool_is_news(const sm_pool *pool, uint64_t gate, uint64_t seen) {
   return atomic_load(&pool->quit) || ((gate & OPEN) && gate / JOB_STEP != seen);
 }
 
 /* Until a job opens that this worker has not been in, or the pool ends. */
-static void wait_for_job(sm_pool *pool, uint64_t seen) {
+static void pool_wait_for_job(sm_pool *pool, uint64_t seen) {
   for (int i = 0; i < pool->looks; i++) {
-    if (is_news(pool, atomic_load_explicit(&pool->gate, memory_order_relaxed), seen)) return;
-    breathe();
+    if (pool_is_news(pool, atomic_load_explicit(&pool->gate, memory_order_relaxed), seen)) return;
+    pool_breathe();
   }
   pthread_mutex_lock(&pool->lock);
-  atomic_fetch_add(&pool->sleeping, 1); /* before the look at the gate; the caller opens it before its look at us */
-  while (!is_news(pool, atomic_load(&pool->gate), seen)) pthread_cond_wait(&pool->opened, &pool->lock);
+  atomic_fetch_add(&pool->sleeping,
+                   1); /* before the look at the gate; the caller opens it before its look at us */
+  while (!pool_is_news(pool, atomic_load(&pool->gate), seen)) pthread_cond_wait(&pool->opened, &pool->lock);
   atomic_fetch_sub(&pool->sleeping, 1);
   pthread_mutex_unlock(&pool->lock);
 }
 
-static bool enter(sm_pool *pool, uint64_t *seen) {
+static bool pool_enter(sm_pool *pool, uint64_t *seen) {
   uint64_t gate = atomic_load(&pool->gate);
   while ((gate & OPEN) && gate / JOB_STEP != *seen)
     if (atomic_compare_exchange_weak(&pool->gate, &gate, gate + 1)) {
@@ -83,7 +85,7 @@ static bool enter(sm_pool *pool, uint64_t *seen) {
   return false;
 }
 
-static void leave(sm_pool *pool) {
+static void pool_leave(sm_pool *pool) {
   uint64_t gate = atomic_fetch_sub(&pool->gate, 1) - 1;
   if ((gate & (OPEN | INSIDE)) == 0 && atomic_load(&pool->caller_waits)) {
     pthread_mutex_lock(&pool->lock);
@@ -92,24 +94,24 @@ static void leave(sm_pool *pool) {
   }
 }
 
-static void *run_worker(void *arg) {
+static void *pool_run_worker(void *arg) {
   worker *self = arg;
   sm_pool *pool = self->pool;
   uint64_t seen = 0;
   while (!atomic_load(&pool->quit)) {
-    wait_for_job(pool, seen);
-    if (enter(pool, &seen)) {
-      work(pool, self->index);
-      leave(pool);
+    pool_wait_for_job(pool, seen);
+    if (pool_enter(pool, &seen)) {
+      pool_work(pool, self->index);
+      pool_leave(pool);
     }
   }
   return NULL;
 }
 
-static void wait_for_workers(sm_pool *pool) {
+static void pool_wait_for_workers(sm_pool *pool) {
   for (int i = 0; i <= pool->looks; i++) {
     if ((atomic_load(&pool->gate) & INSIDE) == 0) return;
-    breathe();
+    pool_breathe();
   }
   pthread_mutex_lock(&pool->lock);
   atomic_store(&pool->caller_waits, true);
@@ -118,7 +120,7 @@ static void wait_for_workers(sm_pool *pool) {
   pthread_mutex_unlock(&pool->lock);
 }
 
-static void wake(sm_pool *pool, int64_t wanted) {
+static void pool_wake(sm_pool *pool, int64_t wanted) {
   if (atomic_load(&pool->sleeping) == 0) return;
   pthread_mutex_lock(&pool->lock);
   if (wanted >= atomic_load(&pool->sleeping))
@@ -139,10 +141,10 @@ void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t ite
   atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
   uint64_t job = atomic_load_explicit(&pool->gate, memory_order_relaxed) / JOB_STEP + 1;
   atomic_store(&pool->gate, job * JOB_STEP | OPEN);
-  wake(pool, items - 1);
-  work(pool, 0);
+  pool_wake(pool, items - 1);
+  pool_work(pool, 0);
   atomic_fetch_and(&pool->gate, ~OPEN);
-  wait_for_workers(pool);
+  pool_wait_for_workers(pool);
 }
 
 sm_pool *sm_pool_new(int threads, sm_error *err) {
@@ -162,9 +164,10 @@ sm_pool *sm_pool_new(int threads, sm_error *err) {
   for (; pool->started < threads - 1; pool->started++) {
     worker *w = &pool->workers[pool->started];
     *w = (worker){.pool = pool, .index = pool->started + 1};
-    int code = sm_thread_start(&w->thread, run_worker, w);
+    int code = sm_thread_start(&w->thread, pool_run_worker, w);
     if (code != 0) {
-      sm_fail(err, SM_ENOMEM, "thread %d of %d could not be started: %s", w->index + 1, threads, strerror(code));
+      sm_fail(err, SM_ENOMEM, "thread %d of %d could not be started: %s", w->index + 1, threads,
+              strerror(code));
       sm_hint(err, "ask for fewer threads, or raise the limit on processes (ulimit -u)");
       sm_pool_free(pool);
       return NULL;

@@ -1,14 +1,14 @@
 /* rng.c — Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
  *
- * Key: a mix of seed, purpose and epoch. Counter: block number, view, sample; so the streams of one epoch and purpose are
- * disjoint by construction, 2^34 numbers each. The logarithm and cosine are our own: libm's differ in the last bit from
- * machine to machine, and equal keys must give equal numbers everywhere. */
+ * Key: a mix of seed, purpose and epoch. Counter: block number, view, sample; so the streams of one epoch and
+ * purpose are disjoint by construction, 2^34 numbers each. The logarithm and cosine are our own: libm's
+ * differ in the last bit from machine to machine, and equal keys must give equal numbers everywhere. */
 #include <smalti/base.h>
 
 #include <math.h>
 #include <string.h>
 
-static void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+static void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], k0 = key[0], k1 = key[1];
   for (int round = 0; round < 10; round++) {
     uint64_t p0 = UINT64_C(0xD2511F53) * c0, p1 = UINT64_C(0xCD9E8D57) * c2;
@@ -23,30 +23,30 @@ static void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
 }
 
 /* The key does not depend on the byte order of the machine: numbers are hashed as little-endian bytes. */
-static uint64_t mix(uint64_t seed, sm_purpose purpose, uint64_t epoch) {
+static uint64_t rng_mix(uint64_t seed, sm_purpose purpose, uint64_t epoch) {
   const uint64_t words[3] = {seed, (uint64_t)purpose, epoch};
   unsigned char bytes[24];
   for (int i = 0; i < 24; i++) bytes[i] = (unsigned char)(words[i / 8] >> 8 * (i % 8));
   return sm_hash64(bytes, sizeof bytes, 0);
 }
 
-static sm_rng make(uint64_t key, uint64_t sample, uint32_t view) {
+static sm_rng rng_make(uint64_t key, uint64_t sample, uint32_t view) {
   return (sm_rng){.key = {(uint32_t)key, (uint32_t)(key >> 32)},
                   .counter = {0, view, (uint32_t)sample, (uint32_t)(sample >> 32)},
                   .used = 4};
 }
 
 sm_rng sm_rng_make(uint64_t seed, sm_purpose purpose, uint64_t epoch, uint64_t sample, uint32_t view) {
-  return make(mix(seed, purpose, epoch), sample, view);
+  return rng_make(rng_mix(seed, purpose, epoch), sample, view);
 }
 
 sm_rng sm_rng_named(uint64_t seed, sm_purpose purpose, const char *name) {
-  return make(mix(seed, purpose, 0), sm_hash64(name, strlen(name), 0), UINT32_MAX);
+  return rng_make(rng_mix(seed, purpose, 0), sm_hash64(name, strlen(name), 0), UINT32_MAX);
 }
 
 uint32_t sm_rng_u32(sm_rng *rng) {
   if (rng->used >= 4) {
-    philox(rng->counter, rng->key, rng->block);
+    rng_philox(rng->counter, rng->key, rng->block);
     rng->counter[0]++;
     rng->used = 0;
   }
@@ -71,8 +71,9 @@ uint32_t sm_rng_below(sm_rng *rng, uint32_t n) {
   return (uint32_t)(product >> 32);
 }
 
-/* ln x for x in (0, 1]: 2 artanh((m-1)/(m+1)) + e ln 2, with x = m 2^e and m within a factor of sqrt 2 of 1. */
-static double own_log(double x) {
+/* ln x for x in (0, 1]: 2 artanh((m-1)/(m+1)) + e ln 2, with x = m 2^e and m within a factor of sqrt 2 of 1.
+ */
+static double rng_own_log(double x) {
   int e;
   double m = frexp(x, &e);
   if (m < 0.70710678118654752) m *= 2, e--;
@@ -82,7 +83,7 @@ static double own_log(double x) {
 }
 
 /* cos(2 pi u) for u in [0, 1), by quarter turns and Taylor series on [-pi/4, pi/4]. */
-static double own_cos_turn(double u) {
+static double rng_own_cos_turn(double u) {
   int quarter = (int)(u * 4 + 0.5);
   double r = (u - quarter * 0.25) * 6.2831853071795865, r2 = r * r, c = 1, s = 1;
   for (int k = 16; k >= 2; k -= 2) c = 1 - c * r2 / (k * (k - 1));
@@ -98,7 +99,7 @@ static double own_cos_turn(double u) {
 
 double sm_rng_normal(sm_rng *rng) {
   double u = 1 - sm_rng_uniform(rng), turn = sm_rng_uniform(rng);
-  return sqrt(-2 * own_log(u)) * own_cos_turn(turn);
+  return sqrt(-2 * rng_own_log(u)) * rng_own_cos_turn(turn);
 }
 
 void sm_rng_shuffle(sm_rng *rng, uint32_t *values, size_t n) {

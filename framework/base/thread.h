@@ -4,8 +4,8 @@
 
 #include <pthread.h>
 
-/* A thread that takes no signals: those are the main thread's business. 0, or an error number as pthread_create gives it; the
- * caller joins the thread. */
+/* A thread that takes no signals: those are the main thread's business. 0, or an error number as
+ * pthread_create gives it; the caller joins the thread. */
 int sm_thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg);
 
 #endif

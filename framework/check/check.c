@@ -22,7 +22,7 @@ static const sm_check_driver drivers[SM_KIND_END] = {
 
 /* ---- lines --------------------------------------------------------------------------------------------- */
 
-static void line(sm_checker *c, sm_check_mark mark, const char *text) {
+static void check_line(sm_checker *c, sm_check_mark mark, const char *text) {
   int *count = mark == SM_CHECK_PASS   ? &c->result->passed
                : mark == SM_CHECK_FAIL ? &c->result->failed
                                        : &c->result->notes;
@@ -54,7 +54,7 @@ bool sm_check_that(sm_checker *c, bool ok, const char *good, const char *bad, ..
   va_start(args, bad);
   vsnprintf(text, sizeof text, bad, args);
   va_end(args);
-  line(c, SM_CHECK_FAIL, text);
+  check_line(c, SM_CHECK_FAIL, text);
   return false;
 }
 
@@ -64,7 +64,7 @@ void sm_check_note(sm_checker *c, const char *fmt, ...) {
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
-  line(c, SM_CHECK_NOTE, text);
+  check_line(c, SM_CHECK_NOTE, text);
 }
 
 bool sm_check_error(sm_checker *c, const char *what, const sm_error *err) {
@@ -73,11 +73,11 @@ bool sm_check_error(sm_checker *c, const char *what, const sm_error *err) {
 }
 
 /* The line of what passed since the last one. */
-static void close_variant(sm_checker *c, int failed_before) {
+static void check_close_variant(sm_checker *c, int failed_before) {
   if (c->directions) sm_check_good(c, "gradients to %.0e in %d directions", c->gradient, c->directions);
   c->gradient = c->directions = 0;
   if (c->result->failed == failed_before && !c->untried && c->passed.len && !c->passed.failed)
-    line(c, SM_CHECK_PASS, c->passed.s);
+    check_line(c, SM_CHECK_PASS, c->passed.s);
   sm_text_free(&c->passed);
   c->untried = false;
 }
@@ -103,19 +103,20 @@ static void check_texts(sm_checker *c) {
   }
   sm_check_good(c, "%u option%s, version %s, %s", p->n_options, p->n_options == 1 ? "" : "s", p->version,
                 p->license);
-  close_variant(c, before);
+  check_close_variant(c, before);
 }
 
 /* ---- instances ----------------------------------------------------------------------------------------- */
 
 /* A filled instance, not yet created. */
-static sm_status fill(const sm_checker *c, const char *yaml, sm_arena *arena, sm_instance *instance, sm_error *err) {
+static sm_status check_fill(const sm_checker *c, const char *yaml, sm_arena *arena, sm_instance *instance,
+                            sm_error *err) {
   sm_status status = sm_instance_new(c->config->host, c->plugin, instance, err);
-  if (status == SM_OK) status = sm_options_fill(c->plugin, yaml, instance->self, arena, err);
+  if (!status) status = sm_options_fill(c->plugin, yaml, instance->self, arena, err);
   return status;
 }
 
-static size_t heap_in_use(void) {
+static size_t check_heap_in_use(void) {
 #if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
   return mallinfo2().uordblks;
 #else
@@ -123,11 +124,12 @@ static size_t heap_in_use(void) {
 #endif
 }
 
-static sm_status cycle(const sm_checker *c, const char *yaml, sm_error *err) {
+static sm_status check_cycle(const sm_checker *c, const char *yaml, sm_error *err) {
   sm_instance instance = {0};
   sm_arena *arena = sm_arena_new("check");
-  sm_status status = arena ? fill(c, yaml, arena, &instance, err) : sm_fail(err, SM_ENOMEM, "out of memory");
-  if (status == SM_OK) status = sm_instance_create(&instance, err);
+  sm_status status =
+      arena ? check_fill(c, yaml, arena, &instance, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+  if (!status) status = sm_instance_create(&instance, err);
   if (instance.plugin) sm_instance_free(&instance);
   sm_arena_free(arena);
   return status;
@@ -138,22 +140,22 @@ static bool check_life(sm_checker *c, const char *yaml) {
   sm_error err = {0};
   int before = c->result->failed, failures = 0;
   c->variant = "create and destroy";
-  if (cycle(c, yaml, &err) != SM_OK) {
+  if (check_cycle(c, yaml, &err) != SM_OK) {
     if (yaml) sm_check_error(c, "the given options are refused", &err);
     else sm_check_note(c, "the defaults are refused (%s); give --options", err.message);
     return false;
   }
-  for (int k = 0; k < 10; k++) cycle(c, yaml, &err);
-  size_t start = heap_in_use();
-  for (int k = 0; k < CYCLES; k++) cycle(c, yaml, &err);
-  size_t end = heap_in_use();
+  for (int k = 0; k < 10; k++) check_cycle(c, yaml, &err);
+  size_t start = check_heap_in_use();
+  for (int k = 0; k < CYCLES; k++) check_cycle(c, yaml, &err);
+  size_t end = check_heap_in_use();
   sm_check_that(c, end < start + GROWTH_ALLOWED, NULL, "%d times left %zu bytes behind", CYCLES, end - start);
   sm_check_good(c, "%d times", CYCLES);
 
   sm_instance instance = {0};
   sm_arena *arena = sm_arena_new("check");
   for (int k = 1; arena && k < 1000; k++) {
-    if (fill(c, yaml, arena, &instance, &err) != SM_OK) break;
+    if (check_fill(c, yaml, arena, &instance, &err) != SM_OK) break;
     sm_error own = {0};
     sm_heap_fail_at(k);
     sm_status status = sm_instance_create(&instance, &own);
@@ -162,13 +164,13 @@ static bool check_life(sm_checker *c, const char *yaml) {
     sm_instance_free(&instance);
     if (!reached) break;
     failures++;
-    if (status != SM_OK)
+    if (status)
       sm_check_that(c, status == SM_ENOMEM, NULL, "allocation %d failed, but create says: %s", k,
                     own.message);
   }
   sm_arena_free(arena);
   if (failures) sm_check_good(c, "%d failing allocations", failures);
-  close_variant(c, before);
+  check_close_variant(c, before);
   return true;
 }
 
@@ -180,8 +182,8 @@ static void check_variant(sm_checker *c, const char *yaml) {
   c->yaml = yaml;
   sm_arena *arena = sm_arena_new("check");
   sm_status status =
-      arena ? fill(c, yaml, arena, &instance, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
-  if (status != SM_OK) {
+      arena ? check_fill(c, yaml, arena, &instance, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
+  if (status) {
     sm_check_error(c, "the option table", &err);
   } else if ((status = sm_instance_create(&instance, &err)) != SM_OK) {
     if (sm_check_that(c, err.message[0] != 0, NULL, "refused without a reason"))
@@ -191,7 +193,7 @@ static void check_variant(sm_checker *c, const char *yaml) {
   }
   if (instance.plugin) sm_instance_free(&instance);
   sm_arena_free(arena);
-  close_variant(c, before);
+  check_close_variant(c, before);
 }
 
 /* ---- everything ---------------------------------------------------------------------------------------- */

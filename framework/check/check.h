@@ -29,8 +29,9 @@ typedef struct sm_check_result {
  * done. */
 sm_status sm_check_plugin(const sm_plugin *, const sm_check_config *, sm_check_result *, sm_error *);
 
-/* Of options for all `n` plugins of a module, those that `p` knows, or that none of them knows (an error, told by each); NULL if
- * none is left. The text lives in the arena. */
-const char *sm_check_options(const sm_plugin *const *all, int n, const sm_plugin *p, const char *options, sm_arena *);
+/* Of options for all `n` plugins of a module, those that `p` knows, or that none of them knows (an error,
+ * told by each); NULL if none is left. The text lives in the arena. */
+const char *sm_check_options(const sm_plugin *const *all, int n, const sm_plugin *p, const char *options,
+                             sm_arena *);
 
 #endif

@@ -16,24 +16,24 @@ typedef struct reading {
   sm_status status[READS];
 } reading;
 
-static uint64_t read_one(const sm_dataset_ops *ops, const void *self, int64_t index, sm_status *status,
-                         sm_error *err) {
+static uint64_t check_dataset_read_one(const sm_dataset_ops *ops, const void *self, int64_t index,
+                                       sm_status *status, sm_error *err) {
   sm_image image = {0};
   *status = ops->read(self, index, NULL, &image, err);
   uint64_t hash = 0;
-  if (*status == SM_OK && (image.width < 1 || image.height < 1 || !image.rgb))
+  if (!*status && (image.width < 1 || image.height < 1 || !image.rgb))
     *status = sm_fail(err, SM_EINTERNAL, "read says yes, but gives no picture");
-  else if (*status == SM_OK)
+  else if (!*status)
     hash = sm_hash64(image.rgb, (size_t)image.width * (size_t)image.height * 3, (uint64_t)image.width);
   sm_image_free(&image);
   return hash;
 }
 
-static void read_item(void *ctx, int64_t item, int worker) {
+static void check_dataset_read_item(void *ctx, int64_t item, int worker) {
   reading *r = ctx;
   sm_error err;
   (void)worker;
-  r->hash[item] = read_one(r->ops, r->self, r->index[item], &r->status[item], &err);
+  r->hash[item] = check_dataset_read_one(r->ops, r->self, r->index[item], &r->status[item], &err);
 }
 
 static bool check_list(sm_checker *c, const sm_dataset_ops *ops, const void *self, int64_t n) {
@@ -59,12 +59,12 @@ static void check_reads(sm_checker *c, const sm_dataset_ops *ops, const void *se
   reading r = {.ops = ops, .self = self};
   bool same = true;
   for (int k = 0; k < READS; k++) r.index[k] = (n - 1) * k / (READS - 1);
-  sm_pool_run(c->two, READS, read_item, &r);
+  sm_pool_run(c->two, READS, check_dataset_read_item, &r);
   for (int k = 0; k < READS; k++) {
     sm_error err = {0};
     sm_status status;
-    uint64_t alone = read_one(ops, self, r.index[k], &status, &err);
-    if (status != SM_OK) {
+    uint64_t alone = check_dataset_read_one(ops, self, r.index[k], &status, &err);
+    if (status) {
       if (sm_check_that(c, err.message[0] != 0, NULL, "picture %lld is refused without a reason",
                         (long long)r.index[k]))
         sm_check_note(c, "picture %lld is skipped: %s", (long long)r.index[k], err.message);
@@ -84,9 +84,9 @@ static void check_lent(sm_checker *c, const sm_dataset_ops *ops, const void *sel
     sm_error err = {0};
     sm_image view = {0};
     sm_status status;
-    uint64_t read = read_one(ops, self, index, &status, &err);
+    uint64_t read = check_dataset_read_one(ops, self, index, &status, &err);
     if (ops->borrow(self, index, NULL, &view, &err) != status) same = false;
-    else if (status == SM_OK)
+    else if (!status)
       same = same && view.capacity == 0 && view.rgb &&
              sm_hash64(view.rgb, (size_t)view.width * (size_t)view.height * 3, (uint64_t)view.width) == read;
   }

@@ -1,7 +1,8 @@
-/* check_evaluation.c — evaluations: run on a tiny network and generated pictures of four classes, twice and with other numbers of
- * threads, and where a signal asks for a stop.
+/* check_evaluation.c — evaluations: run on a tiny network and generated pictures of four classes, twice and
+ * with other numbers of threads, and where a signal asks for a stop.
  *
- * The network is a ViT with a head, the pictures are those of the dataset `shapes`: both as a run would have them. */
+ * The network is a ViT with a head, the pictures are those of the dataset `shapes`: both as a run would have
+ * them. */
 #include <math.h>
 #include <string.h>
 
@@ -17,9 +18,10 @@ typedef struct made_up {
   sm_network *network;
 } made_up;
 
-static bool stop_at_once(void) { return true; }
+static bool check_evaluation_stop_at_once(void) { return true; }
 
-static sm_status make(made_up *m, sm_kind kind, const char *name, const char *yaml, sm_instance *to, sm_error *err) {
+static sm_status check_evaluation_make(made_up *m, sm_kind kind, const char *name, const char *yaml,
+                                       sm_instance *to, sm_error *err) {
   sm_registry *registry = (sm_registry *)m->c->config->host;
   const sm_plugin *p = sm_registry_find(registry, kind, name, err);
   sm_status status = p ? sm_instance_new(registry, p, to, err) : err->code;
@@ -27,11 +29,11 @@ static sm_status make(made_up *m, sm_kind kind, const char *name, const char *ya
   return status ? status : sm_instance_create(to, err);
 }
 
-static sm_status make_network(made_up *m, sm_error *err) {
+static sm_status check_evaluation_make_network(made_up *m, sm_error *err) {
   static const char vit[] = "{arch: custom, dim: 16, depth: 2, heads: 2, patch_size: 4}",
                     head[] = "{out_dim: 12, hidden: 20, bottleneck: 8}";
-  sm_status status = make(m, SM_BACKBONE, "vit", vit, &m->vit, err);
-  if (!status) status = make(m, SM_HEAD, "projection", head, &m->head, err);
+  sm_status status = check_evaluation_make(m, SM_BACKBONE, "vit", vit, &m->vit, err);
+  if (!status) status = check_evaluation_make(m, SM_HEAD, "projection", head, &m->head, err);
   if (status) return status;
   const sm_network_parts parts = {.name = "vit",
                                   .backbone = m->vit.plugin->ops,
@@ -50,21 +52,22 @@ static sm_status make_network(made_up *m, sm_error *err) {
   return status ? status : sm_network_allocate(m->network, err);
 }
 
-static sm_status make_pictures(made_up *m, const char *split, int count, sm_instance *to, sm_error *err) {
+static sm_status check_evaluation_make_pictures(made_up *m, const char *split, int count, sm_instance *to,
+                                                sm_error *err) {
   char yaml[96];
   snprintf(yaml, sizeof yaml, "{count: %d, size: %d, classes: 4, split: %s}", count, SIDE, split);
-  sm_status status = make(m, SM_DATASET, "shapes", yaml, to, err);
+  sm_status status = check_evaluation_make(m, SM_DATASET, "shapes", yaml, to, err);
   return status ? status : ((const sm_dataset_ops *)to->plugin->ops)->open(to->self, err);
 }
 
-static sm_status make_up(made_up *m, sm_error *err) {
+static sm_status check_evaluation_make_up(made_up *m, sm_error *err) {
   if (!(m->arena = sm_arena_new("check"))) return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_status status = make_network(m, err);
-  if (!status) status = make_pictures(m, "train", TRAIN, &m->train, err);
-  return status ? status : make_pictures(m, "test", TEST, &m->test, err);
+  sm_status status = check_evaluation_make_network(m, err);
+  if (!status) status = check_evaluation_make_pictures(m, "train", TRAIN, &m->train, err);
+  return status ? status : check_evaluation_make_pictures(m, "test", TEST, &m->test, err);
 }
 
-static void release(made_up *m) {
+static void check_evaluation_release(made_up *m) {
   sm_instance *made[] = {&m->vit, &m->head, &m->train, &m->test};
   sm_network_close(m->network);
   for (size_t i = 0; i < sizeof made / sizeof *made; i++)
@@ -72,8 +75,8 @@ static void release(made_up *m) {
   sm_arena_free(m->arena);
 }
 
-static sm_status run(const made_up *m, sm_instance *instance, sm_pool *pool, bool (*stop)(void), sm_eval_result *result,
-                     sm_error *err) {
+static sm_status check_evaluation_run(const made_up *m, sm_instance *instance, sm_pool *pool,
+                                      bool (*stop)(void), sm_eval_result *result, sm_error *err) {
   sm_evaluator *evaluator;
   sm_evaluator_config c = sm_evaluator_config_of(m->network, pool);
   c.train = (sm_dataset){m->train.plugin->ops, m->train.self};
@@ -108,7 +111,7 @@ static bool check_result(sm_checker *c, const sm_eval_result *r) {
   return true;
 }
 
-static bool same_figures(const sm_eval_result *a, const sm_eval_result *b) {
+static bool check_evaluation_same_figures(const sm_eval_result *a, const sm_eval_result *b) {
   bool same = a->n == b->n;
   for (int k = 0; same && k < a->n; k++)
     same = memcmp(&a->figure[k].value, &b->figure[k].value, sizeof(double)) == 0;
@@ -119,24 +122,26 @@ static void check_runs(sm_checker *c, const made_up *m, sm_instance *instance) {
   sm_eval_result result[2];
   sm_error err = {0};
   for (int k = 0; k < 2; k++)
-    if (run(m, instance, k ? c->one : c->two, NULL, &result[k], &err) != SM_OK) {
+    if (check_evaluation_run(m, instance, k ? c->one : c->two, NULL, &result[k], &err) != SM_OK) {
       sm_check_error(c, "run", &err);
       return;
     }
   if (check_result(c, &result[0])) {
-    sm_check_good(c, "%d figures (%s %.4g)", result[0].n, result[0].figure[0].name, result[0].figure[0].value);
-    sm_check_that(c, same_figures(&result[0], &result[1]), "the same again and on one thread",
-                  "another run, on one thread, gives other figures");
+    sm_check_good(c, "%d figures (%s %.4g)", result[0].n, result[0].figure[0].name,
+                  result[0].figure[0].value);
+    sm_check_that(c, check_evaluation_same_figures(&result[0], &result[1]),
+                  "the same again and on one thread", "another run, on one thread, gives other figures");
   }
   sm_error_clear(&err);
-  sm_check_that(c, run(m, instance, c->two, stop_at_once, &result[0], &err) != SM_OK, NULL,
-                "features or going_on fail (a signal asks for a stop), but run says it went well");
+  sm_check_that(
+      c, check_evaluation_run(m, instance, c->two, check_evaluation_stop_at_once, &result[0], &err) != SM_OK,
+      NULL, "features or going_on fail (a signal asks for a stop), but run says it went well");
 }
 
 void sm_check_evaluation(sm_checker *c, sm_instance *instance) {
   made_up m = {.c = c};
   sm_error err = {0};
-  if (make_up(&m, &err) == SM_OK) check_runs(c, &m, instance);
+  if (check_evaluation_make_up(&m, &err) == SM_OK) check_runs(c, &m, instance);
   else sm_check_note(c, "there is no network or no picture to evaluate: %s", err.message);
-  release(&m);
+  check_evaluation_release(&m);
 }

@@ -17,18 +17,18 @@ typedef struct masker_run {
 } masker_run;
 
 /* Rows that add up to less than 1, as [CLS] also looks at itself. */
-static void make_attention(uint64_t sample, int view, int cells, float *attention) {
+static void check_masker_make_attention(uint64_t sample, int view, int cells, float *attention) {
   sm_rng rng = sm_rng_make(2, SM_RNG_MASK, 0, sample, (uint32_t)view);
   for (int k = 0; k < HEADS * cells; k++) attention[k] = (float)(sm_rng_uniform(&rng) / (cells + 1));
 }
 
-static void draw(const masker_run *m, int rows, int cols, int view, int64_t epoch, uint64_t sample,
-                 uint8_t *mask) {
+static void check_masker_draw(const masker_run *m, int rows, int cols, int view, int64_t epoch,
+                              uint64_t sample, uint8_t *mask) {
   sm_rng rng = sm_rng_make(1, SM_RNG_MASK, (uint64_t)epoch, sample, (uint32_t)view);
   sm_mask_request request = {.rows = rows, .cols = cols, .view = view, .epoch = epoch, .rng = &rng};
   float attention[HEADS * SIDE * SIDE];
   if (m->ops->needs_attention) {
-    make_attention(sample, view, rows * cols, attention);
+    check_masker_make_attention(sample, view, rows * cols, attention);
     request.attention = attention;
     request.heads = HEADS;
   }
@@ -47,8 +47,8 @@ static double check_grid(sm_checker *c, const masker_run *m, int rows, int cols,
       bool bits = true, guard = true;
       memset(mask, GUARD_BYTE, sizeof mask);
       memset(again, GUARD_BYTE, sizeof again);
-      draw(m, rows, cols, view, epoch, sample, mask);
-      draw(m, rows, cols, view, epoch, sample, again);
+      check_masker_draw(m, rows, cols, view, epoch, sample, mask);
+      check_masker_draw(m, rows, cols, view, epoch, sample, again);
       hidden = 0;
       for (int k = 0; k < cells; k++) bits = bits && mask[k] <= 1, hidden += mask[k];
       for (int k = cells; k < cells + GUARD; k++) guard = guard && mask[k] == GUARD_BYTE;
@@ -68,18 +68,18 @@ static double check_grid(sm_checker *c, const masker_run *m, int rows, int cols,
   return share;
 }
 
-static void draw_stream(void *ctx, int64_t item, int worker) {
+static void check_masker_draw_stream(void *ctx, int64_t item, int worker) {
   masker_run *m = ctx;
   (void)worker;
-  draw(m, SIDE, SIDE, (int)(item % 2), 1000000, (uint64_t)item, m->mask[item]);
+  check_masker_draw(m, SIDE, SIDE, (int)(item % 2), 1000000, (uint64_t)item, m->mask[item]);
 }
 
 static bool check_threads(sm_checker *c, masker_run *m) {
   uint8_t alone[SIDE * SIDE];
   bool same = true;
-  sm_pool_run(c->two, STREAMS, draw_stream, m);
+  sm_pool_run(c->two, STREAMS, check_masker_draw_stream, m);
   for (int k = 0; k < STREAMS; k++) {
-    draw(m, SIDE, SIDE, k % 2, 1000000, (uint64_t)k, alone);
+    check_masker_draw(m, SIDE, SIDE, k % 2, 1000000, (uint64_t)k, alone);
     same = same && memcmp(alone, m->mask[k], sizeof alone) == 0;
   }
   return sm_check_that(c, same, "same masks on 2 threads", "two threads at once give other masks than one");
@@ -99,7 +99,7 @@ void sm_check_masker(sm_checker *c, sm_instance *instance) {
     }
   for (uint64_t k = 0; k < 1000; k++) {
     uint8_t mask[SIDE * SIDE];
-    draw(&m, SIDE, SIDE, 0, start, k, mask);
+    check_masker_draw(&m, SIDE, SIDE, 0, start, k, mask);
     for (int j = 0; j < SIDE * SIDE; j++) mean += mask[j] / (1000.0 * SIDE * SIDE);
   }
   sm_check_good(c, "%d grids, hides %.1f %% of at most %.1f %%", SIDE * SIDE, 100 * mean, 100 * most);

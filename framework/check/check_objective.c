@@ -1,5 +1,5 @@
-/* check_objective.c — objectives: a step on a few made-up pictures, its gradient, the figures it reports, and what it
- * shows. */
+/* check_objective.c — objectives: a step on a few made-up pictures, its gradient, the figures it reports, and
+ * what it shows. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,14 +25,15 @@ typedef struct objective_trial {
   bool wrong;
 } objective_trial;
 
-static bool declare(sm_trial *t) {
+static bool check_objective_declare(sm_trial *t) {
   const objective_trial *o = t->ctx;
-  sm_set *trained = sm_trial_set(t, TRAINED, "objective", true), *kept = sm_trial_set(t, KEPT, "state", false);
+  sm_set *trained = sm_trial_set(t, TRAINED, "objective", true),
+         *kept = sm_trial_set(t, KEPT, "state", false);
   if (trained && kept) o->ops->declare(o->self, &(sm_params){trained, ""}, &(sm_params){kept, ""});
   return trained && kept;
 }
 
-static sm_objective_env env_of(const sm_trial *t, sm_tensor *pictures) {
+static sm_objective_env check_objective_env_of(const sm_trial *t, sm_tensor *pictures) {
   const objective_trial *o = t->ctx;
   return (sm_objective_env){.params = {t->set[TRAINED], ""},
                             .state = {t->set[KEPT], ""},
@@ -42,13 +43,13 @@ static sm_objective_env env_of(const sm_trial *t, sm_tensor *pictures) {
                             .step_pictures = 2 * PICTURES};
 }
 
-static void build(sm_trial *t) {
+static void check_objective_build(sm_trial *t) {
   objective_trial *o = t->ctx;
   const int64_t words = 3;
   o->pictures = sm_input_real(t->graph, "pictures", 4, (int64_t[]){PICTURES, 3, o->side, o->side},
                               sm_count(t->graph, "count", PICTURES));
   o->key = sm_input(t->graph, "key", SM_I32, 1, &words, NULL);
-  sm_objective_env env = env_of(t, o->pictures);
+  sm_objective_env env = check_objective_env_of(t, o->pictures);
   env.key = o->key;
   sm_tensor *loss = o->ops->build(o->self, t->graph, &env);
   if (loss) sm_trial_term(t, loss);
@@ -56,7 +57,7 @@ static void build(sm_trial *t) {
 }
 
 /* Pictures of [0, 1], normalised as the objective or ImageNet's statistics say. */
-static void fill_pictures(const objective_trial *o, sm_tensor *t) {
+static void check_objective_fill_pictures(const objective_trial *o, sm_tensor *t) {
   sm_rng rng = sm_rng_make(7, SM_RNG_TEST, 0, 0, 0);
   const int64_t area = (int64_t)o->side * o->side;
   for (int64_t i = 0; i < sm_elements(t); i++) {
@@ -67,24 +68,24 @@ static void fill_pictures(const objective_trial *o, sm_tensor *t) {
   }
 }
 
-static void fill(sm_trial *t) {
+static void check_objective_fill(sm_trial *t) {
   objective_trial *o = t->ctx;
   const sm_time time = {.step = 3, .steps_per_epoch = 10, .epochs = 5};
-  fill_pictures(o, o->pictures);
+  check_objective_fill_pictures(o, o->pictures);
   sm_write_i32(o->key, 0, 3, (int32_t[]){154, 77, 0});
   if (o->ops->prepare) o->ops->prepare(o->self, &time);
 }
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
 
-static void put(sm_measures *m, const char *name, double value, bool mean) {
+static void check_objective_put(sm_measures *m, const char *name, double value, bool mean) {
   objective_trial *o = m->core;
   (void)mean;
   bool again = false;
   for (int i = 0; i < o->names; i++) again = again || !strcmp(o->name[i], name);
   o->wrong = !sm_check_that(o->checker, isfinite(value), NULL, "report: %s is %g", name, value) ||
-             !sm_check_that(o->checker, !again && strcmp(name, "loss") != 0, NULL, "report: '%s' is there already",
-                            name) ||
+             !sm_check_that(o->checker, !again && strcmp(name, "loss") != 0, NULL,
+                            "report: '%s' is there already", name) ||
              !sm_check_that(o->checker, strlen(name) < sizeof o->name[0] && o->names < MOST_NAMES, NULL,
                             "report: too many figures, or a name of more than %zu bytes: '%.80s'",
                             sizeof o->name[0] - 1, name) ||
@@ -102,7 +103,7 @@ static bool check_figures(sm_checker *c, const sm_trial_plan *plan) {
     o->ops->measure(o->self, PICTURES, true);
     o->ops->measure(o->self, PICTURES, false);
   }
-  sm_measures measures = {.core = o, .put = put};
+  sm_measures measures = {.core = o, .put = check_objective_put};
   o->checker = c, o->names = 0, o->wrong = false;
   if (ok && o->ops->report) o->ops->report(o->self, &measures);
   ok = ok && !o->wrong;
@@ -113,25 +114,30 @@ static bool check_figures(sm_checker *c, const sm_trial_plan *plan) {
 
 /* ---- showing ------------------------------------------------------------------------------------------- */
 
-static void build_both(sm_trial *t) {
+static void check_objective_build_both(sm_trial *t) {
   objective_trial *o = t->ctx;
-  build(t);
+  check_objective_build(t);
   sm_pass_end(t->graph);
   o->shown = sm_input_real(t->graph, "shown", 4, (int64_t[]){PICTURES, 3, o->side, o->side},
                            sm_count(t->graph, "shown count", PICTURES));
-  const sm_objective_env env = env_of(t, o->shown);
+  const sm_objective_env env = check_objective_env_of(t, o->shown);
   o->ops->build_show(o->self, t->graph, &env);
   sm_pass_begin(t->graph, "rest"); /* the trial ends the pass it began */
 }
 
 static void check_show(sm_checker *c, objective_trial *o, const char *name) {
-  const sm_trial_plan plan = {.name = name, .declare = declare, .build = build_both, .fill = fill, .no_gradient = true, .ctx = o};
+  const sm_trial_plan plan = {.name = name,
+                              .declare = check_objective_declare,
+                              .build = check_objective_build_both,
+                              .fill = check_objective_fill,
+                              .no_gradient = true,
+                              .ctx = o};
   char folder[] = "/tmp/smalti-check-XXXXXX";
   sm_trial t;
   sm_error err = {0};
   if (!sm_trial_open(&t, c, &plan, c->two)) return;
   if (mkdtemp(folder)) {
-    fill_pictures(o, o->shown);
+    check_objective_fill_pictures(o, o->shown);
     sm_show show = {.graph = t.graph, .folder = folder, .pictures = PICTURES};
     if (o->ops->show(o->self, &show, &err) != SM_OK) sm_check_error(c, "show", &err);
     else sm_check_good(c, "shows pictures");
@@ -157,8 +163,13 @@ void sm_check_objective(sm_checker *c, sm_instance *instance) {
     sm_check_error(c, "spec", &err);
     return;
   }
-  if (!sm_check_that(c, !o.ops->build_show == !o.ops->show, NULL, "build_show and show: both or neither")) return;
+  if (!sm_check_that(c, !o.ops->build_show == !o.ops->show, NULL, "build_show and show: both or neither"))
+    return;
   snprintf(name, sizeof name, "%d px", o.side);
-  const sm_trial_plan plan = {.name = name, .declare = declare, .build = build, .fill = fill, .ctx = &o};
+  const sm_trial_plan plan = {.name = name,
+                              .declare = check_objective_declare,
+                              .build = check_objective_build,
+                              .fill = check_objective_fill,
+                              .ctx = &o};
   if (sm_trial_check(c, &plan) && check_figures(c, &plan) && o.ops->show) check_show(c, &o, name);
 }

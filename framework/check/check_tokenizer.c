@@ -1,5 +1,5 @@
-/* check_tokenizer.c — tokenizers: targets that are what the spec says, a state that only fit and the update move,
- * the same from one run to the next and after saving and loading. */
+/* check_tokenizer.c — tokenizers: targets that are what the spec says, a state that only fit and the update
+ * move, the same from one run to the next and after saving and loading. */
 #include <math.h>
 #include <string.h>
 
@@ -34,64 +34,83 @@ typedef struct tokenizer_trial {
 
 /* ---- a plain linear head, so that a tokenizer can be tried without other plugins ----------------------- */
 
-static void head_declare(const void *self, const sm_head *h) {
+static void check_tokenizer_head_declare(const void *self, const sm_head *h) {
   (void)self;
   sm_declare(&h->params, "weight", SM_INIT_NORMAL, 0.3, 0, 2, (int64_t[]){h->view_dim, h->dim});
   sm_declare(&h->params, "bias", SM_INIT_ZEROS, 0, 0, 1, (int64_t[]){h->view_dim});
 }
 
-static sm_tensor *head_features(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+static sm_tensor *check_tokenizer_head_features(void *self, sm_graph *g, const sm_head *h, sm_tensor *x,
+                                                sm_site site) {
   (void)self, (void)g, (void)h, (void)site;
   return x;
 }
 
-static sm_tensor *head_logits(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+static sm_tensor *check_tokenizer_head_logits(void *self, sm_graph *g, const sm_head *h, sm_tensor *x,
+                                              sm_site site) {
   (void)self, (void)site;
   return sm_linear(g, x, sm_param(g, &h->params, "weight"), sm_param(g, &h->params, "bias"));
 }
 
-static int head_out_dim(const void *self, sm_site site, int dim) {
+static int check_tokenizer_head_out_dim(const void *self, sm_site site, int dim) {
   (void)self, (void)site, (void)dim;
   return K;
 }
 
-static const sm_head_ops head_ops = {
-    .affine = true, .declare = head_declare, .features = head_features, .logits = head_logits, .out_dim = head_out_dim};
+static const sm_head_ops head_ops = {.affine = true,
+                                     .declare = check_tokenizer_head_declare,
+                                     .features = check_tokenizer_head_features,
+                                     .logits = check_tokenizer_head_logits,
+                                     .out_dim = check_tokenizer_head_out_dim};
 
 /* ---- the graph ----------------------------------------------------------------------------------------- */
 
-static int width(const tokenizer_trial *k, sm_site site) {
+static int check_tokenizer_width(const tokenizer_trial *k, sm_site site) {
   int own = site == SM_SITE_VIEW ? k->spec.view_dim : k->spec.patch_dim;
   return own ? own : K;
 }
 
-static bool declare(sm_trial *t) {
+static bool check_tokenizer_declare(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
-  sm_set *state = sm_trial_set(t, STATE, "state", false), *teacher = state ? sm_trial_set(t, TEACHER, "teacher", false) : NULL,
+  sm_set *state = sm_trial_set(t, STATE, "state", false),
+         *teacher = state ? sm_trial_set(t, TEACHER, "teacher", false) : NULL,
          *frozen = teacher ? sm_trial_set(t, FROZEN, "frozen", false) : NULL;
   if (!frozen) return false;
-  k->head = (sm_head){.ops = &head_ops, .params = {teacher, "head."}, .state = {state, "head."}, .role = SM_ROLE_TEACHER, .dim = DIM, .view_dim = K, .patch_dim = K};
-  head_declare(NULL, &k->head);
+  k->head = (sm_head){.ops = &head_ops,
+                      .params = {teacher, "head."},
+                      .state = {state, "head."},
+                      .role = SM_ROLE_TEACHER,
+                      .dim = DIM,
+                      .view_dim = K,
+                      .patch_dim = K};
+  check_tokenizer_head_declare(NULL, &k->head);
   if (k->ops->declare)
-    k->ops->declare(k->self, &(sm_params){state, "tokenizer."}, k->want[SM_SITE_VIEW] ? width(k, SM_SITE_VIEW) : 0, k->want[SM_SITE_PATCH] ? width(k, SM_SITE_PATCH) : 0);
+    k->ops->declare(k->self, &(sm_params){state, "tokenizer."},
+                    k->want[SM_SITE_VIEW] ? check_tokenizer_width(k, SM_SITE_VIEW) : 0,
+                    k->want[SM_SITE_PATCH] ? check_tokenizer_width(k, SM_SITE_PATCH) : 0);
   if (k->ops->declare_frozen) k->ops->declare_frozen(k->self, &(sm_params){frozen, "tokenizer."});
   return true;
 }
 
-static void keep_target(sm_graph *g, const sm_target *target) {
+static void check_tokenizer_keep_target(sm_graph *g, const sm_target *target) {
   if (target->logits) sm_keep(g, target->logits);
   if (target->ids) sm_keep(g, target->ids);
   if (target->vectors) sm_keep(g, target->vectors);
 }
 
 /* What it may look at: what its spec asks for, and nothing else. */
-static sm_seen look(tokenizer_trial *k, sm_graph *g) {
+static sm_seen check_tokenizer_look(tokenizer_trial *k, sm_graph *g) {
   const int64_t features[] = {VIEWS, PATCHES, DIM}, view[] = {VIEWS, DIM};
   char name[32];
   k->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){VIEWS, 3, ROWS * k->cell, COLS * k->cell}, NULL);
   k->view = k->spec.needs_teacher ? sm_input_real(g, "teacher.view", 2, view, NULL) : NULL;
   k->patches = k->spec.needs_teacher ? sm_input_real(g, "teacher.patches", 3, features, NULL) : NULL;
-  sm_seen seen = {.pictures = k->pictures, .rows = ROWS, .cols = COLS, .view = k->view, .patches = k->patches, .blocks = k->spec.teacher_blocks};
+  sm_seen seen = {.pictures = k->pictures,
+                  .rows = ROWS,
+                  .cols = COLS,
+                  .view = k->view,
+                  .patches = k->patches,
+                  .blocks = k->spec.teacher_blocks};
   for (int b = 0; b < seen.blocks; b++) {
     snprintf(name, sizeof name, "teacher.block%d", b);
     seen.block[b] = k->block[b] = sm_input_real(g, name, 3, features, NULL);
@@ -99,7 +118,7 @@ static sm_seen look(tokenizer_trial *k, sm_graph *g) {
   return seen;
 }
 
-static sm_tokenizer_env env_of(const sm_trial *t) {
+static sm_tokenizer_env check_tokenizer_env_of(const sm_trial *t) {
   const tokenizer_trial *k = t->ctx;
   return (sm_tokenizer_env){.head = k->spec.needs_head ? &k->head : NULL,
                             .state = {t->set[STATE], "tokenizer."},
@@ -109,12 +128,12 @@ static sm_tokenizer_env env_of(const sm_trial *t) {
                             .want_patch = k->want[SM_SITE_PATCH]};
 }
 
-static void build(sm_trial *t) {
+static void check_tokenizer_build(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
   sm_graph *g = t->graph;
-  const sm_seen seen = look(k, g);
+  const sm_seen seen = check_tokenizer_look(k, g);
   k->masked = sm_rows_new(g, "masked", VIEWS * PATCHES, VIEWS, PATCHES, NULL);
-  const sm_tokenizer_env env = env_of(t);
+  const sm_tokenizer_env env = check_tokenizer_env_of(t);
   k->target[0] = k->target[1] = (sm_target){0};
   k->ops->build(k->self, g, &env, &seen, &k->target[SM_SITE_VIEW], &k->target[SM_SITE_PATCH]);
   if (k->local) {
@@ -123,22 +142,23 @@ static void build(sm_trial *t) {
     k->target[SM_SITE_PATCH] = (sm_target){0};
     k->ops->build_local(k->self, g, &local, &seen, &k->target[SM_SITE_PATCH]);
   }
-  for (int site = 0; site < 2; site++) keep_target(g, &k->target[site]);
+  for (int site = 0; site < 2; site++) check_tokenizer_keep_target(g, &k->target[site]);
 }
 
-static void update(sm_trial *t) {
+static void check_tokenizer_update(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
-  const sm_tokenizer_env env = env_of(t);
+  const sm_tokenizer_env env = check_tokenizer_env_of(t);
   if (k->ops->build_update) k->ops->build_update(k->self, t->graph, &env);
 }
 
-static void fill_features(tokenizer_trial *k, uint64_t key) {
+static void check_tokenizer_fill_features(tokenizer_trial *k, uint64_t key) {
   if (k->view) sm_fill_normal(k->view, key, 1);
   if (k->patches) sm_fill_normal(k->patches, key + 100, 1);
-  for (int b = 0; b < k->spec.teacher_blocks; b++) sm_fill_normal(k->block[b], key + 200 + 10 * (uint64_t)b, 1);
+  for (int b = 0; b < k->spec.teacher_blocks; b++)
+    sm_fill_normal(k->block[b], key + 200 + 10 * (uint64_t)b, 1);
 }
 
-static void fill(sm_trial *t) {
+static void check_tokenizer_fill(sm_trial *t) {
   tokenizer_trial *k = t->ctx;
   int32_t cells[VIEWS * PATCHES];
   int n = 0;
@@ -146,20 +166,20 @@ static void fill(sm_trial *t) {
     for (int j = 0; j < (v == 0 ? k->hidden : k->hidden / 2); j++) cells[n++] = v * PATCHES + 2 * j;
   sm_rows_set(k->masked, cells, n);
   sm_fill_normal(k->pictures, 41, 1);
-  fill_features(k, 42);
+  check_tokenizer_fill_features(k, 42);
 }
 
-static void step(sm_trial *t, int64_t number) {
+static void check_tokenizer_step(sm_trial *t, int64_t number) {
   tokenizer_trial *k = t->ctx;
   const sm_time time = {.step = number, .steps_per_epoch = 2, .epochs = 3};
-  fill_features(k, 50 + (uint64_t)number);
+  check_tokenizer_fill_features(k, 50 + (uint64_t)number);
   if (k->ops->prepare) k->ops->prepare(k->self, &time, 0);
   sm_graph_run(t->graph, t->pass);
 }
 
 /* ---- learning and loading ------------------------------------------------------------------------------ */
 
-static sm_status random_views(sm_sampler *sampler, int64_t n, float *views, sm_error *err) {
+static sm_status check_tokenizer_random_views(sm_sampler *sampler, int64_t n, float *views, sm_error *err) {
   int64_t *drawn = sampler->core, floats = 3 * (int64_t)sampler->height * sampler->width;
   (void)err;
   for (int64_t i = 0; i < n; i++) {
@@ -170,7 +190,7 @@ static sm_status random_views(sm_sampler *sampler, int64_t n, float *views, sm_e
 }
 
 /* What a run does before its first step. */
-static bool prepare_sets(sm_trial *t, bool fit) {
+static bool check_tokenizer_prepare_sets(sm_trial *t, bool fit) {
   tokenizer_trial *k = t->ctx;
   sm_checker *c = t->checker;
   sm_error err = {0};
@@ -184,7 +204,7 @@ static bool prepare_sets(sm_trial *t, bool fit) {
                         .seed = 22,
                         .pool = c->two,
                         .core = &drawn,
-                        .next = random_views};
+                        .next = check_tokenizer_random_views};
   if (k->ops->load && k->ops->load(k->self, &frozen, &err) != SM_OK) return sm_check_error(c, "load", &err);
   if (!k->ops->fit || !fit) return true;
   if (sm_set_bytes(t->set[STATE]) / sizeof(double) > FIT_AT_MOST) {
@@ -232,14 +252,18 @@ static bool check_target(sm_checker *c, const tokenizer_trial *k, sm_site site) 
                          "%s: given, but the spec says none", where);
   if (!sm_check_that(c, t->form == promised, NULL, "%s: form is %d, the spec says %d", where, (int)t->form,
                      (int)promised) ||
-      !sm_check_that(c, t->dim == width(k, site), NULL,
-                     "%s: dim is %lld, not %d%s", where, (long long)t->dim, width(k, site), own ? " as the spec says" : ", the K of the check's head, since the spec gives no length"))
+      !sm_check_that(
+          c, t->dim == check_tokenizer_width(k, site), NULL, "%s: dim is %lld, not %d%s", where,
+          (long long)t->dim, check_tokenizer_width(k, site),
+          own ? " as the spec says" : ", the K of the check's head, since the spec gives no length"))
     return false;
   int64_t rows = site == SM_SITE_VIEW ? VIEWS : sm_items(k->masked->token);
   if (t->form == SM_TARGET_DISTRIBUTION) return check_distribution(c, where, t, rows);
   const sm_tensor *values = t->form == SM_TARGET_IDS ? t->ids : t->vectors;
-  if (!sm_check_that(c, values != NULL, NULL, "%s: no %s", where, t->form == SM_TARGET_IDS ? "ids" : "vectors") ||
-      !sm_check_that(c, t->form == SM_TARGET_IDS || (values->ndim == 2 && values->dim[1] == t->dim), NULL, "%s: vectors are not (rows, %lld)", where, (long long)t->dim))
+  if (!sm_check_that(c, values != NULL, NULL, "%s: no %s", where,
+                     t->form == SM_TARGET_IDS ? "ids" : "vectors") ||
+      !sm_check_that(c, t->form == SM_TARGET_IDS || (values->ndim == 2 && values->dim[1] == t->dim), NULL,
+                     "%s: vectors are not (rows, %lld)", where, (long long)t->dim))
     return false;
   bool good = !values->needs_grad;
   for (int64_t j = 0; j < rows * sm_item_elements(values); j++) {
@@ -254,18 +278,18 @@ static bool check_target(sm_checker *c, const tokenizer_trial *k, sm_site site) 
 /* ---- runs ---------------------------------------------------------------------------------------------- */
 
 /* STEPS steps; the state's hash after each. From step `from` on with the values of `load`. */
-static bool run_steps(sm_checker *c, const sm_trial_plan *plan, sm_pool *pool, uint64_t hash[STEPS], int from,
-                      sm_set *load, sm_set **keep) {
+static bool check_tokenizer_run_steps(sm_checker *c, const sm_trial_plan *plan, sm_pool *pool,
+                                      uint64_t hash[STEPS], int from, sm_set *load, sm_set **keep) {
   sm_trial t;
   tokenizer_trial *k = plan->ctx;
   if (!sm_trial_open(&t, c, plan, pool)) return false;
-  bool ok = prepare_sets(&t, !load);
+  bool ok = check_tokenizer_prepare_sets(&t, !load);
   if (load) sm_set_copy(t.set[STATE], load);
   for (int s = from; s < STEPS && ok; s++) {
     uint64_t before = sm_trial_state(&t, STATE);
-    step(&t, s);
-    ok = sm_check_that(c, sm_trial_state(&t, STATE) == before, NULL, "%s: the state changes before the update",
-                       plan->name);
+    check_tokenizer_step(&t, s);
+    ok = sm_check_that(c, sm_trial_state(&t, STATE) == before, NULL,
+                       "%s: the state changes before the update", plan->name);
     for (int site = 0; site < 2 && ok; site++) ok = check_target(c, k, (sm_site)site);
     sm_graph_run(t.graph, t.update);
     hash[s] = sm_trial_state(&t, STATE);
@@ -282,14 +306,21 @@ static void check_wants(sm_checker *c, tokenizer_trial *k, bool view, bool patch
                         const char *name) {
   uint64_t once[STEPS] = {0}, again[STEPS] = {0}, resumed[STEPS] = {0};
   sm_set *saved = NULL;
-  const sm_trial_plan plan = {.name = name, .declare = declare, .build = build, .update = update, .fill = fill, .no_gradient = true, .ctx = k};
+  const sm_trial_plan plan = {.name = name,
+                              .declare = check_tokenizer_declare,
+                              .build = check_tokenizer_build,
+                              .update = check_tokenizer_update,
+                              .fill = check_tokenizer_fill,
+                              .no_gradient = true,
+                              .ctx = k};
   k->want[SM_SITE_VIEW] = view, k->want[SM_SITE_PATCH] = patch, k->hidden = hidden;
-  if (!run_steps(c, &plan, c->two, once, 0, NULL, NULL) || !run_steps(c, &plan, c->one, again, 0, NULL, NULL))
+  if (!check_tokenizer_run_steps(c, &plan, c->two, once, 0, NULL, NULL) ||
+      !check_tokenizer_run_steps(c, &plan, c->one, again, 0, NULL, NULL))
     return;
   bool ok = sm_check_that(c, memcmp(once, again, sizeof once) == 0, NULL,
                           "%s: 1 and 2 threads give other states", name);
-  if (ok && run_steps(c, &plan, c->two, again, 0, NULL, &saved) && saved &&
-      run_steps(c, &plan, c->two, resumed, 1, saved, NULL))
+  if (ok && check_tokenizer_run_steps(c, &plan, c->two, again, 0, NULL, &saved) && saved &&
+      check_tokenizer_run_steps(c, &plan, c->two, resumed, 1, saved, NULL))
     ok = sm_check_that(
         c, resumed[STEPS - 1] == once[STEPS - 1], NULL,
         "%s: after saving and loading the state, training goes another way (a state that is not declared?)",
@@ -304,33 +335,51 @@ static bool check_spec(sm_checker *c, const tokenizer_trial *k) {
   const sm_own_view *own = s->own;
   const int forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS | SM_TARGET_VECTORS;
   for (int j = 0; own && j < 3; j++)
-    if (!sm_check_that(c, own->std[j] > 0, NULL, "spec: own->std[%d] is %g; values are divided by it", j, own->std[j])) return false;
-  return sm_check_that(c, s->view || s->patch, NULL, "spec: view and patch are both SM_TARGET_NONE, so it gives no target at all") &&
-         sm_check_that(c, !((int)s->view & ~forms) && !((int)s->patch & ~forms), NULL, "spec: view is %d and patch is %d, which are not both an SM_TARGET_…", (int)s->view, (int)s->patch) &&
-         sm_check_that(c, s->view_dim >= 0, NULL, "spec: view_dim is %d", s->view_dim) && sm_check_that(c, s->patch_dim >= 0, NULL, "spec: patch_dim is %d", s->patch_dim) &&
-         sm_check_that(c, s->teacher_blocks >= 0 && s->teacher_blocks <= BLOCKS, NULL,
-                       "spec: teacher_blocks is %d, but the check's backbone offers %d, as spec->blocks says; ask for no more, or refuse", s->teacher_blocks, BLOCKS) &&
-         sm_check_that(c, !s->needs_head || s->needs_teacher, NULL, "spec: needs_head is set, but not needs_teacher, whose features a head reads") &&
-         sm_check_that(c, s->needs_head || !s->view || s->view_dim, NULL, "spec: view_dim is 0, as large as a head says, but needs_head is not set") &&
-         sm_check_that(c, s->needs_head || !s->patch || s->patch_dim, NULL, "spec: patch_dim is 0, as large as a head says, but needs_head is not set") &&
+    if (!sm_check_that(c, own->std[j] > 0, NULL, "spec: own->std[%d] is %g; values are divided by it", j,
+                       own->std[j]))
+      return false;
+  return sm_check_that(c, s->view || s->patch, NULL,
+                       "spec: view and patch are both SM_TARGET_NONE, so it gives no target at all") &&
+         sm_check_that(c, !((int)s->view & ~forms) && !((int)s->patch & ~forms), NULL,
+                       "spec: view is %d and patch is %d, which are not both an SM_TARGET_…", (int)s->view,
+                       (int)s->patch) &&
+         sm_check_that(c, s->view_dim >= 0, NULL, "spec: view_dim is %d", s->view_dim) &&
+         sm_check_that(c, s->patch_dim >= 0, NULL, "spec: patch_dim is %d", s->patch_dim) &&
+         sm_check_that(
+             c, s->teacher_blocks >= 0 && s->teacher_blocks <= BLOCKS, NULL,
+             "spec: teacher_blocks is %d, but the check's backbone offers %d, as spec->blocks says; ask for no more, or refuse",
+             s->teacher_blocks, BLOCKS) &&
+         sm_check_that(c, !s->needs_head || s->needs_teacher, NULL,
+                       "spec: needs_head is set, but not needs_teacher, whose features a head reads") &&
+         sm_check_that(c, s->needs_head || !s->view || s->view_dim, NULL,
+                       "spec: view_dim is 0, as large as a head says, but needs_head is not set") &&
+         sm_check_that(c, s->needs_head || !s->patch || s->patch_dim, NULL,
+                       "spec: patch_dim is 0, as large as a head says, but needs_head is not set") &&
          sm_check_that(c, !own || own->pixels >= 0, NULL, "spec: own->pixels is %d", own ? own->pixels : 0) &&
-         sm_check_that(c, !k->ops->load == !k->ops->declare_frozen, NULL, "declare_frozen and load come together: one fills what the other declares");
+         sm_check_that(c, !k->ops->load == !k->ops->declare_frozen, NULL,
+                       "declare_frozen and load come together: one fills what the other declares");
 }
 
-/* Where a recipe is only looked at there is no backbone yet: spec is asked with zeros, and must answer as well as it can. */
+/* Where a recipe is only looked at there is no backbone yet: spec is asked with zeros, and must answer as
+ * well as it can. */
 static bool check_spec_early(sm_checker *c, const tokenizer_trial *k) {
   sm_error err = {0};
   sm_tokenizer_spec early = {0};
   if (k->ops->spec(k->self, &early, &err) != SM_OK)
-    return sm_check_that(c, false, NULL, "spec is refused where there is no backbone yet (dim, cell and blocks 0): %s", err.message);
-  return sm_check_that(c, early.view == k->spec.view && early.patch == k->spec.patch, NULL,
-                       "spec gives other forms where there is no backbone yet (dim, cell and blocks 0): view %d and patch %d, then %d and %d", (int)early.view,
-                       (int)early.patch, (int)k->spec.view, (int)k->spec.patch);
+    return sm_check_that(c, false, NULL,
+                         "spec is refused where there is no backbone yet (dim, cell and blocks 0): %s",
+                         err.message);
+  return sm_check_that(
+      c, early.view == k->spec.view && early.patch == k->spec.patch, NULL,
+      "spec gives other forms where there is no backbone yet (dim, cell and blocks 0): view %d and patch %d, then %d and %d",
+      (int)early.view, (int)early.patch, (int)k->spec.view, (int)k->spec.patch);
 }
 
 void sm_check_tokenizer(sm_checker *c, sm_instance *instance) {
   sm_error err = {0};
-  tokenizer_trial k = {.ops = instance->plugin->ops, .self = instance->self, .spec = {.dim = DIM, .cell = CELL, .blocks = BLOCKS}};
+  tokenizer_trial k = {.ops = instance->plugin->ops,
+                       .self = instance->self,
+                       .spec = {.dim = DIM, .cell = CELL, .blocks = BLOCKS}};
   if (k.ops->spec(k.self, &k.spec, &err) != SM_OK) {
     sm_check_error(c, "spec", &err);
     return;

@@ -51,7 +51,7 @@ void sm_trial_score(sm_trial *t, sm_tensor *y) {
   sm_trial_term(t, term);
 }
 
-static bool seal(sm_trial *t, size_t *bytes, sm_error *err) {
+static bool trial_seal(sm_trial *t, size_t *bytes, sm_error *err) {
   for (int k = 0; k < TRIAL_SETS; k++) {
     if (!t->set[k]) continue;
     if (sm_set_seal(t->set[k], SM_MOMENTS_NONE, err) != SM_OK) return false;
@@ -61,7 +61,7 @@ static bool seal(sm_trial *t, size_t *bytes, sm_error *err) {
 }
 
 /* A cheap number in [0, 1) for element i: big parameters take millions of them. */
-static double scramble(uint64_t key, int64_t i) {
+static double trial_scramble(uint64_t key, int64_t i) {
   uint64_t z = key + (uint64_t)(i + 1) * 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -69,7 +69,7 @@ static double scramble(uint64_t key, int64_t i) {
 }
 
 /* Values of weights and inputs, a little off the initial ones. */
-static bool allocate(sm_trial *t, sm_error *err) {
+static bool trial_allocate(sm_trial *t, sm_error *err) {
   for (int k = 0; k < TRIAL_SETS; k++) {
     if (!t->set[k]) continue;
     if (sm_set_allocate(t->set[k], 1, err) != SM_OK) return false;
@@ -78,14 +78,14 @@ static bool allocate(sm_trial *t, sm_error *err) {
       if (row->alias_of >= 0) continue;
       uint64_t key = sm_hash64(row->name, strlen(row->name), 3);
       double *v = sm_set_lend(t->set[k], r, SM_VALUES, NULL);
-      for (int64_t i = 0; i < row->size; i++) v[i] += 0.15 * (scramble(key, i) - 0.5);
+      for (int64_t i = 0; i < row->size; i++) v[i] += 0.15 * (trial_scramble(key, i) - 0.5);
       sm_set_give_back(t->set[k], r, SM_VALUES, v, true);
     }
   }
   return sm_graph_allocate(t->graph, err) == SM_OK;
 }
 
-static void fill_weights(sm_trial *t) {
+static void trial_fill_weights(sm_trial *t) {
   for (int k = 0; k < t->terms; k++) {
     sm_node *mul = t->term[k]->maker;
     sm_tensor *w = mul && mul->in[1] && mul->in[1]->persistent && !mul->in[1]->maker ? mul->in[1] : NULL;
@@ -95,11 +95,11 @@ static void fill_weights(sm_trial *t) {
 }
 
 /* Made, sealed, built, planned; *bytes it needs. */
-static bool build(sm_trial *t, const sm_trial_plan *plan, sm_pool *pool, size_t *bytes, sm_error *err) {
+static bool trial_build(sm_trial *t, const sm_trial_plan *plan, sm_pool *pool, size_t *bytes, sm_error *err) {
   sm_plan_report report;
   const sm_graph_config config = {.device = SM_CPU, .real = SM_F64, .pool = pool};
   t->graph = sm_graph_new(&config, err);
-  if (!t->graph || !plan->declare(t) || !seal(t, bytes, err)) return false;
+  if (!t->graph || !plan->declare(t) || !trial_seal(t, bytes, err)) return false;
   t->pass = sm_pass_begin(t->graph, "check");
   plan->build(t);
   if (!plan->no_gradient) sm_pass_backward(t->graph);
@@ -116,7 +116,7 @@ static bool build(sm_trial *t, const sm_trial_plan *plan, sm_pool *pool, size_t 
 }
 
 /* Too large to run here, which a note says; nothing is allocated yet. */
-static bool too_large(sm_trial *t, const char *name) {
+static bool trial_too_large(sm_trial *t, const char *name) {
   char text[32];
   sm_plan_report report;
   sm_checker *c = t->checker;
@@ -135,23 +135,23 @@ bool sm_trial_open(sm_trial *t, sm_checker *c, const sm_trial_plan *plan, sm_poo
   sm_error err = {0};
   size_t bytes = 0;
   *t = (sm_trial){.checker = c, .ctx = plan->ctx};
-  if (!build(t, plan, pool, &bytes, &err)) {
+  if (!trial_build(t, plan, pool, &bytes, &err)) {
     if (err.code != SM_OK) sm_check_error(c, plan->name, &err);
     sm_trial_close(t);
     return false;
   }
   t->bytes = bytes;
   c->heavy = bytes > HEAVY;
-  if (too_large(t, plan->name)) {
+  if (trial_too_large(t, plan->name)) {
     sm_trial_close(t);
     return false;
   }
-  if (!allocate(t, &err)) {
+  if (!trial_allocate(t, &err)) {
     sm_check_error(c, plan->name, &err);
     sm_trial_close(t);
     return false;
   }
-  fill_weights(t);
+  trial_fill_weights(t);
   if (plan->fill) plan->fill(t);
   return true;
 }
@@ -175,15 +175,16 @@ double sm_trial_run(sm_trial *t) {
   return sum;
 }
 
-static bool has_gradient(const sm_trial *t, int set, int row) {
+static bool trial_has_gradient(const sm_trial *t, int set, int row) {
   const sm_row *r = sm_set_row(t->set[set], row);
-  return r->alias_of < 0 && !(r->flags & SM_ROW_FROZEN) && sm_set_read(t->set[set], row, SM_GRADIENTS, 0, 0, NULL);
+  return r->alias_of < 0 && !(r->flags & SM_ROW_FROZEN) &&
+         sm_set_read(t->set[set], row, SM_GRADIENTS, 0, 0, NULL);
 }
 
 void sm_trial_zero_gradients(sm_trial *t) {
   for (int k = 0; k < TRIAL_SETS; k++)
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++)
-      if (has_gradient(t, k, r)) sm_set_fill(t->set[k], r, SM_GRADIENTS, 0);
+      if (trial_has_gradient(t, k, r)) sm_set_fill(t->set[k], r, SM_GRADIENTS, 0);
 }
 
 uint64_t sm_trial_hash(const sm_trial *t) {
@@ -193,13 +194,14 @@ uint64_t sm_trial_hash(const sm_trial *t) {
       hash = sm_hash64(&(double){sm_get(t->term[k], i)}, sizeof(double), hash);
   for (int k = 0; k < TRIAL_SETS; k++)
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++)
-      if (has_gradient(t, k, r)) hash = sm_set_row_hash(t->set[k], r, SM_GRADIENTS, hash);
+      if (trial_has_gradient(t, k, r)) hash = sm_set_row_hash(t->set[k], r, SM_GRADIENTS, hash);
   return hash;
 }
 
 uint64_t sm_trial_state(const sm_trial *t, int slot) {
   uint64_t hash = 0;
-  for (int r = 0; r < sm_set_rows(t->set[slot]); r++) hash = sm_set_row_hash(t->set[slot], r, SM_VALUES, hash);
+  for (int r = 0; r < sm_set_rows(t->set[slot]); r++)
+    hash = sm_set_row_hash(t->set[slot], r, SM_VALUES, hash);
   return hash;
 }
 
@@ -208,7 +210,9 @@ bool sm_trial_state_finite(sm_trial *t, int slot, const char *what) {
   for (int r = 0; r < sm_set_rows(t->set[slot]); r++)
     for (int64_t j = 0; j < sm_set_row(t->set[slot], r)->size; j++) {
       sm_set_read_f64(t->set[slot], r, SM_VALUES, j, 1, &v);
-      if (!sm_check_that(t->checker, isfinite(v), NULL, "'%s' is %g after %s", sm_set_row(t->set[slot], r)->name, v, what)) return false;
+      if (!sm_check_that(t->checker, isfinite(v), NULL, "'%s' is %g after %s",
+                         sm_set_row(t->set[slot], r)->name, v, what))
+        return false;
     }
   return true;
 }
@@ -227,77 +231,81 @@ typedef struct finding {
 } finding;
 
 /* The key of a row's random direction, whose elements are 1 and -1. */
-static uint64_t sign_key(const sm_row *row) { return sm_hash64(row->name, strlen(row->name), 11); }
-static double sign(uint64_t key, int64_t i) { return scramble(key, i) < 0.5 ? -1 : 1; }
+static uint64_t trial_sign_key(const sm_row *row) { return sm_hash64(row->name, strlen(row->name), 11); }
+static double trial_sign(uint64_t key, int64_t i) { return trial_scramble(key, i) < 0.5 ? -1 : 1; }
 
-static bool takes_part(const sm_trial *t, const direction *d, int set, int row) {
-  return has_gradient(t, set, row) && (d->row < 0 || (d->set == set && d->row == row));
+static bool trial_takes_part(const sm_trial *t, const direction *d, int set, int row) {
+  return trial_has_gradient(t, set, row) && (d->row < 0 || (d->set == set && d->row == row));
 }
 
 /* 1 over the direction's length. */
-static double unit(const sm_trial *t, const direction *d) {
+static double trial_unit(const sm_trial *t, const direction *d) {
   double n = 0;
   if (d->coordinate >= 0) return 1;
   for (int k = 0; k < TRIAL_SETS; k++)
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++)
-      if (takes_part(t, d, k, r)) n += (double)sm_set_row(t->set[k], r)->size;
+      if (trial_takes_part(t, d, k, r)) n += (double)sm_set_row(t->set[k], r)->size;
   return n > 0 ? 1 / sqrt(n) : 1;
 }
 
 /* Move the parameters along the direction. */
-static void move(sm_trial *t, const direction *d, double by) {
+static void trial_move(sm_trial *t, const direction *d, double by) {
   for (int k = 0; k < TRIAL_SETS; k++)
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++) {
-      if (!takes_part(t, d, k, r)) continue;
+      if (!trial_takes_part(t, d, k, r)) continue;
       const sm_row *row = sm_set_row(t->set[k], r);
       double *v = sm_set_lend(t->set[k], r, SM_VALUES, NULL);
-      uint64_t key = sign_key(row);
+      uint64_t key = trial_sign_key(row);
       if (d->coordinate >= 0) v[d->coordinate] += by;
-      for (int64_t i = 0; d->coordinate < 0 && i < row->size; i++) v[i] += by * sign(key, i);
+      for (int64_t i = 0; d->coordinate < 0 && i < row->size; i++) v[i] += by * trial_sign(key, i);
       sm_set_give_back(t->set[k], r, SM_VALUES, v, true);
     }
 }
 
 /* <gradient, direction of unit length>, and the gradient's typical element. */
-static double slope_of(sm_trial *t, const direction *d, double *const *gradient, double *typical) {
+static double trial_slope_of(sm_trial *t, const direction *d, double *const *gradient, double *typical) {
   double dot = 0, square = 0, n = 0;
   int flat = 0;
   for (int k = 0; k < TRIAL_SETS; k++)
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++, flat++) {
-      if (!takes_part(t, d, k, r)) continue;
+      if (!trial_takes_part(t, d, k, r)) continue;
       const sm_row *row = sm_set_row(t->set[k], r);
       const double *g = gradient[flat];
-      uint64_t key = sign_key(row);
+      uint64_t key = trial_sign_key(row);
       for (int64_t i = 0; i < row->size; i++) {
-        dot += d->coordinate < 0 ? g[i] * sign(key, i) : i == d->coordinate ? g[i] : 0;
+        dot += d->coordinate < 0 ? g[i] * trial_sign(key, i) : i == d->coordinate ? g[i] : 0;
         square += g[i] * g[i], n++;
       }
     }
   *typical = n > 0 ? sqrt(square / n) : 0;
-  return dot * unit(t, d);
+  return dot * trial_unit(t, d);
 }
 
 /* How far the slope is from differences of this step, relative to what they can know. */
-static double error_of(sm_trial *t, const direction *d, double slope, double typical, double step, double *numeric) {
+static double trial_error_of(sm_trial *t, const direction *d, double slope, double typical, double step,
+                             double *numeric) {
   static const double at[4] = {-2, -1, 1, 2}, factor[4] = {1, -8, 8, -1};
-  double size = 0, one = unit(t, d);
+  double size = 0, one = trial_unit(t, d);
   *numeric = 0;
   for (int k = 0; k < 4; k++) {
-    move(t, d, at[k] * step * one);
+    trial_move(t, d, at[k] * step * one);
     double loss = sm_trial_run(t);
-    move(t, d, -at[k] * step * one);
+    trial_move(t, d, -at[k] * step * one);
     *numeric += factor[k] * loss / (12 * step);
     size = fmax(size, fabs(loss));
   }
   double rounding = 20 * 2.2e-16 * (1 + size) / step; /* below this the differences know nothing */
-  return fabs(slope - *numeric) / fmax(fmax(fabs(slope), fabs(*numeric)), fmax(typical, rounding / TOLERANCE));
+  return fabs(slope - *numeric) /
+         fmax(fmax(fabs(slope), fabs(*numeric)), fmax(typical, rounding / TOLERANCE));
 }
 
-/* Where a max or a ReLU bends within the step, or a norm of a nearly constant row does, smaller steps agree; a wrong gradient
- * agrees at none. */
-static void try_direction(sm_trial *t, const direction *d, double *const *gradient, finding *f) {
-  double typical, numeric, slope = slope_of(t, d, gradient, &typical), error = error_of(t, d, slope, typical, STEP, &numeric);
-  for (int k = 1; k < STEPS && !(error <= TOLERANCE); k++) error = error_of(t, d, slope, typical, STEP / (k == 1 ? 30 : 300), &numeric);
+/* Where a max or a ReLU bends within the step, or a norm of a nearly constant row does, smaller steps agree;
+ * a wrong gradient agrees at none. */
+static void trial_try_direction(sm_trial *t, const direction *d, double *const *gradient, finding *f) {
+  double typical, numeric, slope = trial_slope_of(t, d, gradient, &typical),
+                           error = trial_error_of(t, d, slope, typical, STEP, &numeric);
+  for (int k = 1; k < STEPS && !(error <= TOLERANCE); k++)
+    error = trial_error_of(t, d, slope, typical, STEP / (k == 1 ? 30 : 300), &numeric);
   f->tried++;
   if (error <= f->worst && f->worst == f->worst) return;
   f->worst = error;
@@ -306,14 +314,14 @@ static void try_direction(sm_trial *t, const direction *d, double *const *gradie
            d->coordinate < 0 ? "" : " (one element)", slope, numeric);
 }
 
-static double **copy_gradients(sm_trial *t, int *n_rows, sm_arena *arena) {
+static double **trial_copy_gradients(sm_trial *t, int *n_rows, sm_arena *arena) {
   int n = 0, at = 0;
   for (int k = 0; k < TRIAL_SETS; k++) n += t->set[k] ? sm_set_rows(t->set[k]) : 0;
   double **copy = sm_arena_alloc(arena, (size_t)(n + 1) * sizeof *copy);
   for (int k = 0; copy && k < TRIAL_SETS; k++)
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++, at++) {
       int64_t size = sm_set_row(t->set[k], r)->size;
-      if (!has_gradient(t, k, r)) continue;
+      if (!trial_has_gradient(t, k, r)) continue;
       copy[at] = sm_arena_alloc(arena, (size_t)size * sizeof *copy[at]);
       if (!copy[at]) return NULL;
       sm_set_read_f64(t->set[k], r, SM_GRADIENTS, 0, size, copy[at]);
@@ -324,13 +332,13 @@ static double **copy_gradients(sm_trial *t, int *n_rows, sm_arena *arena) {
 
 /* All parameters together, then row by row as far as the budget goes: a random direction and single elements.
  */
-static bool check_gradient(sm_checker *c, sm_trial *t, const char *name) {
+static bool trial_check_gradient(sm_checker *c, sm_trial *t, const char *name) {
   sm_plan_report report;
   bool ok = true;
   finding f = {0};
   int rows;
   sm_arena *arena = sm_arena_new("gradients");
-  double **gradient = arena ? copy_gradients(t, &rows, arena) : NULL;
+  double **gradient = arena ? trial_copy_gradients(t, &rows, arena) : NULL;
   sm_graph_report(t->graph, &report);
   double directions =
       (c->thorough ? FLOPS_THOROUGH : FLOPS_BRIEF) / (4 * (report.flops + 2 * (double)t->bytes + 1e5));
@@ -340,16 +348,16 @@ static bool check_gradient(sm_checker *c, sm_trial *t, const char *name) {
     goto out;
   }
   int64_t wanted = 3 * (int64_t)rows, stride = (wanted + budget - 1) / budget, next = 0, flat = 0;
-  try_direction(t, &(direction){.row = -1, .coordinate = -1}, gradient, &f);
+  trial_try_direction(t, &(direction){.row = -1, .coordinate = -1}, gradient, &f);
   for (int k = 0; k < TRIAL_SETS; k++)
     for (int r = 0; t->set[k] && r < sm_set_rows(t->set[k]); r++)
       for (int j = 0; j < 3; j++, flat++) {
-        if (flat < next || !has_gradient(t, k, r)) continue;
+        if (flat < next || !trial_has_gradient(t, k, r)) continue;
         next = flat + stride;
         int64_t size = sm_set_row(t->set[k], r)->size;
         direction d = {k, r,
                        j == 0 ? -1 : (int64_t)((uint64_t)(j * 2654435761u + (unsigned)r) % (uint64_t)size)};
-        try_direction(t, &d, gradient, &f);
+        trial_try_direction(t, &d, gradient, &f);
       }
   ok = sm_check_that(c, f.worst <= TOLERANCE, NULL, "%s: wrong gradient, off by %.2g for %s", name, f.worst,
                      f.where);
@@ -362,7 +370,7 @@ out:
 
 /* ---- a whole check ------------------------------------------------------------------------------------- */
 
-static bool all_finite(sm_checker *c, sm_trial *t, const char *name) {
+static bool trial_all_finite(sm_checker *c, sm_trial *t, const char *name) {
   char what[256];
   int64_t item;
   if (!sm_graph_find_nonfinite(t->graph, t->pass, what, sizeof what, &item, NULL)) return true;
@@ -372,7 +380,7 @@ static bool all_finite(sm_checker *c, sm_trial *t, const char *name) {
 bool sm_trial_check(sm_checker *c, const sm_trial_plan *plan) {
   sm_trial two, one;
   if (!sm_trial_open(&two, c, plan, c->two)) return false;
-  bool ok = all_finite(c, &two, plan->name);
+  bool ok = trial_all_finite(c, &two, plan->name);
   if (plan->fill) plan->fill(&two);
   sm_trial_zero_gradients(&two);
   sm_trial_run(&two);
@@ -388,7 +396,7 @@ bool sm_trial_check(sm_checker *c, const sm_trial_plan *plan) {
     ok = sm_check_that(c, sm_trial_hash(&one) == hash, NULL, "%s: 1 and 2 threads differ", plan->name);
     sm_trial_close(&one);
   }
-  if (ok && !plan->no_gradient) ok = check_gradient(c, &two, plan->name);
+  if (ok && !plan->no_gradient) ok = trial_check_gradient(c, &two, plan->name);
   sm_trial_close(&two);
   return ok;
 }

@@ -6,7 +6,7 @@
 #include "driver.h"
 
 /* The value'th text worth trying for an option; false past the last. */
-static bool option_value(const sm_option *o, int value, char *buf, size_t size) {
+static bool variant_option_value(const sm_option *o, int value, char *buf, size_t size) {
   bool list = o->type == SM_OPT_FLOATS || o->type == SM_OPT_INTS;
   switch (o->type) {
     case SM_OPT_BOOL:
@@ -37,7 +37,7 @@ static bool option_value(const sm_option *o, int value, char *buf, size_t size) 
 }
 
 /* The shared options' text without its braces; no length where it is no "{…}". */
-static const char *inside(const char *shared, int *length) {
+static const char *variant_inside(const char *shared, int *length) {
   *length = 0;
   if (!shared) return "";
   shared += strspn(shared, " \n");
@@ -55,7 +55,7 @@ typedef struct entry {
 } entry;
 
 /* Cut the next entry off the text: up to a comma outside of brackets and quotes. */
-static bool next_entry(const char **text, int *left, entry *e) {
+static bool variant_next_entry(const char **text, int *left, entry *e) {
   while (*left && strchr(" ,\n", **text)) ++*text, --*left;
   if (!*left) return false;
   int depth = 0, n = 0;
@@ -72,33 +72,35 @@ static bool next_entry(const char **text, int *left, entry *e) {
   return true;
 }
 
-static bool names(const entry *e, const char *option) {
+static bool variant_names(const entry *e, const char *option) {
   return strlen(option) == (size_t)e->key_length && strncmp(option, e->key, (size_t)e->key_length) == 0;
 }
 
 /* Does the shared text set this option itself? Then it is not varied. */
-static bool is_shared(const char *rest, int length, const char *option) {
+static bool variant_is_shared(const char *rest, int length, const char *option) {
   entry e;
-  while (next_entry(&rest, &length, &e))
-    if (names(&e, option)) return true;
+  while (variant_next_entry(&rest, &length, &e))
+    if (variant_names(&e, option)) return true;
   return false;
 }
 
-static bool knows(const sm_plugin *p, const entry *e) {
+static bool variant_knows(const sm_plugin *p, const entry *e) {
   for (uint32_t k = 0; k < p->n_options; k++)
-    if (names(e, p->options[k].name)) return true;
+    if (variant_names(e, p->options[k].name)) return true;
   return false;
 }
 
-const char *sm_check_options(const sm_plugin *const *all, int n, const sm_plugin *p, const char *shared, sm_arena *arena) {
+const char *sm_check_options(const sm_plugin *const *all, int n, const sm_plugin *p, const char *shared,
+                             sm_arena *arena) {
   int length, kept = 0;
-  const char *rest = inside(shared, &length), *own = "";
+  const char *rest = variant_inside(shared, &length), *own = "";
   entry e;
   if (!length) return shared;
-  while (own && next_entry(&rest, &length, &e)) {
+  while (own && variant_next_entry(&rest, &length, &e)) {
     bool nobody = true;
-    for (int k = 0; k < n; k++) nobody = nobody && !knows(all[k], &e);
-    if (nobody || knows(p, &e)) own = sm_arena_printf(arena, "%s%s%.*s", own, kept++ ? ", " : "", e.length, e.key);
+    for (int k = 0; k < n; k++) nobody = nobody && !variant_knows(all[k], &e);
+    if (nobody || variant_knows(p, &e))
+      own = sm_arena_printf(arena, "%s%s%.*s", own, kept++ ? ", " : "", e.length, e.key);
   }
   return own && kept ? sm_arena_printf(arena, "{%s}", own) : NULL;
 }
@@ -107,15 +109,15 @@ bool sm_check_variant(const sm_plugin *p, const char *shared, int index, sm_aren
                       const char **name) {
   char value[96];
   int length;
-  const char *rest = inside(shared, &length);
+  const char *rest = variant_inside(shared, &length);
   *yaml = shared;
   *name = shared ? shared : "defaults";
   if (index-- == 0) return true;
   for (uint32_t k = 0; k < p->n_options; k++) {
     const sm_option *o = &p->options[k];
-    if (is_shared(rest, length, o->name)) continue;
-    for (int v = 0; option_value(o, v, value, sizeof value); v++) {
-      if (o->def && strcmp(o->def, value) == 0) continue;
+    if (variant_is_shared(rest, length, o->name)) continue;
+    for (int v = 0; variant_option_value(o, v, value, sizeof value); v++) {
+      if (o->def && !strcmp(o->def, value)) continue;
       if (index-- != 0) continue;
       *name = sm_arena_printf(arena, "%s: %s", o->name, value);
       *yaml = sm_arena_printf(arena, "{%.*s%s%s: %s}", length, rest, length ? ", " : "", o->name, value);

@@ -15,7 +15,7 @@ typedef struct bench {
   sm_train_config config;
 } bench;
 
-static sm_status open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_error *err) {
+static sm_status cmd_bench_open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_error *err) {
   sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
   if (!status) status = sm_recipe_create(b->recipe, err);
   if (status) return status;
@@ -23,7 +23,7 @@ static sm_status open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_err
   if (!(b->pool = sm_pool_new(threads, err))) return err->code;
   return sm_train_configure(b->recipe, b->pool, 100, &b->config, err);
 }
-static void close_bench(bench *b) {
+static void cmd_bench_close_bench(bench *b) {
   sm_pool_free(b->pool);
   sm_recipe_free(b->recipe);
 }
@@ -43,13 +43,13 @@ static const char *const phase_name[4] = {"teacher: forward, targets", "student:
                                           "update: clip, optimiser, EMA, centres",
                                           "host: inputs, lists, sums"};
 
-static int slowest_first(const void *a, const void *b) {
+static int cmd_bench_slowest_first(const void *a, const void *b) {
   double x = ((const sm_bench_line *)a)->seconds, y = ((const sm_bench_line *)b)->seconds;
   return x < y ? 1 : x > y ? -1 : 0;
 }
 
-static void print_ops(sm_bench_result *r) {
-  qsort(r->line, (size_t)r->lines, sizeof *r->line, slowest_first);
+static void cmd_bench_print_ops(sm_bench_result *r) {
+  qsort(r->line, (size_t)r->lines, sizeof *r->line, cmd_bench_slowest_first);
   double all = 0;
   for (int i = 0; i < r->lines; i++) all += r->line[i].seconds;
   printf("\n%-15s %-20s %9s %7s %9s %9s\n", "pass", "op", "ms", "share", "GFLOP/s", "calls");
@@ -63,12 +63,14 @@ static void print_ops(sm_bench_result *r) {
   }
 }
 
-static const char *precision_of(const bench *b) { return sm_precision_names[b->recipe->train.precision]; }
+static const char *cmd_bench_precision_of(const bench *b) {
+  return sm_precision_names[b->recipe->train.precision];
+}
 
-static void print_step(const bench *b, sm_bench_result *r, bool ops) {
+static void cmd_bench_print_step(const bench *b, sm_bench_result *r, bool ops) {
   char planned[32], resident[32];
   printf("%s: %d pictures per step, %d thread%s, %s\n\n", b->recipe->name, r->pictures, r->threads,
-         r->threads == 1 ? "" : "s", precision_of(b));
+         r->threads == 1 ? "" : "s", cmd_bench_precision_of(b));
   printf("  images/s            %9.2f   (median of %d steps; %.3f s, %.3f to %.3f)\n", r->images_per_second,
          r->steps, r->median, r->best, r->worst);
   printf("  GFLOP per step      %9.2f\n", r->flops / 1e9);
@@ -83,15 +85,15 @@ static void print_step(const bench *b, sm_bench_result *r, bool ops) {
     double all = r->phase[0] + r->phase[1] + r->phase[2] + r->phase[3];
     printf("  %-38s %8.1f ms %5.1f %%\n", phase_name[i], r->phase[i] * 1e3, 100 * r->phase[i] / all);
   }
-  if (ops) print_ops(r);
+  if (ops) cmd_bench_print_ops(r);
 }
 
-static int print_step_json(const bench *b, const sm_bench_result *r) {
+static int cmd_bench_print_step_json(const bench *b, const sm_bench_result *r) {
   static const char *const phase_key[4] = {"teacher", "student", "update", "host"};
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_string(&json, "recipe", b->recipe->name);
-  sm_json_string(&json, "precision", precision_of(b));
+  sm_json_string(&json, "precision", cmd_bench_precision_of(b));
   sm_json_int(&json, "threads", r->threads);
   sm_json_int(&json, "pictures", r->pictures);
   sm_json_int(&json, "steps", r->steps);
@@ -111,17 +113,18 @@ static int print_step_json(const bench *b, const sm_bench_result *r) {
   return sm_cli_json(&json);
 }
 
-static int run_step(sm_cli *cli, int argc, char **argv) {
+static int cmd_bench_run_step(sm_cli *cli, int argc, char **argv) {
   const struct step_options *o = cli->options;
   sm_error err = {0};
   bench b = {0};
   sm_bench_result *r = sm_calloc(1, sizeof *r);
-  sm_status status = r ? open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
+  sm_status status =
+      r ? cmd_bench_open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
   if (!status) status = sm_bench_step(&b.config, (int)o->steps, o->ops, r, &err);
   int code = SM_EXIT_OK;
-  if (!status && cli->json) code = print_step_json(&b, r);
-  else if (!status) print_step(&b, r, o->ops);
-  close_bench(&b);
+  if (!status && cli->json) code = cmd_bench_print_step_json(&b, r);
+  else if (!status) cmd_bench_print_step(&b, r, o->ops);
+  cmd_bench_close_bench(&b);
   sm_free(r);
   return status ? sm_cli_fail(&err) : code;
 }
@@ -135,7 +138,7 @@ const sm_command sm_command_bench_step = {
     .options = step_options,
     .n_options = sizeof step_options / sizeof *step_options,
     .options_size = sizeof(struct step_options),
-    .run = run_step,
+    .run = cmd_bench_run_step,
 };
 
 /* ---- ops ------------------------------------------------------------------------------------------- */
@@ -148,17 +151,17 @@ static const sm_option ops_options[] = {
            "batch of the compared steps; the plain kernels are slow"),
 };
 
-static const sm_bench_line *same_op(const sm_bench_result *r, const sm_bench_line *l) {
+static const sm_bench_line *cmd_bench_same_op(const sm_bench_result *r, const sm_bench_line *l) {
   for (int i = 0; i < r->lines; i++)
     if (!strcmp(r->line[i].op, l->op) && !strcmp(r->line[i].pass, l->pass)) return &r->line[i];
   return NULL;
 }
 
-static void print_comparison(sm_bench_result *fast, const sm_bench_result *plain) {
-  qsort(fast->line, (size_t)fast->lines, sizeof *fast->line, slowest_first);
+static void cmd_bench_print_comparison(sm_bench_result *fast, const sm_bench_result *plain) {
+  qsort(fast->line, (size_t)fast->lines, sizeof *fast->line, cmd_bench_slowest_first);
   printf("%-15s %-20s %10s %10s %8s %9s\n", "pass", "op", "fast, ms", "plain, ms", "ratio", "GFLOP/s");
   for (int i = 0; i < fast->lines; i++) {
-    const sm_bench_line *l = &fast->line[i], *p = same_op(plain, l);
+    const sm_bench_line *l = &fast->line[i], *p = cmd_bench_same_op(plain, l);
     if (!p || l->seconds <= 0) continue;
     printf("%-15s %-20s %10.3f %10.3f %8.1f ", l->pass, l->op, l->seconds * 1e3, p->seconds * 1e3,
            p->seconds / l->seconds);
@@ -167,13 +170,13 @@ static void print_comparison(sm_bench_result *fast, const sm_bench_result *plain
   }
 }
 
-static int print_comparison_json(sm_bench_result *fast, const sm_bench_result *plain) {
-  qsort(fast->line, (size_t)fast->lines, sizeof *fast->line, slowest_first);
+static int cmd_bench_print_comparison_json(sm_bench_result *fast, const sm_bench_result *plain) {
+  qsort(fast->line, (size_t)fast->lines, sizeof *fast->line, cmd_bench_slowest_first);
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_array(&json, "ops");
   for (int i = 0; i < fast->lines; i++) {
-    const sm_bench_line *l = &fast->line[i], *p = same_op(plain, l);
+    const sm_bench_line *l = &fast->line[i], *p = cmd_bench_same_op(plain, l);
     if (!p) continue;
     sm_json_object(&json, NULL);
     sm_json_string(&json, "pass", l->pass);
@@ -187,12 +190,13 @@ static int print_comparison_json(sm_bench_result *fast, const sm_bench_result *p
   return sm_cli_json(&json);
 }
 
-static int run_ops(sm_cli *cli, int argc, char **argv) {
+static int cmd_bench_run_ops(sm_cli *cli, int argc, char **argv) {
   const struct ops_options *o = cli->options;
   sm_error err = {0};
   bench b = {0};
   sm_bench_result *r = sm_calloc(2, sizeof *r);
-  sm_status status = r ? open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
+  sm_status status =
+      r ? cmd_bench_open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
   if (!status) {
     sm_pool *one = sm_pool_new(1, &err); /* one thread: times of ops are then times of kernels */
     if (!one) status = err.code;
@@ -201,16 +205,16 @@ static int run_ops(sm_cli *cli, int argc, char **argv) {
     b.config.micro_batch = 0;
     for (int i = 0; !status && i < 2; i++) {
       b.config.device = i ? SM_PLAIN : SM_CPU;
-      sm_cli_note(cli, "%d of 2: timing the %s kernels in steps of %d picture%s, one thread", i + 1, i ? "plain" : "fast",
-                  b.config.batch_size, b.config.batch_size == 1 ? "" : "s");
+      sm_cli_note(cli, "%d of 2: timing the %s kernels in steps of %d picture%s, one thread", i + 1,
+                  i ? "plain" : "fast", b.config.batch_size, b.config.batch_size == 1 ? "" : "s");
       status = sm_bench_step(&b.config, 1, true, &r[i], &err);
     }
     sm_pool_free(one);
   }
   int code = SM_EXIT_OK;
-  if (!status && cli->json) code = print_comparison_json(&r[0], &r[1]);
-  else if (!status) print_comparison(&r[0], &r[1]);
-  close_bench(&b);
+  if (!status && cli->json) code = cmd_bench_print_comparison_json(&r[0], &r[1]);
+  else if (!status) cmd_bench_print_comparison(&r[0], &r[1]);
+  cmd_bench_close_bench(&b);
   sm_free(r);
   return status ? sm_cli_fail(&err) : code;
 }
@@ -224,5 +228,5 @@ const sm_command sm_command_bench_ops = {
     .options = ops_options,
     .n_options = sizeof ops_options / sizeof *ops_options,
     .options_size = sizeof(struct ops_options),
-    .run = run_ops,
+    .run = cmd_bench_run_ops,
 };

@@ -6,7 +6,8 @@
 #include "framework/eval/bench.h"
 
 /* Times of a command that repeats one thing; `what` is counted by `n`. */
-static void put_times(sm_json *json, const sm_bench_times *t, int threads, const char *rate, double n) {
+static void cmd_bench_eval_put_times(sm_json *json, const sm_bench_times *t, int threads, const char *rate,
+                                     double n) {
   sm_json_int(json, "threads", threads);
   sm_json_int(json, "repeats", t->repeats);
   sm_json_double(json, "median_s", t->median);
@@ -18,7 +19,7 @@ static void put_times(sm_json *json, const sm_bench_times *t, int threads, const
   sm_json_int(json, "resident_bytes", (int64_t)t->resident);
 }
 
-static void print_times(const sm_bench_times *t, const char *rate, double n) {
+static void cmd_bench_eval_print_times(const sm_bench_times *t, const char *rate, double n) {
   char text[32];
   printf("  %-18s %10.3f   (median of %d; %.3f to %.3f)\n", "seconds", t->median, t->repeats, t->best,
          t->worst);
@@ -49,7 +50,8 @@ typedef struct features_bench {
 } features_bench;
 
 /* The recipe's backbone with its initial weights: what they are changes no time. */
-static sm_status open_features(sm_cli *cli, int argc, char **argv, features_bench *b, sm_error *err) {
+static sm_status cmd_bench_eval_open_features(sm_cli *cli, int argc, char **argv, features_bench *b,
+                                              sm_error *err) {
   sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
   if (!status) status = sm_instance_create(&b->recipe->backbone.plugin, err);
   if (status) return status;
@@ -71,19 +73,19 @@ static sm_status open_features(sm_cli *cli, int argc, char **argv, features_benc
   return sm_evaluator_new(&c, &b->evaluator, err);
 }
 
-static void close_features(features_bench *b) {
+static void cmd_bench_eval_close_features(features_bench *b) {
   sm_evaluator_free(b->evaluator);
   sm_network_close(b->network);
   sm_pool_free(b->pool);
   sm_recipe_free(b->recipe);
 }
 
-static const char *precision_of(const features_bench *b) {
+static const char *cmd_bench_eval_precision_of(const features_bench *b) {
   return sm_precision_names[b->recipe->train.precision];
 }
 
-static int show_features(const sm_cli *cli, const features_bench *b, const struct features_options *o,
-                         const sm_bench_times *t) {
+static int cmd_bench_eval_show_features(const sm_cli *cli, const features_bench *b,
+                                        const struct features_options *o, const sm_bench_times *t) {
   int threads = sm_pool_threads(b->pool);
   if (cli->json) {
     sm_json json = {0};
@@ -91,27 +93,29 @@ static int show_features(const sm_cli *cli, const features_bench *b, const struc
     sm_json_string(&json, "recipe", b->recipe->name);
     sm_json_int(&json, "pictures", o->pictures);
     sm_cli_json_size(&json, b->height, b->width);
-    sm_json_string(&json, "precision", precision_of(b));
-    put_times(&json, t, threads, "pictures_per_s", (double)o->pictures);
+    sm_json_string(&json, "precision", cmd_bench_eval_precision_of(b));
+    cmd_bench_eval_put_times(&json, t, threads, "pictures_per_s", (double)o->pictures);
     return sm_cli_json(&json);
   }
   char size[24];
   printf("%s: features of %" PRId64 " pictures of %s px, %d thread%s, %s\n\n", b->recipe->name, o->pictures,
-         sm_view_size_text(b->height, b->width, size, sizeof size), threads, threads == 1 ? "" : "s", precision_of(b));
-  print_times(t, "pictures/s", (double)o->pictures);
+         sm_view_size_text(b->height, b->width, size, sizeof size), threads, threads == 1 ? "" : "s",
+         cmd_bench_eval_precision_of(b));
+  cmd_bench_eval_print_times(t, "pictures/s", (double)o->pictures);
   return SM_EXIT_OK;
 }
 
-static int run_features(sm_cli *cli, int argc, char **argv) {
+static int cmd_bench_eval_run_features(sm_cli *cli, int argc, char **argv) {
   const struct features_options *o = cli->options;
   sm_error err = {0};
   features_bench b = {0};
   sm_bench_times t;
   int code = SM_EXIT_OK;
-  sm_status status = open_features(cli, argc, argv, &b, &err);
-  if (!status) status = sm_bench_features(b.evaluator, b.height, b.width, (int)o->pictures, (int)o->repeats, &t, &err);
-  if (!status) code = show_features(cli, &b, o, &t);
-  close_features(&b);
+  sm_status status = cmd_bench_eval_open_features(cli, argc, argv, &b, &err);
+  if (!status)
+    status = sm_bench_features(b.evaluator, b.height, b.width, (int)o->pictures, (int)o->repeats, &t, &err);
+  if (!status) code = cmd_bench_eval_show_features(cli, &b, o, &t);
+  cmd_bench_eval_close_features(&b);
   return status ? sm_cli_fail(&err) : code;
 }
 
@@ -125,7 +129,7 @@ const sm_command sm_command_bench_features = {
     .options = features_options,
     .n_options = sizeof features_options / sizeof *features_options,
     .options_size = sizeof(struct features_options),
-    .run = run_features,
+    .run = cmd_bench_eval_run_features,
 };
 
 /* ---- k-NN ---------------------------------------------------------------------------------------------- */
@@ -143,7 +147,8 @@ static const sm_option knn_options[] = {
            "how often it is timed, after once of warm-up"),
 };
 
-static int show_knn(const sm_cli *cli, const struct knn_options *o, int threads, const sm_bench_times *t) {
+static int cmd_bench_eval_show_knn(const sm_cli *cli, const struct knn_options *o, int threads,
+                                   const sm_bench_times *t) {
   if (cli->json) {
     sm_json json = {0};
     sm_json_begin(&json);
@@ -151,17 +156,17 @@ static int show_knn(const sm_cli *cli, const struct knn_options *o, int threads,
     sm_json_int(&json, "candidates", o->candidates);
     sm_json_int(&json, "dim", o->dim);
     sm_json_int(&json, "k", o->k);
-    put_times(&json, t, threads, "queries_per_s", (double)o->queries);
+    cmd_bench_eval_put_times(&json, t, threads, "queries_per_s", (double)o->queries);
     return sm_cli_json(&json);
   }
   printf("%" PRId64 " queries in %" PRId64 " candidates of width %" PRId64 ", k = %" PRId64
          ", %d thread%s\n\n",
          o->queries, o->candidates, o->dim, o->k, threads, threads == 1 ? "" : "s");
-  print_times(t, "queries/s", (double)o->queries);
+  cmd_bench_eval_print_times(t, "queries/s", (double)o->queries);
   return SM_EXIT_OK;
 }
 
-static int run_knn(sm_cli *cli, int argc, char **argv) {
+static int cmd_bench_eval_run_knn(sm_cli *cli, int argc, char **argv) {
   const struct knn_options *o = cli->options;
   sm_error err = {0};
   sm_bench_times t;
@@ -176,7 +181,7 @@ static int run_knn(sm_cli *cli, int argc, char **argv) {
                            .temperature = 0.07,
                            .pool = pool};
   sm_status status = sm_bench_knn(&c, (int)o->repeats, &t, &err);
-  int code = status ? sm_cli_fail(&err) : show_knn(cli, o, sm_pool_threads(pool), &t);
+  int code = status ? sm_cli_fail(&err) : cmd_bench_eval_show_knn(cli, o, sm_pool_threads(pool), &t);
   sm_pool_free(pool);
   return code;
 }
@@ -190,5 +195,5 @@ const sm_command sm_command_bench_knn = {
     .options = knn_options,
     .n_options = sizeof knn_options / sizeof *knn_options,
     .options_size = sizeof(struct knn_options),
-    .run = run_knn,
+    .run = cmd_bench_eval_run_knn,
 };

@@ -34,7 +34,8 @@ static const sm_option options[] = {
     SM_FLOAT(struct bench_options, seconds, "seconds", "5", 0.01, 3600, "s", "how long to measure"),
 };
 
-static sm_loader_config config_of(const struct bench_options *o, const sm_dataset *set, int workers) {
+static sm_loader_config cmd_bench_loader_config_of(const struct bench_options *o, const sm_dataset *set,
+                                                   int workers) {
   int64_t count = set->ops->count(set->self), steps = count / o->batch;
   sm_loader_config c = {.dataset = *set,
                         .seed = 1,
@@ -59,7 +60,7 @@ static sm_loader_config config_of(const struct bench_options *o, const sm_datase
   return c;
 }
 
-static int print_json(const sm_bench_loader_result *r, size_t bytes) {
+static int cmd_bench_loader_print_json(const sm_bench_loader_result *r, size_t bytes) {
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_int(&json, "pictures", r->pictures);
@@ -75,10 +76,10 @@ static int print_json(const sm_bench_loader_result *r, size_t bytes) {
   return sm_cli_json(&json);
 }
 
-static int print_result(const sm_cli *cli, const struct bench_options *o, const sm_bench_loader_result *r,
-                        size_t bytes) {
+static int cmd_bench_loader_print_result(const sm_cli *cli, const struct bench_options *o,
+                                         const sm_bench_loader_result *r, size_t bytes) {
   char text[32];
-  if (cli->json) return print_json(r, bytes);
+  if (cli->json) return cmd_bench_loader_print_json(r, bytes);
   printf("%lld pictures in %.1f s with %d threads: %lld x %lld px", (long long)r->pictures, r->seconds,
          r->workers, (long long)o->globals, (long long)o->size);
   if (o->locals) printf(" + %lld x %lld px", (long long)o->locals, (long long)o->local_size);
@@ -93,35 +94,36 @@ static int print_result(const sm_cli *cli, const struct bench_options *o, const 
   return SM_EXIT_OK;
 }
 
-static sm_status bench(sm_cli *cli, const char *folder, int *code, sm_error *err) {
+static sm_status cmd_bench_loader_bench(sm_cli *cli, const char *folder, int *code, sm_error *err) {
   const struct bench_options *o = cli->options;
   sm_instance instance = {0};
   sm_bench_loader_result result;
   sm_dataset set;
   sm_status status = sm_cli_folder(cli, folder, &instance, &set, err);
-  if (status == SM_OK) {
-    sm_loader_config config = config_of(o, &set, sm_recipe_threads(NULL, cli->threads));
+  if (!status) {
+    sm_loader_config config = cmd_bench_loader_config_of(o, &set, sm_recipe_threads(NULL, cli->threads));
     status = sm_bench_loader(&config, o->seconds, &result, err);
-    if (status == SM_OK) *code = print_result(cli, o, &result, sm_loader_bytes(&config));
+    if (!status) *code = cmd_bench_loader_print_result(cli, o, &result, sm_loader_bytes(&config));
   }
   sm_instance_free(&instance);
   return status;
 }
 
 /* The pictures of `path` as a packed file. */
-static sm_status pack(sm_cli *cli, const char *path, const char *packed, sm_error *err) {
+static sm_status cmd_bench_loader_pack(sm_cli *cli, const char *path, const char *packed, sm_error *err) {
   sm_instance instance = {0};
   sm_pack_config config = {.workers = sm_recipe_threads(NULL, cli->threads), .max_bad = 1};
   sm_pack_result result = {0};
   sm_status status = sm_cli_folder(cli, path, &instance, &config.dataset, err);
-  if (status == SM_OK) status = sm_pack(&config, packed, &result, err);
+  if (!status) status = sm_pack(&config, packed, &result, err);
   sm_pack_result_free(&result);
   sm_instance_free(&instance);
   return status;
 }
 
 /* What has to be made first lies in `folder`, which is removed afterwards. */
-static sm_status bench_made(sm_cli *cli, const char *path, const char *folder, int *code, sm_error *err) {
+static sm_status cmd_bench_loader_bench_made(sm_cli *cli, const char *path, const char *folder, int *code,
+                                             sm_error *err) {
   const struct bench_options *o = cli->options;
   const char *pictures = path ? path : sm_path_join(cli->arena, folder, "pictures"),
              *packed = sm_path_join(cli->arena, folder, "packed");
@@ -129,29 +131,29 @@ static sm_status bench_made(sm_cli *cli, const char *path, const char *folder, i
   sm_status status = SM_OK;
   if (!path)
     status = sm_bench_pictures(pictures, (int)o->pictures, (int)o->source.v[0], (int)o->source.v[1], err);
-  if (status == SM_OK && o->packed) status = pack(cli, pictures, packed, err);
-  return status == SM_OK ? bench(cli, o->packed ? packed : pictures, code, err) : status;
+  if (!status && o->packed) status = cmd_bench_loader_pack(cli, pictures, packed, err);
+  return !status ? cmd_bench_loader_bench(cli, o->packed ? packed : pictures, code, err) : status;
 }
 
-static sm_status bench_all(sm_cli *cli, const char *path, int *code, sm_error *err) {
+static sm_status cmd_bench_loader_bench_all(sm_cli *cli, const char *path, int *code, sm_error *err) {
   const struct bench_options *o = cli->options;
   const char *tmp = getenv("TMPDIR");
   char folder[512];
   if (o->source.n != 2)
     return sm_fail(err, SM_EINVAL, "--source takes two numbers, width,height, not %d", o->source.n);
-  if (path && !o->packed) return bench(cli, path, code, err);
+  if (path && !o->packed) return cmd_bench_loader_bench(cli, path, code, err);
   snprintf(folder, sizeof folder, "%s/smalti-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
   if (!mkdtemp(folder)) return sm_fail(err, SM_EIO, "cannot make a folder like %s", folder);
-  sm_status status = bench_made(cli, path, folder, code, err);
+  sm_status status = cmd_bench_loader_bench_made(cli, path, folder, code, err);
   sm_remove_tree(folder, NULL);
   return status;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_bench_loader_run(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   int code = SM_EXIT_OK;
-  sm_status status = bench_all(cli, argc > 1 ? argv[1] : NULL, &code, &err);
-  return status == SM_OK ? code : sm_cli_fail(&err);
+  sm_status status = cmd_bench_loader_bench_all(cli, argc > 1 ? argv[1] : NULL, &code, &err);
+  return !status ? code : sm_cli_fail(&err);
 }
 
 const sm_command sm_command_bench_loader = {
@@ -165,5 +167,5 @@ const sm_command sm_command_bench_loader = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct bench_options),
-    .run = run,
+    .run = cmd_bench_loader_run,
 };

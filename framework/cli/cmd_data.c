@@ -7,11 +7,11 @@
 
 enum { BATCH = 32, SIDE = 8 };
 
-static sm_status print_json(const char *which, const sm_bad *bad, int64_t n, int64_t count, int classes,
-                            sm_error *err) {
+static sm_status cmd_data_print_json(const char *which, const sm_bad *bad, int64_t n, int64_t count,
+                                     int classes, sm_error *err) {
   sm_json json = {0};
   sm_status status = SM_OK;
-  for (int64_t i = 0; i <= n && status == SM_OK; i++) {
+  for (int64_t i = 0; i <= n && !status; i++) {
     sm_json_begin(&json);
     sm_json_string(&json, "set", which);
     if (i < n) {
@@ -30,7 +30,8 @@ static sm_status print_json(const char *which, const sm_bad *bad, int64_t n, int
   return status;
 }
 
-static void print_summary(const char *which, const sm_dataset *set, int64_t count, int classes, int64_t n) {
+static void cmd_data_print_summary(const char *which, const sm_dataset *set, int64_t count, int classes,
+                                   int64_t n) {
   int64_t unlabelled = 0;
   for (int64_t i = 0; i < count; i++) unlabelled += set->ops->label(set->self, i) < 0;
   printf("%s: %lld pictures", which, (long long)count);
@@ -41,8 +42,8 @@ static void print_summary(const char *which, const sm_dataset *set, int64_t coun
 }
 
 /* Every picture goes the way of evaluation; what that leaves out is bad. */
-static sm_status check(sm_cli *cli, const char *which, const sm_dataset *set, const sm_image_limits *limits,
-                       int64_t *n_bad, sm_error *err) {
+static sm_status cmd_data_check(sm_cli *cli, const char *which, const sm_dataset *set,
+                                const sm_image_limits *limits, int64_t *n_bad, sm_error *err) {
   sm_eval_loader_config config = {.dataset = *set,
                                   .height = SIDE,
                                   .width = SIDE,
@@ -55,21 +56,21 @@ static sm_status check(sm_cli *cli, const char *which, const sm_dataset *set, co
   sm_eval_loader *loader;
   sm_eval_batch *batch = NULL;
   sm_status status = sm_eval_loader_new(&config, &loader, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   do {
     status = sm_eval_loader_next(loader, &batch, err);
-    if (status == SM_OK) sm_eval_loader_release(loader, batch);
-  } while (status == SM_OK && batch);
-  if (status == SM_OK) {
+    if (!status) sm_eval_loader_release(loader, batch);
+  } while (!status && batch);
+  if (!status) {
     int64_t n, count = set->ops->count(set->self);
     const sm_bad *bad = sm_eval_loader_bad(loader, &n);
     const int classes = set->ops->classes(set->self);
     sm_text text = {0};
     if (cli->json) {
-      status = print_json(which, bad, n, count, classes, err);
+      status = cmd_data_print_json(which, bad, n, count, classes, err);
     } else {
       for (int64_t i = 0; i < n; i++) printf("%s: %s\n", sm_cli_printable(&text, bad[i].name), bad[i].reason);
-      print_summary(which, set, count, classes, n);
+      cmd_data_print_summary(which, set, count, classes, n);
     }
     sm_text_free(&text);
     *n_bad += n;
@@ -78,38 +79,38 @@ static sm_status check(sm_cli *cli, const char *which, const sm_dataset *set, co
   return status;
 }
 
-static sm_status check_folder(sm_cli *cli, const char *path, int64_t *n_bad, sm_error *err) {
+static sm_status cmd_data_check_folder(sm_cli *cli, const char *path, int64_t *n_bad, sm_error *err) {
   sm_instance instance = {0};
   sm_image_limits limits = {0};
   sm_dataset set;
   sm_status status = sm_cli_folder(cli, path, &instance, &set, err);
-  if (status == SM_OK) status = check(cli, path, &set, &limits, n_bad, err);
+  if (!status) status = cmd_data_check(cli, path, &set, &limits, n_bad, err);
   sm_instance_free(&instance);
   return status;
 }
 
-static sm_status check_recipe(sm_cli *cli, int argc, char **argv, int64_t *n_bad, sm_error *err) {
+static sm_status cmd_data_check_recipe(sm_cli *cli, int argc, char **argv, int64_t *n_bad, sm_error *err) {
   sm_recipe *recipe = NULL;
   sm_dataset set;
   sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   const sm_image_limits limits = sm_recipe_limits(recipe);
   status = sm_slot_open(&recipe->data.train, &set, err);
-  if (status == SM_OK) status = check(cli, "train", &set, &limits, n_bad, err);
-  if (status == SM_OK && recipe->data.test.plugin.plugin) {
+  if (!status) status = cmd_data_check(cli, "train", &set, &limits, n_bad, err);
+  if (!status && recipe->data.test.plugin.plugin) {
     status = sm_slot_open(&recipe->data.test, &set, err);
-    if (status == SM_OK) status = check(cli, "test", &set, &limits, n_bad, err);
+    if (!status) status = cmd_data_check(cli, "test", &set, &limits, n_bad, err);
   }
   sm_recipe_free(recipe);
   return status;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_data_run(sm_cli *cli, int argc, char **argv) {
   int64_t n_bad = 0;
   sm_error err;
-  sm_status status = sm_cli_is_pictures(argv[1]) ? check_folder(cli, argv[1], &n_bad, &err)
-                                                 : check_recipe(cli, argc, argv, &n_bad, &err);
-  if (status != SM_OK) return sm_cli_fail(&err);
+  sm_status status = sm_cli_is_pictures(argv[1]) ? cmd_data_check_folder(cli, argv[1], &n_bad, &err)
+                                                 : cmd_data_check_recipe(cli, argc, argv, &n_bad, &err);
+  if (status) return sm_cli_fail(&err);
   return n_bad > 0 ? SM_EXIT_NO : SM_EXIT_OK;
 }
 
@@ -122,5 +123,5 @@ const sm_command sm_command_data_check = {
         "Ends with 1 if there is one.",
     .min_args = 1,
     .max_args = -1,
-    .run = run,
+    .run = cmd_data_run,
 };

@@ -25,24 +25,25 @@ static const sm_option options[] = {
     SM_CHOICE(struct pack_options, split, "split", "train", splits, "which pictures of a recipe"),
 };
 
-static void show_progress(void *ctx, int64_t done, int64_t count) {
+static void cmd_data_pack_show_progress(void *ctx, int64_t done, int64_t count) {
   sm_progress_event(
       ctx,
       &(sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = "packing", .done = (double)done / (double)count});
 }
 
 /* Nothing but an older packed file is replaced: the two arguments are easily exchanged. */
-static sm_status check_out(const char *out, sm_error *err) {
+static sm_status cmd_data_pack_check_out(const char *out, sm_error *err) {
   struct stat st;
   if (stat(out, &st) != 0 || S_ISDIR(st.st_mode) || sm_packed_is(out)) return SM_OK;
   sm_fail(err, SM_EINVAL, "%s is there already and is no packed file", out);
   return sm_hint(err, "choose another name, or remove it; the command is: smalti data pack FOLDER FILE");
 }
 
-static sm_status print_json(const char *out, const sm_pack_result *r, int classes, sm_error *err) {
+static sm_status cmd_data_pack_print_json(const char *out, const sm_pack_result *r, int classes,
+                                          sm_error *err) {
   sm_json json = {0};
   sm_status status = SM_OK;
-  for (int64_t i = 0; i <= r->n_bad && status == SM_OK; i++) {
+  for (int64_t i = 0; i <= r->n_bad && !status; i++) {
     sm_json_begin(&json);
     if (i < r->n_bad) {
       sm_json_string(&json, "name", r->bad[i].name);
@@ -63,7 +64,8 @@ static sm_status print_json(const char *out, const sm_pack_result *r, int classe
   return status;
 }
 
-static void print_text(const struct pack_options *o, const char *out, const sm_pack_result *r, int classes) {
+static void cmd_data_pack_print_text(const struct pack_options *o, const char *out, const sm_pack_result *r,
+                                     int classes) {
   char bytes[32];
   sm_text text = {0};
   for (int64_t i = 0; i < r->n_bad; i++)
@@ -78,8 +80,8 @@ static void print_text(const struct pack_options *o, const char *out, const sm_p
   sm_text_free(&text);
 }
 
-static sm_status pack(sm_cli *cli, const sm_dataset *set, const sm_image_limits *limits, const char *out,
-                      sm_error *err) {
+static sm_status cmd_data_pack_pack(sm_cli *cli, const sm_dataset *set, const sm_image_limits *limits,
+                                    const char *out, sm_error *err) {
   const struct pack_options *o = cli->options;
   const int threads = sm_recipe_threads(NULL, cli->threads);
   sm_progress progress;
@@ -91,16 +93,16 @@ static sm_status pack(sm_cli *cli, const sm_dataset *set, const sm_image_limits 
                                  .workers = threads < MOST_WORKERS ? threads : MOST_WORKERS,
                                  .max_side = (int)o->max_side,
                                  .max_bad = o->max_bad,
-                                 .progress = show_progress,
+                                 .progress = cmd_data_pack_show_progress,
                                  .progress_ctx = &progress,
                                  .stop = sm_signals_stop};
   sm_status status = sm_pack(&config, out, &result, err);
   sm_progress_end(&progress);
   if (status == SM_EFORMAT) return sm_hint(err, "repair or remove them, or raise --max-bad");
-  if (status != SM_OK) return status;
+  if (status) return status;
   const int classes = set->ops->classes(set->self);
-  if (cli->json) status = print_json(out, &result, classes, err);
-  else print_text(o, out, &result, classes);
+  if (cli->json) status = cmd_data_pack_print_json(out, &result, classes, err);
+  else cmd_data_pack_print_text(o, out, &result, classes);
   sm_pack_result_free(&result);
   return status;
 }
@@ -110,7 +112,7 @@ static sm_status pack_path(sm_cli *cli, const char *path, const char *out, sm_er
   sm_image_limits limits = {0};
   sm_dataset set;
   sm_status status = sm_cli_folder(cli, path, &instance, &set, err);
-  if (status == SM_OK) status = pack(cli, &set, &limits, out, err);
+  if (!status) status = cmd_data_pack_pack(cli, &set, &limits, out, err);
   sm_instance_free(&instance);
   return status;
 }
@@ -121,29 +123,29 @@ static sm_status pack_recipe(sm_cli *cli, int argc, char **argv, const char *out
   sm_recipe *recipe = NULL;
   sm_dataset set;
   sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   const sm_image_limits limits = sm_recipe_limits(recipe);
   sm_slot *slot = o->split == SPLIT_TEST ? &recipe->data.test : &recipe->data.train;
   if (slot->plugin.plugin) status = sm_slot_open(slot, &set, err);
   else status = sm_fail(err, SM_EINVAL, "the recipe has no data.%s", splits[o->split]);
-  if (status == SM_OK) status = pack(cli, &set, &limits, out, err);
+  if (!status) status = cmd_data_pack_pack(cli, &set, &limits, out, err);
   sm_recipe_free(recipe);
   return status;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_data_pack_run(sm_cli *cli, int argc, char **argv) {
   const char *out = argv[2];
   sm_error err;
-  sm_status status = check_out(out, &err);
-  if (status == SM_OK && sm_cli_is_pictures(argv[1])) {
+  sm_status status = cmd_data_pack_check_out(out, &err);
+  if (!status && sm_cli_is_pictures(argv[1])) {
     if (argc > 3) return sm_cli_usage(cli, "'%s' changes a recipe, and %s is none", argv[3], argv[1]);
     status = pack_path(cli, argv[1], out, &err);
-  } else if (status == SM_OK) {
+  } else if (!status) {
     argv[2] = argv[1]; /* so that the recipe is followed by its overrides */
     argv[1] = argv[0];
     status = pack_recipe(cli, argc - 1, argv + 1, out, &err);
   }
-  return status == SM_OK ? SM_EXIT_OK : sm_cli_fail(&err);
+  return !status ? SM_EXIT_OK : sm_cli_fail(&err);
 }
 
 const sm_command sm_command_data_pack = {
@@ -161,5 +163,5 @@ const sm_command sm_command_data_pack = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct pack_options),
-    .run = run,
+    .run = cmd_data_pack_run,
 };

@@ -1,5 +1,5 @@
-/* cmd_eval.c — `smalti eval EVALUATION NETWORK`: figures of a network by any evaluation plugin (eval_outcome.c shows
- * them), or its features as files (eval_features.c). */
+/* cmd_eval.c — `smalti eval EVALUATION NETWORK`: figures of a network by any evaluation plugin
+ * (eval_outcome.c shows them), or its features as files (eval_features.c). */
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,8 +37,9 @@ static const sm_option options[] = {
             "folder or packed file of training pictures, in place of the recipe's"),
     SM_PATH(struct eval_options, test, "test", "~",
             "folder or packed file of test pictures, in place of the recipe's"),
-    SM_STRING(struct eval_options, size, "size", "0",
-              "pixels of the pictures: side of square ones, or height and width, as 96x160; 0: as in training"),
+    SM_STRING(
+        struct eval_options, size, "size", "0",
+        "pixels of the pictures: side of square ones, or height and width, as 96x160; 0: as in training"),
     SM_PATH(struct eval_options, out, "out", "~", "features: the folder to write"),
     SM_CHOICE(struct eval_options, split, "split", "train", splits,
               "features: which pictures; all: in two sub-folders"),
@@ -60,27 +61,28 @@ typedef struct evaluating {
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static void show_progress(void *ctx, const char *what, double done) {
+static void cmd_eval_show_progress(void *ctx, const char *what, double done) {
   sm_progress_event(ctx, &(sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
 }
 
 /* What is kept of the features: what the evaluation wants, or the pooling that is to be written. */
-static void choose_features(const evaluating *e, const sm_instance *instance, sm_evaluator_config *c) {
+static void cmd_eval_choose_features(const evaluating *e, const sm_instance *instance,
+                                     sm_evaluator_config *c) {
   if (instance) sm_evaluator_want(c, instance->plugin->ops, instance->self);
   else c->patches = e->o->pool > 1; /* mean, both */
 }
 
 enum { MOST_SIDE = 4096 };
 
-static sm_status choose_size(evaluating *e, sm_error *err) {
+static sm_status cmd_eval_choose_size(evaluating *e, sm_error *err) {
   const char *size = e->o->size;
   const sm_network_spec *network = sm_network_describe(e->network);
   e->height = network->height, e->width = network->width;
   if (strcmp(size, "0") != 0) {
     if (sm_view_size_parse(size, &e->height, &e->width) && e->height <= MOST_SIDE && e->width <= MOST_SIDE)
       return SM_OK;
-    sm_fail(err, SM_EINVAL, "--size must be pixels, 1 to %d, of a side or of height and width, not '%.80s'", MOST_SIDE,
-            size);
+    sm_fail(err, SM_EINVAL, "--size must be pixels, 1 to %d, of a side or of height and width, not '%.80s'",
+            MOST_SIDE, size);
     return sm_hint(err, "for instance --size 224 or --size 96x160");
   }
   if (e->height) return SM_OK;
@@ -88,25 +90,26 @@ static sm_status choose_size(evaluating *e, sm_error *err) {
   return sm_hint(err, "say it: --size 224");
 }
 
-static sm_status open_evaluator(evaluating *e, const sm_instance *instance, int needed, sm_error *err) {
+static sm_status cmd_eval_open_evaluator(evaluating *e, const sm_instance *instance, int needed,
+                                         sm_error *err) {
   const sm_recipe *r = sm_network_recipe(e->network);
   int threads = sm_recipe_threads(r, e->cli->threads);
   if (!(e->pool = sm_pool_new(threads, err))) return err->code;
   sm_evaluator_config c = sm_evaluator_config_of(e->network, e->pool);
-  choose_features(e, instance, &c);
+  cmd_eval_choose_features(e, instance, &c);
   sm_status status = sm_cli_network_say(e->cli, e->network, sm_evaluator_load(&c, e->network, err));
   if (!status) status = sm_network_data(e->network, e->o->train, e->o->test, needed, err);
-  if (!status) status = choose_size(e, err);
+  if (!status) status = cmd_eval_choose_size(e, err);
   if (status) return status;
   c.train = sm_network_pictures(e->network, false), c.test = sm_network_pictures(e->network, true);
   c.height = e->height, c.width = e->width;
   c.bf16 = e->o->precision == SM_PRECISION_BF16;
-  c.progress = show_progress, c.progress_ctx = &e->progress;
+  c.progress = cmd_eval_show_progress, c.progress_ctx = &e->progress;
   c.stop = sm_signals_stop;
   return sm_evaluator_new(&c, &e->evaluator, err);
 }
 
-static void close_all(evaluating *e) {
+static void cmd_eval_close_all(evaluating *e) {
   sm_progress_end(&e->progress);
   sm_evaluator_free(e->evaluator);
   sm_pool_free(e->pool);
@@ -115,13 +118,13 @@ static void close_all(evaluating *e) {
 
 /* ---- the evaluation and its options -------------------------------------------------------------------- */
 
-static const sm_option *option_named(const sm_plugin *p, const char *name, size_t n) {
+static const sm_option *cmd_eval_option_named(const sm_plugin *p, const char *name, size_t n) {
   for (uint32_t i = 0; i < p->n_options; i++)
     if (strlen(p->options[i].name) == n && !strncmp(p->options[i].name, name, n)) return &p->options[i];
   return NULL;
 }
 
-static sm_status no_option(const sm_plugin *p, const char *name, size_t n, sm_error *err) {
+static sm_status cmd_eval_no_option(const sm_plugin *p, const char *name, size_t n, sm_error *err) {
   const char *names[128];
   char word[64];
   uint32_t count = p->n_options < 127 ? p->n_options : 127;
@@ -133,10 +136,10 @@ static sm_status no_option(const sm_plugin *p, const char *name, size_t n, sm_er
   return SM_EINVAL;
 }
 
-static sm_status set_option(evaluating *e, sm_instance *instance, const char *name, size_t n,
+static sm_status cmd_eval_set_option(evaluating *e, sm_instance *instance, const char *name, size_t n,
                             const char *value, sm_error *err) {
-  const sm_option *o = option_named(instance->plugin, name, n);
-  if (!o) return no_option(instance->plugin, name, n, err);
+  const sm_option *o = cmd_eval_option_named(instance->plugin, name, n);
+  if (!o) return cmd_eval_no_option(instance->plugin, name, n, err);
   bool list = (o->type == SM_OPT_INTS || o->type == SM_OPT_FLOATS) && value[0] != '[';
   char *text = sm_arena_printf(e->cli->arena, list ? "[%s]" : "%s", value);
   sm_yaml *yaml = text ? sm_yaml_read(e->cli->arena, NULL, false, text, strlen(text), err) : NULL;
@@ -145,32 +148,33 @@ static sm_status set_option(evaluating *e, sm_instance *instance, const char *na
 }
 
 /* --k, --pool, --temperature, then KEY=VALUE. */
-static sm_status set_options(evaluating *e, sm_instance *instance, int argc, char **argv, sm_error *err) {
+static sm_status cmd_eval_set_options(evaluating *e, sm_instance *instance, int argc, char **argv,
+                                      sm_error *err) {
   const struct eval_options *o = e->o;
   sm_text k = {0};
   char number[32];
   sm_status status = SM_OK;
   for (int i = 0; i < o->k.n; i++) sm_text_add(&k, "%s%" PRId64, i ? ", " : "", o->k.v[i]);
-  if (o->k.n) status = set_option(e, instance, "k", 1, k.s ? k.s : "", err);
+  if (o->k.n) status = cmd_eval_set_option(e, instance, "k", 1, k.s ? k.s : "", err);
   sm_text_free(&k);
-  if (!status && o->pool) status = set_option(e, instance, "pool", 4, pools[o->pool], err);
+  if (!status && o->pool) status = cmd_eval_set_option(e, instance, "pool", 4, pools[o->pool], err);
   if (!status && o->temperature > 0)
-    status = set_option(e, instance, "temperature", 11, sm_double_text(o->temperature, number, sizeof number),
-                        err);
+    status = cmd_eval_set_option(e, instance, "temperature", 11,
+                                 sm_double_text(o->temperature, number, sizeof number), err);
   for (int i = 3; !status && i < argc; i++) {
     const char *equals = strchr(argv[i], '=');
     if (!equals) {
       sm_fail(err, SM_EINVAL, "'%.80s' is no option of the evaluation", argv[i]);
       return sm_hint(err, "give KEY=VALUE");
     }
-    status = set_option(e, instance, argv[i], (size_t)(equals - argv[i]), equals + 1, err);
+    status = cmd_eval_set_option(e, instance, argv[i], (size_t)(equals - argv[i]), equals + 1, err);
   }
   return status;
 }
 
 /* The recipe's evaluation of that name, with its options; else the plugin's defaults in *own. */
-static sm_status find_evaluation(evaluating *e, const char *name, sm_instance *own, sm_instance **found,
-                                 sm_error *err) {
+static sm_status cmd_eval_find_evaluation(evaluating *e, const char *name, sm_instance *own,
+                                          sm_instance **found, sm_error *err) {
   sm_recipe *r = sm_network_recipe(e->network);
   *found = NULL;
   for (int by_plugin = 0; by_plugin < 2; by_plugin++)
@@ -190,14 +194,14 @@ static sm_status find_evaluation(evaluating *e, const char *name, sm_instance *o
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
-static sm_status evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
+static sm_status cmd_eval_evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   sm_instance own = {0}, *instance = NULL;
   sm_eval_result *result = sm_arena_alloc(e->cli->arena, sizeof *result);
   if (!result) return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_status status = find_evaluation(e, argv[1], &own, &instance, err);
-  if (!status) status = set_options(e, instance, argc, argv, err);
+  sm_status status = cmd_eval_find_evaluation(e, argv[1], &own, &instance, err);
+  if (!status) status = cmd_eval_set_options(e, instance, argc, argv, err);
   if (!status) status = sm_instance_create(instance, err);
-  if (!status) status = open_evaluator(e, instance, SM_NETWORK_TRAIN | SM_NETWORK_TEST, err);
+  if (!status) status = cmd_eval_open_evaluator(e, instance, SM_NETWORK_TRAIN | SM_NETWORK_TEST, err);
   double start = sm_now();
   if (!status) status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self, result, err);
   double seconds = sm_now() - start;
@@ -219,7 +223,7 @@ static sm_status evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   return status;
 }
 
-static int say_features(const sm_cli *cli, const char *folder, const char *split,
+static int cmd_eval_say_features(const sm_cli *cli, const char *folder, const char *split,
                          const sm_features_report *r) {
   if (!cli->json) {
     printf("%s: features.npy (%" PRId64 ", %d), labels.npy, names.txt, classes.txt, features.json\n", folder,
@@ -236,26 +240,27 @@ static int say_features(const sm_cli *cli, const char *folder, const char *split
   return sm_cli_json(&j);
 }
 
-static sm_status features(evaluating *e, sm_error *err) {
+static sm_status cmd_eval_features(evaluating *e, sm_error *err) {
   const struct eval_options *o = e->o;
   int needed = o->split == SPLIT_TRAIN  ? SM_NETWORK_TRAIN
                : o->split == SPLIT_TEST ? SM_NETWORK_TEST
                                         : SM_NETWORK_TRAIN | SM_NETWORK_TEST;
   sm_pool_mode pool = o->pool ? (sm_pool_mode)(o->pool - 1) : SM_POOL_CLS;
-  sm_status status = open_evaluator(e, NULL, needed, err);
+  sm_status status = cmd_eval_open_evaluator(e, NULL, needed, err);
   for (int split = SPLIT_TRAIN; !status && split <= SPLIT_TEST; split++) {
     if (o->split != SPLIT_ALL && o->split != split) continue;
     const char *folder = o->split == SPLIT_ALL ? sm_path_join(e->cli->arena, o->out, splits[split]) : o->out;
     if (!folder) return sm_fail(err, SM_ENOMEM, "out of memory");
     sm_features_report r;
-    status = sm_features_write(e->evaluator, e->network, e->height, e->width, o->precision, splits[split], pool, folder, &r, err);
+    status = sm_features_write(e->evaluator, e->network, e->height, e->width, o->precision, splits[split],
+                               pool, folder, &r, err);
     sm_progress_end(&e->progress);
-    if (!status) e->code = say_features(e->cli, folder, splits[split], &r);
+    if (!status) e->code = cmd_eval_say_features(e->cli, folder, splits[split], &r);
   }
   return status;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_eval_run(sm_cli *cli, int argc, char **argv) {
   const struct eval_options *o = cli->options;
   evaluating e = {.cli = cli, .o = o};
   sm_error err = {0};
@@ -266,8 +271,8 @@ static int run(sm_cli *cli, int argc, char **argv) {
   sm_signals_install();
   sm_progress_begin(&e.progress, cli->quiet);
   sm_status status = sm_cli_network(cli, &o->network, argv[2], &e.network, &err);
-  if (!status) status = only_features ? features(&e, &err) : evaluate(&e, argc, argv, &err);
-  close_all(&e);
+  if (!status) status = only_features ? cmd_eval_features(&e, &err) : cmd_eval_evaluate(&e, argc, argv, &err);
+  cmd_eval_close_all(&e);
   if (status && !err.code) sm_fail(&err, status, "the evaluation failed and does not say why");
   return status ? sm_cli_fail(&err) : e.code;
 }
@@ -290,5 +295,5 @@ const sm_command sm_command_eval = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct eval_options),
-    .run = run,
+    .run = cmd_eval_run,
 };

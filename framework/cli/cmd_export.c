@@ -28,7 +28,7 @@ static const sm_option options[] = {
     SM_NETWORK_OPTIONS(struct export_options, network),
 };
 
-static sm_status choose_out(sm_cli *cli, const struct export_options *o, const sm_network *net,
+static sm_status cmd_export_choose_out(sm_cli *cli, const struct export_options *o, const sm_network *net,
                             const char **out, sm_error *err) {
   struct stat st;
   const char *run = sm_network_run(net);
@@ -39,7 +39,8 @@ static sm_status choose_out(sm_cli *cli, const struct export_options *o, const s
   }
   if (!*out) {
     char name[64];
-    snprintf(name, sizeof name, "backbone-%s%s.safetensors", sm_net_names[sm_network_net(net)], o->format ? "-ibot" : "");
+    snprintf(name, sizeof name, "backbone-%s%s.safetensors", sm_net_names[sm_network_net(net)],
+             o->format ? "-ibot" : "");
     if (!(*out = sm_path_join(cli->arena, run, name))) return sm_fail(err, SM_ENOMEM, "out of memory");
   }
   if (o->force || stat(*out, &st) != 0) return SM_OK;
@@ -49,7 +50,7 @@ static sm_status choose_out(sm_cli *cli, const struct export_options *o, const s
 }
 
 /* The call that makes the same network in another program, where its backbone knows one. */
-static void say_call(const sm_cli *cli, const sm_network *net) {
+static void cmd_export_say_call(const sm_cli *cli, const sm_network *net) {
   const void *self;
   const sm_plugin *p = sm_network_plugin(net, &self);
   const sm_network_spec *spec = sm_network_describe(net);
@@ -60,12 +61,12 @@ static void say_call(const sm_cli *cli, const sm_network *net) {
   sm_text_free(&text);
 }
 
-static int say(const sm_cli *cli, const struct export_options *o, const sm_network *net, const char *out,
-               int dropped, int64_t elements) {
+static int cmd_export_say(const sm_cli *cli, const struct export_options *o, const sm_network *net,
+                          const char *out, int dropped, int64_t elements) {
   if (dropped)
     sm_cli_note(cli, "left out %d tensor%s that timm does not know (the mask token); --format ibot keeps %s",
                 dropped, dropped == 1 ? "" : "s", dropped == 1 ? "it" : "them");
-  if (o->format == SM_WEIGHTS_TIMM) say_call(cli, net);
+  if (o->format == SM_WEIGHTS_TIMM) cmd_export_say_call(cli, net);
   if (!cli->json) {
     printf("%s\n", out);
     return SM_EXIT_OK;
@@ -82,7 +83,7 @@ static int say(const sm_cli *cli, const struct export_options *o, const sm_netwo
   return sm_cli_json(&j);
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_export_run(sm_cli *cli, int argc, char **argv) {
   const struct export_options *o = cli->options;
   sm_network *net;
   sm_error err = {0};
@@ -92,11 +93,11 @@ static int run(sm_cli *cli, int argc, char **argv) {
   (void)argc;
   sm_status status = sm_cli_network(cli, &o->network, argv[1], &net, &err);
   if (!status) status = sm_cli_network_say(cli, net, sm_network_allocate(net, &err));
-  if (!status) status = choose_out(cli, o, net, &out, &err);
+  if (!status) status = cmd_export_choose_out(cli, o, net, &out, &err);
   if (!status)
     status = sm_weights_save(out, sm_network_set(net), SM_BACKBONE_PREFIX, (sm_weights_format)o->format,
                              sm_network_about(net), &dropped, &elements, &err);
-  if (!status) code = say(cli, o, net, out, dropped, elements);
+  if (!status) code = cmd_export_say(cli, o, net, out, dropped, elements);
   sm_network_close(net);
   return status ? sm_cli_fail(&err) : code;
 }
@@ -114,5 +115,5 @@ const sm_command sm_command_export = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct export_options),
-    .run = run,
+    .run = cmd_export_run,
 };

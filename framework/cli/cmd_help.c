@@ -24,7 +24,7 @@ static sm_status help_command(int argc, char **argv, sm_text *text, sm_error *er
   return text->s ? SM_OK : err->code;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_help_run(sm_cli *cli, int argc, char **argv) {
   const struct help_options *o = cli->options;
   sm_text text = {0};
   sm_error err;
@@ -54,5 +54,5 @@ const sm_command sm_command_help = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct help_options),
-    .run = run,
+    .run = cmd_help_run,
 };

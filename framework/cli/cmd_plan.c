@@ -35,7 +35,7 @@ static const char *const set_name[SM_SETS] = {"student: values, gradients, momen
 static const char *const recompute_name[] = {
     [SM_RECOMPUTE_CHEAP] = "cheap", [SM_RECOMPUTE_BLOCKS] = "blocks"};
 
-static const char *shape(const sm_plan_line *l, char *buf, size_t size) {
+static const char *cmd_plan_shape(const sm_plan_line *l, char *buf, size_t size) {
   size_t used = 0;
   buf[0] = 0;
   for (int i = 0; i < l->ndim && used < size; i++)
@@ -43,12 +43,12 @@ static const char *shape(const sm_plan_line *l, char *buf, size_t size) {
   return buf;
 }
 
-static void line(const char *what, size_t bytes) {
+static void cmd_plan_line(const char *what, size_t bytes) {
   char text[32];
   printf("  %-44s %12s\n", what, sm_human_bytes((double)bytes, text, sizeof text));
 }
 
-static int print_text(const plan_view *p, int largest) {
+static int cmd_plan_print_text(const plan_view *p, int largest) {
   char text[64];
   printf("%s: one step of %lld pictures\n", p->recipe->name, (long long)p->recipe->train.batch_size);
   if (p->recipe->train.micro_batch)
@@ -56,12 +56,14 @@ static int print_text(const plan_view *p, int largest) {
   printf("\nmemory\n");
   for (int i = 0; i < SM_SETS; i++)
     if (p->set[i])
-      line(!i && p->recipe->objective.plugin.plugin ? "objective: values, gradients, moments" : set_name[i], p->set[i]);
-  line("inputs (views, masks, lists)", p->graph.inputs);
-  line("activations and gradients, shared", p->graph.transient);
+      cmd_plan_line(
+          !i && p->recipe->objective.plugin.plugin ? "objective: values, gradients, moments" : set_name[i],
+          p->set[i]);
+  cmd_plan_line("inputs (views, masks, lists)", p->graph.inputs);
+  cmd_plan_line("activations and gradients, shared", p->graph.transient);
   snprintf(text, sizeof text, "worker memory of %d thread%s", p->threads, p->threads == 1 ? "" : "s");
-  line(text, p->graph.worker);
-  line("peak of the step", p->total);
+  cmd_plan_line(text, p->graph.worker);
+  cmd_plan_line("peak of the step", p->total);
   printf("\n  %.2f M parameters to train; activations without reuse would take %s\n",
          (double)p->parameters / 1e6, sm_human_bytes((double)p->graph.unshared, text, sizeof text));
   printf("  %d nodes in %d segments; %.1f GFLOP per step at full masks\n", p->graph.nodes, p->graph.segments,
@@ -75,12 +77,12 @@ static int print_text(const plan_view *p, int largest) {
     const sm_plan_line *l = &p->graph.largest[i];
     char bytes[32];
     printf("  %12s  %-22s %-9s  %s\n", sm_human_bytes((double)l->bytes, bytes, sizeof bytes),
-           shape(l, text, sizeof text), l->kind, l->name);
+           cmd_plan_shape(l, text, sizeof text), l->kind, l->name);
   }
   return SM_EXIT_OK;
 }
 
-static void add_costs(const plan_view *p, sm_json *json) {
+static void cmd_plan_add_costs(const plan_view *p, sm_json *json) {
   sm_json_object(json, "recompute");
   for (int i = 0; i < 2; i++) {
     char key[32];
@@ -92,7 +94,7 @@ static void add_costs(const plan_view *p, sm_json *json) {
   sm_json_close(json);
 }
 
-static void add_largest(const plan_view *p, int largest, sm_json *json) {
+static void cmd_plan_add_largest(const plan_view *p, int largest, sm_json *json) {
   sm_json_array(json, "largest");
   for (int i = 0; i < p->graph.n_largest && i < largest; i++) {
     const sm_plan_line *l = &p->graph.largest[i];
@@ -105,7 +107,7 @@ static void add_largest(const plan_view *p, int largest, sm_json *json) {
   sm_json_close(json);
 }
 
-static int print_json(const plan_view *p, int largest) {
+static int cmd_plan_print_json(const plan_view *p, int largest) {
   const struct {
     const char *key;
     size_t bytes;
@@ -127,12 +129,12 @@ static int print_json(const plan_view *p, int largest) {
   sm_json_int(&json, "nodes", p->graph.nodes);
   sm_json_int(&json, "segments", p->graph.segments);
   sm_json_double(&json, "gflop", p->cost[p->recipe->train.recompute].gflop);
-  add_costs(p, &json);
-  add_largest(p, largest, &json);
+  cmd_plan_add_costs(p, &json);
+  cmd_plan_add_largest(p, largest, &json);
   return sm_cli_json(&json);
 }
 
-static struct plan_cost cost_of(sm_trainable *net, const sm_train_config *c) {
+static struct plan_cost cmd_plan_cost_of(sm_trainable *net, const sm_train_config *c) {
   int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
   sm_plan_report graph;
   sm_graph_report(net->graph, &graph);
@@ -142,23 +144,24 @@ static struct plan_cost cost_of(sm_trainable *net, const sm_train_config *c) {
   return cost;
 }
 
-static sm_status make_view(plan_view *view, sm_trainable *net, const sm_train_config *config, sm_error *err) {
+static sm_status cmd_plan_make_view(plan_view *view, sm_trainable *net, const sm_train_config *config,
+                                    sm_error *err) {
   int chosen = view->recipe->train.recompute;
   sm_trainable *other = NULL;
   sm_graph_report(net->graph, &view->graph);
   for (int i = 0; i < SM_SETS; i++) view->set[i] = sm_set_bytes(net->set[i]);
   view->parameters = sm_set_parameters(net->set[SM_SET_STUDENT]);
-  view->cost[chosen] = cost_of(net, config);
+  view->cost[chosen] = cmd_plan_cost_of(net, config);
   view->total = view->cost[chosen].peak;
   sm_train_config changed = *config;
   changed.recompute = !config->recompute;
   sm_status status = sm_trainable_new(&changed, &other, err);
-  if (!status) view->cost[!chosen] = cost_of(other, config);
+  if (!status) view->cost[!chosen] = cmd_plan_cost_of(other, config);
   sm_trainable_free(other);
   return status;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_plan_run(sm_cli *cli, int argc, char **argv) {
   const struct plan_options *o = cli->options;
   sm_error err = {0};
   sm_recipe *recipe = NULL;
@@ -174,12 +177,12 @@ static int run(sm_cli *cli, int argc, char **argv) {
     if (!(pool = sm_pool_new(view.threads, &err))) status = err.code;
   }
   if (!status)
-    status = sm_train_configure(recipe, pool, recipe->train.steps_per_epoch ? recipe->train.steps_per_epoch : 1,
-                              &config, &err);
+    status = sm_train_configure(
+        recipe, pool, recipe->train.steps_per_epoch ? recipe->train.steps_per_epoch : 1, &config, &err);
   if (!status) status = sm_trainable_new(&config, &net, &err);
   view.recipe = recipe;
-  if (!status) status = make_view(&view, net, &config, &err);
-  if (!status) code = (cli->json ? print_json : print_text)(&view, (int)o->largest);
+  if (!status) status = cmd_plan_make_view(&view, net, &config, &err);
+  if (!status) code = (cli->json ? cmd_plan_print_json : cmd_plan_print_text)(&view, (int)o->largest);
   sm_trainable_free(net);
   sm_pool_free(pool);
   sm_recipe_free(recipe);
@@ -195,5 +198,5 @@ const sm_command sm_command_plan = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct plan_options),
-    .run = run,
+    .run = cmd_plan_run,
 };

@@ -13,14 +13,14 @@
 #include "framework/plugin/registry_private.h"
 #include "framework/plugin/option.h"
 
-static int columns(const char *utf8) { /* characters, not bytes: enough to align texts */
+static int cmd_plugins_columns(const char *utf8) { /* characters, not bytes: enough to align texts */
   int n = 0;
   for (; *utf8; utf8++) n += ((unsigned char)*utf8 & 0xc0) != 0x80;
   return n;
 }
 
-static void pad(const char *text, int width) {
-  printf("%s%*s", text, width > columns(text) ? width - columns(text) : 0, "");
+static void cmd_plugins_pad(const char *text, int width) {
+  printf("%s%*s", text, width > cmd_plugins_columns(text) ? width - cmd_plugins_columns(text) : 0, "");
 }
 
 sm_kind sm_plugins_kind(const char *name, sm_error *err) {
@@ -36,7 +36,7 @@ sm_kind sm_plugins_kind(const char *name, sm_error *err) {
 
 /* ---- plugins list -------------------------------------------------------------------------------------- */
 
-static void list_json_plugin(sm_json *json, const sm_registry *r, const sm_plugin *p) {
+static void cmd_plugins_list_json_plugin(sm_json *json, const sm_registry *r, const sm_plugin *p) {
   sm_json_object(json, NULL);
   sm_json_string(json, "kind", sm_kind_name((sm_kind)p->kind));
   sm_json_string(json, "name", p->name);
@@ -46,12 +46,13 @@ static void list_json_plugin(sm_json *json, const sm_registry *r, const sm_plugi
   sm_json_close(json);
 }
 
-static int list_json(const sm_registry *r, sm_kind kind) {
+static int cmd_plugins_list_json(const sm_registry *r, sm_kind kind) {
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_array(&json, "plugins");
   for (int k = 0; k < sm_registry_count(r); k++)
-    if (!kind || sm_registry_at(r, k)->kind == kind) list_json_plugin(&json, r, sm_registry_at(r, k));
+    if (!kind || sm_registry_at(r, k)->kind == kind)
+      cmd_plugins_list_json_plugin(&json, r, sm_registry_at(r, k));
   sm_json_close(&json);
   sm_json_array(&json, "refused");
   for (int k = 0; k < sm_registry_refusals(r); k++) {
@@ -66,7 +67,7 @@ static int list_json(const sm_registry *r, sm_kind kind) {
   return sm_cli_json(&json);
 }
 
-static void list_text(const sm_registry *r, sm_kind kind) {
+static void cmd_plugins_list_text(const sm_registry *r, sm_kind kind) {
   int width = 8;
   uint32_t last = 0;
   for (int k = 0; k < sm_registry_count(r); k++) {
@@ -83,14 +84,14 @@ static void list_text(const sm_registry *r, sm_kind kind) {
   }
 }
 
-static int run_list(sm_cli *cli, int argc, char **argv) {
+static int cmd_plugins_run_list(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   sm_registry *r;
   sm_kind kind = argc > 1 ? sm_plugins_kind(argv[1], &err) : (sm_kind)0;
   if (argc > 1 && !kind) return sm_cli_usage_error(&err);
   if (sm_cli_registry(cli, &r, &err) != SM_OK || sm_registry_scan(r, &err) != SM_OK) return sm_cli_fail(&err);
-  if (cli->json) return list_json(r, kind);
-  list_text(r, kind);
+  if (cli->json) return cmd_plugins_list_json(r, kind);
+  cmd_plugins_list_text(r, kind);
   int n = 0;
   for (int k = 0; k < sm_registry_count(r); k++) n += !kind || sm_registry_at(r, k)->kind == kind;
   if (n == 0) {
@@ -112,7 +113,7 @@ const sm_command sm_command_plugins_list = {
         "KIND is @KINDS@. "
         "Plugins are looked for in the folders of --plugin-path, of SMALTI_PLUGIN_PATH, and where smalti is installed.",
     .max_args = 1,
-    .run = run_list,
+    .run = cmd_plugins_run_list,
 };
 
 /* ---- plugins show -------------------------------------------------------------------------------------- */
@@ -123,7 +124,7 @@ static const char *const type_names[] = {
     [SM_OPT_FLOATS] = "floats", [SM_OPT_INTS] = "ints",   [SM_OPT_SCHEDULE] = "schedule",
 };
 
-static const char *range_text(const sm_option *o, char *buf, size_t size) {
+static const char *cmd_plugins_range_text(const sm_option *o, char *buf, size_t size) {
   char low[64], high[64];
   sm_text all = {0};
   buf[0] = 0;
@@ -138,21 +139,24 @@ static const char *range_text(const sm_option *o, char *buf, size_t size) {
   return buf;
 }
 
-static const char *default_text(const sm_option *o) {
-  return !o->def ? "(required)" : strcmp(o->def, "~") == 0 ? "(none)" : o->def;
+static const char *cmd_plugins_default_text(const sm_option *o) {
+  return !o->def ? "(required)" : !strcmp(o->def, "~") ? "(none)" : o->def;
 }
 
-static int wider(int width, const char *text) { return columns(text) > width ? columns(text) : width; }
+static int cmd_plugins_wider(int width, const char *text) {
+  return cmd_plugins_columns(text) > width ? cmd_plugins_columns(text) : width;
+}
 
-static void show_row(const char *const cells[5], const int widths[4]) {
+static void cmd_plugins_show_row(const char *const cells[5], const int widths[4]) {
   int last = 4;
   while (last > 0 && !cells[last][0]) last--;
   for (int k = 0; k < last; k++)
-    pad(cells[k], columns(cells[k]) > widths[k] ? columns(cells[k]) + 2 : widths[k] + 2);
+    cmd_plugins_pad(cells[k], cmd_plugins_columns(cells[k]) > widths[k] ? cmd_plugins_columns(cells[k]) + 2
+                                                                        : widths[k] + 2);
   printf("%s\n", cells[last]);
 }
 
-static void show_options(const sm_plugin *p) {
+static void cmd_plugins_show_options(const sm_plugin *p) {
   char range[256];
   int widths[4] = {6, 4, 7, 5};
   if (!p->n_options) {
@@ -161,25 +165,25 @@ static void show_options(const sm_plugin *p) {
   }
   for (uint32_t k = 0; k < p->n_options; k++) {
     const sm_option *o = &p->options[k];
-    widths[0] = wider(widths[0], o->name);
-    widths[1] = wider(widths[1], type_names[o->type]);
-    widths[2] = wider(widths[2], default_text(o));
-    widths[3] = wider(widths[3], range_text(o, range, sizeof range));
+    widths[0] = cmd_plugins_wider(widths[0], o->name);
+    widths[1] = cmd_plugins_wider(widths[1], type_names[o->type]);
+    widths[2] = cmd_plugins_wider(widths[2], cmd_plugins_default_text(o));
+    widths[3] = cmd_plugins_wider(widths[3], cmd_plugins_range_text(o, range, sizeof range));
   }
   if (widths[2] > 28) widths[2] = 28; /* a long one pushes its own row only */
   if (widths[3] > 36) widths[3] = 36;
   printf("\n");
-  show_row((const char *const[]){"OPTION", "TYPE", "DEFAULT", "RANGE", "UNIT"}, widths);
+  cmd_plugins_show_row((const char *const[]){"OPTION", "TYPE", "DEFAULT", "RANGE", "UNIT"}, widths);
   for (uint32_t k = 0; k < p->n_options; k++) {
     const sm_option *o = &p->options[k];
-    show_row((const char *const[]){o->name, type_names[o->type], default_text(o),
-                                   range_text(o, range, sizeof range), o->unit ? o->unit : ""},
+    cmd_plugins_show_row((const char *const[]){o->name, type_names[o->type], cmd_plugins_default_text(o),
+                                   cmd_plugins_range_text(o, range, sizeof range), o->unit ? o->unit : ""},
              widths);
     printf("    %s\n", o->doc);
   }
 }
 
-static const char *form_name(sm_form form) {
+static const char *cmd_plugins_form_name(sm_form form) {
   switch (form) {
     case SM_TARGET_NONE:
       break;
@@ -193,7 +197,7 @@ static const char *form_name(sm_form form) {
   return "nothing";
 }
 
-static void spec_backbone(const sm_plugin *p, const void *self, sm_text *text) {
+static void cmd_plugins_spec_backbone(const sm_plugin *p, const void *self, sm_text *text) {
   sm_backbone_spec *s = sm_calloc(1, sizeof *s);
   sm_error err;
   static const int sizes[] = {224, 32};
@@ -209,19 +213,19 @@ static void spec_backbone(const sm_plugin *p, const void *self, sm_text *text) {
   sm_free(s);
 }
 
-static void spec_tokenizer(const sm_plugin *p, const void *self, sm_text *text) {
+static void cmd_plugins_spec_tokenizer(const sm_plugin *p, const void *self, sm_text *text) {
   const sm_tokenizer_ops *ops = p->ops;
   sm_tokenizer_spec s = {0};
   sm_error err;
   if (ops->spec(self, &s, &err) != SM_OK) return;
-  sm_text_add(text, "gives %s for views, %s for patches%s; needs %s%s", form_name(s.view),
-              form_name(s.patch), ops->build_local && !s.own ? ", of local views too" : "",
+  sm_text_add(text, "gives %s for views, %s for patches%s; needs %s%s", cmd_plugins_form_name(s.view),
+              cmd_plugins_form_name(s.patch), ops->build_local && !s.own ? ", of local views too" : "",
               s.needs_teacher ? "a teacher" : "no teacher", s.needs_head ? ", a head" : "");
   if (s.teacher_blocks) sm_text_add(text, ", the teacher's last %d blocks", s.teacher_blocks);
   if (s.whole_step) sm_text_add(text, ", whole steps");
 }
 
-static void spec_objective(const sm_plugin *p, const void *self, sm_text *text) {
+static void cmd_plugins_spec_objective(const sm_plugin *p, const void *self, sm_text *text) {
   const sm_objective_ops *ops = p->ops;
   sm_objective_spec s;
   sm_error err;
@@ -230,7 +234,7 @@ static void spec_objective(const sm_plugin *p, const void *self, sm_text *text) 
               ops->show ? "; shows pictures after each epoch" : "");
 }
 
-static void spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
+static void cmd_plugins_spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
   sm_loss_spec s = {0};
   sm_error err;
   if (((const sm_loss_ops *)p->ops)->spec(self, &s, &err) != SM_OK) return;
@@ -240,37 +244,38 @@ static void spec_loss(const sm_plugin *p, const void *self, sm_text *text) {
                                      : "masked patches of global views");
   if (s.forms) sm_text_add(text, " with ");
   for (int bit = 1, n = 0; bit <= SM_TARGET_VECTORS; bit <<= 1)
-    if (s.forms & (unsigned)bit) sm_text_add(text, "%s%s", n++ ? " or " : "", form_name((sm_form)bit));
+    if (s.forms & (unsigned)bit)
+      sm_text_add(text, "%s%s", n++ ? " or " : "", cmd_plugins_form_name((sm_form)bit));
   if (s.whole_step) sm_text_add(text, "; needs whole steps");
 }
 
-static void spec_head(const sm_head_ops *ops, sm_text *text) {
+static void cmd_plugins_spec_head(const sm_head_ops *ops, sm_text *text) {
   if (ops->affine) sm_text_add(text, "logits are affine in the features");
   if (ops->whole_step) sm_text_add(text, "%sneeds whole steps", text->len ? "; " : "");
   if (ops->declare_state) sm_text_add(text, "%skeeps a state", text->len ? "; " : "");
 }
 
 /* What the plugin needs and gives with its default options, or nothing where those are not enough to say. */
-static void show_spec(const sm_host *host, const sm_plugin *p, sm_text *text) {
+static void cmd_plugins_show_spec(const sm_host *host, const sm_plugin *p, sm_text *text) {
   sm_instance instance = {0};
   sm_error err;
   sm_arena *arena = sm_arena_new("show");
   if (arena && sm_instance_new(host, p, &instance, &err) == SM_OK &&
       sm_options_fill(p, NULL, instance.self, arena, &err) == SM_OK) {
-    if (p->kind == SM_BACKBONE) spec_backbone(p, instance.self, text);
-    if (p->kind == SM_TOKENIZER) spec_tokenizer(p, instance.self, text);
-    if (p->kind == SM_LOSS) spec_loss(p, instance.self, text);
-    if (p->kind == SM_OBJECTIVE) spec_objective(p, instance.self, text);
+    if (p->kind == SM_BACKBONE) cmd_plugins_spec_backbone(p, instance.self, text);
+    if (p->kind == SM_TOKENIZER) cmd_plugins_spec_tokenizer(p, instance.self, text);
+    if (p->kind == SM_LOSS) cmd_plugins_spec_loss(p, instance.self, text);
+    if (p->kind == SM_OBJECTIVE) cmd_plugins_spec_objective(p, instance.self, text);
     if (p->kind == SM_MASKER)
       sm_text_add(text, "hides at most %.4g %% of the patches",
                   100 * ((const sm_masker_ops *)p->ops)->max_ratio(instance.self));
-    if (p->kind == SM_HEAD) spec_head(p->ops, text);
+    if (p->kind == SM_HEAD) cmd_plugins_spec_head(p->ops, text);
   }
   if (instance.plugin) sm_instance_free(&instance);
   sm_arena_free(arena);
 }
 
-static int show_json(const sm_registry *r, const sm_plugin *p, const char *spec) {
+static int cmd_plugins_show_json(const sm_registry *r, const sm_plugin *p, const char *spec) {
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_string(&json, "kind", sm_kind_name((sm_kind)p->kind));
@@ -305,13 +310,13 @@ static int show_json(const sm_registry *r, const sm_plugin *p, const char *spec)
   return sm_cli_json(&json);
 }
 
-static void show_text(const sm_registry *r, const sm_plugin *p, const char *spec) {
+static void cmd_plugins_show_text(const sm_registry *r, const sm_plugin *p, const char *spec) {
   printf("%s %s: %s\n\n", sm_kind_name((sm_kind)p->kind), p->name, p->summary);
   if (spec && spec[0]) printf("  by default  %s\n", spec);
   if (p->cite) printf("  cite        %s\n", p->cite);
   printf("  version     %s\n  license     %s\n  file        %s\n", p->version, p->license,
          sm_registry_file(r, p));
-  show_options(p);
+  cmd_plugins_show_options(p);
 }
 
 const sm_plugin *sm_plugins_find(sm_registry *r, const char *text, sm_error *err) {
@@ -347,7 +352,7 @@ const sm_plugin *sm_plugins_find(sm_registry *r, const char *text, sm_error *err
   return NULL;
 }
 
-static int run_show(sm_cli *cli, int argc, char **argv) {
+static int cmd_plugins_run_show(sm_cli *cli, int argc, char **argv) {
   (void)argc;
   sm_error err;
   sm_registry *r;
@@ -355,10 +360,10 @@ static int run_show(sm_cli *cli, int argc, char **argv) {
   if (sm_cli_registry(cli, &r, &err) != SM_OK) return sm_cli_fail(&err);
   const sm_plugin *p = sm_plugins_find(r, argv[1], &err);
   if (!p) return sm_cli_fail(&err);
-  show_spec(r, p, &spec);
+  cmd_plugins_show_spec(r, p, &spec);
   int code = SM_EXIT_OK;
-  if (cli->json) code = show_json(r, p, spec.s);
-  else show_text(r, p, spec.s);
+  if (cli->json) code = cmd_plugins_show_json(r, p, spec.s);
+  else cmd_plugins_show_text(r, p, spec.s);
   sm_text_free(&spec);
   return code;
 }
@@ -369,5 +374,5 @@ const sm_command sm_command_plugins_show = {
     .summary = "show a plugin's options, citation and file",
     .min_args = 1,
     .max_args = 1,
-    .run = run_show,
+    .run = cmd_plugins_run_show,
 };

@@ -37,7 +37,7 @@ typedef struct session {
   int plugins, passed, failed, notes;
 } session;
 
-static void print_line(void *ctx, sm_check_mark mark, const char *text) {
+static void cmd_plugins_check_print_line(void *ctx, sm_check_mark mark, const char *text) {
   static const char *const marks[] = {[SM_CHECK_PASS] = "✓", [SM_CHECK_FAIL] = "✗", [SM_CHECK_NOTE] = "–"};
   static const char *const names[] = {
       [SM_CHECK_PASS] = "pass", [SM_CHECK_FAIL] = "fail", [SM_CHECK_NOTE] = "note"};
@@ -53,7 +53,7 @@ static void print_line(void *ctx, sm_check_mark mark, const char *text) {
   sm_json_close(&s->json);
 }
 
-static void begin(session *s, const char *kind, const char *name, const char *file) {
+static void cmd_plugins_check_begin(session *s, const char *kind, const char *name, const char *file) {
   if (!s->cli->json) {
     printf("%s%s%s%s%s%s\n", s->plugins ? "\n" : "", kind ? kind : "", kind ? " " : "", name ? name : "",
            name ? ", " : "", file);
@@ -66,7 +66,7 @@ static void begin(session *s, const char *kind, const char *name, const char *fi
   sm_json_array(&s->json, "lines");
 }
 
-static void end(session *s) {
+static void cmd_plugins_check_end(session *s) {
   s->plugins++;
   if (!s->cli->json) return;
   sm_json_close(&s->json);
@@ -74,16 +74,17 @@ static void end(session *s) {
 }
 
 static sm_status check_one(session *s, sm_registry *r, const sm_plugin *p, const char *yaml, sm_error *err) {
-  const sm_check_config config = {.host = r, .options = yaml, .line = print_line, .ctx = s};
+  const sm_check_config config = {.host = r, .options = yaml, .line = cmd_plugins_check_print_line, .ctx = s};
   sm_check_result result;
-  begin(s, sm_kind_name((sm_kind)p->kind), p->name, sm_registry_file(r, p));
+  cmd_plugins_check_begin(s, sm_kind_name((sm_kind)p->kind), p->name, sm_registry_file(r, p));
   sm_status status = sm_check_plugin(p, &config, &result, err);
-  end(s);
+  cmd_plugins_check_end(s);
   s->passed += result.passed, s->failed += result.failed, s->notes += result.notes;
   return status;
 }
 
-/* All plugins of a file, each with those options that it knows. A file that is refused is a check that failed. */
+/* All plugins of a file, each with those options that it knows. A file that is refused is a check that
+ * failed. */
 static sm_status check_file(session *s, sm_registry *r, const char *file, sm_error *err) {
   const struct check_options *o = s->cli->options;
   const sm_plugin *all[MODULE_MOST];
@@ -91,29 +92,29 @@ static sm_status check_file(session *s, sm_registry *r, const char *file, sm_err
   sm_status status = SM_OK;
   if (sm_registry_load(r, file, err) != SM_OK) {
     char text[sizeof(sm_error) + 16];
-    begin(s, NULL, NULL, file);
+    cmd_plugins_check_begin(s, NULL, NULL, file);
     err->place[0] = 0; /* it is in the heading */
-    print_line(s, SM_CHECK_FAIL, sm_error_text(err, text, sizeof text));
-    end(s);
+    cmd_plugins_check_print_line(s, SM_CHECK_FAIL, sm_error_text(err, text, sizeof text));
+    cmd_plugins_check_end(s);
     s->failed++;
     return SM_OK;
   }
   for (int k = 0; n < MODULE_MOST && k < sm_registry_count(r); k++)
     if (strcmp(sm_registry_file(r, sm_registry_at(r, k)), file) == 0) all[n++] = sm_registry_at(r, k);
-  for (int k = 0; status == SM_OK && k < n; k++)
+  for (int k = 0; !status && k < n; k++)
     status = check_one(s, r, all[k], sm_check_options(all, n, all[k], o->options, s->cli->arena), err);
   return status;
 }
 
-static bool is_file(const char *text) {
+static bool cmd_plugins_check_is_file(const char *text) {
   size_t n = strlen(text);
-  return n > 3 && strcmp(text + n - 3, ".so") == 0;
+  return n > 3 && !strcmp(text + n - 3, ".so");
 }
 
 /* An option's largest value may ask for more memory than there is. A limit makes that an error of the
  * plugin's instead of a machine that swaps; the address sanitizer's own memory would count, so not with it.
  */
-static void limit_memory(void) {
+static void cmd_plugins_check_limit_memory(void) {
 #ifndef SANITIZED
   const rlim_t most = (rlim_t)2 << 30;
   struct rlimit limit;
@@ -123,7 +124,7 @@ static void limit_memory(void) {
 #endif
 }
 
-static int finish(session *s) {
+static int cmd_plugins_check_finish(session *s) {
   if (s->cli->json) {
     sm_json_close(&s->json);
     sm_json_int(&s->json, "passed", s->passed);
@@ -138,25 +139,25 @@ static int finish(session *s) {
   return s->failed ? SM_EXIT_NO : SM_EXIT_OK;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_plugins_check_run(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   sm_registry *r;
   session s = {.cli = cli};
-  limit_memory();
+  cmd_plugins_check_limit_memory();
   sm_status status = sm_cli_registry(cli, &r, &err);
   if (cli->json) {
     sm_json_begin(&s.json);
     sm_json_array(&s.json, "plugins");
   }
-  for (int k = 1; k < argc && status == SM_OK; k++) {
-    if (is_file(argv[k])) {
+  for (int k = 1; k < argc && !status; k++) {
+    if (cmd_plugins_check_is_file(argv[k])) {
       status = check_file(&s, r, argv[k], &err);
       continue;
     }
     const sm_plugin *p = sm_plugins_find(r, argv[k], &err);
     status = p ? check_one(&s, r, p, ((const struct check_options *)cli->options)->options, &err) : err.code;
   }
-  int code = status == SM_OK ? finish(&s) : sm_cli_fail(&err);
+  int code = !status ? cmd_plugins_check_finish(&s) : sm_cli_fail(&err);
   sm_json_free(&s.json);
   return code;
 }
@@ -175,5 +176,5 @@ const sm_command sm_command_plugins_check = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct check_options),
-    .run = run,
+    .run = cmd_plugins_check_run,
 };

@@ -25,14 +25,14 @@ static const struct {
 #include "skeletons.inc"
 };
 
-static const char *skeleton(const char *name) {
+static const char *cmd_plugins_new_skeleton(const char *name) {
   for (size_t k = 0; k < sizeof skeletons / sizeof *skeletons; k++)
-    if (strcmp(skeletons[k].name, name) == 0) return skeletons[k].text;
+    if (!strcmp(skeletons[k].name, name)) return skeletons[k].text;
   return NULL;
 }
 
 /* The name becomes a C type and a recipe key. */
-static sm_status check_name(const char *name, sm_error *err) {
+static sm_status cmd_plugins_new_check_name(const char *name, sm_error *err) {
   static const char *const taken[] = {"plugin", "options", "ops",    "create", "spec",   "declare",  "build",
                                       "draw",   "read",    "open",   "count",  "run",    "features", "label",
                                       "logits", "classes", "hash",   "name",   "int",    "char",     "for",
@@ -45,14 +45,15 @@ static sm_status check_name(const char *name, sm_error *err) {
     return sm_hint(err, "2 to 40 of a-z, 0-9 and _, a letter first");
   }
   for (int k = 0; taken[k]; k++)
-    if (strcmp(taken[k], name) == 0) {
+    if (!strcmp(taken[k], name)) {
       sm_fail(err, SM_EINVAL, "'%s' means something else in the template", name);
       return sm_hint(err, "choose another name, for instance my_%s", name);
     }
   return SM_OK;
 }
 
-static sm_status write_file(const char *path, const char *text, const char *name, sm_error *err) {
+static sm_status cmd_plugins_new_write_file(const char *path, const char *text, const char *name,
+                                            sm_error *err) {
   struct stat st;
   sm_text out = {0};
   if (stat(path, &st) == 0) {
@@ -70,21 +71,23 @@ static sm_status write_file(const char *path, const char *text, const char *name
   return status;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_plugins_new_run(sm_cli *cli, int argc, char **argv) {
   (void)argc;
   const struct new_options *o = cli->options;
   const char *name = argv[2], *dir = o->out ? o->out : name;
   sm_error err;
   sm_kind kind = sm_plugins_kind(argv[1], &err);
   if (!kind) return sm_cli_usage_error(&err);
-  sm_status status = check_name(name, &err);
+  sm_status status = cmd_plugins_new_check_name(name, &err);
   char *file = sm_arena_printf(cli->arena, "%s/%s.c", dir, name);
   char *makefile = sm_arena_printf(cli->arena, "%s/Makefile", dir);
-  if (status == SM_OK && (!file || !makefile)) status = sm_fail(&err, SM_ENOMEM, "out of memory");
-  if (status == SM_OK) status = sm_mkdirs(dir, &err);
-  if (status == SM_OK) status = write_file(file, skeleton(sm_kind_name(kind)), name, &err);
-  if (status == SM_OK) status = write_file(makefile, skeleton("makefile"), name, &err);
-  if (status != SM_OK) return sm_cli_usage_error(&err);
+  if (!status && (!file || !makefile)) status = sm_fail(&err, SM_ENOMEM, "out of memory");
+  if (!status) status = sm_mkdirs(dir, &err);
+  if (!status)
+    status = cmd_plugins_new_write_file(file, cmd_plugins_new_skeleton(sm_kind_name(kind)), name, &err);
+  if (!status)
+    status = cmd_plugins_new_write_file(makefile, cmd_plugins_new_skeleton("makefile"), name, &err);
+  if (status) return sm_cli_usage_error(&err);
   printf("%s\n%s\n", file, makefile);
   sm_cli_note(cli, "next: cd %s && make check; then smalti --plugin-path %s plugins show %s", dir, dir, name);
   return SM_EXIT_OK;
@@ -102,5 +105,5 @@ const sm_command sm_command_plugins_new = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct new_options),
-    .run = run,
+    .run = cmd_plugins_new_run,
 };

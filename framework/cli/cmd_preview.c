@@ -15,39 +15,40 @@ static const sm_option options[] = {
            "the epoch whose draws are shown; -1: the first one with masks"),
 };
 
-static int64_t first_epoch_with_masks(const sm_masking *m) {
+static int64_t cmd_preview_first_epoch_with_masks(const sm_masking *m) {
   return m->ops && m->ops->start_epoch ? m->ops->start_epoch(m->self) : 0;
 }
 
-static sm_status preview(const struct preview_options *o, sm_recipe *recipe, sm_error *err) {
+static sm_status cmd_preview_preview(const struct preview_options *o, sm_recipe *recipe, sm_error *err) {
   sm_recipe_data data;
   sm_text title = {0};
   sm_status status = sm_recipe_data_open(recipe, &data, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   int64_t count = data.dataset.ops->count(data.dataset.self);
   sm_text_add(&title, "%s  %016" PRIx64, recipe->name ? recipe->name : "", sm_recipe_hash(recipe));
-  sm_preview_config config = {.dataset = data.dataset,
-                              .views = data.views,
-                              .masking = data.masking,
-                              .seed = (uint64_t)recipe->train.seed,
-                              .epoch = o->epoch >= 0 ? o->epoch : first_epoch_with_masks(&data.masking),
-                              .pictures = (int)(o->pictures < count ? o->pictures : count),
-                              .limits = data.limits,
-                              .title = title.s};
+  sm_preview_config config = {
+      .dataset = data.dataset,
+      .views = data.views,
+      .masking = data.masking,
+      .seed = (uint64_t)recipe->train.seed,
+      .epoch = o->epoch >= 0 ? o->epoch : cmd_preview_first_epoch_with_masks(&data.masking),
+      .pictures = (int)(o->pictures < count ? o->pictures : count),
+      .limits = data.limits,
+      .title = title.s};
   status = sm_preview_write(&config, o->out, err);
   sm_text_free(&title);
   return status;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_preview_run(sm_cli *cli, int argc, char **argv) {
   const struct preview_options *o = cli->options;
   sm_recipe *recipe = NULL;
   sm_error err;
   sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
-  if (status == SM_OK) status = preview(o, recipe, &err);
-  if (status == SM_OK) printf("%s\n", o->out);
+  if (!status) status = cmd_preview_preview(o, recipe, &err);
+  if (!status) printf("%s\n", o->out);
   sm_recipe_free(recipe);
-  return status == SM_OK ? SM_EXIT_OK : sm_cli_fail(&err);
+  return !status ? SM_EXIT_OK : sm_cli_fail(&err);
 }
 
 const sm_command sm_command_preview = {
@@ -62,5 +63,5 @@ const sm_command sm_command_preview = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct preview_options),
-    .run = run,
+    .run = cmd_preview_run,
 };

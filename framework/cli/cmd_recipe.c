@@ -7,7 +7,7 @@
 
 /* ---- JSON ---------------------------------------------------------------------------------------------- */
 
-static void add_value(void *ctx, const char *path, const char *value, sm_place at) {
+static void cmd_recipe_add_value(void *ctx, const char *path, const char *value, sm_place at) {
   sm_json *json = ctx;
   sm_json_object(json, NULL);
   sm_json_string(json, "key", path);
@@ -17,19 +17,19 @@ static void add_value(void *ctx, const char *path, const char *value, sm_place a
   sm_json_close(json);
 }
 
-static int show_json(const sm_recipe *r) {
+static int cmd_recipe_show_json(const sm_recipe *r) {
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_string(&json, "name", r->name);
   sm_json_string(&json, "file", r->file);
   sm_json_array(&json, "values");
-  bool good = sm_recipe_each(r, add_value, &json);
+  bool good = sm_recipe_each(r, cmd_recipe_add_value, &json);
   sm_json_close(&json);
   int code = sm_cli_json(&json);
   return good ? code : SM_EXIT_MEMORY;
 }
 
-static void add_difference(void *ctx, const char *path, const char *a, const char *b) {
+static void cmd_recipe_add_difference(void *ctx, const char *path, const char *a, const char *b) {
   sm_json *json = ctx;
   sm_json_object(json, NULL);
   sm_json_string(json, "key", path);
@@ -38,17 +38,17 @@ static void add_difference(void *ctx, const char *path, const char *a, const cha
   sm_json_close(json);
 }
 
-static int diff_json(const sm_recipe *a, const sm_recipe *b) {
+static int cmd_recipe_diff_json(const sm_recipe *a, const sm_recipe *b) {
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_array(&json, "differences");
-  int n = sm_recipe_compare(a, b, add_difference, &json);
+  int n = sm_recipe_compare(a, b, cmd_recipe_add_difference, &json);
   sm_json_close(&json);
   int code = sm_cli_json(&json);
   return n < 0 ? SM_EXIT_MEMORY : code ? code : n ? SM_EXIT_NO : SM_EXIT_OK;
 }
 
-static void add_verdict(sm_json *json, const char *recipe, const sm_error *err) {
+static void cmd_recipe_add_verdict(sm_json *json, const char *recipe, const sm_error *err) {
   sm_json_object(json, NULL);
   sm_json_string(json, "recipe", recipe);
   sm_json_bool(json, "ok", !err);
@@ -74,7 +74,8 @@ static const sm_option show_options[] = {
 };
 
 /* First, last and some values between. */
-static void show_schedule(const char *path, const char *name, const sm_schedule *s, int64_t epochs) {
+static void cmd_recipe_show_schedule(const char *path, const char *name, const sm_schedule *s,
+                                     int64_t epochs) {
   static const double points[] = {0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9};
   enum { STEPS = 1000 }; /* a stand-in: how many steps an epoch has is known when the pictures are */
   sm_time end = {.step = epochs * STEPS - 1, .steps_per_epoch = STEPS, .epochs = epochs};
@@ -87,24 +88,24 @@ static void show_schedule(const char *path, const char *name, const sm_schedule 
   }
 }
 
-static void show_schedules(const sm_recipe *r) {
+static void cmd_recipe_show_schedules(const sm_recipe *r) {
   sm_slot_ref refs[SM_SLOT_REFS_MAX];
   int n = sm_recipe_slots(r, refs);
   const char *optimizer = r->priv->optimizer->path;
   const sm_schedule lr = sm_recipe_lr(r);
-  show_schedule(optimizer, "lr, times batch_size / lr_batch", &lr, r->train.epochs);
-  show_schedule(optimizer, "weight_decay", &r->optimizer.weight_decay, r->train.epochs);
+  cmd_recipe_show_schedule(optimizer, "lr, times batch_size / lr_batch", &lr, r->train.epochs);
+  cmd_recipe_show_schedule(optimizer, "weight_decay", &r->optimizer.weight_decay, r->train.epochs);
   for (int i = 0; i < n; i++) {
     const sm_plugin *p = refs[i].slot->plugin.plugin;
     for (uint32_t k = 0; k < p->n_options; k++)
       if (p->options[k].type == SM_OPT_SCHEDULE)
-        show_schedule(refs[i].path, p->options[k].name,
+        cmd_recipe_show_schedule(refs[i].path, p->options[k].name,
                       (const sm_schedule *)((const char *)refs[i].slot->plugin.self + p->options[k].offset),
                       r->train.epochs);
   }
 }
 
-static int show(sm_cli *cli, int argc, char **argv) {
+static int cmd_recipe_show(sm_cli *cli, int argc, char **argv) {
   const struct show_options *o = cli->options;
   sm_error err;
   sm_recipe *r;
@@ -112,8 +113,8 @@ static int show(sm_cli *cli, int argc, char **argv) {
   int code = SM_EXIT_OK;
   sm_status status = sm_cli_recipe(cli, argc, argv, &r, &err);
   if (status) return sm_cli_fail(&err);
-  if (o->schedules) show_schedules(r);
-  else if (cli->json) code = show_json(r);
+  if (o->schedules) cmd_recipe_show_schedules(r);
+  else if (cli->json) code = cmd_recipe_show_json(r);
   else status = sm_recipe_write(r, o->places, &text, &err);
   if (!status && text.s) fputs(text.s, stdout);
   sm_text_free(&text);
@@ -131,20 +132,20 @@ const sm_command sm_command_recipe_show = {
     .options = show_options,
     .n_options = sizeof show_options / sizeof *show_options,
     .options_size = sizeof(struct show_options),
-    .run = show,
+    .run = cmd_recipe_show,
 };
 
 /* ---- diff ---------------------------------------------------------------------------------------------- */
 
 /* argv: name, first recipe, second recipe, overrides of the second. */
-static int diff(sm_cli *cli, int argc, char **argv) {
+static int cmd_recipe_diff(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   sm_recipe *a = NULL, *b = NULL;
   sm_text text = {0};
   int code = SM_EXIT_OK;
   sm_status status = sm_cli_recipe(cli, 2, argv, &a, &err);
   if (!status) status = sm_cli_recipe(cli, argc - 1, argv + 1, &b, &err);
-  if (!status && cli->json) code = diff_json(a, b);
+  if (!status && cli->json) code = cmd_recipe_diff_json(a, b);
   else if (!status && sm_recipe_diff(a, b, &text)) code = SM_EXIT_NO;
   if (text.failed) status = sm_fail(&err, SM_ENOMEM, "out of memory");
   if (!status && text.s) fputs(text.s, stdout);
@@ -164,13 +165,13 @@ const sm_command sm_command_recipe_diff = {
         "The exit code is 1 if the recipes differ.",
     .min_args = 2,
     .max_args = -1,
-    .run = diff,
+    .run = cmd_recipe_diff,
 };
 
 /* ---- check --------------------------------------------------------------------------------------------- */
 
 /* A table recipe: every row's recipe is read. *file lives in the arena. */
-static sm_status check_table(sm_cli *cli, const char *path, const char **file, sm_error *err) {
+static sm_status cmd_recipe_check_table(sm_cli *cli, const char *path, const char **file, sm_error *err) {
   sm_table_recipe *t = NULL;
   sm_table_jobs *jobs = NULL;
   sm_table_options o = {.runs = "runs", .out = "", .look_only = true};
@@ -183,11 +184,12 @@ static sm_status check_table(sm_cli *cli, const char *path, const char **file, s
   return status;
 }
 
-static sm_status check_one(sm_cli *cli, char *command, char *path, const char **file, sm_error *err) {
+static sm_status cmd_recipe_check_one(sm_cli *cli, char *command, char *path, const char **file,
+                                      sm_error *err) {
   sm_recipe *r = NULL;
   char *one[] = {command, path, NULL};
   *file = NULL;
-  if (sm_table_recipe_is(path)) return check_table(cli, path, file, err);
+  if (sm_table_recipe_is(path)) return cmd_recipe_check_table(cli, path, file, err);
   sm_status status = sm_cli_recipe(cli, 2, one, &r, err);
   if (r) *file = sm_arena_strdup(cli->arena, r->file);
   sm_recipe_free(r);
@@ -195,7 +197,7 @@ static sm_status check_one(sm_cli *cli, char *command, char *path, const char **
 }
 
 /* Each recipe by itself; the exit code is that of the first wrong one. */
-static int check(sm_cli *cli, int argc, char **argv) {
+static int cmd_recipe_check(sm_cli *cli, int argc, char **argv) {
   int code = SM_EXIT_OK;
   sm_json json = {0};
   sm_json_begin(&json);
@@ -203,9 +205,9 @@ static int check(sm_cli *cli, int argc, char **argv) {
   for (int i = 1; i < argc; i++) {
     sm_error err;
     const char *file;
-    sm_status status = check_one(cli, argv[0], argv[i], &file, &err);
+    sm_status status = cmd_recipe_check_one(cli, argv[0], argv[i], &file, &err);
     if (status && code == SM_EXIT_OK) code = sm_cli_exit_code(status);
-    add_verdict(&json, file ? file : argv[i], status ? &err : NULL);
+    cmd_recipe_add_verdict(&json, file ? file : argv[i], status ? &err : NULL);
     if (status && !cli->json) sm_cli_fail(&err);
     if (!status && !cli->json) sm_cli_note(cli, "%s: ok", file ? file : argv[i]);
   }
@@ -223,5 +225,5 @@ const sm_command sm_command_recipe_check = {
         "Nothing is trained and no picture is looked for. Of a table recipe, the recipes of all rows are read.",
     .min_args = 1,
     .max_args = -1,
-    .run = check,
+    .run = cmd_recipe_check,
 };

@@ -12,7 +12,7 @@ static const sm_option options[] = {
             "the page that compares several runs (default: comparison.html)"),
 };
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_report_run(sm_cli *cli, int argc, char **argv) {
   const struct report_options *o = cli->options;
   sm_error err = {0};
   if (argc == 2) {
@@ -41,5 +41,5 @@ const sm_command sm_command_report = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct report_options),
-    .run = run,
+    .run = cmd_report_run,
 };

@@ -41,7 +41,7 @@ typedef struct view {
   sm_table_jobs *jobs;
 } view;
 
-static int title_width(const sm_table_jobs *jobs) {
+static int cmd_table_title_width(const sm_table_jobs *jobs) {
   char title[128];
   int width = 0;
   for (int i = 0; i < jobs->n; i++) {
@@ -52,13 +52,13 @@ static int title_width(const sm_table_jobs *jobs) {
 }
 
 /* "ibot, seed 0    " */
-static const char *padded_title(const view *v, const sm_table_job *job, char *buf, size_t size) {
+static const char *cmd_table_padded_title(const view *v, const sm_table_job *job, char *buf, size_t size) {
   char title[128];
-  snprintf(buf, size, "%-*s", title_width(v->jobs), sm_table_job_title(job, title, sizeof title));
+  snprintf(buf, size, "%-*s", cmd_table_title_width(v->jobs), sm_table_job_title(job, title, sizeof title));
   return buf;
 }
 
-static void describe_step(const sm_table_event *e, char *buf, size_t size) {
+static void cmd_table_describe_step(const sm_table_event *e, char *buf, size_t size) {
   const sm_tell *t = e->tell;
   char eta[32];
   if (t->kind == SM_TELL_STEP)
@@ -69,7 +69,7 @@ static void describe_step(const sm_table_event *e, char *buf, size_t size) {
 }
 
 /* On a terminal one moving line; elsewhere one line per minute. */
-static void on_move(view *v, const sm_table_event *e) {
+static void cmd_table_on_move(view *v, const sm_table_event *e) {
   char title[160], what[700], line[900];
   double now = sm_now(), every = v->line.terminal ? 0.2 : 60;
   if (e->tell->kind == SM_TELL_WARNING) {
@@ -82,19 +82,19 @@ static void on_move(view *v, const sm_table_event *e) {
   if (e->tell->kind == SM_TELL_FIGURES) return;
   if (e->tell->kind == SM_TELL_START || now - v->line.drawn < every) return;
   v->line.drawn = now;
-  describe_step(e, what, sizeof what);
-  snprintf(line, sizeof line, "%s  %s", padded_title(v, e->job, title, sizeof title), what);
+  cmd_table_describe_step(e, what, sizeof what);
+  snprintf(line, sizeof line, "%s  %s", cmd_table_padded_title(v, e->job, title, sizeof title), what);
   sm_line_clear(&v->line);
   if (v->line.terminal) fprintf(stderr, "%.*s", sm_line_columns() - 1, line), v->line.shown = true;
   else fprintf(stderr, "%s\n", line);
   fflush(stderr);
 }
 
-static void on_end(view *v, const sm_table_event *e) {
+static void cmd_table_on_end(view *v, const sm_table_event *e) {
   char title[160], time[32], text[sizeof(sm_error) + 16];
   const sm_table_job *job = e->job;
   sm_line_clear(&v->line);
-  padded_title(v, job, title, sizeof title);
+  cmd_table_padded_title(v, job, title, sizeof title);
   if (job->state == SM_JOB_FAILED) {
     fprintf(stderr, "%s  failed: %s\n", title, sm_error_text(&job->why, text, sizeof text));
     return;
@@ -107,7 +107,7 @@ static void on_end(view *v, const sm_table_event *e) {
           sm_human_seconds(e->seconds, time, sizeof time));
 }
 
-static void on_event(void *ctx, const sm_table_event *e) {
+static void cmd_table_on_event(void *ctx, const sm_table_event *e) {
   view *v = ctx;
   char title[160];
   switch (e->kind) {
@@ -115,18 +115,19 @@ static void on_event(void *ctx, const sm_table_event *e) {
       sm_line_clear(&v->line);
       v->line.drawn = v->line.terminal ? 0 : sm_now();
       if (!v->cli->quiet)
-        fprintf(stderr, "%s  %s%s\n", padded_title(v, e->job, title, sizeof title), e->text,
+        fprintf(stderr, "%s  %s%s\n", cmd_table_padded_title(v, e->job, title, sizeof title), e->text,
                 e->job->state == SM_JOB_BEGUN ? ", going on" : "");
       break;
     case SM_TABLE_JOB_MOVES:
-      on_move(v, e);
+      cmd_table_on_move(v, e);
       break;
     case SM_TABLE_JOB_ENDS:
-      on_end(v, e);
+      cmd_table_on_end(v, e);
       break;
     case SM_TABLE_WAITS:
       if (!v->cli->quiet)
-        fprintf(stderr, "%s  waiting for %s\n", padded_title(v, e->job, title, sizeof title), e->text);
+        fprintf(stderr, "%s  waiting for %s\n", cmd_table_padded_title(v, e->job, title, sizeof title),
+                e->text);
       break;
     case SM_TABLE_WARNS:
       fprintf(stderr, "smalti: warning: %s\n", e->text);
@@ -136,7 +137,7 @@ static void on_event(void *ctx, const sm_table_event *e) {
 
 /* ---- what there is ------------------------------------------------------------------------------------- */
 
-static bool needs_missing(const sm_table_jobs *jobs, const sm_table_job *job) {
+static bool cmd_table_needs_missing(const sm_table_jobs *jobs, const sm_table_job *job) {
   bool missing = false;
   for (int k = 0; k < job->run->needs; k++)
     missing = missing || !sm_table_job_trained(&jobs->job[job->need[k]]);
@@ -149,11 +150,11 @@ typedef struct totals {
   int unknown;
 } totals;
 
-static void print_estimate(const sm_table_jobs *jobs, const sm_table_job *job, totals *sum) {
+static void cmd_table_print_estimate(const sm_table_jobs *jobs, const sm_table_job *job, totals *sum) {
   sm_table_estimate e;
   sm_error err = {0};
   char time[32], bytes[32];
-  if (needs_missing(jobs, job)) {
+  if (cmd_table_needs_missing(jobs, job)) {
     sum->unknown++;
     printf("needs a run that is missing\n");
   } else if (sm_table_job_estimate(jobs, job, &e, &err)) {
@@ -168,7 +169,7 @@ static void print_estimate(const sm_table_jobs *jobs, const sm_table_job *job, t
   fflush(stdout);
 }
 
-static void print_totals(const totals *sum) {
+static void cmd_table_print_totals(const totals *sum) {
   char time[32], bytes[32];
   if (sum->seconds > 0)
     printf("\ntraining still to do, one run after the other: %s; a step needs up to %s\n",
@@ -178,34 +179,34 @@ static void print_totals(const totals *sum) {
     printf("without the %d run%s that could not be estimated\n", sum->unknown, sum->unknown == 1 ? "" : "s");
 }
 
-static int print_jobs(const sm_table_jobs *jobs, bool estimate) {
+static int cmd_table_print_jobs(const sm_table_jobs *jobs, bool estimate) {
   char title[160];
-  int width = title_width(jobs), names = 0;
+  int width = cmd_table_title_width(jobs), names = 0;
   for (int i = 0; i < jobs->n; i++) names = (int)fmax(names, (double)strlen(jobs->job[i].name));
   totals sum = {0};
   for (int i = 0; i < jobs->n && !sm_signals_stop(); i++) {
     const sm_table_job *job = &jobs->job[i];
     if (!job->wanted) continue;
     bool ask = estimate && !sm_table_job_trained(job);
-    printf("%-*s  %-8s %-*s", width, sm_table_job_title(job, title, sizeof title), sm_job_state_names[job->state],
-           ask ? names + 2 : 0, job->name);
+    printf("%-*s  %-8s %-*s", width, sm_table_job_title(job, title, sizeof title),
+           sm_job_state_names[job->state], ask ? names + 2 : 0, job->name);
     fflush(stdout);
-    if (ask) print_estimate(jobs, job, &sum);
+    if (ask) cmd_table_print_estimate(jobs, job, &sum);
     else printf("\n");
   }
-  print_totals(&sum);
+  cmd_table_print_totals(&sum);
   return sm_signals_stop() ? SM_EXIT_INTERRUPTED : SM_EXIT_OK;
 }
 
-static void add_estimate(const sm_table_jobs *jobs, const sm_table_job *job, sm_json *j) {
+static void cmd_table_add_estimate(const sm_table_jobs *jobs, const sm_table_job *job, sm_json *j) {
   sm_table_estimate e;
-  if (needs_missing(jobs, job) || sm_table_job_estimate(jobs, job, &e, NULL)) return;
+  if (cmd_table_needs_missing(jobs, job) || sm_table_job_estimate(jobs, job, &e, NULL)) return;
   sm_json_double(j, "seconds", e.seconds);
   sm_json_double(j, "images_per_s", e.images_per_s);
   sm_json_double(j, "bytes", e.bytes);
 }
 
-static int print_json(const sm_table_jobs *jobs, bool estimate) {
+static int cmd_table_print_json(const sm_table_jobs *jobs, bool estimate) {
   sm_json j = {0};
   sm_json_begin(&j);
   sm_json_string(&j, "table", jobs->recipe->name);
@@ -221,7 +222,7 @@ static int print_json(const sm_table_jobs *jobs, bool estimate) {
     sm_json_string(&j, "state", sm_job_state_names[job->state]);
     sm_json_string(&j, "id", job->id);
     sm_json_string(&j, "folder", job->name);
-    if (estimate && !sm_table_job_trained(job)) add_estimate(jobs, job, &j);
+    if (estimate && !sm_table_job_trained(job)) cmd_table_add_estimate(jobs, job, &j);
     sm_json_close(&j);
   }
   sm_json_close(&j);
@@ -230,7 +231,7 @@ static int print_json(const sm_table_jobs *jobs, bool estimate) {
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
-static void on_change(void *ctx) {
+static void cmd_table_on_change(void *ctx) {
   view *v = ctx;
   sm_error err = {0};
   char text[sizeof(sm_error) + 16];
@@ -239,8 +240,8 @@ static void on_change(void *ctx) {
             sm_error_text(&err, text, sizeof text));
 }
 
-static sm_status open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_recipe *recipe, view *v,
-                           sm_error *err) {
+static sm_status cmd_table_open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_recipe *recipe,
+                                     view *v, sm_error *err) {
   const struct table_options *o = cli->options;
   sm_table_options t = {.runs = o->runs,
                         .out = o->out,
@@ -249,7 +250,7 @@ static sm_status open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_re
                         .seeds = o->seeds,
                         .stale = o->stale,
                         .look_only = o->dry_run,
-                        .event = on_event,
+                        .event = cmd_table_on_event,
                         .ctx = v,
                         .n_overrides = argc - 2,
                         .overrides = (const char *const *)argv + 2};
@@ -260,12 +261,12 @@ static sm_status open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_re
   return status ? status : sm_table_jobs_new(recipe, &t, &v->jobs, err);
 }
 
-static int show(const sm_cli *cli, view *v, sm_error *err) {
+static int cmd_table_show(const sm_cli *cli, view *v, sm_error *err) {
   const struct table_options *o = cli->options;
   sm_text text = {0};
   int code = SM_EXIT_OK;
   if (cli->json || o->dry_run) {
-    code = (cli->json ? print_json : print_jobs)(v->jobs, o->dry_run && o->estimate);
+    code = (cli->json ? cmd_table_print_json : cmd_table_print_jobs)(v->jobs, o->dry_run && o->estimate);
     if (o->dry_run) return code;
   }
   sm_status status = sm_table_write(v->jobs, &text, err);
@@ -275,21 +276,21 @@ static int show(const sm_cli *cli, view *v, sm_error *err) {
   return status ? sm_cli_fail(err) : code;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_table_run(sm_cli *cli, int argc, char **argv) {
   const struct table_options *o = cli->options;
   sm_error err = {0};
   sm_table_recipe *recipe = NULL;
   view v = {.cli = cli, .line = sm_line_begin()};
   sm_status status = sm_table_recipe_load(&recipe, argv[1], &err);
-  if (!status) status = open_jobs(cli, argc, argv, recipe, &v, &err);
+  if (!status) status = cmd_table_open_jobs(cli, argc, argv, recipe, &v, &err);
   sm_signals_install();
   if (!status && !o->dry_run) {
-    status = sm_table_work(v.jobs, on_change, &v, &err);
+    status = sm_table_work(v.jobs, cmd_table_on_change, &v, &err);
     sm_line_clear(&v.line);
   }
   int code = SM_EXIT_OK;
   sm_error shown = {0};
-  if (v.jobs && status != SM_EINTERRUPTED) code = show(cli, &v, &shown);
+  if (v.jobs && status != SM_EINTERRUPTED) code = cmd_table_show(cli, &v, &shown);
   sm_table_jobs_free(v.jobs);
   sm_table_recipe_free(recipe);
   return status ? sm_cli_fail(&err) : code;
@@ -311,5 +312,5 @@ const sm_command sm_command_table = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct table_options),
-    .run = run,
+    .run = cmd_table_run,
 };

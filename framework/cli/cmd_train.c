@@ -20,7 +20,7 @@ static const sm_option options[] = {
            "save and stop after so many steps of this session; 0: at the end"),
 };
 
-static int print_json(const sm_train_summary *s) {
+static int cmd_train_print_json(const sm_train_summary *s) {
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_string(&json, "run", s->folder);
@@ -34,7 +34,7 @@ static int print_json(const sm_train_summary *s) {
   return sm_cli_json(&json);
 }
 
-static void print_summary(const sm_cli *cli, const sm_train_summary *s) {
+static void cmd_train_print_summary(const sm_cli *cli, const sm_train_summary *s) {
   char time[32];
   if (s->already) {
     sm_cli_note(cli, "%s has finished all %lld steps; `--fresh` starts another run", s->folder,
@@ -49,7 +49,7 @@ static void print_summary(const sm_cli *cli, const sm_train_summary *s) {
   sm_cli_note(cli, "report: %s/report.html", s->folder);
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int cmd_train_run(sm_cli *cli, int argc, char **argv) {
   const struct train_options *o = cli->options;
   sm_error err = {0};
   sm_recipe *recipe = NULL;
@@ -72,8 +72,8 @@ static int run(sm_cli *cli, int argc, char **argv) {
   status = sm_train(recipe, &options_now, &summary, &err);
   sm_progress_end(&progress);
   int code = SM_EXIT_OK;
-  if (cli->json && (!status || status == SM_EINTERRUPTED)) code = print_json(&summary);
-  if (!status) print_summary(cli, &summary);
+  if (cli->json && (!status || status == SM_EINTERRUPTED)) code = cmd_train_print_json(&summary);
+  if (!status) cmd_train_print_summary(cli, &summary);
   sm_recipe_free(recipe);
   return status ? sm_cli_fail(&err) : code;
 }
@@ -91,5 +91,5 @@ const sm_command sm_command_train = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .options_size = sizeof(struct train_options),
-    .run = run,
+    .run = cmd_train_run,
 };

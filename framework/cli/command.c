@@ -41,30 +41,30 @@ const sm_option *sm_cli_globals(int *n) {
 
 /* ---- finding a command --------------------------------------------------------------------------------- */
 
-static bool is_word(const sm_command *c, const char *word, size_t from) {
+static bool command_is_word(const sm_command *c, const char *word, size_t from) {
   size_t n = strlen(word);
-  return strncmp(c->name + from, word, n) == 0 && (c->name[from + n] == 0 || c->name[from + n] == ' ');
+  return !strncmp(c->name + from, word, n) && (c->name[from + n] == 0 || c->name[from + n] == ' ');
 }
 
 /* The words that may stand at byte `from` of a command's name, behind `group` (NULL: the first words). */
-static void list_words(const char *group, const char *words[MAX_NAMES], char store[MAX_NAMES][32]) {
+static void command_list_words(const char *group, const char *words[MAX_NAMES], char store[MAX_NAMES][32]) {
   int n = 0;
   size_t from = group ? strlen(group) + 1 : 0;
   for (size_t i = 0; i < sizeof commands / sizeof *commands && n + 1 < MAX_NAMES; i++) {
     const sm_command *c = commands[i];
-    if (c->hidden || (group && (!is_word(c, group, 0) || strlen(c->name) < from))) continue;
+    if (c->hidden || (group && (!command_is_word(c, group, 0) || strlen(c->name) < from))) continue;
     snprintf(store[n], sizeof store[n], "%.*s", (int)strcspn(c->name + from, " "), c->name + from);
-    if (n && strcmp(store[n - 1], store[n]) == 0) continue;
+    if (n && !strcmp(store[n - 1], store[n])) continue;
     words[n] = store[n];
     n++;
   }
   words[n] = NULL;
 }
 
-static const sm_command *unknown_command(const char *group, const char *word, sm_error *err) {
+static const sm_command *command_unknown_command(const char *group, const char *word, sm_error *err) {
   const char *words[MAX_NAMES];
   char store[MAX_NAMES][32];
-  list_words(group, words, store);
+  command_list_words(group, words, store);
   if (group && !word) sm_fail(err, SM_EINVAL, "'%s' needs a subcommand", group);
   else sm_fail(err, SM_EINVAL, "unknown command '%s%s%.40s'", group ? group : "", group ? " " : "", word);
   if (word) sm_hint_names(err, word, words, "commands");
@@ -76,17 +76,18 @@ const sm_command *sm_command_find(int argc, char **argv, int *words, sm_error *e
   bool group = false;
   for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
     const sm_command *c = commands[i];
-    if (!is_word(c, argv[0], 0)) continue;
+    if (!command_is_word(c, argv[0], 0)) continue;
     const char *second = strchr(c->name, ' ');
     *words = second ? 2 : 1;
-    if (!second || (argc > 1 && strcmp(second + 1, argv[1]) == 0)) return c;
+    if (!second || (argc > 1 && !strcmp(second + 1, argv[1]))) return c;
     group = true;
   }
-  if (!group) return unknown_command(NULL, argv[0], err);
-  return unknown_command(argv[0], argc > 1 && argv[1][0] != '-' ? argv[1] : NULL, err);
+  if (!group) return command_unknown_command(NULL, argv[0], err);
+  return command_unknown_command(argv[0], argc > 1 && argv[1][0] != '-' ? argv[1] : NULL, err);
 }
 
-/* ---- texts ---------------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------------------
+ */
 
 void sm_command_about(const sm_command *c, sm_text *text) {
   static const char mark[] = "@KINDS@";
@@ -94,7 +95,10 @@ void sm_command_about(const sm_command *c, sm_text *text) {
   if (at) {
     sm_text_bytes(text, rest, (size_t)(at - rest));
     for (int k = 1; k < SM_KIND_END; k++)
-      sm_text_add(text, "%s%s", sm_kind_name((sm_kind)k), k + 2 < SM_KIND_END ? ", " : k + 1 < SM_KIND_END ? " or " : "");
+      sm_text_add(text, "%s%s", sm_kind_name((sm_kind)k),
+                  k + 2 < SM_KIND_END   ? ", "
+                  : k + 1 < SM_KIND_END ? " or "
+                                        : "");
     rest = at + strlen(mark);
   }
   sm_text_add(text, "%s", rest);
@@ -108,7 +112,7 @@ void sm_command_flag(const sm_option *o, sm_text *text) {
 }
 
 /* `typed` names option `o`: '-' and '_' are the same here. */
-static bool names_option(const sm_option *o, const char *typed, size_t n) {
+static bool command_names_option(const sm_option *o, const char *typed, size_t n) {
   if (strlen(o->name) != n) return false;
   for (size_t i = 0; i < n; i++)
     if (o->name[i] != (typed[i] == '-' ? '_' : typed[i])) return false;
@@ -116,18 +120,18 @@ static bool names_option(const sm_option *o, const char *typed, size_t n) {
 }
 
 /* The row for `typed`, and the struct it points into. */
-static const sm_option *find_option(sm_cli *cli, const sm_command *c, const char *typed, size_t n,
+static const sm_option *command_find_option(sm_cli *cli, const sm_command *c, const char *typed, size_t n,
                                     void **base) {
   *base = cli->options;
   for (int i = 0; c && i < c->n_options; i++)
-    if (names_option(&c->options[i], typed, n)) return &c->options[i];
+    if (command_names_option(&c->options[i], typed, n)) return &c->options[i];
   *base = cli;
   for (int i = 0; i < GLOBALS; i++)
-    if (names_option(&globals[i], typed, n)) return &globals[i];
+    if (command_names_option(&globals[i], typed, n)) return &globals[i];
   return NULL;
 }
 
-static sm_status unknown_option(const sm_command *c, const char *arg, sm_error *err) {
+static sm_status command_unknown_option(const sm_command *c, const char *arg, sm_error *err) {
   const char *names[MAX_NAMES];
   char store[MAX_NAMES][40];
   int n = 0;
@@ -147,7 +151,8 @@ static sm_status unknown_option(const sm_command *c, const char *arg, sm_error *
   return SM_EINVAL;
 }
 
-static sm_status set_option(sm_cli *cli, const sm_option *o, void *base, const char *text, sm_error *err) {
+static sm_status command_set_option(sm_cli *cli, const sm_option *o, void *base, const char *text,
+                                    sm_error *err) {
   sm_text name = {0};
   sm_command_flag(o, &name);
   if (name.failed) return sm_fail(err, SM_ENOMEM, "out of memory");
@@ -165,21 +170,21 @@ static sm_status set_option(sm_cli *cli, const sm_option *o, void *base, const c
 }
 
 /* One option at argv[*i]; a value in the next word moves *i. */
-static sm_status parse_option(sm_cli *cli, const sm_command *c, int argc, char **argv, int *i,
+static sm_status command_parse_option(sm_cli *cli, const sm_command *c, int argc, char **argv, int *i,
                               sm_error *err) {
   const char *arg = argv[*i], *typed = arg + 2, *equals = strchr(arg, '='),
              *value = equals ? equals + 1 : NULL;
   size_t n = equals ? (size_t)(equals - typed) : strlen(typed);
   void *base;
-  if (arg[1] != '-') return unknown_option(c, arg, err);
-  const sm_option *o = find_option(cli, c, typed, n, &base);
-  if (!o && strncmp(typed, "no-", 3) == 0 && !value) {
-    o = find_option(cli, c, typed + 3, n - 3, &base);
-    if (o && o->type == SM_OPT_BOOL) return set_option(cli, o, base, "false", err);
+  if (arg[1] != '-') return command_unknown_option(c, arg, err);
+  const sm_option *o = command_find_option(cli, c, typed, n, &base);
+  if (!o && !strncmp(typed, "no-", 3) && !value) {
+    o = command_find_option(cli, c, typed + 3, n - 3, &base);
+    if (o && o->type == SM_OPT_BOOL) return command_set_option(cli, o, base, "false", err);
     o = NULL;
   }
-  if (!o) return unknown_option(c, arg, err);
-  if (o->type == SM_OPT_BOOL) return set_option(cli, o, base, value ? value : "true", err);
+  if (!o) return command_unknown_option(c, arg, err);
+  if (o->type == SM_OPT_BOOL) return command_set_option(cli, o, base, value ? value : "true", err);
   if (!value && *i + 1 >= argc) {
     sm_text expects = {0};
     sm_option_expects(o, &expects);
@@ -188,7 +193,7 @@ static sm_status parse_option(sm_cli *cli, const sm_command *c, int argc, char *
     sm_text_free(&expects);
     return SM_EINVAL;
   }
-  return set_option(cli, o, base, value ? value : argv[++*i], err);
+  return command_set_option(cli, o, base, value ? value : argv[++*i], err);
 }
 
 sm_status sm_command_parse(sm_cli *cli, const sm_command *c, int *argc, char **argv, sm_error *err) {
@@ -198,10 +203,11 @@ sm_status sm_command_parse(sm_cli *cli, const sm_command *c, int *argc, char **a
   for (int i = 0; c && i < c->n_options && !status; i++)
     status = sm_option_default(&c->options[i], c->name, cli->arena, cli->options, err);
   for (int i = 0; i < *argc && !status; i++) {
-    if (options && strcmp(argv[i], "--") == 0) options = false;
-    else if (options && strcmp(argv[i], "-h") == 0) cli->help = true;
-    else if (options && strcmp(argv[i], "-q") == 0) cli->quiet = true;
-    else if (options && argv[i][0] == '-' && argv[i][1]) status = parse_option(cli, c, *argc, argv, &i, err);
+    if (options && !strcmp(argv[i], "--")) options = false;
+    else if (options && !strcmp(argv[i], "-h")) cli->help = true;
+    else if (options && !strcmp(argv[i], "-q")) cli->quiet = true;
+    else if (options && argv[i][0] == '-' && argv[i][1])
+      status = command_parse_option(cli, c, *argc, argv, &i, err);
     else argv[kept++] = argv[i];
   }
   argv[kept] = NULL;

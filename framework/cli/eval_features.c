@@ -9,14 +9,15 @@
 
 static const char *const pool_names[] = {"cls", "mean", "both"};
 
-static sm_status put_text(const char *folder, const char *name, const sm_text *text, sm_error *err) {
+static sm_status eval_features_put_text(const char *folder, const char *name, const sm_text *text,
+                                        sm_error *err) {
   char path[4352];
   snprintf(path, sizeof path, "%s/%s", folder, name);
   if (text->failed) return sm_fail(err, SM_ENOMEM, "no memory for %s", name);
   return sm_file_put(path, text->s ? text->s : "", text->len, err);
 }
 
-static void add_line(sm_text *text, const char *line) {
+static void eval_features_add_line(sm_text *text, const char *line) {
   for (; line && *line; line++) {
     if (*line == '\\') sm_text_add(text, "\\\\");
     else if (*line == '\n') sm_text_add(text, "\\n");
@@ -25,38 +26,40 @@ static void add_line(sm_text *text, const char *line) {
   sm_text_add(text, "\n");
 }
 
-static sm_status put_names(const char *folder, const sm_dataset *d, const int64_t *sample, int64_t n,
-                           sm_error *err) {
+static sm_status eval_features_put_names(const char *folder, const sm_dataset *d, const int64_t *sample,
+                                         int64_t n, sm_error *err) {
   sm_text text = {0};
-  for (int64_t i = 0; i < n; i++) add_line(&text, d->ops->name(d->self, sample[i]));
-  sm_status status = put_text(folder, "names.txt", &text, err);
+  for (int64_t i = 0; i < n; i++) eval_features_add_line(&text, d->ops->name(d->self, sample[i]));
+  sm_status status = eval_features_put_text(folder, "names.txt", &text, err);
   sm_text_free(&text);
   return status;
 }
 
-static sm_status put_classes(const char *folder, const sm_dataset *d, sm_error *err) {
+static sm_status eval_features_put_classes(const char *folder, const sm_dataset *d, sm_error *err) {
   sm_text text = {0};
-  for (int i = 0; i < d->ops->classes(d->self); i++) add_line(&text, d->ops->class_name(d->self, i));
-  sm_status status = put_text(folder, "classes.txt", &text, err);
+  for (int i = 0; i < d->ops->classes(d->self); i++)
+    eval_features_add_line(&text, d->ops->class_name(d->self, i));
+  sm_status status = eval_features_put_text(folder, "classes.txt", &text, err);
   sm_text_free(&text);
   return status;
 }
 
-static sm_status put_array(const char *folder, const char *name, const char *dtype, int ndim,
+static sm_status eval_features_put_array(const char *folder, const char *name, const char *dtype, int ndim,
                            const int64_t *shape, const void *data, sm_error *err) {
   char path[4352];
   snprintf(path, sizeof path, "%s/%s", folder, name);
   return sm_npy_write(path, dtype, ndim, shape, data, err);
 }
 
-static void add_floats(sm_json *j, const char *key, const float v[3]) {
+static void eval_features_add_floats(sm_json *j, const char *key, const float v[3]) {
   sm_json_array(j, key);
   for (int i = 0; i < 3; i++) sm_json_double(j, NULL, (double)v[i]);
   sm_json_close(j);
 }
 
-static sm_status put_protocol(const char *folder, const sm_network *net, int height, int width, const char *split,
-                              int precision, sm_pool_mode pool, const sm_features_report *r, sm_error *err) {
+static sm_status eval_features_put_protocol(const char *folder, const sm_network *net, int height, int width,
+                                            const char *split, int precision, sm_pool_mode pool,
+                                            const sm_features_report *r, sm_error *err) {
   sm_json j = {0};
   char hash[24];
   const sm_weights_about *a = sm_network_about(net);
@@ -80,20 +83,21 @@ static sm_status put_protocol(const char *folder, const sm_network *net, int hei
   sm_cli_json_size(&j, height, width);
   sm_json_string(&j, "precision", pixels ? NULL : sm_precision_names[precision]);
   sm_json_string(&j, "interpolation", sm_filter_names[a->filter]);
-  add_floats(&j, "mean", a->mean);
-  add_floats(&j, "std", a->std);
+  eval_features_add_floats(&j, "mean", a->mean);
+  eval_features_add_floats(&j, "std", a->std);
   const char *text = sm_json_finish(&j);
   sm_text line = {0};
   if (text) sm_text_add(&line, "%s\n", text);
   else line.failed = true;
-  sm_status status = put_text(folder, "features.json", &line, err);
+  sm_status status = eval_features_put_text(folder, "features.json", &line, err);
   sm_text_free(&line);
   sm_json_free(&j);
   return status;
 }
 
-sm_status sm_features_write(sm_evaluator *e, const sm_network *net, int height, int width, int precision, const char *split,
-                            sm_pool_mode pool, const char *folder, sm_features_report *r, sm_error *err) {
+sm_status sm_features_write(sm_evaluator *e, const sm_network *net, int height, int width, int precision,
+                            const char *split, sm_pool_mode pool, const char *folder, sm_features_report *r,
+                            sm_error *err) {
   sm_features f;
   bool test = !strcmp(split, "test");
   const sm_dataset pictures = sm_network_pictures(net, test), train = sm_network_pictures(net, false);
@@ -104,9 +108,10 @@ sm_status sm_features_write(sm_evaluator *e, const sm_network *net, int height, 
   if (status) return status;
   *r = (sm_features_report){.dim = f.dim};
   sm_evaluator_counts(e, split, &r->pictures, &r->bad);
-  status = put_array(folder, "features.npy", "F32", 2, (int64_t[]){f.n, f.dim}, f.x, err);
-  if (!status) status = put_array(folder, "labels.npy", "I32", 1, &f.n, f.label, err);
-  if (!status) status = put_names(folder, &pictures, f.index, f.n, err);
-  if (!status) status = put_classes(folder, classes, err);
-  return status ? status : put_protocol(folder, net, height, width, split, precision, pool, r, err);
+  status = eval_features_put_array(folder, "features.npy", "F32", 2, (int64_t[]){f.n, f.dim}, f.x, err);
+  if (!status) status = eval_features_put_array(folder, "labels.npy", "I32", 1, &f.n, f.label, err);
+  if (!status) status = eval_features_put_names(folder, &pictures, f.index, f.n, err);
+  if (!status) status = eval_features_put_classes(folder, classes, err);
+  return status ? status
+                : eval_features_put_protocol(folder, net, height, width, split, precision, pool, r, err);
 }

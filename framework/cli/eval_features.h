@@ -10,10 +10,11 @@ typedef struct sm_features_report {
 } sm_features_report;
 
 /* Write `folder`: features.npy (pictures, dim) F32, not normalised; labels.npy (pictures) I32, -1 = none;
- * names.txt, one line per picture ("\\" and "\n" stand for a backslash and a line's end in a name); classes.txt,
- * one line per class; features.json, how they were made (precision: sm_precision, as the evaluator was told). Rows of all
- * agree. */
-sm_status sm_features_write(sm_evaluator *, const sm_network *, int height, int width, int precision, const char *split,
-                            sm_pool_mode, const char *folder, sm_features_report *, sm_error *);
+ * names.txt, one line per picture ("\\" and "\n" stand for a backslash and a line's end in a name);
+ * classes.txt, one line per class; features.json, how they were made (precision: sm_precision, as the
+ * evaluator was told). Rows of all agree. */
+sm_status sm_features_write(sm_evaluator *, const sm_network *, int height, int width, int precision,
+                            const char *split, sm_pool_mode, const char *folder, sm_features_report *,
+                            sm_error *);
 
 #endif

@@ -12,7 +12,7 @@
 /* ---- figures for people -------------------------------------------------------------------------------- */
 
 /* "top1.k20": a column top1 and a row k20. True if all figures are of that form and make a full table. */
-static bool is_table(const sm_eval_result *r, int *columns) {
+static bool eval_outcome_is_table(const sm_eval_result *r, int *columns) {
   int n = 0;
   for (int i = 0; i < r->n; i++) {
     const char *dot = strrchr(r->figure[i].name, '.');
@@ -31,28 +31,28 @@ static bool is_table(const sm_eval_result *r, int *columns) {
 }
 
 /* "85.30 [84.59, 85.98]" */
-static void print_figure(const sm_eval_result *r, int i, int width) {
+static void eval_outcome_print_figure(const sm_eval_result *r, int i, int width) {
   double value = r->figure[i].value;
   if (isnan(value)) printf("  %*s", width, "-");
   else printf("  %*.2f", width, value);
   if (sm_has_interval(r, i)) printf(" [%.2f, %.2f]", r->interval[i].low, r->interval[i].high);
 }
 
-static void print_list(const sm_eval_result *r) {
+static void eval_outcome_print_list(const sm_eval_result *r) {
   int width = 0;
   for (int i = 0; i < r->n; i++)
     width = (int)strlen(r->figure[i].name) > width ? (int)strlen(r->figure[i].name) : width;
   for (int i = 0; i < r->n; i++) {
     printf("%-*s", width, r->figure[i].name);
-    print_figure(r, i, 7);
+    eval_outcome_print_figure(r, i, 7);
     printf("\n");
   }
 }
 
-static void print_figures(const sm_eval_result *r) {
+static void eval_outcome_print_figures(const sm_eval_result *r) {
   int columns;
-  if (!is_table(r, &columns)) {
-    print_list(r);
+  if (!eval_outcome_is_table(r, &columns)) {
+    eval_outcome_print_list(r);
     return;
   }
   printf("%-10s", "");
@@ -64,14 +64,14 @@ static void print_figures(const sm_eval_result *r) {
   printf("\n");
   for (int i = 0; i < r->n; i++) {
     if (i % columns == 0) printf("%-10s", strrchr(r->figure[i].name, '.') + 1);
-    print_figure(r, i, 7);
+    eval_outcome_print_figure(r, i, 7);
     if (i % columns == columns - 1) printf("\n");
   }
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------------------- */
 
-static void add_split(const sm_eval_outcome *o, sm_json *j, const char *split) {
+static void eval_outcome_add_split(const sm_eval_outcome *o, sm_json *j, const char *split) {
   int64_t n, bad;
   sm_evaluator_counts(o->evaluator, split, &n, &bad);
   sm_json_object(j, split);
@@ -80,12 +80,13 @@ static void add_split(const sm_eval_outcome *o, sm_json *j, const char *split) {
   sm_json_close(j);
 }
 
-static void add_network(const sm_eval_outcome *o, sm_json *j) {
+static void eval_outcome_add_network(const sm_eval_outcome *o, sm_json *j) {
   const sm_weights_about *a = sm_network_about(o->network);
   char hash[24];
   sm_json_string(j, "net", sm_net_names[sm_network_net(o->network)]);
   sm_json_string(j, "run", sm_network_run(o->network));
-  sm_json_string(j, "weights", sm_network_report(o->network)->taken ? sm_network_describe(o->network)->file : NULL);
+  sm_json_string(j, "weights",
+                 sm_network_report(o->network)->taken ? sm_network_describe(o->network)->file : NULL);
   sm_json_int(j, "step", a->step);
   snprintf(hash, sizeof hash, "%016" PRIx64, a->recipe_hash);
   sm_json_string(j, "recipe_hash", a->recipe_hash ? hash : NULL);
@@ -93,14 +94,14 @@ static void add_network(const sm_eval_outcome *o, sm_json *j) {
   sm_json_string(j, "precision", sm_precision_names[o->precision]);
 }
 
-static void result_json(const sm_eval_outcome *o, sm_json *j) {
+static void eval_outcome_result_json(const sm_eval_outcome *o, sm_json *j) {
   const sm_plugin *p = o->instance->plugin;
   const sm_eval_result *r = o->result;
   sm_json_begin(j);
   sm_json_string(j, "evaluation", p->name);
-  add_network(o, j);
-  add_split(o, j, "train");
-  add_split(o, j, "test");
+  eval_outcome_add_network(o, j);
+  eval_outcome_add_split(o, j, "train");
+  eval_outcome_add_split(o, j, "test");
   sm_json_object(j, "options");
   for (uint32_t i = 0; i < p->n_options; i++) {
     sm_text text = {0};
@@ -124,7 +125,7 @@ void sm_eval_outcome_keep(const sm_eval_outcome *o) {
   if (!path) return;
   time_t now = time(NULL);
   sm_json j = {0};
-  result_json(o, &j);
+  eval_outcome_result_json(o, &j);
   strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
   sm_json_string(&j, "time", when);
   sm_jsonl *file = sm_jsonl_open(path, -1, &err);
@@ -146,12 +147,12 @@ int sm_eval_outcome_print(const sm_eval_outcome *o) {
                 sm_view_size_text(o->height, o->width, size, sizeof size), sm_precision_names[o->precision],
                 sm_human_seconds(o->seconds, time, sizeof time));
     if (bad[0] + bad[1] > 0)
-      sm_cli_note(o->cli, "left out, because they could not be read: %lld training and %lld test pictures", (long long)bad[0],
-                  (long long)bad[1]);
-    print_figures(r);
+      sm_cli_note(o->cli, "left out, because they could not be read: %lld training and %lld test pictures",
+                  (long long)bad[0], (long long)bad[1]);
+    eval_outcome_print_figures(r);
     return SM_EXIT_OK;
   }
   sm_json j = {0};
-  result_json(o, &j);
+  eval_outcome_result_json(o, &j);
   return sm_cli_json(&j);
 }

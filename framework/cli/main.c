@@ -7,7 +7,7 @@
 
 /* ---- speaking ------------------------------------------------------------------------------------------ */
 
-static void log_line(void *ctx, sm_log_level level, const char *line) {
+static void main_log_line(void *ctx, sm_log_level level, const char *line) {
   const sm_cli *cli = ctx;
   if (level == SM_LOG_DEBUG || (level == SM_LOG_INFO && cli->quiet)) return;
   const char *kind = level == SM_LOG_WARNING ? "smalti: warning: " : level == SM_LOG_ERROR ? "smalti: " : "";
@@ -85,14 +85,14 @@ void sm_cli_json_size(sm_json *json, int height, int width) {
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
-static int print_and_free(sm_text *text) {
+static int main_print_and_free(sm_text *text) {
   if (!text->failed) fputs(text->s, stdout);
   int code = text->failed ? SM_EXIT_MEMORY : SM_EXIT_OK;
   sm_text_free(text);
   return code;
 }
 
-static int check_count(sm_cli *cli, int args) {
+static int main_check_count(sm_cli *cli, int args) {
   const sm_command *c = cli->command;
   if (args < c->min_args) return sm_cli_usage(cli, "'%s' needs more arguments", c->name);
   if (c->max_args >= 0 && args > c->max_args)
@@ -100,16 +100,16 @@ static int check_count(sm_cli *cli, int args) {
   return SM_EXIT_OK;
 }
 
-static int run_command(sm_cli *cli, int argc, char **argv) {
+static int main_run_command(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   int words = 0;
   const sm_command *c = sm_command_find(argc, argv, &words, &err);
   if (!c) {
     for (int i = 1; i < argc; i++) /* `smalti recipe --help` */
-      if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+      if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
         sm_text text = {0};
         sm_usage_group(argv[0], &text);
-        if (text.s) return print_and_free(&text);
+        if (text.s) return main_print_and_free(&text);
       }
     return sm_cli_usage_error(&err);
   }
@@ -124,15 +124,15 @@ static int run_command(sm_cli *cli, int argc, char **argv) {
   if (cli->help) {
     sm_text text = {0};
     sm_usage_command(c, &text);
-    return print_and_free(&text);
+    return main_print_and_free(&text);
   }
   if (cli->recipe_path && setenv("SMALTI_RECIPE_PATH", cli->recipe_path, 1)) return SM_EXIT_MEMORY;
-  int code = check_count(cli, args);
+  int code = main_check_count(cli, args);
   return code ? code : c->run(cli, args + 1, argv);
 }
 
 /* Options before the command: take the leading ones, leave the rest. */
-static int first_word(int argc, char **argv) {
+static int main_first_word(int argc, char **argv) {
   int i = 1;
   while (i < argc && argv[i][0] == '-' && argv[i][1]) {
     bool value =
@@ -143,11 +143,11 @@ static int first_word(int argc, char **argv) {
   return i;
 }
 
-static int run(sm_cli *cli, int argc, char **argv) {
+static int main_run(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   sm_text text = {0};
-  int first = first_word(argc, argv), leading = first - 1;
-  if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) {
+  int first = main_first_word(argc, argv), leading = first - 1;
+  if (argc > 1 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))) {
     printf("smalti %s\n", sm_version());
     return SM_EXIT_OK;
   }
@@ -158,17 +158,17 @@ static int run(sm_cli *cli, int argc, char **argv) {
   }
   if (cli->help) {
     sm_usage_overview(&text);
-    return print_and_free(&text);
+    return main_print_and_free(&text);
   }
   if (!word) return sm_cli_usage(cli, "no command given");
-  return run_command(cli, argc - first, argv + first);
+  return main_run_command(cli, argc - first, argv + first);
 }
 
 int main(int argc, char **argv) {
   sm_cli cli = {.arena = sm_arena_new("cli")};
   if (!cli.arena) return SM_EXIT_MEMORY;
-  sm_log_to(log_line, &cli);
-  int code = run(&cli, argc, argv);
+  sm_log_to(main_log_line, &cli);
+  int code = main_run(&cli, argc, argv);
   if (fflush(stdout) || ferror(stdout)) {
     if (errno != EPIPE) fprintf(stderr, "smalti: cannot write standard output: %s\n", strerror(errno));
     if (code == SM_EXIT_OK) code = SM_EXIT_IO;

@@ -37,7 +37,7 @@ static const item sections[] = {
 };
 
 /* Text for roff: backslashes and leading dots mean something there. */
-static void add_escaped(sm_text *text, const char *s) {
+static void manual_add_escaped(sm_text *text, const char *s) {
   bool start = true;
   for (; *s; s++) {
     if (start && (*s == '.' || *s == '\'')) sm_text_add(text, "\\&");
@@ -49,13 +49,13 @@ static void add_escaped(sm_text *text, const char *s) {
 }
 
 /* Paragraphs are separated by an empty line. */
-static void add_paragraphs(sm_text *text, const char *s) {
+static void manual_add_paragraphs(sm_text *text, const char *s) {
   while (*s) {
     const char *end = strstr(s, "\n\n");
     size_t n = end ? (size_t)(end - s) : strlen(s);
     char paragraph[4096];
     snprintf(paragraph, sizeof paragraph, "%.*s", (int)n, s);
-    add_escaped(text, paragraph);
+    manual_add_escaped(text, paragraph);
     sm_text_add(text, "\n");
     s += n;
     while (*s == '\n') s++;
@@ -63,17 +63,17 @@ static void add_paragraphs(sm_text *text, const char *s) {
   }
 }
 
-static void add_options(sm_text *text, const sm_option *options, int n) {
+static void manual_add_options(sm_text *text, const sm_option *options, int n) {
   for (int i = 0; i < n; i++) {
     const sm_option *o = &options[i];
     sm_text flag = {0}, metavar = {0};
     sm_command_flag(o, &flag);
     sm_usage_metavar(o, &metavar);
     sm_text_add(text, ".TP\n.B ");
-    if (flag.s) add_escaped(text, flag.s);
+    if (flag.s) manual_add_escaped(text, flag.s);
     if (metavar.s && *metavar.s) {
       sm_text_add(text, " \\fI");
-      add_escaped(text, metavar.s);
+      manual_add_escaped(text, metavar.s);
       sm_text_add(text, "\\fR");
     }
     sm_text_add(text, "\n");
@@ -82,7 +82,7 @@ static void add_options(sm_text *text, const sm_option *options, int n) {
     if (o->def && strcmp(o->def, "~") != 0 && o->type != SM_OPT_BOOL)
       sm_text_add(&doc, " (default: %s)", o->def);
     sm_text_add(&doc, ".");
-    if (doc.s) add_escaped(text, doc.s);
+    if (doc.s) manual_add_escaped(text, doc.s);
     sm_text_add(text, "\n");
     sm_text_free(&doc);
     sm_text_free(&flag);
@@ -90,27 +90,27 @@ static void add_options(sm_text *text, const sm_option *options, int n) {
   }
 }
 
-static void add_command(sm_text *text, const sm_command *c) {
+static void manual_add_command(sm_text *text, const sm_command *c) {
   sm_text_add(text, ".SS \"smalti %s %s\"\n", c->name, c->usage);
   char sentence[400];
   snprintf(sentence, sizeof sentence, "%c%s.", toupper((unsigned char)c->summary[0]), c->summary + 1);
-  add_escaped(text, sentence);
+  manual_add_escaped(text, sentence);
   sm_text_add(text, "\n");
   if (c->about) {
     sm_text about = {0};
     sm_command_about(c, &about);
     sm_text_add(text, ".PP\n");
-    if (about.s) add_paragraphs(text, about.s);
+    if (about.s) manual_add_paragraphs(text, about.s);
     sm_text_free(&about);
   }
-  add_options(text, c->options, c->n_options);
+  manual_add_options(text, c->options, c->n_options);
 }
 
-static void add_items(sm_text *text, const char *title, const item *items, size_t n) {
+static void manual_add_items(sm_text *text, const char *title, const item *items, size_t n) {
   sm_text_add(text, ".SH %s\n", title);
   for (size_t i = 0; i < n; i++) {
     sm_text_add(text, ".TP\n.B %s\n", items[i].name);
-    add_escaped(text, items[i].text);
+    manual_add_escaped(text, items[i].text);
     sm_text_add(text, "\n");
   }
 }
@@ -131,14 +131,14 @@ void sm_manual(sm_text *text) {
       sm_version());
   sm_text_add(text, ".SH COMMANDS\n");
   for (int i = 0; i < n; i++)
-    if (!commands[i]->hidden) add_command(text, commands[i]);
+    if (!commands[i]->hidden) manual_add_command(text, commands[i]);
   sm_text_add(text, ".SH \"GLOBAL OPTIONS\"\n");
-  add_options(text, globals, n_globals);
+  manual_add_options(text, globals, n_globals);
   sm_text_add(text, ".TP\n.B \\-\\-version\nShow the version and exit.\n");
   for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
     sm_text_add(text, ".SH %s\n", sections[i].name);
-    add_paragraphs(text, sections[i].text);
+    manual_add_paragraphs(text, sections[i].text);
   }
-  add_items(text, "\"EXIT STATUS\"", exit_codes, sizeof exit_codes / sizeof *exit_codes);
-  add_items(text, "ENVIRONMENT", variables, sizeof variables / sizeof *variables);
+  manual_add_items(text, "\"EXIT STATUS\"", exit_codes, sizeof exit_codes / sizeof *exit_codes);
+  manual_add_items(text, "ENVIRONMENT", variables, sizeof variables / sizeof *variables);
 }

@@ -9,8 +9,8 @@ static void network_say_taken(const sm_cli *cli, const sm_network *net) {
   const sm_weights_report *r = sm_network_report(net);
   sm_network_title(net, &title);
   if (r->taken)
-    sm_cli_note(cli, "%s: took %d tensors, %" PRId64 " numbers, from %s", title.s ? title.s : "", r->taken, r->elements,
-                sm_network_describe(net)->file);
+    sm_cli_note(cli, "%s: took %d tensors, %" PRId64 " numbers, from %s", title.s ? title.s : "", r->taken,
+                r->elements, sm_network_describe(net)->file);
   else sm_cli_note(cli, "%s", title.s ? title.s : "");
   if (r->converted) sm_cli_note(cli, "  converted    %d tensors to F32", r->converted);
   for (const char *line = r->text.s; line && *line;) {
@@ -30,7 +30,8 @@ sm_status sm_cli_network_say(const sm_cli *cli, const sm_network *net, sm_status
   return status;
 }
 
-sm_status sm_cli_network(sm_cli *cli, const sm_network_options *o, const char *path, sm_network **net, sm_error *err) {
+sm_status sm_cli_network(sm_cli *cli, const sm_network_options *o, const char *path, sm_network **net,
+                         sm_error *err) {
   sm_registry *registry;
   sm_network_source from = {.path = path,
                                   .recipe = o->recipe,

@@ -1,4 +1,5 @@
-/* network.h — what eval and export share: options that say which network, opening it, and saying what was taken. */
+/* network.h — what eval and export share: options that say which network, opening it, and saying what was
+ * taken. */
 #ifndef SMALTI_CLI_NETWORK_H
 #define SMALTI_CLI_NETWORK_H
 
@@ -22,8 +23,8 @@ typedef struct sm_network_options {
 
 /* Open what the command line names; it has no weights yet. */
 sm_status sm_cli_network(sm_cli *, const sm_network_options *, const char *path, sm_network **, sm_error *);
-/* After it got its weights, or did not (`status`): what was taken goes to stderr, or everything that does not fit. Returns
- * `status`. */
+/* After it got its weights, or did not (`status`): what was taken goes to stderr, or everything that does not
+ * fit. Returns `status`. */
 sm_status sm_cli_network_say(const sm_cli *, const sm_network *, sm_status status);
 
 #endif

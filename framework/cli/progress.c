@@ -27,7 +27,7 @@ void sm_progress_begin(sm_progress *p, bool quiet) {
 }
 
 /* A bar of eighth blocks. */
-static void bar(char *out, size_t size, double done, int width) {
+static void progress_bar(char *out, size_t size, double done, int width) {
   static const char *const part[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   int eighths = (int)(done * width * 8), full = eighths / 8;
   size_t used = 0;
@@ -39,13 +39,13 @@ static void bar(char *out, size_t size, double done, int width) {
                                                         : " ");
 }
 
-static void draw(sm_progress *p, const char *left, double done, const char *right) {
+static void progress_draw(sm_progress *p, const char *left, double done, const char *right) {
   char blocks[256];
   int width = sm_line_columns() - (int)strlen(left) - (int)strlen(right) - 12;
   width = width > 40 ? 40 : width;
   sm_line_clear(&p->line);
   if (width >= 4) {
-    bar(blocks, sizeof blocks, done, width);
+    progress_bar(blocks, sizeof blocks, done, width);
     fprintf(stderr, "%s ▕%s▏%3.0f %% %s", left, blocks, done * 100, right);
   } else {
     fprintf(stderr, "%s %3.0f %%", left, done * 100);
@@ -54,37 +54,38 @@ static void draw(sm_progress *p, const char *left, double done, const char *righ
   p->line.shown = true;
 }
 
-static bool too_soon(sm_progress *p, bool last) {
+static bool progress_too_soon(sm_progress *p, bool last) {
   double now = sm_now();
   if (!last && now - p->line.drawn < 0.1) return true;
   p->line.drawn = now;
   return false;
 }
 
-static void on_step(sm_progress *p, const sm_train_event *e) {
+static void progress_on_step(sm_progress *p, const sm_train_event *e) {
   p->loss = isnan(p->loss) ? e->loss : 0.95 * p->loss + 0.05 * e->loss;
-  if (!p->line.terminal || too_soon(p, e->step == e->steps)) return;
+  if (!p->line.terminal || progress_too_soon(p, e->step == e->steps)) return;
   char left[64], right[200], eta[32], top[72] = "";
   if (!isnan(p->top1)) snprintf(top, sizeof top, "  %s %.1f %%", p->evaluation, p->top1);
   snprintf(left, sizeof left, "epoch %lld/%lld", (long long)e->epoch + 1, (long long)e->epochs);
   snprintf(right, sizeof right, " step %lld/%lld  loss %.4f%s  %.1f img/s  ETA %s", (long long)e->step,
            (long long)e->steps, p->loss, top, e->rate, sm_human_seconds(e->eta, eta, sizeof eta));
-  draw(p, left, (double)e->step / (double)e->steps, right);
+  progress_draw(p, left, (double)e->step / (double)e->steps, right);
 }
 
-static double metric(const sm_train_event *e, const char *name) {
+static double progress_metric(const sm_train_event *e, const char *name) {
   for (int i = 0; i < e->metrics; i++)
     if (!strcmp(e->metric[i].name, name)) return e->metric[i].value;
   return NAN;
 }
 
-static void on_record(sm_progress *p, const sm_train_event *e) {
+static void progress_on_record(sm_progress *p, const sm_train_event *e) {
   if (p->line.terminal) return;
   fprintf(stderr, "epoch %3lld  step %6lld/%lld  loss %8.4f  grad %8.3f  lr %.2e\n", (long long)e->epoch + 1,
-          (long long)e->step, (long long)e->steps, e->loss, metric(e, "grad_norm"), metric(e, "lr"));
+          (long long)e->step, (long long)e->steps, e->loss, progress_metric(e, "grad_norm"),
+          progress_metric(e, "lr"));
 }
 
-static void on_evaluation(sm_progress *p, const sm_train_event *e) {
+static void progress_on_evaluation(sm_progress *p, const sm_train_event *e) {
   sm_line_clear(&p->line);
   fprintf(stderr, "epoch %3.0f  step %6lld  %s", (double)e->step / ((double)e->steps / (double)e->epochs),
           (long long)e->step, e->text);
@@ -100,7 +101,7 @@ static void on_evaluation(sm_progress *p, const sm_train_event *e) {
   fputc('\n', stderr);
 }
 
-static void on_start(sm_progress *p, const sm_train_event *e) {
+static void progress_on_start(sm_progress *p, const sm_train_event *e) {
   char bytes[32];
   (void)p;
   fprintf(stderr, "%s: %.1f M parameters, %s of memory, %lld steps in %lld epochs%s", e->folder,
@@ -119,19 +120,19 @@ void sm_progress_event(void *context, const sm_train_event *e) {
   if (p->quiet) return;
   switch (e->kind) {
     case SM_EVENT_START:
-      on_start(p, e);
+      progress_on_start(p, e);
       break;
     case SM_EVENT_STEP:
-      on_step(p, e);
+      progress_on_step(p, e);
       break;
     case SM_EVENT_RECORD:
-      on_record(p, e);
+      progress_on_record(p, e);
       break;
     case SM_EVENT_EVAL_PART:
-      if (p->line.terminal && !too_soon(p, false)) draw(p, e->text, e->done, "");
+      if (p->line.terminal && !progress_too_soon(p, false)) progress_draw(p, e->text, e->done, "");
       break;
     case SM_EVENT_EVAL:
-      on_evaluation(p, e);
+      progress_on_evaluation(p, e);
       break;
     default:
       break;

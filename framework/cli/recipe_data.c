@@ -10,13 +10,13 @@
 #include "framework/train/train.h"
 
 /* The grid is the backbone's: how many pixels of a view one mask cell covers. */
-static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) {
+static sm_status recipe_data_open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) {
   sm_block_spec grid[2];
   *masking = (sm_masking){0};
   if (!r->masker.plugin.plugin || !r->backbone.plugin.plugin) return SM_OK;
   sm_status status = sm_instance_create(&r->backbone.plugin, err);
-  if (status == SM_OK) status = sm_instance_create(&r->masker.plugin, err);
-  if (status != SM_OK) return status;
+  if (!status) status = sm_instance_create(&r->masker.plugin, err);
+  if (status) return status;
   if ((status = sm_recipe_grids(r, grid, err))) return status;
   const sm_masker_ops *ops = r->masker.plugin.plugin->ops;
   if (ops->max_ratio && ops->max_ratio(r->masker.plugin.self) <= 0)
@@ -28,15 +28,15 @@ static sm_status open_masking(sm_recipe *r, sm_masking *masking, sm_error *err) 
 sm_status sm_recipe_data_open(sm_recipe *r, sm_recipe_data *data, sm_error *err) {
   *data = (sm_recipe_data){.limits = sm_recipe_limits(r)};
   sm_status status = sm_views_of(r, &data->views, err);
-  if (status == SM_OK) status = open_masking(r, &data->masking, err);
-  return status == SM_OK ? sm_slot_open(&r->data.train, &data->dataset, err) : status;
+  if (!status) status = recipe_data_open_masking(r, &data->masking, err);
+  return !status ? sm_slot_open(&r->data.train, &data->dataset, err) : status;
 }
 
 sm_status sm_cli_folder(sm_cli *cli, const char *path, sm_instance *instance, sm_dataset *set,
                         sm_error *err) {
   sm_registry *registry;
   sm_status status = sm_cli_registry(cli, &registry, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   return sm_dataset_open(registry, path, cli->arena, instance, set, err);
 }
 

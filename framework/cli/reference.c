@@ -40,14 +40,14 @@ static const char introduction[] =
     "- `smalti recipe show` prints the resolved recipe; with `--places`, where each value was written.\n\n";
 
 /* Text for a table cell: '|' would end it. */
-static void add_cell(sm_text *text, const char *s) {
+static void reference_add_cell(sm_text *text, const char *s) {
   for (; *s; s++) {
     if (*s == '|') sm_text_add(text, "\\");
     sm_text_bytes(text, s, 1);
   }
 }
 
-static void add_options(sm_text *text, const sm_option *options, int n) {
+static void reference_add_options(sm_text *text, const sm_option *options, int n) {
   if (n == 0) {
     sm_text_add(text, "No options.\n\n");
     return;
@@ -58,34 +58,34 @@ static void add_options(sm_text *text, const sm_option *options, int n) {
     sm_text expects = {0};
     sm_option_expects(o, &expects);
     sm_text_add(text, "| `%s` | ", o->name);
-    if (expects.s) add_cell(text, expects.s);
+    if (expects.s) reference_add_cell(text, expects.s);
     if (o->unit) sm_text_add(text, " (%s)", o->unit);
     if (!o->def) sm_text_add(text, " | *required* | ");
-    else if (strcmp(o->def, "~") == 0) sm_text_add(text, " | none | ");
+    else if (!strcmp(o->def, "~")) sm_text_add(text, " | none | ");
     else sm_text_add(text, " | `%s` | ", *o->def ? o->def : "\"\"");
     sm_text_add(text, "%c", toupper((unsigned char)o->doc[0]));
-    add_cell(text, o->doc + 1);
+    reference_add_cell(text, o->doc + 1);
     sm_text_add(text, " |\n");
     sm_text_free(&expects);
   }
   sm_text_add(text, "\n");
 }
 
-static void add_plugin(sm_text *text, const sm_plugin *p) {
+static void reference_add_plugin(sm_text *text, const sm_plugin *p) {
   sm_text_add(text, "### `%s`\n\n%c%s.", p->name, toupper((unsigned char)p->summary[0]), p->summary + 1);
   if (p->cite) sm_text_add(text, " (%s)", p->cite);
   sm_text_add(text, "\n\n");
-  add_options(text, p->options, (int)p->n_options);
+  reference_add_options(text, p->options, (int)p->n_options);
 }
 
 /* The recipes of `smalti table`. */
-static void add_tables(sm_text *text) {
+static void reference_add_tables(sm_text *text) {
   int n;
   const sm_table_section *sections = sm_table_sections(&n);
   sm_text_add(text, "## Table recipes\n\nFor `smalti table`; the guide has a chapter on them.\n\n");
   for (int i = 0; i < n; i++) {
     if (*sections[i].path) sm_text_add(text, "### `%s`\n\n%s\n\n", sections[i].path, sections[i].doc);
-    add_options(text, sections[i].options, sections[i].n);
+    reference_add_options(text, sections[i].options, sections[i].n);
     sm_text_add(text, "| key | holds |\n| --- | --- |\n");
     for (int k = 0; k < sections[i].parts; k++)
       sm_text_add(text, "| `%s` | %s |\n", sections[i].part[k].key, sections[i].part[k].doc);
@@ -102,7 +102,7 @@ sm_status sm_reference(sm_registry *registry, sm_text *text, sm_error *err) {
   for (int i = 0; i < n; i++) {
     if (!*sections[i]->path) continue;
     sm_text_add(text, "### `%s`\n\n%s\n\n", sections[i]->path, sections[i]->doc);
-    add_options(text, sections[i]->options, sections[i]->n_options);
+    reference_add_options(text, sections[i]->options, sections[i]->n_options);
   }
   int kind = 0;
   for (int i = 0; i < sm_registry_count(registry); i++) {
@@ -112,9 +112,9 @@ sm_status sm_reference(sm_registry *registry, sm_text *text, sm_error *err) {
       sm_text_add(text, "## %c%s%s\n\n", toupper((unsigned char)name[0]), name + 1, plural);
     }
     kind = (int)p->kind;
-    add_plugin(text, p);
+    reference_add_plugin(text, p);
   }
-  add_tables(text);
+  reference_add_tables(text);
   while (!text->failed && text->len > 1 && text->s[text->len - 2] == '\n') text->s[--text->len] = 0;
   return SM_OK;
 }

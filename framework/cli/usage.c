@@ -21,7 +21,7 @@ void sm_usage_metavar(const sm_option *o, sm_text *text) {
 }
 
 /* `words` wrapped to WIDTH, every line after the first indented by `indent`; the first begins at `column`. */
-static void wrap(sm_text *text, const char *words, int indent, int column) {
+static void usage_wrap(sm_text *text, const char *words, int indent, int column) {
   while (*words) {
     int n = (int)strcspn(words, " \n");
     if (column > indent && column + n > WIDTH) {
@@ -50,15 +50,15 @@ static void wrap(sm_text *text, const char *words, int indent, int column) {
 }
 
 /* "  TERM    words", the words in their column. */
-static void add_row(sm_text *text, const char *term, const char *words) {
+static void usage_add_row(sm_text *text, const char *term, const char *words) {
   int used = INDENT + (int)strlen(term);
   sm_text_add(text, "%*s%s", INDENT, "", term);
   if (used + 2 > COLUMN) sm_text_add(text, "\n%*s", COLUMN, "");
   else sm_text_add(text, "%*s", COLUMN - used, "");
-  wrap(text, words, COLUMN, COLUMN);
+  usage_wrap(text, words, COLUMN, COLUMN);
 }
 
-static void add_options(sm_text *text, const sm_option *options, int n) {
+static void usage_add_options(sm_text *text, const sm_option *options, int n) {
   for (int i = 0; i < n; i++) {
     const sm_option *o = &options[i];
     sm_text term = {0}, words = {0}, metavar = {0};
@@ -68,9 +68,9 @@ static void add_options(sm_text *text, const sm_option *options, int n) {
     sm_text_add(&words, "%s", o->doc);
     if (o->def && strcmp(o->def, "~") != 0 && o->type != SM_OPT_BOOL)
       sm_text_add(&words, " (default: %s)", o->def);
-    if (o->type == SM_OPT_BOOL && strcmp(o->def, "true") == 0)
+    if (o->type == SM_OPT_BOOL && !strcmp(o->def, "true"))
       sm_text_add(&words, " (default; --no-%s)", term.s + 2);
-    if (term.s && words.s) add_row(text, term.s, words.s);
+    if (term.s && words.s) usage_add_row(text, term.s, words.s);
     sm_text_free(&term);
     sm_text_free(&words);
     sm_text_free(&metavar);
@@ -78,10 +78,10 @@ static void add_options(sm_text *text, const sm_option *options, int n) {
 }
 
 /* A summary as a sentence. */
-static void add_sentence(sm_text *text, const char *summary) {
+static void usage_add_sentence(sm_text *text, const char *summary) {
   sm_text sentence = {0};
   sm_text_add(&sentence, "%c%s.", toupper((unsigned char)summary[0]), summary + 1);
-  if (sentence.s) wrap(text, sentence.s, 0, 0);
+  if (sentence.s) usage_wrap(text, sentence.s, 0, 0);
   sm_text_free(&sentence);
 }
 
@@ -90,18 +90,18 @@ void sm_usage_command(const sm_command *c, sm_text *text) {
   const sm_option *globals = sm_cli_globals(&n);
   sm_text_add(text, "usage: smalti %s%s%s%s%s\n\n", c->name, c->n_options ? " [OPTIONS]" : "",
               *c->usage ? " " : "", c->usage, "");
-  add_sentence(text, c->summary);
+  usage_add_sentence(text, c->summary);
   if (c->about) {
     sm_text about = {0};
     sm_command_about(c, &about);
     sm_text_add(text, "\n");
-    if (about.s) wrap(text, about.s, 0, 0);
+    if (about.s) usage_wrap(text, about.s, 0, 0);
     sm_text_free(&about);
   }
   if (c->n_options) sm_text_add(text, "\nOptions:\n");
-  add_options(text, c->options, c->n_options);
+  usage_add_options(text, c->options, c->n_options);
   sm_text_add(text, "\nGlobal options:\n");
-  add_options(text, globals, n);
+  usage_add_options(text, globals, n);
 }
 
 void sm_usage_group(const char *group, sm_text *text) {
@@ -112,7 +112,7 @@ void sm_usage_group(const char *group, sm_text *text) {
     const sm_command *c = commands[i];
     if (c->hidden || strncmp(c->name, group, length) != 0 || c->name[length] != ' ') continue;
     if (!text->s) sm_text_add(text, "usage: smalti %s SUBCOMMAND ...\n\n", group);
-    add_row(text, c->name, c->summary);
+    usage_add_row(text, c->name, c->summary);
   }
   if (text->s) sm_text_add(text, "\n'smalti %s SUBCOMMAND --help' says more.\n", group);
 }
@@ -126,9 +126,9 @@ void sm_usage_overview(sm_text *text) {
               "Pre-trains vision transformers without labels, from a YAML recipe.\n\n"
               "Commands:\n");
   for (int i = 0; i < n; i++)
-    if (!commands[i]->hidden) add_row(text, commands[i]->name, commands[i]->summary);
+    if (!commands[i]->hidden) usage_add_row(text, commands[i]->name, commands[i]->summary);
   sm_text_add(text, "\nGlobal options:\n");
-  add_options(text, globals, n_globals);
-  add_row(text, "--version", "show the version and exit");
+  usage_add_options(text, globals, n_globals);
+  usage_add_row(text, "--version", "show the version and exit");
   sm_text_add(text, "\n'smalti COMMAND --help' says more about a command; the manual is smalti(1).\n");
 }

@@ -25,7 +25,7 @@ struct sm_bad_book {
   int64_t n_list, list_cap;
 };
 
-static bool grow(void **items, int64_t *cap, int64_t n, size_t size) {
+static bool bad_grow(void **items, int64_t *cap, int64_t n, size_t size) {
   if (n < *cap) return true;
   int64_t more = *cap ? *cap * 2 : 16;
   void *bigger = sm_realloc(*items, (size_t)more * size);
@@ -76,7 +76,7 @@ void sm_bad_book_free(sm_bad_book *book) {
 bool sm_bad_is(const sm_bad_book *book, int64_t index) { return atomic_load(&book->at[index]) != 0; }
 
 /* The reason as one short line: the message without the place, which the name says already. */
-static void fill(const sm_bad_book *book, sm_bad *bad, int64_t index, const sm_error *why) {
+static void bad_fill(const sm_bad_book *book, sm_bad *bad, int64_t index, const sm_error *why) {
   *bad =
       (sm_bad){.index = index, .name = book->dataset.ops->name(book->dataset.self, index), .code = why->code};
   snprintf(bad->reason, sizeof bad->reason, "%.*s", (int)sizeof bad->reason - 1, why->message);
@@ -86,11 +86,11 @@ bool sm_bad_met(sm_bad_book *book, int64_t index, const sm_error *why) {
   bool done = true;
   pthread_mutex_lock(&book->lock);
   if (!atomic_load(&book->at[index])) {
-    done = grow((void **)&book->met, &book->met_cap, book->n_met, sizeof *book->met);
+    done = bad_grow((void **)&book->met, &book->met_cap, book->n_met, sizeof *book->met);
     if (done) {
       met *m = &book->met[book->n_met++];
       m->listed = false;
-      fill(book, &m->bad, index, why);
+      bad_fill(book, &m->bad, index, why);
       atomic_store(&book->at[index], (int32_t)book->n_met);
     }
   }
@@ -103,7 +103,7 @@ bool sm_bad_list(sm_bad_book *book, int64_t index) {
   pthread_mutex_lock(&book->lock);
   met *m = &book->met[atomic_load(&book->at[index]) - 1];
   if (!m->listed) {
-    done = grow((void **)&book->list, &book->list_cap, book->n_list, sizeof *book->list);
+    done = bad_grow((void **)&book->list, &book->list_cap, book->n_list, sizeof *book->list);
     if (done) {
       book->list[book->n_list++] = m->bad;
       m->listed = true;

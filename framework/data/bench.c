@@ -4,7 +4,7 @@
 #include "framework/data/data.h"
 
 /* A picture that costs a decoder what a photograph costs: smooth shading, edges and grain. */
-static void paint(sm_image *image, sm_rng *rng) {
+static void bench_paint(sm_image *image, sm_rng *rng) {
   enum { PATCHES = 40 };
   const int width = image->width, height = image->height;
   int from[3], to[3];
@@ -30,7 +30,7 @@ static void paint(sm_image *image, sm_rng *rng) {
 sm_status sm_bench_pictures(const char *folder, int count, int width, int height, sm_error *err) {
   sm_image image = {0};
   sm_status status = sm_mkdirs(folder, err);
-  for (int i = 0; i < count && status == SM_OK; i++) {
+  for (int i = 0; i < count && !status; i++) {
     sm_rng rng = sm_rng_make(1, SM_RNG_BENCH, 0, (uint64_t)i, 0);
     void *data = NULL;
     size_t bytes;
@@ -38,11 +38,11 @@ sm_status sm_bench_pictures(const char *folder, int count, int width, int height
     sm_text_add(&path, "%s/%04d.jpg", folder, i);
     status =
         path.failed ? sm_fail(err, SM_ENOMEM, "out of memory") : sm_image_reshape(&image, width, height, err);
-    if (status == SM_OK) {
-      paint(&image, &rng);
+    if (!status) {
+      bench_paint(&image, &rng);
       status = sm_image_encode_jpeg(&image, 90, &data, &bytes, err);
     }
-    if (status == SM_OK) status = sm_file_put(path.s, data, bytes, err);
+    if (!status) status = sm_file_put(path.s, data, bytes, err);
     sm_free(data);
     sm_text_free(&path);
   }
@@ -57,21 +57,21 @@ sm_status sm_bench_loader(const sm_loader_config *config, double seconds, sm_ben
   sm_loader_stats before, after;
   *result = (sm_bench_loader_result){.workers = config->workers};
   sm_status status = sm_loader_new(config, 0, &loader, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   const bool stays = config->cache_bytes > 0 || config->dataset.ops->borrow;
-  for (int64_t n = stays ? sm_loader_steps_per_epoch(loader) : 1; n > 0 && status == SM_OK; n--) {
+  for (int64_t n = stays ? sm_loader_steps_per_epoch(loader) : 1; n > 0 && !status; n--) {
     status = sm_loader_next(loader, &batch, err);
-    if (status == SM_OK) sm_loader_release(loader, batch);
+    if (!status) sm_loader_release(loader, batch);
   }
   sm_loader_stats_get(loader, &before);
   after = before;
-  while (status == SM_OK && after.elapsed - before.elapsed < seconds) {
+  while (!status && after.elapsed - before.elapsed < seconds) {
     status = sm_loader_next(loader, &batch, err);
-    if (status == SM_OK) sm_loader_release(loader, batch);
+    if (!status) sm_loader_release(loader, batch);
     sm_loader_stats_get(loader, &after);
   }
   sm_loader_free(loader);
-  if (status != SM_OK) return status;
+  if (status) return status;
   double read = after.read_seconds - before.read_seconds, view = after.view_seconds - before.view_seconds;
   result->pictures = after.pictures - before.pictures;
   result->seconds = after.elapsed - before.elapsed;

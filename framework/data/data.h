@@ -1,5 +1,5 @@
-/* framework/data/data.h — from a dataset to batches of views and masks: the training loader, the evaluation loader,
- * contact sheets.
+/* framework/data/data.h — from a dataset to batches of views and masks: the training loader, the evaluation
+ * loader, contact sheets.
  *
  * What a batch holds is a function of (dataset, configuration, step) only: not of the number of workers, of
  * which worker took which picture, or of the step the loader was started at. So resume needs no loader state
@@ -32,8 +32,8 @@ const char *sm_dataset_for(const char *path);
 #define SM_GLOBALS_MAX 16
 #define SM_LOCALS_MAX 32
 #define SM_OWNS_MAX 16
-/* An own view as the loader makes it: of a recipe only size, filter and normalisation count, the draws are the global
- * view's. */
+/* An own view as the loader makes it: of a recipe only size, filter and normalisation count, the draws are
+ * the global view's. */
 typedef struct sm_own_recipe {
   sm_view_recipe view;
   bool plain; /* crop and flip, no change of colour */
@@ -50,15 +50,15 @@ typedef struct sm_views {
 
 /* Is a tokenizer's own view what the student's clean view is anyway? Then it needs none. */
 bool sm_views_own_is_global(const sm_views *, const sm_own_view *, int rows, int cols);
-/* Put a tokenizer's own view among the others, unless the same one is there. rows, cols: mask cells of a global view.
- * Its place in `own`, or -1 with an error. */
+/* Put a tokenizer's own view among the others, unless the same one is there. rows, cols: mask cells of a
+ * global view. Its place in `own`, or -1 with an error. */
 int sm_views_add_own(sm_views *, const sm_own_view *, int rows, int cols, sm_error *);
-/* What becomes of the choice made for a global view in own view `k`: the blur's radius is in pixels of the view, so it
- * shrinks with it; a plain view keeps box and flip only. */
+/* What becomes of the choice made for a global view in own view `k`: the blur's radius is in pixels of the
+ * view, so it shrinks with it; a plain view keeps box and flip only. */
 sm_view_choice sm_views_own_choice(const sm_views *, int k, const sm_view_choice *);
 
-/* A masker and its grids. ops NULL, or needs_attention: no masks (those of a batch are all zero); the latter are drawn in
- * the step, when the teacher has looked. */
+/* A masker and its grids. ops NULL, or needs_attention: no masks (those of a batch are all zero); the latter
+ * are drawn in the step, when the teacher has looked. */
 typedef struct sm_masking {
   const sm_masker_ops *ops;
   const void *self;
@@ -149,8 +149,8 @@ void sm_loader_release(sm_loader *, sm_batch *); /* in any order; NULL is allowe
 void sm_loader_free(sm_loader *); /* also with batches held; stops within one picture's time; NULL allowed */
 
 int64_t sm_loader_steps_per_epoch(const sm_loader *);
-/* Memory of all batches, for `smalti plan`; beside it there is the cache, and each worker holds one decoded picture
- * and scratch. */
+/* Memory of all batches, for `smalti plan`; beside it there is the cache, and each worker holds one decoded
+ * picture and scratch. */
 size_t sm_loader_bytes(const sm_loader_config *);
 void sm_loader_stats_get(const sm_loader *, sm_loader_stats *);
 /* Bad pictures so far, known ones first, then as they were met; valid until the next call of next. */
@@ -197,7 +197,8 @@ typedef struct sm_pack_config {
   sm_dataset dataset;
   sm_image_limits limits;
   int workers; /* 0 … 64 */
-  int max_side; /* larger pictures are made smaller, their longer side this long (bicubic, antialiased); 0: none */
+  int max_side; /* larger pictures are made smaller, their longer side this long (bicubic, antialiased); 0:
+                   none */
   double max_bad;                                           /* as in sm_loader_config */
   void (*progress)(void *ctx, int64_t done, int64_t count); /* [main] now and then, or NULL */
   void *progress_ctx;
@@ -211,9 +212,10 @@ typedef struct sm_pack_result {
   int64_t n_bad;
 } sm_pack_result;
 
-/* Decode every picture and write those that can be used into a packed file (smalti/packed.h), in the dataset's order
- * and with its classes; more bad ones than max_bad allows stop it. Names lose the folder they have in common. An
- * older file at `path` stays until the new one is whole. Free the result's list with sm_pack_result_free. */
+/* Decode every picture and write those that can be used into a packed file (smalti/packed.h), in the
+ * dataset's order and with its classes; more bad ones than max_bad allows stop it. Names lose the folder they
+ * have in common. An older file at `path` stays until the new one is whole. Free the result's list with
+ * sm_pack_result_free. */
 sm_status sm_pack(const sm_pack_config *, const char *path, sm_pack_result *, sm_error *);
 void sm_pack_result_free(sm_pack_result *);
 
@@ -231,8 +233,8 @@ typedef struct sm_preview_config {
 } sm_preview_config;
 
 /* A PNG with one row a picture: the original with its crop boxes, the global views, the same with their
- * masks and as tokenizers want them for themselves, the local views, behind their masks where they have any, each with
- * its numbers. */
+ * masks and as tokenizers want them for themselves, the local views, behind their masks where they have any,
+ * each with its numbers. */
 sm_status sm_preview_write(const sm_preview_config *, const char *path, sm_error *);
 
 /* ---- bench ------------------------------------------------------------ */
@@ -247,8 +249,8 @@ typedef struct sm_bench_loader_result {
   size_t cache_bytes;
 } sm_bench_loader_result;
 
-/* Run a training loader for about `seconds`, after one batch of warm-up, or one epoch where decoded pictures stay in
- * memory. */
+/* Run a training loader for about `seconds`, after one batch of warm-up, or one epoch where decoded pictures
+ * stay in memory. */
 sm_status sm_bench_loader(const sm_loader_config *, double seconds, sm_bench_loader_result *, sm_error *);
 /* Write `count` generated JPEG pictures of width x height (texture and edges, quality 90) into a folder:
  * 0000.jpg … */

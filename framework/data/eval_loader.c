@@ -36,7 +36,7 @@ struct sm_eval_loader {
   sm_error failed;
 };
 
-static int open_batch(void *ctx, int slot, int64_t number) {
+static int eval_loader_open_batch(void *ctx, int slot, int64_t number) {
   sm_eval_loader *loader = ctx;
   made *m = &loader->made[slot];
   m->first = number * loader->config.batch_size;
@@ -46,53 +46,54 @@ static int open_batch(void *ctx, int slot, int64_t number) {
   return m->items;
 }
 
-static sm_status make_picture(const sm_eval_loader *loader, int64_t index, worker *w, float *out,
+static sm_status eval_loader_make_picture(const sm_eval_loader *loader, int64_t index, worker *w, float *out,
                               sm_error *err) {
   const sm_eval_loader_config *c = &loader->config;
   const sm_source source = {&c->dataset, &c->limits, NULL};
   sm_status status = sm_source_get(&source, index, NULL, &w->own, &w->picture, err);
-  if (status == SM_OK)
-    status = sm_image_eval_crop(&w->picture, c->resize, c->height, c->width, c->filter, w->scratch, &w->crop, err);
-  if (status == SM_OK) sm_image_normalise(&w->crop, c->mean, c->std, out);
+  if (!status)
+    status =
+        sm_image_eval_crop(&w->picture, c->resize, c->height, c->width, c->filter, w->scratch, &w->crop, err);
+  if (!status) sm_image_normalise(&w->crop, c->mean, c->std, out);
   return status;
 }
 
-static void make_item(void *ctx, int slot, int item, int who) {
+static void eval_loader_make_item(void *ctx, int slot, int item, int who) {
   sm_eval_loader *loader = ctx;
   made *m = &loader->made[slot];
   int64_t index = m->first + item;
   sm_error why;
   sm_error_clear(&why);
-  sm_status status =
-      make_picture(loader, index, &loader->workers[who], m->batch.x + (size_t)item * loader->floats, &why);
+  sm_status status = eval_loader_make_picture(loader, index, &loader->workers[who],
+                                              m->batch.x + (size_t)item * loader->floats, &why);
   why.code = status;
   m->batch.sample[item] = index;
   m->batch.label[item] = loader->config.dataset.ops->label(loader->config.dataset.self, index);
-  m->outcome[item] = status == SM_OK ? GOOD : status == SM_ENOMEM ? NO_MEMORY : BAD;
+  m->outcome[item] = !status ? GOOD : status == SM_ENOMEM ? NO_MEMORY : BAD;
   if (m->outcome[item] == BAD && !sm_bad_met(loader->book, index, &why)) m->outcome[item] = NO_MEMORY;
 }
 
-static const sm_ring_ops ring_ops = {.open = open_batch, .item = make_item};
+static const sm_ring_ops ring_ops = {.open = eval_loader_open_batch, .item = eval_loader_make_item};
 
-static sm_status check(sm_eval_loader_config *c, sm_error *err) {
+static sm_status eval_loader_check(sm_eval_loader_config *c, sm_error *err) {
   const int shorter = c->height < c->width ? c->height : c->width;
   if (shorter < 1 || c->height > MOST_SIDE || c->width > MOST_SIDE)
-    return sm_fail(err, SM_EINVAL, "pictures of %d x %d pixels: each side must lie between 1 and %d", c->height,
-                   c->width, MOST_SIDE);
+    return sm_fail(err, SM_EINVAL, "pictures of %d x %d pixels: each side must lie between 1 and %d",
+                   c->height, c->width, MOST_SIDE);
   if (c->resize == 0) c->resize = (shorter * 256 + 112) / 224;
   if (c->resize < shorter || c->resize > 2 * MOST_SIDE)
     return sm_fail(err, SM_EINVAL,
                    "resize is %d: it must not be less than the crop of %d pixels nor more than %d", c->resize,
                    shorter, 2 * MOST_SIDE);
   sm_status status = sm_ring_check(c->batch_size, c->workers, c->prefetch, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   for (int i = 0; i < 3; i++)
     if (!(c->std[i] > 0))
       return sm_fail(err, SM_EINVAL, "the deviation of channel %d is %g: it must be positive", i, c->std[i]);
   return SM_OK;
 }
 
-static sm_status allocate(sm_eval_loader *loader, sm_error *err) {
+static sm_status eval_loader_allocate(sm_eval_loader *loader, sm_error *err) {
   const sm_eval_loader_config *c = &loader->config;
   size_t n = (size_t)c->batch_size;
   loader->slots = c->prefetch + 1;
@@ -124,19 +125,19 @@ sm_status sm_eval_loader_new(const sm_eval_loader_config *config, sm_eval_loader
   if (!loader) return sm_fail(err, SM_ENOMEM, "out of memory for a loader");
   loader->config = *config;
   loader->count = config->dataset.ops->count(config->dataset.self);
-  if ((status = check(&loader->config, &why)) != SM_OK) goto out;
+  if ((status = eval_loader_check(&loader->config, &why)) != SM_OK) goto out;
   if (loader->count < 1 || loader->count > INT32_MAX) {
     status = sm_fail(&why, SM_EINVAL, "the dataset holds %lld pictures: the number must lie between 1 and %d",
                      (long long)loader->count, INT32_MAX);
     goto out;
   }
-  if ((status = allocate(loader, &why)) != SM_OK) goto out;
+  if ((status = eval_loader_allocate(loader, &why)) != SM_OK) goto out;
   loader->book = sm_bad_book_new(&config->dataset, loader->count, 0, NULL, &why);
   if (loader->book) loader->ring = sm_ring_new(&ring_ops, loader, loader->slots, config->workers, 0, &why);
   status = loader->ring ? sm_ring_start(loader->ring, &why) : why.code;
 
 out:
-  if (status != SM_OK) {
+  if (status) {
     if (err) *err = why;
     sm_eval_loader_free(loader);
   } else {
@@ -166,7 +167,7 @@ void sm_eval_loader_free(sm_eval_loader *loader) {
 }
 
 /* Close the gaps that bad pictures leave, and list them. */
-static sm_status settle(sm_eval_loader *loader, made *m, sm_error *err) {
+static sm_status eval_loader_settle(sm_eval_loader *loader, made *m, sm_error *err) {
   sm_eval_batch *b = &m->batch;
   int n = 0;
   for (int i = 0; i < m->items; i++) {
@@ -199,7 +200,7 @@ sm_status sm_eval_loader_next(sm_eval_loader *loader, sm_eval_batch **out, sm_er
       return sm_fail(err, SM_EINVAL, "all %d batches of the loader are held; release one first",
                      loader->slots);
     made *m = &loader->made[slot];
-    if (settle(loader, m, &loader->failed) != SM_OK) {
+    if (eval_loader_settle(loader, m, &loader->failed) != SM_OK) {
       if (err) *err = loader->failed;
       return loader->failed.code;
     }

@@ -65,12 +65,12 @@ struct sm_loader {
 /* ---- what the workers do ----------------------------------------------------------------------------- */
 
 /* Processor time of this thread. */
-static int64_t worked(void) {
+static int64_t loader_worked(void) {
   struct timespec t;
   return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0 ? t.tv_sec * INT64_C(1000000000) + t.tv_nsec : 0;
 }
 
-static void note_failure(made *m, int item, const sm_error *err) {
+static void loader_note_failure(made *m, int item, const sm_error *err) {
   pthread_mutex_lock(&m->lock);
   if (m->failed_item < 0 || item < m->failed_item) {
     m->failed_item = item;
@@ -79,7 +79,7 @@ static void note_failure(made *m, int item, const sm_error *err) {
   pthread_mutex_unlock(&m->lock);
 }
 
-static bool note_bad(made *m, int item, int attempt, int64_t index) {
+static bool loader_note_bad(made *m, int item, int attempt, int64_t index) {
   bool done = true;
   pthread_mutex_lock(&m->lock);
   if (m->n_found == m->found_cap) {
@@ -93,7 +93,7 @@ static bool note_bad(made *m, int item, int attempt, int64_t index) {
   return done;
 }
 
-static sm_status too_many_attempts(const sm_loader *loader, const made *m, int item, sm_error *err) {
+static sm_status loader_too_many_attempts(const sm_loader *loader, const made *m, int item, sm_error *err) {
   sm_fail(err, SM_EFORMAT,
           "step %lld, place %d: %d pictures in turn could not be used, the last one of them %s",
           (long long)m->batch.step, item, SM_LOADER_ATTEMPTS + 1,
@@ -108,7 +108,7 @@ typedef struct asking {
 } asking;
 
 /* The view that needs the most detail decides. */
-static int most_shrinking(void *ctx, int width, int height) {
+static int loader_most_shrinking(void *ctx, int width, int height) {
   asking *a = ctx;
   int by = 8;
   a->width = width;
@@ -124,12 +124,12 @@ static int most_shrinking(void *ctx, int width, int height) {
   return by;
 }
 
-static sm_status get_picture(const sm_loader *loader, int64_t index, const sm_slot_key *key, worker *w,
+static sm_status loader_get_picture(const sm_loader *loader, int64_t index, const sm_slot_key *key, worker *w,
                              sm_error *err) {
   const sm_loader_config *c = &loader->config;
   const sm_source source = {&c->dataset, &c->limits, loader->cache};
   asking a = {.views = &c->views, .key = key};
-  sm_image_shrink shrink = {most_shrinking, &a, 1};
+  sm_image_shrink shrink = {loader_most_shrinking, &a, 1};
   sm_status status =
       sm_source_get(&source, index, c->scaled_jpeg ? &shrink : NULL, &w->own, &w->picture, err);
   w->by = shrink.by;
@@ -139,7 +139,7 @@ static sm_status get_picture(const sm_loader *loader, int64_t index, const sm_sl
 }
 
 /* Get the item's picture, or the first good one of its replacements, as the worker's picture. */
-static sm_status find_picture(sm_loader *loader, made *m, int item, const sm_slot_key *key, worker *w,
+static sm_status loader_find_picture(sm_loader *loader, made *m, int item, const sm_slot_key *key, worker *w,
                               sm_error *err) {
   for (int attempt = 0; attempt <= SM_LOADER_ATTEMPTS && !sm_ring_stopping(loader->ring); attempt++) {
     int64_t index = attempt ? sm_slot_replacement(key, attempt, loader->count) : m->batch.sample[item];
@@ -149,8 +149,8 @@ static sm_status find_picture(sm_loader *loader, made *m, int item, const sm_slo
     m->attempts[item] = (uint8_t)attempt;
     if (!sm_bad_is(loader->book, index)) {
       sm_error_clear(&why);
-      status = get_picture(loader, index, key, w, &why);
-      if (status == SM_OK) return SM_OK;
+      status = loader_get_picture(loader, index, key, w, &why);
+      if (!status) return SM_OK;
       if (status == SM_ENOMEM) {
         *err = why;
         return status;
@@ -159,19 +159,19 @@ static sm_status find_picture(sm_loader *loader, made *m, int item, const sm_slo
       if (!sm_bad_met(loader->book, index, &why))
         return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
     }
-    if (!note_bad(m, item, attempt, index))
+    if (!loader_note_bad(m, item, attempt, index))
       return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
   }
   if (sm_ring_stopping(loader->ring)) return sm_fail(err, SM_EINTERRUPTED, "the loader is being closed");
-  return too_many_attempts(loader, m, item, err);
+  return loader_too_many_attempts(loader, m, item, err);
 }
 
 /* A global view again, as the tokenizers want it. */
-static sm_status make_owns(const sm_loader *loader, const sm_batch *b, size_t row,
+static sm_status loader_make_owns(const sm_loader *loader, const sm_batch *b, size_t row,
                            const sm_view_choice *global, worker *w, sm_error *err) {
   const sm_views *views = &loader->config.views;
   sm_status status = SM_OK;
-  for (int k = 0; k < views->owns && status == SM_OK; k++) {
+  for (int k = 0; k < views->owns && !status; k++) {
     const sm_view_choice choice = sm_views_own_choice(views, k, global);
     status = sm_view_apply_shrunk(&w->picture, w->by, &views->own[k].view, &choice, w->scratch,
                                   b->own[k] + row * loader->own_floats[k], err);
@@ -180,7 +180,8 @@ static sm_status make_owns(const sm_loader *loader, const sm_batch *b, size_t ro
 }
 
 /* Of view v, whose row among the views of its kind this is. */
-static void make_mask(const sm_loader *loader, const sm_batch *b, const sm_slot_key *key, int v, size_t row) {
+static void loader_make_mask(const sm_loader *loader, const sm_batch *b, const sm_slot_key *key, int v,
+                             size_t row) {
   const sm_loader_config *c = &loader->config;
   const bool local = v >= c->views.globals;
   uint8_t *mask = local ? b->local_mask : b->mask;
@@ -189,8 +190,8 @@ static void make_mask(const sm_loader *loader, const sm_batch *b, const sm_slot_
                     mask + row * (local ? loader->local_cells : loader->cells));
 }
 
-static sm_status make_views(const sm_loader *loader, made *m, int item, const sm_slot_key *key, worker *w,
-                            sm_error *err) {
+static sm_status loader_make_views(const sm_loader *loader, made *m, int item, const sm_slot_key *key,
+                                   worker *w, sm_error *err) {
   const sm_views *views = &loader->config.views;
   const int n_views = views->globals + views->locals;
   sm_batch *b = &m->batch;
@@ -203,14 +204,15 @@ static sm_status make_views(const sm_loader *loader, made *m, int item, const sm
     sm_views_draw(views, key, v, w->width, w->height, &choice);
     sm_status status =
         sm_view_apply_shrunk(&w->picture, w->by, sm_views_recipe(views, v), &choice, w->scratch, out, err);
-    if (status != SM_OK) return status;
-    if (v < views->globals && (status = make_owns(loader, b, row, &choice, w, err)) != SM_OK) return status;
-    make_mask(loader, b, key, v, row);
+    if (status) return status;
+    if (v < views->globals && (status = loader_make_owns(loader, b, row, &choice, w, err)) != SM_OK)
+      return status;
+    loader_make_mask(loader, b, key, v, row);
   }
   return SM_OK;
 }
 
-static void make_item(void *ctx, int slot, int item, int who) {
+static void loader_make_item(void *ctx, int slot, int item, int who) {
   sm_loader *loader = ctx;
   made *m = &loader->made[slot];
   worker *w = &loader->workers[who];
@@ -218,21 +220,21 @@ static void make_item(void *ctx, int slot, int item, int who) {
   const sm_slot_key key = {loader->config.seed, b->epoch,
                            b->step % loader->steps_per_epoch * loader->config.batch_size + item};
   sm_error err;
-  const int64_t start = worked();
-  sm_status status = find_picture(loader, m, item, &key, w, &err);
-  const int64_t middle = worked();
-  if (status == SM_OK) {
+  const int64_t start = loader_worked();
+  sm_status status = loader_find_picture(loader, m, item, &key, w, &err);
+  const int64_t middle = loader_worked();
+  if (!status) {
     m->batch.label[item] = loader->config.dataset.ops->label(loader->config.dataset.self, b->sample[item]);
-    status = make_views(loader, m, item, &key, w, &err);
+    status = loader_make_views(loader, m, item, &key, w, &err);
   }
   atomic_fetch_add_explicit(&w->read_ns, middle - start, memory_order_relaxed);
-  atomic_fetch_add_explicit(&w->view_ns, worked() - middle, memory_order_relaxed);
-  if (status != SM_OK && status != SM_EINTERRUPTED) note_failure(m, item, &err);
+  atomic_fetch_add_explicit(&w->view_ns, loader_worked() - middle, memory_order_relaxed);
+  if (status && status != SM_EINTERRUPTED) loader_note_failure(m, item, &err);
 }
 
 /* ---- opening a batch --------------------------------------------------------------------------------- */
 
-static int64_t picture_at(sm_loader *loader, int64_t epoch, int64_t place) {
+static int64_t loader_picture_at(sm_loader *loader, int64_t epoch, int64_t place) {
   int64_t round = place / loader->count;
   if (epoch != loader->order_epoch || round != loader->order_round) {
     sm_epoch_order(loader->config.seed, epoch, round, loader->order, (uint32_t)loader->count);
@@ -242,7 +244,7 @@ static int64_t picture_at(sm_loader *loader, int64_t epoch, int64_t place) {
   return loader->order[place % loader->count];
 }
 
-static int open_batch(void *ctx, int slot, int64_t step) {
+static int loader_open_batch(void *ctx, int slot, int64_t step) {
   sm_loader *loader = ctx;
   const sm_loader_config *config = &loader->config;
   if (config->last_step && step >= config->last_step) return -1;
@@ -254,15 +256,15 @@ static int open_batch(void *ctx, int slot, int64_t step) {
   m->n_found = 0;
   m->failed_item = -1;
   int64_t first = step % loader->steps_per_epoch * config->batch_size;
-  for (int i = 0; i < config->batch_size; i++) b->sample[i] = picture_at(loader, b->epoch, first + i);
+  for (int i = 0; i < config->batch_size; i++) b->sample[i] = loader_picture_at(loader, b->epoch, first + i);
   return config->batch_size;
 }
 
-static const sm_ring_ops ring_ops = {.open = open_batch, .item = make_item};
+static const sm_ring_ops ring_ops = {.open = loader_open_batch, .item = loader_make_item};
 
 /* ---- making and freeing ------------------------------------------------------------------------------ */
 
-static sm_status check(const sm_loader_config *c, int64_t count, int64_t first_step, sm_error *err) {
+static sm_status loader_check(const sm_loader_config *c, int64_t count, int64_t first_step, sm_error *err) {
   sm_status status;
   if ((status = sm_views_check(&c->views, err)) != SM_OK) return status;
   if ((status = sm_masking_check(&c->masking, err)) != SM_OK) return status;
@@ -287,44 +289,44 @@ static sm_status check(const sm_loader_config *c, int64_t count, int64_t first_s
   return SM_OK;
 }
 
-static size_t up64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+static size_t loader_up64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
 /* Places of the parts of a batch inside its one block, and the block's size. */
 typedef struct layout {
   size_t global, local, own[SM_OWNS_MAX], mask, local_mask, label, sample, attempts, bytes;
 } layout;
 
-static size_t cells_of(const sm_loader_config *c, bool local) {
+static size_t loader_cells_of(const sm_loader_config *c, bool local) {
   const sm_masking *m = &c->masking;
   if (!local) return (size_t)m->rows * (size_t)m->cols;
   return sm_masking_local(m, &c->views) ? (size_t)m->local_rows * (size_t)m->local_cols : 0;
 }
 
-static layout lay_out(const sm_loader_config *c) {
+static layout loader_lay_out(const sm_loader_config *c) {
   const sm_views *v = &c->views;
   size_t n = (size_t)c->batch_size, g = (size_t)v->globals, l = (size_t)v->locals;
   layout at = {0};
-  at.local = at.global + up64(n * g * sm_view_floats(&v->global_first) * sizeof(float));
-  size_t end = at.local + up64(n * l * sm_view_floats(&v->local) * sizeof(float));
+  at.local = at.global + loader_up64(n * g * sm_view_floats(&v->global_first) * sizeof(float));
+  size_t end = at.local + loader_up64(n * l * sm_view_floats(&v->local) * sizeof(float));
   for (int k = 0; k < v->owns; k++) {
     at.own[k] = end;
-    end += up64(n * g * sm_view_floats(&v->own[k].view) * sizeof(float));
+    end += loader_up64(n * g * sm_view_floats(&v->own[k].view) * sizeof(float));
   }
   at.mask = end;
-  at.local_mask = at.mask + up64(n * g * cells_of(c, false));
-  at.label = at.local_mask + up64(n * l * cells_of(c, true));
-  at.sample = at.label + up64(n * sizeof(int32_t));
-  at.attempts = at.sample + up64(n * sizeof(int64_t));
-  at.bytes = at.attempts + up64(n);
+  at.local_mask = at.mask + loader_up64(n * g * loader_cells_of(c, false));
+  at.label = at.local_mask + loader_up64(n * l * loader_cells_of(c, true));
+  at.sample = at.label + loader_up64(n * sizeof(int32_t));
+  at.attempts = at.sample + loader_up64(n * sizeof(int64_t));
+  at.bytes = at.attempts + loader_up64(n);
   return at;
 }
 
 size_t sm_loader_bytes(const sm_loader_config *config) {
-  return lay_out(config).bytes * ((size_t)config->prefetch + 1);
+  return loader_lay_out(config).bytes * ((size_t)config->prefetch + 1);
 }
 
-static bool make_slot(made *m, const sm_loader_config *c) {
-  layout at = lay_out(c);
+static bool loader_make_slot(made *m, const sm_loader_config *c) {
+  layout at = loader_lay_out(c);
   char *block = m->memory = sm_aligned_alloc(at.bytes);
   if (!block) return false;
   m->batch.global = (float *)(block + at.global);
@@ -338,7 +340,7 @@ static bool make_slot(made *m, const sm_loader_config *c) {
   return true;
 }
 
-static sm_status allocate(sm_loader *loader, sm_error *err) {
+static sm_status loader_allocate(sm_loader *loader, sm_error *err) {
   const sm_loader_config *c = &loader->config;
   char text[32];
   loader->slots = c->prefetch + 1;
@@ -350,7 +352,7 @@ static sm_status allocate(sm_loader *loader, sm_error *err) {
   for (int w = 0; w <= c->workers; w++)
     if (!(loader->workers[w].scratch = sm_image_scratch_new())) goto no_memory;
   for (int s = 0; s < loader->slots; s++)
-    if (!make_slot(&loader->made[s], c)) goto no_memory;
+    if (!loader_make_slot(&loader->made[s], c)) goto no_memory;
   return SM_OK;
 
 no_memory:
@@ -362,9 +364,9 @@ no_memory:
 sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_loader **out, sm_error *err) {
   sm_error why = {0};
   int64_t count = config->dataset.ops->count(config->dataset.self);
-  sm_status status = check(config, count, first_step, &why);
+  sm_status status = loader_check(config, count, first_step, &why);
   *out = NULL;
-  if (status != SM_OK) {
+  if (status) {
     if (err) *err = why;
     return status;
   }
@@ -378,22 +380,22 @@ sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_l
   loader->local_floats = sm_view_floats(&config->views.local);
   for (int k = 0; k < config->views.owns; k++)
     loader->own_floats[k] = sm_view_floats(&config->views.own[k].view);
-  loader->cells = cells_of(config, false);
-  loader->local_cells = cells_of(config, true);
+  loader->cells = loader_cells_of(config, false);
+  loader->local_cells = loader_cells_of(config, true);
   loader->order_epoch = -1;
   loader->born = sm_now();
-  status = allocate(loader, &why);
-  if (status == SM_OK && config->cache_bytes && !config->dataset.ops->borrow) {
+  status = loader_allocate(loader, &why);
+  if (!status && config->cache_bytes && !config->dataset.ops->borrow) {
     loader->cache = sm_cache_new(count, config->cache_bytes, &why);
     status = loader->cache ? SM_OK : why.code;
   }
-  if (status == SM_OK) {
+  if (!status) {
     loader->book = sm_bad_book_new(&config->dataset, count, config->n_known_bad, config->known_bad, &why);
     if (loader->book)
       loader->ring = sm_ring_new(&ring_ops, loader, loader->slots, config->workers, first_step, &why);
     status = loader->ring ? sm_ring_start(loader->ring, &why) : why.code;
   }
-  if (status != SM_OK) {
+  if (status) {
     if (err) *err = why;
     sm_loader_free(loader);
     return status;
@@ -424,28 +426,28 @@ void sm_loader_free(sm_loader *loader) {
 
 /* ---- giving out -------------------------------------------------------------------------------------- */
 
-static int by_item(const void *a, const void *b) {
+static int loader_by_item(const void *a, const void *b) {
   const found *x = a, *y = b;
   if (x->item != y->item) return x->item < y->item ? -1 : 1;
   return x->attempt < y->attempt ? -1 : x->attempt > y->attempt;
 }
 
-static int64_t asked_until(const sm_loader *loader, int64_t step) {
+static int64_t loader_asked_until(const sm_loader *loader, int64_t step) {
   int64_t batch = loader->config.batch_size;
   return step >= loader->count / batch ? loader->count
                                        : (step + 1) * batch; /* capped before it can overflow */
 }
 
 /* Enter what the batch came across; its memory of that is used up. */
-static sm_status settle(sm_loader *loader, made *m, sm_error *err) {
-  if (m->n_found > 1) qsort(m->found, (size_t)m->n_found, sizeof *m->found, by_item);
+static sm_status loader_settle(sm_loader *loader, made *m, sm_error *err) {
+  if (m->n_found > 1) qsort(m->found, (size_t)m->n_found, sizeof *m->found, loader_by_item);
   for (int i = 0; i < m->n_found; i++)
     if (!sm_bad_list(loader->book, m->found[i].index))
       return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
   for (int i = 0; i < m->batch.pictures; i++) loader->replaced += m->attempts[i] > 0;
   sm_status status =
-      sm_bad_check(loader->book, asked_until(loader, m->batch.step), loader->config.max_bad, err);
-  if (status == SM_OK && m->failed_item >= 0) {
+      sm_bad_check(loader->book, loader_asked_until(loader, m->batch.step), loader->config.max_bad, err);
+  if (!status && m->failed_item >= 0) {
     if (err) *err = m->error;
     status = m->error.code;
   }
@@ -468,8 +470,8 @@ sm_status sm_loader_next(sm_loader *loader, sm_batch **out, sm_error *err) {
   if (slot == SM_RING_HELD)
     return sm_fail(err, SM_EINVAL, "all %d batches of the loader are held; release one first", loader->slots);
   made *m = &loader->made[slot];
-  sm_status status = settle(loader, m, &why);
-  if (status != SM_OK) {
+  sm_status status = loader_settle(loader, m, &why);
+  if (status) {
     loader->failed = why;
     if (err) *err = why;
     return status;

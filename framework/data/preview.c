@@ -1,9 +1,9 @@
 /* preview.c — the contact sheet: what the first pictures of an epoch look like by the time the networks see
  * them.
  *
- * One row a picture: the original with its crop boxes, the global views, the same with their masks, as tokenizers
- * want them for themselves, the local views (under their masks, where they have any). The draws are those
- * of training (views.h), bad pictures are replaced as training replaces them. */
+ * One row a picture: the original with its crop boxes, the global views, the same with their masks, as
+ * tokenizers want them for themselves, the local views (under their masks, where they have any). The draws
+ * are those of training (views.h), bad pictures are replaced as training replaces them. */
 #include <string.h>
 
 #include "views.h"
@@ -45,17 +45,17 @@ typedef struct sheet {
 } sheet;
 
 /* A side of a view as shown, when the longer side of global views is `longest`. */
-static int shown_side(int side, int longest) {
+static int preview_shown_side(int side, int longest) {
   if (longest < SMALLEST_SIDE) return side * ((SMALLEST_SIDE + longest - 1) / longest);
   if (longest > LARGEST_SIDE) return side * LARGEST_SIDE / longest > 0 ? side * LARGEST_SIDE / longest : 1;
   return side;
 }
 
-static layout lay_out(const sm_preview_config *c) {
+static layout preview_lay_out(const sm_preview_config *c) {
   const sm_views *v = &c->views;
   const sm_view_recipe *g = &v->global_first;
   const int longest = g->height > g->width ? g->height : g->width;
-  layout at = {.wide = shown_side(g->width, longest), .high = shown_side(g->height, longest)};
+  layout at = {.wide = preview_shown_side(g->width, longest), .high = preview_shown_side(g->height, longest)};
   at.masks = c->masking.ops && !c->masking.ops->needs_attention && c->masking.rows > 0 && c->masking.cols > 0;
   at.local_masks = at.masks && sm_masking_local(&c->masking, v);
   at.x_global = MARGIN + at.wide + SECTION_GAP;
@@ -67,8 +67,8 @@ static layout lay_out(const sm_preview_config *c) {
   at.x_local = x + SECTION_GAP;
   int column = at.high;
   if (v->locals > 0) {
-    at.small_wide = shown_side(v->local.width, longest);
-    at.small_high = shown_side(v->local.height, longest);
+    at.small_wide = preview_shown_side(v->local.width, longest);
+    at.small_high = preview_shown_side(v->local.height, longest);
     int cell = at.small_high + LINE + GAP;
     at.local_rows =
         (at.high + CAPTION + GAP + cell / 4) / cell; /* a row may grow a little for one line more */
@@ -89,7 +89,7 @@ static layout lay_out(const sm_preview_config *c) {
 /* ---- pieces of a row --------------------------------------------------------------------------------- */
 
 /* As much of the text as fits the width; the start goes first when `tail` is what matters (file names). */
-static void caption(sheet *s, int x, int y, int width, uint32_t colour, bool tail, const char *text) {
+static void preview_caption(sheet *s, int x, int y, int width, uint32_t colour, bool tail, const char *text) {
   char line[512];
   size_t fits = width >= 6 ? (size_t)(width / 6) : 1, n = strlen(text);
   if (fits >= sizeof line) fits = sizeof line - 1;
@@ -101,19 +101,21 @@ static void caption(sheet *s, int x, int y, int width, uint32_t colour, bool tai
   sm_draw_text(&s->canvas, x, y, 1, colour, line);
 }
 
-static sm_status show(sheet *s, const sm_image *image, int x, int y, int width, int height, sm_error *err) {
+static sm_status preview_show(sheet *s, const sm_image *image, int x, int y, int width, int height,
+                              sm_error *err) {
   sm_filter filter = width >= image->width ? SM_FILTER_BOX : SM_FILTER_BICUBIC;
   sm_status status = sm_image_resize(image, NULL, width, height, filter, s->scratch, &s->shown, err);
-  if (status == SM_OK) sm_draw_blit(&s->canvas, x, y, &s->shown);
+  if (!status) sm_draw_blit(&s->canvas, x, y, &s->shown);
   return status;
 }
 
-static uint32_t colour_of(const sm_preview_config *c, int v) {
+static uint32_t preview_colour_of(const sm_preview_config *c, int v) {
   return v < c->views.globals ? view_colours[v % VIEW_COLOURS] : faint;
 }
 
 /* The original, fitted into a tile of the views' shape, and the boxes that the views were cut from. */
-static sm_status show_original(sheet *s, int y, int64_t index, const sm_view_choice *choices, sm_error *err) {
+static sm_status preview_show_original(sheet *s, int y, int64_t index, const sm_view_choice *choices,
+                                       sm_error *err) {
   const sm_preview_config *c = s->config;
   const sm_image *p = &s->picture;
   const int wide = s->at.wide, high = s->at.high;
@@ -125,26 +127,27 @@ static sm_status show_original(sheet *s, int y, int64_t index, const sm_view_cho
   int x = MARGIN + (wide - width) / 2, top = y + (high - height) / 2;
   char text[64];
   sm_draw_fill(&s->canvas, MARGIN, y, wide, high, 0xEDEBE6, 1);
-  sm_status status = show(s, p, x, top, width, height, err);
-  if (status != SM_OK) return status;
+  sm_status status = preview_show(s, p, x, top, width, height, err);
+  if (status) return status;
   for (int v = c->views.globals + c->views.locals - 1; v >= 0; v--) {
     const sm_box *b = &choices[v].box;
     int left = (int)(b->left * scale), up = (int)(b->top * scale);
     int right = (int)((b->left + b->width) * scale + 0.5), down = (int)((b->top + b->height) * scale + 0.5);
     bool global = v < c->views.globals;
     sm_draw_frame(&s->canvas, x + left, top + up, right - left, down - up, global ? 2 : 1,
-                  global ? colour_of(c, v) : 0xFFFFFF);
+                  global ? preview_colour_of(c, v) : 0xFFFFFF);
   }
-  caption(s, MARGIN, y + high + 4, wide, ink, true, c->dataset.ops->name(c->dataset.self, index));
+  preview_caption(s, MARGIN, y + high + 4, wide, ink, true, c->dataset.ops->name(c->dataset.self, index));
   int label = c->dataset.ops->label(c->dataset.self, index);
   snprintf(text, sizeof text, "%d x %d%s%s", p->width, p->height, label >= 0 ? ", " : "",
            label >= 0 ? c->dataset.ops->class_name(c->dataset.self, label) : "");
-  caption(s, MARGIN, y + high + 4 + LINE, wide, faint, false, text);
+  preview_caption(s, MARGIN, y + high + 4 + LINE, wide, faint, false, text);
   return SM_OK;
 }
 
 /* "43% 1.12:1 flip" and "jitter grey blur 1.2 solarised". */
-static void describe(const sm_view_choice *choice, const sm_image *p, char *box, char *colour, size_t size) {
+static void preview_describe(const sm_view_choice *choice, const sm_image *p, char *box, char *colour,
+                             size_t size) {
   double share = (double)choice->box.width * choice->box.height / ((double)p->width * p->height);
   snprintf(box, size, "%.0f%% %.2f:1%s", 100 * share, (double)choice->box.width / choice->box.height,
            choice->flip ? " flip" : "");
@@ -155,7 +158,7 @@ static void describe(const sm_view_choice *choice, const sm_image *p, char *box,
 }
 
 /* The grid over a view that lies there, hidden cells dark; how many they are. */
-static int draw_mask(sheet *s, int x, int y, int wide, int high, int rows, int cols) {
+static int preview_draw_mask(sheet *s, int x, int y, int wide, int high, int rows, int cols) {
   int n = 0;
   for (int r = 0; r < rows; r++)
     for (int c = 0; c < cols; c++) {
@@ -173,79 +176,80 @@ static int draw_mask(sheet *s, int x, int y, int wide, int high, int rows, int c
   return n;
 }
 
-static void show_mask(sheet *s, int x, int y) {
+static void preview_show_mask(sheet *s, int x, int y) {
   const sm_masking *m = &s->config->masking;
   const int wide = s->at.wide, high = s->at.high, all = m->rows * m->cols;
-  const int n = draw_mask(s, x, y, wide, high, m->rows, m->cols);
+  const int n = preview_draw_mask(s, x, y, wide, high, m->rows, m->cols);
   char text[64];
   snprintf(text, sizeof text, "%d of %d hidden", n, all);
-  caption(s, x, y + high + 4, wide, ink, false, text);
+  preview_caption(s, x, y + high + 4, wide, ink, false, text);
   snprintf(text, sizeof text, "%.0f%%", 100.0 * n / all);
-  caption(s, x, y + high + 4 + LINE, wide, faint, false, text);
+  preview_caption(s, x, y + high + 4 + LINE, wide, faint, false, text);
 }
 
-static sm_status show_global(sheet *s, int y, const sm_slot_key *key, int v, sm_error *err) {
+static sm_status preview_show_global(sheet *s, int y, const sm_slot_key *key, int v, sm_error *err) {
   const sm_preview_config *c = s->config;
   const int wide = s->at.wide, high = s->at.high, x = s->at.x_global + v * (wide + GAP);
-  const uint32_t colour = colour_of(c, v);
-  sm_status status = show(s, &s->view, x, y, wide, high, err);
-  if (status != SM_OK || !s->at.masks) return status;
+  const uint32_t colour = preview_colour_of(c, v);
+  sm_status status = preview_show(s, &s->view, x, y, wide, high, err);
+  if (status || !s->at.masks) return status;
   int mx = s->at.x_mask + v * (wide + GAP);
   sm_draw_blit(&s->canvas, mx, y, &s->shown);
   sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask);
-  show_mask(s, mx, y);
+  preview_show_mask(s, mx, y);
   sm_draw_frame(&s->canvas, mx - 2, y - 2, wide + 4, high + 4, 2, colour);
   return SM_OK;
 }
 
 /* Global view v once more for each tokenizer that looks at it in its own way. */
-static sm_status show_owns(sheet *s, int y, int v, const sm_view_choice *global, sm_error *err) {
+static sm_status preview_show_owns(sheet *s, int y, int v, const sm_view_choice *global, sm_error *err) {
   const sm_views *views = &s->config->views;
   const int wide = s->at.wide, high = s->at.high;
   sm_status status = SM_OK;
-  for (int k = 0; k < views->owns && status == SM_OK; k++) {
+  for (int k = 0; k < views->owns && !status; k++) {
     const sm_own_recipe *own = &views->own[k];
     const sm_view_choice choice = sm_views_own_choice(views, k, global);
     int x = s->at.x_own + (k * views->globals + v) * (wide + GAP);
     char text[64];
     status = sm_view_pixels(&s->picture, &own->view, &choice, s->scratch, &s->view, err);
-    if (status == SM_OK) status = show(s, &s->view, x, y, wide, high, err);
-    sm_draw_frame(&s->canvas, x - 2, y - 2, wide + 4, high + 4, 2, colour_of(s->config, v));
+    if (!status) status = preview_show(s, &s->view, x, y, wide, high, err);
+    sm_draw_frame(&s->canvas, x - 2, y - 2, wide + 4, high + 4, 2, preview_colour_of(s->config, v));
     snprintf(text, sizeof text, "%d x %d px", own->view.height, own->view.width);
-    caption(s, x, y + high + 4, wide, ink, false, text);
-    caption(s, x, y + high + 4 + LINE, wide, faint, false, own->plain ? "its own colours" : "");
+    preview_caption(s, x, y + high + 4, wide, ink, false, text);
+    preview_caption(s, x, y + high + 4 + LINE, wide, faint, false, own->plain ? "its own colours" : "");
   }
   return status;
 }
 
-static sm_status show_views(sheet *s, int y, const sm_slot_key *key, const sm_view_choice *choices,
+static sm_status preview_show_views(sheet *s, int y, const sm_slot_key *key, const sm_view_choice *choices,
                             sm_error *err) {
   const sm_preview_config *c = s->config;
   const layout *at = &s->at;
   sm_status status = SM_OK;
-  for (int v = 0; v < c->views.globals + c->views.locals && status == SM_OK; v++) {
+  for (int v = 0; v < c->views.globals + c->views.locals && !status; v++) {
     char box[64], colour[64];
-    describe(&choices[v], &s->picture, box, colour, sizeof box);
+    preview_describe(&choices[v], &s->picture, box, colour, sizeof box);
     status =
         sm_view_pixels(&s->picture, sm_views_recipe(&c->views, v), &choices[v], s->scratch, &s->view, err);
-    if (status != SM_OK) break;
+    if (status) break;
     if (v < c->views.globals) {
       int x = at->x_global + v * (at->wide + GAP);
-      status = show_global(s, y, key, v, err);
-      sm_draw_frame(&s->canvas, x - 2, y - 2, at->wide + 4, at->high + 4, 2, colour_of(c, v));
-      caption(s, x, y + at->high + 4, at->wide, ink, false, box);
-      caption(s, x, y + at->high + 4 + LINE, at->wide, faint, false, colour);
-      if (status == SM_OK) status = show_owns(s, y, v, &choices[v], err);
+      status = preview_show_global(s, y, key, v, err);
+      sm_draw_frame(&s->canvas, x - 2, y - 2, at->wide + 4, at->high + 4, 2, preview_colour_of(c, v));
+      preview_caption(s, x, y + at->high + 4, at->wide, ink, false, box);
+      preview_caption(s, x, y + at->high + 4 + LINE, at->wide, faint, false, colour);
+      if (!status) status = preview_show_owns(s, y, v, &choices[v], err);
     } else {
       int l = v - c->views.globals;
       int x = at->x_local + l % at->local_cols * (at->small_wide + GAP);
       int top = y + l / at->local_cols * (at->small_high + LINE + GAP);
-      status = show(s, &s->view, x, top, at->small_wide, at->small_high, err);
+      status = preview_show(s, &s->view, x, top, at->small_wide, at->small_high, err);
       if (at->local_masks) {
         sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask);
-        draw_mask(s, x, top, at->small_wide, at->small_high, c->masking.local_rows, c->masking.local_cols);
+        preview_draw_mask(s, x, top, at->small_wide, at->small_high, c->masking.local_rows,
+                          c->masking.local_cols);
       }
-      caption(s, x, top + at->small_high + 3, at->small_wide, faint, false, box);
+      preview_caption(s, x, top + at->small_high + 3, at->small_wide, faint, false, box);
     }
   }
   return status;
@@ -254,32 +258,33 @@ static sm_status show_views(sheet *s, int y, const sm_slot_key *key, const sm_vi
 /* ---- the sheet --------------------------------------------------------------------------------------- */
 
 /* The slot's picture as training finds it: the one in turn, or the first good replacement. */
-static sm_status read_slot(sheet *s, const sm_slot_key *key, int64_t count, int64_t *index, sm_error *err) {
+static sm_status preview_read_slot(sheet *s, const sm_slot_key *key, int64_t count, int64_t *index,
+                                   sm_error *err) {
   const sm_preview_config *c = s->config;
   sm_status status = SM_OK;
   for (int attempt = 0; attempt <= SM_LOADER_ATTEMPTS; attempt++) {
     *index = attempt ? sm_slot_replacement(key, attempt, count) : s->order[key->slot % count];
     status = c->dataset.ops->read(c->dataset.self, *index, &c->limits, &s->picture, err);
-    if (status == SM_OK || status == SM_ENOMEM) break;
+    if (!status || status == SM_ENOMEM) break;
   }
   return status;
 }
 
-static sm_status show_row(sheet *s, int row, int64_t count, sm_error *err) {
+static sm_status preview_show_row(sheet *s, int row, int64_t count, sm_error *err) {
   const sm_preview_config *c = s->config;
   const sm_slot_key key = {c->seed, c->epoch, row};
   sm_view_choice choices[SM_GLOBALS_MAX + SM_LOCALS_MAX];
   int64_t index;
   int y = HEADER + row * s->at.row;
-  sm_status status = read_slot(s, &key, count, &index, err);
-  if (status != SM_OK) return status;
+  sm_status status = preview_read_slot(s, &key, count, &index, err);
+  if (status) return status;
   for (int v = 0; v < c->views.globals + c->views.locals; v++)
     sm_views_draw(&c->views, &key, v, s->picture.width, s->picture.height, &choices[v]);
-  status = show_original(s, y, index, choices, err);
-  return status == SM_OK ? show_views(s, y, &key, choices, err) : status;
+  status = preview_show_original(s, y, index, choices, err);
+  return !status ? preview_show_views(s, y, &key, choices, err) : status;
 }
 
-static void show_header(sheet *s) {
+static void preview_show_header(sheet *s) {
   const sm_preview_config *c = s->config;
   const sm_views *v = &c->views;
   const layout *at = &s->at;
@@ -301,7 +306,7 @@ static void show_header(sheet *s) {
                 100.0 * (double)s->masked / (double)(s->cells ? s->cells : 1));
   if (c->masking.ops && c->masking.ops->needs_attention)
     sm_text_add(&line, "; masks follow the teacher's attention");
-  if (line.s) caption(s, MARGIN, 32, at->width - 2 * MARGIN, faint, false, line.s);
+  if (line.s) preview_caption(s, MARGIN, 32, at->width - 2 * MARGIN, faint, false, line.s);
   sm_text_free(&line);
   sm_draw_text(&s->canvas, MARGIN, HEADER - 13, 1, ink, "original");
   sm_draw_text(&s->canvas, at->x_global, HEADER - 13, 1, ink, "global views");
@@ -312,7 +317,7 @@ static void show_header(sheet *s) {
                  at->local_masks ? "local views, masked" : "local views");
 }
 
-static sm_status check(const sm_preview_config *c, int64_t count, sm_error *err) {
+static sm_status preview_check(const sm_preview_config *c, int64_t count, sm_error *err) {
   sm_status status;
   if ((status = sm_views_check(&c->views, err)) != SM_OK) return status;
   if ((status = sm_masking_check(&c->masking, err)) != SM_OK) return status;
@@ -327,9 +332,9 @@ static sm_status check(const sm_preview_config *c, int64_t count, sm_error *err)
 sm_status sm_preview_write(const sm_preview_config *config, const char *path, sm_error *err) {
   const int64_t count = config->dataset.ops->count(config->dataset.self);
   sheet s = {.config = config};
-  sm_status status = check(config, count, err);
-  if (status != SM_OK) return status;
-  s.at = lay_out(config);
+  sm_status status = preview_check(config, count, err);
+  if (status) return status;
+  s.at = preview_lay_out(config);
   s.scratch = sm_image_scratch_new();
   s.order = sm_malloc((size_t)count * sizeof *s.order);
   const sm_masking *m = &config->masking;
@@ -340,12 +345,12 @@ sm_status sm_preview_write(const sm_preview_config *config, const char *path, sm
     goto out;
   }
   status = sm_image_reshape(&s.canvas, s.at.width, s.at.height, err);
-  if (status != SM_OK) goto out;
+  if (status) goto out;
   sm_epoch_order(config->seed, config->epoch, 0, s.order, (uint32_t)count);
   sm_draw_fill(&s.canvas, 0, 0, s.at.width, s.at.height, paper, 1);
-  for (int row = 0; row < config->pictures && status == SM_OK; row++) status = show_row(&s, row, count, err);
-  if (status == SM_OK) {
-    show_header(&s);
+  for (int row = 0; row < config->pictures && !status; row++) status = preview_show_row(&s, row, count, err);
+  if (!status) {
+    preview_show_header(&s);
     status = sm_image_write_png(path, &s.canvas, err);
   }
 

@@ -47,22 +47,22 @@ struct sm_ring {
   bool ended; /* batch next_open does not exist  */
 };
 
-static int find_slot(const sm_ring *ring, slot_state state) {
+static int ring_find_slot(const sm_ring *ring, slot_state state) {
   for (int s = 0; s < ring->slots; s++)
     if (ring->slot[s].state == state) return s;
   return -1;
 }
 
-static int find_batch(const sm_ring *ring, int64_t batch) {
+static int ring_find_batch(const sm_ring *ring, int64_t batch) {
   for (int s = 0; s < ring->slots; s++)
     if (ring->slot[s].state != FREE && ring->slot[s].batch == batch) return s;
   return -1;
 }
 
 /* Open batches until one has an item to claim. */
-static bool open_batch(sm_ring *ring) {
+static bool ring_open_batch(sm_ring *ring) {
   while (ring->open < 0 && !ring->ended) {
-    int s = find_slot(ring, FREE);
+    int s = ring_find_slot(ring, FREE);
     if (s < 0) return false;
     int items = ring->ops->open(ring->ctx, s, ring->next_open);
     if (items < 0) {
@@ -82,8 +82,8 @@ static bool open_batch(sm_ring *ring) {
   return ring->open >= 0;
 }
 
-static bool claim(sm_ring *ring, int *s, int *item) {
-  if (!open_batch(ring)) return false;
+static bool ring_claim(sm_ring *ring, int *s, int *item) {
+  if (!ring_open_batch(ring)) return false;
   ring_slot *slot = &ring->slot[ring->open];
   *s = ring->open;
   *item = slot->claimed++;
@@ -92,7 +92,7 @@ static bool claim(sm_ring *ring, int *s, int *item) {
 }
 
 /* Holds the lock before and after, not while the item is made. */
-static void make_item(sm_ring *ring, int s, int item, int worker) {
+static void ring_make_item(sm_ring *ring, int s, int item, int worker) {
   pthread_mutex_unlock(&ring->lock);
   ring->ops->item(ring->ctx, s, item, worker);
   pthread_mutex_lock(&ring->lock);
@@ -104,7 +104,7 @@ static void make_item(sm_ring *ring, int s, int item, int worker) {
 }
 
 /* Best effort: on Linux both calls are about the calling thread only. */
-static void lower_priority(void) {
+static void ring_lower_priority(void) {
 #if defined(__linux__) && defined(SCHED_BATCH)
   struct sched_param none = {0};
   (void)!sched_setscheduler(0, SCHED_BATCH, &none);
@@ -112,14 +112,14 @@ static void lower_priority(void) {
 #endif
 }
 
-static void *run_worker(void *arg) {
+static void *ring_run_worker(void *arg) {
   ring_worker *self = arg;
   sm_ring *ring = self->ring;
   int s, item;
-  lower_priority();
+  ring_lower_priority();
   pthread_mutex_lock(&ring->lock);
   while (!atomic_load(&ring->stopping)) {
-    if (claim(ring, &s, &item)) make_item(ring, s, item, self->index);
+    if (ring_claim(ring, &s, &item)) ring_make_item(ring, s, item, self->index);
     else pthread_cond_wait(&ring->work, &ring->lock);
   }
   pthread_mutex_unlock(&ring->lock);
@@ -168,7 +168,7 @@ sm_status sm_ring_start(sm_ring *ring, sm_error *err) {
   for (; ring->started < ring->wanted; ring->started++) {
     ring_worker *w = &ring->workers[ring->started];
     *w = (ring_worker){.ring = ring, .index = ring->started + 1};
-    int code = sm_thread_start(&w->thread, run_worker, w);
+    int code = sm_thread_start(&w->thread, ring_run_worker, w);
     if (code != 0) {
       sm_fail(err, SM_ENOMEM, "loader thread %d of %d could not be started: %s", w->index, ring->wanted,
               strerror(code));
@@ -201,9 +201,9 @@ int sm_ring_next(sm_ring *ring) {
   int given = SM_RING_HELD, s, item;
   pthread_mutex_lock(&ring->lock);
   for (;;) {
-    int mine = find_batch(ring, ring->next_give);
+    int mine = ring_find_batch(ring, ring->next_give);
     if (mine < 0) { /* not opened yet: open it now, or say why that cannot be */
-      if (open_batch(ring) || find_batch(ring, ring->next_give) >= 0) continue;
+      if (ring_open_batch(ring) || ring_find_batch(ring, ring->next_give) >= 0) continue;
       given = ring->ended ? SM_RING_END : SM_RING_HELD;
       break;
     }
@@ -213,7 +213,7 @@ int sm_ring_next(sm_ring *ring) {
       given = mine;
       break;
     }
-    if (ring->open == mine && claim(ring, &s, &item)) make_item(ring, s, item, 0);
+    if (ring->open == mine && ring_claim(ring, &s, &item)) ring_make_item(ring, s, item, 0);
     else pthread_cond_wait(&ring->ready, &ring->lock);
   }
   pthread_mutex_unlock(&ring->lock);

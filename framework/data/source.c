@@ -80,10 +80,11 @@ void sm_cache_stats(const sm_cache *cache, int64_t *pictures, size_t *bytes, int
 
 /* ---- one picture --------------------------------------------------------------------------------------- */
 
-static bool lends(const sm_dataset *set) { return set->ops->borrow != NULL; }
+static bool source_lends(const sm_dataset *set) { return set->ops->borrow != NULL; }
 
 /* A kept picture is of use if it would be decoded in full size now. */
-static bool find_whole(const sm_source *s, int64_t index, const sm_image_shrink *shrink, sm_image *view) {
+static bool source_find_whole(const sm_source *s, int64_t index, const sm_image_shrink *shrink,
+                              sm_image *view) {
   return sm_cache_find(s->cache, index, view) &&
          (!shrink || shrink->most(shrink->ctx, view->width, view->height) <= 1);
 }
@@ -93,11 +94,11 @@ sm_status sm_source_get(const sm_source *s, int64_t index, sm_image_shrink *shri
   const sm_dataset *set = s->dataset;
   sm_image_limits limits = *s->limits;
   if (shrink) shrink->by = 1;
-  if (lends(set)) return set->ops->borrow(set->self, index, &limits, view, err);
-  if (s->cache && find_whole(s, index, shrink, view)) return SM_OK;
+  if (source_lends(set)) return set->ops->borrow(set->self, index, &limits, view, err);
+  if (s->cache && source_find_whole(s, index, shrink, view)) return SM_OK;
   limits.shrink = shrink;
   sm_status status = set->ops->read(set->self, index, &limits, own, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   *view = (sm_image){.width = own->width, .height = own->height, .rgb = own->rgb};
   if (s->cache && (!shrink || shrink->by == 1)) sm_cache_keep(s->cache, index, own);
   return SM_OK;

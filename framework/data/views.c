@@ -5,10 +5,10 @@
 
 enum { WHICH_VIEW = 65535 }; /* key of the choice of the one view that is masked: no view's own */
 
-static sm_status check_recipe(const sm_view_recipe *recipe, const char *which, sm_error *err) {
+static sm_status views_check_recipe(const sm_view_recipe *recipe, const char *which, sm_error *err) {
   sm_error inner;
   sm_status status = sm_view_recipe_check(recipe, &inner);
-  if (status == SM_OK) return SM_OK;
+  if (!status) return SM_OK;
   sm_fail(err, status, "%s view: %s", which, inner.message);
   return inner.hint[0] ? sm_hint(err, "%s", inner.hint) : status;
 }
@@ -21,13 +21,14 @@ sm_status sm_views_check(const sm_views *views, sm_error *err) {
   if (views->locals < 0 || views->locals > SM_LOCALS_MAX)
     return sm_fail(err, SM_EINVAL, "%d local views: the number must lie between 0 and %d", views->locals,
                    SM_LOCALS_MAX);
-  if ((status = check_recipe(&views->global_first, "first global", err)) != SM_OK) return status;
+  if ((status = views_check_recipe(&views->global_first, "first global", err)) != SM_OK) return status;
   if (views->globals > 1) {
-    if ((status = check_recipe(&views->global_other, "other global", err)) != SM_OK) return status;
+    if ((status = views_check_recipe(&views->global_other, "other global", err)) != SM_OK) return status;
     const sm_view_recipe *a = &views->global_first, *b = &views->global_other;
     char first[24], others[24];
     if (a->height != b->height || a->width != b->width)
-      return sm_fail(err, SM_EINVAL, "the first global view has size %s and the others %s; all must have one size",
+      return sm_fail(err, SM_EINVAL,
+                     "the first global view has size %s and the others %s; all must have one size",
                      sm_view_size_text(a->height, a->width, first, sizeof first),
                      sm_view_size_text(b->height, b->width, others, sizeof others));
   }
@@ -35,13 +36,13 @@ sm_status sm_views_check(const sm_views *views, sm_error *err) {
     return sm_fail(err, SM_EINVAL, "%d own views: the number must lie between 0 and %d", views->owns,
                    SM_OWNS_MAX);
   for (int k = 0; k < views->owns; k++)
-    if ((status = check_recipe(&views->own[k].view, "tokenizer's own", err)) != SM_OK) return status;
-  return views->locals > 0 ? check_recipe(&views->local, "local", err) : SM_OK;
+    if ((status = views_check_recipe(&views->own[k].view, "tokenizer's own", err)) != SM_OK) return status;
+  return views->locals > 0 ? views_check_recipe(&views->local, "local", err) : SM_OK;
 }
 
 /* ---- own views of tokenizers --------------------------------------------------------------------------- */
 
-static bool same_own(const sm_own_recipe *a, const sm_own_recipe *b) {
+static bool views_same_own(const sm_own_recipe *a, const sm_own_recipe *b) {
   bool same = a->plain == b->plain && a->view.height == b->view.height && a->view.width == b->view.width &&
               a->view.filter == b->view.filter;
   for (int c = 0; c < 3; c++)
@@ -49,7 +50,7 @@ static bool same_own(const sm_own_recipe *a, const sm_own_recipe *b) {
   return same;
 }
 
-static bool same_values(const sm_view_recipe *a, const sm_own_view *b) {
+static bool views_same_values(const sm_view_recipe *a, const sm_own_view *b) {
   return a->filter == b->filter && !memcmp(a->mean, b->mean, sizeof a->mean) &&
          !memcmp(a->std, b->std, sizeof a->std);
 }
@@ -58,8 +59,8 @@ bool sm_views_own_is_global(const sm_views *views, const sm_own_view *own, int r
   const sm_view_recipe *global = &views->global_first;
   return !own->plain &&
          (!own->pixels || (own->pixels * rows == global->height && own->pixels * cols == global->width)) &&
-         same_values(&views->global_first, own) &&
-         (views->globals == 1 || same_values(&views->global_other, own));
+         views_same_values(&views->global_first, own) &&
+         (views->globals == 1 || views_same_values(&views->global_other, own));
 }
 
 int sm_views_add_own(sm_views *views, const sm_own_view *own, int rows, int cols, sm_error *err) {
@@ -77,9 +78,9 @@ int sm_views_add_own(sm_views *views, const sm_own_view *own, int rows, int cols
     sm_fail(err, SM_EINVAL, "a tokenizer's own view of %d pixels a mask cell", own->pixels);
     return -1;
   }
-  if (check_recipe(&add.view, "tokenizer's own", err) != SM_OK) return -1;
+  if (views_check_recipe(&add.view, "tokenizer's own", err) != SM_OK) return -1;
   for (int k = 0; k < views->owns; k++)
-    if (same_own(&views->own[k], &add)) return k;
+    if (views_same_own(&views->own[k], &add)) return k;
   if (views->owns == SM_OWNS_MAX) {
     sm_fail(err, SM_EUNSUPPORTED, "tokenizers want more than %d different views of their own", SM_OWNS_MAX);
     return -1;
@@ -111,14 +112,14 @@ const sm_view_recipe *sm_views_recipe(const sm_views *views, int v) {
   return v == 0 ? &views->global_first : &views->global_other;
 }
 
-static uint32_t view_key(const sm_views *views, int v) {
+static uint32_t views_view_key(const sm_views *views, int v) {
   return (uint32_t)(v < views->globals ? v : SM_LOCAL_VIEW + v - views->globals);
 }
 
 void sm_views_draw(const sm_views *views, const sm_slot_key *key, int v, int width, int height,
                    sm_view_choice *choice) {
-  sm_rng rng =
-      sm_rng_make(key->seed, SM_RNG_CROP, (uint64_t)key->epoch, (uint64_t)key->slot, view_key(views, v));
+  sm_rng rng = sm_rng_make(key->seed, SM_RNG_CROP, (uint64_t)key->epoch, (uint64_t)key->slot,
+                           views_view_key(views, v));
   sm_view_draw(sm_views_recipe(views, v), &rng, width, height, choice);
 }
 
@@ -128,7 +129,7 @@ bool sm_masking_local(const sm_masking *masking, const sm_views *views) {
 }
 
 /* Of one view in turn the choice has a key of its own, so that no mask depends on it. */
-static bool is_masked(const sm_masking *masking, const sm_views *views, const sm_slot_key *key, int v) {
+static bool views_is_masked(const sm_masking *masking, const sm_views *views, const sm_slot_key *key, int v) {
   if (v >= views->globals) return sm_masking_local(masking, views);
   if (masking->views != SM_MASKED_ONE) return true;
   sm_rng rng = sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot, WHICH_VIEW);
@@ -144,10 +145,10 @@ void sm_masking_draw(const sm_masking *masking, const sm_views *views, const sm_
   memset(mask, 0, (size_t)rows * (size_t)cols);
   if (!ops || (ops->needs_attention && !attention) ||
       (ops->start_epoch && key->epoch < ops->start_epoch(masking->self)) ||
-      !is_masked(masking, views, key, v))
+      !views_is_masked(masking, views, key, v))
     return;
-  sm_rng rng =
-      sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot, view_key(views, v));
+  sm_rng rng = sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot,
+                           views_view_key(views, v));
   sm_mask_request request = {.rows = rows,
                              .cols = cols,
                              .view = v,

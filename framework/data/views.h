@@ -19,9 +19,9 @@ const sm_view_recipe *sm_views_recipe(const sm_views *, int v);
 void sm_views_draw(const sm_views *, const sm_slot_key *, int v, int width, int height, sm_view_choice *);
 /* Do local views have masks? */
 bool sm_masking_local(const sm_masking *, const sm_views *);
-/* The mask of view v into as many bytes as its grid has cells; all zero where v is not masked, and before the masker's
- * start epoch. attention: (heads, cells), for a masker that wants it; NULL before the teacher has looked, and its mask is
- * then all zero. */
+/* The mask of view v into as many bytes as its grid has cells; all zero where v is not masked, and before the
+ * masker's start epoch. attention: (heads, cells), for a masker that wants it; NULL before the teacher has
+ * looked, and its mask is then all zero. */
 void sm_masking_draw(const sm_masking *, const sm_views *, const sm_slot_key *, int v, const float *attention,
                      int heads, uint8_t *mask);
 /* The picture that attempt k > 0 puts into a slot whose picture is bad. */

@@ -31,8 +31,9 @@ static sm_status assigned_build(const sm_eval_context *x, assigner *a, sm_error 
 
 static sm_status assigned_no_head(sm_error *err) {
   sm_fail(err, SM_EINVAL, "the network has no [CLS] head whose largest output could be taken");
-  return sm_hint(err, "evaluate a run or a checkpoint that was trained with a loss on [CLS]; exported weights "
-                      "have no head");
+  return sm_hint(err,
+                 "evaluate a run or a checkpoint that was trained with a loss on [CLS]; exported weights "
+                 "have no head");
 }
 
 static sm_status assigned_reserve(sm_assigned *to, const sm_picture_list *list, int outputs, sm_error *err) {
@@ -44,8 +45,8 @@ static sm_status assigned_reserve(sm_assigned *to, const sm_picture_list *list, 
   return to->cluster && to->label ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for clusters of pictures");
 }
 
-static sm_status assigned_run(sm_eval_context *x, const assigner *a, const char *split, int64_t all, sm_assigned *to,
-                              sm_error *err) {
+static sm_status assigned_run(sm_eval_context *x, const assigner *a, const char *split, int64_t all,
+                              sm_assigned *to, sm_error *err) {
   const int64_t pixels = 3 * (int64_t)x->height * x->width;
   sm_pictures *pictures;
   sm_picture_batch b;

@@ -15,7 +15,7 @@ typedef struct filling {
   uint32_t stream;
 } filling;
 
-static void fill_block(void *context, int64_t block, int worker) {
+static void bench_fill_block(void *context, int64_t block, int worker) {
   const filling *f = context;
   sm_rng rng = sm_rng_make(1, SM_RNG_BENCH, 0, (uint64_t)block, f->stream);
   (void)worker;
@@ -24,22 +24,22 @@ static void fill_block(void *context, int64_t block, int worker) {
 }
 
 /* n standard normal numbers, the same for any number of threads. */
-static float *normals(sm_pool *pool, int64_t n, uint32_t stream) {
+static float *bench_normals(sm_pool *pool, int64_t n, uint32_t stream) {
   filling f = {sm_malloc((size_t)n * sizeof(float)), n, stream};
-  if (f.x) sm_pool_run(pool, (n + BLOCK - 1) / BLOCK, fill_block, &f);
+  if (f.x) sm_pool_run(pool, (n + BLOCK - 1) / BLOCK, bench_fill_block, &f);
   return f.x;
 }
 
 /* ---- times --------------------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b) {
+static int bench_by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return x < y ? -1 : x > y;
 }
 
-static void summarise(double *seconds, int repeats, double flops, sm_bench_times *t) {
+static void bench_summarise(double *seconds, int repeats, double flops, sm_bench_times *t) {
   struct rusage usage;
-  qsort(seconds, (size_t)repeats, sizeof *seconds, by_value);
+  qsort(seconds, (size_t)repeats, sizeof *seconds, bench_by_value);
   getrusage(RUSAGE_SELF, &usage);
   *t = (sm_bench_times){.repeats = repeats,
                         .median = seconds[repeats / 2],
@@ -51,10 +51,10 @@ static void summarise(double *seconds, int repeats, double flops, sm_bench_times
 
 /* ---- features ------------------------------------------------------------------------------------------ */
 
-sm_status sm_bench_features(sm_evaluator *e, int height, int width, int pictures, int repeats, sm_bench_times *t,
-                            sm_error *err) {
+sm_status sm_bench_features(sm_evaluator *e, int height, int width, int pictures, int repeats,
+                            sm_bench_times *t, sm_error *err) {
   double *seconds = sm_calloc((size_t)repeats, sizeof *seconds);
-  float *x = normals(sm_evaluator_pool(e), (int64_t)pictures * 3 * height * width, 0),
+  float *x = bench_normals(sm_evaluator_pool(e), (int64_t)pictures * 3 * height * width, 0),
         *to = sm_malloc((size_t)pictures * sm_evaluator_width(e) * sizeof *to);
   sm_status status = SM_OK;
   if (!seconds || !x || !to) status = sm_fail(err, SM_ENOMEM, "no memory for %d random pictures", pictures);
@@ -63,7 +63,7 @@ sm_status sm_bench_features(sm_evaluator *e, int height, int width, int pictures
     sm_evaluator_forward(e, x, pictures, to);
     if (i >= 0) seconds[i] = sm_now() - start;
   }
-  if (!status) summarise(seconds, repeats, sm_evaluator_flops(e) * pictures, t);
+  if (!status) bench_summarise(seconds, repeats, sm_evaluator_flops(e) * pictures, t);
   sm_free(seconds);
   sm_free(x);
   sm_free(to);
@@ -72,20 +72,20 @@ sm_status sm_bench_features(sm_evaluator *e, int height, int width, int pictures
 
 /* ---- k-NN ---------------------------------------------------------------------------------------------- */
 
-static sm_status random_features(const sm_bench_knn_config *c, int64_t n, uint32_t stream, sm_features *f,
-                                 sm_error *err) {
+static sm_status bench_random_features(const sm_bench_knn_config *c, int64_t n, uint32_t stream,
+                                       sm_features *f, sm_error *err) {
   int32_t *label = sm_malloc((size_t)n * sizeof *label);
   *f = (sm_features){.n = n,
                      .dim = c->dim,
                      .classes = c->classes,
-                     .x = normals(c->pool, n * c->dim, stream),
+                     .x = bench_normals(c->pool, n * c->dim, stream),
                      .label = label};
   if (!f->x || !label) return sm_fail(err, SM_ENOMEM, "no memory for %lld random features", (long long)n);
   for (int64_t i = 0; i < n; i++) label[i] = (int32_t)(i % c->classes);
   return SM_OK;
 }
 
-static void free_features(sm_features *f) {
+static void bench_free_features(sm_features *f) {
   sm_free((void *)f->x);
   sm_free((void *)f->label);
 }
@@ -94,17 +94,17 @@ sm_status sm_bench_knn(const sm_bench_knn_config *c, int repeats, sm_bench_times
   sm_features train = {0}, test = {0};
   double *seconds = sm_calloc((size_t)repeats, sizeof *seconds), top1, top5;
   sm_status status = seconds ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the bench");
-  if (!status) status = random_features(c, c->candidates, 0, &train, err);
-  if (!status) status = random_features(c, c->queries, 1, &test, err);
+  if (!status) status = bench_random_features(c, c->candidates, 0, &train, err);
+  if (!status) status = bench_random_features(c, c->queries, 1, &test, err);
   for (int i = -1; !status && i < repeats; i++) {
     double start = sm_now();
     status = sm_knn(&train, &test, &c->k, 1, c->temperature, c->pool, NULL, &top1, &top5, err);
     if (i >= 0) seconds[i] = sm_now() - start;
   }
   double flops = 2.0 * (double)c->queries * (double)c->candidates * c->dim;
-  if (!status) summarise(seconds, repeats, flops, t);
-  free_features(&train);
-  free_features(&test);
+  if (!status) bench_summarise(seconds, repeats, flops, t);
+  bench_free_features(&train);
+  bench_free_features(&test);
   sm_free(seconds);
   return status;
 }

@@ -16,8 +16,8 @@ typedef struct sm_bench_times {
 
 /* Features of `pictures` random pictures that lie in memory, normalised, `repeats` times after one of
  * warm-up. */
-sm_status sm_bench_features(sm_evaluator *, int height, int width, int pictures, int repeats, sm_bench_times *,
-                            sm_error *);
+sm_status sm_bench_features(sm_evaluator *, int height, int width, int pictures, int repeats,
+                            sm_bench_times *, sm_error *);
 
 typedef struct sm_bench_knn_config {
   int64_t queries, candidates;

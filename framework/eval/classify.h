@@ -1,17 +1,20 @@
-/* classify.h — private to framework/eval: what classifiers on features share: checked features, two matrix products, the
- * gradient of softmax cross-entropy, the rank of the right class.
+/* classify.h — private to framework/eval: what classifiers on features share: checked features, two matrix
+ * products, the gradient of softmax cross-entropy, the rank of the right class.
  *
- * All but the first runs on the calling thread, so callers cut their work by shapes and give it to the pool. */
+ * All but the first runs on the calling thread, so callers cut their work by shapes and give it to the pool.
+ */
 #ifndef SM_EVAL_CLASSIFY_H
 #define SM_EVAL_CLASSIFY_H
 
 #include <smalti/measure.h>
 
-/* Features of both splits for a classifier: finite, at least two classes, a labelled test picture; else SM_EINVAL. */
+/* Features of both splits for a classifier: finite, at least two classes, a labelled test picture; else
+ * SM_EINVAL. */
 sm_status sm_labelled_features(sm_eval_context *, sm_feature_spec *, sm_features *train, sm_features *test,
                                sm_error *);
 
-/* The kernels of products and room for their packed operands, a block per worker of the pool. False: no memory. */
+/* The kernels of products and room for their packed operands, a block per worker of the pool. False: no
+ * memory. */
 typedef struct sm_products {
   const struct sm_sweeps *sweeps;
   char *pack;
@@ -27,8 +30,8 @@ void sm_product_columns(const sm_products *, int worker, int64_t m, int64_t n, i
 
 /* z becomes (softmax(z) - onehot(truth)) · scale; returns the cross-entropy, not scaled. */
 double sm_softmax_gradient(float *z, int classes, int32_t truth, float scale);
-/* How many classes are before `truth`: 0 is a hit. Equal logits: the lower class first. INT_MAX if its logit is
- * not finite or there is no truth (-1). */
+/* How many classes are before `truth`: 0 is a hit. Equal logits: the lower class first. INT_MAX if its logit
+ * is not finite or there is no truth (-1). */
 int sm_rank_of(const float *z, int classes, int32_t truth);
 
 #endif

@@ -1,4 +1,5 @@
-/* context.c — evaluators: what is wanted of a network and its pictures, and running evaluation plugins on them. */
+/* context.c — evaluators: what is wanted of a network and its pictures, and running evaluation plugins on
+ * them. */
 #include <string.h>
 
 #include "evaluator.h"
@@ -104,8 +105,8 @@ size_t sm_evaluator_bytes(const sm_evaluator *e) {
 
 /* ---- running plugins ----------------------------------------------------------------------------------- */
 
-static sm_status context_features(sm_eval_context *x, const char *split, sm_feature_spec *spec, sm_features *f,
-                                  sm_error *err) {
+static sm_status context_features(sm_eval_context *x, const char *split, sm_feature_spec *spec,
+                                  sm_features *f, sm_error *err) {
   return sm_evaluator_features(x->core, split, spec, f, err);
 }
 

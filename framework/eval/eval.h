@@ -2,14 +2,13 @@
  *
  *   pictures      pictures.c, subset.*                          splits, parts of them, centres and crops
  *   features      features*                                     one row per picture, kept for all evaluations
- *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*, figures, partitions
- *                 assigned
- *   fine-tuning   finetune.c, tune_*
- *   context       context.c, evaluator.h                        an evaluator, and plugins that it runs
+ *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*, figures,
+ * partitions assigned fine-tuning   finetune.c, tune_* context       context.c, evaluator.h an evaluator, and
+ * plugins that it runs
  *
- * A room uses only those above it; the protocols (linear, logistic, assigned, fine-tuning) get what they need from the context
- * that they are handed, as a plugin would. An evaluator borrows network, data sets and pool; it owns the features that it has
- * made. One thread. */
+ * A room uses only those above it; the protocols (linear, logistic, assigned, fine-tuning) get what they need
+ * from the context that they are handed, as a plugin would. An evaluator borrows network, data sets and pool;
+ * it owns the features that it has made. One thread. */
 #ifndef SM_EVAL_H
 #define SM_EVAL_H
 
@@ -20,8 +19,9 @@
 #include "framework/models/models.h"
 
 typedef struct sm_evaluator_config {
-  const sm_network *network; /* with weights, or of SM_NET_PIXELS: the pictures are the features, for a baseline */
-  int height, width;         /* of the evaluated pictures                                                        */
+  const sm_network
+      *network;      /* with weights, or of SM_NET_PIXELS: the pictures are the features, for a baseline */
+  int height, width; /* of the evaluated pictures                                                        */
   sm_filter filter;
   float mean[3], std[3];
   sm_dataset train, test; /* opened; ops NULL where there is none                                   */
@@ -40,8 +40,8 @@ typedef struct sm_evaluator_config {
   bool head;        /* the network's head on the view                                          */
 } sm_evaluator_config;
 
-/* As a network says it: its size, filter, normalisation, the pictures of its run and their limits, its folder. bf16, progress and
- * stop are the caller's. */
+/* As a network says it: its size, filter, normalisation, the pictures of its run and their limits, its
+ * folder. bf16, progress and stop are the caller's. */
 sm_evaluator_config sm_evaluator_config_of(const sm_network *, sm_pool *);
 /* Let the evaluator keep what this evaluation will ask for too. */
 void sm_evaluator_want(sm_evaluator_config *, const sm_evaluation_ops *, const void *self);
@@ -54,14 +54,18 @@ void sm_evaluator_free(sm_evaluator *);
 /* Weights have changed: forget the features, keep the graph. */
 void sm_evaluator_reset(sm_evaluator *);
 /* Run one evaluation plugin (created instance). */
-sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *, sm_error *);
-/* Features of a split, kept until reset or free. Test labels are those of the training classes of the same name; a test class
- * that training lacks is SM_EINVAL, and so are features that the configuration does not keep. */
-sm_status sm_evaluator_features(sm_evaluator *, const char *split, sm_feature_spec *, sm_features *, sm_error *);
+sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *,
+                           sm_error *);
+/* Features of a split, kept until reset or free. Test labels are those of the training classes of the same
+ * name; a test class that training lacks is SM_EINVAL, and so are features that the configuration does not
+ * keep. */
+sm_status sm_evaluator_features(sm_evaluator *, const char *split, sm_feature_spec *, sm_features *,
+                                sm_error *);
 /* Pictures of a split that evaluations have looked at, and of the others those that could not be read. */
 void sm_evaluator_counts(const sm_evaluator *, const char *split, int64_t *made, int64_t *bad);
 
-/* For benches and plans: features of pictures that lie in memory, normalised, into rows of sm_evaluator_width floats. */
+/* For benches and plans: features of pictures that lie in memory, normalised, into rows of sm_evaluator_width
+ * floats. */
 void sm_evaluator_forward(sm_evaluator *, const float *x, int64_t pictures, float *to);
 size_t sm_evaluator_width(const sm_evaluator *);
 double sm_evaluator_flops(const sm_evaluator *); /* of one picture: products only, a multiply-add is 2 */

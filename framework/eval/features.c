@@ -1,7 +1,7 @@
 /* features.c — features of a split: one pass of the network over its pictures, and choices of their columns.
  *
- * The evaluator keeps for each split one matrix with a row per picture. What evaluations ask for is a range of its columns, copied
- * unless it is the whole. */
+ * The evaluator keeps for each split one matrix with a row per picture. What evaluations ask for is a range
+ * of its columns, copied unless it is the whole. */
 #include <string.h>
 
 #include "evaluator.h"
@@ -49,7 +49,8 @@ static sm_status features_run(sm_evaluator *e, int which, sm_error *err) {
     sm_eval_split *s = &e->split[which];
     features_take(e, s, &b);
     if (c->progress) c->progress(c->progress_ctx, what, (double)s->n / (double)e->list[which].n);
-    if (c->stop && c->stop() && (status = sm_fail(err, SM_EINTERRUPTED, "stopped while making %s", what))) break;
+    if (c->stop && c->stop() && (status = sm_fail(err, SM_EINTERRUPTED, "stopped while making %s", what)))
+      break;
   }
   sm_pictures_close(pictures);
   return status;

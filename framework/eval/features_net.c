@@ -12,8 +12,9 @@ struct sm_feature_net {
   sm_backbone_spec spec;
   sm_graph *graph; /* NULL: pixels */
   int pass, blocks;
-  sm_tensor *count, *pictures, *view[SM_WISHES_MAX], *patches; /* views of the kept blocks, the last one at the end */
-  int64_t at[SM_WISHES_MAX + 1], width;                        /* their columns; after the last, the mean of patches */
+  sm_tensor *count, *pictures, *view[SM_WISHES_MAX],
+      *patches;                         /* views of the kept blocks, the last one at the end */
+  int64_t at[SM_WISHES_MAX + 1], width; /* their columns; after the last, the mean of patches */
 };
 
 /* ---- the graph ----------------------------------------------------------------------------------------- */
@@ -160,8 +161,8 @@ static void net_name(sm_feature_spec *spec) {
   else snprintf(spec->what, sizeof spec->what, "cls features%s and mean features", blocks);
 }
 
-sm_status sm_feature_net_columns(const sm_feature_net *n, sm_feature_spec *spec, int64_t *first, int64_t *columns,
-                                 sm_error *err) {
+sm_status sm_feature_net_columns(const sm_feature_net *n, sm_feature_spec *spec, int64_t *first,
+                                 int64_t *columns, sm_error *err) {
   *first = 0;
   *columns = n->width;
   if (!n->graph) {

@@ -5,7 +5,7 @@
 #include "eval.h"
 #include "subset.h"
 
-static sm_figure *add(sm_eval_result *r, double value, const char *name, va_list args) {
+static sm_figure *figures_add(sm_eval_result *r, double value, const char *name, va_list args) {
   if (r->n >= SM_FIGURES_MAX) return NULL;
   sm_figure *f = &r->figure[r->n++];
   vsnprintf(f->name, sizeof f->name, name, args);
@@ -16,19 +16,19 @@ static sm_figure *add(sm_eval_result *r, double value, const char *name, va_list
 void sm_figure_add(sm_eval_result *r, double value, const char *name, ...) {
   va_list args;
   va_start(args, name);
-  add(r, value, name, args);
+  figures_add(r, value, name, args);
   va_end(args);
 }
 
 void sm_figure_hits(sm_eval_result *r, int64_t hits, int64_t n, const char *name, ...) {
   va_list args;
   va_start(args, name);
-  const sm_figure *f = add(r, n > 0 ? 100.0 * (double)hits / (double)n : NAN, name, args);
+  const sm_figure *f = figures_add(r, n > 0 ? 100.0 * (double)hits / (double)n : NAN, name, args);
   va_end(args);
   if (f && n > 0) r->interval[f - r->figure] = sm_hits_interval(hits, n);
 }
 
-static double log_factorial(int64_t n) {
+static double figures_log_factorial(int64_t n) {
   int sign;
   return lgamma_r((double)n + 1, &sign); /* lgamma itself writes a global */
 }
@@ -39,8 +39,8 @@ sm_interval sm_hits_interval(int64_t hits, int64_t n) {
   if (hits <= 0 || hits >= n) return i; /* every resample is the same */
   bool below = true;
   for (int64_t h = 0; h <= n; h++) {
-    sum += exp(log_factorial(n) - log_factorial(h) - log_factorial(n - h) + (double)h * log(p) +
-               (double)(n - h) * log1p(-p));
+    sum += exp(figures_log_factorial(n) - figures_log_factorial(h) - figures_log_factorial(n - h) +
+               (double)h * log(p) + (double)(n - h) * log1p(-p));
     if (below && sum >= 0.025) i.low = 100.0 * (double)h / (double)n, below = false;
     i.high = 100.0 * (double)h / (double)n;
     if (sum >= 0.975) break;

@@ -1,8 +1,8 @@
 /* finetune.c — the protocol of fine-tuning: which pictures, the schedule, the choice of a rate, the figure.
  *
- * Position is the step: a loader begins at any, and everything drawn is keyed by (seed, epoch, place), so a state file
- * of weights and moments is all that a resumed run needs to come to the same bits. It is written after each epoch and when
- * a signal asks for a stop. */
+ * Position is the step: a loader begins at any, and everything drawn is keyed by (seed, epoch, place), so a
+ * state file of weights and moments is all that a resumed run needs to come to the same bits. It is written
+ * after each epoch and when a signal asks for a stop. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ typedef struct tuning {
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
 /* With several rates a part is put aside; which pictures is a draw keyed by the seed. */
-static sm_status hold_out(tuning *t, int64_t all, sm_error *err) {
+static sm_status finetune_hold_out(tuning *t, int64_t all, sm_error *err) {
   t->fitted = all;
   if (t->c.rates < 2) return SM_OK;
   t->held = llround(t->c.hold_out * (double)all);
@@ -40,7 +40,7 @@ static sm_status hold_out(tuning *t, int64_t all, sm_error *err) {
   return sm_subset_hold_out(t->index, all, t->held, t->c.seed, err);
 }
 
-static sm_status labelled_tests(tuning *t, sm_error *err) {
+static sm_status finetune_labelled_tests(tuning *t, sm_error *err) {
   sm_picture_list test;
   int64_t n = 0;
   sm_status status = sm_picture_list_get(t->x, "test", &test, err);
@@ -49,13 +49,13 @@ static sm_status labelled_tests(tuning *t, sm_error *err) {
   return sm_fail(err, SM_EINVAL, "none of the test pictures has a class");
 }
 
-static sm_status choose_pictures(tuning *t, sm_error *err) {
+static sm_status finetune_choose_pictures(tuning *t, sm_error *err) {
   sm_picture_list train;
   int64_t all = 0;
   sm_status status = sm_picture_list_get(t->x, "train", &train, err);
-  if (!status) status = labelled_tests(t, err);
+  if (!status) status = finetune_labelled_tests(t, err);
   if (!status) status = sm_subset_labelled(&train, &t->index, &all, err);
-  if (!status) status = hold_out(t, all, err);
+  if (!status) status = finetune_hold_out(t, all, err);
   if (status) return status;
   t->classes = train.classes;
   t->pictures = sm_hash64(t->index, (size_t)all * sizeof *t->index, train.hash);
@@ -68,7 +68,7 @@ static sm_status choose_pictures(tuning *t, sm_error *err) {
   return SM_OK;
 }
 
-static sm_status open_crops(const tuning *t, sm_pictures **crops, sm_error *err) {
+static sm_status finetune_open_crops(const tuning *t, sm_pictures **crops, sm_error *err) {
   const sm_picture_request request = {.split = "train",
                                       .geometry = SM_PICTURES_CROPS,
                                       .index = t->index,
@@ -89,21 +89,21 @@ static sm_status open_crops(const tuning *t, sm_pictures **crops, sm_error *err)
 /* ---- a step -------------------------------------------------------------------------------------------- */
 
 /* The share of its uses that a column keeps: what is dropped grows linearly with the layer. */
-static double kept_of(const tuning *t, int column) {
+static double finetune_kept_of(const tuning *t, int column) {
   const sm_backbone_spec *spec = &t->net.spec;
   int layer = spec->drop_layer[column];
   return 1 - (spec->layers > 1 && layer > 1 ? t->c.drop_path * (layer - 1) / (spec->layers - 1) : 0);
 }
 
 /* Factors 0 or 1/keep. */
-static void fill_drop(tuning *t, const sm_picture_batch *b, int64_t slot) {
+static void finetune_fill_drop(tuning *t, const sm_picture_batch *b, int64_t slot) {
   if (!t->net.drop) return;
   int columns = t->net.spec.drop_columns;
   float row[SM_SITES_MAX];
   for (int i = 0; i < b->n; i++) {
     sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + i), 0);
     for (int k = 0; k < columns; k++) {
-      double keep = kept_of(t, k);
+      double keep = finetune_kept_of(t, k);
       row[k] = keep >= 1 ? 1 : sm_rng_uniform(&rng) < keep ? (float)(1 / keep) : 0;
     }
     sm_write(t->net.drop, (int64_t)i * columns, columns, row);
@@ -111,7 +111,7 @@ static void fill_drop(tuning *t, const sm_picture_batch *b, int64_t slot) {
 }
 
 /* One group: erased, then mixed, as timm does it. Returns its share of the batch's mean loss. */
-static double run_group(tuning *t, const sm_picture_batch *b) {
+static double finetune_run_group(tuning *t, const sm_picture_batch *b) {
   const int height = t->x->height, width = t->x->width;
   int64_t pixels = 3 * (int64_t)height * width, place = b->number % (t->steps_per_epoch * t->groups);
   float *x = t->mixed;
@@ -125,17 +125,17 @@ static double run_group(tuning *t, const sm_picture_batch *b) {
   sm_mix mix = sm_mix_draw(t->c.mixup, t->c.cutmix, height, width, &rng);
   sm_mix_pictures(&mix, x, b->n, height, width);
   sm_mix_labels(&mix, b->label, b->n, t->classes, t->c.smoothing, t->q);
-  fill_drop(t, b, place * t->c.group);
+  finetune_fill_drop(t, b, place * t->c.group);
   return sm_tune_net_gradient(&t->net, b->n, x, t->q, 1.0 / (double)t->batch);
 }
 
-static sm_status diverged(const tuning *t, const char *what, sm_error *err) {
+static sm_status finetune_diverged(const tuning *t, const char *what, sm_error *err) {
   sm_fail(err, SM_EINVAL, "fine-tuning, step %" PRId64 ": %s is not finite", t->state.step, what);
   return sm_hint(err, "lower lr (it is %g for a batch of 256) or lengthen the warm-up",
                  t->c.rate[t->state.rate]);
 }
 
-static sm_status update(tuning *t, double loss, sm_error *err) {
+static sm_status finetune_update(tuning *t, double loss, sm_error *err) {
   double rate = t->c.rate[t->state.rate] * (double)t->batch / 256;
   sm_schedule lr = {.from = rate,
                     .to = rate / 1000,
@@ -148,16 +148,16 @@ static sm_status update(tuning *t, double loss, sm_error *err) {
       .lr = sm_schedule_at(&lr, &(sm_time){t->state.step, t->steps_per_epoch, t->c.epochs}),
       .weight_decay = t->c.weight_decay};
   sm_optimizer_result got;
-  if (!isfinite(loss)) return diverged(t, "the loss", err);
+  if (!isfinite(loss)) return finetune_diverged(t, "the loss", err);
   sm_optimizer_run(&adamw, t->net.set, t->x->pool, &values, &got);
-  if (!isfinite(got.grad_norm)) return diverged(t, sm_set_row(t->net.set, got.worst_row)->name, err);
+  if (!isfinite(got.grad_norm)) return finetune_diverged(t, sm_set_row(t->net.set, got.worst_row)->name, err);
   return SM_OK;
 }
 
 /* ---- training ------------------------------------------------------------------------------------------ */
 
 /* A state that cannot be kept is no reason to stop. */
-static bool keep(const tuning *t) {
+static bool finetune_keep(const tuning *t) {
   sm_error why = {0};
   char text[2048];
   if (sm_tune_state_save(&t->state, &t->net, &why) == SM_OK) return t->state.path[0] != 0;
@@ -166,17 +166,17 @@ static bool keep(const tuning *t) {
   return false;
 }
 
-static sm_status going_on(const tuning *t, sm_error *err) {
+static sm_status finetune_going_on(const tuning *t, sm_error *err) {
   double done = ((double)t->state.step / (double)t->steps + t->state.rate) / t->c.rates;
   sm_status status = t->x->going_on(t->x, done, err);
   if (status != SM_EINTERRUPTED) return status;
-  bool kept = keep(t);
+  bool kept = finetune_keep(t);
   return sm_fail(err, SM_EINTERRUPTED, "stopped in fine-tuning, at epoch %" PRId64 " of %" PRId64 "; %s",
                  t->state.step / t->steps_per_epoch + 1, t->c.epochs,
                  kept ? "the same command goes on from there" : "the same command begins anew");
 }
 
-static void end_epoch(tuning *t) {
+static void finetune_end_epoch(tuning *t) {
   sm_tune_hits *h = &t->state.hits[t->state.rate];
   double loss = t->state.loss / (double)t->steps_per_epoch;
   t->state.loss = 0;
@@ -184,25 +184,25 @@ static void end_epoch(tuning *t) {
   h->last_loss = loss;
   sm_log(SM_LOG_DEBUG, "fine-tuning, epoch %" PRId64 " of %" PRId64 ": loss %.4f",
          t->state.step / t->steps_per_epoch, t->c.epochs, loss);
-  keep(t);
+  finetune_keep(t);
 }
 
-static sm_status train(tuning *t, sm_error *err) {
+static sm_status finetune_train(tuning *t, sm_error *err) {
   sm_pictures *crops;
   if (t->state.step >= t->steps) return SM_OK;
-  sm_status status = open_crops(t, &crops, err);
+  sm_status status = finetune_open_crops(t, &crops, err);
   while (!status && t->state.step < t->steps) {
     double loss = 0;
     for (int64_t g = 0; !status && g < t->groups; g++) {
       sm_picture_batch b;
-      if (!(status = sm_pictures_next(crops, &b, err))) loss += run_group(t, &b);
+      if (!(status = sm_pictures_next(crops, &b, err))) loss += finetune_run_group(t, &b);
     }
-    if (!status) status = update(t, loss, err);
+    if (!status) status = finetune_update(t, loss, err);
     if (status) break;
     t->state.loss += loss;
     t->state.step++;
-    if (t->state.step % t->steps_per_epoch == 0) end_epoch(t);
-    status = going_on(t, err);
+    if (t->state.step % t->steps_per_epoch == 0) finetune_end_epoch(t);
+    status = finetune_going_on(t, err);
   }
   sm_pictures_close(crops);
   return status;
@@ -215,7 +215,8 @@ typedef struct measured {
 } measured;
 
 /* Some pictures of a split, all where index is NULL. */
-static sm_status measure(tuning *t, const char *split, const int64_t *index, int64_t n, measured *m, sm_error *err) {
+static sm_status finetune_measure(tuning *t, const char *split, const int64_t *index, int64_t n, measured *m,
+                                  sm_error *err) {
   sm_pictures *pictures;
   sm_picture_batch b;
   *m = (measured){0};
@@ -230,25 +231,26 @@ static sm_status measure(tuning *t, const char *split, const int64_t *index, int
       m->top1 += rank == 0;
       m->top5 += rank < 5;
     }
-    status = going_on(t, err);
+    status = finetune_going_on(t, err);
   }
   sm_pictures_close(pictures);
   return status;
 }
 
-static sm_status measure_rate(tuning *t, sm_error *err) {
+static sm_status finetune_measure_rate(tuning *t, sm_error *err) {
   sm_tune_hits *h = &t->state.hits[t->state.rate];
   measured m;
   sm_status status = SM_OK;
-  if (t->held && !(status = measure(t, "train", t->index + t->fitted, t->held, &m, err))) h->held = m.top1;
-  if (!status) status = measure(t, "test", NULL, 0, &m, err);
+  if (t->held && !(status = finetune_measure(t, "train", t->index + t->fitted, t->held, &m, err)))
+    h->held = m.top1;
+  if (!status) status = finetune_measure(t, "test", NULL, 0, &m, err);
   if (!status) t->tested = m.labelled, h->top1 = m.top1, h->top5 = m.top5;
   return status;
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------- */
 
-static sm_status check(const sm_eval_context *x, const sm_finetune_config *c, sm_error *err) {
+static sm_status finetune_check(const sm_eval_context *x, const sm_finetune_config *c, sm_error *err) {
   if (!x->network) return sm_fail(err, SM_EINVAL, "there is no network to fine-tune: pixels have no weights");
   if (c->rates < 1 || c->rates > SM_TUNE_RATES || c->epochs < 1 || c->batch < 1 || c->group < 1)
     return sm_fail(err, SM_EINTERNAL, "fine-tuning with %d rates, %" PRId64 " epochs, batches of %" PRId64,
@@ -260,8 +262,8 @@ static sm_status check(const sm_eval_context *x, const sm_finetune_config *c, sm
   return SM_OK;
 }
 
-static sm_status prepare(tuning *t, sm_error *err) {
-  sm_status status = choose_pictures(t, err);
+static sm_status finetune_prepare(tuning *t, sm_error *err) {
+  sm_status status = finetune_choose_pictures(t, err);
   if (!status) status = sm_tune_net_new(t->x, &t->c, t->classes, &t->net, err);
   if (status) return status;
   size_t pixels = 3 * (size_t)t->x->height * (size_t)t->x->width, group = (size_t)t->c.group;
@@ -275,7 +277,7 @@ static sm_status prepare(tuning *t, sm_error *err) {
   return SM_OK;
 }
 
-static sm_status run(tuning *t, sm_error *err) {
+static sm_status finetune_run(tuning *t, sm_error *err) {
   bool found = false;
   sm_status status = sm_tune_state_load(&t->state, &t->net, &found, err);
   if (found)
@@ -283,14 +285,14 @@ static sm_status run(tuning *t, sm_error *err) {
   for (; !status && t->state.rate < t->c.rates; t->state.rate++, t->state.step = 0, t->state.loss = 0) {
     if (!found) status = sm_tune_net_reset(&t->net, err);
     found = false;
-    if (!status) status = train(t, err);
-    if (!status) status = measure_rate(t, err);
+    if (!status) status = finetune_train(t, err);
+    if (!status) status = finetune_measure_rate(t, err);
   }
   if (!status) sm_tune_state_remove(&t->state);
   return status;
 }
 
-static void report(const tuning *t, sm_finetune_result *r) {
+static void finetune_report(const tuning *t, sm_finetune_result *r) {
   const sm_tune_hits *h = t->state.hits;
   *r = (sm_finetune_result){.fitted = t->fitted,
                             .held = t->held,
@@ -305,17 +307,18 @@ static void report(const tuning *t, sm_finetune_result *r) {
   r->first_loss = h->first_loss, r->last_loss = h->last_loss;
 }
 
-sm_status sm_finetune_eval(sm_eval_context *x, const sm_finetune_config *c, sm_finetune_result *r, sm_error *err) {
+sm_status sm_finetune_eval(sm_eval_context *x, const sm_finetune_config *c, sm_finetune_result *r,
+                           sm_error *err) {
   const char *doing = x->doing;
   tuning *t = sm_calloc(1, sizeof *t);
   if (!t) return sm_fail(err, SM_ENOMEM, "no memory for fine-tuning");
   t->x = x;
   t->c = *c;
   x->doing = "fine-tuning";
-  sm_status status = check(x, c, err);
-  if (!status) status = prepare(t, err);
-  if (!status) status = run(t, err);
-  if (!status) report(t, r);
+  sm_status status = finetune_check(x, c, err);
+  if (!status) status = finetune_prepare(t, err);
+  if (!status) status = finetune_run(t, err);
+  if (!status) finetune_report(t, r);
   x->doing = doing;
   sm_tune_net_free(&t->net);
   sm_free(t->mixed);

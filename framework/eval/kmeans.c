@@ -1,7 +1,7 @@
 /* kmeans.c — k-means on features.
  *
- * Rows find their centre in chunks, one product each; a centre is the mean of its rows in ascending order, one
- * item of the pool a centre. So nothing is added up across items. */
+ * Rows find their centre in chunks, one product each; a centre is the mean of its rows in ascending order,
+ * one item of the pool a centre. So nothing is added up across items. */
 #include <math.h>
 #include <string.h>
 
@@ -25,9 +25,9 @@ typedef struct kmeans {
   int seed;              /* centre that is new, while seeds are drawn         */
 } kmeans;
 
-static int64_t chunks(int64_t n) { return (n + ROWS - 1) / ROWS; }
+static int64_t kmeans_chunks(int64_t n) { return (n + ROWS - 1) / ROWS; }
 
-static bool allocate(kmeans *m) {
+static bool kmeans_allocate(kmeans *m) {
   size_t n = (size_t)m->n, dim = (size_t)m->dim, k = (size_t)m->clusters;
   m->x = sm_aligned_alloc(n * dim * sizeof *m->x);
   m->length = sm_malloc(n * sizeof *m->length);
@@ -37,12 +37,12 @@ static bool allocate(kmeans *m) {
   m->distance = sm_malloc(n * sizeof *m->distance);
   m->cluster = sm_malloc(n * sizeof *m->cluster);
   m->size = sm_malloc(k * sizeof *m->size);
-  m->moved = sm_malloc((size_t)chunks(m->n) * sizeof *m->moved);
+  m->moved = sm_malloc((size_t)kmeans_chunks(m->n) * sizeof *m->moved);
   return m->x && m->length && m->centre && m->half && m->z && m->distance && m->cluster && m->size &&
          m->moved;
 }
 
-static void release(kmeans *m) {
+static void kmeans_release(kmeans *m) {
   sm_products_free(&m->products);
   sm_aligned_free(m->x);
   sm_free(m->length);
@@ -55,28 +55,28 @@ static void release(kmeans *m) {
   sm_free(m->moved);
 }
 
-static double squared(const float *x, int64_t n) {
+static double kmeans_squared(const float *x, int64_t n) {
   double sum = 0;
   for (int64_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
   return sum;
 }
 
-static sm_status take_rows(kmeans *m, const sm_features *f, sm_error *err) {
+static sm_status kmeans_take_rows(kmeans *m, const sm_features *f, sm_error *err) {
   for (int64_t i = 0; i < m->n; i++) {
     const float *from = f->x + i * m->dim;
     float *to = m->x + i * m->dim;
-    double length = squared(from, m->dim), scale = m->c->normalise ? 1 / fmax(sqrt(length), 1e-12) : 1;
+    double length = kmeans_squared(from, m->dim), scale = m->c->normalise ? 1 / fmax(sqrt(length), 1e-12) : 1;
     if (!isfinite(length))
       return sm_fail(err, SM_EINVAL, "the features of picture %lld are not finite numbers", (long long)i);
     for (int d = 0; d < m->dim; d++) to[d] = (float)(from[d] * scale);
-    m->length[i] = (float)squared(to, m->dim);
+    m->length[i] = (float)kmeans_squared(to, m->dim);
   }
   return SM_OK;
 }
 
 /* ---- seeds --------------------------------------------------------------------------------------------- */
 
-static void seed_chunk(void *context, int64_t chunk, int worker) {
+static void kmeans_seed_chunk(void *context, int64_t chunk, int worker) {
   kmeans *m = context;
   int64_t end = (chunk + 1) * ROWS < m->n ? (chunk + 1) * ROWS : m->n;
   const float *centre = m->centre + (int64_t)m->seed * m->dim;
@@ -90,7 +90,7 @@ static void seed_chunk(void *context, int64_t chunk, int worker) {
 }
 
 /* Each next seed is a row, drawn with its squared distance from the nearest seed as weight. */
-static void draw_seeds(kmeans *m, int start) {
+static void kmeans_draw_seeds(kmeans *m, int start) {
   sm_rng rng = sm_rng_make(m->c->seed, SM_RNG_EVAL, (uint64_t)start, 0, 3);
   for (m->seed = 0; m->seed < m->clusters; m->seed++) {
     int64_t row = 0;
@@ -103,14 +103,14 @@ static void draw_seeds(kmeans *m, int start) {
       row = (int64_t)(sm_rng_uniform(&rng) * (double)m->n);
     }
     memcpy(m->centre + (int64_t)m->seed * m->dim, m->x + row * m->dim, (size_t)m->dim * sizeof *m->x);
-    sm_pool_run(m->c->pool, chunks(m->n), seed_chunk, m);
+    sm_pool_run(m->c->pool, kmeans_chunks(m->n), kmeans_seed_chunk, m);
   }
   for (int64_t i = 0; i < m->n; i++) m->cluster[i] = -1;
 }
 
 /* ---- Lloyd --------------------------------------------------------------------------------------------- */
 
-static void assign_chunk(void *context, int64_t chunk, int worker) {
+static void kmeans_assign_chunk(void *context, int64_t chunk, int worker) {
   kmeans *m = context;
   int64_t first = chunk * ROWS, rows = m->n - first < ROWS ? m->n - first : ROWS;
   float *z = m->z + (int64_t)worker * ROWS * m->clusters;
@@ -127,17 +127,17 @@ static void assign_chunk(void *context, int64_t chunk, int worker) {
   }
 }
 
-static int64_t assign(kmeans *m) {
+static int64_t kmeans_assign(kmeans *m) {
   int64_t moved = 0;
   for (int k = 0; k < m->clusters; k++)
-    m->half[k] = (float)(squared(m->centre + (int64_t)k * m->dim, m->dim) / 2);
-  sm_pool_run(m->c->pool, chunks(m->n), assign_chunk, m);
-  for (int64_t c = 0; c < chunks(m->n); c++) moved += m->moved[c];
+    m->half[k] = (float)(kmeans_squared(m->centre + (int64_t)k * m->dim, m->dim) / 2);
+  sm_pool_run(m->c->pool, kmeans_chunks(m->n), kmeans_assign_chunk, m);
+  for (int64_t c = 0; c < kmeans_chunks(m->n); c++) moved += m->moved[c];
   return moved;
 }
 
 /* Rows farthest from their centres go to clusters without rows; a cluster is not emptied for it. */
-static void fill_empty(kmeans *m) {
+static void kmeans_fill_empty(kmeans *m) {
   memset(m->size, 0, (size_t)m->clusters * sizeof *m->size);
   for (int64_t i = 0; i < m->n; i++) m->size[m->cluster[i]]++;
   for (int k = 0; k < m->clusters; k++) {
@@ -155,7 +155,7 @@ static void fill_empty(kmeans *m) {
 
 #define STRIP 64 /* columns of a mean together */
 
-static void mean_of_cluster(void *context, int64_t k, int worker) {
+static void kmeans_mean_of_cluster(void *context, int64_t k, int worker) {
   kmeans *m = context;
   (void)worker;
   for (int first = 0; first < m->dim && m->size[k]; first += STRIP) {
@@ -167,16 +167,16 @@ static void mean_of_cluster(void *context, int64_t k, int worker) {
   }
 }
 
-static sm_status run_start(kmeans *m, int start, double *inertia, sm_error *err) {
+static sm_status kmeans_run_start(kmeans *m, int start, double *inertia, sm_error *err) {
   const sm_kmeans_config *c = m->c;
   sm_status status = SM_OK;
-  draw_seeds(m, start);
+  kmeans_draw_seeds(m, start);
   for (int64_t i = 0; i < c->iterations; i++) {
     double done = (start + (double)i / (double)c->iterations) / c->starts;
     if (c->going_on && (status = c->going_on(c->ctx, done, err))) return status;
-    if (!assign(m)) break;
-    fill_empty(m);
-    sm_pool_run(c->pool, m->clusters, mean_of_cluster, m);
+    if (!kmeans_assign(m)) break;
+    kmeans_fill_empty(m);
+    sm_pool_run(c->pool, m->clusters, kmeans_mean_of_cluster, m);
   }
   *inertia = 0;
   for (int64_t i = 0; i < m->n; i++) *inertia += m->distance[i];
@@ -189,17 +189,17 @@ sm_status sm_kmeans(const sm_features *f, const sm_kmeans_config *c, int32_t *cl
   if (c->clusters < 1 || f->n < c->clusters)
     return sm_fail(err, SM_EINVAL, "%lld pictures cannot be put into %d clusters", (long long)f->n,
                    c->clusters);
-  sm_status status = sm_products_new(&m.products, c->pool) && allocate(&m)
-                         ? take_rows(&m, f, err)
+  sm_status status = sm_products_new(&m.products, c->pool) && kmeans_allocate(&m)
+                         ? kmeans_take_rows(&m, f, err)
                          : sm_fail(err, SM_ENOMEM, "no memory for k-means of %lld pictures", (long long)f->n);
   *inertia = INFINITY;
   for (int start = 0; !status && start < c->starts; start++) {
     double found;
-    status = run_start(&m, start, &found, err);
+    status = kmeans_run_start(&m, start, &found, err);
     if (status || found >= *inertia) continue;
     *inertia = found;
     memcpy(cluster, m.cluster, (size_t)m.n * sizeof *cluster);
   }
-  release(&m);
+  kmeans_release(&m);
   return status;
 }

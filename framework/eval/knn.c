@@ -36,7 +36,7 @@ typedef struct knn_run {
 } knn_run;
 
 /* Rows of length 1; *bad is the first row that holds a NaN or an infinity, or -1. */
-static float *normalised(const sm_features *f, int64_t *bad) {
+static float *knn_normalised(const sm_features *f, int64_t *bad) {
   float *out = sm_malloc((size_t)(f->n ? f->n : 1) * (size_t)f->dim * sizeof *out);
   *bad = -1;
   for (int64_t i = 0; out && i < f->n; i++) {
@@ -51,7 +51,7 @@ static float *normalised(const sm_features *f, int64_t *bad) {
 }
 
 /* Insert into a list sorted by falling similarity; an equal one that came earlier stays in front. */
-static void insert(neighbour *list, int *n, int max, float similarity, int32_t index) {
+static void knn_insert(neighbour *list, int *n, int max, float similarity, int32_t index) {
   int at = *n < max ? (*n)++ : max - 1;
   while (at > 0 && list[at - 1].similarity < similarity) {
     list[at] = list[at - 1];
@@ -60,42 +60,42 @@ static void insert(neighbour *list, int *n, int max, float similarity, int32_t i
   list[at] = (neighbour){similarity, index};
 }
 
-static bool any_above(const float *s, float least) {
+static bool knn_any_above(const float *s, float least) {
   int any = 0;
   for (int i = 0; i < SCAN; i++) any |= s[i] > least;
   return any;
 }
 
 /* Take n similarities, of training rows from `base` on, into a query's list. */
-static void take(neighbour *list, int *filled, int max, const float *s, int n, int64_t base) {
+static void knn_take(neighbour *list, int *filled, int max, const float *s, int n, int64_t base) {
   int i = 0;
-  for (; i < n && *filled < max; i++) insert(list, filled, max, s[i], (int32_t)(base + i));
+  for (; i < n && *filled < max; i++) knn_insert(list, filled, max, s[i], (int32_t)(base + i));
   while (i < n) {
-    if (i + SCAN <= n && !any_above(s + i, list[max - 1].similarity)) {
+    if (i + SCAN <= n && !knn_any_above(s + i, list[max - 1].similarity)) {
       i += SCAN;
       continue;
     }
     for (int end = i + SCAN < n ? i + SCAN : n; i < end; i++)
-      if (s[i] > list[max - 1].similarity) insert(list, filled, max, s[i], (int32_t)(base + i));
+      if (s[i] > list[max - 1].similarity) knn_insert(list, filled, max, s[i], (int32_t)(base + i));
   }
 }
 
-static void collect(const knn_run *r, int64_t first, int queries, float *tile, neighbour *top, int *filled,
-                    void *pack) {
+static void knn_collect(const knn_run *r, int64_t first, int queries, float *tile, neighbour *top,
+                        int *filled, void *pack) {
   memset(filled, 0, (size_t)queries * sizeof *filled);
   for (int64_t c = 0; c < r->n_train; c += CANDIDATES) {
     int n = r->n_train - c < CANDIDATES ? (int)(r->n_train - c) : CANDIDATES;
     r->sweeps->product(r->test + first * r->dim, queries, r->train + c * r->dim, n, r->dim, tile, CANDIDATES,
                        pack);
     for (int q = 0; q < queries; q++)
-      take(top + (int64_t)q * r->k_max, &filled[q], r->k_max, tile + (int64_t)q * CANDIDATES, n, c);
+      knn_take(top + (int64_t)q * r->k_max, &filled[q], r->k_max, tile + (int64_t)q * CANDIDATES, n, c);
   }
 }
 
 /* Class with the most votes, -1 if nobody votes; *rank of the true class (0 = first). Ties go to the lower
  * class, also among classes without a vote, as in the reference. Votes are scaled by the strongest one, which
  * changes no order and cannot overflow. */
-static int32_t vote(const knn_run *r, const neighbour *list, int n, int k, int32_t truth, double *votes,
+static int32_t knn_vote(const knn_run *r, const neighbour *list, int n, int k, int32_t truth, double *votes,
                     int *rank) {
   double nearest = -INFINITY;
   int32_t best = 0;
@@ -117,7 +117,7 @@ static int32_t vote(const knn_run *r, const neighbour *list, int n, int k, int32
   return best;
 }
 
-static void run_tile(void *context, int64_t t, int worker) {
+static void knn_run_tile(void *context, int64_t t, int worker) {
   const knn_run *r = context;
   char *scratch = r->scratch + (size_t)worker * r->scratch_bytes;
   void *pack = scratch;
@@ -127,12 +127,12 @@ static void run_tile(void *context, int64_t t, int worker) {
   int filled[QUERIES];
   int64_t first = t * QUERIES;
   int queries = r->n_test - first < QUERIES ? (int)(r->n_test - first) : QUERIES;
-  collect(r, first, queries, tile, top, filled, pack);
+  knn_collect(r, first, queries, tile, top, filled, pack);
   for (int j = 0; j < r->n_k; j++)
     for (int q = 0; q < queries; q++) {
       int rank;
       int32_t truth = r->test_label[first + q],
-              guess = vote(r, top + (int64_t)q * r->k_max, filled[q], r->k[j], truth, votes, &rank);
+              guess = knn_vote(r, top + (int64_t)q * r->k_max, filled[q], r->k[j], truth, votes, &rank);
       if (r->predictions) r->predictions[j * r->n_test + first + q] = guess;
       if (truth < 0) continue;
       r->hits1[t * r->n_k + j] += rank == 0;
@@ -141,13 +141,13 @@ static void run_tile(void *context, int64_t t, int worker) {
 }
 
 /* The first label that is not among the classes, or -1. */
-static int64_t stray(const sm_features *f, int classes) {
+static int64_t knn_stray(const sm_features *f, int classes) {
   for (int64_t i = 0; i < f->n; i++)
     if (f->label[i] >= classes) return i;
   return -1;
 }
 
-static sm_status check(const sm_features *train, const sm_features *test, const int *k, int n_k,
+static sm_status knn_check(const sm_features *train, const sm_features *test, const int *k, int n_k,
                        double temperature, sm_error *err) {
   if (train->n < 1 || test->n < 1)
     return sm_fail(err, SM_EINVAL,
@@ -165,24 +165,24 @@ static sm_status check(const sm_features *train, const sm_features *test, const 
   }
   for (int i = 0; i < n_k; i++)
     if (k[i] < 1) return sm_fail(err, SM_EINVAL, "k-NN with k = %d, which is below 1", k[i]);
-  int64_t at = stray(test, train->classes);
+  int64_t at = knn_stray(test, train->classes);
   if (at >= 0)
     return sm_fail(err, SM_EINVAL, "test picture %lld is of class %d, but training has classes 0 to %d",
                    (long long)at, test->label[at], train->classes - 1);
-  if ((at = stray(train, train->classes)) >= 0)
+  if ((at = knn_stray(train, train->classes)) >= 0)
     return sm_fail(err, SM_EINTERNAL, "training picture %lld is of class %d of %d", (long long)at,
                    train->label[at], train->classes);
   return temperature > 0 ? SM_OK
                          : sm_fail(err, SM_EINVAL, "k-NN temperature is %g, not above 0", temperature);
 }
 
-static sm_status not_finite(const char *split, int64_t row, sm_error *err) {
+static sm_status knn_not_finite(const char *split, int64_t row, sm_error *err) {
   sm_fail(err, SM_EINVAL, "the features of %s picture %lld are not finite numbers", split, (long long)row);
   return sm_hint(err, "the weights hold NaN or infinities, or training diverged");
 }
 
 /* Percentages from the hits that each tile counted. */
-static void summarise(const knn_run *r, int64_t tiles, double *top1, double *top5) {
+static void knn_summarise(const knn_run *r, int64_t tiles, double *top1, double *top5) {
   int64_t labelled = 0;
   for (int64_t i = 0; i < r->n_test; i++) labelled += r->test_label[i] >= 0;
   for (int j = 0; j < r->n_k; j++) {
@@ -195,7 +195,7 @@ static void summarise(const knn_run *r, int64_t tiles, double *top1, double *top
 
 sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature,
                  sm_pool *pool, int32_t *predictions, double *top1, double *top5, sm_error *err) {
-  sm_status status = check(train, test, k, n_k, temperature, err);
+  sm_status status = knn_check(train, test, k, n_k, temperature, err);
   if (status) return status;
   int k_max = 1;
   for (int i = 0; i < n_k; i++) k_max = k[i] > k_max ? k[i] : k_max;
@@ -205,13 +205,14 @@ sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k
                  (size_t)QUERIES * (size_t)k_max * sizeof(neighbour) +
                  (size_t)train->classes * sizeof(double);
   bytes = (bytes + 63) & ~(size_t)63;
-  float *a = normalised(train, &bad_train), *b = normalised(test, &bad_test);
+  float *a = knn_normalised(train, &bad_train), *b = knn_normalised(test, &bad_test);
   int64_t *hits = sm_calloc((size_t)(2 * tiles * n_k), sizeof *hits);
   char *scratch = sm_aligned_alloc(bytes * (size_t)sm_pool_threads(pool));
   if (!a || !b || !hits || !scratch) {
     status = sm_fail(err, SM_ENOMEM, "no memory for k-NN over %lld training pictures", (long long)train->n);
   } else if (bad_train >= 0 || bad_test >= 0) {
-    status = bad_train >= 0 ? not_finite("training", bad_train, err) : not_finite("test", bad_test, err);
+    status =
+        bad_train >= 0 ? knn_not_finite("training", bad_train, err) : knn_not_finite("test", bad_test, err);
   } else {
     knn_run r = {a,
                  b,
@@ -231,8 +232,8 @@ sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k
                  sm_host_sweeps(SM_F32),
                  scratch,
                  bytes};
-    sm_pool_run(pool, tiles, run_tile, &r);
-    summarise(&r, tiles, top1, top5);
+    sm_pool_run(pool, tiles, knn_run_tile, &r);
+    knn_summarise(&r, tiles, top1, top5);
   }
   sm_free(a);
   sm_free(b);

@@ -1,4 +1,5 @@
-/* linear.c — the protocol around the probe: which pictures it learns from, the schedule, the choice of the rate.
+/* linear.c — the protocol around the probe: which pictures it learns from, the schedule, the choice of the
+ * rate.
  *
  * Held-out pictures choose the rate, test pictures give the figure; both are seen once, at the end. */
 #include <math.h>
@@ -21,13 +22,13 @@ typedef struct linear_run {
   int64_t filled, epoch, *one_by_one;
 } linear_run;
 
-static double cosine(int64_t epoch, int64_t epochs) {
+static double linear_cosine(int64_t epoch, int64_t epochs) {
   return 0.5 * (1 + cos(acos(-1) * (double)epoch / (double)epochs));
 }
 
 /* ---- training ------------------------------------------------------------------------------------------ */
 
-static sm_status train_cached(linear_run *r, sm_error *err) {
+static sm_status linear_train_cached(linear_run *r, sm_error *err) {
   const sm_linear_config *c = r->c;
   uint32_t *order = sm_malloc((size_t)r->kept * sizeof *order);
   int64_t *row = sm_malloc((size_t)r->kept * sizeof *row);
@@ -39,7 +40,7 @@ static sm_status train_cached(linear_run *r, sm_error *err) {
     for (int64_t i = 0; i < r->kept; i++) row[i] = r->row[order[i]];
     for (int64_t i = 0; !status && i < r->kept; i += r->size) {
       sm_probe_step(r->probe, r->train.x, r->train.label, row + i,
-                    r->kept - i < r->size ? r->kept - i : r->size, cosine(epoch, c->epochs));
+                    r->kept - i < r->size ? r->kept - i : r->size, linear_cosine(epoch, c->epochs));
       double in_epoch = (double)i / (double)r->kept;
       status = r->x->going_on(r->x, ((double)epoch + in_epoch) / (double)c->epochs, err);
     }
@@ -49,26 +50,28 @@ static sm_status train_cached(linear_run *r, sm_error *err) {
   return status;
 }
 
-static void step_augmented(linear_run *r) {
+static void linear_step_augmented(linear_run *r) {
   if (r->filled)
-    sm_probe_step(r->probe, r->batch, r->label, r->one_by_one, r->filled, cosine(r->epoch, r->c->epochs));
+    sm_probe_step(r->probe, r->batch, r->label, r->one_by_one, r->filled,
+                  linear_cosine(r->epoch, r->c->epochs));
   r->filled = 0;
 }
 
-/* Fills batches; the last one of an epoch is as small as it is. x: the first of the wanted columns of rows of `width`. */
-static void take_augmented(linear_run *r, const sm_picture_batch *b, const float *x, int64_t width) {
-  if (b->epoch != r->epoch) step_augmented(r);
+/* Fills batches; the last one of an epoch is as small as it is. x: the first of the wanted columns of rows of
+ * `width`. */
+static void linear_take_augmented(linear_run *r, const sm_picture_batch *b, const float *x, int64_t width) {
+  if (b->epoch != r->epoch) linear_step_augmented(r);
   r->epoch = b->epoch;
   for (int i = 0; i < b->n; i++, x += width) {
     memcpy(r->batch + r->filled * r->train.dim, x, (size_t)r->train.dim * sizeof *x);
     r->label[r->filled++] = b->label[i];
-    if (r->filled == r->size) step_augmented(r);
+    if (r->filled == r->size) linear_step_augmented(r);
   }
 }
 
 /* Nothing is kept: each epoch draws its own crops, and the network runs over them. */
-static sm_status run_augmented(linear_run *r, sm_pictures *pictures, sm_feature_net *net, sm_feature_spec spec,
-                               sm_error *err) {
+static sm_status linear_run_augmented(linear_run *r, sm_pictures *pictures, sm_feature_net *net,
+                                      sm_feature_spec spec, sm_error *err) {
   const int64_t width = sm_feature_net_width(net);
   int64_t first, columns, seen = 0;
   sm_status status = sm_feature_net_columns(net, &spec, &first, &columns, err);
@@ -77,7 +80,7 @@ static sm_status run_augmented(linear_run *r, sm_pictures *pictures, sm_feature_
   sm_picture_batch b;
   while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n) {
     sm_feature_net_run(net, b.x, b.n, rows);
-    take_augmented(r, &b, rows + first, width);
+    linear_take_augmented(r, &b, rows + first, width);
     seen += b.n;
     status = r->x->going_on(r->x, (double)seen / (double)r->kept / (double)r->c->epochs, err);
   }
@@ -86,13 +89,13 @@ static sm_status run_augmented(linear_run *r, sm_pictures *pictures, sm_feature_
 }
 
 /* The pictures behind the rows to learn from. */
-static int64_t *indices(const linear_run *r) {
+static int64_t *linear_indices(const linear_run *r) {
   int64_t *index = sm_malloc((size_t)r->kept * sizeof *index);
   for (int64_t i = 0; index && i < r->kept; i++) index[i] = r->train.index[r->row[i]];
   return index;
 }
 
-static sm_status open_augmented(linear_run *r, const sm_feature_spec *spec, const int64_t *index,
+static sm_status linear_open_augmented(linear_run *r, const sm_feature_spec *spec, const int64_t *index,
                                 sm_pictures **pictures, sm_feature_net **net, sm_error *err) {
   const sm_picture_request request = {.split = "train",
                                       .geometry = SM_PICTURES_CROPS,
@@ -115,22 +118,22 @@ static sm_status open_augmented(linear_run *r, const sm_feature_spec *spec, cons
   return status ? status : sm_feature_net_new(&config, net, err);
 }
 
-static sm_status train_augmented(linear_run *r, const sm_feature_spec *spec, sm_error *err) {
+static sm_status linear_train_augmented(linear_run *r, const sm_feature_spec *spec, sm_error *err) {
   size_t batch = (size_t)r->size;
   sm_pictures *pictures = NULL;
   sm_feature_net *net = NULL;
   r->batch = sm_malloc(batch * (size_t)r->train.dim * sizeof *r->batch);
   r->label = sm_malloc(batch * sizeof *r->label);
   r->one_by_one = sm_malloc(batch * sizeof *r->one_by_one);
-  int64_t *index = indices(r);
+  int64_t *index = linear_indices(r);
   if (!r->batch || !r->label || !r->one_by_one || !index) {
     sm_free(index);
     return sm_fail(err, SM_ENOMEM, "no memory for a batch of %zu features", batch);
   }
   for (size_t i = 0; i < batch; i++) r->one_by_one[i] = (int64_t)i;
-  sm_status status = open_augmented(r, spec, index, &pictures, &net, err);
-  if (!status) status = run_augmented(r, pictures, net, *spec, err);
-  if (!status) step_augmented(r);
+  sm_status status = linear_open_augmented(r, spec, index, &pictures, &net, err);
+  if (!status) status = linear_run_augmented(r, pictures, net, *spec, err);
+  if (!status) linear_step_augmented(r);
   sm_pictures_close(pictures);
   sm_feature_net_free(net);
   sm_free(index);
@@ -139,7 +142,7 @@ static sm_status train_augmented(linear_run *r, const sm_feature_spec *spec, sm_
 
 /* ---- the choice and the figure ------------------------------------------------------------------------- */
 
-static sm_status measure(linear_run *r, sm_linear_result *out, sm_error *err) {
+static sm_status linear_measure(linear_run *r, sm_linear_result *out, sm_error *err) {
   size_t rates = (size_t)r->c->rates;
   int64_t *top1 = sm_malloc(rates * sizeof *top1), *top5 = sm_malloc(rates * sizeof *top5);
   int64_t *row = sm_malloc((size_t)r->test.n * sizeof *row);
@@ -166,7 +169,7 @@ static sm_status measure(linear_run *r, sm_linear_result *out, sm_error *err) {
   return status;
 }
 
-static sm_status make_probe(linear_run *r, sm_error *err) {
+static sm_status linear_make_probe(linear_run *r, sm_error *err) {
   double *rate = sm_malloc((size_t)r->c->rates * sizeof *rate);
   if (!rate) return sm_fail(err, SM_ENOMEM, "no memory for %d learning rates", r->c->rates);
   for (int i = 0; i < r->c->rates; i++) rate[i] = r->c->rate[i] * (double)r->size / 256;
@@ -189,9 +192,9 @@ sm_status sm_linear_eval(sm_eval_context *x, const sm_linear_config *c, sm_featu
   sm_status status = sm_labelled_features(x, spec, &r.train, &r.test, err);
   if (!status) status = sm_hold_out(&r.train, c->hold_out, c->seed, &r.row, &r.kept, &r.all, err);
   r.size = r.kept < c->batch ? r.kept : c->batch;
-  if (!status) status = make_probe(&r, err);
-  if (!status) status = augmented ? train_augmented(&r, spec, err) : train_cached(&r, err);
-  if (!status) status = measure(&r, out, err);
+  if (!status) status = linear_make_probe(&r, err);
+  if (!status) status = augmented ? linear_train_augmented(&r, spec, err) : linear_train_cached(&r, err);
+  if (!status) status = linear_measure(&r, out, err);
   sm_probe_free(r.probe);
   sm_free(r.row);
   sm_free(r.batch);

@@ -1,4 +1,5 @@
-/* logistic.c — the protocol around logistic regression: standardised features, the choice of lambda, the figure. */
+/* logistic.c — the protocol around logistic regression: standardised features, the choice of lambda, the
+ * figure. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,7 @@ typedef struct logistic_run {
 
 /* ---- standardised features ----------------------------------------------------------------------------- */
 
-static void column_strip(void *context, int64_t strip, int worker) {
+static void logistic_column_strip(void *context, int64_t strip, int worker) {
   logistic_run *r = context;
   int64_t dim = r->train.dim, first = strip * STRIP;
   int n = dim - first < STRIP ? (int)(dim - first) : STRIP;
@@ -49,24 +50,24 @@ static void column_strip(void *context, int64_t strip, int worker) {
   }
 }
 
-static void standardise(const logistic_run *r, const float *from, float *to) {
+static void logistic_standardise(const logistic_run *r, const float *from, float *to) {
   for (int d = 0; d < r->train.dim; d++) to[d] = (float)((from[d] - r->mean[d]) * r->scale[d]);
 }
 
-static void train_row(void *context, int64_t i, int worker) {
+static void logistic_train_row(void *context, int64_t i, int worker) {
   const logistic_run *r = context;
   (void)worker;
-  standardise(r, r->train.x + r->row[i] * r->train.dim, r->x + i * r->train.dim);
+  logistic_standardise(r, r->train.x + r->row[i] * r->train.dim, r->x + i * r->train.dim);
   r->label[i] = r->train.label[r->row[i]];
 }
 
-static void test_row(void *context, int64_t i, int worker) {
+static void logistic_test_row(void *context, int64_t i, int worker) {
   const logistic_run *r = context;
   (void)worker;
-  standardise(r, r->test.x + i * r->test.dim, r->y + i * r->test.dim);
+  logistic_standardise(r, r->test.x + i * r->test.dim, r->y + i * r->test.dim);
 }
 
-static sm_status prepare(logistic_run *r, sm_error *err) {
+static sm_status logistic_prepare(logistic_run *r, sm_error *err) {
   size_t dim = (size_t)r->train.dim, all = (size_t)r->all, tested = (size_t)r->test.n;
   size_t size = (size_t)r->train.classes * (dim + 1), most = all > tested ? all : tested;
   r->mean = sm_malloc(dim * sizeof *r->mean);
@@ -81,17 +82,17 @@ static sm_status prepare(logistic_run *r, sm_error *err) {
                           sizeof *r->z);
   r->hits = sm_malloc((most / ROWS + 1) * 2 * sizeof *r->hits);
   bool products = sm_products_new(&r->products, r->context->pool);
-  if (!products || !r->mean || !r->scale || !r->x || !r->y || !r->label || !r->w || !r->best_w || !r->w32 || !r->z ||
-      !r->hits)
+  if (!products || !r->mean || !r->scale || !r->x || !r->y || !r->label || !r->w || !r->best_w || !r->w32 ||
+      !r->z || !r->hits)
     return sm_fail(err, SM_ENOMEM, "no memory for standardised features of %zu pictures", all + tested);
   sm_pool *pool = r->context->pool;
-  sm_pool_run(pool, (r->train.dim + STRIP - 1) / STRIP, column_strip, r);
-  sm_pool_run(pool, r->all, train_row, r);
-  sm_pool_run(pool, r->test.n, test_row, r);
+  sm_pool_run(pool, (r->train.dim + STRIP - 1) / STRIP, logistic_column_strip, r);
+  sm_pool_run(pool, r->all, logistic_train_row, r);
+  sm_pool_run(pool, r->test.n, logistic_test_row, r);
   return SM_OK;
 }
 
-static void release(logistic_run *r) {
+static void logistic_release(logistic_run *r) {
   sm_products_free(&r->products);
   sm_free(r->row);
   sm_free(r->mean);
@@ -108,7 +109,7 @@ static void release(logistic_run *r) {
 
 /* ---- hits ---------------------------------------------------------------------------------------------- */
 
-static void count_chunk(void *context, int64_t chunk, int worker) {
+static void logistic_count_chunk(void *context, int64_t chunk, int worker) {
   const logistic_run *r = context;
   int classes = r->train.classes, dim = r->train.dim;
   int64_t first = chunk * ROWS, rows = r->n - first < ROWS ? r->n - first : ROWS, *hits = r->hits + 2 * chunk;
@@ -124,24 +125,25 @@ static void count_chunk(void *context, int64_t chunk, int worker) {
   }
 }
 
-static void count(logistic_run *r, const double *w, const float *x, const int32_t *truth, int64_t n,
+static void logistic_count(logistic_run *r, const double *w, const float *x, const int32_t *truth, int64_t n,
                   int64_t *top1, int64_t *top5) {
   for (int64_t k = 0; k < (int64_t)r->train.classes * (r->train.dim + 1); k++) r->w32[k] = (float)w[k];
   r->counted = x, r->truth = truth, r->n = n;
-  sm_pool_run(r->context->pool, (n + ROWS - 1) / ROWS, count_chunk, r);
+  sm_pool_run(r->context->pool, (n + ROWS - 1) / ROWS, logistic_count_chunk, r);
   *top1 = *top5 = 0;
   for (int64_t c = 0; c < (n + ROWS - 1) / ROWS; c++) *top1 += r->hits[2 * c], *top5 += r->hits[2 * c + 1];
 }
 
 /* ---- lambda -------------------------------------------------------------------------------------------- */
 
-static sm_status going_on(void *context, int64_t iteration, sm_error *err) {
+static sm_status logistic_going_on(void *context, int64_t iteration, sm_error *err) {
   logistic_run *r = context;
   double done = ((double)iteration / (double)r->c->iterations + r->fits) / (r->c->lambdas + 1);
   return r->context->going_on(r->context, done, err);
 }
 
-static sm_status fit(logistic_run *r, double lambda, int64_t n, double *w, bool *converged, sm_error *err) {
+static sm_status logistic_fit(logistic_run *r, double lambda, int64_t n, double *w, bool *converged,
+                              sm_error *err) {
   sm_logistic_problem p = {.x = r->x,
                            .label = r->label,
                            .n = n,
@@ -151,7 +153,7 @@ static sm_status fit(logistic_run *r, double lambda, int64_t n, double *w, bool 
                            .tolerance = r->c->tolerance,
                            .iterations = r->c->iterations,
                            .pool = r->context->pool,
-                           .going_on = going_on,
+                           .going_on = logistic_going_on,
                            .ctx = r};
   int64_t used;
   sm_status status = sm_logistic_fit(&p, w, &used, err);
@@ -160,25 +162,25 @@ static sm_status fit(logistic_run *r, double lambda, int64_t n, double *w, bool 
   return status;
 }
 
-static int falling(const void *a, const void *b) {
+static int logistic_falling(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x < y) - (x > y);
 }
 
 /* The larger of equally good ones: it says as much with less. */
-static sm_status choose(logistic_run *r, sm_logistic_result *out, sm_error *err) {
+static sm_status logistic_choose(logistic_run *r, sm_logistic_result *out, sm_error *err) {
   size_t bytes = (size_t)r->train.classes * ((size_t)r->train.dim + 1) * sizeof *r->w;
   double *lambda = sm_malloc((size_t)r->c->lambdas * sizeof *lambda);
   sm_status status = lambda ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a list of lambdas");
   if (lambda) {
     memcpy(lambda, r->c->lambda, (size_t)r->c->lambdas * sizeof *lambda);
-    qsort(lambda, (size_t)r->c->lambdas, sizeof *lambda, falling);
+    qsort(lambda, (size_t)r->c->lambdas, sizeof *lambda, logistic_falling);
   }
   out->held_top1 = -1;
   for (int i = 0; !status && i < r->c->lambdas; i++) {
     int64_t top1, top5, held = r->all - r->kept;
-    if ((status = fit(r, lambda[i], r->kept, r->w, &out->converged, err))) break;
-    count(r, r->w, r->x + r->kept * r->train.dim, r->label + r->kept, held, &top1, &top5);
+    if ((status = logistic_fit(r, lambda[i], r->kept, r->w, &out->converged, err))) break;
+    logistic_count(r, r->w, r->x + r->kept * r->train.dim, r->label + r->kept, held, &top1, &top5);
     if (top1 <= out->held_top1) continue;
     out->held_top1 = top1;
     out->lambda = lambda[i];
@@ -194,15 +196,15 @@ sm_status sm_logistic_eval(sm_eval_context *x, const sm_logistic_config *c, sm_f
   *out = (sm_logistic_result){0};
   sm_status status = sm_labelled_features(x, spec, &r.train, &r.test, err);
   if (!status) status = sm_hold_out(&r.train, c->hold_out, c->seed, &r.row, &r.kept, &r.all, err);
-  if (!status) status = prepare(&r, err);
-  if (!status) status = choose(&r, out, err);
-  if (!status) status = fit(&r, out->lambda, r.all, r.best_w, &out->converged, err);
+  if (!status) status = logistic_prepare(&r, err);
+  if (!status) status = logistic_choose(&r, out, err);
+  if (!status) status = logistic_fit(&r, out->lambda, r.all, r.best_w, &out->converged, err);
   if (!status) {
-    count(&r, r.best_w, r.y, r.test.label, r.test.n, &out->top1, &out->top5);
+    logistic_count(&r, r.best_w, r.y, r.test.label, r.test.n, &out->top1, &out->top5);
     out->tested = sm_labelled(&r.test);
     out->fitted = r.all;
     out->held = r.all - r.kept;
   }
-  release(&r);
+  logistic_release(&r);
   return status;
 }

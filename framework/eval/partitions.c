@@ -21,12 +21,12 @@ typedef struct matching {
 } matching;
 
 /* Transposed where there are more rows than columns: every row must find a column. */
-static int64_t cell(const table *t, int i, int j) {
+static int64_t partitions_cell(const table *t, int i, int j) {
   return t->rows <= t->columns ? t->cell[(int64_t)i * t->columns + j] : t->cell[(int64_t)j * t->columns + i];
 }
 
 /* Find row i a column by a shortest augmenting path: costs are -cell, u and v keep them reduced. */
-static void assign_row(const table *t, matching *m, int i, int columns) {
+static void partitions_assign_row(const table *t, matching *m, int i, int columns) {
   int at = 0;
   m->row_of[0] = i;
   for (int j = 0; j <= columns; j++) m->least[j] = INT64_MAX, m->used[j] = false;
@@ -36,7 +36,7 @@ static void assign_row(const table *t, matching *m, int i, int columns) {
     m->used[at] = true;
     for (int j = 1; j <= columns; j++) {
       if (m->used[j]) continue;
-      int64_t slack = -cell(t, row - 1, j - 1) - m->u[row] - m->v[j];
+      int64_t slack = -partitions_cell(t, row - 1, j - 1) - m->u[row] - m->v[j];
       if (slack < m->least[j]) m->least[j] = slack, m->before[j] = at;
       if (m->least[j] < delta) delta = m->least[j], next = j;
     }
@@ -50,7 +50,7 @@ static void assign_row(const table *t, matching *m, int i, int columns) {
 }
 
 /* The Hungarian method (Kuhn 1955) in the O(rows² columns) form with potentials. -1: no memory. */
-static int64_t matched(const table *t) {
+static int64_t partitions_matched(const table *t) {
   int rows = t->rows < t->columns ? t->rows : t->columns, columns = t->rows + t->columns - rows;
   size_t size = (size_t)columns + 1;
   matching m = {sm_calloc(size, sizeof *m.u),      sm_calloc(size, sizeof *m.v),
@@ -58,10 +58,10 @@ static int64_t matched(const table *t) {
                 sm_calloc(size, sizeof *m.before), sm_calloc(size, sizeof *m.used)};
   int64_t hits = -1;
   if (m.u && m.v && m.least && m.row_of && m.before && m.used) {
-    for (int i = 1; i <= rows; i++) assign_row(t, &m, i, columns);
+    for (int i = 1; i <= rows; i++) partitions_assign_row(t, &m, i, columns);
     hits = 0;
     for (int j = 1; j <= columns; j++)
-      if (m.row_of[j]) hits += cell(t, m.row_of[j] - 1, j - 1);
+      if (m.row_of[j]) hits += partitions_cell(t, m.row_of[j] - 1, j - 1);
   }
   sm_free(m.u);
   sm_free(m.v);
@@ -74,33 +74,33 @@ static int64_t matched(const table *t) {
 
 /* ---- pairs and information ----------------------------------------------------------------------------- */
 
-static double sum_squares(const int64_t *x, int64_t n) {
+static double partitions_sum_squares(const int64_t *x, int64_t n) {
   double sum = 0;
   for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
   return sum;
 }
 
 /* Ordered pairs of different things: together in both, only in one, only in the other, in neither. */
-static void pairs(const table *t, sm_agreement *a) {
-  double n = (double)t->n, both = sum_squares(t->cell, (int64_t)t->rows * t->columns) - n;
-  double first = sum_squares(t->row, t->rows) - n - both,
-         second = sum_squares(t->column, t->columns) - n - both;
+static void partitions_pairs(const table *t, sm_agreement *a) {
+  double n = (double)t->n, both = partitions_sum_squares(t->cell, (int64_t)t->rows * t->columns) - n;
+  double first = partitions_sum_squares(t->row, t->rows) - n - both,
+         second = partitions_sum_squares(t->column, t->columns) - n - both;
   double neither = n * n - n - both - first - second;
   double all = (both + first) * (first + neither) + (both + second) * (second + neither);
   a->ari = first + second == 0 ? 100 : 100 * 2 * (both * neither - first * second) / all;
   a->fmi = both > 0 ? 100 * sqrt(both / (both + first)) * sqrt(both / (both + second)) : 0;
 }
 
-static double entropy(const int64_t *x, int n, double all) {
+static double partitions_entropy(const int64_t *x, int n, double all) {
   double h = 0;
   for (int i = 0; i < n; i++)
     if (x[i]) h -= (double)x[i] / all * log((double)x[i] / all);
   return h;
 }
 
-static void information(const table *t, sm_agreement *a) {
+static void partitions_information(const table *t, sm_agreement *a) {
   double n = (double)t->n, mutual = 0;
-  double mean = (entropy(t->row, t->rows, n) + entropy(t->column, t->columns, n)) / 2;
+  double mean = (partitions_entropy(t->row, t->rows, n) + partitions_entropy(t->column, t->columns, n)) / 2;
   for (int i = 0; i < t->rows; i++)
     for (int j = 0; j < t->columns; j++) {
       double both = (double)t->cell[(int64_t)i * t->columns + j];
@@ -127,9 +127,9 @@ sm_status sm_partitions_compare(const int32_t *a, int n_a, const int32_t *b, int
     status = sm_fail(err, SM_EINVAL, "there is nothing to compare: no picture has a class");
   if (!status) {
     out->n = t.n;
-    out->hits = matched(&t);
-    pairs(&t, out);
-    information(&t, out);
+    out->hits = partitions_matched(&t);
+    partitions_pairs(&t, out);
+    partitions_information(&t, out);
     if (out->hits < 0)
       status = sm_fail(err, SM_ENOMEM, "no memory to match %d clusters with %d classes", n_a, n_b);
   }

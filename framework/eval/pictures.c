@@ -1,5 +1,5 @@
-/* pictures.c — the pictures of a split as evaluations take them: lists, a part of the training pictures, and batches of centres or
- * of crops, from the one loader or the other.
+/* pictures.c — the pictures of a split as evaluations take them: lists, a part of the training pictures, and
+ * batches of centres or of crops, from the one loader or the other.
  *
  * The evaluator owns lists and part; opened pictures own their loader and borrow the list of which. */
 #include <string.h>
@@ -21,7 +21,8 @@ static const sm_dataset *pictures_of(const sm_evaluator *e, int which) {
   return which == SM_EVAL_TEST ? &e->c.test : &e->c.train;
 }
 
-/* The training class of a test class: folders may hold other classes, or the same in another order. -1: there is none. */
+/* The training class of a test class: folders may hold other classes, or the same in another order. -1: there
+ * is none. */
 static int pictures_class(const sm_dataset *train, const sm_dataset *test, int c, int classes) {
   const char *name = test->ops->class_name(test->self, c);
   if (c < classes && !strcmp(name, train->ops->class_name(train->self, c))) return c;
@@ -32,8 +33,8 @@ static int pictures_class(const sm_dataset *train, const sm_dataset *test, int c
 
 static sm_status pictures_no_class(const sm_dataset *train, const char *name, int classes, sm_error *err) {
   sm_fail(err, SM_EINVAL, "test pictures have a class '%s' that no training picture has", name);
-  return sm_hint(err, "training has %d classes, from '%s' to '%s'", classes, train->ops->class_name(train->self, 0),
-                 train->ops->class_name(train->self, classes - 1));
+  return sm_hint(err, "training has %d classes, from '%s' to '%s'", classes,
+                 train->ops->class_name(train->self, 0), train->ops->class_name(train->self, classes - 1));
 }
 
 /* Labels become those of the training classes, where there are any. */
@@ -52,19 +53,20 @@ static sm_status pictures_map(const sm_evaluator *e, int32_t *label, int64_t n, 
   return status;
 }
 
-static void list_free(sm_picture_list *l) {
+static void pictures_list_free(sm_picture_list *l) {
   sm_free((void *)l->index);
   sm_free((void *)l->label);
   *l = (sm_picture_list){0};
 }
 
-static sm_status list_new(sm_picture_list *l, int64_t n, int64_t **index, int32_t **label, sm_error *err) {
+static sm_status pictures_list_new(sm_picture_list *l, int64_t n, int64_t **index, int32_t **label,
+                                   sm_error *err) {
   size_t room = n > 0 ? (size_t)n : 1;
   *index = sm_malloc(room * sizeof **index);
   *label = sm_malloc(room * sizeof **label);
   l->n = n, l->index = *index, l->label = *label;
   if (*index && *label) return SM_OK;
-  list_free(l);
+  pictures_list_free(l);
   return sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
 }
 
@@ -79,7 +81,7 @@ static sm_status pictures_list(sm_evaluator *e, int which, sm_error *err) {
   sm_picture_list *l = &e->list[which];
   int64_t n = d->ops->count(d->self), *index;
   int32_t *label;
-  sm_status status = list_new(l, n, &index, &label, err);
+  sm_status status = pictures_list_new(l, n, &index, &label, err);
   if (status) return status;
   l->classes = labels->ops->classes(labels->self);
   l->hash = d->ops->hash(d->self);
@@ -87,7 +89,7 @@ static sm_status pictures_list(sm_evaluator *e, int which, sm_error *err) {
   if (which == SM_EVAL_TEST) status = pictures_map(e, label, n, err);
   if (!status && !e->met[which] && !(e->met[which] = sm_calloc((size_t)n + 1, 1)))
     status = sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
-  if (status) list_free(l);
+  if (status) pictures_list_free(l);
   return status;
 }
 
@@ -96,10 +98,10 @@ sm_status sm_evaluator_list(sm_evaluator *e, int which, sm_error *err) {
   return pictures_of(e, which)->ops ? pictures_list(e, which, err) : pictures_none(which, err);
 }
 
-void sm_evaluator_whole(sm_evaluator *e) { list_free(&e->list[SM_EVAL_PART]); }
+void sm_evaluator_whole(sm_evaluator *e) { pictures_list_free(&e->list[SM_EVAL_PART]); }
 
 void sm_evaluator_forget_lists(sm_evaluator *e) {
-  for (int i = 0; i < SM_EVAL_SPLITS; i++) list_free(&e->list[i]);
+  for (int i = 0; i < SM_EVAL_SPLITS; i++) pictures_list_free(&e->list[i]);
   for (int i = 0; i < 2; i++) {
     sm_free(e->met[i]);
     e->met[i] = NULL;
@@ -107,7 +109,7 @@ void sm_evaluator_forget_lists(sm_evaluator *e) {
 }
 
 /* Contexts of tests have features, but no pictures. */
-static sm_status evaluator_of(const sm_eval_context *x, sm_evaluator **e, sm_error *err) {
+static sm_status pictures_evaluator_of(const sm_eval_context *x, sm_evaluator **e, sm_error *err) {
   *e = x->core;
   return *e ? SM_OK : sm_fail(err, SM_EUNSUPPORTED, "this evaluation gets features only, and no pictures");
 }
@@ -115,7 +117,7 @@ static sm_status evaluator_of(const sm_eval_context *x, sm_evaluator **e, sm_err
 sm_status sm_picture_list_get(sm_eval_context *x, const char *split, sm_picture_list *list, sm_error *err) {
   sm_evaluator *e;
   int which = 0;
-  sm_status status = evaluator_of(x, &e, err);
+  sm_status status = pictures_evaluator_of(x, &e, err);
   if (!status) status = sm_evaluator_split(e, split, &which, err);
   if (!status) status = sm_evaluator_list(e, which, err);
   if (!status) *list = e->list[which];
@@ -126,7 +128,7 @@ sm_status sm_picture_part(sm_eval_context *x, double share, uint64_t seed, sm_er
   sm_evaluator *e;
   int64_t *index, n;
   int32_t *label;
-  sm_status status = evaluator_of(x, &e, err);
+  sm_status status = pictures_evaluator_of(x, &e, err);
   if (status) return status;
   sm_evaluator_whole(e);
   e->part++;
@@ -173,8 +175,8 @@ static sm_view_recipe pictures_view(const sm_evaluator_config *c, const sm_pictu
   return v;
 }
 
-static sm_status open_crops(sm_pictures *p, const sm_evaluator_config *c, const sm_picture_request *r, sm_dataset d,
-                            sm_error *err) {
+static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *c,
+                                     const sm_picture_request *r, sm_dataset d, sm_error *err) {
   sm_view_recipe view = pictures_view(c, r);
   int batch = p->subset.n < r->batch ? (int)p->subset.n : r->batch;
   int64_t each = r->epoch_batches ? r->epoch_batches : batch > 0 ? p->subset.n / batch : 0;
@@ -194,8 +196,8 @@ static sm_status open_crops(sm_pictures *p, const sm_evaluator_config *c, const 
   return p->number < p->batches ? sm_loader_new(&config, p->number, &p->crops, err) : SM_OK;
 }
 
-static sm_status open_centres(sm_pictures *p, const sm_evaluator_config *c, const sm_picture_request *r, sm_dataset d,
-                              sm_error *err) {
+static sm_status pictures_open_centres(sm_pictures *p, const sm_evaluator_config *c,
+                                       const sm_picture_request *r, sm_dataset d, sm_error *err) {
   sm_eval_loader_config config = {.dataset = d,
                                   .height = r->height,
                                   .width = r->width,
@@ -210,7 +212,8 @@ static sm_status open_centres(sm_pictures *p, const sm_evaluator_config *c, cons
   return sm_eval_loader_new(&config, &p->centres, err);
 }
 
-sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, sm_pictures **out, sm_error *err) {
+sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, sm_pictures **out,
+                            sm_error *err) {
   sm_picture_request r = *request;
   int which = 0;
   *out = NULL;
@@ -231,19 +234,21 @@ sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, 
   p->index = sm_malloc((size_t)r.batch * sizeof *p->index);
   bool some = r.index || which == SM_EVAL_PART;
   sm_dataset d = some ? sm_subset_dataset(&p->subset) : *pictures_of(e, data);
-  if (!p->label || !p->index) status = sm_fail(err, SM_ENOMEM, "no memory for a batch of %d pictures", r.batch);
-  if (!status && r.geometry == SM_PICTURES_CROPS) status = open_crops(p, &e->c, &r, d, err);
-  else if (!status) status = open_centres(p, &e->c, &r, d, err);
+  if (!p->label || !p->index)
+    status = sm_fail(err, SM_ENOMEM, "no memory for a batch of %d pictures", r.batch);
+  if (!status && r.geometry == SM_PICTURES_CROPS) status = pictures_open_crops(p, &e->c, &r, d, err);
+  else if (!status) status = pictures_open_centres(p, &e->c, &r, d, err);
   for (int64_t i = 0; !status && i < r.n; i++) p->met[p->subset.index[i]] |= SM_EVAL_ASKED;
   if (status) sm_pictures_close(p);
   else *out = p;
   return status;
 }
 
-sm_status sm_pictures_open(sm_eval_context *x, const sm_picture_request *r, sm_pictures **out, sm_error *err) {
+sm_status sm_pictures_open(sm_eval_context *x, const sm_picture_request *r, sm_pictures **out,
+                           sm_error *err) {
   sm_evaluator *e;
   *out = NULL;
-  sm_status status = evaluator_of(x, &e, err);
+  sm_status status = pictures_evaluator_of(x, &e, err);
   return status ? status : sm_evaluator_open(e, r, out, err);
 }
 
@@ -280,7 +285,9 @@ void sm_pictures_close(sm_pictures *p) {
   int64_t n = 0;
   if (!p) return;
   pictures_release(p);
-  const sm_bad *bad = p->centres ? sm_eval_loader_bad(p->centres, &n) : p->crops ? sm_loader_bad(p->crops, &n) : NULL;
+  const sm_bad *bad = p->centres ? sm_eval_loader_bad(p->centres, &n)
+                      : p->crops ? sm_loader_bad(p->crops, &n)
+                                 : NULL;
   for (int64_t i = 0; i < n; i++) p->met[p->subset.index[bad[i].index]] |= SM_EVAL_BAD;
   sm_eval_loader_free(p->centres);
   sm_loader_free(p->crops);

@@ -1,9 +1,9 @@
 /* probe.c — linear classifiers of many learning rates, trained in one pass over features.
  *
  * A step has two parts. Rows: a chunk of the batch is gathered, multiplied with the weights of all rates at
- * once, and its logits become gradients in place. Weights: a tile of the gradient is one product over the whole
- * batch and is used up by the update at once. Chunks and tiles depend on shapes only, each is one item of the
- * pool, and nothing is added up across items: so the result is the same for any number of threads. */
+ * once, and its logits become gradients in place. Weights: a tile of the gradient is one product over the
+ * whole batch and is used up by the update at once. Chunks and tiles depend on shapes only, each is one item
+ * of the pool, and nothing is added up across items: so the result is the same for any number of threads. */
 #include <string.h>
 
 #include <smalti/measure.h>
@@ -49,9 +49,9 @@ void sm_probe_free(sm_probe *p) {
   sm_free(p);
 }
 
-static int64_t chunks(int64_t rows) { return (rows + ROWS - 1) / ROWS; }
+static int64_t probe_chunks(int64_t rows) { return (rows + ROWS - 1) / ROWS; }
 
-static bool allocate(sm_probe *p) {
+static bool probe_allocate(sm_probe *p) {
   size_t dim = (size_t)p->c.dim, outputs = (size_t)p->outputs, batch = (size_t)p->c.batch, f = sizeof(float);
   p->rate = sm_malloc((size_t)p->c.rates * sizeof *p->rate);
   p->weight = sm_aligned_alloc(outputs * dim * f);
@@ -61,7 +61,7 @@ static bool allocate(sm_probe *p) {
   p->x = sm_aligned_alloc(batch * dim * f);
   p->g = sm_aligned_alloc(batch * outputs * f);
   p->scratch = sm_aligned_alloc((size_t)sm_pool_threads(p->pool) * TILE_OUTPUTS * TILE_COLUMNS * f);
-  p->hits = sm_malloc((size_t)chunks(p->c.batch) * 2 * (size_t)p->c.rates * sizeof *p->hits);
+  p->hits = sm_malloc((size_t)probe_chunks(p->c.batch) * 2 * (size_t)p->c.rates * sizeof *p->hits);
   return p->rate && p->weight && p->moment && p->bias && p->bias_moment && p->x && p->g && p->scratch &&
          p->hits;
 }
@@ -73,7 +73,7 @@ sm_status sm_probe_new(const sm_probe_config *c, sm_pool *pool, sm_probe **out, 
   p->c = *c;
   p->pool = pool;
   p->outputs = (int64_t)c->rates * c->classes;
-  if (!sm_products_new(&p->products, pool) || !allocate(p)) {
+  if (!sm_products_new(&p->products, pool) || !probe_allocate(p)) {
     sm_probe_free(p);
     sm_fail(err, SM_ENOMEM, "no memory for %d linear classifiers of %d classes on features of width %d",
             c->rates, c->classes, c->dim);
@@ -96,7 +96,7 @@ const float *sm_probe_bias(const sm_probe *p, int rate) { return p->bias + (int6
 /* ---- rows ---------------------------------------------------------------------------------------------- */
 
 /* Logits of one chunk, (rows, outputs), at p->g; returns the number of its rows. */
-static int64_t logits(const sm_probe *p, int64_t chunk, int worker) {
+static int64_t probe_logits(const sm_probe *p, int64_t chunk, int worker) {
   int64_t first = chunk * ROWS, rows = p->n - first < ROWS ? p->n - first : ROWS, dim = p->c.dim;
   float *x = p->x + first * dim, *z = p->g + first * p->outputs;
   for (int64_t i = 0; i < rows; i++)
@@ -107,18 +107,19 @@ static int64_t logits(const sm_probe *p, int64_t chunk, int worker) {
   return rows;
 }
 
-static void forward_chunk(void *context, int64_t chunk, int worker) {
+static void probe_forward_chunk(void *context, int64_t chunk, int worker) {
   const sm_probe *p = context;
-  int64_t rows = logits(p, chunk, worker), first = chunk * ROWS;
+  int64_t rows = probe_logits(p, chunk, worker), first = chunk * ROWS;
   for (int64_t i = first; i < first + rows; i++)
     for (int r = 0; r < p->c.rates; r++)
       sm_softmax_gradient(p->g + i * p->outputs + (int64_t)r * p->c.classes, p->c.classes,
                           p->label[p->row[i]], (float)(1.0 / (double)p->n));
 }
 
-static void count_chunk(void *context, int64_t chunk, int worker) {
+static void probe_count_chunk(void *context, int64_t chunk, int worker) {
   const sm_probe *p = context;
-  int64_t rows = logits(p, chunk, worker), first = chunk * ROWS, *hits = p->hits + chunk * 2 * p->c.rates;
+  int64_t rows = probe_logits(p, chunk, worker), first = chunk * ROWS,
+          *hits = p->hits + chunk * 2 * p->c.rates;
   memset(hits, 0, 2 * (size_t)p->c.rates * sizeof *hits);
   for (int64_t i = first; i < first + rows; i++)
     for (int r = 0; r < p->c.rates; r++) {
@@ -132,48 +133,49 @@ static void count_chunk(void *context, int64_t chunk, int worker) {
 /* ---- weights ------------------------------------------------------------------------------------------- */
 
 /* v = momentum·v + g; w -= rate·v (torch.optim.SGD). */
-static void update(float *w, float *v, const float *g, int64_t n, float momentum, float rate) {
+static void probe_update(float *w, float *v, const float *g, int64_t n, float momentum, float rate) {
   for (int64_t i = 0; i < n; i++) {
     v[i] = momentum * v[i] + g[i];
     w[i] -= rate * v[i];
   }
 }
 
-static int64_t column_tiles(const sm_probe *p) { return (p->c.dim + TILE_COLUMNS - 1) / TILE_COLUMNS; }
+static int64_t probe_column_tiles(const sm_probe *p) { return (p->c.dim + TILE_COLUMNS - 1) / TILE_COLUMNS; }
 
 /* A tile of weights; those of the first columns take the biases of their rows along. */
-static void update_tile(void *context, int64_t tile, int worker) {
+static void probe_update_tile(void *context, int64_t tile, int worker) {
   const sm_probe *p = context;
-  int64_t across = column_tiles(p), first = tile / across * TILE_OUTPUTS,
+  int64_t across = probe_column_tiles(p), first = tile / across * TILE_OUTPUTS,
           column = tile % across * TILE_COLUMNS;
   int64_t rows = p->outputs - first < TILE_OUTPUTS ? p->outputs - first : TILE_OUTPUTS;
   int64_t n = p->c.dim - column < TILE_COLUMNS ? p->c.dim - column : TILE_COLUMNS;
   float *g = p->scratch + (int64_t)worker * TILE_OUTPUTS * TILE_COLUMNS, momentum = (float)p->c.momentum;
-  sm_product_columns(&p->products, worker, rows, n, p->n, p->g + first, p->outputs, p->x + column, p->c.dim, g,
-                     TILE_COLUMNS);
+  sm_product_columns(&p->products, worker, rows, n, p->n, p->g + first, p->outputs, p->x + column, p->c.dim,
+                     g, TILE_COLUMNS);
   for (int64_t o = first; o < first + rows; o++) {
     float rate = (float)(p->factor * p->rate[o / p->c.classes]);
     int64_t at = o * p->c.dim + column;
-    update(p->weight + at, p->moment + at, g + (o - first) * TILE_COLUMNS, n, momentum, rate);
+    probe_update(p->weight + at, p->moment + at, g + (o - first) * TILE_COLUMNS, n, momentum, rate);
     if (column) continue;
     double sum = 0;
     for (int64_t i = 0; i < p->n; i++) sum += p->g[i * p->outputs + o];
-    update(p->bias + o, p->bias_moment + o, &(float){(float)sum}, 1, momentum, rate);
+    probe_update(p->bias + o, p->bias_moment + o, &(float){(float)sum}, 1, momentum, rate);
   }
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------- */
 
-static void begin(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n) {
+static void probe_begin(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n) {
   p->from = x, p->label = label, p->row = row, p->n = n;
 }
 
 void sm_probe_step(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n,
                    double factor) {
-  begin(p, x, label, row, n);
+  probe_begin(p, x, label, row, n);
   p->factor = factor;
-  sm_pool_run(p->pool, chunks(n), forward_chunk, p);
-  sm_pool_run(p->pool, (p->outputs + TILE_OUTPUTS - 1) / TILE_OUTPUTS * column_tiles(p), update_tile, p);
+  sm_pool_run(p->pool, probe_chunks(n), probe_forward_chunk, p);
+  sm_pool_run(p->pool, (p->outputs + TILE_OUTPUTS - 1) / TILE_OUTPUTS * probe_column_tiles(p),
+              probe_update_tile, p);
 }
 
 void sm_probe_hits(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n,
@@ -181,9 +183,9 @@ void sm_probe_hits(sm_probe *p, const float *x, const int32_t *label, const int6
   memset(top1, 0, (size_t)p->c.rates * sizeof *top1);
   memset(top5, 0, (size_t)p->c.rates * sizeof *top5);
   for (int64_t first = 0; first < n; first += p->c.batch) {
-    begin(p, x, label, row + first, n - first < p->c.batch ? n - first : p->c.batch);
-    sm_pool_run(p->pool, chunks(p->n), count_chunk, p);
-    for (int64_t c = 0; c < chunks(p->n); c++)
+    probe_begin(p, x, label, row + first, n - first < p->c.batch ? n - first : p->c.batch);
+    sm_pool_run(p->pool, probe_chunks(p->n), probe_count_chunk, p);
+    for (int64_t c = 0; c < probe_chunks(p->n); c++)
       for (int r = 0; r < p->c.rates; r++) {
         top1[r] += p->hits[c * 2 * p->c.rates + r];
         top5[r] += p->hits[c * 2 * p->c.rates + p->c.rates + r];

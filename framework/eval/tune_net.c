@@ -8,14 +8,14 @@
 
 /* ---- parameters ---------------------------------------------------------------------------------------- */
 
-static sm_params network_of(const sm_tune_net *t) { return (sm_params){t->set, "network."}; }
-static sm_params classifier_of(const sm_tune_net *t) { return (sm_params){t->set, "classifier."}; }
+static sm_params tune_net_network_of(const sm_tune_net *t) { return (sm_params){t->set, "network."}; }
+static sm_params tune_net_classifier_of(const sm_tune_net *t) { return (sm_params){t->set, "classifier."}; }
 
 double sm_layer_rate(double decay, int layers, int layer) { return pow(decay, layers + 1 - layer); }
 
-/* Rates by layer: heads and the classifier stand behind the last one. Embeddings are not decayed, as BEiT's no_weight_decay has
- * it; biases and norms are not anyway. */
-static void choose_rates(sm_tune_net *t) {
+/* Rates by layer: heads and the classifier stand behind the last one. Embeddings are not decayed, as BEiT's
+ * no_weight_decay has it; biases and norms are not anyway. */
+static void tune_net_choose_rates(sm_tune_net *t) {
   static const char backbone[] = "network." SM_BACKBONE_PREFIX;
   for (int r = 0; r < sm_set_rows(t->set); r++) {
     sm_row *row = sm_set_row(t->set, r);
@@ -25,7 +25,7 @@ static void choose_rates(sm_tune_net *t) {
   }
 }
 
-static int head_width(const sm_tune_net *t, sm_error *err) {
+static int tune_net_head_width(const sm_tune_net *t, sm_error *err) {
   const sm_head *h = &t->head;
   int n = t->c->head_layers;
   if (!n) return t->spec.dim;
@@ -42,21 +42,21 @@ static int head_width(const sm_tune_net *t, sm_error *err) {
   return 0;
 }
 
-static sm_status declare(sm_tune_net *t, sm_error *err) {
+static sm_status tune_net_declare(sm_tune_net *t, sm_error *err) {
   if (!(t->set = sm_set_new("finetune", SM_F32, true, err))) return err ? err->code : SM_ENOMEM;
-  const sm_params network = network_of(t), classifier = classifier_of(t);
+  const sm_params network = tune_net_network_of(t), classifier = tune_net_classifier_of(t);
   sm_network_declare(t->x->network, &network);
   t->head = sm_network_head(t->x->network, &network, &t->room);
-  int width = head_width(t, err);
+  int width = tune_net_head_width(t, err);
   if (!width) return err ? err->code : SM_EINVAL;
   sm_declare(&classifier, "weight", SM_INIT_ZEROS, 0, 0, 2, (int64_t[]){t->classes, width});
   sm_declare(&classifier, "bias", SM_INIT_ZEROS, 0, 0, 1, (int64_t[]){t->classes});
   sm_status status = sm_set_seal(t->set, SM_MOMENTS_TWO, err);
-  if (!status) choose_rates(t);
+  if (!status) tune_net_choose_rates(t);
   return status;
 }
 
-static void draw_classifier(sm_tune_net *t) {
+static void tune_net_draw_classifier(sm_tune_net *t) {
   int w = sm_set_find(t->set, "classifier.weight"), b = sm_set_find(t->set, "classifier.bias");
   sm_rng rng = sm_rng_named(t->c->seed, SM_RNG_EVAL, "classifier.weight");
   for (int64_t i = 0; i < sm_set_row(t->set, w)->size; i++) {
@@ -67,10 +67,10 @@ static void draw_classifier(sm_tune_net *t) {
 }
 
 sm_status sm_tune_net_reset(sm_tune_net *t, sm_error *err) {
-  const sm_params network = network_of(t);
+  const sm_params network = tune_net_network_of(t);
   sm_status status = sm_network_load(t->x->network, &network, err);
   if (status) return status;
-  draw_classifier(t);
+  tune_net_draw_classifier(t);
   for (int r = 0; r < sm_set_rows(t->set); r++) {
     sm_row *row = sm_set_row(t->set, r);
     if (row->alias_of >= 0) continue;
@@ -83,9 +83,9 @@ sm_status sm_tune_net_reset(sm_tune_net *t, sm_error *err) {
 /* ---- passes -------------------------------------------------------------------------------------------- */
 
 /* Logits of the pictures. */
-static sm_tensor *classify(const sm_tune_net *t, sm_tensor *pictures, sm_tensor *drop) {
+static sm_tensor *tune_net_classify(const sm_tune_net *t, sm_tensor *pictures, sm_tensor *drop) {
   sm_graph *g = t->graph;
-  const sm_params network = network_of(t), classifier = classifier_of(t);
+  const sm_params network = tune_net_network_of(t), classifier = tune_net_classifier_of(t);
   const bool mean = t->c->pool == SM_POOL_MEAN;
   const sm_backbone_in in = {.pictures = pictures, .drop = drop, .view = !mean, .patches = mean};
   sm_backbone_out out = {0};
@@ -96,16 +96,17 @@ static sm_tensor *classify(const sm_tune_net *t, sm_tensor *pictures, sm_tensor 
   return sm_linear(g, x, sm_param(g, &classifier, "weight"), sm_param(g, &classifier, "bias"));
 }
 
-static sm_tensor *input_pictures(const sm_tune_net *t, const char *name, int64_t n, sm_tensor *count) {
+static sm_tensor *tune_net_input_pictures(const sm_tune_net *t, const char *name, int64_t n,
+                                          sm_tensor *count) {
   return sm_input_real(t->graph, name, 4, (int64_t[]){n, 3, t->x->height, t->x->width}, count);
 }
 
-static void build_train(sm_tune_net *t) {
+static void tune_net_build_train(sm_tune_net *t) {
   sm_graph *g = t->graph;
   int64_t n = t->c->group;
   t->train = sm_pass_begin(g, "fine-tuning");
   t->count = sm_count(g, "pictures", n);
-  t->pictures = input_pictures(t, "pictures", n, t->count);
+  t->pictures = tune_net_input_pictures(t, "pictures", n, t->count);
   t->labels = sm_input_real(g, "labels", 2, (int64_t[]){n, t->classes}, t->count);
   if (t->c->drop_path > 0)
     t->drop = sm_input_real(g, "drop path", 2, (int64_t[]){n, t->spec.drop_columns}, t->count);
@@ -114,7 +115,7 @@ static void build_train(sm_tune_net *t) {
                       .dim = t->classes,
                       .logits = t->labels,
                       .scale = sm_scalar(g, "label scale", 1)};
-  sm_tensor *logits = classify(t, t->pictures, t->drop);
+  sm_tensor *logits = tune_net_classify(t, t->pictures, t->drop);
   sm_xent_out got = sm_xent(g, logits, sm_scalar(g, "temperature", 1), &target, t->pairs);
   t->loss = got.loss;
   sm_keep(g, t->loss);
@@ -123,33 +124,33 @@ static void build_train(sm_tune_net *t) {
   sm_pass_end(g);
 }
 
-static void build_test(sm_tune_net *t) {
+static void tune_net_build_test(sm_tune_net *t) {
   sm_graph *g = t->graph;
   t->test = sm_pass_begin(g, "test");
   t->test_count = sm_count(g, "test pictures", SM_EVAL_BATCH);
-  t->test_pictures = input_pictures(t, "test pictures", SM_EVAL_BATCH, t->test_count);
-  t->test_logits = classify(t, t->test_pictures, NULL);
+  t->test_pictures = tune_net_input_pictures(t, "test pictures", SM_EVAL_BATCH, t->test_count);
+  t->test_logits = tune_net_classify(t, t->test_pictures, NULL);
   sm_keep(g, t->test_logits);
   sm_pass_end(g);
 }
 
 /* What the passes do not read is not trained: the rest of the head, the mask token. */
-static void freeze_unread(sm_tune_net *t) {
+static void tune_net_freeze_unread(sm_tune_net *t) {
   for (int r = 0; r < sm_set_rows(t->set); r++) {
     sm_row *row = sm_set_row(t->set, r);
     if (row->alias_of < 0 && !sm_set_used(t->set, t->graph, r)) row->flags |= SM_ROW_FROZEN;
   }
 }
 
-static sm_status build(sm_tune_net *t, sm_error *err) {
+static sm_status tune_net_build(sm_tune_net *t, sm_error *err) {
   const sm_graph_config config = {.device = SM_CPU, .real = SM_F32, .pool = t->x->pool, .bf16 = t->bf16};
   if (!(t->graph = sm_graph_new(&config, err))) return err ? err->code : SM_ENOMEM;
-  build_train(t);
-  build_test(t);
+  tune_net_build_train(t);
+  tune_net_build_test(t);
   sm_status status = sm_graph_plan(t->graph, err);
   if (!status) status = sm_set_allocate(t->set, t->c->seed, err);
   if (!status) status = sm_graph_allocate(t->graph, err);
-  if (!status) freeze_unread(t);
+  if (!status) tune_net_freeze_unread(t);
   return status;
 }
 
@@ -166,8 +167,8 @@ sm_status sm_tune_net_new(const sm_eval_context *x, const sm_finetune_config *c,
   }
   t->bf16 = c->precision == SM_FINETUNE_BF16 ||
             (c->precision == SM_FINETUNE_AS_TRAINED && (x->bf16 || sm_network_describe(x->network)->bf16));
-  status = declare(t, err);
-  return status ? status : build(t, err);
+  status = tune_net_declare(t, err);
+  return status ? status : tune_net_build(t, err);
 }
 
 void sm_tune_net_free(sm_tune_net *t) {
@@ -178,12 +179,13 @@ void sm_tune_net_free(sm_tune_net *t) {
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
-static void put_pictures(const sm_tune_net *t, sm_tensor *count, sm_tensor *pictures, const float *x, int n) {
+static void tune_net_put_pictures(const sm_tune_net *t, sm_tensor *count, sm_tensor *pictures, const float *x,
+                                  int n) {
   sm_put(count, n);
   sm_write(pictures, 0, n * 3 * (int64_t)t->x->height * t->x->width, x);
 }
 
-static void put_labels(sm_tune_net *t, const float *q, int64_t n) {
+static void tune_net_put_labels(sm_tune_net *t, const float *q, int64_t n) {
   for (int64_t k = 0; k < n * t->classes; k++) {
     float value = q[k] > 0 ? logf(q[k]) : NEVER;
     sm_write(t->labels, k, 1, &value);
@@ -191,8 +193,8 @@ static void put_labels(sm_tune_net *t, const float *q, int64_t n) {
 }
 
 double sm_tune_net_gradient(sm_tune_net *t, int n, const float *x, const float *q, double weight) {
-  put_pictures(t, t->count, t->pictures, x, n);
-  put_labels(t, q, n);
+  tune_net_put_pictures(t, t->count, t->pictures, x, n);
+  tune_net_put_labels(t, q, n);
   sm_pairs_begin(t->pairs);
   for (int i = 0; i < n; i++) sm_pairs_add(t->pairs, i, i, weight);
   sm_pairs_end(t->pairs);
@@ -203,7 +205,7 @@ double sm_tune_net_gradient(sm_tune_net *t, int n, const float *x, const float *
 }
 
 void sm_tune_net_logits(sm_tune_net *t, const float *x, int n, float *z) {
-  put_pictures(t, t->test_count, t->test_pictures, x, n);
+  tune_net_put_pictures(t, t->test_count, t->test_pictures, x, n);
   sm_graph_run(t->graph, t->test);
   sm_read(t->test_logits, 0, (int64_t)n * t->classes, z);
 }

@@ -1,5 +1,5 @@
-/* tune_net.h — private to framework/eval: the network of fine-tuning: a copy of a network (and of the first layers of its
- * head) with a linear classifier behind it, one pass that trains and one that measures.
+/* tune_net.h — private to framework/eval: the network of fine-tuning: a copy of a network (and of the first
+ * layers of its head) with a linear classifier behind it, one pass that trains and one that measures.
  *
  * Owns its parameter set and graph; borrows the network that the values are copied from, and the pool. */
 #ifndef SM_EVAL_TUNE_NET_H
@@ -35,8 +35,9 @@ void sm_tune_net_free(sm_tune_net *);
 /* Values as in the network, moments and step counts zero: where each rate begins. */
 sm_status sm_tune_net_reset(sm_tune_net *, sm_error *);
 
-/* The gradient of one group, added up: n pictures, their labels q (n, classes), drop-path factors in net->drop. weight: of each
- * picture in the mean, 1/batch. Returns the summed loss of the group times weight. */
+/* The gradient of one group, added up: n pictures, their labels q (n, classes), drop-path factors in
+ * net->drop. weight: of each picture in the mean, 1/batch. Returns the summed loss of the group times weight.
+ */
 double sm_tune_net_gradient(sm_tune_net *, int n, const float *x, const float *q, double weight);
 /* Logits z (n, classes) of n pictures, at most SM_EVAL_BATCH. */
 void sm_tune_net_logits(sm_tune_net *, const float *x, int n, float *z);

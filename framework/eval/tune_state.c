@@ -1,5 +1,5 @@
-/* tune_state.c — see tune_state.h. One safetensors file: values and moments of every row that trains, step counts, and
- * what was measured so far. It is written whole or not at all. */
+/* tune_state.c — see tune_state.h. One safetensors file: values and moments of every row that trains, step
+ * counts, and what was measured so far. It is written whole or not at all. */
 #include "tune_state.h"
 
 #include <inttypes.h>
@@ -12,12 +12,12 @@
 
 /* ---- its name ------------------------------------------------------------------------------------------ */
 
-static uint64_t hash_of(const sm_tune_net *t, uint64_t data, int64_t batch) {
+static uint64_t tune_state_hash_of(const sm_tune_net *t, uint64_t data, int64_t batch) {
   const sm_finetune_config *c = t->c;
   const sm_network_spec *about = sm_network_describe(t->x->network);
   sm_text s = {0};
-  sm_text_add(&s, "%s %d %d %d %" PRId64 " %" PRId64 " %" PRId64, sm_graph_isa(t->graph), t->bf16, t->x->height,
-              t->x->width, c->epochs, batch, c->group);
+  sm_text_add(&s, "%s %d %d %d %" PRId64 " %" PRId64 " %" PRId64, sm_graph_isa(t->graph), t->bf16,
+              t->x->height, t->x->width, c->epochs, batch, c->group);
   const double number[] = {c->hold_out,    c->warmup, c->weight_decay, c->layer_decay,       c->drop_path,
                            c->smoothing,   c->mixup,  c->cutmix,       c->erasing,           c->least_area,
                            (double)c->flip, c->pool,   c->initial,      (double)c->head_layers,
@@ -47,7 +47,7 @@ void sm_tune_state_place(sm_tune_state *s, const sm_tune_net *t, uint64_t data, 
   s->path[0] = 0;
   if (!folder) return;
   int n = snprintf(s->path, sizeof s->path, "%s/finetune-%016" PRIx64 ".safetensors", folder,
-                   hash_of(t, data, batch));
+                   tune_state_hash_of(t, data, batch));
   if (n < 0 || (size_t)n >= sizeof s->path) s->path[0] = 0;
 }
 
@@ -59,7 +59,8 @@ void sm_tune_state_remove(const sm_tune_state *s) {
 
 typedef sm_status (*tensor_fn)(void *file, const char *name, const sm_row *, void *data, sm_error *);
 
-static sm_status each_tensor(const sm_tune_net *t, tensor_fn fn, bool changes, void *file, sm_error *err) {
+static sm_status tune_state_each_tensor(const sm_tune_net *t, tensor_fn fn, bool changes, void *file,
+                                        sm_error *err) {
   static const char *const prefix[] = {
       [SM_VALUES] = "value.", [SM_MOMENT1] = "m.", [SM_MOMENT2] = "v."};
   sm_status status = SM_OK;
@@ -77,24 +78,27 @@ static sm_status each_tensor(const sm_tune_net *t, tensor_fn fn, bool changes, v
   return status;
 }
 
-static sm_status declare_one(void *file, const char *name, const sm_row *row, void *data, sm_error *err) {
+static sm_status tune_state_declare_one(void *file, const char *name, const sm_row *row, void *data,
+                                        sm_error *err) {
   (void)data, (void)err;
   return sm_st_declare(file, name, "F32", row->ndim, row->dim);
 }
-static sm_status write_one(void *file, const char *name, const sm_row *row, void *data, sm_error *err) {
+static sm_status tune_state_write_one(void *file, const char *name, const sm_row *row, void *data,
+                                      sm_error *err) {
   (void)err;
   return sm_st_write(file, name, data, (size_t)row->size * sizeof(float));
 }
-static sm_status read_one(void *file, const char *name, const sm_row *row, void *data, sm_error *err) {
+static sm_status tune_state_read_one(void *file, const char *name, const sm_row *row, void *data,
+                                     sm_error *err) {
   if (!sm_st_expect(file, name, "F32", row->ndim, row->dim, err)) return err ? err->code : SM_EFORMAT;
   return sm_st_read(file, name, data, (size_t)row->size * sizeof(float), err);
 }
 
 /* Everything that is no weight: one row of numbers, then five of each rate. */
 enum { HEAD = 3, EACH = 5 };
-static int64_t numbers(const sm_tune_net *t) { return HEAD + EACH * (int64_t)t->c->rates; }
+static int64_t tune_state_numbers(const sm_tune_net *t) { return HEAD + EACH * (int64_t)t->c->rates; }
 
-static void pack(const sm_tune_state *s, const sm_tune_net *t, double *to) {
+static void tune_state_pack(const sm_tune_state *s, const sm_tune_net *t, double *to) {
   *to++ = s->rate, *to++ = (double)s->step, *to++ = s->loss;
   for (int i = 0; i < t->c->rates; i++) {
     const sm_tune_hits *h = &s->hits[i];
@@ -103,7 +107,7 @@ static void pack(const sm_tune_state *s, const sm_tune_net *t, double *to) {
   }
 }
 
-static void unpack(sm_tune_state *s, const sm_tune_net *t, const double *from) {
+static void tune_state_unpack(sm_tune_state *s, const sm_tune_net *t, const double *from) {
   s->rate = (int)*from++, s->step = (int64_t)*from++, s->loss = *from++;
   for (int i = 0; i < t->c->rates; i++) {
     sm_tune_hits *h = &s->hits[i];
@@ -116,19 +120,19 @@ static void unpack(sm_tune_state *s, const sm_tune_net *t, const double *from) {
 
 sm_status sm_tune_state_save(const sm_tune_state *s, const sm_tune_net *t, sm_error *err) {
   if (!s->path[0]) return SM_OK;
-  int64_t n = numbers(t), rows = sm_set_rows(t->set);
+  int64_t n = tune_state_numbers(t), rows = sm_set_rows(t->set);
   double number[HEAD + EACH * SM_TUNE_RATES];
   int64_t *steps = sm_malloc((size_t)rows * sizeof *steps);
   if (!steps) return sm_fail(err, SM_ENOMEM, "no memory to keep how far fine-tuning is");
   for (int64_t r = 0; r < rows; r++) steps[r] = sm_set_row(t->set, (int)r)->steps;
-  pack(s, t, number);
+  tune_state_pack(s, t, number);
   sm_st_writer *w = sm_st_create(s->path, SM_ST_AS_DECLARED, err);
   sm_st_metadata(w, "finetune.format", FORMAT);
   sm_st_metadata(w, "producer", sm_version());
-  each_tensor(t, declare_one, false, w, NULL);
+  tune_state_each_tensor(t, tune_state_declare_one, false, w, NULL);
   sm_st_declare(w, "steps", "I64", 1, &rows);
   sm_st_declare(w, "state", "F64", 1, &n);
-  each_tensor(t, write_one, false, w, NULL);
+  tune_state_each_tensor(t, tune_state_write_one, false, w, NULL);
   sm_st_write(w, "steps", steps, (size_t)rows * sizeof *steps);
   sm_st_write(w, "state", number, (size_t)n * sizeof *number);
   sm_status status = w ? sm_st_finish(w, err) : SM_EIO;
@@ -136,8 +140,8 @@ sm_status sm_tune_state_save(const sm_tune_state *s, const sm_tune_net *t, sm_er
   return status;
 }
 
-static sm_status read_file(sm_st_reader *file, sm_tune_state *s, sm_tune_net *t, sm_error *err) {
-  int64_t n = numbers(t), rows = sm_set_rows(t->set);
+static sm_status tune_state_read_file(sm_st_reader *file, sm_tune_state *s, sm_tune_net *t, sm_error *err) {
+  int64_t n = tune_state_numbers(t), rows = sm_set_rows(t->set);
   double number[HEAD + EACH * SM_TUNE_RATES];
   int64_t *steps = sm_malloc((size_t)rows * sizeof *steps);
   sm_status status = steps ? sm_st_verify(file, err) : sm_fail(err, SM_ENOMEM, "no memory to go on");
@@ -146,9 +150,9 @@ static sm_status read_file(sm_st_reader *file, sm_tune_state *s, sm_tune_net *t,
     status = SM_EFORMAT;
   if (!status) status = sm_st_read(file, "steps", steps, (size_t)rows * sizeof *steps, err);
   if (!status) status = sm_st_read(file, "state", number, (size_t)n * sizeof *number, err);
-  if (!status) status = each_tensor(t, read_one, true, file, err);
+  if (!status) status = tune_state_each_tensor(t, tune_state_read_one, true, file, err);
   for (int64_t r = 0; !status && r < rows; r++) sm_set_row(t->set, (int)r)->steps = steps[r];
-  if (!status) unpack(s, t, number);
+  if (!status) tune_state_unpack(s, t, number);
   sm_free(steps);
   return status;
 }
@@ -159,7 +163,7 @@ sm_status sm_tune_state_load(sm_tune_state *s, sm_tune_net *t, bool *found, sm_e
   sm_error why = {0};
   char text[2048];
   sm_st_reader *file = sm_st_open(s->path, &why);
-  sm_status status = file ? read_file(file, s, t, &why) : why.code;
+  sm_status status = file ? tune_state_read_file(file, s, t, &why) : why.code;
   sm_st_close(file);
   *found = !status;
   if (!status || status == SM_ENOMEM) {

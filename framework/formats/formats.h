@@ -1,4 +1,5 @@
-/* framework/formats/formats.h — the files a run leaves behind: safetensors, .npy, TensorBoard events, JSON lines.
+/* framework/formats/formats.h — the files a run leaves behind: safetensors, .npy, TensorBoard events, JSON
+ * lines.
  *
  * All four are written so that equal input gives equal bytes, and read by what everybody else uses (the
  * safetensors package, NumPy, TensorBoard, any JSON parser). Nothing here knows of networks or runs. All

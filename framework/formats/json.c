@@ -12,7 +12,7 @@
 
 enum { MAX_DEPTH = 63 };
 
-static void quoted(sm_text *t, const char *utf8) {
+static void json_quoted(sm_text *t, const char *utf8) {
   const unsigned char *s = (const unsigned char *)utf8;
   size_t left = strlen(utf8), n;
   sm_text_bytes(t, "\"", 1);
@@ -37,20 +37,20 @@ static void quoted(sm_text *t, const char *utf8) {
 }
 
 /* Comma and key: what comes before every value. */
-static void before(sm_json *j, const char *key) {
+static void json_before(sm_json *j, const char *key) {
   bool array = j->arrays >> j->depth & 1;
   if (j->depth == 0) sm_json_begin(j);
   if (array != !key)
     j->text.failed = true; /* a key in an array, or none in an object: the caller's mistake */
   if (j->comma) sm_text_bytes(&j->text, ",", 1);
   if (key) {
-    quoted(&j->text, key);
+    json_quoted(&j->text, key);
     sm_text_bytes(&j->text, ":", 1);
   }
   j->comma = true;
 }
 
-static void open_bracket(sm_json *j, bool array) {
+static void json_open_bracket(sm_json *j, bool array) {
   if (j->depth == MAX_DEPTH) {
     j->text.failed = true;
     return;
@@ -65,44 +65,44 @@ void sm_json_begin(sm_json *j) {
   if (j->text.failed) sm_text_free(&j->text);
   j->text.len = 0;
   j->depth = 0;
-  open_bracket(j, false);
+  json_open_bracket(j, false);
 }
 
 void sm_json_int(sm_json *j, const char *key, int64_t v) {
-  before(j, key);
+  json_before(j, key);
   sm_text_add(&j->text, "%" PRId64, v);
 }
 
 void sm_json_double(sm_json *j, const char *key, double v) {
   char buf[48];
-  before(j, key);
+  json_before(j, key);
   sm_text_add(&j->text, "%s", isfinite(v) ? sm_double_text(v, buf, sizeof buf) : "null");
 }
 
 void sm_json_bool(sm_json *j, const char *key, bool v) {
-  before(j, key);
+  json_before(j, key);
   sm_text_add(&j->text, v ? "true" : "false");
 }
 
 void sm_json_null(sm_json *j, const char *key) {
-  before(j, key);
+  json_before(j, key);
   sm_text_add(&j->text, "null");
 }
 
 void sm_json_string(sm_json *j, const char *key, const char *utf8) {
-  before(j, key);
-  if (utf8) quoted(&j->text, utf8);
+  json_before(j, key);
+  if (utf8) json_quoted(&j->text, utf8);
   else sm_text_add(&j->text, "null");
 }
 
 void sm_json_object(sm_json *j, const char *key) {
-  before(j, key);
-  open_bracket(j, false);
+  json_before(j, key);
+  json_open_bracket(j, false);
 }
 
 void sm_json_array(sm_json *j, const char *key) {
-  before(j, key);
-  open_bracket(j, true);
+  json_before(j, key);
+  json_open_bracket(j, true);
 }
 
 void sm_json_close(sm_json *j) {

@@ -25,7 +25,7 @@ struct sm_jsonl {
 /* ---- writing ---- */
 
 /* The length of the whole lines of an open file. */
-static sm_status whole_lines(int fd, uint64_t size, uint64_t *length, sm_error *err) {
+static sm_status jsonl_whole_lines(int fd, uint64_t size, uint64_t *length, sm_error *err) {
   char block[4096];
   for (*length = size; *length;) {
     size_t wanted = *length < sizeof block ? (size_t)*length : sizeof block;
@@ -41,7 +41,7 @@ static sm_status whole_lines(int fd, uint64_t size, uint64_t *length, sm_error *
   return SM_OK;
 }
 
-static sm_status cut(sm_jsonl *j, int64_t keep, sm_error *err) {
+static sm_status jsonl_cut(sm_jsonl *j, int64_t keep, sm_error *err) {
   struct stat st;
   uint64_t length = keep > 0 ? (uint64_t)keep : 0, whole;
   sm_status status;
@@ -52,7 +52,7 @@ static sm_status cut(sm_jsonl *j, int64_t keep, sm_error *err) {
             (int64_t)st.st_size, keep);
     return sm_hint(err, "records were lost; resume from an older checkpoint or start a new run");
   }
-  if ((status = whole_lines(j->tail.fd, keep < 0 ? (uint64_t)st.st_size : length, &whole, err)))
+  if ((status = jsonl_whole_lines(j->tail.fd, keep < 0 ? (uint64_t)st.st_size : length, &whole, err)))
     return status;
   if (keep > 0 && whole != length) {
     sm_fail(err, SM_EFORMAT, "byte %" PRId64 ", where the run was saved, is not at the end of a line", keep);
@@ -64,7 +64,7 @@ static sm_status cut(sm_jsonl *j, int64_t keep, sm_error *err) {
   return SM_OK;
 }
 
-static void release(sm_jsonl *j) {
+static void jsonl_release(sm_jsonl *j) {
   if (j->tail.fd >= 0) close(j->tail.fd);
   sm_text_free(&j->tail.waiting);
   sm_free(j->path);
@@ -80,14 +80,14 @@ sm_jsonl *sm_jsonl_open(const char *path, int64_t keep_bytes, sm_error *err) {
   else if ((j->tail.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
     status = sm_fail(err, errno == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot open the file for writing: %s",
                      strerror(errno));
-  else status = cut(j, keep_bytes, err);
+  else status = jsonl_cut(j, keep_bytes, err);
   if (!status) return j;
   sm_fail_at(err, path, 0, 0);
-  release(j);
+  jsonl_release(j);
   return NULL;
 }
 
-static sm_status placed(sm_jsonl *j, sm_status status, sm_error *err) {
+static sm_status jsonl_placed(sm_jsonl *j, sm_status status, sm_error *err) {
   if (status) sm_fail_at(err, j->path, 0, 0);
   return status;
 }
@@ -95,20 +95,20 @@ static sm_status placed(sm_jsonl *j, sm_status status, sm_error *err) {
 sm_status sm_jsonl_append(sm_jsonl *j, sm_json *record, sm_error *err) {
   const char *line = sm_json_finish(record);
   if (!line)
-    return placed(j, sm_fail(err, SM_EINTERNAL, "a record that is no whole object, or no memory for it"),
-                  err);
+    return jsonl_placed(
+        j, sm_fail(err, SM_EINTERNAL, "a record that is no whole object, or no memory for it"), err);
   sm_text_bytes(&j->tail.waiting, line, record->text.len);
   sm_text_bytes(&j->tail.waiting, "\n", 1);
   return j->tail.waiting.len < FLUSH_AT && !j->tail.waiting.failed
              ? SM_OK
-             : placed(j, sm_tail_flush(&j->tail, err), err);
+             : jsonl_placed(j, sm_tail_flush(&j->tail, err), err);
 }
 
 sm_status sm_jsonl_flush(sm_jsonl *j, int64_t *length, sm_error *err) {
   sm_status status = sm_tail_flush(&j->tail, err);
   if (!status && fsync(j->tail.fd)) status = sm_fail(err, SM_EIO, "fsync failed: %s", strerror(errno));
   if (!status && length) *length = (int64_t)j->tail.length;
-  return placed(j, status, err);
+  return jsonl_placed(j, status, err);
 }
 
 int64_t sm_jsonl_length(const sm_jsonl *j) { return (int64_t)(j->tail.length + j->tail.waiting.len); }
@@ -116,7 +116,7 @@ int64_t sm_jsonl_length(const sm_jsonl *j) { return (int64_t)(j->tail.length + j
 sm_status sm_jsonl_close(sm_jsonl *j, sm_error *err) {
   if (!j) return SM_OK;
   sm_status status = sm_jsonl_flush(j, NULL, err);
-  release(j);
+  jsonl_release(j);
   return status;
 }
 

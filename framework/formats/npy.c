@@ -17,7 +17,7 @@ enum { NTYPES = sizeof TYPES / sizeof *TYPES };
 
 /* ---- writing ---- */
 
-static bool header_text(sm_text *t, const char *descr, int ndim, const int64_t *shape) {
+static bool npy_header_text(sm_text *t, const char *descr, int ndim, const int64_t *shape) {
   sm_text_add(t, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
   for (int i = 0; i < ndim; i++) sm_text_add(t, "%s%" PRId64, i ? ", " : "", shape[i]);
   sm_text_add(t, "%s), }", ndim == 1 ? "," : "");
@@ -39,7 +39,7 @@ sm_status sm_npy_write(const char *path, const char *dtype, int ndim, const int6
     return sm_fail(err, SM_EINVAL, "an array of %d dimensions, not 0 to %d", ndim, SM_ST_MAX_DIMS);
   if (!sm_st_size(dtype, ndim, shape, &elements, &bytes))
     return sm_fail(err, SM_EINVAL, "the array's size overflows");
-  if (!header_text(&head, descr, ndim, shape)) {
+  if (!npy_header_text(&head, descr, ndim, shape)) {
     sm_text_free(&head);
     return sm_fail(err, SM_ENOMEM, "no memory to write '%.400s'", path);
   }
@@ -60,72 +60,72 @@ sm_status sm_npy_write(const char *path, const char *dtype, int ndim, const int6
 
 /* ---- reading ---- */
 
-static const char *skip(const char *s) {
+static const char *npy_skip(const char *s) {
   while (*s == ' ') s++;
   return s;
 }
 
 /* The place after `token`, or NULL; spaces before it are passed over. */
-static const char *after(const char *s, const char *token) {
-  s = skip(s);
+static const char *npy_after(const char *s, const char *token) {
+  s = npy_skip(s);
   size_t n = strlen(token);
   return strncmp(s, token, n) ? NULL : s + n;
 }
 
-static const char *read_shape(const char *s, sm_npy *a) {
-  if (!(s = after(s, "("))) return NULL;
-  for (a->ndim = 0; *(s = skip(s)) != ')'; a->ndim++) {
+static const char *npy_read_shape(const char *s, sm_npy *a) {
+  if (!(s = npy_after(s, "("))) return NULL;
+  for (a->ndim = 0; *(s = npy_skip(s)) != ')'; a->ndim++) {
     int64_t extent = 0;
     if (a->ndim == SM_ST_MAX_DIMS || *s < '0' || *s > '9') return NULL;
     for (; *s >= '0' && *s <= '9'; s++)
       if (__builtin_mul_overflow(extent, 10, &extent) || __builtin_add_overflow(extent, *s - '0', &extent))
         return NULL;
     a->shape[a->ndim] = extent;
-    s = skip(s);
+    s = npy_skip(s);
     if (*s == ',') s++;
     else if (*s != ')') return NULL;
   }
   return s + 1;
 }
 
-static const char *read_type(const char *s, sm_npy *a) {
+static const char *npy_read_type(const char *s, sm_npy *a) {
   for (int i = 0; i < NTYPES; i++) {
     char quoted[8];
     const char *rest;
     snprintf(quoted, sizeof quoted, "'%s'", TYPES[i].descr);
-    if ((rest = after(s, quoted))) return a->dtype = TYPES[i].dtype, rest;
+    if ((rest = npy_after(s, quoted))) return a->dtype = TYPES[i].dtype, rest;
   }
   return NULL;
 }
 
 /* The dict literal, keys in any order, each once. NULL on success, else what is wrong. */
-static const char *read_header(const char *s, sm_npy *a) {
+static const char *npy_read_header(const char *s, sm_npy *a) {
   unsigned seen = 0, bit;
-  if (!(s = after(s, "{"))) return "its header is no dict";
-  while (*(s = skip(s)) != '}') {
+  if (!(s = npy_after(s, "{"))) return "its header is no dict";
+  while (*(s = npy_skip(s)) != '}') {
     const char *rest;
-    if ((rest = after(s, "'descr':"))) {
+    if ((rest = npy_after(s, "'descr':"))) {
       bit = 1;
-      if (!(s = read_type(rest, a))) return "its element type is not one of <f4, <f8, <i8, <i4, |u1";
-    } else if ((rest = after(s, "'fortran_order':"))) {
+      if (!(s = npy_read_type(rest, a))) return "its element type is not one of <f4, <f8, <i8, <i4, |u1";
+    } else if ((rest = npy_after(s, "'fortran_order':"))) {
       bit = 2;
-      if (!(s = after(rest, "False"))) return "it is in Fortran order";
-    } else if ((rest = after(s, "'shape':"))) {
+      if (!(s = npy_after(rest, "False"))) return "it is in Fortran order";
+    } else if ((rest = npy_after(s, "'shape':"))) {
       bit = 4;
-      if (!(s = read_shape(rest, a))) return "its shape cannot be read";
+      if (!(s = npy_read_shape(rest, a))) return "its shape cannot be read";
     } else {
       return "its header has an unknown key";
     }
     if (seen & bit) return "its header has a key twice";
     seen |= bit;
-    s = skip(s);
+    s = npy_skip(s);
     if (*s == ',') s++;
     else if (*s != '}') return "its header is damaged";
   }
   return seen == 7 ? NULL : "its header lacks a key";
 }
 
-static sm_status take_array(char *file, size_t length, sm_npy *a, sm_error *err) {
+static sm_status npy_take_array(char *file, size_t length, sm_npy *a, sm_error *err) {
   uint64_t elements, bytes;
   size_t head;
   if (length < PREFIX || memcmp(file, MAGIC, MAGIC_BYTES))
@@ -136,7 +136,7 @@ static sm_status take_array(char *file, size_t length, sm_npy *a, sm_error *err)
   if (head == 0 || head > length - PREFIX || file[PREFIX + head - 1] != '\n')
     return sm_fail(err, SM_EFORMAT, "the .npy file is damaged: its header is cut");
   file[PREFIX + head - 1] = 0; /* the newline: the header is a text now */
-  const char *wrong = read_header(file + PREFIX, a);
+  const char *wrong = npy_read_header(file + PREFIX, a);
   if (wrong) return sm_fail(err, SM_EFORMAT, "the .npy file cannot be read: %s", wrong);
   if (!sm_st_size(a->dtype, a->ndim, a->shape, &elements, &bytes) || bytes != length - PREFIX - head)
     return sm_fail(err, SM_EFORMAT, "the .npy file has %zu bytes of data, which is not what its shape needs",
@@ -154,7 +154,7 @@ sm_status sm_npy_read(const char *path, size_t limit, sm_npy *a, sm_error *err) 
   memset(a, 0, sizeof *a);
   sm_status status = sm_file_get(path, limit, &file, &length, err);
   if (status) return status;
-  if ((status = take_array(file, length, a, err))) sm_fail_at(err, path, 0, 0);
+  if ((status = npy_take_array(file, length, a, err))) sm_fail_at(err, path, 0, 0);
   sm_free(file);
   return status;
 }

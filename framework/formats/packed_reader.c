@@ -31,7 +31,7 @@ static const char make_anew[] = "make it anew with `smalti data pack`";
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static sm_status map_file(sm_packed *p, sm_error *err) {
+static sm_status packed_reader_map_file(sm_packed *p, sm_error *err) {
   struct stat st;
   sm_status status = SM_OK;
   int fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -60,18 +60,18 @@ static sm_status map_file(sm_packed *p, sm_error *err) {
   return status;
 }
 
-static sm_status damaged(sm_error *err, const char *what) {
+static sm_status packed_reader_damaged(sm_error *err, const char *what) {
   sm_fail(err, SM_EFORMAT, "the packed file is damaged: %s", what);
   return sm_hint(err, "copy it again, or %s", make_anew);
 }
 
-static sm_status cut_short(const sm_packed *p, uint64_t wanted, sm_error *err) {
+static sm_status packed_reader_cut_short(const sm_packed *p, uint64_t wanted, sm_error *err) {
   sm_fail(err, SM_EFORMAT, "the packed file is cut short: %" PRIu64 " of its %" PRIu64 " bytes are there",
           p->bytes, wanted);
   return sm_hint(err, "copy it again, or %s", make_anew);
 }
 
-static sm_status check_header(sm_packed *p, sm_error *err) {
+static sm_status packed_reader_check_header(sm_packed *p, sm_error *err) {
   packed_header *h = &p->header;
   const size_t begun = p->bytes < PACKED_MAGIC_BYTES ? (size_t)p->bytes : PACKED_MAGIC_BYTES;
   if (begun == 0 || memcmp(p->map, PACKED_MAGIC, begun) != 0) {
@@ -79,7 +79,7 @@ static sm_status check_header(sm_packed *p, sm_error *err) {
             begun ? "this is something else" : "this is an empty file");
     return sm_hint(err, "`smalti data pack FOLDER FILE` makes one");
   }
-  if (p->bytes < sizeof *h) return cut_short(p, sizeof *h, err);
+  if (p->bytes < sizeof *h) return packed_reader_cut_short(p, sizeof *h, err);
   memcpy(h, p->map, sizeof *h);
   if (h->version != SM_PACKED_VERSION) {
     sm_fail(err, SM_EUNSUPPORTED,
@@ -87,26 +87,26 @@ static sm_status check_header(sm_packed *p, sm_error *err) {
             sm_version(), SM_PACKED_VERSION);
     return sm_hint(err, "read it with a newer smalti, or %s", make_anew);
   }
-  if (p->bytes < h->file_bytes) return cut_short(p, h->file_bytes, err);
-  if (p->bytes > h->file_bytes) return damaged(err, "there are bytes behind its end");
+  if (p->bytes < h->file_bytes) return packed_reader_cut_short(p, h->file_bytes, err);
+  if (p->bytes > h->file_bytes) return packed_reader_damaged(err, "there are bytes behind its end");
   const uint64_t room = h->index_at <= p->bytes ? p->bytes - h->index_at : 0;
   if (h->index_at < sizeof *h || h->index_at % SM_PACKED_ALIGN || h->pictures < 1 ||
       h->pictures > INT32_MAX || h->pictures > room / sizeof(packed_entry) ||
       h->names_bytes != room - h->pictures * sizeof(packed_entry) || h->classes > INT32_MAX)
-    return damaged(err, "its header contradicts itself");
+    return packed_reader_damaged(err, "its header contradicts itself");
   p->index = (const packed_entry *)(const void *)(p->map + h->index_at);
   p->names = (const char *)(p->index + h->pictures);
   packed_header bare = *h;
   bare.crc = 0;
   uint32_t crc = sm_crc32c(sm_crc32c(0, &bare, sizeof bare), p->index, (size_t)room);
-  return crc == h->crc ? SM_OK : damaged(err, "the checksum of its index does not fit");
+  return crc == h->crc ? SM_OK : packed_reader_damaged(err, "the checksum of its index does not fit");
 }
 
 /* What the checksum cannot tell: whether the program that wrote the file did it right. */
-static sm_status check_index(const sm_packed *p, sm_error *err) {
+static sm_status packed_reader_check_index(const sm_packed *p, sm_error *err) {
   const packed_header *h = &p->header;
   if (h->names_bytes == 0 || p->names[h->names_bytes - 1] != 0)
-    return damaged(err, "its last name has no end");
+    return packed_reader_damaged(err, "its last name has no end");
   for (uint64_t i = 0; i < h->pictures; i++) {
     const packed_entry *e = &p->index[i];
     bool sized =
@@ -117,20 +117,20 @@ static sm_status check_index(const sm_packed *p, sm_error *err) {
         e->label >= (int64_t)h->classes) {
       char text[64];
       snprintf(text, sizeof text, "the entry of picture %" PRIu64 " makes no sense", i);
-      return damaged(err, text);
+      return packed_reader_damaged(err, text);
     }
   }
   return SM_OK;
 }
 
-static sm_status list_classes(sm_packed *p, sm_error *err) {
+static sm_status packed_reader_list_classes(sm_packed *p, sm_error *err) {
   const char *at = p->names, *end = p->names + p->header.names_bytes;
   p->class_name = sm_calloc(p->header.classes, sizeof *p->class_name);
   p->seen = sm_calloc((size_t)p->header.pictures, sizeof *p->seen);
   if (!p->class_name || !p->seen)
     return sm_fail(err, SM_ENOMEM, "no memory for an index of %" PRIu64 " pictures", p->header.pictures);
   for (uint32_t c = 0; c < p->header.classes; c++, at += strlen(at) + 1) {
-    if (at >= end) return damaged(err, "it has fewer names than classes");
+    if (at >= end) return packed_reader_damaged(err, "it has fewer names than classes");
     p->class_name[c] = at;
   }
   return SM_OK;
@@ -142,10 +142,10 @@ sm_packed *sm_packed_open(const char *path, sm_error *err) {
   sm_status status = p && (p->path = sm_strdup(path))
                          ? SM_OK
                          : sm_fail(&why, SM_ENOMEM, "no memory to open the packed file");
-  if (!status) status = map_file(p, &why);
-  if (!status) status = check_header(p, &why);
-  if (!status) status = check_index(p, &why);
-  if (!status) status = list_classes(p, &why);
+  if (!status) status = packed_reader_map_file(p, &why);
+  if (!status) status = packed_reader_check_header(p, &why);
+  if (!status) status = packed_reader_check_index(p, &why);
+  if (!status) status = packed_reader_list_classes(p, &why);
   if (!status) return p;
   sm_fail_at(&why, path, 0, 0);
   if (err) *err = why;

@@ -20,7 +20,7 @@ struct sm_packed_writer {
   sm_error first; /* code SM_OK while there is none */
 };
 
-static sm_status no_memory(sm_packed_writer *w) {
+static sm_status packed_writer_no_memory(sm_packed_writer *w) {
   return sm_fail(&w->first, SM_ENOMEM, "no memory for the index of %llu pictures",
                  (unsigned long long)w->header.pictures);
 }
@@ -40,7 +40,7 @@ sm_packed_writer *sm_packed_create(const char *path, sm_error *err) {
   return w;
 }
 
-static void release(sm_packed_writer *w) {
+static void packed_writer_release(sm_packed_writer *w) {
   sm_free(w->index);
   sm_text_free(&w->classes);
   sm_text_free(&w->names);
@@ -50,18 +50,18 @@ static void release(sm_packed_writer *w) {
 void sm_packed_abort(sm_packed_writer *w) {
   if (!w) return;
   sm_file_abort(w->file);
-  release(w);
+  packed_writer_release(w);
 }
 
 /* A failed write is remembered by the file; finish lets it speak. */
-static sm_status put(sm_packed_writer *w, const void *data, size_t bytes) {
+static sm_status packed_writer_put(sm_packed_writer *w, const void *data, size_t bytes) {
   w->at += bytes;
   return sm_file_write(w->file, data, bytes);
 }
 
-static sm_status pad(sm_packed_writer *w) {
+static sm_status packed_writer_pad(sm_packed_writer *w) {
   static const char zeros[SM_PACKED_ALIGN];
-  return put(w, zeros, (size_t)(-w->at % SM_PACKED_ALIGN));
+  return packed_writer_put(w, zeros, (size_t)(-w->at % SM_PACKED_ALIGN));
 }
 
 sm_status sm_packed_class(sm_packed_writer *w, const char *name) {
@@ -69,10 +69,10 @@ sm_status sm_packed_class(sm_packed_writer *w, const char *name) {
   if (w->first.code) return w->first.code;
   w->header.classes++;
   sm_text_bytes(&w->classes, name, strlen(name) + 1);
-  return w->classes.failed ? no_memory(w) : SM_OK;
+  return w->classes.failed ? packed_writer_no_memory(w) : SM_OK;
 }
 
-static bool reserve(sm_packed_writer *w) {
+static bool packed_writer_reserve(sm_packed_writer *w) {
   if (w->header.pictures < w->room) return true;
   size_t room = w->room ? 2 * w->room : 1024;
   packed_entry *more = sm_realloc(w->index, room * sizeof *more);
@@ -93,9 +93,9 @@ sm_status sm_packed_add(sm_packed_writer *w, const sm_packed_picture *p) {
                    w->header.classes);
   if (w->header.pictures == INT32_MAX)
     return sm_fail(&w->first, SM_EUNSUPPORTED, "a packed file holds at most %d pictures", INT32_MAX);
-  if (!reserve(w)) return no_memory(w);
+  if (!packed_writer_reserve(w)) return packed_writer_no_memory(w);
   const size_t bytes = 3 * (size_t)p->width * (size_t)p->height;
-  if (pad(w) != SM_OK) return SM_EIO;
+  if (packed_writer_pad(w) != SM_OK) return SM_EIO;
   w->index[w->header.pictures++] = (packed_entry){.pixels_at = w->at,
                                                   .name_at = w->names.len,
                                                   .width = (uint32_t)p->width,
@@ -103,15 +103,15 @@ sm_status sm_packed_add(sm_packed_writer *w, const sm_packed_picture *p) {
                                                   .label = p->label,
                                                   .crc = sm_crc32c(0, p->rgb, bytes)};
   sm_text_bytes(&w->names, p->name, strlen(p->name) + 1);
-  if (w->names.failed) return no_memory(w);
-  return put(w, p->rgb, bytes);
+  if (w->names.failed) return packed_writer_no_memory(w);
+  return packed_writer_put(w, p->rgb, bytes);
 }
 
 /* Index and names behind the pixels, then the header before them. */
-static sm_status write_tables(sm_packed_writer *w) {
+static sm_status packed_writer_write_tables(sm_packed_writer *w) {
   packed_header *h = &w->header;
   const size_t index_bytes = (size_t)h->pictures * sizeof *w->index;
-  pad(w);
+  packed_writer_pad(w);
   for (uint64_t i = 0; i < h->pictures; i++) w->index[i].name_at += w->classes.len;
   memcpy(h->magic, PACKED_MAGIC, PACKED_MAGIC_BYTES);
   h->version = SM_PACKED_VERSION;
@@ -122,9 +122,9 @@ static sm_status write_tables(sm_packed_writer *w) {
   h->crc = sm_crc32c(h->crc, w->index, index_bytes);
   h->crc = sm_crc32c(h->crc, w->classes.s, w->classes.len);
   h->crc = sm_crc32c(h->crc, w->names.s, w->names.len);
-  put(w, w->index, index_bytes);
-  put(w, w->classes.s, w->classes.len);
-  if (put(w, w->names.s, w->names.len) != SM_OK) return SM_EIO;
+  packed_writer_put(w, w->index, index_bytes);
+  packed_writer_put(w, w->classes.s, w->classes.len);
+  if (packed_writer_put(w, w->names.s, w->names.len) != SM_OK) return SM_EIO;
   return sm_write_at(sm_file_fd(w->file), h, sizeof *h, 0, &w->first);
 }
 
@@ -132,7 +132,7 @@ sm_status sm_packed_finish(sm_packed_writer *w, uint64_t *bytes, sm_error *err) 
   if (!w) return err && err->code ? err->code : SM_EINVAL;
   if (!w->first.code && w->header.pictures == 0)
     sm_fail(&w->first, SM_EINVAL, "a packed file needs at least one picture");
-  if (!w->first.code) write_tables(w);
+  if (!w->first.code) packed_writer_write_tables(w);
   sm_status status = w->first.code;
   if (status) {
     if (err) *err = w->first;
@@ -141,6 +141,6 @@ sm_status sm_packed_finish(sm_packed_writer *w, uint64_t *bytes, sm_error *err) 
   }
   if (bytes) *bytes = w->header.file_bytes;
   status = sm_file_commit(w->file, err); /* tells a write that failed */
-  release(w);
+  packed_writer_release(w);
   return status;
 }

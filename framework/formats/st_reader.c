@@ -26,22 +26,22 @@ struct sm_st_reader {
   bool checksums;
 };
 
-static int compare_places(const void *a, const void *b) {
+static int st_reader_compare_places(const void *a, const void *b) {
   const sm_st_tensor *x = a, *y = b;
   if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
   if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1; /* empty ones first: they take no room */
   return strcmp(x->name, y->name);
 }
-static int compare_names(const void *a, const void *b) {
+static int st_reader_compare_names(const void *a, const void *b) {
   return strcmp((*(const sm_st_tensor *const *)a)->name, (*(const sm_st_tensor *const *)b)->name);
 }
-static int compare_pairs(const void *a, const void *b) {
+static int st_reader_compare_pairs(const void *a, const void *b) {
   return strcmp(((const st_pair *)a)->key, ((const st_pair *)b)->key);
 }
 
 /* ---- opening ---- */
 
-static sm_status map_file(sm_st_reader *r, sm_error *err) {
+static sm_status st_reader_map_file(sm_st_reader *r, sm_error *err) {
   struct stat st;
   sm_status status = SM_OK;
   int fd = open(r->path, O_RDONLY | O_CLOEXEC);
@@ -67,17 +67,17 @@ static sm_status map_file(sm_st_reader *r, sm_error *err) {
   return status;
 }
 
-static sm_status check_names(sm_st_reader *r, sm_error *err) {
+static sm_status st_reader_check_names(sm_st_reader *r, sm_error *err) {
   st_header *h = &r->header;
   if (!(r->names = sm_malloc((h->count + 1) * sizeof *r->names)))
     return sm_fail(err, SM_ENOMEM, "no memory for %zu tensors", h->count);
-  if (h->count) qsort(h->tensors, h->count, sizeof *h->tensors, compare_places);
+  if (h->count) qsort(h->tensors, h->count, sizeof *h->tensors, st_reader_compare_places);
   for (size_t i = 0; i < h->count; i++) r->names[i] = &h->tensors[i];
-  if (h->count) qsort(r->names, h->count, sizeof *r->names, compare_names);
+  if (h->count) qsort(r->names, h->count, sizeof *r->names, st_reader_compare_names);
   for (size_t i = 1; i < h->count; i++)
     if (!strcmp(r->names[i - 1]->name, r->names[i]->name))
       return sm_fail(err, SM_EFORMAT, "tensor '%.200s' is in the header twice", r->names[i]->name);
-  if (h->npairs) qsort(h->pairs, h->npairs, sizeof *h->pairs, compare_pairs);
+  if (h->npairs) qsort(h->pairs, h->npairs, sizeof *h->pairs, st_reader_compare_pairs);
   for (size_t i = 1; i < h->npairs; i++)
     if (!strcmp(h->pairs[i - 1].key, h->pairs[i].key))
       return sm_fail(err, SM_EFORMAT, "the metadata key '%.200s' is in the header twice", h->pairs[i].key);
@@ -85,7 +85,7 @@ static sm_status check_names(sm_st_reader *r, sm_error *err) {
 }
 
 /* The tensors, in order of place, must follow each other without gaps and end where the file ends. */
-static sm_status check_places(sm_st_reader *r, sm_error *err) {
+static sm_status st_reader_check_places(sm_st_reader *r, sm_error *err) {
   uint64_t size = r->map_bytes - r->data_at, at = 0;
   for (size_t i = 0; i < r->header.count; i++) {
     sm_st_tensor *t = &r->header.tensors[i];
@@ -108,15 +108,15 @@ static sm_status check_places(sm_st_reader *r, sm_error *err) {
   return SM_OK;
 }
 
-static const st_pair *find_pair(const sm_st_reader *r, const char *key) {
+static const st_pair *st_reader_find_pair(const sm_st_reader *r, const char *key) {
   st_pair wanted = {.key = key};
-  return r->header.npairs
-             ? bsearch(&wanted, r->header.pairs, r->header.npairs, sizeof *r->header.pairs, compare_pairs)
-             : NULL;
+  return r->header.npairs ? bsearch(&wanted, r->header.pairs, r->header.npairs, sizeof *r->header.pairs,
+                                    st_reader_compare_pairs)
+                          : NULL;
 }
 
 /* A checksum is there, well-formed (lower case only: the digits are compared as they stand) and equal. */
-static bool equal_digits(const char *digits, uint32_t crc) {
+static bool st_reader_equal_digits(const char *digits, uint32_t crc) {
   char own[ST_DIGITS + 1];
   snprintf(own, sizeof own, "%08" PRIx32, crc);
   return !strcmp(digits, own);
@@ -124,10 +124,10 @@ static bool equal_digits(const char *digits, uint32_t crc) {
 
 /* One sign of smalti's checksums is enough to ask for all of them, so that no single changed byte can switch
  * them off. */
-static sm_status check_header(sm_st_reader *r, sm_error *err) {
+static sm_status st_reader_check_header(sm_st_reader *r, sm_error *err) {
   const st_header *h = &r->header;
   const char *text = (const char *)r->map + 8;
-  const st_pair *own = find_pair(r, ST_KEY_HEADER);
+  const st_pair *own = st_reader_find_pair(r, ST_KEY_HEADER);
   size_t length = (size_t)r->data_at - 8, sums = 0;
   for (size_t i = 0; i < h->npairs; i++) {
     bool sum = !strncmp(h->pairs[i].key, ST_KEY_CRC, strlen(ST_KEY_CRC));
@@ -141,14 +141,14 @@ static sm_status check_header(sm_st_reader *r, sm_error *err) {
   crc = sm_crc32c(crc, ST_ZEROS, ST_DIGITS);
   size_t rest = own->value_at + ST_DIGITS;
   crc = sm_crc32c(crc, text + rest, length - rest);
-  if (equal_digits(own->value, crc)) return SM_OK;
+  if (st_reader_equal_digits(own->value, crc)) return SM_OK;
   sm_fail(err, SM_EFORMAT, "the header is damaged: its checksum is %08" PRIx32 ", %s is stored", crc,
           own->value);
   return sm_hint(
       err, "if another program rewrote the file, let it drop the metadata keys that begin with 'smalti.'");
 }
 
-static sm_status open_header(sm_st_reader *r, sm_error *err) {
+static sm_status st_reader_open_header(sm_st_reader *r, sm_error *err) {
   uint64_t length = 0;
   sm_status status;
   for (int i = 7; i >= 0; i--) length = length << 8 | r->map[i];
@@ -160,8 +160,8 @@ static sm_status open_header(sm_st_reader *r, sm_error *err) {
   r->data_at = 8 + length;
   if ((status = sm_st_parse_header((const char *)r->map + 8, (size_t)length, r->arena, &r->header, err)))
     return status;
-  if ((status = check_names(r, err)) || (status = check_places(r, err))) return status;
-  return check_header(r, err);
+  if ((status = st_reader_check_names(r, err)) || (status = st_reader_check_places(r, err))) return status;
+  return st_reader_check_header(r, err);
 }
 
 sm_st_reader *sm_st_open(const char *path, sm_error *err) {
@@ -169,7 +169,7 @@ sm_st_reader *sm_st_open(const char *path, sm_error *err) {
   if (!r || !(r->arena = sm_arena_new("safetensors reader")) ||
       !(r->path = sm_arena_strdup(r->arena, path))) {
     sm_fail(err, SM_ENOMEM, "no memory to open the file");
-  } else if (!map_file(r, err) && !open_header(r, err)) {
+  } else if (!st_reader_map_file(r, err) && !st_reader_open_header(r, err)) {
     return r;
   }
   sm_fail_at(err, path, 0, 0);
@@ -201,12 +201,13 @@ const sm_st_tensor *sm_st_find(const sm_st_reader *r, const char *name) {
   sm_st_tensor key = {.name = name};
   const sm_st_tensor *wanted = &key;
   const sm_st_tensor **found =
-      r->header.count ? bsearch(&wanted, r->names, r->header.count, sizeof *r->names, compare_names) : NULL;
+      r->header.count ? bsearch(&wanted, r->names, r->header.count, sizeof *r->names, st_reader_compare_names)
+                      : NULL;
   return found ? *found : NULL;
 }
 
 const char *sm_st_get(const sm_st_reader *r, const char *key) {
-  const st_pair *pair = find_pair(r, key);
+  const st_pair *pair = st_reader_find_pair(r, key);
   return pair ? pair->value : NULL;
 }
 
@@ -252,14 +253,14 @@ sm_status sm_st_read(const sm_st_reader *r, const char *name, void *to, size_t b
 
 /* ---- checksums ---- */
 
-static sm_status verify(const sm_st_reader *r, const sm_st_tensor *t, sm_text *key, sm_error *err) {
+static sm_status st_reader_verify(const sm_st_reader *r, const sm_st_tensor *t, sm_text *key, sm_error *err) {
   key->len = 0;
   sm_text_add(key, ST_KEY_TENSOR "%s", t->name);
   if (key->failed) return sm_fail(err, SM_ENOMEM, "no memory to verify the file");
   const char *digits = sm_st_get(r, key->s);
   if (!digits) return sm_fail(err, SM_EFORMAT, "tensor '%.200s' has no checksum", t->name);
   uint32_t crc = sm_crc32c(0, t->data, (size_t)t->bytes);
-  if (equal_digits(digits, crc)) return SM_OK;
+  if (st_reader_equal_digits(digits, crc)) return SM_OK;
   return sm_fail(err, SM_EFORMAT, "tensor '%.200s' is damaged: its checksum is %08" PRIx32 ", %.8s is stored",
                  t->name, crc, digits);
 }
@@ -268,7 +269,7 @@ sm_status sm_st_verify(const sm_st_reader *r, sm_error *err) {
   sm_text key = {0};
   sm_status status = SM_OK;
   for (size_t i = 0; r->checksums && i < r->header.count && !status; i++)
-    if ((status = verify(r, &r->header.tensors[i], &key, err))) sm_fail_at(err, r->path, 0, 0);
+    if ((status = st_reader_verify(r, &r->header.tensors[i], &key, err))) sm_fail_at(err, r->path, 0, 0);
   sm_text_free(&key);
   return status;
 }

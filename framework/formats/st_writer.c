@@ -44,7 +44,7 @@ struct sm_st_writer {
   sm_error first; /* the first error, with code SM_OK while there is none */
 };
 
-static bool grow(sm_st_writer *w, void **array, size_t *room, size_t count, size_t each) {
+static bool st_writer_grow(sm_st_writer *w, void **array, size_t *room, size_t count, size_t each) {
   if (count < *room) return true;
   size_t wanted = *room ? *room * 2 : 64;
   void *larger = sm_realloc(*array, wanted * each);
@@ -83,15 +83,15 @@ void sm_st_abort(sm_st_writer *w) {
 
 /* ---- declaring ---- */
 
-static bool may_declare(sm_st_writer *w, const char *what, const char *name) {
+static bool st_writer_may_declare(sm_st_writer *w, const char *what, const char *name) {
   if (!w || w->first.code) return false;
   if (!w->header.len) return true;
   sm_fail(&w->first, SM_EINTERNAL, "%s '%.200s' comes after the first data", what, name);
   return false;
 }
 
-static bool add_pair(sm_st_writer *w, const char *key, const char *value, entry *tensor) {
-  if (!grow(w, (void **)&w->pairs, &w->pairs_room, w->npairs, sizeof *w->pairs)) return false;
+static bool st_writer_add_pair(sm_st_writer *w, const char *key, const char *value, entry *tensor) {
+  if (!st_writer_grow(w, (void **)&w->pairs, &w->pairs_room, w->npairs, sizeof *w->pairs)) return false;
   pair p = {
       .key = sm_arena_strdup(w->arena, key), .value = sm_arena_strdup(w->arena, value), .tensor = tensor};
   if (!p.key || !p.value) return sm_fail(&w->first, SM_ENOMEM, "no memory for the header"), false;
@@ -100,16 +100,16 @@ static bool add_pair(sm_st_writer *w, const char *key, const char *value, entry 
 }
 
 sm_status sm_st_metadata(sm_st_writer *w, const char *key, const char *value) {
-  if (!may_declare(w, "metadata", key)) return w ? w->first.code : SM_EINVAL;
+  if (!st_writer_may_declare(w, "metadata", key)) return w ? w->first.code : SM_EINVAL;
   if (!strcmp(key, ST_KEY_FORMAT) || !strncmp(key, ST_KEY_CRC, strlen(ST_KEY_CRC)))
     return sm_fail(&w->first, SM_EINVAL, "the metadata key '%.200s' is kept for the writer", key);
-  add_pair(w, key, value, NULL);
+  st_writer_add_pair(w, key, value, NULL);
   return w->first.code;
 }
 
 sm_status sm_st_declare(sm_st_writer *w, const char *name, const char *dtype, int ndim,
                         const int64_t *shape) {
-  if (!may_declare(w, "tensor", name)) return w ? w->first.code : SM_EINVAL;
+  if (!st_writer_may_declare(w, "tensor", name)) return w ? w->first.code : SM_EINVAL;
   entry e = {.dtype = sm_st_dtype_name(dtype), .ndim = ndim};
   uint64_t elements;
   if (!*name || !strcmp(name, "__metadata__"))
@@ -122,7 +122,7 @@ sm_status sm_st_declare(sm_st_writer *w, const char *name, const char *dtype, in
   if (!sm_st_size(dtype, ndim, shape, &elements, &e.bytes))
     return sm_fail(&w->first, SM_EINVAL, "tensor '%.200s': the shape's size overflows", name);
   for (int i = 0; i < ndim; i++) e.shape[i] = shape[i];
-  if (!grow(w, (void **)&w->entries, &w->room, w->count, sizeof *w->entries)) return w->first.code;
+  if (!st_writer_grow(w, (void **)&w->entries, &w->room, w->count, sizeof *w->entries)) return w->first.code;
   if (!(e.name = sm_arena_strdup(w->arena, name)))
     return sm_fail(&w->first, SM_ENOMEM, "no memory for the header");
   w->entries[w->count++] = e;
@@ -131,20 +131,20 @@ sm_status sm_st_declare(sm_st_writer *w, const char *name, const char *dtype, in
 
 /* ---- the header ---- */
 
-static int compare_entries(const void *a, const void *b) {
+static int st_writer_compare_entries(const void *a, const void *b) {
   const entry *x = a, *y = b;
   size_t wide_x = sm_st_dtype_size(x->dtype), wide_y = sm_st_dtype_size(y->dtype);
   if (wide_x != wide_y) return wide_x < wide_y ? 1 : -1;
   return strcmp(x->name, y->name);
 }
-static int compare_names(const void *a, const void *b) {
+static int st_writer_compare_names(const void *a, const void *b) {
   return strcmp((*(entry *const *)a)->name, (*(entry *const *)b)->name);
 }
-static int compare_pairs(const void *a, const void *b) {
+static int st_writer_compare_pairs(const void *a, const void *b) {
   return strcmp(((const pair *)a)->key, ((const pair *)b)->key);
 }
 
-static void add_text(sm_text *t, const char *s) {
+static void st_writer_add_text(sm_text *t, const char *s) {
   sm_text_add(t, "\"");
   for (; *s; s++) {
     if (*s == '"' || *s == '\\') sm_text_add(t, "\\%c", *s);
@@ -154,9 +154,10 @@ static void add_text(sm_text *t, const char *s) {
   sm_text_add(t, "\"");
 }
 
-static bool place_data(sm_st_writer *w) {
+static bool st_writer_place_data(sm_st_writer *w) {
   uint64_t at = 0;
-  if (w->order == SM_ST_SORTED && w->count) qsort(w->entries, w->count, sizeof *w->entries, compare_entries);
+  if (w->order == SM_ST_SORTED && w->count)
+    qsort(w->entries, w->count, sizeof *w->entries, st_writer_compare_entries);
   if (!(w->by_name = sm_malloc((w->count + 1) * sizeof *w->by_name)))
     return sm_fail(&w->first, SM_ENOMEM, "no memory for the header"), false;
   for (size_t i = 0; i < w->count; i++) {
@@ -166,21 +167,23 @@ static bool place_data(sm_st_writer *w) {
       return sm_fail(&w->first, SM_EINVAL, "tensor '%.200s': the file's size overflows", w->entries[i].name),
              false;
   }
-  if (w->count) qsort(w->by_name, w->count, sizeof *w->by_name, compare_names);
+  if (w->count) qsort(w->by_name, w->count, sizeof *w->by_name, st_writer_compare_names);
   for (size_t i = 1; i < w->count; i++)
     if (!strcmp(w->by_name[i - 1]->name, w->by_name[i]->name))
       return sm_fail(&w->first, SM_EINVAL, "tensor '%.200s' is declared twice", w->by_name[i]->name), false;
   return true;
 }
 
-static bool add_own_pairs(sm_st_writer *w) {
-  if (!add_pair(w, ST_KEY_FORMAT, "1", NULL) || !add_pair(w, ST_KEY_HEADER, ST_ZEROS, NULL)) return false;
+static bool st_writer_add_own_pairs(sm_st_writer *w) {
+  if (!st_writer_add_pair(w, ST_KEY_FORMAT, "1", NULL) ||
+      !st_writer_add_pair(w, ST_KEY_HEADER, ST_ZEROS, NULL))
+    return false;
   for (size_t i = 0; i < w->count; i++) {
     char *key = sm_arena_printf(w->arena, ST_KEY_TENSOR "%s", w->entries[i].name);
     if (!key) return sm_fail(&w->first, SM_ENOMEM, "no memory for the header"), false;
-    if (!add_pair(w, key, ST_ZEROS, &w->entries[i])) return false;
+    if (!st_writer_add_pair(w, key, ST_ZEROS, &w->entries[i])) return false;
   }
-  qsort(w->pairs, w->npairs, sizeof *w->pairs, compare_pairs);
+  qsort(w->pairs, w->npairs, sizeof *w->pairs, st_writer_compare_pairs);
   for (size_t i = 1; i < w->npairs; i++)
     if (!strcmp(w->pairs[i - 1].key, w->pairs[i].key))
       return sm_fail(&w->first, SM_EINVAL, "the metadata key '%.200s' is given twice", w->pairs[i].key),
@@ -188,22 +191,22 @@ static bool add_own_pairs(sm_st_writer *w) {
   return true;
 }
 
-static bool lay_out(sm_st_writer *w) {
+static bool st_writer_lay_out(sm_st_writer *w) {
   sm_text *t = &w->header;
-  if (!place_data(w) || !add_own_pairs(w)) return false;
+  if (!st_writer_place_data(w) || !st_writer_add_own_pairs(w)) return false;
   sm_text_add(t, "{\"__metadata__\":{");
   for (size_t i = 0; i < w->npairs; i++) {
     if (i) sm_text_add(t, ",");
-    add_text(t, w->pairs[i].key);
+    st_writer_add_text(t, w->pairs[i].key);
     sm_text_add(t, ":");
     w->pairs[i].value_at = t->len + 1;
-    add_text(t, w->pairs[i].value);
+    st_writer_add_text(t, w->pairs[i].value);
   }
   sm_text_add(t, "}");
   for (size_t i = 0; i < w->count; i++) {
     const entry *e = &w->entries[i];
     sm_text_add(t, ",");
-    add_text(t, e->name);
+    st_writer_add_text(t, e->name);
     sm_text_add(t, ":{\"dtype\":\"%s\",\"shape\":[", e->dtype);
     for (int d = 0; d < e->ndim; d++) sm_text_add(t, "%s%" PRId64, d ? "," : "", e->shape[d]);
     sm_text_add(t, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", e->offset, e->offset + e->bytes);
@@ -219,22 +222,22 @@ static bool lay_out(sm_st_writer *w) {
   return true;
 }
 
-static bool laid_out(sm_st_writer *w) {
+static bool st_writer_laid_out(sm_st_writer *w) {
   if (w->first.code) return false;
-  return w->header.len || lay_out(w);
+  return w->header.len || st_writer_lay_out(w);
 }
 
 /* ---- the data ---- */
 
-static bool write_at(sm_st_writer *w, const void *data, size_t bytes, uint64_t at) {
+static bool st_writer_write_at(sm_st_writer *w, const void *data, size_t bytes, uint64_t at) {
   return !sm_write_at(sm_file_fd(w->file), data, bytes, at, &w->first);
 }
 
-static entry *find(sm_st_writer *w, const char *name) {
+static entry *st_writer_find(sm_st_writer *w, const char *name) {
   entry key = {.name = name}, *p = &key, **found;
   for (size_t i = w->last; i < w->count && i <= w->last + 1; i++) /* most callers keep the order */
     if (!strcmp(w->entries[i].name, name)) return w->last = i, &w->entries[i];
-  found = w->count ? bsearch(&p, w->by_name, w->count, sizeof *w->by_name, compare_names) : NULL;
+  found = w->count ? bsearch(&p, w->by_name, w->count, sizeof *w->by_name, st_writer_compare_names) : NULL;
   if (!found) return NULL;
   w->last = (size_t)(*found - w->entries);
   return *found;
@@ -242,13 +245,13 @@ static entry *find(sm_st_writer *w, const char *name) {
 
 sm_status sm_st_write(sm_st_writer *w, const char *name, const void *data, size_t bytes) {
   if (!w) return SM_EINVAL;
-  if (!laid_out(w)) return w->first.code;
-  entry *e = find(w, name);
+  if (!st_writer_laid_out(w)) return w->first.code;
+  entry *e = st_writer_find(w, name);
   if (!e) return sm_fail(&w->first, SM_EINTERNAL, "tensor '%.200s' was not declared", name);
   if (bytes > e->bytes - e->written)
     return sm_fail(&w->first, SM_EINTERNAL, "tensor '%.200s' holds %" PRIu64 " bytes; %" PRIu64 " were given",
                    name, e->bytes, e->written + bytes);
-  if (!write_at(w, data, bytes, w->data_at + e->offset + e->written)) return w->first.code;
+  if (!st_writer_write_at(w, data, bytes, w->data_at + e->offset + e->written)) return w->first.code;
   e->crc = sm_crc32c(e->crc, data, bytes);
   e->written += bytes;
   return SM_OK;
@@ -256,13 +259,13 @@ sm_status sm_st_write(sm_st_writer *w, const char *name, const void *data, size_
 
 /* ---- the end ---- */
 
-static void put_digits(sm_st_writer *w, size_t at, uint32_t crc) {
+static void st_writer_put_digits(sm_st_writer *w, size_t at, uint32_t crc) {
   char digits[ST_DIGITS + 1];
   snprintf(digits, sizeof digits, "%08" PRIx32, crc);
   memcpy(w->header.s + at, digits, ST_DIGITS);
 }
 
-static bool write_header(sm_st_writer *w) {
+static bool st_writer_write_header(sm_st_writer *w) {
   unsigned char length[8];
   size_t own_at = 0;
   for (size_t i = 0; i < w->count; i++)
@@ -271,16 +274,16 @@ static bool write_header(sm_st_writer *w) {
                      w->entries[i].name, w->entries[i].written, w->entries[i].bytes),
              false;
   for (size_t i = 0; i < w->npairs; i++) {
-    if (w->pairs[i].tensor) put_digits(w, w->pairs[i].value_at, w->pairs[i].tensor->crc);
+    if (w->pairs[i].tensor) st_writer_put_digits(w, w->pairs[i].value_at, w->pairs[i].tensor->crc);
     if (!strcmp(w->pairs[i].key, ST_KEY_HEADER)) own_at = w->pairs[i].value_at;
   }
   for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)w->header.len >> (8 * i));
-  put_digits(w, own_at, sm_crc32c(sm_crc32c(0, length, 8), w->header.s, w->header.len));
-  return write_at(w, length, 8, 0) && write_at(w, w->header.s, w->header.len, 8);
+  st_writer_put_digits(w, own_at, sm_crc32c(sm_crc32c(0, length, 8), w->header.s, w->header.len));
+  return st_writer_write_at(w, length, 8, 0) && st_writer_write_at(w, w->header.s, w->header.len, 8);
 }
 
 /* Reads the synced temporary file back, from the disk where the system lets go of its cached pages. */
-static sm_status check(sm_st_writer *w, sm_error *err) {
+static sm_status st_writer_check(sm_st_writer *w, sm_error *err) {
   posix_fadvise(sm_file_fd(w->file), 0, 0, POSIX_FADV_DONTNEED);
   sm_st_reader *r = sm_st_open(sm_file_temporary(w->file), err);
   if (!r) return err ? err->code : SM_EIO;
@@ -296,10 +299,10 @@ sm_status sm_st_finish(sm_st_writer *w, sm_error *err) {
   sm_status status = SM_EINVAL;
   if (!w) return err && err->code ? err->code : SM_EINVAL;
   if (!err) err = &own;
-  if (!laid_out(w) || !write_header(w)) {
+  if (!st_writer_laid_out(w) || !st_writer_write_header(w)) {
     *err = w->first;
     status = sm_fail_at(err, w->path, 0, 0);
-  } else if (!(status = sm_file_sync(w->file, err)) && (status = check(w, err))) {
+  } else if (!(status = sm_file_sync(w->file, err)) && (status = st_writer_check(w, err))) {
     sm_error why = *err;
     status = sm_fail(err, SM_EIO, "reading back what was written failed: %.800s", why.message);
     sm_fail_at(err, w->path, 0, 0);

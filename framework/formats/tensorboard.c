@@ -38,40 +38,42 @@ struct sm_tb {
 
 /* ---- protobuf ---- */
 
-static void varint(sm_text *t, uint64_t v) {
+static void tensorboard_varint(sm_text *t, uint64_t v) {
   unsigned char bytes[10];
   size_t n = 0;
   for (; v >= 128; v >>= 7) bytes[n++] = (unsigned char)(v | 128);
   bytes[n++] = (unsigned char)v;
   sm_text_bytes(t, bytes, n);
 }
-static void field(sm_text *t, int number, int wire) { varint(t, (uint64_t)number << 3 | (unsigned)wire); }
-static void field_int(sm_text *t, int number, int64_t v) {
-  field(t, number, WIRE_VARINT);
-  varint(t, (uint64_t)v);
+static void tensorboard_field(sm_text *t, int number, int wire) {
+  tensorboard_varint(t, (uint64_t)number << 3 | (unsigned)wire);
 }
-static void field_bytes(sm_text *t, int number, const void *data, size_t bytes) {
-  field(t, number, WIRE_BYTES);
-  varint(t, bytes);
+static void tensorboard_field_int(sm_text *t, int number, int64_t v) {
+  tensorboard_field(t, number, WIRE_VARINT);
+  tensorboard_varint(t, (uint64_t)v);
+}
+static void tensorboard_field_bytes(sm_text *t, int number, const void *data, size_t bytes) {
+  tensorboard_field(t, number, WIRE_BYTES);
+  tensorboard_varint(t, bytes);
   sm_text_bytes(t, data, bytes);
 }
-static void field_double(sm_text *t, int number, double v) {
-  field(t, number, WIRE_64);
+static void tensorboard_field_double(sm_text *t, int number, double v) {
+  tensorboard_field(t, number, WIRE_64);
   sm_text_bytes(t, &v, sizeof v);
 }
-static void field_float(sm_text *t, int number, float v) {
-  field(t, number, WIRE_32);
+static void tensorboard_field_float(sm_text *t, int number, float v) {
+  tensorboard_field(t, number, WIRE_32);
   sm_text_bytes(t, &v, sizeof v);
 }
 
 /* ---- records ---- */
 
-static uint32_t masked(const void *data, size_t bytes) {
+static uint32_t tensorboard_masked(const void *data, size_t bytes) {
   uint32_t crc = sm_crc32c(0, data, bytes);
   return ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
 }
 
-static void begin(sm_tb *tb, int64_t step) {
+static void tensorboard_begin(sm_tb *tb, int64_t step) {
   struct timespec now;
   double seconds = tb->wall_time;
   if (seconds < 0) {
@@ -79,47 +81,49 @@ static void begin(sm_tb *tb, int64_t step) {
     seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
   }
   tb->event.len = tb->part.len = tb->value.len = 0;
-  field_double(&tb->event, EVENT_WALL_TIME, seconds);
-  if (step) field_int(&tb->event, EVENT_STEP, step); /* 0 is the default and is left out, as protobuf does */
+  tensorboard_field_double(&tb->event, EVENT_WALL_TIME, seconds);
+  if (step)
+    tensorboard_field_int(&tb->event, EVENT_STEP,
+                          step); /* 0 is the default and is left out, as protobuf does */
 }
 
-static void end(sm_tb *tb) {
+static void tensorboard_end(sm_tb *tb) {
   uint64_t length = tb->event.len;
-  uint32_t crc = masked(&length, sizeof length);
+  uint32_t crc = tensorboard_masked(&length, sizeof length);
   sm_text *t = &tb->tail.waiting;
   if (tb->event.failed || tb->part.failed || tb->value.failed) t->failed = true;
   sm_text_bytes(t, &length, sizeof length);
   sm_text_bytes(t, &crc, sizeof crc);
   sm_text_bytes(t, tb->event.s, tb->event.len);
-  crc = masked(tb->event.s, tb->event.len);
+  crc = tensorboard_masked(tb->event.s, tb->event.len);
   sm_text_bytes(t, &crc, sizeof crc);
 }
 
-static void end_summary(sm_tb *tb) {
+static void tensorboard_end_summary(sm_tb *tb) {
   tb->part.len = 0;
-  field_bytes(&tb->part, SUMMARY_VALUE, tb->value.s, tb->value.len);
-  field_bytes(&tb->event, EVENT_SUMMARY, tb->part.s, tb->part.len);
-  end(tb);
+  tensorboard_field_bytes(&tb->part, SUMMARY_VALUE, tb->value.s, tb->value.len);
+  tensorboard_field_bytes(&tb->event, EVENT_SUMMARY, tb->part.s, tb->part.len);
+  tensorboard_end(tb);
 }
 
-static void first_records(sm_tb *tb, int64_t first_step) {
+static void tensorboard_first_records(sm_tb *tb, int64_t first_step) {
   static const char FORMAT[] = "brain.Event:2", MESSAGE[] = "resumed";
-  begin(tb, 0);
-  field_bytes(&tb->event, EVENT_FILE_VERSION, FORMAT, strlen(FORMAT));
-  end(tb);
+  tensorboard_begin(tb, 0);
+  tensorboard_field_bytes(&tb->event, EVENT_FILE_VERSION, FORMAT, strlen(FORMAT));
+  tensorboard_end(tb);
   if (first_step < 0) return;
-  begin(tb, first_step);
-  field_int(&tb->part, SESSION_STATUS, SESSION_START);
-  field_bytes(&tb->part, SESSION_MESSAGE, MESSAGE, strlen(MESSAGE));
-  field_bytes(&tb->event, EVENT_SESSION_LOG, tb->part.s, tb->part.len);
-  end(tb);
+  tensorboard_begin(tb, first_step);
+  tensorboard_field_int(&tb->part, SESSION_STATUS, SESSION_START);
+  tensorboard_field_bytes(&tb->part, SESSION_MESSAGE, MESSAGE, strlen(MESSAGE));
+  tensorboard_field_bytes(&tb->event, EVENT_SESSION_LOG, tb->part.s, tb->part.len);
+  tensorboard_end(tb);
 }
 
 /* ---- the file ---- */
 
 /* Two starts within one second must not share a file; TensorBoard reads a folder's files in order of name, so
  * the later one takes a suffix that sorts behind. */
-static sm_status create(sm_tb *tb, const char *folder, sm_error *err) {
+static sm_status tensorboard_create(sm_tb *tb, const char *folder, sm_error *err) {
   char host[256] = "localhost", suffix[16] = "";
   if (gethostname(host, sizeof host - 1) || !*host) strcpy(host, "localhost");
   for (char *c = host; *c; c++)
@@ -140,7 +144,7 @@ static sm_status create(sm_tb *tb, const char *folder, sm_error *err) {
   return sm_fail_at(err, tb->path, 0, 0), SM_EIO;
 }
 
-static void release(sm_tb *tb) {
+static void tensorboard_release(sm_tb *tb) {
   if (tb->tail.fd >= 0) close(tb->tail.fd);
   sm_text_free(&tb->tail.waiting);
   sm_text_free(&tb->event);
@@ -156,9 +160,9 @@ sm_tb *sm_tb_open(const char *folder, int64_t first_step, sm_error *err) {
   if (!tb) return sm_fail(err, SM_ENOMEM, "no memory for a TensorBoard file"), NULL;
   tb->tail.fd = -1;
   tb->wall_time = -1;
-  if (create(tb, folder, err)) return release(tb), NULL;
-  first_records(tb, first_step);
-  if (sm_tb_flush(tb, err)) return release(tb), NULL;
+  if (tensorboard_create(tb, folder, err)) return tensorboard_release(tb), NULL;
+  tensorboard_first_records(tb, first_step);
+  if (sm_tb_flush(tb, err)) return tensorboard_release(tb), NULL;
   return tb;
 }
 
@@ -169,23 +173,23 @@ const char *sm_tb_path(const sm_tb *tb) { return tb ? tb->path : NULL; }
 
 void sm_tb_scalar(sm_tb *tb, const char *tag, int64_t step, double value) {
   if (!tb) return;
-  begin(tb, step);
-  field_bytes(&tb->value, VALUE_TAG, tag, strlen(tag));
-  field_float(&tb->value, VALUE_SIMPLE, (float)value);
-  end_summary(tb);
+  tensorboard_begin(tb, step);
+  tensorboard_field_bytes(&tb->value, VALUE_TAG, tag, strlen(tag));
+  tensorboard_field_float(&tb->value, VALUE_SIMPLE, (float)value);
+  tensorboard_end_summary(tb);
 }
 
 void sm_tb_image(sm_tb *tb, const char *tag, int64_t step, int width, int height, const void *png,
                  size_t bytes) {
   if (!tb) return;
-  begin(tb, step);
-  field_int(&tb->part, IMAGE_HEIGHT, height);
-  field_int(&tb->part, IMAGE_WIDTH, width);
-  field_int(&tb->part, IMAGE_COLOURS, 3);
-  field_bytes(&tb->part, IMAGE_BYTES, png, bytes);
-  field_bytes(&tb->value, VALUE_TAG, tag, strlen(tag));
-  field_bytes(&tb->value, VALUE_IMAGE, tb->part.s, tb->part.len);
-  end_summary(tb);
+  tensorboard_begin(tb, step);
+  tensorboard_field_int(&tb->part, IMAGE_HEIGHT, height);
+  tensorboard_field_int(&tb->part, IMAGE_WIDTH, width);
+  tensorboard_field_int(&tb->part, IMAGE_COLOURS, 3);
+  tensorboard_field_bytes(&tb->part, IMAGE_BYTES, png, bytes);
+  tensorboard_field_bytes(&tb->value, VALUE_TAG, tag, strlen(tag));
+  tensorboard_field_bytes(&tb->value, VALUE_IMAGE, tb->part.s, tb->part.len);
+  tensorboard_end_summary(tb);
 }
 
 sm_status sm_tb_flush(sm_tb *tb, sm_error *err) {
@@ -203,6 +207,6 @@ sm_status sm_tb_close(sm_tb *tb, sm_error *err) {
     sm_fail_at(err, tb->path, 0, 0);
   }
   tb->tail.fd = -1;
-  release(tb);
+  tensorboard_release(tb);
   return status;
 }

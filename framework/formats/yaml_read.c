@@ -24,19 +24,19 @@ typedef struct reader {
   sm_error *err;
 } reader;
 
-static sm_place place_of(const reader *r, yaml_mark_t mark) {
+static sm_place yaml_read_place_of(const reader *r, yaml_mark_t mark) {
   if (!r->lines) return (sm_place){r->name, 0, 0};
   return (sm_place){r->name, (int)mark.line + 1, (int)mark.column + 1};
 }
 
-static sm_yaml *no_memory(reader *r) {
+static sm_yaml *yaml_read_no_memory(reader *r) {
   sm_fail(r->err, SM_ENOMEM, "out of memory");
   return NULL;
 }
 
-static sm_yaml *refuse(reader *r, yaml_mark_t mark, const char *message, const char *hint) {
+static sm_yaml *yaml_read_refuse(reader *r, yaml_mark_t mark, const char *message, const char *hint) {
   sm_fail(r->err, SM_EFORMAT, "%s", message);
-  sm_fail_place(r->err, place_of(r, mark));
+  sm_fail_place(r->err, yaml_read_place_of(r, mark));
   if (hint) sm_hint(r->err, "%s", hint);
   return NULL;
 }
@@ -44,7 +44,7 @@ static sm_yaml *refuse(reader *r, yaml_mark_t mark, const char *message, const c
 /* ---- the text itself ----------------------------------------------------------------------------------- */
 
 /* Bytes of the valid UTF-8 sequence at s (no overlong forms, no surrogates), or 0. */
-static int utf8_length(const unsigned char *s, size_t left) {
+static int yaml_read_utf8_length(const unsigned char *s, size_t left) {
   if (s[0] < 0x80) return 1;
   int n = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
   if (n == 0 || (size_t)n > left) return 0;
@@ -56,7 +56,7 @@ static int utf8_length(const unsigned char *s, size_t left) {
 }
 
 /* Line and column (in characters) of byte `offset`. */
-static yaml_mark_t mark_at(const char *text, size_t bytes, size_t offset) {
+static yaml_mark_t yaml_read_mark_at(const char *text, size_t bytes, size_t offset) {
   yaml_mark_t mark = {offset, 0, 0};
   for (size_t i = 0; i < offset && i < bytes; i++) {
     if (text[i] == '\n') mark.line++, mark.column = 0;
@@ -65,7 +65,7 @@ static yaml_mark_t mark_at(const char *text, size_t bytes, size_t offset) {
   return mark;
 }
 
-static bool check_text(reader *r, const char *text, size_t bytes) {
+static bool yaml_read_check_text(reader *r, const char *text, size_t bytes) {
   if (bytes > SM_YAML_MAX_BYTES) {
     sm_fail(r->err, SM_EFORMAT, "a recipe of more than 1 MiB");
     sm_fail_at(r->err, r->name, 0, 0);
@@ -73,9 +73,9 @@ static bool check_text(reader *r, const char *text, size_t bytes) {
     return false;
   }
   for (size_t i = 0; i < bytes;) {
-    int n = utf8_length((const unsigned char *)text + i, bytes - i);
+    int n = yaml_read_utf8_length((const unsigned char *)text + i, bytes - i);
     if (n == 0) {
-      refuse(r, mark_at(text, bytes, i), "not UTF-8 text", "save the file as UTF-8");
+      yaml_read_refuse(r, yaml_read_mark_at(text, bytes, i), "not UTF-8 text", "save the file as UTF-8");
       return false;
     }
     i += (size_t)n;
@@ -86,7 +86,7 @@ static bool check_text(reader *r, const char *text, size_t bytes) {
 /* libyaml takes the brace in "{mim: !delete}" for a part of the tag, which YAML 1.2 does not allow it to be.
  * There the tag gets a shorter name and room behind it; nothing else moves. NULL when memory runs out. */
 #define SHORT_DELETE "!-"
-static const char *make_room(reader *r, const char *text, size_t bytes) {
+static const char *yaml_read_make_room(reader *r, const char *text, size_t bytes) {
   static const char word[] = "!delete";
   enum { LENGTH = sizeof word - 1 };
   char *copy = NULL;
@@ -102,48 +102,48 @@ static const char *make_room(reader *r, const char *text, size_t bytes) {
 }
 
 /* libyaml's own complaint. Tabs are the usual cause of its least helpful ones. */
-static void syntax_error(reader *r, const char *text, size_t bytes) {
+static void yaml_read_syntax_error(reader *r, const char *text, size_t bytes) {
   yaml_mark_t mark = r->yaml.problem_mark;
   if (r->yaml.error == YAML_MEMORY_ERROR) {
-    no_memory(r);
+    yaml_read_no_memory(r);
     return;
   }
-  if (r->yaml.error == YAML_READER_ERROR) mark = mark_at(text, bytes, r->yaml.problem_offset);
+  if (r->yaml.error == YAML_READER_ERROR) mark = yaml_read_mark_at(text, bytes, r->yaml.problem_offset);
   sm_fail(r->err, SM_EFORMAT, "not valid YAML: %s", r->yaml.problem ? r->yaml.problem : "unknown problem");
-  sm_fail_place(r->err, place_of(r, mark));
+  sm_fail_place(r->err, yaml_read_place_of(r, mark));
   if (mark.index < bytes && text[mark.index] == '\t') sm_hint(r->err, "indent with spaces, not tabs");
 }
 
 /* ---- nodes --------------------------------------------------------------------------------------------- */
 
-static bool count_node(reader *r, yaml_mark_t mark) {
+static bool yaml_read_count_node(reader *r, yaml_mark_t mark) {
   if (++r->nodes <= SM_YAML_MAX_NODES) return true;
-  refuse(r, mark, "more than 20000 values", "do aliases repeat each other?");
+  yaml_read_refuse(r, mark, "more than 20000 values", "do aliases repeat each other?");
   return false;
 }
 
-static bool plain_null(const char *text) {
+static bool yaml_read_plain_null(const char *text) {
   return !*text || !strcmp(text, "~") || !strcmp(text, "null") || !strcmp(text, "Null") ||
          !strcmp(text, "NULL");
 }
 
 /* Only !delete means anything here; the type of a value is declared by the table that reads it. */
-static bool check_tag(reader *r, const yaml_char_t *tag, yaml_mark_t mark) {
+static bool yaml_read_check_tag(reader *r, const yaml_char_t *tag, yaml_mark_t mark) {
   if (!tag || strcmp((const char *)tag, "!") == 0) return true;
   char message[160];
   snprintf(message, sizeof message, "unknown tag '%.80s'", (const char *)tag);
-  refuse(r, mark, message, "the only tag is !delete; the type of a value is known from its key");
+  yaml_read_refuse(r, mark, message, "the only tag is !delete; the type of a value is known from its key");
   return false;
 }
 
-static anchor *open_anchor(reader *r, const yaml_char_t *name, bool *failed) {
+static anchor *yaml_read_open_anchor(reader *r, const yaml_char_t *name, bool *failed) {
   *failed = false;
   if (!name) return NULL;
   anchor *a = sm_arena_alloc(r->arena, sizeof *a);
   if (a) a->name = sm_arena_strdup(r->arena, (const char *)name);
   if (!a || !a->name) {
     *failed = true;
-    no_memory(r);
+    yaml_read_no_memory(r);
     return NULL;
   }
   a->next = r->anchors;
@@ -151,15 +151,16 @@ static anchor *open_anchor(reader *r, const yaml_char_t *name, bool *failed) {
   return a;
 }
 
-static sm_yaml *copy_node(reader *r, const sm_yaml *from, yaml_mark_t mark) {
-  if (!count_node(r, mark)) return NULL;
+static sm_yaml *yaml_read_copy_node(reader *r, const sm_yaml *from, yaml_mark_t mark) {
+  if (!yaml_read_count_node(r, mark)) return NULL;
   sm_yaml *node = sm_yaml_new(r->arena, from->kind, from->at);
-  if (!node) return no_memory(r);
+  if (!node) return yaml_read_no_memory(r);
   node->text = from->text;
   for (int i = 0; i < from->n; i++) {
-    sm_yaml *value = copy_node(r, from->entry[i].value, mark);
+    sm_yaml *value = yaml_read_copy_node(r, from->entry[i].value, mark);
     if (!value) return NULL;
-    if (!sm_yaml_add(r->arena, node, from->entry[i].key, from->entry[i].at, value)) return no_memory(r);
+    if (!sm_yaml_add(r->arena, node, from->entry[i].key, from->entry[i].at, value))
+      return yaml_read_no_memory(r);
   }
   return node;
 }
@@ -169,63 +170,69 @@ static sm_yaml *read_alias(reader *r, const yaml_event_t *event) {
   char message[160];
   for (const anchor *a = r->anchors; a; a = a->next) {
     if (strcmp(a->name, name) != 0) continue;
-    if (a->node) return copy_node(r, a->node, event->start_mark);
+    if (a->node) return yaml_read_copy_node(r, a->node, event->start_mark);
     snprintf(message, sizeof message, "alias '*%.80s' stands inside its own anchor", name);
-    return refuse(r, event->start_mark, message, "a value cannot contain itself");
+    return yaml_read_refuse(r, event->start_mark, message, "a value cannot contain itself");
   }
   snprintf(message, sizeof message, "unknown alias '*%.80s'", name);
-  return refuse(r, event->start_mark, message,
+  return yaml_read_refuse(r, event->start_mark, message,
                 "write the anchor before its first use; quote a text that begins with *");
 }
 
 static sm_yaml *read_scalar(reader *r, const yaml_event_t *event) {
   const char *tag = (const char *)event->data.scalar.tag, *value = (const char *)event->data.scalar.value;
-  bool drop = tag && (strcmp(tag, "!delete") == 0 || strcmp(tag, SHORT_DELETE) == 0);
-  if (!drop && !check_tag(r, event->data.scalar.tag, event->start_mark)) return NULL;
-  if (drop && *value) return refuse(r, event->start_mark, "!delete takes no value", "write 'key: !delete'");
+  bool drop = tag && (!strcmp(tag, "!delete") || !strcmp(tag, SHORT_DELETE));
+  if (!drop && !yaml_read_check_tag(r, event->data.scalar.tag, event->start_mark)) return NULL;
+  if (drop && *value)
+    return yaml_read_refuse(r, event->start_mark, "!delete takes no value", "write 'key: !delete'");
   if (strlen(value) != event->data.scalar.length)
-    return refuse(r, event->start_mark, "a text with a zero byte inside", NULL);
+    return yaml_read_refuse(r, event->start_mark, "a text with a zero byte inside", NULL);
   bool plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-  sm_yaml_kind kind = drop ? SM_YAML_DELETE : plain && plain_null(value) ? SM_YAML_NULL : SM_YAML_TEXT;
-  sm_yaml *node = sm_yaml_new(r->arena, kind, place_of(r, event->start_mark));
+  sm_yaml_kind kind = drop                                   ? SM_YAML_DELETE
+                      : plain && yaml_read_plain_null(value) ? SM_YAML_NULL
+                                                             : SM_YAML_TEXT;
+  sm_yaml *node = sm_yaml_new(r->arena, kind, yaml_read_place_of(r, event->start_mark));
   if (node) node->text = sm_arena_strdup(r->arena, value);
-  return node && node->text ? node : no_memory(r);
+  return node && node->text ? node : yaml_read_no_memory(r);
 }
 
 static sm_yaml *read_node(reader *r, const yaml_event_t *event, int depth);
 
-static bool next_event(reader *r, yaml_event_t *event) { return yaml_parser_parse(&r->yaml, event); }
+static bool yaml_read_next_event(reader *r, yaml_event_t *event) {
+  return yaml_parser_parse(&r->yaml, event);
+}
 
 /* The key of a pair: a plain word that the mapping does not hold yet. */
 static const char *read_key(reader *r, const sm_yaml *map, const yaml_event_t *event) {
   char message[200];
   if (event->type != YAML_SCALAR_EVENT) {
-    refuse(r, event->start_mark, "a key must be a word", "lists, mappings and aliases cannot be keys");
+    yaml_read_refuse(r, event->start_mark, "a key must be a word",
+                     "lists, mappings and aliases cannot be keys");
     return NULL;
   }
   const char *key = (const char *)event->data.scalar.value;
-  if (strcmp(key, "<<") == 0) {
-    refuse(r, event->start_mark, "'<<' merge keys are not used in recipes",
+  if (!strcmp(key, "<<")) {
+    yaml_read_refuse(r, event->start_mark, "'<<' merge keys are not used in recipes",
            "put what is shared into a file of its own and name it with 'extends:'");
     return NULL;
   }
   if (strlen(key) != event->data.scalar.length || !*key ||
-      !check_tag(r, event->data.scalar.tag, event->start_mark)) {
-    if (!r->err || !r->err->code) refuse(r, event->start_mark, "an empty or unprintable key", NULL);
+      !yaml_read_check_tag(r, event->data.scalar.tag, event->start_mark)) {
+    if (!r->err || !r->err->code) yaml_read_refuse(r, event->start_mark, "an empty or unprintable key", NULL);
     return NULL;
   }
   const sm_entry *first = sm_yaml_find(map, key);
   if (first) {
     snprintf(message, sizeof message, "duplicate key '%.80s', first given in line %d", key, first->at.line);
-    refuse(r, event->start_mark, first->at.line ? message : "duplicate key", "keep one of them");
+    yaml_read_refuse(r, event->start_mark, first->at.line ? message : "duplicate key", "keep one of them");
     return NULL;
   }
   if (map->n == SM_YAML_MAX_KEYS) {
-    refuse(r, event->start_mark, "more than 1000 keys in one mapping", NULL);
+    yaml_read_refuse(r, event->start_mark, "more than 1000 keys in one mapping", NULL);
     return NULL;
   }
   const char *copy = sm_arena_strdup(r->arena, key);
-  if (!copy) no_memory(r);
+  if (!copy) yaml_read_no_memory(r);
   return copy;
 }
 
@@ -234,43 +241,45 @@ static bool read_entries(reader *r, sm_yaml *node, yaml_event_type_t end, int de
   for (;;) {
     yaml_event_t event;
     const char *key = NULL;
-    if (!next_event(r, &event)) return false;
+    if (!yaml_read_next_event(r, &event)) return false;
     if (event.type == end) {
       yaml_event_delete(&event);
       return true;
     }
-    sm_place at = place_of(r, event.start_mark);
+    sm_place at = yaml_read_place_of(r, event.start_mark);
     if (node->kind == SM_YAML_MAP) {
       key = read_key(r, node, &event);
       yaml_event_delete(&event);
-      if (!key || !next_event(r, &event)) return false;
+      if (!key || !yaml_read_next_event(r, &event)) return false;
     }
     sm_yaml *value = read_node(r, &event, depth + 1);
     yaml_event_delete(&event);
     if (!value) return false;
-    if (!sm_yaml_add(r->arena, node, key, at, value)) return no_memory(r) != NULL;
+    if (!sm_yaml_add(r->arena, node, key, at, value)) return yaml_read_no_memory(r) != NULL;
   }
 }
 
 static sm_yaml *read_collection(reader *r, const yaml_event_t *event, int depth) {
   bool map = event->type == YAML_MAPPING_START_EVENT;
   const yaml_char_t *tag = map ? event->data.mapping_start.tag : event->data.sequence_start.tag;
-  if (depth >= SM_YAML_MAX_DEPTH) return refuse(r, event->start_mark, "nested deeper than 64 levels", NULL);
-  if (!check_tag(r, tag, event->start_mark)) return NULL;
-  sm_yaml *node = sm_yaml_new(r->arena, map ? SM_YAML_MAP : SM_YAML_LIST, place_of(r, event->start_mark));
-  if (!node) return no_memory(r);
+  if (depth >= SM_YAML_MAX_DEPTH)
+    return yaml_read_refuse(r, event->start_mark, "nested deeper than 64 levels", NULL);
+  if (!yaml_read_check_tag(r, tag, event->start_mark)) return NULL;
+  sm_yaml *node =
+      sm_yaml_new(r->arena, map ? SM_YAML_MAP : SM_YAML_LIST, yaml_read_place_of(r, event->start_mark));
+  if (!node) return yaml_read_no_memory(r);
   return read_entries(r, node, map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT, depth) ? node : NULL;
 }
 
 static sm_yaml *read_node(reader *r, const yaml_event_t *event, int depth) {
   const yaml_char_t *name = NULL;
   if (event->type == YAML_ALIAS_EVENT) return read_alias(r, event);
-  if (!count_node(r, event->start_mark)) return NULL;
+  if (!yaml_read_count_node(r, event->start_mark)) return NULL;
   if (event->type == YAML_SCALAR_EVENT) name = event->data.scalar.anchor;
   if (event->type == YAML_SEQUENCE_START_EVENT) name = event->data.sequence_start.anchor;
   if (event->type == YAML_MAPPING_START_EVENT) name = event->data.mapping_start.anchor;
   bool failed;
-  anchor *a = open_anchor(r, name, &failed);
+  anchor *a = yaml_read_open_anchor(r, name, &failed);
   if (failed) return NULL;
   sm_yaml *node = event->type == YAML_SCALAR_EVENT ? read_scalar(r, event) : read_collection(r, event, depth);
   if (a) a->node = node;
@@ -280,9 +289,9 @@ static sm_yaml *read_node(reader *r, const yaml_event_t *event, int depth) {
 /* ---- the document -------------------------------------------------------------------------------------- */
 
 /* Take events until one that is not a border; STREAM_END or a node's first event. false: libyaml failed. */
-static bool skip_borders(reader *r, yaml_event_t *event) {
+static bool yaml_read_skip_borders(reader *r, yaml_event_t *event) {
   for (;;) {
-    if (!next_event(r, event)) return false;
+    if (!yaml_read_next_event(r, event)) return false;
     if (event->type != YAML_STREAM_START_EVENT && event->type != YAML_DOCUMENT_START_EVENT) return true;
     yaml_event_delete(event);
   }
@@ -290,17 +299,17 @@ static bool skip_borders(reader *r, yaml_event_t *event) {
 
 static sm_yaml *read_document(reader *r) {
   yaml_event_t event;
-  if (!skip_borders(r, &event)) return NULL;
+  if (!yaml_read_skip_borders(r, &event)) return NULL;
   bool empty = event.type == YAML_STREAM_END_EVENT;
-  sm_yaml *root =
-      empty ? sm_yaml_new(r->arena, SM_YAML_NULL, place_of(r, event.start_mark)) : read_node(r, &event, 0);
+  sm_yaml *root = empty ? sm_yaml_new(r->arena, SM_YAML_NULL, yaml_read_place_of(r, event.start_mark))
+                        : read_node(r, &event, 0);
   yaml_event_delete(&event);
   if (!root || empty) return root;
-  if (!next_event(r, &event)) return NULL; /* document end */
+  if (!yaml_read_next_event(r, &event)) return NULL; /* document end */
   yaml_event_delete(&event);
-  if (!next_event(r, &event)) return NULL;
+  if (!yaml_read_next_event(r, &event)) return NULL;
   if (event.type != YAML_STREAM_END_EVENT)
-    root = refuse(r, event.start_mark, "a second document begins here",
+    root = yaml_read_refuse(r, event.start_mark, "a second document begins here",
                   "a recipe is one document; remove the '---'");
   yaml_event_delete(&event);
   return root;
@@ -312,13 +321,13 @@ sm_yaml *sm_yaml_read(sm_arena *arena, const char *name, bool lines, const char 
   reader r = {.arena = arena, .name = name, .lines = lines, .err = err ? err : &own};
   sm_error_clear(r.err);
   if (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) text += 3, bytes -= 3; /* a byte order mark */
-  if (!check_text(&r, text, bytes)) return NULL;
-  text = make_room(&r, text, bytes);
-  if (!text || !yaml_parser_initialize(&r.yaml)) return no_memory(&r);
+  if (!yaml_read_check_text(&r, text, bytes)) return NULL;
+  text = yaml_read_make_room(&r, text, bytes);
+  if (!text || !yaml_parser_initialize(&r.yaml)) return yaml_read_no_memory(&r);
   yaml_parser_set_encoding(&r.yaml, YAML_UTF8_ENCODING);
   yaml_parser_set_input_string(&r.yaml, (const unsigned char *)text, bytes);
   sm_yaml *root = read_document(&r);
-  if (!root && !r.err->code) syntax_error(&r, text, bytes);
+  if (!root && !r.err->code) yaml_read_syntax_error(&r, text, bytes);
   yaml_parser_delete(&r.yaml);
   return root;
 }

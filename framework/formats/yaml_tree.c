@@ -36,7 +36,7 @@ bool sm_yaml_add(sm_arena *arena, sm_yaml *node, const char *key, sm_place at, s
 const sm_entry *sm_yaml_find(const sm_yaml *map, const char *key) {
   if (!map || map->kind != SM_YAML_MAP) return NULL;
   for (int i = 0; i < map->n; i++)
-    if (strcmp(map->entry[i].key, key) == 0) return &map->entry[i];
+    if (!strcmp(map->entry[i].key, key)) return &map->entry[i];
   return NULL;
 }
 

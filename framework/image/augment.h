@@ -1,5 +1,6 @@
-/* framework/image/augment.h — changes of a picture that training and evaluation draw: crops, colour, blur, RandAugment, and
- * views, which are made of all of them. The arithmetic is that of PIL 9.4 and torchvision; see smalti/image.h. */
+/* framework/image/augment.h — changes of a picture that training and evaluation draw: crops, colour, blur,
+ * RandAugment, and views, which are made of all of them. The arithmetic is that of PIL 9.4 and torchvision;
+ * see smalti/image.h. */
 #ifndef SM_IMAGE_AUGMENT_H
 #define SM_IMAGE_AUGMENT_H
 
@@ -7,15 +8,16 @@
 
 /* ---- centre crops -------------------------------------------------------------------------------------- */
 
-/* For evaluation: scale the picture until it just covers height x width enlarged by resize / s, where s is the shorter
- * of the two; then cut height x width out of its centre. So `resize` is what the shorter side of the crop is cut from,
- * and must not be less than it. Both scaled sides are truncated. For a square that is torchvision's rule: the picture's
- * shorter side becomes `resize`. Only the pixels that remain are computed. */
+/* For evaluation: scale the picture until it just covers height x width enlarged by resize / s, where s is
+ * the shorter of the two; then cut height x width out of its centre. So `resize` is what the shorter side of
+ * the crop is cut from, and must not be less than it. Both scaled sides are truncated. For a square that is
+ * torchvision's rule: the picture's shorter side becomes `resize`. Only the pixels that remain are computed.
+ */
 sm_status sm_image_eval_crop(const sm_image *in, int resize, int height, int width, sm_filter,
                              sm_image_scratch *, sm_image *out, sm_error *err);
 
-/* The `resize` that evaluations take for crops of height x width: an eighth more than the shorter side, as published for
- * 224 (256); small pictures are cut whole. */
+/* The `resize` that evaluations take for crops of height x width: an eighth more than the shorter side, as
+ * published for 224 (256); small pictures are cut whole. */
 int sm_image_eval_resize(int height, int width);
 
 /* ---- colour, blur, flip: in place ---------------------------------------------------------------------- */
@@ -38,8 +40,9 @@ sm_status sm_image_blur(sm_image *, double radius, sm_image_scratch *, sm_error 
 
 /* ---- RandAugment --------------------------------------------------------------------------------------- */
 
-/* A few operations out of fifteen, one after the other, all of about the same strength (Cubuk et al. 2020), as
- * timm's "rand-m9-mstd0.5-inc1" that DeiT, BEiT and iBOT fine-tune with. Every operation gives PIL's bytes. */
+/* A few operations out of fifteen, one after the other, all of about the same strength (Cubuk et al. 2020),
+ * as timm's "rand-m9-mstd0.5-inc1" that DeiT, BEiT and iBOT fine-tune with. Every operation gives PIL's
+ * bytes. */
 typedef enum {
   SM_RA_AUTO_CONTRAST = 0,
   SM_RA_EQUALIZE,
@@ -78,20 +81,21 @@ typedef struct sm_randaugment_choice {
   sm_randaugment_step step[SM_RANDAUGMENT_MAX];
 } sm_randaugment_choice;
 
-/* The argument of an operation at a magnitude, 0 … SM_RANDAUGMENT_FULL; negative: the other direction, where there
- * are two. Where there is no argument, 0. */
+/* The argument of an operation at a magnitude, 0 … SM_RANDAUGMENT_FULL; negative: the other direction, where
+ * there are two. Where there is no argument, 0. */
 double sm_randaugment_argument(sm_randaugment_op, double magnitude, bool negative);
 void sm_randaugment_draw(const sm_randaugment *, sm_rng *, sm_randaugment_choice *);
 /* In place. Turning, shearing and moving look up values between pixels: bicubic for SM_FILTER_BICUBIC and
- * SM_FILTER_LANCZOS, else bilinear. Where there is no picture they show the colour `mean`, 0 … 1. SM_ENOMEM. */
-sm_status sm_image_randaugment(sm_image *, const sm_randaugment_choice *, sm_filter filter, const float mean[3],
-                               sm_image_scratch *, sm_error *err);
+ * SM_FILTER_LANCZOS, else bilinear. Where there is no picture they show the colour `mean`, 0 … 1. SM_ENOMEM.
+ */
+sm_status sm_image_randaugment(sm_image *, const sm_randaugment_choice *, sm_filter filter,
+                               const float mean[3], sm_image_scratch *, sm_error *err);
 
 /* ---- views: random augmentation ------------------------------------------------------------------------ */
 
 /* How one kind of view is drawn: the members of iBOT's DataAugmentationiBOT, and RandAugment. All zero but
- * height, width, scale, ratio and std is legal: a random crop and nothing else. Order of application: crop and resize, flip,
- * RandAugment, jitter, grey, blur, solarise, normalise. */
+ * height, width, scale, ratio and std is legal: a random crop and nothing else. Order of application: crop
+ * and resize, flip, RandAugment, jitter, grey, blur, solarise, normalise. */
 typedef struct sm_view_recipe {
   int height, width; /* of the view, pixels                                                */
   sm_filter filter;
@@ -116,8 +120,8 @@ const char *sm_view_size_text(int height, int width, char *buf, size_t size);
 /* The same back. False: it is neither, or a side is not 1 … SM_IMAGE_MAX_SIDE. */
 bool sm_view_size_parse(const char *text, int *height, int *width);
 
-/* The reference's global view (224 x 224, scale 0.4-1, flip 0.5, jitter 0.4 0.4 0.2 0.1 at p 0.8, grey 0.2, blur 1,
- * radius 0.1-2, no solarising, ImageNet mean and deviation); callers change what differs. */
+/* The reference's global view (224 x 224, scale 0.4-1, flip 0.5, jitter 0.4 0.4 0.2 0.1 at p 0.8, grey 0.2,
+ * blur 1, radius 0.1-2, no solarising, ImageNet mean and deviation); callers change what differs. */
 sm_view_recipe sm_view_recipe_default(void);
 /* SM_EINVAL names the field and its value. Call once; drawing and applying do not check again. */
 sm_status sm_view_recipe_check(const sm_view_recipe *, sm_error *err);
@@ -137,7 +141,8 @@ typedef struct sm_view_choice {
 
 /* Draw a choice for a width x height picture. The colour draws come first and are always the same in number,
  * so they do not depend on the picture's size; then the box: torchvision's RandomResizedCrop, ten attempts,
- * then the largest centred box of an allowed ratio. RandAugment comes last, so crops are the same without it. */
+ * then the largest centred box of an allowed ratio. RandAugment comes last, so crops are the same without it.
+ */
 void sm_view_draw(const sm_view_recipe *, sm_rng *, int width, int height, sm_view_choice *);
 /* The same box and flip without any change of colour and without RandAugment: for a tokenizer that does not
  * share them. */
@@ -147,8 +152,8 @@ sm_view_choice sm_view_choice_plain(const sm_view_choice *);
  * floats. SM_EINVAL when the box is not inside the picture, SM_ENOMEM (only while the scratch grows). */
 sm_status sm_view_apply(const sm_image *, const sm_view_recipe *, const sm_view_choice *, sm_image_scratch *,
                         float *chw, sm_error *err);
-/* The same choice from a picture whose sides were divided by `by` (1, 2, 4, 8; see sm_image_shrink): the box is
- * meant in pixels of the full size and may fall between the pixels there are. by = 1 is sm_view_apply. */
+/* The same choice from a picture whose sides were divided by `by` (1, 2, 4, 8; see sm_image_shrink): the box
+ * is meant in pixels of the full size and may fall between the pixels there are. by = 1 is sm_view_apply. */
 sm_status sm_view_apply_shrunk(const sm_image *, int by, const sm_view_recipe *, const sm_view_choice *,
                                sm_image_scratch *, float *chw, sm_error *err);
 /* The most that the picture's sides may be divided by for this view: what is left of the box has at least

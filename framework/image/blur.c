@@ -17,7 +17,7 @@ typedef struct box_kernel {
 } box_kernel;
 
 /* In float where the reference is, so that the weights have the same last bit. */
-static box_kernel make_kernel(double sigma) {
+static box_kernel blur_make_kernel(double sigma) {
   float radius = (float)sigma, sigma2 = radius * radius / BLUR_PASSES;
   float length = (float)sqrt(12.0 * sigma2 + 1.0);
   float whole = (float)floor((length - 1.0) / 2.0);
@@ -64,11 +64,11 @@ sm_status sm_planes_blur(sm_planes *planes, double radius, sm_image_scratch *scr
   if (!(radius >= 0 && radius <= BLUR_MAX_RADIUS))
     return sm_fail(err, SM_EINVAL, "blur radius %g is not between 0 and %d", radius, BLUR_MAX_RADIUS);
   const sm_pixel_ops *ops = sm_pixel_ops_best();
-  const box_kernel k = make_kernel(radius);
+  const box_kernel k = blur_make_kernel(radius);
   const size_t width = (size_t)planes->width, padding = 2 * ((size_t)k.radius + 1);
   sm_planes other;
   sm_status status = sm_planes_make(&other, &scratch->other, planes->width, planes->height, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   uint8_t *padded = sm_buffer_need(&scratch->line, width + padding);
   if (!padded) return sm_fail(err, SM_ENOMEM, "no memory to blur a picture");
   for (int c = 0; c < 3; c++) {
@@ -88,7 +88,7 @@ sm_status sm_planes_blur(sm_planes *planes, double radius, sm_image_scratch *scr
 sm_status sm_image_blur(sm_image *image, double radius, sm_image_scratch *scratch, sm_error *err) {
   sm_planes planes;
   sm_status status = sm_planes_from_image(&planes, image, scratch, err);
-  if (status == SM_OK) status = sm_planes_blur(&planes, radius, scratch, err);
-  if (status == SM_OK) sm_planes_to_image(&planes, image);
+  if (!status) status = sm_planes_blur(&planes, radius, scratch, err);
+  if (!status) sm_planes_to_image(&planes, image);
   return status;
 }

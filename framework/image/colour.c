@@ -11,7 +11,7 @@ const float sm_imagenet_std[3] = {SM_IMAGENET_STD};
 
 /* PIL blends in float and cuts off; here the (float) factor is a fixed-point number with as many bits as
  * leave factor * 255 in 32 bits: 22 up to factor 2. Source: Pillow src/libImaging/Blend.c. */
-static sm_blend blend_make(double factor) {
+static sm_blend colour_blend_make(double factor) {
   double f = (float)(factor > 0 ? factor : 0);
   f = f < 4e6 ? f : 4e6;
   int shift = SM_TAP_BITS;
@@ -20,10 +20,10 @@ static sm_blend blend_make(double factor) {
 }
 
 /* np.uint8(hue_factor * 255): cut off towards 0, then modulo 256. */
-static int hue_steps(double turn) { return (int)(turn * 255) & 255; }
+static int colour_hue_steps(double turn) { return (int)(turn * 255) & 255; }
 
 /* rgb2hsv_row's 8-bit hue of the colour with range 255 that lies 6 * quotient of 1530 steps from red. */
-static int pil_hue(int quotient) {
+static int colour_pil_hue(int quotient) {
   int place = 6 * quotient, base = place <= 255 || place >= 1275 ? 0 : place <= 765 ? 2 : 4;
   int distance = place >= 1275 ? place - 1530 : place - 255 * base;
   float plus = (float)(distance >= 0 ? 255 : 255 + distance) / 255.0f;
@@ -42,43 +42,44 @@ static int pil_hue(int quotient) {
 void sm_hue_table_make(int steps, int32_t table[SM_HUE_TABLE]) {
   for (int quotient = 0; quotient < 256; quotient++)
     for (int whole = 0; whole < 2; whole++) {
-      int hue = ((whole ? pil_hue(quotient) : quotient) + steps) & 255;
+      int hue = ((whole ? colour_pil_hue(quotient) : quotient) + steps) & 255;
       int sector = 6 * hue / 255, place = 6 * hue % 255;
       table[2 * quotient + whole] = sector << 8 | (sector % 2 ? place : 255 - place);
     }
 }
 
 /* int(mean of the luma + 0.5) */
-static int grey_level(uint64_t sum, size_t n) { return (int)((double)sum / (double)n + 0.5); }
+static int colour_grey_level(uint64_t sum, size_t n) { return (int)((double)sum / (double)n + 0.5); }
 
 /* ---- on planes ----------------------------------------------------------------------------------------- */
 
-static void jitter_one(sm_planes *planes, const sm_view_choice *choice, sm_jitter what) {
+static void colour_jitter_one(sm_planes *planes, const sm_view_choice *choice, sm_jitter what) {
   const sm_pixel_ops *ops = sm_pixel_ops_best();
   const size_t n = sm_planes_count(planes);
   int32_t table[SM_HUE_TABLE];
   int towards = 0;
   switch (what) {
     case SM_JITTER_CONTRAST:
-      towards = grey_level(ops->luma_sum(planes->plane, n), n);
+      towards = colour_grey_level(ops->luma_sum(planes->plane, n), n);
       for (int c = 0; c < 3; c++)
-        ops->blend_value(planes->plane[c], n, towards, blend_make(choice->contrast));
+        ops->blend_value(planes->plane[c], n, towards, colour_blend_make(choice->contrast));
       break;
     case SM_JITTER_BRIGHTNESS:
-      for (int c = 0; c < 3; c++) ops->blend_value(planes->plane[c], n, 0, blend_make(choice->brightness));
+      for (int c = 0; c < 3; c++)
+        ops->blend_value(planes->plane[c], n, 0, colour_blend_make(choice->brightness));
       break;
     case SM_JITTER_SATURATION:
-      ops->blend_luma(planes->plane, n, blend_make(choice->saturation));
+      ops->blend_luma(planes->plane, n, colour_blend_make(choice->saturation));
       break;
     case SM_JITTER_HUE:
-      sm_hue_table_make(hue_steps(choice->hue), table);
+      sm_hue_table_make(colour_hue_steps(choice->hue), table);
       ops->hue(planes->plane, n, table);
       break;
   }
 }
 
 void sm_planes_jitter(sm_planes *planes, const sm_view_choice *choice) {
-  for (int i = 0; i < 4; i++) jitter_one(planes, choice, (sm_jitter)choice->order[i]);
+  for (int i = 0; i < 4; i++) colour_jitter_one(planes, choice, (sm_jitter)choice->order[i]);
 }
 
 /* ---- on pictures --------------------------------------------------------------------------------------- */
@@ -91,7 +92,7 @@ typedef struct colour_op {
   const int32_t *table;
 } colour_op;
 
-static void run_block(const sm_pixel_ops *ops, uint8_t *const plane[3], size_t n, colour_op *op) {
+static void colour_run_block(const sm_pixel_ops *ops, uint8_t *const plane[3], size_t n, colour_op *op) {
   switch (op->what) {
     case OP_VALUE:
       for (int c = 0; c < 3; c++) ops->blend_value(plane[c], n, op->number, op->blend);
@@ -114,7 +115,7 @@ static void run_block(const sm_pixel_ops *ops, uint8_t *const plane[3], size_t n
   }
 }
 
-static void run(sm_image *image, colour_op *op) {
+static void colour_run(sm_image *image, colour_op *op) {
   enum { BLOCK = 1024 };
   const sm_pixel_ops *ops = sm_pixel_ops_best();
   uint8_t block[3][BLOCK];
@@ -125,7 +126,7 @@ static void run(sm_image *image, colour_op *op) {
     size_t n = total - start < BLOCK ? total - start : BLOCK;
     for (size_t i = 0; i < n; i++)
       for (size_t c = 0; c < 3; c++) block[c][i] = rgb[3 * i + c];
-    run_block(ops, plane, n, op);
+    colour_run_block(ops, plane, n, op);
     if (op->what == OP_SUM) continue;
     for (size_t i = 0; i < n; i++)
       for (size_t c = 0; c < 3; c++) rgb[3 * i + c] = block[c][i];
@@ -133,30 +134,30 @@ static void run(sm_image *image, colour_op *op) {
 }
 
 void sm_image_brightness(sm_image *image, double factor) {
-  run(image, &(colour_op){.what = OP_VALUE, .blend = blend_make(factor)});
+  colour_run(image, &(colour_op){.what = OP_VALUE, .blend = colour_blend_make(factor)});
 }
 
 void sm_image_contrast(sm_image *image, double factor) {
   colour_op sum = {.what = OP_SUM};
-  run(image, &sum);
-  int level = grey_level(sum.sum, (size_t)image->width * (size_t)image->height);
-  run(image, &(colour_op){.what = OP_VALUE, .blend = blend_make(factor), .number = level});
+  colour_run(image, &sum);
+  int level = colour_grey_level(sum.sum, (size_t)image->width * (size_t)image->height);
+  colour_run(image, &(colour_op){.what = OP_VALUE, .blend = colour_blend_make(factor), .number = level});
 }
 
 void sm_image_saturation(sm_image *image, double factor) {
-  run(image, &(colour_op){.what = OP_LUMA, .blend = blend_make(factor)});
+  colour_run(image, &(colour_op){.what = OP_LUMA, .blend = colour_blend_make(factor)});
 }
 
 void sm_image_hue(sm_image *image, double turn) {
   int32_t table[SM_HUE_TABLE];
-  sm_hue_table_make(hue_steps(turn), table);
-  run(image, &(colour_op){.what = OP_HUE, .table = table});
+  sm_hue_table_make(colour_hue_steps(turn), table);
+  colour_run(image, &(colour_op){.what = OP_HUE, .table = table});
 }
 
-void sm_image_grey(sm_image *image) { run(image, &(colour_op){.what = OP_GREY}); }
+void sm_image_grey(sm_image *image) { colour_run(image, &(colour_op){.what = OP_GREY}); }
 
 void sm_image_solarize(sm_image *image, int threshold) {
-  run(image, &(colour_op){.what = OP_SOLARIZE, .number = threshold});
+  colour_run(image, &(colour_op){.what = OP_SOLARIZE, .number = threshold});
 }
 
 void sm_image_jitter(sm_image *image, const sm_view_choice *choice) {

@@ -38,7 +38,7 @@ static const struct {
     {"a Git LFS pointer, not the picture", 0, 23, "version https://git-lfs"},
 };
 
-static bool begins_without_case(const uint8_t *data, size_t bytes, const char *word) {
+static bool decode_begins_without_case(const uint8_t *data, size_t bytes, const char *word) {
   size_t n = strlen(word);
   if (bytes < n) return false;
   for (size_t i = 0; i < n; i++)
@@ -46,14 +46,14 @@ static bool begins_without_case(const uint8_t *data, size_t bytes, const char *w
   return true;
 }
 
-static bool looks_like_text(const uint8_t *data, size_t bytes) {
+static bool decode_looks_like_text(const uint8_t *data, size_t bytes) {
   size_t n = bytes < 512 ? bytes : 512;
   for (size_t i = 0; i < n; i++)
     if ((data[i] < 32 && !isspace(data[i])) || data[i] >= 127) return false;
   return true;
 }
 
-static const char *name_of(const uint8_t *data, size_t bytes) {
+static const char *decode_name_of(const uint8_t *data, size_t bytes) {
   if (bytes == 0) return "an empty file";
   for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++) {
     size_t end = signatures[i].at + signatures[i].length;
@@ -63,24 +63,25 @@ static const char *name_of(const uint8_t *data, size_t bytes) {
   const uint8_t *text = data;
   size_t left = bytes;
   while (left > 0 && isspace(*text)) text++, left--;
-  if (begins_without_case(text, left, "<!doctype html") || begins_without_case(text, left, "<html"))
+  if (decode_begins_without_case(text, left, "<!doctype html") ||
+      decode_begins_without_case(text, left, "<html"))
     return "an HTML page";
-  if (begins_without_case(text, left, "<?xml") || begins_without_case(text, left, "<svg"))
+  if (decode_begins_without_case(text, left, "<?xml") || decode_begins_without_case(text, left, "<svg"))
     return "an XML or SVG file";
-  if (looks_like_text(data, bytes)) return "a text file";
+  if (decode_looks_like_text(data, bytes)) return "a text file";
   return "of no known format";
 }
 
-static file_kind kind_of(const uint8_t *data, size_t bytes) {
+static file_kind decode_kind_of(const uint8_t *data, size_t bytes) {
   if (bytes >= 3 && data[0] == 0xFF && data[1] == 0xD8 && data[2] == 0xFF) return KIND_JPEG;
   if (bytes >= 8 && !memcmp(data, "\x89PNG\r\n\x1a\n", 8)) return KIND_PNG;
   return KIND_OTHER;
 }
 
-static sm_status refuse_kind(const uint8_t *data, size_t bytes, sm_error *err) {
+static sm_status decode_refuse_kind(const uint8_t *data, size_t bytes, sm_error *err) {
   if (bytes == 2 && data[0] == 0xFF && data[1] == 0xD8)
     return sm_fail(err, SM_EFORMAT, "JPEG cut short: only its first two bytes are there");
-  sm_fail(err, SM_EFORMAT, "not a JPEG or PNG picture: it is %s", name_of(data, bytes));
+  sm_fail(err, SM_EFORMAT, "not a JPEG or PNG picture: it is %s", decode_name_of(data, bytes));
   return SM_EFORMAT;
 }
 
@@ -96,7 +97,7 @@ sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limit
     status = sm_fail(err, SM_EINVAL, "%zu bytes are over the limit of %zu bytes for a picture file", bytes,
                      all.max_bytes);
   } else {
-    switch (kind_of(data, bytes)) {
+    switch (decode_kind_of(data, bytes)) {
       case KIND_JPEG:
         said = sm_jpeg_probe(data, bytes);
         status = sm_jpeg_decode(data, bytes, said.orientation, &all, out, err);
@@ -106,19 +107,19 @@ sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limit
         status = sm_png_decode(data, bytes, &all, out, err);
         break;
       default:
-        status = refuse_kind(data, bytes, err);
+        status = decode_refuse_kind(data, bytes, err);
         break;
     }
-    if (status == SM_OK) status = sm_image_upright(out, said.orientation, err);
+    if (!status) status = sm_image_upright(out, said.orientation, err);
   }
-  if (status != SM_OK) out->width = out->height = 0;
+  if (status) out->width = out->height = 0;
   return status;
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
 /* Opens without waiting on a pipe; *size is that of a regular file. */
-static sm_status open_regular(const char *path, int *fd, int64_t *size, sm_error *err) {
+static sm_status decode_open_regular(const char *path, int *fd, int64_t *size, sm_error *err) {
   struct stat st;
   *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (*fd < 0)
@@ -128,13 +129,13 @@ static sm_status open_regular(const char *path, int *fd, int64_t *size, sm_error
   if (fstat(*fd, &st) != 0) status = sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
   else if (!S_ISREG(st.st_mode))
     status = sm_fail(err, SM_EINVAL, S_ISDIR(st.st_mode) ? "this is a folder" : "this is not a regular file");
-  if (status != SM_OK) close(*fd);
+  if (status) close(*fd);
   else *size = (int64_t)st.st_size;
   return status;
 }
 
 /* Up to `count` bytes; fewer only at the end of the file. */
-static sm_status read_all(int fd, uint8_t *to, size_t count, size_t *got, sm_error *err) {
+static sm_status decode_read_all(int fd, uint8_t *to, size_t count, size_t *got, sm_error *err) {
   *got = 0;
   while (*got < count) {
     ssize_t n = read(fd, to + *got, count - *got);
@@ -154,28 +155,28 @@ sm_status sm_image_read(const char *path, const sm_image_limits *limits, sm_imag
   int64_t size = 0;
   size_t got = 0;
   out->width = out->height = 0;
-  sm_status status = open_regular(path, &fd, &size, err);
-  if (status != SM_OK) goto out;
+  sm_status status = decode_open_regular(path, &fd, &size, err);
+  if (status) goto out;
   if ((uint64_t)size > all.max_bytes) {
     status = sm_fail(err, SM_EINVAL, "%lld bytes are over the limit of %zu bytes for a picture file",
                      (long long)size, all.max_bytes);
     goto close;
   }
   uint8_t *data = sm_buffer_need(buffer, (size_t)size);
-  if (data) status = read_all(fd, data, (size_t)size, &got, err);
+  if (data) status = decode_read_all(fd, data, (size_t)size, &got, err);
   else status = sm_fail(err, SM_ENOMEM, "no memory to read a file of %lld bytes", (long long)size);
-  if (status == SM_OK) status = sm_image_decode(data, got, &all, out, err);
+  if (!status) status = sm_image_decode(data, got, &all, out, err);
 close:
   close(fd);
 out:
   sm_free(own.data);
-  if (status != SM_OK) sm_fail_at(err, path, 0, 0);
+  if (status) sm_fail_at(err, path, 0, 0);
   return status;
 }
 
 /* Headers are mostly in the first 64 KiB; a thumbnail or colour profile before them asks for more, up to all
  * of it. */
-static sm_status probe_file(int fd, size_t size, sm_image_probe *said, sm_error *err) {
+static sm_status decode_probe_file(int fd, size_t size, sm_image_probe *said, sm_error *err) {
   sm_buffer buffer = {0};
   sm_status status = SM_OK;
   size_t got = 0;
@@ -183,18 +184,18 @@ static sm_status probe_file(int fd, size_t size, sm_image_probe *said, sm_error 
     uint8_t *data = sm_buffer_need(&buffer, count);
     if (!data) status = sm_fail(err, SM_ENOMEM, "no memory to read the header of a picture");
     else if (lseek(fd, 0, SEEK_SET) < 0) status = sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
-    else status = read_all(fd, data, count, &got, err);
-    if (status != SM_OK) break;
-    file_kind kind = kind_of(data, got);
+    else status = decode_read_all(fd, data, count, &got, err);
+    if (status) break;
+    file_kind kind = decode_kind_of(data, got);
     if (kind == KIND_OTHER) {
-      status = refuse_kind(data, got, err);
+      status = decode_refuse_kind(data, got, err);
       break;
     }
     *said = kind == KIND_JPEG ? sm_jpeg_probe(data, got) : sm_png_probe(data, got);
     if (!said->needs_more || got >= size) break;
   }
   sm_free(buffer.data);
-  if (status == SM_OK && (!said->found || said->width < 1 || said->height < 1))
+  if (!status && (!said->found || said->width < 1 || said->height < 1))
     status = sm_fail(err, SM_EFORMAT, "damaged picture: its header gives no size");
   return status;
 }
@@ -203,13 +204,13 @@ sm_status sm_image_size(const char *path, int *width, int *height, sm_error *err
   sm_image_probe said = {0};
   int fd = -1;
   int64_t size = 0;
-  sm_status status = open_regular(path, &fd, &size, err);
-  if (status == SM_OK) {
+  sm_status status = decode_open_regular(path, &fd, &size, err);
+  if (!status) {
     size_t limit = sm_image_limits_filled(NULL).max_bytes;
-    status = probe_file(fd, (uint64_t)size < limit ? (size_t)size : limit, &said, err);
+    status = decode_probe_file(fd, (uint64_t)size < limit ? (size_t)size : limit, &said, err);
     close(fd);
   }
-  if (status != SM_OK) {
+  if (status) {
     sm_fail_at(err, path, 0, 0);
     return status;
   }
@@ -225,7 +226,7 @@ sm_status sm_image_write_png(const char *path, const sm_image *image, sm_error *
   void *data = NULL;
   size_t bytes = 0;
   sm_status status = sm_image_encode_png(image, &data, &bytes, err);
-  if (status == SM_OK) status = sm_file_put(path, data, bytes, err);
+  if (!status) status = sm_file_put(path, data, bytes, err);
   sm_free(data);
   return status;
 }
@@ -234,7 +235,7 @@ sm_status sm_image_write_jpeg(const char *path, const sm_image *image, int quali
   void *data = NULL;
   size_t bytes = 0;
   sm_status status = sm_image_encode_jpeg(image, quality, &data, &bytes, err);
-  if (status == SM_OK) status = sm_file_put(path, data, bytes, err);
+  if (!status) status = sm_file_put(path, data, bytes, err);
   sm_free(data);
   return status;
 }

@@ -110,52 +110,54 @@ static const uint8_t unknown[7] = {0x1F, 0x11, 0x11, 0x11, 0x11, 0x11, 0x1F};
 /* ---- shapes -------------------------------------------------------------------------------------------- */
 
 /* The part of start … start+length-1 that lies in 0 … limit-1; in 64 bits, so that no sum overflows. */
-static bool clip(int64_t start, int64_t length, int limit, int *from, int *to) {
+static bool draw_clip(int64_t start, int64_t length, int limit, int *from, int *to) {
   int64_t end = start + length;
   *from = start < 0 ? 0 : start > limit ? limit : (int)start;
   *to = end > limit ? limit : end < 0 ? 0 : (int)end;
   return *from < *to;
 }
 
-static uint8_t *pixel(sm_image *image, int x, int y) {
+static uint8_t *draw_pixel(sm_image *image, int x, int y) {
   return image->rgb + 3 * ((size_t)y * (size_t)image->width + (size_t)x);
 }
 
-static void fill(sm_image *image, int64_t x, int64_t y, int64_t width, int64_t height, uint32_t rgb,
+static void draw_fill(sm_image *image, int64_t x, int64_t y, int64_t width, int64_t height, uint32_t rgb,
                  double alpha) {
   int left, right, top, bottom;
-  if (!clip(x, width, image->width, &left, &right) || !clip(y, height, image->height, &top, &bottom)) return;
+  if (!draw_clip(x, width, image->width, &left, &right) ||
+      !draw_clip(y, height, image->height, &top, &bottom))
+    return;
   const int colour[3] = {rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255};
   const int weight = (int)lrint(256 * (alpha < 0 ? 0 : alpha > 1 ? 1 : alpha));
   for (int row = top; row < bottom; row++) {
-    uint8_t *p = pixel(image, left, row);
+    uint8_t *p = draw_pixel(image, left, row);
     for (int i = left; i < right; i++, p += 3)
       for (int c = 0; c < 3; c++) p[c] = (uint8_t)((p[c] * (256 - weight) + colour[c] * weight + 128) >> 8);
   }
 }
 
 void sm_draw_fill(sm_image *image, int x, int y, int width, int height, uint32_t rgb, double alpha) {
-  fill(image, x, y, width, height, rgb, alpha);
+  draw_fill(image, x, y, width, height, rgb, alpha);
 }
 
 void sm_draw_frame(sm_image *image, int x, int y, int width, int height, int line, uint32_t rgb) {
   if (2 * (int64_t)line >= width || 2 * (int64_t)line >= height) {
-    fill(image, x, y, width, height, rgb, 1);
+    draw_fill(image, x, y, width, height, rgb, 1);
     return;
   }
-  fill(image, x, y, width, line, rgb, 1);
-  fill(image, x, (int64_t)y + height - line, width, line, rgb, 1);
-  fill(image, x, (int64_t)y + line, line, (int64_t)height - 2 * line, rgb, 1);
-  fill(image, (int64_t)x + width - line, (int64_t)y + line, line, (int64_t)height - 2 * line, rgb, 1);
+  draw_fill(image, x, y, width, line, rgb, 1);
+  draw_fill(image, x, (int64_t)y + height - line, width, line, rgb, 1);
+  draw_fill(image, x, (int64_t)y + line, line, (int64_t)height - 2 * line, rgb, 1);
+  draw_fill(image, (int64_t)x + width - line, (int64_t)y + line, line, (int64_t)height - 2 * line, rgb, 1);
 }
 
 void sm_draw_blit(sm_image *image, int x, int y, const sm_image *picture) {
   int left, right, top, bottom;
-  if (!clip(x, picture->width, image->width, &left, &right)) return;
-  if (!clip(y, picture->height, image->height, &top, &bottom)) return;
+  if (!draw_clip(x, picture->width, image->width, &left, &right)) return;
+  if (!draw_clip(y, picture->height, image->height, &top, &bottom)) return;
   for (int row = top; row < bottom; row++) {
     size_t from = (size_t)((int64_t)row - y) * (size_t)picture->width + (size_t)((int64_t)left - x);
-    memcpy(pixel(image, left, row), picture->rgb + 3 * from, 3 * (size_t)(right - left));
+    memcpy(draw_pixel(image, left, row), picture->rgb + 3 * from, 3 * (size_t)(right - left));
   }
 }
 
@@ -166,7 +168,7 @@ void sm_draw_text(sm_image *image, int x, int y, int zoom, uint32_t rgb, const c
     for (int row = 0; row < 7; row++)
       for (int dot = 0; dot < 5; dot++)
         if (glyph[row] >> (4 - dot) & 1)
-          fill(image, at + (int64_t)dot * zoom, y + (int64_t)row * zoom, zoom, zoom, rgb, 1);
+          draw_fill(image, at + (int64_t)dot * zoom, y + (int64_t)row * zoom, zoom, zoom, rgb, 1);
   }
 }
 

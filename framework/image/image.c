@@ -12,7 +12,7 @@ void *sm_buffer_need(sm_buffer *b, size_t bytes) {
   return b->data;
 }
 
-static void buffer_free(sm_buffer *b) {
+static void image_buffer_free(sm_buffer *b) {
   sm_free(b->data);
   *b = (sm_buffer){0};
 }
@@ -23,7 +23,7 @@ void sm_image_scratch_free(sm_image_scratch *s) {
   if (!s) return;
   sm_buffer *all[] = {&s->file, &s->taps_x, &s->taps_y, &s->weights,
                       &s->line, &s->middle, &s->view,   &s->other};
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_free(all[i]);
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) image_buffer_free(all[i]);
   sm_free(s);
 }
 
@@ -43,7 +43,7 @@ sm_status sm_image_reshape(sm_image *image, int width, int height, sm_error *err
 
 sm_status sm_image_copy(sm_image *to, const sm_image *from, sm_error *err) {
   sm_status status = sm_image_reshape(to, from->width, from->height, err);
-  if (status == SM_OK) memcpy(to->rgb, from->rgb, 3 * (size_t)from->width * (size_t)from->height);
+  if (!status) memcpy(to->rgb, from->rgb, 3 * (size_t)from->width * (size_t)from->height);
   return status;
 }
 
@@ -66,7 +66,7 @@ void sm_image_flip(sm_image *image) {
   }
 }
 
-static void turn_half(sm_image *image) {
+static void image_turn_half(sm_image *image) {
   uint8_t *first = image->rgb, *last = image->rgb + 3 * ((size_t)image->width * (size_t)image->height - 1);
   for (; first < last; first += 3, last -= 3) {
     uint8_t pixel[3];
@@ -77,10 +77,10 @@ static void turn_half(sm_image *image) {
 }
 
 /* Rows become columns; in blocks, because one of the two sides is always walked across its rows. */
-static sm_status transpose(sm_image *image, sm_error *err) {
+static sm_status image_transpose(sm_image *image, sm_error *err) {
   sm_image out = {0};
   sm_status status = sm_image_reshape(&out, image->height, image->width, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   enum { BLOCK = 32 };
   const size_t in_row = 3 * (size_t)image->width, out_row = 3 * (size_t)image->height;
   for (int top = 0; top < image->height; top += BLOCK) {
@@ -112,11 +112,11 @@ sm_status sm_image_upright(sm_image *image, int orientation, sm_error *err) {
                 [8] = {.transpose = true, .flip = true, .half = true}};
   if (orientation < 2 || orientation > 8) return SM_OK;
   if (steps[orientation].transpose) {
-    sm_status status = transpose(image, err);
-    if (status != SM_OK) return status;
+    sm_status status = image_transpose(image, err);
+    if (status) return status;
   }
   if (steps[orientation].flip) sm_image_flip(image);
-  if (steps[orientation].half) turn_half(image);
+  if (steps[orientation].half) image_turn_half(image);
   return SM_OK;
 }
 
@@ -144,16 +144,17 @@ void sm_planes_to_image(const sm_planes *planes, sm_image *image) {
 sm_status sm_planes_from_image(sm_planes *planes, const sm_image *image, sm_image_scratch *scratch,
                                sm_error *err) {
   sm_status status = sm_planes_make(planes, &scratch->view, image->width, image->height, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   size_t n = sm_planes_count(planes);
   for (size_t i = 0; i < n; i++)
     for (size_t c = 0; c < 3; c++) planes->plane[c][i] = image->rgb[3 * i + c];
   return SM_OK;
 }
 
-sm_status sm_planes_aside(const sm_planes *planes, sm_image_scratch *scratch, sm_planes *copy, sm_error *err) {
+sm_status sm_planes_aside(const sm_planes *planes, sm_image_scratch *scratch, sm_planes *copy,
+                          sm_error *err) {
   sm_status status = sm_planes_make(copy, &scratch->other, planes->width, planes->height, err);
-  for (int c = 0; status == SM_OK && c < 3; c++)
+  for (int c = 0; !status && c < 3; c++)
     memcpy(copy->plane[c], planes->plane[c], sm_planes_count(planes));
   return status;
 }

@@ -30,72 +30,72 @@ typedef struct jpeg_decoder {
 
 static const JOCTET end_marker[2] = {0xFF, JPEG_EOI};
 
-static _Noreturn void give_up(jpeg_decoder *d, sm_status status) {
+static _Noreturn void jpeg_give_up(jpeg_decoder *d, sm_status status) {
   d->status = status;
   longjmp(d->escape, 1);
 }
 
-static void library_text(j_common_ptr jpeg, char text[JMSG_LENGTH_MAX]) {
+static void jpeg_library_text(j_common_ptr jpeg, char text[JMSG_LENGTH_MAX]) {
   jpeg->err->format_message(jpeg, text);
   size_t n = strlen(text);
   while (n > 0 && (text[n - 1] == '.' || text[n - 1] == '\n')) text[--n] = 0;
 }
 
-static _Noreturn void on_error(j_common_ptr jpeg) {
+static _Noreturn void jpeg_on_error(j_common_ptr jpeg) {
   jpeg_decoder *d = jpeg->client_data;
   char text[JMSG_LENGTH_MAX];
-  library_text(jpeg, text);
+  jpeg_library_text(jpeg, text);
   switch (jpeg->err->msg_code) {
     case JERR_OUT_OF_MEMORY:
-      give_up(d, sm_fail(d->err, SM_ENOMEM, "no memory to decode this JPEG"));
+      jpeg_give_up(d, sm_fail(d->err, SM_ENOMEM, "no memory to decode this JPEG"));
     case JERR_NO_BACKING_STORE:
       sm_fail(d->err, SM_EINVAL, "decoding this JPEG takes more than the limit of %zu MiB of working memory",
               d->limits->max_memory >> 20);
-      give_up(d, SM_EINVAL);
+      jpeg_give_up(d, SM_EINVAL);
     case JERR_SOF_UNSUPPORTED:
     case JERR_BAD_PRECISION:
     case JERR_ARITH_NOTIMPL:
     case JERR_CONVERSION_NOTIMPL:
     case JERR_NOTIMPL:
-      give_up(d, sm_fail(d->err, SM_EUNSUPPORTED, "this kind of JPEG is not supported: %s", text));
+      jpeg_give_up(d, sm_fail(d->err, SM_EUNSUPPORTED, "this kind of JPEG is not supported: %s", text));
     default:
       if (d->data_ended)
-        give_up(d, sm_fail(d->err, SM_EFORMAT, "JPEG cut short: its header is not complete"));
-      give_up(d, sm_fail(d->err, SM_EFORMAT, "damaged JPEG: %s", text));
+        jpeg_give_up(d, sm_fail(d->err, SM_EFORMAT, "JPEG cut short: its header is not complete"));
+      jpeg_give_up(d, sm_fail(d->err, SM_EFORMAT, "damaged JPEG: %s", text));
   }
 }
 
-static bool is_damage(int code) {
+static bool jpeg_is_damage(int code) {
   return code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_MUST_RESYNC ||
          code == JWRN_ARITH_BAD_CODE || code == JWRN_BOGUS_PROGRESSION;
 }
 
 /* Level -1 is a warning about the data. "Hit a marker" after the bytes ran out means that the picture is not
  * all there. */
-static void on_message(j_common_ptr jpeg, int level) {
+static void jpeg_on_message(j_common_ptr jpeg, int level) {
   jpeg_decoder *d = jpeg->client_data;
   char text[JMSG_LENGTH_MAX];
   if (level >= 0) return;
   if (d->data_ended && jpeg->err->msg_code == JWRN_HIT_MARKER) {
     sm_fail(d->err, SM_EFORMAT, "JPEG cut short: its data ends before the picture is complete");
-    give_up(d, SM_EFORMAT);
+    jpeg_give_up(d, SM_EFORMAT);
   }
-  if (d->limits->refuse_damaged && is_damage(jpeg->err->msg_code)) {
-    library_text(jpeg, text);
-    give_up(d, sm_fail(d->err, SM_EFORMAT, "damaged JPEG: %s", text));
+  if (d->limits->refuse_damaged && jpeg_is_damage(jpeg->err->msg_code)) {
+    jpeg_library_text(jpeg, text);
+    jpeg_give_up(d, sm_fail(d->err, SM_EFORMAT, "damaged JPEG: %s", text));
   }
 }
 
-static void on_progress(j_common_ptr jpeg) {
+static void jpeg_on_progress(j_common_ptr jpeg) {
   jpeg_decoder *d = jpeg->client_data;
   if (d->jpeg.input_scan_number <= d->limits->max_scans) return;
   sm_fail(d->err, SM_EINVAL, "this JPEG has more than %d scans", d->limits->max_scans);
-  give_up(d, sm_hint(d->err, "encoders write about 10; write the picture again if it is wanted"));
+  jpeg_give_up(d, sm_hint(d->err, "encoders write about 10; write the picture again if it is wanted"));
 }
 
-static void source_begin(j_decompress_ptr jpeg) { (void)jpeg; }
+static void jpeg_source_begin(j_decompress_ptr jpeg) { (void)jpeg; }
 
-static boolean source_fill(j_decompress_ptr jpeg) {
+static boolean jpeg_source_fill(j_decompress_ptr jpeg) {
   jpeg_decoder *d = jpeg->client_data;
   d->data_ended = true;
   d->source.next_input_byte = end_marker;
@@ -103,11 +103,11 @@ static boolean source_fill(j_decompress_ptr jpeg) {
   return TRUE;
 }
 
-static void source_skip(j_decompress_ptr jpeg, long count) {
+static void jpeg_source_skip(j_decompress_ptr jpeg, long count) {
   jpeg_decoder *d = jpeg->client_data;
   if (count <= 0) return;
   if ((size_t)count > d->source.bytes_in_buffer) {
-    source_fill(jpeg);
+    jpeg_source_fill(jpeg);
     return;
   }
   d->source.next_input_byte += count;
@@ -118,20 +118,20 @@ static void source_skip(j_decompress_ptr jpeg, long count) {
 
 /* Refuse sizes over the limits, and those that so few bytes cannot hold: Huffman data takes at least one bit
  * for a block of 8 x 8 values. So a small file cannot make us allocate a large picture. */
-static void check_size(jpeg_decoder *d, size_t bytes) {
+static void jpeg_check_size(jpeg_decoder *d, size_t bytes) {
   int64_t width = d->jpeg.image_width, height = d->jpeg.image_height;
   sm_status status = sm_image_admit("JPEG", width, height, d->limits, d->err);
-  if (status != SM_OK) give_up(d, status);
+  if (status) jpeg_give_up(d, status);
   if (!d->jpeg.arith_code && width * height / 512 > (int64_t)bytes + 64) {
     sm_fail(d->err, SM_EFORMAT, "JPEG cut short: %lld x %lld cannot be in %zu bytes", (long long)width,
             (long long)height, bytes);
-    give_up(d, SM_EFORMAT);
+    jpeg_give_up(d, SM_EFORMAT);
   }
 }
 
 /* Four inks, stored inverted as Adobe's programs do; PIL takes every CMYK JPEG to be so. Source: Pillow
  * Convert.c, cmyk2rgb. */
-static void cmyk_row(const uint8_t *restrict cmyk, size_t width, uint8_t *restrict rgb) {
+static void jpeg_cmyk_row(const uint8_t *restrict cmyk, size_t width, uint8_t *restrict rgb) {
   for (size_t x = 0; x < width; x++) {
     int key = cmyk[4 * x + 3];
     for (size_t c = 0; c < 3; c++) {
@@ -141,7 +141,7 @@ static void cmyk_row(const uint8_t *restrict cmyk, size_t width, uint8_t *restri
   }
 }
 
-static void read_rows(jpeg_decoder *d, sm_image *out) {
+static void jpeg_read_rows(jpeg_decoder *d, sm_image *out) {
   enum { ROWS = 16 };
   const size_t row = 3 * (size_t)out->width;
   JSAMPROW rows[ROWS];
@@ -149,7 +149,7 @@ static void read_rows(jpeg_decoder *d, sm_image *out) {
     uint8_t *to = out->rgb + d->jpeg.output_scanline * row;
     if (d->cmyk) {
       rows[0] = d->cmyk;
-      if (jpeg_read_scanlines(&d->jpeg, rows, 1) == 1) cmyk_row(d->cmyk, (size_t)out->width, to);
+      if (jpeg_read_scanlines(&d->jpeg, rows, 1) == 1) jpeg_cmyk_row(d->cmyk, (size_t)out->width, to);
       continue;
     }
     unsigned left = d->jpeg.output_height - d->jpeg.output_scanline, n = left < ROWS ? left : ROWS;
@@ -158,9 +158,9 @@ static void read_rows(jpeg_decoder *d, sm_image *out) {
   }
 }
 
-/* Ask by how much to shrink, and let libjpeg do it. A side that is no multiple ends in a pixel that is covered in
- * part; turning the picture would put that in front. */
-static void shrink(jpeg_decoder *d) {
+/* Ask by how much to shrink, and let libjpeg do it. A side that is no multiple ends in a pixel that is
+ * covered in part; turning the picture would put that in front. */
+static void jpeg_shrink(jpeg_decoder *d) {
   sm_image_shrink *wanted = d->limits->shrink;
   const int width = (int)d->jpeg.image_width, height = (int)d->jpeg.image_height;
   const bool lying = d->orientation >= 5;
@@ -173,33 +173,33 @@ static void shrink(jpeg_decoder *d) {
   wanted->by = by;
 }
 
-static void decode(jpeg_decoder *d, const uint8_t *data, size_t bytes, sm_image *out) {
+static void jpeg_decode(jpeg_decoder *d, const uint8_t *data, size_t bytes, sm_image *out) {
   jpeg_create_decompress(&d->jpeg);
   d->jpeg.client_data = d;
   d->jpeg.mem->max_memory_to_use =
       d->limits->max_memory < INT32_MAX ? (long)d->limits->max_memory : INT32_MAX;
   d->source = (struct jpeg_source_mgr){.next_input_byte = data,
                                        .bytes_in_buffer = bytes,
-                                       .init_source = source_begin,
-                                       .fill_input_buffer = source_fill,
-                                       .skip_input_data = source_skip,
+                                       .init_source = jpeg_source_begin,
+                                       .fill_input_buffer = jpeg_source_fill,
+                                       .skip_input_data = jpeg_source_skip,
                                        .resync_to_restart = jpeg_resync_to_restart,
-                                       .term_source = source_begin};
+                                       .term_source = jpeg_source_begin};
   d->jpeg.src = &d->source;
-  d->progress.progress_monitor = on_progress;
+  d->progress.progress_monitor = jpeg_on_progress;
   d->jpeg.progress = &d->progress;
   jpeg_read_header(&d->jpeg, TRUE);
-  check_size(d, bytes);
-  shrink(d);
+  jpeg_check_size(d, bytes);
+  jpeg_shrink(d);
   bool inks = d->jpeg.jpeg_color_space == JCS_CMYK || d->jpeg.jpeg_color_space == JCS_YCCK;
   d->jpeg.out_color_space = inks ? JCS_CMYK : JCS_RGB;
   jpeg_start_decompress(&d->jpeg);
   sm_status status = sm_image_reshape(out, (int)d->jpeg.output_width, (int)d->jpeg.output_height, d->err);
-  if (status != SM_OK) give_up(d, status);
+  if (status) jpeg_give_up(d, status);
   if (inks)
     d->cmyk =
         (uint8_t *)(*d->jpeg.mem->alloc_large)((j_common_ptr)&d->jpeg, JPOOL_IMAGE, 4 * (size_t)out->width);
-  read_rows(d, out);
+  jpeg_read_rows(d, out);
 }
 
 sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, int orientation, const sm_image_limits *limits,
@@ -211,9 +211,9 @@ sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, int orientation, con
   d->err = err;
   d->jpeg.err = jpeg_std_error(&d->errors);
   d->jpeg.client_data = d; /* creating the decoder can fail already */
-  d->errors.error_exit = on_error;
-  d->errors.emit_message = on_message;
-  if (setjmp(d->escape) == 0) decode(d, data, bytes, out);
+  d->errors.error_exit = jpeg_on_error;
+  d->errors.emit_message = jpeg_on_message;
+  if (setjmp(d->escape) == 0) jpeg_decode(d, data, bytes, out);
   sm_status status = d->status;
   jpeg_destroy_decompress(&d->jpeg); /* without finishing: what follows the last row is of no interest */
   sm_free(d);
@@ -232,15 +232,15 @@ typedef struct jpeg_encoder {
   sm_status status;
 } jpeg_encoder;
 
-static _Noreturn void on_encoder_error(j_common_ptr jpeg) {
+static _Noreturn void jpeg_on_encoder_error(j_common_ptr jpeg) {
   jpeg_encoder *e = jpeg->client_data;
   char text[JMSG_LENGTH_MAX];
-  library_text(jpeg, text);
+  jpeg_library_text(jpeg, text);
   e->status = sm_fail(e->err, SM_EINTERNAL, "cannot write this JPEG: %s", text);
   longjmp(e->escape, 1);
 }
 
-static void encode(jpeg_encoder *e, const sm_image *image, int quality) {
+static void jpeg_encode(jpeg_encoder *e, const sm_image *image, int quality) {
   jpeg_create_compress(&e->jpeg);
   e->jpeg.client_data = e;
   jpeg_mem_dest(&e->jpeg, &e->memory, &e->bytes);
@@ -270,11 +270,11 @@ sm_status sm_image_encode_jpeg(const sm_image *image, int quality, void **data, 
   e->err = err;
   e->jpeg.err = jpeg_std_error(&e->errors);
   e->jpeg.client_data = e;
-  e->errors.error_exit = on_encoder_error;
-  if (setjmp(e->escape) == 0) encode(e, image, quality);
+  e->errors.error_exit = jpeg_on_encoder_error;
+  if (setjmp(e->escape) == 0) jpeg_encode(e, image, quality);
   sm_status status = e->status;
   jpeg_destroy_compress(&e->jpeg);
-  if (status == SM_OK) {
+  if (!status) {
     *data = sm_malloc(e->bytes); /* the caller frees with sm_free, libjpeg allocates with malloc */
     *bytes = e->bytes;
     if (*data) memcpy(*data, e->memory, e->bytes);

@@ -48,8 +48,8 @@ typedef struct sm_span {
   double from, to;
 } sm_span;
 
-/* The part `keep` of the width x height result of resizing `box` of `in`, or what the spans leave of it, mirrored
- * if `flip`. */
+/* The part `keep` of the width x height result of resizing `box` of `in`, or what the spans leave of it,
+ * mirrored if `flip`. */
 typedef struct sm_resize {
   sm_box box, keep;
   int width, height;
@@ -63,8 +63,8 @@ sm_status sm_resize_planes(const sm_image *in, const sm_resize *, sm_image_scrat
 /* May swap `planes` to the scratch's other set. */
 sm_status sm_planes_blur(sm_planes *, double radius, sm_image_scratch *, sm_error *);
 void sm_planes_jitter(sm_planes *, const sm_view_choice *);
-/* Output pixel (x, y) comes from x' = map[0]·x + map[1]·y + map[2], y' = map[3]·x + map[4]·y + map[5], counted in
- * pixels from the corner of the picture, so a pixel's centre is at a half. */
+/* Output pixel (x, y) comes from x' = map[0]·x + map[1]·y + map[2], y' = map[3]·x + map[4]·y + map[5],
+ * counted in pixels from the corner of the picture, so a pixel's centre is at a half. */
 sm_status sm_planes_affine(sm_planes *, const double map[6], bool cubic_filter, const uint8_t fill[3],
                            sm_image_scratch *, sm_error *);
 sm_status sm_planes_randaugment(sm_planes *, const sm_randaugment_choice *, sm_filter, const float mean[3],
@@ -121,7 +121,7 @@ typedef struct sm_pixel_ops {
 const sm_pixel_ops *sm_pixel_ops_best(void);
 extern const sm_pixel_ops sm_pixel_ops_baseline, sm_pixel_ops_avx2, sm_pixel_ops_avx512;
 
-/* ---- formats (decode.c, jpeg.c, png.c, probe.c, limits.c) ----------------------------------------------------------------- */
+/* ---- formats (decode.c, jpeg.c, png.c, probe.c, limits.c) ---------------------------------------------- */
 
 /* The result is as stored; orientation is only looked at to shrink what can be turned upright afterwards. */
 sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, int orientation, const sm_image_limits *,

@@ -1,12 +1,12 @@
-/* probe.c — what the beginning of a JPEG or PNG file says about size and orientation, read without a decoder: for
- * listing folders quickly and for applying EXIF orientation. Everything in the file is doubted; nothing is
- * read beyond `bytes`. */
+/* probe.c — what the beginning of a JPEG or PNG file says about size and orientation, read without a decoder:
+ * for listing folders quickly and for applying EXIF orientation. Everything in the file is doubted; nothing
+ * is read beyond `bytes`. */
 #include "planes.h"
 
 #include <string.h>
 
-static unsigned big16(const uint8_t *p) { return (unsigned)p[0] << 8 | p[1]; }
-static uint32_t big32(const uint8_t *p) { return (uint32_t)big16(p) << 16 | big16(p + 2); }
+static unsigned probe_big16(const uint8_t *p) { return (unsigned)p[0] << 8 | p[1]; }
+static uint32_t probe_big32(const uint8_t *p) { return (uint32_t)probe_big16(p) << 16 | probe_big16(p + 2); }
 
 /* ---- EXIF ---------------------------------------------------------------------------------------------- */
 
@@ -16,25 +16,27 @@ typedef struct tiff_block {
   bool little;
 } tiff_block;
 
-static uint32_t tiff16(const tiff_block *t, size_t at) {
+static uint32_t probe_tiff16(const tiff_block *t, size_t at) {
   const uint8_t *p = t->data + at;
-  return t->little ? (uint32_t)p[1] << 8 | p[0] : (uint32_t)big16(p);
+  return t->little ? (uint32_t)p[1] << 8 | p[0] : (uint32_t)probe_big16(p);
 }
 
-static uint32_t tiff32(const tiff_block *t, size_t at) {
-  return t->little ? tiff16(t, at + 2) << 16 | tiff16(t, at) : tiff16(t, at) << 16 | tiff16(t, at + 2);
+static uint32_t probe_tiff32(const tiff_block *t, size_t at) {
+  return t->little ? probe_tiff16(t, at + 2) << 16 | probe_tiff16(t, at)
+                   : probe_tiff16(t, at) << 16 | probe_tiff16(t, at + 2);
 }
 
 /* Only the first directory is looked at, so a chain of directories cannot loop. */
 int sm_exif_orientation(const uint8_t *data, size_t bytes) {
   tiff_block t = {data, bytes, bytes > 0 && data[0] == 'I'};
   if (bytes < 8 || (memcmp(data, "II*\0", 4) != 0 && memcmp(data, "MM\0*", 4) != 0)) return 1;
-  size_t at = tiff32(&t, 4);
+  size_t at = probe_tiff32(&t, 4);
   if (at > bytes - 2) return 1;
-  size_t entries = tiff16(&t, at);
+  size_t entries = probe_tiff16(&t, at);
   for (at += 2; entries > 0 && at + 12 <= bytes; entries--, at += 12) {
-    if (tiff16(&t, at) != 0x0112) continue;
-    uint32_t type = tiff16(&t, at + 2), count = tiff32(&t, at + 4), value = tiff16(&t, at + 8);
+    if (probe_tiff16(&t, at) != 0x0112) continue;
+    uint32_t type = probe_tiff16(&t, at + 2), count = probe_tiff32(&t, at + 4),
+             value = probe_tiff16(&t, at + 8);
     return type == 3 && count == 1 && value >= 1 && value <= 8 ? (int)value : 1;
   }
   return 1;
@@ -42,7 +44,7 @@ int sm_exif_orientation(const uint8_t *data, size_t bytes) {
 
 /* ---- JPEG ---------------------------------------------------------------------------------------------- */
 
-static bool is_frame_header(int marker) { /* SOF0 … SOF15 without DHT, JPG and DAC */
+static bool probe_is_frame_header(int marker) { /* SOF0 … SOF15 without DHT, JPG and DAC */
   return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
 }
 
@@ -60,12 +62,12 @@ sm_image_probe sm_jpeg_probe(const uint8_t *data, size_t bytes) {
     int marker = data[at++];
     if (marker == 0 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue; /* no length follows */
     if (marker == 0xD9 || marker == 0xDA) return said; /* end or data before a frame header */
-    size_t length = big16(data + at);
+    size_t length = probe_big16(data + at);
     if (length < 2) length = 2;                               /* libjpeg goes on behind the length field */
     size_t here = length <= bytes - at ? length : bytes - at; /* what is there of the segment */
-    if (is_frame_header(marker) && here >= 7) {
-      said.height = (int)big16(data + at + 3);
-      said.width = (int)big16(data + at + 5);
+    if (probe_is_frame_header(marker) && here >= 7) {
+      said.height = (int)probe_big16(data + at + 3);
+      said.width = (int)probe_big16(data + at + 5);
       said.found = true;
     } else if (marker == 0xE1 && !oriented && here >= 8 && memcmp(data + at + 2, "Exif\0", 5) == 0) {
       if (here < length) {
@@ -88,14 +90,14 @@ sm_image_probe sm_png_probe(const uint8_t *data, size_t bytes) {
   sm_image_probe said = {.orientation = 1};
   size_t at = 8;
   while (at + 8 <= bytes) {
-    size_t length = big32(data + at), room = bytes - at - 8;
+    size_t length = probe_big32(data + at), room = bytes - at - 8;
     const uint8_t *type = data + at + 4;
     if (at == 8) {
       uint32_t width, height;
       if (memcmp(type, "IHDR", 4) != 0 || length != 13) return said;
       if (room < 13) break;
-      width = big32(data + at + 8);
-      height = big32(data + at + 12);
+      width = probe_big32(data + at + 8);
+      height = probe_big32(data + at + 12);
       said.width = width <= INT32_MAX ? (int)width : INT32_MAX;
       said.height = height <= INT32_MAX ? (int)height : INT32_MAX;
       said.found = true;

@@ -1,9 +1,9 @@
 /* randaugment.c — RandAugment (Cubuk et al. 2020) as timm's "rand-m9-mstd0.5-inc1", which DeiT, BEiT and iBOT
  * fine-tune with: what is drawn, which magnitude means what, and the fifteen operations.
  *
- * Source of the set and its ranges: timm data/auto_augment.py, where "inc" is the set whose operations all grow
- * with the magnitude. Each operation equals PIL's byte for byte: ImageOps and ImageEnhance here; turning, shearing
- * and moving by affine.c. The place among the other augmentations is view.c's. */
+ * Source of the set and its ranges: timm data/auto_augment.py, where "inc" is the set whose operations all
+ * grow with the magnitude. Each operation equals PIL's byte for byte: ImageOps and ImageEnhance here;
+ * turning, shearing and moving by affine.c. The place among the other augmentations is view.c's. */
 #include "planes.h"
 
 #include <math.h>
@@ -90,18 +90,18 @@ void sm_randaugment_draw(const sm_randaugment *r, sm_rng *rng, sm_randaugment_ch
 typedef uint8_t table[3][256];
 
 /* Image.blend: in float, cut off. 1 gives `b`. Source: Pillow src/libImaging/Blend.c. */
-static uint8_t blend(int a, int b, float factor) {
+static uint8_t randaugment_blend(int a, int b, float factor) {
   float value = (float)a + factor * (float)(b - a);
   return value <= 0 ? 0 : value >= 255 ? 255 : (uint8_t)value;
 }
 
-static void count_values(const uint8_t *values, size_t n, int64_t count[256]) {
+static void randaugment_count_values(const uint8_t *values, size_t n, int64_t count[256]) {
   memset(count, 0, 256 * sizeof *count);
   for (size_t i = 0; i < n; i++) count[values[i]]++;
 }
 
 /* ImageOps.autocontrast: the lowest value becomes 0, the highest 255. */
-static void stretch(const int64_t count[256], uint8_t to[256]) {
+static void randaugment_stretch(const int64_t count[256], uint8_t to[256]) {
   int low = 0, high = 255;
   while (low < 255 && !count[low]) low++;
   while (high > 0 && !count[high]) high--;
@@ -113,7 +113,7 @@ static void stretch(const int64_t count[256], uint8_t to[256]) {
 }
 
 /* ImageOps.equalize: as many pixels for each step of the result, as far as values can be told apart. */
-static void equalize(const int64_t count[256], uint8_t to[256]) {
+static void randaugment_equalize(const int64_t count[256], uint8_t to[256]) {
   int64_t all = 0;
   int high = 255;
   while (high > 0 && !count[high]) high--;
@@ -129,7 +129,7 @@ static void equalize(const int64_t count[256], uint8_t to[256]) {
 
 /* The operations that know nothing of the picture. Posterize with 0 bits is all black: PIL's formula says so,
  * though its newer versions refuse to. */
-static uint8_t of_value(sm_randaugment_op op, int v, double argument) {
+static uint8_t randaugment_of_value(sm_randaugment_op op, int v, double argument) {
   const int whole = (int)argument;
   switch (op) {
     case SM_RA_INVERT:
@@ -141,36 +141,36 @@ static uint8_t of_value(sm_randaugment_op op, int v, double argument) {
     case SM_RA_SOLARIZE_ADD:
       return (uint8_t)(v >= 128 ? v : v + whole > 255 ? 255 : v + whole);
     case SM_RA_BRIGHTNESS:
-      return blend(0, v, (float)argument);
+      return randaugment_blend(0, v, (float)argument);
     default:
       return (uint8_t)v;
   }
 }
 
 /* ImageEnhance.Contrast: away from or towards the mean of the luma, a whole number. */
-static int mean_luma(const sm_planes *p) {
+static int randaugment_mean_luma(const sm_planes *p) {
   const size_t n = sm_planes_count(p);
   return (int)((double)sm_pixel_ops_best()->luma_sum(p->plane, n) / (double)n + 0.5);
 }
 
-static void fill_table(const sm_planes *p, const sm_randaugment_step *s, table t) {
-  const int towards = s->op == SM_RA_CONTRAST ? mean_luma(p) : 0;
+static void randaugment_fill_table(const sm_planes *p, const sm_randaugment_step *s, table t) {
+  const int towards = s->op == SM_RA_CONTRAST ? randaugment_mean_luma(p) : 0;
   for (int c = 0; c < 3; c++) {
     int64_t count[256];
     if (s->op == SM_RA_AUTO_CONTRAST || s->op == SM_RA_EQUALIZE)
-      count_values(p->plane[c], sm_planes_count(p), count);
-    if (s->op == SM_RA_AUTO_CONTRAST) stretch(count, t[c]);
-    else if (s->op == SM_RA_EQUALIZE) equalize(count, t[c]);
+      randaugment_count_values(p->plane[c], sm_planes_count(p), count);
+    if (s->op == SM_RA_AUTO_CONTRAST) randaugment_stretch(count, t[c]);
+    else if (s->op == SM_RA_EQUALIZE) randaugment_equalize(count, t[c]);
     else
       for (int v = 0; v < 256; v++)
-        t[c][v] =
-            s->op == SM_RA_CONTRAST ? blend(towards, v, (float)s->argument) : of_value(s->op, v, s->argument);
+        t[c][v] = s->op == SM_RA_CONTRAST ? randaugment_blend(towards, v, (float)s->argument)
+                                          : randaugment_of_value(s->op, v, s->argument);
   }
 }
 
-static void by_table(sm_planes *p, const sm_randaugment_step *s) {
+static void randaugment_by_table(sm_planes *p, const sm_randaugment_step *s) {
   table t;
-  fill_table(p, s, t);
+  randaugment_fill_table(p, s, t);
   const size_t n = sm_planes_count(p);
   for (int c = 0; c < 3; c++)
     for (size_t i = 0; i < n; i++) p->plane[c][i] = t[c][p->plane[c][i]];
@@ -179,36 +179,37 @@ static void by_table(sm_planes *p, const sm_randaugment_step *s) {
 /* ---- colour and sharpness ------------------------------------------------------------------------------ */
 
 /* ImageEnhance.Color: away from or towards the picture's own luma. */
-static void colour(sm_planes *p, float factor) {
+static void randaugment_colour(sm_planes *p, float factor) {
   const size_t n = sm_planes_count(p);
   for (size_t i = 0; i < n; i++) {
     uint8_t *r = &p->plane[0][i], *g = &p->plane[1][i], *b = &p->plane[2][i];
     int luma = (int)((19595u * *r + 38470u * *g + 7471u * *b + 32768u) >> 16);
-    *r = blend(luma, *r, factor);
-    *g = blend(luma, *g, factor);
-    *b = blend(luma, *b, factor);
+    *r = randaugment_blend(luma, *r, factor);
+    *g = randaugment_blend(luma, *g, factor);
+    *b = randaugment_blend(luma, *b, factor);
   }
 }
 
-/* ImageFilter.SMOOTH: a pixel counts five times, its eight neighbours once, rounded. PIL adds thirteenths up in
- * float; their sum is never nearer than 1/26 to where rounding changes, so whole numbers give the same. */
-static int smooth(const uint8_t *at, size_t width) {
+/* ImageFilter.SMOOTH: a pixel counts five times, its eight neighbours once, rounded. PIL adds thirteenths up
+ * in float; their sum is never nearer than 1/26 to where rounding changes, so whole numbers give the same. */
+static int randaugment_smooth(const uint8_t *at, size_t width) {
   const uint8_t *above = at - width, *below = at + width;
   int sum = above[-1] + above[0] + above[1] + at[-1] + 5 * at[0] + at[1] + below[-1] + below[0] + below[1];
   return (2 * sum + 13) / 26;
 }
 
 /* ImageEnhance.Sharpness: away from or towards the smoothed picture, whose border is not smoothed. */
-static sm_status sharpness(sm_planes *p, float factor, sm_image_scratch *scratch, sm_error *err) {
+static sm_status randaugment_sharpness(sm_planes *p, float factor, sm_image_scratch *scratch, sm_error *err) {
   const size_t width = (size_t)p->width;
   sm_planes in;
   sm_status status = sm_planes_aside(p, scratch, &in, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   for (int c = 0; c < 3; c++)
     for (int y = 1; y < p->height - 1; y++)
       for (int x = 1; x < p->width - 1; x++) {
         const size_t i = (size_t)y * width + (size_t)x;
-        p->plane[c][i] = blend(smooth(in.plane[c] + i, width), in.plane[c][i], factor);
+        p->plane[c][i] =
+            randaugment_blend(randaugment_smooth(in.plane[c] + i, width), in.plane[c][i], factor);
       }
   return SM_OK;
 }
@@ -216,29 +217,29 @@ static sm_status sharpness(sm_planes *p, float factor, sm_image_scratch *scratch
 /* ---- turning, shearing, moving ------------------------------------------------------------------------- */
 
 /* Python's round(value, 15): PIL wants multiples of a right angle to be exact. */
-static double to_15_digits(double value) {
+static double randaugment_to_15_digits(double value) {
   char text[32];
   snprintf(text, sizeof text, "%.15f", value);
   return strtod(text, NULL);
 }
 
 /* Image.rotate: anticlockwise, around the middle. */
-static void turn(double degrees, int width, int height, double map[6]) {
+static void randaugment_turn(double degrees, int width, int height, double map[6]) {
   const double positive = degrees < 0 ? degrees + 360 : degrees, angle = -(positive * (M_PI / 180));
   const double x = width / 2.0, y = height / 2.0;
-  map[0] = map[4] = to_15_digits(cos(angle));
-  map[1] = to_15_digits(sin(angle));
-  map[3] = to_15_digits(-sin(angle));
+  map[0] = map[4] = randaugment_to_15_digits(cos(angle));
+  map[1] = randaugment_to_15_digits(sin(angle));
+  map[3] = randaugment_to_15_digits(-sin(angle));
   map[2] = map[0] * -x + map[1] * -y + x;
   map[5] = map[3] * -x + map[4] * -y + y;
 }
 
-static bool is_geometric(sm_randaugment_op op) {
+static bool randaugment_is_geometric(sm_randaugment_op op) {
   return op == SM_RA_ROTATE || (op >= SM_RA_SHEAR_X && op <= SM_RA_TRANSLATE_Y);
 }
 
-static void fill_map(const sm_planes *p, const sm_randaugment_step *s, double map[6]) {
-  if (s->op == SM_RA_ROTATE) turn(s->argument, p->width, p->height, map);
+static void randaugment_fill_map(const sm_planes *p, const sm_randaugment_step *s, double map[6]) {
+  if (s->op == SM_RA_ROTATE) randaugment_turn(s->argument, p->width, p->height, map);
   if (s->op == SM_RA_SHEAR_X) map[1] = s->argument;
   if (s->op == SM_RA_SHEAR_Y) map[3] = s->argument;
   if (s->op == SM_RA_TRANSLATE_X) map[2] = s->argument * p->width;
@@ -253,18 +254,18 @@ sm_status sm_planes_randaugment(sm_planes *p, const sm_randaugment_choice *choic
   sm_status status = SM_OK;
   uint8_t fill[3];
   for (int c = 0; c < 3; c++) fill[c] = (uint8_t)fmin(fmax(nearbyint(255 * (double)mean[c]), 0), 255);
-  for (int i = 0; i < choice->steps && status == SM_OK; i++) {
+  for (int i = 0; i < choice->steps && !status; i++) {
     const sm_randaugment_step *s = &choice->step[i];
     double map[6] = {1, 0, 0, 0, 1, 0};
-    if (is_geometric(s->op)) {
-      fill_map(p, s, map);
+    if (randaugment_is_geometric(s->op)) {
+      randaugment_fill_map(p, s, map);
       status = sm_planes_affine(p, map, cubic, fill, scratch, err);
     } else if (s->op == SM_RA_SHARPNESS) {
-      status = sharpness(p, (float)s->argument, scratch, err);
+      status = randaugment_sharpness(p, (float)s->argument, scratch, err);
     } else if (s->op == SM_RA_COLOUR) {
-      colour(p, (float)s->argument);
+      randaugment_colour(p, (float)s->argument);
     } else {
-      by_table(p, s);
+      randaugment_by_table(p, s);
     }
   }
   return status;
@@ -274,7 +275,7 @@ sm_status sm_image_randaugment(sm_image *image, const sm_randaugment_choice *cho
                                const float mean[3], sm_image_scratch *scratch, sm_error *err) {
   sm_planes planes;
   sm_status status = sm_planes_from_image(&planes, image, scratch, err);
-  if (status == SM_OK) status = sm_planes_randaugment(&planes, choice, filter, mean, scratch, err);
-  if (status == SM_OK) sm_planes_to_image(&planes, image);
+  if (!status) status = sm_planes_randaugment(&planes, choice, filter, mean, scratch, err);
+  if (!status) sm_planes_to_image(&planes, image);
   return status;
 }

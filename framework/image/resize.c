@@ -11,14 +11,14 @@ const char *const sm_filter_names[] = {"bicubic", "bilinear", "lanczos", "box", 
 
 /* ---- filters ------------------------------------------------------------------------------------------- */
 
-static double box_filter(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
+static double resize_box_filter(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
 
-static double bilinear_filter(double x) {
+static double resize_bilinear_filter(double x) {
   x = fabs(x);
   return x < 1.0 ? 1.0 - x : 0.0;
 }
 
-static double bicubic_filter(double x) {
+static double resize_bicubic_filter(double x) {
   const double a = -0.5;
   x = fabs(x);
   if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
@@ -26,33 +26,35 @@ static double bicubic_filter(double x) {
   return 0.0;
 }
 
-static double sinc(double x) {
+static double resize_sinc(double x) {
   if (x == 0.0) return 1.0;
   x *= 3.14159265358979323846;
   return sin(x) / x;
 }
 
-static double lanczos_filter(double x) { return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0; }
+static double resize_lanczos_filter(double x) {
+  return x >= -3.0 && x < 3.0 ? resize_sinc(x) * resize_sinc(x / 3.0) : 0.0;
+}
 
 static const struct {
   double (*value)(double);
   double support;
 } filters[] = {
-    [SM_FILTER_BICUBIC] = {bicubic_filter, 2.0},
-    [SM_FILTER_BILINEAR] = {bilinear_filter, 1.0},
-    [SM_FILTER_LANCZOS] = {lanczos_filter, 3.0},
-    [SM_FILTER_BOX] = {box_filter, 0.5},
+    [SM_FILTER_BICUBIC] = {resize_bicubic_filter, 2.0},
+    [SM_FILTER_BILINEAR] = {resize_bilinear_filter, 1.0},
+    [SM_FILTER_LANCZOS] = {resize_lanczos_filter, 3.0},
+    [SM_FILTER_BOX] = {resize_box_filter, 0.5},
 };
 
 /* ---- taps ---------------------------------------------------------------------------------------------- */
 
-static int32_t fixed_weight(double w) {
+static int32_t resize_fixed_weight(double w) {
   w *= 1 << SM_TAP_BITS;
   return (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
 }
 
 /* Weights of output positions first … first+count-1 of resizing `in` samples, or a span of them, to `out`. */
-static const sm_tap *make_taps(int in, sm_span span, int out, int first, int count, sm_filter filter,
+static const sm_tap *resize_make_taps(int in, sm_span span, int out, int first, int count, sm_filter filter,
                                sm_buffer *buffer, sm_buffer *weights) {
   if (span.to <= 0) span = (sm_span){0, in};
   const double scale = (span.to - span.from) / out, stretch = scale < 1.0 ? 1.0 : scale;
@@ -71,7 +73,7 @@ static const sm_tap *make_taps(int in, sm_span span, int out, int first, int cou
     high = high > in ? in : high;
     int n = high - low;
     for (int k = 0; k < n; k++) sum += value[k] = filters[filter].value((k + low - centre + 0.5) * narrow);
-    for (int k = 0; k < n; k++) fixed[k] = fixed_weight(sum != 0.0 ? value[k] / sum : value[k]);
+    for (int k = 0; k < n; k++) fixed[k] = resize_fixed_weight(sum != 0.0 ? value[k] / sum : value[k]);
     memset(fixed + n, 0, (room - (size_t)n) * sizeof *fixed);
     taps[i] = (sm_tap){low, n, fixed};
   }
@@ -81,8 +83,8 @@ static const sm_tap *make_taps(int in, sm_span span, int out, int first, int cou
 /* ---- two passes ---------------------------------------------------------------------------------------- */
 
 /* The row pass over source rows top … bottom-1 of the box, into planes of the kept width. */
-static sm_status row_pass(const sm_image *in, const sm_resize *by, const sm_tap *taps, int top, int bottom,
-                          sm_image_scratch *scratch, sm_planes *out, sm_error *err) {
+static sm_status resize_row_pass(const sm_image *in, const sm_resize *by, const sm_tap *taps, int top,
+                                 int bottom, sm_image_scratch *scratch, sm_planes *out, sm_error *err) {
   const sm_pixel_ops *ops = sm_pixel_ops_best();
   const size_t row_bytes = 3 * (size_t)by->box.width, result = 4 * (size_t)by->keep.width;
   uint8_t *line = sm_buffer_need(&scratch->line, result + row_bytes + SM_ROW_SLACK);
@@ -108,17 +110,17 @@ static sm_status row_pass(const sm_image *in, const sm_resize *by, const sm_tap 
 sm_status sm_resize_planes(const sm_image *in, const sm_resize *by, sm_image_scratch *scratch, sm_planes *out,
                            sm_error *err) {
   const sm_pixel_ops *ops = sm_pixel_ops_best();
-  const sm_tap *across = make_taps(by->box.width, by->across, by->width, by->keep.left, by->keep.width,
+  const sm_tap *across = resize_make_taps(by->box.width, by->across, by->width, by->keep.left, by->keep.width,
                                    by->filter, &scratch->taps_x, &scratch->weights);
-  const sm_tap *down = make_taps(by->box.height, by->down, by->height, by->keep.top, by->keep.height,
+  const sm_tap *down = resize_make_taps(by->box.height, by->down, by->height, by->keep.top, by->keep.height,
                                  by->filter, &scratch->taps_y, &scratch->weights);
   if (!across || !down) return sm_fail(err, SM_ENOMEM, "no memory to resize a picture");
   int top = down[0].first, bottom = down[by->keep.height - 1].first + down[by->keep.height - 1].count;
   sm_planes middle;
   sm_status status = sm_planes_make(&middle, &scratch->middle, by->keep.width, bottom - top, err);
-  if (status == SM_OK) status = sm_planes_make(out, &scratch->view, by->keep.width, by->keep.height, err);
-  if (status == SM_OK) status = row_pass(in, by, across, top, bottom, scratch, &middle, err);
-  if (status != SM_OK) return status;
+  if (!status) status = sm_planes_make(out, &scratch->view, by->keep.width, by->keep.height, err);
+  if (!status) status = resize_row_pass(in, by, across, top, bottom, scratch, &middle, err);
+  if (status) return status;
   const size_t width = (size_t)out->width;
   for (int y = 0; y < out->height; y++) {
     sm_tap tap = down[y];
@@ -135,8 +137,8 @@ static sm_status resize_image(const sm_image *in, const sm_resize *by, sm_image_
                               sm_image *out, sm_error *err) {
   sm_planes planes;
   sm_status status = sm_resize_planes(in, by, scratch, &planes, err);
-  if (status == SM_OK) status = sm_image_reshape(out, planes.width, planes.height, err);
-  if (status == SM_OK) sm_planes_to_image(&planes, out);
+  if (!status) status = sm_image_reshape(out, planes.width, planes.height, err);
+  if (!status) sm_planes_to_image(&planes, out);
   return status;
 }
 
@@ -160,7 +162,8 @@ sm_status sm_image_eval_crop(const sm_image *in, int resize, int height, int wid
                              sm_image_scratch *scratch, sm_image *out, sm_error *err) {
   const int shorter = height < width ? height : width;
   if (shorter < 1 || shorter > resize || resize > SM_IMAGE_MAX_SIDE)
-    return sm_fail(err, SM_EINVAL, "cannot crop %d x %d out of a picture resized to %d", height, width, resize);
+    return sm_fail(err, SM_EINVAL, "cannot crop %d x %d out of a picture resized to %d", height, width,
+                   resize);
   const bool tall = (int64_t)in->height * width > (int64_t)in->width * height;
   const int64_t to = (int64_t)resize * (tall ? width : height),
                 from = (int64_t)shorter * (tall ? in->width : in->height);
@@ -172,8 +175,8 @@ sm_status sm_image_eval_crop(const sm_image *in, int resize, int height, int wid
                   .height = (int)down,
                   .filter = filter};
   /* Python's round: a half goes to the even side. */
-  by.keep = (sm_box){(int)nearbyint((by.width - width) / 2.0), (int)nearbyint((by.height - height) / 2.0), width,
-                     height};
+  by.keep = (sm_box){(int)nearbyint((by.width - width) / 2.0), (int)nearbyint((by.height - height) / 2.0),
+                     width, height};
   return resize_image(in, &by, scratch, out, err);
 }
 

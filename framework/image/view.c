@@ -91,21 +91,21 @@ bool sm_view_size_parse(const char *text, int *height, int *width) {
 
 /* ---- drawing ------------------------------------------------------------------------------------------- */
 
-static double factor_around_one(sm_rng *rng, double reach) {
+static double view_factor_around_one(sm_rng *rng, double reach) {
   return sm_rng_between(rng, reach < 1 ? 1 - reach : 0, 1 + reach);
 }
 
 /* Every draw is made whether or not it is used, so that changing one probability does not change the other
  * draws. */
-static void draw_colour(const sm_view_recipe *r, sm_rng *rng, sm_view_choice *out) {
+static void view_draw_colour(const sm_view_recipe *r, sm_rng *rng, sm_view_choice *out) {
   uint32_t order[4] = {SM_JITTER_BRIGHTNESS, SM_JITTER_CONTRAST, SM_JITTER_SATURATION, SM_JITTER_HUE};
   out->flip = sm_rng_uniform(rng) < r->flip_p;
   out->jitter = sm_rng_uniform(rng) < r->jitter_p;
   sm_rng_shuffle(rng, order, 4);
   for (int i = 0; i < 4; i++) out->order[i] = (uint8_t)order[i];
-  out->brightness = factor_around_one(rng, r->brightness);
-  out->contrast = factor_around_one(rng, r->contrast);
-  out->saturation = factor_around_one(rng, r->saturation);
+  out->brightness = view_factor_around_one(rng, r->brightness);
+  out->contrast = view_factor_around_one(rng, r->contrast);
+  out->saturation = view_factor_around_one(rng, r->saturation);
   out->hue = sm_rng_between(rng, -r->hue, r->hue);
   out->grey = sm_rng_uniform(rng) < r->grey_p;
   out->blur = sm_rng_uniform(rng) < r->blur_p;
@@ -113,14 +113,14 @@ static void draw_colour(const sm_view_recipe *r, sm_rng *rng, sm_view_choice *ou
   out->solarize = sm_rng_uniform(rng) < r->solarize_p;
 }
 
-static sm_box centred(int width, int height, int w, int h) {
+static sm_box view_centred(int width, int height, int w, int h) {
   w = w < 1 ? 1 : w > width ? width : w;
   h = h < 1 ? 1 : h > height ? height : h;
   return (sm_box){(width - w) / 2, (height - h) / 2, w, h};
 }
 
 /* nearbyint rounds a half to the even side, as Python's round. */
-static sm_box draw_box(const sm_view_recipe *r, sm_rng *rng, int width, int height) {
+static sm_box view_draw_box(const sm_view_recipe *r, sm_rng *rng, int width, int height) {
   const double area = (double)width * height;
   for (int attempt = 0; attempt < 10; attempt++) {
     double target = area * sm_rng_between(rng, r->scale[0], r->scale[1]);
@@ -133,14 +133,14 @@ static sm_box draw_box(const sm_view_recipe *r, sm_rng *rng, int width, int heig
     return box;
   }
   double ratio = (double)width / height;
-  if (ratio < r->ratio[0]) return centred(width, height, width, (int)nearbyint(width / r->ratio[0]));
-  if (ratio > r->ratio[1]) return centred(width, height, (int)nearbyint(height * r->ratio[1]), height);
-  return centred(width, height, width, height);
+  if (ratio < r->ratio[0]) return view_centred(width, height, width, (int)nearbyint(width / r->ratio[0]));
+  if (ratio > r->ratio[1]) return view_centred(width, height, (int)nearbyint(height * r->ratio[1]), height);
+  return view_centred(width, height, width, height);
 }
 
 void sm_view_draw(const sm_view_recipe *recipe, sm_rng *rng, int width, int height, sm_view_choice *out) {
-  draw_colour(recipe, rng, out);
-  out->box = draw_box(recipe, rng, width, height);
+  view_draw_colour(recipe, rng, out);
+  out->box = view_draw_box(recipe, rng, width, height);
   sm_randaugment_draw(&recipe->randaugment, rng, &out->randaugment);
 }
 
@@ -155,9 +155,9 @@ sm_view_choice sm_view_choice_plain(const sm_view_choice *choice) {
 
 /* ---- applying ------------------------------------------------------------------------------------------ */
 
-/* The pixels that a stretch of `length` full-size pixels from `at` on touches where there is one for every `by`,
- * and where among them it begins and ends. */
-static sm_span shrunk_span(int at, int length, int by, int *first, int *count) {
+/* The pixels that a stretch of `length` full-size pixels from `at` on touches where there is one for every
+ * `by`, and where among them it begins and ends. */
+static sm_span view_shrunk_span(int at, int length, int by, int *first, int *count) {
   *first = at / by;
   *count = (at + length + by - 1) / by - *first;
   return (sm_span){(double)at / by - *first, (double)(at + length) / by - *first};
@@ -180,13 +180,13 @@ static sm_status view_planes(const sm_image *in, int shrunk, const sm_view_recip
                   .filter = recipe->filter,
                   .flip = choice->flip};
   if (shrunk > 1) {
-    by.across = shrunk_span(b->left, b->width, shrunk, &by.box.left, &by.box.width);
-    by.down = shrunk_span(b->top, b->height, shrunk, &by.box.top, &by.box.height);
+    by.across = view_shrunk_span(b->left, b->width, shrunk, &by.box.left, &by.box.width);
+    by.down = view_shrunk_span(b->top, b->height, shrunk, &by.box.top, &by.box.height);
   }
   sm_status status = sm_resize_planes(in, &by, scratch, out, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   status = sm_planes_randaugment(out, &choice->randaugment, recipe->filter, recipe->mean, scratch, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   const size_t n = sm_planes_count(out);
   if (choice->jitter) sm_planes_jitter(out, choice);
   if (choice->grey) ops->grey(out->plane, n);
@@ -213,7 +213,7 @@ sm_status sm_view_apply_shrunk(const sm_image *in, int by, const sm_view_recipe 
                                sm_error *err) {
   sm_planes planes;
   sm_status status = view_planes(in, by, recipe, choice, scratch, &planes, err);
-  if (status != SM_OK) return status;
+  if (status) return status;
   float table[3][256];
   sm_normalise_table(recipe->mean, recipe->std, table);
   const size_t n = sm_planes_count(&planes);
@@ -229,7 +229,7 @@ sm_status sm_view_pixels(const sm_image *in, const sm_view_recipe *recipe, const
                          sm_image_scratch *scratch, sm_image *out, sm_error *err) {
   sm_planes planes;
   sm_status status = view_planes(in, 1, recipe, choice, scratch, &planes, err);
-  if (status == SM_OK) status = sm_image_reshape(out, planes.width, planes.height, err);
-  if (status == SM_OK) sm_planes_to_image(&planes, out);
+  if (!status) status = sm_image_reshape(out, planes.width, planes.height, err);
+  if (!status) sm_planes_to_image(&planes, out);
   return status;
 }

@@ -28,7 +28,7 @@ typedef sm_status (*tensor_fn)(void *ctx, const char *name, const char *dtype, i
 
 /* Visit every stored tensor: values of all sets ("student.backbone…"), moments ("optimizer.m.backbone…"),
  * aliases once. */
-static sm_status each_tensor(sm_set *const sets[], tensor_fn fn, void *ctx, sm_error *err) {
+static sm_status checkpoint_each_tensor(sm_set *const sets[], tensor_fn fn, void *ctx, sm_error *err) {
   for (int i = 0; i < SM_SETS_SAVED; i++) {
     sm_set *set = sets[i];
     const char *dtype = sm_dtype_name(sm_set_real(set));
@@ -53,38 +53,38 @@ static sm_status each_tensor(sm_set *const sets[], tensor_fn fn, void *ctx, sm_e
   return SM_OK;
 }
 
-static sm_status declare_one(void *w, const char *name, const char *dtype, int ndim, const int64_t *shape,
-                             void *data, size_t bytes, sm_error *err) {
+static sm_status checkpoint_declare_one(void *w, const char *name, const char *dtype, int ndim,
+                                        const int64_t *shape, void *data, size_t bytes, sm_error *err) {
   (void)data, (void)bytes, (void)err;
   sm_st_declare(w, name, dtype, ndim, shape); /* errors are sticky and reported by finish */
   return SM_OK;
 }
-static sm_status write_one(void *w, const char *name, const char *dtype, int ndim, const int64_t *shape,
-                           void *data, size_t bytes, sm_error *err) {
+static sm_status checkpoint_write_one(void *w, const char *name, const char *dtype, int ndim,
+                                      const int64_t *shape, void *data, size_t bytes, sm_error *err) {
   (void)dtype, (void)ndim, (void)shape, (void)err;
   sm_st_write(w, name, data, bytes);
   return SM_OK;
 }
-static sm_status read_one(void *r, const char *name, const char *dtype, int ndim, const int64_t *shape,
-                          void *data, size_t bytes, sm_error *err) {
+static sm_status checkpoint_read_one(void *r, const char *name, const char *dtype, int ndim,
+                                     const int64_t *shape, void *data, size_t bytes, sm_error *err) {
   if (!sm_st_expect(r, name, dtype, ndim, shape, err)) return err ? err->code : SM_EFORMAT;
   return sm_st_read(r, name, data, bytes, err);
 }
 
 /* ---- metadata -------------------------------------------------------------------------------------- */
 
-static void meta_int(sm_st_writer *w, const char *key, int64_t value) {
+static void checkpoint_meta_int(sm_st_writer *w, const char *key, int64_t value) {
   char text[32];
   snprintf(text, sizeof text, "%" PRId64, value);
   sm_st_metadata(w, key, text);
 }
-static void meta_hash(sm_st_writer *w, const char *key, uint64_t value) {
+static void checkpoint_meta_hash(sm_st_writer *w, const char *key, uint64_t value) {
   char text[32];
   snprintf(text, sizeof text, "%016" PRIx64, value);
   sm_st_metadata(w, key, text);
 }
 /* One hash a tokenizer, up to the last that has frozen weights; nothing where none has. */
-static void meta_frozen(sm_st_writer *w, const sm_run_state *s) {
+static void checkpoint_meta_frozen(sm_st_writer *w, const sm_run_state *s) {
   char text[17 * SM_SLOTS_MAX + 1];
   int n = SM_SLOTS_MAX;
   while (n && !s->frozen_hash[n - 1]) n--;
@@ -92,7 +92,7 @@ static void meta_frozen(sm_st_writer *w, const sm_run_state *s) {
   if (n) text[17 * n - 1] = 0;
   if (n) sm_st_metadata(w, "frozen_hash", text);
 }
-static void read_frozen(const sm_st_reader *r, sm_run_state *s) {
+static void checkpoint_read_frozen(const sm_st_reader *r, sm_run_state *s) {
   const char *text = sm_st_get(r, "frozen_hash");
   for (int i = 0; text && *text && i < SM_SLOTS_MAX; i++) {
     char *end;
@@ -100,19 +100,19 @@ static void read_frozen(const sm_st_reader *r, sm_run_state *s) {
     text = end + (*end == ' ');
   }
 }
-static void meta_state(sm_st_writer *w, const sm_run_state *s) {
+static void checkpoint_meta_state(sm_st_writer *w, const sm_run_state *s) {
   sm_st_metadata(w, "checkpoint.format", FORMAT);
   sm_st_metadata(w, "producer", sm_version());
-  meta_int(w, "step", s->step);
-  meta_int(w, "metrics_bytes", s->metrics_bytes);
-  meta_hash(w, "recipe_hash", s->recipe_hash);
-  meta_hash(w, "data_hash", s->data_hash);
+  checkpoint_meta_int(w, "step", s->step);
+  checkpoint_meta_int(w, "metrics_bytes", s->metrics_bytes);
+  checkpoint_meta_hash(w, "recipe_hash", s->recipe_hash);
+  checkpoint_meta_hash(w, "data_hash", s->data_hash);
   sm_st_metadata(w, "isa", s->isa);
   sm_st_metadata(w, "blas_core", s->core);
-  meta_frozen(w, s);
-  meta_int(w, "finished", s->finished);
-  meta_int(w, "pending_evaluation", s->pending_evaluation);
-  meta_int(w, "window_steps", s->window_steps);
+  checkpoint_meta_frozen(w, s);
+  checkpoint_meta_int(w, "finished", s->finished);
+  checkpoint_meta_int(w, "pending_evaluation", s->pending_evaluation);
+  checkpoint_meta_int(w, "window_steps", s->window_steps);
   sm_text names = {0};
   for (int i = 0; i < s->window_metrics; i++)
     sm_text_add(&names, "%s%s%s", i ? " " : "", s->window[i].mean ? "+" : "=", s->window[i].name);
@@ -120,19 +120,19 @@ static void meta_state(sm_st_writer *w, const sm_run_state *s) {
   sm_text_free(&names);
 }
 
-static sm_status get_int(const sm_st_reader *r, const char *key, int64_t *value, sm_error *err) {
+static sm_status checkpoint_get_int(const sm_st_reader *r, const char *key, int64_t *value, sm_error *err) {
   const char *text = sm_st_get(r, key);
   if (text && sm_parse_int(text, value)) return SM_OK;
   sm_fail(err, SM_EFORMAT, "checkpoint says %s%s%s for '%s'", text ? "'" : "", text ? text : "nothing",
           text ? "'" : "", key);
   return sm_fail_at(err, sm_st_path(r), 0, 0);
 }
-static uint64_t get_hash(const sm_st_reader *r, const char *key) {
+static uint64_t checkpoint_get_hash(const sm_st_reader *r, const char *key) {
   const char *text = sm_st_get(r, key);
   return text ? strtoull(text, NULL, 16) : 0;
 }
 
-static sm_status read_window(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
+static sm_status checkpoint_read_window(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
   const char *names = sm_st_get(r, "window_names");
   s->window_metrics = 0;
   while (names && *names && s->window_metrics < SM_METRICS_MAX) {
@@ -154,23 +154,23 @@ static sm_status read_window(const sm_st_reader *r, sm_run_state *s, sm_error *e
   return status;
 }
 
-static sm_status read_state(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
+static sm_status checkpoint_read_state(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
   memset(s, 0, sizeof *s);
   int64_t steps = 0, finished = 0, pending = 0;
-  sm_status status = get_int(r, "step", &s->step, err);
-  if (!status) status = get_int(r, "metrics_bytes", &s->metrics_bytes, err);
-  if (!status) status = get_int(r, "window_steps", &steps, err);
-  if (!status) status = get_int(r, "finished", &finished, err);
-  if (!status) status = get_int(r, "pending_evaluation", &pending, err);
-  if (!status) status = read_window(r, s, err);
+  sm_status status = checkpoint_get_int(r, "step", &s->step, err);
+  if (!status) status = checkpoint_get_int(r, "metrics_bytes", &s->metrics_bytes, err);
+  if (!status) status = checkpoint_get_int(r, "window_steps", &steps, err);
+  if (!status) status = checkpoint_get_int(r, "finished", &finished, err);
+  if (!status) status = checkpoint_get_int(r, "pending_evaluation", &pending, err);
+  if (!status) status = checkpoint_read_window(r, s, err);
   if (status) return status;
   if ((status = sm_st_read(r, "run.monitor", s->monitor, sizeof s->monitor, err))) return status;
   s->window_steps = (int)steps;
   s->finished = finished != 0;
   s->pending_evaluation = pending != 0;
-  s->recipe_hash = get_hash(r, "recipe_hash");
-  s->data_hash = get_hash(r, "data_hash");
-  read_frozen(r, s);
+  s->recipe_hash = checkpoint_get_hash(r, "recipe_hash");
+  s->data_hash = checkpoint_get_hash(r, "data_hash");
+  checkpoint_read_frozen(r, s);
   snprintf(s->isa, sizeof s->isa, "%s", sm_st_get(r, "isa") ? sm_st_get(r, "isa") : "");
   snprintf(s->core, sizeof s->core, "%s", sm_st_get(r, "blas_core") ? sm_st_get(r, "blas_core") : "");
   const sm_st_tensor *bad = sm_st_find(r, "run.bad");
@@ -185,16 +185,17 @@ static sm_status read_state(const sm_st_reader *r, sm_run_state *s, sm_error *er
 
 /* ---- save ------------------------------------------------------------------------------------------ */
 
-static int64_t *step_counts(sm_set *set, int64_t *n) {
+static int64_t *checkpoint_step_counts(sm_set *set, int64_t *n) {
   *n = sm_set_rows(set);
   int64_t *steps = sm_calloc((size_t)*n + 1, sizeof *steps);
   for (int64_t i = 0; steps && i < *n; i++) steps[i] = sm_set_row(set, (int)i)->steps;
   return steps;
 }
 
-static sm_status write_file(const char *path, sm_set *const set[], const sm_run_state *s, sm_error *err) {
+static sm_status checkpoint_write_file(const char *path, sm_set *const set[], const sm_run_state *s,
+                                       sm_error *err) {
   int64_t rows, window[2] = {s->window_metrics, 2}, monitors = SM_MONITOR_VALUES;
-  int64_t *steps = step_counts(set[SM_SET_STUDENT], &rows);
+  int64_t *steps = checkpoint_step_counts(set[SM_SET_STUDENT], &rows);
   if (!steps) return sm_fail(err, SM_ENOMEM, "no memory to save a checkpoint");
   sm_st_writer *w = sm_st_create(path, SM_ST_AS_DECLARED, err);
   if (!w) {
@@ -206,13 +207,13 @@ static sm_status write_file(const char *path, sm_set *const set[], const sm_run_
     sums[i][0] = s->window[i].value;
     sums[i][1] = s->window_count[i];
   }
-  meta_state(w, s);
-  each_tensor(set, declare_one, w, NULL);
+  checkpoint_meta_state(w, s);
+  checkpoint_each_tensor(set, checkpoint_declare_one, w, NULL);
   sm_st_declare(w, "optimizer.steps", "I64", 1, &rows);
   sm_st_declare(w, "run.monitor", "F64", 1, &monitors);
   if (window[0]) sm_st_declare(w, "run.window", "F64", 2, window);
   if (s->n_bad) sm_st_declare(w, "run.bad", "I64", 1, &s->n_bad);
-  each_tensor(set, write_one, w, NULL);
+  checkpoint_each_tensor(set, checkpoint_write_one, w, NULL);
   sm_st_write(w, "optimizer.steps", steps, (size_t)rows * sizeof *steps);
   sm_st_write(w, "run.monitor", s->monitor, sizeof s->monitor);
   if (window[0]) sm_st_write(w, "run.window", sums, (size_t)window[0] * sizeof *sums);
@@ -228,12 +229,12 @@ typedef struct step_list {
   int n;
 } step_list;
 
-static int newest_first(const void *a, const void *b) {
+static int checkpoint_newest_first(const void *a, const void *b) {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return x < y ? 1 : x > y ? -1 : 0;
 }
 
-static sm_status list_steps(const char *folder, step_list *list, sm_error *err) {
+static sm_status checkpoint_list_steps(const char *folder, step_list *list, sm_error *err) {
   *list = (step_list){0};
   DIR *dir = opendir(folder);
   if (!dir) {
@@ -256,26 +257,26 @@ static sm_status list_steps(const char *folder, step_list *list, sm_error *err) 
     list->step[list->n++] = step;
   }
   closedir(dir);
-  if (list->n) qsort(list->step, (size_t)list->n, sizeof *list->step, newest_first);
+  if (list->n) qsort(list->step, (size_t)list->n, sizeof *list->step, checkpoint_newest_first);
   return SM_OK;
 }
 
-static void step_path(const char *folder, int64_t step, char *path, size_t size) {
+static void checkpoint_step_path(const char *folder, int64_t step, char *path, size_t size) {
   snprintf(path, size, "%s/step-%08lld.safetensors", folder, (long long)step);
 }
 
-sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED], const sm_run_state *s, int keep,
-                             sm_error *err) {
+sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED], const sm_run_state *s,
+                             int keep, sm_error *err) {
   char path[4096];
   sm_status status = sm_mkdirs(folder, err);
   if (status) return status;
-  step_path(folder, s->step, path, sizeof path);
-  if ((status = write_file(path, set, s, err))) return status;
+  checkpoint_step_path(folder, s->step, path, sizeof path);
+  if ((status = checkpoint_write_file(path, set, s, err))) return status;
   step_list list;
-  if (list_steps(folder, &list, NULL) == SM_OK)
+  if (checkpoint_list_steps(folder, &list, NULL) == SM_OK)
     for (int i = 0, good = 0; i < list.n; i++) {
       if (list.step[i] <= s->step && good++ < (keep < 2 ? 2 : keep)) continue;
-      step_path(folder, list.step[i], path, sizeof path);
+      checkpoint_step_path(folder, list.step[i], path, sizeof path);
       unlink(path); /* one that stays is only lost space */
     }
   sm_free(list.step);
@@ -284,13 +285,13 @@ sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED
 
 /* ---- load ------------------------------------------------------------------------------------------ */
 
-static sm_status load_file(const char *path, sm_set *const set[], sm_run_state *s, sm_error *err) {
+static sm_status checkpoint_load_file(const char *path, sm_set *const set[], sm_run_state *s, sm_error *err) {
   sm_st_reader *r = sm_st_open(path, err);
   if (!r) return err ? err->code : SM_EFORMAT;
   int64_t rows = sm_set_rows(set[SM_SET_STUDENT]), *steps = sm_calloc((size_t)rows + 1, sizeof *steps);
   sm_status status = steps ? sm_st_verify(r, err) : sm_fail(err, SM_ENOMEM, "no memory to load a checkpoint");
-  if (!status) status = read_state(r, s, err);
-  if (!status) status = each_tensor(set, read_one, r, err);
+  if (!status) status = checkpoint_read_state(r, s, err);
+  if (!status) status = checkpoint_each_tensor(set, checkpoint_read_one, r, err);
   if (!status && !sm_st_expect(r, "optimizer.steps", "I64", 1, &rows, err)) status = SM_EFORMAT;
   if (!status) status = sm_st_read(r, "optimizer.steps", steps, (size_t)rows * sizeof *steps, err);
   for (int64_t i = 0; !status && i < rows; i++) sm_set_row(set[SM_SET_STUDENT], (int)i)->steps = steps[i];
@@ -300,16 +301,16 @@ static sm_status load_file(const char *path, sm_set *const set[], sm_run_state *
   return status;
 }
 
-sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *s, bool *found,
-                                    sm_error *err) {
+sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *s,
+                                    bool *found, sm_error *err) {
   step_list list;
   *found = false;
-  sm_status status = list_steps(folder, &list, err);
+  sm_status status = checkpoint_list_steps(folder, &list, err);
   for (int i = 0; !status && i < list.n; i++) {
     char path[4096], text[2048];
     sm_error why = {0};
-    step_path(folder, list.step[i], path, sizeof path);
-    if (load_file(path, set, s, &why) == SM_OK) {
+    checkpoint_step_path(folder, list.step[i], path, sizeof path);
+    if (checkpoint_load_file(path, set, s, &why) == SM_OK) {
       if (i) sm_log(SM_LOG_WARNING, "going on from step %lld, the last good checkpoint", (long long)s->step);
       *found = true;
       break;
@@ -340,7 +341,9 @@ bool sm_checkpoint_holds(const sm_st_reader *r, const char *prefix) {
   return false;
 }
 
-bool sm_checkpoint_has_teacher(const sm_st_reader *r) { return sm_checkpoint_holds(r, sm_checkpoint_backbone(true)); }
+bool sm_checkpoint_has_teacher(const sm_st_reader *r) {
+  return sm_checkpoint_holds(r, sm_checkpoint_backbone(true));
+}
 
 sm_status sm_weights_file(const char *path, sm_arena *arena, const char **file, sm_error *err) {
   struct stat st;
@@ -354,9 +357,9 @@ sm_status sm_weights_file(const char *path, sm_arena *arena, const char **file, 
   char folder[4096], name[4352];
   snprintf(folder, sizeof folder, "%s/checkpoints", path);
   step_list list;
-  sm_status status = list_steps(folder, &list, err);
+  sm_status status = checkpoint_list_steps(folder, &list, err);
   for (int i = 0; !status && i < list.n && !*file; i++) {
-    step_path(folder, list.step[i], name, sizeof name);
+    checkpoint_step_path(folder, list.step[i], name, sizeof name);
     sm_error why = {0};
     sm_st_reader *r = sm_st_open(name, &why);
     bool whole = r && sm_st_verify(r, &why) == SM_OK;

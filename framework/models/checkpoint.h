@@ -1,9 +1,10 @@
 /* framework/models/checkpoint.h — private to the core: saving and finding checkpoints of a run.
  *
- * A checkpoint is one safetensors file, checkpoints/step-00001200.safetensors, that holds everything training needs to go on to
- * the same bits: parameter sets, moments, step counts, running sums, the lengths of the logs, pictures known to be bad. Of frozen
- * weights it holds hashes only. It is written to a temporary name, synced, read back, renamed; older ones go only afterwards, and
- * at least two good ones stay. It says nothing of time or threads: an unbroken and a resumed run write the same bytes. */
+ * A checkpoint is one safetensors file, checkpoints/step-00001200.safetensors, that holds everything training
+ * needs to go on to the same bits: parameter sets, moments, step counts, running sums, the lengths of the
+ * logs, pictures known to be bad. Of frozen weights it holds hashes only. It is written to a temporary name,
+ * synced, read back, renamed; older ones go only afterwards, and at least two good ones stay. It says nothing
+ * of time or threads: an unbroken and a resumed run write the same bytes. */
 #ifndef SM_CHECKPOINT_H
 #define SM_CHECKPOINT_H
 
@@ -39,17 +40,20 @@ typedef struct sm_run_state { /* what training carries beside the sets */
 } sm_run_state;
 void sm_run_state_free(sm_run_state *);
 
-/* Save; then drop old ones but `keep` (at least 2), and those of later steps, which were damaged and passed over. SM_EIO leaves
- * the earlier checkpoints as they are. Moments and step counts are the student's. */
-sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED], const sm_run_state *, int keep, sm_error *);
-/* Newest checkpoint that is whole, loaded into the sets and *state. *found false when there is none. Damaged ones are passed over
- * with a warning in the log; if there are only damaged ones, that is an error. */
-sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *, bool *found, sm_error *);
+/* Save; then drop old ones but `keep` (at least 2), and those of later steps, which were damaged and passed
+ * over. SM_EIO leaves the earlier checkpoints as they are. Moments and step counts are the student's. */
+sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED], const sm_run_state *,
+                             int keep, sm_error *);
+/* Newest checkpoint that is whole, loaded into the sets and *state. *found false when there is none. Damaged
+ * ones are passed over with a warning in the log; if there are only damaged ones, that is an error. */
+sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *,
+                                    bool *found, sm_error *);
 /* The newest whole one of a run folder: sm_weights_file (smalti/network.h). */
 
-bool sm_is_checkpoint(const sm_st_reader *);                          /* is an open file one?                             */
-const char *sm_checkpoint_backbone(bool teacher);                     /* where names of a network's backbone begin in it   */
-bool sm_checkpoint_holds(const sm_st_reader *, const char *prefix);   /* is there a tensor whose name begins so?           */
+bool sm_is_checkpoint(const sm_st_reader *);      /* is an open file one?                             */
+const char *sm_checkpoint_backbone(bool teacher); /* where names of a network's backbone begin in it   */
+bool sm_checkpoint_holds(const sm_st_reader *,
+                         const char *prefix); /* is there a tensor whose name begins so?           */
 bool sm_checkpoint_has_teacher(const sm_st_reader *);
 
 #endif

@@ -1,4 +1,5 @@
-/* network.c — the handle of smalti/network.h and models.h: its life, its weights, its forward pass, what is known of it. */
+/* network.c — the handle of smalti/network.h and models.h: its life, its weights, its forward pass, what is
+ * known of it. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -9,7 +10,9 @@
 
 const char *const sm_net_names[] = {"auto", "teacher", "student", "init", "pixels", NULL};
 
-/* ---- life -------------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_network *network_new(sm_error *err) {
   sm_network *n = sm_calloc(1, sizeof *n);
@@ -21,7 +24,8 @@ static sm_network *network_new(sm_error *err) {
 
 /* The caller's texts may go. */
 static sm_status network_copy_source(sm_network *n, const sm_network_source *from, sm_error *err) {
-  const char **text[] = {&n->from.path, &n->from.recipe, &n->from.backbone, &n->from.prefix, &n->from.head_name};
+  const char **text[] = {&n->from.path, &n->from.recipe, &n->from.backbone, &n->from.prefix,
+                         &n->from.head_name};
   size_t ignored = 0;
   n->from = *from;
   if (!n->from.prefix) n->from.prefix = "";
@@ -30,13 +34,15 @@ static sm_status network_copy_source(sm_network *n, const sm_network_source *fro
     if (*text[i]) whole = (*text[i] = sm_arena_strdup(n->arena, *text[i])) && whole;
   while (from->ignore && from->ignore[ignored]) ignored++;
   const char **list = sm_arena_alloc(n->arena, (ignored + 1) * sizeof *list);
-  for (size_t i = 0; list && i < ignored; i++) whole = (list[i] = sm_arena_strdup(n->arena, from->ignore[i])) && whole;
+  for (size_t i = 0; list && i < ignored; i++)
+    whole = (list[i] = sm_arena_strdup(n->arena, from->ignore[i])) && whole;
   if (list) list[ignored] = NULL;
   n->from.ignore = list;
   return whole && list ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
 }
 
-sm_status sm_network_open(const sm_host *host, const sm_network_source *from, sm_network **out, sm_error *err) {
+sm_status sm_network_open(const sm_host *host, const sm_network_source *from, sm_network **out,
+                          sm_error *err) {
   *out = NULL;
   if (!host) {
     sm_fail(err, SM_EINTERNAL, "a network cannot be opened without the host, which knows its plugins");
@@ -103,11 +109,12 @@ void sm_network_close(sm_network *n) {
 const sm_network_spec *sm_network_describe(const sm_network *n) { return &n->spec; }
 
 sm_status sm_network_at(const sm_network *n, int height, int width, sm_backbone_spec *spec, sm_error *err) {
-  if (!n->ops) return sm_fail(err, SM_EINVAL, "there is no network: the pictures themselves are the features");
+  if (!n->ops)
+    return sm_fail(err, SM_EINVAL, "there is no network: the pictures themselves are the features");
   return sm_backbone_ask(n->spec.name, n->ops, n->self, height, width, spec, err);
 }
 
-/* ---- where its rows lie ------------------------------------------------------------------------------------------------ */
+/* ---- where its rows lie -------------------------------------------------------------------------------- */
 
 static const network_places *network_places_in(const sm_network *n, const sm_params *p, network_places *to) {
   static const char *const part[] = {SM_BACKBONE_PREFIX, "head.", "head_state.", "state."};
@@ -138,7 +145,9 @@ sm_head sm_network_head(const sm_network *n, const sm_params *p, sm_head_room *r
   return h;
 }
 
-/* ---- weights ----------------------------------------------------------------------------------------------------------- */
+/* ---- weights
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static void network_declare_at(const sm_network *n, const network_places *at) {
   if (!n->ops) return;
@@ -159,34 +168,40 @@ void sm_network_declare(const sm_network *n, const sm_params *p) {
   network_declare_at(n, network_places_in(n, p, &to));
 }
 
-static sm_status network_load_part(const sm_weights_source *from, const sm_params *to, sm_weights_report *all, sm_error *err) {
+static sm_status network_load_part(const sm_weights_source *from, const sm_params *to, sm_weights_report *all,
+                                   sm_error *err) {
   sm_weights_report report = {0};
   sm_status status = sm_weights_load(from, to->set, to->prefix, all ? all : &report, err);
   sm_text_free(&report.text);
   return status;
 }
 
-static sm_status network_load_center(const sm_network *n, const sm_st_reader *file, const sm_params *to, sm_error *err) {
+static sm_status network_load_center(const sm_network *n, const sm_st_reader *file, const sm_params *to,
+                                     sm_error *err) {
   static const char *const all[] = {"", NULL}; /* other states are none of ours */
   char name[256];
   snprintf(name, sizeof name, "%s%s", n->center_prefix, n->center);
-  if (sm_st_find(file, name)) return network_load_part(&(sm_weights_source){file, n->center_prefix, all, 0, 0}, to, NULL, err);
+  if (sm_st_find(file, name))
+    return network_load_part(&(sm_weights_source){file, n->center_prefix, all, 0, 0}, to, NULL, err);
   sm_fail(err, SM_EINVAL, "the run kept no centre of these logits: there is no '%s'", name);
   sm_fail_at(err, n->spec.file, 0, 0);
   return sm_hint(err, "leave centring out: 'center: false'");
 }
 
-static sm_status network_load_head(const sm_network *n, const sm_st_reader *file, const network_places *at, sm_error *err) {
+static sm_status network_load_head(const sm_network *n, const sm_st_reader *file, const network_places *at,
+                                   sm_error *err) {
   static const char *const all[] = {"", NULL};
   const char *const roles[] = {"student.", "teacher.", NULL}; /* states of heads called so */
-  sm_status status =
-      network_load_part(&(sm_weights_source){file, n->head_prefix, n->head_only ? all : n->others, 0, 0}, &at->head, NULL, err);
+  sm_status status = network_load_part(
+      &(sm_weights_source){file, n->head_prefix, n->head_only ? all : n->others, 0, 0}, &at->head, NULL, err);
   if (!status && n->head.ops->declare_state)
-    status = network_load_part(&(sm_weights_source){file, n->state_prefix, n->head_only ? all : roles, 0, 0}, &at->head_state, NULL, err);
+    status = network_load_part(&(sm_weights_source){file, n->state_prefix, n->head_only ? all : roles, 0, 0},
+                               &at->head_state, NULL, err);
   return !status && n->center ? network_load_center(n, file, &at->center, err) : status;
 }
 
-static sm_status network_load_file(const sm_network *n, const network_places *at, sm_weights_report *report, sm_error *err) {
+static sm_status network_load_file(const sm_network *n, const network_places *at, sm_weights_report *report,
+                                   sm_error *err) {
   sm_st_reader *file = sm_st_open(n->spec.file, err);
   if (!file) return err ? err->code : SM_EFORMAT;
   const sm_weights_source from = {file, n->prefix, n->from.ignore, n->about.height, n->about.width};
@@ -207,7 +222,8 @@ static bool network_copy_rows(const sm_params *to, const sm_params *from) {
     int source = sm_set_find(from->set, name);
     if (source < 0 || sm_set_row(from->set, source)->size != row->size) return false;
     size_t bytes;
-    void *values = sm_set_lend(to->set, r, SM_VALUES, &bytes), *given = sm_set_lend(from->set, source, SM_VALUES, NULL);
+    void *values = sm_set_lend(to->set, r, SM_VALUES, &bytes),
+         *given = sm_set_lend(from->set, source, SM_VALUES, NULL);
     if (values && given) memcpy(values, given, bytes);
     sm_set_give_back(from->set, source, SM_VALUES, given, false);
     sm_set_give_back(to->set, r, SM_VALUES, values, true);
@@ -219,11 +235,12 @@ static bool network_copy_rows(const sm_params *to, const sm_params *from) {
 static sm_status network_load_own(const sm_network *n, const network_places *to, sm_error *err) {
   const network_places *from = &n->places;
   if (sm_set_real(to->backbone.set) != sm_set_real(n->set))
-    return sm_fail(err, SM_EUNSUPPORTED, "the network holds %s, its copy shall hold %s", sm_dtype_name(sm_set_real(n->set)),
-                   sm_dtype_name(sm_set_real(to->backbone.set)));
+    return sm_fail(err, SM_EUNSUPPORTED, "the network holds %s, its copy shall hold %s",
+                   sm_dtype_name(sm_set_real(n->set)), sm_dtype_name(sm_set_real(to->backbone.set)));
   bool fits = network_copy_rows(&to->backbone, &from->backbone);
   if (fits && n->head.ops) fits = network_copy_rows(&to->head, &from->head);
-  if (fits && n->head.ops && n->head.ops->declare_state) fits = network_copy_rows(&to->head_state, &from->head_state);
+  if (fits && n->head.ops && n->head.ops->declare_state)
+    fits = network_copy_rows(&to->head_state, &from->head_state);
   if (fits && n->center) fits = network_copy_rows(&to->center, &from->center);
   return fits ? SM_OK : sm_fail(err, SM_EINTERNAL, "the network to copy is not the one that was trained");
 }
@@ -241,17 +258,22 @@ sm_status sm_network_allocate(sm_network *n, sm_error *err) {
   n->made = true;
   network_places *own = &n->places; /* names as in training: initial values depend on them */
   network_places_in(n, &(sm_params){n->set, ""}, own);
-  if (n->head.ops && n->head_prefix[0]) snprintf(own->room[1], sizeof own->room[1], "%s", strchr(n->head_prefix, '.') + 1);
+  if (n->head.ops && n->head_prefix[0])
+    snprintf(own->room[1], sizeof own->room[1], "%s", strchr(n->head_prefix, '.') + 1);
   network_declare_at(n, own);
   sm_status status = sm_set_seal(n->set, SM_MOMENTS_NONE, err);
   if (!status) status = sm_set_allocate(n->set, n->recipe ? (uint64_t)n->recipe->train.seed : 0, err);
-  if (!status && n->spec.file && network_has_weights(n->net)) status = network_load_file(n, own, &n->report, err);
+  if (!status && n->spec.file && network_has_weights(n->net))
+    status = network_load_file(n, own, &n->report, err);
   return status;
 }
 
-/* ---- graphs ------------------------------------------------------------------------------------------------------------- */
+/* ---- graphs
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
-void sm_network_build(const sm_network *n, sm_graph *g, const sm_params *p, const sm_backbone_in *in, sm_backbone_out *out) {
+void sm_network_build(const sm_network *n, sm_graph *g, const sm_params *p, const sm_backbone_in *in,
+                      sm_backbone_out *out) {
   network_places to;
   *out = (sm_backbone_out){0};
   if (!n->ops) {
@@ -263,7 +285,8 @@ void sm_network_build(const sm_network *n, sm_graph *g, const sm_params *p, cons
   sm_scope_pop(g);
 }
 
-sm_tensor *sm_network_logits(const sm_network *n, sm_graph *g, const sm_params *p, sm_tensor *x, sm_site site) {
+sm_tensor *sm_network_logits(const sm_network *n, sm_graph *g, const sm_params *p, sm_tensor *x,
+                             sm_site site) {
   network_places to;
   if (!n->head.ops || !(site == SM_SITE_VIEW ? n->spec.view_dim : n->spec.patch_dim))
     return sm_graph_fail(g, "a network was opened without the head that its logits are asked of");
@@ -279,7 +302,7 @@ sm_tensor *sm_network_center(const sm_network *n, sm_graph *g, const sm_params *
   return n->center ? sm_param(g, &network_places_in(n, p, &to)->center, "%s", n->center) : NULL;
 }
 
-/* ---- what is known of it ------------------------------------------------------------------------------------------------- */
+/* ---- what is known of it ------------------------------------------------------------------------------- */
 
 sm_net sm_network_net(const sm_network *n) { return n->net; }
 sm_recipe *sm_network_recipe(const sm_network *n) { return n->recipe; }
@@ -305,12 +328,17 @@ void sm_network_title(const sm_network *n, sm_text *text) {
     sm_text_add(text, "untrained network%s%s", recipe ? " of recipe " : "", recipe ? recipe : "");
     return;
   }
-  sm_text_add(text, "%s of %s", sm_net_names[n->net], n->run ? n->run : n->spec.file ? n->spec.file : "a run");
+  sm_text_add(text, "%s of %s", sm_net_names[n->net],
+              n->run         ? n->run
+              : n->spec.file ? n->spec.file
+                             : "a run");
   if (n->about.step) sm_text_add(text, ", step %" PRId64, n->about.step);
   if (n->teacherless) sm_text_add(text, " (the run keeps no teacher)");
 }
 
-/* ---- pictures ------------------------------------------------------------------------------------------------------------ */
+/* ---- pictures
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status network_open_split(sm_network *n, const char *path, bool test, sm_error *err) {
   sm_dataset d = {0};

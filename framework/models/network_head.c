@@ -1,5 +1,5 @@
-/* network_head.c — which head of a run a network has: the recipe says how it is made, how wide it is, and where its names stand in
- * a checkpoint. Weights files have none. */
+/* network_head.c — which head of a run a network has: the recipe says how it is made, how wide it is, and
+ * where its names stand in a checkpoint. Weights files have none. */
 #include <string.h>
 
 #include "checkpoint.h"
@@ -19,11 +19,13 @@ static const sm_slot *head_tokenizer(const sm_recipe *r, const sm_slot *loss) {
   return NULL;
 }
 
-/* Does the tokenizer run the head that its losses join? One from a file does not, and its file need not be there any more. */
+/* Does the tokenizer run the head that its losses join? One from a file does not, and its file need not be
+ * there any more. */
 static bool head_is_run(const sm_slot *tokenizer) {
   const sm_tokenizer_ops *ops = OPS(tokenizer, *tokenizer);
   sm_tokenizer_spec spec;
-  return !ops->load && sm_tokenizer_ask(ops, tokenizer->plugin.self, NULL, &spec, NULL) == SM_OK && spec.needs_head;
+  return !ops->load && sm_tokenizer_ask(ops, tokenizer->plugin.self, NULL, &spec, NULL) == SM_OK &&
+         spec.needs_head;
 }
 
 static head_site head_site_of(const sm_recipe *r, const sm_slot *head, sm_site site) {
@@ -31,8 +33,8 @@ static head_site head_site_of(const sm_recipe *r, const sm_slot *head, sm_site s
   for (int i = 0; i < r->losses; i++) {
     sm_loss_spec spec = {0};
     const sm_slot *l = &r->loss[i];
-    if (!l->head || strcmp(l->head, head->instance) || OPS(loss, *l)->spec(l->plugin.self, &spec, NULL) || spec.features ||
-        spec.site != site)
+    if (!l->head || strcmp(l->head, head->instance) || OPS(loss, *l)->spec(l->plugin.self, &spec, NULL) ||
+        spec.features || spec.site != site)
       continue;
     const sm_slot *t = head_tokenizer(r, l);
     if (!found.loss) found.loss = l;
@@ -52,44 +54,47 @@ static int head_width(const sm_network *n, const sm_slot *head, const sm_slot *l
   return dim;
 }
 
-/* ---- what is wrong ------------------------------------------------------------------------------------------------------ */
+/* ---- what is wrong ------------------------------------------------------------------------------------- */
 
-static sm_status no_head(const sm_network *n, sm_site site, sm_error *err) {
+static sm_status network_head_no_head(const sm_network *n, sm_site site, sm_error *err) {
   const char *name = n->from.head_name, *text = site == SM_SITE_VIEW ? "[CLS]" : "patches";
   if (!n->recipe) {
     sm_fail(err, SM_EINVAL, "the file holds a backbone only, and no head that could name patches");
     network_refuse(n, err);
-    return sm_hint(err, "give the run folder that the weights were exported from, or take features for targets");
+    return sm_hint(err,
+                   "give the run folder that the weights were exported from, or take features for targets");
   }
   if (name) sm_fail(err, SM_EINVAL, "the run has no head '%s' with a layer for %s", name, text);
   else sm_fail(err, SM_EINVAL, "none of the run's heads has a layer for %s", text);
   network_refuse(n, err);
-  return sm_hint(err, "look at the losses in its recipe.yaml; perhaps the other layer is meant, as in 'site: %s'",
+  return sm_hint(err,
+                 "look at the losses in its recipe.yaml; perhaps the other layer is meant, as in 'site: %s'",
                  site == SM_SITE_VIEW ? "patch" : "view");
 }
 
-static sm_status two_heads(const sm_network *n, const char *a, const char *b, sm_error *err) {
+static sm_status network_head_two_heads(const sm_network *n, const char *a, const char *b, sm_error *err) {
   sm_fail(err, SM_EINVAL, "the run's heads '%s' and '%s' could both be meant", a, b);
   network_refuse(n, err);
   return sm_hint(err, "say which, as in 'head: %s'", b);
 }
 
-static sm_status no_width(const sm_network *n, const sm_slot *head, sm_error *err) {
-  sm_fail(err, SM_EUNSUPPORTED, "head '%s' of the run takes its size from its tokenizer and does not say it", head->instance);
+static sm_status network_head_no_width(const sm_network *n, const sm_slot *head, sm_error *err) {
+  sm_fail(err, SM_EUNSUPPORTED, "head '%s' of the run takes its size from its tokenizer and does not say it",
+          head->instance);
   network_refuse(n, err);
   return sm_hint(err, "write the size into its recipe.yaml: out_dim");
 }
 
-static sm_status no_teacher_head(const sm_network *n, const sm_slot *head, sm_error *err) {
+static sm_status network_head_no_teacher_head(const sm_network *n, const sm_slot *head, sm_error *err) {
   sm_fail(err, SM_EINVAL, "no tokenizer of the run runs head '%s', so its teacher has none", head->instance);
   network_refuse(n, err);
   return sm_hint(err, "take the student's: 'net: student'");
 }
 
-/* ---- names in the file -------------------------------------------------------------------------------------------------- */
+/* ---- names in the file --------------------------------------------------------------------------------- */
 
 /* "head." is where names of 'main' begin, and those of every other head too. */
-static sm_status list_others(sm_network *n, const sm_slot *head, sm_error *err) {
+static sm_status network_head_list_others(sm_network *n, const sm_slot *head, sm_error *err) {
   const sm_recipe *r = n->recipe;
   int k = 0;
   if (!(n->others = sm_arena_alloc(n->arena, (SM_SLOTS_MAX + 1) * sizeof *n->others)))
@@ -101,7 +106,7 @@ static sm_status list_others(sm_network *n, const sm_slot *head, sm_error *err) 
   return SM_OK;
 }
 
-static void name_tensors(sm_network *n, const sm_slot *head) {
+static void network_head_name_tensors(sm_network *n, const sm_slot *head) {
   char rows[144];
   snprintf(n->head_prefix, sizeof n->head_prefix, "%s.%s",
            sm_set_names[n->head.role == SM_ROLE_TEACHER ? SM_SET_TEACHER : SM_SET_STUDENT],
@@ -111,13 +116,14 @@ static void name_tensors(sm_network *n, const sm_slot *head) {
 }
 
 /* The tokenizer behind the loss says which row of its state is subtracted. */
-static sm_status find_center(sm_network *n, const sm_slot *loss, sm_site site, sm_error *err) {
+static sm_status network_head_find_center(sm_network *n, const sm_slot *loss, sm_site site, sm_error *err) {
   char rows[144];
   const sm_slot *t = head_tokenizer(n->recipe, loss);
   const sm_tokenizer_ops *ops = t ? OPS(tokenizer, *t) : NULL;
   n->center = ops && ops->center ? ops->center(t->plugin.self, site) : NULL;
   if (!n->center) {
-    sm_fail(err, SM_EINVAL, "the run kept no centre of these logits: tokenizer '%s' has none", t ? t->instance : "");
+    sm_fail(err, SM_EINVAL, "the run kept no centre of these logits: tokenizer '%s' has none",
+            t ? t->instance : "");
     network_refuse(n, err);
     return sm_hint(err, "leave centring out: 'center: false'");
   }
@@ -126,32 +132,37 @@ static sm_status find_center(sm_network *n, const sm_slot *loss, sm_site site, s
   return SM_OK;
 }
 
-/* ---- choosing ------------------------------------------------------------------------------------------------------------ */
+/* ---- choosing
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
-static sm_status choose_slot(const sm_network *n, sm_site site, bool strict, sm_slot **slot, sm_error *err) {
+static sm_status network_head_choose_slot(const sm_network *n, sm_site site, bool strict, sm_slot **slot,
+                                          sm_error *err) {
   sm_recipe *r = n->recipe;
   *slot = NULL;
   for (int i = 0; r && i < r->heads; i++) {
     const head_site at = head_site_of(r, &r->head[i], site);
     if ((n->from.head_name && strcmp(n->from.head_name, r->head[i].instance)) || !at.loss) continue;
-    if (*slot && strict) return two_heads(n, (*slot)->instance, r->head[i].instance, err);
+    if (*slot && strict) return network_head_two_heads(n, (*slot)->instance, r->head[i].instance, err);
     /* of several, the one that the first loss in the recipe joins */
     if (!*slot || at.loss < head_site_of(r, *slot, site).loss) *slot = &r->head[i];
   }
-  return !*slot && strict ? no_head(n, site, err) : SM_OK;
+  return !*slot && strict ? network_head_no_head(n, site, err) : SM_OK;
 }
 
-/* How wide it is declared: at all sites where training declared it, so that strict loading finds every row; or at one only. */
-static sm_status choose_widths(sm_network *n, const sm_slot *slot, sm_site site, bool strict, sm_head *head, sm_error *err) {
+/* How wide it is declared: at all sites where training declared it, so that strict loading finds every row;
+ * or at one only. */
+static sm_status network_head_choose_widths(sm_network *n, const sm_slot *slot, sm_site site, bool strict,
+                                            sm_head *head, sm_error *err) {
   for (int s = SM_SITE_VIEW; s <= SM_SITE_PATCH; s++) {
     const head_site at = head_site_of(n->recipe, slot, (sm_site)s);
     if (!at.loss || (!strict && s != (int)site)) continue;
     if (head->role == SM_ROLE_TEACHER && !at.teacher) {
-      if (s == (int)site && strict) return no_teacher_head(n, slot, err);
+      if (s == (int)site && strict) return network_head_no_teacher_head(n, slot, err);
       continue;
     }
     int dim = head_width(n, slot, at.loss, (sm_site)s);
-    if (dim < 1 && strict) return no_width(n, slot, err);
+    if (dim < 1 && strict) return network_head_no_width(n, slot, err);
     *(s == SM_SITE_VIEW ? &head->view_dim : &head->patch_dim) = dim;
   }
   return SM_OK;
@@ -159,25 +170,27 @@ static sm_status choose_widths(sm_network *n, const sm_slot *slot, sm_site site,
 
 sm_status network_choose_head(sm_network *n, sm_site site, bool strict, sm_error *err) {
   sm_slot *slot;
-  sm_status status = choose_slot(n, site, strict, &slot, err);
+  sm_status status = network_head_choose_slot(n, site, strict, &slot, err);
   if (status || !slot) return status;
   sm_head head = {.ops = OPS(head, *slot),
                   .self = slot->plugin.self,
                   .role = n->net == SM_NET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT,
                   .dim = n->spec.backbone.dim};
-  if ((status = choose_widths(n, slot, site, strict, &head, err))) return status;
+  if ((status = network_head_choose_widths(n, slot, site, strict, &head, err))) return status;
   if (!(site == SM_SITE_VIEW ? head.view_dim : head.patch_dim)) return SM_OK;
-  if ((status = sm_instance_create(&slot->plugin, err)) || (status = list_others(n, slot, err))) return status;
+  if ((status = sm_instance_create(&slot->plugin, err)) || (status = network_head_list_others(n, slot, err)))
+    return status;
   n->head = head;
   n->head_only = !strict;
   n->from.site = site;
   n->spec.view_dim = head.view_dim, n->spec.patch_dim = head.patch_dim;
-  name_tensors(n, slot);
-  return n->from.center ? find_center(n, head_site_of(n->recipe, slot, site).loss, site, err) : SM_OK;
+  network_head_name_tensors(n, slot);
+  return n->from.center ? network_head_find_center(n, head_site_of(n->recipe, slot, site).loss, site, err)
+                        : SM_OK;
 }
 
-/* Does the file hold the head of this network? A run's teacher has heads only where a tokenizer runs them, and a weights file that
- * comes with a recipe has none. */
+/* Does the file hold the head of this network? A run's teacher has heads only where a tokenizer runs them,
+ * and a weights file that comes with a recipe has none. */
 static bool head_in_file(const sm_network *n) {
   sm_st_reader *file = n->spec.file ? sm_st_open(n->spec.file, NULL) : NULL;
   bool found = file && sm_checkpoint_holds(file, n->head_prefix);

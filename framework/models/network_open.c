@@ -1,5 +1,5 @@
-/* network_open.c — what a path is, and what network it holds: recipe, backbone, sizes, and which of a run's networks. It reads the
- * recipe and the header of the file, and makes no weights. */
+/* network_open.c — what a path is, and what network it holds: recipe, backbone, sizes, and which of a run's
+ * networks. It reads the recipe and the header of the file, and makes no weights. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -10,20 +10,20 @@
 #include "framework/recipe/recipe_private.h"
 #include "network_private.h"
 
-/* ---- what the path is -------------------------------------------------------------------------------------------------- */
+/* ---- what the path is ---------------------------------------------------------------------------------- */
 
-static bool ends_in(const char *path, const char *end) {
+static bool network_open_ends_in(const char *path, const char *end) {
   size_t n = strlen(path), m = strlen(end);
   return n > m && !strcmp(path + n - m, end);
 }
 
-static bool exists(const char *path) {
+static bool network_open_exists(const char *path) {
   struct stat st;
   return path && stat(path, &st) == 0;
 }
 
 /* The folder two levels above a checkpoint, if it is a run. */
-static const char *run_of(sm_arena *arena, const char *checkpoint) {
+static const char *network_open_run_of(sm_arena *arena, const char *checkpoint) {
   char *path = sm_arena_strdup(arena, checkpoint);
   for (int level = 0; path && level < 2; level++) {
     char *slash = strrchr(path, '/');
@@ -31,19 +31,19 @@ static const char *run_of(sm_arena *arena, const char *checkpoint) {
     if (slash) *slash = 0;
     else path = sm_arena_strdup(arena, level ? ".." : ".");
   }
-  return path && exists(sm_path_join(arena, path, "recipe.yaml")) ? path : NULL;
+  return path && network_open_exists(sm_path_join(arena, path, "recipe.yaml")) ? path : NULL;
 }
 
-static sm_registry *registry_of(const sm_network *n) { return (sm_registry *)n->host; }
+static sm_registry *network_open_registry_of(const sm_network *n) { return (sm_registry *)n->host; }
 
 static sm_status open_recipe(sm_network *n, const char *path, sm_error *err) {
-  return path ? sm_recipe_load(&n->recipe, registry_of(n), path, 0, NULL, err) : SM_OK;
+  return path ? sm_recipe_load(&n->recipe, network_open_registry_of(n), path, 0, NULL, err) : SM_OK;
 }
 
 /* The recipe that a run folder keeps: already resolved, with `extends` expanded. */
 static sm_status open_own_recipe(sm_network *n, const char *path, sm_error *err) {
   const sm_recipe_parts parts = {.folder = "", .path = path, .fit = false};
-  return path ? sm_recipe_compose(&n->recipe, registry_of(n), &parts, err) : SM_OK;
+  return path ? sm_recipe_compose(&n->recipe, network_open_registry_of(n), &parts, err) : SM_OK;
 }
 
 static sm_status open_run(sm_network *n, sm_error *err) {
@@ -51,20 +51,21 @@ static sm_status open_run(sm_network *n, sm_error *err) {
   const char *recipe = o->recipe ? o->recipe : sm_path_join(n->arena, o->path, "recipe.yaml");
   n->run = o->path;
   if (!recipe) return sm_fail(err, SM_ENOMEM, "out of memory");
-  if (!o->recipe && !exists(recipe)) {
+  if (!o->recipe && !network_open_exists(recipe)) {
     sm_fail(err, SM_ENOTFOUND, "this folder is no run: it has no recipe.yaml");
     network_refuse(n, err);
     return sm_hint(err, "give a folder that `smalti train` made, a checkpoint in one, or a weights file");
   }
   sm_status status = o->recipe ? open_recipe(n, recipe, err) : open_own_recipe(n, recipe, err);
-  return status || !network_has_weights(o->net) ? status : sm_weights_file(o->path, n->arena, &n->spec.file, err);
+  return status || !network_has_weights(o->net) ? status
+                                                : sm_weights_file(o->path, n->arena, &n->spec.file, err);
 }
 
 static sm_status open_file(sm_network *n, bool checkpoint, sm_error *err) {
   const sm_network_source *o = &n->from;
   n->spec.file = o->path;
   if (!checkpoint) return open_recipe(n, o->recipe, err);
-  n->run = run_of(n->arena, o->path);
+  n->run = network_open_run_of(n->arena, o->path);
   const char *recipe = o->recipe ? o->recipe : n->run ? sm_path_join(n->arena, n->run, "recipe.yaml") : NULL;
   if (recipe) return o->recipe ? open_recipe(n, recipe, err) : open_own_recipe(n, recipe, err);
   sm_fail(err, SM_EINVAL, "the checkpoint lies in no run folder, and does not say what network it is of");
@@ -84,7 +85,7 @@ static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
     if (!status && n->spec.file && !(*file = sm_st_open(n->spec.file, err))) status = err->code;
     return status; /* sm_weights_file has verified it */
   }
-  if (ends_in(o->path, ".yaml") || ends_in(o->path, ".yml")) {
+  if (network_open_ends_in(o->path, ".yaml") || network_open_ends_in(o->path, ".yml")) {
     if (!network_has_weights(o->net)) return open_recipe(n, o->path, err);
     sm_fail(err, SM_EINVAL, "a recipe has no weights");
     network_refuse(n, err);
@@ -95,29 +96,31 @@ static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
   return status ? status : open_file(n, sm_is_checkpoint(*file), err);
 }
 
-/* ---- the backbone ------------------------------------------------------------------------------------------------------ */
+/* ---- the backbone -------------------------------------------------------------------------------------- */
 
 /* "vit: {arch: small}", with or without braces around it. */
-static sm_status make_backbone(sm_network *n, const char *yaml, sm_error *err) {
+static sm_status network_open_make_backbone(sm_network *n, const char *yaml, sm_error *err) {
   sm_yaml *map = sm_yaml_read(n->arena, "backbone", false, yaml, strlen(yaml), err);
   if (!map) return err->code;
   if (map->kind != SM_YAML_MAP || map->n != 1) {
-    sm_fail(err, SM_EINVAL, "the backbone is described by '%.200s', which is not one plugin with its options", yaml);
+    sm_fail(err, SM_EINVAL, "the backbone is described by '%.200s', which is not one plugin with its options",
+            yaml);
     return sm_hint(err, "for instance 'vit: {arch: small, patch_size: 16}'");
   }
   const sm_entry *e = &map->entry[0];
-  if (!(n->plugin = sm_registry_find(registry_of(n), SM_BACKBONE, e->key, err))) return err->code;
+  if (!(n->plugin = sm_registry_find(network_open_registry_of(n), SM_BACKBONE, e->key, err)))
+    return err->code;
   const sm_yaml *options = e->value && e->value->kind == SM_YAML_NULL ? NULL : e->value;
-  sm_status status = sm_instance_new(registry_of(n), n->plugin, &n->own, err);
+  sm_status status = sm_instance_new(network_open_registry_of(n), n->plugin, &n->own, err);
   if (!status)
-    status = sm_options_read(n->plugin->options, (int)n->plugin->n_options, options, n->plugin->name, NULL, e->at, n->arena,
-                             n->own.self, err);
+    status = sm_options_read(n->plugin->options, (int)n->plugin->n_options, options, n->plugin->name, NULL,
+                             e->at, n->arena, n->own.self, err);
   if (!status) status = sm_instance_create(&n->own, err);
   n->self = n->own.self;
   return status;
 }
 
-static const char *describe_backbone(sm_arena *arena, const sm_plugin *p, const void *self) {
+static const char *network_open_describe_backbone(sm_arena *arena, const sm_plugin *p, const void *self) {
   sm_text text = {0};
   sm_text_add(&text, "{%s: {", p->name);
   for (uint32_t i = 0; i < p->n_options; i++) {
@@ -130,18 +133,21 @@ static const char *describe_backbone(sm_arena *arena, const sm_plugin *p, const 
   return copy;
 }
 
-static sm_status no_backbone(const sm_network *n, sm_error *err) {
+static sm_status network_open_no_backbone(const sm_network *n, sm_error *err) {
   sm_fail(err, SM_EINVAL, "the weights file does not say what network it is of");
   network_refuse(n, err);
-  return sm_hint(err, "describe it, for instance --backbone 'vit: {arch: small, patch_size: 16}', or give a --recipe");
+  return sm_hint(
+      err, "describe it, for instance --backbone 'vit: {arch: small, patch_size: 16}', or give a --recipe");
 }
 
-static sm_status choose_backbone(sm_network *n, const sm_st_reader *file, sm_error *err) {
+static sm_status network_open_choose_backbone(sm_network *n, const sm_st_reader *file, sm_error *err) {
   sm_weights_about *a = &n->about;
   sm_status status = SM_OK;
-  const char *yaml = n->from.backbone ? n->from.backbone : a->backbone ? sm_arena_strdup(n->arena, a->backbone) : NULL;
+  const char *yaml = n->from.backbone ? n->from.backbone
+                     : a->backbone    ? sm_arena_strdup(n->arena, a->backbone)
+                                      : NULL;
   if (yaml) {
-    status = make_backbone(n, yaml, err);
+    status = network_open_make_backbone(n, yaml, err);
   } else if (n->recipe && n->recipe->objective.plugin.plugin) {
     sm_fail(err, SM_EINVAL, "objective `%s` trains no backbone, so there are no features",
             n->recipe->objective.plugin.plugin->name);
@@ -152,7 +158,7 @@ static sm_status choose_backbone(sm_network *n, const sm_st_reader *file, sm_err
     n->plugin = n->recipe->backbone.plugin.plugin;
     n->self = n->recipe->backbone.plugin.self;
   } else {
-    return no_backbone(n, err);
+    return network_open_no_backbone(n, err);
   }
   if (status) return status;
   n->ops = n->plugin->ops;
@@ -162,10 +168,12 @@ static sm_status choose_backbone(sm_network *n, const sm_st_reader *file, sm_err
   return SM_OK;
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------------------------------- */
+/* ---- sizes
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 /* What the pictures must be like, from the best source: the file itself, the recipe, ImageNet. */
-static void take_pictures(sm_network *n) {
+static void network_open_take_pictures(sm_network *n) {
   sm_weights_about *a = &n->about;
   if (a->std[0] > 0) return;
   const sm_view_recipe *view = n->recipe ? &n->recipe->views.global_first : NULL;
@@ -175,9 +183,9 @@ static void take_pictures(sm_network *n) {
   if (view) a->filter = view->filter;
 }
 
-/* Weights of another program say the size of their views by the length of a table of positions: which one, and what comes before
- * the patches in it, says a declaration that is thrown away. */
-static void take_size_of_file(sm_network *n, const sm_st_reader *file) {
+/* Weights of another program say the size of their views by the length of a table of positions: which one,
+ * and what comes before the patches in it, says a declaration that is thrown away. */
+static void network_open_take_size_of_file(sm_network *n, const sm_st_reader *file) {
   char name[320];
   sm_set *scratch = sm_set_new("scratch", SM_F32, false, NULL);
   if (scratch) n->ops->declare(n->self, n->spec.height, n->spec.width, &(sm_params){scratch, ""});
@@ -194,22 +202,23 @@ static void take_size_of_file(sm_network *n, const sm_st_reader *file) {
   sm_set_free(scratch);
 }
 
-/* The size of the views that parameters are declared for. A backbone says what it makes of pictures of a size that it can cut, so
- * the likeliest come first. */
-static sm_status choose_size(sm_network *n, const sm_st_reader *file, sm_error *err) {
+/* The size of the views that parameters are declared for. A backbone says what it makes of pictures of a size
+ * that it can cut, so the likeliest come first. */
+static sm_status network_open_choose_size(sm_network *n, const sm_st_reader *file, sm_error *err) {
   static const int common[] = {224, 32, 256, 64, 196, 96};
   sm_weights_about *a = &n->about;
   sm_network_spec *s = &n->spec;
   int likely[2] = {a->height, a->width}, tries = (int)(sizeof common / sizeof *common);
   sm_status status = SM_EINVAL;
-  if (!likely[0] && n->recipe) likely[0] = n->recipe->views.global_height, likely[1] = n->recipe->views.global_width;
+  if (!likely[0] && n->recipe)
+    likely[0] = n->recipe->views.global_height, likely[1] = n->recipe->views.global_width;
   for (int i = 0; status && i < (likely[0] ? 1 : tries); i++) {
     s->height = likely[0] ? likely[0] : common[i];
     s->width = likely[0] ? likely[1] : common[i];
     status = sm_network_at(n, s->height, s->width, &s->backbone, err);
   }
   if (status) return network_refuse(n, err);
-  if (!a->height && file) take_size_of_file(n, file);
+  if (!a->height && file) network_open_take_size_of_file(n, file);
   if (!a->height) a->height = s->height, a->width = s->width;
   if (a->height == s->height && a->width == s->width) return SM_OK;
   s->height = a->height, s->width = a->width;
@@ -217,21 +226,23 @@ static sm_status choose_size(sm_network *n, const sm_st_reader *file, sm_error *
   return status ? network_refuse(n, err) : SM_OK;
 }
 
-/* ---- which network ------------------------------------------------------------------------------------------------------ */
+/* ---- which network ------------------------------------------------------------------------------------- */
 
-static bool averaged(const sm_recipe *r) {
+static bool network_open_averaged(const sm_recipe *r) {
   for (int i = 0; r && i < r->tokenizers; i++) {
     const sm_tokenizer_ops *ops = r->tokenizer[i].plugin.plugin->ops;
     sm_tokenizer_spec spec;
     if (ops->load) continue; /* from a file, which need not be there any more */
-    if (sm_tokenizer_ask(ops, r->tokenizer[i].plugin.self, NULL, &spec, NULL) == SM_OK && spec.ema) return true;
+    if (sm_tokenizer_ask(ops, r->tokenizer[i].plugin.self, NULL, &spec, NULL) == SM_OK && spec.ema)
+      return true;
   }
   return false;
 }
 
-static sm_status choose_in_checkpoint(sm_network *n, const sm_st_reader *file, sm_error *err) {
+static sm_status network_open_choose_in_checkpoint(sm_network *n, const sm_st_reader *file, sm_error *err) {
   n->teacherless = !sm_checkpoint_has_teacher(file);
-  if (n->from.net == SM_NET_AUTO) n->net = averaged(n->recipe) && !n->teacherless ? SM_NET_TEACHER : SM_NET_STUDENT;
+  if (n->from.net == SM_NET_AUTO)
+    n->net = network_open_averaged(n->recipe) && !n->teacherless ? SM_NET_TEACHER : SM_NET_STUDENT;
   n->prefix = sm_checkpoint_backbone(n->net == SM_NET_TEACHER);
   if (n->net != SM_NET_TEACHER || !n->teacherless) return SM_OK;
   sm_fail(err, SM_EINVAL, "the run keeps no teacher: none of its tokenizers looks at one");
@@ -240,7 +251,7 @@ static sm_status choose_in_checkpoint(sm_network *n, const sm_st_reader *file, s
 }
 
 /* A weights file holds one network, and says which; one of another program: the weights it has. */
-static sm_status choose_in_weights(sm_network *n, sm_error *err) {
+static sm_status network_open_choose_in_weights(sm_network *n, sm_error *err) {
   n->net = SM_NET_TEACHER;
   for (int i = SM_NET_TEACHER; n->about.backbone && sm_net_names[i]; i++)
     if (!strcmp(n->about.net, sm_net_names[i])) n->net = (sm_net)i;
@@ -250,17 +261,18 @@ static sm_status choose_in_weights(sm_network *n, sm_error *err) {
   return sm_fail_at(err, n->spec.file, 0, 0);
 }
 
-static sm_status choose_net(sm_network *n, const sm_st_reader *file, sm_error *err) {
+static sm_status network_open_choose_net(sm_network *n, const sm_st_reader *file, sm_error *err) {
   sm_status status = SM_OK;
   n->net = n->from.net;
   if (file && network_has_weights(n->net))
-    status = sm_is_checkpoint(file) ? choose_in_checkpoint(n, file, err) : choose_in_weights(n, err);
+    status = sm_is_checkpoint(file) ? network_open_choose_in_checkpoint(n, file, err)
+                                    : network_open_choose_in_weights(n, err);
   n->about.net = sm_net_names[n->net];
   return status;
 }
 
 /* What an export of it will say. One that was exported keeps saying where it came from. */
-static sm_status describe(sm_network *n, const sm_st_reader *file, sm_error *err) {
+static sm_status network_open_describe(sm_network *n, const sm_st_reader *file, sm_error *err) {
   sm_weights_about *a = &n->about;
   const char *step = file && network_has_weights(n->net) ? sm_st_get(file, "step") : NULL;
   if (!a->backbone && n->recipe) {
@@ -269,11 +281,11 @@ static sm_status describe(sm_network *n, const sm_st_reader *file, sm_error *err
     if (step) sm_parse_int(step, &a->step);
   }
   a->recipe = sm_arena_strdup(n->arena, a->recipe ? a->recipe : "");
-  a->backbone = describe_backbone(n->arena, n->plugin, n->self);
+  a->backbone = network_open_describe_backbone(n->arena, n->plugin, n->self);
   return a->recipe && a->backbone ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
 }
 
-static void take_spec(sm_network *n) {
+static void network_open_take_spec(sm_network *n) {
   sm_network_spec *s = &n->spec;
   s->height = n->about.height, s->width = n->about.width;
   s->filter = n->about.filter;
@@ -288,17 +300,19 @@ sm_status network_look(sm_network *n, sm_error *err) {
   n->prefix = n->from.prefix;
   sm_status status = open_path(n, &file, err);
   if (!status && file) status = sm_weights_about_read(file, &n->about, err);
-  if (!status) take_pictures(n);
+  if (!status) network_open_take_pictures(n);
   if (!status && n->net == SM_NET_PIXELS) {
-    n->about.backbone = NULL, n->about.recipe = "", n->about.net = sm_net_names[n->net]; /* what the file says goes with it */
-    if (n->recipe) n->about.height = n->recipe->views.global_height, n->about.width = n->recipe->views.global_width;
+    n->about.backbone = NULL, n->about.recipe = "",
+    n->about.net = sm_net_names[n->net]; /* what the file says goes with it */
+    if (n->recipe)
+      n->about.height = n->recipe->views.global_height, n->about.width = n->recipe->views.global_width;
   } else {
-    if (!status) status = choose_backbone(n, file, err);
-    if (!status) status = choose_size(n, file, err);
-    if (!status) status = choose_net(n, file, err);
-    if (!status) status = describe(n, file, err);
+    if (!status) status = network_open_choose_backbone(n, file, err);
+    if (!status) status = network_open_choose_size(n, file, err);
+    if (!status) status = network_open_choose_net(n, file, err);
+    if (!status) status = network_open_describe(n, file, err);
   }
-  take_spec(n);
+  network_open_take_spec(n);
   sm_st_close(file);
   return status;
 }

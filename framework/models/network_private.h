@@ -1,13 +1,14 @@
 /* network_private.h — what a handle is made of, for the files of this folder.
  *
- * A handle owns its recipe, the instances that it made, and the set that sm_network_allocate fills; it borrows the host, and all
- * that sm_network_wrap was given. */
+ * A handle owns its recipe, the instances that it made, and the set that sm_network_allocate fills; it
+ * borrows the host, and all that sm_network_wrap was given. */
 #ifndef SM_NETWORK_PRIVATE_H
 #define SM_NETWORK_PRIVATE_H
 
 #include "models.h"
 
-/* Where a network's rows lie in a set, part by part. The prefixes point into `room`, so a copy is filled anew. */
+/* Where a network's rows lie in a set, part by part. The prefixes point into `room`, so a copy is filled
+ * anew. */
 typedef struct network_places {
   char room[4][256];
   sm_params backbone, head, head_state, center;
@@ -37,7 +38,8 @@ struct sm_network {
   /* its head */
   sm_head head; /* ops NULL: none; bound to nothing */
   bool head_only; /* it is declared for one site, and the file's other rows are left alone */
-  char head_prefix[160], state_prefix[160], center_prefix[160]; /* of names in the file, behind the set's name */
+  char head_prefix[160], state_prefix[160],
+      center_prefix[160]; /* of names in the file, behind the set's name */
   const char **others; /* beginnings of other heads' names behind head_prefix */
   const char *center;  /* the row that is subtracted from logits, or NULL */
   /* its own weights */
@@ -47,11 +49,14 @@ struct sm_network {
 };
 
 static inline bool network_has_weights(sm_net net) { return net != SM_NET_INIT && net != SM_NET_PIXELS; }
-static inline sm_status network_refuse(const sm_network *n, sm_error *err) { return sm_fail_at(err, n->from.path, 0, 0); }
+static inline sm_status network_refuse(const sm_network *n, sm_error *err) {
+  return sm_fail_at(err, n->from.path, 0, 0);
+}
 
 /* network_open.c: everything but the head. */
 sm_status network_look(sm_network *, sm_error *);
-/* network_head.c: choose a head for a site. strict: it must be there, and be the only one that fits; else leave head.ops NULL. */
+/* network_head.c: choose a head for a site. strict: it must be there, and be the only one that fits; else
+ * leave head.ops NULL. */
 sm_status network_choose_head(sm_network *, sm_site, bool strict, sm_error *);
 
 #endif

@@ -29,19 +29,19 @@ typedef struct loading {
 
 /* ---- what fits ----------------------------------------------------------------------------------------- */
 
-static bool readable(const char *dtype) {
+static bool weights_readable(const char *dtype) {
   return !strcmp(dtype, "F32") || !strcmp(dtype, "F64") || !strcmp(dtype, "F16") || !strcmp(dtype, "BF16");
 }
 
-static bool same_shape(const sm_row *row, const sm_st_tensor *t) {
+static bool weights_same_shape(const sm_row *row, const sm_st_tensor *t) {
   if (row->ndim != t->ndim) return false;
   for (int d = 0; d < row->ndim; d++)
     if (row->dim[d] != t->shape[d]) return false;
   return true;
 }
 
-/* The grid of a table of positions in the file, for a row that is one: rows × cols behind the row's prefix, square unless the file's
- * views are not. False: there is no such grid. */
+/* The grid of a table of positions in the file, for a row that is one: rows × cols behind the row's prefix,
+ * square unless the file's views are not. False: there is no such grid. */
 static bool weights_grid(const loading *l, const sm_row *row, const sm_st_tensor *t, int *rows, int *cols) {
   if (!row->grid.rows || t->ndim != 3 || t->shape[0] != 1 || t->shape[2] != row->dim[2]) return false;
   int64_t n = t->shape[1] - row->grid.prefix;
@@ -55,21 +55,21 @@ static bool weights_grid(const loading *l, const sm_row *row, const sm_st_tensor
 static match_kind weights_fit(const loading *l, const sm_row *row, const sm_st_tensor *t) {
   int rows, cols;
   bool grid = weights_grid(l, row, t, &rows, &cols);
-  if (same_shape(row, t)) return grid && rows != row->grid.rows && l->from->height ? RESIZE : TAKE;
+  if (weights_same_shape(row, t)) return grid && rows != row->grid.rows && l->from->height ? RESIZE : TAKE;
   return grid ? RESIZE : SHAPE;
 }
 
-static match find_match(const loading *l, const sm_row *row) {
+static match weights_find_match(const loading *l, const sm_row *row) {
   char name[320];
   snprintf(name, sizeof name, "%s%s", l->from->prefix, row->name + l->row_cut);
   const sm_st_tensor *t = sm_st_find(l->from->file, name);
   if (!t && row->alias_of >= 0) return (match){ALIAS, NULL};
   if (!t) return (match){row->flags & SM_ROW_NO_EXPORT ? INITIAL : MISSING, NULL};
-  if (!readable(t->dtype)) return (match){TYPE, t};
+  if (!weights_readable(t->dtype)) return (match){TYPE, t};
   return (match){weights_fit(l, row, t), t};
 }
 
-static bool ignored(const loading *l, const char *name) {
+static bool weights_ignored(const loading *l, const char *name) {
   for (const char *const *i = l->from->ignore; i && *i; i++)
     if (!strncmp(name, *i, strlen(*i))) return true;
   return false;
@@ -77,8 +77,8 @@ static bool ignored(const loading *l, const char *name) {
 
 /* ---- what to say --------------------------------------------------------------------------------------- */
 
-static void difference(loading *l, const char *kind, const char *fmt, ...) SM_PRINTF(3, 4);
-static void difference(loading *l, const char *kind, const char *fmt, ...) {
+static void weights_difference(loading *l, const char *kind, const char *fmt, ...) SM_PRINTF(3, 4);
+static void weights_difference(loading *l, const char *kind, const char *fmt, ...) {
   char text[512];
   va_list args;
   va_start(args, fmt);
@@ -88,7 +88,7 @@ static void difference(loading *l, const char *kind, const char *fmt, ...) {
   if (l->differences++ < NAMED) sm_text_add(&l->named, "%s%s %s", l->named.len ? "; " : "", kind, text);
 }
 
-static void tell_row(loading *l, const sm_row *row, const match *m) {
+static void weights_tell_row(loading *l, const sm_row *row, const match *m) {
   const char *name = row->name + l->row_cut;
   const sm_st_tensor *t = m->tensor;
   sm_weights_report *r = l->report;
@@ -99,15 +99,15 @@ static void tell_row(loading *l, const sm_row *row, const match *m) {
   switch (m->kind) {
     case MISSING:
       r->missing++;
-      difference(l, "missing", "%s %s", name, need);
+      weights_difference(l, "missing", "%s %s", name, need);
       break;
     case SHAPE:
       r->wrong++;
-      difference(l, "other shape", "%s: the file has %s, the network needs %s", name, have, need);
+      weights_difference(l, "other shape", "%s: the file has %s, the network needs %s", name, have, need);
       break;
     case TYPE:
       r->wrong++;
-      difference(l, "other type", "%s: the file has %s, not floating-point numbers", name, t->dtype);
+      weights_difference(l, "other type", "%s: the file has %s, not floating-point numbers", name, t->dtype);
       break;
     case INITIAL:
       r->initial++;
@@ -129,31 +129,31 @@ static void tell_row(loading *l, const sm_row *row, const match *m) {
   r->converted += strcmp(t->dtype, sm_dtype_name(sm_set_real(l->set))) != 0;
 }
 
-static bool has_row(const loading *l, const char *name) {
+static bool weights_has_row(const loading *l, const char *name) {
   char full[640];
   snprintf(full, sizeof full, "%s%s", l->row_prefix, name);
   return sm_set_find(l->set, full) >= 0;
 }
 
-static void tell_unexpected(loading *l) {
+static void weights_tell_unexpected(loading *l) {
   const sm_st_tensor *t;
   char shape[160];
   for (size_t i = 0; (t = sm_st_at(l->from->file, i)); i++) {
     if (strncmp(t->name, l->from->prefix, l->file_cut) != 0) continue;
     const char *name = t->name + l->file_cut;
-    if (has_row(l, name)) continue;
-    if (ignored(l, name)) {
+    if (weights_has_row(l, name)) continue;
+    if (weights_ignored(l, name)) {
       l->report->ignored++;
       sm_text_add(&l->report->text, "%-12s %s\n", "ignored", name);
       continue;
     }
     l->report->unexpected++;
-    difference(l, "unexpected", "%s %s", name, sm_shape_text(t->ndim, t->shape, shape, sizeof shape));
+    weights_difference(l, "unexpected", "%s %s", name, sm_shape_text(t->ndim, t->shape, shape, sizeof shape));
   }
 }
 
 /* The name of a tensor that ends in that of a missing row says what stands in front of all names. */
-static bool find_prefix(const loading *l, char *prefix, size_t size) {
+static bool weights_find_prefix(const loading *l, char *prefix, size_t size) {
   const sm_st_tensor *t;
   for (int r = 0; r < sm_set_rows(l->set); r++) {
     const char *full = sm_set_row(l->set, r)->name;
@@ -170,7 +170,7 @@ static bool find_prefix(const loading *l, char *prefix, size_t size) {
   return false;
 }
 
-static sm_status refuse(loading *l, sm_error *err) {
+static sm_status weights_refuse(loading *l, sm_error *err) {
   const sm_weights_report *r = l->report;
   char prefix[256];
   sm_fail(err, SM_EINVAL,
@@ -178,7 +178,7 @@ static sm_status refuse(loading *l, sm_error *err) {
           r->missing, r->unexpected, r->wrong, l->named.s ? l->named.s : "",
           l->differences > NAMED ? "; …" : "");
   sm_fail_at(err, sm_st_path(l->from->file), 0, 0);
-  if (r->missing && find_prefix(l, prefix, sizeof prefix) && strcmp(prefix, l->from->prefix) != 0)
+  if (r->missing && weights_find_prefix(l, prefix, sizeof prefix) && strcmp(prefix, l->from->prefix) != 0)
     return sm_hint(err, "names in the file begin with '%s': say that this is their prefix", prefix);
   if (!r->missing && !r->wrong)
     return sm_hint(err, "say which beginnings of names to ignore, if these are not wanted");
@@ -189,7 +189,7 @@ static sm_status refuse(loading *l, sm_error *err) {
 
 /* ---- values -------------------------------------------------------------------------------------------- */
 
-static float half(uint16_t h) {
+static float weights_half(uint16_t h) {
   int exponent = h >> 10 & 31, fraction = h & 1023;
   float value = exponent == 31 ? (fraction ? NAN : INFINITY)
                 : exponent     ? ldexpf((float)(1024 + fraction), exponent - 25)
@@ -197,7 +197,7 @@ static float half(uint16_t h) {
   return h & 0x8000 ? -value : value;
 }
 
-static double element(const sm_st_tensor *t, int64_t i) {
+static double weights_element(const sm_st_tensor *t, int64_t i) {
   const char *at = (const char *)t->data + (size_t)i * sm_st_dtype_size(t->dtype);
   float f;
   double d;
@@ -205,12 +205,12 @@ static double element(const sm_st_tensor *t, int64_t i) {
   if (!strcmp(t->dtype, "F64")) return memcpy(&d, at, sizeof d), d;
   if (!strcmp(t->dtype, "F32")) return memcpy(&f, at, sizeof f), (double)f;
   memcpy(&h, at, sizeof h);
-  if (!strcmp(t->dtype, "F16")) return (double)half(h);
+  if (!strcmp(t->dtype, "F16")) return (double)weights_half(h);
   uint32_t bits = (uint32_t)h << 16; /* BF16: the upper half of an F32 */
   return memcpy(&f, &bits, sizeof f), (double)f;
 }
 
-static void copy_values(const sm_st_tensor *t, sm_set *set, int row) {
+static void weights_copy_values(const sm_st_tensor *t, sm_set *set, int row) {
   double part[512];
   int64_t all = (int64_t)t->elements, most = sizeof part / sizeof *part;
   if (!strcmp(t->dtype, sm_dtype_name(sm_set_real(set)))) {
@@ -221,21 +221,22 @@ static void copy_values(const sm_st_tensor *t, sm_set *set, int row) {
   }
   for (int64_t first = 0, n; first < all; first += n) {
     n = all - first < most ? all - first : most;
-    for (int64_t i = 0; i < n; i++) part[i] = element(t, first + i);
+    for (int64_t i = 0; i < n; i++) part[i] = weights_element(t, first + i);
     sm_set_write_f64(set, row, SM_VALUES, first, n, part);
   }
 }
 
-/* The engine's own resizing, so that a network started from these weights sees what it would have computed. Its op wants one row
- * before the patches: whatever stands there; rows of the prefix are copied. */
-static sm_status resize_values(const loading *l, int to, const sm_st_tensor *t, sm_error *err) {
+/* The engine's own resizing, so that a network started from these weights sees what it would have computed.
+ * Its op wants one row before the patches: whatever stands there; rows of the prefix are copied. */
+static sm_status weights_resize_values(const loading *l, int to, const sm_st_tensor *t, sm_error *err) {
   const sm_row *row = sm_set_row(l->set, to);
   const int64_t dim = row->dim[2], prefix = row->grid.prefix * dim, given_n = (int64_t)t->elements;
   int rows = 0, cols = 0;
   weights_grid(l, row, t, &rows, &cols);
   const int64_t patches = (int64_t)rows * cols;
   sm_pool *pool = sm_pool_new(1, err);
-  double *values = pool ? sm_malloc((size_t)(given_n > row->size ? given_n : row->size) * sizeof *values) : NULL;
+  double *values =
+      pool ? sm_malloc((size_t)(given_n > row->size ? given_n : row->size) * sizeof *values) : NULL;
   sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(l->set), .pool = pool};
   sm_graph *g = values ? sm_graph_new(&config, err) : NULL;
   sm_status status = g ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to resize the position embedding");
@@ -247,7 +248,7 @@ static sm_status resize_values(const loading *l, int to, const sm_st_tensor *t, 
     sm_pass_end(g);
     status = sm_graph_plan(g, err);
     if (!status) status = sm_graph_allocate(g, err);
-    for (int64_t i = 0; i < given_n; i++) values[i] = element(t, i);
+    for (int64_t i = 0; i < given_n; i++) values[i] = weights_element(t, i);
     sm_write_f64(given, dim, patches * dim, values + prefix);
     if (!status) sm_graph_run(g, pass);
     if (!status) sm_read_f64(resized, dim, row->size - prefix, values + prefix);
@@ -259,13 +260,13 @@ static sm_status resize_values(const loading *l, int to, const sm_st_tensor *t, 
   return status;
 }
 
-static sm_status copy_rows(const loading *l, sm_error *err) {
+static sm_status weights_copy_rows(const loading *l, sm_error *err) {
   sm_status status = SM_OK;
   for (int r = 0; !status && r < sm_set_rows(l->set); r++) {
     const match *m = &l->match[r];
     if (!m->tensor) continue;
-    if (m->kind == RESIZE) status = resize_values(l, r, m->tensor, err);
-    else copy_values(m->tensor, l->set, r);
+    if (m->kind == RESIZE) status = weights_resize_values(l, r, m->tensor, err);
+    else weights_copy_values(m->tensor, l->set, r);
   }
   return status;
 }
@@ -280,11 +281,11 @@ sm_status sm_weights_load(const sm_weights_source *from, sm_set *set, const char
   for (int r = 0; r < rows; r++) {
     const sm_row *row = sm_set_row(set, r);
     if (strncmp(row->name, row_prefix, l.row_cut) != 0) continue;
-    l.match[r] = find_match(&l, row);
-    tell_row(&l, row, &l.match[r]);
+    l.match[r] = weights_find_match(&l, row);
+    weights_tell_row(&l, row, &l.match[r]);
   }
-  tell_unexpected(&l);
-  sm_status status = l.differences ? refuse(&l, err) : copy_rows(&l, err);
+  weights_tell_unexpected(&l);
+  sm_status status = l.differences ? weights_refuse(&l, err) : weights_copy_rows(&l, err);
   sm_text_free(&l.named);
   sm_free(l.match);
   return status;

@@ -1,9 +1,11 @@
-/* framework/models/weights.h — private to the core: weights of one network between safetensors files and parameter sets.
+/* framework/models/weights.h — private to the core: weights of one network between safetensors files and
+ * parameter sets.
  *
- * Loading is strict: every tensor of the file and every row of the set must find its partner by name, with the same shape. What
- * differs is listed line by line, so that a reader sees at once whether a prefix, a size or a whole architecture is the matter.
- * Two differences are not errors and are reported: positions for another grid are resized (rows of sm_declare_grid, by the same
- * bicubic rule as in training), and rows that are not exported (the mask token) may be missing. */
+ * Loading is strict: every tensor of the file and every row of the set must find its partner by name, with
+ * the same shape. What differs is listed line by line, so that a reader sees at once whether a prefix, a size
+ * or a whole architecture is the matter. Two differences are not errors and are reported: positions for
+ * another grid are resized (rows of sm_declare_grid, by the same bicubic rule as in training), and rows that
+ * are not exported (the mask token) may be missing. */
 #ifndef SM_WEIGHTS_H
 #define SM_WEIGHTS_H
 
@@ -14,7 +16,8 @@
 typedef struct sm_weights_source {
   const sm_st_reader *file;
   const char *prefix; /* of the names to take: "teacher.backbone."; names without it are left alone */
-  const char *const *ignore; /* beginnings of names (after the prefix) to leave: "head."; NULL-terminated or NULL */
+  const char *const
+      *ignore; /* beginnings of names (after the prefix) to leave: "head."; NULL-terminated or NULL */
   int height, width;         /* of the views that its positions are for; 0: square ones */
 } sm_weights_source;
 

@@ -1,8 +1,8 @@
-/* weights_file.c — whole files into sets: what plugins load that build something of their own, and what a new run starts from
- * (train.init): the backbone of another run, an export, or a file of another program.
+/* weights_file.c — whole files into sets: what plugins load that build something of their own, and what a new
+ * run starts from (train.init): the backbone of another run, an export, or a file of another program.
  *
- * Strict as all loading. Where a run starts, what was taken goes to the log line by line, also what does not fit; heads keep their
- * initial values. */
+ * Strict as all loading. Where a run starts, what was taken goes to the log line by line, also what does not
+ * fit; heads keep their initial values. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -37,8 +37,8 @@ static sm_status file_take(const sm_st_reader *file, const char *name, sm_set *s
   if (status) return status;
   if (sm_is_checkpoint(file)) from.prefix = sm_checkpoint_backbone(sm_checkpoint_has_teacher(file));
   status = sm_weights_load(&from, student, SM_BACKBONE_PREFIX, &report, err);
-  sm_log(status ? SM_LOG_ERROR : SM_LOG_INFO, "starting from %s: %d tensors, %" PRId64 " numbers", name, report.taken,
-         report.elements);
+  sm_log(status ? SM_LOG_ERROR : SM_LOG_INFO, "starting from %s: %d tensors, %" PRId64 " numbers", name,
+         report.taken, report.elements);
   file_log(status ? SM_LOG_ERROR : SM_LOG_INFO, report.text.s);
   sm_text_free(&report.text);
   return status;
@@ -48,7 +48,8 @@ sm_status sm_start_from(const char *path, sm_set *student, sm_set *teacher, sm_e
   sm_arena *arena = sm_arena_new("start");
   const char *name = NULL;
   sm_st_reader *file = NULL;
-  sm_status status = arena ? sm_weights_file(path, arena, &name, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_status status =
+      arena ? sm_weights_file(path, arena, &name, err) : sm_fail(err, SM_ENOMEM, "out of memory");
   if (!status && !(file = sm_st_open(name, err))) status = err ? err->code : SM_EFORMAT;
   if (!status) status = sm_st_verify(file, err);
   if (!status) status = file_take(file, name, student, err);

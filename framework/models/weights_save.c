@@ -14,7 +14,7 @@ static const struct {
   const char *timm, *ibot;
 } ibot_names[] = {{"ls1.gamma", "gamma_1"}, {"ls2.gamma", "gamma_2"}};
 
-static void file_name(const char *name, sm_weights_format format, char *buf, size_t size) {
+static void weights_save_file_name(const char *name, sm_weights_format format, char *buf, size_t size) {
   snprintf(buf, size, "%s", name);
   if (format != SM_WEIGHTS_IBOT) return;
   for (size_t i = 0; i < sizeof ibot_names / sizeof *ibot_names; i++) {
@@ -26,7 +26,7 @@ static void file_name(const char *name, sm_weights_format format, char *buf, siz
 
 /* ---- metadata ------------------------------------------------------------------------------------------ */
 
-static void put_floats(sm_st_writer *w, const char *key, const float v[3]) {
+static void weights_save_put_floats(sm_st_writer *w, const char *key, const float v[3]) {
   sm_text text = {0};
   char number[32];
   for (int i = 0; i < 3; i++) {
@@ -41,7 +41,7 @@ static void put_floats(sm_st_writer *w, const char *key, const float v[3]) {
   sm_text_free(&text);
 }
 
-static void put_about(sm_st_writer *w, const sm_weights_about *a) {
+static void weights_save_put_about(sm_st_writer *w, const sm_weights_about *a) {
   char text[32];
   sm_st_metadata(w, "format", "pt"); /* what other readers of safetensors ask for: row-major tensors */
   sm_st_metadata(w, "producer", "smalti");
@@ -54,18 +54,18 @@ static void put_about(sm_st_writer *w, const sm_weights_about *a) {
   snprintf(text, sizeof text, "%" PRId64, a->step);
   sm_st_metadata(w, "step", text);
   sm_st_metadata(w, "view_size", sm_view_size_text(a->height, a->width, text, sizeof text));
-  put_floats(w, "mean", a->mean);
-  put_floats(w, "std", a->std);
+  weights_save_put_floats(w, "mean", a->mean);
+  weights_save_put_floats(w, "std", a->std);
   sm_st_metadata(w, "interpolation", sm_filter_names[a->filter]);
 }
 
-static bool get_floats(const sm_st_reader *r, const char *key, float v[3]) {
+static bool weights_save_get_floats(const sm_st_reader *r, const char *key, float v[3]) {
   const char *text = sm_st_get(r, key);
   int end = 0;
   return text && sscanf(text, "[%f, %f, %f]%n", &v[0], &v[1], &v[2], &end) == 3 && end && !text[end];
 }
 
-static bool get_filter(const sm_st_reader *r, sm_filter *filter) {
+static bool weights_save_get_filter(const sm_st_reader *r, sm_filter *filter) {
   const char *text = sm_st_get(r, "interpolation");
   for (int i = 0; text && sm_filter_names[i]; i++)
     if (!strcmp(text, sm_filter_names[i])) return *filter = (sm_filter)i, true;
@@ -73,7 +73,8 @@ static bool get_filter(const sm_st_reader *r, sm_filter *filter) {
 }
 
 /* "224", or "256 x 128" of views that are not square. */
-static bool get_whole(const sm_st_reader *r, const char *key, int64_t least, int64_t most, int64_t *value) {
+static bool weights_save_get_whole(const sm_st_reader *r, const char *key, int64_t least, int64_t most,
+                                   int64_t *value) {
   const char *text = sm_st_get(r, key);
   return text && sm_parse_int(text, value) && *value >= least && *value <= most;
 }
@@ -84,10 +85,11 @@ sm_status sm_weights_about_read(const sm_st_reader *r, sm_weights_about *a, sm_e
   if (!producer || strcmp(producer, "smalti") != 0 || !sm_st_get(r, "backbone")) return SM_OK;
   const char *size = sm_st_get(r, "view_size");
   if (!size || !sm_view_size_parse(size, &a->height, &a->width)) wrong = "view_size";
-  else if (!get_whole(r, "step", 0, INT64_MAX, &a->step)) wrong = "step";
-  else if (!get_floats(r, "mean", a->mean)) wrong = "mean";
-  else if (!get_floats(r, "std", a->std) || !(a->std[0] > 0 && a->std[1] > 0 && a->std[2] > 0)) wrong = "std";
-  else if (!get_filter(r, &a->filter)) wrong = "interpolation";
+  else if (!weights_save_get_whole(r, "step", 0, INT64_MAX, &a->step)) wrong = "step";
+  else if (!weights_save_get_floats(r, "mean", a->mean)) wrong = "mean";
+  else if (!weights_save_get_floats(r, "std", a->std) || !(a->std[0] > 0 && a->std[1] > 0 && a->std[2] > 0))
+    wrong = "std";
+  else if (!weights_save_get_filter(r, &a->filter)) wrong = "interpolation";
   if (wrong) {
     const char *text = sm_st_get(r, wrong);
     sm_fail(err, SM_EFORMAT, "the weights file's metadata has %s%s%s for '%s'", text ? "'" : "",
@@ -113,7 +115,7 @@ typedef struct saving {
 } saving;
 
 /* Every row that goes out, twice: to declare it and to write it. */
-static void each_row(saving *s, bool write) {
+static void weights_save_each_row(saving *s, bool write) {
   char name[320];
   size_t cut = strlen(s->prefix);
   s->dropped = 0;
@@ -126,7 +128,7 @@ static void each_row(saving *s, bool write) {
       continue;
     }
     const char *dtype = sm_dtype_name(sm_set_real(s->set));
-    file_name(row->name + cut, s->format, name, sizeof name);
+    weights_save_file_name(row->name + cut, s->format, name, sizeof name);
     s->elements += row->size;
     if (!write) sm_st_declare(s->writer, name, dtype, row->ndim, row->dim);
     else {
@@ -142,9 +144,9 @@ sm_status sm_weights_save(const char *path, sm_set *set, const char *row_prefix,
                           const sm_weights_about *about, int *dropped, int64_t *elements, sm_error *err) {
   saving s = {.set = set, .prefix = row_prefix, .format = format};
   if (!(s.writer = sm_st_create(path, SM_ST_AS_DECLARED, err))) return err ? err->code : SM_EIO;
-  put_about(s.writer, about);
-  each_row(&s, false);
-  each_row(&s, true);
+  weights_save_put_about(s.writer, about);
+  weights_save_each_row(&s, false);
+  weights_save_each_row(&s, true);
   *dropped = s.dropped;
   *elements = s.elements;
   return sm_st_finish(s.writer, err);

@@ -13,11 +13,11 @@
 
 #include "set.h"
 
-static bool same_shape(const sm_row *a, const sm_row *b) {
+static bool ema_same_shape(const sm_row *a, const sm_row *b) {
   return a->ndim == b->ndim && memcmp(a->dim, b->dim, (size_t)a->ndim * sizeof *a->dim) == 0;
 }
 
-static int giver_of(const sm_set *to, int row, const sm_set *from) {
+static int ema_giver_of(const sm_set *to, int row, const sm_set *from) {
   if (to->row[row].alias_of >= 0) return -1;
   int found = sm_set_find(from, to->row[row].name);
   return found < 0 ? -1 : sm_set_root(from, found);
@@ -26,8 +26,8 @@ static int giver_of(const sm_set *to, int row, const sm_set *from) {
 int sm_copy_rows(sm_set *to, sm_set *from, bool *done) {
   int copied = 0;
   for (int r = 0; r < to->rows && to->real == from->real; r++) {
-    int giver = giver_of(to, r, from);
-    if (giver < 0 || !same_shape(&to->row[r], &from->row[giver])) continue;
+    int giver = ema_giver_of(to, r, from);
+    if (giver < 0 || !ema_same_shape(&to->row[r], &from->row[giver])) continue;
     size_t bytes;
     void *values = sm_set_lend(from, giver, SM_VALUES, &bytes);
     to->backend->write(sm_set_data(to, r, SM_VALUES), values, bytes);
@@ -40,15 +40,15 @@ int sm_copy_rows(sm_set *to, sm_set *from, bool *done) {
 
 int sm_set_copy(sm_set *to, sm_set *from) { return sm_copy_rows(to, from, NULL); }
 
-static sm_status join(sm_ema_link *link, sm_error *err) {
+static sm_status ema_join(sm_ema_link *link, sm_error *err) {
   const sm_set *teacher = link->teacher, *student = link->student;
   int common = 0;
   for (int r = 0; r < teacher->rows; r++) {
-    int giver = giver_of(teacher, r, student);
+    int giver = ema_giver_of(teacher, r, student);
     if (giver < 0) continue;
     const sm_row *t = &teacher->row[r], *s = &student->row[giver];
     char have[96], want[96];
-    if (!same_shape(t, s))
+    if (!ema_same_shape(t, s))
       return sm_fail(err, SM_EINVAL, "'%s' is %s in set '%s' but %s in set '%s', so it cannot be averaged",
                      t->name, sm_shape_text(t->ndim, t->dim, have, sizeof have), teacher->name,
                      sm_shape_text(s->ndim, s->dim, want, sizeof want), student->name);
@@ -62,7 +62,7 @@ static sm_status join(sm_ema_link *link, sm_error *err) {
   return SM_OK;
 }
 
-static int *rows_of_nobody(int n) {
+static int *ema_rows_of_nobody(int n) {
   int *row = sm_calloc((size_t)n + 1, sizeof *row);
   for (int r = 0; row && r < n; r++) row[r] = -1;
   return row;
@@ -77,15 +77,15 @@ sm_ema_link *sm_ema_link_new(sm_set *teacher, sm_set *student, sm_error *err) {
   sm_ema_link *link = sm_calloc(1, sizeof *link);
   if (link) *link = (sm_ema_link){.teacher = teacher, .student = student};
   if (link) {
-    link->follower = rows_of_nobody(student->rows);
-    link->next = rows_of_nobody(teacher->rows);
+    link->follower = ema_rows_of_nobody(student->rows);
+    link->next = ema_rows_of_nobody(teacher->rows);
   }
   if (!link || !link->follower || !link->next) {
     sm_fail(err, SM_ENOMEM, "out of memory for the average of set '%s'", student->name);
     sm_ema_link_free(link);
     return NULL;
   }
-  if (join(link, err) != SM_OK) {
+  if (ema_join(link, err) != SM_OK) {
     sm_ema_link_free(link);
     return NULL;
   }
@@ -113,7 +113,7 @@ typedef struct ema_job {
   double momentum;
 } ema_job;
 
-static void average_chunk(void *ctx, int64_t item, int worker) {
+static void ema_average_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
   const ema_job *job = ctx;
   const sm_chunk *c = &job->link->student->chunk[item];
@@ -122,5 +122,5 @@ static void average_chunk(void *ctx, int64_t item, int worker) {
 
 void sm_ema_run(sm_ema_link *link, sm_pool *pool, double momentum) {
   ema_job job = {link, sm_backend_sweeps(link->teacher->backend, link->teacher->real), momentum};
-  sm_pool_run(pool, link->student->chunks, average_chunk, &job);
+  sm_pool_run(pool, link->student->chunks, ema_average_chunk, &job);
 }

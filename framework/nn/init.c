@@ -14,7 +14,7 @@
 
 enum { BLOCK = 1024 }; /* elements drawn at a time; a multiple of 4, and SM_SWEEP_CHUNK one of it */
 
-static void normals(const uint32_t *bits, double *z);
+static void init_normals(const uint32_t *bits, double *z);
 
 typedef struct init_job {
   sm_set *set;
@@ -24,30 +24,30 @@ typedef struct init_job {
 
 /* The generator of a row, put to element `first` of it. A second `round` gives other numbers for the same
  * element. */
-static sm_rng stream_at(const init_job *job, const sm_row *row, int64_t first, uint32_t round) {
+static sm_rng init_stream_at(const init_job *job, const sm_row *row, int64_t first, uint32_t round) {
   sm_rng rng = sm_rng_named(job->seed, SM_RNG_INIT, row->name);
   rng.counter[0] = (uint32_t)(first / 4);
   rng.counter[1] -= round;
   return rng;
 }
 
-static void draw_bits(sm_rng rng, uint32_t *bits) {
+static void init_draw_bits(sm_rng rng, uint32_t *bits) {
   for (int i = 0; i < BLOCK; i++) bits[i] = sm_rng_u32(&rng);
 }
 
 /* One more normal for an element that was cut away, from rounds of its own. */
-static double draw_again(const init_job *job, const sm_row *row, int64_t element) {
+static double init_draw_again(const init_job *job, const sm_row *row, int64_t element) {
   for (uint32_t round = 1;; round++) {
     uint32_t bits[BLOCK] = {0};
     double z[BLOCK];
-    sm_rng rng = stream_at(job, row, element / 4 * 4, round);
+    sm_rng rng = init_stream_at(job, row, element / 4 * 4, round);
     for (int i = 0; i < 4; i++) bits[i] = sm_rng_u32(&rng);
-    normals(bits, z);
+    init_normals(bits, z);
     if (fabs(row->init_a * z[element % 4]) <= 2) return row->init_a * z[element % 4];
   }
 }
 
-static void draw_block(const init_job *job, const sm_row *row, int64_t first, int64_t n, double *x) {
+static void init_draw_block(const init_job *job, const sm_row *row, int64_t first, int64_t n, double *x) {
   uint32_t bits[BLOCK];
   double bound = 1 / sqrt(row->init_a);
   switch (row->init) {
@@ -59,21 +59,21 @@ static void draw_block(const init_job *job, const sm_row *row, int64_t first, in
       return;
     case SM_INIT_NORMAL:
     case SM_INIT_TRUNC_NORMAL:
-      draw_bits(stream_at(job, row, first, 0), bits);
-      normals(bits, x);
+      init_draw_bits(init_stream_at(job, row, first, 0), bits);
+      init_normals(bits, x);
       for (int64_t i = 0; i < n; i++) {
         x[i] *= row->init_a;
-        if (row->init == SM_INIT_TRUNC_NORMAL && fabs(x[i]) > 2) x[i] = draw_again(job, row, first + i);
+        if (row->init == SM_INIT_TRUNC_NORMAL && fabs(x[i]) > 2) x[i] = init_draw_again(job, row, first + i);
       }
       return;
     case SM_INIT_UNIFORM_FAN:
-      draw_bits(stream_at(job, row, first, 0), bits);
+      init_draw_bits(init_stream_at(job, row, first, 0), bits);
       for (int64_t i = 0; i < n; i++) x[i] = bound * (((double)bits[i] + .5) / 2147483648.0 - 1);
       return;
   }
 }
 
-static void draw_chunk(void *ctx, int64_t item, int worker) {
+static void init_draw_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
   const init_job *job = ctx;
   const sm_chunk *c = &job->set->chunk[item];
@@ -82,7 +82,7 @@ static void draw_chunk(void *ctx, int64_t item, int worker) {
   for (int64_t first = c->start; first < c->start + c->n; first += BLOCK) {
     double x[BLOCK];
     int64_t left = c->start + c->n - first, n = left < BLOCK ? left : BLOCK;
-    draw_block(job, row, first, n, x);
+    init_draw_block(job, row, first, n, x);
     sm_set_write_f64(job->set, c->row, SM_VALUES, first, n, x);
   }
 }
@@ -91,34 +91,36 @@ void sm_init_rows(sm_set *set, uint64_t seed, const bool *wanted) {
   init_job job = {set, seed, wanted};
   int threads = sm_cpu_count();
   sm_pool *pool = sm_pool_new(threads < 8 ? threads : 8, NULL);
-  if (pool) sm_pool_run(pool, set->chunks, draw_chunk, &job);
+  if (pool) sm_pool_run(pool, set->chunks, init_draw_chunk, &job);
   else
-    for (int64_t c = 0; c < set->chunks; c++) draw_chunk(&job, c, 0);
+    for (int64_t c = 0; c < set->chunks; c++) init_draw_chunk(&job, c, 0);
   sm_pool_free(pool);
 }
 
 /* ---- normals ------------------------------------------------------------------------------------------- */
 
-static double from_bits(uint64_t bits) {
+static double init_from_bits(uint64_t bits) {
   double x;
   memcpy(&x, &bits, sizeof x);
   return x;
 }
 
-static uint64_t to_bits(double x) {
+static uint64_t init_to_bits(double x) {
   uint64_t bits;
   memcpy(&bits, &x, sizeof bits);
   return bits;
 }
 
 /* A whole number below 2^52 as a double, without the conversion that SSE2 does not have. */
-static double whole(uint64_t n) { return from_bits(n | UINT64_C(0x4330000000000000)) - 4503599627370496.0; }
+static double init_whole(uint64_t n) {
+  return init_from_bits(n | UINT64_C(0x4330000000000000)) - 4503599627370496.0;
+}
 
 /* ln x for x in (0, 1]: x = m·2^e, ln m = 2 artanh((m-1)/(m+1)) with m within a factor of sqrt 2 of 1. */
-static double natural_log(double x) {
+static double init_natural_log(double x) {
   const uint64_t root_half = UINT64_C(0x3fe6a09e667f3bcd), exponent = UINT64_C(0xfff) << 52;
-  uint64_t bits = to_bits(x), shift = (bits - root_half + (UINT64_C(1023) << 52)) & exponent;
-  double e = whole(shift >> 52) - 1023, m = from_bits(bits - shift + (UINT64_C(1023) << 52));
+  uint64_t bits = init_to_bits(x), shift = (bits - root_half + (UINT64_C(1023) << 52)) & exponent;
+  double e = init_whole(shift >> 52) - 1023, m = init_from_bits(bits - shift + (UINT64_C(1023) << 52));
   double s = (m - 1) / (m + 1), q = s * s, p = 1.0 / 21;
   p = p * q + 1.0 / 19;
   p = p * q + 1.0 / 17;
@@ -135,10 +137,11 @@ static double natural_log(double x) {
 
 /* Box and Muller 1958: each pair of numbers gives two normals. The angle is made four times over from one
  * within ±pi/4. */
-static void normals(const uint32_t *bits, double *z) {
+static void init_normals(const uint32_t *bits, double *z) {
   for (int i = 0; i < BLOCK; i += 2) {
-    double u = (whole(bits[i]) + .5) / 4294967296.0, turn = (whole(bits[i + 1]) + .5) / 4294967296.0;
-    double r = (turn - .5) * 1.5707963267948966, q = r * r, radius = sqrt(-2 * natural_log(u));
+    double u = (init_whole(bits[i]) + .5) / 4294967296.0,
+           turn = (init_whole(bits[i + 1]) + .5) / 4294967296.0;
+    double r = (turn - .5) * 1.5707963267948966, q = r * r, radius = sqrt(-2 * init_natural_log(u));
     double c = 1.0 / 479001600 - q * (1.0 / 87178291200);
     c = c * q - 1.0 / 3628800;
     c = c * q + 1.0 / 40320;

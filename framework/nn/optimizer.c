@@ -30,34 +30,35 @@ sm_moments sm_optimizer_moments(sm_optimizer_kind kind) {
   return kind == SM_ADAMW ? SM_MOMENTS_TWO : SM_MOMENTS_ONE;
 }
 
-static bool has_gradient(const sm_row *row) { return !(row->flags & SM_ROW_FROZEN); }
+static bool optimizer_has_gradient(const sm_row *row) { return !(row->flags & SM_ROW_FROZEN); }
 
-static bool is_trained(const sm_row *row, const sm_optimizer_step *step) {
-  return row->alias_of < 0 && has_gradient(row) &&
+static bool optimizer_is_trained(const sm_row *row, const sm_optimizer_step *step) {
+  return row->alias_of < 0 && optimizer_has_gradient(row) &&
          !(step->freeze_last_layer && row->flags & SM_ROW_LAST_LAYER);
 }
 
-static void *chunk_data(const job *j, const sm_chunk *c, sm_buffer which) {
+static void *optimizer_chunk_data(const job *j, const sm_chunk *c, sm_buffer which) {
   char *data = sm_set_data(j->set, c->row, which);
   return data ? data + (size_t)c->start * sm_dtype_size(j->set->real) : NULL;
 }
 
 /* ---- norms ------------------------------------------------------------------------------------------- */
 
-static void sum_chunk(void *ctx, int64_t item, int worker) {
+static void optimizer_sum_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
   const job *j = ctx;
   const sm_chunk *c = &j->set->chunk[item];
   double *partial = &j->set->partial[2 * item];
   partial[0] = partial[1] = 0;
-  if (!has_gradient(&j->set->row[c->row])) return;
-  partial[0] = j->sweeps->sum_squares(chunk_data(j, c, SM_GRADIENTS), c->n);
-  if (j->config->kind == SM_LARS) partial[1] = j->sweeps->sum_squares(chunk_data(j, c, SM_VALUES), c->n);
+  if (!optimizer_has_gradient(&j->set->row[c->row])) return;
+  partial[0] = j->sweeps->sum_squares(optimizer_chunk_data(j, c, SM_GRADIENTS), c->n);
+  if (j->config->kind == SM_LARS)
+    partial[1] = j->sweeps->sum_squares(optimizer_chunk_data(j, c, SM_VALUES), c->n);
 }
 
 /* Row sums in chunk order. The norms of gradients stay in the rows, those of values take the place of the
  * row's first partial sum of values. */
-static void finish_norms(sm_set *set) {
+static void optimizer_finish_norms(sm_set *set) {
   for (int64_t c = 0, end; c < set->chunks; c = end) {
     double grad = 0, value = 0;
     for (end = c; end < set->chunks && set->chunk[end].row == set->chunk[c].row; end++) {
@@ -69,12 +70,12 @@ static void finish_norms(sm_set *set) {
   }
 }
 
-static double clip_coefficient(double limit, double norm) {
+static double optimizer_clip_coefficient(double limit, double norm) {
   double c = limit / (norm + 1e-6);
   return c < 1 ? c : 1; /* a norm that is not a number clips nothing, as in the reference */
 }
 
-static void survey(job *j, sm_optimizer_result *result) {
+static void optimizer_survey(job *j, sm_optimizer_result *result) {
   sm_set *set = j->set;
   const sm_optimizer_config *config = j->config;
   double sum = 0, worst = -1;
@@ -82,18 +83,19 @@ static void survey(job *j, sm_optimizer_result *result) {
   *result = (sm_optimizer_result){.worst_row = -1};
   for (int r = 0; r < set->rows; r++) {
     const sm_row *row = &set->row[r];
-    if (!is_trained(row, j->step)) continue;
+    if (!optimizer_is_trained(row, j->step)) continue;
     trained++;
     sum += row->grad_norm * row->grad_norm;
     if (result->worst_row < 0 || row->grad_norm > worst || (isnan(row->grad_norm) && !isnan(worst))) {
       worst = row->grad_norm;
       result->worst_row = r;
     }
-    if (config->clip == SM_CLIP_PARAMETER && clip_coefficient(config->clip_at, row->grad_norm) < 1)
+    if (config->clip == SM_CLIP_PARAMETER && optimizer_clip_coefficient(config->clip_at, row->grad_norm) < 1)
       result->clipped_rows++;
   }
   result->grad_norm = sqrt(sum);
-  j->clip = config->clip == SM_CLIP_GLOBAL ? clip_coefficient(config->clip_at, result->grad_norm) : 1;
+  j->clip =
+      config->clip == SM_CLIP_GLOBAL ? optimizer_clip_coefficient(config->clip_at, result->grad_norm) : 1;
   if (j->clip < 1) result->clipped_rows = trained;
 }
 
@@ -102,7 +104,7 @@ static void survey(job *j, sm_optimizer_result *result) {
 /* You et al. 2017, eq. 6: the layer's rate is trust·‖w‖/(‖g‖ + decay·‖w‖). It scales gradient and decay
  * alike, and the rate stays outside the momentum, as in the references' LARS; rows without decay (biases,
  * norms) are not adapted. */
-static double lars_rate(const job *j, const sm_row *row, double value_norm, double grad_norm) {
+static double optimizer_lars_rate(const job *j, const sm_row *row, double value_norm, double grad_norm) {
   if (!row->decay) return 1;
   double below = grad_norm + j->step->weight_decay * value_norm;
   return value_norm > 0 && below > 0 ? j->config->trust * value_norm / below : 1;
@@ -114,14 +116,15 @@ typedef struct update {
   double sgd_decay, sgd_scale;
 } update;
 
-static update update_of(const job *j, int64_t item, const sm_row *row) {
+static update optimizer_update_of(const job *j, int64_t item, const sm_row *row) {
   const sm_optimizer_config *config = j->config;
   double t = (double)row->steps; /* counted already */
-  double scale =
-      config->clip == SM_CLIP_PARAMETER ? clip_coefficient(config->clip_at, row->grad_norm) : j->clip;
+  double scale = config->clip == SM_CLIP_PARAMETER
+                     ? optimizer_clip_coefficient(config->clip_at, row->grad_norm)
+                     : j->clip;
   double decay = row->decay ? j->step->weight_decay : 0, rate = 1;
   if (config->kind == SM_LARS)
-    rate = lars_rate(j, row, j->set->partial[2 * item + 1], scale * row->grad_norm);
+    rate = optimizer_lars_rate(j, row, j->set->partial[2 * item + 1], scale * row->grad_norm);
   return (update){.adamw = {.lr = j->step->lr * row->lr_scale,
                             .beta1 = config->beta1,
                             .beta2 = config->beta2,
@@ -134,11 +137,11 @@ static update update_of(const job *j, int64_t item, const sm_row *row) {
                   .sgd_scale = rate * scale};
 }
 
-static void update_strip(const job *j, const sm_chunk *c, const sm_row *row, const update *u) {
-  void *p = chunk_data(j, c, SM_VALUES), *grad = chunk_data(j, c, SM_GRADIENTS),
-       *m = chunk_data(j, c, SM_MOMENT1);
+static void optimizer_update_strip(const job *j, const sm_chunk *c, const sm_row *row, const update *u) {
+  void *p = optimizer_chunk_data(j, c, SM_VALUES), *grad = optimizer_chunk_data(j, c, SM_GRADIENTS),
+       *m = optimizer_chunk_data(j, c, SM_MOMENT1);
   if (j->config->kind == SM_ADAMW)
-    j->sweeps->adamw(p, grad, m, chunk_data(j, c, SM_MOMENT2), c->n, &u->adamw);
+    j->sweeps->adamw(p, grad, m, optimizer_chunk_data(j, c, SM_MOMENT2), c->n, &u->adamw);
   else
     j->sweeps->sgd(p, grad, m, c->n, u->adamw.lr, j->config->momentum, u->sgd_decay, u->sgd_scale,
                    row->steps == 1);
@@ -147,22 +150,22 @@ static void update_strip(const job *j, const sm_chunk *c, const sm_row *row, con
 /* Elements: values, gradients, two moments and the teacher's values are 20 KiB in f32. */
 enum { STRIP = 1024 };
 
-static void update_chunk(void *ctx, int64_t item, int worker) {
+static void optimizer_update_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
   const job *j = ctx;
   const sm_chunk *c = &j->set->chunk[item];
   const sm_row *row = &j->set->row[c->row];
-  bool trained = is_trained(row, j->step);
+  bool trained = optimizer_is_trained(row, j->step);
   update u = {0};
-  if (trained) u = update_of(j, item, row);
+  if (trained) u = optimizer_update_of(j, item, row);
   for (int64_t done = 0; done < c->n; done += STRIP) {
     int64_t left = c->n - done;
     sm_chunk strip = {.row = c->row, .start = c->start + done, .n = left < STRIP ? left : STRIP};
-    if (trained) update_strip(j, &strip, row, &u);
+    if (trained) optimizer_update_strip(j, &strip, row, &u);
     if (j->step->ema)
       sm_ema_range(j->step->ema, j->sweeps, strip.row, strip.start, strip.n, j->step->ema_momentum);
     size_t bytes = (size_t)strip.n * sm_dtype_size(j->set->real);
-    j->set->backend->clear(chunk_data(j, &strip, SM_GRADIENTS), bytes);
+    j->set->backend->clear(optimizer_chunk_data(j, &strip, SM_GRADIENTS), bytes);
   }
 }
 
@@ -171,12 +174,12 @@ void sm_optimizer_run(const sm_optimizer_config *config, sm_set *set, sm_pool *p
   job j = {.config = config, .step = step, .set = set, .clip = 1};
   sm_optimizer_result unused;
   j.sweeps = sm_backend_sweeps(set->backend, set->real);
-  sm_pool_run(pool, set->chunks, sum_chunk, &j);
-  finish_norms(set);
+  sm_pool_run(pool, set->chunks, optimizer_sum_chunk, &j);
+  optimizer_finish_norms(set);
   if (!result) result = &unused;
-  survey(&j, result);
+  optimizer_survey(&j, result);
   if (!isfinite(result->grad_norm)) return;
   for (int r = 0; r < set->rows; r++)
-    if (is_trained(&set->row[r], step)) set->row[r].steps++;
-  sm_pool_run(pool, set->chunks, update_chunk, &j);
+    if (optimizer_is_trained(&set->row[r], step)) set->row[r].steps++;
+  sm_pool_run(pool, set->chunks, optimizer_update_chunk, &j);
 }

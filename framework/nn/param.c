@@ -33,7 +33,7 @@ bool sm_set_used(const sm_set *set, const sm_graph *g, int row) {
   return sm_graph_owned_known(g, set, sm_set_root(set, row)) != NULL;
 }
 
-static sm_tensor *fail_unknown(sm_graph *g, const sm_set *set, const char *name) {
+static sm_tensor *param_fail_unknown(sm_graph *g, const sm_set *set, const char *name) {
   const char **names = sm_calloc((size_t)set->rows + 1, sizeof *names);
   for (int r = 0; names && r < set->rows; r++) names[r] = set->row[r].name;
   const char *near = names ? sm_nearest(name, names) : NULL;
@@ -57,5 +57,5 @@ sm_tensor *sm_param(sm_graph *g, const sm_params *p, const char *name, ...) {
     return sm_graph_fail(g, "a parameter name of set '%s' is longer than %d characters: %s…", p->set->name,
                          (int)sizeof full - 1, full);
   int row = sm_set_find(p->set, full);
-  return row >= 0 ? sm_set_tensor(p->set, g, row) : fail_unknown(g, p->set, full);
+  return row >= 0 ? sm_set_tensor(p->set, g, row) : param_fail_unknown(g, p->set, full);
 }

@@ -10,14 +10,14 @@
 #include <math.h>
 
 /* The i-th of n values from a to b, both included; numpy's linspace of one value is a. */
-static double linspace(double a, double b, int64_t i, int64_t n) {
+static double schedule_linspace(double a, double b, int64_t i, int64_t n) {
   if (n < 2) return a;
   return i == n - 1 ? b : a + (double)i * ((b - a) / (double)(n - 1));
 }
 
-static double shape_at(const sm_schedule *s, int64_t i, int64_t n) {
+static double schedule_shape_at(const sm_schedule *s, int64_t i, int64_t n) {
   if (i >= n) return s->to;
-  if (s->shape == SM_SHAPE_LINEAR) return linspace(s->from, s->to, i, n);
+  if (s->shape == SM_SHAPE_LINEAR) return schedule_linspace(s->from, s->to, i, n);
   return s->to + 0.5 * (s->from - s->to) * (1 + cos(M_PI * (double)i / (double)n));
 }
 
@@ -28,7 +28,7 @@ double sm_schedule_at(const sm_schedule *s, const sm_time *time) {
   int64_t start = llround(s->start * (double)unit), warmup = llround(s->warmup * (double)unit);
   int64_t whole = s->epochs > 0 ? llround(s->epochs * (double)unit) : time->epochs * unit - start;
   int64_t i = now - start;
-  if (warmup > 0 && i < warmup) return linspace(s->warmup_from, s->from, i < 0 ? 0 : i, warmup);
+  if (warmup > 0 && i < warmup) return schedule_linspace(s->warmup_from, s->from, i < 0 ? 0 : i, warmup);
   if (i < 0 || s->shape == SM_SHAPE_CONSTANT) return s->from;
-  return shape_at(s, i - warmup, whole - warmup);
+  return schedule_shape_at(s, i - warmup, whole - warmup);
 }

@@ -46,24 +46,24 @@ void sm_set_free(sm_set *set) {
 
 /* ---- declaring --------------------------------------------------------------------------------------- */
 
-static void fail_once(sm_set *set, sm_status code, const char *fmt, const char *a, const char *b) {
+static void set_fail_once(sm_set *set, sm_status code, const char *fmt, const char *a, const char *b) {
   if (set->error.code == SM_OK) sm_fail(&set->error, code, fmt, set->name, a, b);
 }
 
-static char *full_name(const sm_params *p, const char *name) {
+static char *set_full_name(const sm_params *p, const char *name) {
   return sm_arena_printf(p->set->arena, "%s%s", p->prefix ? p->prefix : "", name);
 }
 
 /* Room for one more row, its name filled; NULL after a sticky error. */
-static sm_row *add_row(const sm_params *p, const char *name) {
+static sm_row *set_add_row(const sm_params *p, const char *name) {
   sm_set *set = p->set;
-  char *full = full_name(p, name);
+  char *full = set_full_name(p, name);
   if (full && set->sealed) {
-    fail_once(set, SM_EINTERNAL, "parameter set '%s' is sealed: '%s' comes too late%s", full, "");
+    set_fail_once(set, SM_EINTERNAL, "parameter set '%s' is sealed: '%s' comes too late%s", full, "");
     return NULL;
   }
   if (full && sm_set_find(set, full) >= 0) {
-    fail_once(set, SM_EINVAL, "parameter set '%s': '%s' is declared twice%s", full, "");
+    set_fail_once(set, SM_EINVAL, "parameter set '%s': '%s' is declared twice%s", full, "");
     return NULL;
   }
   if (full && set->rows == set->capacity) {
@@ -75,7 +75,7 @@ static sm_row *add_row(const sm_params *p, const char *name) {
     }
   }
   if (!full || set->rows == set->capacity) {
-    fail_once(set, SM_ENOMEM, "parameter set '%s': out of memory at '%s'%s", name, "");
+    set_fail_once(set, SM_ENOMEM, "parameter set '%s': out of memory at '%s'%s", name, "");
     return NULL;
   }
   sm_row *row = &set->row[set->rows];
@@ -83,14 +83,14 @@ static sm_row *add_row(const sm_params *p, const char *name) {
   return row;
 }
 
-static bool ends_in(const char *text, const char *end) {
+static bool set_ends_in(const char *text, const char *end) {
   size_t n = strlen(text), m = strlen(end);
-  return n >= m && strcmp(text + n - m, end) == 0;
+  return n >= m && !strcmp(text + n - m, end);
 }
 
 void sm_declare(const sm_params *p, const char *name, sm_init init, double a, unsigned flags, int ndim,
                 const int64_t *dim) {
-  sm_row *row = add_row(p, name);
+  sm_row *row = set_add_row(p, name);
   if (!row) return;
   bool bad = ndim < 1 || ndim > SM_MAX_DIMS;
   row->size = 1;
@@ -101,14 +101,14 @@ void sm_declare(const sm_params *p, const char *name, sm_init init, double a, un
   }
   if (bad) {
     char shape[96];
-    fail_once(p->set, SM_EINVAL, "parameter set '%s': '%s' has the impossible shape %s", row->name,
+    set_fail_once(p->set, SM_EINVAL, "parameter set '%s': '%s' has the impossible shape %s", row->name,
               sm_shape_text(ndim > SM_MAX_DIMS ? SM_MAX_DIMS : ndim, dim, shape, sizeof shape));
     return;
   }
   row->ndim = ndim;
   row->flags = flags;
   /* the rule of DINO and iBOT (get_params_groups): shapes as stored, so (K,1) gains and tokens are decayed */
-  row->decay = ndim > 1 && !ends_in(row->name, ".bias") && !(flags & SM_ROW_NO_DECAY);
+  row->decay = ndim > 1 && !set_ends_in(row->name, ".bias") && !(flags & SM_ROW_NO_DECAY);
   row->init = init;
   row->init_a = a;
   p->set->rows++;
@@ -126,13 +126,13 @@ void sm_declare_grid(const sm_params *p, const char *name, sm_init init, double 
 void sm_declare_layer(const sm_params *p, int layer) { p->set->layer = layer; }
 
 void sm_declare_alias(const sm_params *p, const char *name, const char *of) {
-  sm_row *row = add_row(p, name);
+  sm_row *row = set_add_row(p, name);
   if (!row) return;
   sm_set *set = p->set;
-  const char *alias = row->name, *target = full_name(p, of);
+  const char *alias = row->name, *target = set_full_name(p, of);
   int found = target ? sm_set_find(set, target) : -1;
   if (found < 0) {
-    fail_once(set, target ? SM_EINVAL : SM_ENOMEM,
+    set_fail_once(set, target ? SM_EINVAL : SM_ENOMEM,
               "parameter set '%s': '%s' shares '%s', which is not declared", alias, target ? target : of);
     return;
   }
@@ -145,7 +145,7 @@ void sm_declare_alias(const sm_params *p, const char *name, const char *of) {
 
 /* ---- layout ----------- ------------------------------------------------------------------------------- */
 
-static void lay_out(sm_set *set) {
+static void set_lay_out(sm_set *set) {
   set->elements = 0;
   set->chunks = 0;
   for (int r = 0; r < set->rows; r++) {
@@ -160,7 +160,7 @@ static void lay_out(sm_set *set) {
   }
 }
 
-static void cut_chunks(sm_set *set) {
+static void set_cut_chunks(sm_set *set) {
   int64_t c = 0;
   for (int r = 0; r < set->rows; r++) {
     const sm_row *row = &set->row[r];
@@ -172,11 +172,11 @@ static void cut_chunks(sm_set *set) {
   }
 }
 
-static int buffer_count(const sm_set *set) { return !set->trainable ? 1 : 2 + (int)set->moments; }
+static int set_buffer_count(const sm_set *set) { return !set->trainable ? 1 : 2 + (int)set->moments; }
 
-static sm_status reserve(sm_set *set, sm_error *err) {
+static sm_status set_reserve(sm_set *set, sm_error *err) {
   size_t bytes = sm_set_buffer_bytes(set);
-  for (int b = 0; b < buffer_count(set) && bytes; b++) {
+  for (int b = 0; b < set_buffer_count(set) && bytes; b++) {
     char text[32];
     if (!(set->buffer[b] = set->backend->reserve(bytes)))
       return sm_fail(err, SM_ENOMEM, "parameter set '%s': no address space for %s", set->name,
@@ -192,14 +192,14 @@ sm_status sm_set_seal(sm_set *set, sm_moments moments, sm_error *err) {
   }
   if (set->sealed) return sm_fail(err, SM_EINTERNAL, "parameter set '%s' is sealed already", set->name);
   set->moments = moments;
-  lay_out(set);
+  set_lay_out(set);
   set->chunk = sm_calloc((size_t)set->chunks, sizeof *set->chunk);
   set->partial = sm_calloc((size_t)set->chunks, 2 * sizeof *set->partial);
   if (!set->chunk || !set->partial)
     return sm_fail(err, SM_ENOMEM, "out of memory for parameter set '%s'", set->name);
-  cut_chunks(set);
+  set_cut_chunks(set);
   set->sealed = true;
-  return reserve(set, err);
+  return set_reserve(set, err);
 }
 
 /* ---- looking ----------------------------------------------------------------------------------------- */
@@ -211,12 +211,12 @@ sm_row *sm_set_row(sm_set *set, int index) { return &set->row[index]; }
 
 int sm_set_find(const sm_set *set, const char *name) {
   for (int r = 0; r < set->rows; r++)
-    if (strcmp(set->row[r].name, name) == 0) return r;
+    if (!strcmp(set->row[r].name, name)) return r;
   return -1;
 }
 
 size_t sm_set_bytes(const sm_set *set) {
-  return set->sealed ? (size_t)buffer_count(set) * sm_set_buffer_bytes(set) : 0;
+  return set->sealed ? (size_t)set_buffer_count(set) * sm_set_buffer_bytes(set) : 0;
 }
 
 int64_t sm_set_parameters(const sm_set *set) {

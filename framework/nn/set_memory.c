@@ -24,7 +24,7 @@ static sm_status set_memory_commit(sm_set *set, sm_error *err) {
 
 sm_status sm_set_allocate(sm_set *set, uint64_t seed, sm_error *err) {
   sm_status status = set_memory_commit(set, err);
-  if (status == SM_OK) sm_init_rows(set, seed, NULL);
+  if (!status) sm_init_rows(set, seed, NULL);
   return status;
 }
 
@@ -32,7 +32,7 @@ sm_status sm_set_allocate_from(sm_set *set, sm_set *source, uint64_t seed, sm_er
   bool *wanted = sm_calloc((size_t)set->rows, sizeof *wanted);
   if (!wanted) return sm_fail(err, SM_ENOMEM, "out of memory for parameter set '%s'", set->name);
   sm_status status = set_memory_commit(set, err);
-  if (status == SM_OK) {
+  if (!status) {
     sm_copy_rows(set, source, wanted);
     for (int r = 0; r < set->rows; r++) wanted[r] = !wanted[r];
     sm_init_rows(set, seed, wanted);

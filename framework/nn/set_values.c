@@ -73,7 +73,7 @@ static int set_values_row(const sm_params *p, const char *name) {
   const char *prefix = p->prefix ? p->prefix : "";
   size_t n = strlen(prefix);
   for (int r = 0; r < p->set->rows; r++)
-    if (strncmp(p->set->row[r].name, prefix, n) == 0 && strcmp(p->set->row[r].name + n, name) == 0) return r;
+    if (!strncmp(p->set->row[r].name, prefix, n) && !strcmp(p->set->row[r].name + n, name)) return r;
   return -1;
 }
 

@@ -1,13 +1,17 @@
-/* ask.c — asking plugins in one way: their specs with the defaults filled in and the nonsense refused, and a backbone's or head's
- * forward pass with what was wanted made sure of. */
+/* ask.c — asking plugins in one way: their specs with the defaults filled in and the nonsense refused, and a
+ * backbone's or head's forward pass with what was wanted made sure of. */
 #include <string.h>
 
 #include "framework/plugin/registry.h"
 
-/* ---- backbones ------------------------------------------------------------------------------------------------------------- */
+/* ---- backbones
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
-static sm_status ask_wrong(const char *name, const char *field, int64_t value, const char *wanted, sm_error *err) {
-  sm_fail(err, SM_EINTERNAL, "backbone '%s' describes itself with %s %lld, but it must be %s", name, field, (long long)value, wanted);
+static sm_status ask_wrong(const char *name, const char *field, int64_t value, const char *wanted,
+                           sm_error *err) {
+  sm_fail(err, SM_EINTERNAL, "backbone '%s' describes itself with %s %lld, but it must be %s", name, field,
+          (long long)value, wanted);
   return sm_hint(err, "this is the plugin's mistake: see smalti/backbone.h");
 }
 
@@ -31,8 +35,8 @@ static sm_status ask_check_backbone(const char *name, const sm_backbone_spec *s,
   return SM_OK;
 }
 
-sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *ops, const void *self, int height, int width, sm_backbone_spec *s,
-                          sm_error *err) {
+sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *ops, const void *self, int height,
+                          int width, sm_backbone_spec *s, sm_error *err) {
   memset(s, 0, sizeof *s);
   sm_status status = ops->spec(self, height, width, s, err);
   if (status) return status;
@@ -48,8 +52,8 @@ static sm_tensor *ask_given(sm_graph *g, const char *name, const char *what, boo
   return t ? t : sm_graph_fail(g, "backbone '%s' gave no %s", name, what);
 }
 
-void sm_backbone_build(const char *name, const sm_backbone_ops *ops, const void *self, sm_graph *g, const sm_params *params,
-                       const sm_backbone_in *in, sm_backbone_out *out) {
+void sm_backbone_build(const char *name, const sm_backbone_ops *ops, const void *self, sm_graph *g,
+                       const sm_params *params, const sm_backbone_in *in, sm_backbone_out *out) {
   memset(out, 0, sizeof *out);
   sm_scope_push(g, "backbone");
   ops->build(self, g, params, in, out);
@@ -64,16 +68,19 @@ void sm_backbone_build(const char *name, const sm_backbone_ops *ops, const void 
   }
 }
 
-/* ---- the others ------------------------------------------------------------------------------------------------------------ */
+/* ---- the others
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
-sm_status sm_tokenizer_ask(const sm_tokenizer_ops *ops, const void *self, const sm_backbone_spec *backbone, sm_tokenizer_spec *spec,
-                           sm_error *err) {
+sm_status sm_tokenizer_ask(const sm_tokenizer_ops *ops, const void *self, const sm_backbone_spec *backbone,
+                           sm_tokenizer_spec *spec, sm_error *err) {
   *spec = (sm_tokenizer_spec){0};
   if (backbone) spec->dim = backbone->dim, spec->cell = backbone->cell, spec->blocks = backbone->blocks;
   return ops->spec(self, spec, err);
 }
 
-sm_status sm_objective_ask(const sm_objective_ops *ops, const void *self, int height, int width, sm_objective_spec *spec, sm_error *err) {
+sm_status sm_objective_ask(const sm_objective_ops *ops, const void *self, int height, int width,
+                           sm_objective_spec *spec, sm_error *err) {
   *spec = (sm_objective_spec){.height = height, .width = width};
   return ops->spec(self, spec, err);
 }

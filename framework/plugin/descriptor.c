@@ -31,17 +31,17 @@ static const struct {
 };
 #define TYPES (sizeof types / sizeof *types)
 
-static bool good_name(const char *name) {
+static bool descriptor_good_name(const char *name) {
   return name[0] && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(name);
 }
 
 /* ---- options --------------------------------------------------------------------------------------- */
 
 /* One option by itself: what is wrong with it, or "". */
-static const char *option_problem(const sm_plugin *p, const sm_option *o, char *buf, size_t size) {
+static const char *descriptor_option_problem(const sm_plugin *p, const sm_option *o, char *buf, size_t size) {
   buf[0] = 0;
   size_t type = (size_t)o->type;
-  if (!good_name(o->name)) return "the name may hold only a-z, 0-9 and _";
+  if (!descriptor_good_name(o->name)) return "the name may hold only a-z, 0-9 and _";
   if (type >= TYPES) {
     snprintf(buf, size, "type %d is not one of the %zu option types", (int)o->type, TYPES);
   } else if (o->offset > p->instance_size || p->instance_size - o->offset < types[type].size) {
@@ -56,14 +56,15 @@ static const char *option_problem(const sm_plugin *p, const sm_option *o, char *
     snprintf(buf, size, "doc is %s", o->doc ? "empty" : "NULL");
   } else if (o->type == SM_OPT_CHOICE && (!o->choices || !o->choices[0])) {
     snprintf(buf, size, "a choice needs a list of choices");
-  } else if (o->def && strcmp(o->def, "~") == 0 && !types[type].optional) {
+  } else if (o->def && !strcmp(o->def, "~") && !types[type].optional) {
     snprintf(buf, size, "default '~' (left out) is for strings, paths and lists only");
   }
   return buf;
 }
 
 /* The default must read as a recipe's value would. */
-static sm_status check_default(const char *who, const sm_option *o, sm_arena *arena, sm_error *err) {
+static sm_status descriptor_check_default(const char *who, const sm_option *o, sm_arena *arena,
+                                          sm_error *err) {
   union { /* whatever the type may be */
     sm_floats floats;
     sm_ints ints;
@@ -77,8 +78,9 @@ static sm_status check_default(const char *who, const sm_option *o, sm_arena *ar
   return sm_fail(err, status == SM_ENOMEM ? status : SM_EINVAL, "%s: %s", who, why.message);
 }
 
-static sm_status check_pair(const char *who, const sm_option *a, const sm_option *b, sm_error *err) {
-  if (strcmp(a->name, b->name) == 0)
+static sm_status descriptor_check_pair(const char *who, const sm_option *a, const sm_option *b,
+                                       sm_error *err) {
+  if (!strcmp(a->name, b->name))
     return sm_fail(err, SM_EINVAL, "%s: two options are called '%s'", who, a->name);
   if (a->offset < b->offset + types[b->type].size && b->offset < a->offset + types[a->type].size)
     return sm_fail(err, SM_EINVAL, "%s: options '%s' and '%s' lie on the same bytes of the instance", who,
@@ -86,7 +88,7 @@ static sm_status check_pair(const char *who, const sm_option *a, const sm_option
   return SM_OK;
 }
 
-static sm_status check_rows(const sm_plugin *p, const char *who, sm_arena *arena, sm_error *err) {
+static sm_status descriptor_check_rows(const sm_plugin *p, const char *who, sm_arena *arena, sm_error *err) {
   char problem[256];
   if (p->n_options > OPTIONS_MAX)
     return sm_fail(err, SM_EINVAL, "%s: n_options is %u, above %d", who, p->n_options, OPTIONS_MAX);
@@ -95,46 +97,50 @@ static sm_status check_rows(const sm_plugin *p, const char *who, sm_arena *arena
   for (uint32_t k = 0; k < p->n_options; k++) {
     const sm_option *o = &p->options[k];
     if (!o->name) return sm_fail(err, SM_EINVAL, "%s: option %u has no name", who, k);
-    const char *wrong = option_problem(p, o, problem, sizeof problem);
+    const char *wrong = descriptor_option_problem(p, o, problem, sizeof problem);
     if (wrong[0]) return sm_fail(err, SM_EINVAL, "%s: option '%s': %s", who, o->name, wrong);
-    sm_status status = check_default(who, o, arena, err);
-    for (uint32_t j = 0; j < k && !status; j++) status = check_pair(who, &p->options[j], o, err);
+    sm_status status = descriptor_check_default(who, o, arena, err);
+    for (uint32_t j = 0; j < k && !status; j++) status = descriptor_check_pair(who, &p->options[j], o, err);
     if (status) return status;
   }
   return SM_OK;
 }
 
-static sm_status check_options(const sm_plugin *p, const char *who, sm_error *err) {
+static sm_status descriptor_check_options(const sm_plugin *p, const char *who, sm_error *err) {
   sm_arena *arena = sm_arena_new("defaults"); /* of what reading them takes */
   if (!arena) return sm_fail(err, SM_ENOMEM, "out of memory while listing plugins");
-  sm_status status = check_rows(p, who, arena, err);
+  sm_status status = descriptor_check_rows(p, who, arena, err);
   sm_arena_free(arena);
   return status;
 }
 
 /* The place of the host, if the plugin wants it. */
-static sm_status check_host(const sm_plugin *p, const char *who, sm_error *err) {
+static sm_status descriptor_check_host(const sm_plugin *p, const char *who, sm_error *err) {
   if (p->host % _Alignof(void *) || (p->host && p->host + sizeof(void *) > p->instance_size))
-    return sm_fail(err, SM_EINVAL, "%s: host %zu is no place of a pointer in the instance's %zu bytes (instance_size)", who,
+    return sm_fail(err, SM_EINVAL,
+                   "%s: host %zu is no place of a pointer in the instance's %zu bytes (instance_size)", who,
                    p->host, p->instance_size);
   for (uint32_t k = 0; p->host && k < p->n_options; k++) {
     const sm_option *o = &p->options[k];
     if (o->offset < p->host + sizeof(void *) && p->host < o->offset + types[o->type].size)
-      return sm_fail(err, SM_EINVAL, "%s: option '%s' and the host lie on the same bytes of the instance", who, o->name);
+      return sm_fail(err, SM_EINVAL, "%s: option '%s' and the host lie on the same bytes of the instance",
+                     who, o->name);
   }
   return SM_OK;
 }
 
 /* ---- ops table ------------------------------------------------------------------------------------- */
 
-static sm_status check_ops(const sm_plugin *p, const sm_kind_row *kind, const char *who, sm_error *err) {
+static sm_status descriptor_check_ops(const sm_plugin *p, const sm_kind_row *kind, const char *who,
+                                      sm_error *err) {
   if (!p->ops) return sm_fail(err, SM_EINVAL, "%s: ops is NULL", who);
   for (const sm_callback *call = kind->required; call->name; call++) {
     void (*function)(void);
     memcpy(&function, (const char *)p->ops + call->offset, sizeof function);
     if (!function) {
       sm_fail(err, SM_EINVAL, "%s: the callback '%s' is NULL", who, call->name);
-      return sm_hint(err, "every %s needs it; see sm_%s_ops in smalti/%s.h", kind->name, kind->name, kind->name);
+      return sm_hint(err, "every %s needs it; see sm_%s_ops in smalti/%s.h", kind->name, kind->name,
+                     kind->name);
     }
   }
   return SM_OK;
@@ -142,7 +148,7 @@ static sm_status check_ops(const sm_plugin *p, const sm_kind_row *kind, const ch
 
 /* ---- descriptor ------------------------------------------------------------------------------------ */
 
-static sm_status check_texts(const sm_plugin *p, const char *who, sm_error *err) {
+static sm_status descriptor_check_texts(const sm_plugin *p, const char *who, sm_error *err) {
   const struct {
     const char *field, *text;
   } needed[] = {{"summary", p->summary}, {"version", p->version}, {"license", p->license}};
@@ -160,14 +166,14 @@ sm_status sm_descriptor_check(const sm_plugin *p, sm_error *err) {
     return sm_fail(err, SM_EUNSUPPORTED, "plugin '%.64s': kind is %u, not 1 to %d", p->name, p->kind,
                    SM_KIND_END - 1);
   snprintf(who, sizeof who, "%s '%.64s'", kind->name, p->name);
-  if (!good_name(p->name) || strlen(p->name) > 63)
+  if (!descriptor_good_name(p->name) || strlen(p->name) > 63)
     return sm_fail(err, SM_EINVAL, "%s: the name must be 1 to 63 of a-z, 0-9 and _", who);
   if (p->instance_size > INSTANCE_MAX)
     return sm_fail(err, SM_EINVAL, "%s: instance_size is %zu bytes, above %zu", who, p->instance_size,
                    INSTANCE_MAX);
-  sm_status status = check_texts(p, who, err);
-  if (status == SM_OK) status = check_options(p, who, err);
-  if (status == SM_OK) status = check_host(p, who, err);
-  if (status == SM_OK) status = check_ops(p, kind, who, err);
+  sm_status status = descriptor_check_texts(p, who, err);
+  if (!status) status = descriptor_check_options(p, who, err);
+  if (!status) status = descriptor_check_host(p, who, err);
+  if (!status) status = descriptor_check_ops(p, kind, who, err);
   return status;
 }

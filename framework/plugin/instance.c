@@ -1,5 +1,5 @@
-/* instance.c — the life of a plugin's instance: zeroed memory, its host, options filled (here, or by the recipe layer), create,
- * destroy.
+/* instance.c — the life of a plugin's instance: zeroed memory, its host, options filled (here, or by the
+ * recipe layer), create, destroy.
  *
  * The texts that options point to belong to the arena that they were filled from, not to the instance. */
 #include <string.h>
@@ -7,7 +7,8 @@
 #include "option.h"
 #include "registry.h"
 
-sm_status sm_instance_new(const sm_host *host, const sm_plugin *plugin, sm_instance *instance, sm_error *err) {
+sm_status sm_instance_new(const sm_host *host, const sm_plugin *plugin, sm_instance *instance,
+                          sm_error *err) {
   *instance = (sm_instance){.plugin = plugin};
   instance->self = sm_calloc(1, plugin->instance_size);
   if (!instance->self)
@@ -27,7 +28,7 @@ sm_status sm_options_fill(const sm_plugin *plugin, const char *yaml, void *self,
 }
 
 /* A plugin's own words are kept; what is added is whose words they are. */
-static sm_status create_failed(const sm_plugin *plugin, sm_status status, const sm_error *own,
+static sm_status instance_create_failed(const sm_plugin *plugin, sm_status status, const sm_error *own,
                                sm_error *err) {
   const char *kind = sm_kind_name((sm_kind)plugin->kind);
   if (own->code == SM_OK) {
@@ -46,7 +47,7 @@ sm_status sm_instance_create(sm_instance *instance, sm_error *err) {
   if (instance->created) return SM_OK;
   sm_error own = {0};
   sm_status status = plugin->create ? plugin->create(instance->self, &own) : SM_OK;
-  if (status != SM_OK) return create_failed(plugin, status, &own, err);
+  if (status) return instance_create_failed(plugin, status, &own, err);
   instance->created = true;
   return SM_OK;
 }

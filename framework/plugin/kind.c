@@ -10,7 +10,8 @@ const char sm_core_identity = 1;
 
 static const sm_kind_row rows[SM_KIND_END] = {
     [SM_BACKBONE] = {"backbone", CALLS(CALL(backbone, spec), CALL(backbone, declare), CALL(backbone, build))},
-    [SM_HEAD] = {"head", CALLS(CALL(head, declare), CALL(head, features), CALL(head, logits), CALL(head, out_dim))},
+    [SM_HEAD] = {"head",
+                 CALLS(CALL(head, declare), CALL(head, features), CALL(head, logits), CALL(head, out_dim))},
     [SM_MASKER] = {"masker", CALLS(CALL(masker, max_ratio), CALL(masker, draw))},
     [SM_TOKENIZER] = {"tokenizer", CALLS(CALL(tokenizer, spec), CALL(tokenizer, build))},
     [SM_LOSS] = {"loss", CALLS(CALL(loss, spec), CALL(loss, pairs), CALL(loss, build))},
@@ -18,7 +19,8 @@ static const sm_kind_row rows[SM_KIND_END] = {
                                      CALL(dataset, name), CALL(dataset, classes), CALL(dataset, class_name),
                                      CALL(dataset, read), CALL(dataset, hash))},
     [SM_EVALUATION] = {"evaluation", CALLS(CALL(evaluation, run))},
-    [SM_OBJECTIVE] = {"objective", CALLS(CALL(objective, spec), CALL(objective, declare), CALL(objective, build))},
+    [SM_OBJECTIVE] = {"objective",
+                      CALLS(CALL(objective, spec), CALL(objective, declare), CALL(objective, build))},
 };
 
 const sm_kind_row *sm_kind_row_of(uint32_t kind) {
@@ -35,7 +37,7 @@ sm_kind sm_kind_named(const char *name) {
     size_t n = strlen(rows[k].name);
     if (strncmp(name, rows[k].name, n) != 0) continue;
     const char *rest = name + n;
-    if (!*rest || strcmp(rest, "s") == 0 || (k == SM_LOSS && strcmp(rest, "es") == 0)) return (sm_kind)k;
+    if (!*rest || !strcmp(rest, "s") || (k == SM_LOSS && !strcmp(rest, "es"))) return (sm_kind)k;
   }
   return (sm_kind)0;
 }

@@ -57,10 +57,12 @@ static sm_status note_check_machine(const ElfW(Ehdr) *theirs, sm_error *err) {
   bool same = memcmp(&theirs->e_ident[EI_CLASS], &ours.e_ident[EI_CLASS], 2) == 0;
   if (same && theirs->e_machine == ours.e_machine) return SM_OK;
   if (same)
-    sm_fail(err, SM_EUNSUPPORTED, "the plugin is built for another machine: ELF machine %d, and this smalti for %d",
+    sm_fail(err, SM_EUNSUPPORTED,
+            "the plugin is built for another machine: ELF machine %d, and this smalti for %d",
             theirs->e_machine, ours.e_machine);
   else
-    sm_fail(err, SM_EUNSUPPORTED, "the plugin is built for another machine: it differs in word size or byte order");
+    sm_fail(err, SM_EUNSUPPORTED,
+            "the plugin is built for another machine: it differs in word size or byte order");
   return sm_hint(err, "build the plugin on this machine");
 }
 
@@ -126,8 +128,10 @@ sm_status sm_note_read(int fd, sm_abi_note *note, sm_error *err) {
   sm_status status = note_read_header(&f, err);
   if (!status) status = note_read_segments(&f, &found, note, err);
   if (status || found) return status;
-  sm_fail(err, SM_EFORMAT, "a shared object, but not a smalti plugin: it has no version note (section .note.smalti)");
-  return sm_hint(err, "a plugin's source ends with SM_MODULE(&PLUGIN), which writes the note; build it again");
+  sm_fail(err, SM_EFORMAT,
+          "a shared object, but not a smalti plugin: it has no version note (section .note.smalti)");
+  return sm_hint(err,
+                 "a plugin's source ends with SM_MODULE(&PLUGIN), which writes the note; build it again");
 }
 
 /* ---- comparing ------------------------------------------------------------------------------------- */

@@ -30,23 +30,23 @@ static const sm_option schedule_table[SCHEDULE_KEYS] = {
         SM_FLOAT(schedule_values, warmup_from, "warmup_from", NULL, 0, 0, NULL, "where the rise begins"),
 };
 
-static sm_status no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "out of memory"); }
+static sm_status option_no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "out of memory"); }
 
 /* "path.name", or one of the two if the other is empty. */
-static const char *join(const char *path, const char *name, char *buf, size_t size) {
+static const char *option_join(const char *path, const char *name, char *buf, size_t size) {
   snprintf(buf, size, "%s%s%s", path, *path && *name ? "." : "", name);
   return buf;
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------ */
 
-static const char *hint_for_number(const char *text, bool whole, char *buf, size_t size) {
+static const char *option_hint_for_number(const char *text, bool whole, char *buf, size_t size) {
   double x;
   int64_t whole_number;
   static const char *const not_finite[] = {"inf", ".inf", "+.inf", "-.inf", "-inf",
                                            "nan", ".nan", ".NaN",  ".Inf",  NULL};
   for (int i = 0; not_finite[i]; i++)
-    if (strcmp(text, not_finite[i]) == 0) return "numbers must be finite";
+    if (!strcmp(text, not_finite[i])) return "numbers must be finite";
   if (whole && !sm_parse_int(text, &whole_number) && sm_parse_double(text, &x) && x == floor(x) &&
       fabs(x) < 1e15) {
     snprintf(buf, size, "write %.0f", x);
@@ -56,22 +56,22 @@ static const char *hint_for_number(const char *text, bool whole, char *buf, size
   return NULL;
 }
 
-static const char *hint_for_bool(const char *text) {
+static const char *option_hint_for_bool(const char *text) {
   static const char *const yes[] = {"yes", "on", "y", "True", "TRUE", "Yes", "On", "1", NULL};
   static const char *const no[] = {"no", "off", "n", "False", "FALSE", "No", "Off", "0", NULL};
   for (int i = 0; yes[i]; i++)
-    if (strcmp(text, yes[i]) == 0) return "write true";
+    if (!strcmp(text, yes[i])) return "write true";
   for (int i = 0; no[i]; i++)
-    if (strcmp(text, no[i]) == 0) return "write false";
+    if (!strcmp(text, no[i])) return "write false";
   return NULL;
 }
 
 /* "PATH must be EXPECTED, not GOT" and the hint that fits the mistake. */
-static sm_status wrong(const sm_option *o, const sm_yaml *value, const char *path, sm_error *err) {
+static sm_status option_wrong(const sm_option *o, const sm_yaml *value, const char *path, sm_error *err) {
   char key[256], what[80], number[40];
   sm_text expects = {0};
   sm_option_expects(o, &expects);
-  join(path, o->name, key, sizeof key);
+  option_join(path, o->name, key, sizeof key);
   sm_fail(err, SM_EINVAL, "%s must be %s, not %s", key, expects.s ? expects.s : "another value",
           sm_yaml_what(value, what, sizeof what));
   sm_text_free(&expects);
@@ -80,10 +80,10 @@ static sm_status wrong(const sm_option *o, const sm_yaml *value, const char *pat
   if (value->kind != SM_YAML_TEXT) return SM_EINVAL;
   const char *hint = NULL;
   if (o->type == SM_OPT_INT || o->type == SM_OPT_INTS)
-    hint = hint_for_number(value->text, true, number, sizeof number);
+    hint = option_hint_for_number(value->text, true, number, sizeof number);
   if (o->type == SM_OPT_FLOAT || o->type == SM_OPT_FLOATS || o->type == SM_OPT_SCHEDULE)
-    hint = hint_for_number(value->text, false, number, sizeof number);
-  if (o->type == SM_OPT_BOOL) hint = hint_for_bool(value->text);
+    hint = option_hint_for_number(value->text, false, number, sizeof number);
+  if (o->type == SM_OPT_BOOL) hint = option_hint_for_bool(value->text);
   if (hint) sm_hint(err, "%s", hint);
   const char *near = o->type == SM_OPT_CHOICE ? sm_nearest(value->text, o->choices) : NULL;
   if (near) sm_hint(err, "did you mean '%s'?", near);
@@ -114,50 +114,52 @@ sm_status sm_fail_unknown_key(sm_error *err, const sm_entry *entry, const char *
 
 /* ---- one value ----------------------------------------------------------------------------------------- */
 
-static bool in_range(const sm_option *o, double x) {
+static bool option_in_range(const sm_option *o, double x) {
   return (o->min == 0 && o->max == 0) || (x >= o->min && x <= o->max);
 }
 
-static bool read_int(const sm_option *o, const sm_yaml *v, int64_t *out) {
-  return v->kind == SM_YAML_TEXT && sm_parse_int(v->text, out) && in_range(o, (double)*out);
+static bool option_read_int(const sm_option *o, const sm_yaml *v, int64_t *out) {
+  return v->kind == SM_YAML_TEXT && sm_parse_int(v->text, out) && option_in_range(o, (double)*out);
 }
 
-static bool read_float(const sm_option *o, const sm_yaml *v, double *out) {
-  return v->kind == SM_YAML_TEXT && sm_parse_double(v->text, out) && isfinite(*out) && in_range(o, *out);
+static bool option_read_float(const sm_option *o, const sm_yaml *v, double *out) {
+  return v->kind == SM_YAML_TEXT && sm_parse_double(v->text, out) && isfinite(*out) &&
+         option_in_range(o, *out);
 }
 
-static bool read_bool(const sm_yaml *v, bool *out) {
+static bool option_read_bool(const sm_yaml *v, bool *out) {
   if (v->kind != SM_YAML_TEXT) return false;
-  *out = strcmp(v->text, "true") == 0;
-  return *out || strcmp(v->text, "false") == 0;
+  *out = !strcmp(v->text, "true");
+  return *out || !strcmp(v->text, "false");
 }
 
-static bool read_choice(const sm_option *o, const sm_yaml *v, int *out) {
+static bool option_read_choice(const sm_option *o, const sm_yaml *v, int *out) {
   if (v->kind != SM_YAML_TEXT) return false;
   for (int i = 0; o->choices[i]; i++) {
     *out = i;
-    if (strcmp(o->choices[i], v->text) == 0) return true;
+    if (!strcmp(o->choices[i], v->text)) return true;
   }
   return false;
 }
 
 /* Numbers into floats or ints; a single number is a list of one. */
-static sm_status read_list(const sm_option *o, const sm_yaml *v, const char *path, void *to, sm_error *err) {
+static sm_status option_read_list(const sm_option *o, const sm_yaml *v, const char *path, void *to,
+                                  sm_error *err) {
   sm_floats *floats = to;
   sm_ints *ints = to;
   bool whole = o->type == SM_OPT_INTS;
   int n = v->kind == SM_YAML_LIST ? v->n : 1;
   if (v->kind == SM_YAML_LIST && (n == 0 || n > SM_LIST_MAX)) {
     char key[256];
-    sm_fail(err, SM_EINVAL, "%s must have 1 to %d numbers, not %d", join(path, o->name, key, sizeof key),
-            SM_LIST_MAX, n);
+    sm_fail(err, SM_EINVAL, "%s must have 1 to %d numbers, not %d",
+            option_join(path, o->name, key, sizeof key), SM_LIST_MAX, n);
     sm_fail_place(err, v->at);
     return n ? SM_EINVAL : sm_hint(err, "write one number, or several as [a, b]");
   }
   for (int i = 0; i < n; i++) {
     const sm_yaml *item = v->kind == SM_YAML_LIST ? v->entry[i].value : v;
-    if (!(whole ? read_int(o, item, &ints->v[i]) : read_float(o, item, &floats->v[i])))
-      return wrong(o, item, path, err);
+    if (!(whole ? option_read_int(o, item, &ints->v[i]) : option_read_float(o, item, &floats->v[i])))
+      return option_wrong(o, item, path, err);
   }
   if (whole) ints->n = n;
   else floats->n = n;
@@ -167,47 +169,47 @@ static sm_status read_list(const sm_option *o, const sm_yaml *v, const char *pat
 /* A path as its recipe means it: relative to the recipe's folder, and absolute from then on, since the
  * resolved recipe is read again from another folder. Those of an override start at the current folder; those
  * of no file stay. */
-static const char *read_path(const sm_yaml *v, sm_arena *arena) {
+static const char *option_read_path(const sm_yaml *v, sm_arena *arena) {
   char dir[PATH_MAX], full[PATH_MAX];
   const char *text = v->text, *home = getenv("HOME");
-  if (strncmp(text, "~/", 2) == 0 && home) return sm_path_join(arena, home, text + 2);
+  if (!strncmp(text, "~/", 2) && home) return sm_path_join(arena, home, text + 2);
   if (*text == '/' || !v->at.file) return text;
   snprintf(dir, sizeof dir, "%s", v->at.line ? v->at.file : "");
   char *slash = strrchr(dir, '/');
   if (slash) slash[slash == dir] = 0;
   else strcpy(dir, ".");
   if (!realpath(dir, full)) return sm_path_join(arena, dir, text);
-  while (strncmp(text, "./", 2) == 0) text += 2;
+  while (!strncmp(text, "./", 2)) text += 2;
   return sm_path_join(arena, full, text);
 }
 
 /* ---- schedules ----------------------------------------------------------------------------------------- */
 
-static void schedule_from_values(sm_schedule *s, const schedule_values *v) {
+static void option_schedule_from_values(sm_schedule *s, const schedule_values *v) {
   *s = (sm_schedule){v->from,  v->to,     (sm_shape)v->shape, (sm_per)v->per,
                      v->start, v->epochs, v->warmup,          v->warmup_from};
 }
 
-static void schedule_to_values(const sm_schedule *s, schedule_values *v) {
+static void option_schedule_to_values(const sm_schedule *s, schedule_values *v) {
   *v = (schedule_values){s->from,   s->to,          s->start,      s->epochs,
                          s->warmup, s->warmup_from, (int)s->shape, (int)s->per};
 }
 
-static sm_status missing_end(const sm_option *o, const sm_yaml *v, const char *path, const char *end,
+static sm_status option_missing_end(const sm_option *o, const sm_yaml *v, const char *path, const char *end,
                              sm_error *err) {
   char key[256];
-  sm_fail(err, SM_EINVAL, "%s has no '%s'", join(path, o->name, key, sizeof key), end);
+  sm_fail(err, SM_EINVAL, "%s has no '%s'", option_join(path, o->name, key, sizeof key), end);
   sm_fail_place(err, v->at);
   return sm_hint(err, "a schedule needs both ends: {from: A, to: B}; a constant is written as one number");
 }
 
 /* `s` holds the default; what the mapping leaves out stays. A default that is a constant has no ends to
  * inherit. */
-static sm_status read_schedule(const sm_option *o, const sm_yaml *v, const char *path, sm_arena *arena,
+static sm_status option_read_schedule(const sm_option *o, const sm_yaml *v, const char *path, sm_arena *arena,
                                sm_schedule *s, sm_error *err) {
   double x;
   if (v->kind != SM_YAML_MAP) {
-    if (!read_float(o, v, &x)) return wrong(o, v, path, err);
+    if (!option_read_float(o, v, &x)) return option_wrong(o, v, path, err);
     if (sm_option_warms_up(o) && s->shape != SM_SHAPE_CONSTANT) s->from = x;
     else *s = (sm_schedule){.from = x, .to = x, .shape = SM_SHAPE_CONSTANT, .per = s->per};
     return SM_OK;
@@ -215,13 +217,13 @@ static sm_status read_schedule(const sm_option *o, const sm_yaml *v, const char 
   char key[256];
   const char *names[SCHEDULE_KEYS + 1] = {NULL};
   for (int i = 0; i < SCHEDULE_KEYS; i++) names[i] = schedule_table[i].name;
-  join(path, o->name, key, sizeof key);
+  option_join(path, o->name, key, sizeof key);
   bool constant = s->shape == SM_SHAPE_CONSTANT;
-  if (constant && !sm_yaml_find(v, "from")) return missing_end(o, v, path, "from", err);
-  if (constant && !sm_yaml_find(v, "to")) return missing_end(o, v, path, "to", err);
+  if (constant && !sm_yaml_find(v, "from")) return option_missing_end(o, v, path, "from", err);
+  if (constant && !sm_yaml_find(v, "to")) return option_missing_end(o, v, path, "to", err);
   if (constant) *s = (sm_schedule){.shape = SM_SHAPE_COSINE, .per = s->per};
   schedule_values values;
-  schedule_to_values(s, &values);
+  option_schedule_to_values(s, &values);
   for (int i = 0; i < v->n; i++) {
     int k = 0;
     while (k < SCHEDULE_KEYS && strcmp(names[k], v->entry[i].key) != 0) k++;
@@ -232,53 +234,53 @@ static sm_status read_schedule(const sm_option *o, const sm_yaml *v, const char 
     sm_status status = sm_option_read(&part, v->entry[i].value, key, arena, &values, err);
     if (status) return status;
   }
-  schedule_from_values(s, &values);
+  option_schedule_from_values(s, &values);
   return SM_OK;
 }
 
 /* ---- tables -------------------------------------------------------------------------------------------- */
 
-static bool optional(const sm_option *o) { return o->def && strcmp(o->def, "~") == 0; }
+static bool option_optional(const sm_option *o) { return o->def && !strcmp(o->def, "~"); }
 
-static sm_status read_text(const sm_option *o, const sm_yaml *v, const char *path, sm_arena *arena,
+static sm_status option_read_text(const sm_option *o, const sm_yaml *v, const char *path, sm_arena *arena,
                            const char **to, sm_error *err) {
-  if (v->kind != SM_YAML_TEXT) return wrong(o, v, path, err);
-  *to = o->type == SM_OPT_PATH ? read_path(v, arena) : v->text;
-  return *to ? SM_OK : no_memory(err);
+  if (v->kind != SM_YAML_TEXT) return option_wrong(o, v, path, err);
+  *to = o->type == SM_OPT_PATH ? option_read_path(v, arena) : v->text;
+  return *to ? SM_OK : option_no_memory(err);
 }
 
 sm_status sm_option_read(const sm_option *o, const sm_yaml *v, const char *path, sm_arena *arena, void *base,
                          sm_error *err) {
   void *to = (char *)base + o->offset;
   bool good = true;
-  if (v->kind == SM_YAML_NULL && optional(o)) return sm_option_default(o, path, arena, base, err);
+  if (v->kind == SM_YAML_NULL && option_optional(o)) return sm_option_default(o, path, arena, base, err);
   switch (o->type) {
     case SM_OPT_INT:
-      good = read_int(o, v, to);
+      good = option_read_int(o, v, to);
       break;
     case SM_OPT_FLOAT:
-      good = read_float(o, v, to);
+      good = option_read_float(o, v, to);
       break;
     case SM_OPT_BOOL:
-      good = read_bool(v, to);
+      good = option_read_bool(v, to);
       break;
     case SM_OPT_CHOICE:
-      good = read_choice(o, v, to);
+      good = option_read_choice(o, v, to);
       break;
     case SM_OPT_STRING:
     case SM_OPT_PATH:
-      return read_text(o, v, path, arena, to, err);
+      return option_read_text(o, v, path, arena, to, err);
     case SM_OPT_FLOATS:
     case SM_OPT_INTS:
-      return read_list(o, v, path, to, err);
+      return option_read_list(o, v, path, to, err);
     case SM_OPT_SCHEDULE:
-      return read_schedule(o, v, path, arena, to, err);
+      return option_read_schedule(o, v, path, arena, to, err);
   }
-  return good ? SM_OK : wrong(o, v, path, err);
+  return good ? SM_OK : option_wrong(o, v, path, err);
 }
 
 /* Nothing, for an option that may be left out. */
-static void set_absent(const sm_option *o, void *base) {
+static void option_set_absent(const sm_option *o, void *base) {
   void *to = (char *)base + o->offset;
   switch (o->type) {
     case SM_OPT_INT:
@@ -312,37 +314,37 @@ static void set_absent(const sm_option *o, void *base) {
 sm_status sm_option_default(const sm_option *o, const char *path, sm_arena *arena, void *base,
                             sm_error *err) {
   sm_error why;
-  set_absent(o, base);
-  if (!o->def || optional(o)) return SM_OK;
+  option_set_absent(o, base);
+  if (!o->def || option_optional(o)) return SM_OK;
   sm_yaml *v = sm_yaml_read(arena, NULL, false, o->def, strlen(o->def), &why);
   /* "" is a text, and YAML reads it as nothing */
   if (v && v->kind == SM_YAML_NULL && (o->type == SM_OPT_STRING || o->type == SM_OPT_PATH))
     v->kind = SM_YAML_TEXT;
   if (v && sm_option_read(o, v, path, arena, base, &why) == SM_OK) return SM_OK;
-  if (why.code == SM_ENOMEM) return no_memory(err);
+  if (why.code == SM_ENOMEM) return option_no_memory(err);
   char key[256];
   return sm_fail(err, SM_EINTERNAL, "the default '%s' of %s is wrong: %s", o->def,
-                 join(path, o->name, key, sizeof key), why.message);
+                 option_join(path, o->name, key, sizeof key), why.message);
 }
 
-static const sm_option *find_option(const sm_option *options, int n, const char *name) {
+static const sm_option *option_find_option(const sm_option *options, int n, const char *name) {
   for (int i = 0; i < n; i++)
-    if (strcmp(options[i].name, name) == 0) return &options[i];
+    if (!strcmp(options[i].name, name)) return &options[i];
   return NULL;
 }
 
-static bool listed(const char *const *names, const char *name) {
+static bool option_listed(const char *const *names, const char *name) {
   for (; names && *names; names++)
-    if (strcmp(*names, name) == 0) return true;
+    if (!strcmp(*names, name)) return true;
   return false;
 }
 
-static sm_status unknown_option(const sm_option *options, int n, const char *const *also,
+static sm_status option_unknown_option(const sm_option *options, int n, const char *const *also,
                                 const sm_entry *entry, const char *path, sm_error *err) {
   int extra = 0;
   while (also && also[extra]) extra++;
   const char **names = sm_calloc((size_t)(n + extra + 1), sizeof *names);
-  if (!names) return no_memory(err);
+  if (!names) return option_no_memory(err);
   for (int i = 0; i < n; i++) names[i] = options[i].name;
   for (int i = 0; i < extra; i++) names[n + i] = also[i];
   sm_fail_unknown_key(err, entry, path, names);
@@ -350,7 +352,7 @@ static sm_status unknown_option(const sm_option *options, int n, const char *con
   return SM_EINVAL;
 }
 
-static sm_status missing(const sm_option *o, const char *path, sm_place at, sm_error *err) {
+static sm_status option_missing(const sm_option *o, const char *path, sm_place at, sm_error *err) {
   if (*path) sm_fail(err, SM_EINVAL, "%s needs '%s'", path, o->name);
   else sm_fail(err, SM_EINVAL, "'%s' is missing", o->name);
   sm_fail_place(err, at);
@@ -371,11 +373,13 @@ sm_status sm_options_read(const sm_option *options, int n, const sm_yaml *map, c
   for (int i = 0; i < n && !status; i++) status = sm_option_default(&options[i], path, arena, base, err);
   for (int i = 0; map && i < map->n && !status; i++) {
     const sm_entry *entry = &map->entry[i];
-    const sm_option *o = find_option(options, n, entry->key);
+    const sm_option *o = option_find_option(options, n, entry->key);
     if (o) status = sm_option_read(o, entry->value, path, arena, base, err);
-    else if (!listed(also, entry->key)) status = unknown_option(options, n, also, entry, path, err);
+    else if (!option_listed(also, entry->key))
+      status = option_unknown_option(options, n, also, entry, path, err);
   }
   for (int i = 0; i < n && !status; i++)
-    if (!options[i].def && !sm_yaml_find(map, options[i].name)) status = missing(&options[i], path, at, err);
+    if (!options[i].def && !sm_yaml_find(map, options[i].name))
+      status = option_missing(&options[i], path, at, err);
   return status;
 }

@@ -1,7 +1,7 @@
 /* option.h — values through sm_option tables: reading, checking, describing, writing back.
  *
- * The one place that turns text into typed values; recipes, the check of plugins' defaults and the command line all go
- * through it. Texts that values point to lie in the arena that is handed in, not in `base`. */
+ * The one place that turns text into typed values; recipes, the check of plugins' defaults and the command
+ * line all go through it. Texts that values point to lie in the arena that is handed in, not in `base`. */
 #ifndef SM_PLUGIN_OPTION_H
 #define SM_PLUGIN_OPTION_H
 

@@ -6,26 +6,26 @@
 
 /* ---- what may stand there ------------------------------------------------------------------------------ */
 
-static void add_number(sm_text *text, double x) {
+static void option_text_add_number(sm_text *text, double x) {
   char buf[40];
   sm_text_add(text, "%s", sm_double_text(x, buf, sizeof buf));
 }
 
-static void add_range(const sm_option *o, sm_text *text) {
+static void option_text_add_range(const sm_option *o, sm_text *text) {
   bool any = o->min == 0 && o->max == 0;
   const double huge = 1e15; /* such a bound is none */
   if (any) return;
   if (o->max >= huge) {
     sm_text_add(text, " of at least ");
-    add_number(text, o->min);
+    option_text_add_number(text, o->min);
   } else if (o->min <= -huge) {
     sm_text_add(text, " of at most ");
-    add_number(text, o->max);
+    option_text_add_number(text, o->max);
   } else {
     sm_text_add(text, " between ");
-    add_number(text, o->min);
+    option_text_add_number(text, o->min);
     sm_text_add(text, " and ");
-    add_number(text, o->max);
+    option_text_add_number(text, o->max);
   }
 }
 
@@ -62,7 +62,7 @@ void sm_option_expects(const sm_option *o, sm_text *text) {
   }
   bool list = o->type == SM_OPT_FLOATS || o->type == SM_OPT_INTS;
   if (list && o->min == 0 && o->max == 0) text->s[text->len -= strlen(", each")] = 0;
-  add_range(o, text);
+  option_text_add_range(o, text);
 }
 
 bool sm_option_warms_up(const sm_option *o) {
@@ -72,16 +72,16 @@ bool sm_option_warms_up(const sm_option *o) {
 /* ---- the value ----------------------------------------------------------------------------------------- */
 
 /* Letters, digits and a few signs need no quotes anywhere, also inside [] and {}. */
-static bool plain(const char *s) {
+static bool option_text_plain(const char *s) {
   static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+";
-  if (!*s || strcmp(s, "null") == 0 || strcmp(s, "Null") == 0 || strcmp(s, "NULL") == 0) return false;
+  if (!*s || !strcmp(s, "null") || !strcmp(s, "Null") || !strcmp(s, "NULL")) return false;
   size_t n = strspn(s, safe);
   while (s[n] == '-' && n > 0) n += 1 + strspn(s + n + 1, safe); /* a dash may not come first */
   return !s[n];
 }
 
 void sm_yaml_quote(const char *s, sm_text *text) {
-  if (plain(s)) {
+  if (option_text_plain(s)) {
     sm_text_add(text, "%s", s);
     return;
   }
@@ -96,34 +96,34 @@ void sm_yaml_quote(const char *s, sm_text *text) {
 }
 
 /* A part is written where leaving it out would give the default's. */
-static void write_part(const sm_option *o, const char *key, double value, sm_text *text) {
+static void option_text_write_part(const sm_option *o, const char *key, double value, sm_text *text) {
   char in_default[32];
   snprintf(in_default, sizeof in_default, "%s:", key);
   if (value == 0 && !(o->def && strstr(o->def, in_default))) return;
   sm_text_add(text, ", %s: ", key);
-  add_number(text, value);
+  option_text_add_number(text, value);
 }
 
-static void write_schedule(const sm_option *o, const sm_schedule *s, sm_text *text) {
+static void option_text_write_schedule(const sm_option *o, const sm_schedule *s, sm_text *text) {
   static const char *const shapes[] = {"constant", "cosine", "linear"};
   bool steady = s->shape == SM_SHAPE_CONSTANT && s->from == s->to && s->warmup == 0;
   if (steady && !sm_option_warms_up(o)) {
-    add_number(text, s->from);
+    option_text_add_number(text, s->from);
     return;
   }
   sm_text_add(text, "{from: ");
-  add_number(text, s->from);
+  option_text_add_number(text, s->from);
   sm_text_add(text, ", to: ");
-  add_number(text, s->to);
+  option_text_add_number(text, s->to);
   sm_text_add(text, ", shape: %s, per: %s", shapes[s->shape], s->per == SM_PER_EPOCH ? "epoch" : "step");
-  write_part(o, "start", s->start, text);
-  write_part(o, "epochs", s->epochs, text);
-  write_part(o, "warmup", s->warmup, text);
-  write_part(o, "warmup_from", s->warmup_from, text);
+  option_text_write_part(o, "start", s->start, text);
+  option_text_write_part(o, "epochs", s->epochs, text);
+  option_text_write_part(o, "warmup", s->warmup, text);
+  option_text_write_part(o, "warmup_from", s->warmup_from, text);
   sm_text_add(text, "}");
 }
 
-static void write_list(const sm_option *o, const void *at, sm_text *text) {
+static void option_text_write_list(const sm_option *o, const void *at, sm_text *text) {
   const sm_floats *floats = at;
   const sm_ints *ints = at;
   bool whole = o->type == SM_OPT_INTS;
@@ -132,7 +132,7 @@ static void write_list(const sm_option *o, const void *at, sm_text *text) {
   for (int i = 0; i < n; i++) {
     sm_text_add(text, "%s", i ? ", " : "");
     if (whole) sm_text_add(text, "%lld", (long long)ints->v[i]);
-    else add_number(text, floats->v[i]);
+    else option_text_add_number(text, floats->v[i]);
   }
   if (n > 1) sm_text_add(text, "]");
 }
@@ -144,7 +144,7 @@ void sm_option_write(const sm_option *o, const void *base, sm_text *text) {
       sm_text_add(text, "%lld", (long long)*(const int64_t *)at);
       break;
     case SM_OPT_FLOAT:
-      add_number(text, *(const double *)at);
+      option_text_add_number(text, *(const double *)at);
       break;
     case SM_OPT_BOOL:
       sm_text_add(text, *(const bool *)at ? "true" : "false");
@@ -159,10 +159,10 @@ void sm_option_write(const sm_option *o, const void *base, sm_text *text) {
       break;
     case SM_OPT_FLOATS:
     case SM_OPT_INTS:
-      write_list(o, at, text);
+      option_text_write_list(o, at, text);
       break;
     case SM_OPT_SCHEDULE:
-      write_schedule(o, at, text);
+      option_text_write_schedule(o, at, text);
       break;
   }
 }

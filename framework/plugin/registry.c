@@ -41,7 +41,7 @@ struct sm_registry {
 /* ---- growing arrays -------------------------------------------------------------------------------- */
 
 /* Room for one more of `size` bytes; false when memory runs out. */
-static bool grow(void *array, int n, int *cap, size_t size) {
+static bool registry_grow(void *array, int n, int *cap, size_t size) {
   if (n < *cap) return true;
   int more = *cap ? *cap * 2 : 16;
   void *old, *bigger;
@@ -53,34 +53,35 @@ static bool grow(void *array, int n, int *cap, size_t size) {
   return true;
 }
 
-static sm_status no_memory(sm_error *err) {
+static sm_status registry_no_memory(sm_error *err) {
   return sm_fail(err, SM_ENOMEM, "out of memory while listing plugins");
 }
 
 /* ---- folders --------------------------------------------------------------------------------------- */
 
-static bool is_module_name(const char *name) {
+static bool registry_is_module_name(const char *name) {
   size_t n = strlen(name), s = strlen(SUFFIX);
-  return n > s && name[0] != '.' && strcmp(name + n - s, SUFFIX) == 0;
+  return n > s && name[0] != '.' && !strcmp(name + n - s, SUFFIX);
 }
 
-static sm_status add_file(sm_registry *r, const char *folder, const char *name, sm_error *err) {
+static sm_status registry_add_file(sm_registry *r, const char *folder, const char *name, sm_error *err) {
   for (int k = 0; k < r->n_files; k++)
-    if (strcmp(r->files[k].base, name) == 0) return SM_OK; /* hidden by an earlier folder */
-  if (!grow(&r->files, r->n_files, &r->cap_files, sizeof *r->files)) return no_memory(err);
+    if (!strcmp(r->files[k].base, name)) return SM_OK; /* hidden by an earlier folder */
+  if (!registry_grow(&r->files, r->n_files, &r->cap_files, sizeof *r->files)) return registry_no_memory(err);
   char *path = sm_path_join(r->arena, folder, name);
-  if (!path) return no_memory(err);
+  if (!path) return registry_no_memory(err);
   r->files[r->n_files++] = (module_file){.path = path, .base = sm_path_base(path)};
   return SM_OK;
 }
 
-static int by_base(const void *a, const void *b) {
+static int registry_by_base(const void *a, const void *b) {
   return strcmp(((const module_file *)a)->base, ((const module_file *)b)->base);
 }
 
 /* A folder given by hand must be there; the others may be missing. */
-static sm_status list_folder(sm_registry *r, const char *folder, bool must, sm_error *err) {
-  if (!grow(&r->folders, r->n_folders, &r->cap_folders, sizeof *r->folders)) return no_memory(err);
+static sm_status registry_list_folder(sm_registry *r, const char *folder, bool must, sm_error *err) {
+  if (!registry_grow(&r->folders, r->n_folders, &r->cap_folders, sizeof *r->folders))
+    return registry_no_memory(err);
   r->folders[r->n_folders++] = folder;
   DIR *dir = opendir(folder);
   if (!dir && must) {
@@ -91,19 +92,20 @@ static sm_status list_folder(sm_registry *r, const char *folder, bool must, sm_e
   if (!dir) return SM_OK;
   int first = r->n_files;
   sm_status status = SM_OK;
-  for (struct dirent *e; status == SM_OK && (e = readdir(dir));)
-    if (is_module_name(e->d_name)) status = add_file(r, folder, e->d_name, err);
+  for (struct dirent *e; !status && (e = readdir(dir));)
+    if (registry_is_module_name(e->d_name)) status = registry_add_file(r, folder, e->d_name, err);
   closedir(dir);
-  if (r->n_files > first) qsort(r->files + first, (size_t)(r->n_files - first), sizeof *r->files, by_base);
+  if (r->n_files > first)
+    qsort(r->files + first, (size_t)(r->n_files - first), sizeof *r->files, registry_by_base);
   return status;
 }
 
-static sm_status list_path(sm_registry *r, const char *path, bool must, sm_error *err) {
+static sm_status registry_list_path(sm_registry *r, const char *path, bool must, sm_error *err) {
   sm_status status = SM_OK;
-  for (const char *at = path; at && *at && status == SM_OK;) {
+  for (const char *at = path; at && *at && !status;) {
     size_t n = strcspn(at, ":");
     char *folder = n ? sm_arena_strndup(r->arena, at, n) : NULL;
-    if (n) status = folder ? list_folder(r, folder, must, err) : no_memory(err);
+    if (n) status = folder ? registry_list_folder(r, folder, must, err) : registry_no_memory(err);
     at += n + (at[n] == ':');
   }
   return status;
@@ -114,11 +116,11 @@ sm_registry *sm_registry_new(const char *path, sm_error *err) {
   if (!err) err = &own; /* from here on there is always one: sm_hint gives its code back */
   sm_registry *r = sm_calloc(1, sizeof *r);
   if (r) r->arena = sm_arena_new("registry");
-  sm_status status = r && r->arena ? SM_OK : no_memory(err);
-  if (status == SM_OK) status = list_path(r, path, true, err);
-  if (status == SM_OK) status = list_path(r, getenv("SMALTI_PLUGIN_PATH"), false, err);
-  if (status == SM_OK) status = list_path(r, sm_plugin_dir(), false, err);
-  if (status == SM_OK) return r;
+  sm_status status = r && r->arena ? SM_OK : registry_no_memory(err);
+  if (!status) status = registry_list_path(r, path, true, err);
+  if (!status) status = registry_list_path(r, getenv("SMALTI_PLUGIN_PATH"), false, err);
+  if (!status) status = registry_list_path(r, sm_plugin_dir(), false, err);
+  if (!status) return r;
   sm_registry_free(r);
   return NULL;
 }
@@ -138,28 +140,30 @@ const char *sm_registry_folder(const sm_registry *r, int index) {
 
 /* ---- plugins --------------------------------------------------------------------------------------- */
 
-static int order(const sm_plugin *p, uint32_t kind, const char *name) {
+static int registry_order(const sm_plugin *p, uint32_t kind, const char *name) {
   return p->kind != kind ? (p->kind < kind ? -1 : 1) : strcmp(p->name, name);
 }
 
-static entry *lookup(const sm_registry *r, uint32_t kind, const char *name) {
+static entry *registry_lookup(const sm_registry *r, uint32_t kind, const char *name) {
   for (int k = 0; k < r->n_entries; k++)
-    if (order(r->entries[k].plugin, kind, name) == 0) return &r->entries[k];
+    if (registry_order(r->entries[k].plugin, kind, name) == 0) return &r->entries[k];
   return NULL;
 }
 
-static sm_status add_plugin(sm_registry *r, const sm_plugin *p, const char *file, sm_error *err) {
-  if (!grow(&r->entries, r->n_entries, &r->cap_entries, sizeof *r->entries)) return no_memory(err);
+static sm_status registry_add_plugin(sm_registry *r, const sm_plugin *p, const char *file, sm_error *err) {
+  if (!registry_grow(&r->entries, r->n_entries, &r->cap_entries, sizeof *r->entries))
+    return registry_no_memory(err);
   int at = r->n_entries;
-  while (at > 0 && order(r->entries[at - 1].plugin, p->kind, p->name) > 0) at--;
+  while (at > 0 && registry_order(r->entries[at - 1].plugin, p->kind, p->name) > 0) at--;
   memmove(r->entries + at + 1, r->entries + at, (size_t)(r->n_entries - at) * sizeof *r->entries);
   r->entries[at] = (entry){p, file};
   r->n_entries++;
   return SM_OK;
 }
 
-static sm_status check_duplicate(const sm_registry *r, const sm_plugin *p, const char *file, sm_error *err) {
-  const entry *other = lookup(r, p->kind, p->name);
+static sm_status registry_check_duplicate(const sm_registry *r, const sm_plugin *p, const char *file,
+                                          sm_error *err) {
+  const entry *other = registry_lookup(r, p->kind, p->name);
   if (!other) return SM_OK;
   sm_fail(err, SM_EINVAL, "%s '%s' is given by two files: %s and %s", sm_kind_name((sm_kind)p->kind), p->name,
           other->file, file);
@@ -171,8 +175,8 @@ sm_status sm_registry_add_builtin(sm_registry *r, const sm_plugin *p, sm_error *
   sm_error own;
   if (!err) err = &own;
   sm_status status = sm_descriptor_check(p, err);
-  if (status == SM_OK) status = check_duplicate(r, p, BUILT_IN, err);
-  if (status == SM_OK) status = add_plugin(r, p, BUILT_IN, err);
+  if (!status) status = registry_check_duplicate(r, p, BUILT_IN, err);
+  if (!status) status = registry_add_plugin(r, p, BUILT_IN, err);
   return status;
 }
 
@@ -180,16 +184,16 @@ sm_status sm_registry_add_builtin(sm_registry *r, const sm_plugin *p, sm_error *
 
 /* All of a module's plugins are added, or none. A module that was loaded before (under any path) changes
  * nothing. */
-static sm_status load_path(sm_registry *r, const char *path, sm_error *err) {
+static sm_status registry_load_path(sm_registry *r, const char *path, sm_error *err) {
   const sm_module *m;
   sm_status status = sm_module_open(path, &m, err);
-  if (status != SM_OK) return status;
-  const entry *first = lookup(r, m->plugins[0]->kind, m->plugins[0]->name);
+  if (status) return status;
+  const entry *first = registry_lookup(r, m->plugins[0]->kind, m->plugins[0]->name);
   if (first && first->plugin == m->plugins[0]) return SM_OK;
-  for (uint32_t k = 0; k < m->n_plugins && status == SM_OK; k++)
-    status = check_duplicate(r, m->plugins[k], path, err);
-  for (uint32_t k = 0; k < m->n_plugins && status == SM_OK; k++)
-    status = add_plugin(r, m->plugins[k], path, err);
+  for (uint32_t k = 0; k < m->n_plugins && !status; k++)
+    status = registry_check_duplicate(r, m->plugins[k], path, err);
+  for (uint32_t k = 0; k < m->n_plugins && !status; k++)
+    status = registry_add_plugin(r, m->plugins[k], path, err);
   return status;
 }
 
@@ -197,19 +201,19 @@ sm_status sm_registry_load(sm_registry *r, const char *file, sm_error *err) {
   sm_error own;
   if (!err) err = &own;
   char *path = sm_arena_strdup(r->arena, file);
-  return path ? load_path(r, path, err) : no_memory(err);
+  return path ? registry_load_path(r, path, err) : registry_no_memory(err);
 }
 
-static sm_status load_listed(sm_registry *r, module_file *file, sm_error *err) {
+static sm_status registry_load_listed(sm_registry *r, module_file *file, sm_error *err) {
   if (file->state == LOADED) return SM_OK;
   if (file->state == NOT_READ) {
-    sm_status status = load_path(r, file->path, err);
+    sm_status status = registry_load_path(r, file->path, err);
     if (status == SM_ENOMEM) return status; /* may go better next time: not the module's fault */
-    sm_error *why = status == SM_OK ? NULL : sm_arena_alloc(r->arena, sizeof *why);
-    if (status != SM_OK && !why) return no_memory(err);
+    sm_error *why = !status ? NULL : sm_arena_alloc(r->arena, sizeof *why);
+    if (status && !why) return registry_no_memory(err);
     if (why) *why = *err;
     file->why = why;
-    file->state = status == SM_OK ? LOADED : REFUSED;
+    file->state = !status ? LOADED : REFUSED;
     return status;
   }
   *err = *file->why;
@@ -220,12 +224,12 @@ sm_status sm_registry_scan(sm_registry *r, sm_error *err) {
   sm_error own;
   if (!err) err = &own;
   for (int k = 0; k < r->n_files; k++)
-    if (load_listed(r, &r->files[k], err) == SM_ENOMEM) return SM_ENOMEM;
+    if (registry_load_listed(r, &r->files[k], err) == SM_ENOMEM) return SM_ENOMEM;
   sm_error_clear(err);
   return SM_OK;
 }
 
-static const sm_error *refusal(const sm_registry *r, int index, int *n) {
+static const sm_error *registry_refusal(const sm_registry *r, int index, int *n) {
   *n = 0;
   for (int k = 0; k < r->n_files; k++)
     if (r->files[k].state == REFUSED && r->files[k].why && (*n)++ == index) return r->files[k].why;
@@ -234,13 +238,13 @@ static const sm_error *refusal(const sm_registry *r, int index, int *n) {
 
 int sm_registry_refusals(const sm_registry *r) {
   int n;
-  refusal(r, -1, &n);
+  registry_refusal(r, -1, &n);
   return n;
 }
 
 const sm_error *sm_registry_refusal(const sm_registry *r, int index) {
   int n;
-  return index < 0 ? NULL : refusal(r, index, &n);
+  return index < 0 ? NULL : registry_refusal(r, index, &n);
 }
 
 int sm_registry_count(const sm_registry *r) { return r->n_entries; }
@@ -259,7 +263,7 @@ const char *sm_registry_file(const sm_registry *r, const sm_plugin *p) {
 
 /* "there is a loss called 'mim', but no masker", "did you mean …", the names there are, the modules refused.
  */
-static sm_status not_found(sm_registry *r, sm_kind kind, const char *name, sm_error *err) {
+static sm_status registry_not_found(sm_registry *r, sm_kind kind, const char *name, sm_error *err) {
   const char *names[256];
   int n = 0;
   sm_text all = {0};
@@ -268,7 +272,7 @@ static sm_status not_found(sm_registry *r, sm_kind kind, const char *name, sm_er
   for (int k = 0; k < r->n_entries; k++) {
     const sm_plugin *p = r->entries[k].plugin;
     if (p->kind != (uint32_t)kind) {
-      if (strcmp(p->name, name) == 0) other = p;
+      if (!strcmp(p->name, name)) other = p;
     } else if (n < 255) {
       names[n++] = p->name;
       sm_text_add(&all, "%s%s", all.len ? ", " : "", p->name);
@@ -296,25 +300,25 @@ const sm_plugin *sm_registry_find(sm_registry *r, sm_kind kind, const char *name
   char file[2][160];
   sm_error own;
   if (!err) err = &own;
-  const entry *found = lookup(r, (uint32_t)kind, name);
+  const entry *found = registry_lookup(r, (uint32_t)kind, name);
   if (found) return found->plugin;
   snprintf(file[0], sizeof file[0], "%s_%.96s" SUFFIX, sm_kind_name(kind), name);
   snprintf(file[1], sizeof file[1], "%.96s" SUFFIX, name);
   for (int f = 0; f < 2; f++)
     for (int k = 0; k < r->n_files; k++) {
       if (strcmp(r->files[k].base, file[f]) != 0) continue;
-      if (load_listed(r, &r->files[k], err) != SM_OK && f == 0) return NULL;
-      if ((found = lookup(r, (uint32_t)kind, name))) return found->plugin;
+      if (registry_load_listed(r, &r->files[k], err) != SM_OK && f == 0) return NULL;
+      if ((found = registry_lookup(r, (uint32_t)kind, name))) return found->plugin;
     }
   if (sm_registry_scan(r, err) != SM_OK) return NULL;
-  found = lookup(r, (uint32_t)kind, name);
+  found = registry_lookup(r, (uint32_t)kind, name);
   if (found) return found->plugin;
   /* The file is called like the plugin, but was refused: that is the reason, not a wrong name. */
   for (int k = 0; k < r->n_files; k++)
-    if (r->files[k].state == REFUSED && strcmp(r->files[k].base, file[1]) == 0) {
-      load_listed(r, &r->files[k], err);
+    if (r->files[k].state == REFUSED && !strcmp(r->files[k].base, file[1])) {
+      registry_load_listed(r, &r->files[k], err);
       return NULL;
     }
-  not_found(r, kind, name, err);
+  registry_not_found(r, kind, name, err);
   return NULL;
 }

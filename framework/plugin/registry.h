@@ -6,15 +6,18 @@
 
 typedef struct sm_registry sm_registry;
 
-/* An empty registry. Search order of folders: `path` (colon-separated, from --plugin-path, may be NULL), $SMALTI_PLUGIN_PATH, the
- * installed plugindir. Nothing is loaded yet: folders are listed, and modules loaded when a name is asked for or all are listed. */
+/* An empty registry. Search order of folders: `path` (colon-separated, from --plugin-path, may be NULL),
+ * $SMALTI_PLUGIN_PATH, the installed plugindir. Nothing is loaded yet: folders are listed, and modules loaded
+ * when a name is asked for or all are listed. */
 sm_registry *sm_registry_new(const char *path, sm_error *);
-/* Plugins of loaded modules stay valid for ever, since modules are never unloaded; what the registry lists and says (files,
- * refusals) goes with it. Instances hold on to their plugin only, so they may outlive the registry. NULL: nothing. */
+/* Plugins of loaded modules stay valid for ever, since modules are never unloaded; what the registry lists
+ * and says (files, refusals) goes with it. Instances hold on to their plugin only, so they may outlive the
+ * registry. NULL: nothing. */
 void sm_registry_free(sm_registry *);
 /* Load one file; each refusal names the file, the field, both values and what to do. */
 sm_status sm_registry_load(sm_registry *, const char *file, sm_error *);
-/* Load every module found; modules that are refused are kept in a list of refusals and do not stop the others. */
+/* Load every module found; modules that are refused are kept in a list of refusals and do not stop the
+ * others. */
 sm_status sm_registry_scan(sm_registry *, sm_error *);
 int sm_registry_refusals(const sm_registry *);
 const sm_error *sm_registry_refusal(const sm_registry *, int index);
@@ -24,9 +27,10 @@ const char *sm_registry_file(const sm_registry *, const sm_plugin *);
 /* NULL with an error that says "no masker called 'blokwise'; did you mean 'blockwise'? …". */
 const sm_plugin *sm_registry_find(sm_registry *, sm_kind, const char *name, sm_error *);
 
-/* An instance: zeroed memory of plugin->instance_size. Options are filled by the recipe layer, and the texts that they point
- * to belong to the arena that they were read into (a recipe's own), which must outlive the instance. After a failed create
- * it is still not created, with its options filled; destroy is then not called. */
+/* An instance: zeroed memory of plugin->instance_size. Options are filled by the recipe layer, and the texts
+ * that they point to belong to the arena that they were read into (a recipe's own), which must outlive the
+ * instance. After a failed create it is still not created, with its options filled; destroy is then not
+ * called. */
 typedef struct sm_instance {
   const sm_plugin *plugin;
   void *self;
@@ -36,17 +40,23 @@ typedef struct sm_instance {
 sm_status sm_instance_new(const sm_host *, const sm_plugin *, sm_instance *, sm_error *);
 /* Fill an instance's memory from YAML text ("{ratio: 0.3}", or NULL for all defaults), without a recipe. */
 sm_status sm_options_fill(const sm_plugin *, const char *yaml, void *self, sm_arena *, sm_error *);
-sm_status sm_instance_create(sm_instance *, sm_error *); /* calls plugin->create once; wraps its error with the plugin's name */
-void sm_instance_free(sm_instance *);                    /* destroy if created; again, or after a failed new, is safe */
+sm_status sm_instance_create(
+    sm_instance *, sm_error *);       /* calls plugin->create once; wraps its error with the plugin's name */
+void sm_instance_free(sm_instance *); /* destroy if created; again, or after a failed new, is safe */
 
-/* A backbone's spec for pictures of height × width: zeroed, asked, defaults of blocks filled in, and checked field by field (ask.c). */
-sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *, const void *self, int height, int width, sm_backbone_spec *, sm_error *);
-/* Its forward pass; a wanted result that it does not give fails the graph with its name, and what was not wanted is NULL. */
-void sm_backbone_build(const char *name, const sm_backbone_ops *, const void *self, sm_graph *, const sm_params *, const sm_backbone_in *,
-                       sm_backbone_out *);
+/* A backbone's spec for pictures of height × width: zeroed, asked, defaults of blocks filled in, and checked
+ * field by field (ask.c). */
+sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *, const void *self, int height, int width,
+                          sm_backbone_spec *, sm_error *);
+/* Its forward pass; a wanted result that it does not give fails the graph with its name, and what was not
+ * wanted is NULL. */
+void sm_backbone_build(const char *name, const sm_backbone_ops *, const void *self, sm_graph *,
+                       const sm_params *, const sm_backbone_in *, sm_backbone_out *);
 /* A tokenizer's spec beside a backbone (NULL: none is known yet). */
-sm_status sm_tokenizer_ask(const sm_tokenizer_ops *, const void *self, const sm_backbone_spec *, sm_tokenizer_spec *, sm_error *);
+sm_status sm_tokenizer_ask(const sm_tokenizer_ops *, const void *self, const sm_backbone_spec *,
+                           sm_tokenizer_spec *, sm_error *);
 /* An objective's spec for views of height × width (0: not known yet). */
-sm_status sm_objective_ask(const sm_objective_ops *, const void *self, int height, int width, sm_objective_spec *, sm_error *);
+sm_status sm_objective_ask(const sm_objective_ops *, const void *self, int height, int width,
+                           sm_objective_spec *, sm_error *);
 
 #endif

@@ -1,12 +1,13 @@
-/* framework/recipe/ask.h — what several floors ask of a resolved recipe, answered in one place: its slots, its data sets,
- * threads and limits, its optimizer. */
+/* framework/recipe/ask.h — what several floors ask of a resolved recipe, answered in one place: its slots,
+ * its data sets, threads and limits, its optimizer. */
 #ifndef SM_RECIPE_ASK_H
 #define SM_RECIPE_ASK_H
 
 #include "framework/data/data.h"
 #include "framework/recipe/recipe.h"
 
-/* ---- slots ---------------------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------------------
+ */
 
 /* Every slot that is filled, in the order of the schema. */
 typedef struct sm_slot_ref {
@@ -16,21 +17,26 @@ typedef struct sm_slot_ref {
 } sm_slot_ref;
 enum { SM_SLOT_REFS_MAX = 5 + 4 * SM_SLOTS_MAX };
 int sm_recipe_slots(const sm_recipe *, sm_slot_ref refs[SM_SLOT_REFS_MAX]);
-/* Create the instance of every slot. A failure leaves those created that were; sm_recipe_free destroys them. */
+/* Create the instance of every slot. A failure leaves those created that were; sm_recipe_free destroys them.
+ */
 sm_status sm_recipe_create(sm_recipe *, sm_error *);
 
-/* ---- data ----------------------------------------------------------------------------------------------- */
+/* ---- data -----------------------------------------------------------------------------------------------
+ */
 
-/* Create the data set of a slot and open it; an empty slot gives {NULL, NULL}. The slot's recipe owns it. An error that says
- * no place gets the slot's. */
+/* Create the data set of a slot and open it; an empty slot gives {NULL, NULL}. The slot's recipe owns it. An
+ * error that says no place gets the slot's. */
 sm_status sm_slot_open(sm_slot *, sm_dataset *, sm_error *);
-/* The data set over a folder or a packed file, without a recipe: `path` is taken as it is. The instance is the caller's to free
- * in every case; the arena must outlive it. */
-sm_status sm_dataset_open(sm_registry *, const char *path, sm_arena *, sm_instance *, sm_dataset *, sm_error *);
+/* The data set over a folder or a packed file, without a recipe: `path` is taken as it is. The instance is
+ * the caller's to free in every case; the arena must outlive it. */
+sm_status sm_dataset_open(sm_registry *, const char *path, sm_arena *, sm_instance *, sm_dataset *,
+                          sm_error *);
 sm_image_limits sm_recipe_limits(const sm_recipe *);       /* NULL: the defaults */
-int sm_recipe_threads(const sm_recipe *, int64_t asked);   /* what was asked for, else train.threads, else all processors */
+int sm_recipe_threads(const sm_recipe *,
+                      int64_t asked); /* what was asked for, else train.threads, else all processors */
 
-/* ---- training ------------------------------------------------------------------------------------------- */
+/* ---- training -------------------------------------------------------------------------------------------
+ */
 
 sm_schedule sm_recipe_lr(const sm_recipe *); /* scaled by batch_size / lr_batch */
 sm_optimizer_config sm_recipe_optimizer(const sm_recipe *);

@@ -4,62 +4,49 @@
  * created. */
 #include "fit.h"
 
-sm_status sm_fit_fail(fit *f, const sm_slot *s, const char *fmt, ...) {
-  char message[800];
-  va_list args;
-  va_start(args, fmt);
-  vsnprintf(message, sizeof message, fmt, args);
-  va_end(args);
-  sm_fail(f->err, SM_EINVAL, "%s", message);
-  return sm_fail_at(f->err, s->file, s->line, s->col);
-}
-
-sm_status sm_fit_blame(fit *f, const sm_slot *s, sm_status status) {
-  if (!f->err->code) sm_fail(f->err, status, "'%s' is refused by its plugin without a reason", sm_fit_name(s));
-  if (!f->err->place[0]) sm_fail_at(f->err, s->file, s->line, s->col);
-  return status;
-}
-
-static sm_status check_losses_exist(fit *f) {
+static sm_status fit_check_losses_exist(fit *f) {
   if (f->r->losses > 0) return SM_OK;
   sm_fail(f->err, SM_EINVAL, "the recipe has no losses");
   sm_fail_at(f->err, f->r->file, 0, 0);
   return sm_hint(f->err, "add one, as in 'losses: {cls: cls_distill}'");
 }
 
-static sm_status check_evaluations(fit *f) {
+static sm_status fit_check_evaluations(fit *f) {
   if (f->r->evaluations == 0 || f->r->data.test.plugin.plugin) return SM_OK;
   sm_fit_fail(f, &f->r->evaluate[0], "evaluation '%s' needs pictures to test on", f->r->evaluate[0].instance);
   return sm_hint(f->err, "add data.test");
 }
 
-static sm_status needs_whole_step(fit *f, const char *kind, const char *why, const sm_slot *s) {
+static sm_status fit_needs_whole_step(fit *f, const char *kind, const char *why, const sm_slot *s) {
   const sm_train_section *train = &f->r->train;
-  sm_fit_fail(f, s, "%s '%s' %s, but train.micro_batch shows it %lld of %lld pictures", kind, s->instance, why,
-              (long long)train->micro_batch, (long long)train->batch_size);
+  sm_fit_fail(f, s, "%s '%s' %s, but train.micro_batch shows it %lld of %lld pictures", kind, s->instance,
+              why, (long long)train->micro_batch, (long long)train->batch_size);
   return sm_hint(f->err, "leave train.micro_batch out; train.recompute: blocks saves memory too");
 }
 
-/* Micro-batches change no result anywhere; where a target depends on the other rows of its step they would. */
-static sm_status check_micro_batch(fit *f) {
+/* Micro-batches change no result anywhere; where a target depends on the other rows of its step they would.
+ */
+static sm_status fit_check_micro_batch(fit *f) {
   const sm_recipe *r = f->r;
   if (!r->train.micro_batch || r->train.micro_batch >= r->train.batch_size) return SM_OK;
   sm_status status = SM_OK;
   for (int i = 0; i < r->tokenizers && !status; i++)
     if (f->tokenizer[i].whole_step)
-      status = needs_whole_step(f, "tokenizer", "balances its targets over a whole step", &r->tokenizer[i]);
+      status =
+          fit_needs_whole_step(f, "tokenizer", "balances its targets over a whole step", &r->tokenizer[i]);
   for (int i = 0; i < r->heads && !status; i++)
     if (((const sm_head_ops *)r->head[i].plugin.plugin->ops)->whole_step)
-      status = needs_whole_step(f, "head", "looks at all rows of a step", &r->head[i]);
+      status = fit_needs_whole_step(f, "head", "looks at all rows of a step", &r->head[i]);
   for (int i = 0; i < r->losses && !status; i++)
     if (f->loss[i].spec.whole_step)
-      status = needs_whole_step(f, "loss", "compares the rows of a whole step", &r->loss[i]);
+      status = fit_needs_whole_step(f, "loss", "compares the rows of a whole step", &r->loss[i]);
   return status;
 }
 
 sm_status sm_recipe_fit(sm_recipe *r, sm_error *err) {
-  static sm_status (*const checks[])(fit *) = {check_losses_exist, sm_fit_grids,      sm_fit_joins,     sm_fit_masks,
-                                               sm_fit_pairs,       check_micro_batch, check_evaluations};
+  static sm_status (*const checks[])(fit *) = {fit_check_losses_exist, sm_fit_grids, sm_fit_joins,
+                                               sm_fit_masks,           sm_fit_pairs, fit_check_micro_batch,
+                                               fit_check_evaluations};
   fit *f = sm_calloc(1, sizeof *f);
   if (!f) return sm_fail(err, SM_ENOMEM, "out of memory");
   f->r = r;

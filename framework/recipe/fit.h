@@ -1,5 +1,5 @@
-/* fit.h — what the files that hold a recipe's plugins against each other share: the recipe with everybody's answers, and
- * the ways to fail. Private to recipe/. */
+/* fit.h — what the files that hold a recipe's plugins against each other share: the recipe with everybody's
+ * answers, and the ways to fail. Private to recipe/. */
 #ifndef SM_RECIPE_FIT_H
 #define SM_RECIPE_FIT_H
 
@@ -28,7 +28,8 @@ sm_status sm_fit_blame(fit *, const sm_slot *, sm_status);
 /* fit_views.c: views of the backbone, of losses, and what one recipe of several views asks. */
 sm_status sm_fit_grids(fit *); /* fills `backbone` */
 sm_status sm_fit_pairs(fit *);
-/* fit_joins.c: which head and tokenizer each loss joins. Fills `tokenizer` and `loss`, and names in the recipe's slots. */
+/* fit_joins.c: which head and tokenizer each loss joins. Fills `tokenizer` and `loss`, and names in the
+ * recipe's slots. */
 sm_status sm_fit_joins(fit *);
 /* fit_masks.c: the masker and those who look at hidden patches. */
 sm_status sm_fit_masks(fit *);

@@ -1,11 +1,12 @@
-/* fit_joins.c — which head and tokenizer each loss joins: those it names, else the only ones whose forms and sizes fit. */
+/* fit_joins.c — which head and tokenizer each loss joins: those it names, else the only ones whose forms and
+ * sizes fit. */
 #include <string.h>
 
 #include "fit.h"
 
 /* ---- asking -------------------------------------------------------------------------------------------- */
 
-static sm_status ask_tokenizers(fit *f) {
+static sm_status fit_joins_ask_tokenizers(fit *f) {
   const char *moving = NULL;
   for (int i = 0; i < f->r->tokenizers; i++) {
     const sm_slot *s = &f->r->tokenizer[i];
@@ -19,15 +20,15 @@ static sm_status ask_tokenizers(fit *f) {
     }
     if (spec->ema) moving = s->instance;
     if (spec->teacher_blocks > f->backbone.blocks || spec->teacher_blocks > SM_WISHES_MAX) {
-      sm_fit_fail(f, s, "tokenizer '%s' looks at the last %d blocks, but backbone `%s` offers %d", s->instance,
-                  spec->teacher_blocks, sm_fit_name(&f->r->backbone), f->backbone.blocks);
+      sm_fit_fail(f, s, "tokenizer '%s' looks at the last %d blocks, but backbone `%s` offers %d",
+                  s->instance, spec->teacher_blocks, sm_fit_name(&f->r->backbone), f->backbone.blocks);
       return sm_hint(f->err, "ask for fewer blocks");
     }
   }
   return SM_OK;
 }
 
-static sm_status ask_losses(fit *f) {
+static sm_status fit_joins_ask_losses(fit *f) {
   for (int i = 0; i < f->r->losses; i++) {
     const sm_slot *s = &f->r->loss[i];
     const sm_loss_ops *ops = s->plugin.plugin->ops;
@@ -40,21 +41,21 @@ static sm_status ask_losses(fit *f) {
 
 /* ---- forms and sizes ----------------------------------------------------------------------------------- */
 
-static sm_form form_at(const sm_tokenizer_spec *t, sm_site site) {
+static sm_form fit_joins_form_at(const sm_tokenizer_spec *t, sm_site site) {
   return site == SM_SITE_VIEW ? t->view : t->patch;
 }
-static int dim_at(const sm_tokenizer_spec *t, sm_site site) {
+static int fit_joins_dim_at(const sm_tokenizer_spec *t, sm_site site) {
   return site == SM_SITE_VIEW ? t->view_dim : t->patch_dim;
 }
-static const char *site_name(sm_site site) { return site == SM_SITE_VIEW ? "view" : "patch"; }
+static const char *fit_joins_site_name(sm_site site) { return site == SM_SITE_VIEW ? "view" : "patch"; }
 
-static int head_dim(const fit *f, int head, sm_site site) {
+static int fit_joins_head_dim(const fit *f, int head, sm_site site) {
   const sm_slot *h = &f->r->head[head];
   const sm_head_ops *ops = h->plugin.plugin->ops;
   return ops->out_dim ? ops->out_dim(h->plugin.self, site, f->backbone.dim) : 0;
 }
 
-static void name_forms(unsigned forms, sm_text *text) {
+static void fit_joins_name_forms(unsigned forms, sm_text *text) {
   static const char *const names[] = {"distributions", "ids", "vectors"};
   bool first = true;
   for (int i = 0; i < 3; i++) {
@@ -65,37 +66,37 @@ static void name_forms(unsigned forms, sm_text *text) {
 }
 
 /* "patch ids only", "view and patch distributions", "nothing" */
-static void name_gifts(const sm_tokenizer_spec *t, sm_text *text) {
+static void fit_joins_name_gifts(const sm_tokenizer_spec *t, sm_text *text) {
   if (t->view && t->view == t->patch) {
     sm_text_add(text, "view and patch ");
-    name_forms(t->view, text);
+    fit_joins_name_forms(t->view, text);
   } else if (t->view && t->patch) {
     sm_text_add(text, "view ");
-    name_forms(t->view, text);
+    fit_joins_name_forms(t->view, text);
     sm_text_add(text, " and patch ");
-    name_forms(t->patch, text);
+    fit_joins_name_forms(t->patch, text);
   } else if (t->view || t->patch) {
     sm_text_add(text, t->view ? "view " : "patch ");
-    name_forms(t->view ? t->view : t->patch, text);
+    fit_joins_name_forms(t->view ? t->view : t->patch, text);
     sm_text_add(text, " only");
   } else {
     sm_text_add(text, "nothing");
   }
 }
 
-static bool tokenizer_fits(const fit *f, int loss, int t) {
-  return (form_at(&f->tokenizer[t], f->loss[loss].spec.site) & f->loss[loss].spec.forms) != 0;
+static bool fit_joins_tokenizer_fits(const fit *f, int loss, int t) {
+  return (fit_joins_form_at(&f->tokenizer[t], f->loss[loss].spec.site) & f->loss[loss].spec.forms) != 0;
 }
 
-static sm_status tokenizer_misfit(fit *f, int loss, int t) {
+static sm_status fit_joins_tokenizer_misfit(fit *f, int loss, int t) {
   const sm_slot *l = &f->r->loss[loss], *s = &f->r->tokenizer[t];
   sm_text gives = {0}, takes = {0};
-  name_gifts(&f->tokenizer[t], &gives);
-  bool site = form_at(&f->tokenizer[t], f->loss[loss].spec.site) == SM_TARGET_NONE;
-  name_forms(f->loss[loss].spec.forms, &takes);
+  fit_joins_name_gifts(&f->tokenizer[t], &gives);
+  bool site = fit_joins_form_at(&f->tokenizer[t], f->loss[loss].spec.site) == SM_TARGET_NONE;
+  fit_joins_name_forms(f->loss[loss].spec.forms, &takes);
   if (site)
     sm_fit_fail(f, l, "`%s` needs a %s target; tokenizer `%s` gives %s", sm_fit_name(l),
-           site_name(f->loss[loss].spec.site), sm_fit_name(s), gives.s ? gives.s : "?");
+           fit_joins_site_name(f->loss[loss].spec.site), sm_fit_name(s), gives.s ? gives.s : "?");
   else
     sm_fit_fail(f, l, "`%s` takes %s; tokenizer `%s` gives %s", sm_fit_name(l), takes.s ? takes.s : "?",
            sm_fit_name(s), gives.s ? gives.s : "?");
@@ -105,33 +106,34 @@ static sm_status tokenizer_misfit(fit *f, int loss, int t) {
 }
 
 /* The size of what comes before the loss and what it is compared with; 0 = as large as the other. */
-static bool head_fits(const fit *f, int head, int t, sm_site site) {
-  int out = head_dim(f, head, site), target = t < 0 ? 0 : dim_at(&f->tokenizer[t], site);
+static bool fit_joins_head_fits(const fit *f, int head, int t, sm_site site) {
+  int out = fit_joins_head_dim(f, head, site), target = t < 0 ? 0 : fit_joins_dim_at(&f->tokenizer[t], site);
   if (t < 0) return out > 0; /* nothing else says its size */
   return out == 0 || target == 0 || out == target;
 }
 
-static sm_status head_misfit(fit *f, int loss, int head, int t) {
+static sm_status fit_joins_head_misfit(fit *f, int loss, int head, int t) {
   sm_site site = f->loss[loss].spec.site;
   const sm_slot *h = &f->r->head[head], *s = t < 0 ? NULL : &f->r->tokenizer[t];
   if (!s) {
-    sm_fit_fail(f, h, "head '%s' has no size, and loss '%s' joins no tokenizer that could give it one", h->instance,
-                f->r->loss[loss].instance);
+    sm_fit_fail(f, h, "head '%s' has no size, and loss '%s' joins no tokenizer that could give it one",
+                h->instance, f->r->loss[loss].instance);
     return sm_hint(f->err, "give the head a size: out_dim");
   }
   sm_fit_fail(f, h, "head '%s' gives %d values per %s, but tokenizer '%s' names %d", h->instance,
-         head_dim(f, head, site), site_name(site), s->instance, dim_at(&f->tokenizer[t], site));
+              fit_joins_head_dim(f, head, site), fit_joins_site_name(site), s->instance,
+              fit_joins_dim_at(&f->tokenizer[t], site));
   return sm_hint(f->err, "leave the head's size out: it is then the target's");
 }
 
 /* ---- joining ------------------------------------------------------------------------------------------- */
 
 /* The index of the instance called `name`, or -1 with an error. */
-static int find_named(fit *f, const sm_slot *loss, const char *what, const char *name, const sm_slot *slots,
-                      int n) {
+static int fit_joins_find_named(fit *f, const sm_slot *loss, const char *what, const char *name,
+                                const sm_slot *slots, int n) {
   const char *names[SM_SLOTS_MAX + 1];
   for (int i = 0; i < n; i++) {
-    if (strcmp(slots[i].instance, name) == 0) return i;
+    if (!strcmp(slots[i].instance, name)) return i;
     names[i] = slots[i].instance;
   }
   names[n] = NULL;
@@ -141,7 +143,7 @@ static int find_named(fit *f, const sm_slot *loss, const char *what, const char 
 }
 
 /* Several fit: say which. */
-static sm_status ambiguous(fit *f, const sm_slot *loss, const char *what, const sm_slot *slots,
+static sm_status fit_joins_ambiguous(fit *f, const sm_slot *loss, const char *what, const sm_slot *slots,
                            const bool *fits, int n) {
   sm_text list = {0};
   const char *first = NULL;
@@ -155,7 +157,7 @@ static sm_status ambiguous(fit *f, const sm_slot *loss, const char *what, const 
   return sm_hint(f->err, "say which among its options, as in '%s: %s'", what, first);
 }
 
-static sm_status choose_tokenizer(fit *f, int loss, int *chosen) {
+static sm_status fit_joins_choose_tokenizer(fit *f, int loss, int *chosen) {
   sm_slot *l = &f->r->loss[loss];
   bool fits[SM_SLOTS_MAX] = {false};
   int n = 0, last = 0;
@@ -164,20 +166,20 @@ static sm_status choose_tokenizer(fit *f, int loss, int *chosen) {
     return sm_hint(f->err, "add 'tokenizer: {online_ema: {}}' or another");
   }
   if (l->tokenizer) {
-    *chosen = find_named(f, l, "tokenizer", l->tokenizer, f->r->tokenizer, f->r->tokenizers);
+    *chosen = fit_joins_find_named(f, l, "tokenizer", l->tokenizer, f->r->tokenizer, f->r->tokenizers);
     if (*chosen < 0) return SM_EINVAL;
-    return tokenizer_fits(f, loss, *chosen) ? SM_OK : tokenizer_misfit(f, loss, *chosen);
+    return fit_joins_tokenizer_fits(f, loss, *chosen) ? SM_OK : fit_joins_tokenizer_misfit(f, loss, *chosen);
   }
   for (int i = 0; i < f->r->tokenizers; i++)
-    if ((fits[i] = tokenizer_fits(f, loss, i))) n++, last = i;
-  if (n == 0) return tokenizer_misfit(f, loss, 0);
-  if (n > 1) return ambiguous(f, l, "tokenizer", f->r->tokenizer, fits, f->r->tokenizers);
+    if ((fits[i] = fit_joins_tokenizer_fits(f, loss, i))) n++, last = i;
+  if (n == 0) return fit_joins_tokenizer_misfit(f, loss, 0);
+  if (n > 1) return fit_joins_ambiguous(f, l, "tokenizer", f->r->tokenizer, fits, f->r->tokenizers);
   *chosen = last;
   l->tokenizer = f->r->tokenizer[last].instance;
   return SM_OK;
 }
 
-static sm_status choose_head(fit *f, int loss, int t, int *chosen) {
+static sm_status fit_joins_choose_head(fit *f, int loss, int t, int *chosen) {
   sm_slot *l = &f->r->loss[loss];
   sm_site site = f->loss[loss].spec.site;
   bool fits[SM_SLOTS_MAX] = {false};
@@ -187,26 +189,26 @@ static sm_status choose_head(fit *f, int loss, int t, int *chosen) {
     return sm_hint(f->err, "add 'head: {projection: {out_dim: 8192}}' or another");
   }
   if (l->head) {
-    *chosen = find_named(f, l, "head", l->head, f->r->head, f->r->heads);
+    *chosen = fit_joins_find_named(f, l, "head", l->head, f->r->head, f->r->heads);
     if (*chosen < 0) return SM_EINVAL;
-    return head_fits(f, *chosen, t, site) ? SM_OK : head_misfit(f, loss, *chosen, t);
+    return fit_joins_head_fits(f, *chosen, t, site) ? SM_OK : fit_joins_head_misfit(f, loss, *chosen, t);
   }
   for (int i = 0; i < f->r->heads; i++)
-    if ((fits[i] = head_fits(f, i, t, site))) n++, last = i;
-  if (n == 0) return head_misfit(f, loss, 0, t);
-  if (n > 1) return ambiguous(f, l, "head", f->r->head, fits, f->r->heads);
+    if ((fits[i] = fit_joins_head_fits(f, i, t, site))) n++, last = i;
+  if (n == 0) return fit_joins_head_misfit(f, loss, 0, t);
+  if (n > 1) return fit_joins_ambiguous(f, l, "head", f->r->head, fits, f->r->heads);
   *chosen = last;
   l->head = f->r->head[last].instance;
   return SM_OK;
 }
 
 /* A tokenizer that runs a head runs the one of its losses; its size is that head's unless it has its own. */
-static sm_status join_head(fit *f, int loss, int t, int head) {
+static sm_status fit_joins_join_head(fit *f, int loss, int t, int head) {
   sm_slot *s = &f->r->tokenizer[t], *h = &f->r->head[head];
   sm_site site = f->loss[loss].spec.site;
-  if (!head_dim(f, head, site) && !dim_at(&f->tokenizer[t], site)) {
-    sm_fit_fail(f, h, "head '%s' takes its size from tokenizer '%s', which takes it from the head", h->instance,
-           s->instance);
+  if (!fit_joins_head_dim(f, head, site) && !fit_joins_dim_at(&f->tokenizer[t], site)) {
+    sm_fit_fail(f, h, "head '%s' takes its size from tokenizer '%s', which takes it from the head",
+                h->instance, s->instance);
     return sm_hint(f->err, "give the head a size: out_dim");
   }
   if (!f->tokenizer[t].needs_head) return SM_OK;
@@ -220,7 +222,7 @@ static sm_status join_head(fit *f, int loss, int t, int head) {
 }
 
 /* A loss that wants no target, or no head, joins none. */
-static sm_status check_no_join(fit *f, int loss) {
+static sm_status fit_joins_check_no_join(fit *f, int loss) {
   const sm_slot *l = &f->r->loss[loss];
   const sm_loss_spec *spec = &f->loss[loss].spec;
   const char *what = l->tokenizer && !spec->forms ? "tokenizer" : l->head && spec->features ? "head" : NULL;
@@ -231,22 +233,23 @@ static sm_status check_no_join(fit *f, int loss) {
 }
 
 /* A loss that compares features with targets wants both equally wide. */
-static sm_status check_width(fit *f, int loss, int t) {
-  const int dim = dim_at(&f->tokenizer[t], f->loss[loss].spec.site);
+static sm_status fit_joins_check_width(fit *f, int loss, int t) {
+  const int dim = fit_joins_dim_at(&f->tokenizer[t], f->loss[loss].spec.site);
   if (!dim || dim == f->backbone.dim) return SM_OK;
-  return sm_fit_fail(f, &f->r->loss[loss], "loss '%s' compares features of width %d, but tokenizer '%s' gives %d numbers",
+  return sm_fit_fail(f, &f->r->loss[loss],
+                     "loss '%s' compares features of width %d, but tokenizer '%s' gives %d numbers",
                      f->r->loss[loss].instance, f->backbone.dim, f->r->tokenizer[t].instance, dim);
 }
 
-static sm_status join_loss(fit *f, int loss) {
+static sm_status fit_joins_join_loss(fit *f, int loss) {
   fit_loss *l = &f->loss[loss];
   const bool target = l->spec.forms != 0, logits = !l->spec.features;
   int t = -1, h = -1;
-  sm_status status = check_no_join(f, loss);
-  if (!status && target) status = choose_tokenizer(f, loss, &t);
-  if (!status && logits) status = choose_head(f, loss, t, &h);
-  if (!status && logits && target) status = join_head(f, loss, t, h);
-  if (!status && !logits && target) status = check_width(f, loss, t);
+  sm_status status = fit_joins_check_no_join(f, loss);
+  if (!status && target) status = fit_joins_choose_tokenizer(f, loss, &t);
+  if (!status && logits) status = fit_joins_choose_head(f, loss, t, &h);
+  if (!status && logits && target) status = fit_joins_join_head(f, loss, t, h);
+  if (!status && !logits && target) status = fit_joins_check_width(f, loss, t);
   if (status) return status;
   if (t >= 0) f->tokenizer_used[t] = true;
   if (h >= 0) f->head_used[h] = true;
@@ -255,7 +258,7 @@ static sm_status join_loss(fit *f, int loss) {
 }
 
 /* What no loss looks at would cost time and mean nothing. */
-static sm_status check_unused(fit *f) {
+static sm_status fit_joins_check_unused(fit *f) {
   for (int i = 0; i < f->r->heads; i++)
     if (!f->head_used[i]) {
       sm_fit_fail(f, &f->r->head[i], "head '%s' is joined by no loss", f->r->head[i].instance);
@@ -270,8 +273,8 @@ static sm_status check_unused(fit *f) {
 }
 
 sm_status sm_fit_joins(fit *f) {
-  sm_status status = ask_tokenizers(f);
-  if (!status) status = ask_losses(f);
-  for (int i = 0; i < f->r->losses && !status; i++) status = join_loss(f, i);
-  return status ? status : check_unused(f);
+  sm_status status = fit_joins_ask_tokenizers(f);
+  if (!status) status = fit_joins_ask_losses(f);
+  for (int i = 0; i < f->r->losses && !status; i++) status = fit_joins_join_loss(f, i);
+  return status ? status : fit_joins_check_unused(f);
 }

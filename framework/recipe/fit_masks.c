@@ -1,7 +1,8 @@
-/* fit_masks.c — the masker against those who look at hidden patches, and against the views that it hides them of. */
+/* fit_masks.c — the masker against those who look at hidden patches, and against the views that it hides them
+ * of. */
 #include "fit.h"
 
-static sm_status check_masks(fit *f) {
+static sm_status fit_masks_check_masks(fit *f) {
   const sm_slot *m = &f->r->masker;
   const sm_masker_ops *ops = m->plugin.plugin ? m->plugin.plugin->ops : NULL;
   double most = ops && ops->max_ratio ? ops->max_ratio(m->plugin.self) : ops ? 1 : 0;
@@ -15,8 +16,8 @@ static sm_status check_masks(fit *f) {
       return sm_hint(f->err, "choose another masker, or drop the loss");
     }
     if (start >= f->r->train.epochs) {
-      sm_fit_fail(f, m, "masker `%s` begins at epoch %lld, but the run has %lld", sm_fit_name(m), (long long)start,
-             (long long)f->r->train.epochs);
+      sm_fit_fail(f, m, "masker `%s` begins at epoch %lld, but the run has %lld", sm_fit_name(m),
+                  (long long)start, (long long)f->r->train.epochs);
       return sm_hint(f->err, "`%s` would never see a hidden patch", sm_fit_name(l));
     }
   }
@@ -24,7 +25,7 @@ static sm_status check_masks(fit *f) {
 }
 
 /* Hidden patches of local views need a loss and a tokenizer that know of them. */
-static sm_status check_local_patches(fit *f, int loss) {
+static sm_status fit_masks_check_local_patches(fit *f, int loss) {
   const fit_loss *join = &f->loss[loss];
   if (join->spec.site != SM_SITE_PATCH || join->tokenizer < 0) return SM_OK;
   const sm_slot *l = &f->r->loss[loss], *t = &f->r->tokenizer[join->tokenizer];
@@ -38,9 +39,10 @@ static sm_status check_local_patches(fit *f, int loss) {
             "data.views.masked is `all`, but tokenizer `%s` names patches of global views only",
             sm_fit_name(t));
   } else if (f->tokenizer[join->tokenizer].own) {
-    sm_fail(f->err, SM_EINVAL,
-            "data.views.masked is `all`, but tokenizer `%s` looks at views of its own here, which are made of global views only",
-            sm_fit_name(t));
+    sm_fail(
+        f->err, SM_EINVAL,
+        "data.views.masked is `all`, but tokenizer `%s` looks at views of its own here, which are made of global views only",
+        sm_fit_name(t));
   } else {
     return SM_OK;
   }
@@ -49,7 +51,7 @@ static sm_status check_local_patches(fit *f, int loss) {
 }
 
 /* Which views are masked must mean something: a masker, views to choose from. */
-static sm_status check_masked(fit *f) {
+static sm_status fit_masks_check_masked(fit *f) {
   static const char *const names[] = {"global", "one", "all"};
   const sm_slot *m = &f->r->masker;
   const sm_views_section *v = &f->r->views;
@@ -70,12 +72,12 @@ static sm_status check_masked(fit *f) {
   }
   sm_status status = SM_OK;
   for (int i = 0; i < f->r->losses && v->masked == SM_MASKED_ALL && v->locals > 0 && !status; i++)
-    status = check_local_patches(f, i);
+    status = fit_masks_check_local_patches(f, i);
   return status;
 }
 
 /* A masker that looks at the teacher needs one that learns, and its attention. */
-static sm_status check_attention(fit *f) {
+static sm_status fit_masks_check_attention(fit *f) {
   const sm_slot *m = &f->r->masker;
   const sm_masker_ops *ops = m->plugin.plugin ? m->plugin.plugin->ops : NULL;
   bool teacher = false;
@@ -93,7 +95,7 @@ static sm_status check_attention(fit *f) {
 }
 
 sm_status sm_fit_masks(fit *f) {
-  sm_status status = check_masks(f);
-  if (!status) status = check_masked(f);
-  return status ? status : check_attention(f);
+  sm_status status = fit_masks_check_masks(f);
+  if (!status) status = fit_masks_check_masked(f);
+  return status ? status : fit_masks_check_attention(f);
 }

@@ -1,8 +1,9 @@
-/* fit_objective.c — an objective trains a network of its own: what may stand beside it, and the view that it takes. */
+/* fit_objective.c — an objective trains a network of its own: what may stand beside it, and the view that it
+ * takes. */
 #include "fit.h"
 
 /* What has no place beside an objective: it brings its network and its loss. */
-static sm_status check_alone(fit *f) {
+static sm_status fit_objective_check_alone(fit *f) {
   const sm_recipe *r = f->r;
   const struct {
     const char *kind, *key;
@@ -14,8 +15,9 @@ static sm_status check_alone(fit *f) {
                 {"loss", "losses", &r->loss[0]}};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
     if (!others[i].slot->plugin.plugin) continue;
-    sm_fit_fail(f, others[i].slot, "objective `%s` trains a network of its own; %s `%s` has no place beside it",
-           sm_fit_name(&r->objective), others[i].kind, sm_fit_name(others[i].slot));
+    sm_fit_fail(f, others[i].slot,
+                "objective `%s` trains a network of its own; %s `%s` has no place beside it",
+                sm_fit_name(&r->objective), others[i].kind, sm_fit_name(others[i].slot));
     return sm_hint(f->err, "drop it: '%s: !delete'; or drop the objective", others[i].key);
   }
   if (r->evaluations > 0) {
@@ -26,7 +28,7 @@ static sm_status check_alone(fit *f) {
   return SM_OK;
 }
 
-static sm_status check_one_view(fit *f, const char *which, int64_t count, int64_t wanted) {
+static sm_status fit_objective_check_one_view(fit *f, const char *which, int64_t count, int64_t wanted) {
   char path[64];
   if (count == wanted) return SM_OK;
   snprintf(path, sizeof path, "data.views.%s", which);
@@ -36,7 +38,7 @@ static sm_status check_one_view(fit *f, const char *which, int64_t count, int64_
   return sm_hint(f->err, "set %s.count: %lld", path, (long long)wanted);
 }
 
-static sm_status check_no_masks(fit *f) {
+static sm_status fit_objective_check_no_masks(fit *f) {
   if (f->r->views.masked == SM_MASKED_GLOBAL) return SM_OK;
   sm_fail(f->err, SM_EINVAL,
           "data.views.masked says which views a masker hides patches of, but objective `%s` has none",
@@ -48,10 +50,10 @@ static sm_status check_no_masks(fit *f) {
 sm_status sm_fit_objective(fit *f) {
   const sm_slot *o = &f->r->objective;
   sm_objective_spec spec;
-  sm_status status = check_alone(f);
-  if (!status) status = check_one_view(f, "global", f->r->views.globals, 1);
-  if (!status) status = check_one_view(f, "local", f->r->views.locals, 0);
-  if (!status) status = check_no_masks(f);
+  sm_status status = fit_objective_check_alone(f);
+  if (!status) status = fit_objective_check_one_view(f, "global", f->r->views.globals, 1);
+  if (!status) status = fit_objective_check_one_view(f, "local", f->r->views.locals, 0);
+  if (!status) status = fit_objective_check_no_masks(f);
   if (status) return status;
   if (f->r->train.init) {
     sm_fail(f->err, SM_EINVAL, "train.init names weights of a backbone, and objective `%s` has none",
@@ -61,6 +63,7 @@ sm_status sm_fit_objective(fit *f) {
   }
   sm_error_clear(f->err);
   const sm_views_section *v = &f->r->views;
-  status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, v->global_height, v->global_width, &spec, f->err);
+  status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, v->global_height, v->global_width, &spec,
+                            f->err);
   return status ? sm_fit_blame(f, o, status) : SM_OK;
 }

@@ -1,4 +1,5 @@
-/* fit_views.c — views against the backbone that cuts them into cells, and against the losses that compare them. */
+/* fit_views.c — views against the backbone that cuts them into cells, and against the losses that compare
+ * them. */
 #include "fit.h"
 
 /* ---- views and backbone -------------------------------------------------------------------------------- */
@@ -7,7 +8,8 @@ static sm_status fit_view(fit *f, const char *which, int height, int width) {
   const sm_slot *b = &f->r->backbone;
   char path[64];
   sm_error_clear(f->err);
-  sm_status status = sm_backbone_ask(sm_fit_name(b), b->plugin.plugin->ops, b->plugin.self, height, width, &f->backbone, f->err);
+  sm_status status = sm_backbone_ask(sm_fit_name(b), b->plugin.plugin->ops, b->plugin.self, height, width,
+                                     &f->backbone, f->err);
   snprintf(path, sizeof path, "data.views.%s", which);
   if (status && !f->err->place[0]) {
     sm_fit_blame(f, b, status);
@@ -20,13 +22,14 @@ static sm_status fit_view(fit *f, const char *which, int height, int width) {
 sm_status sm_fit_grids(fit *f) {
   const sm_views_section *v = &f->r->views;
   sm_status status = v->locals > 0 ? fit_view(f, "local", v->local_height, v->local_width) : SM_OK;
-  return status ? status : fit_view(f, "global", v->global_height, v->global_width); /* last: its spec is kept */
+  return status ? status
+                : fit_view(f, "global", v->global_height, v->global_width); /* last: its spec is kept */
 }
 
 /* ---- views and losses ---------------------------------------------------------------------------------- */
 
 /* A loss between views that has no pair of views to compare. */
-static sm_status check_pairs(fit *f, int i) {
+static sm_status fit_views_check_pairs(fit *f, int i) {
   const sm_slot *l = &f->r->loss[i];
   const sm_loss_ops *ops = l->plugin.plugin->ops;
   const sm_views_section *v = &f->r->views;
@@ -49,7 +52,7 @@ static sm_status check_pairs(fit *f, int i) {
 sm_status sm_fit_pairs(fit *f) {
   bool used = false;
   for (int i = 0; i < f->r->losses; i++) {
-    sm_status status = check_pairs(f, i);
+    sm_status status = fit_views_check_pairs(f, i);
     if (status) return status;
     bool patches =
         f->loss[i].spec.site == SM_SITE_PATCH && f->r->views.masked != SM_MASKED_ALL; /* none are hidden */

@@ -18,28 +18,29 @@ typedef struct walker {
   sm_error *err;
 } walker;
 
-static sm_yaml *no_memory(walker *w) {
+static sm_yaml *override_no_memory(walker *w) {
   sm_fail(w->err, SM_ENOMEM, "out of memory");
   return NULL;
 }
 
 /* {key: value}; a NULL value is an error already set. */
-static sm_yaml *wrap(walker *w, const char *key, sm_yaml *value) {
+static sm_yaml *override_wrap(walker *w, const char *key, sm_yaml *value) {
   if (!value) return NULL;
   sm_yaml *map = sm_yaml_new(w->arena, SM_YAML_MAP, w->at);
-  return map && sm_yaml_add(w->arena, map, key, w->at, value) ? map : no_memory(w);
+  return map && sm_yaml_add(w->arena, map, key, w->at, value) ? map : override_no_memory(w);
 }
 
 /* ---- options ------------------------------------------------------------------------------------------- */
 
 /* The segment behind an option: a key of a schedule that is already one, or that its default is. */
-static sm_yaml *schedule_part(walker *w, const sm_option *o, const sm_yaml *old, int i) {
+static sm_yaml *override_schedule_part(walker *w, const sm_option *o, const sm_yaml *old, int i) {
   if (o->type != SM_OPT_SCHEDULE || i + 1 < w->n) {
     sm_fail(w->err, SM_EINVAL, "'%.80s' has no part '%.80s'", w->segment[i - 1], w->segment[i]);
     sm_fail_place(w->err, w->at);
     return NULL;
   }
-  if (old && old->kind == SM_YAML_TEXT && sm_option_warms_up(o)) old = wrap(w, "from", (sm_yaml *)old);
+  if (old && old->kind == SM_YAML_TEXT && sm_option_warms_up(o))
+    old = override_wrap(w, "from", (sm_yaml *)old);
   if (old && old->kind != SM_YAML_MAP) {
     char what[80];
     sm_fail(w->err, SM_EINVAL, "'%.80s' is %s, which has no part '%.80s'", o->name,
@@ -49,73 +50,78 @@ static sm_yaml *schedule_part(walker *w, const sm_option *o, const sm_yaml *old,
     return NULL;
   }
   sm_yaml *map = sm_yaml_new(w->arena, SM_YAML_MAP, w->at);
-  if (!map) return no_memory(w);
+  if (!map) return override_no_memory(w);
   for (int k = 0; old && k < old->n; k++)
     if (strcmp(old->entry[k].key, w->segment[i]) != 0 &&
         !sm_yaml_add(w->arena, map, old->entry[k].key, old->entry[k].at, old->entry[k].value))
-      return no_memory(w);
-  return sm_yaml_add(w->arena, map, w->segment[i], w->at, w->value) ? map : no_memory(w);
+      return override_no_memory(w);
+  return sm_yaml_add(w->arena, map, w->segment[i], w->at, w->value) ? map : override_no_memory(w);
 }
 
-static sm_yaml *plain_value(walker *w, int i) {
-  return i == w->n ? w->value : wrap(w, w->segment[i], plain_value(w, i + 1));
+static sm_yaml *override_plain_value(walker *w, int i) {
+  return i == w->n ? w->value : override_wrap(w, w->segment[i], override_plain_value(w, i + 1));
 }
 
 /* {option: value} or one part of it; `o` NULL: not in the table, which resolving will say. */
-static sm_yaml *option_value(walker *w, const sm_option *o, const sm_yaml *options, int i) {
-  if (!o || i + 1 == w->n) return plain_value(w, i);
-  return wrap(w, w->segment[i], schedule_part(w, o, sm_yaml_get(options, w->segment[i]), i + 1));
+static sm_yaml *override_option_value(walker *w, const sm_option *o, const sm_yaml *options, int i) {
+  if (!o || i + 1 == w->n) return override_plain_value(w, i);
+  return override_wrap(w, w->segment[i],
+                       override_schedule_part(w, o, sm_yaml_get(options, w->segment[i]), i + 1));
 }
 
 /* ---- slots --------------------------------------------------------------------------------------------- */
 
-static const sm_option *find_option(walker *w, const sm_schema *s, const char *plugin, const char *name) {
+static const sm_option *override_find_option(walker *w, const sm_schema *s, const char *plugin,
+                                             const char *name) {
   const sm_schema *core = s->kind ? NULL : sm_schema_child(s, plugin);
   if (core) return sm_schema_option(core, name);
   const sm_plugin *p = s->kind ? sm_registry_find(w->registry, s->kind, plugin, NULL) : NULL;
   for (uint32_t i = 0; p && i < p->n_options; i++)
-    if (strcmp(p->options[i].name, name) == 0) return &p->options[i];
+    if (!strcmp(p->options[i].name, name)) return &p->options[i];
   return NULL;
 }
 
-static bool is_plugin(walker *w, const sm_schema *s, const char *name) {
+static bool override_is_plugin(walker *w, const sm_schema *s, const char *name) {
   return s->kind ? sm_registry_find(w->registry, s->kind, name, NULL) != NULL
                  : sm_schema_child(s, name) != NULL;
 }
 
-static bool core_key(const sm_schema *s, const char *name) {
+static bool override_core_key(const sm_schema *s, const char *name) {
   for (int i = 0; s->also && s->also[i]; i++)
-    if (strcmp(s->also[i], name) == 0) return true;
+    if (!strcmp(s->also[i], name)) return true;
   return false;
 }
 
 /* The plugin that segment i is about; *skipped: the segment is an option of it already. */
-static const char *slot_plugin(walker *w, const sm_schema *s, const sm_yaml *slot, int i, bool *skipped) {
+static const char *override_slot_plugin(walker *w, const sm_schema *s, const sm_yaml *slot, int i,
+                                        bool *skipped) {
   const sm_entry *now = sm_slot_plugin(slot);
   const char *segment = w->segment[i];
   *skipped = false;
-  if (!now || strcmp(now->key, segment) == 0) return segment;
-  *skipped = core_key(s, segment) || find_option(w, s, now->key, segment) ||
-             (i + 1 == w->n && !is_plugin(w, s, segment));
+  if (!now || !strcmp(now->key, segment)) return segment;
+  *skipped = override_core_key(s, segment) || override_find_option(w, s, now->key, segment) ||
+             (i + 1 == w->n && !override_is_plugin(w, s, segment));
   return *skipped ? now->key : segment;
 }
 
-static sm_yaml *slot_value(walker *w, const sm_schema *s, const sm_yaml *slot, int i) {
+static sm_yaml *override_slot_value(walker *w, const sm_schema *s, const sm_yaml *slot, int i) {
   bool skipped;
   if (i == w->n) return w->value;
-  const char *plugin = slot_plugin(w, s, slot, i, &skipped);
+  const char *plugin = override_slot_plugin(w, s, slot, i, &skipped);
   const sm_entry *now = sm_slot_plugin(slot);
-  const sm_yaml *options = now && strcmp(now->key, plugin) == 0 ? now->value : NULL;
+  const sm_yaml *options = now && !strcmp(now->key, plugin) ? now->value : NULL;
   if (!skipped) i++;
-  if (i == w->n) return wrap(w, plugin, w->value);
-  return wrap(w, plugin, option_value(w, find_option(w, s, plugin, w->segment[i]), options, i));
+  if (i == w->n) return override_wrap(w, plugin, w->value);
+  return override_wrap(
+      w, plugin, override_option_value(w, override_find_option(w, s, plugin, w->segment[i]), options, i));
 }
 
 /* ---- sections ------------------------------------------------------------------------------------------ */
 
-static sm_yaml *section_value(walker *w, const sm_schema *s, const sm_yaml *tree, int i);
+static sm_yaml *override_section_value(walker *w, const sm_schema *s, const sm_yaml *tree, int i);
 
-static sm_yaml *no_instance(walker *w, const sm_schema *c, const sm_yaml *slots, const char *instance) {
+static sm_yaml *override_no_instance(walker *w, const sm_schema *c, const sm_yaml *slots,
+                                     const char *instance) {
   const char *names[KEYS_MAX];
   int n = 0;
   for (int i = 0; slots && i < slots->n && n + 1 < KEYS_MAX; i++) names[n++] = slots->entry[i].key;
@@ -126,30 +132,31 @@ static sm_yaml *no_instance(walker *w, const sm_schema *c, const sm_yaml *slots,
   return NULL;
 }
 
-static sm_yaml *child_value(walker *w, const sm_schema *c, const sm_yaml *tree, int i) {
+static sm_yaml *override_child_value(walker *w, const sm_schema *c, const sm_yaml *tree, int i) {
   const char *key = w->segment[i];
   const sm_yaml *now = sm_yaml_get(tree, c->key);
-  if (c->shape == SM_SCHEMA_SECTION) return wrap(w, key, section_value(w, c, now, i + 1));
-  if (c->shape == SM_SCHEMA_SLOT) return wrap(w, key, slot_value(w, c, now, i + 1));
-  if (c->single && strcmp(c->single, key) == 0)
-    return wrap(w, key, slot_value(w, c, sm_yaml_get(now, "main"), i + 1));
-  if (i + 1 == w->n) return wrap(w, key, w->value);
+  if (c->shape == SM_SCHEMA_SECTION) return override_wrap(w, key, override_section_value(w, c, now, i + 1));
+  if (c->shape == SM_SCHEMA_SLOT) return override_wrap(w, key, override_slot_value(w, c, now, i + 1));
+  if (c->single && !strcmp(c->single, key))
+    return override_wrap(w, key, override_slot_value(w, c, sm_yaml_get(now, "main"), i + 1));
+  if (i + 1 == w->n) return override_wrap(w, key, w->value);
   const char *instance = w->segment[i + 1];
   const sm_yaml *slot = sm_yaml_get(now, instance);
-  if (!slot && i + 2 < w->n && !is_plugin(w, c, w->segment[i + 2])) return no_instance(w, c, now, instance);
-  return wrap(w, key, wrap(w, instance, slot_value(w, c, slot, i + 2)));
+  if (!slot && i + 2 < w->n && !override_is_plugin(w, c, w->segment[i + 2]))
+    return override_no_instance(w, c, now, instance);
+  return override_wrap(w, key, override_wrap(w, instance, override_slot_value(w, c, slot, i + 2)));
 }
 
-static sm_yaml *section_value(walker *w, const sm_schema *s, const sm_yaml *tree, int i) {
+static sm_yaml *override_section_value(walker *w, const sm_schema *s, const sm_yaml *tree, int i) {
   if (i == w->n) return w->value;
   const sm_schema *c = sm_schema_child(s, w->segment[i]);
-  if (c) return child_value(w, c, tree, i);
-  return option_value(w, sm_schema_option(s, w->segment[i]), tree, i);
+  if (c) return override_child_value(w, c, tree, i);
+  return override_option_value(w, sm_schema_option(s, w->segment[i]), tree, i);
 }
 
 /* ---- the text ------------------------------------------------------------------------------------------ */
 
-static bool split(walker *w, char *path) {
+static bool override_split(walker *w, char *path) {
   w->n = 0;
   for (char *s = path;; s++) {
     size_t n = strcspn(s, ".");
@@ -161,7 +168,7 @@ static bool split(walker *w, char *path) {
   }
 }
 
-static sm_yaml *bad_path(walker *w, const char *what) {
+static sm_yaml *override_bad_path(walker *w, const char *what) {
   sm_fail(w->err, SM_EINVAL, "%s", what);
   sm_fail_place(w->err, w->at);
   sm_hint(w->err, "write KEY=VALUE, as in train.epochs=10");
@@ -174,16 +181,16 @@ sm_yaml *sm_recipe_override(sm_arena *arena, sm_registry *registry, const sm_yam
   snprintf(shown, sizeof shown, "override %.140s", override);
   char *name = sm_arena_strdup(arena, shown), *path = sm_arena_strdup(arena, override);
   walker w = {.arena = arena, .registry = registry, .at = {name, 0, 0}, .err = err};
-  if (!name || !path) return no_memory(&w);
+  if (!name || !path) return override_no_memory(&w);
   char *equals = strchr(path, '=');
-  if (!equals) return bad_path(&w, "no '=' in it");
+  if (!equals) return override_bad_path(&w, "no '=' in it");
   *equals = 0;
   w.value = sm_yaml_read(arena, name, false, equals + 1, strlen(equals + 1), err);
   if (!w.value) return NULL;
-  if (!split(&w, path)) return bad_path(&w, "the key is empty, or has an empty part");
-  if (strcmp(w.segment[0], "smalti") == 0 || strcmp(w.segment[0], "extends") == 0)
-    return bad_path(&w, "a recipe's format and parent cannot be overridden");
-  sm_yaml *fragment = section_value(&w, &sm_recipe_schema, tree, 0);
+  if (!override_split(&w, path)) return override_bad_path(&w, "the key is empty, or has an empty part");
+  if (!strcmp(w.segment[0], "smalti") || !strcmp(w.segment[0], "extends"))
+    return override_bad_path(&w, "a recipe's format and parent cannot be overridden");
+  sm_yaml *fragment = override_section_value(&w, &sm_recipe_schema, tree, 0);
   fragment = fragment ? sm_recipe_normalise(arena, fragment, err) : NULL;
   return fragment ? sm_recipe_merge(arena, tree, fragment, err) : NULL;
 }

@@ -1,12 +1,12 @@
-/* framework/recipe/recipe.h — YAML recipes: reading, extending, overriding, checking, showing; and the resolved recipe
- * as C structs.
+/* framework/recipe/recipe.h — YAML recipes: reading, extending, overriding, checking, showing; and the
+ * resolved recipe as C structs.
  *
- * Every section is read through a table of sm_option rows (the same kind of table plugins have) straight into its struct
- * below, so errors, `recipe show`, the reference manual and completion come from one place. docs/guide.md has the merge
- * rules; ask.h answers what several floors ask of a resolved recipe.
+ * Every section is read through a table of sm_option rows (the same kind of table plugins have) straight into
+ * its struct below, so errors, `recipe show`, the reference manual and completion come from one place.
+ * docs/guide.md has the merge rules; ask.h answers what several floors ask of a resolved recipe.
  *
- * A recipe owns an arena with every text that it and its plugins' options point to, and its plugins' instances; it borrows
- * the registry, which must outlive it. */
+ * A recipe owns an arena with every text that it and its plugins' options point to, and its plugins'
+ * instances; it borrows the registry, which must outlive it. */
 #ifndef SM_RECIPE_H
 #define SM_RECIPE_H
 
@@ -84,10 +84,12 @@ typedef struct sm_train_section {
 #define SM_SLOTS_MAX 16
 typedef struct sm_recipe {
   const char *name, *file;
+  const char *given_name; /* what `name` was before --fresh made it NAME-2: this one is hashed */
   sm_data_section data;
   sm_views_section views;
   sm_slot backbone, masker; /* masker: `none` if left out */
-  sm_slot objective;        /* in place of backbone, heads, masker, tokenizers and losses; plugin.plugin NULL if left out */
+  sm_slot objective; /* in place of backbone, heads, masker, tokenizers and losses; plugin.plugin NULL if left
+                        out */
   sm_slot head[SM_SLOTS_MAX], tokenizer[SM_SLOTS_MAX], loss[SM_SLOTS_MAX], evaluate[SM_SLOTS_MAX];
   int heads, tokenizers, losses, evaluations;
   sm_optimizer_section optimizer;

@@ -1,9 +1,9 @@
 /* recipe_private.h — the stages of reading a recipe, one file each.
  *
- * load.c runs them: source.c finds and reads files and follows `extends`; merge.c brings each file to one form and puts
- * child over parent; override.c turns `a.b.c=value` into such a tree; resolve.c fills every option; schedules.c holds
- * schedules against the run's length; fit.c checks that the plugins fit each other; write.c shows the result. slots.c
- * walks the slots. */
+ * load.c runs them: source.c finds and reads files and follows `extends`; merge.c brings each file to one
+ * form and puts child over parent; override.c turns `a.b.c=value` into such a tree; resolve.c fills every
+ * option; schedules.c holds schedules against the run's length; fit.c checks that the plugins fit each other;
+ * write.c shows the result. slots.c walks the slots. */
 #ifndef SMALTI_RECIPE_PRIVATE_H
 #define SMALTI_RECIPE_PRIVATE_H
 
@@ -20,8 +20,8 @@ typedef struct sm_recipe_private {
 
 /* ---- source.c ------------------------------------------------------------------------------------------ */
 
-/* Where `name` is: in `folder` ("": the current one), then in the recipe folders, with or without ".yaml". NULL
- * on error. */
+/* Where `name` is: in `folder` ("": the current one), then in the recipe folders, with or without ".yaml".
+ * NULL on error. */
 const char *sm_recipe_find(sm_arena *, const char *folder, const char *name, sm_error *);
 /* The tree of one file, which must be a mapping and, where `required`, say 'smalti: 1'. */
 sm_yaml *sm_recipe_file(sm_arena *, const char *file, bool required, sm_error *);
@@ -45,10 +45,10 @@ sm_yaml *sm_recipe_override(sm_arena *, sm_registry *, const sm_yaml *tree, cons
 
 /* ---- load.c -------------------------------------------------------------------------------------------- */
 
-/* A recipe made of a file and of trees laid over it, all borrowed and outliving the recipe; trees are normalised,
- * NULL: none. Order: file, under, overrides, over[0], over[1], … Where `fit` is false, plugins are not asked whether
- * they fit each other, so files that they would look into need not exist yet; such a recipe can be shown and hashed,
- * not trained. */
+/* A recipe made of a file and of trees laid over it, all borrowed and outliving the recipe; trees are
+ * normalised, NULL: none. Order: file, under, overrides, over[0], over[1], … Where `fit` is false, plugins
+ * are not asked whether they fit each other, so files that they would look into need not exist yet; such a
+ * recipe can be shown and hashed, not trained. */
 typedef struct sm_recipe_parts {
   const char *folder, *path;
   const sm_yaml *under, *const *over;
@@ -89,9 +89,9 @@ typedef void (*sm_difference_fn)(void *ctx, const char *path, const char *a, con
 int sm_recipe_compare(const sm_recipe *a, const sm_recipe *b, sm_difference_fn, void *ctx);
 /* A value that does not change the result, and so is no part of the hash. */
 bool sm_recipe_conduct(const char *path);
-/* A hash of what the recipe asks for, and of the versions of the plugins that it asks, that stays the same when
- * plugins or the core get options of which the recipe makes no use: values equal to their defaults are left out, and
- * so is the order. `counts` says which paths ("train.epochs", "masker.none") are part of it. */
+/* A hash of what the recipe asks for, and of the versions of the plugins that it asks, that stays the same
+ * when plugins or the core get options of which the recipe makes no use: values equal to their defaults are
+ * left out, and so is the order. `counts` says which paths ("train.epochs", "masker.none") are part of it. */
 uint64_t sm_recipe_identity(const sm_recipe *, bool (*counts)(void *ctx, const char *path), void *ctx);
 
 #endif

@@ -34,7 +34,7 @@ sm_place sm_recipe_place(const sm_recipe *r, const char *path, const char *key) 
 
 /* ---- slots --------------------------------------------------------------------------------------------- */
 
-static sm_status fill_plugin(sm_recipe *r, const sm_schema *s, const char *path, const sm_entry *e,
+static sm_status resolve_fill_plugin(sm_recipe *r, const sm_schema *s, const char *path, const sm_entry *e,
                              sm_slot *slot, sm_error *err) {
   char full[320];
   const sm_plugin *plugin = sm_registry_find(r->priv->registry, s->kind, e->key, err);
@@ -50,7 +50,7 @@ static sm_status fill_plugin(sm_recipe *r, const sm_schema *s, const char *path,
 }
 
 /* head and tokenizer of a loss: names, or NULL for the one that fits. */
-static sm_status read_joins(const sm_entry *plugin, const char *path, sm_slot *slot, sm_error *err) {
+static sm_status resolve_read_joins(const sm_entry *plugin, const char *path, sm_slot *slot, sm_error *err) {
   const char *const keys[] = {"head", "tokenizer"};
   const char **const to[] = {&slot->head, &slot->tokenizer};
   for (int i = 0; i < 2; i++) {
@@ -67,17 +67,17 @@ static sm_status read_joins(const sm_entry *plugin, const char *path, sm_slot *s
   return SM_OK;
 }
 
-static sm_status fill_slot(sm_recipe *r, const sm_schema *s, const char *instance, const char *path,
+static sm_status resolve_fill_slot(sm_recipe *r, const sm_schema *s, const char *instance, const char *path,
                            const sm_yaml *node, sm_slot *slot, sm_error *err) {
   const sm_entry *e = sm_slot_plugin(node);
   *slot = (sm_slot){.instance = instance, .file = e->at.file, .line = e->at.line, .col = e->at.col};
-  sm_status status = fill_plugin(r, s, path, e, slot, err);
-  if (!status && s->kind == SM_LOSS) status = read_joins(e, path, slot, err);
+  sm_status status = resolve_fill_plugin(r, s, path, e, slot, err);
+  if (!status && s->kind == SM_LOSS) status = resolve_read_joins(e, path, slot, err);
   return status;
 }
 
-static sm_status fill_slots(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_slot *slots, int *n,
-                            sm_error *err) {
+static sm_status resolve_fill_slots(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_slot *slots,
+                                    int *n, sm_error *err) {
   char path[160];
   for (int i = 0; node && i < node->n; i++) {
     const sm_entry *e = &node->entry[i];
@@ -87,7 +87,7 @@ static sm_status fill_slots(sm_recipe *r, const sm_schema *s, const sm_yaml *nod
     }
     snprintf(path, sizeof path, "%s.%s", s->path, e->key);
     *n = i + 1;
-    sm_status status = fill_slot(r, s, e->key, path, e->value, &slots[i], err);
+    sm_status status = resolve_fill_slot(r, s, e->key, path, e->value, &slots[i], err);
     if (status) return status;
   }
   return SM_OK;
@@ -95,16 +95,16 @@ static sm_status fill_slots(sm_recipe *r, const sm_schema *s, const sm_yaml *nod
 
 /* ---- sections ------------------------------------------------------------------------------------------ */
 
-static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_error *err);
+static sm_status resolve_fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_error *err);
 
 /* What a recipe may leave out is filled as if it were written: no masker is the masker `none`, the optimizer
  * is AdamW. */
-static sm_status fill_absent(sm_recipe *r, const sm_schema *s, sm_error *err) {
+static sm_status resolve_fill_absent(sm_recipe *r, const sm_schema *s, sm_error *err) {
   static const char *const required[] = {"backbone", "data.train", NULL};
   const bool objective = sm_yaml_get(r->priv->tree, "objective") != NULL, masker = s->kind == SM_MASKER;
   if (objective && (masker || s->kind == SM_BACKBONE)) return SM_OK; /* it has neither */
   for (int i = 0; required[i]; i++)
-    if (strcmp(required[i], s->path) == 0) {
+    if (!strcmp(required[i], s->path)) {
       sm_fail(err, SM_EINVAL, "the recipe has no '%s'", s->path);
       sm_fail_at(err, r->file, 0, 0);
       return sm_hint(err, "name a %s: '%s: PLUGIN'", sm_kind_name(s->kind), s->key);
@@ -113,23 +113,24 @@ static sm_status fill_absent(sm_recipe *r, const sm_schema *s, sm_error *err) {
     sm_yaml none = {.kind = SM_YAML_MAP, .at = {r->file, 0, 0}};
     const sm_entry entry = {"none", none.at, &none};
     r->masker = (sm_slot){.instance = "masker", .file = r->file};
-    return fill_plugin(r, s, s->path, &entry, &r->masker, err);
+    return resolve_fill_plugin(r, s, s->path, &entry, &r->masker, err);
   }
   return SM_OK;
 }
 
-static sm_status fill_child(sm_recipe *r, const sm_schema *c, const sm_yaml *node, sm_error *err) {
+static sm_status resolve_fill_child(sm_recipe *r, const sm_schema *c, const sm_yaml *node, sm_error *err) {
   int *n = NULL;
-  if (c->shape == SM_SCHEMA_SECTION) return fill_section(r, c, node, err);
+  if (c->shape == SM_SCHEMA_SECTION) return resolve_fill_section(r, c, node, err);
   sm_slot *slots = c->kind ? sm_recipe_slots_of(r, c, &n) : NULL;
-  if (c->shape == SM_SCHEMA_SLOTS) return fill_slots(r, c, node, slots, n, err);
-  if (slots) return node ? fill_slot(r, c, c->key, c->path, node, slots, err) : fill_absent(r, c, err);
+  if (c->shape == SM_SCHEMA_SLOTS) return resolve_fill_slots(r, c, node, slots, n, err);
+  if (slots)
+    return node ? resolve_fill_slot(r, c, c->key, c->path, node, slots, err) : resolve_fill_absent(r, c, err);
   const sm_entry *e = sm_slot_plugin(node);
   r->priv->optimizer = e ? sm_schema_child(c, e->key) : &c->child[0];
-  return fill_section(r, r->priv->optimizer, e ? e->value : NULL, err);
+  return resolve_fill_section(r, r->priv->optimizer, e ? e->value : NULL, err);
 }
 
-static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_error *err) {
+static sm_status resolve_fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *node, sm_error *err) {
   const char *also[KEYS_MAX];
   int n = 0;
   for (int i = 0; i < s->children; i++) also[n++] = s->child[i].key;
@@ -137,63 +138,67 @@ static sm_status fill_section(sm_recipe *r, const sm_schema *s, const sm_yaml *n
   sm_status status = sm_options_read(s->options, s->n_options, node, s->path, also, (sm_place){r->file, 0, 0},
                                      r->priv->arena, (char *)r + s->offset, err);
   for (int i = 0; i < s->children && !status; i++)
-    status = fill_child(r, &s->child[i], sm_yaml_get(node, s->child[i].key), err);
+    status = resolve_fill_child(r, &s->child[i], sm_yaml_get(node, s->child[i].key), err);
   return status;
 }
 
 /* ---- views and optimizer ------------------------------------------------------------------------------- */
 
-static sm_status bad_option(const sm_recipe *r, const char *path, const char *key, sm_error *err,
+static sm_status resolve_bad_option(const sm_recipe *r, const char *path, const char *key, sm_error *err,
                             const char *what) {
   sm_fail(err, SM_EINVAL, "%s%s%s %s", path, *path ? "." : "", key, what);
   return sm_fail_place(err, sm_recipe_place(r, path, key));
 }
 
-static sm_status check_pair(const sm_recipe *r, const char *path, const char *key, const sm_floats *v,
+static sm_status resolve_check_pair(const sm_recipe *r, const char *path, const char *key, const sm_floats *v,
                             double to[2], sm_error *err) {
-  if (v->n != 2) return bad_option(r, path, key, err, "must be two numbers, [low, high]");
+  if (v->n != 2) return resolve_bad_option(r, path, key, err, "must be two numbers, [low, high]");
   if (v->v[0] > v->v[1])
-    return bad_option(r, path, key, err, "must be [low, high], the smaller number first");
+    return resolve_bad_option(r, path, key, err, "must be [low, high], the smaller number first");
   to[0] = v->v[0], to[1] = v->v[1];
   return SM_OK;
 }
 
 /* One or two probabilities: the first view's, and the others'. Local views are all others. */
-static sm_status check_chances(const sm_recipe *r, const char *path, const char *key, const sm_floats *v,
-                               bool two, sm_error *err) {
+static sm_status resolve_check_chances(const sm_recipe *r, const char *path, const char *key,
+                                       const sm_floats *v, bool two, sm_error *err) {
   if (v->n == 1 || (two && v->n == 2)) return SM_OK;
-  return bad_option(r, path, key, err,
+  return resolve_bad_option(r, path, key, err,
                     two ? "must be one or two numbers: first view, other views" : "must be one number");
 }
 
-static double chance(const sm_floats *v, bool first) { return v->v[first ? 0 : v->n - 1]; }
+static double resolve_chance(const sm_floats *v, bool first) { return v->v[first ? 0 : v->n - 1]; }
 
-static sm_status make_view(sm_recipe *r, bool local, bool first, sm_view_recipe *out, sm_error *err) {
+static sm_status resolve_make_view(sm_recipe *r, bool local, bool first, sm_view_recipe *out, sm_error *err) {
   const sm_view_options *v = local ? &r->views.local_options : &r->views.global_options;
   const sm_floats *mean = &r->views.mean, *std = &r->views.std;
   const char *path = local ? "data.views.local" : "data.views.global";
-  sm_status status = check_pair(r, path, "scale", &v->scale, out->scale, err);
-  if (!status) status = check_pair(r, path, "aspect", &v->aspect, out->ratio, err);
-  if (!status) status = check_pair(r, path, "blur_radius", &v->blur_radius, out->blur_radius, err);
-  if (!status) status = check_chances(r, path, "blur", &v->blur, !local, err);
-  if (!status) status = check_chances(r, path, "solarize", &v->solarize, !local, err);
-  if (!status && mean->n != 3) status = bad_option(r, "data.views", "mean", err, "must be three numbers");
-  if (!status && std->n != 3) status = bad_option(r, "data.views", "std", err, "must be three numbers");
+  sm_status status = resolve_check_pair(r, path, "scale", &v->scale, out->scale, err);
+  if (!status) status = resolve_check_pair(r, path, "aspect", &v->aspect, out->ratio, err);
+  if (!status) status = resolve_check_pair(r, path, "blur_radius", &v->blur_radius, out->blur_radius, err);
+  if (!status) status = resolve_check_chances(r, path, "blur", &v->blur, !local, err);
+  if (!status) status = resolve_check_chances(r, path, "solarize", &v->solarize, !local, err);
+  if (!status && mean->n != 3)
+    status = resolve_bad_option(r, "data.views", "mean", err, "must be three numbers");
+  if (!status && std->n != 3)
+    status = resolve_bad_option(r, "data.views", "std", err, "must be three numbers");
   if (status) return status;
   out->height = (int)v->size.v[0], out->width = (int)v->size.v[v->size.n - 1];
   out->filter = (sm_filter)v->interpolation;
   out->flip_p = v->flip, out->jitter_p = v->jitter, out->grey_p = v->grey;
   out->brightness = v->brightness, out->contrast = v->contrast, out->saturation = v->saturation,
   out->hue = v->hue;
-  out->blur_p = chance(&v->blur, first), out->solarize_p = chance(&v->solarize, first);
+  out->blur_p = resolve_chance(&v->blur, first), out->solarize_p = resolve_chance(&v->solarize, first);
   for (int c = 0; c < 3; c++) out->mean[c] = (float)mean->v[c], out->std[c] = (float)std->v[c];
   status = sm_view_recipe_check(out, err);
   if (status) sm_fail_place(err, sm_recipe_place(r, path, NULL));
   return status;
 }
 
-/* An objective may say how it wants pictures normalised: that is then what the recipe says, or it is refused. */
-static sm_status take_norm(sm_recipe *r, const char *key, const float *wanted, sm_floats *norm, sm_error *err) {
+/* An objective may say how it wants pictures normalised: that is then what the recipe says, or it is refused.
+ */
+static sm_status resolve_take_norm(sm_recipe *r, const char *key, const float *wanted, sm_floats *norm,
+                                   sm_error *err) {
   const sm_slot *o = &r->objective;
   bool written = sm_yaml_find(sm_recipe_node(r, "data.views"), key) != NULL, same = norm->n == 3;
   for (int c = 0; c < 3; c++) same = same && (float)norm->v[c] == wanted[c];
@@ -208,50 +213,51 @@ static sm_status take_norm(sm_recipe *r, const char *key, const float *wanted, s
   return SM_OK;
 }
 
-static sm_status make_norm(sm_recipe *r, sm_error *err) {
+static sm_status resolve_make_norm(sm_recipe *r, sm_error *err) {
   const sm_slot *o = &r->objective;
   sm_objective_spec spec;
   if (!o->plugin.plugin) return SM_OK;
   sm_status status = sm_objective_ask(o->plugin.plugin->ops, o->plugin.self, 0, 0, &spec, err);
   if (status) return sm_fail_at(err, o->file, o->line, o->col);
   if (!spec.normalises) return SM_OK;
-  status = take_norm(r, "mean", spec.mean, &r->views.mean, err);
-  return status ? status : take_norm(r, "std", spec.std, &r->views.std, err);
+  status = resolve_take_norm(r, "mean", spec.mean, &r->views.mean, err);
+  return status ? status : resolve_take_norm(r, "std", spec.std, &r->views.std, err);
 }
 
 /* [96, 96] is written, and hashed, as 96. */
-static sm_status make_size(const sm_recipe *r, const char *path, sm_ints *size, sm_error *err) {
+static sm_status resolve_make_size(const sm_recipe *r, const char *path, sm_ints *size, sm_error *err) {
   if (size->n > 2) {
-    bad_option(r, path, "size", err, "must be one number or two");
+    resolve_bad_option(r, path, "size", err, "must be one number or two");
     return sm_hint(err, "write the side of a square, as 96, or height and width, as [96, 160]");
   }
   if (size->v[0] == size->v[size->n - 1]) size->n = 1;
   return SM_OK;
 }
 
-static sm_status make_views(sm_recipe *r, sm_error *err) {
+static sm_status resolve_make_views(sm_recipe *r, sm_error *err) {
   sm_views_section *v = &r->views;
-  sm_status status = make_norm(r, err);
-  if (!status) status = make_size(r, "data.views.global", &v->global_options.size, err);
-  if (!status) status = make_size(r, "data.views.local", &v->local_options.size, err);
-  if (!status) status = make_view(r, false, true, &v->global_first, err);
-  if (!status) status = make_view(r, false, false, &v->global_other, err);
-  if (!status) status = make_view(r, true, false, &v->local, err);
+  sm_status status = resolve_make_norm(r, err);
+  if (!status) status = resolve_make_size(r, "data.views.global", &v->global_options.size, err);
+  if (!status) status = resolve_make_size(r, "data.views.local", &v->local_options.size, err);
+  if (!status) status = resolve_make_view(r, false, true, &v->global_first, err);
+  if (!status) status = resolve_make_view(r, false, false, &v->global_other, err);
+  if (!status) status = resolve_make_view(r, true, false, &v->local, err);
   v->global_height = v->global_first.height, v->global_width = v->global_first.width;
   v->local_height = v->local.height, v->local_width = v->local.width;
   return status;
 }
 
-static sm_status check_optimizer(sm_recipe *r, sm_error *err) {
+static sm_status resolve_check_optimizer(sm_recipe *r, sm_error *err) {
   static const char *const names[] = {[SM_ADAMW] = "adamw", [SM_SGD] = "sgd", [SM_LARS] = "lars"};
   sm_optimizer_section *o = &r->optimizer;
   for (int k = 0; k < (int)(sizeof names / sizeof *names); k++)
-    if (strcmp(names[k], r->priv->optimizer->key) == 0) o->kind = (sm_optimizer_kind)k;
+    if (!strcmp(names[k], r->priv->optimizer->key)) o->kind = (sm_optimizer_kind)k;
   if (o->kind != SM_ADAMW || o->betas.n == 2) return SM_OK;
-  return bad_option(r, r->priv->optimizer->path, "betas", err, "must be two numbers");
+  return resolve_bad_option(r, r->priv->optimizer->path, "betas", err, "must be two numbers");
 }
 
-/* ---- what training uses ---------------------------------------------------------------------------------- */
+/* ---- what training uses ----------------------------------------------------------------------------------
+ */
 
 sm_schedule sm_recipe_lr(const sm_recipe *r) {
   const sm_optimizer_section *o = &r->optimizer;
@@ -266,29 +272,31 @@ sm_schedule sm_recipe_lr(const sm_recipe *r) {
 
 sm_optimizer_config sm_recipe_optimizer(const sm_recipe *r) {
   const sm_optimizer_section *o = &r->optimizer;
-  return (sm_optimizer_config){.kind = o->kind,
-                               .beta1 = o->betas.v[0],
-                               .beta2 = o->betas.v[1],
-                               .eps = o->eps,
-                               .momentum = o->momentum,
-                               .trust = o->trust,
-                               .clip = r->train.clip_grad > 0 ? SM_CLIP_PARAMETER + r->train.clip : SM_CLIP_NONE,
-                               .clip_at = r->train.clip_grad};
+  return (sm_optimizer_config){
+      .kind = o->kind,
+      .beta1 = o->betas.v[0],
+      .beta2 = o->betas.v[1],
+      .eps = o->eps,
+      .momentum = o->momentum,
+      .trust = o->trust,
+      .clip = r->train.clip_grad > 0 ? SM_CLIP_PARAMETER + r->train.clip : SM_CLIP_NONE,
+      .clip_at = r->train.clip_grad};
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------------------------------- */
 
 /* "recipes/ibot/vits16.yaml" → "vits16". */
-static const char *default_name(sm_arena *arena, const char *file) {
+static const char *resolve_default_name(sm_arena *arena, const char *file) {
   const char *base = sm_path_base(file);
   size_t n = strlen(base);
-  if (n > 5 && strcmp(base + n - 5, ".yaml") == 0) n -= 5;
-  else if (n > 4 && strcmp(base + n - 4, ".yml") == 0) n -= 4;
+  if (n > 5 && !strcmp(base + n - 5, ".yaml")) n -= 5;
+  else if (n > 4 && !strcmp(base + n - 4, ".yml")) n -= 4;
   return sm_arena_strndup(arena, base, n);
 }
 
-static sm_status make_name(sm_recipe *r, sm_error *err) {
-  if (!r->name) r->name = default_name(r->priv->arena, r->file);
+static sm_status resolve_make_name(sm_recipe *r, sm_error *err) {
+  if (!r->name) r->name = resolve_default_name(r->priv->arena, r->file);
+  r->given_name = r->name;
   if (!r->name) return sm_fail(err, SM_ENOMEM, "out of memory");
   size_t n = strspn(r->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=");
   if (!r->name[n] && n > 0 && n <= 128 && r->name[0] != '.') return SM_OK;
@@ -298,8 +306,8 @@ static sm_status make_name(sm_recipe *r, sm_error *err) {
 }
 
 sm_status sm_recipe_resolve(sm_recipe *r, sm_error *err) {
-  sm_status status = fill_section(r, &sm_recipe_schema, r->priv->tree, err);
-  if (!status) status = make_name(r, err);
-  if (!status) status = make_views(r, err);
-  return status ? status : check_optimizer(r, err);
+  sm_status status = resolve_fill_section(r, &sm_recipe_schema, r->priv->tree, err);
+  if (!status) status = resolve_make_name(r, err);
+  if (!status) status = resolve_make_views(r, err);
+  return status ? status : resolve_check_optimizer(r, err);
 }

@@ -40,51 +40,51 @@ static const sm_option data_options[] = {
 
 static const char *const masked_choices[] = {"global", "one", "all", NULL}; /* sm_masked */
 static const sm_option views_options[] = {
-    SM_CHOICE(sm_views_section, masked, "masked", "global", masked_choices,
-              "views that the masker hides patches of: all global ones; one of them, drawn for each picture; or "
-              "all, local ones too"),
+    SM_CHOICE(
+        sm_views_section, masked, "masked", "global", masked_choices,
+        "views that the masker hides patches of: all global ones; one of them, drawn for each picture; or "
+        "all, local ones too"),
     SM_FLOATS(sm_views_section, mean, "mean", LIST(SM_IMAGENET_MEAN), -1, 1, NULL,
               "subtracted from red, green and blue (0 to 1); an objective may bring its own"),
     SM_FLOATS(sm_views_section, std, "std", LIST(SM_IMAGENET_STD), 1e-3, 10, NULL, "then divided by"),
 };
 
 /* Both kinds of view have the same options; only fields, defaults and the smallest count differ. */
-#define VIEW_OPTIONS(kind, n_, least_, size_, scale_, blur_, solarize_)                                         \
-  {                                                                                                             \
-    SM_INT(sm_views_section, kind##s, "count", n_, least_, 32, "views", "views of this kind per picture"),      \
-        VIEW(INTS, kind, size, size_, 4, 2048, "px", "side of the square view; two values: height, width"),     \
-        VIEW(FLOATS, kind, scale, scale_, 1e-4, 1, NULL, "smallest and largest share of the picture's area"),   \
-        VIEW(FLOATS, kind, aspect, "[0.75, 1.3333333333333333]", 0.01, 100, NULL,                               \
-             "smallest and largest width / height of the cut"),                                                 \
-        SM_CHOICE(sm_views_section, kind##_options.interpolation, "interpolation", "bicubic", sm_filter_names,  \
-                  "how the cut is resized"),                                                                    \
-        VIEW(FLOAT, kind, flip, "0.5", 0, 1, NULL, "probability of a flip from left to right"),                 \
-        VIEW(FLOAT, kind, jitter, "0.8", 0, 1, NULL, "probability of the four changes of colour that follow"),  \
-        VIEW(FLOAT, kind, brightness, "0.4", 0, 10, NULL, "factor 1 ± this"),                                   \
-        VIEW(FLOAT, kind, contrast, "0.4", 0, 10, NULL, "factor 1 ± this"),                                     \
-        VIEW(FLOAT, kind, saturation, "0.2", 0, 10, NULL, "factor 1 ± this"),                                   \
-        VIEW(FLOAT, kind, hue, "0.1", 0, 0.5, NULL, "turn of the colour circle, ± this"),                       \
-        VIEW(FLOAT, kind, grey, "0.2", 0, 1, NULL, "probability of greyscale"),                                 \
-        VIEW(FLOATS, kind, blur, blur_, 0, 1, NULL,                                                             \
-             "probability of Gaussian blur; two values: first view, other views"),                              \
-        VIEW(FLOATS, kind, blur_radius, "[0.1, 2]", 0, 100, "px", "smallest and largest radius"),               \
-        VIEW(FLOATS, kind, solarize, solarize_, 0, 1, NULL,                                                     \
-             "probability of solarising; two values: first view, other views")                                  \
-  }
+#define VIEW_OPTIONS(kind, n_, least_, size_, scale_, blur_, solarize_)                                   \
+  {SM_INT(sm_views_section, kind##s, "count", n_, least_, 32, "views", "views of this kind per picture"), \
+   VIEW(INTS, kind, size, size_, 4, 2048, "px", "side of the square view; two values: height, width"),    \
+   VIEW(FLOATS, kind, scale, scale_, 1e-4, 1, NULL, "smallest and largest share of the picture's area"),  \
+   VIEW(FLOATS, kind, aspect, "[0.75, 1.3333333333333333]", 0.01, 100, NULL,                              \
+        "smallest and largest width / height of the cut"),                                                \
+   SM_CHOICE(sm_views_section, kind##_options.interpolation, "interpolation", "bicubic", sm_filter_names, \
+             "how the cut is resized"),                                                                   \
+   VIEW(FLOAT, kind, flip, "0.5", 0, 1, NULL, "probability of a flip from left to right"),                \
+   VIEW(FLOAT, kind, jitter, "0.8", 0, 1, NULL, "probability of the four changes of colour that follow"), \
+   VIEW(FLOAT, kind, brightness, "0.4", 0, 10, NULL, "factor 1 ± this"),                                  \
+   VIEW(FLOAT, kind, contrast, "0.4", 0, 10, NULL, "factor 1 ± this"),                                    \
+   VIEW(FLOAT, kind, saturation, "0.2", 0, 10, NULL, "factor 1 ± this"),                                  \
+   VIEW(FLOAT, kind, hue, "0.1", 0, 0.5, NULL, "turn of the colour circle, ± this"),                      \
+   VIEW(FLOAT, kind, grey, "0.2", 0, 1, NULL, "probability of greyscale"),                                \
+   VIEW(FLOATS, kind, blur, blur_, 0, 1, NULL,                                                            \
+        "probability of Gaussian blur; two values: first view, other views"),                             \
+   VIEW(FLOATS, kind, blur_radius, "[0.1, 2]", 0, 100, "px", "smallest and largest radius"),              \
+   VIEW(FLOATS, kind, solarize, solarize_, 0, 1, NULL,                                                    \
+        "probability of solarising; two values: first view, other views")}
 #define VIEW(TYPE, kind, field, ...) SM_##TYPE(sm_views_section, kind##_options.field, #field, __VA_ARGS__)
 
 static const sm_option global_options[] =
     VIEW_OPTIONS(global, "2", 1, "224", "[0.14, 1]", "[1, 0.1]", "[0, 0.2]");
 static const sm_option local_options[] = VIEW_OPTIONS(local, "0", 0, "96", "[0.05, 0.25]", "0.5", "0");
 
-#define LR_OPTIONS                                                                                           \
-  SM_SCHEDULE(sm_optimizer_section, lr, "lr", "{from: 5e-4, to: 1e-6, shape: cosine, per: step, warmup: 10}", \
-              0, 1e3, NULL, "learning rate; one number is `from`, and the rest of the default stays"),       \
-      SM_FLOAT(sm_optimizer_section, lr_batch, "lr_batch", "256", 0, 1e9, "pictures",                         \
-               "the batch size that lr's `from` is meant for: it is scaled by batch_size / lr_batch; 0: "    \
-               "not scaled"),                                                                                \
-      SM_SCHEDULE(sm_optimizer_section, weight_decay, "weight_decay",                                         \
-                  "{from: 0.04, to: 0.4, shape: cosine, per: step}", 0, 1e3, NULL,                           \
+#define LR_OPTIONS                                                                                        \
+  SM_SCHEDULE(sm_optimizer_section, lr, "lr",                                                             \
+              "{from: 5e-4, to: 1e-6, shape: cosine, per: step, warmup: 10}", 0, 1e3, NULL,               \
+              "learning rate; one number is `from`, and the rest of the default stays"),                  \
+      SM_FLOAT(sm_optimizer_section, lr_batch, "lr_batch", "256", 0, 1e9, "pictures",                     \
+               "the batch size that lr's `from` is meant for: it is scaled by batch_size / lr_batch; 0: " \
+               "not scaled"),                                                                             \
+      SM_SCHEDULE(sm_optimizer_section, weight_decay, "weight_decay",                                     \
+                  "{from: 0.04, to: 0.4, shape: cosine, per: step}", 0, 1e3, NULL,                        \
                   "decoupled weight decay; biases and 1-d parameters have none")
 
 static const sm_option adamw_options[] = {
@@ -139,8 +139,9 @@ static const sm_option train_options[] = {
     SM_PATH(sm_train_section, init, "init", "~",
             "weights that the backbone starts from: a run folder, a checkpoint or a safetensors file with "
             "timm's names; ~: random values"),
-    SM_CHOICE(sm_train_section, precision, "precision", "fp32", sm_precision_names,
-              "fp32; or bf16: operands of matrix products are rounded to bf16, sums, weights and all else stay fp32"),
+    SM_CHOICE(
+        sm_train_section, precision, "precision", "fp32", sm_precision_names,
+        "fp32; or bf16: operands of matrix products are rounded to bf16, sums, weights and all else stay fp32"),
 };
 
 /* ---- the tree ------------------------------------------------------------------------------------------ */
@@ -268,14 +269,14 @@ const sm_schema sm_recipe_schema = {.key = "",
 const sm_schema *sm_schema_child(const sm_schema *s, const char *key) {
   for (int i = 0; i < s->children; i++) {
     const sm_schema *c = &s->child[i];
-    if (strcmp(c->key, key) == 0 || (c->single && strcmp(c->single, key) == 0)) return c;
+    if (!strcmp(c->key, key) || (c->single && !strcmp(c->single, key))) return c;
   }
   return NULL;
 }
 
 const sm_option *sm_schema_option(const sm_schema *s, const char *key) {
   for (int i = 0; i < s->n_options; i++)
-    if (strcmp(s->options[i].name, key) == 0) return &s->options[i];
+    if (!strcmp(s->options[i].name, key)) return &s->options[i];
   return NULL;
 }
 

@@ -27,8 +27,8 @@ typedef struct sm_schema {
 
 extern const sm_schema sm_recipe_schema; /* the root */
 
-/* Every section with options of its own ("", "data", "data.views", …, "train"), for manuals and completion: at most `max`
- * into `sections`; the number of them. */
+/* Every section with options of its own ("", "data", "data.views", …, "train"), for manuals and completion:
+ * at most `max` into `sections`; the number of them. */
 int sm_recipe_sections(const sm_schema **sections, int max);
 enum { SM_SECTIONS_MAX = 16 };
 

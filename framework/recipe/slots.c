@@ -1,10 +1,11 @@
-/* slots.c — where each slot of the schema lies in a recipe, and what is done with all of them or with one: creating
- * instances, opening data sets. */
+/* slots.c — where each slot of the schema lies in a recipe, and what is done with all of them or with one:
+ * creating instances, opening data sets. */
 #include <string.h>
 
 #include "recipe_private.h"
 
-/* ---- the walk -------------------------------------------------------------------------------------------- */
+/* ---- the walk --------------------------------------------------------------------------------------------
+ */
 
 sm_slot *sm_recipe_slots_of(sm_recipe *r, const sm_schema *s, int **n) {
   static int one = 1;
@@ -29,7 +30,7 @@ sm_slot *sm_recipe_slots_of(sm_recipe *r, const sm_schema *s, int **n) {
     case SM_OBJECTIVE:
       return &r->objective;
     default:
-      return strcmp(s->key, "test") == 0 ? &r->data.test : &r->data.train;
+      return !strcmp(s->key, "test") ? &r->data.test : &r->data.train;
   }
 }
 
@@ -64,7 +65,7 @@ sm_status sm_recipe_create(sm_recipe *r, sm_error *err) {
   return status;
 }
 
-/* ---- data sets --------------------------------------------------------------------------------------------- */
+/* ---- data sets ----------------------------------------------------------------------------------------- */
 
 static sm_status slots_open(sm_instance *instance, sm_dataset *set, sm_error *err) {
   sm_status status = sm_instance_create(instance, err);
@@ -94,7 +95,7 @@ sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *are
   sm_status status = sm_instance_new(registry, plugin, instance, err);
   if (!status) status = sm_options_fill(plugin, "{path: .}", instance->self, arena, err);
   for (uint32_t i = 0; i < plugin->n_options && !status; i++)
-    if (strcmp(plugin->options[i].name, "path") == 0) /* YAML would read some paths as something else */
+    if (!strcmp(plugin->options[i].name, "path")) /* YAML would read some paths as something else */
       *(const char **)((char *)instance->self + plugin->options[i].offset) = path;
   return status ? status : slots_open(instance, set, err);
 }

@@ -18,42 +18,42 @@ typedef struct chain {
   sm_error *err;
 } chain;
 
-static sm_yaml *no_memory(sm_error *err) {
+static sm_yaml *source_no_memory(sm_error *err) {
   sm_fail(err, SM_ENOMEM, "out of memory");
   return NULL;
 }
 
 /* ---- finding ------------------------------------------------------------------------------------------- */
 
-static bool is_file(const char *path) {
+static bool source_is_file(const char *path) {
   struct stat st;
   return path && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
 }
 
 /* folder/name or folder/name.yaml; folder "" is the current one. */
-static const char *try_folder(sm_arena *arena, const char *folder, const char *name, bool *no_room) {
+static const char *source_try_folder(sm_arena *arena, const char *folder, const char *name, bool *no_room) {
   const char *path =
       *folder && *name != '/' ? sm_path_join(arena, folder, name) : sm_arena_strdup(arena, name);
-  if (is_file(path)) return path;
+  if (source_is_file(path)) return path;
   path = path ? sm_arena_printf(arena, "%s.yaml", path) : NULL;
   if (!path) *no_room = true;
-  return is_file(path) ? path : NULL;
+  return source_is_file(path) ? path : NULL;
 }
 
 /* The recipe folders: $SMALTI_RECIPE_PATH, then the installed one. `looked` collects them for the message. */
-static const char *try_recipe_path(sm_arena *arena, const char *name, sm_text *looked, bool *no_room) {
+static const char *source_try_recipe_path(sm_arena *arena, const char *name, sm_text *looked, bool *no_room) {
   const char *env = getenv("SMALTI_RECIPE_PATH");
   for (const char *s = env ? env : ""; *s;) {
     size_t n = strcspn(s, ":");
     char *folder = sm_arena_strndup(arena, s, n);
-    const char *found = folder && n ? try_folder(arena, folder, name, no_room) : NULL;
+    const char *found = folder && n ? source_try_folder(arena, folder, name, no_room) : NULL;
     if (!folder) *no_room = true;
     if (found) return found;
     if (n) sm_text_add(looked, ", %.*s", (int)n, s);
     s += n + (s[n] == ':');
   }
   sm_text_add(looked, ", %s", sm_recipe_dir());
-  return try_folder(arena, sm_recipe_dir(), name, no_room);
+  return source_try_folder(arena, sm_recipe_dir(), name, no_room);
 }
 
 /* ---- the nearest name, for a recipe that is not there ---- */
@@ -66,7 +66,7 @@ typedef struct known_names {
 } known_names;
 
 /* Recipes of a folder and of its sub-folders, without ".yaml": "demo", "ibot/vits16". */
-static void add_names(known_names *k, const char *folder, const char *under) {
+static void source_add_names(known_names *k, const char *folder, const char *under) {
   DIR *dir = opendir(folder);
   for (struct dirent *e; dir && (e = readdir(dir)) && k->n < NAMES_MAX;) {
     size_t n = strlen(e->d_name);
@@ -78,22 +78,22 @@ static void add_names(known_names *k, const char *folder, const char *under) {
       const char *sub = sm_path_join(k->arena, folder, e->d_name);
       const char *prefix = sm_arena_printf(k->arena, "%s/", e->d_name);
       struct stat st;
-      if (sub && prefix && !stat(sub, &st) && S_ISDIR(st.st_mode)) add_names(k, sub, prefix);
+      if (sub && prefix && !stat(sub, &st) && S_ISDIR(st.st_mode)) source_add_names(k, sub, prefix);
     }
   }
   if (dir) closedir(dir);
 }
 
-static const char *nearest_recipe(sm_arena *arena, const char *name) {
+static const char *source_nearest_recipe(sm_arena *arena, const char *name) {
   known_names k = {.arena = arena};
   const char *env = getenv("SMALTI_RECIPE_PATH");
   for (const char *s = env ? env : ""; *s;) {
     size_t n = strcspn(s, ":");
     const char *folder = n ? sm_arena_strndup(arena, s, n) : NULL;
-    if (folder) add_names(&k, folder, "");
+    if (folder) source_add_names(&k, folder, "");
     s += n + (s[n] == ':');
   }
-  add_names(&k, sm_recipe_dir(), "");
+  source_add_names(&k, sm_recipe_dir(), "");
   size_t n = strlen(name);
   if (n > 5 && !strcmp(name + n - 5, ".yaml")) name = sm_arena_strndup(arena, name, n - 5);
   return name ? sm_nearest(name, k.name) : NULL;
@@ -102,13 +102,13 @@ static const char *nearest_recipe(sm_arena *arena, const char *name) {
 const char *sm_recipe_find(sm_arena *arena, const char *folder, const char *name, sm_error *err) {
   sm_text looked = {0};
   bool no_room = false;
-  const char *found = try_folder(arena, folder, name, &no_room);
-  if (!found && *name != '/') found = try_recipe_path(arena, name, &looked, &no_room);
+  const char *found = source_try_folder(arena, folder, name, &no_room);
+  if (!found && *name != '/') found = source_try_recipe_path(arena, name, &looked, &no_room);
   if (!found && no_room) {
-    no_memory(err);
+    source_no_memory(err);
   } else if (!found) {
     sm_fail(err, SM_ENOTFOUND, "there is no recipe '%s'", name);
-    const char *near = nearest_recipe(arena, name);
+    const char *near = source_nearest_recipe(arena, name);
     if (near) sm_hint(err, "did you mean '%s'?", near);
     else if (looked.s) sm_hint(err, "looked in %s%s", *folder ? folder : "the current folder", looked.s);
   }
@@ -116,7 +116,7 @@ const char *sm_recipe_find(sm_arena *arena, const char *folder, const char *name
   return found;
 }
 
-static const char *folder_of(sm_arena *arena, const char *file) {
+static const char *source_folder_of(sm_arena *arena, const char *file) {
   const char *slash = strrchr(file, '/');
   if (!slash) return "";
   return sm_arena_strndup(arena, file, slash == file ? 1 : (size_t)(slash - file));
@@ -124,7 +124,7 @@ static const char *folder_of(sm_arena *arena, const char *file) {
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
-static sm_yaml *read_file(sm_arena *arena, const char *file, sm_error *err) {
+static sm_yaml *source_read_file(sm_arena *arena, const char *file, sm_error *err) {
   char *data;
   size_t bytes;
   sm_status status = sm_file_get(file, SM_YAML_MAX_BYTES, &data, &bytes, err);
@@ -142,7 +142,7 @@ static sm_yaml *read_file(sm_arena *arena, const char *file, sm_error *err) {
 
 /* `smalti: 1` says that the file is a recipe, and of which format. Files that others extend may leave it out.
  */
-static bool check_version(const sm_yaml *tree, bool required, sm_error *err) {
+static bool source_check_version(const sm_yaml *tree, bool required, sm_error *err) {
   const sm_yaml *v = sm_yaml_get(tree, "smalti");
   char what[80];
   if (!v && !required) return true;
@@ -152,7 +152,7 @@ static bool check_version(const sm_yaml *tree, bool required, sm_error *err) {
     sm_hint(err, "a recipe says its format; add the line 'smalti: 1'");
     return false;
   }
-  if (v->kind == SM_YAML_TEXT && strcmp(v->text, "1") == 0) return true;
+  if (v->kind == SM_YAML_TEXT && !strcmp(v->text, "1")) return true;
   sm_fail(err, SM_EFORMAT, "recipe format %s is not known", sm_yaml_what(v, what, sizeof what));
   sm_fail_place(err, v->at);
   sm_hint(err, "this smalti reads format 1");
@@ -160,31 +160,31 @@ static bool check_version(const sm_yaml *tree, bool required, sm_error *err) {
 }
 
 sm_yaml *sm_recipe_file(sm_arena *arena, const char *file, bool required, sm_error *err) {
-  sm_yaml *tree = read_file(arena, file, err);
-  return tree && check_version(tree, required, err) ? tree : NULL;
+  sm_yaml *tree = source_read_file(arena, file, err);
+  return tree && source_check_version(tree, required, err) ? tree : NULL;
 }
 
 /* The tree without the keys that are about the file itself. A name belongs to one file: a child that took its
  * parent's would train into the parent's folder. */
-static sm_yaml *strip(chain *c, const sm_yaml *tree, bool parent) {
+static sm_yaml *source_strip(chain *c, const sm_yaml *tree, bool parent) {
   sm_yaml *out = sm_yaml_new(c->arena, SM_YAML_MAP, tree->at);
   for (int i = 0; out && i < tree->n; i++) {
     const sm_entry *e = &tree->entry[i];
-    if (strcmp(e->key, "smalti") == 0 || strcmp(e->key, "extends") == 0) continue;
-    if (parent && strcmp(e->key, "name") == 0) continue;
+    if (!strcmp(e->key, "smalti") || !strcmp(e->key, "extends")) continue;
+    if (parent && !strcmp(e->key, "name")) continue;
     if (!sm_yaml_add(c->arena, out, e->key, e->at, e->value)) return NULL;
   }
   return out;
 }
 
-static bool enter(chain *c, const char *file) {
+static bool source_enter(chain *c, const char *file) {
   char real[PATH_MAX];
   if (!realpath(file, real)) snprintf(real, sizeof real, "%s", file);
   c->shown[c->n] = file;
   c->real[c->n] = sm_arena_strdup(c->arena, real);
-  if (!c->real[c->n]) return no_memory(c->err) != NULL;
+  if (!c->real[c->n]) return source_no_memory(c->err) != NULL;
   bool cycle = false;
-  for (int i = 0; i < c->n; i++) cycle = cycle || strcmp(c->real[i], real) == 0;
+  for (int i = 0; i < c->n; i++) cycle = cycle || !strcmp(c->real[i], real);
   if (!cycle && c->n < CHAIN_MAX) {
     c->n++;
     return true;
@@ -198,9 +198,9 @@ static bool enter(chain *c, const char *file) {
   return false;
 }
 
-static sm_yaml *load(chain *c, const char *file);
+static sm_yaml *source_load(chain *c, const char *file);
 
-static sm_yaml *load_parent(chain *c, const sm_yaml *extends, const char *file) {
+static sm_yaml *source_load_parent(chain *c, const sm_yaml *extends, const char *file) {
   char what[80];
   sm_error *err = c->err;
   if (extends->kind != SM_YAML_TEXT) {
@@ -209,20 +209,20 @@ static sm_yaml *load_parent(chain *c, const sm_yaml *extends, const char *file) 
     sm_fail_place(err, extends->at);
     return NULL;
   }
-  const char *folder = folder_of(c->arena, file);
+  const char *folder = source_folder_of(c->arena, file);
   const char *found = folder ? sm_recipe_find(c->arena, folder, extends->text, err) : NULL;
   if (!found) {
     sm_fail_place(err, extends->at);
     return NULL;
   }
-  sm_yaml *parent = load(c, found);
+  sm_yaml *parent = source_load(c, found);
   if (!parent && err->place[0] == 0) sm_fail_place(err, extends->at);
   return parent;
 }
 
-static sm_yaml *load(chain *c, const char *file) {
+static sm_yaml *source_load(chain *c, const char *file) {
   bool child = c->n == 0;
-  if (!enter(c, file)) return NULL;
+  if (!source_enter(c, file)) return NULL;
   sm_yaml *tree = sm_recipe_file(c->arena, file, child, c->err), *parent = NULL;
   if (!tree) return NULL;
   if (sm_yaml_find(tree, "table")) {
@@ -232,9 +232,9 @@ static sm_yaml *load(chain *c, const char *file) {
     return NULL;
   }
   const sm_yaml *extends = sm_yaml_get(tree, "extends");
-  if (extends && !(parent = load_parent(c, extends, file))) return NULL;
-  sm_yaml *own = strip(c, tree, !child);
-  if (!own) return no_memory(c->err);
+  if (extends && !(parent = source_load_parent(c, extends, file))) return NULL;
+  sm_yaml *own = source_strip(c, tree, !child);
+  if (!own) return source_no_memory(c->err);
   own = sm_recipe_normalise(c->arena, own, c->err);
   return own ? sm_recipe_merge(c->arena, parent, own, c->err) : NULL;
 }
@@ -243,5 +243,5 @@ sm_yaml *sm_recipe_source(sm_arena *arena, const char *folder, const char *path,
                           sm_error *err) {
   chain c = {.arena = arena, .err = err};
   *file = sm_recipe_find(arena, folder, path, err);
-  return *file ? load(&c, *file) : NULL;
+  return *file ? source_load(&c, *file) : NULL;
 }

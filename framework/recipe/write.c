@@ -17,7 +17,7 @@ typedef struct leaves {
   bool failed;
 } leaves;
 
-static void free_leaves(leaves *l) {
+static void write_free_leaves(leaves *l) {
   for (int i = 0; i < l->n; i++) sm_free(l->v[i].value);
   sm_free(l->v);
 }
@@ -25,7 +25,7 @@ static void free_leaves(leaves *l) {
 /* ---- collecting ---------------------------------------------------------------------------------------- */
 
 /* Takes the text of `value`. */
-static void add_leaf(leaves *l, const char *path, const char *key, sm_text *value, sm_place at) {
+static void write_add_leaf(leaves *l, const char *path, const char *key, sm_text *value, sm_place at) {
   if (l->n == l->cap) {
     int cap = l->cap ? 2 * l->cap : 64;
     leaf *v = sm_realloc(l->v, (size_t)cap * sizeof *v);
@@ -42,70 +42,71 @@ static void add_leaf(leaves *l, const char *path, const char *key, sm_text *valu
   x->at = at;
 }
 
-static void add_text(leaves *l, const char *path, const char *key, const char *text, sm_place at) {
+static void write_add_text(leaves *l, const char *path, const char *key, const char *text, sm_place at) {
   sm_text value = {0};
   sm_yaml_quote(text, &value);
-  add_leaf(l, path, key, &value, at);
+  write_add_leaf(l, path, key, &value, at);
 }
 
-static void add_table(leaves *l, const sm_recipe *r, const char *path, const sm_option *options, int n,
+static void write_add_table(leaves *l, const sm_recipe *r, const char *path, const sm_option *options, int n,
                       const void *base) {
   const sm_yaml *node = sm_recipe_node(r, path);
   for (int i = 0; i < n; i++) {
     const sm_entry *e = sm_yaml_find(node, options[i].name);
     sm_text value = {0};
     sm_option_write(&options[i], base, &value);
-    add_leaf(l, path, options[i].name, &value, e ? e->at : (sm_place){0});
+    write_add_leaf(l, path, options[i].name, &value, e ? e->at : (sm_place){0});
   }
 }
 
-static void add_slot(leaves *l, const sm_recipe *r, const sm_slot_ref *ref) {
+static void write_add_slot(leaves *l, const sm_recipe *r, const sm_slot_ref *ref) {
   const sm_slot *s = ref->slot;
   const sm_plugin *p = s->plugin.plugin;
   const sm_yaml *node = sm_recipe_node(r, ref->path);
-  add_table(l, r, ref->path, p->options, (int)p->n_options, s->plugin.self);
+  write_add_table(l, r, ref->path, p->options, (int)p->n_options, s->plugin.self);
   const char *const joins[] = {"head", "tokenizer"}, *const names[] = {s->head, s->tokenizer};
   for (int i = 0; i < 2 && ref->schema->kind == SM_LOSS; i++) {
     const sm_entry *e = sm_yaml_find(node, joins[i]);
-    if (names[i]) add_text(l, ref->path, joins[i], names[i], e ? e->at : (sm_place){0});
+    if (names[i]) write_add_text(l, ref->path, joins[i], names[i], e ? e->at : (sm_place){0});
   }
   if (p->n_options || ref->schema->kind == SM_LOSS) return;
   sm_text empty = {0};
   sm_text_add(&empty, "{}");
-  add_leaf(l, ref->path, "", &empty, (sm_place){s->file, s->line, s->col});
+  write_add_leaf(l, ref->path, "", &empty, (sm_place){s->file, s->line, s->col});
 }
 
-static void add_section(leaves *l, const sm_recipe *r, const sm_schema *s, const sm_slot_ref *refs, int n) {
+static void write_add_section(leaves *l, const sm_recipe *r, const sm_schema *s, const sm_slot_ref *refs,
+                              int n) {
   const sm_recipe_private *p = r->priv;
-  add_table(l, r, s->path, s->options, s->n_options, (const char *)r + s->offset);
+  write_add_table(l, r, s->path, s->options, s->n_options, (const char *)r + s->offset);
   for (int i = 0; i < s->children; i++) {
     const sm_schema *c = &s->child[i];
-    if (c->shape == SM_SCHEMA_SECTION) add_section(l, r, c, refs, n);
-    if (c->shape == SM_SCHEMA_SLOT && !c->kind) add_section(l, r, p->optimizer, refs, n);
+    if (c->shape == SM_SCHEMA_SECTION) write_add_section(l, r, c, refs, n);
+    if (c->shape == SM_SCHEMA_SLOT && !c->kind) write_add_section(l, r, p->optimizer, refs, n);
     for (int k = 0; c->kind && k < n; k++)
-      if (refs[k].schema == c) add_slot(l, r, &refs[k]);
+      if (refs[k].schema == c) write_add_slot(l, r, &refs[k]);
   }
 }
 
-static bool collect(const sm_recipe *r, leaves *l) {
+static bool write_collect(const sm_recipe *r, leaves *l) {
   sm_slot_ref refs[SM_SLOT_REFS_MAX];
   *l = (leaves){0};
-  add_section(l, r, &sm_recipe_schema, refs, sm_recipe_slots(r, refs));
+  write_add_section(l, r, &sm_recipe_schema, refs, sm_recipe_slots(r, refs));
   return !l->failed;
 }
 
 bool sm_recipe_each(const sm_recipe *r, sm_leaf_fn fn, void *ctx) {
   leaves l;
-  bool good = collect(r, &l);
+  bool good = write_collect(r, &l);
   for (int i = 0; i < l.n && good; i++) fn(ctx, l.v[i].path, l.v[i].value, l.v[i].at);
-  free_leaves(&l);
+  write_free_leaves(&l);
   return good;
 }
 
 /* ---- YAML ---------------------------------------------------------------------------------------------- */
 
 /* Bytes of the leading path parts that a and b share, up to and with a '.'. */
-static size_t shared(const char *a, const char *b) {
+static size_t write_shared(const char *a, const char *b) {
   size_t common = 0;
   for (size_t i = 0; a[i] && a[i] == b[i]; i++)
     if (a[i] == '.') common = i + 1;
@@ -113,7 +114,7 @@ static size_t shared(const char *a, const char *b) {
 }
 
 static void write_leaf(const leaf *x, const char *before, bool with_places, sm_text *out) {
-  size_t at = shared(before, x->path), start = out->len;
+  size_t at = write_shared(before, x->path), start = out->len;
   int depth = 0;
   for (size_t i = 0; i < at; i++) depth += x->path[i] == '.';
   for (const char *part = x->path + at;; depth++) {
@@ -136,31 +137,31 @@ static void write_leaf(const leaf *x, const char *before, bool with_places, sm_t
 
 sm_status sm_recipe_write(const sm_recipe *r, bool with_places, sm_text *out, sm_error *err) {
   leaves l;
-  bool good = collect(r, &l);
+  bool good = write_collect(r, &l);
   sm_text_add(out, "smalti: 1\n");
   for (int i = 0; i < l.n && good; i++) write_leaf(&l.v[i], i ? l.v[i - 1].path : "", with_places, out);
-  free_leaves(&l);
+  write_free_leaves(&l);
   return good && !out->failed ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
 }
 
 /* ---- differences --------------------------------------------------------------------------------------- */
 
-static const leaf *find_leaf(const leaves *l, const char *path) {
+static const leaf *write_find_leaf(const leaves *l, const char *path) {
   for (int i = 0; i < l->n; i++)
-    if (strcmp(l->v[i].path, path) == 0) return &l->v[i];
+    if (!strcmp(l->v[i].path, path)) return &l->v[i];
   return NULL;
 }
 
-static int compare(const leaves *a, const leaves *b, sm_difference_fn fn, void *ctx) {
+static int write_compare(const leaves *a, const leaves *b, sm_difference_fn fn, void *ctx) {
   int n = 0;
   for (int i = 0; i < a->n; i++) {
-    const leaf *x = &a->v[i], *y = find_leaf(b, x->path);
-    if (y && strcmp(x->value, y->value) == 0) continue;
+    const leaf *x = &a->v[i], *y = write_find_leaf(b, x->path);
+    if (y && !strcmp(x->value, y->value)) continue;
     fn(ctx, x->path, x->value, y ? y->value : NULL);
     n++;
   }
   for (int i = 0; i < b->n; i++) {
-    if (find_leaf(a, b->v[i].path)) continue;
+    if (write_find_leaf(a, b->v[i].path)) continue;
     fn(ctx, b->v[i].path, NULL, b->v[i].value);
     n++;
   }
@@ -169,20 +170,20 @@ static int compare(const leaves *a, const leaves *b, sm_difference_fn fn, void *
 
 int sm_recipe_compare(const sm_recipe *a, const sm_recipe *b, sm_difference_fn fn, void *ctx) {
   leaves la, lb;
-  bool good = collect(a, &la);
-  good = collect(b, &lb) && good;
-  int n = good ? compare(&la, &lb, fn, ctx) : -1;
-  free_leaves(&la);
-  free_leaves(&lb);
+  bool good = write_collect(a, &la);
+  good = write_collect(b, &lb) && good;
+  int n = good ? write_compare(&la, &lb, fn, ctx) : -1;
+  write_free_leaves(&la);
+  write_free_leaves(&lb);
   return n;
 }
 
-static void add_difference(void *ctx, const char *path, const char *a, const char *b) {
+static void write_add_difference(void *ctx, const char *path, const char *a, const char *b) {
   sm_text_add(ctx, "%s: %s → %s\n", path, a ? a : "(none)", b ? b : "(none)");
 }
 
 int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *out) {
-  int n = sm_recipe_compare(a, b, add_difference, out);
+  int n = sm_recipe_compare(a, b, write_add_difference, out);
   if (n < 0) out->failed = true;
   return n < 0 ? 0 : n;
 }
@@ -194,20 +195,21 @@ bool sm_recipe_conduct(const char *path) {
   static const char *const keys[] = {"train.threads", "train.recompute", "data.workers", "data.prefetch",
                                      "data.cache",    NULL};
   for (int i = 0; keys[i]; i++)
-    if (strcmp(keys[i], path) == 0) return true;
+    if (!strcmp(keys[i], path)) return true;
   return false;
 }
 
 uint64_t sm_recipe_hash(const sm_recipe *r) {
   leaves l;
   uint64_t hash = 1;
-  collect(r, &l);
+  write_collect(r, &l);
   for (int i = 0; i < l.n; i++) {
     if (sm_recipe_conduct(l.v[i].path)) continue;
+    const char *value = strcmp(l.v[i].path, "name") ? l.v[i].value : r->given_name;
     hash = sm_hash64(l.v[i].path, strlen(l.v[i].path) + 1, hash);
-    hash = sm_hash64(l.v[i].value, strlen(l.v[i].value) + 1, hash);
+    hash = sm_hash64(value, strlen(value) + 1, hash);
   }
-  free_leaves(&l);
+  write_free_leaves(&l);
   return hash;
 }
 
@@ -221,44 +223,45 @@ typedef struct identity {
 } identity;
 
 /* A sum of hashes: the order of plugins' tables is not part of it. */
-static void count_in(identity *id, const char *path, const char *value) {
+static void write_count_in(identity *id, const char *path, const char *value) {
   if (!id->counts(id->ctx, path)) return;
   uint64_t hash = sm_hash64(path, strlen(path) + 1, 3);
   id->sum += sm_hash64(value, strlen(value) + 1, hash);
 }
 
-static bool usual_value(const sm_option *o, const char *value, void *blank, sm_arena *arena) {
+static bool write_usual_value(const sm_option *o, const char *value, void *blank, sm_arena *arena) {
   sm_text text = {0};
   if (!o->def || sm_option_default(o, "", arena, blank, NULL)) return false;
   sm_option_write(o, blank, &text);
-  bool same = text.s && !text.failed && strcmp(text.s, value) == 0;
+  bool same = text.s && !text.failed && !strcmp(text.s, value);
   sm_text_free(&text);
   return same;
 }
 
-static void count_table(identity *id, const char *path, const sm_option *options, int n, const void *base,
-                        size_t size) {
+static void write_count_table(identity *id, const char *path, const sm_option *options, int n,
+                              const void *base, size_t size) {
   char key[320];
   void *blank = sm_calloc(1, size);
   for (int i = 0; blank && i < n; i++) {
     sm_text value = {0};
     sm_option_write(&options[i], base, &value);
     snprintf(key, sizeof key, "%s%s%s", path, *path ? "." : "", options[i].name);
-    if (value.s && !usual_value(&options[i], value.s, blank, id->r->priv->arena)) count_in(id, key, value.s);
+    if (value.s && !write_usual_value(&options[i], value.s, blank, id->r->priv->arena))
+      write_count_in(id, key, value.s);
     sm_text_free(&value);
   }
   sm_free(blank);
 }
 
-static void count_sections(identity *id, const sm_schema *s) {
+static void write_count_sections(identity *id, const sm_schema *s) {
   const sm_recipe_private *p = id->r->priv;
-  count_table(id, s->path, s->options, s->n_options, (const char *)id->r + s->offset, sizeof *id->r);
+  write_count_table(id, s->path, s->options, s->n_options, (const char *)id->r + s->offset, sizeof *id->r);
   for (int i = 0; i < s->children; i++) {
     const sm_schema *c = &s->child[i];
-    if (c->shape == SM_SCHEMA_SECTION) count_sections(id, c);
+    if (c->shape == SM_SCHEMA_SECTION) write_count_sections(id, c);
     if (c->shape != SM_SCHEMA_SLOT || c->kind) continue;
-    count_in(id, p->optimizer->path, "");
-    count_sections(id, p->optimizer);
+    write_count_in(id, p->optimizer->path, "");
+    write_count_sections(id, p->optimizer);
   }
 }
 
@@ -266,17 +269,17 @@ uint64_t sm_recipe_identity(const sm_recipe *r, bool (*counts)(void *ctx, const 
   identity id = {.r = r, .counts = counts, .ctx = ctx, .sum = 1};
   sm_slot_ref refs[SM_SLOT_REFS_MAX];
   int n = sm_recipe_slots(r, refs);
-  count_sections(&id, &sm_recipe_schema);
+  write_count_sections(&id, &sm_recipe_schema);
   for (int i = 0; i < n; i++) {
     const sm_slot *s = refs[i].slot;
     const sm_plugin *p = s->plugin.plugin;
     char key[240];
-    count_in(&id, refs[i].path, p->version);
-    count_table(&id, refs[i].path, p->options, (int)p->n_options, s->plugin.self, p->instance_size);
+    write_count_in(&id, refs[i].path, p->version);
+    write_count_table(&id, refs[i].path, p->options, (int)p->n_options, s->plugin.self, p->instance_size);
     const char *const joins[] = {"head", "tokenizer"}, *const names[] = {s->head, s->tokenizer};
     for (int k = 0; k < 2; k++) {
       snprintf(key, sizeof key, "%s.%s", refs[i].path, joins[k]);
-      if (names[k]) count_in(&id, key, names[k]);
+      if (names[k]) write_count_in(&id, key, names[k]);
     }
   }
   return id.sum;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-static sm_status take_all(sm_bins *b, const sm_chart_series *s) {
+static sm_status bins_take_all(sm_bins *b, const sm_chart_series *s) {
   for (size_t i = 0; i < s->n; i++) {
     b->x[i] = s->x[i];
     b->mean[i] = b->low[i] = b->high[i] = isfinite(s->y[i]) ? s->y[i] : NAN;
@@ -14,7 +14,7 @@ static sm_status take_all(sm_bins *b, const sm_chart_series *s) {
   return SM_OK;
 }
 
-static size_t bin_of(double x, double x0, double x1, size_t bins) {
+static size_t bins_bin_of(double x, double x0, double x1, size_t bins) {
   double at = (x - x0) / (x1 - x0) * (double)bins;
   return at <= 0 ? 0 : at >= (double)bins ? bins - 1 : (size_t)at;
 }
@@ -24,14 +24,15 @@ sm_status sm_bins_make(sm_bins *b, const sm_chart_series *s, double x0, double x
   size_t room = (b->binned ? bins : s->n) + 1;
   if (!(b->x = sm_malloc(4 * room * sizeof *b->x))) return SM_ENOMEM;
   b->mean = b->x + room, b->low = b->mean + room, b->high = b->low + room;
-  if (!b->binned) return take_all(b, s);
+  if (!b->binned) return bins_take_all(b, s);
   b->n = 0;
   for (size_t i = 0; i < s->n;) { /* each turn takes a later bin than the one before: at most `bins` turns */
-    size_t bin = bin_of(s->x[i], x0, x1, bins), count = 0, k = b->n++;
+    size_t bin = bins_bin_of(s->x[i], x0, x1, bins), count = 0, k = b->n++;
     double sum = 0, sum_x = 0;
     size_t from = i;
     b->low[k] = b->high[k] = NAN;
-    for (; i < s->n && bin_of(s->x[i], x0, x1, bins) <= bin; i++) { /* "<=": x that falls back stays here */
+    for (; i < s->n && bins_bin_of(s->x[i], x0, x1, bins) <= bin;
+         i++) { /* "<=": x that falls back stays here */
       sum_x += s->x[i];
       if (!isfinite(s->y[i])) continue;
       sum += s->y[i];

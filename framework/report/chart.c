@@ -27,30 +27,30 @@ typedef struct plot {
 
 /* ---- ranges ---- */
 
-static void widen(double *low, double *high, double v) {
+static void chart_widen(double *low, double *high, double v) {
   if (!isfinite(v)) return;
   if (v < *low) *low = v;
   if (v > *high) *high = v;
 }
 
-static void find_x_range(plot *p) {
+static void chart_find_x_range(plot *p) {
   p->x0 = DBL_MAX, p->x1 = -DBL_MAX;
   for (size_t s = 0; s < p->chart->nseries; s++)
     for (size_t i = 0; i < p->chart->series[s].n; i++)
-      if (isfinite(p->chart->series[s].y[i])) widen(&p->x0, &p->x1, p->chart->series[s].x[i]);
+      if (isfinite(p->chart->series[s].y[i])) chart_widen(&p->x0, &p->x1, p->chart->series[s].x[i]);
   p->empty = p->x0 > p->x1;
   if (p->empty) p->x0 = 0, p->x1 = 1;
   if (p->x0 == p->x1) p->x0 -= 0.5, p->x1 += 0.5;
 }
 
-static void find_y_range(plot *p) {
+static void chart_find_y_range(plot *p) {
   double low = DBL_MAX, high = -DBL_MAX;
   for (size_t s = 0; s < p->chart->nseries; s++)
     for (size_t i = 0; i < p->bins[s].n; i++) {
-      widen(&low, &high, p->bins[s].low[i]);
-      widen(&low, &high, p->bins[s].high[i]);
+      chart_widen(&low, &high, p->bins[s].low[i]);
+      chart_widen(&low, &high, p->bins[s].high[i]);
     }
-  for (size_t i = 0; i < p->chart->nlevels && !p->empty; i++) widen(&low, &high, p->chart->levels[i].y);
+  for (size_t i = 0; i < p->chart->nlevels && !p->empty; i++) chart_widen(&low, &high, p->chart->levels[i].y);
   if (low > high) low = 0, high = 1;
   p->log = p->chart->log_y && low > 0;
   if (p->log) low = log10(low), high = log10(high);
@@ -61,29 +61,29 @@ static void find_y_range(plot *p) {
   p->y1 = high + margin;
 }
 
-static double px(const plot *p, double x) {
+static double chart_px(const plot *p, double x) {
   return p->left + (x - p->x0) / (p->x1 - p->x0) * (p->right - p->left);
 }
-static double py(const plot *p, double y) {
+static double chart_py(const plot *p, double y) {
   if (p->log) y = log10(y);
   return p->bottom - (y - p->y0) / (p->y1 - p->y0) * (p->bottom - p->top);
 }
 
-static size_t colour(const plot *p, size_t s) {
+static size_t chart_colour(const plot *p, size_t s) {
   int own = p->chart->series[s].colour;
   return own > 0 ? (size_t)(own - 1) % COLOURS : s % COLOURS;
 }
 
 /* ---- legend ---- */
 
-static double last_value(const sm_chart_series *s) {
+static double chart_last_value(const sm_chart_series *s) {
   for (size_t i = s->n; i-- > 0;)
     if (isfinite(s->y[i])) return s->y[i];
   return NAN;
 }
 
 /* Names and last values, row by row; gives the rows' height. With `draw` false it only measures. */
-static double legend(plot *p, double top, bool draw) {
+static double chart_legend(plot *p, double top, bool draw) {
   const sm_chart *c = p->chart;
   double x = 2, y = top + 14, room = p->width - 2;
   if (c->y_label) room -= LETTER * (double)sm_text_width(c->y_label) + 12;
@@ -95,7 +95,7 @@ static double legend(plot *p, double top, bool draw) {
   }
   for (size_t s = 0; s < c->nseries; s++) {
     char value[48];
-    sm_number_text(last_value(&c->series[s]), value, sizeof value);
+    sm_number_text(chart_last_value(&c->series[s]), value, sizeof value);
     double wide = 22 + LETTER * (double)(sm_text_width(c->series[s].name) + 1 + sm_text_width(value)) + 14;
     if (x > 2 && x + wide > room) {
       x = 2, y += ROW;
@@ -104,7 +104,7 @@ static double legend(plot *p, double top, bool draw) {
     if (draw) {
       sm_text_add(p->out,
                   "<path class=\"sm-line sm-%zu%s\" d=\"M%.1f %.1fh14\"/><text x=\"%.1f\" y=\"%.1f\">",
-                  colour(p, s), c->series[s].dashed ? " sm-dash" : "", x, y - 4, x + 20, y);
+                  chart_colour(p, s), c->series[s].dashed ? " sm-dash" : "", x, y - 4, x + 20, y);
       sm_html_text(p->out, c->series[s].name);
       sm_text_add(p->out, " <tspan class=\"sm-muted\">%s</tspan></text>\n", value);
     }
@@ -115,7 +115,7 @@ static double legend(plot *p, double top, bool draw) {
 
 /* ---- axes ---- */
 
-static void tick_text(double v, double step, bool thousands, char *buf, size_t size) {
+static void chart_tick_text(double v, double step, bool thousands, char *buf, size_t size) {
   if (fabs(v) < step * 1e-6) v = 0;
   if (thousands) {
     snprintf(buf, size, "%gk", v / 1000);
@@ -128,15 +128,15 @@ static void tick_text(double v, double step, bool thousands, char *buf, size_t s
   }
 }
 
-static void y_mark(plot *p, double y, const char *text) {
-  double at = py(p, y);
+static void chart_y_mark(plot *p, double y, const char *text) {
+  double at = chart_py(p, y);
   sm_text_add(p->out,
               "<path class=\"sm-grid\" d=\"M%.1f %.1fH%.1f\"/><text class=\"sm-tick\" x=\"%.1f\" y=\"%.1f\" "
               "text-anchor=\"end\">%s</text>\n",
               p->left, at, p->right, p->left - 8, at + 4, text);
 }
 
-static void log_axis(plot *p) {
+static void chart_log_axis(plot *p) {
   static const int MANTISSAS[] = {1, 2, 5};
   double decades = p->y1 - p->y0;
   int each = decades > 8 ? 2 : 1, kinds = decades > 2.5 ? 1 : 3;
@@ -145,35 +145,35 @@ static void log_axis(plot *p) {
       double v = MANTISSAS[m] * pow(10, power), at = log10(v);
       char text[48];
       if (at < p->y0 || at > p->y1 || power % each) continue;
-      y_mark(p, v, sm_number_text(v, text, sizeof text));
+      chart_y_mark(p, v, sm_number_text(v, text, sizeof text));
     }
 }
 
-static void y_axis(plot *p) {
+static void chart_y_axis(plot *p) {
   double first, step;
   char text[48];
   if (p->log) {
-    log_axis(p);
+    chart_log_axis(p);
     return;
   }
   sm_chart_ticks(p->y0, p->y1, (int)((p->bottom - p->top) / 38), &first, &step);
   for (double v = first; v <= p->y1 + step * 1e-6; v += step) {
-    tick_text(v, step, p->y1 >= 1e4 && fmod(step, 100) == 0, text, sizeof text);
-    y_mark(p, v, text);
+    chart_tick_text(v, step, p->y1 >= 1e4 && fmod(step, 100) == 0, text, sizeof text);
+    chart_y_mark(p, v, text);
   }
 }
 
-static void x_axis(plot *p) {
+static void chart_x_axis(plot *p) {
   double first, step;
   char text[48];
   sm_chart_ticks(p->x0, p->x1, (int)((p->right - p->left) / 70), &first, &step);
   sm_text_add(p->out, "<path class=\"sm-axis\" d=\"M%.1f %.1fH%.1f\"/>\n", p->left, p->bottom, p->right);
   for (double v = first; v <= p->x1 + step * 1e-6; v += step) {
-    tick_text(v, step, p->x1 >= 1e4 && fmod(step, 100) == 0, text, sizeof text);
+    chart_tick_text(v, step, p->x1 >= 1e4 && fmod(step, 100) == 0, text, sizeof text);
     sm_text_add(p->out,
                 "<path class=\"sm-axis\" d=\"M%.1f %.1fv4\"/><text class=\"sm-tick\" x=\"%.1f\" y=\"%.1f\" "
                 "text-anchor=\"middle\">%s</text>\n",
-                px(p, v), p->bottom, px(p, v), p->bottom + 18, text);
+                chart_px(p, v), p->bottom, chart_px(p, v), p->bottom + 18, text);
   }
   if (p->chart->x_label) {
     sm_text_add(p->out, "<text class=\"sm-muted\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", p->right,
@@ -191,36 +191,37 @@ static void x_axis(plot *p) {
 /* ---- series ---- */
 
 /* From `from`, the end of the run of points without a gap. */
-static size_t run_end(const sm_bins *b, size_t from) {
+static size_t chart_run_end(const sm_bins *b, size_t from) {
   while (from < b->n && isfinite(b->mean[from])) from++;
   return from;
 }
 
-static void band(plot *p, size_t s) {
+static void chart_band(plot *p, size_t s) {
   const sm_bins *b = &p->bins[s];
   for (size_t i = 0; i < b->n; i++) {
-    size_t end = run_end(b, i);
+    size_t end = chart_run_end(b, i);
     if (end > i + 1) {
-      sm_text_add(p->out, "<path class=\"sm-band sm-%zu%s\" d=\"", colour(p, s),
+      sm_text_add(p->out, "<path class=\"sm-band sm-%zu%s\" d=\"", chart_colour(p, s),
                   p->chart->nseries > 2 ? " sm-faint" : "");
       for (size_t k = i; k < end; k++)
-        sm_text_add(p->out, "%s%.1f %.1f", k == i ? "M" : "L", px(p, b->x[k]), py(p, b->high[k]));
-      for (size_t k = end; k-- > i;) sm_text_add(p->out, "L%.1f %.1f", px(p, b->x[k]), py(p, b->low[k]));
+        sm_text_add(p->out, "%s%.1f %.1f", k == i ? "M" : "L", chart_px(p, b->x[k]), chart_py(p, b->high[k]));
+      for (size_t k = end; k-- > i;)
+        sm_text_add(p->out, "L%.1f %.1f", chart_px(p, b->x[k]), chart_py(p, b->low[k]));
       sm_text_add(p->out, "Z\"/>\n");
     }
     i = end;
   }
 }
 
-static void line(plot *p, size_t s) {
+static void chart_line(plot *p, size_t s) {
   const sm_bins *b = &p->bins[s];
   const sm_chart_series *series = &p->chart->series[s];
   bool pen = false;
-  sm_text_add(p->out, "<path class=\"sm-line sm-%zu%s\" d=\"", colour(p, s),
+  sm_text_add(p->out, "<path class=\"sm-line sm-%zu%s\" d=\"", chart_colour(p, s),
               series->dashed ? " sm-dash" : "");
   for (size_t i = 0; i < b->n; i++) {
     if (isfinite(b->mean[i]))
-      sm_text_add(p->out, "%s%.1f %.1f", pen ? "L" : "M", px(p, b->x[i]), py(p, b->mean[i]));
+      sm_text_add(p->out, "%s%.1f %.1f", pen ? "L" : "M", chart_px(p, b->x[i]), chart_py(p, b->mean[i]));
     pen = isfinite(b->mean[i]);
   }
   sm_text_add(p->out, "\"/>\n");
@@ -228,16 +229,16 @@ static void line(plot *p, size_t s) {
     char x[48], y[48];
     if (!isfinite(b->mean[i])) continue;
     sm_text_add(p->out, "<circle class=\"sm-mark sm-%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>",
-                colour(p, s), px(p, b->x[i]), py(p, b->mean[i]));
+                chart_colour(p, s), chart_px(p, b->x[i]), chart_py(p, b->mean[i]));
     sm_html_text(p->out, series->name);
     sm_text_add(p->out, ", %s %s: %s</title></circle>\n", p->chart->x_label ? p->chart->x_label : "at",
                 sm_number_text(b->x[i], x, sizeof x), sm_number_text(b->mean[i], y, sizeof y));
   }
 }
 
-static void level(plot *p, const sm_chart_level *l) {
+static void chart_level(plot *p, const sm_chart_level *l) {
   if (!isfinite(l->y) || (p->log && l->y <= 0)) return;
-  double y = py(p, l->y);
+  double y = chart_py(p, l->y);
   sm_text_add(p->out,
               "<path class=\"sm-level\" d=\"M%.1f %.1fH%.1f\"/><text class=\"sm-muted sm-halo\" x=\"%.1f\" ",
               p->left, y, p->right, p->right - 2);
@@ -248,7 +249,7 @@ static void level(plot *p, const sm_chart_level *l) {
 
 /* ---- the whole ---- */
 
-static void describe(plot *p) {
+static void chart_describe(plot *p) {
   const sm_chart *c = p->chart;
   char first[48], last[48];
   if (c->description) {
@@ -263,11 +264,11 @@ static void describe(plot *p) {
     if (s) sm_text_add(p->out, "; ");
     sm_html_text(p->out, c->series[s].name);
     sm_text_add(p->out, " from %s to %s", sm_number_text(from, first, sizeof first),
-                sm_number_text(last_value(&c->series[s]), last, sizeof last));
+                sm_number_text(chart_last_value(&c->series[s]), last, sizeof last));
   }
 }
 
-static void head(plot *p) {
+static void chart_head(plot *p) {
   const sm_chart *c = p->chart;
   uint32_t id = (uint32_t)sm_hash64(c->title, strlen(c->title), c->nseries);
   sm_text_add(
@@ -279,7 +280,7 @@ static void head(plot *p) {
   sm_text_add(p->out, ">\n<title id=\"t%08" PRIx32 "\">", id);
   sm_html_text(p->out, c->title);
   sm_text_add(p->out, "</title>\n<desc id=\"d%08" PRIx32 "\">", id);
-  describe(p);
+  chart_describe(p);
   sm_text_add(p->out, "</desc>\n");
   if (c->embedded) return;
   sm_text_add(p->out, "<style>%s</style>\n<rect class=\"sm-paper\" width=\"100%%\" height=\"100%%\"/>\n",
@@ -289,16 +290,16 @@ static void head(plot *p) {
   sm_text_add(p->out, "</text>\n");
 }
 
-static void draw(plot *p) {
+static void chart_draw(plot *p) {
   const sm_chart *c = p->chart;
   double title = c->embedded ? 0 : TITLE;
   p->left = 52, p->right = p->width - 16;
-  p->top = title + legend(p, title, false) + 6;
+  p->top = title + chart_legend(p, title, false) + 6;
   p->bottom = p->height - (c->x_label || p->banded ? 42 : 24);
   if (p->bottom < p->top + 60)
     p->height += p->top + 60 - p->bottom, p->bottom = p->top + 60; /* a very long legend */
-  head(p);
-  legend(p, title, true);
+  chart_head(p);
+  chart_legend(p, title, true);
   if (p->empty) {
     sm_text_add(
         p->out,
@@ -306,13 +307,13 @@ static void draw(plot *p) {
         p->width / 2, (p->top + p->bottom) / 2);
     return;
   }
-  find_y_range(p);
-  y_axis(p);
+  chart_find_y_range(p);
+  chart_y_axis(p);
   for (size_t s = 0; s < c->nseries; s++)
-    if (p->bins[s].binned) band(p, s);
-  x_axis(p);
-  for (size_t i = 0; i < c->nlevels; i++) level(p, &c->levels[i]);
-  for (size_t s = c->nseries; s-- > 0;) line(p, s); /* the first one on top */
+    if (p->bins[s].binned) chart_band(p, s);
+  chart_x_axis(p);
+  for (size_t i = 0; i < c->nlevels; i++) chart_level(p, &c->levels[i]);
+  for (size_t s = c->nseries; s-- > 0;) chart_line(p, s); /* the first one on top */
   sm_text_add(p->out, "</svg>\n");
 }
 
@@ -323,12 +324,12 @@ sm_status sm_chart_svg(const sm_chart *chart, sm_text *out) {
   p.height = chart->height > 0 ? chart->height : HEIGHT;
   p.bins = sm_calloc(chart->nseries + 1, sizeof *p.bins);
   if (!p.bins) return SM_ENOMEM;
-  find_x_range(&p);
+  chart_find_x_range(&p);
   for (size_t s = 0; s < chart->nseries && !status; s++) {
     status = sm_bins_make(&p.bins[s], &chart->series[s], p.x0, p.x1, (size_t)(p.width / 2.5));
     p.banded |= p.bins[s].binned;
   }
-  if (!status) draw(&p);
+  if (!status) chart_draw(&p);
   for (size_t s = 0; s < chart->nseries; s++) sm_bins_free(&p.bins[s]);
   sm_free(p.bins);
   return status ? status : out->failed ? SM_ENOMEM : SM_OK;

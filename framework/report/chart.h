@@ -10,8 +10,8 @@ typedef struct sm_bins {
   bool binned;
 } sm_bins;
 
-/* Bins of equal width over x0 … x1. A series of at most two points per bin is taken as it is. A bin that holds
- * only missing values is a gap; one without any points is left out. */
+/* Bins of equal width over x0 … x1. A series of at most two points per bin is taken as it is. A bin that
+ * holds only missing values is a gap; one without any points is left out. */
 sm_status sm_bins_make(sm_bins *, const sm_chart_series *, double x0, double x1, size_t bins);
 void sm_bins_free(sm_bins *);
 

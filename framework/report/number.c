@@ -7,7 +7,7 @@
 #include "html.h"
 
 /* "1234567" to "1 234 567" with narrow no-break spaces; buf holds `size` bytes. */
-static char *grouped(double v, char *buf, size_t size) {
+static char *number_grouped(double v, char *buf, size_t size) {
   char digits[32];
   int n = snprintf(digits, sizeof digits, "%.0f", fabs(v));
   size_t at = (size_t)snprintf(buf, size, "%s", v < 0 ? "−" : "");
@@ -17,7 +17,7 @@ static char *grouped(double v, char *buf, size_t size) {
   return buf;
 }
 
-static char *scientific(double v, char *buf, size_t size) {
+static char *number_scientific(double v, char *buf, size_t size) {
   static const char *const RAISED[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
   char text[32];
   snprintf(text, sizeof text, "%.2e", fabs(v));
@@ -40,8 +40,8 @@ char *sm_number_text(double v, char *buf, size_t size) {
   double magnitude = fabs(v);
   if (!isfinite(v)) snprintf(buf, size, "–");
   else if (v == 0) snprintf(buf, size, "0");
-  else if (magnitude >= 1e9 || magnitude < 0.99995e-3) scientific(v, buf, size);
-  else if (magnitude >= 999.95) grouped(v, buf, size);
+  else if (magnitude >= 1e9 || magnitude < 0.99995e-3) number_scientific(v, buf, size);
+  else if (magnitude >= 999.95) number_grouped(v, buf, size);
   else snprintf(buf, size, "%s%.4g", v < 0 ? "−" : "", magnitude);
   return buf;
 }

@@ -15,12 +15,13 @@ typedef struct sm_line {
 } sm_line;
 
 const sm_curves *sm_run_curves(const sm_run *, const char *file);
-/* <figure> with heading and chart; nothing when no line has a value. The group (NULL: none) says unit, scale and axis;
- * `level` may be NULL. */
+/* <figure> with heading and chart; nothing when no line has a value. The group (NULL: none) says unit, scale
+ * and axis; `level` may be NULL. */
 sm_status sm_page_chart(sm_text *out, const char *title, const sm_curve_group *, const sm_line *, size_t n,
                         const sm_chart_level *level);
 
-/* Several runs: one chart for each curve of each group, with a line per run, which has one colour in all charts. */
+/* Several runs: one chart for each curve of each group, with a line per run, which has one colour in all
+ * charts. */
 typedef struct sm_overlay {
   const sm_run *runs;
   const char *const *names;

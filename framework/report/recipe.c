@@ -1,8 +1,8 @@
-/* recipe.c — the resolved recipe in a few lines: one row per section, plugin names in bold, their parameters behind
- * them; and single numbers of it.
+/* recipe.c — the resolved recipe in a few lines: one row per section, plugin names in bold, their parameters
+ * behind them; and single numbers of it.
  *
- * It looks at the tree alone and knows no schema: a mapping below a section is taken for a plugin or an instance.
- * Depth and length are bounded, since the file may be anything. */
+ * It looks at the tree alone and knows no schema: a mapping below a section is taken for a plugin or an
+ * instance. Depth and length are bounded, since the file may be anything. */
 #include <string.h>
 
 #include "html.h"
@@ -40,7 +40,8 @@ static void recipe_parameter(const char *name, const sm_yaml *value, sm_text *ou
   sm_text_free(&text);
 }
 
-/* The content of a section: mappings are plugins or instances and go by their names in bold, but for schedules
+/* The content of a section: mappings are plugins or instances and go by their names in bold, but for
+ * schedules
  * ({from, to}), which are parameters. */
 static void recipe_content(const sm_yaml *n, int depth, sm_text *out) {
   if (n->kind != SM_YAML_MAP) {
@@ -88,7 +89,7 @@ static bool recipe_read(const sm_yaml *n, double *value) {
 static void recipe_search(const sm_yaml *n, const char *key, double *value, int *found) {
   for (int i = 0; n->kind == SM_YAML_MAP && i < n->n; i++) {
     double v;
-    if (strcmp(n->entry[i].key, key) == 0 && recipe_read(n->entry[i].value, &v)) {
+    if (!strcmp(n->entry[i].key, key) && recipe_read(n->entry[i].value, &v)) {
       *found += *found == 0 || v != *value;
       *value = v;
     }
@@ -99,7 +100,7 @@ static void recipe_search(const sm_yaml *n, const char *key, double *value, int 
 bool sm_recipe_number(const sm_yaml *recipe, const char *path, double *value) {
   int found = 0;
   if (!recipe) return false;
-  if (strncmp(path, "*.", 2) == 0) {
+  if (!strncmp(path, "*.", 2)) {
     recipe_search(recipe, path + 2, value, &found);
     return found == 1;
   }

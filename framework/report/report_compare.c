@@ -16,18 +16,18 @@ typedef struct comparison {
 
 /* ---- names ---- */
 
-static const char *with_parent(sm_arena *arena, const char *folder) {
+static const char *report_compare_with_parent(sm_arena *arena, const char *folder) {
   const char *base = sm_path_base(folder), *from = base;
   if (from > folder) from--;
   while (from > folder && from[-1] != '/') from--;
   return sm_arena_strdup(arena, from);
 }
 
-static sm_status name_runs(comparison *c) {
+static sm_status report_compare_name_runs(comparison *c) {
   for (size_t i = 0; i < c->n; i++) {
     bool again = false;
     for (size_t k = 0; k < c->n; k++) again |= k != i && !strcmp(c->runs[k].name, c->runs[i].name);
-    c->names[i] = again ? with_parent(c->arena, c->runs[i].folder) : c->runs[i].name;
+    c->names[i] = again ? report_compare_with_parent(c->arena, c->runs[i].folder) : c->runs[i].name;
     if (!c->names[i]) return SM_ENOMEM;
   }
   return SM_OK;
@@ -51,7 +51,7 @@ static const measure MEASURES[] = {
 enum { NMEASURES = sizeof MEASURES / sizeof *MEASURES };
 
 /* Of several curves of that name (k-NN with several k) the one whose best value is largest. */
-static const sm_curve *pick(const sm_run *run, const measure *m) {
+static const sm_curve *report_compare_pick(const sm_run *run, const measure *m) {
   const sm_curves *curves = sm_run_curves(run, m->file);
   const sm_curve *best = NULL;
   for (size_t i = 0; i < curves->count; i++) {
@@ -62,12 +62,14 @@ static const sm_curve *pick(const sm_run *run, const measure *m) {
   return best;
 }
 
-static double measured(const sm_run *run, const measure *m) {
-  const sm_curve *c = pick(run, m);
-  return m->how == LAST ? sm_curve_last(c) : m->how == MEDIAN ? sm_curve_median(c) : sm_curve_best(c, true, NULL);
+static double report_compare_measured(const sm_run *run, const measure *m) {
+  const sm_curve *c = report_compare_pick(run, m);
+  return m->how == LAST     ? sm_curve_last(c)
+         : m->how == MEDIAN ? sm_curve_median(c)
+                            : sm_curve_best(c, true, NULL);
 }
 
-static sm_status table(comparison *c) {
+static sm_status report_compare_table(comparison *c) {
   double best[NMEASURES];
   sm_tabular *t = sm_tabular_new(NULL);
   sm_tabular_column(t, "run", SM_ALIGN_LEFT);
@@ -75,7 +77,7 @@ static sm_status table(comparison *c) {
   for (int m = 0; m < NMEASURES; m++) {
     best[m] = NAN;
     for (size_t i = 0; i < c->n; i++) {
-      double v = measured(&c->runs[i], &MEASURES[m]) * MEASURES[m].direction;
+      double v = report_compare_measured(&c->runs[i], &MEASURES[m]) * MEASURES[m].direction;
       if (isfinite(v) && !(v <= best[m])) best[m] = v;
     }
     sm_tabular_column(t, MEASURES[m].title, SM_ALIGN_RIGHT);
@@ -85,7 +87,7 @@ static sm_status table(comparison *c) {
     sm_tabular_cell(t, "%s", c->names[i]);
     sm_tabular_cell(t, "%s", sm_number_text(c->runs[i].last_step, text, sizeof text));
     for (int m = 0; m < NMEASURES; m++) {
-      double v = measured(&c->runs[i], &MEASURES[m]);
+      double v = report_compare_measured(&c->runs[i], &MEASURES[m]);
       bool bytes = MEASURES[m].how == PEAK_BYTES && isfinite(v);
       sm_tabular_cell(t, "%s",
                     bytes ? sm_human_bytes(v, text, sizeof text) : sm_number_text(v, text, sizeof text));
@@ -98,12 +100,12 @@ static sm_status table(comparison *c) {
 
 /* ---- the page ---- */
 
-static sm_status build(comparison *c) {
+static sm_status report_compare_build(comparison *c) {
   char title[64];
-  sm_status status = name_runs(c);
+  sm_status status = report_compare_name_runs(c);
   snprintf(title, sizeof title, "%zu runs compared", c->n);
   sm_html_begin(&c->html, title, "smalti comparison", "");
-  if (!status) status = table(c);
+  if (!status) status = report_compare_table(c);
   sm_page_heading(&c->html, "Curves");
   if (!status)
     status = sm_page_overlays(&c->html, &(sm_overlay){.runs = c->runs, .names = c->names, .n = c->n});
@@ -124,7 +126,7 @@ sm_status sm_report_compare(const char *const *run_folders, size_t n, const char
   }
   while (c.n < n && !status) status = sm_run_load(&c.runs[c.n], run_folders[c.n], err), c.n++;
   if (status) goto out;
-  if (build(&c)) status = sm_fail(err, SM_ENOMEM, "no memory to compare %zu runs", n);
+  if (report_compare_build(&c)) status = sm_fail(err, SM_ENOMEM, "no memory to compare %zu runs", n);
   else status = sm_file_put(out_path, c.html.s, c.html.len, err);
 out:
   for (size_t i = 0; i < c.n; i++) sm_run_free(&c.runs[i]);

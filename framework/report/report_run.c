@@ -17,7 +17,7 @@ typedef struct page {
 
 /* ---- key figures ---- */
 
-static void tile_accuracy(page *p) {
+static void report_run_tile_accuracy(page *p) {
   const sm_curves *evals = &p->run.evals;
   const sm_curve *best = NULL;
   double top = NAN, at = 0;
@@ -35,7 +35,7 @@ static void tile_accuracy(page *p) {
 }
 
 /* The mean of the last twentieth of the records: single steps are noisy. */
-static double settled(const sm_curve *c) {
+static double report_run_settled(const sm_curve *c) {
   double sum = 0;
   size_t count = 0, tail = c->n / 20 > 0 ? c->n / 20 : 1;
   for (size_t i = c->n - tail; i < c->n; i++)
@@ -43,16 +43,16 @@ static double settled(const sm_curve *c) {
   return count ? sum / (double)count : sm_curve_last(c);
 }
 
-static void tile_loss(page *p) {
+static void report_run_tile_loss(page *p) {
   const sm_curve *loss = sm_curves_find(&p->run.metrics, "loss");
   char value[48], first[48], note[96];
   if (!loss || !loss->n || !isfinite(sm_curve_last(loss))) return;
   snprintf(note, sizeof note, "mean of the last 5 %%, from %s",
            sm_number_text(sm_curve_first(loss), first, sizeof first));
-  sm_page_tile(&p->html, "Loss", sm_number_text(settled(loss), value, sizeof value), note);
+  sm_page_tile(&p->html, "Loss", sm_number_text(report_run_settled(loss), value, sizeof value), note);
 }
 
-static void tile_progress(page *p) {
+static void report_run_tile_progress(page *p) {
   double epochs;
   char value[48], epoch[48], of[48], note[160] = "";
   if (!isfinite(p->run.last_step)) return;
@@ -64,7 +64,7 @@ static void tile_progress(page *p) {
   sm_page_tile(&p->html, "Steps", sm_number_text(p->run.last_step, value, sizeof value), note);
 }
 
-static void tile_speed(page *p) {
+static void report_run_tile_speed(page *p) {
   const sm_curve *speed = sm_curves_find(&p->run.timing, "images_per_s");
   char value[48];
   if (!isfinite(sm_curve_median(speed))) return;
@@ -72,7 +72,7 @@ static void tile_speed(page *p) {
                "pictures/s, median");
 }
 
-static void tile_memory(page *p) {
+static void report_run_tile_memory(page *p) {
   double most = sm_curve_best(sm_curves_find(&p->run.timing, "rss"), true, NULL);
   char value[48];
   if (isfinite(most))
@@ -81,7 +81,7 @@ static void tile_memory(page *p) {
 
 /* "seconds" is the time since the start when it never falls; else it is a step's and says nothing of the
  * whole. */
-static void tile_time(page *p) {
+static void report_run_tile_time(page *p) {
   const sm_curve *seconds = sm_curves_find(&p->run.timing, "seconds");
   char value[48];
   if (!seconds || seconds->n < 3) return;
@@ -91,9 +91,10 @@ static void tile_time(page *p) {
                "of training");
 }
 
-static void tiles(page *p) {
-  static void (*const TILES[])(page *) = {tile_accuracy, tile_loss, tile_progress,
-                                          tile_speed,    tile_time, tile_memory};
+static void report_run_tiles(page *p) {
+  static void (*const TILES[])(page *) = {report_run_tile_accuracy, report_run_tile_loss,
+                                          report_run_tile_progress, report_run_tile_speed,
+                                          report_run_tile_time,     report_run_tile_memory};
   sm_text_add(&p->html, "<dl class=\"tiles\">\n");
   for (size_t i = 0; i < sizeof TILES / sizeof *TILES; i++) TILES[i](p);
   sm_text_add(&p->html, "</dl>\n");
@@ -105,7 +106,7 @@ static void tiles(page *p) {
 
 /* ---- curves ---- */
 
-static size_t lines_of(const page *p, const sm_curve_group *f, sm_line *lines) {
+static size_t report_run_lines_of(const page *p, const sm_curve_group *f, sm_line *lines) {
   const sm_curves *curves = sm_run_curves(&p->run, f->file);
   size_t n = 0;
   for (size_t i = 0; i < curves->count && n < SM_MAX_LINES; i++) {
@@ -117,7 +118,7 @@ static size_t lines_of(const page *p, const sm_curve_group *f, sm_line *lines) {
 
 /* Teacher and student of one site share a colour; the student is dashed. Names are "teacher cls", "student
  * cls". */
-static void pair_up(sm_line *lines, size_t n, char names[][64]) {
+static void report_run_pair_up(sm_line *lines, size_t n, char names[][64]) {
   for (size_t i = 0; i < n; i++) {
     const char *site = strchr(lines[i].name, '.');
     lines[i].dashed = !strncmp(lines[i].name, "student", 7);
@@ -136,30 +137,31 @@ static void pair_up(sm_line *lines, size_t n, char names[][64]) {
   for (size_t i = 0; i < n; i++) lines[i].name = names[i];
 }
 
-static sm_status figure(page *p, const sm_curve_group *f) {
+static sm_status report_run_figure(page *p, const sm_curve_group *f) {
   sm_line lines[SM_MAX_LINES];
   char names[SM_MAX_LINES][64];
   sm_chart_level level = {.name = "ln K: uniform"};
-  size_t n = lines_of(p, f, lines);
+  size_t n = report_run_lines_of(p, f, lines);
   double k;
   bool known = false;
   if (!n) return SM_OK;
   if (!strcmp(f->keys[0], "teacher_entropy")) {
-    pair_up(lines, n, names);
+    report_run_pair_up(lines, n, names);
     known = sm_recipe_number(p->run.recipe, "*.out_dim", &k) && k > 1;
     if (known) level.y = log(k);
   }
   return sm_page_chart(&p->html, f->title, f, lines, n, known ? &level : NULL);
 }
 
-static bool in_a_figure(const char *file, const sm_curve *curve) {
+static bool report_run_in_a_figure(const char *file, const sm_curve *curve) {
   for (size_t i = 0; i < sm_ncurve_groups; i++)
-    if (!strcmp(sm_curve_groups[i].file, file) && sm_curve_group_takes(&sm_curve_groups[i], curve)) return true;
+    if (!strcmp(sm_curve_groups[i].file, file) && sm_curve_group_takes(&sm_curve_groups[i], curve))
+      return true;
   return false;
 }
 
 /* Curves of one family ("x.a", "x.b") that no figure takes, in one chart; `from` is the first of them. */
-static sm_status other_figure(page *p, const char *file, const sm_curves *curves, size_t from) {
+static sm_status report_run_other_figure(page *p, const char *file, const sm_curves *curves, size_t from) {
   sm_line lines[SM_MAX_LINES];
   const char *name = curves->items[from].name;
   size_t family = strcspn(name, "."), n = 0;
@@ -167,7 +169,7 @@ static sm_status other_figure(page *p, const char *file, const sm_curves *curves
   for (size_t i = 0; i < curves->count && n < SM_MAX_LINES; i++) {
     const char *other = curves->items[i].name;
     if (strncmp(other, name, family) || strcspn(other, ".") != family) continue;
-    if (in_a_figure(file, &curves->items[i])) continue;
+    if (report_run_in_a_figure(file, &curves->items[i])) continue;
     if (i < from) return SM_OK; /* drawn with an earlier one */
     lines[n++] = (sm_line){.name = other, .curve = &curves->items[i]};
   }
@@ -175,24 +177,24 @@ static sm_status other_figure(page *p, const char *file, const sm_curves *curves
   return sm_page_chart(&p->html, title, NULL, lines, n, NULL);
 }
 
-static sm_status other_figures(page *p) {
+static sm_status report_run_other_figures(page *p) {
   static const char *const FILES[] = {"metrics", "evals", "timing"};
   sm_status status = SM_OK;
   bool open = false;
   for (int f = 0; f < 3; f++) {
     const sm_curves *curves = sm_run_curves(&p->run, FILES[f]);
     for (size_t i = 0; i < curves->count && !status; i++) {
-      if (in_a_figure(FILES[f], &curves->items[i])) continue;
+      if (report_run_in_a_figure(FILES[f], &curves->items[i])) continue;
       if (!open) sm_text_add(&p->html, "<details><summary>More curves</summary>\n<div class=\"charts\">\n");
       open = true;
-      status = other_figure(p, FILES[f], curves, i);
+      status = report_run_other_figure(p, FILES[f], curves, i);
     }
   }
   if (open) sm_text_add(&p->html, "</div>\n</details>\n");
   return status;
 }
 
-static void add_rows(sm_tabular *t, const sm_curves *curves) {
+static void report_run_add_rows(sm_tabular *t, const sm_curves *curves) {
   for (size_t i = 0; i < curves->count; i++) {
     const sm_curve *c = &curves->items[i];
     char text[4][48];
@@ -205,34 +207,34 @@ static void add_rows(sm_tabular *t, const sm_curves *curves) {
   sm_tabular_rule(t);
 }
 
-static sm_status all_figures(page *p) {
+static sm_status report_run_all_figures(page *p) {
   static const char *const COLUMNS[] = {"first", "smallest", "largest", "last"};
   sm_tabular *t = sm_tabular_new(NULL);
   sm_tabular_column(t, "metric", SM_ALIGN_LEFT);
   for (int i = 0; i < 4; i++) sm_tabular_column(t, COLUMNS[i], SM_ALIGN_RIGHT);
-  add_rows(t, &p->run.evals);
-  add_rows(t, &p->run.metrics);
-  add_rows(t, &p->run.timing);
+  report_run_add_rows(t, &p->run.evals);
+  report_run_add_rows(t, &p->run.metrics);
+  report_run_add_rows(t, &p->run.timing);
   sm_text_add(&p->html, "<details><summary>All metrics in figures</summary>\n");
   sm_status status = sm_page_tabular(&p->html, t);
   sm_text_add(&p->html, "</details>\n");
   return status;
 }
 
-static sm_status curves(page *p) {
+static sm_status report_run_curves(page *p) {
   sm_status status = SM_OK;
   if (!p->run.metrics.count && !p->run.evals.count && !p->run.timing.count) return SM_OK;
   sm_page_heading(&p->html, "Curves");
   sm_text_add(&p->html, "<div class=\"charts\">\n");
-  for (size_t i = 0; i < sm_ncurve_groups && !status; i++) status = figure(p, &sm_curve_groups[i]);
+  for (size_t i = 0; i < sm_ncurve_groups && !status; i++) status = report_run_figure(p, &sm_curve_groups[i]);
   sm_text_add(&p->html, "</div>\n");
-  if (!status) status = other_figures(p);
-  return status ? status : all_figures(p);
+  if (!status) status = report_run_other_figures(p);
+  return status ? status : report_run_all_figures(p);
 }
 
 /* ---- recipe, pictures, environment ---- */
 
-static sm_status recipe(page *p) {
+static sm_status report_run_recipe(page *p) {
   sm_text summary = {0};
   char *text;
   size_t bytes;
@@ -248,16 +250,16 @@ static sm_status recipe(page *p) {
   return SM_OK;
 }
 
-static int is_png(const struct dirent *e) {
+static int report_run_is_png(const struct dirent *e) {
   size_t n = strlen(e->d_name);
   return n > 4 && e->d_name[0] != '.' && !strcmp(e->d_name + n - 4, ".png");
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b) {
+static int report_run_by_name(const struct dirent **a, const struct dirent **b) {
   return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static void picture(page *p, const char *name) {
+static void report_run_picture(page *p, const char *name) {
   char *data;
   size_t bytes;
   if (!sm_run_file(&p->run, name, MAX_PICTURE, &data, &bytes)) return;
@@ -271,15 +273,15 @@ static void picture(page *p, const char *name) {
   sm_free(data);
 }
 
-static sm_status pictures(page *p) {
+static sm_status report_run_pictures(page *p) {
   struct dirent **found = NULL;
-  int n = scandir(p->run.folder, &found, is_png, by_name);
+  int n = scandir(p->run.folder, &found, report_run_is_png, report_run_by_name);
   if (n > 0) {
     sm_page_heading(&p->html, "Pictures");
     sm_text_add(&p->html, "<div class=\"pictures\">\n");
   }
   for (int i = 0; i < n; i++) {
-    if (i < MAX_PICTURES) picture(p, found[i]->d_name);
+    if (i < MAX_PICTURES) report_run_picture(p, found[i]->d_name);
     free(found[i]);
   }
   if (n > 0) sm_text_add(&p->html, "</div>\n");
@@ -287,7 +289,7 @@ static sm_status pictures(page *p) {
   return SM_OK;
 }
 
-static sm_status bad_pictures(page *p) {
+static sm_status report_run_bad_pictures(page *p) {
   char *text, *next, *field;
   size_t bytes, count = 0;
   if (!sm_run_file(&p->run, "bad-pictures.txt", MAX_TEXT, &text, &bytes)) return SM_OK;
@@ -312,7 +314,7 @@ static sm_status bad_pictures(page *p) {
   return status;
 }
 
-static void environment_value(sm_text *out, const cJSON *value) {
+static void report_run_environment_value(sm_text *out, const cJSON *value) {
   char number[48];
   if (cJSON_IsString(value)) sm_html_text(out, value->valuestring);
   else if (cJSON_IsNumber(value))
@@ -326,12 +328,12 @@ static void environment_value(sm_text *out, const cJSON *value) {
       sm_html_text(out, item->string);
       sm_text_add(out, "</i>");
     }
-    environment_value(out, item);
+    report_run_environment_value(out, item);
     sm_text_add(out, "%s", cJSON_IsObject(value) ? "</span> " : item->next ? ", " : "");
   }
 }
 
-static sm_status environment(page *p) {
+static sm_status report_run_environment(page *p) {
   char *text;
   size_t bytes;
   if (!sm_run_file(&p->run, "environment.json", MAX_TEXT, &text, &bytes)) return SM_OK;
@@ -344,7 +346,7 @@ static sm_status environment(page *p) {
       sm_text_add(&p->html, "<dt>");
       sm_html_text(&p->html, item->string);
       sm_text_add(&p->html, "</dt><dd>");
-      environment_value(&p->html, item);
+      report_run_environment_value(&p->html, item);
       sm_text_add(&p->html, "</dd>\n");
     }
     sm_text_add(&p->html, "</dl>\n");
@@ -355,11 +357,12 @@ static sm_status environment(page *p) {
 
 /* ---- the page ---- */
 
-static sm_status build(page *p) {
-  static sm_status (*const SECTIONS[])(page *) = {curves, pictures, recipe, bad_pictures, environment};
+static sm_status report_run_build(page *p) {
+  static sm_status (*const SECTIONS[])(page *) = {report_run_curves, report_run_pictures, report_run_recipe,
+                                                  report_run_bad_pictures, report_run_environment};
   sm_status status = SM_OK;
   sm_html_begin(&p->html, p->run.name, "smalti run", "");
-  tiles(p);
+  report_run_tiles(p);
   for (size_t i = 0; i < sizeof SECTIONS / sizeof *SECTIONS && !status; i++) status = SECTIONS[i](p);
   sm_html_end(&p->html);
   return status ? status : p->html.failed ? SM_ENOMEM : SM_OK;
@@ -371,7 +374,7 @@ sm_status sm_report_run(const char *run_folder, sm_error *err) {
   sm_status status = sm_run_load(&p.run, run_folder, err);
   if (status) goto out;
   sm_text_add(&path, "%s/report.html", p.run.folder);
-  status = build(&p);
+  status = report_run_build(&p);
   if (status || path.failed)
     status = sm_fail(err, SM_ENOMEM, "no memory for the report of '%.400s'", run_folder);
   else status = sm_file_put(path.s, p.html.s, p.html.len, err);

@@ -19,7 +19,7 @@ typedef struct reading {
 
 /* ---- curves ---- */
 
-static sm_curve *curve_named(sm_curves *c, const char *name, const char *kind) {
+static sm_curve *run_curve_named(sm_curves *c, const char *name, const char *kind) {
   for (size_t turn = 0; turn < c->count; turn++) {
     size_t i = (c->hint + 1 + turn) % c->count;
     if (!strcmp(c->items[i].name, name)) return c->hint = i, &c->items[i];
@@ -37,8 +37,8 @@ static sm_curve *curve_named(sm_curves *c, const char *name, const char *kind) {
   return &c->items[c->hint];
 }
 
-static bool add_point(sm_curves *curves, const char *name, const char *kind, double x, double y) {
-  sm_curve *c = curve_named(curves, name, kind);
+static bool run_add_point(sm_curves *curves, const char *name, const char *kind, double x, double y) {
+  sm_curve *c = run_curve_named(curves, name, kind);
   if (!c) return false;
   if (c->n == c->room) {
     size_t wanted = c->room ? c->room * 2 : 64;
@@ -54,7 +54,7 @@ static bool add_point(sm_curves *curves, const char *name, const char *kind, dou
   return true;
 }
 
-static void free_curves(sm_curves *c) {
+static void run_free_curves(sm_curves *c) {
   for (size_t i = 0; i < c->count; i++) {
     sm_free(c->items[i].name);
     sm_free(c->items[i].kind);
@@ -92,7 +92,7 @@ double sm_curve_best(const sm_curve *c, bool largest, double *at) {
   return best;
 }
 
-static int compare_doubles(const void *a, const void *b) {
+static int run_compare_doubles(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
@@ -103,7 +103,7 @@ double sm_curve_median(const sm_curve *c) {
   if (!copy) return NAN;
   for (size_t i = 0; i < c->n; i++)
     if (isfinite(c->y[i])) copy[n++] = c->y[i];
-  qsort(copy, n, sizeof *copy, compare_doubles);
+  qsort(copy, n, sizeof *copy, run_compare_doubles);
   if (n) median = (copy[(n - 1) / 2] + copy[n / 2]) / 2;
   sm_free(copy);
   return median;
@@ -111,14 +111,14 @@ double sm_curve_median(const sm_curve *c) {
 
 /* ---- records ---- */
 
-static double number_of(const cJSON *record, const char *key) {
+static double run_number_of(const cJSON *record, const char *key) {
   const cJSON *item = cJSON_GetObjectItemCaseSensitive(record, key);
   return cJSON_IsNumber(item) ? item->valuedouble : NAN;
 }
 
-static sm_status read_record(void *ctx, int line, const cJSON *record, sm_error *err) {
+static sm_status run_read_record(void *ctx, int line, const cJSON *record, sm_error *err) {
   reading *r = ctx;
-  double step = number_of(record, "step"), epoch = number_of(record, "epoch");
+  double step = run_number_of(record, "step"), epoch = run_number_of(record, "epoch");
   const char *eval = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "eval"));
   sm_text name = {0}, kind = {0};
   bool fine = true;
@@ -130,11 +130,12 @@ static sm_status read_record(void *ctx, int line, const cJSON *record, sm_error 
     if (!item->string || !strcmp(item->string, "step") || !strcmp(item->string, "epoch")) continue;
     if (!cJSON_IsNumber(item) && !cJSON_IsNull(item)) continue;
     name.len = kind.len = 0;
-    if (eval) sm_text_add(&name, "%s ", eval), sm_text_add(&kind, "%s ", sm_recipe_evaluation(r->run->recipe, eval));
+    if (eval)
+      sm_text_add(&name, "%s ", eval), sm_text_add(&kind, "%s ", sm_recipe_evaluation(r->run->recipe, eval));
     sm_text_add(&name, "%s", item->string);
     sm_text_add(&kind, "%s", item->string);
     fine = !name.failed && !kind.failed &&
-           add_point(eval ? &r->run->evals : r->curves, name.s, kind.s, step,
+           run_add_point(eval ? &r->run->evals : r->curves, name.s, kind.s, step,
                      cJSON_IsNumber(item) ? item->valuedouble : NAN);
   }
   sm_text_free(&name);
@@ -142,19 +143,20 @@ static sm_status read_record(void *ctx, int line, const cJSON *record, sm_error 
   return fine ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the records of the run");
 }
 
-static sm_status read_file(sm_run *run, const char *name, sm_curves *curves, bool metrics, sm_error *err) {
+static sm_status run_read_file(sm_run *run, const char *name, sm_curves *curves, bool metrics,
+                               sm_error *err) {
   reading r = {.run = run, .curves = curves, .metrics = metrics};
   sm_text path = {0};
   int damaged = 0;
   sm_text_add(&path, "%s/%s", run->folder, name);
   if (path.failed) return sm_fail(err, SM_ENOMEM, "no memory to read '%s'", name);
-  sm_status status = sm_jsonl_each(path.s, read_record, &r, &damaged, err);
+  sm_status status = sm_jsonl_each(path.s, run_read_record, &r, &damaged, err);
   run->damaged += damaged;
   sm_text_free(&path);
   return status;
 }
 
-static void read_recipe(sm_run *run) {
+static void run_read_recipe(sm_run *run) {
   char *text;
   size_t bytes;
   if (!sm_run_file(run, "recipe.yaml", SM_YAML_MAX_BYTES, &text, &bytes)) return;
@@ -173,23 +175,23 @@ sm_status sm_run_load(sm_run *run, const char *folder, sm_error *err) {
   run->folder[n] = 0;
   if (!(run->name = sm_strdup(sm_path_base(run->folder))) || !(run->arena = sm_arena_new("run")))
     return sm_fail(err, SM_ENOMEM, "no memory to read a run");
-  read_recipe(run);
-  if ((status = read_file(run, "metrics.jsonl", &run->metrics, true, err))) {
+  run_read_recipe(run);
+  if ((status = run_read_file(run, "metrics.jsonl", &run->metrics, true, err))) {
     if (status == SM_ENOTFOUND) {
       sm_fail(err, SM_ENOTFOUND, "'%.400s' has no metrics.jsonl", run->folder);
       sm_hint(err, "give the folder of a run, as smalti train made it");
     }
     return status;
   }
-  status = read_file(run, "timing.jsonl", &run->timing, false, err);
+  status = run_read_file(run, "timing.jsonl", &run->timing, false, err);
   if (status == SM_ENOTFOUND) sm_error_clear(err);
   return status == SM_ENOTFOUND ? SM_OK : status;
 }
 
 void sm_run_free(sm_run *run) {
-  free_curves(&run->metrics);
-  free_curves(&run->timing);
-  free_curves(&run->evals);
+  run_free_curves(&run->metrics);
+  run_free_curves(&run->timing);
+  run_free_curves(&run->evals);
   sm_free(run->folder);
   sm_free(run->name);
   sm_arena_free(run->arena);

@@ -48,7 +48,7 @@ void sm_tabular_free(sm_tabular *t) {
   sm_free(t);
 }
 
-static bool grow(sm_tabular *t, void **array, size_t *room, size_t count, size_t each) {
+static bool tabular_grow(sm_tabular *t, void **array, size_t *room, size_t count, size_t each) {
   if (count < *room) return true;
   size_t wanted = *room ? *room * 2 : 16;
   void *larger = sm_realloc(*array, wanted * each);
@@ -66,7 +66,7 @@ void sm_tabular_column(sm_tabular *t, const char *title, sm_align align) {
   }
   column c = {.title = sm_arena_strdup(t->arena, title), .align = align};
   if (!c.title) t->failed = SM_ENOMEM;
-  if (!t->failed && grow(t, (void **)&t->columns, &t->columns_room, t->ncolumns, sizeof c))
+  if (!t->failed && tabular_grow(t, (void **)&t->columns, &t->columns_room, t->ncolumns, sizeof c))
     t->columns[t->ncolumns++] = c;
 }
 
@@ -83,7 +83,7 @@ void sm_tabular_cell(sm_tabular *t, const char *fmt, ...) {
   sm_text_free(&text);
   if (!c.text) t->failed = SM_ENOMEM;
   if (!t->ncolumns) t->failed = SM_EINTERNAL;
-  if (t->failed || !grow(t, (void **)&t->cells, &t->cells_room, t->ncells, sizeof c)) return;
+  if (t->failed || !tabular_grow(t, (void **)&t->cells, &t->cells_room, t->ncells, sizeof c)) return;
   t->cells[t->ncells++] = c;
   t->rule_next = false;
 }
@@ -106,7 +106,7 @@ size_t sm_tabular_rows(const sm_tabular *t) {
   return t && t->ncolumns ? (t->ncells + t->ncolumns - 1) / t->ncolumns : 0;
 }
 
-static const cell *cell_at(const sm_tabular *t, size_t row, size_t col) {
+static const cell *tabular_cell_at(const sm_tabular *t, size_t row, size_t col) {
   static const cell EMPTY = {.text = ""};
   size_t i = row * t->ncolumns + col;
   return i < t->ncells ? &t->cells[i] : &EMPTY;
@@ -114,60 +114,61 @@ static const cell *cell_at(const sm_tabular *t, size_t row, size_t col) {
 
 /* ---- aligned by width: terminal and Markdown ---- */
 
-static void spaces(sm_text *out, size_t n) {
+static void tabular_spaces(sm_text *out, size_t n) {
   while (n--) sm_text_bytes(out, " ", 1);
 }
 
-static void repeat(sm_text *out, const char *what, size_t n) {
+static void tabular_repeat(sm_text *out, const char *what, size_t n) {
   while (n--) sm_text_bytes(out, what, strlen(what));
 }
 
-static void padded(sm_text *out, const char *text, size_t width, sm_align align, bool trailing) {
+static void tabular_padded(sm_text *out, const char *text, size_t width, sm_align align, bool trailing) {
   size_t own = sm_text_width(text), free_space = width > own ? width - own : 0;
   size_t left = align == SM_ALIGN_RIGHT ? free_space : align == SM_ALIGN_CENTRE ? free_space / 2 : 0;
-  spaces(out, left);
+  tabular_spaces(out, left);
   sm_text_bytes(out, text, strlen(text));
-  if (trailing) spaces(out, free_space - left);
+  if (trailing) tabular_spaces(out, free_space - left);
 }
 
-static size_t plain_width(const sm_tabular *t, size_t col) {
+static size_t tabular_plain_width(const sm_tabular *t, size_t col) {
   size_t width = sm_text_width(t->columns[col].title);
   for (size_t row = 0; row < sm_tabular_rows(t); row++) {
-    size_t own = sm_text_width(cell_at(t, row, col)->text);
+    size_t own = sm_text_width(tabular_cell_at(t, row, col)->text);
     if (own > width) width = own;
   }
   return width;
 }
 
-static void text_rule(const sm_tabular *t, const size_t *widths, sm_text *out) {
+static void tabular_text_rule(const sm_tabular *t, const size_t *widths, sm_text *out) {
   for (size_t c = 0; c < t->ncolumns; c++) {
     if (c) sm_text_add(out, "  ");
-    repeat(out, "─", widths[c]);
+    tabular_repeat(out, "─", widths[c]);
   }
   sm_text_add(out, "\n");
 }
 
-static void render_text(const sm_tabular *t, size_t *widths, sm_text *out) {
-  for (size_t c = 0; c < t->ncolumns; c++) widths[c] = plain_width(t, c);
+static void tabular_render_text(const sm_tabular *t, size_t *widths, sm_text *out) {
+  for (size_t c = 0; c < t->ncolumns; c++) widths[c] = tabular_plain_width(t, c);
   if (*t->caption) sm_text_add(out, "%s\n\n", t->caption);
   for (size_t c = 0; c < t->ncolumns; c++) {
     if (c) sm_text_add(out, "  ");
-    padded(out, t->columns[c].title, widths[c], t->columns[c].align, c + 1 < t->ncolumns);
+    tabular_padded(out, t->columns[c].title, widths[c], t->columns[c].align, c + 1 < t->ncolumns);
   }
   sm_text_add(out, "\n");
-  text_rule(t, widths, out);
+  tabular_text_rule(t, widths, out);
   for (size_t r = 0; r < sm_tabular_rows(t); r++) {
-    if (cell_at(t, r, 0)->rule_before) text_rule(t, widths, out);
+    if (tabular_cell_at(t, r, 0)->rule_before) tabular_text_rule(t, widths, out);
     for (size_t c = 0; c < t->ncolumns; c++) {
       if (c) sm_text_add(out, "  ");
-      padded(out, cell_at(t, r, c)->text, widths[c], t->columns[c].align, c + 1 < t->ncolumns);
+      tabular_padded(out, tabular_cell_at(t, r, c)->text, widths[c], t->columns[c].align,
+                     c + 1 < t->ncolumns);
     }
     while (out->len && out->s[out->len - 1] == ' ') out->len--;
     sm_text_add(out, "\n");
   }
 }
 
-static void markdown_cell(const cell *x, sm_text *out) {
+static void tabular_markdown_cell(const cell *x, sm_text *out) {
   if (x->bold) sm_text_add(out, "**");
   if (x->second) sm_text_add(out, "<u>");
   for (const char *text = x->text; *text; text++) {
@@ -179,20 +180,20 @@ static void markdown_cell(const cell *x, sm_text *out) {
 }
 
 /* The escaped cell in `scratch`; row 0 holds the titles. */
-static const char *markdown_text(const sm_tabular *t, size_t row, size_t col, sm_text *scratch) {
+static const char *tabular_markdown_text(const sm_tabular *t, size_t row, size_t col, sm_text *scratch) {
   const cell title = {.text = t->columns[col].title};
   scratch->len = 0;
   sm_text_bytes(scratch, "", 0);
-  markdown_cell(row ? cell_at(t, row - 1, col) : &title, scratch);
+  tabular_markdown_cell(row ? tabular_cell_at(t, row - 1, col) : &title, scratch);
   return scratch->failed ? "" : scratch->s;
 }
 
-static void render_markdown(const sm_tabular *t, size_t *widths, sm_text *out) {
+static void tabular_render_markdown(const sm_tabular *t, size_t *widths, sm_text *out) {
   sm_text scratch = {0};
   for (size_t c = 0; c < t->ncolumns; c++) {
     widths[c] = 3;
     for (size_t r = 0; r <= sm_tabular_rows(t); r++) {
-      size_t own = sm_text_width(markdown_text(t, r, c, &scratch));
+      size_t own = sm_text_width(tabular_markdown_text(t, r, c, &scratch));
       if (own > widths[c]) widths[c] = own;
     }
   }
@@ -200,14 +201,14 @@ static void render_markdown(const sm_tabular *t, size_t *widths, sm_text *out) {
   for (size_t r = 0; r <= sm_tabular_rows(t); r++) {
     for (size_t c = 0; c < t->ncolumns; c++) {
       sm_text_add(out, "| ");
-      padded(out, markdown_text(t, r, c, &scratch), widths[c], t->columns[c].align, true);
+      tabular_padded(out, tabular_markdown_text(t, r, c, &scratch), widths[c], t->columns[c].align, true);
       sm_text_add(out, " ");
     }
     sm_text_add(out, "|\n");
     for (size_t c = 0; c < t->ncolumns && !r; c++) {
       sm_align align = t->columns[c].align;
       sm_text_add(out, "| %s", align == SM_ALIGN_CENTRE ? ":" : "");
-      repeat(out, "-", widths[c] - (align == SM_ALIGN_CENTRE) - (align != SM_ALIGN_LEFT));
+      tabular_repeat(out, "-", widths[c] - (align == SM_ALIGN_CENTRE) - (align != SM_ALIGN_LEFT));
       sm_text_add(out, "%s ", align == SM_ALIGN_LEFT ? "" : ":");
     }
     if (!r) sm_text_add(out, "|\n");
@@ -227,7 +228,7 @@ static const struct {
              {"≤", "$\\le$"},       {"λ", "$\\lambda$"},    {"τ", "$\\tau$"},   {"′", "$'$"},
              {"\u202f", "\\,"}};
 
-static const char *latex_sign(const char *text, size_t *bytes) {
+static const char *tabular_latex_sign(const char *text, size_t *bytes) {
   for (size_t i = 0; i < sizeof SIGNS / sizeof *SIGNS; i++) {
     *bytes = strlen(SIGNS[i].utf8);
     if (!strncmp(text, SIGNS[i].utf8, *bytes)) return SIGNS[i].latex;
@@ -235,7 +236,7 @@ static const char *latex_sign(const char *text, size_t *bytes) {
   return NULL;
 }
 
-static void latex_text(const char *text, sm_text *out) {
+static void tabular_latex_text(const char *text, sm_text *out) {
   const char *start = text, *sign;
   size_t bytes;
   for (; *text; text++) {
@@ -246,16 +247,16 @@ static void latex_text(const char *text, sm_text *out) {
     else if (*text == '<' || *text == '>') sm_text_add(out, "$%c$", *text);
     else if (*text == '-' && (text == start || text[-1] == ' ') && text[1] >= '0' && text[1] <= '9')
       sm_text_add(out, "$-$");
-    else if ((sign = latex_sign(text, &bytes))) sm_text_add(out, "%s", sign), text += bytes - 1;
+    else if ((sign = tabular_latex_sign(text, &bytes))) sm_text_add(out, "%s", sign), text += bytes - 1;
     else sm_text_bytes(out, text, 1);
   }
 }
 
-static void render_latex(const sm_tabular *t, sm_text *out) {
+static void tabular_render_latex(const sm_tabular *t, sm_text *out) {
   sm_text_add(out, "\\begin{table}\n  \\centering\n");
   if (*t->caption) {
     sm_text_add(out, "  \\caption{");
-    latex_text(t->caption, out);
+    tabular_latex_text(t->caption, out);
     sm_text_add(out, "}\n");
   }
   sm_text_add(out, "  \\begin{tabular}{");
@@ -263,16 +264,16 @@ static void render_latex(const sm_tabular *t, sm_text *out) {
   sm_text_add(out, "}\n    \\toprule\n    ");
   for (size_t c = 0; c < t->ncolumns; c++) {
     if (c) sm_text_add(out, " & ");
-    latex_text(t->columns[c].title, out);
+    tabular_latex_text(t->columns[c].title, out);
   }
   sm_text_add(out, " \\\\\n    \\midrule\n");
   for (size_t r = 0; r < sm_tabular_rows(t); r++) {
-    if (cell_at(t, r, 0)->rule_before) sm_text_add(out, "    \\midrule\n");
+    if (tabular_cell_at(t, r, 0)->rule_before) sm_text_add(out, "    \\midrule\n");
     sm_text_add(out, "    ");
     for (size_t c = 0; c < t->ncolumns; c++) {
-      const cell *x = cell_at(t, r, c);
+      const cell *x = tabular_cell_at(t, r, c);
       sm_text_add(out, "%s%s", c ? " & " : "", x->bold ? "\\textbf{" : x->second ? "\\underline{" : "");
-      latex_text(x->text, out);
+      tabular_latex_text(x->text, out);
       if (x->bold || x->second) sm_text_add(out, "}");
     }
     sm_text_add(out, " \\\\\n");
@@ -282,24 +283,24 @@ static void render_latex(const sm_tabular *t, sm_text *out) {
 
 /* ---- CSV and HTML ---- */
 
-static void csv_text(const char *text, sm_text *out) {
+static void tabular_csv_text(const char *text, sm_text *out) {
   bool quote = strpbrk(text, "\",\r\n") || *text == ' ' || (*text && text[strlen(text) - 1] == ' ');
   if (quote) sm_text_add(out, "\"");
   for (; *text; text++) sm_text_bytes(out, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
   if (quote) sm_text_add(out, "\"");
 }
 
-static void render_csv(const sm_tabular *t, sm_text *out) {
+static void tabular_render_csv(const sm_tabular *t, sm_text *out) {
   for (size_t r = 0; r <= sm_tabular_rows(t); r++) {
     for (size_t c = 0; c < t->ncolumns; c++) {
       if (c) sm_text_add(out, ",");
-      csv_text(r ? cell_at(t, r - 1, c)->text : t->columns[c].title, out);
+      tabular_csv_text(r ? tabular_cell_at(t, r - 1, c)->text : t->columns[c].title, out);
     }
     sm_text_add(out, "\r\n");
   }
 }
 
-static void render_html(const sm_tabular *t, sm_text *out) {
+static void tabular_render_html(const sm_tabular *t, sm_text *out) {
   static const char *const CLASS[] = {"", " class=\"right\"", " class=\"centre\""};
   sm_text_add(out, "<table>\n");
   if (*t->caption) {
@@ -315,9 +316,9 @@ static void render_html(const sm_tabular *t, sm_text *out) {
   }
   sm_text_add(out, "</tr></thead>\n<tbody>\n");
   for (size_t r = 0; r < sm_tabular_rows(t); r++) {
-    sm_text_add(out, "<tr%s>", cell_at(t, r, 0)->rule_before ? " class=\"rule\"" : "");
+    sm_text_add(out, "<tr%s>", tabular_cell_at(t, r, 0)->rule_before ? " class=\"rule\"" : "");
     for (size_t c = 0; c < t->ncolumns; c++) {
-      const cell *x = cell_at(t, r, c);
+      const cell *x = tabular_cell_at(t, r, c);
       sm_text_add(out, "<td%s>%s", CLASS[t->columns[c].align], x->bold ? "<b>" : x->second ? "<u>" : "");
       sm_html_text(out, x->text);
       sm_text_add(out, "%s</td>", x->bold ? "</b>" : x->second ? "</u>" : "");
@@ -334,19 +335,19 @@ sm_status sm_tabular_render(const sm_tabular *t, sm_tabular_format format, sm_te
   if (!widths) return SM_ENOMEM;
   switch (format) {
     case SM_TABULAR_TEXT:
-      render_text(t, widths, out);
+      tabular_render_text(t, widths, out);
       break;
     case SM_TABULAR_MARKDOWN:
-      render_markdown(t, widths, out);
+      tabular_render_markdown(t, widths, out);
       break;
     case SM_TABULAR_LATEX:
-      render_latex(t, out);
+      tabular_render_latex(t, out);
       break;
     case SM_TABULAR_CSV:
-      render_csv(t, out);
+      tabular_render_csv(t, out);
       break;
     case SM_TABULAR_HTML:
-      render_html(t, out);
+      tabular_render_html(t, out);
       break;
   }
   sm_free(widths);

@@ -22,14 +22,14 @@ static const range WIDE[] = {{0x1100, 0x115F},   {0x231A, 0x231B},   {0x2329, 0x
                              {0xFFE0, 0xFFE6},   {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF}, {0x1F7E0, 0x1F7EB},
                              {0x1F900, 0x1F9FF}, {0x1FA70, 0x1FAFF}, {0x20000, 0x3FFFD}};
 
-static bool within(uint32_t c, const range *ranges, size_t n) {
+static bool width_within(uint32_t c, const range *ranges, size_t n) {
   for (size_t i = 0; i < n && ranges[i].first <= c; i++)
     if (c <= ranges[i].last) return true;
   return false;
 }
 
 /* Damaged sequences count one column per byte, which is what terminals show for them. */
-static uint32_t next(const unsigned char **s) {
+static uint32_t width_next(const unsigned char **s) {
   uint32_t c = *(*s)++;
   int more = c < 0xC0 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : c < 0xF8 ? 3 : 0;
   if (!more) return c < 0x80 ? c : 0xFFFD;
@@ -44,9 +44,9 @@ size_t sm_text_width(const char *utf8) {
   const unsigned char *s = (const unsigned char *)utf8;
   size_t width = 0;
   while (*s) {
-    uint32_t c = next(&s);
-    if (c < 0x20 || c == 0x7F || within(c, ZERO, sizeof ZERO / sizeof *ZERO)) continue;
-    width += within(c, WIDE, sizeof WIDE / sizeof *WIDE) ? 2 : 1;
+    uint32_t c = width_next(&s);
+    if (c < 0x20 || c == 0x7F || width_within(c, ZERO, sizeof ZERO / sizeof *ZERO)) continue;
+    width += width_within(c, WIDE, sizeof WIDE / sizeof *WIDE) ? 2 : 1;
   }
   return width;
 }

@@ -1,8 +1,9 @@
 /* child.c — work in a process of its own, and what it tells.
  *
- * A row that crashes, or runs out of memory, takes nothing else with it, and the system says how much memory it
- * needed. The child is forked, not executed: it has the recipe, the registry and the options already. It stands in a
- * process group of its own, so that Ctrl-C reaches only the parent, which asks the child once for an orderly end. */
+ * A row that crashes, or runs out of memory, takes nothing else with it, and the system says how much memory
+ * it needed. The child is forked, not executed: it has the recipe, the registry and the options already. It
+ * stands in a process group of its own, so that Ctrl-C reaches only the parent, which asks the child once for
+ * an orderly end. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -28,7 +29,7 @@ void sm_child_tell(sm_child *c, const sm_tell *tell) {
   while (write(c->pipe[1], tell, sizeof *tell) < 0 && errno == EINTR) continue;
 }
 
-static void log_line(void *ctx, sm_log_level level, const char *line) {
+static void child_log_line(void *ctx, sm_log_level level, const char *line) {
   sm_tell tell = {.kind = SM_TELL_WARNING};
   if (level < SM_LOG_WARNING) return;
   snprintf(tell.text, sizeof tell.text, "%s", line);
@@ -43,7 +44,7 @@ _Noreturn static void be_child(sm_child *c, pid_t parent,
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   signal(SIGPIPE, SIG_IGN);
   sm_signals_install();
-  sm_log_to(log_line, c);
+  sm_log_to(child_log_line, c);
   if (getppid() != parent) _exit(1); /* it died before it could send a signal */
   sm_status status = work(ctx, c, &c->error);
   last.error = c->error;
@@ -74,7 +75,7 @@ sm_child *sm_child_start(sm_status (*work)(void *ctx, sm_child *, sm_error *), v
 }
 
 /* One whole message, which one write made, can come in parts. */
-static bool read_all(int fd, void *to, size_t n) {
+static bool child_read_all(int fd, void *to, size_t n) {
   for (size_t got = 0; got < n;) {
     ssize_t more = read(fd, (char *)to + got, n - got);
     if (more > 0) got += (size_t)more;
@@ -87,7 +88,7 @@ int sm_child_listen(sm_child *c, double seconds, sm_tell *tell) {
   struct pollfd p = {.fd = c->pipe[0], .events = POLLIN};
   int ready = poll(&p, 1, (int)(seconds * 1000));
   if (ready <= 0) return 0;
-  if (!read_all(c->pipe[0], tell, sizeof *tell)) return -1;
+  if (!child_read_all(c->pipe[0], tell, sizeof *tell)) return -1;
   if (tell->kind == SM_TELL_ERROR) c->error = tell->error, c->failed = true;
   return 1;
 }

@@ -13,7 +13,7 @@ typedef struct both { /* a row that has both figures */
 } both;
 
 /* 1 for the smallest; equal values share the mean of their ranks. */
-static void set_ranks(both *b, int n) {
+static void compare_set_ranks(both *b, int n) {
   for (int i = 0; i < n; i++) {
     double below = 0, equal = 0, below_here = 0, equal_here = 0;
     for (int k = 0; k < n; k++) {
@@ -26,7 +26,7 @@ static void set_ranks(both *b, int n) {
 }
 
 /* Spearman (1904): the linear correlation of the ranks. */
-static double spearman(const both *b, int n) {
+static double compare_spearman(const both *b, int n) {
   double mean = (n + 1) / 2.0, xy = 0, xx = 0, yy = 0;
   for (int i = 0; i < n; i++) {
     double x = b[i].rank_published - mean, y = b[i].rank_here - mean;
@@ -35,7 +35,7 @@ static double spearman(const both *b, int n) {
   return n < 3 || xx == 0 || yy == 0 ? NAN : xy / sqrt(xx * yy);
 }
 
-static int by_published(const void *a, const void *b) {
+static int compare_by_published(const void *a, const void *b) {
   const both *x = a, *y = b;
   if (x->published != y->published) return x->published < y->published ? 1 : -1;
   return x->row - y->row;
@@ -51,15 +51,15 @@ void sm_table_compare(const sm_table_results *r, int figure, sm_table_comparison
       b[n++] = (both){.row = i, .published = published, .here = here};
   }
   c->rows = n;
-  set_ranks(b, n);
-  c->rank = spearman(b, n);
+  compare_set_ranks(b, n);
+  c->rank = compare_spearman(b, n);
   for (int i = 0; i < n; i++)
     for (int k = 0; k < n; k++) {
       if (!(b[i].published > b[k].published)) continue;
       c->pairs++;
       c->agree += b[i].here > b[k].here;
     }
-  qsort(b, (size_t)n, sizeof *b, by_published);
+  qsort(b, (size_t)n, sizeof *b, compare_by_published);
   for (int i = 0; i + 1 < n && c->gaps < SM_TABLE_GAPS; i++) {
     sm_table_gap g = {b[i].row, b[i + 1].row, b[i].published - b[i + 1].published, b[i].here - b[i + 1].here,
                       false};

@@ -1,8 +1,8 @@
 /* estimate.c — how long a job will take and how much memory it needs, before it runs.
  *
- * Memory is the plan of the recipe's own step. Time is that of a few steps of few random pictures, measured now in a
- * child process, or the rate that the run itself has had if it has begun. What cannot be built yet (its dependencies
- * are missing) has no estimate; evaluations and reading pictures are not in it. */
+ * Memory is the plan of the recipe's own step. Time is that of a few steps of few random pictures, measured
+ * now in a child process, or the rate that the run itself has had if it has begun. What cannot be built yet
+ * (its dependencies are missing) has no estimate; evaluations and reading pictures are not in it. */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -19,7 +19,7 @@ typedef struct question {
 } question;
 
 /* Pictures of the whole run. */
-static sm_status count_pictures(sm_recipe *r, int64_t *pictures, sm_error *err) {
+static sm_status estimate_count_pictures(sm_recipe *r, int64_t *pictures, sm_error *err) {
   int64_t per_epoch = r->train.steps_per_epoch;
   if (!per_epoch) {
     sm_dataset set;
@@ -31,7 +31,7 @@ static sm_status count_pictures(sm_recipe *r, int64_t *pictures, sm_error *err) 
   return SM_OK;
 }
 
-static sm_status plan_bytes(const sm_train_config *c, double *bytes, sm_error *err) {
+static sm_status estimate_plan_bytes(const sm_train_config *c, double *bytes, sm_error *err) {
   sm_trainable *net = NULL;
   sm_status status = sm_trainable_new(c, &net, err);
   if (status) return status;
@@ -43,7 +43,7 @@ static sm_status plan_bytes(const sm_train_config *c, double *bytes, sm_error *e
   return SM_OK;
 }
 
-static sm_status measure(sm_train_config c, double *rate, sm_error *err) {
+static sm_status estimate_measure(sm_train_config c, double *rate, sm_error *err) {
   int few = (int64_t)c.global_height * c.global_width > LARGE_VIEW * LARGE_VIEW ? FEW_LARGE : FEW;
   sm_bench_result *r = sm_calloc(1, sizeof *r);
   if (!r) return sm_fail(err, SM_ENOMEM, "out of memory");
@@ -56,7 +56,7 @@ static sm_status measure(sm_train_config c, double *rate, sm_error *err) {
   return status;
 }
 
-static sm_status answer(void *ctx, sm_child *child, sm_error *err) {
+static sm_status estimate_answer(void *ctx, sm_child *child, sm_error *err) {
   const question *q = ctx;
   sm_recipe *r = NULL;
   sm_pool *pool = NULL;
@@ -67,9 +67,9 @@ static sm_status answer(void *ctx, sm_child *child, sm_error *err) {
   int threads = sm_recipe_threads(r, q->jobs->options.threads);
   if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
   if (!status) status = sm_train_configure(r, pool, 1, &c, err);
-  if (!status) status = plan_bytes(&c, &tell.done, err);
-  if (!status) status = measure(c, &tell.rate, err);
-  if (!status) status = count_pictures(r, &tell.steps, err);
+  if (!status) status = estimate_plan_bytes(&c, &tell.done, err);
+  if (!status) status = estimate_measure(c, &tell.rate, err);
+  if (!status) status = estimate_count_pictures(r, &tell.steps, err);
   if (!status) sm_child_tell(child, &tell);
   sm_pool_free(pool);
   sm_recipe_free(r);
@@ -77,7 +77,8 @@ static sm_status answer(void *ctx, sm_child *child, sm_error *err) {
 }
 
 /* What a run that has begun says of itself. */
-static void from_run(const sm_table_jobs *jobs, const sm_table_job *job, double *rate, double *step) {
+static void estimate_from_run(const sm_table_jobs *jobs, const sm_table_job *job, double *rate,
+                              double *step) {
   char folder[PATH_MAX];
   sm_run run;
   if (!sm_run_load(&run, sm_table_job_path(jobs, job, NULL, folder, sizeof folder), NULL)) {
@@ -89,7 +90,7 @@ static void from_run(const sm_table_jobs *jobs, const sm_table_job *job, double 
   sm_run_free(&run);
 }
 
-static sm_status steps_to_pictures(const sm_table_jobs *jobs, const sm_table_job *job, double step,
+static sm_status estimate_steps_to_pictures(const sm_table_jobs *jobs, const sm_table_job *job, double step,
                                    double *pictures, sm_error *err) {
   sm_recipe *r = NULL;
   sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_IDENTITY, &r, err);
@@ -106,7 +107,7 @@ sm_status sm_table_job_estimate(const sm_table_jobs *jobs, const sm_table_job *j
   sm_tell tell, told = {.rate = NAN, .done = NAN};
   double step = 0, done = 0;
   *e = (sm_table_estimate){.seconds = NAN, .images_per_s = NAN, .bytes = NAN};
-  sm_child *child = sm_child_start(answer, &q, err);
+  sm_child *child = sm_child_start(estimate_answer, &q, err);
   if (!child) return err->code;
   bool asked = false;
   for (int got; (got = sm_child_listen(child, 0.5, &tell)) >= 0;) {
@@ -117,8 +118,8 @@ sm_status sm_table_job_estimate(const sm_table_jobs *jobs, const sm_table_job *j
   if (status) return status;
   e->images_per_s = told.rate;
   e->bytes = told.done;
-  from_run(jobs, job, &e->images_per_s, &step);
-  status = steps_to_pictures(jobs, job, step, &done, err);
+  estimate_from_run(jobs, job, &e->images_per_s, &step);
+  status = estimate_steps_to_pictures(jobs, job, step, &done, err);
   if (!status) e->seconds = fmax(0, (double)told.steps - done) / e->images_per_s;
   return status;
 }

@@ -1,8 +1,8 @@
-/* gallery.c — what a trained network looks at: the masks of its training, the attention of [CLS] in the last block,
- * and the training pictures that its features put nearest to some test pictures.
+/* gallery.c — what a trained network looks at: the masks of its training, the attention of [CLS] in the last
+ * block, and the training pictures that its features put nearest to some test pictures.
  *
- * Every strip has one column per picture. Tiles are as large as the network's pictures, their longer side at most TILE; a page magnifies
- * them. */
+ * Every strip has one column per picture. Tiles are as large as the network's pictures, their longer side at
+ * most TILE; a page magnifies them. */
 #include "gallery.h"
 
 #include <math.h>
@@ -46,67 +46,67 @@ typedef struct gallery {
 
 /* ---- strips -------------------------------------------------------------------------------------------- */
 
-static sm_status begin(gallery *g, int rows, sm_error *err) {
+static sm_status gallery_begin(gallery *g, int rows, sm_error *err) {
   sm_status status =
       sm_image_reshape(&g->canvas, g->n * (g->wide + GAP) - GAP, rows * (g->high + GAP) - GAP, err);
   if (!status) sm_draw_fill(&g->canvas, 0, 0, g->canvas.width, g->canvas.height, 0x808080, 1);
   return status;
 }
 
-static sm_status finish(gallery *g, int strip, sm_error *err) {
+static sm_status gallery_finish(gallery *g, int strip, sm_error *err) {
   char path[4400];
   snprintf(path, sizeof path, "%s/%s", g->folder, sm_gallery_strips[strip].file);
   return sm_image_write_png(path, &g->canvas, err);
 }
 
-static int left(const gallery *g, int column) { return column * (g->wide + GAP); }
+static int gallery_left(const gallery *g, int column) { return column * (g->wide + GAP); }
 
 /* The cell (i, j) of the grid in a tile that begins at row y. */
-static void fill_cell(gallery *g, int column, int y, int i, int j, uint32_t rgb, double alpha) {
+static void gallery_fill_cell(gallery *g, int column, int y, int i, int j, uint32_t rgb, double alpha) {
   int x0 = j * g->wide / g->cols, x1 = (j + 1) * g->wide / g->cols, y0 = i * g->high / g->rows,
       y1 = (i + 1) * g->high / g->rows;
-  sm_draw_fill(&g->canvas, left(g, column) + x0, y + y0, x1 - x0, y1 - y0, rgb, alpha);
+  sm_draw_fill(&g->canvas, gallery_left(g, column) + x0, y + y0, x1 - x0, y1 - y0, rgb, alpha);
 }
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
 /* As it is evaluated, at the network's size in g->shown. */
-static sm_status read_picture(gallery *g, const sm_dataset *d, int64_t sample, sm_error *err) {
+static sm_status gallery_read_picture(gallery *g, const sm_dataset *d, int64_t sample, sm_error *err) {
   const int resize = sm_image_eval_resize(g->height, g->width);
   sm_status status = d->ops->read(d->self, sample, NULL, &g->picture, err);
   if (!status)
-    status = sm_image_eval_crop(&g->picture, resize, g->height, g->width, sm_network_describe(g->c->network)->filter,
-                                g->scratch, &g->shown, err);
+    status = sm_image_eval_crop(&g->picture, resize, g->height, g->width,
+                                sm_network_describe(g->c->network)->filter, g->scratch, &g->shown, err);
   return status;
 }
 
-static sm_status make_tile(gallery *g, sm_image *to, sm_error *err) {
+static sm_status gallery_make_tile(gallery *g, sm_image *to, sm_error *err) {
   return sm_image_resize(&g->shown, NULL, g->wide, g->high, SM_FILTER_BICUBIC, g->scratch, to, err);
 }
 
-static sm_status read_pictures(gallery *g, sm_error *err) {
+static sm_status gallery_read_pictures(gallery *g, sm_error *err) {
   const sm_network_spec *about = sm_network_describe(g->c->network);
   int64_t pixels = 3 * (int64_t)g->height * g->width;
   sm_status status = SM_OK;
   if (!(g->x = sm_malloc((size_t)(g->n * pixels) * sizeof *g->x)))
     return sm_fail(err, SM_ENOMEM, "out of memory");
   for (int i = 0; i < g->n && !status; i++) {
-    status = read_picture(g, &g->c->test, g->sample[i], err);
-    if (!status) status = make_tile(g, &g->tiles[i], err);
+    status = gallery_read_picture(g, &g->c->test, g->sample[i], err);
+    if (!status) status = gallery_make_tile(g, &g->tiles[i], err);
     if (!status) sm_image_normalise(&g->shown, about->mean, about->std, g->x + i * pixels);
   }
   return status;
 }
 
-static sm_status draw_pictures(gallery *g, sm_error *err) {
-  sm_status status = begin(g, 1, err);
-  for (int i = 0; i < g->n && !status; i++) sm_draw_blit(&g->canvas, left(g, i), 0, &g->tiles[i]);
-  return status ? status : finish(g, STRIP_PICTURES, err);
+static sm_status gallery_draw_pictures(gallery *g, sm_error *err) {
+  sm_status status = gallery_begin(g, 1, err);
+  for (int i = 0; i < g->n && !status; i++) sm_draw_blit(&g->canvas, gallery_left(g, i), 0, &g->tiles[i]);
+  return status ? status : gallery_finish(g, STRIP_PICTURES, err);
 }
 
 /* ---- attention ----------------------------------------------------------------------------------------- */
 
-static sm_status run_graph(gallery *g, sm_graph *graph, sm_error *err) {
+static sm_status gallery_run_graph(gallery *g, sm_graph *graph, sm_error *err) {
   int pass = sm_pass_begin(graph, "attention");
   sm_tensor *count = sm_count(graph, "pictures", g->n);
   sm_tensor *x = sm_input_real(graph, "pictures", 4, (int64_t[]){g->n, 3, g->height, g->width}, count);
@@ -128,7 +128,7 @@ static sm_status run_graph(gallery *g, sm_graph *graph, sm_error *err) {
 }
 
 /* Backbones need not have attention. */
-static sm_status make_attention(gallery *g, sm_error *err) {
+static sm_status gallery_make_attention(gallery *g, sm_error *err) {
   const sm_dtype real = sm_set_real(sm_network_set(g->c->network));
   sm_backbone_spec *spec = sm_calloc(1, sizeof *spec);
   if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
@@ -138,13 +138,13 @@ static sm_status make_attention(gallery *g, sm_error *err) {
   if (status || g->heads < 1 || real != SM_F32) return status;
   const sm_graph_config config = {.device = SM_CPU, .real = real, .pool = g->c->pool};
   sm_graph *graph = sm_graph_new(&config, err);
-  status = graph ? run_graph(g, graph, err) : err->code;
+  status = graph ? gallery_run_graph(g, graph, err) : err->code;
   sm_graph_free(graph);
   return status;
 }
 
 /* Dark blue over red to yellow, 0 … 1: three straight pieces, as bright as the value is large. */
-static uint32_t heat(double v) {
+static uint32_t gallery_heat(double v) {
   static const double at[5][3] = {
       {18, 12, 48}, {96, 22, 110}, {186, 54, 85}, {243, 133, 34}, {252, 240, 120}};
   double p = fmin(fmax(v, 0), 1) * 4;
@@ -155,31 +155,32 @@ static uint32_t heat(double v) {
   return rgb;
 }
 
-static const float *attention_of(const gallery *g, int picture, int head) {
+static const float *gallery_attention_of(const gallery *g, int picture, int head) {
   return g->attention + ((size_t)picture * (size_t)g->heads + (size_t)head) * (size_t)(g->rows * g->cols);
 }
 
-static double mean_attention(const gallery *g, int picture, int cell) {
+static double gallery_mean_attention(const gallery *g, int picture, int cell) {
   double sum = 0;
-  for (int h = 0; h < g->heads; h++) sum += (double)attention_of(g, picture, h)[cell];
+  for (int h = 0; h < g->heads; h++) sum += (double)gallery_attention_of(g, picture, h)[cell];
   return sum / g->heads;
 }
 
-static sm_status draw_attention(gallery *g, sm_error *err) {
+static sm_status gallery_draw_attention(gallery *g, sm_error *err) {
   int cells = g->rows * g->cols;
-  sm_status status = begin(g, 1, err);
+  sm_status status = gallery_begin(g, 1, err);
   for (int i = 0; i < g->n && !status; i++) {
     double most = 0;
-    for (int k = 0; k < cells; k++) most = fmax(most, mean_attention(g, i, k));
+    for (int k = 0; k < cells; k++) most = fmax(most, gallery_mean_attention(g, i, k));
     for (int k = 0; k < cells; k++)
-      fill_cell(g, i, 0, k / g->cols, k % g->cols, heat(most > 0 ? mean_attention(g, i, k) / most : 0), 1);
+      gallery_fill_cell(g, i, 0, k / g->cols, k % g->cols,
+                        gallery_heat(most > 0 ? gallery_mean_attention(g, i, k) / most : 0), 1);
   }
-  return status ? status : finish(g, STRIP_ATTENTION, err);
+  return status ? status : gallery_finish(g, STRIP_ATTENTION, err);
 }
 
 /* The smallest value among the patches that, largest first, hold 60 % of a head's attention to patches (iBOT,
  * visualize_attention.py, --threshold 0.6). */
-static float threshold(const float *a, int cells) {
+static float gallery_threshold(const float *a, int cells) {
   double all = 0;
   for (int k = 0; k < cells; k++) all += (double)a[k];
   float limit = INFINITY;
@@ -194,43 +195,44 @@ static float threshold(const float *a, int cells) {
   return limit;
 }
 
-static sm_status draw_heads(gallery *g, sm_error *err) {
+static sm_status gallery_draw_heads(gallery *g, sm_error *err) {
   static const uint32_t colour[] = {0xE8554E, 0x4E9BE8, 0x62C46A, 0xE8B84E, 0xB56BE0, 0x4ED0C8};
   int cells = g->rows * g->cols, colours = (int)(sizeof colour / sizeof *colour);
-  sm_status status = begin(g, 1, err);
+  sm_status status = gallery_begin(g, 1, err);
   for (int i = 0; i < g->n && !status; i++) {
-    sm_draw_blit(&g->canvas, left(g, i), 0, &g->tiles[i]);
-    sm_draw_fill(&g->canvas, left(g, i), 0, g->wide, g->high, 0x000000, 0.45);
+    sm_draw_blit(&g->canvas, gallery_left(g, i), 0, &g->tiles[i]);
+    sm_draw_fill(&g->canvas, gallery_left(g, i), 0, g->wide, g->high, 0x000000, 0.45);
     for (int k = 0; k < cells; k++) {
       int best = -1;
       for (int h = 0; h < g->heads; h++) {
-        const float *a = attention_of(g, i, h);
-        if (a[k] >= threshold(a, cells) && (best < 0 || a[k] > attention_of(g, i, best)[k])) best = h;
+        const float *a = gallery_attention_of(g, i, h);
+        if (a[k] >= gallery_threshold(a, cells) && (best < 0 || a[k] > gallery_attention_of(g, i, best)[k]))
+          best = h;
       }
-      if (best >= 0) fill_cell(g, i, 0, k / g->cols, k % g->cols, colour[best % colours], 0.65);
+      if (best >= 0) gallery_fill_cell(g, i, 0, k / g->cols, k % g->cols, colour[best % colours], 0.65);
     }
   }
-  return status ? status : finish(g, STRIP_HEADS, err);
+  return status ? status : gallery_finish(g, STRIP_HEADS, err);
 }
 
 /* ---- masks --------------------------------------------------------------------------------------------- */
 
-void sm_gallery_mask(const sm_recipe *r, const sm_block_spec *grid, int picture, int view, const float *attention, int heads,
-                     uint8_t *mask) {
+void sm_gallery_mask(const sm_recipe *r, const sm_block_spec *grid, int picture, int view,
+                     const float *attention, int heads, uint8_t *mask) {
   const sm_masking masking = sm_masking_of(r, (sm_block_spec[2]){*grid});
   const sm_views views = {.globals = (int)r->views.globals, .locals = (int)r->views.locals};
   const sm_slot_key key = {(uint64_t)r->train.seed, r->train.epochs - 1, picture};
   sm_masking_draw(&masking, &views, &key, view, attention, heads, mask);
 }
 
-static void draw_mask(gallery *g, int column, int view, const uint8_t *mask) {
+static void gallery_draw_mask(gallery *g, int column, int view, const uint8_t *mask) {
   int y = view * (g->high + GAP);
-  sm_draw_blit(&g->canvas, left(g, column), y, &g->tiles[column]);
+  sm_draw_blit(&g->canvas, gallery_left(g, column), y, &g->tiles[column]);
   for (int k = 0; k < g->rows * g->cols; k++)
-    if (mask[k]) fill_cell(g, column, y, k / g->cols, k % g->cols, 0x8A8F98, 1);
+    if (mask[k]) gallery_fill_cell(g, column, y, k / g->cols, k % g->cols, 0x8A8F98, 1);
 }
 
-static sm_status draw_masks(gallery *g, sm_error *err) {
+static sm_status gallery_draw_masks(gallery *g, sm_error *err) {
   const sm_recipe *r = g->c->recipe;
   const sm_masker_ops *ops = r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL;
   int cells = g->rows * g->cols, views = (int)r->views.globals;
@@ -240,31 +242,32 @@ static sm_status draw_masks(gallery *g, sm_error *err) {
     return SM_OK;
   const sm_block_spec grid = {.rows = g->rows, .cols = g->cols};
   uint8_t *mask = sm_malloc((size_t)cells);
-  sm_status status = mask ? begin(g, views, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_status status = mask ? gallery_begin(g, views, err) : sm_fail(err, SM_ENOMEM, "out of memory");
   for (int i = 0; !status && i < g->n * views; i++) {
     int column = i / views, view = i % views;
-    sm_gallery_mask(r, &grid, column, view, g->attention ? attention_of(g, column, 0) : NULL, g->heads, mask);
-    draw_mask(g, column, view, mask);
+    sm_gallery_mask(r, &grid, column, view, g->attention ? gallery_attention_of(g, column, 0) : NULL,
+                    g->heads, mask);
+    gallery_draw_mask(g, column, view, mask);
   }
   sm_free(mask);
-  return status ? status : finish(g, STRIP_MASKS, err);
+  return status ? status : gallery_finish(g, STRIP_MASKS, err);
 }
 
 /* ---- neighbours ---------------------------------------------------------------------------------------- */
 
-static double cosine(const float *a, const float *b, int dim) {
+static double gallery_cosine(const float *a, const float *b, int dim) {
   double ab = 0, bb = 0;
   for (int d = 0; d < dim; d++) ab += (double)a[d] * (double)b[d], bb += (double)b[d] * (double)b[d];
   return bb > 0 ? ab / sqrt(bb) : 0; /* a's length is the same for all */
 }
 
 /* Rows of the training features, nearest first; equal ones by number. */
-static int nearest(const gallery *g, int picture, int64_t row[SM_GALLERY_NEIGHBOURS]) {
+static int gallery_nearest(const gallery *g, int picture, int64_t row[SM_GALLERY_NEIGHBOURS]) {
   double at[SM_GALLERY_NEIGHBOURS];
   int n = 0, dim = g->train.dim;
   const float *query = g->test.x + g->row[picture] * dim;
   for (int64_t i = 0; i < g->train.n; i++) {
-    double c = cosine(query, g->train.x + i * dim, dim);
+    double c = gallery_cosine(query, g->train.x + i * dim, dim);
     int place = n;
     while (place > 0 && c > at[place - 1]) place--;
     if (place == SM_GALLERY_NEIGHBOURS) continue;
@@ -275,30 +278,30 @@ static int nearest(const gallery *g, int picture, int64_t row[SM_GALLERY_NEIGHBO
   return n;
 }
 
-static sm_status draw_neighbours(gallery *g, sm_error *err) {
+static sm_status gallery_draw_neighbours(gallery *g, sm_error *err) {
   sm_image tile = {0};
-  sm_status status = begin(g, SM_GALLERY_NEIGHBOURS, err);
+  sm_status status = gallery_begin(g, SM_GALLERY_NEIGHBOURS, err);
   for (int i = 0; i < g->n && !status; i++) {
     int64_t row[SM_GALLERY_NEIGHBOURS];
-    int n = nearest(g, i, row);
+    int n = gallery_nearest(g, i, row);
     for (int k = 0; k < n && !status; k++) {
-      status = read_picture(g, &g->c->train, g->train.index[row[k]], err);
-      if (!status) status = make_tile(g, &tile, err);
+      status = gallery_read_picture(g, &g->c->train, g->train.index[row[k]], err);
+      if (!status) status = gallery_make_tile(g, &tile, err);
       if (status) break;
       int y = k * (g->high + GAP);
-      sm_draw_blit(&g->canvas, left(g, i), y, &tile);
+      sm_draw_blit(&g->canvas, gallery_left(g, i), y, &tile);
       int32_t own = g->test.label[g->row[i]];
       if (own >= 0 && own == g->train.label[row[k]])
-        sm_draw_frame(&g->canvas, left(g, i), y, g->wide, g->high, FRAME, 0x2F7BE5);
+        sm_draw_frame(&g->canvas, gallery_left(g, i), y, g->wide, g->high, FRAME, 0x2F7BE5);
     }
   }
   sm_image_free(&tile);
-  return status ? status : finish(g, STRIP_NEIGHBOURS, err);
+  return status ? status : gallery_finish(g, STRIP_NEIGHBOURS, err);
 }
 
 /* ---- all ----------------------------------------------------------------------------------------------- */
 
-static sm_status choose(gallery *g, sm_error *err) {
+static sm_status gallery_choose(gallery *g, sm_error *err) {
   sm_feature_spec spec = g->c->features, again = g->c->features;
   sm_status status = sm_evaluator_features(g->c->evaluator, "train", &spec, &g->train, err);
   if (!status) status = sm_evaluator_features(g->c->evaluator, "test", &again, &g->test, err);
@@ -311,7 +314,7 @@ static sm_status choose(gallery *g, sm_error *err) {
   return SM_OK;
 }
 
-static void release(gallery *g) {
+static void gallery_release(gallery *g) {
   for (int i = 0; i < SM_GALLERY_PICTURES; i++) sm_image_free(&g->tiles[i]);
   sm_image_free(&g->canvas);
   sm_image_free(&g->picture);
@@ -329,16 +332,16 @@ sm_status sm_gallery_write(const sm_gallery_config *c, const char *folder, sm_er
   g.high = longest < TILE ? g.height : TILE * g.height / longest;
   g.wide = longest < TILE ? g.width : TILE * g.width / longest;
   sm_status status = g.scratch ? sm_mkdirs(folder, err) : sm_fail(err, SM_ENOMEM, "out of memory");
-  if (!status) status = choose(&g, err);
+  if (!status) status = gallery_choose(&g, err);
   if (!status && g.n) {
-    status = read_pictures(&g, err);
-    if (!status) status = make_attention(&g, err);
-    if (!status) status = draw_pictures(&g, err);
-    if (!status) status = draw_masks(&g, err);
-    if (!status && g.attention) status = draw_attention(&g, err);
-    if (!status && g.attention) status = draw_heads(&g, err);
-    if (!status) status = draw_neighbours(&g, err);
+    status = gallery_read_pictures(&g, err);
+    if (!status) status = gallery_make_attention(&g, err);
+    if (!status) status = gallery_draw_pictures(&g, err);
+    if (!status) status = gallery_draw_masks(&g, err);
+    if (!status && g.attention) status = gallery_draw_attention(&g, err);
+    if (!status && g.attention) status = gallery_draw_heads(&g, err);
+    if (!status) status = gallery_draw_neighbours(&g, err);
   }
-  release(&g);
+  gallery_release(&g);
   return status;
 }

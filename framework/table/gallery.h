@@ -21,13 +21,13 @@ typedef struct sm_gallery_config {
   sm_pool *pool;
 } sm_gallery_config;
 
-/* The mask that training gave to a global view of the picture at place `picture` of the last epoch, into as many bytes as
- * its grid has cells. attention: (heads, cells) of the view, for a masker that wants it. */
-void sm_gallery_mask(const sm_recipe *, const sm_block_spec *grid, int picture, int view, const float *attention, int heads,
-                     uint8_t *mask);
+/* The mask that training gave to a global view of the picture at place `picture` of the last epoch, into as
+ * many bytes as its grid has cells. attention: (heads, cells) of the view, for a masker that wants it. */
+void sm_gallery_mask(const sm_recipe *, const sm_block_spec *grid, int picture, int view,
+                     const float *attention, int heads, uint8_t *mask);
 
-/* Test pictures evenly spaced over the data set, hence the same for all networks that are evaluated on it; written
- * as PNGs into `folder`. Strips without meaning (masks without a masker) are left out. */
+/* Test pictures evenly spaced over the data set, hence the same for all networks that are evaluated on it;
+ * written as PNGs into `folder`. Strips without meaning (masks without a masker) are left out. */
 sm_status sm_gallery_write(const sm_gallery_config *, const char *folder, sm_error *);
 
 #endif

@@ -1,8 +1,8 @@
 /* jobs.c — from a table recipe to jobs: their recipes, their hashes, and what of them is already there.
  *
- * A job's hash covers what determines its weights: the recipe's values that are not defaults, names and versions of
- * the plugins, and the hashes of the jobs it needs, which stand in the recipe where their folders will. Labels,
- * evaluations, test pictures, logging and threads are no part of it. */
+ * A job's hash covers what determines its weights: the recipe's values that are not defaults, names and
+ * versions of the plugins, and the hashes of the jobs it needs, which stand in the recipe where their folders
+ * will. Labels, evaluations, test pictures, logging and threads are no part of it. */
 #include <cjson/cJSON.h>
 #include <dirent.h>
 #include <errno.h>
@@ -16,38 +16,38 @@
 
 const char *const sm_job_state_names[] = {"missing", "begun", "trained", "done", "failed"};
 
-static sm_status no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "out of memory"); }
+static sm_status jobs_no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "out of memory"); }
 
 /* ---- parts of `shared` --------------------------------------------------------------------------------- */
 
 /* `path` is `key` or lies under it. */
-static bool lies_under(const char *path, const char *key) {
+static bool jobs_lies_under(const char *path, const char *key) {
   size_t n = strlen(key);
-  return strncmp(path, key, n) == 0 && (path[n] == 0 || path[n] == '.');
+  return !strncmp(path, key, n) && (path[n] == 0 || path[n] == '.');
 }
 
-static bool takes(const sm_table_run *run, const char *path) {
+static bool jobs_takes(const sm_table_run *run, const char *path) {
   for (int i = 0; i < run->takes; i++)
-    if (lies_under(path, run->take[i])) return true;
+    if (jobs_lies_under(path, run->take[i])) return true;
   return run->takes_all;
 }
 
-static bool takes_below(const sm_table_run *run, const char *path) {
+static bool jobs_takes_below(const sm_table_run *run, const char *path) {
   for (int i = 0; i < run->takes; i++)
-    if (lies_under(run->take[i], path)) return true;
+    if (jobs_lies_under(run->take[i], path)) return true;
   return false;
 }
 
-static sm_yaml *taken(sm_arena *arena, const sm_table_run *run, const sm_yaml *node, const char *path) {
+static sm_yaml *jobs_taken(sm_arena *arena, const sm_table_run *run, const sm_yaml *node, const char *path) {
   char below[256];
   sm_yaml *out = sm_yaml_new(arena, SM_YAML_MAP, node->at);
   for (int i = 0; out && i < node->n; i++) {
     const sm_entry *e = &node->entry[i];
     snprintf(below, sizeof below, "%s%s%s", path, *path ? "." : "", e->key);
     sm_yaml *value = NULL;
-    if (takes(run, below)) value = e->value;
-    else if (takes_below(run, below) && e->value->kind == SM_YAML_MAP)
-      value = taken(arena, run, e->value, below);
+    if (jobs_takes(run, below)) value = e->value;
+    else if (jobs_takes_below(run, below) && e->value->kind == SM_YAML_MAP)
+      value = jobs_taken(arena, run, e->value, below);
     else continue;
     if (!sm_yaml_add(arena, out, e->key, e->at, value)) return NULL;
   }
@@ -55,7 +55,7 @@ static sm_yaml *taken(sm_arena *arena, const sm_table_run *run, const sm_yaml *n
 }
 
 /* A key that no recipe has would take nothing, silently. */
-static sm_status check_takes(const sm_table_run *run, sm_error *err) {
+static sm_status jobs_check_takes(const sm_table_run *run, sm_error *err) {
   for (int i = 0; i < run->takes; i++) {
     const sm_schema *s = &sm_recipe_schema;
     const char *at = run->take[i];
@@ -83,18 +83,18 @@ typedef struct filling {
   bool identity;
 } filling;
 
-static const sm_table_job *needed(const filling *f, const char *name, size_t n) {
+static const sm_table_job *jobs_needed(const filling *f, const char *name, size_t n) {
   for (int i = 0; i < f->job->run->needs; i++) {
     const sm_table_job *other = &f->jobs->job[f->job->need[i]];
-    if (strlen(other->run->key) == n && strncmp(other->run->key, name, n) == 0) return other;
+    if (strlen(other->run->key) == n && !strncmp(other->run->key, name, n)) return other;
   }
   return NULL;
 }
 
-static sm_yaml *filled(const filling *f, const sm_yaml *node) {
+static sm_yaml *jobs_filled(const filling *f, const sm_yaml *node) {
   if (node->kind == SM_YAML_TEXT && node->text[0] == '@') {
     size_t n = strcspn(node->text + 1, "/");
-    const sm_table_job *other = needed(f, node->text + 1, n);
+    const sm_table_job *other = jobs_needed(f, node->text + 1, n);
     const char *rest = node->text + 1 + n,
                *text = !other        ? NULL
                        : f->identity ? sm_arena_printf(f->arena, "/@%s%s", other->id, rest)
@@ -105,34 +105,35 @@ static sm_yaml *filled(const filling *f, const sm_yaml *node) {
   sm_yaml *out = sm_yaml_new(f->arena, node->kind, node->at);
   for (int i = 0; out && i < node->n; i++) {
     const sm_entry *e = &node->entry[i];
-    if (!sm_yaml_add(f->arena, out, e->key, e->at, filled(f, e->value))) return NULL;
+    if (!sm_yaml_add(f->arena, out, e->key, e->at, jobs_filled(f, e->value))) return NULL;
   }
   return out;
 }
 
 /* ---- recipes ------------------------------------------------------------------------------------------- */
 
-static sm_yaml *text_node(sm_arena *arena, const char *text) {
+static sm_yaml *jobs_text_node(sm_arena *arena, const char *text) {
   return text ? sm_yaml_text(arena, text, (sm_place){"the table", 0, 0}) : NULL;
 }
 
 /* {name: …, train: {seed: …}} */
-static sm_yaml *own_values(sm_arena *arena, const sm_table_job *job) {
+static sm_yaml *jobs_own_values(sm_arena *arena, const sm_table_job *job) {
   sm_place at = {"the table", 0, 0};
   sm_yaml *top = sm_yaml_new(arena, SM_YAML_MAP, at), *train = sm_yaml_new(arena, SM_YAML_MAP, at);
   if (!top || !train) return NULL;
-  bool good = sm_yaml_add(arena, top, "name", at, text_node(arena, *job->name ? job->name : job->run->key));
+  bool good =
+      sm_yaml_add(arena, top, "name", at, jobs_text_node(arena, *job->name ? job->name : job->run->key));
   if (!job->has_seed) return good ? top : NULL;
   good = good && sm_yaml_add(arena, train, "seed", at,
-                             text_node(arena, sm_arena_printf(arena, "%" PRId64, job->seed)));
+                             jobs_text_node(arena, sm_arena_printf(arena, "%" PRId64, job->seed)));
   return good && sm_yaml_add(arena, top, "train", at, train) ? top : NULL;
 }
 
-static sm_status refuse_override(const sm_table_options *o, sm_error *err) {
+static sm_status jobs_refuse_override(const sm_table_options *o, sm_error *err) {
   for (int i = 0; i < o->n_overrides; i++) {
     const char *text = o->overrides[i];
-    bool name = lies_under(text, "name") || strncmp(text, "name=", 5) == 0,
-         seed = strncmp(text, "train.seed=", 11) == 0;
+    bool name = jobs_lies_under(text, "name") || !strncmp(text, "name=", 5),
+         seed = !strncmp(text, "train.seed=", 11);
     if (!name && !seed) continue;
     sm_fail(err, SM_EINVAL, "'%.80s' cannot be said for a whole table", text);
     return sm_hint(err, name ? "runs are named by the table" : "say --seeds");
@@ -140,14 +141,14 @@ static sm_status refuse_override(const sm_table_options *o, sm_error *err) {
   return SM_OK;
 }
 
-static bool override_taken(const sm_table_run *run, const char *text) {
+static bool jobs_override_taken(const sm_table_run *run, const char *text) {
   char key[256];
   snprintf(key, sizeof key, "%.*s", (int)strcspn(text, "="), text);
-  return takes(run, key);
+  return jobs_takes(run, key);
 }
 
 /* Says whose recipe it is: the place is often that of the base. */
-static sm_status of_run(const sm_table_run *run, sm_error *err) {
+static sm_status jobs_of_run(const sm_table_run *run, sm_error *err) {
   char message[sizeof err->message];
   snprintf(message, sizeof message, "%s '%s': %.900s", run->row ? "row" : "dependency", run->key,
            err->message);
@@ -163,13 +164,14 @@ sm_status sm_table_job_recipe(const sm_table_jobs *jobs, const sm_table_job *job
   const sm_table_options *o = &jobs->options;
   sm_arena *arena = jobs->arena;
   *out = NULL;
-  const sm_yaml *over[2] = {NULL, own_values(arena, job)};
+  const sm_yaml *over[2] = {NULL, jobs_own_values(arena, job)};
   filling f = {arena, jobs, job, purpose == SM_JOB_FOR_IDENTITY};
-  if (run->change) over[0] = filled(&f, run->change);
+  if (run->change) over[0] = jobs_filled(&f, run->change);
   const sm_yaml *under = t->shared;
-  if (under && !run->takes_all) under = taken(arena, run, under, "");
+  if (under && !run->takes_all) under = jobs_taken(arena, run, under, "");
   const char **overrides = sm_arena_alloc(arena, (size_t)(o->n_overrides + 1) * sizeof *overrides);
-  if (!over[1] || (run->change && !over[0]) || (t->shared && !under) || !overrides) return no_memory(err);
+  if (!over[1] || (run->change && !over[0]) || (t->shared && !under) || !overrides)
+    return jobs_no_memory(err);
   bool other_base = !run->recipe && o->base;
   sm_recipe_parts parts = {.folder = other_base ? "" : t->folder,
                            .path = run->recipe  ? run->recipe
@@ -181,16 +183,16 @@ sm_status sm_table_job_recipe(const sm_table_jobs *jobs, const sm_table_job *job
                            .overrides = overrides,
                            .fit = purpose == SM_JOB_FOR_TRAINING};
   for (int i = 0; i < o->n_overrides; i++)
-    if (override_taken(run, o->overrides[i])) overrides[parts.n_overrides++] = o->overrides[i];
+    if (jobs_override_taken(run, o->overrides[i])) overrides[parts.n_overrides++] = o->overrides[i];
   if (purpose == SM_JOB_FOR_EVALUATION && run->evaluate)
     parts.evaluate = sm_yaml_get(run->evaluate, "evaluate");
   sm_status status = sm_recipe_compose(out, o->registry, &parts, err);
-  return status ? of_run(run, err) : SM_OK;
+  return status ? jobs_of_run(run, err) : SM_OK;
 }
 
 /* ---- hashes -------------------------------------------------------------------------------------------- */
 
-static bool counts_for_weights(void *ctx, const char *path) {
+static bool jobs_counts_for_weights(void *ctx, const char *path) {
   static const char *const not [] = {"name",
                                      "evaluate",
                                      "data.test",
@@ -201,26 +203,26 @@ static bool counts_for_weights(void *ctx, const char *path) {
                                      NULL};
   (void)ctx;
   for (int i = 0; not [i]; i++)
-    if (lies_under(path, not [i])) return false;
+    if (jobs_lies_under(path, not [i])) return false;
   return !sm_recipe_conduct(path);
 }
 
-static bool counts_for_evaluation(void *ctx, const char *path) {
-  return lies_under(path, ctx) || lies_under(path, "data.test");
+static bool jobs_counts_for_evaluation(void *ctx, const char *path) {
+  return jobs_lies_under(path, ctx) || jobs_lies_under(path, "data.test");
 }
 
-static sm_status hash_job(sm_table_jobs *jobs, sm_table_job *job, sm_error *err) {
+static sm_status jobs_hash_job(sm_table_jobs *jobs, sm_table_job *job, sm_error *err) {
   sm_recipe *r = NULL;
   sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_IDENTITY, &r, err);
   if (status) return status;
-  uint64_t sum = sm_recipe_identity(r, counts_for_weights, NULL);
+  uint64_t sum = sm_recipe_identity(r, jobs_counts_for_weights, NULL);
   job->hash = sm_hash64(&sum, sizeof sum, 0x7461626c); /* "tabl" */
   snprintf(job->id, sizeof job->id, "%016" PRIx64, job->hash);
   sm_recipe_free(r);
   return SM_OK;
 }
 
-static sm_status list_evaluations(sm_table_jobs *jobs, sm_table_job *job, sm_error *err) {
+static sm_status jobs_list_evaluations(sm_table_jobs *jobs, sm_table_job *job, sm_error *err) {
   sm_recipe *r = NULL;
   if (!job->run->row) return SM_OK;
   sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_EVALUATION, &r, err);
@@ -228,9 +230,9 @@ static sm_status list_evaluations(sm_table_jobs *jobs, sm_table_job *job, sm_err
     struct sm_job_evaluation *e = &job->evaluation[job->evaluations++];
     char path[80];
     snprintf(path, sizeof path, "evaluate.%s", r->evaluate[i].instance);
-    uint64_t sum = sm_recipe_identity(r, counts_for_evaluation, path);
+    uint64_t sum = sm_recipe_identity(r, jobs_counts_for_evaluation, path);
     snprintf(e->id, sizeof e->id, "%08" PRIx32, (uint32_t)(sm_hash64(&sum, sizeof sum, 1) >> 32));
-    if (!(e->name = sm_arena_strdup(jobs->arena, r->evaluate[i].instance))) status = no_memory(err);
+    if (!(e->name = sm_arena_strdup(jobs->arena, r->evaluate[i].instance))) status = jobs_no_memory(err);
   }
   sm_recipe_free(r);
   return status;
@@ -250,7 +252,7 @@ const char *sm_table_job_title(const sm_table_job *job, char *buf, size_t size) 
   return buf;
 }
 
-static bool exists(const char *path) {
+static bool jobs_exists(const char *path) {
   struct stat st;
   return stat(path, &st) == 0;
 }
@@ -265,41 +267,41 @@ cJSON *sm_table_json(const char *path) {
 }
 
 /* The run folder says in table.json what it holds. */
-static bool holds(const char *folder, const char *id) {
+static bool jobs_holds(const char *folder, const char *id) {
   char path[PATH_MAX + 16];
   snprintf(path, sizeof path, "%s/table.json", folder);
   cJSON *json = sm_table_json(path);
   const char *found = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "id"));
-  bool same = found && strcmp(found, id) == 0;
+  bool same = found && !strcmp(found, id);
   cJSON_Delete(json);
   return same;
 }
 
 /* A folder of this hash, whatever it is called. */
-static void find_folder(const sm_table_jobs *jobs, sm_table_job *job) {
+static void jobs_find_folder(const sm_table_jobs *jobs, sm_table_job *job) {
   char suffix[16], folder[PATH_MAX], seed[32] = "";
   snprintf(suffix, sizeof suffix, "-%.8s", job->id);
   if (job->has_seed) snprintf(seed, sizeof seed, "-s%" PRId64, job->seed);
   snprintf(job->name, sizeof job->name, "%s%s%s", job->run->key, seed, suffix);
-  if (holds(sm_table_job_path(jobs, job, NULL, folder, sizeof folder), job->id)) return;
+  if (jobs_holds(sm_table_job_path(jobs, job, NULL, folder, sizeof folder), job->id)) return;
   DIR *dir = opendir(jobs->runs);
   for (struct dirent *e; dir && (e = readdir(dir));) {
     size_t n = strlen(e->d_name);
     if (n < strlen(suffix) || n >= sizeof job->name || strcmp(e->d_name + n - strlen(suffix), suffix))
       continue;
     snprintf(folder, sizeof folder, "%s/%s", jobs->runs, e->d_name);
-    if (!holds(folder, job->id)) continue;
+    if (!jobs_holds(folder, job->id)) continue;
     memcpy(job->name, e->d_name, n + 1);
     break;
   }
   if (dir) closedir(dir);
 }
 
-static bool has_checkpoint(const sm_table_jobs *jobs, const sm_table_job *job) {
+static bool jobs_has_checkpoint(const sm_table_jobs *jobs, const sm_table_job *job) {
   char path[PATH_MAX];
   DIR *dir = opendir(sm_table_job_path(jobs, job, "checkpoints", path, sizeof path));
   bool found = false;
-  for (struct dirent *e; dir && !found && (e = readdir(dir));) found = strncmp(e->d_name, "step-", 5) == 0;
+  for (struct dirent *e; dir && !found && (e = readdir(dir));) found = !strncmp(e->d_name, "step-", 5);
   if (dir) closedir(dir);
   return found;
 }
@@ -311,22 +313,22 @@ const char *sm_table_gallery_file(const sm_table_job *job, const char *file, cha
 
 void sm_table_job_look(sm_table_jobs *jobs, sm_table_job *job) {
   char path[PATH_MAX], file[80];
-  find_folder(jobs, job);
+  jobs_find_folder(jobs, job);
   bool all = true;
   for (int i = 0; i < job->evaluations; i++) {
     struct sm_job_evaluation *e = &job->evaluation[i];
     snprintf(file, sizeof file, "evaluations/%s-%s.json", e->name, e->id);
-    e->there = exists(sm_table_job_path(jobs, job, file, path, sizeof path));
+    e->there = jobs_exists(sm_table_job_path(jobs, job, file, path, sizeof path));
     all = all && e->there;
   }
   if (job->shown) {
     sm_table_gallery_file(job, "gallery.json", file, sizeof file);
-    job->gallery = exists(sm_table_job_path(jobs, job, file, path, sizeof path));
+    job->gallery = jobs_exists(sm_table_job_path(jobs, job, file, path, sizeof path));
   }
   if (job->state == SM_JOB_FAILED) return;
-  job->state = exists(sm_table_job_path(jobs, job, "trained.json", path, sizeof path))
+  job->state = jobs_exists(sm_table_job_path(jobs, job, "trained.json", path, sizeof path))
                    ? all ? SM_JOB_DONE : SM_JOB_TRAINED
-               : has_checkpoint(jobs, job) ? SM_JOB_BEGUN
+               : jobs_has_checkpoint(jobs, job) ? SM_JOB_BEGUN
                                            : SM_JOB_MISSING;
 }
 
@@ -336,7 +338,7 @@ void sm_table_jobs_look(sm_table_jobs *jobs) {
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
 
-static int find_job(const sm_table_jobs *jobs, const sm_table_run *run, const sm_table_job *for_whom) {
+static int jobs_find_job(const sm_table_jobs *jobs, const sm_table_run *run, const sm_table_job *for_whom) {
   for (int i = 0; i < jobs->n; i++) {
     const sm_table_job *j = &jobs->job[i];
     if (j->run == run && (!j->has_seed || j->seed == for_whom->seed)) return i;
@@ -344,50 +346,51 @@ static int find_job(const sm_table_jobs *jobs, const sm_table_run *run, const sm
   return -1;
 }
 
-static sm_status add_job(sm_table_jobs *jobs, const sm_table_run *run, const int64_t *seed, sm_error *err) {
+static sm_status jobs_add_job(sm_table_jobs *jobs, const sm_table_run *run, const int64_t *seed,
+                              sm_error *err) {
   sm_table_job *job = &jobs->job[jobs->n];
   *job = (sm_table_job){.run = run, .has_seed = seed != NULL, .seed = seed ? *seed : 0};
   for (int i = 0; i < run->needs; i++)
-    if ((job->need[i] = find_job(jobs, &jobs->recipe->run[run->need[i]], job)) < 0)
+    if ((job->need[i] = jobs_find_job(jobs, &jobs->recipe->run[run->need[i]], job)) < 0)
       return sm_fail(err, SM_EINTERNAL, "'%s' comes before what it needs", run->key);
-  sm_status status = hash_job(jobs, job, err);
-  if (!status) status = list_evaluations(jobs, job, err);
+  sm_status status = jobs_hash_job(jobs, job, err);
+  if (!status) status = jobs_list_evaluations(jobs, job, err);
   job->shown = job->evaluations > 0;
   for (int i = 0; i < jobs->n; i++) job->shown = job->shown && jobs->job[i].run != run;
   if (!status) jobs->n++;
   return status;
 }
 
-static sm_status add_jobs(sm_table_jobs *jobs, sm_error *err) {
+static sm_status jobs_add_jobs(sm_table_jobs *jobs, sm_error *err) {
   const sm_table_recipe *t = jobs->recipe;
   const sm_ints *seeds = jobs->options.seeds.n ? &jobs->options.seeds : &t->seeds;
   jobs->job = sm_arena_alloc(jobs->arena, (size_t)t->runs * (size_t)(seeds->n + 1) * sizeof *jobs->job);
-  if (!jobs->job) return no_memory(err);
+  if (!jobs->job) return jobs_no_memory(err);
   sm_status status = SM_OK;
   for (int i = 0; i < t->runs && !status; i++) {
     const sm_table_run *run = &t->run[t->order[i]];
-    status = check_takes(run, err);
-    if (!run->every_seed || !seeds->n) status = status ? status : add_job(jobs, run, NULL, err);
+    status = jobs_check_takes(run, err);
+    if (!run->every_seed || !seeds->n) status = status ? status : jobs_add_job(jobs, run, NULL, err);
     for (int k = 0; run->every_seed && k < seeds->n && !status; k++)
-      status = add_job(jobs, run, &seeds->v[k], err);
+      status = jobs_add_job(jobs, run, &seeds->v[k], err);
   }
   return status;
 }
 
 /* Jobs that are wanted: of the rows named, and what these need. */
-static void want(sm_table_jobs *jobs, sm_table_job *job) {
+static void jobs_want(sm_table_jobs *jobs, sm_table_job *job) {
   job->wanted = true;
-  for (int i = 0; i < job->run->needs; i++) want(jobs, &jobs->job[job->need[i]]);
+  for (int i = 0; i < job->run->needs; i++) jobs_want(jobs, &jobs->job[job->need[i]]);
 }
 
-static sm_status choose_rows(sm_table_jobs *jobs, sm_error *err) {
+static sm_status jobs_choose_rows(sm_table_jobs *jobs, sm_error *err) {
   const sm_table_recipe *t = jobs->recipe;
   const sm_table_options *o = &jobs->options;
   for (int i = 0; i < o->n_rows; i++) {
     int found = sm_table_find(t, o->rows[i]);
     if (found >= 0 && t->run[found].row) continue;
     const char **names = sm_arena_alloc(jobs->arena, (size_t)(t->runs + 1) * sizeof *names);
-    if (!names) return no_memory(err);
+    if (!names) return jobs_no_memory(err);
     for (int k = 0, n = 0; k < t->runs; k++)
       if (t->run[k].row) names[n++] = t->run[k].key;
     sm_fail(err, SM_EINVAL, "the table has no row '%.80s'", o->rows[i]);
@@ -396,20 +399,20 @@ static sm_status choose_rows(sm_table_jobs *jobs, sm_error *err) {
   }
   for (int i = 0; i < jobs->n; i++) {
     bool named = !o->n_rows;
-    for (int k = 0; k < o->n_rows; k++) named = named || strcmp(o->rows[k], jobs->job[i].run->key) == 0;
-    if (named && jobs->job[i].run->row) want(jobs, &jobs->job[i]);
+    for (int k = 0; k < o->n_rows; k++) named = named || !strcmp(o->rows[k], jobs->job[i].run->key);
+    if (named && jobs->job[i].run->row) jobs_want(jobs, &jobs->job[i]);
   }
   return SM_OK;
 }
 
 /* Each figure comes from an evaluation that some row has. */
-static sm_status check_figures(const sm_table_jobs *jobs, sm_error *err) {
+static sm_status jobs_check_figures(const sm_table_jobs *jobs, sm_error *err) {
   const char *names[SM_SLOTS_MAX * 4 + 1];
   int n = 0;
   for (int i = 0; i < jobs->n; i++)
     for (int k = 0; k < jobs->job[i].evaluations; k++) {
       bool known = false;
-      for (int m = 0; m < n; m++) known = known || strcmp(names[m], jobs->job[i].evaluation[k].name) == 0;
+      for (int m = 0; m < n; m++) known = known || !strcmp(names[m], jobs->job[i].evaluation[k].name);
       if (!known && n < SM_SLOTS_MAX * 4) names[n++] = jobs->job[i].evaluation[k].name;
     }
   names[n] = NULL;
@@ -417,7 +420,7 @@ static sm_status check_figures(const sm_table_jobs *jobs, sm_error *err) {
     const sm_table_column *f = &jobs->recipe->figure[i];
     bool found = false;
     for (int m = 0; m < n; m++)
-      found = found || (lies_under(f->figure, names[m]) && f->figure[strlen(names[m])]);
+      found = found || (jobs_lies_under(f->figure, names[m]) && f->figure[strlen(names[m])]);
     if (found) continue;
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(f->figure, "."), f->figure);
@@ -429,7 +432,7 @@ static sm_status check_figures(const sm_table_jobs *jobs, sm_error *err) {
 }
 
 /* Whether the plugins of a job fit each other can be asked once what it needs is there. */
-static sm_status check_jobs(sm_table_jobs *jobs, sm_error *err) {
+static sm_status jobs_check_jobs(sm_table_jobs *jobs, sm_error *err) {
   sm_status status = SM_OK;
   for (int i = 0; i < jobs->n && !status; i++) {
     const sm_table_job *job = &jobs->job[i];
@@ -442,18 +445,18 @@ static sm_status check_jobs(sm_table_jobs *jobs, sm_error *err) {
   return status;
 }
 
-static sm_status make_runs_folder(sm_table_jobs *jobs, sm_error *err) {
+static sm_status jobs_make_runs_folder(sm_table_jobs *jobs, sm_error *err) {
   char full[PATH_MAX];
   bool look_only = jobs->options.look_only;
   sm_status status = look_only ? SM_OK : sm_mkdirs(jobs->options.runs, err);
   if (status) return status;
   if (!realpath(jobs->options.runs, full)) {
-    if (look_only) return (jobs->runs = jobs->options.runs) ? SM_OK : no_memory(err);
+    if (look_only) return (jobs->runs = jobs->options.runs) ? SM_OK : jobs_no_memory(err);
     sm_fail(err, SM_EIO, "cannot use the folder of runs: %s", strerror(errno));
     return sm_fail_at(err, jobs->options.runs, 0, 0);
   }
   jobs->runs = sm_arena_strdup(jobs->arena, full);
-  return jobs->runs ? SM_OK : no_memory(err);
+  return jobs->runs ? SM_OK : jobs_no_memory(err);
 }
 
 sm_status sm_table_jobs_new(const sm_table_recipe *t, const sm_table_options *options, sm_table_jobs **out,
@@ -463,16 +466,16 @@ sm_status sm_table_jobs_new(const sm_table_recipe *t, const sm_table_options *op
   sm_table_jobs *jobs = arena ? sm_arena_alloc(arena, sizeof *jobs) : NULL;
   if (!jobs) {
     sm_arena_free(arena);
-    return no_memory(err);
+    return jobs_no_memory(err);
   }
   *jobs = (sm_table_jobs){.recipe = t, .options = *options, .arena = arena};
-  sm_status status = refuse_override(options, err);
-  if (!status) status = make_runs_folder(jobs, err);
-  if (!status) status = add_jobs(jobs, err);
-  if (!status) status = choose_rows(jobs, err);
-  if (!status) status = check_figures(jobs, err);
+  sm_status status = jobs_refuse_override(options, err);
+  if (!status) status = jobs_make_runs_folder(jobs, err);
+  if (!status) status = jobs_add_jobs(jobs, err);
+  if (!status) status = jobs_choose_rows(jobs, err);
+  if (!status) status = jobs_check_figures(jobs, err);
   if (!status) sm_table_jobs_look(jobs);
-  if (!status) status = check_jobs(jobs, err);
+  if (!status) status = jobs_check_jobs(jobs, err);
   if (status) sm_table_jobs_free(jobs);
   else *out = jobs;
   return status;

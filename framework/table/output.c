@@ -4,15 +4,16 @@
 
 #include "results.h"
 
-/* ---- notes below the table ------------------------------------------------------------------------------ */
+/* ---- notes below the table ------------------------------------------------------------------------------
+ */
 
-static int seeds_of(const sm_table_results *r) {
+static int output_seeds_of(const sm_table_results *r) {
   int most = 0;
   for (int i = 0; i < r->rows; i++) most = r->row[i].jobs > most ? r->row[i].jobs : most;
   return most;
 }
 
-static void add_comparison(const sm_table_results *r, int f, sm_text *out) {
+static void output_add_comparison(const sm_table_results *r, int f, sm_text *out) {
   sm_table_comparison *c = sm_malloc(sizeof *c);
   if (!c) {
     out->failed = true;
@@ -37,7 +38,7 @@ static void add_comparison(const sm_table_results *r, int f, sm_text *out) {
 }
 
 /* Rows whose figure was measured in another way than the first row's say so. */
-static void add_protocols(const sm_table_results *r, sm_text *out) {
+static void output_add_protocols(const sm_table_results *r, sm_text *out) {
   for (int f = 0; f < r->jobs->recipe->figures; f++) {
     const char *usual = NULL;
     for (int i = 0; i < r->rows; i++) {
@@ -50,28 +51,28 @@ static void add_protocols(const sm_table_results *r, sm_text *out) {
   }
 }
 
-static bool any_published(const sm_table_results *r) {
+static bool output_any_published(const sm_table_results *r) {
   bool any = false;
   for (int f = 0; f < r->jobs->recipe->figures; f++) any = any || sm_table_published(r, f);
   return any;
 }
 
-static void add_notes(const sm_table_results *r, sm_text *out) {
+static void output_add_notes(const sm_table_results *r, sm_text *out) {
   const sm_table_recipe *recipe = r->jobs->recipe;
-  int seeds = seeds_of(r);
+  int seeds = output_seeds_of(r);
   sm_text_add(out, "\nThe best figure of a column is bold, the second underlined. ");
   if (seeds > 1) sm_text_add(out, "Figures are means ± sample deviations over %d seeds.\n", seeds);
   else sm_text_add(out, "One run per row.\n");
-  if (any_published(r)) {
+  if (output_any_published(r)) {
     if (recipe->source) sm_text_add(out, "Published: %s.\n", recipe->source);
     sm_text comparison = {0};
-    for (int f = 0; f < recipe->figures; f++) add_comparison(r, f, &comparison);
+    for (int f = 0; f < recipe->figures; f++) output_add_comparison(r, f, &comparison);
     if (comparison.s) sm_text_add(out, "\n## Against the published order\n\n%s", comparison.s);
     out->failed = out->failed || comparison.failed;
     sm_text_free(&comparison);
   }
   sm_text_add(out, "\n## How it was measured\n\n");
-  add_protocols(r, out);
+  output_add_protocols(r, out);
   sm_text_add(
       out,
       "- images/s: median over the run. hours: wall time of training with its evaluations, per run. memory: the most a process used.\n");
@@ -86,12 +87,12 @@ static void add_notes(const sm_table_results *r, sm_text *out) {
 
 /* ---- the table for programs ---------------------------------------------------------------------------- */
 
-static void add_number(sm_tabular *t, double v) {
+static void output_add_number(sm_tabular *t, double v) {
   char text[40];
   sm_tabular_cell(t, "%s", isfinite(v) ? sm_double_text(v, text, sizeof text) : "");
 }
 
-static sm_tabular *numbers(const sm_table_results *r) {
+static sm_tabular *output_numbers(const sm_table_results *r) {
   const sm_table_recipe *recipe = r->jobs->recipe;
   sm_tabular *t = sm_tabular_new(NULL);
   char title[160];
@@ -117,41 +118,42 @@ static sm_tabular *numbers(const sm_table_results *r) {
     for (int f = 0; f < recipe->figures; f++) {
       const sm_table_value *v = &row->value[f];
       const double all[] = {v->mean, v->deviation, v->low, v->high, row->run->published[f]};
-      for (int k = 0; k < 5; k++) add_number(t, all[k]);
+      for (int k = 0; k < 5; k++) output_add_number(t, all[k]);
     }
-    add_number(t, row->images_per_s), add_number(t, row->hours), add_number(t, row->peak_bytes);
+    output_add_number(t, row->images_per_s), output_add_number(t, row->hours),
+        output_add_number(t, row->peak_bytes);
   }
   return t;
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
-static sm_status put(const sm_table_jobs *jobs, const char *name, const sm_text *text, sm_error *err) {
+static sm_status output_put(const sm_table_jobs *jobs, const char *name, const sm_text *text, sm_error *err) {
   char path[4352];
   snprintf(path, sizeof path, "%s/%s", jobs->options.out, name);
   if (text->failed) return sm_fail(err, SM_ENOMEM, "no memory for %s", name);
   return sm_file_put(path, text->s ? text->s : "", text->len, err);
 }
 
-static sm_status render(const sm_table_jobs *jobs, sm_tabular *t, sm_tabular_format format, const char *name,
-                        const sm_table_results *notes, sm_error *err) {
+static sm_status output_render(const sm_table_jobs *jobs, sm_tabular *t, sm_tabular_format format,
+                               const char *name, const sm_table_results *notes, sm_error *err) {
   sm_text text = {0};
   if (notes) sm_text_add(&text, "# ");
   sm_status status =
       sm_tabular_render(t, format, &text) ? sm_fail(err, SM_ENOMEM, "no memory for %s", name) : SM_OK;
-  if (notes) add_notes(notes, &text);
-  if (!status) status = put(jobs, name, &text, err);
+  if (notes) output_add_notes(notes, &text);
+  if (!status) status = output_put(jobs, name, &text, err);
   sm_text_free(&text);
   return status;
 }
 
-static sm_status write_all(const sm_table_results *r, sm_text *shown, sm_error *err) {
+static sm_status output_write_all(const sm_table_results *r, sm_text *shown, sm_error *err) {
   const sm_table_jobs *jobs = r->jobs;
-  sm_tabular *t = sm_table_tabular(r, true), *csv = numbers(r);
+  sm_tabular *t = sm_table_tabular(r, true), *csv = output_numbers(r);
   sm_status status = sm_mkdirs(jobs->options.out, err);
-  if (!status) status = render(jobs, t, SM_TABULAR_MARKDOWN, "table.md", r, err);
-  if (!status) status = render(jobs, t, SM_TABULAR_LATEX, "table.tex", NULL, err);
-  if (!status) status = render(jobs, csv, SM_TABULAR_CSV, "table.csv", NULL, err);
+  if (!status) status = output_render(jobs, t, SM_TABULAR_MARKDOWN, "table.md", r, err);
+  if (!status) status = output_render(jobs, t, SM_TABULAR_LATEX, "table.tex", NULL, err);
+  if (!status) status = output_render(jobs, csv, SM_TABULAR_CSV, "table.csv", NULL, err);
   char path[4352];
   snprintf(path, sizeof path, "%s/report.html", jobs->options.out);
   if (!status) status = sm_table_page(r, path, err);
@@ -166,7 +168,7 @@ sm_status sm_table_write(sm_table_jobs *jobs, sm_text *text, sm_error *err) {
   sm_table_results r;
   sm_table_jobs_look(jobs);
   sm_status status = sm_table_results_read(jobs, &r, err);
-  if (!status) status = write_all(&r, text, err);
+  if (!status) status = output_write_all(&r, text, err);
   sm_table_results_free(&r);
   return status;
 }

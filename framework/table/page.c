@@ -1,5 +1,5 @@
-/* page.c — the table's report.html: the table, curves of all rows over each other, what each network looks at, how
- * the order compares with the published one. One file that needs nothing beside it. */
+/* page.c — the table's report.html: the table, curves of all rows over each other, what each network looks
+ * at, how the order compares with the published one. One file that needs nothing beside it. */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -22,27 +22,27 @@ typedef struct page {
 /* ---- pieces -------------------------------------------------------------------------------------------- */
 
 /* A table whose rows begin with labels, which stay whole. */
-static sm_status row_table(page *p, sm_tabular *t) {
+static sm_status page_row_table(page *p, sm_tabular *t) {
   sm_text_add(&p->html, "<div class=\"rows\">\n");
   sm_status status = sm_page_tabular(&p->html, t);
   sm_text_add(&p->html, "</div>\n");
   return status;
 }
 
-static void paragraph(page *p, const char *class, const char *text) {
+static void page_paragraph(page *p, const char *class, const char *text) {
   sm_text_add(&p->html, "<p class=\"%s\">", class);
   sm_html_text(&p->html, text);
   sm_text_add(&p->html, "</p>\n");
 }
 
-static const sm_table_job *shown_job(const page *p, int row) {
+static const sm_table_job *page_shown_job(const page *p, int row) {
   const sm_table_jobs *jobs = p->r->jobs;
   for (int i = 0; i < jobs->n; i++)
     if (jobs->job[i].run == p->r->row[row].run) return &jobs->job[i];
   return NULL;
 }
 
-static void tiles(page *p) {
+static void page_tiles(page *p) {
   const sm_table_results *r = p->r;
   char text[64], note[64];
   int done = 0, all = 0;
@@ -79,7 +79,7 @@ static void tiles(page *p) {
 
 /* ---- the order ----------------------------------------------------------------------------------------- */
 
-static sm_status gaps(page *p, int f) {
+static sm_status page_gaps(page *p, int f) {
   const sm_table_results *r = p->r;
   sm_table_comparison *c = sm_malloc(sizeof *c);
   if (!c) return SM_ENOMEM;
@@ -101,13 +101,13 @@ static sm_status gaps(page *p, int f) {
       if (!g->agrees) sm_tabular_bold(t);
       sm_tabular_cell(t, "%s", g->agrees ? "yes" : g->here < 0 ? "no" : "level");
     }
-    status = row_table(p, t);
+    status = page_row_table(p, t);
   }
   sm_free(c);
   return status;
 }
 
-static bool comparable(const page *p) {
+static bool page_comparable(const page *p) {
   bool any = false;
   for (int f = 0; f < p->r->jobs->recipe->figures; f++) {
     int both = 0;
@@ -118,36 +118,38 @@ static bool comparable(const page *p) {
   return any;
 }
 
-static sm_status order(page *p) {
+static sm_status page_order(page *p) {
   sm_status status = SM_OK;
-  if (!comparable(p)) return SM_OK;
+  if (!page_comparable(p)) return SM_OK;
   sm_page_heading(&p->html, "Against the published order");
-  paragraph(p, "subtitle",
+  page_paragraph(p, "subtitle",
             "Rows that follow each other in the published order, and the gap between them here.");
   sm_text_add(&p->html, "<div class=\"side\">\n");
-  for (int f = 0; f < p->r->jobs->recipe->figures && !status; f++) status = gaps(p, f);
+  for (int f = 0; f < p->r->jobs->recipe->figures && !status; f++) status = page_gaps(p, f);
   sm_text_add(&p->html, "</div>\n");
   return status;
 }
 
 /* ---- curves -------------------------------------------------------------------------------------------- */
 
-static bool shown_group(const sm_curve_group *g) {
+static bool page_shown_group(const sm_curve_group *g) {
   static const char *const titles[] = {"Loss", "k-NN accuracy, top-1", "Entropy", "Norm of the centre", NULL};
   for (int i = 0; titles[i]; i++)
-    if (strcmp(g->title, titles[i]) == 0) return true;
+    if (!strcmp(g->title, titles[i])) return true;
   return false;
 }
 
-static sm_status curves(page *p) {
+static sm_status page_curves(page *p) {
   const char **labels = sm_calloc((size_t)p->runs + 1, sizeof *labels);
   if (!labels) return SM_ENOMEM;
   for (int i = 0; i < p->runs; i++) labels[i] = p->r->row[i].run->label;
   sm_page_heading(&p->html, "Curves");
-  paragraph(p, "subtitle", "One line per row, of its first seed.");
-  sm_status status = sm_page_overlays(
-      &p->html,
-      &(sm_overlay){.runs = p->run, .names = labels, .n = (size_t)p->runs, .leave_out = true, .shown = shown_group});
+  page_paragraph(p, "subtitle", "One line per row, of its first seed.");
+  sm_status status = sm_page_overlays(&p->html, &(sm_overlay){.runs = p->run,
+                                                              .names = labels,
+                                                              .n = (size_t)p->runs,
+                                                              .leave_out = true,
+                                                              .shown = page_shown_group});
   sm_free(labels);
   return status;
 }
@@ -155,12 +157,12 @@ static sm_status curves(page *p) {
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
 /* Width of a PNG from its header. */
-static int png_width(const char *data, size_t bytes) {
+static int page_png_width(const char *data, size_t bytes) {
   const unsigned char *s = (const unsigned char *)data;
   return bytes < 24 ? 0 : s[16] << 24 | s[17] << 16 | s[18] << 8 | s[19];
 }
 
-static bool read_strip(const page *p, const sm_table_job *job, int strip, char **data, size_t *bytes) {
+static bool page_read_strip(const page *p, const sm_table_job *job, int strip, char **data, size_t *bytes) {
   char file[96], path[PATH_MAX];
   sm_table_gallery_file(job, sm_gallery_strips[strip].file, file, sizeof file);
   return job && job->gallery &&
@@ -168,8 +170,8 @@ static bool read_strip(const page *p, const sm_table_job *job, int strip, char *
                       NULL);
 }
 
-static void picture(page *p, const char *label, const char *title, const char *data, size_t bytes) {
-  int width = png_width(data, bytes), zoom = width > 0 && width < SHOWN ? SHOWN / width : 1;
+static void page_picture(page *p, const char *label, const char *title, const char *data, size_t bytes) {
+  int width = page_png_width(data, bytes), zoom = width > 0 && width < SHOWN ? SHOWN / width : 1;
   sm_text_add(&p->html, "<dt>");
   sm_html_text(&p->html, label);
   sm_text_add(&p->html, "</dt><dd><img width=\"%d\" alt=\"", zoom * width);
@@ -182,27 +184,27 @@ static void picture(page *p, const char *label, const char *title, const char *d
 }
 
 /* Each kind of picture for all rows; the test pictures, which they share, above each. */
-static void gallery(page *p) {
+static void page_gallery(page *p) {
   for (int strip = 1; strip < SM_GALLERY_STRIPS; strip++) {
     const sm_gallery_strip *s = &sm_gallery_strips[strip];
     bool begun = false;
     for (int i = 0; i < p->r->rows; i++) {
       char *data, *above;
       size_t bytes;
-      const sm_table_job *job = shown_job(p, i);
-      if (!read_strip(p, job, strip, &data, &bytes)) continue;
+      const sm_table_job *job = page_shown_job(p, i);
+      if (!page_read_strip(p, job, strip, &data, &bytes)) continue;
       if (!begun) {
         sm_page_heading(&p->html, s->title);
-        paragraph(p, "subtitle", s->about);
+        page_paragraph(p, "subtitle", s->about);
         sm_text_add(&p->html, "<div class=\"scroll\"><dl class=\"gallery\">\n");
         size_t size;
-        if (read_strip(p, job, 0, &above, &size)) {
-          picture(p, "", "Test pictures", above, size);
+        if (page_read_strip(p, job, 0, &above, &size)) {
+          page_picture(p, "", "Test pictures", above, size);
           sm_free(above);
         }
       }
       begun = true;
-      picture(p, p->r->row[i].run->label, s->title, data, bytes);
+      page_picture(p, p->r->row[i].run->label, s->title, data, bytes);
       sm_free(data);
     }
     if (begun) sm_text_add(&p->html, "</dl></div>\n");
@@ -211,7 +213,7 @@ static void gallery(page *p) {
 
 /* ---- how it was made ----------------------------------------------------------------------------------- */
 
-static sm_status measured(page *p) {
+static sm_status page_measured(page *p) {
   const sm_table_recipe *t = p->r->jobs->recipe;
   sm_tabular *table = sm_tabular_new(NULL);
   sm_tabular_column(table, "figure", SM_ALIGN_LEFT);
@@ -230,7 +232,7 @@ static sm_status measured(page *p) {
   return status;
 }
 
-static sm_status made(page *p) {
+static sm_status page_made(page *p) {
   const sm_table_jobs *jobs = p->r->jobs;
   sm_tabular *table = sm_tabular_new(NULL);
   sm_tabular_column(table, "run", SM_ALIGN_LEFT);
@@ -252,10 +254,10 @@ static sm_status made(page *p) {
 
 /* ---- all ----------------------------------------------------------------------------------------------- */
 
-static void load_runs(page *p) {
+static void page_load_runs(page *p) {
   for (int i = 0; i < p->r->rows; i++) {
     char folder[PATH_MAX];
-    const sm_table_job *job = shown_job(p, i);
+    const sm_table_job *job = page_shown_job(p, i);
     sm_run *run = &p->run[p->runs++];
     if (job && sm_run_load(run, sm_table_job_path(p->r->jobs, job, NULL, folder, sizeof folder), NULL)) {
       sm_run_free(run);
@@ -264,25 +266,26 @@ static void load_runs(page *p) {
   }
 }
 
-static sm_status build(page *p) {
+static sm_status page_build(page *p) {
   const sm_table_recipe *t = p->r->jobs->recipe;
   sm_text subtitle = {0};
   if (t->source) sm_text_add(&subtitle, "Published figures: %s", t->source);
   sm_html_begin(&p->html, t->title, "smalti table", subtitle.s ? subtitle.s : "");
   sm_text_free(&subtitle);
-  tiles(p);
+  page_tiles(p);
   sm_page_heading(&p->html, "The table");
   sm_tabular *main_table = sm_table_tabular(p->r, false);
-  sm_status status = row_table(p, main_table);
-  paragraph(p, "subtitle",
-            "The best figure of a column is bold, the second underlined. images/s: median over the run; hours: "
-            "wall time of training per run; memory: the most a process used.");
-  if (!status) status = order(p);
-  if (!status) status = curves(p);
-  if (!status) gallery(p);
+  sm_status status = page_row_table(p, main_table);
+  page_paragraph(
+      p, "subtitle",
+      "The best figure of a column is bold, the second underlined. images/s: median over the run; hours: "
+      "wall time of training per run; memory: the most a process used.");
+  if (!status) status = page_order(p);
+  if (!status) status = page_curves(p);
+  if (!status) page_gallery(p);
   sm_page_heading(&p->html, "Details");
-  if (!status) status = measured(p);
-  if (!status) status = made(p);
+  if (!status) status = page_measured(p);
+  if (!status) status = page_made(p);
   sm_html_end(&p->html);
   return status ? status : p->html.failed ? SM_ENOMEM : SM_OK;
 }
@@ -291,8 +294,8 @@ sm_status sm_table_page(const sm_table_results *r, const char *path, sm_error *e
   page p = {.r = r, .run = sm_calloc((size_t)r->rows, sizeof *p.run)};
   sm_status status = p.run ? SM_OK : SM_ENOMEM;
   if (!status) {
-    load_runs(&p);
-    status = build(&p);
+    page_load_runs(&p);
+    status = page_build(&p);
   }
   if (status) sm_fail(err, status, "no memory for the page of a table");
   else status = sm_file_put(path, p.html.s, p.html.len, err);

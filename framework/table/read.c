@@ -1,7 +1,8 @@
 /* read.c — a table recipe: from YAML to runs that know what they need.
  *
- * Keys are read through option tables like those of recipes; fragments of recipes (`shared`, `change`, `evaluate`)
- * are brought to one form here and laid over their recipes by jobs.c. Nothing but the one file is opened. */
+ * Keys are read through option tables like those of recipes; fragments of recipes (`shared`, `change`,
+ * `evaluate`) are brought to one form here and laid over their recipes by jobs.c. Nothing but the one file is
+ * opened. */
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
@@ -94,9 +95,9 @@ static sm_status read_section(const sm_table_section *s, const sm_yaml *map, con
 
 /* ---- errors -------------------------------------------------------------------------------------------- */
 
-static sm_status no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "out of memory"); }
+static sm_status read_no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "out of memory"); }
 
-static sm_status must_be(const sm_yaml *node, const char *what, const char *wanted, sm_error *err) {
+static sm_status read_must_be(const sm_yaml *node, const char *what, const char *wanted, sm_error *err) {
   char found[80];
   sm_fail(err, SM_EINVAL, "%s must be %s, not %s", what, wanted, sm_yaml_what(node, found, sizeof found));
   return sm_fail_place(err, node->at);
@@ -107,14 +108,15 @@ static sm_status must_be(const sm_yaml *node, const char *what, const char *want
 /* A list of at most `max` texts. */
 static sm_status read_texts(const sm_yaml *node, const char *what, const char **to, int max, int *n,
                             sm_error *err) {
-  if (node->kind != SM_YAML_LIST) return must_be(node, what, "a list", err);
+  if (node->kind != SM_YAML_LIST) return read_must_be(node, what, "a list", err);
   if (node->n > max) {
     sm_fail(err, SM_EINVAL, "%s has %d entries, more than %d", what, node->n, max);
     return sm_fail_place(err, node->at);
   }
   for (int i = 0; i < node->n; i++) {
     const sm_yaml *v = node->entry[i].value;
-    if (v->kind != SM_YAML_TEXT && v->kind != SM_YAML_NULL) return must_be(v, what, "a list of texts", err);
+    if (v->kind != SM_YAML_TEXT && v->kind != SM_YAML_NULL)
+      return read_must_be(v, what, "a list of texts", err);
     to[i] = v->kind == SM_YAML_TEXT ? v->text : "";
   }
   *n = node->n;
@@ -123,7 +125,7 @@ static sm_status read_texts(const sm_yaml *node, const char *what, const char **
 
 static sm_status read_figures(sm_table_recipe *t, const sm_yaml *node, sm_error *err) {
   if (node->kind != SM_YAML_MAP) {
-    must_be(node, "figures", "a mapping from a column's title to a figure", err);
+    read_must_be(node, "figures", "a mapping from a column's title to a figure", err);
     return sm_hint(err, "for instance {k-NN: knn.top1}");
   }
   for (int i = 0; i < node->n; i++) {
@@ -133,7 +135,7 @@ static sm_status read_figures(sm_table_recipe *t, const sm_yaml *node, sm_error 
       return sm_fail_place(err, e->at);
     }
     if (e->value->kind != SM_YAML_TEXT || !strchr(e->value->text, '.')) {
-      must_be(e->value, "a figure", "EVALUATION.FIGURE", err);
+      read_must_be(e->value, "a figure", "EVALUATION.FIGURE", err);
       return sm_hint(err, "for instance 'knn.top1'");
     }
     t->figure[t->figures++] = (sm_table_column){e->key, e->value->text, e->value->at};
@@ -143,7 +145,7 @@ static sm_status read_figures(sm_table_recipe *t, const sm_yaml *node, sm_error 
 
 static sm_status read_published(const sm_table_recipe *t, const sm_yaml *node, double *to, sm_error *err) {
   if (node->kind != SM_YAML_LIST) {
-    must_be(node, "published", "a list of numbers", err);
+    read_must_be(node, "published", "a list of numbers", err);
     return sm_hint(err, "one for each of the table's figures, in their order; ~ where nothing was printed");
   }
   if (node->n != t->figures) {
@@ -156,7 +158,7 @@ static sm_status read_published(const sm_table_recipe *t, const sm_yaml *node, d
     const sm_yaml *v = node->entry[i].value;
     if (v->kind == SM_YAML_NULL) continue;
     if (v->kind != SM_YAML_TEXT || !sm_parse_double(v->text, &to[i]))
-      return must_be(v, "a published figure", "a number or ~", err);
+      return read_must_be(v, "a published figure", "a number or ~", err);
   }
   return SM_OK;
 }
@@ -175,11 +177,11 @@ static sm_status read_marks(const sm_table_recipe *t, const sm_yaml *node, sm_ta
 /* ---- fragments of recipes ------------------------------------------------------------------------------ */
 
 /* In one form. A run's name is the table's affair. */
-static sm_status fragment(sm_table_recipe *t, const sm_yaml *node, const char *what, const sm_yaml **to,
+static sm_status read_fragment(sm_table_recipe *t, const sm_yaml *node, const char *what, const sm_yaml **to,
                           sm_error *err) {
   static const char *const not_here[] = {"smalti", "extends", "name", NULL};
   if (node->kind == SM_YAML_NULL) return SM_OK;
-  if (node->kind != SM_YAML_MAP) return must_be(node, what, "a part of a recipe", err);
+  if (node->kind != SM_YAML_MAP) return read_must_be(node, what, "a part of a recipe", err);
   for (int i = 0; not_here[i]; i++) {
     const sm_entry *e = sm_yaml_find(node, not_here[i]);
     if (!e) continue;
@@ -192,10 +194,10 @@ static sm_status fragment(sm_table_recipe *t, const sm_yaml *node, const char *w
 }
 
 /* {evaluate: …} of a row over that of the table. */
-static sm_status evaluations(sm_table_recipe *t, const sm_yaml *node, const sm_yaml *parent,
+static sm_status read_evaluations(sm_table_recipe *t, const sm_yaml *node, const sm_yaml *parent,
                              const sm_yaml **to, sm_error *err) {
   sm_yaml *map = sm_yaml_new(t->arena, SM_YAML_MAP, node->at);
-  if (!map || !sm_yaml_add(t->arena, map, "evaluate", node->at, (sm_yaml *)node)) return no_memory(err);
+  if (!map || !sm_yaml_add(t->arena, map, "evaluate", node->at, (sm_yaml *)node)) return read_no_memory(err);
   sm_yaml *own = sm_recipe_normalise(t->arena, map, err);
   *to = own ? sm_recipe_merge(t->arena, parent, own, err) : NULL;
   return *to ? SM_OK : err->code;
@@ -205,7 +207,7 @@ static sm_status evaluations(sm_table_recipe *t, const sm_yaml *node, const sm_y
 static sm_status read_takes(sm_table_run *run, const sm_yaml *node, sm_error *err) {
   run->takes_all = false;
   if (node->kind != SM_YAML_LIST) {
-    must_be(node, "shared", "a list of keys", err);
+    read_must_be(node, "shared", "a list of keys", err);
     return sm_hint(
         err, "it says what the run takes of the table's 'shared', for instance [data.train]; [] is nothing");
   }
@@ -214,16 +216,16 @@ static sm_status read_takes(sm_table_run *run, const sm_yaml *node, sm_error *er
 
 /* ---- runs ---------------------------------------------------------------------------------------------- */
 
-static bool valid_key(const char *key) {
+static bool read_valid_key(const char *key) {
   size_t n = 0;
   for (; key[n]; n++)
     if (!isalnum((unsigned char)key[n]) && key[n] != '_' && key[n] != '-') return false;
   return n > 0 && n <= 64;
 }
 
-static sm_status check_key(const sm_table_recipe *t, const sm_entry *e, sm_error *err) {
+static sm_status read_check_key(const sm_table_recipe *t, const sm_entry *e, sm_error *err) {
   int other = sm_table_find(t, e->key);
-  if (!valid_key(e->key)) {
+  if (!read_valid_key(e->key)) {
     sm_fail(err, SM_EINVAL, "'%.80s' cannot be the name of a run", e->key);
     sm_fail_place(err, e->at);
     return sm_hint(err, "use letters, digits, _ and -; what the table shows is the row's 'label'");
@@ -238,12 +240,12 @@ static sm_status read_run(sm_table_recipe *t, const sm_entry *e, bool row, const
                           sm_error *err) {
   char path[128];
   run_values v = {0};
-  sm_status status = check_key(t, e, err);
+  sm_status status = read_check_key(t, e, err);
   if (status) return status;
   snprintf(path, sizeof path, "%s.%.80s", row ? "rows" : "dependencies", e->key);
   static const sm_yaml none = {.kind = SM_YAML_MAP};
   const sm_yaml *map = e->value->kind == SM_YAML_NULL ? &none : e->value;
-  if (map->kind != SM_YAML_MAP) return must_be(map, path, "a mapping", err);
+  if (map->kind != SM_YAML_MAP) return read_must_be(map, path, "a mapping", err);
   status = read_section(&sections[row ? ROW : DEPENDENCY], map, path, e->at, t->arena, &v, err);
   sm_table_run *run = &t->run[t->runs];
   *run = (sm_table_run){.key = e->key,
@@ -261,8 +263,8 @@ static sm_status read_run(sm_table_recipe *t, const sm_entry *e, bool row, const
                 *shared = sm_yaml_get(map, "shared");
   if (!status && marks) status = read_marks(t, marks, run, err);
   if (!status && published) status = read_published(t, published, run->published, err);
-  if (!status && change) status = fragment(t, change, "change", &run->change, err);
-  if (!status && own) status = evaluations(t, own, evaluate, &run->evaluate, err);
+  if (!status && change) status = read_fragment(t, change, "change", &run->change, err);
+  if (!status && own) status = read_evaluations(t, own, evaluate, &run->evaluate, err);
   if (!status && shared) status = read_takes(run, shared, err);
   if (!status && !run->recipe && !t->base) {
     sm_fail(err, SM_EINVAL, "%s has no recipe, and the table has no base", path);
@@ -280,7 +282,7 @@ static sm_status read_runs(sm_table_recipe *t, const sm_yaml *dependencies, cons
   int n = 0;
   for (int i = 0; i < 2; i++) {
     if (part[i] && part[i]->kind != SM_YAML_MAP)
-      return must_be(part[i], i ? "rows" : "dependencies", "a mapping from names to runs", err);
+      return read_must_be(part[i], i ? "rows" : "dependencies", "a mapping from names to runs", err);
     n += part[i] ? part[i]->n : 0;
   }
   if (!rows || !rows->n) {
@@ -289,7 +291,7 @@ static sm_status read_runs(sm_table_recipe *t, const sm_yaml *dependencies, cons
   }
   t->run = sm_arena_alloc(t->arena, (size_t)n * sizeof *t->run);
   t->order = sm_arena_alloc(t->arena, (size_t)n * sizeof *t->order);
-  if (!t->run || !t->order) return no_memory(err);
+  if (!t->run || !t->order) return read_no_memory(err);
   for (int i = 0; i < 2; i++)
     for (int k = 0; part[i] && k < part[i]->n && !status; k++)
       status = read_run(t, &part[i]->entry[k], i, evaluate, err);
@@ -300,27 +302,29 @@ static sm_status read_runs(sm_table_recipe *t, const sm_yaml *dependencies, cons
 
 int sm_table_find(const sm_table_recipe *t, const char *key) {
   for (int i = 0; i < t->runs; i++)
-    if (strcmp(t->run[i].key, key) == 0) return i;
+    if (!strcmp(t->run[i].key, key)) return i;
   return -1;
 }
 
-static sm_status unknown_run(const sm_table_recipe *t, const sm_yaml *node, const char *name, sm_error *err) {
+static sm_status read_unknown_run(const sm_table_recipe *t, const sm_yaml *node, const char *name,
+                                  sm_error *err) {
   const char **names = sm_arena_alloc(t->arena, (size_t)(t->runs + 1) * sizeof *names);
-  if (!names) return no_memory(err);
+  if (!names) return read_no_memory(err);
   for (int i = 0; i < t->runs; i++) names[i] = t->run[i].key;
   sm_fail(err, SM_EINVAL, "no row or dependency is called '%.80s'", name);
   sm_hint_names(err, name, names, "there are");
   return sm_fail_place(err, node->at);
 }
 
-static sm_status find_needs(const sm_table_recipe *t, sm_table_run *run, const sm_yaml *node, sm_error *err) {
+static sm_status read_find_needs(const sm_table_recipe *t, sm_table_run *run, const sm_yaml *node,
+                                 sm_error *err) {
   sm_status status = SM_OK;
-  for (int i = 0; i < node->n && !status; i++) status = find_needs(t, run, node->entry[i].value, err);
+  for (int i = 0; i < node->n && !status; i++) status = read_find_needs(t, run, node->entry[i].value, err);
   if (status || node->kind != SM_YAML_TEXT || node->text[0] != '@') return status;
   char *name = sm_arena_strndup(t->arena, node->text + 1, strcspn(node->text + 1, "/"));
-  if (!name) return no_memory(err);
+  if (!name) return read_no_memory(err);
   int found = sm_table_find(t, name);
-  if (found < 0) return unknown_run(t, node, name, err);
+  if (found < 0) return read_unknown_run(t, node, name, err);
   for (int i = 0; i < run->needs; i++)
     if (run->need[i] == found) return SM_OK;
   const sm_table_run *other = &t->run[found];
@@ -345,7 +349,7 @@ typedef struct walk {
   sm_error *err;
 } walk;
 
-static sm_status circle(walk *w, int run) {
+static sm_status read_circle(walk *w, int run) {
   sm_text text = {0};
   int from = 0;
   while (w->way[from] != run) from++;
@@ -355,48 +359,48 @@ static sm_status circle(walk *w, int run) {
   return sm_fail_place(w->err, w->t->run[run].at);
 }
 
-static sm_status visit(walk *w, int run) {
+static sm_status read_visit(walk *w, int run) {
   if (w->state[run] == 2) return SM_OK;
-  if (w->state[run] == 1) return circle(w, run);
+  if (w->state[run] == 1) return read_circle(w, run);
   w->state[run] = 1;
   w->way[w->depth++] = run;
   sm_status status = SM_OK;
-  for (int i = 0; i < w->t->run[run].needs && !status; i++) status = visit(w, w->t->run[run].need[i]);
+  for (int i = 0; i < w->t->run[run].needs && !status; i++) status = read_visit(w, w->t->run[run].need[i]);
   w->depth--;
   w->state[run] = 2;
   w->t->order[w->done++] = run;
   return status;
 }
 
-static sm_status order_runs(sm_table_recipe *t, sm_error *err) {
+static sm_status read_order_runs(sm_table_recipe *t, sm_error *err) {
   walk w = {.t = t,
             .err = err,
             .state = sm_arena_alloc(t->arena, (size_t)t->runs),
             .way = sm_arena_alloc(t->arena, (size_t)(t->runs + 1) * sizeof(int))};
-  if (!w.state || !w.way) return no_memory(err);
+  if (!w.state || !w.way) return read_no_memory(err);
   sm_status status = SM_OK;
   for (int i = 0; i < t->runs && !status; i++)
-    if (t->run[i].change) status = find_needs(t, &t->run[i], t->run[i].change, err);
-  for (int i = 0; i < t->runs && !status; i++) status = visit(&w, i);
+    if (t->run[i].change) status = read_find_needs(t, &t->run[i], t->run[i].change, err);
+  for (int i = 0; i < t->runs && !status; i++) status = read_visit(&w, i);
   return status;
 }
 
 /* ---- the file ------------------------------------------------------------------------------------------ */
 
-static const char *default_name(sm_arena *arena, const char *file) {
+static const char *read_default_name(sm_arena *arena, const char *file) {
   const char *base = sm_path_base(file), *dot = strrchr(base, '.');
   return sm_arena_strndup(arena, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
 }
 
-static sm_status check_name(const sm_table_recipe *t, const sm_yaml *tree, sm_error *err) {
+static sm_status read_check_name(const sm_table_recipe *t, const sm_yaml *tree, sm_error *err) {
   const sm_yaml *written = sm_yaml_get(tree, "name");
-  if (valid_key(t->name)) return SM_OK;
+  if (read_valid_key(t->name)) return SM_OK;
   sm_fail(err, SM_EINVAL, "the name '%.80s' cannot be a folder's", t->name);
   sm_fail_place(err, written ? written->at : (sm_place){t->file, 0, 0});
   return sm_hint(err, "use letters, digits, _ and -");
 }
 
-static sm_status check_seeds(const sm_table_recipe *t, const sm_yaml *tree, sm_error *err) {
+static sm_status read_check_seeds(const sm_table_recipe *t, const sm_yaml *tree, sm_error *err) {
   for (int i = 0; i < t->seeds.n; i++)
     for (int k = 0; k < i; k++) {
       if (t->seeds.v[i] != t->seeds.v[k]) continue;
@@ -406,37 +410,37 @@ static sm_status check_seeds(const sm_table_recipe *t, const sm_yaml *tree, sm_e
   return SM_OK;
 }
 
-static sm_status no_table(const sm_yaml *tree, sm_error *err) {
+static sm_status read_no_table(const sm_yaml *tree, sm_error *err) {
   sm_fail(err, SM_EINVAL, "this is no table recipe: it has no key 'table'");
   sm_fail_place(err, tree->at);
   return sm_hint(err, sm_yaml_find(tree, "rows") ? "say what the table shows: 'table: TEXT'"
                                                  : "a recipe of one run is for `smalti train`");
 }
 
-static sm_status load(sm_table_recipe *t, const char *path, sm_error *err) {
+static sm_status read_load(sm_table_recipe *t, const char *path, sm_error *err) {
   top_values v = {0};
   if (!(t->file = sm_recipe_find(t->arena, "", path, err))) return err->code;
   sm_yaml *tree = sm_recipe_file(t->arena, t->file, true, err);
   if (!tree) return err->code;
-  if (!sm_yaml_find(tree, "table")) return no_table(tree, err);
+  if (!sm_yaml_find(tree, "table")) return read_no_table(tree, err);
   sm_status status = read_section(&sections[TOP], tree, "", tree->at, t->arena, &v, err);
   if (status) return status;
   const char *slash = strrchr(t->file, '/');
   t->folder =
       slash ? sm_arena_strndup(t->arena, t->file, slash == t->file ? 1 : (size_t)(slash - t->file)) : "";
   t->title = v.title, t->base = v.base, t->source = v.source, t->seeds = v.seeds;
-  t->name = v.name ? v.name : default_name(t->arena, t->file);
-  if (!t->folder || !t->name) return no_memory(err);
+  t->name = v.name ? v.name : read_default_name(t->arena, t->file);
+  if (!t->folder || !t->name) return read_no_memory(err);
   const sm_yaml *marks = sm_yaml_get(tree, "marks"), *figures = sm_yaml_get(tree, "figures"),
                 *shared = sm_yaml_get(tree, "shared"), *evaluate = sm_yaml_get(tree, "evaluate"), *own = NULL;
-  status = check_name(t, tree, err);
-  if (!status) status = check_seeds(t, tree, err);
+  status = read_check_name(t, tree, err);
+  if (!status) status = read_check_seeds(t, tree, err);
   if (!status && marks) status = read_texts(marks, "marks", t->mark, SM_TABLE_MARKS, &t->marks, err);
   if (!status && figures) status = read_figures(t, figures, err);
-  if (!status && shared) status = fragment(t, shared, "shared", &t->shared, err);
-  if (!status && evaluate) status = evaluations(t, evaluate, NULL, &own, err);
+  if (!status && shared) status = read_fragment(t, shared, "shared", &t->shared, err);
+  if (!status && evaluate) status = read_evaluations(t, evaluate, NULL, &own, err);
   if (!status) status = read_runs(t, sm_yaml_get(tree, "dependencies"), sm_yaml_get(tree, "rows"), own, err);
-  return status ? status : order_runs(t, err);
+  return status ? status : read_order_runs(t, err);
 }
 
 sm_status sm_table_recipe_load(sm_table_recipe **out, const char *path, sm_error *err) {
@@ -448,10 +452,10 @@ sm_status sm_table_recipe_load(sm_table_recipe **out, const char *path, sm_error
   sm_table_recipe *t = arena ? sm_arena_alloc(arena, sizeof *t) : NULL;
   if (!t) {
     sm_arena_free(arena);
-    return no_memory(err);
+    return read_no_memory(err);
   }
   t->arena = arena;
-  sm_status status = load(t, path, err);
+  sm_status status = read_load(t, path, err);
   if (status) sm_table_recipe_free(t);
   else *out = t;
   return status;

@@ -1,4 +1,5 @@
-/* results.c — figures, rates and memory of the runs of a table, from their folders; nothing is computed anew. */
+/* results.c — figures, rates and memory of the runs of a table, from their folders; nothing is computed anew.
+ */
 #include "results.h"
 
 #include <cjson/cJSON.h>
@@ -10,18 +11,18 @@
 
 /* ---- one run ------------------------------------------------------------------------------------------- */
 
-static cJSON *read_json(const sm_table_jobs *jobs, const sm_table_job *job, const char *file) {
+static cJSON *results_read_json(const sm_table_jobs *jobs, const sm_table_job *job, const char *file) {
   char path[PATH_MAX];
   return sm_table_json(sm_table_job_path(jobs, job, file, path, sizeof path));
 }
 
-static double number(const cJSON *json, const char *key) {
+static double results_number(const cJSON *json, const char *key) {
   const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
   return cJSON_IsNumber(item) ? item->valuedouble : NAN;
 }
 
 /* Wall time of all sessions: `seconds` begins anew with each. */
-static double session_seconds(const sm_curve *c) {
+static double results_session_seconds(const sm_curve *c) {
   double sum = 0;
   for (size_t i = 0; c && i < c->n; i++) sum += i && c->y[i] >= c->y[i - 1] ? c->y[i] - c->y[i - 1] : c->y[i];
   return c && c->n ? sum : NAN;
@@ -31,18 +32,18 @@ typedef struct costs {
   double rate, seconds, peak;
 } costs;
 
-static costs costs_of(const sm_table_jobs *jobs, const sm_table_job *job) {
+static costs results_costs_of(const sm_table_jobs *jobs, const sm_table_job *job) {
   char folder[PATH_MAX];
   sm_run run;
   costs c = {NAN, NAN, NAN};
   if (!sm_run_load(&run, sm_table_job_path(jobs, job, NULL, folder, sizeof folder), NULL)) {
     c.rate = sm_curve_median(sm_curves_find(&run.timing, "images_per_s"));
-    c.seconds = session_seconds(sm_curves_find(&run.timing, "seconds"));
+    c.seconds = results_session_seconds(sm_curves_find(&run.timing, "seconds"));
     c.peak = sm_curve_best(sm_curves_find(&run.timing, "rss"), true, NULL);
   }
   sm_run_free(&run);
-  cJSON *trained = read_json(jobs, job, "trained.json");
-  c.peak = fmax(c.peak, number(trained, "peak_bytes")); /* fmax passes over NaN */
+  cJSON *trained = results_read_json(jobs, job, "trained.json");
+  c.peak = fmax(c.peak, results_number(trained, "peak_bytes")); /* fmax passes over NaN */
   cJSON_Delete(trained);
   return c;
 }
@@ -50,9 +51,9 @@ static costs costs_of(const sm_table_jobs *jobs, const sm_table_job *job) {
 /* ---- figures ------------------------------------------------------------------------------------------- */
 
 /* "knn.top1.k20" of the evaluation knn. */
-static const char *figure_of(const char *figure, const char *evaluation) {
+static const char *results_figure_of(const char *figure, const char *evaluation) {
   size_t n = strlen(evaluation);
-  return strncmp(figure, evaluation, n) == 0 && figure[n] == '.' ? figure + n + 1 : NULL;
+  return !strncmp(figure, evaluation, n) && figure[n] == '.' ? figure + n + 1 : NULL;
 }
 
 typedef struct sample { /* of one figure over seeds */
@@ -60,7 +61,7 @@ typedef struct sample { /* of one figure over seeds */
   int n;
 } sample;
 
-static void take_interval(const cJSON *json, const char *figure, sm_table_value *value) {
+static void results_take_interval(const cJSON *json, const char *figure, sm_table_value *value) {
   const cJSON *pair =
       cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, "intervals"), figure);
   const cJSON *low = cJSON_GetArrayItem(pair, 0), *high = cJSON_GetArrayItem(pair, 1);
@@ -69,31 +70,31 @@ static void take_interval(const cJSON *json, const char *figure, sm_table_value 
 }
 
 /* "top1, top5": what an evaluation gives, for a figure that it does not. */
-static const char *names_of(sm_arena *arena, const cJSON *figures) {
+static const char *results_names_of(sm_arena *arena, const cJSON *figures) {
   const char *names = "nothing";
   for (const cJSON *item = figures ? figures->child : NULL; item && names; item = item->next)
     names = item == figures->child ? item->string : sm_arena_printf(arena, "%s, %s", names, item->string);
   return names ? sm_arena_strdup(arena, names) : NULL;
 }
 
-static void take_figures(sm_table_results *r, sm_table_result *row, const sm_table_job *job,
+static void results_take_figures(sm_table_results *r, sm_table_result *row, const sm_table_job *job,
                          sample *samples) {
   const sm_table_recipe *t = r->jobs->recipe;
   for (int i = 0; i < job->evaluations; i++) {
     const struct sm_job_evaluation *e = &job->evaluation[i];
     char file[80];
     snprintf(file, sizeof file, "evaluations/%s-%s.json", e->name, e->id);
-    cJSON *json = e->there ? read_json(r->jobs, job, file) : NULL;
+    cJSON *json = e->there ? results_read_json(r->jobs, job, file) : NULL;
     const cJSON *figures = cJSON_GetObjectItemCaseSensitive(json, "figures"),
                 *protocol = cJSON_GetObjectItemCaseSensitive(json, "protocol");
     for (int f = 0; json && f < t->figures; f++) {
-      const char *name = figure_of(t->figure[f].figure, e->name);
-      double v = name ? number(figures, name) : NAN;
+      const char *name = results_figure_of(t->figure[f].figure, e->name);
+      double v = name ? results_number(figures, name) : NAN;
       if (name && !r->instead[f] && !cJSON_HasObjectItem(figures, name))
-        r->instead[f] = names_of(r->arena, figures);
+        r->instead[f] = results_names_of(r->arena, figures);
       if (!isfinite(v)) continue;
       if (samples[f].n <= SM_TABLE_SEEDS) samples[f].v[samples[f].n++] = v;
-      take_interval(json, name, &row->value[f]);
+      results_take_interval(json, name, &row->value[f]);
       if (!row->protocol[f] && cJSON_IsString(protocol))
         row->protocol[f] = sm_arena_strdup(r->arena, protocol->valuestring);
     }
@@ -102,7 +103,7 @@ static void take_figures(sm_table_results *r, sm_table_result *row, const sm_tab
 }
 
 /* Mean and, of at least two, the sample deviation (n - 1). */
-static void summarise(const sample *s, sm_table_value *v) {
+static void results_summarise(const sample *s, sm_table_value *v) {
   double sum = 0, squares = 0;
   v->n = s->n;
   v->mean = v->deviation = NAN;
@@ -112,7 +113,7 @@ static void summarise(const sample *s, sm_table_value *v) {
   if (s->n > 1) v->deviation = sqrt(squares / (s->n - 1)), v->low = v->high = NAN;
 }
 
-static void read_row(sm_table_results *r, sm_table_result *row) {
+static void results_read_row(sm_table_results *r, sm_table_result *row) {
   const sm_table_jobs *jobs = r->jobs;
   sample samples[SM_TABLE_FIGURES] = {0};
   costs sum = {0, 0, NAN};
@@ -123,14 +124,14 @@ static void read_row(sm_table_results *r, sm_table_result *row) {
     if (job->run != row->run) continue;
     row->jobs++;
     row->done += job->state == SM_JOB_DONE;
-    take_figures(r, row, job, samples);
+    results_take_figures(r, row, job, samples);
     if (!sm_table_job_trained(job)) continue;
-    costs c = costs_of(jobs, job);
+    costs c = results_costs_of(jobs, job);
     sum.peak = fmax(sum.peak, c.peak);
     if (!isfinite(c.rate) || !isfinite(c.seconds)) continue;
     sum.rate += c.rate, sum.seconds += c.seconds, timed++;
   }
-  for (int f = 0; f < SM_TABLE_FIGURES; f++) summarise(&samples[f], &row->value[f]);
+  for (int f = 0; f < SM_TABLE_FIGURES; f++) results_summarise(&samples[f], &row->value[f]);
   row->images_per_s = timed ? sum.rate / timed : NAN;
   row->hours = timed ? sum.seconds / timed / 3600 : NAN;
   row->peak_bytes = sum.peak;
@@ -139,13 +140,13 @@ static void read_row(sm_table_results *r, sm_table_result *row) {
 /* ---- all ----------------------------------------------------------------------------------------------- */
 
 /* As printed. */
-static double tenths(double v) { return round(v * 10) / 10; }
+static double results_tenths(double v) { return round(v * 10) / 10; }
 
-static void rank(sm_table_results *r, int figure) {
+static void results_rank(sm_table_results *r, int figure) {
   double best = NAN, second = NAN;
   int n = 0;
   for (int i = 0; i < r->rows; i++) {
-    double v = tenths(r->row[i].value[figure].mean);
+    double v = results_tenths(r->row[i].value[figure].mean);
     if (!isfinite(v)) continue;
     n++;
     if (!(v <= best)) second = best, best = v;
@@ -156,7 +157,7 @@ static void rank(sm_table_results *r, int figure) {
 }
 
 bool sm_table_is(const sm_table_results *r, const double *best, int row, int figure) {
-  return tenths(r->row[row].value[figure].mean) == best[figure];
+  return results_tenths(r->row[row].value[figure].mean) == best[figure];
 }
 
 bool sm_table_published(const sm_table_results *r, int f) {
@@ -166,7 +167,7 @@ bool sm_table_published(const sm_table_results *r, int f) {
 }
 
 /* A figure that evaluations were to give and no row has is a slip of the pen. */
-static sm_status figures_are_known(const sm_table_results *r, sm_error *err) {
+static sm_status results_figures_are_known(const sm_table_results *r, sm_error *err) {
   const sm_table_recipe *t = r->jobs->recipe;
   for (int f = 0; f < t->figures; f++) {
     const sm_table_column *figure = &t->figure[f];
@@ -190,10 +191,10 @@ sm_status sm_table_results_read(const sm_table_jobs *jobs, sm_table_results *r, 
   for (int i = 0; i < t->runs; i++) {
     sm_table_result *row = t->run[i].row ? &r->row[r->rows++] : &r->dependency[r->dependencies++];
     row->run = &t->run[i];
-    read_row(r, row);
+    results_read_row(r, row);
   }
-  for (int f = 0; f < t->figures; f++) rank(r, f);
-  return figures_are_known(r, err);
+  for (int f = 0; f < t->figures; f++) results_rank(r, f);
+  return results_figures_are_known(r, err);
 }
 
 void sm_table_results_free(sm_table_results *r) {

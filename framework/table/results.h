@@ -26,14 +26,15 @@ typedef struct sm_table_results {
   sm_arena *arena;
   sm_table_result *row, *dependency;
   int rows, dependencies;
-  /* The largest and the next figure of each column, as they are printed, to a tenth: several rows may share them. NaN:
-   * there is none, or there is only one row with a figure. */
+  /* The largest and the next figure of each column, as they are printed, to a tenth: several rows may share
+   * them. NaN: there is none, or there is only one row with a figure. */
   double best[SM_TABLE_FIGURES], second[SM_TABLE_FIGURES];
-  const char *instead[SM_TABLE_FIGURES]; /* where an evaluation is there without the figure: what it gives, else NULL */
+  const char *instead[SM_TABLE_FIGURES]; /* where an evaluation is there without the figure: what it gives,
+                                            else NULL */
 } sm_table_results;
 
-/* Reads what is there; what is not is NaN. Look at the jobs first. SM_EINVAL, with the place in the table's recipe: a figure that
- * evaluations were to give and that no row has. */
+/* Reads what is there; what is not is NaN. Look at the jobs first. SM_EINVAL, with the place in the table's
+ * recipe: a figure that evaluations were to give and that no row has. */
 sm_status sm_table_results_read(const sm_table_jobs *, sm_table_results *, sm_error *);
 /* Whether a row has r->best, or r->second, of a figure. */
 bool sm_table_is(const sm_table_results *, const double *best_or_second, int row, int figure);

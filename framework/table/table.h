@@ -1,10 +1,10 @@
 /* framework/table/table.h — private to the core: table recipes, the runs they ask for, and working them off.
  *
- * A table recipe (read.c) names rows and dependencies; with a folder of run folders and seeds it becomes a list of
- * jobs in the order in which they can be done (jobs.c), each known by a hash of all that determines its result. work.c
- * does what is missing, one job at a time in a child process (child.c), under a claim that other processes and nodes
- * see (claim.c). results.c collects what is there, compare.c holds it against the published figures, tabular.c
- * lays it out, output.c writes the files and page.c the page. */
+ * A table recipe (read.c) names rows and dependencies; with a folder of run folders and seeds it becomes a
+ * list of jobs in the order in which they can be done (jobs.c), each known by a hash of all that determines
+ * its result. work.c does what is missing, one job at a time in a child process (child.c), under a claim that
+ * other processes and nodes see (claim.c). results.c collects what is there, compare.c holds it against the
+ * published figures, tabular.c lays it out, output.c writes the files and page.c the page. */
 #ifndef SM_TABLE_H
 #define SM_TABLE_H
 
@@ -57,9 +57,9 @@ typedef struct sm_table_recipe {
   int *order; /* runs, each behind those that it needs */
 } sm_table_recipe;
 
-/* Read a table recipe (found like any recipe). Errors have their place: unknown keys, names that are used twice or
- * not known, circles of runs that need each other, marks and figures that do not match their columns. The recipes it
- * names are not read yet. */
+/* Read a table recipe (found like any recipe). Errors have their place: unknown keys, names that are used
+ * twice or not known, circles of runs that need each other, marks and figures that do not match their
+ * columns. The recipes it names are not read yet. */
 sm_status sm_table_recipe_load(sm_table_recipe **, const char *path, sm_error *);
 void sm_table_recipe_free(sm_table_recipe *);
 bool sm_table_recipe_is(const char *path); /* a recipe of that name is there and is a table's */
@@ -148,9 +148,10 @@ static inline bool sm_table_job_trained(const sm_table_job *j) {
 }
 /* The recipe of a job. */
 typedef enum {
-  SM_JOB_FOR_TRAINING, /* as it is trained: dependencies must be there */
-  SM_JOB_FOR_EVALUATION, /* with the table's evaluations in place of its own; plugins are not asked whether they fit */
-  SM_JOB_FOR_IDENTITY /* dependencies by their hashes; plugins are not asked either */
+  SM_JOB_FOR_TRAINING,   /* as it is trained: dependencies must be there */
+  SM_JOB_FOR_EVALUATION, /* with the table's evaluations in place of its own; plugins are not asked whether
+                            they fit */
+  SM_JOB_FOR_IDENTITY    /* dependencies by their hashes; plugins are not asked either */
 } sm_job_purpose;
 sm_status sm_table_job_recipe(const sm_table_jobs *, const sm_table_job *, sm_job_purpose, sm_recipe **,
                               sm_error *);
@@ -165,9 +166,9 @@ const char *sm_table_job_title(const sm_table_job *, char *buf, size_t size);
 
 /* ---- claim.c ------------------------------------------------------------------------------------------- */
 
-/* A claim on a job: RUNS/claims/ID, made exclusively, holding who made it, its time of change being the heartbeat.
- * Whoever finds one without a heartbeat for `stale` seconds, or of a process of this machine that is gone, takes it
- * over. Time is the file system's, so clocks of nodes need not agree. */
+/* A claim on a job: RUNS/claims/ID, made exclusively, holding who made it, its time of change being the
+ * heartbeat. Whoever finds one without a heartbeat for `stale` seconds, or of a process of this machine that
+ * is gone, takes it over. Time is the file system's, so clocks of nodes need not agree. */
 typedef struct sm_claim {
   char path[4200], nonce[64];
   bool held;
@@ -200,14 +201,15 @@ typedef struct sm_tell {
 } sm_tell;
 
 typedef struct sm_child sm_child;
-/* Runs `work` in a child process of its own group, which gets TERM when this process dies. `work` must not print; it
- * tells through sm_child_tell. */
+/* Runs `work` in a child process of its own group, which gets TERM when this process dies. `work` must not
+ * print; it tells through sm_child_tell. */
 sm_child *sm_child_start(sm_status (*work)(void *ctx, sm_child *, sm_error *), void *ctx, sm_error *);
 void sm_child_tell(sm_child *, const sm_tell *); /* in the child */
 /* The next thing told: 1; 0: nothing within `seconds`; -1: it has ended. */
 int sm_child_listen(sm_child *, double seconds, sm_tell *);
 void sm_child_stop(sm_child *); /* asks for an orderly end; the second time kills */
-/* Waits for the end and frees. The status of `work`; a child that died says by which signal. *peak: most memory, bytes. */
+/* Waits for the end and frees. The status of `work`; a child that died says by which signal. *peak: most
+ * memory, bytes. */
 sm_status sm_child_end(sm_child *, int64_t *peak, sm_error *);
 
 /* ---- estimate.c ---------------------------------------------------------------------------------------- */
@@ -238,14 +240,15 @@ typedef struct sm_table_event {
   double seconds; /* ENDS: how long this session worked on it */
 } sm_table_event;
 
-/* Do all that is missing of the wanted jobs. A job that fails leaves those that need it undone and the others alone;
- * then the first failure is the error. SM_EINTERRUPTED: a signal. `changed` (may be NULL) is called after each job. */
+/* Do all that is missing of the wanted jobs. A job that fails leaves those that need it undone and the others
+ * alone; then the first failure is the error. SM_EINTERRUPTED: a signal. `changed` (may be NULL) is called
+ * after each job. */
 sm_status sm_table_work(sm_table_jobs *, void (*changed)(void *ctx), void *ctx, sm_error *);
 
 /* ---- output.c ------------------------------------------------------------------------------------------ */
 
-/* table.md, table.tex, table.csv and report.html into options.out, of what is there; `text` (may be NULL) gets the table for a
- * terminal. */
+/* table.md, table.tex, table.csv and report.html into options.out, of what is there; `text` (may be NULL)
+ * gets the table for a terminal. */
 sm_status sm_table_write(sm_table_jobs *, sm_text *text, sm_error *);
 
 #endif

@@ -1,12 +1,12 @@
-/* tabular.c — the table as people read it: label, marks, figures beside the published ones, costs. Files and the page
- * render it. */
+/* tabular.c — the table as people read it: label, marks, figures beside the published ones, costs. Files and
+ * the page render it. */
 #include <math.h>
 
 #include "results.h"
 
 static const char DASH[] = "–";
 
-static void add_columns(const sm_table_results *r, sm_tabular *t) {
+static void tabular_add_columns(const sm_table_results *r, sm_tabular *t) {
   const sm_table_recipe *recipe = r->jobs->recipe;
   sm_tabular_column(t, "row", SM_ALIGN_LEFT);
   for (int i = 0; i < recipe->marks; i++) sm_tabular_column(t, recipe->mark[i], SM_ALIGN_CENTRE);
@@ -19,7 +19,7 @@ static void add_columns(const sm_table_results *r, sm_tabular *t) {
   sm_tabular_column(t, "memory", SM_ALIGN_RIGHT);
 }
 
-static void add_value(const sm_table_results *r, sm_tabular *t, int row, int f) {
+static void tabular_add_value(const sm_table_results *r, sm_tabular *t, int row, int f) {
   const sm_table_value *v = &r->row[row].value[f];
   if (!isfinite(v->mean)) sm_tabular_cell(t, "%s", DASH);
   else if (isfinite(v->deviation)) sm_tabular_cell(t, "%.1f ± %.1f", v->mean, v->deviation);
@@ -28,7 +28,7 @@ static void add_value(const sm_table_results *r, sm_tabular *t, int row, int f) 
   if (sm_table_is(r, r->second, row, f)) sm_tabular_second(t);
 }
 
-static void add_costs(const sm_table_result *row, sm_tabular *t) {
+static void tabular_add_costs(const sm_table_result *row, sm_tabular *t) {
   char bytes[32];
   if (isfinite(row->images_per_s)) sm_tabular_cell(t, "%.0f", row->images_per_s);
   else sm_tabular_cell(t, "%s", DASH);
@@ -41,18 +41,18 @@ static void add_costs(const sm_table_result *row, sm_tabular *t) {
 sm_tabular *sm_table_tabular(const sm_table_results *r, bool caption) {
   const sm_table_recipe *recipe = r->jobs->recipe;
   sm_tabular *t = sm_tabular_new(caption ? recipe->title : NULL);
-  add_columns(r, t);
+  tabular_add_columns(r, t);
   for (int i = 0; i < r->rows; i++) {
     const sm_table_run *run = r->row[i].run;
     sm_tabular_cell(t, "%s", run->label);
     for (int m = 0; m < recipe->marks; m++) sm_tabular_cell(t, "%s", run->mark[m]);
     for (int f = 0; f < recipe->figures; f++) {
-      add_value(r, t, i, f);
+      tabular_add_value(r, t, i, f);
       if (!sm_table_published(r, f)) continue;
       if (isfinite(run->published[f])) sm_tabular_cell(t, "%.1f", run->published[f]);
       else sm_tabular_cell(t, "%s", DASH);
     }
-    add_costs(&r->row[i], t);
+    tabular_add_costs(&r->row[i], t);
   }
   return t;
 }

@@ -1,7 +1,7 @@
 /* work.c — doing what is missing, job by job: training, then the evaluations of what was trained.
  *
- * Whatever ends this process, the next one goes on: training resumes from its checkpoints, each evaluation leaves its
- * file when it is whole, and trained.json is written last. */
+ * Whatever ends this process, the next one goes on: training resumes from its checkpoints, each evaluation
+ * leaves its file when it is whole, and trained.json is written last. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -27,7 +27,7 @@ typedef struct piece { /* what a child works on */
   double told;
 } piece;
 
-static void tell_event(sm_table_jobs *jobs, sm_table_event e) {
+static void work_tell_event(sm_table_jobs *jobs, sm_table_event e) {
   e.jobs = jobs;
   if (jobs->options.event) jobs->options.event(jobs->options.ctx, &e);
 }
@@ -42,7 +42,7 @@ static bool work_too_soon(piece *p) {
   return false;
 }
 
-static void on_training(void *ctx, const sm_train_event *e) {
+static void work_on_training(void *ctx, const sm_train_event *e) {
   piece *p = ctx;
   sm_tell tell = {.step = e->step, .steps = e->steps, .loss = e->loss, .rate = e->rate, .eta = e->eta};
   switch (e->kind) {
@@ -68,7 +68,7 @@ static void on_training(void *ctx, const sm_train_event *e) {
   sm_child_tell(p->child, &tell);
 }
 
-static sm_status put_json(const piece *p, const char *file, sm_json *j, sm_error *err) {
+static sm_status work_put_json(const piece *p, const char *file, sm_json *j, sm_error *err) {
   char path[PATH_MAX];
   sm_text text = {0};
   const char *line = sm_json_finish(j);
@@ -83,7 +83,7 @@ static sm_status put_json(const piece *p, const char *file, sm_json *j, sm_error
 }
 
 /* table.json: what this folder holds. The name says it only to people. */
-static sm_status describe(const piece *p, sm_error *err) {
+static sm_status work_describe(const piece *p, sm_error *err) {
   char path[PATH_MAX];
   sm_json j = {0};
   sm_status status = sm_mkdirs(sm_table_job_path(p->jobs, p->job, NULL, path, sizeof path), err);
@@ -96,20 +96,20 @@ static sm_status describe(const piece *p, sm_error *err) {
   sm_json_array(&j, "needs");
   for (int i = 0; i < p->job->run->needs; i++) sm_json_string(&j, NULL, p->jobs->job[p->job->need[i]].id);
   sm_json_close(&j);
-  return put_json(p, "table.json", &j, err);
+  return work_put_json(p, "table.json", &j, err);
 }
 
-static sm_status train(void *ctx, sm_child *child, sm_error *err) {
+static sm_status work_train(void *ctx, sm_child *child, sm_error *err) {
   piece *p = ctx;
   sm_recipe *recipe = NULL;
   sm_train_summary summary = {0};
   p->child = child;
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_TRAINING, &recipe, err);
-  if (!status) status = describe(p, err);
+  if (!status) status = work_describe(p, err);
   sm_train_options o = {.registry = p->jobs->options.registry,
                         .runs = p->jobs->runs,
                         .threads = p->jobs->options.threads,
-                        .event = on_training,
+                        .event = work_on_training,
                         .ctx = p};
   if (!status) status = sm_train(recipe, &o, &summary, err);
   sm_recipe_free(recipe);
@@ -121,12 +121,12 @@ static sm_status train(void *ctx, sm_child *child, sm_error *err) {
   sm_json_int(&j, "steps", summary.steps);
   sm_json_int(&j, "peak_bytes", (int64_t)usage.ru_maxrss * 1024);
   sm_json_int(&j, "bad_pictures", summary.bad_pictures);
-  return put_json(p, "trained.json", &j, err);
+  return work_put_json(p, "trained.json", &j, err);
 }
 
 /* ---- evaluating, in the child -------------------------------------------------------------------------- */
 
-static void on_evaluation(void *ctx, const char *what, double done) {
+static void work_on_evaluation(void *ctx, const char *what, double done) {
   piece *p = ctx;
   sm_tell tell = {.kind = SM_TELL_PART, .done = done};
   if (work_too_soon(p)) return;
@@ -135,24 +135,25 @@ static void on_evaluation(void *ctx, const char *what, double done) {
 }
 
 /* The evaluation of the recipe that is called so, if its file is missing. */
-static struct sm_job_evaluation *missing(sm_table_job *job, const char *name) {
+static struct sm_job_evaluation *work_missing(sm_table_job *job, const char *name) {
   for (int i = 0; i < job->evaluations; i++)
-    if (!job->evaluation[i].there && strcmp(job->evaluation[i].name, name) == 0) return &job->evaluation[i];
+    if (!job->evaluation[i].there && !strcmp(job->evaluation[i].name, name)) return &job->evaluation[i];
   return NULL;
 }
 
-static bool wants_gallery(const sm_table_job *job) { return job->shown && !job->gallery; }
+static bool work_wants_gallery(const sm_table_job *job) { return job->shown && !job->gallery; }
 
-static sm_status open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm_pool *pool, sm_evaluator **out, sm_error *err) {
+static sm_status work_open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm_pool *pool,
+                                     sm_evaluator **out, sm_error *err) {
   sm_evaluator_config c = sm_evaluator_config_of(net, pool);
   c.limits = sm_recipe_limits(r);
-  c.progress = on_evaluation, c.progress_ctx = p;
+  c.progress = work_on_evaluation, c.progress_ctx = p;
   c.stop = sm_signals_stop;
   sm_status status = sm_slot_open(&r->data.train, &c.train, err);
   if (!status) status = sm_slot_open(&r->data.test, &c.test, err);
   for (int i = 0; i < r->evaluations && !status; i++) {
-    bool for_gallery = i == 0 && wants_gallery(p->job);
-    if (!for_gallery && !missing(p->job, r->evaluate[i].instance)) continue;
+    bool for_gallery = i == 0 && work_wants_gallery(p->job);
+    if (!for_gallery && !work_missing(p->job, r->evaluate[i].instance)) continue;
     status = sm_instance_create(&r->evaluate[i].plugin, err);
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   }
@@ -160,7 +161,7 @@ static sm_status open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm_pool
   return status ? status : sm_evaluator_new(&c, out, err);
 }
 
-static sm_status keep_result(const piece *p, const struct sm_job_evaluation *e, const sm_slot *slot,
+static sm_status work_keep_result(const piece *p, const struct sm_job_evaluation *e, const sm_slot *slot,
                              const sm_network *net, const sm_eval_result *r, double seconds, sm_error *err) {
   char path[PATH_MAX], file[80];
   sm_json j = {0};
@@ -181,12 +182,12 @@ static sm_status keep_result(const piece *p, const struct sm_job_evaluation *e, 
     return status;
   }
   snprintf(file, sizeof file, "evaluations/%s-%s.json", e->name, e->id);
-  return put_json(p, file, &j, err);
+  return work_put_json(p, file, &j, err);
 }
 
-static sm_status evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *slot, const sm_network *net,
+static sm_status work_evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *slot, const sm_network *net,
                               sm_error *err) {
-  struct sm_job_evaluation *e = missing(p->job, slot->instance);
+  struct sm_job_evaluation *e = work_missing(p->job, slot->instance);
   sm_eval_result result = {0};
   if (!e) return SM_OK;
   sm_tell tell = {.kind = SM_TELL_PART};
@@ -200,11 +201,11 @@ static sm_status evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *slot, 
     snprintf(tell.text, sizeof tell.text, "%s %s %.2f", e->name, result.figure[0].name,
              result.figure[0].value);
   sm_child_tell(p->child, &tell);
-  return keep_result(p, e, slot, net, &result, sm_now() - start, err);
+  return work_keep_result(p, e, slot, net, &result, sm_now() - start, err);
 }
 
 /* Pictures are a convenience: what goes wrong with them is a warning. */
-static void make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const sm_network *net,
+static void work_make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const sm_network *net,
                          sm_pool *pool) {
   char folder[PATH_MAX], file[80], text[1024];
   sm_error err = {0};
@@ -228,7 +229,7 @@ static void make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const 
   sm_json_begin(&j);
   sm_json_int(&j, "pictures", SM_GALLERY_PICTURES);
   if (!status)
-    status = put_json(p, sm_table_gallery_file(p->job, "gallery.json", file, sizeof file), &j, &err);
+    status = work_put_json(p, sm_table_gallery_file(p->job, "gallery.json", file, sizeof file), &j, &err);
   else sm_json_free(&j);
   if (!status || status == SM_EINTERRUPTED) return;
   sm_tell tell = {.kind = SM_TELL_WARNING};
@@ -237,7 +238,7 @@ static void make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const 
   sm_child_tell(p->child, &tell);
 }
 
-static sm_status evaluate(void *ctx, sm_child *child, sm_error *err) {
+static sm_status work_evaluate(void *ctx, sm_child *child, sm_error *err) {
   piece *p = ctx;
   sm_recipe *r = NULL;
   sm_network *net = NULL;
@@ -250,10 +251,10 @@ static sm_status evaluate(void *ctx, sm_child *child, sm_error *err) {
   int threads = sm_recipe_threads(r, p->jobs->options.threads);
   if (!status) status = sm_network_open(p->jobs->options.registry, &from, &net, err);
   if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
-  if (!status) status = open_evaluator(p, r, net, pool, &evaluator, err);
+  if (!status) status = work_open_evaluator(p, r, net, pool, &evaluator, err);
   for (int i = 0; !status && i < r->evaluations; i++)
-    status = evaluate_one(p, evaluator, &r->evaluate[i], net, err);
-  if (!status && wants_gallery(p->job)) make_gallery(p, r, evaluator, net, pool);
+    status = work_evaluate_one(p, evaluator, &r->evaluate[i], net, err);
+  if (!status && work_wants_gallery(p->job)) work_make_gallery(p, r, evaluator, net, pool);
   sm_evaluator_free(evaluator);
   sm_pool_free(pool);
   sm_network_close(net);
@@ -264,18 +265,18 @@ static sm_status evaluate(void *ctx, sm_child *child, sm_error *err) {
 /* ---- one job, in the parent ---------------------------------------------------------------------------- */
 
 /* Runs a piece to its end: passes on what it tells, keeps the claim alive, hands on a signal. */
-static sm_status run_piece(piece *p, sm_claim *claim, const char *what,
+static sm_status work_run_piece(piece *p, sm_claim *claim, const char *what,
                            sm_status (*work)(void *ctx, sm_child *, sm_error *), sm_error *err) {
   sm_table_jobs *jobs = p->jobs;
   double beat = sm_now(), every = fmin(10, jobs->options.stale / 6);
   bool asked = false, lost = false;
   sm_tell tell;
-  tell_event(jobs, (sm_table_event){.kind = SM_TABLE_JOB_STARTS, .job = p->job, .text = what});
+  work_tell_event(jobs, (sm_table_event){.kind = SM_TABLE_JOB_STARTS, .job = p->job, .text = what});
   sm_child *child = sm_child_start(work, p, err);
   if (!child) return err->code;
   for (int got; (got = sm_child_listen(child, fmin(every, 0.5), &tell)) >= 0;) {
     if (got && tell.kind != SM_TELL_ERROR)
-      tell_event(jobs,
+      work_tell_event(jobs,
                  (sm_table_event){.kind = SM_TABLE_JOB_MOVES, .job = p->job, .text = what, .tell = &tell});
     if (sm_now() - beat > every) {
       beat = sm_now();
@@ -294,7 +295,7 @@ static sm_status run_piece(piece *p, sm_claim *claim, const char *what,
 }
 
 /* A process that lost its claim may still be at it. */
-static bool folder_is_locked(const sm_table_jobs *jobs, const sm_table_job *job) {
+static bool work_folder_is_locked(const sm_table_jobs *jobs, const sm_table_job *job) {
   char path[PATH_MAX];
   int fd = open(sm_table_job_path(jobs, job, "lock", path, sizeof path), O_RDWR | O_CLOEXEC);
   bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
@@ -302,29 +303,29 @@ static bool folder_is_locked(const sm_table_jobs *jobs, const sm_table_job *job)
   return locked;
 }
 
-static sm_status do_job(sm_table_jobs *jobs, sm_table_job *job, sm_claim *claim, sm_error *err) {
+static sm_status work_do_job(sm_table_jobs *jobs, sm_table_job *job, sm_claim *claim, sm_error *err) {
   piece p = {.jobs = jobs, .job = job};
   sm_status status = SM_OK;
   double start = sm_now();
   sm_table_job_look(jobs, job); /* another process may have done it before the claim was ours */
-  if (!sm_table_job_trained(job)) status = run_piece(&p, claim, "training", train, err);
+  if (!sm_table_job_trained(job)) status = work_run_piece(&p, claim, "training", work_train, err);
   if (!status) sm_table_job_look(jobs, job);
-  if (!status && (job->state == SM_JOB_TRAINED || wants_gallery(job)))
-    status = run_piece(&p, claim, "evaluating", evaluate, err);
+  if (!status && (job->state == SM_JOB_TRAINED || work_wants_gallery(job)))
+    status = work_run_piece(&p, claim, "evaluating", work_evaluate, err);
   job->gallery_tried = true;
   sm_table_job_look(jobs, job);
   if (status && status != SM_EINTERRUPTED) {
     job->state = SM_JOB_FAILED;
     job->why = *err;
   }
-  tell_event(jobs, (sm_table_event){.kind = SM_TABLE_JOB_ENDS, .job = job, .seconds = sm_now() - start});
+  work_tell_event(jobs, (sm_table_event){.kind = SM_TABLE_JOB_ENDS, .job = job, .seconds = sm_now() - start});
   return status;
 }
 
 /* ---- all jobs ------------------------------------------------------------------------------------------ */
 
-static bool ready(const sm_table_jobs *jobs, const sm_table_job *job) {
-  bool pictures = wants_gallery(job) && !job->gallery_tried;
+static bool work_ready(const sm_table_jobs *jobs, const sm_table_job *job) {
+  bool pictures = work_wants_gallery(job) && !job->gallery_tried;
   if (!job->wanted || (job->state == SM_JOB_DONE && !pictures) || job->state == SM_JOB_FAILED) return false;
   for (int i = 0; i < job->run->needs; i++)
     if (!sm_table_job_trained(&jobs->job[job->need[i]])) return false;
@@ -332,16 +333,16 @@ static bool ready(const sm_table_jobs *jobs, const sm_table_job *job) {
 }
 
 /* Claim the first job that can be done. NULL: none now; *busy says whether another process is at one. */
-static sm_table_job *next_job(sm_table_jobs *jobs, sm_claim *claim, bool *busy, char *who, size_t size,
+static sm_table_job *work_next_job(sm_table_jobs *jobs, sm_claim *claim, bool *busy, char *who, size_t size,
                               sm_table_job **waits_for, sm_error *err) {
   *busy = false;
   sm_table_jobs_look(jobs);
   for (int i = 0; i < jobs->n; i++) {
     sm_table_job *job = &jobs->job[i];
-    if (!ready(jobs, job)) continue;
+    if (!work_ready(jobs, job)) continue;
     sm_claim_result r = sm_claim_take(claim, jobs->runs, job->id, jobs->options.stale, who, size, err);
     if (r == SM_CLAIM_ERROR) return NULL;
-    if (r == SM_CLAIM_MINE && !folder_is_locked(jobs, job)) return job;
+    if (r == SM_CLAIM_MINE && !work_folder_is_locked(jobs, job)) return job;
     sm_claim_release(claim);
     *busy = true;
     *waits_for = job;
@@ -349,7 +350,7 @@ static sm_table_job *next_job(sm_table_jobs *jobs, sm_claim *claim, bool *busy, 
   return NULL;
 }
 
-static sm_status interrupted(const sm_table_jobs *jobs, sm_error *err) {
+static sm_status work_interrupted(const sm_table_jobs *jobs, sm_error *err) {
   int done = 0, all = 0;
   for (int i = 0; i < jobs->n; i++) {
     all += jobs->job[i].wanted;
@@ -359,12 +360,12 @@ static sm_status interrupted(const sm_table_jobs *jobs, sm_error *err) {
   return sm_hint(err, "run the same command again to go on");
 }
 
-static void pause_a_little(void) {
+static void work_pause_a_little(void) {
   for (int i = 0; i < WAIT * 10 && !sm_signals_stop(); i++)
     nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
 }
 
-static sm_status first_failure(const sm_table_jobs *jobs, sm_error *err) {
+static sm_status work_first_failure(const sm_table_jobs *jobs, sm_error *err) {
   int failed = 0;
   const sm_table_job *first = NULL;
   for (int i = 0; i < jobs->n; i++) {
@@ -389,21 +390,21 @@ sm_status sm_table_work(sm_table_jobs *jobs, void (*changed)(void *ctx), void *c
     bool busy;
     sm_table_job *other = NULL;
     sm_error_clear(err);
-    if (sm_signals_stop()) return interrupted(jobs, err);
-    sm_table_job *job = next_job(jobs, &claim, &busy, who, sizeof who, &other, err);
+    if (sm_signals_stop()) return work_interrupted(jobs, err);
+    sm_table_job *job = work_next_job(jobs, &claim, &busy, who, sizeof who, &other, err);
     if (err->code) return err->code;
     if (!job && !busy) break;
     if (!job) {
-      if (!said) tell_event(jobs, (sm_table_event){.kind = SM_TABLE_WAITS, .job = other, .text = who});
+      if (!said) work_tell_event(jobs, (sm_table_event){.kind = SM_TABLE_WAITS, .job = other, .text = who});
       said = true;
-      pause_a_little();
+      work_pause_a_little();
       continue;
     }
     said = false;
-    sm_status status = do_job(jobs, job, &claim, err);
+    sm_status status = work_do_job(jobs, job, &claim, err);
     sm_claim_release(&claim);
     if (changed) changed(ctx);
-    if (status == SM_EINTERRUPTED) return interrupted(jobs, err);
+    if (status == SM_EINTERRUPTED) return work_interrupted(jobs, err);
   }
-  return first_failure(jobs, err);
+  return work_first_failure(jobs, err);
 }

@@ -16,7 +16,7 @@ sm_tensor *sm_grad_of(sm_graph *g, sm_tensor *t) {
   return t->grad;
 }
 
-static bool grad_allowed(sm_graph *g, const sm_tensor *t) {
+static bool autodiff_grad_allowed(sm_graph *g, const sm_tensor *t) {
   if (t->persistent || t->plan->pass == g->open) return true;
   sm_graph_fail(
       g, "a gradient would leave the pass: '%s' was made in pass '%s'; use one pass from parameters to loss",
@@ -26,7 +26,7 @@ static bool grad_allowed(sm_graph *g, const sm_tensor *t) {
 
 sm_tensor *sm_grad_slot(sm_graph *g, sm_tensor *t, bool *acc) {
   *acc = false;
-  if (!t || !t->needs_grad || !sm_graph_ok(g) || !grad_allowed(g, t)) return NULL;
+  if (!t || !t->needs_grad || !sm_graph_ok(g) || !autodiff_grad_allowed(g, t)) return NULL;
   if (t->persistent) {
     *acc = true;
     return t->grad;
@@ -46,7 +46,7 @@ sm_tensor *sm_grad_slot(sm_graph *g, sm_tensor *t, bool *acc) {
 }
 
 void sm_grad_alias(sm_graph *g, sm_tensor *t, sm_tensor *grad) {
-  if (!t || !t->needs_grad || !sm_graph_ok(g) || !grad_allowed(g, t)) return;
+  if (!t || !t->needs_grad || !sm_graph_ok(g) || !autodiff_grad_allowed(g, t)) return;
   t->grad = grad;
   t->plan->grad_shared = true;
 }
@@ -66,7 +66,7 @@ void sm_graph_recompute(sm_graph *g, bool blocks) { g->recompute = blocks; }
 
 /* Only what a copy of the node would make alone and anew can be made again: no sum over micro-batches, no
  * logits that their loss overwrites. */
-static bool can_be_remade(const sm_node *n) {
+static bool autodiff_can_be_remade(const sm_node *n) {
   for (int k = 0; k < SM_MAX_OUT; k++)
     if (n->out[k] && (n->out[k]->persistent || n->out[k]->maker != n)) return false;
   return true;
@@ -76,7 +76,7 @@ sm_tensor *sm_block_border(sm_graph *g, sm_tensor *x) {
   if (!g->recompute || !sm_graph_ok(g) || g->open < 0) return x;
   sm_pass *p = &g->pass[g->open];
   for (int i = p->block; i >= 0 && i < p->n; i++)
-    for (int k = 0; can_be_remade(p->node[i]) && k < SM_MAX_OUT; k++)
+    for (int k = 0; autodiff_can_be_remade(p->node[i]) && k < SM_MAX_OUT; k++)
       if (p->node[i]->out[k]) p->node[i]->out[k]->plan->remake = true;
   x->plan->remake = false;
   x->plan->border = true;
@@ -118,7 +118,9 @@ sm_tensor *sm_take_again(sm_graph *g, const sm_tensor *t) {
   return twin;
 }
 
-static bool is_fused_loss(const sm_op *op) { return op == &sm_op_xent_soft || op == &sm_op_xent_ids; }
+static bool autodiff_is_fused_loss(const sm_op *op) {
+  return op == &sm_op_xent_soft || op == &sm_op_xent_ids;
+}
 
 void sm_pass_backward(sm_graph *g) {
   if (!sm_graph_ok(g)) return;
@@ -131,7 +133,7 @@ void sm_pass_backward(sm_graph *g) {
   g->backward = true;
   for (int i = 0; i < p->terms; i++) {
     sm_tensor *t = p->term[i];
-    if (t->maker && is_fused_loss(t->maker->op)) {
+    if (t->maker && autodiff_is_fused_loss(t->maker->op)) {
       t->plan->grad_is_one = true;
     } else if (t->needs_grad) {
       bool acc;

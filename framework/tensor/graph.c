@@ -35,7 +35,9 @@ sm_graph *sm_graph_new(const sm_graph_config *config, sm_error *err) {
   if (!kernels) {
     sm_fail(err, SM_EUNSUPPORTED, "no %s kernels for instruction set '%s' on this processor",
             sm_dtype_name(precision), config->isa ? config->isa : "any");
-    sm_hint(err, "choose one of avx512_bf16 (with bf16 only), avx512, avx2, baseline that the processor has, or leave it out");
+    sm_hint(
+        err,
+        "choose one of avx512_bf16 (with bf16 only), avx512, avx2, baseline that the processor has, or leave it out");
     return NULL;
   }
   sm_graph *g = sm_calloc(1, sizeof *g);
@@ -95,7 +97,7 @@ sm_tensor *sm_graph_fail(sm_graph *g, const char *fmt, ...) {
 }
 
 /* The same with the status that says so. */
-static sm_tensor *no_memory(sm_graph *g, const char *what) {
+static sm_tensor *graph_no_memory(sm_graph *g, const char *what) {
   if (sm_graph_ok(g)) sm_fail(&g->error, SM_ENOMEM, "no memory for %s of the graph", what);
   return &g->inert;
 }
@@ -125,7 +127,7 @@ void sm_scope_pop(sm_graph *g) {
   if (g->scopes > 0) g->scopes--;
 }
 
-static const char *scoped_name(sm_graph *g, const char *name) {
+static const char *graph_scoped_name(sm_graph *g, const char *name) {
   char text[256];
   size_t used = 0;
   for (int i = 0; i < g->scopes && used < sizeof text; i++)
@@ -153,8 +155,8 @@ void sm_pass_end(sm_graph *g) {
 
 /* ---- tensors --------------------------------------------------------------------------------------- */
 
-static sm_tensor *tensor_new(sm_graph *g, const char *name, sm_dtype dtype, int ndim, const int64_t *dim,
-                             sm_tensor *count) {
+static sm_tensor *graph_tensor_new(sm_graph *g, const char *name, sm_dtype dtype, int ndim,
+                                   const int64_t *dim, sm_tensor *count) {
   if (!sm_graph_ok(g)) return &g->inert;
   if (ndim < 1 || ndim > SM_MAX_DIMS)
     return sm_graph_fail(g, "tensor '%s' has %d dimensions, not 1 to %d", name, ndim, SM_MAX_DIMS);
@@ -167,7 +169,7 @@ static sm_tensor *tensor_new(sm_graph *g, const char *name, sm_dtype dtype, int 
   if (g->tensors == g->tensors_cap) {
     int cap = g->tensors_cap ? 2 * g->tensors_cap : 256;
     sm_tensor **grown = sm_realloc(g->tensor, (size_t)cap * sizeof *grown);
-    if (!grown) return no_memory(g, "a tensor");
+    if (!grown) return graph_no_memory(g, "a tensor");
     g->tensor = grown;
     g->tensors_cap = cap;
   }
@@ -176,7 +178,7 @@ static sm_tensor *tensor_new(sm_graph *g, const char *name, sm_dtype dtype, int 
   if (!t || !plan) return &g->inert;
   *plan = (struct sm_tensor_plan){
       .pass = g->open, .written = -1, .read = -1, .cross_read = -1, .first_segment = -1, .last_segment = -1};
-  *t = (sm_tensor){.name = scoped_name(g, name),
+  *t = (sm_tensor){.name = graph_scoped_name(g, name),
                    .dtype = dtype,
                    .device = g->config.device,
                    .ndim = ndim,
@@ -189,7 +191,7 @@ static sm_tensor *tensor_new(sm_graph *g, const char *name, sm_dtype dtype, int 
 
 sm_tensor *sm_result(sm_graph *g, sm_dtype dtype, int ndim, const int64_t *dim, sm_tensor *count) {
   if (g->open < 0) return sm_graph_fail(g, "an op was used outside a pass");
-  return tensor_new(g, "result", dtype, ndim, dim, count);
+  return graph_tensor_new(g, "result", dtype, ndim, dim, count);
 }
 sm_tensor *sm_result_like(sm_graph *g, const sm_tensor *t, const char *suffix) {
   sm_tensor *r = sm_result(g, t->dtype, t->ndim, t->dim, t->count);
@@ -205,7 +207,7 @@ sm_tensor *sm_result_last(sm_graph *g, const sm_tensor *x, int64_t last) {
 
 sm_tensor *sm_input(sm_graph *g, const char *name, sm_dtype dtype, int ndim, const int64_t *dim,
                     sm_tensor *count) {
-  sm_tensor *t = tensor_new(g, name, dtype, ndim, dim, count);
+  sm_tensor *t = graph_tensor_new(g, name, dtype, ndim, dim, count);
   t->persistent = true;
   t->plan->pass = -1;
   return t;
@@ -236,14 +238,14 @@ sm_tensor *sm_graph_accumulator(const sm_graph *g, int index) {
 }
 sm_tensor *sm_external(sm_graph *g, const char *name, sm_dtype dtype, int ndim, const int64_t *dim,
                        void *data, void *grad) {
-  sm_tensor *t = tensor_new(g, name, dtype, ndim, dim, NULL);
+  sm_tensor *t = graph_tensor_new(g, name, dtype, ndim, dim, NULL);
   if (t == &g->inert) return t;
   t->name = sm_arena_strdup(g->arena, name); /* named by its owner, not by where it is first used */
   t->persistent = true;
   t->plan->pass = -1;
   t->plan->data = data;
   if (grad) {
-    sm_tensor *d = tensor_new(g, name, dtype, ndim, dim, NULL);
+    sm_tensor *d = graph_tensor_new(g, name, dtype, ndim, dim, NULL);
     if (d == &g->inert) return d;
     d->name = sm_arena_printf(g->arena, "%s.grad", name);
     d->persistent = true;
@@ -283,7 +285,7 @@ sm_node *sm_append(sm_graph *g, sm_node *n) {
     int cap = p->cap ? 2 * p->cap : 128;
     sm_node **grown = sm_realloc(p->node, (size_t)cap * sizeof *grown);
     if (!grown) {
-      no_memory(g, "a node");
+      graph_no_memory(g, "a node");
       return &g->inert_node;
     }
     p->node = grown;
@@ -296,7 +298,7 @@ sm_node *sm_append(sm_graph *g, sm_node *n) {
  * barrier at each of them; a flush puts those that wait side by side into one segment. Their order among
  * themselves is kept. */
 #define DEFER_LIMIT 6
-static bool may_defer(const sm_graph *g, const sm_node *n) {
+static bool graph_may_defer(const sm_graph *g, const sm_node *n) {
   if (!g->backward || n->op->cls != SM_TILES) return false;
   for (int k = 0; k < SM_MAX_OUT; k++)
     if (n->out[k] && !n->out[k]->persistent) return false;
@@ -337,7 +339,7 @@ sm_node *sm_emit(sm_graph *g, const sm_op *op, int n_in, sm_tensor *const *in, i
     if (!strcmp(t->name + strlen(t->name) - (strlen(t->name) < 6 ? 0 : 6), "result"))
       t->name = sm_arena_printf(g->arena, "%.*s%s", (int)(strlen(t->name) - 6), t->name, op->name);
   }
-  if (may_defer(g, n)) {
+  if (graph_may_defer(g, n)) {
     g->deferred[g->n_deferred++] = n;
     if (g->n_deferred == DEFER_LIMIT) sm_flush_deferred(g);
     return n;
@@ -364,7 +366,7 @@ void sm_loss_term(sm_graph *g, sm_tensor *t) {
   sm_pass *p = &g->pass[g->open];
   sm_tensor **grown = sm_realloc(p->term, (size_t)(p->terms + 1) * sizeof *grown);
   if (!grown) {
-    no_memory(g, "a loss term");
+    graph_no_memory(g, "a loss term");
     return;
   }
   p->term = grown;

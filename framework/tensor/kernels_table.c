@@ -25,11 +25,11 @@ TABLES(plain);
 
 /* ---- the processor -------------------------------------------------------------------------- */
 
-static bool always(void) { return true; }
+static bool kernels_table_always(void) { return true; }
 
 #ifdef HAVE_AVX2_BUILD
 /* x86-64-v3; __builtin_cpu_supports also asks the operating system for the wide registers. */
-static bool has_v3(void) {
+static bool kernels_table_has_v3(void) {
   unsigned a, b, c, d, extended;
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx") || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
@@ -42,7 +42,7 @@ static bool has_v3(void) {
 #endif
 
 #ifdef HAVE_AVX512_BUILD
-static bool has_v4(void) {
+static bool kernels_table_has_v4(void) {
   unsigned a, b, c, d, extended;
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
@@ -56,9 +56,9 @@ static bool has_v4(void) {
 #endif
 
 #ifdef HAVE_AVX512_BF16_BUILD
-static bool has_v4_bf16(void) { /* leaf 7.1: AVX512_BF16 */
+static bool kernels_table_has_v4_bf16(void) { /* leaf 7.1: AVX512_BF16 */
   unsigned a, b, c, d;
-  return has_v4() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
+  return kernels_table_has_v4() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
 }
 #endif
 
@@ -69,15 +69,16 @@ static const struct {
 } fast[] = {
 /* best first */
 #ifdef HAVE_AVX512_BF16_BUILD
-    {"avx512_bf16", has_v4_bf16, NULL, NULL, &sm_kernels_avx512_bf16_bf16},
+    {"avx512_bf16", kernels_table_has_v4_bf16, NULL, NULL, &sm_kernels_avx512_bf16_bf16},
 #endif
 #ifdef HAVE_AVX512_BUILD
-    {"avx512", has_v4, &sm_kernels_avx512_f32, &sm_kernels_avx512_f64, &sm_kernels_avx512_bf16},
+    {"avx512", kernels_table_has_v4, &sm_kernels_avx512_f32, &sm_kernels_avx512_f64, &sm_kernels_avx512_bf16},
 #endif
 #ifdef HAVE_AVX2_BUILD
-    {"avx2", has_v3, &sm_kernels_avx2_f32, &sm_kernels_avx2_f64, &sm_kernels_avx2_bf16},
+    {"avx2", kernels_table_has_v3, &sm_kernels_avx2_f32, &sm_kernels_avx2_f64, &sm_kernels_avx2_bf16},
 #endif
-    {"baseline", always, &sm_kernels_baseline_f32, &sm_kernels_baseline_f64, &sm_kernels_baseline_bf16},
+    {"baseline", kernels_table_always, &sm_kernels_baseline_f32, &sm_kernels_baseline_f64,
+     &sm_kernels_baseline_bf16},
 };
 
 const sm_kernel_table *sm_kernels_find(sm_device device, sm_dtype real, const char *isa) {
@@ -99,7 +100,7 @@ const sm_kernel_table *sm_kernels_find(sm_device device, sm_dtype real, const ch
 void sm_blas_single_thread(void) { openblas_set_num_threads(1); }
 
 /* At least T doubles, which is what the plain kernels use. */
-static size_t score_block(const sm_node *n, int matrices) {
+static size_t kernels_table_score_block(const sm_node *n, int matrices) {
   int64_t tokens = n->in[0]->dim[1], queries = tokens < SM_QUERY_BLOCK ? tokens : SM_QUERY_BLOCK;
   size_t real = n->in[0]->dtype == SM_F64 ? sizeof(double) : sizeof(float); /* also where qkv is narrow */
   size_t fast_bytes = (size_t)(matrices * queries * sm_score_stride(tokens)) * real;
@@ -109,12 +110,12 @@ static size_t score_block(const sm_node *n, int matrices) {
 
 size_t sm_scratch_attention(const sm_node *n, int64_t items) {
   (void)items; /* one head at a time */
-  return score_block(n, 1);
+  return kernels_table_score_block(n, 1);
 }
 
 size_t sm_scratch_attention_dx(const sm_node *n, int64_t items) {
   (void)items;
-  return score_block(n, 2);
+  return kernels_table_score_block(n, 2);
 }
 
 size_t sm_scratch_conv(const sm_node *n, int64_t items) {

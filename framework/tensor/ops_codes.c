@@ -6,7 +6,7 @@
 
 #define OP(NAME, CLASS, ...) const sm_op sm_op_##NAME = {.name = #NAME, .cls = CLASS, __VA_ARGS__}
 
-static sm_tensor *one_an_item(sm_graph *g, const sm_tensor *x) {
+static sm_tensor *ops_codes_one_an_item(sm_graph *g, const sm_tensor *x) {
   return sm_result(g, x->dtype, 1, x->dim, x->count);
 }
 
@@ -21,7 +21,7 @@ sm_tensor *sm_gumbel_softmax(sm_graph *g, sm_tensor *logits, sm_tensor *inv_tau,
   SM_EMIT(g, gumbel_softmax, INS(logits, inv_tau, key), OUTS(y));
   return y;
 }
-static void gumbel_softmax_vjp(sm_graph *g, sm_node *n) {
+static void ops_codes_gumbel_softmax_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (d)
@@ -29,23 +29,24 @@ static void gumbel_softmax_vjp(sm_graph *g, sm_node *n) {
         ->acc = acc;
 }
 OP(gumbel_softmax, SM_PER_ITEM, .doc = "softmax((logits + Gumbel noise)/tau)", .cross = 1u << 1 | 1u << 2,
-   .vjp = gumbel_softmax_vjp);
+   .vjp = ops_codes_gumbel_softmax_vjp);
 OP(gumbel_softmax_dx, SM_PER_ITEM, .doc = "gradient of gumbel_softmax", .cross = 1u << 2, .in_place = 2);
 
 /* ---- KL divergence --------------------------------------------------------------------------------- */
 
 sm_tensor *sm_kl_uniform(sm_graph *g, sm_tensor *logits) {
   if (!sm_want(g, logits->ndim == 3, "kl_uniform", "logits (B, T, K)", logits)) return &g->inert;
-  sm_tensor *kl = one_an_item(g, logits);
+  sm_tensor *kl = ops_codes_one_an_item(g, logits);
   SM_EMIT(g, kl_uniform, INS(logits), OUTS(kl));
   return kl;
 }
-static void kl_uniform_vjp(sm_graph *g, sm_node *n) {
+static void ops_codes_kl_uniform_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (d) SM_EMIT(g, kl_uniform_dx, INS(sm_value(g, n->in[0]), sm_grad_of(g, n->out[0])), OUTS(d))->acc = acc;
 }
-OP(kl_uniform, SM_PER_ITEM, .doc = "Σ over tokens of KL(softmax(logits) ‖ uniform)", .vjp = kl_uniform_vjp);
+OP(kl_uniform, SM_PER_ITEM, .doc = "Σ over tokens of KL(softmax(logits) ‖ uniform)",
+   .vjp = ops_codes_kl_uniform_vjp);
 OP(kl_uniform_dx, SM_PER_ITEM, .doc = "gradient of kl_uniform");
 
 /* ---- reconstruction -------------------------------------------------------------------------------- */
@@ -56,11 +57,11 @@ sm_tensor *sm_squared_error(sm_graph *g, sm_tensor *p, sm_tensor *x) {
                    sm_item_elements(p) == sm_item_elements(x),
                "squared_error", "pictures of the shape of the prediction", x))
     return &g->inert;
-  sm_tensor *e = one_an_item(g, p);
+  sm_tensor *e = ops_codes_one_an_item(g, p);
   SM_EMIT(g, squared_error, INS(p, x), OUTS(e));
   return e;
 }
-static void squared_error_vjp(sm_graph *g, sm_node *n) {
+static void ops_codes_squared_error_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (d)
@@ -68,7 +69,7 @@ static void squared_error_vjp(sm_graph *g, sm_node *n) {
             OUTS(d))
         ->acc = acc;
 }
-OP(squared_error, SM_PER_ITEM, .doc = "Σ (p - x)² of an item", .vjp = squared_error_vjp);
+OP(squared_error, SM_PER_ITEM, .doc = "Σ (p - x)² of an item", .vjp = ops_codes_squared_error_vjp);
 OP(squared_error_dx, SM_PER_ITEM, .doc = "gradient of squared_error by p");
 
 sm_tensor *sm_logit_laplace(sm_graph *g, sm_tensor *p, sm_tensor *x, sm_tensor **error) {
@@ -78,13 +79,13 @@ sm_tensor *sm_logit_laplace(sm_graph *g, sm_tensor *p, sm_tensor *x, sm_tensor *
                    p->dim[1] == x->dim[1] && p->dim[2] == 2 * x->dim[2],
                "logit_laplace", "locations and log-scales (B, T, 2C) for pictures (B, T, C)", p))
     return &g->inert;
-  sm_tensor *out[2] = {one_an_item(g, p), one_an_item(g, p)};
+  sm_tensor *out[2] = {ops_codes_one_an_item(g, p), ops_codes_one_an_item(g, p)};
   SM_EMIT(g, logit_laplace, INS(p, x), OUTS(out[0], out[1]));
   out[1]->needs_grad = false;
   if (error) *error = out[1];
   return out[0];
 }
-static void logit_laplace_vjp(sm_graph *g, sm_node *n) {
+static void ops_codes_logit_laplace_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (d)
@@ -93,7 +94,7 @@ static void logit_laplace_vjp(sm_graph *g, sm_node *n) {
         ->acc = acc;
 }
 OP(logit_laplace, SM_PER_ITEM, .doc = "negative log-likelihood of pictures, and squared error",
-   .vjp = logit_laplace_vjp);
+   .vjp = ops_codes_logit_laplace_vjp);
 OP(logit_laplace_dx, SM_PER_ITEM, .doc = "gradient of logit_laplace by the prediction");
 
 /* ---- a factor that changes every step -------------------------------------------------------------- */
@@ -106,10 +107,10 @@ sm_tensor *sm_scale_by(sm_graph *g, sm_tensor *x, sm_tensor *factor) {
   SM_EMIT(g, scale_by, INS(x, factor), OUTS(y));
   return y;
 }
-static void scale_by_vjp(sm_graph *g, sm_node *n) {
+static void ops_codes_scale_by_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (d) SM_EMIT(g, scale_by, INS(sm_grad_of(g, n->out[0]), n->in[1]), OUTS(d))->acc = acc;
 }
 OP(scale_by, SM_PER_ITEM, .doc = "factor·x, the factor a scalar of the step", .cross = 1u << 1,
-   .vjp = scale_by_vjp);
+   .vjp = ops_codes_scale_by_vjp);

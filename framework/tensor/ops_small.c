@@ -6,9 +6,9 @@
 
 #define OP(NAME, CLASS, ...) const sm_op sm_op_##NAME = {.name = #NAME, .cls = CLASS, __VA_ARGS__}
 
-static int64_t columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
+static int64_t ops_small_columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
 
-static bool same_shape(const sm_tensor *a, const sm_tensor *b) {
+static bool ops_small_same_shape(const sm_tensor *a, const sm_tensor *b) {
   return a->ndim == b->ndim && a->count == b->count &&
          !memcmp(a->dim, b->dim, sizeof a->dim[0] * (size_t)a->ndim);
 }
@@ -16,38 +16,38 @@ static bool same_shape(const sm_tensor *a, const sm_tensor *b) {
 /* ---- elementwise ----------------------------------------------------------------------------------- */
 
 sm_tensor *sm_add(sm_graph *g, sm_tensor *a, sm_tensor *b) {
-  if (!sm_want(g, same_shape(a, b), "add", "two tensors of one shape", b)) return &g->inert;
+  if (!sm_want(g, ops_small_same_shape(a, b), "add", "two tensors of one shape", b)) return &g->inert;
   sm_tensor *y = sm_result_like(g, a, ".add");
   SM_EMIT(g, add, INS(a, b), OUTS(y));
   return y;
 }
-static void add_vjp(sm_graph *g, sm_node *n) {
+static void ops_small_add_vjp(sm_graph *g, sm_node *n) {
   sm_grad_pass(g, n->in[0], sm_grad_of(g, n->out[0]));
   sm_grad_pass(g, n->in[1], sm_grad_of(g, n->out[0]));
 }
-OP(add, SM_PER_ITEM, .doc = "a + b", .vjp = add_vjp);
+OP(add, SM_PER_ITEM, .doc = "a + b", .vjp = ops_small_add_vjp);
 
 sm_tensor *sm_mul(sm_graph *g, sm_tensor *a, sm_tensor *b) {
-  if (!sm_want(g, same_shape(a, b), "mul", "two tensors of one shape", b)) return &g->inert;
+  if (!sm_want(g, ops_small_same_shape(a, b), "mul", "two tensors of one shape", b)) return &g->inert;
   sm_tensor *y = sm_result_like(g, a, ".mul");
   SM_EMIT(g, mul, INS(a, b), OUTS(y));
   return y;
 }
-static void mul_vjp(sm_graph *g, sm_node *n) {
+static void ops_small_mul_vjp(sm_graph *g, sm_node *n) {
   for (int k = 0; k < 2; k++) {
     bool acc;
     sm_tensor *d = sm_grad_slot(g, n->in[k], &acc);
     if (d) SM_EMIT(g, mul, INS(sm_grad_of(g, n->out[0]), sm_value(g, n->in[1 - k])), OUTS(d))->acc = acc;
   }
 }
-OP(mul, SM_PER_ITEM, .doc = "a·b", .vjp = mul_vjp);
+OP(mul, SM_PER_ITEM, .doc = "a·b", .vjp = ops_small_mul_vjp);
 
 sm_tensor *sm_scale(sm_graph *g, sm_tensor *x, double factor) {
   sm_tensor *y = sm_result_like(g, x, ".scale");
   SM_EMIT(g, scale, INS(x), OUTS(y))->f[0] = factor;
   return y;
 }
-static void scale_vjp(sm_graph *g, sm_node *n) {
+static void ops_small_scale_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (!d) return;
@@ -55,7 +55,7 @@ static void scale_vjp(sm_graph *g, sm_node *n) {
   b->acc = acc;
   b->f[0] = n->f[0];
 }
-OP(scale, SM_PER_ITEM, .doc = "factor·x", .vjp = scale_vjp);
+OP(scale, SM_PER_ITEM, .doc = "factor·x", .vjp = ops_small_scale_vjp);
 OP(copy, SM_PER_ITEM, .doc = "x");
 OP(fill, SM_PER_ITEM, .doc = "a constant");
 
@@ -64,12 +64,12 @@ sm_tensor *sm_sum(sm_graph *g, sm_tensor *x) {
   SM_EMIT(g, sum, INS(x), OUTS(y));
   return y;
 }
-static void sum_vjp(sm_graph *g, sm_node *n) {
+static void ops_small_sum_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (d) SM_EMIT(g, sum_dx, INS(sm_grad_of(g, n->out[0])), OUTS(d))->acc = acc;
 }
-OP(sum, SM_TILES, .doc = "sum of all valid elements", .vjp = sum_vjp);
+OP(sum, SM_TILES, .doc = "sum of all valid elements", .vjp = ops_small_sum_vjp);
 OP(sum_dx, SM_PER_ITEM, .doc = "gradient of sum", .cross = 1);
 
 /* ---- states ---------------------------------------------------------------------------------------- */
@@ -88,7 +88,7 @@ void sm_ema_update(sm_graph *g, sm_tensor *state, sm_tensor *sum, sm_tensor *n, 
               "state and sum of one size", sum))
     SM_EMIT(g, ema_update, INS(momentum), OUTS(state, sum, n));
 }
-OP(sum_rows_into, SM_TILES, .doc = "accumulator += column sums", .tiles = columns_of_in);
+OP(sum_rows_into, SM_TILES, .doc = "accumulator += column sums", .tiles = ops_small_columns_of_in);
 OP(add_count_into, SM_TILES, .doc = "accumulator += valid items");
 OP(ema_update, SM_TILES, .doc = "state = m·state + (1-m)·sum/n; sum = n = 0");
 
@@ -109,7 +109,7 @@ sm_tensor *sm_sinkhorn(sm_graph *g, sm_tensor *logits, sm_tensor *scale, int ite
   return shift;
 }
 OP(sinkhorn_shift, SM_TILES, .doc = "log of the mean weight of each column, over scale",
-   .tiles = columns_of_in);
+   .tiles = ops_small_columns_of_in);
 OP(sinkhorn_rows, SM_PER_ITEM, .doc = "log of the weight of each row");
 
 sm_tensor *sm_argmax(sm_graph *g, sm_tensor *logits, sm_tensor *shift) {
@@ -153,7 +153,7 @@ sm_xent_out sm_xent(sm_graph *g, sm_tensor *logits, sm_tensor *inv_tau, const sm
   return (sm_xent_out){out[0], out[1]};
 }
 /* The forward kernel has written the gradient over the logits already. */
-static void xent_vjp(sm_graph *g, sm_node *n) {
+static void ops_small_xent_vjp(sm_graph *g, sm_node *n) {
   sm_tensor *logits = n->in[0];
   if (!n->out[0]->plan->grad_is_one) {
     sm_graph_fail(g, "the loss of a cross-entropy over '%s' must itself be a loss term", logits->name);
@@ -172,9 +172,9 @@ static void xent_vjp(sm_graph *g, sm_node *n) {
 }
 #define XENT_CROSS (1u << 5)
 OP(xent_soft, SM_PER_ITEM, .doc = "cross-entropy against distributions, and its gradient",
-   .cross = XENT_CROSS, .scratch = sm_scratch_xent, .vjp = xent_vjp);
+   .cross = XENT_CROSS, .scratch = sm_scratch_xent, .vjp = ops_small_xent_vjp);
 OP(xent_ids, SM_PER_ITEM, .doc = "cross-entropy against ids, and its gradient", .cross = XENT_CROSS,
-   .scratch = sm_scratch_xent, .vjp = xent_vjp);
+   .scratch = sm_scratch_xent, .vjp = ops_small_xent_vjp);
 
 /* ---- regression ------------------------------------------------------------------------------------ */
 
@@ -196,7 +196,7 @@ sm_tensor *sm_regression(sm_graph *g, sm_tensor *x, sm_penalty penalty, double b
   sm_keep(g, loss);
   return loss;
 }
-static void regression_vjp(sm_graph *g, sm_node *n) {
+static void ops_small_regression_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (!d) return;
@@ -209,7 +209,7 @@ static void regression_vjp(sm_graph *g, sm_node *n) {
   b->f[0] = n->f[0];
 }
 OP(regression, SM_PER_ITEM, .doc = "mean penalty on the difference from vectors", .cross = 1u << 4,
-   .vjp = regression_vjp);
+   .vjp = ops_small_regression_vjp);
 OP(regression_dx, SM_PER_ITEM, .doc = "gradient of regression", .cross = 1u << 5);
 
 /* ---- the table ------------------------------------------------------------------------------------- */

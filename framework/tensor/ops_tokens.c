@@ -6,7 +6,7 @@
 
 #define OP(NAME, CLASS, ...) const sm_op sm_op_##NAME = {.name = #NAME, .cls = CLASS, __VA_ARGS__}
 
-static int64_t columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
+static int64_t ops_tokens_columns_of_in(const sm_node *n) { return sm_column_tiles(sm_last_dim(n->in[0])); }
 
 /* ---- patches and tokens ---------------------------------------------------------------------------- */
 
@@ -26,7 +26,8 @@ sm_tensor *sm_tokens(sm_graph *g, sm_tensor *patches, sm_tensor *cls, sm_tensor 
   int64_t d = sm_last_dim(patches), n = patches->ndim == 3 ? patches->dim[1] : 0, prefix = cls != NULL;
   if (!sm_want(g, patches->ndim == 3, "tokens", "patches (B, N, D)", patches) ||
       !sm_want(g, !cls || sm_elements(cls) == d, "tokens", "a [CLS] token (1, 1, D)", cls) ||
-      !sm_want(g, !pos || sm_elements(pos) == (n + prefix) * d, "tokens", "a position embedding (1, 1+N, D), or (1, N, D) without a [CLS] token", pos) ||
+      !sm_want(g, !pos || sm_elements(pos) == (n + prefix) * d, "tokens",
+               "a position embedding (1, 1+N, D), or (1, N, D) without a [CLS] token", pos) ||
       !sm_want(g,
                !mask || (mask->dtype == SM_U8 && mask->ndim == 2 && mask->dim[0] == patches->dim[0] &&
                          mask->dim[1] == n),
@@ -57,7 +58,7 @@ static void tokens_vjp(sm_graph *g, sm_node *n) {
 OP(tokens, SM_PER_ITEM, .doc = "[CLS] | patches or mask token, + position embedding", .vjp = tokens_vjp);
 OP(tokens_dpatch, SM_PER_ITEM, .doc = "gradient of tokens by patches");
 OP(tokens_dparam, SM_TILES, .doc = "gradients of tokens by [CLS], position and mask token",
-   .tiles = columns_of_in);
+   .tiles = ops_tokens_columns_of_in);
 
 sm_tensor *sm_position_resize(sm_graph *g, sm_tensor *pos, int h0, int w0, int h1, int w1) {
   if (!sm_want(g,
@@ -69,7 +70,7 @@ sm_tensor *sm_position_resize(sm_graph *g, sm_tensor *pos, int h0, int w0, int h
   n->i[0] = h0, n->i[1] = w0, n->i[2] = h1, n->i[3] = w1;
   return y;
 }
-static void position_resize_vjp(sm_graph *g, sm_node *n) {
+static void ops_tokens_position_resize_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *d = sm_grad_slot(g, n->in[0], &acc);
   if (!d) return;
@@ -77,9 +78,9 @@ static void position_resize_vjp(sm_graph *g, sm_node *n) {
   b->acc = acc;
   for (int k = 0; k < 4; k++) b->i[k] = n->i[k];
 }
-OP(position_resize, SM_TILES, .doc = "bicubic position embedding for another grid", .tiles = columns_of_in,
-   .vjp = position_resize_vjp);
-OP(position_resize_dx, SM_TILES, .doc = "gradient of position_resize", .tiles = columns_of_in);
+OP(position_resize, SM_TILES, .doc = "bicubic position embedding for another grid",
+   .tiles = ops_tokens_columns_of_in, .vjp = ops_tokens_position_resize_vjp);
+OP(position_resize_dx, SM_TILES, .doc = "gradient of position_resize", .tiles = ops_tokens_columns_of_in);
 
 /* ---- lists of tokens ------------------------------------------------------------------------------- */
 
@@ -103,12 +104,12 @@ sm_tensor *sm_gather_items(sm_graph *g, sm_tensor *x, const sm_rows *rows) {
   SM_EMIT(g, gather, INS(x, rows->token), OUTS(y))->i[0] = rows->slot->dim[1];
   return y;
 }
-static void gather_vjp(sm_graph *g, sm_node *n) {
+static void ops_tokens_gather_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (dx) SM_EMIT(g, scatter, INS(sm_grad_of(g, n->out[0]), n->in[2]), OUTS(dx))->acc = acc;
 }
-OP(gather, SM_PER_ITEM, .doc = "rows of a token tensor by list", .cross = 1, .vjp = gather_vjp);
+OP(gather, SM_PER_ITEM, .doc = "rows of a token tensor by list", .cross = 1, .vjp = ops_tokens_gather_vjp);
 OP(scatter, SM_PER_ITEM, .doc = "rows back to their tokens, the others 0", .cross = 1);
 
 sm_tensor *sm_drop_prefix(sm_graph *g, sm_tensor *x, int prefix) {
@@ -119,7 +120,7 @@ sm_tensor *sm_drop_prefix(sm_graph *g, sm_tensor *x, int prefix) {
   SM_EMIT(g, drop_prefix, INS(x), OUTS(y))->i[0] = prefix;
   return y;
 }
-static void drop_prefix_vjp(sm_graph *g, sm_node *n) {
+static void ops_tokens_drop_prefix_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
@@ -127,7 +128,7 @@ static void drop_prefix_vjp(sm_graph *g, sm_node *n) {
   b->acc = acc;
   b->i[0] = n->i[0];
 }
-OP(drop_prefix, SM_PER_ITEM, .doc = "tokens without the first n", .vjp = drop_prefix_vjp);
+OP(drop_prefix, SM_PER_ITEM, .doc = "tokens without the first n", .vjp = ops_tokens_drop_prefix_vjp);
 OP(drop_prefix_dx, SM_PER_ITEM, .doc = "gradient of drop_prefix");
 
 sm_tensor *sm_mean_tokens(sm_graph *g, sm_tensor *x, int prefix) {
@@ -138,7 +139,7 @@ sm_tensor *sm_mean_tokens(sm_graph *g, sm_tensor *x, int prefix) {
   SM_EMIT(g, mean_tokens, INS(x), OUTS(y))->i[0] = prefix;
   return y;
 }
-static void mean_tokens_vjp(sm_graph *g, sm_node *n) {
+static void ops_tokens_mean_tokens_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
@@ -146,7 +147,8 @@ static void mean_tokens_vjp(sm_graph *g, sm_node *n) {
   b->acc = acc;
   b->i[0] = n->i[0];
 }
-OP(mean_tokens, SM_PER_ITEM, .doc = "mean of the tokens behind the first n", .vjp = mean_tokens_vjp);
+OP(mean_tokens, SM_PER_ITEM, .doc = "mean of the tokens behind the first n",
+   .vjp = ops_tokens_mean_tokens_vjp);
 OP(mean_tokens_dx, SM_PER_ITEM, .doc = "gradient of mean_tokens");
 
 /* ---- normalisation --------------------------------------------------------------------------------- */
@@ -157,7 +159,7 @@ sm_tensor *sm_l2_normalize(sm_graph *g, sm_tensor *x, double eps) {
   SM_EMIT(g, l2_normalize, INS(x), OUTS(out[0], out[1]))->f[0] = eps;
   return out[0];
 }
-static void l2_normalize_vjp(sm_graph *g, sm_node *n) {
+static void ops_tokens_l2_normalize_vjp(sm_graph *g, sm_node *n) {
   bool acc;
   sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
   if (!dx) return;
@@ -167,12 +169,14 @@ static void l2_normalize_vjp(sm_graph *g, sm_node *n) {
   b->acc = acc;
   b->f[0] = n->f[0];
 }
-OP(l2_normalize, SM_PER_ITEM, .doc = "x/max(‖x‖, eps)", .vjp = l2_normalize_vjp);
+OP(l2_normalize, SM_PER_ITEM, .doc = "x/max(‖x‖, eps)", .vjp = ops_tokens_l2_normalize_vjp);
 OP(l2_normalize_dx, SM_PER_ITEM, .doc = "gradient of l2_normalize");
 
-static int64_t row_tiles(const sm_node *n) { return (n->in[0]->dim[0] + SM_ROW_TILE - 1) / SM_ROW_TILE; }
+static int64_t ops_tokens_row_tiles(const sm_node *n) {
+  return (n->in[0]->dim[0] + SM_ROW_TILE - 1) / SM_ROW_TILE;
+}
 /* Several uses in a pass share one result, and their gradients meet in it. */
-static sm_tensor *weight_norm_made(const sm_graph *g, const sm_tensor *v, const sm_tensor *gain) {
+static sm_tensor *ops_tokens_weight_norm_made(const sm_graph *g, const sm_tensor *v, const sm_tensor *gain) {
   const sm_pass *p = g->open >= 0 ? &g->pass[g->open] : NULL;
   for (int i = 0; p && i < p->n; i++) {
     const sm_node *n = p->node[i];
@@ -184,25 +188,26 @@ sm_tensor *sm_weight_norm(sm_graph *g, sm_tensor *v, sm_tensor *gain) {
   if (!sm_want(g, v->ndim == 2, "weight_norm", "v (K, F)", v) ||
       !sm_want(g, gain && sm_elements(gain) == v->dim[0], "weight_norm", "a gain (K, 1)", gain))
     return &g->inert;
-  sm_tensor *w = weight_norm_made(g, v, gain);
+  sm_tensor *w = ops_tokens_weight_norm_made(g, v, gain);
   if (w) return w;
   w = sm_result(g, v->dtype, 2, v->dim, NULL);
   SM_EMIT(g, weight_norm, INS(v, gain), OUTS(w));
   return w;
 }
-static void weight_norm_vjp(sm_graph *g, sm_node *n) {
+static void ops_tokens_weight_norm_vjp(sm_graph *g, sm_node *n) {
   bool acc[2] = {false, false};
   sm_tensor *out[2] = {sm_grad_slot(g, n->in[0], &acc[0]), sm_grad_slot(g, n->in[1], &acc[1])};
   if (out[0] || out[1])
     SM_EMIT(g, weight_norm_dv, INS(sm_grad_of(g, n->out[0]), n->in[0], n->in[1]), OUTS(out[0], out[1]))->acc =
         (uint32_t)acc[0] | (uint32_t)acc[1] << 1;
 }
-OP(weight_norm, SM_TILES, .doc = "gain·v/‖v‖ by rows", .tiles = row_tiles, .vjp = weight_norm_vjp);
-OP(weight_norm_dv, SM_TILES, .doc = "gradient of weight_norm", .tiles = row_tiles);
+OP(weight_norm, SM_TILES, .doc = "gain·v/‖v‖ by rows", .tiles = ops_tokens_row_tiles,
+   .vjp = ops_tokens_weight_norm_vjp);
+OP(weight_norm_dv, SM_TILES, .doc = "gradient of weight_norm", .tiles = ops_tokens_row_tiles);
 
 sm_tensor *sm_mean_items(sm_graph *g, sm_tensor *x) {
   sm_tensor *y = sm_result(g, x->dtype, 2, (int64_t[]){1, sm_last_dim(x)}, NULL);
   SM_EMIT(g, mean_items, INS(x), OUTS(y));
   return y;
 }
-OP(mean_items, SM_TILES, .doc = "mean over items and middle dimensions", .tiles = columns_of_in);
+OP(mean_items, SM_TILES, .doc = "mean over items and middle dimensions", .tiles = ops_tokens_columns_of_in);

@@ -13,7 +13,7 @@ enum { LATE = 1000000 }; /* an epoch in which every masker has begun */
 
 /* ---- a random batch -------------------------------------------------------------------------------- */
 
-static void free_batch(sm_batch *b) {
+static void bench_free_batch(sm_batch *b) {
   sm_free(b->global);
   sm_free(b->local);
   sm_free(b->mask);
@@ -23,27 +23,29 @@ static void free_batch(sm_batch *b) {
   for (int k = 0; k < SM_OWNS_MAX; k++) sm_free(b->own[k]);
 }
 
-static void fill_normal(float *x, int64_t n, uint32_t view) {
+static void bench_fill_normal(float *x, int64_t n, uint32_t view) {
   sm_rng rng = sm_rng_make(1, SM_RNG_BENCH, 0, 0, view);
   for (int64_t i = 0; i < n; i++)
     x[i] = (float)(sm_rng_uniform(&rng) + sm_rng_uniform(&rng) - 1) * 2.45f; /* mean 0, deviation 1 */
 }
 
-static sm_status random_owns(const sm_train_config *c, const sm_views *views, sm_batch *b, sm_error *err) {
+static sm_status bench_random_owns(const sm_train_config *c, const sm_views *views, sm_batch *b,
+                                   sm_error *err) {
   for (int k = 0; k < views->owns; k++) {
     int64_t n = (int64_t)c->batch_size * c->globals * (int64_t)sm_view_floats(&views->own[k].view);
     if (!(b->own[k] = sm_malloc((size_t)n * sizeof(float))))
       return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
-    fill_normal(b->own[k], n, 2);
+    bench_fill_normal(b->own[k], n, 2);
   }
   return SM_OK;
 }
 
-static sm_status random_masks(const sm_trainable *t, sm_batch *b, sm_error *err) {
+static sm_status bench_random_masks(const sm_trainable *t, sm_batch *b, sm_error *err) {
   const sm_train_config *c = &t->c;
   const sm_views views = {.globals = c->globals, .locals = c->locals};
   const sm_masking masking = sm_trainable_masking(t); /* an objective has no patches */
-  const int64_t cells = (int64_t)masking.rows * masking.cols, small = (int64_t)masking.local_rows * masking.local_cols;
+  const int64_t cells = (int64_t)masking.rows * masking.cols,
+                small = (int64_t)masking.local_rows * masking.local_cols;
   b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)(cells ? cells : 1));
   b->local_mask = sm_calloc((size_t)c->batch_size * (size_t)c->locals + 1, (size_t)(small ? small : 1));
   if (!b->mask || !b->local_mask) return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
@@ -57,7 +59,7 @@ static sm_status random_masks(const sm_trainable *t, sm_batch *b, sm_error *err)
   return SM_OK;
 }
 
-static sm_status random_batch(const sm_trainable *t, sm_batch *b, sm_error *err) {
+static sm_status bench_random_batch(const sm_trainable *t, sm_batch *b, sm_error *err) {
   const sm_train_config *c = &t->c;
   int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_height * c->global_width;
   int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_height * c->local_width;
@@ -68,9 +70,9 @@ static sm_status random_batch(const sm_trainable *t, sm_batch *b, sm_error *err)
   b->sample = sm_calloc((size_t)c->batch_size, sizeof *b->sample);
   if (!b->global || !b->local || !b->label || !b->sample)
     return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
-  fill_normal(b->global, globals, 0);
-  fill_normal(b->local, locals, 1);
-  return random_masks(t, b, err);
+  bench_fill_normal(b->global, globals, 0);
+  bench_fill_normal(b->local, locals, 1);
+  return bench_random_masks(t, b, err);
 }
 
 /* ---- peak ------------------------------------------------------------------------------------------ */
@@ -81,7 +83,7 @@ typedef struct peak_run {
   double flops[256], sink[256];
 } peak_run;
 
-static void peak_item(void *context, int64_t item, int worker) {
+static void bench_peak_item(void *context, int64_t item, int worker) {
   peak_run *p = context;
   (void)worker;
   p->flops[item] = p->sweeps->peak(p->rounds, &p->sink[item]);
@@ -94,7 +96,7 @@ double sm_bench_peak(sm_pool *pool, sm_dtype real) {
   peak_run p = {.sweeps = t->sweeps, .rounds = 4000000};
   for (int repeat = 0; repeat < 7; repeat++) {
     double start = sm_now(), all = 0;
-    sm_pool_run(pool, threads, peak_item, &p);
+    sm_pool_run(pool, threads, bench_peak_item, &p);
     double seconds = sm_now() - start;
     for (int i = 0; i < threads; i++) all += p.flops[i];
     if (all / seconds > best) best = all / seconds;
@@ -104,13 +106,13 @@ double sm_bench_peak(sm_pool *pool, sm_dtype real) {
 
 /* ---- steps ----------------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b) {
+static int bench_by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return x < y ? -1 : x > y;
 }
 
-static sm_status timed_steps(sm_trainable *trainable, sm_batch *b, int steps, sm_bench_result *r, double *seconds,
-                             sm_error *err) {
+static sm_status bench_timed_steps(sm_trainable *trainable, sm_batch *b, int steps, sm_bench_result *r,
+                                   double *seconds, sm_error *err) {
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
   for (int i = -2; i < steps; i++, t.step++) {
     sm_step_result result;
@@ -125,7 +127,8 @@ static sm_status timed_steps(sm_trainable *trainable, sm_batch *b, int steps, sm
   return SM_OK;
 }
 
-static sm_status profiled_step(sm_trainable *trainable, sm_batch *b, double times, sm_bench_result *r, sm_error *err) {
+static sm_status bench_profiled_step(sm_trainable *trainable, sm_batch *b, double times, sm_bench_result *r,
+                                     sm_error *err) {
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
   sm_step_result result;
   sm_profile_line lines[SM_BENCH_LINES];
@@ -143,16 +146,18 @@ static sm_status profiled_step(sm_trainable *trainable, sm_batch *b, double time
   return status;
 }
 
-sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_bench_result *r, sm_error *err) {
+sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_bench_result *r,
+                        sm_error *err) {
   sm_trainable *trainable = NULL;
   sm_batch batch = {0};
   memset(r, 0, sizeof *r);
   double *seconds = sm_calloc((size_t)steps, sizeof *seconds);
-  sm_status status = seconds ? sm_trainable_new(c, &trainable, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
+  sm_status status =
+      seconds ? sm_trainable_new(c, &trainable, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
   if (!status) status = sm_trainable_allocate(trainable, err);
-  if (!status) status = random_batch(trainable, &batch, err);
-  if (!status) status = random_owns(c, &trainable->views, &batch, err);
-  if (!status) status = timed_steps(trainable, &batch, steps, r, seconds, err);
+  if (!status) status = bench_random_batch(trainable, &batch, err);
+  if (!status) status = bench_random_owns(c, &trainable->views, &batch, err);
+  if (!status) status = bench_timed_steps(trainable, &batch, steps, r, seconds, err);
   int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size,
       rest = c->batch_size % micro;
   double times =
@@ -160,7 +165,7 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
   if (!status) {
     sm_plan_report plan;
     sm_graph_report(trainable->graph, &plan);
-    qsort(seconds, (size_t)steps, sizeof *seconds, by_value);
+    qsort(seconds, (size_t)steps, sizeof *seconds, bench_by_value);
     r->threads = sm_pool_threads(c->pool);
     r->steps = steps;
     r->pictures = c->batch_size;
@@ -178,8 +183,8 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
     r->peak_gflops = sm_bench_peak(c->pool, c->bf16 ? SM_BF16 : c->real);
     r->share = r->gflops / r->peak_gflops;
   }
-  if (!status && profile) status = profiled_step(trainable, &batch, times, r, err);
-  free_batch(&batch);
+  if (!status && profile) status = bench_profiled_step(trainable, &batch, times, r, err);
+  bench_free_batch(&batch);
   sm_trainable_free(trainable);
   sm_free(seconds);
   return status;

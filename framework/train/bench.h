@@ -16,7 +16,7 @@ typedef struct sm_bench_result {
   int threads, steps, pictures;
   double median, best, worst;   /* seconds a step */
   double images_per_second, gflops, peak_gflops, share;
-  double phase[4];              /* teacher, student, update (optimiser, EMA, centre), host: seconds, median step's */
+  double phase[4]; /* teacher, student, update (optimiser, EMA, centre), host: seconds, median step's */
   double flops;                 /* of one step, from the shapes and counts it really had */
   size_t planned, resident;     /* bytes: what the plan says, the process's peak */
   int lines;

@@ -1,5 +1,5 @@
-/* framework/train/configure.c — from a recipe whose instances are created to the numbers and pointers that a trainable is made
- * of, and the choice of what trains. */
+/* framework/train/configure.c — from a recipe whose instances are created to the numbers and pointers that a
+ * trainable is made of, and the choice of what trains. */
 #include <string.h>
 
 #include "trainable.h"
@@ -14,7 +14,8 @@ static int configure_index(const sm_slot *slots, int n, const char *name) {
   return -1;
 }
 
-/* Which head and tokenizer each loss joins: names that recipe/fit.c has filled in; none where the loss wants none. */
+/* Which head and tokenizer each loss joins: names that recipe/fit.c has filled in; none where the loss wants
+ * none. */
 static sm_status configure_joins(const sm_recipe *r, sm_train_config *c, sm_error *err) {
   for (int i = 0; i < r->losses; i++) {
     const sm_slot *slot = &r->loss[i];
@@ -22,14 +23,17 @@ static sm_status configure_joins(const sm_recipe *r, sm_train_config *c, sm_erro
     *l = (sm_train_loss){configure_slot(slot), configure_index(r->head, r->heads, slot->head),
                          configure_index(r->tokenizer, r->tokenizers, slot->tokenizer)};
     if ((slot->head && l->head < 0) || (slot->tokenizer && l->tokenizer < 0))
-      return sm_fail(err, SM_EINTERNAL, "loss '%s' joins head '%s' and tokenizer '%s', which are not in the recipe",
-                     slot->instance, slot->head ? slot->head : "none", slot->tokenizer ? slot->tokenizer : "none");
+      return sm_fail(
+          err, SM_EINTERNAL, "loss '%s' joins head '%s' and tokenizer '%s', which are not in the recipe",
+          slot->instance, slot->head ? slot->head : "none", slot->tokenizer ? slot->tokenizer : "none");
   }
-  for (int i = 0; i < r->tokenizers; i++) c->tokenizer_head[i] = configure_index(r->head, r->heads, r->tokenizer[i].head);
+  for (int i = 0; i < r->tokenizers; i++)
+    c->tokenizer_head[i] = configure_index(r->head, r->heads, r->tokenizer[i].head);
   return SM_OK;
 }
 
-sm_status sm_train_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_epoch, sm_train_config *c, sm_error *err) {
+sm_status sm_train_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_per_epoch, sm_train_config *c,
+                             sm_error *err) {
   const sm_views_section *v = &r->views;
   *c = (sm_train_config){.backbone = configure_slot(&r->backbone),
                          .masker = configure_slot(&r->masker),

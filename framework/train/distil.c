@@ -1,6 +1,8 @@
-/* framework/train/distil.c — a student learns what its tokenizers say: iBOT, DINO, BEiT-style recipes and all between.
+/* framework/train/distil.c — a student learns what its tokenizers say: iBOT, DINO, BEiT-style recipes and all
+ * between.
  *
- * The inner part of Algorithm 1 of the iBOT paper, for pictures x with views u, v (global), local views, and masks m:
+ * The inner part of Algorithm 1 of the iBOT paper, for pictures x with views u, v (global), local views, and
+ * masks m:
  *
  *   teacher  h_t(u), h_t(v) on the clean views, and on local ones where patches of them are hidden;
  *            masks, where they follow its attention; targets by its tokenizer's OLD state
@@ -13,20 +15,24 @@
 
 #include "distil.h"
 
-/* ---- the step -------------------------------------------------------------------------------------------------------------- */
+/* ---- the step
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static void distil_prepare(distil *d, const sm_time *time) {
   const sm_train_config *c = &d->t.c;
   int64_t start = 0;
-  if (c->masker.ops && OPS(masker, c->masker)->start_epoch) start = OPS(masker, c->masker)->start_epoch(c->masker.self);
+  if (c->masker.ops && OPS(masker, c->masker)->start_epoch)
+    start = OPS(masker, c->masker)->start_epoch(c->masker.self);
   for (int i = 0; i < c->tokenizers; i++)
-    if (OPS(tokenizer, c->tokenizer[i])->prepare) OPS(tokenizer, c->tokenizer[i])->prepare(c->tokenizer[i].self, time, start);
+    if (OPS(tokenizer, c->tokenizer[i])->prepare)
+      OPS(tokenizer, c->tokenizer[i])->prepare(c->tokenizer[i].self, time, start);
   for (int i = 0; i < c->losses; i++)
     if (OPS(loss, c->loss[i].slot)->prepare) OPS(loss, c->loss[i].slot)->prepare(c->loss[i].slot.self, time);
 }
 
-/* Masks of the whole step from the teacher's attention. Of several micro-batches only the last is still seen afterwards: the
- * others are looked at again when their turn comes. */
+/* Masks of the whole step from the teacher's attention. Of several micro-batches only the last is still seen
+ * afterwards: the others are looked at again when their turn comes. */
 static void distil_late_masks(distil *d, const sm_batch *b) {
   for (int first = 0; d->late_masks && first < b->pictures; first += d->t.micro) {
     const int n = b->pictures - first < d->t.micro ? b->pictures - first : d->t.micro;
@@ -76,11 +82,12 @@ static sm_status distil_accumulate(sm_trainable *t, const sm_batch *b, int first
     distil_add_losses(d, kind);
   }
   if (isfinite(distil_loss(d))) return SM_OK;
-  const sm_item_views views[KINDS] = {{d->kind[GLOBAL].count, t->c.globals}, {d->kind[LOCAL].count, t->c.locals}};
+  const sm_item_views views[KINDS] = {{d->kind[GLOBAL].count, t->c.globals},
+                                      {d->kind[LOCAL].count, t->c.locals}};
   return sm_step_nonfinite(t, d->pass, PASSES, b, first, views, KINDS, err);
 }
 
-/* ---- what is reported ------------------------------------------------------------------------------------------------------ */
+/* ---- what is reported ---------------------------------------------------------------------------------- */
 
 static void distil_report(sm_trainable *t, sm_step_result *r) {
   static const char *const name[4] = {"", "student_entropy.%s", "teacher_entropy.%s", "agreement.%s"};
@@ -91,9 +98,12 @@ static void distil_report(sm_trainable *t, sm_step_result *r) {
   for (int i = 0; i < c->losses; i++) sm_step_put(r, true, d->loss_sum[i], "loss.%s", c->loss[i].slot.name);
   for (int k = 1; k < 4; k++)
     for (int i = 0; i < c->losses; i++)
-      if (d->stat_sum[i][0] > 0) sm_step_put(r, true, d->stat_sum[i][k] / d->stat_sum[i][0], name[k], c->loss[i].slot.name);
+      if (d->stat_sum[i][0] > 0)
+        sm_step_put(r, true, d->stat_sum[i][k] / d->stat_sum[i][0], name[k], c->loss[i].slot.name);
   if (!d->late_masks) return;
-  int64_t all = (int64_t)c->globals * d->kind[GLOBAL].cells; /* share of patches that late masks hide, of the views that are masked */
+  int64_t all =
+      (int64_t)c->globals *
+      d->kind[GLOBAL].cells; /* share of patches that late masks hide, of the views that are masked */
   if (d->kind[LOCAL].masked_views) all += (int64_t)c->locals * d->kind[LOCAL].cells;
   sm_step_put(r, true, d->counts[COUNT_HIDDEN] / (d->counts[COUNT_PICTURES] * (double)all), "hidden", "");
 }
@@ -114,31 +124,38 @@ static void distil_states(sm_trainable *t, sm_step_result *r) {
   const distil *d = (const distil *)t;
   sm_set *state = t->set[SM_SET_STATE];
   for (int k = 0; k < t->c.tokenizers; k++)
-    for (int i = d->state_rows[k].first; OPS(tokenizer, t->c.tokenizer[k])->build_update && i < d->state_rows[k].end; i++)
+    for (int i = d->state_rows[k].first;
+         OPS(tokenizer, t->c.tokenizer[k])->build_update && i < d->state_rows[k].end; i++)
       sm_step_put(r, false, distil_norm(state, i), "norm.%s", sm_set_row(state, i)->name);
 }
 
-/* ---- what is added up ------------------------------------------------------------------------------------------------------ */
+/* ---- what is added up ---------------------------------------------------------------------------------- */
 
 static int distil_sums(sm_trainable *t, sm_step_sum *out, int most) {
   distil *d = (distil *)t;
   const sm_train_config *c = &t->c;
-  sm_step_sum list[3 + 2 * SM_SLOTS_MAX + SM_SLOTS_MAX] = {{.kind = SM_SUM_COUNT, .name = "pictures and hidden patches", .host = d->counts, .n = 2},
-                                                      {.kind = SM_SUM_HOST, .name = "losses", .host = d->loss_sum, .n = c->losses},
-                                                      {.kind = SM_SUM_HOST, .name = "statistics of losses", .host = d->stat_sum[0], .n = 4 * c->losses}};
+  sm_step_sum list[3 + 2 * SM_SLOTS_MAX + SM_SLOTS_MAX] = {
+      {.kind = SM_SUM_COUNT, .name = "pictures and hidden patches", .host = d->counts, .n = 2},
+      {.kind = SM_SUM_HOST, .name = "losses", .host = d->loss_sum, .n = c->losses},
+      {.kind = SM_SUM_HOST, .name = "statistics of losses", .host = d->stat_sum[0], .n = 4 * c->losses}};
   int n = 3;
   for (int i = 0; i < c->tokenizers; i++)
-    if (d->tokenizer_spec[i].whole_step) list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->tokenizer[i].name};
+    if (d->tokenizer_spec[i].whole_step)
+      list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->tokenizer[i].name};
   for (int i = 0; i < c->heads; i++)
-    if (OPS(head, c->head[i])->whole_step) list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->head[i].name};
+    if (OPS(head, c->head[i])->whole_step)
+      list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->head[i].name};
   for (int i = 0; i < c->losses; i++)
-    if (d->loss_spec[i].whole_step) list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->loss[i].slot.name};
+    if (d->loss_spec[i].whole_step)
+      list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->loss[i].slot.name};
   if (n > most) n = most;
   memcpy(out, list, (size_t)n * sizeof *out);
   return n;
 }
 
-/* ---- building -------------------------------------------------------------------------------------------------------------- */
+/* ---- building
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status distil_build(sm_trainable *t, sm_error *err) {
   distil *d = (distil *)t;
@@ -164,7 +181,8 @@ double sm_distil_loss_dim(const sm_trainable *t, int loss) {
   const distil *d = (const distil *)t;
   const int tokenizer = t->c.loss[loss].tokenizer;
   if (tokenizer < 0 || !d->tokenizer_spec[tokenizer].ema) return 0;
-  const sm_target *target =
-      d->loss_spec[loss].site == SM_SITE_VIEW ? &d->view_target[tokenizer] : &d->kind[GLOBAL].patch_target[tokenizer];
+  const sm_target *target = d->loss_spec[loss].site == SM_SITE_VIEW
+                                ? &d->view_target[tokenizer]
+                                : &d->kind[GLOBAL].patch_target[tokenizer];
   return target->form == SM_TARGET_DISTRIBUTION || target->form == SM_TARGET_IDS ? (double)target->dim : 0;
 }

@@ -26,20 +26,20 @@ typedef struct row_range {
 
 /* Global or local views: what the passes over them are fed with, and give. */
 typedef struct view_kind {
-  int views, height, width;      /* per picture; pixels                                                       */
-  int rows, cols, cells;         /* mask cells of a view                                                      */
-  int masked_views;              /* of a picture: how many have hidden patches, at most; 0: there are no masks */
-  int64_t max_masked;            /* hidden patches of one view, at most                                       */
-  bool keep_view, keep_patch;    /* what losses look at; neither: there is no student pass                    */
-  bool taught;                   /* the teacher's backbone runs on them                                       */
-  sm_tensor *count, *pictures, *mask, *drop; /* inputs                                                        */
-  sm_rows *hidden;               /* hidden patches, as cells                                                  */
-  sm_seen seen;                  /* by the teacher                                                            */
-  sm_tensor *attention;          /* of the teacher, where masks follow it                                     */
-  sm_target patch_target[SM_SLOTS_MAX]; /* of each tokenizer                                                  */
+  int views, height, width;   /* per picture; pixels                                                       */
+  int rows, cols, cells;      /* mask cells of a view                                                      */
+  int masked_views;           /* of a picture: how many have hidden patches, at most; 0: there are no masks */
+  int64_t max_masked;         /* hidden patches of one view, at most                                       */
+  bool keep_view, keep_patch; /* what losses look at; neither: there is no student pass                    */
+  bool taught;                /* the teacher's backbone runs on them                                       */
+  sm_tensor *count, *pictures, *mask, *drop; /* inputs */
+  sm_rows *hidden;      /* hidden patches, as cells                                                  */
+  sm_seen seen;         /* by the teacher                                                            */
+  sm_tensor *attention; /* of the teacher, where masks follow it                                     */
+  sm_target patch_target[SM_SLOTS_MAX]; /* of each tokenizer */
   bound_loss loss[SM_SLOTS_MAX];
-  int32_t *masked;               /* of each view of a micro-batch: how many patches are hidden                */
-  uint8_t *drawn;                /* late masks of the step, like sm_batch.mask; else NULL                     */
+  int32_t *masked; /* of each view of a micro-batch: how many patches are hidden                */
+  uint8_t *drawn;  /* late masks of the step, like sm_batch.mask; else NULL                     */
 } view_kind;
 
 typedef struct distil {
@@ -47,7 +47,8 @@ typedef struct distil {
   sm_loss_spec loss_spec[SM_SLOTS_MAX];
   sm_tokenizer_spec tokenizer_spec[SM_SLOTS_MAX];
   bool want_teacher;
-  bool late_masks; /* the masker looks at the teacher's attention: PASS_SEE is there, and masks are drawn after it */
+  bool late_masks; /* the masker looks at the teacher's attention: PASS_SEE is there, and masks are drawn
+                      after it */
   view_kind kind[KINDS];
   int own[SM_SLOTS_MAX]; /* of each tokenizer: its place in views.own, or -1 */
   row_range state_rows[SM_SLOTS_MAX], frozen_rows[SM_SLOTS_MAX]; /* of each tokenizer in its sets */
@@ -75,7 +76,8 @@ sm_status sm_distil_load_frozen(sm_trainable *, sm_error *);
 sm_tokenizer_env sm_distil_env(distil *, int tokenizer, int kind);
 /* distil_passes.c */
 void sm_distil_passes(distil *);
-/* distil_feed.c: room for host lists; pictures of a kind alone; a micro-batch into all inputs, and the pairs of all losses. */
+/* distil_feed.c: room for host lists; pictures of a kind alone; a micro-batch into all inputs, and the pairs
+ * of all losses. */
 sm_status sm_distil_lists(distil *, sm_error *);
 void sm_distil_feed_pictures(distil *, int kind, const sm_batch *, int first, int n);
 sm_status sm_distil_feed(distil *, const sm_batch *, int first, int n, sm_error *);

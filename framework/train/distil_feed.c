@@ -1,5 +1,5 @@
-/* framework/train/distil_feed.c — a micro-batch into the inputs of the graph: pictures, masks, drop-path factors, hidden patches,
- * and the pairs of the losses. */
+/* framework/train/distil_feed.c — a micro-batch into the inputs of the graph: pictures, masks, drop-path
+ * factors, hidden patches, and the pairs of the losses. */
 #include <string.h>
 
 #include "distil.h"
@@ -17,14 +17,17 @@ sm_status sm_distil_lists(distil *d, sm_error *err) {
   return memory ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for what trains");
 }
 
-/* ---- pictures -------------------------------------------------------------------------------------------------------------- */
+/* ---- pictures
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 void sm_distil_feed_pictures(distil *d, int kind, const sm_batch *b, int first, int n) {
   const view_kind *k = &d->kind[kind];
   if (!k->pictures) return;
   const int64_t views = (int64_t)n * k->views, pixels = sm_item_elements(k->pictures);
   sm_put(k->count, (double)views);
-  sm_write(k->pictures, 0, views * pixels, (kind == LOCAL ? b->local : b->global) + (int64_t)first * k->views * pixels);
+  sm_write(k->pictures, 0, views * pixels,
+           (kind == LOCAL ? b->local : b->global) + (int64_t)first * k->views * pixels);
 }
 
 static void feed_own_views(distil *d, const sm_batch *b, int first, int n) {
@@ -34,15 +37,16 @@ static void feed_own_views(distil *d, const sm_batch *b, int first, int n) {
   }
 }
 
-/* Stochastic depth: a factor 0 or 1/keep for each view and site, drawn for the sample and not for its place in memory. */
+/* Stochastic depth: a factor 0 or 1/keep for each view and site, drawn for the sample and not for its place
+ * in memory. */
 static void feed_drop(distil *d, const view_kind *k, const sm_batch *b, int first, int n, int first_view) {
   const int sites = d->t.spec.drop_sites;
   const int64_t slot = b->step % d->t.c.steps_per_epoch * d->t.c.batch_size + b->place + first;
   float factor[SM_SITES_MAX];
   if (!k->drop) return;
   for (int64_t row = 0; row < (int64_t)n * k->views; row++) {
-    sm_rng rng = sm_rng_make(d->t.c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + row / k->views),
-                             (uint32_t)(first_view + row % k->views));
+    sm_rng rng = sm_rng_make(d->t.c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch,
+                             (uint64_t)(slot + row / k->views), (uint32_t)(first_view + row % k->views));
     for (int i = 0; i < sites; i++) {
       const double keep = 1 - d->t.spec.drop_rate[i];
       factor[i] = keep >= 1 ? 1 : sm_rng_uniform(&rng) < keep ? (float)(1 / keep) : 0;
@@ -51,7 +55,9 @@ static void feed_drop(distil *d, const view_kind *k, const sm_batch *b, int firs
   }
 }
 
-/* ---- masks ----------------------------------------------------------------------------------------------------------------- */
+/* ---- masks
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 /* (pictures·views, cells), or NULL: nothing is hidden. */
 static const uint8_t *feed_masks_of(const view_kind *k, bool local, const sm_batch *b) {
@@ -63,17 +69,20 @@ int64_t sm_distil_count_hidden(const distil *d, const sm_batch *b) {
   for (int kind = 0; kind < KINDS; kind++) {
     const view_kind *k = &d->kind[kind];
     const uint8_t *masks = feed_masks_of(k, kind == LOCAL, b);
-    for (int64_t i = 0, all = (int64_t)b->pictures * k->views * k->cells; masks && i < all; i++) n += masks[i];
+    for (int64_t i = 0, all = (int64_t)b->pictures * k->views * k->cells; masks && i < all; i++)
+      n += masks[i];
   }
   return n;
 }
 
-static sm_status feed_check_promise(const distil *d, const view_kind *k, int masked, int masked_views, sm_error *err) {
+static sm_status feed_check_promise(const distil *d, const view_kind *k, int masked, int masked_views,
+                                    sm_error *err) {
   if (masked > k->max_masked)
-    return sm_fail(err, SM_EINTERNAL, "masker '%s' hid %d of %d patches, but promised at most %lld", d->t.c.masker.name,
-                   masked, k->cells, (long long)k->max_masked);
+    return sm_fail(err, SM_EINTERNAL, "masker '%s' hid %d of %d patches, but promised at most %lld",
+                   d->t.c.masker.name, masked, k->cells, (long long)k->max_masked);
   if (masked_views > k->masked_views)
-    return sm_fail(err, SM_EINTERNAL, "more than %d of %d views of a picture have hidden patches", k->masked_views, k->views);
+    return sm_fail(err, SM_EINTERNAL, "more than %d of %d views of a picture have hidden patches",
+                   k->masked_views, k->views);
   return SM_OK;
 }
 
@@ -104,10 +113,12 @@ static sm_status feed_masks(distil *d, int kind, const sm_batch *b, int first, i
   return feed_hidden(d, k, masks, views, err);
 }
 
-/* ---- pairs ----------------------------------------------------------------------------------------------------------------- */
+/* ---- pairs
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
-/* The mean of a patch loss is over all views that may have hidden patches: all global ones, also where only one of them is masked
- * in turn, and the local ones where they are. */
+/* The mean of a patch loss is over all views that may have hidden patches: all global ones, also where only
+ * one of them is masked in turn, and the local ones where they are. */
 sm_pair_request sm_distil_pair_request(const distil *d, int loss, int kind) {
   const sm_train_config *c = &d->t.c;
   return (sm_pair_request){.site = d->loss_spec[loss].site,
@@ -133,7 +144,9 @@ static void feed_pairs(distil *d, int kind, int n) {
   }
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------------------- */
+/* ---- all of it
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 sm_status sm_distil_feed(distil *d, const sm_batch *b, int first, int n, sm_error *err) {
   const double start = sm_now();

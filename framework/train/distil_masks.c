@@ -1,8 +1,8 @@
 /* framework/train/distil_masks.c — late masks: those that a masker draws from the teacher's attention
  * (sm_masker_ops.needs_attention; AttMask). All others come with the batch.
  *
- * The draws are those of the loader: keyed by (seed, epoch, slot, view), made by its own function, so they depend on the step, the
- * pictures and the teacher's weights alone, and not on threads or micro-batches. */
+ * The draws are those of the loader: keyed by (seed, epoch, slot, view), made by its own function, so they
+ * depend on the step, the pictures and the teacher's weights alone, and not on threads or micro-batches. */
 #include "framework/data/views.h"
 #include "distil.h"
 
@@ -13,7 +13,8 @@ sm_status sm_distil_mask_room(distil *d, sm_error *err) {
   for (int kind = 0; kind < KINDS; kind++) {
     view_kind *k = &d->kind[kind];
     if (!k->masked_views) continue;
-    const size_t views = (size_t)d->t.c.batch_size * (size_t)k->views, one = (size_t)(k->attention->dim[1] * k->cells);
+    const size_t views = (size_t)d->t.c.batch_size * (size_t)k->views,
+                 one = (size_t)(k->attention->dim[1] * k->cells);
     memory = (k->drawn = sm_arena_alloc(d->t.arena, views * (size_t)k->cells)) && memory;
     if (one > longest) longest = one;
   }

@@ -1,17 +1,19 @@
 /* framework/train/distil_passes.c — the passes of student and teacher.
  *
- *   teacher         clean global views, and local ones where patches of them are hidden → targets of each tokenizer. Where the
- *                   masker wants the teacher's attention it is cut in two: *see* runs the backbone, *targets* the rest
- *   student         global views: backbone, the heads on the view and on hidden patches only, losses, backward
- *   student local   the same for local views
- *   update          the states of tokenizers and heads
+ *   teacher         clean global views, and local ones where patches of them are hidden → targets of each
+ * tokenizer. Where the masker wants the teacher's attention it is cut in two: *see* runs the backbone,
+ * *targets* the rest student         global views: backbone, the heads on the view and on hidden patches
+ * only, losses, backward student local   the same for local views update          the states of tokenizers
+ * and heads
  *
  * What a step does with them is in distil.c. */
 #include <stdio.h>
 
 #include "distil.h"
 
-/* ---- inputs ---------------------------------------------------------------------------------------------------------------- */
+/* ---- inputs
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void passes_inputs(distil *d, int kind) {
   static const struct {
@@ -25,17 +27,21 @@ static void passes_inputs(distil *d, int kind) {
   k->pictures = sm_input_real(g, name[kind].views, 4, (int64_t[]){views, 3, k->height, k->width}, k->count);
   for (int o = 0; o < d->t.views.owns && kind == GLOBAL; o++) {
     const sm_view_recipe *own = &d->t.views.own[o].view;
-    d->own_view[o] = sm_input_real(g, "tokenizer's views", 4, (int64_t[]){views, 3, own->height, own->width}, k->count);
+    d->own_view[o] =
+        sm_input_real(g, "tokenizer's views", 4, (int64_t[]){views, 3, own->height, own->width}, k->count);
   }
   if (kind == GLOBAL || k->masked_views) {
     const int64_t masked = d->t.micro * k->masked_views * k->max_masked;
     if (k->masked_views) k->mask = sm_input(g, "masks", SM_U8, 2, (int64_t[]){views, k->cells}, k->count);
     k->hidden = sm_rows_new(g, "hidden patches", masked > 0 ? masked : 1, views, k->cells, k->count);
   }
-  if (d->t.spec.drop_sites) k->drop = sm_input_real(g, name[kind].drop, 2, (int64_t[]){views, d->t.spec.drop_sites}, k->count);
+  if (d->t.spec.drop_sites)
+    k->drop = sm_input_real(g, name[kind].drop, 2, (int64_t[]){views, d->t.spec.drop_sites}, k->count);
 }
 
-/* ---- teacher --------------------------------------------------------------------------------------------------------------- */
+/* ---- teacher
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static void passes_backbone(distil *d, int set, const sm_backbone_in *in, sm_backbone_out *out) {
   sm_backbone_build(d->t.c.backbone.name, d->t.c.backbone.ops, d->t.c.backbone.self, d->t.graph,
@@ -96,7 +102,8 @@ static sm_seen passes_seen_by(const distil *d, int i, int kind) {
   return seen;
 }
 
-/* What a tokenizer says of the views of a kind; of local ones it is asked only where patches of them are hidden. */
+/* What a tokenizer says of the views of a kind; of local ones it is asked only where patches of them are
+ * hidden. */
 static void passes_targets(distil *d, int i, int kind) {
   const sm_train_slot *slot = &d->t.c.tokenizer[i];
   const sm_tokenizer_ops *ops = slot->ops;
@@ -111,7 +118,8 @@ static void passes_targets(distil *d, int i, int kind) {
 }
 
 static void passes_build_teacher(distil *d) {
-  d->pass[PASS_TEACHER] = sm_pass_begin(d->t.graph, d->want_teacher && !d->late_masks ? "teacher" : "targets");
+  d->pass[PASS_TEACHER] =
+      sm_pass_begin(d->t.graph, d->want_teacher && !d->late_masks ? "teacher" : "targets");
   sm_scope_push(d->t.graph, "teacher");
   for (int kind = 0; kind < KINDS; kind++) {
     if (kind == LOCAL && !d->kind[LOCAL].keep_patch) continue;
@@ -122,16 +130,19 @@ static void passes_build_teacher(distil *d) {
   sm_pass_end(d->t.graph);
 }
 
-/* ---- student --------------------------------------------------------------------------------------------------------------- */
+/* ---- student
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static const sm_target *passes_target_of(distil *d, int loss, int kind) {
   const sm_train_loss *l = &d->t.c.loss[loss];
   const sm_site site = d->loss_spec[loss].site;
   if (l->tokenizer < 0) return NULL;
-  const sm_target *t = site == SM_SITE_VIEW ? &d->view_target[l->tokenizer] : &d->kind[kind].patch_target[l->tokenizer];
+  const sm_target *t =
+      site == SM_SITE_VIEW ? &d->view_target[l->tokenizer] : &d->kind[kind].patch_target[l->tokenizer];
   if (!t->form)
-    sm_graph_fail(d->t.graph, "tokenizer '%s' gave no %s target for loss '%s'", d->t.c.tokenizer[l->tokenizer].name,
-                  site == SM_SITE_VIEW ? "view" : "patch", l->slot.name);
+    sm_graph_fail(d->t.graph, "tokenizer '%s' gave no %s target for loss '%s'",
+                  d->t.c.tokenizer[l->tokenizer].name, site == SM_SITE_VIEW ? "view" : "patch", l->slot.name);
   return t;
 }
 
@@ -206,7 +217,9 @@ static void passes_build_student(distil *d, int kind) {
   sm_pass_end(g);
 }
 
-/* ---- update ---------------------------------------------------------------------------------------------------------------- */
+/* ---- update
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void passes_build_update(distil *d) {
   const sm_train_config *c = &d->t.c;
@@ -218,7 +231,8 @@ static void passes_build_update(distil *d) {
   }
   for (int i = 0; i < 2 * c->heads; i++) {
     const sm_head *h = i % 2 ? &d->teacher_head[i / 2] : &d->student_head[i / 2];
-    if (h->ops && (h->view_dim || h->patch_dim) && h->ops->build_update) h->ops->build_update(h->self, d->t.graph, h);
+    if (h->ops && (h->view_dim || h->patch_dim) && h->ops->build_update)
+      h->ops->build_update(h->self, d->t.graph, h);
   }
   sm_pass_end(d->t.graph);
 }

@@ -1,14 +1,18 @@
-/* framework/train/distil_sets.c — the parameter sets of student and teacher: who declares what, where the values come from.
+/* framework/train/distil_sets.c — the parameter sets of student and teacher: who declares what, where the
+ * values come from.
  *
  *   student  backbone and heads
- *   teacher  the same backbone, and the heads that an online tokenizer runs; nothing where no tokenizer looks at a teacher
- *   state    what tokenizers and heads keep between steps (centres, running means), or learn before the first one (codebooks)
- *   frozen   weights that tokenizers load from files; not part of checkpoints */
+ *   teacher  the same backbone, and the heads that an online tokenizer runs; nothing where no tokenizer looks
+ * at a teacher state    what tokenizers and heads keep between steps (centres, running means), or learn
+ * before the first one (codebooks) frozen   weights that tokenizers load from files; not part of checkpoints
+ */
 #include <string.h>
 
 #include "distil.h"
 
-/* ---- heads ----------------------------------------------------------------------------------------------------------------- */
+/* ---- heads
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 /* Width of a head at a site: what it asks for, else what the joined tokenizer gives. */
 static int sets_head_dim(const distil *d, int head, sm_site site) {
@@ -25,7 +29,8 @@ static int sets_head_dim(const distil *d, int head, sm_site site) {
 
 static const char *sets_prefix(distil *d, const char *kind, const char *name, const char *role) {
   char text[128];
-  const char *p = sm_arena_printf(d->t.arena, "%s%s", sm_instance_prefix(text, sizeof text, kind, name), role);
+  const char *p =
+      sm_arena_printf(d->t.arena, "%s%s", sm_instance_prefix(text, sizeof text, kind, name), role);
   if (!p) d->t.no_memory = true; /* told by sm_distil_sets, when all is declared */
   return p ? p : "";
 }
@@ -41,13 +46,14 @@ static bool sets_runs(const distil *d, int head, sm_site site, sm_role role) {
 static void sets_head(distil *d, int i, sm_role role, sm_set *set, sm_head *h) {
   const sm_train_slot *slot = &d->t.c.head[i];
   sm_set *state = d->t.set[SM_SET_STATE];
-  *h = (sm_head){.ops = OPS(head, *slot),
-                 .self = slot->self,
-                 .params = {set, sets_prefix(d, "head", slot->name, "")},
-                 .state = {state, sets_prefix(d, "head", slot->name, role == SM_ROLE_TEACHER ? "teacher." : "student.")},
-                 .role = role,
-                 .training = true,
-                 .dim = d->t.spec.dim};
+  *h = (sm_head){
+      .ops = OPS(head, *slot),
+      .self = slot->self,
+      .params = {set, sets_prefix(d, "head", slot->name, "")},
+      .state = {state, sets_prefix(d, "head", slot->name, role == SM_ROLE_TEACHER ? "teacher." : "student.")},
+      .role = role,
+      .training = true,
+      .dim = d->t.spec.dim};
   h->view_dim = sets_runs(d, i, SM_SITE_VIEW, role) ? sets_head_dim(d, i, SM_SITE_VIEW) : 0;
   h->patch_dim = sets_runs(d, i, SM_SITE_PATCH, role) ? sets_head_dim(d, i, SM_SITE_PATCH) : 0;
   if (!h->view_dim && !h->patch_dim) return;
@@ -60,11 +66,14 @@ static void sets_network(distil *d, int which, sm_role role, sm_head *heads) {
   const sm_train_config *c = &d->t.c;
   if (role == SM_ROLE_TEACHER && !d->want_teacher) return;
   OPS(backbone, c->backbone)
-      ->declare(c->backbone.self, c->global_height, c->global_width, &(sm_params){d->t.set[which], SM_BACKBONE_PREFIX});
+      ->declare(c->backbone.self, c->global_height, c->global_width,
+                &(sm_params){d->t.set[which], SM_BACKBONE_PREFIX});
   for (int i = 0; i < c->heads; i++) sets_head(d, i, role, d->t.set[which], &heads[i]);
 }
 
-/* ---- tokenizers ------------------------------------------------------------------------------------------------------------ */
+/* ---- tokenizers
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_params sets_tokenizer_params(distil *d, int set, int tokenizer) {
   return (sm_params){d->t.set[set], sets_prefix(d, "tokenizer", d->t.c.tokenizer[tokenizer].name, "")};
@@ -75,12 +84,14 @@ static void sets_tokenizer(distil *d, int i) {
   const sm_tokenizer_ops *ops = slot->ops;
   const sm_tokenizer_spec *spec = &d->tokenizer_spec[i];
   const int head = d->t.c.tokenizer_head[i];
-  const sm_params state = sets_tokenizer_params(d, SM_SET_STATE, i), frozen = sets_tokenizer_params(d, SM_SET_FROZEN, i);
+  const sm_params state = sets_tokenizer_params(d, SM_SET_STATE, i),
+                  frozen = sets_tokenizer_params(d, SM_SET_FROZEN, i);
   row_range *kept = &d->state_rows[i], *fixed = &d->frozen_rows[i];
   int dim[2] = {spec->view_dim, spec->patch_dim};
   if (head >= 0) dim[0] = d->teacher_head[head].view_dim, dim[1] = d->teacher_head[head].patch_dim;
   else
-    for (int k = 0; k < d->t.c.losses; k++) { /* as wide as the head that is compared with it, where it leaves that open */
+    for (int k = 0; k < d->t.c.losses;
+         k++) { /* as wide as the head that is compared with it, where it leaves that open */
       const sm_train_loss *l = &d->t.c.loss[k];
       const sm_site site = d->loss_spec[k].site;
       if (l->tokenizer == i && l->head >= 0 && !dim[site]) dim[site] = sets_head_dim(d, l->head, site);
@@ -118,7 +129,9 @@ sm_head sm_distil_head(const sm_trainable *t, int set, sm_site site) {
   const sm_head *heads = set == SM_SET_TEACHER ? d->teacher_head : d->student_head;
   for (int i = 0; i < t->c.losses; i++) { /* an objective has none */
     const int k = t->c.loss[i].head;
-    if (k < 0 || d->loss_spec[i].site != site || !(site == SM_SITE_VIEW ? heads[k].view_dim : heads[k].patch_dim)) continue;
+    if (k < 0 || d->loss_spec[i].site != site ||
+        !(site == SM_SITE_VIEW ? heads[k].view_dim : heads[k].patch_dim))
+      continue;
     sm_head head = heads[k];
     head.training = false;
     return head;
@@ -126,7 +139,9 @@ sm_head sm_distil_head(const sm_trainable *t, int set, sm_site site) {
   return (sm_head){0};
 }
 
-/* ---- all of them ----------------------------------------------------------------------------------------------------------- */
+/* ---- all of them
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 sm_status sm_distil_sets(distil *d, sm_error *err) {
   sm_trainable *t = &d->t;
@@ -135,7 +150,8 @@ sm_status sm_distil_sets(distil *d, sm_error *err) {
   for (int i = 0; i < t->c.tokenizers; i++) sets_tokenizer(d, i);
   if (t->no_memory) return sm_fail(err, SM_ENOMEM, "no memory for what trains");
   sm_status status = sm_trainable_seal(t, err);
-  if (!status && d->want_teacher && !(t->ema = sm_ema_link_new(t->set[SM_SET_TEACHER], t->set[SM_SET_STUDENT], err)))
+  if (!status && d->want_teacher &&
+      !(t->ema = sm_ema_link_new(t->set[SM_SET_TEACHER], t->set[SM_SET_STUDENT], err)))
     status = SM_ENOMEM;
   return status;
 }

@@ -1,7 +1,8 @@
-/* framework/train/distil_specs.c — what backbone, tokenizers, losses and masker say of themselves, and what follows from it for the
- * global and the local views.
+/* framework/train/distil_specs.c — what backbone, tokenizers, losses and masker say of themselves, and what
+ * follows from it for the global and the local views.
  *
- * Recipes are refused before (recipe/fit.c); what is refused here is for whoever makes a configuration without one. */
+ * Recipes are refused before (recipe/fit.c); what is refused here is for whoever makes a configuration
+ * without one. */
 #include <math.h>
 #include <string.h>
 
@@ -19,24 +20,28 @@ static sm_status specs_name(const char *kind, const char *name, sm_error *err) {
 static sm_status specs_names(const sm_train_config *c, sm_error *err) {
   sm_status status = SM_OK;
   for (int i = 0; !status && i < c->heads; i++) status = specs_name("head", c->head[i].name, err);
-  for (int i = 0; !status && i < c->tokenizers; i++) status = specs_name("tokenizer", c->tokenizer[i].name, err);
+  for (int i = 0; !status && i < c->tokenizers; i++)
+    status = specs_name("tokenizer", c->tokenizer[i].name, err);
   for (int i = 0; !status && i < c->losses; i++) status = specs_name("loss", c->loss[i].slot.name, err);
   return status;
 }
 
 static sm_status specs_backbone(distil *d, sm_error *err) {
   const sm_train_config *c = &d->t.c;
-  sm_status status = sm_backbone_ask(c->backbone.name, c->backbone.ops, c->backbone.self, c->global_height, c->global_width, &d->t.spec, err);
+  sm_status status = sm_backbone_ask(c->backbone.name, c->backbone.ops, c->backbone.self, c->global_height,
+                                     c->global_width, &d->t.spec, err);
   if (status) return status;
   d->t.grid[GLOBAL] = (sm_block_spec){d->t.spec.dim, d->t.spec.rows, d->t.spec.cols};
   if (c->locals) {
     sm_backbone_spec *local = sm_arena_alloc(d->t.arena, sizeof *local);
     if (!local) return sm_fail(err, SM_ENOMEM, "no memory for what trains");
-    status = sm_backbone_ask(c->backbone.name, c->backbone.ops, c->backbone.self, c->local_height, c->local_width, local, err);
+    status = sm_backbone_ask(c->backbone.name, c->backbone.ops, c->backbone.self, c->local_height,
+                             c->local_width, local, err);
     if (status) return status;
     d->t.grid[LOCAL] = (sm_block_spec){local->dim, local->rows, local->cols};
   }
-  for (int kind = 0; kind < KINDS; kind++) d->kind[kind].rows = d->t.grid[kind].rows, d->kind[kind].cols = d->t.grid[kind].cols;
+  for (int kind = 0; kind < KINDS; kind++)
+    d->kind[kind].rows = d->t.grid[kind].rows, d->kind[kind].cols = d->t.grid[kind].cols;
   d->t.views.globals = c->globals;
   d->t.views.locals = c->locals;
   d->t.views.global_first = c->global_first;
@@ -72,8 +77,9 @@ static sm_status specs_local_patches(const distil *d, int loss, sm_error *err) {
   if (d->loss_spec[loss].local_views &&
       (!t || (OPS(tokenizer, *t)->build_local && !d->tokenizer_spec[l->tokenizer].own)))
     return SM_OK;
-  return sm_fail(err, SM_EUNSUPPORTED, "loss '%s' and tokenizer '%s' do not work on hidden patches of local views",
-                 l->slot.name, t ? t->name : "none");
+  return sm_fail(err, SM_EUNSUPPORTED,
+                 "loss '%s' and tokenizer '%s' do not work on hidden patches of local views", l->slot.name,
+                 t ? t->name : "none");
 }
 
 /* After losses and tokenizers are known. */

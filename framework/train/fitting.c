@@ -1,9 +1,9 @@
-/* framework/train/fitting.c — tokenizers that learn from training pictures before the first step (a codebook of
- * patches): what they are given to look at.
+/* framework/train/fitting.c — tokenizers that learn from training pictures before the first step (a codebook
+ * of patches): what they are given to look at.
  *
  * Views come from a training loader of its own, that makes the first global view only: cut and changed as in
- * training, in the tokenizer's size and normalisation. Its epochs begin where no run will ever come, so the draws
- * are not those of training and still follow from the seed alone. */
+ * training, in the tokenizer's size and normalisation. Its epochs begin where no run will ever come, so the
+ * draws are not those of training and still follow from the seed alone. */
 #include <string.h>
 
 #include "train.h"
@@ -18,7 +18,7 @@ typedef struct source {
   size_t floats;   /* of a view */
 } source;
 
-static sm_status next_views(sm_sampler *sampler, int64_t n, float *views, sm_error *err) {
+static sm_status fitting_next_views(sm_sampler *sampler, int64_t n, float *views, sm_error *err) {
   source *from = sampler->core;
   if (sm_signals_stop()) {
     sm_fail(err, SM_EINTERRUPTED, "stopped before the first step");
@@ -40,7 +40,7 @@ static sm_status next_views(sm_sampler *sampler, int64_t n, float *views, sm_err
 }
 
 /* The first global view as tokenizer's own view `k` (-1: as it is). */
-static sm_view_recipe view_of(const sm_views *views, int k) {
+static sm_view_recipe fitting_view_of(const sm_views *views, int k) {
   sm_view_recipe r = views->global_first;
   if (k < 0) return r;
   const sm_own_recipe *own = &views->own[k];
@@ -53,11 +53,11 @@ static sm_view_recipe view_of(const sm_views *views, int k) {
   return r;
 }
 
-static sm_status fit(const sm_train_tokenizer *t, const sm_fitting *f, sm_error *err) {
+static sm_status fitting_fit(const sm_train_tokenizer *t, const sm_fitting *f, sm_error *err) {
   const int64_t count = f->dataset.ops->count(f->dataset.self);
   const int batch = count < BATCH ? (int)count : BATCH;
   sm_loader_config c = {.dataset = f->dataset,
-                        .views = {.globals = 1, .global_first = view_of(&f->views, t->own)},
+                        .views = {.globals = 1, .global_first = fitting_view_of(&f->views, t->own)},
                         .seed = f->seed,
                         .batch_size = batch,
                         .workers = f->workers,
@@ -76,7 +76,7 @@ static sm_status fit(const sm_train_tokenizer *t, const sm_fitting *f, sm_error 
                         .seed = f->seed,
                         .pool = f->pool,
                         .core = &from,
-                        .next = next_views};
+                        .next = fitting_next_views};
   sm_log(SM_LOG_INFO, "tokenizer '%s' learns from training pictures", t->name);
   status = t->ops->fit(t->self, &t->state, &sampler, err);
   sm_loader_free(from.loader);
@@ -87,7 +87,7 @@ sm_status sm_fit_tokenizers(sm_trainable *trainable, int tokenizers, const sm_fi
   sm_status status = SM_OK;
   for (int i = 0; i < tokenizers && !status; i++) {
     const sm_train_tokenizer t = sm_distil_tokenizer(trainable, i);
-    if (t.ops->fit) status = fit(&t, f, err);
+    if (t.ops->fit) status = fitting_fit(&t, f, err);
   }
   return status;
 }

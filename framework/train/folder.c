@@ -19,7 +19,7 @@ extern char *openblas_get_corename(void);
 extern char *openblas_get_config(void);
 const char *sm_blas_core(void) { return openblas_get_corename(); }
 
-static sm_status lock_folder(sm_run_folder *f, sm_error *err) {
+static sm_status folder_lock_folder(sm_run_folder *f, sm_error *err) {
   char path[2200];
   snprintf(path, sizeof path, "%s/lock", f->path);
   f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -40,7 +40,7 @@ typedef struct differences {
   bool schedules; /* looked for now; others before, since a schedule that was left open follows from them */
 } differences;
 
-static void note_difference(void *ctx, const char *path, const char *old, const char *now) {
+static void folder_note_difference(void *ctx, const char *path, const char *old, const char *now) {
   differences *d = ctx;
   bool schedule = (old && *old == '{') || (now && *now == '{');
   if (sm_recipe_conduct(path) || schedule != d->schedules || ++d->n > DIFFERENCES_SHOWN) return;
@@ -49,7 +49,8 @@ static void note_difference(void *ctx, const char *path, const char *old, const 
 }
 
 /* A folder that holds a recipe must hold this one; the message shows the first differences. */
-static sm_status same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *registry, sm_error *err) {
+static sm_status folder_same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *registry,
+                                    sm_error *err) {
   char path[2200];
   struct stat st;
   snprintf(path, sizeof path, "%s/recipe.yaml", f->path);
@@ -66,7 +67,7 @@ static sm_status same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *
     differences d = {0};
     for (int i = 0; i < 2; i++) {
       d.schedules = i;
-      sm_recipe_compare(old, r, note_difference, &d);
+      sm_recipe_compare(old, r, folder_note_difference, &d);
     }
     sm_fail(err, SM_EINVAL, "this run was started with another recipe; %d value%s differ%s: %s%s", d.n,
             d.n == 1 ? "" : "s", d.n == 1 ? "s" : "", d.text.s ? d.text.s : "",
@@ -80,7 +81,7 @@ static sm_status same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *
 }
 
 /* NAME.tmp-PID or NAME.tmp-PID.N, as sm_file calls what it has not finished (base/file.c). */
-static bool is_temporary(const char *name) {
+static bool folder_is_temporary(const char *name) {
   const char *mark = NULL;
   for (const char *p = name; (p = strstr(p, ".tmp-")); p++) mark = p;
   if (!mark || mark == name) return false;
@@ -90,11 +91,11 @@ static bool is_temporary(const char *name) {
 
 /* We hold the run's lock: what is unfinished here is a dead process's, and may be as large as a checkpoint.
  */
-static void tidy(const char *folder) {
+static void folder_tidy(const char *folder) {
   DIR *dir = opendir(folder);
   if (!dir) return;
   for (struct dirent *e; (e = readdir(dir));)
-    if (is_temporary(e->d_name)) unlinkat(dirfd(dir), e->d_name, 0);
+    if (folder_is_temporary(e->d_name)) unlinkat(dirfd(dir), e->d_name, 0);
   closedir(dir);
 }
 
@@ -105,17 +106,17 @@ sm_status sm_folder_open(sm_run_folder *f, const char *runs, const sm_recipe *r,
   snprintf(f->path, sizeof f->path, "%s/%s", runs, r->name);
   snprintf(f->checkpoints, sizeof f->checkpoints, "%s/checkpoints", f->path);
   sm_status status = sm_mkdirs(f->checkpoints, err);
-  if (!status) status = lock_folder(f, err);
-  if (!status) status = same_recipe(f, r, registry, err);
+  if (!status) status = folder_lock_folder(f, err);
+  if (!status) status = folder_same_recipe(f, r, registry, err);
   if (status) return status;
-  tidy(f->path);
-  tidy(f->checkpoints);
+  folder_tidy(f->path);
+  folder_tidy(f->checkpoints);
   return SM_OK;
 }
 
 /* ---- what it was made with ----------------------------------------------------------------------------- */
 
-static void cpu_model(char *out, size_t size) {
+static void folder_cpu_model(char *out, size_t size) {
   snprintf(out, size, "unknown");
   FILE *f = fopen("/proc/cpuinfo", "r");
   char line[256];
@@ -128,7 +129,7 @@ static void cpu_model(char *out, size_t size) {
   if (f) fclose(f);
 }
 
-static void add_plugins(sm_json *j, const sm_recipe *r) {
+static void folder_add_plugins(sm_json *j, const sm_recipe *r) {
   sm_slot_ref refs[SM_SLOT_REFS_MAX];
   int n = sm_recipe_slots(r, refs);
   sm_json_array(j, "plugins");
@@ -157,7 +158,7 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
   }
   struct utsname system;
   uname(&system);
-  cpu_model(cpu, sizeof cpu);
+  folder_cpu_model(cpu, sizeof cpu);
   time_t now = time(NULL);
   strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
   sm_json j = {0};
@@ -171,7 +172,7 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
   sm_json_string(&j, "kernels", isa);
   sm_json_string(&j, "openblas", openblas_get_config());
   sm_json_int(&j, "threads", threads);
-  add_plugins(&j, r);
+  folder_add_plugins(&j, r);
   const char *text = sm_json_finish(&j);
   snprintf(path, sizeof path, "%s/environment.json", f->path);
   sm_status status = text ? sm_file_put(path, text, strlen(text), err)
@@ -183,7 +184,7 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
 /* ---- logs ---------------------------------------------------------------------------------------------- */
 
 /* Bytes of timing.jsonl up to the records of steps after `step`; its lines begin {"step":N. */
-static int64_t timing_length(const char *path, int64_t step) {
+static int64_t folder_timing_length(const char *path, int64_t step) {
   FILE *f = fopen(path, "r");
   if (!f) return 0;
   char line[4096];
@@ -203,7 +204,7 @@ sm_status sm_folder_logs(sm_run_folder *f, const sm_run_state *s, sm_error *err)
   snprintf(path, sizeof path, "%s/metrics.jsonl", f->path);
   if (!(f->metrics = sm_jsonl_open(path, s->metrics_bytes, err))) return err ? err->code : SM_EIO;
   snprintf(path, sizeof path, "%s/timing.jsonl", f->path);
-  if (!(f->timing = sm_jsonl_open(path, s->step ? timing_length(path, s->step) : 0, err)))
+  if (!(f->timing = sm_jsonl_open(path, s->step ? folder_timing_length(path, s->step) : 0, err)))
     return err ? err->code : SM_EIO;
   snprintf(path, sizeof path, "%s/tensorboard", f->path);
   if (!(f->events = sm_tb_open(path, s->step ? s->step + 1 : -1, err))) return err ? err->code : SM_EIO;

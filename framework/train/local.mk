@@ -15,7 +15,7 @@ libsmalti_la_SOURCES += \
   framework/train/objective.c \
   framework/train/open.c \
   framework/train/record.c \
-  framework/train/session.h \
+  framework/train/session.c framework/train/session.h \
   framework/train/signals.c \
   framework/train/step.c \
   framework/train/train.h \

@@ -1,7 +1,7 @@
 /* framework/train/loop.c — training a recipe: step by step to the end, leaving everything tidy.
  *
- * The loop knows batches, steps, records, evaluations and checkpoints; what a step computes is the objective's affair
- * (ssl.h), what a run leaves behind folder.h's. A checkpoint is the last act of a step. */
+ * The loop knows batches, steps, records, evaluations and checkpoints; what a step computes is the
+ * objective's affair (ssl.h), what a run leaves behind folder.h's. A checkpoint is the last act of a step. */
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -13,7 +13,7 @@
 /* ---- checkpoints --------------------------------------------------------------------------------------- */
 
 /* One line a picture whatever its name holds: control characters and backslashes as \\xHH. */
-static void add_escaped(sm_text *text, const char *name) {
+static void loop_add_escaped(sm_text *text, const char *name) {
   for (const unsigned char *c = (const unsigned char *)name; *c; c++)
     if (*c < 0x20 || *c == '\\' || *c == 0x7f) sm_text_add(text, "\\x%02x", *c);
     else sm_text_bytes(text, c, 1);
@@ -21,7 +21,7 @@ static void add_escaped(sm_text *text, const char *name) {
 
 /* What earlier sessions wrote about the pictures they found bad; the loader no longer knows their reasons.
  * Returns the number of lines taken over: all or none. */
-static int64_t earlier_lines(const char *path, int64_t wanted, sm_text *text) {
+static int64_t loop_earlier_lines(const char *path, int64_t wanted, sm_text *text) {
   char *old = NULL, *end;
   size_t bytes;
   if (!wanted || sm_file_get(path, (size_t)1 << 30, &old, &bytes, NULL)) return 0;
@@ -32,12 +32,12 @@ static int64_t earlier_lines(const char *path, int64_t wanted, sm_text *text) {
   return lines == wanted ? wanted : 0;
 }
 
-static sm_status write_bad_pictures(sm_session *s, const sm_bad *bad, int64_t n, sm_error *err) {
+static sm_status loop_write_bad_pictures(sm_session *s, const sm_bad *bad, int64_t n, sm_error *err) {
   char path[2200];
   sm_text text = {0};
   snprintf(path, sizeof path, "%s/bad-pictures.txt", s->folder.path);
-  for (int64_t i = earlier_lines(path, s->state.n_bad, &text); i < n; i++) {
-    add_escaped(&text, bad[i].name ? bad[i].name : "?");
+  for (int64_t i = loop_earlier_lines(path, s->state.n_bad, &text); i < n; i++) {
+    loop_add_escaped(&text, bad[i].name ? bad[i].name : "?");
     sm_text_add(&text, "\t%s\n", bad[i].reason);
   }
   sm_status status = text.failed ? sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures")
@@ -46,12 +46,12 @@ static sm_status write_bad_pictures(sm_session *s, const sm_bad *bad, int64_t n,
   return status;
 }
 
-static sm_status take_bad_list(sm_session *s, sm_error *err) {
+static sm_status loop_take_bad_list(sm_session *s, sm_error *err) {
   int64_t n;
   const sm_bad *bad = sm_loader_bad(s->loader, &n);
   sm_run_state *state = &s->state;
   if (n == state->n_bad) return SM_OK;
-  sm_status status = write_bad_pictures(s, bad, n, err);
+  sm_status status = loop_write_bad_pictures(s, bad, n, err);
   if (status) return status;
   int64_t *list = sm_malloc((size_t)n * sizeof *list);
   if (!list) return sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures");
@@ -64,14 +64,14 @@ static sm_status take_bad_list(sm_session *s, sm_error *err) {
 
 /* Logs first, then the checkpoint that records their length. A failed save is tried again twice, then
  * training goes on: the earlier checkpoints are whole. */
-static sm_status save(sm_session *s, bool must, sm_error *err) {
+static sm_status loop_save(sm_session *s, bool must, sm_error *err) {
   s->state.step = s->time.step;
   s->state.finished = s->time.step == s->steps && !s->state.pending_evaluation;
   sm_error why = {0};
   sm_status status = SM_OK;
   for (int attempt = 0; attempt < 3; attempt++) {
     if (attempt) nanosleep(&(struct timespec){.tv_nsec = 200000000L << attempt}, NULL);
-    status = take_bad_list(s, &why);
+    status = loop_take_bad_list(s, &why);
     if (!status) status = sm_jsonl_flush(s->folder.timing, NULL, &why);
     if (!status) status = sm_jsonl_flush(s->folder.metrics, &s->state.metrics_bytes, &why);
     if (s->state.pending_evaluation) s->state.metrics_bytes = s->before_evaluation;
@@ -81,7 +81,7 @@ static sm_status save(sm_session *s, bool must, sm_error *err) {
     if (!status) break;
   }
   sm_tb_flush(s->folder.events, NULL);
-  s->checkpoint_failed = status != SM_OK;
+  s->checkpoint_failed = status;
   if (!status) {
     sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_CHECKPOINT, .text = s->folder.checkpoints});
     return SM_OK;
@@ -99,7 +99,7 @@ static sm_status save(sm_session *s, bool must, sm_error *err) {
 
 /* ---- the loop ------------------------------------------------------------------------------------------ */
 
-static sm_status one_step(sm_session *s, sm_error *err) {
+static sm_status loop_one_step(sm_session *s, sm_error *err) {
   double start = sm_now();
   sm_batch *batch;
   sm_status status = sm_loader_next(s->loader, &batch, err);
@@ -123,7 +123,7 @@ static sm_status one_step(sm_session *s, sm_error *err) {
 }
 
 /* What an objective shows of its state; that it cannot does not end the run. */
-static void show(sm_session *s) {
+static void loop_show(sm_session *s) {
   if (!sm_objective_shows(s->trainable)) return;
   sm_error e = {0};
   char text[1024], line[1200];
@@ -136,7 +136,7 @@ static void show(sm_session *s) {
   sm_session_warn(s, line);
 }
 
-static sm_status after_step(sm_session *s, bool *stop, sm_error *err) {
+static sm_status loop_after_step(sm_session *s, bool *stop, sm_error *err) {
   const sm_train_section *t = &s->recipe->train;
   int64_t step = s->time.step, epochs_done = step / s->time.steps_per_epoch;
   bool epoch_end = step % s->time.steps_per_epoch == 0, last = step == s->steps;
@@ -146,13 +146,13 @@ static sm_status after_step(sm_session *s, bool *stop, sm_error *err) {
   if (step % t->log_every == 0 || last) status = sm_session_record(s, err);
   if (!status && (last || (epoch_end && t->evaluate_every && epochs_done % t->evaluate_every == 0)))
     status = sm_session_evaluate(s, stop, err);
-  if (!status && epoch_end) show(s);
+  if (!status && epoch_end) loop_show(s);
   bool due = t->checkpoint_every ? step % t->checkpoint_every == 0 : epoch_end;
-  if (!status && (due || last || *stop)) status = save(s, last || *stop, err);
+  if (!status && (due || last || *stop)) status = loop_save(s, last || *stop, err);
   return status;
 }
 
-static sm_status run(sm_session *s, sm_error *err) {
+static sm_status loop_run(sm_session *s, sm_error *err) {
   sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_START,
                                       .parameters = sm_set_parameters(s->trainable->set[SM_SET_STUDENT]),
                                       .bytes = sm_trainable_bytes(s->trainable)});
@@ -162,10 +162,10 @@ static sm_status run(sm_session *s, sm_error *err) {
   bool pending = s->state.pending_evaluation;
   if (pending || (!s->time.step && s->recipe->train.evaluate_every))
     status = sm_session_evaluate(s, &stop, err);
-  if (!status && pending && (stop || s->time.step == s->steps)) status = save(s, true, err);
+  if (!status && pending && (stop || s->time.step == s->steps)) status = loop_save(s, true, err);
   while (!status && !stop && s->time.step < s->steps) {
-    status = one_step(s, err);
-    if (!status) status = after_step(s, &stop, err);
+    status = loop_one_step(s, err);
+    if (!status) status = loop_after_step(s, &stop, err);
   }
   s->summary->seconds = sm_now() - s->started;
   if (!status && stop) {
@@ -177,7 +177,7 @@ static sm_status run(sm_session *s, sm_error *err) {
   return status;
 }
 
-static void write_report(sm_session *s) {
+static void loop_write_report(sm_session *s) {
   sm_error e = {0};
   char text[1024], line[1200];
   sm_jsonl_flush(s->folder.metrics, NULL, NULL);
@@ -195,8 +195,8 @@ sm_status sm_train(sm_recipe *recipe, const sm_train_options *options, sm_train_
   summary->last_top1 = NAN;
   sm_status status = sm_session_open(&s, err);
   if (!status && !summary->already) {
-    status = run(&s, err);
-    if (status == SM_OK || status == SM_EINTERRUPTED) write_report(&s);
+    status = loop_run(&s, err);
+    if (!status || status == SM_EINTERRUPTED) loop_write_report(&s);
   }
   summary->step = s.time.step;
   summary->finished = !status;

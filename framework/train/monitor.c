@@ -16,7 +16,7 @@
 
 enum { GRADS = SM_SLOTS_MAX, GRAD_MEAN, GRAD_VARIANCE };
 
-static double find(const sm_metric *m, int n, const char *prefix, const char *name) {
+static double monitor_find(const sm_metric *m, int n, const char *prefix, const char *name) {
   char text[64];
   snprintf(text, sizeof text, "%s%s", prefix, name);
   for (int i = 0; i < n; i++)
@@ -24,9 +24,10 @@ static double find(const sm_metric *m, int n, const char *prefix, const char *na
   return NAN;
 }
 
-static bool collapse(double *seen, const sm_metric *m, int n, const char *name, double k, char *warning) {
-  double log_k = log(k), teacher = find(m, n, "teacher_entropy.", name),
-         student = find(m, n, "student_entropy.", name);
+static bool monitor_collapse(double *seen, const sm_metric *m, int n, const char *name, double k,
+                             char *warning) {
+  double log_k = log(k), teacher = monitor_find(m, n, "teacher_entropy.", name),
+         student = monitor_find(m, n, "student_entropy.", name);
   if (!(k > 1) || isnan(teacher) || isnan(student)) return false;
   bool uniform = teacher > UNIFORM * log_k && student > UNIFORM * log_k;
   bool one = teacher < ONE_TOKEN * log_k && student < ONE_TOKEN * log_k;
@@ -47,8 +48,8 @@ static bool collapse(double *seen, const sm_metric *m, int n, const char *name, 
   return true;
 }
 
-static bool gradient_outlier(double *s, const sm_metric *m, int n, char *warning) {
-  double norm = find(m, n, "grad_norm", "");
+static bool monitor_gradient_outlier(double *s, const sm_metric *m, int n, char *warning) {
+  double norm = monitor_find(m, n, "grad_norm", "");
   if (!(norm > 0) || !isfinite(norm)) return false;
   double x = log(norm), deviation = sqrt(s[GRAD_VARIANCE] > 1e-4 ? s[GRAD_VARIANCE] : 1e-4),
          z = (x - s[GRAD_MEAN]) / deviation;
@@ -66,7 +67,8 @@ static bool gradient_outlier(double *s, const sm_metric *m, int n, char *warning
 int sm_monitor(double monitor[SM_MONITOR_VALUES], const sm_metric *metric, int metrics,
                const char *const *names, const double *dim, int losses,
                char warning[SM_MONITOR_WARNINGS][SM_MONITOR_TEXT]) {
-  int n = gradient_outlier(monitor, metric, metrics, warning[0]);
-  for (int i = 0; i < losses; i++) n += collapse(&monitor[i], metric, metrics, names[i], dim[i], warning[n]);
+  int n = monitor_gradient_outlier(monitor, metric, metrics, warning[0]);
+  for (int i = 0; i < losses; i++)
+    n += monitor_collapse(&monitor[i], metric, metrics, names[i], dim[i], warning[n]);
   return n;
 }

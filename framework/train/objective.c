@@ -1,11 +1,12 @@
-/* framework/train/objective.c — training a plugin that brings its network and its loss (kind objective) in place of student, teacher
- * and tokenizers.
+/* framework/train/objective.c — training a plugin that brings its network and its loss (kind objective) in
+ * place of student, teacher and tokenizers.
  *
- * The student's set holds its weights, the teacher's is empty. One pass with its gradients, then whatever passes the plugin needs
- * to show pictures. Views come from the loader, normalised as the objective asked (recipe/resolve.c).
+ * The student's set holds its weights, the teacher's is empty. One pass with its gradients, then whatever
+ * passes the plugin needs to show pictures. Views come from the loader, normalised as the objective asked
+ * (recipe/resolve.c).
  *
- * The draws of a step are keyed by (seed, epoch, step) and by the place of a picture in the step, so they depend neither
- * on micro-batches nor on threads, and a resumed run draws the same. */
+ * The draws of a step are keyed by (seed, epoch, step) and by the place of a picture in the step, so they
+ * depend neither on micro-batches nor on threads, and a resumed run draws the same. */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +25,9 @@ typedef struct objective {
   double sum;                      /* of the loss */
 } objective;
 
-/* ---- building -------------------------------------------------------------------------------------------------------------- */
+/* ---- building
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_objective_env objective_env(objective *o, sm_tensor *pictures, sm_tensor *key) {
   return (sm_objective_env){.params = {o->t.set[SM_SET_STUDENT], ""},
@@ -37,7 +40,8 @@ static sm_objective_env objective_env(objective *o, sm_tensor *pictures, sm_tens
 }
 
 static sm_tensor *objective_input(objective *o, const char *name, int64_t n, sm_tensor *count) {
-  return sm_input_real(o->t.graph, name, 4, (int64_t[]){n, 3, o->t.c.global_height, o->t.c.global_width}, count);
+  return sm_input_real(o->t.graph, name, 4, (int64_t[]){n, 3, o->t.c.global_height, o->t.c.global_width},
+                       count);
 }
 
 static void objective_build_show(objective *o) {
@@ -83,7 +87,9 @@ static sm_status objective_build(sm_trainable *t, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- the step -------------------------------------------------------------------------------------------------------------- */
+/* ---- the step
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status objective_begin(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_error *err) {
   objective *o = (objective *)t;
@@ -110,7 +116,8 @@ static sm_status objective_accumulate(sm_trainable *t, const sm_batch *b, int fi
   objective_set_key(o, b, first);
   t->seconds[SM_TIME_HOST] += sm_now() - start;
   sm_trainable_run(t, o->pass, SM_TIME_STUDENT);
-  for (int64_t i = 0, all = sm_items(o->loss) * sm_item_elements(o->loss); i < all; i++) o->sum += sm_get(o->loss, i);
+  for (int64_t i = 0, all = sm_items(o->loss) * sm_item_elements(o->loss); i < all; i++)
+    o->sum += sm_get(o->loss, i);
   if (o->ops->measure) o->ops->measure(o->self, n, first == 0);
   if (isfinite(o->sum)) return SM_OK;
   return sm_step_nonfinite(t, &o->pass, 1, b, first, &(sm_item_views){o->count, 1}, 1, err);
@@ -151,21 +158,26 @@ bool sm_objective_shows(const sm_trainable *t) {
   return t->ops == &sm_objective_trainable_ops && ((const objective *)t)->shown != NULL;
 }
 
-/* Picture `index`, its centre cut out; as in evaluations, but with nothing lost at a border that small pictures need. */
+/* Picture `index`, its centre cut out; as in evaluations, but with nothing lost at a border that small
+ * pictures need. */
 static sm_status objective_read_one(const sm_shown *from, int64_t index, sm_image_scratch *scratch, float *to,
                             sm_error *err) {
   sm_image picture = {0}, crop = {0};
   const sm_view_recipe *v = from->view;
   sm_status status = from->dataset.ops->read(from->dataset.self, index, &from->limits, &picture, err);
-  if (!status) status = sm_image_eval_crop(&picture, v->height < v->width ? v->height : v->width, v->height, v->width, v->filter, scratch, &crop, err);
+  if (!status)
+    status = sm_image_eval_crop(&picture, v->height < v->width ? v->height : v->width, v->height, v->width,
+                                v->filter, scratch, &crop, err);
   if (!status) sm_image_normalise(&crop, v->mean, v->std, to);
   sm_image_free(&picture);
   sm_image_free(&crop);
   return status;
 }
 
-/* Pictures evenly spread over the set, which may be sorted by class; those that cannot be read are passed over. */
-static int objective_read_shown(objective *o, const sm_shown *from, sm_image_scratch *scratch, float *one, sm_error *err) {
+/* Pictures evenly spread over the set, which may be sorted by class; those that cannot be read are passed
+ * over. */
+static int objective_read_shown(objective *o, const sm_shown *from, sm_image_scratch *scratch, float *one,
+                                sm_error *err) {
   const int64_t all = from->dataset.ops->count(from->dataset.self), pixels = sm_item_elements(o->shown);
   const int wanted = all < SHOWN ? (int)all : SHOWN;
   int n = 0;

@@ -1,4 +1,5 @@
-/* framework/train/open.c — opening a session of training: plugins, data, objective, run folder, loader; and closing it.
+/* framework/train/open.c — opening a session of training: plugins, data, objective, run folder, loader; and
+ * closing it.
  *
  * Nothing is trained or written here but the run folder's description and preview. */
 #include <string.h>
@@ -6,21 +7,9 @@
 
 #include "session.h"
 
-void sm_session_tell(sm_session *s, sm_train_event e) {
-  e.folder = s->folder.path;
-  e.steps = s->steps;
-  e.epochs = s->time.epochs;
-  if (!e.step) e.step = s->time.step;
-  e.epoch = s->time.steps_per_epoch ? (e.step > 0 ? e.step - 1 : 0) / s->time.steps_per_epoch : 0;
-  if (s->options->event) s->options->event(s->options->ctx, &e);
-}
-void sm_session_warn(sm_session *s, const char *text) {
-  sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_WARNING, .text = text});
-}
-
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static int loader_workers(const sm_session *s) {
+static int open_loader_workers(const sm_session *s) {
   return s->recipe->data.workers > 0 ? (int)s->recipe->data.workers : sm_pool_threads(s->pool);
 }
 
@@ -31,7 +20,7 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .batch_size = (int)r->train.batch_size,
                         .steps_per_epoch = s->time.steps_per_epoch,
                         .last_step = s->steps,
-                        .workers = loader_workers(s),
+                        .workers = open_loader_workers(s),
                         .prefetch = (int)r->data.prefetch,
                         .limits = sm_recipe_limits(r),
                         .max_bad = r->data.max_bad,
@@ -44,7 +33,7 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
   return sm_loader_new(&c, s->state.step, &s->loader, err);
 }
 
-static sm_status lengths(sm_session *s, sm_error *err) {
+static sm_status open_lengths(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   int64_t pictures = s->train.ops->count(s->train.self), per_epoch = r->train.steps_per_epoch;
   if (!per_epoch) per_epoch = pictures / r->train.batch_size;
@@ -60,13 +49,13 @@ static sm_status lengths(sm_session *s, sm_error *err) {
   return SM_OK;
 }
 
-static sm_status fit_tokenizers(sm_session *s, sm_error *err) {
+static sm_status open_fit_tokenizers(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   const sm_fitting f = {.dataset = s->train,
                         .views = s->views,
                         .limits = sm_recipe_limits(r),
                         .seed = (uint64_t)r->train.seed,
-                        .workers = loader_workers(s),
+                        .workers = open_loader_workers(s),
                         .max_bad = r->data.max_bad,
                         .scaled_jpeg = r->data.jpeg != 0,
                         .pool = s->pool};
@@ -74,7 +63,7 @@ static sm_status fit_tokenizers(sm_session *s, sm_error *err) {
 }
 
 /* Frozen weights are in no checkpoint: they must be what they were. */
-static sm_status check_frozen(sm_session *s, sm_error *err) {
+static sm_status open_check_frozen(sm_session *s, sm_error *err) {
   for (int i = 0; i < s->recipe->tokenizers; i++) {
     const sm_slot *slot = &s->recipe->tokenizer[i];
     uint64_t hash = sm_distil_frozen_hash(s->trainable, i);
@@ -91,7 +80,7 @@ static sm_status check_frozen(sm_session *s, sm_error *err) {
   return SM_OK;
 }
 
-static sm_status check_state(sm_session *s, sm_error *err) {
+static sm_status open_check_state(sm_session *s, sm_error *err) {
   uint64_t hash = s->train.ops->hash(s->train.self);
   const char *isa = sm_graph_isa(s->trainable->graph), *core = sm_blas_core();
   if (s->state.step) {
@@ -117,7 +106,7 @@ static sm_status check_state(sm_session *s, sm_error *err) {
   return SM_OK;
 }
 
-static void write_preview(sm_session *s) {
+static void open_write_preview(sm_session *s) {
   char path[2200], title[256];
   snprintf(path, sizeof path, "%s/preview.png", s->folder.path);
   if (access(path, F_OK) == 0) return;
@@ -140,7 +129,7 @@ static void write_preview(sm_session *s) {
 }
 
 /* More memory than there is: the system would hand it out, then swap or kill. Say so while there is time. */
-static sm_status allocate(sm_session *s, sm_error *err) {
+static sm_status open_allocate(sm_session *s, sm_error *err) {
   double needed = (double)sm_trainable_bytes(s->trainable),
          all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
   char a[32], b[32], text[256];
@@ -166,19 +155,20 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = sm_recipe_create(s->recipe, err);
   if (!status) status = sm_slot_open(&s->recipe->data.train, &s->train, err);
   if (!status) status = sm_slot_open(&s->recipe->data.test, &s->test, err);
-  if (!status) status = lengths(s, err);
+  if (!status) status = open_lengths(s, err);
   if (!status) status = sm_views_of(r, &s->views, err);
   if (!status && !(s->pool = sm_pool_new(threads, err))) status = SM_ENOMEM;
   if (!status) status = sm_train_configure(r, s->pool, s->time.steps_per_epoch, &s->config, err);
   if (!status) status = sm_trainable_new(&s->config, &s->trainable, err);
-  if (!status) status = allocate(s, err);
+  if (!status) status = open_allocate(s, err);
   bool found;
   sm_set *const *set = status ? NULL : s->trainable->set;
   if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, set, &s->state, &found, err);
-  if (!status && !found && r->train.init) status = sm_start_from(r->train.init, set[SM_SET_STUDENT], set[SM_SET_TEACHER], err);
-  if (!status && !found) status = fit_tokenizers(s, err);
-  if (!status) status = check_state(s, err);
-  if (!status) status = check_frozen(s, err);
+  if (!status && !found && r->train.init)
+    status = sm_start_from(r->train.init, set[SM_SET_STUDENT], set[SM_SET_TEACHER], err);
+  if (!status && !found) status = open_fit_tokenizers(s, err);
+  if (!status) status = open_check_state(s, err);
+  if (!status) status = open_check_frozen(s, err);
   if (status) return status;
   s->time.step = s->summary->first_step = s->state.step;
   s->summary->steps = s->steps;
@@ -189,7 +179,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = sm_folder_logs(&s->folder, &s->state, err);
   if (!status) status = open_loader(s, err);
   if (!status) status = sm_session_evaluator(s, err);
-  if (!status) write_preview(s);
+  if (!status) open_write_preview(s);
   return status;
 }
 

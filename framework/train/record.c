@@ -9,7 +9,7 @@
 
 /* ---- evaluation ---------------------------------------------------------------------------------------- */
 
-static void evaluation_progress(void *ctx, const char *what, double done) {
+static void record_evaluation_progress(void *ctx, const char *what, double done) {
   sm_session_tell(ctx, (sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
 }
 
@@ -42,7 +42,7 @@ sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
   if (status) return status;
   sm_evaluator_config c = sm_evaluator_config_of(s->network, s->pool);
   c.train = s->train, c.test = s->test;
-  c.progress = evaluation_progress, c.progress_ctx = s;
+  c.progress = record_evaluation_progress, c.progress_ctx = s;
   c.stop = sm_signals_stop;
   for (int i = 0; i < r->evaluations; i++)
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
@@ -51,7 +51,7 @@ sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
 
 /* A full disk does not end the run here: the log keeps the record and writes it later, and whether that
  * worked is what the next save tells. */
-static sm_status append(sm_jsonl *log, sm_json *j, sm_error *err) {
+static sm_status record_append(sm_jsonl *log, sm_json *j, sm_error *err) {
   sm_error why = {0};
   sm_status status = sm_jsonl_append(log, j, &why);
   if (status == SM_EIO) status = SM_OK;
@@ -70,7 +70,7 @@ static sm_status record_evaluation(sm_session *s, const char *name, const sm_eva
   for (int i = 0; i < result->n; i++) sm_json_double(&j, result->figure[i].name, result->figure[i].value);
   sm_intervals_json(result, &j);
   sm_json_string(&j, "protocol", result->protocol);
-  sm_status status = append(s->folder.metrics, &j, err);
+  sm_status status = record_append(s->folder.metrics, &j, err);
   for (int i = 0; i < result->n; i++) {
     char tag[128];
     snprintf(tag, sizeof tag, "%s/%s", name, result->figure[i].name);
@@ -79,7 +79,7 @@ static sm_status record_evaluation(sm_session *s, const char *name, const sm_eva
   return status;
 }
 
-static sm_status evaluate_all(sm_session *s, sm_error *err) {
+static sm_status record_evaluate_all(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   if (s->evaluator) sm_evaluator_reset(s->evaluator);
   for (int i = 0; i < r->evaluations; i++) {
@@ -101,7 +101,7 @@ static sm_status evaluate_all(sm_session *s, sm_error *err) {
  * log is cut to where it was before, so that its bytes come out the same. */
 sm_status sm_session_evaluate(sm_session *s, bool *stop, sm_error *err) {
   s->before_evaluation = sm_jsonl_length(s->folder.metrics);
-  sm_status status = evaluate_all(s, err);
+  sm_status status = record_evaluate_all(s, err);
   s->state.pending_evaluation = status == SM_EINTERRUPTED;
   if (status != SM_EINTERRUPTED) return status;
   *stop = true;
@@ -111,7 +111,7 @@ sm_status sm_session_evaluate(sm_session *s, bool *stop, sm_error *err) {
 /* ---- records ------------------------------------------------------------------------------------------- */
 
 /* By name: a step without masked patches has no entropies of them. -1: there are too many. */
-static int window_place(sm_run_state *w, const sm_metric *m) {
+static int record_window_place(sm_run_state *w, const sm_metric *m) {
   for (int i = 0; i < w->window_metrics; i++)
     if (!strcmp(w->window[i].name, m->name)) return i;
   if (w->window_metrics == SM_METRICS_MAX) return -1;
@@ -123,7 +123,7 @@ static int window_place(sm_run_state *w, const sm_metric *m) {
 void sm_session_count(sm_run_state *w, const sm_step_result *r) {
   if (!w->window_steps) w->window_metrics = 0;
   for (int i = 0; i < r->n; i++) {
-    int at = window_place(w, &r->metric[i]);
+    int at = record_window_place(w, &r->metric[i]);
     if (at < 0) continue;
     if (!r->metric[i].mean) w->window[at].value = w->window_count[at] = 0;
     w->window[at].value += r->metric[i].value;
@@ -132,7 +132,7 @@ void sm_session_count(sm_run_state *w, const sm_step_result *r) {
   w->window_steps++;
 }
 
-static int64_t resident_bytes(void) {
+static int64_t record_resident_bytes(void) {
   FILE *f = fopen("/proc/self/statm", "r");
   long all = 0, resident = 0;
   if (f && fscanf(f, "%ld %ld", &all, &resident) != 2) resident = 0;
@@ -149,9 +149,9 @@ static sm_status record_timing(sm_session *s, sm_error *err) {
   sm_json_int(&j, "step", s->time.step);
   sm_json_double(&j, "images_per_s", seconds > 0 ? (double)s->record_pictures / seconds : 0);
   sm_json_double(&j, "seconds", now - s->started);
-  sm_json_int(&j, "rss", resident_bytes());
+  sm_json_int(&j, "rss", record_resident_bytes());
   sm_json_double(&j, "loader_wait", loader.wait_seconds);
-  sm_status status = append(s->folder.timing, &j, err);
+  sm_status status = record_append(s->folder.timing, &j, err);
   s->record_start = now;
   s->record_pictures = 0;
   return status;
@@ -162,12 +162,12 @@ static sm_status record_warning(sm_session *s, const char *text, sm_error *err) 
   sm_json_begin(&j);
   sm_json_int(&j, "step", s->time.step);
   sm_json_string(&j, "warning", text);
-  sm_status status = append(s->folder.metrics, &j, err);
+  sm_status status = record_append(s->folder.metrics, &j, err);
   sm_session_warn(s, text);
   return status;
 }
 
-static sm_status watch(sm_session *s, sm_error *err) {
+static sm_status record_watch(sm_session *s, sm_error *err) {
   const char *names[SM_SLOTS_MAX];
   double dim[SM_SLOTS_MAX];
   for (int i = 0; i < s->config.losses; i++) {
@@ -184,7 +184,7 @@ static sm_status watch(sm_session *s, sm_error *err) {
 
 /* So that others can watch the run: resume cuts what is behind the last checkpoint. A full disk is met by
  * save(). */
-static void show_logs(sm_session *s) {
+static void record_show_logs(sm_session *s) {
   double now = sm_now();
   if (now - s->flushed < 1) return;
   s->flushed = now;
@@ -207,10 +207,10 @@ sm_status sm_session_record(sm_session *s, sm_error *err) {
     snprintf(tag, sizeof tag, "train/%s", w->window[i].name);
     sm_tb_scalar(s->folder.events, tag, s->time.step, w->window[i].value);
   }
-  sm_status status = append(s->folder.metrics, &j, err);
+  sm_status status = record_append(s->folder.metrics, &j, err);
   if (!status) status = record_timing(s, err);
-  if (!status) status = watch(s, err);
-  show_logs(s);
+  if (!status) status = record_watch(s, err);
+  record_show_logs(s);
   if (!status)
     sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_RECORD,
                                         .metric = w->window,

@@ -35,10 +35,13 @@ typedef struct sm_session {
 /* open.c: everything a session needs, from folder to loader; the newest checkpoint is loaded. */
 sm_status sm_session_open(sm_session *, sm_error *);
 void sm_session_close(sm_session *);
+
+/* session.c: an event, completed with where the session is. */
 void sm_session_tell(sm_session *, sm_train_event);
 void sm_session_warn(sm_session *, const char *text);
 
-/* record.c: what goes into the logs. A step counts for the window; a record writes the window's means and starts it anew. */
+/* record.c: what goes into the logs. A step counts for the window; a record writes the window's means and
+ * starts it anew. */
 void sm_session_count(sm_run_state *, const sm_step_result *);
 sm_status sm_session_record(sm_session *, sm_error *);
 sm_status sm_session_evaluator(sm_session *, sm_error *);

@@ -8,7 +8,7 @@
 
 static volatile sig_atomic_t stop_requested;
 
-static void on_signal(int number) {
+static void signals_on_signal(int number) {
   if (stop_requested) _exit(128 + number);
   stop_requested = 1;
 }
@@ -17,7 +17,7 @@ void sm_signals_install(void) {
   static const int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
   struct sigaction action;
   memset(&action, 0, sizeof action);
-  action.sa_handler = on_signal;
+  action.sa_handler = signals_on_signal;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
   stop_requested = 0;

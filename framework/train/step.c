@@ -1,13 +1,14 @@
 /* framework/train/step.c — one training step, whatever trains. Set it beside Algorithm 1 of the iBOT paper:
  *
- *   for x in loader                      accumulate   x in micro-batches: augmented views u, v come with the batch,
- *     u, v = aug(x), mask                             teacher → targets, student → predictions, loss, gradients (distil.c)
- *     loss.backward                      reduce       sums of all micro-batches are whole
- *     update(student)                    update       C ← m·C + (1-m)·mean(teacher's outputs), by the OLD weights;
- *     teacher = l·teacher + (1-l)·student             clip, AdamW; θ_t ← l·θ_t + (1-l)·θ_s
- *     centre                             report       losses, entropies, norms
+ *   for x in loader                      accumulate   x in micro-batches: augmented views u, v come with the
+ * batch, u, v = aug(x), mask                             teacher → targets, student → predictions, loss,
+ * gradients (distil.c) loss.backward                      reduce       sums of all micro-batches are whole
+ *     update(student)                    update       C ← m·C + (1-m)·mean(teacher's outputs), by the OLD
+ * weights; teacher = l·teacher + (1-l)·student             clip, AdamW; θ_t ← l·θ_t + (1-l)·θ_s centre report
+ * losses, entropies, norms
  *
- * Losses are divided by counts of the whole step, so micro-batches add up to the gradient of one large batch. */
+ * Losses are divided by counts of the whole step, so micro-batches add up to the gradient of one large batch.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,9 +18,10 @@
 #define NONFINITE_HINT \
   "the weights were not touched; the last checkpoint is good. Lower optimizer.lr, clip harder (train.clip_grad) or lengthen the warm-up"
 
-/* ---- accumulate, reduce --------------------------------------------------------------------------------------------------- */
+/* ---- accumulate, reduce -------------------------------------------------------------------------------- */
 
-sm_status sm_step_gradients(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_step_result *r, sm_error *err) {
+sm_status sm_step_gradients(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_step_result *r,
+                            sm_error *err) {
   memset(r, 0, sizeof *r);
   memset(t->seconds, 0, sizeof t->seconds);
   sm_status status = t->ops->begin(t, b, time, err);
@@ -32,18 +34,22 @@ sm_status sm_step_gradients(sm_trainable *t, const sm_batch *b, const sm_time *t
   return status;
 }
 
-/* ---- update --------------------------------------------------------------------------------------------------------------- */
+/* ---- update
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
-/* The states (centres) want all weights as they were for the targets, so they come first; the teacher follows the student's new
- * values in the optimiser's sweep. Where a gradient is not finite the optimiser touches nothing, and the teacher stays too. */
+/* The states (centres) want all weights as they were for the targets, so they come first; the teacher follows
+ * the student's new values in the optimiser's sweep. Where a gradient is not finite the optimiser touches
+ * nothing, and the teacher stays too. */
 void sm_step_update(sm_trainable *t, const sm_time *time, sm_step_result *r) {
   const sm_train_config *c = &t->c;
   const double start = sm_now();
-  const sm_optimizer_step values = {.lr = sm_schedule_at(&c->lr, time),
-                                    .weight_decay = sm_schedule_at(&c->weight_decay, time),
-                                    .freeze_last_layer = time->step / time->steps_per_epoch < c->freeze_last_layer,
-                                    .ema = t->ema_momentum ? t->ema : NULL,
-                                    .ema_momentum = t->ema_momentum ? sm_schedule_at(t->ema_momentum, time) : 1};
+  const sm_optimizer_step values = {
+      .lr = sm_schedule_at(&c->lr, time),
+      .weight_decay = sm_schedule_at(&c->weight_decay, time),
+      .freeze_last_layer = time->step / time->steps_per_epoch < c->freeze_last_layer,
+      .ema = t->ema_momentum ? t->ema : NULL,
+      .ema_momentum = t->ema_momentum ? sm_schedule_at(t->ema_momentum, time) : 1};
   sm_optimizer_result result;
   if (t->update_pass >= 0) sm_graph_run(t->graph, t->update_pass);
   sm_optimizer_run(&c->optimizer, t->set[SM_SET_STUDENT], c->pool, &values, &result);
@@ -68,7 +74,9 @@ sm_status sm_step(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_st
   return sm_hint(err, NONFINITE_HINT);
 }
 
-/* ---- report --------------------------------------------------------------------------------------------------------------- */
+/* ---- report
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 void sm_step_put(sm_step_result *r, bool mean, double value, const char *fmt, const char *name) {
   if (r->n == SM_METRICS_MAX) return;
@@ -85,8 +93,8 @@ double sm_step_metric(const sm_step_result *r, const char *name) {
 }
 
 /* The first non-finite value of the micro-batch in the graph, with the picture it belongs to. */
-sm_status sm_step_nonfinite(sm_trainable *t, const int *pass, int passes, const sm_batch *b, int first, const sm_item_views *kind,
-                            int kinds, sm_error *err) {
+sm_status sm_step_nonfinite(sm_trainable *t, const int *pass, int passes, const sm_batch *b, int first,
+                            const sm_item_views *kind, int kinds, sm_error *err) {
   char what[400] = "the loss is not finite";
   int64_t item = -1;
   const sm_tensor *where = NULL;
@@ -97,8 +105,8 @@ sm_status sm_step_nonfinite(sm_trainable *t, const int *pass, int passes, const 
     if (where->count == kind[k].count) views = kind[k].views;
   if (item >= 0 && views) { /* items of the tensor are views */
     const int64_t picture = first + item / views;
-    sm_fail(err, SM_EINVAL, "step %lld: %s, item %lld (sample %lld)", (long long)b->step, what, (long long)item,
-            (long long)(picture < b->pictures ? b->sample[picture] : -1));
+    sm_fail(err, SM_EINVAL, "step %lld: %s, item %lld (sample %lld)", (long long)b->step, what,
+            (long long)item, (long long)(picture < b->pictures ? b->sample[picture] : -1));
   } else {
     sm_fail(err, SM_EINVAL, "step %lld: %s", (long long)b->step, what);
   }

@@ -51,8 +51,8 @@ sm_status sm_train(sm_recipe *, const sm_train_options *, sm_train_summary *, sm
 
 /* If RUNS/NAME is taken, rename the recipe NAME-2, NAME-3 …; the name lives in the arena. */
 sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_error *);
-/* Mask cells of a recipe's global and local views (rows and cols, 0 without local views), as its backbone, which must have been
- * created, says; all 0 where it has none. */
+/* Mask cells of a recipe's global and local views (rows and cols, 0 without local views), as its backbone,
+ * which must have been created, says; all 0 where it has none. */
 sm_status sm_recipe_grids(const sm_recipe *, sm_block_spec grid[2], sm_error *);
 /* Its masker, which must have been created, on these grids. */
 sm_masking sm_masking_of(const sm_recipe *, const sm_block_spec grid[2]);

@@ -1,10 +1,12 @@
-/* framework/train/trainable.c — what both kinds of trainables have in common: their life, their memory, and the list of all that
- * is added up over a step. */
+/* framework/train/trainable.c — what both kinds of trainables have in common: their life, their memory, and
+ * the list of all that is added up over a step. */
 #include "trainable.h"
 
 #include "framework/tensor/graph.h"
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static sm_status trainable_make_sets(sm_trainable *t, sm_error *err) {
   static const char *const name[SM_SETS] = {"student", "teacher", "state", "frozen"};
@@ -15,7 +17,8 @@ static sm_status trainable_make_sets(sm_trainable *t, sm_error *err) {
 
 static sm_status trainable_make_graph(sm_trainable *t, sm_error *err) {
   const sm_train_config *c = &t->c;
-  const sm_graph_config config = {.device = c->device, .real = c->real, .pool = c->pool, .isa = c->isa, .bf16 = c->bf16};
+  const sm_graph_config config = {
+      .device = c->device, .real = c->real, .pool = c->pool, .isa = c->isa, .bf16 = c->bf16};
   sm_error own = {0};
   if (!(t->graph = sm_graph_new(&config, &own))) {
     if (err) *err = own;
@@ -28,11 +31,13 @@ static sm_status trainable_make_graph(sm_trainable *t, sm_error *err) {
 sm_status sm_trainable_seal(sm_trainable *t, sm_error *err) {
   sm_status status = SM_OK;
   for (int i = 0; i < SM_SETS && !status; i++)
-    status = sm_set_seal(t->set[i], i == SM_SET_STUDENT ? sm_optimizer_moments(t->c.optimizer.kind) : SM_MOMENTS_NONE, err);
+    status = sm_set_seal(
+        t->set[i], i == SM_SET_STUDENT ? sm_optimizer_moments(t->c.optimizer.kind) : SM_MOMENTS_NONE, err);
   return status;
 }
 
-sm_status sm_trainable_make(const sm_trainable_ops *ops, const sm_train_config *c, sm_trainable **out, sm_error *err) {
+sm_status sm_trainable_make(const sm_trainable_ops *ops, const sm_train_config *c, sm_trainable **out,
+                            sm_error *err) {
   *out = NULL;
   sm_trainable *t = sm_calloc(1, ops->size);
   if (!t) return sm_fail(err, SM_ENOMEM, "no memory for what trains");
@@ -40,7 +45,8 @@ sm_status sm_trainable_make(const sm_trainable_ops *ops, const sm_train_config *
   t->c = *c;
   t->update_pass = -1;
   t->micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
-  sm_status status = (t->arena = sm_arena_new("trainable")) ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for what trains");
+  sm_status status =
+      (t->arena = sm_arena_new("trainable")) ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for what trains");
   if (!status) status = trainable_make_sets(t, err);
   if (!status) status = trainable_make_graph(t, err);
   if (!status) status = ops->build(t, err);
@@ -52,8 +58,9 @@ sm_status sm_trainable_make(const sm_trainable_ops *ops, const sm_train_config *
 
 sm_status sm_trainable_allocate(sm_trainable *t, sm_error *err) {
   for (int i = 0; i < SM_SETS; i++) {
-    sm_status status = i == SM_SET_TEACHER ? sm_set_allocate_from(t->set[i], t->set[SM_SET_STUDENT], t->c.seed, err)
-                                           : sm_set_allocate(t->set[i], t->c.seed, err);
+    sm_status status = i == SM_SET_TEACHER
+                           ? sm_set_allocate_from(t->set[i], t->set[SM_SET_STUDENT], t->c.seed, err)
+                           : sm_set_allocate(t->set[i], t->c.seed, err);
     if (status) return status;
   }
   sm_status status = t->ops->fill ? t->ops->fill(t, err) : SM_OK;
@@ -70,9 +77,13 @@ void sm_trainable_free(sm_trainable *t) {
   sm_free(t);
 }
 
-/* ---- what it is ------------------------------------------------------------------------------------------------------------ */
+/* ---- what it is
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
-int sm_trainable_evaluated(const sm_trainable *t) { return t->ema_momentum ? SM_SET_TEACHER : SM_SET_STUDENT; }
+int sm_trainable_evaluated(const sm_trainable *t) {
+  return t->ema_momentum ? SM_SET_TEACHER : SM_SET_STUDENT;
+}
 
 sm_masking sm_trainable_masking(const sm_trainable *t) {
   return (sm_masking){.ops = t->c.masker.ops,
@@ -99,11 +110,14 @@ int sm_trainable_sums(sm_trainable *t, sm_step_sum *out, int most) {
     if (!a) break;
     out[n++] = (sm_step_sum){.kind = SM_SUM_ACCUMULATOR, .name = a->name, .tensor = a, .n = sm_elements(a)};
   }
-  if (n < most) out[n++] = (sm_step_sum){.kind = SM_SUM_GRADIENTS, .name = "gradients", .set = t->set[SM_SET_STUDENT]};
+  if (n < most)
+    out[n++] = (sm_step_sum){.kind = SM_SUM_GRADIENTS, .name = "gradients", .set = t->set[SM_SET_STUDENT]};
   return n;
 }
 
-/* ---- passes ---------------------------------------------------------------------------------------------------------------- */
+/* ---- passes
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 void sm_trainable_run(sm_trainable *t, int pass, int time) {
   const double start = sm_now();

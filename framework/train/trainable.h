@@ -1,12 +1,14 @@
 /* framework/train/trainable.h — what trains: parameter sets, a graph over them, and the pieces of a step.
  *
- * Two implementations: a student and its teacher (distil.c; iBOT, DINO, BEiT and all between), and a plugin that brings a network
- * and a loss of its own (objective.c; the dVAE). Sessions, checkpoints, `smalti plan` and the bench see this interface only.
+ * Two implementations: a student and its teacher (distil.c; iBOT, DINO, BEiT and all between), and a plugin
+ * that brings a network and a loss of its own (objective.c; the dVAE). Sessions, checkpoints, `smalti plan`
+ * and the bench see this interface only.
  *
- * A step is *accumulate* (for each micro-batch) → *reduce* → *update* → *report* (step.c). Everything that is added up over the
- * step's pictures is in one list, sm_trainable_sums.
+ * A step is *accumulate* (for each micro-batch) → *reduce* → *update* → *report* (step.c). Everything that is
+ * added up over the step's pictures is in one list, sm_trainable_sums.
  *
- * A trainable owns its sets and its graph. It borrows the plugin instances, which must be created and outlive it. One thread. */
+ * A trainable owns its sets and its graph. It borrows the plugin instances, which must be created and outlive
+ * it. One thread. */
 #ifndef SM_TRAINABLE_H
 #define SM_TRAINABLE_H
 
@@ -51,8 +53,10 @@ typedef struct sm_train_config {
   sm_pool *pool;
 } sm_train_config;
 
-/* Resolve a recipe (instances already created) into a configuration. Nothing is copied but numbers and pointers. */
-sm_status sm_train_configure(const sm_recipe *, sm_pool *, int64_t steps_per_epoch, sm_train_config *, sm_error *);
+/* Resolve a recipe (instances already created) into a configuration. Nothing is copied but numbers and
+ * pointers. */
+sm_status sm_train_configure(const sm_recipe *, sm_pool *, int64_t steps_per_epoch, sm_train_config *,
+                             sm_error *);
 
 typedef struct sm_step_result {
   int n;
@@ -62,7 +66,7 @@ typedef struct sm_step_result {
   double seconds[4];                /* teacher, student, update, host */
 } sm_step_result;
 
-/* ---- what is added up over a step -------------------------------------------------------------------------------------- */
+/* ---- what is added up over a step ---------------------------------------------------------------------- */
 
 typedef enum {
   SM_SUM_COUNT,       /* host: what means are over; must be whole before the first accumulate     */
@@ -81,9 +85,12 @@ typedef struct sm_step_sum {
 } sm_step_sum;
 #define SM_SUMS_MAX 96
 
-/* ---- the interface ------------------------------------------------------------------------------------------------------ */
+/* ---- the interface ------------------------------------------------------------------------------------- */
 
-enum { SM_SET_FROZEN = SM_SETS_SAVED, SM_SETS }; /* behind those that are saved; without a tokenizer that wants a teacher its set has no rows */
+enum {
+  SM_SET_FROZEN = SM_SETS_SAVED,
+  SM_SETS
+}; /* behind those that are saved; without a tokenizer that wants a teacher its set has no rows */
 enum { SM_TIME_TEACHER, SM_TIME_STUDENT, SM_TIME_UPDATE, SM_TIME_HOST, SM_TIMES };
 
 typedef struct sm_trainable sm_trainable;
@@ -92,14 +99,15 @@ typedef struct sm_trainable_ops {
   /* Ask plugins, declare and seal the sets, build the passes. */
   sm_status (*build)(sm_trainable *, sm_error *);
   sm_status (*fill)(sm_trainable *, sm_error *); /* frozen weights, once there is memory; may be NULL */
-  /* A step. begin: this step's scalars, masks that follow the teacher's attention, and the counts. accumulate: pictures first …
-   * first + n of the batch, into gradients and sums. report: what the sums say; states: what became of the states. */
+  /* A step. begin: this step's scalars, masks that follow the teacher's attention, and the counts.
+   * accumulate: pictures first … first + n of the batch, into gradients and sums. report: what the sums say;
+   * states: what became of the states. */
   sm_status (*begin)(sm_trainable *, const sm_batch *, const sm_time *, sm_error *);
   sm_status (*accumulate)(sm_trainable *, const sm_batch *, int first, int n, sm_error *);
   void (*report)(sm_trainable *, sm_step_result *);
   void (*states)(sm_trainable *, sm_step_result *); /* may be NULL */
   int (*sums)(sm_trainable *, sm_step_sum *, int most);  /* its COUNT, HOST and WHOLE_STEP entries */
-  void (*destroy)(sm_trainable *);                  /* what the implementation owns beyond the arena; may be NULL */
+  void (*destroy)(sm_trainable *); /* what the implementation owns beyond the arena; may be NULL */
 } sm_trainable_ops;
 extern const sm_trainable_ops sm_distil_ops, sm_objective_trainable_ops; /* the two that there are */
 
@@ -120,8 +128,8 @@ struct sm_trainable {
   bool no_memory;                   /* for a name; sticky while sets are declared                         */
 };
 
-/* Ask the plugins, declare, build and plan; allocate gets the memory (sets get initial values, the teacher the student's) and
- * lets the tokenizers load their frozen weights. */
+/* Ask the plugins, declare, build and plan; allocate gets the memory (sets get initial values, the teacher
+ * the student's) and lets the tokenizers load their frozen weights. */
 sm_status sm_trainable_new(const sm_train_config *, sm_trainable **, sm_error *);
 /* The same of an implementation. */
 sm_status sm_trainable_make(const sm_trainable_ops *, const sm_train_config *, sm_trainable **, sm_error *);
@@ -133,14 +141,17 @@ int sm_trainable_sums(sm_trainable *, sm_step_sum *out, int most);
 sm_masking sm_trainable_masking(const sm_trainable *);
 /* Declared all: lay the sets out. For implementations. */
 sm_status sm_trainable_seal(sm_trainable *, sm_error *);
-/* Whose backbone is evaluated: SM_SET_TEACHER where its weights are averaged from the student's, else SM_SET_STUDENT. */
+/* Whose backbone is evaluated: SM_SET_TEACHER where its weights are averaged from the student's, else
+ * SM_SET_STUDENT. */
 int sm_trainable_evaluated(const sm_trainable *);
 size_t sm_trainable_bytes(const sm_trainable *); /* of its sets and its graph */
 
-/* ---- the step ----------------------------------------------------------------------------------------------------------- */
+/* ---- the step
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
-/* One training step on a batch: see step.c. On a non-finite loss or gradient nothing is updated and the error names op, tensor
- * and sample. */
+/* One training step on a batch: see step.c. On a non-finite loss or gradient nothing is updated and the error
+ * names op, tensor and sample. */
 sm_status sm_step(sm_trainable *, const sm_batch *, const sm_time *, sm_step_result *, sm_error *);
 /* Its two halves, for tests: everything up to the gradients; then the update. */
 sm_status sm_step_gradients(sm_trainable *, const sm_batch *, const sm_time *, sm_step_result *, sm_error *);
@@ -155,10 +166,10 @@ typedef struct sm_item_views {
   const sm_tensor *count;
   int views;
 } sm_item_views;
-sm_status sm_step_nonfinite(sm_trainable *, const int *pass, int passes, const sm_batch *, int first, const sm_item_views *, int kinds,
-                            sm_error *);
+sm_status sm_step_nonfinite(sm_trainable *, const int *pass, int passes, const sm_batch *, int first,
+                            const sm_item_views *, int kinds, sm_error *);
 
-/* ---- student and teacher only ------------------------------------------------------------------------------------------- */
+/* ---- student and teacher only -------------------------------------------------------------------------- */
 
 /* A tokenizer as the session sees it. own: place of its own view among the views, or -1. */
 typedef struct sm_train_tokenizer {
@@ -169,14 +180,16 @@ typedef struct sm_train_tokenizer {
   int own, rows, cols; /* mask cells of a global view */
 } sm_train_tokenizer;
 sm_train_tokenizer sm_distil_tokenizer(sm_trainable *, int index);
-/* The head of a set (SM_SET_STUDENT or SM_SET_TEACHER) that the first loss on the site joins, for looking at; ops NULL: there is none. */
+/* The head of a set (SM_SET_STUDENT or SM_SET_TEACHER) that the first loss on the site joins, for looking at;
+ * ops NULL: there is none. */
 sm_head sm_distil_head(const sm_trainable *, int set, sm_site);
 /* Of its frozen weights as they lie in memory; 0 if it has none. */
 uint64_t sm_distil_frozen_hash(sm_trainable *, int tokenizer);
-/* K of the distributions that a loss compares and that can collapse, since the tokenizer follows the student; else 0. */
+/* K of the distributions that a loss compares and that can collapse, since the tokenizer follows the student;
+ * else 0. */
 double sm_distil_loss_dim(const sm_trainable *, int loss);
 
-/* ---- objectives only ---------------------------------------------------------------------------------------------------- */
+/* ---- objectives only ----------------------------------------------------------------------------------- */
 
 /* Where the pictures that an objective shows come from. */
 typedef struct sm_shown {

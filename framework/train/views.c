@@ -1,11 +1,14 @@
-/* framework/train/views.c — the views and masks of a recipe as the loader wants them: grids from the backbone, and the views that
- * tokenizers want for themselves. */
+/* framework/train/views.c — the views and masks of a recipe as the loader wants them: grids from the
+ * backbone, and the views that tokenizers want for themselves. */
 #include "train.h"
 
-static sm_status views_backbone(const sm_recipe *r, int height, int width, sm_backbone_spec *spec, sm_error *err) {
+static sm_status views_backbone(const sm_recipe *r, int height, int width, sm_backbone_spec *spec,
+                                sm_error *err) {
   const sm_instance *b = &r->backbone.plugin;
   sm_status status = sm_backbone_ask(b->plugin->name, b->plugin->ops, b->self, height, width, spec, err);
-  return status && err && !err->place[0] ? sm_fail_at(err, r->backbone.file, r->backbone.line, r->backbone.col) : status;
+  return status && err && !err->place[0]
+             ? sm_fail_at(err, r->backbone.file, r->backbone.line, r->backbone.col)
+             : status;
 }
 
 sm_status sm_recipe_grids(const sm_recipe *r, sm_block_spec grid[2], sm_error *err) {

@@ -55,20 +55,20 @@ typedef struct entries {
   size_t n, cap;
 } entries;
 
-static bool is_picture_name(const char *name) {
+static bool folder_is_picture_name(const char *name) {
   const char *dot = strrchr(name, '.');
   for (int i = 0; dot && extensions[i]; i++)
     if (strcasecmp(dot, extensions[i]) == 0) return true;
   return false;
 }
 
-static void free_entries(entries *list) {
+static void folder_free_entries(entries *list) {
   for (size_t i = 0; i < list->n; i++) sm_free(list->v[i].name);
   sm_free(list->v);
   *list = (entries){0};
 }
 
-static bool add_entry(entries *list, const entry *e) {
+static bool folder_add_entry(entries *list, const entry *e) {
   if (list->n == list->cap) {
     size_t cap = list->cap ? 2 * list->cap : 64;
     entry *more = sm_realloc(list->v, cap * sizeof *more);
@@ -81,13 +81,13 @@ static bool add_entry(entries *list, const entry *e) {
   return list->v[list->n].name != NULL && ++list->n;
 }
 
-static int by_name(const void *a, const void *b) {
+static int folder_by_name(const void *a, const void *b) {
   return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
 
 /* Follows links. A picture's name whose link leads nowhere stays a file: it is to be counted as bad, not to
  * go unseen. */
-static entry look_at(int dir, char *name) {
+static entry folder_look_at(int dir, char *name) {
   struct stat st;
   entry e = {.name = name, .kind = KIND_OTHER, .bytes = -1};
   if (fstatat(dir, name, &st, 0) != 0) e.kind = KIND_FILE;
@@ -96,7 +96,7 @@ static entry look_at(int dir, char *name) {
   return e;
 }
 
-static sm_status cannot_read(const char *path, sm_error *err) {
+static sm_status folder_cannot_read(const char *path, sm_error *err) {
   bool missing = errno == ENOENT || errno == ENOTDIR;
   sm_status status = missing ? SM_ENOTFOUND : SM_EIO;
   sm_fail(err, status, "cannot read the folder %s: %s", path, strerror(errno));
@@ -105,21 +105,21 @@ static sm_status cannot_read(const char *path, sm_error *err) {
   return status;
 }
 
-static sm_status read_entries(const char *path, entries *list, sm_error *err) {
+static sm_status folder_read_entries(const char *path, entries *list, sm_error *err) {
   DIR *dir = opendir(path);
   sm_status status = SM_OK;
   struct dirent *d;
-  if (!dir) return cannot_read(path, err);
-  for (errno = 0; status == SM_OK && (d = readdir(dir)); errno = 0) {
+  if (!dir) return folder_cannot_read(path, err);
+  for (errno = 0; !status && (d = readdir(dir)); errno = 0) {
     if (d->d_name[0] == '.') continue;
     entry e = {.name = d->d_name, .kind = KIND_FILE};
-    if (is_picture_name(d->d_name) || d->d_type != DT_REG) e = look_at(dirfd(dir), d->d_name);
-    if (!add_entry(list, &e)) status = sm_fail(err, SM_ENOMEM, "out of memory while listing %s", path);
+    if (folder_is_picture_name(d->d_name) || d->d_type != DT_REG) e = folder_look_at(dirfd(dir), d->d_name);
+    if (!folder_add_entry(list, &e)) status = sm_fail(err, SM_ENOMEM, "out of memory while listing %s", path);
   }
-  if (status == SM_OK && errno != 0)
+  if (!status && errno != 0)
     status = sm_fail(err, SM_EIO, "cannot read the folder %s: %s", path, strerror(errno));
   closedir(dir);
-  if (list->n > 1) qsort(list->v, list->n, sizeof *list->v, by_name);
+  if (list->n > 1) qsort(list->v, list->n, sizeof *list->v, folder_by_name);
   return status;
 }
 
@@ -143,51 +143,51 @@ typedef struct walk {
   sm_error *err;
 } walk;
 
-static sm_status no_memory(walk *w) {
+static sm_status folder_no_memory(walk *w) {
   return sm_fail(w->err, SM_ENOMEM, "out of memory while listing %s", w->set->path);
 }
 
-static bool push(sm_text *path, const char *name) {
+static bool folder_push(sm_text *path, const char *name) {
   sm_text_add(path, path->len && path->s[path->len - 1] == '/' ? "%s" : "/%s", name);
   return !path->failed;
 }
 
-static void pop(sm_text *path, size_t length) {
+static void folder_pop(sm_text *path, size_t length) {
   path->len = length;
   path->s[length] = 0;
 }
 
-static sm_status take(walk *w, const entry *e) {
+static sm_status folder_take(walk *w, const entry *e) {
   folder *set = w->set;
   size_t length = w->path.len;
   if (set->limit && w->taken >= set->limit) return SM_OK;
   if (set->count == set->cap) {
     int64_t cap = set->cap ? 2 * set->cap : 1024;
     picture *more = sm_realloc(set->pictures, (size_t)cap * sizeof *more);
-    if (!more) return no_memory(w);
+    if (!more) return folder_no_memory(w);
     set->pictures = more;
     set->cap = cap;
   }
-  if (!push(&w->path, e->name)) return no_memory(w);
+  if (!folder_push(&w->path, e->name)) return folder_no_memory(w);
   set->pictures[set->count] = (picture){set->names.len, w->label};
   sm_text_bytes(&set->names, w->path.s, w->path.len + 1);
-  if (set->names.failed) return no_memory(w);
+  if (set->names.failed) return folder_no_memory(w);
   unsigned char bytes[8];
   for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)((uint64_t)e->bytes >> 8 * i);
   set->hash = sm_hash64(w->path.s + w->root_length, w->path.len + 1 - w->root_length, set->hash);
   set->hash = sm_hash64(bytes, sizeof bytes, set->hash);
-  pop(&w->path, length);
+  folder_pop(&w->path, length);
   set->count++;
   w->taken++;
   return SM_OK;
 }
 
 /* Enter the folder in w->path. *skip: it is one of those above. */
-static sm_status enter(walk *w, const above *up, above *here, bool *skip) {
+static sm_status folder_enter(walk *w, const above *up, above *here, bool *skip) {
   struct stat st;
   const char *path = w->path.s;
   *skip = false;
-  if (stat(path, &st) != 0) return cannot_read(path, w->err);
+  if (stat(path, &st) != 0) return folder_cannot_read(path, w->err);
   *here = (above){up, st.st_dev, st.st_ino, up ? up->depth + 1 : 0};
   for (const above *a = up; a; a = a->up)
     if (a->device == st.st_dev && a->inode == st.st_ino) *skip = true;
@@ -196,95 +196,97 @@ static sm_status enter(walk *w, const above *up, above *here, bool *skip) {
   return sm_fail(w->err, SM_EINVAL, "the folder %s lies more than %d levels deep", path, DEEPEST);
 }
 
-static sm_status walk_below(walk *w, const above *up) {
+static sm_status folder_walk_below(walk *w, const above *up) {
   above here;
   entries list = {0};
   bool skip;
   size_t length = w->path.len;
-  sm_status status = enter(w, up, &here, &skip);
-  if (status != SM_OK || skip) return status;
-  status = read_entries(w->path.s, &list, w->err);
-  for (size_t i = 0; status == SM_OK && i < list.n; i++) {
+  sm_status status = folder_enter(w, up, &here, &skip);
+  if (status || skip) return status;
+  status = folder_read_entries(w->path.s, &list, w->err);
+  for (size_t i = 0; !status && i < list.n; i++) {
     const entry *e = &list.v[i];
     if (w->set->limit && w->taken >= w->set->limit) break;
     if (e->kind == KIND_FOLDER) {
-      status = push(&w->path, e->name) ? walk_below(w, &here) : no_memory(w);
-      if (status == SM_OK) pop(&w->path, length);
-    } else if (e->kind == KIND_FILE && is_picture_name(e->name)) {
-      status = take(w, e);
+      status = folder_push(&w->path, e->name) ? folder_walk_below(w, &here) : folder_no_memory(w);
+      if (!status) folder_pop(&w->path, length);
+    } else if (e->kind == KIND_FILE && folder_is_picture_name(e->name)) {
+      status = folder_take(w, e);
     } else {
       w->others++;
     }
   }
-  free_entries(&list);
+  folder_free_entries(&list);
   return status;
 }
 
-static sm_status add_class(walk *w, const char *name) {
+static sm_status folder_add_class(walk *w, const char *name) {
   folder *set = w->set;
   if (set->classes == set->classes_cap) {
     int cap = set->classes_cap ? 2 * set->classes_cap : 64;
     const char **more = sm_realloc(set->class_names, (size_t)cap * sizeof *more);
-    if (!more) return no_memory(w);
+    if (!more) return folder_no_memory(w);
     set->class_names = more;
     set->classes_cap = cap;
   }
   set->class_names[set->classes] = sm_arena_strdup(set->arena, name);
-  if (!set->class_names[set->classes]) return no_memory(w);
+  if (!set->class_names[set->classes]) return folder_no_memory(w);
   w->label = set->classes++;
   return SM_OK;
 }
 
 /* Every sub-folder is a class, also an empty one, so that the same folders give the same numbers in every
  * split. */
-static sm_status walk_class(walk *w, const above *root, const char *name, sm_text *empty, int *n_empty) {
+static sm_status folder_walk_class(walk *w, const above *root, const char *name, sm_text *empty,
+                                   int *n_empty) {
   above here;
   bool skip;
   size_t length = w->path.len;
-  if (!push(&w->path, name)) return no_memory(w);
-  sm_status status = enter(w, root, &here, &skip);
-  if (status == SM_OK && !skip) status = add_class(w, name);
-  if (status == SM_OK && !skip) {
+  if (!folder_push(&w->path, name)) return folder_no_memory(w);
+  sm_status status = folder_enter(w, root, &here, &skip);
+  if (!status && !skip) status = folder_add_class(w, name);
+  if (!status && !skip) {
     w->taken = 0;
-    status = walk_below(w, root);
+    status = folder_walk_below(w, root);
     if (w->taken == 0 && (*n_empty)++ < NAMED) sm_text_add(empty, "%s%s", *n_empty > 1 ? ", " : "", name);
   }
-  if (status == SM_OK) pop(&w->path, length);
+  if (!status) folder_pop(&w->path, length);
   return status;
 }
 
-static sm_status walk_root(walk *w) {
+static sm_status folder_walk_root(walk *w) {
   folder *set = w->set;
   above root;
   bool skip;
   entries list = {0};
   sm_text empty = {0};
   int n_empty = 0;
-  sm_status status = enter(w, NULL, &root, &skip);
-  if (status == SM_OK) status = read_entries(w->path.s, &list, w->err);
-  for (size_t i = 0; status == SM_OK && i < list.n; i++) {
-    if (list.v[i].kind == KIND_FILE && is_picture_name(list.v[i].name)) status = take(w, &list.v[i]);
+  sm_status status = folder_enter(w, NULL, &root, &skip);
+  if (!status) status = folder_read_entries(w->path.s, &list, w->err);
+  for (size_t i = 0; !status && i < list.n; i++) {
+    if (list.v[i].kind == KIND_FILE && folder_is_picture_name(list.v[i].name))
+      status = folder_take(w, &list.v[i]);
     else w->others += list.v[i].kind != KIND_FOLDER;
   }
   int64_t stray = set->count;
-  for (size_t i = 0; status == SM_OK && i < list.n; i++)
-    if (list.v[i].kind == KIND_FOLDER) status = walk_class(w, &root, list.v[i].name, &empty, &n_empty);
-  if (status == SM_OK && set->count == stray)
+  for (size_t i = 0; !status && i < list.n; i++)
+    if (list.v[i].kind == KIND_FOLDER) status = folder_walk_class(w, &root, list.v[i].name, &empty, &n_empty);
+  if (!status && set->count == stray)
     set->classes = 0; /* sub-folders without a picture are no classes */
-  if (status == SM_OK && set->classes > 0 && n_empty > 0)
+  if (!status && set->classes > 0 && n_empty > 0)
     sm_log(SM_LOG_WARNING, "folder %s: %d of %d class folders hold no picture: %s%s", set->path, n_empty,
            set->classes, empty.s ? empty.s : "", n_empty > NAMED ? ", …" : "");
-  if (status == SM_OK && set->classes > 0 && stray > 0)
+  if (!status && set->classes > 0 && stray > 0)
     sm_log(SM_LOG_WARNING, "folder %s: %lld pictures beside the class folders have no label", set->path,
            (long long)stray);
   sm_text_free(&empty);
-  free_entries(&list);
+  folder_free_entries(&list);
   return status;
 }
 
 /* ---- the plugin -------------------------------------------------------------------------------------- */
 
-static sm_status check_list(const folder *set, const walk *w, sm_error *err) {
+static sm_status folder_check_list(const folder *set, const walk *w, sm_error *err) {
   if (set->count == 0) {
     if (w->others)
       sm_fail(err, SM_ENOTFOUND, "no picture in %s, but %lld other files", set->path, (long long)w->others);
@@ -308,16 +310,16 @@ static sm_status folder_open(void *self, sm_error *err) {
   sm_status status = SM_ENOMEM;
   set->arena = sm_arena_new("folder");
   sm_text_add(&w.path, "%s", set->path);
-  while (w.path.len > 1 && w.path.s[w.path.len - 1] == '/') pop(&w.path, w.path.len - 1);
+  while (w.path.len > 1 && w.path.s[w.path.len - 1] == '/') folder_pop(&w.path, w.path.len - 1);
   if (!set->arena || w.path.failed) {
-    no_memory(&w);
+    folder_no_memory(&w);
   } else {
     w.root_length = w.path.len + (w.path.s[w.path.len - 1] != '/');
-    status = set->classes_mode == CLASSES_NONE ? walk_below(&w, NULL) : walk_root(&w);
-    if (status == SM_OK) status = check_list(set, &w, &why);
+    status = set->classes_mode == CLASSES_NONE ? folder_walk_below(&w, NULL) : folder_walk_root(&w);
+    if (!status) status = folder_check_list(set, &w, &why);
   }
   sm_text_free(&w.path);
-  if (status != SM_OK && err) *err = why;
+  if (status && err) *err = why;
   return status;
 }
 

@@ -17,10 +17,12 @@ typedef struct packed {
   int64_t count;
 } packed;
 
-static int64_t place(const packed *set, int64_t index) { return set->chosen ? set->chosen[index] : index; }
+static int64_t packed_place(const packed *set, int64_t index) {
+  return set->chosen ? set->chosen[index] : index;
+}
 
 /* The first `limit` pictures of each class; those without one count as a class. */
-static sm_status choose(packed *set, sm_error *err) {
+static sm_status packed_choose(packed *set, sm_error *err) {
   const int64_t all = sm_packed_count(set->file);
   int64_t *taken = sm_calloc((size_t)sm_packed_classes(set->file) + 1, sizeof *taken);
   set->chosen = sm_malloc((size_t)all * sizeof *set->chosen);
@@ -41,7 +43,7 @@ static sm_status packed_open(void *self, sm_error *err) {
     if (err) *err = why;
     return why.code;
   }
-  if (set->limit) return choose(set, err);
+  if (set->limit) return packed_choose(set, err);
   set->count = sm_packed_count(set->file);
   return SM_OK;
 }
@@ -56,12 +58,12 @@ static int64_t packed_count(const void *self) { return ((const packed *)self)->c
 
 static int packed_label(const void *self, int64_t index) {
   const packed *set = self;
-  return sm_packed_at(set->file, place(set, index)).label;
+  return sm_packed_at(set->file, packed_place(set, index)).label;
 }
 
 static const char *packed_name(const void *self, int64_t index) {
   const packed *set = self;
-  return sm_packed_at(set->file, place(set, index)).name;
+  return sm_packed_at(set->file, packed_place(set, index)).name;
 }
 
 static int packed_classes(const void *self) { return sm_packed_classes(((const packed *)self)->file); }
@@ -74,14 +76,14 @@ static sm_status packed_borrow(const void *self, int64_t index, const sm_image_l
                                sm_error *err) {
   const packed *set = self;
   const int64_t most = limits && limits->max_pixels > 0 ? limits->max_pixels : SM_IMAGE_MAX_PIXELS;
-  const sm_packed_picture p = sm_packed_at(set->file, place(set, index));
+  const sm_packed_picture p = sm_packed_at(set->file, packed_place(set, index));
   *out = (sm_image){0};
   if ((int64_t)p.width * p.height > most) {
     sm_fail(err, SM_EINVAL, "packed picture of %d x %d pixels is over the limit of %lld pixels", p.width,
             p.height, (long long)most);
     return sm_hint(err, "pack again with --max-side, or raise data.max_pixels");
   }
-  const uint8_t *pixels = sm_packed_pixels(set->file, place(set, index), err);
+  const uint8_t *pixels = sm_packed_pixels(set->file, packed_place(set, index), err);
   if (!pixels) return SM_EFORMAT;
   *out = (sm_image){.width = p.width, .height = p.height, .rgb = (uint8_t *)(uintptr_t)pixels};
   return SM_OK;
@@ -91,7 +93,7 @@ static sm_status packed_read(const void *self, int64_t index, const sm_image_lim
                              sm_error *err) {
   sm_image lent;
   sm_status status = packed_borrow(self, index, limits, &lent, err);
-  return status == SM_OK ? sm_image_copy(out, &lent, err) : status;
+  return !status ? sm_image_copy(out, &lent, err) : status;
 }
 
 static uint64_t packed_hash(const void *self) {

@@ -16,27 +16,29 @@ static const char *const split_choices[] = {"train", "test", NULL};
 
 /* ---- forms: signed distance in units in which the form fills roughly the unit circle, y downwards ---- */
 
-static double larger(double a, double b) { return a > b ? a : b; }
-static double smaller(double a, double b) { return a < b ? a : b; }
-static double size_of(double x, double y) { return sqrt(x * x + y * y); }
-static double box(double x, double y, double half_x, double half_y) {
-  return larger(fabs(x) - half_x, fabs(y) - half_y);
+static double shapes_larger(double a, double b) { return a > b ? a : b; }
+static double shapes_smaller(double a, double b) { return a < b ? a : b; }
+static double shapes_size_of(double x, double y) { return sqrt(x * x + y * y); }
+static double shapes_box(double x, double y, double half_x, double half_y) {
+  return shapes_larger(fabs(x) - half_x, fabs(y) - half_y);
 }
 
-static double disc(double x, double y) { return size_of(x, y) - 0.8; }
+static double shapes_disc(double x, double y) { return shapes_size_of(x, y) - 0.8; }
 
-static double square(double x, double y) { return box(x, y, 0.75, 0.75); }
+static double shapes_square(double x, double y) { return shapes_box(x, y, 0.75, 0.75); }
 
-static double triangle(double x, double y) {
-  return larger(fabs(x) * 0.86602540378443865 - y * 0.5, y) - 0.5;
+static double shapes_triangle(double x, double y) {
+  return shapes_larger(fabs(x) * 0.86602540378443865 - y * 0.5, y) - 0.5;
 }
 
-static double ring(double x, double y) { return fabs(size_of(x, y) - 0.75) - 0.2; }
+static double shapes_ring(double x, double y) { return fabs(shapes_size_of(x, y) - 0.75) - 0.2; }
 
-static double cross(double x, double y) { return smaller(box(x, y, 1, 0.3), box(x, y, 0.3, 1)); }
+static double shapes_cross(double x, double y) {
+  return shapes_smaller(shapes_box(x, y, 1, 0.3), shapes_box(x, y, 0.3, 1));
+}
 
 /* Five tips: mirrored until the point lies beside the upper tip, then one edge is left. */
-static double star(double x, double y) {
+static double shapes_star(double x, double y) {
   static const double c = 0.80901699437494742, s = 0.58778525229247313; /* 36 degrees */
   y = -y;
   x = fabs(x);
@@ -50,27 +52,29 @@ static double star(double x, double y) {
   }
   static const double inner = 0.42;
   double edge_x = inner * s, edge_y = inner * c - 1,
-         length = size_of(edge_x, edge_y); /* from the tip (0, 1) */
+         length = shapes_size_of(edge_x, edge_y); /* from the tip (0, 1) */
   return (x * -edge_y + (y - 1) * edge_x) / length;
 }
 
-static double crescent(double x, double y) {
-  return larger(size_of(x, y) - 0.95, 0.75 - size_of(x - 0.45, y));
+static double shapes_crescent(double x, double y) {
+  return shapes_larger(shapes_size_of(x, y) - 0.95, 0.75 - shapes_size_of(x - 0.45, y));
 }
 
 /* A square on its corner with half a disc on each upper side. */
-static double heart(double x, double y) {
+static double shapes_heart(double x, double y) {
   static const double half = 0.45;
   double u = (x - y) * 0.70710678118654752, v = (-x - y) * 0.70710678118654752;
-  return smaller(box(u, v, half, half), smaller(size_of(u - half, v), size_of(u, v - half)) - half);
+  return shapes_smaller(shapes_box(u, v, half, half),
+                        shapes_smaller(shapes_size_of(u - half, v), shapes_size_of(u, v - half)) - half);
 }
 
-static double arrow(double x, double y) {
-  double head = larger(fabs(x) * 0.8 - (y + 1) * 0.6, y + 0.05), shaft = box(x, y - 0.4, 0.22, 0.6);
-  return smaller(head, shaft);
+static double shapes_arrow(double x, double y) {
+  double head = shapes_larger(fabs(x) * 0.8 - (y + 1) * 0.6, y + 0.05),
+         shaft = shapes_box(x, y - 0.4, 0.22, 0.6);
+  return shapes_smaller(head, shaft);
 }
 
-static double bars(double x, double y) { return box(fabs(x) - 0.45, y, 0.2, 0.85); }
+static double shapes_bars(double x, double y) { return shapes_box(fabs(x) - 0.45, y, 0.2, 0.85); }
 
 typedef struct form {
   const char *name;
@@ -78,8 +82,10 @@ typedef struct form {
 } form;
 
 static const form forms[] = {
-    {"disc", disc}, {"square", square},     {"triangle", triangle}, {"ring", ring},   {"cross", cross},
-    {"star", star}, {"crescent", crescent}, {"heart", heart},       {"arrow", arrow}, {"bars", bars},
+    {"disc", shapes_disc},         {"square", shapes_square}, {"triangle", shapes_triangle},
+    {"ring", shapes_ring},         {"cross", shapes_cross},   {"star", shapes_star},
+    {"crescent", shapes_crescent}, {"heart", shapes_heart},   {"arrow", shapes_arrow},
+    {"bars", shapes_bars},
 };
 enum { FORMS = sizeof forms / sizeof *forms, NAME_BYTES = 32 };
 
@@ -93,7 +99,7 @@ typedef struct shapes {
 } shapes;
 
 /* The factor from the share of a grid's points that lie inside. */
-static double unit_of(const form *f) {
+static double shapes_unit_of(const form *f) {
   enum { POINTS = 256 };
   static const double reach = 1.25;
   int inside = 0;
@@ -106,7 +112,7 @@ static double unit_of(const form *f) {
 /* ---- paint: colours over the picture ----------------------------------------------------------------- */
 
 /* Cosine and sine of `turns` full circles, |turns| <= 1/2: Taylor series of an eighth, doubled thrice. */
-static void direction(double turns, double *c, double *s) {
+static void shapes_direction(double turns, double *c, double *s) {
   double a = turns * 6.2831853071795865 / 8, a2 = a * a;
   double cosine = 1 - a2 / 2 * (1 - a2 / 12 * (1 - a2 / 30 * (1 - a2 / 56)));
   double sine = a * (1 - a2 / 6 * (1 - a2 / 20 * (1 - a2 / 42 * (1 - a2 / 72))));
@@ -127,17 +133,19 @@ typedef struct paint {
   double stripe_x, stripe_y, phase, depth;
 } paint;
 
-static double lightness(const double rgb[3]) { return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]; }
+static double shapes_lightness(const double rgb[3]) {
+  return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
+}
 
-static void draw_colour(sm_rng *rng, double rgb[3]) {
+static void shapes_draw_colour(sm_rng *rng, double rgb[3]) {
   for (int c = 0; c < 3; c++) rgb[c] = sm_rng_between(rng, 0.05, 0.95);
 }
 
-static paint draw_paint(sm_rng *rng, const double base[3], double texture) {
+static paint shapes_draw_paint(sm_rng *rng, const double base[3], double texture) {
   paint p;
   double c, s, waves = sm_rng_between(rng, 2, 8);
-  direction(sm_rng_between(rng, -0.5, 0.5), &p.along_x, &p.along_y);
-  direction(sm_rng_between(rng, -0.5, 0.5), &c, &s);
+  shapes_direction(sm_rng_between(rng, -0.5, 0.5), &p.along_x, &p.along_y);
+  shapes_direction(sm_rng_between(rng, -0.5, 0.5), &c, &s);
   p.stripe_x = c * waves;
   p.stripe_y = s * waves;
   p.phase = sm_rng_uniform(rng);
@@ -151,14 +159,14 @@ static paint draw_paint(sm_rng *rng, const double base[3], double texture) {
 }
 
 /* A triangle wave: 0 … 1 … 0 over one period. */
-static double wave(double t) {
+static double shapes_wave(double t) {
   t -= floor(t);
   return t < 0.5 ? 2 * t : 2 - 2 * t;
 }
 
-static void paint_at(const paint *p, double x, double y, double rgb[3]) {
+static void shapes_paint_at(const paint *p, double x, double y, double rgb[3]) {
   double t = 0.5 + (x - 0.5) * p->along_x + (y - 0.5) * p->along_y;
-  double stripe = p->depth * (wave(x * p->stripe_x + y * p->stripe_y + p->phase) - 0.5);
+  double stripe = p->depth * (shapes_wave(x * p->stripe_x + y * p->stripe_y + p->phase) - 0.5);
   for (int c = 0; c < 3; c++) rgb[c] = p->from[c] + t * p->step[c] + stripe;
 }
 
@@ -181,7 +189,7 @@ typedef struct scene {
   double noise;
 } scene;
 
-static blob draw_blob(sm_rng *rng) {
+static blob shapes_draw_blob(sm_rng *rng) {
   blob b;
   b.x = sm_rng_uniform(rng);
   b.y = sm_rng_uniform(rng);
@@ -189,19 +197,19 @@ static blob draw_blob(sm_rng *rng) {
   double stretch = sm_rng_between(rng, 1, 1.6);
   b.inverse_x = 1 / stretch;
   b.inverse_y = stretch;
-  direction(sm_rng_between(rng, -0.5, 0.5), &b.cosine, &b.sine);
-  draw_colour(rng, b.rgb);
+  shapes_direction(sm_rng_between(rng, -0.5, 0.5), &b.cosine, &b.sine);
+  shapes_draw_colour(rng, b.rgb);
   return b;
 }
 
 /* A drawn value pulled towards the middle of its range; exactly the drawn one where spread is 1. */
-static double spread(const shapes *set, double drawn, double middle) {
+static double shapes_spread(const shapes *set, double drawn, double middle) {
   return drawn * set->spread + middle * (1 - set->spread);
 }
 
 /* Pull colours towards a light grey shape on dark grey; they stay as drawn where colour is 1. */
-static void tone_down(const shapes *set, double front[3], double back[3]) {
-  bool swap = set->colour < 1 && lightness(front) < lightness(back);
+static void shapes_tone_down(const shapes *set, double front[3], double back[3]) {
+  bool swap = set->colour < 1 && shapes_lightness(front) < shapes_lightness(back);
   for (int c = 0; c < 3; c++) {
     double f = swap ? back[c] : front[c], b = swap ? front[c] : back[c];
     front[c] = f * set->colour + 0.8 * (1 - set->colour);
@@ -210,60 +218,62 @@ static void tone_down(const shapes *set, double front[3], double back[3]) {
 }
 
 /* Every class draws the same numbers in the same order. */
-static scene draw_scene(const shapes *set, int64_t index) {
+static scene shapes_draw_scene(const shapes *set, int64_t index) {
   enum { TRIES = 16 };
   static const double contrast = 0.3;
   sm_rng rng = sm_rng_make((uint64_t)set->seed, SM_RNG_SHAPES, (uint64_t)set->split, (uint64_t)index, 0);
   int label = (int)(index % set->classes);
   double back[3], front[3];
   scene s = {.distance = forms[label].distance};
-  draw_colour(&rng, back);
+  shapes_draw_colour(&rng, back);
   for (int i = 0; i < TRIES; i++) {
-    draw_colour(&rng, front);
-    if (fabs(lightness(front) - lightness(back)) >= contrast) break;
+    shapes_draw_colour(&rng, front);
+    if (fabs(shapes_lightness(front) - shapes_lightness(back)) >= contrast) break;
   }
-  tone_down(set, front, back);
-  s.back = draw_paint(&rng, back, set->texture);
-  s.front = draw_paint(&rng, front, set->texture);
-  s.x = spread(set, sm_rng_between(&rng, 0.35, 0.65), 0.5);
-  s.y = spread(set, sm_rng_between(&rng, 0.35, 0.65), 0.5);
+  shapes_tone_down(set, front, back);
+  s.back = shapes_draw_paint(&rng, back, set->texture);
+  s.front = shapes_draw_paint(&rng, front, set->texture);
+  s.x = shapes_spread(set, sm_rng_between(&rng, 0.35, 0.65), 0.5);
+  s.y = shapes_spread(set, sm_rng_between(&rng, 0.35, 0.65), 0.5);
   /* root of the area, as part of the side */
-  s.scale = spread(set, sm_rng_between(&rng, 0.34, 0.5), 0.42) / set->unit[label];
-  direction(sm_rng_between(&rng, -1, 1) * set->rotation / 360, &s.cosine, &s.sine);
+  s.scale = shapes_spread(set, sm_rng_between(&rng, 0.34, 0.5), 0.42) / set->unit[label];
+  shapes_direction(sm_rng_between(&rng, -1, 1) * set->rotation / 360, &s.cosine, &s.sine);
   s.noise = set->texture * sm_rng_between(&rng, 0, 0.06);
   s.n_blobs = (int)sm_rng_below(&rng, (uint32_t)set->clutter + 1);
-  for (int i = 0; i < s.n_blobs; i++) s.blobs[i] = draw_blob(&rng);
+  for (int i = 0; i < s.n_blobs; i++) s.blobs[i] = shapes_draw_blob(&rng);
   return s;
 }
 
-static void blend(double to[3], const double with[3], double share) {
+static void shapes_blend(double to[3], const double with[3], double share) {
   for (int c = 0; c < 3; c++) to[c] += (with[c] - to[c]) * share;
 }
 
 /* The part of a pixel inside, from the distance of its centre in pixels. */
-static double cover(double distance) { return distance >= 0.5 ? 0 : distance <= -0.5 ? 1 : 0.5 - distance; }
+static double shapes_cover(double distance) {
+  return distance >= 0.5 ? 0 : distance <= -0.5 ? 1 : 0.5 - distance;
+}
 
-static void pixel_at(const scene *s, double x, double y, double pixels, double rgb[3]) {
-  paint_at(&s->back, x, y, rgb);
+static void shapes_pixel_at(const scene *s, double x, double y, double pixels, double rgb[3]) {
+  shapes_paint_at(&s->back, x, y, rgb);
   for (int i = 0; i < s->n_blobs; i++) {
     const blob *b = &s->blobs[i];
     double dx = x - b->x, dy = y - b->y;
     double u = (dx * b->cosine + dy * b->sine) * b->inverse_x,
            v = (dy * b->cosine - dx * b->sine) * b->inverse_y;
-    double share = cover((size_of(u, v) - b->radius) * pixels);
-    if (share > 0) blend(rgb, b->rgb, share);
+    double share = shapes_cover((shapes_size_of(u, v) - b->radius) * pixels);
+    if (share > 0) shapes_blend(rgb, b->rgb, share);
   }
   double dx = (x - s->x) / s->scale, dy = (y - s->y) / s->scale;
   double distance = s->distance(dx * s->cosine + dy * s->sine, dy * s->cosine - dx * s->sine) * s->scale;
-  double share = cover(distance * pixels);
+  double share = shapes_cover(distance * pixels);
   if (share > 0) {
     double front[3];
-    paint_at(&s->front, x, y, front);
-    blend(rgb, front, share);
+    shapes_paint_at(&s->front, x, y, front);
+    shapes_blend(rgb, front, share);
   }
 }
 
-static uint8_t to_byte(double v) { return v <= 0 ? 0 : v >= 1 ? 255 : (uint8_t)(v * 255 + 0.5); }
+static uint8_t shapes_to_byte(double v) { return v <= 0 ? 0 : v >= 1 ? 255 : (uint8_t)(v * 255 + 0.5); }
 
 static sm_status shapes_read(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out,
                              sm_error *err) {
@@ -271,17 +281,17 @@ static sm_status shapes_read(const void *self, int64_t index, const sm_image_lim
   const int side = (int)set->size;
   (void)limits;
   sm_status status = sm_image_reshape(out, side, side, err);
-  if (status != SM_OK) return status;
-  const scene s = draw_scene(set, index);
+  if (status) return status;
+  const scene s = shapes_draw_scene(set, index);
   sm_rng grain = sm_rng_make((uint64_t)set->seed, SM_RNG_SHAPES, (uint64_t)set->split, (uint64_t)index, 1);
   uint8_t *to = out->rgb;
   for (int j = 0; j < side; j++)
     for (int i = 0; i < side; i++, to += 3) {
       double rgb[3];
-      pixel_at(&s, (i + 0.5) / side, (j + 0.5) / side, side, rgb);
+      shapes_pixel_at(&s, (i + 0.5) / side, (j + 0.5) / side, side, rgb);
       uint32_t bits = sm_rng_u32(&grain);
       double light = s.noise * ((bits >> 8) * (1.0 / 16777216) - 0.5) * 2;
-      for (int c = 0; c < 3; c++) to[c] = to_byte(rgb[c] + light);
+      for (int c = 0; c < 3; c++) to[c] = shapes_to_byte(rgb[c] + light);
     }
   return SM_OK;
 }
@@ -296,7 +306,7 @@ static sm_status shapes_open(void *self, sm_error *err) {
   set->names = sm_malloc((size_t)set->count * sizeof *set->names);
   if (!set->names)
     return sm_fail(err, SM_ENOMEM, "out of memory for %lld pictures' names", (long long)set->count);
-  for (int c = 0; c < FORMS; c++) set->unit[c] = unit_of(&forms[c]);
+  for (int c = 0; c < FORMS; c++) set->unit[c] = shapes_unit_of(&forms[c]);
   for (int64_t i = 0; i < set->count; i++)
     snprintf(set->names[i], sizeof *set->names, "%s-%lld-%s", split_choices[set->split], (long long)i,
              forms[i % set->classes].name);

@@ -1,5 +1,5 @@
-/* plugins/evaluations/cluster.c — clusters of the test pictures, compared with their classes: k-means of their features, or
- * what the [CLS] head puts them into (iBOT's unsup_cls.py). */
+/* plugins/evaluations/cluster.c — clusters of the test pictures, compared with their classes: k-means of
+ * their features, or what the [CLS] head puts them into (iBOT's unsup_cls.py). */
 #include <smalti/measure.h>
 #include <smalti/plugin.h>
 
@@ -29,38 +29,39 @@ static const sm_option options[] = {
     SM_INT(struct cluster, seed, "seed", "0", 0, 1e9, NULL, "of the first centres"),
 };
 
-static void wants(const void *self, sm_feature_spec *spec) {
+static void cluster_wants(const void *self, sm_feature_spec *spec) {
   const struct cluster *o = self;
   spec->blocks = 1;
   spec->pool = (sm_pool_mode)o->pool;
   spec->head = o->by == BY_HEAD;
 }
 
-static sm_status going_on(void *x, double done, sm_error *err) {
+static sm_status cluster_going_on(void *x, double done, sm_error *err) {
   return ((sm_eval_context *)x)->going_on(x, done, err);
 }
 
-static sm_status need_classes(int classes, sm_error *err) {
+static sm_status cluster_need_classes(int classes, sm_error *err) {
   if (classes > 0) return SM_OK;
   sm_fail(err, SM_EINVAL, "clusters are compared with classes, and the test pictures have none");
   return sm_hint(err, "put them into one folder a class");
 }
 
-static void add_figures(sm_eval_result *result, const sm_agreement *a) {
+static void cluster_add_figures(sm_eval_result *result, const sm_agreement *a) {
   sm_figure_hits(result, a->hits, a->n, "accuracy");
   sm_figure_add(result, a->ari, "ari");
   sm_figure_add(result, a->nmi, "nmi");
   sm_figure_add(result, a->fmi, "fmi");
 }
 
-static sm_status by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+static sm_status cluster_by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_result *result,
+                                   sm_error *err) {
   sm_feature_spec spec = {0};
   sm_features test;
   sm_agreement a;
   double inertia;
-  wants(o, &spec);
+  cluster_wants(o, &spec);
   sm_status status = x->features(x, "test", &spec, &test, err);
-  if (!status) status = need_classes(test.classes, err);
+  if (!status) status = cluster_need_classes(test.classes, err);
   if (status) return status;
   int64_t clusters = o->clusters ? o->clusters : test.classes;
   sm_kmeans_config config = {.clusters = (int)(clusters < test.n ? clusters : test.n),
@@ -69,7 +70,7 @@ static sm_status by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_
                              .normalise = o->normalise,
                              .seed = (uint64_t)o->seed,
                              .pool = x->pool,
-                             .going_on = going_on,
+                             .going_on = cluster_going_on,
                              .ctx = x};
   int32_t *cluster = sm_malloc((size_t)(test.n ? test.n : 1) * sizeof *cluster);
   status = cluster ? sm_kmeans(&test, &config, cluster, &inertia, err)
@@ -78,7 +79,7 @@ static sm_status by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_
     status = sm_partitions_compare(cluster, config.clusters, test.label, test.classes, test.n, &a, err);
   sm_free(cluster);
   if (status) return status;
-  add_figures(result, &a);
+  cluster_add_figures(result, &a);
   snprintf(result->protocol, sizeof result->protocol,
            "k-means, %s%s, %lld test pictures in %d clusters, best of %d starts, compared with %d classes",
            spec.what, o->normalise ? ", L2-normalised" : "", (long long)test.n, config.clusters,
@@ -86,8 +87,9 @@ static sm_status by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_
   return SM_OK;
 }
 
-/* Number the outputs that some picture has from 0, in place: a head of thousands uses far fewer. *n_used: how many. */
-static sm_status number_used(sm_assigned *x, int *n_used, sm_error *err) {
+/* Number the outputs that some picture has from 0, in place: a head of thousands uses far fewer. *n_used: how
+ * many. */
+static sm_status cluster_number_used(sm_assigned *x, int *n_used, sm_error *err) {
   int32_t *number = sm_malloc((size_t)x->outputs * sizeof *number);
   *n_used = 0;
   if (!number) return sm_fail(err, SM_ENOMEM, "no memory for %d clusters", x->outputs);
@@ -101,33 +103,34 @@ static sm_status number_used(sm_assigned *x, int *n_used, sm_error *err) {
   return SM_OK;
 }
 
-static sm_status by_head(sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+static sm_status cluster_by_head(sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   sm_assigned test;
   sm_agreement a;
   int used;
   sm_status status = sm_assigned_eval(x, "test", &test, err);
   if (status) return status;
-  status = need_classes(test.classes, err);
-  if (!status) status = number_used(&test, &used, err);
+  status = cluster_need_classes(test.classes, err);
+  if (!status) status = cluster_number_used(&test, &used, err);
   if (!status) status = sm_partitions_compare(test.cluster, used, test.label, test.classes, test.n, &a, err);
   if (!status) {
-    add_figures(result, &a);
+    cluster_add_figures(result, &a);
     sm_figure_add(result, used, "used");
-    snprintf(result->protocol, sizeof result->protocol,
-             "largest of the %d outputs of the [CLS] head, %lld test pictures in %d clusters, compared with %d "
-             "classes",
-             test.outputs, (long long)test.n, used, test.classes);
+    snprintf(
+        result->protocol, sizeof result->protocol,
+        "largest of the %d outputs of the [CLS] head, %lld test pictures in %d clusters, compared with %d "
+        "classes",
+        test.outputs, (long long)test.n, used, test.classes);
   }
   sm_assigned_free(&test);
   return status;
 }
 
-static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+static sm_status cluster_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct cluster *o = self;
-  return o->by == BY_HEAD ? by_head(x, result, err) : by_kmeans(o, x, result, err);
+  return o->by == BY_HEAD ? cluster_by_head(x, result, err) : cluster_by_kmeans(o, x, result, err);
 }
 
-static const sm_evaluation_ops ops = {run, wants};
+static const sm_evaluation_ops ops = {cluster_run, cluster_wants};
 static const sm_plugin cluster = {
     .kind = SM_EVALUATION,
     .name = "cluster",

@@ -15,13 +15,13 @@ static const tune_preset presets[] = {
     {-1, 20, 128, 5e-4, 0.75, 0.1, 2, 0.1, 0, 0, 0, 0},
 };
 
-static void wants(const void *self, sm_feature_spec *spec) {
+static void finetune_wants(const void *self, sm_feature_spec *spec) {
   (void)self;
   spec->blocks = 1;
   spec->pool = SM_POOL_CLS;
 }
 
-static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+static sm_status finetune_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct finetune *o = self;
   double rate[SM_LIST_MAX];
   sm_finetune_config c;
@@ -41,7 +41,7 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {run, wants};
+static const sm_evaluation_ops ops = {finetune_run, finetune_wants};
 static const sm_plugin finetune = {
     .kind = SM_EVALUATION,
     .name = "finetune",

@@ -20,23 +20,23 @@ static const sm_option options[] = {
               "features: [CLS], mean of the patches, or both side by side"),
 };
 
-static void wants(const void *self, sm_feature_spec *spec) {
+static void knn_wants(const void *self, sm_feature_spec *spec) {
   const struct knn *o = self;
   spec->blocks = 1;
   spec->pool = (sm_pool_mode)o->pool;
 }
 
-static void figure(sm_eval_result *r, const char *name, int64_t k, bool only, double percent, int64_t n) {
+static void knn_figure(sm_eval_result *r, const char *name, int64_t k, bool only, double percent, int64_t n) {
   int64_t hits = n ? (int64_t)(percent * (double)n / 100 + 0.5) : 0;
   if (only) sm_figure_hits(r, hits, n, "%s", name);
   else sm_figure_hits(r, hits, n, "%s.k%d", name, (int)k);
 }
 
-static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct knn *o = self;
   sm_features train, test;
   sm_feature_spec spec = {0};
-  wants(o, &spec);
+  knn_wants(o, &spec);
   sm_status status = x->features(x, "train", &spec, &train, err);
   if (!status) status = x->features(x, "test", &spec, &test, err);
   int k[SM_LIST_MAX];
@@ -46,8 +46,8 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   if (status) return status;
   int64_t labelled = sm_labelled(&test);
   for (int i = 0; i < o->k.n; i++) {
-    figure(result, "top1", k[i], o->k.n == 1, top1[i], labelled);
-    figure(result, "top5", k[i], o->k.n == 1, top5[i], labelled);
+    knn_figure(result, "top1", k[i], o->k.n == 1, top1[i], labelled);
+    knn_figure(result, "top5", k[i], o->k.n == 1, top5[i], labelled);
   }
   snprintf(result->protocol, sizeof result->protocol,
            "weighted k-NN, %s, temperature %g, %lld against %lld pictures", spec.what, o->temperature,
@@ -55,7 +55,7 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {run, wants};
+static const sm_evaluation_ops ops = {knn_run, knn_wants};
 static const sm_plugin knn = {
     .kind = SM_EVALUATION,
     .name = "knn",

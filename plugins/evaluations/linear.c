@@ -1,4 +1,5 @@
-/* plugins/evaluations/linear.c — linear classifiers on frozen features, as DINO's and iBOT's eval_linear.py. */
+/* plugins/evaluations/linear.c — linear classifiers on frozen features, as DINO's and iBOT's eval_linear.py.
+ */
 #include <smalti/measure.h>
 #include <smalti/plugin.h>
 
@@ -37,26 +38,26 @@ static const sm_option options[] = {
            "of the held-out pictures, the initial weights, order and crops"),
 };
 
-static void wants(const void *self, sm_feature_spec *spec) {
+static void linear_wants(const void *self, sm_feature_spec *spec) {
   const struct linear *o = self;
   spec->blocks = (int)o->blocks;
   spec->pool = (sm_pool_mode)o->pool;
 }
 
-static int rates(const struct linear *o, double *rate) {
+static int linear_rates(const struct linear *o, double *rate) {
   static const double decade[] = {1e-4, 1e-3, 1e-2, 1e-1, 1};
   for (int i = 0; i < o->lr.n; i++) rate[i] = o->lr.v[i];
   for (int i = 0; !o->lr.n && i < PUBLISHED; i++) rate[i] = decade[i / 9] * (i % 9 + 1);
   return o->lr.n ? o->lr.n : PUBLISHED;
 }
 
-static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+static sm_status linear_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct linear *o = self;
   double rate[PUBLISHED > SM_LIST_MAX ? PUBLISHED : SM_LIST_MAX];
   sm_feature_spec spec = {0};
-  wants(o, &spec);
+  linear_wants(o, &spec);
   sm_linear_config config = {.rate = rate,
-                             .rates = rates(o, rate),
+                             .rates = linear_rates(o, rate),
                              .epochs = o->epochs,
                              .batch = o->batch,
                              .momentum = o->momentum,
@@ -77,7 +78,7 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {run, wants};
+static const sm_evaluation_ops ops = {linear_run, linear_wants};
 static const sm_plugin linear = {
     .kind = SM_EVALUATION,
     .name = "linear",

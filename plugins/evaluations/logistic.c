@@ -27,16 +27,16 @@ static const sm_option options[] = {
     SM_INT(struct logistic, seed, "seed", "0", 0, 1e9, NULL, "of the held-out pictures"),
 };
 
-static void wants(const void *self, sm_feature_spec *spec) {
+static void logistic_wants(const void *self, sm_feature_spec *spec) {
   const struct logistic *o = self;
   spec->blocks = (int)o->blocks;
   spec->pool = (sm_pool_mode)o->pool;
 }
 
-static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+static sm_status logistic_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct logistic *o = self;
   sm_feature_spec spec = {0};
-  wants(o, &spec);
+  logistic_wants(o, &spec);
   sm_logistic_config config = {.lambda = o->lambda.v,
                                .lambdas = o->lambda.n,
                                .iterations = o->iterations,
@@ -57,7 +57,7 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {run, wants};
+static const sm_evaluation_ops ops = {logistic_run, logistic_wants};
 static const sm_plugin logistic = {
     .kind = SM_EVALUATION,
     .name = "logistic",

@@ -1,5 +1,5 @@
-/* plugins/evaluations/semi.c — classification with few labels: fine-tuning, or classifiers on frozen features, learned
- * from a small, class-balanced part of the training pictures (iBOT, tables 4 and 12). */
+/* plugins/evaluations/semi.c — classification with few labels: fine-tuning, or classifiers on frozen
+ * features, learned from a small, class-balanced part of the training pictures (iBOT, tables 4 and 12). */
 #include <string.h>
 
 #include "tune_options.h"
@@ -27,13 +27,14 @@ static const sm_option options[] = {
            "finetune: the classifier stands behind so many layers of the [CLS] head; 0: behind the backbone"),
     TUNE_OPTIONS(struct semi, tune)};
 
-/* iBOT's evaluation/semi_supervised: DeiT's recipe, 1000 epochs, lr 5e-6 for a batch of 512. The last row is `short`. */
+/* iBOT's evaluation/semi_supervised: DeiT's recipe, 1000 epochs, lr 5e-6 for a batch of 512. The last row is
+ * `short`. */
 static const tune_preset presets[] = {
     {0, 1000, 1024, 2.5e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.25, 9},
     {-1, 50, 64, 2.5e-4, 0.75, 0.1, 5, 0.1, 0, 0, 0, 0},
 };
 
-static void wants(const void *self, sm_feature_spec *spec) {
+static void semi_wants(const void *self, sm_feature_spec *spec) {
   const struct semi *o = self;
   spec->blocks = o->method == LINEAR ? 0 : 1;
   spec->pool = (sm_pool_mode)o->tune.pool;
@@ -45,7 +46,7 @@ typedef struct measured {
   char how[176];
 } measured;
 
-static sm_status by_finetuning(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
+static sm_status semi_by_finetuning(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
   double rate[SM_LIST_MAX];
   sm_finetune_config c;
   sm_finetune_result r;
@@ -60,7 +61,7 @@ static sm_status by_finetuning(const struct semi *o, sm_eval_context *x, measure
   return SM_OK;
 }
 
-static sm_status by_logistic(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
+static sm_status semi_by_logistic(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
   static const double lambda[] = {1, 0.1, 0.01, 0.001, 0.0001, 0.00001};
   sm_logistic_config c = {.lambda = lambda,
                           .lambdas = sizeof lambda / sizeof *lambda,
@@ -70,7 +71,7 @@ static sm_status by_logistic(const struct semi *o, sm_eval_context *x, measured 
                           .seed = (uint64_t)o->tune.seed};
   sm_logistic_result r;
   sm_feature_spec spec = {0};
-  wants(o, &spec);
+  semi_wants(o, &spec);
   sm_status status = sm_logistic_eval(x, &c, &spec, &r, err);
   if (status) return status;
   *m = (measured){.fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5};
@@ -79,7 +80,7 @@ static sm_status by_logistic(const struct semi *o, sm_eval_context *x, measured 
   return SM_OK;
 }
 
-static sm_status by_linear(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
+static sm_status semi_by_linear(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
   static const double decade[] = {1e-4, 1e-3, 1e-2, 1e-1, 1};
   double rate[45]; /* eval_linear_multi.py's */
   for (int i = 0; i < 45; i++) rate[i] = decade[i / 9] * (i % 9 + 1);
@@ -92,21 +93,21 @@ static sm_status by_linear(const struct semi *o, sm_eval_context *x, measured *m
                         .seed = (uint64_t)o->tune.seed};
   sm_linear_result r;
   sm_feature_spec spec = {0};
-  wants(o, &spec);
+  semi_wants(o, &spec);
   sm_status status = sm_linear_eval(x, &c, &spec, false, &r, err);
   if (status) return status;
   *m = (measured){.fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5};
-  snprintf(m->how, sizeof m->how, "linear probe on cached %s, lr %.4g (best of %d on %lld held-out)", spec.what,
-           rate[r.best], c.rates, (long long)r.held);
+  snprintf(m->how, sizeof m->how, "linear probe on cached %s, lr %.4g (best of %d on %lld held-out)",
+           spec.what, rate[r.best], c.rates, (long long)r.held);
   return SM_OK;
 }
 
-static sm_status by_knn(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
+static sm_status semi_by_knn(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
   sm_features train, test;
   sm_feature_spec spec = {0};
   int k = 20;
   double top1, top5;
-  wants(o, &spec);
+  semi_wants(o, &spec);
   sm_status status = x->features(x, "train", &spec, &train, err);
   if (!status) status = x->features(x, "test", &spec, &test, err);
   if (!status) status = sm_knn(&train, &test, &k, 1, 0.07, x->pool, NULL, &top1, &top5, err);
@@ -118,10 +119,13 @@ static sm_status by_knn(const struct semi *o, sm_eval_context *x, measured *m, s
   return SM_OK;
 }
 
-static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+static sm_status semi_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct semi *o = self;
   static sm_status (*const by[])(const struct semi *, sm_eval_context *, measured *, sm_error *) = {
-      [FINETUNE] = by_finetuning, [LOGISTIC] = by_logistic, [LINEAR] = by_linear, [KNN] = by_knn};
+      [FINETUNE] = semi_by_finetuning,
+      [LOGISTIC] = semi_by_logistic,
+      [LINEAR] = semi_by_linear,
+      [KNN] = semi_by_knn};
   char sizes[96] = "";
   measured m = {0};
   for (int i = 0; i < o->share.n; i++) {
@@ -140,7 +144,7 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {run, wants};
+static const sm_evaluation_ops ops = {semi_run, semi_wants};
 static const sm_plugin semi = {
     .kind = SM_EVALUATION,
     .name = "semi",

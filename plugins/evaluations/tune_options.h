@@ -1,4 +1,5 @@
-/* tune_options.h — options that `finetune` and `semi` share: presets by size of the network, and what overrides them. */
+/* tune_options.h — options that `finetune` and `semi` share: presets by size of the network, and what
+ * overrides them. */
 #ifndef TUNE_OPTIONS_H
 #define TUNE_OPTIONS_H
 
@@ -9,14 +10,15 @@ typedef struct tune_options {
   int preset, pool, precision;
   int64_t epochs, batch, group, seed;
   sm_floats lr;
-  double warmup, weight_decay, layer_decay, drop_path, smoothing, mixup, cutmix, erasing, least_area, hold_out;
+  double warmup, weight_decay, layer_decay, drop_path, smoothing, mixup, cutmix, erasing, least_area,
+      hold_out;
   double randaugment, randaugment_std;
   bool flip;
 } tune_options;
 
 static const char *const tune_presets[] = {"paper", "short", NULL};
 static const char *const tune_pools[] = {"cls", "mean", NULL};              /* in the order of sm_pool_mode */
-static const char *const tune_precisions[] = {"auto", "fp32", "bf16", NULL}; /* of sm_finetune_precision     */
+static const char *const tune_precisions[] = {"auto", "fp32", "bf16", NULL}; /* of sm_finetune_precision */
 
 /* A preset for networks up to a width. Rates are for a batch of 256. */
 typedef struct tune_preset {
@@ -25,50 +27,54 @@ typedef struct tune_preset {
   double rate, layer_decay, drop_path, warmup, smoothing, mixup, cutmix, erasing, randaugment;
 } tune_preset;
 
-#define TUNE_OPTIONS(T, f)                                                                                      \
-  SM_CHOICE(T, f.preset, "preset", "paper", tune_presets,                                                       \
-            "paper: as published for networks of this size; short: few epochs, small batches, little "         \
-            "augmentation, for small data; what both leave open is below"),                                     \
-      SM_INT(T, f.epochs, "epochs", "0", 0, 100000, "epochs", "passes over the training pictures; 0: preset"),  \
-      SM_INT(T, f.batch, "batch_size", "0", 0, 65536, "pictures",                                               \
-             "pictures of a step, made a multiple of micro_batch; 0: preset"),                                  \
-      SM_INT(T, f.group, "micro_batch", "32", 1, 1024, "pictures",                                              \
-             "pictures that go through the network, and are mixed with each other, at a time"),                 \
-      SM_FLOATS(T, f.lr, "lr", "~", 1e-9, 10, NULL,                                                             \
-                "learning rates for a batch of 256, one after the other, the best on held-out training "       \
-                "pictures counts; left out: preset"),                                                           \
-      SM_FLOAT(T, f.hold_out, "hold_out", "0.1", 0.001, 0.9, NULL,                                              \
-               "share of the training pictures that chooses among several rates; nothing is held out for one"), \
-      SM_FLOAT(T, f.warmup, "warmup_epochs", "-1", -1, 10000, "epochs",                                         \
-               "linear warm-up of the rate; -1: preset, in proportion to epochs"),                              \
-      SM_FLOAT(T, f.weight_decay, "weight_decay", "0.05", 0, 10, NULL,                                          \
-               "of AdamW, not for biases, norms, [CLS] and position embedding"),                                \
-      SM_FLOAT(T, f.layer_decay, "layer_decay", "0", 0, 1, NULL,                                                \
-               "each block learns so much slower than the one behind it; 1: all alike; 0: preset"),             \
-      SM_FLOAT(T, f.drop_path, "drop_path", "-1", -1, 0.99, NULL,                                               \
-               "stochastic depth of the last block, growing linearly from 0 at the first; -1: preset"),         \
-      SM_FLOAT(T, f.smoothing, "smoothing", "-1", -1, 0.99, NULL, "label smoothing; -1: preset"),               \
-      SM_FLOAT(T, f.mixup, "mixup", "-1", -1, 100, NULL, "alpha of mixup, 0: none; -1: preset"),                \
-      SM_FLOAT(T, f.cutmix, "cutmix", "-1", -1, 100, NULL, "alpha of cutmix, 0: none; -1: preset"),             \
-      SM_FLOAT(T, f.erasing, "erasing", "-1", -1, 1, NULL,                                                      \
-               "probability that a box of a picture is erased; -1: preset"),                                    \
-      SM_FLOAT(T, f.randaugment, "randaugment", "-1", -1, 10, NULL,                                             \
-               "magnitude of RandAugment, 0: none; -1: preset"),                                                \
-      SM_FLOAT(T, f.randaugment_std, "randaugment_std", "0.5", 0, 10, NULL,                                     \
-               "deviation of that magnitude, which is drawn for each operation"),                               \
-      SM_FLOAT(T, f.least_area, "crop_scale", "0.08", 0.01, 1, NULL,                                            \
-               "random-resized crops have at least this share of the picture's area"),                          \
-      SM_BOOL(T, f.flip, "flip", "true", "half of the crops are turned left to right"),                         \
-      SM_CHOICE(T, f.pool, "pool", "cls", tune_pools, "the classifier reads [CLS], or the mean of the patches"), \
-      SM_CHOICE(T, f.precision, "precision", "auto", tune_precisions,                                           \
-                "operands of matrix products; auto: as in training"),                                           \
-      SM_INT(T, f.seed, "seed", "0", 0, 1e9, NULL, "of first weights, order, crops, mixing, held-out pictures")
+#define TUNE_OPTIONS(T, f)                                                                                 \
+  SM_CHOICE(T, f.preset, "preset", "paper", tune_presets,                                                  \
+            "paper: as published for networks of this size; short: few epochs, small batches, little "     \
+            "augmentation, for small data; what both leave open is below"),                                \
+      SM_INT(T, f.epochs, "epochs", "0", 0, 100000, "epochs",                                              \
+             "passes over the training pictures; 0: preset"),                                              \
+      SM_INT(T, f.batch, "batch_size", "0", 0, 65536, "pictures",                                          \
+             "pictures of a step, made a multiple of micro_batch; 0: preset"),                             \
+      SM_INT(T, f.group, "micro_batch", "32", 1, 1024, "pictures",                                         \
+             "pictures that go through the network, and are mixed with each other, at a time"),            \
+      SM_FLOATS(T, f.lr, "lr", "~", 1e-9, 10, NULL,                                                        \
+                "learning rates for a batch of 256, one after the other, the best on held-out training "   \
+                "pictures counts; left out: preset"),                                                      \
+      SM_FLOAT(                                                                                            \
+          T, f.hold_out, "hold_out", "0.1", 0.001, 0.9, NULL,                                              \
+          "share of the training pictures that chooses among several rates; nothing is held out for one"), \
+      SM_FLOAT(T, f.warmup, "warmup_epochs", "-1", -1, 10000, "epochs",                                    \
+               "linear warm-up of the rate; -1: preset, in proportion to epochs"),                         \
+      SM_FLOAT(T, f.weight_decay, "weight_decay", "0.05", 0, 10, NULL,                                     \
+               "of AdamW, not for biases, norms, [CLS] and position embedding"),                           \
+      SM_FLOAT(T, f.layer_decay, "layer_decay", "0", 0, 1, NULL,                                           \
+               "each block learns so much slower than the one behind it; 1: all alike; 0: preset"),        \
+      SM_FLOAT(T, f.drop_path, "drop_path", "-1", -1, 0.99, NULL,                                          \
+               "stochastic depth of the last block, growing linearly from 0 at the first; -1: preset"),    \
+      SM_FLOAT(T, f.smoothing, "smoothing", "-1", -1, 0.99, NULL, "label smoothing; -1: preset"),          \
+      SM_FLOAT(T, f.mixup, "mixup", "-1", -1, 100, NULL, "alpha of mixup, 0: none; -1: preset"),           \
+      SM_FLOAT(T, f.cutmix, "cutmix", "-1", -1, 100, NULL, "alpha of cutmix, 0: none; -1: preset"),        \
+      SM_FLOAT(T, f.erasing, "erasing", "-1", -1, 1, NULL,                                                 \
+               "probability that a box of a picture is erased; -1: preset"),                               \
+      SM_FLOAT(T, f.randaugment, "randaugment", "-1", -1, 10, NULL,                                        \
+               "magnitude of RandAugment, 0: none; -1: preset"),                                           \
+      SM_FLOAT(T, f.randaugment_std, "randaugment_std", "0.5", 0, 10, NULL,                                \
+               "deviation of that magnitude, which is drawn for each operation"),                          \
+      SM_FLOAT(T, f.least_area, "crop_scale", "0.08", 0.01, 1, NULL,                                       \
+               "random-resized crops have at least this share of the picture's area"),                     \
+      SM_BOOL(T, f.flip, "flip", "true", "half of the crops are turned left to right"),                    \
+      SM_CHOICE(T, f.pool, "pool", "cls", tune_pools,                                                      \
+                "the classifier reads [CLS], or the mean of the patches"),                                 \
+      SM_CHOICE(T, f.precision, "precision", "auto", tune_precisions,                                      \
+                "operands of matrix products; auto: as in training"),                                      \
+      SM_INT(T, f.seed, "seed", "0", 0, 1e9, NULL,                                                         \
+             "of first weights, order, crops, mixing, held-out pictures")
 
 /* -1 stands for the preset's. */
 static double tune_or(double own, double preset) { return own < 0 ? preset : own; }
 
-/* presets: paper's rows by width, the last one for all that are wider; then one row of `short`. The rates that config
- * points to lie in *rate. */
+/* presets: paper's rows by width, the last one for all that are wider; then one row of `short`. The rates
+ * that config points to lie in *rate. */
 static void tune_resolve(const tune_options *o, const tune_preset *preset, const sm_eval_context *x,
                          double *rate, sm_finetune_config *c) {
   int width = x->network ? sm_network_describe(x->network)->backbone.dim : 0;

@@ -12,44 +12,45 @@ static const sm_option options[] = {
            "K, the number of logits; 0: the target's size"),
 };
 
-static const char *base_of(sm_site site) { return site == SM_SITE_VIEW ? "view" : "patch"; }
+static const char *linear_base_of(sm_site site) { return site == SM_SITE_VIEW ? "view" : "patch"; }
 
-static int out_dim(const void *self, sm_site site, int dim) {
+static int linear_out_dim(const void *self, sm_site site, int dim) {
   (void)site, (void)dim;
   return (int)((const linear_head *)self)->out_dim;
 }
 
-static void declare_site(const sm_params *p, sm_site site, int64_t in, int64_t out) {
+static void linear_declare_site(const sm_params *p, sm_site site, int64_t in, int64_t out) {
   char name[32];
   if (out == 0) return;
-  snprintf(name, sizeof name, "%s.weight", base_of(site));
+  snprintf(name, sizeof name, "%s.weight", linear_base_of(site));
   sm_declare(p, name, SM_INIT_TRUNC_NORMAL, .02, 0, 2, (int64_t[]){out, in});
-  snprintf(name, sizeof name, "%s.bias", base_of(site));
+  snprintf(name, sizeof name, "%s.bias", linear_base_of(site));
   sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &out);
 }
 
-static void declare(const void *self, const sm_head *h) {
+static void linear_declare(const void *self, const sm_head *h) {
   (void)self;
-  declare_site(&h->params, SM_SITE_VIEW, h->dim, h->view_dim);
-  declare_site(&h->params, SM_SITE_PATCH, h->dim, h->patch_dim);
+  linear_declare_site(&h->params, SM_SITE_VIEW, h->dim, h->view_dim);
+  linear_declare_site(&h->params, SM_SITE_PATCH, h->dim, h->patch_dim);
 }
 
-static sm_tensor *features(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+static sm_tensor *linear_features(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
   (void)self, (void)g, (void)h, (void)site;
   return x;
 }
 
-static sm_tensor *logits(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+static sm_tensor *linear_logits(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
   const sm_params *p = &h->params;
   (void)self;
-  return sm_linear(g, x, sm_param(g, p, "%s.weight", base_of(site)), sm_param(g, p, "%s.bias", base_of(site)));
+  return sm_linear(g, x, sm_param(g, p, "%s.weight", linear_base_of(site)),
+                   sm_param(g, p, "%s.bias", linear_base_of(site)));
 }
 
 static const sm_head_ops ops = {.affine = true,
-                                .declare = declare,
-                                .features = features,
-                                .logits = logits,
-                                .out_dim = out_dim};
+                                .declare = linear_declare,
+                                .features = linear_features,
+                                .logits = linear_logits,
+                                .out_dim = linear_out_dim};
 static const sm_plugin plugin = {.kind = SM_HEAD,
                                  .name = "linear",
                                  .summary = "One linear layer from tokens to logits",

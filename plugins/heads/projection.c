@@ -45,7 +45,7 @@ static const sm_option options[] = {
               "The same for the teacher"),
 };
 
-static sm_status create(void *self, sm_error *err) {
+static sm_status projection_create(void *self, sm_error *err) {
   const projection *h = self;
   bool shares_last = h->sharing == SHARED || h->teacher_sharing == 1 + SHARED;
   if (shares_last && h->patch_out_dim && h->patch_out_dim != h->out_dim) {
@@ -56,7 +56,7 @@ static sm_status create(void *self, sm_error *err) {
   return SM_OK;
 }
 
-static int out_dim(const void *self, sm_site site, int dim) {
+static int projection_out_dim(const void *self, sm_site site, int dim) {
   const projection *h = self;
   (void)dim;
   return (int)(site == SM_SITE_PATCH && h->patch_out_dim ? h->patch_out_dim : h->out_dim);
@@ -65,7 +65,7 @@ static int out_dim(const void *self, sm_site site, int dim) {
 /* ---- which layer is whose ---------------------------------------------------------------------------- */
 
 /* How many leading layers the two sites share in a network; the last layer is number h->layers. */
-static int shared_layers(const projection *h, sm_role role) {
+static int projection_shared_layers(const projection *h, sm_role role) {
   int layers = (int)h->layers, sharing = h->sharing;
   if (role == SM_ROLE_TEACHER && h->teacher_sharing > 0) sharing = h->teacher_sharing - 1;
   switch (sharing) {
@@ -83,18 +83,18 @@ static int shared_layers(const projection *h, sm_role role) {
 typedef struct layer_name {
   char s[32];
 } layer_name;
-static layer_name name_of(const projection *h, int layer, bool second) {
+static layer_name projection_name_of(const projection *h, int layer, bool second) {
   layer_name name;
   if (layer == h->layers) snprintf(name.s, sizeof name.s, "last_layer%s", second ? "2" : "");
   else snprintf(name.s, sizeof name.s, "mlp%s.%d", second ? "2" : "", 2 * layer);
   return name;
 }
 
-static layer_name used_layer(const projection *h, int layer, sm_site site, sm_role role) {
-  return name_of(h, layer, site == SM_SITE_PATCH && layer >= shared_layers(h, role));
+static layer_name projection_used_layer(const projection *h, int layer, sm_site site, sm_role role) {
+  return projection_name_of(h, layer, site == SM_SITE_PATCH && layer >= projection_shared_layers(h, role));
 }
 
-static layer_name part(layer_name layer, const char *which) {
+static layer_name projection_part(layer_name layer, const char *which) {
   layer_name name;
   size_t n = strlen(layer.s);
   memcpy(name.s, layer.s, n);
@@ -104,77 +104,82 @@ static layer_name part(layer_name layer, const char *which) {
 
 /* ---- parameters -------------------------------------------------------------------------------------- */
 
-static void declare_layer(const projection *h, const sm_params *p, int layer, layer_name base, int in_dim,
-                          int64_t k) {
+static void projection_declare_layer(const projection *h, const sm_params *p, int layer, layer_name base,
+                                     int in_dim, int64_t k) {
   if (layer ==
       h->layers) { /* torch's default for a linear layer; the gain is then set to 1 (ibot, models/head.py) */
     unsigned gain = SM_ROW_LAST_LAYER | (h->norm_last_layer ? SM_ROW_FROZEN : 0);
-    sm_declare(p, part(base, "weight_g").s, SM_INIT_ONES, 0, gain, 2, (int64_t[]){k, 1});
-    sm_declare(p, part(base, "weight_v").s, SM_INIT_UNIFORM_FAN, (double)h->bottleneck, SM_ROW_LAST_LAYER, 2,
-               (int64_t[]){k, h->bottleneck});
+    sm_declare(p, projection_part(base, "weight_g").s, SM_INIT_ONES, 0, gain, 2, (int64_t[]){k, 1});
+    sm_declare(p, projection_part(base, "weight_v").s, SM_INIT_UNIFORM_FAN, (double)h->bottleneck,
+               SM_ROW_LAST_LAYER, 2, (int64_t[]){k, h->bottleneck});
     return;
   }
   int64_t in = layer == 0 ? in_dim : h->hidden, out = layer == h->layers - 1 ? h->bottleneck : h->hidden;
-  sm_declare(p, part(base, "weight").s, SM_INIT_TRUNC_NORMAL, .02, 0, 2, (int64_t[]){out, in});
-  sm_declare(p, part(base, "bias").s, SM_INIT_ZEROS, 0, 0, 1, &out);
+  sm_declare(p, projection_part(base, "weight").s, SM_INIT_TRUNC_NORMAL, .02, 0, 2, (int64_t[]){out, in});
+  sm_declare(p, projection_part(base, "bias").s, SM_INIT_ZEROS, 0, 0, 1, &out);
 }
 
-static void declare_second_name(const projection *h, const sm_params *p, int layer) {
-  layer_name first = name_of(h, layer, false), second = name_of(h, layer, true);
+static void projection_declare_second_name(const projection *h, const sm_params *p, int layer) {
+  layer_name first = projection_name_of(h, layer, false), second = projection_name_of(h, layer, true);
   const char *const parts[2][2] = {{"weight", "bias"}, {"weight_g", "weight_v"}};
   for (int k = 0; k < 2; k++) {
     const char *which = parts[layer == h->layers][k];
-    sm_declare_alias(p, part(second, which).s, part(first, which).s);
+    sm_declare_alias(p, projection_part(second, which).s, projection_part(first, which).s);
   }
 }
 
-static void declare(const void *self, const sm_head *to) {
+static void projection_declare(const void *self, const sm_head *to) {
   const projection *h = self;
   const sm_params *p = &to->params;
   const sm_role role = to->role;
   const int in_dim = to->dim, view_dim = to->view_dim, patch_dim = to->patch_dim;
-  int shared = shared_layers(h, role);
-  int elsewhere = shared_layers(h, role == SM_ROLE_TEACHER ? SM_ROLE_STUDENT : SM_ROLE_TEACHER);
+  int shared = projection_shared_layers(h, role);
+  int elsewhere = projection_shared_layers(h, role == SM_ROLE_TEACHER ? SM_ROLE_STUDENT : SM_ROLE_TEACHER);
   for (int layer = 0; layer <= h->layers; layer++) {
     bool common = layer < shared;
     if (view_dim || (patch_dim && common))
-      declare_layer(h, p, layer, name_of(h, layer, false), in_dim, view_dim ? view_dim : patch_dim);
-    if (patch_dim && !common) declare_layer(h, p, layer, name_of(h, layer, true), in_dim, patch_dim);
-    if (patch_dim && common && (layer == h->layers || layer >= elsewhere)) declare_second_name(h, p, layer);
+      projection_declare_layer(h, p, layer, projection_name_of(h, layer, false), in_dim,
+                               view_dim ? view_dim : patch_dim);
+    if (patch_dim && !common)
+      projection_declare_layer(h, p, layer, projection_name_of(h, layer, true), in_dim, patch_dim);
+    if (patch_dim && common && (layer == h->layers || layer >= elsewhere))
+      projection_declare_second_name(h, p, layer);
   }
 }
 
 /* ---- forward ----------------------------------------------------------------------------------------- */
 
-static sm_tensor *features(void *self, sm_graph *g, const sm_head *at, sm_tensor *x, sm_site site) {
+static sm_tensor *projection_features(void *self, sm_graph *g, const sm_head *at, sm_tensor *x,
+                                      sm_site site) {
   const projection *h = self;
   const sm_params *p = &at->params;
   for (int layer = 0; layer < h->layers; layer++) {
-    layer_name base = used_layer(h, layer, site, at->role);
+    layer_name base = projection_used_layer(h, layer, site, at->role);
     if (layer > 0) x = sm_gelu(g, x);
     x = sm_linear(g, x, sm_param(g, p, "%s.weight", base.s), sm_param(g, p, "%s.bias", base.s));
   }
   return sm_l2_normalize(g, x, 1e-12);
 }
 
-static sm_tensor *logits(void *self, sm_graph *g, const sm_head *at, sm_tensor *x, sm_site site) {
+static sm_tensor *projection_logits(void *self, sm_graph *g, const sm_head *at, sm_tensor *x, sm_site site) {
   const projection *h = self;
   const sm_params *p = &at->params;
-  layer_name base = used_layer(h, (int)h->layers, site, at->role);
+  layer_name base = projection_used_layer(h, (int)h->layers, site, at->role);
   sm_tensor *w =
       sm_weight_norm(g, sm_param(g, p, "%s.weight_v", base.s), sm_param(g, p, "%s.weight_g", base.s));
   return sm_linear(g, x, w, NULL);
 }
 
-static int layer_dim(const void *self, int n) {
+static int projection_layer_dim(const void *self, int n) {
   const projection *h = self;
   return n >= 1 && n < h->layers ? (int)h->hidden : 0;
 }
 
-static sm_tensor *layer(void *self, sm_graph *g, const sm_head *at, sm_tensor *x, sm_site site, int n) {
+static sm_tensor *projection_layer(void *self, sm_graph *g, const sm_head *at, sm_tensor *x, sm_site site,
+                                   int n) {
   const sm_params *p = &at->params;
   for (int i = 0; i < n; i++) {
-    layer_name base = used_layer(self, i, site, at->role);
+    layer_name base = projection_used_layer(self, i, site, at->role);
     x = sm_gelu(g,
                 sm_linear(g, x, sm_param(g, p, "%s.weight", base.s), sm_param(g, p, "%s.bias", base.s)));
   }
@@ -182,12 +187,12 @@ static sm_tensor *layer(void *self, sm_graph *g, const sm_head *at, sm_tensor *x
 }
 
 static const sm_head_ops ops = {.affine = true,
-                                .out_dim = out_dim,
-                                .declare = declare,
-                                .features = features,
-                                .logits = logits,
-                                .layer_dim = layer_dim,
-                                .layer = layer};
+                                .out_dim = projection_out_dim,
+                                .declare = projection_declare,
+                                .features = projection_features,
+                                .logits = projection_logits,
+                                .layer_dim = projection_layer_dim,
+                                .layer = projection_layer};
 static const sm_plugin plugin = {
     .kind = SM_HEAD,
     .name = "projection",
@@ -198,6 +203,6 @@ static const sm_plugin plugin = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .instance_size = sizeof(projection),
-    .create = create,
+    .create = projection_create,
     .ops = &ops};
 SM_MODULE(&plugin)

@@ -16,7 +16,7 @@ static const sm_option options[] = {
              "Temperature of the student's softmax"),
 };
 
-static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
+static sm_status cls_distill_spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
   *out = (sm_loss_spec){.forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
                         .site = SM_SITE_VIEW,
@@ -24,12 +24,12 @@ static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   return SM_OK;
 }
 
-static int64_t max_pairs(const void *self, const sm_pair_request *r, int64_t predictions) {
+static int64_t cls_distill_max_pairs(const void *self, const sm_pair_request *r, int64_t predictions) {
   (void)self;
   return predictions * (r->local ? r->globals : r->globals - 1);
 }
 
-static void pairs(const void *self, const sm_pair_request *r) {
+static void cls_distill_pairs(const void *self, const sm_pair_request *r) {
   int all = r->globals * (r->globals + r->locals) - r->globals, views = r->local ? r->locals : r->globals;
   double weight = ((const cls_distill *)self)->weight / ((double)r->step_pictures * all);
   for (int64_t picture = 0; picture < r->pictures; picture++)
@@ -38,7 +38,7 @@ static void pairs(const void *self, const sm_pair_request *r) {
         if (r->local || q != v) sm_pairs_add(r->out, picture * views + v, picture * r->globals + q, weight);
 }
 
-static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const sm_target *target,
+static sm_tensor *cls_distill_build(void *self, sm_graph *g, const sm_prediction *p, const sm_target *target,
                         const sm_pairs *pairs_, sm_tensor **stats) {
   sm_tensor *inv_tau =
       sm_scalar(g, "1/temperature of the student", 1 / ((cls_distill *)self)->student_temperature);
@@ -48,7 +48,10 @@ static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const s
   return out.loss;
 }
 
-static const sm_loss_ops ops = {.spec = spec, .max_pairs = max_pairs, .pairs = pairs, .build = build};
+static const sm_loss_ops ops = {.spec = cls_distill_spec,
+                                .max_pairs = cls_distill_max_pairs,
+                                .pairs = cls_distill_pairs,
+                                .build = cls_distill_build};
 static const sm_plugin plugin = {.kind = SM_LOSS,
                                  .name = "cls_distill",
                                  .summary = "Cross-view distillation of [CLS], over global and local views",

@@ -1,10 +1,10 @@
-/* hidden_patches.h — each hidden patch with itself: the pairs that `mim` and `mim_regression` have in common, and what
- * their mean is over. Which changes how much views with few hidden patches count:
+/* hidden_patches.h — each hidden patch with itself: the pairs that `mim` and `mim_regression` have in common,
+ * and what their mean is over. Which changes how much views with few hidden patches count:
  *
  *   picture  over a view's hidden patches, then over all views of the step, those without any too (ibot,
- *            iBOTLoss.forward): weight/(pictures · V · max(1, hidden in the view)). V = G, or G + L where local views
- *            are masked too: there each counts as much as a global one, as views do in the official code's sum
- *   patch    over all hidden patches of the step: weight/hidden in the step */
+ *            iBOTLoss.forward): weight/(pictures · V · max(1, hidden in the view)). V = G, or G + L where
+ * local views are masked too: there each counts as much as a global one, as views do in the official code's
+ * sum patch    over all hidden patches of the step: weight/hidden in the step */
 #ifndef SMALTI_PLUGIN_HIDDEN_PATCHES_H
 #define SMALTI_PLUGIN_HIDDEN_PATCHES_H
 

@@ -14,7 +14,7 @@ static const sm_option options[] = {
     NORMALIZE_OPTION(mim, normalize, "picture"),
 };
 
-static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
+static sm_status mim_spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
   *out = (sm_loss_spec){.forms = SM_TARGET_DISTRIBUTION | SM_TARGET_IDS,
                         .site = SM_SITE_PATCH,
@@ -22,12 +22,12 @@ static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
   return SM_OK;
 }
 
-static void pairs(const void *self, const sm_pair_request *r) {
+static void mim_pairs(const void *self, const sm_pair_request *r) {
   const mim *m = self;
   pair_hidden_patches(r, m->normalize, m->weight);
 }
 
-static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const sm_target *target,
+static sm_tensor *mim_build(void *self, sm_graph *g, const sm_prediction *p, const sm_target *target,
                         const sm_pairs *pairs_, sm_tensor **stats) {
   sm_tensor *inv_tau = sm_scalar(g, "1/temperature of the student", 1 / ((mim *)self)->student_temperature);
   sm_xent_out out = sm_xent(g, p->logits, inv_tau, target, pairs_);
@@ -36,7 +36,7 @@ static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const s
   return out.loss;
 }
 
-static const sm_loss_ops ops = {.spec = spec, .pairs = pairs, .build = build};
+static const sm_loss_ops ops = {.spec = mim_spec, .pairs = mim_pairs, .build = mim_build};
 static const sm_plugin plugin = {.kind = SM_LOSS,
                                  .name = "mim",
                                  .summary = "In-view prediction of hidden patches",

@@ -1,14 +1,15 @@
-/* mim_regression — masked image modelling with vectors: at every hidden patch of a view the student must give the
- * tokenizer's vector of the same patch of the clean view.
+/* mim_regression — masked image modelling with vectors: at every hidden patch of a view the student must give
+ * the tokenizer's vector of the same patch of the clean view.
  *
  *   loss = Σ weight · mean over the vector's numbers of φ(prediction - target)
  *
  *   penalty: l2         x²                                  MAE (He et al., CVPR 2022)
  *   penalty: l1         |x|                                 SimMIM (Xie et al., CVPR 2022)
- *   penalty: smooth_l1  x²/(2·beta) where |x| < beta, else |x| - beta/2   (Girshick 2015; data2vec, Baevski et al. 2022)
+ *   penalty: smooth_l1  x²/(2·beta) where |x| < beta, else |x| - beta/2   (Girshick 2015; data2vec, Baevski
+ * et al. 2022)
  *
- * What the mean over patches is over is a choice, as in `mim`: `patch`, over all hidden patches of the step, is what MAE
- * and SimMIM do; `picture`, over each view's hidden patches and then over all views. */
+ * What the mean over patches is over is a choice, as in `mim`: `patch`, over all hidden patches of the step,
+ * is what MAE and SimMIM do; `picture`, over each view's hidden patches and then over all views. */
 #include "hidden_patches.h"
 
 static const char *const penalty_names[] = {
@@ -27,20 +28,20 @@ static const sm_option options[] = {
     NORMALIZE_OPTION(mim_regression, normalize, "patch"),
 };
 
-static sm_status spec(const void *self, sm_loss_spec *out, sm_error *err) {
+static sm_status mim_regression_spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;
   *out = (sm_loss_spec){
       .forms = SM_TARGET_VECTORS, .site = SM_SITE_PATCH, .local_views = true};
   return SM_OK;
 }
 
-static void pairs(const void *self, const sm_pair_request *r) {
+static void mim_regression_pairs(const void *self, const sm_pair_request *r) {
   const mim_regression *m = self;
   pair_hidden_patches(r, m->normalize, m->weight);
 }
 
-static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const sm_target *target,
-                        const sm_pairs *pairs_, sm_tensor **stats) {
+static sm_tensor *mim_regression_build(void *self, sm_graph *g, const sm_prediction *p,
+                                       const sm_target *target, const sm_pairs *pairs_, sm_tensor **stats) {
   const mim_regression *m = self;
   sm_tensor *loss = sm_regression(g, p->logits, (sm_penalty)m->penalty, m->beta, target, pairs_);
   sm_loss_term(g, loss);
@@ -48,7 +49,8 @@ static sm_tensor *build(void *self, sm_graph *g, const sm_prediction *p, const s
   return loss;
 }
 
-static const sm_loss_ops ops = {.spec = spec, .pairs = pairs, .build = build};
+static const sm_loss_ops ops = {
+    .spec = mim_regression_spec, .pairs = mim_regression_pairs, .build = mim_regression_build};
 static const sm_plugin plugin = {.kind = SM_LOSS,
                                  .name = "mim_regression",
                                  .summary = "In-view regression of hidden patches to vectors",

@@ -1,16 +1,16 @@
 /* attention — hides what the teacher looks at (AttMask: Kakogeorgiou et al., What to Hide from Your Students,
  * ECCV 2022; attmask, attmask.py).
  *
- * Patches are ranked by the attention that [CLS] pays to them in the teacher's last block, averaged over the heads.
- * Of N patches, floor(ratio · N) are hidden:
+ * Patches are ranked by the attention that [CLS] pays to them in the teacher's last block, averaged over the
+ * heads. Of N patches, floor(ratio · N) are hidden:
  *
  *   high  those with the most attention
- *   hint  the same, but floor(hint · ratio · N) of the floor(hint · N) most attended stay visible, drawn at random
- *   low   those with the least
+ *   hint  the same, but floor(hint · ratio · N) of the floor(hint · N) most attended stay visible, drawn at
+ * random low   those with the least
  *
- * A ratio is drawn for each view, as the other maskers do; the original draws one for each batch and hides with
- * probability 1/2 (masking_prob), which is ratio: [0, 0.3] here. Of patches with equal attention the first is
- * taken. */
+ * A ratio is drawn for each view, as the other maskers do; the original draws one for each batch and hides
+ * with probability 1/2 (masking_prob), which is ratio: [0, 0.3] here. Of patches with equal attention the
+ * first is taken. */
 #include <smalti/plugin.h>
 
 #include <string.h>
@@ -37,16 +37,20 @@ static const sm_option options[] = {
         "share stays visible"),
 };
 
-static sm_status create(void *self, sm_error *err) {
+static sm_status attention_create(void *self, sm_error *err) {
   return mask_ratio_check(&((attention_masker *)self)->ratio, err);
 }
-static double max_ratio(const void *self) { return mask_ratio_max(&((const attention_masker *)self)->ratio); }
-static int64_t start_epoch(const void *self) { return ((const attention_masker *)self)->ratio.start_epoch; }
+static double attention_max_ratio(const void *self) {
+  return mask_ratio_max(&((const attention_masker *)self)->ratio);
+}
+static int64_t attention_start_epoch(const void *self) {
+  return ((const attention_masker *)self)->ratio.start_epoch;
+}
 
 /* ---- ranks, without sorting and without memory ------------------------------------------------------- */
 
 /* Attention is not negative, so floats are ordered as their bits are. `least`: the other way round. */
-static uint32_t rank(const sm_mask_request *r, int cell, bool least) {
+static uint32_t attention_rank(const sm_mask_request *r, int cell, bool least) {
   float sum = 0;
   uint32_t bits;
   for (int h = 0; h < r->heads; h++) sum += r->attention[(int64_t)h * r->rows * r->cols + cell];
@@ -54,9 +58,9 @@ static uint32_t rank(const sm_mask_request *r, int cell, bool least) {
   return least ? ~bits : bits;
 }
 
-static int at_least(const sm_mask_request *r, uint32_t cut, bool least) {
+static int attention_at_least(const sm_mask_request *r, uint32_t cut, bool least) {
   int n = 0;
-  for (int i = 0; i < r->rows * r->cols; i++) n += rank(r, i, least) >= cut;
+  for (int i = 0; i < r->rows * r->cols; i++) n += attention_rank(r, i, least) >= cut;
   return n;
 }
 
@@ -66,46 +70,46 @@ typedef struct top {
   int ties;
 } top;
 
-static top top_of(const sm_mask_request *r, int n, bool least) {
+static top attention_top_of(const sm_mask_request *r, int n, bool least) {
   top t = {0, n};
   for (uint32_t bit = 1u << 31; bit; bit >>= 1) /* the n-th rank, bit by bit */
-    if (at_least(r, t.cut | bit, least) >= n) t.cut |= bit;
-  if (t.cut != UINT32_MAX) t.ties = n - at_least(r, t.cut + 1, least);
+    if (attention_at_least(r, t.cut | bit, least) >= n) t.cut |= bit;
+  if (t.cut != UINT32_MAX) t.ties = n - attention_at_least(r, t.cut + 1, least);
   return t;
 }
 
-static bool in_top(const sm_mask_request *r, top *t, int cell, bool least) {
-  uint32_t here = rank(r, cell, least);
+static bool attention_in_top(const sm_mask_request *r, top *t, int cell, bool least) {
+  uint32_t here = attention_rank(r, cell, least);
   return here > t->cut || (here == t->cut && t->ties-- > 0);
 }
 
 /* ---- drawing ------------------------------------------------------------------------------------------ */
 
 /* `show` of the `among` most attended become visible again: selection sampling (Knuth, TAOCP 2, 3.4.2 S). */
-static void give_hints(const sm_mask_request *r, int show, int among, uint8_t *mask) {
-  top t = top_of(r, among, false);
+static void attention_give_hints(const sm_mask_request *r, int show, int among, uint8_t *mask) {
+  top t = attention_top_of(r, among, false);
   for (int i = 0; i < r->rows * r->cols && show > 0; i++)
-    if (in_top(r, &t, i, false) && sm_rng_below(r->rng, (uint32_t)among--) < (uint32_t)show) {
+    if (attention_in_top(r, &t, i, false) && sm_rng_below(r->rng, (uint32_t)among--) < (uint32_t)show) {
       mask[i] = 0;
       show--;
     }
 }
 
-static void draw(const void *self, const sm_mask_request *r, uint8_t *mask) {
+static void attention_draw(const void *self, const sm_mask_request *r, uint8_t *mask) {
   const attention_masker *m = self;
   int cells = r->rows * r->cols, among = (int)(m->hint * cells);
   double ratio = mask_ratio_draw(&m->ratio, r);
   int wanted = (int)(ratio * cells), show = (int)(m->hint * ratio * cells);
   if (wanted < 1) return;
-  top t = top_of(r, wanted, m->mode == LOW);
-  for (int i = 0; i < cells; i++) mask[i] = in_top(r, &t, i, m->mode == LOW);
-  if (m->mode == HINT && show > 0) give_hints(r, show, among, mask);
+  top t = attention_top_of(r, wanted, m->mode == LOW);
+  for (int i = 0; i < cells; i++) mask[i] = attention_in_top(r, &t, i, m->mode == LOW);
+  if (m->mode == HINT && show > 0) attention_give_hints(r, show, among, mask);
 }
 
 static const sm_masker_ops ops = {.needs_attention = 1,
-                                  .max_ratio = max_ratio,
-                                  .start_epoch = start_epoch,
-                                  .draw = draw};
+                                  .max_ratio = attention_max_ratio,
+                                  .start_epoch = attention_start_epoch,
+                                  .draw = attention_draw};
 static const sm_plugin plugin = {.kind = SM_MASKER,
                                  .name = "attention",
                                  .summary = "Hides what the teacher attends to: AttMask",
@@ -115,6 +119,6 @@ static const sm_plugin plugin = {.kind = SM_MASKER,
                                  .options = options,
                                  .n_options = sizeof options / sizeof *options,
                                  .instance_size = sizeof(attention_masker),
-                                 .create = create,
+                                 .create = attention_create,
                                  .ops = &ops};
 SM_MODULE(&plugin)

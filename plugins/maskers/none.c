@@ -1,16 +1,16 @@
 /* none — hides nothing: DINO, and every recipe without masked image modelling. */
 #include <smalti/plugin.h>
 
-static double max_ratio(const void *self) {
+static double none_max_ratio(const void *self) {
   (void)self;
   return 0;
 }
 
-static void draw(const void *self, const sm_mask_request *request, uint8_t *mask) {
+static void none_draw(const void *self, const sm_mask_request *request, uint8_t *mask) {
   (void)self, (void)request, (void)mask;
 }
 
-static const sm_masker_ops ops = {.max_ratio = max_ratio, .draw = draw};
+static const sm_masker_ops ops = {.max_ratio = none_max_ratio, .draw = none_draw};
 static const sm_plugin plugin = {.kind = SM_MASKER,
                                  .name = "none",
                                  .summary = "Hides nothing",

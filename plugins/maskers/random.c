@@ -10,14 +10,18 @@ typedef struct random_masker {
 
 static const sm_option options[] = {MASK_RATIO_OPTIONS(random_masker, ratio)};
 
-static sm_status create(void *self, sm_error *err) {
+static sm_status random_create(void *self, sm_error *err) {
   return mask_ratio_check(&((random_masker *)self)->ratio, err);
 }
-static double max_ratio(const void *self) { return mask_ratio_max(&((const random_masker *)self)->ratio); }
-static int64_t start_epoch(const void *self) { return ((const random_masker *)self)->ratio.start_epoch; }
+static double random_max_ratio(const void *self) {
+  return mask_ratio_max(&((const random_masker *)self)->ratio);
+}
+static int64_t random_start_epoch(const void *self) {
+  return ((const random_masker *)self)->ratio.start_epoch;
+}
 
 /* Selection sampling (Knuth, TAOCP 2, 3.4.2 S): each choice of n cells is equally likely. */
-static void draw(const void *self, const sm_mask_request *request, uint8_t *mask) {
+static void random_draw(const void *self, const sm_mask_request *request, uint8_t *mask) {
   int cells = request->rows * request->cols;
   int wanted = (int)(mask_ratio_draw(&((const random_masker *)self)->ratio, request) * cells);
   for (int i = 0; i < cells && wanted > 0; i++)
@@ -27,7 +31,8 @@ static void draw(const void *self, const sm_mask_request *request, uint8_t *mask
     }
 }
 
-static const sm_masker_ops ops = {.max_ratio = max_ratio, .start_epoch = start_epoch, .draw = draw};
+static const sm_masker_ops ops = {
+    .max_ratio = random_max_ratio, .start_epoch = random_start_epoch, .draw = random_draw};
 static const sm_plugin plugin = {.kind = SM_MASKER,
                                  .name = "random",
                                  .summary = "Hides single patches anywhere",
@@ -37,6 +42,6 @@ static const sm_plugin plugin = {.kind = SM_MASKER,
                                  .options = options,
                                  .n_options = sizeof options / sizeof *options,
                                  .instance_size = sizeof(random_masker),
-                                 .create = create,
+                                 .create = random_create,
                                  .ops = &ops};
 SM_MODULE(&plugin)

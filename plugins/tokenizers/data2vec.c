@@ -1,11 +1,13 @@
-/* data2vec — the target of a patch is what the teacher makes of it in its last n blocks (Baevski et al., ICML 2022):
+/* data2vec — the target of a patch is what the teacher makes of it in its last n blocks (Baevski et al., ICML
+ * 2022):
  *
  *   t = norm of the mean over the blocks of norm(output of the block, before the final norm)
  *
- * Norms have no gain; they divide by sqrt(var + 1e-5). `layer` is over the numbers of a patch, `instance` over the patches of a
- * view, number by number, as torch.nn.functional has them (fairseq, data2vec_vision.py: layer_norm_target_layer,
- * instance_norm_target_layer, layer_norm_targets, instance_norm_targets). Vectors are as long as the backbone is wide, so the
- * head's out_dim is left 0; `mim_regression` with penalty smooth_l1 compares them. */
+ * Norms have no gain; they divide by sqrt(var + 1e-5). `layer` is over the numbers of a patch, `instance`
+ * over the patches of a view, number by number, as torch.nn.functional has them (fairseq, data2vec_vision.py:
+ * layer_norm_target_layer, instance_norm_target_layer, layer_norm_targets, instance_norm_targets). Vectors
+ * are as long as the backbone is wide, so the head's out_dim is left 0; `mim_regression` with penalty
+ * smooth_l1 compares them. */
 #include <smalti/plugin.h>
 
 #include <smalti/op.h>
@@ -23,17 +25,20 @@ typedef struct data2vec {
 } data2vec;
 
 static const sm_option options[] = {
-    SM_INT(data2vec, blocks, "blocks", "6", 1, SM_WISHES_MAX, "blocks", "How many of the teacher's last blocks are averaged"),
-    SM_CHOICE(data2vec, block_norm, "block_norm", "layer", norm_names, "How each block's output is normalised before the mean"),
+    SM_INT(data2vec, blocks, "blocks", "6", 1, SM_WISHES_MAX, "blocks",
+           "How many of the teacher's last blocks are averaged"),
+    SM_CHOICE(data2vec, block_norm, "block_norm", "layer", norm_names,
+              "How each block's output is normalised before the mean"),
     SM_CHOICE(data2vec, norm, "norm", "layer", norm_names, "How the mean is normalised"),
-    SM_SCHEDULE(data2vec, momentum, "momentum", "{from: 0.9998, to: 0.9999, shape: linear, per: step}", 0, 1, NULL,
-                "How much of the teacher's weights a step keeps"),
+    SM_SCHEDULE(data2vec, momentum, "momentum", "{from: 0.9998, to: 0.9999, shape: linear, per: step}", 0, 1,
+                NULL, "How much of the teacher's weights a step keeps"),
 };
 
 static sm_status data2vec_spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   const data2vec *t = self;
   if (out->blocks && t->blocks > out->blocks) {
-    sm_fail(err, SM_EINVAL, "the mean is over %d blocks, but the backbone has %d", (int)t->blocks, out->blocks);
+    sm_fail(err, SM_EINVAL, "the mean is over %d blocks, but the backbone has %d", (int)t->blocks,
+            out->blocks);
     return sm_hint(err, "set blocks to at most %d", out->blocks);
   }
   out->patch = SM_TARGET_VECTORS;
@@ -45,27 +50,29 @@ static sm_status data2vec_spec(const void *self, sm_tokenizer_spec *out, sm_erro
   return SM_OK;
 }
 
-/* ---- instance norm: x (B, N, D) → the same; targets get no gradient, so it has none ------------------------------------- */
+/* ---- instance norm: x (B, N, D) → the same; targets get no gradient, so it has none -------------------- */
 
-#define INSTANCE_NORM(real, name)                                                                                        \
-  static void name(const sm_node *n, int64_t first, int64_t last, sm_worker *w) {                                        \
-    const real *x = sm_at(w, n->in[0], first);                                                                           \
-    real *y = sm_at(w, n->out[0], first);                                                                                \
-    const int64_t count = n->in[0]->dim[1], d = n->in[0]->dim[2];                                                        \
-    for (int64_t i = 0; i < last - first; i++, x += count * d, y += count * d)                                           \
-      for (int64_t c = 0; c < d; c++) {                                                                                  \
-        double mean = 0, square = 0;                                                                                     \
-        for (int64_t k = 0; k < count; k++) mean += (double)x[k * d + c] / (double)count;                                \
-        for (int64_t k = 0; k < count; k++) square += ((double)x[k * d + c] - mean) * ((double)x[k * d + c] - mean);     \
-        const double inverse = 1 / sqrt(square / (double)count + n->f[0]);                                               \
-        for (int64_t k = 0; k < count; k++) y[k * d + c] = (real)(((double)x[k * d + c] - mean) * inverse);              \
-      }                                                                                                                  \
+#define INSTANCE_NORM(real, name)                                                                           \
+  static void name(const sm_node *n, int64_t first, int64_t last, sm_worker *w) {                           \
+    const real *x = sm_at(w, n->in[0], first);                                                              \
+    real *y = sm_at(w, n->out[0], first);                                                                   \
+    const int64_t count = n->in[0]->dim[1], d = n->in[0]->dim[2];                                           \
+    for (int64_t i = 0; i < last - first; i++, x += count * d, y += count * d)                              \
+      for (int64_t c = 0; c < d; c++) {                                                                     \
+        double mean = 0, square = 0;                                                                        \
+        for (int64_t k = 0; k < count; k++) mean += (double)x[k * d + c] / (double)count;                   \
+        for (int64_t k = 0; k < count; k++)                                                                 \
+          square += ((double)x[k * d + c] - mean) * ((double)x[k * d + c] - mean);                          \
+        const double inverse = 1 / sqrt(square / (double)count + n->f[0]);                                  \
+        for (int64_t k = 0; k < count; k++) y[k * d + c] = (real)(((double)x[k * d + c] - mean) * inverse); \
+      }                                                                                                     \
   }
 INSTANCE_NORM(float, instance_norm_f32)
 INSTANCE_NORM(double, instance_norm_f64)
 static const sm_op instance_norm = {.name = "instance_norm",
                                     .cls = SM_PER_ITEM,
-                                    .run = {[SM_CPU] = {instance_norm_f32, instance_norm_f64}, [SM_PLAIN] = {instance_norm_f32, instance_norm_f64}}};
+                                    .run = {[SM_CPU] = {instance_norm_f32, instance_norm_f64},
+                                            [SM_PLAIN] = {instance_norm_f32, instance_norm_f64}}};
 
 static sm_tensor *data2vec_norm(sm_graph *g, sm_tensor *x, int norm) {
   if (norm == NONE || !sm_graph_ok(g)) return x;
@@ -75,10 +82,13 @@ static sm_tensor *data2vec_norm(sm_graph *g, sm_tensor *x, int norm) {
   return y;
 }
 
-/* ---- targets ------------------------------------------------------------------------------------------------------------ */
+/* ---- targets
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 /* What looks at each patch alone is done for hidden ones only. */
-static void data2vec_build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *patch) {
+static void data2vec_build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                                 sm_target *patch) {
   const data2vec *t = self;
   sm_tensor *sum = NULL;
   if (!env->want_patch) return;
@@ -95,12 +105,14 @@ static void data2vec_build_local(void *self, sm_graph *g, const sm_tokenizer_env
 }
 
 /* The same of either kind of view. */
-static void data2vec_build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view, sm_target *patch) {
+static void data2vec_build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                           sm_target *view, sm_target *patch) {
   (void)view;
   data2vec_build_local(self, g, env, seen, patch);
 }
 
-static const sm_tokenizer_ops ops = {.spec = data2vec_spec, .build = data2vec_build, .build_local = data2vec_build_local};
+static const sm_tokenizer_ops ops = {
+    .spec = data2vec_spec, .build = data2vec_build, .build_local = data2vec_build_local};
 static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "data2vec",
                                  .summary = "The mean of the teacher's last blocks, normalised without gain",

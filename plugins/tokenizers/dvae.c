@@ -1,14 +1,16 @@
-/* dvae — the codes of a discrete variational auto-encoder name the patches (BEiT; rows 5 and 7 of iBOT's Table 9).
+/* dvae — the codes of a discrete variational auto-encoder name the patches (BEiT; rows 5 and 7 of iBOT's
+ * Table 9).
  *
  *   id = argmax_k E(m(x))_k,   m(x) = (1 - 2ε)·x + ε,   ε = 0.1,   x in [0, 1]
  *
- * E is the encoder of dvae_net.h, frozen (Ramesh et al., ICML 2021; openai/DALL-E). It looks at a view of its own: the
- * student's box and flip, resized by Lanczos so that each patch becomes one code, which for DALL·E's four groups is 8 pixels a
- * patch, 112 in place of 224 (Bao et al., BEiT, ICLR 2022: dataset_folder, second_interpolation lanczos). m is that view's
- * normalisation.
+ * E is the encoder of dvae_net.h, frozen (Ramesh et al., ICML 2021; openai/DALL-E). It looks at a view of its
+ * own: the student's box and flip, resized by Lanczos so that each patch becomes one code, which for DALL·E's
+ * four groups is 8 pixels a patch, 112 in place of 224 (Bao et al., BEiT, ICLR 2022: dataset_folder,
+ * second_interpolation lanczos). m is that view's normalisation.
  *
- * Weights are a safetensors file with OpenAI's names, perhaps behind a common beginning ("encoder."), or the run folder
- * of a dVAE that smalti trained. What the shapes of its tensors say is the encoder's size; nothing else needs saying. */
+ * Weights are a safetensors file with OpenAI's names, perhaps behind a common beginning ("encoder."), or the
+ * run folder of a dVAE that smalti trained. What the shapes of its tensors say is the encoder's size; nothing
+ * else needs saying. */
 #include <smalti/network.h>
 #include <smalti/safetensors.h>
 #include <smalti/tokenizer.h>
@@ -37,12 +39,13 @@ static const sm_option options[] = {
             "Look at the picture's own colours, not at those that the student's view was given"),
 };
 
-/* ---- what the file holds --------------------------------------------------------------------------------- */
+/* ---- what the file holds ---------------------------------------------------------------------------------
+ */
 
 static const char first_conv[] = "blocks.input.w";
 
 /* Both halves begin with that name; the encoder's looks at three colours through 7 x 7 pixels. */
-static bool begins_encoder(const sm_st_tensor *t) {
+static bool dvae_begins_encoder(const sm_st_tensor *t) {
   size_t n = strlen(t->name), end = sizeof first_conv - 1;
   return n >= end && n - end < PREFIX_MAX && !strcmp(t->name + n - end, first_conv) &&
          (n == end || t->name[n - end - 1] == '.') && strncmp(t->name, "optimizer.", 10) != 0 &&
@@ -50,10 +53,10 @@ static bool begins_encoder(const sm_st_tensor *t) {
 }
 
 /* What stands in front of all names of the encoder. */
-static sm_status find_prefix(dvae *t, const sm_st_reader *file, sm_error *err) {
+static sm_status dvae_find_prefix(dvae *t, const sm_st_reader *file, sm_error *err) {
   const sm_st_tensor *at, *found = NULL;
   for (size_t i = 0; (at = sm_st_at(file, i)); i++) {
-    if (!begins_encoder(at)) continue;
+    if (!dvae_begins_encoder(at)) continue;
     if (found) {
       sm_fail(err, SM_EINVAL, "'%s' and '%s' both begin an encoder", found->name, at->name);
       sm_fail_at(err, t->file, 0, 0);
@@ -72,19 +75,19 @@ static sm_status find_prefix(dvae *t, const sm_st_reader *file, sm_error *err) {
   return SM_OK;
 }
 
-static const sm_st_tensor *find(const dvae *t, const sm_st_reader *file, int group, int block) {
+static const sm_st_tensor *dvae_find(const dvae *t, const sm_st_reader *file, int group, int block) {
   char name[PREFIX_MAX + DVAE_NAME_MAX];
   snprintf(name, sizeof name, "%sblocks.group_%d.block_%d.res_path.conv_1.w", t->prefix, group, block);
   return sm_st_find(file, name);
 }
 
 /* Counts what there is; whether all of it is there is then asked of each convolution by its name. */
-static sm_status read_shape(dvae *t, const sm_st_reader *file, sm_error *err) {
+static sm_status dvae_read_shape(dvae *t, const sm_st_reader *file, sm_error *err) {
   char name[PREFIX_MAX + DVAE_NAME_MAX];
   dvae_shape *s = &t->shape;
   *s = (dvae_shape){0};
-  while (s->groups < DVAE_GROUPS_MAX && find(t, file, s->groups + 1, 1)) s->groups++;
-  while (s->groups && find(t, file, 1, s->blocks + 1)) s->blocks++;
+  while (s->groups < DVAE_GROUPS_MAX && dvae_find(t, file, s->groups + 1, 1)) s->groups++;
+  while (s->groups && dvae_find(t, file, 1, s->blocks + 1)) s->blocks++;
   snprintf(name, sizeof name, "%s%s", t->prefix, first_conv);
   const sm_st_tensor *input = sm_st_find(file, name);
   snprintf(name, sizeof name, "%sblocks.output.conv.w", t->prefix);
@@ -107,7 +110,7 @@ typedef struct checking {
   sm_error *err;
 } checking;
 
-static void check_conv(void *ctx, const char *conv, int out, int in, int side) {
+static void dvae_check_conv(void *ctx, const char *conv, int out, int in, int side) {
   checking *c = ctx;
   char name[PREFIX_MAX + DVAE_NAME_MAX];
   for (int bias = 0; bias <= 1 && !c->status; bias++) {
@@ -120,13 +123,13 @@ static void check_conv(void *ctx, const char *conv, int out, int in, int side) {
   }
 }
 
-static sm_status check_convs(const dvae *t, const sm_st_reader *file, sm_error *err) {
+static sm_status dvae_check_convs(const dvae *t, const sm_st_reader *file, sm_error *err) {
   checking c = {t, file, SM_OK, err};
-  dvae_each_conv(&t->shape, DVAE_ENCODER, check_conv, &c);
+  dvae_each_conv(&t->shape, DVAE_ENCODER, dvae_check_conv, &c);
   return c.status;
 }
 
-static sm_status find_file(dvae *t, sm_error *err) {
+static sm_status dvae_find_file(dvae *t, sm_error *err) {
   const char *file = NULL;
   sm_arena *arena = sm_arena_new("dvae");
   sm_status status =
@@ -141,13 +144,13 @@ static sm_status find_file(dvae *t, sm_error *err) {
   return status;
 }
 
-static sm_status look(dvae *t, sm_error *err) {
+static sm_status dvae_look(dvae *t, sm_error *err) {
   sm_st_reader *file = NULL;
-  sm_status status = find_file(t, err);
+  sm_status status = dvae_find_file(t, err);
   if (!status && !(file = sm_st_open(t->file, err))) status = err ? err->code : SM_EFORMAT;
-  if (!status) status = find_prefix(t, file, err);
-  if (!status) status = read_shape(t, file, err);
-  if (!status) status = check_convs(t, file, err);
+  if (!status) status = dvae_find_prefix(t, file, err);
+  if (!status) status = dvae_read_shape(t, file, err);
+  if (!status) status = dvae_check_convs(t, file, err);
   sm_st_close(file);
   if (status) return status;
   const float scale = 1 / (1 - 2 * dvae_margin);
@@ -160,28 +163,29 @@ static sm_status look(dvae *t, sm_error *err) {
 }
 
 /* Asked often, and of instances that nobody creates: what it finds out is kept in the instance. */
-static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
+static sm_status dvae_spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   dvae *t = (dvae *)self;
-  sm_status status = t->known ? SM_OK : look(t, err);
+  sm_status status = t->known ? SM_OK : dvae_look(t, err);
   if (status) return status;
   *out = (sm_tokenizer_spec){
       .patch = SM_TARGET_IDS, .patch_dim = t->shape.vocabulary, .own = &t->own};
   return SM_OK;
 }
 
-/* ---- weights and targets --------------------------------------------------------------------------------- */
+/* ---- weights and targets ---------------------------------------------------------------------------------
+ */
 
-static void declare_frozen(const void *self, const sm_params *frozen) {
+static void dvae_declare_frozen(const void *self, const sm_params *frozen) {
   dvae_declare_encoder(frozen, &((const dvae *)self)->shape);
 }
-static sm_status load(void *self, const sm_params *frozen, sm_error *err) {
+static sm_status dvae_load(void *self, const sm_params *frozen, sm_error *err) {
   const dvae *t = self;
   return sm_weights_fill(t->file, t->prefix, frozen, err);
 }
 
 /* The last layer is as wide as the vocabulary: only hidden patches go through it. */
-static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
-                  sm_target *patch) {
+static void dvae_build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                       sm_target *view, sm_target *patch) {
   const dvae *t = self;
   const int height = (int)seen->pictures->dim[2], width = (int)seen->pictures->dim[3];
   (void)view;
@@ -194,7 +198,8 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
                        .ids = sm_argmax(g, logits, NULL)};
 }
 
-static const sm_tokenizer_ops ops = {.spec = spec, .build = build, .declare_frozen = declare_frozen, .load = load};
+static const sm_tokenizer_ops ops = {
+    .spec = dvae_spec, .build = dvae_build, .declare_frozen = dvae_declare_frozen, .load = dvae_load};
 static const sm_plugin plugin = {
     .kind = SM_TOKENIZER,
     .name = "dvae",

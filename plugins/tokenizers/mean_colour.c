@@ -2,8 +2,8 @@
  *
  *   id = 64·r + 8·g + b,   c = min(7, ⌊8 · mean of channel c over the patch⌋),   values in [0, 1]
  *
- * The target of masked patch prediction in Dosovitskiy et al., An Image is Worth 16x16 Words (ICLR 2021, appendix B.1.2),
- * and "MPP" of iBOT's table 20. It needs no weights and no teacher.
+ * The target of masked patch prediction in Dosovitskiy et al., An Image is Worth 16x16 Words (ICLR 2021,
+ * appendix B.1.2), and "MPP" of iBOT's table 20. It needs no weights and no teacher.
  *
  * The op that makes the names is this plugin's own: a row of sm_op with a kernel for each real type. */
 #include <smalti/plugin.h>
@@ -23,7 +23,7 @@ static const sm_option options[] = {
 static const sm_own_view as_seen = {.std = {1, 1, 1}};
 static const sm_own_view unchanged = {.std = {1, 1, 1}, .plain = true};
 
-static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
+static sm_status mean_colour_spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   const mean_colour *t = self;
   (void)err;
   *out = (sm_tokenizer_spec){.patch = SM_TARGET_IDS,
@@ -57,8 +57,8 @@ static const sm_op op = {.name = "mean_colour",
                          .cls = SM_PER_ITEM,
                          .run = {[SM_CPU] = {ids_f32, ids_f64}, [SM_PLAIN] = {ids_f32, ids_f64}}};
 
-static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
-                  sm_target *patch) {
+static void mean_colour_build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                              sm_target *view, sm_target *patch) {
   (void)self, (void)view;
   if (!env->want_patch) return;
   int side = (int)(seen->pictures->dim[2] / seen->rows);
@@ -68,7 +68,7 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
   *patch = (sm_target){.form = SM_TARGET_IDS, .dim = NAMES, .ids = ids};
 }
 
-static const sm_tokenizer_ops ops = {.spec = spec, .build = build};
+static const sm_tokenizer_ops ops = {.spec = mean_colour_spec, .build = mean_colour_build};
 static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "mean_colour",
                                  .summary = "A patch's mean colour in 3 bits a channel",

@@ -6,12 +6,13 @@
  * of all global views, masked or not (ibot, main_ibot.py: iBOTLoss.update_center). Logits at every patch are
  * never made for that: the head promises that logits are affine in its features, so the logits of the mean
  * feature are the mean of the logits. Where patches of local views are hidden too, the teacher looks at these
- * whole, and the patch centre follows the mean over all views of each view's mean, as update_center's mean over
- * views has it: a local view counts as much as a global one, though it has fewer patches.
+ * whole, and the patch centre follows the mean over all views of each view's mean, as update_center's mean
+ * over views has it: a local view counts as much as a global one, though it has fewer patches.
  *
  * With `centering: sinkhorn` (Caron et al., SwAV; Oquab et al., DINOv2: sinkhorn_knopp_teacher) there is no
- * running centre: the shift is what balances the tokens over the rows at hand, all [CLS] of the step or all its
- * masked patches (those of local views apart). A part of the step balances otherwise, so micro-batches are refused. `none` is sharpening only.
+ * running centre: the shift is what balances the tokens over the rows at hand, all [CLS] of the step or all
+ * its masked patches (those of local views apart). A part of the step balances otherwise, so micro-batches
+ * are refused. `none` is sharpening only.
  *
  * Sums run over micro-batches in accumulators; the update pass turns them into means and moves the centres.
  * It must run before the teacher's weights change, since it applies the teacher's last layer to the mean
@@ -64,14 +65,16 @@ static const sm_option options[] = {
     SM_CHOICE(online_ema, view_labels, "view_labels", "soft", label_names, "The same for the [CLS] targets"),
 };
 
-static sm_form form_of(int labels) { return labels == HARD ? SM_TARGET_IDS : SM_TARGET_DISTRIBUTION; }
+static sm_form online_ema_form_of(int labels) {
+  return labels == HARD ? SM_TARGET_IDS : SM_TARGET_DISTRIBUTION;
+}
 
-static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
+static sm_status online_ema_spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   const online_ema *t = self;
   (void)err;
   *out = (sm_tokenizer_spec){
-      .view = form_of(t->view_labels),
-      .patch = form_of(t->labels),
+      .view = online_ema_form_of(t->view_labels),
+      .patch = online_ema_form_of(t->labels),
       .needs_head = true,
       .needs_teacher = true,
       .whole_step = t->centering == CENTER_SINKHORN || t->patch_centering == CENTER_SINKHORN,
@@ -79,7 +82,7 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   return SM_OK;
 }
 
-static void declare(const void *self, const sm_params *state, int view_dim, int patch_dim) {
+static void online_ema_declare(const void *self, const sm_params *state, int view_dim, int patch_dim) {
   const online_ema *t = self;
   int64_t view = view_dim, patch = patch_dim;
   if (t->centering == CENTER_MEAN && view)
@@ -88,7 +91,7 @@ static void declare(const void *self, const sm_params *state, int view_dim, int 
     sm_declare(state, "center.patch", SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1, &patch);
 }
 
-static const char *center(const void *self, sm_site site) {
+static const char *online_ema_center(const void *self, sm_site site) {
   const online_ema *t = self;
   if (site == SM_SITE_VIEW) return t->centering == CENTER_MEAN ? "center.cls" : NULL;
   return t->patch_centering == CENTER_MEAN ? "center.patch" : NULL;
@@ -96,7 +99,8 @@ static const char *center(const void *self, sm_site site) {
 
 /* ---- targets ----------------------------------------------------------------------------------------- */
 
-static void set_target(sm_graph *g, sm_target *out, sm_form form, sm_tensor *logits, sm_tensor *shift, sm_tensor *scale) {
+static void online_ema_set_target(sm_graph *g, sm_target *out, sm_form form, sm_tensor *logits,
+                                  sm_tensor *shift, sm_tensor *scale) {
   *out = (sm_target){.form = form, .dim = logits->dim[1]};
   if (form == SM_TARGET_IDS) {
     out->ids = sm_argmax(g, logits, shift);
@@ -107,24 +111,26 @@ static void set_target(sm_graph *g, sm_target *out, sm_form form, sm_tensor *log
   out->scale = scale;
 }
 
-static sm_tensor *center_of(sm_graph *g, const sm_tokenizer_env *env, const char *name) {
+static sm_tensor *online_ema_center_of(sm_graph *g, const sm_tokenizer_env *env, const char *name) {
   return sm_param(g, &env->state, "%s", name);
 }
 
-static sm_tensor *shift_of(const online_ema *t, sm_graph *g, const sm_tokenizer_env *env, int centering,
-                           const char *center, sm_tensor *logits, sm_tensor *scale) {
+static sm_tensor *online_ema_shift_of(const online_ema *t, sm_graph *g, const sm_tokenizer_env *env,
+                                      int centering, const char *center, sm_tensor *logits,
+                                      sm_tensor *scale) {
   if (centering == CENTER_NONE) return NULL;
-  return centering == CENTER_MEAN ? center_of(g, env, center)
+  return centering == CENTER_MEAN ? online_ema_center_of(g, env, center)
                                   : sm_sinkhorn(g, logits, scale, (int)t->iterations);
 }
 
-static void build_view(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
-                       sm_target *out) {
+static void online_ema_build_view(online_ema *t, sm_graph *g, const sm_tokenizer_env *env,
+                                  const sm_seen *seen, sm_target *out) {
   const sm_head *head = env->head;
   sm_tensor *logits = sm_head_logits(g, head, seen->view, SM_SITE_VIEW);
   t->view = (site_graph){.scale = sm_scalar(g, "1/temperature of [CLS]", 1)};
-  set_target(g, out, form_of(t->view_labels), logits,
-             shift_of(t, g, env, t->centering, "center.cls", logits, t->view.scale), t->view.scale);
+  online_ema_set_target(g, out, online_ema_form_of(t->view_labels), logits,
+                        online_ema_shift_of(t, g, env, t->centering, "center.cls", logits, t->view.scale),
+                        t->view.scale);
   if (t->centering != CENTER_MEAN) return;
   t->view.momentum = sm_scalar(g, "momentum of the [CLS] centre", t->center_momentum);
   t->view.sum = sm_accumulator(g, "sum of [CLS] logits", 1, &logits->dim[1]);
@@ -133,8 +139,9 @@ static void build_view(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, 
   sm_add_count_into(g, logits, t->view.count);
 }
 
-/* Features at every patch into the centre's sums: of a view with fewer patches they weigh more, so that views are equal. */
-static void add_patches(online_ema *t, sm_graph *g, sm_tensor *patches) {
+/* Features at every patch into the centre's sums: of a view with fewer patches they weigh more, so that views
+ * are equal. */
+static void online_ema_add_patches(online_ema *t, sm_graph *g, sm_tensor *patches) {
   int64_t here = patches->dim[1];
   if (!t->patch.sum) {
     t->patch.patches = here;
@@ -147,24 +154,26 @@ static void add_patches(online_ema *t, sm_graph *g, sm_tensor *patches) {
   sm_add_count_into(g, patches, t->patch.count);
 }
 
-static void build_patch(online_ema *t, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
-                        sm_target *out) {
+static void online_ema_build_patch(online_ema *t, sm_graph *g, const sm_tokenizer_env *env,
+                                   const sm_seen *seen, sm_target *out) {
   const sm_head *head = env->head;
   if (!t->patch.scale) t->patch.scale = sm_scalar(g, "1/temperature of patches", 1);
   sm_tensor *x = seen->patches;
   if (t->patch_centering != CENTER_MEAN) x = sm_gather(g, x, env->masked);
   x = head->ops->features(head->self, g, head, x, SM_SITE_PATCH);
   if (t->patch_centering == CENTER_MEAN) { /* features of every patch, for the centre */
-    add_patches(t, g, x);
+    online_ema_add_patches(t, g, x);
     x = sm_gather(g, x, env->masked);
   }
   sm_tensor *logits = head->ops->logits(head->self, g, head, x, SM_SITE_PATCH);
-  set_target(g, out, form_of(t->labels), logits,
-             shift_of(t, g, env, t->patch_centering, "center.patch", logits, t->patch.scale), t->patch.scale);
+  online_ema_set_target(
+      g, out, online_ema_form_of(t->labels), logits,
+      online_ema_shift_of(t, g, env, t->patch_centering, "center.patch", logits, t->patch.scale),
+      t->patch.scale);
 }
 
-static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
-                  sm_target *patch) {
+static void online_ema_build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                             sm_target *view, sm_target *patch) {
   online_ema *t = self;
   t->view = t->patch = (site_graph){0};
   if (!env->head) {
@@ -178,26 +187,27 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
         "set patch_centering: none");
     return;
   }
-  if (env->want_view) build_view(t, g, env, seen, view);
-  if (env->want_patch) build_patch(t, g, env, seen, patch);
+  if (env->want_view) online_ema_build_view(t, g, env, seen, view);
+  if (env->want_patch) online_ema_build_patch(t, g, env, seen, patch);
 }
 
 /* After build, which made scale and sums. */
-static void build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+static void online_ema_build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
                         sm_target *patch) {
   if (!env->head) {
     sm_graph_fail(g, "online_ema needs the teacher and a head");
     return;
   }
-  if (env->want_patch) build_patch(self, g, env, seen, patch);
+  if (env->want_patch) online_ema_build_patch(self, g, env, seen, patch);
 }
 
 /* ---- update ------------------------------------------------------------------------------------------ */
 
-static void build_update(void *self, sm_graph *g, const sm_tokenizer_env *env) {
+static void online_ema_build_update(void *self, sm_graph *g, const sm_tokenizer_env *env) {
   online_ema *t = self;
   if (t->view.sum)
-    sm_ema_update(g, center_of(g, env, "center.cls"), t->view.sum, t->view.count, t->view.momentum);
+    sm_ema_update(g, online_ema_center_of(g, env, "center.cls"), t->view.sum, t->view.count,
+                  t->view.momentum);
   if (!t->patch.sum) return;
   const sm_head *head = env->head;
   /* sum/count into `mean`: a moving average that forgets at once */
@@ -209,10 +219,10 @@ static void build_update(void *self, sm_graph *g, const sm_tokenizer_env *env) {
   sm_tensor *one = sm_accumulator(g, "one row", 1, (int64_t[]){1});
   sm_sum_rows_into(g, logits, sum);
   sm_add_count_into(g, logits, one);
-  sm_ema_update(g, center_of(g, env, "center.patch"), sum, one, t->patch.momentum);
+  sm_ema_update(g, online_ema_center_of(g, env, "center.patch"), sum, one, t->patch.momentum);
 }
 
-static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
+static void online_ema_prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
   online_ema *t = self;
   sm_schedule patch = t->patch_temperature;
   patch.start += (double)mask_start_epoch;
@@ -220,13 +230,13 @@ static void prepare(void *self, const sm_time *time, int64_t mask_start_epoch) {
   if (t->patch.scale) sm_put(t->patch.scale, 1 / sm_schedule_at(&patch, time));
 }
 
-static const sm_tokenizer_ops ops = {.spec = spec,
-                                     .center = center,
-                                     .declare = declare,
-                                     .build = build,
-                                     .build_update = build_update,
-                                     .prepare = prepare,
-                                     .build_local = build_local};
+static const sm_tokenizer_ops ops = {.spec = online_ema_spec,
+                                     .center = online_ema_center,
+                                     .declare = online_ema_declare,
+                                     .build = online_ema_build,
+                                     .build_update = online_ema_build_update,
+                                     .prepare = online_ema_prepare,
+                                     .build_local = online_ema_build_local};
 static const sm_plugin plugin = {
     .kind = SM_TOKENIZER,
     .name = "online_ema",

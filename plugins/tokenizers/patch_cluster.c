@@ -2,9 +2,10 @@
  *
  *   id = argmin_k |x - c_k|² = argmax_k (x·c_k - |c_k|²/2),   x the patch's 3·P·P values in [0, 1]
  *
- * The centroids c are found before the first step of a run, by k-means (k-means++ seeds, Lloyd's iterations) on a sample
- * of patches of training pictures, at most 16 of each, cut as in training. They are the tokenizer's state: part of
- * checkpoints, never moved again. The right-hand form is one product and an argmax. */
+ * The centroids c are found before the first step of a run, by k-means (k-means++ seeds, Lloyd's iterations)
+ * on a sample of patches of training pictures, at most 16 of each, cut as in training. They are the
+ * tokenizer's state: part of checkpoints, never moved again. The right-hand form is one product and an
+ * argmax. */
 #include <math.h>
 
 #include <smalti/measure.h>
@@ -29,7 +30,7 @@ static const sm_option options[] = {
             "Look at the picture's own colours, not at those that the student's view was given"),
 };
 
-static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
+static sm_status patch_cluster_spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   patch_cluster *t = (patch_cluster *)self; /* the own view must lie in the instance */
   if (t->sample < t->clusters) {
     sm_fail(err, SM_EINVAL, "%lld patches cannot make %lld clusters", (long long)t->sample,
@@ -43,7 +44,7 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   return SM_OK;
 }
 
-static void declare(const void *self, const sm_params *state, int view_dim, int patch_dim) {
+static void patch_cluster_declare(const void *self, const sm_params *state, int view_dim, int patch_dim) {
   const patch_cluster *t = self;
   int64_t k = t->clusters, d = 3 * t->pixels * t->pixels;
   (void)view_dim, (void)patch_dim;
@@ -51,8 +52,8 @@ static void declare(const void *self, const sm_params *state, int view_dim, int 
   sm_declare(state, "half_squares", SM_INIT_ZEROS, 0, 0, 1, &k);
 }
 
-static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
-                  sm_target *patch) {
+static void patch_cluster_build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                                sm_target *view, sm_target *patch) {
   const patch_cluster *t = self;
   (void)view;
   if (!env->want_patch) return;
@@ -66,7 +67,7 @@ static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm
 /* ---- fitting ------------------------------------------------------------------------------------------- */
 
 /* Patch `cell` of a view, as sm_patchify lays it out. */
-static void cut(const float *view, int height, int width, int p, int cell, float *out) {
+static void patch_cluster_cut(const float *view, int height, int width, int p, int cell, float *out) {
   const int cols = width / p, top = cell / cols * p, left = cell % cols * p;
   for (int c = 0; c < 3; c++)
     for (int y = 0; y < p; y++)
@@ -74,7 +75,8 @@ static void cut(const float *view, int height, int width, int p, int cell, float
 }
 
 /* n patches into x, from as many views as it takes. */
-static sm_status draw_sample(const patch_cluster *t, sm_sampler *from, int64_t n, float *x, sm_error *err) {
+static sm_status patch_cluster_draw_sample(const patch_cluster *t, sm_sampler *from, int64_t n, float *x,
+                                           sm_error *err) {
   const int p = (int)t->pixels;
   const uint32_t cells = (uint32_t)(from->rows * from->cols);
   const size_t floats = 3 * (size_t)from->height * (size_t)from->width;
@@ -87,7 +89,7 @@ static sm_status draw_sample(const patch_cluster *t, sm_sampler *from, int64_t n
       for (uint32_t k = 0; k < cells; k++) order[k] = k;
       sm_rng_shuffle(&rng, order, cells);
       for (uint32_t k = 0; k < cells && k < PATCHES_A_VIEW && n; k++, n--, x += 3 * p * p)
-        cut(views + (size_t)v * floats, from->height, from->width, p, (int)order[k], x);
+        patch_cluster_cut(views + (size_t)v * floats, from->height, from->width, p, (int)order[k], x);
     }
   sm_free(views);
   sm_free(order);
@@ -95,8 +97,8 @@ static sm_status draw_sample(const patch_cluster *t, sm_sampler *from, int64_t n
 }
 
 /* Means of the clusters' patches, and half their squares, into the state. */
-static sm_status keep_means(const patch_cluster *t, const sm_features *f, const int32_t *cluster,
-                            const sm_params *state, sm_error *err) {
+static sm_status patch_cluster_keep_means(const patch_cluster *t, const sm_features *f,
+                                          const int32_t *cluster, const sm_params *state, sm_error *err) {
   const int64_t k = t->clusters, d = f->dim;
   double *sum = sm_calloc((size_t)(k * (d + 1)), sizeof *sum), *n = sum ? sum + k * d : NULL;
   if (!sum) return sm_fail(err, SM_ENOMEM, "no memory for %lld clusters", (long long)k);
@@ -117,13 +119,13 @@ static sm_status keep_means(const patch_cluster *t, const sm_features *f, const 
   return SM_OK;
 }
 
-static sm_status going_on(void *ctx, double done, sm_error *err) {
+static sm_status patch_cluster_going_on(void *ctx, double done, sm_error *err) {
   sm_sampler *from = ctx;
   (void)done;
   return from->next(from, 0, NULL, err);
 }
 
-static sm_status fit(void *self, const sm_params *state, sm_sampler *from, sm_error *err) {
+static sm_status patch_cluster_fit(void *self, const sm_params *state, sm_sampler *from, sm_error *err) {
   const patch_cluster *t = self;
   const int64_t d = 3 * t->pixels * t->pixels;
   float *x = sm_malloc((size_t)(t->sample * d) * sizeof *x);
@@ -135,12 +137,12 @@ static sm_status fit(void *self, const sm_params *state, sm_sampler *from, sm_er
                               .iterations = t->iterations,
                               .seed = from->seed,
                               .pool = from->pool,
-                              .going_on = going_on,
+                              .going_on = patch_cluster_going_on,
                               .ctx = from};
   sm_status status = x && cluster ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a sample of patches");
-  if (!status) status = draw_sample(t, from, t->sample, x, err);
+  if (!status) status = patch_cluster_draw_sample(t, from, t->sample, x, err);
   if (!status) status = sm_kmeans(&f, &c, cluster, &inertia, err);
-  if (!status) status = keep_means(t, &f, cluster, state, err);
+  if (!status) status = patch_cluster_keep_means(t, &f, cluster, state, err);
   if (!status)
     sm_log(SM_LOG_INFO, "%lld clusters of %lld patches: mean squared distance %.4g", (long long)t->clusters,
            (long long)t->sample, inertia / (double)t->sample);
@@ -149,7 +151,10 @@ static sm_status fit(void *self, const sm_params *state, sm_sampler *from, sm_er
   return status;
 }
 
-static const sm_tokenizer_ops ops = {.spec = spec, .declare = declare, .build = build, .fit = fit};
+static const sm_tokenizer_ops ops = {.spec = patch_cluster_spec,
+                                     .declare = patch_cluster_declare,
+                                     .build = patch_cluster_build,
+                                     .fit = patch_cluster_fit};
 static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "patch_cluster",
                                  .summary = "The nearest of K mean patches, found by k-means before training",

@@ -1,16 +1,15 @@
 /* pixels — the target of a patch is the patch itself: 3·P·P numbers, channel by channel.
  *
- *   normalize: view   as the student's view is normalised, by the recipe's mean and deviation: SimMIM's target
- *                     (Xie et al., CVPR 2022; main loss in models/simmim.py)
- *   normalize: unit   values in [0, 1]
- *   normalize: patch  (x - mean)/sqrt(var + 1e-6) with mean and variance over all numbers of the patch, the variance
- *                     with n - 1 below: MAE's norm_pix_loss (He et al., CVPR 2022; models_mae.py, forward_loss)
+ *   normalize: view   as the student's view is normalised, by the recipe's mean and deviation: SimMIM's
+ * target (Xie et al., CVPR 2022; main loss in models/simmim.py) normalize: unit   values in [0, 1] normalize:
+ * patch  (x - mean)/sqrt(var + 1e-6) with mean and variance over all numbers of the patch, the variance with
+ * n - 1 below: MAE's norm_pix_loss (He et al., CVPR 2022; models_mae.py, forward_loss)
  *
- * Layer norm divides by sqrt(v + eps) with the variance over n. With var = v·n/(n - 1), the form above is layer norm with
- * eps = 1e-6·(n - 1)/n, times sqrt((n - 1)/n), which is how it is made here.
+ * Layer norm divides by sqrt(v + eps) with the variance over n. With var = v·n/(n - 1), the form above is
+ * layer norm with eps = 1e-6·(n - 1)/n, times sqrt((n - 1)/n), which is how it is made here.
  *
- * By default the tokenizer looks at the student's clean view. With `plain` or `pixels` it wants one of its own, then
- * normalised (but for `unit`) by ImageNet's mean and deviation. */
+ * By default the tokenizer looks at the student's clean view. With `plain` or `pixels` it wants one of its
+ * own, then normalised (but for `unit`) by ImageNet's mean and deviation. */
 #include <math.h>
 #include <string.h>
 
@@ -36,7 +35,7 @@ static const sm_option options[] = {
            "Side of a patch in the tokenizer's view; 0: as in the student's"),
 };
 
-static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
+static sm_status pixels_spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   pixels *t = (pixels *)self; /* the own view must lie in the instance */
   int side = t->pixels ? (int)t->pixels : out->cell;
   bool own = t->normalize == UNIT || t->plain || t->pixels;
@@ -53,7 +52,7 @@ static sm_status spec(const void *self, sm_tokenizer_spec *out, sm_error *err) {
   return SM_OK;
 }
 
-static void build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+static void pixels_build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
                         sm_target *patch) {
   const pixels *t = self;
   if (!env->want_patch) return;
@@ -68,13 +67,14 @@ static void build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, co
 }
 
 /* The same of either kind of view: their patches have one size. */
-static void build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
-                  sm_target *patch) {
+static void pixels_build(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,
+                         sm_target *view, sm_target *patch) {
   (void)view;
-  build_local(self, g, env, seen, patch);
+  pixels_build_local(self, g, env, seen, patch);
 }
 
-static const sm_tokenizer_ops ops = {.spec = spec, .build = build, .build_local = build_local};
+static const sm_tokenizer_ops ops = {
+    .spec = pixels_spec, .build = pixels_build, .build_local = pixels_build_local};
 static const sm_plugin plugin = {.kind = SM_TOKENIZER,
                                  .name = "pixels",
                                  .summary = "The patch's own pixels, raw or normalised patch by patch",

@@ -1,10 +1,11 @@
-/* scaled_jpeg.c — how far views of JPEGs decoded at 1/2, 1/4 and 1/8 of their size are off those of JPEGs decoded in
- * full, by how many times larger the decoded crop is than the view: the figures behind SM_VIEW_SHRINK_ROOM.
+/* scaled_jpeg.c — how far views of JPEGs decoded at 1/2, 1/4 and 1/8 of their size are off those of JPEGs
+ * decoded in full, by how many times larger the decoded crop is than the view: the figures behind
+ * SM_VIEW_SHRINK_ROOM.
  *
  *   make tests/bench/scaled_jpeg && ./run-uninstalled tests/bench/scaled_jpeg PICTURE.jpg …
  *
- * Crops are drawn as training draws them (14 to 100 % of the area), four of each size of view for each picture;
- * colours are left alone. Differences are in grey levels of 255. */
+ * Crops are drawn as training draws them (14 to 100 % of the area), four of each size of view for each
+ * picture; colours are left alone. Differences are in grey levels of 255. */
 #include <math.h>
 #include <stdlib.h>
 

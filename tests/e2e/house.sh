@@ -58,10 +58,6 @@ check/check.c check_objective.c
 check/check.c check_tokenizer.c
 # differentiating appends copies and fills, which are ops that are differentiated
 tensor/autodiff.c ops_small.c
-# without a reason: to be parted
-train/objective.c ssl_step.c
-train/open.c record.c
-train/ssl_build.c ssl_sets.c
 END
 )
 # objects: each object whose source is still there, and the name of that source

@@ -1,4 +1,5 @@
-/* dvae_file.h — files with the weights of a discrete VAE's encoder, as tests want them: small, drawn from a seed. */
+/* dvae_file.h — files with the weights of a discrete VAE's encoder, as tests want them: small, drawn from a
+ * seed. */
 #ifndef SM_TEST_DVAE_FILE_H
 #define SM_TEST_DVAE_FILE_H
 
@@ -29,7 +30,8 @@ static inline sm_set *dvae_drawn(const dvae_shape *s, dvae_half half, sm_dtype r
   return set;
 }
 
-/* The tensors of a set in a file, `prefix` in front of their names; that called `without` is left out (NULL: none). */
+/* The tensors of a set in a file, `prefix` in front of their names; that called `without` is left out (NULL:
+ * none). */
 static inline void set_add(sm_st_writer *w, sm_set *set, const char *prefix, const char *without,
                            bool values) {
   char name[256];

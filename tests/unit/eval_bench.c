@@ -11,7 +11,8 @@
 int eval_stop_after, eval_asked;
 static bool stop(void) { return ++eval_asked == eval_stop_after; }
 
-/* ---- stripes --------------------------------------------------------------------------------------------- */
+/* ---- stripes ---------------------------------------------------------------------------------------------
+ */
 
 static int64_t s_count(const void *self) { return ((const stripes *)self)->n; }
 static int s_label(const void *self, int64_t i) {
@@ -58,7 +59,8 @@ const sm_dataset_ops stripes_ops = {.count = s_count,
                                     .read = s_read,
                                     .hash = s_hash};
 
-/* ---- a network and its evaluator ------------------------------------------------------------------------- */
+/* ---- a network and its evaluator -------------------------------------------------------------------------
+ */
 
 static void make(eval_bench *b, sm_kind kind, const char *name, const char *yaml, sm_instance *to) {
   sm_error err = {0};
@@ -84,12 +86,14 @@ static void make_network(eval_bench *b, bool with_head) {
   if (with_head)
     parts.head = (sm_head){
         .ops = b->head.plugin->ops, .self = b->head.self, .role = SM_ROLE_TEACHER, .dim = 32, .view_dim = 24};
-  if (sm_network_wrap(&parts, &b->network, &err) || sm_network_allocate(b->network, &err)) fail_msg("%s", err.message);
+  if (sm_network_wrap(&parts, &b->network, &err) || sm_network_allocate(b->network, &err))
+    fail_msg("%s", err.message);
 }
 
 void eval_bench_open(eval_bench *b, sm_pool *pool, bool with_head, const char *plugins) {
   sm_error err = {0};
-  *b = (eval_bench){.train = {256, 1, NULL}, .test = {128, 2, NULL}, .folder = "/tmp/smalti-evaluation-XXXXXX"};
+  *b = (eval_bench){
+      .train = {256, 1, NULL}, .test = {128, 2, NULL}, .folder = "/tmp/smalti-evaluation-XXXXXX"};
   assert_non_null(mkdtemp(b->folder));
   b->registry = sm_registry_new(plugins, &err);
   b->arena = sm_arena_new("test");
@@ -123,7 +127,8 @@ void eval_bench_close(eval_bench *b) {
   assert_int_equal(sm_remove_tree(b->folder, NULL), SM_OK);
 }
 
-sm_status eval_bench_run(eval_bench *b, const char *plugin, const char *yaml, sm_eval_result *r, sm_error *err) {
+sm_status eval_bench_run(eval_bench *b, const char *plugin, const char *yaml, sm_eval_result *r,
+                         sm_error *err) {
   sm_instance instance;
   *r = (sm_eval_result){0};
   make(b, SM_EVALUATION, plugin, yaml, &instance);

@@ -26,7 +26,8 @@ static sm_status going_on(sm_eval_context *c, double done, sm_error *err) {
 }
 
 eval_rig eval_rig_make(sm_pool *pool, sm_features train, sm_features test) {
-  return (eval_rig){.context = {.pool = pool, .features = give, .going_on = going_on}, .train = train, .test = test};
+  return (eval_rig){
+      .context = {.pool = pool, .features = give, .going_on = going_on}, .train = train, .test = test};
 }
 
 sm_status eval_rig_run(eval_rig *g, const char *name, const char *yaml, sm_eval_result *r, sm_error *err) {

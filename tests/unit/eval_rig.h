@@ -1,4 +1,5 @@
-/* eval_rig.h — evaluation plugins run on features that a test has made; eval_bench.h has a network and pictures. */
+/* eval_rig.h — evaluation plugins run on features that a test has made; eval_bench.h has a network and
+ * pictures. */
 #ifndef SM_TEST_EVAL_RIG_H
 #define SM_TEST_EVAL_RIG_H
 

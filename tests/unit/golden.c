@@ -59,7 +59,9 @@ static void golden_missing(const char *name) {
   skip();
 }
 
-static int golden_by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int golden_by_name(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 int golden_names(const char *prefix, char **names, int most) {
   static const char ending[] = ".safetensors";

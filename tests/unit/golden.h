@@ -22,13 +22,14 @@ typedef struct golden_tensor {
 typedef struct golden golden;
 struct cJSON;
 
-/* The folder: $SMALTI_GOLDEN, or the tree's own tests/golden. A file that is missing from the tree's own folder fails the
- * test; one that is missing from another folder is told, and the test is skipped. */
+/* The folder: $SMALTI_GOLDEN, or the tree's own tests/golden. A file that is missing from the tree's own
+ * folder fails the test; one that is missing from another folder is told, and the test is skipped. */
 const char *golden_folder(void);
 bool golden_is_own(void);
 golden *golden_open(const char *name); /* never NULL */
 
-/* Names of the folder's .safetensors files that begin with `prefix`, sorted; at least one. Each belongs to the caller. */
+/* Names of the folder's .safetensors files that begin with `prefix`, sorted; at least one. Each belongs to
+ * the caller. */
 int golden_names(const char *prefix, char **names, int most);
 
 const char *golden_path(const golden *); /* the file that was found */

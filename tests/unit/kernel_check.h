@@ -1,5 +1,6 @@
-/* kernel_check.h — every fast kernel, for every instruction set of this processor, against the plain one, and two
- * ranges against one. Outputs start as NaN unless they accumulate, so a kernel that trusts old memory shows. */
+/* kernel_check.h — every fast kernel, for every instruction set of this processor, against the plain one, and
+ * two ranges against one. Outputs start as NaN unless they accumulate, so a kernel that trusts old memory
+ * shows. */
 #ifndef KERNEL_CHECK_H
 #define KERNEL_CHECK_H
 
@@ -24,7 +25,8 @@ static inline double distance(const sm_node *n, const copies *expected, const co
       if (!(difference <= worst)) worst = isnan(difference) ? INFINITY : difference;
     }
     size_t used = (size_t)valid * sm_dtype_size(was.dtype);
-    assert_memory_equal((char *)n->out[k]->plan->data + used, (char *)start->data[k] + used, size_of(&was) - used);
+    assert_memory_equal((char *)n->out[k]->plan->data + used, (char *)start->data[k] + used,
+                        size_of(&was) - used);
   }
   return worst;
 }

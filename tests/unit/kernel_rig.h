@@ -163,10 +163,12 @@ static inline bool same_bits(const sm_node *n, const copies *c) {
 
 static const char *const isas[] = {"baseline", "avx2", "avx512"};
 
-/* The fast kernels of an instruction set, NULL where this processor lacks it. Every processor has the baseline. */
+/* The fast kernels of an instruction set, NULL where this processor lacks it. Every processor has the
+ * baseline. */
 static inline const sm_kernel_table *table_for(sm_dtype real, const char *isa) {
   const sm_kernel_table *table = sm_kernels_find(SM_CPU, real, isa);
-  if (!table && !strcmp(isa, "baseline")) fail_msg("there are no baseline kernels of %s", sm_dtype_name(real));
+  if (!table && !strcmp(isa, "baseline"))
+    fail_msg("there are no baseline kernels of %s", sm_dtype_name(real));
   return table;
 }
 

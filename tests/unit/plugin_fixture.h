@@ -1,5 +1,5 @@
-/* plugin_fixture.h — for tests of runs with real plugins: the registry of the build, two threads and a folder of their own.
- * Group set-up and tear-down. */
+/* plugin_fixture.h — for tests of runs with real plugins: the registry of the build, two threads and a folder
+ * of their own. Group set-up and tear-down. */
 #ifndef SM_TEST_PLUGIN_FIXTURE_H
 #define SM_TEST_PLUGIN_FIXTURE_H
 

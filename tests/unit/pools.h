@@ -1,5 +1,5 @@
-/* pools.h — pools of one, two and three threads for the tests of a program, whose figures must not depend on them:
- * group set-up and tear-down. */
+/* pools.h — pools of one, two and three threads for the tests of a program, whose figures must not depend on
+ * them: group set-up and tear-down. */
 #ifndef SM_TEST_POOLS_H
 #define SM_TEST_POOLS_H
 

@@ -22,13 +22,15 @@
 
 /* ---- backbone ------------------------------------------------------------------------------------------ */
 
-static sm_status backbone_spec(const void *self, int height, int width, sm_backbone_spec *spec, sm_error *err) {
+static sm_status backbone_spec(const void *self, int height, int width, sm_backbone_spec *spec,
+                               sm_error *err) {
   const test_backbone *b = self;
   const int side = (int)b->patch_size;
   spec->dim = (int)b->dim, spec->heads = 1, spec->cell = side;
   spec->rows = height / side, spec->cols = width / side;
   if (height % side == 0 && width % side == 0) return SM_OK;
-  sm_fail(err, SM_EINVAL, "views of %d px do not divide into patches of %d px", height % side ? height : width, side);
+  sm_fail(err, SM_EINVAL, "views of %d px do not divide into patches of %d px",
+          height % side ? height : width, side);
   return sm_hint(err, "choose a multiple");
 }
 static void backbone_declare(const void *self, int height, int width, const sm_params *p) {
@@ -38,7 +40,8 @@ static void backbone_build(const void *self, sm_graph *g, const sm_params *p, co
                            sm_backbone_out *out) {
   (void)self, (void)g, (void)p, (void)in, (void)out;
 }
-static const sm_backbone_ops backbone_ops = {.spec = backbone_spec, .declare = backbone_declare, .build = backbone_build};
+static const sm_backbone_ops backbone_ops = {
+    .spec = backbone_spec, .declare = backbone_declare, .build = backbone_build};
 static const sm_option backbone_options[] = {
     SM_INT(test_backbone, dim, "dim", "192", 1, 4096, NULL, "width"),
     SM_INT(test_backbone, patch_size, "patch_size", "16", 1, 256, "px", "side of a patch"),

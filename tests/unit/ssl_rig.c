@@ -98,7 +98,8 @@ sm_batch *rig_batch(const ssl_rig *rig, int pictures, double ratio, uint64_t see
   sm_batch *b = calloc(1, sizeof *b);
   assert_non_null(b);
   int64_t views = (int64_t)pictures * c->globals, locals = (int64_t)pictures * c->locals;
-  const int64_t area = (int64_t)c->global_height * c->global_width, small = (int64_t)c->local_height * c->local_width;
+  const int64_t area = (int64_t)c->global_height * c->global_width,
+                small = (int64_t)c->local_height * c->local_width;
   const int64_t cell = (int64_t)spec->cell * spec->cell;
   int64_t cells = views * (area / cell);
   b->pictures = pictures;
@@ -135,25 +136,31 @@ static sm_head bound_head(ssl_rig *rig, int set) {
                    .role = set == SM_SET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT};
 }
 
-double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site site, int64_t *tokens, int64_t *k) {
+double *rig_logits(ssl_rig *rig, const sm_batch *b, int set, bool local, sm_site site, int64_t *tokens,
+                   int64_t *k) {
   const sm_train_config *c = &rig->config;
   const int64_t views = (int64_t)b->pictures * (local ? c->locals : c->globals);
-  const int64_t height = local ? c->local_height : c->global_height, width = local ? c->local_width : c->global_width;
+  const int64_t height = local ? c->local_height : c->global_height,
+                width = local ? c->local_width : c->global_width;
   const int64_t cells = (height / rig->net->spec.cell) * (width / rig->net->spec.cell);
   const uint8_t *masks = local ? b->local_mask : b->mask;
   const bool masked = set == SM_SET_STUDENT && masks;
   sm_error err = {0};
   sm_graph *g = sm_graph_new(
-      &(sm_graph_config){.device = SM_CPU, .real = c->real, .pool = rig->pool, .isa = c->isa, .bf16 = c->bf16}, &err);
+      &(sm_graph_config){
+          .device = SM_CPU, .real = c->real, .pool = rig->pool, .isa = c->isa, .bf16 = c->bf16},
+      &err);
   if (!g) expect_ok(SM_ENOMEM, &err);
   sm_tensor *pictures = sm_input_real(g, "pictures", 4, (int64_t[]){views, 3, height, width}, NULL);
   sm_tensor *mask = masked ? sm_input(g, "mask", SM_U8, 2, (int64_t[]){views, cells}, NULL) : NULL;
   const int pass = sm_pass_begin(g, "logits");
   const sm_backbone_in in = {.pictures = pictures, .mask = mask, .view = true, .patches = true};
   sm_backbone_out out;
-  sm_backbone_build("vit", c->backbone.ops, c->backbone.self, g, &(sm_params){rig->net->set[set], "backbone."}, &in, &out);
+  sm_backbone_build("vit", c->backbone.ops, c->backbone.self, g,
+                    &(sm_params){rig->net->set[set], "backbone."}, &in, &out);
   const sm_head h = bound_head(rig, set);
-  sm_tensor *of_view = sm_head_logits(g, &h, out.view, site), *of_patches = sm_head_logits(g, &h, out.patches, site);
+  sm_tensor *of_view = sm_head_logits(g, &h, out.view, site),
+            *of_patches = sm_head_logits(g, &h, out.patches, site);
   sm_keep(g, of_view);
   sm_keep(g, of_patches);
   sm_pass_end(g);

@@ -17,8 +17,8 @@ typedef struct ssl_rig {
   sm_trainable *net;
 } ssl_rig;
 
-/* Pool and registry. Masks are whatever a batch brings, unless `masker` is filled in. Fill in the options, then the rest of rig->config,
- * then start. */
+/* Pool and registry. Masks are whatever a batch brings, unless `masker` is filled in. Fill in the options,
+ * then the rest of rig->config, then start. */
 void rig_open(ssl_rig *, int threads);
 void rig_plugin(ssl_rig *, sm_instance *, sm_kind, const char *name, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
@@ -26,8 +26,8 @@ void rig_plugin(ssl_rig *, sm_instance *, sm_kind, const char *name, const char 
 void rig_start(ssl_rig *);
 void rig_close(ssl_rig *);
 
-/* A batch of normal random pictures and, of each global view, masks with about `ratio` ones; of local views too where
- * rig->config.masked says so. Owned by the caller. */
+/* A batch of normal random pictures and, of each global view, masks with about `ratio` ones; of local views
+ * too where rig->config.masked says so. Owned by the caller. */
 sm_batch *rig_batch(const ssl_rig *, int pictures, double ratio, uint64_t seed);
 void rig_batch_free(sm_batch *);
 

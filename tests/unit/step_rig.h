@@ -1,5 +1,5 @@
-/* step_rig.h — a small iBOT whose training step tests look at: 16 px views of 4 x 4 patches, local ones of 2 x 2, width 8, two
- * blocks, K = 6. The caller closes the rig. */
+/* step_rig.h — a small iBOT whose training step tests look at: 16 px views of 4 x 4 patches, local ones of 2
+ * x 2, width 8, two blocks, K = 6. The caller closes the rig. */
 #ifndef SM_TEST_STEP_RIG_H
 #define SM_TEST_STEP_RIG_H
 
@@ -20,7 +20,8 @@ typedef struct setting {                    /* what differs from a small iBOT */
 } setting;
 
 void step_start(ssl_rig *rig, const setting *s);
-/* Weights far from their small initial values and centres far from zero, the same for every layout of the set. */
+/* Weights far from their small initial values and centres far from zero, the same for every layout of the
+ * set. */
 void step_shake(ssl_rig *rig);
 /* One step without the update: gradients of the student, losses and sums in `result`. */
 void step_gradients(ssl_rig *rig, const sm_batch *b, sm_step_result *result);

@@ -1,4 +1,5 @@
-/* test.h — what every unit test includes: cmocka and what it needs, calls that must succeed, and a folder of the test's own.
+/* test.h — what every unit test includes: cmocka and what it needs, calls that must succeed, and a folder of
+ * the test's own.
  *
  * The folder is there between make_folder and remove_folder, as of cmocka_run_group_tests. */
 #ifndef SM_TEST_H

@@ -67,7 +67,8 @@ static void every_status_has_a_name(void **state) {
 }
 
 static void nearest_word(void **state) {
-  static const char *const words[] = {"backbone", "head", "masker", "tokenizer", "losses", "batch_size", "k", NULL};
+  static const char *const words[] = {"backbone", "head",       "masker", "tokenizer",
+                                      "losses",   "batch_size", "k",      NULL};
   assert_string_equal(sm_nearest("bakcbone", words), "backbone");
   assert_string_equal(sm_nearest("heads", words), "head");
   assert_string_equal(sm_nearest("tokeniser", words), "tokenizer");

@@ -1,5 +1,5 @@
-/* test_base_iofail.c — sm_file while system calls fail: the old file or the new one, never less, and no temporary file left
- * behind. Each case runs in a child with tests/preload/iofail.so. */
+/* test_base_iofail.c — sm_file while system calls fail: the old file or the new one, never less, and no
+ * temporary file left behind. Each case runs in a child with tests/preload/iofail.so. */
 #include <dirent.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -72,10 +72,10 @@ static void one_case(const io_case *c) {
 }
 
 static void failures_are_told_and_leave_the_old_file(void **state) {
-  static const io_case cases[] = {
-      {"open:1:EACCES", SM_EIO, false},  {"write:1:ENOSPC", SM_EIO, false}, {"write:2:EIO", SM_EIO, false},
-      {"fsync:1:EIO", SM_EIO, false},    {"close:1:EIO", SM_EIO, false},    {"rename:1:EACCES", SM_EIO, false},
-      {"write:1+:EDQUOT", SM_EIO, false}};
+  static const io_case cases[] = {{"open:1:EACCES", SM_EIO, false},  {"write:1:ENOSPC", SM_EIO, false},
+                                  {"write:2:EIO", SM_EIO, false},    {"fsync:1:EIO", SM_EIO, false},
+                                  {"close:1:EIO", SM_EIO, false},    {"rename:1:EACCES", SM_EIO, false},
+                                  {"write:1+:EDQUOT", SM_EIO, false}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) one_case(&cases[i]);
 }
 

@@ -86,7 +86,8 @@ static void parse_whole_numbers(void **state) {
   assert_true(v == INT64_MAX);
   assert_true(sm_parse_int("-9223372036854775808", &v));
   assert_true(v == INT64_MIN);
-  static const char *const bad[] = {"", "-", "+", " 1", "1 ", "1.0", "1e3", "0x10", "--1", "9223372036854775808", "ten"};
+  static const char *const bad[] = {
+      "", "-", "+", " 1", "1 ", "1.0", "1e3", "0x10", "--1", "9223372036854775808", "ten"};
   v = 7;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(sm_parse_int(bad[i], &v));
   assert_int_equal(v, 7);
@@ -100,7 +101,8 @@ static void parse_doubles(void **state) {
   assert_true(v == -0.5);
   assert_true(sm_parse_double("1", &v));
   assert_true(v == 1);
-  static const char *const bad[] = {"", ".", "-", "e5", "1e", "1.0.0", "1,5", "0x1p3", "nan", "inf", "1e999", " 1", "1 "};
+  static const char *const bad[] = {"",      ".",   "-",   "e5",    "1e", "1.0.0", "1,5",
+                                    "0x1p3", "nan", "inf", "1e999", " 1", "1 "};
   v = 7;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(sm_parse_double(bad[i], &v));
   assert_true(v == 7);

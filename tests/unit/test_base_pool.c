@@ -1,4 +1,5 @@
-/* test_base_pool.c — the pool: every item once, also with many threads, short jobs, uneven items; processors counted. */
+/* test_base_pool.c — the pool: every item once, also with many threads, short jobs, uneven items; processors
+ * counted. */
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -18,7 +19,8 @@ typedef struct {
 
 static void count(void *ctx, int64_t item, int worker) {
   tally *t = ctx;
-  if (worker < 0 || worker >= t->threads || atomic_fetch_add(&t->busy[worker], 1) != 0) atomic_store(&t->wrong, true);
+  if (worker < 0 || worker >= t->threads || atomic_fetch_add(&t->busy[worker], 1) != 0)
+    atomic_store(&t->wrong, true);
   for (volatile int i = 0; i < (item % 7) * 50;) i = i + 1;
   atomic_fetch_add(&t->done[item], 1);
   atomic_fetch_sub(&t->busy[worker], 1);
@@ -44,8 +46,8 @@ static void every_item_runs_once(void **state) {
   }
 }
 
-/* Many short jobs in a row, so that workers meet closed and reopened gates; memory written by the caller before a job must
- * be seen in it, and what items write must be seen after it. */
+/* Many short jobs in a row, so that workers meet closed and reopened gates; memory written by the caller
+ * before a job must be seen in it, and what items write must be seen after it. */
 typedef struct {
   int64_t in[8], out[8];
 } relay;

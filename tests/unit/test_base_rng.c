@@ -24,12 +24,13 @@ static void philox_known_answers(void **state) {
   }
 }
 
-/* These and the next values come from an implementation in another language; they must never change, since old runs
- * could not be continued. */
+/* These and the next values come from an implementation in another language; they must never change, since
+ * old runs could not be continued. */
 static void streams_are_stable(void **state) {
   static const uint32_t expected[] = {0x2f67136b, 0x53929b18, 0x7134118f, 0x249c4c1b, 0xdcd83215, 0x230cf0a1};
   sm_rng rng = sm_rng_make(42, SM_RNG_MASK, 3, 1234567, 1);
-  for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) assert_int_equal(sm_rng_u32(&rng), expected[i]);
+  for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+    assert_int_equal(sm_rng_u32(&rng), expected[i]);
   rng = sm_rng_make(42, SM_RNG_MASK, 3, 1234567, 1);
   assert_true(sm_rng_uniform(&rng) == 0.18516656254571506);
   assert_true(sm_rng_uniform(&rng) == 0.44220075117804036);
@@ -40,7 +41,8 @@ static void streams_are_stable(void **state) {
 }
 
 static void normals_are_stable(void **state) {
-  static const double expected[] = {2.1779889491729567, -0.3941446335918488, -0.29619934383702784, -0.1695372905908109};
+  static const double expected[] = {2.1779889491729567, -0.3941446335918488, -0.29619934383702784,
+                                    -0.1695372905908109};
   sm_rng rng = sm_rng_make(42, SM_RNG_TEST, 0, 0, 0);
   for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
     assert_true(fabs(sm_rng_normal(&rng) - expected[i]) < 1e-15);
@@ -76,7 +78,8 @@ static void every_part_of_the_key_counts(void **state) {
 static void ranges_hold(void **state) {
   sm_rng rng = sm_rng_make(3, SM_RNG_TEST, 0, 0, 0);
   for (int i = 0; i < 10000; i++) {
-    double u = sm_rng_uniform(&rng), x = sm_rng_between(&rng, -2.5, 4), tiny = sm_rng_between(&rng, 1, 1 + 3e-16);
+    double u = sm_rng_uniform(&rng), x = sm_rng_between(&rng, -2.5, 4),
+           tiny = sm_rng_between(&rng, 1, 1 + 3e-16);
     assert_true(u >= 0 && u < 1);
     assert_true(x >= -2.5 && x < 4);
     assert_true(tiny == 1);

@@ -1,5 +1,5 @@
-/* test_cluster.c — comparing partitions: scikit-learn's figures, every matching tried, odd cases; k-means: clouds, a
- * fixed point, more clusters than clouds, any number of threads, refusals; and the plugin. */
+/* test_cluster.c — comparing partitions: scikit-learn's figures, every matching tried, odd cases; k-means:
+ * clouds, a fixed point, more clusters than clouds, any number of threads, refusals; and the plugin. */
 #include <math.h>
 
 #include "eval_rig.h"
@@ -123,8 +123,8 @@ static void finds_clouds(void **state) {
   }
 }
 
-/* The result is where Lloyd's algorithm stands still, the sum is that of the definition, and more starts are no
- * worse. */
+/* The result is where Lloyd's algorithm stands still, the sum is that of the definition, and more starts are
+ * no worse. */
 static void fixed_point(void **state) {
   enum { K = 7 };
   sm_features f = clouds(3);

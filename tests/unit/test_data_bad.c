@@ -1,5 +1,5 @@
-/* test_data_bad.c — the loader among bad pictures: they are replaced, listed once, not read again, and too many of them stop
- * the run; memory that runs out is not theirs. */
+/* test_data_bad.c — the loader among bad pictures: they are replaced, listed once, not read again, and too
+ * many of them stop the run; memory that runs out is not theirs. */
 #include "fake_data.h"
 #include "test.h"
 

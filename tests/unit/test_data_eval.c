@@ -18,7 +18,8 @@ static int tear_down(void **state) {
 }
 
 static sm_eval_loader_config eval_config(void) {
-  sm_eval_loader_config c = {.dataset = fake_dataset(&set), .height = 14, .width = 14, .batch_size = 8, .prefetch = 2};
+  sm_eval_loader_config c = {
+      .dataset = fake_dataset(&set), .height = 14, .width = 14, .batch_size = 8, .prefetch = 2};
   memcpy(c.mean, sm_imagenet_mean, sizeof c.mean);
   memcpy(c.std, sm_imagenet_std, sizeof c.std);
   return c;
@@ -76,7 +77,8 @@ static void check_order(int height, int width) {
     assert_int_equal(r.sample[i], i);
     assert_int_equal(r.label[i], i % 7);
     config.dataset.ops->read(config.dataset.self, i, NULL, &picture, NULL);
-    assert_int_equal(sm_image_eval_crop(&picture, 16, height, width, SM_FILTER_BICUBIC, scratch, &crop, NULL), SM_OK);
+    assert_int_equal(sm_image_eval_crop(&picture, 16, height, width, SM_FILTER_BICUBIC, scratch, &crop, NULL),
+                     SM_OK);
     sm_image_normalise(&crop, sm_imagenet_mean, sm_imagenet_std, expected); /* 14 * 256 / 224 = 16 */
     assert_memory_equal(r.x[i], expected, floats * sizeof(float));
   }

@@ -1,5 +1,5 @@
-/* test_data_loader.c — what a batch holds depends on the step only: the order, resuming, threads, masks, ends.
- * Bad pictures: test_data_bad.c. */
+/* test_data_loader.c — what a batch holds depends on the step only: the order, resuming, threads, masks,
+ * ends. Bad pictures: test_data_bad.c. */
 #include "framework/base/heap.h"
 
 #include "fake_data.h"
@@ -235,7 +235,8 @@ static void test_masks_start_late(void **state) {
 
 /* ---- which views are masked ---------------------------------------------------------------------------- */
 
-/* One view of each picture keeps the mask that it has where all are masked; which one is drawn anew in each epoch. */
+/* One view of each picture keeps the mask that it has where all are masked; which one is drawn anew in each
+ * epoch. */
 static void test_one_view_is_masked(void **state) {
   fake_set_init(&set, 32);
   sm_loader_config config = fake_config(&set, &masker), one = config;

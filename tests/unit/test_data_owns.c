@@ -1,5 +1,5 @@
-/* test_data_owns.c — views that tokenizers want for themselves: the draws of the global views, made again in another
- * size and normalisation. */
+/* test_data_owns.c — views that tokenizers want for themselves: the draws of the global views, made again in
+ * another size and normalisation. */
 #include "fake_data.h"
 #include "test.h"
 
@@ -15,7 +15,8 @@ enum { CELLS = 4, BATCH = 6 };
 
 static void add(sm_views *views, const sm_own_view *own, int place) {
   sm_error err = {0};
-  if (sm_views_add_own(views, own, CELLS, CELLS, &err) != place) fail_msg("not at %d: %s", place, err.message);
+  if (sm_views_add_own(views, own, CELLS, CELLS, &err) != place)
+    fail_msg("not at %d: %s", place, err.message);
 }
 
 static sm_loader_config with_owns(void) {
@@ -100,8 +101,8 @@ static void wrong_views_are_refused(void **state) {
   assert_int_equal(err.code, SM_EUNSUPPORTED);
 }
 
-/* Own views are what the picture layer makes of the global view's draw: all of it, the blur's radius half as large for half
- * the size; or box and flip only. */
+/* Own views are what the picture layer makes of the global view's draw: all of it, the blur's radius half as
+ * large for half the size; or box and flip only. */
 static void rows_are_the_global_draws(void **state) {
   sm_loader_config c = with_owns();
   sm_image_scratch *scratch = sm_image_scratch_new();

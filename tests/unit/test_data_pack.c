@@ -1,5 +1,5 @@
-/* test_data_pack.c — packing and the dataset `packed`: the same views, classes and labels as the folder it was made
- * of; pictures left out or made smaller; damage met in training. */
+/* test_data_pack.c — packing and the dataset `packed`: the same views, classes and labels as the folder it
+ * was made of; pictures left out or made smaller; damage met in training. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -55,7 +55,8 @@ static void paint(sm_image *image, int width, int height, uint64_t key) {
     image->rgb[i] = (uint8_t)(i * 255 / (3 * width * height) + (int)sm_rng_below(&rng, 40) - 20);
 }
 
-/* Two classes with pictures and one without, sizes of all sorts, JPEG and PNG, one picture beside the classes. */
+/* Two classes with pictures and one without, sizes of all sorts, JPEG and PNG, one picture beside the
+ * classes. */
 static const struct {
   const char *name;
   int width, height;
@@ -176,7 +177,8 @@ static void test_views_are_the_same_bytes(void **state) {
 }
 
 static void compare_evaluation(const opened *one, const opened *two) {
-  sm_eval_loader_config c = {.height = 16, .width = 16, .std = {1, 1, 1}, .batch_size = 3, .workers = 1, .prefetch = 2};
+  sm_eval_loader_config c = {
+      .height = 16, .width = 16, .std = {1, 1, 1}, .batch_size = 3, .workers = 1, .prefetch = 2};
   sm_eval_loader *a, *b;
   sm_eval_batch *x, *y;
   c.dataset = one->set;
@@ -228,7 +230,8 @@ static void test_the_file_depends_on_nothing_else(void **state) {
 }
 
 static void test_limit_is_that_of_folder(void **state) {
-  opened tree = must_open("folder", path_of("set"), ""), few = must_open("folder", path_of("set"), ", limit: 2");
+  opened tree = must_open("folder", path_of("set"), ""),
+         few = must_open("folder", path_of("set"), ", limit: 2");
   must_pack(&tree, path_of("l.pack"), 0, 0);
   opened packed = must_open("packed", path_of("l.pack"), ", limit: 2"),
          all = must_open("packed", path_of("l.pack"), "");

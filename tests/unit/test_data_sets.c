@@ -169,7 +169,8 @@ static void test_folder_without_labels(void **state) {
   assert_string_equal(logged, "");
   close_set(&o);
   char message[600];
-  snprintf(message, sizeof message, "no class folder in %s: its 2 pictures lie in one folder", path_of("flat"));
+  snprintf(message, sizeof message, "no class folder in %s: its 2 pictures lie in one folder",
+           path_of("flat"));
   check_refusal(yaml_of("flat", ", classes: folders"), SM_EINVAL, message,
                 "make a sub-folder for each class, or say classes: none");
   put("flat/sub/c.jpg", "x");
@@ -221,7 +222,8 @@ static void test_folder_refusals(void **state) {
   opened o;
   sm_error err;
   assert_int_equal(open_set(&o, "folder", yaml_of("missing", ""), &err), SM_ENOTFOUND);
-  snprintf(message, sizeof message, "cannot read the folder %s: No such file or directory", path_of("missing"));
+  snprintf(message, sizeof message, "cannot read the folder %s: No such file or directory",
+           path_of("missing"));
   assert_string_equal(err.message, message);
   close_set(&o);
   assert_int_equal(open_set(&o, "folder", yaml_of("papers/2.gif", ""), &err), SM_ENOTFOUND);

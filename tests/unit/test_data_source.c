@@ -1,5 +1,6 @@
-/* test_data_source.c — where the loader's pictures come from: the cache, which must change nothing; JPEGs decoded
- * at a fraction of their size, which must change next to nothing and depend on nothing; the workers' priority. */
+/* test_data_source.c — where the loader's pictures come from: the cache, which must change nothing; JPEGs
+ * decoded at a fraction of their size, which must change next to nothing and depend on nothing; the workers'
+ * priority. */
 #include <config.h>
 
 #include <math.h>
@@ -200,7 +201,8 @@ static void test_decoding_at_a_fraction(void **state) {
   sm_image_free(&part);
 }
 
-/* A picture that is to be turned shrinks only by what divides its sides, and is asked about as it will stand. */
+/* A picture that is to be turned shrinks only by what divides its sides, and is asked about as it will stand.
+ */
 static void test_turned_pictures(void **state) {
   static const uint8_t exif[] = {0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'I', 'I', '*', 0, 8, 0, 0, 0, 1,
                                  0,    0x12, 1, 3,  0,   1,   0,   0,   0, 6, 0,   0,   0,   0, 0, 0, 0};
@@ -339,7 +341,8 @@ static void test_view_of_a_whole_picture(void **state) {
 #if defined(__linux__) && defined(SCHED_BATCH)
 static pthread_t owner;
 static sem_t worker_read;
-static _Atomic int reads_of_owner, policy, priority; /* the latter two as a worker had them at its first picture */
+static _Atomic int reads_of_owner, policy,
+    priority; /* the latter two as a worker had them at its first picture */
 
 static sm_status look_around(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out,
                              sm_error *err) {

@@ -1,9 +1,9 @@
-/* test_dense.c — what the step leaves out is exactly nothing: the same loss built densely, as the official code
- * does it, gives the same losses, gradients and centres.
+/* test_dense.c — what the step leaves out is exactly nothing: the same loss built densely, as the official
+ * code does it, gives the same losses, gradients and centres.
  *
  * Dense means: both heads, of student and teacher, at every token of every view; pairs at every token, with
- * weight 0 where the loss does not look; the centres as means over the dense logits. All in f64, by the public
- * graph functions, over the same parameter sets. */
+ * weight 0 where the loss does not look; the centres as means over the dense logits. All in f64, by the
+ * public graph functions, over the same parameter sets. */
 #include <math.h>
 
 #include "framework/tensor/memory.h"
@@ -273,8 +273,8 @@ static double sum_of_means(const sm_tensor *logits, int views, int tokens, int f
   return sum;
 }
 
-/* m·centre + (1-m)·mean of the dense logits over all views and the tokens first … last-1, local views with their
- * patches among them where they are masked. */
+/* m·centre + (1-m)·mean of the dense logits over all views and the tokens first … last-1, local views with
+ * their patches among them where they are masked. */
 static void next_center(dense *d, sm_site site, double momentum, int first, int last, double *out) {
   const sm_tensor *c = d->target[site].shift;
   int locals = d->local_mask && site == SM_SITE_PATCH ? B * d->rig->config.locals : 0;

@@ -1,7 +1,8 @@
-/* test_dvae.c — DALL·E's encoder and decoder (plugins/dvae_net.h) against the published one's numbers and against loops
- * written here; the tokenizer that runs the encoder, and the files it refuses.
+/* test_dvae.c — DALL·E's encoder and decoder (plugins/dvae_net.h) against the published one's numbers and
+ * against loops written here; the tokenizer that runs the encoder, and the files it refuses.
  *
- * With a path as argument, and a seed, it only writes a small encoder there, for tests from the command line. */
+ * With a path as argument, and a seed, it only writes a small encoder there, for tests from the command line.
+ */
 #include <math.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@ static void put(sm_tensor *to, const double *from) {
   sm_write_f64(to, 0, sm_elements(to), from);
 }
 
-/* ---- loops that say what the network is ------------------------------------------------------------------------- */
+/* ---- loops that say what the network is ---------------------------------------------------------------- */
 
 /* x (h, w, in) → (h, w, out), borders of zeros. */
 static double *conv(sm_set *set, const char *name, const double *x, int h, int w, int in, int *out) {
@@ -126,7 +127,7 @@ static double *network(sm_set *set, const dvae_shape *s, bool decoder, const dou
   return out;
 }
 
-/* ---- the network --------------------------------------------------------------------------------------------------- */
+/* ---- the network --------------------------------------------------------------------------------------- */
 
 /* One half on one picture in double precision, against the loops. */
 static void agrees(const dvae_shape *s, dvae_half half, int h, int w) {
@@ -205,7 +206,7 @@ static void parameters_are_those_of_dalle(void **state) {
   sm_set_free(set);
 }
 
-/* ---- the tokenizer ------------------------------------------------------------------------------------------------- */
+/* ---- the tokenizer ------------------------------------------------------------------------------------- */
 
 typedef struct bench {
   sm_instance it;
@@ -227,7 +228,8 @@ static sm_status ask(bench *b, const char *options, sm_error *err) {
   b->ops = p->ops;
   must(sm_instance_new(registry, p, &b->it, err), err);
   must(sm_options_fill(p, options, b->it.self, arena, err), err);
-  return sm_tokenizer_ask(b->ops, b->it.self, &(sm_backbone_spec){.cell = 4, .dim = 8, .blocks = 1}, &b->spec, err);
+  return sm_tokenizer_ask(b->ops, b->it.self, &(sm_backbone_spec){.cell = 4, .dim = 8, .blocks = 1}, &b->spec,
+                          err);
 }
 
 /* `views` views of grid x grid cells, all of them hidden. */
@@ -401,7 +403,9 @@ static void published_logits_and_ids(void **state) {
   }
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------------------- */
+/* ---- files
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static void refused(const char *file, sm_status code, const char *message, const char *hint) {
   bench b;

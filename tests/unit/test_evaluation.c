@@ -1,5 +1,5 @@
-/* test_evaluation.c — what an evaluation gets from the core: pictures of a split, parts, crops, features; and a plugin of its own
- * that builds the network itself. */
+/* test_evaluation.c — what an evaluation gets from the core: pictures of a split, parts, crops, features; and
+ * a plugin of its own that builds the network itself. */
 #include <math.h>
 
 #include "eval_bench.h"
@@ -9,7 +9,7 @@
 #define PIXELS (3 * SIDE * SIDE)
 #define PLUGINS "tests/plugins/evaluations/.libs"
 
-/* ---- a plugin that looks at its context -------------------------------------------------------------------- */
+/* ---- a plugin that looks at its context ---------------------------------------------------------------- */
 
 typedef void (*look_fn)(sm_eval_context *);
 static sm_status look(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
@@ -44,7 +44,7 @@ static bool next(sm_pictures *p, sm_picture_batch *b) {
   return b->n > 0;
 }
 
-/* ---- lists and parts --------------------------------------------------------------------------------------- */
+/* ---- lists and parts ----------------------------------------------------------------------------------- */
 
 static void look_at_lists(sm_eval_context *x) {
   sm_picture_list all = list_of(x, "train"), test = list_of(x, "test");
@@ -96,7 +96,7 @@ static void no_pictures(void **state) {
   assert_null(p);
 }
 
-/* ---- pictures ---------------------------------------------------------------------------------------------- */
+/* ---- pictures ------------------------------------------------------------------------------------------ */
 
 /* A picture as the centre crop shows it, by hand: small ones are cut whole. */
 static void by_hand(const eval_bench *b, int64_t i, float *to) {
@@ -189,9 +189,10 @@ static void crops(void **state) {
   eval_bench_close(&b);
 }
 
-/* ---- pictures that cannot be read, classes in another order ------------------------------------------------- */
+/* ---- pictures that cannot be read, classes in another order -------------------------------------------- */
 
-static sm_status damaged_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out, sm_error *err) {
+static sm_status damaged_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out,
+                              sm_error *err) {
   return i % 10 == 3 ? sm_fail(err, SM_EFORMAT, "damaged") : stripes_ops.read(self, i, limits, out, err);
 }
 static const char *other_order(const void *self, int c) {
@@ -222,7 +223,7 @@ static void damaged_and_mapped(void **state) {
   eval_bench_close(&b);
 }
 
-/* ---- features ---------------------------------------------------------------------------------------------- */
+/* ---- features ------------------------------------------------------------------------------------------ */
 
 /* What comes of some pictures in a graph of our own: the view of each block, and the patches of the last. */
 static void own_features(const eval_bench *b, const float *x, int n, float *view[2], float *patches) {
@@ -284,7 +285,7 @@ static void rows_of_features(void **state) {
   eval_bench_close(&b);
 }
 
-/* ---- protocols over them ------------------------------------------------------------------------------------ */
+/* ---- protocols over them ------------------------------------------------------------------------------- */
 
 static void learns_from_crops(void **state) {
   const char *yaml = "{epochs: 3, lr: [0.01, 0.1], features: crops, hold_out: 0.2, batch_size: 64}";
@@ -306,7 +307,8 @@ static void learns_from_crops(void **state) {
     eval_bench_close(&b);
   }
   assert_memory_equal(&r[0], &r[1], sizeof r[0]);
-  assert_non_null(strstr(r[0].protocol, "cls features of the last 2 blocks, random crops, 3 epochs of SGD, lr 0."));
+  assert_non_null(
+      strstr(r[0].protocol, "cls features of the last 2 blocks, random crops, 3 epochs of SGD, lr 0."));
   assert_non_null(strstr(r[0].protocol, "128 against 205 pictures"));
 }
 
@@ -318,7 +320,8 @@ static double nearest_mean(const eval_bench *b, int side) {
   sm_error err = {0};
   double mean[4][32] = {0};
   int n[4] = {0}, right = 0;
-  if (sm_evaluator_features(e, "train", &spec, &train, &err) || sm_evaluator_features(e, "test", &spec, &test, &err))
+  if (sm_evaluator_features(e, "train", &spec, &train, &err) ||
+      sm_evaluator_features(e, "test", &spec, &test, &err))
     fail_msg("%s", err.message);
   for (int64_t i = 0; i < train.n; i++, n[train.label[i - 1]]++)
     for (int d = 0; d < 32; d++) mean[train.label[i]][d] += (double)train.x[i * 32 + d];

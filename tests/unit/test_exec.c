@@ -1,5 +1,5 @@
-/* test_exec.c — the executor shares a segment's items among threads: each item is computed once, whatever their number, in
- * groups that a few threads share evenly. */
+/* test_exec.c — the executor shares a segment's items among threads: each item is computed once, whatever
+ * their number, in groups that a few threads share evenly. */
 #include <math.h>
 
 #include "framework/tensor/graph.h"
@@ -54,8 +54,8 @@ static void each_item_once(void **state) {
   }
 }
 
-/* Calls of the only op: one per group. 12 pictures of ROWS rows are about the 768 rows that a group has at most; a picture
- * of MANY_ROWS is a group of its own. */
+/* Calls of the only op: one per group. 12 pictures of ROWS rows are about the 768 rows that a group has at
+ * most; a picture of MANY_ROWS is a group of its own. */
 static void groups_in_fours(void **state) {
   for (int many = 0; many <= 1; many++) {
     rig r;
@@ -73,7 +73,8 @@ static void groups_in_fours(void **state) {
   }
 }
 
-/* ---- the back end's traits ------------------------------------------------------------------------------- */
+/* ---- the back end's traits -------------------------------------------------------------------------------
+ */
 
 /* y = gelu(2·gelu(x)) as a back end allows it to be planned; the values, and what the plan takes. */
 static double *run_on(const sm_backend *backend, sm_plan_report *report) {

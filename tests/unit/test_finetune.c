@@ -1,5 +1,6 @@
-/* test_finetune.c — fine-tuning: layer-wise rates, mixed pictures and their labels, erasing, balanced parts, and whole
- * runs on a tiny network: they learn, do not depend on threads, and go on after a stop to the same bits. */
+/* test_finetune.c — fine-tuning: layer-wise rates, mixed pictures and their labels, erasing, balanced parts,
+ * and whole runs on a tiny network: they learn, do not depend on threads, and go on after a stop to the same
+ * bits. */
 #include <math.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@ static bool kept(const eval_bench *b) {
   return system(command) == 0;
 }
 
-/* ---- layer-wise rates -------------------------------------------------------------------------------------- */
+/* ---- layer-wise rates ---------------------------------------------------------------------------------- */
 
 static void layers(void **state) {
   assert_float_equal(sm_layer_rate(0.75, 12, 0), pow(0.75, 13), 0); /* BEiT: 0.75 ** (num_layers + 1 - i) */
@@ -72,7 +73,7 @@ static void layers(void **state) {
   eval_bench_close(&b);
 }
 
-/* ---- mixing ------------------------------------------------------------------------------------------------ */
+/* ---- mixing -------------------------------------------------------------------------------------------- */
 
 enum { N = 5, CLASSES = 3 };
 static const int32_t label[N] = {0, 1, 2, 1, 1};
@@ -124,7 +125,8 @@ static void check_cutmix(int height, int width) {
     boxes += m.mix;
   }
   assert_in_range(boxes, 300, 400);
-  assert_true(mean / 400 > 0.66 && mean / 400 < 0.78); /* 0.68 where edges cut boxes off; halves are rounded down */
+  assert_true(mean / 400 > 0.66 &&
+              mean / 400 < 0.78); /* 0.68 where edges cut boxes off; halves are rounded down */
 }
 
 static void cutmix_weights_are_areas(void **state) {
@@ -205,7 +207,7 @@ static void erasing(void **state) {
   check_erasing(SIDE, SIDE / 2);
 }
 
-/* ---- balanced parts ---------------------------------------------------------------------------------------- */
+/* ---- balanced parts ------------------------------------------------------------------------------------ */
 
 static void parts(void **state) {
   static const int sizes[] = {100, 50, 3, 48}; /* the last one has no label: 200 labelled */
@@ -258,7 +260,7 @@ static void features_of_a_part(void **state) {
   eval_bench_close(&b);
 }
 
-/* ---- whole runs -------------------------------------------------------------------------------------------- */
+/* ---- whole runs ---------------------------------------------------------------------------------------- */
 
 #define BASIC "preset: short, batch_size: 32, micro_batch: 16, layer_decay: 0.9, drop_path: 0.1"
 #define QUICK BASIC ", lr: [0.04]"
@@ -270,11 +272,12 @@ static void learns(void **state) {
   sm_error err = {0};
   eval_bench_open(&b, pool[2], false, NULL);
   assert_int_equal(eval_bench_run(&b, "linear", "{epochs: 30, n_last_blocks: 1}", &frozen, &err), SM_OK);
-  if (eval_bench_run(&b, "finetune", "{" BASIC ", lr: [0.01], epochs: 40, crop_scale: 0.8, pool: mean}", &tuned, &err))
+  if (eval_bench_run(&b, "finetune", "{" BASIC ", lr: [0.01], epochs: 40, crop_scale: 0.8, pool: mean}",
+                     &tuned, &err))
     fail_msg("%s", err.message);
   if (getenv("SMALTI_SHOW"))
-    print_message("frozen %.1f, tuned %.1f, loss %.3f\n", eval_figure(&frozen, "top1"), eval_figure(&tuned, "top1"),
-                  eval_figure(&tuned, "train_loss"));
+    print_message("frozen %.1f, tuned %.1f, loss %.3f\n", eval_figure(&frozen, "top1"),
+                  eval_figure(&tuned, "top1"), eval_figure(&tuned, "train_loss"));
   assert_true(eval_figure(&tuned, "top1") > eval_figure(&frozen, "top1") + 10);
   assert_true(eval_figure(&tuned, "train_loss") < 1.2); /* ln 4 = 1.386 */
   assert_int_equal(tuned.interval[0].low > 0, 1);
@@ -302,13 +305,14 @@ static void threads_do_not_matter(void **state) {
 static void augments(void **state) {
   static const struct {
     const char *plugin, *yaml, *says;
-  } runs[] = {{"finetune", "{epochs: 1, warmup_epochs: 0}", "erasing 0.25, RandAugment m9 mstd0.5"},
-              {"semi", "{epochs: 1, warmup_epochs: 0, share: [0.2]}", "erasing 0.25, RandAugment m9 mstd0.5"},
-              {"semi", "{preset: short, epochs: 1, share: [0.2]}", "erasing 0, no RandAugment"},
-              {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0}", "erasing 0, no RandAugment"},
-              {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0, randaugment: 9}", "RandAugment m9 mstd0.5"},
-              {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0, randaugment: 9, randaugment_std: 0}",
-               "RandAugment m9 mstd0"}};
+  } runs[] = {
+      {"finetune", "{epochs: 1, warmup_epochs: 0}", "erasing 0.25, RandAugment m9 mstd0.5"},
+      {"semi", "{epochs: 1, warmup_epochs: 0, share: [0.2]}", "erasing 0.25, RandAugment m9 mstd0.5"},
+      {"semi", "{preset: short, epochs: 1, share: [0.2]}", "erasing 0, no RandAugment"},
+      {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0}", "erasing 0, no RandAugment"},
+      {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0, randaugment: 9}", "RandAugment m9 mstd0.5"},
+      {"finetune", "{" QUICK ", epochs: 1, warmup_epochs: 0, randaugment: 9, randaugment_std: 0}",
+       "RandAugment m9 mstd0"}};
   double loss[6];
   eval_bench b;
   sm_eval_result r;
@@ -369,9 +373,10 @@ static void only_its_own_state(void **state) {
   assert_int_equal(system(command), 0);
   eval_asked = 0, eval_stop_after = 20;
   assert_int_equal(eval_bench_run(&b, "finetune", MIXED, &r, &err), SM_EINTERRUPTED);
-  snprintf(command, sizeof command,
-           "for f in %s/finetune-*; do printf '\\377\\377' | dd of=$f bs=1 seek=9000 conv=notrunc status=none; done",
-           b.folder);
+  snprintf(
+      command, sizeof command,
+      "for f in %s/finetune-*; do printf '\\377\\377' | dd of=$f bs=1 seek=9000 conv=notrunc status=none; done",
+      b.folder);
   assert_int_equal(system(command), 0);
   eval_stop_after = 0;
   assert_int_equal(eval_bench_run(&b, "finetune", MIXED, &r, &err), SM_OK);

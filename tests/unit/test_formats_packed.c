@@ -1,5 +1,5 @@
-/* test_formats_packed.c — packed files: the bytes that are documented, every refusal with its message, files cut at
- * any place, single flipped bits, and tables that a valid checksum does not make true. */
+/* test_formats_packed.c — packed files: the bytes that are documented, every refusal with its message, files
+ * cut at any place, single flipped bits, and tables that a valid checksum does not make true. */
 #include <sys/resource.h>
 #include <unistd.h>
 #include <signal.h>

@@ -3,9 +3,9 @@
  *
  * Compared, as norm of the difference over norm: the logits of step 0 at every position, the gradients and
  * their norms, the centres after each step (2e-4); losses (1e-5); weights of student and teacher after the
- * first and the last step (1e-3); schedules (1e-12). With bf16 products: logits (2e-2), losses (1 %) and gradients
- * (5e-2). Every instruction set of this processor takes its turn. All dimensions come from the file. The file's views are
- * view-major, one tensor a view; ours are picture-major. */
+ * first and the last step (1e-3); schedules (1e-12). With bf16 products: logits (2e-2), losses (1 %) and
+ * gradients (5e-2). Every instruction set of this processor takes its turn. All dimensions come from the
+ * file. The file's views are view-major, one tensor a view; ours are picture-major. */
 #include <math.h>
 #include <cJSON.h>
 
@@ -233,8 +233,8 @@ static void check_all_logits(reference *r, const sm_batch *b) {
 
 /* ---- steps ----------------------------------------------------------------------------------------- */
 
-/* With bf16, parts of the loss after an update may be off by more than the loss: AdamW makes whole steps of gradients
- * that are little more than rounding. */
+/* With bf16, parts of the loss after an update may be off by more than the loss: AdamW makes whole steps of
+ * gradients that are little more than rounding. */
 static double loss_limit(const reference *r, int step, const char *key) {
   if (!r->path.bf16) return 1e-5;
   return step > 0 && strcmp(key, "loss") ? 1.5e-2 : 1e-2;

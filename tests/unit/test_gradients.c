@@ -86,7 +86,9 @@ static void c_linear_twice(void) { /* one weight used twice, in a chain */
   finish(sm_linear(b->g, sm_gelu(b->g, sm_linear(b->g, x, w, NULL)), w, NULL));
 }
 static void c_gelu(void) { finish(sm_gelu(b->g, param(2, 4, 33, 0))); }
-static void c_layer_norm_bare(void) { finish(sm_layer_norm(b->g, computed(param(3, 2, 3, 17)), NULL, NULL, 1e-6)); }
+static void c_layer_norm_bare(void) {
+  finish(sm_layer_norm(b->g, computed(param(3, 2, 3, 17)), NULL, NULL, 1e-6));
+}
 static void c_layer_norm(void) {
   finish(sm_layer_norm(b->g, computed(param(3, 2, 3, 17)), param(1, 17, 0, 0), param(1, 17, 0, 0), 1e-6));
 }
@@ -245,7 +247,9 @@ static void c_conv(void) { /* two in a row, so that one passes its gradient on; 
   x = sm_conv2d(b->g, sm_conv2d(b->g, x, w, bias, 3, 4), w, NULL, 3, 4);
   finish(sm_conv2d(b->g, x, filter(5, 3, 1), param(1, 5, 0, 0), 3, 4));
 }
-static void c_conv_wide(void) { finish(sm_conv2d(b->g, computed(param(3, 2, 4, 2)), filter(3, 2, 7), NULL, 2, 2)); }
+static void c_conv_wide(void) {
+  finish(sm_conv2d(b->g, computed(param(3, 2, 4, 2)), filter(3, 2, 7), NULL, 2, 2));
+}
 static void c_pictures(void) {
   sm_tensor *x = sm_relu(b->g, computed(param(3, 2, 24, 3)));
   x = sm_add(b->g, x, computed(param(3, 2, 24, 3)));

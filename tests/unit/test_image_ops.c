@@ -40,7 +40,8 @@ static void operate(int operation, const golden *g, int i, const cJSON *p, sm_im
     assert_int_equal(sm_image_resize(&input, &box, size, size, SM_FILTER_BICUBIC, scratch, out, &err), SM_OK);
   } else if (operation == 9) {
     int resize = (int)golden_number(p, "eval_resize");
-    assert_int_equal(sm_image_eval_crop(&input, resize, size, size, SM_FILTER_BICUBIC, scratch, out, &err), SM_OK);
+    assert_int_equal(sm_image_eval_crop(&input, resize, size, size, SM_FILTER_BICUBIC, scratch, out, &err),
+                     SM_OK);
   } else {
     image_of(&crop, out);
   }
@@ -312,24 +313,26 @@ static void test_resize_by_hand(void **state) {
 }
 
 /* What the crop must be: `in` resized to across x down, cut at (left, top). */
-static void check_eval_crop(const sm_image *in, int resize, int height, int width, int across, int down, int left,
-                            int top) {
+static void check_eval_crop(const sm_image *in, int resize, int height, int width, int across, int down,
+                            int left, int top) {
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image whole = {0}, got = {0};
   sm_error err;
   assert_int_equal(sm_image_resize(in, NULL, across, down, SM_FILTER_BICUBIC, scratch, &whole, &err), SM_OK);
-  if (sm_image_eval_crop(in, resize, height, width, SM_FILTER_BICUBIC, scratch, &got, &err)) fail_msg("%s", err.message);
+  if (sm_image_eval_crop(in, resize, height, width, SM_FILTER_BICUBIC, scratch, &got, &err))
+    fail_msg("%s", err.message);
   assert_int_equal(got.width, width);
   assert_int_equal(got.height, height);
   for (int y = 0; y < height; y++)
-    assert_memory_equal(got.rgb + 3 * y * width, whole.rgb + 3 * ((top + y) * across + left), 3 * (size_t)width);
+    assert_memory_equal(got.rgb + 3 * y * width, whole.rgb + 3 * ((top + y) * across + left),
+                        3 * (size_t)width);
   sm_image_free(&whole);
   sm_image_free(&got);
   sm_image_scratch_free(scratch);
 }
 
-/* The crop is enlarged by resize / shorter side; the picture then just covers it, and the longer scaled side is what
- * follows, both truncated. */
+/* The crop is enlarged by resize / shorter side; the picture then just covers it, and the longer scaled side
+ * is what follows, both truncated. */
 static void test_eval_crop_by_hand(void **state) {
   sm_image in = {0};
   noise(&in, 60, 40, 3);
@@ -337,14 +340,15 @@ static void test_eval_crop_by_hand(void **state) {
   check_eval_crop(&in, 24, 20, 30, 36, 24, 3, 2);
   /* 20 x 20 by 24/20 is 24 x 24: 24 rows, 24 · 60/40 = 36 columns */
   check_eval_crop(&in, 24, 20, 20, 36, 24, 8, 2);
-  /* 10 x 40 by 11/10 is 11 x 44: the width decides, 44 · 40/60 = 29.3 rows; (29 - 10)/2 = 9.5, to the even 10 */
+  /* 10 x 40 by 11/10 is 11 x 44: the width decides, 44 · 40/60 = 29.3 rows; (29 - 10)/2 = 9.5, to the even 10
+   */
   check_eval_crop(&in, 11, 10, 40, 44, 29, 2, 10);
   /* 40 x 10: 44 rows, 44 · 60/40 = 66 columns */
   check_eval_crop(&in, 11, 40, 10, 66, 44, 28, 2);
   /* 7 x 9 by 8/7 is 8 x 10.29: the height decides, 8 · 60/40 = 12 columns; 1.5 and 0.5 to the even 2 and 0 */
   check_eval_crop(&in, 8, 7, 9, 12, 8, 2, 0);
-  /* 7 x 13 by 8/7 is 8 x 14.86: the width decides, and stays a fraction until both sides are cut off: 14 columns, and
-   * 14.86 · 40/60 = 9.9 rows */
+  /* 7 x 13 by 8/7 is 8 x 14.86: the width decides, and stays a fraction until both sides are cut off: 14
+   * columns, and 14.86 · 40/60 = 9.9 rows */
   check_eval_crop(&in, 8, 7, 13, 14, 9, 0, 1);
   /* resize as large as the shorter side: nothing is lost at one border */
   check_eval_crop(&in, 20, 20, 30, 30, 20, 0, 0);
@@ -425,8 +429,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_reference),      cmocka_unit_test(test_hue_formula),
       cmocka_unit_test(test_blend_formula),  cmocka_unit_test(test_levels),
-      cmocka_unit_test(test_resize_by_hand), cmocka_unit_test(test_eval_crop_by_hand), cmocka_unit_test(test_extreme_sizes),
-      cmocka_unit_test(test_blur_by_hand),   cmocka_unit_test(test_normalise),
-      cmocka_unit_test(test_sizes_refused)};
+      cmocka_unit_test(test_resize_by_hand), cmocka_unit_test(test_eval_crop_by_hand),
+      cmocka_unit_test(test_extreme_sizes),  cmocka_unit_test(test_blur_by_hand),
+      cmocka_unit_test(test_normalise),      cmocka_unit_test(test_sizes_refused)};
   return cmocka_run_group_tests_name("image operations", tests, NULL, NULL);
 }

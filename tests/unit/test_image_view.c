@@ -196,7 +196,8 @@ static void test_shrinking_a_rectangle(void **state) {
 }
 
 static void test_sizes_as_text(void **state) {
-  static const char *const bad[] = {"", "0", "x", "96x", "x96", "96x0", "-3", "96x160x3", "65536", "9 6", "1e2"};
+  static const char *const bad[] = {"",   "0",        "x",     "96x", "x96", "96x0",
+                                    "-3", "96x160x3", "65536", "9 6", "1e2"};
   char text[24];
   int height = 0, width = 0;
   assert_string_equal(sm_view_size_text(96, 96, text, sizeof text), "96");

@@ -1,5 +1,5 @@
-/* test_kernels_bf16.c — products of bf16, in every table that has them: exact where nothing has to be rounded, rounded to
- * nearest where something has, and the same from operands in memory as bf16. */
+/* test_kernels_bf16.c — products of bf16, in every table that has them: exact where nothing has to be
+ * rounded, rounded to nearest where something has, and the same from operands in memory as bf16. */
 #include "kernel_check.h"
 
 static const char *const bf16_isas[] = {"avx512_bf16", "avx512", "avx2", "baseline"};
@@ -62,8 +62,8 @@ static void round_to_bf16(sm_tensor *t) {
   for (int64_t k = 0; k < sm_elements(t); k++) set(t, k, get(n, k));
 }
 
-/* An op gives the same whether its operands lie in memory as bf16 or as f32 of the same values, and a narrow result is
- * the wide one rounded. */
+/* An op gives the same whether its operands lie in memory as bf16 or as f32 of the same values, and a narrow
+ * result is the wide one rounded. */
 static void check_narrow(int op, sm_node *n, int64_t range) {
   uint32_t in_mask = sm_op_at(op)->narrow_in, out_mask = sm_op_at(op)->narrow_out;
   assert_true(in_mask || out_mask);

@@ -1,14 +1,16 @@
-/* test_kernels_pictures.c — kernels of pictures as tokens and of discrete codes: the fast ones against the plain ones,
- * the plain ones against known numbers. */
+/* test_kernels_pictures.c — kernels of pictures as tokens and of discrete codes: the fast ones against the
+ * plain ones, the plain ones against known numbers. */
 #include "kernel_check.h"
 
 static void set_window(sm_node *n, int64_t height, int64_t width, int64_t side) {
   n->i[0] = height, n->i[1] = width, n->i[2] = side;
 }
 
-/* ---- convolution ---------------------------------------------------------------------------------------- */
+/* ---- convolution ----------------------------------------------------------------------------------------
+ */
 
-/* Height, width, window, C, O: windows larger than the picture, more columns than one tile, more rows than one chunk. */
+/* Height, width, window, C, O: windows larger than the picture, more columns than one tile, more rows than
+ * one chunk. */
 static const int64_t shapes[][5] = {
     {1, 1, 3, 1, 1}, {5, 4, 3, 3, 7}, {2, 3, 7, 3, 40}, {8, 8, 3, 48, 33}, {16, 16, 3, 20, 6}};
 
@@ -39,7 +41,8 @@ static void convolution_kernels(void **state) {
   }
 }
 
-/* A picture of 1 … 4 (2×2) under a window whose only 1 stands above the middle: each pixel becomes the one above it. */
+/* A picture of 1 … 4 (2×2) under a window whose only 1 stands above the middle: each pixel becomes the one
+ * above it. */
 static void convolution_of_known_numbers(void **state) {
   begin(SM_F64);
   sm_tensor *x = items(DIMS(1, 4, 1)), *w = whole(DIMS(1, 1, 3, 3)), *ordered = whole(DIMS(1, 9)),
@@ -59,7 +62,8 @@ static void convolution_of_known_numbers(void **state) {
   end();
 }
 
-/* ---- ReLU, pooling, up-sampling ------------------------------------------------------------------------- */
+/* ---- ReLU, pooling, up-sampling -------------------------------------------------------------------------
+ */
 
 static void resampling_kernels(void **state) {
   static const int64_t sides[][3] = {{2, 2, 1}, {4, 2, 19}, {6, 8, 64}};
@@ -89,7 +93,8 @@ static void resampling_kernels(void **state) {
   }
 }
 
-/* ---- discrete codes ------------------------------------------------------------------------------------- */
+/* ---- discrete codes -------------------------------------------------------------------------------------
+ */
 
 static void code_kernels(void **state) {
   static const int64_t widths[] = {1, 5, 64, 130, 1025};
@@ -144,8 +149,8 @@ static void logit_laplace_of_known_numbers(void **state) {
   end();
 }
 
-/* Gumbel noise: at temperature 1 the largest element falls on k as often as softmax says, and the draw of an item is the
- * same wherever in a batch it stands. */
+/* Gumbel noise: at temperature 1 the largest element falls on k as often as softmax says, and the draw of an
+ * item is the same wherever in a batch it stands. */
 static void gumbel_noise_samples_the_softmax(void **state) {
   begin(SM_F32);
   enum { N = 4000, K = 3 };

@@ -181,7 +181,8 @@ static const float hand_test[] = {7, 0};
 
 static int32_t classify(const int32_t *label, int64_t n, int classes, int k, double temperature, double *top1,
                         double *top5, int32_t truth) {
-  sm_features train = {n, 2, classes, hand_train, label, NULL}, test = {1, 2, classes, hand_test, &truth, NULL};
+  sm_features train = {n, 2, classes, hand_train, label, NULL},
+              test = {1, 2, classes, hand_test, &truth, NULL};
   int32_t guess;
   must_knn(&train, &test, &k, 1, temperature, pool[1], &guess, top1, top5);
   return guess;

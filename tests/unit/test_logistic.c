@@ -1,5 +1,5 @@
-/* test_logistic.c — logistic regression: scikit-learn's solution of a small problem, the gradient at the solution, any
- * number of threads, the choice of lambda, and the plugin. */
+/* test_logistic.c — logistic regression: scikit-learn's solution of a small problem, the gradient at the
+ * solution, any number of threads, the choice of lambda, and the plugin. */
 #include <math.h>
 
 #include "eval_rig.h"

@@ -1,6 +1,6 @@
-/* test_network.c — the network of an earlier run, through the handle. The tokenizer `checkpoint`: targets of a step are those that
- * the run's own network gives, by plain loops over its logits; what it refuses. The handle itself: its own weights, a copy of them,
- * a network made of a run's live sets, and heads. */
+/* test_network.c — the network of an earlier run, through the handle. The tokenizer `checkpoint`: targets of
+ * a step are those that the run's own network gives, by plain loops over its logits; what it refuses. The
+ * handle itself: its own weights, a copy of them, a network made of a run's live sets, and heads. */
 #include <math.h>
 #include <unistd.h>
 
@@ -147,8 +147,11 @@ static void check_targets(const char *options, int set, double soft, bool centre
 static void test_same_view(void **state) {
   ssl_rig rig;
   rig_open(&rig, 1);
-  rig.config.global_first = (sm_view_recipe){
-      .height = 16, .width = 16, .filter = SM_FILTER_BICUBIC, .mean = {.5f, .4f, .3f}, .std = {.2f, .2f, .3f}};
+  rig.config.global_first = (sm_view_recipe){.height = 16,
+                                             .width = 16,
+                                             .filter = SM_FILTER_BICUBIC,
+                                             .mean = {.5f, .4f, .3f},
+                                             .std = {.2f, .2f, .3f}};
   rig.config.global_other = rig.config.global_first;
   rig_plugin(&rig, &rig.backbone, SM_BACKBONE, "vit", VIT);
   rig_plugin(&rig, &rig.head, SM_HEAD, "linear", "{}");
@@ -168,7 +171,8 @@ static void test_targets(void **state) {
   check_targets(", labels: soft, temperature: 0.5, center: true", SM_SET_TEACHER, 2, true);
 }
 
-/* ---- what a recipe hears --------------------------------------------------------------------------------- */
+/* ---- what a recipe hears ---------------------------------------------------------------------------------
+ */
 
 static void ask(const char *options, sm_status status, const char *message, const char *hint) {
   sm_error err = {0};
@@ -206,7 +210,8 @@ static void test_spec_and_refusals(void **state) {
 #undef OPTIONS
 }
 
-/* ---- the handle ------------------------------------------------------------------------------------------ */
+/* ---- the handle ------------------------------------------------------------------------------------------
+ */
 
 enum { SIDE = 16, BATCH = 2, PIXELS = 3 * SIDE * SIDE };
 
@@ -244,7 +249,8 @@ static void same(const double *a, const double *b, double within) {
     if (!(fabs(a[i] - b[i]) <= within)) fail_msg("logit %d: %.9g, expected %.9g", i, a[i], b[i]);
 }
 
-/* A set filled by the handle, a copy of its own weights, and the live sets of the run all give the same logits. */
+/* A set filled by the handle, a copy of its own weights, and the live sets of the run all give the same
+ * logits. */
 static void test_places(void **state) {
   sm_error err = {0};
   double filled[BATCH * K], own[BATCH * K], copied[BATCH * K], live[BATCH * K];
@@ -283,7 +289,8 @@ static void test_places(void **state) {
   sm_set_free(set[1]);
 }
 
-/* A head that may be there or not: runs have one, exports have none, and where strictness asks for it, that is an error. */
+/* A head that may be there or not: runs have one, exports have none, and where strictness asks for it, that
+ * is an error. */
 static void test_heads(void **state) {
   sm_error err = {0};
   sm_head_room room;
@@ -292,21 +299,24 @@ static void test_heads(void **state) {
   assert_null(sm_network_head(n, NULL, &room).ops);
   if (sm_network_want_head(n, SM_SITE_PATCH, &err)) fail_msg("%s", err.message);
   assert_null(sm_network_head(n, NULL, &room).ops); /* no loss on patches */
-  if (sm_network_want_head(n, SM_SITE_VIEW, &err) || sm_network_allocate(n, &err)) fail_msg("%s", err.message);
+  if (sm_network_want_head(n, SM_SITE_VIEW, &err) || sm_network_allocate(n, &err))
+    fail_msg("%s", err.message);
   const sm_head head = sm_network_head(n, NULL, &room);
   assert_true(head.ops && head.view_dim == K && !head.training && head.role == SM_ROLE_STUDENT);
   assert_string_equal(head.params.prefix, "head.");
   snprintf(path, sizeof path, "%s/export.safetensors", folder);
   int dropped;
   int64_t numbers;
-  if (sm_weights_save(path, sm_network_set(n), SM_BACKBONE_PREFIX, SM_WEIGHTS_TIMM, sm_network_about(n), &dropped, &numbers, &err))
+  if (sm_weights_save(path, sm_network_set(n), SM_BACKBONE_PREFIX, SM_WEIGHTS_TIMM, sm_network_about(n),
+                      &dropped, &numbers, &err))
     fail_msg("%s", err.message);
   sm_network_close(n);
   const sm_network_source from = {.path = path};
   if (sm_network_open(before.registry, &from, &n, &err)) fail_msg("%s", err.message);
   assert_int_equal(sm_network_net(n), SM_NET_STUDENT);
   assert_int_equal(sm_network_describe(n)->height, SIDE);
-  if (sm_network_want_head(n, SM_SITE_VIEW, &err) || sm_network_allocate(n, &err)) fail_msg("%s", err.message);
+  if (sm_network_want_head(n, SM_SITE_VIEW, &err) || sm_network_allocate(n, &err))
+    fail_msg("%s", err.message);
   assert_null(sm_network_head(n, NULL, &room).ops);
   sm_network_close(n);
   const sm_network_source strict = {.path = path, .head = true};

@@ -34,7 +34,8 @@ static double value(sm_set *set, const char *name, int64_t i) {
 static void fill(sm_set *set, const char *name, double start, double step) {
   int row = sm_set_find(set, name);
   assert_true(row >= 0);
-  for (int64_t i = 0; i < sm_set_row(set, row)->size; i++) row_put(set, row, SM_VALUES, i, start + step * (double)i);
+  for (int64_t i = 0; i < sm_set_row(set, row)->size; i++)
+    row_put(set, row, SM_VALUES, i, start + step * (double)i);
 }
 
 static void declare_sample(sm_set *set) {

@@ -1,5 +1,5 @@
-/* test_objective.c — a run with an objective, below the session: its sets, a loss that falls, micro-batches that draw what
- * the whole batch draws, codes that come into use, a non-finite loss that is named. */
+/* test_objective.c — a run with an objective, below the session: its sets, a loss that falls, micro-batches
+ * that draw what the whole batch draws, codes that come into use, a non-finite loss that is named. */
 #include <math.h>
 
 #include "framework/train/train.h"
@@ -29,7 +29,8 @@ static void make_batch(bench *b) {
   b->batch.sample = calloc(PICTURES, sizeof *b->batch.sample);
   assert_true(b->batch.global && b->batch.sample);
   for (int i = 0; i < PICTURES * PIXELS; i++)
-    b->batch.global[i] = (float)(0.15 + 0.6 * (i / (SIDE * SIDE) * 7 % 11 / 11.0) + 0.1 * sm_rng_uniform(&rng));
+    b->batch.global[i] =
+        (float)(0.15 + 0.6 * (i / (SIDE * SIDE) * 7 % 11 / 11.0) + 0.1 * sm_rng_uniform(&rng));
 }
 
 static void open_bench(bench *b, const char *options, int micro) {
@@ -71,7 +72,8 @@ static void sets_are_its_own(void **state) {
   bench b;
   open_bench(&b, NO_KL, 0);
   sm_set *trained = b.net->set[SM_SET_STUDENT];
-  int encoder = sm_set_find(trained, "encoder.blocks.input.w"), out = sm_set_find(trained, "decoder.blocks.output.conv.w");
+  int encoder = sm_set_find(trained, "encoder.blocks.input.w"),
+      out = sm_set_find(trained, "decoder.blocks.output.conv.w");
   assert_true(encoder >= 0 && out >= 0);
   assert_int_equal(sm_set_row(trained, encoder)->dim[2], 7);
   assert_int_equal(sm_set_row(trained, out)->dim[0], 6);
@@ -107,8 +109,8 @@ static void squared_error_falls(void **state) {
   loss_falls(", kl_weight: 0, reconstruction: l2", 0.7);
 }
 
-/* The two terms make the loss: the squared error of pixels that were mapped to [0.1, 0.9], and the divergence of a cell's
- * codes, of which a picture has `cells`. */
+/* The two terms make the loss: the squared error of pixels that were mapped to [0.1, 0.9], and the divergence
+ * of a cell's codes, of which a picture has `cells`. */
 static void terms_make_the_loss(void **state) {
   enum { STRIDE = 2 };
   const double cells = SIDE / STRIDE * (SIDE / STRIDE);

@@ -1,10 +1,9 @@
-/* test_pairings.c — every tokenizer with every loss and every masker of the tree, masking global views or local ones too:
- * the pairing trains, which is to say
- * that the loss on a fixed batch falls within a few steps, or it is refused when the recipe is read, with a sentence that
- * says why and where.
+/* test_pairings.c — every tokenizer with every loss and every masker of the tree, masking global views or
+ * local ones too: the pairing trains, which is to say that the loss on a fixed batch falls within a few
+ * steps, or it is refused when the recipe is read, with a sentence that says why and where.
  *
- * Plugins are taken from the registry, so a new one is tried without being named here, unless it has options without a
- * default or needs a head of its own size: then it wants a row in the table. */
+ * Plugins are taken from the registry, so a new one is tried without being named here, unless it has options
+ * without a default or needs a head of its own size: then it wants a row in the table. */
 #include <math.h>
 #include <unistd.h>
 
@@ -16,7 +15,8 @@
 
 #define VIT "{arch: custom, dim: 16, depth: 1, heads: 2, patch_size: 4}"
 
-/* What a plugin must be told. The teacher of online_ema and its centres stand still, so that there is something to fall to. */
+/* What a plugin must be told. The teacher of online_ema and its centres stand still, so that there is
+ * something to fall to. */
 static const struct {
   sm_kind kind;
   const char *name, *options, *head; /* head: in place of a linear one of the target's size */
@@ -133,9 +133,11 @@ static bool try_pairing(const sm_plugin *tokenizer, const sm_plugin *loss, const
   sm_loss_spec spec = {0};
   char joined[512] = "";
   ((const sm_loss_ops *)loss->ops)->spec(NULL, &spec, NULL);
-  if (!spec.features) snprintf(joined, sizeof joined, "head: %s\n", head); /* one that reads features joins no head */
+  if (!spec.features)
+    snprintf(joined, sizeof joined, "head: %s\n", head); /* one that reads features joins no head */
   snprintf(middle, sizeof middle, "%smasker: {%s: %s}\ntokenizer: {%s: %s}\nlosses: {it: {%s: %s}}\n", joined,
-           masker->name, options_of(masker, NULL), tokenizer->name, of_tokenizer, loss->name, options_of(loss, NULL));
+           masker->name, options_of(masker, NULL), tokenizer->name, of_tokenizer, loss->name,
+           options_of(loss, NULL));
   if (!spec.forms) /* and one without a target no tokenizer */
     snprintf(middle, sizeof middle, "%smasker: {%s: %s}\nlosses: {it: {%s: %s}}\n", joined, masker->name,
              options_of(masker, NULL), loss->name, options_of(loss, NULL));
@@ -246,8 +248,8 @@ static void refusals_are_plain(void **state) {
   views = "";
 }
 
-/* Row 7 of iBOT's table 9: DINO on [CLS] by the teacher, a fixed vocabulary on patches. Only the head that the teacher
- * runs is averaged. */
+/* Row 7 of iBOT's table 9: DINO on [CLS] by the teacher, a fixed vocabulary on patches. Only the head that
+ * the teacher runs is averaged. */
 static void several_tokenizers_and_heads(void **state) {
   static const char middle[] =
       "heads: {cls: {projection: {out_dim: 16, hidden: 16, bottleneck: 8}}, patch: linear}\n"

@@ -125,7 +125,8 @@ static void ops_tables_are_checked_for_every_kind(void **state) {
 
 /* ---- options --------------------------------------------------------------------------------------- */
 
-/* One option; `problem` is what follows "masker 'm': option 'x': " ("masker 'm': " for defaults), NULL if it is sound. */
+/* One option; `problem` is what follows "masker 'm': option 'x': " ("masker 'm': " for defaults), NULL if it
+ * is sound. */
 static void try_option(sm_option o, const char *problem) {
   char text[256];
   sm_plugin p = sound();
@@ -190,8 +191,9 @@ static void the_host_has_a_place(void **state) {
   const size_t wrong[] = {sizeof(struct masker), offsetof(struct masker, s) + 1};
   for (int i = 0; i < 2; i++) {
     p.host = wrong[i];
-    snprintf(text, sizeof text, "masker 'm': host %zu is no place of a pointer in the instance's %zu bytes (instance_size)", wrong[i],
-             sizeof(struct masker));
+    snprintf(text, sizeof text,
+             "masker 'm': host %zu is no place of a pointer in the instance's %zu bytes (instance_size)",
+             wrong[i], sizeof(struct masker));
     expect(&p, text);
   }
 }
@@ -203,16 +205,21 @@ static void defaults_must_read_and_lie_in_range(void **state) {
   } cases[] = {
       {{.type = SM_OPT_INT, .def = NULL}, NULL}, /* required */
       {{.type = SM_OPT_INT, .def = "5", .min = 1, .max = 5}, NULL},
-      {{.type = SM_OPT_INT, .def = "6", .min = 1, .max = 5}, "the default '6' of x is wrong: x must be a whole number between 1 and 5, not '6'"},
-      {{.type = SM_OPT_INT, .def = "1.5"}, "the default '1.5' of x is wrong: x must be a whole number, not '1.5'"},
+      {{.type = SM_OPT_INT, .def = "6", .min = 1, .max = 5},
+       "the default '6' of x is wrong: x must be a whole number between 1 and 5, not '6'"},
+      {{.type = SM_OPT_INT, .def = "1.5"},
+       "the default '1.5' of x is wrong: x must be a whole number, not '1.5'"},
       {{.type = SM_OPT_INT, .def = "~"}, "default '~' (left out) is for strings, paths and lists only"},
       {{.type = SM_OPT_FLOAT, .def = "5.0e-4", AT(f)}, NULL},
       {{.type = SM_OPT_FLOAT, .def = "-0.5", .min = 0, .max = 1, AT(f)},
        "the default '-0.5' of x is wrong: x must be a number between 0 and 1, not '-0.5'"},
-      {{.type = SM_OPT_FLOAT, .def = "inf", AT(f)}, "the default 'inf' of x is wrong: x must be a number, not 'inf'"},
-      {{.type = SM_OPT_FLOAT, .def = "", AT(f)}, "the default '' of x is wrong: x must be a number, not nothing"},
+      {{.type = SM_OPT_FLOAT, .def = "inf", AT(f)},
+       "the default 'inf' of x is wrong: x must be a number, not 'inf'"},
+      {{.type = SM_OPT_FLOAT, .def = "", AT(f)},
+       "the default '' of x is wrong: x must be a number, not nothing"},
       {{.type = SM_OPT_BOOL, .def = "true", AT(b)}, NULL},
-      {{.type = SM_OPT_BOOL, .def = "yes", AT(b)}, "the default 'yes' of x is wrong: x must be true or false, not 'yes'"},
+      {{.type = SM_OPT_BOOL, .def = "yes", AT(b)},
+       "the default 'yes' of x is wrong: x must be true or false, not 'yes'"},
       {{.type = SM_OPT_STRING, .def = "~", AT(s)}, NULL},
       {{.type = SM_OPT_PATH, .def = "a/b c", AT(s)}, NULL},
       {{.type = SM_OPT_CHOICE, .def = "green", .choices = colours, AT(c)}, NULL},
@@ -226,9 +233,10 @@ static void defaults_must_read_and_lie_in_range(void **state) {
       {{.type = SM_OPT_FLOATS, .def = "[0.3, 2]", .min = 0, .max = 1, AT(list)},
        "the default '[0.3, 2]' of x is wrong: x must be a number or list of numbers, each between 0 and 1, not '2'"},
       {{.type = SM_OPT_FLOATS, .def = "[0.3", AT(list)},
-       "the default '[0.3' of x is wrong: not YAML: while parsing a flow sequence: did not find expected ',' or ']'"},
+       "the default '[0.3' of x is wrong: not valid YAML: did not find expected ',' or ']'"},
       {{.type = SM_OPT_INTS, .def = "[10, 20]", AT(ints)}, NULL},
-      {{.type = SM_OPT_INTS, .def = "[10, 2.5]", AT(ints)}, "the default '[10, 2.5]' of x is wrong: x must be a whole number or list of them, not '2.5'"},
+      {{.type = SM_OPT_INTS, .def = "[10, 2.5]", AT(ints)},
+       "the default '[10, 2.5]' of x is wrong: x must be a whole number or list of them, not '2.5'"},
       {{.type = SM_OPT_INTS,
         .def = "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
         AT(ints)},

@@ -77,7 +77,8 @@ static void module_refusals_say_what_and_why(void **state) {
        "let SM_MODULE(&PLUGIN) write it"},
       {"null_fields", SM_EINVAL, "masker 'bare': summary is NULL", ""},
       {"bad_options", SM_EINVAL,
-       "masker 'unsound': the default '1.5' of ratio is wrong: ratio must be a number between 0.1 and 1, not '1.5'", ""},
+       "masker 'unsound': the default '1.5' of ratio is wrong: ratio must be a number between 0.1 and 1, not '1.5'",
+       ""},
       {"missing_callback", SM_EINVAL, "masker 'handless': the callback 'draw' is NULL",
        "every masker needs it; see sm_masker_ops in smalti/masker.h"},
   };

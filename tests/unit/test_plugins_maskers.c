@@ -365,7 +365,8 @@ static void test_attention_high_and_low(void **state) {
   close_masker(&high);
 }
 
-/* Of the floor(0.25·196) = 49 most attended, floor(0.25·0.4·196) = 19 stay visible; the rest of floor(78.4) is hidden. */
+/* Of the floor(0.25·196) = 49 most attended, floor(0.25·0.4·196) = 19 stay visible; the rest of floor(78.4)
+ * is hidden. */
 static void test_attention_hint(void **state) {
   uint8_t mask[196];
   float sum[196];

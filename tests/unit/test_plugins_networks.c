@@ -107,7 +107,8 @@ static void test_names(void **state) {
   assert_false(sm_set_row(set, sm_set_find(set, "blocks.0.ls1.gamma"))->decay);
   assert_int_equal(sm_set_row(set, 2)->flags, SM_ROW_NO_EXPORT);
   assert_int_equal(sm_set_row(set, 1)->flags, SM_ROW_EMBEDDING);
-  assert_true(sm_set_row(set, 1)->grid.prefix == 1 && sm_set_row(set, 1)->grid.rows == 14 && sm_set_row(set, 1)->grid.cols == 14);
+  assert_true(sm_set_row(set, 1)->grid.prefix == 1 && sm_set_row(set, 1)->grid.rows == 14 &&
+              sm_set_row(set, 1)->grid.cols == 14);
   assert_true(sm_set_row(set, 3)->layer == 0 && sm_set_row(set, 5)->layer == 1);
   assert_int_equal(sm_set_row(set, sm_set_rows(set) - 1)->layer, 2);
   sm_set_free(set);
@@ -158,7 +159,8 @@ static void test_on_demand(void **state) {
   assert_true(out.view->ndim == 2 && out.view->dim[0] == 2 && out.view->dim[1] == D);
   assert_true(out.patches->dim[0] == 2 && out.patches->dim[1] == N && out.patches->dim[2] == D);
   assert_true(out.qkv->dim[0] == 2 && out.qkv->dim[1] == N && out.qkv->dim[2] == 3 * D);
-  sm_tensor *kept[] = {out.view, out.patches, out.attention, out.block[0].patches, out.block[1].view, out.block[2].patches, out.block[1].patches};
+  sm_tensor *kept[] = {out.view,          out.patches,          out.attention,       out.block[0].patches,
+                       out.block[1].view, out.block[2].patches, out.block[1].patches};
   for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) sm_keep(g, kept[i]);
   sm_pass_end(g);
   if (sm_graph_plan(g, &p.err) != SM_OK || sm_graph_allocate(g, &p.err) != SM_OK)
@@ -172,7 +174,8 @@ static void test_on_demand(void **state) {
     for (int t = 0; t < N; t++) sum += sm_get(out.attention, row * N + t);
     assert_true(sum > .8 && sum < 1);
   }
-  for (int64_t i = 0; i < sm_elements(out.view); i++) assert_true(sm_get(out.view, i) == sm_get(out.block[1].view, i));
+  for (int64_t i = 0; i < sm_elements(out.view); i++)
+    assert_true(sm_get(out.view, i) == sm_get(out.block[1].view, i));
   double apart = 0, raw = 0; /* both blocks are normalised, and yet not the same; the raw one is not */
   for (int64_t token = 0; token < 2 * N; token++) {
     double mean[2] = {0, 0}, square[2] = {0, 0};
@@ -205,8 +208,8 @@ static void compare(const sm_tensor *some, const sm_tensor *all, const int32_t *
       assert_float_equal(sm_get(some, r * dim + d), sm_get(all, (row ? row[r] : r) * dim + d), 1e-12);
 }
 
-/* Where only the view or some patches are wanted, they are what they are among all; in double precision, so that no sum order
- * blurs it. */
+/* Where only the view or some patches are wanted, they are what they are among all; in double precision, so
+ * that no sum order blurs it. */
 static void test_only_some(void **state) {
   enum { B = 3, N = 16, D = 8, KINDS = 4 };
   piece p = open_piece(SM_BACKBONE, "vit",
@@ -231,7 +234,8 @@ static void test_only_some(void **state) {
                                .blocks = 1,
                                .block = {{1, kind == 3}}};
     ops->build(p.instance.self, g, &(sm_params){set, ""}, &in, &out[kind]);
-    sm_tensor *keep[] = {out[kind].view, out[kind].patches, out[kind].block[0].view, out[kind].block[0].patches};
+    sm_tensor *keep[] = {out[kind].view, out[kind].patches, out[kind].block[0].view,
+                         out[kind].block[0].patches};
     for (int i = 0; i < 4; i++)
       if (keep[i]) sm_keep(g, keep[i]);
   }
@@ -241,7 +245,8 @@ static void test_only_some(void **state) {
   assert_true(out[3].patches->ndim == 2 && out[3].patches->dim[0] == 5 && out[3].patches->dim[1] == D);
   sm_rng rng = sm_rng_make(1, SM_RNG_TEST, 0, 0, 0);
   for (int64_t i = 0; i < sm_elements(x); i++) sm_fill(x, i, 1, sm_rng_normal(&rng));
-  static const int32_t wanted[2][5] = {{0, 7, N, 2 * N, 3 * N - 1}, {5, N + 15}}; /* of three pictures; of two */
+  static const int32_t wanted[2][5] = {{0, 7, N, 2 * N, 3 * N - 1},
+                                       {5, N + 15}}; /* of three pictures; of two */
   for (int trial = 0; trial < 2; trial++) {
     const int pictures = trial ? 2 : 3, n = trial ? 2 : 5;
     sm_put(count, pictures);
@@ -300,7 +305,9 @@ static void test_one_site(void **state) {
       piece p = open_piece(SM_HEAD, "projection", options);
       const sm_head_ops *ops = p.instance.plugin->ops;
       sm_set *set = sm_set_new("s", SM_F32, true, NULL);
-      ops->declare(p.instance.self, &(sm_head){.params = {set, ""}, .dim = 6, .view_dim = site ? 0 : 12, .patch_dim = site ? 12 : 0});
+      ops->declare(
+          p.instance.self,
+          &(sm_head){.params = {set, ""}, .dim = 6, .view_dim = site ? 0 : 12, .patch_dim = site ? 12 : 0});
       assert_int_equal(sm_set_seal(set, SM_MOMENTS_TWO, &p.err), SM_OK);
       assert_int_equal(sm_set_parameters(set),
                        6 * 8 + 8 + 8 * 8 + 8 + 8 * 4 + 4 + 12 * 4); /* the gain is fixed */

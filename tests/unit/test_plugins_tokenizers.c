@@ -1,5 +1,5 @@
-/* test_plugins_tokenizers.c — the targets of tokenizers that need no teacher, against values worked out here: names of
- * mean colours, patches as they are and normalised as MAE and SimMIM do, nearest centroids. */
+/* test_plugins_tokenizers.c — the targets of tokenizers that need no teacher, against values worked out here:
+ * names of mean colours, patches as they are and normalised as MAE and SimMIM do, nearest centroids. */
 #include <math.h>
 
 #include "framework/recipe/recipe.h"
@@ -45,7 +45,9 @@ static void open_bench(bench *b, const char *name, const char *options, sm_dtype
   must(sm_instance_new(registry, p, &b->it, &err), &err);
   must(sm_options_fill(p, options, b->it.self, arena, &err), &err);
   must(sm_instance_create(&b->it, &err), &err);
-  must(sm_tokenizer_ask(b->ops, b->it.self, &(sm_backbone_spec){.cell = PATCH, .dim = 8, .blocks = 1}, &b->spec, &err), &err);
+  must(sm_tokenizer_ask(b->ops, b->it.self, &(sm_backbone_spec){.cell = PATCH, .dim = 8, .blocks = 1},
+                        &b->spec, &err),
+       &err);
   assert_false(b->spec.needs_teacher || b->spec.needs_head || b->spec.ema || b->spec.view);
   b->state = sm_set_new("state", real, false, &err);
   const sm_params state = {b->state, "t."};
@@ -229,7 +231,8 @@ static void patch_cluster_finds_the_nearest(void **state) {
       int64_t at = (int64_t)name[0] * NUMBERS + k;
       assert_float_equal(row_get(b.state, row, SM_VALUES, at), k < PATCH * PATCH ? 0.8 : 0.1, 1e-6);
     }
-    assert_float_equal(row_get(b.state, half, SM_VALUES, name[0]), PATCH * PATCH * (0.64 + 0.01 + 0.01) / 2, 1e-5);
+    assert_float_equal(row_get(b.state, half, SM_VALUES, name[0]), PATCH * PATCH * (0.64 + 0.01 + 0.01) / 2,
+                       1e-5);
     close_bench(&b);
   }
 }

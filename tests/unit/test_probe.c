@@ -1,5 +1,6 @@
-/* test_probe.c — classifiers on features: intervals of figures, the held-out part, the linear probe against a plain
- * loop in double precision, against itself with one rate and with other threads, known optima, and the plugin. */
+/* test_probe.c — classifiers on features: intervals of figures, the held-out part, the linear probe against a
+ * plain loop in double precision, against itself with one rate and with other threads, known optima, and the
+ * plugin. */
 #include <math.h>
 
 #include "eval_rig.h"

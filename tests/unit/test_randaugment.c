@@ -1,6 +1,6 @@
 /* test_randaugment.c — RandAugment: every operation against PIL byte for byte
- * (tests/golden/randaugment.safetensors), what magnitudes mean, how often what is drawn, its place among a view's
- * augmentations, and tiny pictures. */
+ * (tests/golden/randaugment.safetensors), what magnitudes mean, how often what is drawn, its place among a
+ * view's augmentations, and tiny pictures. */
 #include <math.h>
 #include <cJSON.h>
 
@@ -104,8 +104,8 @@ static void magnitudes(void **state) {
   assert_null(sm_randaugment_names[SM_RANDAUGMENT_OPS]);
 }
 
-/* At magnitude 0 all but three operations leave a picture as it is that has 0 and 255; at 10 posterizing leaves
- * nothing and solarizing inverts all. */
+/* At magnitude 0 all but three operations leave a picture as it is that has 0 and 255; at 10 posterizing
+ * leaves nothing and solarizing inverts all. */
 static void edges(void **state) {
   sm_image_scratch *scratch = sm_image_scratch_new();
   sm_image in = {0}, out = {0};
@@ -228,7 +228,8 @@ static void frequencies(void **state) {
     about(ops[op], 2 * DRAWS, 0.5 / 15, sm_randaugment_names[op]);
   about(left, turned, 0.5, "clockwise");
   about(full, turned, 0.02275, "magnitude 10, two deviations above 9");
-  /* Below the mean nothing is cut off: half of a normal distribution, whose mean square is its variance's half. */
+  /* Below the mean nothing is cut off: half of a normal distribution, whose mean square is its variance's
+   * half. */
   assert_float_equal(sum / turned, 0.5 / sqrt(2 * M_PI), 0.03);
   assert_float_equal(squares / turned, 0.125, 0.02);
 }

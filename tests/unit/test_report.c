@@ -405,9 +405,10 @@ static void numbers_of_a_recipe(void **state) {
   assert_false(sm_recipe_number(recipe, "*.out_dim", &v)); /* which of them? */
   sm_text summary = {0};
   sm_recipe_summary(recipe, &summary);
-  assert_string_equal(summary.s,
-                      "<dt>a</dt><dd><span class=\"p\"><i>out_dim</i>1</span> </dd>\n<dt>b</dt><dd><span "
-                      "class=\"p\"><i>out_dim</i>2</span> <span class=\"p\"><i>heads</i>1, x ~, </span> </dd>\n");
+  assert_string_equal(
+      summary.s,
+      "<dt>a</dt><dd><span class=\"p\"><i>out_dim</i>1</span> </dd>\n<dt>b</dt><dd><span "
+      "class=\"p\"><i>out_dim</i>2</span> <span class=\"p\"><i>heads</i>1, x ~, </span> </dd>\n");
   sm_recipe_summary(NULL, &summary);
   sm_text_free(&summary);
   sm_arena_free(arena);

@@ -1,5 +1,5 @@
-/* test_table.c — figures over seeds held against published ones, claims, what a child process tells, and the masks that
- * a page shows. */
+/* test_table.c — figures over seeds held against published ones, claims, what a child process tells, and the
+ * masks that a page shows. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -210,15 +210,16 @@ static void test_masks(void **state) {
     sm_views views;
     char path[128], text[1024];
     snprintf(path, sizeof path, "%s/recipe.yaml", folder);
-    snprintf(text, sizeof text,
-             "smalti: 1\nname: masks\n"
-             "data: {train: {shapes: {count: 16, size: 16}}, views: {masked: %s, global: {count: 2, size: 16},"
-             " local: {count: 0}}}\n"
-             "backbone: {vit: {dim: 24, depth: 1, heads: 2, patch_size: 4}}\nhead: {projection: {out_dim: 32}}\n"
-             "masker: {random: {ratio: [0.1, 0.5]}}\ntokenizer: online_ema\nlosses: {cls: cls_distill, mim: mim}\n"
-             "optimizer: adamw\ntrain: {epochs: %d, steps_per_epoch: %d, batch_size: %d, seed: 5,"
-             " scale_schedules: true, freeze_last_layer: 0}\n",
-             masked[m], EPOCHS, STEPS, PICTURES);
+    snprintf(
+        text, sizeof text,
+        "smalti: 1\nname: masks\n"
+        "data: {train: {shapes: {count: 16, size: 16}}, views: {masked: %s, global: {count: 2, size: 16},"
+        " local: {count: 0}}}\n"
+        "backbone: {vit: {dim: 24, depth: 1, heads: 2, patch_size: 4}}\nhead: {projection: {out_dim: 32}}\n"
+        "masker: {random: {ratio: [0.1, 0.5]}}\ntokenizer: online_ema\nlosses: {cls: cls_distill, mim: mim}\n"
+        "optimizer: adamw\ntrain: {epochs: %d, steps_per_epoch: %d, batch_size: %d, seed: 5,"
+        " scale_schedules: true, freeze_last_layer: 0}\n",
+        masked[m], EPOCHS, STEPS, PICTURES);
     write_text(path, text);
     must(sm_recipe_load(&r, registry, path, 0, NULL, &err), &err);
     must(sm_recipe_create(r, &err), &err);

@@ -1,5 +1,6 @@
-/* test_targets.c — koleo and data2vec against what their authors' code gives (tests/golden/targets2, or a larger file of that name
- * in $SMALTI_GOLDEN): losses, gradients and targets in double precision. All sizes are the file's. */
+/* test_targets.c — koleo and data2vec against what their authors' code gives (tests/golden/targets2, or a
+ * larger file of that name in $SMALTI_GOLDEN): losses, gradients and targets in double precision. All sizes
+ * are the file's. */
 #include <math.h>
 
 #include <cjson/cJSON.h>
@@ -27,7 +28,8 @@ static sm_instance made(sm_kind kind, const char *name, const char *yaml) {
 }
 
 static void near(const char *what, int64_t at, double got, double want) {
-  if (!(fabs(got - want) <= TOLERANCE * fmax(1, fabs(want)))) fail_msg("%s, element %d: %.9g, not %.9g", what, (int)at, got, want);
+  if (!(fabs(got - want) <= TOLERANCE * fmax(1, fabs(want))))
+    fail_msg("%s, element %d: %.9g, not %.9g", what, (int)at, got, want);
 }
 
 /* Rows that are trained, a loss on some of them: its value, and the gradient by all rows. */
@@ -84,11 +86,14 @@ static void close_bench(bench *b, sm_instance *loss) {
   sm_instance_free(loss);
 }
 
-/* ---- koleo ---------------------------------------------------------------------------------------------------------- */
+/* ---- koleo
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 /* The rows of the file stand in each of `views` views, backwards in the second. */
 static void spreads(golden *file, int index, int views) {
-  const golden_tensor want = golden_getf(file, "koleo.%d.expect.loss", index), grad = golden_getf(file, "koleo.%d.expect.grad", index),
+  const golden_tensor want = golden_getf(file, "koleo.%d.expect.loss", index),
+                      grad = golden_getf(file, "koleo.%d.expect.grad", index),
                       from = golden_getf(file, "koleo.%d.x", index);
   const int64_t n = from.shape[0], d = from.shape[1], dim[] = {n * views, d};
   double *x = calloc((size_t)(n * views * d), sizeof *x);
@@ -105,12 +110,16 @@ static void spreads(golden *file, int index, int views) {
   b.rows = sm_rows_new(b.g, "rows", n * views, n * views, 1, NULL);
   b.pairs = sm_pairs_new(b.g, "pairs", n * views, n * views);
   sm_tensor *stats = NULL, *rows = sm_gather(b.g, sm_param(b.g, &(sm_params){b.set, ""}, "x"), b.rows);
-  b.loss = ops->build(koleo.self, b.g, &(sm_prediction){.views = views, .features = rows}, NULL, b.pairs, &stats);
-  double loss = end(&b, &koleo, row, n * views, (sm_pair_request){.pictures = (int)n, .step_pictures = (int)n, .globals = views, .views = views});
+  b.loss =
+      ops->build(koleo.self, b.g, &(sm_prediction){.views = views, .features = rows}, NULL, b.pairs, &stats);
+  double loss =
+      end(&b, &koleo, row, n * views,
+          (sm_pair_request){.pictures = (int)n, .step_pictures = (int)n, .globals = views, .views = views});
   near("loss", 0, loss, views * golden_value(&want, 0));
   for (int64_t k = 0; k < n * views; k++) {
     int64_t source = k % views ? n - 1 - k / views : k / views;
-    for (int64_t j = 0; j < d; j++) near("gradient", k * d + j, gradient(&b, k * d + j), golden_value(&grad, source * d + j));
+    for (int64_t j = 0; j < d; j++)
+      near("gradient", k * d + j, gradient(&b, k * d + j), golden_value(&grad, source * d + j));
   }
   close_bench(&b, &koleo);
   free(x);
@@ -138,12 +147,14 @@ static void one_picture_costs_nothing(void **state) {
   b.pairs = sm_pairs_new(b.g, "pairs", 2, 2);
   sm_tensor *stats = NULL, *rows = sm_gather(b.g, sm_param(b.g, &(sm_params){b.set, ""}, "x"), b.rows);
   b.loss = ops->build(koleo.self, b.g, &(sm_prediction){.views = 2, .features = rows}, NULL, b.pairs, &stats);
-  assert_float_equal(end(&b, &koleo, (int32_t[]){0, 1}, 2, (sm_pair_request){.pictures = 1, .step_pictures = 1, .globals = 2, .views = 2}), 0, 0);
+  assert_float_equal(end(&b, &koleo, (int32_t[]){0, 1}, 2,
+                         (sm_pair_request){.pictures = 1, .step_pictures = 1, .globals = 2, .views = 2}),
+                     0, 0);
   for (int k = 0; k < 6; k++) assert_float_equal(gradient(&b, k), 0, 0);
   close_bench(&b, &koleo);
 }
 
-/* ---- data2vec ------------------------------------------------------------------------------------------------------- */
+/* ---- data2vec ------------------------------------------------------------------------------------------ */
 
 typedef struct sequence { /* (B, 1 + N, D) of the file, and its masked patches */
   int64_t b, n, d;
@@ -152,7 +163,8 @@ typedef struct sequence { /* (B, 1 + N, D) of the file, and its masked patches *
 } sequence;
 
 static sequence sequence_of(golden *file) {
-  const golden_tensor mask = golden_get(file, "data2vec.mask"), student = golden_get(file, "data2vec.student");
+  const golden_tensor mask = golden_get(file, "data2vec.mask"),
+                      student = golden_get(file, "data2vec.student");
   sequence s = {.b = mask.shape[0], .n = mask.shape[1], .d = student.shape[2]};
   assert_int_equal(student.shape[1], s.n + 1);
   assert_true(mask.count <= 4096 && s.b <= 64);
@@ -165,7 +177,9 @@ static sequence sequence_of(golden *file) {
   return s;
 }
 
-static bool is_set(const cJSON *setting, const char *key) { return cJSON_IsTrue(cJSON_GetObjectItem(setting, key)); }
+static bool is_set(const cJSON *setting, const char *key) {
+  return cJSON_IsTrue(cJSON_GetObjectItem(setting, key));
+}
 
 /* The tokenizer's choice for a setting of fairseq's; NULL: it has none. */
 static const char *norm_of(const cJSON *setting, const char *where) {
@@ -194,7 +208,8 @@ static void targets_agree(golden *file, const sequence *s, int index, int blocks
   int pass = sm_pass_begin(g, "teacher");
   sm_rows *masked = sm_rows_new(g, "masked", s->rows, s->b, s->n, NULL);
   sm_seen seen = {.blocks = blocks};
-  for (int k = 0; k < blocks; k++) seen.block[k] = sm_input_real(g, "block", 3, (int64_t[]){s->b, s->n, s->d}, NULL);
+  for (int k = 0; k < blocks; k++)
+    seen.block[k] = sm_input_real(g, "block", 3, (int64_t[]){s->b, s->n, s->d}, NULL);
   sm_target view = {0}, patch = {0};
   ops->build(it.self, g, &(sm_tokenizer_env){.masked = masked, .want_patch = true}, &seen, &view, &patch);
   assert_non_null(patch.vectors);
@@ -212,7 +227,8 @@ static void targets_agree(golden *file, const sequence *s, int index, int blocks
   }
   sm_graph_run(g, pass);
   assert_int_equal(want.count, s->rows * s->d);
-  for (int64_t i = 0; i < want.count; i++) near("target", i, sm_get(patch.vectors, i), golden_value(&want, i));
+  for (int64_t i = 0; i < want.count; i++)
+    near("target", i, sm_get(patch.vectors, i), golden_value(&want, i));
   sm_graph_free(g);
   sm_instance_free(&it);
 }
@@ -220,21 +236,32 @@ static void targets_agree(golden *file, const sequence *s, int index, int blocks
 /* mim_regression on those targets: the sum over rows of scale · Σ penalty. */
 static void loss_agrees(golden *file, const sequence *s, int index, double beta, double scale) {
   char yaml[160];
-  const golden_tensor target = golden_getf(file, "data2vec.%d.expect.target", index), want = golden_getf(file, "data2vec.%d.expect.loss", index),
-                      grad = golden_getf(file, "data2vec.%d.expect.grad", index), student = golden_get(file, "data2vec.student");
-  snprintf(yaml, sizeof yaml, "{penalty: %s, beta: %.17g, weight: %.17g, normalize: patch}", beta > 0 ? "smooth_l1" : "l2", beta > 0 ? beta : 1,
-           scale * (double)s->d * s->rows);
+  const golden_tensor target = golden_getf(file, "data2vec.%d.expect.target", index),
+                      want = golden_getf(file, "data2vec.%d.expect.loss", index),
+                      grad = golden_getf(file, "data2vec.%d.expect.grad", index),
+                      student = golden_get(file, "data2vec.student");
+  snprintf(yaml, sizeof yaml, "{penalty: %s, beta: %.17g, weight: %.17g, normalize: patch}",
+           beta > 0 ? "smooth_l1" : "l2", beta > 0 ? beta : 1, scale * (double)s->d * s->rows);
   sm_instance loss = made(SM_LOSS, "mim_regression", yaml);
   const sm_loss_ops *ops = loss.plugin->ops;
   double *x = golden_doubles(&student), *vectors = golden_doubles(&target);
   bench b = begin(3, student.shape, x);
   b.rows = sm_rows_new(b.g, "rows", s->rows, s->b, s->n + 1, NULL);
   b.pairs = sm_pairs_new(b.g, "pairs", s->rows, s->rows);
-  const sm_target to = {.form = SM_TARGET_VECTORS, .dim = s->d, .vectors = sm_input_real(b.g, "targets", 2, (int64_t[]){s->rows, s->d}, NULL)};
+  const sm_target to = {.form = SM_TARGET_VECTORS,
+                        .dim = s->d,
+                        .vectors = sm_input_real(b.g, "targets", 2, (int64_t[]){s->rows, s->d}, NULL)};
   sm_tensor *stats = NULL, *rows = sm_gather(b.g, sm_param(b.g, &(sm_params){b.set, ""}, "x"), b.rows);
-  b.loss = ops->build(loss.self, b.g, &(sm_prediction){.site = SM_SITE_PATCH, .views = 1, .logits = rows}, &to, b.pairs, &stats);
+  b.loss = ops->build(loss.self, b.g, &(sm_prediction){.site = SM_SITE_PATCH, .views = 1, .logits = rows},
+                      &to, b.pairs, &stats);
   /* the targets have no memory before the graph is planned: twice, the second time with them */
-  const sm_pair_request r = {.site = SM_SITE_PATCH, .pictures = (int)s->b, .step_pictures = (int)s->b, .globals = 1, .views = 1, .masked = s->count, .step_masked = s->rows};
+  const sm_pair_request r = {.site = SM_SITE_PATCH,
+                             .pictures = (int)s->b,
+                             .step_pictures = (int)s->b,
+                             .globals = 1,
+                             .views = 1,
+                             .masked = s->count,
+                             .step_masked = s->rows};
   end(&b, &loss, s->token, s->rows, r);
   sm_write_f64(to.vectors, 0, target.count, vectors);
   sm_set_fill(b.set, 0, SM_GRADIENTS, 0);
@@ -250,7 +277,8 @@ static void loss_agrees(golden *file, const sequence *s, int index, double beta,
 
 static void targets_are_those_of_data2vec(void **state) {
   golden *file = golden_open("targets2.safetensors");
-  const cJSON *settings = cJSON_GetObjectItem(cJSON_GetObjectItem(golden_json(file, "config"), "data2vec"), "settings");
+  const cJSON *settings =
+      cJSON_GetObjectItem(cJSON_GetObjectItem(golden_json(file, "config"), "data2vec"), "settings");
   const sequence s = sequence_of(file);
   int tried = 0;
   for (int i = 0; i < cJSON_GetArraySize(settings); i++) {

@@ -1,5 +1,5 @@
-/* test_tensor_values.c — what the host puts into tensors and reads from them: values of every type, lists of rows that
- * follow another list, and the op of a plugin that names its own kernels and nothing else. */
+/* test_tensor_values.c — what the host puts into tensors and reads from them: values of every type, lists of
+ * rows that follow another list, and the op of a plugin that names its own kernels and nothing else. */
 #include <math.h>
 
 #include <smalti/op.h>
@@ -57,7 +57,8 @@ static void values_are_converted(void **state) {
   sm_graph_free(g);
 }
 
-/* ---- rows behind a list ---------------------------------------------------------------------------------- */
+/* ---- rows behind a list ----------------------------------------------------------------------------------
+ */
 
 enum { B = 4, CELLS = 3, PREFIX = 2, T = PREFIX + CELLS };
 
@@ -83,7 +84,8 @@ static void rows_follow(void **state) {
   assert_true(!only.view && only.patches && !view.view && !view.patches);
   assert_true(both.kept->capacity == B + 5 && both.view->capacity == B && both.patches->capacity == 5);
   assert_true(only.kept->capacity == 5 && view.kept->capacity == B);
-  assert_true(both.kept->slot->dim[1] == T && both.view->slot->dim[0] == B + 5 && both.view->slot->dim[1] == 1);
+  assert_true(both.kept->slot->dim[1] == T && both.view->slot->dim[0] == B + 5 &&
+              both.view->slot->dim[1] == 1);
   int pass = sm_pass_begin(g, "pass");
   sm_keep(g, sm_scale(g, pictures, 2));
   sm_pass_end(g);
@@ -136,7 +138,8 @@ static void rows_that_cannot_be(void **state) {
   sm_graph_free(g);
 }
 
-/* ---- pairs ----------------------------------------------------------------------------------------------- */
+/* ---- pairs -----------------------------------------------------------------------------------------------
+ */
 
 static void pairs_that_do_not_fit(void **state) {
   begin(SM_F32);
@@ -155,7 +158,7 @@ static void pairs_that_do_not_fit(void **state) {
   sm_graph_free(g);
 }
 
-/* ---- a plugin's op ----------------------------------------------------------------------------------------- */
+/* ---- a plugin's op ------------------------------------------------------------------------------------- */
 
 static void add_one(const sm_node *n, int64_t first, int64_t last, sm_worker *w) {
   const float *x = sm_at(w, n->in[0], first);

@@ -1,6 +1,6 @@
-/* test_train_layout.c — one training step laid out in several ways: masks from the teacher's attention against masks of the
- * batch, micro-batches against the whole batch, blocks kept against blocks made again, one thread against several; and its
- * gradients against differences. */
+/* test_train_layout.c — one training step laid out in several ways: masks from the teacher's attention
+ * against masks of the batch, micro-batches against the whole batch, blocks kept against blocks made again,
+ * one thread against several; and its gradients against differences. */
 #include <math.h>
 
 #include "row_rig.h"
@@ -9,7 +9,8 @@
 
 /* ---- masks from the teacher's attention --------------------------------------------------------------- */
 
-/* The teacher's attention of a batch by a graph of its own, summed over the heads: (views, 16), of local ones 4. */
+/* The teacher's attention of a batch by a graph of its own, summed over the heads: (views, 16), of local
+ * ones 4. */
 static double *attention_of(ssl_rig *rig, const sm_batch *b, bool local) {
   const int side = local ? 8 : 16, patches = local ? 4 : 16;
   const float *from = local ? b->local : b->global;
@@ -66,7 +67,9 @@ static void check_late_masks(setting s) {
   step_gradients(&late, batch, &a);
   assert_float_equal(sm_step_metric(&a, "hidden"), all ? 13. / 36 : 6. / 16, 1e-12);
   expect_late(look, 10, 16, 6, ((distil *)late.net)->kind[GLOBAL].drawn, batch->mask);
-  if (all) expect_late(local, 5, 4, 1, ((distil *)late.net)->kind[LOCAL].drawn, batch->local_mask); /* floor(1.6) of 4 */
+  if (all)
+    expect_late(local, 5, 4, 1, ((distil *)late.net)->kind[LOCAL].drawn,
+                batch->local_mask); /* floor(1.6) of 4 */
   step_gradients(&early, batch, &b);
   assert_true(isnan(sm_step_metric(&b, "hidden")));
   assert_true(a.loss == b.loss);

@@ -14,7 +14,8 @@ typedef struct watch {
   char warning[SM_MONITOR_WARNINGS][SM_MONITOR_TEXT];
 } watch;
 
-/* One record, and how many warnings it gives: entropies of student and teacher for both losses, and the gradient's norm. */
+/* One record, and how many warnings it gives: entropies of student and teacher for both losses, and the
+ * gradient's norm. */
 static int record(watch *w, const double entropy[4], double norm) {
   sm_metric m[5] = {{.name = "student_entropy.cls", .value = entropy[0]},
                     {.name = "teacher_entropy.cls", .value = entropy[1]},

@@ -1,6 +1,6 @@
 /* test_train_step.c — the training step where the golden files do not reach: losses and centres worked out
- * from the logits by plain loops, for every way of sharing, labels and normalisation, with one global view, with masked local
- * views and without masks; temperatures by epoch. */
+ * from the logits by plain loops, for every way of sharing, labels and normalisation, with one global view,
+ * with masked local views and without masks; temperatures by epoch. */
 #include <math.h>
 
 #include "step_rig.h"
@@ -75,7 +75,8 @@ static void read_center(ssl_rig *rig, const char *name, double *center) {
   for (int k = 0; k < K; k++) center[k] = row < 0 ? 0 : rig_value(rig, SM_SET_STATE, row, SM_VALUES, k);
 }
 
-/* DINOv2's sinkhorn_knopp_teacher, word for word; what it gives as a centre: q = softmax((t - centre)/temperature). */
+/* DINOv2's sinkhorn_knopp_teacher, word for word; what it gives as a centre: q = softmax((t -
+ * centre)/temperature). */
 static void balance(const double *const *row, int rows, double temperature, double *center) {
   double *q = calloc((size_t)(rows * K) + 1, sizeof *q), sum = 0;
   assert_non_null(q);
@@ -204,7 +205,8 @@ static void test_losses(void **state) {
   check_step(&(setting){.mim = ", normalize: patch", .by_patch = true, .micro = 2}, .4);
 }
 
-/* Appendix B of the iBOT paper, (c): patches of local views are hidden too, and the teacher sees these whole. */
+/* Appendix B of the iBOT paper, (c): patches of local views are hidden too, and the teacher sees these whole.
+ */
 static void test_masked_local_views(void **state) {
   check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 3}, .4);
   check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 3}, 0); /* nothing hidden: 0, and centres move */

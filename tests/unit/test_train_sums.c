@@ -1,5 +1,5 @@
-/* test_train_sums.c — what a step adds up: two trainables that each see half of a step's pictures, and whose listed sums are then
- * added entry by entry, end where one that saw all of them ends. */
+/* test_train_sums.c — what a step adds up: two trainables that each see half of a step's pictures, and whose
+ * listed sums are then added entry by entry, end where one that saw all of them ends. */
 #include <math.h>
 
 #include "step_rig.h"
@@ -94,7 +94,8 @@ static void check_halves(setting s) {
       must(part[i].net->ops->begin(part[i].net, &half[i], &time, &err), &err);
     }
     reduce(part[0].net, part[1].net, true);
-    for (int i = 0; i < 2; i++) must(part[i].net->ops->accumulate(part[i].net, &half[i], 0, HALF, &err), &err);
+    for (int i = 0; i < 2; i++)
+      must(part[i].net->ops->accumulate(part[i].net, &half[i], 0, HALF, &err), &err);
     reduce(part[0].net, part[1].net, false);
     for (int i = 0; i < 2; i++) {
       part[i].net->ops->report(part[i].net, &some[i]);
@@ -102,7 +103,8 @@ static void check_halves(setting s) {
       assert_int_equal(some[i].n, all.n);
       for (int k = 0; k < all.n; k++) {
         assert_string_equal(some[i].metric[k].name, all.metric[k].name);
-        assert_float_equal(some[i].metric[k].value, all.metric[k].value, 1e-10 * (1 + fabs(all.metric[k].value)));
+        assert_float_equal(some[i].metric[k].value, all.metric[k].value,
+                           1e-10 * (1 + fabs(all.metric[k].value)));
       }
     }
   }
@@ -111,18 +113,23 @@ static void check_halves(setting s) {
     for (int r = 0; r < sm_set_rows(set); r++)
       for (int64_t k = 0; sm_set_row(set, r)->alias_of < 0 && k < sm_set_row(set, r)->size; k++)
         for (int i = 0; i < 2; i++)
-          assert_float_equal(rig_value(&part[i], which, r, SM_VALUES, k), rig_value(&whole, which, r, SM_VALUES, k), 1e-9);
+          assert_float_equal(rig_value(&part[i], which, r, SM_VALUES, k),
+                             rig_value(&whole, which, r, SM_VALUES, k), 1e-9);
   }
   rig_batch_free(b);
   for (int i = 0; i < 3; i++) rig_close(rigs[i]);
 }
 
 static void two_halves_are_a_step(void **state) { check_halves((setting){.locals = 2}); }
-static void with_masked_local_views(void **state) { check_halves((setting){.locals = 2, .masked = SM_MASKED_ALL}); }
+static void with_masked_local_views(void **state) {
+  check_halves((setting){.locals = 2, .masked = SM_MASKED_ALL});
+}
 static void with_drop_path_and_separate_heads(void **state) {
   check_halves((setting){.locals = 1, .vit = ", drop_path: 0.3", .head = ", sharing: separate"});
 }
-static void with_masks_that_follow_attention(void **state) { check_halves((setting){.attention = "{ratio: 0.4}"}); }
+static void with_masks_that_follow_attention(void **state) {
+  check_halves((setting){.attention = "{ratio: 0.4}"});
+}
 
 /* What cannot be added is named. */
 static void whole_steps_are_named(void **state) {

@@ -165,11 +165,13 @@ static void resizes_positions(void **state) {
   sm_set_free(set);
 }
 
-/* Two rows before the patches, or none; a grid of 2 × 4 that the file has as 4 × 8, or as 8 × 2 by the size of its views. */
+/* Two rows before the patches, or none; a grid of 2 × 4 that the file has as 4 × 8, or as 8 × 2 by the size
+ * of its views. */
 static void resizes_oblong(int prefix, int rows, int cols, int height, int width) {
   float big[2 * (2 + 32)];
   const int n = prefix + rows * cols;
-  for (int i = 0; i < n; i++) big[2 * i] = i < prefix ? 100 + (float)i : 3, big[2 * i + 1] = (float)((i - prefix) / cols);
+  for (int i = 0; i < n; i++)
+    big[2 * i] = i < prefix ? 100 + (float)i : 3, big[2 * i + 1] = (float)((i - prefix) / cols);
   sm_error err = {0};
   sm_weights_report report;
   sm_set *set = sm_set_new("test", SM_F32, false, &err);
@@ -181,7 +183,8 @@ static void resizes_oblong(int prefix, int rows, int cols, int height, int width
   const float *p = values(set, "net.where");
   for (int i = 0; i < prefix; i++) assert_true(p[2 * i] == 100 + (float)i);
   for (int i = prefix; i < prefix + 8; i++) assert_float_equal(p[2 * i], 3, 1e-5);
-  for (int i = prefix; i < prefix + 4; i++) assert_true(p[2 * i + 1] + 1 < p[2 * i + 9]); /* the second row lies below */
+  for (int i = prefix; i < prefix + 4; i++)
+    assert_true(p[2 * i + 1] + 1 < p[2 * i + 9]); /* the second row lies below */
   char line[80];
   snprintf(line, sizeof line, "resized      where: from %d x %d patches to 2 x 4\n", rows, cols);
   assert_string_equal(report.text.s, line);
@@ -386,7 +389,8 @@ static void foreign_metadata(void **state) {
 
 /* ---- timm's network gives timm's features -------------------------------------------------------------- */
 
-static double features_differ(const sm_network *n, const golden_tensor *input, const golden_tensor *tokens, double *norm) {
+static double features_differ(const sm_network *n, const golden_tensor *input, const golden_tensor *tokens,
+                              double *norm) {
   sm_error err = {0};
   sm_pool *pool = sm_pool_new(2, &err);
   sm_graph *g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F32, .pool = pool}, &err);
@@ -407,7 +411,8 @@ static double features_differ(const sm_network *n, const golden_tensor *input, c
   assert_int_equal(sm_elements(out.view) + sm_elements(out.patches), tokens->count);
   for (int64_t i = 0; i < tokens->count; i++) { /* [CLS], then the patches */
     const int64_t picture = i / each, at = i % each;
-    const double got = at < dim ? sm_get(out.view, picture * dim + at) : sm_get(out.patches, picture * (each - dim) + at - dim);
+    const double got = at < dim ? sm_get(out.view, picture * dim + at)
+                                : sm_get(out.patches, picture * (each - dim) + at - dim);
     const double want = golden_value(tokens, i), d = fabs(got - want);
     worst = d > worst ? d : worst;
     difference += d * d;
@@ -424,7 +429,8 @@ static void timm_features(void **state) {
   golden *g = golden_open("timm_features.safetensors");
   sm_error err = {0};
   sm_network *n;
-  const sm_network_source from = {.path = golden_path(g), .backbone = golden_text(g, "backbone"), .prefix = "model."};
+  const sm_network_source from = {
+      .path = golden_path(g), .backbone = golden_text(g, "backbone"), .prefix = "model."};
   if (sm_network_open(registry, &from, &n, &err) || sm_network_allocate(n, &err)) fail_msg("%s", err.message);
   assert_int_equal(sm_network_describe(n)->height, atoi(golden_text(g, "size")));
   assert_true(sm_network_assumed(n));
@@ -433,7 +439,8 @@ static void timm_features(void **state) {
                       "initial      masked_embed: not in the file, keeps its initial values\n");
   golden_tensor input = golden_get(g, "input"), tokens = golden_get(g, "tokens");
   double norm, worst = features_differ(n, &input, &tokens, &norm);
-  if (worst > 1e-4 || norm > 1e-5) fail_msg("features differ from timm's by %g at most, %g in norm", worst, norm);
+  if (worst > 1e-4 || norm > 1e-5)
+    fail_msg("features differ from timm's by %g at most, %g in norm", worst, norm);
   sm_network_close(n);
   golden_close(g);
 }

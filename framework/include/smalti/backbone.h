@@ -4,13 +4,13 @@
  *   declare  its parameters, by name
  *   build    its forward pass, in the graph: gives what it is asked for, and nothing else is read
  *
- * Training asks the student for the *view* and for the hidden patches, the teacher for the view and all patches, an
- * evaluation perhaps for several blocks. How a backbone makes the view is its own affair: a vision transformer gives its
- * [CLS] token, a convolutional network the mean of its patches. Nobody else knows of class tokens, position embeddings or
- * parameter names.
+ * Training asks the student for the *view* and for the hidden patches, the teacher for the view and all
+ * patches, an evaluation perhaps for several blocks. How a backbone makes the view is its own affair: a
+ * vision transformer gives its [CLS] token, a convolutional network the mean of its patches. Nobody else
+ * knows of class tokens, position embeddings or parameter names.
  *
- * B is the number of pictures (a run-time count), N = rows · cols the number of patches, row by row from the top, D the
- * width. A patch is also a mask cell. Pictures need not be square. */
+ * B is the number of pictures (a run-time count), N = rows · cols the number of patches, row by row from the
+ * top, D the width. A patch is also a mask cell. Pictures need not be square. */
 #ifndef SMALTI_BACKBONE_H
 #define SMALTI_BACKBONE_H
 
@@ -55,8 +55,8 @@ typedef struct sm_backbone_in {
   sm_tensor *mask;     /* (B, N) U8, 1 = hidden: the patch is replaced by a learned token; NULL: none    */
   sm_tensor *drop;     /* (B, columns) factors 0 or 1/keep, or NULL (teacher, evaluation)                */
   bool view, patches;  /* what is wanted, of the last block and of those in `block`                      */
-  const sm_rows *only; /* with patches: just these cells of (B, N) are read, so give them as (rows, D) in the list's order and
-                          save what only others would need. NULL: all                                    */
+  const sm_rows *only; /* with patches: just these cells of (B, N) are read, so give them as (rows, D) in the
+                          list's order and save what only others would need. NULL: all */
   int blocks;          /* how many others are wanted, 0 … SM_WISHES_MAX                                  */
   sm_block_wish block[SM_WISHES_MAX]; /* in ascending order                                              */
   bool attention, qkv; /* of the last block; asked only where spec gave heads                            */
@@ -67,26 +67,29 @@ typedef struct sm_block_out {
   sm_tensor *patches; /* (B, N of the block, D of the block), or (rows, D) with `only`  */
 } sm_block_out;
 
-/* The core zeroes it before the call. Whatever was wanted must be there, else the graph fails with the backbone's name. */
+/* The core zeroes it before the call. Whatever was wanted must be there, else the graph fails with the
+ * backbone's name. */
 typedef struct sm_backbone_out {
   sm_tensor *view;                    /* (B, D), after the final norm                                     */
   sm_tensor *patches;                 /* (B, N, D), or (rows, D) where `only` was given                   */
   sm_block_out block[SM_WISHES_MAX];  /* one per wish                                                     */
-  sm_tensor *attention;               /* (B, heads, N): softmax weights from the view to each patch; a row adds up to 1 less what
-                                         goes to anything that is no patch                                */
-  sm_tensor *qkv;                     /* (B, N, 3·D): queries, keys and values of the patches, as q|k|v, heads contiguous in each */
+  sm_tensor *attention; /* (B, heads, N): softmax weights from the view to each patch; a row adds up to 1 less
+                           what goes to anything that is no patch                                */
+  sm_tensor
+      *qkv; /* (B, N, 3·D): queries, keys and values of the patches, as q|k|v, heads contiguous in each */
 } sm_backbone_out;
 
 typedef struct sm_backbone_ops {
-  /* [main] pure; pictures of height × width pixels. SM_EINVAL with a hint where it cannot cut them. `out` comes zeroed. */
+  /* [main] pure; pictures of height × width pixels. SM_EINVAL with a hint where it cannot cut them. `out`
+   * comes zeroed. */
   sm_status (*spec)(const void *self, int height, int width, sm_backbone_spec *out, sm_error *);
-  /* [build] for global views of height × width: other sizes use the same parameters (a position embedding is resized).
-   * sm_declare_layer tells which layer the parameters belong to. */
+  /* [build] for global views of height × width: other sizes use the same parameters (a position embedding is
+   * resized). sm_declare_layer tells which layer the parameters belong to. */
   void (*declare)(const void *self, int height, int width, const sm_params *);
   /* [build] any number of times, in any graph; errors are sticky in the graph. */
   void (*build)(const void *self, sm_graph *, const sm_params *, const sm_backbone_in *, sm_backbone_out *);
-  /* [main] the call that makes the same network in another program, for who exports weights: "timm: VisionTransformer(…)". May be
-   * NULL. */
+  /* [main] the call that makes the same network in another program, for who exports weights: "timm:
+   * VisionTransformer(…)". May be NULL. */
   void (*elsewhere)(const void *self, int height, int width, sm_text *);
 } sm_backbone_ops;
 

@@ -44,9 +44,11 @@ typedef struct sm_error {
   char hint[512];     /* what to do, or ""                            */
 } sm_error;
 
-/* Fill `err` (clears place and hint) and return `code`, so that `return sm_fail(err, SM_EINVAL, "…");` reads well. */
+/* Fill `err` (clears place and hint) and return `code`, so that `return sm_fail(err, SM_EINVAL, "…");` reads
+ * well. */
 sm_status sm_fail(sm_error *err, sm_status code, const char *fmt, ...) SM_PRINTF(3, 4);
-/* Add the place (line or col 0 = not known) or the hint to an error already filled; both ignore NULL. Return err->code. */
+/* Add the place (line or col 0 = not known) or the hint to an error already filled; both ignore NULL. Return
+ * err->code. */
 sm_status sm_fail_at(sm_error *err, const char *file, int line, int col);
 sm_status sm_hint(sm_error *err, const char *fmt, ...) SM_PRINTF(2, 3);
 void sm_error_clear(sm_error *err);
@@ -54,7 +56,8 @@ void sm_error_clear(sm_error *err);
 char *sm_error_text(const sm_error *err, char *buf, size_t size);
 const char *sm_status_name(sm_status);
 
-/* The word of `words` (NULL-terminated) nearest to `word` by edit distance, or NULL if none is near: for "did you mean". */
+/* The word of `words` (NULL-terminated) nearest to `word` by edit distance, or NULL if none is near: for "did
+ * you mean". */
 const char *sm_nearest(const char *word, const char *const *words);
 
 /* ---- memory ------------------------------------------------------------------------------------------- */
@@ -69,7 +72,8 @@ char *sm_arena_strndup(sm_arena *, const char *, size_t);
 char *sm_arena_printf(sm_arena *, const char *fmt, ...) SM_PRINTF(2, 3);
 size_t sm_arena_bytes(const sm_arena *);
 
-/* Heap calls that the failure injector sees: in tests, SMALTI_FAIL_ALLOC=k makes the k-th call of the process fail. */
+/* Heap calls that the failure injector sees: in tests, SMALTI_FAIL_ALLOC=k makes the k-th call of the process
+ * fail. */
 void *sm_malloc(size_t bytes);
 void *sm_calloc(size_t n, size_t bytes);
 void *sm_realloc(void *, size_t bytes);
@@ -81,7 +85,8 @@ void sm_aligned_free(void *);
 
 /* ---- text --------------------------------------------------------------------------------------------- */
 
-/* A growing, always terminated text. Zero-initialise; a failed growth sets `failed` and later calls do nothing. */
+/* A growing, always terminated text. Zero-initialise; a failed growth sets `failed` and later calls do
+ * nothing. */
 typedef struct sm_text {
   char *s;
   size_t len, cap;
@@ -95,9 +100,11 @@ void sm_text_free(sm_text *); /* frees and zeroes */
 /* "1.5 GiB", "320 KiB"; "1 h 02 min", "3.4 s"; into buf, returns buf. */
 char *sm_human_bytes(double bytes, char *buf, size_t size);
 char *sm_human_seconds(double seconds, char *buf, size_t size);
-/* Shortest decimal text that reads back to the same double ("0.1", not "0.10000000000000001"); returns buf. */
+/* Shortest decimal text that reads back to the same double ("0.1", not "0.10000000000000001"); returns buf.
+ */
 char *sm_double_text(double, char *buf, size_t size);
-/* Whole-text decimal numbers only: false on rest, space, overflow, "nan", "inf", or empty; then the value is untouched. */
+/* Whole-text decimal numbers only: false on rest, space, overflow, "nan", "inf", or empty; then the value is
+ * untouched. */
 bool sm_parse_int(const char *, int64_t *);
 bool sm_parse_double(const char *, double *);
 uint64_t sm_hash64(const void *, size_t, uint64_t seed); /* FNV-1a, finalised; stable over versions */
@@ -105,8 +112,8 @@ uint32_t sm_crc32c(uint32_t crc, const void *, size_t);  /* Castagnoli; start wi
 
 /* ---- randomness --------------------------------------------------------------------------------------- */
 
-/* Counter-based generator (Philox4x32-10, Salmon et al. 2011). Its whole state is its key, so a stream is named by what
- * it is for and never saved. Equal keys give equal numbers on every machine. */
+/* Counter-based generator (Philox4x32-10, Salmon et al. 2011). Its whole state is its key, so a stream is
+ * named by what it is for and never saved. Equal keys give equal numbers on every machine. */
 typedef struct sm_rng {
   uint32_t key[2], counter[4], block[4];
   uint32_t used;
@@ -129,14 +136,14 @@ void sm_rng_shuffle(sm_rng *, uint32_t *values, size_t n);
 
 /* ---- threads ------------------------------------------------------------------------------------------ */
 
-/* A pool for compute: the caller is worker 0. Items are handed out in ascending order from one counter; which worker
- * takes which is not fixed, so an item must not depend on the worker but for scratch memory. */
+/* A pool for compute: the caller is worker 0. Items are handed out in ascending order from one counter; which
+ * worker takes which is not fixed, so an item must not depend on the worker but for scratch memory. */
 typedef struct sm_pool sm_pool;
 sm_pool *sm_pool_new(int threads, sm_error *); /* 1 … 256 */
 void sm_pool_free(sm_pool *);
 int sm_pool_threads(const sm_pool *);
-/* Runs all items and returns when they are done. One job at a time: an item may not run another job on its own pool, and two
- * threads may not share one. */
+/* Runs all items and returns when they are done. One job at a time: an item may not run another job on its
+ * own pool, and two threads may not share one. */
 void sm_pool_run(sm_pool *, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx);
 int sm_cpu_count(void); /* processors this process may use (affinity and cgroup quota) */
 double sm_now(void);    /* monotonic seconds */
@@ -145,13 +152,15 @@ double sm_now(void);    /* monotonic seconds */
 
 typedef enum { SM_LOG_DEBUG, SM_LOG_INFO, SM_LOG_WARNING, SM_LOG_ERROR } sm_log_level;
 typedef void (*sm_log_sink)(void *ctx, sm_log_level, const char *line);
-void sm_log(sm_log_level, const char *fmt, ...) SM_PRINTF(2, 3); /* any thread; no sink: dropped; not from a sink */
+void sm_log(sm_log_level, const char *fmt, ...)
+    SM_PRINTF(2, 3); /* any thread; no sink: dropped; not from a sink */
 void sm_log_to(sm_log_sink, void *ctx);                           /* [main] NULL: none */
 
 /* ---- files -------------------------------------------------------------------------------------------- */
 
-/* A file written whole or not at all: bytes go to a temporary name in the same folder; commit does fsync, rename and
- * fsync of the folder; abort (or a failed commit) removes the temporary file. Write errors are sticky. */
+/* A file written whole or not at all: bytes go to a temporary name in the same folder; commit does fsync,
+ * rename and fsync of the folder; abort (or a failed commit) removes the temporary file. Write errors are
+ * sticky. */
 typedef struct sm_file sm_file;
 sm_file *sm_file_create(const char *path, sm_error *);
 sm_status sm_file_write(sm_file *, const void *, size_t);
@@ -163,7 +172,8 @@ sm_status sm_file_commit(sm_file *, sm_error *);    /* frees the handle in every
 void sm_file_abort(sm_file *);                      /* frees the handle; NULL allowed  */
 sm_status sm_file_put(const char *path, const void *, size_t, sm_error *); /* create, write, commit */
 
-/* A whole file read into memory (terminated by an extra 0 byte); more than `limit` bytes is SM_EINVAL. Free with sm_free. */
+/* A whole file read into memory (terminated by an extra 0 byte); more than `limit` bytes is SM_EINVAL. Free
+ * with sm_free. */
 sm_status sm_file_get(const char *path, size_t limit, char **data, size_t *bytes, sm_error *);
 sm_status sm_mkdirs(const char *path, sm_error *);            /* mkdir -p */
 sm_status sm_remove_tree(const char *path, sm_error *);       /* rm -r; a missing path is fine */

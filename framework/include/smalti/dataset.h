@@ -10,17 +10,19 @@ extern "C" {
 #endif
 
 typedef struct sm_dataset_ops {
-  sm_status (*open)(void *self, sm_error *);                    /* [main] list the pictures; create() must stay cheap */
+  sm_status (*open)(void *self, sm_error *); /* [main] list the pictures; create() must stay cheap */
   int64_t (*count)(const void *self);                           /* [any] after open */
   int (*label)(const void *self, int64_t index);                /* [any] class, or -1 */
-  const char *(*name)(const void *self, int64_t index);         /* [any] file path or a made-up name; valid while open */
+  const char *(*name)(const void *self,
+                      int64_t index); /* [any] file path or a made-up name; valid while open */
   int (*classes)(const void *self);                             /* [any] 0: unlabelled */
   const char *(*class_name)(const void *self, int c);           /* [any] */
   /* [worker] decode or draw one picture; an error skips it by the loader's policy. limits may be NULL. */
-  sm_status (*read)(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out, sm_error *);
-  uint64_t (*hash)(const void *self);                           /* [any] of the list: resume refuses another list */
-  /* [worker] Optional, for pictures that lie decoded in memory: as read, but `out`, whatever it was, becomes a view of
-   * them (see sm_image), good as long as the instance. */
+  sm_status (*read)(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out,
+                    sm_error *);
+  uint64_t (*hash)(const void *self); /* [any] of the list: resume refuses another list */
+  /* [worker] Optional, for pictures that lie decoded in memory: as read, but `out`, whatever it was, becomes
+   * a view of them (see sm_image), good as long as the instance. */
   sm_status (*borrow)(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out,
                       sm_error *);
 } sm_dataset_ops;

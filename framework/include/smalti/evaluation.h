@@ -1,11 +1,14 @@
-/* smalti/evaluation.h — an evaluation turns a network into figures: k-NN, a linear probe, whatever comes next.
+/* smalti/evaluation.h — an evaluation turns a network into figures: k-NN, a linear probe, whatever comes
+ * next.
  *
  *   wants  which features it will ask for, so that one pass over the pictures makes those of all evaluations
- *   run    does the work and fills the result: named figures, their intervals, and one line that says the protocol
+ *   run    does the work and fills the result: named figures, their intervals, and one line that says the
+ * protocol
  *
- * All that it needs is in the context: the network (network.h: build it into a graph of your own, copy it and train the copy), the
- * pictures of a split at any size, features that the core keeps, progress, and the pool. Ready-made protocols over these are in
- * measure.h. Labels are classes of the *training* set, -1 = none; a picture is known by its index in its split. */
+ * All that it needs is in the context: the network (network.h: build it into a graph of your own, copy it and
+ * train the copy), the pictures of a split at any size, features that the core keeps, progress, and the pool.
+ * Ready-made protocols over these are in measure.h. Labels are classes of the *training* set, -1 = none; a
+ * picture is known by its index in its split. */
 #ifndef SMALTI_EVALUATION_H
 #define SMALTI_EVALUATION_H
 
@@ -17,9 +20,12 @@ extern "C" {
 
 struct sm_eval_context;
 
-/* ---- pictures ---------------------------------------------------------------------------------------------------------- */
+/* ---- pictures
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
-/* What a split ("train", "test") holds, known without reading a picture. It lives until run returns, or the part changes. */
+/* What a split ("train", "test") holds, known without reading a picture. It lives until run returns, or the
+ * part changes. */
 typedef struct sm_picture_list {
   int64_t n;
   const int64_t *index; /* (n), ascending: 0, 1, 2 … but in a part */
@@ -27,35 +33,39 @@ typedef struct sm_picture_list {
   int classes;
   uint64_t hash; /* of the data set and of which of its pictures: keys what is kept about them */
 } sm_picture_list;
-sm_status sm_picture_list_get(struct sm_eval_context *, const char *split, sm_picture_list *, sm_error *); /* [main] */
+sm_status sm_picture_list_get(struct sm_eval_context *, const char *split, sm_picture_list *,
+                              sm_error *); /* [main] */
 
-/* Until run returns, "train" is only a share of the labelled training pictures: the same number of each class, at least one, and
- * all where a class has fewer; the same ones for the same seed, and those of a smaller share among those of a larger one. Share 1:
- * all labelled ones. [main] */
+/* Until run returns, "train" is only a share of the labelled training pictures: the same number of each
+ * class, at least one, and all where a class has fewer; the same ones for the same seed, and those of a
+ * smaller share among those of a larger one. Share 1: all labelled ones. [main] */
 sm_status sm_picture_part(struct sm_eval_context *, double share, uint64_t seed, sm_error *);
 
 typedef enum {
-  SM_PICTURES_CENTRE, /* scaled to cover 8/7 of height × width (shorter side below 96: just that), and the centre cut out */
-  SM_PICTURES_CROPS   /* random-resized crops (ratio 3/4 … 4/3), drawn anew in each epoch                                */
+  SM_PICTURES_CENTRE, /* scaled to cover 8/7 of height × width (shorter side below 96: just that), and the
+                         centre cut out */
+  SM_PICTURES_CROPS   /* random-resized crops (ratio 3/4 … 4/3), drawn anew in each epoch */
 } sm_geometry;
 
 typedef struct sm_picture_request {
   const char *split;
-  int height, width;        /* 0: those of the evaluation                                                           */
+  int height, width; /* 0: those of the evaluation */
   sm_geometry geometry;
-  const int64_t *index;     /* which pictures, in this order; it lives until they are closed. NULL: all of the list */
+  const int64_t
+      *index; /* which pictures, in this order; it lives until they are closed. NULL: all of the list */
   int64_t n;
-  int batch;                /* pictures that come together at most; 0: 32                                           */
+  int batch; /* pictures that come together at most; 0: 32                                           */
   /* crops only: whole batches, each picture at most once per epoch, in an order drawn anew */
   int64_t epochs;
-  int64_t epoch_batches;    /* batches per epoch; 0: as many as there are                                           */
-  int64_t first_batch;      /* of all epochs, to go on from                                                         */
-  uint64_t seed;            /* order and crops are functions of seed, epoch and place                               */
-  sm_filter filter;         /* torchvision's RandomResizedCrop: bilinear                                            */
-  double least_area;        /* crops take from this share of the area on: 0.08                                      */
-  bool flip;                /* half of them from left to right                                                      */
-  double randaugment, randaugment_std; /* magnitude, 0: none, and its deviation; two operations per picture, after crop and
-                                          flip (Cubuk et al. 2020; timm's rand-mM-mstdS-inc1)                       */
+  int64_t epoch_batches; /* batches per epoch; 0: as many as there are */
+  int64_t first_batch;   /* of all epochs, to go on from */
+  uint64_t seed;    /* order and crops are functions of seed, epoch and place                               */
+  sm_filter filter; /* torchvision's RandomResizedCrop: bilinear                                            */
+  double least_area; /* crops take from this share of the area on: 0.08 */
+  bool flip; /* half of them from left to right                                                      */
+  double randaugment,
+      randaugment_std; /* magnitude, 0: none, and its deviation; two operations per picture, after crop and
+                          flip (Cubuk et al. 2020; timm's rand-mM-mstdS-inc1)                       */
 } sm_picture_request;
 
 typedef struct sm_pictures sm_pictures;
@@ -67,13 +77,16 @@ typedef struct sm_picture_batch {
   const int64_t *index;   /* (n)                                                         */
 } sm_picture_batch;
 
-/* Open, take batch after batch, close (NULL is allowed). A batch lives until the next call. Centres of pictures that cannot be read
- * are left out, crops of them replaced; both are counted and told at the end. [main] */
+/* Open, take batch after batch, close (NULL is allowed). A batch lives until the next call. Centres of
+ * pictures that cannot be read are left out, crops of them replaced; both are counted and told at the end.
+ * [main] */
 sm_status sm_pictures_open(struct sm_eval_context *, const sm_picture_request *, sm_pictures **, sm_error *);
 sm_status sm_pictures_next(sm_pictures *, sm_picture_batch *, sm_error *);
 void sm_pictures_close(sm_pictures *);
 
-/* ---- features ---------------------------------------------------------------------------------------------------------- */
+/* ---- features
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 typedef enum { SM_POOL_CLS, SM_POOL_MEAN, SM_POOL_BOTH } sm_pool_mode;
 typedef struct sm_features {
@@ -84,21 +97,26 @@ typedef struct sm_features {
   const int64_t *index; /* (n), of its picture                 */
 } sm_features;
 
-/* Which features: of each picture one row, made of the view of each of the last `blocks` blocks after the final norm
- * (SM_POOL_CLS, the last block at the end), of the mean of the last block's patches (SM_POOL_MEAN; blocks counts for
- * nothing), or of both, the mean behind (SM_POOL_BOTH). That is how n_last_blocks and avgpool_patchtokens of DINO's and
- * iBOT's eval_linear.py put them together. */
+/* Which features: of each picture one row, made of the view of each of the last `blocks` blocks after the
+ * final norm (SM_POOL_CLS, the last block at the end), of the mean of the last block's patches (SM_POOL_MEAN;
+ * blocks counts for nothing), or of both, the mean behind (SM_POOL_BOTH). That is how n_last_blocks and
+ * avgpool_patchtokens of DINO's and iBOT's eval_linear.py put them together. */
 typedef struct sm_feature_spec {
   int blocks;    /* 1 … 16; 0: four, or all where the network has fewer. The core writes what it used */
   sm_pool_mode pool;
-  char what[80]; /* written by the core, for the protocol: "cls features of the last 4 blocks", "pixels as features" */
+  char what[80]; /* written by the core, for the protocol: "cls features of the last 4 blocks", "pixels as
+                    features" */
   bool head;     /* in `wants`: the network's head on the view is needed too */
 } sm_feature_spec;
 
-/* ---- figures ----------------------------------------------------------------------------------------------------------- */
+/* ---- figures
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", percent */
-typedef struct sm_interval { double low, high; } sm_interval;        /* 95 %, by bootstrap over the test pictures */
+typedef struct sm_interval {
+  double low, high;
+} sm_interval; /* 95 %, by bootstrap over the test pictures */
 #define SM_FIGURES_MAX 64
 typedef struct sm_eval_result {
   int n;
@@ -107,7 +125,7 @@ typedef struct sm_eval_result {
   sm_interval interval[SM_FIGURES_MAX]; /* of each figure; low == high == 0: none is given */
 } sm_eval_result;
 
-/* ---- the plugin -------------------------------------------------------------------------------------------------------- */
+/* ---- the plugin ---------------------------------------------------------------------------------------- */
 
 typedef struct sm_eval_context {
   const sm_network *network; /* with weights; NULL: the pictures themselves are the features               */
@@ -118,8 +136,10 @@ typedef struct sm_eval_context {
   sm_pool *pool;
   void *core;
   /* [main] features of a split, made once and kept by the core; what `wants` has announced */
-  sm_status (*features)(struct sm_eval_context *, const char *split, sm_feature_spec *, sm_features *, sm_error *);
-  /* [main] progress, 0 … 1, and whether to go on: SM_EINTERRUPTED, to be returned, when a signal asks for a stop */
+  sm_status (*features)(struct sm_eval_context *, const char *split, sm_feature_spec *, sm_features *,
+                        sm_error *);
+  /* [main] progress, 0 … 1, and whether to go on: SM_EINTERRUPTED, to be returned, when a signal asks for a
+   * stop */
   sm_status (*going_on)(struct sm_eval_context *, double done, sm_error *);
 } sm_eval_context;
 

@@ -21,8 +21,8 @@ extern "C" {
 
 /* Rows from the top, pixels from the left, R G B: rgb[(y * width + x) * 3 + c]. Zero-initialise before first
  * use; the picture owns `rgb`, free it with sm_image_free. Reusing one picture for many reads reuses its
- * memory. A view is a picture whose pixels belong to somebody else: capacity is 0, they must not be written to,
- * and reshaping or freeing the view leaves them alone. */
+ * memory. A view is a picture whose pixels belong to somebody else: capacity is 0, they must not be written
+ * to, and reshaping or freeing the view leaves them alone. */
 typedef struct sm_image {
   int width, height;
   uint8_t *rgb;
@@ -45,10 +45,11 @@ void sm_image_scratch_free(sm_image_scratch *); /* NULL is allowed */
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
-/* Leave to decode a JPEG at a fraction of its size, which costs a fraction of the time. `most` is asked once, when
- * the upright size is known and nothing is decoded yet, for the most that both sides may be divided by: 1, 2, 4 or
- * 8. Pixel (x, y) of the result then covers the square of `by` pixels from (by·x, by·y) on; at the right and lower
- * edge the last one may reach beyond the picture. */
+/* Leave to decode a JPEG at a fraction of its size, which costs a fraction of the time. `most` is asked once,
+ * when the upright size is known and nothing is decoded yet, for the most that both sides may be divided by:
+ * 1, 2, 4 or
+ * 8. Pixel (x, y) of the result then covers the square of `by` pixels from (by·x, by·y) on; at the right and
+ * lower edge the last one may reach beyond the picture. */
 typedef struct sm_image_shrink {
   int (*most)(void *ctx, int width, int height);
   void *ctx;

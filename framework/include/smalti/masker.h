@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* Which views of a picture have hidden patches: the recipe's data.views.masked, not a masker's business. ONE: one global
- * view, drawn for each picture and epoch; its mask is the one that GLOBAL would give it. */
+/* Which views of a picture have hidden patches: the recipe's data.views.masked, not a masker's business. ONE:
+ * one global view, drawn for each picture and epoch; its mask is the one that GLOBAL would give it. */
 typedef enum { SM_MASKED_GLOBAL, SM_MASKED_ONE, SM_MASKED_ALL } sm_masked;
 
 typedef struct sm_mask_request {
@@ -17,16 +17,18 @@ typedef struct sm_mask_request {
   int view;               /* which view, from 0: the global ones, then the local    */
   int64_t epoch;
   sm_rng *rng;            /* keyed by (seed, epoch, slot, view): see data.h          */
-  const float *attention; /* (heads, rows·cols): the teacher's last block, from [CLS] to each patch; NULL unless needs_attention.
-                             A row of it adds up to 1 less what [CLS] pays to itself and to other prefix tokens */
+  const float *attention; /* (heads, rows·cols): the teacher's last block, from [CLS] to each patch; NULL
+                             unless needs_attention. A row of it adds up to 1 less what [CLS] pays to itself
+                             and to other prefix tokens */
   int heads;
 } sm_mask_request;
 
 typedef struct sm_masker_ops {
-  uint32_t needs_attention;                                               /* 1: masks are drawn after the teacher has looked at the view */
-  double (*max_ratio)(const void *self);                                  /* [main] pure: most that can be hidden, 0 … 1 */
-  int64_t (*start_epoch)(const void *self);                               /* [main] pure or NULL (0): no masks before it */
-  void (*draw)(const void *self, const sm_mask_request *, uint8_t *mask); /* [worker], with attention [main]; mask: rows·cols zeros, set 1 = hidden */
+  uint32_t needs_attention;                 /* 1: masks are drawn after the teacher has looked at the view */
+  double (*max_ratio)(const void *self);    /* [main] pure: most that can be hidden, 0 … 1 */
+  int64_t (*start_epoch)(const void *self); /* [main] pure or NULL (0): no masks before it */
+  void (*draw)(const void *self, const sm_mask_request *,
+               uint8_t *mask); /* [worker], with attention [main]; mask: rows·cols zeros, set 1 = hidden */
 } sm_masker_ops;
 
 #ifdef __cplusplus

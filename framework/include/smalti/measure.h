@@ -59,17 +59,17 @@ void sm_probe_free(sm_probe *);
  * none of them -1. `factor` of the rates: a schedule's. */
 void sm_probe_step(sm_probe *, const float *x, const int32_t *label, const int64_t *row, int64_t n,
                    double factor);
-/* How many of those rows have their class first, and among the first five, for each rate; rows without a label
- * are none. Equal logits: the lower class first. */
+/* How many of those rows have their class first, and among the first five, for each rate; rows without a
+ * label are none. Equal logits: the lower class first. */
 void sm_probe_hits(sm_probe *, const float *x, const int32_t *label, const int64_t *row, int64_t n,
                    int64_t *top1, int64_t *top5);
 /* Of a rate: its weights (classes, dim) and bias (classes). */
 const float *sm_probe_weights(const sm_probe *, int rate);
 const float *sm_probe_bias(const sm_probe *, int rate);
 
-/* The protocol around it: eval_linear.py's, except that the rate is chosen on a part of the *training* pictures
- * that is held out, never on the test pictures. The rate follows a cosine from its value in the first epoch
- * to 0 after the last, epoch by epoch. */
+/* The protocol around it: eval_linear.py's, except that the rate is chosen on a part of the *training*
+ * pictures that is held out, never on the test pictures. The rate follows a cosine from its value in the
+ * first epoch to 0 after the last, epoch by epoch. */
 typedef struct sm_linear_config {
   const double *rate; /* for a batch of 256 */
   int rates;
@@ -84,9 +84,9 @@ typedef struct sm_linear_result {
   int64_t tested;       /* labelled test pictures */
   int64_t top1, top5;   /* hits among them */
 } sm_linear_result;
-/* On features as they are (x->features with `spec`), or, with `augmented`, on those of a new crop in each epoch, which
- * runs the network over the training pictures once per epoch: torchvision's RandomResizedCrop and
- * RandomHorizontalFlip with their defaults. Test and held-out features are those of the centre. */
+/* On features as they are (x->features with `spec`), or, with `augmented`, on those of a new crop in each
+ * epoch, which runs the network over the training pictures once per epoch: torchvision's RandomResizedCrop
+ * and RandomHorizontalFlip with their defaults. Test and held-out features are those of the centre. */
 sm_status sm_linear_eval(sm_eval_context *, const sm_linear_config *, sm_feature_spec *, bool augmented,
                          sm_linear_result *, sm_error *);
 
@@ -96,9 +96,9 @@ sm_status sm_linear_eval(sm_eval_context *, const sm_linear_config *, sm_feature
  *
  *     min over W, b of  1/n Σ_i -log softmax(W x_i + b)_{label_i}  +  lambda/2 ‖W‖²
  *
- * by L-BFGS (Nocedal & Wright, Numerical Optimization, 2006, algorithms 7.4 and 7.5, ten pairs, backtracking to
- * Armijo's condition) until no element of the gradient is above `tolerance`, or for `iterations`. scikit-learn's
- * C is 1/(lambda·n). Products in float, sums in double; the same for any number of threads. */
+ * by L-BFGS (Nocedal & Wright, Numerical Optimization, 2006, algorithms 7.4 and 7.5, ten pairs, backtracking
+ * to Armijo's condition) until no element of the gradient is above `tolerance`, or for `iterations`.
+ * scikit-learn's C is 1/(lambda·n). Products in float, sums in double; the same for any number of threads. */
 typedef struct sm_logistic_problem {
   const float *x;
   const int32_t *label;
@@ -111,13 +111,13 @@ typedef struct sm_logistic_problem {
   sm_status (*going_on)(void *ctx, int64_t iteration, sm_error *);
   void *ctx;
 } sm_logistic_problem;
-/* w: classes·dim weights, then classes biases; where it begins (zeros, or another lambda's), then the solution.
- * *used: iterations. */
+/* w: classes·dim weights, then classes biases; where it begins (zeros, or another lambda's), then the
+ * solution. *used: iterations. */
 sm_status sm_logistic_fit(const sm_logistic_problem *, double *w, int64_t *used, sm_error *);
 
-/* The protocol: features standardised by mean and deviation of the labelled training pictures; lambda, of those
- * given from large to small, each begun where the last one ended, is chosen on a held-out part of the training
- * pictures; then fitted to all of them. */
+/* The protocol: features standardised by mean and deviation of the labelled training pictures; lambda, of
+ * those given from large to small, each begun where the last one ended, is chosen on a held-out part of the
+ * training pictures; then fitted to all of them. */
 typedef struct sm_logistic_config {
   const double *lambda;
   int lambdas;
@@ -139,68 +139,70 @@ sm_status sm_logistic_eval(sm_eval_context *, const sm_logistic_config *, sm_fea
 
 /* A copy of the whole network with a linear classifier behind it, trained end to end as BEiT's and iBOT's
  * run_class_finetuning.py: AdamW, layer-wise rates, cosine after a warm-up, stochastic depth, mixed pictures
- * and soft labels. The same result for any number of threads. How far it is stands in a file of x->folder after each epoch
- * and where a signal asks for a stop; the same call goes on from there to the same bits. */
+ * and soft labels. The same result for any number of threads. How far it is stands in a file of x->folder
+ * after each epoch and where a signal asks for a stop; the same call goes on from there to the same bits. */
 typedef enum { SM_FINETUNE_AS_TRAINED, SM_FINETUNE_FP32, SM_FINETUNE_BF16 } sm_finetune_precision;
 typedef struct sm_finetune_config {
   const double *rate; /* for a batch of 256; several: the best on held-out training pictures counts */
   int rates;
   double hold_out; /* their share; with one rate nothing is held out */
   int64_t epochs, batch;
-  int64_t group;        /* pictures that go through the network, and are mixed, together; the batch is a multiple */
-  double warmup;        /* epochs; the rate goes linearly from a thousandth to its value, then by a cosine to a
-                           thousandth (1e-6 of the paper's 1e-3)                                               */
-  double weight_decay;  /* not of biases, norms, and what is declared with SM_ROW_EMBEDDING                    */
-  double layer_decay;   /* see sm_layer_rate                                                                   */
-  double drop_path;     /* of the last layer, growing linearly from 0 at the first                             */
-  double smoothing;     /* label smoothing: this share of a label goes to all classes alike                    */
+  int64_t group; /* pictures that go through the network, and are mixed, together; the batch is a multiple */
+  double warmup; /* epochs; the rate goes linearly from a thousandth to its value, then by a cosine to a
+                    thousandth (1e-6 of the paper's 1e-3)                                               */
+  double weight_decay; /* not of biases, norms, and what is declared with SM_ROW_EMBEDDING */
+  double layer_decay;  /* see sm_layer_rate */
+  double drop_path; /* of the last layer, growing linearly from 0 at the first                             */
+  double smoothing; /* label smoothing: this share of a label goes to all classes alike                    */
   double mixup, cutmix; /* alphas of the Beta distributions the shares are drawn from; 0: not; both: either
-                           with probability 1/2 (Zhang et al. 2018; Yun et al. 2019; timm's Mixup)             */
-  double erasing;       /* probability (Zhong et al. 2020; timm's RandomErasing, mode pixel)                   */
-  double least_area;    /* random-resized crops: from this share of the area on                                */
+                           with probability 1/2 (Zhang et al. 2018; Yun et al. 2019; timm's Mixup) */
+  double erasing;    /* probability (Zhong et al. 2020; timm's RandomErasing, mode pixel)                   */
+  double least_area; /* random-resized crops: from this share of the area on                                */
   bool flip;
-  sm_pool_mode pool;    /* SM_POOL_CLS: the view; SM_POOL_MEAN: the mean of the patches                        */
-  int head_layers;      /* the classifier stands behind so many layers of the network's head; 0: behind the backbone */
-  double initial;       /* deviation of the classifier's first weights                                         */
+  sm_pool_mode pool; /* SM_POOL_CLS: the view; SM_POOL_MEAN: the mean of the patches                        */
+  int head_layers;   /* the classifier stands behind so many layers of the network's head; 0: behind the
+                        backbone */
+  double initial;    /* deviation of the classifier's first weights                                         */
   sm_finetune_precision precision;
   uint64_t seed;
   double randaugment, randaugment_std; /* as in sm_picture_request */
 } sm_finetune_config;
 typedef struct sm_finetune_result {
-  int best;                      /* which rate                                                               */
-  int64_t fitted, held;          /* training pictures: learned from, and chosen by                           */
-  int64_t held_top1;             /* hits among the latter                                                    */
-  int64_t tested, top1, top5;    /* labelled test pictures, and hits among them, after the last epoch        */
-  int64_t batch, steps;          /* as used                                                                  */
-  double first_loss, last_loss;  /* mean of the first and the last epoch                                     */
+  int best;                     /* which rate                                                               */
+  int64_t fitted, held;         /* training pictures: learned from, and chosen by                           */
+  int64_t held_top1;            /* hits among the latter                                                    */
+  int64_t tested, top1, top5;   /* labelled test pictures, and hits among them, after the last epoch        */
+  int64_t batch, steps;         /* as used                                                                  */
+  double first_loss, last_loss; /* mean of the first and the last epoch                                     */
   bool bf16;
 } sm_finetune_result;
 sm_status sm_finetune_eval(sm_eval_context *, const sm_finetune_config *, sm_finetune_result *, sm_error *);
 
-/* The factor of a parameter's rate: decay^(layers + 1 - layer), where layer is 0 for what comes before the first
- * (embeddings), layers + 1 for what comes behind the last (norm, heads), see sm_declare_layer: BEiT's optim_factory.py. */
+/* The factor of a parameter's rate: decay^(layers + 1 - layer), where layer is 0 for what comes before the
+ * first (embeddings), layers + 1 for what comes behind the last (norm, heads), see sm_declare_layer: BEiT's
+ * optim_factory.py. */
 double sm_layer_rate(double decay, int layers, int layer);
 
 /* Mixing n normalised pictures (n, 3, height, width) in place, picture i with picture n-1-i, all alike. */
 typedef struct sm_mix {
-  bool mix;     /* false: leave them alone                                                                   */
-  double share; /* of its own label that a picture keeps: with a box, exactly its share of the pixels        */
-  int left, top, width, height; /* cutmix: this box comes from the other; width 0: mixup                     */
+  bool mix; /* false: leave them alone                                                                   */
+  double share; /* of its own label that a picture keeps: with a box, exactly its share of the pixels */
+  int left, top, width, height; /* cutmix: this box comes from the other; width 0: mixup */
 } sm_mix;
 sm_mix sm_mix_draw(double mixup, double cutmix, int height, int width, sm_rng *);
 void sm_mix_pictures(const sm_mix *, float *x, int64_t n, int height, int width);
-/* q (n, classes): share·s(label[i]) + (1-share)·s(label[n-1-i]), where s is 1 - smoothing + smoothing/classes at
- * the label and smoothing/classes elsewhere. */
+/* q (n, classes): share·s(label[i]) + (1-share)·s(label[n-1-i]), where s is 1 - smoothing + smoothing/classes
+ * at the label and smoothing/classes elsewhere. */
 void sm_mix_labels(const sm_mix *, const int32_t *label, int64_t n, int classes, double smoothing, float *q);
-/* With this probability, one box of 2 … 33 % of the area and ratio 0.3 … 3.3 becomes normal noise; true if so.
- * *box (may be NULL) is which. */
+/* With this probability, one box of 2 … 33 % of the area and ratio 0.3 … 3.3 becomes normal noise; true if
+ * so. *box (may be NULL) is which. */
 typedef struct sm_erased { int left, top, width, height; } sm_erased;
 bool sm_erase_random(double probability, float *x, int height, int width, sm_rng *, sm_erased *box);
 
 /* ---- clustering ---------------------------------------------------------------------------------------- */
 
-/* The number of the largest output of the network's head on the view, for each picture of a split: the cluster that it puts
- * it into. `wants` must ask for the head. Free with sm_assigned_free. */
+/* The number of the largest output of the network's head on the view, for each picture of a split: the
+ * cluster that it puts it into. `wants` must ask for the head. Free with sm_assigned_free. */
 typedef struct sm_assigned {
   int64_t n;
   int outputs, classes;
@@ -233,8 +235,8 @@ typedef struct sm_kmeans_config {
   sm_status (*going_on)(void *ctx, double done, sm_error *); /* may be NULL */
   void *ctx;
 } sm_kmeans_config;
-/* cluster (f->n): of each row. *inertia: the sum of squared distances. SM_EINVAL: fewer rows than clusters, or
- * values that are not finite. */
+/* cluster (f->n): of each row. *inertia: the sum of squared distances. SM_EINVAL: fewer rows than clusters,
+ * or values that are not finite. */
 sm_status sm_kmeans(const sm_features *, const sm_kmeans_config *, int32_t *cluster, double *inertia,
                     sm_error *);
 

@@ -1,14 +1,16 @@
-/* smalti/module.h — what a plugin is: a shared object whose one exported function describes backbones, heads, maskers,
- * tokenizers, losses, datasets, evaluations or objectives.
+/* smalti/module.h — what a plugin is: a shared object whose one exported function describes backbones, heads,
+ * maskers, tokenizers, losses, datasets, evaluations or objectives.
  *
- * A plugin contains no parsing: it lists its options in a table, and the core reads, checks and stores them in the plugin's
- * instance before `create` is called. The same table makes the error messages, `smalti plugins show`, completion and the
- * manual. Build with `pkg-config --cflags --libs smalti`, link with libsmalti, export nothing but what SM_MODULE defines.
+ * A plugin contains no parsing: it lists its options in a table, and the core reads, checks and stores them
+ * in the plugin's instance before `create` is called. The same table makes the error messages, `smalti
+ * plugins show`, completion and the manual. Build with `pkg-config --cflags --libs smalti`, link with
+ * libsmalti, export nothing but what SM_MODULE defines.
  *
- * Versions: a module carries the number of the plugin interface it was built for in an ELF note, and is refused by it
- * before anything of it runs. 0.x: the minor number must be equal, so build your plugins again with each new smalti.
- * Threads are named at each callback: [main] the thread that runs the program, [build] the same while graphs are built,
- * [worker] any loader thread, several at once. Modules are never unloaded. */
+ * Versions: a module carries the number of the plugin interface it was built for in an ELF note, and is
+ * refused by it before anything of it runs. 0.x: the minor number must be equal, so build your plugins again
+ * with each new smalti. Threads are named at each callback: [main] the thread that runs the program, [build]
+ * the same while graphs are built, [worker] any loader thread, several at once. Modules are never unloaded.
+ */
 #ifndef SMALTI_MODULE_H
 #define SMALTI_MODULE_H
 
@@ -28,7 +30,8 @@ typedef enum {
 } sm_kind;
 const char *sm_kind_name(sm_kind);   /* "backbone" … */
 
-/* ---- options -------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------------------
+ */
 
 typedef enum {
   SM_OPT_INT,      /* int64_t                                            */
@@ -50,7 +53,7 @@ typedef struct sm_option {
   const char *name;            /* the recipe's key; never renamed */
   sm_option_type type;
   size_t offset;               /* into the instance               */
-  const char *def;             /* as YAML text; NULL: required; "~": may be left out (string NULL, list empty) */
+  const char *def; /* as YAML text; NULL: required; "~": may be left out (string NULL, list empty) */
   double min, max;             /* inclusive, of every number in it; both 0: any finite number */
   const char *const *choices;  /* CHOICE: NULL-terminated         */
   const char *unit;            /* "px", "epochs", … or NULL       */
@@ -58,20 +61,28 @@ typedef struct sm_option {
 } sm_option;
 
 /* One row each: SM_INT(struct masker, grid, "grid", "14", 1, 64, "patches", "…"). */
-#define SM_INT(T, field, name, def, min, max, unit, doc) {name, SM_OPT_INT, offsetof(T, field), def, min, max, NULL, unit, doc}
-#define SM_FLOAT(T, field, name, def, min, max, unit, doc) {name, SM_OPT_FLOAT, offsetof(T, field), def, min, max, NULL, unit, doc}
+#define SM_INT(T, field, name, def, min, max, unit, doc) \
+  {name, SM_OPT_INT, offsetof(T, field), def, min, max, NULL, unit, doc}
+#define SM_FLOAT(T, field, name, def, min, max, unit, doc) \
+  {name, SM_OPT_FLOAT, offsetof(T, field), def, min, max, NULL, unit, doc}
 #define SM_BOOL(T, field, name, def, doc) {name, SM_OPT_BOOL, offsetof(T, field), def, 0, 0, NULL, NULL, doc}
-#define SM_STRING(T, field, name, def, doc) {name, SM_OPT_STRING, offsetof(T, field), def, 0, 0, NULL, NULL, doc}
+#define SM_STRING(T, field, name, def, doc) \
+  {name, SM_OPT_STRING, offsetof(T, field), def, 0, 0, NULL, NULL, doc}
 #define SM_PATH(T, field, name, def, doc) {name, SM_OPT_PATH, offsetof(T, field), def, 0, 0, NULL, NULL, doc}
-#define SM_CHOICE(T, field, name, def, choices, doc) {name, SM_OPT_CHOICE, offsetof(T, field), def, 0, 0, choices, NULL, doc}
-#define SM_FLOATS(T, field, name, def, min, max, unit, doc) {name, SM_OPT_FLOATS, offsetof(T, field), def, min, max, NULL, unit, doc}
-#define SM_INTS(T, field, name, def, min, max, unit, doc) {name, SM_OPT_INTS, offsetof(T, field), def, min, max, NULL, unit, doc}
-#define SM_SCHEDULE(T, field, name, def, min, max, unit, doc) {name, SM_OPT_SCHEDULE, offsetof(T, field), def, min, max, NULL, unit, doc}
+#define SM_CHOICE(T, field, name, def, choices, doc) \
+  {name, SM_OPT_CHOICE, offsetof(T, field), def, 0, 0, choices, NULL, doc}
+#define SM_FLOATS(T, field, name, def, min, max, unit, doc) \
+  {name, SM_OPT_FLOATS, offsetof(T, field), def, min, max, NULL, unit, doc}
+#define SM_INTS(T, field, name, def, min, max, unit, doc) \
+  {name, SM_OPT_INTS, offsetof(T, field), def, min, max, NULL, unit, doc}
+#define SM_SCHEDULE(T, field, name, def, min, max, unit, doc) \
+  {name, SM_OPT_SCHEDULE, offsetof(T, field), def, min, max, NULL, unit, doc}
 
-/* ---- descriptor ----------------------------------------------------------------------------------------- */
+/* ---- descriptor -----------------------------------------------------------------------------------------
+ */
 
-/* The program that runs the plugin, as its registry of plugins: what sm_network_open (network.h) needs to find those of an earlier
- * run. Opaque, and lives as long as the instance. */
+/* The program that runs the plugin, as its registry of plugins: what sm_network_open (network.h) needs to
+ * find those of an earlier run. Opaque, and lives as long as the instance. */
 typedef struct sm_registry sm_host;
 
 typedef struct sm_plugin {
@@ -81,23 +92,24 @@ typedef struct sm_plugin {
   const sm_option *options;
   uint32_t n_options;
   size_t instance_size;         /* bytes; zeroed, options filled, then create */
-  sm_status (*create)(void *self, sm_error *); /* [main] optional: check options against each other, get resources */
+  sm_status (*create)(void *self,
+                      sm_error *); /* [main] optional: check options against each other, get resources */
   void (*destroy)(void *self);                 /* [main] optional */
   const void *ops;              /* the kind's table below */
-  size_t host;                  /* offset of a `const sm_host *` in the instance, filled before any callback: .host =
-                                   offsetof(struct masker, host), not its first member; 0: not wanted */
+  size_t host; /* offset of a `const sm_host *` in the instance, filled before any callback: .host =
+                  offsetof(struct masker, host), not its first member; 0: not wanted */
 } sm_plugin;
 
 typedef struct sm_module {
-  const void *core;             /* &sm_core_identity as this module sees it: finds a second copy of libsmalti */
+  const void *core; /* &sm_core_identity as this module sees it: finds a second copy of libsmalti */
   uint32_t n_plugins;
   const sm_plugin *const *plugins;
 } sm_module;
 
 extern const char sm_core_identity; /* one byte inside libsmalti */
 
-/* The version, in an ELF note: it is read before the module is bound, so that a module built against another version is
- * refused by its number and not by an undefined symbol. */
+/* The version, in an ELF note: it is read before the module is bound, so that a module built against another
+ * version is refused by its number and not by an undefined symbol. */
 typedef struct sm_abi_note {
   uint32_t name_size, desc_size, type;
   char name[8];

@@ -1,15 +1,16 @@
-/* smalti/network.h — a network with its weights, from wherever they lie: what tokenizers, evaluations and the program use.
+/* smalti/network.h — a network with its weights, from wherever they lie: what tokenizers, evaluations and the
+ * program use.
  *
- * It is opened by path: a run folder (its newest whole checkpoint), a checkpoint inside one, weights that `smalti export` or
- * another program wrote, or a recipe (untrained). Backbone and head are made from the plugins and options that the run's recipe
- * names; that recipe need no longer resolve, since the files the run was trained from may be gone.
+ * It is opened by path: a run folder (its newest whole checkpoint), a checkpoint inside one, weights that
+ * `smalti export` or another program wrote, or a recipe (untrained). Backbone and head are made from the
+ * plugins and options that the run's recipe names; that recipe need no longer resolve, since the files the
+ * run was trained from may be gone.
  *
  *   sm_network_open      → what it is (sm_network_describe); no memory for weights yet
- *   sm_network_declare   its parameters into a set that the caller was given (a tokenizer's `frozen`, a classifier's set)
- *   sm_network_load      fill them: from the file, or from the handle's own weights where it has some
- *   sm_network_build     its forward pass in a graph: the same question and answer as a backbone's (backbone.h)
- *   sm_network_logits    its head behind that
- *   sm_network_close
+ *   sm_network_declare   its parameters into a set that the caller was given (a tokenizer's `frozen`, a
+ * classifier's set) sm_network_load      fill them: from the file, or from the handle's own weights where it
+ * has some sm_network_build     its forward pass in a graph: the same question and answer as a backbone's
+ * (backbone.h) sm_network_logits    its head behind that sm_network_close
  *
  * One thread. */
 #ifndef SMALTI_NETWORK_H
@@ -57,7 +58,8 @@ typedef struct sm_network_spec {
 
 typedef struct sm_network sm_network;
 
-/* Reads the recipe and the file's header; makes no weights. The errors name the path and the remedy. `host`: module.h. [main] */
+/* Reads the recipe and the file's header; makes no weights. The errors name the path and the remedy. `host`:
+ * module.h. [main] */
 sm_status sm_network_open(const sm_host *host, const sm_network_source *, sm_network **, sm_error *);
 void sm_network_close(sm_network *); /* NULL is allowed */
 const sm_network_spec *sm_network_describe(const sm_network *);
@@ -65,20 +67,26 @@ const sm_network_spec *sm_network_describe(const sm_network *);
 sm_status sm_network_at(const sm_network *, int height, int width, sm_backbone_spec *, sm_error *);
 
 void sm_network_declare(const sm_network *, const sm_params *);              /* [build] */
-sm_status sm_network_load(const sm_network *, const sm_params *, sm_error *); /* [main] strict: every tensor finds its row */
+sm_status sm_network_load(const sm_network *, const sm_params *,
+                          sm_error *); /* [main] strict: every tensor finds its row */
 
-/* params NULL: the handle's own weights, where it has some (an evaluation's network). Head and centre use the layer of `site`.
- * [build] */
-void sm_network_build(const sm_network *, sm_graph *, const sm_params *, const sm_backbone_in *, sm_backbone_out *);
-sm_tensor *sm_network_logits(const sm_network *, sm_graph *, const sm_params *, sm_tensor *x /* (R, D) */, sm_site);
-sm_tensor *sm_network_center(const sm_network *, sm_graph *, const sm_params *); /* (K), or NULL where none is wanted */
+/* params NULL: the handle's own weights, where it has some (an evaluation's network). Head and centre use the
+ * layer of `site`. [build] */
+void sm_network_build(const sm_network *, sm_graph *, const sm_params *, const sm_backbone_in *,
+                      sm_backbone_out *);
+sm_tensor *sm_network_logits(const sm_network *, sm_graph *, const sm_params *, sm_tensor *x /* (R, D) */,
+                             sm_site);
+sm_tensor *sm_network_center(const sm_network *, sm_graph *,
+                             const sm_params *); /* (K), or NULL where none is wanted */
 
-/* ---- weights of something else, that the plugin builds by itself -------------------------------------------------------- */
+/* ---- weights of something else, that the plugin builds by itself --------------------------------------- */
 
-/* Where the weights lie: the newest whole checkpoint of a run folder, or the file itself. Allocated in the arena. [main] */
+/* Where the weights lie: the newest whole checkpoint of a run folder, or the file itself. Allocated in the
+ * arena. [main] */
 sm_status sm_weights_file(const char *path, sm_arena *, const char **file, sm_error *);
-/* Fill the rows under the view's prefix from the tensors under `prefix` of a file, "student.encoder.": each must find its partner
- * of the same shape, both ways. The file's checksums are compared where it has any. [main] */
+/* Fill the rows under the view's prefix from the tensors under `prefix` of a file, "student.encoder.": each
+ * must find its partner of the same shape, both ways. The file's checksums are compared where it has any.
+ * [main] */
 sm_status sm_weights_fill(const char *file, const char *prefix, const sm_params *, sm_error *);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-/* smalti/packed.h — a packed file: decoded pictures side by side in one file, to be mapped into memory instead of
- * read and decoded.
+/* smalti/packed.h — a packed file: decoded pictures side by side in one file, to be mapped into memory
+ * instead of read and decoded.
  *
  * `smalti data pack` writes such files and the dataset `packed` trains from them; any other program may do
  * either. All numbers are little-endian. The file is, in this order:
@@ -23,7 +23,8 @@
  *              20  u32      height, 1 … 65535
  *              24  i32      class, 0 … c-1, or -1: none
  *              28  u32      CRC-32C of the pixels
- *   names     the classes' names in their order, then the pictures', each ended by a zero byte; to the file's end
+ *   names     the classes' names in their order, then the pictures', each ended by a zero byte; to the file's
+ * end
  *
  * Equal pictures give equal bytes. A reader refuses versions that it does not know. */
 #ifndef SMALTI_PACKED_H
@@ -84,7 +85,8 @@ int sm_packed_classes(const sm_packed *);
 const char *sm_packed_class_name(const sm_packed *, int c);
 /* The picture without looking at its pixels. Everything points into the file. */
 sm_packed_picture sm_packed_at(const sm_packed *, int64_t index);
-/* Its pixels, compared with their checksum when they are asked for the first time. NULL, SM_EFORMAT: damaged. */
+/* Its pixels, compared with their checksum when they are asked for the first time. NULL, SM_EFORMAT: damaged.
+ */
 const uint8_t *sm_packed_pixels(const sm_packed *, int64_t index, sm_error *);
 /* Of everything in the file, pixels included (through their checksums). */
 uint64_t sm_packed_hash(const sm_packed *);

@@ -1,5 +1,5 @@
-/* smalti/plugin.h — all that a plugin may need: one header per kind, and the ops. A plugin of one kind may include just that
- * kind's header. */
+/* smalti/plugin.h — all that a plugin may need: one header per kind, and the ops. A plugin of one kind may
+ * include just that kind's header. */
 #ifndef SMALTI_PLUGIN_H
 #define SMALTI_PLUGIN_H
 

@@ -1,7 +1,7 @@
 /* smalti/safetensors.h — safetensors files: tensors by name, with checksums.
  *
- * Equal input gives equal bytes, and the safetensors package reads them. Numbers are little-endian. No handle may be used by
- * two threads at once. */
+ * Equal input gives equal bytes, and the safetensors package reads them. Numbers are little-endian. No handle
+ * may be used by two threads at once. */
 #ifndef SMALTI_SAFETENSORS_H
 #define SMALTI_SAFETENSORS_H
 
@@ -48,7 +48,8 @@ typedef struct sm_st_writer sm_st_writer;
 
 typedef enum {
   SM_ST_AS_DECLARED, /* data in the order of declaration */
-  SM_ST_SORTED       /* wider elements first, then by name (reference order): tensors are aligned to their elements */
+  SM_ST_SORTED /* wider elements first, then by name (reference order): tensors are aligned to their elements
+                */
 } sm_st_order;
 
 sm_st_writer *sm_st_create(const char *path, sm_st_order, sm_error *); /* NULL on error */

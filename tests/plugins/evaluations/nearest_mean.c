@@ -1,6 +1,6 @@
-/* tests/plugins/evaluations/nearest_mean.c — an evaluation as somebody else would write it, with public headers only: it builds the
- * network into a graph of its own, runs it over pictures at a size of its own, and gives each test picture the class whose mean of
- * the training pictures is nearest. */
+/* tests/plugins/evaluations/nearest_mean.c — an evaluation as somebody else would write it, with public
+ * headers only: it builds the network into a graph of its own, runs it over pictures at a size of its own,
+ * and gives each test picture the class whose mean of the training pictures is nearest. */
 #include <float.h>
 #include <string.h>
 
@@ -48,7 +48,8 @@ static sm_status build(running *r, sm_error *err) {
   return status ? status : sm_graph_allocate(g, err);
 }
 
-/* ---- what is done with a picture ------------------------------------------------------------------------ */
+/* ---- what is done with a picture ------------------------------------------------------------------------
+ */
 
 static void learn(running *r, const float *view, int32_t label) {
   if (label < 0) return;
@@ -72,7 +73,8 @@ static void classify(running *r, const float *view, int32_t label) {
   r->tested++;
 }
 
-static sm_status each(running *r, const char *split, void (*what)(running *, const float *, int32_t), sm_error *err) {
+static sm_status each(running *r, const char *split, void (*what)(running *, const float *, int32_t),
+                      sm_error *err) {
   const int64_t pixels = 3 * (int64_t)r->height * r->width;
   const sm_picture_request request = {.split = split, .height = r->height, .width = r->width, .batch = BATCH};
   float *view = sm_malloc((size_t)r->dim * sizeof *view);
@@ -96,7 +98,8 @@ static sm_status each(running *r, const char *split, void (*what)(running *, con
   return status;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------
+ */
 
 static sm_status begin(running *r, sm_error *err) {
   sm_picture_list train, test;
@@ -120,7 +123,8 @@ static void divide(running *r) {
 
 static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const nearest_mean *o = self;
-  running r = {.x = x, .height = o->size ? (int)o->size : x->height, .width = o->size ? (int)o->size : x->width};
+  running r = {
+      .x = x, .height = o->size ? (int)o->size : x->height, .width = o->size ? (int)o->size : x->width};
   sm_status status = begin(&r, err);
   if (!status) status = each(&r, "train", learn, err);
   if (!status) {
@@ -129,8 +133,9 @@ static sm_status run(void *self, sm_eval_context *x, sm_eval_result *result, sm_
   }
   if (!status) {
     sm_figure_hits(result, r.right, r.tested, "top1");
-    snprintf(result->protocol, sizeof result->protocol, "nearest class mean of views at %d x %d px, %lld against %lld pictures",
-             r.height, r.width, (long long)r.tested, (long long)(r.seen - r.tested));
+    snprintf(result->protocol, sizeof result->protocol,
+             "nearest class mean of views at %d x %d px, %lld against %lld pictures", r.height, r.width,
+             (long long)r.tested, (long long)(r.seen - r.tested));
   }
   sm_graph_free(r.graph);
   sm_free(r.mean);
