@@ -26,7 +26,8 @@ sm_tensor *sm_tokens(sm_graph *g, sm_tensor *patches, sm_tensor *cls, sm_tensor 
   int64_t d = sm_last_dim(patches), n = patches->ndim == 3 ? patches->dim[1] : 0, prefix = cls != NULL;
   if (!sm_want(g, patches->ndim == 3, "tokens", "patches (B, N, D)", patches) ||
       !sm_want(g, !cls || sm_elements(cls) == d, "tokens", "a [CLS] token (1, 1, D)", cls) ||
-      !sm_want(g, !pos || sm_elements(pos) == (n + prefix) * d, "tokens", "a position embedding (1, 1+N, D), or (1, N, D) without a [CLS] token", pos) ||
+      !sm_want(g, !pos || sm_elements(pos) == (n + prefix) * d, "tokens",
+               "a position embedding (1, 1+N, D), or (1, N, D) without a [CLS] token", pos) ||
       !sm_want(g,
                !mask || (mask->dtype == SM_U8 && mask->ndim == 2 && mask->dim[0] == patches->dim[0] &&
                          mask->dim[1] == n),
