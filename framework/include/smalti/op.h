@@ -78,7 +78,7 @@ struct sm_op {
   int64_t (*tiles)(const sm_node *);
   /* bytes a kernel needs for `items` of the range (SM_TILES: for one tile) */
   size_t (*scratch)(const sm_node *, int64_t items);
-  /* of the whole node at capacity, matrix products only */
+  /* of the whole node with the items that are valid now, matrix products only */
   double (*flops)(const sm_node *);
   /* emit the backward nodes; left out: no gradient flows */
   void (*vjp)(sm_graph *, sm_node *);

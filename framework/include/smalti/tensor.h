@@ -142,7 +142,7 @@ typedef struct sm_plan_report {
   size_t worker;    /* memory per worker × threads                            */
   size_t unshared;  /* what the transients would take without reuse           */
   int nodes, segments;
-  double flops;                /* multiply-adds × 2 of one run of every pass at capacity */
+  double flops;                /* multiply-adds × 2 of every pass with the items that are valid now */
   const sm_plan_line *largest; /* sorted, owned by the graph                             */
   int n_largest;
 } sm_plan_report;
