@@ -1,8 +1,8 @@
 /* heap.c — allocation with a failure injector, and large aligned blocks.
  *
  * A size of 0 gives a valid pointer, so NULL always means that memory ran out. SMALTI_FAIL_ALLOC=k makes the
- * k-th allocation of the process fail; without it (and without sm_heap_fail_at) the injector costs one load.
- */
+ * k-th allocation of the process fail; without it (and without sm_heap_fail_at) the
+ * injector costs one load. */
 #include <config.h>
 
 #include <smalti/base.h>

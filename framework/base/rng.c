@@ -71,8 +71,8 @@ uint32_t sm_rng_below(sm_rng *rng, uint32_t n) {
   return (uint32_t)(product >> 32);
 }
 
-/* ln x for x in (0, 1]: 2 artanh((m-1)/(m+1)) + e ln 2, with x = m 2^e and m within a factor of sqrt 2 of 1.
- */
+/* ln x for x in (0, 1]: 2 artanh((m-1)/(m+1)) + e ln 2, with x = m 2^e and m within a factor of
+ * sqrt 2 of 1. */
 static double rng_own_log(double x) {
   int e;
   double m = frexp(x, &e);

@@ -20,8 +20,8 @@ typedef struct sm_checker {
   sm_text passed;      /* what this variant passed so far */
 } sm_checker;
 
-/* ok: add the words to the list of what the variant passed; else a line that says what is wrong. Returns ok.
- */
+/* ok: add the words to the list of what the variant passed; else a line that says what
+ * is wrong. Returns ok. */
 bool sm_check_that(sm_checker *, bool ok, const char *good, const char *bad, ...) SM_PRINTF(4, 5);
 /* A figure for the list: "gradient to 2e-10". */
 void sm_check_good(sm_checker *, const char *fmt, ...) SM_PRINTF(2, 3);

@@ -330,8 +330,8 @@ static double **trial_copy_gradients(sm_trial *t, int *n_rows, sm_arena *arena) 
   return copy;
 }
 
-/* All parameters together, then row by row as far as the budget goes: a random direction and single elements.
- */
+/* All parameters together, then row by row as far as the budget goes: a random
+ * direction and single elements. */
 static bool trial_check_gradient(sm_checker *c, sm_trial *t, const char *name) {
   sm_plan_report report;
   bool ok = true;

@@ -112,8 +112,8 @@ static bool cmd_plugins_check_is_file(const char *text) {
 }
 
 /* An option's largest value may ask for more memory than there is. A limit makes that an error of the
- * plugin's instead of a machine that swaps; the address sanitizer's own memory would count, so not with it.
- */
+ * plugin's instead of a machine that swaps; the address sanitizer's own memory would count,
+ * so not with it. */
 static void cmd_plugins_check_limit_memory(void) {
 #ifndef SANITIZED
   const rlim_t most = (rlim_t)2 << 30;

@@ -1,5 +1,5 @@
-/* cmd_recipe.c — `smalti recipe show|diff|check`: what a recipe means once everything is merged and filled.
- */
+/* cmd_recipe.c — `smalti recipe show|diff|check`: what a recipe means once everything
+ * is merged and filled. */
 #include "cli.h"
 
 #include "framework/recipe/recipe_private.h"

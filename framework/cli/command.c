@@ -86,8 +86,7 @@ const sm_command *sm_command_find(int argc, char **argv, int *words, sm_error *e
   return command_unknown_command(argv[0], argc > 1 && argv[1][0] != '-' ? argv[1] : NULL, err);
 }
 
-/* ---- texts ----------------------------------------------------------------------------------------------
- */
+/* ---- texts ------------------------------------------------------------------------------------------- */
 
 void sm_command_about(const sm_command *c, sm_text *text) {
   static const char mark[] = "@KINDS@";

@@ -14,8 +14,8 @@ typedef struct sm_recipe_data {
   sm_image_limits limits;
 } sm_recipe_data;
 
-/* Create the recipe's training set, backbone and masker and open the set. Everything belongs to the recipe.
- */
+/* Create the recipe's training set, backbone and masker and open the set. Everything
+ * belongs to the recipe. */
 sm_status sm_recipe_data_open(sm_recipe *, sm_recipe_data *, sm_error *);
 
 /* A folder of pictures, or a packed file? */

@@ -1,8 +1,8 @@
 /* classify.h — private to framework/eval: what classifiers on features share: checked features, two matrix
  * products, the gradient of softmax cross-entropy, the rank of the right class.
  *
- * All but the first runs on the calling thread, so callers cut their work by shapes and give it to the pool.
- */
+ * All but the first runs on the calling thread, so callers cut their work by shapes and give
+ * it to the pool. */
 #ifndef SM_EVAL_CLASSIFY_H
 #define SM_EVAL_CLASSIFY_H
 

@@ -28,8 +28,8 @@ void sm_feature_net_free(sm_feature_net *);
 int64_t sm_feature_net_width(const sm_feature_net *);
 /* x (n, 3, height, width) → to (n, width of a row). */
 void sm_feature_net_run(sm_feature_net *, const float *x, int64_t n, float *to);
-/* Which columns of a row a choice means; fills spec->blocks and spec->what. SM_EINTERNAL: they are not there.
- */
+/* Which columns of a row a choice means; fills spec->blocks and spec->what. SM_EINTERNAL:
+ * they are not there. */
 sm_status sm_feature_net_columns(const sm_feature_net *, sm_feature_spec *, int64_t *first, int64_t *n,
                                  sm_error *);
 void sm_feature_net_report(const sm_feature_net *, sm_plan_report *); /* of 32 pictures */

@@ -2,8 +2,8 @@
  * erasing, label smoothing.
  *
  * The rules are those of timm 0.3 to 0.9 (data/mixup.py in mode batch, data/random_erasing.py in mode pixel),
- * which BEiT's and iBOT's fine-tuning calls. Every draw comes from the caller's generator; nothing is kept.
- */
+ * which BEiT's and iBOT's fine-tuning calls. Every draw comes from the caller's
+ * generator; nothing is kept. */
 #include <math.h>
 
 #include <smalti/measure.h>

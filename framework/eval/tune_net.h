@@ -36,8 +36,8 @@ void sm_tune_net_free(sm_tune_net *);
 sm_status sm_tune_net_reset(sm_tune_net *, sm_error *);
 
 /* The gradient of one group, added up: n pictures, their labels q (n, classes), drop-path factors in
- * net->drop. weight: of each picture in the mean, 1/batch. Returns the summed loss of the group times weight.
- */
+ * net->drop. weight: of each picture in the mean, 1/batch. Returns the summed loss of
+ * the group times weight. */
 double sm_tune_net_gradient(sm_tune_net *, int n, const float *x, const float *q, double weight);
 /* Logits z (n, classes) of n pictures, at most SM_EVAL_BATCH. */
 void sm_tune_net_logits(sm_tune_net *, const float *x, int n, float *z);

@@ -22,8 +22,8 @@ typedef struct sm_tune_state {
   sm_tune_hits hits[SM_TUNE_RATES];
 } sm_tune_state;
 
-/* Where to keep it: FOLDER/finetune-KEY.safetensors of the evaluation's folder. data: a hash of the pictures.
- */
+/* Where to keep it: FOLDER/finetune-KEY.safetensors of the evaluation's folder. data: a
+ * hash of the pictures. */
 void sm_tune_state_place(sm_tune_state *, const sm_tune_net *, uint64_t data, int64_t batch);
 /* SM_OK without a file: the state stays as it is. A damaged file is passed over with a warning. */
 sm_status sm_tune_state_load(sm_tune_state *, sm_tune_net *, bool *found, sm_error *);

@@ -56,8 +56,8 @@ const char *sm_tb_path(const sm_tb *);
 
 /* A builder for one JSON value: keys stay in the order given. Zero-initialise, or sm_json_begin to start
  * again. Inside arrays the key is NULL. Numbers are printed so that they read back to the same double; JSON
- * knows neither NaN nor infinities, so these become null. Texts are UTF-8; bytes that are not become U+FFFD.
- */
+ * knows neither NaN nor infinities, so these become null. Texts are UTF-8; bytes that
+ * are not become U+FFFD. */
 typedef struct sm_json {
   sm_text text;
   uint64_t arrays; /* bit d: the bracket open at depth d is '[' */
@@ -84,8 +84,8 @@ void sm_json_free(sm_json *);
  * there, is SM_EFORMAT. */
 typedef struct sm_jsonl sm_jsonl;
 sm_jsonl *sm_jsonl_open(const char *path, int64_t keep_bytes, sm_error *); /* NULL on error */
-/* Finishes the record and adds it as one line (kept in memory up to 64 KiB); the builder can be used again.
- */
+/* Finishes the record and adds it as one line (kept in memory up to 64 KiB); the builder
+ * can be used again. */
 sm_status sm_jsonl_append(sm_jsonl *, sm_json *, sm_error *);
 /* Writes and fsyncs; `*length` (may be NULL) is the file's length, all of it on disk. */
 sm_status sm_jsonl_flush(sm_jsonl *, int64_t *length, sm_error *);

@@ -1,8 +1,8 @@
 /* yaml.h — a YAML document as a tree whose every node remembers where it was written.
  *
  * Nodes live in the arena they were read into and are never changed after reading: merging makes new mappings
- * that share the old leaves. Scalars stay text; the type a table declares decides later what the text means.
- */
+ * that share the old leaves. Scalars stay text; the type a table declares decides later
+ * what the text means. */
 #ifndef SMALTI_FORMATS_YAML_H
 #define SMALTI_FORMATS_YAML_H
 

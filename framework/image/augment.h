@@ -11,8 +11,8 @@
 /* For evaluation: scale the picture until it just covers height x width enlarged by resize / s, where s is
  * the shorter of the two; then cut height x width out of its centre. So `resize` is what the shorter side of
  * the crop is cut from, and must not be less than it. Both scaled sides are truncated. For a square that is
- * torchvision's rule: the picture's shorter side becomes `resize`. Only the pixels that remain are computed.
- */
+ * torchvision's rule: the picture's shorter side becomes `resize`. Only the pixels
+ * that remain are computed. */
 sm_status sm_image_eval_crop(const sm_image *in, int resize, int height, int width, sm_filter,
                              sm_image_scratch *, sm_image *out, sm_error *err);
 
@@ -86,8 +86,8 @@ typedef struct sm_randaugment_choice {
 double sm_randaugment_argument(sm_randaugment_op, double magnitude, bool negative);
 void sm_randaugment_draw(const sm_randaugment *, sm_rng *, sm_randaugment_choice *);
 /* In place. Turning, shearing and moving look up values between pixels: bicubic for SM_FILTER_BICUBIC and
- * SM_FILTER_LANCZOS, else bilinear. Where there is no picture they show the colour `mean`, 0 … 1. SM_ENOMEM.
- */
+ * SM_FILTER_LANCZOS, else bilinear. Where there is no picture they show the colour `mean`,
+ * 0 … 1. SM_ENOMEM. */
 sm_status sm_image_randaugment(sm_image *, const sm_randaugment_choice *, sm_filter filter,
                                const float mean[3], sm_image_scratch *, sm_error *err);
 
@@ -141,8 +141,8 @@ typedef struct sm_view_choice {
 
 /* Draw a choice for a width x height picture. The colour draws come first and are always the same in number,
  * so they do not depend on the picture's size; then the box: torchvision's RandomResizedCrop, ten attempts,
- * then the largest centred box of an allowed ratio. RandAugment comes last, so crops are the same without it.
- */
+ * then the largest centred box of an allowed ratio. RandAugment comes last, so crops are
+ * the same without it. */
 void sm_view_draw(const sm_view_recipe *, sm_rng *, int width, int height, sm_view_choice *);
 /* The same box and flip without any change of colour and without RandAugment: for a tokenizer that does not
  * share them. */

@@ -97,8 +97,8 @@ void sm_hue_table_make(int steps, int32_t table[SM_HUE_TABLE]);
 
 typedef struct sm_pixel_ops {
   const char *name;
-  /* Row pass: width output pixels of an interleaved row; `row` is readable SM_ROW_SLACK bytes beyond its end.
-   */
+  /* Row pass: width output pixels of an interleaved row; `row` is readable SM_ROW_SLACK
+   * bytes beyond its end. */
   void (*resample_row)(const uint8_t *row, const sm_tap *taps, int width, uint32_t *rgbx);
   void (*split_rgbx)(const uint32_t *rgbx, size_t n, bool flip, uint8_t *r, uint8_t *g, uint8_t *b);
   /* Column pass: n values of one output row from rows `stride` bytes apart, the first at `plane`. */

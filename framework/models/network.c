@@ -11,8 +11,7 @@
 const char *const sm_net_names[] = {"auto", "teacher", "student", "init", "pixels", NULL};
 
 /* ---- life
- * --------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static sm_network *network_new(sm_error *err) {
   sm_network *n = sm_calloc(1, sizeof *n);
@@ -146,8 +145,7 @@ sm_head sm_network_head(const sm_network *n, const sm_params *p, sm_head_room *r
 }
 
 /* ---- weights
- * -----------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void network_declare_at(const sm_network *n, const network_places *at) {
   if (!n->ops) return;
@@ -269,8 +267,7 @@ sm_status sm_network_allocate(sm_network *n, sm_error *err) {
 }
 
 /* ---- graphs
- * -------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 void sm_network_build(const sm_network *n, sm_graph *g, const sm_params *p, const sm_backbone_in *in,
                       sm_backbone_out *out) {
@@ -337,8 +334,7 @@ void sm_network_title(const sm_network *n, sm_text *text) {
 }
 
 /* ---- pictures
- * ------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static sm_status network_open_split(sm_network *n, const char *path, bool test, sm_error *err) {
   sm_dataset d = {0};

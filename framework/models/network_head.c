@@ -133,8 +133,7 @@ static sm_status network_head_find_center(sm_network *n, const sm_slot *loss, sm
 }
 
 /* ---- choosing
- * ------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static sm_status network_head_choose_slot(const sm_network *n, sm_site site, bool strict, sm_slot **slot,
                                           sm_error *err) {

@@ -169,8 +169,7 @@ static sm_status network_open_choose_backbone(sm_network *n, const sm_st_reader 
 }
 
 /* ---- sizes
- * -------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* What the pictures must be like, from the best source: the file itself, the recipe, ImageNet. */
 static void network_open_take_pictures(sm_network *n) {

@@ -1,5 +1,4 @@
-/* kind.h — one row per kind of plugin: its name and the callbacks that it must have. Private to the tree.
- */
+/* kind.h — one row per kind of plugin: its name and the callbacks that it must have. Private to the tree. */
 #ifndef SM_PLUGIN_KIND_H
 #define SM_PLUGIN_KIND_H
 

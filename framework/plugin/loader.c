@@ -26,8 +26,8 @@ static bool loader_word_after(const char *text, const char *mark, char *buf, siz
   return buf[0] != 0;
 }
 
-/* dlerror gives "FILE: reason" or "LIBRARY: cannot open shared object file: reason"; said again for people.
- */
+/* dlerror gives "FILE: reason" or "LIBRARY: cannot open shared object file: reason";
+ * said again for people. */
 static sm_status loader_explain_dlopen(const char *file, const char *text, sm_error *err) {
   char name[128];
   if (loader_word_after(text, "undefined symbol: ", name, sizeof name)) {

@@ -9,8 +9,8 @@
  * file's name). The file may be hostile: every offset is checked, nothing is allocated that grows with what a
  * header claims. */
 sm_status sm_note_read(int fd, sm_abi_note *note, sm_error *);
-/* Open `file`, read its note and compare it with this build: SM_OK, or a refusal with the file as its place.
- */
+/* Open `file`, read its note and compare it with this build: SM_OK, or a refusal with the
+ * file as its place. */
 sm_status sm_note_check(const char *file, sm_error *);
 
 #endif

@@ -10,8 +10,8 @@
 static const char *const shape_names[] = {"constant", "cosine", "linear", NULL};
 static const char *const per_names[] = {"step", "epoch", NULL};
 
-/* The parts of a schedule, read as any other table. from and to get the range of the option that holds them.
- */
+/* The parts of a schedule, read as any other table. from and to get the range of the
+ * option that holds them. */
 enum { FROM, TO, SHAPE, PER, START, EPOCHS, WARMUP, WARMUP_FROM, SCHEDULE_KEYS };
 typedef struct schedule_values {
   double from, to, start, epochs, warmup, warmup_from;

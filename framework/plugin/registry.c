@@ -40,10 +40,11 @@ struct sm_registry {
 
 /* ---- growing arrays -------------------------------------------------------------------------------- */
 
-/* Room for one more of `size` bytes; false when memory runs out. */
+/* Room for more than n of `size` bytes; false when memory runs out. */
 static bool registry_grow(void *array, int n, int *cap, size_t size) {
   if (n < *cap) return true;
   int more = *cap ? *cap * 2 : 16;
+  while (more <= n) more *= 2;
   void *old, *bigger;
   memcpy(&old, array, sizeof old);
   bigger = sm_realloc(old, (size_t)more * size);
@@ -192,6 +193,9 @@ static sm_status registry_load_path(sm_registry *r, const char *path, sm_error *
   if (first && first->plugin == m->plugins[0]) return SM_OK;
   for (uint32_t k = 0; k < m->n_plugins && !status; k++)
     status = registry_check_duplicate(r, m->plugins[k], path, err);
+  int last = r->n_entries + (int)m->n_plugins - 1; /* room for all of them first */
+  if (!status && !registry_grow(&r->entries, last, &r->cap_entries, sizeof *r->entries))
+    status = registry_no_memory(err);
   for (uint32_t k = 0; k < m->n_plugins && !status; k++)
     status = registry_add_plugin(r, m->plugins[k], path, err);
   return status;
@@ -261,8 +265,8 @@ const char *sm_registry_file(const sm_registry *r, const sm_plugin *p) {
 
 /* ---- finding --------------------------------------------------------------------------------------- */
 
-/* "there is a loss called 'mim', but no masker", "did you mean …", the names there are, the modules refused.
- */
+/* "there is a loss called 'mim', but no masker", "did you mean …", the names there
+ * are, the modules refused. */
 static sm_status registry_not_found(sm_registry *r, sm_kind kind, const char *name, sm_error *err) {
   const char *names[256];
   int n = 0;

@@ -6,8 +6,7 @@
 #include "framework/data/data.h"
 #include "framework/recipe/recipe.h"
 
-/* ---- slots ----------------------------------------------------------------------------------------------
- */
+/* ---- slots ------------------------------------------------------------------------------------------- */
 
 /* Every slot that is filled, in the order of the schema. */
 typedef struct sm_slot_ref {
@@ -17,12 +16,11 @@ typedef struct sm_slot_ref {
 } sm_slot_ref;
 enum { SM_SLOT_REFS_MAX = 5 + 4 * SM_SLOTS_MAX };
 int sm_recipe_slots(const sm_recipe *, sm_slot_ref refs[SM_SLOT_REFS_MAX]);
-/* Create the instance of every slot. A failure leaves those created that were; sm_recipe_free destroys them.
- */
+/* Create the instance of every slot. A failure leaves those created that
+ * were; sm_recipe_free destroys them. */
 sm_status sm_recipe_create(sm_recipe *, sm_error *);
 
-/* ---- data -----------------------------------------------------------------------------------------------
- */
+/* ---- data -------------------------------------------------------------------------------------------- */
 
 /* Create the data set of a slot and open it; an empty slot gives {NULL, NULL}. The slot's recipe owns it. An
  * error that says no place gets the slot's. */
@@ -35,8 +33,7 @@ sm_image_limits sm_recipe_limits(const sm_recipe *);       /* NULL: the defaults
 int sm_recipe_threads(const sm_recipe *,
                       int64_t asked); /* what was asked for, else train.threads, else all processors */
 
-/* ---- training -------------------------------------------------------------------------------------------
- */
+/* ---- training ---------------------------------------------------------------------------------------- */
 
 sm_schedule sm_recipe_lr(const sm_recipe *); /* scaled by batch_size / lr_batch */
 sm_optimizer_config sm_recipe_optimizer(const sm_recipe *);

@@ -63,8 +63,8 @@ sm_status sm_recipe_compose(sm_recipe **, sm_registry *, const sm_recipe_parts *
 
 /* Fill slots and sections from the tree, and make the views. */
 sm_status sm_recipe_resolve(sm_recipe *, sm_error *);
-/* The node of a section's or plugin's options, or NULL; where a key of it was written, or the section itself.
- */
+/* The node of a section's or plugin's options, or NULL; where a key of it was written,
+ * or the section itself. */
 const sm_yaml *sm_recipe_node(const sm_recipe *, const char *path);
 sm_place sm_recipe_place(const sm_recipe *, const char *path, const char *key);
 /* Refuse schedules that outlast the run, or shorten them (train.scale_schedules, and lengths that nobody

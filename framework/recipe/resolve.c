@@ -195,8 +195,8 @@ static sm_status resolve_make_view(sm_recipe *r, bool local, bool first, sm_view
   return status;
 }
 
-/* An objective may say how it wants pictures normalised: that is then what the recipe says, or it is refused.
- */
+/* An objective may say how it wants pictures normalised: that is then what the recipe says,
+ * or it is refused. */
 static sm_status resolve_take_norm(sm_recipe *r, const char *key, const float *wanted, sm_floats *norm,
                                    sm_error *err) {
   const sm_slot *o = &r->objective;
@@ -256,8 +256,7 @@ static sm_status resolve_check_optimizer(sm_recipe *r, sm_error *err) {
   return resolve_bad_option(r, r->priv->optimizer->path, "betas", err, "must be two numbers");
 }
 
-/* ---- what training uses ----------------------------------------------------------------------------------
- */
+/* ---- what training uses ------------------------------------------------------------------------------- */
 
 sm_schedule sm_recipe_lr(const sm_recipe *r) {
   const sm_optimizer_section *o = &r->optimizer;

@@ -140,8 +140,8 @@ static sm_yaml *source_read_file(sm_arena *arena, const char *file, sm_error *er
   return NULL;
 }
 
-/* `smalti: 1` says that the file is a recipe, and of which format. Files that others extend may leave it out.
- */
+/* `smalti: 1` says that the file is a recipe, and of which format. Files that others extend
+ * may leave it out. */
 static bool source_check_version(const sm_yaml *tree, bool required, sm_error *err) {
   const sm_yaml *v = sm_yaml_get(tree, "smalti");
   char what[80];

@@ -41,8 +41,8 @@ void sm_tabular_second(sm_tabular *); /* or the second: underlined              
 void sm_tabular_rule(
     sm_tabular *); /* a line before the next row; a row not full is filled with empty cells */
 size_t sm_tabular_rows(const sm_tabular *);
-/* Appends to `out`. A last row that is not full counts as filled with empty cells. SM_ENOMEM or SM_EINTERNAL.
- */
+/* Appends to `out`. A last row that is not full counts as filled with empty
+ * cells. SM_ENOMEM or SM_EINTERNAL. */
 sm_status sm_tabular_render(const sm_tabular *, sm_tabular_format, sm_text *out);
 void sm_tabular_free(sm_tabular *);
 
@@ -102,8 +102,8 @@ void sm_chart_ticks(double low, double high, int wanted, double *first, double *
  * A folder without metrics.jsonl is SM_ENOTFOUND. */
 sm_status sm_report_run(const char *run_folder, sm_error *);
 
-/* One page with the curves of several runs over each other and a table of their final figures, to `out_path`.
- */
+/* One page with the curves of several runs over each other and a table of their
+ * final figures, to `out_path`. */
 sm_status sm_report_compare(const char *const *run_folders, size_t n, const char *out_path, sm_error *);
 
 #endif

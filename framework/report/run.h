@@ -27,8 +27,8 @@ typedef struct sm_run {
   const sm_yaml *recipe;        /* recipe.yaml; NULL: not there, or not a mapping in YAML */
 } sm_run;
 
-/* Reads metrics.jsonl (must be there), timing.jsonl and recipe.yaml. Release with sm_run_free in every case.
- */
+/* Reads metrics.jsonl (must be there), timing.jsonl and recipe.yaml. Release with
+ * sm_run_free in every case. */
 sm_status sm_run_load(sm_run *, const char *folder, sm_error *);
 void sm_run_free(sm_run *);
 
@@ -45,8 +45,8 @@ bool sm_run_file(const sm_run *, const char *name, size_t limit, char **data, si
 
 /* Rows of a summary as HTML <dt>/<dd> pairs, appended. */
 void sm_recipe_summary(const sm_yaml *recipe, sm_text *out);
-/* The number at a path like "train.epochs", or the only one under a key of that name anywhere ("*.out_dim").
- */
+/* The number at a path like "train.epochs", or the only one under a key of
+ * that name anywhere ("*.out_dim"). */
 bool sm_recipe_number(const sm_yaml *recipe, const char *path, double *value);
 /* The plugin of an evaluation; its own name where the recipe does not say. */
 const char *sm_recipe_evaluation(const sm_yaml *recipe, const char *instance);

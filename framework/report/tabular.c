@@ -1,8 +1,8 @@
 /* tabular.c — a table of texts and its five renderings.
  *
  * Cells are kept in one growing list, row by row; rendering pads a last row that is not full. The formats
- * differ in how a cell is escaped and what stands around it, so each is a small function over the same loops.
- */
+ * differ in how a cell is escaped and what stands around it, so each is a small function
+ * over the same loops. */
 #include <string.h>
 
 #include "framework/report/report.h"

@@ -4,8 +4,7 @@
 
 #include "results.h"
 
-/* ---- notes below the table ------------------------------------------------------------------------------
- */
+/* ---- notes below the table --------------------------------------------------------------------------- */
 
 static int output_seeds_of(const sm_table_results *r) {
   int most = 0;

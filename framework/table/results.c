@@ -1,5 +1,5 @@
-/* results.c — figures, rates and memory of the runs of a table, from their folders; nothing is computed anew.
- */
+/* results.c — figures, rates and memory of the runs of a table, from their folders;
+ * nothing is computed anew. */
 #include "results.h"
 
 #include <cjson/cJSON.h>

@@ -12,8 +12,7 @@
 #include "distil.h"
 
 /* ---- inputs
- * ----------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void passes_inputs(distil *d, int kind) {
   static const struct {
@@ -40,8 +39,7 @@ static void passes_inputs(distil *d, int kind) {
 }
 
 /* ---- teacher
- * ---------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void passes_backbone(distil *d, int set, const sm_backbone_in *in, sm_backbone_out *out) {
   sm_backbone_build(d->t.c.backbone.name, d->t.c.backbone.ops, d->t.c.backbone.self, d->t.graph,
@@ -131,8 +129,7 @@ static void passes_build_teacher(distil *d) {
 }
 
 /* ---- student
- * ---------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static const sm_target *passes_target_of(distil *d, int loss, int kind) {
   const sm_train_loss *l = &d->t.c.loss[loss];
@@ -218,8 +215,7 @@ static void passes_build_student(distil *d, int kind) {
 }
 
 /* ---- update
- * ----------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void passes_build_update(distil *d) {
   const sm_train_config *c = &d->t.c;

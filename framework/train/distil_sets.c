@@ -4,15 +4,14 @@
  *   student  backbone and heads
  *   teacher  the same backbone, and the heads that an online tokenizer runs; nothing where no tokenizer looks
  * at a teacher state    what tokenizers and heads keep between steps (centres, running means), or learn
- * before the first one (codebooks) frozen   weights that tokenizers load from files; not part of checkpoints
- */
+ * before the first one (codebooks) frozen   weights that tokenizers load from files;
+ * not part of checkpoints */
 #include <string.h>
 
 #include "distil.h"
 
 /* ---- heads
- * -----------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* Width of a head at a site: what it asks for, else what the joined tokenizer gives. */
 static int sets_head_dim(const distil *d, int head, sm_site site) {
@@ -72,8 +71,7 @@ static void sets_network(distil *d, int which, sm_role role, sm_head *heads) {
 }
 
 /* ---- tokenizers
- * ------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static sm_params sets_tokenizer_params(distil *d, int set, int tokenizer) {
   return (sm_params){d->t.set[set], sets_prefix(d, "tokenizer", d->t.c.tokenizer[tokenizer].name, "")};
@@ -140,8 +138,7 @@ sm_head sm_distil_head(const sm_trainable *t, int set, sm_site site) {
 }
 
 /* ---- all of them
- * -----------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 sm_status sm_distil_sets(distil *d, sm_error *err) {
   sm_trainable *t = &d->t;

@@ -89,8 +89,8 @@ static bool folder_is_temporary(const char *name) {
   return strlen(mark) > 0 && strspn(mark, "0123456789.") == strlen(mark);
 }
 
-/* We hold the run's lock: what is unfinished here is a dead process's, and may be as large as a checkpoint.
- */
+/* We hold the run's lock: what is unfinished here is a dead process's, and may be as
+ * large as a checkpoint. */
 static void folder_tidy(const char *folder) {
   DIR *dir = opendir(folder);
   if (!dir) return;

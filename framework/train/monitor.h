@@ -11,8 +11,8 @@
 enum { SM_MONITOR_TEXT = 400, SM_MONITOR_WARNINGS = SM_SLOTS_MAX + 1 };
 
 /* Look at one metric record (window means). `dim` holds K for each loss, `names` the loss names, in one
- * order. Writes what is wrong and was not said at the record before, and returns how many warnings that are.
- */
+ * order. Writes what is wrong and was not said at the record before, and returns how
+ * many warnings that are. */
 int sm_monitor(double monitor[SM_MONITOR_VALUES], const sm_metric *metric, int metrics,
                const char *const *names, const double *dim, int losses,
                char warning[SM_MONITOR_WARNINGS][SM_MONITOR_TEXT]);

@@ -7,8 +7,8 @@
  * weights; teacher = l·teacher + (1-l)·student             clip, AdamW; θ_t ← l·θ_t + (1-l)·θ_s centre report
  * losses, entropies, norms
  *
- * Losses are divided by counts of the whole step, so micro-batches add up to the gradient of one large batch.
- */
+ * Losses are divided by counts of the whole step, so micro-batches add up to the gradient
+ * of one large batch. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,8 +35,7 @@ sm_status sm_step_gradients(sm_trainable *t, const sm_batch *b, const sm_time *t
 }
 
 /* ---- update
- * ---------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* The states (centres) want all weights as they were for the targets, so they come first; the teacher follows
  * the student's new values in the optimiser's sweep. Where a gradient is not finite the optimiser touches
@@ -75,8 +74,7 @@ sm_status sm_step(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_st
 }
 
 /* ---- report
- * ---------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 void sm_step_put(sm_step_result *r, bool mean, double value, const char *fmt, const char *name) {
   if (r->n == SM_METRICS_MAX) return;

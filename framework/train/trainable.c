@@ -5,8 +5,7 @@
 #include "framework/tensor/graph.h"
 
 /* ---- life
- * ------------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static sm_status trainable_make_sets(sm_trainable *t, sm_error *err) {
   static const char *const name[SM_SETS] = {"student", "teacher", "state", "frozen"};
@@ -78,8 +77,7 @@ void sm_trainable_free(sm_trainable *t) {
 }
 
 /* ---- what it is
- * ------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 int sm_trainable_evaluated(const sm_trainable *t) {
   return t->ema_momentum ? SM_SET_TEACHER : SM_SET_STUDENT;
@@ -116,8 +114,7 @@ int sm_trainable_sums(sm_trainable *t, sm_step_sum *out, int most) {
 }
 
 /* ---- passes
- * ----------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 void sm_trainable_run(sm_trainable *t, int pass, int time) {
   const double start = sm_now();

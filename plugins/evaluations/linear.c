@@ -1,5 +1,5 @@
-/* plugins/evaluations/linear.c — linear classifiers on frozen features, as DINO's and iBOT's eval_linear.py.
- */
+/* plugins/evaluations/linear.c — linear classifiers on frozen features, as
+ * DINO's and iBOT's eval_linear.py. */
 #include <smalti/measure.h>
 #include <smalti/plugin.h>
 

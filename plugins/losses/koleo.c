@@ -119,8 +119,7 @@ static const sm_op koleo_op = {
     .name = "koleo", .cls = SM_PER_ITEM, .cross = 7, .run = RUN(koleo_forward), .vjp = koleo_vjp};
 
 /* ---- the loss
- * ------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static sm_status koleo_spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;

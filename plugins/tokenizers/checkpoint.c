@@ -49,8 +49,7 @@ static const sm_option options[] = {
               "The backbone, as 'vit: {arch: small}', of weights that do not say what they are of"),
 };
 
-/* ---- the network -----------------------------------------------------------------------------------------
- */
+/* ---- the network -------------------------------------------------------------------------------------- */
 
 static sm_site checkpoint_site_of(const checkpoint *t) { return t->site ? SM_SITE_PATCH : SM_SITE_VIEW; }
 
@@ -109,8 +108,7 @@ static sm_status checkpoint_load(void *self, const sm_params *frozen, sm_error *
   return sm_network_load(((checkpoint *)self)->network, frozen, err);
 }
 
-/* ---- targets ---------------------------------------------------------------------------------------------
- */
+/* ---- targets ------------------------------------------------------------------------------------------ */
 
 static void checkpoint_set_target(const checkpoint *t, sm_graph *g, const sm_tokenizer_env *env, sm_tensor *x,
                                   sm_target *out) {

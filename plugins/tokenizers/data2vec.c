@@ -83,8 +83,7 @@ static sm_tensor *data2vec_norm(sm_graph *g, sm_tensor *x, int norm) {
 }
 
 /* ---- targets
- * ------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* What looks at each patch alone is done for hidden ones only. */
 static void data2vec_build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,

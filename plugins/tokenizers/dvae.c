@@ -39,8 +39,7 @@ static const sm_option options[] = {
             "Look at the picture's own colours, not at those that the student's view was given"),
 };
 
-/* ---- what the file holds ---------------------------------------------------------------------------------
- */
+/* ---- what the file holds ------------------------------------------------------------------------------ */
 
 static const char first_conv[] = "blocks.input.w";
 
@@ -172,8 +171,7 @@ static sm_status dvae_spec(const void *self, sm_tokenizer_spec *out, sm_error *e
   return SM_OK;
 }
 
-/* ---- weights and targets ---------------------------------------------------------------------------------
- */
+/* ---- weights and targets ------------------------------------------------------------------------------ */
 
 static void dvae_declare_frozen(const void *self, const sm_params *frozen) {
   dvae_declare_encoder(frozen, &((const dvae *)self)->shape);

@@ -1,5 +1,5 @@
-/* bad_create.c — three maskers whose create goes wrong: with a reason, without one, and when memory runs out.
- */
+/* bad_create.c — three maskers whose create goes wrong: with a reason, without one, and
+ * when memory runs out. */
 #include "masker.h"
 
 struct greedy {

@@ -1,5 +1,5 @@
-/* bad_options.c — the first plugin is sound, the second's default lies outside its range: neither is taken.
- */
+/* bad_options.c — the first plugin is sound, the second's default lies outside its
+ * range: neither is taken. */
 #include "masker.h"
 
 struct masker {

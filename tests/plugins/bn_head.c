@@ -68,8 +68,7 @@ static void bn_declare_state(const void *self, const sm_head *h) {
 }
 
 /* ---- ops
- * -----------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* x is (R, C) or (B, N, C): rows are items times what stands between. */
 static int64_t width(const sm_tensor *x) { return x->dim[x->ndim - 1]; }
@@ -155,8 +154,7 @@ static const sm_op norm = {
 static const sm_op fixed = {.name = "bn_fixed", .cls = SM_PER_ITEM, .cross = 30, .run = RUN(fixed)};
 
 /* ---- forward
- * -------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* What the update needs of this call's rows, added to those of earlier calls in the step. */
 static void add_up(sums *s, sm_graph *g, sm_tensor *x, sm_tensor *spread, sm_site site) {

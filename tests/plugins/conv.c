@@ -5,8 +5,8 @@
  * ─ patches, their mean: view block 0                  block 1                   block 2 width, H/2 × W/2
  * 2·width, H/4 × W/4          2·width, H/4 × W/4
  *
- * A cell is 4 × 4 pixels: those of a hidden one are replaced by a learned colour before any window sees them.
- */
+ * A cell is 4 × 4 pixels: those of a hidden one are replaced by a learned colour before
+ * any window sees them. */
 #include <smalti/plugin.h>
 
 #include <smalti/op.h>
@@ -49,8 +49,7 @@ static sm_status conv_spec(const void *self, int height, int width, sm_backbone_
 }
 
 /* ---- parameters
- * ----------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void declare_conv(const sm_params *p, const char *name, int64_t out, int64_t in) {
   char full[64];
@@ -144,8 +143,7 @@ static sm_tensor *hide_cells(sm_graph *g, sm_tensor *x, sm_tensor *mask, sm_tens
 }
 
 /* ---- forward
- * -------------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static sm_tensor *window(sm_graph *g, const sm_params *p, const char *name, sm_tensor *x, int height,
                          int width) {

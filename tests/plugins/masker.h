@@ -1,5 +1,5 @@
-/* masker.h — a masker that hides nothing, for the plugins that only tests load: each spoils one thing of it.
- */
+/* masker.h — a masker that hides nothing, for the plugins that only tests load: each spoils
+ * one thing of it. */
 #ifndef TEST_PLUGINS_MASKER_H
 #define TEST_PLUGINS_MASKER_H
 

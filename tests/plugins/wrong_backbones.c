@@ -5,7 +5,7 @@
 #undef smalti_module
 #undef sm_abi_note_
 
-/* ---- wrong answers to spec: of a field that says what it is, or of one that build then does not keep to --- */
+/* ---- wrong answers to spec: of a field that says what it is, or of one that build then does not keep to */
 
 #define WRONG_SPEC(name, mistake)                                                                        \
   static sm_status name(const void *self, int height, int width, sm_backbone_spec *out, sm_error *err) { \

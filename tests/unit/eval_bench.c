@@ -11,8 +11,7 @@
 int eval_stop_after, eval_asked;
 static bool stop(void) { return ++eval_asked == eval_stop_after; }
 
-/* ---- stripes ---------------------------------------------------------------------------------------------
- */
+/* ---- stripes ------------------------------------------------------------------------------------------ */
 
 static int64_t s_count(const void *self) { return ((const stripes *)self)->n; }
 static int s_label(const void *self, int64_t i) {
@@ -59,8 +58,7 @@ const sm_dataset_ops stripes_ops = {.count = s_count,
                                     .read = s_read,
                                     .hash = s_hash};
 
-/* ---- a network and its evaluator -------------------------------------------------------------------------
- */
+/* ---- a network and its evaluator ---------------------------------------------------------------------- */
 
 static void make(eval_bench *b, sm_kind kind, const char *name, const char *yaml, sm_instance *to) {
   sm_error err = {0};

@@ -10,7 +10,7 @@
 #define MAX_JSON 64
 
 struct golden {
-  char path[1024];
+  char path[2048];
   uint8_t *bytes;
   size_t size, data; /* data: where the tensors begin */
   cJSON *header;

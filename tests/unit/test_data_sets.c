@@ -431,8 +431,8 @@ static int mean_and_spread(const sm_image *image, float *x) {
   return 6;
 }
 
-/* What differs from the corners' colour, moved to the middle and brought to one size: a crude eye for form.
- */
+/* What differs from the corners' colour, moved to the middle and brought to one size: a
+ * crude eye for form. */
 static int outline(const sm_image *image, float *x) {
   enum { GRID = 16 };
   const int side = image->width, corners[4] = {0, side - 1, side * (side - 1), side * side - 1};

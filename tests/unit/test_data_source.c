@@ -201,8 +201,8 @@ static void test_decoding_at_a_fraction(void **state) {
   sm_image_free(&part);
 }
 
-/* A picture that is to be turned shrinks only by what divides its sides, and is asked about as it will stand.
- */
+/* A picture that is to be turned shrinks only by what divides its sides, and is asked about
+ * as it will stand. */
 static void test_turned_pictures(void **state) {
   static const uint8_t exif[] = {0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'I', 'I', '*', 0, 8, 0, 0, 0, 1,
                                  0,    0x12, 1, 3,  0,   1,   0,   0,   0, 6, 0,   0,   0,   0, 0, 0, 0};

@@ -1,8 +1,8 @@
 /* test_dvae.c — DALL·E's encoder and decoder (plugins/dvae_net.h) against the published one's numbers and
  * against loops written here; the tokenizer that runs the encoder, and the files it refuses.
  *
- * With a path as argument, and a seed, it only writes a small encoder there, for tests from the command line.
- */
+ * With a path as argument, and a seed, it only writes a small encoder there, for tests
+ * from the command line. */
 #include <math.h>
 #include <unistd.h>
 
@@ -404,8 +404,7 @@ static void published_logits_and_ids(void **state) {
 }
 
 /* ---- files
- * -----------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void refused(const char *file, sm_status code, const char *message, const char *hint) {
   bench b;

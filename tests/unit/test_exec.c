@@ -73,8 +73,7 @@ static void groups_in_fours(void **state) {
   }
 }
 
-/* ---- the back end's traits -------------------------------------------------------------------------------
- */
+/* ---- the back end's traits ---------------------------------------------------------------------------- */
 
 /* y = gelu(2·gelu(x)) as a back end allows it to be planned; the values, and what the plan takes. */
 static double *run_on(const sm_backend *backend, sm_plan_report *report) {

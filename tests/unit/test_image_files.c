@@ -598,8 +598,7 @@ static void test_mutated(void **state) {
   sm_image_free(&out);
 }
 
-/* ---- all tests -------------------------------------------------------------------------------------------
- */
+/* ---- all tests ---------------------------------------------------------------------------------------- */
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_jpeg_round_trip),

@@ -340,8 +340,8 @@ static void test_eval_crop_by_hand(void **state) {
   check_eval_crop(&in, 24, 20, 30, 36, 24, 3, 2);
   /* 20 x 20 by 24/20 is 24 x 24: 24 rows, 24 · 60/40 = 36 columns */
   check_eval_crop(&in, 24, 20, 20, 36, 24, 8, 2);
-  /* 10 x 40 by 11/10 is 11 x 44: the width decides, 44 · 40/60 = 29.3 rows; (29 - 10)/2 = 9.5, to the even 10
-   */
+  /* 10 x 40 by 11/10 is 11 x 44: the width decides, 44 · 40/60 = 29.3 rows; (29 - 10)/2 = 9.5,
+   * to the even 10 */
   check_eval_crop(&in, 11, 10, 40, 44, 29, 2, 10);
   /* 40 x 10: 44 rows, 44 · 60/40 = 66 columns */
   check_eval_crop(&in, 11, 40, 10, 66, 44, 28, 2);
@@ -387,8 +387,8 @@ static void test_blur_by_hand(void **state) {
   assert_int_equal(sm_image_blur(&image, 100, scratch, &err),
                    SM_OK); /* nor does any radius change a constant */
   for (int i = 0; i < 19 * 7 * 3; i++) assert_int_equal(image.rgb[i], 90);
-  /* Radius sqrt(2): box width 3, so three passes spread one dot as (1 3 6 7 6 3 1) / 27, rounded each time.
-   */
+  /* Radius sqrt(2): box width 3, so three passes spread one dot as (1 3 6 7 6 3 1) /
+   * 27, rounded each time. */
   memset(image.rgb, 0, 19 * 7 * 3);
   for (int y = 0; y < 7; y++) memset(image.rgb + 3 * (y * 19 + 9), 243, 3);
   assert_int_equal(sm_image_blur(&image, sqrt(2.0), scratch, &err), SM_OK);

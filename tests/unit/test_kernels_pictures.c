@@ -6,8 +6,7 @@ static void set_window(sm_node *n, int64_t height, int64_t width, int64_t side) 
   n->i[0] = height, n->i[1] = width, n->i[2] = side;
 }
 
-/* ---- convolution ----------------------------------------------------------------------------------------
- */
+/* ---- convolution ------------------------------------------------------------------------------------- */
 
 /* Height, width, window, C, O: windows larger than the picture, more columns than one tile, more rows than
  * one chunk. */
@@ -62,8 +61,7 @@ static void convolution_of_known_numbers(void **state) {
   end();
 }
 
-/* ---- ReLU, pooling, up-sampling -------------------------------------------------------------------------
- */
+/* ---- ReLU, pooling, up-sampling ---------------------------------------------------------------------- */
 
 static void resampling_kernels(void **state) {
   static const int64_t sides[][3] = {{2, 2, 1}, {4, 2, 19}, {6, 8, 64}};
@@ -93,8 +91,7 @@ static void resampling_kernels(void **state) {
   }
 }
 
-/* ---- discrete codes -------------------------------------------------------------------------------------
- */
+/* ---- discrete codes ---------------------------------------------------------------------------------- */
 
 static void code_kernels(void **state) {
   static const int64_t widths[] = {1, 5, 64, 130, 1025};

@@ -17,8 +17,8 @@ static void plain(int op, const sm_node *n, int64_t range) {
 
 static void cross_entropy_of_known_numbers(void **state) {
   begin(SM_F64);
-  /* s = softmax(ln 1, ln 2, ln 5) = (1, 2, 5)/8; the target with shift (1, 1, 1) and scale 2 is (1, 4, 1)/6
-   */
+  /* s = softmax(ln 1, ln 2, ln 5) = (1, 2, 5)/8; the target with shift (1, 1, 1) and scale 2
+   * is (1, 4, 1)/6 */
   sm_tensor *z = items(DIMS(1, 3)), *t = whole(DIMS(1, 3)), *shift = whole(DIMS(3)),
             *first = blank(SM_I32, DIMS(3));
   fill_with(z, (double[]){log(1) / 10, log(2) / 10, log(5) / 10});

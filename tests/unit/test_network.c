@@ -171,8 +171,7 @@ static void test_targets(void **state) {
   check_targets(", labels: soft, temperature: 0.5, center: true", SM_SET_TEACHER, 2, true);
 }
 
-/* ---- what a recipe hears ---------------------------------------------------------------------------------
- */
+/* ---- what a recipe hears ------------------------------------------------------------------------------ */
 
 static void ask(const char *options, sm_status status, const char *message, const char *hint) {
   sm_error err = {0};
@@ -210,8 +209,7 @@ static void test_spec_and_refusals(void **state) {
 #undef OPTIONS
 }
 
-/* ---- the handle ------------------------------------------------------------------------------------------
- */
+/* ---- the handle --------------------------------------------------------------------------------------- */
 
 enum { SIDE = 16, BATCH = 2, PIXELS = 3 * SIDE * SIDE };
 

@@ -57,8 +57,7 @@ static void values_are_converted(void **state) {
   sm_graph_free(g);
 }
 
-/* ---- rows behind a list ----------------------------------------------------------------------------------
- */
+/* ---- rows behind a list ------------------------------------------------------------------------------- */
 
 enum { B = 4, CELLS = 3, PREFIX = 2, T = PREFIX + CELLS };
 
@@ -138,8 +137,7 @@ static void rows_that_cannot_be(void **state) {
   sm_graph_free(g);
 }
 
-/* ---- pairs -----------------------------------------------------------------------------------------------
- */
+/* ---- pairs -------------------------------------------------------------------------------------------- */
 
 static void pairs_that_do_not_fit(void **state) {
   begin(SM_F32);

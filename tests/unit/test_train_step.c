@@ -205,8 +205,8 @@ static void test_losses(void **state) {
   check_step(&(setting){.mim = ", normalize: patch", .by_patch = true, .micro = 2}, .4);
 }
 
-/* Appendix B of the iBOT paper, (c): patches of local views are hidden too, and the teacher sees these whole.
- */
+/* Appendix B of the iBOT paper, (c): patches of local views are hidden too, and the
+ * teacher sees these whole. */
 static void test_masked_local_views(void **state) {
   check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 3}, .4);
   check_step(&(setting){.masked = SM_MASKED_ALL, .locals = 3}, 0); /* nothing hidden: 0, and centres move */

@@ -73,10 +73,10 @@ typedef struct sm_backbone_out {
   sm_tensor *view;                    /* (B, D), after the final norm                                     */
   sm_tensor *patches;                 /* (B, N, D), or (rows, D) where `only` was given                   */
   sm_block_out block[SM_WISHES_MAX];  /* one per wish                                                     */
-  sm_tensor *attention; /* (B, heads, N): softmax weights from the view to each patch; a row adds up to 1 less
-                           what goes to anything that is no patch                                */
-  sm_tensor
-      *qkv; /* (B, N, 3·D): queries, keys and values of the patches, as q|k|v, heads contiguous in each */
+  /* (B, heads, N): softmax weights from the view to each patch; a row adds up to 1 less what goes to anything
+   * that is no patch. */
+  sm_tensor *attention;
+  sm_tensor *qkv; /* (B, N, 3·D): queries, keys and values of the patches: q|k|v, heads contiguous in each */
 } sm_backbone_out;
 
 typedef struct sm_backbone_ops {

@@ -100,8 +100,8 @@ void sm_text_free(sm_text *); /* frees and zeroes */
 /* "1.5 GiB", "320 KiB"; "1 h 02 min", "3.4 s"; into buf, returns buf. */
 char *sm_human_bytes(double bytes, char *buf, size_t size);
 char *sm_human_seconds(double seconds, char *buf, size_t size);
-/* Shortest decimal text that reads back to the same double ("0.1", not "0.10000000000000001"); returns buf.
- */
+/* Shortest decimal text that reads back to the same double ("0.1",
+ * not "0.10000000000000001"); returns buf. */
 char *sm_double_text(double, char *buf, size_t size);
 /* Whole-text decimal numbers only: false on rest, space, overflow, "nan", "inf", or empty; then the value is
  * untouched. */

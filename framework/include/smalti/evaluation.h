@@ -21,8 +21,7 @@ extern "C" {
 struct sm_eval_context;
 
 /* ---- pictures
- * ----------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* What a split ("train", "test") holds, known without reading a picture. It lives until run returns, or the
  * part changes. */
@@ -85,8 +84,7 @@ sm_status sm_pictures_next(sm_pictures *, sm_picture_batch *, sm_error *);
 void sm_pictures_close(sm_pictures *);
 
 /* ---- features
- * ----------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 typedef enum { SM_POOL_CLS, SM_POOL_MEAN, SM_POOL_BOTH } sm_pool_mode;
 typedef struct sm_features {
@@ -110,8 +108,7 @@ typedef struct sm_feature_spec {
 } sm_feature_spec;
 
 /* ---- figures
- * -----------------------------------------------------------------------------------------------------------
- */
+ * -------------------------------------------------------------------------------------------------------- */
 
 typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", percent */
 typedef struct sm_interval {

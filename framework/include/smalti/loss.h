@@ -9,13 +9,17 @@
  * over the whole *step*, so micro-batches add up to the same gradient. Rows are numbered like this (2
  * pictures, G = 2 global views):
  *
- *   site view    row = picture · V + view                      site patch    hidden patches in order of
- * (picture, view, patch)
+ *   site view: row = picture · V + view
  *
- *     picture   0  0  1  1                                       picture     0  0  0  0  1  1 …
- *     view      0  1  0  1                                       view        0  0  0  1  0  0 …
- *     row       0  1  2  3                                       row         0  1  2  3  4  5 …   masked[] =
- * 3, 1, …
+ *     picture   0  0  1  1
+ *     view      0  1  0  1
+ *     row       0  1  2  3
+ *
+ *   site patch: hidden patches in order of (picture, view, patch); here masked[] = 3, 1, …
+ *
+ *     picture   0  0  0  0  1  1 …
+ *     view      0  0  0  1  0  0 …
+ *     row       0  1  2  3  4  5 …
  *
  * Prediction rows are those of the pass: V = G in the pass over global views, V = L in that over local ones.
  * Target rows of site view are always those of the G global views; target rows of site patch have the numbers
@@ -36,9 +40,8 @@ extern "C" {
 typedef struct sm_loss_spec {
   uint32_t forms; /* SM_TARGET_… it accepts, or'ed; 0: it wants no target */
   sm_site site;
-  bool local_views; /* it also looks at local views; site patch: at their hidden patches, where there are any
-                     */
-  bool features; /* it reads the backbone's features and not a head's logits                                */
+  bool local_views; /* it also looks at local views; site patch: at their hidden patches, if any */
+  bool features; /* it reads the backbone's features and not a head's logits */
   bool whole_step; /* a row's loss depends on other rows of its step: train.micro_batch is refused */
 } sm_loss_spec;
 

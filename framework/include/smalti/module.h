@@ -9,8 +9,8 @@
  * Versions: a module carries the number of the plugin interface it was built for in an ELF note, and is
  * refused by it before anything of it runs. 0.x: the minor number must be equal, so build your plugins again
  * with each new smalti. Threads are named at each callback: [main] the thread that runs the program, [build]
- * the same while graphs are built, [worker] any loader thread, several at once. Modules are never unloaded.
- */
+ * the same while graphs are built, [worker] any loader thread, several at once.
+ * Modules are never unloaded. */
 #ifndef SMALTI_MODULE_H
 #define SMALTI_MODULE_H
 
@@ -30,8 +30,7 @@ typedef enum {
 } sm_kind;
 const char *sm_kind_name(sm_kind);   /* "backbone" … */
 
-/* ---- options --------------------------------------------------------------------------------------------
- */
+/* ---- options ----------------------------------------------------------------------------------------- */
 
 typedef enum {
   SM_OPT_INT,      /* int64_t                                            */
@@ -78,8 +77,7 @@ typedef struct sm_option {
 #define SM_SCHEDULE(T, field, name, def, min, max, unit, doc) \
   {name, SM_OPT_SCHEDULE, offsetof(T, field), def, min, max, NULL, unit, doc}
 
-/* ---- descriptor -----------------------------------------------------------------------------------------
- */
+/* ---- descriptor -------------------------------------------------------------------------------------- */
 
 /* The program that runs the plugin, as its registry of plugins: what sm_network_open (network.h) needs to
  * find those of an earlier run. Opaque, and lives as long as the instance. */

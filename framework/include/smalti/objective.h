@@ -47,8 +47,8 @@ typedef struct sm_show {
   sm_graph *graph;        /* run the passes of build_show                                                   */
   const char
       *folder;  /* of the run: pictures are written into it (sm_image_write_png), the report shows all PNGs */
-  int pictures; /* that there are in env.pictures, 1 … its capacity: test pictures, or else training pictures
-                 */
+  /* that there are in env.pictures, 1 … its capacity: test pictures, or else training pictures */
+  int pictures;
 } sm_show;
 
 typedef struct sm_objective_ops {

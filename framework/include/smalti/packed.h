@@ -85,8 +85,8 @@ int sm_packed_classes(const sm_packed *);
 const char *sm_packed_class_name(const sm_packed *, int c);
 /* The picture without looking at its pixels. Everything points into the file. */
 sm_packed_picture sm_packed_at(const sm_packed *, int64_t index);
-/* Its pixels, compared with their checksum when they are asked for the first time. NULL, SM_EFORMAT: damaged.
- */
+/* Its pixels, compared with their checksum when they are asked for the first
+ * time. NULL, SM_EFORMAT: damaged. */
 const uint8_t *sm_packed_pixels(const sm_packed *, int64_t index, sm_error *);
 /* Of everything in the file, pixels included (through their checksums). */
 uint64_t sm_packed_hash(const sm_packed *);

@@ -48,8 +48,8 @@ typedef struct sm_st_writer sm_st_writer;
 
 typedef enum {
   SM_ST_AS_DECLARED, /* data in the order of declaration */
-  SM_ST_SORTED /* wider elements first, then by name (reference order): tensors are aligned to their elements
-                */
+  /* wider elements first, then by name (reference order): tensors are aligned to their elements */
+  SM_ST_SORTED
 } sm_st_order;
 
 sm_st_writer *sm_st_create(const char *path, sm_st_order, sm_error *); /* NULL on error */

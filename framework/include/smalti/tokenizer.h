@@ -26,8 +26,8 @@ extern "C" {
 /* For each global view, a second rendering made for the tokenizer: the same crop box and flip, and the same
  * changes of colour unless `plain`, in its own size and range of values. */
 typedef struct sm_own_view {
-  int pixels; /* side of one mask cell: the view is rows·pixels high and cols·pixels wide; 0: as the student's
-               */
+  /* side of one mask cell: the view is rows·pixels high and cols·pixels wide; 0: as the student's */
+  int pixels;
   sm_filter filter;
   float mean[3], std[3]; /* value = (x - mean)/std of x in [0, 1]; mean 0 and std 1 leave [0, 1] */
   bool plain;            /* crop and flip only */

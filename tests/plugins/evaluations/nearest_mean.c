@@ -48,8 +48,7 @@ static sm_status build(running *r, sm_error *err) {
   return status ? status : sm_graph_allocate(g, err);
 }
 
-/* ---- what is done with a picture ------------------------------------------------------------------------
- */
+/* ---- what is done with a picture --------------------------------------------------------------------- */
 
 static void learn(running *r, const float *view, int32_t label) {
   if (label < 0) return;
@@ -98,8 +97,7 @@ static sm_status each(running *r, const char *split, void (*what)(running *, con
   return status;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------
- */
+/* ---- the whole ----------------------------------------------------------------------------------------- */
 
 static sm_status begin(running *r, sm_error *err) {
   sm_picture_list train, test;
