@@ -2,16 +2,17 @@
  * as ops and parameters: the part that the tokenizer `dvae` and the objective that trains one have in common.
  *
  *   encoder   conv 7×7: 3 → hidden; groups g = 0, 1, … of `blocks` blocks of hidden·2^g channels, 2×2
- * max-pooling after all but the last; ReLU; conv 1×1 → vocabulary decoder   conv 1×1: vocabulary → 128; the
- * same groups from wide to narrow, nearest up-sampling ×2 after all but the last; ReLU; conv 1×1 → 6 (mean
- * and scale of three colours) block     id(x) + res(x)/(groups·blocks)²; id is x, or a conv 1×1 where the
- * width changes; res is four times ReLU and convolution through a quarter of the width, of sides 3, 3, 3, 1
- * (encoder) or 1, 3, 3, 3 (decoder)
+ *             max-pooling after all but the last; ReLU; conv 1×1 → vocabulary
+ *   decoder   conv 1×1: vocabulary → 128; the same groups from wide to narrow, nearest up-sampling ×2 after
+ *             all but the last; ReLU; conv 1×1 → 6 (mean and scale of three colours)
+ *   block     id(x) + res(x)/(groups·blocks)²; id is x, or a conv 1×1 where the width changes; res is four
+ *             times ReLU and convolution through a quarter of the width, of sides 3, 3, 3, 1 (encoder) or 1,
+ *             3, 3, 3 (decoder)
  *
- * Every convolution keeps the size of the picture and has a bias. Structure, names of parameters and initial
- * values are those of openai/DALL-E (dall_e/encoder.py, decoder.py, utils.py), where hidden = 256, groups =
- * 4, blocks = 2, vocabulary = 8192. Pictures lie as tokens (B, height·width, channels). Nobody owns anything
- * here: tensors belong to the graph. */
+ * Every convolution keeps the size of the picture and has a bias. Structure, names of parameters and
+ * initial values are those of openai/DALL-E (dall_e/encoder.py, decoder.py, utils.py), where hidden = 256,
+ * groups = 4, blocks = 2, vocabulary = 8192. Pictures lie as tokens (B, height·width, channels). Nobody
+ * owns anything here: tensors belong to the graph. */
 #ifndef SMALTI_PLUGIN_DVAE_NET_H
 #define SMALTI_PLUGIN_DVAE_NET_H
 

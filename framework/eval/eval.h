@@ -3,12 +3,13 @@
  *   pictures      pictures.c, subset.*                          splits, parts of them, centres and crops
  *   features      features*                                     one row per picture, kept for all evaluations
  *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*, figures,
- * partitions assigned fine-tuning   finetune.c, tune_* context       context.c, evaluator.h an evaluator, and
- * plugins that it runs
+ *                 partitions assigned
+ *   fine-tuning   finetune.c, tune_*
+ *   context       context.c, evaluator.h                        an evaluator, and plugins that it runs
  *
- * A room uses only those above it; the protocols (linear, logistic, assigned, fine-tuning) get what they need
- * from the context that they are handed, as a plugin would. An evaluator borrows network, data sets and pool;
- * it owns the features that it has made. One thread. */
+ * A room uses only those above it; the protocols (linear, logistic, assigned, fine-tuning) get what they
+ * need from the context that they are handed, as a plugin would. An evaluator borrows network, data sets
+ * and pool; it owns the features that it has made. One thread. */
 #ifndef SM_EVAL_H
 #define SM_EVAL_H
 

@@ -6,8 +6,8 @@
  *   names.h        how rows and tensors of a run are called
  *   models.h       the handle of smalti/network.h: own weights, heads, pictures, what is known of it
  *
- * A handle is open (described) → allocated (with weights of its own) → closed; or it wraps the live sets of a
- * run that trains. */
+ * A handle is open (described) → allocated (with weights of its own) → closed; or it wraps the live sets
+ * of a run that trains. */
 #ifndef SM_MODELS_H
 #define SM_MODELS_H
 
@@ -50,17 +50,17 @@ sm_status sm_network_wrap(const sm_network_parts *, sm_network **, sm_error *);
 
 /* ---- what is known of it ------------------------------------------------------------------------------- */
 
-sm_net sm_network_net(const sm_network *); /* never AUTO                                                   */
+sm_net sm_network_net(const sm_network *);              /* never AUTO */
 sm_recipe *sm_network_recipe(const sm_network *);       /* NULL: the file describes itself */
 const char *sm_network_run(const sm_network *);         /* the run folder, or NULL */
 const sm_registry *sm_network_host(const sm_network *); /* that it was opened with, or NULL */
-sm_set *sm_network_set(const sm_network *); /* of the weights it has; NULL: none, or pixels                 */
-const sm_plugin *sm_network_plugin(const sm_network *,
-                                   const void **self); /* of the backbone; NULL: pixels, or wrapped     */
+sm_set *sm_network_set(const sm_network *); /* of the weights it has; NULL: none, or pixels */
+/* Of the backbone; NULL: pixels, or wrapped. */
+const sm_plugin *sm_network_plugin(const sm_network *, const void **self);
 const sm_weights_about *sm_network_about(const sm_network *);   /* what an export says of itself */
 const sm_weights_report *sm_network_report(const sm_network *); /* of loading its own weights */
-bool sm_network_assumed(
-    const sm_network *); /* nothing says how pictures are normalised: ImageNet's is taken               */
+/* Nothing says how pictures are normalised: ImageNet's is taken. */
+bool sm_network_assumed(const sm_network *);
 void sm_network_title(const sm_network *, sm_text *); /* "teacher of runs/demo, step 400" */
 
 /* Its head, bound to what sm_network_declare declared under `params`, or to its own weights (NULL). `room`

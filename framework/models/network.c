@@ -10,8 +10,7 @@
 
 const char *const sm_net_names[] = {"auto", "teacher", "student", "init", "pixels", NULL};
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 static sm_network *network_new(sm_error *err) {
   sm_network *n = sm_calloc(1, sizeof *n);
@@ -144,8 +143,7 @@ sm_head sm_network_head(const sm_network *n, const sm_params *p, sm_head_room *r
   return h;
 }
 
-/* ---- weights
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- weights ------------------------------------------------------------------------------------------- */
 
 static void network_declare_at(const sm_network *n, const network_places *at) {
   if (!n->ops) return;
@@ -266,8 +264,7 @@ sm_status sm_network_allocate(sm_network *n, sm_error *err) {
   return status;
 }
 
-/* ---- graphs
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- graphs -------------------------------------------------------------------------------------------- */
 
 void sm_network_build(const sm_network *n, sm_graph *g, const sm_params *p, const sm_backbone_in *in,
                       sm_backbone_out *out) {
@@ -333,8 +330,7 @@ void sm_network_title(const sm_network *n, sm_text *text) {
   if (n->teacherless) sm_text_add(text, " (the run keeps no teacher)");
 }
 
-/* ---- pictures
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- pictures ------------------------------------------------------------------------------------------ */
 
 static sm_status network_open_split(sm_network *n, const char *path, bool test, sm_error *err) {
   sm_dataset d = {0};

@@ -132,8 +132,7 @@ static sm_status network_head_find_center(sm_network *n, const sm_slot *loss, sm
   return SM_OK;
 }
 
-/* ---- choosing
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- choosing ------------------------------------------------------------------------------------------ */
 
 static sm_status network_head_choose_slot(const sm_network *n, sm_site site, bool strict, sm_slot **slot,
                                           sm_error *err) {

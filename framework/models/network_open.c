@@ -168,8 +168,7 @@ static sm_status network_open_choose_backbone(sm_network *n, const sm_st_reader 
   return SM_OK;
 }
 
-/* ---- sizes
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- sizes --------------------------------------------------------------------------------------------- */
 
 /* What the pictures must be like, from the best source: the file itself, the recipe, ImageNet. */
 static void network_open_take_pictures(sm_network *n) {
@@ -301,8 +300,8 @@ sm_status network_look(sm_network *n, sm_error *err) {
   if (!status && file) status = sm_weights_about_read(file, &n->about, err);
   if (!status) network_open_take_pictures(n);
   if (!status && n->net == SM_NET_PIXELS) {
-    n->about.backbone = NULL, n->about.recipe = "",
-    n->about.net = sm_net_names[n->net]; /* what the file says goes with it */
+    /* what the file says goes with it */
+    n->about.backbone = NULL, n->about.recipe = "", n->about.net = sm_net_names[n->net];
     if (n->recipe)
       n->about.height = n->recipe->views.global_height, n->about.width = n->recipe->views.global_width;
   } else {

@@ -38,8 +38,7 @@ struct sm_network {
   /* its head */
   sm_head head; /* ops NULL: none; bound to nothing */
   bool head_only; /* it is declared for one site, and the file's other rows are left alone */
-  char head_prefix[160], state_prefix[160],
-      center_prefix[160]; /* of names in the file, behind the set's name */
+  char head_prefix[160], state_prefix[160], center_prefix[160]; /* of names in the file, with the set's */
   const char **others; /* beginnings of other heads' names behind head_prefix */
   const char *center;  /* the row that is subtracted from logits, or NULL */
   /* its own weights */

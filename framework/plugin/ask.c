@@ -4,8 +4,7 @@
 
 #include "framework/plugin/registry.h"
 
-/* ---- backbones
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- backbones ----------------------------------------------------------------------------------------- */
 
 static sm_status ask_wrong(const char *name, const char *field, int64_t value, const char *wanted,
                            sm_error *err) {
@@ -67,8 +66,7 @@ void sm_backbone_build(const char *name, const sm_backbone_ops *ops, const void 
   }
 }
 
-/* ---- the others
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the others ---------------------------------------------------------------------------------------- */
 
 sm_status sm_tokenizer_ask(const sm_tokenizer_ops *ops, const void *self, const sm_backbone_spec *backbone,
                            sm_tokenizer_spec *spec, sm_error *err) {

@@ -15,8 +15,7 @@
 
 #include "distil.h"
 
-/* ---- the step
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the step ------------------------------------------------------------------------------------------ */
 
 static void distil_prepare(distil *d, const sm_time *time) {
   const sm_train_config *c = &d->t.c;
@@ -100,9 +99,8 @@ static void distil_report(sm_trainable *t, sm_step_result *r) {
       if (d->stat_sum[i][0] > 0)
         sm_step_put(r, true, d->stat_sum[i][k] / d->stat_sum[i][0], name[k], c->loss[i].slot.name);
   if (!d->late_masks) return;
-  int64_t all =
-      (int64_t)c->globals *
-      d->kind[GLOBAL].cells; /* share of patches that late masks hide, of the views that are masked */
+  /* share of patches that late masks hide, of the views that are masked */
+  int64_t all = (int64_t)c->globals * d->kind[GLOBAL].cells;
   if (d->kind[LOCAL].masked_views) all += (int64_t)c->locals * d->kind[LOCAL].cells;
   sm_step_put(r, true, d->counts[COUNT_HIDDEN] / (d->counts[COUNT_PICTURES] * (double)all), "hidden", "");
 }
@@ -152,8 +150,7 @@ static int distil_sums(sm_trainable *t, sm_step_sum *out, int most) {
   return n;
 }
 
-/* ---- building
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------------------ */
 
 static sm_status distil_build(sm_trainable *t, sm_error *err) {
   distil *d = (distil *)t;

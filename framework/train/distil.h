@@ -47,8 +47,7 @@ typedef struct distil {
   sm_loss_spec loss_spec[SM_SLOTS_MAX];
   sm_tokenizer_spec tokenizer_spec[SM_SLOTS_MAX];
   bool want_teacher;
-  bool late_masks; /* the masker looks at the teacher's attention: PASS_SEE is there, and masks are drawn
-                      after it */
+  bool late_masks; /* the masker looks at the teacher's attention: PASS_SEE is there, masks are drawn after it */
   view_kind kind[KINDS];
   int own[SM_SLOTS_MAX]; /* of each tokenizer: its place in views.own, or -1 */
   row_range state_rows[SM_SLOTS_MAX], frozen_rows[SM_SLOTS_MAX]; /* of each tokenizer in its sets */

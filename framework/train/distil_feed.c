@@ -17,8 +17,7 @@ sm_status sm_distil_lists(distil *d, sm_error *err) {
   return memory ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for what trains");
 }
 
-/* ---- pictures
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- pictures ------------------------------------------------------------------------------------------ */
 
 void sm_distil_feed_pictures(distil *d, int kind, const sm_batch *b, int first, int n) {
   const view_kind *k = &d->kind[kind];
@@ -54,8 +53,7 @@ static void feed_drop(distil *d, const view_kind *k, const sm_batch *b, int firs
   }
 }
 
-/* ---- masks
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- masks --------------------------------------------------------------------------------------------- */
 
 /* (pictures·views, cells), or NULL: nothing is hidden. */
 static const uint8_t *feed_masks_of(const view_kind *k, bool local, const sm_batch *b) {
@@ -111,8 +109,7 @@ static sm_status feed_masks(distil *d, int kind, const sm_batch *b, int first, i
   return feed_hidden(d, k, masks, views, err);
 }
 
-/* ---- pairs
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- pairs --------------------------------------------------------------------------------------------- */
 
 /* The mean of a patch loss is over all views that may have hidden patches: all global ones, also where only
  * one of them is masked in turn, and the local ones where they are. */
@@ -141,8 +138,7 @@ static void feed_pairs(distil *d, int kind, int n) {
   }
 }
 
-/* ---- all of it
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ----------------------------------------------------------------------------------------- */
 
 sm_status sm_distil_feed(distil *d, const sm_batch *b, int first, int n, sm_error *err) {
   const double start = sm_now();

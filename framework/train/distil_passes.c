@@ -1,18 +1,19 @@
 /* framework/train/distil_passes.c — the passes of student and teacher.
  *
  *   teacher         clean global views, and local ones where patches of them are hidden → targets of each
- * tokenizer. Where the masker wants the teacher's attention it is cut in two: *see* runs the backbone,
- * *targets* the rest student         global views: backbone, the heads on the view and on hidden patches
- * only, losses, backward student local   the same for local views update          the states of tokenizers
- * and heads
+ *                   tokenizer. Where the masker wants the teacher's attention it is cut in two: *see* runs
+ *                   the backbone, *targets* the rest
+ *   student         global views: backbone, the heads on the view and on hidden patches only, losses,
+ *                   backward
+ *   student local   the same for local views
+ *   update          the states of tokenizers and heads
  *
  * What a step does with them is in distil.c. */
 #include <stdio.h>
 
 #include "distil.h"
 
-/* ---- inputs
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- inputs -------------------------------------------------------------------------------------------- */
 
 static void passes_inputs(distil *d, int kind) {
   static const struct {
@@ -38,8 +39,7 @@ static void passes_inputs(distil *d, int kind) {
     k->drop = sm_input_real(g, name[kind].drop, 2, (int64_t[]){views, d->t.spec.drop_sites}, k->count);
 }
 
-/* ---- teacher
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- teacher ------------------------------------------------------------------------------------------- */
 
 static void passes_backbone(distil *d, int set, const sm_backbone_in *in, sm_backbone_out *out) {
   sm_backbone_build(d->t.c.backbone.name, d->t.c.backbone.ops, d->t.c.backbone.self, d->t.graph,
@@ -128,8 +128,7 @@ static void passes_build_teacher(distil *d) {
   sm_pass_end(d->t.graph);
 }
 
-/* ---- student
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- student ------------------------------------------------------------------------------------------- */
 
 static const sm_target *passes_target_of(distil *d, int loss, int kind) {
   const sm_train_loss *l = &d->t.c.loss[loss];
@@ -214,8 +213,7 @@ static void passes_build_student(distil *d, int kind) {
   sm_pass_end(g);
 }
 
-/* ---- update
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- update -------------------------------------------------------------------------------------------- */
 
 static void passes_build_update(distil *d) {
   const sm_train_config *c = &d->t.c;

@@ -3,15 +3,15 @@
  *
  *   student  backbone and heads
  *   teacher  the same backbone, and the heads that an online tokenizer runs; nothing where no tokenizer looks
- * at a teacher state    what tokenizers and heads keep between steps (centres, running means), or learn
- * before the first one (codebooks) frozen   weights that tokenizers load from files;
- * not part of checkpoints */
+ *            at a teacher
+ *   state    what tokenizers and heads keep between steps (centres, running means), or learn before the first
+ *            one (codebooks)
+ *   frozen   weights that tokenizers load from files; not part of checkpoints */
 #include <string.h>
 
 #include "distil.h"
 
-/* ---- heads
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- heads --------------------------------------------------------------------------------------------- */
 
 /* Width of a head at a site: what it asks for, else what the joined tokenizer gives. */
 static int sets_head_dim(const distil *d, int head, sm_site site) {
@@ -70,8 +70,7 @@ static void sets_network(distil *d, int which, sm_role role, sm_head *heads) {
   for (int i = 0; i < c->heads; i++) sets_head(d, i, role, d->t.set[which], &heads[i]);
 }
 
-/* ---- tokenizers
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- tokenizers ---------------------------------------------------------------------------------------- */
 
 static sm_params sets_tokenizer_params(distil *d, int set, int tokenizer) {
   return (sm_params){d->t.set[set], sets_prefix(d, "tokenizer", d->t.c.tokenizer[tokenizer].name, "")};
@@ -87,9 +86,8 @@ static void sets_tokenizer(distil *d, int i) {
   row_range *kept = &d->state_rows[i], *fixed = &d->frozen_rows[i];
   int dim[2] = {spec->view_dim, spec->patch_dim};
   if (head >= 0) dim[0] = d->teacher_head[head].view_dim, dim[1] = d->teacher_head[head].patch_dim;
-  else
-    for (int k = 0; k < d->t.c.losses;
-         k++) { /* as wide as the head that is compared with it, where it leaves that open */
+  else /* as wide as the head that is compared with it, where it leaves that open */
+    for (int k = 0; k < d->t.c.losses; k++) {
       const sm_train_loss *l = &d->t.c.loss[k];
       const sm_site site = d->loss_spec[k].site;
       if (l->tokenizer == i && l->head >= 0 && !dim[site]) dim[site] = sets_head_dim(d, l->head, site);
@@ -137,8 +135,7 @@ sm_head sm_distil_head(const sm_trainable *t, int set, sm_site site) {
   return (sm_head){0};
 }
 
-/* ---- all of them
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- all of them --------------------------------------------------------------------------------------- */
 
 sm_status sm_distil_sets(distil *d, sm_error *err) {
   sm_trainable *t = &d->t;

@@ -25,8 +25,7 @@ typedef struct objective {
   double sum;                      /* of the loss */
 } objective;
 
-/* ---- building
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------------------ */
 
 static sm_objective_env objective_env(objective *o, sm_tensor *pictures, sm_tensor *key) {
   return (sm_objective_env){.params = {o->t.set[SM_SET_STUDENT], ""},
@@ -86,8 +85,7 @@ static sm_status objective_build(sm_trainable *t, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- the step
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the step ------------------------------------------------------------------------------------------ */
 
 static sm_status objective_begin(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_error *err) {
   objective *o = (objective *)t;

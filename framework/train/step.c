@@ -1,14 +1,18 @@
 /* framework/train/step.c — one training step, whatever trains. Set it beside Algorithm 1 of the iBOT paper:
  *
- *   for x in loader                      accumulate   x in micro-batches: augmented views u, v come with the
- * batch, u, v = aug(x), mask                             teacher → targets, student → predictions, loss,
- * gradients (distil.c) loss.backward                      reduce       sums of all micro-batches are whole
- *     update(student)                    update       C ← m·C + (1-m)·mean(teacher's outputs), by the OLD
- * weights; teacher = l·teacher + (1-l)·student             clip, AdamW; θ_t ← l·θ_t + (1-l)·θ_s centre report
- * losses, entropies, norms
+ *   Algorithm 1                           here
  *
- * Losses are divided by counts of the whole step, so micro-batches add up to the gradient
- * of one large batch. */
+ *   for x in loader                       accumulate  x in micro-batches; the views u, v come with the batch:
+ *     u, v = aug(x), mask                             teacher → targets, student → predictions, loss,
+ *                                                     gradients (distil.c)
+ *     loss.backward                       reduce      sums of all micro-batches are whole
+ *     update(student)                     update      C ← m·C + (1-m)·mean(teacher's outputs), by the
+ *                                                     OLD weights;
+ *     teacher = l·teacher + (1-l)·student             clip, AdamW; θ_t ← l·θ_t + (1-l)·θ_s
+ *     centre                              report      losses, entropies, norms
+ *
+ * Losses are divided by counts of the whole step, so micro-batches add up to the gradient of one large
+ * batch. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,8 +38,7 @@ sm_status sm_step_gradients(sm_trainable *t, const sm_batch *b, const sm_time *t
   return status;
 }
 
-/* ---- update
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- update -------------------------------------------------------------------------------------------- */
 
 /* The states (centres) want all weights as they were for the targets, so they come first; the teacher follows
  * the student's new values in the optimiser's sweep. Where a gradient is not finite the optimiser touches
@@ -73,8 +76,7 @@ sm_status sm_step(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_st
   return sm_hint(err, NONFINITE_HINT);
 }
 
-/* ---- report
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- report -------------------------------------------------------------------------------------------- */
 
 void sm_step_put(sm_step_result *r, bool mean, double value, const char *fmt, const char *name) {
   if (r->n == SM_METRICS_MAX) return;

@@ -4,8 +4,7 @@
 
 #include "framework/tensor/graph.h"
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 static sm_status trainable_make_sets(sm_trainable *t, sm_error *err) {
   static const char *const name[SM_SETS] = {"student", "teacher", "state", "frozen"};
@@ -76,8 +75,7 @@ void sm_trainable_free(sm_trainable *t) {
   sm_free(t);
 }
 
-/* ---- what it is
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- what it is ---------------------------------------------------------------------------------------- */
 
 int sm_trainable_evaluated(const sm_trainable *t) {
   return t->ema_momentum ? SM_SET_TEACHER : SM_SET_STUDENT;
@@ -113,8 +111,7 @@ int sm_trainable_sums(sm_trainable *t, sm_step_sum *out, int most) {
   return n;
 }
 
-/* ---- passes
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- passes -------------------------------------------------------------------------------------------- */
 
 void sm_trainable_run(sm_trainable *t, int pass, int time) {
   const double start = sm_now();

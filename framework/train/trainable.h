@@ -146,8 +146,7 @@ sm_status sm_trainable_seal(sm_trainable *, sm_error *);
 int sm_trainable_evaluated(const sm_trainable *);
 size_t sm_trainable_bytes(const sm_trainable *); /* of its sets and its graph */
 
-/* ---- the step
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the step ------------------------------------------------------------------------------------------ */
 
 /* One training step on a batch: see step.c. On a non-finite loss or gradient nothing is updated and the error
  * names op, tensor and sample. */

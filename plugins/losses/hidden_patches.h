@@ -3,8 +3,9 @@
  *
  *   picture  over a view's hidden patches, then over all views of the step, those without any too (ibot,
  *            iBOTLoss.forward): weight/(pictures · V · max(1, hidden in the view)). V = G, or G + L where
- * local views are masked too: there each counts as much as a global one, as views do in the official code's
- * sum patch    over all hidden patches of the step: weight/hidden in the step */
+ *            local views are masked too: there each counts as much as a global one, as views do in the
+ *            official code's sum
+ *   patch    over all hidden patches of the step: weight/hidden in the step */
 #ifndef SMALTI_PLUGIN_HIDDEN_PATCHES_H
 #define SMALTI_PLUGIN_HIDDEN_PATCHES_H
 

@@ -3,10 +3,10 @@
  *
  *   loss = Σ over global views of  -weight · mean over pictures of log(‖x - nn‖ + eps)
  *
- * where x are the views' features at length 1 and nn is the row of another picture, of the same view index,
- * with the largest cosine. As dinov2/loss/koleo_loss.py does it, eps = 1e-8 is the least length, and is added
- * to each coordinate of the difference and to the distance. Gradients flow into both ends. A view that has no
- * other row costs nothing. */
+ * where x are the views' features at length 1 and nn is the row of another picture, of the same view
+ * index, with the largest cosine. As dinov2/loss/koleo_loss.py does it, eps = 1e-8 is the least length,
+ * and is added to each coordinate of the difference and to the distance. Gradients flow into both ends. A
+ * view that has no other row costs nothing. */
 #include <smalti/plugin.h>
 
 #include <smalti/op.h>
@@ -118,8 +118,7 @@ static void koleo_vjp(sm_graph *g, sm_node *n) {
 static const sm_op koleo_op = {
     .name = "koleo", .cls = SM_PER_ITEM, .cross = 7, .run = RUN(koleo_forward), .vjp = koleo_vjp};
 
-/* ---- the loss
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the loss ------------------------------------------------------------------------------------------ */
 
 static sm_status koleo_spec(const void *self, sm_loss_spec *out, sm_error *err) {
   (void)self, (void)err;

@@ -6,10 +6,10 @@
  *   penalty: l2         x²                                  MAE (He et al., CVPR 2022)
  *   penalty: l1         |x|                                 SimMIM (Xie et al., CVPR 2022)
  *   penalty: smooth_l1  x²/(2·beta) where |x| < beta, else |x| - beta/2   (Girshick 2015; data2vec, Baevski
- * et al. 2022)
+ *                       et al. 2022)
  *
- * What the mean over patches is over is a choice, as in `mim`: `patch`, over all hidden patches of the step,
- * is what MAE and SimMIM do; `picture`, over each view's hidden patches and then over all views. */
+ * What the mean over patches is over is a choice, as in `mim`: `patch`, over all hidden patches of the
+ * step, is what MAE and SimMIM do; `picture`, over each view's hidden patches and then over all views. */
 #include "hidden_patches.h"
 
 static const char *const penalty_names[] = {

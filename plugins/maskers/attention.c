@@ -6,7 +6,8 @@
  *
  *   high  those with the most attention
  *   hint  the same, but floor(hint · ratio · N) of the floor(hint · N) most attended stay visible, drawn at
- * random low   those with the least
+ *         random
+ *   low   those with the least
  *
  * A ratio is drawn for each view, as the other maskers do; the original draws one for each batch and hides
  * with probability 1/2 (masking_prob), which is ratio: [0, 0.3] here. Of patches with equal attention the

@@ -6,7 +6,7 @@
  *   y = softmax((z + Gumbel noise)/tau)       a relaxed draw; tau falls during training
  *   p = decoder(y)
  *   loss = (-ln f(x | p) + kl_weight · Σ over cells KL(softmax(z) ‖ uniform)) / pixels, mean over the
- * pictures
+ *     pictures
  *
  * f is the logit-Laplace density (appendix A.3), with a location and a scale for each colour of each pixel;
  * with `reconstruction: l2` the first term is the squared error of the locations. `pixels` counts colours, so

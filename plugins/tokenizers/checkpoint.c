@@ -1,14 +1,15 @@
 /* checkpoint — an earlier run names the patches: its network, frozen, looks at the clean view.
  *
  *   argmax    ids: the likeliest of its head's K tokens, argmax(z) (row 4 of iBOT's Table 9: "each patch can
- * be tokenized by the argmax of its output", App. F) soft      its distribution, softmax((z - c)/temperature)
+ *             be tokenized by the argmax of its output", App. F)
+ *   soft      its distribution, softmax((z - c)/temperature)
  *   features  its tokens as vectors, after the final norm, without a head
  *
- * A DINO has a layer for [CLS] only; applied to patches it names them too (App. G.1), so that is the default
- * (`site: view`). With `center` the centre c that the run kept is subtracted, also before the argmax.
- * Weights, options, normalisation and patch size come from the run's folder (smalti/network.h); its view is
- * cut from the same box into as many of its own patches as the student has, which changes its size where
- * patch sizes differ. */
+ * A DINO has a layer for [CLS] only; applied to patches it names them too (App. G.1), so that is the
+ * default (`site: view`). With `center` the centre c that the run kept is subtracted, also before the
+ * argmax. Weights, options, normalisation and patch size come from the run's folder (smalti/network.h);
+ * its view is cut from the same box into as many of its own patches as the student has, which changes its
+ * size where patch sizes differ. */
 #include <smalti/network.h>
 #include <smalti/tokenizer.h>
 

@@ -4,10 +4,10 @@
  *   t = norm of the mean over the blocks of norm(output of the block, before the final norm)
  *
  * Norms have no gain; they divide by sqrt(var + 1e-5). `layer` is over the numbers of a patch, `instance`
- * over the patches of a view, number by number, as torch.nn.functional has them (fairseq, data2vec_vision.py:
- * layer_norm_target_layer, instance_norm_target_layer, layer_norm_targets, instance_norm_targets). Vectors
- * are as long as the backbone is wide, so the head's out_dim is left 0; `mim_regression` with penalty
- * smooth_l1 compares them. */
+ * over the patches of a view, number by number, as torch.nn.functional has them (fairseq,
+ * data2vec_vision.py: layer_norm_target_layer, instance_norm_target_layer, layer_norm_targets,
+ * instance_norm_targets). Vectors are as long as the backbone is wide, so the head's out_dim is left 0;
+ * `mim_regression` with penalty smooth_l1 compares them. */
 #include <smalti/plugin.h>
 
 #include <smalti/op.h>
@@ -82,8 +82,7 @@ static sm_tensor *data2vec_norm(sm_graph *g, sm_tensor *x, int norm) {
   return y;
 }
 
-/* ---- targets
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- targets ------------------------------------------------------------------------------------------- */
 
 /* What looks at each patch alone is done for hidden ones only. */
 static void data2vec_build_local(void *self, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen,

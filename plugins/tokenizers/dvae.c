@@ -8,9 +8,9 @@
  * four groups is 8 pixels a patch, 112 in place of 224 (Bao et al., BEiT, ICLR 2022: dataset_folder,
  * second_interpolation lanczos). m is that view's normalisation.
  *
- * Weights are a safetensors file with OpenAI's names, perhaps behind a common beginning ("encoder."), or the
- * run folder of a dVAE that smalti trained. What the shapes of its tensors say is the encoder's size; nothing
- * else needs saying. */
+ * Weights are a safetensors file with OpenAI's names, perhaps behind a common beginning ("encoder."), or
+ * the run folder of a dVAE that smalti trained. What the shapes of its tensors say is the encoder's size;
+ * nothing else needs saying. */
 #include <smalti/network.h>
 #include <smalti/safetensors.h>
 #include <smalti/tokenizer.h>

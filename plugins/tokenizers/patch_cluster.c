@@ -2,10 +2,10 @@
  *
  *   id = argmin_k |x - c_k|² = argmax_k (x·c_k - |c_k|²/2),   x the patch's 3·P·P values in [0, 1]
  *
- * The centroids c are found before the first step of a run, by k-means (k-means++ seeds, Lloyd's iterations)
- * on a sample of patches of training pictures, at most 16 of each, cut as in training. They are the
- * tokenizer's state: part of checkpoints, never moved again. The right-hand form is one product and an
- * argmax. */
+ * The centroids c are found before the first step of a run, by k-means (k-means++ seeds, Lloyd's
+ * iterations) on a sample of patches of training pictures, at most 16 of each, cut as in training. They
+ * are the tokenizer's state: part of checkpoints, never moved again. The right-hand form is one product
+ * and an argmax. */
 #include <math.h>
 
 #include <smalti/measure.h>

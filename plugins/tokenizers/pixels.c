@@ -1,9 +1,11 @@
 /* pixels — the target of a patch is the patch itself: 3·P·P numbers, channel by channel.
  *
  *   normalize: view   as the student's view is normalised, by the recipe's mean and deviation: SimMIM's
- * target (Xie et al., CVPR 2022; main loss in models/simmim.py) normalize: unit   values in [0, 1] normalize:
- * patch  (x - mean)/sqrt(var + 1e-6) with mean and variance over all numbers of the patch, the variance with
- * n - 1 below: MAE's norm_pix_loss (He et al., CVPR 2022; models_mae.py, forward_loss)
+ *                     target (Xie et al., CVPR 2022; main loss in models/simmim.py)
+ *   normalize: unit   values in [0, 1]
+ *   normalize: patch  (x - mean)/sqrt(var + 1e-6) with mean and variance over all numbers of the patch, the
+ *                     variance with n - 1 below: MAE's norm_pix_loss (He et al., CVPR 2022; models_mae.py,
+ *                     forward_loss)
  *
  * Layer norm divides by sqrt(v + eps) with the variance over n. With var = v·n/(n - 1), the form above is
  * layer norm with eps = 1e-6·(n - 1)/n, times sqrt((n - 1)/n), which is how it is made here.

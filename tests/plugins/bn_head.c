@@ -67,8 +67,7 @@ static void bn_declare_state(const void *self, const sm_head *h) {
   }
 }
 
-/* ---- ops
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- ops ----------------------------------------------------------------------------------------------- */
 
 /* x is (R, C) or (B, N, C): rows are items times what stands between. */
 static int64_t width(const sm_tensor *x) { return x->dim[x->ndim - 1]; }
@@ -153,8 +152,7 @@ static const sm_op norm = {
     .name = "bn", .cls = SM_TILES, .tiles = columns, .vjp = norm_vjp, .run = RUN(norm)};
 static const sm_op fixed = {.name = "bn_fixed", .cls = SM_PER_ITEM, .cross = 30, .run = RUN(fixed)};
 
-/* ---- forward
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- forward ------------------------------------------------------------------------------------------- */
 
 /* What the update needs of this call's rows, added to those of earlier calls in the step. */
 static void add_up(sums *s, sm_graph *g, sm_tensor *x, sm_tensor *spread, sm_site site) {

@@ -1,12 +1,15 @@
 /* conv — a small convolutional network as a backbone: no class token, no attention, three blocks of two
  * widths on grids of their own. It is what a plugin's author would write, with public headers only.
  *
- *   pixels ─ hide cells ─ conv 3×3 ─ relu ─ pool ┬─ conv 3×3 ─ relu ─ pool ┬─ + conv 3×3 of the norm ┬─ norm
- * ─ patches, their mean: view block 0                  block 1                   block 2 width, H/2 × W/2
- * 2·width, H/4 × W/4          2·width, H/4 × W/4
+ *   pixels ─ hide cells ─ conv 3×3 ─ relu ─ pool    block 0: width, H/2 × W/2
+ *          ─ conv 3×3 ─ relu ─ pool                   block 1: 2·width, H/4 × W/4
+ *          ─ + conv 3×3 of the norm                   block 2: 2·width, H/4 × W/4
+ *          ─ norm
  *
- * A cell is 4 × 4 pixels: those of a hidden one are replaced by a learned colour before
- * any window sees them. */
+ * The normed patches are what it gives, and their mean is the view.
+ *
+ * A cell is 4 × 4 pixels: those of a hidden one are replaced by a learned colour before any window sees
+ * them. */
 #include <smalti/plugin.h>
 
 #include <smalti/op.h>
@@ -48,8 +51,7 @@ static sm_status conv_spec(const void *self, int height, int width, sm_backbone_
   return SM_OK;
 }
 
-/* ---- parameters
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- parameters ---------------------------------------------------------------------------------------- */
 
 static void declare_conv(const sm_params *p, const char *name, int64_t out, int64_t in) {
   char full[64];
@@ -142,8 +144,7 @@ static sm_tensor *hide_cells(sm_graph *g, sm_tensor *x, sm_tensor *mask, sm_tens
   return y;
 }
 
-/* ---- forward
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- forward ------------------------------------------------------------------------------------------- */
 
 static sm_tensor *window(sm_graph *g, const sm_params *p, const char *name, sm_tensor *x, int height,
                          int width) {

@@ -1,11 +1,13 @@
 /* iofail.c — makes chosen system calls of a program fail, or sends it a signal there, to see how it takes it.
  * For tests, by LD_PRELOAD:
  *
- *   SMALTI_IOFAIL=CALL:K:HOW[:PATH]    CALL  open read write pwrite fsync rename close
- *                                      K     the K-th such call ("3"), or that and all after it ("3+")
- *                                      HOW   it fails: EIO ENOSPC EINTR EDQUOT EACCES EMFILE ENOENT; it moves
- * half of the bytes: short; the program gets a signal before it: KILL TERM INT USR1 STOP PATH  count only
- * calls on files with this text in their path; that of a pipe is pipe:[NUMBER]
+ *   SMALTI_IOFAIL=CALL:K:HOW[:PATH]
+ *
+ *     CALL  open read write pwrite fsync rename close
+ *     K     the K-th such call ("3"), or that and all after it ("3+")
+ *     HOW   it fails: EIO ENOSPC EINTR EDQUOT EACCES EMFILE ENOENT; it moves half of the bytes: short; the
+ *           program gets a signal before it: KILL TERM INT USR1 STOP
+ *     PATH  count only calls on files with this text in their path; that of a pipe is pipe:[NUMBER]
  *
  * Only calls made through the C library's public names are seen, not those that stdio makes inside it. A
  * failing close does close, as on Linux. Nothing is printed; whether the call was reached is told by the

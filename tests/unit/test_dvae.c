@@ -403,8 +403,7 @@ static void published_logits_and_ids(void **state) {
   }
 }
 
-/* ---- files
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 static void refused(const char *file, sm_status code, const char *message, const char *hint) {
   bench b;

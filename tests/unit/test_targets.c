@@ -86,8 +86,7 @@ static void close_bench(bench *b, sm_instance *loss) {
   sm_instance_free(loss);
 }
 
-/* ---- koleo
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- koleo --------------------------------------------------------------------------------------------- */
 
 /* The rows of the file stand in each of `views` views, backwards in the second. */
 static void spreads(golden *file, int index, int views) {

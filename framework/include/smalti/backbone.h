@@ -9,8 +9,8 @@
  * vision transformer gives its [CLS] token, a convolutional network the mean of its patches. Nobody else
  * knows of class tokens, position embeddings or parameter names.
  *
- * B is the number of pictures (a run-time count), N = rows · cols the number of patches, row by row from the
- * top, D the width. A patch is also a mask cell. Pictures need not be square. */
+ * B is the number of pictures (a run-time count), N = rows · cols the number of patches, row by row from
+ * the top, D the width. A patch is also a mask cell. Pictures need not be square. */
 #ifndef SMALTI_BACKBONE_H
 #define SMALTI_BACKBONE_H
 

@@ -3,12 +3,12 @@
  *
  *   wants  which features it will ask for, so that one pass over the pictures makes those of all evaluations
  *   run    does the work and fills the result: named figures, their intervals, and one line that says the
- * protocol
+ *          protocol
  *
- * All that it needs is in the context: the network (network.h: build it into a graph of your own, copy it and
- * train the copy), the pictures of a split at any size, features that the core keeps, progress, and the pool.
- * Ready-made protocols over these are in measure.h. Labels are classes of the *training* set, -1 = none; a
- * picture is known by its index in its split. */
+ * All that it needs is in the context: the network (network.h: build it into a graph of your own, copy it
+ * and train the copy), the pictures of a split at any size, features that the core keeps, progress, and
+ * the pool. Ready-made protocols over these are in measure.h. Labels are classes of the *training* set,
+ * -1: none; a picture is known by its index in its split. */
 #ifndef SMALTI_EVALUATION_H
 #define SMALTI_EVALUATION_H
 
@@ -20,8 +20,7 @@ extern "C" {
 
 struct sm_eval_context;
 
-/* ---- pictures
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- pictures ------------------------------------------------------------------------------------------ */
 
 /* What a split ("train", "test") holds, known without reading a picture. It lives until run returns, or the
  * part changes. */
@@ -83,8 +82,7 @@ sm_status sm_pictures_open(struct sm_eval_context *, const sm_picture_request *,
 sm_status sm_pictures_next(sm_pictures *, sm_picture_batch *, sm_error *);
 void sm_pictures_close(sm_pictures *);
 
-/* ---- features
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- features ------------------------------------------------------------------------------------------ */
 
 typedef enum { SM_POOL_CLS, SM_POOL_MEAN, SM_POOL_BOTH } sm_pool_mode;
 typedef struct sm_features {
@@ -107,8 +105,7 @@ typedef struct sm_feature_spec {
   bool head;     /* in `wants`: the network's head on the view is needed too */
 } sm_feature_spec;
 
-/* ---- figures
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- figures ------------------------------------------------------------------------------------------- */
 
 typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", percent */
 typedef struct sm_interval {

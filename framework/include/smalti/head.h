@@ -2,12 +2,13 @@
  * over "visual words".
  *
  *   declare   its parameters; the same instance is declared for the student and, where a tokenizer runs it,
- * for the teacher features  rows of the backbone (R, D) or (B, N, D) → what the last layer reads logits
- * features → (…, K)
+ *             for the teacher
+ *   features  rows of the backbone (R, D) or (B, N, D) → what the last layer reads
+ *   logits    features → (…, K)
  *
- * The step calls it for each site that a loss looks at, on the view and on hidden patches only. It is cut in
- * two because a mean of logits is cheap where logits are affine in the features (see `affine`). A head treats
- * each row alone, unless it says `whole_step`. */
+ * The step calls it for each site that a loss looks at, on the view and on hidden patches only. It is cut
+ * in two because a mean of logits is cheap where logits are affine in the features (see `affine`). A head
+ * treats each row alone, unless it says `whole_step`. */
 #ifndef SMALTI_HEAD_H
 #define SMALTI_HEAD_H
 

@@ -96,9 +96,10 @@ sm_status sm_linear_eval(sm_eval_context *, const sm_linear_config *, sm_feature
  *
  *     min over W, b of  1/n Σ_i -log softmax(W x_i + b)_{label_i}  +  lambda/2 ‖W‖²
  *
- * by L-BFGS (Nocedal & Wright, Numerical Optimization, 2006, algorithms 7.4 and 7.5, ten pairs, backtracking
- * to Armijo's condition) until no element of the gradient is above `tolerance`, or for `iterations`.
- * scikit-learn's C is 1/(lambda·n). Products in float, sums in double; the same for any number of threads. */
+ * by L-BFGS (Nocedal & Wright, Numerical Optimization, 2006, algorithms 7.4 and 7.5, ten pairs,
+ * backtracking to Armijo's condition) until no element of the gradient is above `tolerance`, or for
+ * `iterations`. scikit-learn's C is 1/(lambda·n). Products in float, sums in double; the same for any
+ * number of threads. */
 typedef struct sm_logistic_problem {
   const float *x;
   const int32_t *label;

@@ -8,9 +8,12 @@
  *
  *   sm_network_open      → what it is (sm_network_describe); no memory for weights yet
  *   sm_network_declare   its parameters into a set that the caller was given (a tokenizer's `frozen`, a
- * classifier's set) sm_network_load      fill them: from the file, or from the handle's own weights where it
- * has some sm_network_build     its forward pass in a graph: the same question and answer as a backbone's
- * (backbone.h) sm_network_logits    its head behind that sm_network_close
+ *                        classifier's set)
+ *   sm_network_load      fill them: from the file, or from the handle's own weights where it has some
+ *   sm_network_build     its forward pass in a graph: the same question and answer as a backbone's
+ *                        (backbone.h)
+ *   sm_network_logits    its head behind that
+ *   sm_network_close
  *
  * One thread. */
 #ifndef SMALTI_NETWORK_H

@@ -24,7 +24,7 @@
  *              24  i32      class, 0 … c-1, or -1: none
  *              28  u32      CRC-32C of the pixels
  *   names     the classes' names in their order, then the pictures', each ended by a zero byte; to the file's
- * end
+ *             end
  *
  * Equal pictures give equal bytes. A reader refuses versions that it does not know. */
 #ifndef SMALTI_PACKED_H

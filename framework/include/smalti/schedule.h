@@ -12,11 +12,14 @@ typedef enum { SM_SHAPE_CONSTANT, SM_SHAPE_COSINE, SM_SHAPE_LINEAR } sm_shape;
 typedef enum { SM_PER_STEP, SM_PER_EPOCH } sm_per;
 
 /* A value over training. Filled by the recipe; sm_schedule_at needs the run's length.
- * cosine per step (DINO cosine_scheduler): warm-up linear from `warmup_from` to `from` over warmup epochs
- * (numpy linspace, end included), then to + (from-to)/2·(1+cos(π i/n)), i = 0 … n-1 over the remaining n
- * steps (the end itself is never quite reached). linear per epoch (iBOTLoss): linspace(from, to, epochs) end
- * included over `epochs` epochs from `start`, then `to`; before start: from. Other combinations follow by the
- * same end points. */
+ *
+ *   cosine per step   warm-up linear from `warmup_from` to `from` over `warmup` epochs (numpy linspace, end
+ *                     included), then to + (from-to)/2·(1+cos(π i/n)), i = 0 … n-1 over the remaining n
+ *                     steps: the end itself is never quite reached (DINO, cosine_scheduler)
+ *   linear per epoch  linspace(from, to, epochs), end included, over `epochs` epochs from `start`, then `to`;
+ *                     before start: `from` (iBOTLoss)
+ *
+ * Other combinations follow by the same end points. */
 typedef struct sm_schedule {
   double from, to;
   sm_shape shape;

@@ -2,16 +2,18 @@
  * learns to predict.
  *
  *   spec          which targets it gives, and what it wants to look at: the teacher's features, several of
- * its blocks, views of its own; asked before anything is made declare       a state that is saved with the
- * run (a centre), from sizes it is told build         targets, in the graph, from the OLD state; and the sums
- * that an update needs build_update  the state's next value, once per step, after the last micro-batch and
- * before any weight changes prepare       before each step: this step's temperature
+ *                 its blocks, views of its own; asked before anything is made
+ *   declare       a state that is saved with the run (a centre), from sizes it is told
+ *   build         targets, in the graph, from the OLD state; and the sums that an update needs
+ *   build_update  the state's next value, once per step, after the last micro-batch and before any weight
+ *                 changes
+ *   prepare       before each step: this step's temperature
  *
  * An online tokenizer runs the teacher's head (iBOT, DINO); one from a file loads frozen weights (BEiT's
  * dVAE); one that learns from pictures before the first step has `fit`. Targets get no gradient.
  *
- * G·B rows of views, picture-major: row = picture·G + view. N = rows·cols patches of a view, D the backbone's
- * width. */
+ * G·B rows of views, picture-major: row = picture·G + view. N = rows·cols patches of a view, D the
+ * backbone's width. */
 #ifndef SMALTI_TOKENIZER_H
 #define SMALTI_TOKENIZER_H
 
