@@ -66,7 +66,7 @@ static const sm_head_ops head_ops = {.affine = true,
 /* ---- the graph ----------------------------------------------------------------------------------------- */
 
 static int check_tokenizer_width(const tokenizer_trial *k, sm_site site) {
-  int own = site == SM_SITE_VIEW ? k->spec.view_dim : k->spec.patch_dim;
+  int own = sm_tokenizer_width(&k->spec, site);
   return own ? own : K;
 }
 
@@ -244,7 +244,7 @@ static bool check_distribution(sm_checker *c, const char *where, const sm_target
 static bool check_target(sm_checker *c, const tokenizer_trial *k, sm_site site) {
   static const char *const names[] = {"view target", "patch target"};
   const char *where = names[site];
-  int own = site == SM_SITE_VIEW ? k->spec.view_dim : k->spec.patch_dim;
+  int own = sm_tokenizer_width(&k->spec, site);
   const sm_target *t = &k->target[site];
   sm_form promised = site == SM_SITE_VIEW ? k->spec.view : k->spec.patch;
   if (!k->want[site] || promised == SM_TARGET_NONE)

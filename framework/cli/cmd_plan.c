@@ -32,9 +32,6 @@ static const char *const set_name[SM_SETS] = {"student: values, gradients, momen
                                                   "states (centres, codebooks)",
                                                   "frozen weights of tokenizers"};
 
-static const char *const recompute_name[] = {
-    [SM_RECOMPUTE_CHEAP] = "cheap", [SM_RECOMPUTE_BLOCKS] = "blocks"};
-
 static const char *cmd_plan_shape(const sm_plan_line *l, char *buf, size_t size) {
   size_t used = 0;
   buf[0] = 0;
@@ -69,7 +66,7 @@ static int cmd_plan_print_text(const plan_view *p, int largest) {
   printf("  %d nodes in %d segments; %.1f GFLOP per step at full masks\n", p->graph.nodes, p->graph.segments,
          p->cost[p->recipe->train.recompute].gflop);
   for (int i = 0; i < 2; i++)
-    printf("  with train.recompute %-6s  peak %9s, %.1f GFLOP%s\n", recompute_name[i],
+    printf("  with train.recompute %-6s  peak %9s, %.1f GFLOP%s\n", sm_recompute_names[i],
            sm_human_bytes((double)p->cost[i].peak, text, sizeof text), p->cost[i].gflop,
            i == p->recipe->train.recompute ? " (this recipe)" : "");
   if (largest) printf("\nlargest tensors\n");
@@ -86,9 +83,9 @@ static void cmd_plan_add_costs(const plan_view *p, sm_json *json) {
   sm_json_object(json, "recompute");
   for (int i = 0; i < 2; i++) {
     char key[32];
-    snprintf(key, sizeof key, "%s_peak_bytes", recompute_name[i]);
+    snprintf(key, sizeof key, "%s_peak_bytes", sm_recompute_names[i]);
     sm_json_int(json, key, (int64_t)p->cost[i].peak);
-    snprintf(key, sizeof key, "%s_gflop", recompute_name[i]);
+    snprintf(key, sizeof key, "%s_gflop", sm_recompute_names[i]);
     sm_json_double(json, key, p->cost[i].gflop);
   }
   sm_json_close(json);

@@ -18,9 +18,7 @@ static sm_status recipe_data_open_masking(sm_recipe *r, sm_masking *masking, sm_
   if (!status) status = sm_instance_create(&r->masker.plugin, err);
   if (status) return status;
   if ((status = sm_recipe_grids(r, grid, err))) return status;
-  const sm_masker_ops *ops = r->masker.plugin.plugin->ops;
-  if (ops->max_ratio && ops->max_ratio(r->masker.plugin.self) <= 0)
-    return SM_OK; /* `none`: nothing to show */
+  if (sm_recipe_most_hidden(r) <= 0) return SM_OK; /* `none`: nothing to show */
   *masking = sm_masking_of(r, grid);
   return SM_OK;
 }

@@ -156,7 +156,7 @@ static void network_declare_at(const sm_network *n, const network_places *at) {
   if (head.ops->declare_state) head.ops->declare_state(head.self, &head);
   if (n->center)
     sm_declare(&at->center, n->center, SM_INIT_ZEROS, 0, SM_ROW_NO_DECAY, 1,
-               (int64_t[]){n->from.site == SM_SITE_VIEW ? n->spec.view_dim : n->spec.patch_dim});
+               (int64_t[]){sm_head_declared(&n->head, n->from.site)});
 }
 
 void sm_network_declare(const sm_network *n, const sm_params *p) {
@@ -282,7 +282,7 @@ void sm_network_build(const sm_network *n, sm_graph *g, const sm_params *p, cons
 sm_tensor *sm_network_logits(const sm_network *n, sm_graph *g, const sm_params *p, sm_tensor *x,
                              sm_site site) {
   network_places to;
-  if (!n->head.ops || !(site == SM_SITE_VIEW ? n->spec.view_dim : n->spec.patch_dim))
+  if (!n->head.ops || !sm_head_declared(&n->head, site))
     return sm_graph_fail(g, "a network was opened without the head that its logits are asked of");
   const sm_head head = network_head_at(n, network_places_in(n, p, &to));
   sm_scope_push(g, "head");

@@ -14,18 +14,16 @@ typedef struct head_site {
 } head_site;
 
 static const sm_slot *head_tokenizer(const sm_recipe *r, const sm_slot *loss) {
-  for (int i = 0; loss->tokenizer && i < r->tokenizers; i++)
-    if (!strcmp(r->tokenizer[i].instance, loss->tokenizer)) return &r->tokenizer[i];
-  return NULL;
+  const int i = sm_slot_named(r->tokenizer, r->tokenizers, loss->tokenizer);
+  return i < 0 ? NULL : &r->tokenizer[i];
 }
 
-/* Does the tokenizer run the head that its losses join? One from a file does not, and its file need not be
- * there any more. */
-static bool head_is_run(const sm_slot *tokenizer) {
+/* One from a file need not be there any more. */
+sm_tokenizer_spec network_tokenizer_of_run(const sm_slot *tokenizer) {
   const sm_tokenizer_ops *ops = OPS(tokenizer, *tokenizer);
   sm_tokenizer_spec spec;
-  return !ops->load && sm_tokenizer_ask(ops, tokenizer->plugin.self, NULL, &spec, NULL) == SM_OK &&
-         spec.needs_head;
+  const bool told = !ops->load && sm_tokenizer_ask(ops, tokenizer->plugin.self, NULL, &spec, NULL) == SM_OK;
+  return told ? spec : (sm_tokenizer_spec){0};
 }
 
 static head_site head_site_of(const sm_recipe *r, const sm_slot *head, sm_site site) {
@@ -38,7 +36,7 @@ static head_site head_site_of(const sm_recipe *r, const sm_slot *head, sm_site s
       continue;
     const sm_slot *t = head_tokenizer(r, l);
     if (!found.loss) found.loss = l;
-    if (t && head_is_run(t)) found.teacher = true;
+    if (t && network_tokenizer_of_run(t).needs_head) found.teacher = true;
   }
   return found;
 }
@@ -50,7 +48,7 @@ static int head_width(const sm_network *n, const sm_slot *head, const sm_slot *l
   const sm_slot *t = dim ? NULL : head_tokenizer(n->recipe, loss);
   sm_tokenizer_spec spec;
   if (t && sm_tokenizer_ask(OPS(tokenizer, *t), t->plugin.self, b, &spec, NULL) == SM_OK)
-    dim = site == SM_SITE_VIEW ? spec.view_dim : spec.patch_dim;
+    dim = sm_tokenizer_width(&spec, site);
   return dim;
 }
 
@@ -137,13 +135,15 @@ static sm_status network_head_find_center(sm_network *n, const sm_slot *loss, sm
 static sm_status network_head_choose_slot(const sm_network *n, sm_site site, bool strict, sm_slot **slot,
                                           sm_error *err) {
   sm_recipe *r = n->recipe;
+  const sm_slot *first = NULL;
   *slot = NULL;
   for (int i = 0; r && i < r->heads; i++) {
     const head_site at = head_site_of(r, &r->head[i], site);
     if ((n->from.head_name && strcmp(n->from.head_name, r->head[i].instance)) || !at.loss) continue;
     if (*slot && strict) return network_head_two_heads(n, (*slot)->instance, r->head[i].instance, err);
-    /* of several, the one that the first loss in the recipe joins */
-    if (!*slot || at.loss < head_site_of(r, *slot, site).loss) *slot = &r->head[i];
+    if (*slot && at.loss > first) continue; /* of several, the one that the first loss in the recipe joins */
+    *slot = &r->head[i];
+    first = at.loss;
   }
   return !*slot && strict ? network_head_no_head(n, site, err) : SM_OK;
 }
@@ -175,7 +175,7 @@ sm_status network_choose_head(sm_network *n, sm_site site, bool strict, sm_error
                   .role = n->net == SM_NET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT,
                   .dim = n->spec.backbone.dim};
   if ((status = network_head_choose_widths(n, slot, site, strict, &head, err))) return status;
-  if (!(site == SM_SITE_VIEW ? head.view_dim : head.patch_dim)) return SM_OK;
+  if (!sm_head_declared(&head, site)) return SM_OK;
   if ((status = sm_instance_create(&slot->plugin, err)) || (status = network_head_list_others(n, slot, err)))
     return status;
   n->head = head;

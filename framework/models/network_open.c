@@ -227,13 +227,8 @@ static sm_status network_open_choose_size(sm_network *n, const sm_st_reader *fil
 /* ---- which network ------------------------------------------------------------------------------------- */
 
 static bool network_open_averaged(const sm_recipe *r) {
-  for (int i = 0; r && i < r->tokenizers; i++) {
-    const sm_tokenizer_ops *ops = r->tokenizer[i].plugin.plugin->ops;
-    sm_tokenizer_spec spec;
-    if (ops->load) continue; /* from a file, which need not be there any more */
-    if (sm_tokenizer_ask(ops, r->tokenizer[i].plugin.self, NULL, &spec, NULL) == SM_OK && spec.ema)
-      return true;
-  }
+  for (int i = 0; r && i < r->tokenizers; i++)
+    if (network_tokenizer_of_run(&r->tokenizer[i]).ema) return true;
   return false;
 }
 

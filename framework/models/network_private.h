@@ -54,7 +54,9 @@ static inline sm_status network_refuse(const sm_network *n, sm_error *err) {
 
 /* network_open.c: everything but the head. */
 sm_status network_look(sm_network *, sm_error *);
-/* network_head.c: choose a head for a site. strict: it must be there, and be the only one that fits; else
+/* network_head.c: what a run's tokenizer says of itself without its file; zeros where it comes from one. */
+sm_tokenizer_spec network_tokenizer_of_run(const sm_slot *tokenizer);
+/* Choose a head for a site. strict: it must be there, and be the only one that fits; else
  * leave head.ops NULL. */
 sm_status network_choose_head(sm_network *, sm_site, bool strict, sm_error *);
 

@@ -75,6 +75,14 @@ sm_status sm_tokenizer_ask(const sm_tokenizer_ops *ops, const void *self, const 
   return ops->spec(self, spec, err);
 }
 
+int sm_tokenizer_width(const sm_tokenizer_spec *t, sm_site site) {
+  return site == SM_SITE_VIEW ? t->view_dim : t->patch_dim;
+}
+
+int sm_head_declared(const sm_head *h, sm_site site) {
+  return site == SM_SITE_VIEW ? h->view_dim : h->patch_dim;
+}
+
 sm_status sm_objective_ask(const sm_objective_ops *ops, const void *self, int height, int width,
                            sm_objective_spec *spec, sm_error *err) {
   *spec = (sm_objective_spec){.height = height, .width = width};

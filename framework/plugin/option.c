@@ -45,8 +45,7 @@ static const char *option_hint_for_number(const char *text, bool whole, char *bu
   int64_t whole_number;
   static const char *const not_finite[] = {"inf", ".inf", "+.inf", "-.inf", "-inf",
                                            "nan", ".nan", ".NaN",  ".Inf",  NULL};
-  for (int i = 0; not_finite[i]; i++)
-    if (!strcmp(text, not_finite[i])) return "numbers must be finite";
+  if (sm_listed(not_finite, text)) return "numbers must be finite";
   if (whole && !sm_parse_int(text, &whole_number) && sm_parse_double(text, &x) && x == floor(x) &&
       fabs(x) < 1e15) {
     snprintf(buf, size, "write %.0f", x);
@@ -59,11 +58,7 @@ static const char *option_hint_for_number(const char *text, bool whole, char *bu
 static const char *option_hint_for_bool(const char *text) {
   static const char *const yes[] = {"yes", "on", "y", "True", "TRUE", "Yes", "On", "1", NULL};
   static const char *const no[] = {"no", "off", "n", "False", "FALSE", "No", "Off", "0", NULL};
-  for (int i = 0; yes[i]; i++)
-    if (!strcmp(text, yes[i])) return "write true";
-  for (int i = 0; no[i]; i++)
-    if (!strcmp(text, no[i])) return "write false";
-  return NULL;
+  return sm_listed(yes, text) ? "write true" : sm_listed(no, text) ? "write false" : NULL;
 }
 
 /* "PATH must be EXPECTED, not GOT" and the hint that fits the mistake. */
@@ -327,13 +322,13 @@ sm_status sm_option_default(const sm_option *o, const char *path, sm_arena *aren
                  option_join(path, o->name, key, sizeof key), why.message);
 }
 
-static const sm_option *option_find_option(const sm_option *options, int n, const char *name) {
+const sm_option *sm_option_named(const sm_option *options, int n, const char *name) {
   for (int i = 0; i < n; i++)
     if (!strcmp(options[i].name, name)) return &options[i];
   return NULL;
 }
 
-static bool option_listed(const char *const *names, const char *name) {
+bool sm_listed(const char *const *names, const char *name) {
   for (; names && *names; names++)
     if (!strcmp(*names, name)) return true;
   return false;
@@ -373,9 +368,9 @@ sm_status sm_options_read(const sm_option *options, int n, const sm_yaml *map, c
   for (int i = 0; i < n && !status; i++) status = sm_option_default(&options[i], path, arena, base, err);
   for (int i = 0; map && i < map->n && !status; i++) {
     const sm_entry *entry = &map->entry[i];
-    const sm_option *o = option_find_option(options, n, entry->key);
+    const sm_option *o = sm_option_named(options, n, entry->key);
     if (o) status = sm_option_read(o, entry->value, path, arena, base, err);
-    else if (!option_listed(also, entry->key))
+    else if (!sm_listed(also, entry->key))
       status = option_unknown_option(options, n, also, entry, path, err);
   }
   for (int i = 0; i < n && !status; i++)

@@ -22,6 +22,11 @@ sm_status sm_option_read(const sm_option *, const sm_yaml *value, const char *pa
 /* The default alone; SM_EINTERNAL if the table's own text is wrong. Required options stay zero. */
 sm_status sm_option_default(const sm_option *, const char *path, sm_arena *, void *base, sm_error *);
 
+/* The option of that name; NULL: the table has none. */
+const sm_option *sm_option_named(const sm_option *, int n, const char *name);
+/* Is the name in the list? NULL-terminated, or NULL. */
+bool sm_listed(const char *const *names, const char *name);
+
 /* The value in base as YAML that reads back to the same value: "0.3", "[0, 0.3]", "{from: 1, to: 0, shape:
  * cosine, per: step}". */
 void sm_option_write(const sm_option *, const void *base, sm_text *);

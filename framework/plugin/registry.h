@@ -40,8 +40,8 @@ typedef struct sm_instance {
 sm_status sm_instance_new(const sm_host *, const sm_plugin *, sm_instance *, sm_error *);
 /* Fill an instance's memory from YAML text ("{ratio: 0.3}", or NULL for all defaults), without a recipe. */
 sm_status sm_options_fill(const sm_plugin *, const char *yaml, void *self, sm_arena *, sm_error *);
-sm_status sm_instance_create(
-    sm_instance *, sm_error *);       /* calls plugin->create once; wraps its error with the plugin's name */
+/* Call plugin->create, once; its error is wrapped with the plugin's name. */
+sm_status sm_instance_create(sm_instance *, sm_error *);
 void sm_instance_free(sm_instance *); /* destroy if created; again, or after a failed new, is safe */
 
 /* A backbone's spec for pictures of height × width: zeroed, asked, defaults of blocks filled in, and checked
@@ -55,6 +55,10 @@ void sm_backbone_build(const char *name, const sm_backbone_ops *, const void *se
 /* A tokenizer's spec beside a backbone (NULL: none is known yet). */
 sm_status sm_tokenizer_ask(const sm_tokenizer_ops *, const void *self, const sm_backbone_spec *,
                            sm_tokenizer_spec *, sm_error *);
+/* K, or the length of a vector, that a tokenizer gives at a site; 0: as wide as the head behind it. */
+int sm_tokenizer_width(const sm_tokenizer_spec *, sm_site);
+/* K of a head at a site; 0: it is not declared there. */
+int sm_head_declared(const sm_head *, sm_site);
 /* An objective's spec for views of height × width (0: not known yet). */
 sm_status sm_objective_ask(const sm_objective_ops *, const void *self, int height, int width,
                            sm_objective_spec *, sm_error *);

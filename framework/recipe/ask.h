@@ -16,6 +16,8 @@ typedef struct sm_slot_ref {
 } sm_slot_ref;
 enum { SM_SLOT_REFS_MAX = 5 + 4 * SM_SLOTS_MAX };
 int sm_recipe_slots(const sm_recipe *, sm_slot_ref refs[SM_SLOT_REFS_MAX]);
+/* The place of the instance of that name; -1: it is not there, or the name is NULL. */
+int sm_slot_named(const sm_slot *, int n, const char *name);
 /* Create the instance of every slot. A failure leaves those created that
  * were; sm_recipe_free destroys them. */
 sm_status sm_recipe_create(sm_recipe *, sm_error *);
@@ -29,13 +31,14 @@ sm_status sm_slot_open(sm_slot *, sm_dataset *, sm_error *);
  * the caller's to free in every case; the arena must outlive it. */
 sm_status sm_dataset_open(sm_registry *, const char *path, sm_arena *, sm_instance *, sm_dataset *,
                           sm_error *);
-sm_image_limits sm_recipe_limits(const sm_recipe *);       /* NULL: the defaults */
-int sm_recipe_threads(const sm_recipe *,
-                      int64_t asked); /* what was asked for, else train.threads, else all processors */
+sm_image_limits sm_recipe_limits(const sm_recipe *); /* NULL: the defaults */
+/* What was asked for, else train.threads, else all processors. */
+int sm_recipe_threads(const sm_recipe *, int64_t asked);
 
 /* ---- training ---------------------------------------------------------------------------------------- */
 
 sm_schedule sm_recipe_lr(const sm_recipe *); /* scaled by batch_size / lr_batch */
+double sm_recipe_most_hidden(const sm_recipe *); /* share of a view's patches, at most; 0: no masker */
 sm_optimizer_config sm_recipe_optimizer(const sm_recipe *);
 
 #endif

@@ -15,7 +15,6 @@ typedef struct fit {
   sm_backbone_spec backbone; /* for the global views */
   sm_tokenizer_spec tokenizer[SM_SLOTS_MAX];
   fit_loss loss[SM_SLOTS_MAX];
-  bool head_used[SM_SLOTS_MAX], tokenizer_used[SM_SLOTS_MAX];
   sm_error *err;
 } fit;
 

@@ -44,15 +44,12 @@ static sm_status fit_joins_ask_losses(fit *f) {
 static sm_form fit_joins_form_at(const sm_tokenizer_spec *t, sm_site site) {
   return site == SM_SITE_VIEW ? t->view : t->patch;
 }
-static int fit_joins_dim_at(const sm_tokenizer_spec *t, sm_site site) {
-  return site == SM_SITE_VIEW ? t->view_dim : t->patch_dim;
-}
 static const char *fit_joins_site_name(sm_site site) { return site == SM_SITE_VIEW ? "view" : "patch"; }
 
 static int fit_joins_head_dim(const fit *f, int head, sm_site site) {
   const sm_slot *h = &f->r->head[head];
   const sm_head_ops *ops = h->plugin.plugin->ops;
-  return ops->out_dim ? ops->out_dim(h->plugin.self, site, f->backbone.dim) : 0;
+  return ops->out_dim(h->plugin.self, site, f->backbone.dim);
 }
 
 static void fit_joins_name_forms(unsigned forms, sm_text *text) {
@@ -107,7 +104,7 @@ static sm_status fit_joins_tokenizer_misfit(fit *f, int loss, int t) {
 
 /* The size of what comes before the loss and what it is compared with; 0 = as large as the other. */
 static bool fit_joins_head_fits(const fit *f, int head, int t, sm_site site) {
-  int out = fit_joins_head_dim(f, head, site), target = t < 0 ? 0 : fit_joins_dim_at(&f->tokenizer[t], site);
+  int out = fit_joins_head_dim(f, head, site), target = t < 0 ? 0 : sm_tokenizer_width(&f->tokenizer[t], site);
   if (t < 0) return out > 0; /* nothing else says its size */
   return out == 0 || target == 0 || out == target;
 }
@@ -122,7 +119,7 @@ static sm_status fit_joins_head_misfit(fit *f, int loss, int head, int t) {
   }
   sm_fit_fail(f, h, "head '%s' gives %d values per %s, but tokenizer '%s' names %d", h->instance,
               fit_joins_head_dim(f, head, site), fit_joins_site_name(site), s->instance,
-              fit_joins_dim_at(&f->tokenizer[t], site));
+              sm_tokenizer_width(&f->tokenizer[t], site));
   return sm_hint(f->err, "leave the head's size out: it is then the target's");
 }
 
@@ -132,10 +129,9 @@ static sm_status fit_joins_head_misfit(fit *f, int loss, int head, int t) {
 static int fit_joins_find_named(fit *f, const sm_slot *loss, const char *what, const char *name,
                                 const sm_slot *slots, int n) {
   const char *names[SM_SLOTS_MAX + 1];
-  for (int i = 0; i < n; i++) {
-    if (!strcmp(slots[i].instance, name)) return i;
-    names[i] = slots[i].instance;
-  }
+  const int at = sm_slot_named(slots, n, name);
+  if (at >= 0) return at;
+  for (int i = 0; i < n; i++) names[i] = slots[i].instance;
   names[n] = NULL;
   sm_fit_fail(f, loss, "loss '%s' joins %s '%s', which does not exist", loss->instance, what, name);
   if (n) sm_hint_names(f->err, name, names, "there are");
@@ -206,7 +202,7 @@ static sm_status fit_joins_choose_head(fit *f, int loss, int t, int *chosen) {
 static sm_status fit_joins_join_head(fit *f, int loss, int t, int head) {
   sm_slot *s = &f->r->tokenizer[t], *h = &f->r->head[head];
   sm_site site = f->loss[loss].spec.site;
-  if (!fit_joins_head_dim(f, head, site) && !fit_joins_dim_at(&f->tokenizer[t], site)) {
+  if (!fit_joins_head_dim(f, head, site) && !sm_tokenizer_width(&f->tokenizer[t], site)) {
     sm_fit_fail(f, h, "head '%s' takes its size from tokenizer '%s', which takes it from the head",
                 h->instance, s->instance);
     return sm_hint(f->err, "give the head a size: out_dim");
@@ -234,7 +230,7 @@ static sm_status fit_joins_check_no_join(fit *f, int loss) {
 
 /* A loss that compares features with targets wants both equally wide. */
 static sm_status fit_joins_check_width(fit *f, int loss, int t) {
-  const int dim = fit_joins_dim_at(&f->tokenizer[t], f->loss[loss].spec.site);
+  const int dim = sm_tokenizer_width(&f->tokenizer[t], f->loss[loss].spec.site);
   if (!dim || dim == f->backbone.dim) return SM_OK;
   return sm_fit_fail(f, &f->r->loss[loss],
                      "loss '%s' compares features of width %d, but tokenizer '%s' gives %d numbers",
@@ -251,21 +247,26 @@ static sm_status fit_joins_join_loss(fit *f, int loss) {
   if (!status && logits && target) status = fit_joins_join_head(f, loss, t, h);
   if (!status && !logits && target) status = fit_joins_check_width(f, loss, t);
   if (status) return status;
-  if (t >= 0) f->tokenizer_used[t] = true;
-  if (h >= 0) f->head_used[h] = true;
   l->tokenizer = t, l->head = h;
   return SM_OK;
+}
+
+static bool fit_joins_joined(const fit *f, int head, int tokenizer) {
+  for (int i = 0; i < f->r->losses; i++)
+    if ((head >= 0 && f->loss[i].head == head) || (tokenizer >= 0 && f->loss[i].tokenizer == tokenizer))
+      return true;
+  return false;
 }
 
 /* What no loss looks at would cost time and mean nothing. */
 static sm_status fit_joins_check_unused(fit *f) {
   for (int i = 0; i < f->r->heads; i++)
-    if (!f->head_used[i]) {
+    if (!fit_joins_joined(f, i, -1)) {
       sm_fit_fail(f, &f->r->head[i], "head '%s' is joined by no loss", f->r->head[i].instance);
       return sm_hint(f->err, "drop it: 'heads: {%s: !delete}'", f->r->head[i].instance);
     }
   for (int i = 0; i < f->r->tokenizers; i++)
-    if (!f->tokenizer_used[i]) {
+    if (!fit_joins_joined(f, -1, i)) {
       sm_fit_fail(f, &f->r->tokenizer[i], "tokenizer '%s' is joined by no loss", f->r->tokenizer[i].instance);
       return sm_hint(f->err, "drop it: 'tokenizers: {%s: !delete}'", f->r->tokenizer[i].instance);
     }

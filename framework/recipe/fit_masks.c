@@ -5,7 +5,7 @@
 static sm_status fit_masks_check_masks(fit *f) {
   const sm_slot *m = &f->r->masker;
   const sm_masker_ops *ops = m->plugin.plugin ? m->plugin.plugin->ops : NULL;
-  double most = ops && ops->max_ratio ? ops->max_ratio(m->plugin.self) : ops ? 1 : 0;
+  double most = sm_recipe_most_hidden(f->r);
   int64_t start = ops && ops->start_epoch ? ops->start_epoch(m->plugin.self) : 0;
   for (int i = 0; i < f->r->losses; i++) {
     const sm_slot *l = &f->r->loss[i];
@@ -52,15 +52,13 @@ static sm_status fit_masks_check_local_patches(fit *f, int loss) {
 
 /* Which views are masked must mean something: a masker, views to choose from. */
 static sm_status fit_masks_check_masked(fit *f) {
-  static const char *const names[] = {"global", "one", "all"};
   const sm_slot *m = &f->r->masker;
   const sm_views_section *v = &f->r->views;
-  const sm_masker_ops *ops = m->plugin.plugin ? m->plugin.plugin->ops : NULL;
   if (v->masked == SM_MASKED_GLOBAL) return SM_OK;
   const sm_place at = sm_recipe_place(f->r, "data.views", "masked");
-  if (!ops || (ops->max_ratio && ops->max_ratio(m->plugin.self) <= 0)) {
+  if (sm_recipe_most_hidden(f->r) <= 0) {
     sm_fail(f->err, SM_EINVAL, "data.views.masked is `%s`, but masker `%s` hides nothing in any view",
-            names[v->masked], ops ? sm_fit_name(m) : "none");
+            sm_masked_names[v->masked], m->plugin.plugin ? sm_fit_name(m) : "none");
     sm_fail_place(f->err, at);
     return sm_hint(f->err, "choose another masker, or leave data.views.masked out");
   }

@@ -76,20 +76,12 @@ static const sm_option *override_find_option(walker *w, const sm_schema *s, cons
   const sm_schema *core = s->kind ? NULL : sm_schema_child(s, plugin);
   if (core) return sm_schema_option(core, name);
   const sm_plugin *p = s->kind ? sm_registry_find(w->registry, s->kind, plugin, NULL) : NULL;
-  for (uint32_t i = 0; p && i < p->n_options; i++)
-    if (!strcmp(p->options[i].name, name)) return &p->options[i];
-  return NULL;
+  return p ? sm_option_named(p->options, (int)p->n_options, name) : NULL;
 }
 
 static bool override_is_plugin(walker *w, const sm_schema *s, const char *name) {
   return s->kind ? sm_registry_find(w->registry, s->kind, name, NULL) != NULL
                  : sm_schema_child(s, name) != NULL;
-}
-
-static bool override_core_key(const sm_schema *s, const char *name) {
-  for (int i = 0; s->also && s->also[i]; i++)
-    if (!strcmp(s->also[i], name)) return true;
-  return false;
 }
 
 /* The plugin that segment i is about; *skipped: the segment is an option of it already. */
@@ -99,7 +91,7 @@ static const char *override_slot_plugin(walker *w, const sm_schema *s, const sm_
   const char *segment = w->segment[i];
   *skipped = false;
   if (!now || !strcmp(now->key, segment)) return segment;
-  *skipped = override_core_key(s, segment) || override_find_option(w, s, now->key, segment) ||
+  *skipped = sm_listed(s->also, segment) || override_find_option(w, s, now->key, segment) ||
              (i + 1 == w->n && !override_is_plugin(w, s, segment));
   return *skipped ? now->key : segment;
 }

@@ -62,7 +62,8 @@ typedef struct sm_optimizer_section { /* as written; ask.h has what training use
 
 typedef enum { SM_RECOMPUTE_CHEAP, SM_RECOMPUTE_BLOCKS } sm_recompute;
 typedef enum { SM_PRECISION_FP32, SM_PRECISION_BF16 } sm_precision; /* operands of matrix products */
-extern const char *const sm_precision_names[]; /* in this order, NULL-terminated */
+/* In these orders, NULL-terminated; masked: of sm_masked. */
+extern const char *const sm_masked_names[], *const sm_recompute_names[], *const sm_precision_names[];
 
 typedef struct sm_train_section {
   int64_t epochs, batch_size, micro_batch; /* micro_batch 0: the whole batch at once */

@@ -38,10 +38,10 @@ static const sm_option data_options[] = {
              "share of the pictures that may be unreadable before the run stops"),
 };
 
-static const char *const masked_choices[] = {"global", "one", "all", NULL}; /* sm_masked */
+const char *const sm_masked_names[] = {"global", "one", "all", NULL};
 static const sm_option views_options[] = {
     SM_CHOICE(
-        sm_views_section, masked, "masked", "global", masked_choices,
+        sm_views_section, masked, "masked", "global", sm_masked_names,
         "views that the masker hides patches of: all global ones; one of them, drawn for each picture; or "
         "all, local ones too"),
     SM_FLOATS(sm_views_section, mean, "mean", LIST(SM_IMAGENET_MEAN), -1, 1, NULL,
@@ -105,14 +105,14 @@ static const sm_option lars_options[] = {
 };
 
 static const char *const clip_choices[] = {"parameter", "global", NULL}; /* sm_clip, less SM_CLIP_NONE */
-static const char *const recompute_choices[] = {"cheap", "blocks", NULL}; /* sm_recompute */
+const char *const sm_recompute_names[] = {"cheap", "blocks", NULL};
 const char *const sm_precision_names[] = {"fp32", "bf16", NULL};
 static const sm_option train_options[] = {
     SM_INT(sm_train_section, epochs, "epochs", "100", 1, 1e6, "epochs", "length of the run"),
     SM_INT(sm_train_section, batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures a step"),
     SM_INT(sm_train_section, micro_batch, "micro_batch", "0", 0, 1e6, "pictures",
            "pictures computed at once, to save memory; 0: all"),
-    SM_CHOICE(sm_train_section, recompute, "recompute", "cheap", recompute_choices,
+    SM_CHOICE(sm_train_section, recompute, "recompute", "cheap", sm_recompute_names,
               "what the backward pass makes again instead of keeping it: norms and GELUs, or whole blocks of "
               "the backbone, which saves memory, costs time and changes no bit"),
     SM_INT(sm_train_section, steps_per_epoch, "steps_per_epoch", "0", 0, 1e9, "steps",
@@ -275,9 +275,7 @@ const sm_schema *sm_schema_child(const sm_schema *s, const char *key) {
 }
 
 const sm_option *sm_schema_option(const sm_schema *s, const char *key) {
-  for (int i = 0; i < s->n_options; i++)
-    if (!strcmp(s->options[i].name, key)) return &s->options[i];
-  return NULL;
+  return sm_option_named(s->options, s->n_options, key);
 }
 
 void sm_schema_keys(const sm_schema *s, const char **keys, int max) {

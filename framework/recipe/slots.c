@@ -64,6 +64,18 @@ sm_status sm_recipe_create(sm_recipe *r, sm_error *err) {
   return status;
 }
 
+int sm_slot_named(const sm_slot *slots, int n, const char *name) {
+  for (int i = 0; i < n && name; i++)
+    if (!strcmp(slots[i].instance, name)) return i;
+  return -1;
+}
+
+double sm_recipe_most_hidden(const sm_recipe *r) {
+  const sm_plugin *p = r->masker.plugin.plugin;
+  const sm_masker_ops *ops = p ? p->ops : NULL;
+  return ops ? ops->max_ratio(r->masker.plugin.self) : 0;
+}
+
 /* ---- data sets ----------------------------------------------------------------------------------------- */
 
 static sm_status slots_open(sm_instance *instance, sm_dataset *set, sm_error *err) {
@@ -93,9 +105,9 @@ sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *are
   if (!(path = sm_arena_strdup(arena, path))) return sm_fail(err, SM_ENOMEM, "out of memory");
   sm_status status = sm_instance_new(registry, plugin, instance, err);
   if (!status) status = sm_options_fill(plugin, "{path: .}", instance->self, arena, err);
-  for (uint32_t i = 0; i < plugin->n_options && !status; i++)
-    if (!strcmp(plugin->options[i].name, "path")) /* YAML would read some paths as something else */
-      *(const char **)((char *)instance->self + plugin->options[i].offset) = path;
+  const sm_option *o = sm_option_named(plugin->options, (int)plugin->n_options, "path");
+  if (!status && o) /* YAML would read some paths as something else */
+    *(const char **)((char *)instance->self + o->offset) = path;
   return status ? status : slots_open(instance, set, err);
 }
 

@@ -194,9 +194,7 @@ int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *out) {
 bool sm_recipe_conduct(const char *path) {
   static const char *const keys[] = {"train.threads", "train.recompute", "data.workers", "data.prefetch",
                                      "data.cache",    NULL};
-  for (int i = 0; keys[i]; i++)
-    if (!strcmp(keys[i], path)) return true;
-  return false;
+  return sm_listed(keys, path);
 }
 
 uint64_t sm_recipe_hash(const sm_recipe *r) {

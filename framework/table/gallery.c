@@ -236,7 +236,7 @@ static sm_status gallery_draw_masks(gallery *g, sm_error *err) {
   const sm_recipe *r = g->c->recipe;
   const sm_masker_ops *ops = r->masker.plugin.plugin ? r->masker.plugin.plugin->ops : NULL;
   int cells = g->rows * g->cols, views = (int)r->views.globals;
-  if (!ops || !cells || (ops->max_ratio && ops->max_ratio(r->masker.plugin.self) <= 0)) return SM_OK;
+  if (!ops || !cells || sm_recipe_most_hidden(r) <= 0) return SM_OK;
   if ((ops->needs_attention && !g->attention) || r->views.global_height != g->height ||
       r->views.global_width != g->width)
     return SM_OK;

@@ -1,17 +1,9 @@
 /* framework/train/configure.c — from a recipe whose instances are created to the numbers and pointers that a
  * trainable is made of, and the choice of what trains. */
-#include <string.h>
-
 #include "trainable.h"
 
 static sm_train_slot configure_slot(const sm_slot *s) {
   return (sm_train_slot){s->instance, s->plugin.plugin ? s->plugin.plugin->ops : NULL, s->plugin.self};
-}
-
-static int configure_index(const sm_slot *slots, int n, const char *name) {
-  for (int i = 0; i < n; i++)
-    if (name && !strcmp(slots[i].instance, name)) return i;
-  return -1;
 }
 
 /* Which head and tokenizer each loss joins: names that recipe/fit.c has filled in; none where the loss wants
@@ -20,15 +12,15 @@ static sm_status configure_joins(const sm_recipe *r, sm_train_config *c, sm_erro
   for (int i = 0; i < r->losses; i++) {
     const sm_slot *slot = &r->loss[i];
     sm_train_loss *l = &c->loss[i];
-    *l = (sm_train_loss){configure_slot(slot), configure_index(r->head, r->heads, slot->head),
-                         configure_index(r->tokenizer, r->tokenizers, slot->tokenizer)};
+    *l = (sm_train_loss){configure_slot(slot), sm_slot_named(r->head, r->heads, slot->head),
+                         sm_slot_named(r->tokenizer, r->tokenizers, slot->tokenizer)};
     if ((slot->head && l->head < 0) || (slot->tokenizer && l->tokenizer < 0))
       return sm_fail(
           err, SM_EINTERNAL, "loss '%s' joins head '%s' and tokenizer '%s', which are not in the recipe",
           slot->instance, slot->head ? slot->head : "none", slot->tokenizer ? slot->tokenizer : "none");
   }
   for (int i = 0; i < r->tokenizers; i++)
-    c->tokenizer_head[i] = configure_index(r->head, r->heads, r->tokenizer[i].head);
+    c->tokenizer_head[i] = sm_slot_named(r->head, r->heads, r->tokenizer[i].head);
   return SM_OK;
 }
 

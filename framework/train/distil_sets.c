@@ -19,10 +19,8 @@ static int sets_head_dim(const distil *d, int head, sm_site site) {
   const sm_train_slot *slot = &c->head[head];
   int dim = OPS(head, *slot)->out_dim(slot->self, site, d->t.spec.dim);
   for (int i = 0; i < c->losses && !dim; i++)
-    if (c->loss[i].head == head && c->loss[i].tokenizer >= 0 && d->loss_spec[i].site == site) {
-      const sm_tokenizer_spec *t = &d->tokenizer_spec[c->loss[i].tokenizer];
-      dim = site == SM_SITE_VIEW ? t->view_dim : t->patch_dim;
-    }
+    if (c->loss[i].head == head && c->loss[i].tokenizer >= 0 && d->loss_spec[i].site == site)
+      dim = sm_tokenizer_width(&d->tokenizer_spec[c->loss[i].tokenizer], site);
   return dim;
 }
 
@@ -125,9 +123,7 @@ sm_head sm_distil_head(const sm_trainable *t, int set, sm_site site) {
   const sm_head *heads = set == SM_SET_TEACHER ? d->teacher_head : d->student_head;
   for (int i = 0; i < t->c.losses; i++) { /* an objective has none */
     const int k = t->c.loss[i].head;
-    if (k < 0 || d->loss_spec[i].site != site ||
-        !(site == SM_SITE_VIEW ? heads[k].view_dim : heads[k].patch_dim))
-      continue;
+    if (k < 0 || d->loss_spec[i].site != site || !sm_head_declared(&heads[k], site)) continue;
     sm_head head = heads[k];
     head.training = false;
     return head;
