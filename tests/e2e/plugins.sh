@@ -48,6 +48,9 @@ has "$work/out" "oblong pictures, batches of 0, 1 and 2, blocks, attention and q
 exits 0 smalti plugins check projection --options '{hidden: 16, bottleneck: 8}'
 exits 0 smalti plugins check shapes --options '{count: 500}'
 has "$work/out" "the same pixels on two threads, stable hash"
+exits 0 smalti plugins check knn
+exits 0 smalti plugins check finetune --options '{preset: short, epochs: 1, warmup_epochs: 0}'
+has "$work/out" "the same again and on one thread"
 exits 0 smalti plugins check dataset/folder
 has "$work/out" "– create and destroy: the defaults are refused"
 

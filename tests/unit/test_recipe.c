@@ -73,7 +73,7 @@ static void fills_views(void **state) {
 /* The side of a square, or height and width; a square is the same recipe however it is written. */
 static void reads_sizes(void **state) {
   const char *const none[] = {"data.views.local.count=0"};
-  const char *const both[] = {"data.views.local.count=0", "data.views.local.size=[48, 80]"};
+  const char *const both[] = {"data.views.global.size=[96, 160]", "data.views.local.size=[48, 80]"};
   const char *const square[] = {"data.views.local.count=0", "data.views.local.size=[96, 96]"};
   sm_error err;
   fixture_write("x.yaml", fixture_recipe);
@@ -84,8 +84,10 @@ static void reads_sizes(void **state) {
   assert_int_equal(r->views.local_width, 80);
   assert_int_equal(r->views.local.height, 48);
   assert_int_equal(r->views.local.width, 80);
-  assert_int_equal(r->views.global_width, 224);
+  assert_int_equal(r->views.global_height, 96);
+  assert_int_equal(r->views.global_other.width, 160);
   assert_int_equal(sm_recipe_write(r, false, &text, &err), SM_OK);
+  assert_non_null(strstr(text.s, "      size: [96, 160]\n"));
   assert_non_null(strstr(text.s, "      size: [48, 80]\n"));
   assert_true(sm_recipe_hash(r) != sm_recipe_hash(plain));
   assert_true(sm_recipe_hash(same) == sm_recipe_hash(plain));

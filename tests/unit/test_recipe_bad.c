@@ -220,6 +220,8 @@ static void names_wrong_values(void **state) {
        "x.yaml:2:59: data.views.global.size must have 1 to 32 numbers, not 0; write one number, or several as [a, b]"},
       {"data: {train: {folder: {path: a}}, views: {global: {size: [96, 3]}}}",
        "x.yaml:2:64: data.views.global.size must be a whole number or list of them, each between 4 and 2048, not '3'"},
+      {"data: {train: {folder: {path: a}}, views: {global: {size: [96, 150]}}}",
+       "x.yaml:2:53: views of 150 px do not divide into patches of 16 px; choose a multiple"},
       {"data: {train: {folder: {path: a}}, views: {mean: 0.5}}",
        "x.yaml:2:44: data.views.mean must be three numbers"},
       {"optimizer: {adamw: {betas: 0.9}}", "x.yaml:8:21: optimizer.adamw.betas must be two numbers"},
