@@ -11,6 +11,7 @@ EXTRA_DIST += \
   tests/bench/race.py \
   tests/bench/race_peer.py \
   tests/bench/recipe.py \
+  tests/bench/same_bytes.sh \
   tests/bench/side_by_side.py
 
 # What decoding JPEGs at a fraction of their size does to views; made on request.

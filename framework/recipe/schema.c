@@ -7,6 +7,8 @@
 
 #include <smalti/image.h>
 
+#include "framework/plugin/option.h"
+
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 /* Numbers as the text of a default. */
 #define LIST_TEXT(...) "[" #__VA_ARGS__ "]"

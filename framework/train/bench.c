@@ -158,11 +158,10 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
   if (!status) status = bench_random_batch(trainable, &batch, err);
   if (!status) status = bench_random_owns(c, &trainable->views, &batch, err);
   if (!status) status = bench_timed_steps(trainable, &batch, steps, r, seconds, err);
-  int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size,
-      rest = c->batch_size % micro;
-  double times =
-      (double)c->batch_size / (rest ? rest : micro); /* over the last micro-batch, whose counts stand */
+  double times = 0;
   if (!status) {
+    const int micro = trainable->micro, rest = c->batch_size % micro;
+    times = (double)c->batch_size / (rest ? rest : micro); /* over the last micro-batch, whose counts stand */
     sm_plan_report plan;
     sm_graph_report(trainable->graph, &plan);
     qsort(seconds, (size_t)steps, sizeof *seconds, bench_by_value);
@@ -175,8 +174,7 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
     r->images_per_second = c->batch_size / r->median;
     r->flops = plan.flops * times;
     r->gflops = r->flops / r->median / 1e9;
-    r->planned = plan.inputs + plan.transient + plan.worker;
-    for (int i = 0; i < SM_SETS; i++) r->planned += sm_set_bytes(trainable->set[i]);
+    r->planned = sm_trainable_bytes(trainable);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     r->resident = (size_t)usage.ru_maxrss * 1024;

@@ -24,12 +24,15 @@ static int sets_head_dim(const distil *d, int head, sm_site site) {
   return dim;
 }
 
-static const char *sets_prefix(distil *d, const char *kind, const char *name, const char *role) {
-  char text[128];
-  const char *p =
-      sm_arena_printf(d->t.arena, "%s%s", sm_instance_prefix(text, sizeof text, kind, name), role);
+static const char *sets_keep(distil *d, const char *prefix) {
+  const char *p = sm_arena_strdup(d->t.arena, prefix);
   if (!p) d->t.no_memory = true; /* told by sm_distil_sets, when all is declared */
   return p ? p : "";
+}
+
+static const char *sets_prefix(distil *d, const char *kind, const char *name) {
+  char text[128];
+  return sets_keep(d, sm_instance_prefix(text, sizeof text, kind, name));
 }
 
 /* Is the head run at this site: by a loss in the student, by an online tokenizer in the teacher? */
@@ -42,15 +45,15 @@ static bool sets_runs(const distil *d, int head, sm_site site, sm_role role) {
 
 static void sets_head(distil *d, int i, sm_role role, sm_set *set, sm_head *h) {
   const sm_train_slot *slot = &d->t.c.head[i];
-  sm_set *state = d->t.set[SM_SET_STATE];
-  *h = (sm_head){
-      .ops = OPS(head, *slot),
-      .self = slot->self,
-      .params = {set, sets_prefix(d, "head", slot->name, "")},
-      .state = {state, sets_prefix(d, "head", slot->name, role == SM_ROLE_TEACHER ? "teacher." : "student.")},
-      .role = role,
-      .training = true,
-      .dim = d->t.spec.dim};
+  char state[128];
+  sm_head_state_prefix(state, sizeof state, slot->name, role);
+  *h = (sm_head){.ops = OPS(head, *slot),
+                 .self = slot->self,
+                 .params = {set, sets_prefix(d, "head", slot->name)},
+                 .state = {d->t.set[SM_SET_STATE], sets_keep(d, state)},
+                 .role = role,
+                 .training = true,
+                 .dim = d->t.spec.dim};
   h->view_dim = sets_runs(d, i, SM_SITE_VIEW, role) ? sets_head_dim(d, i, SM_SITE_VIEW) : 0;
   h->patch_dim = sets_runs(d, i, SM_SITE_PATCH, role) ? sets_head_dim(d, i, SM_SITE_PATCH) : 0;
   if (!h->view_dim && !h->patch_dim) return;
@@ -71,7 +74,7 @@ static void sets_network(distil *d, int which, sm_role role, sm_head *heads) {
 /* ---- tokenizers ---------------------------------------------------------------------------------------- */
 
 static sm_params sets_tokenizer_params(distil *d, int set, int tokenizer) {
-  return (sm_params){d->t.set[set], sets_prefix(d, "tokenizer", d->t.c.tokenizer[tokenizer].name, "")};
+  return (sm_params){d->t.set[set], sets_prefix(d, "tokenizer", d->t.c.tokenizer[tokenizer].name)};
 }
 
 static void sets_tokenizer(distil *d, int i) {

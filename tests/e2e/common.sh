@@ -95,6 +95,29 @@ same() {
   cmp "$(last "$1")" "$(last "$2")" || fail "$3: the last checkpoints differ"
   cmp "$1/metrics.jsonl" "$2/metrics.jsonl" || fail "$3: metrics.jsonl differs"
 }
+# resumes NAME K ARGUMENTS …: killed before its K-th checkpoint and started again (with `again` as further arguments),
+# broken/NAME ends in the bytes of unbroken/NAME, which nobody disturbed. Checkpoints are two steps apart.
+again=()
+resumes() {
+  local name=$1 k=$2
+  shift 2
+  exits 0 smalti train --runs unbroken "$@" "name=$name"
+  on "rename:$k:KILL:checkpoints" smalti train --runs broken "$@" "name=$name" >log 2>&1
+  [ $? -eq 137 ] || { fail "$name was not killed"; cat log >&2; }
+  exits 0 smalti train --runs broken "$@" "name=$name" "${again[@]}"
+  has err "going on from step $((2 * (k - 1)))"
+  same "unbroken/$name" "broken/$name" "$name"
+}
+# figures_back RUN FILE: exported to the file, its network gives the figures on `folder` that it gives as a run
+figures_back() {
+  local run
+  exits 0 smalti export "$1" --out "$2"
+  for run in "$1" "$2"; do
+    exits 0 smalti --json eval knn "$run" --train folder --test folder --k 3
+    grep -o '"top1":[0-9][0-9.]*' out >>"$2.figures" || fail "no figure: $(cat out)"
+  done
+  [ "$(sort -u "$2.figures" | wc -l)" -eq 1 ] || fail "the export gives other figures: $(cat "$2.figures")"
+}
 # left_over RUN: names of temporary files in it
 left_over() { find "$1" -name '*.tmp-*'; }
 

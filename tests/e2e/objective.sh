@@ -6,16 +6,12 @@
 tiny=(dvae/shapes.yaml data.train.shapes.count=64 data.test.shapes.count=16 train.epochs=3 train.batch_size=8
   train.steps_per_epoch=4 train.log_every=2 train.checkpoint_every=2 objective.dvae.vocabulary=8)
 
-# trains NAME OVERRIDES: unbroken, and killed before its third checkpoint, then on with another number of threads: the same bytes
+# trains NAME OVERRIDES: killed and resumed with another number of threads
+again=(--threads 2)
 trains() {
   local name=$1
   shift
-  exits 0 smalti train --runs unbroken "${tiny[@]}" "name=$name" train.threads=1 "$@"
-  on rename:3:KILL:checkpoints smalti train --runs broken "${tiny[@]}" "name=$name" train.threads=1 "$@" >log 2>&1
-  [ $? -eq 137 ] || fail "$name: not killed"
-  exits 0 smalti train --runs broken "${tiny[@]}" "name=$name" --threads 2 "$@"
-  has err "step 4"
-  same "unbroken/$name" "broken/$name" "$name"
+  resumes "$name" 3 "${tiny[@]}" train.threads=1 "$@"
   cmp "unbroken/$name/reconstructions.png" "broken/$name/reconstructions.png" || fail "$name: other pictures"
 }
 trains laplace

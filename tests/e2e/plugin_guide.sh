@@ -38,16 +38,16 @@ shorter() {
   cmp -s "$1" short && die "the guide no longer has the line that trains"
   here sh -e ./short || die "training fails"
 }
+checked() { [ "$(grep -c " 0 failed, " log)" -eq "$1" ] || die "$2 does not pass the check"; }
 shorter train
 [ "$(grep -c '"step"' runs/example/metrics.jsonl)" -ge 1 ] || die "no metrics were written"
 grep -q '"loss' runs/example/metrics.jsonl || die "no loss in the metrics: $(cat runs/example/metrics.jsonl)"
 # The tokenizer, which needs no teacher
 shorter words
-[ "$(grep -c " 0 failed, " log)" -eq 2 ] || die "the tokenizer does not pass the check"
+checked 2 "the tokenizer"
 grep -q '"loss.mim' runs/words/metrics.jsonl || die "no loss in the metrics: $(cat runs/words/metrics.jsonl)"
 grep -aqF '"state.tokenizer.directions"' runs/words/checkpoints/*2.safetensors || die "the state is not saved"
 # The backbone without a class token, and the loss on the whole batch with an op of its own
-checked() { [ "$(grep -c " 0 failed, " log)" -eq "$1" ] || die "$2 does not pass the check"; }
 shorter conv
 checked 3 "the backbone"
 grep -q '"loss.mim' runs/conv/metrics.jsonl || die "no loss in the metrics: $(cat runs/conv/metrics.jsonl)"

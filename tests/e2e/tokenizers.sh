@@ -6,16 +6,11 @@
 alone=(head='{linear: {}}' losses.cls='!delete' data.views.local.count=0)
 export SMALTI_PLUGIN_PATH=$SMALTI_PLUGIN_PATH:$build/tests/plugins/tokenizers/.libs
 
-# trains NAME OVERRIDES: unbroken, and killed before its third checkpoint: the same bytes
+# trains NAME OVERRIDES: killed and resumed, and without a teacher
 trains() {
   local name=$1
   shift
-  exits 0 smalti train --runs unbroken tiny.yaml "name=$name" "${alone[@]}" "$@"
-  on rename:3:KILL:checkpoints smalti train --runs broken tiny.yaml "name=$name" "${alone[@]}" "$@" >log 2>&1
-  [ $? -eq 137 ] || fail "$name: not killed"
-  exits 0 smalti train --runs broken tiny.yaml "name=$name" "${alone[@]}" "$@"
-  has err "step 4"
-  same "unbroken/$name" "broken/$name" "$name"
+  resumes "$name" 3 tiny.yaml "${alone[@]}" "$@"
   ! head -c 20000 "$(last "unbroken/$name")" | grep -aqF '"teacher.' || fail "$name: a teacher in the checkpoint"
 }
 
