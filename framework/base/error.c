@@ -64,10 +64,12 @@ void sm_error_clear(sm_error *err) {
 char *sm_error_text(const sm_error *err, char *buf, size_t size) {
   if (size == 0) return buf;
   const char *message = err->message[0] ? err->message : sm_status_name(err->code);
-  snprintf(buf, size, "%s%s%s%s%s", err->place, err->place[0] ? ": " : "", message, err->hint[0] ? "; " : "",
-           err->hint);
-  for (char *c = buf; *c; c++)
+  char line[sizeof(sm_error) + 16];
+  snprintf(line, sizeof line, "%s%s%s%s%s", err->place, err->place[0] ? ": " : "", message,
+           err->hint[0] ? "; " : "", err->hint);
+  for (char *c = line; *c; c++)
     if (*c == '\n' || *c == '\r' || *c == '\t') *c = ' ';
+  sm_printable(line, "", buf, size);
   return buf;
 }
 

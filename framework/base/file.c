@@ -1,12 +1,14 @@
 /* file.c — files written whole or not at all.
  *
  * The bytes go to PATH.tmp-PID in the same folder, through a buffer. Commit: flush, fsync, close, rename,
- * fsync of the folder. The first error stays and is told at the next call that takes an sm_error; nothing is
- * renamed after one. */
+ * fsync of the folder. A symbolic link is followed first, so that it stays and what it points to is replaced;
+ * a device, a FIFO or a socket is refused, since renaming would put a file into its place. The first error
+ * stays and is told at the next call that takes an sm_error; nothing is renamed after one. */
 #include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,7 +16,7 @@
 
 #include "io.h"
 
-enum { BUFFER = 64 * 1024, ATTEMPTS = 100 };
+enum { BUFFER = 64 * 1024, ATTEMPTS = 100, MOST_LINKS = 40 };
 
 struct sm_file {
   char *path, *temporary;
@@ -42,29 +44,66 @@ static void file_release(sm_file *file) {
   sm_free(file);
 }
 
-sm_file *sm_file_create(const char *path, sm_error *err) {
+/* What the link `path` says, as a path of its own; NULL with errno. */
+static char *file_follow_once(const char *path) {
+  char text[PATH_MAX], *to;
+  const char *slash = strrchr(path, '/');
+  ssize_t n = readlink(path, text, sizeof text);
+  if (n < 0) return NULL;
+  size_t folder = slash && n && text[0] != '/' ? (size_t)(slash - path) + 1 : 0;
+  if (n == sizeof text || !n) return errno = n ? ENAMETOOLONG : ENOENT, NULL;
+  if (!(to = sm_malloc(folder + (size_t)n + 1))) return errno = ENOMEM, NULL;
+  memcpy(to, path, folder);
+  memcpy(to + folder, text, (size_t)n);
+  to[folder + (size_t)n] = 0;
+  return to;
+}
+
+/* The path behind all links, whose last part need not exist; NULL with errno. */
+static char *file_follow(const char *path) {
   struct stat st;
-  if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-    sm_fail_errno(err, EISDIR, "write", path);
-    return NULL;
+  char *at = sm_strdup(path);
+  if (!at) errno = ENOMEM;
+  for (int links = 0; at && lstat(at, &st) == 0 && S_ISLNK(st.st_mode); links++) {
+    char *next = links < MOST_LINKS ? file_follow_once(at) : (errno = ELOOP, NULL);
+    int code = errno;
+    sm_free(at);
+    at = next, errno = code;
   }
-  size_t size = strlen(path) + 48;
+  return at;
+}
+
+/* What a file at `path` would replace, if that is no file; else NULL. */
+static const char *file_kind_in_the_way(const char *path) {
+  struct stat st;
+  if (stat(path, &st) != 0) return NULL;
+  return S_ISFIFO(st.st_mode)                         ? "a pipe"
+         : S_ISSOCK(st.st_mode)                       ? "a socket"
+         : S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode) ? "a device"
+                                                      : NULL;
+}
+
+static sm_status file_check_target(const char *path, sm_error *err) {
+  struct stat st;
+  const char *kind = file_kind_in_the_way(path);
+  if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return sm_fail_errno(err, EISDIR, "write", path);
+  if (!kind) return SM_OK;
+  sm_fail(err, SM_EINVAL, "cannot write %s: it is %s, and a file would take its place", path, kind);
+  return sm_hint(err, "give the name of a file");
+}
+
+sm_file *sm_file_create(const char *path, sm_error *err) {
+  if (file_check_target(path, err)) return NULL;
   sm_file *file = sm_calloc(1, sizeof *file);
-  if (file) {
-    file->path = sm_strdup(path);
-    file->temporary = sm_malloc(size);
-  }
-  if (!file || !file->path || !file->temporary) {
-    if (file) file_release(file);
-    sm_fail_errno(err, ENOMEM, "write", path);
-    return NULL;
-  }
-  if (!file_open_temporary(file, size)) {
-    sm_fail_errno(err, errno, "create", path);
-    file_release(file);
-    return NULL;
-  }
-  return file;
+  int code = file ? 0 : ENOMEM;
+  if (file && !(file->path = file_follow(path))) code = errno;
+  const size_t size = code ? 0 : strlen(file->path) + 48;
+  if (!code && !(file->temporary = sm_malloc(size))) code = ENOMEM;
+  if (code) sm_fail_errno(err, code, "write", path);
+  else if (!file_open_temporary(file, size)) sm_fail_errno(err, code = errno, "create", path);
+  if (!code) return file;
+  if (file) file_release(file);
+  return NULL;
 }
 
 static void file_write_all(sm_file *file, const char *data, size_t n) {

@@ -13,6 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *sm_plural(int64_t n, const char *one, const char *many) { return n == 1 ? one : many; }
+
+char *sm_share_text(double part, double whole, char *buf, size_t size) {
+  double percent = whole > 0 ? 100 * fmin(part / whole, 1) : NAN;
+  if (!isfinite(percent)) snprintf(buf, size, "?");
+  else if (percent <= 0 || percent == 100) snprintf(buf, size, "%.0f %%", fmax(percent, 0));
+  else if (percent < 0.01) snprintf(buf, size, "under 0.01 %%");
+  else if (percent < 9.95) snprintf(buf, size, "%.2g %%", percent);
+  else if (percent < 99.5) snprintf(buf, size, "%.0f %%", percent);
+  else if (percent < 99.95) snprintf(buf, size, "%.1f %%", percent);
+  else snprintf(buf, size, "over 99.9 %%");
+  return buf;
+}
+
 char *sm_human_bytes(double bytes, char *buf, size_t size) {
   static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   size_t unit = 0;

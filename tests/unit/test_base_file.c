@@ -131,6 +131,38 @@ static void create_says_why_not(void **state) {
   assert_int_equal(err.code, SM_ENOMEM);
 }
 
+static void a_link_stays_and_its_target_is_replaced(void **state) {
+  sm_error err = {0};
+  assert_int_equal(sm_mkdirs(path_of("far/away"), NULL), SM_OK);
+  assert_int_equal(sm_file_put(path_of("far/away/target"), "old", 3, NULL), SM_OK);
+  assert_int_equal(symlink("away/target", path_of("far/second")), 0);
+  assert_int_equal(symlink("far/second", path_of("first")), 0);
+  assert_int_equal(symlink("far/away/new", path_of("dangling")), 0);
+  assert_int_equal(symlink("loop", path_of("loop")), 0);
+  assert_int_equal(sm_file_put(path_of("first"), "new", 3, &err), SM_OK);
+  assert_content(path_of("far/away/target"), "new");
+  assert_int_equal(sm_file_put(path_of("dangling"), "made", 4, &err), SM_OK);
+  assert_content(path_of("far/away/new"), "made");
+  struct stat st;
+  assert_true(lstat(path_of("first"), &st) == 0 && S_ISLNK(st.st_mode));
+  assert_true(lstat(path_of("dangling"), &st) == 0 && S_ISLNK(st.st_mode));
+  assert_int_equal(sm_file_put(path_of("loop"), "x", 1, &err), SM_EIO);
+}
+
+static void what_is_no_file_is_refused(void **state) {
+  sm_error err = {0};
+  struct stat st;
+  assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
+  assert_int_equal(sm_file_put(path_of("fifo"), "x", 1, &err), SM_EINVAL);
+  assert_non_null(strstr(err.message, "fifo: it is a pipe"));
+  assert_true(stat(path_of("fifo"), &st) == 0 && S_ISFIFO(st.st_mode));
+  assert_int_equal(symlink("/dev/null", path_of("null")), 0);
+  assert_int_equal(sm_file_put(path_of("null"), "x", 1, &err), SM_EINVAL);
+  assert_non_null(strstr(err.message, "it is a device"));
+  assert_non_null(strstr(err.hint, "give the name of a file"));
+  assert_true(stat("/dev/null", &st) == 0 && S_ISCHR(st.st_mode));
+}
+
 static void get_keeps_its_limit(void **state) {
   const char *path = path_of("g.txt");
   char *data = NULL;
@@ -211,6 +243,8 @@ int main(void) {
       cmocka_unit_test(pieces_of_every_size_arrive_in_order),
       cmocka_unit_test(full_disk_leaves_the_old_file),
       cmocka_unit_test(create_says_why_not),
+      cmocka_unit_test(a_link_stays_and_its_target_is_replaced),
+      cmocka_unit_test(what_is_no_file_is_refused),
       cmocka_unit_test(get_keeps_its_limit),
       cmocka_unit_test(get_reads_a_pipe),
       cmocka_unit_test(folders_are_made_and_removed),

@@ -36,6 +36,46 @@ static void human_seconds(void **state) {
   CHECK(sm_human_seconds(INFINITY, buf, sizeof buf), "?");
 }
 
+static void shares(void **state) {
+  CHECK(sm_share_text(0, 40, buf, sizeof buf), "0 %");
+  CHECK(sm_share_text(40, 40, buf, sizeof buf), "100 %");
+  CHECK(sm_share_text(22, 8, buf, sizeof buf), "100 %"); /* never more than all */
+  CHECK(sm_share_text(39, 40, buf, sizeof buf), "98 %");
+  CHECK(sm_share_text(995, 1000, buf, sizeof buf), "99.5 %");
+  CHECK(sm_share_text(99999, 100000, buf, sizeof buf), "over 99.9 %"); /* not all */
+  CHECK(sm_share_text(1, 400, buf, sizeof buf), "0.25 %");
+  CHECK(sm_share_text(1, 20, buf, sizeof buf), "5 %");
+  CHECK(sm_share_text(1, 1e6, buf, sizeof buf), "under 0.01 %"); /* not nothing */
+  CHECK(sm_share_text(0, 0, buf, sizeof buf), "?");
+  assert_string_equal(sm_plural(1, "class", "classes"), "class");
+  assert_string_equal(sm_plural(0, "class", "classes"), "classes");
+  assert_string_equal(sm_plural(-1, "class", "classes"), "classes");
+}
+
+static void printable(void **state) {
+  CHECK((sm_printable("caf\xc3\xa9 \xe6\x97\xa5", "", buf, sizeof buf), buf), "caf\xc3\xa9 \xe6\x97\xa5");
+  CHECK((sm_printable("\x1b[2J\n\x7f\t", "\n", buf, sizeof buf), buf), "\\x1b[2J\n\\x7f\\x09");
+  CHECK((sm_printable("\xc2\x9b\x9b", "", buf, sizeof buf), buf), "\\xc2\\x9b\\x9b"); /* CSI in eight bits */
+  CHECK((sm_printable("\xe2\x80\xae"
+                      "abc",
+                      "", buf, sizeof buf),
+         buf),
+        "\\xe2\\x80\\xae"
+        "abc"); /* right to left */
+  CHECK((sm_printable("\xc0\x8a\xed\xa0\x80", "", buf, sizeof buf), buf), "\\xc0\\x8a\\xed\\xa0\\x80");
+  CHECK((sm_printable("\xf0\x9f\x99\x82\xf0\x9f", "", buf, sizeof buf), buf), "\xf0\x9f\x99\x82\\xf0\\x9f");
+  char small[6];
+  assert_int_equal(sm_printable("ab\x1b"
+                                "c",
+                                "", small, sizeof small),
+                   7);
+  assert_string_equal(small, "ab"); /* cut at a whole character */
+  assert_int_equal(sm_printable("ab\x1b"
+                                "c",
+                                "", NULL, 0),
+                   7);
+}
+
 static void doubles_are_short(void **state) {
   CHECK(sm_double_text(0, buf, sizeof buf), "0");
   CHECK(sm_double_text(-0.0, buf, sizeof buf), "-0");
@@ -145,6 +185,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(human_bytes),
       cmocka_unit_test(human_seconds),
+      cmocka_unit_test(shares),
+      cmocka_unit_test(printable),
       cmocka_unit_test(doubles_are_short),
       cmocka_unit_test(doubles_read_back),
       cmocka_unit_test(numbers_ignore_the_locale),

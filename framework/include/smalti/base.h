@@ -97,6 +97,19 @@ void sm_text_addv(sm_text *, const char *fmt, va_list);
 void sm_text_bytes(sm_text *, const void *, size_t);
 void sm_text_free(sm_text *); /* frees and zeroes */
 
+/* Names and messages from files may hold any byte. sm_printable_bytes: the bytes of the character that `text`
+ * begins with, 0 where a terminal would not show it as a character (controls, marks that turn the writing
+ * direction, no UTF-8). sm_printable: `text` with each such byte as "\x1b", but for the control characters in
+ * `kept`; cut at a whole character where it is longer than buf. Returns the length of the whole, as snprintf
+ * does. */
+size_t sm_printable_bytes(const char *text);
+size_t sm_printable(const char *text, const char *kept, char *buf, size_t size);
+
+/* `one` or `many`, as n wants: printf("%d %s", n, sm_plural(n, "class", "classes")). */
+const char *sm_plural(int64_t n, const char *one, const char *many);
+/* "12 %", "0.25 %", "under 0.01 %": a part of a whole. Only all of it is 100 %, only nothing is 0 %. */
+char *sm_share_text(double part, double whole, char *buf, size_t size);
+
 /* "1.5 GiB", "320 KiB"; "1 h 02 min", "3.4 s"; into buf, returns buf. */
 char *sm_human_bytes(double bytes, char *buf, size_t size);
 char *sm_human_seconds(double seconds, char *buf, size_t size);
