@@ -15,6 +15,50 @@ AC_DEFUN([SM_APPEND_CFLAGS], [
   SM_TRY_CFLAGS([$2], [AS_VAR_APPEND([$1], [" $2"]); AC_MSG_RESULT([yes])], [AC_MSG_RESULT([no])])
 ])
 
+dnl SM_APPEND_LDFLAGS(VARIABLE, FLAG): append FLAG to VARIABLE if a program can be linked with it.
+AC_DEFUN([SM_APPEND_LDFLAGS], [
+  AC_MSG_CHECKING([whether the linker accepts $2])
+  sm_saved_LDFLAGS=$LDFLAGS
+  LDFLAGS="$LDFLAGS -Werror $2"
+  AC_LINK_IFELSE([AC_LANG_PROGRAM([[]], [[]])], [AS_VAR_APPEND([$1], [" $2"]); AC_MSG_RESULT([yes])],
+    [AC_MSG_RESULT([no])])
+  LDFLAGS=$sm_saved_LDFLAGS
+])
+
+dnl SM_HARDEN(SANITIZED): flags for a program that decodes foreign files. Sets SM_HARDEN_CFLAGS, SM_HARDEN_LDFLAGS (for
+dnl all that is linked) and SM_PIE_LDFLAGS (for programs). Sanitizers check more than _FORTIFY_SOURCE does, and differently;
+dnl and it does nothing without optimisation. -fPIE stands before libtool's -fPIC, which overrides it for libraries.
+AC_DEFUN([SM_HARDEN], [
+  SM_HARDEN_CFLAGS=
+  SM_HARDEN_LDFLAGS=
+  SM_PIE_LDFLAGS=
+  SM_APPEND_CFLAGS([SM_HARDEN_CFLAGS], [-fstack-protector-strong])
+  SM_APPEND_CFLAGS([SM_HARDEN_CFLAGS], [-fPIE])
+  SM_APPEND_LDFLAGS([SM_HARDEN_LDFLAGS], [-Wl,-z,relro])
+  SM_APPEND_LDFLAGS([SM_HARDEN_LDFLAGS], [-Wl,-z,now])
+  SM_APPEND_LDFLAGS([SM_HARDEN_LDFLAGS], [-Wl,-z,noexecstack])
+  sm_saved_CFLAGS=$CFLAGS
+  CFLAGS="$CFLAGS -fPIE"
+  SM_APPEND_LDFLAGS([SM_PIE_LDFLAGS], [-pie])
+  CFLAGS=$sm_saved_CFLAGS
+  AS_CASE([" $CFLAGS "], [*" -O0 "*], [], [*" -O"*], [AS_IF([test "x$1" = xno], [
+    for sm_level in 3 2; do
+      AC_MSG_CHECKING([whether _FORTIFY_SOURCE=$sm_level works])
+      sm_saved_CFLAGS=$CFLAGS
+      CFLAGS="$CFLAGS -Werror -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$sm_level"
+      AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <string.h>]], [[char a[8]; return memset(a, 0, sizeof a) != a;]])],
+        [sm_ok=yes], [sm_ok=no])
+      CFLAGS=$sm_saved_CFLAGS
+      AC_MSG_RESULT([$sm_ok])
+      AS_IF([test $sm_ok = yes], [
+        AS_VAR_APPEND([SM_HARDEN_CFLAGS], [" -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$sm_level"])
+        break])
+    done])])
+  AC_SUBST([SM_HARDEN_CFLAGS])
+  AC_SUBST([SM_HARDEN_LDFLAGS])
+  AC_SUBST([SM_PIE_LDFLAGS])
+])
+
 dnl SM_CHECK_KERNEL_LEVEL(NAME, FLAGS, FEATURE): can the kernels be built with FLAGS and chosen at run time with
 dnl __builtin_cpu_supports(FEATURE)? Sets SM_NAME_CFLAGS, conditional HAVE_NAME_BUILD, config.h's HAVE_NAME_BUILD.
 AC_DEFUN([SM_CHECK_KERNEL_LEVEL], [
