@@ -74,7 +74,12 @@ bool sm_check_error(sm_checker *c, const char *what, const sm_error *err) {
 
 /* The line of what passed since the last one. */
 static void check_close_variant(sm_checker *c, int failed_before) {
-  if (c->directions) sm_check_good(c, "gradients to %.0e in %d directions", c->gradient, c->directions);
+  if (c->directions && c->gradient > 0)
+    sm_check_good(c, "gradients to %.0e in %d %s", c->gradient, c->directions,
+                  sm_plural(c->directions, "direction", "directions"));
+  else if (c->directions)
+    sm_check_good(c, "gradients exact in %d %s", c->directions,
+                  sm_plural(c->directions, "direction", "directions"));
   c->gradient = c->directions = 0;
   if (c->result->failed == failed_before && !c->untried && c->passed.len && !c->passed.failed)
     check_line(c, SM_CHECK_PASS, c->passed.s);
@@ -101,8 +106,8 @@ static void check_texts(sm_checker *c) {
     snprintf(what, sizeof what, "doc of option '%s'", p->options[k].name);
     check_sentence(c, what, p->options[k].doc);
   }
-  sm_check_good(c, "%u option%s, version %s, %s", p->n_options, p->n_options == 1 ? "" : "s", p->version,
-                p->license);
+  sm_check_good(c, "%u %s, version %s, %s", p->n_options, sm_plural(p->n_options, "option", "options"),
+                p->version, p->license);
   check_close_variant(c, before);
 }
 

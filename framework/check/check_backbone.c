@@ -467,10 +467,10 @@ void sm_check_backbone(sm_checker *c, sm_instance *instance) {
   int n = check_backbone_find_sizes(c, &b, sizes);
   if (n < 1) return;
   b.home = sizes[n - 1];
-  sm_check_good(c, "width %d, %d block%s, grid %d x %d at %d px", b.home.spec.dim,
+  sm_check_good(c, "width %d, %d %s, grid %d x %d at %d px", b.home.spec.dim,
                 check_backbone_blocks_of(&b.home.spec),
-                check_backbone_blocks_of(&b.home.spec) == 1 ? "" : "s", b.home.spec.rows, b.home.spec.cols,
-                b.home.height);
+                sm_plural(check_backbone_blocks_of(&b.home.spec), "block", "blocks"), b.home.spec.rows,
+                b.home.spec.cols, b.home.height);
   if (!check_layers(c, &b, &b.home) || !check_squares(c, &b, sizes, n) ||
       (n == 2 && !check_oblong(c, &b, sizes)))
     return;

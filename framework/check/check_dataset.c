@@ -51,7 +51,8 @@ static bool check_list(sm_checker *c, const sm_dataset_ops *ops, const void *sel
                        (long long)k))
       return false;
   }
-  sm_check_good(c, "%lld pictures, %d classes", (long long)n, classes);
+  sm_check_good(c, "%lld %s, %d %s", (long long)n, sm_plural(n, "picture", "pictures"), classes,
+                sm_plural(classes, "class", "classes"));
   return true;
 }
 

@@ -150,8 +150,8 @@ static void check_runs(sm_checker *c, const made_up *m, sm_instance *instance) {
     }
   }
   if (check_result(c, &result[0])) {
-    sm_check_good(c, "%d figures (%s %.4g)", result[0].n, result[0].figure[0].name,
-                  result[0].figure[0].value);
+    sm_check_good(c, "%d %s (%s %.4g)", result[0].n, sm_plural(result[0].n, "figure", "figures"),
+                  result[0].figure[0].name, result[0].figure[0].value);
     sm_check_that(c, check_evaluation_same_figures(&result[0], &result[1]),
                   "the same again and on one thread", "another run, on one thread, gives other figures");
   }

@@ -107,7 +107,7 @@ static bool check_figures(sm_checker *c, const sm_trial_plan *plan) {
   o->checker = c, o->names = 0, o->wrong = false;
   if (ok && o->ops->report) o->ops->report(o->self, &measures);
   ok = ok && !o->wrong;
-  if (ok) sm_check_good(c, "%d figures", o->names);
+  if (ok) sm_check_good(c, "%d %s", o->names, sm_plural(o->names, "figure", "figures"));
   sm_trial_close(&t);
   return ok;
 }

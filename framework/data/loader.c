@@ -280,8 +280,8 @@ static sm_status loader_check(const sm_loader_config *c, int64_t count, int64_t 
     return sm_fail(err, SM_EUNSUPPORTED, "the dataset holds %lld pictures; at most %d are supported",
                    (long long)count, INT32_MAX);
   if (c->steps_per_epoch == 0 && count < c->batch_size) {
-    sm_fail(err, SM_EINVAL, "the dataset holds %lld pictures, fewer than one batch of %d", (long long)count,
-            c->batch_size);
+    sm_fail(err, SM_EINVAL, "the dataset holds %lld %s, fewer than one batch of %d", (long long)count,
+            sm_plural(count, "picture", "pictures"), c->batch_size);
     return sm_hint(err,
                    "lower train.batch_size, or set train.steps_per_epoch so that pictures come up several "
                    "times an epoch");

@@ -33,8 +33,9 @@ static int pictures_class(const sm_dataset *train, const sm_dataset *test, int c
 
 static sm_status pictures_no_class(const sm_dataset *train, const char *name, int classes, sm_error *err) {
   sm_fail(err, SM_EINVAL, "test pictures have a class '%s' that no training picture has", name);
-  return sm_hint(err, "training has %d classes, from '%s' to '%s'", classes,
-                 train->ops->class_name(train->self, 0), train->ops->class_name(train->self, classes - 1));
+  return sm_hint(err, "training has %d %s, from '%s' to '%s'", classes,
+                 sm_plural(classes, "class", "classes"), train->ops->class_name(train->self, 0),
+                 train->ops->class_name(train->self, classes - 1));
 }
 
 /* Labels become those of the training classes, where there are any. */

@@ -78,6 +78,10 @@ void sm_json_close(sm_json *);
 const char *sm_json_finish(sm_json *);
 void sm_json_free(sm_json *);
 
+/* A JSON value out of `text`, which ends with a 0 byte behind `bytes`. SM_EFORMAT: it is none; SM_ENOMEM. The
+ * value, NULL on error, is the caller's: cJSON_Delete. */
+sm_status sm_json_read(const char *text, size_t bytes, struct cJSON **, sm_error *);
+
 /* JSON lines: one object a line, appended. `keep_bytes` is what sm_jsonl_flush had given when the state to go
  * on from was saved: what follows is cut off. 0 starts an empty file; -1 appends to whatever whole lines
  * there are (an unfinished last line is cut). A file shorter than `keep_bytes`, or not at the end of a line

@@ -131,11 +131,12 @@ sm_status sm_jsonl_each(const char *path, sm_jsonl_fn fn, void *ctx, int *damage
   if (status) return status;
   for (char *line = text; !status && (end = memchr(line, '\n', bytes - (size_t)(line - text)));
        line = end + 1) {
-    const char *rest;
+    cJSON *record;
     number++;
     *end = 0;
-    cJSON *record = cJSON_ParseWithOpts(line, &rest, 1);
-    if (cJSON_IsObject(record)) {
+    if (sm_json_read(line, (size_t)(end - line), &record, err) == SM_ENOMEM) {
+      status = SM_ENOMEM;
+    } else if (cJSON_IsObject(record)) {
       status = fn(ctx, number, record, err);
     } else if (damaged) {
       ++*damaged;

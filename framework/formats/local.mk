@@ -4,6 +4,7 @@ libsmalti_la_SOURCES += \
   framework/formats/bytes.c \
   framework/formats/bytes.h framework/formats/formats.h \
   framework/formats/json.c \
+  framework/formats/json_read.c \
   framework/formats/jsonl.c \
   framework/formats/npy.c \
   framework/formats/packed_format.h \

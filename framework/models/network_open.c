@@ -270,7 +270,7 @@ static sm_status network_open_describe(sm_network *n, const sm_st_reader *file, 
   const char *step = file && network_has_weights(n->net) ? sm_st_get(file, "step") : NULL;
   if (!a->backbone && n->recipe) {
     a->recipe = n->recipe->name;
-    a->recipe_hash = sm_recipe_hash(n->recipe);
+    if (!(a->recipe_hash = sm_recipe_hash(n->recipe))) return sm_fail(err, SM_ENOMEM, "out of memory");
     if (step) sm_parse_int(step, &a->step);
   }
   a->recipe = sm_arena_strdup(n->arena, a->recipe ? a->recipe : "");

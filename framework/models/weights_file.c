@@ -37,8 +37,8 @@ static sm_status file_take(const sm_st_reader *file, const char *name, sm_set *s
   if (status) return status;
   if (sm_is_checkpoint(file)) from.prefix = sm_checkpoint_backbone(sm_checkpoint_has_teacher(file));
   status = sm_weights_load(&from, student, SM_BACKBONE_PREFIX, &report, err);
-  sm_log(status ? SM_LOG_ERROR : SM_LOG_INFO, "starting from %s: %d tensors, %" PRId64 " numbers", name,
-         report.taken, report.elements);
+  sm_log(status ? SM_LOG_ERROR : SM_LOG_INFO, "starting from %s: %d %s, %" PRId64 " numbers", name,
+         report.taken, sm_plural(report.taken, "tensor", "tensors"), report.elements);
   file_log(status ? SM_LOG_ERROR : SM_LOG_INFO, report.text.s);
   sm_text_free(&report.text);
   return status;

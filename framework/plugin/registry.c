@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "framework/base/io.h"
+
 #include "kind.h"
 #include "loader.h"
 #include "registry_private.h"
@@ -79,22 +81,37 @@ static int registry_by_base(const void *a, const void *b) {
   return strcmp(((const module_file *)a)->base, ((const module_file *)b)->base);
 }
 
+static sm_status registry_cannot_list(const char *folder, int code, sm_error *err) {
+  sm_fail_errno(err, code, "look for plugins in", folder);
+  return err->hint[0] ? err->code : sm_hint(err, "--plugin-path takes folders that hold .so files");
+}
+
+/* What a folder that cannot be listed means: those of the environment and of the installation may be missing;
+ * one that is there and closed to us is told. A passing want of the system is no sign that there are no
+ * plugins. */
+static sm_status registry_no_folder(const char *folder, int code, bool must, sm_error *err) {
+  if (!must && code == ENOENT) return SM_OK;
+  sm_error why = {0};
+  registry_cannot_list(folder, code, &why);
+  if (must || (code != EACCES && code != EPERM && code != ENOTDIR && code != ELOOP && code != ENAMETOOLONG))
+    return *err = why, why.code;
+  sm_log(SM_LOG_WARNING, "%s; its plugins are not known", why.message);
+  return SM_OK;
+}
+
 /* A folder given by hand must be there; the others may be missing. */
 static sm_status registry_list_folder(sm_registry *r, const char *folder, bool must, sm_error *err) {
   if (!registry_grow(&r->folders, r->n_folders, &r->cap_folders, sizeof *r->folders))
     return registry_no_memory(err);
   r->folders[r->n_folders++] = folder;
   DIR *dir = opendir(folder);
-  if (!dir && must) {
-    sm_fail(err, errno == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot look for plugins in %s: %s", folder,
-            strerror(errno));
-    return sm_hint(err, "--plugin-path takes folders that hold .so files");
-  }
-  if (!dir) return SM_OK;
+  if (!dir) return registry_no_folder(folder, errno, must, err);
   int first = r->n_files;
   sm_status status = SM_OK;
-  for (struct dirent *e; !status && (e = readdir(dir));)
+  errno = 0;
+  for (struct dirent *e; !status && (e = readdir(dir)); errno = 0)
     if (registry_is_module_name(e->d_name)) status = registry_add_file(r, folder, e->d_name, err);
+  if (!status && errno) status = registry_cannot_list(folder, errno, err);
   closedir(dir);
   if (r->n_files > first)
     qsort(r->files + first, (size_t)(r->n_files - first), sizeof *r->files, registry_by_base);

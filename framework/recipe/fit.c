@@ -19,8 +19,9 @@ static sm_status fit_check_evaluations(fit *f) {
 
 static sm_status fit_needs_whole_step(fit *f, const char *kind, const char *why, const sm_slot *s) {
   const sm_train_section *train = &f->r->train;
-  sm_fit_fail(f, s, "%s '%s' %s, but train.micro_batch shows it %lld of %lld pictures", kind, s->instance,
-              why, (long long)train->micro_batch, (long long)train->batch_size);
+  sm_fit_fail(f, s, "%s '%s' %s, but train.micro_batch shows it %lld of %lld %s", kind, s->instance, why,
+              (long long)train->micro_batch, (long long)train->batch_size,
+              sm_plural(train->batch_size, "picture", "pictures"));
   return sm_hint(f->err, "leave train.micro_batch out; train.recompute: blocks saves memory too");
 }
 

@@ -112,7 +112,7 @@ sm_status sm_recipe_write(const sm_recipe *, bool with_places, sm_text *, sm_err
 /* Lines "KEY: A → B" for every differing leaf; the number of differences. */
 int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *);
 /* Of the resolved values in their order, not of layout or places; and not of train.threads, train.recompute,
- * data.workers, data.prefetch and data.cache, which do not change the result. */
+ * data.workers, data.prefetch and data.cache, which do not change the result. 0: out of memory. */
 uint64_t sm_recipe_hash(const sm_recipe *);
 
 #endif

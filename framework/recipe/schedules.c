@@ -85,8 +85,9 @@ static sm_status schedules_check_freeze(sm_recipe *r, sm_error *err) {
     t->freeze_last_layer = (int64_t)fits;
     return SM_OK;
   }
-  sm_fail(err, SM_EINVAL, "train.freeze_last_layer is %lld epochs, but the run has %lld",
-          (long long)t->freeze_last_layer, (long long)t->epochs);
+  sm_fail(err, SM_EINVAL, "train.freeze_last_layer is %lld %s, but the run has %lld",
+          (long long)t->freeze_last_layer, sm_plural(t->freeze_last_layer, "epoch", "epochs"),
+          (long long)t->epochs);
   sm_fail_place(err, sm_recipe_place(r, "train", "freeze_last_layer"));
   return sm_hint(err, "the last layer would never learn; write freeze_last_layer: %.0f", fits);
 }

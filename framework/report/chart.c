@@ -12,7 +12,7 @@
 #include "chart.h"
 #include "html.h"
 
-enum { WIDTH = 560, HEIGHT = 320, ROW = 18, TITLE = 30, COLOURS = 8, MARKS_UP_TO = 40 };
+enum { WIDTH = 560, HEIGHT = 320, ROW = 18, TITLE = 30, COLOURS = 8, MARKS_UP_TO = 40, RINGS = 7 };
 static const double LETTER =
     6.6; /* width of an average letter at 12 px: the true one is the reader's font's */
 
@@ -27,8 +27,23 @@ typedef struct plot {
 
 /* ---- ranges ---- */
 
+/* Differences of this share of the values are the rounding of sums: such values count as equal, so that an
+ * axis always has room for marks that differ. */
+static const double EQUAL = 1e-9;
+/* Larger values are drawn at the edge: differences of two doubles may be no double. */
+static const double LARGEST = 1e300;
+
+static double chart_clip(double v) { return v > LARGEST ? LARGEST : v < -LARGEST ? -LARGEST : v; }
+
+static double chart_magnitude(double low, double high) { return fmax(fabs(low), fabs(high)); }
+
+static bool chart_flat(double low, double high) {
+  return high - low <= fmax(EQUAL * chart_magnitude(low, high), DBL_MIN / EQUAL);
+}
+
 static void chart_widen(double *low, double *high, double v) {
   if (!isfinite(v)) return;
+  v = chart_clip(v);
   if (v < *low) *low = v;
   if (v > *high) *high = v;
 }
@@ -40,7 +55,9 @@ static void chart_find_x_range(plot *p) {
       if (isfinite(p->chart->series[s].y[i])) chart_widen(&p->x0, &p->x1, p->chart->series[s].x[i]);
   p->empty = p->x0 > p->x1;
   if (p->empty) p->x0 = 0, p->x1 = 1;
-  if (p->x0 == p->x1) p->x0 -= 0.5, p->x1 += 0.5;
+  if (!chart_flat(p->x0, p->x1)) return;
+  double margin = fmax(0.5, EQUAL * chart_magnitude(p->x0, p->x1));
+  p->x0 -= margin, p->x1 += margin;
 }
 
 static void chart_find_y_range(plot *p) {
@@ -55,17 +72,24 @@ static void chart_find_y_range(plot *p) {
   p->log = p->chart->log_y && low > 0;
   if (p->log) low = log10(low), high = log10(high);
   if (!p->log && low > 0 && low < 0.4 * high) low = 0;
-  double margin = high > low ? 0.04 * (high - low) : low != 0 ? 0.1 * fabs(low) : 1;
-  if (p->log && high <= low) margin = 0.5;
+  double missing = p->log ? 0 : p->chart->least_span - (high - low);
+  if (missing > 0) {
+    double from = low >= 0 ? fmax(low - missing / 2, 0) : low - missing / 2;
+    high += missing - (low - from), low = from;
+  }
+  bool flat = p->log ? high - low <= EQUAL : chart_flat(low, high);
+  double margin = !flat ? 0.04 * (high - low) : fabs(low) > DBL_MIN / EQUAL ? 0.1 * fabs(low) : 1;
+  if (p->log && flat) margin = 0.5;
   p->y0 = low == 0 && !p->log ? 0 : low - margin;
   p->y1 = high + margin;
 }
 
 static double chart_px(const plot *p, double x) {
+  x = chart_clip(x);
   return p->left + (x - p->x0) / (p->x1 - p->x0) * (p->right - p->left);
 }
 static double chart_py(const plot *p, double y) {
-  if (p->log) y = log10(y);
+  y = p->log ? log10(y) : chart_clip(y);
   return p->bottom - (y - p->y0) / (p->y1 - p->y0) * (p->bottom - p->top);
 }
 
@@ -115,17 +139,33 @@ static double chart_legend(plot *p, double top, bool draw) {
 
 /* ---- axes ---- */
 
-static void chart_tick_text(double v, double step, bool thousands, char *buf, size_t size) {
-  if (fabs(v) < step * 1e-6) v = 0;
-  if (thousands) {
-    snprintf(buf, size, "%gk", v / 1000);
-    if (v == 0) snprintf(buf, size, "0");
-  } else if (fabs(v) >= 1e6 || step < 0.99e-3) {
-    sm_number_text(v, buf, size);
-  } else {
-    int digits = (int)ceil(-log10(step) - 1e-9);
-    snprintf(buf, size, "%.*f", digits > 0 ? digits : 0, v);
-  }
+typedef struct ticks {      /* the marks of one axis: first + i * step */
+  double first, step, most; /* most: the largest magnitude on the axis */
+  int n;
+} ticks;
+
+static ticks chart_ticks(double low, double high, int wanted) {
+  ticks t = {.most = chart_magnitude(low, high)};
+  t.n = sm_chart_ticks(low, high, wanted, &t.first, &t.step);
+  return t;
+}
+
+static double chart_tick(const ticks *t, int i) {
+  double v = t->first + i * t->step;
+  return fabs(v) < t->step * 1e-6 ? 0 : v;
+}
+
+/* As many digits as tell neighbours apart. */
+static void chart_tick_text(const ticks *t, double v, char *buf, size_t size) {
+  int decimals = (int)fmax(0, ceil(-log10(t->step) - 1e-9));
+  int digits = (int)(floor(log10(t->most)) - floor(log10(t->step) + 1e-9)) + 1;
+  bool thousands = t->most >= 1e4 && t->most < 1e8 && fmod(t->step, 100) == 0;
+  if (v == 0 && thousands) snprintf(buf, size, "0");
+  else if (thousands) snprintf(buf, size, "%gk", v / 1000);
+  else if (t->most < 1e6 && decimals <= 3) snprintf(buf, size, "%.*f", decimals, v);
+  else if (digits <= 3 || (!decimals && t->most < 1e9)) sm_number_text(v, buf, size);
+  else if (decimals <= 15 && t->most < 1e12) snprintf(buf, size, "%.*f", decimals, v);
+  else snprintf(buf, size, "%.*e", digits - 1, v);
 }
 
 static void chart_y_mark(plot *p, double y, const char *text) {
@@ -139,7 +179,7 @@ static void chart_y_mark(plot *p, double y, const char *text) {
 static void chart_log_axis(plot *p) {
   static const int MANTISSAS[] = {1, 2, 5};
   double decades = p->y1 - p->y0;
-  int each = decades > 8 ? 2 : 1, kinds = decades > 2.5 ? 1 : 3;
+  int each = decades > 8 ? (int)ceil(decades / 8) : 1, kinds = decades > 2.5 ? 1 : 3;
   for (int power = (int)floor(p->y0); power <= (int)ceil(p->y1); power++)
     for (int m = 0; m < kinds; m++) {
       double v = MANTISSAS[m] * pow(10, power), at = log10(v);
@@ -149,31 +189,44 @@ static void chart_log_axis(plot *p) {
     }
 }
 
+static ticks chart_y_ticks(const plot *p) {
+  return chart_ticks(p->y0, p->y1, (int)((p->bottom - p->top) / 38));
+}
+
+/* Room at the left for the longest mark. */
+static void chart_fit_left(plot *p) {
+  ticks t = chart_y_ticks(p);
+  char text[48];
+  for (int i = 0; i < t.n && !p->log; i++) {
+    chart_tick_text(&t, chart_tick(&t, i), text, sizeof text);
+    p->left = fmax(p->left, 14 + LETTER * (double)sm_text_width(text));
+  }
+}
+
 static void chart_y_axis(plot *p) {
-  double first, step;
+  ticks t = chart_y_ticks(p);
   char text[48];
   if (p->log) {
     chart_log_axis(p);
     return;
   }
-  sm_chart_ticks(p->y0, p->y1, (int)((p->bottom - p->top) / 38), &first, &step);
-  for (double v = first; v <= p->y1 + step * 1e-6; v += step) {
-    chart_tick_text(v, step, p->y1 >= 1e4 && fmod(step, 100) == 0, text, sizeof text);
-    chart_y_mark(p, v, text);
+  for (int i = 0; i < t.n; i++) {
+    chart_tick_text(&t, chart_tick(&t, i), text, sizeof text);
+    chart_y_mark(p, chart_tick(&t, i), text);
   }
 }
 
 static void chart_x_axis(plot *p) {
-  double first, step;
+  ticks t = chart_ticks(p->x0, p->x1, (int)((p->right - p->left) / 70));
   char text[48];
-  sm_chart_ticks(p->x0, p->x1, (int)((p->right - p->left) / 70), &first, &step);
   sm_text_add(p->out, "<path class=\"sm-axis\" d=\"M%.1f %.1fH%.1f\"/>\n", p->left, p->bottom, p->right);
-  for (double v = first; v <= p->x1 + step * 1e-6; v += step) {
-    chart_tick_text(v, step, p->x1 >= 1e4 && fmod(step, 100) == 0, text, sizeof text);
+  for (int i = 0; i < t.n; i++) {
+    double at = chart_px(p, chart_tick(&t, i));
+    chart_tick_text(&t, chart_tick(&t, i), text, sizeof text);
     sm_text_add(p->out,
                 "<path class=\"sm-axis\" d=\"M%.1f %.1fv4\"/><text class=\"sm-tick\" x=\"%.1f\" y=\"%.1f\" "
                 "text-anchor=\"middle\">%s</text>\n",
-                chart_px(p, v), p->bottom, chart_px(p, v), p->bottom + 18, text);
+                at, p->bottom, at, p->bottom + 18, text);
   }
   if (p->chart->x_label) {
     sm_text_add(p->out, "<text class=\"sm-muted\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", p->right,
@@ -213,6 +266,20 @@ static void chart_band(plot *p, size_t s) {
   }
 }
 
+/* Marks of series before this one, which are drawn later, at the same place: each makes this mark's ring
+ * wider, so that none hides another. */
+static int chart_marks_above(const plot *p, size_t s, double x, double y) {
+  int n = 0;
+  for (size_t k = 0; k < s && n < RINGS; k++) {
+    const sm_bins *b = &p->bins[k];
+    bool there = false;
+    for (size_t i = 0; i < b->n && p->chart->series[k].n <= MARKS_UP_TO && !there; i++)
+      there = isfinite(b->mean[i]) && hypot(chart_px(p, b->x[i]) - x, chart_py(p, b->mean[i]) - y) < 3;
+    n += there;
+  }
+  return n;
+}
+
 static void chart_line(plot *p, size_t s) {
   const sm_bins *b = &p->bins[s];
   const sm_chart_series *series = &p->chart->series[s];
@@ -228,8 +295,9 @@ static void chart_line(plot *p, size_t s) {
   for (size_t i = 0; i < b->n && series->n <= MARKS_UP_TO; i++) {
     char x[48], y[48];
     if (!isfinite(b->mean[i])) continue;
-    sm_text_add(p->out, "<circle class=\"sm-mark sm-%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>",
-                chart_colour(p, s), chart_px(p, b->x[i]), chart_py(p, b->mean[i]));
+    double at_x = chart_px(p, b->x[i]), at_y = chart_py(p, b->mean[i]);
+    sm_text_add(p->out, "<circle class=\"sm-mark sm-%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"><title>",
+                chart_colour(p, s), at_x, at_y, 3 + 3 * chart_marks_above(p, s, at_x, at_y));
     sm_html_text(p->out, series->name);
     sm_text_add(p->out, ", %s %s: %s</title></circle>\n", p->chart->x_label ? p->chart->x_label : "at",
                 sm_number_text(b->x[i], x, sizeof x), sm_number_text(b->mean[i], y, sizeof y));
@@ -298,6 +366,7 @@ static void chart_draw(plot *p) {
   p->bottom = p->height - (c->x_label || p->banded ? 42 : 24);
   if (p->bottom < p->top + 60)
     p->height += p->top + 60 - p->bottom, p->bottom = p->top + 60; /* a very long legend */
+  if (!p->empty) chart_find_y_range(p), chart_fit_left(p);
   chart_head(p);
   chart_legend(p, title, true);
   if (p->empty) {
@@ -307,7 +376,6 @@ static void chart_draw(plot *p) {
         p->width / 2, (p->top + p->bottom) / 2);
     return;
   }
-  chart_find_y_range(p);
   chart_y_axis(p);
   for (size_t s = 0; s < c->nseries; s++)
     if (p->bins[s].binned) chart_band(p, s);

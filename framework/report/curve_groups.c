@@ -8,19 +8,19 @@
   (const char *const[]) { __VA_ARGS__, NULL }
 
 const sm_curve_group sm_curve_groups[] = {
-    {"Loss", NULL, KEYS("loss"), "metrics", false, 1},
-    {"k-NN accuracy, top-1", "%", KEYS("knn top1"), "evals", false, 1},
-    {"Entropy", "nats", KEYS("teacher_entropy", "student_entropy"), "metrics", false, 1},
-    {"Norm of the centre", NULL, KEYS("norm"), "metrics", false, 1},
-    {"Teacher and student agree", "share of tokens", KEYS("agreement"), "metrics", false, 1},
-    {"Gradient norm", NULL, KEYS("grad_norm"), "metrics", true, 1},
-    {"Learning rate", NULL, KEYS("lr"), "metrics", false, 1},
-    {"Weight decay", NULL, KEYS("weight_decay"), "metrics", false, 1},
-    {"Momentum of the teacher", NULL, KEYS("momentum"), "metrics", false, 1},
-    {"Temperature", NULL, KEYS("temperature"), "metrics", false, 1},
-    {"Speed", "pictures/s", KEYS("images_per_s"), "timing", false, 1},
-    {"Memory", "MiB", KEYS("rss"), "timing", false, 1048576},
-    {"Waiting for pictures", "s", KEYS("loader_wait"), "timing", false, 1},
+    {"Loss", NULL, KEYS("loss"), "metrics", false, 1, 0},
+    {"k-NN accuracy, top-1", "%", KEYS("knn top1"), "evals", false, 1, 5},
+    {"Entropy", "nats", KEYS("teacher_entropy", "student_entropy"), "metrics", false, 1, 0},
+    {"Norm of the centre", NULL, KEYS("norm"), "metrics", false, 1, 0},
+    {"Teacher and student agree", "share of tokens", KEYS("agreement"), "metrics", false, 1, 0},
+    {"Gradient norm", NULL, KEYS("grad_norm"), "metrics", true, 1, 0},
+    {"Learning rate", NULL, KEYS("lr"), "metrics", false, 1, 0},
+    {"Weight decay", NULL, KEYS("weight_decay"), "metrics", false, 1, 0},
+    {"Momentum of the teacher", NULL, KEYS("momentum"), "metrics", false, 1, 0},
+    {"Temperature", NULL, KEYS("temperature"), "metrics", false, 1, 0},
+    {"Speed", "pictures/s", KEYS("images_per_s"), "timing", false, 1, 0},
+    {"Memory", "MiB", KEYS("rss"), "timing", false, 1048576, 0},
+    {"Waiting for pictures", "s", KEYS("loader_wait"), "timing", false, 1, 0},
 };
 const size_t sm_ncurve_groups = sizeof sm_curve_groups / sizeof *sm_curve_groups;
 

@@ -46,9 +46,12 @@ char *sm_number_text(double v, char *buf, size_t size) {
   return buf;
 }
 
-void sm_chart_ticks(double low, double high, int wanted, double *first, double *step) {
-  double rough = (high - low) / (wanted < 1 ? 1 : wanted), power = pow(10, floor(log10(rough)));
+int sm_chart_ticks(double low, double high, int wanted, double *first, double *step) {
+  if (wanted < 1) wanted = 1;
+  double rough = (high - low) / wanted, power = pow(10, floor(log10(rough)));
   double mantissa = rough / power;
   *step = power * (mantissa < 1.5 ? 1 : mantissa < 3.5 ? 2 : mantissa < 7.5 ? 5 : 10);
   *first = ceil(low / *step - 1e-9) * *step;
+  double n = floor((high - *first) / *step + 1e-6) + 1;
+  return n > 0 ? (int)fmin(n, 2 * wanted + 1) : 0; /* NaN: none */
 }

@@ -49,6 +49,7 @@ sm_status sm_page_chart(sm_text *out, const char *title, const sm_curve_group *g
                       .x_label = "step",
                       .y_label = g->unit,
                       .log_y = g->log_y,
+                      .least_span = g->least_span,
                       .embedded = true,
                       .width = WIDTH,
                       .height = HEIGHT,

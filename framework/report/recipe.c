@@ -30,6 +30,7 @@ static void recipe_flow(const sm_yaml *n, int depth, sm_text *out) {
 static void recipe_parameter(const char *name, const sm_yaml *value, sm_text *out) {
   sm_text text = {0};
   recipe_flow(value, 0, &text);
+  out->failed |= text.failed;
   if (!text.failed && text.len) {
     sm_text_add(out, "<span class=\"p\"><i>");
     sm_html_text(out, name);
@@ -47,6 +48,7 @@ static void recipe_content(const sm_yaml *n, int depth, sm_text *out) {
   if (n->kind != SM_YAML_MAP) {
     sm_text text = {0};
     recipe_flow(n, 0, &text);
+    out->failed |= text.failed;
     if (text.s) sm_html_text(out, text.s);
     sm_text_free(&text);
     return;

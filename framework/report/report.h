@@ -28,7 +28,8 @@ typedef enum {
   SM_TABULAR_TEXT,     /* aligned by display width, box-drawing rules                           */
   SM_TABULAR_MARKDOWN, /* GitHub's tables, columns aligned in the source too                    */
   SM_TABULAR_LATEX,    /* a table environment with booktabs rules                               */
-  SM_TABULAR_CSV,      /* RFC 4180, header line first; caption and rules are left out           */
+  SM_TABULAR_CSV,      /* RFC 4180, header line first; caption and rules are left out; a text that a
+                          spreadsheet would compute begins with an apostrophe */
   SM_TABULAR_HTML      /* a <table> with <caption>, <thead>, <tbody>; alignment as a class name */
 } sm_tabular_format;
 
@@ -45,6 +46,9 @@ size_t sm_tabular_rows(const sm_tabular *);
  * cells. SM_ENOMEM or SM_EINTERNAL. */
 sm_status sm_tabular_render(const sm_tabular *, sm_tabular_format, sm_text *out);
 void sm_tabular_free(sm_tabular *);
+
+/* Appends `text` to a line of Markdown outside tables, so that it shows as it is. */
+void sm_markdown_text(sm_text *out, const char *text);
 
 /* Columns a terminal gives to a UTF-8 text: 2 for East Asian wide characters and pictographs, 0 for combining
  * marks. */
@@ -72,6 +76,7 @@ typedef struct sm_chart {
       *description; /* for those who cannot see the picture; NULL: made from the series' names and ends */
   const char *x_label, *y_label; /* with unit; NULL: none */
   bool log_y;                    /* falls back to linear where values are not positive */
+  double least_span; /* what a linear y axis shows at least, so that noise looks small; 0: anything */
   bool embedded;     /* part of a page: no title text and no style of its own (the page's classes apply) */
   int width, height; /* in CSS pixels; 0: 560 x 320 */
   const sm_chart_series *series;
@@ -86,8 +91,9 @@ typedef struct sm_chart {
 sm_status sm_chart_svg(const sm_chart *, sm_text *out);
 
 /* Round steps for an axis from `low` to `high` (low < high) with about `wanted` marks: 1, 2 or 5 times a
- * power of ten. Gives the first mark and the step; marks are first + i * step up to high. */
-void sm_chart_ticks(double low, double high, int wanted, double *first, double *step);
+ * power of ten. Gives the first mark and the step, and returns how many marks, first + i * step, lie up to
+ * high: at most twice as many as wanted and one, whatever the numbers are. */
+int sm_chart_ticks(double low, double high, int wanted, double *first, double *step);
 
 /* ---- reports ------------------------------------------------------------------------------------------ */
 

@@ -1,9 +1,13 @@
 /* report_run.c — the page of one run, section by section. A section whose file is missing is left out. */
 #include <cjson/cJSON.h>
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "framework/base/io.h"
+#include "framework/formats/formats.h"
 
 #include "html.h"
 #include "page.h"
@@ -13,6 +17,7 @@ enum { MAX_TEXT = 4 << 20, MAX_PICTURE = 12 << 20, MAX_PICTURES = 12, BAD_SHOWN 
 typedef struct page {
   sm_run run;
   sm_text html;
+  sm_error *err; /* of a section; without a message it is want of memory */
 } page;
 
 /* ---- key figures ---- */
@@ -99,9 +104,9 @@ static void report_run_tiles(page *p) {
   for (size_t i = 0; i < sizeof TILES / sizeof *TILES; i++) TILES[i](p);
   sm_text_add(&p->html, "</dl>\n");
   if (p->run.damaged)
-    sm_text_add(&p->html,
-                "<p class=\"warning\">%d line%s of the records could not be read and %s left out.</p>\n",
-                p->run.damaged, p->run.damaged == 1 ? "" : "s", p->run.damaged == 1 ? "is" : "are");
+    sm_text_add(
+        &p->html, "<p class=\"warning\">%d %s of the records could not be read and %s left out.</p>\n",
+        p->run.damaged, sm_plural(p->run.damaged, "line", "lines"), sm_plural(p->run.damaged, "is", "are"));
 }
 
 /* ---- curves ---- */
@@ -234,12 +239,25 @@ static sm_status report_run_curves(page *p) {
 
 /* ---- recipe, pictures, environment ---- */
 
+/* A file that is too large for the page is named there instead. *data NULL: nothing to show. */
+static sm_status report_run_file(page *p, const char *name, size_t limit, char **data, size_t *bytes) {
+  sm_status status = sm_run_file(&p->run, name, limit, data, bytes, p->err);
+  if (status != SM_EINVAL) return status;
+  sm_error_clear(p->err);
+  sm_text_add(&p->html, "<p class=\"warning\">");
+  sm_html_text(&p->html, name);
+  sm_text_add(&p->html, " is too large for this page and left out.</p>\n");
+  return SM_OK;
+}
+
 static sm_status report_run_recipe(page *p) {
   sm_text summary = {0};
   char *text;
   size_t bytes;
-  if (!sm_run_file(&p->run, "recipe.yaml", MAX_TEXT, &text, &bytes)) return SM_OK;
+  sm_status status = report_run_file(p, "recipe.yaml", MAX_TEXT, &text, &bytes);
+  if (status || !text) return status;
   sm_recipe_summary(p->run.recipe, &summary);
+  p->html.failed |= summary.failed;
   sm_page_heading(&p->html, "Recipe");
   if (summary.len) sm_text_add(&p->html, "<dl class=\"pairs\">\n%s</dl>\n", summary.s);
   sm_text_add(&p->html, "<details><summary>The resolved recipe</summary>\n<pre>");
@@ -259,10 +277,11 @@ static int report_run_by_name(const struct dirent **a, const struct dirent **b) 
   return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static void report_run_picture(page *p, const char *name) {
+static sm_status report_run_picture(page *p, const char *name) {
   char *data;
   size_t bytes;
-  if (!sm_run_file(&p->run, name, MAX_PICTURE, &data, &bytes)) return;
+  sm_status status = report_run_file(p, name, MAX_PICTURE, &data, &bytes);
+  if (status || !data) return status;
   sm_text_add(&p->html, "<figure><img alt=\"");
   sm_html_text(&p->html, name);
   sm_text_add(&p->html, "\" src=\"data:image/png;base64,");
@@ -271,28 +290,32 @@ static void report_run_picture(page *p, const char *name) {
   sm_html_text(&p->html, name);
   sm_text_add(&p->html, "</figcaption></figure>\n");
   sm_free(data);
+  return SM_OK;
 }
 
 static sm_status report_run_pictures(page *p) {
   struct dirent **found = NULL;
   int n = scandir(p->run.folder, &found, report_run_is_png, report_run_by_name);
+  if (n < 0) return sm_fail_errno(p->err, errno, "list", p->run.folder);
+  sm_status status = SM_OK;
   if (n > 0) {
     sm_page_heading(&p->html, "Pictures");
     sm_text_add(&p->html, "<div class=\"pictures\">\n");
   }
   for (int i = 0; i < n; i++) {
-    if (i < MAX_PICTURES) report_run_picture(p, found[i]->d_name);
+    if (i < MAX_PICTURES && !status) status = report_run_picture(p, found[i]->d_name);
     free(found[i]);
   }
   if (n > 0) sm_text_add(&p->html, "</div>\n");
   free(found);
-  return SM_OK;
+  return status;
 }
 
 static sm_status report_run_bad_pictures(page *p) {
   char *text, *next, *field;
   size_t bytes, count = 0;
-  if (!sm_run_file(&p->run, "bad-pictures.txt", MAX_TEXT, &text, &bytes)) return SM_OK;
+  sm_status status = report_run_file(p, "bad-pictures.txt", MAX_TEXT, &text, &bytes);
+  if (status || !text) return status;
   sm_tabular *t = sm_tabular_new(NULL);
   sm_tabular_column(t, "picture", SM_ALIGN_LEFT);
   sm_tabular_column(t, "reason", SM_ALIGN_LEFT);
@@ -307,7 +330,7 @@ static sm_status report_run_bad_pictures(page *p) {
   sm_free(text);
   if (!count) return sm_tabular_free(t), SM_OK;
   sm_page_heading(&p->html, "Pictures that could not be used");
-  sm_status status = sm_page_tabular(&p->html, t);
+  status = sm_page_tabular(&p->html, t);
   if (count > BAD_SHOWN)
     sm_text_add(&p->html, "<p>%zu in all; the first %d are shown, the others are in bad-pictures.txt.</p>\n",
                 count, BAD_SHOWN);
@@ -336,9 +359,14 @@ static void report_run_environment_value(sm_text *out, const cJSON *value) {
 static sm_status report_run_environment(page *p) {
   char *text;
   size_t bytes;
-  if (!sm_run_file(&p->run, "environment.json", MAX_TEXT, &text, &bytes)) return SM_OK;
-  cJSON *root = cJSON_ParseWithLength(text, bytes);
+  sm_status status = report_run_file(p, "environment.json", MAX_TEXT, &text, &bytes);
+  if (status || !text) return status;
+  cJSON *root;
+  status = sm_json_read(text, bytes, &root, p->err);
   sm_free(text);
+  if (status == SM_EFORMAT)
+    sm_text_add(&p->html, "<p class=\"warning\">environment.json is damaged and left out.</p>\n");
+  if (status) return status == SM_EFORMAT ? SM_OK : status;
   if (cJSON_IsObject(root) && root->child) {
     sm_page_heading(&p->html, "Environment");
     sm_text_add(&p->html, "<dl class=\"pairs\">\n");
@@ -369,15 +397,18 @@ static sm_status report_run_build(page *p) {
 }
 
 sm_status sm_report_run(const char *run_folder, sm_error *err) {
-  page p = {.html = {0}};
+  sm_error own = {0};
+  page p = {.err = err ? err : &own};
+  sm_error_clear(p.err);
   sm_text path = {0};
   sm_status status = sm_run_load(&p.run, run_folder, err);
   if (status) goto out;
   sm_text_add(&path, "%s/report.html", p.run.folder);
   status = report_run_build(&p);
-  if (status || path.failed)
+  if (!status && path.failed) status = SM_ENOMEM;
+  if (status == SM_ENOMEM || (status && !p.err->code))
     status = sm_fail(err, SM_ENOMEM, "no memory for the report of '%.400s'", run_folder);
-  else status = sm_file_put(path.s, p.html.s, p.html.len, err);
+  if (!status) status = sm_file_put(path.s, p.html.s, p.html.len, err);
 out:
   sm_run_free(&p.run);
   sm_text_free(&p.html);

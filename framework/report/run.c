@@ -46,7 +46,9 @@ static bool run_add_point(sm_curves *curves, const char *name, const char *kind,
     if (more_x) c->x = more_x;
     double *more_y = more_x ? sm_realloc(c->y, wanted * sizeof *more_y) : NULL;
     if (more_y) c->y = more_y;
-    if (!more_y) return false;
+    double *more = more_y ? sm_realloc(c->sorted, wanted * sizeof *more) : NULL;
+    if (more) c->sorted = more;
+    if (!more) return false;
     c->room = wanted;
   }
   c->x[c->n] = x;
@@ -60,6 +62,7 @@ static void run_free_curves(sm_curves *c) {
     sm_free(c->items[i].kind);
     sm_free(c->items[i].x);
     sm_free(c->items[i].y);
+    sm_free(c->items[i].sorted);
   }
   sm_free(c->items);
 }
@@ -98,15 +101,12 @@ static int run_compare_doubles(const void *a, const void *b) {
 }
 
 double sm_curve_median(const sm_curve *c) {
-  double *copy = c && c->n ? sm_malloc(c->n * sizeof *copy) : NULL, median = NAN;
   size_t n = 0;
-  if (!copy) return NAN;
-  for (size_t i = 0; i < c->n; i++)
-    if (isfinite(c->y[i])) copy[n++] = c->y[i];
-  qsort(copy, n, sizeof *copy, run_compare_doubles);
-  if (n) median = (copy[(n - 1) / 2] + copy[n / 2]) / 2;
-  sm_free(copy);
-  return median;
+  for (size_t i = 0; c && i < c->n; i++)
+    if (isfinite(c->y[i])) c->sorted[n++] = c->y[i];
+  if (!n) return NAN;
+  qsort(c->sorted, n, sizeof *c->sorted, run_compare_doubles);
+  return (c->sorted[(n - 1) / 2] + c->sorted[n / 2]) / 2;
 }
 
 /* ---- records ---- */
@@ -156,13 +156,17 @@ static sm_status run_read_file(sm_run *run, const char *name, sm_curves *curves,
   return status;
 }
 
-static void run_read_recipe(sm_run *run) {
+static sm_status run_read_recipe(sm_run *run, sm_error *err) {
   char *text;
   size_t bytes;
-  if (!sm_run_file(run, "recipe.yaml", SM_YAML_MAX_BYTES, &text, &bytes)) return;
-  const sm_yaml *tree = sm_yaml_read(run->arena, "recipe.yaml", false, text, bytes, NULL);
+  sm_error why = {0};
+  sm_status status = sm_run_file(run, "recipe.yaml", SM_YAML_MAX_BYTES, &text, &bytes, err);
+  if (status == SM_EINVAL) return SM_OK; /* longer than a recipe can be */
+  if (status || !text) return status;
+  const sm_yaml *tree = sm_yaml_read(run->arena, "recipe.yaml", false, text, bytes, &why);
   if (tree && tree->kind == SM_YAML_MAP) run->recipe = tree;
   sm_free(text);
+  return why.code == SM_ENOMEM ? sm_fail(err, SM_ENOMEM, "no memory to read the recipe of a run") : SM_OK;
 }
 
 sm_status sm_run_load(sm_run *run, const char *folder, sm_error *err) {
@@ -175,7 +179,7 @@ sm_status sm_run_load(sm_run *run, const char *folder, sm_error *err) {
   run->folder[n] = 0;
   if (!(run->name = sm_strdup(sm_path_base(run->folder))) || !(run->arena = sm_arena_new("run")))
     return sm_fail(err, SM_ENOMEM, "no memory to read a run");
-  run_read_recipe(run);
+  if ((status = run_read_recipe(run, err))) return status;
   if ((status = run_read_file(run, "metrics.jsonl", &run->metrics, true, err))) {
     if (status == SM_ENOTFOUND) {
       sm_fail(err, SM_ENOTFOUND, "'%.400s' has no metrics.jsonl", run->folder);
@@ -198,10 +202,16 @@ void sm_run_free(sm_run *run) {
   memset(run, 0, sizeof *run);
 }
 
-bool sm_run_file(const sm_run *run, const char *name, size_t limit, char **data, size_t *bytes) {
+sm_status sm_run_file(const sm_run *run, const char *name, size_t limit, char **data, size_t *bytes,
+                      sm_error *err) {
   sm_text path = {0};
+  sm_error why = {0};
+  *data = NULL;
   sm_text_add(&path, "%s/%s", run->folder, name);
-  bool found = !path.failed && !sm_file_get(path.s, limit, data, bytes, NULL);
+  sm_status status = path.failed ? sm_fail(&why, SM_ENOMEM, "no memory to read '%s'", name)
+                                 : sm_file_get(path.s, limit, data, bytes, &why);
   sm_text_free(&path);
-  return found;
+  if (status == SM_ENOTFOUND) return SM_OK;
+  if (status && err) *err = why;
+  return status;
 }

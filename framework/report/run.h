@@ -9,7 +9,7 @@
 typedef struct sm_curve {
   char *name; /* "loss.cls"; of evaluations "near top1.k20", "near" being what the recipe calls it */
   char *kind; /* what it is: the name, but of evaluations "knn top1.k20" by the plugin's name */
-  double *x, *y;
+  double *x, *y, *sorted; /* sorted: room for sm_curve_median */
   size_t n, room;
 } sm_curve;
 
@@ -27,8 +27,8 @@ typedef struct sm_run {
   const sm_yaml *recipe;        /* recipe.yaml; NULL: not there, or not a mapping in YAML */
 } sm_run;
 
-/* Reads metrics.jsonl (must be there), timing.jsonl and recipe.yaml. Release with
- * sm_run_free in every case. */
+/* Reads metrics.jsonl (must be there), timing.jsonl and recipe.yaml. Whatever is there and cannot be read is
+ * an error; damaged lines and a recipe that is no YAML are not. Release with sm_run_free in every case. */
 sm_status sm_run_load(sm_run *, const char *folder, sm_error *);
 void sm_run_free(sm_run *);
 
@@ -38,8 +38,9 @@ double sm_curve_last(const sm_curve *);
 double sm_curve_best(const sm_curve *, bool largest, double *at); /* `at` (may be NULL): its step */
 double sm_curve_median(const sm_curve *);
 
-/* A file of the run's folder in memory; false when missing, unreadable or longer than `limit`. */
-bool sm_run_file(const sm_run *, const char *name, size_t limit, char **data, size_t *bytes);
+/* A file of the run's folder in memory; *data NULL when it is missing. Longer than `limit` is an error, too.
+ * */
+sm_status sm_run_file(const sm_run *, const char *name, size_t limit, char **data, size_t *bytes, sm_error *);
 
 /* ---- the recipe (recipe.c); it may be NULL ---- */
 
@@ -59,6 +60,7 @@ typedef struct sm_curve_group { /* one chart of the page: which curves, how draw
   const char *file;        /* "metrics", "timing" or "evals" */
   bool log_y;
   double scale; /* values are divided by it */
+  double least_span; /* as in sm_chart */
 } sm_curve_group;
 
 extern const sm_curve_group sm_curve_groups[];

@@ -1,8 +1,10 @@
 /* tabular.c — a table of texts and its five renderings.
  *
- * Cells are kept in one growing list, row by row; rendering pads a last row that is not full. The formats
- * differ in how a cell is escaped and what stands around it, so each is a small function
- * over the same loops. */
+ * Cells are kept in one growing list, row by row; rendering pads a last row that is not full. What comes in
+ * is made printable at once, so that no format carries a control character but the end of a line. The formats
+ * differ in how a cell is escaped and what stands around it, so each is a small function over the same loops.
+ * */
+#include <ctype.h>
 #include <string.h>
 
 #include "framework/report/report.h"
@@ -29,11 +31,18 @@ struct sm_tabular {
   sm_status failed;
 };
 
+/* `text` made printable, in the table's memory; NULL: none is left. */
+static char *tabular_keep(sm_tabular *t, const char *text) {
+  size_t n = sm_printable(text, "\n", NULL, 0);
+  char *kept = sm_arena_alloc(t->arena, n + 1);
+  if (kept) sm_printable(text, "\n", kept, n + 1);
+  return kept;
+}
+
 sm_tabular *sm_tabular_new(const char *caption) {
   sm_tabular *t = sm_calloc(1, sizeof *t);
   if (!t) return NULL;
-  if (!(t->arena = sm_arena_new("table")) ||
-      !(t->caption = sm_arena_strdup(t->arena, caption ? caption : ""))) {
+  if (!(t->arena = sm_arena_new("table")) || !(t->caption = tabular_keep(t, caption ? caption : ""))) {
     sm_tabular_free(t);
     return NULL;
   }
@@ -64,7 +73,7 @@ void sm_tabular_column(sm_tabular *t, const char *title, sm_align align) {
     t->failed = SM_EINTERNAL;
     return;
   }
-  column c = {.title = sm_arena_strdup(t->arena, title), .align = align};
+  column c = {.title = tabular_keep(t, title), .align = align};
   if (!c.title) t->failed = SM_ENOMEM;
   if (!t->failed && tabular_grow(t, (void **)&t->columns, &t->columns_room, t->ncolumns, sizeof c))
     t->columns[t->ncolumns++] = c;
@@ -77,9 +86,7 @@ void sm_tabular_cell(sm_tabular *t, const char *fmt, ...) {
   va_start(args, fmt);
   sm_text_addv(&text, fmt, args);
   va_end(args);
-  cell c = {.text = text.failed || !text.s ? NULL : sm_arena_strdup(t->arena, text.s),
-            .rule_before = t->rule_next};
-  if (!text.failed && !text.s) c.text = sm_arena_strdup(t->arena, "");
+  cell c = {.text = text.failed ? NULL : tabular_keep(t, text.s ? text.s : ""), .rule_before = t->rule_next};
   sm_text_free(&text);
   if (!c.text) t->failed = SM_ENOMEM;
   if (!t->ncolumns) t->failed = SM_EINTERNAL;
@@ -122,18 +129,25 @@ static void tabular_repeat(sm_text *out, const char *what, size_t n) {
   while (n--) sm_text_bytes(out, what, strlen(what));
 }
 
+/* The end of a line is shown as a blank. */
+static size_t tabular_width(const char *text) {
+  size_t width = sm_text_width(text);
+  for (; (text = strchr(text, '\n')); text++) width++;
+  return width;
+}
+
 static void tabular_padded(sm_text *out, const char *text, size_t width, sm_align align, bool trailing) {
-  size_t own = sm_text_width(text), free_space = width > own ? width - own : 0;
+  size_t own = tabular_width(text), free_space = width > own ? width - own : 0;
   size_t left = align == SM_ALIGN_RIGHT ? free_space : align == SM_ALIGN_CENTRE ? free_space / 2 : 0;
   tabular_spaces(out, left);
-  sm_text_bytes(out, text, strlen(text));
+  for (; *text; text++) sm_text_bytes(out, *text == '\n' ? " " : text, 1);
   if (trailing) tabular_spaces(out, free_space - left);
 }
 
 static size_t tabular_plain_width(const sm_tabular *t, size_t col) {
-  size_t width = sm_text_width(t->columns[col].title);
+  size_t width = tabular_width(t->columns[col].title);
   for (size_t row = 0; row < sm_tabular_rows(t); row++) {
-    size_t own = sm_text_width(tabular_cell_at(t, row, col)->text);
+    size_t own = tabular_width(tabular_cell_at(t, row, col)->text);
     if (own > width) width = own;
   }
   return width;
@@ -168,13 +182,37 @@ static void tabular_render_text(const sm_tabular *t, size_t *widths, sm_text *ou
   }
 }
 
+static bool tabular_in_word(const char *start, const char *s) {
+  return s > start && isalnum((unsigned char)s[-1]) && isalnum((unsigned char)s[1]);
+}
+
+/* Signs that Markdown would take for more than themselves. What needs a partner is left alone without one:
+ * "[CLS]" is no link, "A & B" no entity. */
+static bool tabular_markdown_special(const char *start, const char *s, bool bordered) {
+  if (*s == ']') return s[1] && strchr("([:", s[1]);
+  if (*s == '&') return s[1] && s[1] != ' ';
+  if (*s == '~' || *s == '$') return strchr(s + 1, *s) != NULL;
+  if (*s == '|') return bordered;
+  return strchr("*`<\\", *s) || (*s == '_' && (bordered || !tabular_in_word(start, s)));
+}
+
+static void tabular_markdown_add(sm_text *out, const char *text, bool bordered) {
+  const char *start = text;
+  for (size_t n; *text; text += n ? n : 1) {
+    n = sm_printable_bytes(text);
+    if (n == 1 && tabular_markdown_special(start, text, bordered)) sm_text_add(out, "\\%c", *text);
+    else if (n) sm_text_bytes(out, text, n);
+    else if (*text == '\n') sm_text_add(out, " ");
+    else sm_text_add(out, "\\\\x%02x", (unsigned char)*text);
+  }
+}
+
+void sm_markdown_text(sm_text *out, const char *text) { tabular_markdown_add(out, text, false); }
+
 static void tabular_markdown_cell(const cell *x, sm_text *out) {
   if (x->bold) sm_text_add(out, "**");
   if (x->second) sm_text_add(out, "<u>");
-  for (const char *text = x->text; *text; text++) {
-    if (strchr("|*_`<\\", *text)) sm_text_add(out, "\\%c", *text);
-    else sm_text_bytes(out, *text == '\n' ? " " : text, 1);
-  }
+  tabular_markdown_add(out, x->text, true);
   if (x->second) sm_text_add(out, "</u>");
   if (x->bold) sm_text_add(out, "**");
 }
@@ -197,7 +235,10 @@ static void tabular_render_markdown(const sm_tabular *t, size_t *widths, sm_text
       if (own > widths[c]) widths[c] = own;
     }
   }
-  if (*t->caption) sm_text_add(out, "%s\n\n", t->caption);
+  if (*t->caption) {
+    sm_markdown_text(out, t->caption);
+    sm_text_add(out, "\n\n");
+  }
   for (size_t r = 0; r <= sm_tabular_rows(t); r++) {
     for (size_t c = 0; c < t->ncolumns; c++) {
       sm_text_add(out, "| ");
@@ -236,6 +277,7 @@ static const char *tabular_latex_sign(const char *text, size_t *bytes) {
   return NULL;
 }
 
+/* A '[' or '*' that begins a cell would belong to the end of the row above. */
 static void tabular_latex_text(const char *text, sm_text *out) {
   const char *start = text, *sign;
   size_t bytes;
@@ -244,7 +286,10 @@ static void tabular_latex_text(const char *text, sm_text *out) {
     else if (*text == '\\') sm_text_add(out, "\\textbackslash{}");
     else if (*text == '~') sm_text_add(out, "\\textasciitilde{}");
     else if (*text == '^') sm_text_add(out, "\\textasciicircum{}");
+    else if (*text == '|') sm_text_add(out, "\\textbar{}"); /* OT1 fonts have a dash in its place */
+    else if (text == start && (*text == '[' || *text == '*')) sm_text_add(out, "{%c}", *text);
     else if (*text == '<' || *text == '>') sm_text_add(out, "$%c$", *text);
+    else if (*text == '\n') sm_text_add(out, " "); /* an empty line would end the paragraph */
     else if (*text == '-' && (text == start || text[-1] == ' ') && text[1] >= '0' && text[1] <= '9')
       sm_text_add(out, "$-$");
     else if ((sign = tabular_latex_sign(text, &bytes))) sm_text_add(out, "%s", sign), text += bytes - 1;
@@ -283,9 +328,17 @@ static void tabular_render_latex(const sm_tabular *t, sm_text *out) {
 
 /* ---- CSV and HTML ---- */
 
+/* What a spreadsheet would take for a formula: not a number, and not a sign that stands alone. */
+static bool tabular_csv_formula(const char *text) {
+  double v;
+  text += strspn(text, " \n");
+  return *text && strchr("=+-@", *text) && text[1] && !sm_parse_double(text, &v);
+}
+
 static void tabular_csv_text(const char *text, sm_text *out) {
   bool quote = strpbrk(text, "\",\r\n") || *text == ' ' || (*text && text[strlen(text) - 1] == ' ');
   if (quote) sm_text_add(out, "\"");
+  if (tabular_csv_formula(text)) sm_text_add(out, "'");
   for (; *text; text++) sm_text_bytes(out, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
   if (quote) sm_text_add(out, "\"");
 }

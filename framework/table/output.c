@@ -20,14 +20,21 @@ static void output_add_comparison(const sm_table_results *r, int f, sm_text *out
   }
   sm_table_compare(r, f, c);
   if (c->rows >= 2) {
-    sm_text_add(out, "- **%s**: ", r->jobs->recipe->figure[f].title);
+    sm_text_add(out, "- **");
+    sm_markdown_text(out, r->jobs->recipe->figure[f].title);
+    sm_text_add(out, "**: ");
     if (isfinite(c->rank))
-      sm_text_add(out, "rank correlation (Spearman) %.2f over %d rows; ", c->rank, c->rows);
-    sm_text_add(out, "%d of %d pairs of rows in the published order.\n", c->agree, c->pairs);
+      sm_text_add(out, "rank correlation (Spearman) %.2f over %d %s; ", c->rank, c->rows,
+                  sm_plural(c->rows, "row", "rows"));
+    sm_text_add(out, "%d of %d %s of rows in the published order.\n", c->agree, c->pairs,
+                sm_plural(c->pairs, "pair", "pairs"));
     for (int i = 0; i < c->gaps; i++) {
       const sm_table_gap *g = &c->gap[i];
-      sm_text_add(out, "  - %s over %s: published %+.1f, here %+.1f%s\n", r->row[g->better].run->label,
-                  r->row[g->worse].run->label, g->published, g->here,
+      sm_text_add(out, "  - ");
+      sm_markdown_text(out, r->row[g->better].run->label);
+      sm_text_add(out, " over ");
+      sm_markdown_text(out, r->row[g->worse].run->label);
+      sm_text_add(out, ": published %+.1f, here %+.1f%s\n", g->published, g->here,
                   g->agrees     ? ""
                   : g->here < 0 ? " (**the other way round**)"
                                 : " (**no difference**)");
@@ -43,8 +50,12 @@ static void output_add_protocols(const sm_table_results *r, sm_text *out) {
     for (int i = 0; i < r->rows; i++) {
       const char *p = r->row[i].protocol[f];
       if (!p || (usual && !strcmp(p, usual))) continue;
-      sm_text_add(out, "- %s%s%s%s: %s\n", r->jobs->recipe->figure[f].title, usual ? " of " : "",
-                  usual ? r->row[i].run->label : "", "", p);
+      sm_text_add(out, "- ");
+      sm_markdown_text(out, r->jobs->recipe->figure[f].title);
+      if (usual) sm_text_add(out, " of "), sm_markdown_text(out, r->row[i].run->label);
+      sm_text_add(out, ": ");
+      sm_markdown_text(out, p);
+      sm_text_add(out, "\n");
       if (!usual) usual = p;
     }
   }
@@ -59,11 +70,16 @@ static bool output_any_published(const sm_table_results *r) {
 static void output_add_notes(const sm_table_results *r, sm_text *out) {
   const sm_table_recipe *recipe = r->jobs->recipe;
   int seeds = output_seeds_of(r);
-  sm_text_add(out, "\nThe best figure of a column is bold, the second underlined. ");
-  if (seeds > 1) sm_text_add(out, "Figures are means ± sample deviations over %d seeds.\n", seeds);
+  sm_text_add(out, "\n" SM_TABLE_MARKS " ");
+  if (seeds > 1)
+    sm_text_add(out, "Figures are means ± sample deviations over %d seeds.\n" SM_TABLE_LEVEL "\n", seeds);
   else sm_text_add(out, "One run per row.\n");
   if (output_any_published(r)) {
-    if (recipe->source) sm_text_add(out, "Published: %s.\n", recipe->source);
+    if (recipe->source) {
+      sm_text_add(out, "Published: ");
+      sm_markdown_text(out, recipe->source);
+      sm_text_add(out, ".\n");
+    }
     sm_text comparison = {0};
     for (int f = 0; f < recipe->figures; f++) output_add_comparison(r, f, &comparison);
     if (comparison.s) sm_text_add(out, "\n## Against the published order\n\n%s", comparison.s);
@@ -79,8 +95,10 @@ static void output_add_notes(const sm_table_results *r, sm_text *out) {
     const sm_table_result *d = &r->dependency[i];
     char bytes[32];
     if (!isfinite(d->hours)) continue;
-    sm_text_add(out, "- %s, which rows need: %.0f images/s, %.2f hours, %s.\n", d->run->label,
-                d->images_per_s, d->hours, sm_human_bytes(d->peak_bytes, bytes, sizeof bytes));
+    sm_text_add(out, "- ");
+    sm_markdown_text(out, d->run->label);
+    sm_text_add(out, ", which rows need: %.0f images/s, %.2f hours, %s.\n", d->images_per_s, d->hours,
+                sm_human_bytes(d->peak_bytes, bytes, sizeof bytes));
   }
 }
 

@@ -55,7 +55,7 @@ static void page_tiles(page *p) {
   }
   sm_text_add(&p->html, "<dl class=\"tiles\">\n");
   snprintf(text, sizeof text, "%d of %d", done, all);
-  snprintf(note, sizeof note, "%d row%s", r->rows, r->rows == 1 ? "" : "s");
+  snprintf(note, sizeof note, "%d %s", r->rows, sm_plural(r->rows, "row", "rows"));
   sm_page_tile(&p->html, "Runs done", text, note);
   sm_page_tile(&p->html, "Training", sm_human_seconds(hours * 3600, text, sizeof text),
                "all runs one after the other");
@@ -63,13 +63,15 @@ static void page_tiles(page *p) {
     sm_page_tile(&p->html, "Most memory", sm_human_bytes(peak, text, sizeof text), "of a process");
   for (int f = 0; f < r->jobs->recipe->figures; f++) {
     sm_table_comparison *c = sm_malloc(sizeof *c);
-    if (!c) continue;
+    if (!c) p->html.failed = true;
+    if (!c) break;
     sm_table_compare(r, f, c);
     if (isfinite(c->rank)) {
       char name[96];
       snprintf(name, sizeof name, "Rank correlation, %s", r->jobs->recipe->figure[f].title);
       snprintf(text, sizeof text, "%s%.2f", c->rank < 0 ? "−" : "", fabs(c->rank));
-      snprintf(note, sizeof note, "%d of %d pairs as published", c->agree, c->pairs);
+      snprintf(note, sizeof note, "%d of %d %s as published", c->agree, c->pairs,
+               sm_plural(c->pairs, "pair", "pairs"));
       sm_page_tile(&p->html, name, text, note);
     }
     sm_free(c);
@@ -162,12 +164,14 @@ static int page_png_width(const char *data, size_t bytes) {
   return bytes < 24 ? 0 : s[16] << 24 | s[17] << 16 | s[18] << 8 | s[19];
 }
 
-static bool page_read_strip(const page *p, const sm_table_job *job, int strip, char **data, size_t *bytes) {
+static bool page_read_strip(page *p, const sm_table_job *job, int strip, char **data, size_t *bytes) {
   char file[96], path[PATH_MAX];
+  if (!job || !job->gallery) return false;
   sm_table_gallery_file(job, sm_gallery_strips[strip].file, file, sizeof file);
-  return job && job->gallery &&
-         !sm_file_get(sm_table_job_path(p->r->jobs, job, file, path, sizeof path), PICTURE_LIMIT, data, bytes,
-                      NULL);
+  sm_status status = sm_file_get(sm_table_job_path(p->r->jobs, job, file, path, sizeof path), PICTURE_LIMIT,
+                                 data, bytes, NULL);
+  p->html.failed |= status == SM_ENOMEM;
+  return !status;
 }
 
 static void page_picture(page *p, const char *label, const char *title, const char *data, size_t bytes) {
@@ -254,16 +258,18 @@ static sm_status page_made(page *p) {
 
 /* ---- all ----------------------------------------------------------------------------------------------- */
 
-static void page_load_runs(page *p) {
-  for (int i = 0; i < p->r->rows; i++) {
+static sm_status page_load_runs(page *p, sm_error *err) {
+  sm_status status = SM_OK;
+  for (int i = 0; i < p->r->rows && !status; i++) {
     char folder[PATH_MAX];
     const sm_table_job *job = page_shown_job(p, i);
     sm_run *run = &p->run[p->runs++];
-    if (job && sm_run_load(run, sm_table_job_path(p->r->jobs, job, NULL, folder, sizeof folder), NULL)) {
-      sm_run_free(run);
-      memset(run, 0, sizeof *run);
-    }
+    if (!job) continue;
+    status = sm_run_load(run, sm_table_job_path(p->r->jobs, job, NULL, folder, sizeof folder), err);
+    if (status) sm_run_free(run);
+    if (status == SM_ENOTFOUND) status = SM_OK; /* not trained yet */
   }
+  return status;
 }
 
 static sm_status page_build(page *p) {
@@ -276,10 +282,11 @@ static sm_status page_build(page *p) {
   sm_page_heading(&p->html, "The table");
   sm_tabular *main_table = sm_table_tabular(p->r, false);
   sm_status status = page_row_table(p, main_table);
-  page_paragraph(
-      p, "subtitle",
-      "The best figure of a column is bold, the second underlined. images/s: median over the run; hours: "
-      "wall time of training per run; memory: the most a process used.");
+  page_paragraph(p, "subtitle",
+                 SM_TABLE_MARKS
+                 " " SM_TABLE_LEVEL
+                 " images/s: median over the run; hours: wall time of training per run; memory: the most a "
+                 "process used.");
   if (!status) status = page_order(p);
   if (!status) status = page_curves(p);
   if (!status) page_gallery(p);
@@ -292,13 +299,10 @@ static sm_status page_build(page *p) {
 
 sm_status sm_table_page(const sm_table_results *r, const char *path, sm_error *err) {
   page p = {.r = r, .run = sm_calloc((size_t)r->rows, sizeof *p.run)};
-  sm_status status = p.run ? SM_OK : SM_ENOMEM;
-  if (!status) {
-    page_load_runs(&p);
-    status = page_build(&p);
-  }
-  if (status) sm_fail(err, status, "no memory for the page of a table");
-  else status = sm_file_put(path, p.html.s, p.html.len, err);
+  sm_status status = p.run ? page_load_runs(&p, err) : SM_ENOMEM;
+  if (!status) status = page_build(&p);
+  if (status == SM_ENOMEM) sm_fail(err, status, "no memory for the page of a table");
+  if (!status) status = sm_file_put(path, p.html.s, p.html.len, err);
   for (int i = 0; i < p.runs; i++) sm_run_free(&p.run[i]);
   sm_free(p.run);
   sm_text_free(&p.html);

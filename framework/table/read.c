@@ -149,8 +149,8 @@ static sm_status read_published(const sm_table_recipe *t, const sm_yaml *node, d
     return sm_hint(err, "one for each of the table's figures, in their order; ~ where nothing was printed");
   }
   if (node->n != t->figures) {
-    sm_fail(err, SM_EINVAL, "%d published figure%s, but the table has %d figures", node->n,
-            node->n == 1 ? "" : "s", t->figures);
+    sm_fail(err, SM_EINVAL, "%d published %s, but the table has %d %s", node->n,
+            sm_plural(node->n, "figure", "figures"), t->figures, sm_plural(t->figures, "figure", "figures"));
     sm_fail_place(err, node->at);
     return sm_hint(err, "write ~ where nothing was printed");
   }
@@ -167,8 +167,8 @@ static sm_status read_marks(const sm_table_recipe *t, const sm_yaml *node, sm_ta
   int n = 0;
   sm_status status = read_texts(node, "marks", run->mark, SM_TABLE_MARKS, &n, err);
   if (status || n == t->marks) return status;
-  sm_fail(err, SM_EINVAL, "%d mark%s, but the table has %d column%s of marks", n, n == 1 ? "" : "s", t->marks,
-          t->marks == 1 ? "" : "s");
+  sm_fail(err, SM_EINVAL, "%d %s, but the table has %d %s of marks", n, sm_plural(n, "mark", "marks"),
+          t->marks, sm_plural(t->marks, "column", "columns"));
   sm_fail_place(err, node->at);
   return sm_hint(err,
                  t->marks ? "write '' where there is none" : "name the columns at the top: 'marks: [A, B]'");

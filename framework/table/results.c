@@ -7,13 +7,25 @@
 #include <math.h>
 #include <string.h>
 
+#include "framework/formats/formats.h"
 #include "framework/report/run.h"
+
+enum { JSON_LIMIT = 1 << 24 };
 
 /* ---- one run ------------------------------------------------------------------------------------------- */
 
-static cJSON *results_read_json(const sm_table_jobs *jobs, const sm_table_job *job, const char *file) {
-  char path[PATH_MAX];
-  return sm_table_json(sm_table_job_path(jobs, job, file, path, sizeof path));
+/* NULL: missing or damaged. */
+static sm_status results_read_json(const sm_table_jobs *jobs, const sm_table_job *job, const char *file,
+                                   cJSON **json, sm_error *err) {
+  char path[PATH_MAX], *text;
+  size_t bytes;
+  *json = NULL;
+  sm_table_job_path(jobs, job, file, path, sizeof path);
+  sm_status status = sm_file_get(path, JSON_LIMIT, &text, &bytes, err);
+  if (status) return status == SM_ENOTFOUND ? SM_OK : status;
+  status = sm_json_read(text, bytes, json, err);
+  sm_free(text);
+  return status == SM_EFORMAT ? SM_OK : status;
 }
 
 static double results_number(const cJSON *json, const char *key) {
@@ -32,20 +44,24 @@ typedef struct costs {
   double rate, seconds, peak;
 } costs;
 
-static costs results_costs_of(const sm_table_jobs *jobs, const sm_table_job *job) {
+static sm_status results_costs_of(const sm_table_jobs *jobs, const sm_table_job *job, costs *c,
+                                  sm_error *err) {
   char folder[PATH_MAX];
   sm_run run;
-  costs c = {NAN, NAN, NAN};
-  if (!sm_run_load(&run, sm_table_job_path(jobs, job, NULL, folder, sizeof folder), NULL)) {
-    c.rate = sm_curve_median(sm_curves_find(&run.timing, "images_per_s"));
-    c.seconds = results_session_seconds(sm_curves_find(&run.timing, "seconds"));
-    c.peak = sm_curve_best(sm_curves_find(&run.timing, "rss"), true, NULL);
+  cJSON *trained = NULL;
+  *c = (costs){NAN, NAN, NAN};
+  sm_status status = sm_run_load(&run, sm_table_job_path(jobs, job, NULL, folder, sizeof folder), err);
+  if (!status) {
+    c->rate = sm_curve_median(sm_curves_find(&run.timing, "images_per_s"));
+    c->seconds = results_session_seconds(sm_curves_find(&run.timing, "seconds"));
+    c->peak = sm_curve_best(sm_curves_find(&run.timing, "rss"), true, NULL);
   }
   sm_run_free(&run);
-  cJSON *trained = results_read_json(jobs, job, "trained.json");
-  c.peak = fmax(c.peak, results_number(trained, "peak_bytes")); /* fmax passes over NaN */
+  if (status == SM_ENOTFOUND) status = SM_OK;
+  if (!status) status = results_read_json(jobs, job, "trained.json", &trained, err);
+  c->peak = fmax(c->peak, results_number(trained, "peak_bytes")); /* fmax passes over NaN */
   cJSON_Delete(trained);
-  return c;
+  return status;
 }
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
@@ -77,14 +93,16 @@ static const char *results_names_of(sm_arena *arena, const cJSON *figures) {
   return names ? sm_arena_strdup(arena, names) : NULL;
 }
 
-static void results_take_figures(sm_table_results *r, sm_table_result *row, const sm_table_job *job,
-                         sample *samples) {
+static sm_status results_take_figures(sm_table_results *r, sm_table_result *row, const sm_table_job *job,
+                                      sample *samples, sm_error *err) {
   const sm_table_recipe *t = r->jobs->recipe;
-  for (int i = 0; i < job->evaluations; i++) {
+  sm_status status = SM_OK;
+  for (int i = 0; i < job->evaluations && !status; i++) {
     const struct sm_job_evaluation *e = &job->evaluation[i];
     char file[80];
+    cJSON *json = NULL;
     snprintf(file, sizeof file, "evaluations/%s-%s.json", e->name, e->id);
-    cJSON *json = e->there ? results_read_json(r->jobs, job, file) : NULL;
+    if (e->there) status = results_read_json(r->jobs, job, file, &json, err);
     const cJSON *figures = cJSON_GetObjectItemCaseSensitive(json, "figures"),
                 *protocol = cJSON_GetObjectItemCaseSensitive(json, "protocol");
     for (int f = 0; json && f < t->figures; f++) {
@@ -95,11 +113,13 @@ static void results_take_figures(sm_table_results *r, sm_table_result *row, cons
       if (!isfinite(v)) continue;
       if (samples[f].n <= SM_TABLE_SEEDS) samples[f].v[samples[f].n++] = v;
       results_take_interval(json, name, &row->value[f]);
-      if (!row->protocol[f] && cJSON_IsString(protocol))
-        row->protocol[f] = sm_arena_strdup(r->arena, protocol->valuestring);
+      if (row->protocol[f] || !cJSON_IsString(protocol)) continue;
+      row->protocol[f] = sm_arena_strdup(r->arena, protocol->valuestring);
+      if (!row->protocol[f]) status = sm_fail(err, SM_ENOMEM, "no memory for the results of a table");
     }
     cJSON_Delete(json);
   }
+  return status;
 }
 
 /* Mean and, of at least two, the sample deviation (n - 1). */
@@ -113,20 +133,22 @@ static void results_summarise(const sample *s, sm_table_value *v) {
   if (s->n > 1) v->deviation = sqrt(squares / (s->n - 1)), v->low = v->high = NAN;
 }
 
-static void results_read_row(sm_table_results *r, sm_table_result *row) {
+static sm_status results_read_row(sm_table_results *r, sm_table_result *row, sm_error *err) {
   const sm_table_jobs *jobs = r->jobs;
   sample samples[SM_TABLE_FIGURES] = {0};
   costs sum = {0, 0, NAN};
   int timed = 0;
+  sm_status status;
   for (int f = 0; f < SM_TABLE_FIGURES; f++) row->value[f].low = row->value[f].high = NAN;
   for (int i = 0; i < jobs->n; i++) {
     const sm_table_job *job = &jobs->job[i];
     if (job->run != row->run) continue;
     row->jobs++;
     row->done += job->state == SM_JOB_DONE;
-    results_take_figures(r, row, job, samples);
+    costs c;
+    if ((status = results_take_figures(r, row, job, samples, err))) return status;
     if (!sm_table_job_trained(job)) continue;
-    costs c = results_costs_of(jobs, job);
+    if ((status = results_costs_of(jobs, job, &c, err))) return status;
     sum.peak = fmax(sum.peak, c.peak);
     if (!isfinite(c.rate) || !isfinite(c.seconds)) continue;
     sum.rate += c.rate, sum.seconds += c.seconds, timed++;
@@ -135,6 +157,7 @@ static void results_read_row(sm_table_results *r, sm_table_result *row) {
   row->images_per_s = timed ? sum.rate / timed : NAN;
   row->hours = timed ? sum.seconds / timed / 3600 : NAN;
   row->peak_bytes = sum.peak;
+  return SM_OK;
 }
 
 /* ---- all ----------------------------------------------------------------------------------------------- */
@@ -142,22 +165,37 @@ static void results_read_row(sm_table_results *r, sm_table_result *row) {
 /* As printed. */
 static double results_tenths(double v) { return round(v * 10) / 10; }
 
-static void results_rank(sm_table_results *r, int figure) {
-  double best = NAN, second = NAN;
-  int n = 0;
+/* The largest figure without a place, and those that print like it, take `place`; gives the first of them. */
+static const sm_table_value *results_give_place(sm_table_results *r, int figure, int place) {
+  const sm_table_value *best = NULL;
   for (int i = 0; i < r->rows; i++) {
-    double v = results_tenths(r->row[i].value[figure].mean);
-    if (!isfinite(v)) continue;
-    n++;
-    if (!(v <= best)) second = best, best = v;
-    else if (v < best && !(v <= second)) second = v;
+    const sm_table_value *v = &r->row[i].value[figure];
+    if (isfinite(v->mean) && !r->row[i].place[figure] && (!best || v->mean > best->mean)) best = v;
   }
-  r->best[figure] = n > 1 ? best : NAN;
-  r->second[figure] = n > 1 ? second : NAN;
+  for (int i = 0; best && i < r->rows; i++)
+    if (!r->row[i].place[figure] &&
+        results_tenths(r->row[i].value[figure].mean) == results_tenths(best->mean))
+      r->row[i].place[figure] = place;
+  return best;
 }
 
-bool sm_table_is(const sm_table_results *r, const double *best, int row, int figure) {
-  return results_tenths(r->row[row].value[figure].mean) == best[figure];
+/* No row can be told from the best: all print alike, or differ by less than the seeds scatter. */
+static bool results_all_level(const sm_table_results *r, int figure, const sm_table_value *best) {
+  bool level = true;
+  for (int i = 0; i < r->rows; i++) {
+    const sm_table_value *v = &r->row[i].value[figure];
+    if (!isfinite(v->mean) || r->row[i].place[figure] == 1) continue;
+    bool scatter = isfinite(best->deviation) && isfinite(v->deviation);
+    level = level && scatter && best->mean - v->mean < fmax(best->deviation, v->deviation);
+  }
+  return level;
+}
+
+void sm_table_rank(sm_table_results *r, int figure) {
+  const sm_table_value *best = results_give_place(r, figure, 1);
+  bool level = best && results_all_level(r, figure, best);
+  if (best && !level) results_give_place(r, figure, 2);
+  for (int i = 0; level && i < r->rows; i++) r->row[i].place[figure] = 0;
 }
 
 bool sm_table_published(const sm_table_results *r, int f) {
@@ -188,12 +226,14 @@ sm_status sm_table_results_read(const sm_table_jobs *jobs, sm_table_results *r, 
   if (r->arena) r->row = sm_arena_alloc(r->arena, bytes), r->dependency = sm_arena_alloc(r->arena, bytes);
   if (!r->arena || !r->row || !r->dependency)
     return sm_fail(err, SM_ENOMEM, "no memory for the results of a table");
-  for (int i = 0; i < t->runs; i++) {
+  sm_status status = SM_OK;
+  for (int i = 0; i < t->runs && !status; i++) {
     sm_table_result *row = t->run[i].row ? &r->row[r->rows++] : &r->dependency[r->dependencies++];
     row->run = &t->run[i];
-    results_read_row(r, row);
+    status = results_read_row(r, row, err);
   }
-  for (int f = 0; f < t->figures; f++) results_rank(r, f);
+  if (status) return status;
+  for (int f = 0; f < t->figures; f++) sm_table_rank(r, f);
   return results_figures_are_known(r, err);
 }
 

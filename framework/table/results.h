@@ -17,6 +17,10 @@ typedef struct sm_table_result { /* of one row or dependency */
   int jobs, done; /* seeds wanted, seeds with all evaluations */
   sm_table_value value[SM_TABLE_FIGURES];
   const char *protocol[SM_TABLE_FIGURES]; /* of the first seed, or NULL */
+  /* 1: the best of the column, 2: the next; rows share a place whose figures print alike, to a tenth. 0:
+   * neither, or no row of the column can be told from the best, since they differ by less than their
+   * deviation. */
+  int place[SM_TABLE_FIGURES];
   double images_per_s, hours;             /* means over seeds */
   double peak_bytes;                      /* the largest */
 } sm_table_result;
@@ -26,9 +30,6 @@ typedef struct sm_table_results {
   sm_arena *arena;
   sm_table_result *row, *dependency;
   int rows, dependencies;
-  /* The largest and the next figure of each column, as they are printed, to a tenth: several rows may share
-   * them. NaN: there is none, or there is only one row with a figure. */
-  double best[SM_TABLE_FIGURES], second[SM_TABLE_FIGURES];
   const char *instead[SM_TABLE_FIGURES]; /* where an evaluation is there without the figure: what it gives,
                                             else NULL */
 } sm_table_results;
@@ -36,8 +37,11 @@ typedef struct sm_table_results {
 /* Reads what is there; what is not is NaN. Look at the jobs first. SM_EINVAL, with the place in the table's
  * recipe: a figure that evaluations were to give and that no row has. */
 sm_status sm_table_results_read(const sm_table_jobs *, sm_table_results *, sm_error *);
-/* Whether a row has r->best, or r->second, of a figure. */
-bool sm_table_is(const sm_table_results *, const double *best_or_second, int row, int figure);
+/* Sets the places of a column's rows. Called by sm_table_results_read. */
+void sm_table_rank(sm_table_results *, int figure);
+/* What bold and underlined figures are, in words. */
+#define SM_TABLE_MARKS "The best figure of a column is bold, the second underlined."
+#define SM_TABLE_LEVEL "Where all differ by less than their deviation, none is marked."
 /* Whether any row has a published figure for this column. */
 bool sm_table_published(const sm_table_results *, int figure);
 void sm_table_results_free(sm_table_results *);

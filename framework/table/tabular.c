@@ -24,8 +24,8 @@ static void tabular_add_value(const sm_table_results *r, sm_tabular *t, int row,
   if (!isfinite(v->mean)) sm_tabular_cell(t, "%s", DASH);
   else if (isfinite(v->deviation)) sm_tabular_cell(t, "%.1f ± %.1f", v->mean, v->deviation);
   else sm_tabular_cell(t, "%.1f", v->mean);
-  if (sm_table_is(r, r->best, row, f)) sm_tabular_bold(t);
-  if (sm_table_is(r, r->second, row, f)) sm_tabular_second(t);
+  if (r->row[row].place[f] == 1) sm_tabular_bold(t);
+  if (r->row[row].place[f] == 2) sm_tabular_second(t);
 }
 
 static void tabular_add_costs(const sm_table_result *row, sm_tabular *t) {

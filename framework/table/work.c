@@ -356,7 +356,8 @@ static sm_status work_interrupted(const sm_table_jobs *jobs, sm_error *err) {
     all += jobs->job[i].wanted;
     done += jobs->job[i].wanted && jobs->job[i].state == SM_JOB_DONE;
   }
-  sm_fail(err, SM_EINTERRUPTED, "stopped with %d of %d runs done; everything is saved", done, all);
+  sm_fail(err, SM_EINTERRUPTED, "stopped with %d of %d %s done; everything is saved", done, all,
+          sm_plural(all, "run", "runs"));
   return sm_hint(err, "run the same command again to go on");
 }
 
@@ -375,7 +376,7 @@ static sm_status work_first_failure(const sm_table_jobs *jobs, sm_error *err) {
   }
   if (!first) return SM_OK;
   char title[128];
-  sm_fail(err, first->why.code, "%d run%s failed; %s: %.700s", failed, failed == 1 ? "" : "s",
+  sm_fail(err, first->why.code, "%d %s failed; %s: %.700s", failed, sm_plural(failed, "run", "runs"),
           sm_table_job_title(first, title, sizeof title), first->why.message);
   if (first->why.place[0]) snprintf(err->place, sizeof err->place, "%s", first->why.place);
   if (first->why.hint[0]) snprintf(err->hint, sizeof err->hint, "%s", first->why.hint);

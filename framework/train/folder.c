@@ -63,14 +63,17 @@ static sm_status folder_same_recipe(sm_run_folder *f, const sm_recipe *r, sm_reg
             "`name=…`");
     return status;
   }
-  if (sm_recipe_hash(old) != sm_recipe_hash(r)) {
+  const uint64_t hash = sm_recipe_hash(old), ours = sm_recipe_hash(r);
+  if (!hash || !ours) {
+    status = sm_fail(err, SM_ENOMEM, "no memory to compare the recipe with the run's");
+  } else if (hash != ours) {
     differences d = {0};
     for (int i = 0; i < 2; i++) {
       d.schedules = i;
       sm_recipe_compare(old, r, folder_note_difference, &d);
     }
-    sm_fail(err, SM_EINVAL, "this run was started with another recipe; %d value%s differ%s: %s%s", d.n,
-            d.n == 1 ? "" : "s", d.n == 1 ? "s" : "", d.text.s ? d.text.s : "",
+    sm_fail(err, SM_EINVAL, "this run was started with another recipe; %d %s: %s%s", d.n,
+            sm_plural(d.n, "value differs", "values differ"), d.text.s ? d.text.s : "",
             d.n > DIFFERENCES_SHOWN ? ", …" : "");
     sm_fail_at(err, f->path, 0, 0);
     status = sm_hint(err, "give the new recipe another name (`name=…`), or remove the folder to start anew");

@@ -38,8 +38,8 @@ static sm_status open_lengths(sm_session *s, sm_error *err) {
   int64_t pictures = s->train.ops->count(s->train.self), per_epoch = r->train.steps_per_epoch;
   if (!per_epoch) per_epoch = pictures / r->train.batch_size;
   if (per_epoch < 1) {
-    sm_fail(err, SM_EINVAL, "train.batch_size is %lld, but the data set has only %lld pictures",
-            (long long)r->train.batch_size, (long long)pictures);
+    sm_fail(err, SM_EINVAL, "train.batch_size is %lld, but the data set has only %lld %s",
+            (long long)r->train.batch_size, (long long)pictures, sm_plural(pictures, "picture", "pictures"));
     sm_fail_at(err, r->data.train.file, r->data.train.line, r->data.train.col);
     return sm_hint(
         err, "lower train.batch_size, or set train.steps_per_epoch to draw pictures more than once an epoch");
@@ -100,7 +100,8 @@ static sm_status open_check_state(sm_session *s, sm_error *err) {
     }
   }
   s->state.data_hash = hash;
-  s->state.recipe_hash = sm_recipe_hash(s->recipe);
+  if (!(s->state.recipe_hash = sm_recipe_hash(s->recipe)))
+    return sm_fail(err, SM_ENOMEM, "no memory for the hash of the recipe");
   snprintf(s->state.isa, sizeof s->state.isa, "%s", isa);
   snprintf(s->state.core, sizeof s->state.core, "%s", core);
   return SM_OK;

@@ -1,6 +1,7 @@
 /* test_plugin_loader.c — module files: each way to be wrong with its exact words, the registry, instances,
  * and mutated ELF files thrown at the note reader. */
 #define _GNU_SOURCE /* memmem */
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <elf.h>
@@ -393,6 +394,23 @@ static void create_under_memory_pressure_leaves_nothing(void **state) {
   sm_registry_free(r);
 }
 
+/* A passing want of descriptors is no folder without plugins. */
+static void folders_that_cannot_be_listed_now(void **state) {
+  struct rlimit was, none;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+  none = was;
+  none.rlim_cur = 0;
+  assert_int_equal(setenv("SMALTI_PLUGIN_PATH", modules, 1), 0);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  sm_registry *r = sm_registry_new(NULL, &err);
+  setrlimit(RLIMIT_NOFILE, &was);
+  unsetenv("SMALTI_PLUGIN_PATH");
+  assert_null(r);
+  assert_int_equal(err.code, SM_EIO);
+  assert_non_null(strstr(err.message, "cannot look for plugins in"));
+  assert_non_null(strstr(err.hint, "ulimit -n"));
+}
+
 static int set_up(void **state) {
   const char *build = getenv("SMALTI_BUILDDIR"), *tmp = getenv("TMPDIR");
   snprintf(modules, sizeof modules, "%s/tests/plugins/.libs", build ? build : ".");
@@ -418,6 +436,7 @@ int main(void) {
       cmocka_unit_test(unknown_names_get_a_suggestion),
       cmocka_unit_test(earlier_folders_hide_later_files),
       cmocka_unit_test(folders_given_by_hand_must_exist),
+      cmocka_unit_test(folders_that_cannot_be_listed_now),
       cmocka_unit_test(registry_survives_running_out_of_memory),
       cmocka_unit_test(failing_create_is_told_with_the_plugins_name),
       cmocka_unit_test(create_under_memory_pressure_leaves_nothing),

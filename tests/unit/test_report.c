@@ -1,6 +1,9 @@
 /* test_report.c — tables in all formats, numbers and axis marks, charts, and the pages of runs made here. */
+#include <float.h>
 #include <math.h>
+#include <unistd.h>
 
+#include "framework/base/heap.h"
 #include "framework/report/report.h"
 #include "framework/report/chart.h"
 #include "framework/report/html.h"
@@ -56,7 +59,7 @@ static void table_formats(void **state) {
   assert_table(
       SM_TABULAR_LATEX,
       "\\begin{table}\n  \\centering\n  \\caption{k-NN, 5 \\% of data\\_set}\n  \\begin{tabular}{lrc}\n"
-      "    \\toprule\n    recipe & top-1 & a|b \\\\\n    \\midrule\n"
+      "    \\toprule\n    recipe & top-1 & a\\textbar{}b \\\\\n    \\midrule\n"
       "    ibot\\_ü & \\textbf{45.2} & x, \"y\" \\\\\n"
       "    日本 $<$i$>$ & $-$7 & \\#\\{\\textasciitilde{}\\} \\\\\n    \\midrule\n"
       "    last &  &  \\\\\n    \\bottomrule\n  \\end{tabular}\n\\end{table}\n");
@@ -71,6 +74,44 @@ static void table_formats(void **state) {
       "class=\"centre\">#{~}</td></tr>\n"
       "<tr class=\"rule\"><td>last</td><td class=\"right\"></td><td class=\"centre\"></td></tr>\n</tbody>\n"
       "</table>\n");
+}
+
+/* One column "T" and one cell, in a format, without what stands around them. */
+static void assert_cell(sm_tabular_format format, const char *cell, const char *wanted) {
+  sm_tabular *t = sm_tabular_new(NULL);
+  sm_text text = {0};
+  sm_tabular_column(t, "T", SM_ALIGN_LEFT);
+  sm_tabular_cell(t, "%s", cell);
+  assert_int_equal(sm_tabular_render(t, format, &text), SM_OK);
+  if (!strstr(text.s, wanted)) fail_msg("no '%s' in: %s", wanted, text.s);
+  for (const char *c = text.s; *c; c++) assert_true((unsigned char)*c >= 0x20 || *c == '\n' || *c == '\r');
+  sm_text_free(&text);
+  sm_tabular_free(t);
+}
+
+static void table_cells_are_only_text(void **state) {
+  assert_cell(SM_TABULAR_MARKDOWN, "[l](javascript:x)", "| [l\\](javascript:x) |");
+  assert_cell(SM_TABULAR_MARKDOWN, "[l][r] [r]: x", "| [l\\][r] [r\\]: x |");
+  assert_cell(SM_TABULAR_MARKDOWN, "[CLS] & MIM", "| [CLS] & MIM |");
+  assert_cell(SM_TABULAR_MARKDOWN, "&lt; $x$ ~~y~~", "| \\&lt; \\$x$ \\~\\~y\\~~ |");
+  assert_cell(SM_TABULAR_MARKDOWN, "two\nlines", "| two lines |");
+  assert_cell(SM_TABULAR_LATEX, "[2pt] x", "    {[}2pt] x \\\\");
+  assert_cell(SM_TABULAR_LATEX, "*", "    {*} \\\\");
+  assert_cell(SM_TABULAR_LATEX, "a|b", "a\\textbar{}b");
+  assert_cell(SM_TABULAR_LATEX, "two\n\nlines", "two  lines");
+  assert_cell(SM_TABULAR_CSV, "=1+1", "\r\n'=1+1\r\n");
+  assert_cell(SM_TABULAR_CSV, "+ MIM", "\r\n'+ MIM\r\n");
+  assert_cell(SM_TABULAR_CSV, "@x", "\r\n'@x\r\n");
+  assert_cell(SM_TABULAR_CSV, "-2,3", "\r\n\"'-2,3\"\r\n");
+  assert_cell(SM_TABULAR_CSV, "-2.5", "\r\n-2.5\r\n"); /* a number stays one */
+  assert_cell(SM_TABULAR_CSV, "-", "\r\n-\r\n");
+  static const sm_tabular_format all[] = {SM_TABULAR_TEXT, SM_TABULAR_MARKDOWN, SM_TABULAR_LATEX,
+                                          SM_TABULAR_CSV, SM_TABULAR_HTML};
+  for (int i = 0; i < 5; i++) assert_cell(all[i], "\x1b[31mred\x9b", "x1b[31mred");
+  sm_text text = {0};
+  sm_markdown_text(&text, "a | <b>\x1b*c*");
+  assert_string_equal(text.s, "a | \\<b>\\\\x1b\\*c\\*");
+  sm_text_free(&text);
 }
 
 static void table_mistakes(void **state) {
@@ -132,9 +173,28 @@ static void ticks(void **state) {
                {0, 3e-4, 3, 0, 1e-4}, {0.2, 0.9, 1, 0.5, 0.5}};
   for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
     double first, step;
-    sm_chart_ticks(CASES[i].low, CASES[i].high, CASES[i].wanted, &first, &step);
+    int n = sm_chart_ticks(CASES[i].low, CASES[i].high, CASES[i].wanted, &first, &step);
+    assert_true(n >= 1 && first + (n - 1) * step <= CASES[i].high * (1 + 1e-12));
+    assert_true(first + n * step > CASES[i].high);
     assert_true(fabs(first - CASES[i].first) <= 1e-12 * fabs(CASES[i].first));
     assert_true(fabs(step - CASES[i].step) <= 1e-12 * CASES[i].step);
+  }
+}
+
+/* However near its ends are, an axis has a bounded number of marks. */
+static void ticks_end(void **state) {
+  static const double CASES[][2] = {{6.931471805599453, 6.931471805599454},
+                                    {1e17, 1e17 + 16},
+                                    {1 - 0x1p-53, 1},
+                                    {0, 5e-324},
+                                    {-DBL_MAX, DBL_MAX},
+                                    {1, INFINITY},
+                                    {NAN, 1},
+                                    {1, 1}};
+  for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+    double first, step;
+    int n = sm_chart_ticks(CASES[i][0], CASES[i][1], 8, &first, &step);
+    assert_true(n >= 0 && n <= 17);
   }
 }
 
@@ -228,6 +288,78 @@ static void charts_of_nothing_and_of_one(void **state) {
   chart.nseries = 0;
   assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
   assert_non_null(strstr(svg.s, "no data"));
+  sm_text_free(&svg);
+}
+
+/* Values that differ by their last digits: what a mean of equal values over windows of other lengths gives.
+ * */
+static void charts_of_almost_equal_values(void **state) {
+  static const double PAIRS[][2] = {{6.931471805599453, 6.931471805599454},
+                                    {0.39583333333333337, 0.3958333333333333},
+                                    {1e17, 100000000000000016},
+                                    {1 - 0x1p-53, 1},
+                                    {0, 5e-324},
+                                    {-1, -1 + 0x1p-53},
+                                    {DBL_MAX, -DBL_MAX},
+                                    {DBL_MAX, 1},
+                                    {1e-320, 2e-320}};
+  for (size_t i = 0; i < sizeof PAIRS / sizeof *PAIRS; i++)
+    for (int turn = 0; turn < 4; turn++) {
+      static const double plain[] = {1, 2};
+      sm_chart_series s = {.name = "s", .x = plain, .y = plain, .n = 2};
+      *(turn & 1 ? &s.x : &s.y) = PAIRS[i];
+      sm_chart chart = {.title = "t", .series = &s, .nseries = 1, .log_y = turn & 2};
+      sm_text svg = {0};
+      assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+      assert_well_formed(svg.s);
+      assert_true(svg.len < 20000);
+      assert_null(strstr(svg.s, "nan"));
+      assert_null(strstr(svg.s, "inf"));
+      assert_int_equal(count(svg.s, "<circle"), 2);
+      sm_text_free(&svg);
+    }
+}
+
+/* The texts of the y axis' marks are all different. */
+static void marks_of_a_narrow_axis_differ(void **state) {
+  static const double LOW[] = {9.0109, 1e6, 123456700, 2e9, 0.9999};
+  for (size_t i = 0; i < sizeof LOW / sizeof *LOW; i++) {
+    const double x[] = {1, 2}, y[] = {LOW[i], LOW[i] * (1 + 2e-7)};
+    const sm_chart_series s = {.name = "s", .x = x, .y = y, .n = 2};
+    sm_chart chart = {.title = "t", .series = &s, .nseries = 1};
+    sm_text svg = {0};
+    assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+    char last[64] = "", text[64];
+    int marks = 0;
+    for (const char *at = svg.s; (at = strstr(at, "text-anchor=\"end\">")); marks++) {
+      at += strlen("text-anchor=\"end\">");
+      snprintf(text, sizeof text, "%.*s", (int)strcspn(at, "<"), at);
+      if (!strcmp(text, last)) fail_msg("two marks of %g are both '%s'", LOW[i], text);
+      strcpy(last, text);
+    }
+    assert_true(marks >= 3);
+    sm_text_free(&svg);
+  }
+}
+
+static void marks_at_one_place_are_rings(void **state) {
+  const double x[] = {5}, y[] = {48}, z[] = {47.97};
+  const sm_chart_series s[] = {{.name = "a", .x = x, .y = y, .n = 1},
+                               {.name = "b", .x = x, .y = y, .n = 1},
+                               {.name = "c", .x = x, .y = z, .n = 1}};
+  sm_chart chart = {.title = "t", .series = s, .nseries = 2};
+  sm_text svg = {0};
+  assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+  const char *wide = strstr(svg.s, "r=\"6\""), *narrow = strstr(svg.s, "r=\"3\"");
+  assert_true(wide && narrow && wide < narrow); /* the wide one lies below */
+  svg.len = 0;
+  chart.nseries = 3;
+  assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+  assert_null(strstr(svg.s, "r=\"9\"")); /* a little fills the axis */
+  svg.len = 0;
+  chart.least_span = 5; /* … and is next to nothing in five */
+  assert_int_equal(sm_chart_svg(&chart, &svg), SM_OK);
+  assert_non_null(strstr(svg.s, "r=\"9\""));
   sm_text_free(&svg);
 }
 
@@ -386,6 +518,60 @@ static void runs_compared(void **state) {
   assert_int_equal(sm_report_compare(missing, 1, path_of("none.html"), &err), SM_ENOTFOUND);
 }
 
+/* Want of memory is told: there is the whole page or none. */
+static void reports_without_memory(void **state) {
+  sm_error err = {0};
+  assert_int_equal(sm_mkdirs(path_of("small"), NULL), SM_OK);
+  put("small/metrics.jsonl",
+      "{\"step\":1,\"loss\":2}\n{\"step\":2,\"loss\":1,\"x\":null}\ndamaged\n"
+      "{\"step\":2,\"eval\":\"near\",\"top1\":41.5}\n");
+  put("small/timing.jsonl", "{\"step\":1,\"images_per_s\":3,\"rss\":7}\n");
+  put("small/recipe.yaml", RECIPE);
+  put("small/environment.json", "{\"cpu\":{\"model\":\"x\"}}");
+  put("small/bad-pictures.txt", "a.jpg\ttruncated\n");
+  put("small/preview.png", "not really a PNG");
+  assert_int_equal(sm_report_run(path_of("small"), &err), SM_OK);
+  char *whole = page("small/report.html");
+  sm_heap_fail_at(INT64_MAX);
+  assert_int_equal(sm_report_run(path_of("small"), &err), SM_OK);
+  int64_t n = sm_heap_calls(), told = 0;
+  for (int64_t k = 1; k <= n; k++) {
+    assert_int_equal(remove(path_of("small/report.html")), 0);
+    sm_heap_fail_at(k);
+    sm_status status = sm_report_run(path_of("small"), &err);
+    sm_heap_fail_at(0);
+    if (status == SM_OK) {
+      char *text = page("small/report.html");
+      if (strcmp(text, whole) != 0) fail_msg("allocation %d of %d is lost without a word", (int)k, (int)n);
+      sm_free(text);
+      continue;
+    }
+    assert_int_equal(status, SM_ENOMEM);
+    assert_non_null(strstr(err.message, "memory"));
+    told++;
+    put("small/report.html", "");
+  }
+  assert_true(told > n / 2);
+  sm_free(whole);
+}
+
+/* What is there and cannot be read is no reason for a thinner page. */
+static void a_report_of_files_that_cannot_be_read(void **state) {
+  sm_error err = {0};
+  assert_int_equal(sm_mkdirs(path_of("odd/recipe.yaml"), NULL), SM_OK); /* a folder in the place of a file */
+  put("odd/metrics.jsonl", "{\"step\":1,\"loss\":2}\n");
+  assert_int_equal(sm_report_run(path_of("odd"), &err), SM_EIO);
+  assert_non_null(strstr(err.message, "odd/recipe.yaml"));
+  assert_int_equal(sm_mkdirs(path_of("large"), NULL), SM_OK);
+  put("large/metrics.jsonl", "{\"step\":1,\"loss\":2}\n");
+  put("large/preview.png", "");
+  assert_int_equal(truncate(path_of("large/preview.png"), 13 << 20), 0);
+  assert_int_equal(sm_report_run(path_of("large"), &err), SM_OK);
+  char *text = page("large/report.html");
+  assert_non_null(strstr(text, "preview.png is too large for this page and left out."));
+  sm_free(text);
+}
+
 static const sm_yaml *tree(sm_arena *arena, const char *text) {
   return sm_yaml_read(arena, "test", false, text, strlen(text), NULL);
 }
@@ -417,16 +603,23 @@ static void numbers_of_a_recipe(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(table_formats),
+      cmocka_unit_test(table_cells_are_only_text),
       cmocka_unit_test(table_mistakes),
       cmocka_unit_test(widths),
       cmocka_unit_test(numbers),
       cmocka_unit_test(ticks),
+      cmocka_unit_test(ticks_end),
       cmocka_unit_test(chart_of_few_points),
       cmocka_unit_test(charts_of_nothing_and_of_one),
+      cmocka_unit_test(charts_of_almost_equal_values),
+      cmocka_unit_test(marks_of_a_narrow_axis_differ),
+      cmocka_unit_test(marks_at_one_place_are_rings),
       cmocka_unit_test(a_spike_survives_binning),
       cmocka_unit_test(a_whole_run),
       cmocka_unit_test(a_run_with_next_to_nothing),
       cmocka_unit_test(runs_compared),
+      cmocka_unit_test(reports_without_memory),
+      cmocka_unit_test(a_report_of_files_that_cannot_be_read),
       cmocka_unit_test(numbers_of_a_recipe),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -77,6 +77,29 @@ static void test_compare(void **state) {
   assert_true(c.gap[0].agrees);
 }
 
+static void assert_places(const double *mean, const double *deviation, int n, const char *wanted) {
+  char got[ROWS + 1] = "";
+  double none[ROWS] = {0};
+  sm_table_results r = results(n, none, mean);
+  for (int i = 0; i < n; i++) rows[i].value[0].deviation = deviation ? deviation[i] : NAN;
+  sm_table_rank(&r, 0);
+  for (int i = 0; i < n; i++) got[i] = "-12"[rows[i].place[0]];
+  assert_string_equal(got, wanted);
+}
+
+static void test_places(void **state) {
+  assert_places((double[]){50, 52, 51, NAN}, NULL, 4, "-12-");
+  assert_places((double[]){52.04, 52.01, 51}, NULL, 3, "112"); /* alike in print */
+  assert_places((double[]){48.0, 47.9, 48.1}, (double[]){0.3, 0.3, 0.2}, 3,
+                "---"); /* all within the deviation */
+  assert_places((double[]){48.0, 47.0, 48.1}, (double[]){0.3, 0.3, 0.2}, 3,
+                "2-1");                                                 /* one can be told apart */
+  assert_places((double[]){48.0, 47.9}, (double[]){0.3, NAN}, 2, "12"); /* nothing says how it scatters */
+  assert_places((double[]){5, 5}, NULL, 2, "--");
+  assert_places((double[]){5}, NULL, 1, "-");
+  assert_places((double[]){NAN, NAN}, NULL, 2, "--");
+}
+
 /* ---- claims -------------------------------------------------------------------------------------------- */
 
 static void write_text(const char *path, const char *text) {
@@ -251,10 +274,8 @@ static void test_masks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_compare),
-      cmocka_unit_test(test_claims),
-      cmocka_unit_test(test_children),
-      cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_compare),  cmocka_unit_test(test_places), cmocka_unit_test(test_claims),
+      cmocka_unit_test(test_children), cmocka_unit_test(test_masks),
   };
   return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }
