@@ -19,6 +19,9 @@ check_SCRIPTS += tests/e2e/train_threads.sh
 check_SCRIPTS += tests/e2e/train_watch.sh
 check_SCRIPTS += tests/e2e/eval.sh
 check_SCRIPTS += tests/e2e/table.sh
+
+# what is written, and how it is built
+check_SCRIPTS += tests/e2e/output.sh tests/e2e/locale.sh tests/e2e/hardening.sh
 check_SCRIPTS += tests/e2e/tokenizers.sh
 
 # README and docs/

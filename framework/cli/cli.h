@@ -29,7 +29,7 @@ struct sm_command;
 typedef struct sm_cli {
   const struct sm_command *command;
   void *options;                         /* the command's own, a struct of command->options_size */
-  bool quiet, json, help;                /* global options */
+  bool quiet, json, help, version;       /* global options */
   int64_t threads;                       /* 0: not given */
   const char *plugin_path, *recipe_path; /* NULL: not given */
   sm_arena *arena;                       /* lives as long as the program */
@@ -63,6 +63,9 @@ int sm_cli_fail(const sm_error *);
 int sm_cli_usage(const sm_cli *, const char *fmt, ...) SM_PRINTF(2, 3);
 /* sm_cli_fail, but what would be wrong data is a wrong command line. */
 int sm_cli_usage_error(const sm_error *);
+/* Text for people on stderr, nothing in it that a terminal would obey. All that goes to stderr goes through
+ * here. */
+void sm_cli_say(const char *fmt, ...) SM_PRINTF(1, 2);
 /* A line for people on stderr, dropped by --quiet. */
 void sm_cli_note(const sm_cli *, const char *fmt, ...) SM_PRINTF(2, 3);
 int sm_cli_exit_code(sm_status);
@@ -70,6 +73,14 @@ int sm_cli_exit_code(sm_status);
 int sm_cli_json(sm_json *);
 /* "size": a number where it is square, else "96x160". */
 void sm_cli_json_size(sm_json *, int height, int width);
+/* A file that a user named with --out is replaced only with --force (output.c). */
+sm_status sm_cli_may_write(const char *path, bool force, sm_error *);
+/* The same for files of a folder; `names` ends with NULL. */
+sm_status sm_cli_may_write_into(sm_cli *, const char *folder, const char *const *names, bool force,
+                                sm_error *);
+/* A table's pages replace older ones of a table, and nothing else. */
+sm_status sm_cli_may_write_table(sm_cli *, const char *folder, sm_error *);
+#define SM_FORCE_OPTION(T) SM_BOOL(T, force, "force", "false", "replace a file that is there")
 /* The registry for --plugin-path, made on first use. */
 sm_status sm_cli_registry(sm_cli *, sm_registry **, sm_error *);
 /* "a,b" as a NULL-terminated list of texts that are not empty; NULL or "": an empty one. `n` may be NULL. */

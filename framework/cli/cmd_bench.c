@@ -69,10 +69,11 @@ static const char *cmd_bench_precision_of(const bench *b) {
 
 static void cmd_bench_print_step(const bench *b, sm_bench_result *r, bool ops) {
   char planned[32], resident[32];
-  printf("%s: %d pictures per step, %d thread%s, %s\n\n", b->recipe->name, r->pictures, r->threads,
-         r->threads == 1 ? "" : "s", cmd_bench_precision_of(b));
-  printf("  images/s            %9.2f   (median of %d steps; %.3f s, %.3f to %.3f)\n", r->images_per_second,
-         r->steps, r->median, r->best, r->worst);
+  printf("%s: %d %s per step, %d %s, %s\n\n", b->recipe->name, r->pictures,
+         sm_plural(r->pictures, "picture", "pictures"), r->threads,
+         sm_plural(r->threads, "thread", "threads"), cmd_bench_precision_of(b));
+  printf("  images/s            %9.2f   (median of %d %s; %.3f s, %.3f to %.3f)\n", r->images_per_second,
+         r->steps, sm_plural(r->steps, "step", "steps"), r->median, r->best, r->worst);
   printf("  GFLOP per step      %9.2f\n", r->flops / 1e9);
   printf("  GFLOP/s             %9.1f\n", r->gflops);
   printf("  peak, measured      %9.1f   GFLOP/s of multiply-adds\n", r->peak_gflops);
@@ -205,8 +206,9 @@ static int cmd_bench_run_ops(sm_cli *cli, int argc, char **argv) {
     b.config.micro_batch = 0;
     for (int i = 0; !status && i < 2; i++) {
       b.config.device = i ? SM_PLAIN : SM_CPU;
-      sm_cli_note(cli, "%d of 2: timing the %s kernels in steps of %d picture%s, one thread", i + 1,
-                  i ? "plain" : "fast", b.config.batch_size, b.config.batch_size == 1 ? "" : "s");
+      sm_cli_note(cli, "%d of 2: timing the %s kernels in steps of %d %s, one thread", i + 1,
+                  i ? "plain" : "fast", b.config.batch_size,
+                  sm_plural(b.config.batch_size, "picture", "pictures"));
       status = sm_bench_step(&b.config, 1, true, &r[i], &err);
     }
     sm_pool_free(one);

@@ -98,9 +98,10 @@ static int cmd_bench_eval_show_features(const sm_cli *cli, const features_bench 
     return sm_cli_json(&json);
   }
   char size[24];
-  printf("%s: features of %" PRId64 " pictures of %s px, %d thread%s, %s\n\n", b->recipe->name, o->pictures,
-         sm_view_size_text(b->height, b->width, size, sizeof size), threads, threads == 1 ? "" : "s",
-         cmd_bench_eval_precision_of(b));
+  printf("%s: features of %" PRId64 " %s of %s px, %d %s, %s\n\n", b->recipe->name, o->pictures,
+         sm_plural(o->pictures, "picture", "pictures"),
+         sm_view_size_text(b->height, b->width, size, sizeof size), threads,
+         sm_plural(threads, "thread", "threads"), cmd_bench_eval_precision_of(b));
   cmd_bench_eval_print_times(t, "pictures/s", (double)o->pictures);
   return SM_EXIT_OK;
 }
@@ -159,9 +160,10 @@ static int cmd_bench_eval_show_knn(const sm_cli *cli, const struct knn_options *
     cmd_bench_eval_put_times(&json, t, threads, "queries_per_s", (double)o->queries);
     return sm_cli_json(&json);
   }
-  printf("%" PRId64 " queries in %" PRId64 " candidates of width %" PRId64 ", k = %" PRId64
-         ", %d thread%s\n\n",
-         o->queries, o->candidates, o->dim, o->k, threads, threads == 1 ? "" : "s");
+  printf("%" PRId64 " %s in %" PRId64 " %s of width %" PRId64 ", k = %" PRId64 ", %d %s\n\n", o->queries,
+         sm_plural(o->queries, "query", "queries"), o->candidates,
+         sm_plural(o->candidates, "candidate", "candidates"), o->dim, o->k, threads,
+         sm_plural(threads, "thread", "threads"));
   cmd_bench_eval_print_times(t, "queries/s", (double)o->queries);
   return SM_EXIT_OK;
 }

@@ -34,10 +34,13 @@ static void cmd_data_print_summary(const char *which, const sm_dataset *set, int
                                    int64_t n) {
   int64_t unlabelled = 0;
   for (int64_t i = 0; i < count; i++) unlabelled += set->ops->label(set->self, i) < 0;
-  printf("%s: %lld pictures", which, (long long)count);
-  if (classes > 0) printf(" in %d classes", classes);
+  char share[24];
+  printf("%s: %lld %s", which, (long long)count, sm_plural(count, "picture", "pictures"));
+  if (classes > 0) printf(" in %d %s", classes, sm_plural(classes, "class", "classes"));
   if (unlabelled > 0 && classes > 0) printf(", %lld of them without a class", (long long)unlabelled);
-  if (n > 0) printf("; %lld (%.2g %%) cannot be used\n", (long long)n, 100.0 * (double)n / (double)count);
+  if (n > 0)
+    printf("; %lld (%s) cannot be used\n", (long long)n,
+           sm_share_text((double)n, (double)count, share, sizeof share));
   else printf("; all can be used\n");
 }
 

@@ -70,8 +70,8 @@ static void cmd_data_pack_print_text(const struct pack_options *o, const char *o
   sm_text text = {0};
   for (int64_t i = 0; i < r->n_bad; i++)
     printf("%s: %s\n", sm_cli_printable(&text, r->bad[i].name), r->bad[i].reason);
-  printf("%s: %lld pictures", out, (long long)r->pictures);
-  if (classes > 0) printf(" in %d classes", classes);
+  printf("%s: %lld %s", out, (long long)r->pictures, sm_plural(r->pictures, "picture", "pictures"));
+  if (classes > 0) printf(" in %d %s", classes, sm_plural(classes, "class", "classes"));
   printf(", %s", sm_human_bytes((double)r->bytes, bytes, sizeof bytes));
   if (r->shrunk)
     printf("; %lld made smaller, to at most %lld px", (long long)r->shrunk, (long long)o->max_side);

@@ -22,6 +22,7 @@ struct eval_options {
   double temperature;
   int pool, split, precision;
   const char *size, *train, *test, *out;
+  bool force;
 };
 
 static const sm_option options[] = {
@@ -41,6 +42,7 @@ static const sm_option options[] = {
         struct eval_options, size, "size", "0",
         "pixels of the pictures: side of square ones, or height and width, as 96x160; 0: as in training"),
     SM_PATH(struct eval_options, out, "out", "~", "features: the folder to write"),
+    SM_FORCE_OPTION(struct eval_options),
     SM_CHOICE(struct eval_options, split, "split", "train", splits,
               "features: which pictures; all: in two sub-folders"),
     SM_CHOICE(struct eval_options, precision, "precision", "fp32", sm_precision_names,
@@ -240,6 +242,13 @@ static int cmd_eval_say_features(const sm_cli *cli, const char *folder, const ch
   return sm_cli_json(&j);
 }
 
+/* The folder for the features of a split; NULL: not wanted, or no memory. */
+static const char *cmd_eval_folder(const evaluating *e, int split) {
+  const struct eval_options *o = e->o;
+  if (o->split != SPLIT_ALL) return o->split == split ? o->out : NULL;
+  return sm_path_join(e->cli->arena, o->out, splits[split]);
+}
+
 static sm_status cmd_eval_features(evaluating *e, sm_error *err) {
   const struct eval_options *o = e->o;
   int needed = o->split == SPLIT_TRAIN  ? SM_NETWORK_TRAIN
@@ -248,8 +257,8 @@ static sm_status cmd_eval_features(evaluating *e, sm_error *err) {
   sm_pool_mode pool = o->pool ? (sm_pool_mode)(o->pool - 1) : SM_POOL_CLS;
   sm_status status = cmd_eval_open_evaluator(e, NULL, needed, err);
   for (int split = SPLIT_TRAIN; !status && split <= SPLIT_TEST; split++) {
-    if (o->split != SPLIT_ALL && o->split != split) continue;
-    const char *folder = o->split == SPLIT_ALL ? sm_path_join(e->cli->arena, o->out, splits[split]) : o->out;
+    const char *folder = cmd_eval_folder(e, split);
+    if (!folder && o->split != SPLIT_ALL) continue;
     if (!folder) return sm_fail(err, SM_ENOMEM, "out of memory");
     sm_features_report r;
     status = sm_features_write(e->evaluator, e->network, e->height, e->width, o->precision, splits[split],
@@ -270,7 +279,12 @@ static int cmd_eval_run(sm_cli *cli, int argc, char **argv) {
   if (only_features && argc > 3) return sm_cli_usage(cli, "features take no KEY=VALUE");
   sm_signals_install();
   sm_progress_begin(&e.progress, cli->quiet);
-  sm_status status = sm_cli_network(cli, &o->network, argv[2], &e.network, &err);
+  sm_status status = SM_OK;
+  for (int split = SPLIT_TRAIN; only_features && split <= SPLIT_TEST && !status; split++) {
+    const char *folder = cmd_eval_folder(&e, split);
+    if (folder) status = sm_cli_may_write_into(cli, folder, sm_features_files, o->force, &err);
+  }
+  if (!status) status = sm_cli_network(cli, &o->network, argv[2], &e.network, &err);
   if (!status) status = only_features ? cmd_eval_features(&e, &err) : cmd_eval_evaluate(&e, argc, argv, &err);
   cmd_eval_close_all(&e);
   if (status && !err.code) sm_fail(&err, status, "the evaluation failed and does not say why");

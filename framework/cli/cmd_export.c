@@ -1,7 +1,6 @@
 /* cmd_export.c — `smalti export NETWORK`: a backbone's weights for other programs. */
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "framework/formats/formats.h"
 #include "network.h"
@@ -24,13 +23,12 @@ static const sm_option options[] = {
             "the file to write; left out: NETWORK/backbone-NET.safetensors"),
     SM_CHOICE(struct export_options, format, "format", "timm", formats,
               "timm: what timm loads strictly; ibot: also the mask token, and the names of iBOT's code"),
-    SM_BOOL(struct export_options, force, "force", "false", "replace a file that is there"),
+    SM_FORCE_OPTION(struct export_options),
     SM_NETWORK_OPTIONS(struct export_options, network),
 };
 
 static sm_status cmd_export_choose_out(sm_cli *cli, const struct export_options *o, const sm_network *net,
                             const char **out, sm_error *err) {
-  struct stat st;
   const char *run = sm_network_run(net);
   *out = o->out;
   if (!*out && !run) {
@@ -43,10 +41,7 @@ static sm_status cmd_export_choose_out(sm_cli *cli, const struct export_options 
              o->format ? "-ibot" : "");
     if (!(*out = sm_path_join(cli->arena, run, name))) return sm_fail(err, SM_ENOMEM, "out of memory");
   }
-  if (o->force || stat(*out, &st) != 0) return SM_OK;
-  sm_fail(err, SM_EINVAL, "the file is there already");
-  sm_fail_at(err, *out, 0, 0);
-  return sm_hint(err, "give another name with --out, or --force to replace it");
+  return sm_cli_may_write(*out, o->force, err);
 }
 
 /* The call that makes the same network in another program, where its backbone knows one. */
@@ -64,8 +59,8 @@ static void cmd_export_say_call(const sm_cli *cli, const sm_network *net) {
 static int cmd_export_say(const sm_cli *cli, const struct export_options *o, const sm_network *net,
                           const char *out, int dropped, int64_t elements) {
   if (dropped)
-    sm_cli_note(cli, "left out %d tensor%s that timm does not know (the mask token); --format ibot keeps %s",
-                dropped, dropped == 1 ? "" : "s", dropped == 1 ? "it" : "them");
+    sm_cli_note(cli, "left out %d %s that timm does not know (the mask token); --format ibot keeps %s",
+                dropped, sm_plural(dropped, "tensor", "tensors"), sm_plural(dropped, "it", "them"));
   if (o->format == SM_WEIGHTS_TIMM) cmd_export_say_call(cli, net);
   if (!cli->json) {
     printf("%s\n", out);

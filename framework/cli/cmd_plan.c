@@ -47,7 +47,8 @@ static void cmd_plan_line(const char *what, size_t bytes) {
 
 static int cmd_plan_print_text(const plan_view *p, int largest) {
   char text[64];
-  printf("%s: one step of %lld pictures\n", p->recipe->name, (long long)p->recipe->train.batch_size);
+  printf("%s: one step of %lld %s\n", p->recipe->name, (long long)p->recipe->train.batch_size,
+         sm_plural(p->recipe->train.batch_size, "picture", "pictures"));
   if (p->recipe->train.micro_batch)
     printf("in micro-batches of %lld\n", (long long)p->recipe->train.micro_batch);
   printf("\nmemory\n");
@@ -58,13 +59,14 @@ static int cmd_plan_print_text(const plan_view *p, int largest) {
           p->set[i]);
   cmd_plan_line("inputs (views, masks, lists)", p->graph.inputs);
   cmd_plan_line("activations and gradients, shared", p->graph.transient);
-  snprintf(text, sizeof text, "worker memory of %d thread%s", p->threads, p->threads == 1 ? "" : "s");
+  snprintf(text, sizeof text, "worker memory of %d %s", p->threads,
+           sm_plural(p->threads, "thread", "threads"));
   cmd_plan_line(text, p->graph.worker);
   cmd_plan_line("peak of the step", p->total);
   printf("\n  %.2f M parameters to train; activations without reuse would take %s\n",
          (double)p->parameters / 1e6, sm_human_bytes((double)p->graph.unshared, text, sizeof text));
-  printf("  %d nodes in %d segments; %.1f GFLOP per step at full masks\n", p->graph.nodes, p->graph.segments,
-         p->cost[p->recipe->train.recompute].gflop);
+  printf("  %d nodes in %d %s; %.1f GFLOP per step at full masks\n", p->graph.nodes, p->graph.segments,
+         sm_plural(p->graph.segments, "segment", "segments"), p->cost[p->recipe->train.recompute].gflop);
   for (int i = 0; i < 2; i++)
     printf("  with train.recompute %-6s  peak %9s, %.1f GFLOP%s\n", sm_recompute_names[i],
            sm_human_bytes((double)p->cost[i].peak, text, sizeof text), p->cost[i].gflop,

@@ -205,9 +205,10 @@ static void cmd_plugins_spec_backbone(const sm_plugin *p, const void *self, sm_t
   for (int k = 0; s && !text->len && k < 2; k++) {
     *s = (sm_backbone_spec){0};
     if (ops->spec(self, sizes[k], sizes[k], s, &err) != SM_OK) continue;
-    sm_text_add(text, "width %d, patches of %d px, %d block%s to look at, %d layers", s->dim, s->cell,
-                s->blocks ? s->blocks : 1, s->blocks > 1 ? "s" : "", s->layers);
-    if (s->heads) sm_text_add(text, ", attention of %d heads", s->heads);
+    sm_text_add(text, "width %d, patches of %d px, %d %s to look at, %d %s", s->dim, s->cell,
+                s->blocks ? s->blocks : 1, sm_plural(s->blocks ? s->blocks : 1, "block", "blocks"), s->layers,
+                sm_plural(s->layers, "layer", "layers"));
+    if (s->heads) sm_text_add(text, ", attention of %d %s", s->heads, sm_plural(s->heads, "head", "heads"));
     else sm_text_add(text, ", no attention");
   }
   sm_free(s);
@@ -221,7 +222,8 @@ static void cmd_plugins_spec_tokenizer(const sm_plugin *p, const void *self, sm_
   sm_text_add(text, "gives %s for views, %s for patches%s; needs %s%s", cmd_plugins_form_name(s.view),
               cmd_plugins_form_name(s.patch), ops->build_local && !s.own ? ", of local views too" : "",
               s.needs_teacher ? "a teacher" : "no teacher", s.needs_head ? ", a head" : "");
-  if (s.teacher_blocks) sm_text_add(text, ", the teacher's last %d blocks", s.teacher_blocks);
+  if (s.teacher_blocks == 1) sm_text_add(text, ", the teacher's last block");
+  else if (s.teacher_blocks) sm_text_add(text, ", the teacher's last %d blocks", s.teacher_blocks);
   if (s.whole_step) sm_text_add(text, ", whole steps");
 }
 

@@ -133,8 +133,8 @@ static int cmd_plugins_check_finish(session *s) {
     int code = sm_cli_json(&s->json);
     if (code) return code;
   } else if (!s->cli->quiet) {
-    printf("\n%d plugin%s: %d passed, %d failed, %d not tried\n", s->plugins, s->plugins == 1 ? "" : "s",
-           s->passed, s->failed, s->notes);
+    printf("\n%d %s: %d passed, %d failed, %d not tried\n", s->plugins,
+           sm_plural(s->plugins, "plugin", "plugins"), s->passed, s->failed, s->notes);
   }
   return s->failed ? SM_EXIT_NO : SM_EXIT_OK;
 }

@@ -52,14 +52,16 @@ static sm_status cmd_plugins_new_check_name(const char *name, sm_error *err) {
   return SM_OK;
 }
 
+static sm_status cmd_plugins_new_is_free(const char *path, sm_error *err) {
+  struct stat st;
+  if (lstat(path, &st) != 0) return SM_OK;
+  sm_fail(err, SM_EINVAL, "%s exists already", path);
+  return sm_hint(err, "choose another name or --out");
+}
+
 static sm_status cmd_plugins_new_write_file(const char *path, const char *text, const char *name,
                                             sm_error *err) {
-  struct stat st;
   sm_text out = {0};
-  if (stat(path, &st) == 0) {
-    sm_fail(err, SM_EINVAL, "%s exists already", path);
-    return sm_hint(err, "choose another name or --out");
-  }
   for (const char *mark; (mark = strstr(text, MARK)); text = mark + strlen(MARK)) {
     sm_text_bytes(&out, text, (size_t)(mark - text));
     sm_text_add(&out, "%s", name);
@@ -82,6 +84,8 @@ static int cmd_plugins_new_run(sm_cli *cli, int argc, char **argv) {
   char *file = sm_arena_printf(cli->arena, "%s/%s.c", dir, name);
   char *makefile = sm_arena_printf(cli->arena, "%s/Makefile", dir);
   if (!status && (!file || !makefile)) status = sm_fail(&err, SM_ENOMEM, "out of memory");
+  if (!status) status = cmd_plugins_new_is_free(file, &err);
+  if (!status) status = cmd_plugins_new_is_free(makefile, &err);
   if (!status) status = sm_mkdirs(dir, &err);
   if (!status)
     status = cmd_plugins_new_write_file(file, cmd_plugins_new_skeleton(sm_kind_name(kind)), name, &err);

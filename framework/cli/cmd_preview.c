@@ -5,11 +5,13 @@
 
 struct preview_options {
   const char *out;
+  bool force;
   int64_t pictures, epoch;
 };
 
 static const sm_option options[] = {
-    SM_PATH(struct preview_options, out, "out", "preview.png", "the PNG to write"),
+    SM_PATH(struct preview_options, out, "out", "~", "the PNG to write (default: preview.png)"),
+    SM_FORCE_OPTION(struct preview_options),
     SM_INT(struct preview_options, pictures, "pictures", "6", 1, 64, NULL, "rows of the sheet"),
     SM_INT(struct preview_options, epoch, "epoch", "-1", -1, 1e9, NULL,
            "the epoch whose draws are shown; -1: the first one with masks"),
@@ -19,13 +21,19 @@ static int64_t cmd_preview_first_epoch_with_masks(const sm_masking *m) {
   return m->ops && m->ops->start_epoch ? m->ops->start_epoch(m->self) : 0;
 }
 
+static const char *cmd_preview_out(const struct preview_options *o) {
+  return o->out ? o->out : "preview.png";
+}
+
 static sm_status cmd_preview_preview(const struct preview_options *o, sm_recipe *recipe, sm_error *err) {
   sm_recipe_data data;
   sm_text title = {0};
   sm_status status = sm_recipe_data_open(recipe, &data, err);
   if (status) return status;
   int64_t count = data.dataset.ops->count(data.dataset.self);
-  sm_text_add(&title, "%s  %016" PRIx64, recipe->name ? recipe->name : "", sm_recipe_hash(recipe));
+  uint64_t hash = sm_recipe_hash(recipe);
+  sm_text_add(&title, "%s  %016" PRIx64, recipe->name ? recipe->name : "", hash);
+  if (!hash || title.failed) return sm_text_free(&title), sm_fail(err, SM_ENOMEM, "out of memory");
   sm_preview_config config = {
       .dataset = data.dataset,
       .views = data.views,
@@ -35,7 +43,7 @@ static sm_status cmd_preview_preview(const struct preview_options *o, sm_recipe 
       .pictures = (int)(o->pictures < count ? o->pictures : count),
       .limits = data.limits,
       .title = title.s};
-  status = sm_preview_write(&config, o->out, err);
+  status = sm_preview_write(&config, cmd_preview_out(o), err);
   sm_text_free(&title);
   return status;
 }
@@ -44,9 +52,10 @@ static int cmd_preview_run(sm_cli *cli, int argc, char **argv) {
   const struct preview_options *o = cli->options;
   sm_recipe *recipe = NULL;
   sm_error err;
-  sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
+  sm_status status = o->out ? sm_cli_may_write(o->out, o->force, &err) : SM_OK;
+  if (!status) status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
   if (!status) status = cmd_preview_preview(o, recipe, &err);
-  if (!status) printf("%s\n", o->out);
+  if (!status) printf("%s\n", cmd_preview_out(o));
   sm_recipe_free(recipe);
   return !status ? SM_EXIT_OK : sm_cli_fail(&err);
 }

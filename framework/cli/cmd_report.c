@@ -5,11 +5,13 @@
 
 struct report_options {
   const char *out;
+  bool force;
 };
 
 static const sm_option options[] = {
     SM_PATH(struct report_options, out, "out", "~",
             "the page that compares several runs (default: comparison.html)"),
+    SM_FORCE_OPTION(struct report_options),
 };
 
 static int cmd_report_run(sm_cli *cli, int argc, char **argv) {
@@ -24,6 +26,7 @@ static int cmd_report_run(sm_cli *cli, int argc, char **argv) {
     return SM_EXIT_OK;
   }
   const char *out = o->out ? o->out : "comparison.html";
+  if (o->out && sm_cli_may_write(out, o->force, &err)) return sm_cli_fail(&err);
   if (sm_report_compare((const char *const *)argv + 1, argc - 1, out, &err)) return sm_cli_fail(&err);
   printf("%s\n", out);
   return SM_EXIT_OK;

@@ -74,8 +74,7 @@ static void cmd_table_on_move(view *v, const sm_table_event *e) {
   double now = sm_now(), every = v->line.terminal ? 0.2 : 60;
   if (e->tell->kind == SM_TELL_WARNING) {
     sm_line_clear(&v->line);
-    fprintf(stderr, "smalti: warning: %s: %s\n", sm_table_job_title(e->job, title, sizeof title),
-            e->tell->text);
+    sm_cli_say("smalti: warning: %s: %s\n", sm_table_job_title(e->job, title, sizeof title), e->tell->text);
     return;
   }
   if (v->cli->quiet) return;
@@ -85,8 +84,13 @@ static void cmd_table_on_move(view *v, const sm_table_event *e) {
   cmd_table_describe_step(e, what, sizeof what);
   snprintf(line, sizeof line, "%s  %s", cmd_table_padded_title(v, e->job, title, sizeof title), what);
   sm_line_clear(&v->line);
-  if (v->line.terminal) fprintf(stderr, "%.*s", sm_line_columns() - 1, line), v->line.shown = true;
-  else fprintf(stderr, "%s\n", line);
+  if (v->line.terminal) {
+    char shown[512];
+    size_t columns = (size_t)sm_line_columns();
+    sm_printable(line, "", shown, columns < sizeof shown ? columns : sizeof shown);
+    sm_cli_say("%s", shown);
+    v->line.shown = true;
+  } else sm_cli_say("%s\n", line);
   fflush(stderr);
 }
 
@@ -96,15 +100,15 @@ static void cmd_table_on_end(view *v, const sm_table_event *e) {
   sm_line_clear(&v->line);
   cmd_table_padded_title(v, job, title, sizeof title);
   if (job->state == SM_JOB_FAILED) {
-    fprintf(stderr, "%s  failed: %s\n", title, sm_error_text(&job->why, text, sizeof text));
+    sm_cli_say("%s  failed: %s\n", title, sm_error_text(&job->why, text, sizeof text));
     return;
   }
   if (v->cli->quiet) return;
-  fprintf(stderr, "%s  %s, %s\n", title,
-          job->state == SM_JOB_DONE      ? "done"
-          : job->state == SM_JOB_TRAINED ? "trained, evaluations are missing"
-                                         : "stopped",
-          sm_human_seconds(e->seconds, time, sizeof time));
+  sm_cli_say("%s  %s, %s\n", title,
+             job->state == SM_JOB_DONE      ? "done"
+             : job->state == SM_JOB_TRAINED ? "trained, evaluations are missing"
+                                            : "stopped",
+             sm_human_seconds(e->seconds, time, sizeof time));
 }
 
 static void cmd_table_on_event(void *ctx, const sm_table_event *e) {
@@ -115,8 +119,8 @@ static void cmd_table_on_event(void *ctx, const sm_table_event *e) {
       sm_line_clear(&v->line);
       v->line.drawn = v->line.terminal ? 0 : sm_now();
       if (!v->cli->quiet)
-        fprintf(stderr, "%s  %s%s\n", cmd_table_padded_title(v, e->job, title, sizeof title), e->text,
-                e->job->state == SM_JOB_BEGUN ? ", going on" : "");
+        sm_cli_say("%s  %s%s\n", cmd_table_padded_title(v, e->job, title, sizeof title), e->text,
+                   e->job->state == SM_JOB_BEGUN ? ", going on" : "");
       break;
     case SM_TABLE_JOB_MOVES:
       cmd_table_on_move(v, e);
@@ -126,11 +130,10 @@ static void cmd_table_on_event(void *ctx, const sm_table_event *e) {
       break;
     case SM_TABLE_WAITS:
       if (!v->cli->quiet)
-        fprintf(stderr, "%s  waiting for %s\n", cmd_table_padded_title(v, e->job, title, sizeof title),
-                e->text);
+        sm_cli_say("%s  waiting for %s\n", cmd_table_padded_title(v, e->job, title, sizeof title), e->text);
       break;
     case SM_TABLE_WARNS:
-      fprintf(stderr, "smalti: warning: %s\n", e->text);
+      sm_cli_say("smalti: warning: %s\n", e->text);
       break;
   }
 }
@@ -176,7 +179,8 @@ static void cmd_table_print_totals(const totals *sum) {
            sm_human_seconds(sum->seconds, time, sizeof time),
            sm_human_bytes(sum->bytes, bytes, sizeof bytes));
   if (sum->seconds > 0 && sum->unknown)
-    printf("without the %d run%s that could not be estimated\n", sum->unknown, sum->unknown == 1 ? "" : "s");
+    printf("without the %d %s that could not be estimated\n", sum->unknown,
+           sm_plural(sum->unknown, "run", "runs"));
 }
 
 static int cmd_table_print_jobs(const sm_table_jobs *jobs, bool estimate) {
@@ -236,8 +240,7 @@ static void cmd_table_on_change(void *ctx) {
   sm_error err = {0};
   char text[sizeof(sm_error) + 16];
   if (sm_table_write(v->jobs, NULL, &err))
-    fprintf(stderr, "smalti: warning: the table is not written: %s\n",
-            sm_error_text(&err, text, sizeof text));
+    sm_cli_say("smalti: warning: the table is not written: %s\n", sm_error_text(&err, text, sizeof text));
 }
 
 static sm_status cmd_table_open_jobs(sm_cli *cli, int argc, char **argv, const sm_table_recipe *recipe,
@@ -256,6 +259,7 @@ static sm_status cmd_table_open_jobs(sm_cli *cli, int argc, char **argv, const s
                         .overrides = (const char *const *)argv + 2};
   if (!t.out) t.out = sm_arena_printf(cli->arena, "tables/%s", recipe->name);
   if (!t.out) return sm_fail(err, SM_ENOMEM, "out of memory");
+  if (o->out && !o->dry_run && sm_cli_may_write_table(cli, o->out, err)) return err->code;
   sm_status status = sm_cli_list(cli, o->rows, &t.rows, &t.n_rows, err);
   if (!status) status = sm_cli_registry(cli, &t.registry, err);
   return status ? status : sm_table_jobs_new(recipe, &t, &v->jobs, err);

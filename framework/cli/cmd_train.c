@@ -37,15 +37,16 @@ static int cmd_train_print_json(const sm_train_summary *s) {
 static void cmd_train_print_summary(const sm_cli *cli, const sm_train_summary *s) {
   char time[32];
   if (s->already) {
-    sm_cli_note(cli, "%s has finished all %lld steps; `--fresh` starts another run", s->folder,
-                (long long)s->steps);
+    sm_cli_note(cli, "%s has finished %s %lld %s; `--fresh` starts another run", s->folder,
+                sm_plural(s->steps, "its", "all"), (long long)s->steps, sm_plural(s->steps, "step", "steps"));
     return;
   }
-  sm_cli_note(cli, "done: %lld steps in %s, %.1f images/s", (long long)(s->step - s->first_step),
+  const int64_t steps = s->step - s->first_step;
+  sm_cli_note(cli, "done: %lld %s in %s, %.1f images/s", (long long)steps, sm_plural(steps, "step", "steps"),
               sm_human_seconds(s->seconds, time, sizeof time), s->images_per_second);
   if (s->bad_pictures)
-    sm_cli_note(cli, "%lld picture%s could not be used: %s/bad-pictures.txt", (long long)s->bad_pictures,
-                s->bad_pictures == 1 ? "" : "s", s->folder);
+    sm_cli_note(cli, "%lld %s could not be used: %s/bad-pictures.txt", (long long)s->bad_pictures,
+                sm_plural(s->bad_pictures, "picture", "pictures"), s->folder);
   sm_cli_note(cli, "report: %s/report.html", s->folder);
 }
 

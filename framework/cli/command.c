@@ -26,6 +26,7 @@ static const sm_option globals[] = {
     SM_BOOL(sm_cli, json, "json", "false", "write results as JSON"),
     SM_BOOL(sm_cli, quiet, "quiet", "false", "say nothing but results and errors"),
     SM_BOOL(sm_cli, help, "help", "false", "show this help and exit"),
+    SM_BOOL(sm_cli, version, "version", "false", "show the version and exit"),
 };
 enum { GLOBALS = sizeof globals / sizeof *globals, MAX_NAMES = 128 };
 
@@ -205,6 +206,7 @@ sm_status sm_command_parse(sm_cli *cli, const sm_command *c, int *argc, char **a
     if (options && !strcmp(argv[i], "--")) options = false;
     else if (options && !strcmp(argv[i], "-h")) cli->help = true;
     else if (options && !strcmp(argv[i], "-q")) cli->quiet = true;
+    else if (options && !strcmp(argv[i], "-V")) cli->version = true;
     else if (options && argv[i][0] == '-' && argv[i][1])
       status = command_parse_option(cli, c, *argc, argv, &i, err);
     else argv[kept++] = argv[i];

@@ -7,6 +7,8 @@
 #include "cli.h"
 #include "framework/formats/formats.h"
 
+const char *const sm_features_files[] = {"features.npy", "labels.npy",    "names.txt",
+                                         "classes.txt",  "features.json", NULL};
 static const char *const pool_names[] = {"cls", "mean", "both"};
 
 static sm_status eval_features_put_text(const char *folder, const char *name, const sm_text *text,

@@ -9,6 +9,9 @@ typedef struct sm_features_report {
   int dim;
 } sm_features_report;
 
+/* Their names; NULL ends them. */
+extern const char *const sm_features_files[];
+
 /* Write `folder`: features.npy (pictures, dim) F32, not normalised; labels.npy (pictures) I32, -1 = none;
  * names.txt, one line per picture ("\\" and "\n" stand for a backslash and a line's end in a name);
  * classes.txt, one line per class; features.json, how they were made (precision: sm_precision, as the

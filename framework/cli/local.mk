@@ -22,6 +22,7 @@ smalti_SOURCES += \
   framework/cli/eval_features.c framework/cli/eval_features.h \
   framework/cli/eval_outcome.c framework/cli/eval_outcome.h \
   framework/cli/network.c framework/cli/network.h \
+  framework/cli/output.c \
   framework/cli/progress.c \
   framework/cli/progress.h \
   framework/cli/command.c \

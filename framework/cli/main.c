@@ -7,11 +7,46 @@
 
 /* ---- speaking ------------------------------------------------------------------------------------------ */
 
+/* By way of a buffer, since stderr has none and a line should come in one piece. */
+static void main_put(const char *text) {
+  char part[4096];
+  size_t used = 0;
+  for (size_t n; *text; text += n) {
+    n = sm_printable_bytes(text);
+    if (!n && *text == '\n') n = 1;
+    if (n) memcpy(part + used, text, n), used += n;
+    else used += (size_t)snprintf(part + used, 5, "\\x%02x", (unsigned char)*text), n = 1;
+    if (used + 8 < sizeof part) continue;
+    fwrite(part, 1, used, stderr);
+    used = 0;
+  }
+  fwrite(part, 1, used, stderr);
+}
+
+static void main_say(const char *fmt, va_list args) {
+  char cut[2048]; /* for want of memory */
+  sm_text text = {0};
+  va_list again;
+  va_copy(again, args);
+  sm_text_addv(&text, fmt, args);
+  if (text.failed) vsnprintf(cut, sizeof cut, fmt, again);
+  va_end(again);
+  main_put(text.failed ? cut : text.s ? text.s : "");
+  sm_text_free(&text);
+}
+
+void sm_cli_say(const char *fmt, ...) {
+  va_list args;
+  va_start(args, fmt);
+  main_say(fmt, args);
+  va_end(args);
+}
+
 static void main_log_line(void *ctx, sm_log_level level, const char *line) {
   const sm_cli *cli = ctx;
   if (level == SM_LOG_DEBUG || (level == SM_LOG_INFO && cli->quiet)) return;
   const char *kind = level == SM_LOG_WARNING ? "smalti: warning: " : level == SM_LOG_ERROR ? "smalti: " : "";
-  fprintf(stderr, "%s%s\n", kind, line);
+  sm_cli_say("%s%s\n", kind, line);
 }
 
 int sm_cli_exit_code(sm_status status) {
@@ -38,7 +73,7 @@ int sm_cli_exit_code(sm_status status) {
 
 int sm_cli_fail(const sm_error *err) {
   char line[sizeof(sm_error) + 16];
-  fprintf(stderr, "smalti: %s\n", sm_error_text(err, line, sizeof line));
+  sm_cli_say("smalti: %s\n", sm_error_text(err, line, sizeof line));
   return sm_cli_exit_code(err->code);
 }
 
@@ -48,31 +83,33 @@ int sm_cli_usage_error(const sm_error *err) {
 }
 
 int sm_cli_usage(const sm_cli *cli, const char *fmt, ...) {
+  char what[1024];
   va_list args;
   va_start(args, fmt);
-  fputs("smalti: ", stderr);
-  vfprintf(stderr, fmt, args);
+  vsnprintf(what, sizeof what, fmt, args);
   va_end(args);
-  if (cli->command)
-    fprintf(stderr, "; usage: smalti %s%s%s\n", cli->command->name, *cli->command->usage ? " " : "",
-            cli->command->usage);
-  else fputs("; 'smalti help' lists the commands\n", stderr);
+  const sm_command *c = cli->command;
+  if (c) sm_cli_say("smalti: %s; usage: smalti %s%s%s\n", what, c->name, *c->usage ? " " : "", c->usage);
+  else sm_cli_say("smalti: %s; 'smalti help' lists the commands\n", what);
   return SM_EXIT_USAGE;
 }
 
 void sm_cli_note(const sm_cli *cli, const char *fmt, ...) {
   if (cli->quiet) return;
+  char fixed[512], *line = fixed;
+  int n = snprintf(fixed, sizeof fixed, "%s\n", fmt); /* with its end, so that it comes in one piece */
+  if (n < 0 || (size_t)n >= sizeof fixed) line = NULL;
   va_list args;
   va_start(args, fmt);
-  vfprintf(stderr, fmt, args);
+  main_say(line ? line : fmt, args);
   va_end(args);
-  fputc('\n', stderr);
+  if (!line) sm_cli_say("\n");
 }
 
 int sm_cli_json(sm_json *json) {
   const char *text = sm_json_finish(json);
   if (text) printf("%s\n", text);
-  else fputs("smalti: out of memory\n", stderr);
+  else sm_cli_say("smalti: out of memory\n");
   sm_json_free(json);
   return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
 }
@@ -92,6 +129,11 @@ static int main_print_and_free(sm_text *text) {
   return code;
 }
 
+static int main_print_version(void) {
+  printf("smalti %s\n", sm_version());
+  return SM_EXIT_OK;
+}
+
 static int main_check_count(sm_cli *cli, int args) {
   const sm_command *c = cli->command;
   if (args < c->min_args) return sm_cli_usage(cli, "'%s' needs more arguments", c->name);
@@ -105,12 +147,13 @@ static int main_run_command(sm_cli *cli, int argc, char **argv) {
   int words = 0;
   const sm_command *c = sm_command_find(argc, argv, &words, &err);
   if (!c) {
-    for (int i = 1; i < argc; i++) /* `smalti recipe --help` */
-      if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-        sm_text text = {0};
-        sm_usage_group(argv[0], &text);
-        if (text.s) return main_print_and_free(&text);
-      }
+    for (int i = 1; i < argc; i++) { /* `smalti recipe --help` */
+      sm_text text = {0};
+      if (!strcmp(argv[i], "--version") || !strcmp(argv[i], "-V")) return main_print_version();
+      if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-h") != 0) continue;
+      sm_usage_group(argv[0], &text);
+      if (text.s) return main_print_and_free(&text);
+    }
     return sm_cli_usage_error(&err);
   }
   cli->command = c;
@@ -121,6 +164,7 @@ static int main_run_command(sm_cli *cli, int argc, char **argv) {
   int args = argc - 1;
   if (strcmp(c->name, "complete") != 0 && sm_command_parse(cli, c, &args, argv + 1, &err))
     return sm_cli_usage_error(&err);
+  if (cli->version) return main_print_version();
   if (cli->help) {
     sm_text text = {0};
     sm_usage_command(c, &text);
@@ -147,15 +191,12 @@ static int main_run(sm_cli *cli, int argc, char **argv) {
   sm_error err;
   sm_text text = {0};
   int first = main_first_word(argc, argv), leading = first - 1;
-  if (argc > 1 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))) {
-    printf("smalti %s\n", sm_version());
-    return SM_EXIT_OK;
-  }
   char *word = first < argc ? argv[first] : NULL;
   if (leading > 0) {
     if (sm_command_parse(cli, NULL, &leading, argv + 1, &err)) return sm_cli_usage_error(&err);
     argv[first] = word; /* the parser ends what it kept with NULL */
   }
+  if (cli->version) return main_print_version();
   if (cli->help) {
     sm_usage_overview(&text);
     return main_print_and_free(&text);
@@ -170,7 +211,7 @@ int main(int argc, char **argv) {
   sm_log_to(main_log_line, &cli);
   int code = main_run(&cli, argc, argv);
   if (fflush(stdout) || ferror(stdout)) {
-    if (errno != EPIPE) fprintf(stderr, "smalti: cannot write standard output: %s\n", strerror(errno));
+    if (errno != EPIPE) sm_cli_say("smalti: cannot write standard output: %s\n", strerror(errno));
     if (code == SM_EXIT_OK) code = SM_EXIT_IO;
   }
   sm_log_to(NULL, NULL);

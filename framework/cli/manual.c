@@ -134,7 +134,6 @@ void sm_manual(sm_text *text) {
     if (!commands[i]->hidden) manual_add_command(text, commands[i]);
   sm_text_add(text, ".SH \"GLOBAL OPTIONS\"\n");
   manual_add_options(text, globals, n_globals);
-  sm_text_add(text, ".TP\n.B \\-\\-version\nShow the version and exit.\n");
   for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
     sm_text_add(text, ".SH %s\n", sections[i].name);
     manual_add_paragraphs(text, sections[i].text);

@@ -9,10 +9,12 @@ static void network_say_taken(const sm_cli *cli, const sm_network *net) {
   const sm_weights_report *r = sm_network_report(net);
   sm_network_title(net, &title);
   if (r->taken)
-    sm_cli_note(cli, "%s: took %d tensors, %" PRId64 " numbers, from %s", title.s ? title.s : "", r->taken,
-                r->elements, sm_network_describe(net)->file);
+    sm_cli_note(cli, "%s: took %d %s, %" PRId64 " numbers, from %s", title.s ? title.s : "", r->taken,
+                sm_plural(r->taken, "tensor", "tensors"), r->elements, sm_network_describe(net)->file);
   else sm_cli_note(cli, "%s", title.s ? title.s : "");
-  if (r->converted) sm_cli_note(cli, "  converted    %d tensors to F32", r->converted);
+  if (r->converted)
+    sm_cli_note(cli, "  converted    %d %s to F32", r->converted,
+                sm_plural(r->converted, "tensor", "tensors"));
   for (const char *line = r->text.s; line && *line;) {
     int n = (int)strcspn(line, "\n");
     sm_cli_note(cli, "  %.*s", n, line);
@@ -26,7 +28,7 @@ static void network_say_taken(const sm_cli *cli, const sm_network *net) {
 sm_status sm_cli_network_say(const sm_cli *cli, const sm_network *net, sm_status status) {
   const sm_weights_report *r = sm_network_report(net);
   if (!status) network_say_taken(cli, net);
-  else if (r->text.s && r->missing + r->unexpected + r->wrong > 0) fputs(r->text.s, stderr);
+  else if (r->text.s && r->missing + r->unexpected + r->wrong > 0) sm_cli_say("%s", r->text.s);
   return status;
 }
 

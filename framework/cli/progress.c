@@ -1,6 +1,8 @@
 /* progress.c — see progress.h. Writes to stderr; never more than ten times a second to a terminal. */
 #include "progress.h"
 
+#include "cli.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,9 +48,9 @@ static void progress_draw(sm_progress *p, const char *left, double done, const c
   sm_line_clear(&p->line);
   if (width >= 4) {
     progress_bar(blocks, sizeof blocks, done, width);
-    fprintf(stderr, "%s ▕%s▏%3.0f %% %s", left, blocks, done * 100, right);
+    sm_cli_say("%s ▕%s▏%3.0f %% %s", left, blocks, done * 100, right);
   } else {
-    fprintf(stderr, "%s %3.0f %%", left, done * 100);
+    sm_cli_say("%s %3.0f %%", left, done * 100);
   }
   fflush(stderr);
   p->line.shown = true;
@@ -80,41 +82,42 @@ static double progress_metric(const sm_train_event *e, const char *name) {
 
 static void progress_on_record(sm_progress *p, const sm_train_event *e) {
   if (p->line.terminal) return;
-  fprintf(stderr, "epoch %3lld  step %6lld/%lld  loss %8.4f  grad %8.3f  lr %.2e\n", (long long)e->epoch + 1,
-          (long long)e->step, (long long)e->steps, e->loss, progress_metric(e, "grad_norm"),
-          progress_metric(e, "lr"));
+  sm_cli_say("epoch %3lld  step %6lld/%lld  loss %8.4f  grad %8.3f  lr %.2e\n", (long long)e->epoch + 1,
+             (long long)e->step, (long long)e->steps, e->loss, progress_metric(e, "grad_norm"),
+             progress_metric(e, "lr"));
 }
 
 static void progress_on_evaluation(sm_progress *p, const sm_train_event *e) {
   sm_line_clear(&p->line);
-  fprintf(stderr, "epoch %3.0f  step %6lld  %s", (double)e->step / ((double)e->steps / (double)e->epochs),
-          (long long)e->step, e->text);
+  sm_cli_say("epoch %3.0f  step %6lld  %s", (double)e->step / ((double)e->steps / (double)e->epochs),
+             (long long)e->step, e->text);
   bool has_top1 = e->result->n && !strncmp(e->result->figure[0].name, "top1", 4);
   if (has_top1 && !p->evaluation[0]) snprintf(p->evaluation, sizeof p->evaluation, "%s", e->text);
   for (int i = 0; i < e->result->n; i++) {
     const sm_figure *f = &e->result->figure[i];
-    fprintf(stderr, "  %s %.2f %%", f->name, f->value);
+    sm_cli_say("  %s %.2f %%", f->name, f->value);
     if (i || !has_top1 || strcmp(p->evaluation, e->text) != 0) continue;
-    if (!isnan(p->top1)) fprintf(stderr, " (%+.2f)", f->value - p->top1);
+    if (!isnan(p->top1)) sm_cli_say(" (%+.2f)", f->value - p->top1);
     p->top1 = f->value;
   }
-  fputc('\n', stderr);
+  sm_cli_say("\n");
 }
 
 static void progress_on_start(sm_progress *p, const sm_train_event *e) {
   char bytes[32];
   (void)p;
-  fprintf(stderr, "%s: %.1f M parameters, %s of memory, %lld steps in %lld epochs%s", e->folder,
-          (double)e->parameters / 1e6, sm_human_bytes((double)e->bytes, bytes, sizeof bytes),
-          (long long)e->steps, (long long)e->epochs, e->step ? "" : "\n");
-  if (e->step) fprintf(stderr, "; going on from step %lld\n", (long long)e->step);
+  sm_cli_say("%s: %.1f M parameters, %s of memory, %lld %s in %lld %s%s", e->folder,
+             (double)e->parameters / 1e6, sm_human_bytes((double)e->bytes, bytes, sizeof bytes),
+             (long long)e->steps, sm_plural(e->steps, "step", "steps"), (long long)e->epochs,
+             sm_plural(e->epochs, "epoch", "epochs"), e->step ? "" : "\n");
+  if (e->step) sm_cli_say("; going on from step %lld\n", (long long)e->step);
 }
 
 void sm_progress_event(void *context, const sm_train_event *e) {
   sm_progress *p = context;
   if (e->kind == SM_EVENT_WARNING) {
     sm_line_clear(&p->line);
-    fprintf(stderr, "smalti: warning: %s\n", e->text);
+    sm_cli_say("smalti: warning: %s\n", e->text);
     return;
   }
   if (p->quiet) return;

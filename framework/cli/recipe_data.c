@@ -1,7 +1,6 @@
 /* recipe_data.c — see recipe_data.h. */
 #include "recipe_data.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -44,15 +43,9 @@ bool sm_cli_is_pictures(const char *path) {
 }
 
 const char *sm_cli_printable(sm_text *text, const char *name) {
+  size_t n = sm_printable(name, "", NULL, 0);
   text->len = 0;
-  sm_text_add(text, "%s", "");
-  for (const unsigned char *c = (const unsigned char *)name; *c;) {
-    size_t more = *c >= 0xF0 && *c < 0xF5 ? 3 : *c >= 0xE0 ? 2 : *c >= 0xC2 ? 1 : 0;
-    bool good = *c < 0x80 ? isprint(*c) : *c < 0xF5 && more > 0;
-    for (size_t i = 1; good && i <= more; i++) good = (c[i] & 0xC0) == 0x80;
-    if (good) sm_text_bytes(text, c, more + 1);
-    else sm_text_add(text, "\\x%02x", *c);
-    c += good ? more + 1 : 1;
-  }
+  sm_text_add(text, "%*s", (int)n, "");
+  if (!text->failed) sm_printable(name, "", text->s, n + 1);
   return text->s ? text->s : "";
 }

@@ -129,6 +129,5 @@ void sm_usage_overview(sm_text *text) {
     if (!commands[i]->hidden) usage_add_row(text, commands[i]->name, commands[i]->summary);
   sm_text_add(text, "\nGlobal options:\n");
   usage_add_options(text, globals, n_globals);
-  usage_add_row(text, "--version", "show the version and exit");
   sm_text_add(text, "\n'smalti COMMAND --help' says more about a command; the manual is smalti(1).\n");
 }

@@ -126,7 +126,7 @@ pictures() {
   local i
   mkdir -p "$1/a" "$1/b"
   for i in 0 1 2; do
-    smalti preview tiny.yaml --pictures 1 --out "drawn-$i.png" "train.seed=$i" >/dev/null || exit 99
+    smalti preview tiny.yaml --pictures 1 --out "drawn-$i.png" --force "train.seed=$i" >/dev/null || exit 99
   done
   for ((i = 0; i < $2; i++)); do
     cp "drawn-$((i % 3)).png" "$1/$([ $((i % 2)) -eq 0 ] && echo a || echo b)/$(printf '%03d' "$i").png"

@@ -126,7 +126,7 @@ exits 0 smalti preview tiny.yaml --out one.png
 [ "$(head -c 4 one.png | tail -c 3)" = PNG ] || fail "preview wrote no PNG"
 exits 0 smalti preview tiny.yaml --out two.png data.workers=2 --threads 2
 cmp one.png two.png || fail "a preview depends on threads"
-exits 0 smalti preview tiny.yaml --out two.png train.seed=1
+exits 0 smalti preview tiny.yaml --out two.png --force train.seed=1
 cmp -s one.png two.png && fail "another seed, the same preview"
 exits 75 smalti train --quiet tiny.yaml --stop-after 1
 [ "$(head -c 4 runs/tiny/preview.png | tail -c 3)" = PNG ] || fail "train wrote no preview"
