@@ -114,6 +114,9 @@ static bool check_result(sm_checker *c, const sm_eval_result *r) {
         !sm_check_that(c, isfinite(r->figure[k].value), NULL, "figure '%s' is %g", r->figure[k].name,
                        r->figure[k].value))
       return false;
+    if (!sm_check_that(c, memchr(r->figure[k].unit, 0, sizeof r->figure[k].unit) != NULL, NULL,
+                       "the unit of figure '%s' has no end", r->figure[k].name))
+      return false;
     for (int j = 0; j < k; j++)
       if (!sm_check_that(c, strcmp(r->figure[j].name, r->figure[k].name) != 0, NULL,
                          "two figures are called '%s'", r->figure[k].name))
@@ -150,8 +153,9 @@ static void check_runs(sm_checker *c, const made_up *m, sm_instance *instance) {
     }
   }
   if (check_result(c, &result[0])) {
-    sm_check_good(c, "%d %s (%s %.4g)", result[0].n, sm_plural(result[0].n, "figure", "figures"),
-                  result[0].figure[0].name, result[0].figure[0].value);
+    const sm_figure *first = &result[0].figure[0];
+    sm_check_good(c, "%d %s (%s %.4g%s%s)", result[0].n, sm_plural(result[0].n, "figure", "figures"),
+                  first->name, first->value, first->unit[0] ? " " : "", first->unit);
     sm_check_that(c, check_evaluation_same_figures(&result[0], &result[1]),
                   "the same again and on one thread", "another run, on one thread, gives other figures");
   }

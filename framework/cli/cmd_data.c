@@ -54,7 +54,8 @@ static sm_status cmd_data_check(sm_cli *cli, const char *which, const sm_dataset
                                   .batch_size = BATCH,
                                   .workers = sm_recipe_threads(NULL, cli->threads),
                                   .prefetch = 4,
-                                  .limits = *limits};
+                                  .limits = *limits,
+                                  .max_bad = 1};
   if (config.workers > 64) config.workers = 64;
   sm_eval_loader *loader;
   sm_eval_batch *batch = NULL;

@@ -19,7 +19,7 @@ enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_ALL };
 struct eval_options {
   sm_network_options network;
   sm_ints k;
-  double temperature;
+  double temperature, max_bad;
   int pool, split, precision;
   const char *size, *train, *test, *out;
   bool force;
@@ -41,6 +41,9 @@ static const sm_option options[] = {
     SM_STRING(
         struct eval_options, size, "size", "0",
         "pixels of the pictures: side of square ones, or height and width, as 96x160; 0: as in training"),
+    SM_FLOAT(
+        struct eval_options, max_bad, "max_bad", "-1", -1, 1, NULL,
+        "share of the training or of the test pictures that may be unreadable; -1: data.max_bad, or 0.05"),
     SM_PATH(struct eval_options, out, "out", "~", "features: the folder to write"),
     SM_FORCE_OPTION(struct eval_options),
     SM_CHOICE(struct eval_options, split, "split", "train", splits,
@@ -106,6 +109,7 @@ static sm_status cmd_eval_open_evaluator(evaluating *e, const sm_instance *insta
   c.train = sm_network_pictures(e->network, false), c.test = sm_network_pictures(e->network, true);
   c.height = e->height, c.width = e->width;
   c.bf16 = e->o->precision == SM_PRECISION_BF16;
+  if (e->o->max_bad >= 0) c.max_bad = e->o->max_bad;
   c.progress = cmd_eval_show_progress, c.progress_ctx = &e->progress;
   c.stop = sm_signals_stop;
   return sm_evaluator_new(&c, &e->evaluator, err);
@@ -116,6 +120,14 @@ static void cmd_eval_close_all(evaluating *e) {
   sm_evaluator_free(e->evaluator);
   sm_pool_free(e->pool);
   sm_network_close(e->network);
+}
+
+/* Training pictures are not asked for where an evaluation does not look at them. */
+static int cmd_eval_needs(const sm_instance *instance) {
+  const sm_evaluation_ops *ops = instance->plugin->ops;
+  sm_feature_spec want = {0};
+  if (ops->wants) ops->wants(instance->self, &want);
+  return want.labels == SM_LABELS_TEST ? SM_NETWORK_TEST : SM_NETWORK_TRAIN | SM_NETWORK_TEST;
 }
 
 /* ---- the evaluation and its options -------------------------------------------------------------------- */
@@ -203,7 +215,7 @@ static sm_status cmd_eval_evaluate(evaluating *e, int argc, char **argv, sm_erro
   sm_status status = cmd_eval_find_evaluation(e, argv[1], &own, &instance, err);
   if (!status) status = cmd_eval_set_options(e, instance, argc, argv, err);
   if (!status) status = sm_instance_create(instance, err);
-  if (!status) status = cmd_eval_open_evaluator(e, instance, SM_NETWORK_TRAIN | SM_NETWORK_TEST, err);
+  if (!status) status = cmd_eval_open_evaluator(e, instance, cmd_eval_needs(instance), err);
   double start = sm_now();
   if (!status) status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self, result, err);
   double seconds = sm_now() - start;
@@ -269,8 +281,33 @@ static sm_status cmd_eval_features(evaluating *e, sm_error *err) {
   return status;
 }
 
+/* KEY=VALUE: a name of an option before the first '=', and no path. */
+static bool cmd_eval_is_setting(const char *word) {
+  size_t n = strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789_.");
+  return n > 0 && word[n] == '=';
+}
+
+static void cmd_eval_move(char **argv, int from, int to) {
+  char *word = argv[from];
+  memmove(argv + to + 1, argv + to, (size_t)(from - to) * sizeof *argv);
+  argv[to] = word;
+}
+
+/* EVALUATION to place 1, NETWORK to place 2, wherever they stand among KEY=VALUE. A network whose name looks
+ * like a setting is one that is there. False: there is none. */
+static bool cmd_eval_sort(int argc, char **argv) {
+  int place = 1;
+  for (int i = 1; i < argc && place <= 2; i++)
+    if (!cmd_eval_is_setting(argv[i])) cmd_eval_move(argv, i, place++);
+  for (int i = place; i < argc && place == 2; i++)
+    if (!access(argv[i], F_OK)) cmd_eval_move(argv, i, place++);
+  return place > 2;
+}
+
 static int cmd_eval_run(sm_cli *cli, int argc, char **argv) {
   const struct eval_options *o = cli->options;
+  if (!cmd_eval_sort(argc, argv))
+    return sm_cli_usage(cli, "give an evaluation and a network: a run folder, a checkpoint, or weights");
   evaluating e = {.cli = cli, .o = o};
   sm_error err = {0};
   bool only_features = !strcmp(argv[1], "features");
@@ -297,7 +334,8 @@ const sm_command sm_command_eval = {
     .summary = "measure a network's features, or write them to files",
     .about =
         "EVALUATION is the name of an evaluation plugin, such as knn, or of one in the recipe's 'evaluate'; "
-        "its options come from there and from KEY=VALUE. 'features' writes the features themselves: "
+        "its options come from there and from KEY=VALUE, which may stand anywhere. "
+        "'features' writes the features themselves: "
         "features.npy, labels.npy, names.txt, classes.txt and features.json.\n\n"
         "NETWORK is a run folder (its newest checkpoint counts), a checkpoint in one, or weights: "
         "what `smalti export` writes, or any safetensors file with timm's names (say --backbone). "

@@ -37,11 +37,13 @@ static sm_status eval_features_put_names(const char *folder, const sm_dataset *d
   return status;
 }
 
-static sm_status eval_features_put_classes(const char *folder, const sm_dataset *d, sm_error *err) {
+static void eval_features_take_class(void *text, const char *name) { eval_features_add_line(text, name); }
+
+static sm_status eval_features_put_classes(sm_evaluator *e, const char *split, const char *folder,
+                                           sm_error *err) {
   sm_text text = {0};
-  for (int i = 0; i < d->ops->classes(d->self); i++)
-    eval_features_add_line(&text, d->ops->class_name(d->self, i));
-  sm_status status = eval_features_put_text(folder, "classes.txt", &text, err);
+  sm_status status = sm_evaluator_class_names(e, split, eval_features_take_class, &text, err);
+  if (!status) status = eval_features_put_text(folder, "classes.txt", &text, err);
   sm_text_free(&text);
   return status;
 }
@@ -102,8 +104,7 @@ sm_status sm_features_write(sm_evaluator *e, const sm_network *net, int height, 
                             sm_error *err) {
   sm_features f;
   bool test = !strcmp(split, "test");
-  const sm_dataset pictures = sm_network_pictures(net, test), train = sm_network_pictures(net, false);
-  const sm_dataset *classes = train.ops ? &train : &pictures; /* whose labels they are */
+  const sm_dataset pictures = sm_network_pictures(net, test);
   sm_feature_spec spec = {.blocks = 1, .pool = pool};
   sm_status status = sm_evaluator_features(e, split, &spec, &f, err);
   if (!status) status = sm_mkdirs(folder, err);
@@ -113,7 +114,7 @@ sm_status sm_features_write(sm_evaluator *e, const sm_network *net, int height, 
   status = eval_features_put_array(folder, "features.npy", "F32", 2, (int64_t[]){f.n, f.dim}, f.x, err);
   if (!status) status = eval_features_put_array(folder, "labels.npy", "I32", 1, &f.n, f.label, err);
   if (!status) status = eval_features_put_names(folder, &pictures, f.index, f.n, err);
-  if (!status) status = eval_features_put_classes(folder, classes, err);
+  if (!status) status = eval_features_put_classes(e, split, folder, err);
   return status ? status
                 : eval_features_put_protocol(folder, net, height, width, split, precision, pool, r, err);
 }

@@ -30,11 +30,11 @@ static bool eval_outcome_is_table(const sm_eval_result *r, int *columns) {
   return n > 0 && r->n % n == 0;
 }
 
-/* "85.30 [84.59, 85.98]" */
+/* "85.30 % [84.59, 85.98]" */
 static void eval_outcome_print_figure(const sm_eval_result *r, int i, int width) {
   double value = r->figure[i].value;
   if (isnan(value)) printf("  %*s", width, "-");
-  else printf("  %*.2f", width, value);
+  else printf("  %*.2f%s%s", width, value, r->figure[i].unit[0] ? " " : "", r->figure[i].unit);
   if (sm_has_interval(r, i)) printf(" [%.2f, %.2f]", r->interval[i].low, r->interval[i].high);
 }
 
@@ -59,6 +59,7 @@ static void eval_outcome_print_figures(const sm_eval_result *r) {
   for (int i = 0; i < columns; i++) {
     const char *name = r->figure[i].name;
     printf("  %7.*s", (int)(strrchr(name, '.') - name), name);
+    if (r->figure[i].unit[0]) printf(" %*s", (int)strlen(r->figure[i].unit), "");
     if (sm_has_interval(r, i)) printf(" %*s", 16, "");
   }
   printf("\n");
@@ -114,6 +115,7 @@ static void eval_outcome_result_json(const sm_eval_outcome *o, sm_json *j) {
   for (int i = 0; i < r->n; i++) sm_json_double(j, r->figure[i].name, r->figure[i].value);
   sm_json_close(j);
   sm_intervals_json(r, j);
+  sm_units_json(r, j);
   sm_json_string(j, "protocol", r->protocol);
 }
 

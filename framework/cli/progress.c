@@ -9,6 +9,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "framework/eval/eval.h"
+
 sm_line sm_line_begin(void) {
   const char *term = getenv("TERM");
   return (sm_line){.terminal = isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb"))};
@@ -67,7 +69,8 @@ static void progress_on_step(sm_progress *p, const sm_train_event *e) {
   p->loss = isnan(p->loss) ? e->loss : 0.95 * p->loss + 0.05 * e->loss;
   if (!p->line.terminal || progress_too_soon(p, e->step == e->steps)) return;
   char left[64], right[200], eta[32], top[72] = "";
-  if (!isnan(p->top1)) snprintf(top, sizeof top, "  %s %.1f %%", p->evaluation, p->top1);
+  if (!isnan(p->top1))
+    snprintf(top, sizeof top, "  %s %.1f%s", p->evaluation, p->top1, p->top1_percent ? " %" : "");
   snprintf(left, sizeof left, "epoch %lld/%lld", (long long)e->epoch + 1, (long long)e->epochs);
   snprintf(right, sizeof right, " step %lld/%lld  loss %.4f%s  %.1f img/s  ETA %s", (long long)e->step,
            (long long)e->steps, p->loss, top, e->rate, sm_human_seconds(e->eta, eta, sizeof eta));
@@ -95,10 +98,12 @@ static void progress_on_evaluation(sm_progress *p, const sm_train_event *e) {
   if (has_top1 && !p->evaluation[0]) snprintf(p->evaluation, sizeof p->evaluation, "%s", e->text);
   for (int i = 0; i < e->result->n; i++) {
     const sm_figure *f = &e->result->figure[i];
-    sm_cli_say("  %s %.2f %%", f->name, f->value);
+    char text[48];
+    sm_cli_say("  %s %s", f->name, sm_figure_text(f, text, sizeof text));
     if (i || !has_top1 || strcmp(p->evaluation, e->text) != 0) continue;
     if (!isnan(p->top1)) sm_cli_say(" (%+.2f)", f->value - p->top1);
     p->top1 = f->value;
+    p->top1_percent = !strcmp(f->unit, "%");
   }
   sm_cli_say("\n");
 }

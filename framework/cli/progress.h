@@ -19,6 +19,7 @@ typedef struct sm_progress {
   bool quiet;
   double loss;      /* smoothed, for the line only */
   double top1;      /* of the evaluation below, the first one that has such a figure */
+  bool top1_percent;
   char evaluation[48];
 } sm_progress;
 

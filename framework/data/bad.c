@@ -131,5 +131,5 @@ sm_status sm_bad_check(const sm_bad_book *book, int64_t asked, double max_bad, s
           (long long)bad, (long long)asked, 100.0 * (double)bad / (double)(asked ? asked : 1), 100 * max_bad,
           first.s ? first.s : "");
   sm_text_free(&first);
-  return sm_hint(err, "repair or remove them, or raise data.max_bad");
+  return sm_hint(err, "repair or remove them, or raise data.max_bad (of eval and data pack: --max-bad)");
 }

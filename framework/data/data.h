@@ -138,6 +138,7 @@ typedef struct sm_loader sm_loader;
  * fault: it ends the run. */
 #define SM_LOADER_ATTEMPTS 32
 #define SM_LOADER_GRACE 1000
+#define SM_MAX_BAD 0.05 /* max_bad where no recipe says it */
 
 /* SM_EINVAL: a field of the configuration, or fewer pictures than a batch needs. Workers start at once on
  * `first_step`. */
@@ -169,6 +170,7 @@ typedef struct sm_eval_loader_config {
   int resize;        /* as for sm_image_eval_crop; 0: round(s x 256 / 224), s the shorter of the two */
   sm_filter filter;
   float mean[3], std[3];
+  double max_bad; /* more bad pictures than this share of all end it, as soon as they are met: SM_EFORMAT */
   int batch_size; /* dataset indices a batch covers */
   int workers, prefetch;
   sm_image_limits limits;

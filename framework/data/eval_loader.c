@@ -87,6 +87,8 @@ static sm_status eval_loader_check(sm_eval_loader_config *c, sm_error *err) {
                    shorter, 2 * MOST_SIDE);
   sm_status status = sm_ring_check(c->batch_size, c->workers, c->prefetch, err);
   if (status) return status;
+  if (!(c->max_bad >= 0 && c->max_bad <= 1))
+    return sm_fail(err, SM_EINVAL, "max_bad is %g: a share must lie between 0 and 1", c->max_bad);
   for (int i = 0; i < 3; i++)
     if (!(c->std[i] > 0))
       return sm_fail(err, SM_EINVAL, "the deviation of channel %d is %g: it must be positive", i, c->std[i]);
@@ -166,6 +168,14 @@ void sm_eval_loader_free(sm_eval_loader *loader) {
   sm_free(loader);
 }
 
+/* The whole is known here, so that what counts is the share of all, wherever the bad ones stand. */
+static sm_status eval_loader_few_bad(const sm_eval_loader *loader, const made *m, sm_error *err) {
+  int64_t bad;
+  sm_bad_listed(loader->book, &bad);
+  if ((double)bad <= loader->config.max_bad * (double)loader->count) return SM_OK;
+  return sm_bad_check(loader->book, m->first + m->items, loader->config.max_bad, err);
+}
+
 /* Close the gaps that bad pictures leave, and list them. */
 static sm_status eval_loader_settle(sm_eval_loader *loader, made *m, sm_error *err) {
   sm_eval_batch *b = &m->batch;
@@ -184,7 +194,7 @@ static sm_status eval_loader_settle(sm_eval_loader *loader, made *m, sm_error *e
     n++;
   }
   b->pictures = n;
-  return SM_OK;
+  return eval_loader_few_bad(loader, m, err);
 }
 
 sm_status sm_eval_loader_next(sm_eval_loader *loader, sm_eval_batch **out, sm_error *err) {

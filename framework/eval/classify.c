@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "classes.h"
 #include "framework/tensor/backend.h"
 
 /* ---- features ------------------------------------------------------------------------------------------ */
@@ -26,18 +27,15 @@ sm_status sm_labelled_features(sm_eval_context *x, sm_feature_spec *spec, sm_fea
   if (!status) status = classify_check(train, "training", err);
   if (!status) status = classify_check(test, "test", err);
   if (status) return status;
-  if (train->classes < 2) {
-    sm_fail(err, SM_EINVAL, "a classifier needs pictures of two classes, and the training pictures have %d",
-            train->classes);
-    return sm_hint(err, "put them into one folder a class");
-  }
-  if (sm_labelled(test) < 1)
-    return sm_fail(err, SM_EINVAL, "none of the %lld test pictures has a class", (long long)test->n);
-  for (int64_t i = 0; i < test->n; i++)
-    if (test->label[i] >= train->classes)
-      return sm_fail(err, SM_EINVAL, "test picture %lld is of class %d, but training has classes 0 to %d",
-                     (long long)i, test->label[i], train->classes - 1);
-  return SM_OK;
+  return sm_classes_check(SM_LABELS_BOTH, (sm_label_list){train->label, train->n},
+                          (sm_label_list){test->label, test->n}, train->classes, err);
+}
+
+sm_status sm_labelled_test(sm_eval_context *x, sm_feature_spec *spec, sm_features *test, int *seen,
+                           sm_error *err) {
+  sm_status status = x->features(x, "test", spec, test, err);
+  if (!status) status = classify_check(test, "test", err);
+  return status ? status : sm_labels_of_test(test->label, test->n, test->classes, seen, err);
 }
 
 /* ---- products ------------------------------------------------------------------------------------------ */
@@ -81,4 +79,11 @@ int sm_rank_of(const float *z, int classes, int32_t truth) {
   if (truth < 0 || !isfinite(z[truth])) return INT_MAX;
   for (int c = 0; c < classes; c++) rank += z[c] > z[truth] || (z[c] == z[truth] && c < truth);
   return rank;
+}
+
+int32_t sm_first_of(const float *z, int classes) {
+  int32_t first = 0;
+  for (int32_t c = 1; c < classes; c++)
+    if (z[c] > z[first]) first = c;
+  return isfinite(z[first]) ? first : -1;
 }

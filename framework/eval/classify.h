@@ -1,17 +1,11 @@
-/* classify.h — private to framework/eval: what classifiers on features share: checked features, two matrix
- * products, the gradient of softmax cross-entropy, the rank of the right class.
+/* classify.h — private to framework/eval: what classifiers on features share: two matrix products, the
+ * gradient of softmax cross-entropy, the rank of the right class.
  *
- * All but the first runs on the calling thread, so callers cut their work by shapes and give
- * it to the pool. */
+ * All runs on the calling thread, so callers cut their work by shapes and give it to the pool. */
 #ifndef SM_EVAL_CLASSIFY_H
 #define SM_EVAL_CLASSIFY_H
 
 #include <smalti/measure.h>
-
-/* Features of both splits for a classifier: finite, at least two classes, a labelled test picture; else
- * SM_EINVAL. */
-sm_status sm_labelled_features(sm_eval_context *, sm_feature_spec *, sm_features *train, sm_features *test,
-                               sm_error *);
 
 /* The kernels of products and room for their packed operands, a block per worker of the pool. False: no
  * memory. */
@@ -33,5 +27,7 @@ double sm_softmax_gradient(float *z, int classes, int32_t truth, float scale);
 /* How many classes are before `truth`: 0 is a hit. Equal logits: the lower class first. INT_MAX if its logit
  * is not finite or there is no truth (-1). */
 int sm_rank_of(const float *z, int classes, int32_t truth);
+/* The class that is before all others; -1 if its logit is not finite. */
+int32_t sm_first_of(const float *z, int classes);
 
 #endif

@@ -16,6 +16,7 @@ sm_evaluator_config sm_evaluator_config_of(const sm_network *n, sm_pool *pool) {
                            .train = sm_network_pictures(n, false),
                            .test = sm_network_pictures(n, true),
                            .limits = sm_recipe_limits(r),
+                           .max_bad = r ? r->data.max_bad : SM_MAX_BAD,
                            .workers = sm_pool_threads(pool),
                            .pool = pool,
                            .folder = sm_network_run(n)};
@@ -78,7 +79,8 @@ void sm_evaluator_counts(const sm_evaluator *e, const char *split, int64_t *made
   const int which = !strcmp(split, "test") ? SM_EVAL_TEST : SM_EVAL_TRAIN;
   const uint8_t *met = e->met[which];
   *made = *bad = 0;
-  for (int64_t i = 0; met && i < e->list[which].n; i++) {
+  const sm_dataset *d = which == SM_EVAL_TEST ? &e->c.test : &e->c.train;
+  for (int64_t i = 0; met && i < d->ops->count(d->self); i++) {
     *made += met[i] == SM_EVAL_ASKED;
     *bad += (met[i] & SM_EVAL_BAD) != 0;
   }
@@ -129,7 +131,9 @@ sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *
                        .core = e,
                        .features = context_features,
                        .going_on = context_going_on};
-  sm_status status = ops->run(self, &x, result, err);
+  sm_status status = sm_evaluator_check(e, ops, self, err);
+  if (!status) status = ops->run(self, &x, result, err);
+  sm_evaluator_labels(e, SM_LABELS_ANY);
   sm_evaluator_whole(e);
   return status;
 }

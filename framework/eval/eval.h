@@ -2,7 +2,9 @@
  *
  *   pictures      pictures.c, subset.*                          splits, parts of them, centres and crops
  *   features      features*                                     one row per picture, kept for all evaluations
- *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*, figures,
+ *   classes       classes.*, hold_out.c                         what can be evaluated, what is put aside
+ *   figures       figures, class_mean                           with unit and interval
+ *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*
  *                 partitions assigned
  *   fine-tuning   finetune.c, tune_*
  *   context       context.c, evaluator.h                        an evaluator, and plugins that it runs
@@ -27,6 +29,7 @@ typedef struct sm_evaluator_config {
   float mean[3], std[3];
   sm_dataset train, test; /* opened; ops NULL where there is none                                   */
   sm_image_limits limits;
+  double max_bad; /* share of a split's pictures that may be bad: data.max_bad                    */
   int workers;
   bool bf16; /* operands of the network's products are bf16                             */
   sm_pool *pool;
@@ -54,14 +57,21 @@ sm_status sm_evaluator_new(const sm_evaluator_config *, sm_evaluator **, sm_erro
 void sm_evaluator_free(sm_evaluator *);
 /* Weights have changed: forget the features, keep the graph. */
 void sm_evaluator_reset(sm_evaluator *);
+/* Whether opened data sets have the classes that an evaluation needs, known without reading a picture;
+ * SM_EINVAL says what is missing. sm_evaluator_run asks it too. */
+sm_status sm_evaluation_check(sm_dataset train, sm_dataset test, const sm_evaluation_ops *, const void *self,
+                              sm_error *);
 /* Run one evaluation plugin (created instance). */
 sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *,
                            sm_error *);
 /* Features of a split, kept until reset or free. Test labels are those of the training classes of the same
- * name; a test class that training lacks is SM_EINVAL, and so are features that the configuration does not
- * keep. */
+ * name; a test class that no training picture has is SM_EINVAL, and so are features that the configuration
+ * does not keep. */
 sm_status sm_evaluator_features(sm_evaluator *, const char *split, sm_feature_spec *, sm_features *,
                                 sm_error *);
+/* The names of the classes that labels of a split number, in that order. */
+sm_status sm_evaluator_class_names(sm_evaluator *, const char *split,
+                                   void (*take)(void *ctx, const char *name), void *ctx, sm_error *);
 /* Pictures of a split that evaluations have looked at, and of the others those that could not be read. */
 void sm_evaluator_counts(const sm_evaluator *, const char *split, int64_t *made, int64_t *bad);
 
@@ -76,7 +86,10 @@ size_t sm_evaluator_bytes(const sm_evaluator *); /* it will hold beside the feat
 /* ---- results ------------------------------------------------------------------------------------------- */
 
 bool sm_has_interval(const sm_eval_result *, int figure);
-/* "intervals": {"top1": [84.59, 85.98], …}, of the figures that have one. */
+/* "intervals": {"top1": [84.59, 85.98], …} and "units": {"top1": "%", …}, of the figures that have one. */
 void sm_intervals_json(const sm_eval_result *, sm_json *);
+void sm_units_json(const sm_eval_result *, sm_json *);
+/* "85.30 %": with its unit, two digits; "-" where it is no number. Returns `to`. */
+const char *sm_figure_text(const sm_figure *, char *to, size_t size);
 
 #endif

@@ -20,7 +20,7 @@ typedef struct sm_eval_split {
   int64_t n;
   float *raw; /* (n, width of the network's rows) */
   sm_eval_columns copy[SM_EVAL_COPIES];
-  int32_t *label;
+  int32_t *label; /* as the list has them now: filled when they are asked for */
   int64_t *index;
 } sm_eval_split;
 
@@ -30,6 +30,8 @@ struct sm_evaluator {
   sm_picture_list list[SM_EVAL_SPLITS]; /* pictures.c; index NULL: not listed yet, or no part */
   uint8_t *met[2];                      /* of train and test: SM_EVAL_ASKED, or'ed with SM_EVAL_BAD */
   int64_t part;                         /* counts the parts that there were */
+  sm_labels labels;   /* what the evaluation that runs needs: how test classes are numbered */
+  bool told_of_steps; /* that a linear probe has too few */
   sm_eval_split split[SM_EVAL_SPLITS];  /* features.c */
 };
 enum { SM_EVAL_ASKED = 1, SM_EVAL_BAD = 2 };
@@ -39,6 +41,8 @@ sm_status sm_evaluator_split(const sm_evaluator *, const char *name, int *which,
 sm_status sm_evaluator_list(sm_evaluator *, int which, sm_error *);
 sm_status sm_evaluator_open(sm_evaluator *, const sm_picture_request *, sm_pictures **, sm_error *);
 void sm_evaluator_whole(sm_evaluator *); /* there is no part any more */
+sm_status sm_evaluator_check(sm_evaluator *, const sm_evaluation_ops *, const void *self, sm_error *);
+void sm_evaluator_labels(sm_evaluator *, sm_labels); /* lists that this numbers anew are forgotten */
 void sm_evaluator_forget_lists(sm_evaluator *);
 /* features.c */
 void sm_evaluator_forget_features(sm_evaluator *);

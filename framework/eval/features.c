@@ -31,7 +31,6 @@ static sm_status features_reserve(const sm_evaluator *e, sm_eval_split *s, int64
 
 static void features_take(const sm_evaluator *e, sm_eval_split *s, const sm_picture_batch *b) {
   sm_feature_net_run(e->net, b->x, b->n, s->raw + s->n * sm_feature_net_width(e->net));
-  memcpy(s->label + s->n, b->label, (size_t)b->n * sizeof *s->label);
   memcpy(s->index + s->n, b->index, (size_t)b->n * sizeof *s->index);
   s->n += b->n;
 }
@@ -66,7 +65,6 @@ static void features_copy_part(sm_evaluator *e) {
     while (p < part->n && part->index[p] < from->index[i]) p++;
     if (p == part->n || part->index[p] != from->index[i]) continue;
     memcpy(to->raw + to->n * width, from->raw + i * width, (size_t)width * sizeof *to->raw);
-    to->label[to->n] = from->label[i];
     to->index[to->n++] = from->index[i];
   }
 }
@@ -101,16 +99,27 @@ static const float *features_columns(const sm_evaluator *e, sm_eval_split *s, in
   return c->x;
 }
 
+/* A picture's label is known by its index, which ascends in list and split alike. */
+static void features_label(const sm_evaluator *e, int which, sm_eval_split *s) {
+  const sm_picture_list *list = &e->list[which];
+  for (int64_t i = 0, p = 0; i < s->n; i++) {
+    while (list->index[p] != s->index[i]) p++;
+    s->label[i] = list->label[p];
+  }
+}
+
 sm_status sm_evaluator_features(sm_evaluator *e, const char *split, sm_feature_spec *spec, sm_features *f,
                                 sm_error *err) {
   int which;
   int64_t first, n;
   sm_status status = sm_evaluator_split(e, split, &which, err);
   if (!status) status = sm_feature_net_columns(e->net, spec, &first, &n, err);
+  if (!status) status = sm_evaluator_list(e, which, err);
   if (status) return status;
   sm_eval_split *s = &e->split[which];
   bool stale = which == SM_EVAL_PART && s->part != e->part;
   if ((!s->made || stale) && (status = features_make(e, which, err))) return status;
+  features_label(e, which, s);
   *f = (sm_features){.n = s->n,
                      .dim = (int)n,
                      .classes = e->list[which].classes,

@@ -1,14 +1,14 @@
-/* figures.c — figures with their intervals, and the part of the training pictures that is put aside. */
+/* figures.c — figures with their units and intervals. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "eval.h"
-#include "subset.h"
 
-static sm_figure *figures_add(sm_eval_result *r, double value, const char *name, va_list args) {
+static sm_figure *figures_add(sm_eval_result *r, const char *unit, double value, const char *name,
+                              va_list args) {
   if (r->n >= SM_FIGURES_MAX) return NULL;
   sm_figure *f = &r->figure[r->n++];
   vsnprintf(f->name, sizeof f->name, name, args);
+  snprintf(f->unit, sizeof f->unit, "%s", unit);
   f->value = value;
   return f;
 }
@@ -16,16 +16,33 @@ static sm_figure *figures_add(sm_eval_result *r, double value, const char *name,
 void sm_figure_add(sm_eval_result *r, double value, const char *name, ...) {
   va_list args;
   va_start(args, name);
-  figures_add(r, value, name, args);
+  figures_add(r, "", value, name, args);
   va_end(args);
+}
+
+void sm_figure_add_in(sm_eval_result *r, const char *unit, double value, const char *name, ...) {
+  va_list args;
+  va_start(args, name);
+  figures_add(r, unit, value, name, args);
+  va_end(args);
+}
+
+void sm_figure_class_mean(sm_eval_result *r, const sm_class_mean *m, const char *name, ...) {
+  va_list args;
+  va_start(args, name);
+  const sm_figure *f = figures_add(r, "%", m->mean, name, args);
+  va_end(args);
+  if (f) r->interval[f - r->figure] = m->interval, r->has_interval[f - r->figure] = m->classes > 0;
 }
 
 void sm_figure_hits(sm_eval_result *r, int64_t hits, int64_t n, const char *name, ...) {
   va_list args;
   va_start(args, name);
-  const sm_figure *f = figures_add(r, n > 0 ? 100.0 * (double)hits / (double)n : NAN, name, args);
+  const sm_figure *f = figures_add(r, "%", n > 0 ? 100.0 * (double)hits / (double)n : NAN, name, args);
   va_end(args);
-  if (f && n > 0) r->interval[f - r->figure] = sm_hits_interval(hits, n);
+  if (!f || n <= 0) return;
+  r->interval[f - r->figure] = sm_hits_interval(hits, n);
+  r->has_interval[f - r->figure] = true;
 }
 
 static double figures_log_factorial(int64_t n) {
@@ -49,7 +66,7 @@ sm_interval sm_hits_interval(int64_t hits, int64_t n) {
 }
 
 bool sm_has_interval(const sm_eval_result *r, int i) {
-  return r->interval[i].low != 0 || r->interval[i].high != 0;
+  return r->has_interval[i] || r->interval[i].low != 0 || r->interval[i].high != 0;
 }
 
 void sm_intervals_json(const sm_eval_result *r, sm_json *j) {
@@ -64,28 +81,21 @@ void sm_intervals_json(const sm_eval_result *r, sm_json *j) {
   sm_json_close(j);
 }
 
+void sm_units_json(const sm_eval_result *r, sm_json *j) {
+  sm_json_object(j, "units");
+  for (int i = 0; i < r->n; i++)
+    if (r->figure[i].unit[0]) sm_json_string(j, r->figure[i].name, r->figure[i].unit);
+  sm_json_close(j);
+}
+
+const char *sm_figure_text(const sm_figure *f, char *to, size_t size) {
+  if (isnan(f->value)) snprintf(to, size, "-");
+  else snprintf(to, size, "%.2f%s%s", f->value, f->unit[0] ? " " : "", f->unit);
+  return to;
+}
+
 int64_t sm_labelled(const sm_features *f) {
   int64_t n = 0;
   for (int64_t i = 0; i < f->n; i++) n += f->label[i] >= 0;
   return n;
-}
-
-sm_status sm_hold_out(const sm_features *f, double share, uint64_t seed, int64_t **row, int64_t *kept,
-                      int64_t *all, sm_error *err) {
-  int64_t n = sm_labelled(f), m = 0, held = llround(share * (double)n);
-  *row = NULL;
-  if (n < 2) {
-    sm_fail(err, SM_EINVAL, "a classifier needs labelled training pictures, and there are %lld",
-            (long long)n);
-    return sm_hint(err, "put them into one folder a class");
-  }
-  held = held < 1 ? 1 : held > n - 1 ? n - 1 : held;
-  int64_t *to = sm_malloc((size_t)n * sizeof *to);
-  if (!to) return sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
-  for (int64_t i = 0; i < f->n; i++)
-    if (f->label[i] >= 0) to[m++] = i;
-  sm_status status = sm_subset_hold_out(to, n, held, seed, err);
-  if (status) sm_free(to);
-  else *row = to, *kept = n - held, *all = n;
-  return status;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "classes.h"
 #include "classify.h"
 #include "subset.h"
 #include "tune_state.h"
@@ -15,6 +16,7 @@
 typedef struct tuning {
   sm_eval_context *x;
   sm_finetune_config c;
+  int middle; /* where nothing could be held out: which of the rates asked for is the only one */
   int64_t *index, fitted, held; /* training pictures: learned from, then held out, each part ascending */
   int classes;
   uint64_t pictures; /* key of which they are */
@@ -28,34 +30,38 @@ typedef struct tuning {
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
-/* With several rates a part is put aside; which pictures is a draw keyed by the seed. */
-static sm_status finetune_hold_out(tuning *t, int64_t all, sm_error *err) {
+/* With several rates a part is put aside; which pictures is a draw keyed by the seed. Where nothing can be,
+ * the middle rate is the only one. */
+static sm_status finetune_hold_out(tuning *t, const int32_t *label, int64_t all, int classes, sm_error *err) {
   t->fitted = all;
   if (t->c.rates < 2) return SM_OK;
-  t->held = llround(t->c.hold_out * (double)all);
-  if (t->held < 1) t->held = 1;
-  if (t->held >= all)
-    return sm_fail(err, SM_EINVAL, "%" PRId64 " training picture is too few to hold out some", all);
-  t->fitted = all - t->held;
-  return sm_subset_hold_out(t->index, all, t->held, t->c.seed, err);
+  sm_status status =
+      sm_subset_hold_out(t->index, label, all, classes, t->c.hold_out, t->c.seed, &t->fitted, err);
+  t->held = all - t->fitted;
+  if (status || t->held) return status;
+  t->middle = sm_middle_of(t->c.rate, t->c.rates);
+  t->c.rate += t->middle;
+  t->c.rates = 1;
+  return SM_OK;
 }
 
-static sm_status finetune_labelled_tests(tuning *t, sm_error *err) {
+static sm_status finetune_check_classes(tuning *t, const sm_picture_list *train, sm_error *err) {
   sm_picture_list test;
-  int64_t n = 0;
   sm_status status = sm_picture_list_get(t->x, "test", &test, err);
-  for (int64_t i = 0; !status && i < test.n; i++) n += test.label[i] >= 0;
-  if (status || n) return status;
-  return sm_fail(err, SM_EINVAL, "none of the test pictures has a class");
+  return status ? status
+                : sm_classes_check(SM_LABELS_BOTH, (sm_label_list){train->label, train->n},
+                                   (sm_label_list){test.label, test.n}, train->classes, err);
 }
 
 static sm_status finetune_choose_pictures(tuning *t, sm_error *err) {
   sm_picture_list train;
+  int32_t *label = NULL;
   int64_t all = 0;
   sm_status status = sm_picture_list_get(t->x, "train", &train, err);
-  if (!status) status = finetune_labelled_tests(t, err);
-  if (!status) status = sm_subset_labelled(&train, &t->index, &all, err);
-  if (!status) status = finetune_hold_out(t, all, err);
+  if (!status) status = finetune_check_classes(t, &train, err);
+  if (!status) status = sm_subset_labelled(&train, &t->index, &label, &all, err);
+  if (!status) status = finetune_hold_out(t, label, all, train.classes, err);
+  sm_free(label);
   if (status) return status;
   t->classes = train.classes;
   t->pictures = sm_hash64(t->index, (size_t)all * sizeof *t->index, train.hash);
@@ -212,40 +218,60 @@ static sm_status finetune_train(tuning *t, sm_error *err) {
 
 typedef struct measured {
   int64_t labelled, top1, top5;
+  int32_t *label, *guess; /* of each picture; NULL: not wanted */
+  int64_t n;
 } measured;
+
+static void finetune_note(const tuning *t, measured *m, const float *z, int32_t label) {
+  const int rank = sm_rank_of(z, t->classes, label);
+  m->labelled += label >= 0;
+  m->top1 += rank == 0;
+  m->top5 += rank < 5;
+  if (!m->label) return;
+  m->label[m->n] = label;
+  m->guess[m->n++] = sm_first_of(z, t->classes);
+}
 
 /* Some pictures of a split, all where index is NULL. */
 static sm_status finetune_measure(tuning *t, const char *split, const int64_t *index, int64_t n, measured *m,
                                   sm_error *err) {
   sm_pictures *pictures;
   sm_picture_batch b;
-  *m = (measured){0};
   sm_status status =
       sm_pictures_open(t->x, &(sm_picture_request){.split = split, .index = index, .n = n}, &pictures, err);
   if (status) return status;
   while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n) {
     sm_tune_net_logits(&t->net, b.x, b.n, t->z);
-    for (int i = 0; i < b.n; i++) {
-      int rank = sm_rank_of(t->z + (int64_t)i * t->classes, t->classes, b.label[i]);
-      m->labelled += b.label[i] >= 0;
-      m->top1 += rank == 0;
-      m->top5 += rank < 5;
-    }
+    for (int i = 0; i < b.n; i++) finetune_note(t, m, t->z + (int64_t)i * t->classes, b.label[i]);
     status = finetune_going_on(t, err);
   }
   sm_pictures_close(pictures);
   return status;
 }
 
+static sm_status finetune_measure_tests(tuning *t, sm_tune_hits *h, sm_error *err) {
+  sm_picture_list test;
+  measured m = {0};
+  sm_status status = sm_picture_list_get(t->x, "test", &test, err);
+  if (status) return status;
+  m.label = sm_malloc((size_t)test.n * sizeof *m.label);
+  m.guess = sm_malloc((size_t)test.n * sizeof *m.guess);
+  if (!m.label || !m.guess)
+    status = sm_fail(err, SM_ENOMEM, "no memory for the classes of %" PRId64 " pictures", test.n);
+  if (!status) status = finetune_measure(t, "test", NULL, 0, &m, err);
+  if (!status) status = sm_class_mean_of(m.label, m.guess, m.n, t->classes, &h->balanced, err);
+  if (!status) t->tested = m.labelled, h->top1 = m.top1, h->top5 = m.top5;
+  sm_free(m.label);
+  sm_free(m.guess);
+  return status;
+}
+
 static sm_status finetune_measure_rate(tuning *t, sm_error *err) {
   sm_tune_hits *h = &t->state.hits[t->state.rate];
-  measured m;
-  sm_status status = SM_OK;
-  if (t->held && !(status = finetune_measure(t, "train", t->index + t->fitted, t->held, &m, err)))
-    h->held = m.top1;
-  if (!status) status = finetune_measure(t, "test", NULL, 0, &m, err);
-  if (!status) t->tested = m.labelled, h->top1 = m.top1, h->top5 = m.top5;
-  return status;
+  measured m = {0};
+  sm_status status = t->held ? finetune_measure(t, "train", t->index + t->fitted, t->held, &m, err) : SM_OK;
+  if (!status) h->held = m.top1;
+  return status ? status : finetune_measure_tests(t, h, err);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------- */
@@ -303,7 +329,8 @@ static void finetune_report(const tuning *t, sm_finetune_result *r) {
   for (int i = 1; i < t->c.rates; i++)
     if (h[i].held > h[r->best].held) r->best = i;
   h += r->best;
-  r->held_top1 = h->held, r->top1 = h->top1, r->top5 = h->top5;
+  r->best += t->middle;
+  r->held_top1 = h->held, r->top1 = h->top1, r->top5 = h->top5, r->balanced = h->balanced;
   r->first_loss = h->first_loss, r->last_loss = h->last_loss;
 }
 

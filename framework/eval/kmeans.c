@@ -1,7 +1,8 @@
 /* kmeans.c — k-means on features.
  *
  * Rows find their centre in chunks, one product each; a centre is the mean of its rows in ascending order,
- * one item of the pool a centre. So nothing is added up across items. */
+ * one item of the pool a centre. So nothing is added up across items. Rows that differ by rounding alone are
+ * one row, which no second cluster is made of. */
 #include <math.h>
 #include <string.h>
 
@@ -9,13 +10,14 @@
 
 #include "classify.h"
 
-#define ROWS 256 /* in one item */
+#define ROWS 256   /* in one item */
+#define SAME 1e-11 /* of a row's squared length: rows that are so close are equal, but for rounding */
 
 typedef struct kmeans {
   const sm_kmeans_config *c;
   sm_products products;
   int64_t n;
-  int dim, clusters;
+  int dim, clusters;     /* clusters: of this start                           */
   float *x, *length;     /* (n, dim) and the squared lengths of the rows      */
   float *centre, *half;  /* (clusters, dim) and half their squared lengths    */
   float *z;              /* products of a chunk, a worker                     */
@@ -74,6 +76,14 @@ static sm_status kmeans_take_rows(kmeans *m, const sm_features *f, sm_error *err
   return SM_OK;
 }
 
+/* The squared distance of a row from a centre; 0 where they are equal but for rounding. */
+static double kmeans_between(const kmeans *m, int64_t row, const float *centre) {
+  const float *x = m->x + row * m->dim;
+  double sum = 0;
+  for (int d = 0; d < m->dim; d++) sum += ((double)x[d] - centre[d]) * ((double)x[d] - centre[d]);
+  return sum > SAME * m->length[row] ? sum : 0;
+}
+
 /* ---- seeds --------------------------------------------------------------------------------------------- */
 
 static void kmeans_seed_chunk(void *context, int64_t chunk, int worker) {
@@ -82,16 +92,16 @@ static void kmeans_seed_chunk(void *context, int64_t chunk, int worker) {
   const float *centre = m->centre + (int64_t)m->seed * m->dim;
   (void)worker;
   for (int64_t i = chunk * ROWS; i < end; i++) {
-    const float *x = m->x + i * m->dim;
-    double sum = 0;
-    for (int d = 0; d < m->dim; d++) sum += ((double)x[d] - centre[d]) * ((double)x[d] - centre[d]);
+    const double sum = kmeans_between(m, i, centre);
     if (m->seed == 0 || sum < m->distance[i]) m->distance[i] = sum;
   }
 }
 
-/* Each next seed is a row, drawn with its squared distance from the nearest seed as weight. */
+/* Each next seed is a row, drawn with its squared distance from the nearest seed as weight. Where all rows
+ * are seeds already, there are no more clusters. */
 static void kmeans_draw_seeds(kmeans *m, int start) {
   sm_rng rng = sm_rng_make(m->c->seed, SM_RNG_EVAL, (uint64_t)start, 0, 3);
+  m->clusters = m->c->clusters;
   for (m->seed = 0; m->seed < m->clusters; m->seed++) {
     int64_t row = 0;
     double all = 0;
@@ -99,7 +109,10 @@ static void kmeans_draw_seeds(kmeans *m, int start) {
     if (all > 0) {
       double left = sm_rng_uniform(&rng) * all;
       while (row < m->n - 1 && (left -= m->distance[row]) >= 0) row++;
-    } else { /* the first one, or all rows are seeds already */
+    } else if (m->seed) {
+      m->clusters = m->seed;
+      break;
+    } else {
       row = (int64_t)(sm_rng_uniform(&rng) * (double)m->n);
     }
     memcpy(m->centre + (int64_t)m->seed * m->dim, m->x + row * m->dim, (size_t)m->dim * sizeof *m->x);
@@ -136,21 +149,55 @@ static int64_t kmeans_assign(kmeans *m) {
   return moved;
 }
 
-/* Rows farthest from their centres go to clusters without rows; a cluster is not emptied for it. */
+/* Of clusters with several rows, the row that is farthest from its centre; -1: there is none. */
+static int64_t kmeans_pick(const kmeans *m) {
+  int64_t far = -1;
+  for (int64_t i = 0; i < m->n; i++)
+    if (m->size[m->cluster[i]] > 1 && m->distance[i] >= 0 && (far < 0 || m->distance[i] > m->distance[far]))
+      far = i;
+  return far;
+}
+
+static double kmeans_from_own(const kmeans *m, int64_t row) {
+  return kmeans_between(m, row, m->centre + (int64_t)m->cluster[row] * m->dim);
+}
+
+/* Distances by products are rounded: rows that in truth are where their centre is get -1, once, when one
+ * comes up. */
+static int64_t kmeans_farthest(kmeans *m, bool *looked) {
+  int64_t far = kmeans_pick(m);
+  if (far < 0 || *looked || kmeans_from_own(m, far) > 0) return far;
+  for (int64_t i = 0; i < m->n; i++)
+    if (kmeans_from_own(m, i) <= 0) m->distance[i] = -1;
+  *looked = true;
+  return kmeans_pick(m);
+}
+
+/* A row goes to an empty cluster, with those of its cluster that equal it. */
+static void kmeans_move(kmeans *m, int64_t row, int k) {
+  const int32_t from = m->cluster[row];
+  for (int64_t i = 0; i < m->n; i++) {
+    if (m->cluster[i] != from || m->size[from] < 2) continue;
+    if (i != row && kmeans_between(m, i, m->x + row * m->dim) > 0) continue;
+    m->size[from]--;
+    m->size[k]++;
+    m->cluster[i] = k;
+    m->distance[i] = 0;
+  }
+}
+
+/* Rows farthest from their centres go to clusters without rows; a cluster is not emptied for it. Where all
+ * rows are where their centres are, clusters stay empty. */
 static void kmeans_fill_empty(kmeans *m) {
+  bool looked = false;
   memset(m->size, 0, (size_t)m->clusters * sizeof *m->size);
   for (int64_t i = 0; i < m->n; i++) m->size[m->cluster[i]]++;
   for (int k = 0; k < m->clusters; k++) {
-    int64_t far = -1;
-    if (m->size[k]) continue;
-    for (int64_t i = 0; i < m->n; i++)
-      if (m->size[m->cluster[i]] > 1 && (far < 0 || m->distance[i] > m->distance[far])) far = i;
-    if (far < 0) return;
-    m->size[m->cluster[far]]--;
-    m->cluster[far] = k;
-    m->distance[far] = 0;
-    m->size[k] = 1;
+    const int64_t far = m->size[k] ? -1 : kmeans_farthest(m, &looked);
+    if (!m->size[k] && far < 0) break;
+    if (far >= 0) kmeans_move(m, far, k);
   }
+  for (int64_t i = 0; looked && i < m->n; i++) m->distance[i] = fmax(0, m->distance[i]);
 }
 
 #define STRIP 64 /* columns of a mean together */

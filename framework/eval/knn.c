@@ -92,25 +92,29 @@ static void knn_collect(const knn_run *r, int64_t first, int queries, float *til
   }
 }
 
+#define NO_VOTE (-1.0)
+
 /* Class with the most votes, -1 if nobody votes; *rank of the true class (0 = first). Ties go to the lower
- * class, also among classes without a vote, as in the reference. Votes are scaled by the strongest one, which
- * changes no order and cannot overflow. */
+ * class. A class that nobody votes for has no rank (the reference counts such classes, and so gives hits at
+ * depth 5 that no neighbour speaks for). Votes are scaled by the strongest one, which changes no order and
+ * cannot overflow; one so weak that it becomes 0 is still a vote. */
 static int32_t knn_vote(const knn_run *r, const neighbour *list, int n, int k, int32_t truth, double *votes,
                     int *rank) {
   double nearest = -INFINITY;
   int32_t best = 0;
-  memset(votes, 0, (size_t)r->classes * sizeof *votes);
+  for (int32_t c = 0; c < r->classes; c++) votes[c] = NO_VOTE;
   for (int i = 0; i < n && i < k; i++) {
     int32_t label = r->train_label[list[i].index];
     if (label < 0) continue; /* unlabelled pictures are neighbours that do not vote */
     if (nearest == -INFINITY) nearest = list[i].similarity;
+    if (votes[label] == NO_VOTE) votes[label] = 0;
     votes[label] += exp(((double)list[i].similarity - nearest) / r->temperature);
   }
   *rank = INT_MAX; /* no hit at any depth */
   if (nearest == -INFINITY) return -1;
   for (int32_t c = 1; c < r->classes; c++)
     if (votes[c] > votes[best]) best = c;
-  if (truth < 0) return best;
+  if (truth < 0 || votes[truth] == NO_VOTE) return best;
   *rank = 0;
   for (int32_t c = 0; c < r->classes; c++)
     *rank += votes[c] > votes[truth] || (votes[c] == votes[truth] && c < truth);

@@ -1,17 +1,22 @@
 /* linear.c — the protocol around the probe: which pictures it learns from, the schedule, the choice of the
  * rate.
  *
- * Held-out pictures choose the rate, test pictures give the figure; both are seen once, at the end. */
+ * Held-out pictures choose the rate, test pictures give the figure; both are seen once, at the end. Where
+ * nothing can be held out, the middle rate is trained alone. */
 #include <math.h>
 #include <string.h>
 
 #include "classify.h"
-#include "features.h"
+#include "evaluator.h"
+#include "subset.h"
 
 typedef struct linear_run {
   sm_eval_context *x;
+  sm_linear_config own; /* as asked for; with one rate where nothing can be held out */
   const sm_linear_config *c;
-  int64_t size; /* of a batch: no more than there are pictures */
+  int middle;    /* which of the rates asked for that one is, else 0       */
+  int64_t steps; /* done                                                   */
+  int64_t size;  /* of a batch: no more than there are pictures            */
   sm_features train, test;
   int64_t *row; /* labelled training pictures: learned from, then held out */
   int64_t kept, all;
@@ -41,6 +46,7 @@ static sm_status linear_train_cached(linear_run *r, sm_error *err) {
     for (int64_t i = 0; !status && i < r->kept; i += r->size) {
       sm_probe_step(r->probe, r->train.x, r->train.label, row + i,
                     r->kept - i < r->size ? r->kept - i : r->size, linear_cosine(epoch, c->epochs));
+      r->steps++;
       double in_epoch = (double)i / (double)r->kept;
       status = r->x->going_on(r->x, ((double)epoch + in_epoch) / (double)c->epochs, err);
     }
@@ -51,9 +57,10 @@ static sm_status linear_train_cached(linear_run *r, sm_error *err) {
 }
 
 static void linear_step_augmented(linear_run *r) {
-  if (r->filled)
-    sm_probe_step(r->probe, r->batch, r->label, r->one_by_one, r->filled,
-                  linear_cosine(r->epoch, r->c->epochs));
+  if (!r->filled) return;
+  sm_probe_step(r->probe, r->batch, r->label, r->one_by_one, r->filled,
+                linear_cosine(r->epoch, r->c->epochs));
+  r->steps++;
   r->filled = 0;
 }
 
@@ -146,8 +153,10 @@ static sm_status linear_measure(linear_run *r, sm_linear_result *out, sm_error *
   size_t rates = (size_t)r->c->rates;
   int64_t *top1 = sm_malloc(rates * sizeof *top1), *top5 = sm_malloc(rates * sizeof *top5);
   int64_t *row = sm_malloc((size_t)r->test.n * sizeof *row);
-  sm_status status =
-      top1 && top5 && row ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to measure %zu classifiers", rates);
+  int32_t *class_of = sm_malloc((size_t)r->test.n * sizeof *class_of);
+  sm_status status = top1 && top5 && row && class_of
+                         ? SM_OK
+                         : sm_fail(err, SM_ENOMEM, "no memory to measure %zu classifiers", rates);
   if (!status) {
     sm_probe_hits(r->probe, r->train.x, r->train.label, r->row + r->kept, r->all - r->kept, top1, top5);
     out->best = 0;
@@ -162,7 +171,12 @@ static sm_status linear_measure(linear_run *r, sm_linear_result *out, sm_error *
     out->tested = sm_labelled(&r->test);
     out->top1 = top1[out->best];
     out->top5 = top5[out->best];
+    out->steps = r->steps;
+    sm_probe_classify(r->probe, out->best, r->test.x, row, r->test.n, class_of);
+    out->best += r->middle;
+    status = sm_class_mean_of(r->test.label, class_of, r->test.n, r->train.classes, &out->balanced, err);
   }
+  sm_free(class_of);
   sm_free(top1);
   sm_free(top5);
   sm_free(row);
@@ -185,16 +199,57 @@ static sm_status linear_make_probe(linear_run *r, sm_error *err) {
   return status;
 }
 
+/* Nothing could be held out: the middle rate is the only one. */
+static void linear_take_middle(linear_run *r) {
+  r->middle = sm_middle_of(r->own.rate, r->own.rates);
+  r->own.rate += r->middle;
+  r->own.rates = 1;
+}
+
+enum { LEAST_BATCH = 16, MOST_EPOCHS = 1000 }; /* of the plugin's options */
+
+static int64_t linear_steps_of(const linear_run *r, int64_t batch, int64_t epochs) {
+  return (r->kept + batch - 1) / batch * epochs;
+}
+
+/* "batch_size=128": the largest power of two that makes enough steps; "batch_size=16 epochs=400" where none
+ * does. */
+static void linear_remedy(const linear_run *r, char *to, size_t size) {
+  int64_t batch = LEAST_BATCH, epochs = r->c->epochs;
+  while (linear_steps_of(r, 2 * batch, epochs) >= SM_LINEAR_STEPS) batch *= 2;
+  const int64_t each = linear_steps_of(r, batch, 1), wanted = (SM_LINEAR_STEPS + each - 1) / each;
+  if (epochs < wanted) epochs = wanted < MOST_EPOCHS ? wanted : MOST_EPOCHS;
+  int n = snprintf(to, size, "batch_size=%lld", (long long)batch);
+  if (epochs > r->c->epochs) snprintf(to + n, size - (size_t)n, " epochs=%lld", (long long)epochs);
+}
+
+/* Starved of steps, a probe says more about its protocol than about the features. Told once per evaluator. */
+static void linear_tell_of_steps(const linear_run *r) {
+  sm_evaluator *e = r->x->core;
+  char remedy[64];
+  if (r->steps >= SM_LINEAR_STEPS || (e && e->told_of_steps)) return;
+  if (e) e->told_of_steps = true;
+  linear_remedy(r, remedy, sizeof remedy);
+  sm_log(
+      SM_LOG_WARNING,
+      "a linear probe of %lld steps (%lld pictures, batches of %lld, %lld epochs) may be half trained: try "
+      "%s, or logistic, which is solved to the end",
+      (long long)r->steps, (long long)r->kept, (long long)r->size, (long long)r->c->epochs, remedy);
+}
+
 sm_status sm_linear_eval(sm_eval_context *x, const sm_linear_config *c, sm_feature_spec *spec, bool augmented,
                          sm_linear_result *out, sm_error *err) {
-  linear_run r = {.x = x, .c = c};
+  linear_run r = {.x = x, .own = *c};
+  r.c = &r.own;
   *out = (sm_linear_result){0};
   sm_status status = sm_labelled_features(x, spec, &r.train, &r.test, err);
   if (!status) status = sm_hold_out(&r.train, c->hold_out, c->seed, &r.row, &r.kept, &r.all, err);
+  if (!status && r.kept == r.all) linear_take_middle(&r);
   r.size = r.kept < c->batch ? r.kept : c->batch;
   if (!status) status = linear_make_probe(&r, err);
   if (!status) status = augmented ? linear_train_augmented(&r, spec, err) : linear_train_cached(&r, err);
   if (!status) status = linear_measure(&r, out, err);
+  if (!status) linear_tell_of_steps(&r);
   sm_probe_free(r.probe);
   sm_free(r.row);
   sm_free(r.batch);

@@ -5,9 +5,10 @@ libsmalti_la_SOURCES += \
   framework/eval/pictures.c framework/eval/subset.c framework/eval/subset.h \
   framework/eval/features.c framework/eval/features.h framework/eval/features_net.c \
   framework/eval/assigned.c \
+  framework/eval/classes.c framework/eval/classes.h \
   framework/eval/bench.c framework/eval/bench.h \
   framework/eval/classify.c framework/eval/classify.h \
-  framework/eval/figures.c \
+  framework/eval/figures.c framework/eval/hold_out.c framework/eval/class_mean.c \
   framework/eval/kmeans.c \
   framework/eval/knn.c \
   framework/eval/linear.c \

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "classify.h"
+#include "subset.h"
 
 #define STRIP 64 /* columns standardised together */
 #define ROWS 256 /* classified together           */
@@ -25,6 +26,7 @@ typedef struct logistic_run {
   const int32_t *truth;
   int64_t n, *hits; /* hits: top 1 and top 5 of each chunk */
   float *w32, *z;
+  int32_t *class_of; /* or NULL */
   sm_products products;
 } logistic_run;
 
@@ -105,6 +107,7 @@ static void logistic_release(logistic_run *r) {
   sm_aligned_free(r->w32);
   sm_aligned_free(r->z);
   sm_free(r->hits);
+  sm_free(r->class_of);
 }
 
 /* ---- hits ---------------------------------------------------------------------------------------------- */
@@ -122,6 +125,7 @@ static void logistic_count_chunk(void *context, int64_t chunk, int worker) {
     int rank = sm_rank_of(z + i * classes, classes, r->truth[first + i]);
     hits[0] += rank == 0;
     hits[1] += rank < 5;
+    if (r->class_of) r->class_of[first + i] = sm_first_of(z + i * classes, classes);
   }
 }
 
@@ -132,6 +136,18 @@ static void logistic_count(logistic_run *r, const double *w, const float *x, con
   sm_pool_run(r->context->pool, (n + ROWS - 1) / ROWS, logistic_count_chunk, r);
   *top1 = *top5 = 0;
   for (int64_t c = 0; c < (n + ROWS - 1) / ROWS; c++) *top1 += r->hits[2 * c], *top5 += r->hits[2 * c + 1];
+}
+
+/* The figures, of the last fit. */
+static sm_status logistic_measure(logistic_run *r, sm_logistic_result *out, sm_error *err) {
+  r->class_of = sm_malloc((size_t)r->test.n * sizeof *r->class_of);
+  if (!r->class_of)
+    return sm_fail(err, SM_ENOMEM, "no memory for the classes of %lld pictures", (long long)r->test.n);
+  logistic_count(r, r->best_w, r->y, r->test.label, r->test.n, &out->top1, &out->top5);
+  out->tested = sm_labelled(&r->test);
+  out->fitted = r->all;
+  out->held = r->all - r->kept;
+  return sm_class_mean_of(r->test.label, r->class_of, r->test.n, r->train.classes, &out->balanced, err);
 }
 
 /* ---- lambda -------------------------------------------------------------------------------------------- */
@@ -169,6 +185,10 @@ static int logistic_falling(const void *a, const void *b) {
 
 /* The larger of equally good ones: it says as much with less. */
 static sm_status logistic_choose(logistic_run *r, sm_logistic_result *out, sm_error *err) {
+  if (r->kept == r->all) { /* nothing to choose by */
+    out->lambda = r->c->lambda[sm_middle_of(r->c->lambda, r->c->lambdas)];
+    return SM_OK;
+  }
   size_t bytes = (size_t)r->train.classes * ((size_t)r->train.dim + 1) * sizeof *r->w;
   double *lambda = sm_malloc((size_t)r->c->lambdas * sizeof *lambda);
   sm_status status = lambda ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a list of lambdas");
@@ -199,12 +219,7 @@ sm_status sm_logistic_eval(sm_eval_context *x, const sm_logistic_config *c, sm_f
   if (!status) status = logistic_prepare(&r, err);
   if (!status) status = logistic_choose(&r, out, err);
   if (!status) status = logistic_fit(&r, out->lambda, r.all, r.best_w, &out->converged, err);
-  if (!status) {
-    logistic_count(&r, r.best_w, r.y, r.test.label, r.test.n, &out->top1, &out->top5);
-    out->tested = sm_labelled(&r.test);
-    out->fitted = r.all;
-    out->held = r.all - r.kept;
-  }
+  if (!status) status = logistic_measure(&r, out, err);
   logistic_release(&r);
   return status;
 }

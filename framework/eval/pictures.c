@@ -4,6 +4,7 @@
  * The evaluator owns lists and part; opened pictures own their loader and borrow the list of which. */
 #include <string.h>
 
+#include "classes.h"
 #include "evaluator.h"
 #include "subset.h"
 
@@ -21,36 +22,34 @@ static const sm_dataset *pictures_of(const sm_evaluator *e, int which) {
   return which == SM_EVAL_TEST ? &e->c.test : &e->c.train;
 }
 
-/* The training class of a test class: folders may hold other classes, or the same in another order. -1: there
- * is none. */
-static int pictures_class(const sm_dataset *train, const sm_dataset *test, int c, int classes) {
-  const char *name = test->ops->class_name(test->self, c);
-  if (c < classes && !strcmp(name, train->ops->class_name(train->self, c))) return c;
-  for (int k = 0; k < classes; k++)
-    if (!strcmp(name, train->ops->class_name(train->self, k))) return k;
-  return -1;
+/* Which number each class of the split's data set has. */
+static sm_status pictures_classes(const sm_evaluator *e, int which, sm_class_numbers *to, sm_error *err) {
+  const sm_dataset *train = &e->c.train, *own = pictures_of(e, which);
+  sm_status status = sm_classes_number(own, to, err);
+  if (status || which != SM_EVAL_TEST || e->labels == SM_LABELS_TEST || !train->ops) return status;
+  sm_class_numbers known;
+  status = sm_classes_number(train, &known, err);
+  if (!status && known.n) status = sm_classes_match(train, &known, own, to, err);
+  sm_free(known.of);
+  return status;
 }
 
-static sm_status pictures_no_class(const sm_dataset *train, const char *name, int classes, sm_error *err) {
-  sm_fail(err, SM_EINVAL, "test pictures have a class '%s' that no training picture has", name);
-  return sm_hint(err, "training has %d %s, from '%s' to '%s'", classes,
-                 sm_plural(classes, "class", "classes"), train->ops->class_name(train->self, 0),
-                 train->ops->class_name(train->self, classes - 1));
-}
-
-/* Labels become those of the training classes, where there are any. */
-static sm_status pictures_map(const sm_evaluator *e, int32_t *label, int64_t n, sm_error *err) {
-  const sm_dataset *train = &e->c.train, *test = &e->c.test;
-  int own = test->ops->classes(test->self), classes = train->ops ? train->ops->classes(train->self) : 0;
-  if (!own || !classes) return SM_OK;
-  int32_t *map = sm_malloc((size_t)own * sizeof *map);
-  sm_status status = map ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for class names");
-  for (int c = 0; !status && c < own; c++)
-    if ((map[c] = pictures_class(train, test, c, classes)) < 0)
-      status = pictures_no_class(train, test->ops->class_name(test->self, c), classes, err);
-  for (int64_t i = 0; !status && i < n; i++)
-    if (label[i] >= 0) label[i] = map[label[i]];
-  sm_free(map);
+sm_status sm_evaluator_class_names(sm_evaluator *e, const char *split,
+                                   void (*take)(void *ctx, const char *name), void *ctx, sm_error *err) {
+  int which = 0;
+  sm_status status = sm_evaluator_split(e, split, &which, err);
+  if (!status) status = sm_evaluator_list(e, which, err);
+  if (status) return status;
+  bool theirs = which == SM_EVAL_TEST && e->labels != SM_LABELS_TEST && e->c.train.ops;
+  sm_class_numbers numbers = {0};
+  const sm_dataset *d = theirs ? &e->c.train : pictures_of(e, which == SM_EVAL_PART ? SM_EVAL_TRAIN : which);
+  status = sm_classes_number(d, &numbers, err);
+  if (!status && theirs && !numbers.n) { /* unlabelled training pictures have no say */
+    sm_free(numbers.of);
+    status = sm_classes_number(d = &e->c.test, &numbers, err);
+  }
+  for (int c = 0; !status && c < numbers.n; c++) take(ctx, sm_classes_name(d, &numbers, c));
+  sm_free(numbers.of);
   return status;
 }
 
@@ -78,16 +77,21 @@ static sm_status pictures_none(int which, sm_error *err) {
 }
 
 static sm_status pictures_list(sm_evaluator *e, int which, sm_error *err) {
-  const sm_dataset *d = pictures_of(e, which), *labels = e->c.train.ops ? &e->c.train : d;
+  const sm_dataset *d = pictures_of(e, which);
   sm_picture_list *l = &e->list[which];
   int64_t n = d->ops->count(d->self), *index;
   int32_t *label;
+  sm_class_numbers numbers;
   sm_status status = pictures_list_new(l, n, &index, &label, err);
   if (status) return status;
-  l->classes = labels->ops->classes(labels->self);
+  status = pictures_classes(e, which, &numbers, err);
+  l->classes = numbers.n;
   l->hash = d->ops->hash(d->self);
-  for (int64_t i = 0; i < n; i++) index[i] = i, label[i] = d->ops->label(d->self, i);
-  if (which == SM_EVAL_TEST) status = pictures_map(e, label, n, err);
+  for (int64_t i = 0; !status && i < n; i++) {
+    const int c = d->ops->label(d->self, i);
+    index[i] = i, label[i] = c < 0 || !numbers.of ? -1 : numbers.of[c];
+  }
+  sm_free(numbers.of);
   if (!status && !e->met[which] && !(e->met[which] = sm_calloc((size_t)n + 1, 1)))
     status = sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)n);
   if (status) pictures_list_free(l);
@@ -100,6 +104,36 @@ sm_status sm_evaluator_list(sm_evaluator *e, int which, sm_error *err) {
 }
 
 void sm_evaluator_whole(sm_evaluator *e) { pictures_list_free(&e->list[SM_EVAL_PART]); }
+
+void sm_evaluator_labels(sm_evaluator *e, sm_labels labels) {
+  const bool renumbered = (e->labels == SM_LABELS_TEST) != (labels == SM_LABELS_TEST);
+  e->labels = labels;
+  if (renumbered) pictures_list_free(&e->list[SM_EVAL_TEST]);
+}
+
+sm_status sm_evaluator_check(sm_evaluator *e, const sm_evaluation_ops *ops, const void *self, sm_error *err) {
+  sm_feature_spec want = {0};
+  if (ops->wants) ops->wants(self, &want);
+  sm_evaluator_labels(e, want.labels);
+  if (want.labels == SM_LABELS_ANY) return SM_OK;
+  const bool both = want.labels == SM_LABELS_BOTH;
+  const sm_picture_list *train = &e->list[SM_EVAL_TRAIN], *test = &e->list[SM_EVAL_TEST];
+  sm_status status = both ? sm_evaluator_list(e, SM_EVAL_TRAIN, err) : SM_OK;
+  if (!status && both) status = sm_classes_two("training", train->classes, err);
+  if (!status) status = sm_evaluator_list(e, SM_EVAL_TEST, err);
+  if (status) return status;
+  const int classes = both ? train->classes : test->classes;
+  return sm_classes_check(want.labels, (sm_label_list){train->label, train->n},
+                          (sm_label_list){test->label, test->n}, classes, err);
+}
+
+sm_status sm_evaluation_check(sm_dataset train, sm_dataset test, const sm_evaluation_ops *ops,
+                              const void *self, sm_error *err) {
+  sm_evaluator lists = {.c = {.train = train, .test = test}};
+  sm_status status = sm_evaluator_check(&lists, ops, self, err);
+  sm_evaluator_forget_lists(&lists);
+  return status;
+}
 
 void sm_evaluator_forget_lists(sm_evaluator *e) {
   for (int i = 0; i < SM_EVAL_SPLITS; i++) pictures_list_free(&e->list[i]);
@@ -193,7 +227,7 @@ static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *
       .workers = c->workers,
       .prefetch = 4,
       .limits = c->limits,
-      .max_bad = 1};
+      .max_bad = c->max_bad};
   return p->number < p->batches ? sm_loader_new(&config, p->number, &p->crops, err) : SM_OK;
 }
 
@@ -207,7 +241,8 @@ static sm_status pictures_open_centres(sm_pictures *p, const sm_evaluator_config
                                   .batch_size = r->batch,
                                   .workers = c->workers,
                                   .prefetch = 2,
-                                  .limits = c->limits};
+                                  .limits = c->limits,
+                                  .max_bad = c->max_bad};
   memcpy(config.mean, c->mean, sizeof config.mean);
   memcpy(config.std, c->std, sizeof config.std);
   return sm_eval_loader_new(&config, &p->centres, err);

@@ -32,6 +32,8 @@ struct sm_probe {
   const int64_t *row;
   int64_t n;
   double factor;
+  int32_t *class_of; /* where classes of one rate go, or NULL                  */
+  int one;
 };
 
 void sm_probe_free(sm_probe *p) {
@@ -130,6 +132,13 @@ static void probe_count_chunk(void *context, int64_t chunk, int worker) {
     }
 }
 
+static void probe_classify_chunk(void *context, int64_t chunk, int worker) {
+  const sm_probe *p = context;
+  int64_t rows = probe_logits(p, chunk, worker), first = chunk * ROWS;
+  for (int64_t i = first; i < first + rows; i++)
+    p->class_of[i] = sm_first_of(p->g + i * p->outputs + (int64_t)p->one * p->c.classes, p->c.classes);
+}
+
 /* ---- weights ------------------------------------------------------------------------------------------- */
 
 /* v = momentum·v + g; w -= rate·v (torch.optim.SGD). */
@@ -176,6 +185,16 @@ void sm_probe_step(sm_probe *p, const float *x, const int32_t *label, const int6
   sm_pool_run(p->pool, probe_chunks(n), probe_forward_chunk, p);
   sm_pool_run(p->pool, (p->outputs + TILE_OUTPUTS - 1) / TILE_OUTPUTS * probe_column_tiles(p),
               probe_update_tile, p);
+}
+
+void sm_probe_classify(sm_probe *p, int rate, const float *x, const int64_t *row, int64_t n,
+                       int32_t *class_of) {
+  p->one = rate;
+  for (int64_t first = 0; first < n; first += p->c.batch) {
+    probe_begin(p, x, NULL, row + first, n - first < p->c.batch ? n - first : p->c.batch);
+    p->class_of = class_of + first;
+    sm_pool_run(p->pool, probe_chunks(p->n), probe_classify_chunk, p);
+  }
 }
 
 void sm_probe_hits(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n,

@@ -61,22 +61,26 @@ static sm_status subset_labelled(const sm_picture_list *list, int64_t **place, i
     return subset_no_memory(list->n, err);
   for (int64_t i = 0; i < list->n; i++)
     if (list->label[i] >= 0) (*place)[(*n)++] = i;
-  if (*n && list->classes > 1) return SM_OK;
-  sm_fail(err, SM_EINVAL, "a classifier needs pictures of two classes, and the training pictures have %d",
-          list->classes);
-  sm_free(*place);
-  *place = NULL;
-  return sm_hint(err, "put them into one folder a class");
+  return SM_OK;
 }
 
 static void subset_indices(const sm_picture_list *list, int64_t *place, int64_t n) {
   for (int64_t i = 0; i < n; i++) place[i] = list->index[place[i]];
 }
 
-sm_status sm_subset_labelled(const sm_picture_list *list, int64_t **index, int64_t *n, sm_error *err) {
+sm_status sm_subset_labelled(const sm_picture_list *list, int64_t **index, int32_t **label, int64_t *n,
+                             sm_error *err) {
+  *label = NULL;
   sm_status status = subset_labelled(list, index, n, err);
-  if (!status) subset_indices(list, *index, *n);
-  return status;
+  if (status) return status;
+  if (!(*label = sm_malloc((size_t)(*n > 0 ? *n : 1) * sizeof **label))) {
+    sm_free(*index);
+    *index = NULL;
+    return subset_no_memory(*n, err);
+  }
+  for (int64_t i = 0; i < *n; i++) (*label)[i] = list->label[(*index)[i]];
+  subset_indices(list, *index, *n);
+  return SM_OK;
 }
 
 static int subset_ascending(const void *a, const void *b) {
@@ -104,6 +108,10 @@ sm_status sm_subset_balanced(const sm_picture_list *list, double share, uint64_t
   *index = NULL;
   *n = 0;
   if (status) return status;
+  if (!all) {
+    sm_free(labelled);
+    return sm_fail(err, SM_EINVAL, "none of the %lld training pictures has a class", (long long)list->n);
+  }
   if (share >= 1) {
     subset_indices(list, labelled, all);
     *index = labelled, *n = all;
@@ -120,25 +128,5 @@ sm_status sm_subset_balanced(const sm_picture_list *list, double share, uint64_t
   else subset_indices(list, to, taken), *index = to, *n = taken;
   sm_free(order);
   sm_free(labelled);
-  return status;
-}
-
-sm_status sm_subset_hold_out(int64_t *index, int64_t n, int64_t held, uint64_t seed, sm_error *err) {
-  if (n > UINT32_MAX)
-    return sm_fail(err, SM_EUNSUPPORTED, "%lld training pictures, more than 2^32", (long long)n);
-  int64_t *from = sm_malloc((size_t)n * sizeof *from);
-  uint32_t *order = sm_malloc((size_t)n * sizeof *order);
-  sm_status status = from && order ? SM_OK : subset_no_memory(n, err);
-  if (!status) {
-    memcpy(from, index, (size_t)n * sizeof *from);
-    for (int64_t i = 0; i < n; i++) order[i] = (uint32_t)i;
-    sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 0, 0, 1);
-    sm_rng_shuffle(&rng, order, (size_t)n);
-    for (int64_t i = 0; i < n; i++) index[i] = from[order[i]];
-    qsort(index, (size_t)(n - held), sizeof *index, subset_ascending);
-    qsort(index + n - held, (size_t)held, sizeof *index, subset_ascending);
-  }
-  sm_free(from);
-  sm_free(order);
   return status;
 }

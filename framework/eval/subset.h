@@ -16,14 +16,20 @@ typedef struct sm_subset {
 
 sm_dataset sm_subset_dataset(sm_subset *);
 
-/* The indices of all labelled pictures of a list. SM_EINVAL: there are none. Free *index with sm_free. */
-sm_status sm_subset_labelled(const sm_picture_list *, int64_t **index, int64_t *n, sm_error *);
+/* The indices of all labelled pictures of a list, and their labels. Free both with sm_free. */
+sm_status sm_subset_labelled(const sm_picture_list *, int64_t **index, int32_t **label, int64_t *n,
+                             sm_error *);
 /* A share of them, ascending: of each class max(1, round(share · labelled / classes)) pictures, or all where
- * it has fewer. Which ones: the first of an order of the class, drawn by a key of seed and class. */
+ * it has fewer. Which ones: the first of an order of the class, drawn by a key of seed and class. SM_EINVAL:
+ * none is labelled. */
 sm_status sm_subset_balanced(const sm_picture_list *, double share, uint64_t seed, int64_t **index,
                              int64_t *n, sm_error *);
-/* Put `held` of n pictures behind the others, in place, each part ascending. Which ones: a draw keyed by the
- * seed. SM_EUNSUPPORTED: more than 2^32 of them. */
-sm_status sm_subset_hold_out(int64_t *index, int64_t n, int64_t held, uint64_t seed, sm_error *);
+/* Put a share of n rows behind the others, in place, each part ascending; *kept stay in front. label[i], 0 …
+ * classes-1, is that of row[i] before. See sm_hold_out in measure.h. SM_EUNSUPPORTED: more than 2^32 of
+ * them. */
+sm_status sm_subset_hold_out(int64_t *row, const int32_t *label, int64_t n, int classes, double share,
+                             uint64_t seed, int64_t *kept, sm_error *);
+/* Where nothing can be held out: which of n values is taken, that in the middle by size, of two the lower. */
+int sm_middle_of(const double *, int n);
 
 #endif

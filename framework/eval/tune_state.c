@@ -8,7 +8,7 @@
 
 #include "framework/formats/formats.h"
 
-#define FORMAT "2"
+#define FORMAT "3"
 
 /* ---- its name ------------------------------------------------------------------------------------------ */
 
@@ -94,8 +94,8 @@ static sm_status tune_state_read_one(void *file, const char *name, const sm_row 
   return sm_st_read(file, name, data, (size_t)row->size * sizeof(float), err);
 }
 
-/* Everything that is no weight: one row of numbers, then five of each rate. */
-enum { HEAD = 3, EACH = 5 };
+/* Everything that is no weight: one row of numbers, then nine of each rate. */
+enum { HEAD = 3, EACH = 9 };
 static int64_t tune_state_numbers(const sm_tune_net *t) { return HEAD + EACH * (int64_t)t->c->rates; }
 
 static void tune_state_pack(const sm_tune_state *s, const sm_tune_net *t, double *to) {
@@ -104,6 +104,8 @@ static void tune_state_pack(const sm_tune_state *s, const sm_tune_net *t, double
     const sm_tune_hits *h = &s->hits[i];
     *to++ = (double)h->held, *to++ = (double)h->top1, *to++ = (double)h->top5;
     *to++ = h->first_loss, *to++ = h->last_loss;
+    *to++ = h->balanced.mean, *to++ = h->balanced.interval.low, *to++ = h->balanced.interval.high;
+    *to++ = h->balanced.classes;
   }
 }
 
@@ -113,6 +115,8 @@ static void tune_state_unpack(sm_tune_state *s, const sm_tune_net *t, const doub
     sm_tune_hits *h = &s->hits[i];
     h->held = (int64_t)*from++, h->top1 = (int64_t)*from++, h->top5 = (int64_t)*from++;
     h->first_loss = *from++, h->last_loss = *from++;
+    h->balanced.mean = *from++, h->balanced.interval.low = *from++, h->balanced.interval.high = *from++;
+    h->balanced.classes = (int)*from++;
   }
 }
 

@@ -12,6 +12,7 @@
 typedef struct sm_tune_hits {
   int64_t held, top1, top5; /* hits among held-out and test pictures */
   double first_loss, last_loss;
+  sm_class_mean balanced; /* of the test pictures */
 } sm_tune_hits;
 
 typedef struct sm_tune_state {

@@ -178,7 +178,9 @@ static sm_status report_run_other_figure(page *p, const char *file, const sm_cur
     if (i < from) return SM_OK; /* drawn with an earlier one */
     lines[n++] = (sm_line){.name = other, .curve = &curves->items[i]};
   }
-  snprintf(title, sizeof title, "%.*s", (int)(family < 100 ? family : 100), name);
+  const char *unit = curves->items[from].unit;
+  snprintf(title, sizeof title, "%.*s%s%s", (int)(family < 100 ? family : 100), name, unit[0] ? ", " : "",
+           unit);
   return sm_page_chart(&p->html, title, NULL, lines, n, NULL);
 }
 
@@ -203,7 +205,7 @@ static void report_run_add_rows(sm_tabular *t, const sm_curves *curves) {
   for (size_t i = 0; i < curves->count; i++) {
     const sm_curve *c = &curves->items[i];
     char text[4][48];
-    sm_tabular_cell(t, "%s", c->name);
+    sm_tabular_cell(t, "%s%s%s", c->name, c->unit[0] ? ", " : "", c->unit);
     sm_tabular_cell(t, "%s", sm_number_text(sm_curve_first(c), text[0], sizeof text[0]));
     sm_tabular_cell(t, "%s", sm_number_text(sm_curve_best(c, false, NULL), text[1], sizeof text[1]));
     sm_tabular_cell(t, "%s", sm_number_text(sm_curve_best(c, true, NULL), text[2], sizeof text[2]));

@@ -120,6 +120,7 @@ static sm_status run_read_record(void *ctx, int line, const cJSON *record, sm_er
   reading *r = ctx;
   double step = run_number_of(record, "step"), epoch = run_number_of(record, "epoch");
   const char *eval = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "eval"));
+  const cJSON *units = cJSON_GetObjectItemCaseSensitive(record, "units");
   sm_text name = {0}, kind = {0};
   bool fine = true;
   (void)line;
@@ -134,9 +135,14 @@ static sm_status run_read_record(void *ctx, int line, const cJSON *record, sm_er
       sm_text_add(&name, "%s ", eval), sm_text_add(&kind, "%s ", sm_recipe_evaluation(r->run->recipe, eval));
     sm_text_add(&name, "%s", item->string);
     sm_text_add(&kind, "%s", item->string);
+    const char *unit = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(units, item->string));
     fine = !name.failed && !kind.failed &&
            run_add_point(eval ? &r->run->evals : r->curves, name.s, kind.s, step,
                      cJSON_IsNumber(item) ? item->valuedouble : NAN);
+    if (eval && fine && unit) {
+      sm_curve *c = &r->run->evals.items[r->run->evals.hint];
+      snprintf(c->unit, sizeof c->unit, "%s", unit);
+    }
   }
   sm_text_free(&name);
   sm_text_free(&kind);

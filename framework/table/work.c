@@ -99,12 +99,31 @@ static sm_status work_describe(const piece *p, sm_error *err) {
   return work_put_json(p, "table.json", &j, err);
 }
 
+/* What cannot be evaluated is refused before it is trained. */
+static sm_status work_check_classes(const piece *p, sm_error *err) {
+  sm_recipe *r = NULL;
+  sm_dataset train = {0}, test = {0};
+  if (!p->job->evaluations) return SM_OK;
+  sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
+  if (!status) status = sm_slot_open(&r->data.train, &train, err);
+  if (!status) status = sm_slot_open(&r->data.test, &test, err);
+  for (int i = 0; !status && i < r->evaluations; i++) {
+    sm_slot *slot = &r->evaluate[i];
+    status = sm_instance_create(&slot->plugin, err);
+    if (!status) status = sm_evaluation_check(train, test, slot->plugin.plugin->ops, slot->plugin.self, err);
+    if (status) sm_fail_at(err, slot->file, slot->line, slot->col);
+  }
+  sm_recipe_free(r);
+  return status;
+}
+
 static sm_status work_train(void *ctx, sm_child *child, sm_error *err) {
   piece *p = ctx;
   sm_recipe *recipe = NULL;
   sm_train_summary summary = {0};
   p->child = child;
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_TRAINING, &recipe, err);
+  if (!status) status = work_check_classes(p, err);
   if (!status) status = work_describe(p, err);
   sm_train_options o = {.registry = p->jobs->options.registry,
                         .runs = p->jobs->runs,
@@ -174,6 +193,7 @@ static sm_status work_keep_result(const piece *p, const struct sm_job_evaluation
   for (int i = 0; i < r->n; i++) sm_json_double(&j, r->figure[i].name, r->figure[i].value);
   sm_json_close(&j);
   sm_intervals_json(r, &j);
+  sm_units_json(r, &j);
   sm_json_string(&j, "protocol", r->protocol);
   sm_json_double(&j, "seconds", seconds);
   sm_status status = sm_mkdirs(sm_table_job_path(p->jobs, p->job, "evaluations", path, sizeof path), err);
@@ -190,6 +210,7 @@ static sm_status work_evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *s
   struct sm_job_evaluation *e = work_missing(p->job, slot->instance);
   sm_eval_result result = {0};
   if (!e) return SM_OK;
+  char figure[48];
   sm_tell tell = {.kind = SM_TELL_PART};
   snprintf(tell.text, sizeof tell.text, "%s", e->name);
   sm_child_tell(p->child, &tell);
@@ -198,8 +219,8 @@ static sm_status work_evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *s
   if (status) return status;
   tell.kind = SM_TELL_FIGURES;
   if (result.n)
-    snprintf(tell.text, sizeof tell.text, "%s %s %.2f", e->name, result.figure[0].name,
-             result.figure[0].value);
+    snprintf(tell.text, sizeof tell.text, "%s %s %s", e->name, result.figure[0].name,
+             sm_figure_text(&result.figure[0], figure, sizeof figure));
   sm_child_tell(p->child, &tell);
   return work_keep_result(p, e, slot, net, &result, sm_now() - start, err);
 }

@@ -69,6 +69,7 @@ static sm_status record_evaluation(sm_session *s, const char *name, const sm_eva
   sm_json_string(&j, "eval", name);
   for (int i = 0; i < result->n; i++) sm_json_double(&j, result->figure[i].name, result->figure[i].value);
   sm_intervals_json(result, &j);
+  sm_units_json(result, &j);
   sm_json_string(&j, "protocol", result->protocol);
   sm_status status = record_append(s->folder.metrics, &j, err);
   for (int i = 0; i < result->n; i++) {

@@ -17,8 +17,10 @@ static const sm_option options[] = {
     SM_CHOICE(struct cluster, by, "by", "kmeans", ways,
               "kmeans: of the features; head: the largest output of the [CLS] head, as published, for runs "
               "with few outputs"),
-    SM_INT(struct cluster, clusters, "clusters", "0", 0, 100000, NULL,
-           "number of clusters, at most one for each picture; 0: one for each class"),
+    SM_INT(
+        struct cluster, clusters, "clusters", "0", 0, 100000, NULL,
+        "number of clusters, at most one for each picture; 0: one for each class of the test pictures; "
+        "fewer where fewer pictures differ"),
     SM_CHOICE(struct cluster, pool, "pool", "cls", pools,
               "features: [CLS], mean of the patches, or both side by side"),
     SM_BOOL(struct cluster, normalise, "normalise", "true",
@@ -34,23 +36,18 @@ static void cluster_wants(const void *self, sm_feature_spec *spec) {
   spec->blocks = 1;
   spec->pool = (sm_pool_mode)o->pool;
   spec->head = o->by == BY_HEAD;
+  spec->labels = SM_LABELS_TEST;
 }
 
 static sm_status cluster_going_on(void *x, double done, sm_error *err) {
   return ((sm_eval_context *)x)->going_on(x, done, err);
 }
 
-static sm_status cluster_need_classes(int classes, sm_error *err) {
-  if (classes > 0) return SM_OK;
-  sm_fail(err, SM_EINVAL, "clusters are compared with classes, and the test pictures have none");
-  return sm_hint(err, "put them into one folder a class");
-}
-
 static void cluster_add_figures(sm_eval_result *result, const sm_agreement *a) {
   sm_figure_hits(result, a->hits, a->n, "accuracy");
-  sm_figure_add(result, a->ari, "ari");
-  sm_figure_add(result, a->nmi, "nmi");
-  sm_figure_add(result, a->fmi, "fmi");
+  sm_figure_add_in(result, "%", a->ari, "ari");
+  sm_figure_add_in(result, "%", a->nmi, "nmi");
+  sm_figure_add_in(result, "%", a->fmi, "fmi");
 }
 
 static sm_status cluster_by_kmeans(const struct cluster *o, sm_eval_context *x, sm_eval_result *result,
@@ -59,11 +56,11 @@ static sm_status cluster_by_kmeans(const struct cluster *o, sm_eval_context *x, 
   sm_features test;
   sm_agreement a;
   double inertia;
+  int classes, used = 0;
   cluster_wants(o, &spec);
-  sm_status status = x->features(x, "test", &spec, &test, err);
-  if (!status) status = cluster_need_classes(test.classes, err);
+  sm_status status = sm_labelled_test(x, &spec, &test, &classes, err);
   if (status) return status;
-  int64_t clusters = o->clusters ? o->clusters : test.classes;
+  int64_t clusters = o->clusters ? o->clusters : classes;
   sm_kmeans_config config = {.clusters = (int)(clusters < test.n ? clusters : test.n),
                              .starts = (int)o->starts,
                              .iterations = o->iterations,
@@ -77,13 +74,18 @@ static sm_status cluster_by_kmeans(const struct cluster *o, sm_eval_context *x, 
                    : sm_fail(err, SM_ENOMEM, "no memory for %lld clustered pictures", (long long)test.n);
   if (!status)
     status = sm_partitions_compare(cluster, config.clusters, test.label, test.classes, test.n, &a, err);
+  if (!status && (used = sm_classes_seen(cluster, test.n, config.clusters)) < 0)
+    status = sm_fail(err, SM_ENOMEM, "no memory for %d clusters", config.clusters);
   sm_free(cluster);
   if (status) return status;
   cluster_add_figures(result, &a);
+  char fewer[64] = "";
+  if (used < clusters)
+    snprintf(fewer, sizeof fewer, " (%lld asked for, no more pictures differ)", (long long)clusters);
   snprintf(result->protocol, sizeof result->protocol,
-           "k-means, %s%s, %lld test pictures in %d clusters, best of %d starts, compared with %d classes",
-           spec.what, o->normalise ? ", L2-normalised" : "", (long long)test.n, config.clusters,
-           config.starts, test.classes);
+           "k-means, %s%s, %lld test pictures in %d cluster%s%s, best of %d starts, compared with %d classes",
+           spec.what, o->normalise ? ", L2-normalised" : "", (long long)test.n, used, used == 1 ? "" : "s",
+           fewer, config.starts, classes);
   return SM_OK;
 }
 
@@ -106,10 +108,10 @@ static sm_status cluster_number_used(sm_assigned *x, int *n_used, sm_error *err)
 static sm_status cluster_by_head(sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   sm_assigned test;
   sm_agreement a;
-  int used;
+  int used, classes = 0;
   sm_status status = sm_assigned_eval(x, "test", &test, err);
   if (status) return status;
-  status = cluster_need_classes(test.classes, err);
+  status = sm_labels_of_test(test.label, test.n, test.classes, &classes, err);
   if (!status) status = cluster_number_used(&test, &used, err);
   if (!status) status = sm_partitions_compare(test.cluster, used, test.label, test.classes, test.n, &a, err);
   if (!status) {
@@ -119,7 +121,7 @@ static sm_status cluster_by_head(sm_eval_context *x, sm_eval_result *result, sm_
         result->protocol, sizeof result->protocol,
         "largest of the %d outputs of the [CLS] head, %lld test pictures in %d clusters, compared with %d "
         "classes",
-        test.outputs, (long long)test.n, used, test.classes);
+        test.outputs, (long long)test.n, used, classes);
   }
   sm_assigned_free(&test);
   return status;
@@ -135,7 +137,7 @@ static const sm_plugin cluster = {
     .kind = SM_EVALUATION,
     .name = "cluster",
     .summary = "clusters of the test pictures, by k-means or by the head, compared with their classes",
-    .version = "1.0",
+    .version = "1.1",
     .license = "Apache-2.0",
     .cite = "Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007",
     .options = options,

@@ -19,6 +19,7 @@ static void finetune_wants(const void *self, sm_feature_spec *spec) {
   (void)self;
   spec->blocks = 1;
   spec->pool = SM_POOL_CLS;
+  spec->labels = SM_LABELS_BOTH;
 }
 
 static sm_status finetune_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
@@ -33,6 +34,7 @@ static sm_status finetune_run(void *self, sm_eval_context *x, sm_eval_result *re
   sm_figure_hits(result, r.top5, r.tested, "top5");
   if (r.held) sm_figure_hits(result, r.held_top1, r.held, "held_out");
   sm_figure_add(result, r.last_loss, "train_loss");
+  sm_figure_class_mean(result, &r.balanced, "balanced");
   int n = snprintf(result->protocol, sizeof result->protocol, "fine-tuning, %s, ", tune_pools[c.pool]);
   n += tune_protocol(&c, &r, result->protocol + n, sizeof result->protocol - (size_t)n);
   if (n > 0 && (size_t)n < sizeof result->protocol)
@@ -46,7 +48,7 @@ static const sm_plugin finetune = {
     .kind = SM_EVALUATION,
     .name = "finetune",
     .summary = "end-to-end fine-tuning of the whole network with a classifier behind it",
-    .version = "1.0",
+    .version = "1.1",
     .license = "Apache-2.0",
     .cite = "Bao et al., BEiT: BERT Pre-Training of Image Transformers, ICLR 2022",
     .options = options,

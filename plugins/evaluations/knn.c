@@ -13,7 +13,7 @@ static const char *const pools[] = {"cls", "mean", "both", NULL}; /* in the orde
 
 static const sm_option options[] = {
     SM_INTS(struct knn, k, "k", "20", 1, 10000, "neighbours",
-            "numbers of neighbours that vote, each a figure of its own"),
+            "numbers of neighbours that vote, each a figure of its own, at most all training pictures"),
     SM_FLOAT(struct knn, temperature, "temperature", "0.07", 1e-4, 100, NULL,
              "a neighbour votes exp(similarity/temperature)"),
     SM_CHOICE(struct knn, pool, "pool", "cls", pools,
@@ -24,35 +24,62 @@ static void knn_wants(const void *self, sm_feature_spec *spec) {
   const struct knn *o = self;
   spec->blocks = 1;
   spec->pool = (sm_pool_mode)o->pool;
+  spec->labels = SM_LABELS_BOTH;
 }
 
-static void knn_figure(sm_eval_result *r, const char *name, int64_t k, bool only, double percent, int64_t n) {
-  int64_t hits = n ? (int64_t)(percent * (double)n / 100 + 0.5) : 0;
-  if (only) sm_figure_hits(r, hits, n, "%s", name);
-  else sm_figure_hits(r, hits, n, "%s.k%d", name, (int)k);
+/* k beyond the pictures that there are is all of them, once. Returns how many k there are. */
+static int knn_within(const sm_ints *asked, int64_t pictures, int *k, bool *clipped) {
+  int n = 0;
+  *clipped = false;
+  for (int i = 0; i < asked->n; i++) {
+    const int64_t used = asked->v[i] < pictures ? asked->v[i] : pictures;
+    bool there = false;
+    *clipped |= used < asked->v[i];
+    for (int j = 0; j < n; j++) there |= k[j] == used;
+    if (!there) k[n++] = (int)used;
+  }
+  return n;
+}
+
+/* The figures of one k. suffix: "", or ".k20" where several were asked for. */
+static sm_status knn_figures(sm_eval_result *r, const sm_features *test, const int32_t *class_of, int classes,
+                             double top1, double top5, const char *suffix, sm_error *err) {
+  const int64_t n = sm_labelled(test);
+  sm_class_mean balanced;
+  sm_status status = sm_class_mean_of(test->label, class_of, test->n, classes, &balanced, err);
+  if (status) return status;
+  sm_figure_hits(r, (int64_t)(top1 * (double)n / 100 + 0.5), n, "top1%s", suffix);
+  sm_figure_hits(r, (int64_t)(top5 * (double)n / 100 + 0.5), n, "top5%s", suffix);
+  sm_figure_class_mean(r, &balanced, "balanced%s", suffix);
+  return SM_OK;
 }
 
 static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct knn *o = self;
   sm_features train, test;
   sm_feature_spec spec = {0};
-  knn_wants(o, &spec);
-  sm_status status = x->features(x, "train", &spec, &train, err);
-  if (!status) status = x->features(x, "test", &spec, &test, err);
-  int k[SM_LIST_MAX];
+  int k[SM_LIST_MAX], n_k;
   double top1[SM_LIST_MAX], top5[SM_LIST_MAX];
-  for (int i = 0; i < o->k.n; i++) k[i] = (int)o->k.v[i];
-  if (!status) status = sm_knn(&train, &test, k, o->k.n, o->temperature, x->pool, NULL, top1, top5, err);
+  char suffix[16] = "", all[48] = "";
+  bool clipped;
+  knn_wants(o, &spec);
+  sm_status status = sm_labelled_features(x, &spec, &train, &test, err);
   if (status) return status;
-  int64_t labelled = sm_labelled(&test);
-  for (int i = 0; i < o->k.n; i++) {
-    knn_figure(result, "top1", k[i], o->k.n == 1, top1[i], labelled);
-    knn_figure(result, "top5", k[i], o->k.n == 1, top5[i], labelled);
+  n_k = knn_within(&o->k, train.n, k, &clipped);
+  int32_t *class_of = sm_malloc((size_t)n_k * (size_t)test.n * sizeof *class_of);
+  if (!class_of)
+    return sm_fail(err, SM_ENOMEM, "no memory for the classes of %lld pictures", (long long)test.n);
+  status = sm_knn(&train, &test, k, n_k, o->temperature, x->pool, class_of, top1, top5, err);
+  for (int i = 0; !status && i < n_k; i++) {
+    if (o->k.n > 1) snprintf(suffix, sizeof suffix, ".k%d", k[i]);
+    status = knn_figures(result, &test, class_of + i * test.n, train.classes, top1[i], top5[i], suffix, err);
   }
+  sm_free(class_of);
+  if (clipped) snprintf(all, sizeof all, ", k at most %lld: there are no more", (long long)train.n);
   snprintf(result->protocol, sizeof result->protocol,
-           "weighted k-NN, %s, temperature %g, %lld against %lld pictures", spec.what, o->temperature,
-           (long long)test.n, (long long)train.n);
-  return SM_OK;
+           "weighted k-NN, %s, temperature %g, %lld against %lld pictures%s", spec.what, o->temperature,
+           (long long)test.n, (long long)train.n, all);
+  return status;
 }
 
 static const sm_evaluation_ops ops = {knn_run, knn_wants};
@@ -60,7 +87,7 @@ static const sm_plugin knn = {
     .kind = SM_EVALUATION,
     .name = "knn",
     .summary = "weighted k nearest neighbours on frozen features",
-    .version = "1.0",
+    .version = "1.1",
     .license = "Apache-2.0",
     .cite = "Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018",
     .options = options,

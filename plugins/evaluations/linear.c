@@ -27,13 +27,18 @@ static const sm_option options[] = {
               "cached: made once from the centres, fast; crops: of a new random crop and flip in each epoch, "
               "as published, which runs the network over the training pictures once an epoch"),
     SM_INT(struct linear, epochs, "epochs", "100", 1, 1000, "epochs", "passes over the training pictures"),
-    SM_INT(struct linear, batch, "batch_size", "1024", 16, 65536, "pictures", "pictures of a step"),
+    SM_INT(
+        struct linear, batch, "batch_size", "1024", 16, 65536, "pictures",
+        "pictures of a step, 1024 as published; small data wants smaller ones, so that there are "
+        "some thousand steps"),
     SM_FLOATS(struct linear, lr, "lr", "~", 1e-8, 1000, NULL,
               "learning rates for a batch of 256, all trained at once; left out: the 45 of the published "
               "sweep, 0.0001 to 9"),
     SM_FLOAT(struct linear, momentum, "momentum", "0.9", 0, 0.999, NULL, "of SGD"),
-    SM_FLOAT(struct linear, hold_out, "hold_out", "0.1", 0.001, 0.9, NULL,
-             "share of the training pictures that chooses the rate and is not learned from"),
+    SM_FLOAT(
+        struct linear, hold_out, "hold_out", "0.1", 0.001, 0.9, NULL,
+        "share of the training pictures that chooses the rate and is not learned from, never the last of a "
+        "class; where no class has two pictures, the middle rate counts"),
     SM_INT(struct linear, seed, "seed", "0", 0, 1e9, NULL,
            "of the held-out pictures, the initial weights, order and crops"),
 };
@@ -42,6 +47,7 @@ static void linear_wants(const void *self, sm_feature_spec *spec) {
   const struct linear *o = self;
   spec->blocks = (int)o->blocks;
   spec->pool = (sm_pool_mode)o->pool;
+  spec->labels = SM_LABELS_BOTH;
 }
 
 static int linear_rates(const struct linear *o, double *rate) {
@@ -68,13 +74,18 @@ static sm_status linear_run(void *self, sm_eval_context *x, sm_eval_result *resu
   if (status) return status;
   sm_figure_hits(result, r.top1, r.tested, "top1");
   sm_figure_hits(result, r.top5, r.tested, "top5");
-  sm_figure_hits(result, r.held_top1, r.held, "held_out");
-  snprintf(
-      result->protocol, sizeof result->protocol,
-      "linear probe, %s, %s, %lld epochs of SGD, lr %.4g (best of %d on %lld held-out training pictures), "
-      "%lld against %lld pictures",
-      spec.what, o->mode == CROPS ? "random crops" : "cached without augmentation", (long long)o->epochs,
-      rate[r.best], config.rates, (long long)r.held, (long long)r.tested, (long long)r.fitted);
+  if (r.held) sm_figure_hits(result, r.held_top1, r.held, "held_out");
+  sm_figure_class_mean(result, &r.balanced, "balanced");
+  char chosen[80], few[48] = "";
+  if (r.held)
+    snprintf(chosen, sizeof chosen, "best of %d on %lld held-out training pictures", config.rates,
+             (long long)r.held);
+  else snprintf(chosen, sizeof chosen, "the middle of %d: no class has two pictures", config.rates);
+  if (r.steps < SM_LINEAR_STEPS) snprintf(few, sizeof few, ", only %lld steps", (long long)r.steps);
+  snprintf(result->protocol, sizeof result->protocol,
+           "linear probe, %s, %s, %lld epochs of SGD, lr %.4g (%s), %lld against %lld pictures%s", spec.what,
+           o->mode == CROPS ? "random crops" : "cached without augmentation", (long long)o->epochs,
+           rate[r.best], chosen, (long long)r.tested, (long long)r.fitted, few);
   return SM_OK;
 }
 
@@ -83,7 +94,7 @@ static const sm_plugin linear = {
     .kind = SM_EVALUATION,
     .name = "linear",
     .summary = "linear classifiers of many learning rates on frozen features",
-    .version = "1.0",
+    .version = "1.1",
     .license = "Apache-2.0",
     .cite = "Zhou et al., iBOT: Image BERT Pre-Training with Online Tokenizer, ICLR 2022",
     .options = options,

@@ -22,8 +22,10 @@ static const sm_option options[] = {
            "of L-BFGS at most, for each lambda"),
     SM_FLOAT(struct logistic, tolerance, "tolerance", "1e-4", 1e-7, 1, NULL,
              "largest element of the gradient at which a fit is done"),
-    SM_FLOAT(struct logistic, hold_out, "hold_out", "0.1", 0.001, 0.9, NULL,
-             "share of the training pictures that chooses lambda"),
+    SM_FLOAT(
+        struct logistic, hold_out, "hold_out", "0.1", 0.001, 0.9, NULL,
+        "share of the training pictures that chooses lambda, never the last one of a class; where no "
+        "class has two pictures, the middle lambda counts"),
     SM_INT(struct logistic, seed, "seed", "0", 0, 1e9, NULL, "of the held-out pictures"),
 };
 
@@ -31,6 +33,7 @@ static void logistic_wants(const void *self, sm_feature_spec *spec) {
   const struct logistic *o = self;
   spec->blocks = (int)o->blocks;
   spec->pool = (sm_pool_mode)o->pool;
+  spec->labels = SM_LABELS_BOTH;
 }
 
 static sm_status logistic_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
@@ -48,12 +51,16 @@ static sm_status logistic_run(void *self, sm_eval_context *x, sm_eval_result *re
   if (status) return status;
   sm_figure_hits(result, r.top1, r.tested, "top1");
   sm_figure_hits(result, r.top5, r.tested, "top5");
-  sm_figure_hits(result, r.held_top1, r.held, "held_out");
+  if (r.held) sm_figure_hits(result, r.held_top1, r.held, "held_out");
+  sm_figure_class_mean(result, &r.balanced, "balanced");
+  char chosen[80];
+  if (r.held)
+    snprintf(chosen, sizeof chosen, "best of %d on %lld held-out training pictures", config.lambdas,
+             (long long)r.held);
+  else snprintf(chosen, sizeof chosen, "the middle of %d: no class has two pictures", config.lambdas);
   snprintf(result->protocol, sizeof result->protocol,
-           "logistic regression, %s, standardised, lambda %.4g (best of %d on %lld held-out training "
-           "pictures)%s, %lld against %lld pictures",
-           spec.what, r.lambda, config.lambdas, (long long)r.held, r.converged ? "" : ", not converged",
-           (long long)r.tested, (long long)r.fitted);
+           "logistic regression, %s, standardised, lambda %.4g (%s)%s, %lld against %lld pictures", spec.what,
+           r.lambda, chosen, r.converged ? "" : ", not converged", (long long)r.tested, (long long)r.fitted);
   return SM_OK;
 }
 
@@ -62,7 +69,7 @@ static const sm_plugin logistic = {
     .kind = SM_EVALUATION,
     .name = "logistic",
     .summary = "multinomial logistic regression on frozen, standardised features",
-    .version = "1.0",
+    .version = "1.1",
     .license = "Apache-2.0",
     .cite = "Nocedal and Wright, Numerical Optimization, 2006",
     .options = options,

@@ -39,11 +39,14 @@ static void semi_wants(const void *self, sm_feature_spec *spec) {
   spec->blocks = o->method == LINEAR ? 0 : 1;
   spec->pool = (sm_pool_mode)o->tune.pool;
   spec->head = o->method == FINETUNE && o->head_layer > 0;
+  spec->labels = SM_LABELS_BOTH;
 }
 
 typedef struct measured {
   int64_t fitted, tested, top1, top5;
-  char how[176];
+  sm_class_mean balanced;
+  bool middle; /* nothing could be held out to choose by: the middle rate or penalty */
+  char how[224];
 } measured;
 
 static sm_status semi_by_finetuning(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
@@ -54,11 +57,21 @@ static sm_status semi_by_finetuning(const struct semi *o, sm_eval_context *x, me
   c.head_layers = (int)o->head_layer;
   sm_status status = sm_finetune_eval(x, &c, &r, err);
   if (status) return status;
-  *m = (measured){.fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5};
+  *m = (measured){
+      .fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5, .balanced = r.balanced};
+  m->middle = c.rates > 1 && !r.held;
   int n = c.head_layers ? snprintf(m->how, sizeof m->how, "from head layer %d, ", c.head_layers)
                         : snprintf(m->how, sizeof m->how, "%s, ", tune_pools[c.pool]);
   tune_protocol(&c, &r, m->how + n, sizeof m->how - (size_t)n);
   return SM_OK;
+}
+
+/* " (best of 45 on 12 held-out)"; returns the text's new length. */
+static int semi_chosen(measured *m, int n, int of, int64_t held) {
+  const size_t left = sizeof m->how - (size_t)n;
+  m->middle = of > 1 && !held;
+  return n + (held ? snprintf(m->how + n, left, " (best of %d on %lld held-out)", of, (long long)held)
+                   : snprintf(m->how + n, left, " (of %d)", of));
 }
 
 static sm_status semi_by_logistic(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
@@ -74,9 +87,10 @@ static sm_status semi_by_logistic(const struct semi *o, sm_eval_context *x, meas
   semi_wants(o, &spec);
   sm_status status = sm_logistic_eval(x, &c, &spec, &r, err);
   if (status) return status;
-  *m = (measured){.fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5};
-  snprintf(m->how, sizeof m->how, "logistic regression on %s, lambda %.4g (best of %d on %lld held-out)",
-           spec.what, r.lambda, c.lambdas, (long long)r.held);
+  *m = (measured){
+      .fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5, .balanced = r.balanced};
+  int n = snprintf(m->how, sizeof m->how, "logistic regression on %s, lambda %.4g", spec.what, r.lambda);
+  semi_chosen(m, n, c.lambdas, r.held);
   return SM_OK;
 }
 
@@ -86,8 +100,8 @@ static sm_status semi_by_linear(const struct semi *o, sm_eval_context *x, measur
   for (int i = 0; i < 45; i++) rate[i] = decade[i / 9] * (i % 9 + 1);
   sm_linear_config c = {.rate = rate,
                         .rates = 45,
-                        .epochs = 100,
-                        .batch = 1024,
+                        .epochs = o->tune.epochs ? o->tune.epochs : 100,
+                        .batch = o->tune.batch ? o->tune.batch : 1024,
                         .momentum = 0.9,
                         .hold_out = o->tune.hold_out,
                         .seed = (uint64_t)o->tune.seed};
@@ -96,25 +110,33 @@ static sm_status semi_by_linear(const struct semi *o, sm_eval_context *x, measur
   semi_wants(o, &spec);
   sm_status status = sm_linear_eval(x, &c, &spec, false, &r, err);
   if (status) return status;
-  *m = (measured){.fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5};
-  snprintf(m->how, sizeof m->how, "linear probe on cached %s, lr %.4g (best of %d on %lld held-out)",
-           spec.what, rate[r.best], c.rates, (long long)r.held);
+  *m = (measured){
+      .fitted = r.fitted, .tested = r.tested, .top1 = r.top1, .top5 = r.top5, .balanced = r.balanced};
+  int n = snprintf(m->how, sizeof m->how, "linear probe on cached %s, lr %.4g", spec.what, rate[r.best]);
+  n = semi_chosen(m, n, c.rates, r.held);
+  if (r.steps < SM_LINEAR_STEPS)
+    snprintf(m->how + n, sizeof m->how - (size_t)n, ", only %lld steps", (long long)r.steps);
   return SM_OK;
 }
 
 static sm_status semi_by_knn(const struct semi *o, sm_eval_context *x, measured *m, sm_error *err) {
   sm_features train, test;
   sm_feature_spec spec = {0};
-  int k = 20;
   double top1, top5;
   semi_wants(o, &spec);
-  sm_status status = x->features(x, "train", &spec, &train, err);
-  if (!status) status = x->features(x, "test", &spec, &test, err);
-  if (!status) status = sm_knn(&train, &test, &k, 1, 0.07, x->pool, NULL, &top1, &top5, err);
+  sm_status status = sm_labelled_features(x, &spec, &train, &test, err);
   if (status) return status;
+  int k = train.n < 20 ? (int)train.n : 20;
+  int32_t *class_of = sm_malloc((size_t)test.n * sizeof *class_of);
+  if (!class_of)
+    return sm_fail(err, SM_ENOMEM, "no memory for the classes of %lld pictures", (long long)test.n);
+  status = sm_knn(&train, &test, &k, 1, 0.07, x->pool, class_of, &top1, &top5, err);
   *m = (measured){.fitted = train.n, .tested = sm_labelled(&test)};
-  m->top1 = m->tested ? (int64_t)(top1 * (double)m->tested / 100 + 0.5) : 0;
-  m->top5 = m->tested ? (int64_t)(top5 * (double)m->tested / 100 + 0.5) : 0;
+  if (!status) status = sm_class_mean_of(test.label, class_of, test.n, train.classes, &m->balanced, err);
+  sm_free(class_of);
+  if (status) return status;
+  m->top1 = (int64_t)(top1 * (double)m->tested / 100 + 0.5);
+  m->top5 = (int64_t)(top5 * (double)m->tested / 100 + 0.5);
   snprintf(m->how, sizeof m->how, "weighted k-NN on %s, k %d, temperature 0.07", spec.what, k);
   return SM_OK;
 }
@@ -126,7 +148,7 @@ static sm_status semi_run(void *self, sm_eval_context *x, sm_eval_result *result
       [LOGISTIC] = semi_by_logistic,
       [LINEAR] = semi_by_linear,
       [KNN] = semi_by_knn};
-  char sizes[96] = "";
+  char sizes[96] = "", middle[96] = "";
   measured m = {0};
   for (int i = 0; i < o->share.n; i++) {
     sm_picture_list part;
@@ -136,11 +158,16 @@ static sm_status semi_run(void *self, sm_eval_context *x, sm_eval_result *result
     if (status) return status;
     sm_figure_hits(result, m.top1, m.tested, "top1.p%g", 100 * o->share.v[i]);
     sm_figure_hits(result, m.top5, m.tested, "top5.p%g", 100 * o->share.v[i]);
+    sm_figure_class_mean(result, &m.balanced, "balanced.p%g", 100 * o->share.v[i]);
     size_t n = strlen(sizes);
     snprintf(sizes + n, sizeof sizes - n, "%s%lld", i ? ", " : "", (long long)part.n);
+    n = strlen(middle);
+    if (m.middle)
+      snprintf(middle + n, sizeof middle - n, "%s%lld",
+               n ? ", " : "; the middle of all where nothing can be held out: ", (long long)part.n);
   }
-  snprintf(result->protocol, sizeof result->protocol, "%s labels: %s; %lld against %.30s pictures",
-           o->method == FINETUNE ? "fine-tuning with few" : "few", m.how, (long long)m.tested, sizes);
+  snprintf(result->protocol, sizeof result->protocol, "%s labels: %s; %lld against %.30s pictures%.60s",
+           o->method == FINETUNE ? "fine-tuning with few" : "few", m.how, (long long)m.tested, sizes, middle);
   return SM_OK;
 }
 
@@ -149,7 +176,7 @@ static const sm_plugin semi = {
     .kind = SM_EVALUATION,
     .name = "semi",
     .summary = "classification learned from 1 % and 10 % of the labels",
-    .version = "1.0",
+    .version = "1.1",
     .license = "Apache-2.0",
     .cite = "Zhou et al., iBOT: Image BERT Pre-Training with Online Tokenizer, ICLR 2022",
     .options = options,

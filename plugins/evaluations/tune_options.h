@@ -42,7 +42,8 @@ typedef struct tune_preset {
                 "pictures counts; left out: preset"),                                                      \
       SM_FLOAT(                                                                                            \
           T, f.hold_out, "hold_out", "0.1", 0.001, 0.9, NULL,                                              \
-          "share of the training pictures that chooses among several rates; nothing is held out for one"), \
+          "share of the training pictures that chooses among several rates, never the last of a class; "   \
+          "nothing is held out for one rate, and where no class has two pictures the middle rate counts"), \
       SM_FLOAT(T, f.warmup, "warmup_epochs", "-1", -1, 10000, "epochs",                                    \
                "linear warm-up of the rate; -1: preset, in proportion to epochs"),                         \
       SM_FLOAT(T, f.weight_decay, "weight_decay", "0.05", 0, 10, NULL,                                     \
@@ -119,8 +120,10 @@ static int tune_protocol(const sm_finetune_config *c, const sm_finetune_result *
   tune_randaugment(c, augment, sizeof augment);
   int n = snprintf(to, size, "%lld epochs of AdamW, batch %lld, lr %.4g", (long long)c->epochs,
                    (long long)r->batch, c->rate[r->best]);
-  if (c->rates > 1 && n > 0 && (size_t)n < size)
+  if (c->rates > 1 && r->held && n > 0 && (size_t)n < size)
     n += snprintf(to + n, size - (size_t)n, " (best of %d on %lld held-out)", c->rates, (long long)r->held);
+  else if (c->rates > 1 && n > 0 && (size_t)n < size)
+    n += snprintf(to + n, size - (size_t)n, " (the middle of %d: no class has two pictures)", c->rates);
   if (n > 0 && (size_t)n < size)
     n += snprintf(to + n, size - (size_t)n,
                   ", layer decay %g, drop path %g, smoothing %g, mixup %g, cutmix %g, erasing %g, %s%s",

@@ -32,10 +32,10 @@ run=$work/runs/tiny
 records knn "$run"
 cp "$work/out" "$work/table"
 [ "$(wc -l <"$work/out")" -eq 3 ] || fail "a table of $(wc -l <"$work/out") lines"
-sed -n 1p "$work/out" | grep -qE '^ +top1 +top5 *$' || fail "head of the table: $(head -1 "$work/out")"
-interval=' \[[0-9.]+, [0-9.]+\]'
-sed -n 2p "$work/out" | grep -qE "^k3 +[0-9.]+$interval +100\.00 \[100\.00, 100\.00\]\$" || fail "first row of the table: $(sed -n 2p "$work/out")"
-sed -n 3p "$work/out" | grep -qE "^k10 +[0-9.]+$interval +100\.00$interval\$" || fail "second row of the table"
+sed -n 1p "$work/out" | grep -qE '^ +top1 +top5 +balanced *$' || fail "head of the table: $(head -1 "$work/out")"
+interval=' % \[[0-9.]+, [0-9.]+\]'
+sed -n 2p "$work/out" | grep -qE "^k3( +[0-9.]+$interval){3}\$" || fail "first row of the table: $(sed -n 2p "$work/out")"
+sed -n 3p "$work/out" | grep -qE "^k10( +[0-9.]+$interval){3}\$" || fail "second row of the table"
 has "$work/err" "teacher of $run, step 4: took 31 tensors, "
 has "$work/err" "weighted k-NN, cls features, temperature 0.07, 60 against 200 pictures, 32 px"
 records near "$run" --quiet # the recipe's name for it; training had the same figures
@@ -44,7 +44,22 @@ equal "$work/out" "$work/table"
 figure=$(sed -n 's/.*"step":4,.*"eval":"near","top1.k3":\([0-9.]*\).*/\1/p' "$run/metrics.jsonl")
 [ "$(printf %.2f "$figure")" = "$(awk '/^k3/ { print $2 }' "$work/table")" ] ||
   fail "training measured $figure, eval: $(cat "$work/table")"
+# one neighbour names one class, and a k beyond the pictures is the pictures; settings stand anywhere
+records knn k=1,500,300 "$run" --quiet
+awk '/^k1 / { one = $2 == $6 } /^k200 / { all = 1 } /^k[35]00 / { beyond = 1 } END { exit !(one && all && !beyond) }' "$work/out" || fail "k = 1, 500 and 300 of 200: $(cat "$work/out")"
+records knn --quiet temperature=0.5 "$run" k=5
+cp "$work/out" "$work/five"
+records knn "$run" k=5 temperature=0.5 --quiet
+equal "$work/out" "$work/five"
+exits 65 smalti eval knn k=3 "$run" "$run"
+has "$work/err" "is no option of the evaluation; give KEY=VALUE"
+exits 2 smalti eval knn k=3
+has "$work/err" "give an evaluation and a network: a run folder, a checkpoint, or weights"
+ln -s "$run" k=3
+records knn k=3 k=1 --quiet # a run that is called like a setting
+rm k=3
 records knn "$run" --k 1 --pool both --temperature 0.5 --json --threads 3
+has "$work/out" '"units":{"top1":"%","top5":"%","balanced":"%"}'
 has "$work/out" '"evaluation":"knn","net":"teacher","run":"'"$run"'"'
 has "$work/out" '"step":4'
 has "$work/out" '"train":{"pictures":200,"bad":0},"test":{"pictures":60,"bad":0}'
@@ -63,7 +78,8 @@ has "$run/evaluations.jsonl" '"net":"student"'
 records probe "$run" --threads 1
 cp "$work/out" "$work/probe"
 has "$work/err" "linear probe, cls features of the last 2 blocks, cached without augmentation, 4 epochs of SGD, lr "
-has "$work/err" " (best of 3 on 20 held-out training pictures), 60 against 180 pictures, 32 px, fp32; "
+has "$work/err" " (best of 3 on 20 held-out training pictures), 60 against 180 pictures, only 4 steps, 32 px, fp32; "
+has "$work/err" "a linear probe of 4 steps (180 pictures, batches of 180, 4 epochs) may be half trained: try batch_size=16 epochs=167, or logistic"
 grep -qE "^top1 +[0-9.]+$interval\$" "$work/out" || fail "no top1 with its interval: $(cat "$work/out")"
 trained=$(sed -n 's/.*"step":4,.*"eval":"probe","top1":\([0-9.]*\).*/\1/p' "$run/metrics.jsonl")
 [ "$(printf %.2f "$trained")" = "$(awk '/^top1/ { print $2 }' "$work/probe")" ] ||
@@ -94,7 +110,7 @@ has "$work/err" "logistic regression, cls features of the last 2 blocks and mean
 records cluster "$run" clusters=3 starts=2
 has "$work/err" "k-means, cls features, L2-normalised, 60 test pictures in 3 clusters, best of 2 starts, compared with 4 classes"
 grep -qE "^accuracy +[0-9.]+$interval\$" "$work/out" || fail "no accuracy with its interval: $(cat "$work/out")"
-grep -qE "^nmi +[0-9.]+\$" "$work/out" || fail "no nmi: $(cat "$work/out")"
+grep -qE "^nmi +[0-9.]+ %\$" "$work/out" || fail "no nmi: $(cat "$work/out")"
 all_recorded
 exits 65 smalti eval linear "$run" n_last_blocks=3
 has "$work/err" "features of the last 3 blocks are wanted, but the backbone has 2; ask for fewer n_last_blocks"
@@ -134,7 +150,10 @@ ls "$run"/finetune-*.safetensors >"$work/list" 2>&1 && fail "a finished fine-tun
 # the same within training: a stopped evaluation is the first thing that the next session does
 evaluate='evaluate: {ft: {finetune: {preset: short, epochs: 3, batch_size: 32}}, few: {semi: {preset: short, epochs: 2}}}'
 sed "s/^evaluate:.*/$evaluate/" "$work/tiny.yaml" >"$work/tuned.yaml"
-exits 0 smalti train "$work/tuned.yaml" --runs "$work/whole-runs" --quiet
+exits 0 smalti train "$work/tuned.yaml" --runs "$work/whole-runs"
+# each figure with its unit, and one that has none with none
+grep -qE " ft  top1 [0-9.]+ %  top5 [0-9.]+ %  train_loss [0-9.]+  balanced [0-9.]+ %\$" "$work/err" || fail "figures without their units: $(grep " ft " "$work/err")"
+has "$work/whole-runs/tiny/metrics.jsonl" '"units":{"top1":"%","top5":"%","balanced":"%"}'
 exits 75 on rename:1:TERM:finetune- smalti train "$work/tuned.yaml" --runs "$work/broken-runs" --quiet
 [ -n "$(ls "$work"/broken-runs/tiny/finetune-*.safetensors)" ] || fail "nothing is kept of a stopped evaluation"
 exits 0 smalti train "$work/tuned.yaml" --runs "$work/broken-runs" --quiet
@@ -260,19 +279,58 @@ cp "$work/train/pear/1.png" "$work/test/pear/2.png"
 cp "$work/train/pear/1.png" "$work/odd/plum/3.png"
 # the only test class is the second of training: labels go by the folders' names
 exits 0 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test" --net pixels --size 64 --k 1
-has "$work/out" "top1   100.00"
+grep -qE "^top1 +100.00 %" "$work/out" || fail "top1 is not 100: $(cat "$work/out")"
 exits 0 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test" --net pixels --size 48x64 --k 1
-has "$work/out" "top1   100.00"
+grep -qE "^top1 +100.00 %" "$work/out" || fail "top1 is not 100: $(cat "$work/out")"
 has "$work/err" ", 48x64 px, "
 exits 0 smalti eval features "$work/w.safetensors" --train "$work/train" --net pixels --size 48x64 --out "$work/wide"
 has "$work/wide/features.json" '"size":"48x64"'
 echo "no picture" >"$work/train/pear/bad.png"
-exits 0 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test"
+exits 65 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test"
+has "$work/err" "1 of the first 3 pictures"
+has "$work/err" "or raise data.max_bad (of eval and data pack: --max-bad)"
+exits 65 smalti eval knn "$work/w.safetensors" --train "$work/test" --test "$work/train"
+exits 65 smalti eval features "$work/w.safetensors" --train "$work/train" --out "$work/half"
+[ -e "$work/half" ] && fail "features of two thirds of the pictures are written"
+exits 0 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/test" --max-bad 0.5
 has "$work/err" "left out, because they could not be read: 1 training and 0 test pictures"
 exits 65 smalti eval knn "$work/w.safetensors" --train "$work/train" --test "$work/odd"
 has "$work/err" "test pictures have a class 'plum' that no training picture has; training has 2 classes, from 'apple' to 'pear'"
 exits 65 smalti eval knn "$work/w.safetensors" --train "$work/train"
 has "$work/err" "there are no test pictures to evaluate on"
+
+# ---- what can be evaluated -----------------------------------------------------------------------------------
+# folders without a picture change nothing; no class, one class: the same words from every evaluation, and before training
+rm "$work/train/pear/bad.png"
+cp "$work/train/apple/1.png" "$work/train/apple/2.png"
+cp -r "$work/train" "$work/some"
+cp -r "$work/train" "$work/hollow"
+mkdir "$work/hollow/__MACOSX" "$work/hollow/aa" "$work/hollow/zz"
+cp -r "$work/train/pear" "$work/loose"
+mkdir "$work/single"
+cp -r "$work/train/pear" "$work/single/pear"
+for evaluation in knn linear logistic "finetune preset=short epochs=1" "semi method=knn share=1" cluster; do
+  set -- $evaluation --net teacher --size 32
+  [ "$1" = cluster ] && which=test || which=training
+  exits 0 smalti eval "$@" "$run" --train "$work/some" --test "$work/train" --quiet
+  cp "$work/out" "$work/plain"
+  exits 0 smalti eval "$@" "$run" --train "$work/hollow" --test "$work/hollow" --quiet
+  equal "$work/out" "$work/plain"
+  exits 65 smalti eval "$@" "$run" --train "$work/train" --test "$work/loose" --quiet
+  says "smalti: none of the 1 test pictures has a class; put them into one folder per class"
+  exits 65 smalti eval "$@" "$run" --train "$work/single" --test "$work/single" --quiet
+  says "smalti: an evaluation needs pictures of two classes, and the $which pictures have 1; put them into one folder per class"
+done
+exits 0 smalti eval features "$run" --train "$work/hollow" --out "$work/hollow-features"
+[ "$(tr '\n' ' ' <"$work/hollow-features/classes.txt")" = "apple pear " ] || fail "classes.txt: $(cat "$work/hollow-features/classes.txt")"
+exits 65 smalti train "$work/tiny.yaml" --runs "$work/never" --quiet data.train="{folder: {path: $work/train}}" data.test="{folder: {path: $work/loose}}"
+has "$work/err" "tiny.yaml:14:19: "
+has "$work/err" "none of the 1 test pictures has a class"
+sed "s|^  test: .*|  test: {folder: {path: $work/loose}}|" "$work/tiny.yaml" >"$work/loose.yaml"
+sed "s|^base: .*|base: loose.yaml|; s/nearest_mean: {size: 24}/knn: {}/" "$work/table.yaml" >"$work/unlabelled.yaml"
+exits 65 smalti table "$work/unlabelled.yaml" --runs "$work/unlabelled-runs" --out "$work/unlabelled"
+has "$work/err" "none of the 1 test pictures has a class"
+ls "$work"/unlabelled-runs/one-*/checkpoints/* >"$work/list" 2>&1 && fail "a row was trained that cannot be evaluated"
 
 # ---- refusals ----------------------------------------------------------------------------------------------
 exits 66 smalti eval knn "$work/nowhere"

@@ -61,6 +61,6 @@ grep -q "compares the rows of a whole step" log || die "the refusal gives no rea
 # The evaluation, of the network that was just trained
 here sh -e ./steady || die "the evaluation fails"
 checked 5 "the evaluation"
-grep -qE '^cosine +[0-9]+\.[0-9]+$' log || die "there is no figure"
+grep -qE '^cosine +[0-9]+\.[0-9]+ %$' log || die "there is no figure"
 grep -q 'view of crops from 0.5 of the area on, 32 pictures' log || die "it does not say what it did"
 echo "the guide's example builds, passes the check and trains"

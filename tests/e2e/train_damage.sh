@@ -68,7 +68,7 @@ ln -s nowhere.png folder/a/zzz.png
 exits 65 smalti train --runs strict tiny.yaml "${folder[@]}"
 has err " of the first "
 has err " cannot be used, more than max_bad allows (5 %): "
-has err "; repair or remove them, or raise data.max_bad"
+has err "; repair or remove them, or raise data.max_bad (of eval and data pack: --max-bad)"
 exits 0 smalti train --runs bad tiny.yaml "${folder[@]}" data.max_bad=0.3
 has err "3 pictures could not be used: bad/tiny/bad-pictures.txt"
 list=bad/tiny/bad-pictures.txt

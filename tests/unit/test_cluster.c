@@ -164,7 +164,7 @@ static void fixed_point(void **state) {
   assert_true(one >= inertia[0]);
 }
 
-/* As many clusters as rows, and rows that are all alike: every cluster keeps a row. */
+/* As many clusters as rows; rows that are all alike are one cluster, whatever is asked for. */
 static void tight(void **state) {
   static const float same[12] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2};
   static const float line[6] = {0, 1, 2, 10, 11, 30};
@@ -179,6 +179,7 @@ static void tight(void **state) {
   assert_float_equal(must_kmeans(&f, c, cluster), 2 + 0.5, 1e-4); /* {0 1 2} {10 11} {30} */
   f.dim = 2, f.x = same;
   assert_float_equal(must_kmeans(&f, c, cluster), 0, 1e-6);
+  assert_int_equal(sm_classes_seen(cluster, 6, 3), 1);
   sm_error err = {0};
   double inertia;
   c.clusters = 7;
@@ -188,6 +189,52 @@ static void tight(void **state) {
   c.clusters = 2, f.dim = 1, f.x = odd;
   assert_int_equal(sm_kmeans(&f, &c, cluster, &inertia, &err), SM_EINVAL);
   assert_string_equal(err.message, "the features of picture 2 are not finite numbers");
+}
+
+/* Equal rows share a cluster, and no further one is made of rows that rounding alone tells apart: of 3 kinds
+ * of rows there are no more than 3 clusters. No function of such features can match 3 classes of 12, two of
+ * which look alike, beyond 24 of 36. */
+static void equal_rows_stay_together(void **state) {
+  enum { KINDS = 3, EACH = 12, ROWS = KINDS * EACH, WIDE = 40 };
+  static float kind[ROWS * WIDE];
+  static int32_t alike[ROWS], cluster[ROWS];
+  sm_rng rng = sm_rng_make(9, SM_RNG_TEST, 0, 0, 0);
+  for (int normalise = 0; normalise < 2; normalise++)
+    for (int kinds = 1; kinds <= KINDS; kinds++)
+      for (int k = 1; k <= 9; k++)
+        for (int t = 1; t <= 3; t += 2) {
+          for (int i = 0; i < ROWS; i++)
+            for (int d = 0; d < WIDE; d++)
+              kind[i * WIDE + d] = (float)((1 + (d % KINDS == i % kinds ? 1 + i % kinds : 0) + d / 7) *
+                                           (1 + 1e-7 * (i % 2) * sm_rng_uniform(&rng)));
+          const sm_features f = {.n = ROWS, .dim = WIDE, .x = kind};
+          must_kmeans(
+              &f,
+              (sm_kmeans_config){
+                  .clusters = k, .starts = 3, .iterations = 20, .normalise = normalise, .pool = pool[t]},
+              cluster);
+          for (int i = kinds; i < ROWS; i++) assert_int_equal(cluster[i], cluster[i % kinds]);
+          assert_int_equal(sm_classes_seen(cluster, ROWS, k), k < kinds ? k : kinds);
+        }
+  for (int i = 0; i < ROWS; i++) {
+    alike[i] = i / EACH;
+    for (int d = 0; d < WIDE; d++) kind[i * WIDE + d] = alike[i] < 2 ? 1 : (float)d;
+  }
+  sm_error err = {0};
+  sm_eval_result r;
+  eval_rig g =
+      eval_rig_make(pool[2], (sm_features){0},
+                    (sm_features){.n = ROWS, .dim = WIDE, .classes = KINDS, .x = kind, .label = alike});
+  assert_int_equal(eval_rig_run(&g, "cluster", "{}", &r, &err), SM_OK);
+  assert_float_equal(r.figure[0].value, 100.0 * 24 / 36, 1e-9);
+  assert_non_null(
+      strstr(r.protocol, "36 test pictures in 2 clusters (3 asked for, no more pictures differ)"));
+  for (int i = 0; i < ROWS * WIDE; i++) kind[i] = 0.25f; /* a network that gives the same for every picture */
+  g.done = 0;
+  assert_int_equal(eval_rig_run(&g, "cluster", "{}", &r, &err), SM_OK);
+  assert_float_equal(r.figure[0].value, 100.0 * 12 / 36, 1e-9);
+  for (int i = 1; i < 3; i++) assert_float_equal(r.figure[i].value, 0, 1e-9);
+  assert_non_null(strstr(r.protocol, "36 test pictures in 1 cluster (3 asked for"));
 }
 
 /* ---- the plugin ---------------------------------------------------------------------------------------- */
@@ -203,6 +250,7 @@ static void the_plugin(void **state) {
   for (int i = 0; i < 4; i++) {
     assert_string_equal(r.figure[i].name, names[i]);
     assert_float_equal(r.figure[i].value, 100, 1e-9);
+    assert_string_equal(r.figure[i].unit, "%");
   }
   assert_true(r.interval[0].low == 100 && r.interval[1].high == 0);
   assert_string_equal(r.protocol,
@@ -215,15 +263,32 @@ static void the_plugin(void **state) {
   g.done = 0, g.asked = 0, g.stop_after = 2;
   assert_int_equal(eval_rig_run(&g, "cluster", "{}", &r, &err), SM_EINTERRUPTED);
   g = eval_rig_make(pool[2], (sm_features){0}, f);
-  g.test.classes = 0;
+  static int32_t other[N];
+  for (int i = 0; i < N; i++) other[i] = -1;
+  g.test.label = other;
   assert_int_equal(eval_rig_run(&g, "cluster", "{}", &r, &err), SM_EINVAL);
-  assert_string_equal(err.message, "clusters are compared with classes, and the test pictures have none");
+  assert_string_equal(err.message, "none of the 700 test pictures has a class");
+  for (int i = 0; i < N; i++) other[i] = i % 3 ? -1 : 4;
+  assert_int_equal(eval_rig_run(&g, "cluster", "{}", &r, &err), SM_EINVAL);
+  assert_string_equal(err.message,
+                      "an evaluation needs pictures of two classes, and the test pictures have 1");
+  for (int i = 0; i < N; i++) other[i] = label[i] % 2 ? 4 : 2; /* two of five: K is what occurs */
+  g.stop_after = 0;
+  g.done = 0;
+  assert_int_equal(eval_rig_run(&g, "cluster", "{}", &r, &err), SM_OK);
+  assert_non_null(
+      strstr(r.protocol, "700 test pictures in 2 clusters, best of 10 starts, compared with 2 classes"));
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(against_sklearn), cmocka_unit_test(best_matching), cmocka_unit_test(without_labels),
-      cmocka_unit_test(finds_clouds),    cmocka_unit_test(fixed_point),   cmocka_unit_test(tight),
+      cmocka_unit_test(against_sklearn),
+      cmocka_unit_test(best_matching),
+      cmocka_unit_test(without_labels),
+      cmocka_unit_test(finds_clouds),
+      cmocka_unit_test(fixed_point),
+      cmocka_unit_test(tight),
+      cmocka_unit_test(equal_rows_stay_together),
       cmocka_unit_test(the_plugin),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -118,7 +118,8 @@ static void test_too_many_bad_pictures_stop_the_run(void **state) {
     char first[64];
     snprintf(first, sizeof first, "p%03u.jpg (picture %u is spoilt), ", order[0], order[0]);
     assert_non_null(strstr(err.message, first));
-    assert_string_equal(err.hint, "repair or remove them, or raise data.max_bad");
+    assert_string_equal(err.hint,
+                        "repair or remove them, or raise data.max_bad (of eval and data pack: --max-bad)");
     sm_error later;
     assert_int_equal(sm_loader_next(loader, &b, &later), SM_EFORMAT);
     assert_string_equal(later.message, err.message);

@@ -19,7 +19,7 @@ static int tear_down(void **state) {
 
 static sm_eval_loader_config eval_config(void) {
   sm_eval_loader_config c = {
-      .dataset = fake_dataset(&set), .height = 14, .width = 14, .batch_size = 8, .prefetch = 2};
+      .dataset = fake_dataset(&set), .height = 14, .width = 14, .max_bad = 1, .batch_size = 8, .prefetch = 2};
   memcpy(c.mean, sm_imagenet_mean, sizeof c.mean);
   memcpy(c.std, sm_imagenet_std, sizeof c.std);
   return c;

@@ -177,8 +177,13 @@ static void test_views_are_the_same_bytes(void **state) {
 }
 
 static void compare_evaluation(const opened *one, const opened *two) {
-  sm_eval_loader_config c = {
-      .height = 16, .width = 16, .std = {1, 1, 1}, .batch_size = 3, .workers = 1, .prefetch = 2};
+  sm_eval_loader_config c = {.height = 16,
+                             .width = 16,
+                             .std = {1, 1, 1},
+                             .max_bad = 1,
+                             .batch_size = 3,
+                             .workers = 1,
+                             .prefetch = 2};
   sm_eval_loader *a, *b;
   sm_eval_batch *x, *y;
   c.dataset = one->set;

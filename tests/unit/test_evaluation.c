@@ -211,6 +211,7 @@ static void damaged_and_mapped(void **state) {
   sm_dataset_ops ops = stripes_ops;
   ops.read = damaged_read, ops.class_name = other_order;
   b.config.test = (sm_dataset){&ops, &b.test};
+  b.config.max_bad = 0.2;
   b.e = eval_bench_at(&b, SIDE, SIDE);
   if (sm_evaluator_features(b.e, "test", &spec, &f, &err)) fail_msg("%s", err.message);
   assert_int_equal(f.n, 128 - 13);
@@ -220,6 +221,179 @@ static void damaged_and_mapped(void **state) {
   static const int32_t map[] = {3, 0, 2, 1}; /* of other_order to the training's names */
   for (int64_t i = 0; i < f.n; i++)
     assert_true(f.index[i] % 10 != 3 && f.label[i] == map[f.index[i] % 4]);
+  eval_bench_close(&b);
+}
+
+/* More bad pictures than max_bad allows, on either side, give no figure: 26 of 256 are 10.2 %, and so
+ * are 13 of 128. */
+static void too_many_damaged(void **state) {
+  static const char *const evaluations[][2] = {{"knn", "{}"},
+                                               {"logistic", "{}"},
+                                               {"linear", "{features: crops, epochs: 2, n_last_blocks: 1}"},
+                                               {"semi", "{method: knn, share: [1]}"},
+                                               {"finetune", "{preset: short, epochs: 1, warmup_epochs: 0}"}};
+  sm_dataset_ops ops = stripes_ops;
+  ops.read = damaged_read;
+  for (int side = 0; side < 2; side++)
+    for (int allowed = 0; allowed < 2; allowed++) {
+      eval_bench b;
+      eval_bench_open(&b, pool[2], false, NULL);
+      sm_evaluator_free(b.e);
+      if (side) b.config.test = (sm_dataset){&ops, &b.test};
+      else b.config.train = (sm_dataset){&ops, &b.train};
+      b.config.max_bad = allowed ? 0.102 : 0.1;
+      b.config.some_blocks = true;
+      for (size_t i = 0; i < sizeof evaluations / sizeof *evaluations; i++) {
+        sm_eval_result r;
+        sm_error err = {0};
+        b.e = eval_bench_at(&b, SIDE, SIDE);
+        sm_status status = eval_bench_run(&b, evaluations[i][0], evaluations[i][1], &r, &err);
+        if (allowed && status) fail_msg("%s: %s", evaluations[i][0], err.message);
+        if (!allowed && status != SM_EFORMAT)
+          fail_msg("%s, side %d: status %d, %s", evaluations[i][0], side, status, err.message);
+        if (!allowed) assert_non_null(strstr(err.message, "cannot be used, more than max_bad allows"));
+        sm_evaluator_free(b.e);
+      }
+      b.e = NULL;
+      eval_bench_close(&b);
+    }
+}
+
+/* ---- which classes there are --------------------------------------------------------------------------- */
+
+/* Seven folders on each side, of which those of the four classes hold pictures; the others' names differ. */
+static int seven(const void *self) {
+  (void)self;
+  return 7;
+}
+static int every_other(const void *self, int64_t i) { return (int)(2 * (stripes_ops.label(self, i)) % 7); }
+static const char *with_empty(const void *self, int c) {
+  static const char *const name[] = {"none",    "__MACOSX", "rows",    "lost+found",
+                                     "columns", "@eaDir",   "chequers"};
+  (void)self;
+  return name[c];
+}
+static const char *with_other_empty(const void *self, int c) {
+  static const char *const name[] = {"none", "a", "rows", "b", "columns", "c", "chequers"};
+  (void)self;
+  return name[c];
+}
+
+static int names;
+static void take_name(void *ctx, const char *name) {
+  (void)ctx;
+  assert_string_equal(name, stripes_ops.class_name(NULL, names++));
+}
+
+/* Folders without a picture change no figure. */
+static void empty_folders(void **state) {
+  static const char *const evaluations[][2] = {{"knn", "{}"},
+                                               {"logistic", "{}"},
+                                               {"linear", "{epochs: 3}"},
+                                               {"cluster", "{}"},
+                                               {"semi", "{method: logistic, share: [0.2]}"},
+                                               {"finetune", "{preset: short, epochs: 1, warmup_epochs: 0}"}};
+  enum { EVALUATIONS = sizeof evaluations / sizeof *evaluations };
+  static sm_eval_result r[2][EVALUATIONS];
+  sm_dataset_ops train = stripes_ops, test = stripes_ops;
+  train.classes = test.classes = seven;
+  train.label = test.label = every_other;
+  train.class_name = with_empty, test.class_name = with_other_empty;
+  for (int with = 0; with < 2; with++) {
+    eval_bench b;
+    sm_error err = {0};
+    eval_bench_open(&b, pool[2], false, NULL);
+    sm_evaluator_free(b.e);
+    if (with) b.config.train = (sm_dataset){&train, &b.train}, b.config.test = (sm_dataset){&test, &b.test};
+    b.config.some_blocks = true;
+    b.e = eval_bench_at(&b, SIDE, SIDE);
+    for (int i = 0; i < EVALUATIONS; i++)
+      if (eval_bench_run(&b, evaluations[i][0], evaluations[i][1], &r[with][i], &err))
+        fail_msg("%s: %s", evaluations[i][0], err.message);
+    names = 0;
+    assert_int_equal(sm_evaluator_class_names(b.e, "test", take_name, NULL, &err), SM_OK);
+    assert_int_equal(names, 4);
+    eval_bench_close(&b);
+  }
+  for (int i = 0; i < EVALUATIONS; i++) assert_memory_equal(&r[0][i], &r[1][i], sizeof r[0][i]);
+}
+
+/* ---- what cannot be evaluated -------------------------------------------------------------------------- */
+
+static int no_label(const void *self, int64_t i) {
+  (void)self, (void)i;
+  return -1;
+}
+static int always_rows(const void *self, int64_t i) {
+  (void)self, (void)i;
+  return 1;
+}
+static const char *others(const void *self, int c) {
+  static const char *const name[] = {"none", "rows", "columns", "spirals"};
+  (void)self;
+  return name[c];
+}
+
+/* One check for all: the same words, whatever the evaluation, before a picture is read. */
+static void what_cannot_be_evaluated(void **state) {
+  static const char *const classifiers[][2] = {{"knn", "{}"},
+                                               {"logistic", "{}"},
+                                               {"linear", "{}"},
+                                               {"finetune", "{}"},
+                                               {"semi", "{}"},
+                                               {"semi", "{method: knn}"},
+                                               {"semi", "{method: linear}"},
+                                               {"semi", "{method: logistic}"},
+                                               {"cluster", "{}"},
+                                               {"cluster", "{by: head}"}};
+  static const struct {
+    int side; /* 0: training, 1: test */
+    int (*label)(const void *, int64_t);
+    const char *(*class_name)(const void *, int);
+    const char *classifier, *cluster; /* what they say; NULL: nothing */
+  } cases[] = {
+      {0, no_label, NULL, "an evaluation needs pictures of two classes, and the training pictures have 0",
+       NULL},
+      {0, always_rows, NULL, "an evaluation needs pictures of two classes, and the training pictures have 1",
+       NULL},
+      {1, no_label, NULL, "none of the 128 test pictures has a class",
+       "none of the 128 test pictures has a class"},
+      {1, always_rows, NULL, NULL,
+       "an evaluation needs pictures of two classes, and the test pictures have 1"},
+      {1, NULL, others, "test pictures have a class 'spirals' that no training picture has", NULL},
+  };
+  eval_bench b;
+  eval_bench_open(&b, pool[2], true, NULL);
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+    sm_dataset_ops ops = stripes_ops;
+    if (cases[k].label) ops.label = cases[k].label;
+    if (cases[k].class_name) ops.class_name = cases[k].class_name;
+    const sm_dataset train = {cases[k].side ? &stripes_ops : &ops, &b.train},
+                     test = {cases[k].side ? &ops : &stripes_ops, &b.test};
+    for (size_t i = 0; i < sizeof classifiers / sizeof *classifiers; i++) {
+      sm_error err = {0};
+      sm_instance instance;
+      const sm_plugin *p = sm_registry_find(b.registry, SM_EVALUATION, classifiers[i][0], &err);
+      const char *says = strcmp(classifiers[i][0], "cluster") ? cases[k].classifier : cases[k].cluster;
+      assert_int_equal(sm_instance_new(b.registry, p, &instance, &err), SM_OK);
+      assert_int_equal(sm_options_fill(p, classifiers[i][1], instance.self, b.arena, &err), SM_OK);
+      sm_status status = sm_evaluation_check(train, test, p->ops, instance.self, &err);
+      if (status != (says ? SM_EINVAL : SM_OK) || (says && strcmp(err.message, says)))
+        fail_msg("case %zu, %s %s: %d, %s", k, classifiers[i][0], classifiers[i][1], status, err.message);
+      sm_instance_free(&instance);
+    }
+  }
+  /* one class on both sides: a figure of 100 % that says nothing */
+  sm_dataset_ops one = stripes_ops;
+  one.label = always_rows;
+  sm_evaluator_free(b.e);
+  b.config.train = (sm_dataset){&one, &b.train}, b.config.test = (sm_dataset){&one, &b.test};
+  b.e = eval_bench_at(&b, SIDE, SIDE);
+  sm_eval_result r;
+  sm_error err = {0};
+  assert_int_equal(eval_bench_run(&b, "knn", "{}", &r, &err), SM_EINVAL);
+  assert_string_equal(err.message,
+                      "an evaluation needs pictures of two classes, and the training pictures have 1");
   eval_bench_close(&b);
 }
 
@@ -380,6 +554,9 @@ int main(void) {
       cmocka_unit_test(centres),
       cmocka_unit_test(crops),
       cmocka_unit_test(damaged_and_mapped),
+      cmocka_unit_test(too_many_damaged),
+      cmocka_unit_test(empty_folders),
+      cmocka_unit_test(what_cannot_be_evaluated),
       cmocka_unit_test(rows_of_features),
       cmocka_unit_test(learns_from_crops),
       cmocka_unit_test(a_plugin_of_ones_own),

@@ -252,11 +252,42 @@ static void features_of_a_part(void **state) {
   assert_int_equal(eval_bench_run(&b, "semi", options, &first, &err), SM_OK);
   assert_int_equal(eval_bench_run(&b, "knn", NULL, &second, &err), SM_OK); /* now all are there */
   assert_int_equal(eval_bench_run(&b, "semi", options, &second, &err), SM_OK);
-  assert_int_equal(first.n, 4);
-  for (int i = 0; i < 4; i++) assert_true(first.figure[i].value == second.figure[i].value);
+  assert_int_equal(first.n, 6);
+  for (int i = 0; i < 6; i++) assert_true(first.figure[i].value == second.figure[i].value);
   assert_string_equal(first.figure[0].name, "top1.p10");
   assert_non_null(strstr(first.protocol, "128 against 24, 128 pictures"));
   assert_string_equal(first.protocol, second.protocol);
+  assert_string_equal(first.figure[5].name, "balanced.p50");
+  eval_bench_close(&b);
+}
+
+/* Parts of one picture per class: rates and penalties have nothing to be chosen by, and k is what there
+ * is. */
+static void one_of_each(void **state) {
+  static const struct {
+    const char *yaml, *says, *not_of;
+  } methods[] = {
+      {"{method: linear, share: [0.001, 0.2]}",
+       "; 128 against 4, 52 pictures; the middle of all where nothing can be held out: 4", "held out: 4, 52"},
+      {"{method: logistic, share: [0.001]}", "lambda 0.001 (of 6); 128 against 4 pictures; the middle of all",
+       "best of"},
+      {"{method: knn, share: [0.001, 0.2]}", "k 20, temperature 0.07; 128 against 4, 52 pictures",
+       "the middle"},
+      {"{method: knn, share: [0.001]}", "k 4, temperature", "the middle"},
+      {"{preset: short, epochs: 1, share: [0.001], finetune_head_layer: 0, lr: [0.1, 0.001, 0.01]}",
+       "lr 0.01 (the middle of 3", "best of"}};
+  eval_bench b;
+  sm_eval_result r;
+  sm_error err = {0};
+  eval_bench_open(&b, pool[2], false, NULL);
+  sm_evaluator_free(b.e);
+  b.config.some_blocks = true;
+  b.e = eval_bench_at(&b, SIDE, SIDE);
+  for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+    if (eval_bench_run(&b, "semi", methods[i].yaml, &r, &err)) fail_msg("%s", err.message);
+    if (!strstr(r.protocol, methods[i].says) || strstr(r.protocol, methods[i].not_of))
+      fail_msg("%s: %s", methods[i].yaml, r.protocol);
+  }
   eval_bench_close(&b);
 }
 
@@ -471,6 +502,7 @@ int main(void) {
       cmocka_unit_test(mixing_off_or_either),
       cmocka_unit_test(erasing),
       cmocka_unit_test(parts),
+      cmocka_unit_test(one_of_each),
       cmocka_unit_test(features_of_a_part),
       cmocka_unit_test(learns),
       cmocka_unit_test(threads_do_not_matter),

@@ -222,6 +222,25 @@ static void top5_counts_five(void **state) {
   assert_float_equal(five, 0, 0);
 }
 
+/* A class that nobody votes for is a hit at no depth and no k, however few classes there are. */
+static void only_votes_count(void **state) {
+  static const int32_t label[] = {3, 3, 2, 2, 1, -1}; /* neighbours in this order; class 0 has none */
+  static const int k[] = {1, 2, 3, 4, 5, 6}, voted[] = {1, 1, 2, 2, 3, 3};
+  double one, five;
+  for (int i = 0; i < 6; i++)
+    for (int32_t truth = 0; truth < 4; truth++) {
+      const int32_t guess = classify(label, 6, 4, k[i], 0.5, &one, &five, truth);
+      assert_float_equal(one, guess == truth ? 100 : 0, 0);
+      assert_float_equal(five, truth > 3 - voted[i] ? 100 : 0, 0);
+      if (k[i] == 1) assert_true(one == five); /* one neighbour names one class */
+    }
+  /* the vote of the farthest, e^-20000 of the nearest's, is 0 in doubles and still a vote */
+  classify((int32_t[]){0, 0, 0, 0, 0, 1}, 6, 3, 6, 1e-4, &one, &five, 1);
+  assert_float_equal(five, 100, 0);
+  classify((int32_t[]){0, 0, 0, 0, 0, 1}, 6, 3, 6, 1e-4, &one, &five, 2);
+  assert_float_equal(five, 0, 0);
+}
+
 static void few_pictures(void **state) {
   double one, five, same, same5;
   static const int32_t label[] = {1, 0, 0};
@@ -285,10 +304,11 @@ static void refusals(void **state) {
 /* ---- the plugin ------------------------------------------------------------------------------------ */
 
 static sm_pool_mode asked;
+static int32_t test_label[] = {1};
 
 static sm_status give(sm_eval_context *x, const char *split, sm_feature_spec *spec, sm_features *f,
                       sm_error *err) {
-  static const int32_t train_label[] = {0, 1, 1, 1, 1, 1}, test_label[] = {1};
+  static const int32_t train_label[] = {0, 1, 1, 1, 1, 1};
   (void)x, (void)err;
   asked = spec->pool;
   assert_int_equal(spec->blocks, 1);
@@ -298,19 +318,25 @@ static sm_status give(sm_eval_context *x, const char *split, sm_feature_spec *sp
   return SM_OK;
 }
 
+static sm_status try
+  (const sm_plugin *plugin, const char *yaml, sm_eval_result *to, sm_error *err) {
+    sm_arena *arena = sm_arena_new("test");
+    sm_instance instance;
+    sm_eval_context x = {.pool = pool[1], .features = give};
+    *to = (sm_eval_result){0};
+    sm_status status = sm_instance_new(NULL, plugin, &instance, err);
+    if (!status) status = sm_options_fill(plugin, yaml, instance.self, arena, err);
+    if (!status) status = sm_instance_create(&instance, err);
+    if (!status) status = ((const sm_evaluation_ops *)plugin->ops)->run(instance.self, &x, to, err);
+    sm_instance_free(&instance);
+    sm_arena_free(arena);
+    return status;
+  }
+
 static sm_eval_result evaluated(const sm_plugin *plugin, const char *yaml) {
   sm_error err = {0};
-  sm_arena *arena = sm_arena_new("test");
-  sm_instance instance;
-  sm_eval_context x = {.pool = pool[1], .features = give};
-  sm_eval_result result = {0};
-  sm_status status = sm_instance_new(NULL, plugin, &instance, &err);
-  if (!status) status = sm_options_fill(plugin, yaml, instance.self, arena, &err);
-  if (!status) status = sm_instance_create(&instance, &err);
-  if (!status) status = ((const sm_evaluation_ops *)plugin->ops)->run(instance.self, &x, &result, &err);
-  if (status) fail_msg("%s", err.message);
-  sm_instance_free(&instance);
-  sm_arena_free(arena);
+  sm_eval_result result;
+  if (try (plugin, yaml, &result, &err)) fail_msg("%s", err.message);
   return result;
 }
 
@@ -321,22 +347,40 @@ static void the_plugin(void **state) {
   if (!plugin) fail_msg("%s", err.message);
   sm_eval_result r = evaluated(plugin, "{k: 1}");
   assert_int_equal(asked, SM_POOL_CLS);
-  assert_int_equal(r.n, 2);
-  assert_string_equal(r.figure[0].name, "top1");
-  assert_float_equal(r.figure[0].value, 0, 0);
-  assert_string_equal(r.figure[1].name, "top5");
-  assert_float_equal(r.figure[1].value, 100, 0);
-  assert_float_equal(r.interval[1].low, 100, 0);
-  assert_float_equal(r.interval[1].high, 100, 0);
+  static const char *const names[] = {"top1", "top5", "balanced"};
+  assert_int_equal(r.n, 3);
+  for (int i = 0; i < 3; i++) { /* the only neighbour is of another class */
+    assert_string_equal(r.figure[i].name, names[i]);
+    assert_string_equal(r.figure[i].unit, "%");
+    assert_float_equal(r.figure[i].value, 0, 0);
+    assert_true(r.has_interval[i] && r.interval[i].low == 0 && r.interval[i].high == 0);
+  }
   assert_string_equal(r.protocol,
                       "weighted k-NN, pixels as features, temperature 0.07, 1 against 6 pictures");
   r = evaluated(plugin, "{k: [1, 6], temperature: 1, pool: mean}");
   assert_int_equal(asked, SM_POOL_MEAN);
-  assert_int_equal(r.n, 4);
+  assert_int_equal(r.n, 6);
   assert_string_equal(r.figure[0].name, "top1.k1");
   assert_float_equal(r.figure[0].value, 0, 0);
-  assert_string_equal(r.figure[2].name, "top1.k6");
-  assert_float_equal(r.figure[2].value, 100, 0);
+  assert_string_equal(r.figure[3].name, "top1.k6");
+  assert_float_equal(r.figure[3].value, 100, 0);
+  assert_string_equal(r.figure[5].name, "balanced.k6");
+  assert_float_equal(r.figure[5].value, 100, 0);
+  /* there are six neighbours: a larger k is 6, is called so, and comes once */
+  sm_eval_result all = evaluated(plugin, "{k: [1, 1000, 7], temperature: 1}");
+  assert_int_equal(all.n, 6);
+  for (int i = 0; i < 6; i++) {
+    assert_string_equal(all.figure[i].name, r.figure[i].name);
+    assert_float_equal(all.figure[i].value, r.figure[i].value, 0);
+  }
+  assert_non_null(strstr(all.protocol, "1 against 6 pictures, k at most 6: there are no more"));
+  assert_null(strstr(r.protocol, "at most"));
+  all = evaluated(plugin, "{k: 1000, temperature: 1}");
+  assert_string_equal(all.figure[0].name, "top1");
+  test_label[0] = -1;
+  assert_int_equal(try (plugin, "{}", &r, &err), SM_EINVAL);
+  assert_string_equal(err.message, "none of the 1 test pictures has a class");
+  test_label[0] = 1;
   sm_registry_free(registry);
 }
 
@@ -344,9 +388,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(reference),        cmocka_unit_test(against_double_loop),
       cmocka_unit_test(threads),          cmocka_unit_test(by_hand),
-      cmocka_unit_test(top5_counts_five), cmocka_unit_test(few_pictures),
-      cmocka_unit_test(no_labels),        cmocka_unit_test(refusals),
-      cmocka_unit_test(the_plugin),
+      cmocka_unit_test(top5_counts_five), cmocka_unit_test(only_votes_count),
+      cmocka_unit_test(few_pictures),     cmocka_unit_test(no_labels),
+      cmocka_unit_test(refusals),         cmocka_unit_test(the_plugin),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

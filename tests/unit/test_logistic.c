@@ -179,7 +179,7 @@ static void the_plugin(void **state) {
   assert_int_equal(eval_rig_run(&g, "logistic", "{hold_out: 0.2}", &r, &err), SM_OK);
   assert_int_equal(g.spec.blocks, 1);
   assert_int_equal(g.spec.pool, SM_POOL_CLS);
-  assert_int_equal(r.n, 3);
+  assert_int_equal(r.n, 4);
   assert_string_equal(r.figure[0].name, "top1");
   assert_true(r.figure[0].value > 85 && r.figure[1].value == 100 && r.figure[2].value > 85);
   assert_true(r.interval[0].low < r.figure[0].value && r.interval[0].high > r.figure[0].value);
@@ -201,10 +201,11 @@ static void the_plugin(void **state) {
   assert_int_equal(eval_rig_run(&g, "logistic", "{}", &r, &err), SM_EINTERRUPTED);
   assert_int_equal(g.asked, 4);
   g = made_up(1);
-  g.train.classes = 1;
+  static int32_t alike[ROWS];
+  g.train.label = alike;
   assert_int_equal(eval_rig_run(&g, "logistic", "{}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message,
-                      "a classifier needs pictures of two classes, and the training pictures have 1");
+                      "an evaluation needs pictures of two classes, and the training pictures have 1");
 }
 
 int main(void) {

@@ -30,7 +30,16 @@ static void intervals(void **state) {
   assert_string_equal(r.figure[0].name, "top1");
   assert_float_equal(r.figure[0].value, 50, 0);
   assert_float_equal(r.interval[0].low, 100.0 * 22 / 60, 1e-9);
-  assert_true(isnan(r.figure[1].value) && r.interval[1].high == 0);
+  assert_true(isnan(r.figure[1].value) && r.interval[1].high == 0 && !r.has_interval[1]);
+  assert_string_equal(r.figure[0].unit, "%");
+  assert_string_equal(r.figure[2].unit, "");
+  sm_figure_hits(&r, 0, 9, "none");
+  sm_figure_hits(&r, 9, 9, "all");
+  sm_figure_add_in(&r, "nats", 3, "entropy");
+  assert_true(r.has_interval[3] && r.interval[3].low == 0 && r.interval[3].high == 0);
+  assert_true(r.has_interval[4] && r.interval[4].low == 100 && r.interval[4].high == 100);
+  assert_string_equal(r.figure[5].unit, "nats");
+  assert_false(r.has_interval[5]);
   assert_float_equal(r.figure[2].value, 12.5, 0);
   for (int i = 0; i < 2 * SM_FIGURES_MAX; i++) sm_figure_add(&r, 0, "more");
   assert_int_equal(r.n, SM_FIGURES_MAX);
@@ -57,14 +66,74 @@ static void held_out(void **state) {
   assert_int_equal(sm_hold_out(&f, 0.25, 8, &c, &kept, &all, &err), SM_OK);
   assert_memory_not_equal(a, c, (size_t)all * sizeof *a);
   sm_free(a), sm_free(b), sm_free(c);
-  f.n = 3; /* two labelled rows: one each, whatever the share */
-  assert_int_equal(sm_hold_out(&f, 0.001, 7, &a, &kept, &all, &err), SM_OK);
-  assert_true(kept == 1 && all == 2);
+  f.n = 3; /* two labelled rows of two classes: nothing can be spared, whatever the share */
+  assert_int_equal(sm_hold_out(&f, 0.9, 7, &a, &kept, &all, &err), SM_OK);
+  assert_true(kept == 2 && all == 2 && a[0] == 1 && a[1] == 2);
   sm_free(a);
   f.n = 2;
   assert_int_equal(sm_hold_out(&f, 0.1, 7, &a, &kept, &all, &err), SM_EINVAL);
   assert_string_equal(err.message, "a classifier needs labelled training pictures, and there are 1");
   assert_null(a);
+}
+
+/* No class loses its last row, at any share and seed; what can be held out is, as far as that. */
+static void held_out_by_class(void **state) {
+  enum { N = 23 };
+  static const int size[] = {1, 2, 5, 1, 14};
+  int32_t label[N];
+  int at = 0;
+  for (int c = 0; c < 5; c++)
+    for (int i = 0; i < size[c]; i++) label[at++] = c;
+  sm_features f = {.n = N, .dim = 1, .classes = 5, .label = label};
+  for (uint64_t seed = 0; seed < 200; seed++)
+    for (int tenths = 1; tenths <= 9; tenths++) {
+      int64_t *row, kept, all, want = llround(tenths * 0.1 * N);
+      int left[5] = {0};
+      assert_int_equal(sm_hold_out(&f, tenths * 0.1, seed, &row, &kept, &all, NULL), SM_OK);
+      for (int64_t i = 0; i < kept; i++) left[label[row[i]]]++;
+      for (int c = 0; c < 5; c++) assert_true(left[c] >= 1);
+      assert_int_equal(all - kept, want < N - 5 ? want : N - 5);
+      sm_free(row);
+    }
+}
+
+/* Mean per class by hand, and its interval: that of scikit-learn's balanced_accuracy_score of resamples
+ * within each class is, for classes of one size, Binomial(all) where all have the same rate, and by the
+ * central limit where sizes differ. */
+static void class_means(void **state) {
+  enum { N = 20000 };
+  static int32_t label[N], guess[N];
+  sm_class_mean m, again;
+  /* 57 pictures of class 0, all right; 3 of class 2, all wrong; class 1 has none */
+  for (int i = 0; i < 60; i++) label[i] = i < 57 ? 0 : 2, guess[i] = 0;
+  assert_int_equal(sm_class_mean_of(label, guess, 60, 3, &m, NULL), SM_OK);
+  assert_true(m.mean == 50 && m.classes == 2 && m.interval.low == 50 && m.interval.high == 50);
+  /* class 0: 3 of 4, class 1: 1 of 2, class 2: 0 of 1; a picture without a label, a guess without a class */
+  static const int32_t l[] = {0, 0, 0, 0, 1, 1, 2, -1}, g[] = {0, 0, 0, 2, 1, -1, 0, 1};
+  assert_int_equal(sm_class_mean_of(l, g, 8, 3, &m, NULL), SM_OK);
+  assert_float_equal(m.mean, 100 * (0.75 + 0.5 + 0) / 3, 1e-9);
+  assert_int_equal(m.classes, 3);
+  assert_true(m.interval.low >= 0 && m.interval.low < m.mean && m.interval.high > m.mean &&
+              m.interval.high <= 100);
+  assert_int_equal(sm_class_mean_of(l + 7, g, 1, 3, &m, NULL), SM_OK);
+  assert_true(isnan(m.mean) && m.classes == 0);
+  /* four classes of 25, each with 20 hits: Binomial(100, 0.8), 72 … 88 */
+  for (int i = 0; i < 100; i++) label[i] = i % 4, guess[i] = i / 4 < 20 ? i % 4 : (i + 1) % 4;
+  assert_int_equal(sm_class_mean_of(label, guess, 100, 4, &m, NULL), SM_OK);
+  assert_float_equal(m.mean, 80, 1e-9);
+  sm_interval exact = sm_hits_interval(80, 100);
+  assert_float_equal(m.interval.low, exact.low, 1.01);
+  assert_float_equal(m.interval.high, exact.high, 1.01);
+  /* 18,000 pictures with 90 % against 2,000 with 60 %: deviation √(.9·.1/18000 + .6·.4/2000)/2 */
+  for (int i = 0; i < N; i++)
+    label[i] = i >= 18000, guess[i] = i % 10 < (label[i] ? 6 : 9) ? label[i] : 1 - label[i];
+  assert_int_equal(sm_class_mean_of(label, guess, N, 2, &m, NULL), SM_OK);
+  const double deviation = 50 * sqrt(.9 * .1 / 18000 + .6 * .4 / 2000);
+  assert_float_equal(m.mean, 75, 1e-9);
+  assert_float_equal(m.interval.low, 75 - 1.96 * deviation, 0.1 * deviation);
+  assert_float_equal(m.interval.high, 75 + 1.96 * deviation, 0.1 * deviation);
+  assert_int_equal(sm_class_mean_of(label, guess, N, 2, &again, NULL), SM_OK);
+  assert_true(again.interval.low == m.interval.low && again.interval.high == m.interval.high);
 }
 
 /* ---- the probe ----------------------------------------------------------------------------------------- */
@@ -234,6 +303,9 @@ static void ties(void **state) {
   sm_probe_hits(p, zero, labels, in_order, 4, &top1, &top5);
   assert_int_equal(top1, 1);
   assert_int_equal(top5, 3);
+  int32_t class_of[4];
+  sm_probe_classify(p, 0, zero, in_order, 4, class_of);
+  for (int i = 0; i < 4; i++) assert_int_equal(class_of[i], 0);
   sm_probe_free(p);
 }
 
@@ -254,10 +326,12 @@ static void the_plugin(void **state) {
   assert_int_equal(eval_rig_run(&g, "linear", "{epochs: 10, hold_out: 0.2}", &r, &err), SM_OK);
   assert_int_equal(g.spec.blocks, 0);
   assert_int_equal(g.spec.pool, SM_POOL_CLS);
-  assert_int_equal(r.n, 3);
+  assert_int_equal(r.n, 4);
   assert_string_equal(r.figure[0].name, "top1");
   assert_string_equal(r.figure[1].name, "top5");
   assert_string_equal(r.figure[2].name, "held_out");
+  assert_string_equal(r.figure[3].name, "balanced");
+  assert_true(r.figure[3].value > 90 && r.interval[3].low <= r.figure[3].value);
   assert_true(r.figure[0].value > 90 && r.figure[2].value > 90);
   assert_true(r.interval[0].low < r.figure[0].value || r.figure[0].value == 100);
   assert_non_null(strstr(
@@ -294,8 +368,13 @@ static void refusals(void **state) {
   g = made_up(label + 200, 1);
   g.train.classes = 1;
   assert_int_equal(eval_rig_run(&g, "linear", "{}", &r, &err), SM_EINVAL);
+  assert_string_equal(err.message, "a picture has a class above the 1 that there are");
+  static int32_t alike[200];
+  g = made_up(alike, 1);
+  g.train.label = alike;
+  assert_int_equal(eval_rig_run(&g, "linear", "{}", &r, &err), SM_EINVAL);
   assert_string_equal(err.message,
-                      "a classifier needs pictures of two classes, and the training pictures have 1");
+                      "an evaluation needs pictures of two classes, and the training pictures have 1");
   static const int32_t none[100] = {[0 ... 99] = -1};
   g = made_up(none, 1);
   assert_int_equal(eval_rig_run(&g, "linear", "{}", &r, &err), SM_EINVAL);
@@ -306,11 +385,75 @@ static void refusals(void **state) {
   assert_string_equal(err.message, "the features of training picture 17 are not finite numbers");
 }
 
+/* One picture per class: nothing to choose by, so the middle of the rates, and no figure of held-out
+ * pictures. */
+static void nothing_to_choose_by(void **state) {
+  static const int32_t own[] = {0, 1, 2, 3, 4, 5, 6};
+  static float axes[7 * DIM];
+  sm_error err = {0};
+  sm_eval_result r, one;
+  for (int c = 0; c < 7; c++) axes[c * DIM + c] = 3;
+  const sm_features f = {.n = 7, .dim = DIM, .classes = 7, .x = axes, .label = own};
+  eval_rig g = eval_rig_make(pool[1], f, f);
+  assert_int_equal(eval_rig_run(&g, "linear", "{epochs: 300, lr: [9, 0.1, 1, 100]}", &r, &err), SM_OK);
+  assert_int_equal(r.n, 3);
+  assert_float_equal(r.figure[0].value, 100, 0);
+  assert_string_equal(r.figure[2].name, "balanced");
+  assert_float_equal(r.figure[2].value, 100, 0);
+  assert_non_null(strstr(
+      r.protocol, "lr 1 (the middle of 4: no class has two pictures), 7 against 7 pictures, only 300 steps"));
+  g = eval_rig_make(pool[1], f, f);
+  assert_int_equal(eval_rig_run(&g, "linear", "{epochs: 300, lr: 1}", &one, &err), SM_OK);
+  for (int i = 0; i < 3; i++) assert_true(one.figure[i].value == r.figure[i].value);
+  g = eval_rig_make(pool[1], f, f);
+  assert_int_equal(eval_rig_run(&g, "logistic", "{}", &r, &err), SM_OK);
+  assert_float_equal(r.figure[0].value, 100, 0);
+  assert_non_null(strstr(r.protocol, "lambda 0.001 (the middle of 6: no class has two pictures)"));
+}
+
+static char warned[4096];
+static void take_warning(void *ctx, sm_log_level level, const char *line) {
+  (void)ctx;
+  if (level == SM_LOG_WARNING) snprintf(warned, sizeof warned, "%s", line);
+}
+
+/* Too few steps are told, with a batch that makes enough; enough are not. */
+static void starved(void **state) {
+  sm_error err = {0};
+  sm_eval_result r;
+  sm_log_to(take_warning, NULL);
+  eval_rig g = made_up(label + 200, 2);
+  assert_int_equal(eval_rig_run(&g, "linear", "{lr: 0.1, epochs: 100}", &r, &err), SM_OK);
+  assert_non_null(strstr(r.protocol, "against 180 pictures, only 100 steps"));
+  assert_string_equal(
+      warned,
+      "a linear probe of 100 steps (180 pictures, batches of 180, 100 epochs) may be half trained: try "
+      "batch_size=16 epochs=167, or logistic, which is solved to the end");
+  g = made_up(label + 200, 2);
+  assert_int_equal(eval_rig_run(&g, "linear", "{lr: 0.1, epochs: 400}", &r, &err), SM_OK);
+  assert_non_null(strstr(warned, "400 epochs) may be half trained: try batch_size=32, or"));
+  warned[0] = 0;
+  g = made_up(label + 200, 2);
+  assert_int_equal(eval_rig_run(&g, "linear", "{lr: 0.1, epochs: 400, batch_size: 32}", &r, &err), SM_OK);
+  assert_null(strstr(r.protocol, "steps"));
+  assert_string_equal(warned, "");
+  sm_log_to(NULL, NULL);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(intervals),    cmocka_unit_test(held_out),      cmocka_unit_test(against_definition),
-      cmocka_unit_test(many_at_once), cmocka_unit_test(known_optimum), cmocka_unit_test(ties),
-      cmocka_unit_test(the_plugin),   cmocka_unit_test(refusals),
+      cmocka_unit_test(intervals),
+      cmocka_unit_test(held_out),
+      cmocka_unit_test(against_definition),
+      cmocka_unit_test(many_at_once),
+      cmocka_unit_test(known_optimum),
+      cmocka_unit_test(ties),
+      cmocka_unit_test(the_plugin),
+      cmocka_unit_test(refusals),
+      cmocka_unit_test(held_out_by_class),
+      cmocka_unit_test(class_means),
+      cmocka_unit_test(nothing_to_choose_by),
+      cmocka_unit_test(starved),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -417,6 +417,8 @@ static void make_run(const char *name) {
       sm_text_add(&metrics,
                   "{\"step\":%d,\"epoch\":%d,\"eval\":\"near\",\"top1.k10\":%d,\"top1.k20\":%g}\n", i,
                   i / 15, 20, 30.5 + i / 100);
+    if (i % 100 == 0) /* older records have no units */
+      sm_text_add(&metrics, "{\"step\":%d,\"eval\":\"far\",\"rank\":%d,\"units\":{\"rank\":\"axes\"}}\n", i, i);
   }
   sm_text_add(&metrics, "nonsense\n{\"step\":301,\"lo"); /* one damaged line, and one that a crash cut */
   snprintf(at, sizeof at, "%s/metrics.jsonl", name), put(at, metrics.s);
@@ -452,6 +454,8 @@ static void a_whole_run(void **state) {
                                       "step 300; 31.5 at first",
                                       "<h3>k-NN accuracy, top-1</h3>",
                                       "<td>near top1.k20</td>",
+                                      "<td>far rank, axes</td>",
+                                      "<h3>far rank, axes</h3>",
                                       "<h3>Temperature</h3>",
                                       "epoch 20 of 20",
                                       "<dd>31</dd>",

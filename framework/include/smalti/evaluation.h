@@ -5,10 +5,11 @@
  *   run    does the work and fills the result: named figures, their intervals, and one line that says the
  *          protocol
  *
- * All that it needs is in the context: the network (network.h: build it into a graph of your own, copy it
- * and train the copy), the pictures of a split at any size, features that the core keeps, progress, and
- * the pool. Ready-made protocols over these are in measure.h. Labels are classes of the *training* set,
- * -1: none; a picture is known by its index in its split. */
+ * All that it needs is in the context: the network (network.h: build it into a graph of your own, copy it and
+ * train the copy), the pictures of a split at any size, features that the core keeps, progress, and the pool.
+ * Ready-made protocols over these are in measure.h. Labels are the classes that occur among the *training*
+ * pictures, numbered from 0 in the data set's order, -1: none; a class without a picture is no class. A
+ * picture is known by its index in its split. */
 #ifndef SMALTI_EVALUATION_H
 #define SMALTI_EVALUATION_H
 
@@ -28,7 +29,7 @@ typedef struct sm_picture_list {
   int64_t n;
   const int64_t *index; /* (n), ascending: 0, 1, 2 … but in a part */
   const int32_t *label; /* (n)                                     */
-  int classes;
+  int classes;          /* that occur among the training pictures  */
   uint64_t hash; /* of the data set and of which of its pictures: keys what is kept about them */
 } sm_picture_list;
 sm_status sm_picture_list_get(struct sm_eval_context *, const char *split, sm_picture_list *,
@@ -77,7 +78,7 @@ typedef struct sm_picture_batch {
 
 /* Open, take batch after batch, close (NULL is allowed). A batch lives until the next call. Centres of
  * pictures that cannot be read are left out, crops of them replaced; both are counted and told at the end.
- * [main] */
+ * More of them than data.max_bad allows end the evaluation (SM_EFORMAT). [main] */
 sm_status sm_pictures_open(struct sm_eval_context *, const sm_picture_request *, sm_pictures **, sm_error *);
 sm_status sm_pictures_next(sm_pictures *, sm_picture_batch *, sm_error *);
 void sm_pictures_close(sm_pictures *);
@@ -93,6 +94,15 @@ typedef struct sm_features {
   const int64_t *index; /* (n), of its picture                 */
 } sm_features;
 
+/* Which pictures must have classes, or the core refuses the evaluation before it makes anything: at least two
+ * classes among the pictures that it learns from, and labelled test pictures, of classes that occur there. */
+typedef enum {
+  SM_LABELS_ANY,  /* none must: the evaluation looks itself                                              */
+  SM_LABELS_BOTH, /* training and test pictures: a classifier                                            */
+  SM_LABELS_TEST  /* test pictures, of two classes, which are numbered by themselves: the training pictures
+                     have no say                                                                         */
+} sm_labels;
+
 /* Which features: of each picture one row, made of the view of each of the last `blocks` blocks after the
  * final norm (SM_POOL_CLS, the last block at the end), of the mean of the last block's patches (SM_POOL_MEAN;
  * blocks counts for nothing), or of both, the mean behind (SM_POOL_BOTH). That is how n_last_blocks and
@@ -103,20 +113,27 @@ typedef struct sm_feature_spec {
   char what[80]; /* written by the core, for the protocol: "cls features of the last 4 blocks", "pixels as
                     features" */
   bool head;     /* in `wants`: the network's head on the view is needed too */
+  sm_labels labels; /* in `wants` */
 } sm_feature_spec;
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
 
-typedef struct sm_figure { char name[48]; double value; } sm_figure; /* "top1", percent */
+/* "top1", 85.1, "%". unit: what stands behind the number wherever it is shown; "": nothing. */
+typedef struct sm_figure {
+  char name[48];
+  double value;
+  char unit[16];
+} sm_figure;
 typedef struct sm_interval {
   double low, high;
 } sm_interval; /* 95 %, by bootstrap over the test pictures */
-#define SM_FIGURES_MAX 64
+#define SM_FIGURES_MAX 128
 typedef struct sm_eval_result {
   int n;
   sm_figure figure[SM_FIGURES_MAX];
-  char protocol[256];
-  sm_interval interval[SM_FIGURES_MAX]; /* of each figure; low == high == 0: none is given */
+  char protocol[384];
+  sm_interval interval[SM_FIGURES_MAX]; /* of each figure that has one */
+  bool has_interval[SM_FIGURES_MAX];    /* true, or low or high is not 0: [0, 0] needs it said */
 } sm_eval_result;
 
 /* ---- the plugin ---------------------------------------------------------------------------------------- */

@@ -12,16 +12,19 @@ extern "C" {
  * `train` vote exp(similarity/temperature) for their class, unlabelled ones for none. Features need not be
  * normalised. predictions (may be NULL): for each k and test row the class, k-major; -1 where no neighbour
  * has a label. Equal similarities go to the lower index, equal votes to the lower class. top1 and top5:
- * percent of the labelled test rows whose class is first, or among the first five; one entry a k; NaN if no
- * test row has a label. A k above train->n counts as train->n. SM_EINVAL says what does not fit (sizes,
- * classes, NaN). [main]; runs on the pool, the same result for any number of threads. */
+ * percent of the labelled test rows whose class is first, or among the first five, of the classes that have a
+ * vote; one entry per k; NaN if no test row has a label. A k above train->n counts as train->n. SM_EINVAL
+ * says what does not fit (sizes, classes, NaN). [main]; runs on the pool, the same result for any number of
+ * threads. */
 sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature,
                  sm_pool *, int32_t *predictions, double *top1, double *top5, sm_error *);
 
 /* ---- figures ----------------------------------------------------------------------------------------- */
 
-/* Add a figure; more than SM_FIGURES_MAX are dropped. printf-style name. */
+/* Add a figure; more than SM_FIGURES_MAX are dropped. printf-style name. _in: with its unit, such as "%". */
 void sm_figure_add(sm_eval_result *, double value, const char *name, ...) SM_PRINTF(3, 4);
+void sm_figure_add_in(sm_eval_result *, const char *unit, double value, const char *name, ...)
+    SM_PRINTF(4, 5);
 /* Percent of `n` test pictures that were hits, with its 95 % interval: the percentile interval of the
  * bootstrap over pictures (Efron & Tibshirani 1993, chapter 13). A resample of n hits and misses holds
  * Binomial(n, hits/n) hits, so its 2.5 % and 97.5 % quantiles are computed exactly, with nothing drawn. NaN
@@ -30,10 +33,38 @@ void sm_figure_hits(sm_eval_result *, int64_t hits, int64_t n, const char *name,
 sm_interval sm_hits_interval(int64_t hits, int64_t n); /* in percent; n > 0 */
 int64_t sm_labelled(const sm_features *);              /* rows that have a label */
 
+/* Accuracy of each class by itself, and the mean over the classes that occur among the labels, in percent:
+ * each class counts the same, however many pictures it has. NaN without labels. Its interval is that of the
+ * bootstrap within each class, whose pictures are drawn again 4000 times, keyed: the same at every call. */
+typedef struct sm_class_mean {
+  double mean;
+  sm_interval interval;
+  int classes;
+} sm_class_mean;
+/* guess (n): the class that each row was given, -1: none. SM_ENOMEM. */
+sm_status sm_class_mean_of(const int32_t *label, const int32_t *guess, int64_t n, int classes,
+                           sm_class_mean *, sm_error *);
+void sm_figure_class_mean(sm_eval_result *, const sm_class_mean *, const char *name, ...) SM_PRINTF(3, 4);
+
+/* ---- what a classifier needs --------------------------------------------------------------------------- */
+
+/* Features of both splits for a classifier: finite, at least two classes among the training rows, a labelled
+ * test row, and no test class that training lacks; else SM_EINVAL. */
+sm_status sm_labelled_features(sm_eval_context *, sm_feature_spec *, sm_features *train, sm_features *test,
+                               sm_error *);
+/* Features of the test pictures, whose labels are of two classes at least; else SM_EINVAL. *seen: how
+ * many. */
+sm_status sm_labelled_test(sm_eval_context *, sm_feature_spec *, sm_features *test, int *seen, sm_error *);
+/* The same of n labels of test pictures, 0 … classes-1 or -1. */
+sm_status sm_labels_of_test(const int32_t *label, int64_t n, int classes, int *seen, sm_error *);
+/* How many classes occur among n labels of 0 … classes-1; -1 is none. Negative: no memory. */
+int sm_classes_seen(const int32_t *label, int64_t n, int classes);
+
 /* Put a part of the labelled rows aside, to choose a hyper-parameter on: `row` gets all labelled rows, the
  * kept ones first (*kept of them, the rest is the held-out part), each part ascending. Which ones: a draw
- * keyed by the seed. share 0 … 0.9; each part has at least one row. SM_EINVAL: fewer than two labelled rows.
- * Free *row with sm_free. */
+ * keyed by the seed, which leaves each class a row at least; where that makes the part smaller than `share`,
+ * it is, and where no class has two rows nothing is held out: *kept is *all. share 0 … 0.9; SM_EINVAL: fewer
+ * than two labelled rows. Free *row with sm_free. */
 sm_status sm_hold_out(const sm_features *, double share, uint64_t seed, int64_t **row, int64_t *kept,
                       int64_t *all, sm_error *);
 
@@ -59,6 +90,9 @@ void sm_probe_free(sm_probe *);
  * none of them -1. `factor` of the rates: a schedule's. */
 void sm_probe_step(sm_probe *, const float *x, const int32_t *label, const int64_t *row, int64_t n,
                    double factor);
+/* The class that one rate puts each of those rows into. */
+void sm_probe_classify(sm_probe *, int rate, const float *x, const int64_t *row, int64_t n,
+                       int32_t *class_of);
 /* How many of those rows have their class first, and among the first five, for each rate; rows without a
  * label are none. Equal logits: the lower class first. */
 void sm_probe_hits(sm_probe *, const float *x, const int32_t *label, const int64_t *row, int64_t n,
@@ -68,8 +102,11 @@ const float *sm_probe_weights(const sm_probe *, int rate);
 const float *sm_probe_bias(const sm_probe *, int rate);
 
 /* The protocol around it: eval_linear.py's, except that the rate is chosen on a part of the *training*
- * pictures that is held out, never on the test pictures. The rate follows a cosine from its value in the
- * first epoch to 0 after the last, epoch by epoch. */
+ * pictures that is held out, never on the test pictures; where nothing can be held out (no class has two
+ * pictures), the middle one of the rates is taken. The rate follows a cosine from its value in the first
+ * epoch to 0 after the last, epoch by epoch. Fewer than SM_LINEAR_STEPS steps are warned of, once per
+ * evaluator. */
+#define SM_LINEAR_STEPS 2000
 typedef struct sm_linear_config {
   const double *rate; /* for a batch of 256 */
   int rates;
@@ -79,10 +116,13 @@ typedef struct sm_linear_config {
 } sm_linear_config;
 typedef struct sm_linear_result {
   int best;             /* which rate; the lowest of equally good ones */
-  int64_t fitted, held; /* training pictures: learned from, and chosen by */
+  int64_t fitted,
+      held; /* training pictures: learned from, and chosen by; held 0: the rate is the middle one */
   int64_t held_top1;    /* hits among the latter */
   int64_t tested;       /* labelled test pictures */
   int64_t top1, top5;   /* hits among them */
+  int64_t steps;        /* of the training */
+  sm_class_mean balanced;
 } sm_linear_result;
 /* On features as they are (x->features with `spec`), or, with `augmented`, on those of a new crop in each
  * epoch, which runs the network over the training pictures once per epoch: torchvision's RandomResizedCrop
@@ -118,7 +158,7 @@ sm_status sm_logistic_fit(const sm_logistic_problem *, double *w, int64_t *used,
 
 /* The protocol: features standardised by mean and deviation of the labelled training pictures; lambda, of
  * those given from large to small, each begun where the last one ended, is chosen on a held-out part of the
- * training pictures; then fitted to all of them. */
+ * training pictures (the middle one where nothing can be held out); then fitted to all of them. */
 typedef struct sm_logistic_config {
   const double *lambda;
   int lambdas;
@@ -132,6 +172,7 @@ typedef struct sm_logistic_result {
   int64_t held_top1;          /* hits among the latter */
   int64_t tested, top1, top5; /* labelled test pictures, and hits among them */
   bool converged;             /* the last fit reached the tolerance */
+  sm_class_mean balanced;
 } sm_logistic_result;
 sm_status sm_logistic_eval(sm_eval_context *, const sm_logistic_config *, sm_feature_spec *,
                            sm_logistic_result *, sm_error *);
@@ -146,7 +187,9 @@ typedef enum { SM_FINETUNE_AS_TRAINED, SM_FINETUNE_FP32, SM_FINETUNE_BF16 } sm_f
 typedef struct sm_finetune_config {
   const double *rate; /* for a batch of 256; several: the best on held-out training pictures counts */
   int rates;
-  double hold_out; /* their share; with one rate nothing is held out */
+  double
+      hold_out; /* their share; with one rate nothing is held out, and where nothing can be, the middle rate
+                      of several is the only one */
   int64_t epochs, batch;
   int64_t group; /* pictures that go through the network, and are mixed, together; the batch is a multiple */
   double warmup; /* epochs; the rate goes linearly from a thousandth to its value, then by a cosine to a
@@ -176,6 +219,7 @@ typedef struct sm_finetune_result {
   int64_t batch, steps;         /* as used                                                                  */
   double first_loss, last_loss; /* mean of the first and the last epoch                                     */
   bool bf16;
+  sm_class_mean balanced;
 } sm_finetune_result;
 sm_status sm_finetune_eval(sm_eval_context *, const sm_finetune_config *, sm_finetune_result *, sm_error *);
 
@@ -225,8 +269,9 @@ sm_status sm_partitions_compare(const int32_t *a, int n_a, const int32_t *b, int
                                 sm_agreement *, sm_error *);
 
 /* k-means (Lloyd 1982) from k-means++ seeds (Arthur & Vassilvitskii 2007), the best of several starts by the
- * sum of squared distances. A cluster that loses its last row takes the row farthest from its centre. The
- * same result for any number of threads. */
+ * sum of squared distances. A cluster that loses its last row takes the row farthest from its centre. Equal
+ * rows share a cluster, and none is made of rows that rounding alone tells from others: where fewer rows
+ * differ than clusters are asked for, some stay empty. The same result for any number of threads. */
 typedef struct sm_kmeans_config {
   int clusters, starts;
   int64_t iterations; /* of a start at most; it ends when no row changes its cluster */
