@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "path.h"
 
 /* Reads until the end, growing from `expected` bytes; pipes and /proc do not know their size. */
 static int folder_read_all(int fd, size_t expected, size_t limit, char **data, size_t *bytes) {
@@ -41,12 +42,21 @@ static int folder_read_all(int fd, size_t expected, size_t limit, char **data, s
   return ENOMEM;
 }
 
+/* Opening a FIFO would wait until somebody opens its other end; reading one that somebody writes to may wait,
+ * as recipes can come through pipes. */
+static int folder_open(const char *path, struct stat *st, int *fd) {
+  *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (*fd < 0 || fstat(*fd, st) != 0) return errno;
+  if (S_ISDIR(st->st_mode)) return EISDIR;
+  int flags = fcntl(*fd, F_GETFL);
+  return flags < 0 || fcntl(*fd, F_SETFL, flags & ~O_NONBLOCK) ? errno : 0;
+}
+
 sm_status sm_file_get(const char *path, size_t limit, char **data, size_t *bytes, sm_error *err) {
   struct stat st;
   char *buf = NULL;
   size_t n = 0;
-  int fd = open(path, O_RDONLY | O_CLOEXEC), code = fd < 0 || fstat(fd, &st) != 0 ? errno : 0;
-  if (!code && S_ISDIR(st.st_mode)) code = EISDIR;
+  int fd, code = folder_open(path, &st, &fd);
   bool known = !code && S_ISREG(st.st_mode) && st.st_size > 0;
   bool too_long = known && (uintmax_t)st.st_size > limit;
   if (!code && !too_long) code = folder_read_all(fd, known ? (size_t)st.st_size : 0, limit, &buf, &n);
@@ -55,6 +65,10 @@ sm_status sm_file_get(const char *path, size_t limit, char **data, size_t *bytes
   if (too_long || n > limit) {
     sm_free(buf);
     return sm_fail(err, SM_EINVAL, "%s is longer than the %zu bytes allowed here", path, limit);
+  }
+  if (!n && S_ISFIFO(st.st_mode)) {
+    sm_free(buf);
+    return sm_fail(err, SM_EINVAL, "%s is a pipe through which nothing came", path);
   }
   *data = buf;
   *bytes = n;
@@ -122,6 +136,14 @@ static int folder_remove_entry(int folder, const char *name) {
 sm_status sm_remove_tree(const char *path, sm_error *err) {
   int code = folder_remove_entry(AT_FDCWD, path);
   return code ? sm_fail_errno(err, code, "remove", path) : SM_OK;
+}
+
+char *sm_path_put(char buf[SM_PATH_ROOM], const char *fmt, ...) {
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(buf, SM_PATH_ROOM, fmt, args);
+  va_end(args);
+  return buf;
 }
 
 char *sm_path_join(sm_arena *arena, const char *dir, const char *name) {

@@ -17,13 +17,16 @@ static const struct {
     {EACCES, "check the permissions of the file and of the folders above it"},
     {EPERM, "check who owns the file and the folder it is in"},
     {EMFILE, "too many files are open in this process: raise the limit (ulimit -n)"},
+    {ENAMETOOLONG, "choose a folder with a shorter path"},
     {EFBIG, "the limit on file sizes is reached (ulimit -f)"},
 };
 
 sm_status sm_fail_errno(sm_error *err, int code, const char *verb, const char *path) {
   sm_status status = code == ENOENT || code == ENOTDIR ? SM_ENOTFOUND : code == ENOMEM ? SM_ENOMEM : SM_EIO;
   const char *reason = strerror_l(code, newlocale(LC_ALL_MASK, "C", (locale_t)0));
-  sm_fail(err, status, "cannot %s %s: %s", verb, path, reason);
+  if (code == ENAMETOOLONG) /* the reason would be cut off behind it */
+    sm_fail(err, status, "cannot %s: the path, or a name in it, is too long: %.400s…", verb, path);
+  else sm_fail(err, status, "cannot %s %s: %s", verb, path, reason);
   for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
     if (hints[i].code == code) sm_hint(err, "%s", hints[i].hint);
   return status;

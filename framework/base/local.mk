@@ -5,7 +5,7 @@ libsmalti_la_SOURCES += \
   framework/base/cpu.c framework/base/cpu.h \
   framework/base/error.c \
   framework/base/file.c \
-  framework/base/folder.c \
+  framework/base/folder.c framework/base/path.h \
   framework/base/hash.c framework/base/hash.h \
   framework/base/heap.c framework/base/heap.h \
   framework/base/io.c framework/base/io.h \

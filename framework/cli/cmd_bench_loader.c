@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "recipe_data.h"
+#include "framework/base/path.h"
 
 struct bench_options {
   int64_t size, globals, local_size, locals, batch, pictures, cache;
@@ -139,11 +140,11 @@ static sm_status cmd_bench_loader_bench_made(sm_cli *cli, const char *path, cons
 static sm_status cmd_bench_loader_bench_all(sm_cli *cli, const char *path, int *code, sm_error *err) {
   const struct bench_options *o = cli->options;
   const char *tmp = getenv("TMPDIR");
-  char folder[512];
+  char folder[SM_PATH_ROOM];
   if (o->source.n != 2)
     return sm_fail(err, SM_EINVAL, "--source takes two numbers, width,height, not %d", o->source.n);
   if (path && !o->packed) return cmd_bench_loader_bench(cli, path, code, err);
-  snprintf(folder, sizeof folder, "%s/smalti-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+  sm_path_put(folder, "%s/smalti-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
   if (!mkdtemp(folder)) return sm_fail(err, SM_EIO, "cannot make a folder like %s", folder);
   sm_status status = cmd_bench_loader_bench_made(cli, path, folder, code, err);
   sm_remove_tree(folder, NULL);

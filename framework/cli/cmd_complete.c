@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "framework/base/path.h"
 #include "framework/recipe/recipe_private.h"
 
 static void cmd_complete_offer(const char *candidate, const char *word) {
@@ -67,9 +68,8 @@ static bool cmd_complete_is_recipe(const char *name) {
 
 /* Recipes of one recipe folder, two levels deep, by the names that find them: "ibot/vits16_imagenet.yaml". */
 static void cmd_complete_offer_folder(const char *root, const char *under, const char *word, int depth) {
-  char path[4096], name[1024];
-  if ((size_t)snprintf(path, sizeof path, "%s%s%s", root, *under ? "/" : "", under) >= sizeof path) return;
-  DIR *dir = opendir(path);
+  char path[SM_PATH_ROOM], name[1024];
+  DIR *dir = opendir(sm_path_put(path, "%s%s%s", root, *under ? "/" : "", under));
   if (!dir) return;
   for (struct dirent *e; (e = readdir(dir));) {
     if (e->d_name[0] == '.') continue;
@@ -84,9 +84,9 @@ static void cmd_complete_offer_folder(const char *root, const char *under, const
 static void cmd_complete_offer_recipes(const char *word) {
   const char *env = getenv("SMALTI_RECIPE_PATH");
   for (const char *s = env ? env : ""; *s;) {
-    char folder[4096];
+    char folder[SM_PATH_ROOM];
     size_t n = strcspn(s, ":");
-    snprintf(folder, sizeof folder, "%.*s", (int)n, s);
+    sm_path_put(folder, "%.*s", (int)n, s);
     if (n) cmd_complete_offer_folder(folder, "", word, 0);
     s += n + (s[n] == ':');
   }

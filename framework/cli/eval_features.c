@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "framework/base/path.h"
 #include "framework/formats/formats.h"
 
 const char *const sm_features_files[] = {"features.npy", "labels.npy",    "names.txt",
@@ -13,8 +14,8 @@ static const char *const pool_names[] = {"cls", "mean", "both"};
 
 static sm_status eval_features_put_text(const char *folder, const char *name, const sm_text *text,
                                         sm_error *err) {
-  char path[4352];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
+  char path[SM_PATH_ROOM];
+  sm_path_put(path, "%s/%s", folder, name);
   if (text->failed) return sm_fail(err, SM_ENOMEM, "no memory for %s", name);
   return sm_file_put(path, text->s ? text->s : "", text->len, err);
 }
@@ -50,8 +51,8 @@ static sm_status eval_features_put_classes(sm_evaluator *e, const char *split, c
 
 static sm_status eval_features_put_array(const char *folder, const char *name, const char *dtype, int ndim,
                            const int64_t *shape, const void *data, sm_error *err) {
-  char path[4352];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
+  char path[SM_PATH_ROOM];
+  sm_path_put(path, "%s/%s", folder, name);
   return sm_npy_write(path, dtype, ndim, shape, data, err);
 }
 

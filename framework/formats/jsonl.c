@@ -41,11 +41,23 @@ static sm_status jsonl_whole_lines(int fd, uint64_t size, uint64_t *length, sm_e
   return SM_OK;
 }
 
+/* What a link leads to may lie outside the run, and would be cut. */
+static sm_status jsonl_open_file(sm_jsonl *j, sm_error *err) {
+  j->tail.fd = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+  if (j->tail.fd >= 0) return SM_OK;
+  if (errno != ELOOP)
+    return sm_fail(err, errno == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot open the file for writing: %s",
+                   strerror(errno));
+  sm_fail(err, SM_EINVAL, "a symbolic link stands where records are to be written");
+  return sm_hint(err, "put the file itself there, or remove the link");
+}
+
 static sm_status jsonl_cut(sm_jsonl *j, int64_t keep, sm_error *err) {
   struct stat st;
   uint64_t length = keep > 0 ? (uint64_t)keep : 0, whole;
   sm_status status;
   if (fstat(j->tail.fd, &st)) return sm_fail(err, SM_EIO, "cannot examine the file: %s", strerror(errno));
+  if (!S_ISREG(st.st_mode)) return sm_fail(err, SM_EINVAL, "records are to be written, but this is no file");
   if (keep > st.st_size) {
     sm_fail(err, SM_EFORMAT,
             "the file has %" PRId64 " bytes, but %" PRId64 " were written when the run was saved",
@@ -77,10 +89,8 @@ sm_jsonl *sm_jsonl_open(const char *path, int64_t keep_bytes, sm_error *err) {
   if (!j) return sm_fail(err, SM_ENOMEM, "no memory to open '%.400s'", path), NULL;
   j->tail.fd = -1;
   if (!(j->path = sm_strdup(path))) status = sm_fail(err, SM_ENOMEM, "no memory to open the file");
-  else if ((j->tail.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
-    status = sm_fail(err, errno == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot open the file for writing: %s",
-                     strerror(errno));
-  else status = jsonl_cut(j, keep_bytes, err);
+  else status = jsonl_open_file(j, err);
+  if (!status) status = jsonl_cut(j, keep_bytes, err);
   if (!status) return j;
   sm_fail_at(err, path, 0, 0);
   jsonl_release(j);

@@ -44,7 +44,7 @@ static int st_reader_compare_pairs(const void *a, const void *b) {
 static sm_status st_reader_map_file(sm_st_reader *r, sm_error *err) {
   struct stat st;
   sm_status status = SM_OK;
-  int fd = open(r->path, O_RDONLY | O_CLOEXEC);
+  int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not make us wait */
   if (fd < 0)
     return sm_fail(err, errno == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot open the file: %s", strerror(errno));
   if (fstat(fd, &st)) {

@@ -7,6 +7,7 @@
 
 #include <smalti/plugin.h>
 
+#include "framework/base/path.h"
 #include "loader.h"
 #include "note.h"
 
@@ -98,10 +99,8 @@ sm_status sm_module_check(const sm_module *m, const char *file, sm_error *err) {
 /* ---- opening --------------------------------------------------------------------------------------- */
 
 static sm_status loader_open_entry(const char *file, entry_function *entry, sm_error *err) {
-  char path[4096];
-  int n =
-      snprintf(path, sizeof path, "%s%s", strchr(file, '/') ? "" : "./", file); /* else dlopen would search */
-  if (n < 0 || (size_t)n >= sizeof path) return sm_fail(err, SM_EINVAL, "the plugin's path is too long");
+  char path[SM_PATH_ROOM];
+  sm_path_put(path, "%s%s", strchr(file, '/') ? "" : "./", file); /* else dlopen would search */
   void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!handle) {
     const char *text = dlerror();

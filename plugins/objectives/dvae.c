@@ -282,7 +282,7 @@ static sm_status dvae_draw(const dvae *d, int pictures, sm_image *sheet, sm_erro
 static sm_status dvae_show(void *self, const sm_show *s, sm_error *err) {
   dvae *d = self;
   const int64_t cells = s->pictures * d->shown_logits->dim[1];
-  char path[4096];
+  char path[4352]; /* more than the system takes: one that is too long is refused, not cut to another */
   sm_image sheet = {0};
   sm_graph_run(s->graph, d->encode);
   sm_fill(d->codes, 0, sm_elements(d->codes), 0);

@@ -174,6 +174,8 @@ static void get_keeps_its_limit(void **state) {
   assert_int_equal(sm_file_get(path, 4, &data, &n, &err), SM_EINVAL);
   assert_non_null(strstr(err.message, "4 bytes"));
   assert_int_equal(sm_file_get("/dev/zero", 100000, &data, &n, &err), SM_EINVAL); /* endless, and no size */
+  assert_int_equal(mkfifo(path_of("pipe"), 0600), 0); /* nobody writes to it: no wait */
+  assert_int_equal(sm_file_get(path_of("pipe"), 5, &data, &n, &err), SM_EINVAL);
   assert_int_equal(sm_file_get(path_of("missing"), 5, &data, &n, &err), SM_ENOTFOUND);
   assert_int_equal(sm_file_get(folder, 5, &data, &n, &err), SM_EIO);
   assert_int_equal(sm_file_put(path, "", 0, NULL), SM_OK);
