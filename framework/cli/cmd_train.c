@@ -39,6 +39,7 @@ static void cmd_train_print_summary(const sm_cli *cli, const sm_train_summary *s
   if (s->already) {
     sm_cli_note(cli, "%s has finished %s %lld %s; `--fresh` starts another run", s->folder,
                 sm_plural(s->steps, "its", "all"), (long long)s->steps, sm_plural(s->steps, "step", "steps"));
+    if (s->reported) sm_cli_note(cli, "report: %s/report.html", s->folder);
     return;
   }
   const int64_t steps = s->step - s->first_step;
@@ -47,7 +48,7 @@ static void cmd_train_print_summary(const sm_cli *cli, const sm_train_summary *s
   if (s->bad_pictures)
     sm_cli_note(cli, "%lld %s could not be used: %s/bad-pictures.txt", (long long)s->bad_pictures,
                 sm_plural(s->bad_pictures, "picture", "pictures"), s->folder);
-  sm_cli_note(cli, "report: %s/report.html", s->folder);
+  if (s->reported) sm_cli_note(cli, "report: %s/report.html", s->folder);
 }
 
 static int cmd_train_run(sm_cli *cli, int argc, char **argv) {
@@ -86,7 +87,7 @@ const sm_command sm_command_train = {
     .about =
         "The run lives in RUNS/NAME, NAME being the recipe's. "
         "The same command goes on where the folder's last good checkpoint ends, to the same bits as a run that was never interrupted.\n\n"
-        "TERM, INT and USR1 finish the step, save, and exit with 75; a second signal exits at once.",
+        "TERM, INT, USR1, HUP and XCPU finish the step, save, and exit with 75; a second TERM, INT or USR1 exits at once.",
     .min_args = 1,
     .max_args = -1,
     .options = options,

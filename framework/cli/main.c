@@ -2,8 +2,11 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- speaking ------------------------------------------------------------------------------------------ */
 
@@ -205,7 +208,24 @@ static int main_run(sm_cli *cli, int argc, char **argv) {
   return main_run_command(cli, argc - first, argv + first);
 }
 
+/* A descriptor that the caller closed would be the next file's, and what is printed would end up in it.
+ * Opened the wrong way round: what is written there still fails. */
+static bool main_fill_descriptors(void) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+      return false;
+  return true;
+}
+
+/* A reader that is gone, and a limit on the size of files, are errors of write, not the end. */
+static void main_ignore_signals(void) {
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+}
+
 int main(int argc, char **argv) {
+  if (!main_fill_descriptors()) return SM_EXIT_IO;
+  main_ignore_signals();
   sm_cli cli = {.arena = sm_arena_new("cli")};
   if (!cli.arena) return SM_EXIT_MEMORY;
   sm_log_to(main_log_line, &cli);

@@ -18,7 +18,7 @@ static const item exit_codes[] = {
     {"71", "Memory or another resource of the system ran out."},
     {"74", "Reading or writing failed."},
     {"75",
-     "A signal (TERM, INT, USR1) stopped the run in order, after a checkpoint. The same command resumes it."},
+     "A signal (TERM, INT, USR1, HUP, XCPU) stopped the run in order, after a checkpoint. The same command resumes it."},
 };
 
 static const item variables[] = {

@@ -46,9 +46,7 @@ void sm_tune_state_place(sm_tune_state *s, const sm_tune_net *t, uint64_t data, 
   const char *folder = t->x->folder;
   s->path[0] = 0;
   if (!folder) return;
-  int n = snprintf(s->path, sizeof s->path, "%s/finetune-%016" PRIx64 ".safetensors", folder,
-                   tune_state_hash_of(t, data, batch));
-  if (n < 0 || (size_t)n >= sizeof s->path) s->path[0] = 0;
+  sm_path_put(s->path, "%s/finetune-%016" PRIx64 ".safetensors", folder, tune_state_hash_of(t, data, batch));
 }
 
 void sm_tune_state_remove(const sm_tune_state *s) {
@@ -144,11 +142,20 @@ sm_status sm_tune_state_save(const sm_tune_state *s, const sm_tune_net *t, sm_er
   return status;
 }
 
+static sm_status tune_state_check_format(const sm_st_reader *file, sm_error *err) {
+  const char *format = sm_st_get(file, "finetune.format");
+  if (format && !strcmp(format, FORMAT)) return SM_OK;
+  sm_fail(err, SM_EFORMAT, "its format is %.40s, this smalti reads format " FORMAT,
+          format ? format : "(none)");
+  return sm_fail_at(err, sm_st_path(file), 0, 0);
+}
+
 static sm_status tune_state_read_file(sm_st_reader *file, sm_tune_state *s, sm_tune_net *t, sm_error *err) {
   int64_t n = tune_state_numbers(t), rows = sm_set_rows(t->set);
   double number[HEAD + EACH * SM_TUNE_RATES];
   int64_t *steps = sm_malloc((size_t)rows * sizeof *steps);
   sm_status status = steps ? sm_st_verify(file, err) : sm_fail(err, SM_ENOMEM, "no memory to go on");
+  if (!status) status = tune_state_check_format(file, err);
   if (!status && (!sm_st_expect(file, "steps", "I64", 1, &rows, err) ||
                   !sm_st_expect(file, "state", "F64", 1, &n, err)))
     status = SM_EFORMAT;
@@ -170,7 +177,7 @@ sm_status sm_tune_state_load(sm_tune_state *s, sm_tune_net *t, bool *found, sm_e
   sm_status status = file ? tune_state_read_file(file, s, t, &why) : why.code;
   sm_st_close(file);
   *found = !status;
-  if (!status || status == SM_ENOMEM) {
+  if (!status || status == SM_ENOMEM || status == SM_EIO) { /* it may be good the next time */
     if (status && err) *err = why;
     return status;
   }

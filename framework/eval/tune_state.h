@@ -5,6 +5,7 @@
 #ifndef SM_EVAL_TUNE_STATE_H
 #define SM_EVAL_TUNE_STATE_H
 
+#include "framework/base/path.h"
 #include "tune_net.h"
 
 #define SM_TUNE_RATES SM_LIST_MAX
@@ -16,7 +17,7 @@ typedef struct sm_tune_hits {
 } sm_tune_hits;
 
 typedef struct sm_tune_state {
-  char path[4200]; /* "": nothing is kept */
+  char path[SM_PATH_ROOM]; /* "": nothing is kept */
   int rate;        /* being trained; those before have their hits */
   int64_t step;
   double loss; /* sum over the steps of this epoch */

@@ -11,14 +11,18 @@
 
 #include <smalti/network.h>
 
+#include "framework/base/path.h"
+
 #define FORMAT "1"
+#define STEP_MOST ((int64_t)1 << 53) /* of any run; a larger number in a file is damage */
 static const char *const buffer_name[] = {
     [SM_VALUES] = "", [SM_MOMENT1] = "optimizer.m.", [SM_MOMENT2] = "optimizer.v."};
 
 void sm_run_state_free(sm_run_state *s) {
   sm_free(s->bad);
-  s->bad = NULL;
-  s->n_bad = 0;
+  sm_free(s->damaged);
+  s->bad = s->damaged = NULL;
+  s->n_bad = s->n_damaged = 0;
 }
 
 /* ---- the tensors of a checkpoint ------------------------------------------------------------------- */
@@ -155,8 +159,9 @@ static sm_status checkpoint_read_window(const sm_st_reader *r, sm_run_state *s, 
 }
 
 static sm_status checkpoint_read_state(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
-  memset(s, 0, sizeof *s);
+  const char *producer = sm_st_get(r, "producer");
   int64_t steps = 0, finished = 0, pending = 0;
+  memset(s, 0, sizeof *s);
   sm_status status = checkpoint_get_int(r, "step", &s->step, err);
   if (!status) status = checkpoint_get_int(r, "metrics_bytes", &s->metrics_bytes, err);
   if (!status) status = checkpoint_get_int(r, "window_steps", &steps, err);
@@ -168,6 +173,7 @@ static sm_status checkpoint_read_state(const sm_st_reader *r, sm_run_state *s, s
   s->window_steps = (int)steps;
   s->finished = finished != 0;
   s->pending_evaluation = pending != 0;
+  snprintf(s->producer, sizeof s->producer, "%s", producer ? producer : "");
   s->recipe_hash = checkpoint_get_hash(r, "recipe_hash");
   s->data_hash = checkpoint_get_hash(r, "data_hash");
   checkpoint_read_frozen(r, s);
@@ -229,6 +235,14 @@ typedef struct step_list {
   int n;
 } step_list;
 
+static bool checkpoint_add_step(int64_t **list, int *n, int64_t step) {
+  int64_t *grown = sm_realloc(*list, (size_t)(*n + 1) * sizeof *grown);
+  if (!grown) return false;
+  *list = grown;
+  grown[(*n)++] = step;
+  return true;
+}
+
 static int checkpoint_newest_first(const void *a, const void *b) {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return x < y ? 1 : x > y ? -1 : 0;
@@ -240,56 +254,103 @@ static sm_status checkpoint_list_steps(const char *folder, step_list *list, sm_e
   if (!dir) {
     if (errno == ENOENT) return SM_OK;
     sm_fail(err, SM_EIO, "cannot list checkpoints: %s", strerror(errno));
-    return sm_fail_at(err, folder, 0, 0);
+    return sm_fail_at(err, folder, 0, 0), SM_EIO;
   }
-  for (struct dirent *e; (e = readdir(dir));) {
+  struct dirent *e;
+  while (errno = 0, (e = readdir(dir))) {
     long long step;
     int end = 0;
     if (sscanf(e->d_name, "step-%lld.safetensors%n", &step, &end) != 1 || !end || e->d_name[end]) continue;
-    int64_t *grown = sm_realloc(list->step, (size_t)(list->n + 1) * sizeof *grown);
-    if (!grown) { /* half a list would hide the newest checkpoint */
-      sm_free(list->step);
-      *list = (step_list){0};
-      closedir(dir);
-      return sm_fail(err, SM_ENOMEM, "no memory to list checkpoints");
-    }
-    list->step = grown;
-    list->step[list->n++] = step;
+    if (step < 0 || step > STEP_MOST) continue;
+    if (checkpoint_add_step(&list->step, &list->n, step)) continue;
+    sm_free(list->step); /* half a list would hide the newest checkpoint */
+    *list = (step_list){0};
+    closedir(dir);
+    return sm_fail(err, SM_ENOMEM, "no memory to list checkpoints");
   }
+  int code = errno;
   closedir(dir);
+  if (code) {
+    sm_free(list->step);
+    *list = (step_list){0};
+    sm_fail(err, SM_EIO, "cannot list checkpoints: %s", strerror(code));
+    return sm_fail_at(err, folder, 0, 0), SM_EIO;
+  }
   if (list->n) qsort(list->step, (size_t)list->n, sizeof *list->step, checkpoint_newest_first);
   return SM_OK;
 }
 
-static void checkpoint_step_path(const char *folder, int64_t step, char *path, size_t size) {
-  snprintf(path, size, "%s/step-%08lld.safetensors", folder, (long long)step);
+static void checkpoint_step_path(const char *folder, int64_t step, char path[SM_PATH_ROOM]) {
+  sm_path_put(path, "%s/step-%08lld.safetensors", folder, (long long)step);
 }
 
-sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED], const sm_run_state *s,
-                             int keep, sm_error *err) {
-  char path[4096];
-  sm_status status = sm_mkdirs(folder, err);
-  if (status) return status;
-  checkpoint_step_path(folder, s->step, path, sizeof path);
-  if ((status = checkpoint_write_file(path, set, s, err))) return status;
+static void checkpoint_drop(const char *folder, int64_t step) {
+  char path[SM_PATH_ROOM];
+  checkpoint_step_path(folder, step, path);
+  unlink(path); /* one that stays is only lost space */
+}
+
+/* Those of later steps that were not damaged are nobody's here to drop. */
+static void checkpoint_drop_old(const char *folder, sm_run_state *s, int keep) {
   step_list list;
-  if (checkpoint_list_steps(folder, &list, NULL) == SM_OK)
-    for (int i = 0, good = 0; i < list.n; i++) {
-      if (list.step[i] <= s->step && good++ < (keep < 2 ? 2 : keep)) continue;
-      checkpoint_step_path(folder, list.step[i], path, sizeof path);
-      unlink(path); /* one that stays is only lost space */
-    }
+  for (int i = 0; i < s->n_damaged; i++)
+    if (s->damaged[i] != s->step) checkpoint_drop(folder, s->damaged[i]);
+  s->n_damaged = 0;
+  if (checkpoint_list_steps(folder, &list, NULL)) return;
+  for (int i = 0, good = 0; i < list.n; i++)
+    if (list.step[i] <= s->step && good++ >= (keep < 2 ? 2 : keep)) checkpoint_drop(folder, list.step[i]);
   sm_free(list.step);
-  return SM_OK;
+}
+
+sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *s, int keep,
+                             sm_error *err) {
+  char path[SM_PATH_ROOM];
+  mkdir(folder, 0777); /* not the run's own: that one may be gone, and is not made anew */
+  checkpoint_step_path(folder, s->step, path);
+  sm_status status = checkpoint_write_file(path, set, s, err);
+  if (!status) checkpoint_drop_old(folder, s, keep);
+  return status;
 }
 
 /* ---- load ------------------------------------------------------------------------------------------ */
 
-static sm_status checkpoint_load_file(const char *path, sm_set *const set[], sm_run_state *s, sm_error *err) {
+sm_status sm_checkpoint_format(const sm_st_reader *r, sm_error *err) {
+  const char *format = sm_st_get(r, "checkpoint.format"), *producer = sm_st_get(r, "producer");
+  if (format && !strcmp(format, FORMAT)) return SM_OK;
+  sm_fail(err, format ? SM_EUNSUPPORTED : SM_EFORMAT,
+          "checkpoint format %.40s, made by smalti %.40s; this smalti reads format " FORMAT,
+          format ? format : "(none)", producer ? producer : "(unknown)");
+  sm_fail_at(err, sm_st_path(r), 0, 0);
+  return format ? sm_hint(err, "use a newer smalti") : SM_EFORMAT;
+}
+
+/* The file of a step, whole, and of that step. NULL: err->code says why. */
+static sm_st_reader *checkpoint_open(const char *path, int64_t step, sm_error *err) {
   sm_st_reader *r = sm_st_open(path, err);
-  if (!r) return err ? err->code : SM_EFORMAT;
+  int64_t own = -1;
+  sm_status status = r ? sm_st_verify(r, err) : err->code;
+  if (!status) status = sm_checkpoint_format(r, err);
+  if (!status) status = checkpoint_get_int(r, "step", &own, err);
+  if (!status && own != step) {
+    status = sm_fail(err, SM_EFORMAT, "it holds step %" PRId64 ", which is not what it is called", own);
+    sm_fail_at(err, path, 0, 0);
+  }
+  if (!status) return r;
+  sm_st_close(r);
+  return NULL;
+}
+
+/* Bytes that are wrong, or no file. What cannot be read just now may be good the next time. */
+static bool checkpoint_is_damage(sm_status status) {
+  return status == SM_EFORMAT || status == SM_EINVAL || status == SM_ENOTFOUND;
+}
+
+static sm_status checkpoint_load_file(const char *path, int64_t step, sm_set *const set[], sm_run_state *s,
+                                      sm_error *err) {
+  sm_st_reader *r = checkpoint_open(path, step, err);
+  if (!r) return err->code;
   int64_t rows = sm_set_rows(set[SM_SET_STUDENT]), *steps = sm_calloc((size_t)rows + 1, sizeof *steps);
-  sm_status status = steps ? sm_st_verify(r, err) : sm_fail(err, SM_ENOMEM, "no memory to load a checkpoint");
+  sm_status status = steps ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to load a checkpoint");
   if (!status) status = checkpoint_read_state(r, s, err);
   if (!status) status = checkpoint_each_tensor(set, checkpoint_read_one, r, err);
   if (!status && !sm_st_expect(r, "optimizer.steps", "I64", 1, &rows, err)) status = SM_EFORMAT;
@@ -301,28 +362,42 @@ static sm_status checkpoint_load_file(const char *path, sm_set *const set[], sm_
   return status;
 }
 
+/* The newest that loads. Steps that were passed over go to list->step[0 … *damaged - 1], as they stand. */
+static sm_status checkpoint_load_first(const char *folder, const step_list *list, sm_set *const set[],
+                                       sm_run_state *s, int *damaged, sm_error *why) {
+  char path[SM_PATH_ROOM], text[2048];
+  sm_status status = SM_OK;
+  for (*damaged = 0; *damaged < list->n; ++*damaged) {
+    sm_error_clear(why);
+    checkpoint_step_path(folder, list->step[*damaged], path);
+    status = checkpoint_load_file(path, list->step[*damaged], set, s, why);
+    if (!status || !checkpoint_is_damage(status)) return status;
+    sm_log(SM_LOG_WARNING, "checkpoint not usable: %s", sm_error_text(why, text, sizeof text));
+  }
+  return status;
+}
+
 sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *s,
                                     bool *found, sm_error *err) {
   step_list list;
+  sm_error why = {0};
+  int damaged = 0;
   *found = false;
   sm_status status = checkpoint_list_steps(folder, &list, err);
-  for (int i = 0; !status && i < list.n; i++) {
-    char path[4096], text[2048];
-    sm_error why = {0};
-    checkpoint_step_path(folder, list.step[i], path, sizeof path);
-    if (checkpoint_load_file(path, set, s, &why) == SM_OK) {
-      if (i) sm_log(SM_LOG_WARNING, "going on from step %lld, the last good checkpoint", (long long)s->step);
-      *found = true;
-      break;
-    }
-    sm_log(SM_LOG_WARNING, "checkpoint not usable: %s", sm_error_text(&why, text, sizeof text));
-    if (i + 1 == list.n && err) {
-      *err = why;
-      sm_hint(err, "none of %d checkpoints in '%s' is usable; remove the run folder to start anew", list.n,
-              folder);
-      status = why.code;
-    }
-  }
+  if (status) return status;
+  status = checkpoint_load_first(folder, &list, set, s, &damaged, &why);
+  *found = list.n && !status;
+  if (*found && damaged)
+    sm_log(SM_LOG_WARNING, "going on from step %lld, the last good checkpoint", (long long)s->step);
+  if (list.n && damaged == list.n)
+    sm_hint(&why,
+            "none of %d checkpoints in '%s' is usable; put a good one there, or train under another name: "
+            "`name=…`, --fresh",
+            list.n, folder);
+  if (status && err) *err = why;
+  for (int i = 0; *found && i < damaged; i++)
+    if (!checkpoint_add_step(&s->damaged, &s->n_damaged, list.step[i]))
+      status = sm_fail(err, SM_ENOMEM, "no memory to list checkpoints");
   sm_free(list.step);
   return status;
 }
@@ -354,20 +429,19 @@ sm_status sm_weights_file(const char *path, sm_arena *arena, const char **file, 
   }
   if (!S_ISDIR(st.st_mode))
     return (*file = sm_arena_strdup(arena, path)) ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
-  char folder[4096], name[4352];
-  snprintf(folder, sizeof folder, "%s/checkpoints", path);
+  char folder[SM_PATH_ROOM], name[SM_PATH_ROOM];
+  sm_path_put(folder, "%s/checkpoints", path);
   step_list list;
   sm_status status = checkpoint_list_steps(folder, &list, err);
   for (int i = 0; !status && i < list.n && !*file; i++) {
-    checkpoint_step_path(folder, list.step[i], name, sizeof name);
     sm_error why = {0};
-    sm_st_reader *r = sm_st_open(name, &why);
-    bool whole = r && sm_st_verify(r, &why) == SM_OK;
-    if (whole && !(*file = sm_arena_strdup(arena, name))) sm_fail(&why, SM_ENOMEM, "out of memory");
+    checkpoint_step_path(folder, list.step[i], name);
+    sm_st_reader *r = checkpoint_open(name, list.step[i], &why);
+    if (r && !(*file = sm_arena_strdup(arena, name))) sm_fail(&why, SM_ENOMEM, "out of memory");
     sm_st_close(r);
-    if (why.code != SM_ENOMEM) continue; /* a damaged one is passed over; no memory is no damage */
+    if (!why.code || checkpoint_is_damage(why.code)) continue;
+    status = why.code;
     if (err) *err = why;
-    status = SM_ENOMEM;
   }
   sm_free(list.step);
   if (status || *file) return status;

@@ -26,6 +26,7 @@ typedef struct sm_run_state { /* what training carries beside the sets */
   int64_t step;               /* steps done */
   int64_t metrics_bytes;      /* flushed length of metrics.jsonl: resume cuts it there */
   uint64_t recipe_hash, data_hash;
+  char producer[24]; /* the smalti that wrote the checkpoint it was loaded from */
   uint64_t frozen_hash[SM_SLOTS_MAX]; /* of each tokenizer's frozen weights, 0: it has none */
   char isa[16], core[48]; /* kernels and BLAS core that made it: bits are promised for the same only */
   int window_steps;       /* running sums of the metric window */
@@ -35,22 +36,26 @@ typedef struct sm_run_state { /* what training carries beside the sets */
   double monitor[SM_MONITOR_VALUES];   /* see train/monitor.h */
   int64_t n_bad;
   int64_t *bad; /* owned by the state; sm_run_state_free */
+  int n_damaged;
+  int64_t *damaged; /* steps of checkpoints that were passed over; owned, too */
   bool finished;
   bool pending_evaluation; /* a signal broke into this step's evaluations: resume makes them first */
 } sm_run_state;
 void sm_run_state_free(sm_run_state *);
 
-/* Save; then drop old ones but `keep` (at least 2), and those of later steps, which were damaged and passed
- * over. SM_EIO leaves the earlier checkpoints as they are. Moments and step counts are the student's. */
-sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED], const sm_run_state *,
-                             int keep, sm_error *);
+/* Save; then drop those that were damaged, and old ones but `keep` (at least 2). The run's folder must be
+ * there. SM_EIO leaves the earlier checkpoints as they are. Moments and step counts are the student's. */
+sm_status sm_checkpoint_save(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *, int keep,
+                             sm_error *);
 /* Newest checkpoint that is whole, loaded into the sets and *state. *found false when there is none. Damaged
- * ones are passed over with a warning in the log; if there are only damaged ones, that is an error. */
+ * ones are passed over with a warning in the log; if there are only damaged ones, that is an error. So is one
+ * that cannot be read just now, or that another smalti wrote in a format of its own. */
 sm_status sm_checkpoint_load_newest(const char *folder, sm_set *const set[SM_SETS_SAVED], sm_run_state *,
                                     bool *found, sm_error *);
 /* The newest whole one of a run folder: sm_weights_file (smalti/network.h). */
 
 bool sm_is_checkpoint(const sm_st_reader *);      /* is an open file one?                             */
+sm_status sm_checkpoint_format(const sm_st_reader *, sm_error *); /* SM_EUNSUPPORTED: of another format */
 const char *sm_checkpoint_backbone(bool teacher); /* where names of a network's backbone begin in it   */
 bool sm_checkpoint_holds(const sm_st_reader *,
                          const char *prefix); /* is there a tensor whose name begins so?           */

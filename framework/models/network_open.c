@@ -93,6 +93,7 @@ static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
   }
   if (!(*file = sm_st_open(o->path, err))) return err->code;
   sm_status status = sm_st_verify(*file, err);
+  if (!status && sm_is_checkpoint(*file)) status = sm_checkpoint_format(*file, err);
   return status ? status : open_file(n, sm_is_checkpoint(*file), err);
 }
 

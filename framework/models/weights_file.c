@@ -52,6 +52,7 @@ sm_status sm_start_from(const char *path, sm_set *student, sm_set *teacher, sm_e
       arena ? sm_weights_file(path, arena, &name, err) : sm_fail(err, SM_ENOMEM, "out of memory");
   if (!status && !(file = sm_st_open(name, err))) status = err ? err->code : SM_EFORMAT;
   if (!status) status = sm_st_verify(file, err);
+  if (!status && sm_is_checkpoint(file)) status = sm_checkpoint_format(file, err);
   if (!status) status = file_take(file, name, student, err);
   if (!status) sm_set_copy(teacher, student);
   if (status && err && !err->hint[0])

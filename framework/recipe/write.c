@@ -199,15 +199,16 @@ bool sm_recipe_conduct(const char *path) {
 
 uint64_t sm_recipe_hash(const sm_recipe *r) {
   leaves l;
-  uint64_t hash = write_collect(r, &l) ? 1 : 0;
-  for (int i = 0; hash && i < l.n; i++) {
+  bool good = write_collect(r, &l);
+  uint64_t hash = 1;
+  for (int i = 0; i < l.n; i++) {
     if (sm_recipe_conduct(l.v[i].path)) continue;
     const char *value = strcmp(l.v[i].path, "name") ? l.v[i].value : r->given_name;
     hash = sm_hash64(l.v[i].path, strlen(l.v[i].path) + 1, hash);
     hash = sm_hash64(value, strlen(value) + 1, hash);
   }
   write_free_leaves(&l);
-  return hash;
+  return good ? hash : 0;
 }
 
 /* ---- identity ------------------------------------------------------------------------------------------ */

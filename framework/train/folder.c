@@ -1,6 +1,7 @@
 /* framework/train/folder.c — see folder.h. Owns the lock and the log handles. */
 #include "folder.h"
 
+#include "framework/base/io.h"
 #include "framework/recipe/recipe_private.h"
 
 #include <cblas.h>
@@ -8,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -19,69 +22,157 @@ extern char *openblas_get_corename(void);
 extern char *openblas_get_config(void);
 const char *sm_blas_core(void) { return openblas_get_corename(); }
 
-static sm_status folder_lock_folder(sm_run_folder *f, sm_error *err) {
-  char path[2200];
-  snprintf(path, sizeof path, "%s/lock", f->path);
-  f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (f->lock < 0) {
-    sm_fail(err, SM_EIO, "cannot write to the run folder: %s", strerror(errno));
-    return sm_fail_at(err, f->path, 0, 0);
+/* ---- the lock ------------------------------------------------------------------------------------------ */
+
+static sm_status folder_no_lock(const sm_run_folder *f, int code, sm_error *err) {
+  if (code == EWOULDBLOCK) {
+    sm_fail(err, SM_EINVAL, "another process is training this run");
+    sm_hint(err, "wait for it, or give this one another name: `name=…`");
+  } else if (code == ELOOP || code == ENXIO) {
+    sm_fail(err, SM_EINVAL, "lock is not a file, but something else");
+    sm_hint(err, "remove it");
+  } else {
+    sm_fail(err, SM_EIO, "cannot write to the run folder: %s", strerror(code));
   }
-  if (flock(f->lock, LOCK_EX | LOCK_NB) == 0) return SM_OK;
-  sm_fail(err, SM_EINVAL, "another process is training this run");
-  sm_fail_at(err, f->path, 0, 0);
-  return sm_hint(err, "wait for it, or give this one another name: `name=…`");
+  return sm_fail_at(err, f->path, 0, 0);
 }
+
+/* errno, or 0. ENOENT: another session has just removed the folder (sm_folder_discard). */
+static int folder_try_lock(sm_run_folder *f) {
+  char path[SM_PATH_ROOM];
+  struct stat st = {0}, found;
+  sm_path_put(path, "%s/lock", f->path);
+  f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+  if (f->lock < 0) return errno;
+  int code = fstat(f->lock, &st) ? errno : S_ISREG(st.st_mode) ? 0 : ELOOP;
+  if (!code && flock(f->lock, LOCK_EX | LOCK_NB)) code = errno;
+  if (!code && !fstat(f->lock, &st) && !st.st_nlink) code = ENOENT;
+  f->named = !stat(path, &found) && found.st_ino == st.st_ino && found.st_dev == st.st_dev;
+  if (code) close(f->lock);
+  if (code) f->lock = -1;
+  return code;
+}
+
+static bool folder_is_missing(const char *path) {
+  struct stat st;
+  return stat(path, &st) && errno == ENOENT;
+}
+
+/* Bytes of the shortest part of `path` that is not there; 0: all of it is. */
+static size_t folder_missing_part(const char *path) {
+  char part[SM_PATH_ROOM];
+  size_t n = strlen(path);
+  if (!folder_is_missing(path)) return 0;
+  for (size_t i = 1; i < n; i++) {
+    sm_path_put(part, "%.*s", (int)i, path);
+    if (path[i] == '/' && path[i - 1] != '/' && folder_is_missing(part)) return i;
+  }
+  return n;
+}
+
+static sm_status folder_make(sm_run_folder *f, sm_error *err) {
+  sm_status status = SM_OK;
+  int code = ENOENT;
+  for (int attempt = 0; !status && code == ENOENT && attempt < 3; attempt++) {
+    f->made = folder_missing_part(f->path);
+    status = sm_mkdirs(f->checkpoints, err);
+    if (!status) code = folder_try_lock(f);
+  }
+  return !status && code ? folder_no_lock(f, code, err) : status;
+}
+
+/* ---- the recipe ---------------------------------------------------------------------------------------- */
 
 enum { DIFFERENCES_SHOWN = 3 };
 typedef struct differences {
   sm_text text;
   int n;
   bool schedules; /* looked for now; others before, since a schedule that was left open follows from them */
+  const char *runs; /* the folder of runs, canonical */
 } differences;
+
+/* Paths to a run in a folder of runs that was moved, or is mounted elsewhere: the same behind that folder. */
+static bool folder_same_place(const char *runs, const char *old, const char *now) {
+  size_t n = strlen(runs), length = old ? strlen(old) : 0;
+  if (!old || !now) return false;
+  now += now[0] == '"' || now[0] == '\'';
+  if (strncmp(now, runs, n) != 0 || now[n] != '/') return false;
+  const char *rest = now + n;
+  return length > strlen(rest) && !strcmp(old + length - strlen(rest), rest) && strchr("/\"'", old[0]);
+}
 
 static void folder_note_difference(void *ctx, const char *path, const char *old, const char *now) {
   differences *d = ctx;
   bool schedule = (old && *old == '{') || (now && *now == '{');
-  if (sm_recipe_conduct(path) || schedule != d->schedules || ++d->n > DIFFERENCES_SHOWN) return;
+  if (sm_recipe_conduct(path) || schedule != d->schedules || folder_same_place(d->runs, old, now)) return;
+  if (++d->n > DIFFERENCES_SHOWN) return;
   sm_text_add(&d->text, "%s%s: %s → %s", d->n > 1 ? ", " : "", path, old ? old : "(none)",
               now ? now : "(none)");
 }
 
-/* A folder that holds a recipe must hold this one; the message shows the first differences. */
-static sm_status folder_same_recipe(sm_run_folder *f, const sm_recipe *r, sm_registry *registry,
-                                    sm_error *err) {
-  char path[2200];
-  struct stat st;
-  snprintf(path, sizeof path, "%s/recipe.yaml", f->path);
-  if (stat(path, &st)) return SM_OK;
-  sm_recipe *old = NULL;
-  sm_status status = sm_recipe_load(&old, registry, path, 0, NULL, err);
-  if (status) {
-    sm_hint(err,
-            "the run folder's recipe cannot be read; remove the folder to start anew, or choose another "
-            "`name=…`");
-    return status;
+static sm_status folder_compare(sm_run_folder *f, const sm_recipe *old, const sm_recipe *r, const char *runs,
+                                sm_error *err) {
+  char real[PATH_MAX];
+  differences d = {.runs = realpath(runs, real) ? real : runs};
+  for (int i = 0; i < 2; i++) {
+    d.schedules = i;
+    if (sm_recipe_compare(old, r, folder_note_difference, &d) < 0)
+      return sm_text_free(&d.text), sm_fail(err, SM_ENOMEM, "out of memory");
   }
-  const uint64_t hash = sm_recipe_hash(old), ours = sm_recipe_hash(r);
-  if (!hash || !ours) {
-    status = sm_fail(err, SM_ENOMEM, "no memory to compare the recipe with the run's");
-  } else if (hash != ours) {
-    differences d = {0};
-    for (int i = 0; i < 2; i++) {
-      d.schedules = i;
-      sm_recipe_compare(old, r, folder_note_difference, &d);
-    }
+  if (d.n) {
     sm_fail(err, SM_EINVAL, "this run was started with another recipe; %d %s: %s%s", d.n,
             sm_plural(d.n, "value differs", "values differ"), d.text.s ? d.text.s : "",
             d.n > DIFFERENCES_SHOWN ? ", …" : "");
     sm_fail_at(err, f->path, 0, 0);
-    status = sm_hint(err, "give the new recipe another name (`name=…`), or remove the folder to start anew");
-    sm_text_free(&d.text);
+    sm_hint(err, "give the new recipe another name (`name=…`), or remove the folder to start anew");
   }
+  sm_text_free(&d.text);
+  return d.n ? SM_EINVAL : SM_OK;
+}
+
+/* Hashes hold the name that was given, and of NAME-2, which --fresh made, that was NAME. */
+static sm_status folder_hash(sm_run_folder *f, const sm_recipe *r, sm_error *err) {
+  char base[256];
+  sm_recipe renamed = *r;
+  snprintf(base, sizeof base, "%s", r->given_name);
+  char *dash = strrchr(base, '-');
+  if (dash && dash[1] && !dash[1 + strspn(dash + 1, "0123456789")]) *dash = 0;
+  renamed.given_name = base;
+  f->recipe_hash[0] = sm_recipe_hash(r);
+  f->recipe_hash[1] = sm_recipe_hash(&renamed);
+  return f->recipe_hash[0] && f->recipe_hash[1] ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
+}
+
+/* What is missing is most often a path, never a reason to give the run up. */
+static sm_status folder_unreadable(const char *path, sm_status status, sm_error *err) {
+  char kind[32], name[96];
+  if (!err || status != SM_ENOTFOUND || sscanf(err->message, "no %31s called '%95[^']'", kind, name) != 2)
+    return sm_hint(err, "the run folder's recipe cannot be read: restore it, or choose another `name=…`"),
+           status;
+  sm_fail(err, status, "the run needs %s '%s', which is not there", kind, name);
+  sm_fail_at(err, path, 0, 0);
+  return sm_hint(err, "say where it is with --plugin-path");
+}
+
+/* A folder that holds a recipe must hold this one; the message shows the first differences. */
+static sm_status folder_same_recipe(sm_run_folder *f, const char *runs, const sm_recipe *r,
+                                    sm_registry *registry, sm_error *err) {
+  char path[SM_PATH_ROOM];
+  struct stat st;
+  sm_recipe *old = NULL;
+  sm_path_put(path, "%s/recipe.yaml", f->path);
+  f->kept = stat(path, &st) == 0;
+  if (!f->kept && errno != ENOENT) return sm_fail_errno(err, errno, "examine", path);
+  if (!f->kept) return folder_hash(f, r, err);
+  sm_status status = sm_recipe_load(&old, registry, path, 0, NULL, err);
+  if (status) return status == SM_ENOMEM || status == SM_EIO ? status : folder_unreadable(path, status, err);
+  status = folder_hash(f, old, err);
+  if (!status && f->recipe_hash[0] != sm_recipe_hash(r)) status = folder_compare(f, old, r, runs, err);
   sm_recipe_free(old);
   return status;
 }
+
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 /* NAME.tmp-PID or NAME.tmp-PID.N, as sm_file calls what it has not finished (base/file.c). */
 static bool folder_is_temporary(const char *name) {
@@ -106,15 +197,69 @@ sm_status sm_folder_open(sm_run_folder *f, const char *runs, const sm_recipe *r,
                          sm_error *err) {
   memset(f, 0, sizeof *f);
   f->lock = -1;
-  snprintf(f->path, sizeof f->path, "%s/%s", runs, r->name);
-  snprintf(f->checkpoints, sizeof f->checkpoints, "%s/checkpoints", f->path);
-  sm_status status = sm_mkdirs(f->checkpoints, err);
-  if (!status) status = folder_lock_folder(f, err);
-  if (!status) status = folder_same_recipe(f, r, registry, err);
+  sm_path_put(f->path, "%s/%s", runs, r->name);
+  sm_path_put(f->checkpoints, "%s/checkpoints", f->path);
+  sm_status status = folder_make(f, err);
+  if (!status) status = folder_same_recipe(f, runs, r, registry, err);
   if (status) return status;
   folder_tidy(f->path);
   folder_tidy(f->checkpoints);
   return SM_OK;
+}
+
+/* The last step that was saved, as the lock says; -1: it does not say. */
+static int64_t folder_saved_step(const sm_run_folder *f) {
+  char text[32] = "";
+  long long step;
+  ssize_t n = pread(f->lock, text, sizeof text - 1, 0);
+  return n > 0 && sscanf(text, "%lld", &step) == 1 ? step : -1;
+}
+
+/* Not synced: after a power cut the checkpoint is there, or its folder says nothing. */
+void sm_folder_saved(sm_run_folder *f, int64_t step) {
+  char text[32];
+  int n = snprintf(text, sizeof text, "%lld\n", (long long)step);
+  if (pwrite(f->lock, text, (size_t)n, 0) != n || ftruncate(f->lock, n))
+    return; /* it is asked for only where there is no checkpoint */
+}
+
+sm_status sm_folder_begins(sm_run_folder *f, sm_error *err) {
+  char path[SM_PATH_ROOM];
+  struct stat st;
+  int64_t saved = folder_saved_step(f);
+  sm_path_put(path, "%s/metrics.jsonl", f->path);
+  bool records = stat(path, &st) == 0 && st.st_size > 0;
+  if (saved <= 0 && !(saved < 0 && records)) {
+    if (records) sm_log(SM_LOG_INFO, "%s: ended before its first checkpoint: it begins anew", f->path);
+    sm_folder_saved(f, 0);
+    return SM_OK;
+  }
+  if (saved > 0)
+    sm_fail(err, SM_EINVAL, "step %lld of this run was saved, but its checkpoints are gone",
+            (long long)saved);
+  else sm_fail(err, SM_EINVAL, "the folder holds the records of a run, but no checkpoint to go on from");
+  sm_fail_at(err, f->path, 0, 0);
+  return sm_hint(err, "put them back into checkpoints/, or train under another name: `name=…`, --fresh");
+}
+
+/* ENOENT is believed when it is said again a while later: a folder that is renamed and back is none that is
+ * gone. */
+sm_status sm_folder_there(const sm_run_folder *f, sm_error *err) {
+  char path[SM_PATH_ROOM];
+  struct stat ours, found;
+  sm_path_put(path, "%s/lock", f->path);
+  for (int attempt = 0; attempt < 3; attempt++) {
+    if (attempt) nanosleep(&(struct timespec){.tv_nsec = 100000000L << attempt}, NULL);
+    if (stat(path, &found)) {
+      if (errno != ENOENT && errno != ENOTDIR) return SM_OK;
+    } else if (!f->named || fstat(f->lock, &ours) ||
+               (ours.st_ino == found.st_ino && ours.st_dev == found.st_dev)) {
+      return SM_OK;
+    }
+  }
+  sm_fail(err, SM_EIO, "the run folder was removed, or moved away, while the run was training");
+  sm_fail_at(err, f->path, 0, 0);
+  return sm_hint(err, "if it was moved, put it back: it goes on from its last checkpoint");
 }
 
 /* ---- what it was made with ----------------------------------------------------------------------------- */
@@ -149,9 +294,9 @@ static void folder_add_plugins(sm_json *j, const sm_recipe *r) {
 
 sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *isa, int threads,
                              sm_error *err) {
-  char path[2200], cpu[200], when[40];
+  char path[SM_PATH_ROOM], cpu[200], when[40];
   struct stat st;
-  snprintf(path, sizeof path, "%s/recipe.yaml", f->path);
+  sm_path_put(path, "%s/recipe.yaml", f->path);
   if (stat(path, &st)) {
     sm_text yaml = {0};
     sm_status status = sm_recipe_write(r, false, &yaml, err);
@@ -177,7 +322,7 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
   sm_json_int(&j, "threads", threads);
   folder_add_plugins(&j, r);
   const char *text = sm_json_finish(&j);
-  snprintf(path, sizeof path, "%s/environment.json", f->path);
+  sm_path_put(path, "%s/environment.json", f->path);
   sm_status status = text ? sm_file_put(path, text, strlen(text), err)
                           : sm_fail(err, SM_ENOMEM, "no memory for environment.json");
   sm_json_free(&j);
@@ -188,28 +333,26 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
 
 /* Bytes of timing.jsonl up to the records of steps after `step`; its lines begin {"step":N. */
 static int64_t folder_timing_length(const char *path, int64_t step) {
-  FILE *f = fopen(path, "r");
-  if (!f) return 0;
-  char line[4096];
-  int64_t length = 0;
-  while (fgets(line, sizeof line, f)) {
+  char *text, *line, *end;
+  size_t bytes;
+  if (sm_file_get(path, (size_t)1 << 30, &text, &bytes, NULL)) return 0;
+  for (line = text; (end = strchr(line, '\n')); line = end + 1) {
     long long at;
-    size_t n = strlen(line);
-    if (!n || line[n - 1] != '\n' || sscanf(line, "{\"step\":%lld", &at) != 1 || at > step) break;
-    length += (int64_t)n;
+    if (sscanf(line, "{\"step\":%lld", &at) != 1 || at > step) break;
   }
-  fclose(f);
+  int64_t length = line - text;
+  sm_free(text);
   return length;
 }
 
 sm_status sm_folder_logs(sm_run_folder *f, const sm_run_state *s, sm_error *err) {
-  char path[2200];
-  snprintf(path, sizeof path, "%s/metrics.jsonl", f->path);
+  char path[SM_PATH_ROOM];
+  sm_path_put(path, "%s/metrics.jsonl", f->path);
   if (!(f->metrics = sm_jsonl_open(path, s->metrics_bytes, err))) return err ? err->code : SM_EIO;
-  snprintf(path, sizeof path, "%s/timing.jsonl", f->path);
+  sm_path_put(path, "%s/timing.jsonl", f->path);
   if (!(f->timing = sm_jsonl_open(path, s->step ? folder_timing_length(path, s->step) : 0, err)))
     return err ? err->code : SM_EIO;
-  snprintf(path, sizeof path, "%s/tensorboard", f->path);
+  sm_path_put(path, "%s/tensorboard", f->path);
   if (!(f->events = sm_tb_open(path, s->step ? s->step + 1 : -1, err))) return err ? err->code : SM_EIO;
   return SM_OK;
 }
@@ -222,4 +365,18 @@ void sm_folder_close(sm_run_folder *f) {
   f->events = NULL;
   if (f->lock >= 0) close(f->lock);
   f->lock = -1;
+}
+
+void sm_folder_discard(sm_run_folder *f) {
+  char path[SM_PATH_ROOM], *slash;
+  if (f->made) {
+    bool empty = rmdir(f->checkpoints) == 0; /* nothing was saved, by nobody */
+    if (empty && f->lock >= 0) sm_remove_tree(f->path, NULL);
+    sm_path_put(path, "%s/", f->path);
+    while ((slash = strrchr(path, '/')) && (size_t)(slash - path) >= f->made) {
+      *slash = 0;
+      if (rmdir(path) && errno != ENOENT) break; /* another run is in it */
+    }
+  }
+  sm_folder_close(f);
 }

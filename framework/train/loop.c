@@ -2,9 +2,11 @@
  *
  * The loop knows batches, steps, records, evaluations and checkpoints; what a step computes is the
  * objective's affair (ssl.h), what a run leaves behind folder.h's. A checkpoint is the last act of a step. */
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "framework/report/report.h"
 
@@ -33,9 +35,9 @@ static int64_t loop_earlier_lines(const char *path, int64_t wanted, sm_text *tex
 }
 
 static sm_status loop_write_bad_pictures(sm_session *s, const sm_bad *bad, int64_t n, sm_error *err) {
-  char path[2200];
+  char path[SM_PATH_ROOM];
   sm_text text = {0};
-  snprintf(path, sizeof path, "%s/bad-pictures.txt", s->folder.path);
+  sm_path_put(path, "%s/bad-pictures.txt", s->folder.path);
   for (int64_t i = loop_earlier_lines(path, s->state.n_bad, &text); i < n; i++) {
     loop_add_escaped(&text, bad[i].name ? bad[i].name : "?");
     sm_text_add(&text, "\t%s\n", bad[i].reason);
@@ -46,9 +48,10 @@ static sm_status loop_write_bad_pictures(sm_session *s, const sm_bad *bad, int64
   return status;
 }
 
+/* As it was when the last batch came: one that failed has met more, which may be good the next time. */
 static sm_status loop_take_bad_list(sm_session *s, sm_error *err) {
-  int64_t n;
-  const sm_bad *bad = sm_loader_bad(s->loader, &n);
+  int64_t n = s->listed_bad, all;
+  const sm_bad *bad = sm_loader_bad(s->loader, &all);
   sm_run_state *state = &s->state;
   if (n == state->n_bad) return SM_OK;
   sm_status status = loop_write_bad_pictures(s, bad, n, err);
@@ -63,8 +66,10 @@ static sm_status loop_take_bad_list(sm_session *s, sm_error *err) {
 }
 
 /* Logs first, then the checkpoint that records their length. A failed save is tried again twice, then
- * training goes on: the earlier checkpoints are whole. */
+ * training goes on: the earlier checkpoints are whole. Where the run's folder is gone it would be in vain. */
 static sm_status loop_save(sm_session *s, bool must, sm_error *err) {
+  sm_status there = sm_folder_there(&s->folder, err);
+  if (there) return there;
   s->state.step = s->time.step;
   s->state.finished = s->time.step == s->steps && !s->state.pending_evaluation;
   sm_error why = {0};
@@ -83,6 +88,8 @@ static sm_status loop_save(sm_session *s, bool must, sm_error *err) {
   sm_tb_flush(s->folder.events, NULL);
   s->checkpoint_failed = status;
   if (!status) {
+    s->saved = s->time.step;
+    sm_folder_saved(&s->folder, s->time.step);
     sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_CHECKPOINT, .text = s->folder.checkpoints});
     return SM_OK;
   }
@@ -97,13 +104,29 @@ static sm_status loop_save(sm_session *s, bool must, sm_error *err) {
   return SM_OK;
 }
 
+/* What stopped the run did not touch the weights: pictures that cannot be read, an evaluation that failed.
+ * The next session goes on here. */
+static void loop_save_before_error(sm_session *s) {
+  sm_error e = {0};
+  char text[1024], line[1200];
+  if (s->time.step == s->summary->first_step || s->time.step == s->saved) return;
+  if (loop_save(s, true, &e))
+    snprintf(line, sizeof line, "not saved: %s", sm_error_text(&e, text, sizeof text));
+  else snprintf(line, sizeof line, "stopped by an error; step %lld is saved", (long long)s->time.step);
+  sm_session_warn(s, line);
+}
+
 /* ---- the loop ------------------------------------------------------------------------------------------ */
 
 static sm_status loop_one_step(sm_session *s, sm_error *err) {
   double start = sm_now();
   sm_batch *batch;
   sm_status status = sm_loader_next(s->loader, &batch, err);
-  if (status) return status;
+  if (status) {
+    loop_save_before_error(s);
+    return status;
+  }
+  sm_loader_bad(s->loader, &s->listed_bad);
   sm_step_result result;
   status = sm_step(s->trainable, batch, &s->time, &result, err);
   s->record_pictures += batch->pictures;
@@ -146,6 +169,7 @@ static sm_status loop_after_step(sm_session *s, bool *stop, sm_error *err) {
   if (step % t->log_every == 0 || last) status = sm_session_record(s, err);
   if (!status && (last || (epoch_end && t->evaluate_every && epochs_done % t->evaluate_every == 0)))
     status = sm_session_evaluate(s, stop, err);
+  if (status && s->state.pending_evaluation) loop_save_before_error(s);
   if (!status && epoch_end) loop_show(s);
   bool due = t->checkpoint_every ? step % t->checkpoint_every == 0 : epoch_end;
   if (!status && (due || last || *stop)) status = loop_save(s, last || *stop, err);
@@ -180,26 +204,34 @@ static sm_status loop_run(sm_session *s, sm_error *err) {
 static void loop_write_report(sm_session *s) {
   sm_error e = {0};
   char text[1024], line[1200];
-  sm_jsonl_flush(s->folder.metrics, NULL, NULL);
-  sm_jsonl_flush(s->folder.timing, NULL, NULL);
-  if (sm_report_run(s->folder.path, &e) == SM_OK) return;
+  if (s->folder.metrics) sm_jsonl_flush(s->folder.metrics, NULL, NULL);
+  if (s->folder.timing) sm_jsonl_flush(s->folder.timing, NULL, NULL);
+  s->summary->reported = sm_report_run(s->folder.path, &e) == SM_OK;
+  if (s->summary->reported) return;
   snprintf(line, sizeof line, "no report: %s", sm_error_text(&e, text, sizeof text));
   sm_session_warn(s, line);
 }
 
+/* A session that died after its last checkpoint may have left none. */
+static bool loop_lacks_report(const sm_session *s) {
+  char path[SM_PATH_ROOM];
+  return access(sm_path_put(path, "%s/report.html", s->folder.path), F_OK) && errno == ENOENT;
+}
+
 sm_status sm_train(sm_recipe *recipe, const sm_train_options *options, sm_train_summary *summary,
                    sm_error *err) {
-  sm_session s = {.recipe = recipe, .options = options, .summary = summary};
+  sm_session s = {.recipe = recipe, .options = options, .summary = summary, .saved = -1};
   s.folder.lock = -1;
   memset(summary, 0, sizeof *summary);
   summary->last_top1 = NAN;
   sm_status status = sm_session_open(&s, err);
-  if (!status && !summary->already) {
-    status = loop_run(&s, err);
-    if (!status || status == SM_EINTERRUPTED) loop_write_report(&s);
-  }
+  bool opened = !status;
+  if (opened && !summary->already) status = loop_run(&s, err);
+  if (opened && (!status || status == SM_EINTERRUPTED) && (!summary->already || loop_lacks_report(&s)))
+    loop_write_report(&s);
   summary->step = s.time.step;
   summary->finished = !status;
+  s.failed_early = status && (!opened || (status != SM_EINTERRUPTED && !s.time.step));
   sm_session_close(&s);
   return status;
 }

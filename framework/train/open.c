@@ -91,6 +91,21 @@ static sm_status open_check_frozen(sm_session *s, sm_error *err) {
   return SM_OK;
 }
 
+/* recipe.yaml is held against the recipe already; a newer smalti, which knows more options, gives it another
+ * hash. */
+static sm_status open_check_recipe(sm_session *s, sm_error *err) {
+  sm_run_state *state = &s->state;
+  const uint64_t *own = s->folder.recipe_hash;
+  bool same = state->recipe_hash == own[0] || state->recipe_hash == own[1],
+       newer = s->folder.kept && strcmp(state->producer, sm_version()) != 0;
+  if (!state->step || newer) state->recipe_hash = own[0];
+  if (!state->step || newer || same) return SM_OK;
+  sm_fail(err, SM_EINVAL, "step %lld of this run was saved under another recipe", (long long)state->step);
+  sm_fail_at(err, s->folder.path, 0, 0);
+  return sm_hint(err, s->folder.kept ? "restore its recipe.yaml, or give the recipe another name: `name=…`"
+                                     : "train with the recipe that it had, or under another name: `name=…`");
+}
+
 static sm_status open_check_state(sm_session *s, sm_error *err) {
   uint64_t hash = s->train.ops->hash(s->train.self);
   const char *isa = sm_graph_isa(s->trainable->graph), *core = sm_blas_core();
@@ -111,16 +126,14 @@ static sm_status open_check_state(sm_session *s, sm_error *err) {
     }
   }
   s->state.data_hash = hash;
-  if (!(s->state.recipe_hash = sm_recipe_hash(s->recipe)))
-    return sm_fail(err, SM_ENOMEM, "no memory for the hash of the recipe");
   snprintf(s->state.isa, sizeof s->state.isa, "%s", isa);
   snprintf(s->state.core, sizeof s->state.core, "%s", core);
   return SM_OK;
 }
 
 static void open_write_preview(sm_session *s) {
-  char path[2200], title[256];
-  snprintf(path, sizeof path, "%s/preview.png", s->folder.path);
+  char path[SM_PATH_ROOM], title[256];
+  sm_path_put(path, "%s/preview.png", s->folder.path);
   if (access(path, F_OK) == 0) return;
   const sm_recipe *r = s->recipe;
   sm_preview_config c = {.dataset = s->train,
@@ -163,7 +176,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   int threads = sm_recipe_threads(r, s->options->threads);
   sm_status status = sm_folder_open(&s->folder, s->options->runs, r, s->options->registry, err);
-  snprintf(s->summary->folder, sizeof s->summary->folder, "%s", s->folder.path);
+  sm_path_put(s->summary->folder, "%s", s->folder.path);
   if (!status) status = sm_recipe_create(s->recipe, err);
   if (!status) status = sm_slot_open(&s->recipe->data.train, &s->train, err);
   if (!status) status = sm_slot_open(&s->recipe->data.test, &s->test, err);
@@ -177,16 +190,18 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   bool found;
   sm_set *const *set = status ? NULL : s->trainable->set;
   if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, set, &s->state, &found, err);
+  if (!status && !found) status = sm_folder_begins(&s->folder, err);
   if (!status && !found && r->train.init)
     status = sm_start_from(r->train.init, set[SM_SET_STUDENT], set[SM_SET_TEACHER], err);
   if (!status && !found) status = open_fit_tokenizers(s, err);
+  if (!status) status = open_check_recipe(s, err);
   if (!status) status = open_check_state(s, err);
   if (!status) status = open_check_frozen(s, err);
   if (status) return status;
   s->time.step = s->summary->first_step = s->state.step;
   s->summary->steps = s->steps;
   s->summary->already = s->state.finished;
-  s->summary->bad_pictures = s->state.n_bad;
+  s->summary->bad_pictures = s->listed_bad = s->state.n_bad;
   if (s->state.finished) return SM_OK;
   status = sm_folder_describe(&s->folder, r, s->state.isa, threads, err);
   if (!status) status = sm_folder_logs(&s->folder, &s->state, err);
@@ -202,15 +217,16 @@ void sm_session_close(sm_session *s) {
   sm_network_close(s->network);
   sm_trainable_free(s->trainable);
   sm_pool_free(s->pool);
-  sm_folder_close(&s->folder);
+  if (s->failed_early) sm_folder_discard(&s->folder);
+  else sm_folder_close(&s->folder);
   sm_run_state_free(&s->state);
 }
 
 sm_status sm_train_fresh_name(sm_recipe *r, const char *runs, sm_arena *arena, sm_error *err) {
   const char *base = r->name;
   for (int i = 2; i < 10000; i++) {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", runs, r->name);
+    char path[SM_PATH_ROOM];
+    sm_path_put(path, "%s/%s", runs, r->name);
     if (access(path, F_OK)) return SM_OK;
     if (!(r->name = sm_arena_printf(arena, "%s-%d", base, i)))
       return sm_fail(err, SM_ENOMEM, "out of memory");

@@ -98,12 +98,12 @@ static sm_status record_evaluate_all(sm_session *s, sm_error *err) {
   return SM_OK;
 }
 
-/* A signal in the midst leaves the evaluations of this step to the next session, which begins with them; the
- * log is cut to where it was before, so that its bytes come out the same. */
+/* A signal or an error in the midst leaves the evaluations of this step to the next session, which begins
+ * with them; the log is cut to where it was before, so that its bytes come out the same. */
 sm_status sm_session_evaluate(sm_session *s, bool *stop, sm_error *err) {
   s->before_evaluation = sm_jsonl_length(s->folder.metrics);
   sm_status status = record_evaluate_all(s, err);
-  s->state.pending_evaluation = status == SM_EINTERRUPTED;
+  s->state.pending_evaluation = status != SM_OK;
   if (status != SM_EINTERRUPTED) return status;
   *stop = true;
   return SM_OK;
@@ -184,14 +184,15 @@ static sm_status record_watch(sm_session *s, sm_error *err) {
 }
 
 /* So that others can watch the run: resume cuts what is behind the last checkpoint. A full disk is met by
- * save(). */
-static void record_show_logs(sm_session *s) {
+ * save(). A folder that is gone needs no more training. */
+static sm_status record_show_logs(sm_session *s, sm_error *err) {
   double now = sm_now();
-  if (now - s->flushed < 1) return;
+  if (now - s->flushed < 1) return SM_OK;
   s->flushed = now;
   sm_tb_flush(s->folder.events, NULL);
   sm_jsonl_flush(s->folder.timing, NULL, NULL);
   sm_jsonl_flush(s->folder.metrics, NULL, NULL);
+  return sm_folder_there(&s->folder, err);
 }
 
 sm_status sm_session_record(sm_session *s, sm_error *err) {
@@ -211,7 +212,7 @@ sm_status sm_session_record(sm_session *s, sm_error *err) {
   sm_status status = record_append(s->folder.metrics, &j, err);
   if (!status) status = record_timing(s, err);
   if (!status) status = record_watch(s, err);
-  record_show_logs(s);
+  if (!status) status = record_show_logs(s, err);
   if (!status)
     sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_RECORD,
                                         .metric = w->window,

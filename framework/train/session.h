@@ -23,12 +23,12 @@ typedef struct sm_session {
   sm_views views;
   sm_run_state state;
   sm_time time; /* of the next step */
-  int64_t steps;
+  int64_t steps, saved; /* all; the last that this session saved, -1 */
   double started, busy; /* session start; seconds in steps */
   double record_start;  /* timing window */
   double flushed;       /* when the logs last went to the disk */
-  int64_t record_pictures;
-  bool checkpoint_failed;
+  int64_t record_pictures, listed_bad; /* in the window; of the loader, with the last batch */
+  bool checkpoint_failed, failed_early; /* before the first step */
   int64_t before_evaluation; /* bytes of metrics.jsonl */
 } sm_session;
 
@@ -45,7 +45,8 @@ void sm_session_warn(sm_session *, const char *text);
 void sm_session_count(sm_run_state *, const sm_step_result *);
 sm_status sm_session_record(sm_session *, sm_error *);
 sm_status sm_session_evaluator(sm_session *, sm_error *);
-/* All evaluations of this step; *stop is set where a signal broke in and left them to the next session. */
+/* All evaluations of this step; *stop is set where a signal broke in. That, or an error, leaves them to the
+ * next session (state.pending_evaluation). */
 sm_status sm_session_evaluate(sm_session *, bool *stop, sm_error *);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef SM_TRAIN_H
 #define SM_TRAIN_H
 
+#include "framework/base/path.h"
 #include "framework/recipe/ask.h"
 
 #include "trainable.h"
@@ -37,9 +38,10 @@ typedef struct sm_train_options {
 } sm_train_options;
 
 typedef struct sm_train_summary {
-  char folder[2048];
+  char folder[SM_PATH_ROOM];
   int64_t first_step, step, steps; /* where this session began, where it ended, all            */
   bool finished, already;          /* already: there was nothing left to do                    */
+  bool reported;                   /* report.html was written                                  */
   double images_per_second, seconds;
   double last_top1; /* of the last k-NN, NaN if none                             */
   int64_t bad_pictures;
@@ -72,8 +74,8 @@ typedef struct sm_fitting {
 } sm_fitting;
 sm_status sm_fit_tokenizers(sm_trainable *, int tokenizers, const sm_fitting *, sm_error *);
 
-/* Signals: TERM, INT, USR1 ask for an orderly stop; the second one ends the process at once (status 128 +
- * signal). */
+/* Signals: TERM, INT, USR1, HUP and XCPU ask for an orderly stop; a second one of the first three ends the
+ * process at once (status 128 + signal). One that the parent had ignored stays ignored. */
 void sm_signals_install(void);
 bool sm_signals_stop(void);
 

@@ -44,7 +44,7 @@ step-00000006.safetensors" ] || fail "after a damaged checkpoint there are: $(ls
 for file in start/tiny/checkpoints/*; do flip "$file" 5000; done
 exits 65 smalti train --runs start tiny.yaml
 has err "step-00000004.safetensors"
-has err "; none of 2 checkpoints in 'start/tiny/checkpoints' is usable; remove the run folder to start anew"
+has err "; none of 2 checkpoints in 'start/tiny/checkpoints' is usable; put a good one there, or train under another name: \`name=…\`, --fresh"
 exits 75 smalti train --quiet --runs lost tiny.yaml --stop-after 5
 : >lost/tiny/metrics.jsonl
 exits 65 smalti train --runs lost tiny.yaml

@@ -24,7 +24,7 @@ exits 75 smalti train --runs spoilt tiny.yaml --stop-after 3
 echo '[' >>spoilt/tiny/recipe.yaml
 exits 65 smalti train --runs spoilt tiny.yaml
 has err "spoilt/tiny/recipe.yaml:"
-has err "the run folder's recipe cannot be read; remove the folder to start anew, or choose another \`name=…\`"
+has err "the run folder's recipe cannot be read: restore it, or choose another \`name=…\`"
 
 # ---- another process; the lock goes with it, however it ends
 endless=(train.steps_per_epoch=1000000 train.evaluate_every=0 train.checkpoint_every=2)

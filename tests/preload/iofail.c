@@ -6,7 +6,7 @@
  *     CALL  open read write pwrite fsync rename close
  *     K     the K-th such call ("3"), or that and all after it ("3+")
  *     HOW   it fails: EIO ENOSPC EINTR EDQUOT EACCES EMFILE ENOENT; it moves half of the bytes: short; the
- *           program gets a signal before it: KILL TERM INT USR1 STOP
+ *           program gets a signal before it: KILL TERM INT USR1 HUP XCPU STOP
  *     PATH  count only calls on files with this text in their path; that of a pipe is pipe:[NUMBER]
  *
  * Only calls made through the C library's public names are seen, not those that stdio makes inside it. A
@@ -42,6 +42,8 @@ static const struct {
                {"INT", SIGNAL - SIGINT},
                {"TERM", SIGNAL - SIGTERM},
                {"USR1", SIGNAL - SIGUSR1},
+               {"HUP", SIGNAL - SIGHUP},
+               {"XCPU", SIGNAL - SIGXCPU},
                {"STOP", SIGNAL - SIGSTOP}};
 
 static struct {
