@@ -9,12 +9,8 @@
 typedef struct sm_curve {
   char *name; /* "loss.cls"; of evaluations "near top1.k20", "near" being what the recipe calls it */
   char *kind; /* what it is: the name, but of evaluations "knn top1.k20" by the plugin's name */
-<<<<<<< HEAD
   double *x, *y, *sorted; /* sorted: room for sm_curve_median */
-=======
-  char unit[16]; /* of a figure of an evaluation, as it says it; "": none                              */
-  double *x, *y;
->>>>>>> 65ddc2f (Give figures that count evidence only, with their unit)
+  char unit[16];          /* of a figure of an evaluation, as it says it; "": none */
   size_t n, room;
 } sm_curve;
 

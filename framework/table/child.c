@@ -42,7 +42,6 @@ _Noreturn static void be_child(sm_child *c, pid_t parent,
   close(c->pipe[0]);
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
-  signal(SIGPIPE, SIG_IGN);
   sm_signals_install();
   sm_log_to(child_log_line, c);
   if (getppid() != parent) _exit(1); /* it died before it could send a signal */

@@ -79,9 +79,9 @@ static sm_status estimate_answer(void *ctx, sm_child *child, sm_error *err) {
 /* What a run that has begun says of itself. */
 static void estimate_from_run(const sm_table_jobs *jobs, const sm_table_job *job, double *rate,
                               double *step) {
-  char folder[PATH_MAX];
+  char folder[SM_PATH_ROOM];
   sm_run run;
-  if (!sm_run_load(&run, sm_table_job_path(jobs, job, NULL, folder, sizeof folder), NULL)) {
+  if (!sm_run_load(&run, sm_table_job_path(jobs, job, NULL, folder), NULL)) {
     const sm_curve *c = sm_curves_find(&run.timing, "images_per_s");
     double known = sm_curve_median(c);
     if (isfinite(known)) *rate = known;

@@ -54,8 +54,8 @@ static sm_status gallery_begin(gallery *g, int rows, sm_error *err) {
 }
 
 static sm_status gallery_finish(gallery *g, int strip, sm_error *err) {
-  char path[4400];
-  snprintf(path, sizeof path, "%s/%s", g->folder, sm_gallery_strips[strip].file);
+  char path[SM_PATH_ROOM];
+  sm_path_put(path, "%s/%s", g->folder, sm_gallery_strips[strip].file);
   return sm_image_write_png(path, &g->canvas, err);
 }
 

@@ -240,10 +240,9 @@ static sm_status jobs_list_evaluations(sm_table_jobs *jobs, sm_table_job *job, s
 
 /* ---- what is there ------------------------------------------------------------------------------------- */
 
-const char *sm_table_job_path(const sm_table_jobs *jobs, const sm_table_job *job, const char *file, char *buf,
-                              size_t size) {
-  snprintf(buf, size, "%s/%s%s%s", jobs->runs, job->name, file ? "/" : "", file ? file : "");
-  return buf;
+const char *sm_table_job_path(const sm_table_jobs *jobs, const sm_table_job *job, const char *file,
+                              char buf[SM_PATH_ROOM]) {
+  return sm_path_put(buf, "%s/%s%s%s", jobs->runs, job->name, file ? "/" : "", file ? file : "");
 }
 
 const char *sm_table_job_title(const sm_table_job *job, char *buf, size_t size) {
@@ -252,10 +251,6 @@ const char *sm_table_job_title(const sm_table_job *job, char *buf, size_t size) 
   return buf;
 }
 
-static bool jobs_exists(const char *path) {
-  struct stat st;
-  return stat(path, &st) == 0;
-}
 
 cJSON *sm_table_json(const char *path) {
   char *data;
@@ -266,10 +261,28 @@ cJSON *sm_table_json(const char *path) {
   return json;
 }
 
+/* A file that runs leave whole, or not at all, holding an object with `key` (NULL: with anything). Another
+ * one in its place is no result: that is said once, and it is made again. */
+static bool jobs_is_there(const sm_table_jobs *jobs, const char *path, const char *key, bool *damaged) {
+  struct stat st;
+  char line[1200];
+  if (stat(path, &st)) return false;
+  cJSON *json = sm_table_json(path);
+  bool good = cJSON_IsObject(key ? cJSON_GetObjectItemCaseSensitive(json, key) : json);
+  cJSON_Delete(json);
+  if (good || *damaged) return good;
+  *damaged = true;
+  snprintf(line, sizeof line, "%.1000s is damaged: it is made again", path);
+  if (jobs->options.event)
+    jobs->options.event(jobs->options.ctx,
+                        &(sm_table_event){.kind = SM_TABLE_WARNS, .jobs = jobs, .text = line});
+  return false;
+}
+
 /* The run folder says in table.json what it holds. */
 static bool jobs_holds(const char *folder, const char *id) {
-  char path[PATH_MAX + 16];
-  snprintf(path, sizeof path, "%s/table.json", folder);
+  char path[SM_PATH_ROOM];
+  sm_path_put(path, "%s/table.json", folder);
   cJSON *json = sm_table_json(path);
   const char *found = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "id"));
   bool same = found && !strcmp(found, id);
@@ -279,17 +292,17 @@ static bool jobs_holds(const char *folder, const char *id) {
 
 /* A folder of this hash, whatever it is called. */
 static void jobs_find_folder(const sm_table_jobs *jobs, sm_table_job *job) {
-  char suffix[16], folder[PATH_MAX], seed[32] = "";
+  char suffix[16], folder[SM_PATH_ROOM], seed[32] = "";
   snprintf(suffix, sizeof suffix, "-%.8s", job->id);
   if (job->has_seed) snprintf(seed, sizeof seed, "-s%" PRId64, job->seed);
   snprintf(job->name, sizeof job->name, "%s%s%s", job->run->key, seed, suffix);
-  if (jobs_holds(sm_table_job_path(jobs, job, NULL, folder, sizeof folder), job->id)) return;
+  if (jobs_holds(sm_table_job_path(jobs, job, NULL, folder), job->id)) return;
   DIR *dir = opendir(jobs->runs);
   for (struct dirent *e; dir && (e = readdir(dir));) {
     size_t n = strlen(e->d_name);
     if (n < strlen(suffix) || n >= sizeof job->name || strcmp(e->d_name + n - strlen(suffix), suffix))
       continue;
-    snprintf(folder, sizeof folder, "%s/%s", jobs->runs, e->d_name);
+    sm_path_put(folder, "%s/%s", jobs->runs, e->d_name);
     if (!jobs_holds(folder, job->id)) continue;
     memcpy(job->name, e->d_name, n + 1);
     break;
@@ -298,8 +311,8 @@ static void jobs_find_folder(const sm_table_jobs *jobs, sm_table_job *job) {
 }
 
 static bool jobs_has_checkpoint(const sm_table_jobs *jobs, const sm_table_job *job) {
-  char path[PATH_MAX];
-  DIR *dir = opendir(sm_table_job_path(jobs, job, "checkpoints", path, sizeof path));
+  char path[SM_PATH_ROOM];
+  DIR *dir = opendir(sm_table_job_path(jobs, job, "checkpoints", path));
   bool found = false;
   for (struct dirent *e; dir && !found && (e = readdir(dir));) found = !strncmp(e->d_name, "step-", 5);
   if (dir) closedir(dir);
@@ -312,24 +325,24 @@ const char *sm_table_gallery_file(const sm_table_job *job, const char *file, cha
 }
 
 void sm_table_job_look(sm_table_jobs *jobs, sm_table_job *job) {
-  char path[PATH_MAX], file[80];
+  char path[SM_PATH_ROOM], file[80];
   jobs_find_folder(jobs, job);
   bool all = true;
   for (int i = 0; i < job->evaluations; i++) {
     struct sm_job_evaluation *e = &job->evaluation[i];
     snprintf(file, sizeof file, "evaluations/%s-%s.json", e->name, e->id);
-    e->there = jobs_exists(sm_table_job_path(jobs, job, file, path, sizeof path));
+    e->there = jobs_is_there(jobs, sm_table_job_path(jobs, job, file, path), "figures", &e->damaged);
     all = all && e->there;
   }
   if (job->shown) {
     sm_table_gallery_file(job, "gallery.json", file, sizeof file);
-    job->gallery = jobs_exists(sm_table_job_path(jobs, job, file, path, sizeof path));
+    job->gallery = jobs_is_there(jobs, sm_table_job_path(jobs, job, file, path), NULL, &job->damaged);
   }
   if (job->state == SM_JOB_FAILED) return;
-  job->state = jobs_exists(sm_table_job_path(jobs, job, "trained.json", path, sizeof path))
+  job->state = jobs_is_there(jobs, sm_table_job_path(jobs, job, "trained.json", path), NULL, &job->damaged)
                    ? all ? SM_JOB_DONE : SM_JOB_TRAINED
                : jobs_has_checkpoint(jobs, job) ? SM_JOB_BEGUN
-                                           : SM_JOB_MISSING;
+                                                : SM_JOB_MISSING;
 }
 
 void sm_table_jobs_look(sm_table_jobs *jobs) {

@@ -146,8 +146,8 @@ static sm_tabular *output_numbers(const sm_table_results *r) {
 /* ---- files --------------------------------------------------------------------------------------------- */
 
 static sm_status output_put(const sm_table_jobs *jobs, const char *name, const sm_text *text, sm_error *err) {
-  char path[4352];
-  snprintf(path, sizeof path, "%s/%s", jobs->options.out, name);
+  char path[SM_PATH_ROOM];
+  sm_path_put(path, "%s/%s", jobs->options.out, name);
   if (text->failed) return sm_fail(err, SM_ENOMEM, "no memory for %s", name);
   return sm_file_put(path, text->s ? text->s : "", text->len, err);
 }
@@ -171,8 +171,8 @@ static sm_status output_write_all(const sm_table_results *r, sm_text *shown, sm_
   if (!status) status = output_render(jobs, t, SM_TABULAR_MARKDOWN, "table.md", r, err);
   if (!status) status = output_render(jobs, t, SM_TABULAR_LATEX, "table.tex", NULL, err);
   if (!status) status = output_render(jobs, csv, SM_TABULAR_CSV, "table.csv", NULL, err);
-  char path[4352];
-  snprintf(path, sizeof path, "%s/report.html", jobs->options.out);
+  char path[SM_PATH_ROOM];
+  sm_path_put(path, "%s/report.html", jobs->options.out);
   if (!status) status = sm_table_page(r, path, err);
   if (!status && shown && sm_tabular_render(t, SM_TABULAR_TEXT, shown))
     status = sm_fail(err, SM_ENOMEM, "out of memory");

@@ -165,10 +165,10 @@ static int page_png_width(const char *data, size_t bytes) {
 }
 
 static bool page_read_strip(page *p, const sm_table_job *job, int strip, char **data, size_t *bytes) {
-  char file[96], path[PATH_MAX];
+  char file[96], path[SM_PATH_ROOM];
   if (!job || !job->gallery) return false;
   sm_table_gallery_file(job, sm_gallery_strips[strip].file, file, sizeof file);
-  sm_status status = sm_file_get(sm_table_job_path(p->r->jobs, job, file, path, sizeof path), PICTURE_LIMIT,
+  sm_status status = sm_file_get(sm_table_job_path(p->r->jobs, job, file, path), PICTURE_LIMIT,
                                  data, bytes, NULL);
   p->html.failed |= status == SM_ENOMEM;
   return !status;
@@ -261,11 +261,11 @@ static sm_status page_made(page *p) {
 static sm_status page_load_runs(page *p, sm_error *err) {
   sm_status status = SM_OK;
   for (int i = 0; i < p->r->rows && !status; i++) {
-    char folder[PATH_MAX];
+    char folder[SM_PATH_ROOM];
     const sm_table_job *job = page_shown_job(p, i);
     sm_run *run = &p->run[p->runs++];
     if (!job) continue;
-    status = sm_run_load(run, sm_table_job_path(p->r->jobs, job, NULL, folder, sizeof folder), err);
+    status = sm_run_load(run, sm_table_job_path(p->r->jobs, job, NULL, folder), err);
     if (status) sm_run_free(run);
     if (status == SM_ENOTFOUND) status = SM_OK; /* not trained yet */
   }

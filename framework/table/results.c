@@ -17,10 +17,10 @@ enum { JSON_LIMIT = 1 << 24 };
 /* NULL: missing or damaged. */
 static sm_status results_read_json(const sm_table_jobs *jobs, const sm_table_job *job, const char *file,
                                    cJSON **json, sm_error *err) {
-  char path[PATH_MAX], *text;
+  char path[SM_PATH_ROOM], *text;
   size_t bytes;
   *json = NULL;
-  sm_table_job_path(jobs, job, file, path, sizeof path);
+  sm_table_job_path(jobs, job, file, path);
   sm_status status = sm_file_get(path, JSON_LIMIT, &text, &bytes, err);
   if (status) return status == SM_ENOTFOUND ? SM_OK : status;
   status = sm_json_read(text, bytes, json, err);
@@ -46,11 +46,11 @@ typedef struct costs {
 
 static sm_status results_costs_of(const sm_table_jobs *jobs, const sm_table_job *job, costs *c,
                                   sm_error *err) {
-  char folder[PATH_MAX];
+  char folder[SM_PATH_ROOM];
   sm_run run;
   cJSON *trained = NULL;
   *c = (costs){NAN, NAN, NAN};
-  sm_status status = sm_run_load(&run, sm_table_job_path(jobs, job, NULL, folder, sizeof folder), err);
+  sm_status status = sm_run_load(&run, sm_table_job_path(jobs, job, NULL, folder), err);
   if (!status) {
     c->rate = sm_curve_median(sm_curves_find(&run.timing, "images_per_s"));
     c->seconds = results_session_seconds(sm_curves_find(&run.timing, "seconds"));

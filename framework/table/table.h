@@ -100,10 +100,11 @@ typedef struct sm_table_job {
   struct sm_job_evaluation {
     const char *name;
     char id[9]; /* of its plugin, options and test pictures */
-    bool there;
+    bool there, damaged; /* damaged: was said, and is made again */
   } evaluation[SM_SLOTS_MAX];
   bool shown; /* the first seed of a row that is evaluated: its network is shown in a gallery */
   bool gallery, gallery_tried; /* it is there; it was tried in this process */
+  bool damaged;                /* gallery.json or trained.json: was said, and is made again */
   sm_error why;                /* where state is FAILED */
 } sm_table_job;
 
@@ -156,8 +157,8 @@ typedef enum {
 sm_status sm_table_job_recipe(const sm_table_jobs *, const sm_table_job *, sm_job_purpose, sm_recipe **,
                               sm_error *);
 /* RUNS/NAME, and a file in it, in `buf` */
-const char *sm_table_job_path(const sm_table_jobs *, const sm_table_job *, const char *file, char *buf,
-                              size_t size);
+const char *sm_table_job_path(const sm_table_jobs *, const sm_table_job *, const char *file,
+                              char buf[SM_PATH_ROOM]);
 struct cJSON *sm_table_json(const char *path); /* a file that runs left; NULL: missing or damaged */
 /* "gallery/ID/FILE" in the run folder: pictures by the features of the first evaluation. */
 const char *sm_table_gallery_file(const sm_table_job *, const char *file, char *buf, size_t size);
@@ -167,10 +168,11 @@ const char *sm_table_job_title(const sm_table_job *, char *buf, size_t size);
 /* ---- claim.c ------------------------------------------------------------------------------------------- */
 
 /* A claim on a job: RUNS/claims/ID, made exclusively, holding who made it, its time of change being the
- * heartbeat. Whoever finds one without a heartbeat for `stale` seconds, or of a process of this machine that
- * is gone, takes it over. Time is the file system's, so clocks of nodes need not agree. */
+ * heartbeat. Whoever finds one without a heartbeat for `stale` seconds, or for five of a process that is gone
+ * for certain (the same running kernel, the same namespace of process numbers), takes it over. Time is the file
+ * system's, so clocks of nodes need not agree. */
 typedef struct sm_claim {
-  char path[4200], nonce[64];
+  char path[SM_PATH_ROOM], nonce[64];
   bool held;
 } sm_claim;
 typedef enum { SM_CLAIM_MINE, SM_CLAIM_OTHERS, SM_CLAIM_ERROR } sm_claim_result;

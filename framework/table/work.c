@@ -2,6 +2,7 @@
  *
  * Whatever ends this process, the next one goes on: training resumes from its checkpoints, each evaluation
  * leaves its file when it is whole, and trained.json is written last. */
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -42,11 +43,42 @@ static bool work_too_soon(piece *p) {
   return false;
 }
 
+static sm_status work_put_json(const piece *p, const char *file, sm_json *j, sm_error *err) {
+  char path[SM_PATH_ROOM];
+  sm_text text = {0};
+  const char *line = sm_json_finish(j);
+  if (line) sm_text_add(&text, "%s\n", line);
+  sm_status status = !line || text.failed
+                         ? sm_fail(err, SM_ENOMEM, "no memory for %s", file)
+                         : sm_file_put(sm_table_job_path(p->jobs, p->job, file, path), text.s, text.len, err);
+  sm_text_free(&text);
+  sm_json_free(j);
+  return status;
+}
+
+/* table.json: what this folder holds. The name says it only to people. */
+static sm_status work_describe(const piece *p, sm_error *err) {
+  char path[SM_PATH_ROOM];
+  sm_json j = {0};
+  cJSON *there = sm_table_json(sm_table_job_path(p->jobs, p->job, "table.json", path));
+  cJSON_Delete(there);
+  if (there) return SM_OK;
+  sm_json_begin(&j);
+  sm_json_string(&j, "id", p->job->id);
+  sm_json_string(&j, "table", p->jobs->recipe->name);
+  sm_json_string(&j, "run", p->job->run->key);
+  sm_json_array(&j, "needs");
+  for (int i = 0; i < p->job->run->needs; i++) sm_json_string(&j, NULL, p->jobs->job[p->job->need[i]].id);
+  sm_json_close(&j);
+  return work_put_json(p, "table.json", &j, err);
+}
+
 static void work_on_training(void *ctx, const sm_train_event *e) {
   piece *p = ctx;
   sm_tell tell = {.step = e->step, .steps = e->steps, .loss = e->loss, .rate = e->rate, .eta = e->eta};
   switch (e->kind) {
-    case SM_EVENT_START:
+    case SM_EVENT_START: /* a run that fails before that leaves no folder */
+      work_describe(p, NULL); /* tried again at the end */
       tell.kind = SM_TELL_START;
       break;
     case SM_EVENT_STEP:
@@ -66,37 +98,6 @@ static void work_on_training(void *ctx, const sm_train_event *e) {
       return;
   }
   sm_child_tell(p->child, &tell);
-}
-
-static sm_status work_put_json(const piece *p, const char *file, sm_json *j, sm_error *err) {
-  char path[PATH_MAX];
-  sm_text text = {0};
-  const char *line = sm_json_finish(j);
-  if (line) sm_text_add(&text, "%s\n", line);
-  sm_status status =
-      !line || text.failed
-          ? sm_fail(err, SM_ENOMEM, "no memory for %s", file)
-          : sm_file_put(sm_table_job_path(p->jobs, p->job, file, path, sizeof path), text.s, text.len, err);
-  sm_text_free(&text);
-  sm_json_free(j);
-  return status;
-}
-
-/* table.json: what this folder holds. The name says it only to people. */
-static sm_status work_describe(const piece *p, sm_error *err) {
-  char path[PATH_MAX];
-  sm_json j = {0};
-  sm_status status = sm_mkdirs(sm_table_job_path(p->jobs, p->job, NULL, path, sizeof path), err);
-  if (status || !access(sm_table_job_path(p->jobs, p->job, "table.json", path, sizeof path), F_OK))
-    return status;
-  sm_json_begin(&j);
-  sm_json_string(&j, "id", p->job->id);
-  sm_json_string(&j, "table", p->jobs->recipe->name);
-  sm_json_string(&j, "run", p->job->run->key);
-  sm_json_array(&j, "needs");
-  for (int i = 0; i < p->job->run->needs; i++) sm_json_string(&j, NULL, p->jobs->job[p->job->need[i]].id);
-  sm_json_close(&j);
-  return work_put_json(p, "table.json", &j, err);
 }
 
 /* What cannot be evaluated is refused before it is trained. */
@@ -132,6 +133,7 @@ static sm_status work_train(void *ctx, sm_child *child, sm_error *err) {
                         .ctx = p};
   if (!status) status = sm_train(recipe, &o, &summary, err);
   sm_recipe_free(recipe);
+  if (!status) status = work_describe(p, err);
   if (status) return status;
   struct rusage usage = {0};
   getrusage(RUSAGE_SELF, &usage);
@@ -182,7 +184,7 @@ static sm_status work_open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm
 
 static sm_status work_keep_result(const piece *p, const struct sm_job_evaluation *e, const sm_slot *slot,
                              const sm_network *net, const sm_eval_result *r, double seconds, sm_error *err) {
-  char path[PATH_MAX], file[80];
+  char path[SM_PATH_ROOM], file[80];
   sm_json j = {0};
   sm_json_begin(&j);
   sm_json_string(&j, "name", e->name);
@@ -196,7 +198,7 @@ static sm_status work_keep_result(const piece *p, const struct sm_job_evaluation
   sm_units_json(r, &j);
   sm_json_string(&j, "protocol", r->protocol);
   sm_json_double(&j, "seconds", seconds);
-  sm_status status = sm_mkdirs(sm_table_job_path(p->jobs, p->job, "evaluations", path, sizeof path), err);
+  sm_status status = sm_mkdirs(sm_table_job_path(p->jobs, p->job, "evaluations", path), err);
   if (status) {
     sm_json_free(&j);
     return status;
@@ -228,7 +230,7 @@ static sm_status work_evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *s
 /* Pictures are a convenience: what goes wrong with them is a warning. */
 static void work_make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, const sm_network *net,
                          sm_pool *pool) {
-  char folder[PATH_MAX], file[80], text[1024];
+  char folder[SM_PATH_ROOM], file[80], text[1024];
   sm_error err = {0};
   const sm_plugin *first = r->evaluate[0].plugin.plugin;
   const sm_evaluation_ops *ops = first->ops;
@@ -243,7 +245,7 @@ static void work_make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, c
   if (ops->wants) ops->wants(r->evaluate[0].plugin.self, &c.features);
   sm_table_gallery_file(p->job, "", file, sizeof file);
   sm_status status = r->masker.plugin.plugin ? sm_instance_create(&r->masker.plugin, &err) : SM_OK;
-  sm_table_job_path(p->jobs, p->job, file, folder, sizeof folder);
+  sm_table_job_path(p->jobs, p->job, file, folder);
   folder[strlen(folder) - 1] = 0;
   if (!status) status = sm_gallery_write(&c, folder, &err);
   sm_json j = {0};
@@ -265,9 +267,9 @@ static sm_status work_evaluate(void *ctx, sm_child *child, sm_error *err) {
   sm_network *net = NULL;
   sm_pool *pool = NULL;
   sm_evaluator *evaluator = NULL;
-  char folder[PATH_MAX];
+  char folder[SM_PATH_ROOM];
   p->child = child;
-  const sm_network_source from = {.path = sm_table_job_path(p->jobs, p->job, NULL, folder, sizeof folder)};
+  const sm_network_source from = {.path = sm_table_job_path(p->jobs, p->job, NULL, folder)};
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
   int threads = sm_recipe_threads(r, p->jobs->options.threads);
   if (!status) status = sm_network_open(p->jobs->options.registry, &from, &net, err);
@@ -289,7 +291,7 @@ static sm_status work_evaluate(void *ctx, sm_child *child, sm_error *err) {
 static sm_status work_run_piece(piece *p, sm_claim *claim, const char *what,
                            sm_status (*work)(void *ctx, sm_child *, sm_error *), sm_error *err) {
   sm_table_jobs *jobs = p->jobs;
-  double beat = sm_now(), every = fmin(10, jobs->options.stale / 6);
+  double beat = sm_now(), every = fmin(1, jobs->options.stale / 6);
   bool asked = false, lost = false;
   sm_tell tell;
   work_tell_event(jobs, (sm_table_event){.kind = SM_TABLE_JOB_STARTS, .job = p->job, .text = what});
@@ -317,8 +319,8 @@ static sm_status work_run_piece(piece *p, sm_claim *claim, const char *what,
 
 /* A process that lost its claim may still be at it. */
 static bool work_folder_is_locked(const sm_table_jobs *jobs, const sm_table_job *job) {
-  char path[PATH_MAX];
-  int fd = open(sm_table_job_path(jobs, job, "lock", path, sizeof path), O_RDWR | O_CLOEXEC);
+  char path[SM_PATH_ROOM];
+  int fd = open(sm_table_job_path(jobs, job, "lock", path), O_RDWR | O_CLOEXEC);
   bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
   if (fd >= 0) close(fd);
   return locked;

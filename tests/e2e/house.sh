@@ -41,6 +41,9 @@ for file in framework/include/smalti/*.h; do
 done
 for file in plugins/*.h plugins/*/*.[ch]; do check "$file" plugins; done
 
+# A path that is put together in a buffer cannot be cut to another one (framework/base/path.h).
+grep -nE 'snprintf\([a-z>.-]*(path|folder),.*%s/' framework/*/*.c && fail "paths are made by sm_path_put"
+
 # ---- calls, as the objects say -----------------------------------------------------------------------------------
 # Pairs of files that call each other, and why they may. No other pair may.
 allowed=$(grep -v '^#' <<'END'

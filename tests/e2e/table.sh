@@ -58,6 +58,18 @@ lacks tables/table/report.html 'src="http'
 lacks tables/table/report.html 'href='
 has tables/table/report.html 'data:image/png;base64,'
 
+# results that are damaged are said, and made again; nothing else is
+truncate -s 30 runs/ibot-s0-*/evaluations/knn-*.json
+: >"$(ls runs/ibot-s1-*/trained.json)"
+mv tables/table/table.csv before.csv
+exits 0 table
+has "$work/err" 'evaluations/knn-'
+has "$work/err" '.json is damaged: it is made again'
+has "$work/err" 'trained.json is damaged: it is made again'
+[ "$(count 'is damaged' "$work/err")" -eq 2 ] || fail "said more than once: $(cat "$work/err")"
+[ "$(count evaluating "$work/err")" -eq 1 ] || fail "not one evaluation is made again: $(cat "$work/err")"
+diff <(cut -d, -f1-15 before.csv) <(cut -d, -f1-15 tables/table/table.csv) || fail "the table is another"
+
 sed 's/linear.top1/linear.top2/' table.yaml >slip.yaml
 exits 65 smalti table slip.yaml
 has "$work/err" "slip.yaml:8:33: column 'Lin.': there is no figure 'linear.top2'; its evaluation gives top1, top5, held_out"
@@ -125,7 +137,10 @@ exits 0 smalti table other.yaml --rows ibot --seeds 0
 # ---- stops and kills -------------------------------------------------------------------------------------------
 mv runs whole
 # killed before it hears the 2nd, 5th … message of a row's process, or as it claims the next row; the last one is left alone
-for plan in read:{2,5,9,3,7,4,11,6,13,8}:KILL:pipe: open:{2,3}:KILL:claims/; do exits 137 on "$plan" smalti -q table table.yaml; done
+for plan in read:{2,5,9,3,7,4,11,6,13,8}:KILL:pipe: open:{2,3}:KILL:claims/; do
+  exits 137 on "$plan" smalti -q table table.yaml
+  find runs/claims -type f -exec touch -d '1 minute ago' {} + # a fresh one is not asked whether its process lives
+done
 exits 0 table
 for run in whole/*-*; do
   name=$(basename "$run")
@@ -151,12 +166,32 @@ wait $second || fail "the second of two: $(cat two.err)"
 [ "$(cat one.err two.err | grep -c training)" -eq 9 ] || fail "two processes did not train nine runs: $(cat one.err two.err)"
 cmp one.out two.out || fail "two processes see two tables"
 # claims of others: of a process of this machine that is gone, one that is quiet for long, one that is alive
-rm -rf runs/dino-s0-*
 dino=$(id dino)
 (exec true) & gone=$!
 wait $gone
-echo "0-0 $gone $(uname -n)" >"runs/claims/$dino"
+boot=$(cat /proc/sys/kernel/random/boot_id)
+space=$(readlink /proc/self/ns/pid)
+# claim LINE AGE
+claim() { rm -rf runs/dino-s0-*; echo "0-0 $1" >"runs/claims/$dino"; touch -d "$2 seconds ago" "runs/claims/$dino"; }
+# waits: the claim is respected, whatever it says
+waits() {
+  local before
+  before=$(cat "runs/claims/$dino")
+  exits 75 on close:1:TERM:claims/lock smalti table table.yaml --rows dino
+  has err 'dino, seed 0  waiting for process '
+  lacks err 'dino, seed 0  training'
+  [ "$(cat "runs/claims/$dino")" = "$before" ] || fail "a live claim was taken"
+}
+claim "$gone another-name $boot $space" 10
 exits 0 table --rows dino
+has "$work/err" 'dino, seed 0  training'
+claim "$gone $(uname -n) $boot $space" 0; waits        # touched just now: alive, whatever its number
+claim "$gone $(uname -n) $boot pid:[1]" 60; waits      # another container under the same name
+claim "$gone $(uname -n) another-boot $space" 60; waits
+claim "$gone $(uname -n)" 60; waits                    # made by an earlier smalti
+mkfifo fifo
+mv fifo "runs/claims/$dino"; touch -d '10 minutes ago' "runs/claims/$dino"
+exits 0 timeout 60 smalti table table.yaml --rows dino --stale 60
 rm -rf runs/dino-s0-*
 echo '0-0 4711 elsewhere' >"runs/claims/$dino"
 touch -d '10 minutes ago' "runs/claims/$dino"
@@ -169,6 +204,31 @@ has err 'dino, seed 0  waiting for process 4711 on elsewhere'
 lacks err 'dino, seed 0  training'
 [ "$(cat "runs/claims/$dino")" = '0-0 4711 elsewhere' ] || fail "a live claim was taken"
 rm -f "runs/claims/$dino"
+# two containers under one host name: neither sees the other's process numbers
+if unshare --pid --fork --mount-proc true 2>/dev/null; then
+  rm -rf runs/dino-s0-*
+  long=$(id dino table.yaml train.epochs=2000)
+  unshare --pid --fork --mount-proc --kill-child smalti -q table table.yaml --rows dino --seeds 0 train.epochs=2000 --out one >/dev/null 2>&1 &
+  contained=$!
+  for ((i = 0; i < 600; i++)); do [ -s "runs/claims/$long" ] && break; sleep 0.1; done
+  exits 75 on close:1:TERM:claims/lock unshare --pid --fork --mount-proc smalti table table.yaml --rows dino --seeds 0 train.epochs=2000
+  has err 'dino, seed 0  waiting for process '
+  lacks err 'training'
+  kill $contained
+  wait $contained
+  rm -f "runs/claims/$long"
+else
+  echo "no namespaces here: two containers are not tried"
+fi
+
+# ---- the folder of runs under another path ---------------------------------------------------------------------
+rm -rf runs
+exits 70 on rename:3:KILL:checkpoints smalti -q table table.yaml --rows again --seeds 0 # its second checkpoint
+mv runs elsewhere-mounted
+exits 0 table --rows again --seeds 0 --runs elsewhere-mounted
+[ "$(count 'going on' "$work/err")" -eq 1 ] || fail "a moved folder: $(cat "$work/err")"
+cmp whole/again-s0-*/metrics.jsonl elsewhere-mounted/again-s0-*/metrics.jsonl || fail "a moved folder gives other metrics"
+mv elsewhere-mounted runs
 
 # ---- a row that another one names the patches for --------------------------------------------------------------
 cat >frozen.yaml <<'END'
@@ -212,6 +272,7 @@ has "$work/err" 'first   failed: '
 has "$work/err" '1 run failed; first: '
 has "$work/err" 'third   done'
 lacks "$work/err" 'second  training'
+[ -z "$(ls -d runs/first-* 2>/dev/null)" ] || fail "a row that failed before its first step leaves a folder"
 
 # ---- wrong recipes ---------------------------------------------------------------------------------------------
 # refuses SENTENCE: the recipe on stdin is refused with it

@@ -140,6 +140,15 @@ static void test_claims(void **state) {
   assert_int_equal(sm_claim_take(&a, folder, "one", 60, who, sizeof who, &err), SM_CLAIM_OTHERS);
   sm_claim_release(&b);
 
+  /* from the future, as its owner's clock was put back: it begins to age now */
+  assert_int_equal(sm_claim_take(&a, folder, "one", 60, who, sizeof who, &err), SM_CLAIM_MINE);
+  set_age(a.path, -86400);
+  assert_int_equal(sm_claim_take(&b, folder, "one", 60, who, sizeof who, &err), SM_CLAIM_OTHERS);
+  assert_int_equal(stat(a.path, &st), 0);
+  assert_true(st.st_mtime <= time(NULL) + 1);
+  assert_true(sm_claim_beat(&a));
+  sm_claim_release(&a);
+
   snprintf(path, sizeof path, "%s/claims/three", folder);
   write_text(path, "0-0 4711 elsewhere\n");
   assert_int_equal(sm_claim_take(&a, folder, "three", 60, who, sizeof who, &err), SM_CLAIM_OTHERS);
