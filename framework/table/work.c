@@ -125,7 +125,6 @@ static sm_status work_train(void *ctx, sm_child *child, sm_error *err) {
   p->child = child;
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_TRAINING, &recipe, err);
   if (!status) status = work_check_classes(p, err);
-  if (!status) status = work_describe(p, err);
   sm_train_options o = {.registry = p->jobs->options.registry,
                         .runs = p->jobs->runs,
                         .threads = p->jobs->options.threads,

@@ -150,10 +150,12 @@ for run in whole/*-*; do
   cmp "$(last "$run")" "$(last "runs/$name")" || fail "$name: the last checkpoints differ"
 done
 [ "$(find runs -name '*.tmp-*' | wc -l)" -eq 0 ] || fail "temporary files are left"
-rm -rf runs
-exits 75 on read:2:TERM:pipe: smalti table table.yaml train.epochs=5000 --rows ibot
-has err 'stopped with 0 of 2 runs done; everything is saved; run the same command again to go on'
-[ "$(ls runs/claims)" = lock ] || fail "a stopped table leaves a claim"
+for name in TERM HUP; do
+  rm -rf runs
+  exits 75 on "read:2:$name:pipe:" smalti table table.yaml train.epochs=5000 --rows ibot
+  has err 'stopped with 0 of 2 runs done; everything is saved; run the same command again to go on'
+  [ "$(ls runs/claims)" = lock ] || fail "a table stopped by $name leaves a claim"
+done
 rm -rf runs
 
 # ---- several processes -----------------------------------------------------------------------------------------
