@@ -7,6 +7,17 @@
 #   plugins_NAME_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 #   plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
 
+# Their sources are installed beside the documents, which point to them.
+nobase_dist_doc_DATA += plugins/backbones/vit.c plugins/datasets/folder.c plugins/datasets/packed.c \
+  plugins/datasets/shapes.c plugins/dvae_net.h plugins/evaluations/cluster.c plugins/evaluations/finetune.c \
+  plugins/evaluations/knn.c plugins/evaluations/linear.c plugins/evaluations/logistic.c plugins/evaluations/semi.c \
+  plugins/evaluations/tune_options.h plugins/heads/linear.c plugins/heads/projection.c plugins/losses/cls_distill.c \
+  plugins/losses/hidden_patches.h plugins/losses/koleo.c plugins/losses/mim.c plugins/losses/mim_regression.c \
+  plugins/maskers/attention.c plugins/maskers/blockwise.c plugins/maskers/none.c plugins/maskers/random.c \
+  plugins/maskers/ratio.h plugins/objectives/dvae.c plugins/tokenizers/checkpoint.c plugins/tokenizers/data2vec.c \
+  plugins/tokenizers/dvae.c plugins/tokenizers/mean_colour.c plugins/tokenizers/online_ema.c \
+  plugins/tokenizers/patch_cluster.c plugins/tokenizers/pixels.c
+
 pkglib_LTLIBRARIES += plugins/folder.la
 plugins_folder_la_SOURCES = plugins/datasets/folder.c
 plugins_folder_la_LDFLAGS = $(PLUGIN_LDFLAGS)

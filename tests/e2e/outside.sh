@@ -19,6 +19,11 @@ export PATH=$prefix/bin:$PATH LD_LIBRARY_PATH=$prefix/lib SMALTI_PLUGIN_PATH=$pl
 exits 0 smalti --version
 has out "smalti $(installed --modversion)"
 [ -n "$(find "$prefix" -name smalti.1)" ] || fail "no manual page"
+doc=$root$(sed -n 's/^docdir = //p' "$build/Makefile" | sed "s|\${datarootdir}|${prefix#"$root"}/share|; s|\${PACKAGE_TARNAME}|smalti|")
+(cd "$SMALTI_SRCDIR" && ls README.md docs/*.md plugins/*/*.[ch] plugins/*.h) | while read -r file; do
+  cmp "$SMALTI_SRCDIR/$file" "$doc/$file" || echo "$file"
+done >missing
+[ -s missing ] && fail "not installed among the documents: $(cat missing)"
 [ -z "$(find "$prefix" -name '*.la' ! -name libsmalti.la)" ] || fail "plugins are installed with .la files"
 exits 0 smalti plugins list
 diff built out || fail "other plugins are installed than were built"
