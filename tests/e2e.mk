@@ -1,5 +1,6 @@
 # tests/e2e: check_SCRIPTS += tests/e2e/NAME.sh, run by bash with the environment of ./run-uninstalled
-check_SCRIPTS += tests/e2e/plugins.sh tests/e2e/plugin_guide.sh
+check_SCRIPTS += tests/e2e/plugins.sh \
+  tests/e2e/wrong_plugins.sh tests/e2e/plugin_files.sh tests/e2e/plugin_guide.sh
 check_SCRIPTS += tests/e2e/cli.sh tests/e2e/recipes.sh
 check_SCRIPTS += tests/e2e/data_pack.sh tests/e2e/hostile_data.sh tests/e2e/headers.sh
 

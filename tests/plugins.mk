@@ -20,7 +20,9 @@ check_LTLIBRARIES += \
   tests/plugins/second_core.la \
   tests/plugins/twice_a.la \
   tests/plugins/twice_b.la \
+  tests/plugins/harm/private.la \
   tests/plugins/wrong_backbones.la \
+  tests/plugins/harm/wrong_gifts.la \
   tests/plugins/wrong_head.la \
   tests/plugins/wrong_loss.la
 
@@ -36,6 +38,12 @@ tests_plugins_bn_head_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_conv_la_SOURCES = tests/plugins/conv.c
 tests_plugins_conv_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_conv_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_harm_private_la_SOURCES = tests/plugins/harm/private.c
+tests_plugins_harm_private_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_harm_private_la_LIBADD = $(PLUGIN_LIBADD)
+tests_plugins_harm_wrong_gifts_la_SOURCES = tests/plugins/harm/wrong_gifts.c
+tests_plugins_harm_wrong_gifts_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
+tests_plugins_harm_wrong_gifts_la_LIBADD = $(PLUGIN_LIBADD)
 tests_plugins_wrong_backbones_la_SOURCES = tests/plugins/wrong_backbones.c
 tests_plugins_wrong_backbones_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 tests_plugins_wrong_backbones_la_LIBADD = $(PLUGIN_LIBADD)

@@ -23,11 +23,9 @@ static const sm_check_driver drivers[SM_KIND_END] = {
 /* ---- lines --------------------------------------------------------------------------------------------- */
 
 static void check_line(sm_checker *c, sm_check_mark mark, const char *text) {
-  int *count = mark == SM_CHECK_PASS   ? &c->result->passed
-               : mark == SM_CHECK_FAIL ? &c->result->failed
-                                       : &c->result->notes;
   sm_text whole = {0};
-  (*count)++;
+  c->failed += mark == SM_CHECK_FAIL;
+  sm_watch_sign();
   sm_text_add(&whole, "%s: %s", c->variant, text);
   c->config->line(c->config->ctx, mark, whole.failed ? text : whole.s);
   sm_text_free(&whole);
@@ -72,6 +70,12 @@ bool sm_check_error(sm_checker *c, const char *what, const sm_error *err) {
   return sm_check_that(c, false, NULL, "%s: %s", what, sm_error_text(err, text, sizeof text));
 }
 
+/* What runs from here on, also for who reads it after a crash. */
+static void check_begin(sm_checker *c, const char *variant) {
+  c->variant = variant;
+  snprintf(c->config->watch->variant, sizeof c->config->watch->variant, "%s", variant);
+}
+
 /* The line of what passed since the last one. */
 static void check_close_variant(sm_checker *c, int failed_before) {
   if (c->directions && c->gradient > 0)
@@ -81,7 +85,7 @@ static void check_close_variant(sm_checker *c, int failed_before) {
     sm_check_good(c, "gradients exact in %d %s", c->directions,
                   sm_plural(c->directions, "direction", "directions"));
   c->gradient = c->directions = 0;
-  if (c->result->failed == failed_before && !c->untried && c->passed.len && !c->passed.failed)
+  if (c->failed == failed_before && !c->untried && c->passed.len && !c->passed.failed)
     check_line(c, SM_CHECK_PASS, c->passed.s);
   sm_text_free(&c->passed);
   c->untried = false;
@@ -98,9 +102,9 @@ static void check_sentence(sm_checker *c, const char *what, const char *text) {
 
 static void check_texts(sm_checker *c) {
   const sm_plugin *p = c->plugin;
-  int before = c->result->failed;
+  int before = c->failed;
   char what[128];
-  c->variant = "description";
+  check_begin(c, "description");
   check_sentence(c, "summary", p->summary);
   for (uint32_t k = 0; k < p->n_options; k++) {
     snprintf(what, sizeof what, "doc of option '%s'", p->options[k].name);
@@ -143,11 +147,13 @@ static sm_status check_cycle(const sm_checker *c, const char *yaml, sm_error *er
 /* create and destroy: leave nothing behind; failing allocations are told and leave nothing behind either. */
 static bool check_life(sm_checker *c, const char *yaml) {
   sm_error err = {0};
-  int before = c->result->failed, failures = 0;
-  c->variant = "create and destroy";
+  int before = c->failed, failures = 0;
+  check_begin(c, "create and destroy");
   if (check_cycle(c, yaml, &err) != SM_OK) {
     if (yaml) sm_check_error(c, "the given options are refused", &err);
-    else sm_check_note(c, "the defaults are refused (%s); give --options", err.message);
+    else
+      sm_check_that(c, false, NULL, "nothing was tried: the defaults are refused (%s); give --options",
+                    err.message);
     return false;
   }
   for (int k = 0; k < 10; k++) check_cycle(c, yaml, &err);
@@ -183,7 +189,7 @@ static bool check_life(sm_checker *c, const char *yaml) {
 static void check_variant(sm_checker *c, const char *yaml) {
   sm_error err = {0};
   sm_instance instance = {0};
-  int before = c->result->failed;
+  int before = c->failed;
   c->yaml = yaml;
   sm_arena *arena = sm_arena_new("check");
   sm_status status =
@@ -198,32 +204,36 @@ static void check_variant(sm_checker *c, const char *yaml) {
   }
   if (instance.plugin) sm_instance_free(&instance);
   sm_arena_free(arena);
+  if (c->failed > before || c->passed.len || c->directions) c->config->watch->tried = true;
   check_close_variant(c, before);
 }
 
 /* ---- everything ---------------------------------------------------------------------------------------- */
 
-sm_status sm_check_plugin(const sm_plugin *p, const sm_check_config *config, sm_check_result *result,
-                          sm_error *err) {
-  sm_checker c = {.plugin = p, .config = config, .result = result};
+/* All variants from one on. */
+static void check_variants(sm_checker *c, sm_arena *arena, int first) {
   const char *yaml, *name;
+  for (int k = first; sm_check_variant(c->plugin, c->config->options, k, arena, &yaml, &name); k++) {
+    c->config->watch->part = 1 + k;
+    check_begin(c, name);
+    c->thorough = k == 0;
+    check_variant(c, yaml);
+  }
+  check_begin(c, "all of them");
+  sm_check_that(c, c->config->watch->tried, NULL,
+                "nothing was tried: each instance was refused, or too large to run here; give --options");
+}
+
+sm_status sm_check_plugin(const sm_plugin *p, const sm_check_config *config, sm_error *err) {
+  sm_checker c = {.plugin = sm_watch_plugin(config->watch, p), .config = config};
+  const int first = config->watch->part;
   sm_status status = SM_OK;
   sm_arena *arena = sm_arena_new("variants");
-  *result = (sm_check_result){0};
   c.one = sm_pool_new(1, err);
   c.two = c.one ? sm_pool_new(2, err) : NULL;
-  if (!arena || !c.two) {
-    status = sm_fail(err, SM_ENOMEM, "out of memory");
-    goto out;
-  }
-  check_texts(&c);
-  if (!check_life(&c, config->options)) goto out;
-  for (int k = 0; sm_check_variant(p, config->options, k, arena, &yaml, &name); k++) {
-    c.variant = name;
-    c.thorough = k == 0;
-    check_variant(&c, yaml);
-  }
-out:
+  if (!arena || !c.two) status = sm_fail(err, SM_ENOMEM, "out of memory");
+  if (!status && !first) check_texts(&c), config->watch->tried = false;
+  if (!status && (first || check_life(&c, config->options))) check_variants(&c, arena, first ? first - 1 : 0);
   sm_pool_free(c.two);
   sm_pool_free(c.one);
   sm_arena_free(arena);

@@ -7,6 +7,7 @@
 #define SM_CHECK_H
 
 #include "framework/plugin/registry.h"
+#include "watch.h"
 
 typedef enum {
   SM_CHECK_PASS,
@@ -19,15 +20,12 @@ typedef struct sm_check_config {
   const char *options; /* YAML that all instances share ("{path: pictures}"), or NULL */
   void (*line)(void *ctx, sm_check_mark, const char *text);
   void *ctx;
+  sm_watch *watch; /* where it is: watch->part (0: its life, then one a variant) and the callback that runs */
 } sm_check_config;
 
-typedef struct sm_check_result {
-  int passed, failed, notes; /* lines */
-} sm_check_result;
-
-/* SM_OK also when the plugin fails: see result->failed. An error means that the check itself could not be
- * done. */
-sm_status sm_check_plugin(const sm_plugin *, const sm_check_config *, sm_check_result *, sm_error *);
+/* From watch->part on, which is 0 but where a crash has ended an earlier process (apart.h). SM_OK also when
+ * the plugin fails, which its lines say. An error means that the check itself could not be done. */
+sm_status sm_check_plugin(const sm_plugin *, const sm_check_config *, sm_error *);
 
 /* Of options for all `n` plugins of a module, those that `p` knows, or that none of them knows (an error,
  * told by each); NULL if none is left. The text lives in the arena. */

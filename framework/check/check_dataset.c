@@ -22,7 +22,11 @@ static uint64_t check_dataset_read_one(const sm_dataset_ops *ops, const void *se
   *status = ops->read(self, index, NULL, &image, err);
   uint64_t hash = 0;
   if (!*status && (image.width < 1 || image.height < 1 || !image.rgb))
-    *status = sm_fail(err, SM_EINTERNAL, "read says yes, but gives no picture");
+    *status = sm_fail(err, SM_EINTERNAL, "read says yes, but gives no picture (%d x %d%s)", image.width,
+                      image.height, image.rgb ? "" : ", no pixels");
+  else if (!*status && image.capacity && image.capacity / 3 < (size_t)image.width * (size_t)image.height)
+    *status = sm_fail(err, SM_EINTERNAL, "read gives %d x %d pixels in %zu bytes", image.width, image.height,
+                      image.capacity);
   else if (!*status)
     hash = sm_hash64(image.rgb, (size_t)image.width * (size_t)image.height * 3, (uint64_t)image.width);
   sm_image_free(&image);
@@ -59,12 +63,17 @@ static bool check_list(sm_checker *c, const sm_dataset_ops *ops, const void *sel
 static void check_reads(sm_checker *c, const sm_dataset_ops *ops, const void *self, int64_t n) {
   reading r = {.ops = ops, .self = self};
   bool same = true;
+  int good = 0;
   for (int k = 0; k < READS; k++) r.index[k] = (n - 1) * k / (READS - 1);
   sm_pool_run(c->two, READS, check_dataset_read_item, &r);
   for (int k = 0; k < READS; k++) {
     sm_error err = {0};
     sm_status status;
     uint64_t alone = check_dataset_read_one(ops, self, r.index[k], &status, &err);
+    if (!sm_check_that(c, status != SM_EINTERNAL, NULL, "picture %lld: %s", (long long)r.index[k],
+                       err.message))
+      return;
+    good += !status;
     if (status) {
       if (sm_check_that(c, err.message[0] != 0, NULL, "picture %lld is refused without a reason",
                         (long long)r.index[k]))
@@ -73,6 +82,7 @@ static void check_reads(sm_checker *c, const sm_dataset_ops *ops, const void *se
     }
     same = same && r.status[k] == SM_OK && r.hash[k] == alone;
   }
+  sm_check_that(c, good > 0, NULL, "none of the %d pictures that were tried can be read", READS);
   sm_check_that(c, same, "the same pixels on two threads",
                 "the same picture reads differently on two threads");
 }
@@ -124,5 +134,8 @@ void sm_check_dataset(sm_checker *c, sm_instance *instance) {
   if (!check_list(c, ops, instance->self, n)) return;
   check_reads(c, ops, instance->self, n);
   check_lent(c, ops, instance->self, n);
+  const int64_t now = ops->count(instance->self);
+  sm_check_that(c, now == n, NULL, "count gives %lld, and %lld when asked again", (long long)n,
+                (long long)now);
   check_hash(c, ops, instance->self);
 }

@@ -27,7 +27,10 @@ typedef struct made_up {
 } made_up;
 
 static int asked, most;
-static bool check_evaluation_stop_late(void) { return ++asked > most; }
+static bool check_evaluation_stop_late(void) {
+  sm_watch_sign();
+  return ++asked > most;
+}
 static bool check_evaluation_stop_at_once(void) { return true; }
 
 static sm_status check_evaluation_make(made_up *m, sm_kind kind, const char *name, const char *yaml,
@@ -97,7 +100,8 @@ static sm_status check_evaluation_run(const made_up *m, sm_instance *instance, s
   sm_evaluator_want(&c, instance->plugin->ops, instance->self);
   sm_status status = sm_evaluator_new(&c, &evaluator, err);
   if (status) return status;
-  status = sm_evaluator_run(evaluator, instance->plugin->ops, instance->self, result, err);
+  status = sm_evaluator_run(evaluator, instance->plugin->ops, instance->self,
+                            &(sm_blamed){.plugin = instance->plugin}, result, err);
   sm_evaluator_free(evaluator);
   return status;
 }

@@ -82,6 +82,11 @@ static void check_objective_put(sm_measures *m, const char *name, double value, 
   objective_trial *o = m->core;
   (void)mean;
   bool again = false;
+  if (!sm_check_that(o->checker, name && name[0] && !strpbrk(name, " \t\n"), NULL,
+                     "report: a figure is called '%s'; a name is one word", name ? name : "(NULL)")) {
+    o->wrong = true;
+    return;
+  }
   for (int i = 0; i < o->names; i++) again = again || !strcmp(o->name[i], name);
   o->wrong = !sm_check_that(o->checker, isfinite(value), NULL, "report: %s is %g", name, value) ||
              !sm_check_that(o->checker, !again && strcmp(name, "loss") != 0, NULL,

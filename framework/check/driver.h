@@ -8,7 +8,7 @@
 typedef struct sm_checker {
   const sm_plugin *plugin;
   const sm_check_config *config;
-  sm_check_result *result;
+  int failed; /* lines */
   sm_pool *one, *two;  /* threads */
   const char *yaml;    /* of the instance being driven    */
   const char *variant; /* "defaults", "labels: hard"      */

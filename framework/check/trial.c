@@ -167,6 +167,7 @@ void sm_trial_close(sm_trial *t) {
 
 double sm_trial_run(sm_trial *t) {
   double sum = 0;
+  sm_watch_sign();
   sm_graph_run(t->graph, t->pass);
   for (int k = 0; k < t->terms; k++) {
     int64_t n = sm_items(t->term[k]) * sm_item_elements(t->term[k]);

@@ -217,7 +217,9 @@ static sm_status cmd_eval_evaluate(evaluating *e, int argc, char **argv, sm_erro
   if (!status) status = sm_instance_create(instance, err);
   if (!status) status = cmd_eval_open_evaluator(e, instance, cmd_eval_needs(instance), err);
   double start = sm_now();
-  if (!status) status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self, result, err);
+  if (!status)
+    status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self,
+                              &(sm_blamed){.plugin = instance->plugin}, result, err);
   double seconds = sm_now() - start;
   sm_progress_end(&e->progress);
   if (!status) {

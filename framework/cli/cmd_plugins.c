@@ -43,6 +43,7 @@ static void cmd_plugins_list_json_plugin(sm_json *json, const sm_registry *r, co
   sm_json_string(json, "summary", p->summary);
   sm_json_string(json, "version", p->version);
   sm_json_string(json, "file", sm_registry_file(r, p));
+  if (sm_registry_hides(r, p)) sm_json_string(json, "hides", sm_registry_hides(r, p));
   sm_json_close(json);
 }
 
@@ -97,6 +98,13 @@ static int cmd_plugins_run_list(sm_cli *cli, int argc, char **argv) {
   if (n == 0) {
     sm_cli_note(cli, "smalti: no plugins were found in these folders:");
     for (int k = 0; sm_registry_folder(r, k); k++) sm_cli_note(cli, "  %s", sm_registry_folder(r, k));
+  }
+  for (int k = 0; k < sm_registry_count(r); k++) {
+    const sm_plugin *p = sm_registry_at(r, k);
+    const char *hides = kind && p->kind != kind ? NULL : sm_registry_hides(r, p);
+    if (hides)
+      sm_cli_note(cli, "smalti: %s '%s' is that of %s, which hides %s", sm_kind_name((sm_kind)p->kind),
+                  p->name, sm_registry_file(r, p), hides);
   }
   for (int k = 0; k < sm_registry_refusals(r); k++) {
     char text[sizeof(sm_error) + 16];

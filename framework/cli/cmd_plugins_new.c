@@ -39,10 +39,10 @@ static sm_status cmd_plugins_new_check_name(const char *name, sm_error *err) {
                                       "double", "if",      "else",   "while",  "struct", "static",   "block",
                                       "pairs",  "norm",    "linear", "void",   "return", NULL};
   size_t n = strlen(name);
-  if (n < 2 || n > 40 || name[0] < 'a' || name[0] > 'z' ||
+  if (n < 2 || n > 63 || name[0] < 'a' || name[0] > 'z' ||
       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != n) {
     sm_fail(err, SM_EINVAL, "'%.60s' cannot be the name of a plugin", name);
-    return sm_hint(err, "2 to 40 of a-z, 0-9 and _, a letter first");
+    return sm_hint(err, "2 to 63 of a-z, 0-9 and _, a letter first");
   }
   for (int k = 0; taken[k]; k++)
     if (!strcmp(taken[k], name)) {
@@ -73,6 +73,16 @@ static sm_status cmd_plugins_new_write_file(const char *path, const char *text, 
   return status;
 }
 
+/* Plugins of --plugin-path come before those that are installed. */
+static void cmd_plugins_new_warn(sm_cli *cli, sm_kind kind, const char *name) {
+  sm_registry *r;
+  sm_error err;
+  const sm_plugin *p = sm_cli_registry(cli, &r, &err) == SM_OK ? sm_registry_find(r, kind, name, &err) : NULL;
+  if (p)
+    sm_cli_note(cli, "smalti: there is a %s '%s' already (%s); with --plugin-path the new one hides it",
+                sm_kind_name(kind), name, sm_registry_file(r, p));
+}
+
 static int cmd_plugins_new_run(sm_cli *cli, int argc, char **argv) {
   (void)argc;
   const struct new_options *o = cli->options;
@@ -93,6 +103,7 @@ static int cmd_plugins_new_run(sm_cli *cli, int argc, char **argv) {
     status = cmd_plugins_new_write_file(makefile, cmd_plugins_new_skeleton("makefile"), name, &err);
   if (status) return sm_cli_usage_error(&err);
   printf("%s\n%s\n", file, makefile);
+  cmd_plugins_new_warn(cli, kind, name);
   sm_cli_note(cli, "next: cd %s && make check; then smalti --plugin-path %s plugins show %s", dir, dir, name);
   return SM_EXIT_OK;
 }

@@ -12,7 +12,7 @@ struct table_options {
   const char *runs, *out, *rows, *base;
   sm_ints seeds;
   double stale;
-  bool dry_run, estimate;
+  bool dry_run, estimate, other_plugins;
 };
 
 static const sm_option options[] = {
@@ -27,6 +27,8 @@ static const sm_option options[] = {
     SM_INTS(struct table_options, seeds, "seeds", "~", 0, 9e15, NULL, "seeds in place of the table recipe's"),
     SM_FLOAT(struct table_options, stale, "stale", "120", 1, 1e6, "s",
              "a run that another process has claimed is taken over after so long without a sign of life"),
+    SM_BOOL(struct table_options, other_plugins, "other_plugins", "false",
+            "go on with runs though the file of a plugin is not the one that made them so far"),
     SM_BOOL(struct table_options, dry_run, "dry_run", "false",
             "only show what is there, what is missing, how long it would take and how much memory it needs"),
     SM_BOOL(struct table_options, estimate, "estimate", "true",
@@ -252,6 +254,7 @@ static sm_status cmd_table_open_jobs(sm_cli *cli, int argc, char **argv, const s
                         .threads = (int)cli->threads,
                         .seeds = o->seeds,
                         .stale = o->stale,
+                        .other_plugins = o->other_plugins,
                         .look_only = o->dry_run,
                         .event = cmd_table_on_event,
                         .ctx = v,

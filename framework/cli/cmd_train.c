@@ -7,7 +7,7 @@
 
 struct train_options {
   const char *runs;
-  bool fresh;
+  bool fresh, other_plugins;
   int64_t stop_after;
 };
 
@@ -16,6 +16,8 @@ static const sm_option options[] = {
               "folder that holds the run folders; this run is in RUNS/NAME"),
     SM_BOOL(struct train_options, fresh, "fresh", "false",
             "take a new run folder NAME-2, NAME-3 … if NAME is taken"),
+    SM_BOOL(struct train_options, other_plugins, "other_plugins", "false",
+            "go on with the run though the file of a plugin is not the one that made it so far"),
     SM_INT(struct train_options, stop_after, "stop_after", "0", 0, 1000000000, "steps",
            "save and stop after so many steps of this session; 0: at the end"),
 };
@@ -69,6 +71,7 @@ static int cmd_train_run(sm_cli *cli, int argc, char **argv) {
                                   .runs = o->runs,
                                   .threads = (int)cli->threads,
                                   .stop_after = o->stop_after,
+                                  .other_plugins = o->other_plugins,
                                   .event = sm_progress_event,
                                   .ctx = &progress};
   status = sm_train(recipe, &options_now, &summary, &err);

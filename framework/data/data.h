@@ -17,6 +17,7 @@
 
 #include "framework/image/augment.h"
 #include <smalti/plugin.h>
+#include "framework/plugin/registry.h"
 
 /* ---- pieces ------------------------------------------------------------------------------------------- */
 
@@ -65,6 +66,7 @@ typedef struct sm_masking {
   int rows, cols; /* mask cells of one global view */
   sm_masked views;
   int local_rows, local_cols; /* of one local view; they count for SM_MASKED_ALL only */
+  sm_blamed who;
 } sm_masking;
 
 

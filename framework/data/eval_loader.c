@@ -10,7 +10,7 @@
 
 enum { MOST_SIDE = 8192 };
 
-typedef enum { GOOD, BAD, NO_MEMORY } outcome;
+typedef enum { GOOD, BAD, NO_MEMORY, FAULT /* of the dataset (guard.h) */ } outcome;
 
 typedef struct made {
   sm_eval_batch batch;
@@ -69,7 +69,7 @@ static void eval_loader_make_item(void *ctx, int slot, int item, int who) {
   why.code = status;
   m->batch.sample[item] = index;
   m->batch.label[item] = loader->config.dataset.ops->label(loader->config.dataset.self, index);
-  m->outcome[item] = !status ? GOOD : status == SM_ENOMEM ? NO_MEMORY : BAD;
+  m->outcome[item] = !status ? GOOD : status == SM_ENOMEM ? NO_MEMORY : status == SM_EINTERNAL ? FAULT : BAD;
   if (m->outcome[item] == BAD && !sm_bad_met(loader->book, index, &why)) m->outcome[item] = NO_MEMORY;
 }
 
@@ -176,6 +176,13 @@ static sm_status eval_loader_few_bad(const sm_eval_loader *loader, const made *m
   return sm_bad_check(loader->book, m->first + m->items, loader->config.max_bad, err);
 }
 
+/* Asked again, for its words. */
+static sm_status eval_loader_fault(sm_eval_loader *loader, made *m, int item, sm_error *err) {
+  sm_status status = eval_loader_make_picture(loader, m->first + item, &loader->workers[0],
+                                              m->batch.x + (size_t)item * loader->floats, err);
+  return status ? status : sm_fail(err, SM_EINTERNAL, "the dataset gave no picture, and then one");
+}
+
 /* Close the gaps that bad pictures leave, and list them. */
 static sm_status eval_loader_settle(sm_eval_loader *loader, made *m, sm_error *err) {
   sm_eval_batch *b = &m->batch;
@@ -184,6 +191,7 @@ static sm_status eval_loader_settle(sm_eval_loader *loader, made *m, sm_error *e
     if (m->outcome[i] == NO_MEMORY || (m->outcome[i] == BAD && !sm_bad_list(loader->book, m->first + i)))
       return sm_fail(err, SM_ENOMEM, "out of memory for picture %s",
                      loader->config.dataset.ops->name(loader->config.dataset.self, m->first + i));
+    if (m->outcome[i] == FAULT) return eval_loader_fault(loader, m, i, err);
     if (m->outcome[i] == BAD) continue;
     if (n < i) {
       memcpy(b->x + (size_t)n * loader->floats, b->x + (size_t)i * loader->floats,

@@ -151,7 +151,7 @@ static sm_status loader_find_picture(sm_loader *loader, made *m, int item, const
       sm_error_clear(&why);
       status = loader_get_picture(loader, index, key, w, &why);
       if (!status) return SM_OK;
-      if (status == SM_ENOMEM) {
+      if (status == SM_ENOMEM || status == SM_EINTERNAL) { /* neither is the picture's fault */
         *err = why;
         return status;
       }
@@ -180,14 +180,14 @@ static sm_status loader_make_owns(const sm_loader *loader, const sm_batch *b, si
 }
 
 /* Of view v, whose row among the views of its kind this is. */
-static void loader_make_mask(const sm_loader *loader, const sm_batch *b, const sm_slot_key *key, int v,
-                             size_t row) {
+static sm_status loader_make_mask(const sm_loader *loader, const sm_batch *b, const sm_slot_key *key, int v,
+                                  size_t row, sm_error *err) {
   const sm_loader_config *c = &loader->config;
   const bool local = v >= c->views.globals;
   uint8_t *mask = local ? b->local_mask : b->mask;
-  if (mask)
-    sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0,
-                    mask + row * (local ? loader->local_cells : loader->cells));
+  if (!mask) return SM_OK;
+  return sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0,
+                         mask + row * (local ? loader->local_cells : loader->cells), err);
 }
 
 static sm_status loader_make_views(const sm_loader *loader, made *m, int item, const sm_slot_key *key,
@@ -207,7 +207,7 @@ static sm_status loader_make_views(const sm_loader *loader, made *m, int item, c
     if (status) return status;
     if (v < views->globals && (status = loader_make_owns(loader, b, row, &choice, w, err)) != SM_OK)
       return status;
-    loader_make_mask(loader, b, key, v, row);
+    if ((status = loader_make_mask(loader, b, key, v, row, err)) != SM_OK) return status;
   }
   return SM_OK;
 }

@@ -3,6 +3,7 @@ libsmalti_la_SOURCES += \
   framework/data/bad.c framework/data/bad.h framework/data/data.h \
   framework/data/bench.c \
   framework/data/eval_loader.c \
+  framework/data/guard.c framework/data/guard.h \
   framework/data/loader.c \
   framework/data/pack.c \
   framework/data/preview.c \

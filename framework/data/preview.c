@@ -195,7 +195,7 @@ static sm_status preview_show_global(sheet *s, int y, const sm_slot_key *key, in
   if (status || !s->at.masks) return status;
   int mx = s->at.x_mask + v * (wide + GAP);
   sm_draw_blit(&s->canvas, mx, y, &s->shown);
-  sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask);
+  if ((status = sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask, err))) return status;
   preview_show_mask(s, mx, y);
   sm_draw_frame(&s->canvas, mx - 2, y - 2, wide + 4, high + 4, 2, colour);
   return SM_OK;
@@ -244,8 +244,8 @@ static sm_status preview_show_views(sheet *s, int y, const sm_slot_key *key, con
       int x = at->x_local + l % at->local_cols * (at->small_wide + GAP);
       int top = y + l / at->local_cols * (at->small_high + LINE + GAP);
       status = preview_show(s, &s->view, x, top, at->small_wide, at->small_high, err);
-      if (at->local_masks) {
-        sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask);
+      if (at->local_masks && !status) {
+        status = sm_masking_draw(&c->masking, &c->views, key, v, NULL, 0, s->mask, err);
         preview_draw_mask(s, x, top, at->small_wide, at->small_high, c->masking.local_rows,
                           c->masking.local_cols);
       }

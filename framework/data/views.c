@@ -136,17 +136,42 @@ static bool views_is_masked(const sm_masking *masking, const sm_views *views, co
   return sm_rng_below(&rng, (uint32_t)views->globals) == (uint32_t)v;
 }
 
-void sm_masking_draw(const sm_masking *masking, const sm_views *views, const sm_slot_key *key, int v,
-                     const float *attention, int heads, uint8_t *mask) {
+enum { MASK_GUARD = 64, MASK_GUARD_BYTE = 0xa5, MASK_STACK = 4096 };
+
+/* A masker writes into a place of its own, between bytes that must stay as they are; what it has written is
+ * copied when it has been looked at. */
+static sm_status views_draw_apart(const sm_masking *masking, const sm_mask_request *request, size_t cells,
+                                  uint8_t *room, uint8_t *mask, sm_error *err) {
+  uint8_t *drawn = room + MASK_GUARD;
+  memset(room, MASK_GUARD_BYTE, cells + 2 * MASK_GUARD);
+  memset(drawn, 0, cells);
+  masking->ops->draw(masking->self, request, drawn);
+  for (size_t k = 0; k < MASK_GUARD; k++)
+    if (room[k] != MASK_GUARD_BYTE || drawn[cells + k] != MASK_GUARD_BYTE)
+      return sm_blame(&masking->who, err, "writes outside of a mask of %d x %d cells: %s", request->rows,
+                      request->cols, room[k] != MASK_GUARD_BYTE ? "before it" : "behind it");
+  uint8_t bits = 0;
+  for (size_t k = 0; k < cells; k++) bits |= drawn[k];
+  if (bits > 1)
+    return sm_blame(&masking->who, err, "writes bytes other than 0 and 1 into a mask of %d x %d cells",
+                    request->rows, request->cols);
+  memcpy(mask, drawn, cells);
+  return SM_OK;
+}
+
+sm_status sm_masking_draw(const sm_masking *masking, const sm_views *views, const sm_slot_key *key, int v,
+                          const float *attention, int heads, uint8_t *mask, sm_error *err) {
   const sm_masker_ops *ops = masking->ops;
   const bool local = v >= views->globals;
   const int rows = local ? masking->local_rows : masking->rows,
             cols = local ? masking->local_cols : masking->cols;
-  memset(mask, 0, (size_t)rows * (size_t)cols);
+  const size_t cells = (size_t)rows * (size_t)cols;
+  uint8_t stack[MASK_STACK], *room = cells + 2 * MASK_GUARD <= sizeof stack ? stack : NULL;
+  memset(mask, 0, cells);
   if (!ops || (ops->needs_attention && !attention) ||
       (ops->start_epoch && key->epoch < ops->start_epoch(masking->self)) ||
       !views_is_masked(masking, views, key, v))
-    return;
+    return SM_OK;
   sm_rng rng = sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)key->slot,
                            views_view_key(views, v));
   sm_mask_request request = {.rows = rows,
@@ -156,7 +181,11 @@ void sm_masking_draw(const sm_masking *masking, const sm_views *views, const sm_
                              .rng = &rng,
                              .attention = ops->needs_attention ? attention : NULL,
                              .heads = heads};
-  ops->draw(masking->self, &request, mask);
+  if (!room && !(room = sm_malloc(cells + 2 * MASK_GUARD)))
+    return sm_fail(err, SM_ENOMEM, "no memory for a mask of %d x %d cells", rows, cols);
+  sm_status status = views_draw_apart(masking, &request, cells, room, mask, err);
+  if (room != stack) sm_free(room);
+  return status;
 }
 
 int64_t sm_slot_replacement(const sm_slot_key *key, int attempt, int64_t count) {

@@ -21,9 +21,9 @@ void sm_views_draw(const sm_views *, const sm_slot_key *, int v, int width, int 
 bool sm_masking_local(const sm_masking *, const sm_views *);
 /* The mask of view v into as many bytes as its grid has cells; all zero where v is not masked, and before the
  * masker's start epoch. attention: (heads, cells), for a masker that wants it; NULL before the teacher has
- * looked, and its mask is then all zero. */
-void sm_masking_draw(const sm_masking *, const sm_views *, const sm_slot_key *, int v, const float *attention,
-                     int heads, uint8_t *mask);
+ * looked, and its mask is then all zero. An error: the masker wrote elsewhere, or something else. */
+sm_status sm_masking_draw(const sm_masking *, const sm_views *, const sm_slot_key *, int v,
+                          const float *attention, int heads, uint8_t *mask, sm_error *);
 /* The picture that attempt k > 0 puts into a slot whose picture is bad. */
 int64_t sm_slot_replacement(const sm_slot_key *, int attempt, int64_t count);
 

@@ -120,8 +120,25 @@ static sm_status context_going_on(sm_eval_context *x, double done, sm_error *err
   return sm_fail(err, SM_EINTERRUPTED, "stopped in %s", x->doing ? x->doing : "an evaluation");
 }
 
-sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *self, sm_eval_result *result,
-                           sm_error *err) {
+/* What it wrote into the result, before anyone reads it. */
+static sm_status context_bound(const sm_eval_result *r, const sm_blamed *who, sm_error *err) {
+  if (r->n < 1 || r->n > SM_FIGURES_MAX)
+    return sm_blame(who, err, "gave %d figures, not 1 to %d", r->n, SM_FIGURES_MAX);
+  if (!memchr(r->protocol, 0, sizeof r->protocol))
+    return sm_blame(who, err, "gave a protocol that does not end within %zu bytes", sizeof r->protocol);
+  for (int i = 0; i < r->n; i++) {
+    const char *name = r->figure[i].name;
+    if (!name[0] || !memchr(name, 0, sizeof r->figure[i].name))
+      return sm_blame(who, err, "gave figure %d of %d %s", i, r->n,
+                      name[0] ? "a name that does not end" : "no name");
+    if (!memchr(r->figure[i].unit, 0, sizeof r->figure[i].unit))
+      return sm_blame(who, err, "gave figure '%s' a unit that does not end", name);
+  }
+  return SM_OK;
+}
+
+sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *self, const sm_blamed *who,
+                           sm_eval_result *result, sm_error *err) {
   sm_eval_context x = {.network = e->c.network,
                        .height = e->c.height,
                        .width = e->c.width,
@@ -131,9 +148,11 @@ sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *
                        .core = e,
                        .features = context_features,
                        .going_on = context_going_on};
+  if (err) sm_error_clear(err);
   sm_status status = sm_evaluator_check(e, ops, self, err);
   if (!status) status = ops->run(self, &x, result, err);
+  if (status && err && !err->message[0]) sm_fail(err, status, "the evaluation failed, and gave no reason");
   sm_evaluator_labels(e, SM_LABELS_ANY);
   sm_evaluator_whole(e);
-  return status;
+  return status ? status : context_bound(result, who, err);
 }

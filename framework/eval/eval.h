@@ -61,9 +61,9 @@ void sm_evaluator_reset(sm_evaluator *);
  * SM_EINVAL says what is missing. sm_evaluator_run asks it too. */
 sm_status sm_evaluation_check(sm_dataset train, sm_dataset test, const sm_evaluation_ops *, const void *self,
                               sm_error *);
-/* Run one evaluation plugin (created instance). */
-sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, sm_eval_result *,
-                           sm_error *);
+/* Run one evaluation plugin (created instance); `who` (may be NULL) is for errors about what it gives. */
+sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, const sm_blamed *who,
+                           sm_eval_result *, sm_error *);
 /* Features of a split, kept until reset or free. Test labels are those of the training classes of the same
  * name; a test class that no training picture has is SM_EINVAL, and so are features that the configuration
  * does not keep. */

@@ -248,6 +248,19 @@ static sm_status pictures_open_centres(sm_pictures *p, const sm_evaluator_config
   return sm_eval_loader_new(&config, &p->centres, err);
 }
 
+/* What an evaluation asks for, before its indices are used. */
+static sm_status pictures_check_request(const sm_picture_request *r, const sm_picture_list *whole,
+                                        sm_error *err) {
+  if (r->n < 0 || r->batch < 0 || r->epochs < 0 || r->epoch_batches < 0 || r->first_batch < 0 ||
+      r->height < 0 || r->width < 0)
+    return sm_fail(err, SM_EINTERNAL, "a request for pictures has a number below 0");
+  for (int64_t i = 0; r->index && i < r->n; i++)
+    if (r->index[i] < 0 || r->index[i] >= whole->n)
+      return sm_fail(err, SM_EINTERNAL, "a request for picture %lld of %lld of '%s'", (long long)r->index[i],
+                     (long long)whole->n, r->split);
+  return SM_OK;
+}
+
 sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, sm_pictures **out,
                             sm_error *err) {
   sm_picture_request r = *request;
@@ -258,6 +271,7 @@ sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, 
   if (status) return status;
   const int data = which == SM_EVAL_PART ? SM_EVAL_TRAIN : which;
   const sm_picture_list *list = &e->list[which];
+  if ((status = pictures_check_request(&r, &e->list[data], err))) return status;
   if (!r.height || !r.width) r.height = e->c.height, r.width = e->c.width;
   if (!r.batch) r.batch = SM_EVAL_BATCH;
   if (!r.index) r.n = list->n;

@@ -21,7 +21,9 @@ static const char *const buffer_name[] = {
 void sm_run_state_free(sm_run_state *s) {
   sm_free(s->bad);
   sm_free(s->damaged);
+  sm_free(s->plugins);
   s->bad = s->damaged = NULL;
+  s->plugins = NULL;
   s->n_bad = s->n_damaged = 0;
 }
 
@@ -104,6 +106,14 @@ static void checkpoint_read_frozen(const sm_st_reader *r, sm_run_state *s) {
     text = end + (*end == ' ');
   }
 }
+static sm_status checkpoint_read_plugins(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
+  const char *text = sm_st_get(r, "plugins");
+  if (!text) return SM_OK; /* of an earlier smalti */
+  s->plugins = sm_malloc(strlen(text) + 1);
+  if (!s->plugins) return sm_fail(err, SM_ENOMEM, "no memory to load a checkpoint");
+  memcpy(s->plugins, text, strlen(text) + 1);
+  return SM_OK;
+}
 static void checkpoint_meta_state(sm_st_writer *w, const sm_run_state *s) {
   sm_st_metadata(w, "checkpoint.format", FORMAT);
   sm_st_metadata(w, "producer", sm_version());
@@ -114,6 +124,7 @@ static void checkpoint_meta_state(sm_st_writer *w, const sm_run_state *s) {
   sm_st_metadata(w, "isa", s->isa);
   sm_st_metadata(w, "blas_core", s->core);
   checkpoint_meta_frozen(w, s);
+  if (s->plugins) sm_st_metadata(w, "plugins", s->plugins);
   checkpoint_meta_int(w, "finished", s->finished);
   checkpoint_meta_int(w, "pending_evaluation", s->pending_evaluation);
   checkpoint_meta_int(w, "window_steps", s->window_steps);
@@ -177,6 +188,7 @@ static sm_status checkpoint_read_state(const sm_st_reader *r, sm_run_state *s, s
   s->recipe_hash = checkpoint_get_hash(r, "recipe_hash");
   s->data_hash = checkpoint_get_hash(r, "data_hash");
   checkpoint_read_frozen(r, s);
+  if ((status = checkpoint_read_plugins(r, s, err))) return status;
   snprintf(s->isa, sizeof s->isa, "%s", sm_st_get(r, "isa") ? sm_st_get(r, "isa") : "");
   snprintf(s->core, sizeof s->core, "%s", sm_st_get(r, "blas_core") ? sm_st_get(r, "blas_core") : "");
   const sm_st_tensor *bad = sm_st_find(r, "run.bad");

@@ -45,24 +45,30 @@ sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *ops, const vo
   return SM_OK;
 }
 
-static sm_tensor *ask_given(sm_graph *g, const char *name, const char *what, bool wanted, sm_tensor *t) {
+typedef struct asked {
+  sm_graph *g;
+  const char *name, *module;
+} asked;
+
+static sm_tensor *ask_given(const asked *a, const char *what, bool wanted, sm_tensor *t) {
   if (!wanted) return NULL;
-  return t ? t : sm_graph_fail(g, "backbone '%s' gave no %s", name, what);
+  return t ? t : sm_graph_fail(a->g, "backbone '%s' (%s) gave no %s (NULL)", a->name, a->module, what);
 }
 
 void sm_backbone_build(const char *name, const sm_backbone_ops *ops, const void *self, sm_graph *g,
                        const sm_params *params, const sm_backbone_in *in, sm_backbone_out *out) {
+  const asked a = {g, name, sm_module_of(ops)};
   memset(out, 0, sizeof *out);
   sm_scope_push(g, "backbone");
   ops->build(self, g, params, in, out);
   sm_scope_pop(g);
-  out->view = ask_given(g, name, "view", in->view, out->view);
-  out->patches = ask_given(g, name, "patches", in->patches, out->patches);
-  out->attention = ask_given(g, name, "attention", in->attention, out->attention);
-  out->qkv = ask_given(g, name, "queries, keys and values", in->qkv, out->qkv);
+  out->view = ask_given(&a, "view", in->view, out->view);
+  out->patches = ask_given(&a, "patches", in->patches, out->patches);
+  out->attention = ask_given(&a, "attention", in->attention, out->attention);
+  out->qkv = ask_given(&a, "queries, keys and values", in->qkv, out->qkv);
   for (int b = 0; b < in->blocks; b++) {
-    out->block[b].view = ask_given(g, name, "view of a block", in->view, out->block[b].view);
-    out->block[b].patches = ask_given(g, name, "patches of a block", in->patches, out->block[b].patches);
+    out->block[b].view = ask_given(&a, "view of a block", in->view, out->block[b].view);
+    out->block[b].patches = ask_given(&a, "patches of a block", in->patches, out->block[b].patches);
   }
 }
 
@@ -92,5 +98,7 @@ sm_status sm_objective_ask(const sm_objective_ops *ops, const void *self, int he
 sm_tensor *sm_head_logits(sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
   sm_tensor *features = h->ops->features(h->self, g, h, x, site);
   sm_tensor *y = features ? h->ops->logits(h->self, g, h, features, site) : NULL;
-  return y ? y : sm_graph_fail(g, "a head gave no logits");
+  if (y) return y;
+  return sm_graph_fail(g, "the head of %s gave no %s (NULL)", sm_module_of(h->ops),
+                       features ? "logits" : "features");
 }

@@ -55,5 +55,6 @@ sm_status sm_instance_create(sm_instance *instance, sm_error *err) {
 void sm_instance_free(sm_instance *instance) {
   if (instance->created && instance->plugin->destroy) instance->plugin->destroy(instance->self);
   sm_free(instance->self);
+  sm_free(instance->kept);
   *instance = (sm_instance){0};
 }

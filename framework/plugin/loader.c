@@ -1,6 +1,6 @@
 /* loader.c — opens a module file and checks its description, in the order that makes each refusal say the
- * real reason: the file's version note, the dynamic linker, the entry function, the module's fields, then
- * every descriptor. */
+ * real reason: the file's version note, what it takes from libsmalti, the dynamic linker, the entry function,
+ * the module's fields, then every descriptor. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include "framework/base/path.h"
 #include "loader.h"
 #include "note.h"
+#include "registry.h"
 
 #define ENTRY "smalti_module"
 #define PLUGINS_MAX 1024
@@ -54,17 +55,12 @@ static sm_status loader_explain_dlopen(const char *file, const char *text, sm_er
 
 /* ---- the module's fields --------------------------------------------------------------------------- */
 
-static const char *loader_owner(const void *address) {
-  Dl_info info;
-  return dladdr(address, &info) && info.dli_fname && info.dli_fname[0] ? info.dli_fname : "an unknown file";
-}
-
 static sm_status loader_check_core(const sm_module *m, sm_error *err) {
   if (m->core == &sm_core_identity) return SM_OK;
   if (!m->core) return sm_fail(err, SM_EINVAL, "module field 'core' is NULL; it must be &sm_core_identity");
   sm_fail(err, SM_EUNSUPPORTED,
           "the plugin uses a second copy of libsmalti: its is in %s, this program's in %s",
-          loader_owner(m->core), loader_owner(&sm_core_identity));
+          sm_module_of(m->core), sm_module_of(&sm_core_identity));
   return sm_hint(
       err, "link the plugin with the shared libsmalti of this program, and do not link libsmalti into it");
 }
@@ -119,6 +115,7 @@ sm_status sm_module_open(const char *file, const sm_module **module, sm_error *e
   entry_function entry = NULL;
   *module = NULL;
   sm_status status = sm_note_check(file, err);
+  if (!status) status = sm_imports_check(file, err);
   if (status) return status;
   status = loader_open_entry(file, &entry, err);
   const sm_module *m = !status ? entry() : NULL;

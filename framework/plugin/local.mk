@@ -6,7 +6,9 @@ pkginclude_HEADERS += \
   framework/include/smalti/tokenizer.h
 libsmalti_la_SOURCES += \
   framework/plugin/ask.c \
+  framework/plugin/blame.c \
   framework/plugin/descriptor.c \
+  framework/plugin/imports.c \
   framework/plugin/instance.c \
   framework/plugin/kind.c framework/plugin/kind.h \
   framework/plugin/loader.c framework/plugin/loader.h \

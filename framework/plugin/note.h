@@ -13,4 +13,7 @@ sm_status sm_note_read(int fd, sm_abi_note *note, sm_error *);
  * file as its place. */
 sm_status sm_note_check(const char *file, sm_error *);
 
+/* imports.c: refuse a module that uses functions of libsmalti which are not public. */
+sm_status sm_imports_check(const char *file, sm_error *);
+
 #endif

@@ -1,12 +1,13 @@
 /* registry.c — which plugins there are and where.
  *
  * Making a registry only lists the folders. A name is looked for in the files that are called like it
- * (KIND_NAME.so, NAME.so) and only then in all, so a run loads the modules it uses. A file hides files of the
- * same name in later folders, as programs do in PATH; the same plugin from two differently named files is an
- * error. Everything the registry keeps lies in its arena; modules themselves are never unloaded. Used by the
- * main thread only. */
+ * (KIND_NAME.so, NAME.so), folder by folder, and only then in all, so a run loads the modules it uses. A file
+ * hides files of the same name in later folders, as programs do in PATH, and a plugin those of its kind and
+ * name; both are kept to be told. The same plugin from two files of a folder is an error. Everything the
+ * registry keeps lies in its arena; modules themselves are never unloaded. Used by the main thread only. */
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,8 @@ typedef enum { NOT_READ, LOADED, REFUSED } file_state;
 
 typedef struct module_file {
   const char *path, *base;
+  const char *hides; /* the first file of the same name in a later folder, or NULL */
+  int rank;          /* number of its folder */
   file_state state;
   sm_error *why; /* REFUSED */
 } module_file;
@@ -30,6 +33,7 @@ typedef struct module_file {
 typedef struct entry {
   const sm_plugin *plugin;
   const char *file;
+  const char *hides; /* a file of a later folder that has this plugin too, or NULL */
 } entry;
 
 struct sm_registry {
@@ -68,12 +72,15 @@ static bool registry_is_module_name(const char *name) {
 }
 
 static sm_status registry_add_file(sm_registry *r, const char *folder, const char *name, sm_error *err) {
-  for (int k = 0; k < r->n_files; k++)
-    if (!strcmp(r->files[k].base, name)) return SM_OK; /* hidden by an earlier folder */
-  if (!registry_grow(&r->files, r->n_files, &r->cap_files, sizeof *r->files)) return registry_no_memory(err);
   char *path = sm_path_join(r->arena, folder, name);
   if (!path) return registry_no_memory(err);
-  r->files[r->n_files++] = (module_file){.path = path, .base = sm_path_base(path)};
+  for (int k = 0; k < r->n_files; k++)
+    if (!strcmp(r->files[k].base, name)) {
+      if (!r->files[k].hides) r->files[k].hides = path;
+      return SM_OK;
+    }
+  if (!registry_grow(&r->files, r->n_files, &r->cap_files, sizeof *r->files)) return registry_no_memory(err);
+  r->files[r->n_files++] = (module_file){.path = path, .base = sm_path_base(path), .rank = r->n_folders - 1};
   return SM_OK;
 }
 
@@ -174,15 +181,28 @@ static sm_status registry_add_plugin(sm_registry *r, const sm_plugin *p, const c
   int at = r->n_entries;
   while (at > 0 && registry_order(r->entries[at - 1].plugin, p->kind, p->name) > 0) at--;
   memmove(r->entries + at + 1, r->entries + at, (size_t)(r->n_entries - at) * sizeof *r->entries);
-  r->entries[at] = (entry){p, file};
+  r->entries[at] = (entry){p, file, NULL};
   r->n_entries++;
   return SM_OK;
+}
+
+/* The folder of a listed file; -1: it was given by hand. */
+static int registry_rank(const sm_registry *r, const char *file) {
+  for (int k = 0; k < r->n_files; k++)
+    if (r->files[k].path == file) return r->files[k].rank;
+  return -1;
+}
+
+/* Another file, of an earlier folder, has the plugin already: this one is hidden. */
+static bool registry_hidden(const sm_registry *r, const sm_plugin *p, const char *file) {
+  const entry *other = registry_lookup(r, p->kind, p->name);
+  return other && registry_rank(r, file) >= 0 && registry_rank(r, other->file) < registry_rank(r, file);
 }
 
 static sm_status registry_check_duplicate(const sm_registry *r, const sm_plugin *p, const char *file,
                                           sm_error *err) {
   const entry *other = registry_lookup(r, p->kind, p->name);
-  if (!other) return SM_OK;
+  if (!other || registry_hidden(r, p, file)) return SM_OK;
   sm_fail(err, SM_EINVAL, "%s '%s' is given by two files: %s and %s", sm_kind_name((sm_kind)p->kind), p->name,
           other->file, file);
   sm_hint(err, "rename one of them or take one file away");
@@ -213,8 +233,11 @@ static sm_status registry_load_path(sm_registry *r, const char *path, sm_error *
   int last = r->n_entries + (int)m->n_plugins - 1; /* room for all of them first */
   if (!status && !registry_grow(&r->entries, last, &r->cap_entries, sizeof *r->entries))
     status = registry_no_memory(err);
-  for (uint32_t k = 0; k < m->n_plugins && !status; k++)
-    status = registry_add_plugin(r, m->plugins[k], path, err);
+  for (uint32_t k = 0; k < m->n_plugins && !status; k++) {
+    if (registry_hidden(r, m->plugins[k], path))
+      registry_lookup(r, m->plugins[k]->kind, m->plugins[k]->name)->hides = path;
+    else status = registry_add_plugin(r, m->plugins[k], path, err);
+  }
   return status;
 }
 
@@ -280,7 +303,51 @@ const char *sm_registry_file(const sm_registry *r, const sm_plugin *p) {
   return NULL;
 }
 
+static bool registry_same_bytes(FILE *a, FILE *b) {
+  char one[4096], other[4096];
+  size_t n;
+  do {
+    n = fread(one, 1, sizeof one, a);
+    if (fread(other, 1, sizeof other, b) != n || memcmp(one, other, n) != 0) return false;
+  } while (n);
+  return true;
+}
+
+/* Two names of one file, or copies of it. */
+static bool registry_same_file(const char *path, const char *other) {
+  FILE *a = fopen(path, "rb"), *b = fopen(other, "rb");
+  const bool same = a && b && registry_same_bytes(a, b);
+  if (a) fclose(a);
+  if (b) fclose(b);
+  return same;
+}
+
+const char *sm_registry_hides(const sm_registry *r, const sm_plugin *p) {
+  const char *file = NULL, *hides = NULL;
+  for (int k = 0; k < r->n_entries; k++)
+    if (r->entries[k].plugin == p) file = r->entries[k].file, hides = r->entries[k].hides;
+  for (int k = 0; file && !hides && k < r->n_files; k++)
+    if (r->files[k].path == file) hides = r->files[k].hides;
+  return hides && !registry_same_file(file, hides) ? hides : NULL;
+}
+
 /* ---- finding --------------------------------------------------------------------------------------- */
+
+static bool registry_named_like(const module_file *f, sm_kind kind, const char *name, bool with_kind) {
+  char base[160];
+  if (with_kind) snprintf(base, sizeof base, "%s_%.96s" SUFFIX, sm_kind_name(kind), name);
+  else snprintf(base, sizeof base, "%.96s" SUFFIX, name);
+  return !strcmp(f->base, base);
+}
+
+/* A file called like the plugin which hides another one, that may have it. */
+static const module_file *registry_hiding(const sm_registry *r, sm_kind kind, const char *name) {
+  for (int k = 0; k < r->n_files; k++)
+    if (r->files[k].hides && (registry_named_like(&r->files[k], kind, name, true) ||
+                              registry_named_like(&r->files[k], kind, name, false)))
+      return &r->files[k];
+  return NULL;
+}
 
 /* "there is a loss called 'mim', but no masker", "did you mean …", the names there
  * are, the modules refused. */
@@ -307,7 +374,9 @@ static sm_status registry_not_found(sm_registry *r, sm_kind kind, const char *na
     snprintf(more, sizeof more, "; %d module%s refused, see `smalti plugins list`", refused,
              refused > 1 ? "s were" : " was");
   sm_fail(err, SM_ENOTFOUND, "no %s called '%s'", what, name);
-  if (near) sm_hint(err, "did you mean '%s'? There are: %s%s", near, all.s, more);
+  const module_file *hiding = registry_hiding(r, kind, name);
+  if (hiding) sm_hint(err, "%s hides %s, a file of the same name", hiding->path, hiding->hides);
+  else if (near) sm_hint(err, "did you mean '%s'? There are: %s%s", near, all.s, more);
   else if (other) sm_hint(err, "'%s' is a %s%s", name, sm_kind_name((sm_kind)other->kind), more);
   else if (all.s) sm_hint(err, "there are: %s%s", all.s, more);
   else
@@ -317,26 +386,37 @@ static sm_status registry_not_found(sm_registry *r, sm_kind kind, const char *na
   return SM_ENOTFOUND;
 }
 
+/* In the files of a folder that are called like the plugin. *refused: the one that must have it cannot be
+ * used, and err says why. */
+static const entry *registry_find_in_folder(sm_registry *r, int rank, sm_kind kind, const char *name,
+                                            bool *refused, sm_error *err) {
+  const entry *found = NULL;
+  for (int with_kind = 1; with_kind >= 0; with_kind--)
+    for (int k = 0; k < r->n_files && !found; k++) {
+      if (r->files[k].rank != rank || !registry_named_like(&r->files[k], kind, name, with_kind)) continue;
+      *refused = registry_load_listed(r, &r->files[k], err) != SM_OK && with_kind;
+      if (*refused) return NULL;
+      found = registry_lookup(r, (uint32_t)kind, name);
+    }
+  return found;
+}
+
 const sm_plugin *sm_registry_find(sm_registry *r, sm_kind kind, const char *name, sm_error *err) {
-  char file[2][160];
   sm_error own;
+  bool refused = false;
   if (!err) err = &own;
   const entry *found = registry_lookup(r, (uint32_t)kind, name);
+  for (int rank = 0; !found && rank < r->n_folders; rank++) {
+    found = registry_find_in_folder(r, rank, kind, name, &refused, err);
+    if (refused) return NULL;
+  }
   if (found) return found->plugin;
-  snprintf(file[0], sizeof file[0], "%s_%.96s" SUFFIX, sm_kind_name(kind), name);
-  snprintf(file[1], sizeof file[1], "%.96s" SUFFIX, name);
-  for (int f = 0; f < 2; f++)
-    for (int k = 0; k < r->n_files; k++) {
-      if (strcmp(r->files[k].base, file[f]) != 0) continue;
-      if (registry_load_listed(r, &r->files[k], err) != SM_OK && f == 0) return NULL;
-      if ((found = registry_lookup(r, (uint32_t)kind, name))) return found->plugin;
-    }
   if (sm_registry_scan(r, err) != SM_OK) return NULL;
   found = registry_lookup(r, (uint32_t)kind, name);
   if (found) return found->plugin;
   /* The file is called like the plugin, but was refused: that is the reason, not a wrong name. */
   for (int k = 0; k < r->n_files; k++)
-    if (r->files[k].state == REFUSED && !strcmp(r->files[k].base, file[1])) {
+    if (r->files[k].state == REFUSED && registry_named_like(&r->files[k], kind, name, false)) {
       registry_load_listed(r, &r->files[k], err);
       return NULL;
     }

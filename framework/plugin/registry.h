@@ -24,6 +24,9 @@ const sm_error *sm_registry_refusal(const sm_registry *, int index);
 int sm_registry_count(const sm_registry *);
 const sm_plugin *sm_registry_at(const sm_registry *, int index); /* sorted by kind, then name */
 const char *sm_registry_file(const sm_registry *, const sm_plugin *);
+/* A file of a later folder that has the plugin too, or is called like the plugin's file, and is another one;
+ * NULL: none. */
+const char *sm_registry_hides(const sm_registry *, const sm_plugin *);
 /* NULL with an error that says "no masker called 'blokwise'; did you mean 'blockwise'? …". */
 const sm_plugin *sm_registry_find(sm_registry *, sm_kind, const char *name, sm_error *);
 
@@ -35,6 +38,7 @@ typedef struct sm_instance {
   const sm_plugin *plugin;
   void *self;
   bool created;
+  void *kept; /* a block of whoever uses the instance, freed with it (data/guard.h) */
 } sm_instance;
 /* `host`: what a plugin that asks for it gets; it must outlive the instance. */
 sm_status sm_instance_new(const sm_host *, const sm_plugin *, sm_instance *, sm_error *);
@@ -44,12 +48,24 @@ sm_status sm_options_fill(const sm_plugin *, const char *yaml, void *self, sm_ar
 sm_status sm_instance_create(sm_instance *, sm_error *);
 void sm_instance_free(sm_instance *); /* destroy if created; again, or after a failed new, is safe */
 
+/* Whose callback it is that gave something impossible: a plugin, as a recipe's slot names it. */
+typedef struct sm_blamed {
+  const sm_plugin *plugin; /* NULL: not known, there is a name only */
+  const char *name;
+  const char *file; /* the place in the recipe, or NULL */
+  int line, col;
+} sm_blamed;
+/* "masker 'm' (/some/m.so) " and the words, with SM_EINTERNAL, the place and what to do. `who` NULL: a plugin. */
+sm_status sm_blame(const sm_blamed *who, sm_error *, const char *fmt, ...) SM_PRINTF(3, 4);
+/* The file that an address of a plugin's (its descriptor, its table) was loaded from. */
+const char *sm_module_of(const void *address);
+
 /* A backbone's spec for pictures of height × width: zeroed, asked, defaults of blocks filled in, and checked
  * field by field (ask.c). */
 sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *, const void *self, int height, int width,
                           sm_backbone_spec *, sm_error *);
-/* Its forward pass; a wanted result that it does not give fails the graph with its name, and what was not
- * wanted is NULL. */
+/* Its forward pass; a wanted result that it does not give fails the graph with its name and file, and what was
+ * not wanted is NULL. */
 void sm_backbone_build(const char *name, const sm_backbone_ops *, const void *self, sm_graph *,
                        const sm_params *, const sm_backbone_in *, sm_backbone_out *);
 /* A tokenizer's spec beside a backbone (NULL: none is known yet). */

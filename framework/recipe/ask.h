@@ -22,6 +22,9 @@ int sm_slot_named(const sm_slot *, int n, const char *name);
  * were; sm_recipe_free destroys them. */
 sm_status sm_recipe_create(sm_recipe *, sm_error *);
 
+/* For errors about what the plugin of a slot gives. */
+sm_blamed sm_slot_blamed(const sm_slot *);
+
 /* ---- data -------------------------------------------------------------------------------------------- */
 
 /* Create the data set of a slot and open it; an empty slot gives {NULL, NULL}. The slot's recipe owns it. An

@@ -2,6 +2,7 @@
  * creating instances, opening data sets. */
 #include <string.h>
 
+#include "framework/data/guard.h"
 #include "recipe_private.h"
 
 /* ---- the walk ----------------------------------------------------------------------------------------- */
@@ -60,7 +61,11 @@ sm_status sm_recipe_create(sm_recipe *r, sm_error *err) {
   sm_slot_ref refs[SM_SLOT_REFS_MAX];
   sm_status status = SM_OK;
   int n = sm_recipe_slots(r, refs);
-  for (int i = 0; i < n && !status; i++) status = sm_instance_create(&refs[i].slot->plugin, err);
+  for (int i = 0; i < n && !status; i++) {
+    const sm_slot *slot = refs[i].slot;
+    status = sm_instance_create(&refs[i].slot->plugin, err);
+    if (status && err && !err->place[0]) sm_fail_at(err, slot->file, slot->line, slot->col);
+  }
   return status;
 }
 
@@ -78,11 +83,23 @@ double sm_recipe_most_hidden(const sm_recipe *r) {
 
 /* ---- data sets ----------------------------------------------------------------------------------------- */
 
-static sm_status slots_open(sm_instance *instance, sm_dataset *set, sm_error *err) {
+/* Once: who asks again gets the same list. */
+static sm_status slots_open(sm_instance *instance, const sm_blamed *who, sm_dataset *set, sm_error *err) {
   sm_status status = sm_instance_create(instance, err);
   if (status) return status;
+  if (instance->kept) {
+    *set = sm_guarded(instance->kept);
+    return SM_OK;
+  }
   *set = (sm_dataset){instance->plugin->ops, instance->self};
-  return set->ops->open(set->self, err);
+  status = set->ops->open(set->self, err);
+  if (status && !err->message[0])
+    sm_fail(err, status, "dataset '%s' cannot be opened, and gives no reason", instance->plugin->name);
+  return status ? status : sm_guard_dataset(set, who, &instance->kept, set, err);
+}
+
+sm_blamed sm_slot_blamed(const sm_slot *s) {
+  return (sm_blamed){s->plugin.plugin, s->instance, s->file, s->line, s->col};
 }
 
 sm_status sm_slot_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
@@ -91,7 +108,8 @@ sm_status sm_slot_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
   *set = (sm_dataset){0};
   if (!slot->plugin.plugin) return SM_OK;
   sm_error_clear(err);
-  sm_status status = slots_open(&slot->plugin, set, err);
+  const sm_blamed who = sm_slot_blamed(slot);
+  sm_status status = slots_open(&slot->plugin, &who, set, err);
   if (status && !err->place[0]) sm_fail_at(err, slot->file, slot->line, slot->col);
   return status;
 }
@@ -108,7 +126,7 @@ sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *are
   const sm_option *o = sm_option_named(plugin->options, (int)plugin->n_options, "path");
   if (!status && o) /* YAML would read some paths as something else */
     *(const char **)((char *)instance->self + o->offset) = path;
-  return status ? status : slots_open(instance, set, err);
+  return status ? status : slots_open(instance, &(sm_blamed){.plugin = plugin}, set, err);
 }
 
 sm_image_limits sm_recipe_limits(const sm_recipe *r) {

@@ -6,6 +6,7 @@ libsmalti_la_SOURCES += \
   framework/report/html.c framework/report/html.h \
   framework/report/number.c \
   framework/report/page.c framework/report/page.h \
+  framework/report/plugins.c \
   framework/report/recipe.c framework/report/report.h \
   framework/report/report_compare.c \
   framework/report/report_run.c \

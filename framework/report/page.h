@@ -36,5 +36,7 @@ void sm_page_tile(sm_text *out, const char *name, const char *value, const char 
 void sm_page_heading(sm_text *out, const char *title);
 /* A table in a frame that scrolls sideways on narrow screens. Frees the table. */
 sm_status sm_page_tabular(sm_text *out, sm_tabular *);
+/* The plugins of runs, each once, with what they cite; nothing where no run says (plugins.c). */
+sm_status sm_page_plugins(sm_text *out, const sm_run *, size_t n);
 
 #endif

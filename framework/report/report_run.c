@@ -339,6 +339,8 @@ static sm_status report_run_bad_pictures(page *p) {
   return status;
 }
 
+static sm_status report_run_plugins(page *p) { return sm_page_plugins(&p->html, &p->run, 1); }
+
 static void report_run_environment_value(sm_text *out, const cJSON *value) {
   char number[48];
   if (cJSON_IsString(value)) sm_html_text(out, value->valuestring);
@@ -373,6 +375,7 @@ static sm_status report_run_environment(page *p) {
     sm_page_heading(&p->html, "Environment");
     sm_text_add(&p->html, "<dl class=\"pairs\">\n");
     for (const cJSON *item = root->child; item; item = item->next) {
+      if (!strcmp(item->string, "plugins") && cJSON_IsObject(item->child)) continue; /* they have a table */
       sm_text_add(&p->html, "<dt>");
       sm_html_text(&p->html, item->string);
       sm_text_add(&p->html, "</dt><dd>");
@@ -388,8 +391,9 @@ static sm_status report_run_environment(page *p) {
 /* ---- the page ---- */
 
 static sm_status report_run_build(page *p) {
-  static sm_status (*const SECTIONS[])(page *) = {report_run_curves, report_run_pictures, report_run_recipe,
-                                                  report_run_bad_pictures, report_run_environment};
+  static sm_status (*const SECTIONS[])(page *) = {report_run_curves,  report_run_pictures,
+                                                  report_run_recipe,  report_run_bad_pictures,
+                                                  report_run_plugins, report_run_environment};
   sm_status status = SM_OK;
   sm_html_begin(&p->html, p->run.name, "smalti run", "");
   report_run_tiles(p);

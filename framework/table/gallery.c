@@ -222,7 +222,8 @@ void sm_gallery_mask(const sm_recipe *r, const sm_block_spec *grid, int picture,
   const sm_masking masking = sm_masking_of(r, (sm_block_spec[2]){*grid});
   const sm_views views = {.globals = (int)r->views.globals, .locals = (int)r->views.locals};
   const sm_slot_key key = {(uint64_t)r->train.seed, r->train.epochs - 1, picture};
-  sm_masking_draw(&masking, &views, &key, view, attention, heads, mask);
+  sm_masking_draw(&masking, &views, &key, view, attention, heads, mask,
+                  NULL); /* training has told of errors */
 }
 
 static void gallery_draw_mask(gallery *g, int column, int view, const uint8_t *mask) {

@@ -293,6 +293,7 @@ static sm_status page_build(page *p) {
   sm_page_heading(&p->html, "Details");
   if (!status) status = page_measured(p);
   if (!status) status = page_made(p);
+  if (!status) status = sm_page_plugins(&p->html, p->run, (size_t)p->runs);
   sm_html_end(&p->html);
   return status ? status : p->html.failed ? SM_ENOMEM : SM_OK;
 }

@@ -123,6 +123,7 @@ typedef struct sm_table_options {
   int n_rows;
   sm_ints seeds;  /* in place of the recipe's, where any */
   bool look_only; /* make no folder */
+  bool other_plugins; /* as in training */
   double stale;   /* seconds after which a claim without a sign of life is taken over */
   void (*event)(void *ctx, const struct sm_table_event *); /* [main] may be NULL */
   void *ctx;

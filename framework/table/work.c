@@ -128,6 +128,7 @@ static sm_status work_train(void *ctx, sm_child *child, sm_error *err) {
   sm_train_options o = {.registry = p->jobs->options.registry,
                         .runs = p->jobs->runs,
                         .threads = p->jobs->options.threads,
+                        .other_plugins = p->jobs->options.other_plugins,
                         .event = work_on_training,
                         .ctx = p};
   if (!status) status = sm_train(recipe, &o, &summary, err);
@@ -216,7 +217,8 @@ static sm_status work_evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *s
   snprintf(tell.text, sizeof tell.text, "%s", e->name);
   sm_child_tell(p->child, &tell);
   double start = sm_now();
-  sm_status status = sm_evaluator_run(evaluator, slot->plugin.plugin->ops, slot->plugin.self, &result, err);
+  sm_status status = sm_evaluator_run(evaluator, slot->plugin.plugin->ops, slot->plugin.self,
+                                      (sm_blamed[1]){sm_slot_blamed(slot)}, &result, err);
   if (status) return status;
   tell.kind = SM_TELL_FIGURES;
   if (result.n)

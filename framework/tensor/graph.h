@@ -131,4 +131,15 @@ void sm_grad_pass(sm_graph *, sm_tensor *t, sm_tensor *dy);
 #define INS(...) SM_TENSORS(__VA_ARGS__)
 #define OUTS(...) SM_TENSORS(__VA_ARGS__)
 
+/* What has been given to a list of pairs since sm_pairs_begin, for who has to answer for the rows. */
+typedef struct sm_pairs_seen {
+  int64_t last;                     /* prediction row of the last pair                      */
+  int64_t lowest, highest;          /* target row; lowest > highest: no pair is in the list */
+  int64_t refused;                  /* pairs that sm_pairs_add has turned away              */
+  int64_t prediction, after;        /* of the first of them, and the prediction before it   */
+  bool full;                        /* the first of them came when the list was full        */
+  bool infinite;                    /* a weight is NaN or infinite                          */
+} sm_pairs_seen;
+const sm_pairs_seen *sm_pairs_look(const sm_pairs *);
+
 #endif

@@ -4,6 +4,7 @@
  * (sm_lists_allocate), and is written to the tensors as a whole. Lists behind another one (sm_rows_behind)
  * are brought up to date where a pass begins, so it does not matter in which order items are counted and
  * cells are set. */
+#include <math.h>
 #include <string.h>
 
 #include "graph.h"
@@ -18,6 +19,7 @@ struct sm_pairs_host {
   int32_t *first, *target; /* as in the tensors; NULL before there is memory */
   double *weight;
   sm_pairs *next; /* the graph's next list */
+  sm_pairs_seen seen;
 };
 
 typedef struct sm_behind sm_behind;
@@ -166,12 +168,24 @@ sm_pairs *sm_pairs_new(sm_graph *g, const char *name, int64_t capacity, int64_t 
 void sm_pairs_begin(sm_pairs *p) {
   p->filled = 0;
   p->last = -1;
+  if (p->host) p->host->seen = (sm_pairs_seen){.lowest = INT64_MAX, .highest = INT64_MIN};
 }
+
+const sm_pairs_seen *sm_pairs_look(const sm_pairs *p) { return &p->host->seen; }
 
 bool sm_pairs_add(sm_pairs *p, int64_t prediction, int64_t target, double weight) {
   struct sm_pairs_host *h = p->host;
-  if (!h || !h->first || p->filled == p->capacity || prediction < p->last || prediction >= p->predictions)
+  if (!h || !h->first) return false;
+  sm_pairs_seen *seen = &h->seen;
+  const bool row = prediction >= p->last && prediction >= 0 && prediction < p->predictions;
+  if (!row || p->filled == p->capacity) {
+    if (!seen->refused++) seen->prediction = prediction, seen->after = p->last, seen->full = row;
     return false;
+  }
+  if (target < seen->lowest) seen->lowest = target;
+  if (target > seen->highest) seen->highest = target;
+  seen->last = prediction;
+  seen->infinite |= !isfinite(weight);
   while (p->last < prediction) h->first[++p->last] = (int32_t)p->filled;
   h->target[p->filled] = (int32_t)target;
   h->weight[p->filled++] = weight;

@@ -54,7 +54,8 @@ static sm_status bench_random_masks(const sm_trainable *t, sm_batch *b, sm_error
       const sm_slot_key key = {1, LATE, i};
       uint8_t *mask = v < c->globals ? b->mask + ((int64_t)i * c->globals + v) * cells
                                      : b->local_mask + ((int64_t)i * c->locals + v - c->globals) * small;
-      sm_masking_draw(&masking, &views, &key, v, NULL, 0, mask);
+      sm_status status = sm_masking_draw(&masking, &views, &key, v, NULL, 0, mask, err);
+      if (status) return status;
     }
   return SM_OK;
 }

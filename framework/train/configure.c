@@ -3,7 +3,8 @@
 #include "trainable.h"
 
 static sm_train_slot configure_slot(const sm_slot *s) {
-  return (sm_train_slot){s->instance, s->plugin.plugin ? s->plugin.plugin->ops : NULL, s->plugin.self};
+  return (sm_train_slot){s->instance, s->plugin.plugin ? s->plugin.plugin->ops : NULL, s->plugin.self,
+                         sm_slot_blamed(s)};
 }
 
 /* Which head and tokenizer each loss joins: names that recipe/fit.c has filled in; none where the loss wants

@@ -31,22 +31,24 @@ static void distil_prepare(distil *d, const sm_time *time) {
 
 /* Masks of the whole step from the teacher's attention. Of several micro-batches only the last is still seen
  * afterwards: the others are looked at again when their turn comes. */
-static void distil_late_masks(distil *d, const sm_batch *b) {
-  for (int first = 0; d->late_masks && first < b->pictures; first += d->t.micro) {
+static sm_status distil_late_masks(distil *d, const sm_batch *b, sm_error *err) {
+  sm_status status = SM_OK;
+  for (int first = 0; d->late_masks && !status && first < b->pictures; first += d->t.micro) {
     const int n = b->pictures - first < d->t.micro ? b->pictures - first : d->t.micro;
     for (int kind = 0; kind < KINDS; kind++) sm_distil_feed_pictures(d, kind, b, first, n);
     sm_trainable_run(&d->t, d->pass[PASS_SEE], SM_TIME_TEACHER);
-    sm_distil_draw_masks(d, b, first, n);
+    status = sm_distil_draw_masks(d, b, first, n, err);
   }
+  return status;
 }
 
 static sm_status distil_begin(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_error *err) {
   distil *d = (distil *)t;
-  (void)err;
   memset(d->loss_sum, 0, sizeof d->loss_sum);
   memset(d->stat_sum, 0, sizeof d->stat_sum);
   distil_prepare(d, time);
-  distil_late_masks(d, b);
+  sm_status status = distil_late_masks(d, b, err);
+  if (status) return status;
   d->counts[COUNT_PICTURES] = b->pictures;
   d->counts[COUNT_HIDDEN] = (double)sm_distil_count_hidden(d, b);
   return SM_OK;
@@ -74,6 +76,7 @@ static sm_status distil_accumulate(sm_trainable *t, const sm_batch *b, int first
   if (status) return status;
   if (d->late_masks && b->pictures > t->micro) sm_trainable_run(t, d->pass[PASS_SEE], SM_TIME_TEACHER);
   sm_trainable_run(t, d->pass[PASS_TEACHER], SM_TIME_TEACHER);
+  if ((status = sm_distil_bound_ids(d, err))) return status;
   for (int kind = 0; kind < KINDS; kind++) {
     if (d->pass[PASS_STUDENT + kind] < 0) continue;
     sm_trainable_run(t, d->pass[PASS_STUDENT + kind], SM_TIME_STUDENT);
@@ -159,6 +162,10 @@ static sm_status distil_build(sm_trainable *t, sm_error *err) {
   if (!status) status = sm_distil_sets(d, err);
   if (status) return status;
   sm_distil_passes(d);
+  if (d->fault.code) {
+    if (err) *err = d->fault;
+    return d->fault.code;
+  }
   status = sm_distil_lists(d, err);
   return status || !d->late_masks ? status : sm_distil_mask_room(d, err);
 }

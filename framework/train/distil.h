@@ -5,7 +5,8 @@
  *   distil_sets.c    who declares which parameters
  *   distil_passes.c  the passes of the graph
  *   distil_feed.c    a batch into the graph's inputs
- *   distil_masks.c   masks that follow the teacher's attention */
+ *   distil_masks.c   masks that follow the teacher's attention
+ *   distil_bounds.c  what plugins give, made sure of */
 #ifndef SM_DISTIL_H
 #define SM_DISTIL_H
 
@@ -59,6 +60,8 @@ typedef struct distil {
   int32_t *cell_list;
   float *attention_list; /* of one view, for late masks */
   /* sums of one step: pictures and hidden patches; losses and their statistics */
+  bool ids_bound[SM_SLOTS_MAX][2]; /* of each tokenizer and site: its ids are looked at in each micro-batch */
+  sm_error fault; /* of a plugin, while passes are built; code SM_OK: none */
   double counts[2], loss_sum[SM_SLOTS_MAX], stat_sum[SM_SLOTS_MAX][4];
 } distil;
 enum { COUNT_PICTURES, COUNT_HIDDEN };
@@ -85,7 +88,21 @@ int64_t sm_distil_count_hidden(const distil *, const sm_batch *);
 sm_pair_request sm_distil_pair_request(const distil *, int loss, int kind);
 /* distil_masks.c: room for late masks; draw those of a micro-batch whose PASS_SEE has just run. */
 sm_status sm_distil_mask_room(distil *, sm_error *);
-void sm_distil_draw_masks(distil *, const sm_batch *, int first, int n);
+sm_status sm_distil_draw_masks(distil *, const sm_batch *, int first, int n, sm_error *);
+/* distil_bounds.c: what plugins say and give, made sure of before it is an index, a size or a pointer. Once,
+ * when all have described themselves; while passes are built, whose first fault is kept in d->fault; and in
+ * each micro-batch, where it costs a few instructions per row. */
+sm_status sm_distil_bound_specs(const distil *, sm_error *); /* of all but backbone and tokenizers */
+sm_status sm_distil_bound_tokenizer(const distil *, int tokenizer, sm_error *);
+sm_tensor *sm_distil_fault(distil *, const sm_train_slot *, const char *fmt, ...) SM_PRINTF(3, 4);
+void sm_distil_bound_backbone(distil *, const sm_backbone_in *, const sm_backbone_out *);
+void sm_distil_bound_target(distil *, int tokenizer, int kind, sm_site);
+sm_tensor *sm_distil_bound_logits(distil *, int head, sm_tensor *logits, const sm_tensor *x, sm_site);
+int64_t sm_distil_bound_capacity(distil *, int loss, int64_t pairs);
+void sm_distil_bound_loss(distil *, int loss, int kind, int64_t predictions);
+sm_status sm_distil_bound_hidden(const distil *, int kind, int masked, sm_error *);
+sm_status sm_distil_bound_pairs(const distil *, int loss, int kind, int pictures, sm_error *);
+sm_status sm_distil_bound_ids(const distil *, sm_error *);
 
 #define OPS(kind, slot) ((const sm_##kind##_ops *)(slot).ops)
 

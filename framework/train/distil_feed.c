@@ -73,9 +73,7 @@ int64_t sm_distil_count_hidden(const distil *d, const sm_batch *b) {
 
 static sm_status feed_check_promise(const distil *d, const view_kind *k, int masked, int masked_views,
                                     sm_error *err) {
-  if (masked > k->max_masked)
-    return sm_fail(err, SM_EINTERNAL, "masker '%s' hid %d of %d patches, but promised at most %lld",
-                   d->t.c.masker.name, masked, k->cells, (long long)k->max_masked);
+  if (masked > k->max_masked) return sm_distil_bound_hidden(d, (int)(k - d->kind), masked, err);
   if (masked_views > k->masked_views)
     return sm_fail(err, SM_EINTERNAL, "more than %d of %d views of a picture have hidden patches",
                    k->masked_views, k->views);
@@ -123,8 +121,9 @@ sm_pair_request sm_distil_pair_request(const distil *d, int loss, int kind) {
                            .views = c->globals + (d->kind[LOCAL].masked_views ? c->locals : 0)};
 }
 
-static void feed_pairs(distil *d, int kind, int n) {
-  for (int i = 0; i < d->t.c.losses; i++) {
+static sm_status feed_pairs(distil *d, int kind, int n, sm_error *err) {
+  sm_status status = SM_OK;
+  for (int i = 0; i < d->t.c.losses && !status; i++) {
     const bound_loss *l = &d->kind[kind].loss[i];
     if (!l->pairs) continue;
     sm_pair_request r = sm_distil_pair_request(d, i, kind);
@@ -135,7 +134,9 @@ static void feed_pairs(distil *d, int kind, int n) {
     sm_pairs_begin(l->pairs);
     OPS(loss, d->t.c.loss[i].slot)->pairs(d->t.c.loss[i].slot.self, &r);
     sm_pairs_end(l->pairs);
+    status = sm_distil_bound_pairs(d, i, kind, n, err);
   }
+  return status;
 }
 
 /* ---- all of it ----------------------------------------------------------------------------------------- */
@@ -151,7 +152,7 @@ sm_status sm_distil_feed(distil *d, const sm_batch *b, int first, int n, sm_erro
     feed_drop(d, k, b, first, n, kind == LOCAL ? SM_LOCAL_VIEW : 0);
     status = feed_masks(d, kind, b, first, n, err);
   }
-  for (int kind = 0; kind < KINDS && !status; kind++) feed_pairs(d, kind, n);
+  for (int kind = 0; kind < KINDS && !status; kind++) status = feed_pairs(d, kind, n, err);
   d->t.seconds[SM_TIME_HOST] += sm_now() - start;
   return status;
 }

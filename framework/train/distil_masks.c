@@ -22,7 +22,7 @@ sm_status sm_distil_mask_room(distil *d, sm_error *err) {
   return memory ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for what trains");
 }
 
-void sm_distil_draw_masks(distil *d, const sm_batch *b, int first, int n) {
+sm_status sm_distil_draw_masks(distil *d, const sm_batch *b, int first, int n, sm_error *err) {
   const sm_train_config *c = &d->t.c;
   const view_kind *global = &d->kind[GLOBAL], *local = &d->kind[LOCAL];
   const sm_masking masking = sm_trainable_masking(&d->t);
@@ -35,7 +35,10 @@ void sm_distil_draw_masks(distil *d, const sm_batch *b, int first, int n) {
       if (!k->drawn) continue;
       const int64_t heads = k->attention->dim[1], one = heads * k->cells;
       sm_read(k->attention, ((int64_t)i * k->views + in_kind) * one, one, d->attention_list);
-      sm_masking_draw(&masking, &d->t.views, &key, v, d->attention_list, (int)heads,
-                      k->drawn + ((int64_t)(first + i) * k->views + in_kind) * k->cells);
+      sm_status status =
+          sm_masking_draw(&masking, &d->t.views, &key, v, d->attention_list, (int)heads,
+                          k->drawn + ((int64_t)(first + i) * k->views + in_kind) * k->cells, err);
+      if (status) return status;
     }
+  return SM_OK;
 }

@@ -42,8 +42,11 @@ static void passes_inputs(distil *d, int kind) {
 /* ---- teacher ------------------------------------------------------------------------------------------- */
 
 static void passes_backbone(distil *d, int set, const sm_backbone_in *in, sm_backbone_out *out) {
-  sm_backbone_build(d->t.c.backbone.name, d->t.c.backbone.ops, d->t.c.backbone.self, d->t.graph,
-                    &(sm_params){d->t.set[set], SM_BACKBONE_PREFIX}, in, out);
+  const sm_train_slot *slot = &d->t.c.backbone;
+  sm_backbone_build(slot->who.plugin ? slot->who.plugin->name : slot->name, d->t.c.backbone.ops,
+                    d->t.c.backbone.self, d->t.graph, &(sm_params){d->t.set[set], SM_BACKBONE_PREFIX}, in,
+                    out);
+  sm_distil_bound_backbone(d, in, out);
 }
 
 /* What tokenizers that look at the teacher want of its features of a kind of view. */
@@ -113,6 +116,8 @@ static void passes_targets(distil *d, int i, int kind) {
   if (kind == GLOBAL) ops->build(slot->self, d->t.graph, &env, &seen, &d->view_target[i], patch);
   else ops->build_local(slot->self, d->t.graph, &env, &seen, patch);
   sm_scope_pop(d->t.graph);
+  if (env.want_view) sm_distil_bound_target(d, i, kind, SM_SITE_VIEW);
+  if (env.want_patch) sm_distil_bound_target(d, i, kind, SM_SITE_PATCH);
 }
 
 static void passes_build_teacher(distil *d) {
@@ -136,9 +141,6 @@ static const sm_target *passes_target_of(distil *d, int loss, int kind) {
   if (l->tokenizer < 0) return NULL;
   const sm_target *t =
       site == SM_SITE_VIEW ? &d->view_target[l->tokenizer] : &d->kind[kind].patch_target[l->tokenizer];
-  if (!t->form)
-    sm_graph_fail(d->t.graph, "tokenizer '%s' gave no %s target for loss '%s'",
-                  d->t.c.tokenizer[l->tokenizer].name, site == SM_SITE_VIEW ? "view" : "patch", l->slot.name);
   return t;
 }
 
@@ -156,16 +158,18 @@ static void passes_loss(distil *d, int i, sm_tensor *x, int kind) {
   const int64_t capacity = ops->max_pairs ? ops->max_pairs(l->slot.self, &r, predictions) : predictions;
   char name[96];
   snprintf(name, sizeof name, "%s pairs%s", l->slot.name, kind == LOCAL ? " (local)" : "");
-  b->pairs = sm_pairs_new(g, name, capacity > 0 ? capacity : 1, predictions);
+  b->pairs = sm_pairs_new(g, name, sm_distil_bound_capacity(d, i, capacity), predictions);
   sm_scope_push(g, "loss.%s", l->slot.name);
   sm_prediction p = {.site = site, .local = kind == LOCAL, .views = d->kind[kind].views};
   if (d->loss_spec[i].features) {
     p.features = x;
   } else {
     const sm_head *h = &d->student_head[l->head];
-    p.logits = h->ops->logits(h->self, g, h, x, site);
+    p.logits = sm_distil_bound_logits(d, l->head, h->ops->logits(h->self, g, h, x, site), x, site);
   }
-  b->rows = ops->build(l->slot.self, g, &p, passes_target_of(d, i, kind), b->pairs, &b->stats);
+  const sm_target *target = passes_target_of(d, i, kind);
+  if (sm_graph_ok(g)) b->rows = ops->build(l->slot.self, g, &p, target, b->pairs, &b->stats);
+  sm_distil_bound_loss(d, i, kind, predictions);
   sm_scope_pop(g);
 }
 
@@ -180,7 +184,7 @@ static void passes_head(distil *d, int h, sm_tensor *x, sm_site site, int kind) 
   if (!x || !sm_distil_used(d, h, -1, site)) return;
   sm_scope_push(d->t.graph, "head.%s.%s", c->head[h].name, site == SM_SITE_VIEW ? "view" : "patch");
   sm_tensor *features = head->ops->features(head->self, d->t.graph, head, x, site);
-  if (!features) features = sm_graph_fail(d->t.graph, "head '%s' gave no features", c->head[h].name);
+  if (!features) features = sm_distil_fault(d, &c->head[h], "gave no features (NULL)");
   for (int i = 0; i < c->losses; i++)
     if (c->loss[i].head == h && passes_looks(d, i, site, kind)) passes_loss(d, i, features, kind);
   sm_scope_pop(d->t.graph);

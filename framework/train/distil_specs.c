@@ -57,6 +57,7 @@ static sm_status specs_tokenizers(distil *d, sm_error *err) {
   for (int i = 0; i < c->tokenizers; i++) {
     sm_tokenizer_spec *t = &d->tokenizer_spec[i];
     sm_status status = sm_tokenizer_ask(c->tokenizer[i].ops, c->tokenizer[i].self, &d->t.spec, t, err);
+    if (!status) status = sm_distil_bound_tokenizer(d, i, err);
     if (status) return status;
     if (t->ema) d->t.ema_momentum = t->ema;
     t->needs_teacher |= t->needs_head || t->teacher_blocks > 0;
@@ -116,6 +117,7 @@ sm_status sm_distil_specs(distil *d, sm_error *err) {
   if (!status) status = specs_tokenizers(d, err);
   for (int i = 0; i < c->losses && !status; i++)
     status = OPS(loss, c->loss[i].slot)->spec(c->loss[i].slot.self, &d->loss_spec[i], err);
+  if (!status) status = sm_distil_bound_specs(d, err);
   if (!status) status = specs_kind(d, GLOBAL, c->globals, c->masked == SM_MASKED_ONE ? 1 : c->globals, err);
   if (!status) status = specs_kind(d, LOCAL, c->locals, c->masked == SM_MASKED_ALL ? c->locals : 0, err);
   return status;

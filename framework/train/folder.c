@@ -287,6 +287,12 @@ static void folder_add_plugins(sm_json *j, const sm_recipe *r) {
     sm_json_string(j, "kind", sm_kind_name((sm_kind)p->kind));
     sm_json_string(j, "name", p->name);
     sm_json_string(j, "version", p->version);
+    sm_json_string(j, "cite", p->cite);
+    sm_json_string(j, "file", sm_module_of(p));
+    uint64_t hash;
+    char text[24] = "";
+    if (sm_plugin_hash(p, &hash, NULL) == SM_OK) snprintf(text, sizeof text, "%016" PRIx64, hash);
+    sm_json_string(j, "hash", text);
     sm_json_close(j);
   }
   sm_json_close(j);

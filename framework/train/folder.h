@@ -37,4 +37,7 @@ void sm_folder_close(sm_run_folder *);
 void sm_folder_discard(sm_run_folder *);
 const char *sm_blas_core(void); /* which kernels OpenBLAS chose for this processor */
 
+/* identity.c: the hash of the file that a plugin was loaded from. */
+sm_status sm_plugin_hash(const sm_plugin *, uint64_t *hash, sm_error *);
+
 #endif

@@ -2,6 +2,8 @@
 libsmalti_la_SOURCES += \
   framework/train/bench.c framework/train/bench.h \
   framework/train/configure.c \
+  framework/train/distil_bounds.c \
+  framework/train/identity.c \
   framework/train/distil.c framework/train/distil.h \
   framework/train/distil_feed.c \
   framework/train/distil_masks.c \

@@ -23,6 +23,7 @@ typedef struct objective {
   sm_tensor *key, *loss;           /* of the step's draws; what adds up to the loss */
   sm_tensor *shown, *shown_count;  /* pictures to show, and how many; NULL if it shows none */
   double sum;                      /* of the loss */
+  sm_error fault;                  /* of what it gave; code SM_OK: none */
 } objective;
 
 /* ---- building ------------------------------------------------------------------------------------------ */
@@ -63,7 +64,10 @@ static void objective_build_pass(objective *o) {
   sm_scope_push(g, "%s", o->t.c.objective.name);
   o->loss = o->ops->build(o->self, g, &env);
   if (o->loss) sm_keep(g, o->loss);
-  else sm_graph_fail(g, "objective '%s' gives no loss", o->t.c.objective.name);
+  else {
+    if (sm_graph_ok(g)) sm_blame(&o->t.c.objective.who, &o->fault, "gave no loss (NULL)");
+    sm_graph_fail(g, "objective '%s' gives no loss", o->t.c.objective.name);
+  }
   sm_pass_backward(g);
   sm_scope_pop(g);
   sm_pass_end(g);
@@ -81,6 +85,10 @@ static sm_status objective_build(sm_trainable *t, sm_error *err) {
   o->ops->declare(o->self, &(sm_params){t->set[SM_SET_STUDENT], ""}, &(sm_params){t->set[SM_SET_STATE], ""});
   if ((status = sm_trainable_seal(t, err))) return status;
   objective_build_pass(o);
+  if (o->fault.code) {
+    if (err) *err = o->fault;
+    return o->fault.code;
+  }
   objective_build_show(o);
   return SM_OK;
 }
@@ -89,8 +97,12 @@ static sm_status objective_build(sm_trainable *t, sm_error *err) {
 
 static sm_status objective_begin(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_error *err) {
   objective *o = (objective *)t;
-  (void)b, (void)err;
+  (void)b;
   o->sum = 0;
+  if (o->fault.code) { /* of the last report */
+    if (err) *err = o->fault;
+    return o->fault.code;
+  }
   if (o->ops->prepare) o->ops->prepare(o->self, time);
   return SM_OK;
 }
@@ -119,15 +131,30 @@ static sm_status objective_accumulate(sm_trainable *t, const sm_batch *b, int fi
   return sm_step_nonfinite(t, &o->pass, 1, b, first, &(sm_item_views){o->count, 1}, 1, err);
 }
 
+typedef struct reporting {
+  objective *o;
+  sm_step_result *to;
+} reporting;
+
+/* Names are words of logs and checkpoints. */
 static void objective_put(sm_measures *m, const char *name, double value, bool mean) {
-  sm_step_put(m->core, mean, value, "%s", name);
+  reporting *r = m->core;
+  const size_t most = sizeof r->to->metric[0].name - 1;
+  if (r->o->fault.code) return;
+  if (!name || !name[0] || strlen(name) > most || strpbrk(name, " \t\n"))
+    sm_blame(&r->o->t.c.objective.who, &r->o->fault,
+             "reports a figure called '%.80s'; a name is one word of 1 to %zu bytes", name ? name : "(NULL)",
+             most);
+  else if (r->to->n >= SM_METRICS_MAX - 8) /* those of the step itself come too */
+    sm_blame(&r->o->t.c.objective.who, &r->o->fault, "reports more than %d figures", SM_METRICS_MAX - 8);
+  else sm_step_put(r->to, mean, value, "%s", name);
 }
 
 static void objective_report(sm_trainable *t, sm_step_result *r) {
-  const objective *o = (const objective *)t;
+  objective *o = (objective *)t;
   r->loss = o->sum;
   sm_step_put(r, true, r->loss, "loss", "");
-  sm_measures measures = {.core = r, .put = objective_put};
+  sm_measures measures = {.core = &(reporting){o, r}, .put = objective_put};
   if (o->ops->report) o->ops->report(o->self, &measures);
 }
 

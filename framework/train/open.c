@@ -197,6 +197,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = open_check_recipe(s, err);
   if (!status) status = open_check_state(s, err);
   if (!status) status = open_check_frozen(s, err);
+  if (!status) status = sm_identity_check(s, err);
   if (status) return status;
   s->time.step = s->summary->first_step = s->state.step;
   s->summary->steps = s->steps;

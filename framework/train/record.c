@@ -86,8 +86,8 @@ static sm_status record_evaluate_all(sm_session *s, sm_error *err) {
   for (int i = 0; i < r->evaluations; i++) {
     sm_eval_result result = {0};
     const sm_slot *slot = &r->evaluate[i];
-    sm_status status =
-        sm_evaluator_run(s->evaluator, slot->plugin.plugin->ops, slot->plugin.self, &result, err);
+    sm_status status = sm_evaluator_run(s->evaluator, slot->plugin.plugin->ops, slot->plugin.self,
+                                        (sm_blamed[1]){sm_slot_blamed(slot)}, &result, err);
     if (!status) status = record_evaluation(s, slot->instance, &result, err);
     if (status) return status;
     for (int k = 0; k < result.n && !strcmp(slot->plugin.plugin->name, "knn"); k++)

@@ -36,6 +36,10 @@ typedef struct sm_session {
 sm_status sm_session_open(sm_session *, sm_error *);
 void sm_session_close(sm_session *);
 
+/* identity.c: the recipe's plugins against those that the loaded checkpoint names; then they are the
+ * state's. */
+sm_status sm_identity_check(sm_session *, sm_error *);
+
 /* session.c: an event, completed with where the session is. */
 void sm_session_tell(sm_session *, sm_train_event);
 void sm_session_warn(sm_session *, const char *text);

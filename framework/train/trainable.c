@@ -88,7 +88,8 @@ sm_masking sm_trainable_masking(const sm_trainable *t) {
                       .cols = t->grid[0].cols,
                       .views = t->c.masked,
                       .local_rows = t->grid[1].rows,
-                      .local_cols = t->grid[1].cols};
+                      .local_cols = t->grid[1].cols,
+                      .who = t->c.masker.who};
 }
 
 size_t sm_trainable_bytes(const sm_trainable *t) {

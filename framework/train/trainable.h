@@ -22,6 +22,7 @@ typedef struct sm_train_slot { /* a plugin instance in a role */
   const char *name;
   const void *ops;
   void *self;
+  sm_blamed who; /* for errors about what it gives */
 } sm_train_slot;
 
 typedef struct sm_train_loss {

@@ -32,7 +32,8 @@ sm_masking sm_masking_of(const sm_recipe *r, const sm_block_spec grid[2]) {
                       .cols = grid[0].cols,
                       .views = (sm_masked)r->views.masked,
                       .local_rows = grid[1].rows,
-                      .local_cols = grid[1].cols};
+                      .local_cols = grid[1].cols,
+                      .who = sm_slot_blamed(&r->masker)};
 }
 
 static sm_status views_add_owns(const sm_recipe *r, sm_views *v, sm_error *err) {

@@ -53,8 +53,8 @@ has "$work/out" "the same pixels on two threads, stable hash"
 exits 0 smalti plugins check knn
 exits 0 smalti plugins check finetune --options '{preset: short, epochs: 1, warmup_epochs: 0}'
 has "$work/out" "the same again and on one thread"
-exits 0 smalti plugins check dataset/folder
-has "$work/out" "– create and destroy: the defaults are refused"
+exits 1 smalti plugins check dataset/folder
+has "$work/out" "✗ create and destroy: nothing was tried: the defaults are refused"
 
 # check: what is wrong is found
 ASAN_OPTIONS=detect_leaks=0 exits 1 smalti plugins check "$bad/misbehaves.so" # one of them leaks
@@ -103,7 +103,7 @@ done
 exits 2 smalti plugins new masker my_masker --out "$work/masker"
 has "$work/err" "$work/masker/my_masker.c exists already"
 exits 2 smalti plugins new masker 9lives --out "$work/x"
-has "$work/err" "'9lives' cannot be the name of a plugin; 2 to 40 of a-z, 0-9 and _, a letter first"
+has "$work/err" "'9lives' cannot be the name of a plugin; 2 to 63 of a-z, 0-9 and _, a letter first"
 exits 2 smalti plugins new maker x
 has "$work/err" "there is no kind of plugin called 'maker'"
 

@@ -130,7 +130,7 @@ sm_status eval_bench_run(eval_bench *b, const char *plugin, const char *yaml, sm
   sm_instance instance;
   *r = (sm_eval_result){0};
   make(b, SM_EVALUATION, plugin, yaml, &instance);
-  sm_status status = sm_evaluator_run(b->e, instance.plugin->ops, instance.self, r, err);
+  sm_status status = sm_evaluator_run(b->e, instance.plugin->ops, instance.self, NULL, r, err);
   sm_instance_free(&instance);
   return status;
 }

@@ -21,7 +21,7 @@ static sm_status look(void *self, sm_eval_context *x, sm_eval_result *result, sm
 static void with_context(eval_bench *b, look_fn fn) {
   const sm_evaluation_ops ops = {.run = look};
   sm_eval_result result = {0};
-  assert_int_equal(sm_evaluator_run(b->e, &ops, &fn, &result, NULL), SM_OK);
+  assert_int_equal(sm_evaluator_run(b->e, &ops, &fn, NULL, &result, NULL), SM_OK);
 }
 
 static sm_picture_list list_of(sm_eval_context *x, const char *split) {

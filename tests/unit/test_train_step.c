@@ -402,7 +402,7 @@ static void test_temperatures(void **state) {
   rig_plugin(&rig, &rig.cls, SM_LOSS, "cls_distill", "{}");
   rig_plugin(&rig, &rig.mim, SM_LOSS, "mim", "{}");
   rig_plugin(&rig, &masker, SM_MASKER, "random", "{ratio: 1, start_epoch: 2}");
-  rig.config.masker = (sm_train_slot){"random", masker.plugin->ops, masker.self};
+  rig.config.masker = (sm_train_slot){.name = "random", .ops = masker.plugin->ops, .self = masker.self};
   rig.config.batch_size = 3;
   rig_start(&rig);
   const double view[] = {.1, .15, .2, .2, .2}, patch[] = {.1, .1, .1, .5, .5};

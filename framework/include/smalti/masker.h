@@ -25,7 +25,8 @@ typedef struct sm_mask_request {
 
 typedef struct sm_masker_ops {
   uint32_t needs_attention;                 /* 1: masks are drawn after the teacher has looked at the view */
-  double (*max_ratio)(const void *self);    /* [main] pure: most that can be hidden, 0 … 1 */
+  double (*max_ratio)(const void *self);    /* [main] pure: most that can be hidden, 0 … 1; of a grid it is
+                                               rounded up to whole cells */
   int64_t (*start_epoch)(const void *self); /* [main] pure or NULL (0): no masks before it */
   void (*draw)(const void *self, const sm_mask_request *,
                uint8_t *mask); /* [worker], with attention [main]; mask: rows·cols zeros, set 1 = hidden */
