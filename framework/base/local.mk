@@ -10,10 +10,12 @@ libsmalti_la_SOURCES += \
   framework/base/heap.c framework/base/heap.h \
   framework/base/io.c framework/base/io.h \
   framework/base/log.c \
+  framework/base/mapped.c framework/base/mapped.h \
   framework/base/nearest.c \
   framework/base/number.c \
   framework/base/pool.c \
   framework/base/rng.c \
+  framework/base/spelling.c framework/base/spelling.h \
   framework/base/text.c \
   framework/base/thread.c framework/base/thread.h \
   framework/base/version.c
@@ -29,10 +31,12 @@ check_PROGRAMS += \
   tests/unit/test_base_error \
   tests/unit/test_base_file \
   tests/unit/test_base_iofail \
+  tests/unit/test_base_mapped \
   tests/unit/test_base_memory \
   tests/unit/test_base_number \
   tests/unit/test_base_pool \
-  tests/unit/test_base_rng
+  tests/unit/test_base_rng \
+  tests/unit/test_base_spelling
 
 # Not a plugin: a library to preload, which makes system calls fail. Never sanitized: it comes before the sanitizer.
 check_LTLIBRARIES += tests/preload/iofail.la

@@ -3,24 +3,37 @@
 
 #include "framework/formats/formats.h"
 
+#include "framework/data/source.h"
+#include "framework/train/train.h"
 #include "recipe_data.h"
 
 enum { BATCH = 32, SIDE = 8 };
 
-static sm_status cmd_data_print_json(const char *which, const sm_bad *bad, int64_t n, int64_t count,
-                                     int classes, sm_error *err) {
+/* Of one set. What is damaged, but can be decoded, is no bad picture unless the recipe says so. */
+typedef struct checked {
+  const char *which;
+  const sm_dataset *set;
+  const sm_bad *bad; /* and damaged ones, in order */
+  bool *damaged;     /* which of them */
+  int64_t n, n_damaged, count;
+  int classes;
+} checked;
+
+static sm_status cmd_data_print_json(const checked *c, sm_error *err) {
   sm_json json = {0};
   sm_status status = SM_OK;
-  for (int64_t i = 0; i <= n && !status; i++) {
+  for (int64_t i = 0; i <= c->n && !status; i++) {
     sm_json_begin(&json);
-    sm_json_string(&json, "set", which);
-    if (i < n) {
-      sm_json_string(&json, "name", bad[i].name);
-      sm_json_string(&json, "reason", bad[i].reason);
+    sm_json_string(&json, "set", c->which);
+    if (i < c->n) {
+      sm_json_string(&json, "name", c->bad[i].name);
+      sm_json_string(&json, "reason", c->bad[i].reason);
+      if (c->damaged[i]) sm_json_bool(&json, "used", true);
     } else {
-      sm_json_int(&json, "pictures", count);
-      sm_json_int(&json, "classes", classes);
-      sm_json_int(&json, "bad", n);
+      sm_json_int(&json, "pictures", c->count);
+      sm_json_int(&json, "classes", c->classes);
+      sm_json_int(&json, "bad", c->n - c->n_damaged);
+      sm_json_int(&json, "damaged", c->n_damaged);
     }
     const char *line = sm_json_finish(&json);
     if (line) puts(line);
@@ -30,18 +43,50 @@ static sm_status cmd_data_print_json(const char *which, const sm_bad *bad, int64
   return status;
 }
 
-static void cmd_data_print_summary(const char *which, const sm_dataset *set, int64_t count, int classes,
-                                   int64_t n) {
+static void cmd_data_print_summary(const checked *c) {
+  const int64_t bad = c->n - c->n_damaged;
   int64_t unlabelled = 0;
-  for (int64_t i = 0; i < count; i++) unlabelled += set->ops->label(set->self, i) < 0;
-  char share[24];
-  printf("%s: %lld %s", which, (long long)count, sm_plural(count, "picture", "pictures"));
-  if (classes > 0) printf(" in %d %s", classes, sm_plural(classes, "class", "classes"));
-  if (unlabelled > 0 && classes > 0) printf(", %lld of them without a class", (long long)unlabelled);
-  if (n > 0)
-    printf("; %lld (%s) cannot be used\n", (long long)n,
-           sm_share_text((double)n, (double)count, share, sizeof share));
-  else printf("; all can be used\n");
+  char share[32];
+  for (int64_t i = 0; i < c->count; i++) unlabelled += c->set->ops->label(c->set->self, i) < 0;
+  printf("%s: %lld %s", c->which, (long long)c->count, sm_plural(c->count, "picture", "pictures"));
+  if (c->classes > 0) printf(" in %d %s", c->classes, sm_plural(c->classes, "class", "classes"));
+  if (unlabelled > 0 && c->classes > 0) printf(", %lld of them without a class", (long long)unlabelled);
+  if (bad > 0)
+    printf("; %lld (%s) cannot be used", (long long)bad,
+           sm_share_text((double)bad, (double)c->count, share, sizeof share));
+  else printf("; all can be used");
+  if (c->n_damaged > 0)
+    printf("; %lld (%s) damaged, and used as far as they can be decoded (data.damaged: skip leaves them out)",
+           (long long)c->n_damaged,
+           sm_share_text((double)c->n_damaged, (double)c->count, share, sizeof share));
+  putchar('\n');
+}
+
+static void cmd_data_print_text(const checked *c) {
+  sm_text text = {0};
+  for (int64_t i = 0; i < c->n; i++)
+    printf("%s: %s%s\n", sm_cli_printable(&text, c->bad[i].name), c->bad[i].reason,
+           c->damaged[i] ? " (used)" : "");
+  cmd_data_print_summary(c);
+  sm_text_free(&text);
+}
+
+/* Pictures were read as strictly as possible; those that fail then are read again as training reads them. */
+static sm_status cmd_data_tell_damaged(checked *c, const sm_image_limits *limits, sm_error *err) {
+  const sm_source source = {.dataset = c->set, .limits = limits, .stop = sm_signals_stop};
+  sm_image picture = {0};
+  sm_status status = SM_OK;
+  if (!(c->damaged = sm_calloc((size_t)c->n + 1, sizeof *c->damaged)))
+    return sm_fail(err, SM_ENOMEM, "out of memory for a list of %lld pictures", (long long)c->n);
+  for (int64_t i = 0; i < c->n && !limits->refuse_damaged && !status; i++) {
+    if (c->bad[i].code != SM_EFORMAT) continue;
+    status = sm_source_get(&source, c->bad[i].index, NULL, &picture, NULL, err);
+    c->damaged[i] = !status;
+    c->n_damaged += !status;
+    if (!sm_source_ends(status)) status = SM_OK;
+  }
+  sm_image_free(&picture);
+  return status;
 }
 
 /* Every picture goes the way of evaluation; what that leaves out is bad. */
@@ -55,8 +100,11 @@ static sm_status cmd_data_check(sm_cli *cli, const char *which, const sm_dataset
                                   .workers = sm_recipe_threads(NULL, cli->threads),
                                   .prefetch = 4,
                                   .limits = *limits,
-                                  .max_bad = 1};
+                                  .max_bad = 1,
+                                  .stop = sm_signals_stop};
+  config.limits.refuse_damaged = true;
   if (config.workers > 64) config.workers = 64;
+  checked c = {.which = which, .set = set};
   sm_eval_loader *loader;
   sm_eval_batch *batch = NULL;
   sm_status status = sm_eval_loader_new(&config, &loader, err);
@@ -64,21 +112,19 @@ static sm_status cmd_data_check(sm_cli *cli, const char *which, const sm_dataset
   do {
     status = sm_eval_loader_next(loader, &batch, err);
     if (!status) sm_eval_loader_release(loader, batch);
+    if (!status && sm_signals_stop())
+      status = sm_fail(err, SM_EINTERRUPTED, "stopped while reading the pictures");
   } while (!status && batch);
   if (!status) {
-    int64_t n, count = set->ops->count(set->self);
-    const sm_bad *bad = sm_eval_loader_bad(loader, &n);
-    const int classes = set->ops->classes(set->self);
-    sm_text text = {0};
-    if (cli->json) {
-      status = cmd_data_print_json(which, bad, n, count, classes, err);
-    } else {
-      for (int64_t i = 0; i < n; i++) printf("%s: %s\n", sm_cli_printable(&text, bad[i].name), bad[i].reason);
-      cmd_data_print_summary(which, set, count, classes, n);
-    }
-    sm_text_free(&text);
-    *n_bad += n;
+    c.count = set->ops->count(set->self);
+    c.classes = set->ops->classes(set->self);
+    c.bad = sm_eval_loader_bad(loader, &c.n);
+    status = cmd_data_tell_damaged(&c, limits, err);
   }
+  if (!status && cli->json) status = cmd_data_print_json(&c, err);
+  else if (!status) cmd_data_print_text(&c);
+  *n_bad += c.n - c.n_damaged;
+  sm_free(c.damaged);
   sm_eval_loader_free(loader);
   return status;
 }
@@ -112,8 +158,11 @@ static sm_status cmd_data_check_recipe(sm_cli *cli, int argc, char **argv, int64
 static int cmd_data_run(sm_cli *cli, int argc, char **argv) {
   int64_t n_bad = 0;
   sm_error err;
-  sm_status status = sm_cli_is_pictures(argv[1]) ? cmd_data_check_folder(cli, argv[1], &n_bad, &err)
-                                                 : cmd_data_check_recipe(cli, argc, argv, &n_bad, &err);
+  sm_signals_install();
+  sm_status status = sm_cli_refuse_other(argv[1], &err);
+  if (!status)
+    status = sm_cli_is_pictures(argv[1]) ? cmd_data_check_folder(cli, argv[1], &n_bad, &err)
+                                         : cmd_data_check_recipe(cli, argc, argv, &n_bad, &err);
   if (status) return sm_cli_fail(&err);
   return n_bad > 0 ? SM_EXIT_NO : SM_EXIT_OK;
 }
@@ -123,8 +172,8 @@ const sm_command sm_command_data_check = {
     .usage = "RECIPE|FOLDER|FILE [KEY=VALUE ...]",
     .summary = "read every picture once and name those that cannot be used",
     .about =
-        "Decodes all pictures of a folder or packed file, or of a recipe's training and test sets, and lists the damaged, empty, misnamed and oversized ones that training would skip. "
-        "Ends with 1 if there is one.",
+        "Decodes all pictures of a folder or packed file, or of a recipe's training and test sets, and lists the damaged, empty, misnamed and oversized ones that training would skip, and the damaged JPEGs that it would use (data.damaged). "
+        "Files that are passed over for their names are counted, with the commonest endings. Ends with 1 if a picture cannot be used, with 74 if the system could not read one.",
     .min_args = 1,
     .max_args = -1,
     .run = cmd_data_run,

@@ -1,8 +1,12 @@
 /* recipe_data.c — see recipe_data.h. */
 #include "recipe_data.h"
 
+#include <ctype.h>
+#include <fcntl.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <smalti/packed.h>
 
@@ -40,6 +44,30 @@ sm_status sm_cli_folder(sm_cli *cli, const char *path, sm_instance *instance, sm
 bool sm_cli_is_pictures(const char *path) {
   struct stat st;
   return stat(path, &st) == 0 && (S_ISDIR(st.st_mode) || sm_packed_is(path));
+}
+
+/* An archive, a picture or weights: no recipe, whatever its name. */
+static bool recipe_data_is_binary(const char *path) {
+  struct stat st;
+  unsigned char begin[512];
+  if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return false;
+  const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const ssize_t n = fd >= 0 ? read(fd, begin, sizeof begin) : 0;
+  if (fd >= 0) close(fd);
+  for (ssize_t i = 0; i < n; i++)
+    if (begin[i] < ' ' && !isspace(begin[i])) return true;
+  return false;
+}
+
+sm_status sm_cli_refuse_other(const char *path, sm_error *err) {
+  const char *dot = strrchr(sm_path_base(path), '.');
+  if ((dot && (!strcasecmp(dot, ".yaml") || !strcasecmp(dot, ".yml"))) || sm_cli_is_pictures(path) ||
+      !recipe_data_is_binary(path))
+    return SM_OK;
+  sm_fail(err, SM_EINVAL, "this is no recipe, no folder of pictures and no packed file");
+  sm_fail_at(err, path, 0, 0);
+  return sm_hint(
+      err, "unpack an archive and name its folder; a dataset plugin is named in a recipe, under data.train");
 }
 
 const char *sm_cli_printable(sm_text *text, const char *name) {

@@ -118,18 +118,19 @@ const sm_bad *sm_bad_listed(const sm_bad_book *book, int64_t *n) {
   return book->list;
 }
 
-sm_status sm_bad_check(const sm_bad_book *book, int64_t asked, double max_bad, sm_error *err) {
+sm_status sm_bad_check(const sm_bad_book *book, int64_t read, double max_bad, sm_error *err) {
   int64_t count = book->count, bad = book->n_list, grace = count < SM_LOADER_GRACE ? count : SM_LOADER_GRACE;
-  if (asked > count) asked = count;
-  if ((double)bad <= max_bad * (double)(asked > grace ? asked : grace)) return SM_OK;
+  if (read > count) read = count;
+  if ((double)bad <= max_bad * (double)(read > grace ? read : grace)) return SM_OK;
   sm_text first = {0};
+  char share[32], most[32];
   for (int64_t i = 0; i < bad && i < NAMED; i++)
     sm_text_add(&first, "%s%s (%s)", i ? ", " : "", book->list[i].name, book->list[i].reason);
   if (bad > NAMED) sm_text_add(&first, ", …");
   sm_fail(err, SM_EFORMAT,
-          "%lld of the first %lld pictures (%.2g %%) cannot be used, more than max_bad allows (%.2g %%): %s",
-          (long long)bad, (long long)asked, 100.0 * (double)bad / (double)(asked ? asked : 1), 100 * max_bad,
-          first.s ? first.s : "");
+          "%lld of the first %lld pictures (%s) cannot be used, more than max_bad allows (%s): %s",
+          (long long)bad, (long long)read, sm_share_text((double)bad, (double)read, share, sizeof share),
+          sm_share_text(max_bad, 1, most, sizeof most), first.s ? first.s : "");
   sm_text_free(&first);
   return sm_hint(err, "repair or remove them, or raise data.max_bad (of eval and data pack: --max-bad)");
 }

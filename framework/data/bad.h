@@ -19,7 +19,7 @@ bool sm_bad_met(sm_bad_book *, int64_t index, const sm_error *why); /* [worker] 
 bool sm_bad_list(sm_bad_book *, int64_t index); /* [main] enter a met picture; false: out of memory */
 const sm_bad *sm_bad_listed(const sm_bad_book *, int64_t *n); /* [main] in the order of listing */
 
-/* SM_EFORMAT when bad pictures are more than the share allowed; see data.h for the rule. */
-sm_status sm_bad_check(const sm_bad_book *, int64_t asked, double max_bad, sm_error *);
+/* SM_EFORMAT when bad pictures are more than the share allowed of those `read` so far; see data.h for the rule. */
+sm_status sm_bad_check(const sm_bad_book *, int64_t read, double max_bad, sm_error *);
 
 #endif

@@ -97,6 +97,7 @@ typedef struct sm_loader_config {
   size_t
       cache_bytes;  /* decoded pictures kept in memory, at most; 0: none. Never changes what a batch holds */
   bool scaled_jpeg; /* decode JPEGs smaller where all their views are; see sm_view_may_shrink */
+  bool (*stop)(void); /* [any] asked while a fault is waited for: true ends with SM_EINTERRUPTED; or NULL */
 } sm_loader_config;
 
 /* One step's pictures; all memory is the loader's and is used again after release. Row numbers are
@@ -127,17 +128,18 @@ typedef struct sm_loader_stats {
 
 typedef struct sm_loader sm_loader;
 
-/* Bad pictures. A picture that cannot be read (damaged, over a limit, vanished) is bad for the rest of the
- * run. Its slot is filled by a picture drawn with the key (seed, SM_RNG_REPLACE, epoch, slot, attempt), up to
+/* Bad pictures. A picture whose bytes cannot be used (damaged, over a limit, of another format) is bad for the rest
+ * of the run. Its slot is filled by a picture drawn with the key (seed, SM_RNG_REPLACE, epoch, slot, attempt), up to
  * SM_LOADER_ATTEMPTS times; no other slot changes. Bad pictures enter the list when the batch that met them
  * is given out, in slot order, so the list too depends on the step only. The run stops (SM_EFORMAT, naming
  * the share and the first few) when
  *
- *     bad > max_bad x max(asked, min(count, SM_LOADER_GRACE)),
- *     asked = min(count, pictures asked for since step 0);
+ *     bad > max_bad x max(read, min(count, SM_LOADER_GRACE)),
+ *     read = min(count, places filled since step 0 + bad);
  *
- * the grace lets the first batches of a large set hold a bad picture. Memory running out is no picture's
- * fault: it ends the run. */
+ * the grace lets the first batches of a large set hold a bad picture. A fault of the system (SM_EIO, SM_ENOTFOUND,
+ * SM_ENOMEM) is no picture's fault: it is tried again for a while (source.h), and then ends the run with SM_EIO or
+ * SM_ENOMEM, with the list as it was before the batch. */
 #define SM_LOADER_ATTEMPTS 32
 #define SM_LOADER_GRACE 1000
 #define SM_MAX_BAD 0.05 /* max_bad where no recipe says it */
@@ -176,6 +178,7 @@ typedef struct sm_eval_loader_config {
   int batch_size; /* dataset indices a batch covers */
   int workers, prefetch;
   sm_image_limits limits;
+  bool (*stop)(void); /* as in sm_loader_config */
 } sm_eval_loader_config;
 
 typedef struct sm_eval_batch {
@@ -188,7 +191,8 @@ typedef struct sm_eval_batch {
 typedef struct sm_eval_loader sm_eval_loader;
 
 sm_status sm_eval_loader_new(const sm_eval_loader_config *, sm_eval_loader **, sm_error *);
-/* Batches in the dataset's order, but for those without a good picture; *batch NULL, SM_OK at the end. */
+/* Batches in the dataset's order, but for those without a good picture; *batch NULL, SM_OK at the end. Faults of the
+ * system end it, as they do a loader. */
 sm_status sm_eval_loader_next(sm_eval_loader *, sm_eval_batch **, sm_error *);
 void sm_eval_loader_release(sm_eval_loader *, sm_eval_batch *);
 void sm_eval_loader_free(sm_eval_loader *);
@@ -206,7 +210,7 @@ typedef struct sm_pack_config {
   double max_bad;                                           /* as in sm_loader_config */
   void (*progress)(void *ctx, int64_t done, int64_t count); /* [main] now and then, or NULL */
   void *progress_ctx;
-  bool (*stop)(void); /* [main] asked now and then: true ends with SM_EINTERRUPTED; or NULL */
+  bool (*stop)(void); /* [any] asked now and then: true ends with SM_EINTERRUPTED; or NULL */
 } sm_pack_config;
 
 typedef struct sm_pack_result {

@@ -2,21 +2,27 @@
  *
  * Batch b covers the indices b·batch_size …; pictures that cannot be read are left out of it, listed, and
  * nothing takes their place: a figure of a test set is over the pictures there are. */
+#include <pthread.h>
 #include <string.h>
 
 #include "bad.h"
+#include "framework/base/mapped.h"
 #include "ring.h"
 #include "source.h"
 
 enum { MOST_SIDE = 8192 };
 
-typedef enum { GOOD, BAD, NO_MEMORY, FAULT /* of the dataset (guard.h) */ } outcome;
+typedef enum { GOOD, BAD, FAILED } outcome;
 
 typedef struct made {
   sm_eval_batch batch;
   int64_t first; /* index of item 0 */
   int items;
   uint8_t *outcome; /* of each item    */
+
+  pthread_mutex_t lock; /* for what follows, while items are made */
+  int failed_item;      /* the first one that failed for good */
+  sm_error error;       /* why; code SM_OK: none did */
 } made;
 
 typedef struct worker {
@@ -39,6 +45,7 @@ struct sm_eval_loader {
 static int eval_loader_open_batch(void *ctx, int slot, int64_t number) {
   sm_eval_loader *loader = ctx;
   made *m = &loader->made[slot];
+  sm_error_clear(&m->error);
   m->first = number * loader->config.batch_size;
   if (m->first >= loader->count) return -1;
   int64_t rest = loader->count - m->first;
@@ -49,13 +56,22 @@ static int eval_loader_open_batch(void *ctx, int slot, int64_t number) {
 static sm_status eval_loader_make_picture(const sm_eval_loader *loader, int64_t index, worker *w, float *out,
                               sm_error *err) {
   const sm_eval_loader_config *c = &loader->config;
-  const sm_source source = {&c->dataset, &c->limits, NULL};
+  const sm_source source = {&c->dataset, &c->limits, NULL, c->stop, loader->ring};
   sm_status status = sm_source_get(&source, index, NULL, &w->own, &w->picture, err);
   if (!status)
     status =
         sm_image_eval_crop(&w->picture, c->resize, c->height, c->width, c->filter, w->scratch, &w->crop, err);
   if (!status) sm_image_normalise(&w->crop, c->mean, c->std, out);
   return status;
+}
+
+static void eval_loader_note_failure(made *m, int item, const sm_error *why) {
+  pthread_mutex_lock(&m->lock);
+  if (!m->error.code || item < m->failed_item) {
+    m->failed_item = item;
+    m->error = *why;
+  }
+  pthread_mutex_unlock(&m->lock);
 }
 
 static void eval_loader_make_item(void *ctx, int slot, int item, int who) {
@@ -69,8 +85,12 @@ static void eval_loader_make_item(void *ctx, int slot, int item, int who) {
   why.code = status;
   m->batch.sample[item] = index;
   m->batch.label[item] = loader->config.dataset.ops->label(loader->config.dataset.self, index);
-  m->outcome[item] = !status ? GOOD : status == SM_ENOMEM ? NO_MEMORY : status == SM_EINTERNAL ? FAULT : BAD;
-  if (m->outcome[item] == BAD && !sm_bad_met(loader->book, index, &why)) m->outcome[item] = NO_MEMORY;
+  m->outcome[item] = !status ? GOOD : sm_source_ends(status) ? FAILED : BAD;
+  if (m->outcome[item] == BAD && !sm_bad_met(loader->book, index, &why)) {
+    m->outcome[item] = FAILED;
+    why.code = sm_fail(&why, SM_ENOMEM, "out of memory for the list of bad pictures");
+  }
+  if (m->outcome[item] == FAILED) eval_loader_note_failure(m, item, &why);
 }
 
 static const sm_ring_ops ring_ops = {.open = eval_loader_open_batch, .item = eval_loader_make_item};
@@ -107,6 +127,7 @@ static sm_status eval_loader_allocate(sm_eval_loader *loader, sm_error *err) {
     if (!(loader->workers[w].scratch = sm_image_scratch_new())) goto no_memory;
   for (int s = 0; s < loader->slots; s++) {
     made *m = &loader->made[s];
+    pthread_mutex_init(&m->lock, NULL);
     m->batch.x = sm_aligned_alloc(n * loader->floats * sizeof(float));
     m->batch.label = sm_calloc(n, sizeof(int32_t));
     m->batch.sample = sm_calloc(n, sizeof(int64_t));
@@ -153,6 +174,7 @@ void sm_eval_loader_free(sm_eval_loader *loader) {
   sm_ring_free(loader->ring);
   sm_bad_book_free(loader->book);
   for (int s = 0; loader->made && s < loader->slots; s++) {
+    pthread_mutex_destroy(&loader->made[s].lock);
     sm_aligned_free(loader->made[s].batch.x);
     sm_free(loader->made[s].batch.label);
     sm_free(loader->made[s].batch.sample);
@@ -176,22 +198,19 @@ static sm_status eval_loader_few_bad(const sm_eval_loader *loader, const made *m
   return sm_bad_check(loader->book, m->first + m->items, loader->config.max_bad, err);
 }
 
-/* Asked again, for its words. */
-static sm_status eval_loader_fault(sm_eval_loader *loader, made *m, int item, sm_error *err) {
-  sm_status status = eval_loader_make_picture(loader, m->first + item, &loader->workers[0],
-                                              m->batch.x + (size_t)item * loader->floats, err);
-  return status ? status : sm_fail(err, SM_EINTERNAL, "the dataset gave no picture, and then one");
-}
-
 /* Close the gaps that bad pictures leave, and list them. */
 static sm_status eval_loader_settle(sm_eval_loader *loader, made *m, sm_error *err) {
   sm_eval_batch *b = &m->batch;
+  sm_status status = sm_mapped_check(NULL, err);
   int n = 0;
+  if (status) return status;
+  if (m->error.code) {
+    *err = m->error;
+    return m->error.code;
+  }
   for (int i = 0; i < m->items; i++) {
-    if (m->outcome[i] == NO_MEMORY || (m->outcome[i] == BAD && !sm_bad_list(loader->book, m->first + i)))
-      return sm_fail(err, SM_ENOMEM, "out of memory for picture %s",
-                     loader->config.dataset.ops->name(loader->config.dataset.self, m->first + i));
-    if (m->outcome[i] == FAULT) return eval_loader_fault(loader, m, i, err);
+    if (m->outcome[i] == BAD && !sm_bad_list(loader->book, m->first + i))
+      return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
     if (m->outcome[i] == BAD) continue;
     if (n < i) {
       memcpy(b->x + (size_t)n * loader->floats, b->x + (size_t)i * loader->floats,

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "bad.h"
+#include "framework/base/mapped.h"
 #include "ring.h"
 #include "source.h"
 #include "views.h"
@@ -31,6 +32,7 @@ typedef struct made {
   found *found;
   int n_found, found_cap;
   int failed_item; /* first item that failed for good, or -1 */
+  int n_failed;
   sm_error error;
 } made;
 
@@ -72,6 +74,7 @@ static int64_t loader_worked(void) {
 
 static void loader_note_failure(made *m, int item, const sm_error *err) {
   pthread_mutex_lock(&m->lock);
+  m->n_failed++;
   if (m->failed_item < 0 || item < m->failed_item) {
     m->failed_item = item;
     m->error = *err;
@@ -98,7 +101,7 @@ static sm_status loader_too_many_attempts(const sm_loader *loader, const made *m
           "step %lld, place %d: %d pictures in turn could not be used, the last one of them %s",
           (long long)m->batch.step, item, SM_LOADER_ATTEMPTS + 1,
           loader->config.dataset.ops->name(loader->config.dataset.self, m->batch.sample[item]));
-  return sm_hint(err, "most of the dataset is damaged or gone: is its disk still there?");
+  return sm_hint(err, "most of the dataset is damaged: see `smalti data check`");
 }
 
 typedef struct asking {
@@ -127,7 +130,7 @@ static int loader_most_shrinking(void *ctx, int width, int height) {
 static sm_status loader_get_picture(const sm_loader *loader, int64_t index, const sm_slot_key *key, worker *w,
                              sm_error *err) {
   const sm_loader_config *c = &loader->config;
-  const sm_source source = {&c->dataset, &c->limits, loader->cache};
+  const sm_source source = {&c->dataset, &c->limits, loader->cache, c->stop, loader->ring};
   asking a = {.views = &c->views, .key = key};
   sm_image_shrink shrink = {loader_most_shrinking, &a, 1};
   sm_status status =
@@ -151,7 +154,7 @@ static sm_status loader_find_picture(sm_loader *loader, made *m, int item, const
       sm_error_clear(&why);
       status = loader_get_picture(loader, index, key, w, &why);
       if (!status) return SM_OK;
-      if (status == SM_ENOMEM || status == SM_EINTERNAL) { /* neither is the picture's fault */
+      if (sm_source_ends(status)) {
         *err = why;
         return status;
       }
@@ -229,7 +232,7 @@ static void loader_make_item(void *ctx, int slot, int item, int who) {
   }
   atomic_fetch_add_explicit(&w->read_ns, middle - start, memory_order_relaxed);
   atomic_fetch_add_explicit(&w->view_ns, loader_worked() - middle, memory_order_relaxed);
-  if (status && status != SM_EINTERRUPTED) loader_note_failure(m, item, &err);
+  if (status && !sm_ring_stopping(loader->ring)) loader_note_failure(m, item, &err);
 }
 
 /* ---- opening a batch --------------------------------------------------------------------------------- */
@@ -253,7 +256,7 @@ static int loader_open_batch(void *ctx, int slot, int64_t step) {
   b->step = step;
   b->epoch = step / loader->steps_per_epoch;
   b->pictures = config->batch_size;
-  m->n_found = 0;
+  m->n_found = m->n_failed = 0;
   m->failed_item = -1;
   int64_t first = step % loader->steps_per_epoch * config->batch_size;
   for (int i = 0; i < config->batch_size; i++) b->sample[i] = loader_picture_at(loader, b->epoch, first + i);
@@ -432,23 +435,32 @@ static int loader_by_item(const void *a, const void *b) {
   return x->attempt < y->attempt ? -1 : x->attempt > y->attempt;
 }
 
-static int64_t loader_asked_until(const sm_loader *loader, int64_t step) {
-  int64_t batch = loader->config.batch_size;
-  return step >= loader->count / batch ? loader->count
-                                       : (step + 1) * batch; /* capped before it can overflow */
+/* Pictures read until the end of the batch, each counted once: the good one that each place came to, and the bad
+ * ones. Known from the step, so that it is the same after a stop. */
+static int64_t loader_read_until(const sm_loader *loader, const made *m) {
+  const int64_t batch = loader->config.batch_size, step = m->batch.step;
+  int64_t n, places = step >= loader->count / batch ? loader->count : (step + 1) * batch - m->n_failed;
+  sm_bad_listed(loader->book, &n);
+  return places < loader->count - n ? places + n : loader->count; /* capped before it can overflow */
 }
 
-/* Enter what the batch came across; its memory of that is used up. */
+/* Enter what the batch came across; its memory of that is used up. A batch that a fault of the system or a signal
+ * broke leaves no trace: what is saved then is what an undisturbed run has at this step. */
 static sm_status loader_settle(sm_loader *loader, made *m, sm_error *err) {
+  sm_status status = sm_mapped_check(NULL, err);
+  if (!status && m->failed_item >= 0 && sm_source_ends(m->error.code)) {
+    *err = m->error;
+    status = m->error.code;
+  }
+  if (status) return status;
   if (m->n_found > 1) qsort(m->found, (size_t)m->n_found, sizeof *m->found, loader_by_item);
   for (int i = 0; i < m->n_found; i++)
     if (!sm_bad_list(loader->book, m->found[i].index))
       return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
   for (int i = 0; i < m->batch.pictures; i++) loader->replaced += m->attempts[i] > 0;
-  sm_status status =
-      sm_bad_check(loader->book, loader_asked_until(loader, m->batch.step), loader->config.max_bad, err);
+  status = sm_bad_check(loader->book, loader_read_until(loader, m), loader->config.max_bad, err);
   if (!status && m->failed_item >= 0) {
-    if (err) *err = m->error;
+    *err = m->error;
     status = m->error.code;
   }
   return status;

@@ -7,12 +7,13 @@
 #include <smalti/packed.h>
 
 #include "bad.h"
+#include "framework/base/mapped.h"
 #include "ring.h"
 #include "source.h"
 
 enum { BATCH = 8, AHEAD = 2, SLOTS = AHEAD + 1 };
 
-typedef enum { GOOD, BAD, NO_MEMORY } outcome;
+typedef enum { GOOD, BAD, FAILED } outcome;
 
 typedef struct worker {
   sm_image own; /* what was read */
@@ -23,6 +24,7 @@ typedef struct place {
   sm_image kept;    /* the memory of what is to be written */
   sm_image picture; /* a view of it, or of what the dataset lends */
   outcome outcome;
+  sm_error error; /* of FAILED */
   bool shrunk;
 } place;
 
@@ -37,6 +39,10 @@ typedef struct packing {
   sm_ring *ring;
   sm_packed_writer *writer;
 } packing;
+
+static sm_status pack_no_memory(sm_error *err) {
+  return sm_fail(err, SM_ENOMEM, "out of memory for packing pictures");
+}
 
 /* ---- what the workers do ------------------------------------------------------------------------------- */
 
@@ -58,7 +64,7 @@ static sm_image pack_view_of(const sm_image *image) {
 /* The worker's memory goes to the place, and the place's to the worker: no copy. */
 static sm_status pack_make_picture(packing *p, int64_t index, place *at, worker *w, sm_error *err) {
   const sm_pack_config *c = p->config;
-  const sm_source source = {&c->dataset, &c->limits, NULL};
+  const sm_source source = {&c->dataset, &c->limits, NULL, c->stop, p->ring};
   sm_status status = sm_source_get(&source, index, NULL, &w->own, &at->picture, err);
   if (status) return status;
   const int width = at->picture.width, height = at->picture.height, longer = width > height ? width : height;
@@ -84,17 +90,17 @@ static void pack_make_item(void *ctx, int slot, int item, int who) {
   sm_error_clear(&why);
   sm_status status = pack_make_picture(p, index, at, &p->workers[who], &why);
   why.code = status;
-  at->outcome = !status ? GOOD : status == SM_ENOMEM ? NO_MEMORY : BAD;
-  if (at->outcome == BAD && !sm_bad_met(p->book, index, &why)) at->outcome = NO_MEMORY;
+  at->outcome = !status ? GOOD : sm_source_ends(status) ? FAILED : BAD;
+  if (at->outcome == BAD && !sm_bad_met(p->book, index, &why)) {
+    at->outcome = FAILED;
+    pack_no_memory(&why);
+  }
+  if (at->outcome == FAILED) at->error = why;
 }
 
 static const sm_ring_ops ring_ops = {.open = pack_open_batch, .item = pack_make_item};
 
 /* ---- what the owner does ------------------------------------------------------------------------------- */
-
-static sm_status pack_no_memory(sm_error *err) {
-  return sm_fail(err, SM_ENOMEM, "out of memory for packing pictures");
-}
 
 /* Names as seen from the folder that all of them are in: a packed file is to say nothing of where it was
  * made. */
@@ -114,8 +120,11 @@ static sm_status pack_put(packing *p, int slot, int item, sm_pack_result *result
   const place *at = &p->place[slot][item];
   const sm_dataset *set = &p->config->dataset;
   const int64_t index = p->first[slot] + item;
-  if (at->outcome == NO_MEMORY || (at->outcome == BAD && !sm_bad_list(p->book, index)))
-    return pack_no_memory(err);
+  if (at->outcome == FAILED) {
+    *err = at->error;
+    return at->error.code;
+  }
+  if (at->outcome == BAD && !sm_bad_list(p->book, index)) return pack_no_memory(err);
   if (at->outcome == BAD) return SM_OK;
   result->pictures++;
   result->shrunk += at->shrunk;
@@ -130,7 +139,7 @@ static sm_status pack_put(packing *p, int slot, int item, sm_pack_result *result
 static sm_status pack_put_batch(packing *p, int slot, sm_pack_result *result, sm_error *err) {
   const int64_t left = p->count - p->first[slot];
   const int items = left < BATCH ? (int)left : BATCH;
-  sm_status status = SM_OK;
+  sm_status status = sm_mapped_check(NULL, err);
   for (int i = 0; i < items && !status; i++) status = pack_put(p, slot, i, result, err);
   if (!status) status = sm_bad_check(p->book, p->first[slot] + items, p->config->max_bad, err);
   if (!status && p->config->progress)

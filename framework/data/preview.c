@@ -6,6 +6,7 @@
  * are those of training (views.h), bad pictures are replaced as training replaces them. */
 #include <string.h>
 
+#include "source.h"
 #include "views.h"
 
 enum {
@@ -261,11 +262,12 @@ static sm_status preview_show_views(sheet *s, int y, const sm_slot_key *key, con
 static sm_status preview_read_slot(sheet *s, const sm_slot_key *key, int64_t count, int64_t *index,
                                    sm_error *err) {
   const sm_preview_config *c = s->config;
+  const sm_source source = {.dataset = &c->dataset, .limits = &c->limits};
   sm_status status = SM_OK;
   for (int attempt = 0; attempt <= SM_LOADER_ATTEMPTS; attempt++) {
     *index = attempt ? sm_slot_replacement(key, attempt, count) : s->order[key->slot % count];
-    status = c->dataset.ops->read(c->dataset.self, *index, &c->limits, &s->picture, err);
-    if (!status || status == SM_ENOMEM) break;
+    status = sm_source_get(&source, *index, NULL, &s->picture, NULL, err);
+    if (!status || sm_source_ends(status)) break;
   }
   return status;
 }

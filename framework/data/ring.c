@@ -4,6 +4,7 @@
  * most threads work on. Threads run at low priority: they take the processor when compute leaves it. */
 #include <config.h>
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -164,7 +165,24 @@ sm_status sm_ring_check(int batch_size, int workers, int prefetch, sm_error *err
   return SM_OK;
 }
 
+/* How many threads may hold a file open at once: half of the descriptors that are left, since another loader
+ * (an evaluation's) may work beside this one, but for some that the program itself needs. */
+static int ring_room_for_readers(void) {
+  enum { PLENTY = 1024, OWN = 8 };
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= PLENTY) return PLENTY;
+  int left = (int)limit.rlim_cur - OWN;
+  for (int fd = 0; fd < (int)limit.rlim_cur; fd++) left -= fcntl(fd, F_GETFD) >= 0;
+  return left > 2 ? left / 2 : 1;
+}
+
 sm_status sm_ring_start(sm_ring *ring, sm_error *err) {
+  const int room = ring->wanted > 1 ? ring_room_for_readers() : ring->wanted;
+  if (ring->wanted > room) {
+    sm_log(SM_LOG_INFO, "%d threads read pictures, not %d: few files may be open (ulimit -n)", room,
+           ring->wanted);
+    ring->wanted = room;
+  }
   for (; ring->started < ring->wanted; ring->started++) {
     ring_worker *w = &ring->workers[ring->started];
     *w = (ring_worker){.ring = ring, .index = ring->started + 1};

@@ -1,8 +1,10 @@
-/* source.c — see source.h. The cache is one pointer a picture, set once. */
+/* source.c — see source.h. The cache is one pointer per picture, set once. */
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
+#include "ring.h"
 #include "source.h"
 
 typedef struct kept {
@@ -89,19 +91,69 @@ static bool source_find_whole(const sm_source *s, int64_t index, const sm_image_
          (!shrink || shrink->most(shrink->ctx, view->width, view->height) <= 1);
 }
 
-sm_status sm_source_get(const sm_source *s, int64_t index, sm_image_shrink *shrink, sm_image *own,
-                        sm_image *view, sm_error *err) {
+static sm_status source_try(const sm_source *s, int64_t index, sm_image_shrink *shrink, sm_image *own,
+                            sm_image *view, sm_error *err) {
   const sm_dataset *set = s->dataset;
   sm_image_limits limits = *s->limits;
   if (shrink) shrink->by = 1;
-  if (source_lends(set)) return set->ops->borrow(set->self, index, &limits, view, err);
-  if (s->cache && source_find_whole(s, index, shrink, view)) return SM_OK;
+  if (view && source_lends(set)) return set->ops->borrow(set->self, index, &limits, view, err);
+  if (view && s->cache && source_find_whole(s, index, shrink, view)) return SM_OK;
   limits.shrink = shrink;
   sm_status status = set->ops->read(set->self, index, &limits, own, err);
-  if (status) return status;
+  if (status || !view) return status;
   *view = (sm_image){.width = own->width, .height = own->height, .rgb = own->rgb};
   if (s->cache && (!shrink || shrink->by == 1)) sm_cache_keep(s->cache, index, own);
   return SM_OK;
+}
+
+/* ---- faults that pass ---------------------------------------------------------------------------------- */
+
+enum { AGAIN = 10, FIRST_WAIT = 10, SLICE = 20 /* ms */ };
+
+bool sm_source_is_fault(sm_status status) {
+  return status == SM_EIO || status == SM_ENOTFOUND || status == SM_ENOMEM;
+}
+
+bool sm_source_ends(sm_status status) {
+  return sm_source_is_fault(status) || status == SM_EINTERRUPTED || status == SM_EINTERNAL;
+}
+
+static bool source_must_stop(const sm_source *s) {
+  return (s->stop && s->stop()) || (s->ring && sm_ring_stopping(s->ring));
+}
+
+/* False: it was broken off. */
+static bool source_wait(const sm_source *s, int ms) {
+  for (; ms > 0 && !source_must_stop(s); ms -= SLICE)
+    nanosleep(&(struct timespec){.tv_nsec = (ms < SLICE ? ms : SLICE) * 1000000L}, NULL);
+  return ms <= 0;
+}
+
+static sm_status source_give_up(const sm_source *s, int64_t index, const sm_error *why, sm_error *err) {
+  const sm_dataset *set = s->dataset;
+  const bool gone = why->code == SM_ENOTFOUND;
+  sm_fail(err, gone ? SM_EIO : why->code, "%s%s, nor in %d further attempts within 10 s", why->message,
+          gone ? ", though it was there when the pictures were listed" : "", AGAIN);
+  sm_fail_at(err, why->place[0] ? why->place : set->ops->name(set->self, index), 0, 0);
+  if (why->hint[0]) return sm_hint(err, "%s", why->hint);
+  return sm_hint(err, why->code == SM_ENOMEM
+                          ? "free some memory, or use fewer data.workers"
+                          : "see to the disk or file system and run the same command again");
+}
+
+sm_status sm_source_get(const sm_source *s, int64_t index, sm_image_shrink *shrink, sm_image *own,
+                        sm_image *view, sm_error *err) {
+  for (int attempt = 0;; attempt++) {
+    sm_error why = {0};
+    const sm_status status = why.code = source_try(s, index, shrink, own, view, &why);
+    if (!sm_source_is_fault(status)) {
+      if (status && err) *err = why;
+      return status;
+    }
+    if (attempt == AGAIN) return source_give_up(s, index, &why, err);
+    if (!source_wait(s, FIRST_WAIT << attempt))
+      return sm_fail(err, SM_EINTERRUPTED, "stopped while a picture could not be read: %s", why.message);
+  }
 }
 
 const char *sm_dataset_for(const char *path) {

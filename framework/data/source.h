@@ -22,16 +22,29 @@ void sm_cache_stats(const sm_cache *, int64_t *pictures, size_t *bytes, int64_t 
 
 /* ---- one picture --------------------------------------------------------------------------------------- */
 
+/* A fault of the system (SM_EIO, SM_ENOTFOUND of what was listed, SM_ENOMEM) says nothing about a picture, and may
+ * pass. */
+bool sm_source_is_fault(sm_status);
+/* What ends the work and says nothing about a picture: a fault that did not pass, a stop, a plugin that breaks its
+ * word (guard.h). Anything else makes the picture bad. */
+bool sm_source_ends(sm_status);
+
 typedef struct sm_source {
   const sm_dataset *dataset;
   const sm_image_limits *limits;
-  sm_cache *cache; /* or NULL */
+  sm_cache *cache;            /* or NULL */
+  bool (*stop)(void);         /* is a signal there? NULL: never asked */
+  const struct sm_ring *ring; /* of the worker, which waits no longer when it is freed; or NULL */
 } sm_source;
 
 /* Picture `index` as a view into one of the three; `own` is the worker's memory, used where it must be
  * read. `shrink` NULL: in full size; else a JPEG may come smaller, and shrink->by says by how much. What
  * it asks for must depend on nothing but the size. A picture in the cache is of full size, and taken only
- * if one is wanted. */
+ * if one is wanted. `view` NULL: read into `own` in any case.
+ *
+ * A fault of the system is tried again after 10 ms, then after twice as long each time, for 10 s in all. One that
+ * does not pass is SM_EIO (SM_ENOMEM where memory is short) and names the picture: it ends the work, and makes no
+ * picture bad. SM_EINTERRUPTED: a signal came meanwhile. */
 sm_status sm_source_get(const sm_source *, int64_t index, sm_image_shrink *shrink, sm_image *own,
                         sm_image *view, sm_error *);
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "framework/base/spelling.h"
+
 /* ---- classes of a data set ----------------------------------------------------------------------------- */
 
 sm_status sm_classes_number(const sm_dataset *d, sm_class_numbers *to, sm_error *err) {
@@ -29,11 +31,29 @@ const char *sm_classes_name(const sm_dataset *d, const sm_class_numbers *numbers
   return NULL;
 }
 
+/* On the screen both names are the same. */
+static sm_status classes_hint_spelling(const char *name, const char *other, sm_error *err) {
+  sm_text a = {0}, b = {0};
+  sm_text_add_spelled(&a, name);
+  sm_text_add_spelled(&b, other);
+  sm_hint(
+      err,
+      "training has '%s', this one is '%s': the same letters in other bytes (Unicode NFC and NFD); rename one of the folders",
+      b.s ? b.s : "", a.s ? a.s : "");
+  sm_text_free(&a);
+  sm_text_free(&b);
+  return SM_EINVAL;
+}
+
 static sm_status classes_unknown(const sm_dataset *train, const sm_class_numbers *numbers, const char *name,
                                  sm_error *err) {
   sm_fail(err, SM_EINVAL, "test pictures have a class '%s' that no training picture has", name);
-  return sm_hint(err, "training has %d class%s, from '%s' to '%s'", numbers->n, numbers->n == 1 ? "" : "es",
-                 sm_classes_name(train, numbers, 0), sm_classes_name(train, numbers, numbers->n - 1));
+  for (int c = 0; c < numbers->n; c++)
+    if (sm_spelled_apart(name, sm_classes_name(train, numbers, c)))
+      return classes_hint_spelling(name, sm_classes_name(train, numbers, c), err);
+  return sm_hint(err, "training has %d %s, from '%s' to '%s'", numbers->n,
+                 sm_plural(numbers->n, "class", "classes"), sm_classes_name(train, numbers, 0),
+                 sm_classes_name(train, numbers, numbers->n - 1));
 }
 
 /* The number of the training class that is called so, -1: there is none. Often it stands at the same

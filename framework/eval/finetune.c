@@ -172,6 +172,13 @@ static bool finetune_keep(const tuning *t) {
   return false;
 }
 
+/* What a fault of the system, or a signal while it is waited for, breaks off is kept, too. */
+static sm_status finetune_next(const tuning *t, sm_pictures *pictures, sm_picture_batch *b, sm_error *err) {
+  const sm_status status = sm_pictures_next(pictures, b, err);
+  if (status == SM_EIO || status == SM_ENOMEM || status == SM_EINTERRUPTED) finetune_keep(t);
+  return status;
+}
+
 static sm_status finetune_going_on(const tuning *t, sm_error *err) {
   double done = ((double)t->state.step / (double)t->steps + t->state.rate) / t->c.rates;
   sm_status status = t->x->going_on(t->x, done, err);
@@ -201,7 +208,7 @@ static sm_status finetune_train(tuning *t, sm_error *err) {
     double loss = 0;
     for (int64_t g = 0; !status && g < t->groups; g++) {
       sm_picture_batch b;
-      if (!(status = sm_pictures_next(crops, &b, err))) loss += finetune_run_group(t, &b);
+      if (!(status = finetune_next(t, crops, &b, err))) loss += finetune_run_group(t, &b);
     }
     if (!status) status = finetune_update(t, loss, err);
     if (status) break;
@@ -240,7 +247,7 @@ static sm_status finetune_measure(tuning *t, const char *split, const int64_t *i
   sm_status status =
       sm_pictures_open(t->x, &(sm_picture_request){.split = split, .index = index, .n = n}, &pictures, err);
   if (status) return status;
-  while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n) {
+  while (!status && !(status = finetune_next(t, pictures, &b, err)) && b.n) {
     sm_tune_net_logits(&t->net, b.x, b.n, t->z);
     for (int i = 0; i < b.n; i++) finetune_note(t, m, t->z + (int64_t)i * t->classes, b.label[i]);
     status = finetune_going_on(t, err);

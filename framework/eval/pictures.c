@@ -227,7 +227,8 @@ static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *
       .workers = c->workers,
       .prefetch = 4,
       .limits = c->limits,
-      .max_bad = c->max_bad};
+      .max_bad = c->max_bad,
+      .stop = c->stop};
   return p->number < p->batches ? sm_loader_new(&config, p->number, &p->crops, err) : SM_OK;
 }
 
@@ -242,7 +243,8 @@ static sm_status pictures_open_centres(sm_pictures *p, const sm_evaluator_config
                                   .workers = c->workers,
                                   .prefetch = 2,
                                   .limits = c->limits,
-                                  .max_bad = c->max_bad};
+                                   .max_bad = c->max_bad,
+                                   .stop = c->stop};
   memcpy(config.mean, c->mean, sizeof config.mean);
   memcpy(config.std, c->std, sizeof config.std);
   return sm_eval_loader_new(&config, &p->centres, err);

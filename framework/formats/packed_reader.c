@@ -8,10 +8,10 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "framework/base/mapped.h"
 #include "packed_format.h"
 
 enum { UNSEEN, WHOLE, DAMAGED };
@@ -52,9 +52,9 @@ static sm_status packed_reader_map_file(sm_packed *p, sm_error *err) {
   } else if (!S_ISREG(st.st_mode)) {
     status = sm_fail(err, SM_EINVAL, "this is not a regular file");
   } else if (st.st_size > 0) {
-    void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED) status = sm_fail(err, SM_EIO, "cannot map the packed file: %s", strerror(errno));
-    else p->map = map, p->bytes = (uint64_t)st.st_size;
+    p->map = sm_mapped_new(fd, (size_t)st.st_size, p->path, err);
+    if (p->map) p->bytes = (uint64_t)st.st_size;
+    else status = SM_EIO;
   }
   close(fd);
   return status;
@@ -92,7 +92,8 @@ static sm_status packed_reader_check_header(sm_packed *p, sm_error *err) {
   const uint64_t room = h->index_at <= p->bytes ? p->bytes - h->index_at : 0;
   if (h->index_at < sizeof *h || h->index_at % SM_PACKED_ALIGN || h->pictures < 1 ||
       h->pictures > INT32_MAX || h->pictures > room / sizeof(packed_entry) ||
-      h->names_bytes != room - h->pictures * sizeof(packed_entry) || h->classes > INT32_MAX)
+      h->names_bytes != room - h->pictures * sizeof(packed_entry) || h->classes > INT32_MAX ||
+      h->classes > h->names_bytes)
     return packed_reader_damaged(err, "its header contradicts itself");
   p->index = (const packed_entry *)(const void *)(p->map + h->index_at);
   p->names = (const char *)(p->index + h->pictures);
@@ -146,6 +147,7 @@ sm_packed *sm_packed_open(const char *path, sm_error *err) {
   if (!status) status = packed_reader_check_header(p, &why);
   if (!status) status = packed_reader_check_index(p, &why);
   if (!status) status = packed_reader_list_classes(p, &why);
+  if (p && p->map && sm_mapped_check(p->map, &why) != SM_OK) status = SM_EIO;
   if (!status) return p;
   sm_fail_at(&why, path, 0, 0);
   if (err) *err = why;
@@ -155,7 +157,7 @@ sm_packed *sm_packed_open(const char *path, sm_error *err) {
 
 void sm_packed_close(sm_packed *p) {
   if (!p) return;
-  if (p->map) munmap((void *)(uintptr_t)p->map, (size_t)p->bytes);
+  sm_mapped_free(p->map, (size_t)p->bytes);
   sm_free(p->path);
   sm_free(p->class_name);
   sm_free((void *)p->seen);
@@ -193,6 +195,8 @@ const uint8_t *sm_packed_pixels(const sm_packed *p, int64_t index, sm_error *err
   uint8_t state = atomic_load_explicit(&p->seen[index], memory_order_relaxed);
   if (state == UNSEEN) {
     state = sm_crc32c(0, pixels, 3 * (size_t)e->width * e->height) == e->crc ? WHOLE : DAMAGED;
+    if (sm_mapped_check(p->map, err) != SM_OK)
+      return NULL; /* what was compared may be zeros in the pixels' place */
     atomic_store_explicit(&p->seen[index], state, memory_order_relaxed);
   }
   if (state == WHOLE) return pixels;

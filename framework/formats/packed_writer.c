@@ -11,6 +11,7 @@
 #include "packed_format.h"
 
 struct sm_packed_writer {
+  char *path;
   sm_file *file;
   packed_header header;
   packed_entry *index;
@@ -27,7 +28,8 @@ static sm_status packed_writer_no_memory(sm_packed_writer *w) {
 
 sm_packed_writer *sm_packed_create(const char *path, sm_error *err) {
   sm_packed_writer *w = sm_calloc(1, sizeof *w);
-  if (!w) {
+  if (!w || !(w->path = sm_strdup(path))) {
+    sm_free(w);
     sm_fail(err, SM_ENOMEM, "no memory to write %s", path);
     return NULL;
   }
@@ -41,6 +43,7 @@ sm_packed_writer *sm_packed_create(const char *path, sm_error *err) {
 }
 
 static void packed_writer_release(sm_packed_writer *w) {
+  sm_free(w->path);
   sm_free(w->index);
   sm_text_free(&w->classes);
   sm_text_free(&w->names);
@@ -125,7 +128,8 @@ static sm_status packed_writer_write_tables(sm_packed_writer *w) {
   packed_writer_put(w, w->index, index_bytes);
   packed_writer_put(w, w->classes.s, w->classes.len);
   if (packed_writer_put(w, w->names.s, w->names.len) != SM_OK) return SM_EIO;
-  return sm_write_at(sm_file_fd(w->file), h, sizeof *h, 0, &w->first);
+  sm_write_at(sm_file_fd(w->file), h, sizeof *h, 0, &w->first);
+  return sm_fail_at(&w->first, w->path, 0, 0);
 }
 
 sm_status sm_packed_finish(sm_packed_writer *w, uint64_t *bytes, sm_error *err) {

@@ -10,10 +10,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "framework/base/mapped.h"
 #include "st.h"
 
 struct sm_st_reader {
@@ -21,7 +21,7 @@ struct sm_st_reader {
   sm_arena *arena;
   st_header header;           /* tensors sorted by place, pairs by key */
   const sm_st_tensor **names; /* sorted by name */
-  unsigned char *map;
+  const unsigned char *map;
   uint64_t map_bytes, data_at;
   bool checksums;
 };
@@ -55,13 +55,9 @@ static sm_status st_reader_map_file(sm_st_reader *r, sm_error *err) {
     status =
         sm_fail(err, SM_EFORMAT, "not a safetensors file: only %" PRId64 " bytes long", (int64_t)st.st_size);
   } else {
-    void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED) {
-      status = sm_fail(err, SM_EIO, "cannot map the file: %s", strerror(errno));
-    } else {
-      r->map = map;
-      r->map_bytes = (uint64_t)st.st_size;
-    }
+    r->map = sm_mapped_new(fd, (size_t)st.st_size, r->path, err);
+    if (r->map) r->map_bytes = (uint64_t)st.st_size;
+    else status = SM_EIO;
   }
   close(fd);
   return status;
@@ -164,13 +160,20 @@ static sm_status st_reader_open_header(sm_st_reader *r, sm_error *err) {
   return st_reader_check_header(r, err);
 }
 
+/* Whatever was found before is not what the file holds if it was lost meanwhile. */
+static bool st_reader_is_whole(const sm_st_reader *r, sm_error *err) {
+  return sm_mapped_check(r->map, err) == SM_OK;
+}
+
 sm_st_reader *sm_st_open(const char *path, sm_error *err) {
   sm_st_reader *r = sm_calloc(1, sizeof *r);
   if (!r || !(r->arena = sm_arena_new("safetensors reader")) ||
       !(r->path = sm_arena_strdup(r->arena, path))) {
     sm_fail(err, SM_ENOMEM, "no memory to open the file");
-  } else if (!st_reader_map_file(r, err) && !st_reader_open_header(r, err)) {
-    return r;
+  } else if (!st_reader_map_file(r, err)) {
+    sm_status status = st_reader_open_header(r, err);
+    if (!st_reader_is_whole(r, err)) status = SM_EIO;
+    if (!status) return r;
   }
   sm_fail_at(err, path, 0, 0);
   sm_st_close(r);
@@ -179,7 +182,7 @@ sm_st_reader *sm_st_open(const char *path, sm_error *err) {
 
 void sm_st_close(sm_st_reader *r) {
   if (!r) return;
-  if (r->map) munmap(r->map, (size_t)r->map_bytes);
+  sm_mapped_free(r->map, (size_t)r->map_bytes);
   sm_st_header_free(&r->header);
   sm_arena_free(r->arena);
   sm_free(r->names);
@@ -248,7 +251,7 @@ sm_status sm_st_read(const sm_st_reader *r, const char *name, void *to, size_t b
     return sm_fail_at(err, r->path, 0, 0), SM_EINVAL;
   }
   if (bytes) memcpy(to, t->data, bytes);
-  return SM_OK;
+  return st_reader_is_whole(r, err) ? SM_OK : SM_EIO;
 }
 
 /* ---- checksums ---- */
@@ -270,6 +273,7 @@ sm_status sm_st_verify(const sm_st_reader *r, sm_error *err) {
   sm_status status = SM_OK;
   for (size_t i = 0; r->checksums && i < r->header.count && !status; i++)
     if ((status = st_reader_verify(r, &r->header.tensors[i], &key, err))) sm_fail_at(err, r->path, 0, 0);
+  if (!st_reader_is_whole(r, err)) status = SM_EIO;
   sm_text_free(&key);
   return status;
 }

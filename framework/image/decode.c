@@ -118,15 +118,25 @@ sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limit
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
+/* The system refused, which says nothing about the picture. */
+static sm_status decode_fault(sm_error *err, const char *verb, int code) {
+  const bool missing = code == ENOENT || code == ENOTDIR;
+  sm_fail(err, missing ? SM_ENOTFOUND : SM_EIO, "cannot %s: %s", verb, strerror(code));
+  if (code == EMFILE || code == ENFILE)
+    sm_hint(err, "too many files are open: lower data.workers, or raise the limit (ulimit -n)");
+  if (code == EACCES || code == EPERM)
+    sm_hint(err, "check the permissions of the file and of the folders above it");
+  return missing ? SM_ENOTFOUND : SM_EIO;
+}
+
 /* Opens without waiting on a pipe; *size is that of a regular file. */
 static sm_status decode_open_regular(const char *path, int *fd, int64_t *size, sm_error *err) {
   struct stat st;
   *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (*fd < 0)
-    return sm_fail(err, errno == ENOENT || errno == ENOTDIR ? SM_ENOTFOUND : SM_EIO, "cannot open: %s",
-                   strerror(errno));
+  if (*fd < 0 && errno == ENXIO) return sm_fail(err, SM_EINVAL, "this is not a regular file"); /* a socket */
+  if (*fd < 0) return decode_fault(err, "open", errno);
   sm_status status = SM_OK;
-  if (fstat(*fd, &st) != 0) status = sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
+  if (fstat(*fd, &st) != 0) status = decode_fault(err, "read", errno);
   else if (!S_ISREG(st.st_mode))
     status = sm_fail(err, SM_EINVAL, S_ISDIR(st.st_mode) ? "this is a folder" : "this is not a regular file");
   if (status) close(*fd);
@@ -141,7 +151,7 @@ static sm_status decode_read_all(int fd, uint8_t *to, size_t count, size_t *got,
     ssize_t n = read(fd, to + *got, count - *got);
     if (n == 0) break;
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
+    if (n < 0) return decode_fault(err, "read", errno);
     *got += (size_t)n;
   }
   return SM_OK;
@@ -183,7 +193,7 @@ static sm_status decode_probe_file(int fd, size_t size, sm_image_probe *said, sm
   for (size_t count = size < 65536 ? size : 65536;; count = size / 8 < count ? size : 8 * count) {
     uint8_t *data = sm_buffer_need(&buffer, count);
     if (!data) status = sm_fail(err, SM_ENOMEM, "no memory to read the header of a picture");
-    else if (lseek(fd, 0, SEEK_SET) < 0) status = sm_fail(err, SM_EIO, "cannot read: %s", strerror(errno));
+    else if (lseek(fd, 0, SEEK_SET) < 0) status = decode_fault(err, "read", errno);
     else status = decode_read_all(fd, data, count, &got, err);
     if (status) break;
     file_kind kind = decode_kind_of(data, got);

@@ -236,7 +236,9 @@ static _Noreturn void jpeg_on_encoder_error(j_common_ptr jpeg) {
   jpeg_encoder *e = jpeg->client_data;
   char text[JMSG_LENGTH_MAX];
   jpeg_library_text(jpeg, text);
-  e->status = sm_fail(e->err, SM_EINTERNAL, "cannot write this JPEG: %s", text);
+  e->status = jpeg->err->msg_code == JERR_OUT_OF_MEMORY
+                  ? sm_fail(e->err, SM_ENOMEM, "no memory to write a JPEG")
+                  : sm_fail(e->err, SM_EINTERNAL, "cannot write this JPEG: %s", text);
   longjmp(e->escape, 1);
 }
 

@@ -15,7 +15,12 @@ sm_status sm_image_admit(const char *what, int64_t width, int64_t height, const 
   if (width < 1 || height < 1)
     return sm_fail(err, SM_EFORMAT, "damaged %s: it claims to be %lld x %lld", what, (long long)width,
                    (long long)height);
-  if (width > SM_IMAGE_MAX_SIDE || height > SM_IMAGE_MAX_SIDE || width * height > limits->max_pixels) {
+  if (width > SM_IMAGE_MAX_SIDE || height > SM_IMAGE_MAX_SIDE) {
+    sm_fail(err, SM_EINVAL, "%s of %lld x %lld pixels: a side is over the limit of %d pixels", what,
+            (long long)width, (long long)height, SM_IMAGE_MAX_SIDE);
+    return sm_hint(err, "cut the picture into parts, or scale it down");
+  }
+  if (width * height > limits->max_pixels) {
     sm_fail(err, SM_EINVAL, "%s of %lld x %lld pixels is over the limit of %lld pixels", what,
             (long long)width, (long long)height, (long long)limits->max_pixels);
     return sm_hint(err, "scale the picture down");

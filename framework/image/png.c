@@ -1,6 +1,6 @@
 /* png.c — PNG through libpng: any colour type and depth to 8-bit RGB, and writing. libpng reports errors by
  * callbacks that must not return; ours note the text and longjmp. What lives across the jump is in one
- * struct. */
+ * struct. Memory comes from callbacks, too, so that its want is not mistaken for damage. */
 #include "planes.h"
 
 #include <setjmp.h>
@@ -13,15 +13,43 @@ typedef struct png_work {
   png_infop info;
   sm_error *err;
   sm_status status;
+  size_t max_memory;   /* of one allocation; 0: no limit */
+  bool no_memory;      /* one failed, whatever libpng made of it */
   const uint8_t *data; /* reading */
   size_t left;
+  int from, to;  /* what becomes black and white in 16-bit grey; 0, 0: by the high byte */
+  uint8_t *wide; /* 16-bit grey, before that */
   uint8_t **rows;
   sm_text text; /* writing */
 } png_work;
 
+/* libpng and zlib say of memory that they could not get now that the data is damaged, now that a chunk is left out:
+ * so it is noted here. */
+static png_voidp png_allocate(png_structp png, png_alloc_size_t bytes) {
+  png_work *w = png_get_mem_ptr(png);
+  if (w->max_memory && bytes > w->max_memory) {
+    w->status =
+        sm_fail(w->err, SM_EINVAL, "decoding this PNG takes more than the limit of %zu MiB of working memory",
+                w->max_memory >> 20);
+    return NULL;
+  }
+  void *block = sm_malloc(bytes);
+  if (!block) w->no_memory = true;
+  return block;
+}
+
+static void png_release(png_structp png, png_voidp block) {
+  (void)png;
+  sm_free(block);
+}
+
+static sm_status png_no_memory(sm_error *err, const char *verb) {
+  return sm_fail(err, SM_ENOMEM, "no memory to %s PNG", verb);
+}
+
 static void png_on_error(png_structp png, png_const_charp message) {
   png_work *w = png_get_error_ptr(png);
-  if (!w->status) w->status = sm_fail(w->err, SM_EFORMAT, "damaged PNG: %s", message);
+  if (!w->status && !w->no_memory) w->status = sm_fail(w->err, SM_EFORMAT, "damaged PNG: %s", message);
   png_longjmp(png, 1);
 }
 
@@ -47,11 +75,13 @@ static void png_read_bytes(png_structp png, png_bytep to, size_t count) {
  * composited. 16-bit samples keep their high byte (PIL does so for colour; for grey it saturates at 255,
  * which loses the picture). */
 static void png_ask_for_rgb(png_work *w) {
-  png_set_strip_16(w->png);
   png_set_strip_alpha(w->png);
   int type = png_get_color_type(w->png, w->info);
+  const bool grey = type == PNG_COLOR_TYPE_GRAY || type == PNG_COLOR_TYPE_GRAY_ALPHA;
+  if (!grey || png_get_bit_depth(w->png, w->info) != 16) w->to = 0;
+  if (w->to <= w->from) png_set_strip_16(w->png);
   if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(w->png);
-  if (type == PNG_COLOR_TYPE_GRAY || type == PNG_COLOR_TYPE_GRAY_ALPHA) {
+  if (grey && w->to <= w->from) {
     png_set_expand_gray_1_2_4_to_8(w->png);
     png_set_gray_to_rgb(w->png);
   }
@@ -59,25 +89,46 @@ static void png_ask_for_rgb(png_work *w) {
   png_read_update_info(w->png, w->info);
 }
 
+/* Texts, colour profiles and the like change no pixel: they are stepped over, so that they cost neither time nor
+ * memory. Transparency is needed, since it is dropped. Orientation is read by probe.c. */
+static void png_ignore_the_rest(png_structp png) {
+#ifdef PNG_HANDLE_AS_UNKNOWN_SUPPORTED
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
+#endif
+}
+
+/* Rounded to the nearest of 256 steps between the two ends. */
+static void png_narrow_grey(const png_work *w, sm_image *out) {
+  const size_t pixels = (size_t)out->width * (size_t)out->height;
+  const int range = w->to - w->from;
+  for (size_t i = 0; i < pixels; i++) {
+    int value = (w->wide[2 * i] << 8 | w->wide[2 * i + 1]) - w->from;
+    value = value < 0 ? 0 : value > range ? range : value;
+    memset(out->rgb + 3 * i, (255 * value + range / 2) / range, 3);
+  }
+}
+
 static void png_decode(png_work *w, sm_image *out) {
   w->info = png_create_info_struct(w->png);
   if (!w->info) png_error(w->png, "out of memory");
+  png_ignore_the_rest(w->png);
   png_set_read_fn(w->png, w, png_read_bytes);
   png_set_user_limits(w->png, SM_IMAGE_MAX_SIDE, SM_IMAGE_MAX_SIDE);
   png_set_chunk_malloc_max(w->png, 8u << 20);
   png_read_info(w->png, w->info);
   png_ask_for_rgb(w);
   int width = (int)png_get_image_width(w->png, w->info), height = (int)png_get_image_height(w->png, w->info);
-  if (png_get_rowbytes(w->png, w->info) != 3 * (size_t)width) png_error(w->png, "unexpected row size");
+  const size_t row = png_get_rowbytes(w->png, w->info);
+  if (row != (w->to > w->from ? 2 : 3) * (size_t)width) png_error(w->png, "unexpected row size");
   w->status = sm_image_reshape(out, width, height, w->err);
   if (w->status) png_longjmp(w->png, 1);
   w->rows = sm_malloc((size_t)height * sizeof *w->rows);
-  if (!w->rows) {
-    w->status = sm_fail(w->err, SM_ENOMEM, "no memory to decode this PNG");
-    png_longjmp(w->png, 1);
-  }
-  for (int y = 0; y < height; y++) w->rows[y] = out->rgb + 3 * (size_t)width * (size_t)y;
+  if (w->to > w->from) w->wide = sm_malloc(row * (size_t)height);
+  w->no_memory = !w->rows || (w->to > w->from && !w->wide);
+  if (w->no_memory) png_longjmp(w->png, 1);
+  for (int y = 0; y < height; y++) w->rows[y] = (w->wide ? w->wide : out->rgb) + row * (size_t)y;
   png_read_image(w->png, w->rows);
+  if (w->wide) png_narrow_grey(w, out);
 }
 
 /* Deflate shrinks at most 1032 times, so a few bytes cannot hold a large picture. */
@@ -100,17 +151,24 @@ sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits
   sm_status status = png_check_head(data, bytes, limits, err);
   if (status) return status;
   png_work *w = sm_calloc(1, sizeof *w);
-  if (!w) return sm_fail(err, SM_ENOMEM, "no memory to decode this PNG");
-  *w = (png_work){.err = err, .data = data, .left = bytes};
-  w->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, w, png_on_error, png_on_warning);
+  if (!w) return png_no_memory(err, "decode this");
+  *w = (png_work){.err = err,
+                  .data = data,
+                  .left = bytes,
+                  .max_memory = limits->max_memory,
+                  .from = limits->grey16_from,
+                  .to = limits->grey16_to};
+  w->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, w, png_on_error, png_on_warning, w, png_allocate,
+                                    png_release);
   if (!w->png) {
     sm_free(w);
-    return sm_fail(err, SM_ENOMEM, "no memory to decode this PNG");
+    return png_no_memory(err, "decode this");
   }
   if (setjmp(png_jmpbuf(w->png)) == 0) png_decode(w, out);
-  status = w->status;
+  status = w->no_memory ? png_no_memory(err, "decode this") : w->status;
   png_destroy_read_struct(&w->png, &w->info, NULL);
   sm_free(w->rows);
+  sm_free(w->wide);
   sm_free(w);
   return status;
 }
@@ -120,9 +178,8 @@ sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits
 static void png_write_bytes(png_structp png, png_bytep from, size_t count) {
   png_work *w = png_get_io_ptr(png);
   sm_text_bytes(&w->text, from, count);
-  if (!w->text.failed) return;
-  w->status = sm_fail(w->err, SM_ENOMEM, "no memory to write a PNG");
-  png_error(png, "out of memory");
+  w->no_memory = w->text.failed;
+  if (w->no_memory) png_error(png, "out of memory");
 }
 
 static void png_flush_nothing(png_structp png) { (void)png; }
@@ -144,15 +201,16 @@ sm_status sm_image_encode_png(const sm_image *image, void **data, size_t *bytes,
   if (image->width < 1 || image->height < 1)
     return sm_fail(err, SM_EINVAL, "an empty picture cannot be written");
   png_work *w = sm_calloc(1, sizeof *w);
-  if (!w) return sm_fail(err, SM_ENOMEM, "no memory to write a PNG");
+  if (!w) return png_no_memory(err, "write a");
   w->err = err;
-  w->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, w, png_on_error, png_on_warning);
+  w->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, w, png_on_error, png_on_warning, w, png_allocate,
+                                     png_release);
   if (!w->png) {
     sm_free(w);
-    return sm_fail(err, SM_ENOMEM, "no memory to write a PNG");
+    return png_no_memory(err, "write a");
   }
   if (setjmp(png_jmpbuf(w->png)) == 0) png_encode(w, image);
-  sm_status status = w->status;
+  sm_status status = w->no_memory ? png_no_memory(err, "write a") : w->status;
   png_destroy_write_struct(&w->png, &w->info);
   if (!status) {
     *data = w->text.s; /* handed over: the caller frees it */

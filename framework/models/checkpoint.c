@@ -137,7 +137,8 @@ static void checkpoint_meta_state(sm_st_writer *w, const sm_run_state *s) {
 
 static sm_status checkpoint_get_int(const sm_st_reader *r, const char *key, int64_t *value, sm_error *err) {
   const char *text = sm_st_get(r, key);
-  if (text && sm_parse_int(text, value)) return SM_OK;
+  const int64_t most = INT64_C(1) << 53; /* counts and lengths; with room to add to them */
+  if (text && sm_parse_int(text, value) && *value >= 0 && *value <= most) return SM_OK;
   sm_fail(err, SM_EFORMAT, "checkpoint says %s%s%s for '%s'", text ? "'" : "", text ? text : "nothing",
           text ? "'" : "", key);
   return sm_fail_at(err, sm_st_path(r), 0, 0);

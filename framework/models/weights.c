@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "framework/base/mapped.h"
+
 enum { NAMED = 3 /* differences that the error message names; the report has all */ };
 
 typedef enum { TAKE, RESIZE, INITIAL, MISSING, SHAPE, TYPE, ALIAS } match_kind;
@@ -268,7 +270,7 @@ static sm_status weights_copy_rows(const loading *l, sm_error *err) {
     if (m->kind == RESIZE) status = weights_resize_values(l, r, m->tensor, err);
     else weights_copy_values(m->tensor, l->set, r);
   }
-  return status;
+  return status ? status : sm_mapped_check(NULL, err);
 }
 
 sm_status sm_weights_load(const sm_weights_source *from, sm_set *set, const char *row_prefix,

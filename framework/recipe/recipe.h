@@ -31,6 +31,7 @@ typedef struct sm_data_section {
   double max_bad;            /* share of pictures that may be bad before the run stops, 0 … 1 */
   int64_t cache;             /* MiB of decoded training pictures kept in memory */
   int jpeg;                  /* choice: 0 exact, 1 scaled */
+  int damaged;               /* choice: 0 use, 1 skip */
 } sm_data_section;
 
 /* What is written of one kind of view, beside the count. */

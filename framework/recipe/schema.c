@@ -23,6 +23,7 @@ static const sm_option top_options[] = {
 };
 
 static const char *const jpeg_choices[] = {"exact", "scaled", NULL}; /* sm_data_section.jpeg */
+static const char *const damaged_choices[] = {"use", "skip", NULL};  /* sm_data_section.damaged */
 static const sm_option data_options[] = {
     SM_INT(sm_data_section, workers, "workers", "0", 0, 256, NULL,
            "threads that read pictures; 0: chosen by the program"),
@@ -36,6 +37,10 @@ static const sm_option data_options[] = {
         sm_data_section, jpeg, "jpeg", "exact", jpeg_choices,
         "exact: JPEGs are decoded in full; scaled: at 1/2, 1/4 or 1/8 where every view of them is smaller "
         "still, which is faster for large pictures and not quite the same"),
+    SM_CHOICE(
+        sm_data_section, damaged, "damaged", "use", damaged_choices,
+        "JPEGs whose data is damaged, but of full length: use what can be decoded, as other programs do, or skip "
+        "them as bad pictures; `smalti data check` lists them"),
     SM_FLOAT(sm_data_section, max_bad, "max_bad", "0.05", 0, 1, NULL,
              "share of the pictures that may be unreadable before the run stops"),
 };

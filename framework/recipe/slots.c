@@ -130,7 +130,7 @@ sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *are
 }
 
 sm_image_limits sm_recipe_limits(const sm_recipe *r) {
-  return (sm_image_limits){.max_pixels = r ? r->data.max_pixels : 0};
+  return (sm_image_limits){.max_pixels = r ? r->data.max_pixels : 0, .refuse_damaged = r && r->data.damaged};
 }
 
 int sm_recipe_threads(const sm_recipe *r, int64_t asked) {

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "framework/data/source.h"
 #include "framework/data/views.h"
 #include "framework/train/train.h"
 
@@ -73,7 +74,9 @@ static void gallery_fill_cell(gallery *g, int column, int y, int i, int j, uint3
 /* As it is evaluated, at the network's size in g->shown. */
 static sm_status gallery_read_picture(gallery *g, const sm_dataset *d, int64_t sample, sm_error *err) {
   const int resize = sm_image_eval_resize(g->height, g->width);
-  sm_status status = d->ops->read(d->self, sample, NULL, &g->picture, err);
+  const sm_image_limits limits = {0};
+  const sm_source source = {.dataset = d, .limits = &limits};
+  sm_status status = sm_source_get(&source, sample, NULL, &g->picture, NULL, err);
   if (!status)
     status = sm_image_eval_crop(&g->picture, resize, g->height, g->width,
                                 sm_network_describe(g->c->network)->filter, g->scratch, &g->shown, err);

@@ -64,7 +64,8 @@ static sm_status fitting_fit(const sm_train_tokenizer *t, const sm_fitting *f, s
                         .prefetch = 2,
                         .limits = f->limits,
                         .max_bad = f->max_bad,
-                        .scaled_jpeg = f->scaled_jpeg};
+                        .scaled_jpeg = f->scaled_jpeg,
+                        .stop = sm_signals_stop};
   source from = {.floats = sm_view_floats(&c.views.global_first)};
   sm_status status = sm_loader_new(&c, count / batch * first_epoch, &from.loader, err);
   if (status) return status;

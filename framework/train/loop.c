@@ -104,28 +104,38 @@ static sm_status loop_save(sm_session *s, bool must, sm_error *err) {
   return SM_OK;
 }
 
-/* What stopped the run did not touch the weights: pictures that cannot be read, an evaluation that failed.
- * The next session goes on here. */
-static void loop_save_before_error(sm_session *s) {
-  sm_error e = {0};
-  char text[1024], line[1200];
-  if (s->time.step == s->summary->first_step || s->time.step == s->saved) return;
-  if (loop_save(s, true, &e))
-    snprintf(line, sizeof line, "not saved: %s", sm_error_text(&e, text, sizeof text));
-  else snprintf(line, sizeof line, "stopped by an error; step %lld is saved", (long long)s->time.step);
-  sm_session_warn(s, line);
+/* What ends the run did not touch the weights (a picture that cannot be read, an evaluation that failed): what
+ * is done is saved, and the next session goes on here. The error itself is what is told. */
+static sm_status loop_save_before_end(sm_session *s, sm_error *err) {
+  const sm_error ending = *err;
+  sm_error why = {0};
+  char text[1400], line[1600];
+  if (s->time.step != s->saved && loop_save(s, true, &why)) {
+    snprintf(line, sizeof line, "step %lld could not be saved: %s", (long long)s->time.step,
+             sm_error_text(&why, text, sizeof text));
+    sm_session_warn(s, line);
+  } else if (s->time.step) {
+    sm_hint(err, "%s%sstep %lld is saved, and the run goes on from there", ending.hint,
+            ending.hint[0] ? "; " : "", (long long)s->time.step);
+  }
+  return ending.code;
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------ */
 
-static sm_status loop_one_step(sm_session *s, sm_error *err) {
+/* *stop: a signal came while a picture was waited for. */
+static sm_status loop_next_batch(sm_session *s, sm_batch **batch, bool *stop, sm_error *err) {
+  const sm_status status = sm_loader_next(s->loader, batch, err);
+  *stop = status == SM_EINTERRUPTED;
+  if (*stop) return s->time.step == s->saved ? SM_OK : loop_save(s, true, err);
+  return status ? loop_save_before_end(s, err) : SM_OK;
+}
+
+static sm_status loop_one_step(sm_session *s, bool *stop, sm_error *err) {
   double start = sm_now();
   sm_batch *batch;
-  sm_status status = sm_loader_next(s->loader, &batch, err);
-  if (status) {
-    loop_save_before_error(s);
-    return status;
-  }
+  sm_status status = loop_next_batch(s, &batch, stop, err);
+  if (status || *stop) return status;
   sm_loader_bad(s->loader, &s->listed_bad);
   sm_step_result result;
   status = sm_step(s->trainable, batch, &s->time, &result, err);
@@ -169,7 +179,7 @@ static sm_status loop_after_step(sm_session *s, bool *stop, sm_error *err) {
   if (step % t->log_every == 0 || last) status = sm_session_record(s, err);
   if (!status && (last || (epoch_end && t->evaluate_every && epochs_done % t->evaluate_every == 0)))
     status = sm_session_evaluate(s, stop, err);
-  if (status && s->state.pending_evaluation) loop_save_before_error(s);
+  if (status && s->state.pending_evaluation) return loop_save_before_end(s, err);
   if (!status && epoch_end) loop_show(s);
   bool due = t->checkpoint_every ? step % t->checkpoint_every == 0 : epoch_end;
   if (!status && (due || last || *stop)) status = loop_save(s, last || *stop, err);
@@ -188,8 +198,8 @@ static sm_status loop_run(sm_session *s, sm_error *err) {
     status = sm_session_evaluate(s, &stop, err);
   if (!status && pending && (stop || s->time.step == s->steps)) status = loop_save(s, true, err);
   while (!status && !stop && s->time.step < s->steps) {
-    status = loop_one_step(s, err);
-    if (!status) status = loop_after_step(s, &stop, err);
+    status = loop_one_step(s, &stop, err);
+    if (!status && !stop) status = loop_after_step(s, &stop, err);
   }
   s->summary->seconds = sm_now() - s->started;
   if (!status && stop) {

@@ -10,6 +10,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "framework/data/source.h"
+
+#include "train.h"
 #include "trainable.h"
 
 enum { SHOWN = 8 };
@@ -187,7 +190,8 @@ static sm_status objective_read_one(const sm_shown *from, int64_t index, sm_imag
                             sm_error *err) {
   sm_image picture = {0}, crop = {0};
   const sm_view_recipe *v = from->view;
-  sm_status status = from->dataset.ops->read(from->dataset.self, index, &from->limits, &picture, err);
+  const sm_source source = {.dataset = &from->dataset, .limits = &from->limits, .stop = sm_signals_stop};
+  sm_status status = sm_source_get(&source, index, NULL, &picture, NULL, err);
   if (!status)
     status = sm_image_eval_crop(&picture, v->height < v->width ? v->height : v->width, v->height, v->width,
                                 v->filter, scratch, &crop, err);

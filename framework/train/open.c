@@ -26,6 +26,7 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .max_bad = r->data.max_bad,
                         .cache_bytes = (size_t)r->data.cache << 20,
                         .scaled_jpeg = r->data.jpeg != 0,
+                        .stop = sm_signals_stop,
                         .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
   c.views = s->views;
@@ -199,7 +200,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = open_check_frozen(s, err);
   if (!status) status = sm_identity_check(s, err);
   if (status) return status;
-  s->time.step = s->summary->first_step = s->state.step;
+  s->time.step = s->saved = s->summary->first_step = s->state.step;
   s->summary->steps = s->steps;
   s->summary->already = s->state.finished;
   s->summary->bad_pictures = s->listed_bad = s->state.n_bad;

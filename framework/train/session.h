@@ -23,11 +23,11 @@ typedef struct sm_session {
   sm_views views;
   sm_run_state state;
   sm_time time; /* of the next step */
-  int64_t steps, saved; /* all; the last that this session saved, -1 */
+  int64_t steps, saved; /* all; that the newest good checkpoint is of */
   double started, busy; /* session start; seconds in steps */
   double record_start;  /* timing window */
   double flushed;       /* when the logs last went to the disk */
-  int64_t record_pictures, listed_bad; /* in the window; of the loader, with the last batch */
+  int64_t record_pictures, listed_bad;  /* in the window; of the loader, with the last batch */
   bool checkpoint_failed, failed_early; /* before the first step */
   int64_t before_evaluation; /* bytes of metrics.jsonl */
 } sm_session;

@@ -16,20 +16,26 @@
 
 enum { CLASSES_AUTO, CLASSES_FOLDERS, CLASSES_NONE };
 static const char *const classes_choices[] = {"auto", "folders", "none", NULL};
-static const char *const extensions[] = {".jpg", ".jpeg", ".png", NULL};
-static const char extensions_text[] = ".jpg, .jpeg and .png";
+static const char *const extensions[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", NULL};
+static const char extensions_text[] = ".jpg, .jpeg, .jpe, .jfif and .png";
+/* Pictures of formats that cannot be read: to pass them over deserves a warning. */
+static const char *const other_pictures[] = {".webp", ".tif", ".tiff", ".gif", ".bmp", ".heic", ".heif",
+                                             ".avif", ".jp2", ".jxl",  ".dng", ".ppm", ".pgm",  ".ico",
+                                             ".tga",  ".dcm", ".psd",  ".exr", ".svg", ".jxr",  NULL};
 
-enum { DEEPEST = 100, NAMED = 5 };
+enum { DEEPEST = 100, NAMED = 5, ENDINGS = 64, ENDING_BYTES = 12, ENDINGS_TOLD = 3 };
 
 typedef struct picture {
   size_t name; /* offset into names */
   int32_t label;
+  bool dangling; /* a link that led nowhere when it was listed */
 } picture;
 
 typedef struct folder {
   const char *path;
   int classes_mode;
   int64_t limit;
+  sm_ints grey16;
 
   sm_arena *arena; /* names of classes */
   sm_text names;   /* full paths, each terminated */
@@ -48,6 +54,7 @@ typedef struct entry {
   char *name;
   entry_kind kind;
   int64_t bytes; /* of a picture; -1 when its link leads nowhere */
+  bool dangling;
 } entry;
 
 typedef struct entries {
@@ -55,12 +62,14 @@ typedef struct entries {
   size_t n, cap;
 } entries;
 
-static bool folder_is_picture_name(const char *name) {
+static bool folder_has_ending(const char *name, const char *const *endings) {
   const char *dot = strrchr(name, '.');
-  for (int i = 0; dot && extensions[i]; i++)
-    if (strcasecmp(dot, extensions[i]) == 0) return true;
+  for (int i = 0; dot && endings[i]; i++)
+    if (strcasecmp(dot, endings[i]) == 0) return true;
   return false;
 }
+
+static bool folder_is_picture_name(const char *name) { return folder_has_ending(name, extensions); }
 
 static void folder_free_entries(entries *list) {
   for (size_t i = 0; i < list->n; i++) sm_free(list->v[i].name);
@@ -87,21 +96,26 @@ static int folder_by_name(const void *a, const void *b) {
 
 /* Follows links. A picture's name whose link leads nowhere stays a file: it is to be counted as bad, not to
  * go unseen. */
-static entry folder_look_at(int dir, char *name) {
+static sm_status folder_look_at(int dir, char *name, entry *e) {
   struct stat st;
-  entry e = {.name = name, .kind = KIND_OTHER, .bytes = -1};
-  if (fstatat(dir, name, &st, 0) != 0) e.kind = KIND_FILE;
-  else if (S_ISDIR(st.st_mode)) e.kind = KIND_FOLDER;
-  else if (S_ISREG(st.st_mode)) e = (entry){.name = name, .kind = KIND_FILE, .bytes = (int64_t)st.st_size};
-  return e;
+  *e = (entry){.name = name, .kind = KIND_OTHER, .bytes = -1};
+  if (fstatat(dir, name, &st, 0) != 0) {
+    e->kind = KIND_FILE;
+    e->dangling = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+    return e->dangling || errno == EACCES ? SM_OK : SM_EIO;
+  }
+  if (S_ISDIR(st.st_mode)) e->kind = KIND_FOLDER;
+  if (S_ISREG(st.st_mode)) e->kind = KIND_FILE, e->bytes = (int64_t)st.st_size;
+  return SM_OK;
 }
 
 static sm_status folder_cannot_read(const char *path, sm_error *err) {
-  bool missing = errno == ENOENT || errno == ENOTDIR;
+  const bool missing = errno == ENOENT || errno == ENOTDIR, denied = errno == EACCES;
   sm_status status = missing ? SM_ENOTFOUND : SM_EIO;
   sm_fail(err, status, "cannot read the folder %s: %s", path, strerror(errno));
-  sm_hint(err,
-          missing ? "a relative path in a recipe starts at the recipe's folder" : "check its permissions");
+  sm_hint(err, missing  ? "a relative path in a recipe starts at the recipe's folder"
+               : denied ? "check its permissions"
+                        : "see to the disk or file system");
   return status;
 }
 
@@ -113,8 +127,11 @@ static sm_status folder_read_entries(const char *path, entries *list, sm_error *
   for (errno = 0; !status && (d = readdir(dir)); errno = 0) {
     if (d->d_name[0] == '.') continue;
     entry e = {.name = d->d_name, .kind = KIND_FILE};
-    if (folder_is_picture_name(d->d_name) || d->d_type != DT_REG) e = folder_look_at(dirfd(dir), d->d_name);
-    if (!folder_add_entry(list, &e)) status = sm_fail(err, SM_ENOMEM, "out of memory while listing %s", path);
+    if ((folder_is_picture_name(d->d_name) || d->d_type != DT_REG) &&
+        folder_look_at(dirfd(dir), d->d_name, &e))
+      status = sm_fail(err, SM_EIO, "cannot examine %s/%s: %s", path, d->d_name, strerror(errno));
+    else if (!folder_add_entry(list, &e))
+      status = sm_fail(err, SM_ENOMEM, "out of memory while listing %s", path);
   }
   if (!status && errno != 0)
     status = sm_fail(err, SM_EIO, "cannot read the folder %s: %s", path, strerror(errno));
@@ -133,6 +150,11 @@ typedef struct above {
   int depth;
 } above;
 
+typedef struct ending {
+  char name[ENDING_BYTES]; /* in lower case; "" stands for none, and for those that found no room */
+  int64_t files;
+} ending;
+
 typedef struct walk {
   folder *set;
   sm_text path;       /* of the folder the walk is in */
@@ -140,6 +162,8 @@ typedef struct walk {
   int label;
   int64_t taken;  /* pictures of this class so far */
   int64_t others; /* files that are no pictures by their names */
+  ending endings[ENDINGS]; /* of those; the first is "" */
+  int n_endings;
   sm_error *err;
 } walk;
 
@@ -169,7 +193,7 @@ static sm_status folder_take(walk *w, const entry *e) {
     set->cap = cap;
   }
   if (!folder_push(&w->path, e->name)) return folder_no_memory(w);
-  set->pictures[set->count] = (picture){set->names.len, w->label};
+  set->pictures[set->count] = (picture){set->names.len, w->label, e->dangling};
   sm_text_bytes(&set->names, w->path.s, w->path.len + 1);
   if (set->names.failed) return folder_no_memory(w);
   unsigned char bytes[8];
@@ -180,6 +204,45 @@ static sm_status folder_take(walk *w, const entry *e) {
   set->count++;
   w->taken++;
   return SM_OK;
+}
+
+static void folder_pass_over(walk *w, const char *name) {
+  const char *dot = strrchr(name, '.');
+  char lower[ENDING_BYTES] = "";
+  for (size_t i = 0; dot && strlen(dot) < sizeof lower && dot[i]; i++) {
+    lower[i] = dot[i] >= 'A' && dot[i] <= 'Z' ? (char)(dot[i] + 'a' - 'A') : dot[i];
+    if (lower[i] <= ' ' || lower[i] > '~') lower[i] = '?';
+  }
+  int at = w->n_endings ? w->n_endings : (w->n_endings = 1);
+  for (at--; at > 0 && strcmp(w->endings[at].name, lower) != 0;) at--;
+  if (at == 0 && lower[0] && w->n_endings < ENDINGS) strcpy(w->endings[at = w->n_endings++].name, lower);
+  w->endings[at].files++;
+  w->others++;
+}
+
+/* One line: how many, and the commonest endings. */
+static void folder_tell_passed_over(walk *w) {
+  bool pictures = false;
+  int64_t left = w->others;
+  sm_text text = {0};
+  if (!w->others) return;
+  for (int told = 0; told < ENDINGS_TOLD && told < w->n_endings; told++) {
+    ending *most = &w->endings[0];
+    for (int i = 1; i < w->n_endings; i++) {
+      pictures |= told == 0 && folder_has_ending(w->endings[i].name, other_pictures);
+      if (w->endings[i].files > most->files) most = &w->endings[i];
+    }
+    if (most->files == 0) break;
+    sm_text_add(&text, "%s%lld %s", told ? ", " : "", (long long)most->files,
+                most->name[0] ? most->name : "other");
+    left -= most->files;
+    most->files = 0;
+  }
+  sm_log(pictures ? SM_LOG_WARNING : SM_LOG_INFO,
+         "folder %s: %lld file%s passed over, for %s name (%s%s); %s are read", w->set->path,
+         (long long)w->others, w->others == 1 ? " is" : "s are", w->others == 1 ? "its" : "their",
+         text.s ? text.s : "", left ? ", …" : "", extensions_text);
+  sm_text_free(&text);
 }
 
 /* Enter the folder in w->path. *skip: it is one of those above. */
@@ -213,7 +276,7 @@ static sm_status folder_walk_below(walk *w, const above *up) {
     } else if (e->kind == KIND_FILE && folder_is_picture_name(e->name)) {
       status = folder_take(w, e);
     } else {
-      w->others++;
+      folder_pass_over(w, e->name);
     }
   }
   folder_free_entries(&list);
@@ -266,7 +329,7 @@ static sm_status folder_walk_root(walk *w) {
   for (size_t i = 0; !status && i < list.n; i++) {
     if (list.v[i].kind == KIND_FILE && folder_is_picture_name(list.v[i].name))
       status = folder_take(w, &list.v[i]);
-    else w->others += list.v[i].kind != KIND_FOLDER;
+    else if (list.v[i].kind != KIND_FOLDER) folder_pass_over(w, list.v[i].name);
   }
   int64_t stray = set->count;
   for (size_t i = 0; !status && i < list.n; i++)
@@ -303,6 +366,13 @@ static sm_status folder_check_list(const folder *set, const walk *w, sm_error *e
   return SM_OK;
 }
 
+static sm_status folder_create(void *self, sm_error *err) {
+  const sm_ints *range = &((const folder *)self)->grey16;
+  if (range->n == 0 || (range->n == 2 && range->v[0] < range->v[1])) return SM_OK;
+  sm_fail(err, SM_EINVAL, "grey16 wants two values, the smaller one first");
+  return sm_hint(err, "for 12 bits say grey16: [0, 4095]");
+}
+
 static sm_status folder_open(void *self, sm_error *err) {
   folder *set = self;
   sm_error why = {0};
@@ -317,6 +387,7 @@ static sm_status folder_open(void *self, sm_error *err) {
     w.root_length = w.path.len + (w.path.s[w.path.len - 1] != '/');
     status = set->classes_mode == CLASSES_NONE ? folder_walk_below(&w, NULL) : folder_walk_root(&w);
     if (!status) status = folder_check_list(set, &w, &why);
+    if (!status) folder_tell_passed_over(&w);
   }
   sm_text_free(&w.path);
   if (status && err) *err = why;
@@ -350,7 +421,13 @@ static const char *folder_class_name(const void *self, int c) {
 
 static sm_status folder_read(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out,
                              sm_error *err) {
-  return sm_image_read(folder_name(self, index), limits, NULL, out, err);
+  const folder *set = self;
+  sm_image_limits all = limits ? *limits : (sm_image_limits){0};
+  if (set->grey16.n == 2) all.grey16_from = (int)set->grey16.v[0], all.grey16_to = (int)set->grey16.v[1];
+  sm_status status = sm_image_read(folder_name(self, index), &all, NULL, out, err);
+  if (status != SM_ENOTFOUND || !set->pictures[index].dangling) return status;
+  return sm_fail(err, SM_EFORMAT,
+                 "a link that leads nowhere"); /* it did when it was listed: no passing fault */
 }
 
 static uint64_t folder_hash(const void *self) { return ((const folder *)self)->hash; }
@@ -361,6 +438,9 @@ static const sm_option options[] = {
               "auto: sub-folders are classes if there are any; folders: they must be; none: no labels"),
     SM_INT(folder, limit, "limit", "0", 0, 1e9, "pictures",
            "take only the first ones of each class; 0 takes all"),
+    SM_INTS(
+        folder, grey16, "grey16", "~", 0, 65535, NULL,
+        "values of 16-bit grey pictures that become black and white, as [0, 4095] for 12 bits; left out: the upper 8 bits are kept"),
 };
 
 static const sm_dataset_ops ops = {
@@ -377,6 +457,7 @@ static const sm_dataset_ops ops = {
 static const sm_plugin plugin = {
     .kind = SM_DATASET,
     .name = "folder",
+    .create = folder_create,
     .summary = "JPEG and PNG files below a folder, its sub-folders as classes",
     .version = "0.1",
     .license = "Apache-2.0",

@@ -84,7 +84,7 @@ static sm_status packed_borrow(const void *self, int64_t index, const sm_image_l
     return sm_hint(err, "pack again with --max-side, or raise data.max_pixels");
   }
   const uint8_t *pixels = sm_packed_pixels(set->file, packed_place(set, index), err);
-  if (!pixels) return SM_EFORMAT;
+  if (!pixels) return err && err->code ? err->code : SM_EFORMAT;
   *out = (sm_image){.width = p.width, .height = p.height, .rgb = (uint8_t *)(uintptr_t)pixels};
   return SM_OK;
 }

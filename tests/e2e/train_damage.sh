@@ -74,7 +74,7 @@ has err "3 pictures could not be used: bad/tiny/bad-pictures.txt"
 list=bad/tiny/bad-pictures.txt
 has $list "folder/a/000.png	not a JPEG or PNG picture: it is a text file"
 has $list "folder/b/001.png	not a JPEG or PNG picture: it is an empty file"
-has $list "folder/a/zzz.png	cannot open: No such file or directory"
+has $list "folder/a/zzz.png	a link that leads nowhere"
 [ "$(wc -l <$list)" -eq 3 ] || fail "the list of bad pictures is: $(cat $list)"
 
 # known as bad after a resume too: same bytes, same list, same count
@@ -87,8 +87,4 @@ has err "3 pictures could not be used: parts/tiny/bad-pictures.txt"
 same bad/tiny parts/tiny "damaged pictures, in parts"
 cmp bad/tiny/bad-pictures.txt parts/tiny/bad-pictures.txt || fail "the lists of bad pictures differ"
 
-# a picture that is taken away while the run goes on
-rm folder/a/000.png folder/b/001.png folder/a/zzz.png
-exits 0 on open:2+:ENOENT:folder/b/005.png smalti train --runs vanished tiny.yaml "${folder[@]}" data.max_bad=0.3
-has vanished/tiny/bad-pictures.txt "folder/b/005.png	cannot open: No such file or directory"
 finish

@@ -61,7 +61,7 @@ exits 0 smalti train --quiet --runs whole tiny.yaml "${folder[@]}"
 paused fsync:1:metrics.jsonl smalti train --runs gone tiny.yaml "${folder[@]}"
 mv folder away
 resumed CONT && fail "a run whose pictures are gone ends well"
-has err "stopped by an error; step "
+has err " is saved, and the run goes on from there"
 mv away folder
 exits 0 smalti train --runs gone tiny.yaml "${folder[@]}"
 has err "; going on from step "

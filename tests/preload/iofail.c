@@ -5,8 +5,9 @@
  *
  *     CALL  open read write pwrite fsync rename close
  *     K     the K-th such call ("3"), or that and all after it ("3+")
- *     HOW   it fails: EIO ENOSPC EINTR EDQUOT EACCES EMFILE ENOENT; it moves half of the bytes: short; the
- *           program gets a signal before it: KILL TERM INT USR1 HUP XCPU STOP
+ *     HOW   it fails: EIO ENOSPC EINTR EDQUOT EACCES EMFILE ENFILE ENOENT ENOMEM ESTALE ETIMEDOUT; it moves half of
+ *           the bytes: short; it takes 3 ms, as on a network file system: SLOW; the program gets a signal before
+ *           it: KILL TERM INT USR1 HUP XCPU STOP
  *     PATH  count only calls on files with this text in their path; that of a pipe is pipe:[NUMBER]
  *
  * Only calls made through the C library's public names are seen, not those that stdio makes inside it. A
@@ -26,7 +27,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { SHORT = -1, SIGNAL = -1000 /* and below: SIGNAL - its number */ };
+enum { SHORT = -1, SLOW = -2, SIGNAL = -1000 /* and below: SIGNAL - its number */ };
 static const struct {
   const char *name;
   int code;
@@ -36,7 +37,12 @@ static const struct {
                {"EDQUOT", EDQUOT},
                {"EACCES", EACCES},
                {"EMFILE", EMFILE},
+               {"ENFILE", ENFILE},
                {"ENOENT", ENOENT},
+               {"ENOMEM", ENOMEM},
+               {"ESTALE", ESTALE},
+               {"ETIMEDOUT", ETIMEDOUT},
+               {"SLOW", SLOW},
                {"short", SHORT},
                {"KILL", SIGNAL - SIGKILL},
                {"INT", SIGNAL - SIGINT},
@@ -74,6 +80,7 @@ static int verdict(const char *call, const char *path) {
   if (plan.code == 0 || strcmp(call, plan.call) != 0 || !strstr(path, plan.path)) return 0;
   long n = atomic_fetch_add(&seen, 1) + 1;
   if (n != plan.k && !(plan.onwards && n > plan.k)) return 0;
+  if (plan.code == SLOW) return usleep(3000), 0;
   if (plan.code > SIGNAL) return plan.code;
   raise(SIGNAL - plan.code);
   return 0;

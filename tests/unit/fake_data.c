@@ -40,6 +40,11 @@ static sm_status fake_read(const void *self, int64_t index, const sm_image_limit
       return sm_fail(err, SM_EFORMAT, "picture %lld is spoilt", (long long)index);
     case FAKE_NO_MEMORY:
       return sm_fail(err, SM_ENOMEM, "no memory for picture %lld", (long long)index);
+    case FAKE_AWAY:
+      if (atomic_fetch_sub(&set->away, 1) <= 0) break;
+      return sm_fail(err, SM_EIO, "cannot read: Stale file handle");
+    case FAKE_GONE:
+      return sm_fail(err, SM_ENOTFOUND, "cannot open: No such file or directory");
     case FAKE_SLOW:
       usleep(20000);
       break;

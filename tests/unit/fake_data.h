@@ -8,13 +8,15 @@
 #include "framework/data/data.h"
 
 enum { FAKE_MOST = 4096 };
-enum { FAKE_GOOD, FAKE_BAD, FAKE_NO_MEMORY, FAKE_SLOW };
+/* FAKE_AWAY: cannot be read until `away` of its reads have failed; FAKE_GONE: never again. */
+enum { FAKE_GOOD, FAKE_BAD, FAKE_NO_MEMORY, FAKE_SLOW, FAKE_AWAY, FAKE_GONE };
 
 typedef struct fake_set {
   int64_t count;
   uint8_t behaviour[FAKE_MOST];
   char names[FAKE_MOST][24];
   _Atomic int64_t reads;
+  _Atomic int away;
 } fake_set;
 
 /* Pictures of 24 x 20 pixels whose colour follows from their index; label = index mod 7. */

@@ -114,7 +114,7 @@ static void test_too_many_bad_pictures_stop_the_run(void **state) {
     assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
     assert_null(b);
     assert_non_null(strstr(
-        err.message, "3 of the first 18 pictures (17 %) cannot be used, more than max_bad allows (3.3 %): "));
+        err.message, "3 of the first 21 pictures (14 %) cannot be used, more than max_bad allows (3.3 %): "));
     char first[64];
     snprintf(first, sizeof first, "p%03u.jpg (picture %u is spoilt), ", order[0], order[0]);
     assert_non_null(strstr(err.message, first));
@@ -152,7 +152,7 @@ static void test_grace_of_large_sets(void **state) {
   set.behaviour[order[3]] = FAKE_BAD;
   loader = fake_loader(&config, 0);
   assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
-  assert_non_null(strstr(err.message, "1 of the first 6 pictures"));
+  assert_non_null(strstr(err.message, "1 of the first 7 pictures (14 %)"));
   sm_loader_free(loader);
 }
 
@@ -167,7 +167,7 @@ static void test_nothing_but_bad_pictures(void **state) {
   assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
   assert_non_null(
       strstr(err.message, "step 0, place 0: 33 pictures in turn could not be used, the last one of them p0"));
-  assert_string_equal(err.hint, "most of the dataset is damaged or gone: is its disk still there?");
+  assert_string_equal(err.hint, "most of the dataset is damaged: see `smalti data check`");
   sm_loader_free(loader);
 }
 
@@ -185,6 +185,101 @@ static void test_memory_is_no_pictures_fault(void **state) {
   sm_loader_free(loader);
 }
 
+/* However many pictures are bad, they are never more than were read. */
+static void test_all_are_all(void **state) {
+  sm_batch *b;
+  sm_error err;
+  fake_set_init(&set, 4000);
+  memset(set.behaviour, FAKE_BAD, 4000);
+  sm_loader_config config = fake_config(&set, &masker);
+  config.max_bad = 0.05;
+  sm_loader *loader = fake_loader(&config, 0);
+  assert_int_equal(sm_loader_next(loader, &b, &err), SM_EFORMAT);
+  int64_t n;
+  char text[64];
+  sm_loader_bad(loader, &n);
+  snprintf(text, sizeof text, "%d of the first %d pictures (100 %%) ", (int)n, (int)n);
+  assert_non_null(strstr(err.message, text));
+  sm_loader_free(loader);
+}
+
+/* ---- faults of the system ------------------------------------------------------------------------------ */
+
+static void run(const sm_loader_config *c, int64_t samples[STEPS][6], float *sum) {
+  sm_loader *loader = fake_loader(c, 0);
+  int64_t n;
+  *sum = 0;
+  for (int s = 0; s < STEPS; s++) {
+    sm_batch *b = fake_next(loader);
+    memcpy(samples[s], b->sample, sizeof samples[s]);
+    for (int i = 0; i < 6 * 2 * 3 * 16 * 16; i++) *sum += b->global[i];
+    sm_loader_release(loader, b);
+  }
+  sm_loader_bad(loader, &n);
+  assert_int_equal(n, 0);
+  sm_loader_free(loader);
+}
+
+static void test_a_fault_that_passes_leaves_no_trace(void **state) {
+  int64_t expected[STEPS][6], got[STEPS][6];
+  float first, second;
+  fake_set_init(&set, 30);
+  sm_loader_config config = fake_config(&set, &masker);
+  config.max_bad = 0;
+  run(&config, expected, &first);
+  for (int workers = 0; workers <= 3; workers += 3) {
+    config.workers = workers;
+    memset(set.behaviour, FAKE_AWAY, 30);
+    set.away = 5;
+    run(&config, got, &second);
+    assert_memory_equal(got, expected, sizeof expected);
+    assert_true(first == second);
+    assert_true(set.away < 0);
+  }
+}
+
+static void test_a_fault_that_stays_ends_the_run(void **state) {
+  sm_batch *b;
+  sm_error err;
+  int64_t n;
+  fake_set_init(&set, 30);
+  sm_loader_config config = fake_config(&set, &masker);
+  uint32_t order[30];
+  sm_epoch_order(config.seed, 0, 0, order, 30);
+  set.behaviour[order[6]] =
+      FAKE_BAD; /* of the same batch: it must not be listed before its batch is given out */
+  set.behaviour[order[8]] = FAKE_GONE;
+  config.workers = 2;
+  sm_loader *loader = fake_loader(&config, 0);
+  sm_loader_release(loader, fake_next(loader));
+  for (int again = 0; again < 2; again++) {
+    assert_int_equal(sm_loader_next(loader, &b, &err), SM_EIO);
+    assert_string_equal(err.message,
+                        "cannot open: No such file or directory, though it was there when the "
+                        "pictures were listed, nor in 10 further attempts within 10 s");
+    assert_string_equal(err.place, set.names[order[8]]);
+    assert_string_equal(err.hint, "see to the disk or file system and run the same command again");
+  }
+  sm_loader_bad(loader, &n);
+  assert_int_equal(n, 0);
+  sm_loader_free(loader);
+}
+
+static bool at_once(void) { return true; }
+
+static void test_a_signal_ends_the_wait(void **state) {
+  sm_batch *b;
+  sm_error err;
+  fake_set_init(&set, 30);
+  memset(set.behaviour, FAKE_GONE, 30);
+  sm_loader_config config = fake_config(&set, &masker);
+  config.stop = at_once;
+  sm_loader *loader = fake_loader(&config, 0);
+  assert_int_equal(sm_loader_next(loader, &b, &err), SM_EINTERRUPTED);
+  assert_int_equal(set.reads, 6); /* each picture once */
+  sm_loader_free(loader);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_bad_pictures_are_replaced_and_listed_once),
@@ -194,6 +289,10 @@ int main(void) {
       cmocka_unit_test(test_grace_of_large_sets),
       cmocka_unit_test(test_nothing_but_bad_pictures),
       cmocka_unit_test(test_memory_is_no_pictures_fault),
+      cmocka_unit_test(test_all_are_all),
+      cmocka_unit_test(test_a_fault_that_passes_leaves_no_trace),
+      cmocka_unit_test(test_a_fault_that_stays_ends_the_run),
+      cmocka_unit_test(test_a_signal_ends_the_wait),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

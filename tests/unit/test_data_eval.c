@@ -124,7 +124,8 @@ static void test_failures(void **state) {
   assert_int_equal(sm_eval_loader_new(&config, &loader, &err), SM_OK);
   assert_int_equal(sm_eval_loader_next(loader, &b, &err), SM_OK);
   assert_int_equal(sm_eval_loader_next(loader, &b, &err), SM_ENOMEM);
-  assert_string_equal(err.message, "out of memory for picture p009.jpg");
+  assert_string_equal(err.message, "no memory for picture 9, nor in 10 further attempts within 10 s");
+  assert_string_equal(err.place, "p009.jpg");
   assert_int_equal(sm_eval_loader_next(loader, &b, &err), SM_ENOMEM);
   sm_eval_loader_free(loader); /* with one held */
 

@@ -55,6 +55,17 @@ static void close_set(opened *o) {
   sm_arena_free(o->arena);
 }
 
+static sm_status must_create_fails(opened *o, const char *yaml, sm_error *err) {
+  memset(o, 0, sizeof *o);
+  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, "folder", err);
+  o->arena = sm_arena_new("test");
+  must(sm_instance_new(registry, plugin, &o->instance, err), err);
+  must(sm_options_fill(plugin, yaml, o->instance.self, o->arena, err), err);
+  const sm_status status = sm_instance_create(&o->instance, err);
+  close_set(o);
+  return status;
+}
+
 static opened must_open(const char *name, const char *yaml) {
   opened o;
   sm_error err = {0};
@@ -207,10 +218,43 @@ static void test_folder_limit_and_hash(void **state) {
   close_set(&o);
 }
 
+/* JPEGs by any of their names count; what is passed over is told, with the commonest endings. */
+static void test_folder_counts_what_it_passes_over(void **state) {
+  static const char *const dirs[] = {"passed/a", "passed/b", NULL};
+  static const char *const all[] = {"0:a/1.jfif", "0:a/2.JPE", NULL};
+  char expected[700], name[64];
+  make_dirs(dirs);
+  put("passed/a/1.jfif", "x");
+  put("passed/a/2.JPE", "x");
+  for (int i = 0; i < 5; i++)
+    snprintf(name, sizeof name, "passed/b/%d.%s", i, i % 2 ? "webp" : "WebP"), put(name, "x");
+  put("passed/notes", "x");
+  put("passed/b/a.tif", "x"), put("passed/b/b.tif", "x");
+  put("passed/b/list.csv", "x");
+  put("passed/.hidden.webp", "x");
+  opened o = must_open("folder", yaml_of("passed", ""));
+  check_list(&o, "passed", all);
+  snprintf(expected, sizeof expected,
+           "folder %s: 9 files are passed over, for their name (5 .webp, 2 .tif, 1 other, …); "
+           ".jpg, .jpeg, .jpe, .jfif and .png are read\n",
+           path_of("passed"));
+  assert_non_null(strstr(logged, expected));
+  close_set(&o);
+}
+
+static void test_folder_grey16(void **state) {
+  opened o;
+  sm_error err;
+  put("grey-is-here.jpg", "x");
+  assert_int_equal(must_create_fails(&o, yaml_of(".", ", grey16: [4095, 0]"), &err), SM_EINVAL);
+  assert_string_equal(err.message, "dataset 'folder': grey16 wants two values, the smaller one first");
+  assert_string_equal(err.hint, "for 12 bits say grey16: [0, 4095]");
+}
+
 static void test_folder_refusals(void **state) {
   static const char *const dirs[] = {"void/a", "papers/a", NULL};
   static const char extensions[] =
-      "files named .jpg, .jpeg and .png count, in upper or lower case; hidden ones do not";
+      "files named .jpg, .jpeg, .jpe, .jfif and .png count, in upper or lower case; hidden ones do not";
   char message[600];
   make_dirs(dirs);
   snprintf(message, sizeof message, "no picture in %s: it holds no file at all", path_of("void"));
@@ -269,9 +313,8 @@ static void test_bad_files_through_the_loader(void **state) {
   put("mixed/a/empty.jpg", "");
   put("mixed/a/text.jpg", "hello\n");
   put_picture("mixed/b/huge.jpg", 200);
-  put_picture("mixed/b/vanishing.jpg", 20);
+  assert_int_equal(symlink("nowhere", path_of("mixed/b/link.jpg")), 0);
   opened o = must_open("folder", yaml_of("mixed", ""));
-  assert_int_equal(unlink(path_of("mixed/b/vanishing.jpg")), 0); /* after it was listed */
 
   sm_loader_config config = {
       .dataset = {o.ops, o.self}, .seed = 1, .batch_size = 13, .prefetch = 1, .workers = 2, .max_bad = 0.5};
@@ -297,7 +340,7 @@ static void test_bad_files_through_the_loader(void **state) {
                   {"a/empty.jpg", "empty", SM_EFORMAT},
                   {"a/text.jpg", "", SM_EFORMAT},
                   {"b/huge.jpg", "200", SM_EINVAL},
-                  {"b/vanishing.jpg", "No such file", SM_ENOTFOUND}};
+                  {"b/link.jpg", "a link that leads nowhere", SM_EFORMAT}};
   assert_int_equal(n, 5);
   for (int k = 0; k < 5; k++) {
     int found = 0;
@@ -476,6 +519,8 @@ int main(void) {
       cmocka_unit_test(test_folder_lists_odd_trees),
       cmocka_unit_test(test_folder_without_labels),
       cmocka_unit_test(test_folder_limit_and_hash),
+      cmocka_unit_test(test_folder_counts_what_it_passes_over),
+      cmocka_unit_test(test_folder_grey16),
       cmocka_unit_test(test_folder_refusals),
       cmocka_unit_test(test_folder_follows_links_without_end),
       cmocka_unit_test(test_bad_files_through_the_loader),

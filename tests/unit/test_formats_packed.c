@@ -254,6 +254,7 @@ static void tables_that_lie(void **state) {
       {24, 8, UINT64_C(1) << 59, "its header contradicts itself"},
       {24, 8, UINT64_MAX, "its header contradicts itself"},
       {32, 4, UINT32_MAX, "its header contradicts itself"},
+      {32, 4, 1000, "its header contradicts itself"}, /* more classes than bytes of names */
       {32, 4, 6, "it has fewer names than classes"},
       {40, 8, 0, "its header contradicts itself"},
       {40, 8, 321, "its header contradicts itself"},

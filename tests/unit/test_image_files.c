@@ -417,6 +417,97 @@ static void test_png_files(void **state) {
   sm_image_free(&stored);
 }
 
+static uint32_t png_sum(const uint8_t *data, size_t bytes) {
+  uint32_t sum = UINT32_MAX;
+  for (size_t i = 0; i < 8 * bytes; i++)
+    sum = sum >> 1 ^ (((sum ^ data[i / 8] >> i % 8) & 1) ? 0xEDB88320u : 0);
+  return ~sum;
+}
+
+/* A chunk in front of the picture's data, with its checksum. `length`: what it claims. */
+static blob with_chunk(blob png, const char *type, const void *data, size_t bytes, uint32_t length) {
+  enum { AT = 33 }; /* behind IHDR */
+  blob out = {malloc(png.bytes + bytes + 12), png.bytes + bytes + 12};
+  uint8_t *to = out.data + AT;
+  memcpy(out.data, png.data, AT);
+  for (int i = 0; i < 4; i++) to[i] = (uint8_t)(length >> (24 - 8 * i));
+  memcpy(to + 4, type, 4);
+  if (bytes) memcpy(to + 8, data, bytes);
+  const uint32_t sum = png_sum(to + 4, bytes + 4);
+  for (int i = 0; i < 4; i++) to[8 + bytes + (size_t)i] = (uint8_t)(sum >> (24 - 8 * i));
+  memcpy(to + 12 + bytes, png.data + AT, png.bytes - AT);
+  return out;
+}
+
+/* What changes no pixel is not unpacked: text that is no text is not even seen to be damaged, and what it claims
+ * takes no memory. Orientation is still found. */
+static void test_png_texts(void **state) {
+  sm_image in = {0}, out = {0};
+  sm_error err = {0};
+  static const uint8_t packed[] =
+      "text\0\0\x78\x9c\x63\x60\x60\x00\x02"; /* keyword, method, a text that has no end */
+  const size_t n = sizeof packed - 1;
+  corners(&in, 40, 24);
+  blob plain = make_png(40, 24, 8, PNG_COLOR_TYPE_RGB, false, in.rgb, 120, 6);
+  blob text = with_chunk(plain, "zTXt", packed, n, (uint32_t)n);
+  sm_heap_fail_at(INT64_MAX);
+  must_decode(plain, &out);
+  const int64_t calls = sm_heap_calls();
+  sm_heap_fail_at(INT64_MAX);
+  must_decode(text, &out);
+  assert_true(sm_heap_calls() <= calls); /* no memory for the text: it was not unpacked */
+  sm_heap_fail_at(0);
+  assert_int_equal(out.width, 24); /* turned */
+  blob claims = with_chunk(plain, "eXIf", "MM", 2, 0x69655849);
+  assert_int_equal(sm_image_decode(claims.data, claims.bytes, NULL, &out, &err), SM_EFORMAT);
+  assert_non_null(strstr(err.message, "PNG cut short"));
+  free(plain.data), free(text.data), free(claims.data);
+  sm_image_free(&in);
+  sm_image_free(&out);
+}
+
+static void test_sides(void **state) {
+  sm_image in = {0};
+  corners(&in, 40, 24);
+  blob b = make_png(40, 24, 8, PNG_COLOR_TYPE_RGB, false, in.rgb, 120, 0);
+  memcpy(b.data + 16, "\0\x0f\x42\x40\0\0\0\1", 8);
+  must_refuse(b, NULL, SM_EINVAL, "PNG of 1000000 x 1 pixels: a side is over the limit of 65535 pixels");
+  free(b.data);
+  sm_image_free(&in);
+}
+
+/* 12 bits in 16: the range says what is white. */
+static void test_wide_grey(void **state) {
+  static const int value[6] = {0, 16, 2048, 4094, 4095, 65535}, want[6] = {0, 1, 128, 255, 255, 255};
+  uint8_t rows[4][24];
+  sm_image out = {0};
+  for (int alpha = 0; alpha < 2; alpha++)
+    for (int interlaced = 0; interlaced < 2; interlaced++) {
+      memset(rows, 0, sizeof rows);
+      for (int y = 0; y < 4; y++)
+        for (int x = 0; x < 6; x++) {
+          uint8_t *at = rows[y] + x * (alpha ? 4 : 2);
+          at[0] = (uint8_t)(value[x] >> 8), at[1] = (uint8_t)value[x];
+        }
+      blob b = make_png(6, 4, 16, alpha ? PNG_COLOR_TYPE_GRAY_ALPHA : PNG_COLOR_TYPE_GRAY, interlaced,
+                        rows[0], 24, 0);
+      for (int shifted = 0; shifted < 2; shifted++) {
+        const sm_image_limits limits = {.grey16_from = shifted ? 3000 : 0,
+                                        .grey16_to = shifted ? 6485 : 4095};
+        assert_int_equal(sm_image_decode(b.data, b.bytes, &limits, &out, NULL), SM_OK);
+        for (int y = 0; y < 4; y++)
+          for (int x = 0; x < 6; x++) {
+            const int w = !shifted ? want[x] : x < 3 ? 0 : x == 5 ? 255 : 80;
+            pixel_near(&out, x, y, w, w, w, 0);
+          }
+      }
+      must_decode(b, &out); /* without a range: the high byte */
+      pixel_near(&out, 4, 0, 15, 15, 15, 0);
+      free(b.data);
+    }
+  sm_image_free(&out);
+}
+
 /* ---- no pictures --------------------------------------------------------------------------------------- */
 
 static void test_other_files(void **state) {
@@ -610,6 +701,9 @@ int main(void) {
                                      cmocka_unit_test(test_limits),
                                      cmocka_unit_test(test_png_kinds),
                                      cmocka_unit_test(test_png_files),
+                                     cmocka_unit_test(test_png_texts),
+                                     cmocka_unit_test(test_sides),
+                                     cmocka_unit_test(test_wide_grey),
                                      cmocka_unit_test(test_other_files),
                                      cmocka_unit_test(test_paths),
                                      cmocka_unit_test(test_late_header),

@@ -17,7 +17,9 @@ typedef struct sm_dataset_ops {
                       int64_t index); /* [any] file path or a made-up name; valid while open */
   int (*classes)(const void *self);                             /* [any] 0: unlabelled */
   const char *(*class_name)(const void *self, int c);           /* [any] */
-  /* [worker] decode or draw one picture; an error skips it by the loader's policy. limits may be NULL. */
+  /* [worker] decode or draw one picture; limits may be NULL. SM_EIO, SM_ENOTFOUND and SM_ENOMEM are faults of the
+   * system: it is called again for a while, then everything stops. Any other error is one of the bytes, and makes
+   * the picture bad for the run, by the loader's policy. */
   sm_status (*read)(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out,
                     sm_error *);
   uint64_t (*hash)(const void *self); /* [any] of the list: resume refuses another list */

@@ -65,6 +65,7 @@ typedef struct sm_image_limits {
   int max_scans;       /* of a progressive JPEG, 100 (encoders write about 10)                           */
   bool refuse_damaged; /* also refuse JPEG data that is damaged but of full length; default: decode it   */
   sm_image_shrink *shrink; /* NULL: pictures are wanted in full size */
+  int grey16_from, grey16_to; /* values of a 16-bit grey PNG that become 0 and 255; both 0: the high byte */
 } sm_image_limits;
 
 /* Decode JPEG or PNG from memory; the format is found from the content, never from a name.
@@ -73,13 +74,14 @@ typedef struct sm_image_limits {
  *   PIL does. EXIF orientation 1-8 is applied (an invalid one counts as 1), so width and height are those of
  *   the upright picture.
  * - PNG: every colour type and bit depth, interlaced or not. Alpha and transparency are dropped as PIL's
- *   convert("RGB") does; 16-bit samples keep their high byte.
+ *   convert("RGB") does; 16-bit samples keep their high byte, or for grey what the limits say.
  * - A picture whose data ends early is refused ("cut short: …"): half a picture is a wrong sample. A missing
  *   end marker behind complete data is accepted; so is damage in mid-data, unless limits->refuse_damaged.
  *
  * Errors: SM_EFORMAT for what is damaged, cut short, empty, or no picture (the message names what it is: "a
  * GIF picture", "an HTML page", "a Git LFS pointer" …); SM_EUNSUPPORTED for a kind of JPEG this decoder
- * lacks; SM_EINVAL over a limit; SM_ENOMEM. On failure `out` keeps its memory and has size 0x0. */
+ * lacks; SM_EINVAL over a limit; SM_ENOMEM, a
+ * decoding library's too. On failure `out` keeps its memory and has size 0x0. */
 sm_status sm_image_decode(const void *data, size_t bytes, const sm_image_limits *limits, sm_image *out,
                           sm_error *err);
 

@@ -68,7 +68,8 @@ void sm_packed_abort(sm_packed_writer *); /* leaves no file; frees; NULL is allo
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
 /* An open file, mapped. After open any number of threads may read. The file must not be cut or written to
- * while it is open; replacing it by rename is harmless. */
+ * while it is open; replacing it by rename is harmless. What can no longer be read reads as zeros, and then
+ * sm_packed_pixels, and the loaders before they give a batch out, fail with SM_EIO. */
 typedef struct sm_packed sm_packed;
 
 /* Does the file begin as a packed file does? For telling it from others; nothing else is checked. */
@@ -86,7 +87,7 @@ const char *sm_packed_class_name(const sm_packed *, int c);
 /* The picture without looking at its pixels. Everything points into the file. */
 sm_packed_picture sm_packed_at(const sm_packed *, int64_t index);
 /* Its pixels, compared with their checksum when they are asked for the first
- * time. NULL, SM_EFORMAT: damaged. */
+ * time. NULL, SM_EFORMAT: damaged; SM_EIO: the file was cut or its disk failed. */
 const uint8_t *sm_packed_pixels(const sm_packed *, int64_t index, sm_error *);
 /* Of everything in the file, pixels included (through their checksums). */
 uint64_t sm_packed_hash(const sm_packed *);
