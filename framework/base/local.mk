@@ -16,6 +16,7 @@ libsmalti_la_SOURCES += \
   framework/base/pool.c \
   framework/base/rng.c \
   framework/base/spelling.c framework/base/spelling.h \
+  framework/base/signature.c framework/base/signature.h \
   framework/base/text.c \
   framework/base/thread.c framework/base/thread.h \
   framework/base/version.c

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "framework/base/mapped.h"
+#include "framework/base/signature.h"
 #include "packed_format.h"
 
 enum { UNSEEN, WHOLE, DAMAGED };
@@ -75,8 +76,8 @@ static sm_status packed_reader_check_header(sm_packed *p, sm_error *err) {
   packed_header *h = &p->header;
   const size_t begun = p->bytes < PACKED_MAGIC_BYTES ? (size_t)p->bytes : PACKED_MAGIC_BYTES;
   if (begun == 0 || memcmp(p->map, PACKED_MAGIC, begun) != 0) {
-    sm_fail(err, SM_EFORMAT, "%s, not a packed file of pictures",
-            begun ? "this is something else" : "this is an empty file");
+    sm_fail(err, SM_EFORMAT, "not a packed file of pictures: it is %s",
+            sm_signature(p->map, (size_t)p->bytes));
     return sm_hint(err, "`smalti data pack FOLDER FILE` makes one");
   }
   if (p->bytes < sizeof *h) return packed_reader_cut_short(p, sizeof *h, err);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "framework/base/mapped.h"
+#include "framework/base/signature.h"
 #include "st.h"
 
 struct sm_st_reader {
@@ -41,6 +42,21 @@ static int st_reader_compare_pairs(const void *a, const void *b) {
 
 /* ---- opening ---- */
 
+/* What it is instead, and how it becomes what was wanted. */
+static sm_status st_reader_refuse_kind(const char *path, const void *data, size_t bytes, sm_error *err) {
+  const char *base = sm_path_base(path), *dot = strrchr(base, '.');
+  const int stem = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
+  sm_fail(err, SM_EFORMAT, "not a safetensors file: it is %s", sm_signature(data, bytes));
+  if (sm_signature_lfs(data, bytes))
+    return sm_hint(err, "fetch the file it stands for: 'git lfs pull', or download it from its page again");
+  if (sm_signature_torch(data, bytes))
+    return sm_hint(
+        err,
+        "convert it in Python: import torch, safetensors.torch as s; w = torch.load('%.80s', map_location='cpu', weights_only=True); s.save_file({k: v.clone() for k, v in w.items() if torch.is_tensor(v)}, '%.*s.safetensors'); where the weights lie deeper, name the way to them, as in w['teacher'].items()",
+        base, stem < 80 ? stem : 80, base);
+  return sm_hint(err, "give a file in the safetensors format; where this one was downloaded, do it again");
+}
+
 static sm_status st_reader_map_file(sm_st_reader *r, sm_error *err) {
   struct stat st;
   sm_status status = SM_OK;
@@ -52,8 +68,9 @@ static sm_status st_reader_map_file(sm_st_reader *r, sm_error *err) {
   } else if (!S_ISREG(st.st_mode)) {
     status = sm_fail(err, SM_EINVAL, "not a regular file");
   } else if (st.st_size < 9) {
-    status =
-        sm_fail(err, SM_EFORMAT, "not a safetensors file: only %" PRId64 " bytes long", (int64_t)st.st_size);
+    char begun[9];
+    ssize_t n = pread(fd, begun, sizeof begun, 0);
+    status = st_reader_refuse_kind(r->path, begun, n > 0 ? (size_t)n : 0, err);
   } else {
     r->map = sm_mapped_new(fd, (size_t)st.st_size, r->path, err);
     if (r->map) r->map_bytes = (uint64_t)st.st_size;
@@ -148,6 +165,8 @@ static sm_status st_reader_open_header(sm_st_reader *r, sm_error *err) {
   uint64_t length = 0;
   sm_status status;
   for (int i = 7; i >= 0; i--) length = length << 8 | r->map[i];
+  if (r->map[8] != '{' && (length > r->map_bytes - 8 || sm_signature_known(r->map, (size_t)r->map_bytes)))
+    return st_reader_refuse_kind(r->path, r->map, (size_t)r->map_bytes, err);
   if (length > SM_ST_MAX_HEADER)
     return sm_fail(err, SM_EFORMAT, "not a safetensors file: a header of %" PRIu64 " bytes (at most %d)",
                    length, SM_ST_MAX_HEADER);

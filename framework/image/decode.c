@@ -3,74 +3,17 @@
  * png.c. */
 #include "planes.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "framework/base/signature.h"
+
 /* ---- what a file is ------------------------------------------------------------------------------------ */
 
 typedef enum { KIND_JPEG, KIND_PNG, KIND_OTHER } file_kind;
-
-static const struct {
-  const char *name;
-  size_t at, length;
-  const char *bytes;
-} signatures[] = {
-    {"a GIF picture", 0, 4, "GIF8"},
-    {"a WebP picture", 8, 4, "WEBP"},
-    {"a TIFF picture", 0, 4, "II*\0"},
-    {"a TIFF picture", 0, 4, "MM\0*"},
-    {"a BMP picture", 0, 2, "BM"},
-    {"an AVIF picture", 4, 8, "ftypavif"},
-    {"a HEIF picture", 4, 8, "ftypheic"},
-    {"a HEIF picture", 4, 8, "ftypmif1"},
-    {"a video", 4, 4, "ftyp"},
-    {"a JPEG 2000 picture", 4, 8, "jP  \r\n\x87\n"},
-    {"a JPEG XL picture", 0, 2, "\xff\x0a"},
-    {"a Photoshop file", 0, 4, "8BPS"},
-    {"a PDF file", 0, 4, "%PDF"},
-    {"a gzip archive", 0, 2, "\x1f\x8b"},
-    {"a ZIP archive", 0, 4, "PK\3\4"},
-    {"a tar archive", 257, 5, "ustar"},
-    {"a Git LFS pointer, not the picture", 0, 23, "version https://git-lfs"},
-};
-
-static bool decode_begins_without_case(const uint8_t *data, size_t bytes, const char *word) {
-  size_t n = strlen(word);
-  if (bytes < n) return false;
-  for (size_t i = 0; i < n; i++)
-    if (tolower(data[i]) != word[i]) return false;
-  return true;
-}
-
-static bool decode_looks_like_text(const uint8_t *data, size_t bytes) {
-  size_t n = bytes < 512 ? bytes : 512;
-  for (size_t i = 0; i < n; i++)
-    if ((data[i] < 32 && !isspace(data[i])) || data[i] >= 127) return false;
-  return true;
-}
-
-static const char *decode_name_of(const uint8_t *data, size_t bytes) {
-  if (bytes == 0) return "an empty file";
-  for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++) {
-    size_t end = signatures[i].at + signatures[i].length;
-    if (bytes >= end && !memcmp(data + signatures[i].at, signatures[i].bytes, signatures[i].length))
-      return signatures[i].name;
-  }
-  const uint8_t *text = data;
-  size_t left = bytes;
-  while (left > 0 && isspace(*text)) text++, left--;
-  if (decode_begins_without_case(text, left, "<!doctype html") ||
-      decode_begins_without_case(text, left, "<html"))
-    return "an HTML page";
-  if (decode_begins_without_case(text, left, "<?xml") || decode_begins_without_case(text, left, "<svg"))
-    return "an XML or SVG file";
-  if (decode_looks_like_text(data, bytes)) return "a text file";
-  return "of no known format";
-}
 
 static file_kind decode_kind_of(const uint8_t *data, size_t bytes) {
   if (bytes >= 3 && data[0] == 0xFF && data[1] == 0xD8 && data[2] == 0xFF) return KIND_JPEG;
@@ -81,7 +24,7 @@ static file_kind decode_kind_of(const uint8_t *data, size_t bytes) {
 static sm_status decode_refuse_kind(const uint8_t *data, size_t bytes, sm_error *err) {
   if (bytes == 2 && data[0] == 0xFF && data[1] == 0xD8)
     return sm_fail(err, SM_EFORMAT, "JPEG cut short: only its first two bytes are there");
-  sm_fail(err, SM_EFORMAT, "not a JPEG or PNG picture: it is %s", decode_name_of(data, bytes));
+  sm_fail(err, SM_EFORMAT, "not a JPEG or PNG picture: it is %s", sm_signature(data, bytes));
   return SM_EFORMAT;
 }
 

@@ -84,11 +84,11 @@ refused 65 newer.pack "this packed file has version 7 of the format; smalti $(sm
 cp set.pack spoilt.pack
 printf x | dd of=spoilt.pack bs=1 seek=$((size - 3)) conv=notrunc 2>/dev/null
 refused 65 spoilt.pack "the packed file is damaged: the checksum of its index does not fit; $again"
-refused 65 drawn-0.png "this is something else, not a packed file of pictures; \`smalti data pack FOLDER FILE\` makes one"
+refused 65 drawn-0.png "not a packed file of pictures: it is a PNG picture; \`smalti data pack FOLDER FILE\` makes one"
 refused 66 nothing.pack "cannot open the packed file: No such file or directory; \`smalti data pack FOLDER FILE\` makes one; a relative path in a recipe starts at the recipe's folder"
 refused 65 set "this is a folder, not a packed file; use the dataset \`folder\`, or pack it: smalti data pack FOLDER FILE"
 exits 65 smalti -q eval knn r/folder --train drawn-0.png --test held --k 3
-has err "drawn-0.png: this is something else, not a packed file of pictures"
+has err "drawn-0.png: not a packed file of pictures: it is a PNG picture"
 
 exits 65 smalti data pack set drawn-0.png
 says "smalti: drawn-0.png is there already and is no packed file; choose another name, or remove it; the command is: smalti data pack FOLDER FILE"

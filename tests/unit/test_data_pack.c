@@ -347,7 +347,7 @@ static void test_refusals(void **state) {
   close_set(&tree);
   opened packed;
   assert_int_equal(open_set(&packed, "packed", path_of("set/cat/2.jpg"), "", &err), SM_EFORMAT);
-  assert_string_equal(err.message, "this is something else, not a packed file of pictures");
+  assert_string_equal(err.message, "not a packed file of pictures: it is a JPEG picture");
   assert_string_equal(err.place, path_of("set/cat/2.jpg"));
   close_set(&packed);
   assert_string_equal(sm_dataset_for(path_of("set")), "folder");

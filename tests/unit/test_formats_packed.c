@@ -168,10 +168,10 @@ static void without_classes(void **state) {
 
 static void not_a_packed_file(void **state) {
   sm_error err = {0};
-  refused("", 0, SM_EFORMAT, "this is an empty file, not a packed file of pictures", MAKES);
-  refused("\xff\xd8\xff\xe0", 4, SM_EFORMAT, "this is something else, not a packed file of pictures", MAKES);
-  refused("\x89SMPK\n\x1a and more", 16, SM_EFORMAT, "this is something else, not a packed file of pictures",
-          MAKES); /* as after a transfer as text */
+  refused("", 0, SM_EFORMAT, "not a packed file of pictures: it is an empty file", MAKES);
+  refused("\xff\xd8\xff\xe0", 4, SM_EFORMAT, "not a packed file of pictures: it is a JPEG picture", MAKES);
+  refused("\x89SMPK\n\x1a and more", 16, SM_EFORMAT,
+          "not a packed file of pictures: it is of no known format", MAKES); /* as after a transfer as text */
   assert_false(sm_packed_is(path_of("bad")));
   assert_false(sm_packed_is(path_of("none")));
   assert_false(sm_packed_is(folder));

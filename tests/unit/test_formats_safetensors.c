@@ -300,13 +300,62 @@ static void not_safetensors(void **state) {
   assert_string_equal(err.message, "not a regular file");
   sm_file_put(path_of("short"), "12345678", 8, NULL);
   assert_null(sm_st_open(path_of("short"), &err));
-  assert_string_equal(err.message, "not a safetensors file: only 8 bytes long");
+  assert_string_equal(err.message, "not a safetensors file: it is a text file");
   put_file(path_of("long"), "{}", 3, 0);
   assert_null(sm_st_open(path_of("long"), &err));
   assert_string_equal(err.message, "the header of 3 bytes goes past the file's end");
   put_file(path_of("huge"), "{}", SM_ST_MAX_HEADER + 1, 0);
   assert_null(sm_st_open(path_of("huge"), &err));
   assert_string_equal(err.message, "not a safetensors file: a header of 100000001 bytes (at most 100000000)");
+}
+
+/* What people give in the place of a safetensors file is named, with the way on. */
+static void other_files(void **state) {
+  static const char again[] =
+      "give a file in the safetensors format; where this one was downloaded, do it again";
+  static const char convert[] =
+      "convert it in Python: import torch, safetensors.torch as s; w = torch.load('state.pth', "
+      "map_location='cpu', weights_only=True); s.save_file({k: v.clone() for k, v in w.items() if "
+      "torch.is_tensor(v)}, 'state.safetensors'); where the weights lie deeper, name the way to them, as in "
+      "w['teacher'].items()";
+  char tar[512] = "state/weights";
+  memcpy(tar + 257, "ustar", 5);
+  const struct {
+    const char *bytes;
+    size_t n;
+    const char *what, *hint;
+  } cases[] = {
+      {"", 0, "an empty file", again},
+      {"PK\3\4\0\0\10\10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\16\0\0\0state/data.pkl", 44, "a PyTorch file",
+       convert},
+      {"\x80\2\x8a\nl\xfc\x9c"
+       "F\xf9 j\xa8P\x19.\x80",
+       16, "a PyTorch file", convert},
+      {"PK\3\4\0\0\10\10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0a.npy", 35, "a NumPy .npz archive",
+       again},
+      {"PK\3\4\0\0\10\10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0a.txt", 35, "a ZIP archive", again},
+      {"\x80\4\x95 and more", 12, "a Python pickle", again},
+      {"\x93NUMPY\1\0v\0", 10, "a NumPy array", again},
+      {"\x1f\x8b\10\0\0\0\0\0\2\3", 10, "a gzip archive", again}, /* a length that may be right */
+      {"\x89HDF\r\n\x1a\n\0\0", 10, "an HDF5 file", again},
+      {"GGUF\3\0\0\0\0\0", 10, "a GGUF file", again},
+      {tar, sizeof tar, "a tar archive", again},
+      {"<!DOCTYPE html><title>404</title>", 33, "an HTML page", again},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", 57,
+       "a Git LFS pointer, not the file itself",
+       "fetch the file it stands for: 'git lfs pull', or download it from its page again"},
+      {"{\"metadata\": {}, \"weight_map\": {}}", 34, "a JSON file", again},
+      {"smalti: 1\nname: x\n", 18, "a text file", again},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    sm_error err = {0};
+    char message[120];
+    sm_file_put(path_of("state.pth"), cases[i].bytes, cases[i].n, NULL);
+    snprintf(message, sizeof message, "not a safetensors file: it is %s", cases[i].what);
+    assert_null(sm_st_open(path_of("state.pth"), &err));
+    assert_string_equal(err.message, message);
+    assert_string_equal(err.hint, cases[i].hint);
+  }
 }
 
 /* ---- damage ------------------------------------------------------------------------------------------- */
@@ -385,6 +434,7 @@ int main(void) {
       cmocka_unit_test(accepts_other_writers),
       cmocka_unit_test(every_rule_has_its_message),
       cmocka_unit_test(not_safetensors),
+      cmocka_unit_test(other_files),
       cmocka_unit_test(truncation_is_noticed),
       cmocka_unit_test(bit_flips_are_noticed),
       cmocka_unit_test(random_damage_is_survived),
