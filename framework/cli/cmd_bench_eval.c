@@ -53,7 +53,7 @@ typedef struct features_bench {
 static sm_status cmd_bench_eval_open_features(sm_cli *cli, int argc, char **argv, features_bench *b,
                                               sm_error *err) {
   sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
-  if (!status) status = sm_instance_create(&b->recipe->backbone.plugin, err);
+  if (!status) status = sm_slot_create(&b->recipe->backbone, err);
   if (status) return status;
   const sm_recipe *r = b->recipe;
   int threads = sm_recipe_threads(r, 0);

@@ -1,18 +1,14 @@
 /* cmd_complete.c — `smalti complete WORD …`: what the last word could become, one candidate per line. The
  * shell's completion file calls it, so that what completes is what parses. Candidates that end in '=' want a
  * value. */
-#include "cli.h"
+#include "complete.h"
 
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "framework/base/path.h"
-#include "framework/recipe/recipe_private.h"
-
-static void cmd_complete_offer(const char *candidate, const char *word) {
-  if (strncmp(candidate, word, strlen(word)) == 0) puts(candidate);
-}
+#include "framework/recipe/recipe.h"
 
 /* ---- commands and options ------------------------------------------------------------------------------ */
 
@@ -28,7 +24,7 @@ static void cmd_complete_offer_commands(const char *group, const char *word) {
     char next[32];
     const char *from = group ? name + length + 1 : name;
     snprintf(next, sizeof next, "%.*s", (int)strcspn(from, " "), from);
-    if (strcmp(next, last) != 0) cmd_complete_offer(next, word);
+    if (strcmp(next, last) != 0) sm_complete_offer(next, word);
     strcpy(last, next);
   }
 }
@@ -38,7 +34,7 @@ static void cmd_complete_offer_flags(const sm_option *options, int n, const char
     sm_text flag = {0};
     sm_command_flag(&options[i], &flag);
     if (options[i].type != SM_OPT_BOOL) sm_text_add(&flag, "=");
-    if (flag.s) cmd_complete_offer(flag.s, word);
+    if (flag.s) sm_complete_offer(flag.s, word);
     sm_text_free(&flag);
   }
 }
@@ -53,7 +49,7 @@ static void cmd_complete_offer_choices(const sm_command *c, const char *word) {
     for (int k = 0; o->type == SM_OPT_CHOICE && o->choices[k]; k++) {
       flag.len = n;
       sm_text_add(&flag, "=%s", o->choices[k]);
-      if (flag.s && !strncmp(word, flag.s, n + 1)) cmd_complete_offer(flag.s, word);
+      if (flag.s && !strncmp(word, flag.s, n + 1)) sm_complete_offer(flag.s, word);
     }
     sm_text_free(&flag);
   }
@@ -75,7 +71,7 @@ static void cmd_complete_offer_folder(const char *root, const char *under, const
     if (e->d_name[0] == '.') continue;
     int n = snprintf(name, sizeof name, "%s%s%s", under, *under ? "/" : "", e->d_name);
     if (n < 0 || (size_t)n >= sizeof name) continue;
-    if (cmd_complete_is_recipe(e->d_name)) cmd_complete_offer(name, word);
+    if (cmd_complete_is_recipe(e->d_name)) sm_complete_offer(name, word);
     else if (depth < 2) cmd_complete_offer_folder(root, name, word, depth + 1);
   }
   closedir(dir);
@@ -93,32 +89,34 @@ static void cmd_complete_offer_recipes(const char *word) {
   cmd_complete_offer_folder(sm_recipe_dir(), "", word, 0);
 }
 
-static void cmd_complete_offer_key(void *word, const char *path, const char *value, sm_place at) {
-  (void)value, (void)at;
-  char key[300];
-  snprintf(key, sizeof key, "%s=", path);
-  cmd_complete_offer(key, word);
+/* ---- arguments ----------------------------------------------------------------------------------------- */
+
+/* The word of a usage line for argument `i`, from 0; the last one counts for all that follow. */
+static void cmd_complete_expected(const char *usage, int i, char *to, size_t size) {
+  *to = 0;
+  for (size_t n; *usage; usage += n + strspn(usage + n, " ")) {
+    n = strcspn(usage, " ");
+    if (strncmp(usage, "...", 3) != 0) snprintf(to, size, "%.*s", (int)n, usage);
+    if (i-- == 0) return;
+  }
 }
 
-/* The keys of the recipe that was named; if it cannot be read, those that every recipe has. */
-static void cmd_complete_offer_keys(sm_cli *cli, char *recipe, char *word) {
-  sm_error err;
-  sm_recipe *r;
-  char *argv[] = {recipe, recipe, NULL};
-  if (sm_cli_recipe(cli, 2, argv, &r, &err) == SM_OK) {
-    sm_recipe_each(r, cmd_complete_offer_key, word);
-    sm_recipe_free(r);
-    return;
+/* arguments: those before the last word, without options. */
+static void cmd_complete_argument(sm_cli *cli, const sm_command *c, char **argument, int n, char *word) {
+  char expected[64];
+  cmd_complete_expected(c->usage, n, expected, sizeof expected);
+  const bool key = strstr(c->usage, "KEY=VALUE") != NULL, eval = !strncmp(c->usage, "EVALUATION", 10);
+  if (strstr(expected, "RECIPE") || (!strncmp(expected, "...", 3) && strstr(c->usage, "RECIPE ...")))
+    cmd_complete_offer_recipes(word);
+  if (!strcmp(expected, "EVALUATION")) {
+    sm_complete_plugins(cli, SM_EVALUATION, "", word);
+    sm_complete_offer("features", word);
   }
-  const sm_schema *sections[SM_SECTIONS_MAX];
-  int n = sm_recipe_sections(sections, SM_SECTIONS_MAX);
-  for (int i = 0; i < n; i++)
-    for (int k = 0; k < sections[i]->n_options; k++) {
-      char path[256];
-      const char *dot = *sections[i]->path ? "." : "";
-      snprintf(path, sizeof path, "%s%s%s", sections[i]->path, dot, sections[i]->options[k].name);
-      cmd_complete_offer_key(word, path, "", (sm_place){0});
-    }
+  if (!strcmp(expected, "KIND") || !strcmp(expected, "[KIND]")) sm_complete_kinds(word);
+  if (strstr(expected, "KIND/]NAME")) sm_complete_plugins(cli, (sm_kind)0, "", word);
+  if (!strcmp(expected, "[COMMAND]")) cmd_complete_offer_commands(NULL, word);
+  if (key && eval && n >= 2) sm_complete_evaluation(cli, argument[0], word);
+  else if (key && !eval && n >= 1) sm_complete_recipe(cli, argument[0], word);
 }
 
 static int cmd_complete_run(sm_cli *cli, int argc, char **argv) {
@@ -139,12 +137,12 @@ static int cmd_complete_run(sm_cli *cli, int argc, char **argv) {
     cmd_complete_offer_flags(c->options, c->n_options, word);
     cmd_complete_offer_choices(c, word);
     cmd_complete_offer_flags(globals, n, word);
-  } else if (strstr(c->usage, "RECIPE")) {
-    bool first = argc - 2 == words;
-    if (first) cmd_complete_offer_recipes(word);
-    if (!first && strstr(c->usage, "KEY=VALUE")) cmd_complete_offer_keys(cli, argv[words + 1], word);
-  } else if (!strcmp(c->name, "help")) {
-    cmd_complete_offer_commands(NULL, word);
+  } else {
+    int n_arguments = 0;
+    char **argument = sm_arena_alloc(cli->arena, (size_t)argc * sizeof *argument);
+    for (int i = words + 1; argument && i < argc - 1; i++)
+      if (argv[i][0] != '-') argument[n_arguments++] = argv[i];
+    if (argument) cmd_complete_argument(cli, c, argument, n_arguments, word);
   }
   return SM_EXIT_OK;
 }

@@ -188,13 +188,13 @@ static sm_status cmd_eval_set_options(evaluating *e, sm_instance *instance, int 
 
 /* The recipe's evaluation of that name, with its options; else the plugin's defaults in *own. */
 static sm_status cmd_eval_find_evaluation(evaluating *e, const char *name, sm_instance *own,
-                                          sm_instance **found, sm_error *err) {
+                                          sm_instance **found, sm_slot **slot, sm_error *err) {
   sm_recipe *r = sm_network_recipe(e->network);
-  *found = NULL;
+  *found = NULL, *slot = NULL;
   for (int by_plugin = 0; by_plugin < 2; by_plugin++)
     for (int i = 0; r && i < r->evaluations && !*found; i++)
       if (!strcmp(by_plugin ? r->evaluate[i].plugin.plugin->name : r->evaluate[i].instance, name))
-        *found = &r->evaluate[i].plugin;
+        *slot = &r->evaluate[i], *found = &r->evaluate[i].plugin;
   if (*found) return SM_OK;
   sm_registry *registry;
   sm_status status = sm_cli_registry(e->cli, &registry, err);
@@ -210,11 +210,12 @@ static sm_status cmd_eval_find_evaluation(evaluating *e, const char *name, sm_in
 
 static sm_status cmd_eval_evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   sm_instance own = {0}, *instance = NULL;
+  sm_slot *slot = NULL; /* of the recipe; NULL: *own */
   sm_eval_result *result = sm_arena_alloc(e->cli->arena, sizeof *result);
   if (!result) return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_status status = cmd_eval_find_evaluation(e, argv[1], &own, &instance, err);
+  sm_status status = cmd_eval_find_evaluation(e, argv[1], &own, &instance, &slot, err);
   if (!status) status = cmd_eval_set_options(e, instance, argc, argv, err);
-  if (!status) status = sm_instance_create(instance, err);
+  if (!status) status = slot ? sm_slot_create(slot, err) : sm_instance_create(instance, err);
   if (!status) status = cmd_eval_open_evaluator(e, instance, cmd_eval_needs(instance), err);
   double start = sm_now();
   if (!status)

@@ -59,7 +59,7 @@ static void cmd_export_say_call(const sm_cli *cli, const sm_network *net) {
 static int cmd_export_say(const sm_cli *cli, const struct export_options *o, const sm_network *net,
                           const char *out, int dropped, int64_t elements) {
   if (dropped)
-    sm_cli_note(cli, "left out %d %s that timm does not know (the mask token); --format ibot keeps %s",
+    sm_cli_note(cli, "left out %d %s that the backbone needs for training only; --format ibot keeps %s",
                 dropped, sm_plural(dropped, "tensor", "tensors"), sm_plural(dropped, "it", "them"));
   if (o->format == SM_WEIGHTS_TIMM) cmd_export_say_call(cli, net);
   if (!cli->json) {

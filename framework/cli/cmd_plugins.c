@@ -346,7 +346,8 @@ const sm_plugin *sm_plugins_find(sm_registry *r, const char *text, sm_error *err
     if (n < 255) names[n++] = p->name;
     if (strcmp(p->name, text) != 0) continue;
     if (found) {
-      sm_fail(err, SM_EINVAL, "'%s' is a %s and a %s", text, sm_kind_name((sm_kind)found->kind),
+      sm_fail(err, SM_EINVAL, "'%s' is %s %s and %s %s", text, sm_kind_article((sm_kind)found->kind),
+              sm_kind_name((sm_kind)found->kind), sm_kind_article((sm_kind)p->kind),
               sm_kind_name((sm_kind)p->kind));
       sm_hint(err, "say which: %s/%s", sm_kind_name((sm_kind)found->kind), text);
       return NULL;

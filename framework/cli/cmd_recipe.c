@@ -2,6 +2,9 @@
  * is merged and filled. */
 #include "cli.h"
 
+#include <string.h>
+#include <sys/stat.h>
+
 #include "framework/recipe/recipe_private.h"
 #include "framework/table/table.h"
 
@@ -170,11 +173,20 @@ const sm_command sm_command_recipe_diff = {
 
 /* ---- check --------------------------------------------------------------------------------------------- */
 
+/* KEY=VALUE, where it is no file of such a name. */
+static bool cmd_recipe_is_override(const char *word) {
+  const char *equals = strchr(word, '=');
+  struct stat st;
+  return equals && equals > word && !memchr(word, '/', (size_t)(equals - word)) && stat(word, &st) != 0;
+}
+
 /* A table recipe: every row's recipe is read. *file lives in the arena. */
-static sm_status cmd_recipe_check_table(sm_cli *cli, const char *path, const char **file, sm_error *err) {
+static sm_status cmd_recipe_check_table(sm_cli *cli, const char *path, int n, char **overrides,
+                                        const char **file, sm_error *err) {
   sm_table_recipe *t = NULL;
   sm_table_jobs *jobs = NULL;
   sm_table_options o = {.runs = "runs", .out = "", .look_only = true};
+  o.overrides = (const char *const *)overrides, o.n_overrides = n;
   sm_status status = sm_cli_registry(cli, &o.registry, err);
   if (!status) status = sm_table_recipe_load(&t, path, err);
   if (!status) status = sm_table_jobs_new(t, &o, &jobs, err);
@@ -184,28 +196,36 @@ static sm_status cmd_recipe_check_table(sm_cli *cli, const char *path, const cha
   return status;
 }
 
-static sm_status cmd_recipe_check_one(sm_cli *cli, char *command, char *path, const char **file,
-                                      sm_error *err) {
+/* args: command, recipe, overrides. */
+static sm_status cmd_recipe_check_one(sm_cli *cli, int n, char **args, const char **file, sm_error *err) {
   sm_recipe *r = NULL;
-  char *one[] = {command, path, NULL};
   *file = NULL;
-  if (sm_table_recipe_is(path)) return cmd_recipe_check_table(cli, path, file, err);
-  sm_status status = sm_cli_recipe(cli, 2, one, &r, err);
+  if (sm_table_recipe_is(args[1])) return cmd_recipe_check_table(cli, args[1], n - 2, args + 2, file, err);
+  sm_status status = sm_cli_recipe(cli, n, args, &r, err);
+  if (!status) status = sm_recipe_create(r, err); /* what plugins refuse of their options */
   if (r) *file = sm_arena_strdup(cli->arena, r->file);
   sm_recipe_free(r);
   return status;
 }
 
-/* Each recipe by itself; the exit code is that of the first wrong one. */
+/* Each recipe by itself, with the overrides of all; the exit code is that of the first wrong one. */
 static int cmd_recipe_check(sm_cli *cli, int argc, char **argv) {
-  int code = SM_EXIT_OK;
+  int code = SM_EXIT_OK, n = 2;
   sm_json json = {0};
+  char **args = sm_arena_alloc(cli->arena, (size_t)(argc + 2) * sizeof *args);
+  if (!args) return SM_EXIT_MEMORY;
+  args[0] = argv[0];
+  for (int i = 1; i < argc; i++)
+    if (cmd_recipe_is_override(argv[i])) args[n++] = argv[i];
+  if (n - 2 == argc - 1) return sm_cli_usage(cli, "name a recipe before its KEY=VALUE");
   sm_json_begin(&json);
   sm_json_array(&json, "recipes");
   for (int i = 1; i < argc; i++) {
     sm_error err;
     const char *file;
-    sm_status status = cmd_recipe_check_one(cli, argv[0], argv[i], &file, &err);
+    if (cmd_recipe_is_override(argv[i])) continue;
+    args[1] = argv[i];
+    sm_status status = cmd_recipe_check_one(cli, n, args, &file, &err);
     if (status && code == SM_EXIT_OK) code = sm_cli_exit_code(status);
     cmd_recipe_add_verdict(&json, file ? file : argv[i], status ? &err : NULL);
     if (status && !cli->json) sm_cli_fail(&err);
@@ -219,10 +239,10 @@ static int cmd_recipe_check(sm_cli *cli, int argc, char **argv) {
 
 const sm_command sm_command_recipe_check = {
     .name = "recipe check",
-    .usage = "RECIPE ...",
+    .usage = "RECIPE ... [KEY=VALUE ...]",
     .summary = "read recipes, and check that every value is legal and the plugins fit each other",
     .about =
-        "Nothing is trained and no picture is looked for. Of a table recipe, the recipes of all rows are read.",
+        "Nothing is trained and no picture is looked for. Every plugin is asked whether it takes its options. Of a table recipe, the recipes of all rows are read, and the figures of its columns are looked for in what the evaluations say that they give.",
     .min_args = 1,
     .max_args = -1,
     .run = cmd_recipe_check,

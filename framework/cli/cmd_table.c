@@ -164,7 +164,7 @@ static void cmd_table_print_estimate(const sm_table_jobs *jobs, const sm_table_j
     printf("needs a run that is missing\n");
   } else if (sm_table_job_estimate(jobs, job, &e, &err)) {
     sum->unknown++;
-    printf("no estimate: %s\n", err.message);
+    printf("no estimate: %s%s%s\n", err.message, err.hint[0] ? "; " : "", err.hint);
   } else {
     sum->seconds += e.seconds;
     sum->bytes = fmax(sum->bytes, e.bytes);

@@ -4,6 +4,7 @@ smalti_SOURCES += \
   framework/cli/cmd_bench_eval.c \
   framework/cli/cmd_bench_loader.c \
   framework/cli/cmd_complete.c \
+  framework/cli/complete.c framework/cli/complete.h \
   framework/cli/cmd_data.c \
   framework/cli/cmd_data_pack.c \
   framework/cli/cmd_eval.c \

@@ -17,8 +17,8 @@ static sm_status recipe_data_open_masking(sm_recipe *r, sm_masking *masking, sm_
   sm_block_spec grid[2];
   *masking = (sm_masking){0};
   if (!r->masker.plugin.plugin || !r->backbone.plugin.plugin) return SM_OK;
-  sm_status status = sm_instance_create(&r->backbone.plugin, err);
-  if (!status) status = sm_instance_create(&r->masker.plugin, err);
+  sm_status status = sm_slot_create(&r->backbone, err);
+  if (!status) status = sm_slot_create(&r->masker, err);
   if (status) return status;
   if ((status = sm_recipe_grids(r, grid, err))) return status;
   if (sm_recipe_most_hidden(r) <= 0) return SM_OK; /* `none`: nothing to show */

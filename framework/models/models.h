@@ -75,7 +75,12 @@ sm_head sm_network_head(const sm_network *, const sm_params *params, sm_head_roo
 /* A new run's student takes its backbone from a run folder, a checkpoint (its teacher, if it has one), or a
  * weights file with the backbone's own names; the teacher becomes its copy. What was taken, or does not fit,
  * goes to the log. (train.init) [main] */
-sm_status sm_start_from(const char *path, sm_set *student, sm_set *teacher, sm_error *);
+typedef struct sm_start {
+  const char *path;
+  const char *prefix; /* of names in the file; NULL: none, or what a checkpoint calls its network */
+  const char *ignore; /* beginnings of names to leave, separated by ','; NULL: none */
+} sm_start;
+sm_status sm_start_from(const sm_start *, sm_set *student, sm_set *teacher, sm_error *);
 
 /* ---- pictures of its run ------------------------------------------------------------------------------- */
 

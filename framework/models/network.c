@@ -178,7 +178,8 @@ static sm_status network_load_center(const sm_network *n, const sm_st_reader *fi
   char name[256];
   snprintf(name, sizeof name, "%s%s", n->center_prefix, n->center);
   if (sm_st_find(file, name))
-    return network_load_part(&(sm_weights_source){file, n->center_prefix, all, 0, 0}, to, NULL, err);
+    return network_load_part(&(sm_weights_source){.file = file, .prefix = n->center_prefix, .ignore = all},
+                             to, NULL, err);
   sm_fail(err, SM_EINVAL, "the run kept no centre of these logits: there is no '%s'", name);
   sm_fail_at(err, n->spec.file, 0, 0);
   return sm_hint(err, "leave centring out: 'center: false'");
@@ -189,10 +190,12 @@ static sm_status network_load_head(const sm_network *n, const sm_st_reader *file
   static const char *const all[] = {"", NULL};
   const char *const roles[] = {"student.", "teacher.", NULL}; /* states of heads called so */
   sm_status status = network_load_part(
-      &(sm_weights_source){file, n->head_prefix, n->head_only ? all : n->others, 0, 0}, &at->head, NULL, err);
+      &(sm_weights_source){.file = file, .prefix = n->head_prefix, .ignore = n->head_only ? all : n->others},
+      &at->head, NULL, err);
   if (!status && n->head.ops->declare_state)
-    status = network_load_part(&(sm_weights_source){file, n->state_prefix, n->head_only ? all : roles, 0, 0},
-                               &at->head_state, NULL, err);
+    status = network_load_part(
+        &(sm_weights_source){.file = file, .prefix = n->state_prefix, .ignore = n->head_only ? all : roles},
+        &at->head_state, NULL, err);
   return !status && n->center ? network_load_center(n, file, &at->center, err) : status;
 }
 
@@ -200,7 +203,13 @@ static sm_status network_load_file(const sm_network *n, const network_places *at
                                    sm_error *err) {
   sm_st_reader *file = sm_st_open(n->spec.file, err);
   if (!file) return err ? err->code : SM_EFORMAT;
-  const sm_weights_source from = {file, n->prefix, n->from.ignore, n->about.height, n->about.width};
+  const sm_weights_source from = {.file = file,
+                                  .prefix = n->prefix,
+                                  .ignore = n->from.ignore,
+                                  .height = n->about.height,
+                                  .width = n->about.width,
+                                  .say_prefix = "--prefix ",
+                                  .say_ignore = "--ignore "};
   sm_status status = network_load_part(&from, &at->backbone, report, err);
   if (!status && n->head.ops) status = network_load_head(n, file, at, err);
   sm_st_close(file);
@@ -337,6 +346,8 @@ static sm_status network_open_split(sm_network *n, const char *path, bool test, 
   sm_status status = SM_OK;
   if (path) status = sm_dataset_open((sm_registry *)n->host, path, n->arena, &n->data[test], &d, err);
   else if (n->recipe) status = sm_slot_open(test ? &n->recipe->data.test : &n->recipe->data.train, &d, err);
+  if (!path && status == SM_ENOTFOUND)
+    sm_hint(err, "name pictures of yours with --train FOLDER and --test FOLDER");
   if (!status) n->pictures[test] = d;
   return status;
 }

@@ -176,7 +176,7 @@ sm_status network_choose_head(sm_network *n, sm_site site, bool strict, sm_error
                   .dim = n->spec.backbone.dim};
   if ((status = network_head_choose_widths(n, slot, site, strict, &head, err))) return status;
   if (!sm_head_declared(&head, site)) return SM_OK;
-  if ((status = sm_instance_create(&slot->plugin, err)) || (status = network_head_list_others(n, slot, err)))
+  if ((status = sm_slot_create(slot, err)) || (status = network_head_list_others(n, slot, err)))
     return status;
   n->head = head;
   n->head_only = !strict;

@@ -73,24 +73,44 @@ static sm_status open_file(sm_network *n, bool checkpoint, sm_error *err) {
   return sm_hint(err, "give the recipe it was trained with: --recipe FILE");
 }
 
+static bool network_open_is_yaml(const char *path) {
+  return network_open_ends_in(path, ".yaml") || network_open_ends_in(path, ".yml");
+}
+
+/* Which names may be those of a recipe: of a folder of recipes too, where "demo" finds demo.yaml, unless
+ * only weights can be meant. */
+static bool network_open_names_recipe(const sm_network_source *o) {
+  return network_open_is_yaml(o->path) || !network_has_weights(o->net);
+}
+
+static sm_status open_named_recipe(sm_network *n, const char *path, sm_error *err) {
+  if (!network_has_weights(n->from.net)) return open_recipe(n, path, err);
+  sm_fail(err, SM_EINVAL, "a recipe has no weights");
+  network_refuse(n, err);
+  return sm_hint(err, "give the run folder that it was trained in, or ask for --net init or --net pixels");
+}
+
 static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
   const sm_network_source *o = &n->from;
+  const char *recipe = NULL;
   struct stat st;
   if (stat(o->path, &st)) {
-    sm_fail(err, SM_ENOTFOUND, "no such run folder, checkpoint or weights file");
-    return network_refuse(n, err);
+    sm_error none;
+    if (network_open_names_recipe(o)) recipe = sm_recipe_find(n->arena, "", o->path, &none);
+    if (!recipe && network_open_is_yaml(o->path)) return *err = none, none.code;
+    if (!recipe) {
+      sm_fail(err, SM_ENOTFOUND, "no such run folder, checkpoint or weights file");
+      return network_refuse(n, err);
+    }
+    return open_named_recipe(n, recipe, err);
   }
   if (S_ISDIR(st.st_mode)) {
     sm_status status = open_run(n, err);
     if (!status && n->spec.file && !(*file = sm_st_open(n->spec.file, err))) status = err->code;
     return status; /* sm_weights_file has verified it */
   }
-  if (network_open_ends_in(o->path, ".yaml") || network_open_ends_in(o->path, ".yml")) {
-    if (!network_has_weights(o->net)) return open_recipe(n, o->path, err);
-    sm_fail(err, SM_EINVAL, "a recipe has no weights");
-    network_refuse(n, err);
-    return sm_hint(err, "give the run folder that it was trained in, or ask for --net init or --net pixels");
-  }
+  if (network_open_names_recipe(o) && network_open_is_yaml(o->path))
+    return open_named_recipe(n, o->path, err);
   if (!(*file = sm_st_open(o->path, err))) return err->code;
   sm_status status = sm_st_verify(*file, err);
   if (!status && sm_is_checkpoint(*file)) status = sm_checkpoint_format(*file, err);
@@ -155,7 +175,7 @@ static sm_status network_open_choose_backbone(sm_network *n, const sm_st_reader 
     network_refuse(n, err);
     return sm_hint(err, "its figures are in the run's metrics.jsonl and report.html");
   } else if (n->recipe) {
-    status = sm_instance_create(&n->recipe->backbone.plugin, err);
+    status = sm_slot_create(&n->recipe->backbone, err);
     n->plugin = n->recipe->backbone.plugin.plugin;
     n->self = n->recipe->backbone.plugin.self;
   } else {

@@ -5,7 +5,9 @@
  * matches while it works. */
 #include "weights.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "framework/base/mapped.h"
@@ -55,7 +57,7 @@ static bool weights_grid(const loading *l, const sm_row *row, const sm_st_tensor
 }
 
 static match_kind weights_fit(const loading *l, const sm_row *row, const sm_st_tensor *t) {
-  int rows, cols;
+  int rows = 0, cols = 0;
   bool grid = weights_grid(l, row, t, &rows, &cols);
   if (weights_same_shape(row, t)) return grid && rows != row->grid.rows && l->from->height ? RESIZE : TAKE;
   return grid ? RESIZE : SHAPE;
@@ -95,7 +97,7 @@ static void weights_tell_row(loading *l, const sm_row *row, const match *m) {
   const sm_st_tensor *t = m->tensor;
   sm_weights_report *r = l->report;
   char need[96], have[160];
-  int rows, cols;
+  int rows = 0, cols = 0;
   sm_shape_text(row->ndim, row->dim, need, sizeof need);
   if (t) sm_shape_text(t->ndim, t->shape, have, sizeof have);
   switch (m->kind) {
@@ -172,18 +174,109 @@ static bool weights_find_prefix(const loading *l, char *prefix, size_t size) {
   return false;
 }
 
+/* Layers that are numbered: "blocks.2.attn.qkv.weight" is of number 2 of "blocks.". The next number in the
+ * name, from *at on; -1: there is none. */
+static int weights_number(const char *name, size_t *at) {
+  for (size_t i = *at; name[i]; i++) {
+    size_t digits = strspn(name + i, "0123456789");
+    bool alone = digits && digits < 5 && i && name[i - 1] == '.' && name[i + digits] == '.';
+    if (alone) return *at = i, atoi(name + i);
+    if (digits) i += digits - 1;
+  }
+  return -1;
+}
+
+/* How many layers of that beginning ("blocks.") the file has, or the network. */
+static int weights_layers(const loading *l, bool in_file, const char *begin, size_t n) {
+  int most = 0;
+  const sm_st_tensor *t;
+  for (size_t i = 0; in_file ? (t = sm_st_at(l->from->file, i)) != NULL : i < (size_t)sm_set_rows(l->set);
+       i++) {
+    const char *name = in_file ? t->name : sm_set_row(l->set, (int)i)->name;
+    const char *cut = in_file ? l->from->prefix : l->row_prefix;
+    size_t at = n;
+    if (strncmp(name, cut, strlen(cut)) != 0 || strncmp(name += strlen(cut), begin, n) != 0) continue;
+    int number = weights_number(name, &at);
+    if (at == n && number >= most) most = number + 1;
+  }
+  return most;
+}
+
+/* The numbered layers of which file and network have different numbers, by a name that one of them has and
+ * the other lacks. */
+static bool weights_find_depth(const loading *l, const char *name, char *begin, size_t size, int *have,
+                               int *need) {
+  for (size_t at = 0; weights_number(name, &at) >= 0; at++) {
+    *have = weights_layers(l, true, name, at), *need = weights_layers(l, false, name, at);
+    if (!*have || !*need || *have == *need || at >= size) continue;
+    snprintf(begin, size, "%.*s", (int)at - 1, name);
+    return true;
+  }
+  return false;
+}
+
+static bool weights_other_depth(const loading *l, char *begin, size_t size, int *have, int *need) {
+  const sm_st_tensor *t;
+  for (size_t i = 0; (t = sm_st_at(l->from->file, i)); i++) {
+    if (strncmp(t->name, l->from->prefix, l->file_cut) != 0) continue;
+    const char *name = t->name + l->file_cut;
+    if (weights_has_row(l, name) || weights_ignored(l, name)) continue;
+    if (weights_find_depth(l, name, begin, size, have, need)) return true;
+  }
+  for (int r = 0; r < sm_set_rows(l->set); r++)
+    if (l->match[r].kind == MISSING && !strncmp(sm_set_row(l->set, r)->name, l->row_prefix, l->row_cut) &&
+        weights_find_depth(l, sm_set_row(l->set, r)->name + l->row_cut, begin, size, have, need))
+      return true;
+  return false;
+}
+
+/* "head.,fc_norm.": up to three beginnings of the names that the network lacks. */
+static void weights_beginnings(const loading *l, sm_text *out) {
+  const sm_st_tensor *t;
+  const char *told[3];
+  int n = 0;
+  for (size_t i = 0; n < 3 && (t = sm_st_at(l->from->file, i)); i++) {
+    if (strncmp(t->name, l->from->prefix, l->file_cut) != 0) continue;
+    const char *name = t->name + l->file_cut;
+    size_t length = strcspn(name, ".");
+    bool again = weights_has_row(l, name) || weights_ignored(l, name);
+    length += name[length] == '.';
+    for (int k = 0; k < n; k++) again = again || !strncmp(told[k], name, length);
+    if (again) continue;
+    sm_text_add(out, "%s%.*s", n ? "," : "", (int)length, name);
+    told[n++] = name;
+  }
+}
+
+static sm_status weights_hint_ignore(const loading *l, sm_error *err) {
+  sm_text names = {0};
+  weights_beginnings(l, &names);
+  if (l->from->say_ignore)
+    sm_hint(err, "if these are not wanted, leave them: %s%s", l->from->say_ignore, names.s ? names.s : "");
+  else sm_hint(err, "the file is of another network: this one has no such tensors");
+  sm_text_free(&names);
+  return err ? err->code : SM_EINVAL;
+}
+
 static sm_status weights_refuse(loading *l, sm_error *err) {
   const sm_weights_report *r = l->report;
   char prefix[256];
+  int have, need;
   sm_fail(err, SM_EINVAL,
           "the weights do not fit the network: %d missing, %d unexpected, %d of another shape or type: %s%s",
           r->missing, r->unexpected, r->wrong, l->named.s ? l->named.s : "",
           l->differences > NAMED ? "; …" : "");
   sm_fail_at(err, sm_st_path(l->from->file), 0, 0);
+  if (weights_other_depth(l, prefix, sizeof prefix, &have, &need))
+    return sm_hint(
+        err,
+        "the file is of a %s network, which has %d '%s' where this one has %d; say so in the backbone's options, as in 'depth: %d'",
+        have > need ? "deeper" : "shallower", have, prefix, need, have);
   if (r->missing && weights_find_prefix(l, prefix, sizeof prefix) && strcmp(prefix, l->from->prefix) != 0)
-    return sm_hint(err, "names in the file begin with '%s': say that this is their prefix", prefix);
-  if (!r->missing && !r->wrong)
-    return sm_hint(err, "say which beginnings of names to ignore, if these are not wanted");
+    return l->from->say_prefix ? sm_hint(err, "names in the file begin with '%s': give %s%s", prefix,
+                                         l->from->say_prefix, prefix)
+                               : sm_hint(err, "names in the file begin with '%s'", prefix);
+  if (!r->missing && !r->wrong) return weights_hint_ignore(l, err);
   if (r->wrong && !r->missing && !r->unexpected)
     return sm_hint(err, "the same architecture in another size: check the backbone's options");
   return sm_hint(err, "check the backbone's options: the file is of another network");
@@ -262,8 +355,32 @@ static sm_status weights_resize_values(const loading *l, int to, const sm_st_ten
   return status;
 }
 
-static sm_status weights_copy_rows(const loading *l, sm_error *err) {
+/* NaN and infinity in a file that is read as weights are never meant: a run that diverged, or damage. */
+static sm_status weights_check_finite(const loading *l, const sm_st_tensor *t, sm_error *err) {
+  for (int64_t i = 0; i < (int64_t)t->elements; i++) {
+    const double value = weights_element(t, i);
+    if (isfinite(value) && (sm_set_real(l->set) != SM_F32 || isfinite((float)value))) continue;
+    const char *what = isnan(value)   ? "a NaN"
+                       : isinf(value) ? "an infinite number"
+                                      : "a number too large for F32";
+    sm_fail(err, SM_EFORMAT, "tensor '%s' holds %s (element %" PRId64 " of %" PRIu64 ")", t->name, what,
+            i + 1, t->elements);
+    sm_fail_at(err, sm_st_path(l->from->file), 0, 0);
+    return sm_hint(
+        err, "the training that gave these weights diverged, or the file is damaged: take an earlier one");
+  }
+  return SM_OK;
+}
+
+static sm_status weights_check_values(const loading *l, sm_error *err) {
   sm_status status = SM_OK;
+  for (int r = 0; !status && r < sm_set_rows(l->set); r++)
+    if (l->match[r].tensor) status = weights_check_finite(l, l->match[r].tensor, err);
+  return status;
+}
+
+static sm_status weights_copy_rows(const loading *l, sm_error *err) {
+  sm_status status = weights_check_values(l, err);
   for (int r = 0; !status && r < sm_set_rows(l->set); r++) {
     const match *m = &l->match[r];
     if (!m->tensor) continue;

@@ -19,6 +19,9 @@ typedef struct sm_weights_source {
   const char *const
       *ignore; /* beginnings of names (after the prefix) to leave: "head."; NULL-terminated or NULL */
   int height, width;         /* of the views that its positions are for; 0: square ones */
+  /* What whoever reads a refusal writes to name a prefix and beginnings to ignore: "--prefix ", NULL: nothing
+   * can be named. */
+  const char *say_prefix, *say_ignore;
 } sm_weights_source;
 
 typedef struct sm_weights_report {
@@ -28,8 +31,9 @@ typedef struct sm_weights_report {
   sm_text text;                   /* a line each; sm_text_free                               */
 } sm_weights_report;
 
-/* Fill the rows of `set` whose names begin with `row_prefix`. On SM_EINVAL (they do not fit) nothing was
- * changed; the message counts and names the first differences, the report has them all. The report is filled
+/* Fill the rows of `set` whose names begin with `row_prefix`. On SM_EINVAL (they do not fit) and
+ * SM_EFORMAT (a value is not finite; the message names the tensor) nothing was changed; the message of the
+ * first counts and names the first differences, the report has them all. The report is filled
  * in every case. [main] */
 sm_status sm_weights_load(const sm_weights_source *, sm_set *, const char *row_prefix, sm_weights_report *,
                           sm_error *);

@@ -29,13 +29,29 @@ static void file_log(sm_log_level level, const char *text) {
   }
 }
 
-static sm_status file_take(const sm_st_reader *file, const char *name, sm_set *student, sm_error *err) {
+/* "head.,fc_norm." as a list, whose texts live in the arena. NULL: memory ran out. */
+static const char *const *file_list(sm_arena *arena, const char *text) {
+  const char **list = sm_arena_alloc(arena, ((text ? strlen(text) / 2 : 0) + 2) * sizeof *list);
+  int n = 0;
+  for (size_t length; list && text && *text; text += length + (text[length] == ',')) {
+    length = strcspn(text, ",");
+    if (length && !(list[n++] = sm_arena_strndup(arena, text, length))) return NULL;
+  }
+  return list;
+}
+
+static sm_status file_take(const sm_start *start, const sm_st_reader *file, const char *name, sm_arena *arena,
+                           sm_set *student, sm_error *err) {
   sm_weights_report report = {0};
   sm_weights_about about;
   sm_status status = sm_weights_about_read(file, &about, err);
-  sm_weights_source from = {.file = file, .prefix = "", .height = about.height, .width = about.width};
+  sm_weights_source from = {.file = file, .height = about.height, .width = about.width};
   if (status) return status;
-  if (sm_is_checkpoint(file)) from.prefix = sm_checkpoint_backbone(sm_checkpoint_has_teacher(file));
+  from.prefix = start->prefix ? start->prefix : "";
+  from.say_prefix = "train.init_prefix=", from.say_ignore = "train.init_ignore=";
+  if (!(from.ignore = file_list(arena, start->ignore))) return sm_fail(err, SM_ENOMEM, "out of memory");
+  if (!start->prefix && sm_is_checkpoint(file))
+    from.prefix = sm_checkpoint_backbone(sm_checkpoint_has_teacher(file));
   status = sm_weights_load(&from, student, SM_BACKBONE_PREFIX, &report, err);
   sm_log(status ? SM_LOG_ERROR : SM_LOG_INFO, "starting from %s: %d %s, %" PRId64 " numbers", name,
          report.taken, sm_plural(report.taken, "tensor", "tensors"), report.elements);
@@ -44,16 +60,16 @@ static sm_status file_take(const sm_st_reader *file, const char *name, sm_set *s
   return status;
 }
 
-sm_status sm_start_from(const char *path, sm_set *student, sm_set *teacher, sm_error *err) {
+sm_status sm_start_from(const sm_start *start, sm_set *student, sm_set *teacher, sm_error *err) {
   sm_arena *arena = sm_arena_new("start");
   const char *name = NULL;
   sm_st_reader *file = NULL;
   sm_status status =
-      arena ? sm_weights_file(path, arena, &name, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+      arena ? sm_weights_file(start->path, arena, &name, err) : sm_fail(err, SM_ENOMEM, "out of memory");
   if (!status && !(file = sm_st_open(name, err))) status = err ? err->code : SM_EFORMAT;
   if (!status) status = sm_st_verify(file, err);
   if (!status && sm_is_checkpoint(file)) status = sm_checkpoint_format(file, err);
-  if (!status) status = file_take(file, name, student, err);
+  if (!status) status = file_take(start, file, name, arena, student, err);
   if (!status) sm_set_copy(teacher, student);
   if (status && err && !err->hint[0])
     sm_hint(err, "train.init names the weights to start from; leave it out to start from random values");

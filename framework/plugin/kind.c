@@ -32,6 +32,8 @@ const char *sm_kind_name(sm_kind kind) {
   return row ? row->name : "unknown kind";
 }
 
+const char *sm_kind_article(sm_kind kind) { return strchr("aeiou", sm_kind_name(kind)[0]) ? "an" : "a"; }
+
 sm_kind sm_kind_named(const char *name) {
   for (uint32_t k = 1; k < SM_KIND_END; k++) {
     size_t n = strlen(rows[k].name);

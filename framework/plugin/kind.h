@@ -15,6 +15,7 @@ typedef struct sm_kind_row {
 } sm_kind_row;
 
 const sm_kind_row *sm_kind_row_of(uint32_t kind); /* NULL if there is no such kind */
+const char *sm_kind_article(sm_kind);             /* "a", "an" */
 /* The kind called `name` ("masker", also "maskers"), or 0. */
 sm_kind sm_kind_named(const char *name);
 

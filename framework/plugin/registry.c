@@ -369,6 +369,7 @@ static sm_status registry_not_found(sm_registry *r, sm_kind kind, const char *na
   names[n] = NULL;
   const char *near = sm_nearest(name, names);
   int refused = sm_registry_refusals(r);
+  static const char own[] = "; one of your own is found with --plugin-path FOLDER";
   char more[96] = "";
   if (refused)
     snprintf(more, sizeof more, "; %d module%s refused, see `smalti plugins list`", refused,
@@ -376,9 +377,11 @@ static sm_status registry_not_found(sm_registry *r, sm_kind kind, const char *na
   sm_fail(err, SM_ENOTFOUND, "no %s called '%s'", what, name);
   const module_file *hiding = registry_hiding(r, kind, name);
   if (hiding) sm_hint(err, "%s hides %s, a file of the same name", hiding->path, hiding->hides);
-  else if (near) sm_hint(err, "did you mean '%s'? There are: %s%s", near, all.s, more);
-  else if (other) sm_hint(err, "'%s' is a %s%s", name, sm_kind_name((sm_kind)other->kind), more);
-  else if (all.s) sm_hint(err, "there are: %s%s", all.s, more);
+  else if (near) sm_hint(err, "did you mean '%s'? There are: %s%s%s", near, all.s, own, more);
+  else if (other)
+    sm_hint(err, "'%s' is %s %s%s", name, sm_kind_article((sm_kind)other->kind),
+            sm_kind_name((sm_kind)other->kind), more);
+  else if (all.s) sm_hint(err, "there are: %s%s%s", all.s, own, more);
   else
     sm_hint(err, "no %s was found in %s; set --plugin-path or SMALTI_PLUGIN_PATH%s", what,
             r->n_folders ? r->folders[0] : "any folder", more);

@@ -18,7 +18,9 @@ enum { SM_SLOT_REFS_MAX = 5 + 4 * SM_SLOTS_MAX };
 int sm_recipe_slots(const sm_recipe *, sm_slot_ref refs[SM_SLOT_REFS_MAX]);
 /* The place of the instance of that name; -1: it is not there, or the name is NULL. */
 int sm_slot_named(const sm_slot *, int n, const char *name);
-/* Create the instance of every slot. A failure leaves those created that
+/* Create the instance of a slot; an empty one is passed over. An error says plugin and place of the slot. */
+sm_status sm_slot_create(sm_slot *, sm_error *);
+/* The same for every slot, and whether the plugins' masks hide a patch at all. A failure leaves those created that
  * were; sm_recipe_free destroys them. */
 sm_status sm_recipe_create(sm_recipe *, sm_error *);
 
@@ -28,7 +30,7 @@ sm_blamed sm_slot_blamed(const sm_slot *);
 /* ---- data -------------------------------------------------------------------------------------------- */
 
 /* Create the data set of a slot and open it; an empty slot gives {NULL, NULL}. The slot's recipe owns it. An
- * error that says no place gets the slot's. */
+ * error says plugin and place of the slot, and for a path that is not there the override that names another. */
 sm_status sm_slot_open(sm_slot *, sm_dataset *, sm_error *);
 /* The data set over a folder or a packed file, without a recipe: `path` is taken as it is. The instance is
  * the caller's to free in every case; the arena must outlive it. */

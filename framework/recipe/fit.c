@@ -17,6 +17,36 @@ static sm_status fit_check_evaluations(fit *f) {
   return sm_hint(f->err, "add data.test");
 }
 
+/* Every loss that has a weight has the weight 0, and none is without. */
+static sm_status fit_check_weights(fit *f) {
+  for (int i = 0; i < f->r->losses; i++) {
+    const sm_instance *l = &f->r->loss[i].plugin;
+    const sm_option *o = sm_option_named(l->plugin->options, (int)l->plugin->n_options, "weight");
+    if (!o || o->type != SM_OPT_FLOAT || *(const double *)((const char *)l->self + o->offset) > 0)
+      return SM_OK;
+  }
+  sm_fit_fail(f, &f->r->loss[0], "every loss has the weight 0, so nothing is learned");
+  return sm_hint(f->err, "give one a weight, as in losses.%s.weight=1", f->r->loss[0].instance);
+}
+
+/* Among one token there is nothing to choose: every prediction is right. */
+static sm_status fit_check_tokens(fit *f) {
+  for (int i = 0; i < f->r->losses; i++) {
+    const fit_loss *l = &f->loss[i];
+    if (l->head < 0 || l->tokenizer < 0) continue;
+    const sm_slot *h = &f->r->head[l->head];
+    const sm_head_ops *ops = h->plugin.plugin->ops;
+    const sm_tokenizer_spec *t = &f->tokenizer[l->tokenizer];
+    const sm_form form = l->spec.site == SM_SITE_VIEW ? t->view : t->patch;
+    if (form == SM_TARGET_VECTORS || ops->out_dim(h->plugin.self, l->spec.site, f->backbone.dim) != 1)
+      continue;
+    sm_fit_fail(f, h, "head '%s' has one output, so `%s` has nothing to tell apart and its loss is always 0",
+                h->instance, sm_fit_name(&f->r->loss[i]));
+    return sm_hint(f->err, "raise the head's out_dim");
+  }
+  return SM_OK;
+}
+
 static sm_status fit_needs_whole_step(fit *f, const char *kind, const char *why, const sm_slot *s) {
   const sm_train_section *train = &f->r->train;
   sm_fit_fail(f, s, "%s '%s' %s, but train.micro_batch shows it %lld of %lld %s", kind, s->instance, why,
@@ -45,9 +75,9 @@ static sm_status fit_check_micro_batch(fit *f) {
 }
 
 sm_status sm_recipe_fit(sm_recipe *r, sm_error *err) {
-  static sm_status (*const checks[])(fit *) = {fit_check_losses_exist, sm_fit_grids, sm_fit_joins,
-                                               sm_fit_masks,           sm_fit_pairs, fit_check_micro_batch,
-                                               fit_check_evaluations};
+  static sm_status (*const checks[])(fit *) = {
+      fit_check_losses_exist, sm_fit_grids, sm_fit_joins,          fit_check_tokens,     fit_check_weights,
+      sm_fit_masks,           sm_fit_pairs, fit_check_micro_batch, fit_check_evaluations};
   fit *f = sm_calloc(1, sizeof *f);
   if (!f) return sm_fail(err, SM_ENOMEM, "out of memory");
   f->r = r;

@@ -1,5 +1,6 @@
 libsmalti_la_SOURCES += \
   framework/recipe/ask.h \
+  framework/recipe/effects.c \
   framework/recipe/fit_blame.c framework/recipe/fit.c framework/recipe/fit.h \
   framework/recipe/fit_joins.c \
   framework/recipe/fit_masks.c \
@@ -7,6 +8,7 @@ libsmalti_la_SOURCES += \
   framework/recipe/fit_views.c \
   framework/recipe/load.c \
   framework/recipe/merge.c \
+  framework/recipe/name.c \
   framework/recipe/override.c \
   framework/recipe/recipe.h framework/recipe/recipe_private.h \
   framework/recipe/resolve.c \

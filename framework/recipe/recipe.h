@@ -80,7 +80,8 @@ typedef struct sm_train_section {
   int64_t keep_checkpoints; /* at least 2 */
   int64_t evaluate_every;   /* epochs; 0: at the end only */
   int precision;            /* choice: sm_precision */
-  const char *init;                        /* weights to start from, or NULL: random values   */
+  const char *init;         /* weights to start from, or NULL: random values */
+  const char *init_prefix, *init_ignore; /* of names in that file, or NULL */
 } sm_train_section;
 
 #define SM_SLOTS_MAX 16

@@ -23,6 +23,8 @@ typedef struct sm_recipe_private {
 /* Where `name` is: in `folder` ("": the current one), then in the recipe folders, with or without ".yaml".
  * NULL on error. */
 const char *sm_recipe_find(sm_arena *, const char *folder, const char *name, sm_error *);
+/* NULL if `name` can be a folder's, else what to say of it ("must not begin with '.'"). */
+const char *sm_recipe_name_fault(const char *name);
 /* The tree of one file, which must be a mapping and, where `required`, say 'smalti: 1'. */
 sm_yaml *sm_recipe_file(sm_arena *, const char *file, bool required, sm_error *);
 /* The merged tree of `path`, as seen from `folder`, and all it extends; *file: the path that was found. */
@@ -71,6 +73,11 @@ sm_place sm_recipe_place(const sm_recipe *, const char *path, const char *key);
  * wrote). */
 sm_status sm_recipe_schedules(sm_recipe *, sm_error *);
 sm_status sm_recipe_fit(sm_recipe *, sm_error *);
+
+/* ---- effects.c ----------------------------------------------------------------------------------------- */
+
+/* Of plugins that are created: refuse what comes to nothing on these views. [main] */
+sm_status sm_recipe_effects(const sm_recipe *, sm_error *);
 
 /* ---- slots.c ------------------------------------------------------------------------------------------- */
 

@@ -297,11 +297,13 @@ static sm_status resolve_make_name(sm_recipe *r, sm_error *err) {
   if (!r->name) r->name = resolve_default_name(r->priv->arena, r->file);
   r->given_name = r->name;
   if (!r->name) return sm_fail(err, SM_ENOMEM, "out of memory");
-  size_t n = strspn(r->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=");
-  if (!r->name[n] && n > 0 && n <= 128 && r->name[0] != '.') return SM_OK;
-  sm_fail(err, SM_EINVAL, "the name '%.80s' cannot be a folder's", r->name);
-  sm_fail_place(err, sm_recipe_place(r, "", "name"));
-  return sm_hint(err, "use letters, digits and . _ - + =");
+  const char *fault = sm_recipe_name_fault(r->name);
+  if (!fault) return SM_OK;
+  const sm_entry *written = sm_yaml_find(r->priv->tree, "name");
+  sm_fail(err, SM_EINVAL, "the name '%.80s' cannot be a folder's: %s", r->name, fault);
+  sm_fail_place(err, written ? written->at : (sm_place){r->file, 0, 0});
+  return sm_hint(err, written ? "give another name"
+                              : "say another one in the recipe, 'name: NAME', or behind it, name=NAME");
 }
 
 sm_status sm_recipe_resolve(sm_recipe *r, sm_error *err) {

@@ -146,6 +146,11 @@ static const sm_option train_options[] = {
     SM_PATH(sm_train_section, init, "init", "~",
             "weights that the backbone starts from: a run folder, a checkpoint or a safetensors file with "
             "timm's names; ~: random values"),
+    SM_STRING(
+        sm_train_section, init_prefix, "init_prefix", "~",
+        "what names in the file of `init` begin with: 'module.backbone.'; ~: nothing, or what a checkpoint calls its network"),
+    SM_STRING(sm_train_section, init_ignore, "init_ignore", "~",
+              "beginnings of names in the file of `init` to leave, separated by ','"),
     SM_CHOICE(
         sm_train_section, precision, "precision", "fp32", sm_precision_names,
         "fp32; or bf16: operands of matrix products are rounded to bf16, sums, weights and all else stay fp32"),

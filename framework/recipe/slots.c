@@ -57,16 +57,44 @@ int sm_recipe_slots(const sm_recipe *r, sm_slot_ref refs[SM_SLOT_REFS_MAX]) {
   return slots_list((sm_recipe *)r, &sm_recipe_schema, refs, 0);
 }
 
+/* What a plugin could not do gets the place of its slot; a place that it named itself, a file, goes into the
+ * message. */
+static sm_status slots_blame(const sm_slot *slot, sm_error *err) {
+  const size_t n = strlen(err->message);
+  if (err->place[0]) snprintf(err->message + n, sizeof err->message - n, " (%s)", err->place);
+  return sm_fail_at(err, slot->file, slot->line, slot->col);
+}
+
+/* A file that is not there has an option that names it: the remedy that works without an editor. `path` is
+ * the slot's. */
+static sm_status slots_hint_path(const sm_slot *slot, const char *path, sm_error *err) {
+  const sm_plugin *p = slot->plugin.plugin;
+  char hint[sizeof err->hint];
+  if (err->code != SM_ENOTFOUND) return err->code;
+  snprintf(hint, sizeof hint, "%s", err->hint);
+  for (uint32_t i = 0; i < p->n_options; i++)
+    if (p->options[i].type == SM_OPT_PATH)
+      return sm_hint(err, "name yours with %s.%s=PATH%s%s", path, p->options[i].name, *hint ? "; " : "",
+                     hint);
+  return err->code;
+}
+
+sm_status sm_slot_create(sm_slot *slot, sm_error *err) {
+  sm_error own;
+  if (!err) err = &own;
+  if (!slot->plugin.plugin) return SM_OK;
+  return sm_instance_create(&slot->plugin, err) ? slots_blame(slot, err) : SM_OK;
+}
+
 sm_status sm_recipe_create(sm_recipe *r, sm_error *err) {
   sm_slot_ref refs[SM_SLOT_REFS_MAX];
   sm_status status = SM_OK;
   int n = sm_recipe_slots(r, refs);
   for (int i = 0; i < n && !status; i++) {
-    const sm_slot *slot = refs[i].slot;
-    status = sm_instance_create(&refs[i].slot->plugin, err);
-    if (status && err && !err->place[0]) sm_fail_at(err, slot->file, slot->line, slot->col);
+    status = sm_slot_create(refs[i].slot, err);
+    if (status && err) slots_hint_path(refs[i].slot, refs[i].path, err);
   }
-  return status;
+  return status ? status : sm_recipe_effects(r, err);
 }
 
 int sm_slot_named(const sm_slot *slots, int n, const char *name) {
@@ -83,19 +111,25 @@ double sm_recipe_most_hidden(const sm_recipe *r) {
 
 /* ---- data sets ----------------------------------------------------------------------------------------- */
 
-/* Once: who asks again gets the same list. */
-static sm_status slots_open(sm_instance *instance, const sm_blamed *who, sm_dataset *set, sm_error *err) {
+/* Once: who asks again gets the same list. A plugin's own words are kept; what is added is whose words they
+ * are. */
+static sm_status slots_open(sm_instance *instance, sm_dataset *set, sm_error *err) {
+  sm_error own = {0};
   sm_status status = sm_instance_create(instance, err);
-  if (status) return status;
-  if (instance->kept) {
-    *set = sm_guarded(instance->kept);
-    return SM_OK;
-  }
+  if (status || instance->kept) return status;
   *set = (sm_dataset){instance->plugin->ops, instance->self};
-  status = set->ops->open(set->self, err);
-  if (status && !err->message[0])
-    sm_fail(err, status, "dataset '%s' cannot be opened, and gives no reason", instance->plugin->name);
-  return status ? status : sm_guard_dataset(set, who, &instance->kept, set, err);
+  if (!(status = set->ops->open(set->self, &own))) return SM_OK;
+  sm_fail(err, status, "dataset '%s': %s", instance->plugin->name,
+          own.message[0] ? own.message : "it cannot be opened, and gives no reason");
+  sm_fail_at(err, own.place, 0, 0);
+  return sm_hint(err, "%s", own.hint), status;
+}
+
+/* From here on what the plugin gives is looked at. */
+static sm_status slots_guard(sm_instance *instance, const sm_blamed *who, sm_dataset *set, sm_error *err) {
+  if (!instance->kept) return sm_guard_dataset(set, who, &instance->kept, set, err);
+  *set = sm_guarded(instance->kept);
+  return SM_OK;
 }
 
 sm_blamed sm_slot_blamed(const sm_slot *s) {
@@ -109,9 +143,11 @@ sm_status sm_slot_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
   if (!slot->plugin.plugin) return SM_OK;
   sm_error_clear(err);
   const sm_blamed who = sm_slot_blamed(slot);
-  sm_status status = slots_open(&slot->plugin, &who, set, err);
-  if (status && !err->place[0]) sm_fail_at(err, slot->file, slot->line, slot->col);
-  return status;
+  if (!slots_open(&slot->plugin, set, err)) return slots_guard(&slot->plugin, &who, set, err);
+  char path[64];
+  snprintf(path, sizeof path, "data.%s", slot->instance);
+  slots_blame(slot, err);
+  return slots_hint_path(slot, path, err);
 }
 
 sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *arena, sm_instance *instance,
@@ -126,7 +162,8 @@ sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *are
   const sm_option *o = sm_option_named(plugin->options, (int)plugin->n_options, "path");
   if (!status && o) /* YAML would read some paths as something else */
     *(const char **)((char *)instance->self + o->offset) = path;
-  return status ? status : slots_open(instance, &(sm_blamed){.plugin = plugin}, set, err);
+  if (!status) status = slots_open(instance, set, err);
+  return status ? status : slots_guard(instance, &(sm_blamed){.plugin = plugin}, set, err);
 }
 
 sm_image_limits sm_recipe_limits(const sm_recipe *r) {

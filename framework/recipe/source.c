@@ -1,10 +1,13 @@
 /* source.c — recipe files: where they are found, and what they extend. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "framework/base/signature.h"
 #include "recipe_private.h"
 
 enum { CHAIN_MAX = 16 };
@@ -84,9 +87,28 @@ static void source_add_names(known_names *k, const char *folder, const char *und
   if (dir) closedir(dir);
 }
 
+static size_t source_stem(const char *name) {
+  size_t n = strlen(name);
+  return n > 5 && !strcmp(name + n - 5, ".yaml") ? n - 5 : n;
+}
+
+/* "recipes/shape.yaml" beside a file recipes/shapes.yaml. */
+static const char *source_nearest_beside(sm_arena *arena, const char *folder, const char *name) {
+  known_names k = {.arena = arena};
+  const char *base = sm_path_base(name);
+  const char *under = sm_arena_strndup(arena, name, (size_t)(base - name));
+  const char *stem = sm_arena_strndup(arena, base, source_stem(base));
+  const char *in = !under ? NULL : *folder && *name != '/' ? sm_path_join(arena, folder, under) : under;
+  if (!in || !stem) return NULL;
+  source_add_names(&k, *in ? in : ".", "");
+  const char *near = sm_nearest(stem, k.name);
+  return near ? sm_arena_printf(arena, "%s%s.yaml", under, near) : NULL;
+}
+
+/* Of the recipe folders, by the name as it stands or by its last part. */
 static const char *source_nearest_recipe(sm_arena *arena, const char *name) {
   known_names k = {.arena = arena};
-  const char *env = getenv("SMALTI_RECIPE_PATH");
+  const char *env = getenv("SMALTI_RECIPE_PATH"), *base = sm_path_base(name), *near = NULL;
   for (const char *s = env ? env : ""; *s;) {
     size_t n = strcspn(s, ":");
     const char *folder = n ? sm_arena_strndup(arena, s, n) : NULL;
@@ -94,21 +116,50 @@ static const char *source_nearest_recipe(sm_arena *arena, const char *name) {
     s += n + (s[n] == ':');
   }
   source_add_names(&k, sm_recipe_dir(), "");
-  size_t n = strlen(name);
-  if (n > 5 && !strcmp(name + n - 5, ".yaml")) name = sm_arena_strndup(arena, name, n - 5);
-  return name ? sm_nearest(name, k.name) : NULL;
+  const char *whole = sm_arena_strndup(arena, name, source_stem(name));
+  const char *last = sm_arena_strndup(arena, base, source_stem(base));
+  if (whole) near = sm_nearest(whole, k.name);
+  return near || !last ? near : sm_listed(k.name, last) ? last : sm_nearest(last, k.name);
+}
+
+/* Files of the folder itself before those of its sub-folders. */
+static int source_by_depth(const void *a, const void *b) {
+  const char *x = *(const char *const *)a, *y = *(const char *const *)b;
+  const bool deep = strchr(x, '/') != NULL, other = strchr(y, '/') != NULL;
+  return deep != other ? deep - other : strcmp(x, y);
+}
+
+/* A folder where a recipe is wanted: which files in it are meant. */
+static void source_refuse_folder(sm_arena *arena, const char *path, const char *name, sm_error *err) {
+  sm_text list = {0};
+  known_names k = {.arena = arena};
+  source_add_names(&k, path, "");
+  sm_fail(err, SM_EINVAL, "'%s' is a folder, not a recipe", name);
+  if (k.n) qsort(k.name, (size_t)k.n, sizeof *k.name, source_by_depth);
+  for (int i = 0; i < k.n && i < 5; i++) sm_text_add(&list, "%s%s.yaml", i ? ", " : "", k.name[i]);
+  if (source_is_file(sm_path_join(arena, path, "recipe.yaml")))
+    sm_hint(err, "a run folder keeps its recipe as recipe.yaml");
+  else if (k.n) sm_hint(err, "name a file in it: %s%s", list.s ? list.s : "", k.n > 5 ? ", …" : "");
+  else sm_hint(err, "it holds no recipe");
+  sm_text_free(&list);
 }
 
 const char *sm_recipe_find(sm_arena *arena, const char *folder, const char *name, sm_error *err) {
   sm_text looked = {0};
   bool no_room = false;
+  struct stat st;
   const char *found = source_try_folder(arena, folder, name, &no_room);
   if (!found && *name != '/') found = source_try_recipe_path(arena, name, &looked, &no_room);
+  const char *here = *folder && *name != '/' ? sm_path_join(arena, folder, name) : name;
+  if (!here) no_room = true;
   if (!found && no_room) {
     source_no_memory(err);
+  } else if (!found && *name && !stat(here, &st)) {
+    source_refuse_folder(arena, here, name, err);
   } else if (!found) {
     sm_fail(err, SM_ENOTFOUND, "there is no recipe '%s'", name);
-    const char *near = source_nearest_recipe(arena, name);
+    const char *near = source_nearest_beside(arena, folder, name);
+    if (!near) near = source_nearest_recipe(arena, name);
     if (near) sm_hint(err, "did you mean '%s'?", near);
     else if (looked.s) sm_hint(err, "looked in %s%s", *folder ? folder : "the current folder", looked.s);
   }
@@ -122,16 +173,34 @@ static const char *source_folder_of(sm_arena *arena, const char *file) {
   return sm_arena_strndup(arena, file, slash == file ? 1 : (size_t)(slash - file));
 }
 
+/* ---- what it is instead -------------------------------------------------------------------------------- */
+
+/* A file that cannot be read as a recipe, and whose first bytes say that it is something else, is that. */
+static bool source_is_other(const char *file, sm_error *err) {
+  uint8_t begun[512];
+  int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe has been read */
+  ssize_t n = fd >= 0 ? read(fd, begun, sizeof begun) : 0;
+  if (fd >= 0) close(fd);
+  if (n <= 0 || !sm_signature_known(begun, (size_t)n)) return false;
+  sm_fail(err, SM_EFORMAT, "not a recipe: it is %s", sm_signature(begun, (size_t)n));
+  sm_fail_at(err, file, 0, 0);
+  return true;
+}
+
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
 static sm_yaml *source_read_file(sm_arena *arena, const char *file, sm_error *err) {
   char *data;
   size_t bytes;
+  sm_yaml *tree = NULL;
   sm_status status = sm_file_get(file, SM_YAML_MAX_BYTES, &data, &bytes, err);
-  if (status) return NULL;
-  sm_yaml *tree = sm_yaml_read(arena, file, true, data, bytes, err);
-  sm_free(data);
-  if (!tree || tree->kind == SM_YAML_MAP) return tree;
+  if (!status) {
+    tree = sm_yaml_read(arena, file, true, data, bytes, err);
+    sm_free(data);
+  }
+  if (tree && tree->kind == SM_YAML_MAP) return tree;
+  if ((tree || err->code != SM_ENOMEM) && source_is_other(file, err)) return NULL;
+  if (!tree) return NULL;
   char what[80];
   if (tree->kind == SM_YAML_NULL) sm_fail(err, SM_EFORMAT, "an empty recipe");
   else sm_fail(err, SM_EFORMAT, "a recipe must be a mapping, not %s", sm_yaml_what(tree, what, sizeof what));

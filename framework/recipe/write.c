@@ -197,12 +197,19 @@ bool sm_recipe_conduct(const char *path) {
   return sm_listed(keys, path);
 }
 
+/* Keys that came after the first recipes were hashed: left alone they do not count, so that runs and files of
+ * before keep their hash. */
+static bool write_later_key(const leaf *l) {
+  static const char *const keys[] = {"train.init_prefix", "train.init_ignore", NULL};
+  return sm_listed(keys, l->path) && !strcmp(l->value, "~");
+}
+
 uint64_t sm_recipe_hash(const sm_recipe *r) {
   leaves l;
   bool good = write_collect(r, &l);
   uint64_t hash = 1;
   for (int i = 0; i < l.n; i++) {
-    if (sm_recipe_conduct(l.v[i].path)) continue;
+    if (sm_recipe_conduct(l.v[i].path) || write_later_key(&l.v[i])) continue;
     const char *value = strcmp(l.v[i].path, "name") ? l.v[i].value : r->given_name;
     hash = sm_hash64(l.v[i].path, strlen(l.v[i].path) + 1, hash);
     hash = sm_hash64(value, strlen(value) + 1, hash);

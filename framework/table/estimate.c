@@ -18,15 +18,14 @@ typedef struct question {
   const sm_table_job *job;
 } question;
 
-/* Pictures of the whole run. */
+/* Pictures of the whole run. Its data sets are opened in any case: one that is not there is told now. */
 static sm_status estimate_count_pictures(sm_recipe *r, int64_t *pictures, sm_error *err) {
   int64_t per_epoch = r->train.steps_per_epoch;
-  if (!per_epoch) {
-    sm_dataset set;
-    sm_status status = sm_slot_open(&r->data.train, &set, err);
-    if (status) return status;
-    per_epoch = set.ops->count(set.self) / r->train.batch_size;
-  }
+  sm_dataset set, test;
+  sm_status status = sm_slot_open(&r->data.train, &set, err);
+  if (!status) status = sm_slot_open(&r->data.test, &test, err);
+  if (status) return status;
+  if (!per_epoch) per_epoch = set.ops->count(set.self) / r->train.batch_size;
   *pictures = per_epoch * r->train.epochs * r->train.batch_size;
   return SM_OK;
 }
@@ -67,9 +66,9 @@ static sm_status estimate_answer(void *ctx, sm_child *child, sm_error *err) {
   int threads = sm_recipe_threads(r, q->jobs->options.threads);
   if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
   if (!status) status = sm_train_configure(r, pool, 1, &c, err);
+  if (!status) status = estimate_count_pictures(r, &tell.steps, err);
   if (!status) status = estimate_plan_bytes(&c, &tell.done, err);
   if (!status) status = estimate_measure(c, &tell.rate, err);
-  if (!status) status = estimate_count_pictures(r, &tell.steps, err);
   if (!status) sm_child_tell(child, &tell);
   sm_pool_free(pool);
   sm_recipe_free(r);

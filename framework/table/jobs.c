@@ -222,6 +222,18 @@ static sm_status jobs_hash_job(sm_table_jobs *jobs, sm_table_job *job, sm_error 
   return SM_OK;
 }
 
+/* What the evaluation says that it will give; NULL: it does not say. */
+static const char *jobs_figures_of(sm_arena *arena, const sm_instance *evaluation, sm_status *status) {
+  const sm_evaluation_ops *ops = evaluation->plugin->ops;
+  sm_text text = {0};
+  if (!ops->figures) return NULL;
+  ops->figures(evaluation->self, &text);
+  const char *figures = text.failed ? NULL : sm_arena_strdup(arena, text.s ? text.s : "");
+  if (!figures) *status = SM_ENOMEM;
+  sm_text_free(&text);
+  return figures;
+}
+
 static sm_status jobs_list_evaluations(sm_table_jobs *jobs, sm_table_job *job, sm_error *err) {
   sm_recipe *r = NULL;
   if (!job->run->row) return SM_OK;
@@ -232,7 +244,9 @@ static sm_status jobs_list_evaluations(sm_table_jobs *jobs, sm_table_job *job, s
     snprintf(path, sizeof path, "evaluate.%s", r->evaluate[i].instance);
     uint64_t sum = sm_recipe_identity(r, jobs_counts_for_evaluation, path);
     snprintf(e->id, sizeof e->id, "%08" PRIx32, (uint32_t)(sm_hash64(&sum, sizeof sum, 1) >> 32));
-    if (!(e->name = sm_arena_strdup(jobs->arena, r->evaluate[i].instance))) status = jobs_no_memory(err);
+    e->figures = jobs_figures_of(jobs->arena, &r->evaluate[i].plugin, &status);
+    e->name = sm_arena_strdup(jobs->arena, r->evaluate[i].instance);
+    if (!e->name || status) status = jobs_no_memory(err);
   }
   sm_recipe_free(r);
   return status;
@@ -418,33 +432,69 @@ static sm_status jobs_choose_rows(sm_table_jobs *jobs, sm_error *err) {
   return SM_OK;
 }
 
-/* Each figure comes from an evaluation that some row has. */
-static sm_status jobs_check_figures(const sm_table_jobs *jobs, sm_error *err) {
+/* ---- figures ------------------------------------------------------------------------------------------- */
+
+static const struct sm_job_evaluation *jobs_next_evaluation(const sm_table_jobs *jobs, int *job, int *i) {
+  for (; *job < jobs->n; (*job)++, *i = 0)
+    if (*i < jobs->job[*job].evaluations) return &jobs->job[*job].evaluation[(*i)++];
+  return NULL;
+}
+
+/* Is `name` a word of "top1 top5 "? */
+static bool jobs_has_word(const char *words, const char *name) {
+  for (size_t n; *words; words += n + (words[n] == ' ')) {
+    n = strcspn(words, " ");
+    if (n == strlen(name) && !strncmp(words, name, n)) return true;
+  }
+  return false;
+}
+
+static sm_status jobs_no_evaluation(const sm_table_jobs *jobs, const sm_table_column *f, sm_error *err) {
   const char *names[SM_SLOTS_MAX * 4 + 1];
-  int n = 0;
-  for (int i = 0; i < jobs->n; i++)
-    for (int k = 0; k < jobs->job[i].evaluations; k++) {
-      bool known = false;
-      for (int m = 0; m < n; m++) known = known || !strcmp(names[m], jobs->job[i].evaluation[k].name);
-      if (!known && n < SM_SLOTS_MAX * 4) names[n++] = jobs->job[i].evaluation[k].name;
-    }
+  char name[64];
+  int n = 0, job = 0, k = 0;
+  for (const struct sm_job_evaluation *e; (e = jobs_next_evaluation(jobs, &job, &k));) {
+    names[n] = NULL;
+    if (!sm_listed(names, e->name) && n < SM_SLOTS_MAX * 4) names[n++] = e->name;
+  }
   names[n] = NULL;
+  snprintf(name, sizeof name, "%.*s", (int)strcspn(f->figure, "."), f->figure);
+  sm_fail(err, SM_EINVAL, "no row has an evaluation called '%s'", name);
+  sm_hint_names(err, name, names, "evaluations");
+  return sm_fail_place(err, f->at);
+}
+
+static sm_status jobs_no_figure(const sm_table_column *f, const char *given, sm_error *err) {
+  sm_text names = {0};
+  for (size_t n; *given; given += n + (given[n] == ' ')) {
+    n = strcspn(given, " ");
+    sm_text_add(&names, "%s%.*s", names.len ? ", " : "", (int)n, given);
+  }
+  sm_fail(err, SM_EINVAL, "column '%s': there is no figure '%s'; its evaluation gives %s", f->title,
+          f->figure, names.len ? names.s : "none");
+  sm_text_free(&names);
+  return sm_fail_place(err, f->at);
+}
+
+/* Each figure comes from an evaluation that some row has, and which gives it, or cannot say before it has
+ * run. */
+static sm_status jobs_check_figures(const sm_table_jobs *jobs, sm_error *err) {
   for (int i = 0; i < jobs->recipe->figures; i++) {
     const sm_table_column *f = &jobs->recipe->figure[i];
+    const char *given = NULL;
     bool found = false;
-    for (int m = 0; m < n; m++)
-      found = found || (jobs_lies_under(f->figure, names[m]) && f->figure[strlen(names[m])]);
-    if (found) continue;
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(f->figure, "."), f->figure);
-    sm_fail(err, SM_EINVAL, "no row has an evaluation called '%s'", name);
-    sm_hint_names(err, name, names, "evaluations");
-    return sm_fail_place(err, f->at);
+    int job = 0, k = 0;
+    for (const struct sm_job_evaluation *e; !found && (e = jobs_next_evaluation(jobs, &job, &k));) {
+      if (!jobs_lies_under(f->figure, e->name) || !f->figure[strlen(e->name)]) continue;
+      found = !e->figures || jobs_has_word(e->figures, f->figure + strlen(e->name) + 1);
+      given = e->figures;
+    }
+    if (!found) return given ? jobs_no_figure(f, given, err) : jobs_no_evaluation(jobs, f, err);
   }
   return SM_OK;
 }
 
-/* Whether the plugins of a job fit each other can be asked once what it needs is there. */
+/* Whether the plugins of a job take their options and fit each other can be asked once what it needs is there. */
 static sm_status jobs_check_jobs(sm_table_jobs *jobs, sm_error *err) {
   sm_status status = SM_OK;
   for (int i = 0; i < jobs->n && !status; i++) {
@@ -453,6 +503,7 @@ static sm_status jobs_check_jobs(sm_table_jobs *jobs, sm_error *err) {
     for (int k = 0; k < job->run->needs; k++) ready = ready && sm_table_job_trained(&jobs->job[job->need[k]]);
     sm_recipe *r = NULL;
     if (ready) status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_TRAINING, &r, err);
+    if (ready && !status && (status = sm_recipe_create(r, err))) jobs_of_run(job->run, err);
     sm_recipe_free(r);
   }
   return status;

@@ -394,10 +394,11 @@ static const char *read_default_name(sm_arena *arena, const char *file) {
 
 static sm_status read_check_name(const sm_table_recipe *t, const sm_yaml *tree, sm_error *err) {
   const sm_yaml *written = sm_yaml_get(tree, "name");
-  if (read_valid_key(t->name)) return SM_OK;
-  sm_fail(err, SM_EINVAL, "the name '%.80s' cannot be a folder's", t->name);
+  const char *fault = sm_recipe_name_fault(t->name);
+  if (!fault) return SM_OK;
+  sm_fail(err, SM_EINVAL, "the name '%.80s' cannot be a folder's: %s", t->name, fault);
   sm_fail_place(err, written ? written->at : (sm_place){t->file, 0, 0});
-  return sm_hint(err, "use letters, digits, _ and -");
+  return sm_hint(err, written ? "give another name" : "say another one in the recipe: 'name: NAME'");
 }
 
 static sm_status read_check_seeds(const sm_table_recipe *t, const sm_yaml *tree, sm_error *err) {

@@ -110,8 +110,9 @@ static sm_status work_check_classes(const piece *p, sm_error *err) {
   if (!status) status = sm_slot_open(&r->data.test, &test, err);
   for (int i = 0; !status && i < r->evaluations; i++) {
     sm_slot *slot = &r->evaluate[i];
-    status = sm_instance_create(&slot->plugin, err);
-    if (!status) status = sm_evaluation_check(train, test, slot->plugin.plugin->ops, slot->plugin.self, err);
+    status = sm_slot_create(slot, err);
+    if (status) break;
+    status = sm_evaluation_check(train, test, slot->plugin.plugin->ops, slot->plugin.self, err);
     if (status) sm_fail_at(err, slot->file, slot->line, slot->col);
   }
   sm_recipe_free(r);
@@ -175,7 +176,7 @@ static sm_status work_open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm
   for (int i = 0; i < r->evaluations && !status; i++) {
     bool for_gallery = i == 0 && work_wants_gallery(p->job);
     if (!for_gallery && !work_missing(p->job, r->evaluate[i].instance)) continue;
-    status = sm_instance_create(&r->evaluate[i].plugin, err);
+    status = sm_slot_create(&r->evaluate[i], err);
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   }
   if (!status) status = sm_evaluator_load(&c, net, err);
@@ -245,7 +246,7 @@ static void work_make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, c
   c.test = (sm_dataset){r->data.test.plugin.plugin->ops, r->data.test.plugin.self};
   if (ops->wants) ops->wants(r->evaluate[0].plugin.self, &c.features);
   sm_table_gallery_file(p->job, "", file, sizeof file);
-  sm_status status = r->masker.plugin.plugin ? sm_instance_create(&r->masker.plugin, &err) : SM_OK;
+  sm_status status = sm_slot_create(&r->masker, &err);
   sm_table_job_path(p->jobs, p->job, file, folder);
   folder[strlen(folder) - 1] = 0;
   if (!status) status = sm_gallery_write(&c, folder, &err);

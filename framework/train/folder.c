@@ -124,7 +124,10 @@ static sm_status folder_compare(sm_run_folder *f, const sm_recipe *old, const sm
             sm_plural(d.n, "value differs", "values differ"), d.text.s ? d.text.s : "",
             d.n > DIFFERENCES_SHOWN ? ", …" : "");
     sm_fail_at(err, f->path, 0, 0);
-    sm_hint(err, "give the new recipe another name (`name=…`), or remove the folder to start anew");
+    sm_hint(
+        err,
+        "give the new recipe another name (`name=…`), or remove the folder to start anew; under another name, train.init=%s starts from what this run learned",
+        f->path);
   }
   sm_text_free(&d.text);
   return d.n ? SM_EINVAL : SM_OK;

@@ -14,7 +14,8 @@
 #define OUTLIER 6.0  /* deviations of ln(gradient norm) */
 #define MEMORY 128.0 /* records the mean and variance look back */
 
-enum { GRADS = SM_SLOTS_MAX, GRAD_MEAN, GRAD_VARIANCE };
+/* ZEROS takes the place of a last loss that no recipe has; with 16 losses it is not looked for. */
+enum { ZEROS = SM_SLOTS_MAX - 1, GRADS, GRAD_MEAN, GRAD_VARIANCE };
 
 static double monitor_find(const sm_metric *m, int n, const char *prefix, const char *name) {
   char text[64];
@@ -64,10 +65,24 @@ static bool monitor_gradient_outlier(double *s, const sm_metric *m, int n, char 
   return outlier;
 }
 
+/* Exactly 0, not small: no loss has anything to say. */
+static bool monitor_no_gradient(double *seen, const sm_metric *m, int n, char *warning) {
+  double norm = monitor_find(m, n, "grad_norm", "");
+  if (isnan(norm)) return false;
+  *seen = norm == 0 ? *seen + 1 : 0;
+  if (*seen != PATIENCE) return false;
+  snprintf(
+      warning, SM_MONITOR_TEXT,
+      "nothing is learned: the gradient was exactly 0 in %d records in a row; are patches hidden, do the losses have weights, and do the views differ?",
+      PATIENCE);
+  return true;
+}
+
 int sm_monitor(double monitor[SM_MONITOR_VALUES], const sm_metric *metric, int metrics,
                const char *const *names, const double *dim, int losses,
                char warning[SM_MONITOR_WARNINGS][SM_MONITOR_TEXT]) {
   int n = monitor_gradient_outlier(monitor, metric, metrics, warning[0]);
+  if (losses <= ZEROS) n += monitor_no_gradient(&monitor[ZEROS], metric, metrics, warning[n]);
   for (int i = 0; i < losses; i++)
     n += monitor_collapse(&monitor[i], metric, metrics, names[i], dim[i], warning[n]);
   return n;

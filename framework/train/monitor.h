@@ -1,8 +1,8 @@
-/* framework/train/monitor.h — private: is the run healthy? Names a collapse and gradient outliers when they
- * happen.
+/* framework/train/monitor.h — private: is the run healthy? Names a collapse, gradient outliers and gradients of
+ * exactly 0 when they happen.
  *
  * State is a few numbers in the run state (so that a resumed run warns alike): for each loss how many records
- * in a row looked collapsed, then count, mean and variance of ln(gradient norm). */
+ * in a row looked collapsed (the last place: had a gradient of 0), then count, mean and variance of ln(gradient norm). */
 #ifndef SM_MONITOR_H
 #define SM_MONITOR_H
 

@@ -193,7 +193,8 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, set, &s->state, &found, err);
   if (!status && !found) status = sm_folder_begins(&s->folder, err);
   if (!status && !found && r->train.init)
-    status = sm_start_from(r->train.init, set[SM_SET_STUDENT], set[SM_SET_TEACHER], err);
+    status = sm_start_from(&(sm_start){r->train.init, r->train.init_prefix, r->train.init_ignore},
+                           set[SM_SET_STUDENT], set[SM_SET_TEACHER], err);
   if (!status && !found) status = open_fit_tokenizers(s, err);
   if (!status) status = open_check_recipe(s, err);
   if (!status) status = open_check_state(s, err);

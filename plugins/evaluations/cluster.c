@@ -132,7 +132,12 @@ static sm_status cluster_run(void *self, sm_eval_context *x, sm_eval_result *res
   return o->by == BY_HEAD ? cluster_by_head(x, result, err) : cluster_by_kmeans(o, x, result, err);
 }
 
-static const sm_evaluation_ops ops = {cluster_run, cluster_wants};
+static void cluster_figures(const void *self, sm_text *out) {
+  const struct cluster *o = self;
+  sm_text_add(out, "accuracy ari nmi fmi %s", o->by == BY_HEAD ? "used " : "");
+}
+
+static const sm_evaluation_ops ops = {cluster_run, cluster_wants, cluster_figures};
 static const sm_plugin cluster = {
     .kind = SM_EVALUATION,
     .name = "cluster",

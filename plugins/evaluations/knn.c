@@ -42,7 +42,7 @@ static int knn_within(const sm_ints *asked, int64_t pictures, int *k, bool *clip
 }
 
 /* The figures of one k. suffix: "", or ".k20" where several were asked for. */
-static sm_status knn_figures(sm_eval_result *r, const sm_features *test, const int32_t *class_of, int classes,
+static sm_status knn_add_figures(sm_eval_result *r, const sm_features *test, const int32_t *class_of, int classes,
                              double top1, double top5, const char *suffix, sm_error *err) {
   const int64_t n = sm_labelled(test);
   sm_class_mean balanced;
@@ -72,7 +72,7 @@ static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result,
   status = sm_knn(&train, &test, k, n_k, o->temperature, x->pool, class_of, top1, top5, err);
   for (int i = 0; !status && i < n_k; i++) {
     if (o->k.n > 1) snprintf(suffix, sizeof suffix, ".k%d", k[i]);
-    status = knn_figures(result, &test, class_of + i * test.n, train.classes, top1[i], top5[i], suffix, err);
+    status = knn_add_figures(result, &test, class_of + i * test.n, train.classes, top1[i], top5[i], suffix, err);
   }
   sm_free(class_of);
   if (clipped) snprintf(all, sizeof all, ", k at most %lld: there are no more", (long long)train.n);
@@ -82,7 +82,15 @@ static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result,
   return status;
 }
 
-static const sm_evaluation_ops ops = {knn_run, knn_wants};
+static void knn_figures(const void *self, sm_text *out) {
+  const struct knn *o = self;
+  for (int i = 0; i < o->k.n; i++) {
+    if (o->k.n == 1) sm_text_add(out, "top1 top5 balanced ");
+    else sm_text_add(out, "top1.k%d top5.k%d balanced.k%d ", (int)o->k.v[i], (int)o->k.v[i], (int)o->k.v[i]);
+  }
+}
+
+static const sm_evaluation_ops ops = {knn_run, knn_wants, knn_figures};
 static const sm_plugin knn = {
     .kind = SM_EVALUATION,
     .name = "knn",

@@ -64,7 +64,12 @@ static sm_status logistic_run(void *self, sm_eval_context *x, sm_eval_result *re
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {logistic_run, logistic_wants};
+static void logistic_figures(const void *self, sm_text *out) {
+  (void)self;
+  sm_text_add(out, "top1 top5 balanced held_out ");
+}
+
+static const sm_evaluation_ops ops = {logistic_run, logistic_wants, logistic_figures};
 static const sm_plugin logistic = {
     .kind = SM_EVALUATION,
     .name = "logistic",

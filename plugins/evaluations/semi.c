@@ -171,7 +171,13 @@ static sm_status semi_run(void *self, sm_eval_context *x, sm_eval_result *result
   return SM_OK;
 }
 
-static const sm_evaluation_ops ops = {semi_run, semi_wants};
+static void semi_figures(const void *self, sm_text *out) {
+  const struct semi *o = self;
+  for (int i = 0; i < o->share.n; i++)
+    sm_text_add(out, "top1.p%g top5.p%g balanced.p%g ", 100 * o->share.v[i], 100 * o->share.v[i], 100 * o->share.v[i]);
+}
+
+static const sm_evaluation_ops ops = {semi_run, semi_wants, semi_figures};
 static const sm_plugin semi = {
     .kind = SM_EVALUATION,
     .name = "semi",

@@ -102,6 +102,25 @@ completes masker.blockwise.ratio= recipe show demo masker.
 completes losses.mim.mim.weight= recipe show demo train.epochs=3 losses.mim
 completes train.epochs= recipe show nowhere train.e
 completes train help tr
+completes masker= recipe show demo mask
+completes masker=blockwise recipe show demo masker=
+completes losses.mim=koleo train demo losses.mim=
+completes masker.ratio= recipe show demo masker.ra
+completes tokenizer.online_ema.momentum= recipe show demo tokenizer.
+completes tokenizer.momentum= recipe show demo tokenizer.mo
+completes tokenizers.main.online_ema.momentum= recipe show demo tokenizers.
+completes train.precision=bf16 recipe show demo train.precision=
+completes train.scale_schedules=true train --runs x demo train.scale_schedules=
+completes demo.yaml recipe check demo d
+completes knn eval k
+completes features eval f
+completes pool= eval knn runs/x p
+completes pool=mean eval knn runs/x pool=
+completes blockwise plugins show b
+completes masker/random plugins check masker/
+completes masker plugins new m
+completes evaluation plugins list e
+[ -z "$(smalti complete recipe show demo optimizer.sgd.)" ] || fail "keys of an optimizer that the recipe does not have complete"
 [ -z "$(smalti complete nonsense x)" ] || fail "an unknown command completes"
 if type compopt >/dev/null 2>&1; then
   (

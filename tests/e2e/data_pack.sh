@@ -69,26 +69,26 @@ exits 0 smalti bench loader set --cache 64 --seconds 0.05 --size 16 --batch 4 --
 grep -qE '"cached":(8|9|10),' out || fail "bench loader with a cache keeps nothing"
 
 # ---- refusals -------------------------------------------------------------------------------------------------
-refused() { # CODE FILE MESSAGE: as a recipe's training set
+refused() { # CODE FILE MESSAGE HINT: as a recipe's training set, with the place in the recipe, the plugin and the file
   exits "$1" train never "{packed: {path: $2}}"
-  says "smalti: $work/$2: $3"
+  says "smalti: override data.train={packed: {path: $2}}: dataset 'packed': $3 ($work/$2); $4"
   rm -rf r/never
 }
 again="copy it again, or make it anew with \`smalti data pack\`"
 size=$(wc -c <set.pack)
 head -c $((size - 1)) set.pack >cut.pack
-refused 65 cut.pack "the packed file is cut short: $((size - 1)) of its $size bytes are there; $again"
+refused 65 cut.pack "the packed file is cut short: $((size - 1)) of its $size bytes are there" "$again"
 cp set.pack newer.pack
 printf '\7' | dd of=newer.pack bs=1 seek=8 conv=notrunc 2>/dev/null
-refused 65 newer.pack "this packed file has version 7 of the format; smalti $(smalti --version | awk '{ print $2 }') reads version 1; read it with a newer smalti, or make it anew with \`smalti data pack\`"
+refused 65 newer.pack "this packed file has version 7 of the format; smalti $(smalti --version | awk '{ print $2 }') reads version 1" "read it with a newer smalti, or make it anew with \`smalti data pack\`"
 cp set.pack spoilt.pack
 printf x | dd of=spoilt.pack bs=1 seek=$((size - 3)) conv=notrunc 2>/dev/null
-refused 65 spoilt.pack "the packed file is damaged: the checksum of its index does not fit; $again"
-refused 65 drawn-0.png "not a packed file of pictures: it is a PNG picture; \`smalti data pack FOLDER FILE\` makes one"
-refused 66 nothing.pack "cannot open the packed file: No such file or directory; \`smalti data pack FOLDER FILE\` makes one; a relative path in a recipe starts at the recipe's folder"
-refused 65 set "this is a folder, not a packed file; use the dataset \`folder\`, or pack it: smalti data pack FOLDER FILE"
+refused 65 spoilt.pack "the packed file is damaged: the checksum of its index does not fit" "$again"
+refused 65 drawn-0.png "not a packed file of pictures: it is a PNG picture" "\`smalti data pack FOLDER FILE\` makes one"
+refused 66 nothing.pack "cannot open the packed file: No such file or directory" "name yours with data.train.path=PATH; \`smalti data pack FOLDER FILE\` makes one; a relative path in a recipe starts at the recipe's folder"
+refused 65 set "this is a folder, not a packed file" "use the dataset \`folder\`, or pack it: smalti data pack FOLDER FILE"
 exits 65 smalti -q eval knn r/folder --train drawn-0.png --test held --k 3
-has err "drawn-0.png: not a packed file of pictures: it is a PNG picture"
+has err "drawn-0.png: dataset 'packed': not a packed file of pictures: it is a PNG picture"
 
 exits 65 smalti data pack set drawn-0.png
 says "smalti: drawn-0.png is there already and is no packed file; choose another name, or remove it; the command is: smalti data pack FOLDER FILE"

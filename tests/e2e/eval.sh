@@ -231,7 +231,7 @@ exits 74 smalti eval features "$run" --out "$work/file/x" --split test
 # ---- export and back ---------------------------------------------------------------------------------------
 exits 0 smalti export "$run"
 has "$work/out" "$run/backbone-teacher.safetensors"
-has "$work/err" "left out 1 tensor that timm does not know (the mask token); --format ibot keeps it"
+has "$work/err" "left out 1 tensor that the backbone needs for training only; --format ibot keeps it"
 has "$work/err" "in timm: VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2, num_classes=0)"
 cp "$run/backbone-teacher.safetensors" "$work/w.safetensors"
 head -c 8000 "$work/w.safetensors" >"$work/header"
@@ -270,6 +270,37 @@ has "$work/err" "  other shape  norm.weight: the file has (24), the network need
 has "$work/err" "the weights do not fit the network: 0 missing, 0 unexpected, 31 of another shape or type: "
 exits 66 smalti train "$work/tiny.yaml" --runs "$work/runs" name=none "train.init=$work/nowhere"
 has "$work/err" "$work/nowhere: no such run or file"
+# what names begin with, what is left, and a file that does not fit: the hints are written as they are typed
+init=(smalti train "$work/tiny.yaml" --runs "$work/runs" "train.init=$run")
+exits 0 "${init[@]}" name=student train.init_prefix=student.backbone.
+has "$work/err" "starting from $run/checkpoints/step-00000004.safetensors: 31 tensors, "
+exits 65 "${init[@]}" name=bare train.init_prefix=backbone.
+has "$work/err" "; names in the file begin with 'student.backbone.': give train.init_prefix=student.backbone."
+exits 65 "${init[@]}" name=shallow backbone.vit.depth=1
+has "$work/err" "the file is of a deeper network, which has 2 'blocks' where this one has 1; say so in the backbone's options, as in 'depth: 2'"
+exits 0 "${init[@]}" name=shallow backbone.vit.depth=1 train.init_ignore=blocks.1.
+has "$work/err" "  ignored      blocks.1.mlp.fc2.bias"
+exits 0 smalti recipe show "$work/runs/shallow/recipe.yaml"
+has "$work/out" "  init_ignore: blocks.1."
+exits 65 smalti export "$work/w.safetensors" --backbone 'vit: {arch: custom, dim: 24, depth: 3, heads: 2, patch_size: 8}' --out "$work/x"
+has "$work/err" "the file is of a shallower network, which has 2 'blocks' where this one has 3; say so in the backbone's options, as in 'depth: 2'"
+exits 65 smalti export "$work/w.safetensors" --prefix net. --out "$work/x"
+has "$work/err" "30 missing, 0 unexpected"
+# a network whose weights are no numbers is named wherever it is loaded
+{
+  head -c -4 "$work/w.safetensors"
+  printf '\0\0\300\177'
+} >"$work/nan.safetensors"
+exits 65 smalti export "$work/nan.safetensors" --out "$work/x"
+lacks "$work/err" "took"
+[ -e "$work/x" ] && fail "weights that are refused were exported"
+# names of recipes are looked for in the recipe folders, as `train` does
+(cd "$work" && exits 0 smalti eval features demo --net pixels --split test --out found)
+has "$work/out" "found: features.npy (1000, "
+exits 66 smalti eval knn dmeo.yaml --net init
+says "smalti: there is no recipe 'dmeo.yaml'; did you mean 'demo'?"
+exits 65 smalti export demo.yaml
+has "$work/err" "demo.yaml: a recipe has no weights; give the run folder that it was trained in, or ask for --net init or --net pixels"
 
 # ---- folders of pictures -----------------------------------------------------------------------------------
 mkdir -p "$work/train/apple" "$work/train/pear" "$work/test/pear" "$work/odd/plum"

@@ -54,7 +54,7 @@ grep -q '"pictures_per_second":[0-9]' "$work/out" || fail "bench loader prints n
 smalti preview "$work/recipe.yaml" data.train.folder.path="$tree/none" --out "$work/x.png" >/dev/null 2>"$work/err"
 code=$?
 [ $code -eq 66 ] || fail "an empty folder gives exit code $code, not 66"
-grep -q "no picture in .*/none: it holds no file at all; files named .jpg, .jpeg, .jpe, .jfif and .png count" "$work/err" ||
+grep -q "no picture in .*/none: it holds no file at all; name yours with data.train.path=PATH; files named .jpg, .jpeg, .jpe, .jfif and .png count" "$work/err" ||
   { fail "an empty folder is refused with another message:"; cat "$work/err" >&2; }
 [ ! -e "$work/x.png" ] || fail "a refused preview left a file"
 

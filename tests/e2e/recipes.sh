@@ -94,6 +94,49 @@ exits 66 smalti recipe check nowhere
 exits 65 smalti recipe check "$work/x.yaml" demo
 has "$work/err" "demo.yaml: ok"
 
+# what plugins refuse, what a masker makes of this grid, and values behind the recipes
+exits 0 smalti recipe check demo "$work/tiny.yaml" train.epochs=20
+exits 2 smalti recipe check train.epochs=20
+exits 65 smalti recipe check demo train.epochs=abc
+says "smalti: override train.epochs=abc: train.epochs must be a whole number between 1 and 1000000, not 'abc'"
+exits 65 smalti recipe check demo 'masker={random: {ratio: 0.9, ratio_var: 0.3}}'
+says "smalti: override masker={random: {ratio: 0.9, ratio_var: 0.3}}: masker 'random': ratio 0.9 with ratio_var 0.3 leaves the range from 0 to 1; lower ratio_var to at most 0.1"
+for masker in 'random: {ratio: 0.05}' 'attention: {ratio: 0.05}' 'blockwise: {ratio: 0.05, ratio_var: 0}'; do
+  for command in 'recipe check' train plan; do
+    # shellcheck disable=SC2086  # a command may be two words
+    exits 65 smalti $command demo "masker={$masker}"
+    says "smalti: override masker={$masker}: masker \`${masker%%:*}\` hides no patch of a global view: it has 4 x 4 patches, and \`mim\` looks at hidden ones; raise its share, allow smaller blocks, or take larger views"
+  done
+done
+exits 0 smalti recipe check demo 'masker={random: {ratio: 0.0625}}'
+exits 0 smalti recipe check demo 'masker={random: {ratio: [0, 0.0625]}}' # drawn for each view: half of them hide one
+exits 65 smalti recipe check "$work/tiny.yaml" data.views.masked=all 'masker={random: {ratio: 0.2}}' # 16 patches, and 4
+says "smalti: override masker={random: {ratio: 0.2}}: masker \`random\` hides no patch of a local view: it has 2 x 2 patches, and \`mim\` looks at hidden ones; raise its share, or leave local views whole: data.views.masked: global"
+exits 65 smalti recipe check "$source/recipes"
+says "smalti: '$source/recipes' is a folder, not a recipe; name a file in it: demo.yaml, base/bench.yaml, base/dino.yaml, base/ibot.yaml, base/imagenet.yaml, …"
+exits 65 smalti recipe show "$work/runs/earlier"
+says "smalti: '$work/runs/earlier' is a folder, not a recipe; a run folder keeps its recipe as recipe.yaml"
+
+# pictures that are not there: every command says how to name others
+at="$source/recipes/small/cifar10_ibot.yaml"
+exits 66 smalti train small/cifar10_ibot
+missing=$(sed "s/.*\(dataset 'folder': cannot read the folder .*: No such file or directory\); .*/\1/" "$work/err")
+has "$work/err" "smalti: $at:"
+has "$work/err" "; name yours with data.train.path=PATH; a relative path in a recipe starts at the recipe's folder"
+cp "$work/err" "$work/first"
+for command in preview 'data check' 'data pack'; do
+  arguments=(small/cifar10_ibot)
+  [ "$command" = 'data pack' ] && arguments+=("$work/x.pack")
+  # shellcheck disable=SC2086
+  exits 66 smalti $command "${arguments[@]}"
+  cmp -s "$work/err" "$work/first" || fail "$command says: $(cat "$work/err")"
+done
+exits 66 smalti eval knn small/cifar10_ibot --net init
+has "$work/err" "$missing; name pictures of yours with --train FOLDER and --test FOLDER"
+exits 66 smalti train tiny.yaml 'data.train={folder: {path: tiny.yaml}}' name=none
+exits 65 smalti train tiny.yaml 'data.train={packed: {path: tiny.yaml}}' name=none
+says "smalti: override data.train={packed: {path: tiny.yaml}}: dataset 'packed': not a packed file of pictures: it is a text file ($work/tiny.yaml); \`smalti data pack FOLDER FILE\` makes one"
+
 # as JSON
 exits 0 smalti recipe show --json demo train.seed=7
 has "$work/out" '{"key":"train.seed","value":"7","file":"override train.seed=7"}'

@@ -323,6 +323,21 @@ base: tiny.yaml
 figures: {k-NN: knnn.top1}
 rows: {a: {}}
 END
+refuses "wrong.yaml:4:17: column 'k-NN': there is no figure 'knn.topp1'; its evaluation gives top1, top5" <<'END'
+base: tiny.yaml
+figures: {k-NN: knn.topp1}
+rows: {a: {}}
+END
+refuses "wrong.yaml:4:17: column 'k-NN': there is no figure 'knn.top1.k3'; its evaluation gives top1, top5" <<'END'
+base: tiny.yaml
+figures: {k-NN: knn.top1.k3}
+rows: {a: {}}
+END
+refuses "wrong.yaml:5:25: row 'a': masker 'random': ratio 0.9 with ratio_var 0.3 leaves the range from 0 to 1; lower ratio_var to at most 0.1" <<'END'
+base: tiny.yaml
+rows:
+  a: {change: {masker: {random: {ratio: 0.9, ratio_var: 0.3}}}}
+END
 refuses "wrong.yaml:4:21: change cannot have 'name'; runs are named by the table" <<'END'
 base: tiny.yaml
 rows: {a: {change: {name: x}}}
@@ -344,4 +359,23 @@ exits 65 smalti table table.yaml --rows ibto --dry-run
 says "smalti: the table has no row 'ibto'; did you mean 'ibot'?"
 exits 65 smalti table table.yaml --dry-run name=x
 says "smalti: 'name=x' cannot be said for a whole table; runs are named by the table"
+
+# ---- what an evaluation says that it will give is what it gives -------------------------------------------------
+# gives EVALUATION OPTIONS KEY=VALUE …: the same options as YAML and for `eval`
+gives() {
+  local name=$1 options=$2 said
+  shift 2
+  printf 'smalti: 1\ntable: T\nbase: tiny.yaml\nevaluate: {e: {%s: {%s}}}\nfigures: {x: e.none}\nrows: {a: {}}\n' "$name" "$options" >said.yaml
+  exits 65 smalti recipe check said.yaml
+  said=$(sed -n "s/.* there is no figure 'e.none'; its evaluation gives //p" err)
+  exits 0 smalti --json eval "$name" tiny.yaml --net pixels "$@"
+  sed 's/.*"figures":{\([^}]*\)}.*/\1/; s/"\([^"]*\)":[^,]*/\1/g; s/,/, /g' out >given
+  [ "$said" = "$(cat given)" ] || fail "$name says '$said' and gives '$(cat given)'"
+}
+gives knn 'k: 3' k=3
+gives knn 'k: [1, 3]' k=1,3
+gives linear 'epochs: 2, batch_size: 16' epochs=2 batch_size=16
+gives logistic '' seed=0
+gives cluster '' seed=0
+gives semi 'method: knn, share: [0.5, 1]' method=knn share=0.5,1
 finish

@@ -11,6 +11,7 @@ exits 75 smalti train --runs other tiny.yaml --stop-after 3
 exits 65 smalti train --runs other tiny.yaml optimizer.adamw.weight_decay=0.1 train.threads=2
 has err "smalti: other/tiny: this run was started with another recipe; 1 value differs: optimizer.adamw.weight_decay: "
 has err "give the new recipe another name (\`name=…\`), or remove the folder to start anew"
+has err "; under another name, train.init=other/tiny starts from what this run learned"
 lacks err "train.threads"
 exits 65 smalti train --runs other tiny.yaml train.batch_size=8 train.seed=1 train.clip_grad=1 train.epochs=5
 has err "4 values differ: "

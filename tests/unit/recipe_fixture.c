@@ -215,7 +215,7 @@ static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result,
   (void)x, (void)result;
   return data_open(self, err);
 }
-static const sm_evaluation_ops knn_ops = {knn_run, NULL};
+static const sm_evaluation_ops knn_ops = {.run = knn_run};
 static const sm_option knn_options[] = {SM_INTS(test_knn, k, "k", "20", 1, 1000, NULL, "neighbours")};
 
 static const sm_plugin plugins[] = {

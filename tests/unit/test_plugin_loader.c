@@ -266,7 +266,7 @@ static void unknown_names_get_a_suggestion(void **state) {
   snprintf(hint, sizeof hint,
            "did you mean 'fine'? There are: blames_the_user, failing, fine, greedy, leaks, masks_all, "
            "masks_beyond, "
-           "own_random, silent, twice%s",
+           "own_random, silent, twice; one of your own is found with --plugin-path FOLDER%s",
            refused);
   assert_string_equal(err.hint, hint);
   assert_null(sm_registry_find(r, SM_LOSS, "fine", &err));

@@ -129,8 +129,7 @@ static void names_wrong_keys(void **state) {
        "x.yaml:6:37: unknown key 'form' in tokenizers.main.online_ema.momentum; did you mean 'from'?"},
       {"masker: blokwise",
        "x.yaml:5:9: no masker called 'blokwise'; did you mean 'blockwise'? There are: attention, blockwise, "
-       "none, "
-       "random"},
+       "none, random; one of your own is found with --plugin-path FOLDER"},
       {"optimizer: adam", "x.yaml:8:12: no optimizer called 'adam'; did you mean 'adamw'?"},
       {"masker: {none: {}, random: {}}",
        "x.yaml:5:20: masker holds one plugin, but here are 'none' and 'random'; write {PLUGIN: {option: "
@@ -148,7 +147,12 @@ static void names_wrong_keys(void **state) {
       {"heads: {main: projection}",
        "x.yaml:11:1: 'head' is short for 'heads.main', which is given too; keep one of them"},
       {"smalti: 2", "x.yaml:1:9: recipe format '2' is not known; this smalti reads format 1"},
-      {"name: a/b", "x.yaml:11:1: the name 'a/b' cannot be a folder's; use letters, digits and . _ - + ="},
+      {"name: a/b", "x.yaml:11:1: the name 'a/b' cannot be a folder's: '/' stands in it; give another name"},
+      {"name: .a", "x.yaml:11:1: the name '.a' cannot be a folder's: it begins with '.'; give another name"},
+      {"name: ' a'",
+       "x.yaml:11:1: the name ' a' cannot be a folder's: a blank stands at an end of it; give another name"},
+      {"name: \"a\\tb\"",
+       "x.yaml:11:1: the name 'a b' cannot be a folder's: a control character stands in it; give another name"},
   };
   check_sections(cases, COUNT(cases));
 }
@@ -416,8 +420,7 @@ static void names_wrong_overrides(void **state) {
        "override masker.ration=0.3: unknown key 'ration' in masker.blockwise; did you mean 'ratio'?"},
       {"masker.blokwise.ratio=1",
        "override masker.blokwise.ratio=1: no masker called 'blokwise'; did you mean 'blockwise'? There are: "
-       "attention, blockwise, none, "
-       "random"},
+       "attention, blockwise, none, random; one of your own is found with --plugin-path FOLDER"},
       {"losses.mimm.weight=2",
        "override losses.mimm.weight=2: there is no 'mimm' in losses; did you mean 'mim'?"},
       {"train.epochs.from=2", "override train.epochs.from=2: 'epochs' has no part 'from'"},
@@ -435,6 +438,51 @@ static void names_wrong_overrides(void **state) {
   fixture_write("x.yaml", fixture_recipe);
   for (size_t i = 0; i < COUNT(cases); i++)
     assert_string_equal(fixture_error("x.yaml", cases[i].recipe, line, sizeof line), cases[i].message);
+}
+
+/* The name comes from the file: whatever can be one, and no value is blamed for what cannot. */
+static void names_from_files(void **state) {
+  char line[2048];
+  static const char *const good[] = {"Vögel.yaml", "my recipe (1).yaml", "a,b;c.yaml", "日本.yaml"};
+  for (size_t i = 0; i < COUNT(good); i++) {
+    fixture_write(good[i], fixture_recipe);
+    assert_string_equal(fixture_error(good[i], "train.epochs=20", line, sizeof line), "");
+  }
+  fixture_write("V\xf6gel.yaml", fixture_recipe);
+  assert_string_equal(
+      fixture_error("V\xf6gel.yaml", "train.epochs=20", line, sizeof line),
+      "V\xf6gel.yaml: the name 'V\xf6gel' cannot be a folder's: it is not UTF-8 text; say another "
+      "one in the recipe, 'name: NAME', or behind it, name=NAME");
+}
+
+/* Right by themselves, and nothing would be learned. */
+static void refuses_what_learns_nothing(void **state) {
+  static const bad cases[] = {
+      {"head: {projection: {out_dim: 1}}",
+       "x.yaml:4:8: head 'main' has one output, so `cls_distill` has nothing to tell apart and its loss is "
+       "always 0; raise the head's out_dim"},
+      {"losses: {mim: {mim: {weight: 0}}}",
+       "x.yaml:7:16: every loss has the weight 0, so nothing is learned; give one a weight, as in "
+       "losses.mim.weight=1"},
+  };
+  check_sections(cases, COUNT(cases));
+}
+
+/* ---- what is no recipe ---------------------------------------------------------------------------------- */
+
+static void names_what_is_no_recipe(void **state) {
+  char line[2048];
+  fixture_write("x.yaml", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+  assert_string_equal(fixture_error("x.yaml", NULL, line, sizeof line),
+                      "x.yaml: not a recipe: it is a Git LFS pointer, not the file itself");
+  fixture_write("x.yaml", "<!DOCTYPE html>\n<title>404: not found</title>\n");
+  assert_string_equal(fixture_error("x.yaml", NULL, line, sizeof line),
+                      "x.yaml: not a recipe: it is an HTML page");
+  fixture_write("demo.yaml", fixture_recipe);
+  assert_string_equal(fixture_error("./dmeo.yaml", NULL, line, sizeof line),
+                      "there is no recipe './dmeo.yaml'; did you mean './demo.yaml'?");
+  assert_non_null(strstr(fixture_error(".", NULL, line, sizeof line),
+                         "'.' is a folder, not a recipe; name a file in it: "));
 }
 
 /* ---- mutations ----------------------------------------------------------------------------------------- */
@@ -497,6 +545,9 @@ int main(void) {
       cmocka_unit_test(names_sizes_that_differ),
       cmocka_unit_test(names_wrong_parents),
       cmocka_unit_test(names_wrong_overrides),
+      cmocka_unit_test(names_from_files),
+      cmocka_unit_test(refuses_what_learns_nothing),
+      cmocka_unit_test(names_what_is_no_recipe),
       cmocka_unit_test(survives_mutations),
       cmocka_unit_test(survives_override_mutations),
   };

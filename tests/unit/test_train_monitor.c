@@ -54,6 +54,16 @@ static void one_token_is_named(void **state) {
                       "centering on or lower its momentum, or raise the teacher's temperature");
 }
 
+static void no_gradient_is_named_once(void **state) {
+  watch w = {0};
+  for (int i = 1; i <= 4; i++) assert_int_equal(record(&w, healthy, 0), 0);
+  assert_int_equal(record(&w, healthy, 1e-30), 0); /* small is not nothing */
+  for (int i = 1; i <= 12; i++) assert_int_equal(record(&w, healthy, 0), i == 5);
+  assert_string_equal(w.warning[0],
+                      "nothing is learned: the gradient was exactly 0 in 5 records in a row; are patches "
+                      "hidden, do the losses have weights, and do the views differ?");
+}
+
 /* A sharp teacher with a student that is still spread out is how training begins. */
 static void one_side_alone_is_no_collapse(void **state) {
   watch w = {0};
@@ -111,6 +121,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(a_healthy_run_is_silent),
                                      cmocka_unit_test(uniform_outputs_are_named_once),
                                      cmocka_unit_test(one_token_is_named),
+                                     cmocka_unit_test(no_gradient_is_named_once),
                                      cmocka_unit_test(one_side_alone_is_no_collapse),
                                      cmocka_unit_test(losses_without_distributions_are_left_alone),
                                      cmocka_unit_test(gradient_outliers_are_named),

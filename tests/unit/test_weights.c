@@ -113,9 +113,9 @@ static void takes_by_name(void **state) {
 static void converts(void **state) {
   static const double weight[6] = {1, -2, 0.1, 1e-30, 1e30, 0};
   static const uint16_t bias[2] = {0x3c00, 0xfbff}; /* F16: 1, -65504 */
-  /* BF16: 1, -2, π ≈ 3.140625, the smallest normal, infinity, and zeros */
-  static const uint16_t position[10] = {0x3f80, 0xc000, 0x4049, 0x0080, 0x7f80, 0x8000};
-  static const uint16_t mask[2] = {0x0001, 0x7c00}; /* F16: the smallest subnormal, infinity */
+  /* BF16: 1, -2, π ≈ 3.140625, the smallest normal, the largest number, and zeros */
+  static const uint16_t position[10] = {0x3f80, 0xc000, 0x4049, 0x0080, 0x7f7f, 0x8000};
+  static const uint16_t mask[2] = {0x0001, 0x7bff}; /* F16: the smallest subnormal, the largest number */
   sm_error err = {0};
   sm_weights_report report;
   sm_set *set = small_set(1);
@@ -126,9 +126,9 @@ static void converts(void **state) {
   for (int i = 0; i < 6; i++) assert_true(values(set, "net.a.weight")[i] == (float)weight[i]);
   assert_true(values(set, "net.a.bias")[0] == 1 && values(set, "net.a.bias")[1] == -65504);
   const float *p = values(set, "net.pos_embed");
-  assert_true(p[0] == 1 && p[1] == -2 && p[2] == 3.140625f && p[3] == 0x1p-126f && isinf(p[4]) && p[5] == 0 &&
-              signbit(p[5]));
-  assert_true(values(set, "net.mask")[0] == 0x1p-24f && isinf(values(set, "net.mask")[1]));
+  assert_true(p[0] == 1 && p[1] == -2 && p[2] == 3.140625f && p[3] == 0x1p-126f && p[4] == 0x1.fep127f &&
+              p[5] == 0 && signbit(p[5]));
+  assert_true(values(set, "net.mask")[0] == 0x1p-24f && values(set, "net.mask")[1] == 65504);
   assert_int_equal(report.converted, 4);
   assert_int_equal(report.initial, 0);
   sm_text_free(&report.text);
@@ -207,7 +207,8 @@ static void refused(sm_st_reader *file, const char *prefix, const char *const *i
   sm_error err = {0};
   sm_weights_report report;
   sm_set *set = small_set(1), *before = small_set(1);
-  sm_weights_source from = {.file = file, .prefix = prefix, .ignore = ignore};
+  sm_weights_source from = {
+      .file = file, .prefix = prefix, .ignore = ignore, .say_prefix = "--prefix ", .say_ignore = "--ignore "};
   assert_int_equal(sm_weights_load(&from, set, "net.", &report, &err), SM_EINVAL);
   assert_string_equal(err.message, message);
   assert_string_equal(err.hint, hint);
@@ -259,7 +260,7 @@ static void extra_names(void **state) {
       FILE_OF("", A_WEIGHT, A_BIAS, POS_EMBED, head), "", NULL,
       "the weights do not fit the network: 0 missing, 1 unexpected, 0 of another shape or type: unexpected "
       "head.bias (2)",
-      "say which beginnings of names to ignore, if these are not wanted",
+      "if these are not wanted, leave them: --ignore head.",
       "initial      mask: not in the file, keeps its initial values\nunexpected   head.bias (2)\n");
   sm_error err = {0};
   sm_weights_report report;
@@ -279,7 +280,7 @@ static void wrong_prefix(void **state) {
           "the weights do not fit the network: 3 missing, 3 unexpected, 0 of another shape or type: missing "
           "a.weight "
           "(2, 3); missing a.bias (2); missing pos_embed (1, 5, 2); …",
-          "names in the file begin with 'module.backbone.': say that this is their prefix",
+          "names in the file begin with 'module.backbone.': give --prefix module.backbone.",
           "missing      a.weight (2, 3)\n"
           "missing      a.bias (2)\n"
           "missing      pos_embed (1, 5, 2)\n"
@@ -287,6 +288,68 @@ static void wrong_prefix(void **state) {
           "unexpected   module.backbone.a.weight (2, 3)\n"
           "unexpected   module.backbone.a.bias (2)\n"
           "unexpected   module.backbone.pos_embed (1, 5, 2)\n");
+}
+
+/* A network of two numbered layers, and files with one more or fewer of them. */
+static void other_depth(void **state) {
+  static const float x[2] = {0};
+#define LAYER(n)                                \
+  {                                             \
+    "blocks." n ".mlp.0.bias", "F32", 1, {2}, x \
+  }
+  const char *const hints[] = {
+      "the file is of a deeper network, which has 3 'blocks' where this one has 2; say so in the backbone's "
+      "options, as in 'depth: 3'",
+      "the file is of a shallower network, which has 1 'blocks' where this one has 2; say so in the "
+      "backbone's options, as in 'depth: 1'"};
+  for (int shallower = 0; shallower < 2; shallower++) {
+    sm_error err = {0};
+    sm_weights_report report;
+    sm_set *set = sm_set_new("test", SM_F32, false, &err);
+    const sm_params net = {set, "net."};
+    sm_declare(&net, "blocks.0.mlp.0.bias", SM_INIT_ZEROS, 0, 0, 1, (int64_t[]){2});
+    sm_declare(&net, "blocks.1.mlp.0.bias", SM_INIT_ZEROS, 0, 0, 1, (int64_t[]){2});
+    if (sm_set_seal(set, SM_MOMENTS_NONE, &err) || sm_set_allocate(set, 1, &err)) fail_msg("%s", err.message);
+    sm_st_reader *file =
+        shallower ? FILE_OF("", LAYER("0")) : FILE_OF("", LAYER("0"), LAYER("1"), LAYER("2"));
+    const sm_weights_source from = {.file = file, .prefix = "", .say_ignore = "--ignore "};
+    assert_int_equal(sm_weights_load(&from, set, "net.", &report, &err), SM_EINVAL);
+    assert_string_equal(err.hint, hints[shallower]);
+    sm_text_free(&report.text);
+    sm_st_close(file);
+    sm_set_free(set);
+  }
+#undef LAYER
+}
+
+/* Values that no training gives are named, and nothing is changed. */
+static void not_finite(void **state) {
+  static const float nan_bias[2] = {1, NAN};
+  static const uint16_t infinite[2] = {0x3c00, 0x7c00};
+  static const double large[2] = {1e300, 0};
+  const struct {
+    piece bias;
+    const char *message;
+  } cases[] = {
+      {{"a.bias", "F32", 1, {2}, nan_bias}, "tensor 'a.bias' holds a NaN (element 2 of 2)"},
+      {{"a.bias", "F16", 1, {2}, infinite}, "tensor 'a.bias' holds an infinite number (element 2 of 2)"},
+      {{"a.bias", "F64", 1, {2}, large},
+       "tensor 'a.bias' holds a number too large for F32 (element 1 of 2)"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    sm_error err = {0};
+    sm_weights_report report;
+    sm_set *set = small_set(1), *before = small_set(1);
+    sm_st_reader *file = FILE_OF("", A_WEIGHT, cases[i].bias, POS_EMBED);
+    const sm_weights_source from = {.file = file, .prefix = ""};
+    assert_int_equal(sm_weights_load(&from, set, "net.", &report, &err), SM_EFORMAT);
+    assert_string_equal(err.message, cases[i].message);
+    assert_string_equal(err.place, path);
+    for (int r = 0; r < sm_set_rows(set); r++) rows_equal(set, before, r, SM_VALUES);
+    sm_text_free(&report.text);
+    sm_st_close(file);
+    sm_set_free(set);
+    sm_set_free(before);
+  }
 }
 
 /* ---- exports ------------------------------------------------------------------------------------------- */
@@ -447,10 +510,13 @@ static void timm_features(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(takes_by_name), cmocka_unit_test(converts),        cmocka_unit_test(resizes_positions),
-      cmocka_unit_test(differences),   cmocka_unit_test(extra_names),     cmocka_unit_test(wrong_prefix),
-      cmocka_unit_test(ibot_names),    cmocka_unit_test(export_and_back), cmocka_unit_test(foreign_metadata),
-      cmocka_unit_test(timm_features), cmocka_unit_test(resizes_oblongs),
+      cmocka_unit_test(takes_by_name),     cmocka_unit_test(converts),
+      cmocka_unit_test(resizes_positions), cmocka_unit_test(differences),
+      cmocka_unit_test(extra_names),       cmocka_unit_test(wrong_prefix),
+      cmocka_unit_test(other_depth),       cmocka_unit_test(not_finite),
+      cmocka_unit_test(ibot_names),        cmocka_unit_test(export_and_back),
+      cmocka_unit_test(foreign_metadata),  cmocka_unit_test(timm_features),
+      cmocka_unit_test(resizes_oblongs),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

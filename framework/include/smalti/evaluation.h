@@ -1,9 +1,10 @@
 /* smalti/evaluation.h — an evaluation turns a network into figures: k-NN, a linear probe, whatever comes
  * next.
  *
- *   wants  which features it will ask for, so that one pass over the pictures makes those of all evaluations
- *   run    does the work and fills the result: named figures, their intervals, and one line that says the
- *          protocol
+ *   wants    which features it will ask for, so that one pass over the pictures makes those of all evaluations
+ *   figures  how its figures are called, before anything is trained; may be left out
+ *   run      does the work and fills the result: named figures, their intervals, and one line that says the
+ *            protocol
  *
  * All that it needs is in the context: the network (network.h: build it into a graph of your own, copy it and
  * train the copy), the pictures of a split at any size, features that the core keeps, progress, and the pool.
@@ -157,6 +158,10 @@ typedef struct sm_eval_context {
 typedef struct sm_evaluation_ops {
   sm_status (*run)(void *self, sm_eval_context *, sm_eval_result *, sm_error *); /* [main] */
   void (*wants)(const void *self, sm_feature_spec *); /* [main] pure; NULL: view and mean of the last block */
+  /* [main] pure: the names of the figures that `run` gives with these options, each followed by a blank ("top1
+   * top5 "), so that a table that asks for another is refused before a row trains. One too many does no harm.
+   * NULL: they are known only when it has run */
+  void (*figures)(const void *self, sm_text *);
 } sm_evaluation_ops;
 
 #ifdef __cplusplus
