@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <locale.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const struct {
   int code;
@@ -30,4 +31,13 @@ sm_status sm_fail_errno(sm_error *err, int code, const char *verb, const char *p
   for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
     if (hints[i].code == code) sm_hint(err, "%s", hints[i].hint);
   return status;
+}
+
+bool sm_path_there(const char *path, struct stat *st) {
+  struct stat own;
+  if (!st) st = &own;
+  if (stat(path, st) == 0) return true;
+  int code = errno;
+  memset(st, 0, sizeof *st);
+  return code != ENOENT && code != ENOTDIR;
 }

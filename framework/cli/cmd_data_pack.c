@@ -4,6 +4,7 @@
 
 #include <smalti/packed.h>
 
+#include "framework/base/io.h"
 #include "framework/train/train.h"
 #include "progress.h"
 #include "recipe_data.h"
@@ -34,7 +35,7 @@ static void cmd_data_pack_show_progress(void *ctx, int64_t done, int64_t count) 
 /* Nothing but an older packed file is replaced: the two arguments are easily exchanged. */
 static sm_status cmd_data_pack_check_out(const char *out, sm_error *err) {
   struct stat st;
-  if (stat(out, &st) != 0 || S_ISDIR(st.st_mode) || sm_packed_is(out)) return SM_OK;
+  if (!sm_path_there(out, &st) || S_ISDIR(st.st_mode) || sm_packed_is(out)) return SM_OK;
   sm_fail(err, SM_EINVAL, "%s is there already and is no packed file", out);
   return sm_hint(err, "choose another name, or remove it; the command is: smalti data pack FOLDER FILE");
 }

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "framework/base/io.h"
 #include "framework/formats/formats.h"
 #include "network.h"
 

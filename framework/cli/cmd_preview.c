@@ -43,7 +43,8 @@ static sm_status cmd_preview_preview(const struct preview_options *o, sm_recipe 
       .pictures = (int)(o->pictures < count ? o->pictures : count),
       .limits = data.limits,
       .title = title.s};
-  status = sm_preview_write(&config, cmd_preview_out(o), err);
+  status = title.failed ? sm_fail(err, SM_ENOMEM, "out of memory")
+                        : sm_preview_write(&config, cmd_preview_out(o), err);
   sm_text_free(&title);
   return status;
 }

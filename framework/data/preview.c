@@ -286,7 +286,7 @@ static sm_status preview_show_row(sheet *s, int row, int64_t count, sm_error *er
   return !status ? preview_show_views(s, y, &key, choices, err) : status;
 }
 
-static void preview_show_header(sheet *s) {
+static sm_status preview_show_header(sheet *s, sm_error *err) {
   const sm_preview_config *c = s->config;
   const sm_views *v = &c->views;
   const layout *at = &s->at;
@@ -308,7 +308,8 @@ static void preview_show_header(sheet *s) {
                 100.0 * (double)s->masked / (double)(s->cells ? s->cells : 1));
   if (c->masking.ops && c->masking.ops->needs_attention)
     sm_text_add(&line, "; masks follow the teacher's attention");
-  if (line.s) preview_caption(s, MARGIN, 32, at->width - 2 * MARGIN, faint, false, line.s);
+  if (!line.failed) preview_caption(s, MARGIN, 32, at->width - 2 * MARGIN, faint, false, line.s);
+  sm_status status = line.failed ? sm_fail(err, SM_ENOMEM, "out of memory for a preview") : SM_OK;
   sm_text_free(&line);
   sm_draw_text(&s->canvas, MARGIN, HEADER - 13, 1, ink, "original");
   sm_draw_text(&s->canvas, at->x_global, HEADER - 13, 1, ink, "global views");
@@ -317,6 +318,7 @@ static void preview_show_header(sheet *s) {
   if (v->locals)
     sm_draw_text(&s->canvas, at->x_local, HEADER - 13, 1, ink,
                  at->local_masks ? "local views, masked" : "local views");
+  return status;
 }
 
 static sm_status preview_check(const sm_preview_config *c, int64_t count, sm_error *err) {
@@ -351,10 +353,8 @@ sm_status sm_preview_write(const sm_preview_config *config, const char *path, sm
   sm_epoch_order(config->seed, config->epoch, 0, s.order, (uint32_t)count);
   sm_draw_fill(&s.canvas, 0, 0, s.at.width, s.at.height, paper, 1);
   for (int row = 0; row < config->pictures && !status; row++) status = preview_show_row(&s, row, count, err);
-  if (!status) {
-    preview_show_header(&s);
-    status = sm_image_write_png(path, &s.canvas, err);
-  }
+  if (!status) status = preview_show_header(&s, err);
+  if (!status) status = sm_image_write_png(path, &s.canvas, err);
 
 out:
   sm_image_free(&s.canvas);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "framework/base/io.h"
 #include "framework/formats/formats.h"
 
 #define FORMAT "3"
@@ -170,7 +171,7 @@ static sm_status tune_state_read_file(sm_st_reader *file, sm_tune_state *s, sm_t
 
 sm_status sm_tune_state_load(sm_tune_state *s, sm_tune_net *t, bool *found, sm_error *err) {
   *found = false;
-  if (!s->path[0] || access(s->path, F_OK)) return SM_OK;
+  if (!s->path[0] || !sm_path_there(s->path, NULL)) return SM_OK;
   sm_error why = {0};
   char text[2048];
   sm_st_reader *file = sm_st_open(s->path, &why);

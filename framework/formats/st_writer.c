@@ -103,6 +103,7 @@ sm_status sm_st_metadata(sm_st_writer *w, const char *key, const char *value) {
   if (!st_writer_may_declare(w, "metadata", key)) return w ? w->first.code : SM_EINVAL;
   if (!strcmp(key, ST_KEY_FORMAT) || !strncmp(key, ST_KEY_CRC, strlen(ST_KEY_CRC)))
     return sm_fail(&w->first, SM_EINVAL, "the metadata key '%.200s' is kept for the writer", key);
+  if (!value) return sm_fail(&w->first, SM_ENOMEM, "no memory for the header");
   st_writer_add_pair(w, key, value, NULL);
   return w->first.code;
 }

@@ -131,7 +131,7 @@ static void checkpoint_meta_state(sm_st_writer *w, const sm_run_state *s) {
   sm_text names = {0};
   for (int i = 0; i < s->window_metrics; i++)
     sm_text_add(&names, "%s%s%s", i ? " " : "", s->window[i].mean ? "+" : "=", s->window[i].name);
-  sm_st_metadata(w, "window_names", names.s ? names.s : "");
+  sm_st_metadata(w, "window_names", names.failed ? NULL : names.s ? names.s : "");
   sm_text_free(&names);
 }
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "checkpoint.h"
+#include "framework/base/io.h"
 #include "framework/plugin/option.h"
 #include "framework/recipe/recipe_private.h"
 #include "network_private.h"
@@ -18,8 +19,7 @@ static bool network_open_ends_in(const char *path, const char *end) {
 }
 
 static bool network_open_exists(const char *path) {
-  struct stat st;
-  return path && stat(path, &st) == 0;
+  return path && sm_path_there(path, NULL);
 }
 
 /* The folder two levels above a checkpoint, if it is a run. */
@@ -94,7 +94,7 @@ static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
   const sm_network_source *o = &n->from;
   const char *recipe = NULL;
   struct stat st;
-  if (stat(o->path, &st)) {
+  if (!sm_path_there(o->path, &st)) {
     sm_error none;
     if (network_open_names_recipe(o)) recipe = sm_recipe_find(n->arena, "", o->path, &none);
     if (!recipe && network_open_is_yaml(o->path)) return *err = none, none.code;

@@ -37,7 +37,7 @@ static void weights_save_put_floats(sm_st_writer *w, const char *key, const floa
     sm_text_add(&text, "%s%s", i ? ", " : "[", sm_double_text(value, number, sizeof number));
   }
   sm_text_add(&text, "]");
-  sm_st_metadata(w, key, text.s ? text.s : "");
+  sm_st_metadata(w, key, text.failed ? NULL : text.s);
   sm_text_free(&text);
 }
 

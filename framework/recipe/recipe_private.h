@@ -98,7 +98,8 @@ int sm_recipe_compare(const sm_recipe *a, const sm_recipe *b, sm_difference_fn, 
 bool sm_recipe_conduct(const char *path);
 /* A hash of what the recipe asks for, and of the versions of the plugins that it asks, that stays the same
  * when plugins or the core get options of which the recipe makes no use: values equal to their defaults are
- * left out, and so is the order. `counts` says which paths ("train.epochs", "masker.none") are part of it. */
+ * left out, and so is the order. `counts` says which paths ("train.epochs", "masker.none") are part of it. 0: out
+ * of memory. */
 uint64_t sm_recipe_identity(const sm_recipe *, bool (*counts)(void *ctx, const char *path), void *ctx);
 
 #endif

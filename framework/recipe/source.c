@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "framework/base/io.h"
 #include "framework/base/signature.h"
 #include "recipe_private.h"
 
@@ -30,7 +31,7 @@ static sm_yaml *source_no_memory(sm_error *err) {
 
 static bool source_is_file(const char *path) {
   struct stat st;
-  return path && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+  return path && sm_path_there(path, &st) && !S_ISDIR(st.st_mode);
 }
 
 /* folder/name or folder/name.yaml; folder "" is the current one. */

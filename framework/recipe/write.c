@@ -225,6 +225,7 @@ typedef struct identity {
   bool (*counts)(void *ctx, const char *path);
   void *ctx;
   uint64_t sum;
+  bool failed; /* out of memory */
 } identity;
 
 /* A sum of hashes: the order of plugins' tables is not part of it. */
@@ -234,11 +235,14 @@ static void write_count_in(identity *id, const char *path, const char *value) {
   id->sum += sm_hash64(value, strlen(value) + 1, hash);
 }
 
-static bool write_usual_value(const sm_option *o, const char *value, void *blank, sm_arena *arena) {
+static bool write_usual_value(identity *id, const sm_option *o, const char *value, void *blank) {
   sm_text text = {0};
-  if (!o->def || sm_option_default(o, "", arena, blank, NULL)) return false;
+  sm_status status = o->def ? sm_option_default(o, "", id->r->priv->arena, blank, NULL) : SM_EINVAL;
+  if (status == SM_ENOMEM) id->failed = true;
+  if (status) return false;
   sm_option_write(o, blank, &text);
-  bool same = text.s && !text.failed && !strcmp(text.s, value);
+  if (text.failed) id->failed = true;
+  bool same = text.s && !strcmp(text.s, value);
   sm_text_free(&text);
   return same;
 }
@@ -247,11 +251,13 @@ static void write_count_table(identity *id, const char *path, const sm_option *o
                               const void *base, size_t size) {
   char key[320];
   void *blank = sm_calloc(1, size);
-  for (int i = 0; blank && i < n; i++) {
+  if (!blank) id->failed = true;
+  for (int i = 0; !id->failed && i < n; i++) {
     sm_text value = {0};
     sm_option_write(&options[i], base, &value);
+    if (value.failed) id->failed = true;
     snprintf(key, sizeof key, "%s%s%s", path, *path ? "." : "", options[i].name);
-    if (value.s && !write_usual_value(&options[i], value.s, blank, id->r->priv->arena))
+    if (value.s && !write_usual_value(id, &options[i], value.s, blank))
       write_count_in(id, key, value.s);
     sm_text_free(&value);
   }
@@ -287,5 +293,5 @@ uint64_t sm_recipe_identity(const sm_recipe *r, bool (*counts)(void *ctx, const 
       if (names[k]) write_count_in(&id, key, names[k]);
     }
   }
-  return id.sum;
+  return id.failed ? 0 : id.sum;
 }

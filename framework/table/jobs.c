@@ -219,7 +219,7 @@ static sm_status jobs_hash_job(sm_table_jobs *jobs, sm_table_job *job, sm_error 
   job->hash = sm_hash64(&sum, sizeof sum, 0x7461626c); /* "tabl" */
   snprintf(job->id, sizeof job->id, "%016" PRIx64, job->hash);
   sm_recipe_free(r);
-  return SM_OK;
+  return sum ? SM_OK : jobs_no_memory(err);
 }
 
 /* What the evaluation says that it will give; NULL: it does not say. */
@@ -246,7 +246,7 @@ static sm_status jobs_list_evaluations(sm_table_jobs *jobs, sm_table_job *job, s
     snprintf(e->id, sizeof e->id, "%08" PRIx32, (uint32_t)(sm_hash64(&sum, sizeof sum, 1) >> 32));
     e->figures = jobs_figures_of(jobs->arena, &r->evaluate[i].plugin, &status);
     e->name = sm_arena_strdup(jobs->arena, r->evaluate[i].instance);
-    if (!e->name || status) status = jobs_no_memory(err);
+    if (!e->name || !sum || status) status = jobs_no_memory(err);
   }
   sm_recipe_free(r);
   return status;

@@ -304,9 +304,8 @@ static void folder_add_plugins(sm_json *j, const sm_recipe *r) {
 sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *isa, int threads,
                              sm_error *err) {
   char path[SM_PATH_ROOM], cpu[200], when[40];
-  struct stat st;
   sm_path_put(path, "%s/recipe.yaml", f->path);
-  if (stat(path, &st)) {
+  if (!sm_path_there(path, NULL)) {
     sm_text yaml = {0};
     sm_status status = sm_recipe_write(r, false, &yaml, err);
     if (!status) status = sm_file_put(path, yaml.s, yaml.len, err);

@@ -133,6 +133,7 @@ static void writer_refuses(void **state) {
           sm_st_declare(w, "__metadata__", "U8", 1, &two));
   REFUSED(SM_EINVAL, "the metadata key 'k' is given twice", sm_st_metadata(w, "k", "1"),
           sm_st_metadata(w, "k", "1"));
+  REFUSED(SM_ENOMEM, "no memory for the header", sm_st_metadata(w, "k", NULL));
   REFUSED(SM_EINVAL, "the metadata key 'smalti.crc32c.x' is kept for the writer",
           sm_st_metadata(w, "smalti.crc32c.x", "1"));
   REFUSED(SM_EINTERNAL, "tensor 'b' was not declared", sm_st_declare(w, "a", "U8", 1, &two),

@@ -557,6 +557,27 @@ static void tables_are_sound(void **state) {
     }
 }
 
+static bool all_count(void *ctx, const char *path) { return true; }
+
+/* A name of a run must not depend on memory: the right one, or none. */
+static void knows_itself_or_says_it_cannot(void **state) {
+  fixture_write("run.yaml", fixture_recipe);
+  sm_recipe *r = load("run.yaml");
+  const uint64_t right = sm_recipe_identity(r, all_count, NULL);
+  int64_t k = 0, calls = 0, without = 0;
+  assert_true(right != 0);
+  do {
+    sm_heap_fail_at(++k);
+    uint64_t got = sm_recipe_identity(r, all_count, NULL);
+    calls = sm_heap_calls();
+    sm_heap_fail_at(0);
+    assert_true(got == right || got == 0);
+    without += got == 0;
+  } while (calls >= k);
+  assert_true(without > 10);
+  sm_recipe_free(r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fills_every_section),
@@ -581,6 +602,7 @@ int main(void) {
       cmocka_unit_test(knows_what_is_asked_for),
       cmocka_unit_test(composes),
       cmocka_unit_test(survives_failing_allocations),
+      cmocka_unit_test(knows_itself_or_says_it_cannot),
       cmocka_unit_test(fills_single_plugins),
       cmocka_unit_test(tables_are_sound),
   };

@@ -53,7 +53,8 @@ typedef enum {
 } sm_st_order;
 
 sm_st_writer *sm_st_create(const char *path, sm_st_order, sm_error *); /* NULL on error */
-/* A pair of UTF-8 texts, copied; pairs are stored sorted by key. A key given twice is SM_EINVAL. */
+/* A pair of UTF-8 texts, copied; pairs are stored sorted by key. A key given twice is SM_EINVAL; value NULL, a
+ * text that there was no memory for, is SM_ENOMEM. */
 sm_status sm_st_metadata(sm_st_writer *, const char *key, const char *value);
 /* A tensor, row-major; ndim 0 is a scalar, extents may be 0. Name and shape are copied. */
 sm_status sm_st_declare(sm_st_writer *, const char *name, const char *dtype, int ndim, const int64_t *shape);
