@@ -92,3 +92,15 @@ int sm_other(void); int sm_other(void) { return 2; }]])], [sm_ok=yes], [sm_ok=no
   AC_MSG_RESULT([$sm_ok])
   AM_CONDITIONAL([HAVE_VERSION_SCRIPT], [test $sm_ok = yes])
 ])
+
+dnl SM_PROG_FUZZ_CC: FUZZ_CC, a clang that links libFuzzer and both sanitizers; empty if there is none.
+AC_DEFUN([SM_PROG_FUZZ_CC], [
+  AC_CHECK_PROGS([FUZZ_CC], [clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14])
+  AS_IF([test -n "$FUZZ_CC"], [
+    AC_MSG_CHECKING([whether $FUZZ_CC has libFuzzer])
+    AS_ECHO(["int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return n > 99 && *d; }"]) >conftest.c
+    AS_IF([$FUZZ_CC -fsanitize=fuzzer,address,undefined conftest.c -o conftest.fuzz >&AS_MESSAGE_LOG_FD 2>&1],
+      [AC_MSG_RESULT([yes])], [AC_MSG_RESULT([no]); FUZZ_CC=])
+    rm -f conftest.c conftest.fuzz
+  ])
+])

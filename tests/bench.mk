@@ -15,7 +15,7 @@ EXTRA_DIST += \
   tests/bench/side_by_side.py
 
 # What decoding JPEGs at a fraction of their size does to views; made on request.
-EXTRA_PROGRAMS = tests/bench/scaled_jpeg
+EXTRA_PROGRAMS += tests/bench/scaled_jpeg
 tests_bench_scaled_jpeg_SOURCES = tests/bench/scaled_jpeg.c
 tests_bench_scaled_jpeg_LDADD = libsmalti.la
 CLEANFILES += tests/bench/scaled_jpeg

@@ -1,5 +1,6 @@
 # framework/cli: the program smalti; one file per subcommand, one line of commands.def each
-smalti_SOURCES += \
+smalti_SOURCES += framework/cli/main.c $(cli_sources)
+cli_sources = \
   framework/cli/cli.h \
   framework/cli/cmd_bench_eval.c \
   framework/cli/cmd_bench_loader.c \
@@ -28,7 +29,6 @@ smalti_SOURCES += \
   framework/cli/progress.h \
   framework/cli/command.c \
   framework/cli/commands.def \
-  framework/cli/main.c \
   framework/cli/manual.c \
   framework/cli/recipe_data.c framework/cli/recipe_data.h \
   framework/cli/reference.c \

@@ -3,11 +3,13 @@
 #include <sys/stat.h>
 
 #include "cli.h"
+#include "framework/base/io.h"
 
-/* What is no file (a folder, a device) is refused when it is written, with --force too. */
+/* What is no file (a folder, a device) is refused when it is written, with --force too. What cannot be looked at may
+ * be one. */
 static bool output_is_file(const char *path) {
   struct stat st;
-  return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+  return sm_path_there(path, &st) && (S_ISREG(st.st_mode) || !st.st_mode);
 }
 
 sm_status sm_cli_may_write(const char *path, bool force, sm_error *err) {
