@@ -42,6 +42,6 @@ check_PROGRAMS += \
 # Not a plugin: a library to preload, which makes system calls fail. Never sanitized: it comes before the sanitizer.
 check_LTLIBRARIES += tests/preload/iofail.la
 tests_preload_iofail_la_SOURCES = tests/preload/iofail.c
-tests_preload_iofail_la_CFLAGS = $(SM_CODE_CFLAGS) $(SM_WARNING_CFLAGS)
+tests_preload_iofail_la_CFLAGS = $(SM_CODE_CFLAGS) $(SM_WARNING_CFLAGS) $(if $(SM_SANITIZE_CFLAGS),-DSM_SANITIZED)
 tests_preload_iofail_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
 
