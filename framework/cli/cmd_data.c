@@ -159,10 +159,11 @@ static int cmd_data_run(sm_cli *cli, int argc, char **argv) {
   int64_t n_bad = 0;
   sm_error err;
   sm_signals_install();
-  sm_status status = sm_cli_refuse_other(argv[1], &err);
+  bool pictures;
+  sm_status status = sm_cli_look(argv[1], &pictures, &err);
   if (!status)
-    status = sm_cli_is_pictures(argv[1]) ? cmd_data_check_folder(cli, argv[1], &n_bad, &err)
-                                         : cmd_data_check_recipe(cli, argc, argv, &n_bad, &err);
+    status = pictures ? cmd_data_check_folder(cli, argv[1], &n_bad, &err)
+                      : cmd_data_check_recipe(cli, argc, argv, &n_bad, &err);
   if (status) return sm_cli_fail(&err);
   return n_bad > 0 ? SM_EXIT_NO : SM_EXIT_OK;
 }

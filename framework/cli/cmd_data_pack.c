@@ -138,8 +138,9 @@ static int cmd_data_pack_run(sm_cli *cli, int argc, char **argv) {
   const char *out = argv[2];
   sm_error err;
   sm_status status = cmd_data_pack_check_out(out, &err);
-  if (!status) status = sm_cli_refuse_other(argv[1], &err);
-  if (!status && sm_cli_is_pictures(argv[1])) {
+  bool pictures = false;
+  if (!status) status = sm_cli_look(argv[1], &pictures, &err);
+  if (!status && pictures) {
     if (argc > 3) return sm_cli_usage(cli, "'%s' changes a recipe, and %s is none", argv[3], argv[1]);
     status = pack_path(cli, argv[1], out, &err);
   } else if (!status) {

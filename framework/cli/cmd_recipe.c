@@ -200,8 +200,10 @@ static sm_status cmd_recipe_check_table(sm_cli *cli, const char *path, int n, ch
 static sm_status cmd_recipe_check_one(sm_cli *cli, int n, char **args, const char **file, sm_error *err) {
   sm_recipe *r = NULL;
   *file = NULL;
-  if (sm_table_recipe_is(args[1])) return cmd_recipe_check_table(cli, args[1], n - 2, args + 2, file, err);
-  sm_status status = sm_cli_recipe(cli, n, args, &r, err);
+  bool table;
+  sm_status status = sm_table_recipe_is(args[1], &table, err);
+  if (!status && table) return cmd_recipe_check_table(cli, args[1], n - 2, args + 2, file, err);
+  if (!status) status = sm_cli_recipe(cli, n, args, &r, err);
   if (!status) status = sm_recipe_create(r, err); /* what plugins refuse of their options */
   if (r) *file = sm_arena_strdup(cli->arena, r->file);
   sm_recipe_free(r);

@@ -1,19 +1,23 @@
 /* output.c — files that a user names for results: what is there already is asked about. */
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cli.h"
 #include "framework/base/io.h"
 
-/* What is no file (a folder, a device) is refused when it is written, with --force too. What cannot be looked at may
- * be one. */
 static bool output_is_file(const char *path) {
   struct stat st;
-  return sm_path_there(path, &st) && (S_ISREG(st.st_mode) || !st.st_mode);
+  return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* What is no file (a folder, a device) is refused when it is written, with --force too. */
 sm_status sm_cli_may_write(const char *path, bool force, sm_error *err) {
-  if (force || !output_is_file(path)) return SM_OK;
+  struct stat st;
+  if (force) return SM_OK;
+  if (stat(path, &st))
+    return errno == ENOENT || errno == ENOTDIR ? SM_OK : sm_fail_errno(err, errno, "examine", path);
+  if (!S_ISREG(st.st_mode)) return SM_OK;
   sm_fail(err, SM_EINVAL, "the file is there already");
   sm_fail_at(err, path, 0, 0);
   return sm_hint(err, "give another name with --out, or --force to replace it");

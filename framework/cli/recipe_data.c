@@ -2,6 +2,7 @@
 #include "recipe_data.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <strings.h>
@@ -9,6 +10,8 @@
 #include <unistd.h>
 
 #include <smalti/packed.h>
+
+#include "framework/base/io.h"
 
 #include "framework/train/train.h"
 
@@ -41,16 +44,9 @@ sm_status sm_cli_folder(sm_cli *cli, const char *path, sm_instance *instance, sm
   return sm_dataset_open(registry, path, cli->arena, instance, set, err);
 }
 
-bool sm_cli_is_pictures(const char *path) {
-  struct stat st;
-  return stat(path, &st) == 0 && (S_ISDIR(st.st_mode) || sm_packed_is(path));
-}
-
 /* An archive, a picture or weights: no recipe, whatever its name. */
 static bool recipe_data_is_binary(const char *path) {
-  struct stat st;
   unsigned char begin[512];
-  if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return false;
   const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   const ssize_t n = fd >= 0 ? read(fd, begin, sizeof begin) : 0;
   if (fd >= 0) close(fd);
@@ -59,9 +55,14 @@ static bool recipe_data_is_binary(const char *path) {
   return false;
 }
 
-sm_status sm_cli_refuse_other(const char *path, sm_error *err) {
+sm_status sm_cli_look(const char *path, bool *pictures, sm_error *err) {
   const char *dot = strrchr(sm_path_base(path), '.');
-  if ((dot && (!strcasecmp(dot, ".yaml") || !strcasecmp(dot, ".yml"))) || sm_cli_is_pictures(path) ||
+  struct stat st;
+  *pictures = false;
+  if (stat(path, &st)) /* a recipe may lie in a recipe folder */
+    return errno == ENOENT || errno == ENOTDIR ? SM_OK : sm_fail_errno(err, errno, "examine", path);
+  *pictures = S_ISDIR(st.st_mode) || sm_packed_is(path);
+  if (*pictures || !S_ISREG(st.st_mode) || (dot && (!strcasecmp(dot, ".yaml") || !strcasecmp(dot, ".yml"))) ||
       !recipe_data_is_binary(path))
     return SM_OK;
   sm_fail(err, SM_EINVAL, "this is no recipe, no folder of pictures and no packed file");

@@ -166,12 +166,13 @@ void sm_packed_close(sm_packed *p) {
 }
 
 bool sm_packed_is(const char *path) {
+  struct stat st;
   char begin[PACKED_MAGIC_BYTES];
+  if (stat(path, &st) || !S_ISREG(st.st_mode)) return false;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  bool is = fd >= 0 && read(fd, begin, sizeof begin) == (ssize_t)sizeof begin &&
-            memcmp(begin, PACKED_MAGIC, sizeof begin) == 0;
+  const ssize_t n = fd >= 0 ? read(fd, begin, sizeof begin) : -1;
   if (fd >= 0) close(fd);
-  return is;
+  return n < 0 || (n == (ssize_t)sizeof begin && memcmp(begin, PACKED_MAGIC, sizeof begin) == 0);
 }
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */

@@ -1,5 +1,6 @@
 /* network_open.c — what a path is, and what network it holds: recipe, backbone, sizes, and which of a run's
  * networks. It reads the recipe and the header of the file, and makes no weights. */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -94,7 +95,8 @@ static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
   const sm_network_source *o = &n->from;
   const char *recipe = NULL;
   struct stat st;
-  if (!sm_path_there(o->path, &st)) {
+  if (stat(o->path, &st)) {
+    if (errno != ENOENT && errno != ENOTDIR) return sm_fail_errno(err, errno, "examine", o->path);
     sm_error none;
     if (network_open_names_recipe(o)) recipe = sm_recipe_find(n->arena, "", o->path, &none);
     if (!recipe && network_open_is_yaml(o->path)) return *err = none, none.code;

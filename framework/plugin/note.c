@@ -21,6 +21,7 @@
 
 typedef struct elf_file {
   int fd;
+  int code; /* errno of the read that failed, 0: none did */
   uint64_t size;
   ElfW(Ehdr) head;
 } elf_file;
@@ -30,11 +31,12 @@ static bool note_inside(const elf_file *f, uint64_t offset, uint64_t bytes) {
 }
 
 /* All of [offset, offset + bytes) or false: beyond the end, or unreadable. */
-static bool note_read_at(const elf_file *f, uint64_t offset, void *to, size_t bytes) {
+static bool note_read_at(elf_file *f, uint64_t offset, void *to, size_t bytes) {
   if (!note_inside(f, offset, bytes)) return false;
   for (size_t done = 0; done < bytes;) {
     ssize_t got = pread(f->fd, (char *)to + done, bytes - done, (off_t)(offset + done));
     if (got < 0 && errno == EINTR) continue;
+    if (got < 0) f->code = errno;
     if (got <= 0) return false;
     done += (size_t)got;
   }
@@ -89,7 +91,7 @@ static sm_status note_read_header(elf_file *f, sm_error *err) {
 static uint64_t note_padded(uint64_t n) { return (n + 3) & ~(uint64_t)3; }
 
 /* Walk the notes in [offset, offset + bytes): is one called like ours among them, whole and of our length? */
-static bool note_walk(const elf_file *f, uint64_t offset, uint64_t bytes, sm_abi_note *note) {
+static bool note_walk(elf_file *f, uint64_t offset, uint64_t bytes, sm_abi_note *note) {
   const uint32_t head = 3 * sizeof(uint32_t);
   if (bytes > NOTE_SEGMENT_LIMIT) bytes = NOTE_SEGMENT_LIMIT;
   while (bytes >= head && note_read_at(f, offset, note, head)) {
@@ -105,7 +107,7 @@ static bool note_walk(const elf_file *f, uint64_t offset, uint64_t bytes, sm_abi
   return false;
 }
 
-static sm_status note_read_segments(const elf_file *f, bool *found, sm_abi_note *note, sm_error *err) {
+static sm_status note_read_segments(elf_file *f, bool *found, sm_abi_note *note, sm_error *err) {
   const ElfW(Ehdr) *h = &f->head;
   ElfW(Phdr) p;
   if (h->e_phnum == 0 || h->e_phentsize != sizeof p)
@@ -127,6 +129,10 @@ sm_status sm_note_read(int fd, sm_abi_note *note, sm_error *err) {
   bool found = false;
   sm_status status = note_read_header(&f, err);
   if (!status) status = note_read_segments(&f, &found, note, err);
+  if (f.code) {
+    if (err) sm_error_clear(err);
+    return sm_fail(err, SM_EIO, "cannot read the plugin: %s", strerror(f.code));
+  }
   if (status || found) return status;
   sm_fail(err, SM_EFORMAT,
           "a shared object, but not a smalti plugin: it has no version note (section .note.smalti)");
@@ -154,7 +160,9 @@ sm_status sm_note_check(const char *file, sm_error *err) {
     int code = errno;
     status =
         sm_fail(err, code == ENOENT ? SM_ENOTFOUND : SM_EIO, "cannot open the plugin: %s", strerror(code));
-  } else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+  } else if (fstat(fd, &st) != 0) {
+    status = sm_fail(err, SM_EIO, "cannot look at the plugin: %s", strerror(errno));
+  } else if (!S_ISREG(st.st_mode)) {
     status = sm_fail(err, SM_EINVAL, "not a regular file");
     sm_hint(err, "give the .so file of a plugin");
   } else {

@@ -25,7 +25,9 @@ sm_status sm_slot_create(sm_slot *, sm_error *);
 sm_status sm_recipe_create(sm_recipe *, sm_error *);
 
 /* For errors about what the plugin of a slot gives. */
-sm_blamed sm_slot_blamed(const sm_slot *);
+static inline sm_blamed sm_slot_blamed(const sm_slot *s) {
+  return (sm_blamed){s->plugin.plugin, s->instance, s->file, s->line, s->col};
+}
 
 /* ---- data -------------------------------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
  * it rounds, keeps blocks from a size on, leaves hints. */
 #include <string.h>
 
+#include "framework/data/views.h"
 #include "recipe_private.h"
 
 enum { TRIES = 4096 };
@@ -19,6 +20,15 @@ static float *effects_attention(const sm_masker_ops *ops, int cells, uint64_t se
 static sm_status effects_hides(const sm_recipe *r, const sm_backbone_spec *grid, int view, bool *hides,
                                sm_error *err) {
   const sm_masker_ops *ops = r->masker.plugin.plugin->ops;
+  const sm_masking masking = {.ops = ops,
+                              .self = r->masker.plugin.self,
+                              .rows = grid->rows,
+                              .cols = grid->cols,
+                              .views = SM_MASKED_ALL,
+                              .local_rows = grid->rows,
+                              .local_cols = grid->cols,
+                              .who = sm_slot_blamed(&r->masker)};
+  const sm_views views = {.globals = (int)r->views.globals, .locals = (int)r->views.locals};
   const int cells = grid->rows * grid->cols;
   uint8_t *mask = sm_malloc((size_t)cells);
   float *attention = effects_attention(ops, cells, (uint64_t)r->train.seed);
@@ -28,22 +38,15 @@ static sm_status effects_hides(const sm_recipe *r, const sm_backbone_spec *grid,
     sm_free(attention);
     return sm_fail(err, SM_ENOMEM, "out of memory for a mask of %d cells", cells);
   }
-  for (int k = 0; k < TRIES && !*hides; k++) {
-    sm_rng rng = sm_rng_make((uint64_t)r->train.seed, SM_RNG_MASK, 0, (uint64_t)k, (uint32_t)view);
-    sm_mask_request q = {.rows = grid->rows,
-                         .cols = grid->cols,
-                         .view = view,
-                         .epoch = r->train.epochs - 1,
-                         .rng = &rng,
-                         .attention = attention,
-                         .heads = attention ? 1 : 0};
-    memset(mask, 0, (size_t)cells);
-    ops->draw(r->masker.plugin.self, &q, mask);
-    for (int i = 0; i < cells && !*hides; i++) *hides = mask[i] != 0;
+  sm_status status = SM_OK;
+  for (int k = 0; k < TRIES && !*hides && !status; k++) {
+    const sm_slot_key key = {(uint64_t)r->train.seed, r->train.epochs - 1, k};
+    status = sm_masking_draw(&masking, &views, &key, view, attention, attention ? 1 : 0, mask, err);
+    for (int i = 0; i < cells && !*hides && !status; i++) *hides = mask[i] != 0;
   }
   sm_free(mask);
   sm_free(attention);
-  return SM_OK;
+  return status;
 }
 
 /* The first loss that looks at hidden patches, of local views or of any; NULL: none does. */

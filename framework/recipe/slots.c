@@ -132,10 +132,6 @@ static sm_status slots_guard(sm_instance *instance, const sm_blamed *who, sm_dat
   return SM_OK;
 }
 
-sm_blamed sm_slot_blamed(const sm_slot *s) {
-  return (sm_blamed){s->plugin.plugin, s->instance, s->file, s->line, s->col};
-}
-
 sm_status sm_slot_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
   sm_error own;
   if (!err) err = &own;

@@ -12,7 +12,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "framework/base/io.h"
+#include "framework/formats/formats.h"
 #include "table.h"
+
+enum { JSON_LIMIT = 1 << 24 };
 
 const char *const sm_job_state_names[] = {"missing", "begun", "trained", "done", "failed"};
 
@@ -265,28 +269,31 @@ const char *sm_table_job_title(const sm_table_job *job, char *buf, size_t size) 
   return buf;
 }
 
-
-cJSON *sm_table_json(const char *path) {
-  char *data;
+sm_status sm_table_json(const char *path, cJSON **json, sm_error *err) {
+  char *text;
   size_t bytes;
-  if (sm_file_get(path, 1 << 24, &data, &bytes, NULL)) return NULL;
-  cJSON *json = cJSON_Parse(data);
-  sm_free(data);
-  return json;
+  *json = NULL;
+  sm_status status = sm_file_get(path, JSON_LIMIT, &text, &bytes, err);
+  if (status) return status == SM_ENOTFOUND ? SM_OK : status;
+  status = sm_json_read(text, bytes, json, err);
+  sm_free(text);
+  return status == SM_EFORMAT ? SM_OK : status;
 }
 
 /* A file that runs leave whole, or not at all, holding an object with `key` (NULL: with anything). Another
  * one in its place is no result: that is said once, and it is made again. */
 static bool jobs_is_there(const sm_table_jobs *jobs, const char *path, const char *key, bool *damaged) {
-  struct stat st;
-  char line[1200];
-  if (stat(path, &st)) return false;
-  cJSON *json = sm_table_json(path);
+  sm_error why = {0};
+  cJSON *json;
+  char text[1200], line[1400];
+  if (!sm_path_there(path, NULL)) return false;
+  const sm_status status = sm_table_json(path, &json, &why);
   bool good = cJSON_IsObject(key ? cJSON_GetObjectItemCaseSensitive(json, key) : json);
   cJSON_Delete(json);
   if (good || *damaged) return good;
   *damaged = true;
-  snprintf(line, sizeof line, "%.1000s is damaged: it is made again", path);
+  if (status) snprintf(line, sizeof line, "%s: it is made again", sm_error_text(&why, text, sizeof text));
+  else snprintf(line, sizeof line, "%.1000s is damaged: it is made again", path);
   if (jobs->options.event)
     jobs->options.event(jobs->options.ctx,
                         &(sm_table_event){.kind = SM_TABLE_WARNS, .jobs = jobs, .text = line});
@@ -297,7 +304,8 @@ static bool jobs_is_there(const sm_table_jobs *jobs, const char *path, const cha
 static bool jobs_holds(const char *folder, const char *id) {
   char path[SM_PATH_ROOM];
   sm_path_put(path, "%s/table.json", folder);
-  cJSON *json = sm_table_json(path);
+  cJSON *json;
+  sm_table_json(path, &json, NULL);
   const char *found = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "id"));
   bool same = found && !strcmp(found, id);
   cJSON_Delete(json);

@@ -466,11 +466,15 @@ void sm_table_recipe_free(sm_table_recipe *t) {
   if (t) sm_arena_free(t->arena);
 }
 
-bool sm_table_recipe_is(const char *path) {
-  sm_error err;
+sm_status sm_table_recipe_is(const char *path, bool *is, sm_error *err) {
+  sm_error own = {0};
   sm_arena *arena = sm_arena_new("recipe");
-  const char *file = arena ? sm_recipe_find(arena, "", path, &err) : NULL;
-  bool is = file && sm_yaml_find(sm_recipe_file(arena, file, false, &err), "table");
+  *is = false;
+  if (!arena) return read_no_memory(err);
+  const char *file = sm_recipe_find(arena, "", path, &own);
+  *is = file && sm_yaml_find(sm_recipe_file(arena, file, false, &own), "table");
   sm_arena_free(arena);
-  return is;
+  if (own.code != SM_EIO && own.code != SM_ENOMEM) return SM_OK; /* who reads it says what is wrong with it */
+  if (err) *err = own;
+  return own.code;
 }

@@ -7,25 +7,14 @@
 #include <math.h>
 #include <string.h>
 
-#include "framework/formats/formats.h"
 #include "framework/report/run.h"
-
-enum { JSON_LIMIT = 1 << 24 };
 
 /* ---- one run ------------------------------------------------------------------------------------------- */
 
-/* NULL: missing or damaged. */
 static sm_status results_read_json(const sm_table_jobs *jobs, const sm_table_job *job, const char *file,
                                    cJSON **json, sm_error *err) {
-  char path[SM_PATH_ROOM], *text;
-  size_t bytes;
-  *json = NULL;
-  sm_table_job_path(jobs, job, file, path);
-  sm_status status = sm_file_get(path, JSON_LIMIT, &text, &bytes, err);
-  if (status) return status == SM_ENOTFOUND ? SM_OK : status;
-  status = sm_json_read(text, bytes, json, err);
-  sm_free(text);
-  return status == SM_EFORMAT ? SM_OK : status;
+  char path[SM_PATH_ROOM];
+  return sm_table_json(sm_table_job_path(jobs, job, file, path), json, err);
 }
 
 static double results_number(const cJSON *json, const char *key) {

@@ -62,7 +62,8 @@ typedef struct sm_table_recipe {
  * columns. The recipes it names are not read yet. */
 sm_status sm_table_recipe_load(sm_table_recipe **, const char *path, sm_error *);
 void sm_table_recipe_free(sm_table_recipe *);
-bool sm_table_recipe_is(const char *path); /* a recipe of that name is there and is a table's */
+/* Is a recipe of that name there, and a table's? SM_EIO, SM_ENOMEM: that cannot be seen just now. */
+sm_status sm_table_recipe_is(const char *path, bool *is, sm_error *);
 int sm_table_find(const sm_table_recipe *, const char *key); /* a run, or -1 */
 /* The keys that a table recipe may hold, for the manual: options, and parts that are read otherwise. */
 typedef struct sm_table_part {
@@ -161,7 +162,8 @@ sm_status sm_table_job_recipe(const sm_table_jobs *, const sm_table_job *, sm_jo
 /* RUNS/NAME, and a file in it, in `buf` */
 const char *sm_table_job_path(const sm_table_jobs *, const sm_table_job *, const char *file,
                               char buf[SM_PATH_ROOM]);
-struct cJSON *sm_table_json(const char *path); /* a file that runs left; NULL: missing or damaged */
+/* A file that runs left; *json NULL: it is missing or damaged. */
+sm_status sm_table_json(const char *path, struct cJSON **json, sm_error *);
 /* "gallery/ID/FILE" in the run folder: pictures by the features of the first evaluation. */
 const char *sm_table_gallery_file(const sm_table_job *, const char *file, char *buf, size_t size);
 /* "ibot" or "ibot, seed 1" */

@@ -60,7 +60,8 @@ static sm_status work_put_json(const piece *p, const char *file, sm_json *j, sm_
 static sm_status work_describe(const piece *p, sm_error *err) {
   char path[SM_PATH_ROOM];
   sm_json j = {0};
-  cJSON *there = sm_table_json(sm_table_job_path(p->jobs, p->job, "table.json", path));
+  cJSON *there;
+  sm_table_json(sm_table_job_path(p->jobs, p->job, "table.json", path), &there, NULL);
   cJSON_Delete(there);
   if (there) return SM_OK;
   sm_json_begin(&j);

@@ -46,7 +46,7 @@ static sm_status finetune_run(void *self, sm_eval_context *x, sm_eval_result *re
 /* Held out are pictures only where there are rates to choose from. */
 static void finetune_figures(const void *self, sm_text *out) {
   (void)self;
-  sm_text_add(out, "top1 top5 balanced held_out train_loss ");
+  sm_text_add(out, "top1 top5 held_out train_loss balanced ");
 }
 
 static const sm_evaluation_ops ops = {finetune_run, finetune_wants, finetune_figures};

@@ -91,7 +91,7 @@ static sm_status linear_run(void *self, sm_eval_context *x, sm_eval_result *resu
 
 static void linear_figures(const void *self, sm_text *out) {
   (void)self;
-  sm_text_add(out, "top1 top5 balanced held_out ");
+  sm_text_add(out, "top1 top5 held_out balanced ");
 }
 
 static const sm_evaluation_ops ops = {linear_run, linear_wants, linear_figures};

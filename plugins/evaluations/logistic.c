@@ -66,7 +66,7 @@ static sm_status logistic_run(void *self, sm_eval_context *x, sm_eval_result *re
 
 static void logistic_figures(const void *self, sm_text *out) {
   (void)self;
-  sm_text_add(out, "top1 top5 balanced held_out ");
+  sm_text_add(out, "top1 top5 held_out balanced ");
 }
 
 static const sm_evaluation_ops ops = {logistic_run, logistic_wants, logistic_figures};

@@ -72,7 +72,7 @@ diff <(cut -d, -f1-15 before.csv) <(cut -d, -f1-15 tables/table/table.csv) || fa
 
 sed 's/linear.top1/linear.top2/' table.yaml >slip.yaml
 exits 65 smalti table slip.yaml
-has "$work/err" "slip.yaml:8:33: column 'Lin.': there is no figure 'linear.top2'; its evaluation gives top1, top5, held_out"
+has "$work/err" "slip.yaml:8:33: column 'Lin.': there is no figure 'linear.top2'; its evaluation gives top1, top5, held_out, balanced"
 [ ! -e tables/slip/table.md ] || fail "a table with a column of dashes is written"
 
 # ---- what it says, with figures of our own ---------------------------------------------------------------------
@@ -109,7 +109,7 @@ diff md.wanted md >&2 || fail "table.md"
 has tables/table/table.md '- **k-NN**: rank correlation (Spearman) 0.50 over 3 rows; 2 of 3 pairs of rows in the published order.'
 has tables/table/table.md '  - iBOT over dino: published +1.2, here -0.5 (**the other way round**)'
 has tables/table/table.md '  - dino over MIM | only: published +58.4, here +31.0'
-has tables/table/table.md '- **Lin.**: 1 of 1 pairs of rows in the published order.'
+has tables/table/table.md '- **Lin.**: 1 of 1 pair of rows in the published order.'
 has tables/table/table.tex '\caption{Rows \& marks, 100 \%}'
 has tables/table/table.tex 'L\_MIM & L\_[CLS] & k-NN'
 has tables/table/table.tex '    iBOT & $\checkmark$ & $\checkmark$ & \underline{50.5 $\pm$ 0.7} & 69.1 & \textbf{60.5 $\pm$ 0.7} & 74.2 &'
@@ -313,7 +313,7 @@ base: tiny.yaml
 marks: [A, B]
 rows: {a: {marks: [x]}}
 END
-refuses "wrong.yaml:5:23: 2 published figures, but the table has 1 figures; write ~ where nothing was printed" <<'END'
+refuses "wrong.yaml:5:23: 2 published figures, but the table has 1 figure; write ~ where nothing was printed" <<'END'
 base: tiny.yaml
 figures: {k-NN: knn.top1}
 rows: {a: {published: [1, 2]}}
@@ -323,12 +323,12 @@ base: tiny.yaml
 figures: {k-NN: knnn.top1}
 rows: {a: {}}
 END
-refuses "wrong.yaml:4:17: column 'k-NN': there is no figure 'knn.topp1'; its evaluation gives top1, top5" <<'END'
+refuses "wrong.yaml:4:17: column 'k-NN': there is no figure 'knn.topp1'; its evaluation gives top1, top5, balanced" <<'END'
 base: tiny.yaml
 figures: {k-NN: knn.topp1}
 rows: {a: {}}
 END
-refuses "wrong.yaml:4:17: column 'k-NN': there is no figure 'knn.top1.k3'; its evaluation gives top1, top5" <<'END'
+refuses "wrong.yaml:4:17: column 'k-NN': there is no figure 'knn.top1.k3'; its evaluation gives top1, top5, balanced" <<'END'
 base: tiny.yaml
 figures: {k-NN: knn.top1.k3}
 rows: {a: {}}

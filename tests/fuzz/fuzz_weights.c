@@ -32,8 +32,11 @@ static void weights_load(const char *path, sm_set *set) {
   sm_status known = sm_weights_about_read(file, &about, &err);
   for (int i = 0; i < 2; i++) {
     sm_weights_report report = {0};
-    const sm_weights_source from = {file, prefix[i], ignore, known ? 0 : about.height,
-                                    known ? 0 : about.width};
+    const sm_weights_source from = {.file = file,
+                                    .prefix = prefix[i],
+                                    .ignore = ignore,
+                                    .height = known ? 0 : about.height,
+                                    .width = known ? 0 : about.width};
     sm_weights_load(&from, set, "backbone.", &report, &err);
     sm_text_free(&report.text);
   }

@@ -55,7 +55,7 @@ void rig_plugin(ssl_rig *rig, sm_instance *instance, sm_kind kind, const char *n
 }
 
 static sm_train_slot slot(const char *name, const sm_instance *i) {
-  return (sm_train_slot){name, i->plugin->ops, i->self};
+  return (sm_train_slot){.name = name, .ops = i->plugin->ops, .self = i->self};
 }
 
 void rig_start(ssl_rig *rig) {

@@ -61,7 +61,7 @@ static int open_run(void **state) {
   shake(&before);
   write_recipe();
   snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", folder);
-  const sm_run_state saved = {.step = 4, .isa = "test", .core = "test"};
+  sm_run_state saved = {.step = 4, .isa = "test", .core = "test"};
   return sm_checkpoint_save(checkpoints, before.net->set, &saved, 2, &err);
 }
 

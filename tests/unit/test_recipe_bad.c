@@ -451,7 +451,7 @@ static void names_from_files(void **state) {
   fixture_write("V\xf6gel.yaml", fixture_recipe);
   assert_string_equal(
       fixture_error("V\xf6gel.yaml", "train.epochs=20", line, sizeof line),
-      "V\xf6gel.yaml: the name 'V\xf6gel' cannot be a folder's: it is not UTF-8 text; say another "
+      "V\\xf6gel.yaml: the name 'V\\xf6gel' cannot be a folder's: it is not UTF-8 text; say another "
       "one in the recipe, 'name: NAME', or behind it, name=NAME");
 }
 

@@ -348,9 +348,9 @@ static void objective_declare(const void *self, const sm_params *params, const s
 static sm_tensor *objective_build(void *self, sm_graph *g, const sm_objective_env *env) {
   sm_tensor *y = sm_linear(g, sm_mean_tokens(g, sm_patchify(g, env->pictures, SIDE), 0),
                            sm_param(g, &env->params, "weight"), NULL);
-  sm_tensor *loss = sm_scale(g, sm_mul(g, y, y), 1.0 / env->step_pictures);
-  sm_loss_term(g, loss);
-  return ((const objective *)self)->how == O_NIL ? NULL : loss;
+  sm_tensor *sum = sm_scale(g, sm_mul(g, y, y), 1.0 / env->step_pictures);
+  sm_loss_term(g, sum);
+  return ((const objective *)self)->how == O_NIL ? NULL : sum;
 }
 static void objective_report(void *self, sm_measures *m) {
   const int how = ((const objective *)self)->how;
