@@ -171,7 +171,6 @@ static sm_status checkpoint_read_window(const sm_st_reader *r, sm_run_state *s, 
 }
 
 static sm_status checkpoint_read_state(const sm_st_reader *r, sm_run_state *s, sm_error *err) {
-  const char *producer = sm_st_get(r, "producer");
   int64_t steps = 0, finished = 0, pending = 0;
   memset(s, 0, sizeof *s);
   sm_status status = checkpoint_get_int(r, "step", &s->step, err);
@@ -185,7 +184,6 @@ static sm_status checkpoint_read_state(const sm_st_reader *r, sm_run_state *s, s
   s->window_steps = (int)steps;
   s->finished = finished != 0;
   s->pending_evaluation = pending != 0;
-  snprintf(s->producer, sizeof s->producer, "%s", producer ? producer : "");
   s->recipe_hash = checkpoint_get_hash(r, "recipe_hash");
   s->data_hash = checkpoint_get_hash(r, "data_hash");
   checkpoint_read_frozen(r, s);

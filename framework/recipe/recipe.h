@@ -116,5 +116,8 @@ int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *);
 /* Of the resolved values in their order, not of layout or places; and not of train.threads, train.recompute,
  * data.workers, data.prefetch and data.cache, which do not change the result. 0: out of memory. */
 uint64_t sm_recipe_hash(const sm_recipe *);
+/* The same of the values that its files say, without defaults: of a run's recipe.yaml, which says all values, the
+ * hash that the smalti had which wrote it, also where this one knows more keys. */
+uint64_t sm_recipe_hash_written(const sm_recipe *);
 
 #endif

@@ -197,19 +197,12 @@ bool sm_recipe_conduct(const char *path) {
   return sm_listed(keys, path);
 }
 
-/* Keys that came after the first recipes were hashed: left alone they do not count, so that runs and files of
- * before keep their hash. */
-static bool write_later_key(const leaf *l) {
-  static const char *const keys[] = {"train.init_prefix", "train.init_ignore", NULL};
-  return sm_listed(keys, l->path) && !strcmp(l->value, "~");
-}
-
-uint64_t sm_recipe_hash(const sm_recipe *r) {
+static uint64_t write_hash(const sm_recipe *r, bool written) {
   leaves l;
   bool good = write_collect(r, &l);
   uint64_t hash = 1;
   for (int i = 0; i < l.n; i++) {
-    if (sm_recipe_conduct(l.v[i].path) || write_later_key(&l.v[i])) continue;
+    if (sm_recipe_conduct(l.v[i].path) || (written && !l.v[i].at.line)) continue;
     const char *value = strcmp(l.v[i].path, "name") ? l.v[i].value : r->given_name;
     hash = sm_hash64(l.v[i].path, strlen(l.v[i].path) + 1, hash);
     hash = sm_hash64(value, strlen(value) + 1, hash);
@@ -217,6 +210,9 @@ uint64_t sm_recipe_hash(const sm_recipe *r) {
   write_free_leaves(&l);
   return good ? hash : 0;
 }
+
+uint64_t sm_recipe_hash(const sm_recipe *r) { return write_hash(r, false); }
+uint64_t sm_recipe_hash_written(const sm_recipe *r) { return write_hash(r, true); }
 
 /* ---- identity ------------------------------------------------------------------------------------------ */
 

@@ -141,9 +141,10 @@ static sm_status folder_hash(sm_run_folder *f, const sm_recipe *r, sm_error *err
   char *dash = strrchr(base, '-');
   if (dash && dash[1] && !dash[1 + strspn(dash + 1, "0123456789")]) *dash = 0;
   renamed.given_name = base;
-  f->recipe_hash[0] = sm_recipe_hash(r);
-  f->recipe_hash[1] = sm_recipe_hash(&renamed);
-  return f->recipe_hash[0] && f->recipe_hash[1] ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
+  const uint64_t hash[] = {sm_recipe_hash(r), sm_recipe_hash(&renamed), sm_recipe_hash_written(r),
+                           sm_recipe_hash_written(&renamed)};
+  memcpy(f->recipe_hash, hash, sizeof hash);
+  return hash[0] && hash[1] && hash[2] && hash[3] ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
 }
 
 /* What is missing is most often a path, never a reason to give the run up. */

@@ -14,7 +14,9 @@ typedef struct sm_run_folder {
   int lock;    /* descriptor that holds the lock, -1; the file holds the last step that was saved */
   bool named;  /* the lock is known by its inode (not so on some overlays) */
   bool kept;   /* recipe.yaml was there */
-  uint64_t recipe_hash[2]; /* of recipe.yaml or the recipe: under its name, and without --fresh's number */
+  /* Of recipe.yaml or the recipe: under its name, and without --fresh's number; and both of the keys that
+   * recipe.yaml holds. */
+  uint64_t recipe_hash[4];
   sm_jsonl *metrics, *timing;
   sm_tb *events;
 } sm_run_folder;

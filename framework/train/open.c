@@ -92,15 +92,15 @@ static sm_status open_check_frozen(sm_session *s, sm_error *err) {
   return SM_OK;
 }
 
-/* recipe.yaml is held against the recipe already; a newer smalti, which knows more options, gives it another
- * hash. */
+/* recipe.yaml is held against the recipe already. */
 static sm_status open_check_recipe(sm_session *s, sm_error *err) {
   sm_run_state *state = &s->state;
   const uint64_t *own = s->folder.recipe_hash;
-  bool same = state->recipe_hash == own[0] || state->recipe_hash == own[1],
-       newer = s->folder.kept && strcmp(state->producer, sm_version()) != 0;
-  if (!state->step || newer) state->recipe_hash = own[0];
-  if (!state->step || newer || same) return SM_OK;
+  bool same = !state->step;
+  for (size_t i = 0; i < sizeof s->folder.recipe_hash / sizeof *own; i++)
+    same = same || state->recipe_hash == own[i];
+  if (!state->step) state->recipe_hash = own[0];
+  if (same) return SM_OK;
   sm_fail(err, SM_EINVAL, "step %lld of this run was saved under another recipe", (long long)state->step);
   sm_fail_at(err, s->folder.path, 0, 0);
   return sm_hint(err, s->folder.kept ? "restore its recipe.yaml, or give the recipe another name: `name=…`"

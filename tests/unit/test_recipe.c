@@ -368,6 +368,14 @@ static void reads_back_what_it_writes(void **state) {
   assert_int_equal(sm_recipe_diff(a, b, &diff), 0);
   const uint64_t hash = sm_recipe_hash(b);
   assert_true(sm_recipe_hash(a) == hash && hash != 0);
+  assert_true(sm_recipe_hash_written(b) == hash); /* the file says all */
+  char *later = strstr(text.s, "  damaged: ");    /* as of a smalti that did not know the key */
+  assert_non_null(later);
+  memmove(later, strchr(later, '\n') + 1, strlen(strchr(later, '\n') + 1) + 1);
+  fixture_write("elsewhere/z.yaml", text.s);
+  sm_recipe *before = load("elsewhere/z.yaml");
+  assert_true(sm_recipe_hash(before) == hash && sm_recipe_hash_written(before) != hash);
+  sm_recipe_free(before);
   bool whole = false;
   for (int k = 1; !whole; k++) { /* want of memory gives no other hash */
     sm_heap_fail_at(k);
