@@ -18,7 +18,8 @@ static sm_status fit_masks_check_masks(fit *f) {
     if (start >= f->r->train.epochs) {
       sm_fit_fail(f, m, "masker `%s` begins at epoch %lld, but the run has %lld", sm_fit_name(m),
                   (long long)start, (long long)f->r->train.epochs);
-      return sm_hint(f->err, "`%s` would never see a hidden patch", sm_fit_name(l));
+      return sm_hint(f->err, "set masker.start_epoch to less than that; `%s` would never see a hidden patch",
+                     sm_fit_name(l));
     }
   }
   return SM_OK;

@@ -106,28 +106,46 @@ static const char *source_nearest_beside(sm_arena *arena, const char *folder, co
   return near ? sm_arena_printf(arena, "%s%s.yaml", under, near) : NULL;
 }
 
-/* Of the recipe folders, by the name as it stands or by its last part. */
-static const char *source_nearest_recipe(sm_arena *arena, const char *name) {
-  known_names k = {.arena = arena};
-  const char *env = getenv("SMALTI_RECIPE_PATH"), *base = sm_path_base(name), *near = NULL;
-  for (const char *s = env ? env : ""; *s;) {
-    size_t n = strcspn(s, ":");
-    const char *folder = n ? sm_arena_strndup(arena, s, n) : NULL;
-    if (folder) source_add_names(&k, folder, "");
-    s += n + (s[n] == ':');
-  }
-  source_add_names(&k, sm_recipe_dir(), "");
-  const char *whole = sm_arena_strndup(arena, name, source_stem(name));
-  const char *last = sm_arena_strndup(arena, base, source_stem(base));
-  if (whole) near = sm_nearest(whole, k.name);
-  return near || !last ? near : sm_listed(k.name, last) ? last : sm_nearest(last, k.name);
-}
-
 /* Files of the folder itself before those of its sub-folders. */
 static int source_by_depth(const void *a, const void *b) {
   const char *x = *(const char *const *)a, *y = *(const char *const *)b;
   const bool deep = strchr(x, '/') != NULL, other = strchr(y, '/') != NULL;
   return deep != other ? deep - other : strcmp(x, y);
+}
+
+static void source_add_recipe_folders(known_names *k) {
+  const char *env = getenv("SMALTI_RECIPE_PATH");
+  for (const char *s = env ? env : ""; *s;) {
+    size_t n = strcspn(s, ":");
+    const char *folder = n ? sm_arena_strndup(k->arena, s, n) : NULL;
+    if (folder) source_add_names(k, folder, "");
+    s += n + (s[n] == ':');
+  }
+  source_add_names(k, sm_recipe_dir(), "");
+}
+
+/* "table9" is a folder in a recipe folder: "table9/beit, table9/dino". NULL: it is not. */
+static const char *source_names_in(sm_arena *arena, const char *name) {
+  known_names k = {.arena = arena};
+  const size_t n = strlen(name);
+  const char *list = NULL;
+  source_add_recipe_folders(&k);
+  if (k.n) qsort(k.name, (size_t)k.n, sizeof *k.name, source_by_depth);
+  for (int i = 0; i < k.n; i++)
+    if (!strncmp(k.name[i], name, n) && k.name[i][n] == '/')
+      list = sm_arena_printf(arena, "%s%s%s", list ? list : "", list ? ", " : "", k.name[i]);
+  return list;
+}
+
+/* Of the recipe folders, by the name as it stands or by its last part. */
+static const char *source_nearest_recipe(sm_arena *arena, const char *name) {
+  known_names k = {.arena = arena};
+  const char *base = sm_path_base(name), *near = NULL;
+  source_add_recipe_folders(&k);
+  const char *whole = sm_arena_strndup(arena, name, source_stem(name));
+  const char *last = sm_arena_strndup(arena, base, source_stem(base));
+  if (whole) near = sm_nearest(whole, k.name);
+  return near || !last ? near : sm_listed(k.name, last) ? last : sm_nearest(last, k.name);
 }
 
 /* A folder where a recipe is wanted: which files in it are meant. */
@@ -160,8 +178,10 @@ const char *sm_recipe_find(sm_arena *arena, const char *folder, const char *name
   } else if (!found) {
     sm_fail(err, SM_ENOTFOUND, "there is no recipe '%s'", name);
     const char *near = source_nearest_beside(arena, folder, name);
+    const char *in = source_names_in(arena, name);
     if (!near) near = source_nearest_recipe(arena, name);
-    if (near) sm_hint(err, "did you mean '%s'?", near);
+    if (in) sm_hint(err, "it is a folder of recipes: %s", in);
+    else if (near) sm_hint(err, "did you mean '%s'?", near);
     else if (looked.s) sm_hint(err, "looked in %s%s", *folder ? folder : "the current folder", looked.s);
   }
   sm_text_free(&looked);

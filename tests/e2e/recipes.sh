@@ -112,6 +112,8 @@ exits 0 smalti recipe check demo 'masker={random: {ratio: 0.0625}}'
 exits 0 smalti recipe check demo 'masker={random: {ratio: [0, 0.0625]}}' # drawn for each view: half of them hide one
 exits 65 smalti recipe check "$work/tiny.yaml" data.views.masked=all 'masker={random: {ratio: 0.2}}' # 16 patches, and 4
 says "smalti: override masker={random: {ratio: 0.2}}: masker \`random\` hides no patch of a local view: it has 2 x 2 patches, and \`mim\` looks at hidden ones; raise its share, or leave local views whole: data.views.masked: global"
+exits 66 smalti recipe check table9
+says "smalti: there is no recipe 'table9'; it is a folder of recipes: table9/beit, table9/beit_dino, table9/dino, table9/ibot, table9/mim_only, table9/separate_heads, table9/standalone_dino"
 exits 65 smalti recipe check "$source/recipes"
 says "smalti: '$source/recipes' is a folder, not a recipe; name a file in it: demo.yaml, base/bench.yaml, base/dino.yaml, base/ibot.yaml, base/imagenet.yaml, …"
 exits 65 smalti recipe show "$work/runs/earlier"

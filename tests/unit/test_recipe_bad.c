@@ -267,8 +267,8 @@ static void names_misfits(void **state) {
        "x.yaml:7:34: `mim` needs hidden patches; masker `random` hides none; choose another masker, or drop "
        "the loss"},
       {"masker: {random: {start_epoch: 100}}",
-       "x.yaml:5:10: masker `random` begins at epoch 100, but the run has 100; `mim` would never see a "
-       "hidden patch"},
+       "x.yaml:5:10: masker `random` begins at epoch 100, but the run has 100; set masker.start_epoch to "
+       "less than that; `mim` would never see a hidden patch"},
       {"backbone: {vit: {patch_size: 10}}",
        "x.yaml:2:96: views of 96 px do not divide into patches of 10 px; choose a multiple"},
       {"backbone: {vit: {patch_size: 48}}",
