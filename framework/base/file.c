@@ -64,31 +64,30 @@ static char *file_follow(const char *path) {
   struct stat st;
   char *at = sm_strdup(path);
   if (!at) errno = ENOMEM;
-  for (int links = 0; at && lstat(at, &st) == 0 && S_ISLNK(st.st_mode); links++) {
-    char *next = links < MOST_LINKS ? file_follow_once(at) : (errno = ELOOP, NULL);
-    int code = errno;
+  for (int links = 0; at; links++) {
+    int code = lstat(at, &st) == 0 ? 0 : errno;
+    if (code == ENOENT || code == ENOTDIR || (!code && !S_ISLNK(st.st_mode))) break;
+    char *next = NULL;
+    if (!code && links == MOST_LINKS) code = ELOOP;
+    if (!code && !(next = file_follow_once(at))) code = errno;
     sm_free(at);
-    at = next, errno = code;
+    at = next;
+    errno = code;
   }
   return at;
 }
 
-/* What a file at `path` would replace, if that is no file; else NULL. */
-static const char *file_kind_in_the_way(const char *path) {
-  struct stat st;
-  if (stat(path, &st) != 0) return NULL;
-  return S_ISFIFO(st.st_mode)                         ? "a pipe"
-         : S_ISSOCK(st.st_mode)                       ? "a socket"
-         : S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode) ? "a device"
-                                                      : NULL;
-}
-
+/* What a file at `path` would replace must be a file, and must be seen to be one. */
 static sm_status file_check_target(const char *path, sm_error *err) {
   struct stat st;
-  const char *kind = file_kind_in_the_way(path);
-  if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return sm_fail_errno(err, EISDIR, "write", path);
-  if (!kind) return SM_OK;
-  sm_fail(err, SM_EINVAL, "cannot write %s: it is %s, and a file would take its place", path, kind);
+  if (stat(path, &st))
+    return errno == ENOENT || errno == ENOTDIR ? SM_OK : sm_fail_errno(err, errno, "examine", path);
+  if (S_ISDIR(st.st_mode)) return sm_fail_errno(err, EISDIR, "write", path);
+  if (S_ISREG(st.st_mode)) return SM_OK;
+  sm_fail(err, SM_EINVAL, "cannot write %s: it is %s, and a file would take its place", path,
+          S_ISFIFO(st.st_mode)   ? "a pipe"
+          : S_ISSOCK(st.st_mode) ? "a socket"
+                                 : "a device");
   return sm_hint(err, "give the name of a file");
 }
 

@@ -80,7 +80,7 @@ static int folder_make_folder(const char *path) {
   if (mkdir(path, 0777) == 0) return 0;
   int code = errno;
   if (stat(path, &st) == 0) return S_ISDIR(st.st_mode) ? 0 : EEXIST;
-  return code;
+  return code == EEXIST ? errno : code; /* what is there cannot be looked at */
 }
 
 sm_status sm_mkdirs(const char *path, sm_error *err) {
