@@ -26,7 +26,7 @@ enum { DVAE_COLOURS = 3, DVAE_OUTPUTS = 2 * DVAE_COLOURS, DVAE_DECODER_INPUT = 1
 enum { DVAE_GROUPS_MAX = 8, DVAE_NAME_MAX = 80 };
 
 typedef struct dvae_shape {
-  int groups, blocks; /* groups up to DVAE_GROUPS_MAX; blocks a group      */
+  int groups, blocks; /* groups up to DVAE_GROUPS_MAX; blocks per group    */
   int hidden;         /* width of the first group, a multiple of 4         */
   int vocabulary;     /* number of codes                                   */
 } dvae_shape;

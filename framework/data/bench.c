@@ -1,4 +1,4 @@
-/* bench.c — the loader alone, for `smalti bench loader`: pictures a second, and where the time goes. */
+/* bench.c — the loader alone, for `smalti bench loader`: pictures per second, and where the time goes. */
 #include <string.h>
 
 #include "framework/data/data.h"

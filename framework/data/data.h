@@ -85,7 +85,7 @@ typedef struct sm_loader_config {
   sm_views views;
   sm_masking masking;
   uint64_t seed;
-  int batch_size;          /* pictures a step */
+  int batch_size;          /* pictures per step */
   int64_t steps_per_epoch; /* 0: floor(pictures / batch_size), the rest of each epoch is dropped */
   int64_t last_step;       /* steps of the whole run: nothing is prepared beyond; 0: no end */
   int workers;             /* threads, 0 … 64; 0: everything is done inside next */
@@ -240,7 +240,7 @@ typedef struct sm_preview_config {
   const char *title; /* recipe name, hash … */
 } sm_preview_config;
 
-/* A PNG with one row a picture: the original with its crop boxes, the global views, the same with their
+/* A PNG with one row per picture: the original with its crop boxes, the global views, the same with their
  * masks and as tokenizers want them for themselves, the local views, behind their masks where they have any,
  * each with its numbers. */
 sm_status sm_preview_write(const sm_preview_config *, const char *path, sm_error *);

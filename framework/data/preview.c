@@ -1,7 +1,7 @@
 /* preview.c — the contact sheet: what the first pictures of an epoch look like by the time the networks see
  * them.
  *
- * One row a picture: the original with its crop boxes, the global views, the same with their masks, as
+ * One row per picture: the original with its crop boxes, the global views, the same with their masks, as
  * tokenizers want them for themselves, the local views (under their masks, where they have any). The draws
  * are those of training (views.h), bad pictures are replaced as training replaces them. */
 #include <string.h>

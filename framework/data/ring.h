@@ -18,7 +18,7 @@ typedef struct sm_ring_ops {
   void (*item)(void *ctx, int slot, int item, int worker);
 } sm_ring_ops;
 
-/* What both loaders are asked for: pictures a batch, threads, batches ahead. SM_EINVAL names what is out of
+/* What both loaders are asked for: pictures per batch, threads, batches ahead. SM_EINVAL names what is out of
  * range. */
 sm_status sm_ring_check(int batch_size, int workers, int prefetch, sm_error *);
 

@@ -25,7 +25,7 @@ typedef struct loading {
   sm_set *set;
   const char *row_prefix;
   size_t row_cut, file_cut; /* lengths of the prefixes */
-  match *match;             /* one a row */
+  match *match;             /* one per row */
   sm_weights_report *report;
   sm_text named; /* the first differences, for the message */
   int differences;

@@ -116,7 +116,7 @@ const char *const sm_recompute_names[] = {"cheap", "blocks", NULL};
 const char *const sm_precision_names[] = {"fp32", "bf16", NULL};
 static const sm_option train_options[] = {
     SM_INT(sm_train_section, epochs, "epochs", "100", 1, 1e6, "epochs", "length of the run"),
-    SM_INT(sm_train_section, batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures a step"),
+    SM_INT(sm_train_section, batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures per step"),
     SM_INT(sm_train_section, micro_batch, "micro_batch", "0", 0, 1e6, "pictures",
            "pictures computed at once, to save memory; 0: all"),
     SM_CHOICE(sm_train_section, recompute, "recompute", "cheap", sm_recompute_names,

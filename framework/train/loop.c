@@ -14,7 +14,7 @@
 
 /* ---- checkpoints --------------------------------------------------------------------------------------- */
 
-/* One line a picture whatever its name holds: control characters and backslashes as \\xHH. */
+/* One line per picture whatever its name holds: control characters and backslashes as \\xHH. */
 static void loop_add_escaped(sm_text *text, const char *name) {
   for (const unsigned char *c = (const unsigned char *)name; *c; c++)
     if (*c < 0x20 || *c == '\\' || *c == 0x7f) sm_text_add(text, "\\x%02x", *c);

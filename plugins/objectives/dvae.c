@@ -45,7 +45,7 @@ static const sm_option options[] = {
            "Channels of the first group, a multiple of 4; each further group doubles them"),
     SM_INT(dvae, groups, "groups", "4", 1, DVAE_GROUPS_MAX, NULL,
            "Groups of encoder and decoder; a cell is 2^(groups - 1) pixels wide"),
-    SM_INT(dvae, blocks, "blocks", "2", 1, 16, NULL, "Residual blocks a group"),
+    SM_INT(dvae, blocks, "blocks", "2", 1, 16, NULL, "Residual blocks per group"),
     SM_INT(dvae, vocabulary, "vocabulary", "8192", 2, 65536, NULL, "Number of codes"),
     SM_SCHEDULE(dvae, temperature, "temperature", "{from: 1, to: 0.0625, shape: cosine, per: step}", 1e-3,
                 100, NULL, "Temperature of the relaxed draw"),

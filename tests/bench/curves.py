@@ -2,7 +2,7 @@
 
     python3 tests/bench/curves.py --smalti "build/run-uninstalled smalti" --json curves.json --svg curves.svg
 
-The recipe is bench/d with 32 pictures a step; one setting moves at a time. Needs Python 3 only. Nothing else may run
+The recipe is bench/d with 32 pictures per step; one setting moves at a time. Needs Python 3 only. Nothing else may run
 meanwhile. With --draw FILE nothing is run: the figures of an earlier --json are drawn again.
 """
 import argparse
@@ -16,7 +16,7 @@ import chart
 RECIPE, BATCH, PATCH = "bench/d", 32, 4
 PRECISIONS = ("fp32", "bf16")
 AXES = (  # name, x axis, values, settings of a value
-    ("batch", "pictures a step", (8, 32, 128, 256), lambda v: [f"train.batch_size={v}"]),
+    ("batch", "pictures per step", (8, 32, 128, 256), lambda v: [f"train.batch_size={v}"]),
     ("tokens", "tokens a view", (17, 65, 257, 577),
      lambda v: [f"train.batch_size={BATCH}", f"data.views.global.size={PATCH * math.isqrt(v - 1)}"]),
     ("width", "width", (64, 128, 256, 512),
