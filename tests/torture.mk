@@ -3,5 +3,5 @@ EXTRA_DIST += tests/torture/start.sh tests/torture/commands.txt tests/torture/ca
 check_SCRIPTS += tests/torture/torture.sh
 
 torture: all tests/preload/iofail.la
-	@$(AM_TESTS_ENVIRONMENT) TORTURE_SAMPLES=all bash '$(srcdir)/tests/torture/torture.sh'
+	@$(AM_TESTS_ENVIRONMENT) TORTURE_SAMPLES="$${TORTURE_SAMPLES-all}" bash '$(srcdir)/tests/torture/torture.sh'
 .PHONY: torture

@@ -59,6 +59,7 @@ typedef struct sm_command {
 
 /* Print "smalti: PLACE: MESSAGE; HINT" and give the exit code that fits. */
 int sm_cli_fail(const sm_error *);
+int sm_cli_no_memory(void); /* says so, without memory */
 /* The same for a wrong command line; adds where to find help. Returns SM_EXIT_USAGE. */
 int sm_cli_usage(const sm_cli *, const char *fmt, ...) SM_PRINTF(2, 3);
 /* sm_cli_fail, but what would be wrong data is a wrong command line. */

@@ -29,7 +29,7 @@ static int cmd_recipe_show_json(const sm_recipe *r) {
   bool good = sm_recipe_each(r, cmd_recipe_add_value, &json);
   sm_json_close(&json);
   int code = sm_cli_json(&json);
-  return good ? code : SM_EXIT_MEMORY;
+  return good ? code : sm_cli_no_memory();
 }
 
 static void cmd_recipe_add_difference(void *ctx, const char *path, const char *a, const char *b) {
@@ -48,7 +48,7 @@ static int cmd_recipe_diff_json(const sm_recipe *a, const sm_recipe *b) {
   int n = sm_recipe_compare(a, b, cmd_recipe_add_difference, &json);
   sm_json_close(&json);
   int code = sm_cli_json(&json);
-  return n < 0 ? SM_EXIT_MEMORY : code ? code : n ? SM_EXIT_NO : SM_EXIT_OK;
+  return n < 0 ? sm_cli_no_memory() : code ? code : n ? SM_EXIT_NO : SM_EXIT_OK;
 }
 
 static void cmd_recipe_add_verdict(sm_json *json, const char *recipe, const sm_error *err) {
@@ -215,7 +215,7 @@ static int cmd_recipe_check(sm_cli *cli, int argc, char **argv) {
   int code = SM_EXIT_OK, n = 2;
   sm_json json = {0};
   char **args = sm_arena_alloc(cli->arena, (size_t)(argc + 2) * sizeof *args);
-  if (!args) return SM_EXIT_MEMORY;
+  if (!args) return sm_cli_no_memory();
   args[0] = argv[0];
   for (int i = 1; i < argc; i++)
     if (cmd_recipe_is_override(argv[i])) args[n++] = argv[i];

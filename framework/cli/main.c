@@ -74,6 +74,11 @@ int sm_cli_exit_code(sm_status status) {
   return SM_EXIT_DATA;
 }
 
+int sm_cli_no_memory(void) {
+  fputs("smalti: out of memory\n", stderr);
+  return SM_EXIT_MEMORY;
+}
+
 int sm_cli_fail(const sm_error *err) {
   char line[sizeof(sm_error) + 16];
   sm_cli_say("smalti: %s\n", sm_error_text(err, line, sizeof line));
@@ -114,7 +119,7 @@ int sm_cli_json(sm_json *json) {
   if (text) printf("%s\n", text);
   else sm_cli_say("smalti: out of memory\n");
   sm_json_free(json);
-  return text ? SM_EXIT_OK : SM_EXIT_MEMORY;
+  return text ? SM_EXIT_OK : sm_cli_no_memory();
 }
 
 void sm_cli_json_size(sm_json *json, int height, int width) {
@@ -127,7 +132,7 @@ void sm_cli_json_size(sm_json *json, int height, int width) {
 
 static int main_print_and_free(sm_text *text) {
   if (!text->failed) fputs(text->s, stdout);
-  int code = text->failed ? SM_EXIT_MEMORY : SM_EXIT_OK;
+  int code = text->failed ? sm_cli_no_memory() : SM_EXIT_OK;
   sm_text_free(text);
   return code;
 }
@@ -161,7 +166,7 @@ static int main_run_command(sm_cli *cli, int argc, char **argv) {
   }
   cli->command = c;
   cli->options = sm_arena_alloc(cli->arena, c->options_size + 1);
-  if (!cli->options) return SM_EXIT_MEMORY;
+  if (!cli->options) return sm_cli_no_memory();
   argc -= words - 1;
   argv += words - 1; /* argv[0]: the last word of the name */
   int args = argc - 1;
@@ -173,7 +178,7 @@ static int main_run_command(sm_cli *cli, int argc, char **argv) {
     sm_usage_command(c, &text);
     return main_print_and_free(&text);
   }
-  if (cli->recipe_path && setenv("SMALTI_RECIPE_PATH", cli->recipe_path, 1)) return SM_EXIT_MEMORY;
+  if (cli->recipe_path && setenv("SMALTI_RECIPE_PATH", cli->recipe_path, 1)) return sm_cli_no_memory();
   int code = main_check_count(cli, args);
   return code ? code : c->run(cli, args + 1, argv);
 }
@@ -227,7 +232,7 @@ int main(int argc, char **argv) {
   if (!main_fill_descriptors()) return SM_EXIT_IO;
   main_ignore_signals();
   sm_cli cli = {.arena = sm_arena_new("cli")};
-  if (!cli.arena) return SM_EXIT_MEMORY;
+  if (!cli.arena) return sm_cli_no_memory();
   sm_log_to(main_log_line, &cli);
   int code = main_run(&cli, argc, argv);
   if (fflush(stdout) || ferror(stdout)) {

@@ -27,8 +27,9 @@ typedef struct sm_dataset {
   void *self;
 } sm_dataset;
 
-/* The dataset plugin for a path that comes without one: "packed" for a file, "folder" for all else. */
-const char *sm_dataset_for(const char *path);
+/* The dataset plugin for a path that comes without one: "packed" for a file, "folder" for all else. NULL: it cannot be
+ * looked at. */
+const char *sm_dataset_for(const char *path, sm_error *);
 
 #define SM_GLOBALS_MAX 16
 #define SM_LOCALS_MAX 32

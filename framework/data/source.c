@@ -1,9 +1,11 @@
 /* source.c — see source.h. The cache is one pointer per picture, set once. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "framework/base/io.h"
 #include "ring.h"
 #include "source.h"
 
@@ -156,7 +158,10 @@ sm_status sm_source_get(const sm_source *s, int64_t index, sm_image_shrink *shri
   }
 }
 
-const char *sm_dataset_for(const char *path) {
+const char *sm_dataset_for(const char *path, sm_error *err) {
   struct stat st;
-  return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? "packed" : "folder";
+  if (!stat(path, &st)) return S_ISREG(st.st_mode) ? "packed" : "folder";
+  if (errno == ENOENT || errno == ENOTDIR) return "folder"; /* which then says that it is not there */
+  sm_fail_errno(err, errno, "examine", path);
+  return NULL;
 }

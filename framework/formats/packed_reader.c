@@ -168,7 +168,8 @@ void sm_packed_close(sm_packed *p) {
 bool sm_packed_is(const char *path) {
   struct stat st;
   char begin[PACKED_MAGIC_BYTES];
-  if (stat(path, &st) || !S_ISREG(st.st_mode)) return false;
+  if (stat(path, &st)) return errno != ENOENT && errno != ENOTDIR;
+  if (!S_ISREG(st.st_mode)) return false;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   const ssize_t n = fd >= 0 ? read(fd, begin, sizeof begin) : -1;
   if (fd >= 0) close(fd);

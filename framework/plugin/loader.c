@@ -98,6 +98,7 @@ static sm_status loader_open_entry(const char *file, entry_function *entry, sm_e
   char path[SM_PATH_ROOM];
   sm_path_put(path, "%s%s", strchr(file, '/') ? "" : "./", file); /* else dlopen would search */
   void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!handle) handle = dlopen(path, RTLD_NOW | RTLD_LOCAL); /* want of memory passes, and leaves no reason */
   if (!handle) {
     const char *text = dlerror();
     return loader_explain_dlopen(path, text ? text : "no reason given", err);

@@ -150,7 +150,8 @@ sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *are
                           sm_dataset *set, sm_error *err) {
   sm_error own;
   if (!err) err = &own;
-  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, sm_dataset_for(path), err);
+  const char *name = sm_dataset_for(path, err);
+  const sm_plugin *plugin = name ? sm_registry_find(registry, SM_DATASET, name, err) : NULL;
   if (!plugin) return err->code;
   if (!(path = sm_arena_strdup(arena, path))) return sm_fail(err, SM_ENOMEM, "out of memory");
   sm_status status = sm_instance_new(registry, plugin, instance, err);

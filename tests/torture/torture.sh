@@ -7,7 +7,7 @@
 #   - else: there is a message, it names the file that the call was for, nothing that was there before is lost or half
 #     replaced, no temporary file stays, and the same command without the fault ends in the files of an undisturbed run
 #
-# `make check` tries a sample, always the same; `make torture` tries all, which takes hours. Settings, by environment:
+# `make check` tries a sample, always the same; `make torture` tries all, which takes hours, unless TORTURE_SAMPLES says less. Settings, by environment:
 #   TORTURE_SAMPLES   faults per command (default 8, a half of them allocations), or all
 #   TORTURE_SEED      of the sample (1)
 #   TORTURE_COMMANDS  names of commands (all), TORTURE_CALLS  names of calls (all)

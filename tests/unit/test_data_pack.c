@@ -350,9 +350,9 @@ static void test_refusals(void **state) {
   assert_string_equal(err.message, "not a packed file of pictures: it is a JPEG picture");
   assert_string_equal(err.place, path_of("set/cat/2.jpg"));
   close_set(&packed);
-  assert_string_equal(sm_dataset_for(path_of("set")), "folder");
-  assert_string_equal(sm_dataset_for(path_of("set/cat/2.jpg")), "packed");
-  assert_string_equal(sm_dataset_for(path_of("nothing")), "folder");
+  assert_string_equal(sm_dataset_for(path_of("set"), NULL), "folder");
+  assert_string_equal(sm_dataset_for(path_of("set/cat/2.jpg"), NULL), "packed");
+  assert_string_equal(sm_dataset_for(path_of("nothing"), NULL), "folder");
 }
 
 static void test_over_the_limit_of_pixels(void **state) {
