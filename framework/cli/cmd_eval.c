@@ -157,6 +157,7 @@ static sm_status cmd_eval_set_option(evaluating *e, sm_instance *instance, const
   bool list = (o->type == SM_OPT_INTS || o->type == SM_OPT_FLOATS) && value[0] != '[';
   char *text = sm_arena_printf(e->cli->arena, list ? "[%s]" : "%s", value);
   sm_yaml *yaml = text ? sm_yaml_read(e->cli->arena, NULL, false, text, strlen(text), err) : NULL;
+  if (!text || (!yaml && err->code == SM_ENOMEM)) return sm_fail(err, SM_ENOMEM, "out of memory");
   if (!yaml) return sm_fail(err, SM_EINVAL, "%s cannot be read: '%.80s'", o->name, value);
   return sm_option_read(o, yaml, instance->plugin->name, e->cli->arena, instance->self, err);
 }

@@ -245,7 +245,8 @@ static void cmd_plugins_check_limit_memory(void) {
 #ifndef SANITIZED
   const rlim_t most = (rlim_t)2 << 30;
   struct rlimit limit;
-  if (dlsym(RTLD_DEFAULT, "__asan_init")) return; /* preloaded for a plugin that is built with it */
+  /* preloaded for a plugin that is built with it: their maps are larger than any limit */
+  if (dlsym(RTLD_DEFAULT, "__asan_init") || dlsym(RTLD_DEFAULT, "__tsan_init")) return;
   if (getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur <= most) return;
   limit.rlim_cur = most;
   (void)setrlimit(RLIMIT_DATA, &limit); /* without it the check still works */

@@ -163,8 +163,10 @@ static sm_status command_set_option(sm_cli *cli, const sm_option *o, void *base,
   char *copy = list ? sm_arena_printf(cli->arena, "[%s]", text) : sm_arena_strdup(cli->arena, text);
   if (copy && list && *text) value = sm_yaml_read(cli->arena, NULL, false, copy, strlen(copy), err);
   else if (copy) value = sm_yaml_text(cli->arena, copy, (sm_place){0});
-  sm_status status = value ? sm_option_read(&typed, value, "", cli->arena, base, err)
-                           : sm_fail(err, SM_EINVAL, "%s cannot be read: '%.80s'", name.s, text);
+  const bool lost = !copy || (!value && (!list || !*text || err->code == SM_ENOMEM));
+  sm_status status = value  ? sm_option_read(&typed, value, "", cli->arena, base, err)
+                     : lost ? sm_fail(err, SM_ENOMEM, "out of memory")
+                            : sm_fail(err, SM_EINVAL, "%s cannot be read: '%.80s'", name.s, text);
   sm_text_free(&name);
   return status;
 }
