@@ -80,8 +80,9 @@ static char *file_follow(const char *path) {
 /* What a file at `path` would replace must be a file, and must be seen to be one. */
 static sm_status file_check_target(const char *path, sm_error *err) {
   struct stat st;
-  if (stat(path, &st))
-    return errno == ENOENT || errno == ENOTDIR ? SM_OK : sm_fail_errno(err, errno, "examine", path);
+  bool there;
+  const sm_status status = sm_path_look(path, &st, &there, err);
+  if (status || !there) return status;
   if (S_ISDIR(st.st_mode)) return sm_fail_errno(err, EISDIR, "write", path);
   if (S_ISREG(st.st_mode)) return SM_OK;
   sm_fail(err, SM_EINVAL, "cannot write %s: it is %s, and a file would take its place", path,

@@ -33,11 +33,18 @@ sm_status sm_fail_errno(sm_error *err, int code, const char *verb, const char *p
   return status;
 }
 
+static bool io_is_missing(int code) { return code == ENOENT || code == ENOTDIR; }
+
+sm_status sm_path_look(const char *path, struct stat *st, bool *there, sm_error *err) {
+  *there = stat(path, st) == 0;
+  return *there || io_is_missing(errno) ? SM_OK : sm_fail_errno(err, errno, "examine", path);
+}
+
 bool sm_path_there(const char *path, struct stat *st) {
   struct stat own;
   if (!st) st = &own;
   if (stat(path, st) == 0) return true;
   int code = errno;
   memset(st, 0, sizeof *st);
-  return code != ENOENT && code != ENOTDIR;
+  return !io_is_missing(code);
 }

@@ -13,5 +13,8 @@ sm_status sm_fail_errno(sm_error *, int code, const char *verb, const char *path
  * may be NULL. */
 struct stat;
 bool sm_path_there(const char *path, struct stat *st);
+/* The same question of who must know: *there false and SM_OK where nothing is, the system's error where it cannot be
+ * seen. */
+sm_status sm_path_look(const char *path, struct stat *st, bool *there, sm_error *);
 
 #endif

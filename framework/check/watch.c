@@ -118,6 +118,7 @@ GIVES(sm_status, dataset, borrow,
 
 GIVES(sm_status, evaluation, run, (void *s, sm_eval_context *x, sm_eval_result *r, sm_error *e), (s, x, r, e))
 DOES(evaluation, wants, (const void *s, sm_feature_spec *to), (s, to))
+DOES(evaluation, figures, (const void *s, sm_text *to), (s, to))
 
 GIVES(sm_status, objective, spec, (const void *s, sm_objective_spec *to, sm_error *e), (s, to, e))
 DOES(objective, declare, (const void *s, const sm_params *p, const sm_params *state), (s, p, state))
@@ -221,6 +222,7 @@ static void watch_pictures(void) {
     TAKE(evaluation);
     PUT(evaluation, run);
     PUT(evaluation, wants);
+    PUT(evaluation, figures);
   }
 }
 

@@ -1,5 +1,4 @@
 /* output.c — files that a user names for results: what is there already is asked about. */
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,10 +13,10 @@ static bool output_is_file(const char *path) {
 /* What is no file (a folder, a device) is refused when it is written, with --force too. */
 sm_status sm_cli_may_write(const char *path, bool force, sm_error *err) {
   struct stat st;
+  bool there;
   if (force) return SM_OK;
-  if (stat(path, &st))
-    return errno == ENOENT || errno == ENOTDIR ? SM_OK : sm_fail_errno(err, errno, "examine", path);
-  if (!S_ISREG(st.st_mode)) return SM_OK;
+  const sm_status status = sm_path_look(path, &st, &there, err);
+  if (status || !there || !S_ISREG(st.st_mode)) return status;
   sm_fail(err, SM_EINVAL, "the file is there already");
   sm_fail_at(err, path, 0, 0);
   return sm_hint(err, "give another name with --out, or --force to replace it");

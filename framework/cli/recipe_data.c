@@ -2,7 +2,6 @@
 #include "recipe_data.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <strings.h>
@@ -59,8 +58,9 @@ sm_status sm_cli_look(const char *path, bool *pictures, sm_error *err) {
   const char *dot = strrchr(sm_path_base(path), '.');
   struct stat st;
   *pictures = false;
-  if (stat(path, &st)) /* a recipe may lie in a recipe folder */
-    return errno == ENOENT || errno == ENOTDIR ? SM_OK : sm_fail_errno(err, errno, "examine", path);
+  bool there;
+  const sm_status status = sm_path_look(path, &st, &there, err);
+  if (status || !there) return status; /* a recipe may lie in a recipe folder */
   *pictures = S_ISDIR(st.st_mode) || sm_packed_is(path);
   if (*pictures || !S_ISREG(st.st_mode) || (dot && (!strcasecmp(dot, ".yaml") || !strcasecmp(dot, ".yml"))) ||
       !recipe_data_is_binary(path))

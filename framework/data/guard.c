@@ -111,23 +111,11 @@ static sm_status guard_check_list(guard *g, sm_error *err) {
   return SM_OK;
 }
 
-static const sm_dataset_ops reads = {.open = guard_open,
-                                     .count = guard_count,
-                                     .label = guard_label,
-                                     .name = guard_name,
-                                     .classes = guard_classes,
-                                     .class_name = guard_class_name,
-                                     .read = guard_read,
-                                     .hash = guard_hash},
-                            lends = {.open = guard_open,
-                                     .count = guard_count,
-                                     .label = guard_label,
-                                     .name = guard_name,
-                                     .classes = guard_classes,
-                                     .class_name = guard_class_name,
-                                     .read = guard_read,
-                                     .hash = guard_hash,
-                                     .borrow = guard_borrow};
+/* Whether there is a `borrow` says whether the data set lends; all else is the same. */
+#define READS                                                                                            \
+  .open = guard_open, .count = guard_count, .label = guard_label, .name = guard_name,                    \
+  .classes = guard_classes, .class_name = guard_class_name, .read = guard_read, .hash = guard_hash
+static const sm_dataset_ops reads = {READS}, lends = {READS, .borrow = guard_borrow};
 
 sm_dataset sm_guarded(void *kept) {
   return (sm_dataset){((const guard *)kept)->set.ops->borrow ? &lends : &reads, kept};

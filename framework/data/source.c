@@ -1,5 +1,4 @@
 /* source.c — see source.h. The cache is one pointer per picture, set once. */
-#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -160,8 +159,7 @@ sm_status sm_source_get(const sm_source *s, int64_t index, sm_image_shrink *shri
 
 const char *sm_dataset_for(const char *path, sm_error *err) {
   struct stat st;
-  if (!stat(path, &st)) return S_ISREG(st.st_mode) ? "packed" : "folder";
-  if (errno == ENOENT || errno == ENOTDIR) return "folder"; /* which then says that it is not there */
-  sm_fail_errno(err, errno, "examine", path);
-  return NULL;
+  bool there;
+  if (sm_path_look(path, &st, &there, err)) return NULL;
+  return there && S_ISREG(st.st_mode) ? "packed" : "folder"; /* which says what is not there */
 }

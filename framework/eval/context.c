@@ -99,12 +99,6 @@ double sm_evaluator_flops(const sm_evaluator *e) {
   return r.flops / SM_EVAL_BATCH;
 }
 
-size_t sm_evaluator_bytes(const sm_evaluator *e) {
-  sm_plan_report r;
-  sm_feature_net_report(e->net, &r);
-  return r.inputs + r.transient + r.worker;
-}
-
 /* ---- running plugins ----------------------------------------------------------------------------------- */
 
 static sm_status context_features(sm_eval_context *x, const char *split, sm_feature_spec *spec,

@@ -61,6 +61,8 @@ void sm_evaluator_reset(sm_evaluator *);
  * SM_EINVAL says what is missing. sm_evaluator_run asks it too. */
 sm_status sm_evaluation_check(sm_dataset train, sm_dataset test, const sm_evaluation_ops *, const void *self,
                               sm_error *);
+/* The same of all evaluations of a recipe, whose instances are created; an error has the place in the recipe. */
+sm_status sm_evaluations_check(const sm_recipe *, sm_dataset train, sm_dataset test, sm_error *);
 /* Run one evaluation plugin (created instance); `who` (may be NULL) is for errors about what it gives. */
 sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, const sm_blamed *who,
                            sm_eval_result *, sm_error *);
@@ -81,7 +83,6 @@ void sm_evaluator_forward(sm_evaluator *, const float *x, int64_t pictures, floa
 size_t sm_evaluator_width(const sm_evaluator *);
 double sm_evaluator_flops(const sm_evaluator *); /* of one picture: products only, a multiply-add is 2 */
 sm_pool *sm_evaluator_pool(const sm_evaluator *);
-size_t sm_evaluator_bytes(const sm_evaluator *); /* it will hold beside the features */
 
 /* ---- results ------------------------------------------------------------------------------------------- */
 

@@ -135,6 +135,15 @@ sm_status sm_evaluation_check(sm_dataset train, sm_dataset test, const sm_evalua
   return status;
 }
 
+sm_status sm_evaluations_check(const sm_recipe *r, sm_dataset train, sm_dataset test, sm_error *err) {
+  for (int i = 0; i < r->evaluations; i++) {
+    const sm_slot *slot = &r->evaluate[i];
+    if (sm_evaluation_check(train, test, slot->plugin.plugin->ops, slot->plugin.self, err))
+      return sm_fail_at(err, slot->file, slot->line, slot->col);
+  }
+  return SM_OK;
+}
+
 void sm_evaluator_forget_lists(sm_evaluator *e) {
   for (int i = 0; i < SM_EVAL_SPLITS; i++) pictures_list_free(&e->list[i]);
   for (int i = 0; i < 2; i++) {

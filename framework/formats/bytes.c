@@ -4,7 +4,6 @@
 #include "bytes.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,21 +33,6 @@ sm_status sm_tail_flush(sm_tail *t, sm_error *err) {
   t->length += t->waiting.len;
   t->waiting.len = 0;
   return SM_OK;
-}
-
-sm_status sm_sync_folder_of(const char *path, sm_error *err) {
-  const char *slash = strrchr(path, '/');
-  char *folder = slash ? sm_strdup(path) : sm_strdup(".");
-  if (!folder) return sm_fail(err, SM_ENOMEM, "no memory to sync the folder");
-  if (slash) folder[slash == path ? 1 : slash - path] = 0;
-  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  bool failed =
-      fd < 0 || (fsync(fd) && errno != EINVAL); /* some file systems cannot sync folders: nothing to do */
-  sm_status status =
-      failed ? sm_fail(err, SM_EIO, "cannot sync the folder '%.400s': %s", folder, strerror(errno)) : SM_OK;
-  if (fd >= 0) close(fd);
-  sm_free(folder);
-  return status;
 }
 
 size_t sm_utf8_length(const unsigned char *s, size_t n) {

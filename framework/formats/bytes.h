@@ -16,9 +16,6 @@ typedef struct sm_tail {
 } sm_tail;
 sm_status sm_tail_flush(sm_tail *, sm_error *);
 
-/* fsync of the folder that holds `path`: makes the name of a new file last. */
-sm_status sm_sync_folder_of(const char *path, sm_error *);
-
 /* Length of the UTF-8 sequence at s (n > 0 bytes left), or 0 if it is not well-formed (overlong, surrogate,
  * cut). */
 size_t sm_utf8_length(const unsigned char *s, size_t n);

@@ -53,7 +53,6 @@ sm_status sm_network_wrap(const sm_network_parts *, sm_network **, sm_error *);
 sm_net sm_network_net(const sm_network *);              /* never AUTO */
 sm_recipe *sm_network_recipe(const sm_network *);       /* NULL: the file describes itself */
 const char *sm_network_run(const sm_network *);         /* the run folder, or NULL */
-const sm_registry *sm_network_host(const sm_network *); /* that it was opened with, or NULL */
 sm_set *sm_network_set(const sm_network *); /* of the weights it has; NULL: none, or pixels */
 /* Of the backbone; NULL: pixels, or wrapped. */
 const sm_plugin *sm_network_plugin(const sm_network *, const void **self);

@@ -310,7 +310,6 @@ sm_tensor *sm_network_center(const sm_network *n, sm_graph *g, const sm_params *
 sm_net sm_network_net(const sm_network *n) { return n->net; }
 sm_recipe *sm_network_recipe(const sm_network *n) { return n->recipe; }
 const char *sm_network_run(const sm_network *n) { return n->run; }
-const sm_registry *sm_network_host(const sm_network *n) { return n->host; }
 sm_set *sm_network_set(const sm_network *n) { return n->set; }
 const sm_weights_about *sm_network_about(const sm_network *n) { return &n->about; }
 const sm_weights_report *sm_network_report(const sm_network *n) { return &n->report; }

@@ -1,6 +1,5 @@
 /* network_open.c — what a path is, and what network it holds: recipe, backbone, sizes, and which of a run's
  * networks. It reads the recipe and the header of the file, and makes no weights. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -95,8 +94,10 @@ static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
   const sm_network_source *o = &n->from;
   const char *recipe = NULL;
   struct stat st;
-  if (stat(o->path, &st)) {
-    if (errno != ENOENT && errno != ENOTDIR) return sm_fail_errno(err, errno, "examine", o->path);
+  bool there;
+  sm_status status = sm_path_look(o->path, &st, &there, err);
+  if (status) return status;
+  if (!there) {
     sm_error none;
     if (network_open_names_recipe(o)) recipe = sm_recipe_find(n->arena, "", o->path, &none);
     if (!recipe && network_open_is_yaml(o->path)) return *err = none, none.code;
@@ -107,14 +108,14 @@ static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
     return open_named_recipe(n, recipe, err);
   }
   if (S_ISDIR(st.st_mode)) {
-    sm_status status = open_run(n, err);
+    status = open_run(n, err);
     if (!status && n->spec.file && !(*file = sm_st_open(n->spec.file, err))) status = err->code;
     return status; /* sm_weights_file has verified it */
   }
   if (network_open_names_recipe(o) && network_open_is_yaml(o->path))
     return open_named_recipe(n, o->path, err);
   if (!(*file = sm_st_open(o->path, err))) return err->code;
-  sm_status status = sm_st_verify(*file, err);
+  status = sm_st_verify(*file, err);
   if (!status && sm_is_checkpoint(*file)) status = sm_checkpoint_format(*file, err);
   return status ? status : open_file(n, sm_is_checkpoint(*file), err);
 }

@@ -109,13 +109,8 @@ static sm_status work_check_classes(const piece *p, sm_error *err) {
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
   if (!status) status = sm_slot_open(&r->data.train, &train, err);
   if (!status) status = sm_slot_open(&r->data.test, &test, err);
-  for (int i = 0; !status && i < r->evaluations; i++) {
-    sm_slot *slot = &r->evaluate[i];
-    status = sm_slot_create(slot, err);
-    if (status) break;
-    status = sm_evaluation_check(train, test, slot->plugin.plugin->ops, slot->plugin.self, err);
-    if (status) sm_fail_at(err, slot->file, slot->line, slot->col);
-  }
+  for (int i = 0; !status && i < r->evaluations; i++) status = sm_slot_create(&r->evaluate[i], err);
+  if (!status) status = sm_evaluations_check(r, train, test, err);
   sm_recipe_free(r);
   return status;
 }

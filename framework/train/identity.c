@@ -39,18 +39,28 @@ sm_status sm_plugin_hash(const sm_plugin *p, uint64_t *hash, sm_error *err) {
   return status;
 }
 
+/* Those of the recipe, each once. */
+static int identity_plugins(const sm_recipe *r, const sm_plugin *list[SM_SLOT_REFS_MAX]) {
+  sm_slot_ref refs[SM_SLOT_REFS_MAX];
+  const int n = sm_recipe_slots(r, refs);
+  int found = 0;
+  for (int i = 0; i < n; i++) {
+    int k = 0;
+    while (k < found && list[k] != refs[i].slot->plugin.plugin) k++;
+    if (k == found) list[found++] = refs[i].slot->plugin.plugin;
+  }
+  return found;
+}
+
 /* "masker stripes 1.0 0123456789abcdef", one line for each plugin of the recipe. Versions are written without
  * blanks. */
 static sm_status identity_now(const sm_recipe *r, sm_text *to, sm_error *err) {
-  sm_slot_ref refs[SM_SLOT_REFS_MAX];
-  const int n = sm_recipe_slots(r, refs);
+  const sm_plugin *list[SM_SLOT_REFS_MAX];
+  const int n = identity_plugins(r, list);
   for (int i = 0; i < n; i++) {
-    const sm_plugin *p = refs[i].slot->plugin.plugin;
+    const sm_plugin *p = list[i];
     char version[64];
     uint64_t hash;
-    bool again = false;
-    for (int k = 0; k < i; k++) again = again || refs[k].slot->plugin.plugin == p;
-    if (again) continue;
     sm_status status = sm_plugin_hash(p, &hash, err);
     if (status) return status;
     snprintf(version, sizeof version, "%s", p->version);
@@ -82,10 +92,10 @@ static bool identity_find(const char *text, const line *like, line *found) {
 }
 
 static const char *identity_module(const sm_recipe *r, const line *l) {
-  sm_slot_ref refs[SM_SLOT_REFS_MAX];
-  const int n = sm_recipe_slots(r, refs);
+  const sm_plugin *list[SM_SLOT_REFS_MAX];
+  const int n = identity_plugins(r, list);
   for (int i = 0; i < n; i++) {
-    const sm_plugin *p = refs[i].slot->plugin.plugin;
+    const sm_plugin *p = list[i];
     if (!strcmp(sm_kind_name((sm_kind)p->kind), l->kind) && !strcmp(p->name, l->name)) return sm_module_of(p);
   }
   return "";
@@ -112,15 +122,13 @@ static sm_status identity_differs(sm_session *s, const line *then, const line *n
 
 /* A plugin that hides another one of its name is no mistake, but may be one. */
 static void identity_announce(sm_session *s) {
-  sm_slot_ref refs[SM_SLOT_REFS_MAX];
-  const int n = sm_recipe_slots(s->recipe, refs);
+  const sm_plugin *list[SM_SLOT_REFS_MAX];
+  const int n = identity_plugins(s->recipe, list);
   for (int i = 0; i < n; i++) {
-    const sm_plugin *p = refs[i].slot->plugin.plugin;
+    const sm_plugin *p = list[i];
     const char *hides = s->options->registry ? sm_registry_hides(s->options->registry, p) : NULL;
     char text[512];
-    bool again = false;
-    for (int k = 0; k < i; k++) again = again || refs[k].slot->plugin.plugin == p;
-    if (!hides || again) continue;
+    if (!hides) continue;
     snprintf(text, sizeof text, "%s '%s' is that of %s, which hides %s", sm_kind_name((sm_kind)p->kind),
              p->name, sm_module_of(p), hides);
     sm_session_warn(s, text);

@@ -50,17 +50,6 @@ static sm_status open_lengths(sm_session *s, sm_error *err) {
   return SM_OK;
 }
 
-/* What cannot be evaluated is refused before it is trained. */
-static sm_status open_check_classes(const sm_session *s, sm_error *err) {
-  const sm_recipe *r = s->recipe;
-  for (int i = 0; i < r->evaluations; i++) {
-    const sm_slot *slot = &r->evaluate[i];
-    if (sm_evaluation_check(s->train, s->test, slot->plugin.plugin->ops, slot->plugin.self, err))
-      return sm_fail_at(err, slot->file, slot->line, slot->col);
-  }
-  return SM_OK;
-}
-
 static sm_status open_fit_tokenizers(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   const sm_fitting f = {.dataset = s->train,
@@ -181,7 +170,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = sm_recipe_create(s->recipe, err);
   if (!status) status = sm_slot_open(&s->recipe->data.train, &s->train, err);
   if (!status) status = sm_slot_open(&s->recipe->data.test, &s->test, err);
-  if (!status) status = open_check_classes(s, err);
+  if (!status) status = sm_evaluations_check(s->recipe, s->train, s->test, err); /* before it trains */
   if (!status) status = open_lengths(s, err);
   if (!status) status = sm_views_of(r, &s->views, err);
   if (!status && !(s->pool = sm_pool_new(threads, err))) status = SM_ENOMEM;

@@ -83,9 +83,9 @@ static sm_status cluster_by_kmeans(const struct cluster *o, sm_eval_context *x, 
   if (used < clusters)
     snprintf(fewer, sizeof fewer, " (%lld asked for, no more pictures differ)", (long long)clusters);
   snprintf(result->protocol, sizeof result->protocol,
-           "k-means, %s%s, %lld test pictures in %d cluster%s%s, best of %d starts, compared with %d classes",
-           spec.what, o->normalise ? ", L2-normalised" : "", (long long)test.n, used, used == 1 ? "" : "s",
-           fewer, config.starts, classes);
+           "k-means, %s%s, %lld test pictures in %d %s%s, best of %d starts, compared with %d classes",
+           spec.what, o->normalise ? ", L2-normalised" : "", (long long)test.n, used,
+           sm_plural(used, "cluster", "clusters"), fewer, config.starts, classes);
   return SM_OK;
 }
 
