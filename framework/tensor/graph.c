@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void sm_blas_single_thread(void);
+void sm_products_prepare(void);
 
 int64_t sm_item_elements(const sm_tensor *t) {
   int64_t n = 1;
@@ -46,7 +46,7 @@ sm_graph *sm_graph_new(const sm_graph_config *config, sm_error *err) {
     sm_fail(err, SM_ENOMEM, "no memory for a graph");
     return NULL;
   }
-  sm_blas_single_thread();
+  sm_products_prepare();
   g->config = *config;
   g->backend = backend;
   g->kernels = kernels;

@@ -79,8 +79,12 @@ size_t sm_scratch_conv(const sm_node *, int64_t items);
 size_t sm_scratch_conv_dw(const sm_node *, int64_t items);
 size_t sm_scratch_xent(const sm_node *, int64_t items); /* xent_soft and xent_ids */
 
-/* OpenBLAS stays on the thread that calls it; once, before the first kernel runs. */
-void sm_blas_single_thread(void);
+/* Once, before the first kernel runs: OpenBLAS stays on the thread that calls it, and the second-level cache is
+ * measured. */
+void sm_products_prepare(void);
+
+/* Bytes of a core's second-level cache that rows of a product may fill: five eighths. No result depends on it. */
+extern _Atomic int64_t sm_rows_bytes;
 
 /* ---- vector work outside graphs (nn's sweeps, evaluation) ---- */
 

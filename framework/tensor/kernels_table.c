@@ -7,7 +7,9 @@
 #include <config.h>
 
 #include <cblas.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernels.h"
 
@@ -97,7 +99,15 @@ const sm_kernel_table *sm_kernels_find(sm_device device, sm_dtype real, const ch
 
 /* ---- what kernels need ---------------------------------------------------------------------- */
 
-void sm_blas_single_thread(void) { openblas_set_num_threads(1); }
+_Atomic int64_t sm_rows_bytes = (512 << 10) / 8 * 5;
+
+void sm_products_prepare(void) {
+  openblas_set_num_threads(1);
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  long cache = sysconf(_SC_LEVEL2_CACHE_SIZE); /* 0 or -1: not known */
+  if (cache >= 128 << 10) atomic_store_explicit(&sm_rows_bytes, cache / 8 * 5, memory_order_relaxed);
+#endif
+}
 
 /* At least T doubles, which is what the plain kernels use. */
 static size_t kernels_table_score_block(const sm_node *n, int matrices) {

@@ -20,6 +20,7 @@ tensor_kernel_sources = \
   framework/tensor/kernels_pointwise.inc \
   framework/tensor/kernels_rows.inc \
   framework/tensor/kernels_sweep.inc \
+  framework/tensor/kernels_tile.inc \
   framework/tensor/kernels_tokens.inc \
   framework/tensor/kernels_variant.inc \
   framework/tensor/kernels_vector.inc \

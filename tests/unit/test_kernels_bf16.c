@@ -162,6 +162,6 @@ int main(void) {
       cmocka_unit_test(bf16_in_memory_changes_nothing),
       cmocka_unit_test(bf16_operands_are_rounded_to_nearest),
   };
-  sm_blas_single_thread();
+  sm_products_prepare();
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
