@@ -18,6 +18,7 @@ check_SCRIPTS += tests/e2e/train_resume.sh
 check_SCRIPTS += tests/e2e/train_ends.sh
 check_SCRIPTS += tests/e2e/train_records.sh
 check_SCRIPTS += tests/e2e/train_signals.sh
+check_SCRIPTS += tests/e2e/isa.sh
 check_SCRIPTS += tests/e2e/train_threads.sh
 check_SCRIPTS += tests/e2e/train_watch.sh
 check_SCRIPTS += tests/e2e/eval.sh

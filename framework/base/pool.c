@@ -32,6 +32,7 @@ struct sm_pool {
   int64_t items;
   int threads, started, looks;
   worker *workers; /* threads - 1; the caller is worker 0 */
+  const char *isa; /* for those who compute on it; the pool does not look */
 
   pthread_mutex_t lock;
   pthread_cond_t opened, left;
@@ -196,3 +197,5 @@ void sm_pool_free(sm_pool *pool) {
 }
 
 int sm_pool_threads(const sm_pool *pool) { return pool->threads; }
+void sm_pool_take(sm_pool *pool, const char *isa) { pool->isa = isa; }
+const char *sm_pool_isa(const sm_pool *pool) { return pool ? pool->isa : NULL; }

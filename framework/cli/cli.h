@@ -31,6 +31,7 @@ typedef struct sm_cli {
   void *options;                         /* the command's own, a struct of command->options_size */
   bool quiet, json, help, version;       /* global options */
   int64_t threads;                       /* 0: not given */
+  int isa;                               /* 0: not given; see sm_cli_isa */
   const char *plugin_path, *recipe_path; /* NULL: not given */
   sm_arena *arena;                       /* lives as long as the program */
   sm_registry *registry;                 /* made by sm_cli_registry, freed by main */
@@ -86,7 +87,8 @@ sm_status sm_cli_may_write_table(sm_cli *, const char *folder, sm_error *);
 sm_status sm_cli_registry(sm_cli *, sm_registry **, sm_error *);
 /* "a,b" as a NULL-terminated list of texts that are not empty; NULL or "": an empty one. `n` may be NULL. */
 sm_status sm_cli_list(const sm_cli *, const char *text, const char *const **list, int *n, sm_error *);
-/* argv[1] is a recipe, the rest are overrides; --threads becomes train.threads. */
+const char *sm_cli_isa(const sm_cli *); /* NULL: not given */
+/* argv[1] is a recipe, the rest are overrides; --threads becomes train.threads, --isa train.isa. */
 sm_status sm_cli_recipe(sm_cli *, int argc, char **argv, sm_recipe **, sm_error *);
 
 /* ---- the table and the parser (command.c) -------------------------------------------------------------- */

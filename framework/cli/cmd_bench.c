@@ -19,8 +19,7 @@ static sm_status cmd_bench_open_bench(sm_cli *cli, int argc, char **argv, bench 
   sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
   if (!status) status = sm_recipe_create(b->recipe, err);
   if (status) return status;
-  int threads = sm_recipe_threads(b->recipe, cli->threads);
-  if (!(b->pool = sm_pool_new(threads, err))) return err->code;
+  if (!(b->pool = sm_recipe_pool(b->recipe, cli->threads, NULL, err))) return err->code;
   return sm_train_configure(b->recipe, b->pool, 100, &b->config, err);
 }
 static void cmd_bench_close_bench(bench *b) {
@@ -199,7 +198,7 @@ static int cmd_bench_run_ops(sm_cli *cli, int argc, char **argv) {
   sm_status status =
       r ? cmd_bench_open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
   if (!status) {
-    sm_pool *one = sm_pool_new(1, &err); /* one thread: times of ops are then times of kernels */
+    sm_pool *one = sm_recipe_pool(b.recipe, 1, NULL, &err); /* one thread: times of ops are then times of kernels */
     if (!one) status = err.code;
     b.config.pool = one;
     b.config.batch_size = (int)o->pictures;

@@ -56,8 +56,7 @@ static sm_status cmd_bench_eval_open_features(sm_cli *cli, int argc, char **argv
   if (!status) status = sm_slot_create(&b->recipe->backbone, err);
   if (status) return status;
   const sm_recipe *r = b->recipe;
-  int threads = sm_recipe_threads(r, 0);
-  if (!(b->pool = sm_pool_new(threads, err))) return err->code;
+  if (!(b->pool = sm_recipe_pool(r, 0, NULL, err))) return err->code;
   const sm_network_parts parts = {.name = r->backbone.plugin.plugin->name,
                                   .backbone = r->backbone.plugin.plugin->ops,
                                   .self = r->backbone.plugin.self,
@@ -173,7 +172,7 @@ static int cmd_bench_eval_run_knn(sm_cli *cli, int argc, char **argv) {
   sm_error err = {0};
   sm_bench_times t;
   (void)argc, (void)argv;
-  sm_pool *pool = sm_pool_new(sm_recipe_threads(NULL, cli->threads), &err);
+  sm_pool *pool = sm_recipe_pool(NULL, cli->threads, sm_cli_isa(cli), &err);
   if (!pool) return sm_cli_fail(&err);
   sm_bench_knn_config c = {.queries = o->queries,
                            .candidates = o->candidates,

@@ -98,8 +98,7 @@ static sm_status cmd_eval_choose_size(evaluating *e, sm_error *err) {
 static sm_status cmd_eval_open_evaluator(evaluating *e, const sm_instance *instance, int needed,
                                          sm_error *err) {
   const sm_recipe *r = sm_network_recipe(e->network);
-  int threads = sm_recipe_threads(r, e->cli->threads);
-  if (!(e->pool = sm_pool_new(threads, err))) return err->code;
+  if (!(e->pool = sm_recipe_pool(r, e->cli->threads, sm_cli_isa(e->cli), err))) return err->code;
   sm_evaluator_config c = sm_evaluator_config_of(e->network, e->pool);
   cmd_eval_choose_features(e, instance, &c);
   sm_status status = sm_cli_network_say(e->cli, e->network, sm_evaluator_load(&c, e->network, err));

@@ -173,7 +173,7 @@ static int cmd_plan_run(sm_cli *cli, int argc, char **argv) {
   if (!status) status = sm_recipe_create(recipe, &err);
   if (!status) {
     view.threads = sm_recipe_threads(recipe, cli->threads);
-    if (!(pool = sm_pool_new(view.threads, &err))) status = err.code;
+    if (!(pool = sm_recipe_pool(recipe, view.threads, NULL, &err))) status = err.code;
   }
   if (!status)
     status = sm_train_configure(

@@ -252,6 +252,7 @@ static sm_status cmd_table_open_jobs(sm_cli *cli, int argc, char **argv, const s
                         .out = o->out,
                         .base = o->base,
                         .threads = (int)cli->threads,
+                        .isa = sm_cli_isa(cli),
                         .seeds = o->seeds,
                         .stale = o->stale,
                         .other_plugins = o->other_plugins,

@@ -70,6 +70,7 @@ static int cmd_train_run(sm_cli *cli, int argc, char **argv) {
   sm_train_options options_now = {.registry = cli->registry,
                                   .runs = o->runs,
                                   .threads = (int)cli->threads,
+                                  .isa = sm_cli_isa(cli),
                                   .stop_after = o->stop_after,
                                   .other_plugins = o->other_plugins,
                                   .event = sm_progress_event,

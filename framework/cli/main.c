@@ -189,7 +189,7 @@ static int main_first_word(int argc, char **argv) {
   while (i < argc && argv[i][0] == '-' && argv[i][1]) {
     bool value =
         !strchr(argv[i], '=') && (!strcmp(argv[i], "--plugin-path") || !strcmp(argv[i], "--recipe-path") ||
-                                  !strcmp(argv[i], "--threads"));
+                                  !strcmp(argv[i], "--threads") || !strcmp(argv[i], "--isa"));
     i += value && i + 1 < argc ? 2 : 1;
   }
   return i;

@@ -32,12 +32,16 @@ sm_status sm_cli_recipe(sm_cli *cli, int argc, char **argv, sm_recipe **recipe, 
   sm_registry *registry;
   sm_status status = sm_cli_registry(cli, &registry, err);
   int n = argc > 2 ? argc - 2 : 0;
-  const char **overrides = sm_arena_alloc(cli->arena, (size_t)(n + 2) * sizeof *overrides);
+  const char **overrides = sm_arena_alloc(cli->arena, (size_t)(n + 3) * sizeof *overrides);
   if (!status && !overrides) status = sm_fail(err, SM_ENOMEM, "out of memory");
   if (status) return status;
   for (int i = 0; i < n; i++) overrides[i] = argv[i + 2];
   if (cli->threads) {
     overrides[n] = sm_arena_printf(cli->arena, "train.threads=%lld", (long long)cli->threads);
+    if (!overrides[n++]) return sm_fail(err, SM_ENOMEM, "out of memory");
+  }
+  if (sm_cli_isa(cli)) {
+    overrides[n] = sm_arena_printf(cli->arena, "train.isa=%s", sm_cli_isa(cli));
     if (!overrides[n++]) return sm_fail(err, SM_ENOMEM, "out of memory");
   }
   return sm_recipe_load(recipe, registry, argv[1], n, overrides, err);

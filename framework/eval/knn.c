@@ -233,7 +233,7 @@ sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k
                  predictions,
                  hits,
                  hits + tiles * n_k,
-                 sm_host_sweeps(SM_F32),
+                 sm_host_sweeps(SM_F32, pool),
                  scratch,
                  bytes};
     sm_pool_run(pool, tiles, knn_run_tile, &r);

@@ -78,6 +78,7 @@ typedef struct sm_start {
   const char *path;
   const char *prefix; /* of names in the file; NULL: none, or what a checkpoint calls its network */
   const char *ignore; /* beginnings of names to leave, separated by ','; NULL: none */
+  const char *isa;    /* path of kernels that resizes positions; NULL: the best */
 } sm_start;
 sm_status sm_start_from(const sm_start *, sm_set *student, sm_set *teacher, sm_error *);
 

@@ -332,7 +332,7 @@ static sm_status weights_resize_values(const loading *l, int to, const sm_st_ten
   sm_pool *pool = sm_pool_new(1, err);
   double *values =
       pool ? sm_malloc((size_t)(given_n > row->size ? given_n : row->size) * sizeof *values) : NULL;
-  sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(l->set), .pool = pool};
+  sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(l->set), .pool = pool, .isa = l->from->isa};
   sm_graph *g = values ? sm_graph_new(&config, err) : NULL;
   sm_status status = g ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to resize the position embedding");
   if (!status) {

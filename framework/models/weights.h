@@ -19,6 +19,7 @@ typedef struct sm_weights_source {
   const char *const
       *ignore; /* beginnings of names (after the prefix) to leave: "head."; NULL-terminated or NULL */
   int height, width;         /* of the views that its positions are for; 0: square ones */
+  const char *isa;           /* path of kernels that resizes positions; NULL: the best */
   /* What whoever reads a refusal writes to name a prefix and beginnings to ignore: "--prefix ", NULL: nothing
    * can be named. */
   const char *say_prefix, *say_ignore;

@@ -45,7 +45,7 @@ static sm_status file_take(const sm_start *start, const sm_st_reader *file, cons
   sm_weights_report report = {0};
   sm_weights_about about;
   sm_status status = sm_weights_about_read(file, &about, err);
-  sm_weights_source from = {.file = file, .height = about.height, .width = about.width};
+  sm_weights_source from = {.file = file, .height = about.height, .width = about.width, .isa = start->isa};
   if (status) return status;
   from.prefix = start->prefix ? start->prefix : "";
   from.say_prefix = "train.init_prefix=", from.say_ignore = "train.init_ignore=";

@@ -121,6 +121,6 @@ static void ema_average_chunk(void *ctx, int64_t item, int worker) {
 }
 
 void sm_ema_run(sm_ema_link *link, sm_pool *pool, double momentum) {
-  ema_job job = {link, sm_backend_sweeps(link->teacher->backend, link->teacher->real), momentum};
+  ema_job job = {link, sm_backend_sweeps(link->teacher->backend, link->teacher->real, pool), momentum};
   sm_pool_run(pool, link->student->chunks, ema_average_chunk, &job);
 }

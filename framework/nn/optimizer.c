@@ -173,7 +173,7 @@ void sm_optimizer_run(const sm_optimizer_config *config, sm_set *set, sm_pool *p
                       const sm_optimizer_step *step, sm_optimizer_result *result) {
   job j = {.config = config, .step = step, .set = set, .clip = 1};
   sm_optimizer_result unused;
-  j.sweeps = sm_backend_sweeps(set->backend, set->real);
+  j.sweeps = sm_backend_sweeps(set->backend, set->real, pool);
   sm_pool_run(pool, set->chunks, optimizer_sum_chunk, &j);
   optimizer_finish_norms(set);
   if (!result) result = &unused;

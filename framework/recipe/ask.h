@@ -41,6 +41,9 @@ sm_status sm_dataset_open(sm_registry *, const char *path, sm_arena *, sm_instan
 sm_image_limits sm_recipe_limits(const sm_recipe *); /* NULL: the defaults */
 /* What was asked for, else train.threads, else all processors. */
 int sm_recipe_threads(const sm_recipe *, int64_t asked);
+/* A pool of so many threads that takes the kernels asked for, else those of train.isa, else the best. The recipe may be
+ * NULL; `isa` NULL asks for nothing. NULL: SM_EUNSUPPORTED, naming what this processor has, or SM_ENOMEM. */
+sm_pool *sm_recipe_pool(const sm_recipe *, int64_t threads, const char *isa, sm_error *);
 
 /* ---- training ---------------------------------------------------------------------------------------- */
 

@@ -65,6 +65,7 @@ typedef enum { SM_RECOMPUTE_CHEAP, SM_RECOMPUTE_BLOCKS } sm_recompute;
 typedef enum { SM_PRECISION_FP32, SM_PRECISION_BF16 } sm_precision; /* operands of matrix products */
 /* In these orders, NULL-terminated; masked: of sm_masked. */
 extern const char *const sm_masked_names[], *const sm_recompute_names[], *const sm_precision_names[];
+extern const char *const sm_isa_names[]; /* "native" first, then paths of kernels, see sm_isa_find */
 
 typedef struct sm_train_section {
   int64_t epochs, batch_size, micro_batch; /* micro_batch 0: the whole batch at once */
@@ -74,6 +75,7 @@ typedef struct sm_train_section {
   int clip;                                /* choice: parameter, global */
   int64_t freeze_last_layer;               /* epochs */
   int64_t seed, threads;                   /* threads 0: all processors */
+  int isa;                                 /* choice: sm_isa_names */
   bool scale_schedules;
   int64_t log_every;        /* steps between metric records */
   int64_t checkpoint_every; /* steps; 0: at each epoch's end */
@@ -113,8 +115,8 @@ void sm_recipe_free(sm_recipe *);
 sm_status sm_recipe_write(const sm_recipe *, bool with_places, sm_text *, sm_error *);
 /* Lines "KEY: A → B" for every differing leaf; the number of differences. */
 int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *);
-/* Of the resolved values in their order, not of layout or places; and not of train.threads, train.recompute,
- * data.workers, data.prefetch and data.cache, which do not change the result. 0: out of memory. */
+/* Of the resolved values in their order, not of layout or places; and not of train.threads, train.isa,
+ * train.recompute, data.workers, data.prefetch and data.cache, which do not change the result. 0: out of memory. */
 uint64_t sm_recipe_hash(const sm_recipe *);
 /* The same of the values that its files say, without defaults: of a run's recipe.yaml, which says all values, the
  * hash that the smalti had which wrote it, also where this one knows more keys. */

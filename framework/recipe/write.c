@@ -192,7 +192,7 @@ int sm_recipe_diff(const sm_recipe *a, const sm_recipe *b, sm_text *out) {
 
 /* What does not change the result: a run may be resumed with other values of these. */
 bool sm_recipe_conduct(const char *path) {
-  static const char *const keys[] = {"train.threads", "train.recompute", "data.workers", "data.prefetch",
+  static const char *const keys[] = {"train.threads", "train.isa", "train.recompute", "data.workers", "data.prefetch",
                                      "data.cache",    NULL};
   return sm_listed(keys, path);
 }

@@ -63,8 +63,8 @@ static sm_status estimate_answer(void *ctx, sm_child *child, sm_error *err) {
   sm_tell tell = {.kind = SM_TELL_PART};
   sm_status status = sm_table_job_recipe(q->jobs, q->job, SM_JOB_FOR_TRAINING, &r, err);
   if (!status) status = sm_recipe_create(r, err);
-  int threads = sm_recipe_threads(r, q->jobs->options.threads);
-  if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
+  const sm_table_options *o = &q->jobs->options;
+  if (!status && !(pool = sm_recipe_pool(r, o->threads, o->isa, err))) status = err->code;
   if (!status) status = sm_train_configure(r, pool, 1, &c, err);
   if (!status) status = estimate_count_pictures(r, &tell.steps, err);
   if (!status) status = estimate_plan_bytes(&c, &tell.done, err);

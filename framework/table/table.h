@@ -119,6 +119,7 @@ typedef struct sm_table_options {
   const char *out;  /* folder of the pages */
   const char *base; /* in place of the recipe's, as seen from the current folder; NULL: the recipe's */
   int threads;
+  const char *isa; /* as in training */
   const char *const *overrides; /* laid over `shared` */
   int n_overrides;
   const char *const *rows; /* keys, or none: all */

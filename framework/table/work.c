@@ -125,6 +125,7 @@ static sm_status work_train(void *ctx, sm_child *child, sm_error *err) {
   sm_train_options o = {.registry = p->jobs->options.registry,
                         .runs = p->jobs->runs,
                         .threads = p->jobs->options.threads,
+                        .isa = p->jobs->options.isa,
                         .other_plugins = p->jobs->options.other_plugins,
                         .event = work_on_training,
                         .ctx = p};
@@ -269,9 +270,9 @@ static sm_status work_evaluate(void *ctx, sm_child *child, sm_error *err) {
   p->child = child;
   const sm_network_source from = {.path = sm_table_job_path(p->jobs, p->job, NULL, folder)};
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
-  int threads = sm_recipe_threads(r, p->jobs->options.threads);
   if (!status) status = sm_network_open(p->jobs->options.registry, &from, &net, err);
-  if (!status && !(pool = sm_pool_new(threads, err))) status = err->code;
+  const sm_table_options *o = &p->jobs->options;
+  if (!status && !(pool = sm_recipe_pool(r, o->threads, o->isa, err))) status = err->code;
   if (!status) status = work_open_evaluator(p, r, net, pool, &evaluator, err);
   for (int i = 0; !status && i < r->evaluations; i++)
     status = work_evaluate_one(p, evaluator, &r->evaluate[i], net, err);

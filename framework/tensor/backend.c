@@ -47,7 +47,9 @@ static const sm_backend backends[SM_DEVICE_COUNT] = {
 const sm_backend *sm_backend_of(sm_device device) {
   return (unsigned)device < SM_DEVICE_COUNT ? &backends[device] : NULL;
 }
-const sm_sweeps *sm_backend_sweeps(const sm_backend *b, sm_dtype real) {
-  return b->kernels(real, NULL)->sweeps;
+const sm_sweeps *sm_backend_sweeps(const sm_backend *b, sm_dtype real, const sm_pool *pool) {
+  return b->kernels(real, b == &backends[SM_CPU] ? sm_pool_isa(pool) : NULL)->sweeps;
 }
-const sm_sweeps *sm_host_sweeps(sm_dtype real) { return sm_backend_sweeps(&backends[SM_CPU], real); }
+const sm_sweeps *sm_host_sweeps(sm_dtype real, const sm_pool *pool) {
+  return sm_backend_sweeps(&backends[SM_CPU], real, pool);
+}

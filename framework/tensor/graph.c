@@ -31,13 +31,13 @@ const char *sm_shape_text(int ndim, const int64_t *dim, char *buf, size_t size) 
 sm_graph *sm_graph_new(const sm_graph_config *config, sm_error *err) {
   sm_dtype precision = config->bf16 && config->real == SM_F32 ? SM_BF16 : config->real;
   const sm_backend *backend = sm_backend_of(config->device);
-  const sm_kernel_table *kernels = backend ? backend->kernels(precision, config->isa) : NULL;
+  const char *isa = config->isa ? config->isa : config->device == SM_CPU ? sm_pool_isa(config->pool) : NULL;
+  const sm_kernel_table *kernels = backend ? backend->kernels(precision, isa) : NULL;
   if (!kernels) {
+    char here[128];
     sm_fail(err, SM_EUNSUPPORTED, "no %s kernels for instruction set '%s' on this processor",
-            sm_dtype_name(precision), config->isa ? config->isa : "any");
-    sm_hint(
-        err,
-        "choose one of avx512_bf16 (with bf16 only), avx512, avx2, baseline that the processor has, or leave it out");
+            sm_dtype_name(precision), isa ? isa : "any");
+    sm_hint(err, "choose one of those that are here, or leave it out: %s", sm_isa_list(here, sizeof here));
     return NULL;
   }
   sm_graph *g = sm_calloc(1, sizeof *g);

@@ -18,15 +18,15 @@ enum sm_core_op {
 int sm_op_number(const sm_op *); /* the row of a core op in the tables below; -1: it is a plugin's */
 
 typedef struct sm_kernel_table {
-  const char *isa; /* "avx512_bf16", "avx512", "avx2", "baseline", "plain" */
+  const char *isa; /* "avx512_bf16", "avx512", "avx2", "neon", "baseline", "plain" */
   sm_dtype real;
   sm_kernel run[SM_OP_COUNT];
   /* sweeps over parameters and other vector work outside graphs, see kernels_sweep.inc */
   const struct sm_sweeps *sweeps;
 } sm_kernel_table;
 
-/* The table for an instruction set this processor has, NULL if it lacks it or the build does. isa NULL: the
- * best. real: SM_F32, SM_F64, or SM_BF16: reals are f32, operands of products bf16. */
+/* The table for a path of kernels, NULL if this processor or the build lacks it; of a type that the path has no
+ * kernels of its own for, the next one's. isa NULL: the best. real: SM_F32, SM_F64, or SM_BF16: reals are f32, operands of products bf16. */
 const sm_kernel_table *sm_kernels_find(sm_device, sm_dtype real, const char *isa);
 
 /* ---- grids of TILE ops: shared by op->tiles and the kernels, from shapes only ---- */

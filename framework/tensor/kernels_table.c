@@ -8,6 +8,7 @@
 
 #include <cblas.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -83,6 +84,14 @@ static const struct {
      &sm_kernels_baseline_bf16},
 };
 
+enum { PATHS = sizeof fast / sizeof *fast };
+
+static int kernels_table_named(const char *isa) {
+  int k = 0;
+  while (k < PATHS && strcmp(isa, fast[k].isa) != 0) k++;
+  return k < PATHS && fast[k].supported() ? k : PATHS;
+}
+
 const sm_kernel_table *sm_kernels_find(sm_device device, sm_dtype real, const char *isa) {
   if (real != SM_F32 && real != SM_F64 && real != SM_BF16) return NULL;
   if (device == SM_PLAIN) {
@@ -90,11 +99,28 @@ const sm_kernel_table *sm_kernels_find(sm_device device, sm_dtype real, const ch
     return real == SM_F64 ? &sm_kernels_plain_f64 : &sm_kernels_plain_f32;
   }
   if (device != SM_CPU) return NULL;
-  for (size_t k = 0; k < sizeof fast / sizeof *fast; k++) {
+  for (int k = isa ? kernels_table_named(isa) : 0; k < PATHS; k++) {
     const sm_kernel_table *t = real == SM_F32 ? fast[k].f32 : real == SM_F64 ? fast[k].f64 : fast[k].bf16;
-    if (t && (!isa || !strcmp(isa, fast[k].isa)) && fast[k].supported()) return t;
+    if (t && fast[k].supported()) return t;
   }
   return NULL;
+}
+
+const char *sm_isa_find(const char *name) {
+  int k = 0;
+  if (strcmp(name, "native") != 0) k = kernels_table_named(name);
+  else
+    while (!fast[k].supported()) k++; /* the last one always is */
+  return k < PATHS ? fast[k].isa : NULL;
+}
+
+const char *sm_isa_list(char *buf, size_t size) {
+  size_t used = 0;
+  if (size) *buf = 0;
+  for (int k = 0; k < PATHS && used < size; k++)
+    if (fast[k].supported())
+      used += (size_t)snprintf(buf + used, size - used, "%s%s", used ? ", " : "", fast[k].isa);
+  return buf;
 }
 
 /* ---- what kernels need ---------------------------------------------------------------------- */

@@ -91,7 +91,7 @@ static void bench_peak_item(void *context, int64_t item, int worker) {
 }
 
 double sm_bench_peak(sm_pool *pool, sm_dtype real) {
-  const sm_kernel_table *t = sm_kernels_find(SM_CPU, real, NULL);
+  const sm_kernel_table *t = sm_kernels_find(SM_CPU, real, sm_pool_isa(pool));
   int threads = sm_pool_threads(pool);
   double best = 0;
   peak_run p = {.sweeps = t->sweeps, .rounds = 4000000};

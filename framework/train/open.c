@@ -107,11 +107,13 @@ static sm_status open_check_state(sm_session *s, sm_error *err) {
       return sm_hint(err, "restore the pictures, or start a new run under another name: `name=…`");
     }
     if (strcmp(s->state.isa, isa) || strcmp(s->state.core, core)) {
-      char text[256];
+      char text[512], keep[64] = "";
+      if (strcmp(s->state.isa, isa) != 0 && sm_isa_find(s->state.isa))
+        snprintf(keep, sizeof keep, "; train.isa=%s keeps to its kernels", s->state.isa);
       snprintf(text, sizeof text,
-               "the run was made with %s kernels and BLAS core %s, this processor uses %s and %s: it goes "
-               "on, but not to the same bits",
-               s->state.isa, s->state.core, isa, core);
+               "the run was made with %s kernels and BLAS core %s, this session uses %s and %s: it goes "
+               "on, but not to the same bits%s",
+               s->state.isa, s->state.core, isa, core, keep);
       sm_session_warn(s, text);
     }
   }
@@ -173,7 +175,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = sm_evaluations_check(s->recipe, s->train, s->test, err); /* before it trains */
   if (!status) status = open_lengths(s, err);
   if (!status) status = sm_views_of(r, &s->views, err);
-  if (!status && !(s->pool = sm_pool_new(threads, err))) status = SM_ENOMEM;
+  if (!status && !(s->pool = sm_recipe_pool(r, s->options->threads, s->options->isa, err))) status = err->code;
   if (!status) status = sm_train_configure(r, s->pool, s->time.steps_per_epoch, &s->config, err);
   if (!status) status = sm_trainable_new(&s->config, &s->trainable, err);
   if (!status) status = open_allocate(s, err);
@@ -182,7 +184,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, set, &s->state, &found, err);
   if (!status && !found) status = sm_folder_begins(&s->folder, err);
   if (!status && !found && r->train.init)
-    status = sm_start_from(&(sm_start){r->train.init, r->train.init_prefix, r->train.init_ignore},
+    status = sm_start_from(&(sm_start){r->train.init, r->train.init_prefix, r->train.init_ignore, sm_pool_isa(s->pool)},
                            set[SM_SET_STUDENT], set[SM_SET_TEACHER], err);
   if (!status && !found) status = open_fit_tokenizers(s, err);
   if (!status) status = open_check_recipe(s, err);

@@ -32,6 +32,7 @@ typedef struct sm_train_options {
   sm_registry *registry; /* borrowed */
   const char *runs;      /* folder of run folders; the run is RUNS/NAME                         */
   int threads;           /* overrides train.threads; 0: as the recipe says                      */
+  const char *isa;       /* overrides train.isa; NULL: as the recipe says                        */
   int64_t stop_after;    /* stop (as by a signal) after this many steps of this session; 0: never */
   bool other_plugins;    /* go on though the file of a plugin has changed since the last checkpoint */
   void (*event)(void *ctx, const sm_train_event *); /* [main] may be NULL; pointers live during the call */

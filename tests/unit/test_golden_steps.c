@@ -23,7 +23,7 @@ typedef struct code_path {
 } code_path;
 static const code_path paths[] = {{"avx512", false},     {"avx2", false},  {"baseline", false},
                                   {"avx512_bf16", true}, {"avx512", true}, {"avx2", true},
-                                  {"baseline", true}};
+                                  {"baseline", true},    {"neon", false},  {"neon", true}};
 
 typedef struct reference {
   golden *file;

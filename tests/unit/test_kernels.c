@@ -2,6 +2,7 @@
  * against the plain one; that two ranges give the bits of one; the digits of f32.
  *
  * Outputs start as NaN unless they accumulate, so a kernel that trusts old memory shows. */
+#include "framework/tensor/backend.h"
 #include "kernel_check.h"
 
 /* ---- linear --------------------------------------------------------------------------------- */
@@ -496,8 +497,55 @@ static void tables_are_found_by_name(void **state) {
   for (int op = 0; op < SM_OP_COUNT; op++) assert_non_null(best->run[op]);
 }
 
+static void paths_are_found_by_name(void **state) {
+  char list[128], few[6];
+  const char *native = sm_isa_find("native");
+  assert_non_null(native);
+  assert_memory_equal(sm_isa_list(list, sizeof list), native, strlen(native));
+  assert_string_equal(sm_isa_find("baseline"), "baseline");
+  assert_non_null(strstr(list, "baseline"));
+  assert_null(sm_isa_find("avx1024"));
+  assert_true(!sm_isa_find("avx2") || !sm_isa_find("neon"));
+  assert_int_equal(strlen(sm_isa_list(few, sizeof few)), sizeof few - 1);
+  for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+    assert_int_equal(sm_isa_find(isas[i]) != NULL, sm_kernels_find(SM_CPU, SM_F32, isas[i]) != NULL);
+    assert_int_equal(sm_isa_find(isas[i]) != NULL, strstr(list, isas[i]) != NULL);
+  }
+  /* a path of products alone has the next path's kernels for all else */
+  if (sm_isa_find("avx512_bf16"))
+    assert_string_equal(sm_kernels_find(SM_CPU, SM_F32, "avx512_bf16")->isa, "avx512");
+}
+
+/* Graphs and sweeps take the path of their pool, a graph that names one its own. */
+static void pools_choose_a_path(void **state) {
+  sm_pool *pool = sm_pool_new(1, NULL);
+  const char *best = sm_kernels_find(SM_CPU, SM_F32, NULL)->isa;
+  assert_null(sm_pool_isa(pool));
+  for (int taken = 0; taken < 2; taken++) {
+    sm_graph_config c = {.device = SM_CPU, .real = SM_F32, .pool = pool};
+    if (taken) sm_pool_take(pool, sm_isa_find("baseline"));
+    sm_graph *of_pool = sm_graph_new(&c, NULL);
+    c.isa = best;
+    sm_graph *own = sm_graph_new(&c, NULL);
+    assert_string_equal(sm_graph_isa(of_pool), taken ? "baseline" : best);
+    assert_string_equal(sm_graph_isa(own), best);
+    assert_ptr_equal(sm_host_sweeps(SM_F32, pool),
+                     sm_kernels_find(SM_CPU, SM_F32, taken ? "baseline" : NULL)->sweeps);
+    c.device = SM_PLAIN;
+    c.isa = NULL;
+    sm_graph *plain = sm_graph_new(&c, NULL);
+    assert_string_equal(sm_graph_isa(plain), "plain");
+    sm_graph_free(plain);
+    sm_graph_free(own);
+    sm_graph_free(of_pool);
+  }
+  sm_pool_free(pool);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(paths_are_found_by_name),
+      cmocka_unit_test(pools_choose_a_path),
       cmocka_unit_test(linear_kernels),
       cmocka_unit_test(rows_do_not_depend_on_their_company),
       cmocka_unit_test(pointwise_kernels),

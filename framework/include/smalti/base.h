@@ -155,6 +155,10 @@ typedef struct sm_pool sm_pool;
 sm_pool *sm_pool_new(int threads, sm_error *); /* 1 … 256 */
 void sm_pool_free(sm_pool *);
 int sm_pool_threads(const sm_pool *);
+/* The path of kernels that graphs and vector work on this pool take: a name that sm_isa_find (tensor.h) gave, and that
+ * outlives the pool, or NULL, as it begins: the best one. */
+void sm_pool_take(sm_pool *, const char *isa);
+const char *sm_pool_isa(const sm_pool *);
 /* Runs all items and returns when they are done. One job at a time: an item may not run another job on its
  * own pool, and two threads may not share one. */
 void sm_pool_run(sm_pool *, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx);

@@ -89,10 +89,18 @@ typedef struct sm_graph_config {
   sm_device device;
   sm_dtype real;   /* SM_F32, or SM_F64 for gradient checks: the dtype of every computed tensor   */
   sm_pool *pool;   /* borrowed                                                                    */
-  const char *isa; /* NULL = best here; "avx512_bf16", "avx512", "avx2", "baseline" force one     */
+  const char *isa; /* a path of kernels, see sm_isa_find; NULL: the pool's, or the best one       */
   bool bf16;       /* operands of matrix products are bf16, summed up in f32, and what stands only
                     * between such products lies in memory as bf16 (real = SM_F32)                */
 } sm_graph_config;
+
+/* Paths of kernels are named after instruction sets: "avx512_bf16", "avx512", "avx2", "neon", "baseline" (what the
+ * compiler targets without being asked). Where a path has no kernels for a type of its own, those of the next one do:
+ * "avx512_bf16" has some for bf16 alone. */
+/* The name as it is kept, if this processor and this build have the path; "native": the best one. NULL: they lack it. */
+const char *sm_isa_find(const char *name);
+/* "avx2, baseline": the paths that are here, best first, into buf; returns buf. */
+const char *sm_isa_list(char *buf, size_t size);
 
 /* NULL: SM_EUNSUPPORTED (this processor or build lacks the kernels asked for) or SM_ENOMEM. */
 sm_graph *sm_graph_new(const sm_graph_config *, sm_error *);
