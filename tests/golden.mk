@@ -22,7 +22,8 @@ tests_unit_test_train_sums_SOURCES = tests/unit/test_train_sums.c $(step_rig)
 check_PROGRAMS += tests/unit/test_train_layout
 tests_unit_test_train_layout_SOURCES = tests/unit/test_train_layout.c $(step_rig)
 step_rig = tests/unit/step_rig.c tests/unit/step_rig.h tests/unit/ssl_rig.c tests/unit/ssl_rig.h
-check_PROGRAMS += tests/unit/test_dense
+check_PROGRAMS += tests/unit/test_dense tests/unit/test_cut
+tests_unit_test_cut_SOURCES = tests/unit/test_cut.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
 tests_unit_test_dense_SOURCES = tests/unit/test_dense.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
 
 check_PROGRAMS += tests/unit/test_plugins_maskers

@@ -2,6 +2,7 @@
 pkginclude_HEADERS += framework/include/smalti/base.h
 libsmalti_la_SOURCES += \
   framework/base/arena.c \
+  framework/base/bind.c framework/base/bind.h \
   framework/base/cpu.c framework/base/cpu.h \
   framework/base/error.c \
   framework/base/file.c \
@@ -19,7 +20,8 @@ libsmalti_la_SOURCES += \
   framework/base/signature.c framework/base/signature.h \
   framework/base/text.c \
   framework/base/thread.c framework/base/thread.h \
-  framework/base/version.c
+  framework/base/version.c \
+  framework/base/work.c framework/base/work.h
 
 # The only place that knows where things are installed.
 noinst_LTLIBRARIES += framework/base/libpaths.la
@@ -37,7 +39,8 @@ check_PROGRAMS += \
   tests/unit/test_base_number \
   tests/unit/test_base_pool \
   tests/unit/test_base_rng \
-  tests/unit/test_base_spelling
+  tests/unit/test_base_spelling \
+  tests/unit/test_base_work
 
 # Not a plugin: a library to preload, which makes system calls fail. Never sanitized: it comes before the sanitizer.
 check_LTLIBRARIES += tests/preload/iofail.la

@@ -1,6 +1,7 @@
 /* pool.c — the threads that compute.
  *
- * A job is open while its items last. Idle workers may walk in through the `gate` as long as it is open; the
+ * A job is open while its items last. Idle workers, as many as there are items for, may walk in through the `gate` as
+ * long as it is open; the
  * caller works too, closes the gate when the items are used up and waits only for those inside. So a worker
  * that the kernel has not woken yet delays nobody. Waiting means looking at the gate for some microseconds,
  * then sleeping on a condition; where there are more threads than processors it means sleeping at once, since
@@ -10,11 +11,15 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "bind.h"
 #include "thread.h"
+#include "work.h"
 
-/* gate = job number << 32 | OPEN | workers inside */
+/* gate = job number << 32 | OPEN | workers still wanted << 16 | workers inside */
 #define OPEN (UINT64_C(1) << 31)
-#define INSIDE (OPEN - 1)
+#define WANTED_STEP (UINT64_C(1) << 16)
+#define WANTED (OPEN - WANTED_STEP)
+#define INSIDE (WANTED_STEP - 1)
 #define JOB_STEP (UINT64_C(1) << 32)
 
 enum { MOST_THREADS = 256, LOOKS = 2000 };
@@ -33,6 +38,7 @@ struct sm_pool {
   int threads, started, looks;
   worker *workers; /* threads - 1; the caller is worker 0 */
   const char *isa; /* for those who compute on it; the pool does not look */
+  sm_work_log *log; /* NULL, or the caller does everything and notes it here */
 
   pthread_mutex_t lock;
   pthread_cond_t opened, left;
@@ -58,8 +64,13 @@ static void pool_work(sm_pool *pool, int index) {
     pool->fn(pool->ctx, item, index);
 }
 
+/* A job that this worker has not been in, and that has work for one more. */
+static bool pool_may_enter(uint64_t gate, uint64_t seen) {
+  return (gate & OPEN) && (gate & WANTED) && gate / JOB_STEP != seen;
+}
+
 static bool pool_is_news(const sm_pool *pool, uint64_t gate, uint64_t seen) {
-  return atomic_load(&pool->quit) || ((gate & OPEN) && gate / JOB_STEP != seen);
+  return atomic_load(&pool->quit) || pool_may_enter(gate, seen);
 }
 
 /* Until a job opens that this worker has not been in, or the pool ends. */
@@ -78,8 +89,8 @@ static void pool_wait_for_job(sm_pool *pool, uint64_t seen) {
 
 static bool pool_enter(sm_pool *pool, uint64_t *seen) {
   uint64_t gate = atomic_load(&pool->gate);
-  while ((gate & OPEN) && gate / JOB_STEP != *seen)
-    if (atomic_compare_exchange_weak(&pool->gate, &gate, gate + 1)) {
+  while (pool_may_enter(gate, *seen))
+    if (atomic_compare_exchange_weak(&pool->gate, &gate, gate + 1 - WANTED_STEP)) {
       *seen = gate / JOB_STEP;
       return true;
     }
@@ -132,6 +143,10 @@ static void pool_wake(sm_pool *pool, int64_t wanted) {
 }
 
 void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx) {
+  if (pool->log) {
+    sm_work_run(pool->log, items, fn, ctx);
+    return;
+  }
   if (pool->threads == 1 || items <= 1) {
     for (int64_t i = 0; i < items; i++) fn(ctx, i, 0);
     return;
@@ -141,14 +156,22 @@ void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t ite
   pool->items = items;
   atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
   uint64_t job = atomic_load_explicit(&pool->gate, memory_order_relaxed) / JOB_STEP + 1;
-  atomic_store(&pool->gate, job * JOB_STEP | OPEN);
-  pool_wake(pool, items - 1);
+  const int64_t others = pool->threads - 1, wanted = items - 1 < others ? items - 1 : others;
+  atomic_store(&pool->gate, job * JOB_STEP | OPEN | (uint64_t)wanted * WANTED_STEP);
+  pool_wake(pool, wanted);
   pool_work(pool, 0);
   atomic_fetch_and(&pool->gate, ~OPEN);
   pool_wait_for_workers(pool);
 }
 
-sm_pool *sm_pool_new(int threads, sm_error *err) {
+static void pool_bind(sm_pool *pool) {
+  pthread_t thread[MOST_THREADS];
+  if (!pool->started || !sm_bind_wanted(pool->threads)) return;
+  for (int i = 0; i < pool->started; i++) thread[i] = pool->workers[i].thread;
+  sm_bind_threads(thread, pool->started);
+}
+
+static sm_pool *pool_new(int threads, sm_work_log *log, sm_error *err) {
   if (threads < 1 || threads > MOST_THREADS) {
     sm_fail(err, SM_EINVAL, "%d threads: the number must lie between 1 and %d", threads, MOST_THREADS);
     return NULL;
@@ -159,10 +182,11 @@ sm_pool *sm_pool_new(int threads, sm_error *err) {
   pthread_cond_init(&pool->opened, NULL);
   pthread_cond_init(&pool->left, NULL);
   pool->threads = threads;
+  pool->log = log;
   pool->looks = threads <= sm_cpu_count() ? LOOKS : 0;
   pool->workers = sm_calloc((size_t)threads, sizeof *pool->workers);
   if (!pool->workers) goto no_memory;
-  for (; pool->started < threads - 1; pool->started++) {
+  for (; !log && pool->started < threads - 1; pool->started++) {
     worker *w = &pool->workers[pool->started];
     *w = (worker){.pool = pool, .index = pool->started + 1};
     int code = sm_thread_start(&w->thread, pool_run_worker, w);
@@ -174,12 +198,18 @@ sm_pool *sm_pool_new(int threads, sm_error *err) {
       return NULL;
     }
   }
+  pool_bind(pool);
   return pool;
 
 no_memory:
   sm_pool_free(pool);
   sm_fail(err, SM_ENOMEM, "out of memory for %d threads", threads);
   return NULL;
+}
+
+sm_pool *sm_pool_new(int threads, sm_error *err) { return pool_new(threads, NULL, err); }
+sm_pool *sm_pool_new_logged(int threads, sm_work_log *log, sm_error *err) {
+  return pool_new(threads, log, err);
 }
 
 void sm_pool_free(sm_pool *pool) {
@@ -199,3 +229,4 @@ void sm_pool_free(sm_pool *pool) {
 int sm_pool_threads(const sm_pool *pool) { return pool->threads; }
 void sm_pool_take(sm_pool *pool, const char *isa) { pool->isa = isa; }
 const char *sm_pool_isa(const sm_pool *pool) { return pool ? pool->isa : NULL; }
+sm_work_log *sm_pool_log(const sm_pool *pool) { return pool->log; }

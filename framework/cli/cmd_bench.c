@@ -1,6 +1,7 @@
 /* cmd_bench.c — `smalti bench step|ops|loader`: where the time goes. Figures are medians; compare only within
  * one run. */
-#include "cli.h"
+#include "bench_model.h"
+#include "framework/base/cpu.h"
 #include "framework/train/bench.h"
 #include "framework/train/train.h"
 
@@ -32,10 +33,12 @@ static void cmd_bench_close_bench(bench *b) {
 struct step_options {
   int64_t steps;
   bool ops;
+  struct model_options model;
 };
 static const sm_option step_options[] = {
     SM_INT(struct step_options, steps, "steps", "7", 1, 10000, "steps", "timed steps, after two of warm-up"),
     SM_BOOL(struct step_options, ops, "ops", "false", "also show the time of each op in each pass"),
+    SM_MODEL_OPTIONS(struct step_options, model),
 };
 
 static const char *const phase_name[4] = {"teacher: forward, targets", "student: forward, loss, backward",
@@ -67,10 +70,11 @@ static const char *cmd_bench_precision_of(const bench *b) {
 }
 
 static void cmd_bench_print_step(const bench *b, sm_bench_result *r, bool ops) {
-  char planned[32], resident[32];
-  printf("%s: %d %s per step, %d %s, %s\n\n", b->recipe->name, r->pictures,
-         sm_plural(r->pictures, "picture", "pictures"), r->threads,
-         sm_plural(r->threads, "thread", "threads"), cmd_bench_precision_of(b));
+  char planned[32], resident[32], threads[160];
+  const sm_cpus cpus = sm_cpu_look();
+  printf("%s: %d %s per step, %s, %s\n\n", b->recipe->name, r->pictures,
+         sm_plural(r->pictures, "picture", "pictures"),
+         sm_threads_text(&cpus, r->threads, threads, sizeof threads), cmd_bench_precision_of(b));
   printf("  images/s            %9.2f   (median of %d %s; %.3f s, %.3f to %.3f)\n", r->images_per_second,
          r->steps, sm_plural(r->steps, "step", "steps"), r->median, r->best, r->worst);
   printf("  GFLOP per step      %9.2f\n", r->flops / 1e9);
@@ -113,6 +117,36 @@ static int cmd_bench_print_step_json(const bench *b, const sm_bench_result *r) {
   return sm_cli_json(&json);
 }
 
+typedef struct step_model {
+  sm_train_config config;
+  int steps;
+} step_model;
+
+static sm_status cmd_bench_note_step(void *ctx, sm_pool *pool, sm_work_log *log, sm_error *err) {
+  step_model *m = ctx;
+  m->config.pool = pool;
+  return sm_bench_step_logged(&m->config, m->steps, log, err);
+}
+static sm_status cmd_bench_measure_step(void *ctx, sm_pool *pool, double *seconds, sm_error *err) {
+  step_model *m = ctx;
+  sm_bench_result *r = sm_calloc(1, sizeof *r);
+  if (!r) return sm_fail(err, SM_ENOMEM, "no memory for the bench");
+  m->config.pool = pool;
+  sm_status status = sm_bench_step(&m->config, m->steps, false, r, err);
+  *seconds = r->median;
+  sm_free(r);
+  return status;
+}
+
+static int cmd_bench_model_step(sm_cli *cli, const bench *b, const struct step_options *o) {
+  sm_error err = {0};
+  step_model m = {b->config, (int)o->steps};
+  const sm_model_of of = {b->recipe->name,         "images/s",          "images_per_s",        b->config.batch_size, &m,
+                          cmd_bench_note_step, cmd_bench_measure_step};
+  int code = SM_EXIT_OK;
+  return sm_bench_model(cli, &of, &o->model, &code, &err) ? sm_cli_fail(&err) : code;
+}
+
 static int cmd_bench_run_step(sm_cli *cli, int argc, char **argv) {
   const struct step_options *o = cli->options;
   sm_error err = {0};
@@ -120,9 +154,11 @@ static int cmd_bench_run_step(sm_cli *cli, int argc, char **argv) {
   sm_bench_result *r = sm_calloc(1, sizeof *r);
   sm_status status =
       r ? cmd_bench_open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
-  if (!status) status = sm_bench_step(&b.config, (int)o->steps, o->ops, r, &err);
+  const bool model = o->model.threads.n > 0;
+  if (!status && !model) status = sm_bench_step(&b.config, (int)o->steps, o->ops, r, &err);
   int code = SM_EXIT_OK;
-  if (!status && cli->json) code = cmd_bench_print_step_json(&b, r);
+  if (!status && model) code = cmd_bench_model_step(cli, &b, o);
+  else if (!status && cli->json) code = cmd_bench_print_step_json(&b, r);
   else if (!status) cmd_bench_print_step(&b, r, o->ops);
   cmd_bench_close_bench(&b);
   sm_free(r);

@@ -2,7 +2,8 @@
  * numbers. Compare only within one run. */
 #include <inttypes.h>
 
-#include "cli.h"
+#include "bench_model.h"
+#include "framework/base/cpu.h"
 #include "framework/eval/bench.h"
 
 /* Times of a command that repeats one thing; `what` is counted by `n`. */
@@ -33,19 +34,21 @@ static void cmd_bench_eval_print_times(const sm_bench_times *t, const char *rate
 
 struct features_options {
   int64_t pictures, repeats;
+  struct model_options model;
 };
 static const sm_option features_options[] = {
     SM_INT(struct features_options, pictures, "pictures", "64", 1, 65536, NULL,
            "random pictures, which lie in memory"),
     SM_INT(struct features_options, repeats, "repeats", "5", 1, 10000, NULL,
            "how often they are timed, after once of warm-up"),
+    SM_MODEL_OPTIONS(struct features_options, model),
 };
 
 typedef struct features_bench {
   sm_recipe *recipe;
   sm_pool *pool;
   sm_network *network;
-  sm_evaluator *evaluator;
+  const struct features_options *o;
   int height, width;
 } features_bench;
 
@@ -65,15 +68,35 @@ static sm_status cmd_bench_eval_open_features(sm_cli *cli, int argc, char **argv
                                   .net = SM_NET_INIT,
                                   .recipe = r};
   status = sm_network_wrap(&parts, &b->network, err);
-  if (!status) status = sm_network_allocate(b->network, err);
-  if (status) return status;
-  sm_evaluator_config c = sm_evaluator_config_of(b->network, b->pool);
-  c.bf16 = r->train.precision == SM_PRECISION_BF16;
-  return sm_evaluator_new(&c, &b->evaluator, err);
+  return status ? status : sm_network_allocate(b->network, err);
+}
+
+static sm_status cmd_bench_eval_time_features(const features_bench *b, sm_pool *pool, sm_bench_times *t,
+                                              sm_error *err) {
+  sm_evaluator *evaluator = NULL;
+  sm_evaluator_config c = sm_evaluator_config_of(b->network, pool);
+  c.bf16 = b->recipe->train.precision == SM_PRECISION_BF16;
+  sm_status status = sm_evaluator_new(&c, &evaluator, err);
+  if (!status)
+    status = sm_bench_features(evaluator, b->height, b->width, (int)b->o->pictures, (int)b->o->repeats, t, err);
+  sm_evaluator_free(evaluator);
+  return status;
+}
+
+static sm_status cmd_bench_eval_note_features(void *ctx, sm_pool *pool, sm_work_log *log, sm_error *err) {
+  sm_bench_times t;
+  (void)log; /* the pool has it */
+  return cmd_bench_eval_time_features(ctx, pool, &t, err);
+}
+
+static sm_status cmd_bench_eval_measure_features(void *ctx, sm_pool *pool, double *seconds, sm_error *err) {
+  sm_bench_times t = {0};
+  sm_status status = cmd_bench_eval_time_features(ctx, pool, &t, err);
+  *seconds = t.median;
+  return status;
 }
 
 static void cmd_bench_eval_close_features(features_bench *b) {
-  sm_evaluator_free(b->evaluator);
   sm_network_close(b->network);
   sm_pool_free(b->pool);
   sm_recipe_free(b->recipe);
@@ -96,11 +119,12 @@ static int cmd_bench_eval_show_features(const sm_cli *cli, const features_bench 
     cmd_bench_eval_put_times(&json, t, threads, "pictures_per_s", (double)o->pictures);
     return sm_cli_json(&json);
   }
-  char size[24];
-  printf("%s: features of %" PRId64 " %s of %s px, %d %s, %s\n\n", b->recipe->name, o->pictures,
+  char size[24], text[160];
+  const sm_cpus cpus = sm_cpu_look();
+  printf("%s: features of %" PRId64 " %s of %s px, %s, %s\n\n", b->recipe->name, o->pictures,
          sm_plural(o->pictures, "picture", "pictures"),
-         sm_view_size_text(b->height, b->width, size, sizeof size), threads,
-         sm_plural(threads, "thread", "threads"), cmd_bench_eval_precision_of(b));
+         sm_view_size_text(b->height, b->width, size, sizeof size),
+         sm_threads_text(&cpus, threads, text, sizeof text), cmd_bench_eval_precision_of(b));
   cmd_bench_eval_print_times(t, "pictures/s", (double)o->pictures);
   return SM_EXIT_OK;
 }
@@ -108,13 +132,18 @@ static int cmd_bench_eval_show_features(const sm_cli *cli, const features_bench 
 static int cmd_bench_eval_run_features(sm_cli *cli, int argc, char **argv) {
   const struct features_options *o = cli->options;
   sm_error err = {0};
-  features_bench b = {0};
+  features_bench b = {.o = o};
   sm_bench_times t;
   int code = SM_EXIT_OK;
   sm_status status = cmd_bench_eval_open_features(cli, argc, argv, &b, &err);
-  if (!status)
-    status = sm_bench_features(b.evaluator, b.height, b.width, (int)o->pictures, (int)o->repeats, &t, &err);
-  if (!status) code = cmd_bench_eval_show_features(cli, &b, o, &t);
+  if (!status && o->model.threads.n > 0) {
+    const sm_model_of of = {b.recipe->name, "pictures/s", "pictures_per_s", (double)o->pictures, &b,
+                            cmd_bench_eval_note_features, cmd_bench_eval_measure_features};
+    status = sm_bench_model(cli, &of, &o->model, &code, &err);
+  } else if (!status) {
+    status = cmd_bench_eval_time_features(&b, b.pool, &t, &err);
+    if (!status) code = cmd_bench_eval_show_features(cli, &b, o, &t);
+  }
   cmd_bench_eval_close_features(&b);
   return status ? sm_cli_fail(&err) : code;
 }
@@ -136,6 +165,7 @@ const sm_command sm_command_bench_features = {
 
 struct knn_options {
   int64_t queries, candidates, dim, classes, k, repeats;
+  struct model_options model;
 };
 static const sm_option knn_options[] = {
     SM_INT(struct knn_options, queries, "queries", "10000", 1, 100000000, NULL, "pictures to classify"),
@@ -145,6 +175,7 @@ static const sm_option knn_options[] = {
     SM_INT(struct knn_options, k, "k", "20", 1, 100000, NULL, "neighbours that vote"),
     SM_INT(struct knn_options, repeats, "repeats", "5", 1, 10000, NULL,
            "how often it is timed, after once of warm-up"),
+    SM_MODEL_OPTIONS(struct knn_options, model),
 };
 
 static int cmd_bench_eval_show_knn(const sm_cli *cli, const struct knn_options *o, int threads,
@@ -159,30 +190,60 @@ static int cmd_bench_eval_show_knn(const sm_cli *cli, const struct knn_options *
     cmd_bench_eval_put_times(&json, t, threads, "queries_per_s", (double)o->queries);
     return sm_cli_json(&json);
   }
-  printf("%" PRId64 " %s in %" PRId64 " %s of width %" PRId64 ", k = %" PRId64 ", %d %s\n\n", o->queries,
+  char text[160];
+  const sm_cpus cpus = sm_cpu_look();
+  printf("%" PRId64 " %s in %" PRId64 " %s of width %" PRId64 ", k = %" PRId64 ", %s\n\n", o->queries,
          sm_plural(o->queries, "query", "queries"), o->candidates,
-         sm_plural(o->candidates, "candidate", "candidates"), o->dim, o->k, threads,
-         sm_plural(threads, "thread", "threads"));
+         sm_plural(o->candidates, "candidate", "candidates"), o->dim, o->k,
+         sm_threads_text(&cpus, threads, text, sizeof text));
   cmd_bench_eval_print_times(t, "queries/s", (double)o->queries);
   return SM_EXIT_OK;
+}
+
+typedef struct knn_bench {
+  sm_bench_knn_config config;
+  int repeats;
+} knn_bench;
+
+static sm_status cmd_bench_eval_measure_knn(void *ctx, sm_pool *pool, double *seconds, sm_error *err) {
+  knn_bench *b = ctx;
+  sm_bench_times t = {0};
+  b->config.pool = pool;
+  sm_status status = sm_bench_knn(&b->config, b->repeats, &t, err);
+  *seconds = t.median;
+  return status;
+}
+
+static sm_status cmd_bench_eval_note_knn(void *ctx, sm_pool *pool, sm_work_log *log, sm_error *err) {
+  double seconds;
+  (void)log; /* the pool has it */
+  return cmd_bench_eval_measure_knn(ctx, pool, &seconds, err);
 }
 
 static int cmd_bench_eval_run_knn(sm_cli *cli, int argc, char **argv) {
   const struct knn_options *o = cli->options;
   sm_error err = {0};
   sm_bench_times t;
+  int code = SM_EXIT_OK;
   (void)argc, (void)argv;
+  knn_bench b = {.config = {.queries = o->queries,
+                            .candidates = o->candidates,
+                            .dim = (int)o->dim,
+                            .classes = (int)o->classes,
+                            .k = (int)o->k,
+                            .temperature = 0.07},
+                 .repeats = (int)o->repeats};
+  if (o->model.threads.n > 0) {
+    const sm_model_of of = {
+        "k-NN", "queries/s", "queries_per_s", (double)o->queries, &b, cmd_bench_eval_note_knn,
+        cmd_bench_eval_measure_knn};
+    return sm_bench_model(cli, &of, &o->model, &code, &err) ? sm_cli_fail(&err) : code;
+  }
   sm_pool *pool = sm_recipe_pool(NULL, cli->threads, sm_cli_isa(cli), &err);
   if (!pool) return sm_cli_fail(&err);
-  sm_bench_knn_config c = {.queries = o->queries,
-                           .candidates = o->candidates,
-                           .dim = (int)o->dim,
-                           .classes = (int)o->classes,
-                           .k = (int)o->k,
-                           .temperature = 0.07,
-                           .pool = pool};
-  sm_status status = sm_bench_knn(&c, (int)o->repeats, &t, &err);
-  int code = status ? sm_cli_fail(&err) : cmd_bench_eval_show_knn(cli, o, sm_pool_threads(pool), &t);
+  b.config.pool = pool;
+  sm_status status = sm_bench_knn(&b.config, (int)o->repeats, &t, &err);
+  code = status ? sm_cli_fail(&err) : cmd_bench_eval_show_knn(cli, o, sm_pool_threads(pool), &t);
   sm_pool_free(pool);
   return code;
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "recipe_data.h"
+#include "framework/base/cpu.h"
 #include "framework/base/path.h"
 
 struct bench_options {
@@ -79,11 +80,12 @@ static int cmd_bench_loader_print_json(const sm_bench_loader_result *r, size_t b
 
 static int cmd_bench_loader_print_result(const sm_cli *cli, const struct bench_options *o,
                                          const sm_bench_loader_result *r, size_t bytes) {
-  char text[32];
+  char text[160];
+  const sm_cpus cpus = sm_cpu_look();
   if (cli->json) return cmd_bench_loader_print_json(r, bytes);
-  printf("%lld %s in %.1f s with %d %s: %lld x %lld px", (long long)r->pictures,
-         sm_plural(r->pictures, "picture", "pictures"), r->seconds, r->workers,
-         sm_plural(r->workers, "thread", "threads"), (long long)o->globals, (long long)o->size);
+  printf("%lld %s in %.1f s with %s: %lld x %lld px", (long long)r->pictures,
+         sm_plural(r->pictures, "picture", "pictures"), r->seconds,
+         sm_threads_text(&cpus, r->workers, text, sizeof text), (long long)o->globals, (long long)o->size);
   if (o->locals) printf(" + %lld x %lld px", (long long)o->locals, (long long)o->local_size);
   printf("\n%10.1f  pictures/s\n%10.1f  pictures for each second of one core\n", r->per_second, r->per_core);
   printf("%9.0f%%  of the work is reading and decoding\n%9.0f%%  is crops, colours, blur\n",

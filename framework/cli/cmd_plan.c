@@ -1,4 +1,5 @@
 /* cmd_plan.c — `smalti plan`: what a recipe's step will need, without running or allocating it. */
+#include "framework/base/cpu.h"
 #include "cli.h"
 #include "framework/train/trainable.h"
 #include "framework/train/train.h"
@@ -46,7 +47,8 @@ static void cmd_plan_line(const char *what, size_t bytes) {
 }
 
 static int cmd_plan_print_text(const plan_view *p, int largest) {
-  char text[64];
+  char text[200], threads[160];
+  const sm_cpus cpus = sm_cpu_look();
   printf("%s: one step of %lld %s\n", p->recipe->name, (long long)p->recipe->train.batch_size,
          sm_plural(p->recipe->train.batch_size, "picture", "pictures"));
   if (p->recipe->train.micro_batch)
@@ -59,8 +61,8 @@ static int cmd_plan_print_text(const plan_view *p, int largest) {
           p->set[i]);
   cmd_plan_line("inputs (views, masks, lists)", p->graph.inputs);
   cmd_plan_line("activations and gradients, shared", p->graph.transient);
-  snprintf(text, sizeof text, "worker memory of %d %s", p->threads,
-           sm_plural(p->threads, "thread", "threads"));
+  snprintf(text, sizeof text, "worker memory of %s",
+           sm_threads_text(&cpus, p->threads, threads, sizeof threads));
   cmd_plan_line(text, p->graph.worker);
   cmd_plan_line("peak of the step", p->total);
   printf("\n  %.2f M parameters to train; activations without reuse would take %s\n",

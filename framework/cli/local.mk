@@ -1,6 +1,7 @@
 # framework/cli: the program smalti; one file per subcommand, one line of commands.def each
 smalti_SOURCES += framework/cli/main.c $(cli_sources)
 cli_sources = \
+  framework/cli/bench_model.c framework/cli/bench_model.h \
   framework/cli/cli.h \
   framework/cli/cmd_bench_eval.c \
   framework/cli/cmd_bench_loader.c \

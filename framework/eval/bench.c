@@ -1,6 +1,8 @@
 /* framework/eval/bench.c — see bench.h. Owns the generated numbers of one measurement. */
 #include "bench.h"
 
+#include "framework/base/work.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -60,7 +62,9 @@ sm_status sm_bench_features(sm_evaluator *e, int height, int width, int pictures
   if (!seconds || !x || !to) status = sm_fail(err, SM_ENOMEM, "no memory for %d random pictures", pictures);
   for (int i = -1; !status && i < repeats; i++) {
     double start = sm_now();
+    sm_work_begin(sm_pool_log(sm_evaluator_pool(e)));
     sm_evaluator_forward(e, x, pictures, to);
+    sm_work_end(sm_pool_log(sm_evaluator_pool(e)));
     if (i >= 0) seconds[i] = sm_now() - start;
   }
   if (!status) bench_summarise(seconds, repeats, sm_evaluator_flops(e) * pictures, t);
@@ -98,7 +102,9 @@ sm_status sm_bench_knn(const sm_bench_knn_config *c, int repeats, sm_bench_times
   if (!status) status = bench_random_features(c, c->queries, 1, &test, err);
   for (int i = -1; !status && i < repeats; i++) {
     double start = sm_now();
+    sm_work_begin(sm_pool_log(c->pool));
     status = sm_knn(&train, &test, &c->k, 1, c->temperature, c->pool, NULL, &top1, &top5, err);
+    sm_work_end(sm_pool_log(c->pool));
     if (i >= 0) seconds[i] = sm_now() - start;
   }
   double flops = 2.0 * (double)c->queries * (double)c->candidates * c->dim;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "framework/base/work.h"
 #include "framework/models/models.h"
 
 #define STRIP 64 /* columns summed together */
@@ -147,6 +148,7 @@ void sm_feature_net_run(sm_feature_net *n, const float *x, int64_t pictures, flo
     net_count(n, some);
     sm_graph_run(n->graph, n->pass);
     pooling p = {n, to + first * n->width};
+    sm_work_name(sm_pool_log(n->c.pool), "features: pooling");
     sm_pool_run(n->c.pool, some, net_pool, &p);
   }
 }

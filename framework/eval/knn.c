@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "eval.h"
+#include "framework/base/work.h"
 #include "framework/tensor/backend.h"
 
 #define QUERIES 512
@@ -236,6 +237,7 @@ sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k
                  sm_host_sweeps(SM_F32, pool),
                  scratch,
                  bytes};
+    sm_work_name(sm_pool_log(pool), "k-NN: %d queries a tile", QUERIES);
     sm_pool_run(pool, tiles, knn_run_tile, &r);
     knn_summarise(&r, tiles, top1, top5);
   }

@@ -16,6 +16,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "framework/base/work.h"
 #include "set.h"
 
 typedef struct job {
@@ -24,6 +25,7 @@ typedef struct job {
   const sm_sweeps *sweeps;
   sm_set *set;
   double clip; /* coefficient of a clip by the global norm */
+  sm_work_log *log;
 } job;
 
 sm_moments sm_optimizer_moments(sm_optimizer_kind kind) {
@@ -48,6 +50,7 @@ static void optimizer_sum_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
   const job *j = ctx;
   const sm_chunk *c = &j->set->chunk[item];
+  sm_work_moves(j->log, (double)c->n * (double)sm_dtype_size(j->set->real));
   double *partial = &j->set->partial[2 * item];
   partial[0] = partial[1] = 0;
   if (!optimizer_has_gradient(&j->set->row[c->row])) return;
@@ -156,6 +159,8 @@ static void optimizer_update_chunk(void *ctx, int64_t item, int worker) {
   const sm_chunk *c = &j->set->chunk[item];
   const sm_row *row = &j->set->row[c->row];
   bool trained = optimizer_is_trained(row, j->step);
+  /* read and written: values, gradients, two moments; the average */
+  sm_work_moves(j->log, (double)c->n * (double)sm_dtype_size(j->set->real) * (j->step->ema ? 10 : 8));
   update u = {0};
   if (trained) u = optimizer_update_of(j, item, row);
   for (int64_t done = 0; done < c->n; done += STRIP) {
@@ -171,9 +176,10 @@ static void optimizer_update_chunk(void *ctx, int64_t item, int worker) {
 
 void sm_optimizer_run(const sm_optimizer_config *config, sm_set *set, sm_pool *pool,
                       const sm_optimizer_step *step, sm_optimizer_result *result) {
-  job j = {.config = config, .step = step, .set = set, .clip = 1};
+  job j = {.config = config, .step = step, .set = set, .clip = 1, .log = sm_pool_log(pool)};
   sm_optimizer_result unused;
   j.sweeps = sm_backend_sweeps(set->backend, set->real, pool);
+  sm_work_name(j.log, "optimiser: norms");
   sm_pool_run(pool, set->chunks, optimizer_sum_chunk, &j);
   optimizer_finish_norms(set);
   if (!result) result = &unused;
@@ -181,5 +187,6 @@ void sm_optimizer_run(const sm_optimizer_config *config, sm_set *set, sm_pool *p
   if (!isfinite(result->grad_norm)) return;
   for (int r = 0; r < set->rows; r++)
     if (optimizer_is_trained(&set->row[r], step)) set->row[r].steps++;
+  sm_work_name(j.log, "optimiser: update, EMA");
   sm_pool_run(pool, set->chunks, optimizer_update_chunk, &j);
 }

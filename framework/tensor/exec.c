@@ -8,13 +8,20 @@
 #include <math.h>
 #include <string.h>
 
-enum { EVEN_GROUPS = 4 };
+#include "framework/base/work.h"
+
+enum {
+  EVEN_GROUPS = 4, /* a number that a few threads share evenly, where theirs must not matter */
+  ROUNDS_MORE = 4, /* numbers of groups that are tried: so many for each thread more than are needed */
+  NEARLY = 32,     /* a part of this is little */
+  GROUP_COST = 16 /* rows that would take as long as what a group costs by itself: packing all weights */
+};
 
 typedef struct run_context {
   sm_graph *g;
   sm_pass *pass;
   const sm_segment *segment;
-  int64_t items;
+  int64_t items, groups;
 } run_context;
 
 void *sm_at(const sm_worker *w, const sm_tensor *t, int64_t item) { return sm_range_at(w, t, item); }
@@ -25,7 +32,55 @@ static sm_worker exec_worker_of(sm_graph *g, int index) {
   return (sm_worker){.index = index, .local = base, .scratch = scratch, .pack = scratch + g->worker_scratch};
 }
 
+/* ---- what a call moves, for the log of the pool ------------------------------------------------------------- */
+
+static bool exec_is_ranged(const sm_node *n, const sm_tensor *t, bool cross) {
+  return n->op->cls == SM_PER_ITEM && !cross && n->out[0] && t->dim[0] == n->out[0]->dim[0] &&
+         t->count == n->out[0]->count;
+}
+
+/* Bytes of a product's operands in one tile of a weight's gradient: all rows, the tile's columns. */
+static double exec_tile_moves(const sm_node *n) {
+  const sm_tensor *dy = n->in[0], *x = n->in[1];
+  const double rows = (double)sm_items(dy) * (double)sm_item_rows(dy);
+  sm_grid grid = sm_product_grid_of(n, sm_last_dim(dy), sm_last_dim(x));
+  return rows * ((double)grid.rows * (double)sm_dtype_size(dy->dtype) +
+                 (double)grid.columns * (double)sm_dtype_size(x->dtype)) +
+         2.0 * (double)(grid.rows * grid.columns) * (double)sm_dtype_size(n->out[0]->dtype);
+}
+
+/* Bytes that a call reads and writes outside its worker's memory: its range of what has ranges, all of what is
+ * read whole (weights), a tile's part of the rest. */
+static double exec_moves(const sm_node *n, int64_t first, int64_t last) {
+  double bytes = 0;
+  const double tiles = n->op->cls == SM_TILES && n->op->tiles ? (double)n->op->tiles(n) : 1;
+  if (n->op == &sm_op_linear_dw) return exec_tile_moves(n);
+  for (int k = 0; k < SM_MAX_IN + SM_MAX_OUT; k++) {
+    const bool out = k >= SM_MAX_IN;
+    const sm_tensor *t = out ? n->out[k - SM_MAX_IN] : n->in[k];
+    if (!t || t->plan->local) continue;
+    const bool cross = !out && n->op->cross >> k & 1;
+    double all = (double)sm_item_bytes(t) * (double)sm_items(t);
+    if (exec_is_ranged(n, t, cross)) all = (double)sm_item_bytes(t) * (double)(last - first);
+    else if (cross && n->out[0]) all = fmin(all, (double)sm_item_bytes(n->out[0]) * (double)(last - first));
+    bytes += (out && n->acc >> (k - SM_MAX_IN) & 1 ? 2 : 1) * all / tiles;
+  }
+  return bytes;
+}
+
+static void exec_name_job(const sm_graph *g, const sm_pass *p, int segment) {
+  const sm_segment *s = &p->segment[segment];
+  const char *first = p->node[s->first]->op->name, *last = p->node[s->last - 1]->op->name;
+  sm_work_log *log = sm_pool_log(g->config.pool);
+  if (s->last - s->first == 1) sm_work_name(log, "%s %d: %s", p->name, segment, first);
+  else sm_work_name(log, "%s %d: %s to %s, %d nodes", p->name, segment, first, last, s->last - s->first);
+}
+
+/* ---- running ---------------------------------------------------------------------------------------------- */
+
 static void exec_run_node(sm_graph *g, const sm_node *n, int64_t first, int64_t last, sm_worker *w) {
+  sm_work_log *log = sm_pool_log(g->config.pool);
+  if (log) sm_work_moves(log, exec_moves(n, first, last));
   if (!g->profiling) {
     n->plan->kernel(n, first, last, w);
     return;
@@ -37,17 +92,38 @@ static void exec_run_node(sm_graph *g, const sm_node *n, int64_t first, int64_t 
   g->calls[slot]++;
 }
 
-/* Groups of nearly the same size, none above the segment's, in a number that a few threads share evenly. */
-static int64_t exec_groups_of(const sm_segment *s, int64_t items) {
-  int64_t n = (items + s->group - 1) / s->group;
-  if (n > 1) n = (n + EVEN_GROUPS - 1) / EVEN_GROUPS * EVEN_GROUPS;
-  return n < items ? n : items;
+/* Rows that the busiest of `threads` works through, and what its groups cost. */
+static int64_t exec_cost(const sm_segment *s, int64_t items, int64_t groups, int64_t threads) {
+  const int64_t rounds = (groups + threads - 1) / threads, largest = (items + groups - 1) / groups;
+  const int64_t load = groups % threads ? rounds * largest : (items + threads - 1) / threads;
+  return load * s->rows + rounds * GROUP_COST;
+}
+
+/* The number of groups with which these threads end first; of those that are nearly as quick the largest, since
+ * other work may slow one of the threads down. */
+static int64_t exec_best_groups(const sm_segment *s, int64_t items, int64_t least, int64_t threads) {
+  const int64_t rounds = (least + threads - 1) / threads;
+  int64_t best = 0, cost = 0;
+  for (int64_t k = rounds; k < rounds + ROUNDS_MORE && (k == rounds || k * threads < items); k++) {
+    const int64_t groups = k * threads < items ? k * threads : items, now = exec_cost(s, items, groups, threads);
+    if (!best || now < cost + cost / NEARLY) best = groups;
+    if (!cost || now < cost) cost = now;
+  }
+  return best;
+}
+
+/* Groups of nearly the same size, none above the segment's. */
+static int64_t exec_groups_of(const sm_graph *g, const sm_segment *s, int64_t items) {
+  const int64_t n = (items + s->group - 1) / s->group, even = (n + EVEN_GROUPS - 1) / EVEN_GROUPS * EVEN_GROUPS;
+  if (items < 2 || !g->backend->groups) return n;
+  if (g->kernels->any_cut) return exec_best_groups(s, items, n, sm_pool_threads(g->config.pool));
+  return n < 2 ? n : even < items ? even : items;
 }
 
 static void exec_run_group(void *context, int64_t group, int worker) {
   const run_context *c = context;
   const sm_segment *s = c->segment;
-  int64_t n = exec_groups_of(s, c->items), first = group * c->items / n, last = (group + 1) * c->items / n;
+  int64_t n = c->groups, first = group * c->items / n, last = (group + 1) * c->items / n;
   sm_worker w = exec_worker_of(c->g, worker);
   w.first = first;
   for (int i = s->first; i < s->last; i++) exec_run_node(c->g, c->pass->node[i], first, last, &w);
@@ -77,14 +153,16 @@ void sm_exec_run(sm_graph *g, int pass) {
   sm_pass *p = &g->pass[pass];
   for (int i = 0; i < p->segments; i++) {
     const sm_segment *s = &p->segment[i];
-    run_context c = {g, p, s, 0};
+    run_context c = {.g = g, .pass = p, .segment = s};
+    if (sm_pool_log(g->config.pool)) exec_name_job(g, p, i);
     if (s->tiles) {
       int64_t tiles = 0;
       for (int k = s->first; k < s->last; k++) tiles += exec_tiles_of(p->node[k]);
       sm_pool_run(g->config.pool, tiles, exec_run_tile, &c);
     } else {
       c.items = exec_segment_items(s);
-      sm_pool_run(g->config.pool, exec_groups_of(s, c.items), exec_run_group, &c);
+      c.groups = exec_groups_of(g, s, c.items);
+      sm_pool_run(g->config.pool, c.groups, exec_run_group, &c);
     }
   }
 }

@@ -26,6 +26,7 @@ typedef struct sm_segment {
   int64_t capacity; /* items: leading dimension                                              */
   sm_tensor *count;
   int64_t group; /* items handed to a worker at once, at most; from shapes only           */
+  int64_t rows;  /* of an item, as its group counts them                                  */
   size_t local_bytes, scratch_bytes;
 } sm_segment;
 
@@ -87,9 +88,10 @@ struct sm_graph {
   int64_t *calls;
 };
 
-/* Of one worker: tensors of a group, scratch, packed operands, in this order. */
+/* Of one worker: tensors of a group, scratch, packed operands, in this order. Whole pages, which the system puts
+ * near the worker that is the first to write to them. */
 static inline size_t sm_worker_bytes(const sm_graph *g) {
-  return g->worker_local + g->worker_scratch + SM_PACK_BYTES;
+  return (g->worker_local + g->worker_scratch + SM_PACK_BYTES + 4095) & ~(size_t)4095;
 }
 void *sm_graph_memory(sm_graph *, size_t bytes); /* from the arena; sticky SM_ENOMEM */
 sm_node *sm_append(sm_graph *, sm_node *);       /* to the open pass */

@@ -23,6 +23,9 @@ typedef struct sm_kernel_table {
   sm_kernel run[SM_OP_COUNT];
   /* sweeps over parameters and other vector work outside graphs, see kernels_sweep.inc */
   const struct sm_sweeps *sweeps;
+  /* No bit of an item depends on the other items of its range, nor of an element on its tile: threads may
+   * decide how work is cut. Not so with OpenBLAS, whose order of addition depends on shapes. */
+  bool any_cut;
 } sm_kernel_table;
 
 /* The table for a path of kernels, NULL if this processor or the build lacks it; of a type that the path has no
@@ -42,16 +45,25 @@ typedef struct sm_grid {
   int64_t rows, columns;           /* of a tile */
   int64_t row_tiles, column_tiles; /* tile t: row t / column_tiles, column t % column_tiles */
 } sm_grid;
-static inline int64_t sm_tile_side(int64_t n) {
-  int64_t tiles = (n + SM_PRODUCT_TILE - 1) / SM_PRODUCT_TILE, side = tiles ? (n + tiles - 1) / tiles : 1;
+static inline int64_t sm_tile_side(int64_t n, int64_t most) {
+  int64_t tiles = (n + most - 1) / most, side = tiles ? (n + tiles - 1) / tiles : 1;
   return (side + 31) / 32 * 32;
 }
-static inline sm_grid sm_product_grid(int64_t n, int64_t c) {
-  sm_grid g = {.rows = sm_tile_side(n), .columns = sm_tile_side(c)};
-  if (g.rows >= n && g.columns >= c) g.rows = sm_tile_side((n + 1) / 2);
+static inline sm_grid sm_product_grid_at(int64_t n, int64_t c, int64_t rows, int64_t columns) {
+  sm_grid g = {.rows = sm_tile_side(n, rows), .columns = sm_tile_side(c, columns)};
+  if (g.rows >= n && g.columns >= c && rows == SM_PRODUCT_TILE) g.rows = sm_tile_side((n + 1) / 2, rows);
   g.row_tiles = (n + g.rows - 1) / g.rows;
   g.column_tiles = (c + g.columns - 1) / g.columns;
   return g;
+}
+static inline sm_grid sm_product_grid(int64_t n, int64_t c) {
+  return sm_product_grid_at(n, c, SM_PRODUCT_TILE, SM_PRODUCT_TILE);
+}
+/* As the planner wants it for this node: i[4] rows and i[5] columns at most, 0 for the above. An element is one chain
+ * of additions in every grid where the table says any_cut. */
+static inline sm_grid sm_product_grid_of(const sm_node *node, int64_t n, int64_t c) {
+  return sm_product_grid_at(n, c, node->i[4] ? node->i[4] : SM_PRODUCT_TILE,
+                            node->i[5] ? node->i[5] : SM_PRODUCT_TILE);
 }
 #define SM_ROW_TILE 256 /* rows of weight_norm in one tile */
 

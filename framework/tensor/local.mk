@@ -75,6 +75,7 @@ libsmalti_la_SOURCES += \
   framework/tensor/plan.h \
   framework/tensor/rows.c \
   framework/tensor/segments.c \
+  framework/tensor/tiles.c \
   framework/tensor/values.c \
   framework/tensor/kernels_table.c \
   framework/tensor/plain_f32.c \

@@ -96,7 +96,7 @@ static void conv_vjp(sm_graph *g, sm_node *n) {
   ops_conv_set_window(d, n->i[0], n->i[1], n->i[2]);
 }
 static int64_t conv_dw_tiles(const sm_node *n) {
-  sm_grid grid = sm_product_grid(sm_last_dim(n->in[0]), n->i[2] * n->i[2] * sm_last_dim(n->in[1]));
+  sm_grid grid = sm_product_grid_of(n, sm_last_dim(n->in[0]), n->i[2] * n->i[2] * sm_last_dim(n->in[1]));
   return grid.row_tiles * grid.column_tiles;
 }
 OP(conv, SM_PER_ITEM, .doc = "convolution of the same size", .cross = 1u << 1, .scratch = sm_scratch_conv,

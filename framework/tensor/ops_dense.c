@@ -20,7 +20,7 @@ static double ops_dense_linear_dw_flops(const sm_node *n) {
   return 2 * ops_dense_rows_now(n->in[0]) * (double)sm_last_dim(n->in[0]) * (double)sm_last_dim(n->in[1]);
 }
 static int64_t ops_dense_linear_dw_tiles(const sm_node *n) {
-  sm_grid g = sm_product_grid(sm_last_dim(n->in[0]), sm_last_dim(n->in[1]));
+  sm_grid g = sm_product_grid_of(n, sm_last_dim(n->in[0]), sm_last_dim(n->in[1]));
   return g.row_tiles * g.column_tiles;
 }
 

@@ -8,7 +8,7 @@
 enum {
   GROUP_ROWS =
       768, /* rows that a worker takes at once: enough for full-speed products, few enough for the caches */
-  MIN_GROUPS = 8 /* so that a few threads share even a small batch evenly */
+  MIN_GROUPS = 8 /* so that a few threads share even a small batch evenly, where their number must not matter */
 };
 
 static bool segments_fits_items(const sm_segment *s, const sm_node *n, int now) {
@@ -80,10 +80,12 @@ static void segments_size_group(const sm_graph *g, sm_pass *p, sm_segment *s) {
       const sm_tensor *t = p->node[i]->out[k];
       if (t && t->ndim > 2 && sm_item_rows(t) > rows && sm_last_dim(t) > 4) rows = sm_item_rows(t);
     }
-  int64_t group = (GROUP_ROWS + rows / 2) / rows, share = (s->capacity + MIN_GROUPS - 1) / MIN_GROUPS;
+  const int64_t least = g->kernels->any_cut ? sm_pool_threads(g->config.pool) : MIN_GROUPS;
+  int64_t group = (GROUP_ROWS + rows / 2) / rows, share = (s->capacity + least - 1) / least;
   if (group > share) group = share;
   if (!g->backend->groups) group = s->capacity;
   s->group = group < 1 ? 1 : group;
+  s->rows = rows;
 }
 
 sm_status sm_plan_segments(sm_graph *g, sm_error *err) {
@@ -93,7 +95,8 @@ sm_status sm_plan_segments(sm_graph *g, sm_error *err) {
     for (int k = 0; k < p->n; k++) p->node[k]->plan->index = g->nodes++;
     status = segments_cut(p, g->all_segments, err);
     for (int s = 0; !status && s < p->segments; s++)
-      if (!p->segment[s].tiles) segments_size_group(g, p, &p->segment[s]);
+      if (p->segment[s].tiles) sm_plan_tiles(g, p, &p->segment[s]);
+      else segments_size_group(g, p, &p->segment[s]);
     g->all_segments += p->segments;
   }
   return status;

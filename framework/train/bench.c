@@ -147,6 +147,33 @@ static sm_status bench_profiled_step(sm_trainable *trainable, sm_batch *b, doubl
   return status;
 }
 
+/* What trains, with memory, and a batch for it; both to be freed, also after a failure. */
+static sm_status bench_set_up(const sm_train_config *c, sm_trainable **trainable, sm_batch *batch, sm_error *err) {
+  sm_status status = sm_trainable_new(c, trainable, err);
+  if (!status) status = sm_trainable_allocate(*trainable, err);
+  if (!status) status = bench_random_batch(*trainable, batch, err);
+  if (!status) status = bench_random_owns(c, &(*trainable)->views, batch, err);
+  return status;
+}
+
+sm_status sm_bench_step_logged(const sm_train_config *c, int steps, sm_work_log *log, sm_error *err) {
+  sm_trainable *trainable = NULL;
+  sm_batch batch = {0};
+  sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
+  sm_status status = bench_set_up(c, &trainable, &batch, err);
+  for (int i = 0; !status && i < steps; i++, t.step++) {
+    sm_step_result result;
+    batch.step = t.step;
+    sm_work_begin(log);
+    status = sm_step(trainable, &batch, &t, &result, err);
+    sm_work_end(log);
+  }
+  if (!status && log->no_memory) status = sm_fail(err, SM_ENOMEM, "no memory for the times of all work items");
+  bench_free_batch(&batch);
+  sm_trainable_free(trainable);
+  return status;
+}
+
 sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_bench_result *r,
                         sm_error *err) {
   sm_trainable *trainable = NULL;
@@ -154,10 +181,7 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
   memset(r, 0, sizeof *r);
   double *seconds = sm_calloc((size_t)steps, sizeof *seconds);
   sm_status status =
-      seconds ? sm_trainable_new(c, &trainable, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
-  if (!status) status = sm_trainable_allocate(trainable, err);
-  if (!status) status = bench_random_batch(trainable, &batch, err);
-  if (!status) status = bench_random_owns(c, &trainable->views, &batch, err);
+      seconds ? bench_set_up(c, &trainable, &batch, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
   if (!status) status = bench_timed_steps(trainable, &batch, steps, r, seconds, err);
   double times = 0;
   if (!status) {

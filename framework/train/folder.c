@@ -1,6 +1,7 @@
 /* framework/train/folder.c — see folder.h. Owns the lock and the log handles. */
 #include "folder.h"
 
+#include "framework/base/cpu.h"
 #include "framework/base/io.h"
 #include "framework/recipe/recipe_private.h"
 
@@ -302,6 +303,17 @@ static void folder_add_plugins(sm_json *j, const sm_recipe *r) {
   sm_json_close(j);
 }
 
+/* Why there are so many threads: what the machine has, and what of it this process may use. */
+static void folder_add_processors(sm_json *j) {
+  const sm_cpus cpus = sm_cpu_look();
+  sm_json_object(j, "processors");
+  sm_json_int(j, "machine", cpus.machine);
+  sm_json_int(j, "allowed", cpus.allowed);
+  if (cpus.quota) sm_json_int(j, "quota", cpus.quota);
+  else sm_json_null(j, "quota");
+  sm_json_close(j);
+}
+
 sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *isa, int threads,
                              sm_error *err) {
   char path[SM_PATH_ROOM], cpu[200], when[40];
@@ -329,6 +341,7 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
   sm_json_string(&j, "kernels", isa);
   sm_json_string(&j, "openblas", openblas_get_config());
   sm_json_int(&j, "threads", threads);
+  folder_add_processors(&j);
   folder_add_plugins(&j, r);
   const char *text = sm_json_finish(&j);
   sm_path_put(path, "%s/environment.json", f->path);

@@ -8,6 +8,8 @@
 
 enum { MOST = 131, ROWS = 65, MANY_ROWS = 800, WIDTH = 6 };
 
+static const char *isa; /* NULL: the best */
+
 typedef struct rig {
   sm_pool *pool;
   sm_graph *g;
@@ -20,7 +22,7 @@ static void start(rig *r, int threads, int rows) {
   sm_error err = {0};
   r->pool = sm_pool_new(threads, &err);
   assert_non_null(r->pool);
-  r->g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F64, .pool = r->pool}, &err);
+  r->g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .real = SM_F64, .pool = r->pool, .isa = isa}, &err);
   assert_non_null(r->g);
   r->count = sm_count(r->g, "pictures", MOST);
   r->x = sm_input_real(r->g, "x", 3, (int64_t[]){MOST, rows, WIDTH}, r->count);
@@ -56,18 +58,40 @@ static void each_item_once(void **state) {
 
 /* Calls of the only op: one per group. 12 pictures of ROWS rows are about the 768 rows that a group has at
  * most; a picture of MANY_ROWS is a group of its own. */
-static void groups_in_fours(void **state) {
+static int groups_of(rig *r, int n) {
+  sm_profile_line line[8];
+  sm_put(r->count, n);
+  sm_graph_profile(r->g, true);
+  sm_graph_run(r->g, r->pass);
+  assert_int_equal(sm_graph_profile_lines(r->g, line, 8), 1);
+  return (int)line[0].calls;
+}
+
+static void groups_in_fours(void **state) { /* where bits might depend on groups */
   for (int many = 0; many <= 1; many++) {
     rig r;
+    isa = "baseline";
     start(&r, 2, many ? MANY_ROWS : ROWS);
-    for (int n = 1; n <= MOST; n++) {
-      const int full = (n + 11) / 12, groups = many ? n : full == 1 ? 1 : (full + 3) / 4 * 4;
-      sm_profile_line line[8];
-      sm_put(r.count, n);
-      sm_graph_profile(r.g, true);
-      sm_graph_run(r.g, r.pass);
-      assert_int_equal(sm_graph_profile_lines(r.g, line, 8), 1);
-      assert_int_equal(line[0].calls, groups);
+    isa = NULL;
+    for (int n = 1; n <= MOST && !r.g->kernels->any_cut; n++) {
+      const int full = (n + 11) / 12;
+      assert_int_equal(groups_of(&r, n), many ? n : full == 1 ? 1 : (full + 3) / 4 * 4);
+    }
+    stop(&r);
+  }
+}
+
+/* Elsewhere no thread has much more to do than its share. */
+static void groups_for_these_threads(void **state) {
+  static const int threads[] = {1, 2, 3, 4, 6, 16, 64};
+  for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+    rig r;
+    start(&r, threads[i], ROWS);
+    for (int n = 1; n <= MOST && r.g->kernels->any_cut; n++) {
+      const int t = threads[i], groups = groups_of(&r, n), rounds = (groups + t - 1) / t;
+      assert_true(groups <= n && 12 * groups >= n);
+      const int load = groups % t ? rounds * ((n + groups - 1) / groups) : (n + t - 1) / t;
+      assert_true(load <= (n + t - 1) / t + 1);
     }
     stop(&r);
   }
@@ -121,6 +145,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_item_once),
       cmocka_unit_test(groups_in_fours),
+      cmocka_unit_test(groups_for_these_threads),
       cmocka_unit_test(plans_obey_the_back_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,174 @@
+/* bench_model.c — see bench_model.h. For each number of threads the work is cut as for these and run on one, item by
+ * item; the rest is arithmetic (base/work.c). Where the machine has that many processors it is measured, too. */
+#include "bench_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "framework/base/cpu.h"
+
+enum { WORST = 6 };
+
+typedef struct model_row {
+  int threads, jobs;
+  sm_work_log log;
+  sm_work_machine machine;
+  sm_work_result core, memory; /* items limited by cores alone; by memory, too */
+  double measured;             /* seconds; 0: there are not so many processors */
+  sm_work_loss *loss;          /* (log.jobs), of `core`, the worst first */
+} model_row;
+
+typedef struct model {
+  const sm_model_of *of;
+  model_row row[SM_LIST_MAX + 1]; /* row 0: one thread, the measure of the others */
+  int rows;
+} model;
+
+static int model_worst_first(const void *a, const void *b) {
+  double x = ((const sm_work_loss *)a)->lost, y = ((const sm_work_loss *)b)->lost;
+  return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static sm_status model_note(const sm_model_of *of, model_row *r, sm_error *err) {
+  sm_pool *pool = sm_pool_new_logged(r->threads, &r->log, err);
+  sm_status status = pool ? of->note(of->ctx, pool, &r->log, err) : err->code;
+  sm_pool_free(pool);
+  if (!status && r->log.other_jobs)
+    sm_log(SM_LOG_WARNING, "the runs on one thread did not have the same work items; only some were compared");
+  return status;
+}
+
+static sm_status model_predict(model_row *r, double bandwidth, sm_error *err) {
+  sm_status status = sm_work_meeting(r->threads, &r->machine.meeting, err);
+  r->machine.threads = r->threads;
+  r->loss = sm_calloc((size_t)r->log.jobs + 1, sizeof *r->loss);
+  if (!status && !r->loss) status = sm_fail(err, SM_ENOMEM, "no memory for a prediction");
+  if (!status) status = sm_work_predict(&r->log, &r->machine, &r->core, r->loss, err);
+  if (status) return status;
+  qsort(r->loss, (size_t)r->log.jobs, sizeof *r->loss, model_worst_first);
+  sm_work_machine with_memory = r->machine;
+  with_memory.bandwidth = bandwidth * 1e9;
+  return sm_work_predict(&r->log, &with_memory, &r->memory, NULL, err);
+}
+
+static sm_status model_measure(const sm_model_of *of, model_row *r, sm_error *err) {
+  if (r->threads > sm_cpu_count()) return SM_OK;
+  sm_pool *pool = sm_pool_new(r->threads, err);
+  sm_status status = pool ? of->measure(of->ctx, pool, &r->measured, err) : err->code;
+  sm_pool_free(pool);
+  return status;
+}
+
+/* ---- output ---------------------------------------------------------------------------------------------- */
+
+/* How many times as fast as one thread whose work is cut for one thread, a thread. */
+static double model_efficiency(const model *m, const model_row *r, const sm_work_result *s) {
+  return m->row[0].core.seconds / (r->threads * s->seconds);
+}
+
+static void model_print_worst(const model_row *r) {
+  const double all = r->threads * r->core.seconds;
+  printf("\n%d %s: %.1f %% of thread time is lost; where most\n", r->threads,
+         sm_plural(r->threads, "thread", "threads"), 100 * (1 - r->core.efficiency));
+  printf("  %-58s %9s %6s %7s %9s\n", "", "ms", "items", "lost", "largest");
+  for (int i = 0; i < r->log.jobs && i < WORST && r->loss[i].lost > 0.0005 * all; i++) {
+    const sm_work_job *j = &r->log.job[r->loss[i].job];
+    double largest = 0;
+    for (int64_t k = 0; k < j->items; k++)
+      if (j->item[k].seconds > largest) largest = j->item[k].seconds;
+    printf("  %-58.58s %9.2f %6lld %5.1f %% %9.2f\n", j->name[0] ? j->name : "(work without a name)",
+           r->loss[i].seconds * 1e3, (long long)j->items, 100 * r->loss[i].lost / all, largest * 1e3);
+  }
+  printf("  %-58s %9s %6s %5.1f %%\n", "one thread alone between jobs", "", "", 100 * r->core.alone / all);
+  printf("  %-58s %9s %6d %5.1f %%   %.1f us each\n", "threads meet", "", r->log.jobs,
+         100 * r->core.meetings / all, r->machine.meeting * 1e6);
+}
+
+static void model_print(const model *m, double bandwidth) {
+  const double units = m->of->units;
+  printf("%s: each work item measured on one thread, then played on others\n\n", m->of->name);
+  printf("%8s %12s %11s   %12s %11s %12s %11s\n", "threads", m->of->rate, "efficiency", "with memory", "efficiency",
+         "measured", "predicted");
+  for (int i = 0; i < m->rows; i++) {
+    const model_row *r = &m->row[i];
+    printf("%8d %12.2f %11.3f   %12.2f %11.3f", r->threads, units / r->core.seconds,
+           model_efficiency(m, r, &r->core), units / r->memory.seconds, model_efficiency(m, r, &r->memory));
+    if (r->measured > 0)
+      printf(" %12.2f %+10.1f %%", units / r->measured, 100 * (r->measured / r->core.seconds - 1));
+    printf("\n");
+  }
+  printf("\nmemory: at most %g GB/s a core, of all that items read and write outside their thread's own memory\n",
+         bandwidth);
+  for (int i = 1; i < m->rows; i++) model_print_worst(&m->row[i]);
+}
+
+static void model_put_result(sm_json *j, const model *m, const model_row *r, const sm_work_result *s) {
+  sm_json_double(j, "seconds", s->seconds);
+  sm_json_double(j, m->of->key, m->of->units / s->seconds);
+  sm_json_double(j, "efficiency", model_efficiency(m, r, s));
+}
+
+static void model_put_row(sm_json *j, const model *m, const model_row *r) {
+  sm_json_object(j, NULL);
+  sm_json_int(j, "threads", r->threads);
+  model_put_result(j, m, r, &r->core);
+  sm_json_object(j, "with_memory");
+  model_put_result(j, m, r, &r->memory);
+  sm_json_close(j);
+  if (r->measured > 0) sm_json_double(j, "measured_s", r->measured);
+  sm_json_int(j, "jobs", r->log.jobs);
+  sm_json_double(j, "meeting_s", r->machine.meeting);
+  sm_json_double(j, "alone_thread_s", r->core.alone);
+  sm_json_array(j, "worst");
+  for (int i = 0; i < r->log.jobs && i < WORST; i++) {
+    const sm_work_job *job = &r->log.job[r->loss[i].job];
+    sm_json_object(j, NULL);
+    sm_json_string(j, "job", job->name);
+    sm_json_int(j, "items", job->items);
+    sm_json_double(j, "seconds", r->loss[i].seconds);
+    sm_json_double(j, "lost_thread_s", r->loss[i].lost);
+    sm_json_close(j);
+  }
+  sm_json_close(j);
+  sm_json_close(j);
+}
+
+static int model_print_json(const model *m, double bandwidth) {
+  sm_json j = {0};
+  sm_json_begin(&j);
+  sm_json_string(&j, "of", m->of->name);
+  sm_json_double(&j, "core_bandwidth", bandwidth);
+  sm_json_array(&j, "model");
+  for (int i = 0; i < m->rows; i++) model_put_row(&j, m, &m->row[i]);
+  sm_json_close(&j);
+  return sm_cli_json(&j);
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------------- */
+
+sm_status sm_bench_model(sm_cli *cli, const sm_model_of *of, const struct model_options *o, int *code,
+                         sm_error *err) {
+  sm_status status = SM_OK;
+  model *m = sm_calloc(1, sizeof *m);
+  if (!m) return sm_fail(err, SM_ENOMEM, "no memory for a prediction");
+  m->of = of;
+  m->row[m->rows++].threads = 1;
+  for (int i = 0; i < o->threads.n; i++)
+    if (o->threads.v[i] > 1) m->row[m->rows++].threads = (int)o->threads.v[i];
+  for (int i = 0; !status && i < m->rows; i++) {
+    model_row *r = &m->row[i];
+    sm_cli_note(cli, "%d of %d: measuring the work items of %d %s, on one", i + 1, m->rows, r->threads,
+                sm_plural(r->threads, "thread", "threads"));
+    status = model_note(of, r, err);
+    if (!status) status = model_predict(r, o->bandwidth, err);
+    if (!status && i) status = model_measure(of, r, err);
+  }
+  if (!status && cli->json) *code = model_print_json(m, o->bandwidth);
+  else if (!status) model_print(m, o->bandwidth);
+  for (int i = 0; i < m->rows; i++) {
+    sm_work_free(&m->row[i].log);
+    sm_free(m->row[i].loss);
+  }
+  sm_free(m);
+  return status;
+}

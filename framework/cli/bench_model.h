@@ -1,0 +1,33 @@
+/* bench_model.h — `--threads-model` of the benches: what a job would take on other numbers of threads. Private to the
+ * program. */
+#ifndef SM_CLI_BENCH_MODEL_H
+#define SM_CLI_BENCH_MODEL_H
+
+#include "cli.h"
+#include "framework/base/work.h"
+
+struct model_options {
+  sm_ints threads;
+  double bandwidth;
+};
+#define SM_MODEL_OPTIONS(T, field) \
+  SM_INTS(T, field.threads, "threads_model", "~", 1, 256, "threads", \
+          "instead, measure each work item on one thread and say what these numbers of threads would take"), \
+      SM_FLOAT(T, field.bandwidth, "core_bandwidth", "5", 0.01, 10000, "GB/s", \
+              "with --threads-model: what memory gives each core when all are busy, for the second prediction")
+
+/* What is modelled. Both functions may be called more than once, each with a pool of its own. */
+typedef struct sm_model_of {
+  const char *name; /* of the recipe, or what is measured */
+  const char *rate; /* "images/s", for people */
+  const char *key;  /* "images_per_s", for JSON */
+  double units;     /* of `rate`, in one run */
+  void *ctx;
+  sm_status (*note)(void *ctx, sm_pool *, sm_work_log *, sm_error *);      /* runs on a pool with this log */
+  sm_status (*measure)(void *ctx, sm_pool *, double *seconds, sm_error *); /* median of runs on a real pool */
+} sm_model_of;
+
+/* Measure, predict and print. */
+sm_status sm_bench_model(sm_cli *, const sm_model_of *, const struct model_options *, int *code, sm_error *);
+
+#endif
