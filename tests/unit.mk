@@ -20,6 +20,8 @@ check_PROGRAMS += tests/unit/test_kernels_bf16
 tests_unit_test_kernels_bf16_SOURCES = tests/unit/test_kernels_bf16.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
 check_PROGRAMS += tests/unit/test_kernels_pictures
 tests_unit_test_kernels_pictures_SOURCES = tests/unit/test_kernels_pictures.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
+check_PROGRAMS += tests/unit/test_kernels_windows
+tests_unit_test_kernels_windows_SOURCES = tests/unit/test_kernels_windows.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
 tests_unit_test_kernels_plain_SOURCES = tests/unit/test_kernels_plain.c tests/unit/kernel_rig.h
 tests_unit_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 

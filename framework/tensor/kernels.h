@@ -81,12 +81,18 @@ static inline int64_t sm_conv_rows(int64_t k) {
 #define SM_QUERY_BLOCK 256
 static inline int64_t sm_score_stride(int64_t tokens) { return (tokens + 15) / 16 * 16; }
 
+/* Windows of a grid of tokens: what logits between two regions lose (Swin), and the longest side. */
+#define SM_REGION_PENALTY 100
+#define SM_WINDOW_MAX 64
+
 #define SM_PACK_BYTES \
   ((size_t)1280 << 10) /* sm_worker.pack: operands of a product in the order of its loops */
 
 /* Scratch bytes of the kernels that need any (items of the range), enough for every table. */
 size_t sm_scratch_attention(const sm_node *, int64_t items);
 size_t sm_scratch_attention_dx(const sm_node *, int64_t items);
+size_t sm_scratch_attention_biased(const sm_node *, int64_t items);
+size_t sm_scratch_attention_biased_dx(const sm_node *, int64_t items);
 size_t sm_scratch_conv(const sm_node *, int64_t items);
 size_t sm_scratch_conv_dw(const sm_node *, int64_t items);
 size_t sm_scratch_xent(const sm_node *, int64_t items); /* xent_soft and xent_ids */

@@ -136,8 +136,8 @@ void sm_products_prepare(void) {
 }
 
 /* At least T doubles, which is what the plain kernels use. */
-static size_t kernels_table_score_block(const sm_node *n, int matrices) {
-  int64_t tokens = n->in[0]->dim[1], queries = tokens < SM_QUERY_BLOCK ? tokens : SM_QUERY_BLOCK;
+static size_t kernels_table_score_block(const sm_node *n, int64_t tokens, int matrices) {
+  int64_t queries = tokens < SM_QUERY_BLOCK ? tokens : SM_QUERY_BLOCK;
   size_t real = n->in[0]->dtype == SM_F64 ? sizeof(double) : sizeof(float); /* also where qkv is narrow */
   size_t fast_bytes = (size_t)(matrices * queries * sm_score_stride(tokens)) * real;
   size_t plain_bytes = (size_t)(2 * tokens) * sizeof(double);
@@ -146,12 +146,24 @@ static size_t kernels_table_score_block(const sm_node *n, int matrices) {
 
 size_t sm_scratch_attention(const sm_node *n, int64_t items) {
   (void)items; /* one head at a time */
-  return kernels_table_score_block(n, 1);
+  return kernels_table_score_block(n, n->in[0]->dim[1], 1);
 }
 
 size_t sm_scratch_attention_dx(const sm_node *n, int64_t items) {
   (void)items;
-  return kernels_table_score_block(n, 2);
+  return kernels_table_score_block(n, n->in[0]->dim[1], 2);
+}
+
+size_t sm_scratch_attention_biased(const sm_node *n, int64_t items) {
+  (void)items; /* one head of one window at a time */
+  return kernels_table_score_block(n, n->in[1]->dim[2], 1);
+}
+
+/* Scores, their gradient, its sum over windows, and a head's table. */
+size_t sm_scratch_attention_biased_dx(const sm_node *n, int64_t items) {
+  (void)items;
+  const int64_t table = n->out[1] ? n->out[1]->dim[1] : 0;
+  return kernels_table_score_block(n, n->in[1]->dim[2], 3) + (size_t)table * sizeof(double);
 }
 
 size_t sm_scratch_conv(const sm_node *n, int64_t items) {

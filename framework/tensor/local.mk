@@ -24,6 +24,7 @@ tensor_kernel_sources = \
   framework/tensor/kernels_tokens.inc \
   framework/tensor/kernels_variant.inc \
   framework/tensor/kernels_vector.inc \
+  framework/tensor/kernels_windows.inc \
   framework/tensor/ops.def \
   framework/tensor/simd.h
 
@@ -70,6 +71,7 @@ libsmalti_la_SOURCES += \
   framework/tensor/ops_dense.c \
   framework/tensor/ops_small.c \
   framework/tensor/ops_tokens.c \
+  framework/tensor/ops_windows.c \
   framework/tensor/places.c \
   framework/tensor/plan.c \
   framework/tensor/plan.h \
@@ -84,4 +86,5 @@ libsmalti_la_SOURCES += \
   framework/tensor/plain_blocks.inc \
   framework/tensor/plain_conv.inc \
   framework/tensor/plain_loss.inc \
-  framework/tensor/plain_rows.inc
+  framework/tensor/plain_rows.inc \
+  framework/tensor/plain_windows.inc

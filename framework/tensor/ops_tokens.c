@@ -19,7 +19,17 @@ sm_tensor *sm_patchify(sm_graph *g, sm_tensor *x, int patch) {
   SM_EMIT(g, patchify, INS(x), OUTS(y))->i[0] = patch;
   return y;
 }
-OP(patchify, SM_PER_ITEM, .doc = "(B, C, H, W) → (B, N, C·P·P)", .recompute = true);
+static void ops_tokens_patchify_vjp(sm_graph *g, sm_node *n) {
+  bool acc;
+  sm_tensor *dx = sm_grad_slot(g, n->in[0], &acc);
+  if (!dx) return;
+  sm_node *b = SM_EMIT(g, patchify_dx, INS(sm_grad_of(g, n->out[0])), OUTS(dx));
+  b->acc = acc;
+  b->i[0] = n->i[0];
+}
+OP(patchify, SM_PER_ITEM, .doc = "(B, C, H, W) → (B, N, C·P·P)", .recompute = true,
+   .vjp = ops_tokens_patchify_vjp);
+OP(patchify_dx, SM_PER_ITEM, .doc = "gradient of patchify");
 
 sm_tensor *sm_tokens(sm_graph *g, sm_tensor *patches, sm_tensor *cls, sm_tensor *pos, sm_tensor *mask_token,
                      sm_tensor *mask) {

@@ -108,6 +108,10 @@ static inline size_t scratch_bytes(int op, const sm_node *n, int64_t range) {
       return sm_scratch_attention(n, range);
     case SM_OP_attention_dx:
       return sm_scratch_attention_dx(n, range);
+    case SM_OP_attention_biased:
+      return sm_scratch_attention_biased(n, range);
+    case SM_OP_attention_biased_dx:
+      return sm_scratch_attention_biased_dx(n, range);
     case SM_OP_conv:
       return sm_scratch_conv(n, range);
     case SM_OP_conv_dw:

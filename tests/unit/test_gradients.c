@@ -113,6 +113,23 @@ static void c_block(void) { /* pre-norm block: aliased and shared gradients meet
 }
 static void c_attention(void) { finish(sm_attention(b->g, computed(param(3, 2, 5, 24)), 2)); }
 static void c_attention_one(void) { finish(sm_attention(b->g, computed(param(3, 1, 1, 12)), 4)); }
+static void windowed(sm_window w, int height, int width, int across, int heads) {
+  const int rows = (2 * w.rows - 1) * (2 * w.cols - 1);
+  sm_tensor *table = param(2, rows, heads, 0), *bias = sm_relative_bias(b->g, table, &w);
+  sm_tensor *x = sm_windows(b->g, computed(param(3, 2, height * width, 4)), height, width, &w);
+  for (int i = 0; i < 2; i++) { /* one bias serves two blocks */
+    sm_tensor *qkv = sm_linear(b->g, x, param(2, 12, 4, 0), NULL);
+    x = sm_attention_biased(b->g, qkv, bias, across);
+  }
+  finish(sm_merge_tokens(b->g, sm_unwindows(b->g, x, height, width, &w), height, width));
+}
+static void c_windows(void) { windowed((sm_window){.rows = 2, .cols = 3}, 2, 3, 1, 2); }
+static void c_windows_shifted(void) { windowed((sm_window){.rows = 3, .cols = 2, .shift = 1}, 5, 5, 3, 2); }
+static void c_attention_prefix(void) {
+  const sm_window w = {.rows = 2, .cols = 2, .prefix = 1};
+  sm_tensor *bias = sm_relative_bias(b->g, param(2, 12, 3, 0), &w);
+  finish(sm_attention_biased(b->g, computed(param(3, 2, 5, 18)), bias, 1));
+}
 static void c_tokens(void) {
   byte_mask = sm_input(b->g, "mask", SM_U8, 2, (int64_t[]){3, 4}, NULL);
   finish(sm_tokens(b->g, computed(param(3, 3, 4, 5)), param(3, 1, 1, 5), param(3, 1, 5, 5), param(2, 1, 5, 0),
@@ -133,6 +150,14 @@ static void c_patches(void) {
   sm_tensor *pictures = fixed_real(3, 2, 3, 16);
   pictures->ndim = 4, pictures->dim[2] = 4, pictures->dim[3] = 4;
   finish(sm_linear(b->g, sm_patchify(b->g, pictures, 2), param(2, 5, 12, 0), param(1, 5, 0, 0)));
+}
+static void c_patches_back(void) { /* pictures that want a gradient too, twice */
+  sm_tensor *flat = param(3, 2, 3, 24);
+  flat->ndim = flat->grad->ndim = 4;
+  flat->dim[2] = flat->grad->dim[2] = 4, flat->dim[3] = flat->grad->dim[3] = 6;
+  sm_tensor *pictures = sm_scale(b->g, flat, 0.5);
+  sm_tensor *coarse = sm_linear(b->g, sm_patchify(b->g, pictures, 2), param(2, 5, 12, 0), NULL);
+  finish(sm_add(b->g, coarse, sm_linear(b->g, sm_patchify(b->g, flat, 2), param(2, 5, 12, 0), NULL)));
 }
 static void c_position(void) { finish(sm_position_resize(b->g, param(3, 1, 1 + 16, 3), 4, 4, 3, 2)); }
 static void c_position_up(void) { finish(sm_position_resize(b->g, param(3, 1, 1 + 6, 70), 2, 3, 5, 4)); }
@@ -284,11 +309,15 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"block", c_block},
                                       {"attention", c_attention},
                                       {"attention, one token", c_attention_one},
+                                      {"windows", c_windows},
+                                      {"windows, padded and shifted", c_windows_shifted},
+                                      {"attention with a bias and a prefix", c_attention_prefix},
                                       {"tokens", c_tokens},
                                       {"tokens without mask", c_tokens_no_mask},
                                       {"tokens without class", c_tokens_no_class},
                                       {"tokens, mask alone", c_tokens_mask_alone},
                                       {"patchify", c_patches},
+                                      {"patchify, by pictures", c_patches_back},
                                       {"position_resize down", c_position},
                                       {"position_resize up", c_position_up},
                                       {"gather", c_gather},
@@ -481,6 +510,19 @@ static void e_linear(void) {
   sm_tensor *x = param(2, 4, 5, 0);
   finish(sm_linear(b->g, x, param(2, 3, 6, 0), NULL));
 }
+static void e_window_shift(void) {
+  finish(sm_windows(b->g, param(3, 1, 4, 2), 2, 2, &(sm_window){.rows = 2, .cols = 2, .shift = 2}));
+}
+static void e_bias_rows(void) {
+  finish(sm_relative_bias(b->g, param(2, 9, 2, 0), &(sm_window){.rows = 2, .cols = 2, .prefix = 1}));
+}
+static void e_bias_windows(void) {
+  sm_tensor *bias = sm_relative_bias(b->g, param(2, 9, 2, 0), &(sm_window){.rows = 2, .cols = 2, .shift = 1});
+  finish(sm_attention_biased(b->g, param(3, 1, 12, 12), bias, 2));
+}
+static void e_bias_of_none(void) {
+  finish(sm_attention_biased(b->g, param(3, 1, 4, 12), param(3, 2, 4, 4), 1));
+}
 static void e_attention(void) { finish(sm_attention(b->g, param(3, 1, 2, 8), 3)); }
 static void e_logits_twice(void) {
   sm_target t = soft_target(3, 11, false);
@@ -514,6 +556,10 @@ static void expect_error(void (*build)(void), const char *part) {
 static void errors_are_sticky_and_named(void **state) {
   expect_error(e_linear, "here: linear wants a weight (N, last dimension of x), but 'p1' is F64 (3, 6)");
   expect_error(e_attention, "attention wants qkv (B, T, 3·heads·d), but 'p0' is F64 (1, 2, 8)");
+  expect_error(e_window_shift, "windows wants windows of 1 to 64 tokens a side, a shift that is smaller");
+  expect_error(e_bias_rows, "relative_bias wants a table ((2·rows-1)(2·cols-1), heads), with 3 more rows");
+  expect_error(e_bias_windows, "attention_biased wants qkv (B, windows·T, 3·heads·d), whole rows of windows");
+  expect_error(e_bias_of_none, "attention_biased wants a bias that sm_relative_bias made");
   expect_error(e_logits_twice, "cannot be used by op 'sum' too");
   expect_error(e_scaled_loss, "must itself be a loss term");
 }

@@ -197,6 +197,9 @@ static void token_kernels(void **state) {
     NODE(patchify, IN(items(DIMS(*b, 3, 8, 12))), OUT(items(DIMS(*b, 6, 48))));
     patchify.i[0] = 4;
     check(SM_OP_patchify, &patchify, *b, 0);
+    NODE(patchify_dx, IN(items(DIMS(*b, 6, 48))), OUT(items(DIMS(*b, 3, 8, 12))));
+    patchify_dx.i[0] = 4;
+    check_both(SM_OP_patchify_dx, &patchify_dx, *b, 1e-7);
     sm_tensor *patches = items(DIMS(*b, count, d)), *cls = whole(DIMS(1, 1, d)),
               *pos = whole(DIMS(1, 1 + count, d));
     sm_tensor *mask_token = whole(DIMS(1, d)), *mask = bytes(DIMS(*b, count)),

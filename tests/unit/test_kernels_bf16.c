@@ -129,6 +129,30 @@ static void bf16_in_memory_changes_nothing(void **state) {
     check_narrow(SM_OP_attention_dx, &back, 2);
     end();
   }
+  for (int heads = 1; heads <= 3; heads += 2) {
+    int64_t t = 9, d = 24;
+    begin(SM_F32);
+    NODE(attention, IN(items(DIMS(2, 4 * t, 3 * d)), whole(DIMS(4, heads, t, t))),
+         OUT(items(DIMS(2, 4 * t, d)), items(DIMS(2, 4 * heads, t))));
+    attention.i[0] = 2;
+    attention.f[0] = 0.3;
+    check_narrow(SM_OP_attention_biased, &attention, 2);
+    run(sm_kernels_find(SM_CPU, SM_BF16, NULL), SM_OP_attention_biased, &attention, 0, 2);
+    NODE(back,
+         IN(attention.in[0], attention.in[1], attention.out[0], attention.out[1], items(DIMS(2, 4 * t, d))),
+         OUT(items(DIMS(2, 4 * t, 3 * d)), items(DIMS(2, 25, heads))));
+    back.i[0] = 2, back.i[1] = back.i[2] = 3;
+    back.f[0] = 0.3;
+    check_narrow(SM_OP_attention_biased_dx, &back, 2);
+    NODE(into, IN(items(DIMS(2, 25, 37))), OUT(items(DIMS(2, 36, 37))));
+    NODE(out_of, IN(items(DIMS(2, 36, 37))), OUT(items(DIMS(2, 25, 37))));
+    into.i[0] = into.i[1] = out_of.i[0] = out_of.i[1] = 5;
+    into.i[2] = into.i[3] = out_of.i[2] = out_of.i[3] = 3;
+    into.i[4] = out_of.i[4] = 1;
+    check_narrow(SM_OP_windows, &into, 2);
+    check_narrow(SM_OP_unwindows, &out_of, 2);
+    end();
+  }
 }
 
 /* y = x·1: what is left of x shows the rounding, to nearest with halves to even. */

@@ -310,8 +310,7 @@ sm_tensor *sm_attention(sm_graph *, sm_tensor *qkv, int heads);
 /* Softmax attention of the first token over all tokens, of which the first `prefix` are left out of the
  * result: (B, heads, T - prefix); no gradient. */
 sm_tensor *sm_attention_map(sm_graph *, sm_tensor *qkv, int heads, int prefix);
-/* (B, 3, H, W) → (B, N, 3·P·P), channel-major inside a patch as a convolution's weight (D, 3, P, P); no
- * gradient. */
+/* (B, 3, H, W) → (B, N, 3·P·P), channel-major inside a patch as a convolution's weight (D, 3, P, P) */
 sm_tensor *sm_patchify(sm_graph *, sm_tensor *pictures, int patch);
 /* [CLS] | patches; where mask (B, N) U8 is 1 the patch is mask_token (1, D); then + pos (1, 1+N, D). cls (1,
  * 1, D). mask may be NULL, and so may pos. Without cls there are only the patches, and pos is (1, N, D): a
@@ -336,6 +335,37 @@ sm_tensor *sm_l2_normalize(sm_graph *, sm_tensor *x, double eps);
 sm_tensor *sm_weight_norm(sm_graph *, sm_tensor *v, sm_tensor *gain);
 /* (B, …, F) → (1, F): mean over valid items and middle dimensions; no gradient. */
 sm_tensor *sm_mean_items(sm_graph *, sm_tensor *x);
+
+/* ---- ops: windows and biases on attention --------------------------------------------------------------
+ * A grid of tokens (B, height·width, C), row by row, is cut into windows, and attention stays inside each
+ * (Liu et al. 2021, "Swin Transformer"). Attention with a bias over one window is also BEiT's. */
+
+typedef struct sm_window {
+  int rows, cols; /* tokens of a window, 1 … 64 a side                                                      */
+  int prefix;     /* 0; 1: one token ([CLS]) stands before them                                             */
+  int shift;      /* the grid is rolled by so many places up and to the left, around the edge; 0: it is not */
+} sm_window;
+
+/* Zeros below and to the right up to whole windows, then the roll, then window behind window: (B, windows·
+ * rows·cols, C). sm_unwindows takes it back, without the zeros. */
+sm_tensor *sm_windows(sm_graph *, sm_tensor *x, int height, int width, const sm_window *);
+sm_tensor *sm_unwindows(sm_graph *, sm_tensor *x, int height, int width, const sm_window *);
+/* What is added to logits, from a trained table ((2·rows-1)(2·cols-1), heads), a row for each relative
+ * position; with a prefix it has three more: [CLS] to token, token to [CLS], [CLS] to itself (BEiT's order).
+ * A query (y, x) and a key (y', x') have row (y-y'+rows-1)(2·cols-1) + x-x'+cols-1. Once made, it serves any
+ * number of blocks; gradients go to the table. With a shift the last windows of the grid hold tokens of
+ * different edges: their logits lose 100. → (1, or 4 with a shift, heads, T, T), T = prefix + rows·cols */
+sm_tensor *sm_relative_bias(sm_graph *, sm_tensor *table, const sm_window *);
+/* sm_attention in each window on its own, scale·q·k + bias before the softmax: qkv (B, windows·T, 3D) → (B,
+ * windows·T, D). `bias` is from sm_relative_bias and says heads and T; across: how many windows stand in a
+ * row of the grid, looked at where there is a shift. One window: a plain transformer's attention. */
+sm_tensor *sm_attention_biased(sm_graph *, sm_tensor *qkv, sm_tensor *bias, int across);
+/* 2×2 neighbours to one token, in the order (0, 0), (1, 0), (0, 1), (1, 1) of (row, column), zeros beyond an
+ * odd edge → (B, ⌈height/2⌉·⌈width/2⌉, 4C) */
+sm_tensor *sm_merge_tokens(sm_graph *, sm_tensor *x, int height, int width);
+/* A mask (B, ⌈height/side⌉·⌈width/side⌉) U8 for a finer grid: each cell side × side times → (B,
+ * height·width) U8; no gradient. */
+sm_tensor *sm_repeat_cells(sm_graph *, sm_tensor *cells, int height, int width, int side);
 
 /* ---- ops: small ---------------------------------------------------------------------------------------- */
 
