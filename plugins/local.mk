@@ -8,7 +8,7 @@
 #   plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
 
 # Their sources are installed beside the documents, which point to them.
-nobase_dist_doc_DATA += plugins/backbones/vit.c plugins/datasets/folder.c plugins/datasets/packed.c \
+nobase_dist_doc_DATA += plugins/backbones/swin.c plugins/backbones/vit.c plugins/datasets/folder.c plugins/datasets/packed.c \
   plugins/datasets/shapes.c plugins/dvae_net.h plugins/evaluations/cluster.c plugins/evaluations/finetune.c \
   plugins/evaluations/knn.c plugins/evaluations/linear.c plugins/evaluations/logistic.c plugins/evaluations/semi.c \
   plugins/evaluations/tune_options.h plugins/heads/linear.c plugins/heads/projection.c plugins/losses/cls_distill.c \
@@ -32,6 +32,11 @@ pkglib_LTLIBRARIES += plugins/shapes.la
 plugins_shapes_la_SOURCES = plugins/datasets/shapes.c
 plugins_shapes_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_shapes_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/swin.la
+plugins_swin_la_SOURCES = plugins/backbones/swin.c
+plugins_swin_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_swin_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/vit.la
 plugins_vit_la_SOURCES = plugins/backbones/vit.c

@@ -16,6 +16,8 @@ nobase_dist_pkgdata_DATA += \
   recipes/dvae/cifar10.yaml \
   recipes/dvae/imagenet.yaml \
   recipes/dvae/shapes.yaml \
+  recipes/ibot/swint7.yaml \
+  recipes/ibot/swint14.yaml \
   recipes/ibot/vitb16.yaml \
   recipes/ibot/vitb16_random.yaml \
   recipes/ibot/vitl16.yaml \

@@ -32,6 +32,13 @@ tests_unit_test_plugins_maskers_LDADD = $(LDADD) $(CJSON_LIBS)
 
 check_PROGRAMS += tests/unit/test_plugins_networks
 
+# Swin, by numbers of iBOT's code; every swin*.safetensors in $SMALTI_GOLDEN is tried
+EXTRA_DIST += tests/golden/swin_padded.safetensors
+check_PROGRAMS += tests/unit/test_swin
+tests_unit_test_swin_SOURCES = tests/unit/test_swin.c tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_swin_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+tests_unit_test_swin_LDADD = $(LDADD) $(CJSON_LIBS)
+
 # DALL-E's encoder, by numbers of its own package; every dvae_encoder*.safetensors in $SMALTI_GOLDEN is tried
 EXTRA_DIST += tests/golden/dvae_encoder_small.safetensors
 check_PROGRAMS += tests/unit/test_dvae

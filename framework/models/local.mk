@@ -12,5 +12,7 @@ libsmalti_la_SOURCES += \
   framework/models/weights.c \
   framework/models/weights.h \
   framework/models/weights_file.c \
+  framework/models/weights_names.c \
+  framework/models/weights_names.h \
   framework/models/weights_save.c
 pkginclude_HEADERS += framework/include/smalti/network.h

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "framework/base/mapped.h"
+#include "weights_names.h"
 
 enum { NAMED = 3 /* differences that the error message names; the report has all */ };
 
@@ -25,6 +26,7 @@ typedef struct loading {
   sm_set *set;
   const char *row_prefix;
   size_t row_cut, file_cut; /* lengths of the prefixes */
+  bool timm;                /* the file has timm's names */
   match *match;             /* one per row */
   sm_weights_report *report;
   sm_text named; /* the first differences, for the message */
@@ -65,7 +67,7 @@ static match_kind weights_fit(const loading *l, const sm_row *row, const sm_st_t
 
 static match weights_find_match(const loading *l, const sm_row *row) {
   char name[320];
-  snprintf(name, sizeof name, "%s%s", l->from->prefix, row->name + l->row_cut);
+  snprintf(name, sizeof name, "%s%s", l->from->prefix, sm_weights_name_of(row, l->row_cut, l->timm));
   const sm_st_tensor *t = sm_st_find(l->from->file, name);
   if (!t && row->alias_of >= 0) return (match){ALIAS, NULL};
   if (!t) return (match){row->flags & SM_ROW_NO_EXPORT ? INITIAL : MISSING, NULL};
@@ -74,6 +76,7 @@ static match weights_find_match(const loading *l, const sm_row *row) {
 }
 
 static bool weights_ignored(const loading *l, const char *name) {
+  if (sm_weights_is_buffer(name)) return true;
   for (const char *const *i = l->from->ignore; i && *i; i++)
     if (!strncmp(name, *i, strlen(*i))) return true;
   return false;
@@ -135,6 +138,10 @@ static void weights_tell_row(loading *l, const sm_row *row, const match *m) {
 
 static bool weights_has_row(const loading *l, const char *name) {
   char full[640];
+  for (int r = 0; l->timm && r < sm_set_rows(l->set); r++) {
+    const sm_row *row = sm_set_row(l->set, r);
+    if (row->timm && !strncmp(row->name, l->row_prefix, l->row_cut) && !strcmp(row->timm, name)) return true;
+  }
   snprintf(full, sizeof full, "%s%s", l->row_prefix, name);
   return sm_set_find(l->set, full) >= 0;
 }
@@ -393,7 +400,13 @@ static sm_status weights_copy_rows(const loading *l, sm_error *err) {
 sm_status sm_weights_load(const sm_weights_source *from, sm_set *set, const char *row_prefix,
                           sm_weights_report *report, sm_error *err) {
   int rows = sm_set_rows(set);
-  loading l = {from, set, row_prefix, strlen(row_prefix), strlen(from->prefix), NULL, report, {0}, 0};
+  loading l = {.from = from,
+               .set = set,
+               .row_prefix = row_prefix,
+               .row_cut = strlen(row_prefix),
+               .file_cut = strlen(from->prefix),
+               .timm = sm_weights_in_timm(from->file, from->prefix, set, row_prefix),
+               .report = report};
   memset(report, 0, sizeof *report);
   if (!(l.match = sm_calloc((size_t)rows + 1, sizeof *l.match)))
     return sm_fail(err, SM_ENOMEM, "no memory to load weights");

@@ -1,9 +1,10 @@
 /* weights_save.c — a backbone's weights as a safetensors file that other programs open, and what the file
  * says of itself.
  *
- * smalti's names are timm's already, so the timm format only leaves out what timm's strict loading would
- * refuse. */
+ * smalti's names of a vision transformer are timm's already, so the timm format only leaves out what timm's
+ * strict loading would refuse; a backbone says which other names timm has otherwise. */
 #include "weights.h"
+#include "weights_names.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -128,7 +129,8 @@ static void weights_save_each_row(saving *s, bool write) {
       continue;
     }
     const char *dtype = sm_dtype_name(sm_set_real(s->set));
-    weights_save_file_name(row->name + cut, s->format, name, sizeof name);
+    weights_save_file_name(sm_weights_name_of(row, cut, s->format == SM_WEIGHTS_TIMM), s->format, name,
+                           sizeof name);
     s->elements += row->size;
     if (!write) sm_st_declare(s->writer, name, dtype, row->ndim, row->dim);
     else {

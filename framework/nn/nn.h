@@ -26,6 +26,10 @@ typedef struct sm_row {
   struct {
     int prefix, rows, cols; /* rows 0: it is no table of positions */
   } grid;
+  struct {
+    int rows, cols; /* of sm_declare_made_for; 0: nothing was said */
+  } made_for;
+  const char *timm; /* what timm calls it, without the view's prefix; NULL: the same */
 } sm_row;
 
 typedef enum { SM_MOMENTS_NONE, SM_MOMENTS_ONE, SM_MOMENTS_TWO } sm_moments;

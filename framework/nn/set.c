@@ -123,6 +123,28 @@ void sm_declare_grid(const sm_params *p, const char *name, sm_init init, double 
   row->grid.prefix = prefix, row->grid.rows = rows, row->grid.cols = cols;
 }
 
+void sm_declare_made_for(const sm_params *p, const char *name, int rows, int cols) {
+  const char *full = set_full_name(p, name);
+  const int row = full ? sm_set_find(p->set, full) : -1;
+  if (row >= 0 && rows > 0 && cols > 0)
+    p->set->row[row].made_for.rows = rows, p->set->row[row].made_for.cols = cols;
+  else if (!full) set_fail_once(p->set, SM_ENOMEM, "parameter set '%s': out of memory at '%s'%s", name, "");
+  else if (p->set->error.code == SM_OK)
+    sm_fail(&p->set->error, SM_EINVAL, "parameter set '%s': '%s' cannot be made for a grid of %d x %d",
+            p->set->name, full, rows, cols);
+}
+
+void sm_declare_timm_name(const sm_params *p, const char *name, const char *timm) {
+  const char *full = set_full_name(p, name), *copy = sm_arena_strdup(p->set->arena, timm);
+  const int row = full ? sm_set_find(p->set, full) : -1;
+  if (row >= 0 && copy) p->set->row[row].timm = copy;
+  else
+    set_fail_once(p->set, full && copy ? SM_EINVAL : SM_ENOMEM,
+                  full && copy ? "parameter set '%s': '%s' is not declared, so it is not timm's '%s'"
+                               : "parameter set '%s': out of memory at '%s' (timm: '%s')",
+                  full ? full : name, timm);
+}
+
 void sm_declare_layer(const sm_params *p, int layer) { p->set->layer = layer; }
 
 void sm_declare_alias(const sm_params *p, const char *name, const char *of) {

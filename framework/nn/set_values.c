@@ -81,9 +81,11 @@ bool sm_has_param(const sm_params *p, const char *name) { return set_values_row(
 
 bool sm_param_grid(const sm_params *p, const char *name, int *rows, int *cols) {
   int row = set_values_row(p, name);
-  if (row < 0 || !p->set->row[row].grid.rows) return false;
-  *rows = p->set->row[row].grid.rows, *cols = p->set->row[row].grid.cols;
-  return true;
+  if (row < 0) return false;
+  const sm_row *r = &p->set->row[row];
+  if (r->grid.rows) *rows = r->grid.rows, *cols = r->grid.cols;
+  else if (r->made_for.rows) *rows = r->made_for.rows, *cols = r->made_for.cols;
+  return r->grid.rows || r->made_for.rows;
 }
 
 bool sm_params_read(const sm_params *p, const char *name, int64_t first, int64_t n, float *to) {

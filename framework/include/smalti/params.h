@@ -58,6 +58,13 @@ void sm_declare_alias(const sm_params *, const char *name, const char *of);
  * patch. Weights for another grid are resized when they are loaded. */
 void sm_declare_grid(const sm_params *, const char *name, sm_init, double a, unsigned flags, int prefix,
                      int rows, int cols, int64_t dim);
+/* Beside a declared parameter: which grid of patches it was declared for, where its shape does not say so but
+ * the forward pass depends on it (a bias of windows that shrink on small grids). sm_param_grid gives it
+ * back. */
+void sm_declare_made_for(const sm_params *, const char *name, int rows, int cols);
+/* Beside a declared parameter: what timm calls it, where that is not its name; neither with a prefix. Files
+ * with timm's names are read by them, and `smalti export --format timm` writes them. */
+void sm_declare_timm_name(const sm_params *, const char *name, const char *timm);
 /* What is declared from here on belongs to this layer of the network, for learning rates by layer: 0 before
  * the first, where every declaring begins, 1 … layers, layers + 1 behind the last. */
 void sm_declare_layer(const sm_params *, int layer);
@@ -67,7 +74,7 @@ void sm_declare_layer(const sm_params *, int layer);
 sm_tensor *sm_param(sm_graph *g, const sm_params *, const char *name, ...) SM_PRINTF(3, 4);
 sm_dtype sm_set_real(const sm_set *); /* of its elements: SM_F32 or SM_F64 */
 bool sm_has_param(const sm_params *, const char *name);
-/* The grid that a table of positions was declared for; false: there is no such table. */
+/* The grid that a table of positions was declared for, or that sm_declare_made_for said; false: neither. */
 bool sm_param_grid(const sm_params *, const char *name, int *rows, int *cols);
 
 /* Values of a declared parameter, n elements from element `first` on (row-major), for a tokenizer's `load`
