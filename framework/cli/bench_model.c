@@ -31,6 +31,7 @@ static int model_worst_first(const void *a, const void *b) {
 
 static sm_status model_note(const sm_model_of *of, model_row *r, sm_error *err) {
   sm_pool *pool = sm_pool_new_logged(r->threads, &r->log, err);
+  if (pool) sm_pool_take(pool, of->isa);
   sm_status status = pool ? of->note(of->ctx, pool, &r->log, err) : err->code;
   sm_pool_free(pool);
   if (!status && r->log.other_jobs)
@@ -54,6 +55,7 @@ static sm_status model_predict(model_row *r, double bandwidth, sm_error *err) {
 static sm_status model_measure(const sm_model_of *of, model_row *r, sm_error *err) {
   if (r->threads > sm_cpu_count()) return SM_OK;
   sm_pool *pool = sm_pool_new(r->threads, err);
+  if (pool) sm_pool_take(pool, of->isa);
   sm_status status = pool ? of->measure(of->ctx, pool, &r->measured, err) : err->code;
   sm_pool_free(pool);
   return status;

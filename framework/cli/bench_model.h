@@ -22,6 +22,7 @@ typedef struct sm_model_of {
   const char *rate; /* "images/s", for people */
   const char *key;  /* "images_per_s", for JSON */
   double units;     /* of `rate`, in one run */
+  const char *isa;  /* path of kernels, as sm_pool_isa says it */
   void *ctx;
   sm_status (*note)(void *ctx, sm_pool *, sm_work_log *, sm_error *);      /* runs on a pool with this log */
   sm_status (*measure)(void *ctx, sm_pool *, double *seconds, sm_error *); /* median of runs on a real pool */

@@ -141,8 +141,14 @@ static sm_status cmd_bench_measure_step(void *ctx, sm_pool *pool, double *second
 static int cmd_bench_model_step(sm_cli *cli, const bench *b, const struct step_options *o) {
   sm_error err = {0};
   step_model m = {b->config, (int)o->steps};
-  const sm_model_of of = {b->recipe->name,         "images/s",          "images_per_s",        b->config.batch_size, &m,
-                          cmd_bench_note_step, cmd_bench_measure_step};
+  const sm_model_of of = {.name = b->recipe->name,
+                          .rate = "images/s",
+                          .key = "images_per_s",
+                          .units = b->config.batch_size,
+                          .isa = sm_pool_isa(b->pool),
+                          .ctx = &m,
+                          .note = cmd_bench_note_step,
+                          .measure = cmd_bench_measure_step};
   int code = SM_EXIT_OK;
   return sm_bench_model(cli, &of, &o->model, &code, &err) ? sm_cli_fail(&err) : code;
 }

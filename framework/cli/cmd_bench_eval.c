@@ -137,8 +137,14 @@ static int cmd_bench_eval_run_features(sm_cli *cli, int argc, char **argv) {
   int code = SM_EXIT_OK;
   sm_status status = cmd_bench_eval_open_features(cli, argc, argv, &b, &err);
   if (!status && o->model.threads.n > 0) {
-    const sm_model_of of = {b.recipe->name, "pictures/s", "pictures_per_s", (double)o->pictures, &b,
-                            cmd_bench_eval_note_features, cmd_bench_eval_measure_features};
+    const sm_model_of of = {.name = b.recipe->name,
+                            .rate = "pictures/s",
+                            .key = "pictures_per_s",
+                            .units = (double)o->pictures,
+                            .isa = sm_pool_isa(b.pool),
+                            .ctx = &b,
+                            .note = cmd_bench_eval_note_features,
+                            .measure = cmd_bench_eval_measure_features};
     status = sm_bench_model(cli, &of, &o->model, &code, &err);
   } else if (!status) {
     status = cmd_bench_eval_time_features(&b, b.pool, &t, &err);
@@ -234,9 +240,15 @@ static int cmd_bench_eval_run_knn(sm_cli *cli, int argc, char **argv) {
                             .temperature = 0.07},
                  .repeats = (int)o->repeats};
   if (o->model.threads.n > 0) {
-    const sm_model_of of = {
-        "k-NN", "queries/s", "queries_per_s", (double)o->queries, &b, cmd_bench_eval_note_knn,
-        cmd_bench_eval_measure_knn};
+    const char *isa = sm_cli_isa(cli);
+    const sm_model_of of = {.name = "k-NN",
+                            .rate = "queries/s",
+                            .key = "queries_per_s",
+                            .units = (double)o->queries,
+                            .isa = sm_isa_find(isa ? isa : "native"),
+                            .ctx = &b,
+                            .note = cmd_bench_eval_note_knn,
+                            .measure = cmd_bench_eval_measure_knn};
     return sm_bench_model(cli, &of, &o->model, &code, &err) ? sm_cli_fail(&err) : code;
   }
   sm_pool *pool = sm_recipe_pool(NULL, cli->threads, sm_cli_isa(cli), &err);
