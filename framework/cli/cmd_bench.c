@@ -72,9 +72,9 @@ static const char *cmd_bench_precision_of(const bench *b) {
 static void cmd_bench_print_step(const bench *b, sm_bench_result *r, bool ops) {
   char planned[32], resident[32], threads[160];
   const sm_cpus cpus = sm_cpu_look();
-  printf("%s: %d %s per step, %s, %s\n\n", b->recipe->name, r->pictures,
+  printf("%s: %d %s per step, %s, %s, %s kernels\n\n", b->recipe->name, r->pictures,
          sm_plural(r->pictures, "picture", "pictures"),
-         sm_threads_text(&cpus, r->threads, threads, sizeof threads), cmd_bench_precision_of(b));
+         sm_threads_text(&cpus, r->threads, threads, sizeof threads), cmd_bench_precision_of(b), r->isa);
   printf("  images/s            %9.2f   (median of %d %s; %.3f s, %.3f to %.3f)\n", r->images_per_second,
          r->steps, sm_plural(r->steps, "step", "steps"), r->median, r->best, r->worst);
   printf("  GFLOP per step      %9.2f\n", r->flops / 1e9);
@@ -98,6 +98,7 @@ static int cmd_bench_print_step_json(const bench *b, const sm_bench_result *r) {
   sm_json_begin(&json);
   sm_json_string(&json, "recipe", b->recipe->name);
   sm_json_string(&json, "precision", cmd_bench_precision_of(b));
+  sm_json_string(&json, "isa", r->isa);
   sm_json_int(&json, "threads", r->threads);
   sm_json_int(&json, "pictures", r->pictures);
   sm_json_int(&json, "steps", r->steps);

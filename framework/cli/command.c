@@ -16,7 +16,7 @@ static const sm_command *const commands[] = {
 #undef SM_COMMAND
 };
 
-static const char *const isas[] = {"recipe", "native", "avx512_bf16", "avx512", "avx2", "neon", "baseline", NULL};
+static const char *const isas[] = {"recipe", "native", "avx512_bf16", "avx512", "avx2", "neon", "baseline", "avx512_bf16_onednn", "avx512_onednn", "avx2_onednn", NULL};
 static const sm_option globals[] = {
     SM_STRING(sm_cli, plugin_path, "plugin_path", "~",
               "folders to look for plugins in before all others, separated by ':'"),

@@ -27,7 +27,7 @@ typedef struct sm_run_state { /* what training carries beside the sets */
   int64_t metrics_bytes;      /* flushed length of metrics.jsonl: resume cuts it there */
   uint64_t recipe_hash, data_hash;
   uint64_t frozen_hash[SM_SLOTS_MAX]; /* of each tokenizer's frozen weights, 0: it has none */
-  char isa[32], core[48]; /* kernels and BLAS core that made it: bits are promised for the same only */
+  char isa[32], core[64]; /* kernels and BLAS core that made it: bits are promised for the same only */
   char *plugins; /* owned, or NULL: whose files made it, one line each (train/identity.c) */
   int window_steps;       /* running sums of the metric window */
   int window_metrics;

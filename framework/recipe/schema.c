@@ -114,7 +114,7 @@ static const sm_option lars_options[] = {
 static const char *const clip_choices[] = {"parameter", "global", NULL}; /* sm_clip, less SM_CLIP_NONE */
 const char *const sm_recompute_names[] = {"cheap", "blocks", NULL};
 const char *const sm_precision_names[] = {"fp32", "bf16", NULL};
-const char *const sm_isa_names[] = {"native", "avx512_bf16", "avx512", "avx2", "neon", "baseline", NULL};
+const char *const sm_isa_names[] = {"native", "avx512_bf16", "avx512", "avx2", "neon", "baseline", "avx512_bf16_onednn", "avx512_onednn", "avx2_onednn", NULL};
 static const sm_option train_options[] = {
     SM_INT(sm_train_section, epochs, "epochs", "100", 1, 1e6, "epochs", "length of the run"),
     SM_INT(sm_train_section, batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures per step"),
@@ -135,8 +135,8 @@ static const sm_option train_options[] = {
     SM_INT(sm_train_section, threads, "threads", "0", 0, 256, NULL,
            "threads to compute with; 0: all processors; results do not depend on it"),
     SM_CHOICE(sm_train_section, isa, "isa", "native", sm_isa_names,
-              "kernels to compute with; native: the best that the processor has; bits are the same for the same "
-              "ones only"),
+              "kernels to compute with; native: the best that the processor has; …_onednn: with oneDNN's products; bits "
+              "are the same for the same kernels only"),
     SM_BOOL(sm_train_section, scale_schedules, "scale_schedules", "false",
             "shorten schedules that outlast the run as if they were written for 100 epochs, instead of "
             "refusing them"),

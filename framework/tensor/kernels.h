@@ -18,7 +18,7 @@ enum sm_core_op {
 int sm_op_number(const sm_op *); /* the row of a core op in the tables below; -1: it is a plugin's */
 
 typedef struct sm_kernel_table {
-  const char *isa; /* "avx512_bf16", "avx512", "avx2", "neon", "baseline", "plain" */
+  const char *isa; /* "avx512_bf16", "avx512", "avx2", "neon", "baseline", "plain", "avx2_onednn" … */
   sm_dtype real;
   sm_kernel run[SM_OP_COUNT];
   /* sweeps over parameters and other vector work outside graphs, see kernels_sweep.inc */
@@ -29,7 +29,7 @@ typedef struct sm_kernel_table {
 } sm_kernel_table;
 
 /* The table for a path of kernels, NULL if this processor or the build lacks it; of a type that the path has no
- * kernels of its own for, the next one's. isa NULL: the best. real: SM_F32, SM_F64, or SM_BF16: reals are f32, operands of products bf16. */
+ * kernels of its own for, those of the path that it extends. isa NULL: the best. real: SM_F32, SM_F64, or SM_BF16: reals are f32, operands of products bf16. */
 const sm_kernel_table *sm_kernels_find(sm_device, sm_dtype real, const char *isa);
 
 /* ---- grids of TILE ops: shared by op->tiles and the kernels, from shapes only ---- */
@@ -97,6 +97,9 @@ size_t sm_scratch_conv(const sm_node *, int64_t items);
 size_t sm_scratch_conv_dw(const sm_node *, int64_t items);
 size_t sm_scratch_xent(const sm_node *, int64_t items); /* xent_soft and xent_ids */
 
+/* What, beside a path's own kernels, decides the bits of its products, into buf; returns buf: "Zen", the kernels that
+ * OpenBLAS chose for this processor; "Zen, oneDNN 2.6.3 for AVX2". */
+const char *sm_products_text(const char *isa, char *buf, size_t size);
 /* Once, before the first kernel runs: OpenBLAS stays on the thread that calls it, and the second-level cache is
  * measured. */
 void sm_products_prepare(void);

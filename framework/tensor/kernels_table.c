@@ -2,8 +2,9 @@
  * need.
  *
  * An instruction set is offered only if the processor has every feature its compiler flags may use: x86-64-v3
- * and v4 are more than "AVX2" and "AVX-512F". Elsewhere than on x86-64 there is the baseline, which is
- * whatever the compiler targets. */
+ * and v4 are more than "AVX2" and "AVX-512F". The baseline is whatever the compiler targets, with OpenBLAS's products;
+ * neon the same on aarch64 with products of our own. Paths whose products are oneDNN's are taken where they are asked
+ * for, and without a word where the processor multiplies matrices of bf16 (AMX). */
 #include <config.h>
 
 #include <cblas.h>
@@ -13,6 +14,10 @@
 #include <unistd.h>
 
 #include "kernels.h"
+
+#ifdef HAVE_ONEDNN
+#include "onednn.h"
+#endif
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -24,11 +29,18 @@ TABLES(baseline);
 TABLES(avx2);
 TABLES(avx512);
 TABLES(avx512_bf16);
+TABLES(neon);
+TABLES(avx2_onednn);
+TABLES(avx512_onednn);
+TABLES(avx512_bf16_onednn);
 TABLES(plain);
 
 /* ---- the processor -------------------------------------------------------------------------- */
 
 static bool kernels_table_always(void) { return true; }
+#ifdef HAVE_ONEDNN
+static bool kernels_table_never(void) { return false; }
+#endif
 
 #ifdef HAVE_AVX2_BUILD
 /* x86-64-v3; __builtin_cpu_supports also asks the operating system for the wide registers. */
@@ -65,31 +77,50 @@ static bool kernels_table_has_v4_bf16(void) { /* leaf 7.1: AVX512_BF16 */
 }
 #endif
 
+/* clang-format off */
+#define OF(isa) &sm_kernels_##isa##_f32, &sm_kernels_##isa##_f64, &sm_kernels_##isa##_bf16
 static const struct {
   const char *isa;
   bool (*supported)(void);
-  const sm_kernel_table *f32, *f64, *bf16; /* NULL: the next one is as good */
+  bool (*chosen)(void); /* without being asked for, where it is supported */
+  const sm_kernel_table *f32, *f64, *bf16;
 } fast[] = {
 /* best first */
+#if defined HAVE_ONEDNN && defined HAVE_AVX512_BF16_BUILD
+    {"avx512_bf16_onednn", kernels_table_has_v4_bf16, sm_onednn_has_matrix,
+     &sm_kernels_avx512_f32, &sm_kernels_avx512_f64, &sm_kernels_avx512_bf16_onednn_bf16},
+#endif
 #ifdef HAVE_AVX512_BF16_BUILD
-    {"avx512_bf16", kernels_table_has_v4_bf16, NULL, NULL, &sm_kernels_avx512_bf16_bf16},
+    {"avx512_bf16", kernels_table_has_v4_bf16, kernels_table_always,
+     &sm_kernels_avx512_f32, &sm_kernels_avx512_f64, &sm_kernels_avx512_bf16_bf16},
 #endif
 #ifdef HAVE_AVX512_BUILD
-    {"avx512", kernels_table_has_v4, &sm_kernels_avx512_f32, &sm_kernels_avx512_f64, &sm_kernels_avx512_bf16},
+    {"avx512", kernels_table_has_v4, kernels_table_always, OF(avx512)},
+#ifdef HAVE_ONEDNN
+    {"avx512_onednn", kernels_table_has_v4, kernels_table_never,
+     &sm_kernels_avx512_onednn_f32, &sm_kernels_avx512_f64, &sm_kernels_avx512_onednn_bf16},
+#endif
 #endif
 #ifdef HAVE_AVX2_BUILD
-    {"avx2", kernels_table_has_v3, &sm_kernels_avx2_f32, &sm_kernels_avx2_f64, &sm_kernels_avx2_bf16},
+    {"avx2", kernels_table_has_v3, kernels_table_always, OF(avx2)},
+#ifdef HAVE_ONEDNN
+    {"avx2_onednn", kernels_table_has_v3, kernels_table_never,
+     &sm_kernels_avx2_onednn_f32, &sm_kernels_avx2_f64, &sm_kernels_avx2_onednn_bf16},
 #endif
-    {"baseline", kernels_table_always, &sm_kernels_baseline_f32, &sm_kernels_baseline_f64,
-     &sm_kernels_baseline_bf16},
+#endif
+#ifdef HAVE_NEON_BUILD
+    {"neon", kernels_table_always, kernels_table_always, OF(neon)},
+#endif
+    {"baseline", kernels_table_always, kernels_table_always, OF(baseline)},
 };
-
+/* clang-format on */
 enum { PATHS = sizeof fast / sizeof *fast };
 
-static int kernels_table_named(const char *isa) {
-  int k = 0;
-  while (k < PATHS && strcmp(isa, fast[k].isa) != 0) k++;
-  return k < PATHS && fast[k].supported() ? k : PATHS;
+/* The best one if isa is NULL; the last one always is supported. */
+static int kernels_table_path(const char *isa) {
+  for (int k = 0; k < PATHS; k++)
+    if ((isa ? !strcmp(isa, fast[k].isa) : fast[k].chosen()) && fast[k].supported()) return k;
+  return PATHS;
 }
 
 const sm_kernel_table *sm_kernels_find(sm_device device, sm_dtype real, const char *isa) {
@@ -98,19 +129,13 @@ const sm_kernel_table *sm_kernels_find(sm_device device, sm_dtype real, const ch
     if (isa && strcmp(isa, sm_kernels_plain_f32.isa) != 0) return NULL;
     return real == SM_F64 ? &sm_kernels_plain_f64 : &sm_kernels_plain_f32;
   }
-  if (device != SM_CPU) return NULL;
-  for (int k = isa ? kernels_table_named(isa) : 0; k < PATHS; k++) {
-    const sm_kernel_table *t = real == SM_F32 ? fast[k].f32 : real == SM_F64 ? fast[k].f64 : fast[k].bf16;
-    if (t && fast[k].supported()) return t;
-  }
-  return NULL;
+  const int k = device == SM_CPU ? kernels_table_path(isa) : PATHS;
+  if (k == PATHS) return NULL;
+  return real == SM_F32 ? fast[k].f32 : real == SM_F64 ? fast[k].f64 : fast[k].bf16;
 }
 
 const char *sm_isa_find(const char *name) {
-  int k = 0;
-  if (strcmp(name, "native") != 0) k = kernels_table_named(name);
-  else
-    while (!fast[k].supported()) k++; /* the last one always is */
+  const int k = kernels_table_path(strcmp(name, "native") != 0 ? name : NULL);
   return k < PATHS ? fast[k].isa : NULL;
 }
 
@@ -133,6 +158,17 @@ void sm_products_prepare(void) {
   long cache = sysconf(_SC_LEVEL2_CACHE_SIZE); /* 0 or -1: not known */
   if (cache >= 128 << 10) atomic_store_explicit(&sm_rows_bytes, cache / 8 * 5, memory_order_relaxed);
 #endif
+}
+
+extern char *openblas_get_corename(void);
+const char *sm_products_text(const char *isa, char *buf, size_t size) {
+  snprintf(buf, size, "%s", openblas_get_corename());
+#ifdef HAVE_ONEDNN
+  char text[48];
+  if (strstr(isa, "_onednn")) snprintf(buf, size, "%s, %s", openblas_get_corename(), sm_onednn_text(text, sizeof text));
+#endif
+  (void)isa;
+  return buf;
 }
 
 /* At least T doubles, which is what the plain kernels use. */

@@ -15,6 +15,7 @@ tensor_kernel_sources = \
   framework/tensor/kernels_linear.inc \
   framework/tensor/kernels_loss.inc \
   framework/tensor/kernels_norm.inc \
+  framework/tensor/kernels_onednn.inc \
   framework/tensor/kernels_pack.inc \
   framework/tensor/kernels_peak.inc \
   framework/tensor/kernels_pointwise.inc \
@@ -58,6 +59,41 @@ framework_tensor_libkernels_avx512_bf16_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFL
 libsmalti_la_LIBADD += framework/tensor/libkernels_avx512_bf16.la
 endif
 
+if HAVE_NEON_BUILD
+noinst_LTLIBRARIES += framework/tensor/libkernels_neon.la
+framework_tensor_libkernels_neon_la_SOURCES = $(tensor_kernel_sources)
+framework_tensor_libkernels_neon_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_ISA=neon -DSM_MANY_REGISTERS
+framework_tensor_libkernels_neon_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) $(SM_NEON_CFLAGS)
+libsmalti_la_LIBADD += framework/tensor/libkernels_neon.la
+endif
+
+# The same kernels with oneDNN's products, which has none of f64.
+if HAVE_ONEDNN
+libsmalti_la_SOURCES += framework/tensor/onednn.c
+libsmalti_la_LIBADD += $(ONEDNN_LIBS)
+if HAVE_AVX2_BUILD
+noinst_LTLIBRARIES += framework/tensor/libkernels_avx2_onednn.la
+framework_tensor_libkernels_avx2_onednn_la_SOURCES = framework/tensor/kernels_bf16.c framework/tensor/kernels_f32.c
+framework_tensor_libkernels_avx2_onednn_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_ISA=avx2_onednn -DSM_ONEDNN
+framework_tensor_libkernels_avx2_onednn_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) $(SM_AVX2_CFLAGS)
+libsmalti_la_LIBADD += framework/tensor/libkernels_avx2_onednn.la
+endif
+if HAVE_AVX512_BUILD
+noinst_LTLIBRARIES += framework/tensor/libkernels_avx512_onednn.la
+framework_tensor_libkernels_avx512_onednn_la_SOURCES = framework/tensor/kernels_bf16.c framework/tensor/kernels_f32.c
+framework_tensor_libkernels_avx512_onednn_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_ISA=avx512_onednn -DSM_ONEDNN
+framework_tensor_libkernels_avx512_onednn_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) $(SM_AVX512_CFLAGS)
+libsmalti_la_LIBADD += framework/tensor/libkernels_avx512_onednn.la
+endif
+if HAVE_AVX512_BF16_BUILD
+noinst_LTLIBRARIES += framework/tensor/libkernels_avx512_bf16_onednn.la
+framework_tensor_libkernels_avx512_bf16_onednn_la_SOURCES = framework/tensor/kernels_bf16.c
+framework_tensor_libkernels_avx512_bf16_onednn_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_ISA=avx512_bf16_onednn -DSM_ONEDNN
+framework_tensor_libkernels_avx512_bf16_onednn_la_CFLAGS = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) $(SM_AVX512_BF16_CFLAGS)
+libsmalti_la_LIBADD += framework/tensor/libkernels_avx512_bf16_onednn.la
+endif
+endif
+
 pkginclude_HEADERS += framework/include/smalti/tensor.h framework/include/smalti/op.h
 libsmalti_la_SOURCES += \
   framework/tensor/autodiff.c \
@@ -80,6 +116,7 @@ libsmalti_la_SOURCES += \
   framework/tensor/tiles.c \
   framework/tensor/values.c \
   framework/tensor/kernels_table.c \
+  framework/tensor/onednn.h \
   framework/tensor/plain_f32.c \
   framework/tensor/plain_f64.c \
   framework/tensor/plain.inc \

@@ -36,9 +36,9 @@ typedef float real;
 /* a·b + c, rounded once where the processor can: said so where two products meet in a sum, of which compilers
  * contract one in a loop's vectors and the other one in what is left over. */
 INLINE real fused(real a, real b, real c) {
-#if defined __FMA__ && SM_REAL_F64
+#if (defined __FMA__ || defined __ARM_FEATURE_FMA) && SM_REAL_F64
   return __builtin_fma(a, b, c);
-#elif defined __FMA__
+#elif defined __FMA__ || defined __ARM_FEATURE_FMA
   return __builtin_fmaf(a, b, c);
 #else
   return a * b + c;

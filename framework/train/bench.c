@@ -191,6 +191,7 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
     sm_graph_report(trainable->graph, &plan);
     qsort(seconds, (size_t)steps, sizeof *seconds, bench_by_value);
     r->threads = sm_pool_threads(c->pool);
+    r->isa = sm_graph_isa(trainable->graph);
     r->steps = steps;
     r->pictures = c->batch_size;
     r->median = seconds[steps / 2];

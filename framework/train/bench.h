@@ -15,6 +15,7 @@ typedef struct sm_bench_line { /* an op in a pass, or a phase */
 #define SM_BENCH_LINES 160
 typedef struct sm_bench_result {
   int threads, steps, pictures;
+  const char *isa; /* the path of kernels */
   double median, best, worst;   /* seconds per step */
   double images_per_second, gflops, peak_gflops, share;
   double phase[4]; /* teacher, student, update (optimiser, EMA, centre), host: seconds, median step's */

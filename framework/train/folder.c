@@ -4,6 +4,7 @@
 #include "framework/base/cpu.h"
 #include "framework/base/io.h"
 #include "framework/recipe/recipe_private.h"
+#include "framework/tensor/kernels.h"
 
 #include <cblas.h>
 #include <dirent.h>
@@ -19,9 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-extern char *openblas_get_corename(void);
 extern char *openblas_get_config(void);
-const char *sm_blas_core(void) { return openblas_get_corename(); }
 
 /* ---- the lock ------------------------------------------------------------------------------------------ */
 
@@ -316,7 +315,7 @@ static void folder_add_processors(sm_json *j) {
 
 sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *isa, int threads,
                              sm_error *err) {
-  char path[SM_PATH_ROOM], cpu[200], when[40];
+  char path[SM_PATH_ROOM], cpu[200], when[40], products[64];
   sm_path_put(path, "%s/recipe.yaml", f->path);
   if (!sm_path_there(path, NULL)) {
     sm_text yaml = {0};
@@ -340,6 +339,7 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
   sm_json_string(&j, "cpu", cpu);
   sm_json_string(&j, "kernels", isa);
   sm_json_string(&j, "openblas", openblas_get_config());
+  sm_json_string(&j, "products", sm_products_text(isa, products, sizeof products));
   sm_json_int(&j, "threads", threads);
   folder_add_processors(&j);
   folder_add_plugins(&j, r);

@@ -37,7 +37,6 @@ sm_status sm_folder_there(const sm_run_folder *, sm_error *);
 void sm_folder_close(sm_run_folder *);
 /* In place of close, where a session failed before its first step: a folder that it made goes. */
 void sm_folder_discard(sm_run_folder *);
-const char *sm_blas_core(void); /* which kernels OpenBLAS chose for this processor */
 
 /* identity.c: the hash of the file that a plugin was loaded from. */
 sm_status sm_plugin_hash(const sm_plugin *, uint64_t *hash, sm_error *);

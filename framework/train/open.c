@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "framework/tensor/kernels.h"
 #include "session.h"
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -98,7 +99,9 @@ static sm_status open_check_recipe(sm_session *s, sm_error *err) {
 
 static sm_status open_check_state(sm_session *s, sm_error *err) {
   uint64_t hash = s->train.ops->hash(s->train.self);
-  const char *isa = sm_graph_isa(s->trainable->graph), *core = sm_blas_core();
+  const char *isa = sm_graph_isa(s->trainable->graph);
+  char core[sizeof s->state.core];
+  sm_products_text(isa, core, sizeof core);
   if (s->state.step) {
     if (s->state.data_hash != hash) {
       sm_fail(err, SM_EINVAL, "the data set has changed since step %lld of this run was saved",

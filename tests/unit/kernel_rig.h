@@ -165,7 +165,7 @@ static inline bool same_bits(const sm_node *n, const copies *c) {
   return true;
 }
 
-static const char *const isas[] = {"baseline", "neon", "avx2", "avx512"};
+static const char *const isas[] = {"baseline", "neon", "avx2", "avx512", "avx2_onednn", "avx512_onednn"};
 
 /* The fast kernels of an instruction set, NULL where this processor lacks it. Every processor has the
  * baseline. */

@@ -23,7 +23,9 @@ typedef struct code_path {
 } code_path;
 static const code_path paths[] = {{"avx512", false},     {"avx2", false},  {"baseline", false},
                                   {"avx512_bf16", true}, {"avx512", true}, {"avx2", true},
-                                  {"baseline", true},    {"neon", false},  {"neon", true}};
+                                  {"baseline", true},    {"neon", false},  {"neon", true},
+                                  {"avx512_bf16_onednn", true}, {"avx512_onednn", false}, {"avx512_onednn", true},
+                                  {"avx2_onednn", false}, {"avx2_onednn", true}};
 
 typedef struct reference {
   golden *file;

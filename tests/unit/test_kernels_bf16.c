@@ -2,7 +2,8 @@
  * rounded, rounded to nearest where something has, and the same from operands in memory as bf16. */
 #include "kernel_check.h"
 
-static const char *const bf16_isas[] = {"avx512_bf16", "avx512", "avx2", "neon", "baseline"};
+static const char *const bf16_isas[] = {"avx512_bf16", "avx512", "avx2", "neon", "baseline",
+                                        "avx512_bf16_onednn", "avx512_onednn", "avx2_onednn"};
 #define EACH_BF16_TABLE(t)             \
   for (int isa_ = 0; isa_ < 4; isa_++) \
     for (const sm_kernel_table *t = table_for(SM_BF16, bf16_isas[isa_]), *once_ = t; once_ && t; once_ = NULL)

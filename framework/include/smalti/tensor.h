@@ -95,8 +95,9 @@ typedef struct sm_graph_config {
 } sm_graph_config;
 
 /* Paths of kernels are named after instruction sets: "avx512_bf16", "avx512", "avx2", "neon", "baseline" (what the
- * compiler targets without being asked). Where a path has no kernels for a type of its own, those of the next one do:
- * "avx512_bf16" has some for bf16 alone. */
+ * compiler targets without being asked); and, where oneDNN is built in and does the products, "avx2_onednn" and so on.
+ * Where a path has no kernels for a type of its own, those of the path that it extends do: "avx512_bf16" has some for
+ * bf16 alone. */
 /* The name as it is kept, if this processor and this build have the path; "native": the best one. NULL: they lack it. */
 const char *sm_isa_find(const char *name);
 /* "avx2, baseline": the paths that are here, best first, into buf; returns buf. */
