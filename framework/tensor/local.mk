@@ -111,6 +111,7 @@ libsmalti_la_SOURCES += \
   framework/tensor/places.c \
   framework/tensor/plan.c \
   framework/tensor/plan.h \
+  framework/tensor/products.c \
   framework/tensor/rows.c \
   framework/tensor/segments.c \
   framework/tensor/tiles.c \

@@ -14,8 +14,9 @@
  *   sm_emit(g, &op, 1, &x, 1, &y);
  *
  * A *node* is one use of an op. Its kernels get a *range* and may touch only that range of the outputs, so
- * the executor can send a group of pictures through a run of nodes while they are in cache. Ranges depend on
- * shapes only, never on the number of threads: that is what makes results the same for any number of threads.
+ * the executor can send a group of pictures through a run of nodes while they are in cache. Which items share a
+ * range may depend on the number of threads, so what a kernel gives for an item must not depend on the other items
+ * of the range: that is what makes results the same for any number of threads. Tiles depend on shapes only.
  * Kernels run on several threads at once; everything else here is called while a graph is built or planned,
  * by the thread that builds it.
  *
