@@ -58,6 +58,9 @@ shows ibot/vitb16 'arch: base' 'epochs: 400' 'clip_grad: 0.3' 'freeze_last_layer
   'lr: \{from: 0.00075, to: 2e-6, shape: cosine, per: step, warmup: 10\}' 'scale: \[0.32, 1\]' 'scale: \[0.05, 0.32\]' \
   'patch_temperature: \{from: 0.04, to: 0.07, shape: linear, per: epoch, epochs: 50\}'
 shows ibot/vitl16 'arch: large' 'epochs: 250'
+shows ibot/swint14 'window: 14' 'drop_path: 0.1' 'epochs: 300' 'batch_size: 1040' 'start_epoch: 50' 'ratio: \[0, 0.3\]' 'out_dim: 8192' \
+  'patch_temperature: \{from: 0.04, to: 0.07, shape: linear, per: epoch, start: 50, epochs: 30\}' 'norm_last_layer: false'
+shows ibot/swint7 'window: 7' 'epochs: 300' 'batch_size: 1024' 'start_epoch: 50' 'scale: \[0.05, 0.25\]'
 shows dino/vits16 'out_dim: 65536' 'epochs: 800' 'none: \{\}'
 shows table9/ibot 'epochs: 300' 'count: 0' 'ratio: 0.3' 'ratio_var: 0' 'scale: \[0.14, 1\]' 'sharing: shared'
 shows table9/separate_heads 'sharing: separate'
