@@ -20,6 +20,7 @@ tensor_kernel_sources = \
   framework/tensor/kernels_peak.inc \
   framework/tensor/kernels_pointwise.inc \
   framework/tensor/kernels_rows.inc \
+  framework/tensor/kernels_sequence.inc \
   framework/tensor/kernels_sweep.inc \
   framework/tensor/kernels_tile.inc \
   framework/tensor/kernels_tokens.inc \
@@ -105,6 +106,7 @@ libsmalti_la_SOURCES += \
   framework/tensor/ops_codes.c \
   framework/tensor/ops_conv.c \
   framework/tensor/ops_dense.c \
+  framework/tensor/ops_sequence.c \
   framework/tensor/ops_small.c \
   framework/tensor/ops_tokens.c \
   framework/tensor/ops_windows.c \
@@ -125,4 +127,5 @@ libsmalti_la_SOURCES += \
   framework/tensor/plain_conv.inc \
   framework/tensor/plain_loss.inc \
   framework/tensor/plain_rows.inc \
-  framework/tensor/plain_windows.inc
+  framework/tensor/plain_windows.inc \
+  framework/tensor/plain_sequence.inc

@@ -70,15 +70,21 @@ OP(tokens_dpatch, SM_PER_ITEM, .doc = "gradient of tokens by patches");
 OP(tokens_dparam, SM_TILES, .doc = "gradients of tokens by [CLS], position and mask token",
    .tiles = ops_tokens_columns_of_in);
 
-sm_tensor *sm_position_resize(sm_graph *g, sm_tensor *pos, int h0, int w0, int h1, int w1) {
+sm_tensor *sm_position_resize_by(sm_graph *g, sm_tensor *pos, sm_resize_rule rule, int prefix, int h0, int w0,
+                                 int h1, int w1) {
   if (!sm_want(g,
-               pos->ndim == 3 && pos->dim[0] == 1 && pos->dim[1] == 1 + (int64_t)h0 * w0 && h1 > 0 && w1 > 0,
-               "position_resize", "a position embedding (1, 1+h0·w0, D)", pos))
+               pos->ndim == 3 && pos->dim[0] == 1 && prefix >= 0 && h0 > 0 && w0 > 0 &&
+                   pos->dim[1] == prefix + (int64_t)h0 * w0 && h1 > 0 && w1 > 0,
+               "position_resize", "a position embedding (1, prefix+h0·w0, D)", pos))
     return &g->inert;
-  sm_tensor *y = sm_result(g, pos->dtype, 3, (int64_t[]){1, 1 + (int64_t)h1 * w1, pos->dim[2]}, NULL);
+  sm_tensor *y =
+      sm_result(g, pos->dtype, 3, (int64_t[]){1, prefix + (int64_t)h1 * w1, pos->dim[2]}, NULL);
   sm_node *n = SM_EMIT(g, position_resize, INS(pos), OUTS(y));
-  n->i[0] = h0, n->i[1] = w0, n->i[2] = h1, n->i[3] = w1;
+  n->i[0] = h0, n->i[1] = w0, n->i[2] = h1, n->i[3] = w1, n->i[4] = rule, n->i[5] = prefix;
   return y;
+}
+sm_tensor *sm_position_resize(sm_graph *g, sm_tensor *pos, int h0, int w0, int h1, int w1) {
+  return sm_position_resize_by(g, pos, SM_RESIZE_DINO, 1, h0, w0, h1, w1);
 }
 static void ops_tokens_position_resize_vjp(sm_graph *g, sm_node *n) {
   bool acc;
@@ -86,7 +92,7 @@ static void ops_tokens_position_resize_vjp(sm_graph *g, sm_node *n) {
   if (!d) return;
   sm_node *b = SM_EMIT(g, position_resize_dx, INS(sm_grad_of(g, n->out[0])), OUTS(d));
   b->acc = acc;
-  for (int k = 0; k < 4; k++) b->i[k] = n->i[k];
+  for (int k = 0; k < 6; k++) b->i[k] = n->i[k];
 }
 OP(position_resize, SM_TILES, .doc = "bicubic position embedding for another grid",
    .tiles = ops_tokens_columns_of_in, .vjp = ops_tokens_position_resize_vjp);

@@ -74,7 +74,7 @@ static sm_rows *row_set;
 static int32_t row_list[16];
 static int n_rows;
 static sm_pairs *pairs;
-static sm_tensor *byte_mask;
+static sm_tensor *byte_mask, *index_list;
 
 static void c_linear(void) {
   sm_tensor *x = computed(param(3, 3, 5, 7)), *w = param(2, 4, 7, 0);
@@ -161,6 +161,31 @@ static void c_patches_back(void) { /* pictures that want a gradient too, twice *
 }
 static void c_position(void) { finish(sm_position_resize(b->g, param(3, 1, 1 + 16, 3), 4, 4, 3, 2)); }
 static void c_position_up(void) { finish(sm_position_resize(b->g, param(3, 1, 1 + 6, 70), 2, 3, 5, 4)); }
+static void c_position_exact(void) {
+  finish(sm_position_resize_by(b->g, param(3, 1, 2 + 6, 5), SM_RESIZE_EXACT, 2, 2, 3, 5, 4));
+}
+static void c_position_smooth(void) {
+  finish(sm_position_resize_by(b->g, param(3, 1, 20, 5), SM_RESIZE_ANTIALIAS, 0, 5, 4, 3, 6));
+}
+static void c_take(void) { /* the class token stays, one token of another kind goes, some places are filled */
+  index_list = sm_input(b->g, "index", SM_I32, 2, (int64_t[]){3, 4}, NULL);
+  sm_tensor *x = computed(param(3, 3, 5, 7));
+  x = sm_take(b->g, x, 1, 2, index_list, param(1, 7, 0, 0));
+  finish(sm_insert_tokens(b->g, x, param(3, 1, 2, 7), 1));
+}
+static void c_take_all(void) {
+  index_list = sm_input(b->g, "index", SM_I32, 2, (int64_t[]){3, 4}, NULL);
+  sm_tensor *x = computed(param(3, 3, 3, 70));
+  finish(sm_add(b->g, sm_take(b->g, x, 0, 0, index_list, NULL),
+                sm_insert_tokens(b->g, x, param(3, 1, 1, 70), 3)));
+}
+static void c_swiglu(void) { finish(sm_swiglu(b->g, computed(param(3, 2, 3, 10)))); }
+static void c_head_norm(void) {
+  sm_tensor *x = computed(param(3, 2, 3, 18));
+  x = sm_head_norm(b->g, x, 0, 2, param(1, 3, 0, 0), param(1, 3, 0, 0), 1e-2);
+  x = sm_head_norm(b->g, x, 6, 2, param(1, 3, 0, 0), param(1, 3, 0, 0), 1e-2);
+  finish(sm_attention(b->g, x, 2));
+}
 static void c_gather(void) {
   row_set = sm_rows_new(b->g, "rows", 8, 3, 5, NULL);
   n_rows = 5;
@@ -320,6 +345,12 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"patchify, by pictures", c_patches_back},
                                       {"position_resize down", c_position},
                                       {"position_resize up", c_position_up},
+                                      {"position_resize, exactly", c_position_exact},
+                                      {"position_resize, antialiased", c_position_smooth},
+                                      {"take and insert", c_take},
+                                      {"take of all, insert at the end", c_take_all},
+                                      {"swiglu", c_swiglu},
+                                      {"head_norm", c_head_norm},
                                       {"gather", c_gather},
                                       {"gather and drop_prefix", c_gather_two_ways},
                                       {"mean of tokens", c_mean_tokens},
@@ -347,7 +378,7 @@ static void open_case(const gradient_case *c, int threads, sm_device device) {
   sm_error err = {0};
   b = test_calloc(1, sizeof *b);
   n_fixed = 0;
-  row_set = NULL, pairs = NULL, byte_mask = NULL;
+  row_set = NULL, pairs = NULL, byte_mask = NULL, index_list = NULL;
   assert_non_null(b->pool = sm_pool_new(threads, &err));
   b->g = sm_graph_new(&(sm_graph_config){.device = device, .real = SM_F64, .pool = b->pool}, &err);
   assert_non_null(b->g);
@@ -361,6 +392,7 @@ static void open_case(const gradient_case *c, int threads, sm_device device) {
     sm_write_f64(fixed[i].t, 0, sm_elements(fixed[i].t), fixed[i].value);
   if (row_set) sm_rows_set(row_set, row_list, n_rows);
   if (byte_mask) sm_write_u8(byte_mask, 0, 12, (uint8_t[]){0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0});
+  if (index_list) sm_write_i32(index_list, 0, 12, (int32_t[]){2, -1, 0, 2, -1, -1, 1, 0, 0, 1, 2, -1});
   if (pairs) { /* row 0: two pairs, row 1: none, row 2: one, row 3: two with the same target */
     sm_pairs_begin(pairs);
     assert_true(sm_pairs_add(pairs, 0, 1, 0.7) && sm_pairs_add(pairs, 0, 2, 0.4) &&

@@ -273,11 +273,79 @@ static void position_kernels(void **state) {
     begin(real);
     const int64_t *g = grid[s], d = 100, from = 1 + g[0] * g[1], to = 1 + g[2] * g[3];
     NODE(resize, IN(whole(DIMS(1, from, d))), OUT(whole(DIMS(1, to, d))));
-    memcpy(resize.i, g, 4 * sizeof *g);
-    check(SM_OP_position_resize, &resize, sm_column_tiles(d), 2e-6);
     NODE(dx, IN(whole(DIMS(1, to, d))), OUT(whole(DIMS(1, from, d))));
+    memcpy(resize.i, g, 4 * sizeof *g);
     memcpy(dx.i, g, 4 * sizeof *g);
-    check_both(SM_OP_position_resize_dx, &dx, sm_column_tiles(d), 2e-6);
+    resize.i[5] = dx.i[5] = 1;
+    for (int rule = SM_RESIZE_DINO; rule <= SM_RESIZE_ANTIALIAS; rule++) {
+      resize.i[4] = dx.i[4] = rule;
+      check(SM_OP_position_resize, &resize, sm_column_tiles(d), 2e-6);
+      check_both(SM_OP_position_resize_dx, &dx, sm_column_tiles(d), 2e-6);
+    }
+    NODE(two, IN(whole(DIMS(1, from + 1, d))), OUT(whole(DIMS(1, to + 1, d)))); /* two rows before them */
+    memcpy(two.i, resize.i, sizeof two.i);
+    two.i[5] = 2;
+    check(SM_OP_position_resize, &two, sm_column_tiles(d), 2e-6);
+    end();
+  }
+}
+
+/* Tokens taken by an index that leaves some out, takes one twice and fills some; tokens put in at both ends
+ * and between. */
+static void sequence_kernels(void **state) {
+  static const int64_t widths[] = {1, 63, 71, 200};
+  EACH_REAL EACH_SIZE(b) for (int s = 0; s < 4; s++) {
+    begin(real);
+    int64_t d = widths[s], t = 7, many = 5;
+    sm_tensor *x = items(DIMS(*b, t, d)), *index = blank(SM_I32, DIMS(*b, many)), *fill = whole(DIMS(d));
+    for (int64_t k = 0; k < *b * many; k++) set(index, k, (double)((3 * k + *b) % 6) - 1);
+    index->count = x->count;
+    for (int keep = 0; keep < 3; keep++) {
+      NODE(take, IN(x, index, fill), OUT(items(DIMS(*b, keep + many, d))));
+      NODE(dx, IN(items(DIMS(*b, keep + many, d)), index), OUT(items(DIMS(*b, t, d))));
+      NODE(dfill, IN(dx.in[0], index), OUT(whole(DIMS(d))));
+      take.i[0] = dx.i[0] = dfill.i[0] = keep;
+      take.i[1] = dx.i[1] = 2;
+      check(SM_OP_take, &take, *b, 0);
+      check_both(SM_OP_take_dx, &dx, *b, 1e-6);
+      check_both(SM_OP_take_dfill, &dfill, sm_column_tiles(d), 1e-6);
+      take.in[2] = NULL;
+      check(SM_OP_take, &take, *b, 0);
+    }
+    for (int at = 0; at <= 7; at += at == 3 ? 4 : 3) {
+      NODE(insert, IN(x, whole(DIMS(1, 3, d))), OUT(items(DIMS(*b, t + 3, d))));
+      NODE(dx, IN(items(DIMS(*b, t + 3, d))), OUT(items(DIMS(*b, t, d))));
+      NODE(dtokens, IN(dx.in[0]), OUT(whole(DIMS(1, 3, d))));
+      insert.i[0] = dx.i[0] = dtokens.i[0] = at;
+      check(SM_OP_insert, &insert, *b, 0);
+      check_both(SM_OP_insert_dx, &dx, *b, 1e-7);
+      check_both(SM_OP_insert_dtokens, &dtokens, sm_column_tiles(d), 1e-6);
+    }
+    end();
+  }
+}
+
+static void block_part_kernels(void **state) {
+  static const int64_t widths[] = {1, 5, 64, 131};
+  EACH_REAL EACH_SIZE(b) for (int s = 0; s < 4; s++) {
+    begin(real);
+    int64_t d = widths[s], t = 3, all = 3 * d + 4;
+    sm_tensor *x = items(DIMS(*b, t, 2 * d));
+    for (int64_t k = 0; k < *b * t * 2 * d; k += 3) set(x, k, 20 * get(x, k)); /* where exp would overflow */
+    NODE(swiglu, IN(x), OUT(items(DIMS(*b, t, d))));
+    check(SM_OP_swiglu, &swiglu, *b, 2e-6);
+    NODE(swiglu_dx, IN(x, items(DIMS(*b, t, d))), OUT(items(DIMS(*b, t, 2 * d))));
+    check_both(SM_OP_swiglu_dx, &swiglu_dx, *b, 5e-6);
+    sm_tensor *y = items(DIMS(*b, t, all)), *w = whole(DIMS(d)), *stats = items(DIMS(*b, t, 4));
+    NODE(norm, IN(y, w, whole(DIMS(d))), OUT(items(DIMS(*b, t, all)), stats));
+    norm.i[0] = 3, norm.i[1] = 2, norm.f[0] = d == 1 ? 0.1 : 1e-6;
+    check(SM_OP_head_norm, &norm, *b, 5e-6);
+    run(sm_kernels_find(SM_PLAIN, real, NULL), SM_OP_head_norm, &norm, 0, *b);
+    NODE(dx, IN(items(DIMS(*b, t, all)), y, w, stats), OUT(items(DIMS(*b, t, all))));
+    NODE(dw, IN(dx.in[0], y, stats, w), OUT(whole(DIMS(d)), whole(DIMS(d))));
+    dx.i[0] = dw.i[0] = 3, dx.i[1] = dw.i[1] = 2;
+    check_both(SM_OP_head_norm_dx, &dx, *b, 1e-5);
+    check_both(SM_OP_head_norm_dw, &dw, sm_column_tiles(d), 1e-5);
     end();
   }
 }
@@ -558,6 +626,8 @@ int main(void) {
       cmocka_unit_test(token_kernels),
       cmocka_unit_test(gathered_kernels),
       cmocka_unit_test(position_kernels),
+      cmocka_unit_test(sequence_kernels),
+      cmocka_unit_test(block_part_kernels),
       cmocka_unit_test(sum_kernels),
       cmocka_unit_test(argmax_kernel),
       cmocka_unit_test(sinkhorn_kernels),

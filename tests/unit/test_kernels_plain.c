@@ -205,6 +205,7 @@ static void position_resize_follows_torch(void **state) {
     sm_tensor *pos = whole(DIMS(1, 1 + g[0] * g[1], 2)), *y = whole(DIMS(1, 1 + g[2] * g[3], 2));
     NODE(n, IN(pos), OUT(y));
     memcpy(n.i, g, 4 * sizeof *g);
+    n.i[5] = 1;
     plain(SM_OP_position_resize, &n, 1);
     expect(y, 0, get(pos, 0));
     expect(y, 1, get(pos, 1));
@@ -342,7 +343,7 @@ static void gradients_of_tokens_and_losses(void **state) {
   sm_tensor *small = whole(DIMS(1, 7, 2)), *dsmall = whole(DIMS(1, 7, 2)), *dlarge = whole(DIMS(1, 13, 2));
   NODE(resize, IN(small), OUT(whole(DIMS(1, 13, 2))));
   NODE(resize_dx, IN(dlarge), OUT(dsmall));
-  memcpy(resize.i, ((int64_t[]){2, 3, 3, 4}), 4 * sizeof(int64_t));
+  memcpy(resize.i, ((int64_t[]){2, 3, 3, 4, SM_RESIZE_DINO, 1}), sizeof resize.i);
   memcpy(resize_dx.i, resize.i, sizeof resize.i);
   plain(SM_OP_position_resize_dx, &resize_dx, 1);
   derivative(SM_OP_position_resize, &resize, 1, dlarge, small, dsmall);

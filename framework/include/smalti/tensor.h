@@ -300,6 +300,13 @@ typedef struct sm_target {
 sm_tensor *sm_linear(sm_graph *, sm_tensor *x, sm_tensor *w, sm_tensor *b);
 /* x·Φ(x), exact (erf) form: Hendrycks & Gimpel 2016 */
 sm_tensor *sm_gelu(sm_graph *, sm_tensor *x);
+/* silu(a)·b of x = a|b: (…, 2S) → (…, S); silu(a) = a/(1 + exp(-a)): Shazeer 2020 */
+sm_tensor *sm_swiglu(sm_graph *, sm_tensor *x);
+/* Layer norm of parts of a row: of each of the `heads` pieces of d columns from column `first` on, all with
+ * gain w and shift b (d); the other columns stay. Over the queries of (…, 3·heads·d): first 0, over the keys:
+ * heads·d (qk-norm: Dehghani et al. 2023). */
+sm_tensor *sm_head_norm(sm_graph *, sm_tensor *x, int first, int heads, sm_tensor *w, sm_tensor *b,
+                        double eps);
 /* Over the last dimension; gain w and shift b (D), or both NULL: none */
 sm_tensor *sm_layer_norm(sm_graph *, sm_tensor *x, sm_tensor *w, sm_tensor *b, double eps);
 /* x + drop[:, site]·gamma⊙f: gamma (D) is layer scale, or NULL; drop (B, sites) are drop-path factors 0 or
@@ -321,10 +328,26 @@ sm_tensor *sm_tokens(sm_graph *, sm_tensor *patches, sm_tensor *cls, sm_tensor *
 /* Position embedding (1, 1+h0·w0, D) for another grid: bicubic a = -0.75 with scale (n+0.1)/n0, border
  * clamped, as DINO does. */
 sm_tensor *sm_position_resize(sm_graph *, sm_tensor *pos, int h0, int w0, int h1, int w1);
+/* The same for a table (1, prefix+h0·w0, D), whose first rows are copied, by the rule that weights were made
+ * with:
+ *
+ *   SM_RESIZE_DINO       the above: DINO, iBOT, DINOv2 without registers
+ *   SM_RESIZE_EXACT      scale n/n0, as torch's interpolate to a size: MAE, BEiT
+ *   SM_RESIZE_ANTIALIAS  the same with antialias=True (a = -0.5; the window grows where the grid shrinks):
+ *                        DINOv2 with registers, timm */
+typedef enum { SM_RESIZE_DINO, SM_RESIZE_EXACT, SM_RESIZE_ANTIALIAS } sm_resize_rule;
+sm_tensor *sm_position_resize_by(sm_graph *, sm_tensor *pos, sm_resize_rule, int prefix, int h0, int w0,
+                                 int h1, int w1);
 /* The rows of a list: x (B, T, D), or (B, D) with a list of T = 1 → (capacity, D), count of the list */
 sm_tensor *sm_gather(sm_graph *, sm_tensor *x, const sm_rows *);
 /* For each row of the list the values of its item: x (B, S) → (capacity, S); no gradient. */
 sm_tensor *sm_gather_items(sm_graph *, sm_tensor *x, const sm_rows *);
+/* Tokens of each item by its own index (B, N) I32: x (B, T, D) → (B, keep+N, D): the first `keep` tokens of
+ * x, then x[skip + index], or `fill` (D; NULL: zeros) where the index is negative. keep ≤ skip, and skip +
+ * index must be below T. */
+sm_tensor *sm_take(sm_graph *, sm_tensor *x, int keep, int skip, sm_tensor *index, sm_tensor *fill);
+/* The same tokens (1, R, D) into each item, before its token number `at`: x (B, T, D) → (B, T+R, D) */
+sm_tensor *sm_insert_tokens(sm_graph *, sm_tensor *x, sm_tensor *tokens, int at);
 /* (B, T, D) → (B, T-n, D) */
 sm_tensor *sm_drop_prefix(sm_graph *, sm_tensor *x, int n);
 /* (B, T, D) → (B, D): mean of the tokens behind the first n */
