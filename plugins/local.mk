@@ -8,15 +8,43 @@
 #   plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
 
 # Their sources are installed beside the documents, which point to them.
-nobase_dist_doc_DATA += plugins/backbones/swin.c plugins/backbones/vit.c plugins/datasets/folder.c plugins/datasets/packed.c \
-  plugins/datasets/shapes.c plugins/dvae_net.h plugins/evaluations/cluster.c plugins/evaluations/finetune.c \
-  plugins/evaluations/knn.c plugins/evaluations/linear.c plugins/evaluations/logistic.c plugins/evaluations/semi.c \
-  plugins/evaluations/tune_options.h plugins/heads/linear.c plugins/heads/projection.c plugins/losses/cls_distill.c \
-  plugins/losses/hidden_patches.h plugins/losses/koleo.c plugins/losses/mim.c plugins/losses/mim_regression.c \
-  plugins/maskers/attention.c plugins/maskers/blockwise.c plugins/maskers/none.c plugins/maskers/random.c \
-  plugins/maskers/ratio.h plugins/objectives/dvae.c plugins/tokenizers/checkpoint.c plugins/tokenizers/data2vec.c \
-  plugins/tokenizers/dvae.c plugins/tokenizers/mean_colour.c plugins/tokenizers/online_ema.c \
-  plugins/tokenizers/patch_cluster.c plugins/tokenizers/pixels.c
+nobase_dist_doc_DATA += \
+  plugins/backbones/swin.c \
+  plugins/backbones/vit.c \
+  plugins/backbones/vit.h \
+  plugins/backbones/vit_build.c \
+  plugins/datasets/folder.c \
+  plugins/datasets/packed.c \
+  plugins/datasets/shapes.c \
+  plugins/dvae_net.h \
+  plugins/evaluations/cluster.c \
+  plugins/evaluations/finetune.c \
+  plugins/evaluations/knn.c \
+  plugins/evaluations/linear.c \
+  plugins/evaluations/logistic.c \
+  plugins/evaluations/semi.c \
+  plugins/evaluations/tune_options.h \
+  plugins/heads/decoder.c \
+  plugins/heads/linear.c \
+  plugins/heads/projection.c \
+  plugins/losses/cls_distill.c \
+  plugins/losses/hidden_patches.h \
+  plugins/losses/koleo.c \
+  plugins/losses/mim.c \
+  plugins/losses/mim_regression.c \
+  plugins/maskers/attention.c \
+  plugins/maskers/blockwise.c \
+  plugins/maskers/none.c \
+  plugins/maskers/random.c \
+  plugins/maskers/ratio.h \
+  plugins/objectives/dvae.c \
+  plugins/tokenizers/checkpoint.c \
+  plugins/tokenizers/data2vec.c \
+  plugins/tokenizers/dvae.c \
+  plugins/tokenizers/mean_colour.c \
+  plugins/tokenizers/online_ema.c \
+  plugins/tokenizers/patch_cluster.c \
+  plugins/tokenizers/pixels.c
 
 pkglib_LTLIBRARIES += plugins/folder.la
 plugins_folder_la_SOURCES = plugins/datasets/folder.c
@@ -39,7 +67,7 @@ plugins_swin_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_swin_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/vit.la
-plugins_vit_la_SOURCES = plugins/backbones/vit.c
+plugins_vit_la_SOURCES = plugins/backbones/vit.c plugins/backbones/vit_build.c plugins/backbones/vit.h
 plugins_vit_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_vit_la_LIBADD = $(PLUGIN_LIBADD)
 
@@ -162,3 +190,8 @@ pkglib_LTLIBRARIES += plugins/data2vec.la
 plugins_data2vec_la_SOURCES = plugins/tokenizers/data2vec.c
 plugins_data2vec_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_data2vec_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/decoder.la
+plugins_decoder_la_SOURCES = plugins/heads/decoder.c
+plugins_decoder_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_decoder_la_LIBADD = $(PLUGIN_LIBADD)

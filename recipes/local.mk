@@ -22,6 +22,11 @@ nobase_dist_pkgdata_DATA += \
   recipes/ibot/vitb16_random.yaml \
   recipes/ibot/vitl16.yaml \
   recipes/ibot/vits16.yaml \
+  recipes/mae/cifar10.yaml \
+  recipes/mae/cifar10_simmim.yaml \
+  recipes/mae/shapes.yaml \
+  recipes/mae/vitb16.yaml \
+  recipes/mae/vitl16.yaml \
   recipes/small/caltech_dino.yaml \
   recipes/small/caltech_ibot.yaml \
   recipes/small/cifar10_dino.yaml \

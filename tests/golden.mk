@@ -51,3 +51,20 @@ EXTRA_DIST += tests/golden/targets2.safetensors
 check_PROGRAMS += tests/unit/test_targets
 tests_unit_test_targets_SOURCES = tests/unit/test_targets.c tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_targets_LDADD = $(LDADD) $(CJSON_LIBS)
+
+# forms of the vision transformer, by their authors' code
+EXTRA_DIST += tests/golden/vit_bare.safetensors tests/golden/vit_deit_distilled.safetensors \
+  tests/golden/vit_dinov2_hub_swiglu.safetensors tests/golden/vit_dinov2_teacher.safetensors \
+  tests/golden/vit_mae_encoder.safetensors
+check_PROGRAMS += tests/unit/test_vit
+tests_unit_test_vit_SOURCES = tests/unit/test_vit.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_vit_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+tests_unit_test_vit_LDADD = $(LDADD) $(CJSON_LIBS)
+
+# a step of MAE, by its authors' formulas
+EXTRA_DIST += tests/golden/mae_step.safetensors
+check_PROGRAMS += tests/unit/test_mae
+tests_unit_test_mae_SOURCES = tests/unit/test_mae.c tests/unit/golden.c tests/unit/golden.h \
+  tests/unit/ssl_rig.c tests/unit/ssl_rig.h
+tests_unit_test_mae_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+tests_unit_test_mae_LDADD = $(LDADD) $(CJSON_LIBS)

@@ -160,6 +160,22 @@ static bool check_backbone_declare(sm_trial *t) {
   return set != NULL;
 }
 
+/* Every third cell of a picture from the second on is hidden; counted from the end, where `other`. */
+static bool check_backbone_hides(const sm_backbone_spec *s, int cell, bool other) {
+  return (other ? s->rows * s->cols - 1 - cell : cell) % 3 == 1;
+}
+
+/* Where hidden cells are dropped: those that are not, of each picture. */
+static int check_backbone_visible(const sm_backbone_spec *s, bool other, int32_t *cells) {
+  int n = 0;
+  for (int k = 0; k < s->rows * s->cols; k++)
+    if (!check_backbone_hides(s, k, other)) {
+      if (cells) cells[n] = k;
+      n++;
+    }
+  return n;
+}
+
 static void check_backbone_ask(backbone_trial *b, sm_graph *g) {
   const sm_backbone_spec *s = &b->at.spec;
   const question *q = &b->ask;
@@ -176,6 +192,12 @@ static void check_backbone_ask(backbone_trial *b, sm_graph *g) {
                            .only = b->only,
                            .attention = q->attention && s->heads,
                            .qkv = q->attention && s->heads};
+  if (s->drops && q->masks) { /* hidden patches are not there to be asked for */
+    const int64_t visible[] = {PICTURES, check_backbone_visible(s, false, NULL)};
+    b->in.visible = sm_input(g, "visible", SM_I32, 2, visible, b->count);
+    b->in.mask = NULL, b->in.only = b->only = NULL;
+    b->in.patches = false, b->in.tokens = true;
+  }
   int first = check_backbone_blocks_of(s) - q->blocks < 0 ? 0 : check_backbone_blocks_of(s) - q->blocks;
   for (int k = first; k < check_backbone_blocks_of(s); k++)
     for (int raw = 1; raw >= 0; raw--) b->in.block[b->in.blocks++] = (sm_block_wish){k, raw};
@@ -219,6 +241,9 @@ static void check_backbone_build(sm_trial *t) {
   check_backbone_expect(b, t, b->in.view, b->out.view, 2, view, "view");
   check_backbone_expect(b, t, b->in.patches, b->out.patches, b->only ? 2 : 3, b->only ? rows : all,
                         "patches");
+  if (b->in.tokens)
+    check_backbone_expect(b, t, true, b->out.tokens, 3,
+                          (int64_t[]){PICTURES, s->prefix + b->in.visible->dim[1], s->dim}, "tokens");
   for (int k = 0; k < b->in.blocks; k++) {
     sm_block_spec of = check_backbone_block_of(s, b->in.block[k].block);
     int64_t block_view[] = {PICTURES, of.dim}, block[] = {PICTURES, (int64_t)of.rows * of.cols, of.dim};
@@ -241,6 +266,14 @@ static int check_backbone_list_patches(const backbone_trial *b, int32_t *cells, 
 }
 
 #define LISTED 512
+static void check_backbone_hide(const backbone_trial *b, bool other) {
+  const sm_backbone_spec *s = &b->at.spec;
+  int32_t cells[LISTED];
+  if (!b->in.visible || s->rows * s->cols > LISTED) return;
+  const int n = check_backbone_visible(s, other, cells);
+  for (int k = 0; k < PICTURES; k++) sm_write_i32(b->in.visible, (int64_t)k * n, n, cells);
+}
+
 /* Pictures like normalised ones; a third of the patches hidden, which is also what `only` lists; one branch
  * in four dropped. */
 static void check_backbone_fill(sm_trial *t) {
@@ -249,6 +282,7 @@ static void check_backbone_fill(sm_trial *t) {
   sm_fill_normal(b->in.pictures, 1, 1);
   if (b->in.mask)
     for (int64_t k = 0; k < sm_elements(b->in.mask); k++) sm_fill(b->in.mask, k, 1, k % 3 == 1);
+  check_backbone_hide(b, false);
   if (b->in.drop)
     for (int64_t k = 0; k < sm_elements(b->in.drop); k++) sm_fill(b->in.drop, k, 1, k % 4 == 2 ? 0 : 1.25);
   if (b->only) sm_rows_set(b->only, cells, check_backbone_list_patches(b, cells, LISTED));
@@ -384,9 +418,11 @@ static void check_masks_and_counts(sm_checker *c, backbone_trial *b, const pictu
   double two = sm_trial_run(&t), first = 0;
   for (int term = 0; term < t.terms; term++)
     for (int64_t k = 0; k < sm_item_elements(t.term[term]); k++) first += sm_get(t.term[term], k);
-  sm_fill(b->in.mask, 0, sm_elements(b->in.mask), 0);
+  if (b->in.mask) sm_fill(b->in.mask, 0, sm_elements(b->in.mask), 0);
+  else check_backbone_hide(b, true);
   bool ok = sm_check_that(c, sm_trial_run(&t) != two, NULL,
-                          "hiding patches changes neither view nor patches: in->mask is not looked at");
+                          "hiding %spatches changes neither view nor patches: in->%s is not looked at",
+                          b->in.mask ? "" : "other ", b->in.mask ? "mask" : "visible");
   check_backbone_fill(&t);
   sm_put(b->count, 1);
   sm_trial_zero_gradients(&t);

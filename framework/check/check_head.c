@@ -299,6 +299,10 @@ void sm_check_head(sm_checker *c, sm_instance *instance) {
       !sm_check_that(c, !h.ops->layer == !h.ops->layer_dim, NULL,
                      "layer and layer_dim come together: one says how wide the other is"))
     return;
+  if (h.ops->decode) {
+    sm_check_decoder(c, instance);
+    return;
+  }
   for (int role = 0; role < 2; role++)
     for (int sites = 0; sites < (c->thorough ? 3 : 1); sites++) {
       h.role = (sm_role)role;

@@ -56,7 +56,8 @@ static double check_grid(sm_checker *c, const masker_run *m, int rows, int cols,
                          bool started) {
   uint8_t again[SIDE * SIDE], *page = m->room + m->page, *end = page + m->page - GUARD,
                               *mask = end - rows * cols;
-  int cells = rows * cols, hidden = 0, allowed = (int)(most * cells + 1 - 1e-9);
+  int cells = rows * cols, hidden = 0, allowed = (int)(most * cells + 1 - 1e-9),
+      count = m->ops->count ? m->ops->count(m->self, rows, cols) : -1;
   double share = 0;
   for (int view = 0; view < 2; view++)
     for (uint64_t sample = 0; sample < 8; sample++) {
@@ -79,7 +80,10 @@ static double check_grid(sm_checker *c, const masker_run *m, int rows, int cols,
                          "%dx%d: hides %d patches in epoch %lld, before the start epoch", rows, cols, hidden,
                          (long long)epoch) ||
           !sm_check_that(c, hidden <= allowed, NULL, "%dx%d: hides %d of %d patches, above max_ratio %.4g",
-                         rows, cols, hidden, cells, most))
+                         rows, cols, hidden, cells, most) ||
+          !sm_check_that(c, count < 0 || !started || hidden == count, NULL,
+                         "%dx%d: hides %d of %d patches, but 'count' says that it is always %d", rows, cols,
+                         hidden, cells, count))
         return -1;
       share += (double)hidden / cells / 16;
     }

@@ -33,6 +33,7 @@ bool sm_check_error(sm_checker *, const char *what, const sm_error *);
 typedef void (*sm_check_driver)(sm_checker *, sm_instance *);
 void sm_check_backbone(sm_checker *, sm_instance *);
 void sm_check_head(sm_checker *, sm_instance *);
+void sm_check_decoder(sm_checker *, sm_instance *); /* of a head: where it has `decode` */
 void sm_check_masker(sm_checker *, sm_instance *);
 void sm_check_tokenizer(sm_checker *, sm_instance *);
 void sm_check_loss(sm_checker *, sm_instance *);

@@ -5,7 +5,7 @@ libsmalti_la_SOURCES += \
   framework/check/check_backbone.c \
   framework/check/check_dataset.c \
   framework/check/check_evaluation.c \
-  framework/check/check_head.c \
+  framework/check/check_decoder.c framework/check/check_head.c \
   framework/check/check_loss.c \
   framework/check/check_masker.c \
   framework/check/check_objective.c \

@@ -70,6 +70,13 @@ static sm_status network_head_no_head(const sm_network *n, sm_site site, sm_erro
                  site == SM_SITE_VIEW ? "patch" : "view");
 }
 
+static sm_status network_head_decodes(const sm_network *n, const sm_slot *head, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "the run's head '%s' (`%s`) looks at whole views with hidden patches, and has no logits of a patch alone",
+          head->instance, head->plugin.plugin->name);
+  network_refuse(n, err);
+  return sm_hint(err, "take the backbone's features for targets");
+}
+
 static sm_status network_head_two_heads(const sm_network *n, const char *a, const char *b, sm_error *err) {
   sm_fail(err, SM_EINVAL, "the run's heads '%s' and '%s' could both be meant", a, b);
   network_refuse(n, err);
@@ -135,16 +142,21 @@ static sm_status network_head_find_center(sm_network *n, const sm_slot *loss, sm
 static sm_status network_head_choose_slot(const sm_network *n, sm_site site, bool strict, sm_slot **slot,
                                           sm_error *err) {
   sm_recipe *r = n->recipe;
-  const sm_slot *first = NULL;
+  const sm_slot *first = NULL, *decoder = NULL;
   *slot = NULL;
   for (int i = 0; r && i < r->heads; i++) {
     const head_site at = head_site_of(r, &r->head[i], site);
     if ((n->from.head_name && strcmp(n->from.head_name, r->head[i].instance)) || !at.loss) continue;
+    if (OPS(head, r->head[i])->decode) { /* has no logits of a row alone */
+      decoder = &r->head[i];
+      continue;
+    }
     if (*slot && strict) return network_head_two_heads(n, (*slot)->instance, r->head[i].instance, err);
     if (*slot && at.loss > first) continue; /* of several, the one that the first loss in the recipe joins */
     *slot = &r->head[i];
     first = at.loss;
   }
+  if (!*slot && strict && decoder) return network_head_decodes(n, decoder, err);
   return !*slot && strict ? network_head_no_head(n, site, err) : SM_OK;
 }
 
@@ -173,7 +185,10 @@ sm_status network_choose_head(sm_network *n, sm_site site, bool strict, sm_error
   sm_head head = {.ops = OPS(head, *slot),
                   .self = slot->plugin.self,
                   .role = n->net == SM_NET_TEACHER ? SM_ROLE_TEACHER : SM_ROLE_STUDENT,
-                  .dim = n->spec.backbone.dim};
+                  .dim = n->spec.backbone.dim,
+                  .rows = n->spec.backbone.rows,
+                  .cols = n->spec.backbone.cols,
+                  .prefix = n->spec.backbone.prefix};
   if ((status = network_head_choose_widths(n, slot, site, strict, &head, err))) return status;
   if (!sm_head_declared(&head, site)) return SM_OK;
   if ((status = sm_slot_create(slot, err)) || (status = network_head_list_others(n, slot, err)))

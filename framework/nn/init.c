@@ -47,6 +47,17 @@ static double init_draw_again(const init_job *job, const sm_row *row, int64_t el
   }
 }
 
+/* Columns: sin and cos of the cell's column, then of its row, each at D/4 frequencies 10000^(-4i/D) (mae,
+ * get_2d_sincos_pos_embed). */
+static double init_sincos(const sm_row *row, int64_t element) {
+  const int64_t dim = row->dim[2], cell = element / dim - row->grid.prefix, c = element % dim, half = dim / 2,
+                quarter = dim / 4;
+  if (cell < 0) return 0;
+  const double place = (double)(c < half ? cell % row->grid.cols : cell / row->grid.cols);
+  const double angle = place * pow(10000, -(double)(c % quarter) / (double)quarter);
+  return c % half < quarter ? sin(angle) : cos(angle);
+}
+
 static void init_draw_block(const init_job *job, const sm_row *row, int64_t first, int64_t n, double *x) {
   uint32_t bits[BLOCK];
   double bound = 1 / sqrt(row->init_a);
@@ -69,6 +80,9 @@ static void init_draw_block(const init_job *job, const sm_row *row, int64_t firs
     case SM_INIT_UNIFORM_FAN:
       init_draw_bits(init_stream_at(job, row, first, 0), bits);
       for (int64_t i = 0; i < n; i++) x[i] = bound * (((double)bits[i] + .5) / 2147483648.0 - 1);
+      return;
+    case SM_INIT_SINCOS:
+      for (int64_t i = 0; i < n; i++) x[i] = init_sincos(row, first + i);
       return;
   }
 }

@@ -207,7 +207,19 @@ static sm_status set_reserve(sm_set *set, sm_error *err) {
   return SM_OK;
 }
 
+/* Sines and cosines of what? */
+static void set_check_sincos(sm_set *set) {
+  for (int r = 0; r < set->rows; r++) {
+    const sm_row *row = &set->row[r];
+    if (row->init == SM_INIT_SINCOS && (!row->grid.rows || row->dim[2] % 4))
+      set_fail_once(set, SM_EINVAL,
+                    "parameter set '%s': '%s' asks for sines and cosines, which need %s", row->name,
+                    row->grid.rows ? "a width that is a multiple of 4" : "a grid (sm_declare_grid)");
+  }
+}
+
 sm_status sm_set_seal(sm_set *set, sm_moments moments, sm_error *err) {
+  set_check_sincos(set);
   if (set->error.code != SM_OK) {
     if (err) *err = set->error;
     return set->error.code;

@@ -26,7 +26,8 @@ static sm_status ask_check_backbone(const char *name, const sm_backbone_spec *s,
                 {"blocks", s->blocks, 1, SM_BLOCKS_MAX, "1 to 64"},
                 {"layers", s->layers, 0, INT32_MAX, "0 or more"},
                 {"drop_sites", s->drop_sites, 0, SM_SITES_MAX, "0 to 256"},
-                {"drop_columns", s->drop_columns, 0, SM_SITES_MAX, "0 to 256"}};
+                {"drop_columns", s->drop_columns, 0, SM_SITES_MAX, "0 to 256"},
+                {"prefix", s->prefix, 0, 4096, "0 to 4096"}};
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
     if (fields[i].value < fields[i].least || fields[i].value > fields[i].most)
       return ask_wrong(name, fields[i].field, fields[i].value, fields[i].wanted, err);
@@ -64,6 +65,7 @@ void sm_backbone_build(const char *name, const sm_backbone_ops *ops, const void 
   sm_scope_pop(g);
   out->view = ask_given(&a, "view", in->view, out->view);
   out->patches = ask_given(&a, "patches", in->patches, out->patches);
+  out->tokens = ask_given(&a, "tokens", in->tokens, out->tokens);
   out->attention = ask_given(&a, "attention", in->attention, out->attention);
   out->qkv = ask_given(&a, "queries, keys and values", in->qkv, out->qkv);
   for (int b = 0; b < in->blocks; b++) {
@@ -96,6 +98,9 @@ sm_status sm_objective_ask(const sm_objective_ops *ops, const void *self, int he
 }
 
 sm_tensor *sm_head_logits(sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {
+  if (h->ops->decode)
+    return sm_graph_fail(g, "the head of %s looks at whole views, and has no logits of rows",
+                         sm_module_of(h->ops));
   sm_tensor *features = h->ops->features(h->self, g, h, x, site);
   sm_tensor *y = features ? h->ops->logits(h->self, g, h, features, site) : NULL;
   if (y) return y;

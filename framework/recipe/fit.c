@@ -77,7 +77,7 @@ static sm_status fit_check_micro_batch(fit *f) {
 sm_status sm_recipe_fit(sm_recipe *r, sm_error *err) {
   static sm_status (*const checks[])(fit *) = {
       fit_check_losses_exist, sm_fit_grids, sm_fit_joins,          fit_check_tokens,     fit_check_weights,
-      sm_fit_masks,           sm_fit_pairs, fit_check_micro_batch, fit_check_evaluations};
+      sm_fit_masks,           sm_fit_drops, sm_fit_pairs, fit_check_micro_batch, fit_check_evaluations};
   fit *f = sm_calloc(1, sizeof *f);
   if (!f) return sm_fail(err, SM_ENOMEM, "out of memory");
   f->r = r;

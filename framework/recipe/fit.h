@@ -32,6 +32,8 @@ sm_status sm_fit_pairs(fit *);
 sm_status sm_fit_joins(fit *);
 /* fit_masks.c: the masker and those who look at hidden patches. */
 sm_status sm_fit_masks(fit *);
+/* fit_drops.c: a backbone that drops hidden patches, and heads that decode. */
+sm_status sm_fit_drops(fit *);
 /* fit_objective.c: an objective alone. */
 sm_status sm_fit_objective(fit *);
 

@@ -2,6 +2,7 @@ libsmalti_la_SOURCES += \
   framework/recipe/ask.h \
   framework/recipe/effects.c \
   framework/recipe/fit_blame.c framework/recipe/fit.c framework/recipe/fit.h \
+  framework/recipe/fit_drops.c \
   framework/recipe/fit_joins.c \
   framework/recipe/fit_masks.c \
   framework/recipe/fit_objective.c \

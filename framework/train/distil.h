@@ -33,7 +33,9 @@ typedef struct view_kind {
   int64_t max_masked;         /* hidden patches of one view, at most                                       */
   bool keep_view, keep_patch; /* what losses look at; neither: there is no student pass                    */
   bool taught;                /* the teacher's backbone runs on them                                       */
+  bool drops;                 /* hidden patches are left out: max_masked of them in every view             */
   sm_tensor *count, *pictures, *mask, *drop; /* inputs */
+  sm_tensor *visible, *place; /* inputs where it drops, as sm_backbone_in and sm_decoder_in have them      */
   sm_rows *hidden;      /* hidden patches, as cells                                                  */
   sm_seen seen;         /* by the teacher                                                            */
   sm_tensor *attention; /* of the teacher, where masks follow it                                     */
@@ -57,7 +59,7 @@ typedef struct distil {
   sm_tensor *own_view[SM_OWNS_MAX];
   sm_target view_target[SM_SLOTS_MAX];
   /* host lists of one micro-batch */
-  int32_t *cell_list;
+  int32_t *cell_list, *visible_list, *place_list;
   float *attention_list; /* of one view, for late masks */
   /* sums of one step: pictures and hidden patches; losses and their statistics */
   bool ids_bound[SM_SLOTS_MAX][2]; /* of each tokenizer and site: its ids are looked at in each micro-batch */
@@ -97,6 +99,7 @@ sm_status sm_distil_bound_tokenizer(const distil *, int tokenizer, sm_error *);
 sm_tensor *sm_distil_fault(distil *, const sm_train_slot *, const char *fmt, ...) SM_PRINTF(3, 4);
 void sm_distil_bound_backbone(distil *, const sm_backbone_in *, const sm_backbone_out *);
 void sm_distil_bound_target(distil *, int tokenizer, int kind, sm_site);
+sm_tensor *sm_distil_bound_decoded(distil *, int head, int kind, sm_tensor *features);
 sm_tensor *sm_distil_bound_logits(distil *, int head, sm_tensor *logits, const sm_tensor *x, sm_site);
 int64_t sm_distil_bound_capacity(distil *, int loss, int64_t pairs);
 void sm_distil_bound_loss(distil *, int loss, int kind, int64_t predictions);

@@ -119,6 +119,9 @@ void sm_distil_bound_backbone(distil *d, const sm_backbone_in *in, const sm_back
     bounds_wrong_shape(d, slot, "chosen patches", out->patches, 2, (int64_t[]){in->only->capacity, dim});
   else if (in->patches)
     bounds_wrong_shape(d, slot, "patches", out->patches, 3, (int64_t[]){pictures, k->cells, dim});
+  if (in->tokens)
+    bounds_wrong_shape(d, slot, "tokens", out->tokens, 3,
+                       (int64_t[]){pictures, d->t.spec.prefix + in->visible->dim[1], dim});
   if (in->attention)
     bounds_wrong_shape(d, slot, "attention", out->attention, 3,
                        (int64_t[]){pictures, d->t.spec.heads, k->cells});
@@ -173,6 +176,14 @@ void sm_distil_bound_target(distil *d, int i, int kind, sm_site site) {
   } else if (form) bounds_wrong_shape(d, slot, "target->vectors", of, 2, (int64_t[]){rows, t->dim});
 }
 
+sm_tensor *sm_distil_bound_decoded(distil *d, int head, int kind, sm_tensor *features) {
+  const sm_train_slot *slot = &d->t.c.head[head];
+  if (!features) return sm_distil_fault(d, slot, "decoded no features (NULL)");
+  bounds_wrong_shape(d, slot, "decoded features", features, 2,
+                     (int64_t[]){d->kind[kind].hidden->capacity, -1});
+  return features;
+}
+
 sm_tensor *sm_distil_bound_logits(distil *d, int head, sm_tensor *logits, const sm_tensor *x, sm_site site) {
   const sm_train_slot *slot = &d->t.c.head[head];
   if (!logits) return sm_distil_fault(d, slot, "gave no logits (NULL)");
@@ -204,6 +215,9 @@ void sm_distil_bound_loss(distil *d, int loss, int kind, int64_t predictions) {
 
 sm_status sm_distil_bound_hidden(const distil *d, int kind, int masked, sm_error *err) {
   const view_kind *k = &d->kind[kind];
+  if (k->drops)
+    return BLAME(&d->t.c.masker, err, "hid %d of %d patches, but promised %lld in every view (count)", masked,
+                 k->cells, (long long)k->max_masked);
   return BLAME(&d->t.c.masker, err, "hid %d of %d patches, but promised at most %lld (max_ratio)", masked,
                k->cells, (long long)k->max_masked);
 }

@@ -14,6 +14,9 @@ sm_status sm_distil_lists(distil *d, sm_error *err) {
     if (views) memory = (k->masked = sm_arena_alloc(d->t.arena, views * sizeof *k->masked)) && memory;
   }
   memory = (d->cell_list = sm_arena_alloc(d->t.arena, longest * sizeof *d->cell_list)) && memory;
+  if (d->t.spec.drops)
+    memory = (d->visible_list = sm_arena_alloc(d->t.arena, longest * sizeof *d->visible_list)) &&
+             (d->place_list = sm_arena_alloc(d->t.arena, longest * sizeof *d->place_list)) && memory;
   return memory ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for what trains");
 }
 
@@ -73,7 +76,8 @@ int64_t sm_distil_count_hidden(const distil *d, const sm_batch *b) {
 
 static sm_status feed_check_promise(const distil *d, const view_kind *k, int masked, int masked_views,
                                     sm_error *err) {
-  if (masked > k->max_masked) return sm_distil_bound_hidden(d, (int)(k - d->kind), masked, err);
+  if (masked > k->max_masked || (k->drops && masked < k->max_masked))
+    return sm_distil_bound_hidden(d, (int)(k - d->kind), masked, err);
   if (masked_views > k->masked_views)
     return sm_fail(err, SM_EINTERNAL, "more than %d of %d views of a picture have hidden patches",
                    k->masked_views, k->views);
@@ -97,6 +101,21 @@ static sm_status feed_hidden(distil *d, view_kind *k, const uint8_t *masks, int6
   return SM_OK;
 }
 
+/* Which cells of each view are visible, and which of the visible ones each cell is; each view has as many. */
+static void feed_visible(distil *d, view_kind *k, const uint8_t *masks, int64_t views) {
+  int64_t n = 0;
+  for (int64_t r = 0; r < views; r++) {
+    int32_t seen = 0;
+    for (int p = 0; p < k->cells; p++) {
+      const bool visible = !masks[r * k->cells + p];
+      if (visible) d->visible_list[n++] = p;
+      d->place_list[r * k->cells + p] = visible ? seen++ : -1;
+    }
+  }
+  sm_write_i32(k->visible, 0, n, d->visible_list);
+  sm_write_i32(k->place, 0, views * k->cells, d->place_list);
+}
+
 static sm_status feed_masks(distil *d, int kind, const sm_batch *b, int first, int n, sm_error *err) {
   view_kind *k = &d->kind[kind];
   const int64_t views = (int64_t)n * k->views;
@@ -104,7 +123,9 @@ static sm_status feed_masks(distil *d, int kind, const sm_batch *b, int first, i
   if (!k->hidden) return SM_OK;
   if (masks) masks += (int64_t)first * k->views * k->cells;
   if (k->mask && masks) sm_write_u8(k->mask, 0, views * k->cells, masks);
-  return feed_hidden(d, k, masks, views, err);
+  sm_status status = feed_hidden(d, k, masks, views, err);
+  if (!status && k->drops) feed_visible(d, k, masks, views);
+  return status;
 }
 
 /* ---- pairs --------------------------------------------------------------------------------------------- */

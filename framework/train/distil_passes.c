@@ -32,7 +32,12 @@ static void passes_inputs(distil *d, int kind) {
   }
   if (kind == GLOBAL || k->masked_views) {
     const int64_t masked = d->t.micro * k->masked_views * k->max_masked;
-    if (k->masked_views) k->mask = sm_input(g, "masks", SM_U8, 2, (int64_t[]){views, k->cells}, k->count);
+    if (k->masked_views && !k->drops) k->mask = sm_input(g, "masks", SM_U8, 2, (int64_t[]){views, k->cells}, k->count);
+    if (k->drops) {
+      k->visible = sm_input(g, "visible patches", SM_I32, 2,
+                            (int64_t[]){views, k->cells - k->max_masked}, k->count);
+      k->place = sm_input(g, "places of patches", SM_I32, 2, (int64_t[]){views, k->cells}, k->count);
+    }
     k->hidden = sm_rows_new(g, "hidden patches", masked > 0 ? masked : 1, views, k->cells, k->count);
   }
   if (d->t.spec.drop_sites)
@@ -177,13 +182,30 @@ static bool passes_looks(const distil *d, int loss, sm_site site, int kind) {
   return d->loss_spec[loss].site == site && (kind == GLOBAL || d->loss_spec[loss].local_views);
 }
 
-/* Heads on the rows of a site, and the losses behind them; then the losses that read the rows themselves. */
-static void passes_head(distil *d, int h, sm_tensor *x, sm_site site, int kind) {
+/* What a head that decodes makes of the hidden patches. */
+static sm_tensor *passes_decode(distil *d, int h, sm_tensor *tokens, int kind) {
+  const sm_head *head = &d->student_head[h];
+  const view_kind *k = &d->kind[kind];
+  const sm_decoder_in in = {.tokens = tokens,
+                            .prefix = d->t.spec.prefix,
+                            .place = k->place,
+                            .hidden = k->hidden,
+                            .rows = k->rows,
+                            .cols = k->cols};
+  return sm_distil_bound_decoded(d, h, kind, head->ops->decode(head->self, d->t.graph, head, &in));
+}
+
+/* Heads on the rows of a site (x), or on all tokens of views with hidden patches, and the losses behind
+ * them. */
+static void passes_head(distil *d, int h, const sm_backbone_out *out, sm_site site, int kind) {
   const sm_train_config *c = &d->t.c;
   const sm_head *head = &d->student_head[h];
+  const bool decodes = head->ops && head->ops->decode && site == SM_SITE_PATCH;
+  sm_tensor *x = decodes ? out->tokens : site == SM_SITE_VIEW ? out->view : out->patches;
   if (!x || !sm_distil_used(d, h, -1, site)) return;
   sm_scope_push(d->t.graph, "head.%s.%s", c->head[h].name, site == SM_SITE_VIEW ? "view" : "patch");
-  sm_tensor *features = head->ops->features(head->self, d->t.graph, head, x, site);
+  sm_tensor *features = decodes ? passes_decode(d, h, x, kind)
+                                : head->ops->features(head->self, d->t.graph, head, x, site);
   if (!features) features = sm_distil_fault(d, &c->head[h], "gave no features (NULL)");
   for (int i = 0; i < c->losses; i++)
     if (c->loss[i].head == h && passes_looks(d, i, site, kind)) passes_loss(d, i, features, kind);
@@ -200,13 +222,15 @@ static void passes_build_student(distil *d, int kind) {
                              .mask = k->mask,
                              .drop = k->drop,
                              .view = k->keep_view,
-                             .patches = k->keep_patch,
-                             .only = k->keep_patch ? k->hidden : NULL};
+                             .patches = k->keep_patch && !k->drops,
+                             .only = k->keep_patch && !k->drops ? k->hidden : NULL,
+                             .visible = k->visible,
+                             .tokens = k->keep_patch && k->drops};
   sm_backbone_out out;
   passes_backbone(d, SM_SET_STUDENT, &in, &out);
   for (int h = 0; h < c->heads; h++) {
-    passes_head(d, h, out.view, SM_SITE_VIEW, kind);
-    passes_head(d, h, out.patches, SM_SITE_PATCH, kind);
+    passes_head(d, h, &out, SM_SITE_VIEW, kind);
+    passes_head(d, h, &out, SM_SITE_PATCH, kind);
   }
   for (int i = 0; i < c->losses; i++)
     for (int site = SM_SITE_VIEW; site <= SM_SITE_PATCH; site++)

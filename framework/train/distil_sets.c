@@ -53,7 +53,10 @@ static void sets_head(distil *d, int i, sm_role role, sm_set *set, sm_head *h) {
                  .state = {d->t.set[SM_SET_STATE], sets_keep(d, state)},
                  .role = role,
                  .training = true,
-                 .dim = d->t.spec.dim};
+                 .dim = d->t.spec.dim,
+                 .rows = d->kind[GLOBAL].rows,
+                 .cols = d->kind[GLOBAL].cols,
+                 .prefix = d->t.spec.prefix};
   h->view_dim = sets_runs(d, i, SM_SITE_VIEW, role) ? sets_head_dim(d, i, SM_SITE_VIEW) : 0;
   h->patch_dim = sets_runs(d, i, SM_SITE_PATCH, role) ? sets_head_dim(d, i, SM_SITE_PATCH) : 0;
   if (!h->view_dim && !h->patch_dim) return;

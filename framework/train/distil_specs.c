@@ -83,6 +83,20 @@ static sm_status specs_local_patches(const distil *d, int loss, sm_error *err) {
                  t ? t->name : "none");
 }
 
+/* Hidden patches are left out, so each view must have as many as the others. */
+static sm_status specs_drops(const distil *d, view_kind *k, sm_error *err) {
+  const sm_train_slot *m = &d->t.c.masker;
+  const sm_masker_ops *ops = m->ops;
+  const int hidden = ops->count ? ops->count(m->self, k->rows, k->cols) : -1;
+  if (hidden < 0 || hidden >= k->cells || k->masked_views != k->views)
+    return sm_fail(err, SM_EUNSUPPORTED,
+                   "backbone '%s' drops hidden patches, but masker '%s' does not hide as many in every view",
+                   d->t.c.backbone.name, m->name);
+  k->max_masked = hidden;
+  k->drops = hidden > 0;
+  return SM_OK;
+}
+
 /* After losses and tokenizers are known. */
 static sm_status specs_kind(distil *d, int kind, int views, int masked_views, sm_error *err) {
   const sm_train_config *c = &d->t.c;
@@ -95,6 +109,10 @@ static sm_status specs_kind(distil *d, int kind, int views, int masked_views, sm
   k->max_masked = masked_views ? (int64_t)ceil(ratio * k->cells) : 0;
   if (k->max_masked > k->cells) k->max_masked = k->cells;
   k->masked_views = k->max_masked > 0 ? masked_views : 0;
+  if (d->t.spec.drops && k->masked_views) {
+    sm_status status = specs_drops(d, k, err);
+    if (status) return status;
+  }
   k->taught = kind == GLOBAL ? d->want_teacher : k->masked_views && d->late_masks;
   for (int i = 0; i < c->losses && views > 0; i++) {
     const int tokenizer = c->loss[i].tokenizer;

@@ -31,8 +31,18 @@ static void random_draw(const void *self, const sm_mask_request *request, uint8_
     }
 }
 
-static const sm_masker_ops ops = {
-    .max_ratio = random_max_ratio, .start_epoch = random_start_epoch, .draw = random_draw};
+/* One ratio that does not vary, from the beginning on. */
+static int random_count(const void *self, int rows, int cols) {
+  const mask_ratio *m = &((const random_masker *)self)->ratio;
+  return m->ratio.n == 1 && mask_ratio_var(m, 0) <= 0 && m->start_epoch == 0
+             ? (int)(m->ratio.v[0] * (rows * cols))
+             : -1;
+}
+
+static const sm_masker_ops ops = {.max_ratio = random_max_ratio,
+                                  .start_epoch = random_start_epoch,
+                                  .draw = random_draw,
+                                  .count = random_count};
 static const sm_plugin plugin = {.kind = SM_MASKER,
                                  .name = "random",
                                  .summary = "Hides single patches anywhere",

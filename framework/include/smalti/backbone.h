@@ -42,6 +42,9 @@ typedef struct sm_backbone_spec {
   int drop_columns; /* columns of a drop-path input that build takes also where drop_sites is 0:
                        fine-tuning brings rates of its own (0: it takes none)                      */
   int drop_layer[SM_SITES_MAX];   /* of each of these columns: the layer it drops, 1 … layers      */
+  bool drops; /* hidden patches are left out and not computed (MAE): build is told in->visible where
+                 patches are hidden, and then gives no patches, but `tokens`, as a head with `decode` wants */
+  int prefix; /* with drops: tokens of no patch that come first in `tokens`                        */
 } sm_backbone_spec;
 
 /* A block's output: `block` counts from 0; raw: as the next block reads it, else after the final norm. */
@@ -60,6 +63,9 @@ typedef struct sm_backbone_in {
   int blocks;          /* how many others are wanted, 0 … SM_WISHES_MAX                                  */
   sm_block_wish block[SM_WISHES_MAX]; /* in ascending order                                              */
   bool attention, qkv; /* of the last block; asked only where spec gave heads                            */
+  sm_tensor *visible;  /* (B, V) I32: the cells that are not hidden, ascending, in each picture as many; asked
+                          only where spec says `drops`. NULL: all are visible                            */
+  bool tokens;         /* all tokens of the last block are wanted; asked only where spec says `drops`    */
 } sm_backbone_in;
 
 typedef struct sm_block_out {
@@ -76,6 +82,7 @@ typedef struct sm_backbone_out {
   /* (B, heads, N): softmax weights from the view to each patch; a row adds up to 1 less what goes to anything
    * that is no patch. */
   sm_tensor *attention;
+  sm_tensor *tokens; /* (B, prefix + V, D), after the final norm: tokens of no patch, then the visible patches */
   sm_tensor *qkv; /* (B, N, 3·D): queries, keys and values of the patches: q|k|v, heads contiguous in each */
 } sm_backbone_out;
 

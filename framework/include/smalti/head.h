@@ -8,7 +8,7 @@
  *
  * The step calls it for each site that a loss looks at, on the view and on hidden patches only. It is cut
  * in two because a mean of logits is cheap where logits are affine in the features (see `affine`). A head
- * treats each row alone, unless it says `whole_step`. */
+ * treats each row alone, unless it says `whole_step`, or looks at all tokens of a view together (`decode`). */
 #ifndef SMALTI_HEAD_H
 #define SMALTI_HEAD_H
 
@@ -27,6 +27,15 @@ typedef enum {
 
 struct sm_head_ops;
 
+/* What a head with `decode` sees of views with hidden patches, N = rows·cols cells. */
+typedef struct sm_decoder_in {
+  sm_tensor *tokens;    /* (B, prefix + V, D): tokens of no patch, then the visible patches                   */
+  int prefix;
+  sm_tensor *place;     /* (B, N) I32: which of the V a cell is, -1: it is hidden                              */
+  const sm_rows *hidden; /* of (B, N): the cells whose prediction is asked for                                */
+  int rows, cols;
+} sm_decoder_in;
+
 /* A head bound to parameters: what the step, tokenizers and evaluations call. */
 typedef struct sm_head {
   const struct sm_head_ops *ops;
@@ -37,6 +46,7 @@ typedef struct sm_head {
   bool training; /* in the training graph, whose update pass runs build_update; else use the state as it is */
   int dim;          /* D, width of the rows that it gets                                                    */
   int view_dim, patch_dim; /* K at each site; 0 where the site is not used                                  */
+  int rows, cols, prefix; /* of the backbone (its spec) at the global views, for a head with `decode`       */
 } sm_head;
 
 typedef struct sm_head_ops {
@@ -63,6 +73,12 @@ typedef struct sm_head_ops {
    * h->training: the same instance may stand in an evaluation's graph at the same time. */
   void (*declare_state)(const void *self, const sm_head *h);                /* [build] */
   void (*build_update)(void *self, sm_graph *, const sm_head *h);           /* [build] */
+
+  /* Left out: features looks at rows. Else the head looks at all visible tokens of a view together, as MAE's
+   * decoder does, and gives the features of the hidden patches, (capacity of in->hidden, F) in the list's
+   * order. It then stands behind a backbone that drops hidden patches, and nowhere else: at the patch site of
+   * global views, in the student; `features` and `affine` are not looked at. [build] */
+  sm_tensor *(*decode)(void *self, sm_graph *, const sm_head *, const sm_decoder_in *in);
 } sm_head_ops;
 
 /* The two halves together. [build] */

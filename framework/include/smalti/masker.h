@@ -30,6 +30,9 @@ typedef struct sm_masker_ops {
   int64_t (*start_epoch)(const void *self); /* [main] pure or NULL (0): no masks before it */
   void (*draw)(const void *self, const sm_mask_request *,
                uint8_t *mask); /* [worker], with attention [main]; mask: rows·cols zeros, set 1 = hidden */
+  /* [main] pure or NULL: how many of a grid's cells it hides, where that is the same in every masked view; -1
+   * (or NULL): it is not. A backbone that drops hidden patches needs to know. */
+  int (*count)(const void *self, int rows, int cols);
 } sm_masker_ops;
 
 #ifdef __cplusplus

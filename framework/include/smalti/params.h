@@ -34,7 +34,9 @@ typedef enum {
   SM_INIT_CONSTANT,     /* a */
   SM_INIT_NORMAL,       /* mean 0, deviation a */
   SM_INIT_TRUNC_NORMAL, /* mean 0, deviation a, cut at ±2 (absolute, as timm's trunc_normal_) */
-  SM_INIT_UNIFORM_FAN   /* U(-1/√fan_in, 1/√fan_in), a = fan_in: torch's default Linear bias and Conv2d */
+  SM_INIT_UNIFORM_FAN,  /* U(-1/√fan_in, 1/√fan_in), a = fan_in: torch's default Linear bias and Conv2d */
+  SM_INIT_SINCOS        /* sm_declare_grid only: sines and cosines of a cell's place, zeros before the cells, as
+                           mae (util/pos_embed.py) makes them; D is a multiple of 4 */
 } sm_init;
 
 enum {                   /* flags of a row */
