@@ -8,6 +8,7 @@ check_SCRIPTS += tests/e2e/data_faults.sh tests/e2e/data_pack.sh tests/e2e/hosti
 EXTRA_DIST += tests/e2e/common.sh
 check_SCRIPTS += tests/e2e/conv.sh
 check_SCRIPTS += tests/e2e/swin.sh
+check_SCRIPTS += tests/e2e/mae.sh
 check_SCRIPTS += tests/e2e/measure.sh
 check_SCRIPTS += tests/e2e/objective.sh
 check_SCRIPTS += tests/e2e/outside.sh

@@ -160,16 +160,17 @@ static bool check_backbone_declare(sm_trial *t) {
   return set != NULL;
 }
 
-/* Every third cell of a picture from the second on is hidden; counted from the end, where `other`. */
-static bool check_backbone_hides(const sm_backbone_spec *s, int cell, bool other) {
-  return (other ? s->rows * s->cols - 1 - cell : cell) % 3 == 1;
+/* Every third cell of a picture from the second on is hidden; the first instead of the second, where
+ * `other`. */
+static bool check_backbone_hides(int cell, bool other) {
+  return other && cell < 2 ? cell == 0 : cell % 3 == 1;
 }
 
 /* Where hidden cells are dropped: those that are not, of each picture. */
 static int check_backbone_visible(const sm_backbone_spec *s, bool other, int32_t *cells) {
   int n = 0;
   for (int k = 0; k < s->rows * s->cols; k++)
-    if (!check_backbone_hides(s, k, other)) {
+    if (!check_backbone_hides(k, other)) {
       if (cells) cells[n] = k;
       n++;
     }

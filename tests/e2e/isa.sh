@@ -10,7 +10,7 @@
 exits 65 smalti train --runs none tiny.yaml "train.isa=$lacking"
 paths=$(sed -n 's/.* it has \([a-z0-9_+, ]*\);.*/\1/p' err | tr -d ' ' | tr , ' ')
 here=$(sed -n 's/.* it has \([a-z0-9_+, ]*\);.*/\1/p' err)
-says "smalti: command line: this processor has no kernels '$lacking'; it has $here; take one of these, or native, the best of them: train.isa=native, or --isa native"
+says "smalti: override train.isa=$lacking: this processor has no kernels '$lacking'; it has $here; take one of these, or native, the best of them: train.isa=native, or --isa native"
 [ ! -e none/tiny/checkpoints ] || fail "a refused path leaves checkpoints"
 case " $paths " in *" baseline "*) ;; *) fail "no baseline in '$paths'" ;; esac
 
@@ -19,7 +19,7 @@ exits 65 smalti train --runs none lacking.yaml
 has err "lacking.yaml:19:"
 exits 0 smalti recipe check lacking.yaml # on a machine that only hands it on
 exits 0 smalti plan lacking.yaml --isa native
-exits 64 smalti train tiny.yaml --isa avx3
+exits 2 smalti train tiny.yaml --isa avx3
 has err "'avx3'"
 
 # ---- what a run comes to: the last loss, and the checkpoint's record of its path
