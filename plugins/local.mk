@@ -9,6 +9,7 @@
 
 # Their sources are installed beside the documents, which point to them.
 nobase_dist_doc_DATA += \
+  plugins/backbones/resnet.c \
   plugins/backbones/swin.c \
   plugins/backbones/vit.c \
   plugins/backbones/vit.h \
@@ -70,6 +71,11 @@ pkglib_LTLIBRARIES += plugins/vit.la
 plugins_vit_la_SOURCES = plugins/backbones/vit.c plugins/backbones/vit_build.c plugins/backbones/vit.h
 plugins_vit_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_vit_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/resnet.la
+plugins_resnet_la_SOURCES = plugins/backbones/resnet.c
+plugins_resnet_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_resnet_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/projection.la
 plugins_projection_la_SOURCES = plugins/heads/projection.c

@@ -10,6 +10,7 @@ nobase_dist_pkgdata_DATA += \
   recipes/bench/c.yaml \
   recipes/bench/d.yaml \
   recipes/demo.yaml \
+  recipes/dino/resnet50.yaml \
   recipes/dino/vitb16.yaml \
   recipes/dino/vitl16.yaml \
   recipes/dino/vits16.yaml \
@@ -31,6 +32,8 @@ nobase_dist_pkgdata_DATA += \
   recipes/small/caltech_ibot.yaml \
   recipes/small/cifar10_dino.yaml \
   recipes/small/cifar10_ibot.yaml \
+  recipes/small/cifar10_resnet.yaml \
+  recipes/small/shapes_resnet.yaml \
   recipes/tables/codes-cifar10.yaml \
   recipes/tables/head_sharing.yaml \
   recipes/tables/labels.yaml \

@@ -46,6 +46,13 @@ tests_unit_test_dvae_SOURCES = tests/unit/test_dvae.c tests/unit/dvae_file.h tes
 tests_unit_test_dvae_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_dvae_LDADD = $(LDADD) $(CJSON_LIBS)
 
+# residual networks with batch norm, by PyTorch's numbers; every resnet_*.safetensors in $SMALTI_GOLDEN is tried
+EXTRA_DIST += tests/golden/resnet.py tests/golden/resnet_basic.safetensors tests/golden/resnet_bottleneck.safetensors
+check_PROGRAMS += tests/unit/test_resnet
+tests_unit_test_resnet_SOURCES = tests/unit/test_resnet.c tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_resnet_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+tests_unit_test_resnet_LDADD = $(LDADD) $(CJSON_LIBS)
+
 # koleo and data2vec, by numbers of their authors' code
 EXTRA_DIST += tests/golden/targets2.safetensors
 check_PROGRAMS += tests/unit/test_targets

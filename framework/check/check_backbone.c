@@ -1,5 +1,5 @@
 /* check_backbone.c — backbones: what spec says is what build gives, at two sizes of square pictures and at
- * oblong ones; gradients, masks, drop path, chosen patches, blocks, attention, batches that are not full.
+ * oblong ones; gradients, masks, drop path, chosen patches, blocks, attention, batches that are not full, batch norm.
  *
  * A question (struct question) is what one trial asks for; the same weights and pictures come in every trial,
  * so the answers to two questions may be compared. */
@@ -16,7 +16,7 @@ typedef struct picture_size {
 } picture_size;
 
 typedef struct question {
-  bool masks, drop, view, patches, only, attention, score;
+  bool masks, drop, view, patches, only, attention, score, training;
   int blocks; /* the last so many: raw, then after the norm */
 } question;
 
@@ -188,6 +188,7 @@ static void check_backbone_ask(backbone_trial *b, sm_graph *g) {
   b->in = (sm_backbone_in){.pictures = sm_input_real(g, "pictures", 4, pictures, b->count),
                            .mask = q->masks ? sm_input(g, "mask", SM_U8, 2, mask, b->count) : NULL,
                            .drop = q->drop && columns ? sm_input_real(g, "drop", 2, drop, b->count) : NULL,
+                           .training = q->training,
                            .view = q->view,
                            .patches = q->patches,
                            .only = b->only,
@@ -442,6 +443,48 @@ static void check_masks_and_counts(sm_checker *c, backbone_trial *b, const pictu
   sm_trial_close(&t);
 }
 
+/* Values of every running state, as the set has them. */
+static uint64_t check_backbone_running(const sm_trial *t, int *n) {
+  uint64_t hash = 0;
+  *n = 0;
+  for (int r = 0; r < sm_set_rows(t->set[0]); r++) {
+    if (!(sm_set_row(t->set[0], r)->flags & SM_ROW_RUNNING)) continue;
+    hash = sm_set_row_hash(t->set[0], r, SM_VALUES, hash);
+    ++*n;
+  }
+  return hash;
+}
+
+/* In training: gradients; a picture alone as among others unless spec says batch_norm; and a running state
+ * that a pass alone leaves as it is. */
+static bool check_training(sm_checker *c, backbone_trial *b, const picture_size *at) {
+  sm_trial t;
+  int running;
+  const sm_trial_plan plan = check_backbone_plan_of(
+      b, "in training", at, (question){.view = true, .patches = true, .score = true, .training = true});
+  if (!sm_trial_check(c, &plan)) return false;
+  if (!sm_trial_open(&t, c, &plan, c->two)) return false;
+  const uint64_t before = check_backbone_running(&t, &running);
+  double first = 0;
+  sm_trial_run(&t);
+  for (int term = 0; term < t.terms; term++)
+    for (int64_t k = 0; k < sm_item_elements(t.term[term]); k++) first += sm_get(t.term[term], k);
+  bool ok = sm_check_that(c, check_backbone_running(&t, &running) == before, NULL,
+                          "a running state moves while a pass runs; only sm_running_update may move it");
+  sm_put(b->count, 1);
+  const double one = sm_trial_run(&t);
+  const bool alone = fabs(one - first) <= 1e-12 * (1 + fabs(first));
+  ok = sm_check_that(c, alone || at->spec.batch_norm, NULL,
+                     "in training a picture's answer depends on the others of its batch; spec must say batch_norm") &&
+       sm_check_that(c, !running || at->spec.batch_norm, NULL,
+                     "a parameter is declared as a running state; spec must say batch_norm") &&
+       ok;
+  sm_trial_close(&t);
+  if (ok && at->spec.batch_norm)
+    sm_check_good(c, "batch norm, %d running %s", running, sm_plural(running, "state", "states"));
+  return ok;
+}
+
 /* Oblong pictures, higher than wide; a backbone may refuse them with a reason. */
 static bool check_oblong(sm_checker *c, backbone_trial *b, const picture_size sizes[2]) {
   picture_size oblong = {.height = sizes[1].height, .width = sizes[0].width};
@@ -511,6 +554,7 @@ void sm_check_backbone(sm_checker *c, sm_instance *instance) {
   if (!check_layers(c, &b, &b.home) || !check_squares(c, &b, sizes, n) ||
       (n == 2 && !check_oblong(c, &b, sizes)))
     return;
+  if (!check_training(c, &b, &b.home)) return;
   check_masks_and_counts(c, &b, &sizes[n - 1]);
   check_everything(c, &b, &sizes[0]);
 }

@@ -218,6 +218,7 @@ static void cmd_plugins_spec_backbone(const sm_plugin *p, const void *self, sm_t
                 sm_plural(s->layers, "layer", "layers"));
     if (s->heads) sm_text_add(text, ", attention of %d %s", s->heads, sm_plural(s->heads, "head", "heads"));
     else sm_text_add(text, ", no attention");
+    if (s->batch_norm) sm_text_add(text, ", batch norm");
   }
   sm_free(s);
 }

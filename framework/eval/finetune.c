@@ -157,6 +157,7 @@ static sm_status finetune_update(tuning *t, double loss, sm_error *err) {
   if (!isfinite(loss)) return finetune_diverged(t, "the loss", err);
   sm_optimizer_run(&adamw, t->net.set, t->x->pool, &values, &got);
   if (!isfinite(got.grad_norm)) return finetune_diverged(t, sm_set_row(t->net.set, got.worst_row)->name, err);
+  sm_tune_net_update(&t->net);
   return SM_OK;
 }
 

@@ -83,11 +83,13 @@ sm_status sm_tune_net_reset(sm_tune_net *t, sm_error *err) {
 /* ---- passes -------------------------------------------------------------------------------------------- */
 
 /* Logits of the pictures. */
-static sm_tensor *tune_net_classify(const sm_tune_net *t, sm_tensor *pictures, sm_tensor *drop) {
+static sm_tensor *tune_net_classify(const sm_tune_net *t, sm_tensor *pictures, sm_tensor *drop,
+                                    bool training) {
   sm_graph *g = t->graph;
   const sm_params network = tune_net_network_of(t), classifier = tune_net_classifier_of(t);
   const bool mean = t->c->pool == SM_POOL_MEAN;
-  const sm_backbone_in in = {.pictures = pictures, .drop = drop, .view = !mean, .patches = mean};
+  const sm_backbone_in in = {
+      .pictures = pictures, .drop = drop, .training = training, .view = !mean, .patches = mean};
   sm_backbone_out out = {0};
   sm_network_build(t->x->network, g, &network, &in, &out);
   sm_tensor *x = mean ? sm_mean_tokens(g, out.patches, 0) : out.view;
@@ -115,12 +117,16 @@ static void tune_net_build_train(sm_tune_net *t) {
                       .dim = t->classes,
                       .logits = t->labels,
                       .scale = sm_scalar(g, "label scale", 1)};
-  sm_tensor *logits = tune_net_classify(t, t->pictures, t->drop);
+  sm_tensor *logits = tune_net_classify(t, t->pictures, t->drop, true);
   sm_xent_out got = sm_xent(g, logits, sm_scalar(g, "temperature", 1), &target, t->pairs);
   t->loss = got.loss;
   sm_keep(g, t->loss);
   sm_loss_term(g, t->loss);
   sm_pass_backward(g);
+  sm_pass_end(g);
+  t->update = sm_running_pending(g) ? sm_pass_begin(g, "update") : -1;
+  if (t->update < 0) return;
+  sm_running_update(g);
   sm_pass_end(g);
 }
 
@@ -129,7 +135,7 @@ static void tune_net_build_test(sm_tune_net *t) {
   t->test = sm_pass_begin(g, "test");
   t->test_count = sm_count(g, "test pictures", SM_EVAL_BATCH);
   t->test_pictures = tune_net_input_pictures(t, "test pictures", SM_EVAL_BATCH, t->test_count);
-  t->test_logits = tune_net_classify(t, t->test_pictures, NULL);
+  t->test_logits = tune_net_classify(t, t->test_pictures, NULL, false);
   sm_keep(g, t->test_logits);
   sm_pass_end(g);
 }
@@ -202,6 +208,10 @@ double sm_tune_net_gradient(sm_tune_net *t, int n, const float *x, const float *
   double sum = 0;
   for (int i = 0; i < n; i++) sum += sm_get(t->loss, i);
   return sum;
+}
+
+void sm_tune_net_update(sm_tune_net *t) {
+  if (t->update >= 0) sm_graph_run(t->graph, t->update);
 }
 
 void sm_tune_net_logits(sm_tune_net *t, const float *x, int n, float *z) {

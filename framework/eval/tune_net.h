@@ -21,6 +21,7 @@ typedef struct sm_tune_net {
   sm_head_room room;
   sm_graph *graph;
   int train, test; /* passes */
+  int update;      /* the same: moves running states (batch norm); -1: there are none */
   /* train */
   sm_tensor *count, *pictures, *drop, *labels, *loss;
   sm_pairs *pairs;
@@ -39,6 +40,8 @@ sm_status sm_tune_net_reset(sm_tune_net *, sm_error *);
  * net->drop. weight: of each picture in the mean, 1/batch. Returns the summed loss of
  * the group times weight. */
 double sm_tune_net_gradient(sm_tune_net *, int n, const float *x, const float *q, double weight);
+/* After the groups of a step: running states move. */
+void sm_tune_net_update(sm_tune_net *);
 /* Logits z (n, classes) of n pictures, at most SM_EVAL_BATCH. */
 void sm_tune_net_logits(sm_tune_net *, const float *x, int n, float *z);
 

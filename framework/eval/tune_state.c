@@ -1,5 +1,5 @@
-/* tune_state.c — see tune_state.h. One safetensors file: values and moments of every row that trains, step
- * counts, and what was measured so far. It is written whole or not at all. */
+/* tune_state.c — see tune_state.h. One safetensors file: values and moments of every row that trains,
+ * running states, step counts, and what was measured so far. It is written whole or not at all. */
 #include "tune_state.h"
 
 #include <inttypes.h>
@@ -66,7 +66,8 @@ static sm_status tune_state_each_tensor(const sm_tune_net *t, tensor_fn fn, bool
   for (int r = 0; r < sm_set_rows(t->set); r++) {
     const sm_row *row = sm_set_row(t->set, r);
     for (int b = SM_VALUES; !status && b <= SM_MOMENT2; b++) {
-      if (b == SM_GRADIENTS || row->alias_of >= 0 || row->flags & SM_ROW_FROZEN) continue;
+      const bool moves = b == SM_VALUES && row->flags & SM_ROW_RUNNING; /* frozen, but not fixed */
+      if (b == SM_GRADIENTS || row->alias_of >= 0 || (row->flags & SM_ROW_FROZEN && !moves)) continue;
       char name[320];
       snprintf(name, sizeof name, "%s%s", prefix[b], row->name);
       void *data = sm_set_lend(t->set, r, (sm_buffer)b, NULL);

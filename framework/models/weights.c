@@ -75,8 +75,16 @@ static match weights_find_match(const loading *l, const sm_row *row) {
   return (match){weights_fit(l, row, t), t};
 }
 
+/* PyTorch's batch norm counts its batches, which nothing reads where the momentum is given. */
+static bool weights_is_counter(const char *name) {
+  static const char counter[] = "num_batches_tracked";
+  const size_t n = strlen(name), m = sizeof counter - 1;
+  return n >= m && !strcmp(name + n - m, counter) && (n == m || name[n - m - 1] == '.');
+}
+
 static bool weights_ignored(const loading *l, const char *name) {
   if (sm_weights_is_buffer(name)) return true;
+  if (weights_is_counter(name)) return true;
   for (const char *const *i = l->from->ignore; i && *i; i++)
     if (!strncmp(name, *i, strlen(*i))) return true;
   return false;

@@ -6,7 +6,9 @@
  *     the student's second layer has no counterpart. This is what iBOT does, whose named_parameters() lists a
  *     shared layer once.
  *   - student shares, teacher does not: both layers of the teacher follow the student's one. (iBOT would
- *     leave the second at its initial values for good, since the student's list does not name it.) */
+ *     leave the second at its initial values for good, since the student's list does not name it.)
+ * A running mean or variance (SM_ROW_RUNNING) is copied, but not averaged: it follows the pictures that its own
+ * network has seen. */
 #include "framework/nn/nn.h"
 
 #include <string.h>
@@ -45,7 +47,7 @@ static sm_status ema_join(sm_ema_link *link, sm_error *err) {
   int common = 0;
   for (int r = 0; r < teacher->rows; r++) {
     int giver = ema_giver_of(teacher, r, student);
-    if (giver < 0) continue;
+    if (giver < 0 || teacher->row[r].flags & SM_ROW_RUNNING) continue;
     const sm_row *t = &teacher->row[r], *s = &student->row[giver];
     char have[96], want[96];
     if (!ema_same_shape(t, s))

@@ -71,7 +71,7 @@ uint64_t sm_set_row_hash(const sm_set *, int row, sm_buffer, uint64_t hash);
  * name (aliases of `from` resolved), if shapes and element types agree. The number of rows copied. */
 int sm_set_copy(sm_set *to, sm_set *from);
 
-/* teacher = m·teacher + (1-m)·student over every common name, frozen ones too; rows meet as in sm_set_copy,
+/* teacher = m·teacher + (1-m)·student over every common name, frozen ones too, running states not; rows meet as in sm_set_copy,
  * so each row of the teacher moves once a step also where the two share differently (ema.c says how). Fails
  * if shapes differ or no name is common. Runs on the pool; same bits for any threads. */
 typedef struct sm_ema_link sm_ema_link;

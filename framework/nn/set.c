@@ -106,7 +106,7 @@ void sm_declare(const sm_params *p, const char *name, sm_init init, double a, un
     return;
   }
   row->ndim = ndim;
-  row->flags = flags;
+  row->flags = flags & SM_ROW_RUNNING ? flags | SM_ROW_FROZEN : flags;
   /* the rule of DINO and iBOT (get_params_groups): shapes as stored, so (K,1) gains and tokens are decayed */
   row->decay = ndim > 1 && !set_ends_in(row->name, ".bias") && !(flags & SM_ROW_NO_DECAY);
   row->init = init;

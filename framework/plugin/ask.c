@@ -46,6 +46,13 @@ sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *ops, const vo
   return SM_OK;
 }
 
+bool sm_blocks_alike(const sm_backbone_spec *s, int blocks) {
+  for (int b = s->blocks - blocks; b < s->blocks; b++)
+    if (b >= 0 && (s->block[b].dim != s->dim || s->block[b].rows != s->rows || s->block[b].cols != s->cols))
+      return false;
+  return true;
+}
+
 typedef struct asked {
   sm_graph *g;
   const char *name, *module;

@@ -55,8 +55,9 @@ static sm_status fit_needs_whole_step(fit *f, const char *kind, const char *why,
   return sm_hint(f->err, "leave train.micro_batch out; train.recompute: blocks saves memory too");
 }
 
-/* Micro-batches change no result anywhere; where a target depends on the other rows of
- * its step they would. */
+/* Micro-batches change no result anywhere; where a target depends on the other rows of its step they would, and
+ * are refused. Batch norm in a backbone is the exception: there they say what a batch is, as a GPU's share does
+ * elsewhere. */
 static sm_status fit_check_micro_batch(fit *f) {
   const sm_recipe *r = f->r;
   if (!r->train.micro_batch || r->train.micro_batch >= r->train.batch_size) return SM_OK;

@@ -50,6 +50,13 @@ typedef struct sm_owned {
   struct sm_owned *next;
 } sm_owned;
 
+/* A running state that a pass has looked at, and what it adds up for the update (ops_batch.c). */
+typedef struct sm_moving {
+  sm_tensor *mean, *var, *sums;
+  double momentum;
+  struct sm_moving *next;
+} sm_moving;
+
 struct sm_graph {
   sm_graph_config config;
   const sm_backend *backend;
@@ -67,6 +74,7 @@ struct sm_graph {
   sm_rows *rows;   /* the newest list of each kind; each knows the one before (rows.c) */
   sm_pairs *pairs;
   struct sm_behind *behind;
+  sm_moving *moving; /* states that wait for sm_running_update, in the order of their making */
   sm_pass pass[SM_PASSES_MAX];
   int passes, open; /* open: index of the pass being built, or -1 */
   bool backward;    /* vjps are running */

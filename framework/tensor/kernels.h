@@ -77,6 +77,18 @@ static inline int64_t sm_conv_rows(int64_t k) {
   return rows < 48 ? 48 : rows > 768 ? 768 : rows;
 }
 
+/* Those with strides and groups: enough rows that ordering the weight for the products is small beside them. */
+static inline int64_t sm_convolve_rows(int64_t k) {
+  int64_t rows = SM_CONV_BYTES / (int64_t)sizeof(float) / (k ? k : 1) / 6 * 6;
+  return rows < 192 ? 192 : rows > 768 ? 768 : rows;
+}
+
+/* Batch norm: the rows of a batch are cut into so many parts of nearly one size, each one tile. */
+static inline int64_t sm_batch_parts(int64_t capacity_rows) {
+  int64_t parts = capacity_rows / 4096;
+  return parts < 1 ? 1 : parts > 16 ? 16 : parts;
+}
+
 /* Attention's scores: so many queries at a time, rows padded to whole vectors. */
 #define SM_QUERY_BLOCK 256
 static inline int64_t sm_score_stride(int64_t tokens) { return (tokens + 15) / 16 * 16; }
@@ -94,7 +106,8 @@ size_t sm_scratch_attention_dx(const sm_node *, int64_t items);
 size_t sm_scratch_attention_biased(const sm_node *, int64_t items);
 size_t sm_scratch_attention_biased_dx(const sm_node *, int64_t items);
 size_t sm_scratch_conv(const sm_node *, int64_t items);
-size_t sm_scratch_conv_dw(const sm_node *, int64_t items);
+size_t sm_scratch_conv_dw(const sm_node *, int64_t items); /* convolve_dw, too */
+size_t sm_scratch_convolve(const sm_node *, int64_t items); /* and convolve_dx */
 size_t sm_scratch_xent(const sm_node *, int64_t items); /* xent_soft and xent_ids */
 
 /* What, beside a path's own kernels, decides the bits of its products, into buf; returns buf: "Zen", the kernels that

@@ -189,6 +189,12 @@ size_t sm_scratch_conv_dw(const sm_node *n, int64_t items) {
   return (size_t)((SM_PRODUCT_TILE + SM_CONV_DEPTH) * SM_PRODUCT_TILE) * sm_dtype_size(n->in[0]->dtype);
 }
 
+size_t sm_scratch_convolve(const sm_node *n, int64_t items) {
+  int64_t k = n->in[1]->dim[1]; /* of the ordered weight (O, k·k·C/groups) */
+  (void)items;
+  return (size_t)(sm_convolve_rows(k) * k) * sm_dtype_size(n->in[0]->dtype);
+}
+
 size_t sm_scratch_xent(const sm_node *n, int64_t items) {
   (void)items; /* one row at a time; doubles, which is what the plain kernels use */
   return (size_t)(3 * n->in[0]->dim[1]) * sizeof(double);

@@ -8,9 +8,11 @@ tensor_kernel_sources = \
   framework/tensor/kernels.h \
   framework/tensor/memory.h \
   framework/tensor/kernels_attention.inc \
+  framework/tensor/kernels_batch.inc \
   framework/tensor/kernels_codes.inc \
   framework/tensor/kernels_columns.inc \
   framework/tensor/kernels_conv.inc \
+  framework/tensor/kernels_convolve.inc \
   framework/tensor/kernels_gemm.inc \
   framework/tensor/kernels_linear.inc \
   framework/tensor/kernels_loss.inc \
@@ -103,8 +105,10 @@ libsmalti_la_SOURCES += \
   framework/tensor/exec.c \
   framework/tensor/graph.c \
   framework/tensor/graph.h \
+  framework/tensor/ops_batch.c \
   framework/tensor/ops_codes.c \
   framework/tensor/ops_conv.c \
+  framework/tensor/ops_convolve.c \
   framework/tensor/ops_dense.c \
   framework/tensor/ops_sequence.c \
   framework/tensor/ops_small.c \
@@ -124,7 +128,9 @@ libsmalti_la_SOURCES += \
   framework/tensor/plain_f64.c \
   framework/tensor/plain.inc \
   framework/tensor/plain_blocks.inc \
+  framework/tensor/plain_batch.inc \
   framework/tensor/plain_conv.inc \
+  framework/tensor/plain_convolve.inc \
   framework/tensor/plain_loss.inc \
   framework/tensor/plain_rows.inc \
   framework/tensor/plain_windows.inc \

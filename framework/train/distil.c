@@ -134,11 +134,12 @@ static void distil_states(sm_trainable *t, sm_step_result *r) {
 static int distil_sums(sm_trainable *t, sm_step_sum *out, int most) {
   distil *d = (distil *)t;
   const sm_train_config *c = &t->c;
-  sm_step_sum list[3 + 2 * SM_SLOTS_MAX + SM_SLOTS_MAX] = {
+  sm_step_sum list[4 + 2 * SM_SLOTS_MAX + SM_SLOTS_MAX] = {
       {.kind = SM_SUM_COUNT, .name = "pictures and hidden patches", .host = d->counts, .n = 2},
       {.kind = SM_SUM_HOST, .name = "losses", .host = d->loss_sum, .n = c->losses},
       {.kind = SM_SUM_HOST, .name = "statistics of losses", .host = d->stat_sum[0], .n = 4 * c->losses}};
   int n = 3;
+  if (t->spec.batch_norm) list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->backbone.name};
   for (int i = 0; i < c->tokenizers; i++)
     if (d->tokenizer_spec[i].whole_step)
       list[n++] = (sm_step_sum){.kind = SM_SUM_WHOLE_STEP, .name = c->tokenizer[i].name};

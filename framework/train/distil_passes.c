@@ -6,7 +6,7 @@
  *   student         global views: backbone, the heads on the view and on hidden patches only, losses,
  *                   backward
  *   student local   the same for local views
- *   update          the states of tokenizers and heads
+ *   update          the states of tokenizers and heads, running means and variances of batch norm
  *
  * What a step does with them is in distil.c. */
 #include <stdio.h>
@@ -73,7 +73,8 @@ static void passes_see(distil *d, int kind) {
   view_kind *k = &d->kind[kind];
   k->seen = (sm_seen){.pictures = k->pictures, .rows = k->rows, .cols = k->cols};
   if (!k->taught) return;
-  sm_backbone_in in = {.pictures = k->pictures, .attention = d->late_masks && k->masked_views};
+  sm_backbone_in in = {
+      .pictures = k->pictures, .training = true, .attention = d->late_masks && k->masked_views};
   sm_backbone_out out;
   passes_teacher_wishes(d, kind, &in);
   passes_backbone(d, SM_SET_TEACHER, &in, &out);
@@ -221,6 +222,7 @@ static void passes_build_student(distil *d, int kind) {
   const sm_backbone_in in = {.pictures = k->pictures,
                              .mask = k->mask,
                              .drop = k->drop,
+                             .training = true,
                              .view = k->keep_view,
                              .patches = k->keep_patch && !k->drops,
                              .only = k->keep_patch && !k->drops ? k->hidden : NULL,
@@ -256,6 +258,7 @@ static void passes_build_update(distil *d) {
     if (h->ops && (h->view_dim || h->patch_dim) && h->ops->build_update)
       h->ops->build_update(h->self, d->t.graph, h);
   }
+  sm_running_update(d->t.graph);
   sm_pass_end(d->t.graph);
 }
 

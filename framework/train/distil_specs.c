@@ -31,6 +31,8 @@ static sm_status specs_backbone(distil *d, sm_error *err) {
   sm_status status = sm_backbone_ask(c->backbone.name, c->backbone.ops, c->backbone.self, c->global_height,
                                      c->global_width, &d->t.spec, err);
   if (status) return status;
+  if (d->t.spec.batch_norm && d->t.micro < c->batch_size)
+    sm_log(SM_LOG_INFO, "batch norm takes its statistics over micro-batches of %d pictures", d->t.micro);
   d->t.grid[GLOBAL] = (sm_block_spec){d->t.spec.dim, d->t.spec.rows, d->t.spec.cols};
   if (c->locals) {
     sm_backbone_spec *local = sm_arena_alloc(d->t.arena, sizeof *local);

@@ -74,6 +74,10 @@ static void objective_build_pass(objective *o) {
   sm_pass_backward(g);
   sm_scope_pop(g);
   sm_pass_end(g);
+  if (!sm_running_pending(g)) return;
+  o->t.update_pass = sm_pass_begin(g, "update");
+  sm_running_update(g);
+  sm_pass_end(g);
 }
 
 static sm_status objective_build(sm_trainable *t, sm_error *err) {

@@ -72,7 +72,7 @@ typedef struct sm_step_result {
 typedef enum {
   SM_SUM_COUNT,       /* host: what means are over; must be whole before the first accumulate     */
   SM_SUM_HOST,        /* host: losses and statistics                                              */
-  SM_SUM_ACCUMULATOR, /* a tensor of the graph: centres' sums and counts                          */
+  SM_SUM_ACCUMULATOR, /* a tensor of the graph: centres' and batch norm's sums and counts         */
   SM_SUM_GRADIENTS,   /* all gradients of a set                                                   */
   SM_SUM_WHOLE_STEP   /* no sum: this plugin wants all rows of a step in one place (Sinkhorn)     */
 } sm_step_sum_kind;
@@ -84,7 +84,7 @@ typedef struct sm_step_sum {
   sm_tensor *tensor; /* ACCUMULATOR */
   sm_set *set;       /* GRADIENTS   */
 } sm_step_sum;
-#define SM_SUMS_MAX 96
+#define SM_SUMS_MAX 1024
 
 /* ---- the interface ------------------------------------------------------------------------------------- */
 

@@ -34,7 +34,8 @@ static inline double distance(const sm_node *n, const copies *expected, const co
 /* Is the range of this op split into calls of BLAS of another shape, whose sums may be ordered in another
  * way? */
 static inline bool shape_matters(int op) {
-  return op == SM_OP_linear || op == SM_OP_linear_dx || op == SM_OP_conv;
+  return op == SM_OP_linear || op == SM_OP_linear_dx || op == SM_OP_conv || op == SM_OP_convolve ||
+         op == SM_OP_convolve_dx;
 }
 
 /* Outputs that do not accumulate start as NaN. `range` is the number of items or tiles. */
@@ -42,7 +43,8 @@ static inline void check(int op, sm_node *n, int64_t range, double tolerance) {
   if (now.real == SM_F64) tolerance = 1e-11;
   for (int k = 0; k < SM_MAX_OUT; k++) {
     bool is_input = n->out[k] && n->out[k] == n->in[0];
-    bool always_added = op == SM_OP_sum_rows_into || op == SM_OP_add_count_into || op == SM_OP_ema_update;
+    bool always_added = op == SM_OP_sum_rows_into || op == SM_OP_add_count_into || op == SM_OP_ema_update ||
+                        op == SM_OP_batch_update || (op == SM_OP_batch_stats && k == 1);
     if (!n->out[k] || is_input || always_added || n->acc >> k & 1) continue;
     memset(n->out[k]->plan->data, 0xff, size_of(n->out[k]));
   }

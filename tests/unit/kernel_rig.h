@@ -114,6 +114,10 @@ static inline size_t scratch_bytes(int op, const sm_node *n, int64_t range) {
       return sm_scratch_attention_biased_dx(n, range);
     case SM_OP_conv:
       return sm_scratch_conv(n, range);
+    case SM_OP_convolve:
+    case SM_OP_convolve_dx:
+      return sm_scratch_convolve(n, range);
+    case SM_OP_convolve_dw:
     case SM_OP_conv_dw:
       return sm_scratch_conv_dw(n, range);
     case SM_OP_xent_soft:

@@ -305,6 +305,55 @@ static void c_pictures(void) {
   x = sm_add(b->g, x, computed(param(3, 2, 24, 3)));
   finish(sm_upsample(b->g, sm_max_pool(b->g, x, 4, 6), 2, 3));
 }
+/* Weights (out, in, side, side) in a parameter of 3 dimensions; two layers, so that gradients go on. */
+static void convolve(int64_t channels, int64_t out, int64_t side, int stride, int pad, int groups, bool bias) {
+  const sm_conv_shape first = {5, 4, stride, pad, groups};
+  const int h = sm_window_count(5, (int)side, stride, pad), w = sm_window_count(4, (int)side, stride, pad);
+  sm_tensor *x = computed(param(3, 2, 20, channels));
+  x = sm_convolve(b->g, x, filter(out, channels / groups, side), bias ? param(1, out, 0, 0) : NULL, &first);
+  finish(sm_convolve(b->g, x, filter(2, out, 1), NULL, &(sm_conv_shape){.height = h, .width = w}));
+}
+static void c_convolve(void) { convolve(3, 4, 3, 2, 1, 1, true); }
+static void c_convolve_even(void) { convolve(2, 3, 2, 2, 0, 1, false); }
+static void c_convolve_wide(void) { convolve(2, 3, 7, 3, 3, 1, false); }
+static void c_convolve_groups(void) { convolve(4, 6, 3, 2, 1, 2, true); }
+static void c_convolve_points(void) { convolve(4, 6, 1, 2, 0, 2, true); }
+static void c_depthwise(void) { convolve(3, 3, 3, 2, 1, 3, true); }
+static void c_depthwise_same(void) { convolve(4, 4, 5, 1, 2, 4, false); }
+static void c_pooling(void) {
+  sm_tensor *x = computed(param(3, 2, 30, 3));
+  x = sm_add(b->g, sm_pool_max(b->g, x, &(sm_pool_shape){6, 5, 3, 2, 1}),
+             sm_pool_mean(b->g, x, &(sm_pool_shape){6, 5, 3, 2, 1}));
+  finish(sm_pool_mean(b->g, x, &(sm_pool_shape){.height = 3, .width = 3, .side = 2, .stride = 1}));
+}
+static void c_hide_cells(void) {
+  byte_mask = sm_input(b->g, "mask", SM_U8, 2, (int64_t[]){3, 4}, NULL);
+  finish(sm_hide_cells(b->g, computed(param(3, 3, 16, 5)), param(2, 1, 5, 0), byte_mask, 4, 4, 2));
+}
+static double running_values[2][8] = {{.3, -.2, .1, 0, 0, .4, -1, .2}, {1, 2, .5, .8, 1.5, 1, .7, .3}};
+static sm_running running(int64_t c) {
+  return (sm_running){sm_external(b->g, "mean", SM_F64, 1, &c, running_values[0], NULL),
+                      sm_external(b->g, "var", SM_F64, 1, &c, running_values[1], NULL), 0.1};
+}
+static void batch_norm(bool training) {
+  const sm_running r = running(5);
+  sm_tensor *x = computed(param(3, 3, 4, 5)), *w = param(1, 5, 0, 0), *shift = param(1, 5, 0, 0);
+  x = sm_gelu(b->g, sm_batch_norm(b->g, x, w, shift, &r, 1e-5, training)); /* gain and shift are used twice */
+  finish(sm_add(b->g, x, sm_batch_norm(b->g, x, w, shift, training ? NULL : &r, 1e-3, training)));
+}
+static void c_batch_norm(void) { batch_norm(true); }
+static void c_batch_norm_fixed(void) { batch_norm(false); }
+static void c_residual_convolutions(void) { /* as in a residual network, made again between borders */
+  const sm_running r = running(3);
+  sm_graph_recompute(b->g, true);
+  sm_tensor *x = sm_block_border(b->g, computed(param(3, 2, 20, 3)));
+  for (int i = 0; i < 2; i++) {
+    sm_tensor *y = sm_convolve(b->g, x, filter(3, 3, 3), NULL, &(sm_conv_shape){5, 4, 1, 1, 1});
+    y = sm_batch_norm(b->g, y, param(1, 3, 0, 0), param(1, 3, 0, 0), &r, 1e-5, true);
+    x = sm_block_border(b->g, sm_relu(b->g, sm_add(b->g, y, x)));
+  }
+  finish(sm_mean_tokens(b->g, x, 0));
+}
 static void c_codes(void) {
   sm_tensor *key = sm_input(b->g, "key", SM_I32, 1, (int64_t[]){3}, NULL), *z = computed(param(3, 2, 3, 7));
   sm_tensor *tau = sm_scalar(b->g, "1/temperature", 0.8);
@@ -369,6 +418,18 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"convolutions", c_conv},
                                       {"convolution, window over the edge", c_conv_wide},
                                       {"relu, max_pool, upsample", c_pictures},
+                                      {"convolution with a stride", c_convolve},
+                                      {"convolution, even window", c_convolve_even},
+                                      {"convolution, stride and window over the edge", c_convolve_wide},
+                                      {"convolution in groups", c_convolve_groups},
+                                      {"convolution of points in groups", c_convolve_points},
+                                      {"depthwise convolution with a stride", c_depthwise},
+                                      {"depthwise convolution", c_depthwise_same},
+                                      {"pooling", c_pooling},
+                                      {"hidden cells", c_hide_cells},
+                                      {"batch norm", c_batch_norm},
+                                      {"batch norm by its running state", c_batch_norm_fixed},
+                                      {"residual convolutions made again", c_residual_convolutions},
                                       {"gumbel_softmax, kl_uniform", c_codes},
                                       {"squared_error, logit_laplace", c_reconstruction}};
 

@@ -173,11 +173,181 @@ static void gumbel_noise_samples_the_softmax(void **state) {
   end();
 }
 
+/* ---- strides, borders, groups ------------------------------------------------------------------------ */
+
+/* Height, width, window, stride, border, groups, C, O: even windows, windows over both edges, one channel and
+ * several per group, depthwise ones of more channels than a tile, more rows than one chunk. */
+static const int64_t strided[][8] = {{1, 1, 3, 1, 1, 1, 1, 1},    {5, 4, 3, 2, 1, 1, 3, 7},
+                                     {9, 8, 7, 2, 3, 1, 3, 40},   {4, 6, 2, 2, 0, 1, 5, 6},
+                                     {5, 5, 1, 2, 0, 1, 48, 33},  {6, 5, 3, 2, 1, 4, 8, 12},
+                                     {5, 6, 3, 1, 1, 3, 9, 6},    {20, 17, 3, 1, 1, 1, 20, 6},
+                                     {7, 5, 3, 2, 1, 70, 70, 70}, {4, 4, 5, 1, 2, 3, 3, 3}};
+
+static void set_strides(sm_node *n, const int64_t *s) {
+  for (int k = 0; k < 6; k++) n->i[k] = s[k];
+}
+
+static void strided_kernels(void **state) {
+  EACH_REAL EACH_SIZE(b) for (size_t s = 0; s < sizeof strided / sizeof *strided; s++) {
+    const int64_t *at = strided[s], h = at[0], w = at[1], k = at[2], groups = at[5], c = at[6], o = at[7];
+    const int64_t pixels = sm_window_count((int)h, (int)k, (int)at[3], (int)at[4]) *
+                           sm_window_count((int)w, (int)k, (int)at[3], (int)at[4]);
+    const bool across = groups == c && c == o;
+    const sm_grid grid = sm_product_grid(o / groups, k * k * c / groups);
+    begin(real);
+    sm_tensor *ordered = across ? whole(DIMS(k * k, c)) : whole(DIMS(o, k * k * c / groups)),
+              *x = items(DIMS(*b, h * w, c)), *dy = items(DIMS(*b, pixels, o));
+    NODE(order, IN(whole(DIMS(o, c / groups, k, k))), OUT(whole(ordered->ndim, ordered->dim)));
+    set_strides(&order, at);
+    check(SM_OP_filter_order, &order, (o + SM_FILTER_TILE - 1) / SM_FILTER_TILE, 0);
+    NODE(forward, IN(x, ordered, whole(DIMS(o))), OUT(items(DIMS(*b, pixels, o))));
+    NODE(dx, IN(dy, ordered), OUT(items(DIMS(*b, h * w, c))));
+    NODE(dw, IN(dy, x), OUT(whole(DIMS(o, c / groups, k, k)), whole(DIMS(o))));
+    set_strides(&forward, at), set_strides(&dx, at), set_strides(&dw, at);
+    check(across ? SM_OP_depthwise : SM_OP_convolve, &forward, *b, 5e-6);
+    forward.in[2] = NULL;
+    check(across ? SM_OP_depthwise : SM_OP_convolve, &forward, *b, 5e-6);
+    check_both(across ? SM_OP_depthwise_dx : SM_OP_convolve_dx, &dx, *b, 5e-6);
+    const int64_t tiles = across ? sm_column_tiles(c) : groups * grid.row_tiles * grid.column_tiles;
+    check_both(across ? SM_OP_depthwise_dw : SM_OP_convolve_dw, &dw, tiles, 1e-5);
+    dw.out[1] = NULL;
+    check(across ? SM_OP_depthwise_dw : SM_OP_convolve_dw, &dw, tiles, 1e-5);
+    end();
+  }
+}
+
+static void pooling_kernels(void **state) {
+  static const int64_t windows[][6] = {
+      {1, 1, 1, 1, 0, 3}, {5, 4, 3, 2, 1, 70}, {6, 7, 2, 2, 0, 5}, {4, 5, 3, 1, 1, 2}};
+  EACH_REAL EACH_SIZE(b) for (int s = 0; s < 4; s++) {
+    const int64_t *at = windows[s], c = at[5];
+    const int64_t pixels = sm_window_count((int)at[0], (int)at[2], (int)at[3], (int)at[4]) *
+                           sm_window_count((int)at[1], (int)at[2], (int)at[3], (int)at[4]);
+    begin(real);
+    sm_tensor *x = items(DIMS(*b, at[0] * at[1], c)), *dy = items(DIMS(*b, pixels, c));
+    for (int64_t e = 0; e < sm_elements(x); e += 3) /* some are equal */
+      set(x, e, e < *b * at[0] * at[1] * c ? 0.5 : NAN);
+    NODE(max, IN(x), OUT(items(DIMS(*b, pixels, c))));
+    NODE(mean, IN(x), OUT(items(DIMS(*b, pixels, c))));
+    NODE(max_dx, IN(x, dy), OUT(items(DIMS(*b, at[0] * at[1], c))));
+    NODE(mean_dx, IN(dy), OUT(items(DIMS(*b, at[0] * at[1], c))));
+    set_strides(&max, at), set_strides(&mean, at), set_strides(&max_dx, at), set_strides(&mean_dx, at);
+    check(SM_OP_pool_max, &max, *b, 0);
+    check_both(SM_OP_pool_max_dx, &max_dx, *b, 1e-6);
+    check(SM_OP_pool_mean, &mean, *b, 1e-6);
+    check_both(SM_OP_pool_mean_dx, &mean_dx, *b, 1e-6);
+    end();
+  }
+}
+
+static void hiding_kernels(void **state) {
+  EACH_REAL EACH_SIZE(b) for (int64_t c = 3; c < 200; c += 97) {
+    begin(real);
+    sm_tensor *x = items(DIMS(*b, 24, c)), *mask = bytes(DIMS(*b, 6));
+    NODE(hide, IN(x, whole(DIMS(1, c)), mask), OUT(items(DIMS(*b, 24, c))));
+    NODE(dx, IN(items(DIMS(*b, 24, c)), mask), OUT(items(DIMS(*b, 24, c))));
+    NODE(token, IN(items(DIMS(*b, 24, c)), mask), OUT(whole(DIMS(1, c))));
+    for (sm_node *const *n = (sm_node *const[]){&hide, &dx, &token, NULL}; *n; n++)
+      (*n)->i[0] = 4, (*n)->i[1] = 6, (*n)->i[2] = 2;
+    check(SM_OP_hide_cells, &hide, *b, 0);
+    check_both(SM_OP_hide_cells_dx, &dx, *b, 1e-6);
+    check_both(SM_OP_hide_cells_dtoken, &token, sm_column_tiles(c), 1e-6);
+    end();
+  }
+}
+
+/* ---- batch norm -------------------------------------------------------------------------------------- */
+
+static sm_tensor *spread(const sm_tensor *x) { /* values of 1/deviation: above 0 */
+  sm_tensor *stats = whole(DIMS(2, x->dim[2]));
+  for (int64_t e = x->dim[2]; e < sm_elements(stats); e++) set(stats, e, 0.5 + fabs(get(stats, e)));
+  return stats;
+}
+
+/* Rows by item, columns: a part with one row, several parts, more than a tile of columns. */
+static void batch_kernels(void **state) {
+  static const int64_t batches[][2] = {{1, 3}, {5, 70}, {2800, 5}};
+  EACH_REAL EACH_SIZE(b) for (int s = 0; s < 3; s++) {
+    const int64_t rows = batches[s][0], c = batches[s][1];
+    begin(real);
+    sm_tensor *x = items(DIMS(*b, rows, c)), *dy = items(DIMS(*b, rows, c)), *stats = spread(x);
+    const int64_t parts = sm_batch_parts(x->dim[0] * rows), tiles = sm_column_tiles(c);
+    for (int64_t e = 0; e < *b * rows * c; e++) set(x, e, get(x, e) + 30); /* a mean far from 0 */
+    NODE(sums, IN(x), OUT(whole(DIMS(parts, 2, c))));
+    check(SM_OP_batch_sums, &sums, parts * tiles, 5e-6);
+    sm_tensor *part = whole(DIMS(parts, 2, c));
+    for (int64_t p = 0; p < parts; p++) /* spreads are not below 0 */
+      for (int64_t e = 0; e < c; e++) set(part, (2 * p + 1) * c + e, fabs(get(part, (2 * p + 1) * c + e)));
+    NODE(join, IN(part, x), OUT(whole(DIMS(2, c)), whole(DIMS(2 * c + 1))));
+    join.f[0] = 1e-5;
+    check(SM_OP_batch_stats, &join, tiles, 5e-6);
+    join.out[1] = NULL;
+    check(SM_OP_batch_stats, &join, tiles, 5e-6);
+    sm_tensor *var = whole(DIMS(c));
+    for (int64_t e = 0; e < c; e++) set(var, e, fabs(get(var, e)));
+    NODE(fixed, IN(whole(DIMS(c)), var), OUT(whole(DIMS(2, c))));
+    fixed.f[0] = 1e-5;
+    check(SM_OP_batch_fixed, &fixed, tiles, 5e-6);
+    NODE(norm, IN(x, stats, whole(DIMS(c)), whole(DIMS(c))), OUT(items(DIMS(*b, rows, c))));
+    check(SM_OP_batch_norm, &norm, *b, 5e-6);
+    NODE(gradient, IN(dy, x, stats), OUT(whole(DIMS(parts, 2, c))));
+    check(SM_OP_batch_norm_sums, &gradient, parts * tiles, 1e-5);
+    NODE(dw, IN(whole(DIMS(parts, 2, c))), OUT(whole(DIMS(2, c)), whole(DIMS(c)), whole(DIMS(c))));
+    check(SM_OP_batch_norm_dw, &dw, tiles, 5e-6);
+    dw.acc = 6;
+    check(SM_OP_batch_norm_dw, &dw, tiles, 5e-6);
+    NODE(dx, IN(dy, x, stats, whole(DIMS(c)), whole(DIMS(2, c))), OUT(items(DIMS(*b, rows, c))));
+    check_both(SM_OP_batch_norm_dx, &dx, *b, 5e-6);
+    dx.i[0] = 1;
+    check_both(SM_OP_batch_norm_dx, &dx, *b, 5e-6);
+    end();
+  }
+}
+
+/* 1, 2, 3, 6: mean 3, variance 3.5 biased and 14/3 unbiased; the state keeps three quarters; then no rows
+ * come. */
+static void batch_norm_of_known_numbers(void **state) {
+  static const double values[] = {1, 2, 3, 6};
+  EACH_REAL for (sm_device device = SM_CPU; device <= SM_PLAIN; device++) {
+    begin(real);
+    const sm_kernel_table *table = sm_kernels_find(device, real, NULL);
+    sm_tensor *x = items(DIMS(2, 2, 1)), *part = whole(DIMS(1, 2, 1)), *stats = whole(DIMS(2, 1)),
+              *sums = whole(DIMS(3)), *mean = whole(DIMS(1)), *var = whole(DIMS(1));
+    for (int i = 0; i < 4; i++) set(x, i, values[i]);
+    for (int i = 0; i < 3; i++) set(sums, i, 0);
+    set(mean, 0, 1), set(var, 0, 2);
+    NODE(cut, IN(x), OUT(part));
+    NODE(join, IN(part, x), OUT(stats, sums));
+    NODE(update, IN(scalar(0.25)), OUT(mean, var, sums));
+    run(table, SM_OP_batch_sums, &cut, 0, 1);
+    run(table, SM_OP_batch_stats, &join, 0, 1);
+    assert_float_equal(get(stats, 0), 3, 1e-6);
+    assert_float_equal(get(stats, 1), 1 / sqrt(3.5), 1e-6);
+    assert_true(get(sums, 2) == 4);
+    run(table, SM_OP_batch_update, &update, 0, 1);
+    assert_float_equal(get(mean, 0), 0.75 * 1 + 0.25 * 3, 1e-6);
+    assert_float_equal(get(var, 0), 0.75 * 2 + 0.25 * 14 / 3, 1e-6);
+    assert_true(get(sums, 0) == 0 && get(sums, 1) == 0 && get(sums, 2) == 0);
+    set(x->count, 0, 0);
+    const double before = get(mean, 0);
+    run(table, SM_OP_batch_sums, &cut, 0, 1);
+    run(table, SM_OP_batch_stats, &join, 0, 1);
+    run(table, SM_OP_batch_update, &update, 0, 1);
+    assert_true(get(mean, 0) == before && isfinite(get(stats, 1)));
+    end();
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(convolution_kernels),
       cmocka_unit_test(convolution_of_known_numbers),
       cmocka_unit_test(resampling_kernels),
+      cmocka_unit_test(strided_kernels),
+      cmocka_unit_test(pooling_kernels),
+      cmocka_unit_test(hiding_kernels),
+      cmocka_unit_test(batch_kernels),
+      cmocka_unit_test(batch_norm_of_known_numbers),
       cmocka_unit_test(code_kernels),
       cmocka_unit_test(reconstruction_kernels),
       cmocka_unit_test(logit_laplace_of_known_numbers),

@@ -45,6 +45,8 @@ typedef struct sm_backbone_spec {
   bool drops; /* hidden patches are left out and not computed (MAE): build is told in->visible where
                  patches are hidden, and then gives no patches, but `tokens`, as a head with `decode` wants */
   int prefix; /* with drops: tokens of no patch that come first in `tokens`                        */
+  bool batch_norm;  /* where in->training is set, a picture's answer depends on the others of its batch:
+                       those of the micro-batch in views of one size                               */
 } sm_backbone_spec;
 
 /* A block's output: `block` counts from 0; raw: as the next block reads it, else after the final norm. */
@@ -57,6 +59,8 @@ typedef struct sm_backbone_in {
   sm_tensor *pictures; /* (B, 3, H, W), normalised                                                       */
   sm_tensor *mask;     /* (B, N) U8, 1 = hidden: the patch is replaced by a learned token; NULL: none    */
   sm_tensor *drop;     /* (B, columns) factors 0 or 1/keep, or NULL (teacher, evaluation)                */
+  bool training;       /* student and teacher in a training step: batch norm uses this batch's statistics, and
+                          its running state moves in the update; else it uses the running state          */
   bool view, patches;  /* what is wanted, of the last block and of those in `block`                      */
   const sm_rows *only; /* with patches: just these cells of (B, N) are read, so give them as (rows, D) in the
                           list's order and save what only others would need. NULL: all */

@@ -427,7 +427,47 @@ sm_tensor *sm_argmax(sm_graph *, sm_tensor *logits, sm_tensor *shift);
 sm_tensor *sm_conv2d(sm_graph *, sm_tensor *x, sm_tensor *w, sm_tensor *b, int height, int width);
 /* (O, k·k·C): the order in which its products read a weight; sm_conv2d asks for it, once per pass. */
 sm_tensor *sm_conv_weight(sm_graph *, sm_tensor *w);
+/* Convolution with windows of any side, a stride, a border of zeros, and groups (0 stands for 1, as in
+ * torch.nn.functional.conv2d): x (B, H·W, C), w (O, C/groups, k, k), b (O) or NULL → (B, h·w, O) with h =
+ * sm_window_count(height, k, stride, pad). Depthwise where groups = C = O. */
+typedef struct sm_conv_shape {
+  int height, width; /* of x */
+  int stride, pad, groups;
+} sm_conv_shape;
+sm_tensor *sm_convolve(sm_graph *, sm_tensor *x, sm_tensor *w, sm_tensor *b, const sm_conv_shape *);
+/* How many windows fit along `size` pixels with `pad` more at both ends; 0: none. */
+int sm_window_count(int size, int side, int stride, int pad);
 sm_tensor *sm_relu(sm_graph *, sm_tensor *x);
+/* Batch normalisation (Ioffe & Szegedy 2015) of the last dimension over all valid rows of x, (B, C) or (B, N,
+ * C); gain w and shift b (C). `training`: by mean and biased variance of these rows, and what
+ * sm_running_update needs is added up; else by the running state. As torch.nn.BatchNorm2d. running NULL: no
+ * state is kept, in training only. */
+typedef struct sm_running {
+  sm_tensor *mean, *var; /* (C) parameters declared with SM_ROW_RUNNING                            */
+  double momentum;       /* how much of a step's statistics enters them (0.1: nine tenths are kept) */
+} sm_running;
+sm_tensor *sm_batch_norm(sm_graph *, sm_tensor *x, sm_tensor *w, sm_tensor *b, const sm_running *running,
+                         double eps, bool training);
+/* In a pass that runs once per step: every running state that sm_batch_norm has looked at in training since
+ * the last call moves, state = (1 - momentum)·state + momentum·(mean over the rows since the last update of
+ * the batches' mean, or unbiased variance). A state that several calls look at (global views, then local ones)
+ * moves once for each, in their order; one whose batches were empty stays. Passes that train call it through
+ * the core: plugins need not. */
+void sm_running_update(sm_graph *);
+bool sm_running_pending(const sm_graph *); /* is there anything to move? */
+/* Windows of side × side every `stride` pixels (0: side), with a border that counts as nothing for the
+ * largest and as zeros for the mean: (B, H·W, C) → (B, h·w, C), as torch.nn.MaxPool2d and AvgPool2d. Gradients
+ * of the largest go to the first of equals. */
+typedef struct sm_pool_shape {
+  int height, width; /* of x */
+  int side, stride, pad;
+} sm_pool_shape;
+sm_tensor *sm_pool_max(sm_graph *, sm_tensor *x, const sm_pool_shape *);
+sm_tensor *sm_pool_mean(sm_graph *, sm_tensor *x, const sm_pool_shape *);
+/* Pixels of hidden cells become token (1, C): x (B, H·W, C), mask (B, N) U8 of cells of side × side pixels,
+ * row by row. */
+sm_tensor *sm_hide_cells(sm_graph *, sm_tensor *x, sm_tensor *token, sm_tensor *mask, int height, int width,
+                         int side);
 /* 2×2, stride 2 → (B, H·W/4, C) */
 sm_tensor *sm_max_pool(sm_graph *, sm_tensor *x, int height, int width);
 /* Nearest, twice the side → (B, 4·H·W, C) */
