@@ -28,7 +28,7 @@ exits 0 smalti export $run --net student --out student.safetensors
 ! cmp -s conv.safetensors student.safetensors || fail "teacher and student are the same"
 exits 0 smalti eval knn conv.safetensors --train folder --test folder --k 3 --backbone "resnet: {$small}"
 exits 0 smalti eval linear $run epochs=1 n_last_blocks=2
-short='preset=short epochs=3 warmup_epochs=0 batch_size=8 micro_batch=4 layer_decay=0.7'
+short='preset=short drop_path=0 epochs=3 warmup_epochs=0 batch_size=8 micro_batch=4 layer_decay=0.7'
 # shellcheck disable=SC2086
 exits 0 smalti eval finetune $run $short --json
 sed 's/"seconds":[^,}]*//' out >whole
