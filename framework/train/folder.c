@@ -353,18 +353,27 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
 
 /* ---- logs ---------------------------------------------------------------------------------------------- */
 
-/* Bytes of timing.jsonl up to the records of steps after `step`; its lines begin {"step":N. */
-static int64_t folder_timing_length(const char *path, int64_t step) {
+/* Bytes of timing.jsonl up to the records of steps after `step`; its lines begin {"step":N. A file that is there and
+ * cannot be read is left alone. */
+static sm_status folder_timing_length(const char *path, int64_t step, int64_t *length, sm_error *err) {
   char *text, *line, *end;
   size_t bytes;
-  if (sm_file_get(path, (size_t)1 << 30, &text, &bytes, NULL)) return 0;
+  sm_error why = {0};
+  *length = 0;
+  sm_status status = sm_file_get(path, (size_t)1 << 30, &text, &bytes, &why);
+  if (status == SM_ENOTFOUND) return SM_OK;
+  if (status) {
+    if (status != SM_ENOMEM && !why.hint[0]) sm_hint(&why, "see to it, or move it away: the run goes on without its times");
+    if (err) *err = why;
+    return status;
+  }
   for (line = text; (end = strchr(line, '\n')); line = end + 1) {
     long long at;
     if (sscanf(line, "{\"step\":%lld", &at) != 1 || at > step) break;
   }
-  int64_t length = line - text;
+  *length = line - text;
   sm_free(text);
-  return length;
+  return SM_OK;
 }
 
 sm_status sm_folder_logs(sm_run_folder *f, const sm_run_state *s, sm_error *err) {
@@ -372,8 +381,10 @@ sm_status sm_folder_logs(sm_run_folder *f, const sm_run_state *s, sm_error *err)
   sm_path_put(path, "%s/metrics.jsonl", f->path);
   if (!(f->metrics = sm_jsonl_open(path, s->metrics_bytes, err))) return err ? err->code : SM_EIO;
   sm_path_put(path, "%s/timing.jsonl", f->path);
-  if (!(f->timing = sm_jsonl_open(path, s->step ? folder_timing_length(path, s->step) : 0, err)))
-    return err ? err->code : SM_EIO;
+  int64_t length = 0;
+  sm_status status = s->step ? folder_timing_length(path, s->step, &length, err) : SM_OK;
+  if (status) return status;
+  if (!(f->timing = sm_jsonl_open(path, length, err))) return err ? err->code : SM_EIO;
   sm_path_put(path, "%s/tensorboard", f->path);
   if (!(f->events = sm_tb_open(path, s->step ? s->step + 1 : -1, err))) return err ? err->code : SM_EIO;
   return SM_OK;

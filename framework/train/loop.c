@@ -22,28 +22,34 @@ static void loop_add_escaped(sm_text *text, const char *name) {
 }
 
 /* What earlier sessions wrote about the pictures they found bad; the loader no longer knows their reasons.
- * Returns the number of lines taken over: all or none. */
-static int64_t loop_earlier_lines(const char *path, int64_t wanted, sm_text *text) {
+ * *taken: the number of lines taken over, all or none. A file that is there and cannot be read is left alone. */
+static sm_status loop_earlier_lines(const char *path, int64_t wanted, sm_text *text, int64_t *taken, sm_error *err) {
   char *old = NULL, *end;
   size_t bytes;
-  if (!wanted || sm_file_get(path, (size_t)1 << 30, &old, &bytes, NULL)) return 0;
   int64_t lines = 0;
+  *taken = 0;
+  sm_status status = wanted ? sm_file_get(path, (size_t)1 << 30, &old, &bytes, err) : SM_ENOTFOUND;
+  if (status) return status == SM_ENOTFOUND ? SM_OK : status;
   for (end = old; lines < wanted && (end = strchr(end, '\n')); end++) lines++;
   if (lines == wanted) sm_text_bytes(text, old, (size_t)(end - old));
   sm_free(old);
-  return lines == wanted ? wanted : 0;
+  if (lines == wanted) *taken = wanted;
+  return SM_OK;
 }
 
 static sm_status loop_write_bad_pictures(sm_session *s, const sm_bad *bad, int64_t n, sm_error *err) {
   char path[SM_PATH_ROOM];
   sm_text text = {0};
   sm_path_put(path, "%s/bad-pictures.txt", s->folder.path);
-  for (int64_t i = loop_earlier_lines(path, s->state.n_bad, &text); i < n; i++) {
+  int64_t taken;
+  sm_status status = loop_earlier_lines(path, s->state.n_bad, &text, &taken, err);
+  if (status) return status;
+  for (int64_t i = taken; i < n; i++) {
     loop_add_escaped(&text, bad[i].name ? bad[i].name : "?");
     sm_text_add(&text, "\t%s\n", bad[i].reason);
   }
-  sm_status status = text.failed ? sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures")
-                                 : sm_file_put(path, text.s, text.len, err);
+  status = text.failed ? sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures")
+                       : sm_file_put(path, text.s, text.len, err);
   sm_text_free(&text);
   return status;
 }

@@ -62,6 +62,17 @@ if [ "$(id -u)" -ne 0 ]; then
   has err "closed"
 fi
 
+# ---- records that cannot be read just now are left alone
+exits 75 smalti train --runs timed tiny.yaml --stop-after 3
+cp timed/tiny/timing.jsonl before
+exits 74 on "open:1:EIO:/timing.jsonl" smalti train --runs timed tiny.yaml
+has err "timed/tiny/timing.jsonl"
+has err "Input/output error"
+cmp before timed/tiny/timing.jsonl || fail "an unreadable timing.jsonl was cut"
+exits 0 smalti train --runs timed tiny.yaml
+head -c "$(wc -c <before)" timed/tiny/timing.jsonl | cmp - before || fail "times of before the stop are lost"
+same runs/tiny timed/tiny "after a fault in timing.jsonl"
+
 # ---- a full disk: one failure is tried again; a save that keeps failing costs a warning, the last one the run
 exits 0 on "pwrite:1:ENOSPC:checkpoints" smalti train --runs once tiny.yaml
 lacks err "warning"
