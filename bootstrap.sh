@@ -11,7 +11,7 @@
 set -euo pipefail
 
 packages=(gcc libc6-dev make autoconf automake libtool pkg-config
-  libyaml-dev libopenblas-dev libjpeg62-turbo-dev libpng-dev libcjson-dev libcmocka-dev)
+  libyaml-dev libopenblas-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libcjson-dev libcmocka-dev)
 
 say() { printf '==> %s\n' "$*"; }
 

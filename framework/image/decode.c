@@ -1,6 +1,6 @@
 /* decode.c — from a file to an upright RGB picture: reading with a bound, telling formats apart by their
- * first bytes, and saying plainly what a file is that is no picture. The decoders are in jpeg.c and
- * png.c. */
+ * first bytes, and saying plainly what a file is that is no picture. The decoders are in jpeg.c,
+ * png.c and webp.c. */
 #include "planes.h"
 
 #include <errno.h>
@@ -13,18 +13,25 @@
 
 /* ---- what a file is ------------------------------------------------------------------------------------ */
 
-typedef enum { KIND_JPEG, KIND_PNG, KIND_OTHER } file_kind;
+typedef enum { KIND_JPEG, KIND_PNG, KIND_WEBP, KIND_OTHER } file_kind;
 
 static file_kind decode_kind_of(const uint8_t *data, size_t bytes) {
   if (bytes >= 3 && data[0] == 0xFF && data[1] == 0xD8 && data[2] == 0xFF) return KIND_JPEG;
   if (bytes >= 8 && !memcmp(data, "\x89PNG\r\n\x1a\n", 8)) return KIND_PNG;
+  if (bytes >= 12 && !memcmp(data, "RIFF", 4) && !memcmp(data + 8, "WEBP", 4)) return KIND_WEBP;
   return KIND_OTHER;
+}
+
+static sm_image_probe decode_probe(file_kind kind, const uint8_t *data, size_t bytes) {
+  return kind == KIND_JPEG  ? sm_jpeg_probe(data, bytes)
+         : kind == KIND_PNG ? sm_png_probe(data, bytes)
+                            : sm_webp_probe(data, bytes);
 }
 
 static sm_status decode_refuse_kind(const uint8_t *data, size_t bytes, sm_error *err) {
   if (bytes == 2 && data[0] == 0xFF && data[1] == 0xD8)
     return sm_fail(err, SM_EFORMAT, "JPEG cut short: only its first two bytes are there");
-  sm_fail(err, SM_EFORMAT, "not a JPEG or PNG picture: it is %s", sm_signature(data, bytes));
+  sm_fail(err, SM_EFORMAT, "not a JPEG, PNG or WebP picture: it is %s", sm_signature(data, bytes));
   return SM_EFORMAT;
 }
 
@@ -48,6 +55,10 @@ sm_status sm_image_decode(const void *memory, size_t bytes, const sm_image_limit
       case KIND_PNG:
         said = sm_png_probe(data, bytes);
         status = sm_png_decode(data, bytes, &all, out, err);
+        break;
+      case KIND_WEBP:
+        said = sm_webp_probe(data, bytes);
+        status = sm_webp_decode(data, bytes, &all, out, err);
         break;
       default:
         status = decode_refuse_kind(data, bytes, err);
@@ -144,7 +155,7 @@ static sm_status decode_probe_file(int fd, size_t size, sm_image_probe *said, sm
       status = decode_refuse_kind(data, got, err);
       break;
     }
-    *said = kind == KIND_JPEG ? sm_jpeg_probe(data, got) : sm_png_probe(data, got);
+    *said = decode_probe(kind, data, got);
     if (!said->needs_more || got >= size) break;
   }
   sm_free(buffer.data);

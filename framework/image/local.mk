@@ -24,7 +24,8 @@ framework_image_libimage_la_SOURCES = \
   framework/image/probe.c \
   framework/image/randaugment.c \
   framework/image/resize.c \
-  framework/image/view.c
+  framework/image/view.c \
+  framework/image/webp.c
 framework_image_libimage_la_CFLAGS = $(image_cflags)
 libsmalti_la_LIBADD += framework/image/libimage.la
 
@@ -44,7 +45,7 @@ framework_image_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_PIXEL_LEVEL=
 libsmalti_la_LIBADD += framework/image/libkernels_avx512.la
 endif
 
-check_PROGRAMS += tests/unit/test_image_ops tests/unit/test_image_files tests/unit/test_image_view
+check_PROGRAMS += tests/unit/test_image_ops tests/unit/test_image_files tests/unit/test_image_view tests/unit/test_image_webp
 tests_unit_test_image_ops_SOURCES = tests/unit/test_image_ops.c tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_image_ops_LDADD = $(LDADD) $(CJSON_LIBS)
 tests_unit_test_image_files_LDADD = $(LDADD) $(JPEG_LIBS) $(PNG_LIBS)

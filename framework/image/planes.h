@@ -121,15 +121,16 @@ typedef struct sm_pixel_ops {
 const sm_pixel_ops *sm_pixel_ops_best(void);
 extern const sm_pixel_ops sm_pixel_ops_baseline, sm_pixel_ops_avx2, sm_pixel_ops_avx512;
 
-/* ---- formats (decode.c, jpeg.c, png.c, probe.c, limits.c) ---------------------------------------------- */
+/* ---- formats (decode.c, jpeg.c, png.c, webp.c, probe.c, limits.c) ---------------------------------------------- */
 
 /* The result is as stored; orientation is only looked at to shrink what can be turned upright afterwards. */
 sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, int orientation, const sm_image_limits *,
                          sm_image *, sm_error *);
 sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits *, sm_image *, sm_error *);
+sm_status sm_webp_decode(const uint8_t *data, size_t bytes, const sm_image_limits *, sm_image *, sm_error *);
 /* The limits with every default filled in; NULL: all defaults. */
 sm_image_limits sm_image_limits_filled(const sm_image_limits *);
-/* Refuse a size that is over the limits; `what` is "JPEG" or "PNG". */
+/* Refuse a size that is over the limits; `what` is "JPEG", "PNG" or "WebP". */
 sm_status sm_image_admit(const char *what, int64_t width, int64_t height, const sm_image_limits *,
                          sm_error *);
 
@@ -140,6 +141,7 @@ typedef struct sm_image_probe {
 } sm_image_probe;
 sm_image_probe sm_jpeg_probe(const uint8_t *data, size_t bytes);
 sm_image_probe sm_png_probe(const uint8_t *data, size_t bytes);
+sm_image_probe sm_webp_probe(const uint8_t *data, size_t bytes);
 /* The orientation in an EXIF block ("II*\0…" or "MM\0*…"); 1 for anything odd. */
 int sm_exif_orientation(const uint8_t *tiff, size_t bytes);
 /* Turn the stored picture upright, in place (needs a second buffer for 5-8). */

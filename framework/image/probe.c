@@ -1,4 +1,4 @@
-/* probe.c — what the beginning of a JPEG or PNG file says about size and orientation, read without a decoder:
+/* probe.c — what the beginning of a JPEG, PNG or WebP file says about size and orientation, read without a decoder:
  * for listing folders quickly and for applying EXIF orientation. Everything in the file is doubted; nothing
  * is read beyond `bytes`. */
 #include "planes.h"
@@ -110,6 +110,60 @@ sm_image_probe sm_png_probe(const uint8_t *data, size_t bytes) {
     }
     if (length > 0x7fffffff) return said;
     at += 12 + length;
+  }
+  said.needs_more = true;
+  return said;
+}
+
+/* ---- WebP ---------------------------------------------------------------------------------------------- */
+
+static uint32_t probe_little(const uint8_t *p, int bytes) {
+  uint32_t v = 0;
+  for (int i = 0; i < bytes; i++) v |= (uint32_t)p[i] << 8 * i;
+  return v;
+}
+
+/* The size in the first chunk: of the canvas (VP8X), of a lossless picture (VP8L), of a lossy one (VP8). */
+static void probe_webp_size(const uint8_t *type, const uint8_t *data, size_t room, sm_image_probe *said) {
+  if (!memcmp(type, "VP8X", 4) && room >= 10) {
+    said->width = 1 + (int)probe_little(data + 4, 3);
+    said->height = 1 + (int)probe_little(data + 7, 3);
+    said->found = true;
+  } else if (!memcmp(type, "VP8L", 4) && room >= 5 && data[0] == 0x2f) {
+    const uint32_t bits = probe_little(data + 1, 4);
+    said->width = 1 + (int)(bits & 0x3fff);
+    said->height = 1 + (int)(bits >> 14 & 0x3fff);
+    said->found = true;
+  } else if (!memcmp(type, "VP8 ", 4) && room >= 10 && !memcmp(data + 3, "\x9d\x01\x2a", 3)) {
+    said->width = (int)(probe_little(data + 6, 2) & 0x3fff);
+    said->height = (int)(probe_little(data + 8, 2) & 0x3fff);
+    said->found = true;
+  }
+}
+
+/* RIFF: chunks of type, length, data, filled up to an even length. Only a picture with VP8X may have an EXIF chunk, which
+ * stands behind the picture. */
+sm_image_probe sm_webp_probe(const uint8_t *data, size_t bytes) {
+  sm_image_probe said = {.orientation = 1};
+  bool exif = false;
+  size_t at = 12;
+  for (; at + 8 <= bytes; at += 8) {
+    const uint8_t *type = data + at, *body = data + at + 8;
+    const size_t room = bytes - at - 8, length = probe_little(data + at + 4, 4);
+    if (at == 12) {
+      if (room < 10) break;
+      probe_webp_size(type, body, room, &said);
+      exif = !memcmp(type, "VP8X", 4) && (body[0] & 8);
+      if (!said.found || !exif) return said;
+    }
+    if (!memcmp(type, "EXIF", 4)) {
+      if (room < length) break;
+      const size_t head = length >= 6 && !memcmp(body, "Exif\0", 6) ? 6 : 0;
+      said.orientation = sm_exif_orientation(body + head, length - head);
+      return said;
+    }
+    if (length > room) break;
+    at += length + (length & 1);
   }
   said.needs_more = true;
   return said;

@@ -1,4 +1,4 @@
-/* folder.c — dataset `folder`: the JPEG and PNG files below a folder, with its sub-folders as classes.
+/* folder.c — dataset `folder`: the JPEG, PNG and WebP files below a folder, with its sub-folders as classes.
  *
  * The list is made once, in open, and is sorted by byte order at every level, so it is the same on every
  * machine: first the pictures beside the class folders (without a label), then class after class, at any
@@ -17,7 +17,6 @@
 enum { CLASSES_AUTO, CLASSES_FOLDERS, CLASSES_NONE };
 static const char *const classes_choices[] = {"auto", "folders", "none", NULL};
 static const char *const extensions[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", NULL};
-static const char extensions_text[] = ".jpg, .jpeg, .jpe, .jfif and .png";
 /* Pictures of formats that cannot be read: to pass them over deserves a warning. */
 static const char *const other_pictures[] = {".webp", ".tif", ".tiff", ".gif", ".bmp", ".heic", ".heif",
                                              ".avif", ".jp2", ".jxl",  ".dng", ".ppm", ".pgm",  ".ico",
@@ -69,7 +68,14 @@ static bool folder_has_ending(const char *name, const char *const *endings) {
   return false;
 }
 
-static bool folder_is_picture_name(const char *name) { return folder_has_ending(name, extensions); }
+static bool folder_is_picture_name(const char *name) {
+  static const char *const webp[] = {".webp", NULL};
+  return folder_has_ending(name, extensions) || (sm_image_reads_webp() && folder_has_ending(name, webp));
+}
+
+static const char *folder_extensions(void) {
+  return sm_image_reads_webp() ? ".jpg, .jpeg, .jpe, .jfif, .png and .webp" : ".jpg, .jpeg, .jpe, .jfif and .png";
+}
 
 static void folder_free_entries(entries *list) {
   for (size_t i = 0; i < list->n; i++) sm_free(list->v[i].name);
@@ -241,7 +247,7 @@ static void folder_tell_passed_over(walk *w) {
   sm_log(pictures ? SM_LOG_WARNING : SM_LOG_INFO,
          "folder %s: %lld file%s passed over, for %s name (%s%s); %s are read", w->set->path,
          (long long)w->others, w->others == 1 ? " is" : "s are", w->others == 1 ? "its" : "their",
-         text.s ? text.s : "", left ? ", …" : "", extensions_text);
+         text.s ? text.s : "", left ? ", …" : "", folder_extensions());
   sm_text_free(&text);
 }
 
@@ -354,7 +360,7 @@ static sm_status folder_check_list(const folder *set, const walk *w, sm_error *e
     if (w->others)
       sm_fail(err, SM_ENOTFOUND, "no picture in %s, but %lld other files", set->path, (long long)w->others);
     else sm_fail(err, SM_ENOTFOUND, "no picture in %s: it holds no file at all", set->path);
-    sm_hint(err, "files named %s count, in upper or lower case; hidden ones do not", extensions_text);
+    sm_hint(err, "files named %s count, in upper or lower case; hidden ones do not", folder_extensions());
     return SM_ENOTFOUND;
   }
   if (set->classes_mode == CLASSES_FOLDERS && set->classes == 0) {
@@ -458,7 +464,7 @@ static const sm_plugin plugin = {
     .kind = SM_DATASET,
     .name = "folder",
     .create = folder_create,
-    .summary = "JPEG and PNG files below a folder, its sub-folders as classes",
+    .summary = "JPEG, PNG and WebP files below a folder, its sub-folders as classes",
     .version = "0.1",
     .license = "Apache-2.0",
     .options = options,

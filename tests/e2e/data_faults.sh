@@ -110,10 +110,10 @@ exits 1 smalti data check tiny.yaml 'data={train: {folder: {path: jpegs}}, damag
 has out "train: 2 pictures; 1 (50 %) cannot be used"
 
 # ---- passed over ------------------------------------------------------------------------------------------------
-for i in 1 2 3; do : >jpegs/$i.webp; done
+for i in 1 2 3; do : >jpegs/$i.heic; done
 : >jpegs/notes.txt
 exits 0 smalti data check jpegs
-has err "smalti: warning: folder jpegs: 4 files are passed over, for their name (3 .webp, 1 .txt); .jpg, .jpeg, .jpe, .jfif and .png are read"
+has err "smalti: warning: folder jpegs: 4 files are passed over, for their name (3 .heic, 1 .txt); .jpg, .jpeg, .jpe, .jfif"
 tar -cf jpegs.tar jpegs
 exits 65 smalti data check jpegs.tar
 says "smalti: jpegs.tar: this is no recipe, no folder of pictures and no packed file; unpack an archive and name its folder; a dataset plugin is named in a recipe, under data.train"

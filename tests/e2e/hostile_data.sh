@@ -30,8 +30,8 @@ sed 's/: .*cut short.*/: CUT/' "$work/out" >"$work/got"
 cat >"$work/want" <<'END'
 ./bad files/cut\x0ashort.png: CUT
 ./bad files/dangling.jpg: a link that leads nowhere
-./bad files/empty.jpg: not a JPEG or PNG picture: it is an empty file
-./bad files/text.jpg: not a JPEG or PNG picture: it is a text file
+./bad files/empty.jpg: not a JPEG, PNG or WebP picture: it is an empty file
+./bad files/text.jpg: not a JPEG, PNG or WebP picture: it is a text file
 .: 11 pictures in 7 classes, 1 of them without a class; 4 (36 %) cannot be used
 END
 diff want got >&2 || fail "data check of the odd tree"
@@ -54,7 +54,7 @@ grep -q '"pictures_per_second":[0-9]' "$work/out" || fail "bench loader prints n
 smalti preview "$work/recipe.yaml" data.train.folder.path="$tree/none" --out "$work/x.png" >/dev/null 2>"$work/err"
 code=$?
 [ $code -eq 66 ] || fail "an empty folder gives exit code $code, not 66"
-grep -q "no picture in .*/none: it holds no file at all; name yours with data.train.path=PATH; files named .jpg, .jpeg, .jpe, .jfif and .png count" "$work/err" ||
+grep -q "no picture in .*/none: it holds no file at all; name yours with data.train.path=PATH; files named .jpg, .jpeg, .jpe, .jfif" "$work/err" ||
   { fail "an empty folder is refused with another message:"; cat "$work/err" >&2; }
 [ ! -e "$work/x.png" ] || fail "a refused preview left a file"
 

@@ -72,8 +72,8 @@ has err "; repair or remove them, or raise data.max_bad (of eval and data pack: 
 exits 0 smalti train --runs bad tiny.yaml "${folder[@]}" data.max_bad=0.3
 has err "3 pictures could not be used: bad/tiny/bad-pictures.txt"
 list=bad/tiny/bad-pictures.txt
-has $list "folder/a/000.png	not a JPEG or PNG picture: it is a text file"
-has $list "folder/b/001.png	not a JPEG or PNG picture: it is an empty file"
+has $list "folder/a/000.png	not a JPEG, PNG or WebP picture: it is a text file"
+has $list "folder/b/001.png	not a JPEG, PNG or WebP picture: it is an empty file"
 has $list "folder/a/zzz.png	a link that leads nowhere"
 [ "$(wc -l <$list)" -eq 3 ] || fail "the list of bad pictures is: $(cat $list)"
 

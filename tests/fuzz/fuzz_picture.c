@@ -1,4 +1,4 @@
-/* fuzz_picture.c — JPEG and PNG from memory: exact, scaled, and the size that the header claims. A picture
+/* fuzz_picture.c — JPEG, PNG and WebP from memory: exact, scaled, and the size that the header claims. A picture
  * that decodes has the claimed size, and written as PNG it gives the same pixels. The mutator mends the
  * checksums of PNG chunks, else all mutations would end there. */
 #include <stdlib.h>
@@ -46,7 +46,7 @@ static void picture_as_png(const sm_image *picture) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   sm_image picture = {0};
   sm_error err = {0};
-  if (size >= 8) sm_jpeg_probe(data, size), sm_png_probe(data, size);
+  if (size >= 8) sm_jpeg_probe(data, size), sm_png_probe(data, size), sm_webp_probe(data, size);
   sm_status status = sm_image_decode(data, size, &limits, &picture, &err);
   if (status) {
     FUZZ_MUST(*err.message && picture.width == 0 && picture.height == 0);

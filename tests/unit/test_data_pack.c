@@ -299,7 +299,7 @@ static void test_bad_pictures_are_left_out_and_listed(void **state) {
   assert_int_equal(result.pictures, PICTURES - 1);
   assert_int_equal(result.n_bad, 1);
   assert_int_equal(result.bad[0].index, 5);
-  assert_string_equal(result.bad[0].reason, "not a JPEG or PNG picture: it is a text file");
+  assert_string_equal(result.bad[0].reason, "not a JPEG, PNG or WebP picture: it is a text file");
   sm_pack_result_free(&result);
   /* as training from the folder without it */
   assert_int_equal(unlink(path_of("set/cat/2.jpg")), 0);

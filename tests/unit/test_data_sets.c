@@ -218,6 +218,10 @@ static void test_folder_limit_and_hash(void **state) {
   close_set(&o);
 }
 
+static const char *extensions_read(void) {
+  return sm_image_reads_webp() ? ".jpg, .jpeg, .jpe, .jfif, .png and .webp" : ".jpg, .jpeg, .jpe, .jfif and .png";
+}
+
 /* JPEGs by any of their names count; what is passed over is told, with the commonest endings. */
 static void test_folder_counts_what_it_passes_over(void **state) {
   static const char *const dirs[] = {"passed/a", "passed/b", NULL};
@@ -227,17 +231,16 @@ static void test_folder_counts_what_it_passes_over(void **state) {
   put("passed/a/1.jfif", "x");
   put("passed/a/2.JPE", "x");
   for (int i = 0; i < 5; i++)
-    snprintf(name, sizeof name, "passed/b/%d.%s", i, i % 2 ? "webp" : "WebP"), put(name, "x");
+    snprintf(name, sizeof name, "passed/b/%d.%s", i, i % 2 ? "heic" : "HEIC"), put(name, "x");
   put("passed/notes", "x");
   put("passed/b/a.tif", "x"), put("passed/b/b.tif", "x");
   put("passed/b/list.csv", "x");
-  put("passed/.hidden.webp", "x");
+  put("passed/.hidden.heic", "x");
   opened o = must_open("folder", yaml_of("passed", ""));
   check_list(&o, "passed", all);
   snprintf(expected, sizeof expected,
-           "folder %s: 9 files are passed over, for their name (5 .webp, 2 .tif, 1 other, …); "
-           ".jpg, .jpeg, .jpe, .jfif and .png are read\n",
-           path_of("passed"));
+           "folder %s: 9 files are passed over, for their name (5 .heic, 2 .tif, 1 other, …); %s are read\n",
+           path_of("passed"), extensions_read());
   assert_non_null(strstr(logged, expected));
   close_set(&o);
 }
@@ -253,8 +256,9 @@ static void test_folder_grey16(void **state) {
 
 static void test_folder_refusals(void **state) {
   static const char *const dirs[] = {"void/a", "papers/a", NULL};
-  static const char extensions[] =
-      "files named .jpg, .jpeg, .jpe, .jfif and .png count, in upper or lower case; hidden ones do not";
+  char extensions[160];
+  snprintf(extensions, sizeof extensions, "files named %s count, in upper or lower case; hidden ones do not",
+           extensions_read());
   char message[600];
   make_dirs(dirs);
   snprintf(message, sizeof message, "no picture in %s: it holds no file at all", path_of("void"));

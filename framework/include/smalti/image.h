@@ -68,13 +68,15 @@ typedef struct sm_image_limits {
   int grey16_from, grey16_to; /* values of a 16-bit grey PNG that become 0 and 255; both 0: the high byte */
 } sm_image_limits;
 
-/* Decode JPEG or PNG from memory; the format is found from the content, never from a name.
+/* Decode JPEG, PNG or WebP from memory; the format is found from the content, never from a name.
  *
  * - JPEG: baseline, progressive and arithmetic; grey, YCbCr, RGB, and CMYK/YCCK in Adobe's inverted sense as
  *   PIL does. EXIF orientation 1-8 is applied (an invalid one counts as 1), so width and height are those of
  *   the upright picture.
  * - PNG: every colour type and bit depth, interlaced or not. Alpha and transparency are dropped as PIL's
  *   convert("RGB") does; 16-bit samples keep their high byte, or for grey what the limits say.
+ * - WebP: lossy and lossless, by libwebp, where the build has it (sm_image_reads_webp); alpha is dropped, EXIF orientation
+ *   is applied, animations are refused.
  * - A picture whose data ends early is refused ("cut short: …"): half a picture is a wrong sample. A missing
  *   end marker behind complete data is accepted; so is damage in mid-data, unless limits->refuse_damaged.
  *
@@ -84,6 +86,8 @@ typedef struct sm_image_limits {
  * decoding library's too. On failure `out` keeps its memory and has size 0x0. */
 sm_status sm_image_decode(const void *data, size_t bytes, const sm_image_limits *limits, sm_image *out,
                           sm_error *err);
+
+bool sm_image_reads_webp(void); /* whether this build has libwebp */
 
 /* The same from a file. SM_ENOTFOUND or SM_EIO when it cannot be read; anything but a regular file is refused
  * at once (a pipe does not block). The error's place is the path. scratch (may be NULL) holds the file's
