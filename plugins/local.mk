@@ -18,11 +18,14 @@ nobase_dist_doc_DATA += \
   plugins/datasets/packed.c \
   plugins/datasets/shapes.c \
   plugins/dvae_net.h \
+  plugins/evaluations/alignment.c \
   plugins/evaluations/cluster.c \
   plugins/evaluations/finetune.c \
   plugins/evaluations/knn.c \
+  plugins/evaluations/lidar.c \
   plugins/evaluations/linear.c \
   plugins/evaluations/logistic.c \
+  plugins/evaluations/rankme.c \
   plugins/evaluations/semi.c \
   plugins/evaluations/tune_options.h \
   plugins/heads/decoder.c \
@@ -201,3 +204,18 @@ pkglib_LTLIBRARIES += plugins/decoder.la
 plugins_decoder_la_SOURCES = plugins/heads/decoder.c
 plugins_decoder_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_decoder_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/alignment.la
+plugins_alignment_la_SOURCES = plugins/evaluations/alignment.c
+plugins_alignment_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_alignment_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/lidar.la
+plugins_lidar_la_SOURCES = plugins/evaluations/lidar.c
+plugins_lidar_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_lidar_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/rankme.la
+plugins_rankme_la_SOURCES = plugins/evaluations/rankme.c
+plugins_rankme_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_rankme_la_LIBADD = $(PLUGIN_LIBADD)

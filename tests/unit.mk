@@ -52,6 +52,12 @@ check_PROGRAMS += tests/unit/test_evaluation
 tests_unit_test_evaluation_SOURCES = tests/unit/test_evaluation.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
 EXTRA_tests_unit_test_evaluation_DEPENDENCIES = tests/plugins/evaluations/nearest_mean.la
 
+check_PROGRAMS += tests/unit/test_measures
+tests_unit_test_measures_SOURCES = tests/unit/test_measures.c tests/unit/eval_bench.c tests/unit/eval_bench.h \
+  tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_measures_LDADD = $(LDADD) $(CJSON_LIBS)
+EXTRA_DIST += tests/golden/rankme.safetensors
+
 # framework/table
 check_PROGRAMS += tests/unit/test_table
 tests_unit_test_table_SOURCES = tests/unit/test_table.c tests/unit/plugin_fixture.h

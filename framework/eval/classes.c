@@ -143,7 +143,7 @@ static sm_status classes_check(sm_labels need, sm_label_list train, sm_label_lis
 
 sm_status sm_classes_check(sm_labels need, sm_label_list train, sm_label_list test, int classes,
                            sm_error *err) {
-  if (need == SM_LABELS_ANY) return SM_OK;
+  if (need == SM_LABELS_ANY || need == SM_LABELS_NONE) return SM_OK;
   uint8_t *seen = sm_calloc((size_t)(classes > 0 ? classes : 1), 1);
   if (!seen) return sm_fail(err, SM_ENOMEM, "no memory for %d classes", classes);
   sm_status status = classes_check(need, train, test, classes, seen, err);

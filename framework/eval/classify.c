@@ -9,6 +9,15 @@
 
 /* ---- features ------------------------------------------------------------------------------------------ */
 
+sm_status sm_features_finite(const float *x, int64_t n, int64_t dim, sm_error *err) {
+  for (int64_t i = 0; i < n * dim; i++) {
+    if (isfinite(x[i])) continue;
+    sm_fail(err, SM_EINVAL, "the features of picture %lld are not finite numbers", (long long)(i / dim));
+    return sm_hint(err, "the weights hold NaN or infinities, or training diverged");
+  }
+  return SM_OK;
+}
+
 static sm_status classify_check(const sm_features *f, const char *split, sm_error *err) {
   for (int64_t i = 0; i < f->n; i++)
     for (int d = 0; d < f->dim; d++)

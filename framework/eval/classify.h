@@ -7,6 +7,9 @@
 
 #include <smalti/measure.h>
 
+/* SM_EINVAL: a value of rows x (n, dim) is not finite. */
+sm_status sm_features_finite(const float *x, int64_t n, int64_t dim, sm_error *);
+
 /* The kernels of products and room for their packed operands, a block per worker of the pool. False: no
  * memory. */
 typedef struct sm_products {

@@ -16,6 +16,7 @@ libsmalti_la_SOURCES += \
   framework/eval/logistic_fit.c \
   framework/eval/partitions.c \
   framework/eval/probe.c \
+  framework/eval/lapack.h framework/eval/lidar.c framework/eval/sample.c framework/eval/spectrum.c framework/eval/sphere.c \
   framework/eval/finetune.c \
   framework/eval/tune_mix.c \
   framework/eval/tune_net.c framework/eval/tune_net.h \

@@ -22,11 +22,14 @@ static const sm_dataset *pictures_of(const sm_evaluator *e, int which) {
   return which == SM_EVAL_TEST ? &e->c.test : &e->c.train;
 }
 
+/* Whether test classes are numbered by themselves. */
+static bool pictures_own_numbers(sm_labels labels) { return labels == SM_LABELS_TEST || labels == SM_LABELS_NONE; }
+
 /* Which number each class of the split's data set has. */
 static sm_status pictures_classes(const sm_evaluator *e, int which, sm_class_numbers *to, sm_error *err) {
   const sm_dataset *train = &e->c.train, *own = pictures_of(e, which);
   sm_status status = sm_classes_number(own, to, err);
-  if (status || which != SM_EVAL_TEST || e->labels == SM_LABELS_TEST || !train->ops) return status;
+  if (status || which != SM_EVAL_TEST || pictures_own_numbers(e->labels) || !train->ops) return status;
   sm_class_numbers known;
   status = sm_classes_number(train, &known, err);
   if (!status && known.n) status = sm_classes_match(train, &known, own, to, err);
@@ -40,7 +43,7 @@ sm_status sm_evaluator_class_names(sm_evaluator *e, const char *split,
   sm_status status = sm_evaluator_split(e, split, &which, err);
   if (!status) status = sm_evaluator_list(e, which, err);
   if (status) return status;
-  bool theirs = which == SM_EVAL_TEST && e->labels != SM_LABELS_TEST && e->c.train.ops;
+  bool theirs = which == SM_EVAL_TEST && !pictures_own_numbers(e->labels) && e->c.train.ops;
   sm_class_numbers numbers = {0};
   const sm_dataset *d = theirs ? &e->c.train : pictures_of(e, which == SM_EVAL_PART ? SM_EVAL_TRAIN : which);
   status = sm_classes_number(d, &numbers, err);
@@ -106,7 +109,7 @@ sm_status sm_evaluator_list(sm_evaluator *e, int which, sm_error *err) {
 void sm_evaluator_whole(sm_evaluator *e) { pictures_list_free(&e->list[SM_EVAL_PART]); }
 
 void sm_evaluator_labels(sm_evaluator *e, sm_labels labels) {
-  const bool renumbered = (e->labels == SM_LABELS_TEST) != (labels == SM_LABELS_TEST);
+  const bool renumbered = pictures_own_numbers(e->labels) != pictures_own_numbers(labels);
   e->labels = labels;
   if (renumbered) pictures_list_free(&e->list[SM_EVAL_TEST]);
 }
@@ -115,7 +118,7 @@ sm_status sm_evaluator_check(sm_evaluator *e, const sm_evaluation_ops *ops, cons
   sm_feature_spec want = {0};
   if (ops->wants) ops->wants(self, &want);
   sm_evaluator_labels(e, want.labels);
-  if (want.labels == SM_LABELS_ANY) return SM_OK;
+  if (want.labels == SM_LABELS_ANY || want.labels == SM_LABELS_NONE) return SM_OK;
   const bool both = want.labels == SM_LABELS_BOTH;
   const sm_picture_list *train = &e->list[SM_EVAL_TRAIN], *test = &e->list[SM_EVAL_TEST];
   sm_status status = both ? sm_evaluator_list(e, SM_EVAL_TRAIN, err) : SM_OK;

@@ -9,28 +9,21 @@ enum { ROWS_MAX = 256 };
 
 typedef struct both { /* a row that has both figures */
   int row;
-  double published, here, rank_published, rank_here;
+  double published, here;
 } both;
 
 /* 1 for the smallest; equal values share the mean of their ranks. */
-static void compare_set_ranks(both *b, int n) {
-  for (int i = 0; i < n; i++) {
-    double below = 0, equal = 0, below_here = 0, equal_here = 0;
-    for (int k = 0; k < n; k++) {
-      below += b[k].published < b[i].published, equal += b[k].published == b[i].published;
-      below_here += b[k].here < b[i].here, equal_here += b[k].here == b[i].here;
-    }
-    b[i].rank_published = below + (equal + 1) / 2;
-    b[i].rank_here = below_here + (equal_here + 1) / 2;
-  }
+static double compare_rank(const double *v, int n, double of) {
+  double below = 0, equal = 0;
+  for (int k = 0; k < n; k++) below += v[k] < of, equal += v[k] == of;
+  return below + (equal + 1) / 2;
 }
 
-/* Spearman (1904): the linear correlation of the ranks. */
-static double compare_spearman(const both *b, int n) {
+double sm_table_spearman(const double *x, const double *y, int n) {
   double mean = (n + 1) / 2.0, xy = 0, xx = 0, yy = 0;
   for (int i = 0; i < n; i++) {
-    double x = b[i].rank_published - mean, y = b[i].rank_here - mean;
-    xy += x * y, xx += x * x, yy += y * y;
+    const double a = compare_rank(x, n, x[i]) - mean, b = compare_rank(y, n, y[i]) - mean;
+    xy += a * b, xx += a * a, yy += b * b;
   }
   return n < 3 || xx == 0 || yy == 0 ? NAN : xy / sqrt(xx * yy);
 }
@@ -43,6 +36,7 @@ static int compare_by_published(const void *a, const void *b) {
 
 void sm_table_compare(const sm_table_results *r, int figure, sm_table_comparison *c) {
   both b[ROWS_MAX];
+  double in_print[ROWS_MAX] = {0}, measured[ROWS_MAX] = {0};
   int n = 0;
   *c = (sm_table_comparison){.rank = NAN};
   for (int i = 0; i < r->rows && n < ROWS_MAX; i++) {
@@ -51,8 +45,8 @@ void sm_table_compare(const sm_table_results *r, int figure, sm_table_comparison
       b[n++] = (both){.row = i, .published = published, .here = here};
   }
   c->rows = n;
-  compare_set_ranks(b, n);
-  c->rank = compare_spearman(b, n);
+  for (int i = 0; i < n; i++) in_print[i] = b[i].published, measured[i] = b[i].here;
+  c->rank = sm_table_spearman(in_print, measured, n);
   for (int i = 0; i < n; i++)
     for (int k = 0; k < n; k++) {
       if (!(b[i].published > b[k].published)) continue;

@@ -238,6 +238,14 @@ static const char *jobs_figures_of(sm_arena *arena, const sm_instance *evaluatio
   return figures;
 }
 
+static void jobs_note_labels(const sm_instance *evaluation, struct sm_job_evaluation *to) {
+  const sm_evaluation_ops *ops = evaluation->plugin->ops;
+  sm_feature_spec want = {0};
+  if (ops->wants) ops->wants(evaluation->self, &want);
+  to->without_labels = want.labels == SM_LABELS_NONE;
+  to->knn = !strcmp(evaluation->plugin->name, "knn");
+}
+
 static sm_status jobs_list_evaluations(sm_table_jobs *jobs, sm_table_job *job, sm_error *err) {
   sm_recipe *r = NULL;
   if (!job->run->row) return SM_OK;
@@ -248,6 +256,7 @@ static sm_status jobs_list_evaluations(sm_table_jobs *jobs, sm_table_job *job, s
     snprintf(path, sizeof path, "evaluate.%s", r->evaluate[i].instance);
     uint64_t sum = sm_recipe_identity(r, jobs_counts_for_evaluation, path);
     snprintf(e->id, sizeof e->id, "%08" PRIx32, (uint32_t)(sm_hash64(&sum, sizeof sum, 1) >> 32));
+    jobs_note_labels(&r->evaluate[i].plugin, e);
     e->figures = jobs_figures_of(jobs->arena, &r->evaluate[i].plugin, &status);
     e->name = sm_arena_strdup(jobs->arena, r->evaluate[i].instance);
     if (!e->name || !sum || status) status = jobs_no_memory(err);

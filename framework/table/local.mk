@@ -2,7 +2,7 @@
 libsmalti_la_SOURCES += \
   framework/table/child.c \
   framework/table/claim.c \
-  framework/table/compare.c \
+  framework/table/compare.c framework/table/correlate.c \
   framework/table/estimate.c \
   framework/table/gallery.c \
   framework/table/gallery.h \

@@ -43,6 +43,29 @@ static void output_add_comparison(const sm_table_results *r, int f, sm_text *out
   sm_free(c);
 }
 
+/* Measures without labels, held against k-NN. */
+static void output_add_correlations(const sm_table_results *r, sm_text *out) {
+  const int reference = sm_table_reference(r);
+  bool few = false, begun = false;
+  for (int f = 0; reference >= 0 && f < r->jobs->recipe->figures; f++) {
+    sm_table_correlation c;
+    if (!sm_table_without_labels(r, f)) continue;
+    sm_table_correlate(r, f, reference, &c);
+    if (!begun) sm_text_add(out, "\n## Without labels\n\n" SM_TABLE_NO_LABELS "\n\n");
+    begun = true;
+    sm_text_add(out, "- **");
+    sm_markdown_text(out, r->jobs->recipe->figure[f].title);
+    sm_text_add(out, "** with ");
+    sm_markdown_text(out, r->jobs->recipe->figure[reference].title);
+    if (isfinite(c.rank))
+      sm_text_add(out, ": rank correlation (Spearman) %.2f over %d %s; %.1f %% of all orders of the rows are as strong, either way.\n",
+                  c.rank, c.rows, sm_plural(c.rows, "row", "rows"), 100 * c.chance);
+    else sm_text_add(out, ": no rank correlation over %d %s.\n", c.rows, sm_plural(c.rows, "row", "rows"));
+    few = few || c.rows < 5;
+  }
+  if (few) sm_text_add(out, "\n" SM_TABLE_FEW_ROWS "\n");
+}
+
 /* Rows whose figure was measured in another way than the first row's say so. */
 static void output_add_protocols(const sm_table_results *r, sm_text *out) {
   for (int f = 0; f < r->jobs->recipe->figures; f++) {
@@ -86,6 +109,7 @@ static void output_add_notes(const sm_table_results *r, sm_text *out) {
     out->failed = out->failed || comparison.failed;
     sm_text_free(&comparison);
   }
+  output_add_correlations(r, out);
   sm_text_add(out, "\n## How it was measured\n\n");
   output_add_protocols(r, out);
   sm_text_add(

@@ -132,6 +132,41 @@ static sm_status page_order(page *p) {
   return status;
 }
 
+/* ---- without labels ------------------------------------------------------------------------------------ */
+
+static void page_add_correlation(const sm_table_results *r, sm_tabular *t, int f, int reference, bool *few) {
+  sm_table_correlation c;
+  sm_table_correlate(r, f, reference, &c);
+  sm_tabular_cell(t, "%s", r->jobs->recipe->figure[f].title);
+  if (isfinite(c.rank)) sm_tabular_cell(t, "%s%.2f", c.rank < 0 ? "−" : "", fabs(c.rank));
+  else sm_tabular_cell(t, "–");
+  sm_tabular_cell(t, "%d", c.rows);
+  if (isfinite(c.rank)) sm_tabular_cell(t, "%.1f %%", 100 * c.chance);
+  else sm_tabular_cell(t, "–");
+  *few = *few || c.rows < 5;
+}
+
+static sm_status page_without_labels(page *p) {
+  const sm_table_results *r = p->r;
+  const int reference = sm_table_reference(r);
+  int measures = 0;
+  bool few = false;
+  for (int f = 0; f < r->jobs->recipe->figures; f++) measures += sm_table_without_labels(r, f);
+  if (reference < 0 || !measures) return SM_OK;
+  sm_page_heading(&p->html, "Without labels");
+  page_paragraph(p, "subtitle", SM_TABLE_NO_LABELS);
+  sm_tabular *t = sm_tabular_new(NULL);
+  sm_tabular_column(t, "measure", SM_ALIGN_LEFT);
+  sm_tabular_column(t, "rank correlation with k-NN", SM_ALIGN_RIGHT);
+  sm_tabular_column(t, "rows", SM_ALIGN_RIGHT);
+  sm_tabular_column(t, "orders as strong by chance", SM_ALIGN_RIGHT);
+  for (int f = 0; f < r->jobs->recipe->figures; f++)
+    if (sm_table_without_labels(r, f)) page_add_correlation(r, t, f, reference, &few);
+  sm_status status = page_row_table(p, t);
+  if (few) page_paragraph(p, "subtitle", SM_TABLE_FEW_ROWS);
+  return status;
+}
+
 /* ---- curves -------------------------------------------------------------------------------------------- */
 
 static bool page_shown_group(const sm_curve_group *g) {
@@ -288,6 +323,7 @@ static sm_status page_build(page *p) {
                  " images/s: median over the run; hours: wall time of training per run; memory: the most a "
                  "process used.");
   if (!status) status = page_order(p);
+  if (!status) status = page_without_labels(p);
   if (!status) status = page_curves(p);
   if (!status) page_gallery(p);
   sm_page_heading(&p->html, "Details");

@@ -62,6 +62,25 @@ typedef struct sm_table_comparison {
   int gaps;
 } sm_table_comparison;
 void sm_table_compare(const sm_table_results *, int figure, sm_table_comparison *);
+/* Spearman (1904): the linear correlation of the ranks; NaN for fewer than three rows or where all are equal. */
+double sm_table_spearman(const double *x, const double *y, int n);
+
+/* ---- correlate.c: what measures without labels say of the rows ---- */
+
+/* Whether a column is of an evaluation that looks at no label. */
+bool sm_table_without_labels(const sm_table_results *, int figure);
+/* The column that they are held against: the first of k-NN's top-1; -1: there is none. */
+int sm_table_reference(const sm_table_results *);
+typedef struct sm_table_correlation {
+  int rows;      /* that have both figures */
+  double rank;   /* Spearman's, as above */
+  double chance; /* the share of all orders of the rows that correlate as strongly, either way; of more than eight rows
+                    of 20,000 shuffles, always the same */
+} sm_table_correlation;
+void sm_table_correlate(const sm_table_results *, int figure, int reference, sm_table_correlation *);
+/* What they are good for, in words. */
+#define SM_TABLE_NO_LABELS "Measures without labels compare checkpoints of one method; across methods they need not follow accuracy."
+#define SM_TABLE_FEW_ROWS "With fewer than five rows no correlation can be told from chance."
 
 /* ---- tabular.c ---- */
 

@@ -102,6 +102,7 @@ typedef struct sm_table_job {
     const char *name;
     char id[9]; /* of its plugin, options and test pictures */
     const char *figures; /* "top1 top5 ": what it will give; NULL: known when it has run */
+    bool without_labels, knn; /* it looks at no label; it is k-NN */
     bool there, damaged; /* damaged: was said, and is made again */
   } evaluation[SM_SLOTS_MAX];
   bool shown; /* the first seed of a row that is evaluated: its network is shown in a gallery */

@@ -378,4 +378,29 @@ gives linear 'epochs: 2, batch_size: 16' epochs=2 batch_size=16
 gives logistic '' seed=0
 gives cluster '' seed=0
 gives semi 'method: knn, share: [0.5, 1]' method=knn share=0.5,1
+gives rankme 'split: test' split=test
+gives lidar 'pictures: 8, views: 2' pictures=8 views=2
+gives alignment 'pictures: 8' pictures=8
+
+# ---- measures without labels are held against k-NN -------------------------------------------------------------
+cat >ranks.yaml <<'END'
+smalti: 1
+table: Ranks
+base: tiny.yaml
+shared: {train: {epochs: 1, scale_schedules: true}}
+figures: {k-NN: knn.top1, RankMe: rank.rankme}
+evaluate: {knn: {knn: {k: 3}}, rank: {rankme: {}}}
+rows: {a: {}, b: {change: {train: {seed: 1}}}, c: {change: {train: {seed: 2}}}}
+END
+exits 0 smalti table ranks.yaml
+sed -i 's/"top1":[0-9.]*/"top1":30/' runs/a-*/evaluations/knn-*.json
+sed -i 's/"top1":[0-9.]*/"top1":40/' runs/b-*/evaluations/knn-*.json
+sed -i 's/"top1":[0-9.]*/"top1":50/' runs/c-*/evaluations/knn-*.json
+sed -i 's/"rankme":[0-9.]*/"rankme":3/' runs/a-*/evaluations/rank-*.json
+sed -i 's/"rankme":[0-9.]*/"rankme":5/' runs/b-*/evaluations/rank-*.json
+sed -i 's/"rankme":[0-9.]*/"rankme":4/' runs/c-*/evaluations/rank-*.json
+exits 0 smalti table ranks.yaml
+has tables/ranks/table.md '- **RankMe** with k-NN: rank correlation (Spearman) 0.50 over 3 rows; 100.0 % of all orders of the rows are as strong, either way.'
+has tables/ranks/table.md 'With fewer than five rows no correlation can be told from chance.'
+has tables/ranks/report.html 'rank correlation with k-NN'
 finish

@@ -77,6 +77,36 @@ static void test_compare(void **state) {
   assert_true(c.gap[0].agrees);
 }
 
+/* Two columns, k-NN and a measure; scipy.stats.spearmanr, and every order counted. */
+static void test_correlate(void **state) {
+  static sm_table_job job = {.evaluations = 2,
+                             .evaluation = {{.name = "knn", .knn = true}, {.name = "rank", .without_labels = true}}};
+  static sm_table_recipe two = {.figures = 2, .figure = {{.figure = "knn.top1"}, {.figure = "rank.rankme"}}};
+  static const sm_table_jobs both = {.recipe = &two, .job = &job, .n = 1};
+  const double knn[ROWS] = {1, 2, 3, 4, 5, 6, 7}, rank[ROWS] = {1, 3, 2, 5, 4, 7, 6};
+  sm_table_results r = results(4, knn, knn);
+  sm_table_correlation c;
+  r.jobs = &both;
+  for (int i = 0; i < ROWS; i++) rows[i].value[1].mean = rank[i];
+  assert_int_equal(sm_table_reference(&r), 0);
+  assert_false(sm_table_without_labels(&r, 0));
+  assert_true(sm_table_without_labels(&r, 1));
+  sm_table_correlate(&r, 1, 0, &c);
+  assert_int_equal(c.rows, 4);
+  assert_float_equal(c.rank, 0.8, 1e-12);
+  assert_float_equal(c.chance, 8.0 / 24, 1e-12); /* ±1 in one order each, ±0.8 in three */
+  rows[1].value[1].mean = NAN;
+  sm_table_correlate(&r, 1, 0, &c);
+  assert_int_equal(c.rows, 3);
+  assert_float_equal(c.rank, 1, 1e-12);
+  assert_float_equal(c.chance, 2.0 / 6, 1e-12);
+  r.rows = 2;
+  sm_table_correlate(&r, 1, 0, &c);
+  assert_true(isnan(c.rank) && isnan(c.chance));
+  job.evaluation[0].knn = false;
+  assert_int_equal(sm_table_reference(&r), -1);
+}
+
 static void assert_places(const double *mean, const double *deviation, int n, const char *wanted) {
   char got[ROWS + 1] = "";
   double none[ROWS] = {0};
@@ -283,7 +313,7 @@ static void test_masks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_compare),  cmocka_unit_test(test_places), cmocka_unit_test(test_claims),
+      cmocka_unit_test(test_compare), cmocka_unit_test(test_correlate),  cmocka_unit_test(test_places), cmocka_unit_test(test_claims),
       cmocka_unit_test(test_children), cmocka_unit_test(test_masks),
   };
   return cmocka_run_group_tests(tests, open_fixture, close_fixture);

@@ -100,8 +100,10 @@ typedef struct sm_features {
 typedef enum {
   SM_LABELS_ANY,  /* none must: the evaluation looks itself                                              */
   SM_LABELS_BOTH, /* training and test pictures: a classifier                                            */
-  SM_LABELS_TEST  /* test pictures, of two classes, which are numbered by themselves: the training pictures
+  SM_LABELS_TEST, /* test pictures, of two classes, which are numbered by themselves: the training pictures
                      have no say                                                                         */
+  SM_LABELS_NONE  /* none: it measures features without looking at a label. Tables hold its figures against
+                     those of k-NN                                                                       */
 } sm_labels;
 
 /* Which features: of each picture one row, made of the view of each of the last `blocks` blocks after the

@@ -286,6 +286,56 @@ typedef struct sm_kmeans_config {
 sm_status sm_kmeans(const sm_features *, const sm_kmeans_config *, int32_t *cluster, double *inertia,
                     sm_error *);
 
+/* ---- without labels ------------------------------------------------------------------------------------- */
+
+/* Features of at most `pictures` pictures of a split, drawn by the seed: of their centres, or, with `views`, of so
+ * many random crops of each (torchvision's RandomResizedCrop and flips; views make whole batches, so above 32 pictures
+ * their number is a multiple of 32). Pictures that cannot be read are left out. Free with sm_sample_free. [main] */
+typedef struct sm_sample_request {
+  const char *split;
+  int64_t pictures;
+  int views; /* 0: the centre once */
+  double least_area;
+  bool flip;
+  double randaugment; /* magnitude; 0: none */
+  uint64_t seed;
+} sm_sample_request;
+typedef struct sm_sample {
+  int64_t n;
+  int views, dim;
+  const float *x; /* (n, views, dim) */
+  float *own;     /* the core's to free */
+} sm_sample;
+sm_status sm_sample_get(sm_eval_context *, const sm_sample_request *, sm_feature_spec *, sm_sample *, sm_error *);
+void sm_sample_free(sm_sample *);
+
+/* The min(n, dim) singular values of rows x (n, dim), descending, in double; centred: less the mean row. SM_EINVAL:
+ * a value is not finite. [main] */
+sm_status sm_singular_values(const float *x, int64_t n, int dim, bool centred, double *sigma, sm_error *);
+/* Of n singular values: exp(-Σ p ln p), p = σ/Σσ + epsilon, not renormalised (RankMe: Garrido et al., ICML 2023, with
+ * 1e-7; with 0 the effective rank of Roy and Vetterli, EUSIPCO 2007). NaN where all are 0. */
+double sm_rankme(const double *sigma, int64_t n, double epsilon);
+double sm_stable_rank(const double *sigma, int64_t n);  /* ‖Z‖²_F / σ₁² of descending σ; NaN where all are 0 */
+double sm_participation(const double *v, int64_t n);    /* (Σv)² / Σv² */
+
+/* LiDAR (Thilak et al., ICLR 2024) of views x (objects, views, dim): Σb of the objects' means, Σw of the views about
+ * them, plus delta; eigenvalues λ of Σw^-½ Σb Σw^-½; exp(-Σ p ln p), p = (λ + epsilon)/Σλ. SM_EINVAL: fewer than two
+ * objects or views, or values that are not finite. NaN where all means are equal. [main] */
+typedef struct sm_lidar_config {
+  double delta, epsilon; /* 1e-4, 1e-8 */
+  bool biased;           /* divided by n and n·q instead of n-1 and n·(q-1) */
+} sm_lidar_config;
+sm_status sm_lidar(const float *x, int64_t objects, int views, int dim, const sm_lidar_config *, double *value,
+                   sm_error *);
+
+/* On rows of length 1 (Wang and Isola, ICML 2020): mean ‖x - y‖² of pairs of rows; ln of the mean over all pairs of
+ * exp(-2 ‖x - x'‖²). The same for any number of threads. */
+sm_status sm_alignment(const float *x, const float *y, int64_t n, int dim, double *value, sm_error *);
+sm_status sm_uniformity(const float *x, int64_t n, int dim, sm_pool *, double *value, sm_error *);
+/* Deviation within each dimension of rows of length 1, its mean over the dimensions, times √dim: 1 for features spread
+ * evenly over the sphere, 0 where all are one (Chen and He, SimSiam, CVPR 2021). */
+sm_status sm_feature_deviation(const float *x, int64_t n, int dim, double *value, sm_error *);
+
 #ifdef __cplusplus
 }
 #endif
