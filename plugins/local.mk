@@ -14,7 +14,10 @@ nobase_dist_doc_DATA += \
   plugins/backbones/vit.c \
   plugins/backbones/vit.h \
   plugins/backbones/vit_build.c \
+  plugins/datasets/cifar.c \
+  plugins/datasets/csv.h \
   plugins/datasets/folder.c \
+  plugins/datasets/list.c \
   plugins/datasets/packed.c \
   plugins/datasets/shapes.c \
   plugins/dvae_net.h \
@@ -219,3 +222,13 @@ pkglib_LTLIBRARIES += plugins/rankme.la
 plugins_rankme_la_SOURCES = plugins/evaluations/rankme.c
 plugins_rankme_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_rankme_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/cifar.la
+plugins_cifar_la_SOURCES = plugins/datasets/cifar.c
+plugins_cifar_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_cifar_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/list.la
+plugins_list_la_SOURCES = plugins/datasets/list.c plugins/datasets/csv.h
+plugins_list_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_list_la_LIBADD = $(PLUGIN_LIBADD)

@@ -157,9 +157,19 @@ sm_status sm_source_get(const sm_source *s, int64_t index, sm_image_shrink *shri
   }
 }
 
+/* A text file of rows is a list. */
+static bool source_is_list(const char *path) {
+  static const char *const endings[] = {".csv", ".tsv", ".txt"};
+  const size_t n = strlen(path);
+  for (int i = 0; i < 3; i++)
+    if (n > 4 && !strcmp(path + n - 4, endings[i])) return true;
+  return false;
+}
+
 const char *sm_dataset_for(const char *path, sm_error *err) {
   struct stat st;
   bool there;
   if (sm_path_look(path, &st, &there, err)) return NULL;
-  return there && S_ISREG(st.st_mode) ? "packed" : "folder"; /* which says what is not there */
+  if (there && S_ISREG(st.st_mode)) return source_is_list(path) ? "list" : "packed";
+  return "folder"; /* which says what is not there */
 }

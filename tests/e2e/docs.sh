@@ -146,6 +146,7 @@ check_packages() {
 # ---- all ------------------------------------------------------------------------------------------------------
 pictures pictures 20
 cp -r pictures held-out
+{ echo file,species; (cd pictures && find . -type f | sort | sed 's|^\./\([^/]*\)/.*|pictures/&,\1|'); } >pictures.csv
 
 for document in "${run_documents[@]}"; do
   rm -rf runs features both ./*.html ./*.yaml ./*.safetensors
