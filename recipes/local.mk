@@ -44,6 +44,7 @@ nobase_dist_pkgdata_DATA += \
   recipes/tables/output_dim.yaml \
   recipes/tables/patch_temperature.yaml \
   recipes/tables/table9-cifar10.yaml \
+  recipes/tables/table9-shapes.yaml \
   recipes/tables/tokenizers.yaml \
   recipes/tables/table9.yaml \
   recipes/table9/beit.yaml \
