@@ -75,3 +75,8 @@ tests_unit_test_mae_SOURCES = tests/unit/test_mae.c tests/unit/golden.c tests/un
   tests/unit/ssl_rig.c tests/unit/ssl_rig.h
 tests_unit_test_mae_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_mae_LDADD = $(LDADD) $(CJSON_LIBS)
+
+# files of PyTorch, as bytes; every file of $SMALTI_GOLDEN/pth is tried
+EXTRA_DIST += tests/golden/pth.safetensors tests/golden/pth_models.safetensors
+check_PROGRAMS += tests/unit/test_pth tests/unit/test_foreign
+tests_unit_test_foreign_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

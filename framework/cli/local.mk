@@ -22,6 +22,8 @@ cli_sources = \
   framework/cli/cmd_report.c \
   framework/cli/cmd_table.c \
   framework/cli/cmd_train.c \
+  framework/cli/cmd_weights.c \
+  framework/cli/cmd_weights_diff.c \
   framework/cli/eval_features.c framework/cli/eval_features.h \
   framework/cli/eval_outcome.c framework/cli/eval_outcome.h \
   framework/cli/network.c framework/cli/network.h \

@@ -13,6 +13,12 @@
 
 struct cJSON;
 
+/* ---- tensors under other names ------------------------------------------------------------------------ */
+
+/* A reader that stands before `base`: it has these tensors (copied; their names and values live in `base` or
+ * in `arena`), and the path and the metadata of `base`. It owns both from then on; on error (NULL) neither. */
+sm_st_reader *sm_st_rename(sm_st_reader *base, const sm_st_tensor *, size_t count, sm_arena *arena, sm_error *);
+
 /* ---- .npy --------------------------------------------------------------------------------------------- */
 
 /* NumPy's array file, format 1.0, C order, data on a 64-byte border, written whole or not at all.

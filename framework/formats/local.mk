@@ -10,6 +10,13 @@ libsmalti_la_SOURCES += \
   framework/formats/packed_format.h \
   framework/formats/packed_reader.c \
   framework/formats/packed_writer.c \
+  framework/formats/pth.c \
+  framework/formats/pth.h \
+  framework/formats/pth_known.c \
+  framework/formats/pth_names.c \
+  framework/formats/pth_pickle.c \
+  framework/formats/pth_values.c \
+  framework/formats/pth_zip.c \
   framework/formats/st.h \
   framework/formats/st_common.c \
   framework/formats/st_parse.c \

@@ -1,8 +1,8 @@
 /* st_reader.c — opens safetensors files: maps them, checks that the tensors tile the data, looks up,
- * verifies.
+ * verifies. Files of PyTorch are opened as if they were such (pth.h).
  *
  * The header's own rules are in st_parse.c. The mapping is read-only and private; nothing is copied but
- * names. */
+ * names. A reader may stand before another one, whose tensors it shows under other names (sm_st_rename). */
 #include <config.h>
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 
 #include "framework/base/mapped.h"
 #include "framework/base/signature.h"
+#include "pth.h"
 #include "st.h"
 
 struct sm_st_reader {
@@ -24,7 +25,10 @@ struct sm_st_reader {
   const sm_st_tensor **names; /* sorted by name */
   const unsigned char *map;
   uint64_t map_bytes, data_at;
-  bool checksums;
+  bool checksums, torch;
+  pth_sum *sums; /* of the members of a PyTorch file; in the arena */
+  size_t n_sums;
+  sm_st_reader *base; /* behind this one; owned */
 };
 
 static int st_reader_compare_places(const void *a, const void *b) {
@@ -43,17 +47,10 @@ static int st_reader_compare_pairs(const void *a, const void *b) {
 /* ---- opening ---- */
 
 /* What it is instead, and how it becomes what was wanted. */
-static sm_status st_reader_refuse_kind(const char *path, const void *data, size_t bytes, sm_error *err) {
-  const char *base = sm_path_base(path), *dot = strrchr(base, '.');
-  const int stem = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
+static sm_status st_reader_refuse_kind(const void *data, size_t bytes, sm_error *err) {
   sm_fail(err, SM_EFORMAT, "not a safetensors file: it is %s", sm_signature(data, bytes));
   if (sm_signature_lfs(data, bytes))
     return sm_hint(err, "fetch the file it stands for: 'git lfs pull', or download it from its page again");
-  if (sm_signature_torch(data, bytes))
-    return sm_hint(
-        err,
-        "convert it in Python: import torch, safetensors.torch as s; w = torch.load('%.80s', map_location='cpu', weights_only=True); s.save_file({k: v.clone() for k, v in w.items() if torch.is_tensor(v)}, '%.*s.safetensors'); where the weights lie deeper, name the way to them, as in w['teacher'].items()",
-        base, stem < 80 ? stem : 80, base);
   return sm_hint(err, "give a file in the safetensors format; where this one was downloaded, do it again");
 }
 
@@ -70,7 +67,7 @@ static sm_status st_reader_map_file(sm_st_reader *r, sm_error *err) {
   } else if (st.st_size < 9) {
     char begun[9];
     ssize_t n = pread(fd, begun, sizeof begun, 0);
-    status = st_reader_refuse_kind(r->path, begun, n > 0 ? (size_t)n : 0, err);
+    status = st_reader_refuse_kind(begun, n > 0 ? (size_t)n : 0, err);
   } else {
     r->map = sm_mapped_new(fd, (size_t)st.st_size, r->path, err);
     if (r->map) r->map_bytes = (uint64_t)st.st_size;
@@ -84,7 +81,6 @@ static sm_status st_reader_check_names(sm_st_reader *r, sm_error *err) {
   st_header *h = &r->header;
   if (!(r->names = sm_malloc((h->count + 1) * sizeof *r->names)))
     return sm_fail(err, SM_ENOMEM, "no memory for %zu tensors", h->count);
-  if (h->count) qsort(h->tensors, h->count, sizeof *h->tensors, st_reader_compare_places);
   for (size_t i = 0; i < h->count; i++) r->names[i] = &h->tensors[i];
   if (h->count) qsort(r->names, h->count, sizeof *r->names, st_reader_compare_names);
   for (size_t i = 1; i < h->count; i++)
@@ -161,12 +157,20 @@ static sm_status st_reader_check_header(sm_st_reader *r, sm_error *err) {
       err, "if another program rewrote the file, let it drop the metadata keys that begin with 'smalti.'");
 }
 
+static sm_status st_reader_open_torch(sm_st_reader *r, sm_error *err) {
+  r->torch = true;
+  sm_status status = sm_pth_read(r->map, r->map_bytes, r->arena, &r->header, &r->sums, &r->n_sums, err);
+  return status ? status : st_reader_check_names(r, err);
+}
+
 static sm_status st_reader_open_header(sm_st_reader *r, sm_error *err) {
   uint64_t length = 0;
   sm_status status;
+  if (sm_pth_begins(r->map, r->map_bytes) && !strstr(sm_signature(r->map, (size_t)r->map_bytes), "NumPy"))
+    return st_reader_open_torch(r, err);
   for (int i = 7; i >= 0; i--) length = length << 8 | r->map[i];
   if (r->map[8] != '{' && (length > r->map_bytes - 8 || sm_signature_known(r->map, (size_t)r->map_bytes)))
-    return st_reader_refuse_kind(r->path, r->map, (size_t)r->map_bytes, err);
+    return st_reader_refuse_kind(r->map, (size_t)r->map_bytes, err);
   if (length > SM_ST_MAX_HEADER)
     return sm_fail(err, SM_EFORMAT, "not a safetensors file: a header of %" PRIu64 " bytes (at most %d)",
                    length, SM_ST_MAX_HEADER);
@@ -175,12 +179,15 @@ static sm_status st_reader_open_header(sm_st_reader *r, sm_error *err) {
   r->data_at = 8 + length;
   if ((status = sm_st_parse_header((const char *)r->map + 8, (size_t)length, r->arena, &r->header, err)))
     return status;
+  if (r->header.count)
+    qsort(r->header.tensors, r->header.count, sizeof *r->header.tensors, st_reader_compare_places);
   if ((status = st_reader_check_names(r, err)) || (status = st_reader_check_places(r, err))) return status;
   return st_reader_check_header(r, err);
 }
 
 /* Whatever was found before is not what the file holds if it was lost meanwhile. */
 static bool st_reader_is_whole(const sm_st_reader *r, sm_error *err) {
+  while (r->base) r = r->base;
   return sm_mapped_check(r->map, err) == SM_OK;
 }
 
@@ -199,8 +206,30 @@ sm_st_reader *sm_st_open(const char *path, sm_error *err) {
   return NULL;
 }
 
+sm_st_reader *sm_st_rename(sm_st_reader *base, const sm_st_tensor *tensors, size_t count, sm_arena *arena,
+                           sm_error *err) {
+  sm_st_reader *r = sm_calloc(1, sizeof *r);
+  sm_status status = r ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for %zu tensors", count);
+  if (!status) {
+    *r = (sm_st_reader){.path = base->path, .arena = arena, .torch = base->torch};
+    r->header.tensors = sm_calloc(count + 1, sizeof *tensors);
+    if (!r->header.tensors) status = sm_fail(err, SM_ENOMEM, "no memory for %zu tensors", count);
+  }
+  if (!status) {
+    if (count) memcpy(r->header.tensors, tensors, count * sizeof *tensors);
+    r->header.count = count;
+    status = st_reader_check_names(r, err);
+  }
+  if (!status) return r->base = base, r;
+  sm_fail_at(err, base->path, 0, 0);
+  if (r) r->arena = NULL; /* still the caller's */
+  sm_st_close(r);
+  return NULL;
+}
+
 void sm_st_close(sm_st_reader *r) {
   if (!r) return;
+  sm_st_close(r->base);
   sm_mapped_free(r->map, (size_t)r->map_bytes);
   sm_st_header_free(&r->header);
   sm_arena_free(r->arena);
@@ -212,8 +241,11 @@ void sm_st_close(sm_st_reader *r) {
 
 const char *sm_st_path(const sm_st_reader *r) { return r->path; }
 size_t sm_st_count(const sm_st_reader *r) { return r->header.count; }
-size_t sm_st_metadata_count(const sm_st_reader *r) { return r->header.npairs; }
-bool sm_st_has_checksums(const sm_st_reader *r) { return r->checksums; }
+size_t sm_st_metadata_count(const sm_st_reader *r) {
+  return r->base ? sm_st_metadata_count(r->base) : r->header.npairs;
+}
+bool sm_st_has_checksums(const sm_st_reader *r) { return r->base ? r->base->checksums : r->checksums; }
+bool sm_st_is_torch(const sm_st_reader *r) { return r->torch; }
 
 const sm_st_tensor *sm_st_at(const sm_st_reader *r, size_t index) {
   return index < r->header.count ? &r->header.tensors[index] : NULL;
@@ -229,11 +261,13 @@ const sm_st_tensor *sm_st_find(const sm_st_reader *r, const char *name) {
 }
 
 const char *sm_st_get(const sm_st_reader *r, const char *key) {
+  if (r->base) return sm_st_get(r->base, key);
   const st_pair *pair = st_reader_find_pair(r, key);
   return pair ? pair->value : NULL;
 }
 
 bool sm_st_metadata_at(const sm_st_reader *r, size_t index, const char **key, const char **value) {
+  if (r->base) return sm_st_metadata_at(r->base, index, key, value);
   if (index >= r->header.npairs) return false;
   *key = r->header.pairs[index].key;
   *value = r->header.pairs[index].value;
@@ -287,9 +321,22 @@ static sm_status st_reader_verify(const sm_st_reader *r, const sm_st_tensor *t, 
                  t->name, crc, digits);
 }
 
+/* The archive of a PyTorch file has a checksum for each member; 0 where torch was told to make none. */
+static sm_status st_reader_verify_torch(const sm_st_reader *r, sm_error *err) {
+  for (size_t i = 0; i < r->n_sums; i++) {
+    const pth_sum *s = &r->sums[i];
+    if (!s->crc || sm_pth_crc32(r->map + s->at, (size_t)s->bytes) == s->crc) continue;
+    sm_fail(err, SM_EFORMAT, "a member of the zip archive is damaged: its checksum is not the stored one");
+    sm_fail_at(err, r->path, 0, 0);
+    return sm_hint(err, "copy or download the file again");
+  }
+  return SM_OK;
+}
+
 sm_status sm_st_verify(const sm_st_reader *r, sm_error *err) {
+  if (r->base) return sm_st_verify(r->base, err);
   sm_text key = {0};
-  sm_status status = SM_OK;
+  sm_status status = st_reader_verify_torch(r, err);
   for (size_t i = 0; r->checksums && i < r->header.count && !status; i++)
     if ((status = st_reader_verify(r, &r->header.tensors[i], &key, err))) sm_fail_at(err, r->path, 0, 0);
   if (!st_reader_is_whole(r, err)) status = SM_EIO;

@@ -2,6 +2,11 @@
 libsmalti_la_SOURCES += \
   framework/models/checkpoint.c \
   framework/models/checkpoint.h \
+  framework/models/foreign.c \
+  framework/models/foreign.h \
+  framework/models/foreign_names.c \
+  framework/models/foreign_swin.c \
+  framework/models/foreign_vit.c \
   framework/models/models.h \
   framework/models/names.c \
   framework/models/names.h \

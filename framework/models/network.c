@@ -100,6 +100,7 @@ void sm_network_close(sm_network *n) {
   if (n->made) sm_set_free(n->set);
   if (!n->wrapped) sm_recipe_free(n->recipe);
   sm_text_free(&n->report.text);
+  sm_text_free(&n->foreign.text);
   sm_arena_free(n->arena);
   sm_free(n);
 }
@@ -201,9 +202,18 @@ static sm_status network_load_head(const sm_network *n, const sm_st_reader *file
 
 static sm_status network_load_file(const sm_network *n, const network_places *at, sm_weights_report *report,
                                    sm_error *err) {
-  sm_st_reader *file = sm_st_open(n->spec.file, err);
-  if (!file) return err ? err->code : SM_EFORMAT;
+  sm_foreign foreign = {0};
+  sm_arena *texts = sm_arena_new("weights");
+  sm_st_reader *file = texts ? sm_foreign_open(n->spec.file, n->from.prefix, n->from.net, texts, &foreign, err)
+                             : NULL;
+  if (!file) {
+    const sm_status status = texts ? (err ? err->code : SM_EFORMAT) : sm_fail(err, SM_ENOMEM, "out of memory");
+    sm_text_free(&foreign.text);
+    sm_arena_free(texts);
+    return status;
+  }
   const sm_weights_source from = {.file = file,
+                                  .foreign = foreign.plugin != NULL,
                                   .prefix = n->prefix,
                                   .ignore = n->from.ignore,
                                   .height = n->about.height,
@@ -211,8 +221,12 @@ static sm_status network_load_file(const sm_network *n, const network_places *at
                                   .say_prefix = "--prefix ",
                                   .say_ignore = "--ignore "};
   sm_status status = network_load_part(&from, &at->backbone, report, err);
+  if (report) report->ignored += foreign.unused;
+  if (report && foreign.text.s) sm_text_add(&report->text, "%s", foreign.text.s);
   if (!status && n->head.ops) status = network_load_head(n, file, at, err);
   sm_st_close(file);
+  sm_text_free(&foreign.text);
+  sm_arena_free(texts);
   return status;
 }
 

@@ -114,13 +114,30 @@ static sm_status open_path(sm_network *n, sm_st_reader **file, sm_error *err) {
   }
   if (network_open_names_recipe(o) && network_open_is_yaml(o->path))
     return open_named_recipe(n, o->path, err);
-  if (!(*file = sm_st_open(o->path, err))) return err->code;
+  if (!(*file = sm_foreign_open(o->path, o->prefix, o->net, n->arena, &n->foreign, err))) return err->code;
+  if (n->foreign.plugin) n->prefix = "";
   status = sm_st_verify(*file, err);
   if (!status && sm_is_checkpoint(*file)) status = sm_checkpoint_format(*file, err);
   return status ? status : open_file(n, sm_is_checkpoint(*file), err);
 }
 
 /* ---- the backbone -------------------------------------------------------------------------------------- */
+
+/* What a foreign file says of its backbone, where the description does not say it. Whoever names an
+ * architecture says its sizes by that. */
+static sm_status network_open_add_told(const sm_network *n, sm_yaml *options, sm_error *err) {
+  static const char *const sizes[] = {"arch", "dim", "depth", "heads", "depths", NULL};
+  const sm_foreign *f = &n->foreign;
+  const bool arch = sm_yaml_find(options, "arch") != NULL;
+  for (int i = 0; i < f->options; i++) {
+    if (sm_yaml_find(options, f->option[i].name) || (arch && sm_listed(sizes, f->option[i].name))) continue;
+    sm_yaml *value = sm_yaml_read(n->arena, "backbone", false, f->option[i].value, strlen(f->option[i].value), err);
+    if (!value) return err->code;
+    if (!sm_yaml_add(n->arena, options, f->option[i].name, value->at, value))
+      return sm_fail(err, SM_ENOMEM, "out of memory");
+  }
+  return SM_OK;
+}
 
 /* "vit: {arch: small}", with or without braces around it. */
 static sm_status network_open_make_backbone(sm_network *n, const char *yaml, sm_error *err) {
@@ -134,8 +151,14 @@ static sm_status network_open_make_backbone(sm_network *n, const char *yaml, sm_
   const sm_entry *e = &map->entry[0];
   if (!(n->plugin = sm_registry_find(network_open_registry_of(n), SM_BACKBONE, e->key, err)))
     return err->code;
-  const sm_yaml *options = e->value && e->value->kind == SM_YAML_NULL ? NULL : e->value;
-  sm_status status = sm_instance_new(network_open_registry_of(n), n->plugin, &n->own, err);
+  sm_yaml *options = e->value && e->value->kind == SM_YAML_NULL ? NULL : e->value;
+  sm_status status = SM_OK;
+  if (n->foreign.plugin && !n->about.backbone && !strcmp(n->foreign.plugin, n->plugin->name)) {
+    if (!options && !(options = sm_yaml_new(n->arena, SM_YAML_MAP, e->at)))
+      return sm_fail(err, SM_ENOMEM, "out of memory");
+    if (options->kind == SM_YAML_MAP) status = network_open_add_told(n, options, err);
+  }
+  if (!status) status = sm_instance_new(network_open_registry_of(n), n->plugin, &n->own, err);
   if (!status)
     status = sm_options_read(n->plugin->options, (int)n->plugin->n_options, options, n->plugin->name, NULL,
                              e->at, n->arena, n->own.self, err);
@@ -164,12 +187,25 @@ static sm_status network_open_no_backbone(const sm_network *n, sm_error *err) {
       err, "describe it, for instance --backbone 'vit: {arch: small, patch_size: 16}', or give a --recipe");
 }
 
+/* Everything but one option is told by the file. */
+static sm_status network_open_lacks(const sm_network *n, sm_error *err) {
+  const sm_foreign *f = &n->foreign;
+  sm_fail(err, SM_EINVAL, "the weights (%s) do not tell the network's '%s'", f->family, f->lacks);
+  network_refuse(n, err);
+  return sm_hint(err, "say it, for instance --backbone '%s: {%s}'; everything else the file tells", f->plugin,
+                 f->lacks_for);
+}
+
 static sm_status network_open_choose_backbone(sm_network *n, const sm_st_reader *file, sm_error *err) {
   sm_weights_about *a = &n->about;
   sm_status status = SM_OK;
   const char *yaml = n->from.backbone ? n->from.backbone
                      : a->backbone    ? sm_arena_strdup(n->arena, a->backbone)
                                       : NULL;
+  if (!yaml && !n->recipe && n->foreign.plugin) {
+    if (n->foreign.lacks) return network_open_lacks(n, err);
+    if (!(yaml = sm_foreign_backbone(&n->foreign, n->arena))) return sm_fail(err, SM_ENOMEM, "out of memory");
+  }
   if (yaml) {
     status = network_open_make_backbone(n, yaml, err);
   } else if (n->recipe && n->recipe->objective.plugin.plugin) {
@@ -199,9 +235,10 @@ static void network_open_take_pictures(sm_network *n) {
   sm_weights_about *a = &n->about;
   if (a->std[0] > 0) return;
   const sm_view_recipe *view = n->recipe ? &n->recipe->views.global_first : NULL;
-  n->assumed = !view;
-  memcpy(a->mean, view ? view->mean : sm_imagenet_mean, sizeof a->mean);
-  memcpy(a->std, view ? view->std : sm_imagenet_std, sizeof a->std);
+  const sm_foreign *f = &n->foreign;
+  n->assumed = !view && !f->normalised;
+  memcpy(a->mean, view ? view->mean : f->normalised ? f->mean : sm_imagenet_mean, sizeof a->mean);
+  memcpy(a->std, view ? view->std : f->normalised ? f->std : sm_imagenet_std, sizeof a->std);
   if (view) a->filter = view->filter;
 }
 
@@ -240,6 +277,7 @@ static sm_status network_open_choose_size(sm_network *n, const sm_st_reader *fil
     status = sm_network_at(n, s->height, s->width, &s->backbone, err);
   }
   if (status) return network_refuse(n, err);
+  if (!a->height && n->foreign.height) a->height = n->foreign.height, a->width = n->foreign.width;
   if (!a->height && file) network_open_take_size_of_file(n, file);
   if (!a->height) a->height = s->height, a->width = s->width;
   if (a->height == s->height && a->width == s->width) return SM_OK;
@@ -269,7 +307,7 @@ static sm_status network_open_choose_in_checkpoint(sm_network *n, const sm_st_re
 
 /* A weights file holds one network, and says which; one of another program: the weights it has. */
 static sm_status network_open_choose_in_weights(sm_network *n, sm_error *err) {
-  n->net = SM_NET_TEACHER;
+  n->net = n->foreign.plugin ? n->foreign.net : SM_NET_TEACHER;
   for (int i = SM_NET_TEACHER; n->about.backbone && sm_net_names[i]; i++)
     if (!strcmp(n->about.net, sm_net_names[i])) n->net = (sm_net)i;
   if (!n->about.backbone || n->from.net == SM_NET_AUTO || n->from.net == n->net) return SM_OK;

@@ -5,6 +5,7 @@
 #ifndef SM_NETWORK_PRIVATE_H
 #define SM_NETWORK_PRIVATE_H
 
+#include "foreign.h"
 #include "models.h"
 
 /* Where a network's rows lie in a set, part by part. The prefixes point into `room`, so a copy is filled
@@ -27,6 +28,7 @@ struct sm_network {
   bool teacherless;  /* a checkpoint of a run without a teacher */
   bool assumed;      /* nothing says how pictures are normalised */
   sm_weights_about about;
+  sm_foreign foreign; /* what other programs' weights say of themselves; plugin NULL: they are smalti's own */
   sm_weights_report report;
   /* plugins */
   const sm_plugin *plugin; /* the backbone's; NULL: pixels, or wrapped */

@@ -31,6 +31,7 @@ typedef struct loading {
   sm_weights_report *report;
   sm_text named; /* the first differences, for the message */
   int differences;
+  bool broken; /* one of them is in a numbered layer, or of a shape or type: a foreign file does not fit either */
 } loading;
 
 /* ---- what fits ----------------------------------------------------------------------------------------- */
@@ -103,6 +104,24 @@ static void weights_difference(loading *l, const char *kind, const char *fmt, ..
   if (l->differences++ < NAMED) sm_text_add(&l->named, "%s%s %s", l->named.len ? "; " : "", kind, text);
 }
 
+/* Layers that are numbered: "blocks.2.attn.qkv.weight" is of number 2 of "blocks.". The next number in the
+ * name, from *at on; -1: there is none. */
+static int weights_number(const char *name, size_t *at) {
+  for (size_t i = *at; name[i]; i++) {
+    size_t digits = strspn(name + i, "0123456789");
+    bool alone = digits && digits < 5 && i && name[i - 1] == '.' && name[i + digits] == '.';
+    if (alone) return *at = i, atoi(name + i);
+    if (digits) i += digits - 1;
+  }
+  return -1;
+}
+
+/* "blocks.2.attn.qkv.weight": what such a layer lacks makes another network of it. */
+static bool weights_in_layer(const char *name) {
+  size_t at = 0;
+  return weights_number(name, &at) >= 0;
+}
+
 static void weights_tell_row(loading *l, const sm_row *row, const match *m) {
   const char *name = row->name + l->row_cut;
   const sm_st_tensor *t = m->tensor;
@@ -114,7 +133,9 @@ static void weights_tell_row(loading *l, const sm_row *row, const match *m) {
   switch (m->kind) {
     case MISSING:
       r->missing++;
-      weights_difference(l, "missing", "%s %s", name, need);
+      l->broken |= weights_in_layer(name);
+      weights_difference(l, "missing", "%s %s%s", name, need,
+                         l->from->foreign ? ": keeps its initial values" : "");
       break;
     case SHAPE:
       r->wrong++;
@@ -167,7 +188,8 @@ static void weights_tell_unexpected(loading *l) {
       continue;
     }
     l->report->unexpected++;
-    weights_difference(l, "unexpected", "%s %s", name, sm_shape_text(t->ndim, t->shape, shape, sizeof shape));
+    l->broken |= weights_in_layer(name);
+    weights_difference(l, l->from->foreign && !weights_in_layer(name) ? "unused" : "unexpected", "%s %s", name, sm_shape_text(t->ndim, t->shape, shape, sizeof shape));
   }
 }
 
@@ -187,18 +209,6 @@ static bool weights_find_prefix(const loading *l, char *prefix, size_t size) {
     }
   }
   return false;
-}
-
-/* Layers that are numbered: "blocks.2.attn.qkv.weight" is of number 2 of "blocks.". The next number in the
- * name, from *at on; -1: there is none. */
-static int weights_number(const char *name, size_t *at) {
-  for (size_t i = *at; name[i]; i++) {
-    size_t digits = strspn(name + i, "0123456789");
-    bool alone = digits && digits < 5 && i && name[i - 1] == '.' && name[i + digits] == '.';
-    if (alone) return *at = i, atoi(name + i);
-    if (digits) i += digits - 1;
-  }
-  return -1;
 }
 
 /* How many layers of that beginning ("blocks.") the file has, or the network. */
@@ -297,6 +307,14 @@ static sm_status weights_refuse(loading *l, sm_error *err) {
   return sm_hint(err, "check the backbone's options: the file is of another network");
 }
 
+/* Strict; of a foreign file 90 % must fit. */
+static bool weights_too_different(const loading *l) {
+  const sm_weights_report *r = l->report;
+  if (!l->from->foreign || l->broken || r->wrong) return l->differences > 0;
+  const int all = r->taken + r->missing + r->unexpected;
+  return r->taken * 10 < all * 9;
+}
+
 /* ---- values -------------------------------------------------------------------------------------------- */
 
 static float weights_half(uint16_t h) {
@@ -307,7 +325,7 @@ static float weights_half(uint16_t h) {
   return h & 0x8000 ? -value : value;
 }
 
-static double weights_element(const sm_st_tensor *t, int64_t i) {
+double sm_weights_element(const sm_st_tensor *t, int64_t i) {
   const char *at = (const char *)t->data + (size_t)i * sm_st_dtype_size(t->dtype);
   float f;
   double d;
@@ -331,7 +349,7 @@ static void weights_copy_values(const sm_st_tensor *t, sm_set *set, int row) {
   }
   for (int64_t first = 0, n; first < all; first += n) {
     n = all - first < most ? all - first : most;
-    for (int64_t i = 0; i < n; i++) part[i] = weights_element(t, first + i);
+    for (int64_t i = 0; i < n; i++) part[i] = sm_weights_element(t, first + i);
     sm_set_write_f64(set, row, SM_VALUES, first, n, part);
   }
 }
@@ -358,7 +376,7 @@ static sm_status weights_resize_values(const loading *l, int to, const sm_st_ten
     sm_pass_end(g);
     status = sm_graph_plan(g, err);
     if (!status) status = sm_graph_allocate(g, err);
-    for (int64_t i = 0; i < given_n; i++) values[i] = weights_element(t, i);
+    for (int64_t i = 0; i < given_n; i++) values[i] = sm_weights_element(t, i);
     sm_write_f64(given, dim, patches * dim, values + prefix);
     if (!status) sm_graph_run(g, pass);
     if (!status) sm_read_f64(resized, dim, row->size - prefix, values + prefix);
@@ -373,7 +391,7 @@ static sm_status weights_resize_values(const loading *l, int to, const sm_st_ten
 /* NaN and infinity in a file that is read as weights are never meant: a run that diverged, or damage. */
 static sm_status weights_check_finite(const loading *l, const sm_st_tensor *t, sm_error *err) {
   for (int64_t i = 0; i < (int64_t)t->elements; i++) {
-    const double value = weights_element(t, i);
+    const double value = sm_weights_element(t, i);
     if (isfinite(value) && (sm_set_real(l->set) != SM_F32 || isfinite((float)value))) continue;
     const char *what = isnan(value)   ? "a NaN"
                        : isinf(value) ? "an infinite number"
@@ -425,7 +443,7 @@ sm_status sm_weights_load(const sm_weights_source *from, sm_set *set, const char
     weights_tell_row(&l, row, &l.match[r]);
   }
   weights_tell_unexpected(&l);
-  sm_status status = l.differences ? weights_refuse(&l, err) : weights_copy_rows(&l, err);
+  sm_status status = weights_too_different(&l) ? weights_refuse(&l, err) : weights_copy_rows(&l, err);
   sm_text_free(&l.named);
   sm_free(l.match);
   return status;

@@ -5,7 +5,8 @@
  * the same shape. What differs is listed line by line, so that a reader sees at once whether a prefix, a size
  * or a whole architecture is the matter. Two differences are not errors and are reported: positions for
  * another grid are resized (rows of sm_declare_grid, by the same bicubic rule as in training), and rows that
- * are not exported (the mask token) may be missing. */
+ * are not exported (the mask token) may be missing. Files of other programs have more and less than that
+ * (`foreign` below). */
 #ifndef SM_WEIGHTS_H
 #define SM_WEIGHTS_H
 
@@ -23,11 +24,14 @@ typedef struct sm_weights_source {
   /* What whoever reads a refusal writes to name a prefix and beginnings to ignore: "--prefix ", NULL: nothing
    * can be named. */
   const char *say_prefix, *say_ignore;
+  /* Of another program (foreign.h): tensors of no row and rows of no tensor are reported, not refused, as long as
+   * 90 % of both find their partners and no numbered layer lacks anything or has anything left over. */
+  bool foreign;
 } sm_weights_source;
 
 typedef struct sm_weights_report {
   int taken, converted, resized, initial, ignored; /* tensors; converted and resized ones are taken ones */
-  int missing, unexpected, wrong; /* differences that refuse                                 */
+  int missing, unexpected, wrong; /* differences that refuse, but for those of foreign files */
   int64_t elements;               /* taken                                                   */
   sm_text text;                   /* a line each; sm_text_free                               */
 } sm_weights_report;
@@ -39,9 +43,12 @@ typedef struct sm_weights_report {
 sm_status sm_weights_load(const sm_weights_source *, sm_set *, const char *row_prefix, sm_weights_report *,
                           sm_error *);
 
+/* Element i of a tensor of floating-point numbers. */
+double sm_weights_element(const sm_st_tensor *, int64_t i);
+
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-typedef enum { SM_WEIGHTS_TIMM, SM_WEIGHTS_IBOT } sm_weights_format;
+typedef enum { SM_WEIGHTS_TIMM, SM_WEIGHTS_IBOT, SM_WEIGHTS_HF } sm_weights_format;
 
 /* What a weights file says about itself, so that it opens without the run it came from. */
 typedef struct sm_weights_about {
@@ -56,8 +63,10 @@ typedef struct sm_weights_about {
 } sm_weights_about;
 
 /* Write the rows under `row_prefix` without it. timm: rows that are not exported are left out (*dropped says
- * how many); ibot: all rows, with the names of iBOT's own code (gamma_1 for ls1.gamma). An older file is
- * replaced. */
+ * how many), and Swin's mergings go to the next stage; ibot: all rows, with the names of iBOT's own code
+ * (gamma_1 for ls1.gamma), which are DINO's too; hf: the names of Hugging Face's ViTModel, or Dinov2Model where
+ * there are gains (LayerScale), with queries, keys and values apart. SM_EUNSUPPORTED: a row has no name there.
+ * An older file is replaced. */
 sm_status sm_weights_save(const char *path, sm_set *, const char *row_prefix, sm_weights_format,
                           const sm_weights_about *, int *dropped, int64_t *elements, sm_error *);
 /* Read it back; fields the file does not have stay zero (backbone NULL: a file of another program). Texts

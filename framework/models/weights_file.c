@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "foreign.h"
 #include "models.h"
 
 sm_status sm_weights_fill(const char *path, const char *prefix, const sm_params *to, sm_error *err) {
@@ -40,22 +41,27 @@ static const char *const *file_list(sm_arena *arena, const char *text) {
   return list;
 }
 
-static sm_status file_take(const sm_start *start, const sm_st_reader *file, const char *name, sm_arena *arena,
-                           sm_set *student, sm_error *err) {
+static sm_status file_take(const sm_start *start, const sm_st_reader *file, const sm_foreign *foreign,
+                           const char *name, sm_arena *arena, sm_set *student, sm_error *err) {
   sm_weights_report report = {0};
   sm_weights_about about;
   sm_status status = sm_weights_about_read(file, &about, err);
   sm_weights_source from = {.file = file, .height = about.height, .width = about.width, .isa = start->isa};
   if (status) return status;
-  from.prefix = start->prefix ? start->prefix : "";
+  from.foreign = foreign->plugin != NULL;
+  from.prefix = start->prefix && !from.foreign ? start->prefix : "";
   from.say_prefix = "train.init_prefix=", from.say_ignore = "train.init_ignore=";
   if (!(from.ignore = file_list(arena, start->ignore))) return sm_fail(err, SM_ENOMEM, "out of memory");
   if (!start->prefix && sm_is_checkpoint(file))
     from.prefix = sm_checkpoint_backbone(sm_checkpoint_has_teacher(file));
   status = sm_weights_load(&from, student, SM_BACKBONE_PREFIX, &report, err);
-  sm_log(status ? SM_LOG_ERROR : SM_LOG_INFO, "starting from %s: %d %s, %" PRId64 " numbers", name,
-         report.taken, sm_plural(report.taken, "tensor", "tensors"), report.elements);
-  file_log(status ? SM_LOG_ERROR : SM_LOG_INFO, report.text.s);
+  const sm_log_level level = status ? SM_LOG_ERROR : SM_LOG_INFO;
+  sm_log(level, "starting from %s: %d %s, %" PRId64 " numbers", name, report.taken,
+         sm_plural(report.taken, "tensor", "tensors"), report.elements);
+  if (from.foreign)
+    sm_log(level, "  family       %s, names behind '%s'", foreign->family, foreign->prefix);
+  file_log(level, report.text.s);
+  file_log(level, foreign->text.s);
   sm_text_free(&report.text);
   return status;
 }
@@ -66,14 +72,17 @@ sm_status sm_start_from(const sm_start *start, sm_set *student, sm_set *teacher,
   sm_st_reader *file = NULL;
   sm_status status =
       arena ? sm_weights_file(start->path, arena, &name, err) : sm_fail(err, SM_ENOMEM, "out of memory");
-  if (!status && !(file = sm_st_open(name, err))) status = err ? err->code : SM_EFORMAT;
+  sm_foreign foreign = {0};
+  if (!status && !(file = sm_foreign_open(name, start->prefix, SM_NET_AUTO, arena, &foreign, err)))
+    status = err ? err->code : SM_EFORMAT;
   if (!status) status = sm_st_verify(file, err);
   if (!status && sm_is_checkpoint(file)) status = sm_checkpoint_format(file, err);
-  if (!status) status = file_take(start, file, name, arena, student, err);
+  if (!status) status = file_take(start, file, &foreign, name, arena, student, err);
   if (!status) sm_set_copy(teacher, student);
   if (status && err && !err->hint[0])
     sm_hint(err, "train.init names the weights to start from; leave it out to start from random values");
   sm_st_close(file);
+  sm_text_free(&foreign.text);
   sm_arena_free(arena);
   return status;
 }

@@ -1,4 +1,5 @@
-/* smalti/safetensors.h — safetensors files: tensors by name, with checksums.
+/* smalti/safetensors.h — safetensors files: tensors by name, with checksums. Files of PyTorch (torch.save, .pth) are
+ * read as if they were such.
  *
  * Equal input gives equal bytes, and the safetensors package reads them. Numbers are little-endian. No handle
  * may be used by two threads at once. */
@@ -83,13 +84,19 @@ typedef struct sm_st_reader sm_st_reader;
  * length, JSON (UTF-8, one object, no duplicate keys, nothing after it), fields of each tensor, a type that
  * is not known (SM_EUNSUPPORTED), extents that overflow, extents that do not match the bytes, offsets outside
  * the file, overlaps, holes, bytes left over; and, where smalti wrote the file, the header's checksum. A file
- * must not be cut while it is mapped; replacing it by rename is harmless. */
+ * must not be cut while it is mapped; replacing it by rename is harmless.
+ *
+ * A file that torch.save wrote (a zip archive since PyTorch 1.6, or the older form) has its tensors by dotted
+ * name, {"teacher": {"norm.weight": …}} as "teacher.norm.weight", and some plain values as metadata
+ * ("pth.epoch", "pth.args.arch"). Nothing in it is executed or imported: objects that are no tensors are left,
+ * and whatever is damaged, or larger than the file can answer for, is SM_EFORMAT. Strided tensors are made
+ * contiguous; `offset` is 0. sm_st_verify compares the archive's CRC-32. */
 sm_st_reader *sm_st_open(const char *path, sm_error *); /* NULL on error */
 void sm_st_close(sm_st_reader *);                       /* NULL allowed */
 const char *sm_st_path(const sm_st_reader *);
 
 size_t sm_st_count(const sm_st_reader *);
-const sm_st_tensor *sm_st_at(const sm_st_reader *, size_t index); /* in order of data; NULL past the end */
+const sm_st_tensor *sm_st_at(const sm_st_reader *, size_t index); /* in order of data (PyTorch: of the dicts); NULL past the end */
 const sm_st_tensor *sm_st_find(const sm_st_reader *, const char *name); /* NULL if there is none */
 /* Like sm_st_find, but missing tensors and other types or shapes are errors that name file, tensor and both
  * sides. `dtype` NULL: any type; ndim -1: any shape. */
@@ -102,6 +109,7 @@ const char *sm_st_get(const sm_st_reader *, const char *key); /* metadata value,
 size_t sm_st_metadata_count(const sm_st_reader *);
 bool sm_st_metadata_at(const sm_st_reader *, size_t index, const char **key, const char **value);
 
+bool sm_st_is_torch(const sm_st_reader *); /* written by torch.save */
 bool sm_st_has_checksums(const sm_st_reader *);
 /* Reads all tensors and compares their checksums; a file without any (of another writer) passes. */
 sm_status sm_st_verify(const sm_st_reader *, sm_error *);
