@@ -1,11 +1,12 @@
 # tests/fuzz: one program per target, fuzz_NAME, from tests/fuzz/fuzz_NAME.c. By itself it replays corpus/NAME, as `make check`
 # does; configured with --enable-fuzzer it is a libFuzzer program, as `make fuzz` builds it in a folder of its own.
-EXTRA_DIST += tests/fuzz/README.md tests/fuzz/fuzz.sh tests/fuzz/corpus tests/fuzz/cli.dict tests/fuzz/recipe.dict \
+EXTRA_DIST += tests/fuzz/README.md tests/fuzz/fuzz.sh tests/fuzz/corpus tests/fuzz/cli.dict tests/fuzz/pth.dict tests/fuzz/recipe.dict \
   tests/fuzz/report.dict tests/fuzz/safetensors.dict tests/fuzz/table.dict tests/fuzz/weights.dict
 noinst_HEADERS += tests/fuzz/fuzz.h
 fuzz_targets = tests/fuzz/fuzz_recipe \
   tests/fuzz/fuzz_table \
   tests/fuzz/fuzz_safetensors \
+  tests/fuzz/fuzz_pth \
   tests/fuzz/fuzz_weights \
   tests/fuzz/fuzz_picture \
   tests/fuzz/fuzz_packed \
@@ -31,6 +32,10 @@ tests_fuzz_fuzz_table_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c $(fuzz_rig)
 tests_fuzz_fuzz_safetensors_LDADD = libsmalti.la
 tests_fuzz_fuzz_safetensors_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
+tests_fuzz_fuzz_pth_SOURCES = tests/fuzz/fuzz_pth.c $(fuzz_rig)
+tests_fuzz_fuzz_pth_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+tests_fuzz_fuzz_pth_LDADD = libsmalti.la
+tests_fuzz_fuzz_pth_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 tests_fuzz_fuzz_weights_SOURCES = tests/fuzz/fuzz_weights.c $(fuzz_rig)
 tests_fuzz_fuzz_weights_LDADD = libsmalti.la
 tests_fuzz_fuzz_weights_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
