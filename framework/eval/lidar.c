@@ -113,7 +113,7 @@ sm_status sm_lidar(const float *x, int64_t objects, int views, int dim, const sm
   sm_status status = sm_features_finite(x, objects * views, dim, err);
   if (!status) status = lidar_new(&l, err);
   if (!status) {
-    sm_blas_single_thread();
+    sm_products_prepare();
     lidar_means(&l);
     lidar_within(&l);
     lidar_between(&l);

@@ -84,7 +84,7 @@ sm_status sm_singular_values(const float *x, int64_t n, int dim, bool centred, d
     status = sm_fail(err, SM_ENOMEM, "no memory for the mean of %d features", dim);
   if (!status) status = spectrum_new(&s, n, dim, err);
   if (!status) {
-    sm_blas_single_thread();
+    sm_products_prepare();
     for (int64_t i = 0; i < n; i++) spectrum_take(&s, x + i * dim, mean);
     status = spectrum_finish(&s, sigma, err);
   }

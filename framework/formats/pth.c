@@ -123,7 +123,7 @@ static sm_status pth_zip_root(const pth_file *f, const pth_member **pickle, size
 static const pth_member *pth_zip_member(const pth_file *f, const pth_member *pickle, size_t root, const char *name,
                                         size_t n) {
   char full[PTH_NAME_MAX];
-  if (root + n > sizeof full) return NULL;
+  if (root > sizeof full || n > sizeof full - root) return NULL;
   memcpy(full, pickle->name, root);
   memcpy(full + root, name, n);
   return sm_pth_zip_find(&f->zip, full, root + n);

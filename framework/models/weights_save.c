@@ -1,8 +1,9 @@
 /* weights_save.c — a backbone's weights as a safetensors file that other programs open, and what the file
  * says of itself.
  *
-    weights_save_file_name(sm_weights_name_of(row, cut, s->format == SM_WEIGHTS_TIMM), s->format, name,
-                           sizeof name);
+ * smalti's names of a vision transformer are timm's already, so the timm format only leaves out what timm's
+ * strict loading would refuse; a backbone says which other names timm has otherwise. Hugging Face's names are
+ * its own. */
 #include "weights.h"
 #include "weights_names.h"
 

@@ -110,7 +110,7 @@ static sm_status open_check_state(sm_session *s, sm_error *err) {
       return sm_hint(err, "restore the pictures, or start a new run under another name: `name=…`");
     }
     if (strcmp(s->state.isa, isa) || strcmp(s->state.core, core)) {
-      char text[512], keep[64] = "";
+      char text[512], keep[96] = "";
       if (strcmp(s->state.isa, isa) != 0 && sm_isa_find(s->state.isa))
         snprintf(keep, sizeof keep, "; train.isa=%s keeps to its kernels", s->state.isa);
       snprintf(text, sizeof text,

@@ -97,7 +97,7 @@ static sm_status list_column(const reading *r, const char *key, const char *said
   if (list_is_number(said, &number) && number <= r->columns) return *column = (int)number - 1, SM_OK;
   sm_text there = {0};
   for (int i = 0; header && i < header->n; i++) sm_text_add(&there, "%s%s", i ? ", " : "", header->field[i]);
-  sm_fail(r->err, SM_EINVAL, "there is no column '%s' for %s", said, key);
+  sm_fail(r->err, SM_EINVAL, "there is no column '%s' for %s", said ? said : "", key);
   if (header) sm_hint(r->err, "the header has %s", there.s ? there.s : "none");
   else
     sm_hint(r->err, "the first line has %d %s; columns have names where there is a header", r->columns,
