@@ -21,6 +21,7 @@ libsmalti_la_SOURCES += \
   framework/base/text.c \
   framework/base/thread.c framework/base/thread.h \
   framework/base/version.c \
+  framework/base/meeting.c \
   framework/base/work.c framework/base/work.h
 
 # The only place that knows where things are installed.

@@ -87,7 +87,8 @@ sm_status sm_cli_may_write_table(sm_cli *, const char *folder, sm_error *);
 sm_status sm_cli_registry(sm_cli *, sm_registry **, sm_error *);
 /* "a,b" as a NULL-terminated list of texts that are not empty; NULL or "": an empty one. `n` may be NULL. */
 sm_status sm_cli_list(const sm_cli *, const char *text, const char *const **list, int *n, sm_error *);
-const char *sm_cli_isa(const sm_cli *); /* NULL: not given */
+extern const char *const sm_cli_isas[]; /* choices of --isa; NULL at the end */
+const char *sm_cli_isa(const sm_cli *); /* NULL: not given                   */
 /* argv[1] is a recipe, the rest are overrides; --threads becomes train.threads, --isa train.isa. */
 sm_status sm_cli_recipe(sm_cli *, int argc, char **argv, sm_recipe **, sm_error *);
 

@@ -16,7 +16,6 @@ static const sm_command *const commands[] = {
 #undef SM_COMMAND
 };
 
-static const char *const isas[] = {"recipe", "native", "avx512_bf16", "avx512", "avx2", "neon", "baseline", "avx512_bf16_onednn", "avx512_onednn", "avx2_onednn", NULL};
 static const sm_option globals[] = {
     SM_STRING(sm_cli, plugin_path, "plugin_path", "~",
               "folders to look for plugins in before all others, separated by ':'"),
@@ -24,7 +23,7 @@ static const sm_option globals[] = {
               "folders to look for recipes in before all others, separated by ':'"),
     SM_INT(sm_cli, threads, "threads", "0", 0, 256, NULL,
            "threads to compute with; 0: as the recipe says, or all processors"),
-    SM_CHOICE(sm_cli, isa, "isa", "recipe", isas,
+    SM_CHOICE(sm_cli, isa, "isa", "recipe", sm_cli_isas,
               "kernels to compute with; recipe: as the recipe says, or native, the best that the processor has"),
     SM_BOOL(sm_cli, json, "json", "false", "write results as JSON"),
     SM_BOOL(sm_cli, quiet, "quiet", "false", "say nothing but results and errors"),
@@ -37,8 +36,6 @@ const sm_command *const *sm_commands(int *n) {
   *n = (int)(sizeof commands / sizeof *commands);
   return commands;
 }
-
-const char *sm_cli_isa(const sm_cli *cli) { return cli->isa ? isas[cli->isa] : NULL; }
 
 const sm_option *sm_cli_globals(int *n) {
   *n = GLOBALS;

@@ -26,6 +26,7 @@ cli_sources = \
   framework/cli/cmd_weights_diff.c \
   framework/cli/eval_features.c framework/cli/eval_features.h \
   framework/cli/eval_outcome.c framework/cli/eval_outcome.h \
+  framework/cli/isa.c \
   framework/cli/network.c framework/cli/network.h \
   framework/cli/output.c \
   framework/cli/progress.c \

@@ -49,10 +49,28 @@ static void usage_wrap(sm_text *text, const char *words, int indent, int column)
   sm_text_add(text, "\n");
 }
 
+/* A term that is too long for a line goes on behind one of its bars: --isa one|two|\n      three. Returns the
+ * columns that its last line takes. */
+static int usage_add_term(sm_text *text, const char *term) {
+  int column = INDENT;
+  sm_text_add(text, "%*s", INDENT, "");
+  while (*term) {
+    int n = (int)strcspn(term, "|");
+    if (term[n]) n++;
+    if (column > 3 * INDENT && column + n > WIDTH) {
+      sm_text_add(text, "\n%*s", 3 * INDENT, "");
+      column = 3 * INDENT;
+    }
+    sm_text_add(text, "%.*s", n, term);
+    column += n;
+    term += n;
+  }
+  return column;
+}
+
 /* "  TERM    words", the words in their column. */
 static void usage_add_row(sm_text *text, const char *term, const char *words) {
-  int used = INDENT + (int)strlen(term);
-  sm_text_add(text, "%*s%s", INDENT, "", term);
+  int used = usage_add_term(text, term);
   if (used + 2 > COLUMN) sm_text_add(text, "\n%*s", COLUMN, "");
   else sm_text_add(text, "%*s", COLUMN - used, "");
   usage_wrap(text, words, COLUMN, COLUMN);

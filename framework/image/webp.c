@@ -22,7 +22,7 @@ static sm_status webp_refuse(VP8StatusCode code, sm_error *err) {
     case VP8_STATUS_UNSUPPORTED_FEATURE:
       return sm_fail(err, SM_EFORMAT, "WebP with a feature that libwebp does not know");
     default:
-      return sm_fail(err, SM_EFORMAT, "damaged WebP");
+      return sm_fail(err, SM_EFORMAT, "a damaged WebP picture");
   }
 }
 

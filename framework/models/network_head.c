@@ -204,17 +204,22 @@ sm_status network_choose_head(sm_network *n, sm_site site, bool strict, sm_error
 
 /* Does the file hold the head of this network? A run's teacher has heads only where a tokenizer runs them,
  * and a weights file that comes with a recipe has none. */
-static bool head_in_file(const sm_network *n) {
-  sm_st_reader *file = n->spec.file ? sm_st_open(n->spec.file, NULL) : NULL;
-  bool found = file && sm_checkpoint_holds(file, n->head_prefix);
+static sm_status head_in_file(const sm_network *n, bool *found, sm_error *err) {
+  *found = false;
+  if (!n->spec.file) return SM_OK;
+  sm_st_reader *file = sm_st_open(n->spec.file, err);
+  if (!file) return err->code;
+  *found = sm_checkpoint_holds(file, n->head_prefix);
   sm_st_close(file);
-  return found;
+  return SM_OK;
 }
 
 sm_status sm_network_want_head(sm_network *n, sm_site site, sm_error *err) {
   if (n->wrapped || n->head.ops || !n->ops || !n->recipe) return SM_OK;
+  bool found = false;
   sm_status status = network_choose_head(n, site, false, err);
-  if (status || !n->head.ops || !network_has_weights(n->net) || head_in_file(n)) return status;
+  if (status || !n->head.ops || !network_has_weights(n->net)) return status;
+  if ((status = head_in_file(n, &found, err)) || found) return status;
   n->head = (sm_head){0};
   n->spec.view_dim = n->spec.patch_dim = 0;
   return SM_OK;

@@ -77,11 +77,7 @@ static const char *weights_save_hf(const char *name, bool scaled, int *block, co
 }
 
 static void weights_save_file_name(const char *name, sm_weights_format format, char *buf, size_t size) {
-  int stage, n = 0;
   snprintf(buf, size, "%s", name);
-  if (format == SM_WEIGHTS_TIMM && sscanf(name, "layers.%d.%n", &stage, &n) == 1 && n &&
-      !strncmp(name + n, "downsample.", 11))
-    snprintf(buf, size, "layers.%d.%s", stage + 1, name + n);
   if (format != SM_WEIGHTS_IBOT) return;
   for (size_t i = 0; i < sizeof ibot_names / sizeof *ibot_names; i++) {
     const char *at = strstr(name, ibot_names[i].timm);

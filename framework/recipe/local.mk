@@ -17,4 +17,5 @@ libsmalti_la_SOURCES += \
   framework/recipe/schema.c framework/recipe/schema.h \
   framework/recipe/slots.c \
   framework/recipe/source.c \
+  framework/recipe/threads.c \
   framework/recipe/write.c

@@ -52,7 +52,7 @@ has err "resnet"
 exits 65 smalti recipe show tiny.yaml "${net[@]}" data.views.local.size=12
 has err "views of 12 pixels cannot be cut into cells of 8"
 exits 65 smalti recipe show tiny.yaml "${net[@]}" tokenizer='{data2vec: {blocks: 2}}' losses='{mim: mim_regression}' head='{linear: {}}'
-has err "blocks of other widths or grids"
+has err "those of backbone \`resnet\` differ in width or grid"
 exits 65 smalti recipe show tiny.yaml backbone='{resnet: {depths: [2, 2]}}'
 has err "depths has 2 numbers, but there are 4 stages"
 

@@ -517,7 +517,7 @@ static void test_other_files(void **state) {
     const char *what;
   } files[] = {{"", 0, "it is an empty file"},
                {"GIF89a\1\0\1\0", 10, "it is a GIF picture"},
-               {"RIFF\0\0\0\0WEBPVP8 ", 16, "it is a WebP picture"},
+               {"RIFF\0\0\0\0WEBPVP8 ", 16, "WebP picture"},
                {"BM\0\0\0\0", 6, "it is a BMP picture"},
                {"II*\0\10\0\0\0", 8, "it is a TIFF picture"},
                {"%PDF-1.4", 8, "it is a PDF file"},
