@@ -32,11 +32,16 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/semi.c \
   plugins/evaluations/tune_options.h \
   plugins/heads/decoder.c \
+  plugins/heads/identity.c \
   plugins/heads/linear.c \
   plugins/heads/projection.c \
+  plugins/heads/prototypes.c \
   plugins/losses/cls_distill.c \
+  plugins/losses/feature_distill.c \
+  plugins/losses/gram.c \
   plugins/losses/hidden_patches.h \
   plugins/losses/koleo.c \
+  plugins/losses/mean_entropy.c \
   plugins/losses/mim.c \
   plugins/losses/mim_regression.c \
   plugins/maskers/attention.c \
@@ -48,10 +53,12 @@ nobase_dist_doc_DATA += \
   plugins/tokenizers/checkpoint.c \
   plugins/tokenizers/data2vec.c \
   plugins/tokenizers/dvae.c \
+  plugins/tokenizers/hog.c \
   plugins/tokenizers/mean_colour.c \
   plugins/tokenizers/online_ema.c \
   plugins/tokenizers/patch_cluster.c \
-  plugins/tokenizers/pixels.c
+  plugins/tokenizers/pixels.c \
+  plugins/tokenizers/prototype_codes.c
 
 pkglib_LTLIBRARIES += plugins/folder.la
 plugins_folder_la_SOURCES = plugins/datasets/folder.c
@@ -232,3 +239,38 @@ pkglib_LTLIBRARIES += plugins/list.la
 plugins_list_la_SOURCES = plugins/datasets/list.c plugins/datasets/csv.h
 plugins_list_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_list_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/hog.la
+plugins_hog_la_SOURCES = plugins/tokenizers/hog.c
+plugins_hog_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_hog_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/identity.la
+plugins_identity_la_SOURCES = plugins/heads/identity.c
+plugins_identity_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_identity_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/feature_distill.la
+plugins_feature_distill_la_SOURCES = plugins/losses/feature_distill.c plugins/losses/hidden_patches.h
+plugins_feature_distill_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_feature_distill_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/gram.la
+plugins_gram_la_SOURCES = plugins/losses/gram.c
+plugins_gram_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_gram_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/prototypes.la
+plugins_prototypes_la_SOURCES = plugins/heads/prototypes.c
+plugins_prototypes_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_prototypes_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/mean_entropy.la
+plugins_mean_entropy_la_SOURCES = plugins/losses/mean_entropy.c
+plugins_mean_entropy_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_mean_entropy_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/prototype_codes.la
+plugins_prototype_codes_la_SOURCES = plugins/tokenizers/prototype_codes.c
+plugins_prototype_codes_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_prototype_codes_la_LIBADD = $(PLUGIN_LIBADD)

@@ -2,6 +2,7 @@
 nobase_dist_pkgdata_DATA += \
   recipes/base/bench.yaml \
   recipes/base/dino.yaml \
+  recipes/base/dinov2.yaml \
   recipes/base/ibot.yaml \
   recipes/base/imagenet.yaml \
   recipes/base/table9.yaml \
@@ -9,11 +10,18 @@ nobase_dist_pkgdata_DATA += \
   recipes/bench/a.yaml \
   recipes/bench/c.yaml \
   recipes/bench/d.yaml \
+  recipes/data2vec/vitb16.yaml \
   recipes/demo.yaml \
   recipes/dino/resnet50.yaml \
   recipes/dino/vitb16.yaml \
   recipes/dino/vitl16.yaml \
   recipes/dino/vits16.yaml \
+  recipes/dinov2/vitb16.yaml \
+  recipes/dinov2/vitl14.yaml \
+  recipes/dinov2/vitl16_short.yaml \
+  recipes/dinov2/vits16.yaml \
+  recipes/dinov3/gram_anchor.yaml \
+  recipes/distill/vits16.yaml \
   recipes/dvae/cifar10.yaml \
   recipes/dvae/imagenet.yaml \
   recipes/dvae/shapes.yaml \
@@ -28,12 +36,24 @@ nobase_dist_pkgdata_DATA += \
   recipes/mae/shapes.yaml \
   recipes/mae/vitb16.yaml \
   recipes/mae/vitl16.yaml \
+  recipes/maskfeat/vitb16.yaml \
+  recipes/maskfeat/vitl16.yaml \
+  recipes/msn/vits16.yaml \
   recipes/small/caltech_dino.yaml \
   recipes/small/caltech_ibot.yaml \
+  recipes/small/cifar10_data2vec.yaml \
   recipes/small/cifar10_dino.yaml \
+  recipes/small/cifar10_dinov2.yaml \
+  recipes/small/cifar10_distill.yaml \
+  recipes/small/cifar10_gram.yaml \
   recipes/small/cifar10_ibot.yaml \
   recipes/small/cifar10_resnet.yaml \
   recipes/small/shapes_resnet.yaml \
+  recipes/small/cifar10_maskfeat.yaml \
+  recipes/small/cifar10_msn.yaml \
+  recipes/small/cifar10_simmim.yaml \
+  recipes/small/cifar10_swav.yaml \
+  recipes/swav/vits16.yaml \
   recipes/tables/codes-cifar10.yaml \
   recipes/tables/head_sharing.yaml \
   recipes/tables/labels.yaml \
@@ -45,6 +65,7 @@ nobase_dist_pkgdata_DATA += \
   recipes/tables/patch_temperature.yaml \
   recipes/tables/table9-cifar10.yaml \
   recipes/tables/table9-shapes.yaml \
+  recipes/tables/targets-cifar10.yaml \
   recipes/tables/tokenizers.yaml \
   recipes/tables/table9.yaml \
   recipes/table9/beit.yaml \

@@ -29,7 +29,7 @@ check_SCRIPTS += tests/e2e/table.sh
 
 # what is written, and how it is built
 check_SCRIPTS += tests/e2e/output.sh tests/e2e/locale.sh tests/e2e/hardening.sh
-check_SCRIPTS += tests/e2e/tokenizers.sh
+check_SCRIPTS += tests/e2e/tokenizers.sh tests/e2e/targets.sh
 
 # README and docs/
 check_SCRIPTS += tests/e2e/docs.sh tests/e2e/house.sh

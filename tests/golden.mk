@@ -53,10 +53,10 @@ tests_unit_test_resnet_SOURCES = tests/unit/test_resnet.c tests/unit/plugin_fixt
 tests_unit_test_resnet_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_resnet_LDADD = $(LDADD) $(CJSON_LIBS)
 
-# koleo and data2vec, by numbers of their authors' code
+# koleo, data2vec, DINOv2's patch loss and hog, by numbers of their authors' code
 EXTRA_DIST += tests/golden/targets2.safetensors
 check_PROGRAMS += tests/unit/test_targets
-tests_unit_test_targets_SOURCES = tests/unit/test_targets.c tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_targets_SOURCES = tests/unit/test_targets.c $(target_rig)
 tests_unit_test_targets_LDADD = $(LDADD) $(CJSON_LIBS)
 
 # forms of the vision transformer, by their authors' code
@@ -80,3 +80,11 @@ tests_unit_test_mae_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/pth.safetensors tests/golden/pth_models.safetensors
 check_PROGRAMS += tests/unit/test_pth tests/unit/test_foreign
 tests_unit_test_foreign_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
+check_PROGRAMS += tests/unit/test_targets_patch
+tests_unit_test_targets_patch_SOURCES = tests/unit/test_targets_patch.c $(target_rig)
+tests_unit_test_targets_patch_LDADD = $(LDADD) $(CJSON_LIBS)
+check_PROGRAMS += tests/unit/test_targets_views
+tests_unit_test_targets_views_SOURCES = tests/unit/test_targets_views.c $(target_rig)
+tests_unit_test_targets_views_LDADD = $(LDADD) $(CJSON_LIBS)
+target_rig = tests/unit/target_rig.h tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h

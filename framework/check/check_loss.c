@@ -41,7 +41,7 @@ typedef struct loss_trial {
 static int check_loss_width(const loss_trial *l) { return l->spec.features ? D : K; }
 /* Vectors that features are compared with must be as long as these. */
 static int check_loss_target_width(const loss_trial *l) {
-  return l->form == SM_TARGET_VECTORS ? check_loss_width(l) : K;
+  return l->form == SM_TARGET_VECTORS && !l->spec.any_width ? check_loss_width(l) : K;
 }
 
 static bool check_loss_declare(sm_trial *t) {
@@ -56,7 +56,7 @@ static int check_loss_pictures_of(const loss_trial *l) {
   return l->full == FULL ? PICTURES : l->full == ONE_PICTURE;
 }
 static int check_loss_masked_of(const loss_trial *l, int view) {
-  return view < check_loss_pictures_of(l) * GLOBALS ? masked[view] : 0;
+  return view >= check_loss_pictures_of(l) * GLOBALS ? 0 : l->spec.all_patches ? PATCHES : masked[view];
 }
 
 /* A loss that looks at the whole step is only ever given whole steps. */
@@ -124,6 +124,7 @@ static void check_loss_build(sm_trial *t) {
   const sm_prediction p = {.site = l->spec.site,
                            .local = l->local,
                            .views = l->local ? LOCALS : GLOBALS,
+                           .patches = l->spec.all_patches ? PATCHES : 0,
                            .logits = l->spec.features ? NULL : x,
                            .features = l->spec.features ? x : NULL};
   l->stats = NULL;
@@ -141,7 +142,7 @@ static void check_loss_fill(sm_trial *t) {
   const sm_time time = {.step = 3, .steps_per_epoch = 10, .epochs = 5};
   for (int v = 0; v < check_loss_pictures_of(l) * GLOBALS; v++) {
     if (l->spec.site == SM_SITE_VIEW) row[n++] = v * TOKENS;
-    for (int k = 0; l->spec.site == SM_SITE_PATCH && k < masked[v]; k++) row[n++] = v * TOKENS + 1 + k;
+    for (int k = 0; l->spec.site == SM_SITE_PATCH && k < check_loss_masked_of(l, v); k++) row[n++] = v * TOKENS + 1 + k;
   }
   sm_rows_set(l->rows, row, n);
   sm_rows_set(l->target_rows, row, n);
@@ -217,7 +218,7 @@ static bool loss_of_first(sm_checker *c, loss_trial *l, const char *name, fillin
   l->full = full;
   if (!sm_trial_open(&t, c, &plan, c->two)) return false;
   sm_trial_run(&t);
-  if (l->spec.site == SM_SITE_PATCH) n = masked[0] + masked[1];
+  if (l->spec.site == SM_SITE_PATCH) n = check_loss_masked_of(l, 0) + check_loss_masked_of(l, 1);
   *sum = 0;
   for (int64_t k = 0; k < n; k++) *sum += sm_get(t.term[0], k);
   sm_trial_close(&t);

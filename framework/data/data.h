@@ -67,6 +67,7 @@ typedef struct sm_masking {
   int rows, cols; /* mask cells of one global view */
   sm_masked views;
   int local_rows, local_cols; /* of one local view; they count for SM_MASKED_ALL only */
+  int batch;                  /* pictures of a step; 0: not known */
   sm_blamed who;
 } sm_masking;
 

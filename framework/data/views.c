@@ -3,7 +3,9 @@
 
 #include "views.h"
 
-enum { WHICH_VIEW = 65535 }; /* key of the choice of the one view that is masked: no view's own */
+/* Keys that are no view's own: of the choice of the one view that is masked, and of what the masked views of a step
+ * share. */
+enum { WHICH_VIEW = 65535, WHICH_STEP = 65534, WHICH_LOCAL_STEP = 65533 };
 
 static sm_status views_check_recipe(const sm_view_recipe *recipe, const char *which, sm_error *err) {
   sm_error inner;
@@ -136,6 +138,18 @@ static bool views_is_masked(const sm_masking *masking, const sm_views *views, co
   return sm_rng_below(&rng, (uint32_t)views->globals) == (uint32_t)v;
 }
 
+/* Which of the step's masked views of its kind this is. */
+static void views_place(const sm_masking *masking, const sm_views *views, const sm_slot_key *key, int v,
+                        sm_mask_request *request, sm_rng *step) {
+  const bool local = v >= views->globals, one = !local && masking->views == SM_MASKED_ONE;
+  const int64_t of_picture = one ? 1 : local ? views->locals : views->globals;
+  *step = sm_rng_make(key->seed, SM_RNG_MASK, (uint64_t)key->epoch, (uint64_t)(key->slot / masking->batch),
+                      local ? WHICH_LOCAL_STEP : WHICH_STEP);
+  request->place = key->slot % masking->batch * of_picture + (one ? 0 : local ? v - views->globals : v);
+  request->places = masking->batch * of_picture;
+  request->step = step;
+}
+
 enum { MASK_GUARD = 64, MASK_GUARD_BYTE = 0xa5, MASK_STACK = 4096 };
 
 /* A masker writes into a place of its own, between bytes that must stay as they are; what it has written is
@@ -181,6 +195,8 @@ sm_status sm_masking_draw(const sm_masking *masking, const sm_views *views, cons
                              .rng = &rng,
                              .attention = ops->needs_attention ? attention : NULL,
                              .heads = heads};
+  sm_rng step;
+  if (masking->batch) views_place(masking, views, key, v, &request, &step);
   if (!room && !(room = sm_malloc(cells + 2 * MASK_GUARD)))
     return sm_fail(err, SM_ENOMEM, "no memory for a mask of %d x %d cells", rows, cols);
   sm_status status = views_draw_apart(masking, &request, cells, room, mask, err);

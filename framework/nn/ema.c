@@ -105,6 +105,7 @@ void sm_ema_range(const sm_ema_link *link, const sm_sweeps *sweeps, int row, int
                   double momentum) {
   size_t skip = (size_t)first * sm_dtype_size(link->student->real);
   const char *student = (const char *)sm_set_data(link->student, row, SM_VALUES) + skip;
+  if (link->student->row[row].flags & SM_ROW_COPIED) momentum = 0;
   for (int r = link->follower[row]; r >= 0; r = link->next[r])
     sweeps->ema((char *)sm_set_data(link->teacher, r, SM_VALUES) + skip, student, n, momentum);
 }

@@ -23,6 +23,7 @@ typedef struct sm_row {
   sm_init init;
   double init_a;
   int layer;         /* of sm_declare_layer */
+  int part;          /* of what is clipped together, 0 … SM_CLIP_PARTS - 1: see SM_CLIP_PART */
   struct {
     int prefix, rows, cols; /* rows 0: it is no table of positions */
   } grid;
@@ -71,7 +72,7 @@ uint64_t sm_set_row_hash(const sm_set *, int row, sm_buffer, uint64_t hash);
  * name (aliases of `from` resolved), if shapes and element types agree. The number of rows copied. */
 int sm_set_copy(sm_set *to, sm_set *from);
 
-/* teacher = m·teacher + (1-m)·student over every common name, frozen ones too, running states not; rows meet as in sm_set_copy,
+/* teacher = m·teacher + (1-m)·student over every common name, frozen ones too (m = 0 for SM_ROW_COPIED), running states not; rows meet as in sm_set_copy,
  * so each row of the teacher moves once a step also where the two share differently (ema.c says how). Fails
  * if shapes differ or no name is common. Runs on the pool; same bits for any threads. */
 typedef struct sm_ema_link sm_ema_link;
@@ -85,8 +86,10 @@ typedef enum { SM_ADAMW, SM_SGD, SM_LARS } sm_optimizer_kind;
 typedef enum {
   SM_CLIP_NONE,
   SM_CLIP_PARAMETER, /* each gradient by its own norm, as DINO and iBOT do: g·min(1, c/(‖g‖+1e-6)) */
-  SM_CLIP_GLOBAL     /* all by the norm of all that train now, as torch.nn.utils.clip_grad_norm_   */
+  SM_CLIP_GLOBAL,    /* all by the norm of all that train now, as torch.nn.utils.clip_grad_norm_   */
+  SM_CLIP_PART       /* each part of the network by its own: backbone, each head, as DINOv2 does   */
 } sm_clip;
+enum { SM_CLIP_PARTS = 32 };
 
 typedef struct sm_optimizer_config {
   sm_optimizer_kind kind;

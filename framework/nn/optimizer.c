@@ -24,7 +24,7 @@ typedef struct job {
   const sm_optimizer_step *step;
   const sm_sweeps *sweeps;
   sm_set *set;
-  double clip; /* coefficient of a clip by the global norm */
+  double clip[SM_CLIP_PARTS]; /* coefficient of each part; of a clip by the global norm: of all */
   sm_work_log *log;
 } job;
 
@@ -78,16 +78,26 @@ static double optimizer_clip_coefficient(double limit, double norm) {
   return c < 1 ? c : 1; /* a norm that is not a number clips nothing, as in the reference */
 }
 
+static bool optimizer_clips_parts(const sm_optimizer_config *c) {
+  return c->clip == SM_CLIP_GLOBAL || c->clip == SM_CLIP_PART;
+}
+
+/* A clip by the global norm has one part. */
+static int optimizer_part(const sm_optimizer_config *c, const sm_row *row) {
+  return c->clip == SM_CLIP_PART ? row->part : 0;
+}
+
 static void optimizer_survey(job *j, sm_optimizer_result *result) {
   sm_set *set = j->set;
   const sm_optimizer_config *config = j->config;
-  double sum = 0, worst = -1;
-  int trained = 0;
+  double sum = 0, worst = -1, part[SM_CLIP_PARTS] = {0};
+  int trained[SM_CLIP_PARTS] = {0};
   *result = (sm_optimizer_result){.worst_row = -1};
   for (int r = 0; r < set->rows; r++) {
     const sm_row *row = &set->row[r];
     if (!optimizer_is_trained(row, j->step)) continue;
-    trained++;
+    trained[optimizer_part(config, row)]++;
+    part[optimizer_part(config, row)] += row->grad_norm * row->grad_norm;
     sum += row->grad_norm * row->grad_norm;
     if (result->worst_row < 0 || row->grad_norm > worst || (isnan(row->grad_norm) && !isnan(worst))) {
       worst = row->grad_norm;
@@ -97,9 +107,10 @@ static void optimizer_survey(job *j, sm_optimizer_result *result) {
       result->clipped_rows++;
   }
   result->grad_norm = sqrt(sum);
-  j->clip =
-      config->clip == SM_CLIP_GLOBAL ? optimizer_clip_coefficient(config->clip_at, result->grad_norm) : 1;
-  if (j->clip < 1) result->clipped_rows = trained;
+  for (int k = 0; k < SM_CLIP_PARTS; k++) {
+    j->clip[k] = optimizer_clips_parts(config) ? optimizer_clip_coefficient(config->clip_at, sqrt(part[k])) : 1;
+    if (j->clip[k] < 1) result->clipped_rows += trained[k];
+  }
 }
 
 /* ---- update ------------------------------------------------------------------------------------------ */
@@ -124,7 +135,7 @@ static update optimizer_update_of(const job *j, int64_t item, const sm_row *row)
   double t = (double)row->steps; /* counted already */
   double scale = config->clip == SM_CLIP_PARAMETER
                      ? optimizer_clip_coefficient(config->clip_at, row->grad_norm)
-                     : j->clip;
+                     : j->clip[optimizer_part(config, row)];
   double decay = row->decay ? j->step->weight_decay : 0, rate = 1;
   if (config->kind == SM_LARS)
     rate = optimizer_lars_rate(j, row, j->set->partial[2 * item + 1], scale * row->grad_norm);
@@ -176,7 +187,7 @@ static void optimizer_update_chunk(void *ctx, int64_t item, int worker) {
 
 void sm_optimizer_run(const sm_optimizer_config *config, sm_set *set, sm_pool *pool,
                       const sm_optimizer_step *step, sm_optimizer_result *result) {
-  job j = {.config = config, .step = step, .set = set, .clip = 1, .log = sm_pool_log(pool)};
+  job j = {.config = config, .step = step, .set = set, .log = sm_pool_log(pool)};
   sm_optimizer_result unused;
   j.sweeps = sm_backend_sweeps(set->backend, set->real, pool);
   sm_work_name(j.log, "optimiser: norms");

@@ -55,7 +55,7 @@ static const sm_slot *effects_reader(const sm_recipe *r, bool local) {
     const sm_loss_ops *ops = r->loss[i].plugin.plugin->ops;
     sm_loss_spec spec = {0};
     if (ops->spec(r->loss[i].plugin.self, &spec, NULL)) continue;
-    if (spec.site == SM_SITE_PATCH && (!local || spec.local_views)) return &r->loss[i];
+    if (spec.site == SM_SITE_PATCH && !spec.all_patches && (!local || spec.local_views)) return &r->loss[i];
   }
   return NULL;
 }

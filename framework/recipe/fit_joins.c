@@ -252,6 +252,22 @@ static sm_status fit_joins_check_width(fit *f, int loss, int t) {
                      f->r->loss[loss].instance, f->backbone.dim, f->r->tokenizer[t].instance, dim);
 }
 
+/* A tokenizer names hidden patches or all of them: the losses joined before this one. */
+static sm_status fit_joins_check_patches(fit *f, int loss, int t) {
+  const sm_loss_spec *own = &f->loss[loss].spec;
+  for (int i = 0; i < loss; i++) {
+    const sm_loss_spec *other = &f->loss[i].spec;
+    if (f->loss[i].tokenizer != t || own->site != SM_SITE_PATCH || other->site != SM_SITE_PATCH ||
+        own->all_patches == other->all_patches)
+      continue;
+    sm_fit_fail(f, &f->r->loss[loss],
+                "losses '%s' and '%s' join tokenizer '%s', but one looks at hidden patches and one at all",
+                f->r->loss[i].instance, f->r->loss[loss].instance, f->r->tokenizer[t].instance);
+    return sm_hint(f->err, "give each of them a tokenizer of its own");
+  }
+  return SM_OK;
+}
+
 static sm_status fit_joins_join_loss(fit *f, int loss) {
   fit_loss *l = &f->loss[loss];
   const bool target = l->spec.forms != 0, logits = !l->spec.features;
@@ -260,7 +276,8 @@ static sm_status fit_joins_join_loss(fit *f, int loss) {
   if (!status && target) status = fit_joins_choose_tokenizer(f, loss, &t);
   if (!status && logits) status = fit_joins_choose_head(f, loss, t, &h);
   if (!status && logits && target) status = fit_joins_join_head(f, loss, t, h);
-  if (!status && !logits && target) status = fit_joins_check_width(f, loss, t);
+  if (!status && !logits && target && !l->spec.any_width) status = fit_joins_check_width(f, loss, t);
+  if (!status && target) status = fit_joins_check_patches(f, loss, t);
   if (status) return status;
   l->tokenizer = t, l->head = h;
   return SM_OK;

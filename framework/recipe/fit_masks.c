@@ -9,7 +9,7 @@ static sm_status fit_masks_check_masks(fit *f) {
   int64_t start = ops && ops->start_epoch ? ops->start_epoch(m->plugin.self) : 0;
   for (int i = 0; i < f->r->losses; i++) {
     const sm_slot *l = &f->r->loss[i];
-    if (f->loss[i].spec.site != SM_SITE_PATCH) continue;
+    if (f->loss[i].spec.site != SM_SITE_PATCH || f->loss[i].spec.all_patches) continue;
     if (most <= 0) {
       sm_fit_fail(f, l, "`%s` needs hidden patches; masker `%s` hides none", sm_fit_name(l),
              ops ? sm_fit_name(m) : "none");
@@ -28,7 +28,7 @@ static sm_status fit_masks_check_masks(fit *f) {
 /* Hidden patches of local views need a loss and a tokenizer that know of them. */
 static sm_status fit_masks_check_local_patches(fit *f, int loss) {
   const fit_loss *join = &f->loss[loss];
-  if (join->spec.site != SM_SITE_PATCH || join->tokenizer < 0) return SM_OK;
+  if (join->spec.site != SM_SITE_PATCH || join->spec.all_patches || join->tokenizer < 0) return SM_OK;
   const sm_slot *l = &f->r->loss[loss], *t = &f->r->tokenizer[join->tokenizer];
   const sm_tokenizer_ops *ops = t->plugin.plugin->ops;
   if (!join->spec.local_views) {

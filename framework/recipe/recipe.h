@@ -56,6 +56,8 @@ typedef struct sm_optimizer_section { /* as written; ask.h has what training use
   sm_optimizer_kind kind;
   sm_schedule lr;  /* its `from` is meant for lr_batch pictures */
   double lr_batch; /* 0: lr is taken as it is */
+  int lr_rule;     /* choice: linear, sqrt */
+  double layer_decay, patch_embed_lr;
   sm_schedule weight_decay;
   sm_floats betas;
   double eps, momentum, trust;
@@ -72,7 +74,7 @@ typedef struct sm_train_section {
   int recompute;                           /* sm_recompute: what is not kept for the backward pass */
   int64_t steps_per_epoch;                 /* 0: floor(pictures / batch_size) */
   double clip_grad;                        /* 0: none */
-  int clip;                                /* choice: parameter, global */
+  int clip;                                /* choice: parameter, global, part */
   int64_t freeze_last_layer;               /* epochs */
   int64_t seed, threads;                   /* threads 0: all processors */
   int isa;                                 /* choice: sm_isa_names */

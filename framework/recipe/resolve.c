@@ -1,4 +1,5 @@
 /* resolve.c — from the merged tree to filled slots and sections, and the views made of them. */
+#include <math.h>
 #include <string.h>
 
 #include "recipe_private.h"
@@ -263,6 +264,7 @@ sm_schedule sm_recipe_lr(const sm_recipe *r) {
   sm_schedule lr = o->lr;
   if (o->lr_batch > 0) { /* as DINO: the base value is scaled, the last one is not (main_dino.py) */
     double scale = (double)r->train.batch_size / o->lr_batch;
+    if (o->lr_rule) scale = sqrt(scale);
     if (lr.shape == SM_SHAPE_CONSTANT) lr.to *= scale;
     lr.from *= scale;
   }

@@ -83,6 +83,7 @@ static const sm_option global_options[] =
     VIEW_OPTIONS(global, "2", 1, "224", "[0.14, 1]", "[1, 0.1]", "[0, 0.2]");
 static const sm_option local_options[] = VIEW_OPTIONS(local, "0", 0, "96", "[0.05, 0.25]", "0.5", "0");
 
+static const char *const lr_rules[] = {"linear", "sqrt", NULL}; /* sm_optimizer_section.lr_rule */
 #define LR_OPTIONS                                                                                        \
   SM_SCHEDULE(sm_optimizer_section, lr, "lr",                                                             \
               "{from: 5e-4, to: 1e-6, shape: cosine, per: step, warmup: 10}", 0, 1e3, NULL,               \
@@ -90,6 +91,12 @@ static const sm_option local_options[] = VIEW_OPTIONS(local, "0", 0, "96", "[0.0
       SM_FLOAT(sm_optimizer_section, lr_batch, "lr_batch", "256", 0, 1e9, "pictures",                     \
                "the batch size that lr's `from` is meant for: it is scaled by batch_size / lr_batch; 0: " \
                "not scaled"),                                                                             \
+      SM_CHOICE(sm_optimizer_section, lr_rule, "lr_rule", "linear", lr_rules,                             \
+                "how: by batch_size / lr_batch, or by its root"),                                         \
+      SM_FLOAT(sm_optimizer_section, layer_decay, "layer_decay", "1", 1e-3, 1, NULL,                      \
+               "rate of a layer of the backbone over that of the next; the heads have lr itself"),        \
+      SM_FLOAT(sm_optimizer_section, patch_embed_lr, "patch_embed_lr", "1", 0, 10, NULL,                  \
+               "factor of the rate of what makes tokens of pixels, beside layer_decay"),                  \
       SM_SCHEDULE(sm_optimizer_section, weight_decay, "weight_decay",                                     \
                   "{from: 0.04, to: 0.4, shape: cosine, per: step}", 0, 1e3, NULL,                        \
                   "decoupled weight decay; biases and 1-d parameters have none")
@@ -111,7 +118,7 @@ static const sm_option lars_options[] = {
     SM_FLOAT(sm_optimizer_section, trust, "trust", "0.001", 0, 1e3, NULL, "trust coefficient"),
 };
 
-static const char *const clip_choices[] = {"parameter", "global", NULL}; /* sm_clip, less SM_CLIP_NONE */
+static const char *const clip_choices[] = {"parameter", "global", "part", NULL}; /* sm_clip, less SM_CLIP_NONE */
 const char *const sm_recompute_names[] = {"cheap", "blocks", NULL};
 const char *const sm_precision_names[] = {"fp32", "bf16", NULL};
 const char *const sm_isa_names[] = {"native", "avx512_bf16", "avx512", "avx2", "neon", "baseline", "avx512_bf16_onednn", "avx512_onednn", "avx2_onednn", NULL};
@@ -128,7 +135,8 @@ static const sm_option train_options[] = {
     SM_FLOAT(sm_train_section, clip_grad, "clip_grad", "3", 0, 1e9, NULL,
              "largest gradient norm; 0: no clipping"),
     SM_CHOICE(sm_train_section, clip, "clip", "parameter", clip_choices,
-              "norm of each parameter's gradient, as DINO and iBOT do, or of all together"),
+              "norm of each parameter's gradient, as DINO and iBOT do, of all together, or of the backbone's and of each "
+              "head's, as DINOv2 does"),
     SM_INT(sm_train_section, freeze_last_layer, "freeze_last_layer", "1", 0, 1e6, "epochs",
            "how long the head's last layer stays as it was"),
     SM_INT(sm_train_section, seed, "seed", "0", 0, 9e15, NULL, "names all random numbers of the run"),

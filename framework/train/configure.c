@@ -49,6 +49,8 @@ sm_status sm_train_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_pe
                          .optimizer = sm_recipe_optimizer(r),
                          .lr = sm_recipe_lr(r),
                          .weight_decay = r->optimizer.weight_decay,
+                         .layer_decay = r->optimizer.layer_decay,
+                         .patch_embed_lr = r->optimizer.patch_embed_lr,
                          .freeze_last_layer = r->train.freeze_last_layer,
                          .epochs = r->train.epochs,
                          .steps_per_epoch = steps_per_epoch,

@@ -37,11 +37,13 @@ typedef struct view_kind {
   sm_tensor *count, *pictures, *mask, *drop; /* inputs */
   sm_tensor *visible, *place; /* inputs where it drops, as sm_backbone_in and sm_decoder_in have them      */
   sm_rows *hidden;      /* hidden patches, as cells                                                  */
+  sm_rows *every;       /* all patches, as cells, where a loss looks at all; or NULL                 */
   sm_seen seen;         /* by the teacher                                                            */
   sm_tensor *attention; /* of the teacher, where masks follow it                                     */
   sm_target patch_target[SM_SLOTS_MAX]; /* of each tokenizer */
   bound_loss loss[SM_SLOTS_MAX];
   int32_t *masked; /* of each view of a micro-batch: how many patches are hidden                */
+  int32_t *all;    /* the same of all patches                                                   */
   uint8_t *drawn;  /* late masks of the step, like sm_batch.mask; else NULL                     */
 } view_kind;
 
@@ -67,6 +69,15 @@ typedef struct distil {
   double counts[2], loss_sum[SM_SLOTS_MAX], stat_sum[SM_SLOTS_MAX][4];
 } distil;
 enum { COUNT_PICTURES, COUNT_HIDDEN };
+
+/* Does any loss look at all patches: that of this tokenizer; negative: whichever? Those of one tokenizer agree. */
+static inline bool sm_distil_all_patches(const distil *d, int tokenizer) {
+  for (int i = 0; i < d->t.c.losses; i++)
+    if (d->loss_spec[i].site == SM_SITE_PATCH && d->loss_spec[i].all_patches &&
+        (tokenizer < 0 || d->t.c.loss[i].tokenizer == tokenizer))
+      return true;
+  return false;
+}
 
 /* distil_specs.c */
 sm_status sm_distil_specs(distil *, sm_error *);

@@ -154,7 +154,9 @@ void sm_distil_bound_target(distil *d, int i, int kind, sm_site site) {
   const view_kind *k = &d->kind[kind];
   const sm_target *t = site == SM_SITE_VIEW ? &d->view_target[i] : &k->patch_target[i];
   const sm_form form = site == SM_SITE_VIEW ? spec->view : spec->patch;
-  const int64_t rows = site == SM_SITE_VIEW ? (int64_t)d->t.micro * k->views : k->hidden->capacity,
+  const int64_t rows = site == SM_SITE_VIEW ? (int64_t)d->t.micro * k->views
+                       : sm_distil_all_patches(d, i)  ? k->every->capacity
+                                                      : k->hidden->capacity,
                 dim = bounds_target_dim(d, i, site);
   if (!sm_graph_ok(d->t.graph)) return;
   if (t->form != form) {
@@ -237,7 +239,9 @@ sm_status sm_distil_bound_pairs(const distil *d, int loss, int kind, int picture
   const sm_pairs_seen *seen = sm_pairs_look(p);
   const bool view = d->loss_spec[loss].site == SM_SITE_VIEW;
   const int64_t views = (int64_t)pictures * d->kind[kind].views,
-                rows = view ? views : bounds_hidden(&d->kind[kind], views),
+                rows = view                           ? views
+                       : d->loss_spec[loss].all_patches ? views * d->kind[kind].cells
+                                                        : bounds_hidden(&d->kind[kind], views),
                 targets = view ? (int64_t)pictures * d->t.c.globals : rows;
   if (seen->refused && seen->full)
     return BLAME(slot, err, "makes more than the %lld pairs that 'max_pairs' promises",

@@ -12,6 +12,8 @@ sm_status sm_distil_lists(distil *d, sm_error *err) {
     const size_t views = (size_t)d->t.micro * (size_t)k->views;
     if (views * (size_t)k->cells > longest) longest = views * (size_t)k->cells;
     if (views) memory = (k->masked = sm_arena_alloc(d->t.arena, views * sizeof *k->masked)) && memory;
+    if (k->every) memory = (k->all = sm_arena_alloc(d->t.arena, views * sizeof *k->all)) && memory;
+    for (size_t v = 0; v < views && k->all; v++) k->all[v] = k->cells;
   }
   memory = (d->cell_list = sm_arena_alloc(d->t.arena, longest * sizeof *d->cell_list)) && memory;
   if (d->t.spec.drops)
@@ -128,18 +130,26 @@ static sm_status feed_masks(distil *d, int kind, const sm_batch *b, int first, i
   return status;
 }
 
+/* All patches as cells. */
+static void feed_every(const distil *d, const view_kind *k, int64_t views) {
+  if (!k->every) return;
+  for (int64_t cell = 0; cell < views * k->cells; cell++) d->cell_list[cell] = (int32_t)cell;
+  sm_rows_set(k->every, d->cell_list, views * k->cells);
+}
+
 /* ---- pairs --------------------------------------------------------------------------------------------- */
 
 /* The mean of a patch loss is over all views that may have hidden patches: all global ones, also where only
  * one of them is masked in turn, and the local ones where they are. */
 sm_pair_request sm_distil_pair_request(const distil *d, int loss, int kind) {
   const sm_train_config *c = &d->t.c;
+  const bool all = d->loss_spec[loss].all_patches;
   return (sm_pair_request){.site = d->loss_spec[loss].site,
                            .local = kind == LOCAL,
                            .globals = c->globals,
                            .locals = c->locals,
-                           .masked = d->kind[kind].masked,
-                           .views = c->globals + (d->kind[LOCAL].masked_views ? c->locals : 0)};
+                           .masked = all ? d->kind[kind].all : d->kind[kind].masked,
+                           .views = c->globals + (!all && d->kind[LOCAL].masked_views ? c->locals : 0)};
 }
 
 static sm_status feed_pairs(distil *d, int kind, int n, sm_error *err) {
@@ -150,7 +160,9 @@ static sm_status feed_pairs(distil *d, int kind, int n, sm_error *err) {
     sm_pair_request r = sm_distil_pair_request(d, i, kind);
     r.pictures = n;
     r.step_pictures = (int)d->counts[COUNT_PICTURES];
-    r.step_masked = (int64_t)d->counts[COUNT_HIDDEN];
+    r.step_masked = d->loss_spec[i].all_patches
+                        ? (int64_t)r.step_pictures * d->kind[kind].views * d->kind[kind].cells
+                        : (int64_t)d->counts[COUNT_HIDDEN];
     r.out = l->pairs;
     sm_pairs_begin(l->pairs);
     OPS(loss, d->t.c.loss[i].slot)->pairs(d->t.c.loss[i].slot.self, &r);
@@ -172,6 +184,7 @@ sm_status sm_distil_feed(distil *d, const sm_batch *b, int first, int n, sm_erro
     sm_distil_feed_pictures(d, kind, b, first, n);
     feed_drop(d, k, b, first, n, kind == LOCAL ? SM_LOCAL_VIEW : 0);
     status = feed_masks(d, kind, b, first, n, err);
+    feed_every(d, k, (int64_t)n * k->views);
   }
   for (int kind = 0; kind < KINDS && !status; kind++) status = feed_pairs(d, kind, n, err);
   d->t.seconds[SM_TIME_HOST] += sm_now() - start;

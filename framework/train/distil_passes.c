@@ -40,6 +40,8 @@ static void passes_inputs(distil *d, int kind) {
     }
     k->hidden = sm_rows_new(g, "hidden patches", masked > 0 ? masked : 1, views, k->cells, k->count);
   }
+  if (kind == GLOBAL && sm_distil_all_patches(d, -1))
+    k->every = sm_rows_new(g, "all patches", views * k->cells, views, k->cells, k->count);
   if (d->t.spec.drop_sites)
     k->drop = sm_input_real(g, name[kind].drop, 2, (int64_t[]){views, d->t.spec.drop_sites}, k->count);
 }
@@ -71,7 +73,7 @@ static void passes_teacher_wishes(const distil *d, int kind, sm_backbone_in *in)
 
 static void passes_see(distil *d, int kind) {
   view_kind *k = &d->kind[kind];
-  k->seen = (sm_seen){.pictures = k->pictures, .rows = k->rows, .cols = k->cols};
+  k->seen = (sm_seen){.pictures = k->pictures, .rows = k->rows, .cols = k->cols, .views = k->views};
   if (!k->taught) return;
   sm_backbone_in in = {
       .pictures = k->pictures, .training = true, .attention = d->late_masks && k->masked_views};
@@ -166,7 +168,8 @@ static void passes_loss(distil *d, int i, sm_tensor *x, int kind) {
   snprintf(name, sizeof name, "%s pairs%s", l->slot.name, kind == LOCAL ? " (local)" : "");
   b->pairs = sm_pairs_new(g, name, sm_distil_bound_capacity(d, i, capacity), predictions);
   sm_scope_push(g, "loss.%s", l->slot.name);
-  sm_prediction p = {.site = site, .local = kind == LOCAL, .views = d->kind[kind].views};
+  sm_prediction p = {.site = site, .local = kind == LOCAL, .views = d->kind[kind].views,
+                     .patches = d->loss_spec[i].all_patches ? d->kind[kind].cells : 0};
   if (d->loss_spec[i].features) {
     p.features = x;
   } else {
@@ -179,8 +182,13 @@ static void passes_loss(distil *d, int i, sm_tensor *x, int kind) {
   sm_scope_pop(g);
 }
 
-static bool passes_looks(const distil *d, int loss, sm_site site, int kind) {
-  return d->loss_spec[loss].site == site && (kind == GLOBAL || d->loss_spec[loss].local_views);
+/* What losses look at: the views, hidden patches, or all of them. */
+enum { SEES_VIEW, SEES_HIDDEN, SEES_ALL, SIGHTS };
+
+static bool passes_looks(const distil *d, int loss, int sight, int kind) {
+  const sm_loss_spec *s = &d->loss_spec[loss];
+  const int own = s->site == SM_SITE_VIEW ? SEES_VIEW : s->all_patches ? SEES_ALL : SEES_HIDDEN;
+  return own == sight && (kind == GLOBAL || (s->local_views && own != SEES_ALL));
 }
 
 /* What a head that decodes makes of the hidden patches. */
@@ -196,21 +204,30 @@ static sm_tensor *passes_decode(distil *d, int h, sm_tensor *tokens, int kind) {
   return sm_distil_bound_decoded(d, h, kind, head->ops->decode(head->self, d->t.graph, head, &in));
 }
 
-/* Heads on the rows of a site (x), or on all tokens of views with hidden patches, and the losses behind
+/* Heads on the rows that losses look at, or on all tokens of views with hidden patches, and the losses behind
  * them. */
-static void passes_head(distil *d, int h, const sm_backbone_out *out, sm_site site, int kind) {
+static void passes_head(distil *d, int h, const sm_backbone_out *out, sm_tensor *rows, int sight, int kind) {
   const sm_train_config *c = &d->t.c;
   const sm_head *head = &d->student_head[h];
-  const bool decodes = head->ops && head->ops->decode && site == SM_SITE_PATCH;
-  sm_tensor *x = decodes ? out->tokens : site == SM_SITE_VIEW ? out->view : out->patches;
-  if (!x || !sm_distil_used(d, h, -1, site)) return;
+  const sm_site site = sight == SEES_VIEW ? SM_SITE_VIEW : SM_SITE_PATCH;
+  const bool decodes = head->ops && head->ops->decode && sight == SEES_HIDDEN;
+  sm_tensor *x = decodes ? out->tokens : rows;
+  bool used = false;
+  for (int i = 0; i < c->losses; i++) used |= c->loss[i].head == h && passes_looks(d, i, sight, GLOBAL);
+  if (!x || !used) return;
   sm_scope_push(d->t.graph, "head.%s.%s", c->head[h].name, site == SM_SITE_VIEW ? "view" : "patch");
   sm_tensor *features = decodes ? passes_decode(d, h, x, kind)
                                 : head->ops->features(head->self, d->t.graph, head, x, site);
   if (!features) features = sm_distil_fault(d, &c->head[h], "gave no features (NULL)");
   for (int i = 0; i < c->losses; i++)
-    if (c->loss[i].head == h && passes_looks(d, i, site, kind)) passes_loss(d, i, features, kind);
+    if (c->loss[i].head == h && passes_looks(d, i, sight, kind)) passes_loss(d, i, features, kind);
   sm_scope_pop(d->t.graph);
+}
+
+static bool passes_sees_hidden(const distil *d) {
+  for (int i = 0; i < d->t.c.losses; i++)
+    if (passes_looks(d, i, SEES_HIDDEN, GLOBAL)) return true;
+  return false;
 }
 
 static void passes_build_student(distil *d, int kind) {
@@ -225,19 +242,21 @@ static void passes_build_student(distil *d, int kind) {
                              .training = true,
                              .view = k->keep_view,
                              .patches = k->keep_patch && !k->drops,
-                             .only = k->keep_patch && !k->drops ? k->hidden : NULL,
+                             .only = k->keep_patch && !k->drops && !k->every ? k->hidden : NULL,
                              .visible = k->visible,
                              .tokens = k->keep_patch && k->drops};
   sm_backbone_out out;
   passes_backbone(d, SM_SET_STUDENT, &in, &out);
-  for (int h = 0; h < c->heads; h++) {
-    passes_head(d, h, &out, SM_SITE_VIEW, kind);
-    passes_head(d, h, &out, SM_SITE_PATCH, kind);
+  sm_tensor *seen[SIGHTS] = {out.view, out.patches, NULL};
+  if (k->every && out.patches) {
+    seen[SEES_ALL] = sm_gather(g, out.patches, k->every);
+    seen[SEES_HIDDEN] = passes_sees_hidden(d) ? sm_gather(g, out.patches, k->hidden) : NULL;
   }
+  for (int h = 0; h < c->heads; h++)
+    for (int sight = 0; sight < SIGHTS; sight++) passes_head(d, h, &out, seen[sight], sight, kind);
   for (int i = 0; i < c->losses; i++)
-    for (int site = SM_SITE_VIEW; site <= SM_SITE_PATCH; site++)
-      if (d->loss_spec[i].features && passes_looks(d, i, (sm_site)site, kind))
-        passes_loss(d, i, site == SM_SITE_VIEW ? out.view : out.patches, kind);
+    for (int sight = 0; sight < SIGHTS; sight++)
+      if (d->loss_spec[i].features && passes_looks(d, i, sight, kind)) passes_loss(d, i, seen[sight], kind);
   sm_pass_backward(g);
   sm_scope_pop(g);
   sm_pass_end(g);

@@ -9,6 +9,8 @@
  *   frozen   weights that tokenizers load from files; not part of checkpoints */
 #include <string.h>
 
+#include <smalti/measure.h>
+
 #include "distil.h"
 
 /* ---- heads --------------------------------------------------------------------------------------------- */
@@ -104,12 +106,13 @@ static void sets_tokenizer(distil *d, int i) {
 
 sm_tokenizer_env sm_distil_env(distil *d, int tokenizer, int kind) {
   const int head = d->t.c.tokenizer_head[tokenizer];
+  const bool all = sm_distil_all_patches(d, tokenizer);
   return (sm_tokenizer_env){.head = head < 0 ? NULL : &d->teacher_head[head],
                             .state = sets_tokenizer_params(d, SM_SET_STATE, tokenizer),
                             .frozen = sets_tokenizer_params(d, SM_SET_FROZEN, tokenizer),
-                            .masked = d->kind[kind].hidden,
+                            .masked = all ? d->kind[kind].every : d->kind[kind].hidden,
                             .want_view = kind == GLOBAL && sm_distil_used(d, -1, tokenizer, SM_SITE_VIEW),
-                            .want_patch = sm_distil_used(d, -1, tokenizer, SM_SITE_PATCH)};
+                            .want_patch = sm_distil_used(d, -1, tokenizer, SM_SITE_PATCH) && (kind == GLOBAL || !all)};
 }
 
 sm_train_tokenizer sm_distil_tokenizer(sm_trainable *t, int i) {
@@ -139,6 +142,27 @@ sm_head sm_distil_head(const sm_trainable *t, int set, sm_site site) {
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
 
+/* Rates and parts of the student's rows, once they are all declared; which of them the teacher copies. */
+static void sets_mark(distil *d) {
+  const sm_train_config *c = &d->t.c;
+  sm_set *set = d->t.set[SM_SET_STUDENT];
+  const size_t prefix = strlen(SM_BACKBONE_PREFIX);
+  bool copied = false;
+  for (int i = 0; i < c->tokenizers; i++)
+    copied |= d->tokenizer_spec[i].ema && d->tokenizer_spec[i].ema_blocks_only;
+  for (int r = 0; r < sm_set_rows(set); r++) {
+    sm_row *row = sm_set_row(set, r);
+    const bool backbone = !strncmp(row->name, SM_BACKBONE_PREFIX, prefix);
+    for (int i = 0; i < c->heads && !backbone; i++)
+      if (!strncmp(row->name, d->student_head[i].params.prefix, strlen(d->student_head[i].params.prefix)))
+        row->part = 1 + i;
+    if (!backbone) continue;
+    if (c->layer_decay > 0) row->lr_scale = sm_layer_rate(c->layer_decay, d->t.spec.layers, row->layer);
+    if (c->patch_embed_lr > 0 && row->flags & SM_ROW_PIXELS) row->lr_scale *= c->patch_embed_lr;
+    if (copied && row->layer == 0) row->flags |= SM_ROW_COPIED;
+  }
+}
+
 sm_status sm_distil_sets(distil *d, sm_error *err) {
   sm_trainable *t = &d->t;
   sets_network(d, SM_SET_STUDENT, SM_ROLE_STUDENT, d->student_head);
@@ -146,6 +170,7 @@ sm_status sm_distil_sets(distil *d, sm_error *err) {
   for (int i = 0; i < t->c.tokenizers; i++) sets_tokenizer(d, i);
   if (t->no_memory) return sm_fail(err, SM_ENOMEM, "no memory for what trains");
   sm_status status = sm_trainable_seal(t, err);
+  if (!status) sets_mark(d);
   if (!status && d->want_teacher &&
       !(t->ema = sm_ema_link_new(t->set[SM_SET_TEACHER], t->set[SM_SET_STUDENT], err)))
     status = SM_ENOMEM;

@@ -118,6 +118,7 @@ static sm_status specs_kind(distil *d, int kind, int views, int masked_views, sm
   k->taught = kind == GLOBAL ? d->want_teacher : k->masked_views && d->late_masks;
   for (int i = 0; i < c->losses && views > 0; i++) {
     const int tokenizer = c->loss[i].tokenizer;
+    if (kind == LOCAL && d->loss_spec[i].all_patches) continue;
     if (d->loss_spec[i].site == SM_SITE_VIEW) {
       k->keep_view |= kind == GLOBAL || d->loss_spec[i].local_views;
     } else if (kind == GLOBAL || k->masked_views) {
@@ -130,6 +131,20 @@ static sm_status specs_kind(distil *d, int kind, int views, int masked_views, sm
   return SM_OK;
 }
 
+/* A tokenizer names hidden patches or all of them. */
+static sm_status specs_patches(const distil *d, sm_error *err) {
+  const sm_train_config *c = &d->t.c;
+  for (int i = 0; i < c->losses; i++)
+    for (int k = 0; k < i; k++)
+      if (c->loss[i].tokenizer >= 0 && c->loss[i].tokenizer == c->loss[k].tokenizer &&
+          d->loss_spec[i].site == SM_SITE_PATCH && d->loss_spec[k].site == SM_SITE_PATCH &&
+          d->loss_spec[i].all_patches != d->loss_spec[k].all_patches)
+        return sm_fail(err, SM_EUNSUPPORTED,
+                       "of losses '%s' and '%s' one looks at hidden patches and one at all; they need a tokenizer each",
+                       c->loss[k].slot.name, c->loss[i].slot.name);
+  return SM_OK;
+}
+
 sm_status sm_distil_specs(distil *d, sm_error *err) {
   const sm_train_config *c = &d->t.c;
   sm_status status = specs_names(c, err);
@@ -138,6 +153,7 @@ sm_status sm_distil_specs(distil *d, sm_error *err) {
   for (int i = 0; i < c->losses && !status; i++)
     status = OPS(loss, c->loss[i].slot)->spec(c->loss[i].slot.self, &d->loss_spec[i], err);
   if (!status) status = sm_distil_bound_specs(d, err);
+  if (!status) status = specs_patches(d, err);
   if (!status) status = specs_kind(d, GLOBAL, c->globals, c->masked == SM_MASKED_ONE ? 1 : c->globals, err);
   if (!status) status = specs_kind(d, LOCAL, c->locals, c->masked == SM_MASKED_ALL ? c->locals : 0, err);
   return status;

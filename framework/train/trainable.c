@@ -89,6 +89,7 @@ sm_masking sm_trainable_masking(const sm_trainable *t) {
                       .views = t->c.masked,
                       .local_rows = t->grid[1].rows,
                       .local_cols = t->grid[1].cols,
+                      .batch = t->c.batch_size,
                       .who = t->c.masker.who};
 }
 

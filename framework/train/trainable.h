@@ -44,6 +44,7 @@ typedef struct sm_train_config {
   int batch_size, micro_batch;               /* micro_batch 0: all at once                          */
   sm_optimizer_config optimizer;
   sm_schedule lr, weight_decay; /* lr already scaled by batch */
+  double layer_decay, patch_embed_lr; /* factors of a row's rate; 0 counts as 1 */
   int64_t freeze_last_layer, epochs, steps_per_epoch;
   uint64_t seed;
   bool recompute; /* make blocks again in the backward pass: less memory, the same bits */

@@ -33,6 +33,7 @@ sm_masking sm_masking_of(const sm_recipe *r, const sm_block_spec grid[2]) {
                       .views = (sm_masked)r->views.masked,
                       .local_rows = grid[1].rows,
                       .local_cols = grid[1].cols,
+                      .batch = (int)r->train.batch_size,
                       .who = sm_slot_blamed(&r->masker)};
 }
 

@@ -38,6 +38,8 @@ static const sm_option options[] = {
              "Width of a block's hidden layer over the token's"),
     SM_FLOAT(vit, drop_path, "drop_path", "0", 0, 0.99, NULL,
              "Stochastic depth of the last block (student only); it grows linearly from 0 at the first"),
+    SM_BOOL(vit, drop_path_uniform, "drop_path_uniform", "false",
+            "The same stochastic depth in all blocks, as DINOv2 has it"),
     SM_FLOAT(vit, layer_scale, "layer_scale", "0", 0, 10, NULL,
              "Initial value of each branch's learned gain; 0: no such gain"),
     SM_BOOL(vit, qkv_bias, "qkv_bias", "true", "Biases of the query, key and value projection"),
@@ -129,7 +131,8 @@ static sm_status vit_spec(const void *self, int height, int width_, sm_backbone_
   if (v->drop_path > 0) out->drop_sites = out->drop_columns;
   for (int site = 0; site < out->drop_columns; site++) {
     out->drop_layer[site] = 1 + site / 2;
-    if (v->drop_path > 0 && vit_depth(v) > 1)
+    if (v->drop_path_uniform) out->drop_rate[site] = v->drop_path;
+    else if (v->drop_path > 0 && vit_depth(v) > 1)
       out->drop_rate[site] = v->drop_path * (site / 2) / (vit_depth(v) - 1);
   }
   return SM_OK;
@@ -138,17 +141,17 @@ static sm_status vit_spec(const void *self, int height, int width_, sm_backbone_
 /* ---- parameters -------------------------------------------------------------------------------------- */
 
 /* U(-1/√a, 1/√a) with a = (in + out)/6 is Glorot's uniform. */
-static void vit_declare_weight(const vit *v, const sm_params *p, const char *name, int ndim,
+static void vit_declare_weight(const vit *v, const sm_params *p, const char *name, int flags, int ndim,
                                const int64_t *dim, int64_t in) {
-  if (v->init == XAVIER) sm_declare(p, name, SM_INIT_UNIFORM_FAN, (double)(in + dim[0]) / 6, 0, ndim, dim);
-  else sm_declare(p, name, SM_INIT_TRUNC_NORMAL, .02, 0, ndim, dim);
+  if (v->init == XAVIER) sm_declare(p, name, SM_INIT_UNIFORM_FAN, (double)(in + dim[0]) / 6, flags, ndim, dim);
+  else sm_declare(p, name, SM_INIT_TRUNC_NORMAL, .02, flags, ndim, dim);
 }
 
 static void vit_declare_pair(const vit *v, const sm_params *p, const char *base, int64_t out, int64_t in,
                              bool bias) {
   char name[96];
   snprintf(name, sizeof name, "%s.weight", base);
-  vit_declare_weight(v, p, name, 2, (int64_t[]){out, in}, in);
+  vit_declare_weight(v, p, name, 0, 2, (int64_t[]){out, in}, in);
   snprintf(name, sizeof name, "%s.bias", base);
   if (bias) sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &out);
 }
@@ -206,9 +209,9 @@ static void vit_declare(const void *self, int height, int width_, const sm_param
   const int64_t d = vit_width(v), fan_in = 3 * v->patch * v->patch, filter[4] = {d, 3, v->patch, v->patch};
   sm_declare_layer(p, 0);
   vit_declare_tokens(v, p, height / (int)v->patch, width_ / (int)v->patch);
-  if (v->init == XAVIER) vit_declare_weight(v, p, "patch_embed.proj.weight", 4, filter, fan_in);
-  else sm_declare(p, "patch_embed.proj.weight", SM_INIT_UNIFORM_FAN, (double)fan_in, 0, 4, filter);
-  sm_declare(p, "patch_embed.proj.bias", SM_INIT_UNIFORM_FAN, (double)fan_in, 0, 1, &d);
+  if (v->init == XAVIER) vit_declare_weight(v, p, "patch_embed.proj.weight", SM_ROW_PIXELS, 4, filter, fan_in);
+  else sm_declare(p, "patch_embed.proj.weight", SM_INIT_UNIFORM_FAN, (double)fan_in, SM_ROW_PIXELS, 4, filter);
+  sm_declare(p, "patch_embed.proj.bias", SM_INIT_UNIFORM_FAN, (double)fan_in, SM_ROW_PIXELS, 1, &d);
   for (int block = 0; block < vit_depth(v); block++) {
     sm_declare_layer(p, 1 + block);
     vit_declare_block(v, p, block);

@@ -17,7 +17,7 @@ typedef struct vit {
   int arch;
   int64_t dim, depth, heads, patch, registers;
   double mlp_ratio, drop_path, layer_scale, norm_eps;
-  bool qkv_bias, class_token, distillation_token, qk_norm, fc_norm;
+  bool qkv_bias, class_token, distillation_token, qk_norm, fc_norm, drop_path_uniform;
   int positions, resize, mlp, view, hidden, init;
 } vit;
 

@@ -1,7 +1,11 @@
 /* ratio.h — what share of a view is hidden: the part that the random and the blockwise masker have in common.
  *
  * A list of ratios with their variations; one pair is drawn for each view, then a ratio uniformly within ±
- * its variation (ibot, loader.py: get_pred_ratio). So [0, 0.3] leaves half of the views whole. */
+ * its variation (ibot, loader.py: get_pred_ratio). So [0, 0.3] leaves half of the views whole.
+ *
+ * `stratified`: a step's masked views share the pairs out evenly, in random order, and those of one pair its range, each
+ * drawing from a part of its own as wide (dinov2, data/collate.py: half of the crops, each between two neighbours of
+ * linspace(0.1, 0.5), is [0, 0.3] with [0, 0.2]). */
 #ifndef SMALTI_PLUGIN_MASK_RATIO_H
 #define SMALTI_PLUGIN_MASK_RATIO_H
 
@@ -10,6 +14,7 @@
 typedef struct mask_ratio {
   sm_floats ratio, var;
   int64_t start_epoch;
+  bool stratified;
 } mask_ratio;
 
 /* The rows of an options table, for an instance T with a mask_ratio called `field`. */
@@ -19,7 +24,9 @@ typedef struct mask_ratio {
       SM_FLOATS(T, field.var, "ratio_var", "0", 0, 1, NULL,                                    \
                 "A ratio varies uniformly by plus or minus this; one, or one for each ratio"), \
       SM_INT(T, field.start_epoch, "start_epoch", "0", 0, 1000000, "epochs",                   \
-             "Nothing is hidden before this epoch")
+             "Nothing is hidden before this epoch"),                                           \
+      SM_BOOL(T, field.stratified, "stratified", "false",                                      \
+              "The views of a step share ratios and their ranges out evenly, instead of drawing one by one")
 
 static double mask_ratio_var(const mask_ratio *m, int k) {
   return m->var.n == 0 ? 0 : m->var.v[m->var.n == 1 ? 0 : k];
@@ -48,8 +55,31 @@ static double mask_ratio_max(const mask_ratio *m) {
   return most;
 }
 
+/* Where this view comes among those of its step, in a random order that all of them know: how many have a smaller
+ * number. */
+static int64_t mask_ratio_rank(const sm_mask_request *request) {
+  sm_rng rng = *request->step;
+  uint32_t own = 0;
+  int64_t rank = 0;
+  for (int64_t k = 0; k <= request->place; k++) own = sm_rng_u32(&rng);
+  rng = *request->step;
+  for (int64_t k = 0; k < request->places; k++) {
+    const uint32_t other = sm_rng_u32(&rng);
+    rank += other < own || (other == own && k < request->place);
+  }
+  return rank;
+}
+
+static double mask_ratio_stratum(const mask_ratio *m, const sm_mask_request *request) {
+  const double at = ((double)mask_ratio_rank(request) + sm_rng_uniform(request->rng)) / (double)request->places *
+                    m->ratio.n; /* 0 … n, n left out but for rounding */
+  const int k = (int)at < m->ratio.n ? (int)at : m->ratio.n - 1;
+  return m->ratio.v[k] + mask_ratio_var(m, k) * (2 * (at - k) - 1);
+}
+
 static double mask_ratio_draw(const mask_ratio *m, const sm_mask_request *request) {
   if (request->epoch < m->start_epoch) return 0;
+  if (m->stratified && request->places > 0) return mask_ratio_stratum(m, request);
   int k = m->ratio.n > 1 ? (int)sm_rng_below(request->rng, (uint32_t)m->ratio.n) : 0;
   double r = m->ratio.v[k], v = mask_ratio_var(m, k);
   return v > 0 ? sm_rng_between(request->rng, r - v, r + v) : r;

@@ -9,6 +9,9 @@
  * whole, and the patch centre follows the mean over all views of each view's mean, as update_center's mean
  * over views has it: a local view counts as much as a global one, though it has fewer patches.
  *
+ * With `patch_center_over: hidden` the patch centre is the mean over hidden patches alone, of logits, as DINOv2 has
+ * it (dinov2, loss/ibot_patch_loss.py: update_center of forward_masked's rows).
+ *
  * With `centering: sinkhorn` (Caron et al., SwAV; Oquab et al., DINOv2: sinkhorn_knopp_teacher) there is no
  * running centre: the shift is what balances the tokens over the rows at hand, all [CLS] of the step or all
  * its masked patches (those of local views apart). A part of the step balances otherwise, so micro-batches
@@ -21,6 +24,8 @@
 
 enum { SOFT, HARD };
 static const char *const label_names[] = {"soft", "hard", NULL};
+enum { OVER_ALL, OVER_HIDDEN };
+static const char *const over_names[] = {"all", "hidden", NULL};
 enum { CENTER_MEAN, CENTER_SINKHORN, CENTER_NONE };
 static const char *const centering_names[] = {"mean", "sinkhorn", "none", NULL};
 
@@ -33,7 +38,7 @@ typedef struct site_graph {    /* what one site needs in the graph; made by buil
 typedef struct online_ema {
   sm_schedule momentum, temperature, patch_temperature;
   double center_momentum, patch_center_momentum;
-  int centering, patch_centering;
+  int centering, patch_centering, patch_center_over;
   int64_t iterations;
   int labels, view_labels;
   site_graph view, patch;
@@ -58,6 +63,8 @@ static const sm_option options[] = {
              "How much of the [CLS] centre a step keeps"),
     SM_FLOAT(online_ema, patch_center_momentum, "patch_center_momentum", "0.9", 0, 1, NULL,
              "How much of the patch centre a step keeps"),
+    SM_CHOICE(online_ema, patch_center_over, "patch_center_over", "all", over_names,
+              "Patches that the patch centre is the mean of: all, hidden or not (iBOT), or hidden ones (DINOv2)"),
     SM_INT(online_ema, iterations, "sinkhorn_iterations", "3", 1, 100, NULL,
            "Rounds of balancing where centering is sinkhorn"),
     SM_CHOICE(online_ema, labels, "labels", "soft", label_names,
@@ -154,18 +161,36 @@ static void online_ema_add_patches(online_ema *t, sm_graph *g, sm_tensor *patche
   sm_add_count_into(g, patches, t->patch.count);
 }
 
+/* The patch centre needs features at every patch. */
+static bool online_ema_sees_all(const online_ema *t) {
+  return t->patch_centering == CENTER_MEAN && t->patch_center_over == OVER_ALL;
+}
+
+/* Logits at hidden patches into the centre's sums. */
+static void online_ema_add_hidden(online_ema *t, sm_graph *g, sm_tensor *logits) {
+  if (!t->patch.sum) {
+    t->patch.momentum = sm_scalar(g, "momentum of the patch centre", t->patch_center_momentum);
+    t->patch.sum = sm_accumulator(g, "sum of patch logits", 1, &logits->dim[1]);
+    t->patch.count = sm_accumulator(g, "number of hidden patches", 1, (int64_t[]){1});
+  }
+  sm_sum_rows_into(g, logits, t->patch.sum);
+  sm_add_count_into(g, logits, t->patch.count);
+}
+
 static void online_ema_build_patch(online_ema *t, sm_graph *g, const sm_tokenizer_env *env,
                                    const sm_seen *seen, sm_target *out) {
   const sm_head *head = env->head;
   if (!t->patch.scale) t->patch.scale = sm_scalar(g, "1/temperature of patches", 1);
   sm_tensor *x = seen->patches;
-  if (t->patch_centering != CENTER_MEAN) x = sm_gather(g, x, env->masked);
+  if (!online_ema_sees_all(t)) x = sm_gather(g, x, env->masked);
   x = head->ops->features(head->self, g, head, x, SM_SITE_PATCH);
-  if (t->patch_centering == CENTER_MEAN) { /* features of every patch, for the centre */
+  if (online_ema_sees_all(t)) { /* features of every patch, for the centre */
     online_ema_add_patches(t, g, x);
     x = sm_gather(g, x, env->masked);
   }
   sm_tensor *logits = head->ops->logits(head->self, g, head, x, SM_SITE_PATCH);
+  if (t->patch_centering == CENTER_MEAN && t->patch_center_over == OVER_HIDDEN)
+    online_ema_add_hidden(t, g, logits);
   online_ema_set_target(
       g, out, online_ema_form_of(t->labels), logits,
       online_ema_shift_of(t, g, env, t->patch_centering, "center.patch", logits, t->patch.scale),
@@ -180,11 +205,11 @@ static void online_ema_build(void *self, sm_graph *g, const sm_tokenizer_env *en
     sm_graph_fail(g, "online_ema needs the teacher and a head");
     return;
   }
-  if (env->want_patch && t->patch_centering == CENTER_MEAN && !env->head->ops->affine) {
+  if (env->want_patch && online_ema_sees_all(t) && !env->head->ops->affine) {
     sm_graph_fail(
         g,
         "online_ema cannot keep a patch centre with this head: its logits are not affine in its features; "
-        "set patch_centering: none");
+        "set patch_center_over: hidden, or patch_centering: none");
     return;
   }
   if (env->want_view) online_ema_build_view(t, g, env, seen, view);
@@ -209,6 +234,11 @@ static void online_ema_build_update(void *self, sm_graph *g, const sm_tokenizer_
     sm_ema_update(g, online_ema_center_of(g, env, "center.cls"), t->view.sum, t->view.count,
                   t->view.momentum);
   if (!t->patch.sum) return;
+  if (t->patch_center_over == OVER_HIDDEN) {
+    sm_ema_update(g, online_ema_center_of(g, env, "center.patch"), t->patch.sum, t->patch.count,
+                  t->patch.momentum);
+    return;
+  }
   const sm_head *head = env->head;
   /* sum/count into `mean`: a moving average that forgets at once */
   sm_tensor *mean = sm_accumulator(g, "mean patch feature", 2, t->patch.sum->dim);

@@ -17,7 +17,11 @@ recipes=$(cd "$source/recipes" && find . -name "*.yaml" ! -path "./base/*" ! -pa
 # those that need a file of an earlier run, or of another program, get a small one in its place
 declare -A later=([table9/standalone_dino.yaml]=tokenizer.checkpoint.path=$work/runs/earlier
   [table9/beit.yaml]=tokenizer.dvae.weights=$work/encoder.safetensors
-  [table9/beit_dino.yaml]=tokenizers.codes.dvae.weights=$work/encoder.safetensors)
+  [table9/beit_dino.yaml]=tokenizers.codes.dvae.weights=$work/encoder.safetensors
+  [distill/vits16.yaml]=tokenizer.checkpoint.path=$work/runs/earlier
+  [small/cifar10_distill.yaml]=tokenizer.checkpoint.path=$work/runs/earlier
+  [dinov3/gram_anchor.yaml]=tokenizers.anchor.checkpoint.path=$work/runs/earlier
+  [small/cifar10_gram.yaml]=tokenizers.anchor.checkpoint.path=$work/runs/earlier)
 exits 0 smalti train --runs "$work/runs" tiny.yaml name=earlier losses.mim='!delete' masker=none
 "$build/tests/unit/test_dvae" encoder.safetensors || fail "no encoder"
 for name in $recipes; do

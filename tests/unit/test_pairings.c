@@ -24,7 +24,9 @@ static const struct {
     {SM_TOKENIZER, "online_ema",
      "{momentum: 1, centering: none, patch_centering: none, temperature: 0.02, patch_temperature: 0.02}",
      "{linear: {out_dim: 16}}"},
+    {SM_TOKENIZER, "prototype_codes", "{momentum: 1}", "{linear: {out_dim: 16}}"},
     {SM_TOKENIZER, "data2vec", "{blocks: 1}", NULL},
+    {SM_TOKENIZER, "hog", "{pool: 4}", NULL},
     {SM_TOKENIZER, "patch_cluster", "{clusters: 8, pixels: 4, sample: 64}", NULL},
     /* files beside the recipe: see write_weights */
     {SM_TOKENIZER, "dvae", "{weights: encoder.safetensors}", NULL},
@@ -122,8 +124,15 @@ static void train(sm_recipe *r, const char *what, double loss[2]) {
 }
 
 static sm_loss_spec spec_of(const sm_plugin *loss) {
+  sm_error err = {0};
   sm_loss_spec spec = {0};
-  ((const sm_loss_ops *)loss->ops)->spec(NULL, &spec, NULL);
+  sm_instance it = {0};
+  sm_arena *arena = sm_arena_new("options");
+  expect_ok(sm_instance_new(registry, loss, &it, &err), &err, loss->name);
+  expect_ok(sm_options_fill(loss, options_of(loss, NULL), it.self, arena, &err), &err, loss->name);
+  expect_ok(((const sm_loss_ops *)loss->ops)->spec(it.self, &spec, &err), &err, loss->name);
+  sm_instance_free(&it);
+  sm_arena_free(arena);
   return spec;
 }
 
@@ -201,8 +210,7 @@ static void every_pairing_with_masked_local_views(void **state) {
     const sm_plugin *loss[64], *masker = sm_registry_find(registry, SM_MASKER, "random", NULL);
     for (int l = list(SM_LOSS, loss, 64) - 1; l >= 0; l--) {
       bool local = ((const sm_tokenizer_ops *)all[t]->ops)->build_local != NULL;
-      sm_loss_spec spec = {0};
-      assert_int_equal(((const sm_loss_ops *)loss[l]->ops)->spec(NULL, &spec, NULL), SM_OK);
+      const sm_loss_spec spec = spec_of(loss[l]);
       if (!spec.local_views || !try_pairing(all[t], loss[l], masker)) continue;
       assert_true(local || spec.site == SM_SITE_VIEW);
       trained++;

@@ -310,6 +310,42 @@ static void test_blockwise_largest(void **state) {
   close_masker(&m);
 }
 
+/* ---- shared out over a step ---------------------------------------------------------------------------- */
+
+static int by_size(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+/* DINOv2's collate: half of a step's views are whole, and the n-th smallest mask of the others lies between the n-th and
+ * the next of n + 1 even steps from 0.1 to 0.5. */
+static void test_stratified(void **state) {
+  enum { STEPS = 3, PLACES = 24, SIDE = 32 };
+  masker m = open_masker("random", "{ratio: [0, 0.3], ratio_var: [0, 0.2], stratified: true}");
+  assert_int_equal(m.created, SM_OK);
+  uint8_t mask[SIDE * SIDE];
+  int moved = 0;
+  for (int step = 0; step < STEPS; step++) {
+    const sm_rng shared = sm_rng_make(6, SM_RNG_TEST, 0, (uint64_t)step, 0);
+    int hidden[PLACES];
+    for (int place = 0; place < PLACES; place++) {
+      sm_rng own = sm_rng_make(6, SM_RNG_TEST, 1, (uint64_t)step, (uint32_t)place);
+      sm_mask_request request = {
+          .rows = SIDE, .cols = SIDE, .rng = &own, .place = place, .places = PLACES, .step = &shared};
+      memset(mask, 0, sizeof mask);
+      m.ops->draw(m.instance.self, &request, mask);
+      hidden[place] = 0;
+      for (int i = 0; i < SIDE * SIDE; i++) hidden[place] += mask[i];
+      moved += (place >= PLACES / 2) != (hidden[place] > 0);
+    }
+    qsort(hidden, PLACES, sizeof *hidden, by_size);
+    for (int k = 0; k < PLACES / 2; k++) {
+      const double low = 0.1 + 0.4 * k / (PLACES / 2), high = 0.1 + 0.4 * (k + 1) / (PLACES / 2);
+      assert_int_equal(hidden[k], 0);
+      assert_in_range(hidden[PLACES / 2 + k], (int)(low * SIDE * SIDE), (int)(high * SIDE * SIDE));
+    }
+  }
+  assert_true(moved > 0); /* in no fixed order */
+  close_masker(&m);
+}
+
 /* ---- from attention ---------------------------------------------------------------------------------- */
 
 enum { HEADS = 3 };
@@ -434,6 +470,7 @@ int main(void) {
       cmocka_unit_test(test_blockwise_largest),
       cmocka_unit_test(test_attention_high_and_low),
       cmocka_unit_test(test_attention_hint),
+      cmocka_unit_test(test_stratified),
       cmocka_unit_test(test_same_generator_same_mask),
       cmocka_unit_test(test_refusals),
   };

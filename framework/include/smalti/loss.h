@@ -21,6 +21,8 @@
  *     view      0  0  0  1  0  0 …
  *     row       0  1  2  3  4  5 …
  *
+ * With spec.all_patches a row is any patch, not only a hidden one: masked[] = N, N, …
+ *
  * Prediction rows are those of the pass: V = G in the pass over global views, V = L in that over local ones.
  * Target rows of site view are always those of the G global views; target rows of site patch have the numbers
  * of the prediction rows.
@@ -43,6 +45,10 @@ typedef struct sm_loss_spec {
   bool local_views; /* it also looks at local views; site patch: at their hidden patches, if any */
   bool features; /* it reads the backbone's features and not a head's logits */
   bool whole_step; /* a row's loss depends on other rows of its step: train.micro_batch is refused */
+  /* Site patch: its rows are all patches of the global views, hidden or not: no masker is needed, and `masked` of a
+   * pair request counts all of them. Tokenizers are then asked for all, too. */
+  bool all_patches;
+  bool any_width; /* with features and a target: the two need not be equally wide */
 } sm_loss_spec;
 
 /* The rows of one student pass and of the targets, when pairs are made. Targets exist for all global views,
@@ -64,6 +70,7 @@ typedef struct sm_prediction {
   sm_site site;
   bool local;
   int views;           /* per picture in this pass: V above                                          */
+  int64_t patches;     /* with spec.all_patches: N of a view, whose rows follow each other; else 0   */
   sm_tensor *logits;   /* (R, K), or NULL with spec.features                                         */
   sm_tensor *features; /* (R, D) with spec.features, else NULL                                       */
 } sm_prediction;

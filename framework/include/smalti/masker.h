@@ -21,6 +21,11 @@ typedef struct sm_mask_request {
                              unless needs_attention. A row of it adds up to 1 less what [CLS] pays to itself
                              and to other prefix tokens */
   int heads;
+  /* Of the masked views of one step and kind there are `places`, of which this is number `place`; `step` is the same
+   * for all of them: to copy, and to share out what they are to have between them. places 0, step NULL: this mask is
+   * looked at by itself. */
+  int64_t place, places;
+  const sm_rng *step;
 } sm_mask_request;
 
 typedef struct sm_masker_ops {

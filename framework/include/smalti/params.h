@@ -45,8 +45,10 @@ enum {                   /* flags of a row */
   SM_ROW_NO_DECAY = 4,   /* beside the rule: 1-d tensors and names ending in ".bias" are never decayed */
   SM_ROW_NO_EXPORT = 8,  /* other programs do not know it, and a file may lack it (a mask token) */
   SM_ROW_EMBEDDING = 16, /* fine-tuning does not decay it (class token, positions: BEiT's no_weight_decay) */
-  SM_ROW_RUNNING = 32    /* a running mean or variance: moved by sm_running_update alone, neither trained nor
+  SM_ROW_RUNNING = 32,   /* a running mean or variance: moved by sm_running_update alone, neither trained nor
                             averaged into the teacher, which keeps its own; saved and exported. Frozen, too */
+  SM_ROW_PIXELS = 64,    /* it makes tokens of pixels: optimizer.patch_embed_lr scales its rate */
+  SM_ROW_COPIED = 128    /* the teacher has the student's newest value of it, not an average (MSN's prototypes) */
 };
 
 /* Declare a parameter, in `declare` callbacks only: afterwards the set is sealed. Initial values are drawn

@@ -51,6 +51,7 @@ typedef struct sm_tokenizer_spec {
   const sm_schedule *ema; /* momentum of the teacher's weights, or NULL: it moves no teacher */
   const sm_own_view *own; /* lives as long as the instance; NULL: the student's clean view */
   bool whole_step;        /* a target depends on the other rows of its step: train.micro_batch is refused */
+  bool ema_blocks_only;   /* with ema: what lies before the backbone's first layer is the student's, not averaged */
 } sm_tokenizer_spec;
 
 /* What the core gives a tokenizer while the graph is built. */
@@ -58,8 +59,8 @@ typedef struct sm_tokenizer_env {
   const sm_head *head;   /* the teacher's head, or NULL                                                  */
   sm_params state;       /* what `declare` declared: saved, and no optimiser touches it                  */
   sm_params frozen;      /* what `declare_frozen` declared: never trained and not saved in checkpoints   */
-  const sm_rows *masked; /* the hidden patches as cells of (G·B, N): targets of site patch are for these, in
-                            this order */
+  const sm_rows *masked; /* the hidden patches as cells of (G·B, N), or all of them where a loss looks at all: targets
+                            of site patch are for these, in this order */
   bool want_view, want_patch; /* sites that some loss uses: others need no target */
 } sm_tokenizer_env;
 
@@ -67,6 +68,7 @@ typedef struct sm_tokenizer_env {
 typedef struct sm_seen {
   sm_tensor *pictures; /* (G·B, 3, H, W) clean global views; of its own where it has one              */
   int rows, cols;      /* grid of the mask cells                                                     */
+  int views;           /* G of each picture: row = picture·G + view                                  */
   sm_tensor *view;     /* (G·B, D) and                                                               */
   sm_tensor *patches;  /* (G·B, N, D): the teacher's features, or NULL without needs_teacher         */
   int blocks;          /* spec.teacher_blocks                                                        */
