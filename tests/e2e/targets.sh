@@ -65,7 +65,7 @@ has err "out_dim"
 
 # ---- another network's features: wider, and with other patches ------------------------------------------------------------
 exits 0 smalti train --runs unbroken tiny.yaml name=wide backbone.vit.dim=32 backbone.vit.patch_size=8 train.epochs=1 \
-  train.steps_per_epoch=2
+  train.steps_per_epoch=2 train.scale_schedules=true
 frozen="path: $work/unbroken/wide, labels: features"
 distil=("${patches[@]}" losses.mim='!delete' head='{linear: {}}' masker=none tokenizer="{checkpoint: {$frozen}}"
   losses.features='{feature_distill: {on: patches}}')
@@ -81,7 +81,7 @@ gram=(tokenizers.anchor="{checkpoint: {$frozen}}" losses.cls='{cls_distill: {tok
   losses.mim='{mim: {tokenizer: main}}' losses.gram='{gram: {weight: 2, tokenizer: anchor}}')
 method gram "${gram[@]}"
 has unbroken/gram/metrics.jsonl '"loss.gram"'
-exits 0 smalti train tiny.yaml name=gram-parts "${gram[@]}" train.micro_batch=2 train.epochs=1
+exits 0 smalti train tiny.yaml name=gram-parts "${gram[@]}" train.micro_batch=2 train.epochs=1 train.scale_schedules=true
 whole gram "${gram[@]}" losses.gram.gram.level=step
 exits 65 smalti train tiny.yaml name=both tokenizer="{checkpoint: {$frozen}}" "${patches[@]}" head='{linear: {}}' \
   losses.mim='{mim_regression: {}}' losses.gram='{gram: {}}'
@@ -91,10 +91,11 @@ has err "losses 'mim' and 'gram' join tokenizer 'main', but one looks at hidden 
 for name in simmim maskfeat data2vec dinov2 swav msn distill gram; do
   place=()
   [ $name = distill ] && place=("tokenizer.checkpoint.path=$work/unbroken/wide")
-  [ $name = gram ] && place=("tokenizers.anchor.path=$work/unbroken/wide")
+  [ $name = dinov2 ] && place=(masker.blockwise.start_epoch=0)
+  [ $name = gram ] && place=("tokenizers.anchor.checkpoint.path=$work/unbroken/wide")
   exits 0 smalti train "small/cifar10_$name" data.train='{shapes: {count: 16, size: 32}}' data.test='!delete' evaluate='!delete' \
     train.epochs=1 train.steps_per_epoch=2 train.batch_size=8 train.freeze_last_layer=0 train.scale_schedules=true \
-    masker.start_epoch=0 "${place[@]}" "name=small-$name"
+    "${place[@]}" "name=small-$name"
   has "runs/small-$name/metrics.jsonl" '"step":2'
 done
 finish

@@ -185,7 +185,7 @@ static void names_wrong_values(void **state) {
       {"train: {scale_schedules: off}",
        "x.yaml:9:26: train.scale_schedules must be true or false, not 'off'; write false"},
       {"train: {clip: globl}",
-       "x.yaml:9:15: train.clip must be one of parameter, global, not 'globl'; did you mean 'global'?"},
+       "x.yaml:9:15: train.clip must be one of parameter, global, part, not 'globl'; did you mean 'global'?"},
       {"train: {precision: fp16}",
        "x.yaml:9:20: train.precision must be one of fp32, bf16, not 'fp16'; did you mean 'fp32'?"},
       {"masker: {random: {ratio: [0.3, 1.5]}}",
