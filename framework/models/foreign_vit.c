@@ -166,6 +166,7 @@ static bool vit_anywhere(const foreign_file *f, const char *begin) {
 /* By the parts that only one family has; what is left has timm's names alone, as DINO's and timm's own files. */
 static resize_rule vit_family(foreign_file *f, bool hf) {
   const bool scaled = vit_has(f, "blocks.0.ls1.gamma"), masked = vit_has(f, "masked_embed");
+  const sm_st_tensor *registers = sm_foreign_find(f, "register_tokens");
   sm_foreign *out = f->out;
   resize_rule rule = DINO_RULE;
   if (vit_table(f)) {
@@ -173,9 +174,9 @@ static resize_rule vit_family(foreign_file *f, bool hf) {
     rule = EXACT_RULE;
     out->normalised = true; /* its authors' and timm's pictures lie in -1 … 1 */
     for (int i = 0; i < 3; i++) out->mean[i] = out->std[i] = .5f;
-  } else if (vit_has(f, "register_tokens")) {
+  } else if (registers) { /* all published ones have 4; of others the code's defaults hold, DINO's rule */
     out->family = "DINOv2 with registers";
-    rule = ANTIALIAS_RULE;
+    if (registers->ndim == 3 && registers->shape[1] == 4) rule = ANTIALIAS_RULE;
   } else if (scaled && masked) {
     out->family = "DINOv2";
   } else if (vit_has(f, "dist_token")) {

@@ -58,7 +58,7 @@ static const network_case cases[] = {
      "{vit: {" SIZES "patch_size: 8, layer_scale: 1e-5, registers: 4, position_resize: antialias}}", SM_NET_AUTO,
      1e-4},
     {"dinov2_hub_swiglu", "DINOv2 with registers", "",
-     "{vit: {" SIZES "patch_size: 8, mlp: swiglu, layer_scale: 1e-5, registers: 2, position_resize: antialias}}",
+     "{vit: {" SIZES "patch_size: 8, mlp: swiglu, layer_scale: 1e-5, registers: 2}}",
      SM_NET_AUTO, 1e-4},
     {"beit_pretrain", "BEiT", "model.",
      "{vit: {" SIZES "heads: 2, patch_size: 8, layer_scale: 0.1, positions: none, relative_positions: shared}}",
