@@ -371,7 +371,8 @@ static sm_status weights_resize_values(const loading *l, int to, const sm_st_ten
   if (!status) {
     int pass = sm_pass_begin(g, "resize");
     sm_tensor *given = sm_input_real(g, "positions", 3, (int64_t[]){1, 1 + patches, dim}, NULL);
-    sm_tensor *resized = sm_position_resize(g, given, rows, cols, row->grid.rows, row->grid.cols);
+    sm_tensor *resized = sm_position_resize_by(g, given, row->grid.rule, 1, rows, cols, row->grid.rows,
+                                               row->grid.cols);
     sm_keep(g, resized);
     sm_pass_end(g);
     status = sm_graph_plan(g, err);

@@ -4,7 +4,7 @@
  * Loading is strict: every tensor of the file and every row of the set must find its partner by name, with
  * the same shape. What differs is listed line by line, so that a reader sees at once whether a prefix, a size
  * or a whole architecture is the matter. Two differences are not errors and are reported: positions for
- * another grid are resized (rows of sm_declare_grid, by the same bicubic rule as in training), and rows that
+ * another grid are resized (rows of sm_declare_grid, by the rule that the network itself resizes them by), and rows that
  * are not exported (the mask token) may be missing. Files of other programs have more and less than that
  * (`foreign` below). */
 #ifndef SM_WEIGHTS_H

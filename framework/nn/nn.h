@@ -26,6 +26,7 @@ typedef struct sm_row {
   int part;          /* of what is clipped together, 0 … SM_CLIP_PARTS - 1: see SM_CLIP_PART */
   struct {
     int prefix, rows, cols; /* rows 0: it is no table of positions */
+    sm_resize_rule rule;    /* of sm_declare_resize */
   } grid;
   struct {
     int rows, cols; /* of sm_declare_made_for; 0: nothing was said */

@@ -123,6 +123,16 @@ void sm_declare_grid(const sm_params *p, const char *name, sm_init init, double 
   row->grid.prefix = prefix, row->grid.rows = rows, row->grid.cols = cols;
 }
 
+void sm_declare_resize(const sm_params *p, const char *name, sm_resize_rule rule) {
+  const char *full = set_full_name(p, name);
+  const int row = full ? sm_set_find(p->set, full) : -1;
+  if (row >= 0 && p->set->row[row].grid.rows) p->set->row[row].grid.rule = rule;
+  else if (!full) set_fail_once(p->set, SM_ENOMEM, "parameter set '%s': out of memory at '%s'%s", name, "");
+  else if (p->set->error.code == SM_OK)
+    sm_fail(&p->set->error, SM_EINVAL, "parameter set '%s': '%s' is no table of positions to resize",
+            p->set->name, full);
+}
+
 void sm_declare_made_for(const sm_params *p, const char *name, int rows, int cols) {
   const char *full = set_full_name(p, name);
   const int row = full ? sm_set_find(p->set, full) : -1;

@@ -200,6 +200,7 @@ static void vit_declare_tokens(const vit *v, const sm_params *p, int rows, int c
   else if (v->positions == VIT_SINCOS)
     sm_declare_grid(p, "pos_embed", SM_INIT_SINCOS, 0, SM_ROW_EMBEDDING | SM_ROW_FROZEN, vit_placed(v), rows,
                     cols, d);
+  if (v->positions != VIT_NONE) sm_declare_resize(p, "pos_embed", (sm_resize_rule)v->resize);
   if (v->hidden == VIT_TOKEN) /* timm knows no such name */
     sm_declare(p, "masked_embed", SM_INIT_ZEROS, 0, SM_ROW_NO_EXPORT, 2, (int64_t[]){1, d});
 }

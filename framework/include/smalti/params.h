@@ -64,6 +64,9 @@ void sm_declare_alias(const sm_params *, const char *name, const char *of);
  * patch. Weights for another grid are resized when they are loaded. */
 void sm_declare_grid(const sm_params *, const char *name, sm_init, double a, unsigned flags, int prefix,
                      int rows, int cols, int64_t dim);
+/* Beside a declared table of positions: the rule by which its network resizes it, which loading then follows
+ * too. Where nothing is said it is SM_RESIZE_DINO. */
+void sm_declare_resize(const sm_params *, const char *name, sm_resize_rule);
 /* Beside a declared parameter: which grid of patches it was declared for, where its shape does not say so but
  * the forward pass depends on it (a bias of windows that shrink on small grids). sm_param_grid gives it
  * back. */
