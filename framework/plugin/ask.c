@@ -46,11 +46,11 @@ sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *ops, const vo
   return SM_OK;
 }
 
-bool sm_blocks_alike(const sm_backbone_spec *s, int blocks) {
-  for (int b = s->blocks - blocks; b < s->blocks; b++)
-    if (b >= 0 && (s->block[b].dim != s->dim || s->block[b].rows != s->rows || s->block[b].cols != s->cols))
-      return false;
-  return true;
+int sm_blocks_alike(const sm_backbone_spec *s) {
+  int n = 0;
+  for (int b = s->blocks - 1; b >= 0; b--, n++)
+    if (s->block[b].dim != s->dim || s->block[b].rows != s->rows || s->block[b].cols != s->cols) break;
+  return n;
 }
 
 typedef struct asked {

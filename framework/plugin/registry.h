@@ -64,8 +64,9 @@ const char *sm_module_of(const void *address);
  * field by field (ask.c). */
 sm_status sm_backbone_ask(const char *name, const sm_backbone_ops *, const void *self, int height, int width,
                           sm_backbone_spec *, sm_error *);
-/* Are the last so many blocks of one width and grid, as tokenizers that look at several of them want? */
-bool sm_blocks_alike(const sm_backbone_spec *, int blocks);
+/* How many of the last blocks have the width and the grid that the spec gives for the last one: tokenizers look at
+ * several of these. */
+int sm_blocks_alike(const sm_backbone_spec *);
 /* Its forward pass; a wanted result that it does not give fails the graph with its name and file, and what was
  * not wanted is NULL. */
 void sm_backbone_build(const char *name, const sm_backbone_ops *, const void *self, sm_graph *,

@@ -6,14 +6,6 @@
 
 /* ---- asking -------------------------------------------------------------------------------------------- */
 
-/* How many of the last blocks have the width and the grid of the last one: targets are made of these. */
-static int fit_joins_alike(const sm_backbone_spec *b) {
-  int n = 1;
-  for (int k = b->blocks - 2; k >= 0; k--, n++)
-    if (b->block[k].dim != b->dim || b->block[k].rows != b->rows || b->block[k].cols != b->cols) break;
-  return n;
-}
-
 static sm_status fit_joins_ask_tokenizers(fit *f) {
   const char *moving = NULL;
   for (int i = 0; i < f->r->tokenizers; i++) {
@@ -32,12 +24,12 @@ static sm_status fit_joins_ask_tokenizers(fit *f) {
                   s->instance, spec->teacher_blocks, sm_fit_name(&f->r->backbone), f->backbone.blocks);
       return sm_hint(f->err, "ask for fewer blocks");
     }
-    if (spec->teacher_blocks > fit_joins_alike(&f->backbone)) {
+    const int alike = sm_blocks_alike(&f->backbone);
+    if (spec->teacher_blocks > alike) {
       sm_fit_fail(
           f, s, "tokenizer '%s' looks at the last %d blocks, but those of backbone `%s` differ in width or grid",
           s->instance, spec->teacher_blocks, sm_fit_name(&f->r->backbone));
-      return sm_hint(f->err, "only the last %d are alike: ask for as many, as in 'blocks: %d'",
-                     fit_joins_alike(&f->backbone), fit_joins_alike(&f->backbone));
+      return sm_hint(f->err, "only the last %d are alike: ask for as many, as in 'blocks: %d'", alike, alike);
     }
   }
   return SM_OK;

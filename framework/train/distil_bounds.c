@@ -50,7 +50,7 @@ sm_status sm_distil_bound_tokenizer(const distil *d, int i, sm_error *err) {
   if (s->teacher_blocks < 0 || s->teacher_blocks > SM_WISHES_MAX || s->teacher_blocks > d->t.spec.blocks)
     return BLAME(slot, err, "asks in 'spec' for the last %d blocks, but the backbone offers %d (%d at most)",
                  s->teacher_blocks, d->t.spec.blocks, SM_WISHES_MAX);
-  if (!sm_blocks_alike(&d->t.spec, s->teacher_blocks))
+  if (s->teacher_blocks > sm_blocks_alike(&d->t.spec))
     return BLAME(slot, err, "asks in 'spec' for the last %d blocks, which have other widths or grids than the last",
                  s->teacher_blocks);
   for (int c = 0; s->own && c < 3; c++)
