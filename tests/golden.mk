@@ -16,8 +16,9 @@ tests_unit_test_weights_SOURCES = tests/unit/test_weights.c tests/unit/golden.c 
 tests_unit_test_weights_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/knn.safetensors tests/golden/timm_features.safetensors
 
-check_PROGRAMS += tests/unit/test_train_step tests/unit/test_train_sums
+check_PROGRAMS += tests/unit/test_pieces tests/unit/test_train_step tests/unit/test_train_sums
 tests_unit_test_train_step_SOURCES = tests/unit/test_train_step.c $(step_rig)
+tests_unit_test_pieces_SOURCES = tests/unit/test_pieces.c $(step_rig)
 tests_unit_test_train_sums_SOURCES = tests/unit/test_train_sums.c $(step_rig)
 check_PROGRAMS += tests/unit/test_train_layout
 tests_unit_test_train_layout_SOURCES = tests/unit/test_train_layout.c $(step_rig)

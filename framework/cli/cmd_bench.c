@@ -245,7 +245,7 @@ static int cmd_bench_run_ops(sm_cli *cli, int argc, char **argv) {
     if (!one) status = err.code;
     b.config.pool = one;
     b.config.batch_size = (int)o->pictures;
-    b.config.micro_batch = 0;
+    b.config.micro_batch = 0, b.config.pieces = 1;
     for (int i = 0; !status && i < 2; i++) {
       b.config.device = i ? SM_PLAIN : SM_CPU;
       sm_cli_note(cli, "%d of 2: timing the %s kernels in steps of %d %s, one thread", i + 1,

@@ -1,7 +1,7 @@
 /* cmd_plan.c — `smalti plan`: what a recipe's step will need, without running or allocating it. */
 #include "framework/base/cpu.h"
 #include "cli.h"
-#include "framework/train/trainable.h"
+#include "framework/train/pieces.h"
 #include "framework/train/train.h"
 
 #include <string.h>
@@ -19,7 +19,7 @@ static const sm_option options[] = {
 
 typedef struct plan_view {
   sm_plan_report graph;
-  size_t set[SM_SETS], total;
+  size_t set[SM_SETS], total, pieces;
   struct plan_cost {
     size_t peak;
     double gflop;
@@ -53,6 +53,8 @@ static int cmd_plan_print_text(const plan_view *p, int largest) {
          sm_plural(p->recipe->train.batch_size, "picture", "pictures"));
   if (p->recipe->train.micro_batch)
     printf("in micro-batches of %lld\n", (long long)p->recipe->train.micro_batch);
+  if (p->recipe->train.pieces > 1)
+    printf("in %lld pieces, whose sums are added in a tree\n", (long long)p->recipe->train.pieces);
   printf("\nmemory\n");
   for (int i = 0; i < SM_SETS; i++)
     if (p->set[i])
@@ -61,6 +63,7 @@ static int cmd_plan_print_text(const plan_view *p, int largest) {
           p->set[i]);
   cmd_plan_line("inputs (views, masks, lists)", p->graph.inputs);
   cmd_plan_line("activations and gradients, shared", p->graph.transient);
+  if (p->pieces) cmd_plan_line("sums of pieces that wait", p->pieces);
   snprintf(text, sizeof text, "worker memory of %s",
            sm_threads_text(&cpus, p->threads, threads, sizeof threads));
   cmd_plan_line(text, p->graph.worker);
@@ -120,6 +123,7 @@ static int cmd_plan_print_json(const plan_view *p, int largest) {
                 {"input_bytes", p->graph.inputs},
                 {"transient_bytes", p->graph.transient},
                 {"worker_bytes", p->graph.worker},
+                {"pieces_bytes", p->pieces},
                 {"unshared_bytes", p->graph.unshared}};
   sm_json json = {0};
   sm_json_begin(&json);
@@ -136,12 +140,9 @@ static int cmd_plan_print_json(const plan_view *p, int largest) {
 }
 
 static struct plan_cost cmd_plan_cost_of(sm_trainable *net, const sm_train_config *c) {
-  int micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
   sm_plan_report graph;
   sm_graph_report(net->graph, &graph);
-  struct plan_cost cost = {graph.inputs + graph.transient + graph.worker,
-                           graph.flops * c->batch_size / micro / 1e9};
-  for (int i = 0; i < SM_SETS; i++) cost.peak += sm_set_bytes(net->set[i]);
+  struct plan_cost cost = {sm_trainable_bytes(net), graph.flops * c->batch_size / net->micro / 1e9};
   return cost;
 }
 
@@ -154,6 +155,7 @@ static sm_status cmd_plan_make_view(plan_view *view, sm_trainable *net, const sm
   view->parameters = sm_set_parameters(net->set[SM_SET_STUDENT]);
   view->cost[chosen] = cmd_plan_cost_of(net, config);
   view->total = view->cost[chosen].peak;
+  view->pieces = sm_pieces_bytes(net);
   sm_train_config changed = *config;
   changed.recompute = !config->recompute;
   sm_status status = sm_trainable_new(&changed, &other, err);

@@ -5,6 +5,7 @@ libsmalti_la_SOURCES += \
   framework/nn/init.c framework/nn/nn.h \
   framework/nn/optimizer.c \
   framework/nn/param.c \
+  framework/nn/partial.c \
   framework/nn/schedule.c \
   framework/nn/set.c framework/nn/set.h \
   framework/nn/set_memory.c \

@@ -81,6 +81,16 @@ sm_ema_link *sm_ema_link_new(sm_set *teacher, sm_set *student, sm_error *);
 void sm_ema_link_free(sm_ema_link *);
 void sm_ema_run(sm_ema_link *, sm_pool *, double momentum);
 
+/* Gradients put aside: a partial sum that waits for its neighbour in a tree of sums. The set must be allocated;
+ * put: keep the set's gradients and make these zero; add: the set's gradients += what was kept. On the pool; the
+ * same bits for any threads. */
+typedef struct sm_partial sm_partial;
+sm_partial *sm_partial_new(sm_set *, sm_error *);
+void sm_partial_free(sm_partial *);
+void sm_partial_put(sm_partial *, sm_pool *);
+void sm_partial_add(const sm_partial *, sm_pool *);
+size_t sm_partial_bytes(const sm_set *);
+
 /* ---- optimisers ---------------------------------------------------------------------------------------- */
 
 typedef enum { SM_ADAMW, SM_SGD, SM_LARS } sm_optimizer_kind;

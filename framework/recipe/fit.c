@@ -47,44 +47,17 @@ static sm_status fit_check_tokens(fit *f) {
   return SM_OK;
 }
 
-static sm_status fit_needs_whole_step(fit *f, const char *kind, const char *why, const sm_slot *s) {
-  const sm_train_section *train = &f->r->train;
-  sm_fit_fail(f, s, "%s '%s' %s, but train.micro_batch shows it %lld of %lld %s", kind, s->instance, why,
-              (long long)train->micro_batch, (long long)train->batch_size,
-              sm_plural(train->batch_size, "picture", "pictures"));
-  return sm_hint(f->err, "leave train.micro_batch out; train.recompute: blocks saves memory too");
-}
-
-/* Micro-batches change no result anywhere; where a target depends on the other rows of its step they would, and
- * are refused. Batch norm in a backbone is the exception: there they say what a batch is, as a GPU's share does
- * elsewhere. */
-static sm_status fit_check_micro_batch(fit *f) {
-  const sm_recipe *r = f->r;
-  if (!r->train.micro_batch || r->train.micro_batch >= r->train.batch_size) return SM_OK;
-  sm_status status = SM_OK;
-  for (int i = 0; i < r->tokenizers && !status; i++)
-    if (f->tokenizer[i].whole_step)
-      status =
-          fit_needs_whole_step(f, "tokenizer", "balances its targets over a whole step", &r->tokenizer[i]);
-  for (int i = 0; i < r->heads && !status; i++)
-    if (((const sm_head_ops *)r->head[i].plugin.plugin->ops)->whole_step)
-      status = fit_needs_whole_step(f, "head", "looks at all rows of a step", &r->head[i]);
-  for (int i = 0; i < r->losses && !status; i++)
-    if (f->loss[i].spec.whole_step)
-      status = fit_needs_whole_step(f, "loss", "compares the rows of a whole step", &r->loss[i]);
-  return status;
-}
-
 sm_status sm_recipe_fit(sm_recipe *r, sm_error *err) {
   static sm_status (*const checks[])(fit *) = {
       fit_check_losses_exist, sm_fit_grids, sm_fit_joins,          fit_check_tokens,     fit_check_weights,
-      sm_fit_masks,           sm_fit_drops, sm_fit_pairs, fit_check_micro_batch, fit_check_evaluations};
+      sm_fit_masks,           sm_fit_drops, sm_fit_pairs, sm_fit_step,           fit_check_evaluations};
   fit *f = sm_calloc(1, sizeof *f);
   if (!f) return sm_fail(err, SM_ENOMEM, "out of memory");
   f->r = r;
   f->err = err;
   bool objective = r->objective.plugin.plugin != NULL;
   sm_status status = objective ? sm_fit_objective(f) : SM_OK;
+  if (!status && objective) status = sm_fit_step(f);
   for (size_t i = 0; !objective && i < sizeof checks / sizeof *checks && !status; i++) status = checks[i](f);
   sm_free(f);
   return status;

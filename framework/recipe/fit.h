@@ -34,6 +34,8 @@ sm_status sm_fit_joins(fit *);
 sm_status sm_fit_masks(fit *);
 /* fit_drops.c: a backbone that drops hidden patches, and heads that decode. */
 sm_status sm_fit_drops(fit *);
+/* fit_step.c: what a step is cut into: pieces and micro-batches. */
+sm_status sm_fit_step(fit *);
 /* fit_objective.c: an objective alone. */
 sm_status sm_fit_objective(fit *);
 

@@ -6,6 +6,7 @@ libsmalti_la_SOURCES += \
   framework/recipe/fit_joins.c \
   framework/recipe/fit_masks.c \
   framework/recipe/fit_objective.c \
+  framework/recipe/fit_step.c \
   framework/recipe/fit_views.c \
   framework/recipe/load.c \
   framework/recipe/merge.c \

@@ -70,7 +70,8 @@ extern const char *const sm_masked_names[], *const sm_recompute_names[], *const 
 extern const char *const sm_isa_names[]; /* "native" first, then paths of kernels, see sm_isa_find */
 
 typedef struct sm_train_section {
-  int64_t epochs, batch_size, micro_batch; /* micro_batch 0: the whole batch at once */
+  int64_t epochs, batch_size, micro_batch; /* micro_batch 0: all of a piece at once */
+  int64_t pieces;                          /* a power of two; sums over a step are added in a tree of them */
   int recompute;                           /* sm_recompute: what is not kept for the backward pass */
   int64_t steps_per_epoch;                 /* 0: floor(pictures / batch_size) */
   double clip_grad;                        /* 0: none */

@@ -127,6 +127,9 @@ static const sm_option train_options[] = {
     SM_INT(sm_train_section, batch_size, "batch_size", "256", 1, 1e6, "pictures", "pictures per step"),
     SM_INT(sm_train_section, micro_batch, "micro_batch", "0", 0, 1e6, "pictures",
            "pictures computed at once, to save memory; 0: all"),
+    SM_INT(sm_train_section, pieces, "pieces", "1", 1, 1024, "pieces",
+           "equal parts of a step whose gradients and sums are added in pairs, pairs of pairs and so on; a power of two, which "
+           "the bits of a run depend on"),
     SM_CHOICE(sm_train_section, recompute, "recompute", "cheap", sm_recompute_names,
               "what the backward pass makes again instead of keeping it: norms and GELUs, or whole blocks of "
               "the backbone, which saves memory, costs time and changes no bit"),

@@ -34,10 +34,7 @@ static sm_status estimate_plan_bytes(const sm_train_config *c, double *bytes, sm
   sm_trainable *net = NULL;
   sm_status status = sm_trainable_new(c, &net, err);
   if (status) return status;
-  sm_plan_report plan;
-  sm_graph_report(net->graph, &plan);
-  *bytes = (double)(plan.inputs + plan.transient + plan.worker);
-  for (int i = 0; i < SM_SETS; i++) *bytes += (double)sm_set_bytes(net->set[i]);
+  *bytes = (double)sm_trainable_bytes(net);
   sm_trainable_free(net);
   return SM_OK;
 }
@@ -47,8 +44,9 @@ static sm_status estimate_measure(sm_train_config c, double *rate, sm_error *err
   sm_bench_result *r = sm_calloc(1, sizeof *r);
   if (!r) return sm_fail(err, SM_ENOMEM, "out of memory");
   if (c.micro_batch && c.micro_batch < few) few = c.micro_batch;
+  if (c.pieces > 1 && c.batch_size / c.pieces < few) few = c.batch_size / c.pieces;
   if (c.batch_size > few) c.batch_size = few;
-  c.micro_batch = 0;
+  c.micro_batch = 0, c.pieces = 1;
   sm_status status = sm_bench_step(&c, STEPS, false, r, err);
   if (!status) *rate = r->images_per_second;
   sm_free(r);

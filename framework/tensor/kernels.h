@@ -144,6 +144,7 @@ typedef struct sm_sweeps {                         /* all pointers: n reals of t
    * table. */
   void (*product_columns)(const void *a, int64_t lda, int64_t m, const void *b, int64_t ldb, int64_t n,
                           int64_t k, void *c, int64_t ldc, void *pack);
+  void (*add)(void *to, const void *x, int64_t n); /* to += x */
 } sm_sweeps;
 
 #endif

@@ -188,8 +188,7 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
   if (!status) status = bench_timed_steps(c, trainable, &batch, steps, r, seconds, err);
   double times = 0;
   if (!status) {
-    const int micro = trainable->micro, rest = c->batch_size % micro;
-    times = (double)c->batch_size / (rest ? rest : micro); /* over the last micro-batch, whose counts stand */
+    times = (double)c->batch_size / sm_trainable_last(trainable); /* whose counts stand */
     sm_plan_report plan;
     sm_graph_report(trainable->graph, &plan);
     qsort(seconds, (size_t)steps, sizeof *seconds, bench_by_value);

@@ -45,6 +45,7 @@ sm_status sm_train_configure(const sm_recipe *r, sm_pool *pool, int64_t steps_pe
                          .global_other = v->global_other,
                          .batch_size = (int)r->train.batch_size,
                          .micro_batch = (int)r->train.micro_batch,
+                         .pieces = (int)r->train.pieces,
                          .recompute = r->train.recompute == SM_RECOMPUTE_BLOCKS,
                          .optimizer = sm_recipe_optimizer(r),
                          .lr = sm_recipe_lr(r),

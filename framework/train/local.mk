@@ -16,6 +16,7 @@ libsmalti_la_SOURCES += \
   framework/train/monitor.c framework/train/monitor.h \
   framework/train/objective.c \
   framework/train/open.c \
+  framework/train/pieces.c framework/train/pieces.h \
   framework/train/record.c \
   framework/train/session.c framework/train/session.h \
   framework/train/signals.c \

@@ -5,7 +5,8 @@
  *   for x in loader                       accumulate  x in micro-batches; the views u, v come with the batch:
  *     u, v = aug(x), mask                             teacher → targets, student → predictions, loss,
  *                                                     gradients (distil.c)
- *     loss.backward                       reduce      sums of all micro-batches are whole
+ *     loss.backward                       reduce      sums of all micro-batches are whole; those of pieces
+ *                                                     are added in a tree (pieces.c)
  *     update(student)                     update      C ← m·C + (1-m)·mean(teacher's outputs), by the
  *                                                     OLD weights;
  *     teacher = l·teacher + (1-l)·student             clip, AdamW; θ_t ← l·θ_t + (1-l)·θ_s
@@ -17,21 +18,30 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "trainable.h"
+#include "pieces.h"
 
 #define NONFINITE_HINT \
   "the weights were not touched; the last checkpoint is good. Lower optimizer.lr, clip harder (train.clip_grad) or lengthen the warm-up"
 
 /* ---- accumulate, reduce -------------------------------------------------------------------------------- */
 
+/* Pictures first … end of the batch, in micro-batches: their sums grow in place. */
+static sm_status step_accumulate(sm_trainable *t, const sm_batch *b, int first, int end, sm_error *err) {
+  sm_status status = SM_OK;
+  for (; !status && first < end; first += t->micro)
+    status = t->ops->accumulate(t, b, first, end - first < t->micro ? end - first : t->micro, err);
+  return status;
+}
+
 sm_status sm_step_gradients(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_step_result *r,
                             sm_error *err) {
   memset(r, 0, sizeof *r);
   memset(t->seconds, 0, sizeof t->seconds);
   sm_status status = t->ops->begin(t, b, time, err);
-  for (int first = 0; !status && first < b->pictures; first += t->micro) {
-    const int n = b->pictures - first < t->micro ? b->pictures - first : t->micro;
-    status = t->ops->accumulate(t, b, first, n, err);
+  for (int piece = 0; !status && piece < t->c.pieces; piece++) {
+    const int first = sm_piece_first(b->pictures, t->c.pieces, piece);
+    status = step_accumulate(t, b, first, sm_piece_first(b->pictures, t->c.pieces, piece + 1), err);
+    if (!status && t->pieces) sm_pieces_end(t->pieces, piece);
   }
   if (!status) t->ops->report(t, r);
   memcpy(r->seconds, t->seconds, sizeof r->seconds);

@@ -1,6 +1,6 @@
 /* framework/train/trainable.c — what both kinds of trainables have in common: their life, their memory, and
  * the list of all that is added up over a step. */
-#include "trainable.h"
+#include "pieces.h"
 
 #include "framework/tensor/graph.h"
 
@@ -42,7 +42,9 @@ sm_status sm_trainable_make(const sm_trainable_ops *ops, const sm_train_config *
   t->ops = ops;
   t->c = *c;
   t->update_pass = -1;
-  t->micro = c->micro_batch && c->micro_batch < c->batch_size ? c->micro_batch : c->batch_size;
+  if (t->c.pieces < 1) t->c.pieces = 1;
+  const int piece = (c->batch_size + t->c.pieces - 1) / t->c.pieces; /* the largest */
+  t->micro = c->micro_batch && c->micro_batch < piece ? c->micro_batch : piece;
   sm_status status =
       (t->arena = sm_arena_new("trainable")) ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for what trains");
   if (!status) status = trainable_make_sets(t, err);
@@ -54,6 +56,15 @@ sm_status sm_trainable_make(const sm_trainable_ops *ops, const sm_train_config *
   return status;
 }
 
+/* The sums of a step, in pieces. */
+static sm_status trainable_cut(sm_trainable *t, sm_error *err) {
+  sm_step_sum *sum = sm_calloc(SM_SUMS_MAX, sizeof *sum);
+  if (!sum) return sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
+  sm_status status = sm_pieces_new(t, sum, sm_trainable_sums(t, sum, SM_SUMS_MAX), &t->pieces, err);
+  sm_free(sum);
+  return status;
+}
+
 sm_status sm_trainable_allocate(sm_trainable *t, sm_error *err) {
   for (int i = 0; i < SM_SETS; i++) {
     sm_status status = i == SM_SET_TEACHER
@@ -62,12 +73,14 @@ sm_status sm_trainable_allocate(sm_trainable *t, sm_error *err) {
     if (status) return status;
   }
   sm_status status = t->ops->fill ? t->ops->fill(t, err) : SM_OK;
-  return status ? status : sm_graph_allocate(t->graph, err);
+  if (!status) status = sm_graph_allocate(t->graph, err);
+  return !status && t->c.pieces > 1 ? trainable_cut(t, err) : status;
 }
 
 void sm_trainable_free(sm_trainable *t) {
   if (!t) return;
   if (t->ops->destroy) t->ops->destroy(t);
+  sm_pieces_free(t->pieces);
   sm_graph_free(t->graph);
   sm_ema_link_free(t->ema);
   for (int i = 0; i < SM_SETS; i++) sm_set_free(t->set[i]);
@@ -96,9 +109,14 @@ sm_masking sm_trainable_masking(const sm_trainable *t) {
 size_t sm_trainable_bytes(const sm_trainable *t) {
   sm_plan_report plan;
   sm_graph_report(t->graph, &plan);
-  size_t bytes = plan.inputs + plan.transient + plan.worker;
+  size_t bytes = plan.inputs + plan.transient + plan.worker + sm_pieces_bytes(t);
   for (int i = 0; i < SM_SETS; i++) bytes += sm_set_bytes(t->set[i]);
   return bytes;
+}
+
+int sm_trainable_last(const sm_trainable *t) {
+  const int pictures = t->c.batch_size, last = pictures - sm_piece_first(pictures, t->c.pieces, t->c.pieces - 1);
+  return last % t->micro ? last % t->micro : t->micro;
 }
 
 int sm_trainable_sums(sm_trainable *t, sm_step_sum *out, int most) {

@@ -4,7 +4,7 @@
  * that brings a network and a loss of its own (objective.c; the dVAE). Sessions, checkpoints, `smalti plan`
  * and the bench see this interface only.
  *
- * A step is *accumulate* (for each micro-batch) → *reduce* → *update* → *report* (step.c). Everything that is
+ * A step is *accumulate* (for each micro-batch of each piece) → *reduce* → *update* → *report* (step.c). Everything that is
  * added up over the step's pictures is in one list, sm_trainable_sums.
  *
  * A trainable owns its sets and its graph. It borrows the plugin instances, which must be created and outlive
@@ -41,7 +41,8 @@ typedef struct sm_train_config {
   int globals, locals, global_height, global_width, local_height, local_width;
   sm_masked masked;                          /* of which views the masker hides patches             */
   sm_view_recipe global_first, global_other; /* what tokenizers need no view of their own for       */
-  int batch_size, micro_batch;               /* micro_batch 0: all at once                          */
+  int batch_size, micro_batch;               /* micro_batch 0: all of a piece at once                */
+  int pieces; /* that sums over a step are added in a tree of (pieces.h); 0, 1: one               */
   sm_optimizer_config optimizer;
   sm_schedule lr, weight_decay; /* lr already scaled by batch */
   double layer_decay, patch_embed_lr; /* factors of a row's rate; 0 counts as 1 */
@@ -117,6 +118,7 @@ struct sm_trainable {
   const sm_trainable_ops *ops;
   sm_train_config c;
   int micro;    /* pictures of a micro-batch                                                              */
+  struct sm_pieces *pieces; /* NULL: a step is one piece                                                  */
   sm_views views; /* how many; of recipes only the tokenizers' own ones, and the size of the global ones  */
   sm_backbone_spec spec;  /* for global views; zero without a backbone                                    */
   sm_block_spec grid[2];  /* rows and cols of mask cells of global and local views                         */
@@ -146,7 +148,8 @@ sm_status sm_trainable_seal(sm_trainable *, sm_error *);
 /* Whose backbone is evaluated: SM_SET_TEACHER where its weights are averaged from the student's, else
  * SM_SET_STUDENT. */
 int sm_trainable_evaluated(const sm_trainable *);
-size_t sm_trainable_bytes(const sm_trainable *); /* of its sets and its graph */
+size_t sm_trainable_bytes(const sm_trainable *); /* of its sets, its graph and its pieces */
+int sm_trainable_last(const sm_trainable *); /* pictures of a whole step's last micro-batch */
 
 /* ---- the step ------------------------------------------------------------------------------------------ */
 

@@ -25,10 +25,17 @@ alike attention masker='{attention: {mode: hint, ratio: [0, 0.5], hint: 0.3}}' t
 alike all data.views.masked=all train.micro_batch=3
 alike one data.views.masked=one
 
+alike pieces train.pieces=4 train.threads=1
+alike pieces-late masker='{attention: {mode: hint, ratio: [0, 0.5], hint: 0.3}}' train.pieces=2 train.micro_batch=1
+
 # begun by one thread, ended by three: threads and what is made again are no part of the recipe that a run folder insists on
 exits 75 smalti train --runs mixed tiny.yaml name=ibot train.micro_batch=2 data.prefetch=3 --threads 1 --stop-after 5
 exits 75 smalti train --runs mixed tiny.yaml name=ibot train.micro_batch=2 data.prefetch=3 --threads 3 --stop-after 4 \
   data.workers=2 train.recompute=blocks
 exits 0 smalti train --runs mixed tiny.yaml name=ibot train.micro_batch=2 data.prefetch=1 --threads 2
 same one/ibot mixed/ibot "ibot with 1, 3, then 2 threads"
+
+# pieces are part of the recipe: another number gives other bits, and a run folder insists on its own
+exits 65 smalti train --runs one tiny.yaml name=pieces train.pieces=2
+grep -q "1 value differs: train.pieces: 4 → 2" "$work/err" || fail "another number of pieces: $(cat "$work/err")"
 finish

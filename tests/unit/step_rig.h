@@ -11,7 +11,7 @@ enum { STEP_K = 6 };
 typedef struct setting {                    /* what differs from a small iBOT */
   const char *vit, *head, *tokenizer, *mim; /* further options, each beginning with a comma, or NULL */
   const char *attention;                    /* options of that masker; NULL: masks of the batch     */
-  int globals, locals, pictures, micro, threads;
+  int globals, locals, pictures, micro, pieces, threads;
   sm_masked masked;
   bool no_cls, no_mim, linear; /* linear: the head of that name */
   bool recompute, bf16;

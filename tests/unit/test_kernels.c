@@ -495,6 +495,9 @@ static void sweeps_match_plain(void **state) {
     fast->ema(p->plan->data, g->plan->data, n, 0.996);
     plain->ema(p2->plan->data, g->plan->data, n, 0.996);
     close_to(p, p2, tolerance);
+    fast->add(p->plan->data, g->plan->data, n);
+    plain->add(p2->plan->data, g->plan->data, n);
+    close_to(p, p2, tolerance);
     double square = plain->sum_squares(g->plan->data, n);
     assert_true(fabs(fast->sum_squares(g->plan->data, n) - square) <= 1e-12 * (1 + square));
     end();

@@ -319,6 +319,17 @@ static void parts_of_a_step(void **state) {
                       "over a whole step, but "
                       "train.micro_batch shows it 256 of 1024 pictures; leave train.micro_batch out; "
                       "train.recompute: blocks saves memory too");
+  assert_string_equal(fixture_error("x.yaml", "train.pieces=32", text, sizeof text), "");
+  assert_string_equal(fixture_error("x.yaml", "train.pieces=24", text, sizeof text),
+                      "override train.pieces=24: train.pieces is 24; the sums of pieces are added in pairs, so it must be a "
+                      "power of two; set train.pieces: 16");
+  fixture_write("y.yaml", "smalti: 1\nextends: x\ntrain: {batch_size: 12, pieces: 16}\n");
+  assert_string_equal(fixture_error("y.yaml", NULL, text, sizeof text),
+                      "y.yaml:3:25: train.pieces is 16, but a step has 12 pictures; set train.pieces: 8");
+  fixture_write("y.yaml", "smalti: 1\nextends: x\ntrain: {pieces: 4}\n");
+  assert_string_equal(fixture_error("y.yaml", balanced, text, sizeof text),
+                      "override tokenizer.online_ema.balanced=true: tokenizer 'main' balances its targets over a whole "
+                      "step, but train.pieces shows it 256 of 1024 pictures; leave train.pieces out");
   fixture_write("y.yaml", "smalti: 1\nextends: x\ntrain: {micro_batch: 1024}\n");
   assert_string_equal(fixture_error("y.yaml", balanced, text, sizeof text), "");
 }

@@ -1,0 +1,64 @@
+/* partial.c — gradients of a set put aside: a node of the tree in which the pieces of a step are added
+ * (train/pieces.c). Sums are element by element, so chunks may go to any thread. */
+#include "framework/nn/nn.h"
+
+#include <string.h>
+
+#include "set.h"
+
+struct sm_partial {
+  sm_set *set;
+  void *buffer; /* laid out as the set's gradients */
+};
+
+size_t sm_partial_bytes(const sm_set *set) { return sm_set_buffer_bytes(set); }
+
+sm_partial *sm_partial_new(sm_set *set, sm_error *err) {
+  const size_t bytes = sm_set_buffer_bytes(set);
+  sm_partial *p = sm_calloc(1, sizeof *p);
+  if (p) p->set = set;
+  if (p && (p->buffer = set->backend->reserve(bytes)) && set->backend->commit(p->buffer, bytes)) return p;
+  char text[32];
+  sm_fail(err, SM_ENOMEM, "the sums of a piece of a step need %s, which the system refuses",
+          sm_human_bytes((double)bytes, text, sizeof text));
+  sm_hint(err, "lower train.pieces, or choose a smaller backbone or head; `smalti plan` shows what they take");
+  sm_partial_free(p);
+  return NULL;
+}
+
+void sm_partial_free(sm_partial *p) {
+  if (!p) return;
+  if (p->buffer) p->set->backend->release(p->buffer, sm_set_buffer_bytes(p->set));
+  sm_free(p);
+}
+
+typedef struct partial_job {
+  const sm_partial *to;
+  const sm_sweeps *sweeps; /* NULL: put aside, else add */
+} partial_job;
+
+static void partial_chunk(void *ctx, int64_t item, int worker) {
+  (void)worker;
+  const partial_job *job = ctx;
+  const sm_set *set = job->to->set;
+  const sm_chunk *c = &set->chunk[item];
+  const size_t size = sm_dtype_size(set->real), bytes = (size_t)c->n * size;
+  char *gradient = (char *)sm_set_data(set, c->row, SM_GRADIENTS) + (size_t)c->start * size;
+  char *aside = (char *)job->to->buffer + (size_t)(set->row[c->row].offset + c->start) * size;
+  if (job->sweeps) {
+    job->sweeps->add(gradient, aside, c->n);
+  } else {
+    memcpy(aside, gradient, bytes);
+    set->backend->clear(gradient, bytes);
+  }
+}
+
+void sm_partial_put(sm_partial *p, sm_pool *pool) {
+  partial_job job = {p, NULL};
+  sm_pool_run(pool, p->set->chunks, partial_chunk, &job);
+}
+
+void sm_partial_add(const sm_partial *p, sm_pool *pool) {
+  partial_job job = {p, sm_backend_sweeps(p->set->backend, p->set->real, pool)};
+  sm_pool_run(pool, p->set->chunks, partial_chunk, &job);
+}
