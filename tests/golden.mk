@@ -89,3 +89,11 @@ check_PROGRAMS += tests/unit/test_targets_views
 tests_unit_test_targets_views_SOURCES = tests/unit/test_targets_views.c $(target_rig)
 tests_unit_test_targets_views_LDADD = $(LDADD) $(CJSON_LIBS)
 target_rig = tests/unit/target_rig.h tests/unit/plugin_fixture.h tests/unit/golden.c tests/unit/golden.h
+
+# retrieval and video, by numbers of revisitop, DINO and davis2017-evaluation
+EXTRA_DIST += tests/golden/retrieval.safetensors tests/golden/davis_jf.safetensors tests/golden/propagation.safetensors
+check_PROGRAMS += tests/unit/test_retrieval tests/unit/test_video
+tests_unit_test_retrieval_SOURCES = tests/unit/test_retrieval.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_retrieval_LDADD = $(LDADD) $(CJSON_LIBS)
+tests_unit_test_video_SOURCES = tests/unit/test_video.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_video_LDADD = $(LDADD) $(CJSON_LIBS)

@@ -6,6 +6,8 @@
  *   figures       figures, class_mean                           with unit and interval
  *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*
  *                 partitions assigned
+ *   retrieval     ranking, whitening                            what retrieval is made of (smalti/retrieval.h)
+ *   video         overlap, propagation                          objects in frames (smalti/video.h)
  *   fine-tuning   finetune.c, tune_*
  *   context       context.c, evaluator.h                        an evaluator, and plugins that it runs
  *

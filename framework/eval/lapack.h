@@ -20,5 +20,8 @@ extern void dgesdd_(const char *job, const int *m, const int *n, double *a, cons
 extern void dsygv_(const int *type, const char *job, const char *uplo, const int *n, double *a,
                    const int *lda, double *b, const int *ldb, double *w, double *work, const int *lwork,
                    int *info, size_t, size_t);
+/* Eigenvalues of a symmetric a, ascending, and with job "V" its eigenvectors in the place of its columns. */
+extern void dsyev_(const char *job, const char *uplo, const int *n, double *a, const int *lda, double *w,
+                   double *work, const int *lwork, int *info, size_t, size_t);
 
 #endif

@@ -1,0 +1,57 @@
+/* smalti/retrieval.h — how well a ranking of pictures answers a query, and the features that rankings are made of. */
+#ifndef SMALTI_RETRIEVAL_H
+#define SMALTI_RETRIEVAL_H
+
+#include <smalti/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- rankings ------------------------------------------------------------------------------------------ */
+
+typedef enum { SM_OTHER, SM_RELEVANT, SM_JUNK } sm_relevance; /* junk is taken out of a ranking */
+
+/* Area under the trapezoids between precision and recall, as revisitop's evaluate.py (compute_ap): with the j-th
+ * relevant picture (from 0) at place r (from 0, junk not counted), the sum over j of ½(j/r + (j+1)/(r+1)) / relevant;
+ * j/r is 1 where r is 0. `ranking` (n): numbers of pictures, the best first, all of them or only the first ones: a
+ * relevant picture that is not among them adds nothing. role: of each picture by its number, a sm_relevance.
+ * precision (k_n, may be NULL): the share of relevant pictures among the first min(k, place of the last one found).
+ * NaN where `relevant` is 0. */
+double sm_ranking_ap(const int64_t *ranking, int64_t n, const uint8_t *role, int64_t relevant, const int64_t *k,
+                     int k_n, double *precision);
+
+/* The `most` rows of database (n, dim) nearest to each of `queries` rows by the dot product, best first, equal ones by
+ * the lower number: nearest (queries, most); similarity (the same shape) may be NULL. most <= n. Products are float;
+ * the same for any number of threads. SM_ENOMEM. [main] */
+sm_status sm_nearest_rows(const float *database, int64_t n, const float *query, int64_t queries, int dim,
+                          int64_t most, sm_pool *, int64_t *nearest, float *similarity, sm_error *);
+
+/* ---- features ------------------------------------------------------------------------------------------ */
+
+/* Generalised mean of x (n, dim): (mean max(x, epsilon)^power)^(1/power), for each column (Radenovic et al., TPAMI
+ * 2019; power 3 there, 4 for copies). [any] */
+void sm_gem(const float *x, int64_t n, int dim, double power, double epsilon, float *to);
+/* Rows to length 1; a row of zeros stays. [any] */
+void sm_unit_rows(float *x, int64_t n, int dim);
+
+/* Whitening by the covariance of x (n, dim): row r of `transform` is the eigenvector of the r-th largest eigenvalue
+ * over its square root; eigenvalues below 1e-5 of the largest are raised to it. Divided by n. `about_mean` false:
+ * of Xᵀ X / n, as DINO's utils.py PCA has it; the mean is kept, and applied, all the same. Decomposed by LAPACK in
+ * double, on the calling thread. */
+typedef struct sm_whitening {
+  int dim;
+  float *mean;       /* (dim) */
+  float *transform;  /* (dim, dim) */
+  double *eigenvalue; /* (dim), descending, as they are */
+} sm_whitening;
+/* SM_EINVAL: fewer than two rows, values that are not finite, or all rows alike. Free with sm_whitening_free. [main] */
+sm_status sm_whitening_learn(const float *x, int64_t n, int dim, bool about_mean, sm_pool *, sm_whitening *, sm_error *);
+/* to (n, dim) = (x - mean) · transformᵀ, rows of length 1. `to` must not be x. SM_ENOMEM. [main] */
+sm_status sm_whitening_apply(const sm_whitening *, const float *x, int64_t n, sm_pool *, float *to, sm_error *);
+void sm_whitening_free(sm_whitening *); /* frees and zeroes */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
