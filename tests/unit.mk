@@ -38,6 +38,10 @@ check_PROGRAMS += tests/unit/test_network
 tests_unit_test_network_SOURCES = tests/unit/test_network.c tests/unit/ssl_rig.c tests/unit/ssl_rig.h
 tests_unit_test_network_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
+# framework/show
+check_PROGRAMS += tests/unit/test_show
+tests_unit_test_show_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
 # framework/train
 check_PROGRAMS += tests/unit/test_train_monitor
 tests_unit_test_train_monitor_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

@@ -20,6 +20,7 @@ cli_sources = \
   framework/cli/cmd_bench.c \
   framework/cli/cmd_plan.c \
   framework/cli/cmd_report.c \
+  framework/cli/cmd_show.c \
   framework/cli/cmd_table.c \
   framework/cli/cmd_train.c \
   framework/cli/cmd_weights.c \
@@ -37,6 +38,8 @@ cli_sources = \
   framework/cli/recipe_data.c framework/cli/recipe_data.h \
   framework/cli/reference.c \
   framework/cli/session.c \
+  framework/cli/show_figures.c \
+  framework/cli/show_pictures.c framework/cli/show.h \
   framework/cli/usage.c
 
 bashcompletiondir = $(datadir)/bash-completion/completions

@@ -39,6 +39,8 @@ sm_status sm_cli_network(sm_cli *cli, const sm_network_options *o, const char *p
                                   .recipe = o->recipe,
                                   .backbone = o->backbone,
                                   .prefix = o->prefix,
+                                  .head = o->patch_head,
+                                  .site = o->patch_head ? SM_SITE_PATCH : SM_SITE_VIEW,
                                   .net = (sm_net)o->net};
   *net = NULL;
   sm_status status = sm_cli_list(cli, o->ignore, &from.ignore, NULL, err);

@@ -9,6 +9,7 @@
 typedef struct sm_network_options {
   int net; /* sm_net */
   const char *recipe, *backbone, *prefix, *ignore;
+  bool patch_head; /* a head on patches is wanted, and refused by name where there is none; no option */
 } sm_network_options;
 
 /* Rows for a command's table, behind its own --net; `T.field` is a sm_network_options. */

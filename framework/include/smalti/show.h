@@ -1,0 +1,87 @@
+/* smalti/show.h — what a network sees in one picture, and what figures and evaluations make of it: shares of attention,
+ * correspondence between two views.
+ *
+ * Grids are row by row from the top, N = rows · cols patches. */
+#ifndef SMALTI_SHOW_H
+#define SMALTI_SHOW_H
+
+#include <smalti/image.h>
+#include <smalti/evaluation.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- looking ------------------------------------------------------------------------------------------- */
+
+typedef struct sm_look_request {
+  int height, width; /* of the pictures */
+  bool view, patches, attention;
+  bool raw;    /* the patches before the final norm */
+  bool logits; /* of each patch, by the head; the network was opened with one at the patch site */
+} sm_look_request;
+
+/* Of the last picture that was looked at; what was not asked for is NULL. */
+typedef struct sm_look {
+  int rows, cols, cell, dim, heads, outputs;
+  const float *view;      /* (D)         */
+  const float *patches;   /* (N, D)      */
+  const float *attention; /* (heads, N)  */
+  const float *logits;    /* (N, K)      */
+  bool shared;            /* the head gives view and patches the same outputs */
+} sm_look;
+
+/* A graph for pictures of one size, taken one by one, so that no picture's answer depends on others. SM_EUNSUPPORTED
+ * where the network has no attention, SM_EINVAL where it cannot cut such pictures. Network and pool outlive it. [main] */
+typedef struct sm_looker sm_looker;
+sm_looker *sm_looker_new(const sm_network *, sm_pool *, const sm_look_request *, sm_error *); /* NULL: an error */
+void sm_looker_free(sm_looker *); /* NULL is allowed */
+/* x (3, height, width), normalised. The answer lives until the next call. SM_EINVAL: it is not finite. */
+sm_status sm_looker_run(sm_looker *, const float *x, sm_look *, sm_error *);
+
+/* ---- attention ----------------------------------------------------------------------------------------- */
+
+/* kept[k] = 1 for the patches that hold `mass` of a head's attention: values ascending, divided by their sum, are
+ * added up, and those whose running sum is above 1 - mass are kept (iBOT, visualize_attention.py). Of equal values the
+ * later patch counts as the larger. SM_ENOMEM. */
+sm_status sm_attention_mass(const float *a, int n, double mass, uint8_t *kept, sm_error *);
+/* The k patches of the largest values, largest first, equal ones by number; with `least` of the smallest. k <= n. */
+sm_status sm_attention_top(const float *a, int n, int k, bool least, int *top, sm_error *);
+/* mean (n): of the heads. */
+void sm_attention_mean(const float *a, int heads, int n, float *mean);
+
+/* ---- correspondence ------------------------------------------------------------------------------------ */
+
+/* Of each of n rows of a (n, dim) the row of b (m, dim) of the largest cosine, equal ones by number. cosine (n) may be
+ * NULL. */
+void sm_match(const float *a, int n, const float *b, int m, int dim, int *match, float *cosine);
+
+/* A view: a box of a picture, scaled to rows × cols patches, perhaps turned from left to right. */
+typedef struct sm_match_view {
+  sm_box box;
+  bool flip;
+} sm_match_view;
+/* A crop of 40 … 100 % of the area and a ratio of 3/4 … 4/3, flipped half of the time: iBOT's instance-level
+ * correspondence. */
+sm_match_view sm_match_view_draw(int width, int height, sm_rng *);
+/* Cut it and scale it; `out` is not `in`. */
+sm_status sm_match_view_cut(const sm_image *in, const sm_match_view *, int width, int height, sm_filter,
+                            sm_image_scratch *, sm_image *out, sm_error *);
+/* Where the middle of a patch of view a lies in view b; -1: outside, so there is nothing to find. */
+int sm_match_truth(const sm_match_view *a, const sm_match_view *b, int rows, int cols, int patch);
+
+/* Patches of view a that have a place in view b, and how many of them were put there exactly, or at most one row and
+ * one column beside it. */
+typedef struct sm_match_score {
+  int64_t n, exact, near;
+} sm_match_score;
+void sm_match_add(sm_match_score *, const sm_match_view *a, const sm_match_view *b, int rows, int cols,
+                  const int *match);
+/* In percent of the patches of all n pictures that have a place: exactly there, or near. The interval is that of the
+ * bootstrap over pictures, 1000 resamples, keyed. NaN where no patch has a place. */
+void sm_match_accuracy(const sm_match_score *, int64_t n, bool near, double *value, sm_interval *);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
