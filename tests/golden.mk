@@ -61,7 +61,8 @@ tests_unit_test_targets_SOURCES = tests/unit/test_targets.c $(target_rig)
 tests_unit_test_targets_LDADD = $(LDADD) $(CJSON_LIBS)
 
 # forms of the vision transformer, by their authors' code
-EXTRA_DIST += tests/golden/vit_bare.safetensors tests/golden/vit_deit_distilled.safetensors \
+EXTRA_DIST += tests/golden/vit_bare.safetensors tests/golden/vit_beit_finetuned.safetensors \
+  tests/golden/vit_beit_pretrain.safetensors tests/golden/vit_deit_distilled.safetensors \
   tests/golden/vit_dinov2_hub_swiglu.safetensors tests/golden/vit_dinov2_teacher.safetensors \
   tests/golden/vit_mae_encoder.safetensors
 check_PROGRAMS += tests/unit/test_vit

@@ -523,6 +523,17 @@ static bool check_squares(sm_checker *c, backbone_trial *b, const picture_size *
   return true;
 }
 
+/* A size is either like every other, or stands alone. */
+static bool check_one_grid(sm_checker *c, const picture_size sizes[2], int n) {
+  if (n == 2 && !sm_check_that(c, sizes[0].spec.one_grid == sizes[1].spec.one_grid, NULL,
+                               "one_grid is %s at %d px, but %s at %d px; it is for all sizes or for none",
+                               sizes[0].spec.one_grid ? "true" : "false", sizes[0].height,
+                               sizes[1].spec.one_grid ? "true" : "false", sizes[1].height))
+    return false;
+  if (sizes[0].spec.one_grid) sm_check_note(c, "one grid only: other sizes and oblong pictures are not tried");
+  return true;
+}
+
 /* Parameters belong to layers that spec counts: 0 before the first, layers + 1 behind the last. */
 static bool check_layers(sm_checker *c, backbone_trial *b, const picture_size *at) {
   sm_error err;
@@ -545,7 +556,8 @@ void sm_check_backbone(sm_checker *c, sm_instance *instance) {
   backbone_trial b = {.ops = instance->plugin->ops, .self = instance->self};
   picture_size sizes[2];
   int n = check_backbone_find_sizes(c, &b, sizes);
-  if (n < 1) return;
+  if (n < 1 || !check_one_grid(c, sizes, n)) return;
+  if (sizes[0].spec.one_grid) n = 1;
   b.home = sizes[n - 1];
   sm_check_good(c, "width %d, %d %s, grid %d x %d at %d px", b.home.spec.dim,
                 check_backbone_blocks_of(&b.home.spec),

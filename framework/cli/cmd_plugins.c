@@ -219,6 +219,7 @@ static void cmd_plugins_spec_backbone(const sm_plugin *p, const void *self, sm_t
     if (s->heads) sm_text_add(text, ", attention of %d %s", s->heads, sm_plural(s->heads, "head", "heads"));
     else sm_text_add(text, ", no attention");
     if (s->batch_norm) sm_text_add(text, ", batch norm");
+    if (s->one_grid) sm_text_add(text, ", one grid");
   }
   sm_free(s);
 }

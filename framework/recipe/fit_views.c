@@ -19,11 +19,24 @@ static sm_status fit_view(fit *f, const char *which, int height, int width) {
   return status;
 }
 
+/* A backbone with parameters for one grid cannot take local views of another. */
+static sm_status fit_one_grid(fit *f, int local_rows, int local_cols) {
+  const sm_backbone_spec *s = &f->backbone;
+  if (!s->one_grid || (local_rows == s->rows && local_cols == s->cols)) return SM_OK;
+  sm_fail(f->err, SM_EINVAL,
+          "backbone `%s` has parameters for one grid, %d x %d patches, and cannot take local views of %d x %d",
+          sm_fit_name(&f->r->backbone), s->rows, s->cols, local_rows, local_cols);
+  sm_fail_place(f->err, sm_recipe_place(f->r, "data.views.local", "size"));
+  return sm_hint(f->err, "set data.views.local.count: 0, or data.views.local.size: %lld as the global views'",
+                 (long long)f->r->views.global_height);
+}
+
 sm_status sm_fit_grids(fit *f) {
   const sm_views_section *v = &f->r->views;
   sm_status status = v->locals > 0 ? fit_view(f, "local", v->local_height, v->local_width) : SM_OK;
-  return status ? status
-                : fit_view(f, "global", v->global_height, v->global_width); /* last: its spec is kept */
+  const int rows = f->backbone.rows, cols = f->backbone.cols;
+  if (!status) status = fit_view(f, "global", v->global_height, v->global_width); /* last: its spec is kept */
+  return status || v->locals == 0 ? status : fit_one_grid(f, rows, cols);
 }
 
 /* ---- views and losses ---------------------------------------------------------------------------------- */

@@ -1,12 +1,15 @@
 /* vit — the vision transformer (Dosovitskiy et al. 2021) in the forms that published weights have: as DeiT,
  * DINO and iBOT use it; by its options with register tokens, SwiGLU and LayerScale (DINOv2), fixed positions
- * and the mean of patches (MAE), a distillation token (DeiT), or without a class token.
+ * and the mean of patches (MAE), relative positions (BEiT), a distillation token (DeiT), or without a class
+ * token.
  *
  * Pre-norm blocks, learned position embedding (resized for other view sizes), mask token put in after the
  * patch embedding and before the position embedding (ibot, models/vision_transformer.py: mask_model). Or
  * hidden patches are dropped after the position embedding (mae, models_mae.py: random_masking): then only
  * visible ones are computed. Parameter names and shapes are timm's, so weights go both ways; those that timm
- * lacks are of the code that has them: iBOT's mask token, DINOv2's registers and its w12 and w3. */
+ * lacks are of the code that has them: iBOT's mask token, DINOv2's registers and its w12 and w3, BEiT's tables.
+ * A bias of keys adds the same to all logits of a query, which softmax does not see: BEiT's network without
+ * one is this one. */
 #include "vit.h"
 
 #include <math.h>
@@ -19,6 +22,7 @@ static const struct {
 static const char *const position_names[] = {"learned", "sincos", "none", NULL};
 static const char *const resize_names[] = {
     [SM_RESIZE_DINO] = "dino", [SM_RESIZE_EXACT] = "exact", [SM_RESIZE_ANTIALIAS] = "antialias", NULL};
+static const char *const relative_names[] = {"none", "shared", "block", NULL};
 static const char *const mlp_names[] = {"gelu", "swiglu", NULL};
 static const char *const view_names[] = {"auto", "class", "mean", NULL};
 static const char *const hidden_names[] = {"token", "drop", NULL};
@@ -53,6 +57,8 @@ static const sm_option options[] = {
     SM_CHOICE(
         vit, resize, "position_resize", "dino", resize_names,
         "How positions fit other grids: as DINO does; exactly (MAE); that antialiased (DINOv2's registers)"),
+    SM_CHOICE(vit, relative, "relative_positions", "none", relative_names,
+              "Attention knows how far apart patches are, by one learned table or one in each block (BEiT)"),
     SM_CHOICE(vit, mlp, "mlp", "gelu", mlp_names, "A block's second half: GELU, or SwiGLU of 2/3 the width"),
     SM_BOOL(vit, qk_norm, "qk_norm", "false", "Layer norm of each head's queries and keys"),
     SM_CHOICE(
@@ -90,6 +96,17 @@ static sm_status vit_check_tokens(const vit *v, sm_error *err) {
   return sm_hint(err, "leave class_token or distillation_token out");
 }
 
+/* BEiT's tables know of patches and one token before them. */
+static sm_status vit_check_relative(const vit *v, sm_error *err) {
+  const char *what = v->distillation_token   ? "a distillation token"
+                     : v->registers          ? "register tokens"
+                     : v->hidden == VIT_DROP ? "dropped patches"
+                                             : NULL;
+  if (v->relative == VIT_APART || !what) return SM_OK;
+  sm_fail(err, SM_EINVAL, "relative_positions are not there for %s", what);
+  return sm_hint(err, "leave one of the two out");
+}
+
 static sm_status vit_create(void *self, sm_error *err) {
   const vit *v = self;
   if (!vit_width(v) || !vit_depth(v) || !vit_heads(v)) {
@@ -104,7 +121,8 @@ static sm_status vit_create(void *self, sm_error *err) {
     sm_fail(err, SM_EINVAL, "positions 'sincos' need a width that is a multiple of 4, not %d", vit_width(v));
     return sm_hint(err, "choose another dim");
   }
-  return vit_check_tokens(v, err);
+  sm_status status = vit_check_tokens(v, err);
+  return status ? status : vit_check_relative(v, err);
 }
 
 static sm_status vit_spec(const void *self, int height, int width_, sm_backbone_spec *out, sm_error *err) {
@@ -120,11 +138,19 @@ static sm_status vit_spec(const void *self, int height, int width_, sm_backbone_
               patch);
     return sm_hint(err, "choose a view size that is a multiple of patch_size");
   }
+  if (v->relative != VIT_APART && (height / patch > 64 || width_ / patch > 64)) {
+    sm_fail(err, SM_EINVAL,
+            "views of %d x %d patches are too large for relative_positions: 64 a side at most",
+            height / patch, width_ / patch);
+    return sm_hint(err, "raise patch_size");
+  }
   out->dim = vit_width(v);
   out->rows = height / patch, out->cols = width_ / patch, out->cell = patch;
-  out->heads = v->class_token ? vit_heads(v) : 0; /* the attention of [CLS] is what is looked at */
+  /* the attention of [CLS] is what is looked at, and without relative positions */
+  out->heads = v->class_token && v->relative == VIT_APART ? vit_heads(v) : 0;
   out->prefix = vit_prefix(v);
   out->drops = v->hidden == VIT_DROP;
+  out->one_grid = v->relative != VIT_APART;
   out->blocks = vit_depth(v) < SM_BLOCKS_MAX ? vit_depth(v) : SM_BLOCKS_MAX;
   out->layers = vit_depth(v);
   out->drop_columns = 2 * vit_depth(v);
@@ -164,12 +190,20 @@ static void vit_declare_norm(const sm_params *p, const char *base, int64_t d) {
   sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &d);
 }
 
-static void vit_declare_block(const vit *v, const sm_params *p, int block) {
+/* A row for each way to lie apart, and three for [CLS]. */
+static void vit_declare_table(const vit *v, const sm_params *p, const char *name, int rows, int cols) {
+  const int64_t dim[2] = {(int64_t)(2 * rows - 1) * (2 * cols - 1) + 3 * v->class_token, vit_heads(v)};
+  sm_declare(p, name, SM_INIT_TRUNC_NORMAL, .02, SM_ROW_EMBEDDING, 2, dim);
+}
+
+static void vit_declare_block(const vit *v, const sm_params *p, int block, int rows, int cols) {
   const int64_t d = vit_width(v), head = d / vit_heads(v), hidden = vit_hidden(v);
   char base[64];
 #define IN_BLOCK(name) (snprintf(base, sizeof base, "blocks.%d.%s", block, name), base)
   vit_declare_norm(p, IN_BLOCK("norm1"), d);
   vit_declare_pair(v, p, IN_BLOCK("attn.qkv"), 3 * d, d, v->qkv_bias);
+  if (v->relative == VIT_BLOCK)
+    vit_declare_table(v, p, IN_BLOCK("attn.relative_position_bias_table"), rows, cols);
   if (v->qk_norm) vit_declare_norm(p, IN_BLOCK("attn.q_norm"), head);
   if (v->qk_norm) vit_declare_norm(p, IN_BLOCK("attn.k_norm"), head);
   vit_declare_pair(v, p, IN_BLOCK("attn.proj"), d, d, true);
@@ -208,25 +242,24 @@ static void vit_declare_tokens(const vit *v, const sm_params *p, int rows, int c
 static void vit_declare(const void *self, int height, int width_, const sm_params *p) {
   const vit *v = self;
   const int64_t d = vit_width(v), fan_in = 3 * v->patch * v->patch, filter[4] = {d, 3, v->patch, v->patch};
+  const int rows = height / (int)v->patch, cols = width_ / (int)v->patch;
   sm_declare_layer(p, 0);
-  vit_declare_tokens(v, p, height / (int)v->patch, width_ / (int)v->patch);
+  vit_declare_tokens(v, p, rows, cols);
   if (v->init == XAVIER) vit_declare_weight(v, p, "patch_embed.proj.weight", SM_ROW_PIXELS, 4, filter, fan_in);
   else sm_declare(p, "patch_embed.proj.weight", SM_INIT_UNIFORM_FAN, (double)fan_in, SM_ROW_PIXELS, 4, filter);
   sm_declare(p, "patch_embed.proj.bias", SM_INIT_UNIFORM_FAN, (double)fan_in, SM_ROW_PIXELS, 1, &d);
   for (int block = 0; block < vit_depth(v); block++) {
     sm_declare_layer(p, 1 + block);
-    vit_declare_block(v, p, block);
+    vit_declare_block(v, p, block, rows, cols);
   }
   sm_declare_layer(p, 1 + vit_depth(v));
+  if (v->relative == VIT_SHARED) /* that layer: BEiT's optim_factory.py, get_num_layer_for_vit */
+    vit_declare_table(v, p, "rel_pos_bias.relative_position_bias_table", rows, cols);
   vit_declare_norm(p, v->fc_norm ? "fc_norm" : "norm", d);
 }
 
-/* What differs from timm's defaults is said beside the sizes. */
-static void vit_elsewhere(const void *self, int height, int width_, sm_text *text) {
-  const vit *v = self;
+static void vit_elsewhere_sizes(const vit *v, int height, int width_, sm_text *text) {
   char number[32];
-  sm_text_add(text, v->distillation_token ? "timm: VisionTransformerDistilled(img_size="
-                                          : "timm: VisionTransformer(img_size=");
   if (height == width_) sm_text_add(text, "%d", height);
   else sm_text_add(text, "(%d, %d)", height, width_);
   sm_text_add(text, ", patch_size=%d, embed_dim=%d, depth=%d, num_heads=%d", (int)v->patch, vit_width(v),
@@ -236,6 +269,31 @@ static void vit_elsewhere(const void *self, int height, int width_, sm_text *tex
   if (!v->qkv_bias) sm_text_add(text, ", qkv_bias=False");
   if (v->layer_scale > 0)
     sm_text_add(text, ", init_values=%s", sm_double_text(v->layer_scale, number, sizeof number));
+}
+
+/* timm's Beit has biases of queries and values alone, each by its name. */
+static void vit_elsewhere_beit(const vit *v, int height, int width_, sm_text *text) {
+  if (!v->class_token || v->qk_norm || v->mlp == VIT_SWIGLU) return; /* no class of timm has these */
+  sm_text_add(text, "timm: Beit(img_size=");
+  vit_elsewhere_sizes(v, height, width_, text);
+  if (v->positions == VIT_NONE) sm_text_add(text, ", use_abs_pos_emb=False");
+  sm_text_add(text, v->relative == VIT_SHARED ? ", use_shared_rel_pos_bias=True" : ", use_rel_pos_bias=True");
+  if (!v->fc_norm) sm_text_add(text, ", global_pool='%s'", vit_mean(v) ? "avg" : "token");
+  sm_text_add(text, ", num_classes=0)");
+  if (v->qkv_bias) sm_text_add(text, ", whose q_bias and v_bias are the first and last third of qkv.bias");
+  if (v->layer_scale > 0) sm_text_add(text, ", and gamma_1 and gamma_2 are ls1.gamma and ls2.gamma");
+}
+
+/* What differs from timm's defaults is said beside the sizes. */
+static void vit_elsewhere(const void *self, int height, int width_, sm_text *text) {
+  const vit *v = self;
+  if (v->relative != VIT_APART) {
+    vit_elsewhere_beit(v, height, width_, text);
+    return;
+  }
+  sm_text_add(text, v->distillation_token ? "timm: VisionTransformerDistilled(img_size="
+                                          : "timm: VisionTransformer(img_size=");
+  vit_elsewhere_sizes(v, height, width_, text);
   if (!v->class_token) sm_text_add(text, ", class_token=False");
   if (vit_mean(v)) sm_text_add(text, ", global_pool='avg'");
   if (v->fc_norm != vit_mean(v)) sm_text_add(text, ", fc_norm=%s", v->fc_norm ? "True" : "False");

@@ -9,6 +9,7 @@
 
 enum { VIT_TINY, VIT_SMALL, VIT_BASE, VIT_LARGE, VIT_GIANT, VIT_CUSTOM };
 enum { VIT_LEARNED, VIT_SINCOS, VIT_NONE };
+enum { VIT_APART, VIT_SHARED, VIT_BLOCK };
 enum { VIT_GELU, VIT_SWIGLU };
 enum { VIT_AUTO, VIT_CLASS, VIT_MEAN };
 enum { VIT_TOKEN, VIT_DROP };
@@ -18,7 +19,7 @@ typedef struct vit {
   int64_t dim, depth, heads, patch, registers;
   double mlp_ratio, drop_path, layer_scale, norm_eps;
   bool qkv_bias, class_token, distillation_token, qk_norm, fc_norm, drop_path_uniform;
-  int positions, resize, mlp, view, hidden, init;
+  int positions, resize, relative, mlp, view, hidden, init;
 } vit;
 
 int vit_width(const vit *);

@@ -14,6 +14,12 @@ static sm_tensor *vit_build_norm(const vit *v, sm_graph *g, const sm_params *p, 
   return sm_layer_norm(g, x, sm_param(g, p, "%s.weight", base), sm_param(g, p, "%s.bias", base), v->norm_eps);
 }
 
+/* The grid of this pass's pictures, and what attention adds in every block. */
+typedef struct vit_places {
+  int rows, cols;
+  sm_tensor *bias; /* where blocks share it, or NULL */
+} vit_places;
+
 /* ---- tokens ------------------------------------------------------------------------------------------ */
 
 /* The table of positions for this grid; the one that it was declared for, sm_param_grid knows. */
@@ -38,9 +44,9 @@ static sm_tensor *vit_build_placed(const vit *v, sm_graph *g, const sm_params *p
   return pos ? sm_tokens(g, x, NULL, pos, NULL, NULL) : x;
 }
 
-static sm_tensor *vit_build_tokens(const vit *v, sm_graph *g, const sm_params *p, const sm_backbone_in *in) {
-  const int rows = (int)(in->pictures->dim[2] / v->patch), cols = (int)(in->pictures->dim[3] / v->patch);
-  sm_tensor *pos = vit_build_positions(v, g, p, rows, cols);
+static sm_tensor *vit_build_tokens(const vit *v, sm_graph *g, const sm_params *p, const sm_backbone_in *in,
+                                   const vit_places *at) {
+  sm_tensor *pos = vit_build_positions(v, g, p, at->rows, at->cols);
   sm_tensor *patches =
       vit_build_linear(g, p, sm_patchify(g, in->pictures, (int)v->patch), "patch_embed.proj", true);
   sm_tensor *x = vit_build_placed(v, g, p, patches, pos, v->hidden == VIT_TOKEN ? in->mask : NULL);
@@ -69,6 +75,31 @@ static sm_tensor *vit_build_qkv(const vit *v, sm_graph *g, const sm_params *p, s
   return qkv;
 }
 
+/* What attention adds by how far apart two patches of a rows × cols grid are; NULL: nothing. Tables are for the
+ * grid of the global views. */
+static sm_tensor *vit_build_bias(const vit *v, sm_graph *g, const sm_params *p, const char *table, int rows,
+                                 int cols) {
+  const sm_window window = {.rows = rows, .cols = cols, .prefix = v->class_token};
+  const int64_t wanted = (int64_t)(2 * rows - 1) * (2 * cols - 1) + 3 * v->class_token;
+  sm_tensor *t = sm_param(g, p, "%s", table);
+  if (sm_graph_ok(g) && t->dim[0] != wanted)
+    return sm_graph_fail(
+        g, "relative positions '%s' are of another grid than %d x %d patches: all views must have one size",
+        table, rows, cols);
+  return sm_relative_bias(g, t, &window);
+}
+
+static sm_tensor *vit_build_attention(const vit *v, sm_graph *g, const sm_params *p, sm_tensor *qkv,
+                                      const vit_places *at, int index) {
+  char table[80];
+  sm_tensor *bias = at->bias;
+  if (v->relative == VIT_BLOCK) {
+    snprintf(table, sizeof table, "blocks.%d.attn.relative_position_bias_table", index);
+    bias = vit_build_bias(v, g, p, table, at->rows, at->cols);
+  }
+  return bias ? sm_attention_biased(g, qkv, bias, 1) : sm_attention(g, qkv, vit_heads(v));
+}
+
 static sm_tensor *vit_build_mlp(const vit *v, sm_graph *g, const sm_params *p, sm_tensor *y, int index) {
   char base[64];
 #define IN_BLOCK(name) (snprintf(base, sizeof base, "blocks.%d.%s", index, name), base)
@@ -83,12 +114,13 @@ static sm_tensor *vit_build_mlp(const vit *v, sm_graph *g, const sm_params *p, s
 /* One block; *qkv is its joint projection, for the attention map. After attention tokens are independent, so
  * the last block computes only the rows in `only` (drop: (B, sites) as ever). */
 static sm_tensor *vit_build_block(const vit *v, sm_graph *g, const sm_params *p, sm_tensor *x, int index,
-                                  sm_tensor *drop, const sm_rows *only, sm_tensor **qkv) {
+                                  sm_tensor *drop, const vit_places *at, const sm_rows *only,
+                                  sm_tensor **qkv) {
   char base[64];
   bool scaled = v->layer_scale > 0;
   sm_tensor *y = vit_build_norm(v, g, p, x, IN_BLOCK("norm1"));
   *qkv = vit_build_qkv(v, g, p, y, index);
-  y = vit_build_pick(g, sm_attention(g, *qkv, vit_heads(v)), only);
+  y = vit_build_pick(g, vit_build_attention(v, g, p, *qkv, at, index), only);
   y = vit_build_linear(g, p, y, IN_BLOCK("attn.proj"), true);
   if (only && drop) drop = sm_gather_items(g, drop, only);
   x = sm_residual(g, vit_build_pick(g, x, only), y,
@@ -169,14 +201,17 @@ void vit_build(const void *self, sm_graph *g, const sm_params *p, const sm_backb
                sm_backbone_out *out) {
   const vit *v = self;
   const int n = vit_depth(v), offered = n < SM_BLOCKS_MAX ? n : SM_BLOCKS_MAX;
-  sm_tensor *x = sm_block_border(g, vit_build_tokens(v, g, p, in)), *qkv = NULL;
+  vit_places at = {(int)(in->pictures->dim[2] / v->patch), (int)(in->pictures->dim[3] / v->patch), NULL};
+  if (v->relative == VIT_SHARED)
+    at.bias = vit_build_bias(v, g, p, "rel_pos_bias.relative_position_bias_table", at.rows, at.cols);
+  sm_tensor *x = sm_block_border(g, vit_build_tokens(v, g, p, in, &at)), *qkv = NULL;
   const vit_answer a = vit_build_asked(v, g, p, in, x);
   int wish = 0;
   for (int i = 0; i < n; i++) {
     const bool last = i == n - 1;
     sm_scope_push(g, "blocks.%d", i);
-    x = sm_block_border(g,
-                        vit_build_block(v, g, p, x, i, in->drop, last && a.kept ? a.rows.kept : NULL, &qkv));
+    x = sm_block_border(
+        g, vit_build_block(v, g, p, x, i, in->drop, &at, last && a.kept ? a.rows.kept : NULL, &qkv));
     sm_scope_pop(g);
     for (; wish < in->blocks && in->block[wish].block == i - (n - offered); wish++) {
       sm_tensor *y = last || !a.kept ? x : vit_build_pick(g, x, a.rows.kept);

@@ -94,4 +94,16 @@ form() {
 form dinov2 registers=3 layer_scale=1e-5 mlp=swiglu position_resize=antialias
 form bare class_token=false qk_norm=true fc_norm=true position_resize=exact norm_eps=1e-5
 form deit distillation_token=true view=mean
+# BEiT's tables are for views of one size, and there is no attention to follow
+for relative in shared block; do
+  exits 0 smalti train --runs forms tiny.yaml "name=$relative" data.views.local.count=0 backbone.vit.positions=none \
+    "backbone.vit.relative_positions=$relative" backbone.vit.layer_scale=0.1
+  figures_back "forms/$relative" "$relative.safetensors"
+  exits 0 smalti export "forms/$relative" --out again.safetensors --force
+  has err "in timm: Beit(img_size=16, patch_size=4, embed_dim=24, depth=1, num_heads=2, init_values=0.1, use_abs_pos_emb=False, use_"
+done
+exits 65 smalti train --runs forms tiny.yaml name=sizes backbone.vit.relative_positions=shared
+has err "has parameters for one grid, 4 x 4 patches, and cannot take local views of 2 x 2; set data.views.local.count: 0, or data.views.local.size: "
+exits 65 smalti recipe check tiny.yaml data.views.local.count=0 backbone.vit.relative_positions=block masker='{attention: {}}'
+has err "and backbone \`vit\` has none"
 finish

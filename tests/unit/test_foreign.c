@@ -32,13 +32,6 @@ static int tear_down(void **state) {
   return remove_folder(state);
 }
 
-/* Has the backbone an option? What it lacks cannot be tried. */
-static bool knows(const char *plugin, const char *option) {
-  sm_error err = {0};
-  const sm_plugin *p = sm_registry_find(registry, SM_BACKBONE, plugin, &err);
-  return p && sm_option_named(p->options, (int)p->n_options, option);
-}
-
 /* ---- golden networks ---------------------------------------------------------------------------------- */
 
 typedef struct network_case {
@@ -194,11 +187,6 @@ static void gives_what_theirs_gives(void **state) {
     sm_error err = {0};
     write_model(c->name);
     sm_network *n = open_model(path_of("model.pth"), SM_NET_AUTO, &err);
-    if (strstr(c->options, "relative_positions") && !knows("vit", "relative_positions")) { /* refused by name */
-      assert_null(n);
-      if (!strstr(err.message, "relative_positions")) fail_msg("%s: %s", c->name, err.message);
-      continue;
-    }
     if (!n) fail_msg("%s: %s; %s", c->name, err.message, err.hint);
     const sm_weights_report *report = sm_network_report(n);
     assert_int_equal(report->missing + report->unexpected + report->wrong, 0);

@@ -163,7 +163,7 @@ static void compare_logits(network *n) {
 static void published_networks(void **state) {
   char *names[MOST_FILES];
   const int files = golden_names("vit_", names, MOST_FILES);
-  assert_true(!golden_is_own() || files == 5);
+  assert_true(!golden_is_own() || files == 7);
   for (int f = 0; f < files; f++) {
     network n;
     open_network(&n, names[f]);

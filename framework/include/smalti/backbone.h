@@ -47,6 +47,8 @@ typedef struct sm_backbone_spec {
   int prefix; /* with drops: tokens of no patch that come first in `tokens`                        */
   bool batch_norm;  /* where in->training is set, a picture's answer depends on the others of its batch:
                        those of the micro-batch in views of one size                               */
+  bool one_grid;    /* parameters are for the rows and cols that they were declared for: build takes
+                       no pictures of another grid, so all views of a recipe have one size         */
 } sm_backbone_spec;
 
 /* A block's output: `block` counts from 0; raw: as the next block reads it, else after the final norm. */
@@ -95,7 +97,7 @@ typedef struct sm_backbone_ops {
    * comes zeroed. */
   sm_status (*spec)(const void *self, int height, int width, sm_backbone_spec *out, sm_error *);
   /* [build] for global views of height × width: other sizes use the same parameters (a position embedding is
-   * resized). sm_declare_layer tells which layer the parameters belong to. */
+   * resized), unless spec says one_grid. sm_declare_layer tells which layer the parameters belong to. */
   void (*declare)(const void *self, int height, int width, const sm_params *);
   /* [build] any number of times, in any graph; errors are sticky in the graph. */
   void (*build)(const void *self, sm_graph *, const sm_params *, const sm_backbone_in *, sm_backbone_out *);
