@@ -9,6 +9,7 @@ EXTRA_DIST += tests/e2e/common.sh
 check_SCRIPTS += tests/e2e/conv.sh
 check_SCRIPTS += tests/e2e/swin.sh
 check_SCRIPTS += tests/e2e/mae.sh
+check_SCRIPTS += tests/e2e/pth.sh
 check_SCRIPTS += tests/e2e/measure.sh
 check_SCRIPTS += tests/e2e/objective.sh
 check_SCRIPTS += tests/e2e/outside.sh

@@ -81,6 +81,7 @@ tests_unit_test_mae_LDADD = $(LDADD) $(CJSON_LIBS)
 # files of PyTorch, as bytes; every file of $SMALTI_GOLDEN/pth is tried
 EXTRA_DIST += tests/golden/pth.safetensors tests/golden/pth_models.safetensors
 check_PROGRAMS += tests/unit/test_pth tests/unit/test_foreign
+tests_unit_test_pth_SOURCES = tests/unit/test_pth.c tests/unit/pth_file.h
 tests_unit_test_foreign_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 check_PROGRAMS += tests/unit/test_targets_patch

@@ -147,6 +147,10 @@ check_packages() {
 pictures pictures 20
 cp -r pictures held-out
 { echo file,species; (cd pictures && find . -type f | sort | sed 's|^\./\([^/]*\)/.*|pictures/&,\1|'); } >pictures.csv
+# weights as DINO publishes them
+"$build/smalti" train tiny.yaml name=published backbone.vit.dim=128 --quiet >/dev/null 2>&1 &&
+  "$build/smalti" export runs/published --out own.safetensors >/dev/null 2>&1 &&
+  "$build/tests/unit/test_pth" own.safetensors dino_deitsmall16_pretrain.pth flat || fail "no published weights"
 
 for document in "${run_documents[@]}"; do
   rm -rf runs features both ./*.html ./*.yaml ./*.safetensors

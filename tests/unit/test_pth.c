@@ -3,6 +3,7 @@
  * time. */
 #include <smalti/safetensors.h>
 
+#include "pth_file.h"
 #include "test.h"
 
 static void must_put(const char *name, const void *data, size_t n) {
@@ -112,7 +113,7 @@ static void put_archive(const char *name, const char *pickle, size_t n) {
     const void *data;
     size_t bytes;
   } member[] = {{"a/data.pkl", pickle, n}, {"a/data/0", values, sizeof values}};
-  size_t at[2], directory;
+  size_t at[2], directory = 0;
   bytes.len = 0;
   for (int pass = 0; pass < 2; pass++) {
     if (pass) directory = bytes.len;
@@ -151,7 +152,9 @@ static void good(void **state) {
   if (!r) fail_msg("%s", err.message);
   const sm_st_tensor *w = sm_st_find(r, "w");
   assert_true(w && w->ndim == 2 && w->shape[0] == 2 && w->shape[1] == 3 && sm_st_is_torch(r));
-  assert_true(((const float *)w->data)[5] == 6);
+  float last;
+  memcpy(&last, (const char *)w->data + 5 * sizeof last, sizeof last); /* no file aligns it */
+  assert_true(last == 6);
   sm_st_close(r);
   sm_text_free(&pickle);
 }
@@ -238,11 +241,12 @@ static void damaged(void **state) {
   free(copy);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(golden_files), cmocka_unit_test(golden_folder), cmocka_unit_test(good),
       cmocka_unit_test(greedy),       cmocka_unit_test(doubling),      cmocka_unit_test(damaged),
   };
+  if (argc > 1) return pth_write(argc, argv);
   int failed = cmocka_run_group_tests(tests, make_folder, remove_folder);
   sm_text_free(&bytes);
   return failed;
