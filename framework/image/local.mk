@@ -2,7 +2,7 @@
 #
 # All of it is built without contracted multiply-adds, and the pixel loops once for each kind of processor; so every
 # processor gives the same bytes.
-pkginclude_HEADERS += framework/include/smalti/image.h
+pkginclude_HEADERS += framework/include/smalti/image.h framework/include/smalti/corrupt.h
 
 image_cflags = $(AM_CFLAGS) $(SM_KERNEL_CFLAGS) -ffp-contract=off
 
@@ -11,6 +11,9 @@ framework_image_libimage_la_SOURCES = \
   framework/image/affine.c framework/image/augment.h \
   framework/image/blur.c \
   framework/image/colour.c \
+  framework/image/corrupt.c framework/image/corrupt.h \
+  framework/image/corrupt_blur.c framework/image/corrupt_colour.c \
+  framework/image/corrupt_noise.c framework/image/corrupt_own.c \
   framework/image/decode.c \
   framework/image/dispatch.c \
   framework/image/draw.c \
@@ -55,3 +58,8 @@ check_PROGRAMS += tests/unit/test_randaugment
 tests_unit_test_randaugment_SOURCES = tests/unit/test_randaugment.c tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_randaugment_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/randaugment.py tests/golden/randaugment.safetensors
+
+check_PROGRAMS += tests/unit/test_corrupt
+tests_unit_test_corrupt_SOURCES = tests/unit/test_corrupt.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_corrupt_LDADD = $(LDADD) $(CJSON_LIBS)
+EXTRA_DIST += tests/golden/corruptions.safetensors
