@@ -23,11 +23,16 @@ nobase_dist_doc_DATA += \
   plugins/dvae_net.h \
   plugins/evaluations/alignment.c \
   plugins/evaluations/cluster.c \
+  plugins/evaluations/corruptions.c \
+  plugins/evaluations/corruptions.h \
+  plugins/evaluations/corruptions_folder.c \
   plugins/evaluations/finetune.c \
   plugins/evaluations/knn.c \
   plugins/evaluations/lidar.c \
   plugins/evaluations/linear.c \
   plugins/evaluations/logistic.c \
+  plugins/evaluations/outside.c \
+  plugins/evaluations/outside.h \
   plugins/evaluations/rankme.c \
   plugins/evaluations/semi.c \
   plugins/evaluations/tune_options.h \
@@ -274,3 +279,9 @@ pkglib_LTLIBRARIES += plugins/prototype_codes.la
 plugins_prototype_codes_la_SOURCES = plugins/tokenizers/prototype_codes.c
 plugins_prototype_codes_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_prototype_codes_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/corruptions.la
+plugins_corruptions_la_SOURCES = plugins/evaluations/corruptions.c plugins/evaluations/corruptions_folder.c \
+  plugins/evaluations/corruptions.h plugins/evaluations/outside.c plugins/evaluations/outside.h
+plugins_corruptions_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_corruptions_la_LIBADD = $(PLUGIN_LIBADD)

@@ -181,6 +181,9 @@ typedef struct sm_eval_loader_config {
   int workers, prefetch;
   sm_image_limits limits;
   bool (*stop)(void); /* as in sm_loader_config */
+  /* changes a picture between cut and normalisation; its size stays. NULL: nothing does. [worker] */
+  sm_status (*edit)(void *ctx, int64_t index, sm_image *, sm_image_scratch *, sm_error *);
+  void *edit_ctx;
 } sm_eval_loader_config;
 
 typedef struct sm_eval_batch {

@@ -61,6 +61,9 @@ static sm_status eval_loader_make_picture(const sm_eval_loader *loader, int64_t 
   if (!status)
     status =
         sm_image_eval_crop(&w->picture, c->resize, c->height, c->width, c->filter, w->scratch, &w->crop, err);
+  if (!status && c->edit) status = c->edit(c->edit_ctx, index, &w->crop, w->scratch, err);
+  if (!status && (w->crop.width != c->width || w->crop.height != c->height))
+    status = sm_fail(err, SM_EINTERNAL, "an edit changed the size of a picture");
   if (!status) sm_image_normalise(&w->crop, c->mean, c->std, out);
   return status;
 }

@@ -3,9 +3,10 @@
  *   pictures      pictures.c, subset.*                          splits, parts of them, centres and crops
  *   features      features*                                     one row per picture, kept for all evaluations
  *   classes       classes.*, hold_out.c                         what can be evaluated, what is put aside
- *   figures       figures, class_mean                           with unit and interval
+ *   rows          rows.c                                        features of pictures in memory
+ *   figures       figures, class_mean, mean_interval            with unit and interval
  *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*
- *                 partitions assigned
+ *                 partitions assigned, classifier
  *   retrieval     ranking, whitening                            what retrieval is made of (smalti/retrieval.h)
  *   video         overlap, propagation                          objects in frames (smalti/video.h)
  *   fine-tuning   finetune.c, tune_*

@@ -11,6 +11,7 @@ libsmalti_la_SOURCES += \
   framework/eval/figures.c framework/eval/hold_out.c framework/eval/class_mean.c \
   framework/eval/kmeans.c \
   framework/eval/knn.c \
+  framework/eval/classifier.c framework/eval/rows.c framework/eval/mean_interval.c \
   framework/eval/linear.c \
   framework/eval/logistic.c \
   framework/eval/logistic_fit.c \

@@ -210,6 +210,19 @@ static sm_status logistic_choose(logistic_run *r, sm_logistic_result *out, sm_er
   return status;
 }
 
+/* The solution, of features that are not standardised. */
+static void logistic_unscale(const logistic_run *r, double *to) {
+  const int64_t classes = r->train.classes, dim = r->train.dim;
+  for (int64_t c = 0; c < classes; c++) {
+    double bias = r->best_w[classes * dim + c];
+    for (int64_t d = 0; d < dim; d++) {
+      to[c * dim + d] = r->best_w[c * dim + d] * r->scale[d];
+      bias -= to[c * dim + d] * r->mean[d];
+    }
+    to[classes * dim + c] = bias;
+  }
+}
+
 sm_status sm_logistic_eval(sm_eval_context *x, const sm_logistic_config *c, sm_feature_spec *spec,
                            sm_logistic_result *out, sm_error *err) {
   logistic_run r = {.context = x, .c = c};
@@ -220,6 +233,7 @@ sm_status sm_logistic_eval(sm_eval_context *x, const sm_logistic_config *c, sm_f
   if (!status) status = logistic_choose(&r, out, err);
   if (!status) status = logistic_fit(&r, out->lambda, r.all, r.best_w, &out->converged, err);
   if (!status) status = logistic_measure(&r, out, err);
+  if (!status && c->weights) logistic_unscale(&r, c->weights);
   logistic_release(&r);
   return status;
 }

@@ -206,6 +206,9 @@ struct sm_pictures {
   int64_t number, batches; /* of the next one; of crops, in all */
   int32_t *label;
   int64_t *index;
+  bool own; /* pictures of the evaluation's own: their labels and indices are the loader's */
+  sm_status (*edit)(void *ctx, int64_t index, sm_image *, sm_image_scratch *, sm_error *);
+  void *edit_ctx;
 };
 
 static sm_view_recipe pictures_view(const sm_evaluator_config *c, const sm_picture_request *r) {
@@ -244,12 +247,21 @@ static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *
   return p->number < p->batches ? sm_loader_new(&config, p->number, &p->crops, err) : SM_OK;
 }
 
+/* The loader counts within the subset. */
+static sm_status pictures_edit(void *ctx, int64_t index, sm_image *image, sm_image_scratch *scratch, sm_error *err) {
+  const sm_pictures *p = ctx;
+  return p->edit(p->edit_ctx, p->own ? index : p->subset.index[index], image, scratch, err);
+}
+
 static sm_status pictures_open_centres(sm_pictures *p, const sm_evaluator_config *c,
                                        const sm_picture_request *r, sm_dataset d, sm_error *err) {
+  p->edit = r->edit, p->edit_ctx = r->edit_ctx;
   sm_eval_loader_config config = {.dataset = d,
                                   .height = r->height,
                                   .width = r->width,
-                                  .resize = sm_image_eval_resize(r->height, r->width),
+                                  .resize = r->resize ? r->resize : sm_image_eval_resize(r->height, r->width),
+                                  .edit = r->edit ? pictures_edit : NULL,
+                                  .edit_ctx = p,
                                   .filter = c->filter,
                                   .batch_size = r->batch,
                                   .workers = c->workers,
@@ -275,11 +287,30 @@ static sm_status pictures_check_request(const sm_picture_request *r, const sm_pi
   return SM_OK;
 }
 
+/* Pictures that belong to no split. */
+static sm_status pictures_open_own(sm_evaluator *e, const sm_picture_request *request, sm_pictures **out,
+                                   sm_error *err) {
+  sm_picture_request r = *request;
+  sm_pictures *p = sm_calloc(1, sizeof *p);
+  if (!p) return sm_fail(err, SM_ENOMEM, "no memory for pictures");
+  if (!r.height || !r.width) r.height = e->c.height, r.width = e->c.width;
+  if (!r.batch) r.batch = SM_EVAL_BATCH;
+  p->own = true;
+  p->label = sm_malloc((size_t)r.batch * sizeof *p->label);
+  p->index = sm_malloc((size_t)r.batch * sizeof *p->index);
+  sm_status status = p->label && p->index ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for pictures");
+  if (!status) status = pictures_open_centres(p, &e->c, &r, (sm_dataset){r.own, r.own_self}, err);
+  if (status) sm_pictures_close(p);
+  else *out = p;
+  return status;
+}
+
 sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, sm_pictures **out,
                             sm_error *err) {
   sm_picture_request r = *request;
   int which = 0;
   *out = NULL;
+  if (r.own) return pictures_open_own(e, request, out, err);
   sm_status status = sm_evaluator_split(e, r.split, &which, err);
   if (!status) status = sm_evaluator_list(e, which, err);
   if (status) return status;
@@ -316,6 +347,18 @@ sm_status sm_pictures_open(sm_eval_context *x, const sm_picture_request *r, sm_p
   return status ? status : sm_evaluator_open(e, r, out, err);
 }
 
+sm_status sm_picture_classes(sm_eval_context *x, const char *split, void (*take)(void *ctx, const char *name),
+                             void *ctx, sm_error *err) {
+  sm_evaluator *e;
+  sm_status status = pictures_evaluator_of(x, &e, err);
+  return status ? status : sm_evaluator_class_names(e, split, take, ctx, err);
+}
+
+void sm_picture_normalisation(const sm_eval_context *x, float mean[3], float std[3]) {
+  const sm_evaluator *e = x->core;
+  for (int c = 0; c < 3; c++) mean[c] = e ? e->c.mean[c] : 0, std[c] = e ? e->c.std[c] : 1;
+}
+
 /* ---- taking batches ------------------------------------------------------------------------------------ */
 
 static void pictures_release(sm_pictures *p) {
@@ -336,7 +379,8 @@ sm_status sm_pictures_next(sm_pictures *p, sm_picture_batch *to, sm_error *err) 
     if (p->number >= p->batches || (status = sm_loader_next(p->crops, &p->crop, err))) return status;
     to->n = p->crop->pictures, to->x = p->crop->global, to->epoch = p->crop->epoch, from = p->crop->sample;
   }
-  for (int i = 0; i < to->n; i++) {
+  for (int i = 0; p->own && i < to->n; i++) p->index[i] = from[i], p->label[i] = p->centre->label[i];
+  for (int i = 0; !p->own && i < to->n; i++) {
     p->index[i] = p->subset.index[from[i]];
     p->label[i] = p->whole->label[p->index[i]];
   }
@@ -352,7 +396,7 @@ void sm_pictures_close(sm_pictures *p) {
   const sm_bad *bad = p->centres ? sm_eval_loader_bad(p->centres, &n)
                       : p->crops ? sm_loader_bad(p->crops, &n)
                                  : NULL;
-  for (int64_t i = 0; i < n; i++) p->met[p->subset.index[bad[i].index]] |= SM_EVAL_BAD;
+  for (int64_t i = 0; !p->own && i < n; i++) p->met[p->subset.index[bad[i].index]] |= SM_EVAL_BAD;
   sm_eval_loader_free(p->centres);
   sm_loader_free(p->crops);
   sm_free(p->label);

@@ -9,6 +9,7 @@
 #define SM_FORMATS_H
 
 #include <smalti/base.h>
+#include <smalti/npy.h>
 #include <smalti/safetensors.h>
 
 struct cJSON;
@@ -18,25 +19,6 @@ struct cJSON;
 /* A reader that stands before `base`: it has these tensors (copied; their names and values live in `base` or
  * in `arena`), and the path and the metadata of `base`. It owns both from then on; on error (NULL) neither. */
 sm_st_reader *sm_st_rename(sm_st_reader *base, const sm_st_tensor *, size_t count, sm_arena *arena, sm_error *);
-
-/* ---- .npy --------------------------------------------------------------------------------------------- */
-
-/* NumPy's array file, format 1.0, C order, data on a 64-byte border, written whole or not at all.
- * dtype: "F32", "F64", "I64", "I32" or "U8". */
-sm_status sm_npy_write(const char *path, const char *dtype, int ndim, const int64_t *shape, const void *data,
-                       sm_error *);
-
-typedef struct sm_npy {
-  const char *dtype; /* as above; static text */
-  int ndim;
-  int64_t shape[SM_ST_MAX_DIMS];
-  size_t bytes;
-  void *data; /* aligned to 64 bytes */
-} sm_npy;
-/* Reads what sm_npy_write writes and what numpy.save writes for these types in C order; files of more than
- * `limit` bytes are refused. Release with sm_npy_free. */
-sm_status sm_npy_read(const char *path, size_t limit, sm_npy *, sm_error *);
-void sm_npy_free(sm_npy *);
 
 /* ---- TensorBoard -------------------------------------------------------------------------------------- */
 

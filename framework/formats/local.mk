@@ -1,5 +1,5 @@
 # framework/formats: safetensors, .npy, packed pictures, TensorBoard events, JSON lines, YAML trees; may use base only
-pkginclude_HEADERS += framework/include/smalti/packed.h framework/include/smalti/safetensors.h
+pkginclude_HEADERS += framework/include/smalti/packed.h framework/include/smalti/safetensors.h framework/include/smalti/npy.h
 libsmalti_la_SOURCES += \
   framework/formats/bytes.c \
   framework/formats/bytes.h framework/formats/formats.h \

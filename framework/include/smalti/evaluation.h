@@ -66,6 +66,16 @@ typedef struct sm_picture_request {
   double randaugment,
       randaugment_std; /* magnitude, 0: none, and its deviation; two operations per picture, after crop and
                           flip (Cubuk et al. 2020; timm's rand-mM-mstdS-inc1)                       */
+  /* centres only. What the shorter side of the cut is taken from, in place of 8/7 of it; 0: as said above */
+  int resize;
+  /* centres only: changes the cut 8-bit picture before it is normalised; its size stays. A function of the
+   * picture's index, so that threads and batches do not matter. NULL: none. [worker] */
+  sm_status (*edit)(void *ctx, int64_t index, sm_image *, sm_image_scratch *, sm_error *);
+  void *edit_ctx;
+  /* centres only: opened pictures of the evaluation's own in place of a split's; labels are as they say, `index`
+   * and `split` count for nothing. Bad ones are left out, and more than data.max_bad end it. NULL: none */
+  const struct sm_dataset_ops *own;
+  void *own_self;
 } sm_picture_request;
 
 typedef struct sm_pictures sm_pictures;
@@ -83,6 +93,12 @@ typedef struct sm_picture_batch {
 sm_status sm_pictures_open(struct sm_eval_context *, const sm_picture_request *, sm_pictures **, sm_error *);
 sm_status sm_pictures_next(sm_pictures *, sm_picture_batch *, sm_error *);
 void sm_pictures_close(sm_pictures *);
+
+/* The names of the classes that the labels of a split number, in that order. [main] */
+sm_status sm_picture_classes(struct sm_eval_context *, const char *split,
+                             void (*take)(void *ctx, const char *name), void *ctx, sm_error *);
+/* How the pictures of this evaluation are normalised. */
+void sm_picture_normalisation(const struct sm_eval_context *, float mean[3], float std[3]);
 
 /* ---- features ------------------------------------------------------------------------------------------ */
 

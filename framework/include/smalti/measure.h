@@ -46,6 +46,38 @@ sm_status sm_class_mean_of(const int32_t *label, const int32_t *guess, int64_t n
                            sm_class_mean *, sm_error *);
 void sm_figure_class_mean(sm_eval_result *, const sm_class_mean *, const char *name, ...) SM_PRINTF(3, 4);
 
+/* 95 % intervals of the means of `columns` values of n pictures, v (n, columns): percentiles of 2000 means of pictures
+ * drawn again, the same pictures for all columns, keyed: the same at every call. SM_ENOMEM. */
+sm_status sm_mean_intervals(const float *v, int64_t n, int columns, sm_interval *, sm_error *);
+
+/* ---- features of pictures in memory ---------------------------------------------------------------------- */
+
+/* How long a row of the announced features is; writes spec->what as `features` does. [main] */
+sm_status sm_row_width(sm_eval_context *, sm_feature_spec *, int *dim, sm_error *);
+/* Those features of n normalised pictures x (n, 3, height, width) of the evaluation's size, into (n, dim). The same
+ * for one batch or many. [main] */
+sm_status sm_rows_make(sm_eval_context *, sm_feature_spec *, const float *x, int64_t n, float *to, sm_error *);
+
+/* A classifier that learned from the clean training features, to be asked about changed pictures: weighted k-NN
+ * (sm_knn), or a linear layer by logistic regression (sm_logistic_eval). The same for any number of threads. */
+typedef enum { SM_CLASSIFY_KNN, SM_CLASSIFY_LINEAR } sm_classifier_kind;
+typedef struct sm_classifier_config {
+  sm_classifier_kind kind;
+  int64_t k; /* at most the training pictures */
+  double temperature;
+} sm_classifier_config;
+typedef struct sm_classifier sm_classifier;
+/* Writes spec->what. test: labelled test features, clean. [main] */
+sm_status sm_classifier_fit(sm_eval_context *, const sm_classifier_config *, sm_feature_spec *, sm_classifier **,
+                            sm_features *test, sm_error *);
+void sm_classifier_free(sm_classifier *); /* NULL is allowed */
+int sm_classifier_dim(const sm_classifier *);
+/* The class of each of n rows; -1: k-NN whose neighbours have none. `logits` (n, classes), of a linear one only, may
+ * be NULL. */
+sm_status sm_classifier_ask(sm_classifier *, const float *x, int64_t n, int32_t *class_of, float *logits, sm_error *);
+/* "weighted k-NN, k 20, temperature 0.07, cls features", for a protocol. Lives as long as the classifier. */
+const char *sm_classifier_what(const sm_classifier *);
+
 /* ---- what a classifier needs --------------------------------------------------------------------------- */
 
 /* Features of both splits for a classifier: finite, at least two classes among the training rows, a labelled
@@ -165,6 +197,7 @@ typedef struct sm_logistic_config {
   int64_t iterations;
   double tolerance, hold_out;
   uint64_t seed;
+  double *weights; /* NULL, or out: (classes, dim), then (classes) biases, of features as they are */
 } sm_logistic_config;
 typedef struct sm_logistic_result {
   double lambda;

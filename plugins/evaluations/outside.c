@@ -1,0 +1,215 @@
+/* outside.c — see outside.h. */
+#include "outside.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { NAMES_MOST = 2000000 };
+
+/* ---- names in a folder --------------------------------------------------------------------------------- */
+
+bool outside_is_folder(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int outside_by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static bool outside_add(char ***v, int *n, int *room, const char *name) {
+  if (*n == *room) {
+    const int more = *room ? 2 * *room : 64;
+    char **grown = sm_realloc(*v, (size_t)more * sizeof *grown);
+    if (!grown) return false;
+    *v = grown, *room = more;
+  }
+  return ((*v)[*n] = sm_strdup(name)) != NULL && ++*n;
+}
+
+static bool outside_is_of(const char *folder, const char *name, char kind) {
+  struct stat st;
+  sm_text path = {0};
+  sm_text_add(&path, "%s/%s", folder, name);
+  const bool there = !path.failed && stat(path.s, &st) == 0;
+  sm_text_free(&path);
+  return there && (kind == 'd' ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode));
+}
+
+sm_status outside_names_get(const char *folder, char kind, outside_names *names, sm_error *err) {
+  int room = 0;
+  *names = (outside_names){0};
+  DIR *dir = opendir(folder);
+  if (!dir) {
+    const bool missing = errno == ENOENT || errno == ENOTDIR;
+    sm_fail(err, missing ? SM_ENOTFOUND : SM_EIO, "cannot open the folder '%s': %s", folder, strerror(errno));
+    return missing ? SM_ENOTFOUND : SM_EIO;
+  }
+  sm_status status = SM_OK;
+  for (struct dirent *e; !status && (e = readdir(dir));) {
+    if (e->d_name[0] == '.' || !outside_is_of(folder, e->d_name, kind)) continue;
+    if (names->n == NAMES_MOST)
+      status = sm_fail(err, SM_EINVAL, "'%s' has more than %d entries", folder, NAMES_MOST);
+    else if (!outside_add(&names->v, &names->n, &room, e->d_name))
+      status = sm_fail(err, SM_ENOMEM, "no memory for the names in '%s'", folder);
+  }
+  closedir(dir);
+  if (status) outside_names_free(names);
+  else if (names->n) qsort(names->v, (size_t)names->n, sizeof *names->v, outside_by_name);
+  return status;
+}
+
+void outside_names_free(outside_names *names) {
+  for (int i = 0; i < names->n; i++) sm_free(names->v[i]);
+  sm_free(names->v);
+  *names = (outside_names){0};
+}
+
+/* ---- classes ------------------------------------------------------------------------------------------- */
+
+static void outside_take_class(void *ctx, const char *name) {
+  outside_classes *c = ctx;
+  if (!c->failed && !outside_add(&c->v, &c->n, &c->room, name)) c->failed = true;
+}
+
+sm_status outside_classes_get(sm_eval_context *x, outside_classes *c, sm_error *err) {
+  *c = (outside_classes){0};
+  sm_status status = sm_picture_classes(x, "train", outside_take_class, c, err);
+  if (!status && c->failed) status = sm_fail(err, SM_ENOMEM, "no memory for the names of classes");
+  if (status) outside_classes_free(c);
+  return status;
+}
+
+void outside_classes_free(outside_classes *c) {
+  for (int i = 0; i < c->n; i++) sm_free(c->v[i]);
+  sm_free(c->v);
+  *c = (outside_classes){0};
+}
+
+int outside_class_named(const outside_classes *c, const char *name) {
+  for (int i = 0; i < c->n; i++)
+    if (!strcmp(c->v[i], name)) return i;
+  return -1;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------------------ */
+
+static sm_status outside_add_class(const char *root, const char *name, int32_t label, outside *o, int *room,
+                                   sm_error *err) {
+  outside_names files = {0};
+  sm_text path = {0};
+  sm_text_add(&path, "%s/%s", root, name);
+  sm_status status = path.failed ? sm_fail(err, SM_ENOMEM, "no memory for a path") : SM_OK;
+  if (!status) status = outside_names_get(path.s, 'f', &files, err);
+  int n = (int)o->n;
+  for (int i = 0; !status && i < files.n; i++) {
+    const size_t end = path.len;
+    sm_text_add(&path, "/%s", files.v[i]);
+    const int before = *room;
+    bool kept = !path.failed && n < NAMES_MOST && outside_add(&o->path, &n, room, path.s);
+    if (kept) o->n = n;
+    if (kept && *room != before) {
+      int32_t *grown = sm_realloc(o->label, (size_t)*room * sizeof *grown);
+      if (grown) o->label = grown;
+      else kept = false;
+    }
+    if (!kept) status = sm_fail(err, SM_ENOMEM, "no memory for the pictures of '%s'", root);
+    else o->label[n - 1] = label;
+    if (!path.failed) path.s[path.len = end] = 0;
+  }
+  outside_names_free(&files);
+  sm_text_free(&path);
+  return status;
+}
+
+sm_status outside_tree(const char *root, int (*class_of)(void *ctx, const char *name, sm_error *), void *ctx, outside *o,
+                       sm_error *err) {
+  outside_names folders;
+  int room = 0;
+  *o = (outside){0};
+  sm_status status = outside_names_get(root, 'd', &folders, err);
+  for (int i = 0; !status && i < folders.n; i++) {
+    const int label = class_of(ctx, folders.v[i], err);
+    status = label < 0 ? SM_EINVAL : outside_add_class(root, folders.v[i], label, o, &room, err);
+  }
+  outside_names_free(&folders);
+  if (!status && o->n < 1) status = sm_fail(err, SM_EINVAL, "'%s' has no pictures in folders of classes", root);
+  if (status) outside_free(o);
+  return status;
+}
+
+void outside_free(outside *o) {
+  for (int64_t i = 0; o->path && i < o->n; i++) sm_free(o->path[i]);
+  sm_free(o->path);
+  sm_free(o->label);
+  *o = (outside){0};
+}
+
+static int64_t outside_count(const void *self) { return ((const outside *)self)->n; }
+static int outside_label(const void *self, int64_t i) { return ((const outside *)self)->label[i]; }
+static const char *outside_name(const void *self, int64_t i) {
+  const outside *o = self;
+  return o->path ? o->path[i] : "a picture of an array";
+}
+static int outside_none(const void *self) { return (void)self, 0; }
+static const char *outside_no_name(const void *self, int c) { return (void)self, (void)c, ""; }
+static uint64_t outside_hash(const void *self) { return (uint64_t)((const outside *)self)->n; }
+static sm_status outside_open(void *self, sm_error *err) { return (void)self, (void)err, SM_OK; }
+
+static sm_status outside_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *to, sm_error *err) {
+  const outside *o = self;
+  if (o->path) return sm_image_read(o->path[i], limits, NULL, to, err);
+  const size_t bytes = 3 * (size_t)o->height * (size_t)o->width;
+  sm_status status = sm_image_reshape(to, o->width, o->height, err);
+  if (!status) memcpy(to->rgb, o->rgb + (size_t)i * bytes, bytes);
+  return status;
+}
+
+const sm_dataset_ops outside_ops = {.open = outside_open,
+                                    .count = outside_count,
+                                    .label = outside_label,
+                                    .name = outside_name,
+                                    .classes = outside_none,
+                                    .class_name = outside_no_name,
+                                    .read = outside_read,
+                                    .hash = outside_hash};
+
+/* ---- asking a classifier ------------------------------------------------------------------------------- */
+
+sm_status outside_ask(sm_eval_context *x, const outside_question *q, int32_t *class_of, float *logits, sm_error *err) {
+  const int64_t pixels = 3 * (int64_t)x->height * x->width;
+  const int dim = sm_classifier_dim(q->classifier), batch = 32;
+  int32_t got[32];
+  int64_t done = 0;
+  sm_pictures *pictures = NULL;
+  sm_picture_batch b;
+  float *row = sm_malloc((size_t)batch * (size_t)dim * sizeof *row);
+  float *changed = q->change ? sm_malloc((size_t)(batch * pixels) * sizeof *changed) : NULL;
+  float *z = logits ? sm_malloc((size_t)batch * (size_t)q->classes * sizeof *z) : NULL;
+  sm_status status = row && (changed || !q->change) && (z || !logits) ? SM_OK
+                                                                     : sm_fail(err, SM_ENOMEM, "no memory for features");
+  if (!status) status = sm_pictures_open(x, &q->request, &pictures, err);
+  while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n) {
+    const float *at = b.x;
+    if (q->change) {
+      memcpy(changed, b.x, (size_t)(b.n * pixels) * sizeof *changed);
+      q->change(q->ctx, changed, b.index, b.n);
+      at = changed;
+    }
+    status = sm_rows_make(x, q->spec, at, b.n, row, err);
+    if (!status) status = sm_classifier_ask(q->classifier, row, b.n, got, z, err);
+    for (int i = 0; !status && i < b.n; i++) {
+      if (b.index[i] < 0 || b.index[i] >= q->n) continue;
+      class_of[b.index[i]] = got[i];
+      if (logits) memcpy(logits + b.index[i] * q->classes, z + (int64_t)i * q->classes, (size_t)q->classes * sizeof *z);
+    }
+    done += b.n;
+    if (!status) status = x->going_on(x, q->from + (q->to - q->from) * (double)done / (double)q->n, err);
+  }
+  sm_pictures_close(pictures);
+  sm_free(row);
+  sm_free(changed);
+  sm_free(z);
+  return status;
+}

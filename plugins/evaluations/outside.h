@@ -1,0 +1,68 @@
+/* outside.h — pictures that lie in a folder of a published test set, for evaluations that read one: a tree
+ * CLASS/PICTURE, or an array of NumPy's, as a dataset's callbacks over a list. */
+#ifndef OUTSIDE_H
+#define OUTSIDE_H
+
+#include <smalti/dataset.h>
+#include <smalti/measure.h>
+#include <smalti/npy.h>
+
+/* ---- names in a folder --------------------------------------------------------------------------------- */
+
+typedef struct outside_names {
+  char **v; /* sorted by bytes */
+  int n;
+} outside_names;
+/* The entries of a folder, but for hidden ones; kind 'd': folders only, 'f': files only. SM_ENOTFOUND, SM_EIO,
+ * SM_EINVAL beyond two million. */
+sm_status outside_names_get(const char *folder, char kind, outside_names *, sm_error *);
+void outside_names_free(outside_names *);
+bool outside_is_folder(const char *path);
+
+/* ---- classes ------------------------------------------------------------------------------------------- */
+
+/* The names that labels of the training pictures number. */
+typedef struct outside_classes {
+  char **v;
+  int n, room;
+  bool failed;
+} outside_classes;
+sm_status outside_classes_get(sm_eval_context *, outside_classes *, sm_error *);
+void outside_classes_free(outside_classes *);
+int outside_class_named(const outside_classes *, const char *name); /* -1: there is none */
+
+/* ---- pictures ------------------------------------------------------------------------------------------ */
+
+typedef struct outside {
+  int64_t n;
+  char **path; /* NULL: pictures of `array` */
+  int32_t *label;
+  const uint8_t *rgb; /* (n, height, width, 3), borrowed */
+  int height, width;
+} outside;
+/* All pictures of ROOT/CLASS/, classes and pictures sorted; class_of says a folder's label, below 0: an error that
+ * it wrote. */
+sm_status outside_tree(const char *root, int (*class_of)(void *ctx, const char *name, sm_error *), void *ctx, outside *,
+                       sm_error *);
+void outside_free(outside *);
+extern const sm_dataset_ops outside_ops; /* self: an outside */
+
+/* ---- asking a classifier ------------------------------------------------------------------------------- */
+
+/* The class that it gives each picture of a request, into class_of (n), by the picture's place in what is opened; a
+ * picture that cannot be read keeps what stands there. logits (n, classes) may be NULL. The pictures' progress goes
+ * from `from` to `to`. */
+typedef struct outside_question {
+  sm_classifier *classifier;
+  sm_feature_spec *spec;
+  sm_picture_request request;
+  int classes;
+  int64_t n;
+  double from, to;
+  /* changes normalised pictures, first .. first+n-1 of a batch; NULL: nothing does */
+  void (*change)(void *ctx, float *x, const int64_t *index, int n);
+  void *ctx;
+} outside_question;
+sm_status outside_ask(sm_eval_context *, const outside_question *, int32_t *class_of, float *logits, sm_error *);
+
+#endif
