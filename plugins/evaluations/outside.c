@@ -177,18 +177,41 @@ const sm_dataset_ops outside_ops = {.open = outside_open,
 
 /* ---- asking a classifier ------------------------------------------------------------------------------- */
 
+/* Many rows at once: k-NN makes its training features ready for each question. */
+enum { ASKED_BATCH = 32, ASKED_ROOM = 1024 };
+typedef struct outside_asked {
+  float *row, *z;
+  int32_t *got;
+  int64_t *index;
+  int n;
+} outside_asked;
+
+static sm_status outside_flush(const outside_question *q, outside_asked *a, int32_t *class_of, float *logits,
+                               sm_error *err) {
+  sm_status status = sm_classifier_ask(q->classifier, a->row, a->n, a->got, a->z, err);
+  for (int i = 0; !status && i < a->n; i++) {
+    if (a->index[i] < 0 || a->index[i] >= q->n) continue;
+    class_of[a->index[i]] = a->got[i];
+    if (logits)
+      memcpy(logits + a->index[i] * q->classes, a->z + (int64_t)i * q->classes, (size_t)q->classes * sizeof *logits);
+  }
+  a->n = 0;
+  return status;
+}
+
 sm_status outside_ask(sm_eval_context *x, const outside_question *q, int32_t *class_of, float *logits, sm_error *err) {
   const int64_t pixels = 3 * (int64_t)x->height * x->width;
-  const int dim = sm_classifier_dim(q->classifier), batch = 32;
-  int32_t got[32];
+  const size_t dim = (size_t)sm_classifier_dim(q->classifier);
   int64_t done = 0;
   sm_pictures *pictures = NULL;
   sm_picture_batch b;
-  float *row = sm_malloc((size_t)batch * (size_t)dim * sizeof *row);
-  float *changed = q->change ? sm_malloc((size_t)(batch * pixels) * sizeof *changed) : NULL;
-  float *z = logits ? sm_malloc((size_t)batch * (size_t)q->classes * sizeof *z) : NULL;
-  sm_status status = row && (changed || !q->change) && (z || !logits) ? SM_OK
-                                                                     : sm_fail(err, SM_ENOMEM, "no memory for features");
+  outside_asked a = {.row = sm_malloc(ASKED_ROOM * dim * sizeof *a.row),
+                     .z = logits ? sm_malloc(ASKED_ROOM * (size_t)q->classes * sizeof *a.z) : NULL,
+                     .got = sm_malloc(ASKED_ROOM * sizeof *a.got),
+                     .index = sm_malloc(ASKED_ROOM * sizeof *a.index)};
+  float *changed = q->change ? sm_malloc((size_t)(ASKED_BATCH * pixels) * sizeof *changed) : NULL;
+  const bool room = a.row && a.got && a.index && (a.z || !logits) && (changed || !q->change);
+  sm_status status = room ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for features");
   if (!status) status = sm_pictures_open(x, &q->request, &pictures, err);
   while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n) {
     const float *at = b.x;
@@ -197,19 +220,18 @@ sm_status outside_ask(sm_eval_context *x, const outside_question *q, int32_t *cl
       q->change(q->ctx, changed, b.index, b.n);
       at = changed;
     }
-    status = sm_rows_make(x, q->spec, at, b.n, row, err);
-    if (!status) status = sm_classifier_ask(q->classifier, row, b.n, got, z, err);
-    for (int i = 0; !status && i < b.n; i++) {
-      if (b.index[i] < 0 || b.index[i] >= q->n) continue;
-      class_of[b.index[i]] = got[i];
-      if (logits) memcpy(logits + b.index[i] * q->classes, z + (int64_t)i * q->classes, (size_t)q->classes * sizeof *z);
-    }
-    done += b.n;
+    status = sm_rows_make(x, q->spec, at, b.n, a.row + (size_t)a.n * dim, err);
+    memcpy(a.index + a.n, b.index, (size_t)b.n * sizeof *a.index);
+    a.n += b.n, done += b.n;
+    if (!status && a.n > ASKED_ROOM - ASKED_BATCH) status = outside_flush(q, &a, class_of, logits, err);
     if (!status) status = x->going_on(x, q->from + (q->to - q->from) * (double)done / (double)q->n, err);
   }
+  if (!status) status = outside_flush(q, &a, class_of, logits, err);
   sm_pictures_close(pictures);
-  sm_free(row);
+  sm_free(a.row);
+  sm_free(a.z);
+  sm_free(a.got);
+  sm_free(a.index);
   sm_free(changed);
-  sm_free(z);
   return status;
 }
