@@ -97,6 +97,23 @@ libsmalti_la_LIBADD += framework/tensor/libkernels_avx512_bf16_onednn.la
 endif
 endif
 
+# The oracle, which nobody waits for: gcc 12 for aarch64 dies of an internal error where it makes vectors of these loops.
+noinst_LTLIBRARIES += framework/tensor/libplain.la
+framework_tensor_libplain_la_SOURCES = \
+  framework/tensor/plain_f32.c \
+  framework/tensor/plain_f64.c \
+  framework/tensor/plain.inc \
+  framework/tensor/plain_blocks.inc \
+  framework/tensor/plain_batch.inc \
+  framework/tensor/plain_conv.inc \
+  framework/tensor/plain_convolve.inc \
+  framework/tensor/plain_loss.inc \
+  framework/tensor/plain_rows.inc \
+  framework/tensor/plain_windows.inc \
+  framework/tensor/plain_sequence.inc
+framework_tensor_libplain_la_CFLAGS = $(AM_CFLAGS) $(SM_PLAIN_CFLAGS)
+libsmalti_la_LIBADD += framework/tensor/libplain.la
+
 pkginclude_HEADERS += framework/include/smalti/tensor.h framework/include/smalti/op.h
 libsmalti_la_SOURCES += \
   framework/tensor/autodiff.c \
@@ -123,15 +140,4 @@ libsmalti_la_SOURCES += \
   framework/tensor/tiles.c \
   framework/tensor/values.c \
   framework/tensor/kernels_table.c \
-  framework/tensor/onednn.h \
-  framework/tensor/plain_f32.c \
-  framework/tensor/plain_f64.c \
-  framework/tensor/plain.inc \
-  framework/tensor/plain_blocks.inc \
-  framework/tensor/plain_batch.inc \
-  framework/tensor/plain_conv.inc \
-  framework/tensor/plain_convolve.inc \
-  framework/tensor/plain_loss.inc \
-  framework/tensor/plain_rows.inc \
-  framework/tensor/plain_windows.inc \
-  framework/tensor/plain_sequence.inc
+  framework/tensor/onednn.h
