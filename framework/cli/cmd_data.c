@@ -173,7 +173,7 @@ const sm_command sm_command_data_check = {
     .usage = "RECIPE|FOLDER|FILE [KEY=VALUE ...]",
     .summary = "read every picture once and name those that cannot be used",
     .about =
-        "Decodes all pictures of a folder or packed file, or of a recipe's training and test sets, and lists the damaged, empty, misnamed and oversized ones that training would skip, and the damaged JPEGs that it would use (data.damaged). "
+        "Decodes all pictures of a folder, packed file or list (.csv, .tsv, .txt), or of a recipe's training and test sets, and lists the damaged, empty, misnamed and oversized ones that training would skip, and the damaged JPEGs that it would use (data.damaged). "
         "Files that are passed over for their names are counted, with the commonest endings. Ends with 1 if a picture cannot be used, with 74 if the system could not read one.",
     .min_args = 1,
     .max_args = -1,

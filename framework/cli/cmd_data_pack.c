@@ -153,10 +153,10 @@ static int cmd_data_pack_run(sm_cli *cli, int argc, char **argv) {
 
 const sm_command sm_command_data_pack = {
     .name = "data pack",
-    .usage = "RECIPE|FOLDER FILE [KEY=VALUE ...]",
+    .usage = "RECIPE|FOLDER|LIST FILE [KEY=VALUE ...]",
     .summary = "decode all pictures into one file that training maps into memory",
     .about =
-        "Decodes the pictures of a folder, or of a recipe's training or test set, and writes them with their names and classes to FILE, which is there whole in the end or not at all. "
+        "Decodes the pictures of a folder or list (.csv, .tsv, .txt), or of a recipe's training or test set, and writes them with their names and classes to FILE, which is there whole in the end or not at all. "
         "`data: {train: {packed: {path: FILE}}}` then trains from it, on the same views as from the pictures it was made of. "
         "Pictures that cannot be used are listed and left out.\n"
         "Decoded pictures take 3 bytes per pixel, about ten times as much as the JPEGs; "

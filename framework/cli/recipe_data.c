@@ -11,6 +11,7 @@
 #include <smalti/packed.h>
 
 #include "framework/base/io.h"
+#include "framework/data/data.h"
 
 #include "framework/train/train.h"
 
@@ -62,10 +63,11 @@ sm_status sm_cli_look(const char *path, bool *pictures, sm_error *err) {
   const sm_status status = sm_path_look(path, &st, &there, err);
   if (status || !there) return status; /* a recipe may lie in a recipe folder */
   *pictures = S_ISDIR(st.st_mode) || sm_packed_is(path);
+  if (!*pictures && S_ISREG(st.st_mode) && sm_list_is(path) && !recipe_data_is_binary(path)) *pictures = true;
   if (*pictures || !S_ISREG(st.st_mode) || (dot && (!strcasecmp(dot, ".yaml") || !strcasecmp(dot, ".yml"))) ||
       !recipe_data_is_binary(path))
     return SM_OK;
-  sm_fail(err, SM_EINVAL, "this is no recipe, no folder of pictures and no packed file");
+  sm_fail(err, SM_EINVAL, "this is no recipe, no folder or list of pictures and no packed file");
   sm_fail_at(err, path, 0, 0);
   return sm_hint(
       err, "unpack an archive and name its folder; a dataset plugin is named in a recipe, under data.train");

@@ -18,8 +18,8 @@ typedef struct sm_recipe_data {
  * belongs to the recipe. */
 sm_status sm_recipe_data_open(sm_recipe *, sm_recipe_data *, sm_error *);
 
-/* *pictures: it is a folder of pictures or a packed file; else it is taken for a recipe. SM_EINVAL for a file that is
- * something else by its content; an error of the system that keeps from looking is that error. */
+/* *pictures: it is a folder of pictures, a packed file or a list; else it is taken for a recipe. SM_EINVAL for a file that
+ * is something else by its content; an error of the system that keeps from looking is that error. */
 sm_status sm_cli_look(const char *path, bool *pictures, sm_error *);
 /* The dataset over such a path, without a recipe. Free the instance in every case. */
 sm_status sm_cli_folder(sm_cli *, const char *path, sm_instance *, sm_dataset *, sm_error *);

@@ -27,8 +27,10 @@ typedef struct sm_dataset {
   void *self;
 } sm_dataset;
 
-/* The dataset plugin for a path that comes without one: "packed" for a file, "folder" for all else. NULL: it cannot be
- * looked at. */
+/* Does the file's name end as that of a list of pictures: .csv, .tsv, .txt? */
+bool sm_list_is(const char *path);
+/* The dataset plugin for a path that comes without one: "list" for a file with such a name, "packed" for other files,
+ * "folder" for all else. NULL: it cannot be looked at. */
 const char *sm_dataset_for(const char *path, sm_error *);
 
 #define SM_GLOBALS_MAX 16

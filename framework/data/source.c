@@ -158,7 +158,7 @@ sm_status sm_source_get(const sm_source *s, int64_t index, sm_image_shrink *shri
 }
 
 /* A text file of rows is a list. */
-static bool source_is_list(const char *path) {
+bool sm_list_is(const char *path) {
   static const char *const endings[] = {".csv", ".tsv", ".txt"};
   const size_t n = strlen(path);
   for (int i = 0; i < 3; i++)
@@ -170,6 +170,6 @@ const char *sm_dataset_for(const char *path, sm_error *err) {
   struct stat st;
   bool there;
   if (sm_path_look(path, &st, &there, err)) return NULL;
-  if (there && S_ISREG(st.st_mode)) return source_is_list(path) ? "list" : "packed";
+  if (there && S_ISREG(st.st_mode)) return sm_list_is(path) ? "list" : "packed";
   return "folder"; /* which says what is not there */
 }

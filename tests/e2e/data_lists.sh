@@ -14,6 +14,11 @@ has out "train: 12 pictures"
 exits 0 smalti data pack tiny.yaml plain.pack "data.train={list: {path: plain.txt}}"
 exits 0 smalti data check plain.pack
 has out "12 pictures"
+sed 1d set.csv >bare.csv
+exits 0 smalti data check bare.csv
+has out "bare.csv: 12 pictures"
+exits 0 smalti data pack plain.txt alone.pack
+cmp plain.pack alone.pack || fail "a list without a recipe is packed otherwise"
 exits 0 smalti preview tiny.yaml "${list[@]}" --out sheet.png
 [ -s sheet.png ] || fail "no contact sheet of a list"
 few=(train.batch_size=4 train.epochs=1 train.steps_per_epoch=2 evaluate='!delete' train.scale_schedules=true)
@@ -36,6 +41,8 @@ cmp measured/tiny/metrics.jsonl alone/tiny/metrics.jsonl || fail "the rank depen
 printf 'set/none.png,a\n' >gone.csv
 exits 66 smalti data check tiny.yaml 'data.train={list: {path: gone.csv}}'
 has err "gone.csv:1)"
+exits 66 smalti data check gone.csv
+has err "gone.csv:1: "
 printf '"set,a\n' >open.csv
 exits 65 smalti data pack tiny.yaml x.pack 'data.train={list: {path: open.csv}}'
 has err "open.csv:1)"
