@@ -21,12 +21,6 @@
 
 /* ---- pieces ------------------------------------------------------------------------------------------- */
 
-/* An opened dataset plugin: `ops->open(self)` was called. Borrowed: it must outlive the loader. */
-typedef struct sm_dataset {
-  const sm_dataset_ops *ops;
-  void *self;
-} sm_dataset;
-
 /* Does the file's name end as that of a list of pictures: .csv, .tsv, .txt? */
 bool sm_list_is(const char *path);
 /* The dataset plugin for a path that comes without one: "list" for a file with such a name, "packed" for other files,

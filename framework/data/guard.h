@@ -1,6 +1,6 @@
 /* guard.h — an opened data set whose answers are made sure of before anyone uses them as an index, a pointer
  * or a size: how many pictures and classes there are and which labels they have is asked once; what `read`
- * and `borrow` give is looked at each time. */
+ * and `borrow`, label pictures and objects give is looked at each time. */
 #ifndef SMALTI_DATA_GUARD_H
 #define SMALTI_DATA_GUARD_H
 

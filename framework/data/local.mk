@@ -1,6 +1,6 @@
 # framework/data: datasets into batches of views and masks
 libsmalti_la_SOURCES += \
-  framework/data/bad.c framework/data/bad.h framework/data/data.h \
+  framework/data/annotations.c framework/data/bad.c framework/data/bad.h framework/data/data.h \
   framework/data/bench.c \
   framework/data/eval_loader.c \
   framework/data/guard.c framework/data/guard.h \

@@ -2,7 +2,7 @@
 pkginclude_HEADERS += framework/include/smalti/measure.h framework/include/smalti/retrieval.h framework/include/smalti/video.h
 libsmalti_la_SOURCES += \
   framework/eval/eval.h framework/eval/context.c framework/eval/evaluator.h \
-  framework/eval/pictures.c framework/eval/subset.c framework/eval/subset.h \
+  framework/eval/pictures.c framework/eval/whole.c framework/eval/subset.c framework/eval/subset.h \
   framework/eval/features.c framework/eval/features.h framework/eval/features_net.c \
   framework/eval/assigned.c \
   framework/eval/classes.c framework/eval/classes.h \

@@ -111,28 +111,31 @@ static sm_status decode_read_all(int fd, uint8_t *to, size_t count, size_t *got,
   return SM_OK;
 }
 
+sm_status sm_image_file_bytes(const char *path, const sm_image_limits *limits, sm_buffer *buffer,
+                              size_t *bytes, sm_error *err) {
+  int fd = -1;
+  int64_t size = 0;
+  uint8_t *data = NULL;
+  sm_status status = decode_open_regular(path, &fd, &size, err);
+  if (status) return status;
+  if ((uint64_t)size > limits->max_bytes)
+    status = sm_fail(err, SM_EINVAL, "%lld bytes are over the limit of %zu bytes for a picture file",
+                     (long long)size, limits->max_bytes);
+  else if ((data = sm_buffer_need(buffer, (size_t)size)) == NULL)
+    status = sm_fail(err, SM_ENOMEM, "no memory to read a file of %lld bytes", (long long)size);
+  if (!status) status = decode_read_all(fd, data, (size_t)size, bytes, err);
+  close(fd);
+  return status;
+}
+
 sm_status sm_image_read(const char *path, const sm_image_limits *limits, sm_image_scratch *scratch,
                         sm_image *out, sm_error *err) {
   const sm_image_limits all = sm_image_limits_filled(limits);
   sm_buffer own = {0}, *buffer = scratch ? &scratch->file : &own;
-  int fd = -1;
-  int64_t size = 0;
   size_t got = 0;
   out->width = out->height = 0;
-  sm_status status = decode_open_regular(path, &fd, &size, err);
-  if (status) goto out;
-  if ((uint64_t)size > all.max_bytes) {
-    status = sm_fail(err, SM_EINVAL, "%lld bytes are over the limit of %zu bytes for a picture file",
-                     (long long)size, all.max_bytes);
-    goto close;
-  }
-  uint8_t *data = sm_buffer_need(buffer, (size_t)size);
-  if (data) status = decode_read_all(fd, data, (size_t)size, &got, err);
-  else status = sm_fail(err, SM_ENOMEM, "no memory to read a file of %lld bytes", (long long)size);
-  if (!status) status = sm_image_decode(data, got, &all, out, err);
-close:
-  close(fd);
-out:
+  sm_status status = sm_image_file_bytes(path, &all, buffer, &got, err);
+  if (!status) status = sm_image_decode(buffer->data, got, &all, out, err);
   sm_free(own.data);
   if (status) sm_fail_at(err, path, 0, 0);
   return status;

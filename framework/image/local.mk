@@ -20,6 +20,7 @@ framework_image_libimage_la_SOURCES = \
   framework/image/image.c \
   framework/image/jpeg.c \
   framework/image/kernels.c \
+  framework/image/labels.c \
   framework/image/lanes.h \
   framework/image/limits.c \
   framework/image/planes.h \

@@ -126,6 +126,11 @@ extern const sm_pixel_ops sm_pixel_ops_baseline, sm_pixel_ops_avx2, sm_pixel_ops
 /* The result is as stored; orientation is only looked at to shrink what can be turned upright afterwards. */
 sm_status sm_jpeg_decode(const uint8_t *data, size_t bytes, int orientation, const sm_image_limits *,
                          sm_image *, sm_error *);
+/* All bytes of a regular file into the buffer, if they are within the limits; the caller adds the place to an error. */
+sm_status sm_image_file_bytes(const char *path, const sm_image_limits *, sm_buffer *, size_t *bytes,
+                              sm_error *);
+sm_status sm_png_decode_values(const uint8_t *data, size_t bytes, const sm_image_limits *, sm_label_map *,
+                               sm_error *); /* labels.c */
 sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits *, sm_image *, sm_error *);
 sm_status sm_webp_decode(const uint8_t *data, size_t bytes, const sm_image_limits *, sm_image *, sm_error *);
 /* The limits with every default filled in; NULL: all defaults. */

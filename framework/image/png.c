@@ -1,4 +1,4 @@
-/* png.c — PNG through libpng: any colour type and depth to 8-bit RGB, and writing. libpng reports errors by
+/* png.c — PNG through libpng: any colour type and depth to 8-bit RGB, the samples of label pictures, and writing. libpng reports errors by
  * callbacks that must not return; ours note the text and longjmp. What lives across the jump is in one
  * struct. Memory comes from callbacks, too, so that its want is not mistaken for damage. */
 #include "planes.h"
@@ -146,8 +146,16 @@ static sm_status png_check_head(const uint8_t *data, size_t bytes, const sm_imag
   return status;
 }
 
-sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits *limits, sm_image *out,
-                        sm_error *err) {
+/* Where pixels go: one of the two. */
+typedef struct png_target {
+  sm_image *image;
+  sm_label_map *values;
+} png_target;
+
+static void png_decode_values(png_work *w, sm_label_map *out);
+
+static sm_status png_decode_into(const uint8_t *data, size_t bytes, const sm_image_limits *limits,
+                                 png_target to, sm_error *err) {
   sm_status status = png_check_head(data, bytes, limits, err);
   if (status) return status;
   png_work *w = sm_calloc(1, sizeof *w);
@@ -164,13 +172,68 @@ sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits
     sm_free(w);
     return png_no_memory(err, "decode this");
   }
-  if (setjmp(png_jmpbuf(w->png)) == 0) png_decode(w, out);
+  if (setjmp(png_jmpbuf(w->png)) == 0) {
+    if (to.image) png_decode(w, to.image);
+    else png_decode_values(w, to.values);
+  }
   status = w->no_memory ? png_no_memory(err, "decode this") : w->status;
   png_destroy_read_struct(&w->png, &w->info, NULL);
   sm_free(w->rows);
   sm_free(w->wide);
   sm_free(w);
   return status;
+}
+
+sm_status sm_png_decode(const uint8_t *data, size_t bytes, const sm_image_limits *limits, sm_image *out,
+                        sm_error *err) {
+  return png_decode_into(data, bytes, limits, (png_target){.image = out}, err);
+}
+
+/* ---- samples as they are ------------------------------------------------------------------------------- */
+
+/* Grey or palette, one or two bytes a sample; fewer bits are unpacked, not scaled. Returns the bytes. */
+static size_t png_ask_for_values(png_work *w) {
+  const int type = png_get_color_type(w->png, w->info), depth = png_get_bit_depth(w->png, w->info);
+  if (type != PNG_COLOR_TYPE_GRAY && type != PNG_COLOR_TYPE_PALETTE) {
+    w->status = sm_fail(w->err, SM_EUNSUPPORTED, "a label picture must be grey or have a palette, but this PNG is %s",
+                        type & PNG_COLOR_MASK_COLOR ? "in colour" : "grey with transparency");
+    sm_hint(w->err, "write one number for each pixel: its class");
+    png_longjmp(w->png, 1);
+  }
+  png_set_packing(w->png);
+  png_set_interlace_handling(w->png);
+  png_read_update_info(w->png, w->info);
+  return depth == 16 ? 2 : 1;
+}
+
+static void png_decode_values(png_work *w, sm_label_map *out) {
+  w->info = png_create_info_struct(w->png);
+  if (!w->info) png_error(w->png, "out of memory");
+  png_ignore_the_rest(w->png);
+  png_set_read_fn(w->png, w, png_read_bytes);
+  png_set_user_limits(w->png, SM_IMAGE_MAX_SIDE, SM_IMAGE_MAX_SIDE);
+  png_set_chunk_malloc_max(w->png, 8u << 20);
+  png_read_info(w->png, w->info);
+  const size_t sample = png_ask_for_values(w), row = png_get_rowbytes(w->png, w->info);
+  const int width = (int)png_get_image_width(w->png, w->info),
+            height = (int)png_get_image_height(w->png, w->info);
+  if (row != sample * (size_t)width) png_error(w->png, "unexpected row size");
+  w->status = sm_label_map_reshape(out, width, height, w->err);
+  if (w->status) png_longjmp(w->png, 1);
+  w->rows = sm_malloc((size_t)height * sizeof *w->rows);
+  w->wide = sm_malloc(row * (size_t)height);
+  w->no_memory = !w->rows || !w->wide;
+  if (w->no_memory) png_longjmp(w->png, 1);
+  for (int y = 0; y < height; y++) w->rows[y] = w->wide + row * (size_t)y;
+  png_read_image(w->png, w->rows);
+  const size_t pixels = (size_t)width * (size_t)height;
+  for (size_t i = 0; i < pixels; i++)
+    out->value[i] = sample == 2 ? (uint16_t)(w->wide[2 * i] << 8 | w->wide[2 * i + 1]) : w->wide[i];
+}
+
+sm_status sm_png_decode_values(const uint8_t *data, size_t bytes, const sm_image_limits *limits,
+                               sm_label_map *out, sm_error *err) {
+  return png_decode_into(data, bytes, limits, (png_target){.values = out}, err);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
@@ -197,8 +260,33 @@ static void png_encode(png_work *w, const sm_image *image) {
   png_write_end(w->png, w->info);
 }
 
-sm_status sm_image_encode_png(const sm_image *image, void **data, size_t *bytes, sm_error *err) {
-  if (image->width < 1 || image->height < 1)
+static void png_encode_values(png_work *w, const sm_label_map *map) {
+  const size_t pixels = (size_t)map->width * (size_t)map->height, width = (size_t)map->width;
+  bool wide = false;
+  for (size_t i = 0; i < pixels; i++) wide |= map->value[i] > 255;
+  w->info = png_create_info_struct(w->png);
+  if (!w->info) png_error(w->png, "out of memory");
+  png_set_write_fn(w->png, w, png_write_bytes, png_flush_nothing);
+  png_set_user_limits(w->png, SM_IMAGE_MAX_SIDE, SM_IMAGE_MAX_SIDE);
+  png_set_IHDR(w->png, w->info, (png_uint_32)map->width, (png_uint_32)map->height, wide ? 16 : 8,
+               PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_write_info(w->png, w->info);
+  w->wide = sm_malloc(2 * width);
+  w->no_memory = !w->wide;
+  if (w->no_memory) png_longjmp(w->png, 1);
+  for (int y = 0; y < map->height; y++) {
+    const uint16_t *row = map->value + (size_t)y * width;
+    for (size_t x = 0; x < width; x++)
+      if (wide) w->wide[2 * x] = (uint8_t)(row[x] >> 8), w->wide[2 * x + 1] = (uint8_t)row[x];
+      else w->wide[x] = (uint8_t)row[x];
+    png_write_row(w->png, w->wide);
+  }
+  png_write_end(w->png, w->info);
+}
+
+static sm_status png_encode_one(const sm_image *image, const sm_label_map *map, void **data, size_t *bytes,
+                                sm_error *err) {
+  if (image ? image->width < 1 || image->height < 1 : map->width < 1 || map->height < 1)
     return sm_fail(err, SM_EINVAL, "an empty picture cannot be written");
   png_work *w = sm_calloc(1, sizeof *w);
   if (!w) return png_no_memory(err, "write a");
@@ -209,7 +297,10 @@ sm_status sm_image_encode_png(const sm_image *image, void **data, size_t *bytes,
     sm_free(w);
     return png_no_memory(err, "write a");
   }
-  if (setjmp(png_jmpbuf(w->png)) == 0) png_encode(w, image);
+  if (setjmp(png_jmpbuf(w->png)) == 0) {
+    if (image) png_encode(w, image);
+    else png_encode_values(w, map);
+  }
   sm_status status = w->no_memory ? png_no_memory(err, "write a") : w->status;
   png_destroy_write_struct(&w->png, &w->info);
   if (!status) {
@@ -218,6 +309,20 @@ sm_status sm_image_encode_png(const sm_image *image, void **data, size_t *bytes,
   } else {
     sm_text_free(&w->text);
   }
+  sm_free(w->wide);
   sm_free(w);
+  return status;
+}
+
+sm_status sm_image_encode_png(const sm_image *image, void **data, size_t *bytes, sm_error *err) {
+  return png_encode_one(image, NULL, data, bytes, err);
+}
+
+sm_status sm_label_map_write(const char *path, const sm_label_map *map, sm_error *err) {
+  void *data = NULL;
+  size_t bytes = 0;
+  sm_status status = png_encode_one(NULL, map, &data, &bytes, err);
+  if (!status) status = sm_file_put(path, data, bytes, err);
+  sm_free(data);
   return status;
 }

@@ -1,4 +1,4 @@
-/* smalti/dataset.h — pictures with optional labels. */
+/* smalti/dataset.h — pictures, and what is known of them: a class, a class for each pixel, objects, a clip. */
 #ifndef SMALTI_DATASET_H
 #define SMALTI_DATASET_H
 
@@ -8,6 +8,48 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- annotations beyond a class ------------------------------------------------------------------------ */
+
+/* A data set gives any of these tables, or NULL. `self` is its instance; errors are as those of `read` below. */
+
+/* Label pictures: a number for each pixel, 0 … classes-1, or `ignore`. The core refuses any other value, and
+ * a map whose size is not the picture's. */
+typedef struct sm_map_ops {
+  int (*classes)(const void *self);                     /* [any] 1 … 65536 */
+  const char *(*class_name)(const void *self, int c);   /* [any] */
+  int (*ignore)(const void *self);                      /* [any] value of pixels without a class; -1: there is none */
+  const char *(*name)(const void *self, int64_t index); /* [any] its file; NULL: this picture has no label picture */
+  sm_status (*read)(const void *self, int64_t index, const sm_image_limits *limits, sm_label_map *out,
+                    sm_error *); /* [worker] only where there is a name */
+} sm_map_ops;
+
+/* Boxes are in pixels, continuous: the first pixel reaches from 0 to 1. */
+typedef struct sm_object {
+  double x, y, width, height; /* x, y: the corner at the top left */
+  double area;                /* as the annotation gives it, else of mask or box; in pixels */
+  int category;               /* 0 … categories-1 */
+  int64_t id;                 /* as the annotation gives it */
+  bool crowd, difficult;
+  const uint32_t *runs; /* mask of the picture's size: how many pixels are 0, then 1, then 0 …, down the columns from
+                           the left, as COCO; NULL: none */
+  int64_t n_runs;
+} sm_object;
+typedef struct sm_object_ops {
+  int (*categories)(const void *self);                   /* [any] 1 … 65536 */
+  const char *(*category_name)(const void *self, int c); /* [any] */
+  /* [worker] all objects of a picture, *n of them, 0 too; they live as long as the instance */
+  sm_status (*get)(const void *self, int64_t index, const sm_object **, int64_t *n, sm_error *);
+} sm_object_ops;
+
+/* Clips are numbered from 0 in the order of their pictures, which are consecutive and in the order of time. */
+typedef struct sm_clip_ops {
+  int64_t (*count)(const void *self);                  /* [any] of clips */
+  int64_t (*of)(const void *self, int64_t index);      /* [any] the picture's clip, or -1 */
+  const char *(*name)(const void *self, int64_t clip); /* [any] */
+} sm_clip_ops;
+
+/* ---- the plugin ---------------------------------------------------------------------------------------- */
 
 typedef struct sm_dataset_ops {
   sm_status (*open)(void *self, sm_error *); /* [main] list the pictures; create() must stay cheap */
@@ -27,7 +69,16 @@ typedef struct sm_dataset_ops {
    * a view of them (see sm_image), good as long as the instance. */
   sm_status (*borrow)(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out,
                       sm_error *);
+  const sm_map_ops *maps; /* annotations; NULL: there are none of the kind */
+  const sm_object_ops *objects;
+  const sm_clip_ops *clips;
 } sm_dataset_ops;
+
+/* An opened one: `ops->open(self)` was called. Borrowed. */
+typedef struct sm_dataset {
+  const sm_dataset_ops *ops;
+  void *self;
+} sm_dataset;
 
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@
 #ifndef SMALTI_EVALUATION_H
 #define SMALTI_EVALUATION_H
 
+#include <smalti/dataset.h>
 #include <smalti/network.h>
 
 #ifdef __cplusplus
@@ -99,6 +100,49 @@ sm_status sm_picture_classes(struct sm_eval_context *, const char *split,
                              void (*take)(void *ctx, const char *name), void *ctx, sm_error *);
 /* How the pictures of this evaluation are normalised. */
 void sm_picture_normalisation(const struct sm_eval_context *, float mean[3], float std[3]);
+/* ---- whole pictures and annotations -------------------------------------------------------------------- */
+
+/* For what is measured pixel by pixel: one picture in a size of its own, nothing cut but what the fit says. */
+typedef enum {
+  SM_FIT_PAD,  /* zeros (the mean colour) at the right and below                  */
+  SM_FIT_CUT,  /* the centre                                                      */
+  SM_FIT_SCALE /* resized to the nearest multiple, so the ratio of sides may change */
+} sm_fit;
+typedef struct sm_whole_request {
+  int height, width; /* both given: resized to that whatever the ratio of its sides */
+  int shorter;       /* else, if given: resized so that the shorter side is this; else its own size */
+  int multiple;      /* then both sides become multiples of this: the network's cell; 0: any        */
+  sm_fit fit;        /* how                                                                         */
+} sm_whole_request;
+/* Pixel (y, x) of `x` is pixel (y + top, x + left) of the resized picture, where it has one. */
+typedef struct sm_whole {
+  int64_t index;
+  int own_height, own_width; /* of the picture, and so of its annotations */
+  int resized_height, resized_width;
+  int top, left;
+  int height, width;
+  float *x; /* (3, height, width), normalised as the network wants it */
+  size_t capacity;
+} sm_whole;
+/* Zero-initialise before the first call; memory is used again. *bad (may be NULL): its bytes cannot be used, and it
+ * is left out and counted as sm_pictures_open says; SM_OK. [main] */
+sm_status sm_whole_read(struct sm_eval_context *, const char *split, int64_t index, const sm_whole_request *,
+                        sm_whole *, bool *bad, sm_error *);
+void sm_whole_free(sm_whole *);
+/* The size that a picture of own_height × own_width gets: all fields but `index` and `x`. SM_EINVAL: too small or
+ * too large. */
+sm_status sm_whole_size(const sm_whole_request *, int own_height, int own_width, sm_whole *, sm_error *);
+
+/* The data set of a split, for its names and annotations: the guarded one, whose answers are checked. It lives until
+ * run returns. [main] */
+sm_status sm_picture_dataset(struct sm_eval_context *, const char *split, sm_dataset *, sm_error *);
+/* The label picture of a picture of height × width pixels: sizes must agree, and there must be one, or SM_EINVAL with
+ * file and sizes. [main] */
+sm_status sm_picture_label_map(struct sm_eval_context *, const char *split, int64_t index, int height,
+                               int width, sm_label_map *, sm_error *);
+/* The same of any data set, for who checks one. `limits` may be NULL. [worker] */
+sm_status sm_dataset_label_map(sm_dataset, int64_t index, const sm_image_limits *limits, int height, int width,
+                               sm_label_map *, sm_error *);
 
 /* ---- features ------------------------------------------------------------------------------------------ */
 

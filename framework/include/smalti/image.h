@@ -125,6 +125,32 @@ typedef struct sm_box {
 sm_status sm_image_resize(const sm_image *in, const sm_box *box, int width, int height, sm_filter,
                           sm_image_scratch *, sm_image *out, sm_error *err);
 
+/* ---- label pictures ------------------------------------------------------------------------------------ */
+
+/* A number for each pixel, rows from the top: value[y * width + x]. Zero-initialise before first use; memory is
+ * owned, used again and freed as that of an sm_image, and a view has capacity 0. */
+typedef struct sm_label_map {
+  int width, height;
+  uint16_t *value;
+  size_t capacity; /* values allocated */
+} sm_label_map;
+
+sm_status sm_label_map_reshape(sm_label_map *, int width, int height, sm_error *); /* as sm_image_reshape */
+void sm_label_map_free(sm_label_map *);                                            /* NULL is allowed */
+
+/* The samples of a PNG as they are stored: values of grey with up to 8 or with 16 bits, or indices into a palette, whose
+ * colours count for nothing. Refused: colour and alpha (SM_EUNSUPPORTED), and JPEG and WebP (SM_EINVAL), which change
+ * values. Limits and other errors as sm_image_decode; an orientation in the file is not applied. */
+sm_status sm_label_map_decode(const void *data, size_t bytes, const sm_image_limits *, sm_label_map *out,
+                              sm_error *);
+sm_status sm_label_map_read(const char *path, const sm_image_limits *, sm_label_map *out, sm_error *);
+/* Grey, of 8 bits where all values fit, else of 16. Atomic. */
+sm_status sm_label_map_write(const char *path, const sm_label_map *, sm_error *);
+/* As sm_image_resize, but each pixel takes the value at its centre: floor((x + 1/2)·scale), PIL's NEAREST. `out` must
+ * not be `in`. */
+sm_status sm_label_map_resize(const sm_label_map *in, const sm_box *box, int width, int height,
+                              sm_label_map *out, sm_error *);
+
 /* ---- numbers ------------------------------------------------------------------------------------------- */
 
 /* chw[c][y][x] = (value / 255 - mean[c]) / std[c], 3 x height x width floats. */
