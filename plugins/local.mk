@@ -17,6 +17,7 @@ nobase_dist_doc_DATA += \
   plugins/datasets/cifar.c \
   plugins/datasets/csv.h \
   plugins/datasets/folder.c \
+  plugins/datasets/labelled.c \
   plugins/datasets/list.c \
   plugins/datasets/packed.c \
   plugins/datasets/shapes.c \
@@ -285,3 +286,8 @@ plugins_corruptions_la_SOURCES = plugins/evaluations/corruptions.c plugins/evalu
   plugins/evaluations/corruptions.h plugins/evaluations/outside.c plugins/evaluations/outside.h
 plugins_corruptions_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_corruptions_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/labelled.la
+plugins_labelled_la_SOURCES = plugins/datasets/labelled.c
+plugins_labelled_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_labelled_la_LIBADD = $(PLUGIN_LIBADD)

@@ -80,3 +80,8 @@ tests_unit_test_finetune_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 check_PROGRAMS += tests/unit/test_objective
 tests_unit_test_objective_SOURCES = tests/unit/test_objective.c tests/unit/plugin_fixture.h
 tests_unit_test_objective_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
+check_PROGRAMS += tests/unit/test_segmentation
+tests_unit_test_segmentation_SOURCES = tests/unit/test_segmentation.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_segmentation_LDADD = $(LDADD) $(CJSON_LIBS)
+EXTRA_DIST += tests/golden/segmentation_metric.safetensors

@@ -1,5 +1,6 @@
 # framework/eval: evaluations, room by room (see eval.h)
 pkginclude_HEADERS += framework/include/smalti/measure.h framework/include/smalti/retrieval.h framework/include/smalti/video.h
+pkginclude_HEADERS += framework/include/smalti/segmentation.h
 libsmalti_la_SOURCES += \
   framework/eval/eval.h framework/eval/context.c framework/eval/evaluator.h \
   framework/eval/pictures.c framework/eval/whole.c framework/eval/subset.c framework/eval/subset.h \
@@ -18,7 +19,7 @@ libsmalti_la_SOURCES += \
   framework/eval/overlap.c framework/eval/partitions.c framework/eval/propagation.c \
   framework/eval/ranking.c framework/eval/whitening.c \
   framework/eval/probe.c \
-  framework/eval/lapack.h framework/eval/lidar.c framework/eval/sample.c framework/eval/spectrum.c framework/eval/sphere.c \
+  framework/eval/lapack.h framework/eval/lidar.c framework/eval/sample.c framework/eval/segmentation.c framework/eval/spectrum.c framework/eval/sphere.c \
   framework/eval/finetune.c \
   framework/eval/tune_mix.c \
   framework/eval/tune_net.c framework/eval/tune_net.h \

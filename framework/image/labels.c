@@ -1,31 +1,10 @@
-/* labels.c — label pictures: memory, reading from a file, resizing by the nearest value. The PNG side is in png.c. */
+/* labels.c — label pictures: reading from a file, resizing by the nearest value. The PNG side is in png.c, memory
+ * in image.c. */
 #include "planes.h"
 
 #include <string.h>
 
 #include "framework/base/signature.h"
-
-sm_status sm_label_map_reshape(sm_label_map *map, int width, int height, sm_error *err) {
-  if (width < 1 || height < 1 || width > SM_IMAGE_MAX_SIDE || height > SM_IMAGE_MAX_SIDE)
-    return sm_fail(err, SM_EINVAL, "a label picture cannot be %d x %d pixels", width, height);
-  const size_t need = (size_t)width * (size_t)height;
-  if (map->capacity < need) {
-    uint16_t *value = sm_malloc(need * sizeof *value);
-    if (!value) return sm_fail(err, SM_ENOMEM, "no memory for a label picture of %d x %d", width, height);
-    if (map->capacity) sm_free(map->value);
-    map->value = value;
-    map->capacity = need;
-  }
-  map->width = width;
-  map->height = height;
-  return SM_OK;
-}
-
-void sm_label_map_free(sm_label_map *map) {
-  if (!map) return;
-  if (map->capacity) sm_free(map->value);
-  *map = (sm_label_map){0};
-}
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
