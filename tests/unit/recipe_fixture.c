@@ -202,7 +202,7 @@ static uint64_t data_hash(const void *self) {
   return 0;
 }
 static const sm_dataset_ops data_ops = {data_open,  data_count, data_label, data_name,
-                                        data_classes,    data_class, data_read,  data_hash,  NULL};
+                                        data_classes,    data_class, data_read,  data_hash,  NULL, NULL, NULL, NULL};
 static const sm_option data_options[] = {
     SM_PATH(test_folder, path, "path", NULL, "folder with the pictures"),
     SM_STRING(test_folder, note, "note", "~", "anything"),

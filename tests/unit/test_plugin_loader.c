@@ -63,10 +63,10 @@ static void module_refusals_say_what_and_why(void **state) {
     const char *message, *hint;
   } cases[] = {
       {"newer_abi", SM_EUNSUPPORTED,
-       "the plugin is built for plugin interface 0.4, this smalti (0.1.0) has 0.3",
+       "the plugin is built for plugin interface 0.5, this smalti (0.1.0) has 0.4",
        "this smalti is the older one: update it, or build the plugin against it"},
       {"older_abi", SM_EUNSUPPORTED,
-       "the plugin is built for plugin interface 0.2, this smalti (0.1.0) has 0.3",
+       "the plugin is built for plugin interface 0.3, this smalti (0.1.0) has 0.4",
        "the plugin is the older one: build it again against this smalti"},
       {"no_note", SM_EFORMAT,
        "a shared object, but not a smalti plugin: it has no version note (section .note.smalti)",
