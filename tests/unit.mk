@@ -13,6 +13,13 @@ check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_lo
   tests/unit/test_report
 tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 
+# framework/score
+check_PROGRAMS += tests/unit/test_coco
+tests_unit_test_coco_SOURCES = tests/unit/test_coco.c tests/unit/golden.c tests/unit/golden.h
+tests_unit_test_coco_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+tests_unit_test_coco_LDADD = $(LDADD) $(CJSON_LIBS)
+EXTRA_DIST += tests/golden/coco_rle.safetensors tests/golden/coco_ap.safetensors
+
 # framework/tensor
 check_PROGRAMS += tests/unit/test_exec tests/unit/test_tensor_values tests/unit/test_kernels tests/unit/test_kernels_plain tests/unit/test_gradients
 tests_unit_test_kernels_SOURCES = tests/unit/test_kernels.c tests/unit/kernel_check.h tests/unit/kernel_rig.h

@@ -1,0 +1,7 @@
+# framework/score: measures of files that hold answers; may use base and formats
+libsmalti_la_SOURCES += \
+  framework/score/coco_ap.c \
+  framework/score/coco_read.c \
+  framework/score/polygon.c \
+  framework/score/rle.c \
+  framework/score/score.h
