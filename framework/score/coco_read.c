@@ -49,7 +49,7 @@ static sm_status coco_number(const coco_reading *r, const cJSON *object, const c
 
 static sm_status coco_whole(const coco_reading *r, const cJSON *object, const char *key, int64_t *value,
                             sm_error *err) {
-  double x;
+  double x = 0;
   sm_status status = coco_number(r, object, key, &x, err);
   if (status) return status;
   if (x < 0 || x > 9007199254740992. || x != floor(x))
