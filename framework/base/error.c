@@ -37,7 +37,7 @@ sm_status sm_fail(sm_error *err, sm_status code, const char *fmt, ...) {
 }
 
 sm_status sm_fail_at(sm_error *err, const char *file, int line, int col) {
-  if (!err) return SM_OK;
+  if (!err) return SM_EINVAL;
   if (!file) file = "";
   if (line > 0 && col > 0)
     error_set(err->place, sizeof err->place, "%s:%d:%d", file, line, col);
@@ -49,7 +49,7 @@ sm_status sm_fail_at(sm_error *err, const char *file, int line, int col) {
 }
 
 sm_status sm_hint(sm_error *err, const char *fmt, ...) {
-  if (!err) return SM_OK;
+  if (!err) return SM_EINVAL;
   va_list args;
   va_start(args, fmt);
   error_vset(err->hint, sizeof err->hint, fmt, args);

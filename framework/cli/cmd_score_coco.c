@@ -46,7 +46,7 @@ static void score_coco_text(const sm_coco *truth, const sm_coco_ap *ap) {
   char name[256];
   for (int f = 0; f < SM_COCO_FIGURES; f++) {
     printf("%-10s %.6f", sm_coco_figure_names[f], ap->figures[f]);
-    if (ap->has_interval) printf("  [%.6f, %.6f]", ap->low[f], ap->high[f]);
+    if (ap->has_interval && ap->figures[f] >= 0) printf("  [%.6f, %.6f]", ap->low[f], ap->high[f]);
     printf("\n");
   }
   for (int k = 0; k < ap->categories; k++) {
@@ -69,8 +69,10 @@ static int score_coco_run(sm_cli *cli, int argc, char **argv) {
   int code = SM_EXIT_OK;
   if (status) code = sm_cli_fail(&err);
   else {
-    sm_cli_note(cli, "%s of %d detections in %d pictures, %d labels; −1: nothing to count", masks ? "masks" : "boxes",
-                found.n_objects, truth.n_images, truth.n_objects);
+    sm_cli_note(cli, "%s of %d %s, %d %s in %d %s; -1: nothing to count", masks ? "masks" : "boxes", found.n_objects,
+                sm_plural(found.n_objects, "detection", "detections"), truth.n_objects,
+                sm_plural(truth.n_objects, "object", "objects"), truth.n_images,
+                sm_plural(truth.n_images, "picture", "pictures"));
     if (cli->json) score_coco_json(&json, &truth, &ap), code = sm_cli_json(&json);
     else score_coco_text(&truth, &ap);
   }

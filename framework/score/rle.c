@@ -190,7 +190,7 @@ static sm_status rle_pair(sm_arena *arena, const sm_rle *a, const sm_rle *b, boo
 
 sm_status sm_rle_merge(sm_arena *arena, const sm_rle *masks, int n, bool intersection, sm_rle *out,
                        sm_error *err) {
-  sm_rle all = masks[0], next;
+  sm_rle all = masks[0], next = {0};
   sm_status status = SM_OK;
   for (int i = 1; !status && i < n; i++, all = next)
     status = rle_pair(arena, &all, &masks[i], intersection, &next, err);

@@ -146,6 +146,15 @@ check_packages() {
 # ---- all ------------------------------------------------------------------------------------------------------
 pictures pictures 20
 cp -r pictures held-out
+cat >instances_val.json <<'E'
+{"images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}], "categories": [{"id": 1, "name": "cat"}],
+ "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 20, 20], "area": 400, "iscrowd": 0,
+                  "segmentation": [[2, 2, 22, 2, 22, 22, 2, 22]]}]}
+E
+cat >detections.json <<'E'
+[{"image_id": 1, "category_id": 1, "bbox": [2, 2, 20, 18], "score": 0.5,
+  "segmentation": {"size": [30, 40], "counts": [62, 18, 12, 18, 1090]}}]
+E
 { echo file,species; (cd pictures && find . -type f | sort | sed 's|^\./\([^/]*\)/.*|pictures/&,\1|'); } >pictures.csv
 # weights as DINO publishes them
 "$build/smalti" train tiny.yaml name=published backbone.vit.dim=128 --quiet >/dev/null 2>&1 &&

@@ -29,7 +29,7 @@ exits 0 smalti weights diff --mapped own.safetensors dino_checkpoint.pth
 has err "18 and 18 tensors, 0 differences"
 exits 1 smalti weights diff own.safetensors dino_checkpoint.pth
 
-# ---- used: the same numbers as the run ------------------------------------------------------------------------------
+# ---- used: the same numbers as the run (tensors above and checkpoints below say so; figures only that all is read) ------------------------------------------------------------------------------
 # figures FILE …: k-NN of each on the same pictures, all alike
 figures() {
   rm -f figures

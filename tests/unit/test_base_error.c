@@ -33,7 +33,8 @@ static void new_error_forgets_the_old_place_and_hint(void **state) {
 static void null_error_is_allowed(void **state) {
   assert_int_equal(sm_fail(NULL, SM_EFORMAT, "nobody reads this"), SM_EFORMAT);
   sm_fail_at(NULL, "a", 1, 1);
-  sm_hint(NULL, "nor this");
+  assert_int_equal(sm_hint(NULL, "nor this"), SM_EINVAL); /* `return sm_hint(err, …)` says that it failed */
+  assert_int_equal(sm_fail_at(NULL, "file", 1, 1), SM_EINVAL);
   sm_error_clear(NULL);
 }
 

@@ -47,8 +47,8 @@ typedef struct sm_error {
 /* Fill `err` (clears place and hint) and return `code`, so that `return sm_fail(err, SM_EINVAL, "…");` reads
  * well. */
 sm_status sm_fail(sm_error *err, sm_status code, const char *fmt, ...) SM_PRINTF(3, 4);
-/* Add the place (line or col 0 = not known) or the hint to an error already filled; both ignore NULL. Return
- * err->code. */
+/* Add the place (line or col 0 = not known) or the hint to an error already filled; both write nothing to NULL. Return
+ * err->code, and SM_EINVAL for NULL: what is given a hint has failed, whether somebody wants to know why or not. */
 sm_status sm_fail_at(sm_error *err, const char *file, int line, int col);
 sm_status sm_hint(sm_error *err, const char *fmt, ...) SM_PRINTF(2, 3);
 void sm_error_clear(sm_error *err);
