@@ -52,7 +52,7 @@ static const sm_option matches[] = {
 static const sm_option neighbours[] = {
     SM_INT(struct show_options, k, "k", "8", 1, 64, NULL, "neighbours of each picture"),
     SM_PATH(struct show_options, among, "among", "~",
-            "where to look for them: a folder, packed file or recipe; left out: among the shown pictures themselves"),
+            "where to look for them: a folder, packed file or recipe; left out: the run's training pictures, 10000 of them at most"),
     SHOW_OPTIONS("6", 10000)};
 
 typedef sm_status (*cmd_show_figure)(sm_viewer *, const struct show_options *, sm_sheet *, sm_error *);
@@ -125,12 +125,13 @@ static sm_status cmd_show_matches(sm_viewer *s, const struct show_options *o, sm
 }
 
 static sm_status cmd_show_neighbours(sm_viewer *s, const struct show_options *o, sm_sheet *sheet, sm_error *err) {
-  enum { MOST = 100000 };
+  enum { MOST = 100000, MOST_OF_RUN = 10000 };
   const int queries = s->n;
   char *among = (char *)o->among;
-  sm_status status = among ? sm_show_add(s, &among, 1, MOST, err) : SM_OK;
+  sm_status status = among ? sm_show_add(s, &among, 1, MOST, err) : sm_show_add_training(s, MOST_OF_RUN, err);
   if (status) return status;
-  if (among || queries > 1) return sm_show_nearest(s, queries, among ? queries : 0, (int)o->k, sheet, err);
+  if (s->n > queries || queries > 1) /* else weights without a run: the pictures among themselves */
+    return sm_show_nearest(s, queries, s->n > queries ? queries : 0, (int)o->k, sheet, err);
   sm_fail(err, SM_EINVAL, "one picture alone has no neighbours");
   return sm_hint(err, "say where to look for them: --among FOLDER");
 }

@@ -39,6 +39,8 @@ void sm_show_close(sm_viewer *);
 /* Adds pictures: files, folders, packed files and recipes (their test pictures), of a set `most`, evenly spaced. No
  * paths: the test pictures of the network's run. SM_EINVAL where there are none. */
 sm_status sm_show_add(sm_viewer *, char **path, int paths, int64_t most, sm_error *);
+/* Training pictures of the network's run; none where it has no run. */
+sm_status sm_show_add_training(sm_viewer *, int64_t most, sm_error *);
 /* The picture as it is stored. */
 sm_status sm_show_read(sm_viewer *, int i, sm_image *, sm_error *);
 const char *sm_show_name(const sm_viewer *, int i);

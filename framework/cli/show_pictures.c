@@ -119,6 +119,13 @@ sm_status sm_show_add(sm_viewer *s, char **path, int paths, int64_t most, sm_err
   return sm_hint(err, "name picture files, a folder of pictures or a recipe behind the network");
 }
 
+sm_status sm_show_add_training(sm_viewer *s, int64_t most, sm_error *err) {
+  const bool opened = sm_network_pictures(s->network, false).ops || sm_network_pictures(s->network, true).ops;
+  sm_status status = opened ? SM_OK : sm_network_data(s->network, NULL, NULL, 0, err);
+  const sm_dataset set = sm_network_pictures(s->network, false);
+  return status || !set.ops ? status : show_pictures_of(s, set, most, err);
+}
+
 sm_status sm_show_read(sm_viewer *s, int i, sm_image *out, sm_error *err) {
   const sm_shown *p = &s->picture[i];
   const sm_image_limits limits = sm_recipe_limits(sm_network_recipe(s->network));

@@ -169,8 +169,7 @@ for document in "${run_documents[@]}"; do
 done
 
 check_packages
-for command in train table plan preview "data check" "data pack" "bench step" "bench ops" "bench loader" "bench features" \
-  "bench knn" "recipe show" "recipe check" "recipe diff" "plugins list" "plugins show" "plugins check" "plugins new" eval export report; do
+sed -n 's/^SM_COMMAND(\([a-z]*\)_\{0,1\}\([a-z_]*\))$/\1 \2/p' "$source/framework/cli/commands.def" | while read -r command; do
   # shellcheck disable=SC2086  # two words on purpose
   "$build/smalti" $command --help 2>/dev/null
 done >all-help.out

@@ -39,7 +39,9 @@ exits 65 smalti -q show pca runs/tiny --projection a.png --out d.png
 [ ! -e d.png ] || fail "a refused figure is written"
 exits 65 smalti -q show attention runs/tiny --out a.png
 has err 'a.png'
-exits 65 smalti -q show neighbours runs/tiny attention.png --out d.png
+exits 0 smalti -q show neighbours runs/tiny attention.png --k 3 --out trained.png # among the run's training pictures
+exits 0 smalti -q export runs/tiny --out own.safetensors
+exits 65 smalti -q show neighbours own.safetensors attention.png --out d.png
 has err '--among FOLDER'
 exits 65 smalti -q show attention tiny.yaml backbone --out d.png
 tiny | sed 's/bottleneck: 16/bottleneck: 16, sharing: separate/; s/name: tiny/name: apart/' >apart.yaml
