@@ -9,6 +9,7 @@
  *                 partitions assigned, classifier
  *   retrieval     ranking, whitening                            what retrieval is made of (smalti/retrieval.h)
  *   video         overlap, propagation                          objects in frames (smalti/video.h)
+ *   discovery     discovery                                   objects without labels (smalti/discovery.h)
  *   fine-tuning   finetune.c, tune_*
  *   context       context.c, evaluator.h                        an evaluator, and plugins that it runs
  *

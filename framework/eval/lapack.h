@@ -23,5 +23,11 @@ extern void dsygv_(const int *type, const char *job, const char *uplo, const int
 /* Eigenvalues of a symmetric a, ascending, and with job "V" its eigenvectors in the place of its columns. */
 extern void dsyev_(const char *job, const char *uplo, const int *n, double *a, const int *lda, double *w,
                    double *work, const int *lwork, int *info, size_t, size_t);
+/* Eigenvalues il … iu (from 1, ascending; range "I") of a symmetric a and with job "V" their vectors, as columns of z.
+ * m: how many were found. w (n), work (8·n at least), iwork (5·n), ifail (n). a is overwritten. */
+extern void dsyevx_(const char *job, const char *range, const char *uplo, const int *n, double *a, const int *lda,
+                    const double *vl, const double *vu, const int *il, const int *iu, const double *abstol, int *m,
+                    double *w, double *z, const int *ldz, double *work, const int *lwork, int *iwork, int *ifail,
+                    int *info, size_t, size_t, size_t);
 
 #endif
