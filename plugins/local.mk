@@ -35,6 +35,7 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/outside.c \
   plugins/evaluations/outside.h \
   plugins/evaluations/rankme.c \
+  plugins/evaluations/retrieval.c \
   plugins/evaluations/semi.c \
   plugins/evaluations/tune_options.h \
   plugins/heads/decoder.c \
@@ -286,6 +287,11 @@ plugins_corruptions_la_SOURCES = plugins/evaluations/corruptions.c plugins/evalu
   plugins/evaluations/corruptions.h plugins/evaluations/outside.c plugins/evaluations/outside.h
 plugins_corruptions_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_corruptions_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/retrieval.la
+plugins_retrieval_la_SOURCES = plugins/evaluations/retrieval.c
+plugins_retrieval_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_retrieval_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/labelled.la
 plugins_labelled_la_SOURCES = plugins/datasets/labelled.c

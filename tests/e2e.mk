@@ -11,6 +11,7 @@ check_SCRIPTS += tests/e2e/swin.sh
 check_SCRIPTS += tests/e2e/mae.sh
 check_SCRIPTS += tests/e2e/pth.sh tests/e2e/score.sh
 check_SCRIPTS += tests/e2e/measure.sh
+check_SCRIPTS += tests/e2e/retrieval.sh
 check_SCRIPTS += tests/e2e/robust.sh
 check_SCRIPTS += tests/e2e/objective.sh
 check_SCRIPTS += tests/e2e/outside.sh
