@@ -24,7 +24,7 @@ typedef struct picture {
 
 typedef struct labelled {
   const char *path, *labels, *class_names, *suffix;
-  int64_t n_classes, ignore, limit;
+  int64_t classes, ignore, limit;
   bool reduce_zero;
   int clips_mode;
 
@@ -32,6 +32,7 @@ typedef struct labelled {
   picture *pictures;
   int64_t count, room, clips;
   const char **clip_names; /* (clips) */
+  int64_t n_classes;       /* as said, or as class_names has them */
   const char **names;      /* (n_classes) */
   char *text;              /* of class_names */
   uint64_t hash;
@@ -165,6 +166,7 @@ static sm_status labelled_read_classes(labelled *set, sm_error *err) {
 }
 
 static sm_status labelled_number_classes(labelled *set, sm_error *err) {
+  set->n_classes = set->classes;
   if (!(set->names = sm_malloc((size_t)set->n_classes * sizeof *set->names))) return labelled_no_memory(set, err);
   for (int64_t c = 0; c < set->n_classes; c++)
     if (!(set->names[c] = sm_arena_printf(set->arena, "%lld", (long long)c))) return labelled_no_memory(set, err);
@@ -195,11 +197,11 @@ static sm_status labelled_find_clips(labelled *set, sm_error *err) {
 
 static sm_status labelled_create(void *self, sm_error *err) {
   const labelled *set = self;
-  if (!set->class_names && !set->n_classes) {
+  if (!set->class_names && !set->classes) {
     sm_fail(err, SM_EINVAL, "the classes of the label pictures are not known");
     return sm_hint(err, "say how many there are, classes: 11, or name a file with a class a line, class_names");
   }
-  if (set->class_names && set->n_classes)
+  if (set->class_names && set->classes)
     return sm_fail(err, SM_EINVAL, "both classes and class_names are given: class_names says how many there are");
   if (set->reduce_zero && set->ignore < 0) {
     sm_fail(err, SM_EINVAL, "reduce_zero turns 0 into the ignored value, but there is none");
@@ -288,7 +290,7 @@ static const sm_option options[] = {
     SM_PATH(labelled, labels, "labels", NULL,
             "folder with the label pictures, PNG of grey or with a palette, by the same names"),
     SM_STRING(labelled, suffix, "suffix", "~", "what label pictures have between name and .png"),
-    SM_INT(labelled, n_classes, "classes", "0", 0, MOST_CLASSES, NULL, "how many classes; left out: see class_names"),
+    SM_INT(labelled, classes, "classes", "0", 0, MOST_CLASSES, NULL, "how many classes; left out: see class_names"),
     SM_PATH(labelled, class_names, "class_names", "~",
             "text file with a class a line: its name, or number, tab and name"),
     SM_INT(labelled, ignore, "ignore", "255", -1, 65535, NULL, "value of pixels without a class; -1: there is none"),
