@@ -1,15 +1,9 @@
 /* meeting.c — how long threads of a pool take to meet; see work.h. */
-#include <stdlib.h>
 
 #include "cpu.h"
 #include "work.h"
 
 static void meeting_nothing(void *ctx, int64_t item, int worker) { (void)ctx, (void)item, (void)worker; }
-
-static int meeting_by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return x < y ? -1 : x > y;
-}
 
 sm_status sm_work_meeting(int threads, double *seconds, sm_error *err) {
   enum { TIMES = 501 };
@@ -24,7 +18,7 @@ sm_status sm_work_meeting(int threads, double *seconds, sm_error *err) {
     sm_pool_run(pool, real, meeting_nothing, NULL);
     took[i] = sm_now() - start;
   }
-  qsort(took, TIMES, sizeof *took, meeting_by_value);
+  sm_sort_doubles(took, TIMES);
   *seconds = took[TIMES / 2] * threads / real;
   sm_pool_free(pool);
   return SM_OK;

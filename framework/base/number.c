@@ -13,6 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int number_ascending(const void *a, const void *b) {
+  const double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+void sm_sort_doubles(double *x, size_t n) {
+  if (n) qsort(x, n, sizeof *x, number_ascending);
+}
+
 const char *sm_plural(int64_t n, const char *one, const char *many) { return n == 1 ? one : many; }
 
 char *sm_share_text(double part, double whole, char *buf, size_t size) {

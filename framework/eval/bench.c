@@ -3,7 +3,6 @@
 
 #include "framework/base/work.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -34,14 +33,9 @@ static float *bench_normals(sm_pool *pool, int64_t n, uint32_t stream) {
 
 /* ---- times --------------------------------------------------------------------------------------------- */
 
-static int bench_by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return x < y ? -1 : x > y;
-}
-
 static void bench_summarise(double *seconds, int repeats, double flops, sm_bench_times *t) {
   struct rusage usage;
-  qsort(seconds, (size_t)repeats, sizeof *seconds, bench_by_value);
+  sm_sort_doubles(seconds, (size_t)repeats);
   getrusage(RUSAGE_SELF, &usage);
   *t = (sm_bench_times){.repeats = repeats,
                         .median = seconds[repeats / 2],

@@ -4,7 +4,6 @@
  * drawn from the table of that distribution. The draws are keyed by nothing but their number, so that the
  * same hits give the same interval. */
 #include <math.h>
-#include <stdlib.h>
 
 #include <smalti/measure.h>
 
@@ -13,11 +12,6 @@
 typedef struct class_count {
   int64_t hits, n;
 } class_count;
-
-static int class_mean_rising(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 static double class_mean_log_factorial(int64_t n) {
   int sign;
@@ -63,7 +57,7 @@ static sm_status class_mean_interval(const class_count *count, int classes, sm_c
   for (int c = 0; !status && c < classes; c++)
     if (count[c].n) class_mean_draw(count[c], c, cdf, sum);
   if (!status) {
-    qsort(sum, DRAWS, sizeof *sum, class_mean_rising);
+    sm_sort_doubles(sum, DRAWS);
     const double scale = 100.0 / m->classes;
     m->interval = (sm_interval){scale * sum[DRAWS / 40 - 1], scale * sum[DRAWS - DRAWS / 40 - 1]};
   }

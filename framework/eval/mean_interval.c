@@ -1,14 +1,8 @@
 /* mean_interval.c — intervals of means by the bootstrap over pictures (Efron & Tibshirani 1993, chapter 13). */
-#include <stdlib.h>
 
 #include <smalti/measure.h>
 
 enum { MEAN_DRAWS = 2000 };
-
-static int mean_rising(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 sm_status sm_mean_intervals(const float *v, int64_t n, int columns, sm_interval *to, sm_error *err) {
   double *mean = sm_calloc((size_t)columns * MEAN_DRAWS, sizeof *mean); /* column by column */
@@ -23,7 +17,7 @@ sm_status sm_mean_intervals(const float *v, int64_t n, int columns, sm_interval 
   }
   for (int c = 0; c < columns; c++) {
     double *m = mean + (int64_t)c * MEAN_DRAWS;
-    qsort(m, MEAN_DRAWS, sizeof *m, mean_rising);
+    sm_sort_doubles(m, MEAN_DRAWS);
     to[c] = (sm_interval){m[MEAN_DRAWS / 40 - 1], m[MEAN_DRAWS - MEAN_DRAWS / 40 - 1]};
   }
   sm_free(mean);

@@ -1,6 +1,5 @@
 /* segmentation.c — see smalti/segmentation.h. One row of sums for each unit, so that a resample adds rows. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <smalti/measure.h>
@@ -117,11 +116,6 @@ sm_segmentation_means sm_segmentation_mean(const sm_segmentation_sums *s) {
                                  accuracies ? accuracy / (double)accuracies : NAN};
 }
 
-static int segmentation_ascending(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* Percentiles of the resamples' means: ratios of resampled sums. Resamples without a labelled pixel have none. */
 static sm_status segmentation_bootstrap(const sm_segmentation *s, sm_interval at[FIGURES], bool *has, sm_error *err) {
   const size_t wide = 3 * (size_t)s->classes;
@@ -149,7 +143,7 @@ static sm_status segmentation_bootstrap(const sm_segmentation *s, sm_interval at
   }
   for (int f = 0; f < FIGURES && n > 0; f++) {
     double *x = drawn + (size_t)f * DRAWS;
-    qsort(x, (size_t)n, sizeof *x, segmentation_ascending);
+    sm_sort_doubles(x, (size_t)n);
     at[f] = (sm_interval){100 * x[(int64_t)(0.025 * (double)(n - 1))], 100 * x[(int64_t)ceil(0.975 * (double)(n - 1))]};
   }
   *has = n > 0;

@@ -6,7 +6,6 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "framework/formats/formats.h"
@@ -95,17 +94,12 @@ double sm_curve_best(const sm_curve *c, bool largest, double *at) {
   return best;
 }
 
-static int run_compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 double sm_curve_median(const sm_curve *c) {
   size_t n = 0;
   for (size_t i = 0; c && i < c->n; i++)
     if (isfinite(c->y[i])) c->sorted[n++] = c->y[i];
   if (!n) return NAN;
-  qsort(c->sorted, n, sizeof *c->sorted, run_compare_doubles);
+  sm_sort_doubles(c->sorted, n);
   return (c->sorted[(n - 1) / 2] + c->sorted[n / 2]) / 2;
 }
 

@@ -357,11 +357,6 @@ static void coco_round(const coco_scoring *s, const int *times, double *scratch,
   coco_figures(ap, scratch, figures);
 }
 
-static int coco_ascending(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* Pictures drawn with replacement; a class without labels in a draw is left out of it. */
 static sm_status coco_interval(const coco_scoring *s, int resamples, uint64_t seed, double *scratch,
                                sm_coco_ap *ap, sm_error *err) {
@@ -383,7 +378,7 @@ static sm_status coco_interval(const coco_scoring *s, int resamples, uint64_t se
     size_t n = 0;
     for (int b = 0; b < resamples; b++)
       if (x[b] > -1) x[n++] = x[b];
-    if (n) qsort(x, n, sizeof *x, coco_ascending);
+    sm_sort_doubles(x, n);
     ap->low[f] = n ? x[(size_t)(.025 * (double)(n - 1) + .5)] : -1;
     ap->high[f] = n ? x[(size_t)(.975 * (double)(n - 1) + .5)] : -1;
   }

@@ -2,7 +2,6 @@
  * is that of training. */
 #include "bench.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -107,11 +106,6 @@ double sm_bench_peak(sm_pool *pool, sm_dtype real) {
 
 /* ---- steps ----------------------------------------------------------------------------------------- */
 
-static int bench_by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return x < y ? -1 : x > y;
-}
-
 /* The peak is taken between the steps and is the best of all, so that a busy moment of the machine does not make
  * a share of more than all. */
 static sm_status bench_timed_steps(const sm_train_config *c, sm_trainable *trainable, sm_batch *b, int steps,
@@ -191,7 +185,7 @@ sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_be
     times = (double)c->batch_size / sm_trainable_last(trainable); /* whose counts stand */
     sm_plan_report plan;
     sm_graph_report(trainable->graph, &plan);
-    qsort(seconds, (size_t)steps, sizeof *seconds, bench_by_value);
+    sm_sort_doubles(seconds, (size_t)steps);
     r->threads = sm_pool_threads(c->pool);
     r->isa = sm_graph_isa(trainable->graph);
     r->steps = steps;

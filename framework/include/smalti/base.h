@@ -120,6 +120,7 @@ char *sm_double_text(double, char *buf, size_t size);
  * untouched. */
 bool sm_parse_int(const char *, int64_t *);
 bool sm_parse_double(const char *, double *);
+void sm_sort_doubles(double *, size_t n); /* ascending; none may be NaN */
 uint64_t sm_hash64(const void *, size_t, uint64_t seed); /* FNV-1a, finalised; stable over versions */
 uint32_t sm_crc32c(uint32_t crc, const void *, size_t);  /* Castagnoli; start with 0 */
 
