@@ -1,4 +1,4 @@
-/* lapack.h — private to framework/eval: the routines of LAPACK that measures need. OpenBLAS has them in its library, but
+/* lapack.h — private: the routines of LAPACK that measures and figures need. OpenBLAS has them in its library, but
  * Debian's package lacks their headers. Matrices lie column by column; `info` 0 is success; the last arguments are
  * the lengths of the texts. */
 #ifndef SM_LAPACK_H
@@ -29,5 +29,10 @@ extern void dsyevx_(const char *job, const char *range, const char *uplo, const 
                     const double *vl, const double *vu, const int *il, const int *iu, const double *abstol, int *m,
                     double *w, double *z, const int *ldz, double *work, const int *lwork, int *iwork, int *ifail,
                     int *info, size_t, size_t, size_t);
+/* The same by another method. isuppz: 2·(iu - il + 1). */
+extern void dsyevr_(const char *job, const char *range, const char *uplo, const int *n, double *a, const int *lda,
+                    const double *vl, const double *vu, const int *il, const int *iu, const double *abstol, int *m,
+                    double *w, double *z, const int *ldz, int *isuppz, double *work, const int *lwork, int *iwork,
+                    const int *liwork, int *info, size_t, size_t, size_t);
 
 #endif

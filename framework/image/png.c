@@ -108,7 +108,8 @@ static void png_narrow_grey(const png_work *w, sm_image *out) {
   }
 }
 
-static void png_decode(png_work *w, sm_image *out) {
+/* All that stands before the samples. */
+static void png_read_head(png_work *w) {
   w->info = png_create_info_struct(w->png);
   if (!w->info) png_error(w->png, "out of memory");
   png_ignore_the_rest(w->png);
@@ -116,6 +117,10 @@ static void png_decode(png_work *w, sm_image *out) {
   png_set_user_limits(w->png, SM_IMAGE_MAX_SIDE, SM_IMAGE_MAX_SIDE);
   png_set_chunk_malloc_max(w->png, 8u << 20);
   png_read_info(w->png, w->info);
+}
+
+static void png_decode(png_work *w, sm_image *out) {
+  png_read_head(w);
   png_ask_for_rgb(w);
   int width = (int)png_get_image_width(w->png, w->info), height = (int)png_get_image_height(w->png, w->info);
   const size_t row = png_get_rowbytes(w->png, w->info);
@@ -207,13 +212,7 @@ static size_t png_ask_for_values(png_work *w) {
 }
 
 static void png_decode_values(png_work *w, sm_label_map *out) {
-  w->info = png_create_info_struct(w->png);
-  if (!w->info) png_error(w->png, "out of memory");
-  png_ignore_the_rest(w->png);
-  png_set_read_fn(w->png, w, png_read_bytes);
-  png_set_user_limits(w->png, SM_IMAGE_MAX_SIDE, SM_IMAGE_MAX_SIDE);
-  png_set_chunk_malloc_max(w->png, 8u << 20);
-  png_read_info(w->png, w->info);
+  png_read_head(w);
   const size_t sample = png_ask_for_values(w), row = png_get_rowbytes(w->png, w->info);
   const int width = (int)png_get_image_width(w->png, w->info),
             height = (int)png_get_image_height(w->png, w->info);

@@ -83,9 +83,8 @@ static void polygon_runs(polygon *p, sm_rle *out) {
 }
 
 static sm_status polygon_bounds(int height, int width, const double *xy, int64_t corners, sm_error *err) {
-  if (height < 1 || width < 1 || (int64_t)height * width > INT32_MAX)
-    return sm_fail(err, SM_EFORMAT, "a mask of %d×%d pixels; sides are at least 1, their product below 2³¹",
-                   height, width);
+  sm_status status = sm_rle_size(height, width, err);
+  if (status) return status;
   if (corners < 2) return sm_fail(err, SM_EFORMAT, "a polygon of %lld corners", (long long)corners);
   const double most = 4. * (height > width ? height : width) + 1000;
   double steps = 0;

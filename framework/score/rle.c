@@ -3,7 +3,7 @@
 
 #include "framework/score/score.h"
 
-static sm_status rle_size(int height, int width, sm_error *err) {
+sm_status sm_rle_size(int height, int width, sm_error *err) {
   if (height < 1 || width < 1 || (int64_t)height * width > INT32_MAX)
     return sm_fail(err, SM_EFORMAT, "a mask of %d×%d pixels; sides are at least 1, their product below 2³¹",
                    height, width);
@@ -12,7 +12,7 @@ static sm_status rle_size(int height, int width, sm_error *err) {
 
 static sm_status rle_room(sm_arena *arena, int height, int width, int64_t n, sm_rle *out, sm_error *err) {
   *out = (sm_rle){.height = height, .width = width};
-  sm_status status = rle_size(height, width, err);
+  sm_status status = sm_rle_size(height, width, err);
   if (status) return status;
   out->runs = sm_arena_alloc(arena, (size_t)(n ? n : 1) * sizeof *out->runs);
   return out->runs ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a mask of %lld runs", (long long)n);
@@ -92,7 +92,7 @@ sm_status sm_rle_from_mask(sm_arena *arena, int height, int width, const uint8_t
                            sm_error *err) {
   int64_t n = 1;
   bool last = false;
-  sm_status status = rle_size(height, width, err);
+  sm_status status = sm_rle_size(height, width, err);
   if (status) return status;
   for (int x = 0; x < width; x++)
     for (int y = 0; y < height; y++) {

@@ -17,6 +17,8 @@ typedef struct sm_rle {
   uint32_t *runs;
 } sm_rle;
 
+/* May a mask have this size? SM_EFORMAT */
+sm_status sm_rle_size(int height, int width, sm_error *);
 /* Each gives SM_EFORMAT for values that are no mask of this size, SM_ENOMEM. */
 sm_status sm_rle_from_runs(sm_arena *, int height, int width, const double *runs, int64_t n, sm_rle *,
                            sm_error *);

@@ -6,13 +6,7 @@
 
 #include "show.h"
 
-#include "framework/tensor/kernels.h"
-
-/* Eigenvalues il … iu (from 1, ascending) and vectors of a symmetric a, column by column. Last: lengths of the texts. */
-extern void dsyevr_(const char *job, const char *range, const char *uplo, const int *n, double *a, const int *lda,
-                    const double *vl, const double *vu, const int *il, const int *iu, const double *abstol, int *m,
-                    double *w, double *z, const int *ldz, int *isuppz, double *work, const int *lwork, int *iwork,
-                    const int *liwork, int *info, size_t, size_t, size_t);
+#include "framework/eval/lapack.h"
 
 void sm_projection_free(sm_projection *p) {
   sm_free(p->mean);
