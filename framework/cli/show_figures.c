@@ -47,14 +47,20 @@ static sm_status show_figures_colours(sm_viewer *s, const sm_look *l, const sm_i
   return status;
 }
 
+/* Picture i as it is stored, and what the network sees in it. */
+static sm_status show_figures_see(sm_viewer *s, int i, const sm_look_request *want, sm_image *picture, sm_look *l,
+                                  sm_error *err) {
+  sm_status status = sm_show_read(s, i, picture, err);
+  return status ? status : sm_show_look(s, picture, want, l, err);
+}
+
 sm_status sm_show_attention(sm_viewer *s, int form, double mass, sm_sheet *sheet, sm_error *err) {
   const sm_look_request want = {.attention = true};
   sm_image picture = {0}, tile = {0};
   sm_status status = SM_OK;
   for (int i = 0; i < s->n && !status; i++) {
     sm_look l;
-    status = sm_show_read(s, i, &picture, err);
-    if (!status) status = sm_show_look(s, &picture, &want, &l, err);
+    status = show_figures_see(s, i, &want, &picture, &l, err);
     if (!status) status = sm_show_tile(s, &picture, &l, &tile, err);
     if (status) break;
     sm_sheet_row(sheet);
@@ -106,8 +112,7 @@ static sm_status show_figures_fit(sm_viewer *s, bool foreground, sm_projection *
   sm_status status = SM_OK;
   for (int i = 0; i < s->n && !status; i++) {
     sm_look l;
-    status = sm_show_read(s, i, &picture, err);
-    if (!status) status = sm_show_look(s, &picture, &want, &l, err);
+    status = show_figures_see(s, i, &want, &picture, &l, err);
     if (!status) status = show_figures_take(&c, &l, err);
   }
   if (!status) status = sm_projection_fit(&(sm_patch_set){c.x, c.border, c.n, c.dim}, foreground, p, err);
@@ -138,8 +143,7 @@ sm_status sm_show_components(sm_viewer *s, bool foreground, const char *file, bo
   sm_status status = show_figures_projection(s, foreground, file, anew, &p, err);
   for (int i = 0; i < s->n && !status; i++) {
     sm_look l;
-    status = sm_show_read(s, i, &picture, err);
-    if (!status) status = sm_show_look(s, &picture, &want, &l, err);
+    status = show_figures_see(s, i, &want, &picture, &l, err);
     if (!status) status = sm_show_tile(s, &picture, &l, &tile, err);
     if (status) break;
     if (i % 4 == 0) sm_sheet_row(sheet);
@@ -169,8 +173,7 @@ static sm_status show_figures_count(sm_viewer *s, int64_t k, sm_patterns *p, sm_
   sm_status status = SM_OK;
   for (int i = 0; i < s->n && !status; i++) {
     sm_look l;
-    status = sm_show_read(s, i, &picture, err);
-    if (!status) status = sm_show_look(s, &picture, &want, &l, err);
+    status = show_figures_see(s, i, &want, &picture, &l, err);
     if (!status && !l.shared) status = show_figures_not_shared(s, err);
     if (!status && !p->members) status = sm_patterns_new(l.outputs, 2 * (int)k, p, err);
     if (!status) sm_patterns_add(p, i, l.logits, l.rows * l.cols);
@@ -265,11 +268,9 @@ static sm_status show_figures_right(sm_viewer *s, const sm_image *image, int hei
   sm_status status = sm_show_look_at(s, image, height, width, &want, &l, err);
   float *cosine = status ? NULL : sm_malloc((size_t)cells * sizeof *cosine);
   if (!status && !cosine) status = show_figures_no_memory(err);
-  if (!status) {
-    sm_match(p->patches, cells, l.patches, cells, p->dim, p->match, cosine);
-    if (!p->heads) memcpy(p->rank, cosine, (size_t)cells * sizeof *cosine);
-    status = sm_show_tile(s, image, &l, &p->tile[1], err);
-  }
+  if (!status) status = sm_match(p->patches, cells, l.patches, cells, p->dim, p->match, cosine, err);
+  if (!status && !p->heads) memcpy(p->rank, cosine, (size_t)cells * sizeof *cosine);
+  if (!status) status = sm_show_tile(s, image, &l, &p->tile[1], err);
   sm_free(cosine);
   return status;
 }
@@ -307,9 +308,9 @@ static sm_status show_figures_draw_views(const pair *p, const sm_match_view v[2]
   for (int i = 0; i < cells && n < points && !status; i++) {
     const int k = p->from[i], truth = sm_match_truth(&v[0], &v[1], p->rows, p->cols, k);
     if (truth < 0) continue;
-    const int dy = abs(truth / p->cols - p->match[k] / p->cols), dx = abs(truth % p->cols - p->match[k] % p->cols);
+    const int offset = sm_match_offset(p->match[k], truth, p->cols);
     from[n] = k, ends[n] = p->match[k];
-    colour[n++] = dy == 0 && dx == 0 ? 0x30C050 : dy <= 1 && dx <= 1 ? 0xF0C020 : 0xE03030;
+    colour[n++] = offset == 0 ? 0x30C050 : offset == 1 ? 0xF0C020 : 0xE03030;
   }
   if (!status) status = sm_show_matches(&p->tile[0], &p->tile[1], p->rows, p->cols, from, ends, colour, n, &shown, err);
   if (!status) sm_sheet_tile(sheet, &shown, NULL);
@@ -367,8 +368,7 @@ static sm_status show_figures_features(sm_viewer *s, float **x, int *dim, sm_err
   if (!(*x = sm_malloc((size_t)s->n * (size_t)*dim * sizeof **x))) return show_figures_no_memory(err);
   for (int i = 0; i < s->n && !status; i++) {
     sm_look l;
-    status = sm_show_read(s, i, &picture, err);
-    if (!status) status = sm_show_look(s, &picture, &want, &l, err);
+    status = show_figures_see(s, i, &want, &picture, &l, err);
     if (!status) memcpy(*x + (size_t)i * (size_t)*dim, l.view, (size_t)*dim * sizeof **x);
   }
   sm_image_free(&picture);

@@ -50,26 +50,27 @@ void sm_show_close(sm_viewer *s) {
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
-static sm_status show_pictures_put(sm_viewer *s, sm_shown shown, sm_error *err) {
-  sm_shown *more = sm_malloc((size_t)(s->n + 1) * sizeof *more);
+/* Room for n pictures more. */
+static sm_status show_pictures_room(sm_viewer *s, int64_t n, sm_error *err) {
+  sm_shown *more = sm_realloc(s->picture, (size_t)(s->n + n + 1) * sizeof *more);
   if (!more) return sm_fail(err, SM_ENOMEM, "no memory for the list of pictures");
-  if (s->n) memcpy(more, s->picture, (size_t)s->n * sizeof *more);
-  sm_free(s->picture);
   s->picture = more;
-  s->picture[s->n++] = shown;
   return SM_OK;
+}
+
+static sm_status show_pictures_put(sm_viewer *s, sm_shown shown, sm_error *err) {
+  sm_status status = show_pictures_room(s, 1, err);
+  if (!status) s->picture[s->n++] = shown;
+  return status;
 }
 
 static sm_status show_pictures_of(sm_viewer *s, sm_dataset set, int64_t most, sm_error *err) {
   const int64_t count = set.ops ? set.ops->count(set.self) : 0, n = count < most ? count : most;
-  sm_shown *more = sm_malloc((size_t)(s->n + n + 1) * sizeof *more);
-  if (!more) return sm_fail(err, SM_ENOMEM, "no memory for the list of pictures");
-  if (s->n) memcpy(more, s->picture, (size_t)s->n * sizeof *more);
-  sm_free(s->picture);
-  s->picture = more;
   const int64_t step = n ? count / n : 1; /* one further each time: data sets may repeat their classes in order */
-  for (int64_t i = 0; i < n; i++) s->picture[s->n++] = (sm_shown){.set = set, .index = i * step + i % step};
-  return SM_OK;
+  sm_status status = show_pictures_room(s, n, err);
+  for (int64_t i = 0; !status && i < n; i++)
+    s->picture[s->n++] = (sm_shown){.set = set, .index = i * step + i % step};
+  return status;
 }
 
 static sm_status show_pictures_recipe(sm_viewer *s, char *path, int64_t most, sm_error *err) {

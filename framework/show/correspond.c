@@ -5,6 +5,8 @@
 
 #include <smalti/show.h>
 
+#include "framework/image/augment.h"
+
 static double correspond_length(const float *a, int dim) {
   double sum = 0;
   for (int d = 0; d < dim; d++) sum += (double)a[d] * (double)a[d];
@@ -20,20 +22,25 @@ static double correspond_product(const float *a, const float *b, int dim) {
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-void sm_match(const float *a, int n, const float *b, int m, int dim, int *match, float *cosine) {
-  for (int i = 0; i < n; i++) match[i] = -1;
+sm_status sm_match(const float *a, int n, const float *b, int m, int dim, int *match, float *cosine, sm_error *err) {
+  double *lengths = sm_malloc(((size_t)m + 1) * sizeof *lengths); /* of the rows of b */
+  if (!lengths) return sm_fail(err, SM_ENOMEM, "no memory for the lengths of %d patches", m);
+  for (int j = 0; j < m; j++) lengths[j] = correspond_length(b + (size_t)j * (size_t)dim, dim);
   for (int i = 0; i < n; i++) {
+    match[i] = -1;
     const float *row = a + (size_t)i * (size_t)dim;
     const double length = correspond_length(row, dim);
     double best = 0;
     for (int j = 0; j < m; j++) {
       const float *other = b + (size_t)j * (size_t)dim;
-      const double both = length * correspond_length(other, dim);
+      const double both = length * lengths[j];
       const double value = both > 0 ? correspond_product(row, other, dim) / both : 0;
       if (match[i] < 0 || value > best) match[i] = j, best = value;
     }
     if (cosine) cosine[i] = (float)best;
   }
+  sm_free(lengths);
+  return SM_OK;
 }
 
 sm_match_view sm_match_view_draw(int width, int height, sm_rng *rng) {
@@ -53,20 +60,10 @@ sm_match_view sm_match_view_draw(int width, int height, sm_rng *rng) {
   return v;
 }
 
-static void correspond_mirror(sm_image *image) {
-  for (int y = 0; y < image->height; y++) {
-    uint8_t *row = image->rgb + 3 * (size_t)y * (size_t)image->width;
-    for (int x = 0; x < image->width / 2; x++) {
-      uint8_t keep[3], *left = row + 3 * x, *right = row + 3 * (image->width - 1 - x);
-      memcpy(keep, left, 3), memcpy(left, right, 3), memcpy(right, keep, 3);
-    }
-  }
-}
-
 sm_status sm_match_view_cut(const sm_image *in, const sm_match_view *v, int width, int height, sm_filter filter,
                             sm_image_scratch *scratch, sm_image *out, sm_error *err) {
   sm_status status = sm_image_resize(in, &v->box, width, height, filter, scratch, out, err);
-  if (!status && v->flip) correspond_mirror(out);
+  if (!status && v->flip) sm_image_flip(out);
   return status;
 }
 
@@ -80,26 +77,26 @@ int sm_match_truth(const sm_match_view *a, const sm_match_view *b, int rows, int
   return row * cols + (b->flip ? cols - 1 - col : col);
 }
 
+int sm_match_offset(int match, int truth, int cols) {
+  const int dy = abs(truth / cols - match / cols), dx = abs(truth % cols - match % cols);
+  return dy > dx ? dy : dx;
+}
+
 void sm_match_add(sm_match_score *s, const sm_match_view *a, const sm_match_view *b, int rows, int cols,
                   const int *match) {
   for (int i = 0; i < rows * cols; i++) {
     const int truth = sm_match_truth(a, b, rows, cols, i);
     if (truth < 0) continue;
-    const int dy = abs(truth / cols - match[i] / cols), dx = abs(truth % cols - match[i] % cols);
+    const int offset = sm_match_offset(match[i], truth, cols);
     s->n++;
-    s->exact += dy == 0 && dx == 0;
-    s->near += dy <= 1 && dx <= 1;
+    s->exact += offset == 0;
+    s->near += offset <= 1;
   }
 }
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
 
 enum { RESAMPLES = 1000 };
-
-static int correspond_ascending(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 static double correspond_share(int64_t hits, int64_t n) { return n ? 100 * (double)hits / (double)n : NAN; }
 
@@ -119,6 +116,6 @@ void sm_match_accuracy(const sm_match_score *s, int64_t n, bool near, double *va
     }
     drawn[b] = m ? correspond_share(h, m) : *value;
   }
-  qsort(drawn, RESAMPLES, sizeof *drawn, correspond_ascending);
+  sm_sort_doubles(drawn, RESAMPLES);
   interval->low = drawn[RESAMPLES / 40], interval->high = drawn[RESAMPLES - 1 - RESAMPLES / 40];
 }

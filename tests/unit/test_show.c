@@ -52,7 +52,8 @@ static void match_is_by_cosine(void **state) {
   const float a[4] = {1, 0, 0, 2}, b[6] = {0, 5, 1, 1, 3, 0.1f};
   int match[2];
   float cosine[2];
-  sm_match(a, 2, b, 3, 2, match, cosine);
+  sm_error err;
+  must(sm_match(a, 2, b, 3, 2, match, cosine, &err), &err);
   assert_int_equal(match[0], 2);
   assert_int_equal(match[1], 0);
   assert_float_equal(cosine[1], 1, 1e-6);

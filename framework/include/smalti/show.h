@@ -53,8 +53,8 @@ void sm_attention_mean(const float *a, int heads, int n, float *mean);
 /* ---- correspondence ------------------------------------------------------------------------------------ */
 
 /* Of each of n rows of a (n, dim) the row of b (m, dim) of the largest cosine, equal ones by number. cosine (n) may be
- * NULL. */
-void sm_match(const float *a, int n, const float *b, int m, int dim, int *match, float *cosine);
+ * NULL. SM_ENOMEM. */
+sm_status sm_match(const float *a, int n, const float *b, int m, int dim, int *match, float *cosine, sm_error *);
 
 /* A view: a box of a picture, scaled to rows × cols patches, perhaps turned from left to right. */
 typedef struct sm_match_view {
@@ -69,6 +69,9 @@ sm_status sm_match_view_cut(const sm_image *in, const sm_match_view *, int width
                             sm_image_scratch *, sm_image *out, sm_error *);
 /* Where the middle of a patch of view a lies in view b; -1: outside, so there is nothing to find. */
 int sm_match_truth(const sm_match_view *a, const sm_match_view *b, int rows, int cols, int patch);
+
+/* How many rows or columns a match is beside the truth, whichever are more. */
+int sm_match_offset(int match, int truth, int cols);
 
 /* Patches of view a that have a place in view b, and how many of them were put there exactly, or at most one row and
  * one column beside it. */
