@@ -8,6 +8,7 @@
 """
 import json
 import math
+import os
 import random
 import resource
 import sys
@@ -124,6 +125,9 @@ def peak_bytes():
 class Peer:
     def __init__(self):
         self.work = None
+        if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2" and hasattr(torch, "compile"):
+            import torch._inductor.config as inductor
+            inductor.cpp.simdlen = 256  # torch.compile's own kernels, too
 
     def open(self, r):
         torch.manual_seed(0)

@@ -32,6 +32,18 @@ class Failed(Exception):
     """One side could not do it: said, and the rest goes on."""
 
 
+# ---- instruction paths ---------------------------------------------------------------------------------------------
+
+# What keeps the peer within a path: ATen's own kernels, MKL, oneDNN; peer.py tells torch.compile.
+PEER_PATHS = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
+
+
+def family(path):
+    """"avx512_bf16" and "AVX512" are one path here: wide registers."""
+    path = path.lower()
+    return next((name for name in ("avx512", "avx2") if path.startswith(name)), path)
+
+
 # ---- the two sides ------------------------------------------------------------------------------------------------
 
 
@@ -42,9 +54,11 @@ class Smalti:
 
     def __init__(self, options):
         self.command, self.threads = shlex.split(options.smalti), options.threads
+        self.path = ["--isa", options.isa] if options.isa else []
 
     def ask(self, *arguments):
         command = self.command + list(arguments) + ["--json", "--threads", str(self.threads)]
+        command += self.path if arguments[0] == "bench" else []
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise Failed(done.stderr.strip() or f"{shlex.join(command)} ends with {done.returncode}")
@@ -69,7 +83,7 @@ class Peer:
         self.name = " ".join(["PyTorch"] + [variant] * bool(variant) + ["compiled"] * compiled)
         threads = str(options.threads)
         env = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads,
-                   PYTHONDONTWRITEBYTECODE="1")
+                   PYTHONDONTWRITEBYTECODE="1", **PEER_PATHS.get(options.isa or "", {}))
         env.update(pair.split("=", 1) for pair in options.peer_env)
         command = shlex.split(options.python) + [os.path.join(HERE, "peer.py"), threads]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
@@ -280,8 +294,8 @@ def figures(results):
 def headline(options, peer):
     how = ["fused attention" if peer["fused_attention"] else "no fused attention"]
     how.append("MKL" if peer["mkl"] else "no MKL")
-    return (f"{machine.processor()}, {options.threads} thread{'s' * (options.threads > 1)}; smalti {options.version}; "
-            f"PyTorch {peer['version']} ({peer['processor']}, {', '.join(how)}); {options.rounds} turns of "
+    return (f"{machine.processor()}, {options.threads} thread{'s' * (options.threads > 1)}; smalti {options.version} "
+            f"({peer['smalti_path']}); PyTorch {peer['version']} ({peer['processor']}, {', '.join(how)}); {options.rounds} turns of "
             f"{options.steps} each; load before: {machine.load():.2f}")
 
 
@@ -306,6 +320,8 @@ def parse():
                    help="the peer's ways through the head (default: both)")
     p.add_argument("--compile", nargs="?", const="yes", default="no", choices=["no", "yes", "both"],
                    help="the peer goes through torch.compile")
+    p.add_argument("--isa", choices=["avx2"], help="keep both sides to this instruction path (default: each its best)")
+    p.add_argument("--mixed-paths", action="store_true", help="compare though the sides' instruction paths differ")
     p.add_argument("--threads", type=int, default=machine.cores())
     p.add_argument("--steps", type=int, default=5, help="timed steps, or repetitions, of a turn")
     p.add_argument("--rounds", type=int, default=3, help="turns of each side")
@@ -335,7 +351,7 @@ def parse():
 
 
 def ask_about(options, smalti):
-    """Who takes part; and no compiling where it cannot be."""
+    """Who takes part; no compiling where it cannot be, and no comparing of paths that differ unasked."""
     options.version = subprocess.run(smalti.command + ["--version"], capture_output=True, text=True,
                                      check=True).stdout.split()[-1]
     peer = Peer(options)
@@ -346,6 +362,14 @@ def ask_about(options, smalti):
     if True in options.compiled and not about["can_compile"]:
         say(f"PyTorch {about['version']} has no torch.compile: the peer runs as it is")
         options.compiled = [False]
+    if options.check:
+        return about
+    about["smalti_path"] = smalti.ask("bench", "step", "bench/d", "train.batch_size=2", "--steps", "1")["isa"]
+    if family(about["smalti_path"]) != family(about["processor"]):
+        text = f"smalti computes with {about['smalti_path']}, PyTorch with {about['processor']}"
+        if not options.mixed_paths:
+            raise Failed(f"{text}: choose --isa avx2 for both, or say --mixed-paths")
+        say(f"WARNING: {text}")
     return about
 
 
