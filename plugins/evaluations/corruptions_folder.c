@@ -28,7 +28,7 @@ typedef struct reading {
   const corruptions *o;
   sm_eval_context *x;
   outside_question *q;
-  outside_classes classes;
+  outside_names classes;
   errors e;
   bool arrays;
   int which[CORRUPTIONS_MOST]; /* in `known` */
@@ -97,7 +97,7 @@ static sm_status folder_ask(reading *r, outside *pictures, int corruption, int s
 
 static int folder_class_of(void *ctx, const char *name, sm_error *err) {
   const reading *r = ctx;
-  const int c = outside_class_named(&r->classes, name);
+  const int c = outside_names_find(&r->classes, name);
   if (c < 0) {
     sm_fail(err, SM_EINVAL, "class '%s' in '%s' is none of the training pictures' classes", name, r->o->folder);
     sm_hint(err, "the class folders must have the names that the training pictures' have");
@@ -238,7 +238,7 @@ sm_status corruptions_run_folder(const corruptions *o, sm_eval_context *x, outsi
         break;
       }
   sm_status status = folder_list(&r, err);
-  if (!status) status = outside_classes_get(x, &r.classes, err);
+  if (!status) status = outside_classes(x, &r.classes, err);
   if (!status) status = r.arrays ? folder_arrays(&r, err) : folder_tree(&r, err);
   if (!status) status = folder_add_figures(&r, test, result, &n, err);
   if (!status)
@@ -248,7 +248,7 @@ sm_status corruptions_run_folder(const corruptions *o, sm_eval_context *x, outsi
              sm_classifier_what(q->classifier), r.e.corruptions, r.e.severities,
              sm_plural(r.e.severities, "severity", "severities"), r.arrays ? "CIFAR-C" : "ImageNet-C", (long long)n,
              r.arrays ? "" : "; mce: of the 15, over AlexNet's");
-  outside_classes_free(&r.classes);
+  outside_names_free(&r.classes);
   sm_free(r.e.wrong);
   return status;
 }

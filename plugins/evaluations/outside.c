@@ -9,23 +9,18 @@
 
 enum { NAMES_MOST = 2000000 };
 
-/* ---- names in a folder --------------------------------------------------------------------------------- */
-
-bool outside_is_folder(const char *path) {
-  struct stat st;
-  return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static int outside_by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-static bool outside_add(char ***v, int *n, int *room, const char *name) {
-  if (*n == *room) {
-    const int more = *room ? 2 * *room : 64;
-    char **grown = sm_realloc(*v, (size_t)more * sizeof *grown);
+static bool outside_add(outside_names *names, const char *name) {
+  if (names->n == names->room) {
+    const int more = names->room ? 2 * names->room : 64;
+    char **grown = sm_realloc(names->v, (size_t)more * sizeof *grown);
     if (!grown) return false;
-    *v = grown, *room = more;
+    names->v = grown, names->room = more;
   }
-  return ((*v)[*n] = sm_strdup(name)) != NULL && ++*n;
+  return (names->v[names->n] = sm_strdup(name)) != NULL && ++names->n;
 }
 
 static bool outside_is_of(const char *folder, const char *name, char kind) {
@@ -38,7 +33,6 @@ static bool outside_is_of(const char *folder, const char *name, char kind) {
 }
 
 sm_status outside_names_get(const char *folder, char kind, outside_names *names, sm_error *err) {
-  int room = 0;
   *names = (outside_names){0};
   DIR *dir = opendir(folder);
   if (!dir) {
@@ -51,7 +45,7 @@ sm_status outside_names_get(const char *folder, char kind, outside_names *names,
     if (e->d_name[0] == '.' || !outside_is_of(folder, e->d_name, kind)) continue;
     if (names->n == NAMES_MOST)
       status = sm_fail(err, SM_EINVAL, "'%s' has more than %d entries", folder, NAMES_MOST);
-    else if (!outside_add(&names->v, &names->n, &room, e->d_name))
+    else if (!outside_add(names, e->d_name))
       status = sm_fail(err, SM_ENOMEM, "no memory for the names in '%s'", folder);
   }
   closedir(dir);
@@ -60,62 +54,63 @@ sm_status outside_names_get(const char *folder, char kind, outside_names *names,
   return status;
 }
 
+typedef struct outside_taking {
+  outside_names *names;
+  bool failed;
+} outside_taking;
+
+static void outside_take(void *ctx, const char *name) {
+  outside_taking *t = ctx;
+  if (!t->failed && !outside_add(t->names, name)) t->failed = true;
+}
+
+sm_status outside_classes(sm_eval_context *x, outside_names *names, sm_error *err) {
+  outside_taking t = {.names = names};
+  *names = (outside_names){0};
+  sm_status status = sm_picture_classes(x, "train", outside_take, &t, err);
+  if (!status && t.failed) status = sm_fail(err, SM_ENOMEM, "no memory for the names of classes");
+  if (status) outside_names_free(names);
+  return status;
+}
+
+int outside_names_find(const outside_names *names, const char *name) {
+  for (int i = 0; i < names->n; i++)
+    if (!strcmp(names->v[i], name)) return i;
+  return -1;
+}
+
 void outside_names_free(outside_names *names) {
   for (int i = 0; i < names->n; i++) sm_free(names->v[i]);
   sm_free(names->v);
   *names = (outside_names){0};
 }
 
-/* ---- classes ------------------------------------------------------------------------------------------- */
-
-static void outside_take_class(void *ctx, const char *name) {
-  outside_classes *c = ctx;
-  if (!c->failed && !outside_add(&c->v, &c->n, &c->room, name)) c->failed = true;
-}
-
-sm_status outside_classes_get(sm_eval_context *x, outside_classes *c, sm_error *err) {
-  *c = (outside_classes){0};
-  sm_status status = sm_picture_classes(x, "train", outside_take_class, c, err);
-  if (!status && c->failed) status = sm_fail(err, SM_ENOMEM, "no memory for the names of classes");
-  if (status) outside_classes_free(c);
-  return status;
-}
-
-void outside_classes_free(outside_classes *c) {
-  for (int i = 0; i < c->n; i++) sm_free(c->v[i]);
-  sm_free(c->v);
-  *c = (outside_classes){0};
-}
-
-int outside_class_named(const outside_classes *c, const char *name) {
-  for (int i = 0; i < c->n; i++)
-    if (!strcmp(c->v[i], name)) return i;
-  return -1;
-}
-
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
-static sm_status outside_add_class(const char *root, const char *name, int32_t label, outside *o, int *room,
-                                   sm_error *err) {
+static sm_status outside_add_picture(outside *o, const char *path, int32_t label) {
+  const int before = o->path.room;
+  if (o->path.n >= NAMES_MOST || !outside_add(&o->path, path)) return SM_ENOMEM;
+  if (o->path.room != before) {
+    int32_t *grown = sm_realloc(o->label, (size_t)o->path.room * sizeof *grown);
+    if (!grown) return SM_ENOMEM;
+    o->label = grown;
+  }
+  o->label[o->path.n - 1] = label;
+  o->n = o->path.n;
+  return SM_OK;
+}
+
+static sm_status outside_add_class(const char *root, const char *name, int32_t label, outside *o, sm_error *err) {
   outside_names files = {0};
   sm_text path = {0};
   sm_text_add(&path, "%s/%s", root, name);
   sm_status status = path.failed ? sm_fail(err, SM_ENOMEM, "no memory for a path") : SM_OK;
   if (!status) status = outside_names_get(path.s, 'f', &files, err);
-  int n = (int)o->n;
   for (int i = 0; !status && i < files.n; i++) {
     const size_t end = path.len;
     sm_text_add(&path, "/%s", files.v[i]);
-    const int before = *room;
-    bool kept = !path.failed && n < NAMES_MOST && outside_add(&o->path, &n, room, path.s);
-    if (kept) o->n = n;
-    if (kept && *room != before) {
-      int32_t *grown = sm_realloc(o->label, (size_t)*room * sizeof *grown);
-      if (grown) o->label = grown;
-      else kept = false;
-    }
-    if (!kept) status = sm_fail(err, SM_ENOMEM, "no memory for the pictures of '%s'", root);
-    else o->label[n - 1] = label;
+    if (path.failed || outside_add_picture(o, path.s, label))
+      status = sm_fail(err, SM_ENOMEM, "no memory for the pictures of '%s'", root);
     if (!path.failed) path.s[path.len = end] = 0;
   }
   outside_names_free(&files);
@@ -126,12 +121,11 @@ static sm_status outside_add_class(const char *root, const char *name, int32_t l
 sm_status outside_tree(const char *root, int (*class_of)(void *ctx, const char *name, sm_error *), void *ctx, outside *o,
                        sm_error *err) {
   outside_names folders;
-  int room = 0;
   *o = (outside){0};
   sm_status status = outside_names_get(root, 'd', &folders, err);
   for (int i = 0; !status && i < folders.n; i++) {
     const int label = class_of(ctx, folders.v[i], err);
-    status = label < 0 ? SM_EINVAL : outside_add_class(root, folders.v[i], label, o, &room, err);
+    status = label < 0 ? SM_EINVAL : outside_add_class(root, folders.v[i], label, o, err);
   }
   outside_names_free(&folders);
   if (!status && o->n < 1) status = sm_fail(err, SM_EINVAL, "'%s' has no pictures in folders of classes", root);
@@ -140,8 +134,7 @@ sm_status outside_tree(const char *root, int (*class_of)(void *ctx, const char *
 }
 
 void outside_free(outside *o) {
-  for (int64_t i = 0; o->path && i < o->n; i++) sm_free(o->path[i]);
-  sm_free(o->path);
+  outside_names_free(&o->path);
   sm_free(o->label);
   *o = (outside){0};
 }
@@ -150,7 +143,7 @@ static int64_t outside_count(const void *self) { return ((const outside *)self)-
 static int outside_label(const void *self, int64_t i) { return ((const outside *)self)->label[i]; }
 static const char *outside_name(const void *self, int64_t i) {
   const outside *o = self;
-  return o->path ? o->path[i] : "a picture of an array";
+  return o->path.n ? o->path.v[i] : "a picture of an array";
 }
 static int outside_none(const void *self) { return (void)self, 0; }
 static const char *outside_no_name(const void *self, int c) { return (void)self, (void)c, ""; }
@@ -159,7 +152,7 @@ static sm_status outside_open(void *self, sm_error *err) { return (void)self, (v
 
 static sm_status outside_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *to, sm_error *err) {
   const outside *o = self;
-  if (o->path) return sm_image_read(o->path[i], limits, NULL, to, err);
+  if (o->path.n) return sm_image_read(o->path.v[i], limits, NULL, to, err);
   const size_t bytes = 3 * (size_t)o->height * (size_t)o->width;
   sm_status status = sm_image_reshape(to, o->width, o->height, err);
   if (!status) memcpy(to->rgb, o->rgb + (size_t)i * bytes, bytes);

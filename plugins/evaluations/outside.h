@@ -7,35 +7,26 @@
 #include <smalti/measure.h>
 #include <smalti/npy.h>
 
-/* ---- names in a folder --------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
+/* A list of names that it owns; zero-initialise. */
 typedef struct outside_names {
-  char **v; /* sorted by bytes */
-  int n;
-} outside_names;
-/* The entries of a folder, but for hidden ones; kind 'd': folders only, 'f': files only. SM_ENOTFOUND, SM_EIO,
- * SM_EINVAL beyond two million. */
-sm_status outside_names_get(const char *folder, char kind, outside_names *, sm_error *);
-void outside_names_free(outside_names *);
-bool outside_is_folder(const char *path);
-
-/* ---- classes ------------------------------------------------------------------------------------------- */
-
-/* The names that labels of the training pictures number. */
-typedef struct outside_classes {
   char **v;
   int n, room;
-  bool failed;
-} outside_classes;
-sm_status outside_classes_get(sm_eval_context *, outside_classes *, sm_error *);
-void outside_classes_free(outside_classes *);
-int outside_class_named(const outside_classes *, const char *name); /* -1: there is none */
+} outside_names;
+/* The entries of a folder, but for hidden ones, sorted by bytes; kind 'd': folders only, 'f': files only.
+ * SM_ENOTFOUND, SM_EIO, SM_EINVAL beyond two million. */
+sm_status outside_names_get(const char *folder, char kind, outside_names *, sm_error *);
+/* Those of the classes that labels of the training pictures number, in that order. */
+sm_status outside_classes(sm_eval_context *, outside_names *, sm_error *);
+int outside_names_find(const outside_names *, const char *name); /* its place; -1: there is none */
+void outside_names_free(outside_names *);
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
 typedef struct outside {
   int64_t n;
-  char **path; /* NULL: pictures of `array` */
+  outside_names path; /* empty: pictures of `rgb` */
   int32_t *label;
   const uint8_t *rgb; /* (n, height, width, 3), borrowed */
   int height, width;
