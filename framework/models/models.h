@@ -22,11 +22,8 @@ extern const char *const sm_net_names[]; /* in the order of sm_net, NULL-termina
 
 /* ---- weights of its own -------------------------------------------------------------------------------- */
 
-/* Make a set for an opened network and load its weights: what sm_network_build uses where params are NULL.
- * Nothing to do for SM_NET_PIXELS. [main] */
-sm_status sm_network_allocate(sm_network *, sm_error *);
-/* Before that: take the head of a site too, where there is one (weights files have none). Of several the
- * first that a loss joins there. [main] */
+/* Before sm_network_allocate: take the head of a site too, where there is one (weights files have none). Of
+ * several the first that a loss joins there. [main] */
 sm_status sm_network_want_head(sm_network *, sm_site, sm_error *);
 
 /* A network made of parts, which are borrowed and outlive the handle: of a run that trains, so that its

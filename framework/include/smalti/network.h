@@ -10,6 +10,7 @@
  *   sm_network_declare   its parameters into a set that the caller was given (a tokenizer's `frozen`, a
  *                        classifier's set)
  *   sm_network_load      fill them: from the file, or from the handle's own weights where it has some
+ *   sm_network_allocate  in place of the two: into a set of the handle's own
  *   sm_network_build     its forward pass in a graph: the same question and answer as a backbone's
  *                        (backbone.h)
  *   sm_network_logits    its head behind that
@@ -72,6 +73,10 @@ sm_status sm_network_at(const sm_network *, int height, int width, sm_backbone_s
 void sm_network_declare(const sm_network *, const sm_params *);              /* [build] */
 sm_status sm_network_load(const sm_network *, const sm_params *,
                           sm_error *); /* [main] strict: every tensor finds its row */
+
+/* Weights of the handle's own, loaded, or drawn where it is untrained: what sm_network_build uses where params are
+ * NULL. Once; nothing to do for SM_NET_PIXELS. SM_ENOMEM, and what loading may give. [main] */
+sm_status sm_network_allocate(sm_network *, sm_error *);
 
 /* params NULL: the handle's own weights, where it has some (an evaluation's network). Head and centre use the
  * layer of `site`. [build] */
