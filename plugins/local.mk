@@ -23,6 +23,8 @@ nobase_dist_doc_DATA += \
   plugins/datasets/shapes.c \
   plugins/dvae_net.h \
   plugins/evaluations/alignment.c \
+  plugins/evaluations/ask.c \
+  plugins/evaluations/ask.h \
   plugins/evaluations/cluster.c \
   plugins/evaluations/corruptions.c \
   plugins/evaluations/corruptions.h \
@@ -284,7 +286,8 @@ plugins_prototype_codes_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/corruptions.la
 plugins_corruptions_la_SOURCES = plugins/evaluations/corruptions.c plugins/evaluations/corruptions_folder.c \
-  plugins/evaluations/corruptions.h plugins/evaluations/outside.c plugins/evaluations/outside.h
+  plugins/evaluations/corruptions.h plugins/evaluations/ask.c plugins/evaluations/ask.h plugins/evaluations/outside.c \
+  plugins/evaluations/outside.h
 plugins_corruptions_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_corruptions_la_LIBADD = $(PLUGIN_LIBADD)
 

@@ -9,8 +9,6 @@ enum { PUBLISHED, FIFTEEN, OWN, ALL };
 static const char *const whiches[] = {"published", "fifteen", "own", "all", NULL};
 static const char *const scales[] = {"auto", "imagenet", "cifar", NULL};
 static const char *const stores[] = {"auto", "raw", "jpeg", NULL};
-static const char *const kinds[] = {"knn", "linear", NULL}; /* in the order of sm_classifier_kind */
-static const char *const pools[] = {"cls", "mean", "both", NULL};
 
 static const sm_option options[] = {
     SM_PATH(corruptions, folder, "folder", "~",
@@ -24,21 +22,12 @@ static const sm_option options[] = {
               "strengths for pictures of 224 or of 32 pixels; auto: the nearer to the evaluation's size"),
     SM_CHOICE(corruptions, store, "stored", "auto", stores,
               "raw, or through a JPEG file of quality 85 as ImageNet-C's; auto: jpeg with ImageNet's parameters"),
-    SM_CHOICE(corruptions, kind, "classifier", "knn", kinds,
-              "what learns from the clean training features: weighted k-NN, or a linear layer by logistic regression"),
-    SM_INT(corruptions, k, "k", "20", 1, 10000, "neighbours", "of k-NN, at most all training pictures"),
-    SM_FLOAT(corruptions, temperature, "temperature", "0.07", 1e-4, 100, NULL, "of k-NN"),
-    SM_CHOICE(corruptions, pool, "pool", "cls", pools, "features: [CLS], mean of the patches, or both side by side"),
-    SM_INT(corruptions, pictures, "pictures", "0", 0, 1e9, "pictures",
-           "how many test pictures are corrupted at most, drawn by the seed; 0: all"),
-    SM_INT(corruptions, seed, "seed", "0", 0, 1e9, NULL, "of the draws"),
+    ASK_CLASSIFIER(corruptions, ask),
+    ASK_PICTURES(corruptions, ask),
 };
 
 static void corruptions_wants(const void *self, sm_feature_spec *spec) {
-  const corruptions *o = self;
-  spec->blocks = 1;
-  spec->pool = (sm_pool_mode)o->pool;
-  spec->labels = SM_LABELS_BOTH;
+  ask_wants(&((const corruptions *)self)->ask, spec);
 }
 
 static bool corruptions_made(const corruptions *o, int c) {
@@ -70,37 +59,6 @@ static sm_status corruptions_edit(void *ctx, int64_t index, sm_image *image, sm_
   status = sm_image_decode(data, bytes, NULL, image, err);
   sm_free(data);
   return status;
-}
-
-/* ---- which pictures ------------------------------------------------------------------------------------ */
-
-static int corruptions_by_index(const void *a, const void *b) {
-  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-  return (x > y) - (x < y);
-}
-
-/* The labelled ones, or some of them. */
-static sm_status corruptions_choose(const corruptions *o, const sm_picture_list *list, int64_t **index, int64_t *n,
-                                    sm_error *err) {
-  int64_t labelled = 0;
-  uint32_t *order = sm_malloc((size_t)(list->n ? list->n : 1) * sizeof *order);
-  *index = sm_malloc((size_t)(list->n ? list->n : 1) * sizeof **index);
-  if (!order || !*index || list->n > UINT32_MAX) {
-    sm_free(order);
-    return sm_fail(err, SM_ENOMEM, "no memory for a choice of %lld pictures", (long long)list->n);
-  }
-  for (int64_t i = 0; i < list->n; i++)
-    if (list->label[i] >= 0) order[labelled++] = (uint32_t)i;
-  *n = labelled;
-  if (o->pictures && o->pictures < labelled) {
-    sm_rng rng = sm_rng_make((uint64_t)o->seed, SM_RNG_EVAL, 0, 0, 8);
-    sm_rng_shuffle(&rng, order, (size_t)labelled);
-    *n = o->pictures;
-  }
-  for (int64_t i = 0; i < *n; i++) (*index)[i] = list->index[order[i]];
-  qsort(*index, (size_t)*n, sizeof **index, corruptions_by_index);
-  sm_free(order);
-  return SM_OK;
 }
 
 /* ---- errors -------------------------------------------------------------------------------------------- */
@@ -201,7 +159,7 @@ static void corruptions_severities(const corruptions *o, errors *e) {
       }
 }
 
-static sm_status corruptions_ask_made(const corruptions *o, sm_eval_context *x, outside_question *q, making *m,
+static sm_status corruptions_ask_made(const corruptions *o, sm_eval_context *x, ask_question *q, making *m,
                                       const sm_picture_list *list, const int64_t *index, errors *e, sm_error *err) {
   int32_t *class_of = sm_malloc((size_t)list->n * sizeof *class_of);
   sm_status status = class_of ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for classes");
@@ -212,11 +170,10 @@ static sm_status corruptions_ask_made(const corruptions *o, sm_eval_context *x, 
     if (!corruptions_made(o, c)) continue;
     for (int s = 0; !status && s < e->severities; s++) {
       m->what = (sm_corruption)c, m->severity = e->severity[s];
-      for (int64_t i = 0; i < list->n; i++) class_of[i] = -2;
       q->from = (double)(k * e->severities + s) / all, q->to = q->from + 1.0 / all;
-      status = outside_ask(x, q, class_of, NULL, err);
+      status = ask_about(x, q, class_of, NULL, err);
       for (int64_t i = 0; !status && i < e->pictures; i++)
-        if (class_of[index[i]] != -2)
+        if (class_of[index[i]] != ASK_UNREAD)
           corruptions_note(e, k, s, i, class_of[index[i]] != list->label[index[i]]);
     }
     k++;
@@ -225,26 +182,12 @@ static sm_status corruptions_ask_made(const corruptions *o, sm_eval_context *x, 
   return status;
 }
 
-/* The clean test features, once through the same classifier. */
-static sm_status corruptions_clean(sm_classifier *c, const sm_features *test, int64_t n, const int64_t *index,
-                                   uint8_t *clean, sm_error *err) {
-  int32_t *class_of = sm_malloc((size_t)test->n * sizeof *class_of);
-  if (!class_of) return sm_fail(err, SM_ENOMEM, "no memory for classes");
-  sm_status status = sm_classifier_ask(c, test->x, test->n, class_of, NULL, err);
-  for (int64_t i = 0, j = 0; !status && i < test->n; i++) {
-    while (j < n && index[j] < test->index[i]) j++;
-    if (j < n && index[j] == test->index[i]) clean[j] = class_of[i] != test->label[i];
-  }
-  sm_free(class_of);
-  return status;
-}
-
-static sm_status corruptions_run_made(const corruptions *o, sm_eval_context *x, outside_question *q,
+static sm_status corruptions_run_made(const corruptions *o, sm_eval_context *x, ask_question *q,
                                       const sm_features *test, sm_eval_result *result, sm_error *err) {
   sm_picture_list list;
   int64_t *index = NULL, n = 0;
   errors e = {0};
-  making m = {.seed = (uint64_t)o->seed};
+  making m = {.seed = (uint64_t)o->ask.seed};
   m.scale = o->scale ? (sm_corruption_scale)(o->scale - 1) : sm_corruption_scale_for(x->height, x->width);
   m.jpeg = o->store == 2 || (o->store == 0 && m.scale == SM_CORRUPT_FOR_224);
   corruptions_severities(o, &e);
@@ -252,12 +195,12 @@ static sm_status corruptions_run_made(const corruptions *o, sm_eval_context *x, 
     if (corruptions_made(o, c))
       e.of[e.corruptions++] = (corruption_of){sm_corruption_list[c].name, !sm_corruption_list[c].published, 0};
   sm_status status = sm_picture_list_get(x, "test", &list, err);
-  if (!status) status = corruptions_choose(o, &list, &index, &n, err);
+  if (!status) status = ask_choose(&o->ask, &list, &index, &n, err);
   if (!status) status = corruptions_table_new(&e, n, err);
   if (!status && !(e.clean = sm_malloc((size_t)n + 1))) status = sm_fail(err, SM_ENOMEM, "no memory for errors");
   if (!status) {
     memset(e.clean, MISSED, (size_t)n + 1);
-    status = corruptions_clean(q->classifier, test, n, index, e.clean, err);
+    status = ask_clean(q, test, n, index, e.clean, err);
   }
   if (!status) status = corruptions_ask_made(o, x, q, &m, &list, index, &e, err);
   if (!status) status = corruptions_figures(&e, result, &n, err);
@@ -268,7 +211,7 @@ static sm_status corruptions_run_made(const corruptions *o, sm_eval_context *x, 
              sm_classifier_what(q->classifier), e.corruptions, whiches[o->which], e.severities,
              sm_plural(e.severities, "severity", "severities"),
              m.scale == SM_CORRUPT_FOR_32 ? "CIFAR-C" : "ImageNet-C", m.jpeg ? "JPEG 85" : "raw", (long long)n,
-             (long long)o->seed);
+             (long long)o->ask.seed);
   sm_free(index);
   sm_free(e.clean);
   sm_free(e.wrong);
@@ -277,16 +220,13 @@ static sm_status corruptions_run_made(const corruptions *o, sm_eval_context *x, 
 
 static sm_status corruptions_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const corruptions *o = self;
-  const sm_classifier_config config = {(sm_classifier_kind)o->kind, o->k, o->temperature};
-  sm_feature_spec spec = {0};
+  ask_question q = {0};
   sm_features test;
-  outside_question q = {.spec = &spec};
-  corruptions_wants(o, &spec);
   x->doing = "corrupted pictures";
-  sm_status status = sm_classifier_fit(x, &config, &spec, &q.classifier, &test, err);
+  sm_status status = ask_open(x, &o->ask, &q, &test, err);
   if (!status && o->folder) status = corruptions_run_folder(o, x, &q, &test, result, err);
   else if (!status) status = corruptions_run_made(o, x, &q, &test, result, err);
-  sm_classifier_free(q.classifier);
+  ask_close(&q);
   return status;
 }
 

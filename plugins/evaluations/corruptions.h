@@ -2,19 +2,16 @@
 #ifndef CORRUPTIONS_H
 #define CORRUPTIONS_H
 
-#include <stdlib.h>
-
 #include <smalti/corrupt.h>
-#include <smalti/plugin.h>
 
+#include "ask.h"
 #include "outside.h"
 
 typedef struct corruptions {
   const char *folder;
   sm_ints severities;
-  int which, scale, store, kind, pool;
-  int64_t k, pictures, seed;
-  double temperature;
+  int which, scale, store;
+  ask_options ask;
 } corruptions;
 
 enum { CORRUPTIONS_MOST = 19, MISSED = 2 };
@@ -42,7 +39,7 @@ void corruptions_note(errors *, int corruption, int severity, int64_t picture, b
 sm_status corruptions_figures(const errors *, sm_eval_result *, int64_t *counted, sm_error *);
 
 /* corruptions_folder.c */
-sm_status corruptions_run_folder(const corruptions *, sm_eval_context *, outside_question *, const sm_features *test,
+sm_status corruptions_run_folder(const corruptions *, sm_eval_context *, ask_question *, const sm_features *test,
                                  sm_eval_result *, sm_error *);
 void corruptions_folder_names(sm_text *);
 

@@ -27,7 +27,7 @@ void corruptions_folder_names(sm_text *out) {
 typedef struct reading {
   const corruptions *o;
   sm_eval_context *x;
-  outside_question *q;
+  ask_question *q;
   outside_names classes;
   errors e;
   bool arrays;
@@ -83,14 +83,13 @@ static sm_status folder_ask(reading *r, outside *pictures, int corruption, int s
                    e->of[corruption].name, e->severity[severity], (long long)pictures->n, (long long)e->pictures);
   int32_t *class_of = sm_malloc((size_t)pictures->n * sizeof *class_of);
   if (!class_of) return sm_fail(err, SM_ENOMEM, "no memory for classes");
-  for (int64_t i = 0; i < pictures->n; i++) class_of[i] = -2;
   const int shorter = r->x->height < r->x->width ? r->x->height : r->x->width;
   r->q->request = (sm_picture_request){.own = &outside_ops, .own_self = pictures, .resize = shorter};
   r->q->n = pictures->n;
   r->q->from = (double)at / all, r->q->to = (at + 1.0) / all;
-  sm_status status = outside_ask(r->x, r->q, class_of, NULL, err);
+  sm_status status = ask_about(r->x, r->q, class_of, NULL, err);
   for (int64_t i = 0; !status && i < pictures->n; i++)
-    if (class_of[i] != -2) corruptions_note(e, corruption, severity, i, class_of[i] != pictures->label[i]);
+    if (class_of[i] != ASK_UNREAD) corruptions_note(e, corruption, severity, i, class_of[i] != pictures->label[i]);
   sm_free(class_of);
   return status;
 }
@@ -227,7 +226,7 @@ static sm_status folder_add_figures(reading *r, const sm_features *test, sm_eval
   return SM_OK;
 }
 
-sm_status corruptions_run_folder(const corruptions *o, sm_eval_context *x, outside_question *q, const sm_features *test,
+sm_status corruptions_run_folder(const corruptions *o, sm_eval_context *x, ask_question *q, const sm_features *test,
                                  sm_eval_result *result, sm_error *err) {
   reading r = {.o = o, .x = x, .q = q};
   int64_t n = 0;

@@ -38,22 +38,4 @@ sm_status outside_tree(const char *root, int (*class_of)(void *ctx, const char *
 void outside_free(outside *);
 extern const sm_dataset_ops outside_ops; /* self: an outside */
 
-/* ---- asking a classifier ------------------------------------------------------------------------------- */
-
-/* The class that it gives each picture of a request, into class_of (n), by the picture's place in what is opened; a
- * picture that cannot be read keeps what stands there. logits (n, classes) may be NULL. The pictures' progress goes
- * from `from` to `to`. */
-typedef struct outside_question {
-  sm_classifier *classifier;
-  sm_feature_spec *spec;
-  sm_picture_request request;
-  int classes;
-  int64_t n;
-  double from, to;
-  /* changes normalised pictures, first .. first+n-1 of a batch; NULL: nothing does */
-  void (*change)(void *ctx, float *x, const int64_t *index, int n);
-  void *ctx;
-} outside_question;
-sm_status outside_ask(sm_eval_context *, const outside_question *, int32_t *class_of, float *logits, sm_error *);
-
 #endif
