@@ -25,15 +25,20 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/alignment.c \
   plugins/evaluations/ask.c \
   plugins/evaluations/ask.h \
+  plugins/evaluations/cells.c \
+  plugins/evaluations/cells.h \
   plugins/evaluations/cluster.c \
   plugins/evaluations/corruptions.c \
   plugins/evaluations/corruptions.h \
   plugins/evaluations/corruptions_folder.c \
+  plugins/evaluations/curve.c \
+  plugins/evaluations/curve.h \
   plugins/evaluations/finetune.c \
   plugins/evaluations/knn.c \
   plugins/evaluations/lidar.c \
   plugins/evaluations/linear.c \
   plugins/evaluations/logistic.c \
+  plugins/evaluations/occlusion.c \
   plugins/evaluations/outside.c \
   plugins/evaluations/outside.h \
   plugins/evaluations/rankme.c \
@@ -300,3 +305,9 @@ pkglib_LTLIBRARIES += plugins/labelled.la
 plugins_labelled_la_SOURCES = plugins/datasets/labelled.c
 plugins_labelled_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_labelled_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/occlusion.la
+plugins_occlusion_la_SOURCES = plugins/evaluations/occlusion.c plugins/evaluations/ask.c plugins/evaluations/ask.h \
+  plugins/evaluations/cells.c plugins/evaluations/cells.h plugins/evaluations/curve.c plugins/evaluations/curve.h
+plugins_occlusion_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_occlusion_la_LIBADD = $(PLUGIN_LIBADD)
