@@ -44,6 +44,7 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/rankme.c \
   plugins/evaluations/retrieval.c \
   plugins/evaluations/semi.c \
+  plugins/evaluations/shuffle.c \
   plugins/evaluations/tune_options.h \
   plugins/heads/decoder.c \
   plugins/heads/identity.c \
@@ -311,3 +312,9 @@ plugins_occlusion_la_SOURCES = plugins/evaluations/occlusion.c plugins/evaluatio
   plugins/evaluations/cells.c plugins/evaluations/cells.h plugins/evaluations/curve.c plugins/evaluations/curve.h
 plugins_occlusion_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_occlusion_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/shuffle.la
+plugins_shuffle_la_SOURCES = plugins/evaluations/shuffle.c plugins/evaluations/ask.c plugins/evaluations/ask.h \
+  plugins/evaluations/cells.c plugins/evaluations/cells.h plugins/evaluations/curve.c plugins/evaluations/curve.h
+plugins_shuffle_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_shuffle_la_LIBADD = $(PLUGIN_LIBADD)
