@@ -186,6 +186,20 @@ static sm_status cmd_eval_set_options(evaluating *e, sm_instance *instance, int 
   return status;
 }
 
+/* Of an evaluation that no recipe names: what has no default must have been given. */
+static sm_status cmd_eval_check_given(const evaluating *e, const sm_plugin *p, int argc, char **argv, sm_error *err) {
+  const struct eval_options *o = e->o;
+  for (uint32_t i = 0; i < p->n_options; i++) {
+    const char *name = p->options[i].name;
+    const size_t length = strlen(name);
+    bool given = p->options[i].def || (o->k.n && !strcmp(name, "k")) || (o->pool && !strcmp(name, "pool")) ||
+                 (o->temperature > 0 && !strcmp(name, "temperature"));
+    for (int j = 3; !given && j < argc; j++) given = !strncmp(argv[j], name, length) && argv[j][length] == '=';
+    if (!given) return sm_option_missing(&p->options[i], p->name, (sm_place){0}, err);
+  }
+  return SM_OK;
+}
+
 /* The recipe's evaluation of that name, with its options; else the plugin's defaults in *own. */
 static sm_status cmd_eval_find_evaluation(evaluating *e, const char *name, sm_instance *own,
                                           sm_instance **found, sm_slot **slot, sm_error *err) {
@@ -203,7 +217,9 @@ static sm_status cmd_eval_find_evaluation(evaluating *e, const char *name, sm_in
   if (!p) return err->code;
   *found = own;
   status = sm_instance_new(registry, p, own, err);
-  return status ? status : sm_options_fill(p, NULL, own->self, e->cli->arena, err);
+  for (uint32_t i = 0; !status && i < p->n_options; i++)
+    status = sm_option_default(&p->options[i], p->name, e->cli->arena, own->self, err);
+  return status;
 }
 
 /* ---- the command --------------------------------------------------------------------------------------- */
@@ -215,6 +231,7 @@ static sm_status cmd_eval_evaluate(evaluating *e, int argc, char **argv, sm_erro
   if (!result) return sm_fail(err, SM_ENOMEM, "out of memory");
   sm_status status = cmd_eval_find_evaluation(e, argv[1], &own, &instance, &slot, err);
   if (!status) status = cmd_eval_set_options(e, instance, argc, argv, err);
+  if (!status && !slot) status = cmd_eval_check_given(e, instance->plugin, argc, argv, err);
   if (!status) status = slot ? sm_slot_create(slot, err) : sm_instance_create(instance, err);
   if (!status) status = cmd_eval_open_evaluator(e, instance, cmd_eval_needs(instance), err);
   double start = sm_now();

@@ -347,7 +347,7 @@ static sm_status option_unknown_option(const sm_option *options, int n, const ch
   return SM_EINVAL;
 }
 
-static sm_status option_missing(const sm_option *o, const char *path, sm_place at, sm_error *err) {
+sm_status sm_option_missing(const sm_option *o, const char *path, sm_place at, sm_error *err) {
   if (*path) sm_fail(err, SM_EINVAL, "%s needs '%s'", path, o->name);
   else sm_fail(err, SM_EINVAL, "'%s' is missing", o->name);
   sm_fail_place(err, at);
@@ -375,6 +375,6 @@ sm_status sm_options_read(const sm_option *options, int n, const sm_yaml *map, c
   }
   for (int i = 0; i < n && !status; i++)
     if (!options[i].def && !sm_yaml_find(map, options[i].name))
-      status = option_missing(&options[i], path, at, err);
+      status = sm_option_missing(&options[i], path, at, err);
   return status;
 }

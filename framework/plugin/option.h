@@ -21,6 +21,8 @@ sm_status sm_option_read(const sm_option *, const sm_yaml *value, const char *pa
                          sm_error *);
 /* The default alone; SM_EINTERNAL if the table's own text is wrong. Required options stay zero. */
 sm_status sm_option_default(const sm_option *, const char *path, sm_arena *, void *base, sm_error *);
+/* The error that an option without a default was not given. */
+sm_status sm_option_missing(const sm_option *, const char *path, sm_place at, sm_error *);
 
 /* The option of that name; NULL: the table has none. */
 const sm_option *sm_option_named(const sm_option *, int n, const char *name);
