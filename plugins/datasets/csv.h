@@ -1,4 +1,4 @@
-/* csv.h — for the dataset `list`: rows of a text or CSV file, after RFC 4180: fields in double quotes may hold
+/* csv.h — rows of a text or CSV file, after RFC 4180: fields in double quotes may hold
  * delimiters, line ends, and quotes written twice. Fields are ended by a zero in the text itself, which the caller owns. */
 #ifndef SMALTI_PLUGIN_CSV_H
 #define SMALTI_PLUGIN_CSV_H
@@ -26,6 +26,20 @@ static inline sm_status csv_fail(const csv *c, int line, sm_error *err, const ch
   sm_fail(err, SM_EFORMAT, "%s", what);
   sm_hint(err, "%s", remedy);
   return sm_fail_at(err, c->file, line, 0);
+}
+
+/* A whole text file of at most so many bytes, behind its byte order mark if it has one. *text is the caller's, to be freed
+ * with sm_free in any case. */
+static inline sm_status csv_open(csv *c, const char *file, size_t most, char **text, sm_error *err) {
+  size_t bytes;
+  sm_status status = sm_file_get(file, most, text, &bytes, err);
+  if (status) return status;
+  if (strlen(*text) != bytes) {
+    sm_fail(err, SM_EFORMAT, "%s is not a text file: it holds a zero byte", file);
+    return sm_hint(err, "save it as UTF-8 text");
+  }
+  *c = (csv){.file = file, .at = *text + (strncmp(*text, "\xef\xbb\xbf", 3) ? 0 : 3), .line = 1};
+  return SM_OK;
 }
 
 static inline bool csv_is_blank(char c) { return c == ' ' || c == '\t'; }

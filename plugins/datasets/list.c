@@ -375,14 +375,8 @@ static sm_status list_read_rows(reading *r) {
 
 static sm_status list_read_file(reading *r) {
   list *set = r->set;
-  size_t bytes;
-  sm_status status = sm_file_get(set->path, most_bytes, &set->text, &bytes, r->err);
+  sm_status status = csv_open(&r->csv, set->path, most_bytes, &set->text, r->err);
   if (status) return status;
-  if (strlen(set->text) != bytes) {
-    sm_fail(r->err, SM_EFORMAT, "%s is not a text file: it holds a zero byte", set->path);
-    return sm_hint(r->err, "save it as UTF-8 text");
-  }
-  r->csv = (csv){set->path, set->text + (strncmp(set->text, "\xef\xbb\xbf", 3) ? 0 : 3), 1, 0};
   r->csv.delimiter = list_delimiter(set, r->csv.at);
   status = list_read_rows(r);
   if (!status) status = list_check_gone(r);
