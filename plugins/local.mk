@@ -22,9 +22,13 @@ nobase_dist_doc_DATA += \
   plugins/datasets/packed.c \
   plugins/datasets/shapes.c \
   plugins/dvae_net.h \
+  plugins/evaluations/adversarial.c \
   plugins/evaluations/alignment.c \
   plugins/evaluations/ask.c \
   plugins/evaluations/ask.h \
+  plugins/evaluations/backgrounds.c \
+  plugins/evaluations/calibration.c \
+  plugins/evaluations/calibration.h \
   plugins/evaluations/cells.c \
   plugins/evaluations/cells.h \
   plugins/evaluations/cluster.c \
@@ -318,3 +322,16 @@ plugins_shuffle_la_SOURCES = plugins/evaluations/shuffle.c plugins/evaluations/a
   plugins/evaluations/cells.c plugins/evaluations/cells.h plugins/evaluations/curve.c plugins/evaluations/curve.h
 plugins_shuffle_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_shuffle_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/backgrounds.la
+plugins_backgrounds_la_SOURCES = plugins/evaluations/backgrounds.c plugins/evaluations/ask.c plugins/evaluations/ask.h \
+  plugins/evaluations/outside.c plugins/evaluations/outside.h plugins/datasets/csv.h
+plugins_backgrounds_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_backgrounds_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/adversarial.la
+plugins_adversarial_la_SOURCES = plugins/evaluations/adversarial.c plugins/evaluations/ask.c plugins/evaluations/ask.h \
+  plugins/evaluations/calibration.c plugins/evaluations/calibration.h plugins/evaluations/outside.c \
+  plugins/evaluations/outside.h
+plugins_adversarial_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_adversarial_la_LIBADD = $(PLUGIN_LIBADD)

@@ -96,5 +96,5 @@ EXTRA_DIST += tests/golden/segmentation_metric.safetensors
 # evaluations of robustness: the files that their plugins share, and the plugins
 check_PROGRAMS += tests/unit/test_robust
 tests_unit_test_robust_SOURCES = tests/unit/test_robust.c tests/unit/eval_bench.c tests/unit/eval_bench.h \
-  plugins/evaluations/ask.c plugins/evaluations/cells.c plugins/evaluations/curve.c
+  plugins/evaluations/ask.c plugins/evaluations/calibration.c plugins/evaluations/cells.c plugins/evaluations/curve.c
 tests_unit_test_robust_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

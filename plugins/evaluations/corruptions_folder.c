@@ -96,12 +96,7 @@ static sm_status folder_ask(reading *r, outside *pictures, int corruption, int s
 
 static int folder_class_of(void *ctx, const char *name, sm_error *err) {
   const reading *r = ctx;
-  const int c = outside_names_find(&r->classes, name);
-  if (c < 0) {
-    sm_fail(err, SM_EINVAL, "class '%s' in '%s' is none of the training pictures' classes", name, r->o->folder);
-    sm_hint(err, "the class folders must have the names that the training pictures' have");
-  }
-  return c;
+  return outside_class_of(&r->classes, r->o->folder, name, err);
 }
 
 static sm_status folder_tree(reading *r, sm_error *err) {

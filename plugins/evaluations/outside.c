@@ -11,9 +11,14 @@ enum { NAMES_MOST = 2000000 };
 
 /* ---- names --------------------------------------------------------------------------------------------- */
 
+bool outside_is_folder(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int outside_by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-static bool outside_add(outside_names *names, const char *name) {
+bool outside_names_add(outside_names *names, const char *name) {
   if (names->n == names->room) {
     const int more = names->room ? 2 * names->room : 64;
     char **grown = sm_realloc(names->v, (size_t)more * sizeof *grown);
@@ -45,7 +50,7 @@ sm_status outside_names_get(const char *folder, char kind, outside_names *names,
     if (e->d_name[0] == '.' || !outside_is_of(folder, e->d_name, kind)) continue;
     if (names->n == NAMES_MOST)
       status = sm_fail(err, SM_EINVAL, "'%s' has more than %d entries", folder, NAMES_MOST);
-    else if (!outside_add(names, e->d_name))
+    else if (!outside_names_add(names, e->d_name))
       status = sm_fail(err, SM_ENOMEM, "no memory for the names in '%s'", folder);
   }
   closedir(dir);
@@ -61,7 +66,7 @@ typedef struct outside_taking {
 
 static void outside_take(void *ctx, const char *name) {
   outside_taking *t = ctx;
-  if (!t->failed && !outside_add(t->names, name)) t->failed = true;
+  if (!t->failed && !outside_names_add(t->names, name)) t->failed = true;
 }
 
 sm_status outside_classes(sm_eval_context *x, outside_names *names, sm_error *err) {
@@ -89,7 +94,7 @@ void outside_names_free(outside_names *names) {
 
 static sm_status outside_add_picture(outside *o, const char *path, int32_t label) {
   const int before = o->path.room;
-  if (o->path.n >= NAMES_MOST || !outside_add(&o->path, path)) return SM_ENOMEM;
+  if (o->path.n >= NAMES_MOST || !outside_names_add(&o->path, path)) return SM_ENOMEM;
   if (o->path.room != before) {
     int32_t *grown = sm_realloc(o->label, (size_t)o->path.room * sizeof *grown);
     if (!grown) return SM_ENOMEM;
@@ -116,6 +121,15 @@ static sm_status outside_add_class(const char *root, const char *name, int32_t l
   outside_names_free(&files);
   sm_text_free(&path);
   return status;
+}
+
+int outside_class_of(const outside_names *classes, const char *folder, const char *name, sm_error *err) {
+  const int c = outside_names_find(classes, name);
+  if (c < 0) {
+    sm_fail(err, SM_EINVAL, "class '%s' in '%s' is none of the training pictures' classes", name, folder);
+    sm_hint(err, "the class folders must have the names that the training pictures' have");
+  }
+  return c;
 }
 
 sm_status outside_tree(const char *root, int (*class_of)(void *ctx, const char *name, sm_error *), void *ctx, outside *o,

@@ -20,7 +20,9 @@ sm_status outside_names_get(const char *folder, char kind, outside_names *, sm_e
 /* Those of the classes that labels of the training pictures number, in that order. */
 sm_status outside_classes(sm_eval_context *, outside_names *, sm_error *);
 int outside_names_find(const outside_names *, const char *name); /* its place; -1: there is none */
+bool outside_names_add(outside_names *, const char *name); /* behind them, a copy; false: no memory */
 void outside_names_free(outside_names *);
+bool outside_is_folder(const char *path);
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
@@ -31,6 +33,8 @@ typedef struct outside {
   const uint8_t *rgb; /* (n, height, width, 3), borrowed */
   int height, width;
 } outside;
+/* The place of a class folder's name among the names of classes; -1: an error that it wrote. */
+int outside_class_of(const outside_names *classes, const char *folder, const char *name, sm_error *);
 /* All pictures of ROOT/CLASS/, classes and pictures sorted; class_of says a folder's label, below 0: an error that
  * it wrote. */
 sm_status outside_tree(const char *root, int (*class_of)(void *ctx, const char *name, sm_error *), void *ctx, outside *,

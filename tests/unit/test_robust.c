@@ -1,9 +1,10 @@
-/* test_robust.c — what the evaluations of robustness share: cells of pictures, curves and the area under them, by hand; and
- * the plugins on a network and pictures, for any number of threads. */
+/* test_robust.c — what the evaluations of robustness share: cells of pictures, curves and the area under them, calibration, by
+ * hand; and the plugins on a network and pictures, for any number of threads. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "plugins/evaluations/calibration.h"
 #include "plugins/evaluations/cells.h"
 #include "plugins/evaluations/curve.h"
 
@@ -155,6 +156,42 @@ static void curve_by_hand(void **state) {
   assert_int_equal(curve_end(&c, &err), SM_EINVAL);
 }
 
+/* ---- calibration --------------------------------------------------------------------------------------- */
+
+static void calibration_by_hand(void **state) {
+  static const float confidence[] = {0.9f, 0.1f, 0.5f, 0.2f, 0.6f};
+  static const uint8_t right[] = {1, 0, 0, 1, 0};
+  double v[CALIBRATIONS];
+  sm_interval interval[CALIBRATIONS];
+  assert_int_equal(calibration_of(confidence, right, 5, 2, v, interval, NULL), SM_OK);
+  /* bins {.1, .2} and {.5, .6, .9}: 2·.35² and 3·(1/3)² of 5 */
+  assert_float_equal(v[CALIBRATION_RMS], 100 * sqrt((2 * 0.1225 + 3.0 / 9) / 5), 1e-5);
+  assert_float_equal(v[CALIBRATION_SCRIPT], 100 * sqrt(2 * 0.1225 / 5), 1e-5);
+  assert_float_equal(v[CALIBRATION_AURRA], 100 * (1 + 1 / 2. + 1 / 3. + 2 / 4. + 2 / 5.) / 5, 1e-9);
+  for (int i = 0; i < CALIBRATIONS; i++) assert_true(interval[i].low <= v[i] && interval[i].high >= v[i]);
+  assert_int_equal(calibration_of(confidence, right, 5, 100, v, interval, NULL), SM_OK); /* one bin */
+  assert_float_equal(v[CALIBRATION_RMS], 100 * (0.46 - 0.4), 1e-5);
+  assert_true(isnan(v[CALIBRATION_SCRIPT]) && isnan(interval[CALIBRATION_SCRIPT].low));
+  assert_int_equal(calibration_of(confidence, right, 1, 1, v, interval, NULL), SM_OK);
+  assert_float_equal(v[CALIBRATION_AURRA], 100, 1e-9);
+}
+
+/* Against calibration_tools.py of natural-adv-examples, whose last bin is left out, and the same with all bins. */
+static void calibration_as_published(void **state) {
+  enum { N = 250 };
+  float confidence[N];
+  uint8_t right[N];
+  double v[CALIBRATIONS], finer[CALIBRATIONS];
+  sm_interval interval[CALIBRATIONS];
+  for (int i = 0; i < N; i++) confidence[i] = (float)(i * 37 % 251) / 256 + 1.0f / 512, right[i] = i % 3 == 0;
+  assert_int_equal(calibration_of(confidence, right, N, 100, v, interval, NULL), SM_OK);
+  assert_float_equal(v[CALIBRATION_RMS], 27.333180397660307, 1e-9);
+  assert_float_equal(v[CALIBRATION_SCRIPT], 7.885929915044897, 1e-9);
+  assert_float_equal(v[CALIBRATION_AURRA], 35.26304328984177, 1e-9);
+  assert_int_equal(calibration_of(confidence, right, N, 50, finer, interval, NULL), SM_OK);
+  assert_float_equal(finer[CALIBRATION_RMS], 30.4105863107837, 1e-9);
+}
+
 /* ---- the plugins --------------------------------------------------------------------------------------- */
 
 static void same_figures(const sm_eval_result *a, const sm_eval_result *b) {
@@ -221,6 +258,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cells_cover),       cmocka_unit_test(orders_are_keyed), cmocka_unit_test(moves_are_exact),
       cmocka_unit_test(fills_are_exact),   cmocka_unit_test(spreads_keep_sums), cmocka_unit_test(curve_by_hand),
+      cmocka_unit_test(calibration_by_hand), cmocka_unit_test(calibration_as_published),
       cmocka_unit_test(any_threads),       cmocka_unit_test(ends_of_the_curve),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
