@@ -63,7 +63,7 @@ static int score_coco_run(sm_cli *cli, int argc, char **argv) {
   sm_coco_ap ap = {0};
   sm_json json = {0};
   (void)argc;
-  sm_status status = sm_coco_read(argv[1], masks, &truth, &err);
+  sm_status status = sm_coco_read(argv[1], masks ? SM_COCO_MASKS : SM_COCO_BOXES, &truth, &err);
   if (!status) status = sm_coco_read_detections(argv[2], &truth, masks, &found, &err);
   if (!status) status = sm_coco_score(&truth, &found, masks, (int)o->resamples, (uint64_t)o->seed, &ap, &err);
   int code = SM_EXIT_OK;

@@ -265,20 +265,29 @@ static sm_status coco_where(const coco_reading *r, const cJSON *x, sm_coco_objec
   return coco_bad(r, err, "category_id", text);
 }
 
-static sm_status coco_annotation(coco_reading *r, const cJSON *x, bool masks, sm_coco_object *object,
+/* Of an annotation whose area may be missing. */
+static sm_status coco_area(const coco_reading *r, const cJSON *x, sm_coco_object *object, sm_error *err) {
+  if (coco_key(x, "area")) return coco_number(r, x, "area", &object->area, err);
+  object->area = object->mask.n ? (double)sm_rle_area(&object->mask) : object->box[2] * object->box[3];
+  return SM_OK;
+}
+
+static sm_status coco_annotation(coco_reading *r, const cJSON *x, sm_coco_want want, sm_coco_object *object,
                                  sm_error *err) {
-  const cJSON *crowd = coco_key(x, "iscrowd");
+  const cJSON *crowd = coco_key(x, "iscrowd"), *mask = coco_key(x, "segmentation");
+  const bool none = !mask || cJSON_IsNull(mask) || (cJSON_IsArray(mask) && !mask->child);
   r->id = -1;
   sm_status status = coco_whole(r, x, "id", &object->id, err);
   if (!status) r->id = object->id;
   if (!status) status = coco_where(r, x, object, err);
   if (!status) status = coco_box(r, x, object->box, err);
-  if (!status) status = coco_number(r, x, "area", &object->area, err);
+  if (!status && want != SM_COCO_ANY) status = coco_number(r, x, "area", &object->area, err);
   if (!status && crowd && !cJSON_IsNumber(crowd) && !cJSON_IsBool(crowd))
     status = coco_bad(r, err, "iscrowd", "is neither 0 nor 1");
   object->crowd = cJSON_IsTrue(crowd) || (cJSON_IsNumber(crowd) && crowd->valuedouble != 0);
-  if (!status && masks) status = coco_mask(r, x, &r->coco->images[object->image], &object->mask, err);
-  return status;
+  if (!status && (want == SM_COCO_MASKS || (want == SM_COCO_ANY && !none)))
+    status = coco_mask(r, x, &r->coco->images[object->image], &object->mask, err);
+  return !status && want == SM_COCO_ANY ? coco_area(r, x, object, err) : status;
 }
 
 static sm_status coco_rectangle(coco_reading *r, sm_coco_object *o, sm_error *err) {
@@ -332,7 +341,7 @@ static void coco_end(coco_reading *r, cJSON *root) {
   cJSON_Delete(root);
 }
 
-sm_status sm_coco_read(const char *path, bool masks, sm_coco *c, sm_error *err) {
+sm_status sm_coco_read(const char *path, sm_coco_want want, sm_coco *c, sm_error *err) {
   cJSON *root = NULL;
   const cJSON *list;
   void *made;
@@ -346,7 +355,7 @@ sm_status sm_coco_read(const char *path, bool masks, sm_coco *c, sm_error *err) 
     c->objects = made;
     r.at = 0;
     for (const cJSON *x = list->child; !status && x; x = x->next, r.at++)
-      status = coco_annotation(&r, x, masks, &c->objects[r.at], err);
+      status = coco_annotation(&r, x, want, &c->objects[r.at], err);
   }
   coco_end(&r, root);
   return status;

@@ -1,21 +1,13 @@
-/* framework/score/score.h — measures of files that hold answers: run-length masks, COCO's annotations and
- * detections, COCO's average precision.
+/* framework/score/score.h — measures of files that hold answers: run-length masks, COCO's detections (its
+ * annotations are in smalti/coco.h), COCO's average precision.
  *
  * Nothing here knows of networks. Formulas are those of pycocotools 2.0 (maskApi.c, cocoeval.py), to the last bit. */
 #ifndef SM_SCORE_H
 #define SM_SCORE_H
 
-#include <smalti/base.h>
+#include <smalti/coco.h>
 
 /* ---- run-length masks ---------------------------------------------------------------------------------- */
-
-/* A mask, column by column: lengths of runs in turn of 0 and of 1, the first of 0 (it may be empty). They add up
- * to height·width, which is at most 2³¹ − 1. The runs live in the arena that the maker was given. */
-typedef struct sm_rle {
-  int height, width;
-  int64_t n;
-  uint32_t *runs;
-} sm_rle;
 
 /* May a mask have this size? SM_EFORMAT */
 sm_status sm_rle_size(int height, int width, sm_error *);
@@ -39,45 +31,11 @@ void sm_rle_box(const sm_rle *, double box[4]); /* x, y, w, h; all 0 for an empt
 /* Intersection over union; for a crowd over the area of the detection. 0 where nothing is shared; −1 for masks of
  * different sizes. */
 double sm_rle_iou(const sm_rle *detection, const sm_rle *truth, bool crowd);
-double sm_box_iou(const double detection[4], const double truth[4], bool crowd); /* boxes x, y, w, h */
 
 /* ---- COCO's files -------------------------------------------------------------------------------------- */
 
-typedef struct sm_coco_image {
-  int64_t id;
-  int height, width;
-  const char *file;
-} sm_coco_image;
-
-typedef struct sm_coco_category {
-  int64_t id;
-  const char *name;
-} sm_coco_category;
-
-typedef struct sm_coco_object {
-  int64_t id;
-  int image, category; /* places in the lists below */
-  bool crowd;
-  double box[4], area, score; /* x, y, w, h in pixels; score: detections only */
-  sm_rle mask;                /* n 0 where masks were not asked for */
-} sm_coco_object;
-
-/* Lists in ascending id, objects in the order of the file. */
-typedef struct sm_coco {
-  sm_arena *arena;
-  const char *path;
-  sm_coco_image *images;
-  sm_coco_category *categories;
-  sm_coco_object *objects;
-  int n_images, n_categories, n_objects;
-} sm_coco;
-
-/* Reads annotations (an object with images, annotations, categories). `masks`: read segmentations too, and refuse
- * annotations without. An error names file, place, key and value. sm_coco_free in every case. */
-sm_status sm_coco_read(const char *path, bool masks, sm_coco *, sm_error *);
 /* Reads detections (a list) made for `truth`, whose lists they share: `truth` is freed last. */
 sm_status sm_coco_read_detections(const char *path, const sm_coco *truth, bool masks, sm_coco *, sm_error *);
-void sm_coco_free(sm_coco *);
 
 /* ---- COCO's average precision --------------------------------------------------------------------------- */
 

@@ -220,7 +220,7 @@ static void ap_against_golden(void **state) {
       sm_coco truth, found;
       sm_coco_ap ap;
       sm_error err;
-      must(sm_coco_read(write_tensor(g, c, "ground_truth"), masks, &truth, &err), &err);
+      must(sm_coco_read(write_tensor(g, c, "ground_truth"), masks ? SM_COCO_MASKS : SM_COCO_BOXES, &truth, &err), &err);
       must(sm_coco_read_detections(write_tensor(g, c, masks ? "detections_segm" : "detections_bbox"), &truth,
                                    masks, &found, &err),
            &err);
@@ -253,7 +253,7 @@ static sm_status score(const char *truth_text, const char *found_text, bool mask
   sm_coco_ap ap = {0};
   must(sm_file_put(path_of("t.json"), truth_text, strlen(truth_text), NULL), NULL);
   must(sm_file_put(path_of("d.json"), found_text, strlen(found_text), NULL), NULL);
-  sm_status status = sm_coco_read(path_of("t.json"), masks, &truth, err);
+  sm_status status = sm_coco_read(path_of("t.json"), masks ? SM_COCO_MASKS : SM_COCO_BOXES, &truth, err);
   if (!status) status = sm_coco_read_detections(path_of("d.json"), &truth, masks, &found, err);
   if (!status) status = sm_coco_score(&truth, &found, masks, 0, 0, &ap, err);
   if (!status) memcpy(figures, ap.figures, sizeof ap.figures);
