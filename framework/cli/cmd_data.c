@@ -1,5 +1,5 @@
 /* cmd_data.c — `smalti data check`: read every picture of a folder or recipe once, and name those that
- * training would skip. */
+ * training would skip, and objects that cannot lie in their picture. */
 
 #include "framework/formats/formats.h"
 
@@ -17,28 +17,44 @@ typedef struct checked {
   bool *damaged;     /* which of them */
   int64_t n, n_damaged, count;
   int classes;
+  int64_t objects, wrong; /* annotated ones, and those of them that cannot be */
 } checked;
+
+static sm_status cmd_data_json_line(sm_json *json, sm_error *err) {
+  const char *line = sm_json_finish(json);
+  if (!line) return sm_fail(err, SM_ENOMEM, "out of memory");
+  puts(line);
+  return SM_OK;
+}
 
 static sm_status cmd_data_print_json(const checked *c, sm_error *err) {
   sm_json json = {0};
   sm_status status = SM_OK;
-  for (int64_t i = 0; i <= c->n && !status; i++) {
+  for (int64_t i = 0; i < c->n && !status; i++) {
     sm_json_begin(&json);
     sm_json_string(&json, "set", c->which);
-    if (i < c->n) {
-      sm_json_string(&json, "name", c->bad[i].name);
-      sm_json_string(&json, "reason", c->bad[i].reason);
-      if (c->damaged[i]) sm_json_bool(&json, "used", true);
-    } else {
-      sm_json_int(&json, "pictures", c->count);
-      sm_json_int(&json, "classes", c->classes);
-      sm_json_int(&json, "bad", c->n - c->n_damaged);
-      sm_json_int(&json, "damaged", c->n_damaged);
-    }
-    const char *line = sm_json_finish(&json);
-    if (line) puts(line);
-    else status = sm_fail(err, SM_ENOMEM, "out of memory");
+    sm_json_string(&json, "name", c->bad[i].name);
+    sm_json_string(&json, "reason", c->bad[i].reason);
+    if (c->damaged[i]) sm_json_bool(&json, "used", true);
+    status = cmd_data_json_line(&json, err);
   }
+  sm_json_free(&json);
+  return status;
+}
+
+static sm_status cmd_data_json_summary(const checked *c, sm_error *err) {
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_string(&json, "set", c->which);
+  sm_json_int(&json, "pictures", c->count);
+  sm_json_int(&json, "classes", c->classes);
+  sm_json_int(&json, "bad", c->n - c->n_damaged);
+  sm_json_int(&json, "damaged", c->n_damaged);
+  if (c->set->ops->objects) {
+    sm_json_int(&json, "objects", c->objects);
+    sm_json_int(&json, "bad_objects", c->wrong);
+  }
+  const sm_status status = cmd_data_json_line(&json, err);
   sm_json_free(&json);
   return status;
 }
@@ -59,6 +75,11 @@ static void cmd_data_print_summary(const checked *c) {
     printf("; %lld (%s) damaged, and used as far as they can be decoded (data.damaged: skip leaves them out)",
            (long long)c->n_damaged,
            sm_share_text((double)c->n_damaged, (double)c->count, share, sizeof share));
+  if (c->set->ops->objects)
+    printf("; %lld %s in %d %s", (long long)c->objects, sm_plural(c->objects, "object", "objects"),
+           c->set->ops->objects->categories(c->set->self),
+           sm_plural(c->set->ops->objects->categories(c->set->self), "category", "categories"));
+  if (c->wrong > 0) printf(", %lld of which cannot be", (long long)c->wrong);
   putchar('\n');
 }
 
@@ -67,9 +88,78 @@ static void cmd_data_print_text(const checked *c) {
   for (int64_t i = 0; i < c->n; i++)
     printf("%s: %s%s\n", sm_cli_printable(&text, c->bad[i].name), c->bad[i].reason,
            c->damaged[i] ? " (used)" : "");
-  cmd_data_print_summary(c);
   sm_text_free(&text);
 }
+
+/* ---- objects ------------------------------------------------------------------------------------------- */
+
+static sm_status cmd_data_tell_object(const sm_cli *cli, const checked *c, int64_t picture, int64_t object,
+                                      const sm_object *o, const char *why, sm_error *err) {
+  const char *name = c->set->ops->name(c->set->self, picture),
+             *category = c->set->ops->objects->category_name(c->set->self, o->category);
+  sm_text text = {0};
+  sm_json json = {0};
+  sm_status status = SM_OK;
+  if (cli->json) {
+    sm_json_begin(&json);
+    sm_json_string(&json, "set", c->which);
+    sm_json_string(&json, "name", name);
+    sm_json_int(&json, "object", object + 1);
+    sm_json_int(&json, "id", o->id);
+    sm_json_string(&json, "category", category);
+    sm_json_string(&json, "reason", why);
+    status = cmd_data_json_line(&json, err);
+  } else {
+    printf("%s: ", sm_cli_printable(&text, name));
+    printf("object %lld (%s, id %lld): %s\n", (long long)object + 1, sm_cli_printable(&text, category),
+           (long long)o->id, why);
+  }
+  sm_text_free(&text);
+  sm_json_free(&json);
+  return status;
+}
+
+/* Of a picture: from the header of its file where it is one, else it is read again. */
+static sm_status cmd_data_size(const checked *c, const sm_source *source, int64_t picture, int *height, int *width,
+                               sm_error *err) {
+  sm_image own = {0}, image = {0};
+  if (sm_image_size(c->set->ops->name(c->set->self, picture), width, height, NULL) == SM_OK) return SM_OK;
+  sm_status status = sm_source_get(source, picture, NULL, &own, &image, err);
+  *height = image.height, *width = image.width;
+  sm_image_free(&own);
+  return status;
+}
+
+static bool cmd_data_is_bad(const checked *c, int64_t picture) {
+  for (int64_t i = 0; i < c->n; i++)
+    if (c->bad[i].index == picture) return true;
+  return false;
+}
+
+static sm_status cmd_data_check_objects(const sm_cli *cli, checked *c, const sm_image_limits *limits, sm_error *err) {
+  const sm_source source = {.dataset = c->set, .limits = limits, .stop = sm_signals_stop};
+  sm_status status = SM_OK;
+  for (int64_t i = 0; c->set->ops->objects && i < c->count && !status; i++) {
+    const sm_object *objects;
+    int64_t n;
+    int height = 0, width = 0;
+    char why[200];
+    status = c->set->ops->objects->get(c->set->self, i, &objects, &n, err);
+    if (status || !n) continue;
+    c->objects += n;
+    if (cmd_data_is_bad(c, i)) continue;
+    status = cmd_data_size(c, &source, i, &height, &width, err);
+    for (int64_t o = 0; o < n && !status; o++) {
+      if (!sm_object_is_wrong(&objects[o], height, width, why, sizeof why)) continue;
+      c->wrong++;
+      status = cmd_data_tell_object(cli, c, i, o, &objects[o], why, err);
+    }
+    if (!status && sm_signals_stop()) status = sm_fail(err, SM_EINTERRUPTED, "stopped while reading the objects");
+  }
+  return status;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------------------ */
 
 /* Pictures were read as strictly as possible; those that fail then are read again as training reads them. */
 static sm_status cmd_data_tell_damaged(checked *c, const sm_image_limits *limits, sm_error *err) {
@@ -123,7 +213,10 @@ static sm_status cmd_data_check(sm_cli *cli, const char *which, const sm_dataset
   }
   if (!status && cli->json) status = cmd_data_print_json(&c, err);
   else if (!status) cmd_data_print_text(&c);
-  *n_bad += c.n - c.n_damaged;
+  if (!status) status = cmd_data_check_objects(cli, &c, limits, err);
+  if (!status && cli->json) status = cmd_data_json_summary(&c, err);
+  else if (!status) cmd_data_print_summary(&c);
+  *n_bad += c.n - c.n_damaged + c.wrong;
   sm_free(c.damaged);
   sm_eval_loader_free(loader);
   return status;
@@ -174,7 +267,7 @@ const sm_command sm_command_data_check = {
     .summary = "read every picture once and name those that cannot be used",
     .about =
         "Decodes all pictures of a folder, packed file or list (.csv, .tsv, .txt), or of a recipe's training and test sets, and lists the damaged, empty, misnamed and oversized ones that training would skip, and the damaged JPEGs that it would use (data.damaged). "
-        "Files that are passed over for their names are counted, with the commonest endings. Ends with 1 if a picture cannot be used, with 74 if the system could not read one.",
+        "Of annotated objects those are named whose box is empty or outside their picture, or whose mask is of another size. Files that are passed over for their names are counted, with the commonest endings. Ends with 1 if a picture cannot be used or an object cannot be, with 74 if the system could not read one.",
     .min_args = 1,
     .max_args = -1,
     .run = cmd_data_run,

@@ -67,6 +67,9 @@ typedef struct sm_masking {
   sm_blamed who;
 } sm_masking;
 
+/* Whether an object cannot lie in a picture of that size, and why: a box that is empty or more than a pixel outside, a mask
+ * of another size. */
+bool sm_object_is_wrong(const sm_object *, int height, int width, char *why, size_t size);
 
 /* A picture that could not be used. `name` belongs to the dataset. */
 typedef struct sm_bad {
