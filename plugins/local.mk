@@ -14,13 +14,19 @@ nobase_dist_doc_DATA += \
   plugins/backbones/vit.c \
   plugins/backbones/vit.h \
   plugins/backbones/vit_build.c \
+  plugins/datasets/annotated.c \
+  plugins/datasets/annotated.h \
   plugins/datasets/cifar.c \
+  plugins/datasets/coco.c \
   plugins/datasets/csv.h \
   plugins/datasets/folder.c \
   plugins/datasets/labelled.c \
   plugins/datasets/list.c \
   plugins/datasets/packed.c \
   plugins/datasets/shapes.c \
+  plugins/datasets/voc.c \
+  plugins/datasets/xml.c \
+  plugins/datasets/xml.h \
   plugins/dvae_net.h \
   plugins/evaluations/adversarial.c \
   plugins/evaluations/alignment.c \
@@ -335,3 +341,14 @@ plugins_adversarial_la_SOURCES = plugins/evaluations/adversarial.c plugins/evalu
   plugins/evaluations/outside.h
 plugins_adversarial_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_adversarial_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/voc.la
+plugins_voc_la_SOURCES = plugins/datasets/voc.c plugins/datasets/annotated.c plugins/datasets/annotated.h \
+  plugins/datasets/xml.c plugins/datasets/xml.h
+plugins_voc_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_voc_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/coco.la
+plugins_coco_la_SOURCES = plugins/datasets/coco.c plugins/datasets/annotated.c plugins/datasets/annotated.h
+plugins_coco_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_coco_la_LIBADD = $(PLUGIN_LIBADD)

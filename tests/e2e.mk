@@ -10,6 +10,7 @@ check_SCRIPTS += tests/e2e/conv.sh
 check_SCRIPTS += tests/e2e/swin.sh
 check_SCRIPTS += tests/e2e/mae.sh
 check_SCRIPTS += tests/e2e/pth.sh tests/e2e/score.sh
+check_SCRIPTS += tests/e2e/boxes.sh
 check_SCRIPTS += tests/e2e/measure.sh
 check_SCRIPTS += tests/e2e/retrieval.sh
 check_SCRIPTS += tests/e2e/robust.sh tests/e2e/occlude.sh tests/e2e/elsewhere.sh

@@ -20,6 +20,10 @@ tests_unit_test_coco_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_coco_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/coco_rle.safetensors tests/golden/coco_ap.safetensors
 
+# datasets of objects
+check_PROGRAMS += tests/unit/test_annotations
+tests_unit_test_annotations_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
 # framework/tensor
 check_PROGRAMS += tests/unit/test_exec tests/unit/test_tensor_values tests/unit/test_kernels tests/unit/test_kernels_plain tests/unit/test_gradients
 tests_unit_test_kernels_SOURCES = tests/unit/test_kernels.c tests/unit/kernel_check.h tests/unit/kernel_rig.h

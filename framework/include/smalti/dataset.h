@@ -30,7 +30,7 @@ typedef struct sm_object {
   double area;                /* as the annotation gives it, else of mask or box; in pixels */
   int category;               /* 0 … categories-1 */
   int64_t id;                 /* as the annotation gives it */
-  bool crowd, difficult;
+  bool crowd, difficult, truncated; /* many of a kind in one; hard to recognise; reaches beyond the picture */
   const uint32_t *runs; /* mask of the picture's size: how many pixels are 0, then 1, then 0 …, down the columns from
                            the left, as COCO; NULL: none */
   int64_t n_runs;
