@@ -1,4 +1,5 @@
-/* look.c — a graph that looks at one picture at a time: view, patches, attention, logits of the patches. */
+/* look.c — a graph that looks at one picture at a time: view, patches, attention, queries, keys and values, logits of
+ * the patches. */
 #include <math.h>
 #include <string.h>
 
@@ -6,13 +7,14 @@
 
 #include "framework/models/models.h"
 
+enum { LOOKED = 7 };
 struct sm_looker {
   sm_look_request want;
   sm_graph *graph;
-  sm_tensor *x, *view, *patches, *attention, *logits, *as_view, *as_patch;
+  sm_tensor *x, *view, *patches, *attention, *logits, *as_view, *as_patch, *qkv;
   int pass;
   sm_look look;
-  float *memory[6]; /* view, patches, attention, logits, and the head's two answers to the view */
+  float *memory[LOOKED]; /* view, patches, attention, logits, the head's two answers to the view, and qkv */
 };
 
 static sm_status looker_refuse(const sm_network *n, const char *what, const char *hint, sm_error *err) {
@@ -23,7 +25,7 @@ static sm_status looker_refuse(const sm_network *n, const char *what, const char
 static sm_status looker_check(sm_looker *l, const sm_network *n, sm_backbone_spec *spec, sm_error *err) {
   sm_status status = sm_network_at(n, l->want.height, l->want.width, spec, err);
   if (status) return status;
-  if (l->want.attention && spec->heads < 1)
+  if ((l->want.attention || l->want.qkv) && spec->heads < 1)
     return looker_refuse(n, "attention", "take a vision transformer, or another figure: pca, matches", err);
   if (l->want.logits && sm_network_describe(n)->patch_dim < 1)
     return looker_refuse(n, "head on patches", "give a run folder whose losses join a head at the patches", err);
@@ -40,18 +42,19 @@ static void looker_build(sm_looker *l, const sm_network *n, const sm_backbone_sp
   l->pass = sm_pass_begin(g, "look");
   l->x = sm_input_real(g, "pictures", 4, (int64_t[]){1, 3, l->want.height, l->want.width}, count);
   sm_backbone_in in = {.pictures = l->x, .view = l->want.view || both, .attention = l->want.attention};
+  in.qkv = l->want.qkv;
   in.patches = l->want.patches || l->want.logits;
   if (l->want.raw) in.blocks = 1, in.block[0] = (sm_block_wish){spec->blocks > 0 ? spec->blocks - 1 : 0, true};
   sm_backbone_out out = {0};
   sm_network_build(n, g, NULL, &in, &out);
-  l->view = l->want.view ? out.view : NULL, l->attention = out.attention;
+  l->view = l->want.view ? out.view : NULL, l->attention = out.attention, l->qkv = out.qkv;
   l->patches = l->want.patches ? l->want.raw ? out.block[0].patches : out.patches : NULL;
   if (l->want.logits) l->logits = sm_network_logits(n, g, NULL, out.patches, SM_SITE_PATCH);
   if (both) {
     l->as_view = sm_network_logits(n, g, NULL, out.view, SM_SITE_VIEW);
     l->as_patch = sm_network_logits(n, g, NULL, out.view, SM_SITE_PATCH);
   }
-  sm_tensor *kept[] = {l->view, l->patches, l->attention, l->logits, l->as_view, l->as_patch};
+  sm_tensor *kept[] = {l->view, l->patches, l->attention, l->logits, l->as_view, l->as_patch, l->qkv};
   for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
     if (kept[i]) sm_keep(g, kept[i]);
   sm_pass_end(g);
@@ -59,10 +62,10 @@ static void looker_build(sm_looker *l, const sm_network *n, const sm_backbone_sp
 
 static sm_status looker_memory(sm_looker *l, sm_error *err) {
   const size_t cells = (size_t)l->look.rows * (size_t)l->look.cols, k = (size_t)l->look.outputs;
-  const sm_tensor *made[] = {l->view, l->patches, l->attention, l->logits, l->as_view, l->as_patch};
+  const sm_tensor *made[] = {l->view, l->patches, l->attention, l->logits, l->as_view, l->as_patch, l->qkv};
   const size_t size[] = {(size_t)l->look.dim, cells * (size_t)l->look.dim, cells * (size_t)l->look.heads,
-                         cells * k, k, k};
-  for (int i = 0; i < 6; i++)
+                         cells * k, k, k, 3 * cells * (size_t)l->look.dim};
+  for (int i = 0; i < LOOKED; i++)
     if (made[i] && !(l->memory[i] = sm_malloc(size[i] * sizeof(float))))
       return sm_fail(err, SM_ENOMEM, "no memory for what the network sees");
   return SM_OK;
@@ -99,7 +102,7 @@ sm_looker *sm_looker_new(const sm_network *n, sm_pool *pool, const sm_look_reque
 void sm_looker_free(sm_looker *l) {
   if (!l) return;
   sm_graph_free(l->graph);
-  for (int i = 0; i < 6; i++) sm_free(l->memory[i]);
+  for (int i = 0; i < LOOKED; i++) sm_free(l->memory[i]);
   sm_free(l);
 }
 
@@ -119,6 +122,7 @@ sm_status sm_looker_run(sm_looker *l, const float *x, sm_look *out, sm_error *er
   finite &= looker_take(l->patches, l->memory[1], cells * (size_t)l->look.dim);
   finite &= looker_take(l->attention, l->memory[2], cells * (size_t)l->look.heads);
   finite &= looker_take(l->logits, l->memory[3], cells * k);
+  finite &= looker_take(l->qkv, l->memory[6], 3 * cells * (size_t)l->look.dim);
   looker_take(l->as_view, l->memory[4], k), looker_take(l->as_patch, l->memory[5], k);
   if (!finite) {
     sm_fail(err, SM_EINVAL, "the network's answer to a picture holds values that are not finite");
@@ -126,6 +130,7 @@ sm_status sm_looker_run(sm_looker *l, const float *x, sm_look *out, sm_error *er
   }
   *out = l->look;
   out->view = l->memory[0], out->patches = l->memory[1], out->attention = l->memory[2], out->logits = l->memory[3];
+  out->qkv = l->memory[6];
   out->shared = l->as_view && l->as_patch && !memcmp(l->memory[4], l->memory[5], k * sizeof(float));
   return SM_OK;
 }

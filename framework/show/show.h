@@ -17,15 +17,7 @@ uint32_t sm_viridis(double value); /* 0 … 1 */
 /* Of head h: the six of iBOT's Figure 6, six more for ViT-B, then hues at the golden angle. */
 uint32_t sm_head_colour(int h);
 
-/* ---- sheets -------------------------------------------------------------------------------------------- */
-
-/* Rows of tiles on white, with captions below. Tiles are copied. Errors are sticky; sm_sheet_draw reports them. */
-typedef struct sm_sheet sm_sheet;
-sm_sheet *sm_sheet_new(void); /* NULL: no memory; all of these take it */
-void sm_sheet_tile(sm_sheet *, const sm_image *, const char *caption /* or NULL */);
-void sm_sheet_row(sm_sheet *); /* the next tile begins a row */
-sm_status sm_sheet_draw(const sm_sheet *, sm_image *out, sm_error *);
-void sm_sheet_free(sm_sheet *);
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 void sm_draw_line(sm_image *, int x0, int y0, int x1, int y1, int line, uint32_t rgb);
 

@@ -1,5 +1,5 @@
 /* smalti/show.h — what a network sees in one picture, and what figures and evaluations make of it: shares of attention,
- * correspondence between two views.
+ * correspondence between two views, sheets of pictures.
  *
  * Grids are row by row from the top, N = rows · cols patches. */
 #ifndef SMALTI_SHOW_H
@@ -19,6 +19,7 @@ typedef struct sm_look_request {
   bool view, patches, attention;
   bool raw;    /* the patches before the final norm */
   bool logits; /* of each patch, by the head; the network was opened with one at the patch site */
+  bool qkv;    /* queries, keys and values of the patches in the last block */
 } sm_look_request;
 
 /* Of the last picture that was looked at; what was not asked for is NULL. */
@@ -29,6 +30,7 @@ typedef struct sm_look {
   const float *attention; /* (heads, N)  */
   const float *logits;    /* (N, K)      */
   bool shared;            /* the head gives view and patches the same outputs */
+  const float *qkv;       /* (N, 3·D): q|k|v  */
 } sm_look;
 
 /* A graph for pictures of one size, taken one by one, so that no picture's answer depends on others. SM_EUNSUPPORTED
@@ -83,6 +85,16 @@ void sm_match_add(sm_match_score *, const sm_match_view *a, const sm_match_view 
 /* In percent of the patches of all n pictures that have a place: exactly there, or near. The interval is that of the
  * bootstrap over pictures, 1000 resamples, keyed. NaN where no patch has a place. */
 void sm_match_accuracy(const sm_match_score *, int64_t n, bool near, double *value, sm_interval *);
+
+/* ---- sheets -------------------------------------------------------------------------------------------- */
+
+/* Rows of tiles on white, with captions below. Tiles are copied. Errors are sticky; sm_sheet_draw reports them. */
+typedef struct sm_sheet sm_sheet;
+sm_sheet *sm_sheet_new(void); /* NULL: no memory; all of these take it, and say so at the end */
+void sm_sheet_tile(sm_sheet *, const sm_image *, const char *caption /* or NULL */);
+void sm_sheet_row(sm_sheet *); /* the next tile begins a row */
+sm_status sm_sheet_draw(const sm_sheet *, sm_image *out, sm_error *);
+void sm_sheet_free(sm_sheet *);
 
 #ifdef __cplusplus
 }
