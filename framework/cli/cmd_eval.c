@@ -35,9 +35,9 @@ static const sm_option options[] = {
     SM_FLOAT(struct eval_options, temperature, "temperature", "0", 0, 100, NULL,
              "knn: a neighbour votes exp(similarity/temperature); 0: as the recipe says, or 0.07"),
     SM_PATH(struct eval_options, train, "train", "~",
-            "folder or packed file of training pictures, in place of the recipe's"),
+            "folder or packed file of training pictures, or a data set as in a recipe, {voc: {path: VOC2007}}, in place of the recipe's"),
     SM_PATH(struct eval_options, test, "test", "~",
-            "folder or packed file of test pictures, in place of the recipe's"),
+            "folder or packed file of test pictures, or a data set as in a recipe, {voc: {path: VOC2007}}, in place of the recipe's"),
     SM_STRING(
         struct eval_options, size, "size", "0",
         "pixels of the pictures: side of square ones, or height and width, as 96x160; 0: as in training"),

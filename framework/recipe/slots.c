@@ -146,10 +146,35 @@ sm_status sm_slot_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
   return slots_hint_path(slot, path, err);
 }
 
+/* "{voc: {path: VOC2007}}": the plugin's name, and its options. */
+static sm_status slots_written(const char *text, sm_arena *arena, const char **name, const char **options,
+                               sm_error *err) {
+  const char *from = text + 1 + strspn(text + 1, " \t"), *colon = strchr(text, ':'), *end = strrchr(text, '}');
+  if (!colon || !end || end < colon || end[1 + strspn(end + 1, " \t")])
+    return sm_fail(err, SM_EINVAL, "'%.200s' is no data set", text);
+  *name = sm_arena_strndup(arena, from, strcspn(from, " :"));
+  *options = sm_arena_strndup(arena, colon + 1, (size_t)(end - colon - 1));
+  return *name && *options ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
+}
+
+static sm_status slots_open_written(sm_registry *registry, const char *text, sm_arena *arena, sm_instance *instance,
+                                    sm_dataset *set, sm_error *err) {
+  const char *name = NULL, *options = NULL;
+  sm_status status = slots_written(text, arena, &name, &options, err);
+  const sm_plugin *plugin = status ? NULL : sm_registry_find(registry, SM_DATASET, name, err);
+  if (plugin) status = sm_instance_new(registry, plugin, instance, err);
+  else status = err->code;
+  if (!status) status = sm_options_fill(plugin, options, instance->self, arena, err);
+  if (status && !err->hint[0]) sm_hint(err, "write {PLUGIN: {OPTION: VALUE}}, such as {voc: {path: VOC2007}}");
+  if (!status) status = slots_open(instance, set, err);
+  return status ? status : slots_guard(instance, &(sm_blamed){.plugin = plugin}, set, err);
+}
+
 sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *arena, sm_instance *instance,
                           sm_dataset *set, sm_error *err) {
   sm_error own;
   if (!err) err = &own;
+  if (*path == '{') return slots_open_written(registry, path, arena, instance, set, err);
   const char *name = sm_dataset_for(path, err);
   const sm_plugin *plugin = name ? sm_registry_find(registry, SM_DATASET, name, err) : NULL;
   if (!plugin) return err->code;
