@@ -2,8 +2,8 @@
  * with other numbers of threads, and where a signal asks for a stop. Options that the evaluation refuses with a
  * reason are noted, but for the defaults.
  *
- * The network is a ViT with a head, the pictures are those of the dataset `shapes`: both as a run would have
- * them. */
+ * The network is a ViT with a head, the pictures are those of the dataset `shapes`, each with an object in its middle:
+ * as a run would have them. */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +24,32 @@ typedef struct made_up {
   sm_arena *arena;
   sm_instance vit, head, train, test;
   sm_network *network;
+  sm_dataset_ops pictures; /* of `shapes`, with objects */
 } made_up;
+
+static int check_categories(const void *self) {
+  (void)self;
+  return 1;
+}
+static const char *check_category_name(const void *self, int c) {
+  (void)self, (void)c;
+  return "thing";
+}
+static sm_status check_objects_get(const void *self, int64_t index, const sm_object **objects, int64_t *n,
+                                   sm_error *err) {
+  static const sm_object middle = {.x = SIDE / 4,
+                                   .y = SIDE / 4,
+                                   .width = SIDE / 2,
+                                   .height = SIDE / 2,
+                                   .area = SIDE * SIDE / 4,
+                                   .id = 1};
+  (void)self, (void)index, (void)err;
+  *objects = &middle;
+  *n = 1;
+  return SM_OK;
+}
+static const sm_object_ops check_objects = {
+    .categories = check_categories, .category_name = check_category_name, .get = check_objects_get};
 
 static int asked, most;
 static bool check_evaluation_stop_late(void) {
@@ -77,7 +102,11 @@ static sm_status check_evaluation_make_up(made_up *m, sm_error *err) {
   if (!(m->arena = sm_arena_new("check"))) return sm_fail(err, SM_ENOMEM, "out of memory");
   sm_status status = check_evaluation_make_network(m, err);
   if (!status) status = check_evaluation_make_pictures(m, "train", TRAIN, &m->train, err);
-  return status ? status : check_evaluation_make_pictures(m, "test", TEST, &m->test, err);
+  if (!status) status = check_evaluation_make_pictures(m, "test", TEST, &m->test, err);
+  if (status) return status;
+  m->pictures = *(const sm_dataset_ops *)m->train.plugin->ops;
+  m->pictures.objects = &check_objects;
+  return SM_OK;
 }
 
 static void check_evaluation_release(made_up *m) {
@@ -92,8 +121,8 @@ static sm_status check_evaluation_run(const made_up *m, sm_instance *instance, s
                                       bool (*stop)(void), sm_eval_result *result, sm_error *err) {
   sm_evaluator *evaluator;
   sm_evaluator_config c = sm_evaluator_config_of(m->network, pool);
-  c.train = (sm_dataset){m->train.plugin->ops, m->train.self};
-  c.test = (sm_dataset){m->test.plugin->ops, m->test.self};
+  c.train = (sm_dataset){&m->pictures, m->train.self};
+  c.test = (sm_dataset){&m->pictures, m->test.self};
   c.stop = stop;
   memset(result, 0, sizeof *result);
   asked = 0;
