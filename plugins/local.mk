@@ -43,6 +43,9 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/corruptions_folder.c \
   plugins/evaluations/curve.c \
   plugins/evaluations/curve.h \
+  plugins/evaluations/discovery.c \
+  plugins/evaluations/discovery.h \
+  plugins/evaluations/discovery_sheet.c \
   plugins/evaluations/finetune.c \
   plugins/evaluations/knn.c \
   plugins/evaluations/lidar.c \
@@ -352,3 +355,9 @@ pkglib_LTLIBRARIES += plugins/coco.la
 plugins_coco_la_SOURCES = plugins/datasets/coco.c plugins/datasets/annotated.c plugins/datasets/annotated.h
 plugins_coco_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_coco_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/discovery.la
+plugins_discovery_la_SOURCES = plugins/evaluations/discovery.c plugins/evaluations/discovery_sheet.c \
+  plugins/evaluations/discovery.h
+plugins_discovery_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_discovery_la_LIBADD = $(PLUGIN_LIBADD)

@@ -73,6 +73,10 @@ tests_unit_test_measures_SOURCES = tests/unit/test_measures.c tests/unit/eval_be
 tests_unit_test_measures_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/rankme.safetensors
 
+check_PROGRAMS += tests/unit/test_discovered
+tests_unit_test_discovered_SOURCES = tests/unit/test_discovered.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
+tests_unit_test_discovered_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
 # framework/table
 check_PROGRAMS += tests/unit/test_table
 tests_unit_test_table_SOURCES = tests/unit/test_table.c tests/unit/plugin_fixture.h

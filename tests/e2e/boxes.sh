@@ -1,6 +1,6 @@
 #!/bin/bash
 # boxes.sh — pictures with objects from the command line: VOC's folders and COCO's files are read, checked, and refused
-# where they are wrong.
+# where they are wrong; one object a picture is found without training.
 # shellcheck source=tests/e2e/common.sh
 . "$SMALTI_SRCDIR/tests/e2e/common.sh"
 
@@ -79,4 +79,57 @@ has err "ymax is ''"
 exits 66 smalti data check objects.yaml data.test.voc.list=test
 has err "ImageSets/Main/test.txt"
 xml p2 5 5 24 24 >voc/Annotations/p2.xml
+
+# ---- discovery -------------------------------------------------------------------------------------------------------
+# figure NAME: of the JSON in out
+figure() { grep -o "\"${1//./\\.}\":[0-9.-]*" out | head -n 1 | cut -d : -f 2; }
+exits 0 smalti --json eval discovery objects.yaml --net init shorter=32 --threads 1
+mv out one
+exits 0 smalti --json eval discovery objects.yaml --net init shorter=32 --threads 3
+for name in corloc.lost corloc.tokencut corloc.centre corloc.whole negative; do
+  value=$(figure $name)
+  [ -n "$value" ] && [ "$value" = "$(mv out two; mv one out; figure $name; mv out one; mv two out)" ] ||
+    fail "$name differs between numbers of threads, or is missing"
+done
+[ "$(figure corloc.whole)" = 0 ] || fail "a box of 20 pixels is no half of the picture"
+has out "LOST (k 100) and TokenCut (tau 0.2) on keys of the last block; pictures one by one, shorter side 32"
+# boxes over the whole picture; one is difficult, one picture has only a crowd
+for i in 0 1 2 3 4 5; do xml p$i 1 1 $size $high >voc/Annotations/p$i.xml; done
+xml p0 1 1 $size $high '<difficult>1</difficult>' >voc/Annotations/p0.xml
+exits 0 smalti --json eval discovery objects.yaml --net init shorter=32 method=lost
+[ "$(figure corloc.whole)" = 100 ] && has out "6 pictures"
+lacks out tokencut
+exits 0 smalti --json eval discovery objects.yaml --net init shorter=32 method=tokencut hard=leave_out
+has out "none difficult or truncated; 5 pictures, 1 without an object left out"
+lacks out '"negative"'
+coco "{\"id\": 1, \"image_id\": 1, \"category_id\": 3, \"bbox\": [0, 0, $size, $high], \"iscrowd\": 1, \"area\": 5}" >crowd.json
+exits 65 smalti eval discovery objects.yaml --net init shorter=32 --test '{coco: {path: voc/JPEGImages, annotations: crowd.json}}'
+has err "none of the 6 test pictures has an object that counts"
+# a sheet; in a recipe
+exits 0 smalti eval discovery objects.yaml --net init shorter=32 sheet=sheet.png sheet_pictures=3
+[ "$(head -c 8 sheet.png | od -An -c | tr -d ' \n')" = '211PNG\r\n032\n' ] || fail "the sheet is no PNG"
+exits 66 smalti eval discovery objects.yaml --net init shorter=32 sheet=nowhere/sheet.png
+has err "nowhere/sheet.png"
+exits 0 smalti train objects.yaml --runs runs --quiet name=found 'evaluate={d: {discovery: {shorter: 32}}}' train.evaluate_every=3
+has runs/found/metrics.jsonl '"corloc.tokencut":'
+
+# refused: no network, no objects, no attention, pictures too large
+exits 65 smalti eval discovery objects.yaml --net pixels
+has err "pixels have no patches"
+exits 65 smalti eval discovery tiny.yaml --net init
+has err "the test pictures have no annotated objects; take a data set that has them, such as voc or coco"
+sed 's/^backbone: .*/backbone: {resnet: {depths: [1, 1, 1, 1], width: 8}}/; s/size: 16/size: 64/; s/size: 8/size: 32/' objects.yaml >flat.yaml
+exits 65 smalti eval discovery flat.yaml --net init
+has err "backbone \`resnet\` has no attention, and so no keys, in its last block; feature=patches compares its output"
+exits 0 smalti eval discovery flat.yaml --net init feature=patches
+has err "on patches of the last block"
+has err "no two patches have a product below 0"
+for wrong in '{voc}' '{voc: {path: voc}' '{voc: {path: voc}} more'; do
+  exits 65 smalti eval discovery objects.yaml --net init --test "$wrong"
+  has err "; write {PLUGIN: {OPTION: VALUE}}"
+done
+exits 66 smalti eval discovery objects.yaml --net init --test '{vox: {path: voc}}'
+has err "did you mean 'voc'?"
+exits 65 smalti eval discovery objects.yaml --net init shorter=4096
+has err "patches of 4 pixels; 16384 can be compared; make pictures smaller: shorter=256"
 finish
