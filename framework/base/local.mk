@@ -10,6 +10,7 @@ libsmalti_la_SOURCES += \
   framework/base/hash.c framework/base/hash.h \
   framework/base/heap.c framework/base/heap.h \
   framework/base/io.c framework/base/io.h \
+  framework/base/listing.c \
   framework/base/log.c \
   framework/base/mapped.c framework/base/mapped.h \
   framework/base/nearest.c \

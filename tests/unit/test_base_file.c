@@ -214,6 +214,38 @@ static void folders_are_made_and_removed(void **state) {
   assert_int_equal(sm_mkdirs("", &err), SM_OK);
 }
 
+static void names_in_the_order_of_counting(void **state) {
+  static const char *const in_order[] = {"A1",     "a",      "a.png", "a1",       "a1b",      "a02",
+                                         "a2",     "a2b",    "a010",  "a10",      "a10.b2.c", "a10.b11.c",
+                                         "a99999999999999999999", "a100000000000000000000"};
+  sm_arena *arena = sm_arena_new("names");
+  const char **names;
+  int64_t n;
+  for (int i = 0; i < 14; i++)
+    for (int j = 0; j < 14; j++) {
+      const int order = sm_names_compare(in_order[i], in_order[j]);
+      assert_int_equal((order > 0) - (order < 0), (i > j) - (i < j));
+    }
+  assert_int_equal(sm_mkdirs(path_of("names/7"), NULL), SM_OK);
+  for (int i = 12; i > 7; i--) {
+    char name[32];
+    snprintf(name, sizeof name, "names/%d.x", i);
+    assert_int_equal(sm_file_put(path_of(name), "1", 1, NULL), SM_OK);
+  }
+  assert_int_equal(sm_file_put(path_of("names/.8"), "1", 1, NULL), SM_OK);
+  assert_int_equal(sm_folder_names(arena, path_of("names"), false, &names, &n, NULL), SM_OK);
+  assert_int_equal(n, 5);
+  assert_string_equal(names[0], "8.x");
+  assert_string_equal(names[4], "12.x");
+  assert_null(names[5]);
+  assert_int_equal(sm_folder_names(arena, path_of("names"), true, &names, &n, NULL), SM_OK);
+  assert_int_equal(n, 1);
+  assert_int_equal(sm_folder_names(arena, path_of("nowhere"), true, &names, &n, NULL), SM_ENOTFOUND);
+  assert_int_equal(symlink("nothing", path_of("names/9")), 0);
+  assert_int_equal(sm_folder_names(arena, path_of("names"), true, &names, &n, NULL), SM_ENOTFOUND);
+  sm_arena_free(arena);
+}
+
 static void remove_does_not_follow_links(void **state) {
   assert_int_equal(sm_mkdirs(path_of("keep"), NULL), SM_OK);
   assert_int_equal(sm_file_put(path_of("keep/file"), "1", 1, NULL), SM_OK);
@@ -250,6 +282,7 @@ int main(void) {
       cmocka_unit_test(get_keeps_its_limit),
       cmocka_unit_test(get_reads_a_pipe),
       cmocka_unit_test(folders_are_made_and_removed),
+      cmocka_unit_test(names_in_the_order_of_counting),
       cmocka_unit_test(remove_does_not_follow_links),
       cmocka_unit_test(paths),
   };

@@ -197,6 +197,12 @@ sm_status sm_mkdirs(const char *path, sm_error *);            /* mkdir -p */
 sm_status sm_remove_tree(const char *path, sm_error *);       /* rm -r; a missing path is fine */
 char *sm_path_join(sm_arena *, const char *dir, const char *name);
 const char *sm_path_base(const char *path);                   /* after the last '/' */
+/* The files of a folder, or its folders, in the order of sm_names_compare; hidden ones are left out, links are what they
+ * point to. Names live in the arena, (*names)[*n] is NULL. SM_ENOTFOUND: no folder, or a link to nothing; SM_EIO,
+ * SM_ENOMEM. */
+sm_status sm_folder_names(sm_arena *, const char *path, bool folders, const char ***names, int64_t *n, sm_error *);
+/* By bytes, but digits that stand together are a number: frame2 before frame10. 0 for equal names only. */
+int sm_names_compare(const char *, const char *);
 
 /* ---- version ------------------------------------------------------------------------------------------ */
 
