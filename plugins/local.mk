@@ -18,6 +18,7 @@ nobase_dist_doc_DATA += \
   plugins/datasets/annotated.h \
   plugins/datasets/cifar.c \
   plugins/datasets/coco.c \
+  plugins/datasets/clips.c \
   plugins/datasets/csv.h \
   plugins/datasets/folder.c \
   plugins/datasets/labelled.c \
@@ -92,6 +93,11 @@ pkglib_LTLIBRARIES += plugins/folder.la
 plugins_folder_la_SOURCES = plugins/datasets/folder.c
 plugins_folder_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_folder_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/clips.la
+plugins_clips_la_SOURCES = plugins/datasets/clips.c
+plugins_clips_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_clips_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/packed.la
 plugins_packed_la_SOURCES = plugins/datasets/packed.c

@@ -1,4 +1,5 @@
-/* test_data_lists.c — the datasets `list` and `cifar`: what their files say, and what is refused with file and line. */
+/* test_data_lists.c — the datasets `list`, `cifar` and `clips`: what their files say, and what is refused with file and
+ * line. */
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -327,12 +328,134 @@ static void test_cifar_cut_in_use(void **state) {
   close_set(&o);
 }
 
+/* ---- clips --------------------------------------------------------------------------------------------- */
+
+/* A grey PNG of 2 x 2 pixels, as frame or mask. */
+static void put_mask(const char *name, uint16_t value) {
+  uint16_t pixels[] = {0, 0, 0, value};
+  const sm_label_map map = {.width = 2, .height = 2, .value = pixels};
+  must(sm_label_map_write(path_of(name), &map, NULL), NULL);
+}
+
+static void make_clips(void) {
+  static const char *const folders[] = {"v/f/b10", "v/f/b9", "v/m/b10", "v/m/b9"};
+  must(sm_remove_tree(path_of("v"), NULL), NULL);
+  for (int i = 0; i < 4; i++) must(sm_mkdirs(path_of(folders[i]), NULL), NULL);
+  put("v/f/b10/2.jpg", "x");
+  put("v/f/b10/10.jpg", "x");
+  put("v/f/b10/.hidden.jpg", "x");
+  put("v/f/b9/00000.png", "x");
+  put("v/f/b9/notes.txt", "x");
+  put("v/f/readme.txt", "x");
+  put_mask("v/m/b10/2.png", 2);
+  put_mask("v/m/b10/10.png", 255);
+  put_mask("v/m/b9/00000.png", 1);
+}
+
+/* Clip 9 before 10, and so are frames; a list may say otherwise. */
+static void test_clips_reads(void **state) {
+  opened o;
+  sm_error err = {0};
+  sm_label_map map = {0};
+  char more[700];
+  make_clips();
+  check_set("clips", "v/f", "", "0 classes:; -1:v/f/b9/00000.png -1:v/f/b10/2.jpg -1:v/f/b10/10.jpg");
+  snprintf(more, sizeof more, ", masks: '%s', objects: 2", path_of("v/m"));
+  must(open_set(&o, "clips", "v/f", more, &err), &err);
+  const sm_clip_ops *clips = o.ops->clips;
+  const sm_map_ops *maps = o.ops->maps;
+  assert_int_equal(clips->count(o.self), 2);
+  assert_string_equal(clips->name(o.self, 1), "b10");
+  assert_int_equal(clips->of(o.self, 0), 0);
+  assert_int_equal(clips->of(o.self, 2), 1);
+  assert_int_equal(maps->classes(o.self), 3);
+  assert_int_equal(maps->ignore(o.self), 255);
+  assert_string_equal(maps->class_name(o.self, 2), "object 2");
+  must(maps->read(o.self, 1, NULL, &map, &err), &err);
+  assert_int_equal(map.value[3], 2);
+  close_set(&o);
+  snprintf(more, sizeof more, ", masks: '%s', foreground: true", path_of("v/m"));
+  must(open_set(&o, "clips", "v/f", more, &err), &err);
+  must(o.ops->maps->read(o.self, 2, NULL, &map, &err), &err);
+  assert_int_equal(map.value[3], 1);
+  assert_int_equal(o.ops->maps->classes(o.self), 2);
+  assert_int_equal(o.ops->maps->ignore(o.self), -1);
+  close_set(&o);
+  put("v/list.txt", "b10\r\n\nb9 \n");
+  snprintf(more, sizeof more, ", list: '%s'", path_of("v/list.txt"));
+  check_set("clips", "v/f", more, "0 classes:; -1:v/f/b10/2.jpg -1:v/f/b10/10.jpg -1:v/f/b9/00000.png");
+  sm_label_map_free(&map);
+}
+
+/* DAVIS's own tree. */
+static void test_clips_davis(void **state) {
+  make_clips();
+  must(sm_mkdirs(path_of("v/JPEGImages"), NULL), NULL);
+  must(sm_mkdirs(path_of("v/Annotations"), NULL), NULL);
+  char from[600], to[600];
+  snprintf(from, sizeof from, "%s", path_of("v/f"));
+  snprintf(to, sizeof to, "%s", path_of("v/JPEGImages/480p"));
+  assert_int_equal(rename(from, to), 0);
+  refused("clips", "v", ", resolution: 1080p", "there is no folder ");
+  refused("clips", "v", "", "cannot read the folder ");
+  snprintf(from, sizeof from, "%s", path_of("v/m"));
+  snprintf(to, sizeof to, "%s", path_of("v/Annotations/480p"));
+  assert_int_equal(rename(from, to), 0);
+  check_set("clips", "v", "",
+            "0 classes:; -1:v/JPEGImages/480p/b9/00000.png -1:v/JPEGImages/480p/b10/2.jpg -1:v/JPEGImages/480p/b10/10.jpg");
+  unlink(path_of("v/Annotations/480p/b10/10.png"));
+  refused("clips", "v", "", "b10/10.jpg has no mask: there is no ");
+  refused("clips", "v", "", "480p/b10/10.png; each frame has a mask");
+}
+
+static void test_clips_refusals(void **state) {
+  char more[700];
+  make_clips();
+  snprintf(more, sizeof more, ", masks: '%s'", path_of("v/m"));
+  put_mask("v/m/b10/3.png", 1);
+  refused("clips", "v/f", more, "v/m/b10/3.png is the mask of no frame in ");
+  unlink(path_of("v/m/b10/3.png"));
+  put("v/f/b10/2.png", "x");
+  refused("clips", "v/f", more, "2.png");
+  refused("clips", "v/f", more, " are one frame twice, in ");
+  unlink(path_of("v/f/b10/2.png"));
+  snprintf(more, sizeof more, ", list: '%s'", path_of("v/list.txt"));
+  put("v/list.txt", "b9\n/JPEGImages/480p/b9/00000.jpg /Annotations/480p/b9/00000.png\n");
+  refused("clips", "v/f", more, "v/list.txt:2: '/JPEGImages/480p/b9/00000.jpg ");
+  put("v/list.txt", "b9\nb10\nb9\n");
+  refused("clips", "v/f", more, "names the clip 'b9' twice");
+  put("v/list.txt", "\n");
+  refused("clips", "v/f", more, "names no clip");
+  refused("clips", "v/f/b9", "", "there is no folder in ");
+  refused("clips", "v/none", "", "cannot read the folder ");
+  must(sm_mkdirs(path_of("v/f/empty"), NULL), NULL);
+  refused("clips", "v/f", "", "v/f/empty holds no frame");
+  assert_int_equal(symlink("nothing", path_of("v/f/b9/1.jpg")), 0);
+  refused("clips", "v/f", "", "v/f/b9/1.jpg");
+}
+
+static void test_clips_hash(void **state) {
+  opened o;
+  sm_error err = {0};
+  uint64_t hash[3];
+  make_clips();
+  for (int i = 0; i < 3; i++) {
+    if (i == 2) put("v/f/b9/00000.png", "longer");
+    must(open_set(&o, "clips", "v/f", i == 1 ? ", foreground: true" : "", &err), &err);
+    hash[i] = o.ops->hash(o.self);
+    close_set(&o);
+  }
+  assert_true(hash[0] != hash[1] && hash[0] != hash[2]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_list_reads),     cmocka_unit_test(test_list_classes),
       cmocka_unit_test(test_list_refusals),  cmocka_unit_test(test_list_hash),
       cmocka_unit_test(test_cifar_ten),      cmocka_unit_test(test_cifar_hundred),
       cmocka_unit_test(test_cifar_refusals), cmocka_unit_test(test_cifar_cut_in_use),
+      cmocka_unit_test(test_clips_reads),    cmocka_unit_test(test_clips_davis),
+      cmocka_unit_test(test_clips_refusals), cmocka_unit_test(test_clips_hash),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
