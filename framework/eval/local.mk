@@ -8,6 +8,7 @@ libsmalti_la_SOURCES += \
   framework/eval/assigned.c \
   framework/eval/classes.c framework/eval/classes.h \
   framework/eval/bench.c framework/eval/bench.h \
+  framework/eval/clip_score.c \
   framework/eval/discovery.c \
   framework/eval/classify.c framework/eval/classify.h \
   framework/eval/figures.c framework/eval/hold_out.c framework/eval/class_mean.c \

@@ -4,6 +4,15 @@
 
 enum { MEAN_DRAWS = 2000 };
 
+/* 2.5 and 97.5 % of each column's draws (columns, draws), which are sorted. */
+static void mean_percentiles(double *drawn, int columns, int draws, sm_interval *to) {
+  for (int c = 0; c < columns; c++) {
+    double *m = drawn + (int64_t)c * draws;
+    sm_sort_doubles(m, (size_t)draws);
+    to[c] = (sm_interval){m[draws / 40 - 1], m[draws - draws / 40 - 1]};
+  }
+}
+
 sm_status sm_mean_intervals(const float *v, int64_t n, int columns, sm_interval *to, sm_error *err) {
   double *mean = sm_calloc((size_t)columns * MEAN_DRAWS, sizeof *mean); /* column by column */
   if (!mean) return sm_fail(err, SM_ENOMEM, "no memory for the intervals of %d figures", columns);
@@ -15,11 +24,28 @@ sm_status sm_mean_intervals(const float *v, int64_t n, int columns, sm_interval 
     }
     for (int c = 0; c < columns; c++) mean[(int64_t)c * MEAN_DRAWS + d] /= (double)n;
   }
-  for (int c = 0; c < columns; c++) {
-    double *m = mean + (int64_t)c * MEAN_DRAWS;
-    sm_sort_doubles(m, MEAN_DRAWS);
-    to[c] = (sm_interval){m[MEAN_DRAWS / 40 - 1], m[MEAN_DRAWS - MEAN_DRAWS / 40 - 1]};
-  }
+  mean_percentiles(mean, columns, MEAN_DRAWS, to);
   sm_free(mean);
+  return SM_OK;
+}
+
+sm_status sm_ratio_intervals(const double *v, const double *weight, int64_t n, int columns, int draws,
+                             uint64_t seed, sm_interval *to, sm_error *err) {
+  if (n < 1 || draws < 40)
+    return sm_fail(err, SM_EINVAL, "%d draws of %lld units give no interval", draws, (long long)n);
+  double *ratio = sm_calloc((size_t)columns * (size_t)draws, sizeof *ratio); /* column by column */
+  if (!ratio) return sm_fail(err, SM_ENOMEM, "no memory for the intervals of %d figures", columns);
+  sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 0, 0, 22);
+  for (int d = 0; d < draws; d++) {
+    double all = 0;
+    for (int64_t i = 0; i < n; i++) {
+      const int64_t drawn = (int64_t)(sm_rng_uniform(&rng) * (double)n);
+      all += weight[drawn];
+      for (int c = 0; c < columns; c++) ratio[(int64_t)c * draws + d] += v[drawn * columns + c];
+    }
+    for (int c = 0; c < columns; c++) ratio[(int64_t)c * draws + d] /= all;
+  }
+  mean_percentiles(ratio, columns, draws, to);
+  sm_free(ratio);
   return SM_OK;
 }

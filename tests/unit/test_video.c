@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <smalti/measure.h>
 #include <smalti/video.h>
 
 #include "golden.h"
@@ -59,35 +60,39 @@ static uint16_t *wide(const golden_tensor *t, int64_t from, int64_t n, bool void
   return to;
 }
 
-/* Adds the seven numbers of the clip's objects to `sum`; returns how many objects. */
-static int golden_clip(const golden *g, int c, double *sum) {
+/* The seven numbers of the clip's objects are added to `sum`; returns how many objects. */
+static int golden_clip(const golden *g, int c, sm_pool *pool, double *sum) {
   golden_tensor truth = golden_getf(g, "%d.ground_truth", c), found = golden_getf(g, "%d.prediction", c),
                 j = golden_getf(g, "%d.expect.J", c), f = golden_getf(g, "%d.expect.F", c),
                 statistics = golden_getf(g, "%d.expect.statistics", c);
   const int64_t frames = truth.shape[0], pixels = truth.shape[1] * truth.shape[2];
   const int objects = (int)j.shape[0];
-  double value[2][256];
+  sm_clip_score score;
+  double sums[SM_VIDEO_FIGURES];
+  assert_int_equal(sm_clip_score_new(objects, frames - 2, &score, NULL), SM_OK);
+  for (int64_t t = 1; t + 1 < frames; t++) {
+    uint16_t *a = wide(&truth, t * pixels, pixels, true), *b = wide(&found, t * pixels, pixels, false);
+    const sm_frame frame = {.truth = a, .found = b, .height = (int)truth.shape[1], .width = (int)truth.shape[2]};
+    assert_int_equal(sm_clip_score_add(&score, &frame, pool, NULL), SM_OK);
+    if (t + 2 == frames) assert_int_equal(sm_clip_score_add(&score, &frame, pool, NULL), SM_EINVAL);
+    free(a);
+    free(b);
+  }
   for (int o = 0; o < objects; o++) {
-    for (int64_t t = 1; t + 1 < frames; t++) {
-      uint16_t *a = wide(&truth, t * pixels, pixels, true), *b = wide(&found, t * pixels, pixels, false);
-      const sm_frame frame = {
-          .truth = a, .found = b, .height = (int)truth.shape[1], .width = (int)truth.shape[2]};
-      value[0][t - 1] = sm_region_measure(&frame, o + 1);
-      value[1][t - 1] = boundary(&frame, o + 1);
-      assert_float_equal(value[0][t - 1], golden_value(&j, o * (frames - 2) + t - 1), 1e-12);
-      assert_float_equal(value[1][t - 1], golden_value(&f, o * (frames - 2) + t - 1), 1e-12);
-      free(a);
-      free(b);
+    for (int64_t t = 0; t + 2 < frames; t++) {
+      assert_float_equal(score.j[o * (frames - 2) + t], golden_value(&j, o * (frames - 2) + t), 1e-12);
+      assert_float_equal(score.f[o * (frames - 2) + t], golden_value(&f, o * (frames - 2) + t), 1e-12);
     }
+    const sm_series got[] = {sm_clip_score_j(&score, o + 1), sm_clip_score_f(&score, o + 1)};
     for (int m = 0; m < 2; m++) {
-      const sm_series s = sm_series_of(value[m], frames - 2);
-      const double got[] = {s.mean, s.recall, s.decay};
-      for (int k = 0; k < 3; k++) {
-        assert_float_equal(got[k], golden_value(&statistics, (m * objects + o) * 3 + k), 1e-12);
-        sum[1 + 3 * m + k] += got[k];
-      }
+      assert_float_equal(got[m].mean, golden_value(&statistics, (m * objects + o) * 3), 1e-12);
+      assert_float_equal(got[m].recall, golden_value(&statistics, (m * objects + o) * 3 + 1), 1e-12);
+      assert_float_equal(got[m].decay, golden_value(&statistics, (m * objects + o) * 3 + 2), 1e-12);
     }
   }
+  sm_clip_score_sums(&score, sums);
+  for (int k = 0; k < SM_VIDEO_FIGURES; k++) sum[k] += sums[k];
+  sm_clip_score_free(&score);
   return objects;
 }
 
@@ -117,13 +122,13 @@ static void golden_pair(const golden *g, int p, int height, int width) {
 
 static void measures_against_golden(void **state) {
   golden *g = golden_open("davis_jf.safetensors");
-  double sum[7] = {0};
+  sm_pool *pool = sm_pool_new(2, NULL);
+  double sum[SM_VIDEO_FIGURES] = {0};
   int objects = 0, clips = 0;
   char name[48];
   for (; snprintf(name, sizeof name, "%d.ground_truth", clips) && golden_has(g, name); clips++)
-    objects += golden_clip(g, clips, sum);
+    objects += golden_clip(g, clips, pool, sum);
   assert_true(clips > 0);
-  sum[0] = (sum[1] + sum[4]) / 2;
   golden_tensor all = golden_get(g, "expect.global"), series = golden_get(g, "series"),
                 statistics = golden_get(g, "expect.series_statistics");
   for (int k = 0; k < 7; k++) assert_float_equal(sum[k] / objects, golden_value(&all, k), 1e-12);
@@ -142,6 +147,49 @@ static void measures_against_golden(void **state) {
   }
   free(v);
   golden_close(g);
+  sm_pool_free(pool);
+}
+
+/* A square of rows and columns 2 to 4 that moves to columns 4 to 6: J .2, F 2/3 by hand. The clip has a second object,
+ * which is nowhere: 1 and 1. */
+static void clips_by_hand(void **state) {
+  uint16_t truth[64], found[64];
+  const sm_frame f = {.truth = truth, .found = found, .height = 8, .width = 8};
+  sm_pool *pool = sm_pool_new(2, NULL);
+  sm_clip_score s;
+  sm_error err = {0};
+  double sums[SM_VIDEO_FIGURES];
+  square(truth, 2, 2);
+  square(found, 2, 4);
+  assert_int_equal(sm_clip_score_new(2, 3, &s, NULL), SM_OK);
+  for (int t = 0; t < 3; t++) assert_int_equal(sm_clip_score_add(&s, &f, pool, NULL), SM_OK);
+  sm_clip_score_sums(&s, sums);
+  const double want[] = {(.2 + 2 / 3.) / 2 + 1, 1.2, 1, 0, 2 / 3. + 1, 2, 0};
+  for (int k = 0; k < SM_VIDEO_FIGURES; k++) assert_float_equal(sums[k], want[k], 1e-12);
+  sm_clip_score_free(&s);
+  assert_int_equal(sm_clip_score_new(2, 3, &s, NULL), SM_OK);
+  found[9] = 3;
+  assert_int_equal(sm_clip_score_add(&s, &f, pool, &err), SM_EINVAL);
+  assert_string_equal(err.message, "object 3 was found at (1, 1), but the clip has 2");
+  sm_clip_score_free(&s);
+  assert_int_equal(sm_clip_score_new(0, 3, &s, NULL), SM_EINVAL);
+  assert_int_equal(sm_clip_score_new(1, 0, &s, NULL), SM_EINVAL);
+  sm_pool_free(pool);
+}
+
+/* Clips of 1 object at 1 and 3 at 0: the mean is 1/4, draws are 0, 1/4 or 1. Equal clips have no width. */
+static void intervals_of_ratios(void **state) {
+  const double sum[] = {1, 2, 0, 6}, weight[] = {1, 3};
+  sm_interval at[2], again[2];
+  assert_int_equal(sm_ratio_intervals(sum, weight, 2, 2, 400, 1, at, NULL), SM_OK);
+  assert_float_equal(at[0].low, 0, 0);
+  assert_float_equal(at[0].high, 1, 0);
+  assert_float_equal(at[1].low, 2, 0);
+  assert_float_equal(at[1].high, 2, 0);
+  assert_int_equal(sm_ratio_intervals(sum, weight, 2, 2, 400, 1, again, NULL), SM_OK);
+  assert_memory_equal(at, again, sizeof at);
+  assert_int_equal(sm_ratio_intervals(sum, weight, 0, 2, 400, 1, at, NULL), SM_EINVAL);
+  assert_int_equal(sm_ratio_intervals(sum, weight, 2, 2, 39, 1, at, NULL), SM_EINVAL);
 }
 
 /* ---- propagation --------------------------------------------------------------------------------------- */
@@ -265,8 +313,12 @@ static void still_clip(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(measures_against_golden),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand),
+                                     cmocka_unit_test(measures_against_golden),
+                                     cmocka_unit_test(clips_by_hand),
+                                     cmocka_unit_test(intervals_of_ratios),
                                      cmocka_unit_test(propagation_against_golden),
-                                     cmocka_unit_test(weights_by_hand), cmocka_unit_test(still_clip)};
+                                     cmocka_unit_test(weights_by_hand),
+                                     cmocka_unit_test(still_clip)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

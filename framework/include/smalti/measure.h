@@ -49,6 +49,10 @@ void sm_figure_class_mean(sm_eval_result *, const sm_class_mean *, const char *n
 /* 95 % intervals of the means of `columns` values of n pictures, v (n, columns): percentiles of 2000 means of pictures
  * drawn again, the same pictures for all columns, keyed: the same at every call. SM_ENOMEM. */
 sm_status sm_mean_intervals(const float *v, int64_t n, int columns, sm_interval *, sm_error *);
+/* The same of ratios: each draw divides the sum of the columns of n units, v (n, columns), by that of their weights (n),
+ * which are above 0: clips of several objects, say. `draws` at least 40, keyed by the seed. SM_ENOMEM. */
+sm_status sm_ratio_intervals(const double *v, const double *weight, int64_t n, int columns, int draws,
+                             uint64_t seed, sm_interval *, sm_error *);
 
 /* ---- features of pictures in memory ---------------------------------------------------------------------- */
 

@@ -35,6 +35,32 @@ typedef struct sm_series {
 } sm_series;
 sm_series sm_series_of(const double *value, int64_t n);
 
+/* ---- clips ------------------------------------------------------------------------------------------------ */
+
+/* J and F of each object of a clip in each scored frame. In the semi-supervised task of DAVIS 2017 these are all frames
+ * but the first and the last, and objects are numbered 1 … the largest number in the first frame's mask.
+ * Zero-initialise. */
+typedef struct sm_clip_score {
+  int objects;
+  int64_t frames, room;
+  double *j, *f; /* (objects, room), of which `frames` are filled */
+} sm_clip_score;
+/* Room for `frames` frames. SM_EINVAL: no object, or no frame; SM_ENOMEM. */
+sm_status sm_clip_score_new(int objects, int64_t frames, sm_clip_score *, sm_error *);
+void sm_clip_score_free(sm_clip_score *); /* frees and zeroes; NULL is allowed */
+/* The next frame, its objects on the pool: the same for any number of threads. SM_EINVAL: there is no room, or an
+ * object was found that the clip has not; SM_ENOMEM. [main] */
+sm_status sm_clip_score_add(sm_clip_score *, const sm_frame *, sm_pool *, sm_error *);
+sm_series sm_clip_score_j(const sm_clip_score *, int object); /* of object 1 … objects */
+sm_series sm_clip_score_f(const sm_clip_score *, int object);
+
+/* The seven figures of DAVIS in the order of its tables, each a fraction: J&F, then mean, recall and decay of J and
+ * of F. */
+enum { SM_VIDEO_FIGURES = 7 };
+extern const char *const sm_video_figure_names[SM_VIDEO_FIGURES]; /* "j_and_f", "j", "j_recall" … */
+/* Their sums over the objects of a clip; the figures of clips are sums of these over the number of objects. */
+void sm_clip_score_sums(const sm_clip_score *, double sums[SM_VIDEO_FIGURES]);
+
 /* ---- propagation (dino: eval_video_segmentation.py) ---------------------------------------------------- */
 
 typedef struct sm_propagation_config {
