@@ -60,6 +60,9 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/semi.c \
   plugins/evaluations/shuffle.c \
   plugins/evaluations/tune_options.h \
+  plugins/evaluations/video.c \
+  plugins/evaluations/video.h \
+  plugins/evaluations/video_draw.c \
   plugins/heads/decoder.c \
   plugins/heads/identity.c \
   plugins/heads/linear.c \
@@ -315,6 +318,11 @@ plugins_corruptions_la_SOURCES = plugins/evaluations/corruptions.c plugins/evalu
   plugins/evaluations/outside.h
 plugins_corruptions_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_corruptions_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/video.la
+plugins_video_la_SOURCES = plugins/evaluations/video.c plugins/evaluations/video.h plugins/evaluations/video_draw.c
+plugins_video_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_video_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/retrieval.la
 plugins_retrieval_la_SOURCES = plugins/evaluations/retrieval.c
