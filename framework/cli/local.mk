@@ -22,6 +22,7 @@ cli_sources = \
   framework/cli/cmd_report.c \
   framework/cli/cmd_show.c \
   framework/cli/cmd_score_coco.c \
+  framework/cli/cmd_score_davis.c \
   framework/cli/cmd_table.c \
   framework/cli/cmd_train.c \
   framework/cli/cmd_weights.c \
