@@ -1,6 +1,6 @@
 /* check_evaluation.c — evaluations: run on a tiny network and generated pictures of four classes, twice and
  * with other numbers of threads, and where a signal asks for a stop. Options that the evaluation refuses with a
- * reason are noted, but for the defaults.
+ * reason are noted, but for the defaults; so is one that needs what these pictures have not, such as clips (SM_EUNSUPPORTED).
  *
  * The network is a ViT with a head, the pictures are those of the dataset `shapes`, each with an object in its middle:
  * as a run would have them. */
@@ -200,6 +200,10 @@ static void check_runs(sm_checker *c, const made_up *m, sm_instance *instance) {
     }
     if (status == SM_EINVAL && !c->thorough) {
       sm_check_note(c, "refused: %s", err.message);
+      return;
+    }
+    if (status == SM_EUNSUPPORTED) {
+      sm_check_note(c, "not run: generated pictures lack what it needs: %s", err.message);
       return;
     }
     if (status) {

@@ -8,13 +8,15 @@
 #include <math.h>
 #include <string.h>
 
-enum { SIDES = 64, CLIPS_SHOWN = 100, DRAWS = 2000, COPY = SM_VIDEO_FIGURES, GAIN };
+enum { CLIPS_SHOWN = 100, DRAWS = 2000, COPY = SM_VIDEO_FIGURES, GAIN };
 
 static const char *const splits[] = {"test", "train", NULL};
 
 static const sm_option options[] = {
     SM_INT(struct video, shorter, "shorter", "480", 16, 4096, "pixels",
-           "frames are resized until the shorter side is about this"),
+           "frames are resized until the shorter side is this, to the nearest multiple of the network's cell"),
+    SM_INT(struct video, multiple, "multiple", "64", 1, 1024, "pixels",
+           "the longer side, in proportion, goes down to a multiple of this: of the cell's least multiple not below it"),
     SM_INT(struct video, frames, "frames", "7", 0, 256, "frames",
            "the last frames that a frame's labels come from, beside the first"),
     SM_INT(struct video, radius, "radius", "12", 0, 1024, "patches",
@@ -68,12 +70,9 @@ static sm_status video_list(video_walk *w, sm_error *err) {
 
 /* ---- frames -------------------------------------------------------------------------------------------- */
 
-/* What both sides of a frame are multiples of: the smallest multiple of the cell that is 64 or more. */
-static int video_multiple(int cell) { return (SIDES + cell - 1) / cell * cell; }
-
-/* The shorter side to the nearest multiple of the cell, the other in proportion, down to one of 64. */
+/* As eval_video_segmentation.py has it: 854 x 480 becomes 832 x 480. */
 static sm_status video_size(video_walk *w, const char *name, int height, int width, sm_error *err) {
-  const int64_t multiple = video_multiple(w->cell), least = height < width ? height : width,
+  const int64_t multiple = (w->o->multiple + w->cell - 1) / w->cell * w->cell, least = height < width ? height : width,
                 most = height < width ? width : height;
   const int64_t shorter = (w->o->shorter + w->cell / 2) / w->cell * w->cell;
   int64_t longer = least > 0 ? shorter * most / least / multiple * multiple : 0;

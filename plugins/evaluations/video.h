@@ -10,7 +10,7 @@
 enum { VIDEO_TILES = 6, VIDEO_COLUMNS = SM_VIDEO_FIGURES + 2 };
 
 struct video {
-  int64_t shorter, frames, radius, top, patch;
+  int64_t shorter, multiple, frames, radius, top, patch;
   double temperature;
   int split;
   const char *masks, *strips;
