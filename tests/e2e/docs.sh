@@ -155,6 +155,12 @@ cat >detections.json <<'E'
 [{"image_id": 1, "category_id": 1, "bbox": [2, 2, 20, 18], "score": 0.5,
   "segmentation": {"size": [30, 40], "counts": [62, 18, 12, 18, 1090]}}]
 E
+# a clip of DAVIS's form: a grey square of 8 in 16 pixels, as frames and as their masks
+mkdir -p DAVIS/{JPEGImages,Annotations}/480p/clip DAVIS/ImageSets/2017
+for frame in DAVIS/{JPEGImages,Annotations}/480p/clip/0000{0..3}.png; do
+  base64 -d >$frame <<<iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAE0lEQVR42mNgoBJghIKBFqAQAAAjEABBfeP81wAAAABJRU5ErkJggg==
+done
+echo clip >DAVIS/ImageSets/2017/val.txt
 { echo file,species; (cd pictures && find . -type f | sort | sed 's|^\./\([^/]*\)/.*|pictures/&,\1|'); } >pictures.csv
 # weights as DINO publishes them
 "$build/smalti" train tiny.yaml name=published backbone.vit.dim=128 --quiet >/dev/null 2>&1 &&
