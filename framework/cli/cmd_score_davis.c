@@ -1,5 +1,5 @@
-/* cmd_score_davis.c — `smalti score davis GT RESULTS`: J and F of folders of masks, as DAVIS 2017's tools count them for
- * the semi-supervised task. Nothing is printed until every mask has been read. */
+/* cmd_score_davis.c — `smalti score davis GT RESULTS`: J and F of folders of masks, as DAVIS 2017's tools count
+ * them for the semi-supervised task. Nothing is printed until every mask has been read. */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,17 +18,19 @@ struct score_davis_options {
 enum { DAVIS_VOID = 255 };
 
 static const sm_option options[] = {
-    SM_PATH(struct score_davis_options, list, "list", "~",
-            "file with the name of a sequence a line, as ImageSets/2017/val.txt; left out: all folders of GT"),
+    SM_PATH(
+        struct score_davis_options, list, "list", "~",
+        "file with the name of a sequence a line, as ImageSets/2017/val.txt; left out: all folders of GT"),
     SM_BOOL(struct score_davis_options, foreground, "foreground", "false",
             "masks tell only object and background: all values but 0 are object 1"),
-    SM_INT(struct score_davis_options, resamples, "resamples", "0", 0, 100000, NULL,
-           "resamples of the sequences, at least 40, for a 95 % interval: two more lines, low and high; 0: none"),
+    SM_INT(
+        struct score_davis_options, resamples, "resamples", "0", 0, 100000, NULL,
+        "resamples of the sequences, 40 or more, for a 95 % interval (two more lines, low and high); 0: none"),
     SM_INT(struct score_davis_options, seed, "seed", "0", 0, 1000000000, NULL, "seed of the resamples"),
 };
 
 /* As DAVIS's tables call the seven figures. */
-static const char *const titles[SM_VIDEO_FIGURES] = {"J&F-Mean", "J-Mean", "J-Recall", "J-Decay",
+static const char *const titles[SM_VIDEO_FIGURES] = {"J&F-Mean", "J-Mean",   "J-Recall", "J-Decay",
                                                      "F-Mean",   "F-Recall", "F-Decay"};
 
 typedef struct score_davis {
@@ -38,41 +40,25 @@ typedef struct score_davis {
   sm_pool *pool;
   const char **names; /* (n) of the sequences */
   int64_t n;
-  sm_clip_score *score; /* (n) */
-  double *sums, *objects; /* (n, figures); (n) */
+  sm_clip_score *score;               /* (n) */
+  double *sums, *objects;             /* (n, figures); (n) */
   double mean[SM_VIDEO_FIGURES], all; /* all: objects */
   sm_interval interval[SM_VIDEO_FIGURES];
   sm_label_map a, b;
 } score_davis;
 
-static sm_status davis_no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "no memory for the scores of sequences"); }
+static sm_status davis_no_memory(sm_error *err) {
+  return sm_fail(err, SM_ENOMEM, "no memory for the scores of sequences");
+}
 
 /* ---- sequences ----------------------------------------------------------------------------------------- */
 
-static sm_status davis_list(score_davis *s, sm_error *err) {
-  char *text;
-  size_t bytes;
-  int64_t room = 1;
-  sm_status status = sm_file_get(s->o->list, 1 << 22, &text, &bytes, err);
-  if (status) return status;
-  for (size_t i = 0; i < bytes; i++) room += text[i] == '\n';
-  s->names = sm_arena_alloc(s->arena, (size_t)room * sizeof *s->names);
-  if (!s->names) status = davis_no_memory(err);
-  for (char *line = text, *next; !status && *line; line = next) {
-    char *end = line + strcspn(line, "\n");
-    next = *end ? end + 1 : end;
-    while (end > line && strchr(" \t\r", end[-1])) end--;
-    *end = 0;
-    if (*line && !(s->names[s->n++] = sm_arena_strdup(s->arena, line))) status = davis_no_memory(err);
-  }
-  sm_free(text);
-  return status;
-}
-
 static sm_status davis_sequences(score_davis *s, sm_error *err) {
-  sm_status status = s->o->list ? davis_list(s, err) : sm_folder_names(s->arena, s->truth, true, &s->names, &s->n, err);
+  int *line;
+  sm_status status = s->o->list ? sm_file_names(s->arena, s->o->list, &s->names, &line, &s->n, err)
+                                : sm_folder_names(s->arena, s->truth, true, &s->names, &s->n, err);
   if (!status && !s->n) {
-    status = sm_fail(err, SM_EINVAL, "%s names no sequence", s->o->list ? s->o->list : s->truth);
+    status = sm_fail(err, SM_EINVAL, "%s holds no folder", s->truth);
     sm_hint(err, "GT is a folder with a folder of masks for each sequence, such as Annotations/480p");
   }
   if (status) return status;
@@ -84,14 +70,6 @@ static sm_status davis_sequences(score_davis *s, sm_error *err) {
 
 /* ---- masks --------------------------------------------------------------------------------------------- */
 
-static int davis_largest(const sm_label_map *map) {
-  const size_t pixels = (size_t)map->width * (size_t)map->height;
-  int largest = 0;
-  for (size_t i = 0; i < pixels; i++)
-    if (map->value[i] > largest) largest = map->value[i];
-  return largest;
-}
-
 /* A mask; unknown pixels of the truth are background. */
 static sm_status davis_read(const score_davis *s, const char *folder, const char *sequence, const char *frame,
                             bool truth, sm_label_map *to, const char **file, sm_error *err) {
@@ -99,7 +77,9 @@ static sm_status davis_read(const score_davis *s, const char *folder, const char
   sm_status status = sm_label_map_read(*file, NULL, to, err);
   if (status == SM_ENOTFOUND && !truth) {
     sm_fail(err, SM_ENOTFOUND, "there is no %s: a frame of the sequence has no result", *file);
-    return sm_hint(err, "results have a mask for each frame but the first and the last, by the names of GT's"), SM_ENOTFOUND;
+    return sm_hint(err,
+                   "results have a mask for each frame but the first and the last, by the names of GT's"),
+           SM_ENOTFOUND;
   }
   const size_t pixels = status ? 0 : (size_t)to->width * (size_t)to->height;
   for (size_t i = 0; i < pixels; i++)
@@ -108,11 +88,11 @@ static sm_status davis_read(const score_davis *s, const char *folder, const char
   return status;
 }
 
-static sm_status davis_sizes(const sm_label_map *a, const sm_label_map *b, const char *file, const char *other,
-                             sm_error *err) {
+static sm_status davis_sizes(const sm_label_map *a, const sm_label_map *b, const char *file,
+                             const char *other, sm_error *err) {
   if (a->width == b->width && a->height == b->height) return SM_OK;
-  return sm_fail(err, SM_EFORMAT, "%s is %d x %d pixels, but %s is %d x %d", file, a->width, a->height, other, b->width,
-                 b->height);
+  return sm_fail(err, SM_EFORMAT, "%s is %d x %d pixels, but %s is %d x %d", file, a->width, a->height, other,
+                 b->width, b->height);
 }
 
 static sm_status davis_frame(score_davis *s, int64_t sequence, const char *frame, sm_error *err) {
@@ -124,7 +104,8 @@ static sm_status davis_frame(score_davis *s, int64_t sequence, const char *frame
   if (status) return status;
   const sm_frame f = {s->a.value, s->b.value, NULL, s->a.height, s->a.width};
   if ((status = sm_clip_score_add(score, &f, s->pool, err)) == SM_EINVAL) {
-    sm_hint(err, "results may have no object that the first mask lacks; masks of 0 and 255 want --foreground");
+    sm_hint(err,
+            "results may have no object that the first mask lacks; masks of 0 and 255 want --foreground");
     sm_fail_at(err, found, 0, 0);
   }
   return status;
@@ -134,14 +115,17 @@ static sm_status davis_frame(score_davis *s, int64_t sequence, const char *frame
 static sm_status davis_sequence(score_davis *s, int64_t i, sm_error *err) {
   const char **frames, *file, *folder = sm_path_join(s->arena, s->truth, s->names[i]);
   int64_t n;
-  sm_status status = folder ? sm_folder_names(s->arena, folder, false, &frames, &n, err) : davis_no_memory(err);
+  sm_status status =
+      folder ? sm_folder_names(s->arena, folder, false, &frames, &n, err) : davis_no_memory(err);
   if (status) return status;
   if (n < 3)
-    return sm_fail(err, SM_EINVAL, "the sequence %s has %lld %s: the first and the last are not scored, so three are the fewest",
-                   folder, (long long)n, sm_plural(n, "mask", "masks"));
+    return sm_fail(
+        err, SM_EINVAL,
+        "the sequence %s has %lld %s: the first and the last are not scored, so three are the fewest", folder,
+        (long long)n, sm_plural(n, "mask", "masks"));
   status = davis_read(s, s->truth, s->names[i], frames[0], true, &s->a, &file, err);
   if (status) return status;
-  const int objects = davis_largest(&s->a);
+  const int objects = sm_mask_objects(s->a.value, s->a.height, s->a.width);
   if (!objects) {
     sm_fail(err, SM_EINVAL, "the first mask of a sequence has no object");
     sm_hint(err, "255 is unknown; masks of 0 and 255 want --foreground");
@@ -199,20 +183,22 @@ static void davis_text(const score_davis *s) {
   for (int64_t i = 0; i < s->n; i++)
     for (int o = 1; o <= s->score[i].objects; o++) {
       sm_printable(s->names[i], "", name, sizeof name);
-      printf("%s_%d,%.6f,%.6f\n", name, o, sm_clip_score_j(&s->score[i], o).mean, sm_clip_score_f(&s->score[i], o).mean);
+      printf("%s_%d,%.6f,%.6f\n", name, o, sm_clip_score_j(&s->score[i], o).mean,
+             sm_clip_score_f(&s->score[i], o).mean);
     }
 }
 
 static sm_status davis_run(score_davis *s, sm_error *err) {
   if (s->o->resamples && s->o->resamples < 40)
-    return sm_fail(err, SM_EINVAL, "--resamples %lld is too few for an interval of 95 %%; give 1000", (long long)s->o->resamples);
+    return sm_fail(err, SM_EINVAL, "--resamples %lld is too few for an interval of 95 %%; give 1000",
+                   (long long)s->o->resamples);
   sm_status status = davis_sequences(s, err);
   for (int64_t i = 0; !status && i < s->n; i++) status = davis_sequence(s, i, err);
   if (status) return status;
   for (int k = 0; k < SM_VIDEO_FIGURES; k++) s->mean[k] /= s->all;
   if (!s->o->resamples) return SM_OK;
-  return sm_ratio_intervals(s->sums, s->objects, s->n, SM_VIDEO_FIGURES, (int)s->o->resamples, (uint64_t)s->o->seed,
-                            s->interval, err);
+  return sm_ratio_intervals(s->sums, s->objects, s->n, SM_VIDEO_FIGURES, (int)s->o->resamples,
+                            (uint64_t)s->o->seed, s->interval, err);
 }
 
 static int score_davis_run(sm_cli *cli, int argc, char **argv) {
@@ -227,7 +213,8 @@ static int score_davis_run(sm_cli *cli, int argc, char **argv) {
   if (status) code = sm_cli_fail(&err);
   else {
     sm_cli_note(cli, "%.0f %s of %lld %s, first and last frame not scored", s.all,
-                sm_plural((int64_t)s.all, "object", "objects"), (long long)s.n, sm_plural(s.n, "sequence", "sequences"));
+                sm_plural((int64_t)s.all, "object", "objects"), (long long)s.n,
+                sm_plural(s.n, "sequence", "sequences"));
     if (cli->json) davis_json(&s, &json), code = sm_cli_json(&json);
     else davis_text(&s);
   }

@@ -1,8 +1,16 @@
 /* clip_score.c — DAVIS's measures of the objects of a clip, frame by frame (smalti/video.h). */
 #include <smalti/video.h>
 
-const char *const sm_video_figure_names[SM_VIDEO_FIGURES] = {"j_and_f",  "j", "j_recall", "j_decay", "f",
-                                                             "f_recall", "f_decay"};
+const char *const sm_video_figure_names[SM_VIDEO_FIGURES] = {"j_and_f", "j",        "j_recall", "j_decay",
+                                                             "f",       "f_recall", "f_decay"};
+
+int sm_mask_objects(const uint16_t *mask, int height, int width) {
+  const int64_t pixels = (int64_t)height * width;
+  int largest = 0;
+  for (int64_t i = 0; i < pixels; i++)
+    if (mask[i] > largest) largest = mask[i];
+  return largest;
+}
 
 sm_status sm_clip_score_new(int objects, int64_t frames, sm_clip_score *s, sm_error *err) {
   *s = (sm_clip_score){.objects = objects, .room = frames};
@@ -34,7 +42,8 @@ static void clip_score_object(void *ctx, int64_t item, int worker) {
   const int64_t at = item * c->score->room + c->score->frames;
   (void)worker;
   c->score->j[at] = sm_region_measure(c->frame, (int)item + 1);
-  if (sm_boundary_measure(c->frame, (int)item + 1, SM_BOUNDARY_SHARE, &c->score->f[at], NULL)) c->score->f[at] = -1;
+  if (sm_boundary_measure(c->frame, (int)item + 1, SM_BOUNDARY_SHARE, &c->score->f[at], NULL))
+    c->score->f[at] = -1;
 }
 
 sm_status sm_clip_score_add(sm_clip_score *s, const sm_frame *frame, sm_pool *pool, sm_error *err) {
@@ -43,12 +52,14 @@ sm_status sm_clip_score_add(sm_clip_score *s, const sm_frame *frame, sm_pool *po
     return sm_fail(err, SM_EINVAL, "a clip of %lld scored frames gets one more", (long long)s->room);
   for (int64_t i = 0; i < pixels; i++)
     if (frame->found[i] > s->objects)
-      return sm_fail(err, SM_EINVAL, "object %d was found at (%lld, %lld), but the clip has %d", frame->found[i],
-                     (long long)(i % frame->width), (long long)(i / frame->width), s->objects);
+      return sm_fail(err, SM_EINVAL, "object %d was found at (%lld, %lld), but the clip has %d",
+                     frame->found[i], (long long)(i % frame->width), (long long)(i / frame->width),
+                     s->objects);
   sm_pool_run(pool, s->objects, clip_score_object, &(clip_frame){s, frame});
   for (int o = 0; o < s->objects; o++)
     if (s->f[o * s->room + s->frames] < 0)
-      return sm_fail(err, SM_ENOMEM, "no memory for boundaries in %d x %d pixels", frame->width, frame->height);
+      return sm_fail(err, SM_ENOMEM, "no memory for boundaries in %d x %d pixels", frame->width,
+                     frame->height);
   s->frames++;
   return SM_OK;
 }
@@ -64,8 +75,8 @@ void sm_clip_score_sums(const sm_clip_score *s, double sums[SM_VIDEO_FIGURES]) {
   for (int k = 0; k < SM_VIDEO_FIGURES; k++) sums[k] = 0;
   for (int o = 1; o <= s->objects; o++) {
     const sm_series j = sm_clip_score_j(s, o), f = sm_clip_score_f(s, o);
-    const double add[SM_VIDEO_FIGURES] = {(j.mean + f.mean) / 2, j.mean, j.recall, j.decay,
-                                          f.mean, f.recall, f.decay};
+    const double add[SM_VIDEO_FIGURES] = {
+        (j.mean + f.mean) / 2, j.mean, j.recall, j.decay, f.mean, f.recall, f.decay};
     for (int k = 0; k < SM_VIDEO_FIGURES; k++) sums[k] += add[k];
   }
 }

@@ -75,7 +75,8 @@ static sm_status looker_open(sm_looker *l, const sm_network *n, sm_pool *pool, s
                              sm_error *err) {
   sm_status status = looker_check(l, n, spec, err);
   if (status) return status;
-  const sm_graph_config config = {.device = SM_CPU, .real = sm_set_real(sm_network_set(n)), .pool = pool};
+  const sm_graph_config config = {
+      .device = SM_CPU, .real = sm_set_real(sm_network_set(n)), .pool = pool, .bf16 = l->want.bf16};
   if (!(l->graph = sm_graph_new(&config, err))) return err->code;
   looker_build(l, n, spec);
   status = sm_graph_plan(l->graph, err);

@@ -1,8 +1,8 @@
 /* clips.c — dataset `clips`: videos as folders of frames, PATH/CLIP/FRAME.jpg, and where there are masks
  * MASKS/CLIP/FRAME.png, whose values are numbers of objects: DAVIS as it comes, or any folder of folders.
  *
- * Everything is listed once, in open: clips by name or as the list has them, frames by their numbers. The arena
- * owns the names. Masks are the label pictures of smalti/dataset.h: 0 is background, 255 unknown. */
+ * Everything is listed once, in open: clips by name or as the list has them, frames by their numbers. The
+ * arena owns the names. Masks are the label pictures of smalti/dataset.h: 0 is background, 255 unknown. */
 #include <smalti/plugin.h>
 
 #include <stdlib.h>
@@ -10,12 +10,12 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-enum { UNKNOWN = 255, MOST_OBJECTS = 254, LIST_BYTES = 1 << 22 };
+enum { UNKNOWN = 255, MOST_OBJECTS = 254 };
 
-typedef struct frame {
+typedef struct picture {
   const char *name, *mask; /* files; mask NULL: there are none */
   int64_t clip;
-} frame;
+} picture;
 
 typedef struct clips {
   const char *path, *masks, *resolution, *list;
@@ -26,7 +26,7 @@ typedef struct clips {
   const char *frames_at, *masks_at; /* folders; the latter may be NULL */
   const char **name;                /* (n) of the clips */
   int64_t n;
-  frame *frames;
+  picture *frames;
   int64_t count, room;
   const char **values; /* (1 + objects) names of the masks' values */
   uint64_t hash;
@@ -53,7 +53,8 @@ static sm_status clips_find(clips *set, sm_error *err) {
   set->masks_at = set->masks;
   if (davis && !set->masks && clips_is_folder(annotations))
     set->masks_at = sm_path_join(set->arena, annotations, set->resolution);
-  if (!set->frames_at || (!set->masks_at && davis && clips_is_folder(annotations))) return clips_no_memory(set, err);
+  if (!set->frames_at || (!set->masks_at && davis && clips_is_folder(annotations)))
+    return clips_no_memory(set, err);
   if (davis && !clips_is_folder(set->frames_at)) {
     sm_fail(err, SM_ENOTFOUND, "there is no folder %s", set->frames_at);
     return sm_hint(err, "'resolution' names the folder in JPEGImages; '.' where clips lie in it themselves");
@@ -61,51 +62,18 @@ static sm_status clips_find(clips *set, sm_error *err) {
   return SM_OK;
 }
 
-static int clips_by_name(const void *a, const void *b) {
-  return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static sm_status clips_named_once(const clips *set, sm_error *err) {
-  const char **sorted = sm_malloc((size_t)set->n * sizeof *sorted);
-  sm_status status = sorted ? SM_OK : clips_no_memory(set, err);
-  for (int64_t i = 0; sorted && i < set->n; i++) sorted[i] = set->name[i];
-  if (sorted) qsort((void *)sorted, (size_t)set->n, sizeof *sorted, clips_by_name);
-  for (int64_t i = 1; !status && i < set->n; i++)
-    if (!strcmp(sorted[i - 1], sorted[i]))
-      status = sm_fail(err, SM_EFORMAT, "%s names the clip '%.200s' twice", set->list, sorted[i]);
-  sm_free((void *)sorted);
-  return status;
-}
-
-static sm_status clips_list_line(clips *set, const char *line, int at, sm_error *err) {
-  const char *folder = sm_arena_printf(set->arena, "%s/%s", set->frames_at, line);
-  if (!folder || !(set->name[set->n++] = sm_arena_strdup(set->arena, line))) return clips_no_memory(set, err);
-  if (clips_is_folder(folder)) return SM_OK;
-  sm_fail(err, SM_EFORMAT, "'%.200s' is no folder of %s", line, set->frames_at);
-  sm_hint(err, "a line is the name of a clip, as in DAVIS's ImageSets/2017/val.txt");
-  return sm_fail_at(err, set->list, at, 0), SM_EFORMAT;
-}
-
 static sm_status clips_read_list(clips *set, sm_error *err) {
-  char *text;
-  size_t bytes, lines = 2;
-  int at = 0;
-  sm_status status = sm_file_get(set->list, LIST_BYTES, &text, &bytes, err);
-  if (status) return status;
-  for (size_t i = 0; i < bytes; i++) lines += text[i] == '\n';
-  if (strlen(text) != bytes) status = sm_fail(err, SM_EFORMAT, "%s is not a text file", set->list);
-  else if (!(set->name = sm_arena_alloc(set->arena, lines * sizeof *set->name))) status = clips_no_memory(set, err);
-  for (char *line = text; !status && *line;) {
-    char *end = line + strcspn(line, "\n"), *next = *end ? end + 1 : end;
-    at++;
-    while (end > line && strchr(" \t\r", end[-1])) end--;
-    *end = 0;
-    if (*line) status = clips_list_line(set, line, at, err);
-    line = next;
+  int *line;
+  sm_status status = sm_file_names(set->arena, set->list, &set->name, &line, &set->n, err);
+  for (int64_t i = 0; !status && i < set->n; i++) {
+    const char *folder = sm_arena_printf(set->arena, "%s/%s", set->frames_at, set->name[i]);
+    if (!folder) return clips_no_memory(set, err);
+    if (clips_is_folder(folder)) continue;
+    status = sm_fail(err, SM_EFORMAT, "'%.200s' is no folder of %s", set->name[i], set->frames_at);
+    sm_hint(err, "a line is the name of a clip, as in DAVIS's ImageSets/2017/val.txt");
+    sm_fail_at(err, set->list, line[i], 0);
   }
-  sm_free(text);
-  if (!status && !set->n) status = sm_fail(err, SM_EFORMAT, "%s names no clip", set->list);
-  return status ? status : clips_named_once(set, err);
+  return status;
 }
 
 /* ---- frames and masks ---------------------------------------------------------------------------------- */
@@ -140,13 +108,15 @@ static int clips_by_stem(const void *a, const void *b) {
 }
 
 /* The pictures, or the masks, of a clip in the order of their stems; two of one stem are refused. */
-static sm_status clips_files(clips *set, const char *folder, bool (*wanted)(const char *), files *to, sm_error *err) {
+static sm_status clips_files(clips *set, const char *folder, bool (*wanted)(const char *), files *to,
+                             sm_error *err) {
   const char **names;
   int64_t n;
   *to = (files){0};
   sm_status status = sm_folder_names(set->arena, folder, false, &names, &n, err);
   if (status) return status;
-  if (!(to->v = sm_arena_alloc(set->arena, ((size_t)n + 1) * sizeof *to->v))) return clips_no_memory(set, err);
+  if (!(to->v = sm_arena_alloc(set->arena, ((size_t)n + 1) * sizeof *to->v)))
+    return clips_no_memory(set, err);
   for (int64_t i = 0; i < n; i++) {
     if (!wanted(names[i])) continue;
     const char *stem = sm_arena_strndup(set->arena, names[i], (size_t)(strrchr(names[i], '.') - names[i]));
@@ -156,19 +126,20 @@ static sm_status clips_files(clips *set, const char *folder, bool (*wanted)(cons
   qsort(to->v, (size_t)to->n, sizeof *to->v, clips_by_stem);
   for (int64_t i = 1; i < to->n; i++)
     if (!strcmp(to->v[i - 1].stem, to->v[i].stem))
-      return sm_fail(err, SM_EINVAL, "%s and %s are one frame twice, in %s", to->v[i - 1].name, to->v[i].name, folder);
+      return sm_fail(err, SM_EINVAL, "%s and %s are one frame twice, in %s", to->v[i - 1].name, to->v[i].name,
+                     folder);
   return SM_OK;
 }
 
 static sm_status clips_add(clips *set, int64_t clip, const char *name, const char *mask, sm_error *err) {
   if (set->count == set->room) {
     const int64_t room = set->room ? 2 * set->room : 256;
-    frame *more = sm_realloc(set->frames, (size_t)room * sizeof *more);
+    picture *more = sm_realloc(set->frames, (size_t)room * sizeof *more);
     if (!more) return clips_no_memory(set, err);
     set->frames = more;
     set->room = room;
   }
-  set->frames[set->count++] = (frame){.name = name, .mask = mask, .clip = clip};
+  set->frames[set->count++] = (picture){.name = name, .mask = mask, .clip = clip};
   const char *const of[] = {name, mask};
   for (int i = 0; i < 2 && of[i]; i++) {
     struct stat st;
@@ -183,8 +154,11 @@ static sm_status clips_add(clips *set, int64_t clip, const char *name, const cha
 static sm_status clips_unmatched(const char *folder, const file *frame, const char *masked, const file *mask,
                                  sm_error *err) {
   if (frame && (!mask || clips_by_stem(frame, mask) < 0)) {
-    sm_fail(err, SM_ENOTFOUND, "%s/%s has no mask: there is no %s/%s.png", folder, frame->name, masked, frame->stem);
-    sm_hint(err, "each frame has a mask, a PNG of its name; for frames alone let 'path' be the folder of the clips");
+    sm_fail(err, SM_ENOTFOUND, "%s/%s has no mask: there is no %s/%s.png", folder, frame->name, masked,
+            frame->stem);
+    sm_hint(
+        err,
+        "each frame has a mask, a PNG of its name; for frames alone let 'path' be the folder of the clips");
   } else {
     sm_fail(err, SM_ENOTFOUND, "%s/%s is the mask of no frame in %s", masked, mask->name, folder);
     sm_hint(err, "a mask has the name of its frame: is a frame missing?");
@@ -200,7 +174,8 @@ static sm_status clips_take(clips *set, int64_t clip, sm_error *err) {
   sm_status status = clips_files(set, folder, clips_is_picture, &frames, err);
   if (!status && !frames.n) {
     status = sm_fail(err, SM_ENOTFOUND, "the clip %s holds no frame", folder);
-    sm_hint(err, "frames are files named .jpg, .jpeg, .png or .webp, and each folder of %s is a clip", set->frames_at);
+    sm_hint(err, "frames are files named .jpg, .jpeg, .png or .webp, and each folder of %s is a clip",
+            set->frames_at);
   }
   if (!status && masked) status = clips_files(set, masked, clips_is_mask, &masks, err);
   set->hash = sm_hash64(name, strlen(name) + 1, set->hash);
@@ -222,7 +197,8 @@ static sm_status clips_name_values(clips *set, sm_error *err) {
   const int64_t n = 1 + (set->foreground ? 1 : set->objects);
   bool memory = (set->values = sm_arena_alloc(set->arena, (size_t)n * sizeof *set->values)) != NULL;
   for (int64_t i = 0; memory && i < n; i++)
-    memory = (set->values[i] = i ? sm_arena_printf(set->arena, "object %lld", (long long)i) : "background") != NULL;
+    memory = (set->values[i] = i ? sm_arena_printf(set->arena, "object %lld", (long long)i) : "background") !=
+             NULL;
   return memory ? SM_OK : clips_no_memory(set, err);
 }
 
@@ -262,7 +238,9 @@ static int clips_label(const void *self, int64_t index) {
   (void)self, (void)index;
   return -1;
 }
-static const char *clips_name(const void *self, int64_t index) { return ((const clips *)self)->frames[index].name; }
+static const char *clips_name(const void *self, int64_t index) {
+  return ((const clips *)self)->frames[index].name;
+}
 static int clips_classes(const void *self) {
   (void)self;
   return 0;
@@ -285,9 +263,11 @@ static int clips_values(const void *self) {
 }
 static const char *clips_value_name(const void *self, int c) { return ((const clips *)self)->values[c]; }
 static int clips_unknown(const void *self) { return ((const clips *)self)->foreground ? -1 : UNKNOWN; }
-static const char *clips_mask(const void *self, int64_t index) { return ((const clips *)self)->frames[index].mask; }
-static sm_status clips_mask_read(const void *self, int64_t index, const sm_image_limits *limits, sm_label_map *out,
-                                 sm_error *err) {
+static const char *clips_mask(const void *self, int64_t index) {
+  return ((const clips *)self)->frames[index].mask;
+}
+static sm_status clips_mask_read(const void *self, int64_t index, const sm_image_limits *limits,
+                                 sm_label_map *out, sm_error *err) {
   sm_status status = sm_label_map_read(clips_mask(self, index), limits, out, err);
   if (status || !((const clips *)self)->foreground) return status;
   const size_t pixels = (size_t)out->width * (size_t)out->height;
@@ -296,21 +276,27 @@ static sm_status clips_mask_read(const void *self, int64_t index, const sm_image
 }
 
 static int64_t clips_clips(const void *self) { return ((const clips *)self)->n; }
-static int64_t clips_clip_of(const void *self, int64_t index) { return ((const clips *)self)->frames[index].clip; }
-static const char *clips_clip_name(const void *self, int64_t clip) { return ((const clips *)self)->name[clip]; }
+static int64_t clips_clip_of(const void *self, int64_t index) {
+  return ((const clips *)self)->frames[index].clip;
+}
+static const char *clips_clip_name(const void *self, int64_t clip) {
+  return ((const clips *)self)->name[clip];
+}
 
 /* ---- the plugin ---------------------------------------------------------------------------------------- */
 
 static const sm_option options[] = {
     SM_PATH(clips, path, "path", NULL,
             "folder with a folder of frames for each clip, or DAVIS's, with JPEGImages and Annotations"),
-    SM_PATH(clips, masks, "masks", "~",
-            "folder with a folder of masks for each clip, PNG of grey or with a palette, named as the frames; left out: "
-            "Annotations of DAVIS, elsewhere none"),
+    SM_PATH(
+        clips, masks, "masks", "~",
+        "folder with a folder of masks for each clip, PNG of grey or with a palette, named as the frames; left "
+        "out: Annotations of DAVIS, elsewhere none"),
     SM_PATH(clips, list, "list", "~", "text file with the name of a clip a line; left out: all of them"),
     SM_STRING(clips, resolution, "resolution", "480p", "which folder of DAVIS's JPEGImages and Annotations"),
-    SM_INT(clips, objects, "objects", "254", 1, MOST_OBJECTS, NULL,
-           "largest number of an object in a mask; what lies above is refused, but for 255, which is unknown"),
+    SM_INT(
+        clips, objects, "objects", "254", 1, MOST_OBJECTS, NULL,
+        "largest number of an object in a mask; what lies above is refused, but for 255, which is unknown"),
     SM_BOOL(clips, foreground, "foreground", "false",
             "masks tell only object and background, say by 255 and 0: all values but 0 become object 1"),
 };

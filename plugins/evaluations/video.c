@@ -1,8 +1,9 @@
-/* plugins/evaluations/video.c — objects of a clip's first frame are followed by the features of its patches: video object
- * segmentation without training, measured as DAVIS 2017 does (J and F), beside the first mask left as it is.
+/* plugins/evaluations/video.c — objects of a clip's first frame are followed by the features of its patches:
+ * video object segmentation without training, measured as DAVIS 2017 does (J and F), beside the first mask left
+ * as it is.
  *
- * One clip at a time, one frame at a time. The walk owns the memory of a clip; what the network sees of a frame lives
- * until the next. */
+ * One clip at a time, one frame at a time. The walk owns the memory of a clip; what the network sees of a frame
+ * lives until the next. */
 #include "video.h"
 
 #include <math.h>
@@ -13,10 +14,12 @@ enum { CLIPS_SHOWN = 100, DRAWS = 2000, COPY = SM_VIDEO_FIGURES, GAIN };
 static const char *const splits[] = {"test", "train", NULL};
 
 static const sm_option options[] = {
-    SM_INT(struct video, shorter, "shorter", "480", 16, 4096, "pixels",
-           "frames are resized until the shorter side is this, to the nearest multiple of the network's cell"),
-    SM_INT(struct video, multiple, "multiple", "64", 1, 1024, "pixels",
-           "the longer side, in proportion, goes down to a multiple of this: of the cell's least multiple not below it"),
+    SM_INT(
+        struct video, shorter, "shorter", "480", 16, 4096, "pixels",
+        "frames are resized until the shorter side is this, to the nearest multiple of the network's cell"),
+    SM_INT(
+        struct video, multiple, "multiple", "64", 1, 1024, "pixels",
+        "the longer side, in proportion, goes down to a multiple of this, itself rounded up to one of the cell"),
     SM_INT(struct video, frames, "frames", "7", 0, 256, "frames",
            "the last frames that a frame's labels come from, beside the first"),
     SM_INT(struct video, radius, "radius", "12", 0, 1024, "patches",
@@ -25,11 +28,14 @@ static const sm_option options[] = {
            "how many patches, of all those frames together, hand their labels on"),
     SM_FLOAT(struct video, temperature, "temperature", "0.1", 1e-3, 100, NULL,
              "a patch counts exp(cosine / temperature)"),
-    SM_INT(struct video, patch, "patch", "16", 1, 256, "pixels", "side of a patch where pixels are the features"),
+    SM_INT(struct video, patch, "patch", "16", 1, 256, "pixels",
+           "side of a patch where pixels are the features"),
     SM_CHOICE(struct video, split, "split", "test", splits, "which clips"),
-    SM_PATH(struct video, masks, "masks", "~",
-            "folder for the masks that are found, CLIP/FRAME.png, as `smalti score davis` and DAVIS's tools read them"),
-    SM_PATH(struct video, strips, "strips", "~", "folder for a picture of each clip: frames and masks side by side"),
+    SM_PATH(
+        struct video, masks, "masks", "~",
+        "folder for the masks that are found, CLIP/FRAME.png, as `smalti score davis` reads them"),
+    SM_PATH(struct video, strips, "strips", "~",
+            "folder for a picture of each clip: frames and masks side by side"),
 };
 
 static void video_wants(const void *self, sm_feature_spec *spec) {
@@ -41,7 +47,7 @@ static void video_wants(const void *self, sm_feature_spec *spec) {
 
 /* ---- clips --------------------------------------------------------------------------------------------- */
 
-/* The clips of the split: first picture and number of frames of each. Pictures of no clip count for nothing. */
+/* The clips of the split: first picture and number of frames of each. Pictures of no clip do not count. */
 static sm_status video_list(video_walk *w, sm_error *err) {
   const sm_clip_ops *ops = w->set.ops->clips;
   if (!ops || ops->count(w->set.self) < 1) {
@@ -72,14 +78,15 @@ static sm_status video_list(video_walk *w, sm_error *err) {
 
 /* As eval_video_segmentation.py has it: 854 x 480 becomes 832 x 480. */
 static sm_status video_size(video_walk *w, const char *name, int height, int width, sm_error *err) {
-  const int64_t multiple = (w->o->multiple + w->cell - 1) / w->cell * w->cell, least = height < width ? height : width,
-                most = height < width ? width : height;
+  const int64_t multiple = (w->o->multiple + w->cell - 1) / w->cell * w->cell,
+                least = height < width ? height : width, most = height < width ? width : height;
   const int64_t shorter = (w->o->shorter + w->cell / 2) / w->cell * w->cell;
   int64_t longer = least > 0 ? shorter * most / least / multiple * multiple : 0;
   if (longer < shorter) longer = shorter;
   if (shorter < w->cell || longer > 16384) {
-    sm_fail(err, SM_EINVAL, "a frame of %d x %d pixels cannot be cut into patches of %d: it would be %lld x %lld",
-            width, height, w->cell, (long long)(height < width ? longer : shorter),
+    sm_fail(err, SM_EINVAL,
+            "a frame of %d x %d pixels cannot be cut into patches of %d: it would be %lld x %lld", width,
+            height, w->cell, (long long)(height < width ? longer : shorter),
             (long long)(height < width ? shorter : longer));
     sm_hint(err, "give another shorter side: shorter=480");
     return sm_fail_at(err, name, 0, 0), SM_EINVAL;
@@ -129,13 +136,14 @@ static sm_status video_look_at(video_walk *w, sm_error *err) {
   w->looker = NULL, w->pixels = NULL;
   w->seen_height = height, w->seen_width = width;
   if (w->x->network) {
-    const sm_look_request request = {.height = height, .width = width, .patches = true};
+    const sm_look_request request = {.height = height, .width = width, .patches = true, .bf16 = w->x->bf16};
     return (w->looker = sm_looker_new(w->x->network, w->x->pool, &request, err)) ? SM_OK : err->code;
   }
-  w->seen = (sm_look){.rows = height / w->cell, .cols = width / w->cell, .cell = w->cell,
-                      .dim = 3 * w->cell * w->cell};
+  w->seen = (sm_look){
+      .rows = height / w->cell, .cols = width / w->cell, .cell = w->cell, .dim = 3 * w->cell * w->cell};
   w->pixels = sm_malloc((size_t)3 * (size_t)height * (size_t)width * sizeof *w->pixels);
-  return w->pixels ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a frame of %d x %d pixels", width, height);
+  return w->pixels ? SM_OK
+                   : sm_fail(err, SM_ENOMEM, "no memory for a frame of %d x %d pixels", width, height);
 }
 
 /* ---- masks --------------------------------------------------------------------------------------------- */
@@ -151,17 +159,9 @@ static sm_status video_truth(video_walk *w, int64_t index, sm_label_map *to, sm_
   return SM_OK;
 }
 
-static int video_largest(const sm_label_map *map) {
-  const size_t pixels = (size_t)map->width * (size_t)map->height;
-  int largest = 0;
-  for (size_t i = 0; i < pixels; i++)
-    if (map->value[i] > largest) largest = map->value[i];
-  return largest;
-}
-
 /* Objects that come later are not scored, as in DAVIS; said once. */
 static void video_watch_newcomers(video_walk *w, int64_t index, int objects) {
-  const int largest = video_largest(&w->truth);
+  const int largest = sm_mask_objects(w->truth.value, w->own_height, w->own_width);
   if (largest <= objects || w->told) return;
   w->told = true;
   sm_log(SM_LOG_WARNING, "%s has object %d, which its clip's first mask lacks: such objects are not scored",
@@ -185,7 +185,8 @@ static sm_status video_first_size(video_walk *w, int64_t index, int *height, int
 static sm_status video_no_object(const video_walk *w, int64_t index, sm_error *err) {
   const char *name = w->set.ops->maps->name(w->set.self, index);
   sm_fail(err, SM_EINVAL, "the first mask of the clip '%.200s' has no object", w->clip[w->at].name);
-  sm_hint(err, "where masks are 0 and 255, say foreground: true; take clips without an object out of the list");
+  sm_hint(err,
+          "where masks are 0 and 255, say foreground: true; take clips without an object out of the list");
   return sm_fail_at(err, name, 0, 0), SM_EINVAL;
 }
 
@@ -211,25 +212,28 @@ static sm_status video_begin(video_walk *w, sm_error *err) {
   if (!status) status = video_read(w, clip->first, err);
   if (!status) status = video_truth(w, clip->first, &w->first, err);
   if (status) return status;
-  const int objects = video_largest(&w->first);
+  const int objects = sm_mask_objects(w->first.value, w->own_height, w->own_width);
   if (!objects) return video_no_object(w, clip->first, err);
   if ((status = video_see(w, err))) return status;
   const int64_t cells = (int64_t)w->seen.rows * w->seen.cols;
   uint16_t *small = sm_malloc((size_t)cells * sizeof *small);
   w->labels = sm_malloc((size_t)cells * ((size_t)objects + 1) * sizeof *w->labels);
   status = sm_label_map_reshape(&w->found, w->own_width, w->own_height, err);
-  if (!status && (!small || !w->labels)) status = sm_fail(err, SM_ENOMEM, "no memory for the labels of a clip");
+  if (!status && (!small || !w->labels))
+    status = sm_fail(err, SM_ENOMEM, "no memory for the labels of a clip");
   if (!status)
     status = sm_mask_to_grid(w->first.value, w->own_height, w->own_width, w->seen.rows, w->seen.cols, small,
                              &w->channels, err);
   if (!status) {
     sm_labels_of_mask(small, w->seen.rows, w->seen.cols, w->channels, w->labels);
-    const sm_propagation_config c = {w->seen.rows, w->seen.cols, w->seen.dim, w->channels, (int)o->frames,
-                                     (int)o->radius, (int)o->top, o->temperature, w->x->pool};
+    const sm_propagation_config c = {w->seen.rows, w->seen.cols,   w->seen.dim,
+                                     w->channels,  (int)o->frames, (int)o->radius,
+                                     (int)o->top,  o->temperature, w->x->pool};
     status = sm_propagation_new(&c, w->seen.patches, w->labels, &w->propagation, err);
   }
   sm_free(small);
-  for (int k = 0; !status && k < 2; k++) status = sm_clip_score_new(objects, clip->frames - 2, &w->score[k], err);
+  for (int k = 0; !status && k < 2; k++)
+    status = sm_clip_score_new(objects, clip->frames - 2, &w->score[k], err);
   return status;
 }
 
@@ -287,25 +291,32 @@ static sm_status video_figures(const video_walk *w, sm_eval_result *r, sm_error 
     for (int k = 0; k < VIDEO_COLUMNS; k++) sum[k] += w->sums[c * VIDEO_COLUMNS + k];
     objects += w->objects[c];
   }
-  sm_status status = w->clips < 2 ? SM_OK
-                                  : sm_ratio_intervals(w->sums, w->objects, w->clips, VIDEO_COLUMNS, DRAWS, 0, at, err);
+  sm_status status =
+      w->clips < 2 ? SM_OK
+                   : sm_ratio_intervals(w->sums, w->objects, w->clips, VIDEO_COLUMNS, DRAWS, 0, at, err);
   for (int k = 0; !status && k < VIDEO_COLUMNS; k++) {
-    if (w->clips > 1) r->interval[r->n] = (sm_interval){100 * at[k].low, 100 * at[k].high}, r->has_interval[r->n] = true;
+    if (w->clips > 1)
+      r->interval[r->n] = (sm_interval){100 * at[k].low, 100 * at[k].high}, r->has_interval[r->n] = true;
     sm_figure_add_in(r, "%", 100 * sum[k] / objects, "%s",
-                     k == COPY ? "copy.j_and_f" : k == GAIN ? "gain" : sm_video_figure_names[k]);
+                     k == COPY   ? "copy.j_and_f"
+                     : k == GAIN ? "gain"
+                                 : sm_video_figure_names[k]);
   }
   for (int64_t c = 0; !status && w->clips <= CLIPS_SHOWN && c < w->clips; c++)
-    sm_figure_add_in(r, "%", 100 * w->sums[c * VIDEO_COLUMNS] / w->objects[c], "j_and_f.%.36s", w->clip[c].name);
+    sm_figure_add_in(r, "%", 100 * w->sums[c * VIDEO_COLUMNS] / w->objects[c], "j_and_f.%.36s",
+                     w->clip[c].name);
   const struct video *o = w->o;
   char window[32] = "everywhere";
-  if (o->radius) snprintf(window, sizeof window, "%d x %d", (int)(2 * o->radius + 1), (int)(2 * o->radius + 1));
-  snprintf(r->protocol, sizeof r->protocol,
-           "DAVIS 2017, semi-supervised: labels from the first frame and the last %d, top %d by cosine of %s, window %s, "
-           "temperature %g; frames of %d x %d (antialiased), patches of %d; first and last frame not scored; mean over "
-           "%.0f objects of %lld %s %s, drawn again %d times; copy: the first mask everywhere",
-           (int)o->frames, (int)o->top, w->x->network ? "the last block's patches" : "raw pixels", window,
-           o->temperature, w->seen_width, w->seen_height, w->cell, objects, (long long)w->clips, w->split,
-           sm_plural(w->clips, "clip", "clips"), w->clips > 1 ? DRAWS : 0);
+  if (o->radius)
+    snprintf(window, sizeof window, "%d x %d", (int)(2 * o->radius + 1), (int)(2 * o->radius + 1));
+  snprintf(
+      r->protocol, sizeof r->protocol,
+      "DAVIS 2017, semi-supervised: labels from the first frame and the last %d, top %d by cosine of %s, window "
+      "%s, temperature %g; frames of %d x %d (antialiased), patches of %d; first and last frame not scored; mean "
+      "over %.0f objects of %lld %s %s, drawn again %d times; copy: the first mask everywhere",
+      (int)o->frames, (int)o->top, w->x->network ? "the last block's patches" : "raw pixels", window,
+      o->temperature, w->seen_width, w->seen_height, w->cell, objects, (long long)w->clips, w->split,
+      sm_plural(w->clips, "clip", "clips"), w->clips > 1 ? DRAWS : 0);
   return status;
 }
 
@@ -357,8 +368,9 @@ static const sm_plugin plugin = {
     .summary = "objects of a clip's first frame followed by the features of its patches: J and F of DAVIS",
     .version = "1.0",
     .license = "Apache-2.0",
-    .cite = "Jabri et al., Space-Time Correspondence as a Contrastive Random Walk, NeurIPS 2020; Pont-Tuset et al., The "
-            "2017 DAVIS Challenge on Video Object Segmentation, arXiv 1704.00675",
+    .cite =
+        "Jabri et al., Space-Time Correspondence as a Contrastive Random Walk, NeurIPS 2020; Pont-Tuset et al., The "
+        "2017 DAVIS Challenge on Video Object Segmentation, arXiv 1704.00675",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .instance_size = sizeof(struct video),

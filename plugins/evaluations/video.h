@@ -1,4 +1,4 @@
-/* plugins/evaluations/video.h — what the files of evaluation `video` share: its options, and where it is in the clips. */
+/* plugins/evaluations/video.h — what the files of evaluation `video` share: options, and where it is in the clips. */
 #ifndef VIDEO_H
 #define VIDEO_H
 
@@ -26,7 +26,7 @@ typedef struct video_walk {
   sm_eval_context *x;
   const char *split;
   sm_dataset set;
-  video_clip *clip; /* (clips) */
+  video_clip *clip;   /* (clips) */
   int64_t clips, all; /* all: frames of all clips */
   int64_t at, done;   /* this clip; frames followed so far */
   int cell;
@@ -50,12 +50,13 @@ typedef struct video_walk {
   int tiles;
 
   /* of all clips */
-  double *sums; /* (clips, VIDEO_COLUMNS): the seven figures, J&F of the first mask, what is gained over that */
+  double
+      *sums; /* (clips, VIDEO_COLUMNS): the seven figures, J&F of the first mask, what is gained over that */
   double *objects; /* (clips) */
 } video_walk;
 
-/* video_draw.c: write the mask of frame t, where masks are wanted, and put the frame on the strip, where it is one of
- * those shown. w->truth is that of the frame. */
+/* video_draw.c: write the mask of frame t, where masks are wanted, and put the frame on the strip, where it is
+ * one of those shown. w->truth is that of the frame. */
 sm_status video_draw_frame(video_walk *, int64_t t, const sm_label_map *found, sm_error *);
 sm_status video_draw_strip(video_walk *, sm_error *); /* the clip has ended */
 

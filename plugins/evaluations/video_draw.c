@@ -1,5 +1,5 @@
-/* video_draw.c — what evaluation `video` found, as files: masks as DAVIS's tools read them, and a strip of frames for each
- * clip, the masks that were found above the true ones. Files of an earlier evaluation are replaced. */
+/* video_draw.c — what evaluation `video` found, as files: masks as DAVIS's tools read them, and a strip of frames
+ * for each clip, the masks that were found above the true ones. Files of an earlier evaluation are replaced. */
 #include "video.h"
 
 #include <string.h>
@@ -7,16 +7,20 @@
 enum { TILE = 160, GAP = 4 }; /* pixels: height of a tile, and between two */
 
 /* Of object 1, 2 …, begun again after the last. */
-static const uint32_t colours[] = {0xe6194b, 0x4363d8, 0xffe119, 0x3cb44b, 0xf58231, 0x46f0f0, 0xf032e6, 0xfabebe};
+static const uint32_t colours[] = {0xe6194b, 0x4363d8, 0xffe119, 0x3cb44b,
+                                   0xf58231, 0x46f0f0, 0xf032e6, 0xfabebe};
 
 /* FOLDER/CLIP/STEM.png, and its folder. */
-static sm_status video_write_mask(const video_walk *w, int64_t index, const sm_label_map *mask, sm_error *err) {
+static sm_status video_write_mask(const video_walk *w, int64_t index, const sm_label_map *mask,
+                                  sm_error *err) {
   const char *base = sm_path_base(w->set.ops->name(w->set.self, index)), *dot = strrchr(base, '.');
   sm_text folder = {0}, file = {0};
   sm_text_add(&folder, "%s/%s", w->o->masks, w->clip[w->at].name);
-  sm_text_add(&file, "%s/%.*s.png", folder.s ? folder.s : "", dot ? (int)(dot - base) : (int)strlen(base), base);
-  sm_status status = folder.failed || file.failed ? sm_fail(err, SM_ENOMEM, "no memory for the name of a mask")
-                                                  : sm_mkdirs(folder.s, err);
+  sm_text_add(&file, "%s/%.*s.png", folder.s ? folder.s : "", dot ? (int)(dot - base) : (int)strlen(base),
+              base);
+  sm_status status = folder.failed || file.failed
+                         ? sm_fail(err, SM_ENOMEM, "no memory for the name of a mask")
+                         : sm_mkdirs(folder.s, err);
   if (!status) status = sm_label_map_write(file.s, mask, err);
   sm_text_free(&folder);
   sm_text_free(&file);
@@ -29,7 +33,8 @@ static void video_tint(sm_image *picture, const sm_label_map *mask) {
     if (!mask->value[i]) continue;
     const uint32_t colour = colours[(mask->value[i] - 1) % (int)(sizeof colours / sizeof *colours)];
     for (int c = 0; c < 3; c++)
-      picture->rgb[3 * i + (size_t)c] = (uint8_t)((picture->rgb[3 * i + (size_t)c] + (colour >> (16 - 8 * c) & 255)) / 2);
+      picture->rgb[3 * i + (size_t)c] =
+          (uint8_t)((picture->rgb[3 * i + (size_t)c] + (colour >> (16 - 8 * c) & 255)) / 2);
   }
 }
 
@@ -51,8 +56,8 @@ static sm_status video_begin_strip(video_walk *w, sm_error *err) {
 }
 
 /* The frame twice, one below the other. */
-static sm_status video_add_tile(video_walk *w, int64_t index, const sm_label_map *found, const sm_label_map *truth,
-                                sm_error *err) {
+static sm_status video_add_tile(video_walk *w, int64_t index, const sm_label_map *found,
+                                const sm_label_map *truth, sm_error *err) {
   const sm_label_map *const masks[] = {found, truth};
   const int width = video_tile_width(w);
   sm_image_scratch *scratch = sm_image_scratch_new();

@@ -246,6 +246,31 @@ static void names_in_the_order_of_counting(void **state) {
   sm_arena_free(arena);
 }
 
+static void names_that_a_file_lists(void **state) {
+  sm_arena *arena = sm_arena_new("names");
+  sm_error err = {0};
+  const char **names;
+  int *line;
+  int64_t n;
+  assert_int_equal(sm_file_put(path_of("list"), "b \r\n\n a\nlast", 12, NULL), SM_OK);
+  assert_int_equal(sm_file_names(arena, path_of("list"), &names, &line, &n, NULL), SM_OK);
+  assert_int_equal(n, 3);
+  assert_string_equal(names[0], "b");
+  assert_string_equal(names[1], " a");
+  assert_int_equal(line[1], 3);
+  assert_string_equal(names[2], "last");
+  assert_int_equal(line[2], 4);
+  assert_int_equal(sm_file_put(path_of("list"), "b\na\nb\n", 6, NULL), SM_OK);
+  assert_int_equal(sm_file_names(arena, path_of("list"), &names, &line, &n, &err), SM_EFORMAT);
+  assert_string_equal(err.message, "'b' stands in line 1 already");
+  assert_int_equal(sm_file_put(path_of("list"), "b\0\n", 3, NULL), SM_OK);
+  assert_int_equal(sm_file_names(arena, path_of("list"), &names, &line, &n, NULL), SM_EFORMAT);
+  assert_int_equal(sm_file_put(path_of("list"), "\n", 1, NULL), SM_OK);
+  assert_int_equal(sm_file_names(arena, path_of("list"), &names, &line, &n, NULL), SM_EFORMAT);
+  assert_int_equal(sm_file_names(arena, path_of("nowhere"), &names, &line, &n, NULL), SM_ENOTFOUND);
+  sm_arena_free(arena);
+}
+
 static void remove_does_not_follow_links(void **state) {
   assert_int_equal(sm_mkdirs(path_of("keep"), NULL), SM_OK);
   assert_int_equal(sm_file_put(path_of("keep/file"), "1", 1, NULL), SM_OK);
@@ -283,6 +308,7 @@ int main(void) {
       cmocka_unit_test(get_reads_a_pipe),
       cmocka_unit_test(folders_are_made_and_removed),
       cmocka_unit_test(names_in_the_order_of_counting),
+      cmocka_unit_test(names_that_a_file_lists),
       cmocka_unit_test(remove_does_not_follow_links),
       cmocka_unit_test(paths),
   };

@@ -423,9 +423,9 @@ static void test_clips_refusals(void **state) {
   put("v/list.txt", "b9\n/JPEGImages/480p/b9/00000.jpg /Annotations/480p/b9/00000.png\n");
   refused("clips", "v/f", more, "v/list.txt:2: '/JPEGImages/480p/b9/00000.jpg ");
   put("v/list.txt", "b9\nb10\nb9\n");
-  refused("clips", "v/f", more, "names the clip 'b9' twice");
+  refused("clips", "v/f", more, "v/list.txt:3: 'b9' stands in line 1 already");
   put("v/list.txt", "\n");
-  refused("clips", "v/f", more, "names no clip");
+  refused("clips", "v/f", more, "lists no name");
   refused("clips", "v/f/b9", "", "there is no folder in ");
   refused("clips", "v/none", "", "cannot read the folder ");
   must(sm_mkdirs(path_of("v/f/empty"), NULL), NULL);

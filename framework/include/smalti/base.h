@@ -201,6 +201,9 @@ const char *sm_path_base(const char *path);                   /* after the last 
  * point to. Names live in the arena, (*names)[*n] is NULL. SM_ENOTFOUND: no folder, or a link to nothing; SM_EIO,
  * SM_ENOMEM. */
 sm_status sm_folder_names(sm_arena *, const char *path, bool folders, const char ***names, int64_t *n, sm_error *);
+/* The names that a text file lists, one a line, without blanks at the end; empty lines count for none. (*line)[i] is the
+ * line of (*names)[i]; both live in the arena. SM_EFORMAT: no text, no name, or one twice; and errors of reading. */
+sm_status sm_file_names(sm_arena *, const char *path, const char ***names, int **line, int64_t *n, sm_error *);
 /* By bytes, but digits that stand together are a number: frame2 before frame10. 0 for equal names only. */
 int sm_names_compare(const char *, const char *);
 

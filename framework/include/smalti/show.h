@@ -20,6 +20,7 @@ typedef struct sm_look_request {
   bool raw;    /* the patches before the final norm */
   bool logits; /* of each patch, by the head; the network was opened with one at the patch site */
   bool qkv;    /* queries, keys and values of the patches in the last block */
+  bool bf16;   /* products of the network in bf16 */
 } sm_look_request;
 
 /* Of the last picture that was looked at; what was not asked for is NULL. */

@@ -35,10 +35,13 @@ typedef struct sm_series {
 } sm_series;
 sm_series sm_series_of(const double *value, int64_t n);
 
-/* ---- clips ------------------------------------------------------------------------------------------------ */
+/* ---- clips --------------------------------------------------------------------------------------------- */
+
+/* The largest number in a mask. DAVIS numbers objects from 1 on, so it is how many there are. */
+int sm_mask_objects(const uint16_t *mask, int height, int width);
 
 /* J and F of each object of a clip in each scored frame. In the semi-supervised task of DAVIS 2017 these are all frames
- * but the first and the last, and objects are numbered 1 … the largest number in the first frame's mask.
+ * but the first and the last, and the objects are those of the first frame's mask.
  * Zero-initialise. */
 typedef struct sm_clip_score {
   int objects;
