@@ -48,18 +48,16 @@ static sm_status clips_find(clips *set, sm_error *err) {
   const char *jpeg = sm_path_join(set->arena, set->path, "JPEGImages"),
              *annotations = sm_path_join(set->arena, set->path, "Annotations");
   if (!jpeg || !annotations) return clips_no_memory(set, err);
-  const bool davis = clips_is_folder(jpeg);
-  set->frames_at = davis ? sm_path_join(set->arena, jpeg, set->resolution) : set->path;
-  set->masks_at = set->masks;
-  if (davis && !set->masks && clips_is_folder(annotations))
-    set->masks_at = sm_path_join(set->arena, annotations, set->resolution);
-  if (!set->frames_at || (!set->masks_at && davis && clips_is_folder(annotations)))
-    return clips_no_memory(set, err);
-  if (davis && !clips_is_folder(set->frames_at)) {
-    sm_fail(err, SM_ENOTFOUND, "there is no folder %s", set->frames_at);
-    return sm_hint(err, "'resolution' names the folder in JPEGImages; '.' where clips lie in it themselves");
-  }
-  return SM_OK;
+  set->frames_at = set->path, set->masks_at = set->masks;
+  if (!clips_is_folder(jpeg)) return SM_OK;
+  set->frames_at = sm_path_join(set->arena, jpeg, set->resolution);
+  if (!set->masks && clips_is_folder(annotations))
+    set->masks_at = annotations = sm_path_join(set->arena, annotations, set->resolution);
+  if (!set->frames_at || !annotations) return clips_no_memory(set, err);
+  if (clips_is_folder(set->frames_at)) return SM_OK;
+  sm_fail(err, SM_ENOTFOUND, "there is no folder %s", set->frames_at);
+  sm_hint(err, "'resolution' names the folder in JPEGImages; '.' where clips lie in it themselves");
+  return SM_ENOTFOUND;
 }
 
 static sm_status clips_read_list(clips *set, sm_error *err) {

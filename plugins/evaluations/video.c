@@ -31,9 +31,8 @@ static const sm_option options[] = {
     SM_INT(struct video, patch, "patch", "16", 1, 256, "pixels",
            "side of a patch where pixels are the features"),
     SM_CHOICE(struct video, split, "split", "test", splits, "which clips"),
-    SM_PATH(
-        struct video, masks, "masks", "~",
-        "folder for the masks that are found, CLIP/FRAME.png, as `smalti score davis` reads them"),
+    SM_PATH(struct video, masks, "masks", "~",
+            "folder for the masks that are found, CLIP/FRAME.png, as `smalti score davis` reads them"),
     SM_PATH(struct video, strips, "strips", "~",
             "folder for a picture of each clip: frames and masks side by side"),
 };
@@ -134,6 +133,7 @@ static sm_status video_look_at(video_walk *w, sm_error *err) {
   sm_looker_free(w->looker);
   sm_free(w->pixels);
   w->looker = NULL, w->pixels = NULL;
+  w->several = w->several || w->seen_height > 0;
   w->seen_height = height, w->seen_width = width;
   if (w->x->network) {
     const sm_look_request request = {.height = height, .width = width, .patches = true, .bf16 = w->x->bf16};
@@ -200,10 +200,31 @@ static void video_one_free(video_walk *w) {
   w->propagation = NULL, w->labels = NULL;
 }
 
+/* The first mask, on the grid, is where labels begin. */
+static sm_status video_begin_labels(video_walk *w, int objects, sm_error *err) {
+  const struct video *o = w->o;
+  const int rows = w->seen.rows, cols = w->seen.cols;
+  const size_t cells = (size_t)rows * (size_t)cols;
+  uint16_t *small = sm_malloc(cells * sizeof *small);
+  w->labels = sm_malloc(cells * ((size_t)objects + 1) * sizeof *w->labels);
+  sm_status status =
+      small && w->labels ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the labels of a clip");
+  if (!status)
+    status =
+        sm_mask_to_grid(w->first.value, w->own_height, w->own_width, rows, cols, small, &w->channels, err);
+  if (!status) {
+    const sm_propagation_config c = {rows,           cols,        w->seen.dim,    w->channels, (int)o->frames,
+                                     (int)o->radius, (int)o->top, o->temperature, w->x->pool};
+    sm_labels_of_mask(small, rows, cols, w->channels, w->labels);
+    status = sm_propagation_new(&c, w->seen.patches, w->labels, &w->propagation, err);
+  }
+  sm_free(small);
+  return status;
+}
+
 /* The first frame: its features and its mask begin the propagation. */
 static sm_status video_begin(video_walk *w, sm_error *err) {
   const video_clip *clip = &w->clip[w->at];
-  const struct video *o = w->o;
   int height = 0, width = 0;
   w->own_height = w->own_width = 0;
   sm_status status = video_first_size(w, clip->first, &height, &width, err);
@@ -214,24 +235,9 @@ static sm_status video_begin(video_walk *w, sm_error *err) {
   if (status) return status;
   const int objects = sm_mask_objects(w->first.value, w->own_height, w->own_width);
   if (!objects) return video_no_object(w, clip->first, err);
-  if ((status = video_see(w, err))) return status;
-  const int64_t cells = (int64_t)w->seen.rows * w->seen.cols;
-  uint16_t *small = sm_malloc((size_t)cells * sizeof *small);
-  w->labels = sm_malloc((size_t)cells * ((size_t)objects + 1) * sizeof *w->labels);
-  status = sm_label_map_reshape(&w->found, w->own_width, w->own_height, err);
-  if (!status && (!small || !w->labels))
-    status = sm_fail(err, SM_ENOMEM, "no memory for the labels of a clip");
-  if (!status)
-    status = sm_mask_to_grid(w->first.value, w->own_height, w->own_width, w->seen.rows, w->seen.cols, small,
-                             &w->channels, err);
-  if (!status) {
-    sm_labels_of_mask(small, w->seen.rows, w->seen.cols, w->channels, w->labels);
-    const sm_propagation_config c = {w->seen.rows, w->seen.cols,   w->seen.dim,
-                                     w->channels,  (int)o->frames, (int)o->radius,
-                                     (int)o->top,  o->temperature, w->x->pool};
-    status = sm_propagation_new(&c, w->seen.patches, w->labels, &w->propagation, err);
-  }
-  sm_free(small);
+  status = video_see(w, err);
+  if (!status) status = video_begin_labels(w, objects, err);
+  if (!status) status = sm_label_map_reshape(&w->found, w->own_width, w->own_height, err);
   for (int k = 0; !status && k < 2; k++)
     status = sm_clip_score_new(objects, clip->frames - 2, &w->score[k], err);
   return status;
@@ -284,6 +290,23 @@ static sm_status video_one(video_walk *w, sm_error *err) {
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
 
+static void video_protocol(const video_walk *w, double objects, sm_eval_result *r) {
+  const struct video *o = w->o;
+  const int wide = (int)(2 * o->radius + 1);
+  char window[32] = "everywhere", size[48];
+  if (o->radius) snprintf(window, sizeof window, "%d x %d", wide, wide);
+  if (w->several) snprintf(size, sizeof size, "shorter side %d", (int)o->shorter);
+  else snprintf(size, sizeof size, "%d x %d", w->seen_width, w->seen_height);
+  snprintf(
+      r->protocol, sizeof r->protocol,
+      "DAVIS 2017, semi-supervised: labels from the first frame and the last %d, top %d by cosine of %s, "
+      "window %s, temperature %g; frames of %s (antialiased), patches of %d; first and last frame not scored; "
+      "mean over %.0f objects of %lld %s %s%s; copy: the first mask everywhere",
+      (int)o->frames, (int)o->top, w->x->network ? "the last block's patches" : "raw pixels", window,
+      o->temperature, size, w->cell, objects, (long long)w->clips, w->split,
+      sm_plural(w->clips, "clip", "clips"), w->clips > 1 ? ", resampled for intervals" : "");
+}
+
 static sm_status video_figures(const video_walk *w, sm_eval_result *r, sm_error *err) {
   sm_interval at[VIDEO_COLUMNS];
   double sum[VIDEO_COLUMNS] = {0}, objects = 0;
@@ -305,18 +328,7 @@ static sm_status video_figures(const video_walk *w, sm_eval_result *r, sm_error 
   for (int64_t c = 0; !status && w->clips <= CLIPS_SHOWN && c < w->clips; c++)
     sm_figure_add_in(r, "%", 100 * w->sums[c * VIDEO_COLUMNS] / w->objects[c], "j_and_f.%.36s",
                      w->clip[c].name);
-  const struct video *o = w->o;
-  char window[32] = "everywhere";
-  if (o->radius)
-    snprintf(window, sizeof window, "%d x %d", (int)(2 * o->radius + 1), (int)(2 * o->radius + 1));
-  snprintf(
-      r->protocol, sizeof r->protocol,
-      "DAVIS 2017, semi-supervised: labels from the first frame and the last %d, top %d by cosine of %s, window "
-      "%s, temperature %g; frames of %d x %d (antialiased), patches of %d; first and last frame not scored; mean "
-      "over %.0f objects of %lld %s %s, drawn again %d times; copy: the first mask everywhere",
-      (int)o->frames, (int)o->top, w->x->network ? "the last block's patches" : "raw pixels", window,
-      o->temperature, w->seen_width, w->seen_height, w->cell, objects, (long long)w->clips, w->split,
-      sm_plural(w->clips, "clip", "clips"), w->clips > 1 ? DRAWS : 0);
+  if (!status) video_protocol(w, objects, r);
   return status;
 }
 

@@ -35,6 +35,7 @@ typedef struct video_walk {
   /* what looks at frames of one size */
   sm_whole_request request;
   int seen_height, seen_width;
+  bool several; /* sizes there were */
   sm_looker *looker; /* NULL: pixels are the features */
   float *pixels;
   sm_look seen;
