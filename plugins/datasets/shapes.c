@@ -3,9 +3,9 @@
  * Picture i is a function of (seed, split, i): one shape of class i mod classes, somewhere, turned and sized
  * at random, before a background with clutter. Colours, gradients and stripes of shape and background are
  * drawn alike for every class, and all shapes have equal area, so neither colour nor texture nor the share of
- * bright pixels tells the class. Shapes are drawn from signed distances, which gives smooth edges at any
- * size. Only exactly rounded arithmetic is used (no libm function but sqrt), so the pictures are the same
- * bytes on every machine. */
+ * bright pixels tells the class. Label pictures say which pixels are the shape. Shapes are drawn from signed
+ * distances, which gives smooth edges at any size. Only exactly rounded arithmetic is used (no libm function
+ * but sqrt), so the pictures are the same bytes on every machine. */
 #include <smalti/plugin.h>
 
 #include <math.h>
@@ -253,6 +253,12 @@ static double shapes_cover(double distance) {
   return distance >= 0.5 ? 0 : distance <= -0.5 ? 1 : 0.5 - distance;
 }
 
+/* Distance of a place of the picture from the shape's edge, in parts of the side: below 0 inside. */
+static double shapes_distance_at(const scene *s, double x, double y) {
+  const double dx = (x - s->x) / s->scale, dy = (y - s->y) / s->scale;
+  return s->distance(dx * s->cosine + dy * s->sine, dy * s->cosine - dx * s->sine) * s->scale;
+}
+
 static void shapes_pixel_at(const scene *s, double x, double y, double pixels, double rgb[3]) {
   shapes_paint_at(&s->back, x, y, rgb);
   for (int i = 0; i < s->n_blobs; i++) {
@@ -263,9 +269,7 @@ static void shapes_pixel_at(const scene *s, double x, double y, double pixels, d
     double share = shapes_cover((shapes_size_of(u, v) - b->radius) * pixels);
     if (share > 0) shapes_blend(rgb, b->rgb, share);
   }
-  double dx = (x - s->x) / s->scale, dy = (y - s->y) / s->scale;
-  double distance = s->distance(dx * s->cosine + dy * s->sine, dy * s->cosine - dx * s->sine) * s->scale;
-  double share = shapes_cover(distance * pixels);
+  double share = shapes_cover(shapes_distance_at(s, x, y) * pixels);
   if (share > 0) {
     double front[3];
     shapes_paint_at(&s->front, x, y, front);
@@ -292,6 +296,35 @@ static sm_status shapes_read(const void *self, int64_t index, const sm_image_lim
       uint32_t bits = sm_rng_u32(&grain);
       double light = s.noise * ((bits >> 8) * (1.0 / 16777216) - 0.5) * 2;
       for (int c = 0; c < 3; c++) to[c] = shapes_to_byte(rgb[c] + light);
+    }
+  return SM_OK;
+}
+
+/* ---- label pictures ---------------------------------------------------------------------------------- */
+
+static int shapes_map_classes(const void *self) { return (int)((const shapes *)self)->classes + 1; }
+static const char *shapes_map_class_name(const void *self, int c) {
+  (void)self;
+  return c ? forms[c - 1].name : "background";
+}
+static int shapes_map_ignore(const void *self) {
+  (void)self;
+  return -1;
+}
+
+/* 0 is background, and 1 + c the form of class c where it covers the pixel's centre. */
+static sm_status shapes_map_read(const void *self, int64_t index, const sm_image_limits *limits, sm_label_map *out,
+                                 sm_error *err) {
+  const shapes *set = self;
+  const int side = (int)set->size;
+  (void)limits;
+  sm_status status = sm_label_map_reshape(out, side, side, err);
+  if (status) return status;
+  const scene s = shapes_draw_scene(set, index);
+  for (int j = 0; j < side; j++)
+    for (int i = 0; i < side; i++) {
+      const bool inside = shapes_distance_at(&s, (i + 0.5) / side, (j + 0.5) / side) < 0;
+      out->value[j * side + i] = (uint16_t)(inside ? 1 + index % set->classes : 0);
     }
   return SM_OK;
 }
@@ -359,6 +392,14 @@ static const sm_option options[] = {
     SM_INT(shapes, clutter, "clutter", "3", 0, MOST_CLUTTER, "blobs", "most small blobs behind a shape"),
 };
 
+static const sm_map_ops maps = {
+    .classes = shapes_map_classes,
+    .class_name = shapes_map_class_name,
+    .ignore = shapes_map_ignore,
+    .name = shapes_name,
+    .read = shapes_map_read,
+};
+
 static const sm_dataset_ops ops = {
     .open = shapes_open,
     .count = shapes_count,
@@ -368,6 +409,7 @@ static const sm_dataset_ops ops = {
     .class_name = shapes_class_name,
     .read = shapes_read,
     .hash = shapes_hash,
+    .maps = &maps,
 };
 
 static const sm_plugin plugin = {
