@@ -57,6 +57,9 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/outside.h \
   plugins/evaluations/rankme.c \
   plugins/evaluations/retrieval.c \
+  plugins/evaluations/segment.c \
+  plugins/evaluations/segment.h \
+  plugins/evaluations/segment_knn.c \
   plugins/evaluations/semi.c \
   plugins/evaluations/shuffle.c \
   plugins/evaluations/tune_options.h \
@@ -375,3 +378,9 @@ plugins_discovery_la_SOURCES = plugins/evaluations/discovery.c plugins/evaluatio
   plugins/evaluations/discovery.h
 plugins_discovery_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_discovery_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/segment_knn.la
+plugins_segment_knn_la_SOURCES = plugins/evaluations/segment_knn.c plugins/evaluations/segment.c \
+  plugins/evaluations/segment.h
+plugins_segment_knn_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_segment_knn_la_LIBADD = $(PLUGIN_LIBADD)

@@ -106,3 +106,7 @@ check_PROGRAMS += tests/unit/test_robust
 tests_unit_test_robust_SOURCES = tests/unit/test_robust.c tests/unit/eval_bench.c tests/unit/eval_bench.h \
   plugins/evaluations/ask.c plugins/evaluations/calibration.c plugins/evaluations/cells.c plugins/evaluations/curve.c
 tests_unit_test_robust_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+
+check_PROGRAMS += tests/unit/test_segment
+tests_unit_test_segment_SOURCES = tests/unit/test_segment.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
+tests_unit_test_segment_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

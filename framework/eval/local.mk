@@ -1,6 +1,6 @@
 # framework/eval: evaluations, room by room (see eval.h)
 pkginclude_HEADERS += framework/include/smalti/measure.h framework/include/smalti/retrieval.h framework/include/smalti/video.h
-pkginclude_HEADERS += framework/include/smalti/discovery.h framework/include/smalti/segmentation.h
+pkginclude_HEADERS += framework/include/smalti/discovery.h framework/include/smalti/segmentation.h framework/include/smalti/dense.h
 libsmalti_la_SOURCES += \
   framework/eval/eval.h framework/eval/context.c framework/eval/evaluator.h \
   framework/eval/pictures.c framework/eval/whole.c framework/eval/subset.c framework/eval/subset.h \
@@ -9,6 +9,7 @@ libsmalti_la_SOURCES += \
   framework/eval/classes.c framework/eval/classes.h \
   framework/eval/bench.c framework/eval/bench.h \
   framework/eval/clip_score.c \
+  framework/eval/dense.c framework/eval/patch_memory.c framework/eval/patch_pixels.c \
   framework/eval/discovery.c \
   framework/eval/classify.c framework/eval/classify.h \
   framework/eval/figures.c framework/eval/hold_out.c framework/eval/class_mean.c \

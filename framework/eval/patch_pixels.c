@@ -1,0 +1,100 @@
+/* patch_pixels.c — between patches and the pixels of a picture's own size (smalti/dense.h): which labels lie in a patch, and
+ * which channel of the patches is the largest at a pixel. */
+#include <string.h>
+
+#include <smalti/dense.h>
+
+/* ---- labels -------------------------------------------------------------------------------------------- */
+
+static void patch_count(const sm_whole *w, int rows, int cols, const sm_label_map *m, int ignore, int classes,
+                        uint32_t *count) {
+  const int tall = w->height / rows, wide = w->width / cols;
+  memset(count, 0, (size_t)rows * (size_t)cols * (size_t)classes * sizeof *count);
+  for (int y = 0; y < rows * tall && y + w->top < m->height; y++)
+    for (int x = 0; x < cols * wide && x + w->left < m->width; x++) {
+      const int value = m->value[(size_t)(y + w->top) * (size_t)m->width + (size_t)(x + w->left)];
+      if (value == ignore || value >= classes) continue;
+      count[((size_t)(y / tall) * (size_t)cols + (size_t)(x / wide)) * (size_t)classes + (size_t)value]++;
+    }
+}
+
+sm_status sm_patch_labels(const sm_whole *w, int rows, int cols, const sm_label_map *labels, int ignore, int classes,
+                          uint32_t *count, sm_error *err) {
+  sm_label_map small = {0};
+  sm_status status = SM_OK;
+  if (labels->width == w->resized_width && labels->height == w->resized_height) {
+    patch_count(w, rows, cols, labels, ignore, classes, count);
+    return SM_OK;
+  }
+  status = sm_label_map_resize(labels, NULL, w->resized_width, w->resized_height, &small, err);
+  if (!status) patch_count(w, rows, cols, &small, ignore, classes, count);
+  sm_label_map_free(&small);
+  return status;
+}
+
+/* ---- guesses ------------------------------------------------------------------------------------------- */
+
+typedef struct patch_place { /* between patches low and low + step */
+  int low, step;
+  float share;
+} patch_place;
+
+typedef struct patch_guess {
+  const sm_whole *w;
+  int cols, channels;
+  const float *value;
+  const patch_place *y, *x; /* of each own row and column */
+  float *row;               /* a block per worker: (cols, channels) at the row in hand */
+  uint16_t *guess;
+} patch_guess;
+
+/* Of n pixels along a side that became `resized`, of which the network saw those from `from` on as patches of `cell`. */
+static void patch_places(int n, int resized, int from, int cell, int patches, patch_place *to) {
+  for (int i = 0; i < n; i++) {
+    double at = ((i + 0.5) * resized / n - from) / cell - 0.5;
+    if (at < 0) at = 0;
+    if (at > patches - 1) at = patches - 1;
+    const int low = (int)at;
+    to[i] = (patch_place){low, low < patches - 1, (float)(at - low)};
+  }
+}
+
+static void patch_guess_row(void *context, int64_t y, int worker) {
+  const patch_guess *p = context;
+  const int64_t wide = (int64_t)p->cols * p->channels;
+  const patch_place at = p->y[y];
+  const float *above = p->value + at.low * wide, *below = above + at.step * wide;
+  float *row = p->row + worker * wide;
+  for (int64_t i = 0; i < wide; i++) row[i] = above[i] + at.share * (below[i] - above[i]);
+  uint16_t *guess = p->guess + y * p->w->own_width;
+  for (int x = 0; x < p->w->own_width; x++) {
+    const float *a = row + (int64_t)p->x[x].low * p->channels, *b = a + (int64_t)p->x[x].step * p->channels;
+    const float share = p->x[x].share;
+    float most = a[0] + share * (b[0] - a[0]);
+    int best = 0;
+    for (int c = 1; c < p->channels; c++) {
+      const float v = a[c] + share * (b[c] - a[c]);
+      if (v > most) most = v, best = c;
+    }
+    guess[x] = (uint16_t)best;
+  }
+}
+
+sm_status sm_patch_guess(const sm_whole *w, int rows, int cols, const float *value, int channels, sm_pool *pool,
+                         uint16_t *guess, sm_error *err) {
+  patch_place *y = sm_malloc((size_t)w->own_height * sizeof *y), *x = sm_malloc((size_t)w->own_width * sizeof *x);
+  float *row = sm_malloc((size_t)sm_pool_threads(pool) * (size_t)cols * (size_t)channels * sizeof *row);
+  sm_status status = SM_OK;
+  if (!y || !x || !row) {
+    status = sm_fail(err, SM_ENOMEM, "no memory for classes of %d x %d pixels", w->own_width, w->own_height);
+  } else {
+    patch_places(w->own_height, w->resized_height, w->top, w->height / rows, rows, y);
+    patch_places(w->own_width, w->resized_width, w->left, w->width / cols, cols, x);
+    patch_guess p = {w, cols, channels, value, y, x, row, guess};
+    sm_pool_run(pool, w->own_height, patch_guess_row, &p);
+  }
+  sm_free(y);
+  sm_free(x);
+  sm_free(row);
+  return status;
+}

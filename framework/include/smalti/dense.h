@@ -1,0 +1,81 @@
+/* smalti/dense.h — features of the patches of whole pictures, and what patches say about pixels.
+ *
+ * A picture keeps its ratio of sides (see sm_whole_request) and becomes a grid of rows · cols patches, row by row. Its
+ * labels stay in its own size: what is said of patches is carried there, and scored there (smalti/segmentation.h). */
+#ifndef SMALTI_DENSE_H
+#define SMALTI_DENSE_H
+
+#include <smalti/evaluation.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- features ------------------------------------------------------------------------------------------ */
+
+typedef struct sm_dense_request {
+  const char *split;
+  const int64_t *index; /* (n) pictures, in this order; it lives until they are closed. NULL: all of the list */
+  int64_t n;
+  sm_whole_request size; /* `multiple` counts for nothing: it is the side of a patch. A network of one grid takes
+                            pictures of its own size only, and no wish of another */
+  int blocks; /* patches of so many last blocks side by side, each after the final norm, the last one at the end */
+  int cell;   /* side of a patch where pixels are the features, which are then its 3 · cell² numbers */
+} sm_dense_request;
+
+typedef struct sm_dense_picture {
+  const sm_whole *whole; /* sizes and index; NULL: there are no more */
+  int rows, cols, dim;
+  const float *x; /* (rows · cols, dim), finite, not normalised */
+} sm_dense_picture;
+
+/* Open, take picture after picture, close (NULL is allowed). What was given lives until the next call. Neighbours of
+ * one size go through the network together; the bits depend neither on that nor on threads. Pictures that cannot be
+ * read are left out, as sm_whole_read says. SM_EINVAL: more blocks than there are, blocks with other grids, features
+ * that are not finite. [main] */
+typedef struct sm_dense sm_dense;
+sm_status sm_dense_open(sm_eval_context *, const sm_dense_request *, sm_dense **, sm_error *);
+sm_status sm_dense_next(sm_dense *, sm_dense_picture *, sm_error *);
+void sm_dense_close(sm_dense *);
+
+/* ---- patches and pixels -------------------------------------------------------------------------------- */
+
+/* How many pixels of each class lie in each patch: count (rows · cols, classes). Labels have the picture's own size and
+ * are resized as it was, by nearest neighbour; `ignore` (-1: none) and padding count for nothing. SM_ENOMEM. [any] */
+sm_status sm_patch_labels(const sm_whole *, int rows, int cols, const sm_label_map *labels, int ignore, int classes,
+                          uint32_t *count, sm_error *);
+/* The channel with the largest value at each pixel of the picture's own size, guess (own_height, own_width), the lower
+ * of equal ones: value (rows · cols, channels) is bilinear between the centres of patches and constant beyond the
+ * outer ones, as torch's interpolate without align_corners. SM_ENOMEM. [main] */
+sm_status sm_patch_guess(const sm_whole *, int rows, int cols, const float *value, int channels, sm_pool *,
+                         uint16_t *guess, sm_error *);
+
+/* ---- nearest patches (Balazevic et al., Hummingbird, NeurIPS 2023) --------------------------------------- */
+
+/* Patches of training pictures, of length 1, each with the shares of the classes of its pixels. */
+typedef struct sm_patch_memory_config {
+  int dim, classes;
+  int64_t most;     /* patches at most, as many of each picture; 0: all */
+  int64_t pictures; /* that will be added */
+  uint64_t seed;
+} sm_patch_memory_config;
+typedef struct sm_patch_memory sm_patch_memory;
+sm_status sm_patch_memory_new(const sm_patch_memory_config *, sm_patch_memory **, sm_error *);
+void sm_patch_memory_free(sm_patch_memory *); /* NULL is allowed */
+int64_t sm_patch_memory_size(const sm_patch_memory *);
+/* Picture number `number`, 0 … pictures-1, ascending: features x (patches, dim) and count (patches, classes). Patches
+ * without a label are left out. Of the others those with the lowest score stay, in their order, the lower number of
+ * equal ones: U(0, 1) times the sum, over the patch's classes, of how many patches of the picture hold the class, so
+ * that rare classes survive (open-hummingbird-eval). U is keyed by seed and number. SM_ENOMEM. [main] */
+sm_status sm_patch_memory_add(sm_patch_memory *, int64_t number, const float *x, const uint32_t *count,
+                              int64_t patches, sm_error *);
+/* Of each of n patches x (n, dim): the shares of its k nearest by cosine (all where there are fewer), weighted by the
+ * softmax of cosine / temperature: vote (n, classes), a row adds up to 1. Equal cosines: the lower one of the memory.
+ * SM_EINVAL: the memory is empty; SM_ENOMEM. The same for any number of threads. [main] */
+sm_status sm_patch_memory_vote(const sm_patch_memory *, const float *x, int64_t n, int64_t k, double temperature,
+                               sm_pool *, float *vote, sm_error *);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
