@@ -23,6 +23,7 @@ cli_sources = \
   framework/cli/cmd_show.c \
   framework/cli/cmd_score_coco.c \
   framework/cli/cmd_score_davis.c \
+  framework/cli/cmd_score_segmentation.c \
   framework/cli/cmd_table.c \
   framework/cli/cmd_train.c \
   framework/cli/cmd_weights.c \

@@ -132,3 +132,30 @@ pictures() {
     cp "drawn-$((i % 3)).png" "$1/$([ $((i % 2)) -eq 0 ] && echo a || echo b)/$(printf '%03d' "$i").png"
   done
 }
+
+# label_png FILE WIDTH HEIGHT VALUE …: a PNG of 8-bit grey with these values, row by row, again from the first where they end
+label_png() {
+  local file=$1 width=$2 height=$3 hex='' a=1 b=0 i v n
+  shift 3
+  local value=("$@")
+  for ((i = 0; i < height * (width + 1); i++)); do # each row begins with its filter: none
+    v=0
+    [ $((i % (width + 1))) -eq 0 ] || v=${value[(i / (width + 1) * width + i % (width + 1) - 1) % $#]}
+    hex+=$(printf %02x "$v")
+    a=$(((a + v) % 65521)) b=$(((b + a) % 65521))
+  done
+  n=$((height * (width + 1)))
+  {
+    printf '\x89PNG\r\n\x1a\n'
+    label_png_chunk 49484452 "$(printf '%08x%08x' "$width" "$height")0800000000"
+    label_png_chunk 49444154 "$(printf '780101%02x%02x%02x%02x%s%04x%04x' $((n % 256)) $((n / 256)) \
+      $((255 - n % 256)) $((255 - n / 256)) "$hex" "$b" "$a")"
+    label_png_chunk 49454e44 ''
+  } >"$file"
+}
+label_png_bytes() { printf '%b' "$(sed 's/../\\x&/g' <<<"$1")"; }
+label_png_chunk() { # TYPE DATA in hexadecimal; gzip knows the checksum
+  local crc
+  read -r -a crc <<<"$(label_png_bytes "$1$2" | gzip -c | tail -c 8 | head -c 4 | od -An -tx1)"
+  label_png_bytes "$(printf %08x $((${#2} / 2)))$1$2${crc[3]}${crc[2]}${crc[1]}${crc[0]}"
+}

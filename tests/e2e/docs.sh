@@ -161,6 +161,9 @@ for frame in DAVIS/{JPEGImages,Annotations}/480p/clip/0000{0..3}.png; do
   base64 -d >$frame <<<iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAE0lEQVR42mNgoBJghIKBFqAQAAAjEABBfeP81wAAAABJRU5ErkJggg==
 done
 echo clip >DAVIS/ImageSets/2017/val.txt
+mkdir -p camvid/labels/test predictions
+label_png camvid/labels/test/a.png 4 3 0 1 10 11
+label_png predictions/a.png 4 3 0 1 1 0
 { echo file,species; (cd pictures && find . -type f | sort | sed 's|^\./\([^/]*\)/.*|pictures/&,\1|'); } >pictures.csv
 # weights as DINO publishes them
 "$build/smalti" train tiny.yaml name=published backbone.vit.dim=128 --quiet >/dev/null 2>&1 &&
