@@ -1,10 +1,12 @@
 /* cmd_data.c — `smalti data check`: read every picture of a folder or recipe once, and name those that
- * training would skip, and objects that cannot lie in their picture. */
+ * training would skip, objects that cannot lie in their picture, and label pictures that cannot be used
+ * (data_labels.c). */
 
 #include "framework/formats/formats.h"
 
 #include "framework/data/source.h"
 #include "framework/train/train.h"
+#include "data_labels.h"
 #include "recipe_data.h"
 
 enum { BATCH = 32, SIDE = 8 };
@@ -18,6 +20,7 @@ typedef struct checked {
   int64_t n, n_damaged, count;
   int classes;
   int64_t objects, wrong; /* annotated ones, and those of them that cannot be */
+  sm_labels_found labels;
 } checked;
 
 static sm_status cmd_data_json_line(sm_json *json, sm_error *err) {
@@ -27,15 +30,24 @@ static sm_status cmd_data_json_line(sm_json *json, sm_error *err) {
   return SM_OK;
 }
 
+static void cmd_data_begin_bad(const checked *c, const char *name, const char *reason, sm_json *json) {
+  sm_json_begin(json);
+  sm_json_string(json, "set", c->which);
+  sm_json_string(json, "name", name);
+  sm_json_string(json, "reason", reason);
+}
+
 static sm_status cmd_data_print_json(const checked *c, sm_error *err) {
   sm_json json = {0};
   sm_status status = SM_OK;
   for (int64_t i = 0; i < c->n && !status; i++) {
-    sm_json_begin(&json);
-    sm_json_string(&json, "set", c->which);
-    sm_json_string(&json, "name", c->bad[i].name);
-    sm_json_string(&json, "reason", c->bad[i].reason);
+    cmd_data_begin_bad(c, c->bad[i].name, c->bad[i].reason, &json);
     if (c->damaged[i]) sm_json_bool(&json, "used", true);
+    status = cmd_data_json_line(&json, err);
+  }
+  for (int64_t i = 0; i < c->labels.n && !status; i++) {
+    cmd_data_begin_bad(c, c->labels.bad[i].name, c->labels.bad[i].reason, &json);
+    sm_json_bool(&json, "labels", true);
     status = cmd_data_json_line(&json, err);
   }
   sm_json_free(&json);
@@ -53,6 +65,11 @@ static sm_status cmd_data_json_summary(const checked *c, sm_error *err) {
   if (c->set->ops->objects) {
     sm_json_int(&json, "objects", c->objects);
     sm_json_int(&json, "bad_objects", c->wrong);
+  }
+  if (c->set->ops->maps) {
+    sm_json_int(&json, "label_pictures", c->labels.count);
+    sm_json_int(&json, "label_classes", c->labels.classes);
+    sm_json_int(&json, "bad_labels", c->labels.n);
   }
   const sm_status status = cmd_data_json_line(&json, err);
   sm_json_free(&json);
@@ -81,6 +98,14 @@ static void cmd_data_print_summary(const checked *c) {
            sm_plural(c->set->ops->objects->categories(c->set->self), "category", "categories"));
   if (c->wrong > 0) printf(", %lld of which cannot be", (long long)c->wrong);
   putchar('\n');
+  if (!c->set->ops->maps) return;
+  printf("%s: %lld label %s of %d %s", c->which, (long long)c->labels.count,
+         sm_plural(c->labels.count, "picture", "pictures"), c->labels.classes,
+         sm_plural(c->labels.classes, "class", "classes"));
+  if (c->labels.n > 0)
+    printf("; %lld (%s) cannot be used\n", (long long)c->labels.n,
+           sm_share_text((double)c->labels.n, (double)c->labels.count, share, sizeof share));
+  else printf("; all can be used\n");
 }
 
 static void cmd_data_print_text(const checked *c) {
@@ -88,6 +113,8 @@ static void cmd_data_print_text(const checked *c) {
   for (int64_t i = 0; i < c->n; i++)
     printf("%s: %s%s\n", sm_cli_printable(&text, c->bad[i].name), c->bad[i].reason,
            c->damaged[i] ? " (used)" : "");
+  for (int64_t i = 0; i < c->labels.n; i++)
+    printf("%s: %s\n", sm_cli_printable(&text, c->labels.bad[i].name), c->labels.bad[i].reason);
   sm_text_free(&text);
 }
 
@@ -211,12 +238,14 @@ static sm_status cmd_data_check(sm_cli *cli, const char *which, const sm_dataset
     c.bad = sm_eval_loader_bad(loader, &c.n);
     status = cmd_data_tell_damaged(&c, limits, err);
   }
+  if (!status) status = sm_labels_check(set, limits, config.workers, &c.labels, err);
   if (!status && cli->json) status = cmd_data_print_json(&c, err);
   else if (!status) cmd_data_print_text(&c);
   if (!status) status = cmd_data_check_objects(cli, &c, limits, err);
   if (!status && cli->json) status = cmd_data_json_summary(&c, err);
   else if (!status) cmd_data_print_summary(&c);
-  *n_bad += c.n - c.n_damaged + c.wrong;
+  *n_bad += c.n - c.n_damaged + c.wrong + c.labels.n;
+  sm_labels_free(&c.labels);
   sm_free(c.damaged);
   sm_eval_loader_free(loader);
   return status;
@@ -266,7 +295,7 @@ const sm_command sm_command_data_check = {
     .usage = "RECIPE|FOLDER|FILE [KEY=VALUE ...]",
     .summary = "read every picture once and name those that cannot be used",
     .about =
-        "Decodes all pictures of a folder, packed file or list (.csv, .tsv, .txt), or of a recipe's training and test sets, and lists the damaged, empty, misnamed and oversized ones that training would skip, and the damaged JPEGs that it would use (data.damaged). "
+        "Decodes all pictures of a folder, packed file or list (.csv, .tsv, .txt), or of a recipe's training and test sets, and lists the damaged, empty, misnamed and oversized ones that training would skip, and the damaged JPEGs that it would use (data.damaged). Of a set with label pictures, those too: what cannot be read, has another size than its picture, or holds a value that is no class. "
         "Of annotated objects those are named whose box is empty or outside their picture, or whose mask is of another size. Files that are passed over for their names are counted, with the commonest endings. Ends with 1 if a picture cannot be used or an object cannot be, with 74 if the system could not read one.",
     .min_args = 1,
     .max_args = -1,

@@ -28,6 +28,7 @@ cli_sources = \
   framework/cli/cmd_train.c \
   framework/cli/cmd_weights.c \
   framework/cli/cmd_weights_diff.c \
+  framework/cli/data_labels.c framework/cli/data_labels.h \
   framework/cli/eval_features.c framework/cli/eval_features.h \
   framework/cli/eval_outcome.c framework/cli/eval_outcome.h \
   framework/cli/isa.c \

@@ -105,8 +105,10 @@ static sm_status guard_map_values(const guard *g, int64_t index, const sm_label_
     for (int x = 0; x < map->width; x++) {
       const int value = map->value[(size_t)y * (size_t)map->width + (size_t)x];
       if (value < g->map_classes || value == g->ignore) continue;
+      char ignored[32] = "";
+      if (g->ignore >= 0) snprintf(ignored, sizeof ignored, ", and %d is ignored", g->ignore);
       sm_fail(err, SM_EFORMAT, "the label picture has value %d at (%d, %d), but the classes are 0 to %d%s", value,
-              x, y, g->map_classes - 1, g->ignore < 0 ? "" : ", and one value is ignored");
+              x, y, g->map_classes - 1, ignored);
       sm_hint(err, "name all classes, or say which value is ignored");
       return sm_fail_at(err, guard_map_name(g, index), 0, 0), SM_EFORMAT;
     }

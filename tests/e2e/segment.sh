@@ -68,6 +68,34 @@ exits 66 smalti score segmentation empty found
 has err "no label picture (.png) in empty"
 exits 2 smalti score segmentation truth found --reduce-zero --ignore=-1
 
+# ---- a set of pictures and label pictures: checked, then evaluated at sizes of its own
+mkdir -p set/pictures set/labels
+for i in 0 1 2 3; do
+  label_png set/pictures/$i.png 12 $((6 + i)) $((40 * i)) $((250 - 50 * i)) 90
+  label_png set/labels/$i.png 12 $((6 + i)) $((i % 2)) 1 9
+done
+label_set='{labelled: {path: set/pictures, labels: set/labels, classes: 2, ignore: 9}}'
+labels=("data={train: $label_set, test: $label_set}" 'evaluate=!delete')
+sed '/^  train: {shapes/d; /^  test: {shapes/d' tiny.yaml >labels.yaml
+exits 0 smalti data check labels.yaml "${labels[@]}"
+has out "train: 4 label pictures of 2 classes; all can be used"
+exits 0 smalti train labels.yaml "${labels[@]}" --runs runs --quiet name=labels 'train={batch_size: 2}'
+exits 0 smalti eval segment_knn runs/labels
+has err "9 ignored"
+label_png set/labels/1.png 12 7 0 1 9 5
+label_png set/labels/2.png 12 7 0
+head -c 40 set/labels/0.png >cut && mv cut set/labels/3.png
+exits 1 smalti data check labels.yaml "${labels[@]}"
+has out "set/labels/1.png: the label picture has value 5 at (3, 0), but the classes are 0 to 1, and 9 is ignored"
+has out "set/labels/2.png: the label picture is 12 x 7 pixels, but its picture $work/set/pictures/2.png is 12 x 8"
+has out "set/labels/3.png: "
+has out "train: 4 label pictures of 2 classes; 3 (75 %) cannot be used"
+exits 1 smalti --json data check labels.yaml "${labels[@]}" 'data.test=!delete'
+has out "\"name\":\"$work/set/labels/1.png\""
+has out '"label_pictures":4,"label_classes":2,"bad_labels":3'
+exits 65 smalti eval segment_knn runs/labels
+has err "set/labels/1.png"
+
 # ---- what is refused
 exits 65 smalti eval segment_knn runs/tiny size=big
 has err "size must be pixels"
