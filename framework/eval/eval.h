@@ -8,7 +8,7 @@
  *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*
  *                 partitions assigned, classifier
  *   retrieval     ranking, whitening                            what retrieval is made of (smalti/retrieval.h)
- *   segmentation  dense, patch_pixels, patch_memory, segmentation   classes of pixels (smalti/dense.h)
+ *   segmentation  dense, patch_*, segmentation               classes of pixels (smalti/dense.h)
  *   video         overlap, propagation                          objects in frames (smalti/video.h)
  *   discovery     discovery                                   objects without labels (smalti/discovery.h)
  *   fine-tuning   finetune.c, tune_*

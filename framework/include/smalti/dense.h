@@ -50,6 +50,12 @@ sm_status sm_patch_labels(const sm_whole *, int rows, int cols, const sm_label_m
 sm_status sm_patch_guess(const sm_whole *, int rows, int cols, const float *value, int channels, sm_pool *,
                          uint16_t *guess, sm_error *);
 
+/* Softmax cross-entropy of the pixels' classes, and its gradient by the patches: z (rows · cols, classes) is bilinear as
+ * above. Labels may be of any size: they cover the picture as it was resized. *loss: its sum over pixels that are not
+ * `ignore`, times `weight`; dz (rows · cols, classes) is written. SM_ENOMEM. [worker] */
+sm_status sm_patch_loss(const sm_whole *, int rows, int cols, const float *z, int classes, const sm_label_map *labels,
+                        int ignore, double weight, double *loss, float *dz, sm_error *);
+
 /* ---- nearest patches (Balazevic et al., Hummingbird, NeurIPS 2023) --------------------------------------- */
 
 /* Patches of training pictures, of length 1, each with the shares of the classes of its pixels. */
@@ -74,6 +80,38 @@ sm_status sm_patch_memory_add(sm_patch_memory *, int64_t number, const float *x,
  * SM_EINVAL: the memory is empty; SM_ENOMEM. The same for any number of threads. [main] */
 sm_status sm_patch_memory_vote(const sm_patch_memory *, const float *x, int64_t n, int64_t k, double temperature,
                                sm_pool *, float *vote, sm_error *);
+
+/* ---- a linear layer over patches ------------------------------------------------------------------------- */
+
+/* Batch norm (if wanted: 1e-5, a tenth of a step enters the running state) and a 1×1 convolution, weights N(0, 0.01),
+ * bias 0: DINOv2's BNHead, or without batch norm iBOT's linear head. AdamW (0.9, 0.999, 1e-8); all weights decay, as
+ * mmsegmentation's defaults have it. */
+typedef struct sm_patch_head_config {
+  int dim, classes;
+  int64_t patches; /* of a step at most, of all its pictures */
+  bool batch_norm;
+  bool over_all;   /* the loss is divided by all pixels, ignored ones too, as mmsegmentation before 1.0; else by the
+                      others */
+  double weight_decay;
+  uint64_t seed; /* of the weights */
+  sm_pool *pool;
+} sm_patch_head_config;
+typedef struct sm_patch_sample { /* a picture to learn from */
+  sm_whole whole;                /* sizes only */
+  int rows, cols, ignore;
+  const float *x; /* (rows · cols, dim) */
+  sm_label_map labels; /* of any size, see sm_patch_loss */
+} sm_patch_sample;
+typedef struct sm_patch_head sm_patch_head;
+sm_status sm_patch_head_new(const sm_patch_head_config *, sm_patch_head **, sm_error *);
+void sm_patch_head_free(sm_patch_head *); /* NULL is allowed */
+/* One step on n pictures. *loss: its mean over the pixels. SM_EINVAL: more patches than were announced, or a loss or a
+ * gradient that is not finite; SM_ENOMEM. After an error it can only be freed. The same for any number of threads.
+ * [main] */
+sm_status sm_patch_head_step(sm_patch_head *, const sm_patch_sample *const *, int n, double rate, double *loss,
+                             sm_error *);
+/* By the running state: z (n, classes) of n patches x (n, dim), any number. [main] */
+void sm_patch_head_ask(sm_patch_head *, const float *x, int64_t n, float *z);
 
 #ifdef __cplusplus
 }
