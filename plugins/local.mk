@@ -60,6 +60,7 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/segment.c \
   plugins/evaluations/segment.h \
   plugins/evaluations/segment_knn.c \
+  plugins/evaluations/segment_linear.c \
   plugins/evaluations/semi.c \
   plugins/evaluations/shuffle.c \
   plugins/evaluations/tune_options.h \
@@ -384,3 +385,9 @@ plugins_segment_knn_la_SOURCES = plugins/evaluations/segment_knn.c plugins/evalu
   plugins/evaluations/segment.h
 plugins_segment_knn_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_segment_knn_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/segment_linear.la
+plugins_segment_linear_la_SOURCES = plugins/evaluations/segment_linear.c plugins/evaluations/segment.c \
+  plugins/evaluations/segment.h
+plugins_segment_linear_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_segment_linear_la_LIBADD = $(PLUGIN_LIBADD)

@@ -294,6 +294,14 @@ static void nearest_patches(void **state) {
   expect_separable("segment_knn", "{method: prototypes}", 70);
 }
 
+static void linear_layer(void **state) {
+  (void)state;
+  expect_separable("segment_linear", "{iterations: 60, lr: 0.05, batch_size: 8}", 85);
+  expect_separable("segment_linear",
+                   "{iterations: 40, lr: [0.00001, 0.05], batch_size: 8, batch_norm: false, n_last_blocks: 2, "
+                   "label_pixels: 0, size: 24}", 80);
+}
+
 static void refusals(void **state) {
   (void)state;
   sizes_bench s;
@@ -302,6 +310,12 @@ static void refusals(void **state) {
   bench_open(&s, pool[1]);
   assert_int_equal(eval_bench_run(&s.b, "segment_knn", "{n_last_blocks: 3}", &r, &err), SM_EINVAL);
   assert_non_null(strstr(err.message, "the backbone has 2"));
+  assert_int_equal(eval_bench_run(&s.b, "segment_linear", "{lr: 1000, batch_norm: false, weight_decay: 10}", &r, &err),
+                   SM_EINVAL);
+  assert_non_null(strstr(err.message, "diverged"));
+  eval_stop_after = eval_asked + 3;
+  assert_int_equal(eval_bench_run(&s.b, "segment_linear", "{}", &r, &err), SM_EINTERRUPTED);
+  eval_stop_after = 0;
   s.b.config.test = (sm_dataset){&stripes_ops, &s.b.test};
   sm_evaluator_free(s.b.e);
   s.b.e = eval_bench_at(&s.b, SIDE, SIDE);
@@ -316,6 +330,7 @@ int main(void) {
       cmocka_unit_test(keeps_rare_classes), cmocka_unit_test(refuses_an_empty_memory),
       cmocka_unit_test(counts_labels),     cmocka_unit_test(carries_to_pixels),
       cmocka_unit_test(patches_of_all_sizes), cmocka_unit_test(nearest_patches),
+      cmocka_unit_test(linear_layer),
       cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
