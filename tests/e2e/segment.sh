@@ -26,6 +26,14 @@ for method in knn prototypes; do
   same miou aacc macc miou_place iou_background
   has out '"interval'
 done
+exits 0 smalti eval segment_linear runs/tiny iterations=20 lr='[0.1, 0.01]' --threads 1 --json
+cp out one
+exits 0 smalti eval segment_linear runs/tiny iterations=20 lr='[0.1, 0.01]' --threads 3 --json
+same miou aacc macc miou_place iou_background held_out
+exits 0 smalti eval segment_linear tiny.yaml --net pixels patch=4 iterations=20 batch_norm=false
+has err "unlike published"
+exits 0 smalti plugins check segment_knn
+exits 0 smalti plugins check segment_linear --options '{iterations: 20}'
 exits 0 smalti eval segment_knn tiny.yaml --net pixels patch=4
 has out "iou_triangle"
 has err "pixels as features"
@@ -99,8 +107,15 @@ has err "set/labels/1.png"
 # ---- what is refused
 exits 65 smalti eval segment_knn runs/tiny size=big
 has err "size must be pixels"
-exits 65 smalti eval segment_knn runs/tiny n_last_blocks=3
-has err "the backbone has 1"
+for evaluation in segment_knn segment_linear; do
+  exits 65 smalti eval $evaluation runs/tiny n_last_blocks=3
+  has err "the backbone has 1"
+done
+exits 65 smalti eval segment_linear runs/tiny lr=1000 batch_norm=false weight_decay=10
+has err "lower lr"
+sed 's/classes: 3, split/classes: 2, split/' tiny.yaml >other.yaml
+exits 65 smalti eval segment_linear other.yaml --net init
+has err "training pictures have 4 classes of pixels, but test pictures 3"
 pictures plain 6
 exits 65 smalti eval segment_knn runs/tiny --train plain --test plain
 has err "the training pictures have no label pictures"
