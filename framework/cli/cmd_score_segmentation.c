@@ -1,5 +1,5 @@
-/* cmd_score_segmentation.c — `smalti score segmentation GT PREDICTIONS`: IoU of each class of pixels, and the means, of a
- * folder of label pictures against another. */
+/* cmd_score_segmentation.c — `smalti score segmentation GT PREDICTIONS`: IoU of each class of pixels, and the
+ * means, of a folder of label pictures against another. */
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -68,7 +68,10 @@ static sm_status score_folders_walk(score_folders *s, const char *folder, int de
   if (depth > DEEPEST) return sm_fail(err, SM_EINVAL, "%s lies more than %d levels deep", path, DEEPEST);
   const int n = scandir(path, &entries, score_folders_visible, score_folders_by_bytes);
   if (n < 0)
-    return sm_fail(err, errno == ENOENT ? SM_ENOTFOUND : errno == ENOTDIR ? SM_EINVAL : SM_EIO,
+    return sm_fail(err,
+                   errno == ENOENT    ? SM_ENOTFOUND
+                   : errno == ENOTDIR ? SM_EINVAL
+                                      : SM_EIO,
                    "cannot read the folder %s: %s", path, strerror(errno));
   sm_status status = SM_OK;
   for (int i = 0; i < n; i++) {
@@ -113,8 +116,8 @@ static sm_status score_folders_read(score_folders *s, int64_t i, sm_error *err) 
   if (!status) status = sm_label_map_read(found, NULL, &s->b, err);
   if (status) return status;
   if (s->a.width != s->b.width || s->a.height != s->b.height) {
-    sm_fail(err, SM_EFORMAT, "the prediction is %d x %d pixels, but %.200s is %d x %d", s->b.width, s->b.height, truth,
-            s->a.width, s->a.height);
+    sm_fail(err, SM_EFORMAT, "the prediction is %d x %d pixels, but %.200s is %d x %d", s->b.width,
+            s->b.height, truth, s->a.width, s->a.height);
     sm_hint(err, "predictions are scored at the size of the truth: resize them to it by nearest neighbour");
     return sm_fail_at(err, found, 0, 0), SM_EFORMAT;
   }
@@ -141,8 +144,9 @@ static sm_status score_folders_values(score_folders *s, int64_t i, sm_error *err
       char path[SM_PATH_ROOM];
       sm_path_put(path, "%s/%s", truth ? s->truth : s->found, s->file[i]);
       sm_fail(err, SM_EFORMAT, "value %d at (%d, %d) is no class: they are 0 to %d", value, x, y, most - 1);
-      sm_hint(err, "%s", truth ? "say which value is ignored, or how many classes there are"
-                               : "a prediction gives each pixel that counts a class");
+      sm_hint(err, "%s",
+              truth ? "say which value is ignored, or how many classes there are"
+                    : "a prediction gives each pixel that counts a class");
       return sm_fail_at(err, path, 0, 0), SM_EFORMAT;
     }
   return SM_OK;
@@ -167,7 +171,8 @@ static sm_status score_folders_run(score_folders *s, sm_segmentation **out, sm_e
 
 /* ---- the figures --------------------------------------------------------------------------------------- */
 
-static void score_segmentation_json(const sm_segmentation_sums *sums, const sm_eval_result *r, sm_json *json) {
+static void score_segmentation_json(const sm_segmentation_sums *sums, const sm_eval_result *r,
+                                    sm_json *json) {
   sm_json_begin(json);
   for (int f = 0; f < r->n; f++) sm_json_double(json, r->figure[f].name, r->figure[f].value);
   sm_intervals_json(r, json);
@@ -196,9 +201,10 @@ static void score_segmentation_text(const sm_segmentation_sums *sums, const sm_e
   printf("class     IoU %%   accuracy %%        pixels     predicted\n");
   for (int c = 0; c < sums->classes; c++)
     if (sums->labelled[c] || sums->taken[c])
-      printf("%5d  %8s  %11s  %12lld  %12lld\n", c, score_segmentation_share(sm_segmentation_iou(sums, c), iou),
-             score_segmentation_share(sm_segmentation_accuracy(sums, c), accuracy), (long long)sums->labelled[c],
-             (long long)sums->taken[c]);
+      printf("%5d  %8s  %11s  %12lld  %12lld\n", c,
+             score_segmentation_share(sm_segmentation_iou(sums, c), iou),
+             score_segmentation_share(sm_segmentation_accuracy(sums, c), accuracy),
+             (long long)sums->labelled[c], (long long)sums->taken[c]);
   for (int f = 0; f < r->n; f++) {
     printf("%-5s  %8.2f %%", r->figure[f].name, r->figure[f].value);
     if (r->has_interval[f]) printf(" [%.2f, %.2f]", r->interval[f].low, r->interval[f].high);
@@ -223,8 +229,8 @@ static int score_segmentation_run(sm_cli *cli, int argc, char **argv) {
   if (status) code = sm_cli_fail(&err);
   else {
     const sm_segmentation_sums sums = sm_segmentation_of(score);
-    sm_cli_note(cli, "%lld label %s, %d classes; sums over the whole set, intervals over pictures", (long long)s.n,
-                sm_plural(s.n, "picture", "pictures"), s.classes);
+    sm_cli_note(cli, "%lld label %s, %d classes; sums over the whole set, intervals over pictures",
+                (long long)s.n, sm_plural(s.n, "picture", "pictures"), s.classes);
     if (cli->json) score_segmentation_json(&sums, r, &json), code = sm_cli_json(&json);
     else score_segmentation_text(&sums, r);
   }

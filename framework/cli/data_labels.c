@@ -33,7 +33,9 @@ static void labels_look(void *ctx, int64_t i, int worker) {
   sm_status status = sm_source_get(&source, index, NULL, &m->picture, NULL, why);
   if (sm_source_ends(status)) return;
   if (status) status = maps->read(c->set->self, index, c->limits, &m->map, why);
-  else status = sm_dataset_label_map(*c->set, index, c->limits, m->picture.height, m->picture.width, &m->map, why);
+  else
+    status =
+        sm_dataset_label_map(*c->set, index, c->limits, m->picture.height, m->picture.width, &m->map, why);
   if (!status) *why = (sm_error){0};
 }
 
@@ -59,12 +61,13 @@ static sm_status labels_part(labels_check *c, int64_t n, sm_pool *pool, sm_label
     if (sm_source_ends(c->why[i].code)) *err = c->why[i], status = err->code;
     else status = labels_note(f, name, &c->why[i], err);
   }
-  if (!status && sm_signals_stop()) status = sm_fail(err, SM_EINTERRUPTED, "stopped while reading the label pictures");
+  if (!status && sm_signals_stop())
+    status = sm_fail(err, SM_EINTERRUPTED, "stopped while reading the label pictures");
   return status;
 }
 
-sm_status sm_labels_check(const sm_dataset *set, const sm_image_limits *limits, int threads, sm_labels_found *f,
-                          sm_error *err) {
+sm_status sm_labels_check(const sm_dataset *set, const sm_image_limits *limits, int threads,
+                          sm_labels_found *f, sm_error *err) {
   *f = (sm_labels_found){0};
   if (!set->ops->maps) return SM_OK;
   f->classes = set->ops->maps->classes(set->self);

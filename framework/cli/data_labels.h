@@ -16,10 +16,11 @@ typedef struct sm_labels_found {
   sm_bad_labels *bad; /* (n) */
 } sm_labels_found;
 
-/* Each must be readable, of its picture's size, and hold classes and the ignored value only; where the picture cannot be
- * read its size is not asked. A set without label pictures has none. SM_EIO, SM_ENOMEM and SM_EINTERRUPTED end it.
- * Free in every case. */
-sm_status sm_labels_check(const sm_dataset *, const sm_image_limits *, int threads, sm_labels_found *, sm_error *);
+/* Each must be readable, of its picture's size, and hold classes and the ignored value only; where the
+ * picture cannot be read its size is not asked. A set without label pictures has none. SM_EIO, SM_ENOMEM and
+ * SM_EINTERRUPTED end it. Free in every case. */
+sm_status sm_labels_check(const sm_dataset *, const sm_image_limits *, int threads, sm_labels_found *,
+                          sm_error *);
 void sm_labels_free(sm_labels_found *);
 
 #endif

@@ -1,5 +1,5 @@
-/* dense.c — features of the patches of whole pictures (smalti/dense.h). Owns the pictures of a batch, one more that is of
- * another size, and a graph for the size in hand. */
+/* dense.c — features of the patches of whole pictures (smalti/dense.h). Owns the pictures of a batch, one
+ * more that is of another size, and a graph for the size in hand. */
 #include <math.h>
 #include <string.h>
 
@@ -31,7 +31,8 @@ static sm_status dense_fit_grid(sm_dense *d, const sm_network_spec *about, sm_er
   d->r.size.multiple = about->backbone.cell;
   if (!about->backbone.one_grid) return SM_OK;
   if (d->r.size.height || d->r.size.width || d->r.size.shorter) {
-    sm_fail(err, SM_EINVAL, "the backbone takes pictures of %d x %d pixels only", about->width, about->height);
+    sm_fail(err, SM_EINVAL, "the backbone takes pictures of %d x %d pixels only", about->width,
+            about->height);
     return sm_hint(err, "leave the size out: pictures are then resized to that");
   }
   d->r.size.height = about->height, d->r.size.width = about->width;
@@ -70,7 +71,8 @@ static int dense_depth(const sm_dense *d) { return d->spec.blocks > 1 ? d->spec.
 static sm_status dense_check_blocks(sm_dense *d, sm_error *err) {
   const int depth = dense_depth(d), first = depth - d->r.blocks;
   if (d->r.blocks < 1 || d->r.blocks > depth || d->r.blocks > SM_WISHES_MAX) {
-    sm_fail(err, SM_EINVAL, "patches of the last %d blocks are wanted, but the backbone has %d", d->r.blocks, depth);
+    sm_fail(err, SM_EINVAL, "patches of the last %d blocks are wanted, but the backbone has %d", d->r.blocks,
+            depth);
     return sm_hint(err, "ask for fewer n_last_blocks");
   }
   d->dim = 0;
@@ -78,8 +80,8 @@ static sm_status dense_check_blocks(sm_dense *d, sm_error *err) {
     const sm_block_spec *s = &d->spec.block[b];
     d->dim += s->dim ? s->dim : d->spec.dim;
     if (!s->rows || (s->rows == d->spec.rows && s->cols == d->spec.cols)) continue;
-    sm_fail(err, SM_EINVAL, "block %d has a grid of %d x %d patches, but the last one %d x %d", b, s->cols, s->rows,
-            d->spec.cols, d->spec.rows);
+    sm_fail(err, SM_EINVAL, "block %d has a grid of %d x %d patches, but the last one %d x %d", b, s->cols,
+            s->rows, d->spec.cols, d->spec.rows);
     return sm_hint(err, "take the last block alone: n_last_blocks=1");
   }
   return SM_OK;
@@ -89,8 +91,7 @@ static void dense_passes(sm_dense *d) {
   sm_graph *g = d->graph;
   d->pass = sm_pass_begin(g, "patches");
   d->count = sm_count(g, "pictures", DENSE_BATCH);
-  d->pictures =
-      sm_input_real(g, "pictures", 4, (int64_t[]){DENSE_BATCH, 3, d->height, d->width}, d->count);
+  d->pictures = sm_input_real(g, "pictures", 4, (int64_t[]){DENSE_BATCH, 3, d->height, d->width}, d->count);
   sm_backbone_in in = {.pictures = d->pictures, .patches = true, .blocks = d->r.blocks - 1};
   for (int b = 0; b < in.blocks; b++) in.block[b].block = dense_depth(d) - d->r.blocks + b;
   sm_backbone_out out = {0};

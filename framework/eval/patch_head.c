@@ -1,8 +1,9 @@
-/* patch_head.c — batch norm and a 1×1 convolution over patches, trained on the classes of pixels (smalti/dense.h).
+/* patch_head.c — batch norm and a 1×1 convolution over patches, trained on the classes of pixels
+ * (smalti/dense.h).
  *
- * A step is three passes and some work of the host: the graph gives the patches' logits; the host carries them to the
- * pixels and brings the gradient back (patch_pixels.c), a picture per item of the pool; the graph takes that as the
- * gradient by its logits. So pictures of any sizes share a batch. */
+ * A step is three passes and some work of the host: the graph gives the patches' logits; the host carries
+ * them to the pixels and brings the gradient back (patch_pixels.c), a picture per item of the pool; the graph
+ * takes that as the gradient by its logits. So pictures of any sizes share a batch. */
 #include "patch_head.h"
 
 #include <math.h>
@@ -52,7 +53,8 @@ static sm_tensor *head_logits(const sm_patch_head *h, sm_tensor *x, bool trainin
   sm_graph *g = h->graph;
   const sm_params p = {h->set, NULL};
   if (h->c.batch_norm) {
-    const sm_running running = {sm_param(g, &p, "0.running_mean"), sm_param(g, &p, "0.running_var"), MOMENTUM};
+    const sm_running running = {sm_param(g, &p, "0.running_mean"), sm_param(g, &p, "0.running_var"),
+                                MOMENTUM};
     x = sm_batch_norm(g, x, sm_param(g, &p, "0.weight"), sm_param(g, &p, "0.bias"),
                       training && !moves ? NULL : &running, EPSILON, training);
   }
@@ -130,8 +132,8 @@ static void head_sample(void *context, int64_t i, int worker) {
   const sm_patch_sample *s = h->sample[i];
   const int64_t at = h->first[i] * h->c.classes;
   (void)worker;
-  sm_patch_loss(&s->whole, s->rows, s->cols, h->z + at, h->c.classes, &s->labels, s->ignore, h->weight, &h->loss[i],
-                h->back + at, &h->why[i]);
+  sm_patch_loss(&s->whole, s->rows, s->cols, h->z + at, h->c.classes, &s->labels, s->ignore, h->weight,
+                &h->loss[i], h->back + at, &h->why[i]);
 }
 
 /* Pixels that the loss is divided by. */
@@ -175,8 +177,8 @@ static sm_status head_update(sm_patch_head *h, double rate, double loss, sm_erro
   return SM_OK;
 }
 
-sm_status sm_patch_head_step(sm_patch_head *h, const sm_patch_sample *const *sample, int n, double rate, double *loss,
-                             sm_error *err) {
+sm_status sm_patch_head_step(sm_patch_head *h, const sm_patch_sample *const *sample, int n, double rate,
+                             double *loss, sm_error *err) {
   int64_t patches = 0, pixels = 0, *first = sm_malloc((size_t)n * sizeof *first);
   h->loss = sm_calloc((size_t)n, sizeof *h->loss);
   h->why = sm_calloc((size_t)n, sizeof *h->why);

@@ -1,5 +1,5 @@
-/* patch_memory.c — patches of training pictures with the classes of their pixels, and votes of the nearest ones
- * (smalti/dense.h). The memory owns copies of features and, of each patch, a list of shares. */
+/* patch_memory.c — patches of training pictures with the classes of their pixels, and votes of the nearest
+ * ones (smalti/dense.h). The memory owns copies of features and, of each patch, a list of shares. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,8 @@ typedef struct patch_share {
 struct sm_patch_memory {
   sm_patch_memory_config c;
   int64_t n, room;
-  float *x;         /* (room, dim), of length 1 */
-  int64_t *first;   /* (room + 1): where the shares of a patch begin */
+  float *x;       /* (room, dim), of length 1 */
+  int64_t *first; /* (room + 1): where the shares of a patch begin */
   int64_t shares, shares_room;
   patch_share *share;
 };
@@ -96,7 +96,8 @@ static int memory_by_patch(const void *a, const void *b) {
   return (x->patch > y->patch) - (x->patch < y->patch);
 }
 
-/* Labelled patches with their scores; holders (classes): how many patches hold each. Returns how many they are. */
+/* Labelled patches with their scores; holders (classes): how many patches hold each. Returns how many they
+ * are. */
 static int64_t memory_score(const sm_patch_memory *m, int64_t number, const uint32_t *count, int64_t patches,
                             int64_t *holders, patch_score *score) {
   const int classes = m->c.classes;
@@ -149,12 +150,13 @@ static void memory_vote_one(const sm_patch_memory *m, const int64_t *nearest, co
   }
 }
 
-sm_status sm_patch_memory_vote(const sm_patch_memory *m, const float *x, int64_t n, int64_t k, double temperature,
-                               sm_pool *pool, float *vote, sm_error *err) {
+sm_status sm_patch_memory_vote(const sm_patch_memory *m, const float *x, int64_t n, int64_t k,
+                               double temperature, sm_pool *pool, float *vote, sm_error *err) {
   if (!m->n) return sm_fail(err, SM_EINVAL, "no patch of the training pictures has a label");
   if (k > m->n) k = m->n;
   const size_t dim = (size_t)m->c.dim, asked = (size_t)(n ? n : 1);
-  float *query = sm_malloc(asked * dim * sizeof *query), *cosine = sm_malloc(asked * (size_t)k * sizeof *cosine);
+  float *query = sm_malloc(asked * dim * sizeof *query),
+        *cosine = sm_malloc(asked * (size_t)k * sizeof *cosine);
   int64_t *nearest = sm_malloc(asked * (size_t)k * sizeof *nearest);
   sm_status status = SM_OK;
   if (!query || !cosine || !nearest) {

@@ -1,5 +1,6 @@
-/* patch_pixels.c — between patches and the pixels of a picture (smalti/dense.h): which labels lie in a patch, which channel of
- * the patches is the largest at a pixel, and what patches are to blame for the pixels' loss. */
+/* patch_pixels.c — between patches and the pixels of a picture (smalti/dense.h): which labels lie in a
+ * patch, which channel of the patches is the largest at a pixel, and what patches are to blame for the
+ * pixels' loss. */
 #include <string.h>
 
 #include <smalti/dense.h>
@@ -20,8 +21,8 @@ static void patch_count(const sm_whole *w, int rows, int cols, const sm_label_ma
     }
 }
 
-sm_status sm_patch_labels(const sm_whole *w, int rows, int cols, const sm_label_map *labels, int ignore, int classes,
-                          uint32_t *count, sm_error *err) {
+sm_status sm_patch_labels(const sm_whole *w, int rows, int cols, const sm_label_map *labels, int ignore,
+                          int classes, uint32_t *count, sm_error *err) {
   sm_label_map small = {0};
   sm_status status = SM_OK;
   if (labels->width == w->resized_width && labels->height == w->resized_height) {
@@ -34,14 +35,15 @@ sm_status sm_patch_labels(const sm_whole *w, int rows, int cols, const sm_label_
   return status;
 }
 
-/* ---- where pixels lie among patches --------------------------------------------------------------------- */
+/* ---- where pixels lie among patches -------------------------------------------------------------------- */
 
 typedef struct patch_place { /* between patches low and low + step */
   int low, step;
   float share;
 } patch_place;
 
-/* Of n pixels along a side that became `resized`, of which the network saw those from `from` on as patches of `cell`. */
+/* Of n pixels along a side that became `resized`, of which the network saw those from `from` on as patches of
+ * `cell`. */
 static void patch_places(int n, int resized, int from, int cell, int patches, patch_place *to) {
   for (int i = 0; i < n; i++) {
     double at = ((i + 0.5) * resized / n - from) / cell - 0.5;
@@ -88,9 +90,10 @@ static void patch_guess_row(void *context, int64_t y, int worker) {
   }
 }
 
-sm_status sm_patch_guess(const sm_whole *w, int rows, int cols, const float *value, int channels, sm_pool *pool,
-                         uint16_t *guess, sm_error *err) {
-  patch_place *y = sm_malloc((size_t)w->own_height * sizeof *y), *x = sm_malloc((size_t)w->own_width * sizeof *x);
+sm_status sm_patch_guess(const sm_whole *w, int rows, int cols, const float *value, int channels,
+                         sm_pool *pool, uint16_t *guess, sm_error *err) {
+  patch_place *y = sm_malloc((size_t)w->own_height * sizeof *y),
+              *x = sm_malloc((size_t)w->own_width * sizeof *x);
   float *row = sm_malloc((size_t)sm_pool_threads(pool) * (size_t)cols * (size_t)channels * sizeof *row);
   sm_status status = SM_OK;
   if (!y || !x || !row) {
@@ -134,8 +137,8 @@ static double patch_loss_rows(const sm_label_map *m, const patch_place *y, const
   for (int i = 0; i < m->height; i++) {
     patch_row(z, y[i], wide, row);
     memset(back, 0, (size_t)wide * sizeof *back);
-    loss += patch_loss_row(m->value + (size_t)i * (size_t)m->width, m->width, x, classes, ignore, weight, row, back,
-                           pixel);
+    loss += patch_loss_row(m->value + (size_t)i * (size_t)m->width, m->width, x, classes, ignore, weight, row,
+                           back, pixel);
     float *above = dz + y[i].low * wide, *below = above + y[i].step * wide;
     for (int64_t k = 0; k < wide; k++) {
       above[k] += (1 - y[i].share) * back[k];
@@ -145,14 +148,17 @@ static double patch_loss_rows(const sm_label_map *m, const patch_place *y, const
   return loss;
 }
 
-sm_status sm_patch_loss(const sm_whole *w, int rows, int cols, const float *z, int classes, const sm_label_map *labels,
-                        int ignore, double weight, double *loss, float *dz, sm_error *err) {
+sm_status sm_patch_loss(const sm_whole *w, int rows, int cols, const float *z, int classes,
+                        const sm_label_map *labels, int ignore, double weight, double *loss, float *dz,
+                        sm_error *err) {
   const int64_t wide = (int64_t)cols * classes;
-  patch_place *y = sm_malloc((size_t)labels->height * sizeof *y), *x = sm_malloc((size_t)labels->width * sizeof *x);
+  patch_place *y = sm_malloc((size_t)labels->height * sizeof *y),
+              *x = sm_malloc((size_t)labels->width * sizeof *x);
   float *room = sm_malloc((2 * (size_t)wide + (size_t)classes) * sizeof *room);
   sm_status status = SM_OK;
   if (!y || !x || !room) {
-    status = sm_fail(err, SM_ENOMEM, "no memory for the loss of %d x %d pixels", labels->width, labels->height);
+    status =
+        sm_fail(err, SM_ENOMEM, "no memory for the loss of %d x %d pixels", labels->width, labels->height);
   } else {
     patch_places(labels->height, w->resized_height, w->top, w->height / rows, rows, y);
     patch_places(labels->width, w->resized_width, w->left, w->width / cols, cols, x);

@@ -23,18 +23,21 @@ sm_status segment_size(const char *text, sm_whole_request *r, sm_error *err) {
   if (!text) return SM_OK;
   const size_t n = strcspn(text, "x");
   if (!text[n] && segment_side(text, n, &r->shorter)) return SM_OK;
-  if (text[n] && segment_side(text, n, &r->height) && segment_side(text + n + 1, strlen(text + n + 1), &r->width))
+  if (text[n] && segment_side(text, n, &r->height) &&
+      segment_side(text + n + 1, strlen(text + n + 1), &r->width))
     return SM_OK;
-  sm_fail(err, SM_EINVAL, "size must be pixels, 8 to 16384, of the shorter side or of height and width, not '%.80s'",
-          text);
+  sm_fail(err, SM_EINVAL,
+          "size must be pixels, 8 to 16384, of the shorter side or of height and width, not '%.80s'", text);
   return sm_hint(err, "for instance size=512 or size=360x480; left out, pictures keep their own size");
 }
 
 static sm_status segment_maps(segment *s, const char *split, sm_dataset *to, sm_error *err) {
   sm_status status = sm_picture_dataset(s->x, split, to, err);
   if (status || to->ops->maps) return status;
-  sm_fail(err, SM_EINVAL, "the %s pictures have no label pictures", strcmp(split, "test") ? "training" : "test");
-  return sm_hint(err, "segmentation wants a class for each pixel: take a data set that has them, such as labelled");
+  sm_fail(err, SM_EINVAL, "the %s pictures have no label pictures",
+          strcmp(split, "test") ? "training" : "test");
+  return sm_hint(
+      err, "segmentation wants a class for each pixel: take a data set that has them, such as labelled");
 }
 
 static sm_status segment_same_classes(const segment *s, sm_error *err) {
@@ -45,7 +48,8 @@ static sm_status segment_same_classes(const segment *s, sm_error *err) {
   for (int c = 0; c < n; c++) {
     const char *a = train->class_name(s->train.self, c), *b = test->class_name(s->test.self, c);
     if (strcmp(a, b) != 0)
-      return sm_fail(err, SM_EINVAL, "class %d is '%.80s' in training pictures, but '%.80s' in test pictures", c, a, b);
+      return sm_fail(err, SM_EINVAL, "class %d is '%.80s' in training pictures, but '%.80s' in test pictures",
+                     c, a, b);
   }
   return SM_OK;
 }
@@ -110,8 +114,8 @@ static void segment_guess_places(const segment *s, int height, int width, uint16
 
 /* ---- visiting ------------------------------------------------------------------------------------------ */
 
-static sm_status segment_labels(const segment *s, const char *split, const sm_dense_picture *p, sm_label_map *labels,
-                                sm_error *err) {
+static sm_status segment_labels(const segment *s, const char *split, const sm_dense_picture *p,
+                                sm_label_map *labels, sm_error *err) {
   const sm_whole *w = p->whole;
   return sm_picture_label_map(s->x, split, w->index, w->own_height, w->own_width, labels, err);
 }
@@ -153,7 +157,8 @@ sm_status segment_add(segment *s, const segment_picture *p, const float *value, 
     s->guesses = s->guess ? (size_t)n : 0;
     if (!s->guess) return sm_fail(err, SM_ENOMEM, "no memory for classes of %lld pixels", (long long)n);
   }
-  sm_status status = sm_patch_guess(w, p->dense.rows, p->dense.cols, value, s->classes, s->x->pool, s->guess, err);
+  sm_status status =
+      sm_patch_guess(w, p->dense.rows, p->dense.cols, value, s->classes, s->x->pool, s->guess, err);
   if (!status) status = sm_segmentation_add(s->score, p->labels->value, s->guess, n, unit, err);
   if (status) return status;
   segment_guess_places(s, w->own_height, w->own_width, s->guess);
@@ -190,8 +195,10 @@ const char *segment_what(const segment *s, char *to, size_t size) {
   else if (r->height) snprintf(how, sizeof how, "of %d x %d pixels", r->width, r->height);
   char ignored[32] = "no value ignored";
   if (ignore >= 0) snprintf(ignored, sizeof ignored, "%d ignored", ignore);
-  snprintf(to, size, "whole pictures %s, padded to patches of %d; scored at the labels' size, %s; intervals over %s; "
+  snprintf(to, size,
+           "whole pictures %s, padded to patches of %d; scored at the labels' size, %s; intervals over %s; "
            "%lld against %lld pictures",
-           how, cell, ignored, s->by_clip ? "clips" : "pictures", (long long)s->tested, (long long)s->trained);
+           how, cell, ignored, s->by_clip ? "clips" : "pictures", (long long)s->tested,
+           (long long)s->trained);
   return to;
 }

@@ -1,10 +1,12 @@
-/* segment.h — what segmentations by frozen patches share: pictures of a split with their patches and labels, the score of
- * the test pictures, and a baseline that does not look at a picture. */
+/* segment.h — what segmentations by frozen patches share: pictures of a split with their patches and labels,
+ * the score of the test pictures, and a baseline that does not look at a picture. */
 #ifndef SMALTI_SEGMENT_H
 #define SMALTI_SEGMENT_H
 
 #include <smalti/dense.h>
 #include <smalti/segmentation.h>
+
+enum { SEGMENT_PLACES = 16 }; /* along a side, of the baseline */
 
 typedef struct segment {
   sm_eval_context *x;
@@ -12,19 +14,17 @@ typedef struct segment {
   int blocks, cell;
   int classes;
   sm_dataset train, test;
-  int64_t trained, tested;  /* pictures that were visited */
-  int64_t *places;          /* (SEGMENT_PLACES²,  classes): labels of training pictures, by where they lie */
+  int64_t trained, tested; /* pictures that were visited */
+  int64_t *places;         /* (SEGMENT_PLACES², classes): labels of training pictures, by where they lie */
   sm_segmentation *score, *baseline;
   bool by_clip;
   uint16_t *guess; /* room for a test picture's */
   size_t guesses;
 } segment;
 
-enum { SEGMENT_PLACES = 16 };
-
 typedef struct segment_picture {
   sm_dense_picture dense;
-  int64_t number;         /* among those of the split that can be read, from 0 */
+  int64_t number; /* among those of the split that can be read, from 0 */
   const sm_label_map *labels;
   int ignore;
 } segment_picture;
@@ -36,10 +36,12 @@ sm_status segment_size(const char *text, sm_whole_request *, sm_error *);
 sm_status segment_open(segment *, sm_eval_context *, sm_error *);
 void segment_close(segment *);
 /* Visit the pictures of a split with their labels; progress goes from `from` to `to`. */
-sm_status segment_each(segment *, const char *split, double from, double to, segment_visit, void *ctx, sm_error *);
+sm_status segment_each(segment *, const char *split, double from, double to, segment_visit, void *ctx,
+                       sm_error *);
 /* Score a test picture by values of its patches (rows · cols, classes), and the baseline beside it. */
 sm_status segment_add(segment *, const segment_picture *, const float *value, sm_error *);
-/* miou, aacc, macc, miou_place of the baseline, then iou_NAME of each class that occurs, as far as there is room. */
+/* miou, aacc, macc, miou_place of the baseline, then iou_NAME of each class that occurs, as far as there is
+ * room. */
 sm_status segment_figures(const segment *, sm_eval_result *, sm_error *);
 /* "pictures in their own size, whole patches of 16, scored at the labels' size …": for a protocol. */
 const char *segment_what(const segment *, char *to, size_t size);

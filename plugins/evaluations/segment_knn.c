@@ -1,5 +1,6 @@
-/* segment_knn.c — evaluation `segment_knn`: classes of pixels from the training patches nearest to a patch, or from the mean
- * patch of each class. Nothing is trained (Balazevic et al., NeurIPS 2023; open-hummingbird-eval). */
+/* segment_knn.c — evaluation `segment_knn`: classes of pixels from the training patches nearest to a patch,
+ * or from the mean patch of each class. Nothing is trained (Balazevic et al., NeurIPS 2023;
+ * open-hummingbird-eval). */
 #include <math.h>
 #include <string.h>
 
@@ -20,16 +21,20 @@ typedef struct segment_knn {
 } segment_knn;
 
 static const sm_option options[] = {
-    SM_CHOICE(segment_knn, method, "method", "knn", methods,
-              "knn: the nearest training patches vote; prototypes: the mean patch of each class with the largest cosine"),
-    SM_INT(segment_knn, k, "k", "30", 1, 10000, "patches", "nearest ones that vote, at most all in the memory"),
+    SM_CHOICE(
+        segment_knn, method, "method", "knn", methods,
+        "knn: the nearest training patches vote; prototypes: the nearest mean patch of a class"),
+    SM_INT(segment_knn, k, "k", "30", 1, 10000, "patches",
+           "nearest ones that vote, at most all in the memory"),
     SM_FLOAT(segment_knn, temperature, "temperature", "0.02", 1e-4, 100, NULL,
              "of the softmax over cosines that weighs votes"),
     SM_INT(segment_knn, memory, "memory", "102400", 0, 1e9, "patches",
            "of training pictures that are kept at most, as many of each picture, rare classes first; 0: all"),
-    SM_STRING(segment_knn, size, "size", "~",
-              "pixels of the shorter side, or of height and width, as 360x480; left out: pictures keep their own size"),
-    SM_INT(segment_knn, blocks, "n_last_blocks", "1", 1, 16, "blocks", "patches of so many last blocks side by side"),
+    SM_STRING(
+        segment_knn, size, "size", "~",
+        "pixels of the shorter side, or of height and width, as 360x480; left out: as they are"),
+    SM_INT(segment_knn, blocks, "n_last_blocks", "1", 1, 16, "blocks",
+           "patches of so many last blocks side by side"),
     SM_INT(segment_knn, patch, "patch", "16", 1, 256, "px", "side of a patch where pixels are the features"),
     SM_INT(segment_knn, seed, "seed", "0", 0, 1e9, NULL, "of the patches that are kept"),
 };
@@ -101,7 +106,8 @@ static void nearest_add_prototypes(nearest *n, const sm_dense_picture *p) {
     for (int c = 0; c < n->s.classes; c++) {
       if (!count[c]) continue;
       const double share = (double)count[c] / (double)pixels;
-      for (int d = 0; d < n->dim; d++) n->sum[(int64_t)c * n->dim + d] += share * (double)n->x[i * n->dim + d];
+      for (int d = 0; d < n->dim; d++)
+        n->sum[(int64_t)c * n->dim + d] += share * (double)n->x[i * n->dim + d];
     }
   }
 }
@@ -157,7 +163,8 @@ static sm_status nearest_ask(void *ctx, const segment_picture *p, sm_error *err)
   const int64_t patches = (int64_t)d->rows * d->cols;
   sm_status status = nearest_reserve(n, d, err);
   if (!status && n->memory)
-    status = sm_patch_memory_vote(n->memory, d->x, patches, n->o->k, n->o->temperature, n->s.x->pool, n->vote, err);
+    status = sm_patch_memory_vote(n->memory, d->x, patches, n->o->k, n->o->temperature, n->s.x->pool, n->vote,
+                                  err);
   else if (!status) {
     nearest_unit(n, d);
     sm_pool_run(n->s.x->pool, patches, nearest_cosines, n);

@@ -1,6 +1,6 @@
-/* segment_linear.c — evaluation `segment_linear`: a linear layer on frozen patches gives pixels their classes, as DINOv2's
- * linear_head.py (batch norm and a 1×1 convolution) and iBOT's segmentation (four blocks, no batch norm) have it; features
- * are made once, from whole pictures. */
+/* segment_linear.c — evaluation `segment_linear`: a linear layer on frozen patches gives pixels their
+ * classes, as DINOv2's linear_head.py (batch norm and a 1×1 convolution) and iBOT's segmentation (four
+ * blocks, no batch norm) have it; features are made once, from whole pictures. */
 #include <math.h>
 #include <string.h>
 
@@ -20,9 +20,12 @@ typedef struct segment_linear {
 static const sm_option options[] = {
     SM_INT(segment_linear, blocks, "n_last_blocks", "1", 1, 16, "blocks",
            "patches of so many last blocks side by side: 1 as DINOv2, 4 as iBOT"),
-    SM_BOOL(segment_linear, batch_norm, "batch_norm", "true", "before the layer: true as DINOv2, false as iBOT"),
-    SM_INT(segment_linear, iterations, "iterations", "2000", 1, 1e6, "steps", "40000 as DINOv2, 160000 as iBOT"),
-    SM_INT(segment_linear, batch, "batch_size", "16", 1, 4096, "pictures", "of a step, at most all that there are"),
+    SM_BOOL(segment_linear, batch_norm, "batch_norm", "true",
+            "before the layer: true as DINOv2, false as iBOT"),
+    SM_INT(segment_linear, iterations, "iterations", "2000", 1, 1e6, "steps",
+           "40000 as DINOv2, 160000 as iBOT"),
+    SM_INT(segment_linear, batch, "batch_size", "16", 1, 4096, "pictures",
+           "of a step, at most all that there are"),
     SM_FLOATS(segment_linear, lr, "lr", "0.001", 1e-8, 1000, NULL,
               "learning rate, 0.0008 as iBOT; of several the best on held-out training pictures counts"),
     SM_FLOAT(segment_linear, weight_decay, "weight_decay", "0.0001", 0, 10, NULL, "0.05 as iBOT"),
@@ -30,10 +33,13 @@ static const sm_option options[] = {
              "share of the training pictures that chooses among several rates and is not learned from"),
     SM_INT(segment_linear, pixels, "label_pixels", "4", 0, 64, "px",
            "the loss looks at so many labels along the side of a patch, the nearest ones; 0: at all"),
-    SM_STRING(segment_linear, size, "size", "~",
-              "pixels of the shorter side, or of height and width, as 360x480; left out: pictures keep their own size"),
-    SM_INT(segment_linear, patch, "patch", "16", 1, 256, "px", "side of a patch where pixels are the features"),
-    SM_INT(segment_linear, seed, "seed", "0", 0, 1e9, NULL, "of the weights, the order and the held-out pictures"),
+    SM_STRING(
+        segment_linear, size, "size", "~",
+        "pixels of the shorter side, or of height and width, as 360x480; left out: as they are"),
+    SM_INT(segment_linear, patch, "patch", "16", 1, 256, "px",
+           "side of a patch where pixels are the features"),
+    SM_INT(segment_linear, seed, "seed", "0", 0, 1e9, NULL,
+           "of the weights, the order and the held-out pictures"),
 };
 
 typedef struct linear {
@@ -58,8 +64,8 @@ static sm_status linear_create(void *self, sm_error *err) {
 /* ---- what is learned from ------------------------------------------------------------------------------ */
 
 /* So many labels along a patch's side, unless there are fewer. */
-static sm_status linear_labels(const linear *l, const sm_dense_picture *p, const sm_label_map *own, sm_label_map *to,
-                               sm_error *err) {
+static sm_status linear_labels(const linear *l, const sm_dense_picture *p, const sm_label_map *own,
+                               sm_label_map *to, sm_error *err) {
   const sm_whole *w = p->whole;
   const int64_t cell = w->height / p->rows;
   int64_t height = (w->resized_height * l->o->pixels + cell / 2) / cell,
@@ -103,7 +109,8 @@ static sm_status linear_hold_out(linear *l, sm_error *err) {
   if (l->o->lr.n > 1) {
     l->held = llround(l->o->hold_out * (double)l->n);
     if (l->held < 1) l->held = 1;
-    if (l->n < 2) return sm_fail(err, SM_EINVAL, "several rates want two training pictures, and there is one");
+    if (l->n < 2)
+      return sm_fail(err, SM_EINVAL, "several rates want two training pictures, and there is one");
   }
   if (!(l->order = sm_malloc((size_t)l->n * sizeof *l->order)))
     return sm_fail(err, SM_ENOMEM, "no memory for an order of %lld pictures", (long long)l->n);
@@ -143,7 +150,8 @@ static sm_status linear_train(linear *l, int which, sm_error *err) {
     sm_rng rng = sm_rng_make((uint64_t)l->o->seed, SM_RNG_EVAL, (uint64_t)(step / per_epoch), 0, 32);
     if (!at) sm_rng_shuffle(&rng, order, (size_t)fitted);
     for (int i = 0; i < l->batch; i++) batch[i] = &l->sample[order[at + i]];
-    status = sm_patch_head_step(l->head, batch, l->batch, linear_rate_at(l, l->o->lr.v[which], step), &loss, err);
+    status =
+        sm_patch_head_step(l->head, batch, l->batch, linear_rate_at(l, l->o->lr.v[which], step), &loss, err);
     if (!status)
       status = linear_going_on(l, (which + (double)step / (double)l->o->iterations) / l->o->lr.n, err);
   }
@@ -170,7 +178,8 @@ static sm_status linear_measure(linear *l, double *miou, sm_error *err) {
     sm_whole w = s->whole;
     w.own_height = s->labels.height, w.own_width = s->labels.width;
     uint16_t *guess = sm_malloc((size_t)n * sizeof *guess);
-    status = guess ? linear_reserve(l, s->rows, s->cols, err) : sm_fail(err, SM_ENOMEM, "no memory for classes");
+    status =
+        guess ? linear_reserve(l, s->rows, s->cols, err) : sm_fail(err, SM_ENOMEM, "no memory for classes");
     if (!status) {
       sm_patch_head_ask(l->head, s->x, (int64_t)s->rows * s->cols, l->z);
       status = sm_patch_guess(&w, s->rows, s->cols, l->z, l->s.classes, l->s.x->pool, guess, err);
@@ -235,9 +244,11 @@ static sm_status linear_ask(void *ctx, const segment_picture *p, sm_error *err) 
 static void linear_protocol(const linear *l, char *to, size_t size) {
   char what[256], from[48] = "pixels", chosen[64] = "";
   const segment_linear *o = l->o;
-  if (l->s.x->network) snprintf(from, sizeof from, "last %lld block%s", (long long)o->blocks, o->blocks > 1 ? "s" : "");
+  if (l->s.x->network)
+    snprintf(from, sizeof from, "last %lld block%s", (long long)o->blocks, o->blocks > 1 ? "s" : "");
   if (l->held) snprintf(chosen, sizeof chosen, " (best of %d on %lld held out)", o->lr.n, (long long)l->held);
-  snprintf(to, size, "%slinear, %s, %lld steps of %d, AdamW lr %.4g%s, decay %.4g, poly; no crops, flips, distortion, "
+  snprintf(to, size,
+           "%slinear, %s, %lld steps of %d, AdamW lr %.4g%s, decay %.4g, poly; no crops, flips, distortion, "
            "unlike published; %s",
            o->batch_norm ? "batch norm + " : "", from, (long long)o->iterations, l->batch, l->rate, chosen,
            o->weight_decay, segment_what(&l->s, what, sizeof what));

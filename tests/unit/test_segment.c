@@ -1,5 +1,5 @@
-/* test_segment.c — patches of whole pictures, their labels, votes and pixels: worked examples, batches, threads; the
- * evaluations over them on generated pictures. */
+/* test_segment.c — patches of whole pictures, their labels, votes and pixels: worked examples, batches,
+ * threads; the evaluations over them on generated pictures. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,8 @@
 
 static sm_patch_memory *memory_new(int dim, int classes, int64_t most, int64_t pictures) {
   sm_patch_memory *m;
-  const sm_patch_memory_config c = {.dim = dim, .classes = classes, .most = most, .pictures = pictures, .seed = 3};
+  const sm_patch_memory_config c = {
+      .dim = dim, .classes = classes, .most = most, .pictures = pictures, .seed = 3};
   assert_int_equal(sm_patch_memory_new(&c, &m, NULL), SM_OK);
   return m;
 }
@@ -31,7 +32,8 @@ static void weighs_votes(void **state) {
   assert_int_equal(sm_patch_memory_vote(m, query, 1, 2, .02, pool[2], vote, NULL), SM_OK);
   assert_float_equal(vote[1], .75 * .0066929, 1e-6);
   assert_float_equal(vote[0] + vote[1], 1, 1e-6);
-  assert_int_equal(sm_patch_memory_vote(m, query, 1, 1000, 100, pool[2], vote, NULL), SM_OK); /* all there are */
+  assert_int_equal(sm_patch_memory_vote(m, query, 1, 1000, 100, pool[2], vote, NULL),
+                   SM_OK); /* all there are */
   assert_float_equal(vote[1], .25, 2e-3);
   sm_patch_memory_free(m);
 }
@@ -58,8 +60,8 @@ static void finds_itself(void **state) {
   sm_patch_memory_free(m);
 }
 
-/* Of 90 patches of class 0 and 10 of class 1, 20 are kept: many more of the rare ones than their share; none without
- * a label; the same ones again. */
+/* Of 90 patches of class 0 and 10 of class 1, 20 are kept: many more of the rare ones than their share; none
+ * without a label; the same ones again. */
 static void keeps_rare_classes(void **state) {
   (void)state;
   enum { N = 110 };
@@ -188,7 +190,8 @@ static sm_status sizes_read(const void *self, int64_t i, const sm_image_limits *
   sm_status status = sm_image_reshape(out, sizes_width(i), sizes_height(i), err);
   sm_rng rng = sm_rng_make(s->seed, SM_RNG_TEST, 0, (uint64_t)i, 0);
   for (int k = 0; !status && k < out->width * out->height * 3; k++)
-    out->rgb[k] = (uint8_t)((sizes_bright(s, i, k / 3 % out->width) ? 160 : 20) + (int)sm_rng_below(&rng, 60));
+    out->rgb[k] =
+        (uint8_t)((sizes_bright(s, i, k / 3 % out->width) ? 160 : 20) + (int)sm_rng_below(&rng, 60));
   return status;
 }
 static sm_status sizes_labels(const void *self, int64_t i, const sm_image_limits *limits, sm_label_map *out,
@@ -269,7 +272,8 @@ static void patches_of_all_sizes(void **state) {
 
 /* ---- the evaluations ----------------------------------------------------------------------------------- */
 
-/* The same figures for any number of threads, and far better than the baseline, as brightness tells the classes. */
+/* The same figures for any number of threads, and far better than the baseline, as brightness tells the
+ * classes. */
 static void expect_separable(const char *plugin, const char *yaml, double least) {
   sm_eval_result r[3];
   sm_error err = {0};
@@ -281,7 +285,8 @@ static void expect_separable(const char *plugin, const char *yaml, double least)
     assert_int_equal(r[t - 1].n, r[0].n);
     for (int f = 0; f < r[0].n; f++) assert_true(r[t - 1].figure[f].value == r[0].figure[f].value);
   }
-  if (eval_figure(&r[0], "miou") < least) fail_msg("%s %s: miou %g", plugin, yaml, eval_figure(&r[0], "miou"));
+  if (eval_figure(&r[0], "miou") < least)
+    fail_msg("%s %s: miou %g", plugin, yaml, eval_figure(&r[0], "miou"));
   assert_true(eval_figure(&r[0], "miou_place") < least - 10);
   assert_true(eval_figure(&r[0], "iou_dark") > 0 && r[0].has_interval[0]);
   assert_non_null(strstr(r[0].protocol, "200 ignored"));
@@ -297,9 +302,11 @@ static void nearest_patches(void **state) {
 static void linear_layer(void **state) {
   (void)state;
   expect_separable("segment_linear", "{iterations: 60, lr: 0.05, batch_size: 8}", 85);
-  expect_separable("segment_linear",
-                   "{iterations: 40, lr: [0.00001, 0.05], batch_size: 8, batch_norm: false, n_last_blocks: 2, "
-                   "label_pixels: 0, size: 24}", 80);
+  expect_separable(
+      "segment_linear",
+      "{iterations: 40, lr: [0.00001, 0.05], batch_size: 8, batch_norm: false, n_last_blocks: 2, "
+      "label_pixels: 0, size: 24}",
+      80);
 }
 
 static void refusals(void **state) {
@@ -310,8 +317,9 @@ static void refusals(void **state) {
   bench_open(&s, pool[1]);
   assert_int_equal(eval_bench_run(&s.b, "segment_knn", "{n_last_blocks: 3}", &r, &err), SM_EINVAL);
   assert_non_null(strstr(err.message, "the backbone has 2"));
-  assert_int_equal(eval_bench_run(&s.b, "segment_linear", "{lr: 1000, batch_norm: false, weight_decay: 10}", &r, &err),
-                   SM_EINVAL);
+  assert_int_equal(
+      eval_bench_run(&s.b, "segment_linear", "{lr: 1000, batch_norm: false, weight_decay: 10}", &r, &err),
+      SM_EINVAL);
   assert_non_null(strstr(err.message, "diverged"));
   eval_stop_after = eval_asked + 3;
   assert_int_equal(eval_bench_run(&s.b, "segment_linear", "{}", &r, &err), SM_EINTERRUPTED);
@@ -326,12 +334,11 @@ static void refusals(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(weighs_votes),      cmocka_unit_test(finds_itself),
-      cmocka_unit_test(keeps_rare_classes), cmocka_unit_test(refuses_an_empty_memory),
-      cmocka_unit_test(counts_labels),     cmocka_unit_test(carries_to_pixels),
+      cmocka_unit_test(weighs_votes),         cmocka_unit_test(finds_itself),
+      cmocka_unit_test(keeps_rare_classes),   cmocka_unit_test(refuses_an_empty_memory),
+      cmocka_unit_test(counts_labels),        cmocka_unit_test(carries_to_pixels),
       cmocka_unit_test(patches_of_all_sizes), cmocka_unit_test(nearest_patches),
-      cmocka_unit_test(linear_layer),
-      cmocka_unit_test(refusals),
+      cmocka_unit_test(linear_layer),         cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

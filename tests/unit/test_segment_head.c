@@ -1,5 +1,5 @@
-/* test_segment_head.c — batch norm and a 1×1 convolution over patches, trained on pixels, against PyTorch's numbers: every
- * linear_seg*.safetensors of the folder; threads, other sizes, refusals. */
+/* test_segment_head.c — batch norm and a 1×1 convolution over patches, trained on pixels, against PyTorch's
+ * numbers: every linear_seg*.safetensors of the folder; threads, other sizes, refusals. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +24,16 @@ static int whole(const cJSON *config, const char *key) { return (int)golden_numb
 static problem problem_of(golden *g) {
   const cJSON *c = golden_json(g, "config");
   const cJSON *grid = cJSON_GetObjectItem(c, "grid"), *label = cJSON_GetObjectItem(c, "label");
-  problem p = {.pictures = whole(c, "pictures"), .dim = whole(c, "dim"), .classes = whole(c, "classes"),
-               .ignore = whole(c, "ignore"), .batch = whole(c, "batch"), .steps = whole(c, "steps"),
-               .rows = cJSON_GetArrayItem(grid, 0)->valueint, .cols = cJSON_GetArrayItem(grid, 1)->valueint,
-               .height = cJSON_GetArrayItem(label, 0)->valueint, .width = cJSON_GetArrayItem(label, 1)->valueint};
+  problem p = {.pictures = whole(c, "pictures"),
+               .dim = whole(c, "dim"),
+               .classes = whole(c, "classes"),
+               .ignore = whole(c, "ignore"),
+               .batch = whole(c, "batch"),
+               .steps = whole(c, "steps"),
+               .rows = cJSON_GetArrayItem(grid, 0)->valueint,
+               .cols = cJSON_GetArrayItem(grid, 1)->valueint,
+               .height = cJSON_GetArrayItem(label, 0)->valueint,
+               .width = cJSON_GetArrayItem(label, 1)->valueint};
   const golden_tensor features = golden_get(g, "features"), labels = golden_get(g, "labels");
   const int64_t cells = (int64_t)p.rows * p.cols, pixels = (int64_t)p.height * p.width;
   p.x = malloc((size_t)(p.pictures * cells * p.dim) * sizeof *p.x);
@@ -38,8 +44,12 @@ static problem problem_of(golden *g) {
       for (int64_t d = 0; d < p.dim; d++)
         x[k * p.dim + d] = (float)golden_value(&features, (i * p.dim + d) * cells + k);
     p.sample[i] = (sm_patch_sample){.rows = p.rows, .cols = p.cols, .ignore = p.ignore, .x = x};
-    p.sample[i].whole = (sm_whole){.own_height = p.height, .own_width = p.width, .resized_height = p.height,
-                                   .resized_width = p.width, .height = p.height, .width = p.width};
+    p.sample[i].whole = (sm_whole){.own_height = p.height,
+                                   .own_width = p.width,
+                                   .resized_height = p.height,
+                                   .resized_width = p.width,
+                                   .height = p.height,
+                                   .width = p.width};
     assert_int_equal(sm_label_map_reshape(&p.sample[i].labels, p.width, p.height, NULL), SM_OK);
     for (int64_t k = 0; k < pixels; k++)
       p.sample[i].labels.value[k] = (uint16_t)golden_value(&labels, i * pixels + k);
@@ -53,7 +63,8 @@ static void problem_free(problem *p) {
   free(p->x);
 }
 
-static const char *const parts[] = {"0.weight", "0.bias", "0.running_mean", "0.running_var", "1.weight", "1.bias"};
+static const char *const parts[] = {"0.weight",      "0.bias",   "0.running_mean",
+                                    "0.running_var", "1.weight", "1.bias"};
 
 static void load(sm_patch_head *h, golden *g, const char *run) {
   sm_set *set = sm_patch_head_set(h);
@@ -92,7 +103,8 @@ static void expect_gradients(const sm_patch_head *h, golden *g, const char *run)
 }
 
 static void expect_predictions(sm_patch_head *h, const problem *p, golden *g, const char *run) {
-  const golden_tensor want = golden_getf(g, "%s.expect.prediction", run), miou = golden_getf(g, "%s.expect.miou", run);
+  const golden_tensor want = golden_getf(g, "%s.expect.prediction", run),
+                      miou = golden_getf(g, "%s.expect.miou", run);
   const int64_t cells = (int64_t)p->rows * p->cols, pixels = (int64_t)p->height * p->width;
   float *z = malloc((size_t)(cells * p->classes) * sizeof *z);
   uint16_t *guess = malloc((size_t)pixels * sizeof *guess);
@@ -116,11 +128,17 @@ static void expect_predictions(sm_patch_head *h, const problem *p, golden *g, co
 
 static void run_of_golden(golden *g, const char *run, bool over_all, sm_pool *threads) {
   problem p = problem_of(g);
-  const golden_tensor batches = golden_getf(g, "%s.batches", run), rates = golden_getf(g, "%s.learning_rate", run),
+  const golden_tensor batches = golden_getf(g, "%s.batches", run),
+                      rates = golden_getf(g, "%s.learning_rate", run),
                       losses = golden_getf(g, "%s.expect.loss", run);
-  const sm_patch_head_config config = {.dim = p.dim, .classes = p.classes, .batch_norm = true, .over_all = over_all,
-                                       .patches = (int64_t)p.batch * p.rows * p.cols, .pool = threads,
-                                       .weight_decay = golden_number(golden_json(g, "config"), "weight_decay")};
+  const sm_patch_head_config config = {
+      .dim = p.dim,
+      .classes = p.classes,
+      .batch_norm = true,
+      .over_all = over_all,
+      .patches = (int64_t)p.batch * p.rows * p.cols,
+      .pool = threads,
+      .weight_decay = golden_number(golden_json(g, "config"), "weight_decay")};
   const sm_patch_sample **sample = malloc((size_t)p.batch * sizeof *sample);
   sm_patch_head *h;
   sm_error err = {0};
@@ -129,7 +147,8 @@ static void run_of_golden(golden *g, const char *run, bool over_all, sm_pool *th
   for (int step = 0; step < p.steps; step++) {
     double loss;
     for (int i = 0; i < p.batch; i++) sample[i] = &p.sample[(int)golden_value(&batches, step * p.batch + i)];
-    if (sm_patch_head_step(h, sample, p.batch, golden_value(&rates, step), &loss, &err)) fail_msg("%s", err.message);
+    if (sm_patch_head_step(h, sample, p.batch, golden_value(&rates, step), &loss, &err))
+      fail_msg("%s", err.message);
     assert_float_equal(loss, golden_value(&losses, step), 1e-4);
     if (!step) expect_gradients(h, g, run);
     expect_state(h, g, run, step, p.steps);
@@ -153,14 +172,15 @@ static void runs_of_golden(void **state) {
   }
 }
 
-/* ---- pictures of two sizes ------------------------------------------------------------------------------- */
+/* ---- pictures of two sizes ----------------------------------------------------------------------------- */
 
 enum { DIM = 5, CLASSES = 3 };
 
 static void fill(sm_patch_sample *s, float *x, int rows, int cols, uint64_t seed) {
   sm_rng rng = sm_rng_make(seed, SM_RNG_TEST, 0, 0, 0);
   *s = (sm_patch_sample){.rows = rows, .cols = cols, .ignore = 9, .x = x};
-  s->whole = (sm_whole){.resized_height = 4 * rows, .resized_width = 4 * cols, .height = 4 * rows, .width = 4 * cols};
+  s->whole = (sm_whole){
+      .resized_height = 4 * rows, .resized_width = 4 * cols, .height = 4 * rows, .width = 4 * cols};
   assert_int_equal(sm_label_map_reshape(&s->labels, 2 * cols, 2 * rows, NULL), SM_OK);
   for (int i = 0; i < rows * cols * DIM; i++) x[i] = (float)sm_rng_normal(&rng);
   for (int y = 0; y < 2 * rows; y++)
@@ -182,7 +202,8 @@ static void gradient_of_loss(void **state) {
   for (int i = 0; i < 6 * CLASSES; i++) {
     for (int k = 0; k < 2; k++) {
       z[i] = x[i] + (k ? -.01f : .01f);
-      assert_int_equal(sm_patch_loss(&s.whole, 2, 3, z, CLASSES, &s.labels, 9, .5, &loss[1 + k], other, NULL), SM_OK);
+      assert_int_equal(sm_patch_loss(&s.whole, 2, 3, z, CLASSES, &s.labels, 9, .5, &loss[1 + k], other, NULL),
+                       SM_OK);
     }
     z[i] = x[i];
     assert_float_equal((loss[1] - loss[2]) / .02, dz[i], 2e-4);
@@ -199,8 +220,8 @@ static void learns_from_all_sizes(void **state) {
     fill(&s[0], x[0], 3, 4, 1), fill(&s[1], x[1], 4, 2, 2);
     double loss = 0, first = 0;
     for (int t = 1; t <= 3; t++) {
-      const sm_patch_head_config config = {.dim = DIM, .classes = CLASSES, .patches = 20, .batch_norm = norm,
-                                           .seed = 1, .pool = pool[t]};
+      const sm_patch_head_config config = {
+          .dim = DIM, .classes = CLASSES, .patches = 20, .batch_norm = norm, .seed = 1, .pool = pool[t]};
       sm_patch_head *h;
       assert_int_equal(sm_patch_head_new(&config, &h, NULL), SM_OK);
       for (int step = 0; step < 60; step++) {
@@ -222,7 +243,8 @@ static void refusals(void **state) {
   float x[12 * DIM];
   sm_patch_sample s;
   const sm_patch_sample *one[] = {&s};
-  const sm_patch_head_config config = {.dim = DIM, .classes = CLASSES, .patches = 12, .seed = 1, .pool = pool[1]};
+  const sm_patch_head_config config = {
+      .dim = DIM, .classes = CLASSES, .patches = 12, .seed = 1, .pool = pool[1]};
   sm_patch_head *h;
   double loss;
   sm_error err = {0};
