@@ -418,6 +418,33 @@ static void test_shapes_fingerprint(void **state) {
   assert_true(h == UINT64_C(0x033c10afd6d11b0a));
 }
 
+/* Light grey on dark grey: label pictures say where it is light. */
+static void test_shapes_have_label_pictures(void **state) {
+  (void)state;
+  sm_image a = {0};
+  sm_label_map map = {0};
+  opened o = must_open("shapes", "{count: 40, classes: 4, colour: 0, texture: 0, clutter: 0}");
+  const sm_map_ops *maps = o.ops->maps;
+  assert_int_equal(maps->classes(o.self), 5);
+  assert_string_equal(maps->class_name(o.self, 0), "background");
+  assert_string_equal(maps->class_name(o.self, 2), "square");
+  assert_int_equal(maps->ignore(o.self), -1);
+  for (int i = 0; i < 40; i++) {
+    int inside = 0;
+    read_shape(&o, i, &a);
+    assert_int_equal(maps->read(o.self, i, NULL, &map, NULL), SM_OK);
+    assert_true(map.width == a.width && map.height == a.height);
+    for (int k = 0; k < map.width * map.height; k++) {
+      assert_int_equal(map.value[k], a.rgb[3 * k] > 127 ? 1 + i % 4 : 0);
+      inside += map.value[k] > 0;
+    }
+    assert_in_range(inside, 32 * 32 / 10, 32 * 32 / 3);
+  }
+  close_set(&o);
+  sm_image_free(&a);
+  sm_label_map_free(&map);
+}
+
 enum { TRAIN = 1000, TEST = 300, CLASSES = 10, MOST_FEATURES = 16 * 16 * 3 };
 
 typedef struct points {
@@ -530,6 +557,7 @@ int main(void) {
       cmocka_unit_test(test_bad_files_through_the_loader),
       cmocka_unit_test(test_shapes_are_functions_of_their_key),
       cmocka_unit_test(test_shapes_fingerprint),
+      cmocka_unit_test(test_shapes_have_label_pictures),
       cmocka_unit_test(test_shapes_differ_in_form_only),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
