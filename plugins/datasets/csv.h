@@ -1,5 +1,5 @@
-/* csv.h — rows of a text or CSV file, after RFC 4180: fields in double quotes may hold
- * delimiters, line ends, and quotes written twice. Fields are ended by a zero in the text itself, which the caller owns. */
+/* csv.h — rows of a text or CSV file, after RFC 4180: fields in double quotes may hold delimiters, line ends, and
+ * quotes written twice. Fields are ended by a zero in the text itself, which the caller owns. */
 #ifndef SMALTI_PLUGIN_CSV_H
 #define SMALTI_PLUGIN_CSV_H
 
@@ -28,8 +28,8 @@ static inline sm_status csv_fail(const csv *c, int line, sm_error *err, const ch
   return sm_fail_at(err, c->file, line, 0);
 }
 
-/* A whole text file of at most so many bytes, behind its byte order mark if it has one. *text is the caller's, to be freed
- * with sm_free in any case. */
+/* A whole text file of at most so many bytes, behind its byte order mark if it has one. *text is the caller's, to
+ * be freed with sm_free in any case. */
 static inline sm_status csv_open(csv *c, const char *file, size_t most, char **text, sm_error *err) {
   size_t bytes;
   sm_status status = sm_file_get(file, most, text, &bytes, err);

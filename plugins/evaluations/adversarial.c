@@ -1,6 +1,6 @@
-/* plugins/evaluations/adversarial.c — test sets of some of the training classes whose pictures are hard or drawn otherwise
- * (ImageNet-A, ImageNet-R): accuracy among these classes only, and whether confidence tells when it is right. The classifier
- * is a linear layer, since only logits can be kept of some classes. */
+/* plugins/evaluations/adversarial.c — test sets of some of the training classes whose pictures are hard or drawn
+ * otherwise (ImageNet-A, ImageNet-R): accuracy among these classes only, and whether confidence tells when it is
+ * right. The classifier is a linear layer, since only logits can be kept of some classes. */
 #include <math.h>
 #include <string.h>
 
@@ -125,8 +125,8 @@ static sm_status adversarial_figures(const judging *j, const ask_question *q, co
   sm_figure_hits(r, hits, n, "top1");
   adversarial_calibration(r, value, interval);
   snprintf(r->protocol, sizeof r->protocol,
-           "%s, logits of %d of %d classes; calibration: RMS over bins of %lld pictures, script: without the last bin as "
-           "published; aurra: mean accuracy over response rates; clean: test pictures of these classes; %lld pictures",
+           "%s, logits of %d of %d classes; calibration: RMS over bins of %lld pictures, script: without the last bin "
+           "as published; aurra: mean accuracy over response rates; clean: test pictures of these classes; %lld pictures",
            sm_classifier_what(q->classifier), j->kept_classes, j->classes.n, (long long)j->o->bin, (long long)n);
   return SM_OK;
 }

@@ -1,5 +1,5 @@
-/* ask.h — asking a classifier that learned from clean training features about changed pictures: its options, which test
- * pictures are changed, and the questions. For the evaluations of robustness. */
+/* ask.h — asking a classifier that learned from clean training features about changed pictures: its options,
+ * which test pictures are changed, and the questions. For the evaluations of robustness. */
 #ifndef ASK_H
 #define ASK_H
 
@@ -42,13 +42,14 @@ typedef struct ask_question {
   void *ctx;
 } ask_question;
 
-/* Fits the classifier to the training features and makes the test features. Zero-initialise; ask_close in any case. */
+/* Fits the classifier to the training features and makes the test features. Zero-initialise; ask_close in any
+ * case. */
 sm_status ask_open(sm_eval_context *, const ask_options *, ask_question *, sm_features *test, sm_error *);
 void ask_close(ask_question *);
 
 enum { ASK_UNREAD = -2 };
-/* The class that it gives each picture of a request, into class_of (n), by the picture's number; of one that is not
- * asked for or cannot be read, ASK_UNREAD. logits (n, classes) may be NULL. */
+/* The class that it gives each picture of a request, into class_of (n), by the picture's number; of one that is
+ * not asked for or cannot be read, ASK_UNREAD. logits (n, classes) may be NULL. */
 sm_status ask_about(sm_eval_context *, ask_question *, int32_t *class_of, float *logits, sm_error *);
 
 /* The numbers of the labelled pictures of a list, or of options->pictures of them, ascending; free with sm_free. */

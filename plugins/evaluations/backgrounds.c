@@ -1,6 +1,7 @@
-/* plugins/evaluations/backgrounds.c — ImageNet-9's backgrounds challenge (Xiao et al., ICLR 2021): accuracy on sets of pictures
- * whose foreground or background was cut out or exchanged, and how much of it goes when a background of the same class
- * becomes a random one. Pictures are cut from their centre without resizing where the evaluation has their size. */
+/* plugins/evaluations/backgrounds.c — ImageNet-9's backgrounds challenge (Xiao et al., ICLR 2021): accuracy on sets
+ * of pictures whose foreground or background was cut out or exchanged, and how much of it goes when a background of
+ * the same class becomes a random one. Pictures are cut from their centre without resizing where the evaluation has
+ * their size. */
 #include <string.h>
 
 #include "../datasets/csv.h"
@@ -14,8 +15,8 @@ typedef struct backgrounds {
 
 static const sm_option options[] = {
     SM_PATH(backgrounds, folder, "folder", NULL,
-            "the sets as published, SET/val/CLASS/PICTURE, or SET/CLASS/PICTURE; SET is original, mixed_same, mixed_rand, "
-            "mixed_next, no_fg, only_bg_b, only_bg_t or only_fg"),
+            "the sets as published, SET/val/CLASS/PICTURE, or SET/CLASS/PICTURE; SET is original, mixed_same, "
+            "mixed_rand, mixed_next, no_fg, only_bg_b, only_bg_t or only_fg"),
     SM_PATH(backgrounds, groups, "groups", "~",
             "CSV file, a line CLASS,GROUP for each training class that belongs to one of the sets' classes; others are "
             "wrong. Left out: the sets' classes are the training pictures'"),
@@ -102,13 +103,15 @@ static sm_status backgrounds_list(judging *j, sm_error *err) {
     while (s < SETS && strcmp(known[s], folders.v[i])) s++;
     if (s < SETS) j->there[s] = true, sets++;
     else if (strcmp(folders.v[i], "fg_mask")) { /* that is published beside them */
-      status = sm_fail(err, SM_EINVAL, "'%s/%s' is none of the 8 sets of the backgrounds challenge", j->o->folder, folders.v[i]);
+      status = sm_fail(err, SM_EINVAL, "'%s/%s' is none of the 8 sets of the backgrounds challenge", j->o->folder,
+                       folders.v[i]);
       sm_hint(err, "name the folder that holds original, mixed_same and their like, and take other things out of it");
     }
   }
   outside_names_free(&folders);
   if (status || sets) return status;
-  return sm_fail(err, SM_EINVAL, "'%s' holds no set: neither original nor mixed_same nor one of their like", j->o->folder);
+  return sm_fail(err, SM_EINVAL, "'%s' holds no set: neither original nor mixed_same nor one of their like",
+                 j->o->folder);
 }
 
 static sm_status backgrounds_tree(judging *j, int set, outside *pictures, sm_error *err) {
@@ -183,8 +186,8 @@ static void backgrounds_figures(const judging *j, sm_eval_result *r) {
   const int classes = j->o->groups ? j->groups.n : j->classes.n;
   snprintf(r->protocol, sizeof r->protocol,
            "%s; %d of the 8 sets, %lld pictures, cut without resizing, %d %s for %d of training%s",
-           sm_classifier_what(j->q.classifier), sets, (long long)pictures, classes, sm_plural(classes, "class", "classes"),
-           j->classes.n, gap ? "; bg_gap: mixed_same - mixed_rand" : "");
+           sm_classifier_what(j->q.classifier), sets, (long long)pictures, classes,
+           sm_plural(classes, "class", "classes"), j->classes.n, gap ? "; bg_gap: mixed_same - mixed_rand" : "");
 }
 
 static void backgrounds_names(const void *self, sm_text *out) {

@@ -57,7 +57,8 @@ static double calibration_aurra(const calibration_answer *a, const int32_t *time
   return 100 * sum / (double)n;
 }
 
-static void calibration_values(const calibration_answer *a, const int32_t *times, int64_t n, int64_t bin, double *value) {
+static void calibration_values(const calibration_answer *a, const int32_t *times, int64_t n, int64_t bin,
+                               double *value) {
   calibration_errors(a, times, n, bin, &value[CALIBRATION_RMS], &value[CALIBRATION_SCRIPT]);
   value[CALIBRATION_AURRA] = calibration_aurra(a, times, n);
 }
@@ -81,8 +82,8 @@ static void calibration_resample(const calibration_answer *a, int32_t *times, in
   }
 }
 
-sm_status calibration_of(const float *confidence, const uint8_t *right, int64_t n, int64_t bin, double value[CALIBRATIONS],
-                         sm_interval interval[CALIBRATIONS], sm_error *err) {
+sm_status calibration_of(const float *confidence, const uint8_t *right, int64_t n, int64_t bin,
+                         double value[CALIBRATIONS], sm_interval interval[CALIBRATIONS], sm_error *err) {
   calibration_answer *a = sm_malloc((size_t)n * sizeof *a);
   int32_t *times = sm_malloc((size_t)n * sizeof *times);
   double *drawn = sm_malloc(CALIBRATIONS * DRAWS * sizeof *drawn);

@@ -1,5 +1,5 @@
-/* calibration.h — whether confidence says when a classifier is right (Hendrycks et al., CVPR 2021): RMS calibration error and
- * the area under the curve of accuracy over response rate, with intervals over pictures. */
+/* calibration.h — whether confidence says when a classifier is right (Hendrycks et al., CVPR 2021): RMS calibration
+ * error and the area under the curve of accuracy over response rate, with intervals over pictures. */
 #ifndef CALIBRATION_H
 #define CALIBRATION_H
 
@@ -7,7 +7,7 @@
 
 enum {
   CALIBRATION_RMS,    /* root of the mean over bins, by their pictures, of (mean confidence - accuracy)² */
-  CALIBRATION_SCRIPT, /* the same as the published script has it, which leaves the last bin out; NaN with one bin */
+  CALIBRATION_SCRIPT, /* as the published script has it, which leaves the last bin out; NaN with one bin */
   CALIBRATION_AURRA,  /* mean over k of the accuracy of the k pictures of the largest confidence */
   CALIBRATIONS
 };

@@ -27,7 +27,8 @@ bool cells_even(const cells *g) { return g->height % g->rows == 0 && g->width % 
 
 void cells_order(const cells *g, uint64_t seed, int64_t picture, uint32_t *order) {
   const int n = cells_count(g);
-  sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, CELLS_STREAM, (uint64_t)picture, (uint32_t)g->rows << 16 | (uint32_t)g->cols);
+  const uint32_t grid = (uint32_t)g->rows << 16 | (uint32_t)g->cols;
+  sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, CELLS_STREAM, (uint64_t)picture, grid);
   for (int k = 0; k < n; k++) order[k] = (uint32_t)k;
   sm_rng_shuffle(&rng, order, (size_t)n);
 }

@@ -1,5 +1,5 @@
-/* cells.h — a picture cut into a grid of cells, row by row from the top: what drops some of them, or moves them about.
- * Pictures need not be square. */
+/* cells.h — a picture cut into a grid of cells, row by row from the top: what drops some of them, or moves them
+ * about. Pictures need not be square. */
 #ifndef CELLS_H
 #define CELLS_H
 

@@ -9,7 +9,8 @@ sm_status curve_open(curve *c, sm_eval_context *x, const ask_options *o, int poi
   if (status) return status;
   const size_t bytes = (size_t)points * (size_t)c->n + 1;
   c->points = points;
-  if (!(c->wrong = sm_malloc(bytes))) return sm_fail(err, SM_ENOMEM, "no memory for answers about %lld pictures", (long long)c->n);
+  if (!(c->wrong = sm_malloc(bytes)))
+    return sm_fail(err, SM_ENOMEM, "no memory for answers about %lld pictures", (long long)c->n);
   memset(c->wrong, CURVE_MISSED, bytes);
   return SM_OK;
 }

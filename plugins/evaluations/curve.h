@@ -1,5 +1,5 @@
-/* curve.h — how often a classifier is right about test pictures that are changed more and more: the points of a curve, the
- * area under it, and intervals over pictures. */
+/* curve.h — how often a classifier is right about test pictures that are changed more and more: the points of a
+ * curve, the area under it, and intervals over pictures. */
 #ifndef CURVE_H
 #define CURVE_H
 

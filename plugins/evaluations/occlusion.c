@@ -1,5 +1,5 @@
-/* plugins/evaluations/occlusion.c — how well a classifier on frozen features does when a share of a picture's cells is
- * dropped: random ones, those where the network looks (salient), or the others (Naseer et al.).
+/* plugins/evaluations/occlusion.c — how well a classifier on frozen features does when a share of a picture's
+ * cells is dropped: random ones, those where the network looks (salient), or the others (Naseer et al.).
  * Cells are drawn for each picture by itself, and those of a larger share hold those of a smaller one. */
 #include <math.h>
 #include <string.h>
@@ -45,7 +45,9 @@ static const sm_option options[] = {
     ASK_PICTURES(occlusion, ask),
 };
 
-static void occlusion_wants(const void *self, sm_feature_spec *spec) { ask_wants(&((const occlusion *)self)->ask, spec); }
+static void occlusion_wants(const void *self, sm_feature_spec *spec) {
+  ask_wants(&((const occlusion *)self)->ask, spec);
+}
 
 static bool occlusion_has(const occlusion *o, int way) { return o->drop == WAYS || o->drop == way; }
 static bool occlusion_looks(const occlusion *o) { return o->drop != RANDOM; }
@@ -155,7 +157,8 @@ static sm_status occlusion_look_at_all(occluding *w, const sm_network *eyes, sm_
   sm_pictures *pictures = NULL;
   sm_picture_batch b;
   int64_t done = 0;
-  sm_status status = room ? sm_pictures_open(w->x, &request, &pictures, err) : sm_fail(err, SM_ENOMEM, "no memory to look");
+  sm_status status = room ? sm_pictures_open(w->x, &request, &pictures, err)
+                          : sm_fail(err, SM_ENOMEM, "no memory to look");
   while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n)
     for (int i = 0; !status && i < b.n; i++) {
       const int64_t place = curve_place(&w->c, b.index[i]);

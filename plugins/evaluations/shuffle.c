@@ -1,6 +1,6 @@
-/* plugins/evaluations/shuffle.c — how well a classifier on frozen features does when the cells of a grid over each picture
- * change places (Naseer et al.): what is left is what it knows without the layout. The order is drawn for each picture by
- * itself; cells are whole pixels, so that nothing is resized. */
+/* plugins/evaluations/shuffle.c — how well a classifier on frozen features does when the cells of a grid over each
+ * picture change places (Naseer et al.): what is left is what it knows without the layout. The order is drawn for
+ * each picture by itself; cells are whole pixels, so that nothing is resized. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,9 @@ static const sm_option options[] = {
     ASK_PICTURES(shuffle, ask),
 };
 
-static void shuffle_wants(const void *self, sm_feature_spec *spec) { ask_wants(&((const shuffle *)self)->ask, spec); }
+static void shuffle_wants(const void *self, sm_feature_spec *spec) {
+  ask_wants(&((const shuffle *)self)->ask, spec);
+}
 
 /* ---- grids --------------------------------------------------------------------------------------------- */
 
@@ -70,7 +72,8 @@ static sm_status shuffle_fit(const shuffle *o, int height, int width, cells *gri
     g.height = height, g.width = width;
     if (cells_even(&g)) grid[kept++] = g;
     else if (o->rows.n) {
-      sm_fail(err, SM_EINVAL, "%d x %d cells do not cut pictures of %d x %d pixels evenly", g.rows, g.cols, height, width);
+      sm_fail(err, SM_EINVAL, "%d x %d cells do not cut pictures of %d x %d pixels evenly", g.rows, g.cols, height,
+              width);
       return sm_hint(err, "ask for rows that divide %d and cols that divide %d", height, width);
     }
   }
@@ -137,8 +140,8 @@ static sm_status shuffle_figures(const shuffle *o, const ask_question *q, const 
   status = curve_area(c, point, at, n + 1, r, "auc", err);
   for (int i = 0; i < n; i++) curve_point(c, i + 1, r, shuffle_name(name, &grid[i]));
   snprintf(r->protocol, sizeof r->protocol,
-           "%s; cells of %d %s in another order%s; auc: mean height over log2 of the number of cells, 0 to %.3g; %lld %s, "
-           "seed %lld",
+           "%s; cells of %d %s in another order%s; auc: mean height over log2 of the number of cells, 0 to %.3g; "
+           "%lld %s, seed %lld",
            sm_classifier_what(q->classifier), n, sm_plural(n, "grid", "grids"),
            o->rows.n || n == PUBLISHED ? "" : ", those of the 7 published that cut the pictures evenly", at[n],
            (long long)c->counted, sm_plural(c->counted, "picture", "pictures"), (long long)o->ask.seed);

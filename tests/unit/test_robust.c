@@ -1,5 +1,5 @@
-/* test_robust.c — what the evaluations of robustness share: cells of pictures, curves and the area under them, calibration, by
- * hand; and the plugins on a network and pictures, for any number of threads. */
+/* test_robust.c — what the evaluations of robustness share: cells of pictures, curves and the area under them,
+ * calibration, by hand; and the plugins on a network and pictures, for any number of threads. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
