@@ -99,6 +99,12 @@ exits 0 smalti eval adversarial "${ask[@]}" folder=hard bin=3 --threads 3 --json
 sed 's/"seconds":[0-9.e-]*//' one >a && sed 's/"seconds":[0-9.e-]*//' out >b && equal a b
 exits 0 smalti eval adversarial "${ask[@]}" folder=hard --json
 lacks out '"calibration.script"'
+# in a recipe, whose folder relative paths begin at
+exits 0 smalti train tiny.yaml --runs runs --quiet 'data.train={folder: {path: train}}' 'data.test={folder: {path: test}}' \
+  'evaluate={a: {adversarial: {folder: hard}}, b: {backgrounds: {folder: in9, k: 1}}}'
+grep -q aurra runs/tiny/*.jsonl && grep -q bg_gap runs/tiny/*.jsonl || fail "a run's evaluations leave no figures"
+exits 65 smalti recipe check tiny.yaml 'evaluate={a: adversarial}'
+has err "needs 'folder'"
 echo "no picture" >hard/bee/0.png
 exits 65 smalti eval adversarial "${ask[@]}" folder=hard
 has err "hard/bee/0.png"

@@ -33,6 +33,7 @@ has err "9 pictures"
 # ---- the same cells for all: another network looks, or the same one by its path
 exits 0 smalti eval occlusion $run k=3 cells=4 drop=salient shares=0.5 saliency=$run head=2 --json
 cp out one
+cp out looked
 exits 0 smalti eval occlusion $run k=3 cells=4 drop=salient shares=0.5 head=2 --json
 same salient.50 lost.salient.50
 exits 0 smalti eval occlusion tiny.yaml --net pixels k=3 cells=4 drop=salient shares=0.5 saliency=$run head=2 --json
@@ -69,6 +70,14 @@ done
 # ---- refused
 exits 65 smalti eval occlusion tiny.yaml --net pixels drop=salient
 has err "drop: salient asks where [CLS] looks, but \`pixels\` has no attention; take drop: random, or name a network"
+conv=(tiny.yaml 'backbone={resnet: {arch: custom, depths: [1, 1, 1, 1], stem: small, width: 4}}')
+exits 0 smalti train "${conv[@]}" --runs runs --quiet name=conv
+exits 65 smalti eval occlusion runs/conv drop=all
+has err "drop: all asks where [CLS] looks, but \`resnet\` has no attention"
+exits 65 smalti eval occlusion $run drop=salient saliency=runs/conv
+has err "'runs/conv' is a \`resnet\`, which has no attention that could say what is salient; name a vision transformer"
+exits 0 smalti eval occlusion runs/conv k=3 cells=4 drop=salient shares=0.5 saliency=$run head=2 --json
+[ "$(figure lost.salient.50)" = "$(figure lost.salient.50 looked)" ] || fail "a convolutional network loses other cells: $(cat out)"
 exits 65 smalti eval occlusion $run drop=nonsalient head=3
 has err "head: 3, but the network that looks has 2"
 exits 65 smalti eval occlusion $run head=1
