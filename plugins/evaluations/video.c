@@ -200,6 +200,18 @@ static void video_one_free(video_walk *w) {
   w->propagation = NULL, w->labels = NULL;
 }
 
+static sm_status video_count_lost(video_walk *w, const uint16_t *small, size_t cells, sm_error *err) {
+  enum { NUMBERS = 1 << 16, IN_MASK = 1, ON_GRID = 2 };
+  const size_t pixels = (size_t)w->own_height * (size_t)w->own_width;
+  uint8_t *there = sm_calloc(NUMBERS, 1);
+  if (!there) return sm_fail(err, SM_ENOMEM, "no memory for the objects of a clip");
+  for (size_t i = 0; i < pixels; i++) there[w->first.value[i]] |= IN_MASK;
+  for (size_t i = 0; i < cells; i++) there[small[i]] |= ON_GRID;
+  for (int o = 1; o < NUMBERS; o++) w->lost += there[o] == IN_MASK;
+  sm_free(there);
+  return SM_OK;
+}
+
 /* The first mask, on the grid, is where labels begin. */
 static sm_status video_begin_labels(video_walk *w, int objects, sm_error *err) {
   const struct video *o = w->o;
@@ -212,6 +224,7 @@ static sm_status video_begin_labels(video_walk *w, int objects, sm_error *err) {
   if (!status)
     status =
         sm_mask_to_grid(w->first.value, w->own_height, w->own_width, rows, cols, small, &w->channels, err);
+  if (!status) status = video_count_lost(w, small, cells, err);
   if (!status) {
     const sm_propagation_config c = {rows,           cols,        w->seen.dim,    w->channels, (int)o->frames,
                                      (int)o->radius, (int)o->top, o->temperature, w->x->pool};
@@ -329,6 +342,11 @@ static sm_status video_figures(const video_walk *w, sm_eval_result *r, sm_error 
     sm_figure_add_in(r, "%", 100 * w->sums[c * VIDEO_COLUMNS] / w->objects[c], "j_and_f.%.36s",
                      w->clip[c].name);
   if (!status) video_protocol(w, objects, r);
+  if (!status && w->lost)
+    sm_log(
+        SM_LOG_WARNING,
+        "%lld of %.0f objects %s too small to be on the grid of patches, and not followed: give a larger 'shorter'",
+        (long long)w->lost, objects, sm_plural(w->lost, "is", "are"));
   return status;
 }
 

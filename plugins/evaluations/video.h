@@ -54,6 +54,7 @@ typedef struct video_walk {
   double
       *sums; /* (clips, VIDEO_COLUMNS): the seven figures, J&F of the first mask, what is gained over that */
   double *objects; /* (clips) */
+  int64_t lost;    /* objects that no patch has in the first frame */
 } video_walk;
 
 /* video_draw.c: write the mask of frame t, where masks are wanted, and put the frame on the strip, where it is

@@ -60,6 +60,10 @@ done
 
 printf 'two\n' >davis/one.txt
 
+# a square between the middles of patches
+exits 0 smalti eval video clips.yaml --net pixels patch=16 shorter=48 multiple=4
+has err "1 of 4 objects is too small to be on the grid of patches"
+
 # ---- the masks it wrote have the figures it gave
 exits 0 smalti score davis davis/Annotations/480p found --json
 awk -v a="$(figure 'J&F-Mean')" -v b="$(figure j_and_f one)" 'BEGIN { d = 100 * a - b; exit !(d * d < 1e-12) }' ||
@@ -74,8 +78,11 @@ rm found/two/00000.png found/two/00005.png # the first and the last frame are no
 exits 0 smalti score davis davis/Annotations/480p found
 
 # ---- networks, in a recipe, stopped
-exits 0 smalti eval video clips.yaml --net init "${how[@]}" --json
+exits 0 smalti eval video clips.yaml --net init "${how[@]}" --threads 1 --json
+cp out one
+exits 0 smalti eval video clips.yaml --net init "${how[@]}" --threads 3 --json
 between copy.j_and_f 20 70
+[ "$(figure j_and_f)" = "$(figure j_and_f one)" ] || fail "a network's figure differs between numbers of threads"
 exits 0 smalti train clips.yaml --runs runs --quiet name=inside 'evaluate={v: {video: {shorter: 48, multiple: 4, radius: 3}}}'
 grep -q '"v.j_and_f"\|"j_and_f"' runs/inside/*.jsonl || fail "a run's evaluation leaves no figure"
 
