@@ -46,11 +46,13 @@ static void video_wants(const void *self, sm_feature_spec *spec) {
 
 /* ---- clips --------------------------------------------------------------------------------------------- */
 
+static const char *video_split(const video_walk *w) { return w->o->split ? "training" : "test"; }
+
 /* The clips of the split: first picture and number of frames of each. Pictures of no clip do not count. */
 static sm_status video_list(video_walk *w, sm_error *err) {
   const sm_clip_ops *ops = w->set.ops->clips;
   if (!ops || ops->count(w->set.self) < 1) {
-    sm_fail(err, SM_EUNSUPPORTED, "the %s pictures are no clips", w->split);
+    sm_fail(err, SM_EUNSUPPORTED, "the %s pictures are no clips", video_split(w));
     return sm_hint(err, "take a data set that has some: clips, or labelled with clips: prefix");
   }
   const int64_t pictures = w->set.ops->count(w->set.self);
@@ -316,7 +318,7 @@ static void video_protocol(const video_walk *w, double objects, sm_eval_result *
       "window %s, temperature %g; frames of %s (antialiased), patches of %d; first and last frame not scored; "
       "mean over %.0f objects of %lld %s %s%s; copy: the first mask everywhere",
       (int)o->frames, (int)o->top, w->x->network ? "the last block's patches" : "raw pixels", window,
-      o->temperature, size, w->cell, objects, (long long)w->clips, w->split,
+      o->temperature, size, w->cell, objects, (long long)w->clips, video_split(w),
       sm_plural(w->clips, "clip", "clips"), w->clips > 1 ? ", resampled for intervals" : "");
 }
 
