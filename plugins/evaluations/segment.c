@@ -2,6 +2,7 @@
 #include "segment.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <smalti/measure.h>
@@ -112,6 +113,31 @@ static void segment_guess_places(const segment *s, int height, int width, uint16
     for (int x = 0; x < width; x++) guess[(int64_t)y * width + x] = best[segment_place(y, x, height, width)];
 }
 
+/* ---- which pictures ------------------------------------------------------------------------------------ */
+
+int64_t segment_count(const segment *s) {
+  const int64_t all = s->train.ops->count(s->train.self);
+  return s->most && s->most < all ? s->most : all;
+}
+
+static int segment_by_index(const void *a, const void *b) {
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Some of n training pictures, ascending, to be freed. NULL: no memory. */
+static int64_t *segment_draw(const segment *s, int64_t n, int64_t some) {
+  uint32_t *order = n <= UINT32_MAX ? sm_malloc((size_t)n * sizeof *order) : NULL;
+  int64_t *index = order ? sm_malloc((size_t)some * sizeof *index) : NULL;
+  sm_rng rng = sm_rng_make(s->seed, SM_RNG_EVAL, 0, 0, 33);
+  for (int64_t i = 0; index && i < n; i++) order[i] = (uint32_t)i;
+  if (index) sm_rng_shuffle(&rng, order, (size_t)n);
+  for (int64_t i = 0; index && i < some; i++) index[i] = order[i];
+  if (index) qsort(index, (size_t)some, sizeof *index, segment_by_index);
+  sm_free(order);
+  return index;
+}
+
 /* ---- visiting ------------------------------------------------------------------------------------------ */
 
 static sm_status segment_labels(const segment *s, const char *split, const sm_dense_picture *p,
@@ -124,12 +150,17 @@ sm_status segment_each(segment *s, const char *split, double from, double to, se
                        sm_error *err) {
   const bool test = !strcmp(split, "test");
   const sm_dataset *d = test ? &s->test : &s->train;
-  const sm_dense_request request = {.split = split, .size = s->size, .blocks = s->blocks, .cell = s->cell};
+  sm_dense_request request = {.split = split, .size = s->size, .blocks = s->blocks, .cell = s->cell};
   segment_picture p = {.ignore = d->ops->maps->ignore(d->self)};
   sm_label_map labels = {0};
   sm_dense *dense = NULL;
-  const int64_t all = d->ops->count(d->self);
-  sm_status status = sm_dense_open(s->x, &request, &dense, err);
+  const int64_t count = d->ops->count(d->self), all = test ? count : segment_count(s);
+  int64_t *drawn = all < count ? segment_draw(s, count, all) : NULL;
+  sm_status status = SM_OK;
+  if (all < count && !drawn)
+    status = sm_fail(err, SM_ENOMEM, "no memory for a choice of %lld pictures", (long long)all);
+  request.index = drawn, request.n = all;
+  if (!status) status = sm_dense_open(s->x, &request, &dense, err);
   while (!status && !(status = sm_dense_next(dense, &p.dense, err)) && p.dense.whole) {
     status = segment_labels(s, split, &p.dense, &labels, err);
     p.labels = &labels;
@@ -141,6 +172,7 @@ sm_status segment_each(segment *s, const char *split, double from, double to, se
   if (test) s->tested = p.number;
   else s->trained = p.number;
   sm_dense_close(dense);
+  sm_free(drawn);
   sm_label_map_free(&labels);
   return status;
 }

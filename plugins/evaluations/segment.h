@@ -12,6 +12,8 @@ typedef struct segment {
   sm_eval_context *x;
   sm_whole_request size;
   int blocks, cell;
+  int64_t most; /* training pictures at most, drawn by the seed; 0: all */
+  uint64_t seed;
   int classes;
   sm_dataset train, test;
   int64_t trained, tested; /* pictures that were visited */
@@ -33,6 +35,7 @@ typedef sm_status (*segment_visit)(void *ctx, const segment_picture *, sm_error 
 /* "480", "360x480", or NULL: into the request. SM_EINVAL. */
 sm_status segment_size(const char *text, sm_whole_request *, sm_error *);
 /* Both splits must have label pictures of the same classes. What is opened, segment_close closes. */
+int64_t segment_count(const segment *); /* of training pictures that will be visited, where all can be read */
 sm_status segment_open(segment *, sm_eval_context *, sm_error *);
 void segment_close(segment *);
 /* Visit the pictures of a split with their labels; progress goes from `from` to `to`. */

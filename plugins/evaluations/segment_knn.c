@@ -15,28 +15,28 @@ static const char *const methods[] = {"knn", "prototypes", NULL};
 
 typedef struct segment_knn {
   int method;
-  int64_t k, memory, blocks, patch, seed;
+  int64_t k, memory, blocks, patch, pictures, seed;
   double temperature;
   const char *size;
 } segment_knn;
 
 static const sm_option options[] = {
-    SM_CHOICE(
-        segment_knn, method, "method", "knn", methods,
-        "knn: the nearest training patches vote; prototypes: the nearest mean patch of a class"),
+    SM_CHOICE(segment_knn, method, "method", "knn", methods,
+              "knn: the nearest training patches vote; prototypes: the nearest mean patch of a class"),
     SM_INT(segment_knn, k, "k", "30", 1, 10000, "patches",
            "nearest ones that vote, at most all in the memory"),
     SM_FLOAT(segment_knn, temperature, "temperature", "0.02", 1e-4, 100, NULL,
              "of the softmax over cosines that weighs votes"),
     SM_INT(segment_knn, memory, "memory", "102400", 0, 1e9, "patches",
            "of training pictures that are kept at most, as many of each picture, rare classes first; 0: all"),
-    SM_STRING(
-        segment_knn, size, "size", "~",
-        "pixels of the shorter side, or of height and width, as 360x480; left out: as they are"),
+    SM_STRING(segment_knn, size, "size", "~",
+              "pixels of the shorter side, or of height and width, as 360x480; left out: as they are"),
     SM_INT(segment_knn, blocks, "n_last_blocks", "1", 1, 16, "blocks",
            "patches of so many last blocks side by side"),
     SM_INT(segment_knn, patch, "patch", "16", 1, 256, "px", "side of a patch where pixels are the features"),
-    SM_INT(segment_knn, seed, "seed", "0", 0, 1e9, NULL, "of the patches that are kept"),
+    SM_INT(segment_knn, pictures, "train_pictures", "0", 0, 1e9, "pictures",
+           "training pictures at most, drawn by the seed; 0: all"),
+    SM_INT(segment_knn, seed, "seed", "0", 0, 1e9, NULL, "of the pictures and patches that are taken"),
 };
 
 typedef struct nearest {
@@ -80,7 +80,7 @@ static sm_status nearest_begin(nearest *n, const sm_dense_picture *p, sm_error *
     return sm_patch_memory_new(&(sm_patch_memory_config){.dim = p->dim,
                                                          .classes = n->s.classes,
                                                          .most = n->o->memory,
-                                                         .pictures = n->s.train.ops->count(n->s.train.self),
+                                                         .pictures = segment_count(&n->s),
                                                          .seed = (uint64_t)n->o->seed},
                                &n->memory, err);
   const size_t size = (size_t)n->s.classes * (size_t)p->dim;
@@ -188,6 +188,7 @@ static void nearest_protocol(const nearest *n, char *to, size_t size) {
 static sm_status nearest_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const segment_knn *o = self;
   nearest n = {.o = o, .s = {.blocks = (int)o->blocks, .cell = (int)o->patch}};
+  n.s.most = o->pictures, n.s.seed = (uint64_t)o->seed;
   const char *doing = x->doing;
   x->doing = "segmentation by nearest patches";
   sm_status status = segment_size(o->size, &n.s.size, err);

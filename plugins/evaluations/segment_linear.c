@@ -10,7 +10,7 @@
 #include "segment.h"
 
 typedef struct segment_linear {
-  int64_t blocks, iterations, batch, pixels, patch, seed;
+  int64_t blocks, iterations, batch, pixels, patch, pictures, seed;
   bool batch_norm;
   sm_floats lr;
   double weight_decay, hold_out;
@@ -33,13 +33,14 @@ static const sm_option options[] = {
              "share of the training pictures that chooses among several rates and is not learned from"),
     SM_INT(segment_linear, pixels, "label_pixels", "4", 0, 64, "px",
            "the loss looks at so many labels along the side of a patch, the nearest ones; 0: at all"),
-    SM_STRING(
-        segment_linear, size, "size", "~",
-        "pixels of the shorter side, or of height and width, as 360x480; left out: as they are"),
+    SM_STRING(segment_linear, size, "size", "~",
+              "pixels of the shorter side, or of height and width, as 360x480; left out: as they are"),
     SM_INT(segment_linear, patch, "patch", "16", 1, 256, "px",
            "side of a patch where pixels are the features"),
+    SM_INT(segment_linear, pictures, "train_pictures", "0", 0, 1e9, "pictures",
+           "training pictures at most, drawn by the seed; 0: all"),
     SM_INT(segment_linear, seed, "seed", "0", 0, 1e9, NULL,
-           "of the weights, the order and the held-out pictures"),
+           "of the pictures, the weights, the order and the held-out pictures"),
 };
 
 typedef struct linear {
@@ -80,13 +81,13 @@ static sm_status linear_keep(void *ctx, const segment_picture *p, sm_error *err)
   const sm_dense_picture *d = &p->dense;
   const size_t floats = (size_t)d->rows * (size_t)d->cols * (size_t)d->dim;
   if (!l->sample) {
-    l->room = l->s.train.ops->count(l->s.train.self);
+    l->room = segment_count(&l->s);
     l->sample = sm_calloc((size_t)l->room, sizeof *l->sample);
   }
   float *x = l->sample ? sm_malloc(floats * sizeof *x) : NULL;
   if (!x) {
     sm_fail(err, SM_ENOMEM, "no memory for the patches of %lld training pictures", (long long)l->room);
-    return sm_hint(err, "take smaller pictures (size), fewer blocks or fewer pictures");
+    return sm_hint(err, "take smaller pictures (size), fewer blocks, or fewer pictures (train_pictures)");
   }
   memcpy(x, d->x, floats * sizeof *x);
   sm_patch_sample *to = &l->sample[l->n++];
@@ -270,6 +271,7 @@ static void linear_free(linear *l) {
 static sm_status linear_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const segment_linear *o = self;
   linear l = {.o = o, .s = {.blocks = (int)o->blocks, .cell = (int)o->patch}};
+  l.s.most = o->pictures, l.s.seed = (uint64_t)o->seed;
   const char *doing = x->doing;
   x->doing = "linear segmentation";
   sm_status status = segment_size(o->size, &l.s.size, err);

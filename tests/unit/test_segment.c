@@ -297,6 +297,7 @@ static void nearest_patches(void **state) {
   expect_separable("segment_knn", "{k: 5}", 75);
   expect_separable("segment_knn", "{k: 5, memory: 60, n_last_blocks: 2, size: 32}", 75);
   expect_separable("segment_knn", "{method: prototypes}", 70);
+  expect_separable("segment_knn", "{k: 5, train_pictures: 12, memory: 60}", 70);
 }
 
 static void linear_layer(void **state) {
