@@ -31,7 +31,6 @@ void sm_image_saturation(sm_image *, double factor); /* towards the grey picture
 void sm_image_hue(sm_image *, double turn);
 /* Luma L = (19595 R + 38470 G + 7471 B + 32768) >> 16 in all three channels. */
 void sm_image_grey(sm_image *);
-void sm_image_flip(sm_image *);                    /* left to right */
 void sm_image_solarize(sm_image *, int threshold); /* values >= threshold are inverted (reference: 128) */
 /* PIL's GaussianBlur: three box blurs of fractional width in each direction; radius is the standard deviation
  * in pixels, 0 … SM_BLUR_RADIUS_MAX. Source: Pillow src/libImaging/BoxBlur.c. */

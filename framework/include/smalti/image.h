@@ -33,6 +33,7 @@ typedef struct sm_image {
  * SM_EINVAL. */
 sm_status sm_image_reshape(sm_image *, int width, int height, sm_error *);
 sm_status sm_image_copy(sm_image *to, const sm_image *from, sm_error *);
+void sm_image_flip(sm_image *); /* left to right */
 void sm_image_free(sm_image *); /* frees the pixels and zeroes the struct; NULL is allowed */
 
 #define SM_IMAGE_MAX_SIDE 65535
