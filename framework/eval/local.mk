@@ -21,7 +21,7 @@ libsmalti_la_SOURCES += \
   framework/eval/logistic.c \
   framework/eval/logistic_fit.c \
   framework/eval/overlap.c framework/eval/partitions.c framework/eval/propagation.c \
-  framework/eval/ranking.c framework/eval/whitening.c \
+  framework/eval/ranking.c framework/eval/whitening.c framework/eval/whitening_file.c \
   framework/eval/probe.c \
   framework/eval/lapack.h framework/eval/lidar.c framework/eval/sample.c framework/eval/segmentation.c framework/eval/spectrum.c framework/eval/sphere.c \
   framework/eval/finetune.c \

@@ -63,6 +63,15 @@ static sm_status whitening_decompose(double *covariance, int dim, double *values
   return info ? sm_fail(err, SM_EINTERNAL, "the eigenvalues did not converge (dsyev: %d)", info) : SM_OK;
 }
 
+/* LAPACK leaves the sign open: each axis looks to where its largest component is positive, of equal ones the
+ * first. */
+static double whitening_sign(const double *vector, int dim) {
+  int largest = 0;
+  for (int d = 1; d < dim; d++)
+    if (fabs(vector[d]) > fabs(vector[largest])) largest = d;
+  return vector[largest] < 0 ? -1 : 1;
+}
+
 static sm_status whitening_fill(sm_whitening *w, const double *vector, const double *ascending,
                                 sm_error *err) {
   const int dim = w->dim;
@@ -72,11 +81,11 @@ static sm_status whitening_fill(sm_whitening *w, const double *vector, const dou
     return sm_hint(err, "the network has collapsed, or its weights are not those of a run");
   }
   for (int r = 0; r < dim; r++) {
-    const double value = ascending[dim - 1 - r], scale = 1 / sqrt(value > least ? value : least);
+    const double *axis = vector + (size_t)(dim - 1 - r) * (size_t)dim, value = ascending[dim - 1 - r];
+    const double scale = whitening_sign(axis, dim) / sqrt(value > least ? value : least);
     w->eigenvalue[r] = value;
     for (int d = 0; d < dim; d++)
-      w->transform[(size_t)r * (size_t)dim + (size_t)d] =
-          (float)(vector[(size_t)(dim - 1 - r) * (size_t)dim + (size_t)d] * scale);
+      w->transform[(size_t)r * (size_t)dim + (size_t)d] = (float)(axis[d] * scale);
   }
   return SM_OK;
 }

@@ -212,6 +212,63 @@ static void whitened_is_white(void **state) {
   sm_whitening_free(&first);
 }
 
+/* Each axis looks to where its largest component is positive. */
+static void signs_are_fixed(void **state) {
+  enum { N = 50, DIM = 5 };
+  float x[N * DIM];
+  sm_whitening w;
+  sm_rng rng = sm_rng_make(5, SM_RNG_TEST, 0, 0, 0);
+  sm_pool *pool = sm_pool_new(1, NULL);
+  for (int i = 0; i < N * DIM; i++) x[i] = (float)sm_rng_normal(&rng);
+  assert_int_equal(sm_whitening_learn(x, N, DIM, true, pool, &w, NULL), SM_OK);
+  for (int r = 0; r < DIM; r++) {
+    int largest = 0;
+    for (int d = 1; d < DIM; d++)
+      if (fabsf(w.transform[r * DIM + d]) > fabsf(w.transform[r * DIM + largest])) largest = d;
+    assert_true(w.transform[r * DIM + largest] > 0);
+  }
+  sm_whitening_free(&w);
+  sm_pool_free(pool);
+}
+
+/* ---- a whitening in a file ----------------------------------------------------------------------------- */
+
+static void refused(const char *path, const char *what, const float *probe, int dim, sm_status status,
+                    const char *why) {
+  sm_whitening w;
+  sm_error err = {0};
+  assert_int_equal(sm_whitening_read(path, what, probe, dim, &w, &err), status);
+  assert_null(w.transform);
+  if (!strstr(err.message, why)) fail_msg("'%s' does not say '%s'", err.message, why);
+  assert_int_equal(sm_whitening_read(path, what, probe, dim, &w, NULL), status);
+}
+
+static void kept_in_a_file(void **state) {
+  const char *path = path_of("w");
+  float mean[2] = {1, 2}, transform[4] = {2, 0, 0, 1}, probe[2] = {3, 4};
+  const float near[2] = {3.001f, 4}, far[2] = {3.01f, 4};
+  double eigenvalue[2] = {.25, 1};
+  const sm_whitening w = {2, mean, transform, eigenvalue};
+  sm_whitening got;
+  assert_int_equal(sm_whitening_write(&w, "cls, 32 x 32", probe, path, NULL), SM_OK);
+  assert_int_equal(sm_whitening_read(path, "cls, 32 x 32", near, 2, &got, NULL), SM_OK);
+  assert_int_equal(got.dim, 2);
+  assert_memory_equal(got.mean, mean, sizeof mean);
+  assert_memory_equal(got.transform, transform, sizeof transform);
+  assert_memory_equal(got.eigenvalue, eigenvalue, sizeof eigenvalue);
+  sm_whitening_free(&got);
+  refused(path, "cls, 32 x 32", far, 2, SM_EINVAL, "another network");
+  refused(path, "gem, 32 x 32", probe, 2, SM_EINVAL, "'cls, 32 x 32', and 'gem, 32 x 32' is wanted");
+  refused(path, "cls, 32 x 32", probe, 3, SM_EFORMAT, "probe");
+  mean[1] = INFINITY;
+  assert_int_equal(sm_whitening_write(&w, "x", probe, path, NULL), SM_OK);
+  refused(path, "x", probe, 2, SM_EFORMAT, "not finite");
+  assert_int_equal(sm_file_put(path, "no file", 7, NULL), SM_OK);
+  refused(path, "x", probe, 2, SM_EFORMAT, "");
+  refused(path_of("none"), "x", probe, 2, SM_ENOTFOUND, "");
+  assert_int_not_equal(sm_whitening_write(&w, "x", probe, path_of("none/w"), NULL), SM_OK);
+}
+
 static void ties_and_threads(void **state) {
   enum { N = 700, Q = 150, DIM = 4, MOST = 9 };
   float x[N * DIM], y[Q * DIM], similarity[Q * MOST];
@@ -246,7 +303,8 @@ static void odd_input(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(against_golden),
-                                     cmocka_unit_test(whitened_is_white), cmocka_unit_test(ties_and_threads),
+                                     cmocka_unit_test(whitened_is_white), cmocka_unit_test(signs_are_fixed),
+                                     cmocka_unit_test(kept_in_a_file), cmocka_unit_test(ties_and_threads),
                                      cmocka_unit_test(odd_input)};
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -38,7 +38,7 @@ void sm_unit_rows(float *x, int64_t n, int dim);
 /* Whitening by the covariance of x (n, dim): row r of `transform` is the eigenvector of the r-th largest eigenvalue
  * over its square root; eigenvalues below 1e-5 of the largest are raised to it. Divided by n. `about_mean` false:
  * of Xᵀ X / n, as DINO's utils.py PCA has it; the mean is kept, and applied, all the same. Decomposed by LAPACK in
- * double, on the calling thread. */
+ * double, on the calling thread. The largest component of each row of `transform`, of equal ones the first, is positive. */
 typedef struct sm_whitening {
   int dim;
   float *mean;       /* (dim) */
@@ -50,6 +50,14 @@ sm_status sm_whitening_learn(const float *x, int64_t n, int dim, bool about_mean
 /* to (n, dim) = (x - mean) · transformᵀ, rows of length 1. `to` must not be x. SM_ENOMEM. [main] */
 sm_status sm_whitening_apply(const sm_whitening *, const float *x, int64_t n, sm_pool *, float *to, sm_error *);
 void sm_whitening_free(sm_whitening *); /* frees and zeroes */
+
+/* Kept in a safetensors file ("mean", "transform", "eigenvalue", "probe"), so that others whiten alike. `what`: a line
+ * that says of which features, in metadata "whitening.what". probe (dim): the features of a picture that everybody can
+ * make, by which the network of the file is told from others. */
+sm_status sm_whitening_write(const sm_whitening *, const char *what, const float *probe, const char *path, sm_error *);
+/* SM_EFORMAT: damaged, or no such file. SM_EINVAL: of other features, or its probe is farther from this one than a
+ * thousandth of its length: of another network. Free with sm_whitening_free. [main] */
+sm_status sm_whitening_read(const char *path, const char *what, const float *probe, int dim, sm_whitening *, sm_error *);
 
 #ifdef __cplusplus
 }
