@@ -39,6 +39,11 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/cells.c \
   plugins/evaluations/cells.h \
   plugins/evaluations/cluster.c \
+  plugins/evaluations/copies.c \
+  plugins/evaluations/copies.h \
+  plugins/evaluations/copies_edits.c \
+  plugins/evaluations/copies_figures.c \
+  plugins/evaluations/copies_folder.c \
   plugins/evaluations/corruptions.c \
   plugins/evaluations/corruptions.h \
   plugins/evaluations/corruptions_folder.c \
@@ -53,6 +58,8 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/linear.c \
   plugins/evaluations/logistic.c \
   plugins/evaluations/occlusion.c \
+  plugins/evaluations/looks.c \
+  plugins/evaluations/looks.h \
   plugins/evaluations/outside.c \
   plugins/evaluations/outside.h \
   plugins/evaluations/rankme.c \
@@ -327,6 +334,13 @@ pkglib_LTLIBRARIES += plugins/video.la
 plugins_video_la_SOURCES = plugins/evaluations/video.c plugins/evaluations/video.h plugins/evaluations/video_draw.c
 plugins_video_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_video_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/copies.la
+plugins_copies_la_SOURCES = plugins/evaluations/copies.c plugins/evaluations/copies_edits.c \
+  plugins/evaluations/copies_figures.c plugins/evaluations/copies_folder.c plugins/evaluations/copies.h \
+  plugins/evaluations/looks.c plugins/evaluations/looks.h plugins/evaluations/outside.c plugins/evaluations/outside.h
+plugins_copies_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_copies_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/retrieval.la
 plugins_retrieval_la_SOURCES = plugins/evaluations/retrieval.c

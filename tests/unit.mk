@@ -115,3 +115,9 @@ tests_unit_test_segment_head_SOURCES = tests/unit/test_segment_head.c tests/unit
 tests_unit_test_segment_head_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_segment_head_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/linear_seg.safetensors
+
+check_PROGRAMS += tests/unit/test_copies
+tests_unit_test_copies_SOURCES = tests/unit/test_copies.c plugins/evaluations/copies.h \
+  plugins/evaluations/copies_edits.c plugins/evaluations/copies_figures.c plugins/evaluations/copies_folder.c \
+  plugins/evaluations/looks.c plugins/evaluations/looks.h plugins/evaluations/outside.c plugins/evaluations/outside.h
+tests_unit_test_copies_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
