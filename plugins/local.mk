@@ -54,6 +54,7 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/discovery_sheet.c \
   plugins/evaluations/finetune.c \
   plugins/evaluations/knn.c \
+  plugins/evaluations/landmarks.c \
   plugins/evaluations/lidar.c \
   plugins/evaluations/linear.c \
   plugins/evaluations/logistic.c \
@@ -341,6 +342,11 @@ plugins_copies_la_SOURCES = plugins/evaluations/copies.c plugins/evaluations/cop
   plugins/evaluations/looks.c plugins/evaluations/looks.h plugins/evaluations/outside.c plugins/evaluations/outside.h
 plugins_copies_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_copies_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/landmarks.la
+plugins_landmarks_la_SOURCES = plugins/evaluations/landmarks.c plugins/evaluations/looks.c plugins/evaluations/looks.h
+plugins_landmarks_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_landmarks_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/retrieval.la
 plugins_retrieval_la_SOURCES = plugins/evaluations/retrieval.c

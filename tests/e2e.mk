@@ -17,6 +17,7 @@ check_SCRIPTS += tests/e2e/robust.sh tests/e2e/occlude.sh tests/e2e/elsewhere.sh
 check_SCRIPTS += tests/e2e/video.sh
 check_SCRIPTS += tests/e2e/segment.sh
 check_SCRIPTS += tests/e2e/retrieval.sh tests/e2e/copies.sh
+check_SCRIPTS += tests/e2e/retrieval.sh tests/e2e/copies.sh tests/e2e/landmarks.sh
 check_SCRIPTS += tests/e2e/robust.sh
 check_SCRIPTS += tests/e2e/objective.sh
 check_SCRIPTS += tests/e2e/outside.sh

@@ -9,6 +9,7 @@
  *                 partitions assigned, classifier
  *   retrieval     ranking, whitening                            what retrieval is made of (smalti/retrieval.h)
  *   segmentation  dense, patch_*, segmentation               classes of pixels (smalti/dense.h)
+ *   retrieval     ranking, whitening*, landmarks                what retrieval is made of (smalti/retrieval.h)
  *   video         overlap, propagation                          objects in frames (smalti/video.h)
  *   discovery     discovery                                   objects without labels (smalti/discovery.h)
  *   fine-tuning   finetune.c, tune_*

@@ -31,20 +31,23 @@ static void by_hand(void **state) {
 
 /* ---- against the reference ----------------------------------------------------------------------------- */
 
-static int64_t fill(const cJSON *gnd, const char *name, uint8_t what, uint8_t *role) {
-  const cJSON *list = cJSON_GetObjectItem(gnd, name), *item;
-  int64_t n = 0;
-  cJSON_ArrayForEach(item, list) role[item->valueint] = what, n++;
-  return n;
-}
-
-/* As revisitop's three levels put them. */
-static int64_t roles(const cJSON *gnd, int level, uint8_t *role, int64_t n) {
-  memset(role, SM_OTHER, (size_t)n);
-  fill(gnd, "junk", SM_JUNK, role);
-  const int64_t easy = fill(gnd, "easy", level == 2 ? SM_JUNK : SM_RELEVANT, role),
-                hard = fill(gnd, "hard", level == 0 ? SM_JUNK : SM_RELEVANT, role);
-  return level == 0 ? easy : level == 1 ? easy + hard : hard;
+/* The golden queries as a file of the published layout. */
+static sm_landmarks golden_truth(const golden *g) {
+  const cJSON *config = cJSON_GetObjectItem(golden_json(g, "config"), "revisited");
+  const int64_t n = golden_get(g, "database").shape[0], queries = golden_get(g, "queries").shape[0];
+  cJSON *root = cJSON_CreateObject(), *images = cJSON_AddArrayToObject(root, "imlist"),
+        *asked = cJSON_AddArrayToObject(root, "qimlist");
+  sm_landmarks l;
+  for (int64_t i = 0; i < n; i++) cJSON_AddItemToArray(images, cJSON_CreateString("picture"));
+  for (int64_t i = 0; i < queries; i++) cJSON_AddItemToArray(asked, cJSON_CreateString("query"));
+  cJSON_AddItemToObject(root, "gnd", cJSON_Duplicate(cJSON_GetObjectItem(config, "gnd"), true));
+  char *text = cJSON_Print(root);
+  assert_int_equal(sm_file_put(path_of("gnd.json"), text, strlen(text), NULL), SM_OK);
+  must(sm_landmarks_read(path_of("gnd.json"), &l, NULL), NULL);
+  assert_int_equal(l.images, n), assert_int_equal(l.queries, queries);
+  cJSON_free(text);
+  cJSON_Delete(root);
+  return l;
 }
 
 static void near_value(double got, double want) {
@@ -54,7 +57,8 @@ static void near_value(double got, double want) {
 
 static void golden_level(golden *g, const char *kind, int level) {
   static const char *const names[] = {"easy", "medium", "hard"};
-  const cJSON *config = cJSON_GetObjectItem(golden_json(g, "config"), "revisited"), *gnd;
+  const cJSON *config = cJSON_GetObjectItem(golden_json(g, "config"), "revisited");
+  sm_landmarks truth = golden_truth(g);
   golden_tensor ranks = golden_getf(g, "%s.ranks", kind),
                 ap = golden_getf(g, "%s.expect.%s.ap", kind, names[level]),
                 map = golden_getf(g, "%s.expect.%s.map", kind, names[level]),
@@ -68,9 +72,9 @@ static void golden_level(golden *g, const char *kind, int level) {
   const cJSON *list = cJSON_GetObjectItem(config, "ks");
   for (int j = 0; j < ks; j++) k[j] = cJSON_GetArrayItem(list, j)->valueint;
   for (int64_t q = 0; q < queries; q++) {
-    gnd = cJSON_GetArrayItem(cJSON_GetObjectItem(config, "gnd"), (int)q);
     for (int64_t i = 0; i < n; i++) order[i] = (int64_t)golden_value(&ranks, i * queries + q);
-    const double got = sm_ranking_ap(order, n, role, roles(gnd, level, role, n), k, ks, precision);
+    const double got = sm_ranking_ap(
+        order, n, role, sm_landmark_roles(&truth.of[q], (sm_landmark_level)level, role, n), k, ks, precision);
     near_value(got, golden_value(&ap, q));
     for (int j = 0; j < ks; j++) near_value(precision[j], golden_value(&want, q * ks + j));
     if (isnan(got)) continue;
@@ -81,6 +85,7 @@ static void golden_level(golden *g, const char *kind, int level) {
   for (int j = 0; j < ks; j++) near_value(sums[j] / (double)counted, golden_value(&mean, j));
   free(order);
   free(role);
+  sm_landmarks_free(&truth);
 }
 
 static void golden_nearest(const golden *g, sm_pool *pool) {
@@ -174,6 +179,63 @@ static void against_golden(void **state) {
   assert_true(c > 0);
   sm_pool_free(pool);
   golden_close(g);
+}
+
+/* ---- landmarks ------------------------------------------------------------------------------------------ */
+
+static sm_status read_truth(const char *text, sm_landmarks *l, sm_error *err) {
+  assert_int_equal(sm_file_put(path_of("truth.json"), text, strlen(text), NULL), SM_OK);
+  return sm_landmarks_read(path_of("truth.json"), l, err);
+}
+
+/* Pictures 0 … 4: easy 0, hard 1, junk 2; 3 and 4 are others. Ranked 3, 0, 2, 1, 4. */
+static void levels_by_hand(void **state) {
+  static const int64_t order[] = {3, 0, 2, 1, 4};
+  sm_landmarks l;
+  uint8_t role[5];
+  must(read_truth("{\"imlist\": [\"a\", \"b\", \"c\", \"d\", \"e\"], \"qimlist\": [\"q\"], \"gnd\": [{\"bbx\": "
+                  "[1.5, 2, 30, 40], \"easy\": [0], \"hard\": [1], \"junk\": [2], \"landmark\": \"x\"}]}",
+                  &l, NULL),
+       NULL);
+  assert_string_equal(l.image[3], "d"), assert_string_equal(l.query[0], "q");
+  assert_true(l.of[0].boxed && l.of[0].box[0] == 1.5 && l.of[0].box[3] == 40);
+  assert_int_equal(sm_landmark_roles(&l.of[0], SM_LANDMARKS_EASY, role, 5), 1);
+  assert_float_equal(sm_ranking_ap(order, 5, role, 1, NULL, 0, NULL), (0 + 1. / 2) / 2, 1e-12);
+  assert_int_equal(sm_landmark_roles(&l.of[0], SM_LANDMARKS_MEDIUM, role, 5), 2); /* at places 1 and 2 */
+  assert_float_equal(sm_ranking_ap(order, 5, role, 2, NULL, 0, NULL),
+                     ((0 + 1. / 2) / 2 + (1. / 2 + 2. / 3) / 2) / 2, 1e-12);
+  assert_int_equal(sm_landmark_roles(&l.of[0], SM_LANDMARKS_HARD, role, 5), 1); /* at place 1: 0 and 2 are junk */
+  assert_float_equal(sm_ranking_ap(order, 5, role, 1, NULL, 0, NULL), (0 + 1. / 2) / 2, 1e-12);
+  sm_landmarks_free(&l);
+}
+
+static void bad_truth(void **state) {
+  static const char *const bad[][2] = {
+      {"[", ""},
+      {"{}", "'imlist' is no list of names"},
+      {"{\"imlist\": [], \"qimlist\": [\"q\"]}", "'imlist' is no list of names"},
+      {"{\"imlist\": [1], \"qimlist\": [\"q\"]}", "'imlist' holds what is no name"},
+      {"{\"imlist\": [\"a\"], \"qimlist\": {}}", "'qimlist' is no list"},
+      {"{\"imlist\": [\"a\"], \"qimlist\": [\"q\"]}", "'gnd' is no list"},
+      {"{\"imlist\": [\"a\"], \"qimlist\": [\"q\"], \"gnd\": []}", "'gnd' is not as long as qimlist"},
+      {"{\"imlist\": [\"a\"], \"qimlist\": [\"q\"], \"gnd\": [{\"ok\": [0]}]}", "gnd[0]: 'easy' is missing"},
+      {"{\"imlist\": [\"a\"], \"qimlist\": [\"q\"], \"gnd\": [{\"easy\": [1], \"hard\": [], \"junk\": []}]}",
+       "gnd[0]: 'easy' holds what is no number"},
+      {"{\"imlist\": [\"a\"], \"qimlist\": [\"q\"], \"gnd\": [{\"easy\": [0.5], \"hard\": [], \"junk\": []}]}",
+       "gnd[0]: 'easy' holds what is no number"},
+      {"{\"imlist\": [\"a\"], \"qimlist\": [\"q\"], \"gnd\": [{\"easy\": [0], \"hard\": [], \"junk\": [0]}]}",
+       "gnd[0]: 'junk' holds a picture for the second time"},
+      {"{\"imlist\": [\"a\"], \"qimlist\": [\"q\"], \"gnd\": [{\"bbx\": [5, 0, 5, 9], \"easy\": []}]}",
+       "gnd[0]: 'bbx' is not left, top, right, bottom"}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    sm_landmarks l;
+    sm_error err = {0};
+    assert_int_equal(read_truth(bad[i][0], &l, &err), SM_EFORMAT);
+    assert_null(l.arena);
+    assert_non_null(strstr(err.place, "truth.json"));
+    if (!strstr(err.message, bad[i][1])) fail_msg("'%s' does not say '%s'", err.message, bad[i][1]);
+    assert_int_equal(read_truth(bad[i][0], &l, NULL), SM_EFORMAT);
+  }
 }
 
 /* ---- whitening, threads, odd input --------------------------------------------------------------------- */
@@ -304,6 +366,7 @@ static void odd_input(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(against_golden),
                                      cmocka_unit_test(whitened_is_white), cmocka_unit_test(signs_are_fixed),
+                                     cmocka_unit_test(levels_by_hand), cmocka_unit_test(bad_truth),
                                      cmocka_unit_test(kept_in_a_file), cmocka_unit_test(ties_and_threads),
                                      cmocka_unit_test(odd_input)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);

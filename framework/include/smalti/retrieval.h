@@ -27,6 +27,35 @@ double sm_ranking_ap(const int64_t *ranking, int64_t n, const uint8_t *role, int
 sm_status sm_nearest_rows(const float *database, int64_t n, const float *query, int64_t queries, int dim,
                           int64_t most, sm_pool *, int64_t *nearest, float *similarity, sm_error *);
 
+/* ---- landmarks ----------------------------------------------------------------------------------------- */
+
+/* What is to be found for one query, as numbers of pictures, 0 … images-1, none of them twice. */
+typedef struct sm_landmark {
+  bool boxed;
+  double box[4]; /* left, top, right, bottom of the landmark in the query, pixels; the query is cut to it */
+  const int64_t *easy, *hard, *junk;
+  int64_t n_easy, n_hard, n_junk;
+} sm_landmark;
+
+/* Revisited Oxford and Paris (Radenovic et al., CVPR 2018). */
+typedef struct sm_landmarks {
+  int64_t images, queries;
+  const char *const *image, *const *query; /* names */
+  const sm_landmark *of;                   /* (queries) */
+  sm_arena *arena;                         /* owns all of it */
+} sm_landmarks;
+
+/* A JSON file as gnd_roxford5k.pkl: {"imlist": [names], "qimlist": [names], "gnd": [{"bbx": [left, top, right, bottom],
+ * "easy": [numbers], "hard": [numbers], "junk": [numbers]}, …]}, a gnd for each query; without `bbx` a query is whole.
+ * Other keys count for nothing. SM_EFORMAT names place and key. Free with sm_landmarks_free. */
+sm_status sm_landmarks_read(const char *path, sm_landmarks *, sm_error *);
+void sm_landmarks_free(sm_landmarks *); /* frees and zeroes */
+
+typedef enum { SM_LANDMARKS_EASY, SM_LANDMARKS_MEDIUM, SM_LANDMARKS_HARD } sm_landmark_level;
+/* Role of each of n images for sm_ranking_ap; returns how many are relevant. Easy: the easy ones are, hard ones are junk
+ * too; medium: easy and hard ones are; hard: the hard ones are, easy ones are junk too. */
+int64_t sm_landmark_roles(const sm_landmark *, sm_landmark_level, uint8_t *role, int64_t n);
+
 /* ---- features ------------------------------------------------------------------------------------------ */
 
 /* Generalised mean of x (n, dim): (mean max(x, epsilon)^power)^(1/power), for each column (Radenovic et al., TPAMI
