@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <smalti/retrieval.h>
+
 #include "show.h"
 
 #include "framework/base/io.h"
@@ -375,30 +377,6 @@ static sm_status show_figures_features(sm_viewer *s, float **x, int *dim, sm_err
   return status;
 }
 
-static double show_figures_cosine(const float *a, const float *b, int dim) {
-  double ab = 0, aa = 0, bb = 0;
-  for (int d = 0; d < dim; d++)
-    ab += (double)a[d] * (double)b[d], aa += (double)a[d] * (double)a[d], bb += (double)b[d] * (double)b[d];
-  return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0;
-}
-
-/* The k nearest of pictures from … n-1 but the query itself; equal ones by number. */
-static int show_figures_nearest(const sm_viewer *s, const float *x, int dim, int query, int from, int k, int *row,
-                                double *at) {
-  int n = 0;
-  for (int i = from; i < s->n; i++) {
-    if (i == query) continue;
-    const double c = show_figures_cosine(x + (size_t)query * (size_t)dim, x + (size_t)i * (size_t)dim, dim);
-    int place = n;
-    while (place > 0 && c > at[place - 1]) place--;
-    if (place == k) continue;
-    if (n < k) n++;
-    for (int j = n - 1; j > place; j--) at[j] = at[j - 1], row[j] = row[j - 1];
-    at[place] = c, row[place] = i;
-  }
-  return n;
-}
-
 static sm_status show_figures_put(sm_viewer *s, int i, const char *caption, bool mark, sm_sheet *sheet, sm_error *err) {
   const int side = s->cell ? s->cell * 8 : 112;
   sm_image picture = {0}, tile = {0};
@@ -417,18 +395,20 @@ static sm_status show_figures_put(sm_viewer *s, int i, const char *caption, bool
 
 sm_status sm_show_nearest(sm_viewer *s, int queries, int from, int k, sm_sheet *sheet, sm_error *err) {
   float *x = NULL;
-  int dim, row[64];
-  double at[64];
+  int dim;
+  int64_t row[SM_NEAREST_MOST];
+  double at[SM_NEAREST_MOST];
   sm_status status = show_figures_features(s, &x, &dim, err);
   for (int q = 0; q < queries && !status; q++) {
-    const int n = show_figures_nearest(s, x, dim, q, from, k, row, at);
+    const float *query = x + (size_t)q * (size_t)dim, *among = x + (size_t)from * (size_t)dim;
+    const int n = sm_nearest_by_cosine(query, among, s->n - from, dim, q - from, k, row, at);
     sm_sheet_row(sheet);
     status = show_figures_put(s, q, sm_show_name(s, q), true, sheet, err);
     for (int i = 0; i < n && !status; i++) {
-      const bool same = !memcmp(x + (size_t)q * (size_t)dim, x + (size_t)row[i] * (size_t)dim, (size_t)dim * sizeof *x);
+      const bool same = !memcmp(query, among + row[i] * dim, (size_t)dim * sizeof *x);
       char caption[32];
       snprintf(caption, sizeof caption, same ? "%.3f the same" : "%.3f", at[i]);
-      status = show_figures_put(s, row[i], caption, false, sheet, err);
+      status = show_figures_put(s, from + (int)row[i], caption, false, sheet, err);
     }
   }
   sm_free(x);

@@ -127,3 +127,34 @@ sm_status sm_nearest_rows(const float *database, int64_t n, const float *query, 
   sm_aligned_free(r.similarity);
   return status;
 }
+
+/* ---- a few by cosine ----------------------------------------------------------------------------------- */
+
+static double ranking_length(const float *x, int dim) {
+  double sum = 0;
+  for (int d = 0; d < dim; d++) sum += (double)x[d] * (double)x[d];
+  return sqrt(sum);
+}
+
+int sm_nearest_by_cosine(const float *query, const float *database, int64_t n, int dim, int64_t except, int k,
+                         int64_t *nearest, double *cosine) {
+  const double own = ranking_length(query, dim);
+  double best[SM_NEAREST_MOST];
+  int found = 0;
+  if (k > SM_NEAREST_MOST) k = SM_NEAREST_MOST;
+  for (int64_t i = 0; i < n; i++) {
+    const float *x = database + i * dim;
+    double dot = 0;
+    if (i == except) continue;
+    for (int d = 0; d < dim; d++) dot += (double)query[d] * (double)x[d];
+    const double length = own * ranking_length(x, dim), c = length > 0 ? dot / length : 0;
+    int place = found;
+    while (place > 0 && c > best[place - 1]) place--;
+    if (place == k) continue;
+    if (found < k) found++;
+    for (int j = found - 1; j > place; j--) best[j] = best[j - 1], nearest[j] = nearest[j - 1];
+    best[place] = c, nearest[place] = i;
+  }
+  for (int j = 0; cosine && j < found; j++) cosine[j] = best[j];
+  return found;
+}

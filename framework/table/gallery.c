@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <smalti/retrieval.h>
+
 #include "framework/data/source.h"
 #include "framework/data/views.h"
 #include "framework/train/train.h"
@@ -259,35 +261,13 @@ static sm_status gallery_draw_masks(gallery *g, sm_error *err) {
 
 /* ---- neighbours ---------------------------------------------------------------------------------------- */
 
-static double gallery_cosine(const float *a, const float *b, int dim) {
-  double ab = 0, bb = 0;
-  for (int d = 0; d < dim; d++) ab += (double)a[d] * (double)b[d], bb += (double)b[d] * (double)b[d];
-  return bb > 0 ? ab / sqrt(bb) : 0; /* a's length is the same for all */
-}
-
-/* Rows of the training features, nearest first; equal ones by number. */
-static int gallery_nearest(const gallery *g, int picture, int64_t row[SM_GALLERY_NEIGHBOURS]) {
-  double at[SM_GALLERY_NEIGHBOURS];
-  int n = 0, dim = g->train.dim;
-  const float *query = g->test.x + g->row[picture] * dim;
-  for (int64_t i = 0; i < g->train.n; i++) {
-    double c = gallery_cosine(query, g->train.x + i * dim, dim);
-    int place = n;
-    while (place > 0 && c > at[place - 1]) place--;
-    if (place == SM_GALLERY_NEIGHBOURS) continue;
-    if (n < SM_GALLERY_NEIGHBOURS) n++;
-    for (int k = n - 1; k > place; k--) at[k] = at[k - 1], row[k] = row[k - 1];
-    at[place] = c, row[place] = i;
-  }
-  return n;
-}
-
 static sm_status gallery_draw_neighbours(gallery *g, sm_error *err) {
   sm_image tile = {0};
   sm_status status = gallery_begin(g, SM_GALLERY_NEIGHBOURS, err);
   for (int i = 0; i < g->n && !status; i++) {
     int64_t row[SM_GALLERY_NEIGHBOURS];
-    int n = gallery_nearest(g, i, row);
+    int n = sm_nearest_by_cosine(g->test.x + g->row[i] * g->train.dim, g->train.x, g->train.n, g->train.dim, -1,
+                                 SM_GALLERY_NEIGHBOURS, row, NULL);
     for (int k = 0; k < n && !status; k++) {
       status = gallery_read_picture(g, &g->c->train, g->train.index[row[k]], err);
       if (!status) status = gallery_make_tile(g, &tile, err);

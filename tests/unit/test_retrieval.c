@@ -32,7 +32,7 @@ static void by_hand(void **state) {
 /* ---- against the reference ----------------------------------------------------------------------------- */
 
 /* The golden queries as a file of the published layout. */
-static sm_landmarks golden_truth(const golden *g) {
+static sm_landmarks golden_truth(golden *g) {
   const cJSON *config = cJSON_GetObjectItem(golden_json(g, "config"), "revisited");
   const int64_t n = golden_get(g, "database").shape[0], queries = golden_get(g, "queries").shape[0];
   cJSON *root = cJSON_CreateObject(), *images = cJSON_AddArrayToObject(root, "imlist"),
@@ -347,6 +347,20 @@ static void ties_and_threads(void **state) {
   for (int i = 0; i < Q * MOST; i++) assert_int_equal(nearest[i], i % MOST * 5);
 }
 
+static void few_by_cosine(void **state) {
+  const float x[12] = {2, 0, 0, 0, 1, 1, 3, 0, -1, 0, 0, 5}, query[2] = {4, 0}, none[2] = {0, 0};
+  int64_t nearest[9];
+  double cosine[9];
+  assert_int_equal(sm_nearest_by_cosine(query, x, 6, 2, -1, 3, nearest, cosine), 3);
+  assert_int_equal(nearest[0], 0), assert_int_equal(nearest[1], 3), assert_int_equal(nearest[2], 2);
+  assert_float_equal(cosine[1], 1, 1e-15), assert_float_equal(cosine[2], sqrt(.5), 1e-15);
+  assert_int_equal(sm_nearest_by_cosine(query, x, 6, 2, 0, 9, nearest, NULL), 5);
+  assert_int_equal(nearest[0], 3), assert_int_equal(nearest[2], 1), assert_int_equal(nearest[4], 4);
+  assert_int_equal(sm_nearest_by_cosine(none, x, 6, 2, -1, 2, nearest, cosine), 2);
+  assert_int_equal(nearest[0], 0), assert_int_equal(nearest[1], 1), assert_float_equal(cosine[0], 0, 0);
+  assert_int_equal(sm_nearest_by_cosine(query, x, 0, 2, -1, 2, nearest, cosine), 0);
+}
+
 static void odd_input(void **state) {
   const float bad[4] = {1, NAN, 0, 1}, same[4] = {1, 2, 1, 2};
   int64_t nearest[4];
@@ -368,6 +382,6 @@ int main(void) {
                                      cmocka_unit_test(whitened_is_white), cmocka_unit_test(signs_are_fixed),
                                      cmocka_unit_test(levels_by_hand), cmocka_unit_test(bad_truth),
                                      cmocka_unit_test(kept_in_a_file), cmocka_unit_test(ties_and_threads),
-                                     cmocka_unit_test(odd_input)};
+                                     cmocka_unit_test(few_by_cosine), cmocka_unit_test(odd_input)};
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

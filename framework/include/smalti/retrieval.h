@@ -27,6 +27,13 @@ double sm_ranking_ap(const int64_t *ranking, int64_t n, const uint8_t *role, int
 sm_status sm_nearest_rows(const float *database, int64_t n, const float *query, int64_t queries, int dim,
                           int64_t most, sm_pool *, int64_t *nearest, float *similarity, sm_error *);
 
+/* The same for one query and a few neighbours, by the cosine in double: rows need not have length 1, a row of zeros has
+ * cosine 0. `except`: a row that is passed over, -1: none is. nearest (k), cosine (k), which may be NULL; returns how many
+ * there are: k, or all. k <= SM_NEAREST_MOST. The values must be finite. [any] */
+#define SM_NEAREST_MOST 64
+int sm_nearest_by_cosine(const float *query, const float *database, int64_t n, int dim, int64_t except, int k,
+                         int64_t *nearest, double *cosine);
+
 /* ---- landmarks ----------------------------------------------------------------------------------------- */
 
 /* What is to be found for one query, as numbers of pictures, 0 … images-1, none of them twice. */
