@@ -76,26 +76,6 @@ static int landmarks_whole(const run *r, int n) {
   return whole > 0 ? whole : cell;
 }
 
-/* Bilinear as torch's interpolate by a factor: pixel i lies at (i + 1/2) / scale - 1/2. x (3, height,
- * width), to (3, rows, cols), of which the last rows and columns of the scaled picture may be left out. */
-static void landmarks_scale(const float *x, int height, int width, double scale, int rows, int cols,
-                            float *to) {
-  for (int c = 0; c < 3; c++)
-    for (int i = 0; i < rows; i++) {
-      const double y = fmin(fmax((i + .5) / scale - .5, 0), height - 1);
-      const int top = (int)y, below = top + 1 < height ? top + 1 : top;
-      const float *upper = x + ((int64_t)c * height + top) * width,
-                  *lower = x + ((int64_t)c * height + below) * width;
-      for (int j = 0; j < cols; j++) {
-        const double u = fmin(fmax((j + .5) / scale - .5, 0), width - 1), du = u - (int)u, dy = y - top;
-        const int left = (int)u, right = left + 1 < width ? left + 1 : left;
-        to[((int64_t)c * rows + i) * cols + j] =
-            (float)((1 - dy) * ((1 - du) * (double)upper[left] + du * (double)upper[right]) +
-                    dy * ((1 - du) * (double)lower[left] + du * (double)lower[right]));
-      }
-    }
-}
-
 static sm_status landmarks_room(run *r, size_t values, sm_error *err) {
   if (values <= r->room) return SM_OK;
   sm_free(r->pixels);
@@ -158,7 +138,7 @@ static sm_status landmarks_row(run *r, const char *name, const sm_landmark *quer
     const double scale = r->o->scales.v[i];
     const int rows = landmarks_whole(r, (int)(height * scale)),
               cols = landmarks_whole(r, (int)(width * scale));
-    landmarks_scale(r->pixels, height, width, scale, rows, cols, r->scaled);
+    looks_scale(r->pixels, height, width, scale, rows, cols, r->scaled);
     status = looks_row(&r->looks, r->scaled, rows, cols, r->row, err);
     for (int d = 0; !status && d < dim; d++) row[d] += r->row[d] / (float)r->o->scales.n;
   }

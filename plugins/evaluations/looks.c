@@ -1,6 +1,7 @@
 /* looks.c — see looks.h. */
 #include "looks.h"
 
+#include <math.h>
 #include <string.h>
 
 #include <smalti/retrieval.h>
@@ -72,6 +73,23 @@ sm_status looks_row(looks *l, const float *x, int height, int width, float *row,
     sm_gem(look.patches, (int64_t)look.rows * look.cols, look.dim, l->power, gem_least,
            row + (l->kind == LOOKS_BOTH ? look.dim : 0));
   return SM_OK;
+}
+
+void looks_scale(const float *x, int height, int width, double scale, int rows, int cols, float *to) {
+  for (int c = 0; c < 3; c++)
+    for (int i = 0; i < rows; i++) {
+      const double y = fmin(fmax((i + .5) / scale - .5, 0), height - 1);
+      const int top = (int)y, below = top + 1 < height ? top + 1 : top;
+      const float *upper = x + ((int64_t)c * height + top) * width,
+                  *lower = x + ((int64_t)c * height + below) * width;
+      for (int j = 0; j < cols; j++) {
+        const double u = fmin(fmax((j + .5) / scale - .5, 0), width - 1), du = u - (int)u, dy = y - top;
+        const int left = (int)u, right = left + 1 < width ? left + 1 : left;
+        to[((int64_t)c * rows + i) * cols + j] =
+            (float)((1 - dy) * ((1 - du) * (double)upper[left] + du * (double)upper[right]) +
+                    dy * ((1 - du) * (double)lower[left] + du * (double)lower[right]));
+      }
+    }
 }
 
 const char *looks_what(const looks *l, char *buf, size_t size) {

@@ -33,6 +33,9 @@ void looks_close(looks *);
 sm_status looks_row(looks *, const float *x, int height, int width, float *row, sm_error *);
 /* The small picture's values, into `row` (LOOKS_SMALL_DIM). */
 void looks_small(const float *x, int height, int width, float *row);
+/* Bilinear as torch's interpolate by a factor: pixel i lies at (i + 1/2) / scale - 1/2. x (3, height,
+ * width), to (3, rows, cols): the first rows and columns of the scaled picture, or more of its edge. */
+void looks_scale(const float *x, int height, int width, double scale, int rows, int cols, float *to);
 /* "[CLS] and patches by GeM 4", "16 x 16 pixels", for a protocol. */
 const char *looks_what(const looks *, char *buf, size_t size);
 

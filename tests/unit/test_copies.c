@@ -91,6 +91,24 @@ static void small_pictures(void **state) {
   assert_float_equal(row[0], 0, 0), assert_float_equal(row[255], 1, 0), assert_float_equal(row[256], 2, 0);
 }
 
+/* Of a ramp, each value says where it lies. */
+static void scaled_pictures(void **state) {
+  float x[3 * 4 * 6], to[3 * 3 * 4];
+  for (int c = 0; c < 3; c++)
+    for (int v = 0; v < 4; v++)
+      for (int u = 0; u < 6; u++) x[(c * 4 + v) * 6 + u] = (float)(1000 * c + 10 * v + u);
+  looks_scale(x, 4, 6, .5, 2, 3, to);
+  assert_float_equal(to[0], 5.5, 1e-5), assert_float_equal(to[1], 7.5, 1e-5),
+      assert_float_equal(to[3], 25.5, 1e-5);
+  assert_float_equal(to[2 * 6], 2005.5, 1e-3);
+  looks_scale(x, 4, 6, sqrt(.5), 2, 4, to); /* .2071, 1.6213, 3.0355, 4.4497 */
+  assert_float_equal(to[0], 11 * .207107, 1e-4), assert_float_equal(to[7], 16.213203 + 4.449747, 1e-4);
+  looks_scale(x, 4, 6, 1, 2, 4, to);
+  assert_float_equal(to[5], 11, 0);
+  looks_scale(x, 2, 2, .1, 3, 3, to); /* beyond the picture its edge goes on */
+  assert_float_equal(to[8], x[3], 0);
+}
+
 /* ---- which edits --------------------------------------------------------------------------------------- */
 
 static void lists(void **state) {
@@ -184,6 +202,7 @@ int main(void) {
                                      cmocka_unit_test(flip_and_border),
                                      cmocka_unit_test(strengths_and_draws),
                                      cmocka_unit_test(small_pictures),
+                                     cmocka_unit_test(scaled_pictures),
                                      cmocka_unit_test(lists),
                                      cmocka_unit_test(folders),
                                      cmocka_unit_test(by_hand)};
