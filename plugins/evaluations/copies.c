@@ -26,9 +26,9 @@ static const sm_option options[] = {
         "10000"),
     SM_INT(copies, whiten, "whiten", "4000", 0, 1e7, "pictures",
            "other training pictures, by which features are whitened; 0: they are not. Copydays: 20000"),
-    SM_PATH(
-        copies, whitening, "whitening", "~",
-        "a file that keeps the whitening: read where it is there, else written; of one network, once trained"),
+    SM_PATH(copies, whitening, "whitening", "~",
+            "a file that keeps the whitening: read where it is there, else written; of one network, once "
+            "trained"),
     SM_CHOICE(copies, features, "features", "cls_gem", looks_kinds,
               "[CLS] and the generalised mean of the patches, or one of them"),
     SM_FLOAT(copies, power, "power", "4", 1, 100, NULL, "of the generalised mean"),
@@ -385,13 +385,13 @@ static void run_protocol(const run *r, sm_eval_result *result) {
              (long long)r->whitened);
   else if (r->white.dim) snprintf(white, sizeof white, "whitened by a file");
   if (r->o->depth) snprintf(depth, sizeof depth, ", first %lld of a ranking", (long long)r->o->depth);
-  snprintf(
-      result->protocol, sizeof result->protocol,
-      "%s find their originals by cosine, %s, %s; whole pictures squashed to %d x %d; %d edits, %lld queries, "
-      "%lld originals, %lld distractors%s; map: mean of the groups; seed %lld",
-      r->o->folder ? "copies of a folder" : "made copies", looks_what(&r->looks, features, sizeof features),
-      white, r->x->height, r->x->width, r->list.edits, (long long)r->queries, (long long)r->originals,
-      (long long)r->distractors, depth, (long long)r->o->seed);
+  snprintf(result->protocol, sizeof result->protocol,
+           "%s find their originals by cosine, %s, %s; whole pictures squashed to %d x %d; %d edits, "
+           "%lld queries, %lld originals, %lld distractors%s; map: mean of the groups; seed %lld",
+           r->o->folder ? "copies of a folder" : "made copies",
+           looks_what(&r->looks, features, sizeof features), white, r->x->height, r->x->width, r->list.edits,
+           (long long)r->queries, (long long)r->originals, (long long)r->distractors, depth,
+           (long long)r->o->seed);
 }
 
 static sm_status copies_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
