@@ -7,7 +7,6 @@
  *   figures       figures, class_mean, mean_interval            with unit and interval
  *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*
  *                 partitions assigned, classifier
- *   retrieval     ranking, whitening                            what retrieval is made of (smalti/retrieval.h)
  *   segmentation  dense, patch_*, segmentation               classes of pixels (smalti/dense.h)
  *   retrieval     ranking, whitening*, landmarks                what retrieval is made of (smalti/retrieval.h)
  *   video         overlap, propagation                          objects in frames (smalti/video.h)
