@@ -443,33 +443,22 @@ static void check_masks_and_counts(sm_checker *c, backbone_trial *b, const pictu
   sm_trial_close(&t);
 }
 
-/* Values of every running state, as the set has them. */
-static uint64_t check_backbone_running(const sm_trial *t, int *n) {
-  uint64_t hash = 0;
-  *n = 0;
-  for (int r = 0; r < sm_set_rows(t->set[0]); r++) {
-    if (!(sm_set_row(t->set[0], r)->flags & SM_ROW_RUNNING)) continue;
-    hash = sm_set_row_hash(t->set[0], r, SM_VALUES, hash);
-    ++*n;
-  }
-  return hash;
-}
-
 /* In training: gradients; a picture alone as among others unless spec says batch_norm; and a running state
  * that a pass alone leaves as it is. */
 static bool check_training(sm_checker *c, backbone_trial *b, const picture_size *at) {
   sm_trial t;
-  int running;
+  uint64_t before, after;
   const sm_trial_plan plan = check_backbone_plan_of(
       b, "in training", at, (question){.view = true, .patches = true, .score = true, .training = true});
   if (!sm_trial_check(c, &plan)) return false;
   if (!sm_trial_open(&t, c, &plan, c->two)) return false;
-  const uint64_t before = check_backbone_running(&t, &running);
+  const int running = sm_trial_running(&t, 0, &before);
   double first = 0;
   sm_trial_run(&t);
   for (int term = 0; term < t.terms; term++)
     for (int64_t k = 0; k < sm_item_elements(t.term[term]); k++) first += sm_get(t.term[term], k);
-  bool ok = sm_check_that(c, check_backbone_running(&t, &running) == before, NULL,
+  sm_trial_running(&t, 0, &after);
+  bool ok = sm_check_that(c, after == before, NULL,
                           "a running state moves while a pass runs; only sm_running_update may move it");
   sm_put(b->count, 1);
   const double one = sm_trial_run(&t);

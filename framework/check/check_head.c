@@ -19,7 +19,8 @@ typedef struct head_trial {
   void *self;
   sm_role role;
   int dim[2];    /* K by site; 0: not used */
-  bool training; /* build_update runs in a pass of its own */
+  bool moves;    /* a state of its own, or running means and variances (SM_ROW_RUNNING) */
+  bool training; /* what moves these runs in a pass of its own */
   sm_head head;
   sm_site site; /* the one looked at */
   sm_tensor *count, *rows, *logits, *mean_logits;
@@ -113,7 +114,8 @@ static void check_head_build_counted(sm_trial *t) {
 /* A training graph has an update. */
 static void check_head_update(sm_trial *t) {
   head_trial *h = t->ctx;
-  h->ops->build_update(h->self, t->graph, &h->head);
+  if (h->ops->build_update) h->ops->build_update(h->self, t->graph, &h->head);
+  sm_running_update(t->graph);
 }
 
 static void check_head_fill_counted(sm_trial *t) { sm_fill_normal(((head_trial *)t->ctx)->rows, 5, 1); }
@@ -159,7 +161,7 @@ static double check_head_first_row(const sm_trial *t) {
  * rows may mix, and out of it, where they may not. */
 static void check_counts(sm_checker *c, head_trial *h, bool training) {
   sm_trial t;
-  const bool own = h->ops->build_update != NULL;
+  const bool own = h->moves;
   const sm_trial_plan plan = {.name = "row counts",
                               .declare = check_head_declare,
                               .build = check_head_build_counted,
@@ -239,10 +241,19 @@ static void check_cube(sm_checker *c, head_trial *h) {
 
 /* ---- the state ----------------------------------------------------------------------------------------- */
 
+/* Where what moves may be: weights do not, as nothing trains them here. */
+static const int moving_sets[2] = {STATE, PARAMS};
+
+static uint64_t check_head_state_of(const sm_trial *t) {
+  uint64_t running;
+  sm_trial_running(t, PARAMS, &running);
+  return sm_trial_state(t, STATE) ^ running;
+}
+
 /* UPDATES steps from the beginning, or from step `from` on with the values of `load`. keep: stop after the
  * first step and hand the state over. */
-static bool check_head_run_updates(sm_checker *c, head_trial *h, sm_pool *pool, int from, sm_set *load,
-                                   uint64_t hash[UPDATES], sm_set **keep) {
+static bool check_head_run_updates(sm_checker *c, head_trial *h, sm_pool *pool, int from, sm_set *const load[2],
+                                   uint64_t hash[UPDATES], sm_set *keep[2]) {
   sm_trial t;
   const sm_trial_plan plan = {.name = "state",
                               .declare = check_head_declare,
@@ -253,41 +264,50 @@ static bool check_head_run_updates(sm_checker *c, head_trial *h, sm_pool *pool, 
                               .ctx = h};
   if (!sm_trial_open(&t, c, &plan, pool)) return false;
   bool ok = true;
-  if (load) sm_set_copy(t.set[STATE], load);
+  for (int k = 0; load && k < 2; k++) sm_set_copy(t.set[moving_sets[k]], load[k]);
   for (int s = from; ok && s < (keep ? from + 1 : UPDATES); s++) {
-    uint64_t before = sm_trial_state(&t, STATE);
+    uint64_t before = check_head_state_of(&t);
     sm_fill_normal(h->rows, 60 + (uint64_t)s, 1 + s);
     sm_graph_run(t.graph, t.pass);
-    ok = sm_check_that(c, sm_trial_state(&t, STATE) == before, NULL,
-                       "site %s, %s: the state changes before build_update's pass", site_names[h->site],
+    ok = sm_check_that(c, check_head_state_of(&t) == before, NULL,
+                       "site %s, %s: the state changes before the update's pass", site_names[h->site],
                        role_names[h->role]);
     sm_graph_run(t.graph, t.update);
-    hash[s] = sm_trial_state(&t, STATE);
-    ok = ok && sm_trial_state_finite(&t, STATE, "build_update");
+    hash[s] = check_head_state_of(&t);
+    for (int k = 0; ok && k < 2; k++) ok = sm_trial_state_finite(&t, moving_sets[k], "the update");
   }
-  if (ok && keep) *keep = t.set[STATE], t.set[STATE] = NULL;
+  for (int k = 0; ok && keep && k < 2; k++) keep[k] = t.set[moving_sets[k]], t.set[moving_sets[k]] = NULL;
   sm_trial_close(&t);
   return ok;
 }
 
 static void check_state(sm_checker *c, head_trial *h) {
   uint64_t once[UPDATES] = {0}, again[UPDATES] = {0}, resumed[UPDATES] = {0};
-  sm_set *saved = NULL;
+  sm_set *saved[2] = {NULL};
   h->training = true;
   bool ok = check_head_run_updates(c, h, c->two, 0, NULL, once, NULL) &&
             check_head_run_updates(c, h, c->one, 0, NULL, again, NULL) &&
             sm_check_that(c, memcmp(once, again, sizeof once) == 0, NULL,
                           "site %s, %s: 1 and 2 threads give other states", site_names[h->site],
                           role_names[h->role]);
-  if (ok && check_head_run_updates(c, h, c->two, 0, NULL, again, &saved) && saved &&
+  if (ok && check_head_run_updates(c, h, c->two, 0, NULL, again, saved) && saved[0] &&
       check_head_run_updates(c, h, c->two, 1, saved, resumed, NULL))
     ok = sm_check_that(
         c, resumed[UPDATES - 1] == once[UPDATES - 1], NULL,
         "site %s, %s: after saving and loading the state, it goes another way (a state that is not declared?)",
         site_names[h->site], role_names[h->role]);
-  if (saved) sm_set_free(saved);
+  for (int k = 0; k < 2; k++)
+    if (saved[k]) sm_set_free(saved[k]);
   h->training = false;
-  if (ok) sm_check_good(c, "a state of its own");
+  if (ok) sm_check_good(c, h->ops->build_update ? "a state of its own" : "running means and variances");
+}
+
+/* Does a training pass leave anything for an update to move? */
+static bool check_head_moves(sm_checker *c, head_trial *h) {
+  sm_trial t = {.checker = c, .ctx = h};
+  const bool running = check_head_declare(&t) && sm_trial_running(&t, PARAMS, NULL) > 0;
+  sm_trial_close(&t);
+  return h->ops->build_update || running;
 }
 
 void sm_check_head(sm_checker *c, sm_instance *instance) {
@@ -308,14 +328,15 @@ void sm_check_head(sm_checker *c, sm_instance *instance) {
       h.role = (sm_role)role;
       h.dim[SM_SITE_VIEW] = sites == 2 ? 0 : check_head_dim_of(&h, SM_SITE_VIEW);
       h.dim[SM_SITE_PATCH] = sites == 1 ? 0 : check_head_dim_of(&h, SM_SITE_PATCH);
-      for (int training = 0; training <= (h.ops->build_update != NULL); training++) {
+      h.moves = check_head_moves(c, &h);
+      for (int training = 0; training <= h.moves; training++) {
         h.training = training;
         /* With a state of its own, it need not have a gradient where it is not trained. */
         const sm_trial_plan plan = {.name = names[role][sites],
                                     .declare = check_head_declare,
                                     .build = check_head_build,
                                     .update = training ? check_head_update : NULL,
-                                    .no_gradient = h.ops->build_update && !training,
+                                    .no_gradient = h.moves && !training,
                                     .ctx = &h};
         bool ok = sm_trial_check(c, &plan);
         h.training = false;
@@ -325,10 +346,10 @@ void sm_check_head(sm_checker *c, sm_instance *instance) {
       for (int site = 0; site < 2; site++) {
         h.site = (sm_site)site;
         check_affine(c, &h);
-        for (int training = 0; training <= (h.ops->build_update != NULL); training++)
+        for (int training = 0; training <= h.moves; training++)
           check_counts(c, &h, training);
         check_cube(c, &h);
-        if (h.ops->build_update) check_state(c, &h);
+        if (h.moves) check_state(c, &h);
       }
     }
 }

@@ -84,6 +84,8 @@ void sm_fill_normal(sm_tensor *, uint64_t key, double deviation);
 double sm_trial_run(sm_trial *);
 void sm_trial_zero_gradients(sm_trial *);
 uint64_t sm_trial_hash(const sm_trial *); /* of all terms and gradients */
+/* How many rows of a set are running states (SM_ROW_RUNNING), and the hash of their values, or NULL. */
+int sm_trial_running(const sm_trial *, int slot, uint64_t *hash);
 /* Of a state: the hash of its values; false and a line if one is not finite after `what`. */
 uint64_t sm_trial_state(const sm_trial *, int slot);
 bool sm_trial_state_finite(sm_trial *, int slot, const char *what);

@@ -206,6 +206,17 @@ uint64_t sm_trial_state(const sm_trial *t, int slot) {
   return hash;
 }
 
+int sm_trial_running(const sm_trial *t, int slot, uint64_t *hash) {
+  int n = 0;
+  if (hash) *hash = 0;
+  for (int r = 0; r < sm_set_rows(t->set[slot]); r++) {
+    if (!(sm_set_row(t->set[slot], r)->flags & SM_ROW_RUNNING)) continue;
+    if (hash) *hash = sm_set_row_hash(t->set[slot], r, SM_VALUES, *hash);
+    n++;
+  }
+  return n;
+}
+
 bool sm_trial_state_finite(sm_trial *t, int slot, const char *what) {
   double v = 0;
   for (int r = 0; r < sm_set_rows(t->set[slot]); r++)

@@ -52,7 +52,11 @@ swav=(head='{prototypes: {hidden: 16, layers: 2, features: 8, out_dim: 6, activa
   tokenizer='{prototype_codes: {}}')
 method swav "${swav[@]}"
 whole swav "${swav[@]}"
-grep -aqF '"state.head.teacher.view.bn.0.running_var"' "$(last unbroken/swav)" || fail "no running variance is saved"
+for set in student teacher; do
+  grep -aqF "\"$set.head.view.bn.0.running_var\"" "$(last unbroken/swav)" || fail "no running variance of the $set is saved"
+done
+exits 0 smalti plugins check head/prototypes --options '{hidden: 8, features: 4}'
+has out "running means and variances, affine, 0 and 1 rows, the whole step looked at"
 exits 0 smalti eval cluster unbroken/swav by=head
 
 msn=(head='{prototypes: {hidden: 16, layers: 3, features: 8, out_dim: 6}}' masker='{random: {ratio: 0.25}}'

@@ -262,6 +262,72 @@ static void codes_are_those_of_swav_and_msn(void **state) {
   }
 }
 
+/* ---- the running state of a prototypes head ------------------------------------------------------------- */
+
+enum { HIDDEN = 3, GLOBALS = 4, LOCALS = 6 };
+
+/* torch.nn.BatchNorm1d in training, on the rows of W x. */
+static void move_running(const double *x, int n, const double *w, double keep, double mean[], double var[]) {
+  for (int c = 0; c < HIDDEN; c++) {
+    double y[LOCALS] = {0}, middle = 0, spread = 0;
+    for (int r = 0; r < n; r++)
+      for (int k = 0; k < D; k++) y[r] += w[c * D + k] * x[r * D + k];
+    for (int r = 0; r < n; r++) middle += y[r] / n;
+    for (int r = 0; r < n; r++) spread += (y[r] - middle) * (y[r] - middle) / (n - 1);
+    mean[c] = keep * mean[c] + (1 - keep) * middle;
+    var[c] = keep * var[c] + (1 - keep) * spread;
+  }
+}
+
+static void read_row(const sm_set *set, const char *name, int64_t n, double *v) {
+  const int row = sm_set_find(set, name);
+  assert_true(row >= 0 && sm_set_read_f64(set, row, SM_VALUES, 0, n, v));
+}
+
+/* Once per size of views, global ones first; out of training it is used and stays. */
+static void norms_of_prototypes_move_once_per_size(void **state) {
+  sm_error err = {0};
+  sm_instance it = made(SM_HEAD, "prototypes", "{hidden: 3, layers: 2, features: 2, out_dim: 4, bn_momentum: 0.7}");
+  const sm_head_ops *ops = it.plugin->ops;
+  sm_set *set = sm_set_new("student", SM_F64, true, &err);
+  sm_head head = {
+      .ops = ops, .self = it.self, .params = {set, ""}, .training = true, .dim = D, .view_dim = 4};
+  ops->declare(it.self, &head);
+  must(sm_set_seal(set, SM_MOMENTS_NONE, &err), &err);
+  must(sm_set_allocate(set, 1, &err), &err);
+  sm_graph *g = sm_graph_new(&(sm_graph_config){.real = SM_F64, .pool = pool}, &err);
+  sm_tensor *x[2];
+  const int64_t rows[] = {GLOBALS, LOCALS};
+  const int train = sm_pass_begin(g, "train");
+  for (int k = 0; k < 2; k++) {
+    x[k] = sm_input_real(g, k ? "local" : "global", 2, (int64_t[]){rows[k], D}, NULL);
+    sm_keep(g, sm_head_logits(g, &head, x[k], SM_SITE_VIEW));
+  }
+  sm_pass_end(g);
+  const int update = sm_pass_begin(g, "update");
+  sm_running_update(g);
+  sm_pass_end(g);
+  must(sm_graph_plan(g, &err), &err);
+  must(sm_graph_allocate(g, &err), &err);
+  double w[HIDDEN * D], mean[HIDDEN] = {0}, var[HIDDEN] = {1, 1, 1}, got[HIDDEN], views[LOCALS * D];
+  read_row(set, "view.mlp.0.weight", HIDDEN * D, w);
+  for (int k = 0; k < 2; k++) {
+    for (int64_t i = 0; i < rows[k] * D; i++) views[i] = 20 * number(5 + k, i);
+    sm_write_f64(x[k], 0, rows[k] * D, views);
+    move_running(views, (int)rows[k], w, 0.7, mean, var);
+  }
+  sm_graph_run(g, train);
+  sm_graph_run(g, train); /* a step that is looked at twice moves nothing more */
+  sm_graph_run(g, update);
+  read_row(set, "view.bn.0.running_mean", HIDDEN, got);
+  for (int c = 0; c < HIDDEN; c++) near("mean", c, got[c], mean[c]);
+  read_row(set, "view.bn.0.running_var", HIDDEN, got);
+  for (int c = 0; c < HIDDEN; c++) near("variance", c, got[c], var[c]);
+  sm_graph_free(g);
+  sm_set_free(set);
+  sm_instance_free(&it);
+}
+
 /* ---- pairs --------------------------------------------------------------------------------------------- */
 
 /* MSN: one target, which nobody is compared with itself; no more pairs than promised. */
@@ -302,7 +368,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(mean_entropy_is_that_of_msn),   cmocka_unit_test(likenesses_are_anchored_as_in_dinov3),
       cmocka_unit_test(features_are_distilled),        cmocka_unit_test(codes_are_those_of_swav_and_msn),
-      cmocka_unit_test(the_first_view_alone_is_a_target),
+      cmocka_unit_test(the_first_view_alone_is_a_target), cmocka_unit_test(norms_of_prototypes_move_once_per_size),
   };
   return cmocka_run_group_tests(tests, open_all, close_all);
 }

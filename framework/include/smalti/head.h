@@ -67,10 +67,11 @@ typedef struct sm_head_ops {
   int (*layer_dim)(const void *self, int n); /* [main] pure */
   sm_tensor *(*layer)(void *self, sm_graph *, const sm_head *, sm_tensor *x, sm_site, int n); /* [build] */
 
-  /* A state that it keeps between steps, such as running means; both or neither, or NULL. declare_state: into
-   * h->state. build_update: in the update pass, once per step, after the last micro-batch and before any
-   * weight changes. What features and logits leave in `self` for it (accumulators), they leave only where
-   * h->training: the same instance may stand in an evaluation's graph at the same time. */
+  /* A state that it keeps between steps; both or neither, or NULL. (sm_batch_norm's running means need neither:
+   * they are declared among its parameters, with SM_ROW_RUNNING.) declare_state: into h->state. build_update:
+   * in the update pass, once per step, after the last micro-batch and before any weight changes. What features
+   * and logits leave in `self` for it (accumulators), they leave only where h->training: the same instance may
+   * stand in an evaluation's graph at the same time. */
   void (*declare_state)(const void *self, const sm_head *h);                /* [build] */
   void (*build_update)(void *self, sm_graph *, const sm_head *h);           /* [build] */
 
