@@ -211,6 +211,10 @@ static void check_head_build_cube(sm_trial *t) {
     sm_graph_fail(t->graph, "features of (B, N, D) are %s at site %s, not (%d, %d, %lld)",
                   sm_shape_text(h->of_cube->ndim, h->of_cube->dim, is, sizeof is), site_names[h->site], VIEWS,
                   PATCHES, (long long)h->of_rows->dim[1]);
+  else if (h->ops->feature_dim && h->ops->feature_dim(h->self, h->site, DIM) != h->of_rows->dim[1])
+    sm_graph_fail(t->graph, "feature_dim says %d at site %s, but features are %lld wide",
+                  h->ops->feature_dim(h->self, h->site, DIM), site_names[h->site],
+                  (long long)h->of_rows->dim[1]);
   sm_keep(t->graph, h->of_rows);
   sm_keep(t->graph, h->of_cube);
 }

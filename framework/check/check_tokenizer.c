@@ -57,11 +57,17 @@ static int check_tokenizer_head_out_dim(const void *self, sm_site site, int dim)
   return K;
 }
 
+static int check_tokenizer_head_feature_dim(const void *self, sm_site site, int dim) {
+  (void)self, (void)site;
+  return dim;
+}
+
 static const sm_head_ops head_ops = {.affine = true,
                                      .declare = check_tokenizer_head_declare,
                                      .features = check_tokenizer_head_features,
                                      .logits = check_tokenizer_head_logits,
-                                     .out_dim = check_tokenizer_head_out_dim};
+                                     .out_dim = check_tokenizer_head_out_dim,
+                                     .feature_dim = check_tokenizer_head_feature_dim};
 
 /* ---- the graph ----------------------------------------------------------------------------------------- */
 
@@ -88,6 +94,8 @@ static bool check_tokenizer_declare(sm_trial *t) {
     k->ops->declare(k->self, &(sm_params){state, "tokenizer."},
                     k->want[SM_SITE_VIEW] ? check_tokenizer_width(k, SM_SITE_VIEW) : 0,
                     k->want[SM_SITE_PATCH] ? check_tokenizer_width(k, SM_SITE_PATCH) : 0);
+  if (k->ops->declare_behind && k->spec.needs_head)
+    k->ops->declare_behind(k->self, &(sm_params){state, "tokenizer."}, &k->head, 1);
   if (k->ops->declare_frozen) k->ops->declare_frozen(k->self, &(sm_params){frozen, "tokenizer."});
   return true;
 }

@@ -70,6 +70,7 @@ GIVES(int, head, layer_dim, (const void *s, int n), (s, n))
 GIVES(sm_tensor *, head, layer, (void *s, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site, int n),
       (s, g, h, x, site, n))
 DOES(head, declare_state, (const void *s, const sm_head *h), (s, h))
+GIVES(int, head, feature_dim, (const void *s, sm_site site, int dim), (s, site, dim))
 DOES(head, build_update, (void *s, sm_graph *g, const sm_head *h), (s, g, h))
 
 GIVES(double, masker, max_ratio, (const void *s), (s))
@@ -79,6 +80,7 @@ DOES(masker, draw, (const void *s, const sm_mask_request *r, uint8_t *mask), (s,
 GIVES(sm_status, tokenizer, spec, (const void *s, sm_tokenizer_spec *to, sm_error *e), (s, to, e))
 GIVES(const char *, tokenizer, center, (const void *s, sm_site site), (s, site))
 DOES(tokenizer, declare, (const void *s, const sm_params *p, int view, int patch), (s, p, view, patch))
+DOES(tokenizer, declare_behind, (const void *s, const sm_params *p, const sm_head *h, int views), (s, p, h, views))
 DOES(tokenizer, build,
      (void *s, sm_graph *g, const sm_tokenizer_env *env, const sm_seen *seen, sm_target *view,
       sm_target *patch),
@@ -165,6 +167,7 @@ static void watch_networks(void) {
     PUT(head, layer);
     PUT(head, declare_state);
     PUT(head, build_update);
+    PUT(head, feature_dim);
   } else if (original->kind == SM_OBJECTIVE) {
     TAKE(objective);
     PUT(objective, spec);
@@ -196,6 +199,7 @@ static void watch_targets(void) {
     PUT(tokenizer, load);
     PUT(tokenizer, fit);
     PUT(tokenizer, build_local);
+    PUT(tokenizer, declare_behind);
   } else if (original->kind == SM_LOSS) {
     TAKE(loss);
     PUT(loss, spec);

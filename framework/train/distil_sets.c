@@ -100,6 +100,8 @@ static void sets_tokenizer(distil *d, int i) {
     }
   kept->first = sm_set_rows(state.set), fixed->first = sm_set_rows(frozen.set);
   if (ops->declare) ops->declare(slot->self, &state, dim[SM_SITE_VIEW], dim[SM_SITE_PATCH]);
+  if (ops->declare_behind && head >= 0)
+    ops->declare_behind(slot->self, &state, &d->teacher_head[head], d->t.c.globals);
   if (ops->declare_frozen) ops->declare_frozen(slot->self, &frozen);
   kept->end = sm_set_rows(state.set), fixed->end = sm_set_rows(frozen.set);
 }

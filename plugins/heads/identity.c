@@ -20,11 +20,17 @@ static sm_tensor *identity_logits(void *self, sm_graph *g, const sm_head *h, sm_
   return sm_scale(g, x, 1);
 }
 
+static int identity_feature_dim(const void *self, sm_site site, int dim) {
+  (void)self, (void)site;
+  return dim;
+}
+
 static const sm_head_ops ops = {.affine = true,
                                 .out_dim = identity_out_dim,
                                 .declare = identity_declare,
                                 .features = identity_features,
-                                .logits = identity_logits};
+                                .logits = identity_logits,
+                                .feature_dim = identity_feature_dim};
 static const sm_plugin plugin = {.kind = SM_HEAD,
                                  .name = "identity",
                                  .summary = "The features themselves, without a parameter",

@@ -46,11 +46,17 @@ static sm_tensor *linear_logits(void *self, sm_graph *g, const sm_head *h, sm_te
                    sm_param(g, p, "%s.bias", linear_base_of(site)));
 }
 
+static int linear_feature_dim(const void *self, sm_site site, int dim) {
+  (void)self, (void)site;
+  return dim;
+}
+
 static const sm_head_ops ops = {.affine = true,
                                 .declare = linear_declare,
                                 .features = linear_features,
                                 .logits = linear_logits,
-                                .out_dim = linear_out_dim};
+                                .out_dim = linear_out_dim,
+                                .feature_dim = linear_feature_dim};
 static const sm_plugin plugin = {.kind = SM_HEAD,
                                  .name = "linear",
                                  .summary = "One linear layer from tokens to logits",

@@ -186,13 +186,19 @@ static sm_tensor *projection_layer(void *self, sm_graph *g, const sm_head *at, s
   return x;
 }
 
+static int projection_feature_dim(const void *self, sm_site site, int dim) {
+  (void)site, (void)dim;
+  return (int)((const projection *)self)->bottleneck;
+}
+
 static const sm_head_ops ops = {.affine = true,
                                 .out_dim = projection_out_dim,
                                 .declare = projection_declare,
                                 .features = projection_features,
                                 .logits = projection_logits,
                                 .layer_dim = projection_layer_dim,
-                                .layer = projection_layer};
+                                .layer = projection_layer,
+                                .feature_dim = projection_feature_dim};
 static const sm_plugin plugin = {
     .kind = SM_HEAD,
     .name = "projection",

@@ -120,12 +120,18 @@ static sm_tensor *prototypes_logits(void *self, sm_graph *g, const sm_head *h, s
   return sm_linear(g, x, w, NULL);
 }
 
+static int prototypes_feature_dim(const void *self, sm_site site, int dim) {
+  (void)site, (void)dim;
+  return (int)((const prototypes *)self)->features;
+}
+
 static const sm_head_ops ops = {.affine = true,
                                 .whole_step = true,
                                 .out_dim = prototypes_out_dim,
                                 .declare = prototypes_declare,
                                 .features = prototypes_features,
-                                .logits = prototypes_logits};
+                                .logits = prototypes_logits,
+                                .feature_dim = prototypes_feature_dim};
 static const sm_plugin plugin = {
     .kind = SM_HEAD,
     .name = "prototypes",

@@ -52,6 +52,10 @@ swav=(head='{prototypes: {hidden: 16, layers: 2, features: 8, out_dim: 6, activa
   tokenizer='{prototype_codes: {}}')
 method swav "${swav[@]}"
 whole swav "${swav[@]}"
+queue=("${swav[@]}" tokenizer.prototype_codes.queue_length=6 tokenizer.prototype_codes.queue_start=1)
+method queue "${queue[@]}"
+grep -aqF '"state.tokenizer.queue"' "$(last unbroken/queue)" || fail "the queue is not saved"
+cmp -s "$(last unbroken/queue)" "$(last unbroken/swav)" && fail "the queue changes nothing"
 for set in student teacher; do
   grep -aqF "\"$set.head.view.bn.0.running_var\"" "$(last unbroken/swav)" || fail "no running variance of the $set is saved"
 done

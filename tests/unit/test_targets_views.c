@@ -262,6 +262,84 @@ static void codes_are_those_of_swav_and_msn(void **state) {
   }
 }
 
+enum { KEPT = 7 }; /* pictures, no multiple of a step's */
+
+/* The newest rows first, as swav shifts its queue. */
+static int join(double *queue, int filled, int step) {
+  memmove(queue + ROWS * K, queue, sizeof(double) * (KEPT * VIEWS - ROWS) * K);
+  for (int64_t k = 0; k < ROWS * K; k++) queue[k] = number(10 + step, k);
+  return filled + ROWS < KEPT * VIEWS ? filled + ROWS : KEPT * VIEWS;
+}
+
+/* Codes of a step, balanced together with the queue. */
+static void codes_with(const sm_tensor *logits, const double *queue, int step, int groups, bool rows_first) {
+  const int old = queue ? KEPT * VIEWS : 0;
+  for (int first = 0; first < groups; first++) {
+    const int n = ROWS / groups;
+    double q[(ROWS + KEPT * VIEWS) * K];
+    for (int r = 0; r < n + old / groups; r++)
+      for (int k = 0; k < K; k++)
+        q[r * K + k] = exp((r < n ? number(10 + step, (first + r * groups) * K + k)
+                                  : queue[(first + (r - n) * groups) * K + k]) / 0.4);
+    sinkhorn(q, n + old / groups, 3, rows_first);
+    for (int r = 0; r < n; r++) {
+      double sum = 0;
+      const int64_t at = (first + r * groups) * K;
+      for (int k = 0; k < K; k++) sum += exp(sm_get(logits, at + k) / 0.4);
+      for (int k = 0; k < K; k++) near("code", at + k, exp(sm_get(logits, at + k) / 0.4) / sum, q[r * K + k]);
+    }
+  }
+}
+
+/* From epoch 1 of two steps each, and only once it is full; another graph goes on with what the state holds. */
+static void earlier_steps_help_to_balance(bool by_view, bool rows_first) {
+  sm_error err = {0};
+  char yaml[160];
+  snprintf(yaml, sizeof yaml, "{temperature: 0.4, queue_length: 7, queue_start: 1, balance: %s, start: %s}",
+           by_view ? "view" : "step", rows_first ? "distributions" : "scores");
+  sm_instance it = made(SM_TOKENIZER, "prototype_codes", yaml), id = made(SM_HEAD, "identity", "{}");
+  const sm_tokenizer_ops *ops = it.plugin->ops;
+  const sm_head head = {.ops = id.plugin->ops, .self = id.self, .dim = K, .view_dim = K};
+  sm_set *set = sm_set_new("state", SM_F64, false, &err);
+  const sm_tokenizer_env env = {.head = &head, .want_view = true, .state = {set, ""}};
+  ops->declare_behind(it.self, &env.state, &head, VIEWS);
+  must(sm_set_seal(set, SM_MOMENTS_NONE, &err), &err);
+  must(sm_set_allocate(set, 1, &err), &err);
+  double queue[KEPT * VIEWS * K] = {0};
+  int filled = 0;
+  for (int step = 0; step < 7; step += 3) { /* three steps at a time */
+    sm_graph *g = sm_graph_new(&(sm_graph_config){.real = SM_F64, .pool = pool}, &err);
+    const int pass = sm_pass_begin(g, "teacher");
+    sm_tensor *z = sm_input_real(g, "scores", 2, (int64_t[]){ROWS, K}, NULL);
+    sm_target view = {0}, patch = {0};
+    ops->build(it.self, g, &env, &(sm_seen){.view = z, .views = VIEWS}, &view, &patch);
+    sm_keep(g, view.logits);
+    sm_pass_end(g);
+    const int update = sm_pass_begin(g, "update");
+    ops->build_update(it.self, g, &env);
+    sm_pass_end(g);
+    must(sm_graph_plan(g, &err), &err);
+    must(sm_graph_allocate(g, &err), &err);
+    for (int s = step; s < step + 3; s++) {
+      ops->prepare(it.self, &(sm_time){.step = s, .steps_per_epoch = 2, .epochs = 9}, 0);
+      for (int64_t k = 0; k < ROWS * K; k++) sm_write_f64(z, k, 1, (double[]){number(10 + s, k)});
+      sm_graph_run(g, pass);
+      codes_with(view.logits, filled == KEPT * VIEWS ? queue : NULL, s, by_view ? VIEWS : 1, rows_first);
+      sm_graph_run(g, update);
+      if (s >= 2) filled = join(queue, filled, s);
+    }
+    sm_graph_free(g);
+  }
+  assert_int_equal(filled, KEPT * VIEWS);
+  sm_set_free(set);
+  sm_instance_free(&it);
+  sm_instance_free(&id);
+}
+
+static void the_queue_is_that_of_swav(void **state) {
+  for (int k = 0; k < 4; k++) earlier_steps_help_to_balance(k & 1, k & 2);
+}
+
 /* ---- the running state of a prototypes head ------------------------------------------------------------- */
 
 enum { HIDDEN = 3, GLOBALS = 4, LOCALS = 6 };
@@ -369,6 +447,7 @@ int main(void) {
       cmocka_unit_test(mean_entropy_is_that_of_msn),   cmocka_unit_test(likenesses_are_anchored_as_in_dinov3),
       cmocka_unit_test(features_are_distilled),        cmocka_unit_test(codes_are_those_of_swav_and_msn),
       cmocka_unit_test(the_first_view_alone_is_a_target), cmocka_unit_test(norms_of_prototypes_move_once_per_size),
+      cmocka_unit_test(the_queue_is_that_of_swav),
   };
   return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -80,6 +80,9 @@ typedef struct sm_head_ops {
    * order. It then stands behind a backbone that drops hidden patches, and nowhere else: at the patch site of
    * global views, in the student; `features` and `affine` are not looked at. [build] */
   sm_tensor *(*decode)(void *self, sm_graph *, const sm_head *, const sm_decoder_in *in);
+  /* [main] pure: F, how wide `features` are at the site where rows are D = `dim` wide. Left out: who keeps
+   * features of earlier steps (prototype_codes' queue) cannot stand behind this head. */
+  int (*feature_dim)(const void *self, sm_site, int dim);
 } sm_head_ops;
 
 /* The two halves together. [build] */

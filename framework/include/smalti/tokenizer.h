@@ -121,6 +121,9 @@ typedef struct sm_tokenizer_ops {
    * NULL: there are none, and such recipes are refused; so they are where `own` is given, since own views are
    * made of global ones. */
   void (*build_local)(void *self, sm_graph *, const sm_tokenizer_env *, const sm_seen *, sm_target *patch);
+  /* [build] the part of its saved state that is as large as what its head makes of G = `views` global views: a
+   * queue of features of earlier steps. After `declare`, only where spec says needs_head; may be NULL. */
+  void (*declare_behind)(const void *self, const sm_params *state, const sm_head *, int views);
 } sm_tokenizer_ops;
 
 #ifdef __cplusplus
