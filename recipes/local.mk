@@ -53,6 +53,7 @@ nobase_dist_pkgdata_DATA += \
   recipes/small/cifar10_msn.yaml \
   recipes/small/cifar10_simmim.yaml \
   recipes/small/cifar10_swav.yaml \
+  recipes/swav/resnet50.yaml \
   recipes/swav/vits16.yaml \
   recipes/tables/codes-cifar10.yaml \
   recipes/tables/head_sharing.yaml \

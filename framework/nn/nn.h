@@ -107,6 +107,8 @@ typedef struct sm_optimizer_config {
   double beta1, beta2, eps; /* AdamW */
   double momentum;          /* SGD, LARS */
   double trust;             /* LARS: trust coefficient (You et al. 2017), for decayed rows only */
+  bool adapt_all;           /* LARS: for all rows, biases and gains too, as apex's LARC has it */
+  bool at_most_lr;          /* LARS: a row's own rate is not above lr (LARC's clipping) */
   sm_clip clip;
   double clip_at;
 } sm_optimizer_config;

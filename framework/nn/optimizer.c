@@ -117,11 +117,14 @@ static void optimizer_survey(job *j, sm_optimizer_result *result) {
 
 /* You et al. 2017, eq. 6: the layer's rate is trust·‖w‖/(‖g‖ + decay·‖w‖). It scales gradient and decay
  * alike, and the rate stays outside the momentum, as in the references' LARS; rows without decay (biases,
- * norms) are not adapted. */
+ * norms) are adapted only where adapt_all says so, and rows of zeros (a new bias) take lr. LARC takes the
+ * smaller of this rate and lr; what is given back is a factor of lr (apex, parallel/LARC.py: clip). */
 static double optimizer_lars_rate(const job *j, const sm_row *row, double value_norm, double grad_norm) {
-  if (!row->decay) return 1;
-  double below = grad_norm + j->step->weight_decay * value_norm;
-  return value_norm > 0 && below > 0 ? j->config->trust * value_norm / below : 1;
+  if (!row->decay && !j->config->adapt_all) return 1;
+  double below = grad_norm + (row->decay ? j->step->weight_decay : 0) * value_norm;
+  if (!(value_norm > 0 && below > 0)) return 1;
+  const double rate = j->config->trust * value_norm / below;
+  return j->config->at_most_lr ? fmin(rate / (j->step->lr * row->lr_scale), 1) : rate;
 }
 
 /* What all elements of a chunk have in common. */

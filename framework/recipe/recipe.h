@@ -61,6 +61,8 @@ typedef struct sm_optimizer_section { /* as written; ask.h has what training use
   sm_schedule weight_decay;
   sm_floats betas;
   double eps, momentum, trust;
+  int adapt; /* choice: decayed, all */
+  bool larc;
 } sm_optimizer_section;
 
 typedef enum { SM_RECOMPUTE_CHEAP, SM_RECOMPUTE_BLOCKS } sm_recompute;

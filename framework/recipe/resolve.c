@@ -280,6 +280,8 @@ sm_optimizer_config sm_recipe_optimizer(const sm_recipe *r) {
       .eps = o->eps,
       .momentum = o->momentum,
       .trust = o->trust,
+      .adapt_all = o->adapt,
+      .at_most_lr = o->larc,
       .clip = r->train.clip_grad > 0 ? SM_CLIP_PARAMETER + r->train.clip : SM_CLIP_NONE,
       .clip_at = r->train.clip_grad};
 }

@@ -112,10 +112,14 @@ static const sm_option sgd_options[] = {
     LR_OPTIONS,
     SM_FLOAT(sm_optimizer_section, momentum, "momentum", "0.9", 0, 0.9999999, NULL, "decay of the moment"),
 };
+static const char *const adapt_choices[] = {"decayed", "all", NULL}; /* sm_optimizer_section.adapt */
 static const sm_option lars_options[] = {
     LR_OPTIONS,
     SM_FLOAT(sm_optimizer_section, momentum, "momentum", "0.9", 0, 0.9999999, NULL, "decay of the moment"),
     SM_FLOAT(sm_optimizer_section, trust, "trust", "0.001", 0, 1e3, NULL, "trust coefficient"),
+    SM_CHOICE(sm_optimizer_section, adapt, "adapt", "decayed", adapt_choices,
+              "parameters with a rate of their own: those that decay, or biases and gains too, as apex's LARC"),
+    SM_BOOL(sm_optimizer_section, larc, "larc", "false", "a parameter's own rate is at most lr (LARC)"),
 };
 
 static const char *const clip_choices[] = {"parameter", "global", "part", NULL}; /* sm_clip, less SM_CLIP_NONE */

@@ -174,6 +174,36 @@ static void test_lars(void **state) {
   }
 }
 
+/* apex, parallel/LARC.py, with SGD: biases have their own rate too; with clip it is at most lr, which lies between
+ * the two rates here. */
+static void test_larc(void **state) {
+  for (int clip = 0; clip < 2; clip++) {
+    model m = make(SM_F64, SM_LARS, 2);
+    const int row[] = {MATRIX, BIAS}, size[] = {12, 4};
+    const double lr = .1, decay[] = {.5, 0};
+    double w[2][12], rate[2];
+    for (int r = 0; r < 2; r++) {
+      double squares = 0;
+      for (int i = 0; i < size[r]; i++) w[r][i] = get(&m, row[r], SM_VALUES, i), squares += w[r][i] * w[r][i];
+      rate[r] = sqrt(squares) / (row_norm(&m, row[r], 0) + decay[r] * sqrt(squares));
+    }
+    const sm_optimizer_config config = {.kind = SM_LARS,
+                                        .momentum = .9,
+                                        .trust = lr / sqrt(rate[0] * rate[1]),
+                                        .adapt_all = true,
+                                        .at_most_lr = clip};
+    set_gradients(&m, 0);
+    sm_optimizer_run(&config, m.set, m.pool, &(sm_optimizer_step){.lr = lr, .weight_decay = decay[0]}, NULL);
+    for (int r = 0; r < 2; r++) {
+      const double own = config.trust * rate[r], factor = clip ? fmin(own / lr, 1) : own;
+      for (int i = 0; i < size[r]; i++)
+        assert_float_equal(get(&m, row[r], SM_VALUES, i),
+                           w[r][i] - lr * factor * (gradient(row[r], i, 0) + decay[r] * w[r][i]), 1e-12);
+    }
+    drop(&m);
+  }
+}
+
 /* A zero gradient is a gradient: decay and moments apply. */
 static void test_zero_gradient_counts(void **state) {
   model m = make(SM_F64, SM_ADAMW, 1);
@@ -340,6 +370,7 @@ int main(void) {
       cmocka_unit_test(test_adamw),
       cmocka_unit_test(test_sgd),
       cmocka_unit_test(test_lars),
+      cmocka_unit_test(test_larc),
       cmocka_unit_test(test_zero_gradient_counts),
       cmocka_unit_test(test_worst_row),
       cmocka_unit_test(test_teacher_follows_in_the_sweep),
