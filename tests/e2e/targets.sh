@@ -68,6 +68,10 @@ msn=(head='{prototypes: {hidden: 16, layers: 3, features: 8, out_dim: 6}}' maske
   losses.cls='{cls_distill: {targets: first}}' losses.mim='!delete' losses.use='{mean_entropy: {views: others}}')
 method msn "${msn[@]}"
 has unbroken/msn/metrics.jsonl '"loss.use"'
+method msn-drop "${msn[@]}" backbone.vit.hidden=drop # as msn does; local views are whole
+cmp -s "$(last unbroken/msn-drop)" "$(last unbroken/msn)" && fail "dropped patches change nothing"
+exits 65 smalti train tiny.yaml name=uneven "${msn[@]}" backbone.vit.hidden=drop data.views.masked=one
+has err "must be as many in every view"
 exits 65 smalti train tiny.yaml name=few "${msn[@]}" head='{linear: {}}'
 has err "out_dim"
 
