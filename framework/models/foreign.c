@@ -120,9 +120,7 @@ static bool foreign_is_own(const sm_st_reader *r) {
   const char *producer = sm_st_get(r, "producer");
   if (sm_is_checkpoint(r)) return true;
   if (!producer || strcmp(producer, "smalti")) return false;
-  return !sm_st_find(r, sm_foreign_anchors[1]) && !sm_st_find(r, "blocks.0.gamma_1") &&
-         (!sm_st_find(r, "layers.1.downsample.reduction.weight") ||
-          sm_st_find(r, "layers.0.downsample.reduction.weight"));
+  return !sm_st_find(r, sm_foreign_anchors[1]) && !sm_st_find(r, "blocks.0.gamma_1");
 }
 
 static sm_status foreign_map(foreign_file *f, const candidate *chosen) {

@@ -6,7 +6,6 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "foreign.h"
@@ -331,24 +330,16 @@ foreign_layout sm_foreign_layout(const foreign_file *f) {
   return FOREIGN_UNKNOWN;
 }
 
-/* timm puts a merging at the start of the next stage, all others at the end of the one before. */
-static bool names_swin_is_timm(const foreign_file *f) {
-  return !sm_foreign_raw(f, "layers.0.downsample.reduction.weight") &&
-         sm_foreign_raw(f, "layers.1.downsample.reduction.weight");
-}
-
 /* Chunked blocks of DINOv2's training: blocks.CHUNK.I, I counted through. */
-static const char *names_plain(foreign_file *f, const char *name, bool timm_swin) {
+static const char *names_plain(foreign_file *f, const char *name) {
   char number[3][12];
   const char *rest;
   if (names_match("blocks.#.#.$", name, number, &rest))
     return sm_arena_printf(f->arena, "blocks.%s.%s", number[1], rest);
-  if (timm_swin && names_match("layers.#.downsample.$", name, number, &rest))
-    return sm_arena_printf(f->arena, "layers.%d.downsample.%s", atoi(number[0]) - 1, rest);
   return sm_arena_strdup(f->arena, name);
 }
 
-static void names_map_one(foreign_file *f, const name_rule *rule, const sm_st_tensor *t, bool timm_swin) {
+static void names_map_one(foreign_file *f, const name_rule *rule, const sm_st_tensor *t) {
   const char *name = t->name + f->cut, *rest;
   char number[3][12];
   for (; rule->from; rule++) {
@@ -360,14 +351,13 @@ static void names_map_one(foreign_file *f, const name_rule *rule, const sm_st_te
     }
     return;
   }
-  names_add(f, t, names_plain(f, name, timm_swin));
+  names_add(f, t, names_plain(f, name));
 }
 
 void sm_foreign_map(foreign_file *f, foreign_layout layout) {
   const sm_st_tensor *t;
-  const bool timm_swin = layout == FOREIGN_SWIN && names_swin_is_timm(f);
   for (size_t i = 0; !f->status && (t = sm_st_at(f->raw, i)); i++)
-    if (!strncmp(t->name, f->prefix, f->cut)) names_map_one(f, layout_rules[layout], t, timm_swin);
+    if (!strncmp(t->name, f->prefix, f->cut)) names_map_one(f, layout_rules[layout], t);
   names_mask(f);
   if (layout == FOREIGN_SWIN) return;
   for (int block = 0; !f->status && block < 512 && sm_foreign_find(f, "blocks.%d.norm1.weight", block); block++) {

@@ -60,6 +60,12 @@ figures_back $run timm.safetensors
 exits 0 smalti export $run --out timm.safetensors --force
 has err "in timm: SwinTransformer(img_size=64, patch_size=4, embed_dim=16, depths=(2, 2), num_heads=(2, 4), window_size=4"
 grep -aqF '"layers.1.downsample.reduction.weight"' timm.safetensors || fail "timm merges at the beginning of a stage"
+# the same from somebody else, who says nothing of smalti
+sed 's/"producer":"smalti"/"producer":"nobody"/; s/smalti\.crc32c/nobody.crc32c/g; s/smalti\.format/nobody.format/' timm.safetensors >theirs.safetensors
+cmp -s timm.safetensors theirs.safetensors && fail "the file still says that it is smalti's"
+exits 0 smalti --json eval knn theirs.safetensors --train folder --test folder --k 3 \
+  --backbone 'swin: {arch: custom, dim: 16, depths: [2, 2], heads: [2, 4], window: 4}'
+has out "$(head -n 1 timm.safetensors.figures)"
 exits 0 smalti export $run --format ibot --out ibot.safetensors
 for name in layers.0.downsample.reduction.weight masked_embed; do
   grep -aqF "\"$name\"" ibot.safetensors || fail "$name is not in ibot.safetensors"
