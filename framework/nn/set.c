@@ -114,6 +114,31 @@ void sm_declare(const sm_params *p, const char *name, sm_init init, double a, un
   p->set->rows++;
 }
 
+/* BASE.PART */
+static void set_declare_part(const sm_params *p, const char *base, const char *part, sm_init init, double a,
+                             unsigned flags, int ndim, const int64_t *dim) {
+  char name[256];
+  if (snprintf(name, sizeof name, "%s.%s", base, part) < (int)sizeof name)
+    sm_declare(p, name, init, a, flags, ndim, dim);
+  else set_fail_once(p->set, SM_EINVAL, "parameter set '%s': the name of '%.64s' is too long%s", base, "");
+}
+
+void sm_declare_linear(const sm_params *p, const char *base, sm_init init, double a, int64_t out, int64_t in,
+                       bool bias) {
+  set_declare_part(p, base, "weight", init, a, 0, 2, (int64_t[]){out, in});
+  if (bias) set_declare_part(p, base, "bias", SM_INIT_ZEROS, 0, 0, 1, &out);
+}
+
+void sm_declare_norm(const sm_params *p, const char *base, sm_init gain, int64_t dim) {
+  set_declare_part(p, base, "weight", gain, 0, 0, 1, &dim);
+  set_declare_part(p, base, "bias", SM_INIT_ZEROS, 0, 0, 1, &dim);
+}
+
+void sm_declare_running(const sm_params *p, const char *base, int64_t dim) {
+  set_declare_part(p, base, "running_mean", SM_INIT_ZEROS, 0, SM_ROW_RUNNING, 1, &dim);
+  set_declare_part(p, base, "running_var", SM_INIT_ONES, 0, SM_ROW_RUNNING, 1, &dim);
+}
+
 void sm_declare_grid(const sm_params *p, const char *name, sm_init init, double a, unsigned flags, int prefix,
                      int rows, int cols, int64_t dim) {
   int before = p->set->rows;

@@ -141,13 +141,8 @@ static void resnet_declare_conv(const sm_params *p, const char *base, int64_t ou
 }
 
 static void resnet_declare_norm(const sm_params *p, const char *base, int64_t c, bool zero) {
-  char name[96];
-#define OF_NORM(what) (snprintf(name, sizeof name, "%s.%s", base, what), name)
-  sm_declare(p, OF_NORM("weight"), zero ? SM_INIT_ZEROS : SM_INIT_ONES, 0, 0, 1, &c);
-  sm_declare(p, OF_NORM("bias"), SM_INIT_ZEROS, 0, 0, 1, &c);
-  sm_declare(p, OF_NORM("running_mean"), SM_INIT_ZEROS, 0, SM_ROW_RUNNING, 1, &c);
-  sm_declare(p, OF_NORM("running_var"), SM_INIT_ONES, 0, SM_ROW_RUNNING, 1, &c);
-#undef OF_NORM
+  sm_declare_norm(p, base, zero ? SM_INIT_ZEROS : SM_INIT_ONES, c);
+  sm_declare_running(p, base, c);
 }
 
 static bool resnet_projects(int stage, int64_t in, int64_t out) { return stage > 0 || in != out; }

@@ -166,31 +166,15 @@ static sm_status swin_spec(const void *self, int height, int width, sm_backbone_
 
 /* ---- parameters ---------------------------------------------------------------------------------------- */
 
-static void swin_declare_pair(const sm_params *p, const char *base, int64_t out, int64_t in, bool bias) {
-  char name[96];
-  snprintf(name, sizeof name, "%s.weight", base);
-  sm_declare(p, name, SM_INIT_TRUNC_NORMAL, .02, 0, 2, (int64_t[]){out, in});
-  snprintf(name, sizeof name, "%s.bias", base);
-  if (bias) sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &out);
-}
-
-static void swin_declare_norm(const sm_params *p, const char *base, int64_t d) {
-  char name[96];
-  snprintf(name, sizeof name, "%s.weight", base);
-  sm_declare(p, name, SM_INIT_ONES, 0, 0, 1, &d);
-  snprintf(name, sizeof name, "%s.bias", base);
-  sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &d);
-}
-
 /* timm merges at the beginning of a stage: what is stage S's here is S + 1's there. */
 static void swin_declare_merge(const swin *s, const sm_params *p, int stage) {
   static const char *const names[] = {"norm.weight", "norm.bias", "reduction.weight"};
   const int64_t d = swin_width(s, stage);
   char base[80], timm[80];
   snprintf(base, sizeof base, "layers.%d.downsample.norm", stage);
-  swin_declare_norm(p, base, 4 * d);
+  sm_declare_norm(p, base, SM_INIT_ONES, 4 * d);
   snprintf(base, sizeof base, "layers.%d.downsample.reduction", stage);
-  swin_declare_pair(p, base, 2 * d, 4 * d, false);
+  sm_declare_linear(p, base, SM_INIT_TRUNC_NORMAL, .02, 2 * d, 4 * d, false);
   for (int i = 0; i < 3; i++) {
     snprintf(base, sizeof base, "layers.%d.downsample.%s", stage, names[i]);
     snprintf(timm, sizeof timm, "layers.%d.downsample.%s", stage + 1, names[i]);
@@ -204,15 +188,15 @@ static void swin_declare_merge(const swin *s, const sm_params *p, int stage) {
 static void swin_declare_block(const swin *s, const sm_params *p, int rows, int cols, int stage, int block) {
   const int64_t d = swin_width(s, stage), side = 2 * swin_window(s, rows, cols, stage, block).rows - 1;
   char base[80];
-  swin_declare_norm(p, IN_BLOCK("norm1"), d);
+  sm_declare_norm(p, IN_BLOCK("norm1"), SM_INIT_ONES, d);
   sm_declare(p, IN_BLOCK("attn.relative_position_bias_table"), SM_INIT_TRUNC_NORMAL, .02, SM_ROW_EMBEDDING, 2,
              (int64_t[]){side * side, swin_heads(s, stage)});
   sm_declare_made_for(p, base, rows, cols);
-  swin_declare_pair(p, IN_BLOCK("attn.qkv"), 3 * d, d, true);
-  swin_declare_pair(p, IN_BLOCK("attn.proj"), d, d, true);
-  swin_declare_norm(p, IN_BLOCK("norm2"), d);
-  swin_declare_pair(p, IN_BLOCK("mlp.fc1"), swin_hidden(s, stage), d, true);
-  swin_declare_pair(p, IN_BLOCK("mlp.fc2"), d, swin_hidden(s, stage), true);
+  sm_declare_linear(p, IN_BLOCK("attn.qkv"), SM_INIT_TRUNC_NORMAL, .02, 3 * d, d, true);
+  sm_declare_linear(p, IN_BLOCK("attn.proj"), SM_INIT_TRUNC_NORMAL, .02, d, d, true);
+  sm_declare_norm(p, IN_BLOCK("norm2"), SM_INIT_ONES, d);
+  sm_declare_linear(p, IN_BLOCK("mlp.fc1"), SM_INIT_TRUNC_NORMAL, .02, swin_hidden(s, stage), d, true);
+  sm_declare_linear(p, IN_BLOCK("mlp.fc2"), SM_INIT_TRUNC_NORMAL, .02, d, swin_hidden(s, stage), true);
 }
 
 static void swin_declare(const void *self, int height, int width, const sm_params *p) {
@@ -227,7 +211,7 @@ static void swin_declare(const void *self, int height, int width, const sm_param
   sm_declare(p, "patch_embed.proj.weight", SM_INIT_UNIFORM_FAN, fan_in, 0, 4,
              (int64_t[]){d, 3, patch, patch});
   sm_declare(p, "patch_embed.proj.bias", SM_INIT_UNIFORM_FAN, fan_in, 0, 1, &d);
-  swin_declare_norm(p, "patch_embed.norm", d);
+  sm_declare_norm(p, "patch_embed.norm", SM_INIT_ONES, d);
   for (int stage = 0; stage < swin_stages(s); stage++) {
     for (int block = 0; block < swin_depth(s, stage); block++) {
       sm_declare_layer(p, ++layer);
@@ -236,7 +220,7 @@ static void swin_declare(const void *self, int height, int width, const sm_param
     if (stage < swin_stages(s) - 1) swin_declare_merge(s, p, stage);
   }
   sm_declare_layer(p, layer + 1);
-  swin_declare_norm(p, "norm", swin_width(s, swin_stages(s) - 1));
+  sm_declare_norm(p, "norm", SM_INIT_ONES, swin_width(s, swin_stages(s) - 1));
 }
 
 /* ---- forward ------------------------------------------------------------------------------------------- */

@@ -166,28 +166,13 @@ static sm_status vit_spec(const void *self, int height, int width_, sm_backbone_
 
 /* ---- parameters -------------------------------------------------------------------------------------- */
 
-/* U(-1/√a, 1/√a) with a = (in + out)/6 is Glorot's uniform. */
-static void vit_declare_weight(const vit *v, const sm_params *p, const char *name, int flags, int ndim,
-                               const int64_t *dim, int64_t in) {
-  if (v->init == XAVIER) sm_declare(p, name, SM_INIT_UNIFORM_FAN, (double)(in + dim[0]) / 6, flags, ndim, dim);
-  else sm_declare(p, name, SM_INIT_TRUNC_NORMAL, .02, flags, ndim, dim);
-}
+/* U(-1/√a, 1/√a) with this a is Glorot's uniform. */
+static double vit_glorot(int64_t out, int64_t in) { return (double)(in + out) / 6; }
 
-static void vit_declare_pair(const vit *v, const sm_params *p, const char *base, int64_t out, int64_t in,
-                             bool bias) {
-  char name[96];
-  snprintf(name, sizeof name, "%s.weight", base);
-  vit_declare_weight(v, p, name, 0, 2, (int64_t[]){out, in}, in);
-  snprintf(name, sizeof name, "%s.bias", base);
-  if (bias) sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &out);
-}
-
-static void vit_declare_norm(const sm_params *p, const char *base, int64_t d) {
-  char name[96];
-  snprintf(name, sizeof name, "%s.weight", base);
-  sm_declare(p, name, SM_INIT_ONES, 0, 0, 1, &d);
-  snprintf(name, sizeof name, "%s.bias", base);
-  sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &d);
+static void vit_declare_linear(const vit *v, const sm_params *p, const char *base, int64_t out, int64_t in,
+                               bool bias) {
+  if (v->init == XAVIER) sm_declare_linear(p, base, SM_INIT_UNIFORM_FAN, vit_glorot(out, in), out, in, bias);
+  else sm_declare_linear(p, base, SM_INIT_TRUNC_NORMAL, .02, out, in, bias);
 }
 
 /* A row for each way to lie apart, and three for [CLS]. */
@@ -200,21 +185,21 @@ static void vit_declare_block(const vit *v, const sm_params *p, int block, int r
   const int64_t d = vit_width(v), head = d / vit_heads(v), hidden = vit_hidden(v);
   char base[64];
 #define IN_BLOCK(name) (snprintf(base, sizeof base, "blocks.%d.%s", block, name), base)
-  vit_declare_norm(p, IN_BLOCK("norm1"), d);
-  vit_declare_pair(v, p, IN_BLOCK("attn.qkv"), 3 * d, d, v->qkv_bias);
+  sm_declare_norm(p, IN_BLOCK("norm1"), SM_INIT_ONES, d);
+  vit_declare_linear(v, p, IN_BLOCK("attn.qkv"), 3 * d, d, v->qkv_bias);
   if (v->relative == VIT_BLOCK)
     vit_declare_table(v, p, IN_BLOCK("attn.relative_position_bias_table"), rows, cols);
-  if (v->qk_norm) vit_declare_norm(p, IN_BLOCK("attn.q_norm"), head);
-  if (v->qk_norm) vit_declare_norm(p, IN_BLOCK("attn.k_norm"), head);
-  vit_declare_pair(v, p, IN_BLOCK("attn.proj"), d, d, true);
+  if (v->qk_norm) sm_declare_norm(p, IN_BLOCK("attn.q_norm"), SM_INIT_ONES, head);
+  if (v->qk_norm) sm_declare_norm(p, IN_BLOCK("attn.k_norm"), SM_INIT_ONES, head);
+  vit_declare_linear(v, p, IN_BLOCK("attn.proj"), d, d, true);
   if (v->layer_scale > 0) sm_declare(p, IN_BLOCK("ls1.gamma"), SM_INIT_CONSTANT, v->layer_scale, 0, 1, &d);
-  vit_declare_norm(p, IN_BLOCK("norm2"), d);
+  sm_declare_norm(p, IN_BLOCK("norm2"), SM_INIT_ONES, d);
   if (v->mlp == VIT_SWIGLU) {
-    vit_declare_pair(v, p, IN_BLOCK("mlp.w12"), 2 * hidden, d, true);
-    vit_declare_pair(v, p, IN_BLOCK("mlp.w3"), d, hidden, true);
+    vit_declare_linear(v, p, IN_BLOCK("mlp.w12"), 2 * hidden, d, true);
+    vit_declare_linear(v, p, IN_BLOCK("mlp.w3"), d, hidden, true);
   } else {
-    vit_declare_pair(v, p, IN_BLOCK("mlp.fc1"), hidden, d, true);
-    vit_declare_pair(v, p, IN_BLOCK("mlp.fc2"), d, hidden, true);
+    vit_declare_linear(v, p, IN_BLOCK("mlp.fc1"), hidden, d, true);
+    vit_declare_linear(v, p, IN_BLOCK("mlp.fc2"), d, hidden, true);
   }
   if (v->layer_scale > 0) sm_declare(p, IN_BLOCK("ls2.gamma"), SM_INIT_CONSTANT, v->layer_scale, 0, 1, &d);
 #undef IN_BLOCK
@@ -245,8 +230,8 @@ static void vit_declare(const void *self, int height, int width_, const sm_param
   const int rows = height / (int)v->patch, cols = width_ / (int)v->patch;
   sm_declare_layer(p, 0);
   vit_declare_tokens(v, p, rows, cols);
-  if (v->init == XAVIER) vit_declare_weight(v, p, "patch_embed.proj.weight", SM_ROW_PIXELS, 4, filter, fan_in);
-  else sm_declare(p, "patch_embed.proj.weight", SM_INIT_UNIFORM_FAN, (double)fan_in, SM_ROW_PIXELS, 4, filter);
+  sm_declare(p, "patch_embed.proj.weight", SM_INIT_UNIFORM_FAN,
+             v->init == XAVIER ? vit_glorot(d, fan_in) : (double)fan_in, SM_ROW_PIXELS, 4, filter);
   sm_declare(p, "patch_embed.proj.bias", SM_INIT_UNIFORM_FAN, (double)fan_in, SM_ROW_PIXELS, 1, &d);
   for (int block = 0; block < vit_depth(v); block++) {
     sm_declare_layer(p, 1 + block);
@@ -255,7 +240,7 @@ static void vit_declare(const void *self, int height, int width_, const sm_param
   sm_declare_layer(p, 1 + vit_depth(v));
   if (v->relative == VIT_SHARED) /* that layer: BEiT's optim_factory.py, get_num_layer_for_vit */
     vit_declare_table(v, p, "rel_pos_bias.relative_position_bias_table", rows, cols);
-  vit_declare_norm(p, v->fc_norm ? "fc_norm" : "norm", d);
+  sm_declare_norm(p, v->fc_norm ? "fc_norm" : "norm", SM_INIT_ONES, d);
 }
 
 static void vit_elsewhere_sizes(const vit *v, int height, int width_, sm_text *text) {

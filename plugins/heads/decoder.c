@@ -52,20 +52,8 @@ static int64_t decoder_hidden(const decoder *t) {
 }
 
 /* Glorot's uniform: U(-1/√a, 1/√a) with a = (in + out)/6. */
-static void decoder_declare_pair(const sm_params *p, const char *base, int64_t out, int64_t in) {
-  char name[96];
-  snprintf(name, sizeof name, "%s.weight", base);
-  sm_declare(p, name, SM_INIT_UNIFORM_FAN, (double)(in + out) / 6, 0, 2, (int64_t[]){out, in});
-  snprintf(name, sizeof name, "%s.bias", base);
-  sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &out);
-}
-
-static void decoder_declare_norm(const sm_params *p, const char *base, int64_t d) {
-  char name[96];
-  snprintf(name, sizeof name, "%s.weight", base);
-  sm_declare(p, name, SM_INIT_ONES, 0, 0, 1, &d);
-  snprintf(name, sizeof name, "%s.bias", base);
-  sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &d);
+static void decoder_declare_linear(const sm_params *p, const char *base, int64_t out, int64_t in) {
+  sm_declare_linear(p, base, SM_INIT_UNIFORM_FAN, (double)(in + out) / 6, out, in, true);
 }
 
 static void decoder_declare(const void *self, const sm_head *h) {
@@ -74,20 +62,20 @@ static void decoder_declare(const void *self, const sm_head *h) {
   char base[64];
   if (!h->patch_dim) return;
   sm_declare(p, "mask_token", SM_INIT_NORMAL, .02, 0, 3, (int64_t[]){1, 1, t->dim});
-  decoder_declare_pair(p, "decoder_embed", t->dim, h->dim);
+  decoder_declare_linear(p, "decoder_embed", t->dim, h->dim);
   sm_declare_grid(p, "decoder_pos_embed", SM_INIT_SINCOS, 0, SM_ROW_FROZEN, h->prefix > 0, h->rows, h->cols,
                   t->dim);
 #define IN_BLOCK(name) (snprintf(base, sizeof base, "decoder_blocks.%d.%s", block, name), base)
   for (int block = 0; block < t->depth; block++) {
-    decoder_declare_norm(p, IN_BLOCK("norm1"), t->dim);
-    decoder_declare_pair(p, IN_BLOCK("attn.qkv"), 3 * t->dim, t->dim);
-    decoder_declare_pair(p, IN_BLOCK("attn.proj"), t->dim, t->dim);
-    decoder_declare_norm(p, IN_BLOCK("norm2"), t->dim);
-    decoder_declare_pair(p, IN_BLOCK("mlp.fc1"), decoder_hidden(t), t->dim);
-    decoder_declare_pair(p, IN_BLOCK("mlp.fc2"), t->dim, decoder_hidden(t));
+    sm_declare_norm(p, IN_BLOCK("norm1"), SM_INIT_ONES, t->dim);
+    decoder_declare_linear(p, IN_BLOCK("attn.qkv"), 3 * t->dim, t->dim);
+    decoder_declare_linear(p, IN_BLOCK("attn.proj"), t->dim, t->dim);
+    sm_declare_norm(p, IN_BLOCK("norm2"), SM_INIT_ONES, t->dim);
+    decoder_declare_linear(p, IN_BLOCK("mlp.fc1"), decoder_hidden(t), t->dim);
+    decoder_declare_linear(p, IN_BLOCK("mlp.fc2"), t->dim, decoder_hidden(t));
   }
-  decoder_declare_norm(p, "decoder_norm", t->dim);
-  decoder_declare_pair(p, "decoder_pred", h->patch_dim, t->dim);
+  sm_declare_norm(p, "decoder_norm", SM_INIT_ONES, t->dim);
+  decoder_declare_linear(p, "decoder_pred", h->patch_dim, t->dim);
 }
 
 /* ---- forward ----------------------------------------------------------------------------------------- */

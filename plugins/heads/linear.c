@@ -20,12 +20,7 @@ static int linear_out_dim(const void *self, sm_site site, int dim) {
 }
 
 static void linear_declare_site(const sm_params *p, sm_site site, int64_t in, int64_t out) {
-  char name[32];
-  if (out == 0) return;
-  snprintf(name, sizeof name, "%s.weight", linear_base_of(site));
-  sm_declare(p, name, SM_INIT_TRUNC_NORMAL, .02, 0, 2, (int64_t[]){out, in});
-  snprintf(name, sizeof name, "%s.bias", linear_base_of(site));
-  sm_declare(p, name, SM_INIT_ZEROS, 0, 0, 1, &out);
+  if (out) sm_declare_linear(p, linear_base_of(site), SM_INIT_TRUNC_NORMAL, .02, out, in, true);
 }
 
 static void linear_declare(const void *self, const sm_head *h) {

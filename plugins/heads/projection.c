@@ -115,8 +115,7 @@ static void projection_declare_layer(const projection *h, const sm_params *p, in
     return;
   }
   int64_t in = layer == 0 ? in_dim : h->hidden, out = layer == h->layers - 1 ? h->bottleneck : h->hidden;
-  sm_declare(p, projection_part(base, "weight").s, SM_INIT_TRUNC_NORMAL, .02, 0, 2, (int64_t[]){out, in});
-  sm_declare(p, projection_part(base, "bias").s, SM_INIT_ZEROS, 0, 0, 1, &out);
+  sm_declare_linear(p, base.s, SM_INIT_TRUNC_NORMAL, .02, out, in, true);
 }
 
 static void projection_declare_second_name(const projection *h, const sm_params *p, int layer) {

@@ -18,6 +18,7 @@ enum { LAYERS_MAX = 8 };
 enum { GELU, RELU };
 static const char *const activation_names[] = {"gelu", "relu", NULL};
 static const char *const site_names[] = {"view", "patch"};
+static const double norm_eps = 1e-5;
 
 typedef struct prototypes {
   int64_t hidden, layers, features, out_dim;
@@ -47,9 +48,9 @@ static int prototypes_out_dim(const void *self, sm_site site, int dim) {
 typedef struct layer_name {
   char s[64];
 } layer_name;
-static layer_name prototypes_name(sm_site site, const char *module, int layer, const char *part) {
+static layer_name prototypes_name(sm_site site, const char *module, int layer) {
   layer_name name;
-  snprintf(name.s, sizeof name.s, "%s.%s.%d.%s", site_names[site], module, layer, part);
+  snprintf(name.s, sizeof name.s, "%s.%s.%d", site_names[site], module, layer);
   return name;
 }
 
@@ -57,22 +58,16 @@ static bool prototypes_has_norm(const prototypes *h, int layer) {
   return h->batch_norm && layer < h->layers - 1;
 }
 
-static void prototypes_declare_norm(const sm_params *p, sm_site site, int layer, int64_t d) {
-  sm_declare(p, prototypes_name(site, "bn", layer, "weight").s, SM_INIT_ONES, 0, 0, 1, &d);
-  sm_declare(p, prototypes_name(site, "bn", layer, "bias").s, SM_INIT_ZEROS, 0, 0, 1, &d);
-  sm_declare(p, prototypes_name(site, "bn", layer, "running_mean").s, SM_INIT_ZEROS, 0, SM_ROW_RUNNING, 1, &d);
-  sm_declare(p, prototypes_name(site, "bn", layer, "running_var").s, SM_INIT_ONES, 0, SM_ROW_RUNNING, 1, &d);
-}
-
 static void prototypes_declare_site(const prototypes *h, const sm_params *p, sm_site site, int64_t in, int64_t k) {
   char name[64];
   const unsigned last = SM_ROW_LAST_LAYER | SM_ROW_COPIED | SM_ROW_NO_DECAY;
   for (int layer = 0; layer < h->layers; layer++) {
     const int64_t out = layer == h->layers - 1 ? h->features : h->hidden;
-    sm_declare(p, prototypes_name(site, "mlp", layer, "weight").s, SM_INIT_TRUNC_NORMAL, .02, 0, 2,
-               (int64_t[]){out, in});
-    sm_declare(p, prototypes_name(site, "mlp", layer, "bias").s, SM_INIT_ZEROS, 0, 0, 1, &out);
-    if (prototypes_has_norm(h, layer)) prototypes_declare_norm(p, site, layer, out);
+    sm_declare_linear(p, prototypes_name(site, "mlp", layer).s, SM_INIT_TRUNC_NORMAL, .02, out, in, true);
+    if (prototypes_has_norm(h, layer)) {
+      sm_declare_norm(p, prototypes_name(site, "bn", layer).s, SM_INIT_ONES, out);
+      sm_declare_running(p, prototypes_name(site, "bn", layer).s, out);
+    }
     in = out;
   }
   snprintf(name, sizeof name, "%s.prototypes.weight_g", site_names[site]);
@@ -90,7 +85,7 @@ static void prototypes_declare(const void *self, const sm_head *h) {
 
 static sm_tensor *prototypes_param(sm_graph *g, const sm_head *h, sm_site site, const char *module, int layer,
                                    const char *part) {
-  return sm_param(g, &h->params, "%s", prototypes_name(site, module, layer, part).s);
+  return sm_param(g, &h->params, "%s.%s", prototypes_name(site, module, layer).s, part);
 }
 
 static sm_tensor *prototypes_norm(const prototypes *p, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site,
@@ -98,7 +93,7 @@ static sm_tensor *prototypes_norm(const prototypes *p, sm_graph *g, const sm_hea
   const sm_running running = {prototypes_param(g, h, site, "bn", layer, "running_mean"),
                               prototypes_param(g, h, site, "bn", layer, "running_var"), 1 - p->bn_momentum};
   return sm_batch_norm(g, x, prototypes_param(g, h, site, "bn", layer, "weight"),
-                       prototypes_param(g, h, site, "bn", layer, "bias"), &running, 1e-5, h->training);
+                       prototypes_param(g, h, site, "bn", layer, "bias"), &running, norm_eps, h->training);
 }
 
 static sm_tensor *prototypes_features(void *self, sm_graph *g, const sm_head *h, sm_tensor *x, sm_site site) {

@@ -155,6 +155,78 @@ static void test_mistakes_are_named(void **state) {
   expect_error(set, "parameter set 'student': 'head.w' has the impossible shape (2305843009213693951, 64)");
 }
 
+static void expect_row(const sm_set *set, const char *name, sm_init init, unsigned flags, bool decay, int ndim) {
+  const int r = sm_set_find(set, name);
+  assert_true(r >= 0);
+  const sm_row *row = sm_set_row((sm_set *)set, r);
+  assert_int_equal(row->init, init);
+  assert_int_equal(row->flags, flags);
+  assert_int_equal(row->decay, decay);
+  assert_int_equal(row->ndim, ndim);
+}
+
+/* Layers by the names that torch gives their parts. */
+static void test_layers_are_declared_whole(void **state) {
+  const unsigned running = SM_ROW_RUNNING | SM_ROW_FROZEN;
+  char name[300];
+  sm_set *set = new_set("student", SM_F32, true);
+  sm_params p = {set, "net."};
+  sm_declare_linear(&p, "fc", SM_INIT_TRUNC_NORMAL, .02, 3, 5, true);
+  sm_declare_linear(&p, "merge", SM_INIT_UNIFORM_FAN, 5, 3, 5, false);
+  sm_declare_norm(&p, "bn", SM_INIT_ZEROS, 3);
+  sm_declare_running(&p, "bn", 3);
+  finish(set, SM_MOMENTS_NONE, 1);
+  assert_int_equal(sm_set_rows(set), 7);
+  expect_row(set, "net.fc.weight", SM_INIT_TRUNC_NORMAL, 0, true, 2);
+  assert_int_equal(sm_set_row(set, 0)->dim[0], 3);
+  assert_int_equal(sm_set_row(set, 0)->dim[1], 5);
+  expect_row(set, "net.fc.bias", SM_INIT_ZEROS, 0, false, 1);
+  assert_int_equal(sm_set_row(set, 1)->dim[0], 3);
+  expect_row(set, "net.merge.weight", SM_INIT_UNIFORM_FAN, 0, true, 2);
+  expect_row(set, "net.bn.weight", SM_INIT_ZEROS, 0, false, 1);
+  expect_row(set, "net.bn.bias", SM_INIT_ZEROS, 0, false, 1);
+  expect_row(set, "net.bn.running_mean", SM_INIT_ZEROS, running, false, 1);
+  expect_row(set, "net.bn.running_var", SM_INIT_ONES, running, false, 1);
+  assert_true(value(set, "net.bn.running_var", 2) == 1);
+  sm_set_free(set);
+  memset(name, 'n', sizeof name);
+  name[sizeof name - 1] = 0;
+  p.set = set = new_set("student", SM_F32, true);
+  sm_declare_norm(&p, name, SM_INIT_ONES, 3);
+  name[64] = 0;
+  char message[400];
+  snprintf(message, sizeof message, "parameter set 'student': the name of '%s' is too long", name);
+  expect_error(set, message);
+}
+
+/* The rule stands beside the table, DINO's where none is said, and belongs to tables alone. */
+static void test_tables_have_a_rule(void **state) {
+  sm_set *set = new_set("student", SM_F32, true);
+  sm_params p = {set, "net."};
+  sm_declare_grid(&p, "pos", SM_INIT_ZEROS, 0, 0, 1, 2, 3, 4);
+  sm_declare_grid(&p, "exact", SM_INIT_ZEROS, 0, 0, 0, 4, 4, 4);
+  sm_declare_grid(&p, "fine", SM_INIT_ZEROS, 0, 0, 0, 4, 4, 4);
+  sm_declare_resize(&p, "fine", SM_RESIZE_ANTIALIAS);
+  sm_declare_resize(&p, "exact", SM_RESIZE_ANTIALIAS);
+  sm_declare_resize(&p, "exact", SM_RESIZE_EXACT); /* the last word counts */
+  finish(set, SM_MOMENTS_NONE, 1);
+  static const sm_resize_rule rules[] = {SM_RESIZE_DINO, SM_RESIZE_EXACT, SM_RESIZE_ANTIALIAS};
+  for (int r = 0; r < 3; r++) assert_int_equal(sm_set_row(set, r)->grid.rule, rules[r]);
+  assert_int_equal(sm_set_row(set, 0)->grid.prefix, 1);
+  assert_int_equal(sm_set_row(set, 0)->grid.cols, 3);
+  sm_set_free(set);
+
+  p.set = set = new_set("student", SM_F32, true);
+  sm_declare(&p, "w", SM_INIT_ZEROS, 0, 0, DIMS(2));
+  sm_declare_resize(&p, "w", SM_RESIZE_EXACT);
+  sm_declare_resize(&p, "nothing", SM_RESIZE_EXACT); /* the first mistake stays */
+  expect_error(set, "parameter set 'student': 'net.w' is no table of positions to resize");
+
+  p.set = set = new_set("student", SM_F32, true);
+  sm_declare_resize(&p, "nothing", SM_RESIZE_EXACT);
+  expect_error(set, "parameter set 'student': 'net.nothing' is no table of positions to resize");
+}
+
 static void test_initial_values(void **state) {
   sm_set *a = new_set("a", SM_F32, true), *b = new_set("b", SM_F64, false);
   sm_params pa = {a, "m."}, pb = {b, "m."};
@@ -383,6 +455,8 @@ int main(void) {
       cmocka_unit_test(test_buffers_follow_use),
       cmocka_unit_test(test_sealing_takes_no_memory),
       cmocka_unit_test(test_mistakes_are_named),
+      cmocka_unit_test(test_layers_are_declared_whole),
+      cmocka_unit_test(test_tables_have_a_rule),
       cmocka_unit_test(test_initial_values),
       cmocka_unit_test(test_average),
       cmocka_unit_test(test_average_refuses),

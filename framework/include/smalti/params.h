@@ -57,6 +57,13 @@ enum {                   /* flags of a row */
  * sealing, SM_ENOMEM. */
 void sm_declare(const sm_params *, const char *name, sm_init, double a, unsigned flags, int ndim,
                 const int64_t *dim);
+/* BASE.weight (out, in), drawn as `init` and `a` say, and BASE.bias (out) of zeros unless bias is false. */
+void sm_declare_linear(const sm_params *, const char *base, sm_init init, double a, int64_t out, int64_t in,
+                       bool bias);
+/* BASE.weight (dim), the gain of a norm, SM_INIT_ONES or _ZEROS, and BASE.bias (dim) of zeros. */
+void sm_declare_norm(const sm_params *, const char *base, sm_init gain, int64_t dim);
+/* BASE.running_mean (dim) of zeros and BASE.running_var (dim) of ones, SM_ROW_RUNNING: beside a batch norm. */
+void sm_declare_running(const sm_params *, const char *base, int64_t dim);
 /* A second name for an existing row (heads that share). Checkpoints hold it once, exports under both
  * names. */
 void sm_declare_alias(const sm_params *, const char *name, const char *of);
