@@ -281,7 +281,8 @@ static void folder_cpu_model(char *out, size_t size) {
   if (f) fclose(f);
 }
 
-static void folder_add_plugins(sm_json *j, const sm_recipe *r) {
+/* made_by: kinds, names, versions and hashes (identity.c). */
+static void folder_add_plugins(sm_json *j, const sm_recipe *r, const char *made_by) {
   sm_slot_ref refs[SM_SLOT_REFS_MAX];
   int n = sm_recipe_slots(r, refs);
   sm_json_array(j, "plugins");
@@ -293,10 +294,9 @@ static void folder_add_plugins(sm_json *j, const sm_recipe *r) {
     sm_json_string(j, "version", p->version);
     sm_json_string(j, "cite", p->cite);
     sm_json_string(j, "file", sm_module_of(p));
-    uint64_t hash;
-    char text[24] = "";
-    if (sm_plugin_hash(p, &hash, NULL) == SM_OK) snprintf(text, sizeof text, "%016" PRIx64, hash);
-    sm_json_string(j, "hash", text);
+    char hash[17];
+    sm_identity_hash(made_by, p, hash);
+    sm_json_string(j, "hash", hash);
     sm_json_close(j);
   }
   sm_json_close(j);
@@ -313,7 +313,7 @@ static void folder_add_processors(sm_json *j) {
   sm_json_close(j);
 }
 
-sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *isa, int threads,
+sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const sm_run_state *state, int threads,
                              sm_error *err) {
   char path[SM_PATH_ROOM], cpu[200], when[40], products[64];
   sm_path_put(path, "%s/recipe.yaml", f->path);
@@ -337,12 +337,12 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const char *i
   sm_json_string(&j, "kernel", system.release);
   sm_json_string(&j, "machine", system.machine);
   sm_json_string(&j, "cpu", cpu);
-  sm_json_string(&j, "kernels", isa);
+  sm_json_string(&j, "kernels", state->isa);
   sm_json_string(&j, "openblas", openblas_get_config());
-  sm_json_string(&j, "products", sm_products_text(isa, products, sizeof products));
+  sm_json_string(&j, "products", sm_products_text(state->isa, products, sizeof products));
   sm_json_int(&j, "threads", threads);
   folder_add_processors(&j);
-  folder_add_plugins(&j, r);
+  folder_add_plugins(&j, r, state->plugins);
   const char *text = sm_json_finish(&j);
   sm_path_put(path, "%s/environment.json", f->path);
   sm_status status = text ? sm_file_put(path, text, strlen(text), err)

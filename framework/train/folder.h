@@ -29,7 +29,7 @@ sm_status sm_folder_open(sm_run_folder *, const char *runs, const sm_recipe *, s
 sm_status sm_folder_begins(sm_run_folder *, sm_error *);
 void sm_folder_saved(sm_run_folder *, int64_t step); /* a checkpoint was */
 /* recipe.yaml (resolved), at the first start; environment.json, which every session writes anew. */
-sm_status sm_folder_describe(sm_run_folder *, const sm_recipe *, const char *isa, int threads, sm_error *);
+sm_status sm_folder_describe(sm_run_folder *, const sm_recipe *, const sm_run_state *, int threads, sm_error *);
 /* Open the logs, cut back to the state of a checkpoint (step 0: anew). */
 sm_status sm_folder_logs(sm_run_folder *, const sm_run_state *, sm_error *);
 /* SM_EIO where the folder was removed, or moved away, since it was opened. */
@@ -38,7 +38,8 @@ void sm_folder_close(sm_run_folder *);
 /* In place of close, where a session failed before its first step: a folder that it made goes. */
 void sm_folder_discard(sm_run_folder *);
 
-/* identity.c: the hash of the file that a plugin was loaded from. */
-sm_status sm_plugin_hash(const sm_plugin *, uint64_t *hash, sm_error *);
+/* identity.c: of the lines that sm_run_state keeps of plugins, the hash of this one's file, 16 digits; "": it is not
+ * among them. */
+void sm_identity_hash(const char *plugins, const sm_plugin *, char hash[17]);
 
 #endif

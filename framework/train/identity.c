@@ -30,7 +30,7 @@ static sm_status identity_hash_fd(int fd, const char *path, uint64_t *hash, sm_e
   return got < 0 ? sm_fail_errno(err, code, "read", path) : SM_OK;
 }
 
-sm_status sm_plugin_hash(const sm_plugin *p, uint64_t *hash, sm_error *err) {
+static sm_status identity_hash_file(const sm_plugin *p, uint64_t *hash, sm_error *err) {
   const char *path = sm_module_of(p);
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return sm_fail_errno(err, errno, "read", path);
@@ -61,7 +61,7 @@ static sm_status identity_now(const sm_recipe *r, sm_text *to, sm_error *err) {
     const sm_plugin *p = list[i];
     char version[64];
     uint64_t hash;
-    sm_status status = sm_plugin_hash(p, &hash, err);
+    sm_status status = identity_hash_file(p, &hash, err);
     if (status) return status;
     snprintf(version, sizeof version, "%s", p->version);
     for (char *c = version; *c; c++)
@@ -89,6 +89,13 @@ static bool identity_find(const char *text, const line *like, line *found) {
   while (identity_next(&text, found))
     if (!strcmp(found->kind, like->kind) && !strcmp(found->name, like->name)) return true;
   return false;
+}
+
+void sm_identity_hash(const char *plugins, const sm_plugin *p, char hash[17]) {
+  line own = {0}, found;
+  snprintf(own.kind, sizeof own.kind, "%s", sm_kind_name((sm_kind)p->kind));
+  snprintf(own.name, sizeof own.name, "%s", p->name);
+  snprintf(hash, 17, "%s", identity_find(plugins, &own, &found) ? found.hash : "");
 }
 
 static const char *identity_module(const sm_recipe *r, const line *l) {

@@ -200,7 +200,7 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   s->summary->already = s->state.finished;
   s->summary->bad_pictures = s->listed_bad = s->state.n_bad;
   if (s->state.finished) return SM_OK;
-  status = sm_folder_describe(&s->folder, r, s->state.isa, threads, err);
+  status = sm_folder_describe(&s->folder, r, &s->state, threads, err);
   if (!status) status = sm_folder_logs(&s->folder, &s->state, err);
   if (!status) status = open_loader(s, err);
   if (!status) status = sm_session_evaluator(s, err);
