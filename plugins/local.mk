@@ -69,6 +69,7 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/segment.h \
   plugins/evaluations/segment_knn.c \
   plugins/evaluations/segment_linear.c \
+  plugins/evaluations/sample_options.h \
   plugins/evaluations/semi.c \
   plugins/evaluations/shuffle.c \
   plugins/evaluations/tune_options.h \
@@ -265,17 +266,17 @@ plugins_decoder_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_decoder_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/alignment.la
-plugins_alignment_la_SOURCES = plugins/evaluations/alignment.c
+plugins_alignment_la_SOURCES = plugins/evaluations/alignment.c plugins/evaluations/sample_options.h
 plugins_alignment_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_alignment_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/lidar.la
-plugins_lidar_la_SOURCES = plugins/evaluations/lidar.c
+plugins_lidar_la_SOURCES = plugins/evaluations/lidar.c plugins/evaluations/sample_options.h
 plugins_lidar_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_lidar_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/rankme.la
-plugins_rankme_la_SOURCES = plugins/evaluations/rankme.c
+plugins_rankme_la_SOURCES = plugins/evaluations/rankme.c plugins/evaluations/sample_options.h
 plugins_rankme_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_rankme_la_LIBADD = $(PLUGIN_LIBADD)
 

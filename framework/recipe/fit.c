@@ -11,10 +11,18 @@ static sm_status fit_check_losses_exist(fit *f) {
   return sm_hint(f->err, "add one, as in 'losses: {cls: cls_distill}'");
 }
 
+/* All but those that measure training pictures alone. */
 static sm_status fit_check_evaluations(fit *f) {
-  if (f->r->evaluations == 0 || f->r->data.test.plugin.plugin) return SM_OK;
-  sm_fit_fail(f, &f->r->evaluate[0], "evaluation '%s' needs pictures to test on", f->r->evaluate[0].instance);
-  return sm_hint(f->err, "add data.test");
+  for (int i = 0; i < f->r->evaluations && !f->r->data.test.plugin.plugin; i++) {
+    const sm_slot *e = &f->r->evaluate[i];
+    const sm_evaluation_ops *ops = e->plugin.plugin->ops;
+    sm_feature_spec spec = {0};
+    if (ops->wants) ops->wants(e->plugin.self, &spec);
+    if (spec.train_alone) continue;
+    sm_fit_fail(f, e, "evaluation '%s' needs pictures to test on", e->instance);
+    return sm_hint(f->err, "add data.test");
+  }
+  return SM_OK;
 }
 
 /* Every loss that has a weight has the weight 0, and none is without. */

@@ -3,38 +3,21 @@
 #include <math.h>
 #include <string.h>
 
-#include <smalti/measure.h>
-#include <smalti/plugin.h>
-
-static const char *const pools[] = {"cls", "mean", "both", NULL}; /* in the order of sm_pool_mode */
-static const char *const splits[] = {"train", "test", NULL};
+#include "sample_options.h"
 
 struct alignment {
-  int64_t pictures, seed;
-  double least_area, randaugment;
-  int pool, split;
-  bool flip;
+  sample_options from;
 };
 
 static const sm_option options[] = {
-    SM_INT(struct alignment, pictures, "pictures", "4096", 2, 100000, NULL,
+    SM_INT(struct alignment, from.pictures, "pictures", "4096", 2, 100000, NULL,
            "how many pictures at most, drawn by the seed; above 32 a multiple of 32 is taken"),
-    SM_CHOICE(struct alignment, pool, "pool", "cls", pools,
-              "features: [CLS], mean of the patches, or both side by side"),
-    SM_CHOICE(struct alignment, split, "split", "train", splits, "which pictures"),
-    SM_FLOAT(struct alignment, least_area, "least_area", "0.08", 0.01, 1, NULL,
-             "views are random crops from this share of the picture's area on"),
-    SM_BOOL(struct alignment, flip, "flip", "true", "half of the views from left to right"),
-    SM_FLOAT(struct alignment, randaugment, "randaugment", "0", 0, 10, NULL,
-             "magnitude of RandAugment on each view; 0: none"),
-    SM_INT(struct alignment, seed, "seed", "0", 0, 1e9, NULL, "of pictures and views"),
+    SAMPLE_OPTIONS(struct alignment, from),
+    CROP_OPTIONS(struct alignment, from),
 };
 
 static void alignment_wants(const void *self, sm_feature_spec *spec) {
-  const struct alignment *o = self;
-  spec->blocks = 1;
-  spec->pool = (sm_pool_mode)o->pool;
-  spec->labels = SM_LABELS_NONE;
+  sample_wants(&((const struct alignment *)self)->from, spec);
 }
 
 /* Both views of all pictures as matrices of their own. */
@@ -61,28 +44,19 @@ static sm_status alignment_measure(const sm_sample *s, sm_pool *pool, sm_eval_re
 
 static sm_status alignment_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct alignment *o = self;
-  const sm_sample_request request = {.split = splits[o->split],
-                                     .pictures = o->pictures,
-                                     .views = 2,
-                                     .least_area = o->least_area,
-                                     .flip = o->flip,
-                                     .randaugment = o->randaugment,
-                                     .seed = (uint64_t)o->seed};
   sm_feature_spec spec = {0};
   sm_sample s;
-  alignment_wants(o, &spec);
+  char what[128];
   x->doing = "views for alignment";
-  sm_status status = sm_sample_get(x, &request, &spec, &s, err);
+  sm_status status = sample_get(&o->from, 2, x, &spec, &s, err);
   if (!status && s.n < 2)
     status = sm_fail(err, SM_EINVAL, "uniformity needs two pictures, and %lld could be read", (long long)s.n);
   if (!status) status = alignment_measure(&s, x->pool, result, err);
   if (!status)
     snprintf(
         result->protocol, sizeof result->protocol,
-        "alignment and uniformity (t 2) of %s, L2-normalised, %lld %s pictures, two random crops each (area "
-        "from %g%s%s); no labels",
-        spec.what, (long long)s.n, o->split ? "test" : "training", o->least_area, o->flip ? ", flips" : "",
-        o->randaugment > 0 ? ", RandAugment" : "");
+        "alignment and uniformity (t 2) of %s, L2-normalised, %s; no labels", spec.what,
+        sample_text(&o->from, &s, true, what, sizeof what));
   sm_sample_free(&s);
   return status;
 }

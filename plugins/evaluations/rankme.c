@@ -2,35 +2,25 @@
  * rank, participation, and the deviation of the features. */
 #include <math.h>
 
-#include <smalti/measure.h>
-#include <smalti/plugin.h>
-
-static const char *const pools[] = {"cls", "mean", "both", NULL}; /* in the order of sm_pool_mode */
-static const char *const splits[] = {"train", "test", NULL};
+#include "sample_options.h"
 
 struct rankme {
-  int64_t pictures, seed;
+  sample_options from;
   double epsilon;
-  int pool, split;
 };
 
 static const sm_option options[] = {
     SM_INT(
-        struct rankme, pictures, "pictures", "25600", 2, 1e8, NULL,
+        struct rankme, from.pictures, "pictures", "25600", 2, 1e8, NULL,
         "how many pictures at most, drawn by the seed; fewer than the features have dimensions bound the rank"),
-    SM_CHOICE(struct rankme, pool, "pool", "cls", pools,
-              "features: [CLS], mean of the patches, or both side by side"),
-    SM_CHOICE(struct rankme, split, "split", "train", splits, "which pictures"),
+    SAMPLE_OPTIONS(struct rankme, from),
     SM_FLOAT(struct rankme, epsilon, "epsilon", "1e-7", 0, 0.1, NULL,
              "added to each share of a singular value in RankMe"),
-    SM_INT(struct rankme, seed, "seed", "0", 0, 1e9, NULL, "of the choice of pictures"),
+    SM_INT(struct rankme, from.seed, "seed", "0", 0, 1e9, NULL, "of the choice of pictures"),
 };
 
 static void rankme_wants(const void *self, sm_feature_spec *spec) {
-  const struct rankme *o = self;
-  spec->blocks = 1;
-  spec->pool = (sm_pool_mode)o->pool;
-  spec->labels = SM_LABELS_NONE;
+  sample_wants(&((const struct rankme *)self)->from, spec);
 }
 
 static sm_status rankme_collapsed(sm_error *err) {
@@ -67,11 +57,9 @@ static sm_status rankme_run(void *self, sm_eval_context *x, sm_eval_result *resu
   sm_feature_spec spec = {0};
   sm_sample s;
   double *sigma = NULL;
-  rankme_wants(o, &spec);
+  char what[64];
   x->doing = "features for RankMe";
-  sm_status status = sm_sample_get(
-      x, &(sm_sample_request){.split = splits[o->split], .pictures = o->pictures, .seed = (uint64_t)o->seed},
-      &spec, &s, err);
+  sm_status status = sample_get(&o->from, 0, x, &spec, &s, err);
   if (!status && s.n < 2)
     status = sm_fail(err, SM_EINVAL, "RankMe needs two pictures, and %lld could be read", (long long)s.n);
   if (!status && !(sigma = sm_malloc((size_t)s.dim * sizeof *sigma)))
@@ -79,8 +67,8 @@ static sm_status rankme_run(void *self, sm_eval_context *x, sm_eval_result *resu
   if (!status) status = rankme_add_figures(o, &s, sigma, result, err);
   if (!status)
     snprintf(result->protocol, sizeof result->protocol,
-             "ranks of %s, not centred, epsilon %g, %lld %s pictures, %d dimensions%s; no labels", spec.what,
-             o->epsilon, (long long)s.n, o->split ? "test" : "training", s.dim,
+             "ranks of %s, not centred, epsilon %g, %s, %d dimensions%s; no labels", spec.what, o->epsilon,
+             sample_text(&o->from, &s, false, what, sizeof what), s.dim,
              s.n < s.dim ? " (more than pictures: these bound the ranks)" : "");
   sm_free(sigma);
   sm_sample_free(&s);

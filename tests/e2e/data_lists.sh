@@ -36,6 +36,15 @@ exits 0 smalti train --runs measured tiny.yaml "${list[@]}" "${few[@]}" 'evaluat
 grep -q '"stable_rank":' measured/tiny/metrics.jsonl || fail "no stable rank in metrics.jsonl"
 exits 0 smalti train --runs alone tiny.yaml "${list[@]}" "${few[@]}" 'evaluate={rank: {rankme: {pictures: 8}}}' train.threads=1
 cmp measured/tiny/metrics.jsonl alone/tiny/metrics.jsonl || fail "the rank depends on the threads"
+exits 0 smalti train --runs untested tiny.yaml "${list[@]}" "${few[@]}" data.test='!delete' \
+  'evaluate={rank: {rankme: {pictures: 8}}, lidar: {lidar: {pictures: 8, views: 3}}, near: {alignment: {pictures: 8}}}'
+for name in stable_rank lidar uniformity; do
+  grep -q "\"$name\":" untested/tiny/metrics.jsonl || fail "no $name without data.test"
+done
+exits 65 smalti recipe check tiny.yaml "${list[@]}" data.test='!delete' evaluate='!delete' 'evaluate={rank: rankme, near: {alignment: {split: test}}}'
+has err "evaluation 'near' needs pictures to test on; add data.test"
+exits 65 smalti recipe check tiny.yaml "${list[@]}" data.test='!delete' 'evaluate={knn: knn}'
+has err "evaluation 'knn' needs pictures to test on"
 
 # ---- what is wrong with a list
 printf 'set/none.png,a\n' >gone.csv

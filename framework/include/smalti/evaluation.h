@@ -177,6 +177,7 @@ typedef struct sm_feature_spec {
                     features" */
   bool head;     /* in `wants`: the network's head on the view is needed too */
   sm_labels labels; /* in `wants` */
+  bool train_alone; /* in `wants`: it looks at no test picture, so a recipe need not have any */
 } sm_feature_spec;
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
