@@ -73,7 +73,9 @@ void sm_foreign_swin(foreign_file *f) {
   int stages = 0, window = 0;
   char text[32];
   f->out->plugin = "swin";
-  f->out->family = sm_foreign_find(f, "masked_embed") ? "Swin of iBOT or SimMIM" : "Swin";
+  f->out->family = sm_foreign_raw(f, "masked_embed")    ? "Swin of iBOT"
+                   : sm_foreign_find(f, "masked_embed") ? "Swin of SimMIM"
+                                                        : "Swin";
   while (stages < MOST_STAGES && swin_depth(f, stages)) {
     const int own = swin_window(swin_table(f, stages++));
     if (!own) sm_foreign_refuse(f, "a stage has no table of relative positions", "`swin` is Swin's first version");
@@ -93,5 +95,6 @@ void sm_foreign_swin(foreign_file *f) {
   if (in && in->ndim == 2 && patch->shape[0] && in->shape[0] != 4 * patch->shape[0])
     sm_foreign_option(f, "mlp_ratio", "%s",
                       sm_double_text((double)in->shape[0] / (double)patch->shape[0], text, sizeof text));
-  if (!sm_foreign_find(f, "masked_embed")) sm_foreign_option(f, "norm_eps", "1e-5"); /* official and timm; iBOT: 1e-6 */
+  if (!sm_foreign_raw(f, "masked_embed")) /* the official one, timm's and SimMIM's; iBOT's has 1e-6 */
+    sm_foreign_option(f, "norm_eps", "1e-5");
 }

@@ -380,6 +380,15 @@ static void swin_of_timm(maker *m) {
   }
 }
 
+static void swin_of_simmim(maker *m) {
+  swin_of_timm(m);
+  add(m, "mask_token", 3, 1, 1, 96, 1);
+}
+static void swin_of_ibot(maker *m) {
+  swin_of_timm(m);
+  add(m, "masked_embed", 2, 1, 96, 1, 1);
+}
+
 /* What cannot be run says by its name what it is; several networks are told; Swin's mergings keep timm's names,
  * by which the rows of `swin` are found. */
 static void other_kinds(void **state) {
@@ -406,6 +415,15 @@ static void other_kinds(void **state) {
   assert_null(sm_st_find(r, "layers.0.downsample.reduction.weight"));
   sm_text_free(&f.text);
   sm_st_close(r);
+  for (int ibot = 0; ibot < 2; ibot++) { /* iBOT's norms add 1e-6, which is the default */
+    make("swin.safetensors", ibot ? swin_of_ibot : swin_of_simmim);
+    assert_non_null(r = sm_foreign_open(path_of("swin.safetensors"), NULL, SM_NET_AUTO, arena, &f, &err));
+    assert_string_equal(f.family, ibot ? "Swin of iBOT" : "Swin of SimMIM");
+    assert_int_equal(strstr(sm_foreign_backbone(&f, arena), "norm_eps: 1e-5") != NULL, !ibot);
+    assert_non_null(sm_st_find(r, "masked_embed"));
+    sm_text_free(&f.text);
+    sm_st_close(r);
+  }
 }
 
 int main(void) {
