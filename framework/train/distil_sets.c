@@ -4,7 +4,7 @@
  *   student  backbone and heads
  *   teacher  the same backbone, and the heads that an online tokenizer runs; nothing where no tokenizer looks
  *            at a teacher
- *   state    what tokenizers and heads keep between steps (centres, running means), or learn before the first
+ *   state    what tokenizers and heads keep between steps (centres, queues), or learn before the first
  *            one (codebooks)
  *   frozen   weights that tokenizers load from files; not part of checkpoints */
 #include <string.h>
