@@ -126,7 +126,7 @@ static int cmd_eval_needs(const sm_instance *instance) {
   const sm_evaluation_ops *ops = instance->plugin->ops;
   sm_feature_spec want = {0};
   if (ops->wants) ops->wants(instance->self, &want);
-  return want.labels == SM_LABELS_TEST ? SM_NETWORK_TEST : SM_NETWORK_TRAIN | SM_NETWORK_TEST;
+  return want.labels == SM_LABELS_TEST || want.test_alone ? SM_NETWORK_TEST : SM_NETWORK_TRAIN | SM_NETWORK_TEST;
 }
 
 /* ---- the evaluation and its options -------------------------------------------------------------------- */

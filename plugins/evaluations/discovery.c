@@ -48,7 +48,7 @@ static const sm_option options[] = {
 
 static void discovery_wants(const void *self, sm_feature_spec *spec) {
   (void)self;
-  *spec = (sm_feature_spec){.blocks = 1, .pool = SM_POOL_CLS, .labels = SM_LABELS_NONE};
+  *spec = (sm_feature_spec){.blocks = 1, .pool = SM_POOL_CLS, .labels = SM_LABELS_ANY, .test_alone = true};
 }
 
 typedef struct looking {

@@ -178,6 +178,7 @@ typedef struct sm_feature_spec {
   bool head;     /* in `wants`: the network's head on the view is needed too */
   sm_labels labels; /* in `wants` */
   bool train_alone; /* in `wants`: it looks at no test picture, so a recipe need not have any */
+  bool test_alone;  /* in `wants`: it looks at no training picture, so those of a run may be gone */
 } sm_feature_spec;
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
