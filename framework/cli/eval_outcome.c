@@ -138,16 +138,26 @@ void sm_eval_outcome_keep(const sm_eval_outcome *o) {
   else sm_cli_note(o->cli, "kept in %s", path);
 }
 
+/* ", 96 px", but of an evaluation whose pictures have sizes of their own. */
+static const char *eval_outcome_size(const sm_eval_outcome *o, char *to, size_t size) {
+  const sm_evaluation_ops *ops = o->instance->plugin->ops;
+  sm_feature_spec spec = {0};
+  char px[24];
+  if (ops->wants) ops->wants(o->instance->self, &spec);
+  if (spec.own_size) return "";
+  snprintf(to, size, ", %s px", sm_view_size_text(o->height, o->width, px, sizeof px));
+  return to;
+}
+
 int sm_eval_outcome_print(const sm_eval_outcome *o) {
   const sm_eval_result *r = o->result;
   if (!o->cli->json) {
-    char time[32], size[24];
+    char time[32], size[32];
     int64_t n, bad[2];
     sm_evaluator_counts(o->evaluator, "train", &n, &bad[0]);
     sm_evaluator_counts(o->evaluator, "test", &n, &bad[1]);
-    sm_cli_note(o->cli, "%s, %s px, %s; %s", r->protocol,
-                sm_view_size_text(o->height, o->width, size, sizeof size), sm_precision_names[o->precision],
-                sm_human_seconds(o->seconds, time, sizeof time));
+    sm_cli_note(o->cli, "%s%s, %s; %s", r->protocol, eval_outcome_size(o, size, sizeof size),
+                sm_precision_names[o->precision], sm_human_seconds(o->seconds, time, sizeof time));
     if (bad[0] + bad[1] > 0)
       sm_cli_note(o->cli, "left out, because they could not be read: %lld training and %lld test pictures",
                   (long long)bad[0], (long long)bad[1]);

@@ -33,16 +33,13 @@ static sm_status folder_files(const char *root, const char *name, outside *to, i
   sm_status status = path.failed ? sm_fail(err, SM_ENOMEM, "no memory for a path")
                                  : outside_names_get(path.s, 'f', &files, err);
   *n = files.n;
-  if (!status && files.n) {
-    char **grown = sm_realloc(to->path, (size_t)(to->n + files.n) * sizeof *grown);
-    if (grown) to->path = grown;
-    else status = sm_fail(err, SM_ENOMEM, "no memory for the pictures of '%s'", path.s);
-  }
   for (int i = 0; !status && i < files.n; i++) {
     sm_text file = {0};
     sm_text_add(&file, "%s/%s", path.s, files.v[i]);
-    if (file.failed) status = sm_fail(err, SM_ENOMEM, "no memory for a path");
-    else to->path[to->n++] = file.s;
+    if (file.failed || !outside_names_add(&to->path, file.s))
+      status = sm_fail(err, SM_ENOMEM, "no memory for the pictures of '%s'", path.s);
+    else to->n++;
+    sm_text_free(&file);
   }
   outside_names_free(&files);
   sm_text_free(&path);
@@ -86,7 +83,7 @@ static sm_status folder_group(const char *root, const char *name, copies_list *l
 }
 
 sm_status copies_folder_list(const char *folder, copies_list *l, sm_error *err) {
-  outside_names names;
+  outside_names names = {0};
   *l = (copies_list){0};
   sm_status status = outside_names_get(folder, 'd', &names, err);
   bool originals = false;
@@ -134,19 +131,19 @@ sm_status copies_folder_owners(const copies_list *l, int32_t *owner, int32_t *ow
   const size_t n = (size_t)l->originals;
   folder_key *keys = sm_malloc(n * sizeof *keys);
   sm_status status = keys ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for %zu names", n);
-  for (size_t i = 0; !status && i < n; i++) status = folder_letters(l->files.path[i], &keys[i], err);
+  for (size_t i = 0; !status && i < n; i++) status = folder_letters(l->files.path.v[i], &keys[i], err);
   if (!status) qsort(keys, n, sizeof *keys, folder_by_letters);
   *owners = 0;
   for (size_t i = 0; !status && i < n; i++)
     keys[i].owner = i && !strcmp(keys[i].letters, keys[i - 1].letters) ? keys[i - 1].owner : (*owners)++;
   for (int64_t i = 0; !status && i < l->files.n; i++) {
     folder_key key;
-    if ((status = folder_letters(l->files.path[i], &key, err))) break;
+    if ((status = folder_letters(l->files.path.v[i], &key, err))) break;
     const folder_key *found = bsearch(&key, keys, n, sizeof *keys, folder_by_letters);
     if (found) owner[i] = found->owner;
     else {
       sm_fail(err, SM_EINVAL, "'%s' is a copy of no original: none has a name that begins with '%s'",
-              l->files.path[i], key.letters);
+              l->files.path.v[i], key.letters);
       status = sm_hint(err, "the first %d letters of both names must be the same", OWNER_LETTERS);
     }
   }

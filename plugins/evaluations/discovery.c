@@ -48,7 +48,8 @@ static const sm_option options[] = {
 
 static void discovery_wants(const void *self, sm_feature_spec *spec) {
   (void)self;
-  *spec = (sm_feature_spec){.blocks = 1, .pool = SM_POOL_CLS, .labels = SM_LABELS_ANY, .test_alone = true};
+  *spec = (sm_feature_spec){.blocks = 1, .pool = SM_POOL_CLS, .labels = SM_LABELS_ANY};
+  spec->test_alone = spec->own_size = true;
 }
 
 typedef struct looking {
@@ -110,7 +111,8 @@ static sm_status looking_open(looking *l, sm_error *err) {
   const sm_whole *w = &l->whole;
   const bool patches = l->o->feature == FEATURE_PATCHES;
   if (l->looker && l->height == w->height && l->width == w->width) return SM_OK;
-  const sm_look_request want = {.height = w->height, .width = w->width, .patches = patches, .qkv = !patches};
+  const sm_look_request want = {
+      .height = w->height, .width = w->width, .patches = patches, .qkv = !patches, .bf16 = l->x->bf16};
   sm_looker_free(l->looker);
   l->height = w->height, l->width = w->width;
   l->looker = sm_looker_new(l->x->network, l->x->pool, &want, err);

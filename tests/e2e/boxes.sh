@@ -105,6 +105,8 @@ lacks out '"negative"'
 coco "{\"id\": 1, \"image_id\": 1, \"category_id\": 3, \"bbox\": [0, 0, $size, $high], \"iscrowd\": 1, \"area\": 5}" >crowd.json
 exits 65 smalti eval discovery objects.yaml --net init shorter=32 --test '{coco: {path: voc/JPEGImages, annotations: crowd.json}}'
 has err "none of the 6 test pictures has an object that counts"
+exits 0 smalti eval discovery objects.yaml --net init shorter=32 --precision bf16
+has err " 6 pictures, bf16; "
 # training pictures are not looked at
 exits 0 smalti eval discovery objects.yaml --net init shorter=32 --train '{coco: {path: nowhere, annotations: coco.json}}'
 has err "going on without training pictures: coco.json: dataset 'coco': there is no picture nowhere/p0.png"

@@ -179,6 +179,7 @@ typedef struct sm_feature_spec {
   sm_labels labels; /* in `wants` */
   bool train_alone; /* in `wants`: it looks at no test picture, so a recipe need not have any */
   bool test_alone;  /* in `wants`: it looks at no training picture, so those of a run may be gone */
+  bool own_size;    /* in `wants`: pictures come in sizes that the protocol says, not in the evaluation's */
 } sm_feature_spec;
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
