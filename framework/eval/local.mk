@@ -9,7 +9,6 @@ libsmalti_la_SOURCES += \
   framework/eval/classes.c framework/eval/classes.h \
   framework/eval/bench.c framework/eval/bench.h \
   framework/eval/clip_score.c \
-  framework/eval/dense.c framework/eval/patch_memory.c framework/eval/patch_pixels.c \
   framework/eval/dense.c framework/eval/patch_head.c framework/eval/patch_head.h framework/eval/patch_memory.c framework/eval/patch_pixels.c \
   framework/eval/discovery.c \
   framework/eval/classify.c framework/eval/classify.h \

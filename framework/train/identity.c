@@ -60,7 +60,7 @@ static sm_status identity_now(const sm_recipe *r, sm_text *to, sm_error *err) {
   for (int i = 0; i < n; i++) {
     const sm_plugin *p = list[i];
     char version[64];
-    uint64_t hash;
+    uint64_t hash = 0;
     sm_status status = identity_hash_file(p, &hash, err);
     if (status) return status;
     snprintf(version, sizeof version, "%s", p->version);
