@@ -1,9 +1,11 @@
 # framework/data: datasets into batches of views and masks
+pkginclude_HEADERS += framework/include/smalti/listing.h
 libsmalti_la_SOURCES += \
   framework/data/annotations.c framework/data/bad.c framework/data/bad.h framework/data/data.h \
   framework/data/bench.c \
   framework/data/eval_loader.c \
   framework/data/guard.c framework/data/guard.h \
+  framework/data/listing.c framework/data/listing.h framework/data/listing_entries.c framework/data/listing_walk.c \
   framework/data/loader.c \
   framework/data/pack.c \
   framework/data/preview.c \

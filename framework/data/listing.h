@@ -1,0 +1,118 @@
+/* listing.h — a listing's inside, shared by the files that make, arrange and store one. The entries are kept as they
+ * lie in an index file (smalti/listing.h), whether they were found or mapped; everything else is a few bytes a folder.
+ * Private to the tree. */
+#ifndef SMALTI_DATA_LISTING_H
+#define SMALTI_DATA_LISTING_H
+
+#include <smalti/listing.h>
+
+#include <pthread.h>
+
+enum {
+  SM_LISTING_BLOCK = 16,    /* entries of a folder behind one whole name */
+  SM_LISTING_NAME = 255,    /* bytes of a name */
+  SM_LISTING_UNIT = 512,    /* bytes; what offsets in shards are multiples of */
+  SM_LISTING_DEEPEST = 100, /* folders below the root */
+  SM_LISTING_THREADS = 16   /* that wait for the file system at once */
+};
+
+/* What an entry says of its size; from SM_LISTING_BYTES on: bytes. */
+enum { SM_LISTING_SUB, SM_LISTING_DANGLING, SM_LISTING_UNKNOWN, SM_LISTING_BYTES };
+
+typedef struct sm_listing_folder_head { /* as it lies in the file */
+  int64_t changed;
+  uint32_t entries, zero;
+} sm_listing_folder_head;
+
+typedef struct sm_listing_node {
+  uint32_t parent, at; /* its folder, and which entry of that it is */
+  uint32_t child, children; /* the first of its sub-folders, which follow one another */
+  uint32_t depth;
+  size_t block; /* of its first block */
+} sm_listing_node;
+
+/* Pictures that follow one another in the order and in their folder. */
+typedef struct sm_listing_run {
+  int64_t first; /* index of the first picture */
+  uint32_t folder, entry;
+  int32_t label;
+} sm_listing_run;
+
+typedef struct sm_listing_kept {
+  int64_t index;
+  char *name; /* NULL: a free place */
+} sm_listing_kept;
+
+struct sm_listing {
+  char *root; /* the path, without slashes at its end */
+  /* the image: in `own`, or in the mapping */
+  const sm_listing_folder_head *heads;
+  const unsigned char *entries;
+  size_t entries_bytes;
+  uint32_t folders, shards;
+  sm_listing_folder_head *own_heads;
+  sm_text own_entries;
+  const void *map;
+  size_t map_bytes;
+  char *map_path;
+
+  int64_t pictures, others;
+  sm_text tell_others, tell_skipped; /* what sm_listing_tell says; each one ended by a zero byte */
+  bool tell_pictures;                /* pictures of another format are among the others */
+
+  /* made from the image */
+  sm_listing_node *nodes; /* folders */
+  uint64_t *blocks;       /* where they begin in the entries */
+
+  /* the arrangement */
+  sm_listing_run *runs;
+  int64_t n_runs, runs_room, count;
+  char **class_names;
+  int n_classes;
+  uint64_t hash;
+
+  pthread_mutex_t lock; /* for the names that were asked for */
+  sm_listing_kept *kept;
+  size_t n_kept, kept_room;
+};
+
+/* ---- entries --------------------------------------------------------------------------------------------- */
+
+/* What stands behind a name. */
+typedef struct sm_listing_entry {
+  uint64_t value, shard, offset; /* the last two of pictures in shards; offset in units of SM_LISTING_UNIT */
+} sm_listing_entry;
+
+/* Appends the entry number `at` of a folder; `before` is the name of the one before it. */
+void sm_listing_put(sm_text *entries, uint32_t at, const char *before, const char *name, const sm_listing_entry *,
+                    bool sharded);
+
+/* Reads entries one after the other, believing nothing. */
+typedef struct sm_listing_cursor {
+  const unsigned char *at, *end;
+  bool sharded;
+  size_t length; /* of the name */
+  sm_listing_entry entry;
+  char name[SM_LISTING_NAME + 1];
+} sm_listing_cursor;
+bool sm_listing_next(sm_listing_cursor *, bool whole); /* whole: the name must share nothing */
+
+/* ---- names and times ------------------------------------------------------------------------------------- */
+
+bool sm_listing_is_picture(const char *name); /* by its ending */
+struct stat;
+int64_t sm_listing_changed(const struct stat *); /* time of the last change, ns since 1970 */
+
+/* ---- listings -------------------------------------------------------------------------------------------- */
+
+sm_listing *sm_listing_new(const char *path, sm_error *);
+/* The image is what stands in `own`: as sm_listing_read_image. */
+sm_status sm_listing_own(sm_listing *, sm_error *);
+/* Makes the tables of folders and blocks from heads and entries. SM_EFORMAT, `what` (may be NULL) says why in a few words. */
+sm_status sm_listing_read_image(sm_listing *, const char **what, sm_error *);
+/* Entry `at` of a folder. False only where the mapping has changed under us. */
+bool sm_listing_find(const sm_listing *, uint32_t folder, uint32_t at, sm_listing_cursor *);
+/* The path of a folder, as the listing was asked for it. */
+void sm_listing_folder_path(const sm_listing *, uint32_t folder, sm_text *path);
+
+#endif
