@@ -2,7 +2,7 @@
 check_SCRIPTS += tests/e2e/plugins.sh \
   tests/e2e/wrong_plugins.sh tests/e2e/plugin_files.sh tests/e2e/plugin_guide.sh
 check_SCRIPTS += tests/e2e/cli.sh tests/e2e/recipes.sh
-check_SCRIPTS += tests/e2e/data_faults.sh tests/e2e/data_lists.sh tests/e2e/data_pack.sh tests/e2e/hostile_data.sh tests/e2e/headers.sh
+check_SCRIPTS += tests/e2e/data_faults.sh tests/e2e/data_large.sh tests/e2e/data_lists.sh tests/e2e/data_pack.sh tests/e2e/hostile_data.sh tests/e2e/headers.sh
 
 # training from the command line
 EXTRA_DIST += tests/e2e/common.sh

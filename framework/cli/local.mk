@@ -8,6 +8,7 @@ cli_sources = \
   framework/cli/cmd_complete.c \
   framework/cli/complete.c framework/cli/complete.h \
   framework/cli/cmd_data.c \
+  framework/cli/cmd_data_index.c \
   framework/cli/cmd_data_pack.c \
   framework/cli/cmd_eval.c \
   framework/cli/cmd_export.c \

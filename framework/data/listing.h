@@ -115,4 +115,10 @@ bool sm_listing_find(const sm_listing *, uint32_t folder, uint32_t at, sm_listin
 /* The path of a folder, as the listing was asked for it. */
 void sm_listing_folder_path(const sm_listing *, uint32_t folder, sm_text *path);
 
+/* Whether a folder changed so shortly before `now` (s since 1970), or after it, that the next change may bear the same
+ * time: *tick seconds later it cannot. */
+bool sm_listing_newer(const sm_listing *, double now, double *tick);
+/* The same names and sizes in the same folders; else `where` says in which folder the first difference is. */
+bool sm_listing_equal(const sm_listing *, const sm_listing *, sm_text *where);
+
 #endif

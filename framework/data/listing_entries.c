@@ -153,6 +153,34 @@ int64_t sm_listing_changed(const struct stat *st) {
   return (int64_t)st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
 }
 
+/* File systems count in steps of 10 ms at most, or in whole seconds, as do FAT (two) and old servers. */
+bool sm_listing_newer(const sm_listing *l, double now, double *tick) {
+  const int64_t second = INT64_C(1000000000);
+  *tick = 0;
+  for (uint32_t f = 0; f < l->folders; f++) {
+    const int64_t changed = l->heads[f].changed;
+    const double step = changed % second ? 0.05 : 2;
+    if ((double)changed * 1e-9 > now - step && step > *tick) *tick = step;
+  }
+  return *tick > 0;
+}
+
+static size_t listing_begin(const sm_listing *l, uint32_t folder) {
+  while (folder < l->folders && !l->heads[folder].entries) folder++;
+  return folder < l->folders ? (size_t)l->blocks[l->nodes[folder].block] : l->entries_bytes;
+}
+
+bool sm_listing_equal(const sm_listing *a, const sm_listing *b, sm_text *where) {
+  const uint32_t folders = a->folders < b->folders ? a->folders : b->folders;
+  for (uint32_t f = 0; f < folders; f++) {
+    const size_t at = listing_begin(a, f), n = listing_begin(a, f + 1) - at, to = listing_begin(b, f);
+    if (n == listing_begin(b, f + 1) - to && !memcmp(a->entries + at, b->entries + to, n)) continue;
+    sm_listing_folder_path(b, f, where);
+    return false;
+  }
+  return true; /* equal folders have the same sub-folders */
+}
+
 /* ---- making and freeing ---------------------------------------------------------------------------------- */
 
 sm_listing *sm_listing_new(const char *path, sm_error *err) {

@@ -239,7 +239,7 @@ static bool place_enter(place *p, const entry *e, const char *path, bool *taken)
   return true;
 }
 
-static sm_status place_write(place *p, const char *path, const entries *list, passed *passed) {
+static sm_status place_write(place *p, const char *path, const entries *list, passed *others) {
   size_t folders = 0;
   const char *before = "";
   for (size_t i = 0; i < list->n; i++) folders += list->v[i].kind == KIND_FOLDER;
@@ -248,7 +248,7 @@ static sm_status place_write(place *p, const char *path, const entries *list, pa
     const entry *e = &list->v[i];
     const bool folder = e->kind == KIND_FOLDER;
     bool taken = folder || (e->kind == KIND_FILE && sm_listing_is_picture(e->name));
-    if (!taken) passed_over(passed, e->name);
+    if (!taken) passed_over(others, e->name);
     if (folder) done = place_enter(p, e, path, &taken);
     if (!taken || !done) continue;
     sm_listing_put(&p->entries, p->n++, before, e->name,

@@ -4,9 +4,12 @@
  * machine: first the pictures beside the class folders (without a label), then class after class, at any
  * depth. Hidden files are left out, links are followed, and a link that leads back to a folder above it is
  * skipped. A file is listed for its name and decoded for its content; what cannot be read is found out, and
- * counted, when its turn comes. Names may hold any byte. */
+ * counted, when its turn comes. Names may hold any byte. Where `smalti data index` has put an index beside the folder,
+ * the list is that one. */
 #include <smalti/listing.h>
 #include <smalti/plugin.h>
+
+#include <sys/stat.h>
 
 enum { CLASSES_AUTO, CLASSES_FOLDERS, CLASSES_NONE };
 static const char *const classes_choices[] = {"auto", "folders", "none", NULL};
@@ -44,10 +47,24 @@ static sm_status folder_create(void *self, sm_error *err) {
   return sm_hint(err, "for 12 bits say grey16: [0, 4095]");
 }
 
+/* An index that is there and cannot be taken is an error: to list the folder in its place could take an hour, on each
+ * of many machines, and nobody would know why. */
+static sm_listing *folder_list(const folder *set, sm_error *err) {
+  struct stat st;
+  sm_listing *list = NULL;
+  sm_arena *arena = sm_arena_new("folder");
+  const char *file = arena ? sm_listing_file(arena, set->path) : NULL;
+  if (!file) sm_fail(err, SM_ENOMEM, "out of memory while listing %s", set->path);
+  else if (lstat(file, &st)) list = sm_listing_folder(set->path, err);
+  else list = sm_listing_open(set->path, file, err);
+  sm_arena_free(arena);
+  return list;
+}
+
 static sm_status folder_open(void *self, sm_error *err) {
   folder *set = self;
   sm_error why = {0};
-  if (!(set->list = sm_listing_folder(set->path, &why))) {
+  if (!(set->list = folder_list(set, &why))) {
     if (err) *err = why;
     return why.code;
   }

@@ -65,6 +65,8 @@ sm_listing *sm_listing_folder(const char *path, sm_error *);
  * changed; SM_EUNSUPPORTED: of a version that this smalti does not know. The error's place is `file`, which must not
  * be written to while it is open; replacing it by rename is harmless. */
 sm_listing *sm_listing_open(const char *path, const char *file, sm_error *);
+/* The comparison alone, also of a listing that was just made: did something change meanwhile? */
+sm_status sm_listing_check(const sm_listing *, sm_error *);
 sm_status sm_listing_save(const sm_listing *, const char *file, sm_error *); /* whole or not at all (sm_file) */
 /* The name of the index beside a folder, its slashes at the end left out; arena memory, or NULL. */
 char *sm_listing_file(sm_arena *, const char *path);

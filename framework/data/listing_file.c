@@ -1,0 +1,186 @@
+/* listing_file.c — index files: a listing's image written as it is, and mapped again after everything in it was
+ * doubted. What it says is then held against the folders as they are, one look at each. */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <smalti/image.h>
+
+#include "framework/base/io.h"
+#include "framework/base/mapped.h"
+#include "framework/base/signature.h"
+#include "listing.h"
+#include "listing_format.h"
+
+/* ---- writing --------------------------------------------------------------------------------------------- */
+
+sm_status sm_listing_save(const sm_listing *l, const char *file, sm_error *err) {
+  const size_t heads = l->folders * sizeof *l->heads;
+  listing_header h = {.version = SM_LISTING_VERSION,
+                      .file_bytes = sizeof h + heads + l->entries_bytes,
+                      .pictures = (uint64_t)l->pictures,
+                      .folders = l->folders,
+                      .entries_bytes = l->entries_bytes,
+                      .webp = sm_image_reads_webp()};
+  memcpy(h.magic, LISTING_MAGIC, sizeof h.magic);
+  h.crc = sm_crc32c(sm_crc32c(sm_crc32c(0, &h, sizeof h), l->heads, heads), l->entries, l->entries_bytes);
+  sm_file *out = sm_file_create(file, err);
+  if (!out) return err ? err->code : SM_EIO;
+  sm_file_write(out, &h, sizeof h);
+  sm_file_write(out, l->heads, heads);
+  sm_file_write(out, l->entries, l->entries_bytes);
+  return sm_file_commit(out, err); /* tells a write that failed */
+}
+
+/* ---- comparing with what is there ------------------------------------------------------------------------ */
+
+typedef struct looking {
+  const sm_listing *l;
+  _Atomic int64_t first; /* the first folder that is not as it was */
+} looking;
+
+/* 0, or the error number; ESTALE: it has changed. */
+static int listing_look(const sm_listing *l, uint32_t folder) {
+  struct stat st;
+  sm_text path = {0};
+  sm_listing_folder_path(l, folder, &path);
+  int code = path.failed ? ENOMEM : stat(path.s, &st) == 0 ? 0 : errno;
+  if (!code && (!S_ISDIR(st.st_mode) || sm_listing_changed(&st) != l->heads[folder].changed)) code = ESTALE;
+  sm_text_free(&path);
+  return code;
+}
+
+static void listing_look_at(void *ctx, int64_t folder, int worker) {
+  looking *looks = ctx;
+  int64_t first = atomic_load(&looks->first);
+  (void)worker;
+  if (folder > first || !listing_look(looks->l, (uint32_t)folder)) return;
+  while (folder < first && !atomic_compare_exchange_weak(&looks->first, &first, folder)) continue;
+}
+
+static sm_status listing_outdated(const sm_listing *l, uint32_t folder, sm_error *err) {
+  const int code = listing_look(l, folder);
+  sm_text path = {0};
+  sm_listing_folder_path(l, folder, &path);
+  const char *name = path.s ? path.s : "";
+  sm_status status = SM_EFORMAT;
+  if (code == ENOENT || code == ENOTDIR) sm_fail(err, status, "the index is out of date: the folder %s is gone", name);
+  else if (code && code != ESTALE) status = sm_fail_errno(err, code, "examine the folder", name);
+  else sm_fail(err, status, "the index is out of date: the folder %s has changed", name);
+  if (status == SM_EFORMAT)
+    sm_hint(err, "make it anew: smalti data index %s; or remove it, and the folders are listed again", l->root);
+  sm_text_free(&path);
+  return status;
+}
+
+sm_status sm_listing_check(const sm_listing *l, sm_error *err) {
+  looking looks = {.l = l, .first = INT64_MAX};
+  sm_pool *pool = sm_pool_new(SM_LISTING_THREADS, NULL); /* without threads it takes longer */
+  if (pool) sm_pool_run(pool, l->folders, listing_look_at, &looks);
+  else
+    for (uint32_t f = 0; f < l->folders; f++) listing_look_at(&looks, f, 0);
+  sm_pool_free(pool);
+  const int64_t first = atomic_load(&looks.first);
+  return first == INT64_MAX ? SM_OK : listing_outdated(l, (uint32_t)first, err);
+}
+
+/* ---- opening --------------------------------------------------------------------------------------------- */
+
+static sm_status listing_damaged(const sm_listing *l, const char *what, sm_error *err) {
+  sm_fail(err, SM_EFORMAT, "the index is damaged: %s", what);
+  return sm_hint(err, "make it anew: smalti data index %s", l->root);
+}
+
+static sm_status listing_map(sm_listing *l, sm_error *err) {
+  struct stat st;
+  const int fd = open(l->map_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return sm_fail_errno(err, errno, "open", l->map_path);
+  sm_status status = SM_OK;
+  if (fstat(fd, &st)) status = sm_fail_errno(err, errno, "examine", l->map_path);
+  else if (!S_ISREG(st.st_mode)) status = sm_fail(err, SM_EINVAL, "this is not a regular file");
+  else if (st.st_size == 0) status = listing_damaged(l, "it is empty", err);
+  else if ((l->map = sm_mapped_new(fd, (size_t)st.st_size, l->map_path, err))) l->map_bytes = (size_t)st.st_size;
+  else status = SM_EIO;
+  close(fd);
+  return status;
+}
+
+static sm_status listing_check_header(const sm_listing *l, listing_header *h, sm_error *err) {
+  if (l->map_bytes < sizeof *h || memcmp(l->map, LISTING_MAGIC, sizeof h->magic) != 0) {
+    sm_fail(err, SM_EFORMAT, "not an index of pictures: it is %s", sm_signature(l->map, l->map_bytes));
+    return sm_hint(err, "remove it, or make one: smalti data index %s", l->root);
+  }
+  memcpy(h, l->map, sizeof *h);
+  if (h->version != SM_LISTING_VERSION) {
+    sm_fail(err, SM_EUNSUPPORTED, "this index has version %" PRIu32 " of the format; smalti %s reads version %d",
+            h->version, sm_version(), SM_LISTING_VERSION);
+    return sm_hint(err, "make it anew: smalti data index %s", l->root);
+  }
+  if (l->map_bytes < h->file_bytes) return listing_damaged(l, "it is cut short", err);
+  if (l->map_bytes > h->file_bytes) return listing_damaged(l, "there are bytes behind its end", err);
+  const uint64_t room = l->map_bytes - sizeof *h;
+  if (h->folders < 1 || h->folders > room / sizeof *l->heads || h->shards || h->webp > 1 ||
+      h->entries_bytes != room - h->folders * sizeof *l->heads)
+    return listing_damaged(l, "its header contradicts itself", err);
+  listing_header bare = *h;
+  bare.crc = 0;
+  const uint32_t crc =
+      sm_crc32c(sm_crc32c(0, &bare, sizeof bare), (const char *)l->map + sizeof bare, l->map_bytes - sizeof bare);
+  if (crc != h->crc) return listing_damaged(l, "its checksum does not fit", err);
+  if (h->webp == sm_image_reads_webp()) return SM_OK;
+  sm_fail(err, SM_EUNSUPPORTED, "this index was made by a smalti that %s WebP, and this one %s",
+          h->webp ? "reads" : "does not read", h->webp ? "does not" : "does");
+  return sm_hint(err, "make it anew: smalti data index %s", l->root);
+}
+
+static sm_status listing_load(sm_listing *l, sm_error *err) {
+  listing_header h;
+  const char *what = NULL;
+  sm_status status = listing_map(l, err);
+  if (!status) status = listing_check_header(l, &h, err);
+  if (status) return status;
+  l->folders = h.folders;
+  l->heads = (const sm_listing_folder_head *)(const void *)((const char *)l->map + sizeof h);
+  l->entries = (const unsigned char *)(l->heads + h.folders);
+  l->entries_bytes = (size_t)h.entries_bytes;
+  status = sm_listing_read_image(l, &what, err);
+  if (!status && (l->pictures < 1 || (uint64_t)l->pictures != h.pictures)) {
+    what = "it does not have the pictures that it says";
+    status = SM_EFORMAT;
+  }
+  if (status == SM_EFORMAT) return listing_damaged(l, what, err);
+  if (!status) status = sm_listing_check(l, err);
+  return status ? status : sm_mapped_check(l->map, err);
+}
+
+sm_listing *sm_listing_open(const char *path, const char *file, sm_error *err) {
+  sm_error why = {0};
+  sm_listing *l = sm_listing_new(path, err);
+  if (!l) return NULL;
+  sm_status status = (l->map_path = sm_strdup(file)) ? listing_load(l, &why)
+                                                     : sm_fail(&why, SM_ENOMEM, "no memory to open an index");
+  if (!status) return l;
+  sm_fail_at(&why, file, 0, 0);
+  if (err) *err = why;
+  sm_listing_free(l);
+  return NULL;
+}
+
+/* A path that ends in no name of its own, such as ".", is looked up. */
+char *sm_listing_file(sm_arena *arena, const char *path) {
+  size_t n = strlen(path);
+  while (n > 1 && path[n - 1] == '/') n--;
+  char *bare = sm_arena_strndup(arena, path, n), whole[PATH_MAX];
+  const char *base = bare ? sm_path_base(bare) : NULL;
+  if (base && (!*base || !strcmp(base, ".") || !strcmp(base, "..")) && realpath(bare, whole))
+    return sm_arena_printf(arena, "%s%s", whole, SM_LISTING_SUFFIX);
+  return bare ? sm_arena_printf(arena, "%s%s", bare, SM_LISTING_SUFFIX) : NULL;
+}
