@@ -23,11 +23,13 @@ nobase_dist_doc_DATA += \
   plugins/datasets/folder.c \
   plugins/datasets/labelled.c \
   plugins/datasets/list.c \
+  plugins/datasets/listed.h \
   plugins/datasets/packed.c \
   plugins/datasets/shapes.c \
   plugins/datasets/voc.c \
   plugins/datasets/xml.c \
   plugins/datasets/xml.h \
+  plugins/datasets/tar.c \
   plugins/dvae_net.h \
   plugins/evaluations/adversarial.c \
   plugins/evaluations/alignment.c \
@@ -106,7 +108,7 @@ nobase_dist_doc_DATA += \
   plugins/tokenizers/prototype_codes.c
 
 pkglib_LTLIBRARIES += plugins/folder.la
-plugins_folder_la_SOURCES = plugins/datasets/folder.c
+plugins_folder_la_SOURCES = plugins/datasets/folder.c plugins/datasets/listed.h
 plugins_folder_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_folder_la_LIBADD = $(PLUGIN_LIBADD)
 
@@ -412,3 +414,8 @@ plugins_segment_linear_la_SOURCES = plugins/evaluations/segment_linear.c plugins
   plugins/evaluations/segment.h
 plugins_segment_linear_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_segment_linear_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/tar.la
+plugins_tar_la_SOURCES = plugins/datasets/tar.c plugins/datasets/listed.h
+plugins_tar_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_tar_la_LIBADD = $(PLUGIN_LIBADD)

@@ -10,6 +10,7 @@ fuzz_targets = tests/fuzz/fuzz_recipe \
   tests/fuzz/fuzz_weights \
   tests/fuzz/fuzz_picture \
   tests/fuzz/fuzz_packed \
+  tests/fuzz/fuzz_listing \
   tests/fuzz/fuzz_report \
   tests/fuzz/fuzz_note \
   tests/fuzz/fuzz_cli
@@ -45,6 +46,9 @@ tests_fuzz_fuzz_picture_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 tests_fuzz_fuzz_packed_SOURCES = tests/fuzz/fuzz_packed.c $(fuzz_rig)
 tests_fuzz_fuzz_packed_LDADD = libsmalti.la
 tests_fuzz_fuzz_packed_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
+tests_fuzz_fuzz_listing_SOURCES = tests/fuzz/fuzz_listing.c $(fuzz_rig)
+tests_fuzz_fuzz_listing_LDADD = libsmalti.la
+tests_fuzz_fuzz_listing_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 tests_fuzz_fuzz_report_SOURCES = tests/fuzz/fuzz_report.c $(fuzz_rig)
 tests_fuzz_fuzz_report_LDADD = libsmalti.la
 tests_fuzz_fuzz_report_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "framework/data/data.h"
 #include "framework/data/listing.h"
 #include "framework/formats/formats.h"
 
@@ -24,16 +25,23 @@ static double cmd_data_index_clock(void) {
   return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* Tar shards, too. */
+static sm_listing *cmd_data_index_look(const char *path, sm_error *err) {
+  const char *dataset = sm_dataset_for(path, err);
+  if (!dataset) return NULL;
+  return !strcmp(dataset, "tar") ? sm_listing_tar(path, err) : sm_listing_folder(path, err);
+}
+
 /* A folder that changes again within the tick of its time stamp would look unchanged: listed so soon after a change,
  * it is listed once more when that tick has passed. */
 static sm_listing *cmd_data_index_list(const char *path, sm_error *err) {
   const double begin = cmd_data_index_clock();
-  sm_listing *l = sm_listing_folder(path, err);
+  sm_listing *l = cmd_data_index_look(path, err);
   double tick = 0;
   if (!l || !sm_listing_newer(l, begin, &tick)) return l;
   sm_listing_free(l);
   nanosleep(&(struct timespec){.tv_sec = (time_t)tick, .tv_nsec = (long)((tick - (double)(time_t)tick) * 1e9)}, NULL);
-  return sm_listing_folder(path, err);
+  return cmd_data_index_look(path, err);
 }
 
 static sm_status cmd_data_index_print(sm_cli *cli, const sm_listing *l, const char *file, sm_error *err) {
@@ -41,9 +49,10 @@ static sm_status cmd_data_index_print(sm_cli *cli, const sm_listing *l, const ch
   if (stat(file, &st)) st.st_size = 0;
   if (!cli->json) {
     char bytes[32];
+    const long long shards = sm_listing_shards(l), in = shards ? shards : sm_listing_folders(l);
     printf("%s: %lld %s in %lld %s, %s\n", file, (long long)sm_listing_found(l),
-           sm_plural(sm_listing_found(l), "picture", "pictures"), (long long)sm_listing_folders(l),
-           sm_plural(sm_listing_folders(l), "folder", "folders"),
+           sm_plural(sm_listing_found(l), "picture", "pictures"), in,
+           shards ? sm_plural(in, "shard", "shards") : sm_plural(in, "folder", "folders"),
            sm_human_bytes((double)st.st_size, bytes, sizeof bytes));
     return SM_OK;
   }
@@ -52,6 +61,7 @@ static sm_status cmd_data_index_print(sm_cli *cli, const sm_listing *l, const ch
   sm_json_string(&json, "file", file);
   sm_json_int(&json, "pictures", sm_listing_found(l));
   sm_json_int(&json, "folders", sm_listing_folders(l));
+  sm_json_int(&json, "shards", sm_listing_shards(l));
   sm_json_int(&json, "bytes", (int64_t)st.st_size);
   const char *line = sm_json_finish(&json);
   if (line) puts(line);
@@ -81,7 +91,7 @@ static sm_status cmd_data_index_write(sm_cli *cli, const char *path, const char 
 
 static sm_status cmd_data_index_compare(sm_cli *cli, const char *path, const char *file, bool *same, sm_error *err) {
   sm_listing *old = sm_listing_open(path, file, err);
-  sm_listing *now = old ? sm_listing_folder(path, err) : NULL;
+  sm_listing *now = old ? cmd_data_index_look(path, err) : NULL;
   sm_status status = now ? SM_OK : err->code;
   sm_text where = {0};
   *same = now && sm_listing_equal(old, now, &where);
@@ -108,11 +118,11 @@ static int cmd_data_index_run(sm_cli *cli, int argc, char **argv) {
 
 const sm_command sm_command_data_index = {
     .name = "data index",
-    .usage = "FOLDER",
+    .usage = "FOLDER|SHARD.tar",
     .summary = "write the list of a folder's pictures beside it, so that it opens at once",
     .about =
-        "Lists the pictures below FOLDER once and writes names, sizes and folders to FOLDER.smalti-index, which the dataset `folder` then takes instead of looking at every file: on this machine and on any other that sees both. "
-        "A folder in which files have come, gone or been renamed since makes the index out of date, and everything that opens it says so; run the command again. "
+        "Lists the pictures below FOLDER, or in the tar shards in it, once and writes names, sizes and places to FOLDER.smalti-index, which the datasets `folder` and `tar` then take instead of looking at every file: on this machine and on any other that sees both. "
+        "A folder in which files have come, gone or been renamed since, or a shard that was changed, makes the index out of date, and everything that opens it says so; run the command again. "
         "A picture that was overwritten under its own name is seen by --check only. Where nothing can be written beside the folder, make a link to it elsewhere and index that. "
         "Ends with 1 if --check finds a difference.",
     .min_args = 1,

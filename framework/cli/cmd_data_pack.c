@@ -1,5 +1,5 @@
 /* cmd_data_pack.c — `smalti data pack`: the pictures of a folder or recipe, decoded, into one file that
- * training maps into memory. */
+ * training maps into memory; or, with --jpeg, a folder's files as they are into tar shards. */
 #include <sys/stat.h>
 
 #include <smalti/packed.h>
@@ -15,6 +15,8 @@ struct pack_options {
   int64_t max_side;
   double max_bad;
   int split;
+  bool jpeg;
+  int64_t shard_size;
 };
 
 static const char *const splits[] = {"train", "test", NULL};
@@ -24,6 +26,10 @@ static const sm_option options[] = {
     SM_FLOAT(struct pack_options, max_bad, "max_bad", "0.05", 0, 1, NULL,
              "share of the pictures that may be unreadable before nothing is written"),
     SM_CHOICE(struct pack_options, split, "split", "train", splits, "which pictures of a recipe"),
+    SM_BOOL(struct pack_options, jpeg, "jpeg", "false",
+            "keep the files of a folder as they are, and write tar shards into a new folder FILE"),
+    SM_INT(struct pack_options, shard_size, "shard_size", "1024", 1, 1 << 20, "MiB",
+           "with --jpeg: how long a shard may get"),
 };
 
 static void cmd_data_pack_show_progress(void *ctx, int64_t done, int64_t count) {
@@ -108,6 +114,59 @@ static sm_status cmd_data_pack_pack(sm_cli *cli, const sm_dataset *set, const sm
   return status;
 }
 
+/* ---- shards ---------------------------------------------------------------------------------------------- */
+
+static sm_status cmd_data_pack_tar_print(sm_cli *cli, const char *out, const sm_pack_tar_result *r, sm_error *err) {
+  if (!cli->json) {
+    char bytes[32];
+    printf("%s: %lld %s in %lld %s, %s", out, (long long)r->pictures, sm_plural(r->pictures, "picture", "pictures"),
+           (long long)r->shards, sm_plural(r->shards, "shard", "shards"),
+           sm_human_bytes((double)r->bytes, bytes, sizeof bytes));
+    if (r->left_out) printf("; %lld left out, for links that lead nowhere", (long long)r->left_out);
+    putchar('\n');
+    return SM_OK;
+  }
+  sm_json json = {0};
+  sm_json_begin(&json);
+  sm_json_string(&json, "folder", out);
+  sm_json_int(&json, "pictures", r->pictures);
+  sm_json_int(&json, "shards", r->shards);
+  sm_json_int(&json, "bytes", (int64_t)r->bytes);
+  sm_json_int(&json, "left_out", r->left_out);
+  const char *line = sm_json_finish(&json);
+  if (line) puts(line);
+  const sm_status status = line ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_json_free(&json);
+  return status;
+}
+
+static sm_status cmd_data_pack_tar(sm_cli *cli, const char *path, const char *out, sm_error *err) {
+  const struct pack_options *o = cli->options;
+  struct stat st;
+  sm_progress progress;
+  sm_pack_tar_result result;
+  if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) {
+    sm_fail(err, SM_EINVAL, "%s is no folder: --jpeg keeps the files of a folder of pictures", path);
+    return sm_hint(err, "name the folder, or leave --jpeg away");
+  }
+  if (sm_path_there(out, &st)) {
+    sm_fail(err, SM_EINVAL, "%s is there already", out);
+    return sm_hint(err, "choose another name, or remove it; the command is: smalti data pack --jpeg FOLDER SHARDS");
+  }
+  sm_progress_begin(&progress, cli->quiet);
+  sm_signals_install();
+  const sm_pack_tar_config config = {.path = path,
+                                     .shard_bytes = (uint64_t)o->shard_size << 20,
+                                     .progress = cmd_data_pack_show_progress,
+                                     .progress_ctx = &progress,
+                                     .stop = sm_signals_stop};
+  const sm_status status = sm_pack_tar(&config, out, &result, err);
+  sm_progress_end(&progress);
+  return status ? status : cmd_data_pack_tar_print(cli, out, &result, err);
+}
+
+/* ---- a decoded file -------------------------------------------------------------------------------------- */
+
 static sm_status pack_path(sm_cli *cli, const char *path, const char *out, sm_error *err) {
   sm_instance instance = {0};
   sm_image_limits limits = {0};
@@ -135,8 +194,11 @@ static sm_status pack_recipe(sm_cli *cli, int argc, char **argv, const char *out
 }
 
 static int cmd_data_pack_run(sm_cli *cli, int argc, char **argv) {
+  const struct pack_options *o = cli->options;
   const char *out = argv[2];
   sm_error err;
+  if (o->jpeg && argc > 3) return sm_cli_usage(cli, "'%s' changes a recipe, and --jpeg packs a folder", argv[3]);
+  if (o->jpeg) return cmd_data_pack_tar(cli, argv[1], out, &err) ? sm_cli_fail(&err) : SM_EXIT_OK;
   sm_status status = cmd_data_pack_check_out(out, &err);
   bool pictures = false;
   if (!status) status = sm_cli_look(argv[1], &pictures, &err);
@@ -160,7 +222,9 @@ const sm_command sm_command_data_pack = {
         "`data: {train: {packed: {path: FILE}}}` then trains from it, on the same views as from the pictures it was made of. "
         "Pictures that cannot be used are listed and left out.\n"
         "Decoded pictures take 3 bytes per pixel, about ten times as much as the JPEGs; "
-        "this is for small pictures, or for large ones with --max-side.",
+        "this is for small pictures, or for large ones with --max-side.\n"
+        "With --jpeg the files of a folder are not decoded but kept, byte for byte, in tar shards of --shard-size, with an index of them beside: "
+        "`data: {train: {tar: {path: FILE}}}` trains from these, to the bits that the folder trains to, and asks the file system for a few files instead of a million.",
     .min_args = 2,
     .max_args = -1,
     .options = options,

@@ -62,7 +62,7 @@ sm_status sm_cli_look(const char *path, bool *pictures, sm_error *err) {
   bool there;
   const sm_status status = sm_path_look(path, &st, &there, err);
   if (status || !there) return status; /* a recipe may lie in a recipe folder */
-  *pictures = S_ISDIR(st.st_mode) || sm_packed_is(path);
+  *pictures = S_ISDIR(st.st_mode) || sm_packed_is(path) || (S_ISREG(st.st_mode) && sm_tar_is(path));
   if (!*pictures && S_ISREG(st.st_mode) && sm_list_is(path) && !recipe_data_is_binary(path)) *pictures = true;
   if (*pictures || !S_ISREG(st.st_mode) || (dot && (!strcasecmp(dot, ".yaml") || !strcasecmp(dot, ".yml"))) ||
       !recipe_data_is_binary(path))

@@ -23,6 +23,7 @@
 
 /* Does the file's name end as that of a list of pictures: .csv, .tsv, .txt? */
 bool sm_list_is(const char *path);
+bool sm_tar_is(const char *path); /* by its name */
 /* The dataset plugin for a path that comes without one: "list" for a file with such a name, "packed" for other files,
  * "folder" for all else. NULL: it cannot be looked at. */
 const char *sm_dataset_for(const char *path, sm_error *);
@@ -230,6 +231,24 @@ typedef struct sm_pack_result {
  * sm_pack_result_free. */
 sm_status sm_pack(const sm_pack_config *, const char *path, sm_pack_result *, sm_error *);
 void sm_pack_result_free(sm_pack_result *);
+
+typedef struct sm_pack_tar_config {
+  const char *path;     /* folder of pictures */
+  uint64_t shard_bytes; /* a shard ends before it gets longer, unless one picture alone is */
+  void (*progress)(void *ctx, int64_t done, int64_t count); /* these three as above */
+  void *progress_ctx;
+  bool (*stop)(void);
+} sm_pack_tar_config;
+
+typedef struct sm_pack_tar_result {
+  int64_t pictures, shards, left_out; /* left out: links that lead nowhere */
+  uint64_t bytes;                     /* of all shards */
+} sm_pack_tar_result;
+
+/* Write the files of a folder's pictures as they are, undecoded, into shards out/00000.tar … for the dataset `tar`, in the
+ * order of the list and under their names below the folder, and an index of the shards beside `out`. Nothing may be at
+ * `out`, which is there whole in the end or not at all. Equal files give equal shards. */
+sm_status sm_pack_tar(const sm_pack_tar_config *, const char *out, sm_pack_tar_result *, sm_error *);
 
 /* ---- contact sheet ------------------------------------------------------------ */
 

@@ -137,6 +137,7 @@ sm_status sm_listing_arrange(sm_listing *l, bool classes, int64_t limit, sm_erro
 
 int64_t sm_listing_found(const sm_listing *l) { return l->pictures; }
 int64_t sm_listing_folders(const sm_listing *l) { return l->folders; }
+int64_t sm_listing_shards(const sm_listing *l) { return l->shards; }
 int64_t sm_listing_others(const sm_listing *l) { return l->others; }
 int64_t sm_listing_count(const sm_listing *l) { return l->count; }
 int sm_listing_classes(const sm_listing *l) { return l->n_classes; }
@@ -177,8 +178,14 @@ void sm_listing_path(const sm_listing *l, int64_t index, sm_text *path) {
 
 sm_listing_place sm_listing_at(const sm_listing *l, int64_t index) {
   sm_listing_cursor c;
-  if (!listing_entry_of(l, index, &c)) return (sm_listing_place){.bytes = -1};
-  return (sm_listing_place){listing_bytes(c.entry.value), c.entry.value == SM_LISTING_DANGLING};
+  sm_listing_place place = {.bytes = -1, .shard = -1};
+  if (!listing_entry_of(l, index, &c)) return place;
+  place.bytes = listing_bytes(c.entry.value);
+  place.dangling = c.entry.value == SM_LISTING_DANGLING;
+  if (!l->shards || c.entry.shard >= l->shards || c.entry.offset > INT64_MAX / SM_LISTING_UNIT) return place;
+  place.shard = (int64_t)c.entry.shard;
+  place.offset = (int64_t)c.entry.offset * SM_LISTING_UNIT;
+  return place;
 }
 
 /* ---- names that were asked for --------------------------------------------------------------------------- */

@@ -24,6 +24,11 @@ typedef struct sm_listing_folder_head { /* as it lies in the file */
   uint32_t entries, zero;
 } sm_listing_folder_head;
 
+typedef struct sm_listing_shard { /* as it lies in the file */
+  int64_t changed;
+  uint64_t bytes, name, zero; /* name: where it begins in the names */
+} sm_listing_shard;
+
 typedef struct sm_listing_node {
   uint32_t parent, at; /* its folder, and which entry of that it is */
   uint32_t child, children; /* the first of its sub-folders, which follow one another */
@@ -50,8 +55,13 @@ struct sm_listing {
   const unsigned char *entries;
   size_t entries_bytes;
   uint32_t folders, shards;
+  bool single; /* the root is itself the only shard */
+  const sm_listing_shard *shard_heads;
+  const char *shard_names;
+  size_t names_bytes;
   sm_listing_folder_head *own_heads;
-  sm_text own_entries;
+  sm_listing_shard *own_shards;
+  sm_text own_entries, own_names;
   const void *map;
   size_t map_bytes;
   char *map_path;
@@ -100,6 +110,21 @@ bool sm_listing_next(sm_listing_cursor *, bool whole); /* whole: the name must s
 /* ---- names and times ------------------------------------------------------------------------------------- */
 
 bool sm_listing_is_picture(const char *name); /* by its ending */
+
+/* Files passed over, by their endings. */
+enum { SM_LISTING_ENDINGS = 64 };
+typedef struct sm_listing_ending {
+  char name[12]; /* in lower case; "" stands for none, and for those that found no room */
+  int64_t files;
+} sm_listing_ending;
+typedef struct sm_listing_passed {
+  sm_listing_ending endings[SM_LISTING_ENDINGS]; /* the first is "" */
+  int n;
+  int64_t files;
+} sm_listing_passed;
+void sm_listing_pass(sm_listing_passed *, const char *name);
+/* n counts into one, and into the listing: what it says of them. */
+void sm_listing_passed_over(sm_listing *, sm_listing_passed *, int n);
 struct stat;
 int64_t sm_listing_changed(const struct stat *); /* time of the last change, ns since 1970 */
 
@@ -115,6 +140,8 @@ bool sm_listing_find(const sm_listing *, uint32_t folder, uint32_t at, sm_listin
 /* The path of a folder, as the listing was asked for it. */
 void sm_listing_folder_path(const sm_listing *, uint32_t folder, sm_text *path);
 
+/* As sm_listing_open, without a look at what is there. */
+sm_listing *sm_listing_load(const char *path, const char *file, sm_error *);
 /* Whether a folder changed so shortly before `now` (s since 1970), or after it, that the next change may bear the same
  * time: *tick seconds later it cannot. */
 bool sm_listing_newer(const sm_listing *, double now, double *tick);

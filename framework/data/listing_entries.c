@@ -125,6 +125,9 @@ sm_status sm_listing_own(sm_listing *l, sm_error *err) {
   l->heads = l->own_heads;
   l->entries = (const unsigned char *)l->own_entries.s;
   l->entries_bytes = l->own_entries.len;
+  l->shard_heads = l->own_shards;
+  l->shard_names = l->own_names.s;
+  l->names_bytes = l->own_names.len;
   return sm_listing_read_image(l, NULL, err);
 }
 
@@ -147,6 +150,13 @@ void sm_listing_folder_path(const sm_listing *l, uint32_t folder, sm_text *path)
   sm_text_add(path, "%s", l->root);
   while (n-- > 0 && sm_listing_find(l, l->nodes[below[n]].parent, l->nodes[below[n]].at, &c))
     sm_text_add(path, "%s%s", path->len && path->s[path->len - 1] == '/' ? "" : "/", c.name);
+}
+
+void sm_listing_shard_path(const sm_listing *l, uint32_t shard, sm_text *path) {
+  const bool slash = l->root[strlen(l->root) - 1] == '/';
+  path->len = 0;
+  if (l->single) sm_text_add(path, "%s", l->root);
+  else sm_text_add(path, "%s%s%s", l->root, slash ? "" : "/", l->shard_names + l->shard_heads[shard].name);
 }
 
 int64_t sm_listing_changed(const struct stat *st) {
@@ -205,6 +215,8 @@ void sm_listing_free(sm_listing *l) {
   sm_free(l->nodes);
   sm_free(l->blocks);
   sm_free(l->own_heads);
+  sm_free(l->own_shards);
+  sm_text_free(&l->own_names);
   sm_text_free(&l->own_entries);
   sm_text_free(&l->tell_others);
   sm_text_free(&l->tell_skipped);

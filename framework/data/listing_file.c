@@ -23,73 +23,102 @@
 /* ---- writing --------------------------------------------------------------------------------------------- */
 
 sm_status sm_listing_save(const sm_listing *l, const char *file, sm_error *err) {
-  const size_t heads = l->folders * sizeof *l->heads;
   listing_header h = {.version = SM_LISTING_VERSION,
-                      .file_bytes = sizeof h + heads + l->entries_bytes,
                       .pictures = (uint64_t)l->pictures,
                       .folders = l->folders,
+                      .shards = l->shards,
                       .entries_bytes = l->entries_bytes,
-                      .webp = sm_image_reads_webp()};
+                      .webp = sm_image_reads_webp(),
+                      .single = l->single};
+  const struct {
+    const void *data;
+    size_t bytes;
+  } part[] = {{&h, sizeof h},
+              {l->heads, l->folders * sizeof *l->heads},
+              {l->shard_heads, l->shards * sizeof *l->shard_heads},
+              {l->entries, l->entries_bytes},
+              {l->shard_names, l->names_bytes}};
+  enum { PARTS = sizeof part / sizeof *part };
+  for (int i = 0; i < PARTS; i++) h.file_bytes += part[i].bytes;
   memcpy(h.magic, LISTING_MAGIC, sizeof h.magic);
-  h.crc = sm_crc32c(sm_crc32c(sm_crc32c(0, &h, sizeof h), l->heads, heads), l->entries, l->entries_bytes);
+  uint32_t crc = 0;
+  for (int i = 0; i < PARTS; i++) crc = sm_crc32c(crc, part[i].data, part[i].bytes);
+  h.crc = crc;
   sm_file *out = sm_file_create(file, err);
   if (!out) return err ? err->code : SM_EIO;
-  sm_file_write(out, &h, sizeof h);
-  sm_file_write(out, l->heads, heads);
-  sm_file_write(out, l->entries, l->entries_bytes);
+  for (int i = 0; i < PARTS; i++) sm_file_write(out, part[i].data, part[i].bytes);
   return sm_file_commit(out, err); /* tells a write that failed */
 }
 
 /* ---- comparing with what is there ------------------------------------------------------------------------ */
 
+/* What is looked at: every folder, or the folder of the shards and then every shard. */
+static int64_t listing_looks(const sm_listing *l) { return l->shards ? 1 + (int64_t)l->shards : l->folders; }
+
+static void listing_look_path(const sm_listing *l, int64_t item, sm_text *path) {
+  if (l->shards && item > 0) sm_listing_shard_path(l, (uint32_t)(item - 1), path);
+  else sm_listing_folder_path(l, (uint32_t)item, path);
+}
+
+static bool listing_as_it_was(const sm_listing *l, int64_t item, const struct stat *st) {
+  const int64_t changed = sm_listing_changed(st);
+  if (!l->shards || item == 0) return S_ISDIR(st->st_mode) && changed == l->heads[item].changed;
+  const sm_listing_shard *s = &l->shard_heads[item - 1];
+  return S_ISREG(st->st_mode) && changed == s->changed && (uint64_t)st->st_size == s->bytes;
+}
+
 typedef struct looking {
   const sm_listing *l;
-  _Atomic int64_t first; /* the first folder that is not as it was */
+  _Atomic int64_t first; /* the first that is not as it was */
 } looking;
 
 /* 0, or the error number; ESTALE: it has changed. */
-static int listing_look(const sm_listing *l, uint32_t folder) {
+static int listing_look(const sm_listing *l, int64_t item) {
   struct stat st;
   sm_text path = {0};
-  sm_listing_folder_path(l, folder, &path);
+  if (l->single && item == 0) return 0; /* there is no folder */
+  listing_look_path(l, item, &path);
   int code = path.failed ? ENOMEM : stat(path.s, &st) == 0 ? 0 : errno;
-  if (!code && (!S_ISDIR(st.st_mode) || sm_listing_changed(&st) != l->heads[folder].changed)) code = ESTALE;
+  if (!code && !listing_as_it_was(l, item, &st)) code = ESTALE;
   sm_text_free(&path);
   return code;
 }
 
-static void listing_look_at(void *ctx, int64_t folder, int worker) {
+static void listing_look_at(void *ctx, int64_t item, int worker) {
   looking *looks = ctx;
   int64_t first = atomic_load(&looks->first);
   (void)worker;
-  if (folder > first || !listing_look(looks->l, (uint32_t)folder)) return;
-  while (folder < first && !atomic_compare_exchange_weak(&looks->first, &first, folder)) continue;
+  if (item > first || !listing_look(looks->l, item)) return;
+  while (item < first && !atomic_compare_exchange_weak(&looks->first, &first, item)) continue;
 }
 
-static sm_status listing_outdated(const sm_listing *l, uint32_t folder, sm_error *err) {
-  const int code = listing_look(l, folder);
+static sm_status listing_outdated(const sm_listing *l, int64_t item, sm_error *err) {
+  const int code = listing_look(l, item);
+  const char *kind = l->shards && item > 0 ? "shard" : "folder";
   sm_text path = {0};
-  sm_listing_folder_path(l, folder, &path);
+  listing_look_path(l, item, &path);
   const char *name = path.s ? path.s : "";
   sm_status status = SM_EFORMAT;
-  if (code == ENOENT || code == ENOTDIR) sm_fail(err, status, "the index is out of date: the folder %s is gone", name);
-  else if (code && code != ESTALE) status = sm_fail_errno(err, code, "examine the folder", name);
-  else sm_fail(err, status, "the index is out of date: the folder %s has changed", name);
+  if (code == ENOENT || code == ENOTDIR) sm_fail(err, status, "the index is out of date: the %s %s is gone", kind, name);
+  else if (code && code != ESTALE) status = sm_fail_errno(err, code, "examine", name);
+  else sm_fail(err, status, "the index is out of date: the %s %s has changed", kind, name);
   if (status == SM_EFORMAT)
-    sm_hint(err, "make it anew: smalti data index %s; or remove it, and the folders are listed again", l->root);
+    sm_hint(err, "make it anew: smalti data index %s; or remove it, and the %ss are %s again", l->root, kind,
+            l->shards ? "read" : "listed");
   sm_text_free(&path);
   return status;
 }
 
 sm_status sm_listing_check(const sm_listing *l, sm_error *err) {
   looking looks = {.l = l, .first = INT64_MAX};
+  const int64_t n = listing_looks(l);
   sm_pool *pool = sm_pool_new(SM_LISTING_THREADS, NULL); /* without threads it takes longer */
-  if (pool) sm_pool_run(pool, l->folders, listing_look_at, &looks);
+  if (pool) sm_pool_run(pool, n, listing_look_at, &looks);
   else
-    for (uint32_t f = 0; f < l->folders; f++) listing_look_at(&looks, f, 0);
+    for (int64_t i = 0; i < n; i++) listing_look_at(&looks, i, 0);
   sm_pool_free(pool);
   const int64_t first = atomic_load(&looks.first);
-  return first == INT64_MAX ? SM_OK : listing_outdated(l, (uint32_t)first, err);
+  return first == INT64_MAX ? SM_OK : listing_outdated(l, first, err);
 }
 
 /* ---- opening --------------------------------------------------------------------------------------------- */
@@ -126,9 +155,10 @@ static sm_status listing_check_header(const sm_listing *l, listing_header *h, sm
   }
   if (l->map_bytes < h->file_bytes) return listing_damaged(l, "it is cut short", err);
   if (l->map_bytes > h->file_bytes) return listing_damaged(l, "there are bytes behind its end", err);
-  const uint64_t room = l->map_bytes - sizeof *h;
-  if (h->folders < 1 || h->folders > room / sizeof *l->heads || h->shards || h->webp > 1 ||
-      h->entries_bytes != room - h->folders * sizeof *l->heads)
+  const uint64_t room = l->map_bytes - sizeof *h,
+                 tables = h->folders * (uint64_t)sizeof *l->heads + h->shards * (uint64_t)sizeof *l->shard_heads;
+  if (h->folders < 1 || tables > room || h->entries_bytes > room - tables || h->webp > 1 || h->single > 1 ||
+      (h->single && h->shards != 1))
     return listing_damaged(l, "its header contradicts itself", err);
   listing_header bare = *h;
   bare.crc = 0;
@@ -141,37 +171,62 @@ static sm_status listing_check_header(const sm_listing *l, listing_header *h, sm
   return sm_hint(err, "make it anew: smalti data index %s", l->root);
 }
 
-static sm_status listing_load(sm_listing *l, sm_error *err) {
+/* Every shard has a name, and none leads out of their folder. */
+static const char *listing_check_shards(const sm_listing *l) {
+  if (l->names_bytes && (!l->shards || l->shard_names[l->names_bytes - 1])) return "its last name has no end";
+  for (uint32_t s = 0; s < l->shards; s++) {
+    const uint64_t at = l->shard_heads[s].name;
+    if (at >= l->names_bytes) return "a shard has no name";
+    if (strchr(l->shard_names + at, '/') || strchr(".", l->shard_names[at])) return "the name of a shard is none";
+  }
+  return NULL;
+}
+
+static sm_status listing_read_file(sm_listing *l, sm_error *err) {
   listing_header h;
   const char *what = NULL;
   sm_status status = listing_map(l, err);
   if (!status) status = listing_check_header(l, &h, err);
   if (status) return status;
   l->folders = h.folders;
+  l->shards = h.shards;
+  l->single = h.single;
   l->heads = (const sm_listing_folder_head *)(const void *)((const char *)l->map + sizeof h);
-  l->entries = (const unsigned char *)(l->heads + h.folders);
+  l->shard_heads = (const sm_listing_shard *)(const void *)(l->heads + h.folders);
+  l->entries = (const unsigned char *)(l->shard_heads + h.shards);
   l->entries_bytes = (size_t)h.entries_bytes;
+  l->shard_names = (const char *)l->entries + l->entries_bytes;
+  l->names_bytes = l->map_bytes - (size_t)(l->shard_names - (const char *)l->map);
+  if ((what = listing_check_shards(l))) return listing_damaged(l, what, err);
   status = sm_listing_read_image(l, &what, err);
   if (!status && (l->pictures < 1 || (uint64_t)l->pictures != h.pictures)) {
     what = "it does not have the pictures that it says";
     status = SM_EFORMAT;
   }
   if (status == SM_EFORMAT) return listing_damaged(l, what, err);
-  if (!status) status = sm_listing_check(l, err);
   return status ? status : sm_mapped_check(l->map, err);
 }
 
-sm_listing *sm_listing_open(const char *path, const char *file, sm_error *err) {
+static sm_listing *listing_open(const char *path, const char *file, bool check, sm_error *err) {
   sm_error why = {0};
   sm_listing *l = sm_listing_new(path, err);
   if (!l) return NULL;
-  sm_status status = (l->map_path = sm_strdup(file)) ? listing_load(l, &why)
+  sm_status status = (l->map_path = sm_strdup(file)) ? listing_read_file(l, &why)
                                                      : sm_fail(&why, SM_ENOMEM, "no memory to open an index");
+  if (!status && check) status = sm_listing_check(l, &why);
   if (!status) return l;
   sm_fail_at(&why, file, 0, 0);
   if (err) *err = why;
   sm_listing_free(l);
   return NULL;
+}
+
+sm_listing *sm_listing_open(const char *path, const char *file, sm_error *err) {
+  return listing_open(path, file, true, err);
+}
+
+sm_listing *sm_listing_load(const char *path, const char *file, sm_error *err) {
+  return listing_open(path, file, false, err);
 }
 
 /* A path that ends in no name of its own, such as ".", is looked up. */

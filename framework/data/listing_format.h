@@ -13,7 +13,7 @@ typedef struct listing_header {
   uint64_t file_bytes, pictures;
   uint32_t folders, shards;
   uint64_t entries_bytes;
-  uint32_t webp, zero;
+  uint32_t webp, single;
   uint64_t zeros;
 } listing_header;
 

@@ -9,94 +9,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
-#include <smalti/image.h>
-
 #include "listing.h"
-
-enum { ENDINGS = 64, ENDING_BYTES = 12, ENDINGS_TOLD = 3 };
-
-static const char *const extensions[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", NULL};
-/* Pictures of formats that cannot be read: to pass them over deserves a warning. */
-static const char *const other_pictures[] = {".webp", ".tif", ".tiff", ".gif", ".bmp", ".heic", ".heif",
-                                             ".avif", ".jp2", ".jxl",  ".dng", ".ppm", ".pgm",  ".ico",
-                                             ".tga",  ".dcm", ".psd",  ".exr", ".svg", ".jxr",  NULL};
-
-/* ---- names ----------------------------------------------------------------------------------------------- */
-
-static bool walk_has_ending(const char *name, const char *const *endings) {
-  const char *dot = strrchr(name, '.');
-  for (int i = 0; dot && endings[i]; i++)
-    if (strcasecmp(dot, endings[i]) == 0) return true;
-  return false;
-}
-
-bool sm_listing_is_picture(const char *name) {
-  static const char *const webp[] = {".webp", NULL};
-  return walk_has_ending(name, extensions) || (sm_image_reads_webp() && walk_has_ending(name, webp));
-}
-
-const char *sm_listing_endings(void) {
-  return sm_image_reads_webp() ? ".jpg, .jpeg, .jpe, .jfif, .png and .webp" : ".jpg, .jpeg, .jpe, .jfif and .png";
-}
-
-/* ---- files passed over ----------------------------------------------------------------------------------- */
-
-typedef struct ending {
-  char name[ENDING_BYTES]; /* in lower case; "" stands for none, and for those that found no room */
-  int64_t files;
-} ending;
-
-typedef struct passed {
-  ending endings[ENDINGS]; /* the first is "" */
-  int n;
-  int64_t files;
-} passed;
-
-static void passed_add(passed *p, const char *lower, int64_t files) {
-  int at = p->n ? p->n : (p->n = 1);
-  for (at--; at > 0 && strcmp(p->endings[at].name, lower) != 0;) at--;
-  if (at == 0 && lower[0] && p->n < ENDINGS) strcpy(p->endings[at = p->n++].name, lower);
-  p->endings[at].files += files;
-  p->files += files;
-}
-
-static void passed_over(passed *p, const char *name) {
-  const char *dot = strrchr(name, '.');
-  char lower[ENDING_BYTES] = "";
-  for (size_t i = 0; dot && strlen(dot) < sizeof lower && dot[i]; i++) {
-    lower[i] = dot[i] >= 'A' && dot[i] <= 'Z' ? (char)(dot[i] + 'a' - 'A') : dot[i];
-    if (lower[i] <= ' ' || lower[i] > '~') lower[i] = '?';
-  }
-  passed_add(p, lower, 1);
-}
-
-static int passed_by_files(const void *a, const void *b) {
-  const ending *x = a, *y = b;
-  if (x->files != y->files) return x->files > y->files ? -1 : 1;
-  return strcmp(x->name, y->name);
-}
-
-/* One line: how many, and the commonest endings. */
-static void passed_tell(sm_listing *l, passed *p) {
-  int64_t left = p->files;
-  sm_text text = {0};
-  for (int i = 1; i < p->n; i++) l->tell_pictures |= walk_has_ending(p->endings[i].name, other_pictures);
-  qsort(p->endings, (size_t)p->n, sizeof *p->endings, passed_by_files);
-  for (int i = 0; i < ENDINGS_TOLD && i < p->n && p->endings[i].files; i++) {
-    sm_text_add(&text, "%s%lld %s", i ? ", " : "", (long long)p->endings[i].files,
-                p->endings[i].name[0] ? p->endings[i].name : "other");
-    left -= p->endings[i].files;
-  }
-  l->others = p->files;
-  if (p->files)
-    sm_text_add(&l->tell_others, "folder %s: %lld file%s passed over, for %s name (%s%s); %s are read", l->root,
-                (long long)p->files, p->files == 1 ? " is" : "s are", p->files == 1 ? "its" : "their",
-                text.s ? text.s : "", left ? ", …" : "", sm_listing_endings());
-  sm_text_free(&text);
-}
 
 /* ---- one folder ------------------------------------------------------------------------------------------ */
 
@@ -138,7 +53,7 @@ typedef struct entries {
 typedef struct walk {
   sm_listing *list;
   place **level;
-  passed passed[SM_LISTING_THREADS];
+  sm_listing_passed passed[SM_LISTING_THREADS];
 } walk;
 
 static void place_path(const sm_listing *l, const place *p, sm_text *path) {
@@ -239,7 +154,8 @@ static bool place_enter(place *p, const entry *e, const char *path, bool *taken)
   return true;
 }
 
-static sm_status place_write(place *p, const char *path, const entries *list, passed *others) {
+static sm_status place_write(place *p, const char *path, const entries *list,
+                             sm_listing_passed *others) {
   size_t folders = 0;
   const char *before = "";
   for (size_t i = 0; i < list->n; i++) folders += list->v[i].kind == KIND_FOLDER;
@@ -248,7 +164,7 @@ static sm_status place_write(place *p, const char *path, const entries *list, pa
     const entry *e = &list->v[i];
     const bool folder = e->kind == KIND_FOLDER;
     bool taken = folder || (e->kind == KIND_FILE && sm_listing_is_picture(e->name));
-    if (!taken) passed_over(others, e->name);
+    if (!taken) sm_listing_pass(others, e->name);
     if (folder) done = place_enter(p, e, path, &taken);
     if (!taken || !done) continue;
     sm_listing_put(&p->entries, p->n++, before, e->name,
@@ -374,10 +290,7 @@ sm_listing *sm_listing_folder(const char *path, sm_error *err) {
   if (w) {
     w->list = l;
     status = walk_all(w, &root, &why);
-    for (int i = 1; i < SM_LISTING_THREADS; i++)
-      for (int k = 0; k < w->passed[i].n; k++)
-        passed_add(&w->passed[0], w->passed[i].endings[k].name, w->passed[i].endings[k].files);
-    passed_tell(l, &w->passed[0]);
+    sm_listing_passed_over(l, w->passed, SM_LISTING_THREADS);
     sm_free(w->level);
   } else {
     sm_fail(&why, SM_ENOMEM, "out of memory while listing %s", path);

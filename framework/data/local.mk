@@ -6,9 +6,10 @@ libsmalti_la_SOURCES += \
   framework/data/eval_loader.c \
   framework/data/guard.c framework/data/guard.h \
   framework/data/listing.c framework/data/listing.h framework/data/listing_entries.c \
-  framework/data/listing_file.c framework/data/listing_format.h framework/data/listing_walk.c \
+  framework/data/listing_file.c framework/data/listing_format.h framework/data/listing_names.c \
+  framework/data/listing_tar.c framework/data/listing_walk.c \
   framework/data/loader.c \
-  framework/data/pack.c \
+  framework/data/pack.c framework/data/pack_tar.c \
   framework/data/preview.c \
   framework/data/ring.c framework/data/ring.h \
   framework/data/source.c framework/data/source.h \
@@ -17,7 +18,7 @@ libsmalti_la_SOURCES += \
 check_PROGRAMS += tests/unit/test_data_loader tests/unit/test_data_bad
 tests_unit_test_data_bad_SOURCES = tests/unit/test_data_bad.c tests/unit/fake_data.c tests/unit/fake_data.h
 tests_unit_test_data_loader_SOURCES = tests/unit/test_data_loader.c tests/unit/fake_data.c tests/unit/fake_data.h
-check_PROGRAMS += tests/unit/test_data_lists tests/unit/test_data_sets tests/unit/test_data_pack tests/unit/test_data_listing
+check_PROGRAMS += tests/unit/test_data_lists tests/unit/test_data_sets tests/unit/test_data_pack tests/unit/test_data_listing tests/unit/test_data_tar
 check_PROGRAMS += tests/unit/test_data_eval
 tests_unit_test_data_eval_SOURCES = tests/unit/test_data_eval.c tests/unit/fake_data.c tests/unit/fake_data.h
 check_PROGRAMS += tests/unit/test_data_source

@@ -1,10 +1,14 @@
 /* source.c — see source.h. The cache is one pointer per picture, set once. */
+#include <config.h>
+
+#include <dirent.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "framework/base/io.h"
+#include "listing.h"
 #include "ring.h"
 #include "source.h"
 
@@ -166,10 +170,30 @@ bool sm_list_is(const char *path) {
   return false;
 }
 
+bool sm_tar_is(const char *path) {
+  const size_t n = strlen(path);
+  return n > 4 && !strcmp(path + n - 4, ".tar");
+}
+
+/* A folder of shards has some, and neither sub-folders nor pictures beside them. */
+static bool source_holds_shards(const char *path) {
+  DIR *dir = opendir(path);
+  struct dirent *d;
+  bool shards = false, others = false;
+  while (dir && !others && (d = readdir(dir))) {
+    if (d->d_name[0] == '.') continue;
+    if (sm_tar_is(d->d_name)) shards = true;
+    else others = d->d_type == DT_DIR || sm_listing_is_picture(d->d_name);
+  }
+  if (dir) closedir(dir);
+  return shards && !others;
+}
+
 const char *sm_dataset_for(const char *path, sm_error *err) {
   struct stat st;
   bool there;
   if (sm_path_look(path, &st, &there, err)) return NULL;
-  if (there && S_ISREG(st.st_mode)) return sm_list_is(path) ? "list" : "packed";
+  if (there && S_ISREG(st.st_mode)) return sm_list_is(path) ? "list" : sm_tar_is(path) ? "tar" : "packed";
+  if (there && source_holds_shards(path)) return "tar";
   return "folder"; /* which says what is not there */
 }

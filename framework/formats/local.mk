@@ -22,6 +22,7 @@ libsmalti_la_SOURCES += \
   framework/formats/st_parse.c \
   framework/formats/st_reader.c \
   framework/formats/st_writer.c \
+  framework/formats/tar.c framework/formats/tar.h \
   framework/formats/tensorboard.c \
   framework/formats/yaml.h \
   framework/formats/yaml_read.c \

@@ -1,6 +1,7 @@
 #!/bin/bash
 # data_large.sh — what is for many pictures: the index of a folder, which trains to the bits that the folder trains to, looks
-# at folders only, and is refused in plain words when it is out of date, damaged or foreign.
+# at folders only, and is refused in plain words when it is out of date, damaged or foreign; and tar shards, ours and those
+# of tar in all its formats, which train to the same bits.
 # shellcheck source=tests/e2e/common.sh
 . "$SMALTI_SRCDIR/tests/e2e/common.sh"
 
@@ -20,7 +21,7 @@ exits 0 smalti data index set/
 has out "set.smalti-index: 10 pictures in 3 folders, "
 cp set.smalti-index first
 exits 0 smalti --json data index set
-has out '{"file":"set.smalti-index","pictures":10,"folders":3,"bytes":'
+has out '{"file":"set.smalti-index","pictures":10,"folders":3,"shards":0,"bytes":'
 cmp first set.smalti-index || fail "indexing twice gives other bytes"
 exits 0 smalti data index set --check
 has out "set.smalti-index: 10 pictures in 3 folders, "
@@ -101,5 +102,75 @@ cmp good set.smalti-index || fail "a failed index harmed the older one"
 [ -z "$(find . -name '*.tmp-*')" ] || fail "temporary files are left"
 # few descriptors: a folder is waited for, not given up
 (failures=0; ulimit -n 12 && exits 0 smalti data index set; exit "$failures") || fail "12 descriptors are too few"
+
+# ---- tar shards -----------------------------------------------------------------------------------------------
+rm -rf set set.smalti-index
+pictures set 10
+name=$(printf 'long-%.0s' {1..60})
+mkdir -p "set/b/${name:0:120}"
+cp drawn-0.png "set/b/${name:0:120}/${name:0:200}.png"
+exits 0 train files '{folder: {path: set}}'
+exits 75 train moves '{folder: {path: set}}' --stop-after 5
+exits 0 smalti data pack --jpeg set shards --shard-size 1
+has out "shards: 11 pictures in 1 shard, "
+[ -e shards.smalti-index ] || fail "no index beside the shards"
+tar tf shards/00000.tar >names || fail "tar cannot read our shards"
+[ "$(wc -l <names)" -eq 11 ] && has names "/${name:0:200}.png" || fail "names in our shards: $(cat names)"
+mkdir unpacked && tar xf shards/00000.tar -C unpacked && diff -r set unpacked || fail "what tar unpacks differs"
+exits 0 smalti --json data pack --jpeg set again
+cmp shards/00000.tar again/00000.tar || fail "equal pictures give other shards"
+exits 0 smalti data check shards
+[ "$(cat out)" = "shards: 11 pictures in 2 classes; all can be used" ] || fail "data check of shards: $(cat out)"
+exits 0 train shards '{tar: {path: shards}}'
+cmp r/files/metrics.jsonl r/shards/metrics.jsonl || fail "shards train to other metrics"
+for format in gnu pax; do # which have long names
+  mkdir $format
+  (cd set && tar cf ../$format/1.tar --format=$format ./a && tar cf ../$format/2.tar --format=$format b)
+  exits 0 train $format "{tar: {path: $format}}"
+  cmp r/files/metrics.jsonl r/$format/metrics.jsonl || fail "shards in format $format train to other metrics"
+done
+exits 0 smalti data index gnu
+has out "gnu.smalti-index: 11 pictures in 2 shards, "
+exits 0 train gnu-index '{tar: {path: gnu}}' data.workers=4
+cmp r/files/metrics.jsonl r/gnu-index/metrics.jsonl || fail "indexed shards train to other metrics"
+for format in v7 ustar; do
+  tar cf $format.tar --format=$format -C set a
+  exits 0 smalti data check $format.tar
+  has out "$format.tar: 5 pictures in 1 class; all can be used"
+done
+(failures=0; ulimit -n 24 && exits 0 train few '{tar: {path: gnu}}' data.workers=16; exit "$failures") || fail "24 descriptors are too few"
+
+# what is wrong with shards
+cut() { # NAME BYTES: the first ones of gnu/1.tar
+  mkdir "$1" && head -c "$2" gnu/1.tar >"$1/1.tar"
+  exits 65 smalti data check "$1"
+}
+cut half 1000
+has err "half/1.tar: dataset 'tar': the archive is cut short behind 1000 bytes, in or behind ./a/"
+cut block 2048
+has err "block/1.tar: dataset 'tar': the archive is cut short behind 2048 bytes"
+mkdir zipped && gzip -c gnu/1.tar >zipped/1.tar
+exits 65 smalti data check zipped
+has err "zipped/1.tar: dataset 'tar': not a tar archive: it is a gzip archive; a compressed archive must be unpacked once"
+mkdir twice && cp gnu/1.tar twice/1.tar && cp gnu/1.tar twice/2.tar
+exits 65 smalti data check twice
+has err "is in two shards, 1.tar and 2.tar; give each picture a name of its own"
+touch -d '3 hours ago' gnu/2.tar
+exits 65 smalti data check gnu
+has err "gnu.smalti-index: dataset 'tar': the index is out of date: the shard gnu/2.tar has changed; make it anew: smalti data index gnu; or remove it"
+exits 65 train never '{folder: {path: shards}}'
+has err "this is the index of tar shards"
+exits 66 train never '{tar: {path: set}}'
+has err "no shard in $work/set: it holds no file called .tar; "
+has err "; name the folder that the shards lie in, or one shard"
+exits 65 smalti data pack --jpeg set shards
+says "smalti: shards is there already; choose another name, or remove it; the command is: smalti data pack --jpeg FOLDER SHARDS"
+exits 65 smalti data pack --jpeg tiny.yaml new
+exits 66 smalti data pack --jpeg nowhere new
+exits 2 smalti data pack --jpeg set new train.epochs=2
+exits 74 on write:1:ENOSPC:00000.tar "$build/smalti" data pack --jpeg set new
+has err "No space left on device"
+exits 75 on write:1:TERM:00000.tar "$build/smalti" data pack --jpeg set new
+[ ! -e new ] && [ -z "$(find . -name '*.tmp-*')" ] || fail "a packing that failed leaves something: $(ls)"
 
 finish

@@ -17,9 +17,10 @@
  *              36  u32      shards; 0: the pictures are files
  *              40  u64      bytes of the entries
  *              48  u32      1: files named .webp are among the pictures; 0: they were passed over
- *              52  u32, u64 0
+ *              52  u32      1: the root is no folder, but the only shard
+ *              56  u64      0
  *   folders   16 bytes each: the root, then breadth first, those of one folder in the order of their entries
- *               0  i64      time of its last change, ns since 1970; 0 in shards
+ *               0  i64      time of its last change, ns since 1970; with shards that of their folder, then 0
  *               8  u32      entries: pictures and sub-folders
  *              12  u32      0
  *   shards    32 bytes each
@@ -59,6 +60,12 @@ typedef struct sm_listing sm_listing;
  * no error. */
 sm_listing *sm_listing_folder(const char *path, sm_error *);
 
+/* The pictures in tar shards: in `path`, or in the files called .tar in the folder `path`, whose heads are read now, several
+ * shards at a time. Members lie in the folders that their names say; later ones of a shard replace earlier ones. NULL on
+ * error: as above, and SM_EFORMAT for what is no archive, is damaged or cut short, or for a picture that is in two
+ * shards. */
+sm_listing *sm_listing_tar(const char *path, sm_error *);
+
 /* What `path`'s index says: mapped, its checksum and every entry checked, and its folders (or shards) compared with
  * what is there now, one look at each. A picture that was overwritten in place, under its name, goes unseen.
  * NULL on error: SM_ENOTFOUND, SM_EIO; SM_EFORMAT: no index, damaged, or out of date, with the folder that has
@@ -76,6 +83,7 @@ void sm_listing_free(sm_listing *); /* NULL is allowed */
 
 int64_t sm_listing_found(const sm_listing *); /* pictures, whatever the arrangement */
 int64_t sm_listing_folders(const sm_listing *);
+int64_t sm_listing_shards(const sm_listing *); /* 0: the pictures are files */
 int64_t sm_listing_others(const sm_listing *); /* files passed over for their names; 0 from an index */
 const char *sm_listing_endings(void);         /* of names that are pictures: ".jpg, … and .png" */
 /* Says in the log how many, and with which endings; says which links were skipped. */
@@ -102,8 +110,10 @@ const char *sm_listing_name(const sm_listing *, int64_t index);
 typedef struct sm_listing_place {
   int64_t bytes;  /* -1: not known */
   bool dangling;  /* a link that led nowhere when it was listed */
+  int64_t shard, offset; /* of a picture in shards: which one, and where its bytes begin; else -1, 0 */
 } sm_listing_place;
 sm_listing_place sm_listing_at(const sm_listing *, int64_t index);
+void sm_listing_shard_path(const sm_listing *, uint32_t shard, sm_text *path); /* as sm_listing_path */
 
 #ifdef __cplusplus
 }
