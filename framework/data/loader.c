@@ -56,8 +56,11 @@ struct sm_loader {
   worker *workers; /* workers + 1: 0 is the owner */
   sm_ring *ring;
 
-  uint32_t *order; /* of (order_epoch, order_round); used under the ring's lock */
+  uint32_t *order; /* of (order_epoch, order_round); used under the ring's lock, exchanged under both */
   int64_t order_epoch, order_round;
+  pthread_mutex_t ahead_lock; /* for the two below */
+  uint32_t *ahead;            /* the order that comes next, made by a worker outside the ring's lock; or NULL */
+  int64_t ahead_epoch, ahead_round;
 
   double born, waited;
   int64_t batches, pictures, replaced;
@@ -215,6 +218,25 @@ static sm_status loader_make_views(const sm_loader *loader, made *m, int item, c
   return SM_OK;
 }
 
+/* What comes behind the order that this batch ends in, unless it has been made. A million pictures take 50 ms, which all
+ * threads would wait for under the ring's lock. */
+static void loader_make_ahead(sm_loader *loader, const sm_batch *b) {
+  const sm_loader_config *c = &loader->config;
+  const int64_t places = loader->steps_per_epoch * c->batch_size,
+                round = (b->step % loader->steps_per_epoch * c->batch_size + c->batch_size - 1) / loader->count;
+  const bool within = round < (places - 1) / loader->count;
+  const int64_t epoch = within ? b->epoch : b->epoch + 1, next = within ? round + 1 : 0;
+  if (!loader->ahead || (c->last_step && epoch * loader->steps_per_epoch >= c->last_step)) return;
+  if (pthread_mutex_trylock(&loader->ahead_lock)) return; /* another worker is at it */
+  const bool served = epoch < loader->order_epoch || (epoch == loader->order_epoch && next <= loader->order_round);
+  if (!served && (epoch != loader->ahead_epoch || next != loader->ahead_round)) {
+    sm_epoch_order(c->seed, epoch, next, loader->ahead, (uint32_t)loader->count);
+    loader->ahead_epoch = epoch;
+    loader->ahead_round = next;
+  }
+  pthread_mutex_unlock(&loader->ahead_lock);
+}
+
 static void loader_make_item(void *ctx, int slot, int item, int who) {
   sm_loader *loader = ctx;
   made *m = &loader->made[slot];
@@ -233,6 +255,7 @@ static void loader_make_item(void *ctx, int slot, int item, int who) {
   atomic_fetch_add_explicit(&w->read_ns, middle - start, memory_order_relaxed);
   atomic_fetch_add_explicit(&w->view_ns, loader_worked() - middle, memory_order_relaxed);
   if (status && !sm_ring_stopping(loader->ring)) loader_note_failure(m, item, &err);
+  if (item == 0 && who > 0) loader_make_ahead(loader, b);
 }
 
 /* ---- opening a batch --------------------------------------------------------------------------------- */
@@ -240,9 +263,18 @@ static void loader_make_item(void *ctx, int slot, int item, int who) {
 static int64_t loader_picture_at(sm_loader *loader, int64_t epoch, int64_t place) {
   int64_t round = place / loader->count;
   if (epoch != loader->order_epoch || round != loader->order_round) {
-    sm_epoch_order(loader->config.seed, epoch, round, loader->order, (uint32_t)loader->count);
+    pthread_mutex_lock(&loader->ahead_lock);
+    if (loader->ahead && epoch == loader->ahead_epoch && round == loader->ahead_round) {
+      uint32_t *old = loader->order;
+      loader->order = loader->ahead;
+      loader->ahead = old;
+      loader->ahead_epoch = -1;
+    } else {
+      sm_epoch_order(loader->config.seed, epoch, round, loader->order, (uint32_t)loader->count);
+    }
     loader->order_epoch = epoch;
     loader->order_round = round;
+    pthread_mutex_unlock(&loader->ahead_lock);
   }
   return loader->order[place % loader->count];
 }
@@ -350,6 +382,7 @@ static sm_status loader_allocate(sm_loader *loader, sm_error *err) {
   loader->made = sm_calloc((size_t)loader->slots, sizeof *loader->made);
   loader->workers = sm_calloc((size_t)c->workers + 1, sizeof *loader->workers);
   loader->order = sm_malloc((size_t)loader->count * sizeof *loader->order);
+  if (c->workers) loader->ahead = sm_malloc((size_t)loader->count * sizeof *loader->ahead); /* or it takes longer */
   for (int s = 0; loader->made && s < loader->slots; s++) pthread_mutex_init(&loader->made[s].lock, NULL);
   if (!loader->made || !loader->workers || !loader->order) goto no_memory;
   for (int w = 0; w <= c->workers; w++)
@@ -385,7 +418,8 @@ sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_l
     loader->own_floats[k] = sm_view_floats(&config->views.own[k].view);
   loader->cells = loader_cells_of(config, false);
   loader->local_cells = loader_cells_of(config, true);
-  loader->order_epoch = -1;
+  loader->order_epoch = loader->ahead_epoch = -1;
+  pthread_mutex_init(&loader->ahead_lock, NULL);
   loader->born = sm_now();
   status = loader_allocate(loader, &why);
   if (!status && config->cache_bytes && !config->dataset.ops->borrow) {
@@ -424,6 +458,8 @@ void sm_loader_free(sm_loader *loader) {
   sm_free(loader->made);
   sm_free(loader->workers);
   sm_free(loader->order);
+  sm_free(loader->ahead);
+  pthread_mutex_destroy(&loader->ahead_lock);
   sm_free(loader);
 }
 
