@@ -58,11 +58,11 @@ static bool arranging_name_class(sm_listing *l, int c) {
 
 static void arranging_tell(const sm_listing *l, const sm_text *empty, int n_empty, int64_t stray) {
   if (n_empty > 0)
-    sm_log(SM_LOG_WARNING, "folder %s: %d of %d class folders hold no picture: %s%s", l->root, n_empty,
+    sm_log(SM_LOG_WARNING, "%s %s: %d of %d class folders hold no picture: %s%s", sm_listing_kind(l), l->root, n_empty,
            l->n_classes, empty->s ? empty->s : "", n_empty > NAMED ? ", …" : "");
   if (stray > 0)
-    sm_log(SM_LOG_WARNING, "folder %s: %lld pictures beside the class folders have no label", l->root,
-           (long long)stray);
+    sm_log(SM_LOG_WARNING, "%s %s: %lld pictures beside the class folders have no label", sm_listing_kind(l),
+           l->root, (long long)stray);
 }
 
 static void arranging_by_class(arranging *a) {

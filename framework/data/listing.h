@@ -131,6 +131,7 @@ int64_t sm_listing_changed(const struct stat *); /* time of the last change, ns 
 /* ---- listings -------------------------------------------------------------------------------------------- */
 
 sm_listing *sm_listing_new(const char *path, sm_error *);
+static inline const char *sm_listing_kind(const sm_listing *l) { return l->shards ? "shards" : "folder"; } /* in messages */
 /* The image is what stands in `own`: as sm_listing_read_image. */
 sm_status sm_listing_own(sm_listing *, sm_error *);
 /* Makes the tables of folders and blocks from heads and entries. SM_EFORMAT, `what` (may be NULL) says why in a few words. */

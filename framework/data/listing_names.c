@@ -74,7 +74,8 @@ void sm_listing_passed_over(sm_listing *l, sm_listing_passed *p, int n) {
   }
   l->others = p->files;
   if (p->files)
-    sm_text_add(&l->tell_others, "folder %s: %lld file%s passed over, for %s name (%s%s); %s are read", l->root,
+    sm_text_add(&l->tell_others, "%s %s: %lld file%s passed over, for %s name (%s%s); %s are read", sm_listing_kind(l),
+                l->root,
                 (long long)p->files, p->files == 1 ? " is" : "s are", p->files == 1 ? "its" : "their",
                 text.s ? text.s : "", left ? ", …" : "", sm_listing_endings());
   sm_text_free(&text);

@@ -114,10 +114,10 @@ for i in 1 2 3; do : >jpegs/$i.heic; done
 : >jpegs/notes.txt
 exits 0 smalti data check jpegs
 has err "smalti: warning: folder jpegs: 4 files are passed over, for their name (3 .heic, 1 .txt); .jpg, .jpeg, .jpe, .jfif"
-tar -cf jpegs.tar jpegs
-exits 65 smalti data check jpegs.tar
-says "smalti: jpegs.tar: this is no recipe, no folder or list of pictures and no packed file; unpack an archive and name its folder; a dataset plugin is named in a recipe, under data.train"
-exits 65 smalti data pack jpegs.tar x.pack
+tar -czf jpegs.tgz jpegs
+exits 65 smalti data check jpegs.tgz
+says "smalti: jpegs.tgz: this is no recipe, no folder or list of pictures and no packed file; unpack an archive and name its folder; a dataset plugin is named in a recipe, under data.train"
+exits 65 smalti data pack jpegs.tgz x.pack
 
 # ---- names that look alike --------------------------------------------------------------------------------------
 mkdir -p nfc nfd

@@ -140,6 +140,12 @@ for format in v7 ustar; do
 done
 (failures=0; ulimit -n 24 && exits 0 train few '{tar: {path: gnu}}' data.workers=16; exit "$failures") || fail "24 descriptors are too few"
 
+echo x >set/a/notes.txt
+tar cf notes.tar -C set a
+exits 0 smalti data check notes.tar
+has err "shards notes.tar: 1 file is passed over, for its name (1 .txt); .jpg, "
+rm set/a/notes.txt
+
 # what is wrong with shards
 cut() { # NAME BYTES: the first ones of gnu/1.tar
   mkdir "$1" && head -c "$2" gnu/1.tar >"$1/1.tar"
