@@ -128,6 +128,10 @@ void sm_listing_passed_over(sm_listing *, sm_listing_passed *, int n);
 struct stat;
 int64_t sm_listing_changed(const struct stat *); /* time of the last change, ns since 1970 */
 
+/* Runs all items on several threads, as sm_pool_run, or where there are none to be had on this one. `worker` is less than
+ * SM_LISTING_THREADS. */
+void sm_listing_each(int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx);
+
 /* ---- listings -------------------------------------------------------------------------------------------- */
 
 sm_listing *sm_listing_new(const char *path, sm_error *);

@@ -191,6 +191,15 @@ bool sm_listing_equal(const sm_listing *a, const sm_listing *b, sm_text *where) 
   return true; /* equal folders have the same sub-folders */
 }
 
+void sm_listing_each(int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx) {
+  const int threads = items < SM_LISTING_THREADS ? (int)items : SM_LISTING_THREADS;
+  sm_pool *pool = threads > 1 ? sm_pool_new(threads, NULL) : NULL;
+  if (pool) sm_pool_run(pool, items, fn, ctx);
+  else
+    for (int64_t i = 0; i < items; i++) fn(ctx, i, 0);
+  sm_pool_free(pool);
+}
+
 /* ---- making and freeing ---------------------------------------------------------------------------------- */
 
 sm_listing *sm_listing_new(const char *path, sm_error *err) {

@@ -111,12 +111,7 @@ static sm_status listing_outdated(const sm_listing *l, int64_t item, sm_error *e
 
 sm_status sm_listing_check(const sm_listing *l, sm_error *err) {
   looking looks = {.l = l, .first = INT64_MAX};
-  const int64_t n = listing_looks(l);
-  sm_pool *pool = sm_pool_new(SM_LISTING_THREADS, NULL); /* without threads it takes longer */
-  if (pool) sm_pool_run(pool, n, listing_look_at, &looks);
-  else
-    for (int64_t i = 0; i < n; i++) listing_look_at(&looks, i, 0);
-  sm_pool_free(pool);
+  sm_listing_each(listing_looks(l), listing_look_at, &looks);
   const int64_t first = atomic_load(&looks.first);
   return first == INT64_MAX ? SM_OK : listing_outdated(l, first, err);
 }

@@ -171,11 +171,7 @@ static void shard_read(void *ctx, int64_t at, int worker) {
 }
 
 static sm_status tar_read_shards(gathering *g, sm_error *err) {
-  sm_pool *pool = sm_pool_new(SM_LISTING_THREADS, NULL); /* without threads it takes longer */
-  if (pool) sm_pool_run(pool, (int64_t)g->n, shard_read, g);
-  else
-    for (size_t i = 0; i < g->n; i++) shard_read(g, (int64_t)i, 0);
-  sm_pool_free(pool);
+  sm_listing_each((int64_t)g->n, shard_read, g);
   for (size_t i = 0; i < g->n; i++) {
     if (!g->shards[i].why.code) continue;
     *err = g->shards[i].why;

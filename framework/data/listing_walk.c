@@ -241,13 +241,11 @@ static sm_status walk_append(walk *w, size_t n, place ***next, size_t *n_next, s
   return l->own_entries.failed || l->tell_skipped.failed ? walk_no_memory(w, err) : SM_OK;
 }
 
-static sm_status walk_level(walk *w, sm_pool *pool, size_t *n, sm_error *err) {
+static sm_status walk_level(walk *w, size_t *n, sm_error *err) {
   place **next = NULL;
   size_t n_next;
   sm_status status = SM_OK;
-  if (pool) sm_pool_run(pool, (int64_t)*n, walk_look, w);
-  else
-    for (size_t i = 0; i < *n; i++) walk_look(w, (int64_t)i, 0);
+  sm_listing_each((int64_t)*n, walk_look, w);
   for (size_t i = 0; i < *n && !status; i++) status = walk_settle(w, (int64_t)i, err);
   if (!status) status = walk_append(w, *n, &next, &n_next, err);
   if (status) {
@@ -273,10 +271,8 @@ static sm_status walk_all(walk *w, place *root, sm_error *err) {
   root->device = st.st_dev, root->inode = st.st_ino, root->changed = sm_listing_changed(&st);
   if (!(w->level = sm_calloc(1, sizeof *w->level))) return walk_no_memory(w, err);
   w->level[0] = root;
-  sm_pool *pool = sm_pool_new(SM_LISTING_THREADS, NULL); /* without threads it takes longer */
   sm_status status = SM_OK;
-  while (n && !status) status = walk_level(w, pool, &n, err);
-  sm_pool_free(pool);
+  while (n && !status) status = walk_level(w, &n, err);
   return status;
 }
 
