@@ -1,5 +1,5 @@
-/* cmd_data_index.c — `smalti data index`: writes the list of a folder's pictures beside it, or holds the one that is
- * there against the folder, file by file. */
+/* cmd_data_index.c — `smalti data index`: writes the list of a folder's pictures beside it, or holds the
+ * one that is there against the folder, file by file. */
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -32,15 +32,16 @@ static sm_listing *cmd_data_index_look(const char *path, sm_error *err) {
   return !strcmp(dataset, "tar") ? sm_listing_tar(path, err) : sm_listing_folder(path, err);
 }
 
-/* A folder that changes again within the tick of its time stamp would look unchanged: listed so soon after a change,
- * it is listed once more when that tick has passed. */
+/* A folder that changes again within the tick of its time stamp would look unchanged: listed so soon after
+ * a change, it is listed once more when that tick has passed. */
 static sm_listing *cmd_data_index_list(const char *path, sm_error *err) {
   const double begin = cmd_data_index_clock();
   sm_listing *l = cmd_data_index_look(path, err);
   double tick = 0;
   if (!l || !sm_listing_newer(l, begin, &tick)) return l;
   sm_listing_free(l);
-  nanosleep(&(struct timespec){.tv_sec = (time_t)tick, .tv_nsec = (long)((tick - (double)(time_t)tick) * 1e9)}, NULL);
+  const time_t seconds = (time_t)tick;
+  nanosleep(&(struct timespec){.tv_sec = seconds, .tv_nsec = (long)((tick - (double)seconds) * 1e9)}, NULL);
   return cmd_data_index_look(path, err);
 }
 
@@ -89,7 +90,8 @@ static sm_status cmd_data_index_write(sm_cli *cli, const char *path, const char 
   return status;
 }
 
-static sm_status cmd_data_index_compare(sm_cli *cli, const char *path, const char *file, bool *same, sm_error *err) {
+static sm_status cmd_data_index_compare(sm_cli *cli, const char *path, const char *file, bool *same,
+                                        sm_error *err) {
   sm_listing *old = sm_listing_open(path, file, err);
   sm_listing *now = old ? cmd_data_index_look(path, err) : NULL;
   sm_status status = now ? SM_OK : err->code;

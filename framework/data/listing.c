@@ -5,7 +5,8 @@
 
 enum { NAMED = 5 };
 
-/* ---- arranging ------------------------------------------------------------------------------------------- */
+/* ---- arranging
+ * ------------------------------------------------------------------------------------------- */
 
 typedef struct arranging {
   sm_listing *l;
@@ -58,8 +59,8 @@ static bool arranging_name_class(sm_listing *l, int c) {
 
 static void arranging_tell(const sm_listing *l, const sm_text *empty, int n_empty, int64_t stray) {
   if (n_empty > 0)
-    sm_log(SM_LOG_WARNING, "%s %s: %d of %d class folders hold no picture: %s%s", sm_listing_kind(l), l->root, n_empty,
-           l->n_classes, empty->s ? empty->s : "", n_empty > NAMED ? ", …" : "");
+    sm_log(SM_LOG_WARNING, "%s %s: %d of %d class folders hold no picture: %s%s", sm_listing_kind(l),
+           l->root, n_empty, l->n_classes, empty->s ? empty->s : "", n_empty > NAMED ? ", …" : "");
   if (stray > 0)
     sm_log(SM_LOG_WARNING, "%s %s: %lld pictures beside the class folders have no label", sm_listing_kind(l),
            l->root, (long long)stray);
@@ -133,7 +134,8 @@ sm_status sm_listing_arrange(sm_listing *l, bool classes, int64_t limit, sm_erro
   return listing_make_hash(l, err);
 }
 
-/* ---- what it holds --------------------------------------------------------------------------------------- */
+/* ---- what it holds
+ * --------------------------------------------------------------------------------------- */
 
 int64_t sm_listing_found(const sm_listing *l) { return l->pictures; }
 int64_t sm_listing_folders(const sm_listing *l) { return l->folders; }
@@ -150,7 +152,8 @@ void sm_listing_tell(const sm_listing *l) {
   if (l->tell_others.s) sm_log(l->tell_pictures ? SM_LOG_WARNING : SM_LOG_INFO, "%s", l->tell_others.s);
 }
 
-/* ---- one picture ----------------------------------------------------------------------------------------- */
+/* ---- one picture
+ * ----------------------------------------------------------------------------------------- */
 
 static const sm_listing_run *listing_run_of(const sm_listing *l, int64_t index) {
   int64_t low = 0, high = l->n_runs;
@@ -188,7 +191,8 @@ sm_listing_place sm_listing_at(const sm_listing *l, int64_t index) {
   return place;
 }
 
-/* ---- names that were asked for --------------------------------------------------------------------------- */
+/* ---- names that were asked for
+ * --------------------------------------------------------------------------- */
 
 static sm_listing_kept *listing_seat(sm_listing_kept *kept, size_t room, int64_t index) {
   size_t at = (size_t)((uint64_t)index * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (room - 1);

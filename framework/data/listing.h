@@ -1,6 +1,6 @@
-/* listing.h — a listing's inside, shared by the files that make, arrange and store one. The entries are kept as they
- * lie in an index file (smalti/listing.h), whether they were found or mapped; everything else is a few bytes a folder.
- * Private to the tree. */
+/* listing.h — a listing's inside, shared by the files that make, arrange and store one. The entries are
+ * kept as they lie in an index file (smalti/listing.h), whether they were found or mapped; everything else
+ * is a few bytes a folder. Private to the tree. */
 #ifndef SMALTI_DATA_LISTING_H
 #define SMALTI_DATA_LISTING_H
 
@@ -86,7 +86,8 @@ struct sm_listing {
   size_t n_kept, kept_room;
 };
 
-/* ---- entries --------------------------------------------------------------------------------------------- */
+/* ---- entries
+ * --------------------------------------------------------------------------------------------- */
 
 /* What stands behind a name. */
 typedef struct sm_listing_entry {
@@ -107,7 +108,8 @@ typedef struct sm_listing_cursor {
 } sm_listing_cursor;
 bool sm_listing_next(sm_listing_cursor *, bool whole); /* whole: the name must share nothing */
 
-/* ---- names and times ------------------------------------------------------------------------------------- */
+/* ---- names and times
+ * ------------------------------------------------------------------------------------- */
 
 bool sm_listing_is_picture(const char *name); /* by its ending */
 
@@ -128,17 +130,19 @@ void sm_listing_passed_over(sm_listing *, sm_listing_passed *, int n);
 struct stat;
 int64_t sm_listing_changed(const struct stat *); /* time of the last change, ns since 1970 */
 
-/* Runs all items on several threads, as sm_pool_run, or where there are none to be had on this one. `worker` is less than
- * SM_LISTING_THREADS. */
+/* Runs all items on several threads, as sm_pool_run, or where there are none to be had on this one.
+ * `worker` is less than SM_LISTING_THREADS. */
 void sm_listing_each(int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx);
 
-/* ---- listings -------------------------------------------------------------------------------------------- */
+/* ---- listings
+ * -------------------------------------------------------------------------------------------- */
 
 sm_listing *sm_listing_new(const char *path, sm_error *);
 static inline const char *sm_listing_kind(const sm_listing *l) { return l->shards ? "shards" : "folder"; } /* in messages */
 /* The image is what stands in `own`: as sm_listing_read_image. */
 sm_status sm_listing_own(sm_listing *, sm_error *);
-/* Makes the tables of folders and blocks from heads and entries. SM_EFORMAT, `what` (may be NULL) says why in a few words. */
+/* Makes the tables of folders and blocks from heads and entries. SM_EFORMAT, `what` (may be NULL) says why
+ * in a few words. */
 sm_status sm_listing_read_image(sm_listing *, const char **what, sm_error *);
 /* Entry `at` of a folder. False only where the mapping has changed under us. */
 bool sm_listing_find(const sm_listing *, uint32_t folder, uint32_t at, sm_listing_cursor *);
@@ -147,8 +151,8 @@ void sm_listing_folder_path(const sm_listing *, uint32_t folder, sm_text *path);
 
 /* As sm_listing_open, without a look at what is there. */
 sm_listing *sm_listing_load(const char *path, const char *file, sm_error *);
-/* Whether a folder changed so shortly before `now` (s since 1970), or after it, that the next change may bear the same
- * time: *tick seconds later it cannot. */
+/* Whether a folder changed so shortly before `now` (s since 1970), or after it, that the next change may
+ * bear the same time: *tick seconds later it cannot. */
 bool sm_listing_newer(const sm_listing *, double now, double *tick);
 /* The same names and sizes in the same folders; else `where` says in which folder the first difference is. */
 bool sm_listing_equal(const sm_listing *, const sm_listing *, sm_text *where);

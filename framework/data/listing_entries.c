@@ -1,15 +1,16 @@
 /* listing_entries.c — the entries of a listing, written and read, and the tables that lead to them.
  *
- * Names of a folder are sorted, so each says only what differs from the one before it; every sixteenth stands whole,
- * and where these begin is known. A picture is found by decoding at most sixteen. Nothing that was read is believed:
- * an index file comes from anywhere, and may change while it is mapped. */
+ * * Names of a folder are sorted, so each says only what differs from the one before it; every sixteenth
+ * stands whole, and where these begin is known. A picture is found by decoding at most sixteen. Nothing
+ * that was read is believed: an index file comes from anywhere, and may change while it is mapped. */
 #include <string.h>
 #include <sys/stat.h>
 
 #include "framework/base/mapped.h"
 #include "listing.h"
 
-/* ---- one entry ------------------------------------------------------------------------------------------- */
+/* ---- one entry
+ * ------------------------------------------------------------------------------------------- */
 
 static void listing_put_number(sm_text *to, uint64_t value) {
   unsigned char bytes[10];
@@ -57,13 +58,15 @@ bool sm_listing_next(sm_listing_cursor *c, bool whole) {
   return listing_number(c, &c->entry.shard) && listing_number(c, &c->entry.offset);
 }
 
-/* ---- the tables ------------------------------------------------------------------------------------------ */
+/* ---- the tables
+ * ------------------------------------------------------------------------------------------ */
 
 static size_t listing_blocks_of(uint32_t entries) {
   return entries / SM_LISTING_BLOCK + (entries % SM_LISTING_BLOCK > 0);
 }
 
-/* Room for nodes and blocks. An entry takes three bytes at least, so that numbers which cannot be true ask for no memory. */
+/* Room for nodes and blocks. An entry takes three bytes at least, so that numbers which cannot be true ask
+ * for no memory. */
 static const char *listing_reserve(sm_listing *l, bool *no_memory) {
   uint64_t blocks = 0, entries = 0;
   for (uint32_t f = 0; f < l->folders; f++) {
@@ -77,7 +80,8 @@ static const char *listing_reserve(sm_listing *l, bool *no_memory) {
   return NULL;
 }
 
-/* A folder met as entry `at` of folder f. Numbers go up by what is met, so no folder can be its own ancestor. */
+/* A folder met as entry `at` of folder f. Numbers go up by what is met, so no folder can be its own
+ * ancestor. */
 static const char *listing_add_node(sm_listing *l, uint32_t f, uint32_t at, uint32_t *next) {
   if (*next == l->folders) return "it has more folders than it says";
   sm_listing_node *up = &l->nodes[f];
@@ -200,7 +204,8 @@ void sm_listing_each(int64_t items, void (*fn)(void *ctx, int64_t item, int work
   sm_pool_free(pool);
 }
 
-/* ---- making and freeing ---------------------------------------------------------------------------------- */
+/* ---- making and freeing
+ * ---------------------------------------------------------------------------------- */
 
 sm_listing *sm_listing_new(const char *path, sm_error *err) {
   sm_listing *l = sm_calloc(1, sizeof *l);

@@ -1,5 +1,5 @@
-/* listing_file.c — index files: a listing's image written as it is, and mapped again after everything in it was
- * doubted. What it says is then held against the folders as they are, one look at each. */
+/* listing_file.c — index files: a listing's image written as it is, and mapped again after everything in
+ * it was doubted. What it says is then held against the folders as they are, one look at each. */
 #include <config.h>
 
 #include <errno.h>
@@ -20,7 +20,8 @@
 #include "listing.h"
 #include "listing_format.h"
 
-/* ---- writing --------------------------------------------------------------------------------------------- */
+/* ---- writing
+ * --------------------------------------------------------------------------------------------- */
 
 sm_status sm_listing_save(const sm_listing *l, const char *file, sm_error *err) {
   listing_header h = {.version = SM_LISTING_VERSION,
@@ -50,7 +51,8 @@ sm_status sm_listing_save(const sm_listing *l, const char *file, sm_error *err) 
   return sm_file_commit(out, err); /* tells a write that failed */
 }
 
-/* ---- comparing with what is there ------------------------------------------------------------------------ */
+/* ---- comparing with what is there
+ * ------------------------------------------------------------------------ */
 
 /* What is looked at: every folder, or the folder of the shards and then every shard. */
 static int64_t listing_looks(const sm_listing *l) { return l->shards ? 1 + (int64_t)l->shards : l->folders; }
@@ -99,7 +101,8 @@ static sm_status listing_outdated(const sm_listing *l, int64_t item, sm_error *e
   listing_look_path(l, item, &path);
   const char *name = path.s ? path.s : "";
   sm_status status = SM_EFORMAT;
-  if (code == ENOENT || code == ENOTDIR) sm_fail(err, status, "the index is out of date: the %s %s is gone", kind, name);
+  if (code == ENOENT || code == ENOTDIR)
+    sm_fail(err, status, "the index is out of date: the %s %s is gone", kind, name);
   else if (code && code != ESTALE) status = sm_fail_errno(err, code, "examine", name);
   else sm_fail(err, status, "the index is out of date: the %s %s has changed", kind, name);
   if (status == SM_EFORMAT)
@@ -116,7 +119,8 @@ sm_status sm_listing_check(const sm_listing *l, sm_error *err) {
   return first == INT64_MAX ? SM_OK : listing_outdated(l, first, err);
 }
 
-/* ---- opening --------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * --------------------------------------------------------------------------------------------- */
 
 static sm_status listing_damaged(const sm_listing *l, const char *what, sm_error *err) {
   sm_fail(err, SM_EFORMAT, "the index is damaged: %s", what);

@@ -1,5 +1,5 @@
-/* listing_format.h — the header of an index file as it lies on disk; see smalti/listing.h. Private to the file that writes
- * and reads it, and to its tests. */
+/* listing_format.h — the header of an index file as it lies on disk; see smalti/listing.h. Private to the
+ * file that writes and reads it, and to its tests. */
 #ifndef SMALTI_DATA_LISTING_FORMAT_H
 #define SMALTI_DATA_LISTING_FORMAT_H
 

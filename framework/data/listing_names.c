@@ -15,7 +15,8 @@ static const char *const other_pictures[] = {".webp", ".tif", ".tiff", ".gif", "
                                              ".avif", ".jp2", ".jxl",  ".dng", ".ppm", ".pgm",  ".ico",
                                              ".tga",  ".dcm", ".psd",  ".exr", ".svg", ".jxr",  NULL};
 
-/* ---- names ----------------------------------------------------------------------------------------------- */
+/* ---- names
+ * ----------------------------------------------------------------------------------------------- */
 
 static bool names_has_ending(const char *name, const char *const *endings) {
   const char *dot = strrchr(name, '.');
@@ -33,7 +34,8 @@ const char *sm_listing_endings(void) {
   return sm_image_reads_webp() ? ".jpg, .jpeg, .jpe, .jfif, .png and .webp" : ".jpg, .jpeg, .jpe, .jfif and .png";
 }
 
-/* ---- files passed over ----------------------------------------------------------------------------------- */
+/* ---- files passed over
+ * ----------------------------------------------------------------------------------- */
 
 static void passed_add(sm_listing_passed *p, const char *lower, int64_t files) {
   int at = p->n ? p->n : (p->n = 1);
@@ -74,8 +76,8 @@ void sm_listing_passed_over(sm_listing *l, sm_listing_passed *p, int n) {
   }
   l->others = p->files;
   if (p->files)
-    sm_text_add(&l->tell_others, "%s %s: %lld file%s passed over, for %s name (%s%s); %s are read", sm_listing_kind(l),
-                l->root,
+    sm_text_add(&l->tell_others, "%s %s: %lld file%s passed over, for %s name (%s%s); %s are read",
+                sm_listing_kind(l), l->root,
                 (long long)p->files, p->files == 1 ? " is" : "s are", p->files == 1 ? "its" : "their",
                 text.s ? text.s : "", left ? ", …" : "", sm_listing_endings());
   sm_text_free(&text);

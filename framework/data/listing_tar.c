@@ -1,8 +1,8 @@
-/* listing_tar.c — lists the pictures in tar shards: reads the heads of all members, several shards at a time, and puts
- * them into the folders that their names say, as if they had been unpacked side by side.
+/* listing_tar.c — lists the pictures in tar shards: reads the heads of all members, several shards at a
+ * time, and puts them into the folders that their names say, as if they had been unpacked side by side.
  *
- * As with tar itself, a later member of a shard replaces an earlier one of the same name. Names that two shards have
- * are refused, since what they would be unpacked to depends on the order. */
+ * * As with tar itself, a later member of a shard replaces an earlier one of the same name. Names that two
+ * shards have are refused, since what they would be unpacked to depends on the order. */
 #include <config.h>
 
 #include <dirent.h>
@@ -50,7 +50,8 @@ static sm_status tar_no_memory(const gathering *g, sm_error *err) {
   return sm_fail(err, SM_ENOMEM, "out of memory while listing %s", g->list->root);
 }
 
-/* ---- which shards ---------------------------------------------------------------------------------------- */
+/* ---- which shards
+ * ---------------------------------------------------------------------------------------- */
 
 static bool tar_add_shard(gathering *g, const char *file) {
   if (g->n == g->room) {
@@ -106,10 +107,11 @@ static sm_status tar_name_shards(gathering *g, sm_error *err) {
   return l->own_names.failed ? tar_no_memory(g, err) : SM_OK;
 }
 
-/* ---- one shard ------------------------------------------------------------------------------------------- */
+/* ---- one shard
+ * ------------------------------------------------------------------------------------------- */
 
-/* The name as it would be below a folder: without "./" and a slash before it. NULL: it is not to be listed; *foreign: and
- * that is to be told. */
+/* The name as it would be below a folder: without "./" and a slash before it. NULL: it is not to be
+ * listed; *foreign: and that is to be told. */
 static const char *tar_inner_name(const char *name, bool *foreign) {
   *foreign = false;
   for (; *name == '/' || (name[0] == '.' && name[1] == '/'); name++) continue;
@@ -180,7 +182,8 @@ static sm_status tar_read_shards(gathering *g, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- all of them, in order ------------------------------------------------------------------------------- */
+/* ---- all of them, in order
+ * ------------------------------------------------------------------------------- */
 
 /* As byte order at every level: a name that ends comes first, then a slash, then anything else. */
 static int tar_order(const char *a, const char *b) {
@@ -224,7 +227,8 @@ static sm_status tar_sort(gathering *g, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- folders --------------------------------------------------------------------------------------------- */
+/* ---- folders
+ * --------------------------------------------------------------------------------------------- */
 
 typedef struct span { /* the pictures below a folder, and how long its path is, with a slash */
   size_t from, to, path;
@@ -284,8 +288,8 @@ static void tar_tell_foreign(const gathering *g) {
     const shard *s = &g->shards[i];
     if (!s->n_foreign) continue;
     sm_log(SM_LOG_WARNING, "%s/%s: %lld %s passed over, as no file below a folder: %s%s", g->list->root, s->file,
-           (long long)s->n_foreign, sm_plural(s->n_foreign, "member is", "members are"), s->foreign.s ? s->foreign.s : "",
-           s->n_foreign > 1 ? ", …" : "");
+           (long long)s->n_foreign, sm_plural(s->n_foreign, "member is", "members are"),
+           s->foreign.s ? s->foreign.s : "", s->n_foreign > 1 ? ", …" : "");
   }
 }
 

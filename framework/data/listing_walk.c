@@ -1,8 +1,9 @@
-/* listing_walk.c — looks for the pictures below a folder, level by level, the folders of a level side by side: what
- * takes the time is waiting for the file system, so there are more threads than processors.
+/* listing_walk.c — looks for the pictures below a folder, level by level, the folders of a level side by
+ * side: what takes the time is waiting for the file system, so there are more threads than processors.
  *
- * A folder's entries are written as soon as they are known, and its names are let go. Each level's entries are
- * appended to the listing when all of it is read, in the order of the folders, so that no thread has a say in it. */
+ * * A folder's entries are written as soon as they are known, and its names are let go. Each level's
+ * entries are appended to the listing when all of it is read, in the order of the folders, so that no
+ * thread has a say in it. */
 #include <config.h>
 
 #include <dirent.h>
@@ -13,7 +14,8 @@
 
 #include "listing.h"
 
-/* ---- one folder ------------------------------------------------------------------------------------------ */
+/* ---- one folder
+ * ------------------------------------------------------------------------------------------ */
 
 typedef enum { KIND_FOLDER, KIND_FILE, KIND_OTHER } entry_kind;
 
@@ -188,7 +190,8 @@ static void walk_look(void *ctx, int64_t item, int worker) {
   sm_text_free(&path);
 }
 
-/* ---- level after level ----------------------------------------------------------------------------------- */
+/* ---- level after level
+ * ----------------------------------------------------------------------------------- */
 
 static sm_status walk_no_memory(const walk *w, sm_error *err) {
   return sm_fail(err, SM_ENOMEM, "out of memory while listing %s", w->list->root);

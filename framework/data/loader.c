@@ -218,8 +218,8 @@ static sm_status loader_make_views(const sm_loader *loader, made *m, int item, c
   return SM_OK;
 }
 
-/* What comes behind the order that this batch ends in, unless it has been made. A million pictures take 50 ms, which all
- * threads would wait for under the ring's lock. */
+/* What comes behind the order that this batch ends in, unless it has been made. A million pictures take 50
+ * ms, which all threads would wait for under the ring's lock. */
 static void loader_make_ahead(sm_loader *loader, const sm_batch *b) {
   const sm_loader_config *c = &loader->config;
   const int64_t places = loader->steps_per_epoch * c->batch_size,
@@ -471,8 +471,8 @@ static int loader_by_item(const void *a, const void *b) {
   return x->attempt < y->attempt ? -1 : x->attempt > y->attempt;
 }
 
-/* Pictures read until the end of the batch, each counted once: the good one that each place came to, and the bad
- * ones. Known from the step, so that it is the same after a stop. */
+/* Pictures read until the end of the batch, each counted once: the good one that each place came to, and
+ * the bad ones. Known from the step, so that it is the same after a stop. */
 static int64_t loader_read_until(const sm_loader *loader, const made *m) {
   const int64_t batch = loader->config.batch_size, step = m->batch.step;
   int64_t n, places = step >= loader->count / batch ? loader->count : (step + 1) * batch - m->n_failed;
@@ -480,8 +480,8 @@ static int64_t loader_read_until(const sm_loader *loader, const made *m) {
   return places < loader->count - n ? places + n : loader->count; /* capped before it can overflow */
 }
 
-/* Enter what the batch came across; its memory of that is used up. A batch that a fault of the system or a signal
- * broke leaves no trace: what is saved then is what an undisturbed run has at this step. */
+/* Enter what the batch came across; its memory of that is used up. A batch that a fault of the system or a
+ * signal broke leaves no trace: what is saved then is what an undisturbed run has at this step. */
 static sm_status loader_settle(sm_loader *loader, made *m, sm_error *err) {
   sm_status status = sm_mapped_check(NULL, err);
   if (!status && m->failed_item >= 0 && sm_source_ends(m->error.code)) {

@@ -1,5 +1,6 @@
-/* pack_tar.c — the files of a folder's pictures, byte for byte, into tar shards in the order of the list, with an index of
- * them beside. The shards' folder is written under another name and gets its own when all of it is there. */
+/* pack_tar.c — the files of a folder's pictures, byte for byte, into tar shards in the order of the list,
+ * with an index of them beside. The shards' folder is written under another name and gets its own when all
+ * of it is there. */
 #include <config.h>
 
 #include <errno.h>
@@ -27,7 +28,9 @@ typedef struct packing {
   char *chunk;
 } packing;
 
-static sm_status pack_tar_no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "out of memory for packing pictures"); }
+static sm_status pack_tar_no_memory(sm_error *err) {
+  return sm_fail(err, SM_ENOMEM, "out of memory for packing pictures");
+}
 
 static sm_status pack_tar_begin(packing *p, sm_error *err) {
   p->path.len = 0;
@@ -110,7 +113,8 @@ static sm_status pack_tar_all(packing *p, sm_error *err) {
   for (int64_t i = 0; i < n && !status; i++) {
     status = pack_tar_picture(p, i, err);
     if (!status && c->progress && i % 64 == 0) c->progress(c->progress_ctx, i, n);
-    if (!status && c->stop && c->stop()) status = sm_fail(err, SM_EINTERRUPTED, "stopped while packing: nothing was written");
+    if (!status && c->stop && c->stop())
+      status = sm_fail(err, SM_EINTERRUPTED, "stopped while packing: nothing was written");
   }
   if (!status && p->shard) status = pack_tar_end(p, err);
   if (!status && !p->result->shards) status = sm_fail(err, SM_ENOTFOUND, "no picture in %s", c->path);

@@ -1,5 +1,5 @@
-/* tar.c — see tar.h. A reader owns its descriptor and the texts of names; a long name or a pax record holds for the
- * member that follows it, a global one for all that follow. */
+/* tar.c — see tar.h. A reader owns its descriptor and the texts of names; a long name or a pax record
+ * holds for the member that follows it, a global one for all that follow. */
 #include <config.h>
 
 #include <errno.h>
@@ -32,7 +32,8 @@ struct sm_tar {
   uint64_t size; /* as the pax records say */
 };
 
-/* ---- opening --------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * --------------------------------------------------------------------------------------------- */
 
 sm_tar *sm_tar_open(const char *path, sm_error *err) {
   struct stat st;
@@ -60,7 +61,8 @@ void sm_tar_close(sm_tar *t) {
   sm_free(t);
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * --------------------------------------------------------------------------------------------- */
 
 static sm_status tar_cut_short(const sm_tar *t, sm_error *err) {
   sm_fail(err, SM_EFORMAT, "the archive is cut short behind %llu bytes%s%.200s", (unsigned long long)t->bytes,
@@ -162,8 +164,10 @@ static bool tar_take_records(sm_tar *t, const char *at, const char *end) {
   while (at < end) {
     size_t length = 0;
     const char *p = at;
-    for (; p < end && *p >= '0' && *p <= '9' && length < MOST_EXTRA; p++) length = 10 * length + (size_t)(*p - '0');
-    if (p == at || p == end || *p != ' ' || length > (size_t)(end - at) || length < (size_t)(p - at) + 3) return false;
+    for (; p < end && *p >= '0' && *p <= '9' && length < MOST_EXTRA; p++)
+      length = 10 * length + (size_t)(*p - '0');
+    if (p == at || p == end || *p != ' ' || length > (size_t)(end - at) || length < (size_t)(p - at) + 3)
+      return false;
     const char *key = p + 1, *stop = at + length - 1, *is = memchr(key, '=', (size_t)(stop - key));
     if (*stop != '\n' || !is || !tar_take_record(t, key, (size_t)(is - key), is + 1, (size_t)(stop - is - 1)))
       return false;
@@ -222,7 +226,8 @@ static sm_status tar_step(sm_tar *t, sm_tar_member *m, bool *end, bool *found, s
   *found = !extra && !status;
   if (*found)
     *m = (sm_tar_member){t->name.s, b.type == 0 || b.type == '0' || b.type == '7', b.type == '5', t->at, bytes};
-  if (*found && m->regular && t->name.len && t->name.s[t->name.len - 1] == '/') m->regular = false, m->folder = true;
+  if (*found && m->regular && t->name.len && t->name.s[t->name.len - 1] == '/')
+    m->regular = false, m->folder = true;
   t->at += (bytes + sizeof b - 1) / sizeof b * sizeof b;
   if (!extra) t->has_name = t->has_size = t->sparse = false;
   return status;
@@ -240,7 +245,8 @@ sm_status sm_tar_next(sm_tar *t, sm_tar_member *m, bool *end, sm_error *err) {
   return why.code;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------- */
+/* ---- writing
+ * --------------------------------------------------------------------------------------------- */
 
 /* Where a name is cut in two for ustar: the place of a slash, 0: it fits whole, -1: not at all. */
 static int tar_cut(const char *name, size_t n) {

@@ -1,7 +1,8 @@
-/* tar.h — tar archives: what lies in one and where, read from the heads of its members alone; and such heads, written.
+/* tar.h — tar archives: what lies in one and where, read from the heads of its members alone; and such
+ * heads, written.
  *
- * Read are POSIX ustar and pax, GNU's long names and sizes, and the form before all of them. Nothing is unpacked.
- * Private to the tree. */
+ * * Read are POSIX ustar and pax, GNU's long names and sizes, and the form before all of them. Nothing is
+ * unpacked. Private to the tree. */
 #ifndef SMALTI_FORMATS_TAR_H
 #define SMALTI_FORMATS_TAR_H
 
@@ -18,16 +19,17 @@ typedef struct sm_tar_member {
   uint64_t at, bytes; /* where its bytes begin, a multiple of SM_TAR_BLOCK, and how many they are */
 } sm_tar_member;
 
-/* NULL on error: SM_ENOTFOUND, SM_EIO, SM_EINVAL for what is no regular file; SM_ENOMEM. The error's place is the path, also
- * in sm_tar_next. */
+/* NULL on error: SM_ENOTFOUND, SM_EIO, SM_EINVAL for what is no regular file; SM_ENOMEM. The error's place
+ * is the path, also in sm_tar_next. */
 sm_tar *sm_tar_open(const char *path, sm_error *);
-/* The next member, or *end: the archive's end mark. SM_EFORMAT: no archive, damaged, or cut short, which an archive without
- * its end mark is, too; SM_EUNSUPPORTED: a sparse file. */
+/* The next member, or *end: the archive's end mark. SM_EFORMAT: no archive, damaged, or cut short, which
+ * an archive without its end mark is, too; SM_EUNSUPPORTED: a sparse file. */
 sm_status sm_tar_next(sm_tar *, sm_tar_member *, bool *end, sm_error *);
 void sm_tar_close(sm_tar *); /* NULL is allowed */
 
-/* The head of a file of so many bytes: ustar, with a pax head before it where name or size do not fit. Equal calls give
- * equal bytes. Its bytes follow, then zeros up to a whole block; behind the last file two blocks of zeros. */
+/* The head of a file of so many bytes: ustar, with a pax head before it where name or size do not fit.
+ * Equal calls give equal bytes. Its bytes follow, then zeros up to a whole block; behind the last file two
+ * blocks of zeros. */
 void sm_tar_head(sm_text *to, const char *name, uint64_t bytes);
 
 #endif

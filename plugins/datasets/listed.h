@@ -1,5 +1,5 @@
-/* listed.h — what the datasets over a listing (smalti/listing.h) share: options, opening with or without an index, and all
- * that is said of a picture before it is read. */
+/* listed.h — what the datasets over a listing (smalti/listing.h) share: options, opening with or without
+ * an index, and all that is said of a picture before it is read. */
 #ifndef LISTED_H
 #define LISTED_H
 
@@ -39,7 +39,8 @@ static sm_status listed_create(void *self, sm_error *err) {
 static sm_status listed_check_list(const listed *set, sm_error *err) {
   const int64_t count = sm_listing_count(set->list), others = sm_listing_others(set->list);
   if (count == 0) {
-    if (others) sm_fail(err, SM_ENOTFOUND, "no picture in %s, but %lld other files", set->path, (long long)others);
+    if (others)
+      sm_fail(err, SM_ENOTFOUND, "no picture in %s, but %lld other files", set->path, (long long)others);
     else sm_fail(err, SM_ENOTFOUND, "no picture in %s: it holds no file at all", set->path);
     sm_hint(err, "files named %s count, in upper or lower case; hidden ones do not", sm_listing_endings());
     return SM_ENOTFOUND;
@@ -53,8 +54,8 @@ static sm_status listed_check_list(const listed *set, sm_error *err) {
   return SM_OK;
 }
 
-/* An index that is there and cannot be taken is an error: to make the list in its place could take an hour, on each of
- * many machines, and nobody would know why. */
+/* An index that is there and cannot be taken is an error: to make the list in its place could take an
+ * hour, on each of many machines, and nobody would know why. */
 static sm_listing *listed_list(const listed *set, bool shards, sm_error *err) {
   struct stat st;
   sm_listing *list = NULL;

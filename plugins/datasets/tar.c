@@ -1,8 +1,10 @@
-/* tar.c — dataset `tar`: the JPEG, PNG and WebP files in tar shards, as if they were unpacked below one folder.
+/* tar.c — dataset `tar`: the JPEG, PNG and WebP files in tar shards, as if they were unpacked below one
+ * folder.
  *
- * Order, classes and hash are those that `folder` gives over the unpacked pictures, so a run may change from one to the
- * other. The order of an epoch goes across all shards: a picture is read from its place, whichever comes before it. A
- * shard is opened when its first picture is wanted, and stays open while there are few of them. */
+ * * Order, classes and hash are those that `folder` gives over the unpacked pictures, so a run may change
+ * from one to the other. The order of an epoch goes across all shards: a picture is read from its place,
+ * whichever comes before it. A shard is opened when its first picture is wanted, and stays open while
+ * there are few of them. */
 #include "listed.h"
 
 #include <errno.h>
@@ -70,14 +72,15 @@ static sm_status tar_get(int fd, uint8_t *to, size_t bytes, int64_t at, sm_error
     const ssize_t n = pread(fd, to + got, bytes - got, at + (int64_t)got);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return tar_fault(err, "read", errno);
-    if (n == 0) return sm_fail(err, SM_EIO, "the shard ends before the picture does, which it did not when it was listed");
+    if (n == 0)
+      return sm_fail(err, SM_EIO, "the shard ends before the picture does, unlike when it was listed");
     got += (size_t)n;
   }
   return SM_OK;
 }
 
-static sm_status tar_picture(tar *t, const sm_listing_place *place, const char *path, const sm_image_limits *limits,
-                             sm_image *out, sm_error *err) {
+static sm_status tar_picture(tar *t, const sm_listing_place *place, const char *path,
+                             const sm_image_limits *limits, sm_image *out, sm_error *err) {
   const size_t most = limits->max_bytes ? limits->max_bytes : most_bytes;
   int fd;
   bool keep;

@@ -1,5 +1,5 @@
-/* fuzz_listing.c — an index file, and tar shards: each input as both. The mutator mends the length and the checksum of an
- * index, and the checksums of heads, else most mutations would end there. */
+/* fuzz_listing.c — an index file, and tar shards: each input as both. The mutator mends the length and the
+ * checksum of an index, and the checksums of heads, else most mutations would end there. */
 #include <string.h>
 #include <sys/stat.h>
 

@@ -1,5 +1,5 @@
-/* test_data_listing.c — listings and their index files: the same list from both, names and sizes of every form, folders
- * that change, and files in which every bit was flipped once. */
+/* test_data_listing.c — listings and their index files: the same list from both, names and sizes of every
+ * form, folders that change, and files in which every bit was flipped once. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,8 +51,8 @@ static sm_listing *must_open(const char *name) {
   return l;
 }
 
-/* Names that share much, little and nothing; a folder of several blocks; one without a picture; sizes of one byte to
- * four; a link to nowhere. */
+/* Names that share much, little and nothing; a folder of several blocks; one without a picture; sizes of
+ * one byte to four; a link to nowhere. */
 static void make_tree(const char *root) {
   char name[440], longest[256];
   static const char *const folders[] = {"a", "b/deep/er", "b.c", "empty", "\xff\x01", NULL};
@@ -222,7 +222,8 @@ static void test_ticks(void **state) {
   sm_listing_free(l);
 }
 
-/* ---- damage ---------------------------------------------------------------------------------------------- */
+/* ---- damage
+ * ---------------------------------------------------------------------------------------------- */
 
 static void check_refused(const char *name, const char *data, size_t bytes) {
   sm_error err = {0};

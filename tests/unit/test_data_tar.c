@@ -1,5 +1,5 @@
-/* test_data_tar.c — tar archives: heads of every form, archives that are cut anywhere, and listings of shards, which are
- * those of the unpacked pictures. */
+/* test_data_tar.c — tar archives: heads of every form, archives that are cut anywhere, and listings of
+ * shards, which are those of the unpacked pictures. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -173,7 +173,8 @@ static void test_cut_and_damaged(void **state) {
   sm_text_free(&tar);
 }
 
-/* ---- listings -------------------------------------------------------------------------------------------- */
+/* ---- listings
+ * -------------------------------------------------------------------------------------------- */
 
 static sm_listing *must_list(const char *name, bool shards) {
   sm_error err = {0};

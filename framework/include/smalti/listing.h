@@ -52,25 +52,27 @@ extern "C" {
 /* Made and arranged by one thread; then any number of them may read. */
 typedef struct sm_listing sm_listing;
 
-/* ---- making ---------------------------------------------------------------------------------------------- */
+/* ---- making
+ * ---------------------------------------------------------------------------------------------- */
 
-/* The pictures below a folder, looked for now, several folders at a time: names as the dataset `folder` takes them,
- * hidden ones left out, links followed, a link back to a folder above it skipped. NULL on error: SM_ENOTFOUND,
- * SM_EIO for a folder that cannot be read, SM_EINVAL for one too deep, SM_ENOMEM. A listing without any picture is
- * no error. */
+/* The pictures below a folder, looked for now, several folders at a time: names as the dataset `folder`
+ * takes them, hidden ones left out, links followed, a link back to a folder above it skipped. NULL on
+ * error: SM_ENOTFOUND, SM_EIO for a folder that cannot be read, SM_EINVAL for one too deep, SM_ENOMEM. A
+ * listing without any picture is no error. */
 sm_listing *sm_listing_folder(const char *path, sm_error *);
 
-/* The pictures in tar shards: in `path`, or in the files called .tar in the folder `path`, whose heads are read now, several
- * shards at a time. Members lie in the folders that their names say; later ones of a shard replace earlier ones. NULL on
- * error: as above, and SM_EFORMAT for what is no archive, is damaged or cut short, or for a picture that is in two
- * shards. */
+/* The pictures in tar shards: in `path`, or in the files called .tar in the folder `path`, whose heads are
+ * read now, several shards at a time. Members lie in the folders that their names say; later ones of a
+ * shard replace earlier ones. NULL on error: as above, and SM_EFORMAT for what is no archive, is damaged
+ * or cut short, or for a picture that is in two shards. */
 sm_listing *sm_listing_tar(const char *path, sm_error *);
 
-/* What `path`'s index says: mapped, its checksum and every entry checked, and its folders (or shards) compared with
- * what is there now, one look at each. A picture that was overwritten in place, under its name, goes unseen.
- * NULL on error: SM_ENOTFOUND, SM_EIO; SM_EFORMAT: no index, damaged, or out of date, with the folder that has
- * changed; SM_EUNSUPPORTED: of a version that this smalti does not know. The error's place is `file`, which must not
- * be written to while it is open; replacing it by rename is harmless. */
+/* What `path`'s index says: mapped, its checksum and every entry checked, and its folders (or shards)
+ * compared with what is there now, one look at each. A picture that was overwritten in place, under its
+ * name, goes unseen. NULL on error: SM_ENOTFOUND, SM_EIO; SM_EFORMAT: no index, damaged, or out of date,
+ * with the folder that has changed; SM_EUNSUPPORTED: of a version that this smalti does not know. The
+ * error's place is `file`, which must not be written to while it is open; replacing it by rename is
+ * harmless. */
 sm_listing *sm_listing_open(const char *path, const char *file, sm_error *);
 /* The comparison alone, also of a listing that was just made: did something change meanwhile? */
 sm_status sm_listing_check(const sm_listing *, sm_error *);
@@ -79,7 +81,8 @@ sm_status sm_listing_save(const sm_listing *, const char *file, sm_error *); /* 
 char *sm_listing_file(sm_arena *, const char *path);
 void sm_listing_free(sm_listing *); /* NULL is allowed */
 
-/* ---- what it holds --------------------------------------------------------------------------------------- */
+/* ---- what it holds
+ * --------------------------------------------------------------------------------------- */
 
 int64_t sm_listing_found(const sm_listing *); /* pictures, whatever the arrangement */
 int64_t sm_listing_folders(const sm_listing *);
@@ -89,11 +92,13 @@ const char *sm_listing_endings(void);         /* of names that are pictures: ".j
 /* Says in the log how many, and with which endings; says which links were skipped. */
 void sm_listing_tell(const sm_listing *);
 
-/* ---- arranging ------------------------------------------------------------------------------------------- */
+/* ---- arranging
+ * ------------------------------------------------------------------------------------------- */
 
-/* Before any of the following. classes: the root's sub-folders are classes, an empty one too, so that the same
- * folders give the same numbers in every split; they are none where no sub-folder holds a picture. limit: only the
- * first pictures of each class; 0 takes all. Tells empty classes and pictures beside them in the log. SM_ENOMEM. */
+/* Before any of the following. classes: the root's sub-folders are classes, an empty one too, so that the
+ * same folders give the same numbers in every split; they are none where no sub-folder holds a picture.
+ * limit: only the first pictures of each class; 0 takes all. Tells empty classes and pictures beside them
+ * in the log. SM_ENOMEM. */
 sm_status sm_listing_arrange(sm_listing *, bool classes, int64_t limit, sm_error *);
 
 int64_t sm_listing_count(const sm_listing *);
@@ -102,7 +107,8 @@ const char *sm_listing_class_name(const sm_listing *, int c);
 int sm_listing_label(const sm_listing *, int64_t index); /* class, or -1 */
 uint64_t sm_listing_hash(const sm_listing *);            /* of names below the root, sizes and order */
 
-/* A picture's path, which begins with the root's: into `path`, replacing what it holds (`failed`: no memory). */
+/* A picture's path, which begins with the root's: into `path`, replacing what it holds (`failed`: no
+ * memory). */
 void sm_listing_path(const sm_listing *, int64_t index, sm_text *path);
 /* The same, kept until the listing is freed: for the few that are shown. NULL without memory. */
 const char *sm_listing_name(const sm_listing *, int64_t index);
