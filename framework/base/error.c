@@ -84,6 +84,7 @@ const char *sm_status_name(sm_status status) {
       [SM_EUNSUPPORTED] = "not supported",
       [SM_EINTERRUPTED] = "interrupted",
       [SM_EINTERNAL] = "internal error",
+      [SM_ELOST] = "a rank was lost",
   };
   if ((unsigned)status >= sizeof names / sizeof *names) return "unknown status";
   return names[status];

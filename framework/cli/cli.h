@@ -22,7 +22,8 @@ enum {
   SM_EXIT_SOFTWARE = 70,   /* a bug in smalti or a plugin */
   SM_EXIT_MEMORY = 71,     /* memory or another resource of the system ran out */
   SM_EXIT_IO = 74,         /* reading or writing failed */
-  SM_EXIT_INTERRUPTED = 75 /* a signal stopped the run in order: the same command resumes */
+  SM_EXIT_INTERRUPTED = 75, /* a signal stopped the run in order: the same command resumes */
+  SM_EXIT_LOST = 76         /* a rank was lost: the same command goes on from the last checkpoint */
 };
 
 struct sm_command;

@@ -9,6 +9,8 @@ struct train_options {
   const char *runs;
   bool fresh, other_plugins;
   int64_t stop_after;
+  const char *mpi;
+  double patience;
 };
 
 static const sm_option options[] = {
@@ -20,6 +22,11 @@ static const sm_option options[] = {
             "go on with the run though the file of a plugin is not the one that made it so far"),
     SM_INT(struct train_options, stop_after, "stop_after", "0", 0, 1000000000, "steps",
            "save and stop after so many steps of this session; 0: at the end"),
+    SM_STRING(struct train_options, mpi, "mpi", "",
+              "module by which ranks that a launcher started speak to each other (docs/cluster.md); none: by the launcher's "
+              "variables; off: each process trains by itself"),
+    SM_FLOAT(struct train_options, patience, "patience", "600", 0, 1000000, "s",
+              "a rank that does not answer for so long, while all compute a step, counts as lost; 0: never"),
 };
 
 static int cmd_train_print_json(const sm_train_summary *s) {
@@ -53,35 +60,57 @@ static void cmd_train_print_summary(const sm_cli *cli, const sm_train_summary *s
   if (s->reported) sm_cli_note(cli, "report: %s/report.html", s->folder);
 }
 
-static int cmd_train_run(sm_cli *cli, int argc, char **argv) {
+/* The recipe, the same for all ranks. */
+static sm_status cmd_train_recipe(sm_cli *cli, int argc, char **argv, sm_ranks *ranks, sm_recipe **recipe,
+                                  sm_error *err) {
   const struct train_options *o = cli->options;
+  sm_status status = sm_ranks_agree(ranks, sm_cli_recipe(cli, argc, argv, recipe, err), err);
+  return !status && o->fresh ? sm_train_fresh_name(*recipe, o->runs, ranks, cli->arena, err) : status;
+}
+
+static int cmd_train_by(sm_cli *cli, int argc, char **argv, sm_ranks *ranks) {
+  const struct train_options *o = cli->options;
+  const bool speaks = sm_ranks_rank(ranks) == 0;
   sm_error err = {0};
   sm_recipe *recipe = NULL;
   sm_train_summary summary = {0};
   sm_progress progress;
-  sm_status status = sm_cli_recipe(cli, argc, argv, &recipe, &err);
-  if (!status && o->fresh) status = sm_train_fresh_name(recipe, o->runs, cli->arena, &err);
-  if (status) {
-    sm_recipe_free(recipe);
-    return sm_cli_fail(&err);
-  }
-  sm_signals_install();
+  sm_status status = cmd_train_recipe(cli, argc, argv, ranks, &recipe, &err);
   sm_progress_begin(&progress, cli->quiet);
-  sm_train_options options_now = {.registry = cli->registry,
-                                  .runs = o->runs,
-                                  .threads = (int)cli->threads,
-                                  .isa = sm_cli_isa(cli),
-                                  .stop_after = o->stop_after,
-                                  .other_plugins = o->other_plugins,
-                                  .event = sm_progress_event,
-                                  .ctx = &progress};
-  status = sm_train(recipe, &options_now, &summary, &err);
+  const sm_train_options options_now = {.registry = cli->registry,
+                                        .runs = o->runs,
+                                        .threads = (int)cli->threads,
+                                        .isa = sm_cli_isa(cli),
+                                        .stop_after = o->stop_after,
+                                        .other_plugins = o->other_plugins,
+                                        .ranks = ranks,
+                                        .event = sm_progress_event,
+                                        .ctx = &progress};
+  const bool train = !status;
+  if (train) status = sm_train(recipe, &options_now, &summary, &err);
   sm_progress_end(&progress);
   int code = SM_EXIT_OK;
-  if (cli->json && (!status || status == SM_EINTERRUPTED)) code = cmd_train_print_json(&summary);
-  if (!status) cmd_train_print_summary(cli, &summary);
+  if (train && speaks && cli->json && (!status || status == SM_EINTERRUPTED)) code = cmd_train_print_json(&summary);
+  if (train && speaks && !status) cmd_train_print_summary(cli, &summary);
   sm_recipe_free(recipe);
-  return status ? sm_cli_fail(&err) : code;
+  if (status) code = speaks || status == SM_ELOST ? sm_cli_fail(&err) : sm_cli_exit_code(status);
+  if (status == SM_ELOST) sm_ranks_abort(ranks, code);
+  return code;
+}
+
+static int cmd_train_run(sm_cli *cli, int argc, char **argv) {
+  const struct train_options *o = cli->options;
+  const sm_ranks_options with = {
+      .module = o->mpi && o->mpi[0] ? o->mpi : NULL, .patience = o->patience, .stop = sm_signals_stop};
+  sm_error err = {0};
+  sm_ranks *ranks;
+  sm_signals_install();
+  sm_status status = sm_ranks_open(&with, &ranks, &err);
+  int code;
+  if (!status) code = cmd_train_by(cli, argc, argv, ranks);
+  else code = sm_ranks_rank(ranks) ? SM_EXIT_USAGE : sm_cli_usage_error(&err);
+  sm_ranks_close(ranks);
+  return code;
 }
 
 const sm_command sm_command_train = {
@@ -91,7 +120,8 @@ const sm_command sm_command_train = {
     .about =
         "The run lives in RUNS/NAME, NAME being the recipe's. "
         "The same command goes on where the folder's last good checkpoint ends, to the same bits as a run that was never interrupted.\n\n"
-        "TERM, INT, USR1, HUP and XCPU finish the step, save, and exit with 75; a second TERM, INT or USR1 exits at once.",
+        "TERM, INT, USR1, HUP and XCPU finish the step, save, and exit with 75; a second TERM, INT or USR1 exits at once.\n\n"
+        "Started by an MPI launcher (mpirun -n 4 smalti train …), the processes train one run together, to the same bits as one process; train.pieces must be a multiple of their number, a power of two.",
     .min_args = 1,
     .max_args = -1,
     .options = options,

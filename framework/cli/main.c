@@ -66,6 +66,8 @@ int sm_cli_exit_code(sm_status status) {
       return SM_EXIT_INTERRUPTED;
     case SM_EINTERNAL:
       return SM_EXIT_SOFTWARE;
+    case SM_ELOST:
+      return SM_EXIT_LOST;
     case SM_EINVAL:
     case SM_EFORMAT:
     case SM_EUNSUPPORTED:

@@ -19,11 +19,13 @@ static const item exit_codes[] = {
     {"74", "Reading or writing failed."},
     {"75",
      "A signal (TERM, INT, USR1, HUP, XCPU) stopped the run in order, after a checkpoint. The same command resumes it."},
+    {"76", "One of several processes that trained the run was lost. The same command goes on from the last checkpoint."},
 };
 
 static const item variables[] = {
     {"SMALTI_PLUGIN_PATH", "Folders to look for plugins in, separated by colons, before the installed ones."},
     {"SMALTI_RECIPE_PATH", "Folders to look for recipes in, separated by colons, before the installed ones."},
+    {"SMALTI_MPI_PATH", "The folder of the modules for MPI, instead of the installed one."},
     {"NO_COLOR", "If set, nothing is coloured."},
 };
 

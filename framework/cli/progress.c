@@ -68,12 +68,14 @@ static bool progress_too_soon(sm_progress *p, bool last) {
 static void progress_on_step(sm_progress *p, const sm_train_event *e) {
   p->loss = isnan(p->loss) ? e->loss : 0.95 * p->loss + 0.05 * e->loss;
   if (!p->line.terminal || progress_too_soon(p, e->step == e->steps)) return;
-  char left[64], right[200], eta[32], top[72] = "";
+  char left[64], right[240], eta[32], top[72] = "", share[32], wait[64] = "";
   if (!isnan(p->top1))
     snprintf(top, sizeof top, "  %s %.1f%s", p->evaluation, p->top1, p->top1_percent ? " %" : "");
+  if (e->ranks > 1)
+    snprintf(wait, sizeof wait, "  comm %s", sm_share_text(e->waited, 1, share, sizeof share));
   snprintf(left, sizeof left, "epoch %lld/%lld", (long long)e->epoch + 1, (long long)e->epochs);
-  snprintf(right, sizeof right, " step %lld/%lld  loss %.4f%s  %.1f img/s  ETA %s", (long long)e->step,
-           (long long)e->steps, p->loss, top, e->rate, sm_human_seconds(e->eta, eta, sizeof eta));
+  snprintf(right, sizeof right, " step %lld/%lld  loss %.4f%s  %.1f img/s%s  ETA %s", (long long)e->step,
+           (long long)e->steps, p->loss, top, e->rate, wait, sm_human_seconds(e->eta, eta, sizeof eta));
   progress_draw(p, left, (double)e->step / (double)e->steps, right);
 }
 
@@ -109,10 +111,12 @@ static void progress_on_evaluation(sm_progress *p, const sm_train_event *e) {
 }
 
 static void progress_on_start(sm_progress *p, const sm_train_event *e) {
-  char bytes[32];
+  char bytes[32], ranks[64] = "";
   (void)p;
-  sm_cli_say("%s: %.1f M parameters, %s of memory, %lld %s in %lld %s%s", e->folder,
-             (double)e->parameters / 1e6, sm_human_bytes((double)e->bytes, bytes, sizeof bytes),
+  if (e->ranks > 1)
+    snprintf(ranks, sizeof ranks, ", %d ranks × %d %s", e->ranks, e->threads, sm_plural(e->threads, "thread", "threads"));
+  sm_cli_say("%s: %.1f M parameters, %s of memory%s, %lld %s in %lld %s%s", e->folder,
+             (double)e->parameters / 1e6, sm_human_bytes((double)e->bytes, bytes, sizeof bytes), ranks,
              (long long)e->steps, sm_plural(e->steps, "step", "steps"), (long long)e->epochs,
              sm_plural(e->epochs, "epoch", "epochs"), e->step ? "" : "\n");
   if (e->step) sm_cli_say("; going on from step %lld\n", (long long)e->step);

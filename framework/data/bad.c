@@ -113,6 +113,13 @@ bool sm_bad_list(sm_bad_book *book, int64_t index) {
   return done;
 }
 
+sm_bad sm_bad_of(sm_bad_book *book, int64_t index) {
+  pthread_mutex_lock(&book->lock);
+  const sm_bad bad = book->met[atomic_load(&book->at[index]) - 1].bad;
+  pthread_mutex_unlock(&book->lock);
+  return bad;
+}
+
 const sm_bad *sm_bad_listed(const sm_bad_book *book, int64_t *n) {
   *n = book->n_list;
   return book->list;

@@ -16,6 +16,7 @@
 #define SM_DATA_H
 
 #include "framework/image/augment.h"
+#include "framework/ranks/ranks.h"
 #include <smalti/plugin.h>
 #include "framework/plugin/registry.h"
 
@@ -100,13 +101,15 @@ typedef struct sm_loader_config {
       cache_bytes;  /* decoded pictures kept in memory, at most; 0: none. Never changes what a batch holds */
   bool scaled_jpeg; /* decode JPEGs smaller where all their views are; see sm_view_may_shrink */
   bool (*stop)(void); /* [any] asked while a fault is waited for: true ends with SM_EINTERRUPTED; or NULL */
+  sm_ranks *ranks; /* that share each step out, or NULL; next is then a thing that they do together */
+  int place, pictures; /* with ranks: the places of a step that are filled here, the first and how many */
 } sm_loader_config;
 
 /* One step's pictures; all memory is the loader's and is used again after release. Row numbers are
  * picture-major: row i·G + v of `global` and `mask`, row i·L + l of `local`. */
 typedef struct sm_batch {
   int64_t step, epoch;     /* from 0 */
-  int pictures;            /* n = batch_size */
+  int pictures;            /* n = batch_size, or this rank's share */
   int place;               /* of the first of them in the step: 0, unless a step is shared out */
   float *global;           /* (n·G, 3, H, W) */
   float *local;            /* (n·L, 3, h, w), NULL without local views */

@@ -102,7 +102,7 @@ static bool loader_note_bad(made *m, int item, int attempt, int64_t index) {
 static sm_status loader_too_many_attempts(const sm_loader *loader, const made *m, int item, sm_error *err) {
   sm_fail(err, SM_EFORMAT,
           "step %lld, place %d: %d pictures in turn could not be used, the last one of them %s",
-          (long long)m->batch.step, item, SM_LOADER_ATTEMPTS + 1,
+          (long long)m->batch.step, m->batch.place + item, SM_LOADER_ATTEMPTS + 1,
           loader->config.dataset.ops->name(loader->config.dataset.self, m->batch.sample[item]));
   return sm_hint(err, "most of the dataset is damaged: see `smalti data check`");
 }
@@ -243,7 +243,7 @@ static void loader_make_item(void *ctx, int slot, int item, int who) {
   worker *w = &loader->workers[who];
   const sm_batch *b = &m->batch;
   const sm_slot_key key = {loader->config.seed, b->epoch,
-                           b->step % loader->steps_per_epoch * loader->config.batch_size + item};
+                           b->step % loader->steps_per_epoch * loader->config.batch_size + b->place + item};
   sm_error err;
   const int64_t start = loader_worked();
   sm_status status = loader_find_picture(loader, m, item, &key, w, &err);
@@ -279,6 +279,9 @@ static int64_t loader_picture_at(sm_loader *loader, int64_t epoch, int64_t place
   return loader->order[place % loader->count];
 }
 
+/* Pictures of a step that are made here. */
+static int loader_share(const sm_loader_config *c) { return c->ranks ? c->pictures : c->batch_size; }
+
 static int loader_open_batch(void *ctx, int slot, int64_t step) {
   sm_loader *loader = ctx;
   const sm_loader_config *config = &loader->config;
@@ -287,12 +290,13 @@ static int loader_open_batch(void *ctx, int slot, int64_t step) {
   sm_batch *b = &m->batch;
   b->step = step;
   b->epoch = step / loader->steps_per_epoch;
-  b->pictures = config->batch_size;
+  b->pictures = loader_share(config);
+  b->place = config->ranks ? config->place : 0;
   m->n_found = m->n_failed = 0;
   m->failed_item = -1;
-  int64_t first = step % loader->steps_per_epoch * config->batch_size;
-  for (int i = 0; i < config->batch_size; i++) b->sample[i] = loader_picture_at(loader, b->epoch, first + i);
-  return config->batch_size;
+  int64_t first = step % loader->steps_per_epoch * config->batch_size + b->place;
+  for (int i = 0; i < b->pictures; i++) b->sample[i] = loader_picture_at(loader, b->epoch, first + i);
+  return b->pictures;
 }
 
 static const sm_ring_ops ring_ops = {.open = loader_open_batch, .item = loader_make_item};
@@ -339,7 +343,7 @@ static size_t loader_cells_of(const sm_loader_config *c, bool local) {
 
 static layout loader_lay_out(const sm_loader_config *c) {
   const sm_views *v = &c->views;
-  size_t n = (size_t)c->batch_size, g = (size_t)v->globals, l = (size_t)v->locals;
+  size_t n = (size_t)loader_share(c), g = (size_t)v->globals, l = (size_t)v->locals;
   layout at = {0};
   at.local = at.global + loader_up64(n * g * sm_view_floats(&v->global_first) * sizeof(float));
   size_t end = at.local + loader_up64(n * l * sm_view_floats(&v->local) * sizeof(float));
@@ -392,7 +396,7 @@ static sm_status loader_allocate(sm_loader *loader, sm_error *err) {
   return SM_OK;
 
 no_memory:
-  sm_fail(err, SM_ENOMEM, "out of memory for %d batches of %d pictures (%s)", loader->slots, c->batch_size,
+  sm_fail(err, SM_ENOMEM, "out of memory for %d batches of %d pictures (%s)", loader->slots, loader_share(c),
           sm_human_bytes((double)sm_loader_bytes(c), text, sizeof text));
   return sm_hint(err, "lower data.prefetch or train.batch_size");
 }
@@ -471,35 +475,58 @@ static int loader_by_item(const void *a, const void *b) {
   return x->attempt < y->attempt ? -1 : x->attempt > y->attempt;
 }
 
-/* Pictures read until the end of the batch, each counted once: the good one that each place came to, and
- * the bad ones. Known from the step, so that it is the same after a stop. */
-static int64_t loader_read_until(const sm_loader *loader, const made *m) {
+/* Pictures read until the end of the batch, each counted once: the good one that each place came to, and the bad
+ * ones. Known from the step and the places that failed, so that it is the same after a stop. */
+static int64_t loader_read_until(const sm_loader *loader, const made *m, int64_t failed) {
   const int64_t batch = loader->config.batch_size, step = m->batch.step;
-  int64_t n, places = step >= loader->count / batch ? loader->count : (step + 1) * batch - m->n_failed;
+  int64_t n, places = step >= loader->count / batch ? loader->count : (step + 1) * batch - failed;
   sm_bad_listed(loader->book, &n);
   return places < loader->count - n ? places + n : loader->count; /* capped before it can overflow */
 }
 
-/* Enter what the batch came across; its memory of that is used up. A batch that a fault of the system or a
- * signal broke leaves no trace: what is saved then is what an undisturbed run has at this step. */
+/* Enter what the batch came across, here and on the ranks before and behind, whose places come before and behind. */
+static sm_status loader_list(sm_loader *loader, made *m, sm_error *err) {
+  sm_ranks *ranks = loader->config.ranks;
+  void *all = NULL;
+  size_t bytes;
+  if (m->n_found > 1) qsort(m->found, (size_t)m->n_found, sizeof *m->found, loader_by_item);
+  sm_bad *mine = sm_calloc((size_t)m->n_found + 1, sizeof *mine);
+  sm_status status = mine ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+  for (int i = 0; !status && i < m->n_found; i++) mine[i] = sm_bad_of(loader->book, m->found[i].index);
+  status = sm_ranks_agree(ranks, status, err);
+  if (!status) status = sm_ranks_gather(ranks, mine, (size_t)m->n_found * sizeof *mine, &all, &bytes, err);
+  const sm_bad *bad = all;
+  for (size_t i = 0; !status && i < bytes / sizeof *bad; i++) {
+    sm_error why = {.code = bad[i].code};
+    snprintf(why.message, sizeof why.message, "%s", bad[i].reason);
+    if (!sm_bad_met(loader->book, bad[i].index, &why) || !sm_bad_list(loader->book, bad[i].index))
+      status = sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+  }
+  sm_free(mine);
+  sm_free(all);
+  return status;
+}
+
+/* Its memory of what a batch came across is used up. One that a fault of the system or a signal broke leaves no
+ * trace: what is saved then is what an undisturbed run has at this step. */
 static sm_status loader_settle(sm_loader *loader, made *m, sm_error *err) {
   sm_status status = sm_mapped_check(NULL, err);
   if (!status && m->failed_item >= 0 && sm_source_ends(m->error.code)) {
     *err = m->error;
     status = m->error.code;
   }
-  if (status) return status;
-  if (m->n_found > 1) qsort(m->found, (size_t)m->n_found, sizeof *m->found, loader_by_item);
-  for (int i = 0; i < m->n_found; i++)
-    if (!sm_bad_list(loader->book, m->found[i].index))
-      return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+  sm_ranks *ranks = loader->config.ranks;
+  double n[] = {m->n_found, m->n_failed};
+  if ((status = sm_ranks_agree(ranks, status, err))) return status;
+  if ((status = sm_ranks_count(ranks, n, 2, err))) return status;
+  if (n[0] > 0) status = loader_list(loader, m, err);
   for (int i = 0; i < m->batch.pictures; i++) loader->replaced += m->attempts[i] > 0;
-  status = sm_bad_check(loader->book, loader_read_until(loader, m), loader->config.max_bad, err);
+  if (!status) status = sm_bad_check(loader->book, loader_read_until(loader, m, (int64_t)n[1]), loader->config.max_bad, err);
   if (!status && m->failed_item >= 0) {
     *err = m->error;
     status = m->error.code;
   }
-  return status;
+  return n[0] + n[1] > 0 ? sm_ranks_agree(ranks, status, err) : status;
 }
 
 sm_status sm_loader_next(sm_loader *loader, sm_batch **out, sm_error *err) {

@@ -90,6 +90,10 @@ void sm_partial_free(sm_partial *);
 void sm_partial_put(sm_partial *, sm_pool *);
 void sm_partial_add(const sm_partial *, sm_pool *);
 size_t sm_partial_bytes(const sm_set *);
+/* All gradients of a set as one run of n numbers of `size` bytes, as they lie, for sending them elsewhere; and numbers
+ * that came from there, added to those from `first` on, element by element, on the pool. */
+void *sm_gradients_run(sm_set *, int64_t *n, size_t *size);
+void sm_gradients_add(sm_set *, int64_t first, int64_t n, const void *from, sm_pool *);
 
 /* ---- optimisers ---------------------------------------------------------------------------------------- */
 

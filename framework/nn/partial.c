@@ -62,3 +62,34 @@ void sm_partial_add(const sm_partial *p, sm_pool *pool) {
   partial_job job = {p, sm_backend_sweeps(p->set->backend, p->set->real, pool)};
   sm_pool_run(pool, p->set->chunks, partial_chunk, &job);
 }
+
+/* ---- gradients of other processes ---------------------------------------------------------------------- */
+
+void *sm_gradients_run(sm_set *set, int64_t *n, size_t *size) {
+  *n = set->elements;
+  *size = sm_dtype_size(set->real);
+  return set->buffer[SM_GRADIENTS];
+}
+
+typedef struct arrived_job {
+  const sm_sweeps *sweeps;
+  char *to;
+  const char *from;
+  int64_t n;
+  size_t size;
+} arrived_job;
+
+static void partial_arrived_chunk(void *ctx, int64_t item, int worker) {
+  (void)worker;
+  const arrived_job *job = ctx;
+  const int64_t first = item * SM_SWEEP_CHUNK, rest = job->n - first;
+  job->sweeps->add(job->to + (size_t)first * job->size, job->from + (size_t)first * job->size,
+                   rest < SM_SWEEP_CHUNK ? rest : SM_SWEEP_CHUNK);
+}
+
+void sm_gradients_add(sm_set *set, int64_t first, int64_t n, const void *from, sm_pool *pool) {
+  const size_t size = sm_dtype_size(set->real);
+  arrived_job job = {sm_backend_sweeps(set->backend, set->real, pool), (char *)set->buffer[SM_GRADIENTS] + (size_t)first * size,
+                     from, n, size};
+  sm_pool_run(pool, (n + SM_SWEEP_CHUNK - 1) / SM_SWEEP_CHUNK, partial_arrived_chunk, &job);
+}

@@ -313,8 +313,8 @@ static void folder_add_processors(sm_json *j) {
   sm_json_close(j);
 }
 
-sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const sm_run_state *state, int threads,
-                             sm_error *err) {
+sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const sm_ranks *ranks, const sm_run_state *state,
+                             int threads, sm_error *err) {
   char path[SM_PATH_ROOM], cpu[200], when[40], products[64];
   sm_path_put(path, "%s/recipe.yaml", f->path);
   if (!sm_path_there(path, NULL)) {
@@ -341,6 +341,8 @@ sm_status sm_folder_describe(sm_run_folder *f, const sm_recipe *r, const sm_run_
   sm_json_string(&j, "openblas", openblas_get_config());
   sm_json_string(&j, "products", sm_products_text(state->isa, products, sizeof products));
   sm_json_int(&j, "threads", threads);
+  sm_json_int(&j, "ranks", sm_ranks_size(ranks));
+  if (ranks) sm_json_string(&j, "mpi", sm_ranks_library(ranks));
   folder_add_processors(&j);
   folder_add_plugins(&j, r, state->plugins);
   const char *text = sm_json_finish(&j);

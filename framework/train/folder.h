@@ -4,6 +4,7 @@
 
 #include "framework/base/path.h"
 #include "framework/formats/formats.h"
+#include "framework/ranks/ranks.h"
 #include "framework/recipe/recipe.h"
 
 #include "framework/models/checkpoint.h"
@@ -29,7 +30,8 @@ sm_status sm_folder_open(sm_run_folder *, const char *runs, const sm_recipe *, s
 sm_status sm_folder_begins(sm_run_folder *, sm_error *);
 void sm_folder_saved(sm_run_folder *, int64_t step); /* a checkpoint was */
 /* recipe.yaml (resolved), at the first start; environment.json, which every session writes anew. */
-sm_status sm_folder_describe(sm_run_folder *, const sm_recipe *, const sm_run_state *, int threads, sm_error *);
+sm_status sm_folder_describe(sm_run_folder *, const sm_recipe *, const sm_ranks *, const sm_run_state *, int threads,
+                             sm_error *);
 /* Open the logs, cut back to the state of a checkpoint (step 0: anew). */
 sm_status sm_folder_logs(sm_run_folder *, const sm_run_state *, sm_error *);
 /* SM_EIO where the folder was removed, or moved away, since it was opened. */

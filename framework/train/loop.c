@@ -10,7 +10,7 @@
 
 #include "framework/report/report.h"
 
-#include "session.h"
+#include "share.h"
 
 /* ---- checkpoints --------------------------------------------------------------------------------------- */
 
@@ -74,6 +74,7 @@ static sm_status loop_take_bad_list(sm_session *s, sm_error *err) {
 /* Logs first, then the checkpoint that records their length. A failed save is tried again twice, then
  * training goes on: the earlier checkpoints are whole. Where the run's folder is gone it would be in vain. */
 static sm_status loop_save(sm_session *s, bool must, sm_error *err) {
+  if (!s->writes) return SM_OK;
   sm_status there = sm_folder_there(&s->folder, err);
   if (there) return there;
   s->state.step = s->time.step;
@@ -116,7 +117,7 @@ static sm_status loop_save_before_end(sm_session *s, sm_error *err) {
   const sm_error ending = *err;
   sm_error why = {0};
   char text[1400], line[1600];
-  if (s->time.step != s->saved && loop_save(s, true, &why)) {
+  if (s->writes && s->time.step != s->saved && loop_save(s, true, &why)) {
     snprintf(line, sizeof line, "step %lld could not be saved: %s", (long long)s->time.step,
              sm_error_text(&why, text, sizeof text));
     sm_session_warn(s, line);
@@ -133,30 +134,33 @@ static sm_status loop_save_before_end(sm_session *s, sm_error *err) {
 static sm_status loop_next_batch(sm_session *s, sm_batch **batch, bool *stop, sm_error *err) {
   const sm_status status = sm_loader_next(s->loader, batch, err);
   *stop = status == SM_EINTERRUPTED;
-  if (*stop) return s->time.step == s->saved ? SM_OK : loop_save(s, true, err);
+  if (status == SM_ELOST) return status;
+  if (*stop) return sm_ranks_agree(s->options->ranks, s->time.step == s->saved ? SM_OK : loop_save(s, true, err), err);
   return status ? loop_save_before_end(s, err) : SM_OK;
 }
 
 static sm_status loop_one_step(sm_session *s, bool *stop, sm_error *err) {
-  double start = sm_now();
+  const double start = sm_now(), waited = sm_ranks_waited(s->options->ranks);
   sm_batch *batch;
   sm_status status = loop_next_batch(s, &batch, stop, err);
   if (status || *stop) return status;
   sm_loader_bad(s->loader, &s->listed_bad);
   sm_step_result result;
   status = sm_step(s->trainable, batch, &s->time, &result, err);
-  s->record_pictures += batch->pictures;
+  s->record_pictures += s->recipe->train.batch_size;
   sm_loader_release(s->loader, batch);
   if (status) return status;
   s->time.step++;
   sm_session_count(&s->state, &result);
   s->busy += sm_now() - start;
+  s->waited += sm_ranks_waited(s->options->ranks) - waited;
   double each = s->busy / (double)(s->time.step - s->summary->first_step),
          rate = (double)s->recipe->train.batch_size / each;
   s->summary->images_per_second = rate;
   sm_session_tell(s, (sm_train_event){.kind = SM_EVENT_STEP,
                                       .loss = result.loss,
                                       .rate = rate,
+                                      .waited = s->waited / s->busy,
                                       .eta = each * (double)(s->steps - s->time.step)});
   return SM_OK;
 }
@@ -175,21 +179,60 @@ static void loop_show(sm_session *s) {
   sm_session_warn(s, line);
 }
 
-static sm_status loop_after_step(sm_session *s, bool *stop, sm_error *err) {
+/* What this step is followed by, the same for all ranks. */
+typedef struct after {
+  bool record, evaluate, show, save, last;
+} after;
+
+static after loop_due(const sm_session *s) {
   const sm_train_section *t = &s->recipe->train;
-  int64_t step = s->time.step, epochs_done = step / s->time.steps_per_epoch;
-  bool epoch_end = step % s->time.steps_per_epoch == 0, last = step == s->steps;
-  *stop = !last && (sm_signals_stop() ||
-                    (s->options->stop_after && step - s->summary->first_step >= s->options->stop_after));
-  sm_status status = SM_OK;
-  if (step % t->log_every == 0 || last) status = sm_session_record(s, err);
-  if (!status && (last || (epoch_end && t->evaluate_every && epochs_done % t->evaluate_every == 0)))
-    status = sm_session_evaluate(s, stop, err);
+  const int64_t step = s->time.step, epochs_done = step / s->time.steps_per_epoch;
+  const bool epoch_end = step % s->time.steps_per_epoch == 0, last = step == s->steps;
+  return (after){.record = step % t->log_every == 0 || last,
+                 .evaluate = last || (epoch_end && t->evaluate_every && epochs_done % t->evaluate_every == 0),
+                 .show = epoch_end,
+                 .save = last || (t->checkpoint_every ? step % t->checkpoint_every == 0 : epoch_end),
+                 .last = last};
+}
+
+/* By rank 0, while the others wait. */
+static sm_status loop_write(sm_session *s, const after *due, bool *stop, sm_error *err) {
+  sm_status status = due->record ? sm_session_record(s, err) : SM_OK;
+  if (!status && due->evaluate) status = sm_session_evaluate(s, stop, err);
   if (status && s->state.pending_evaluation) return loop_save_before_end(s, err);
-  if (!status && epoch_end) loop_show(s);
-  bool due = t->checkpoint_every ? step % t->checkpoint_every == 0 : epoch_end;
-  if (!status && (due || last || *stop)) status = loop_save(s, last || *stop, err);
+  if (!status && due->show) loop_show(s);
+  if (!status && (due->save || *stop)) status = loop_save(s, due->last || *stop, err);
   return status;
+}
+
+/* How it went for rank 0, and whether it was told to stop meanwhile, is then known to all. */
+static sm_status loop_agree(sm_session *s, sm_status status, bool *stop, sm_error *err) {
+  sm_ranks *ranks = s->options->ranks;
+  status = sm_ranks_agree(ranks, status, err);
+  if (!status) status = sm_ranks_any(ranks, stop, err);
+  sm_ranks_hurry(ranks, true);
+  return status;
+}
+
+static sm_status loop_after_step(sm_session *s, bool *stop, sm_error *err) {
+  const after due = loop_due(s);
+  const int64_t done = s->time.step - s->summary->first_step;
+  *stop = !due.last && (sm_signals_stop() || (s->options->stop_after && done >= s->options->stop_after));
+  sm_status status = sm_ranks_any(s->options->ranks, stop, err);
+  if (!status && (due.save || *stop)) status = sm_share_compare(s, err);
+  if (status) return status;
+  sm_ranks_hurry(s->options->ranks, !due.evaluate);
+  return loop_agree(s, s->writes ? loop_write(s, &due, stop, err) : SM_OK, stop, err);
+}
+
+/* Evaluations that the session before left, or those of the first step. */
+static sm_status loop_first(sm_session *s, bool *stop, sm_error *err) {
+  const bool pending = s->state.pending_evaluation;
+  sm_status status = SM_OK;
+  if (s->writes && (pending || (!s->time.step && s->recipe->train.evaluate_every)))
+    status = sm_session_evaluate(s, stop, err);
+  if (!status && pending && (*stop || s->time.step == s->steps)) status = loop_save(s, true, err);
+  return loop_agree(s, status, stop, err);
 }
 
 static sm_status loop_run(sm_session *s, sm_error *err) {
@@ -197,12 +240,8 @@ static sm_status loop_run(sm_session *s, sm_error *err) {
                                       .parameters = sm_set_parameters(s->trainable->set[SM_SET_STUDENT]),
                                       .bytes = sm_trainable_bytes(s->trainable)});
   s->started = s->record_start = sm_now();
-  sm_status status = SM_OK;
   bool stop = false;
-  bool pending = s->state.pending_evaluation;
-  if (pending || (!s->time.step && s->recipe->train.evaluate_every))
-    status = sm_session_evaluate(s, &stop, err);
-  if (!status && pending && (stop || s->time.step == s->steps)) status = loop_save(s, true, err);
+  sm_status status = loop_first(s, &stop, err);
   while (!status && !stop && s->time.step < s->steps) {
     status = loop_one_step(s, &stop, err);
     if (!status && !stop) status = loop_after_step(s, &stop, err);
@@ -237,13 +276,14 @@ static bool loop_lacks_report(const sm_session *s) {
 sm_status sm_train(sm_recipe *recipe, const sm_train_options *options, sm_train_summary *summary,
                    sm_error *err) {
   sm_session s = {.recipe = recipe, .options = options, .summary = summary, .saved = -1};
+  s.writes = sm_ranks_rank(options->ranks) == 0;
   s.folder.lock = -1;
   memset(summary, 0, sizeof *summary);
   summary->last_top1 = NAN;
   sm_status status = sm_session_open(&s, err);
   bool opened = !status;
   if (opened && !summary->already) status = loop_run(&s, err);
-  if (opened && (!status || status == SM_EINTERRUPTED) && (!summary->already || loop_lacks_report(&s)))
+  if (opened && s.writes && (!status || status == SM_EINTERRUPTED) && (!summary->already || loop_lacks_report(&s)))
     loop_write_report(&s);
   summary->step = s.time.step;
   summary->finished = !status;

@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #include "framework/tensor/kernels.h"
-#include "session.h"
+#include "pieces.h"
+#include "share.h"
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
@@ -30,6 +31,10 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .stop = sm_signals_stop,
                         .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
+  const int own = sm_pieces_own(s->trainable), first = sm_ranks_rank(s->options->ranks) * own;
+  c.ranks = s->options->ranks;
+  c.place = sm_piece_first(c.batch_size, s->config.pieces, first);
+  c.pictures = sm_piece_first(c.batch_size, s->config.pieces, first + own) - c.place;
   c.views = s->views;
   c.masking = sm_trainable_masking(s->trainable);
   return sm_loader_new(&c, s->state.step, &s->loader, err);
@@ -167,10 +172,11 @@ static sm_status open_allocate(sm_session *s, sm_error *err) {
              : status;
 }
 
-sm_status sm_session_open(sm_session *s, sm_error *err) {
+/* Plugins, data, and what trains, which has its memory then. */
+static sm_status open_parts(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
-  int threads = sm_recipe_threads(r, s->options->threads);
-  sm_status status = sm_folder_open(&s->folder, s->options->runs, r, s->options->registry, err);
+  sm_path_put(s->folder.path, "%s/%s", s->options->runs, r->name);
+  sm_status status = s->writes ? sm_folder_open(&s->folder, s->options->runs, r, s->options->registry, err) : SM_OK;
   sm_path_put(s->summary->folder, "%s", s->folder.path);
   if (!status) status = sm_recipe_create(s->recipe, err);
   if (!status) status = sm_slot_open(&s->recipe->data.train, &s->train, err);
@@ -178,13 +184,20 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = sm_evaluations_check(s->recipe, s->train, s->test, err); /* before it trains */
   if (!status) status = open_lengths(s, err);
   if (!status) status = sm_views_of(r, &s->views, err);
-  if (!status && !(s->pool = sm_recipe_pool(r, s->options->threads, s->options->isa, err))) status = err->code;
+  if (!status && !(s->pool = sm_recipe_pool(r, s->threads, s->options->isa, err))) status = err->code;
   if (!status) status = sm_train_configure(r, s->pool, s->time.steps_per_epoch, &s->config, err);
+  s->config.ranks = s->options->ranks;
   if (!status) status = sm_trainable_new(&s->config, &s->trainable, err);
-  if (!status) status = open_allocate(s, err);
+  if (!status) status = sm_share_check(s, err);
+  return status ? status : open_allocate(s, err);
+}
+
+/* The newest checkpoint, or what a run begins with: in the run folder's hands. */
+static sm_status open_state(sm_session *s, sm_error *err) {
+  const sm_recipe *r = s->recipe;
   bool found;
-  sm_set *const *set = status ? NULL : s->trainable->set;
-  if (!status) status = sm_checkpoint_load_newest(s->folder.checkpoints, set, &s->state, &found, err);
+  sm_set *const *set = s->trainable->set;
+  sm_status status = sm_checkpoint_load_newest(s->folder.checkpoints, set, &s->state, &found, err);
   if (!status && !found) status = sm_folder_begins(&s->folder, err);
   if (!status && !found && r->train.init)
     status = sm_start_from(&(sm_start){r->train.init, r->train.init_prefix, r->train.init_ignore, sm_pool_isa(s->pool)},
@@ -193,19 +206,32 @@ sm_status sm_session_open(sm_session *s, sm_error *err) {
   if (!status) status = open_check_recipe(s, err);
   if (!status) status = open_check_state(s, err);
   if (!status) status = open_check_frozen(s, err);
-  if (!status) status = sm_identity_check(s, err);
+  return status ? status : sm_identity_check(s, err);
+}
+
+/* What goes on: its description and logs, its loader and evaluations. */
+static sm_status open_rest(sm_session *s, sm_error *err) {
+  sm_status status = SM_OK;
+  if (s->writes) status = sm_folder_describe(&s->folder, s->recipe, s->options->ranks, &s->state, s->threads, err);
+  if (!status && s->writes) status = sm_folder_logs(&s->folder, &s->state, err);
+  if (!status) status = open_loader(s, err);
+  if (!status && s->writes) status = sm_session_evaluator(s, err);
+  if (!status && s->writes) open_write_preview(s);
+  return status;
+}
+
+sm_status sm_session_open(sm_session *s, sm_error *err) {
+  sm_ranks *ranks = s->options->ranks;
+  s->threads = sm_share_threads(s);
+  sm_status status = sm_ranks_agree(ranks, open_parts(s, err), err);
+  if (!status) status = sm_ranks_agree(ranks, s->writes ? open_state(s, err) : SM_OK, err);
+  if (!status) status = sm_share_state(s, err);
   if (status) return status;
   s->time.step = s->saved = s->summary->first_step = s->state.step;
   s->summary->steps = s->steps;
   s->summary->already = s->state.finished;
   s->summary->bad_pictures = s->listed_bad = s->state.n_bad;
-  if (s->state.finished) return SM_OK;
-  status = sm_folder_describe(&s->folder, r, &s->state, threads, err);
-  if (!status) status = sm_folder_logs(&s->folder, &s->state, err);
-  if (!status) status = open_loader(s, err);
-  if (!status) status = sm_session_evaluator(s, err);
-  if (!status) open_write_preview(s);
-  return status;
+  return s->state.finished ? SM_OK : sm_ranks_agree(ranks, open_rest(s, err), err);
 }
 
 void sm_session_close(sm_session *s) {
@@ -219,7 +245,7 @@ void sm_session_close(sm_session *s) {
   sm_run_state_free(&s->state);
 }
 
-sm_status sm_train_fresh_name(sm_recipe *r, const char *runs, sm_arena *arena, sm_error *err) {
+static sm_status open_free_name(sm_recipe *r, const char *runs, sm_arena *arena, sm_error *err) {
   const char *base = r->name;
   for (int i = 2; i < 10000; i++) {
     char path[SM_PATH_ROOM];
@@ -229,4 +255,14 @@ sm_status sm_train_fresh_name(sm_recipe *r, const char *runs, sm_arena *arena, s
       return sm_fail(err, SM_ENOMEM, "out of memory");
   }
   return sm_fail(err, SM_EINVAL, "there are ten thousand runs called '%s' in '%s'", base, runs);
+}
+
+sm_status sm_train_fresh_name(sm_recipe *r, const char *runs, sm_ranks *ranks, sm_arena *arena, sm_error *err) {
+  char name[256] = "";
+  sm_status status = sm_ranks_rank(ranks) ? SM_OK : open_free_name(r, runs, arena, err);
+  if ((status = sm_ranks_agree(ranks, status, err)) || !ranks) return status;
+  snprintf(name, sizeof name, "%s", r->name);
+  status = sm_ranks_broadcast(ranks, 0, name, sizeof name, err);
+  if (!status && !(r->name = sm_arena_strdup(arena, name))) status = sm_fail(err, SM_ENOMEM, "out of memory");
+  return sm_ranks_agree(ranks, status, err);
 }

@@ -152,6 +152,7 @@ static sm_status record_timing(sm_session *s, sm_error *err) {
   sm_json_double(&j, "seconds", now - s->started);
   sm_json_int(&j, "rss", record_resident_bytes());
   sm_json_double(&j, "loader_wait", loader.wait_seconds);
+  if (s->options->ranks) sm_json_double(&j, "rank_wait", s->waited);
   sm_status status = record_append(s->folder.timing, &j, err);
   s->record_start = now;
   s->record_pictures = 0;

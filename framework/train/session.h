@@ -11,6 +11,8 @@
 typedef struct sm_session {
   sm_recipe *recipe;
   const sm_train_options *options;
+  bool writes; /* this process owns the run folder and tells: it is rank 0 */
+  int threads;
   sm_train_summary *summary;
   sm_run_folder folder;
   sm_pool *pool;
@@ -24,7 +26,7 @@ typedef struct sm_session {
   sm_run_state state;
   sm_time time; /* of the next step */
   int64_t steps, saved; /* all; that the newest good checkpoint is of */
-  double started, busy; /* session start; seconds in steps */
+  double started, busy, waited; /* session start; seconds in steps; of these, for other ranks */
   double record_start;  /* timing window */
   double flushed;       /* when the logs last went to the disk */
   int64_t record_pictures, listed_bad;  /* in the window; of the loader, with the last batch */
@@ -39,6 +41,8 @@ void sm_session_close(sm_session *);
 /* identity.c: the recipe's plugins against those that the loaded checkpoint names; then they are the
  * state's. */
 sm_status sm_identity_check(sm_session *, sm_error *);
+/* Of the plugins of a recipe as they are now. */
+sm_status sm_identity_hash(const sm_recipe *, uint64_t *hash, sm_error *);
 
 /* session.c: an event, completed with where the session is. */
 void sm_session_tell(sm_session *, sm_train_event);

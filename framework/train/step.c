@@ -6,7 +6,7 @@
  *     u, v = aug(x), mask                             teacher → targets, student → predictions, loss,
  *                                                     gradients (distil.c)
  *     loss.backward                       reduce      sums of all micro-batches are whole; those of pieces
- *                                                     are added in a tree (pieces.c)
+ *                                                     and of ranks are added in a tree (pieces.c)
  *     update(student)                     update      C ← m·C + (1-m)·mean(teacher's outputs), by the
  *                                                     OLD weights;
  *     teacher = l·teacher + (1-l)·student             clip, AdamW; θ_t ← l·θ_t + (1-l)·θ_s
@@ -33,16 +33,36 @@ static sm_status step_accumulate(sm_trainable *t, const sm_batch *b, int first, 
   return status;
 }
 
+/* What means are over, of the whole step: all ranks begin, or none. */
+static sm_status step_begin(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_error *err) {
+  sm_step_sum sum[SM_SUMS_MAX];
+  sm_status status = sm_ranks_agree(t->c.ranks, t->ops->begin(t, b, time, err), err);
+  for (int i = 0, n = t->c.ranks ? t->ops->sums(t, sum, SM_SUMS_MAX) : 0; !status && i < n; i++)
+    if (sum[i].kind == SM_SUM_COUNT) status = sm_ranks_count(t->c.ranks, sum[i].host, sum[i].n, err);
+  return status;
+}
+
+/* The pieces of this rank, then those of all. */
+static sm_status step_pieces(sm_trainable *t, const sm_batch *b, sm_error *err) {
+  const int pictures = t->c.ranks ? t->c.batch_size : b->pictures, own = sm_pieces_own(t),
+            start = sm_ranks_rank(t->c.ranks) * own;
+  sm_status status = SM_OK;
+  for (int piece = 0; !status && piece < own; piece++) {
+    const int first = sm_piece_first(pictures, t->c.pieces, start + piece) - b->place,
+              end = sm_piece_first(pictures, t->c.pieces, start + piece + 1) - b->place;
+    status = step_accumulate(t, b, first, end, err);
+    if (!status && t->pieces) sm_pieces_end(t->pieces, piece);
+  }
+  status = sm_ranks_agree(t->c.ranks, status, err);
+  return !status && t->pieces ? sm_pieces_reduce(t->pieces, err) : status;
+}
+
 sm_status sm_step_gradients(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_step_result *r,
                             sm_error *err) {
   memset(r, 0, sizeof *r);
   memset(t->seconds, 0, sizeof t->seconds);
-  sm_status status = t->ops->begin(t, b, time, err);
-  for (int piece = 0; !status && piece < t->c.pieces; piece++) {
-    const int first = sm_piece_first(b->pictures, t->c.pieces, piece);
-    status = step_accumulate(t, b, first, sm_piece_first(b->pictures, t->c.pieces, piece + 1), err);
-    if (!status && t->pieces) sm_pieces_end(t->pieces, piece);
-  }
+  sm_status status = step_begin(t, b, time, err);
+  if (!status) status = step_pieces(t, b, err);
   if (!status) t->ops->report(t, r);
   memcpy(r->seconds, t->seconds, sizeof r->seconds);
   return status;

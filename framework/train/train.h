@@ -22,6 +22,8 @@ typedef struct sm_train_event {
   const char *folder, *text;
   int64_t step, steps, epoch, epochs, parameters;
   double loss, rate /* images/s */, eta /* s */, done;
+  int ranks, threads; /* of each; 1: the process is alone */
+  double waited;      /* share of the time that this rank waited for others, 0 … 1 */
   size_t bytes; /* memory of sets and graph                                            */
   const sm_metric *metric;
   int metrics;
@@ -33,6 +35,7 @@ typedef struct sm_train_options {
   const char *runs;      /* folder of run folders; the run is RUNS/NAME                         */
   int threads;           /* overrides train.threads; 0: as the recipe says                      */
   const char *isa;       /* overrides train.isa; NULL: as the recipe says                        */
+  sm_ranks *ranks;       /* that train together, borrowed, or NULL: rank 0 alone writes and tells   */
   int64_t stop_after;    /* stop (as by a signal) after this many steps of this session; 0: never */
   bool other_plugins;    /* go on though the file of a plugin has changed since the last checkpoint */
   void (*event)(void *ctx, const sm_train_event *); /* [main] may be NULL; pointers live during the call */
@@ -53,8 +56,8 @@ typedef struct sm_train_summary {
  * checkpoint. */
 sm_status sm_train(sm_recipe *, const sm_train_options *, sm_train_summary *, sm_error *);
 
-/* If RUNS/NAME is taken, rename the recipe NAME-2, NAME-3 …; the name lives in the arena. */
-sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_arena *, sm_error *);
+/* If RUNS/NAME is taken, rename the recipe NAME-2, NAME-3 …, as rank 0 finds it; the name lives in the arena. */
+sm_status sm_train_fresh_name(sm_recipe *, const char *runs, sm_ranks *, sm_arena *, sm_error *);
 /* Mask cells of a recipe's global and local views (rows and cols, 0 without local views), as its backbone,
  * which must have been created, says; all 0 where it has none. */
 sm_status sm_recipe_grids(const sm_recipe *, sm_block_spec grid[2], sm_error *);

@@ -43,6 +43,7 @@ typedef struct sm_train_config {
   sm_view_recipe global_first, global_other; /* what tokenizers need no view of their own for       */
   int batch_size, micro_batch;               /* micro_batch 0: all of a piece at once                */
   int pieces; /* that sums over a step are added in a tree of (pieces.h); 0, 1: one               */
+  sm_ranks *ranks; /* that share the pieces out, or NULL; as many for each                           */
   sm_optimizer_config optimizer;
   sm_schedule lr, weight_decay; /* lr already scaled by batch */
   double layer_decay, patch_embed_lr; /* factors of a row's rate; 0 counts as 1 */

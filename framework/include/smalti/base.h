@@ -33,7 +33,8 @@ typedef enum {
   SM_EFORMAT,      /* a file is damaged or not what its name says                             */
   SM_EUNSUPPORTED, /* well-formed, but this build cannot do it                                */
   SM_EINTERRUPTED, /* a signal asked for an orderly stop                                      */
-  SM_EINTERNAL     /* a broken invariant: a bug in smalti or a plugin                         */
+  SM_EINTERNAL,    /* a broken invariant: a bug in smalti or a plugin                         */
+  SM_ELOST         /* another process of a run that several train does not answer             */
 } sm_status;
 
 /* One error: what is wrong, where, and what to do. Printed as "smalti: PLACE: MESSAGE; HINT". */

@@ -1,0 +1,68 @@
+/* link.c — see link.h. Waiting is naps between questions: a rank that spins takes the processor from one that
+ * computes, and there are often more of both than processors. */
+#include <math.h>
+#include <time.h>
+
+#include "link.h"
+
+/* The first naps are short, as most answers come soon; the longest is a thousandth of a second. */
+static void link_nap(double waited) {
+  const double seconds = waited < 0.02 ? 50e-6 : waited < 0.5 ? 200e-6 : 1e-3;
+  nanosleep(&(struct timespec){.tv_nsec = (long)(seconds * 1e9)}, NULL);
+}
+
+/* A rank that waits for a lost one is itself waited for. So that the one is named that is lost, and not the one that
+ * waits for it, patience is longer the later in the tree an exchange comes. */
+static double link_patience(const sm_ranks *r, int peer) {
+  const int apart = r->rank ^ peer;
+  int level = 0;
+  while (2 << level <= apart) level++;
+  return r->patience * (1 + level / 8.0) + level;
+}
+
+const char *sm_ranks_name(const sm_ranks *r, int rank, char *text, size_t size) {
+  snprintf(text, size, r->host ? "rank %d (%s)" : "rank %d", rank, r->host ? r->host[rank] : "");
+  return text;
+}
+
+static sm_status link_lost(sm_ranks *r, int peer, const char *why, sm_error *err) {
+  char name[SM_RANKS_NAME];
+  r->lost = true;
+  sm_fail(err, SM_ELOST, "%s was lost: %s", sm_ranks_name(r, peer, name, sizeof name), why);
+  return sm_hint(err, "the same command goes on from the last checkpoint, with this or another number of ranks");
+}
+
+/* A launcher that ends a job because a rank died sends TERM first: say for whom this one waits, while there is time. */
+static void link_tell(sm_ranks *r, int peer, double waited) {
+  char name[SM_RANKS_NAME];
+  if (r->told || !r->stop || waited < 0.5 || !r->stop()) return;
+  r->told = true;
+  sm_log(SM_LOG_WARNING, "rank %d was asked to stop while it waits for %s, which has not answered for %.1f s", r->rank,
+         sm_ranks_name(r, peer, name, sizeof name), waited);
+}
+
+static sm_status link_wait(sm_ranks *r, int peer, double start, sm_error *err) {
+  for (;;) {
+    int finished = 0;
+    char text[96];
+    const char *why = r->messages->done(r->messages->self, &finished);
+    const double waited = sm_now() - start;
+    if (why) return link_lost(r, peer, why, err);
+    if (finished) return SM_OK;
+    if (r->hurry && r->patience > 0 && waited > link_patience(r, peer)) {
+      snprintf(text, sizeof text, "it has not answered for %.0f s (--patience %g)", waited, r->patience);
+      return link_lost(r, peer, text, err);
+    }
+    link_tell(r, peer, waited);
+    link_nap(waited);
+  }
+}
+
+sm_status sm_link_exchange(sm_ranks *r, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes,
+                           sm_error *err) {
+  const double start = sm_now();
+  const char *why = r->messages->start(r->messages->self, peer, out, out_bytes, in, in_bytes);
+  const sm_status status = why ? link_lost(r, peer, why, err) : link_wait(r, peer, start, err);
+  r->waited += sm_now() - start;
+  return status;
+}

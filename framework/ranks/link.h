@@ -1,0 +1,29 @@
+/* link.h — private to framework/ranks: what a process knows of the others, and one exchange with one of them. */
+#ifndef SM_RANKS_LINK_H
+#define SM_RANKS_LINK_H
+
+#include "ranks.h"
+
+enum {
+  SM_RANKS_BLOCK = 1 << 22,         /* bytes of a part of a long message */
+  SM_RANKS_HOST = 64,               /* of the name of a machine          */
+  SM_RANKS_NAME = SM_RANKS_HOST + 32 /* of that of a rank                 */
+};
+
+struct sm_ranks {
+  const sm_messages *messages;
+  int rank, size, here; /* here: ranks on this machine */
+  char (*host)[SM_RANKS_HOST]; /* of each rank; NULL before they are known */
+  char library[256];
+  double patience, waited;
+  bool (*stop)(void);
+  bool fit, hurry; /* fit: as many as can work together */
+  bool told, lost; /* that a signal found us waiting; a rank: there is nobody to speak to any more */
+  void *block;      /* SM_RANKS_BLOCK bytes: what comes in */
+};
+
+/* Send to a peer and receive from it; either may be nothing. Waits without spinning. */
+sm_status sm_link_exchange(sm_ranks *, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes,
+                           sm_error *);
+
+#endif

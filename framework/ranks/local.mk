@@ -1,0 +1,30 @@
+# framework/ranks: several processes that train one run
+libsmalti_la_SOURCES += \
+  framework/ranks/collect.c \
+  framework/ranks/link.c framework/ranks/link.h \
+  framework/ranks/module.h \
+  framework/ranks/open.c \
+  framework/ranks/ranks.h
+
+# Messages by MPI: an object for each that configure finds, opened at run time, so that nothing here is linked with MPI.
+# The source is installed beside them, for any other MPI.
+mpidir = $(pkglibdir)/mpi
+mpi_LTLIBRARIES =
+mpi_flags = -module -avoid-version -shared -export-symbols-regex '^smalti_messages$$'
+if HAVE_OPENMPI
+mpi_LTLIBRARIES += framework/ranks/mpi_openmpi.la
+framework_ranks_mpi_openmpi_la_SOURCES = framework/ranks/mpi_module.c
+framework_ranks_mpi_openmpi_la_CPPFLAGS = $(OPENMPI_CFLAGS)
+framework_ranks_mpi_openmpi_la_LDFLAGS = $(AM_LDFLAGS) $(mpi_flags)
+framework_ranks_mpi_openmpi_la_LIBADD = $(OPENMPI_LIBS)
+endif
+if HAVE_MPICH
+mpi_LTLIBRARIES += framework/ranks/mpi_mpich.la
+framework_ranks_mpi_mpich_la_SOURCES = framework/ranks/mpi_module.c
+framework_ranks_mpi_mpich_la_CPPFLAGS = $(MPICH_CFLAGS)
+framework_ranks_mpi_mpich_la_LDFLAGS = $(AM_LDFLAGS) $(mpi_flags)
+framework_ranks_mpi_mpich_la_LIBADD = $(MPICH_LIBS)
+endif
+mpisourcedir = $(pkgdatadir)/mpi
+mpisource_DATA = framework/ranks/mpi_module.c framework/ranks/module.h
+EXTRA_DIST += framework/ranks/mpi_module.c

@@ -1,0 +1,78 @@
+/* framework/ranks/ranks.h — several processes that train one run: which of them this is, and how they agree.
+ *
+ * The processes are *ranks* 0 … n - 1, started by an MPI launcher, which may put them on several machines. Here
+ * are the few things that they do together. Every rank calls each of these functions, in the same order; what is
+ * added is added in one fixed binary tree, so that the bits are the same for any number of ranks:
+ *
+ *   sum(a, n) = rank a's                        where n is 1
+ *             = sum(a, n/2) + sum(a + n/2, n/2)  else
+ *
+ * NULL stands for a process that is alone: all functions take it, and then change nothing and return SM_OK (or
+ * the status they are given).
+ *
+ * Errors: SM_ELOST, where a rank does not answer within the patience of sm_ranks_options or its messages fail.
+ * After that no function may be called but sm_ranks_abort and sm_ranks_close. One thread. */
+#ifndef SM_RANKS_H
+#define SM_RANKS_H
+
+#include <smalti/base.h>
+
+#include "module.h"
+
+typedef struct sm_ranks sm_ranks;
+
+#define SM_RANKS_PATIENCE 600 /* seconds */
+
+typedef struct sm_ranks_options {
+  const char *module;  /* a file; NULL: by the launcher's variables; "off": each process is alone */
+  double patience;     /* seconds without an answer after which a rank counts as lost; 0: any time */
+  bool (*stop)(void);  /* did a signal ask for an end? or NULL */
+} sm_ranks_options;
+
+/* Join the ranks that a launcher started with this process. *out NULL: there are none, or --mpi off. SM_EINVAL where
+ * the launcher and the module do not fit, or disagree about the number of ranks; *out may be there then too, so that
+ * rank 0 can say it for all, and is to be closed. */
+sm_status sm_ranks_open(const sm_ranks_options *, sm_ranks **out, sm_error *);
+/* The same over messages that the caller has (tests). */
+sm_status sm_ranks_open_over(const sm_messages *, const sm_ranks_options *, sm_ranks **out, sm_error *);
+void sm_ranks_close(sm_ranks *); /* waits for the others, but after SM_ELOST */
+/* After SM_ELOST: end every rank with this exit code. Does not return, unless it is NULL. */
+void sm_ranks_abort(sm_ranks *, int code);
+
+/* ---- who and where ------------------------------------------------------------------------------------- */
+
+int sm_ranks_rank(const sm_ranks *);  /* 0 */
+int sm_ranks_size(const sm_ranks *);  /* 1 */
+int sm_ranks_here(const sm_ranks *);  /* ranks on this machine: 1 */
+const char *sm_ranks_library(const sm_ranks *); /* the MPI; "" */
+const char *sm_ranks_name(const sm_ranks *, int rank, char *text, size_t); /* "rank 3 (node7)" */
+double sm_ranks_waited(const sm_ranks *); /* seconds spent in the functions below */
+/* Whether the patience has an end: not while rank 0 does what takes long, or files are opened. At first: no. */
+void sm_ranks_hurry(sm_ranks *, bool);
+
+/* ---- what they do together ----------------------------------------------------------------------------- */
+
+/* All go on, or none does: SM_OK if every rank says so, else the status and error of the lowest rank that does
+ * not, with its name where it is another one. */
+sm_status sm_ranks_agree(sm_ranks *, sm_status, sm_error *);
+/* Is it so for any rank? *flag is then true for all. */
+sm_status sm_ranks_any(sm_ranks *, bool *flag, sm_error *);
+/* Numbers whose sum does not depend on the order, as counts. */
+sm_status sm_ranks_count(sm_ranks *, double *x, int64_t n, sm_error *);
+/* n bytes of the root to all. */
+sm_status sm_ranks_broadcast(sm_ranks *, int root, void *bytes, size_t n, sm_error *);
+/* The bytes of all ranks, one rank after the other; the caller frees *all. */
+sm_status sm_ranks_gather(sm_ranks *, const void *mine, size_t bytes, void **all, size_t *all_bytes, sm_error *);
+
+/* ---- sums in the tree ---------------------------------------------------------------------------------- */
+
+/* The tree's levels: 1, 2, 4 … below sm_ranks_size. On each the partner is the rank whose number differs in that
+ * bit; both send n bytes and get the other's. */
+sm_status sm_ranks_swap(sm_ranks *, int level, const void *mine, void *theirs, size_t n, sm_error *);
+/* Sum n elements of `size` bytes at x over all ranks, in the tree; all get the sum. add: x[first … first + n - 1]
+ * += from, element by element. Each rank sends and receives twice (1 - 1 / ranks) of them. */
+typedef void sm_ranks_add(void *ctx, int64_t first, int64_t n, const void *from);
+sm_status sm_ranks_sum(sm_ranks *, void *x, int64_t n, size_t size, sm_ranks_add *, void *ctx, sm_error *);
+size_t sm_ranks_sum_bytes(const sm_ranks *); /* that it takes beside x */
+
+#endif

@@ -1,0 +1,168 @@
+/* framework/train/share.c — see share.h. Owns nothing. */
+#include "share.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "framework/base/cpu.h"
+#include "framework/recipe/recipe_private.h"
+#include "framework/tensor/kernels.h"
+#include "pieces.h"
+
+/* ---- can it be shared ---------------------------------------------------------------------------------- */
+
+/* What wants all rows of a step in one place, but for batch norm, whose batch is what a micro-batch holds. */
+static const char *share_whole_step(const sm_session *s) {
+  static sm_step_sum sum[SM_SUMS_MAX];
+  const int n = s->trainable->ops->sums(s->trainable, sum, SM_SUMS_MAX);
+  for (int i = 0; i < n; i++)
+    if (sum[i].kind == SM_SUM_WHOLE_STEP && sum[i].name != s->config.backbone.name) return sum[i].name;
+  return NULL;
+}
+
+static sm_status share_pieces(const sm_session *s, int ranks, sm_error *err) {
+  const int64_t batch = s->recipe->train.batch_size;
+  int most = ranks;
+  while (2 * most <= batch && most < 32) most *= 2;
+  if (ranks > batch)
+    sm_fail(err, SM_EINVAL, "%d ranks, but a step has %lld %s", ranks, (long long)batch,
+            sm_plural(batch, "picture", "pictures"));
+  else
+    sm_fail(err, SM_EINVAL, "%d ranks, but train.pieces is %d: each rank computes as many pieces of a step as another",
+            ranks, s->config.pieces);
+  sm_fail_place(err, sm_recipe_place(s->recipe, "train", "pieces"));
+  if (ranks > batch) return sm_hint(err, "start fewer, or raise train.batch_size");
+  return sm_hint(err, "set train.pieces to %d%s%.0d; it changes the bits, so all runs of a comparison want the same", ranks,
+                 most > ranks ? " … " : "", most > ranks ? most : 0);
+}
+
+sm_status sm_share_check(const sm_session *s, sm_error *err) {
+  const int ranks = sm_ranks_size(s->options->ranks);
+  if (ranks < 2) return SM_OK;
+  const char *name = share_whole_step(s);
+  if (name) {
+    sm_fail(err, SM_EUNSUPPORTED, "'%s' wants all pictures of a step in one process, so %d ranks cannot share them", name, ranks);
+    return sm_hint(err, "train this recipe by one process, with more threads");
+  }
+  return s->config.pieces % ranks ? share_pieces(s, ranks, err) : SM_OK;
+}
+
+int sm_share_threads(const sm_session *s) {
+  const int here = sm_ranks_here(s->options->ranks), asked = sm_recipe_threads(s->recipe, s->options->threads);
+  const sm_cpus cpus = sm_cpu_look();
+  if (s->options->threads || s->recipe->train.threads || here < 2) return asked;
+  if (asked * here <= cpus.machine) return asked; /* the launcher has given each its own */
+  return asked / here > 0 ? asked / here : 1;
+}
+
+/* ---- the state ----------------------------------------------------------------------------------------- */
+
+static sm_status share_set(sm_ranks *ranks, sm_set *set, sm_error *err) {
+  for (int row = 0; row < sm_set_rows(set); row++) {
+    int64_t steps = sm_set_row(set, row)->steps;
+    sm_status status = sm_ranks_broadcast(ranks, 0, &steps, sizeof steps, err);
+    sm_set_row(set, row)->steps = steps;
+    for (int buffer = SM_VALUES; !status && buffer <= SM_MOMENT2; buffer++) {
+      size_t bytes;
+      void *at = buffer == SM_GRADIENTS ? NULL : sm_set_lend(set, row, (sm_buffer)buffer, &bytes);
+      if (!at) continue;
+      status = sm_ranks_broadcast(ranks, 0, at, bytes, err);
+      sm_set_give_back(set, row, (sm_buffer)buffer, at, true);
+    }
+    if (status) return status;
+  }
+  return SM_OK;
+}
+
+/* What the others need of the run's state; the window of metrics and the monitor stay with rank 0, who writes. */
+static sm_status share_run_state(sm_session *s, sm_error *err) {
+  sm_ranks *ranks = s->options->ranks;
+  sm_run_state *state = &s->state;
+  int64_t word[] = {state->step, state->n_bad, state->finished, state->pending_evaluation};
+  sm_status status = sm_ranks_broadcast(ranks, 0, word, sizeof word, err);
+  if (status) return status;
+  int64_t *bad = sm_ranks_rank(ranks) && word[1] ? sm_calloc((size_t)word[1], sizeof *bad) : state->bad;
+  status = word[1] && !bad ? sm_fail(err, SM_ENOMEM, "no memory for the list of bad pictures") : SM_OK;
+  status = sm_ranks_agree(ranks, status, err);
+  if (!status) status = sm_ranks_broadcast(ranks, 0, bad, (size_t)word[1] * sizeof *bad, err);
+  state->bad = bad;
+  state->step = word[0], state->n_bad = word[1], state->finished = word[2], state->pending_evaluation = word[3];
+  return status;
+}
+
+/* ---- the same everywhere ------------------------------------------------------------------------------- */
+
+/* What must be equal, and how to make it so; %s: of this rank, of rank 0. */
+typedef struct likeness {
+  char version[64], kernels[96], recipe[24], data[24], frozen[24], plugins[24];
+} likeness;
+
+typedef struct share_kind {
+  size_t at;
+  const char *what, *hint;
+} share_kind;
+
+static sm_status share_look(const sm_session *s, likeness *l, sm_error *err) {
+  const char *isa = sm_graph_isa(s->trainable->graph);
+  char core[64];
+  uint64_t frozen = 0, plugins;
+  sm_status status = sm_identity_hash(s->recipe, &plugins, err);
+  for (int i = 0; i < s->recipe->tokenizers; i++) frozen = frozen * 31 + sm_distil_frozen_hash(s->trainable, i);
+  memset(l, 0, sizeof *l);
+  snprintf(l->version, sizeof l->version, "%s", sm_version());
+  snprintf(l->kernels, sizeof l->kernels, "%s", isa);
+  sm_products_text(isa, core, sizeof core);
+  if (core[0]) snprintf(l->kernels, sizeof l->kernels, "%s with products of %s", isa, core);
+  snprintf(l->recipe, sizeof l->recipe, "%016" PRIx64, sm_recipe_hash(s->recipe));
+  snprintf(l->data, sizeof l->data, "%016" PRIx64, s->train.ops->hash(s->train.self));
+  snprintf(l->frozen, sizeof l->frozen, "%016" PRIx64, frozen);
+  snprintf(l->plugins, sizeof l->plugins, "%016" PRIx64, status ? 0 : plugins);
+  return status;
+}
+
+static sm_status share_likeness(const sm_session *s, sm_error *err) {
+  static const share_kind kind[] = {
+      {offsetof(likeness, version), "is smalti", "install the same smalti on all machines"},
+      {offsetof(likeness, kernels), "computes with", "give all ranks the same kernels, which the oldest processor has: --isa avx2, say, or baseline"},
+      {offsetof(likeness, recipe), "has a recipe with the hash", "let all machines read the same recipe, and give all ranks the same words"},
+      {offsetof(likeness, data), "has a data set with the hash", "let all machines see the same pictures, under the same names"},
+      {offsetof(likeness, frozen), "has frozen weights with the hash", "let all machines see the same files of weights"},
+      {offsetof(likeness, plugins), "has plugins with the hash", "install the same plugins on all machines"}};
+  sm_ranks *ranks = s->options->ranks;
+  likeness own, first;
+  sm_status status = sm_ranks_agree(ranks, share_look(s, &own, err), err);
+  first = own;
+  if (!status) status = sm_ranks_broadcast(ranks, 0, &first, sizeof first, err);
+  if (status) return status;
+  for (size_t i = 0; !status && i < sizeof kind / sizeof *kind; i++) {
+    const char *mine = (const char *)&own + kind[i].at, *wanted = (const char *)&first + kind[i].at;
+    if (!strcmp(mine, wanted)) continue;
+    char name[128];
+    sm_fail(err, SM_EINVAL, "it %s %s, but %s %s", kind[i].what, mine, sm_ranks_name(ranks, 0, name, sizeof name), wanted);
+    status = sm_hint(err, "%s", kind[i].hint);
+  }
+  return sm_ranks_agree(ranks, status, err);
+}
+
+sm_status sm_share_state(sm_session *s, sm_error *err) {
+  if (!s->options->ranks) return SM_OK;
+  sm_status status = share_likeness(s, err);
+  for (int i = 0; !status && i < SM_SETS_SAVED; i++) status = share_set(s->options->ranks, s->trainable->set[i], err);
+  return status ? status : share_run_state(s, err);
+}
+
+/* Weights that part are a processor or a memory that computes wrong; a checkpoint must not hide it. */
+sm_status sm_share_compare(sm_session *s, sm_error *err) {
+  sm_ranks *ranks = s->options->ranks;
+  sm_set *set = s->trainable->set[SM_SET_STUDENT];
+  uint64_t own = 0, first;
+  for (int row = 0; ranks && row < sm_set_rows(set); row++) own = sm_set_row_hash(set, row, SM_VALUES, own);
+  first = own;
+  sm_status status = sm_ranks_broadcast(ranks, 0, &first, sizeof first, err);
+  if (status) return status;
+  if (own != first) {
+    sm_fail(err, SM_EIO, "step %lld: its weights are no longer those of rank 0", (long long)s->time.step);
+    status = sm_hint(err, "one of the two machines computes wrong: look at its memory; the last checkpoint is good");
+  }
+  return sm_ranks_agree(ranks, status, err);
+}
