@@ -50,7 +50,7 @@ static sm_status link_wait(sm_ranks *r, int peer, double start, sm_error *err) {
     if (why) return link_lost(r, peer, why, err);
     if (finished) return SM_OK;
     if (r->hurry && r->patience > 0 && waited > link_patience(r, peer)) {
-      snprintf(text, sizeof text, "it has not answered for %.0f s (--patience %g)", waited, r->patience);
+      snprintf(text, sizeof text, "it has not answered for %.3g s (--patience %g)", waited, r->patience);
       return link_lost(r, peer, text, err);
     }
     link_tell(r, peer, waited);

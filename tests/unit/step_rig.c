@@ -26,6 +26,7 @@ void step_start(ssl_rig *rig, const setting *s) {
   rig->config.batch_size = s->pictures ? s->pictures : 3;
   rig->config.micro_batch = s->micro;
   rig->config.pieces = s->pieces;
+  rig->config.ranks = s->ranks;
   rig->config.recompute = s->recompute;
   rig->config.bf16 = s->bf16;
   rig->config.real = s->real;

@@ -16,6 +16,7 @@ typedef struct setting {                    /* what differs from a small iBOT */
   bool no_cls, no_mim, linear; /* linear: the head of that name */
   bool recompute, bf16;
   sm_dtype real;
+  sm_ranks *ranks;
   bool hard, hard_view, no_center, balanced, by_patch; /* what those options mean, for the oracle */
 } setting;
 

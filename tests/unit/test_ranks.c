@@ -1,0 +1,248 @@
+/* test_ranks.c — what ranks do together: sums have the bits of the tree for any number of ranks, cost the messages that
+ * they should, and all agree, also where one of them fails, or is lost. */
+#include <math.h>
+#include <unistd.h>
+
+#include "framework/train/pieces.h"
+#include "hub.h"
+#include "row_rig.h"
+#include "step_rig.h"
+
+/* ---- sums ---------------------------------------------------------------------------------------------- */
+
+enum { LEAVES = 8 };
+
+typedef struct numbers {
+  float *x;
+  int64_t n;
+} numbers;
+
+static float leaf(int which, int64_t i) {
+  const uint64_t x = ((uint64_t)i * LEAVES + (uint64_t)which + 1) * 0x9e3779b97f4a7c15;
+  return (float)(int64_t)(x ^ x >> 29) * (i % 7 ? 1e-19f : 1e-15f);
+}
+
+static void add(void *ctx, int64_t first, int64_t n, const void *from) {
+  numbers *to = ctx;
+  const float *theirs = from;
+  for (int64_t i = 0; i < n; i++) to->x[first + i] += theirs[i];
+}
+
+static void sum(sm_ranks *ranks, void *ctx) {
+  numbers *own = ctx;
+  sm_error err = {0};
+  must(sm_ranks_sum(ranks, own->x, own->n, sizeof(float), add, own, &err), &err);
+}
+
+/* The sum of 8 leaves at i as the tree says. */
+static float tree(int64_t i) {
+  float a[LEAVES];
+  for (int k = 0; k < LEAVES; k++) a[k] = leaf(k, i);
+  return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
+}
+
+/* A rank begins with the sum of its leaves, in the tree. */
+static float begins(int ranks, int rank, int64_t i) {
+  float a[LEAVES];
+  const int own = LEAVES / ranks;
+  for (int k = 0; k < own; k++) a[k] = leaf(rank * own + k, i);
+  for (int n = own; n > 1; n /= 2)
+    for (int k = 0; k < n / 2; k++) a[k] = a[2 * k] + a[2 * k + 1];
+  return a[0];
+}
+
+static void check_sum(int ranks, int64_t n) {
+  const sm_ranks_options options = {.patience = 60};
+  numbers own[LEAVES];
+  for (int r = 0; r < ranks; r++) {
+    own[r] = (numbers){malloc((size_t)n * sizeof(float) + 1), n};
+    for (int64_t i = 0; i < n; i++) own[r].x[i] = begins(ranks, r, i);
+  }
+  const int64_t sent = hub_run(ranks, &options, sum, own, sizeof *own);
+  for (int64_t i = 0; i < n; i++) {
+    const float wanted = tree(i);
+    for (int r = 0; r < ranks; r++) assert_true(own[r].x[i] == wanted);
+  }
+  const int64_t least = 2 * (ranks - 1) * n * (int64_t)sizeof(float), words = 20000;
+  assert_true(sent >= least && sent < least + words);
+  for (int r = 0; r < ranks; r++) free(own[r].x);
+}
+
+static void sums_have_the_bits_of_the_tree(void **state) {
+  static const int64_t n[] = {0, 1, 2, 5, 8, 1001};
+  (void)state;
+  for (int ranks = 1; ranks <= LEAVES; ranks *= 2)
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++) check_sum(ranks, n[i]);
+  check_sum(2, 2200003); /* halves of more than one block, and of different lengths */
+}
+
+/* ---- words --------------------------------------------------------------------------------------------- */
+
+static void speak(sm_ranks *ranks, void *ctx) {
+  const int rank = sm_ranks_rank(ranks), size = sm_ranks_size(ranks);
+  sm_error err = {0};
+  char word[16], text[64];
+  (void)ctx;
+  assert_int_equal(sm_ranks_here(ranks), size);
+  assert_string_equal(sm_ranks_library(ranks), "threads");
+  for (int root = 0; root < size; root++) {
+    snprintf(word, sizeof word, "from %d", rank);
+    must(sm_ranks_broadcast(ranks, root, word, sizeof word, &err), &err);
+    assert_int_equal(word[5] - '0', root);
+  }
+  char *all;
+  size_t bytes;
+  snprintf(word, sizeof word, "%d%d%d", rank, rank, rank);
+  must(sm_ranks_gather(ranks, word, (size_t)(rank % 4), (void **)&all, &bytes, &err), &err);
+  assert_int_equal(bytes, size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 6 : 12);
+  assert_memory_equal(all, "122333566777", bytes);
+  sm_free(all);
+  double x[300];
+  for (int i = 0; i < 300; i++) x[i] = rank * i;
+  must(sm_ranks_count(ranks, x, 300, &err), &err);
+  for (int i = 0; i < 300; i++) assert_true(x[i] == size * (size - 1) / 2 * i);
+  bool flag = rank == size - 1;
+  must(sm_ranks_any(ranks, &flag, &err), &err);
+  assert_true(flag);
+  flag = false;
+  must(sm_ranks_any(ranks, &flag, &err), &err);
+  assert_false(flag);
+  assert_int_equal(sm_ranks_agree(ranks, SM_OK, &err), SM_OK);
+  const int from = size > 2 ? 2 : 0; /* it and all behind it fail */
+  sm_status status = rank >= from ? sm_fail(&err, SM_EIO, "picture %d", rank) : SM_OK;
+  if (rank >= from) sm_hint(&err, "look");
+  assert_int_equal(sm_ranks_agree(ranks, status, &err), SM_EIO);
+  snprintf(text, sizeof text, "picture %d", from);
+  assert_non_null(strstr(err.message, text));
+  assert_string_equal(err.hint, "look");
+  assert_true(!strncmp(err.message, "rank 2 (", 8) == (from == 2));
+}
+
+static void all_say_the_same(void **state) {
+  const sm_ranks_options options = {.patience = 60};
+  (void)state;
+  for (int ranks = 1; ranks <= 8; ranks *= 2) hub_run(ranks, &options, speak, NULL, 0);
+}
+
+/* NULL is a process that is alone. */
+static void alone(void **state) {
+  sm_error err = {0};
+  double x = 3;
+  bool flag = true;
+  char *all;
+  size_t bytes;
+  (void)state;
+  assert_int_equal(sm_ranks_rank(NULL), 0);
+  assert_int_equal(sm_ranks_size(NULL), 1);
+  assert_int_equal(sm_ranks_agree(NULL, SM_EIO, &err), SM_EIO);
+  assert_int_equal(sm_ranks_count(NULL, &x, 1, &err), SM_OK);
+  assert_int_equal(sm_ranks_any(NULL, &flag, &err), SM_OK);
+  assert_true(x == 3 && flag);
+  assert_int_equal(sm_ranks_gather(NULL, "ab", 2, (void **)&all, &bytes, &err), SM_OK);
+  assert_true(bytes == 2 && !memcmp(all, "ab", 2));
+  sm_free(all);
+  assert_int_equal(sm_ranks_broadcast(NULL, 0, &x, sizeof x, &err), SM_OK);
+  sm_ranks_hurry(NULL, true);
+  sm_ranks_close(NULL);
+}
+
+/* ---- one is lost --------------------------------------------------------------------------------------- */
+
+/* Rank 3 does not answer in time. Who waits for it names it, before those that wait for the one who waits. */
+static void wait_in_vain(sm_ranks *ranks, void *ctx) {
+  const double start = sm_now();
+  sm_error err = {0};
+  double x = 1;
+  (void)ctx;
+  sm_ranks_hurry(ranks, true);
+  if (sm_ranks_rank(ranks) == 3) usleep(1500000);
+  sm_status status = SM_OK;
+  while (!status) status = sm_ranks_count(ranks, &x, 1, &err);
+  assert_int_equal(status, SM_ELOST);
+  assert_int_equal(sm_ranks_agree(ranks, SM_ELOST, &err), SM_ELOST); /* asks nobody */
+  if (sm_ranks_rank(ranks) != 2) return;
+  assert_true(!strncmp(err.message, "rank 3 (", 8));
+  assert_non_null(strstr(err.message, "was lost: it has not answered for 0.2 s"));
+  assert_non_null(strstr(err.hint, "goes on from the last checkpoint"));
+  assert_true(sm_now() - start < 1);
+}
+
+static void a_lost_rank_is_named(void **state) {
+  (void)state;
+  hub_run(4, &(sm_ranks_options){.patience = 0.2}, wait_in_vain, NULL, 0);
+}
+
+/* ---- steps --------------------------------------------------------------------------------------------- */
+
+enum { PICTURES = 11, PIECES = 4 };
+
+typedef struct trained {
+  ssl_rig rig;
+  sm_step_result result;
+} trained;
+
+static const setting small = {.pictures = PICTURES, .locals = 2, .vit = ", drop_path: 0.3", .pieces = PIECES};
+
+/* The pictures of this rank alone, as a loader gives them. */
+static void cut(sm_batch *b, const sm_batch *whole, const sm_trainable *t) {
+  const int own = sm_pieces_own(t), first = sm_ranks_rank(t->c.ranks) * own;
+  const int64_t pixels = 3 * (int64_t)t->c.global_height * t->c.global_width,
+                local = 3 * (int64_t)t->c.local_height * t->c.local_width, cells = (int64_t)t->grid[0].rows * t->grid[0].cols;
+  *b = *whole;
+  b->place = sm_piece_first(PICTURES, PIECES, first);
+  b->pictures = sm_piece_first(PICTURES, PIECES, first + own) - b->place;
+  b->global += b->place * t->c.globals * pixels;
+  b->local += b->place * t->c.locals * local;
+  b->mask += b->place * t->c.globals * cells;
+  b->sample += b->place;
+}
+
+static void train(sm_ranks *ranks, void *ctx) {
+  trained *to = ctx;
+  sm_error err = {0};
+  sm_batch part;
+  setting with = small;
+  with.ranks = ranks;
+  step_start(&to->rig, &with);
+  step_shake(&to->rig);
+  sm_batch *whole = rig_batch(&to->rig, PICTURES, .4, 9);
+  for (whole->step = 0; whole->step < 2; whole->step++) {
+    const sm_time time = rig_time(&to->rig, whole->step);
+    cut(&part, whole, to->rig.net);
+    must(sm_step(to->rig.net, &part, &time, &to->result, &err), &err);
+  }
+  rig_batch_free(whole);
+}
+
+/* Weights, centres and figures after two steps. */
+static void steps_have_the_same_bits(void **state) {
+  trained one = {0}, many[PIECES];
+  (void)state;
+  train(NULL, &one);
+  for (int ranks = 2; ranks <= PIECES; ranks *= 2) {
+    memset(many, 0, sizeof many);
+    hub_run(ranks, &(sm_ranks_options){.patience = 60}, train, many, sizeof *many);
+    for (int i = 0; i < ranks; i++) {
+      for (int which = 0; which < 2; which++) {
+        sm_set *set = many[i].rig.net->set[which ? SM_SET_STATE : SM_SET_STUDENT];
+        for (int r = 0; r < sm_set_rows(set); r++)
+          rows_equal(set, one.rig.net->set[which ? SM_SET_STATE : SM_SET_STUDENT], r, SM_VALUES);
+      }
+      assert_int_equal(many[i].result.n, one.result.n);
+      for (int k = 0; k < one.result.n; k++) assert_true(many[i].result.metric[k].value == one.result.metric[k].value);
+      rig_close(&many[i].rig);
+    }
+  }
+  rig_close(&one.rig);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(sums_have_the_bits_of_the_tree),
+      cmocka_unit_test(all_say_the_same),
+      cmocka_unit_test(alone),
+      cmocka_unit_test(a_lost_rank_is_named),
+      cmocka_unit_test(steps_have_the_same_bits),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
