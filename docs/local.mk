@@ -1,5 +1,5 @@
 # docs: nobase_dist_doc_DATA += docs/NAME.md (installed in $(docdir)/docs), dist_man_MANS += docs/NAME.1
-nobase_dist_doc_DATA += docs/design.md docs/guide.md docs/recipes.md docs/plugins.md docs/performance.md docs/results/clients.md docs/results/cifar10.md \
+nobase_dist_doc_DATA += docs/design.md docs/guide.md docs/cluster.md docs/recipes.md docs/plugins.md docs/performance.md docs/results/clients.md docs/results/cifar10.md \
   docs/results/cifar10.png docs/results/caltech.md docs/results/reading.md docs/results/cost.svg docs/results/race.md docs/results/race.svg \
   docs/results/table9-cifar10/README.md docs/results/table9-cifar10/table.md docs/results/table9-cifar10/codes.md docs/results/table9-cifar10/table.tex \
   docs/results/table9-cifar10/table.csv docs/results/table9-cifar10/report.html

@@ -28,6 +28,7 @@ check_SCRIPTS += tests/e2e/train_records.sh
 check_SCRIPTS += tests/e2e/train_signals.sh
 check_SCRIPTS += tests/e2e/isa.sh
 check_SCRIPTS += tests/e2e/train_threads.sh
+check_SCRIPTS += tests/e2e/ranks.sh
 check_SCRIPTS += tests/e2e/train_watch.sh
 check_SCRIPTS += tests/e2e/eval.sh
 check_SCRIPTS += tests/e2e/resnet.sh

@@ -41,12 +41,17 @@ static void link_tell(sm_ranks *r, int peer, double waited) {
          sm_ranks_name(r, peer, name, sizeof name), waited);
 }
 
+/* Time in which this process did not run itself (stopped by Ctrl-Z, a debugger, a machine that swaps) is no fault of the
+ * other's. */
 static sm_status link_wait(sm_ranks *r, int peer, double start, sm_error *err) {
-  for (;;) {
+  for (double asked = start;;) {
     int finished = 0;
     char text[96];
     const char *why = r->messages->done(r->messages->self, &finished);
-    const double waited = sm_now() - start;
+    const double now = sm_now();
+    if (now - asked > 1) start += now - asked;
+    asked = now;
+    const double waited = now - start;
     if (why) return link_lost(r, peer, why, err);
     if (finished) return SM_OK;
     if (r->hurry && r->patience > 0 && waited > link_patience(r, peer)) {

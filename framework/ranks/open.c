@@ -90,6 +90,7 @@ static sm_status open_ranks(sm_ranks *r, sm_error *err) {
   const char *why = r->messages->open(r->messages->self, &r->rank, &r->size);
   if (why) return sm_fail(err, SM_EINVAL, "the ranks cannot be joined: %s", why);
   snprintf(r->library, sizeof r->library, "%s", r->messages->name(r->messages->self));
+  r->library[strcspn(r->library, ",")] = 0; /* "Open MPI v4.1.4, package: …" */
   for (char *c = r->library; *c; c++)
     if (*c == '\t') *c = ' ';
   return SM_OK;
@@ -97,7 +98,7 @@ static sm_status open_ranks(sm_ranks *r, sm_error *err) {
 
 static sm_status open_check(const sm_ranks *r, const launcher *l, sm_error *err) {
   if (l->ranks && l->ranks != r->size) {
-    sm_fail(err, SM_EINVAL, "%s started %lld %s (%s), but %s knows of %d", l->name, (long long)l->ranks,
+    sm_fail(err, SM_EINVAL, "%s started %lld %s (%s), but %s sees %d", l->name, (long long)l->ranks,
             sm_plural(l->ranks, "process", "processes"), l->variable, r->library, r->size);
     return sm_hint(err, "start it with the launcher of this MPI, name a module for that launcher with --mpi FILE, or --mpi off "
                         "to train by one process");

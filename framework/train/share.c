@@ -20,10 +20,12 @@ static const char *share_whole_step(const sm_session *s) {
   return NULL;
 }
 
+#define SAME_PIECES "; it changes the bits, so all runs of a comparison want the same"
+
 static sm_status share_pieces(const sm_session *s, int ranks, sm_error *err) {
   const int64_t batch = s->recipe->train.batch_size;
   int most = ranks;
-  while (2 * most <= batch && most < 32) most *= 2;
+  while (2 * most <= batch) most *= 2;
   if (ranks > batch)
     sm_fail(err, SM_EINVAL, "%d ranks, but a step has %lld %s", ranks, (long long)batch,
             sm_plural(batch, "picture", "pictures"));
@@ -32,8 +34,9 @@ static sm_status share_pieces(const sm_session *s, int ranks, sm_error *err) {
             ranks, s->config.pieces);
   sm_fail_place(err, sm_recipe_place(s->recipe, "train", "pieces"));
   if (ranks > batch) return sm_hint(err, "start fewer, or raise train.batch_size");
-  return sm_hint(err, "set train.pieces to %d%s%.0d; it changes the bits, so all runs of a comparison want the same", ranks,
-                 most > ranks ? " … " : "", most > ranks ? most : 0);
+  if (most == ranks) sm_hint(err, "set train.pieces: %d" SAME_PIECES, ranks);
+  else sm_hint(err, "set train.pieces to a power of two from %d to %d" SAME_PIECES, ranks, most);
+  return SM_EINVAL;
 }
 
 sm_status sm_share_check(const sm_session *s, sm_error *err) {

@@ -1,0 +1,179 @@
+#!/bin/bash
+# ranks.sh — several ranks, started by Open MPI and by MPICH, train a run to the bytes of one process: checkpoint and
+# metrics.jsonl, with any number of ranks and threads, also where the number changes at a resume. They stop together, a
+# rank that does not answer ends all, and what cannot be is refused by name. A make that is not installed is passed over.
+# shellcheck source=tests/e2e/common.sh
+. "$SMALTI_SRCDIR/tests/e2e/common.sh"
+modules=$build/framework/ranks/.libs
+export SMALTI_MPI_PATH=$modules
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 # as containers are
+
+makes=()
+for make in openmpi mpich; do
+  [ -f "$modules/mpi_$make.so" ] && command -v "mpirun.$make" >/dev/null && makes+=("$make") || echo "$make is not here"
+done
+[ ${#makes[@]} -gt 0 ] || exit 77
+
+ldd "$build/.libs/smalti" "$build/.libs/libsmalti.so" | grep -iE 'lib(mpi|mpich|open-rte|open-pal)' && fail "the program is linked with MPI"
+
+# by MAKE RANKS COMMAND …: under that launcher
+by() {
+  local make=$1 ranks=$2
+  shift 2
+  case $make in
+    openmpi) timeout -k 5 60 mpirun.openmpi -q --oversubscribe --bind-to none -n "$ranks" "$@" ;;
+    mpich) timeout -k 5 60 mpirun.mpich -n "$ranks" "$@" ;;
+  esac
+}
+rank_of() { tr '\0' '\n' <"/proc/$1/environ" | sed -n 's/^\(PMI_RANK\|OMPI_COMM_WORLD_RANK\)=//p'; }
+
+cut=(train.pieces=4 train.batch_size=8)
+
+# ---- the same bytes --------------------------------------------------------------------------------------------
+# alike NAME OVERRIDES: one process, then each make with 2 and 4 ranks of 1 and 2 threads in turn
+alike() {
+  local name=$1 make n threads=1
+  shift
+  exits 0 smalti train --runs one tiny.yaml "name=$name" "$@"
+  for make in "${makes[@]}"; do
+    for n in 2 4; do
+      threads=$((3 - threads))
+      exits 0 by "$make" "$n" smalti train --runs "$make-$n" tiny.yaml "name=$name" "$@" --threads "$threads"
+      has err "$n ranks × $threads thread"
+      same "one/$name" "$make-$n/$name" "$name: $n ranks of $make with $threads threads"
+    done
+  done
+}
+alike ibot "${cut[@]}"
+alike odd train.pieces=4 train.batch_size=11 train.micro_batch=2 data.views.masked=all train.clip=global train.precision=bf16
+alike late train.pieces=4 train.batch_size=6 masker='{attention: {mode: hint, ratio: [0, 0.5], hint: 0.3}}'
+make=${makes[0]}
+
+# only rank 0 speaks, and says it once; nothing of the ranks is in what the run leaves but its surroundings
+exits 0 by "$make" 2 smalti --json train --runs json tiny.yaml "${cut[@]}"
+[ "$(wc -l <out)" -eq 1 ] || fail "not one line: $(cat out)"
+[ "$(grep -c '^done: 12 steps' err)" -eq 1 ] || fail "said by several: $(cat err)"
+has json/tiny/environment.json '"ranks":2'
+has json/tiny/timing.jsonl '"rank_wait":'
+[ -z "$(left_over json/tiny)" ] || fail "left over: $(left_over json/tiny)"
+
+# ---- stopping and going on ------------------------------------------------------------------------------------
+# with another number of ranks each time, and of another make
+last=${makes[-1]}
+exits 75 by "$make" 2 smalti train --runs turns tiny.yaml name=ibot "${cut[@]}" --stop-after 3
+has err "stopped at step 3 of 12; everything is saved"
+exits 75 by "$last" 4 smalti train --runs turns tiny.yaml name=ibot "${cut[@]}" --stop-after 2
+has err "going on from step 3"
+exits 75 smalti train --runs turns tiny.yaml name=ibot "${cut[@]}" --stop-after 3
+exits 0 by "$last" 2 smalti train --runs turns tiny.yaml name=ibot "${cut[@]}"
+same one/ibot turns/ibot "2, 4, 1 and 2 ranks in turn"
+exits 0 by "$make" 2 smalti train --runs turns tiny.yaml name=ibot "${cut[@]}"
+has err "has finished all 12 steps"
+
+# begun MAKE NAME: an endless run by 2 ranks that has saved something: $job, and pids of its ranks in $rank0 and $rank1
+begun() {
+  local make=$1 name=$2 p
+  by "$make" 2 smalti train --runs "$make" tiny.yaml "name=$name" "${cut[@]}" train.steps_per_epoch=100000 train.evaluate_every=0 \
+    train.checkpoint_every=10 --patience 2 >"$name.out" 2>"$name.err" &
+  job=$!
+  for ((i = 0; i < 300; i++)); do
+    [ "$(find "$make/$name/checkpoints" -name 'step*' 2>/dev/null | wc -l)" -ge 2 ] && break
+    sleep 0.1
+  done
+  rank0='' rank1=''
+  for p in $(pgrep -f "^smalti train --runs $make tiny.yaml name=$name "); do
+    case $(rank_of "$p") in 0) rank0=$p ;; 1) rank1=$p ;; esac
+  done
+  [ -n "$rank0" ] && [ -n "$rank1" ] || fail "$make: no ranks: $(cat "$name.err")"
+}
+# ended WANTED …: the job's exit code is one of these
+ended() {
+  local got
+  wait "$job"
+  got=$?
+  case " $* " in *" $got "*) ;; *) fail "$make $name exits with $got, not $*"; cat "$name.err" >&2 ;; esac
+}
+goes_on() { # MAKE NAME: by one process, from what was saved
+  exits 75 smalti train --runs "$1" tiny.yaml "name=$2" "${cut[@]}" train.steps_per_epoch=100000 train.evaluate_every=0 \
+    train.checkpoint_every=10 --stop-after 1
+  has err "going on from step "
+}
+for make in "${makes[@]}"; do
+  name=signal
+  begun "$make" signal
+  kill -USR1 "$rank1" # one is told, all stop
+  ended 75
+  has signal.err "everything is saved"
+  goes_on "$make" signal
+
+  name=stopped
+  begun "$make" stopped
+  kill -STOP "$rank1"
+  ended 76
+  has stopped.err "rank 1 ($(hostname)) was lost: it has not answered for "
+  has stopped.err "the same command goes on from the last checkpoint"
+  lacks stopped.err "rank 0 ($(hostname)) was lost"
+  kill -KILL "$rank1" 2>/dev/null
+  goes_on "$make" stopped
+
+  name=killed
+  begun "$make" killed
+  kill -KILL "$rank1"
+  ended 9 76 137 # the launcher's own, which ends the others
+  goes_on "$make" killed
+done
+
+# ---- pictures that cannot be used -----------------------------------------------------------------------------
+pictures folder 24
+for i in 003 010 017; do echo damaged >"$(ls folder/*/$i.png)"; done
+bad=('data.train={folder: {path: folder}}' 'data.test={folder: {path: folder}}' data.max_bad=0.5 train.steps_per_epoch=6 train.evaluate_every=0 "${cut[@]}")
+alike bad "${bad[@]}"
+[ "$(wc -l <one/bad/bad-pictures.txt)" -eq 3 ] || fail "not three bad pictures: $(cat one/bad/bad-pictures.txt)"
+for make in "${makes[@]}"; do equal one/bad/bad-pictures.txt "$make-4/bad/bad-pictures.txt"; done
+# too many: the words of one process, at its step
+exits 65 smalti train --runs many tiny.yaml "${bad[@]}" data.max_bad=0.01
+has err "cannot be used, more than max_bad allows (1 %)"
+grep '^smalti: ' err >one.err
+exits 65 by "$make" 4 smalti train --runs many-4 tiny.yaml "${bad[@]}" data.max_bad=0.01
+grep '^smalti: ' err >four.err
+equal one.err four.err
+
+# ---- what cannot be -------------------------------------------------------------------------------------------
+exits 65 by "$make" 2 smalti train --runs no tiny.yaml
+has err "2 ranks, but train.pieces is 1: each rank computes as many pieces of a step as another; set train.pieces to a power of two from 2 to 4; it changes the bits"
+exits 2 by "$make" 3 smalti train --runs no tiny.yaml "${cut[@]}"
+has err "smalti: there are 3 ranks; the sums of a step are added in pairs, so their number must be a power of two; start 2 or 4"
+exits 65 by "$make" 2 smalti train --runs no tiny.yaml tokenizer.online_ema.centering=sinkhorn
+has err "'main' wants all pictures of a step in one process, so 2 ranks cannot share them; train this recipe by one process"
+exits 66 by "$make" 2 smalti train --runs no tinny.yaml
+[ "$(grep -c '^smalti: ' err)" -eq 1 ] || fail "not said once: $(cat err)"
+[ ! -e no ] || fail "a refused run left $(find no)"
+# kernels: one rank is given others by its environment
+if grep -qw avx2 /proc/cpuinfo; then
+  exits 65 by "$make" 2 sh -c 'case ${PMI_RANK-$OMPI_COMM_WORLD_RANK} in 1) set -- --isa baseline ;; *) set -- --isa avx2 ;; esac
+    exec smalti "$@" train --runs no tiny.yaml train.pieces=4'
+  has err "rank 1 ($(hostname)): it computes with baseline"
+  has err "give all ranks the same kernels, which the oldest processor has: --isa"
+fi
+# one rank reads other pictures
+exits 65 by "$make" 2 sh -c 'exec smalti train --runs no tiny.yaml train.pieces=4 data.train.shapes.count=4${PMI_RANK-$OMPI_COMM_WORLD_RANK}'
+has err "rank 1 ($(hostname)): it has a recipe with the hash "
+[ ! -e no ] || fail "a refused run left $(find no)"
+# launchers and modules that do not fit
+if [ ${#makes[@]} -eq 2 ]; then
+  exits 2 by mpich 2 smalti train --runs no tiny.yaml "${cut[@]}" --mpi "$modules/mpi_openmpi.so"
+  has err "an mpiexec of MPICH's kind started 2 processes (PMI_SIZE), but Open MPI v"
+  exits 2 by openmpi 2 smalti train --runs no tiny.yaml "${cut[@]}" --mpi "$modules/mpi_mpich.so"
+  has err "Open MPI's mpirun started 2 processes (OMPI_COMM_WORLD_SIZE), but MPICH Version: "
+  has err "sees 1; start it with the launcher of this MPI"
+fi
+exits 2 env SLURM_NTASKS=4 SMALTI_MPI_PATH=nowhere smalti train --runs no tiny.yaml "${cut[@]}"
+has err "smalti: nowhere/mpi_mpich.so: Slurm started 4 processes (SLURM_NTASKS), but the module that would let them work together cannot be opened"
+exits 2 smalti train --runs no tiny.yaml --mpi "$build/.libs/libsmalti.so"
+has err "it is no module for --mpi"
+[ ! -e no ] || fail "a refused run left $(find no)"
+exits 0 env SLURM_NTASKS=4 smalti train --runs alone tiny.yaml name=ibot "${cut[@]}" --mpi off
+same one/ibot alone/ibot "--mpi off"
+exits 0 smalti train --runs alone tiny.yaml "${cut[@]}" --mpi "$modules/mpi_${makes[0]}.so" # a world of one
+
+finish
