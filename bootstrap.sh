@@ -12,6 +12,8 @@ set -euo pipefail
 
 packages=(gcc libc6-dev make autoconf automake libtool pkg-config
   libyaml-dev libopenblas-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libcjson-dev libcmocka-dev)
+# What tests start ranks with; smalti itself does without.
+mpi_packages=(libopenmpi-dev openmpi-bin libmpich-dev mpich)
 
 say() { printf '==> %s\n' "$*"; }
 
@@ -85,6 +87,7 @@ enter_tree() {
 # What configure's answer depends on. If that is as it was, make finds out the rest.
 fingerprint() {
   printf '%s\n' "$tree" "$build" "${SMALTI_CONFIGURE:-}" "${CC:-}" "${CFLAGS:-}"
+  pkg-config --modversion ompi-c mpich 2>&1 || true
   cat configure.ac Makefile.am m4/smalti.m4
   find framework plugins recipes docs tests -name '*.mk' | LC_ALL=C sort | xargs cat
 }
@@ -165,6 +168,7 @@ case ${1:-} in
     ;;
 esac
 jobs=${SMALTI_JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
+[ "$1" != check ] || packages+=("${mpi_packages[@]}")
 enter_tree
 setup
 case $1 in
