@@ -163,7 +163,7 @@ sm_status sm_identity_check(sm_session *s, sm_error *err) {
   return status;
 }
 
-sm_status sm_identity_hash(const sm_recipe *r, uint64_t *hash, sm_error *err) {
+sm_status sm_identity_of_plugins(const sm_recipe *r, uint64_t *hash, sm_error *err) {
   sm_text text = {0};
   sm_status status = identity_now(r, &text, err);
   *hash = status ? 0 : sm_hash64(text.s ? text.s : "", text.len, 0);

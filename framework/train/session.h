@@ -42,7 +42,7 @@ void sm_session_close(sm_session *);
  * state's. */
 sm_status sm_identity_check(sm_session *, sm_error *);
 /* Of the plugins of a recipe as they are now. */
-sm_status sm_identity_hash(const sm_recipe *, uint64_t *hash, sm_error *);
+sm_status sm_identity_of_plugins(const sm_recipe *, uint64_t *hash, sm_error *);
 
 /* session.c: an event, completed with where the session is. */
 void sm_session_tell(sm_session *, sm_train_event);

@@ -109,7 +109,7 @@ static sm_status share_look(const sm_session *s, likeness *l, sm_error *err) {
   const char *isa = sm_graph_isa(s->trainable->graph);
   char core[64];
   uint64_t frozen = 0, plugins;
-  sm_status status = sm_identity_hash(s->recipe, &plugins, err);
+  sm_status status = sm_identity_of_plugins(s->recipe, &plugins, err);
   for (int i = 0; i < s->recipe->tokenizers; i++) frozen = frozen * 31 + sm_distil_frozen_hash(s->trainable, i);
   memset(l, 0, sizeof *l);
   snprintf(l->version, sizeof l->version, "%s", sm_version());
