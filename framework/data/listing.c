@@ -5,8 +5,7 @@
 
 enum { NAMED = 5 };
 
-/* ---- arranging
- * ------------------------------------------------------------------------------------------- */
+/* ---- arranging ----------------------------------------------------------------------------------------- */
 
 typedef struct arranging {
   sm_listing *l;
@@ -134,8 +133,7 @@ sm_status sm_listing_arrange(sm_listing *l, bool classes, int64_t limit, sm_erro
   return listing_make_hash(l, err);
 }
 
-/* ---- what it holds
- * --------------------------------------------------------------------------------------- */
+/* ---- what it holds ------------------------------------------------------------------------------------- */
 
 int64_t sm_listing_found(const sm_listing *l) { return l->pictures; }
 int64_t sm_listing_folders(const sm_listing *l) { return l->folders; }
@@ -152,8 +150,7 @@ void sm_listing_tell(const sm_listing *l) {
   if (l->tell_others.s) sm_log(l->tell_pictures ? SM_LOG_WARNING : SM_LOG_INFO, "%s", l->tell_others.s);
 }
 
-/* ---- one picture
- * ----------------------------------------------------------------------------------------- */
+/* ---- one picture --------------------------------------------------------------------------------------- */
 
 static const sm_listing_run *listing_run_of(const sm_listing *l, int64_t index) {
   int64_t low = 0, high = l->n_runs;
@@ -191,8 +188,7 @@ sm_listing_place sm_listing_at(const sm_listing *l, int64_t index) {
   return place;
 }
 
-/* ---- names that were asked for
- * --------------------------------------------------------------------------- */
+/* ---- names that were asked for ------------------------------------------------------------------------- */
 
 static sm_listing_kept *listing_seat(sm_listing_kept *kept, size_t room, int64_t index) {
   size_t at = (size_t)((uint64_t)index * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (room - 1);

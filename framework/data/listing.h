@@ -86,8 +86,7 @@ struct sm_listing {
   size_t n_kept, kept_room;
 };
 
-/* ---- entries
- * --------------------------------------------------------------------------------------------- */
+/* ---- entries ------------------------------------------------------------------------------------------- */
 
 /* What stands behind a name. */
 typedef struct sm_listing_entry {
@@ -108,8 +107,7 @@ typedef struct sm_listing_cursor {
 } sm_listing_cursor;
 bool sm_listing_next(sm_listing_cursor *, bool whole); /* whole: the name must share nothing */
 
-/* ---- names and times
- * ------------------------------------------------------------------------------------- */
+/* ---- names and times ----------------------------------------------------------------------------------- */
 
 bool sm_listing_is_picture(const char *name); /* by its ending */
 
@@ -134,8 +132,7 @@ int64_t sm_listing_changed(const struct stat *); /* time of the last change, ns 
  * `worker` is less than SM_LISTING_THREADS. */
 void sm_listing_each(int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx);
 
-/* ---- listings
- * -------------------------------------------------------------------------------------------- */
+/* ---- listings ------------------------------------------------------------------------------------------ */
 
 sm_listing *sm_listing_new(const char *path, sm_error *);
 static inline const char *sm_listing_kind(const sm_listing *l) { return l->shards ? "shards" : "folder"; } /* in messages */

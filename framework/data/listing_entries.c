@@ -9,8 +9,7 @@
 #include "framework/base/mapped.h"
 #include "listing.h"
 
-/* ---- one entry
- * ------------------------------------------------------------------------------------------- */
+/* ---- one entry ----------------------------------------------------------------------------------------- */
 
 static void listing_put_number(sm_text *to, uint64_t value) {
   unsigned char bytes[10];
@@ -58,8 +57,7 @@ bool sm_listing_next(sm_listing_cursor *c, bool whole) {
   return listing_number(c, &c->entry.shard) && listing_number(c, &c->entry.offset);
 }
 
-/* ---- the tables
- * ------------------------------------------------------------------------------------------ */
+/* ---- the tables ---------------------------------------------------------------------------------------- */
 
 static size_t listing_blocks_of(uint32_t entries) {
   return entries / SM_LISTING_BLOCK + (entries % SM_LISTING_BLOCK > 0);
@@ -204,8 +202,7 @@ void sm_listing_each(int64_t items, void (*fn)(void *ctx, int64_t item, int work
   sm_pool_free(pool);
 }
 
-/* ---- making and freeing
- * ---------------------------------------------------------------------------------- */
+/* ---- making and freeing -------------------------------------------------------------------------------- */
 
 sm_listing *sm_listing_new(const char *path, sm_error *err) {
   sm_listing *l = sm_calloc(1, sizeof *l);

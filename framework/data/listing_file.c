@@ -20,8 +20,7 @@
 #include "listing.h"
 #include "listing_format.h"
 
-/* ---- writing
- * --------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 sm_status sm_listing_save(const sm_listing *l, const char *file, sm_error *err) {
   listing_header h = {.version = SM_LISTING_VERSION,
@@ -51,8 +50,7 @@ sm_status sm_listing_save(const sm_listing *l, const char *file, sm_error *err) 
   return sm_file_commit(out, err); /* tells a write that failed */
 }
 
-/* ---- comparing with what is there
- * ------------------------------------------------------------------------ */
+/* ---- comparing with what is there ---------------------------------------------------------------------- */
 
 /* What is looked at: every folder, or the folder of the shards and then every shard. */
 static int64_t listing_looks(const sm_listing *l) { return l->shards ? 1 + (int64_t)l->shards : l->folders; }
@@ -119,8 +117,7 @@ sm_status sm_listing_check(const sm_listing *l, sm_error *err) {
   return first == INT64_MAX ? SM_OK : listing_outdated(l, first, err);
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 static sm_status listing_damaged(const sm_listing *l, const char *what, sm_error *err) {
   sm_fail(err, SM_EFORMAT, "the index is damaged: %s", what);

@@ -15,8 +15,7 @@ static const char *const other_pictures[] = {".webp", ".tif", ".tiff", ".gif", "
                                              ".avif", ".jp2", ".jxl",  ".dng", ".ppm", ".pgm",  ".ico",
                                              ".tga",  ".dcm", ".psd",  ".exr", ".svg", ".jxr",  NULL};
 
-/* ---- names
- * ----------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static bool names_has_ending(const char *name, const char *const *endings) {
   const char *dot = strrchr(name, '.');
@@ -34,8 +33,7 @@ const char *sm_listing_endings(void) {
   return sm_image_reads_webp() ? ".jpg, .jpeg, .jpe, .jfif, .png and .webp" : ".jpg, .jpeg, .jpe, .jfif and .png";
 }
 
-/* ---- files passed over
- * ----------------------------------------------------------------------------------- */
+/* ---- files passed over --------------------------------------------------------------------------------- */
 
 static void passed_add(sm_listing_passed *p, const char *lower, int64_t files) {
   int at = p->n ? p->n : (p->n = 1);

@@ -50,8 +50,7 @@ static sm_status tar_no_memory(const gathering *g, sm_error *err) {
   return sm_fail(err, SM_ENOMEM, "out of memory while listing %s", g->list->root);
 }
 
-/* ---- which shards
- * ---------------------------------------------------------------------------------------- */
+/* ---- which shards -------------------------------------------------------------------------------------- */
 
 static bool tar_add_shard(gathering *g, const char *file) {
   if (g->n == g->room) {
@@ -107,8 +106,7 @@ static sm_status tar_name_shards(gathering *g, sm_error *err) {
   return l->own_names.failed ? tar_no_memory(g, err) : SM_OK;
 }
 
-/* ---- one shard
- * ------------------------------------------------------------------------------------------- */
+/* ---- one shard ----------------------------------------------------------------------------------------- */
 
 /* The name as it would be below a folder: without "./" and a slash before it. NULL: it is not to be
  * listed; *foreign: and that is to be told. */
@@ -182,8 +180,7 @@ static sm_status tar_read_shards(gathering *g, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- all of them, in order
- * ------------------------------------------------------------------------------- */
+/* ---- all of them, in order ----------------------------------------------------------------------------- */
 
 /* As byte order at every level: a name that ends comes first, then a slash, then anything else. */
 static int tar_order(const char *a, const char *b) {
@@ -227,8 +224,7 @@ static sm_status tar_sort(gathering *g, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- folders
- * --------------------------------------------------------------------------------------------- */
+/* ---- folders ------------------------------------------------------------------------------------------- */
 
 typedef struct span { /* the pictures below a folder, and how long its path is, with a slash */
   size_t from, to, path;

@@ -14,8 +14,7 @@
 
 #include "listing.h"
 
-/* ---- one folder
- * ------------------------------------------------------------------------------------------ */
+/* ---- one folder ---------------------------------------------------------------------------------------- */
 
 typedef enum { KIND_FOLDER, KIND_FILE, KIND_OTHER } entry_kind;
 
@@ -190,8 +189,7 @@ static void walk_look(void *ctx, int64_t item, int worker) {
   sm_text_free(&path);
 }
 
-/* ---- level after level
- * ----------------------------------------------------------------------------------- */
+/* ---- level after level --------------------------------------------------------------------------------- */
 
 static sm_status walk_no_memory(const walk *w, sm_error *err) {
   return sm_fail(err, SM_ENOMEM, "out of memory while listing %s", w->list->root);

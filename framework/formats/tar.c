@@ -32,8 +32,7 @@ struct sm_tar {
   uint64_t size; /* as the pax records say */
 };
 
-/* ---- opening
- * --------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 sm_tar *sm_tar_open(const char *path, sm_error *err) {
   struct stat st;
@@ -61,8 +60,7 @@ void sm_tar_close(sm_tar *t) {
   sm_free(t);
 }
 
-/* ---- reading
- * --------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 static sm_status tar_cut_short(const sm_tar *t, sm_error *err) {
   sm_fail(err, SM_EFORMAT, "the archive is cut short behind %llu bytes%s%.200s", (unsigned long long)t->bytes,
@@ -245,8 +243,7 @@ sm_status sm_tar_next(sm_tar *t, sm_tar_member *m, bool *end, sm_error *err) {
   return why.code;
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* Where a name is cut in two for ustar: the place of a slash, 0: it fits whole, -1: not at all. */
 static int tar_cut(const char *name, size_t n) {

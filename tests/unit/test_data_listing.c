@@ -222,8 +222,7 @@ static void test_ticks(void **state) {
   sm_listing_free(l);
 }
 
-/* ---- damage
- * ---------------------------------------------------------------------------------------------- */
+/* ---- damage -------------------------------------------------------------------------------------------- */
 
 static void check_refused(const char *name, const char *data, size_t bytes) {
   sm_error err = {0};

@@ -173,8 +173,7 @@ static void test_cut_and_damaged(void **state) {
   sm_text_free(&tar);
 }
 
-/* ---- listings
- * -------------------------------------------------------------------------------------------- */
+/* ---- listings ------------------------------------------------------------------------------------------ */
 
 static sm_listing *must_list(const char *name, bool shards) {
   sm_error err = {0};

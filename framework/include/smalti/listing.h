@@ -52,8 +52,7 @@ extern "C" {
 /* Made and arranged by one thread; then any number of them may read. */
 typedef struct sm_listing sm_listing;
 
-/* ---- making
- * ---------------------------------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------------------------------------- */
 
 /* The pictures below a folder, looked for now, several folders at a time: names as the dataset `folder`
  * takes them, hidden ones left out, links followed, a link back to a folder above it skipped. NULL on
@@ -81,8 +80,7 @@ sm_status sm_listing_save(const sm_listing *, const char *file, sm_error *); /* 
 char *sm_listing_file(sm_arena *, const char *path);
 void sm_listing_free(sm_listing *); /* NULL is allowed */
 
-/* ---- what it holds
- * --------------------------------------------------------------------------------------- */
+/* ---- what it holds ------------------------------------------------------------------------------------- */
 
 int64_t sm_listing_found(const sm_listing *); /* pictures, whatever the arrangement */
 int64_t sm_listing_folders(const sm_listing *);
@@ -92,8 +90,7 @@ const char *sm_listing_endings(void);         /* of names that are pictures: ".j
 /* Says in the log how many, and with which endings; says which links were skipped. */
 void sm_listing_tell(const sm_listing *);
 
-/* ---- arranging
- * ------------------------------------------------------------------------------------------- */
+/* ---- arranging ----------------------------------------------------------------------------------------- */
 
 /* Before any of the following. classes: the root's sub-folders are classes, an empty one too, so that the
  * same folders give the same numbers in every split; they are none where no sub-folder holds a picture.
