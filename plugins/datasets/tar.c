@@ -1,8 +1,8 @@
 /* tar.c — dataset `tar`: the JPEG, PNG and WebP files in tar shards, as if they were unpacked below one
  * folder.
  *
- * * Order, classes and hash are those that `folder` gives over the unpacked pictures, so a run may change
- * from one to the other. The order of an epoch goes across all shards: a picture is read from its place,
+ * * Order, classes and hash are those that `folder` gives over the unpacked pictures, so a run has
+ * the same bits with either. The order of an epoch goes across all shards: a picture is read from its place,
  * whichever comes before it. A shard is opened when its first picture is wanted, and stays open while
  * there are few of them. */
 #include "listed.h"
