@@ -113,6 +113,13 @@ bool sm_bad_list(sm_bad_book *book, int64_t index) {
   return done;
 }
 
+bool sm_bad_is_listed(sm_bad_book *book, int64_t index) {
+  pthread_mutex_lock(&book->lock);
+  const bool listed = book->met[atomic_load(&book->at[index]) - 1].listed;
+  pthread_mutex_unlock(&book->lock);
+  return listed;
+}
+
 sm_bad sm_bad_of(sm_bad_book *book, int64_t index) {
   pthread_mutex_lock(&book->lock);
   const sm_bad bad = book->met[atomic_load(&book->at[index]) - 1].bad;

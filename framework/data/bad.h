@@ -17,6 +17,7 @@ void sm_bad_book_free(sm_bad_book *); /* NULL is allowed */
 bool sm_bad_is(const sm_bad_book *, int64_t index);                 /* [worker] */
 bool sm_bad_met(sm_bad_book *, int64_t index, const sm_error *why); /* [worker] false: out of memory */
 bool sm_bad_list(sm_bad_book *, int64_t index); /* [main] enter a met picture; false: out of memory */
+bool sm_bad_is_listed(sm_bad_book *, int64_t index); /* [main] one that was met */
 sm_bad sm_bad_of(sm_bad_book *, int64_t index); /* one that was met; its name is the data set's */
 const sm_bad *sm_bad_listed(const sm_bad_book *, int64_t *n); /* [main] in the order of listing */
 

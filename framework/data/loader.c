@@ -484,17 +484,32 @@ static int64_t loader_read_until(const sm_loader *loader, const made *m, int64_t
   return places < loader->count - n ? places + n : loader->count; /* capped before it can overflow */
 }
 
-/* Enter what the batch came across, here and on the ranks before and behind, whose places come before and behind. */
-static sm_status loader_list(sm_loader *loader, made *m, sm_error *err) {
+/* Of what the batch came across, what is not listed yet: those come first then, by place. */
+static int loader_sort_new(const sm_loader *loader, made *m) {
+  int n = 0;
+  for (int i = 0; i < m->n_found; i++)
+    if (!sm_bad_is_listed(loader->book, m->found[i].index)) m->found[n++] = m->found[i];
+  if (n > 1) qsort(m->found, (size_t)n, sizeof *m->found, loader_by_item);
+  return n;
+}
+
+static sm_status loader_list(sm_loader *loader, const made *m, int n, sm_error *err) {
+  for (int i = 0; i < n; i++)
+    if (!sm_bad_list(loader->book, m->found[i].index))
+      return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+  return SM_OK;
+}
+
+/* The same for what the batch came across on all ranks, whose places are in the order of ranks. */
+static sm_status loader_list_all(sm_loader *loader, const made *m, int n, sm_error *err) {
   sm_ranks *ranks = loader->config.ranks;
   void *all = NULL;
-  size_t bytes;
-  if (m->n_found > 1) qsort(m->found, (size_t)m->n_found, sizeof *m->found, loader_by_item);
-  sm_bad *mine = sm_calloc((size_t)m->n_found + 1, sizeof *mine);
+  size_t bytes = 0;
+  sm_bad *mine = sm_calloc((size_t)n + 1, sizeof *mine);
   sm_status status = mine ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
-  for (int i = 0; !status && i < m->n_found; i++) mine[i] = sm_bad_of(loader->book, m->found[i].index);
+  for (int i = 0; !status && i < n; i++) mine[i] = sm_bad_of(loader->book, m->found[i].index);
   status = sm_ranks_agree(ranks, status, err);
-  if (!status) status = sm_ranks_gather(ranks, mine, (size_t)m->n_found * sizeof *mine, &all, &bytes, err);
+  if (!status) status = sm_ranks_gather(ranks, mine, (size_t)n * sizeof *mine, &all, &bytes, err);
   const sm_bad *bad = all;
   for (size_t i = 0; !status && i < bytes / sizeof *bad; i++) {
     sm_error why = {.code = bad[i].code};
@@ -504,7 +519,7 @@ static sm_status loader_list(sm_loader *loader, made *m, sm_error *err) {
   }
   sm_free(mine);
   sm_free(all);
-  return status;
+  return sm_ranks_agree(ranks, status, err);
 }
 
 /* Its memory of what a batch came across is used up. One that a fault of the system or a signal broke leaves no
@@ -516,17 +531,18 @@ static sm_status loader_settle(sm_loader *loader, made *m, sm_error *err) {
     status = m->error.code;
   }
   sm_ranks *ranks = loader->config.ranks;
-  double n[] = {m->n_found, m->n_failed};
   if ((status = sm_ranks_agree(ranks, status, err))) return status;
+  const int fresh = loader_sort_new(loader, m);
+  double n[] = {fresh, m->n_failed};
   if ((status = sm_ranks_count(ranks, n, 2, err))) return status;
-  if (n[0] > 0) status = loader_list(loader, m, err);
+  if (n[0] > 0) status = ranks ? loader_list_all(loader, m, fresh, err) : loader_list(loader, m, fresh, err);
   for (int i = 0; i < m->batch.pictures; i++) loader->replaced += m->attempts[i] > 0;
   if (!status) status = sm_bad_check(loader->book, loader_read_until(loader, m, (int64_t)n[1]), loader->config.max_bad, err);
   if (!status && m->failed_item >= 0) {
     *err = m->error;
     status = m->error.code;
   }
-  return n[0] + n[1] > 0 ? sm_ranks_agree(ranks, status, err) : status;
+  return n[1] > 0 ? sm_ranks_agree(ranks, status, err) : status;
 }
 
 sm_status sm_loader_next(sm_loader *loader, sm_batch **out, sm_error *err) {
