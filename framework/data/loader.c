@@ -537,7 +537,8 @@ static sm_status loader_settle(sm_loader *loader, made *m, sm_error *err) {
   if ((status = sm_ranks_count(ranks, n, 2, err))) return status;
   if (n[0] > 0) status = ranks ? loader_list_all(loader, m, fresh, err) : loader_list(loader, m, fresh, err);
   for (int i = 0; i < m->batch.pictures; i++) loader->replaced += m->attempts[i] > 0;
-  if (!status) status = sm_bad_check(loader->book, loader_read_until(loader, m, (int64_t)n[1]), loader->config.max_bad, err);
+  const int64_t read = loader_read_until(loader, m, (int64_t)n[1]);
+  if (!status) status = sm_bad_check(loader->book, read, loader->config.max_bad, err);
   if (!status && m->failed_item >= 0) {
     *err = m->error;
     status = m->error.code;

@@ -89,7 +89,7 @@ static void partial_arrived_chunk(void *ctx, int64_t item, int worker) {
 
 void sm_gradients_add(sm_set *set, int64_t first, int64_t n, const void *from, sm_pool *pool) {
   const size_t size = sm_dtype_size(set->real);
-  arrived_job job = {sm_backend_sweeps(set->backend, set->real, pool), (char *)set->buffer[SM_GRADIENTS] + (size_t)first * size,
-                     from, n, size};
+  arrived_job job = {sm_backend_sweeps(set->backend, set->real, pool),
+                     (char *)set->buffer[SM_GRADIENTS] + (size_t)first * size, from, n, size};
   sm_pool_run(pool, (n + SM_SWEEP_CHUNK - 1) / SM_SWEEP_CHUNK, partial_arrived_chunk, &job);
 }

@@ -32,17 +32,18 @@ static sm_status link_lost(sm_ranks *r, int peer, const char *why, sm_error *err
   return sm_hint(err, "the same command goes on from the last checkpoint, with this or another number of ranks");
 }
 
-/* A launcher that ends a job because a rank died sends TERM first: say for whom this one waits, while there is time. */
+/* A launcher that ends a job because a rank died may send TERM first: say for whom this one waits, while there is
+ * time. */
 static void link_tell(sm_ranks *r, int peer, double waited) {
   char name[SM_RANKS_NAME];
   if (r->told || !r->stop || waited < 0.5 || !r->stop()) return;
   r->told = true;
-  sm_log(SM_LOG_WARNING, "rank %d was asked to stop while it waits for %s, which has not answered for %.1f s", r->rank,
-         sm_ranks_name(r, peer, name, sizeof name), waited);
+  sm_log(SM_LOG_WARNING, "rank %d was asked to stop while it waits for %s, which has not answered for %.1f s",
+         r->rank, sm_ranks_name(r, peer, name, sizeof name), waited);
 }
 
-/* Time in which this process did not run itself (stopped by Ctrl-Z, a debugger, a machine that swaps) is no fault of the
- * other's. */
+/* Time in which this process did not run itself (stopped by Ctrl-Z, a debugger, a machine that swaps) is no fault of
+ * the other's. */
 static sm_status link_wait(sm_ranks *r, int peer, double start, sm_error *err) {
   for (double asked = start;;) {
     int finished = 0;

@@ -20,7 +20,8 @@ static char mpi_text[MPI_MAX_ERROR_STRING + 64], mpi_version[MPI_MAX_LIBRARY_VER
 static const char *mpi_error(int code) {
   int length = 0;
   if (code == MPI_SUCCESS) return NULL;
-  if (MPI_Error_string(code, mpi_text, &length) != MPI_SUCCESS) snprintf(mpi_text, sizeof mpi_text, "error %d", code);
+  if (MPI_Error_string(code, mpi_text, &length) != MPI_SUCCESS)
+    snprintf(mpi_text, sizeof mpi_text, "error %d", code);
   return mpi_text;
 }
 
@@ -29,7 +30,8 @@ static const char *mpi_open(void *self, int *rank, int *ranks) {
   int started = 0, provided = 0, length = 0, code = MPI_Initialized(&started);
   (void)self;
   if (code == MPI_SUCCESS && !started) code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
-  if (code == MPI_SUCCESS && !started && provided < MPI_THREAD_FUNNELED) return "it cannot be used by programs with threads";
+  if (code == MPI_SUCCESS && !started && provided < MPI_THREAD_FUNNELED)
+    return "it cannot be used by programs with threads";
   if (code == MPI_SUCCESS) code = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   if (code == MPI_SUCCESS) code = MPI_Comm_rank(MPI_COMM_WORLD, rank);
   if (code == MPI_SUCCESS) code = MPI_Comm_size(MPI_COMM_WORLD, ranks);

@@ -39,11 +39,12 @@ static const char *open_module_path(const launcher *l, char path[SM_PATH_ROOM]) 
 }
 
 static sm_status open_no_module(const launcher *l, const char *path, const char *why, sm_error *err) {
-  sm_fail(err, SM_EINVAL, "%s started %lld processes (%s), but the module that would let them work together cannot be opened: %s",
+  sm_fail(err, SM_EINVAL,
+          "%s started %lld processes (%s), but the module that would let them work together cannot be opened: %s",
           l->name, (long long)l->ranks, l->variable, why);
   sm_fail_at(err, path, 0, 0);
-  return sm_hint(err, "build smalti where this MPI's headers are, name a module with --mpi FILE, or --mpi off to let each process "
-                      "train by itself");
+  return sm_hint(err, "build smalti where this MPI's headers are, name a module with --mpi FILE, or --mpi off to let "
+                      "each process train by itself");
 }
 
 static sm_status open_module(const char *path, const launcher *l, const sm_messages **messages, sm_error *err) {
@@ -100,22 +101,30 @@ static sm_status open_check(const sm_ranks *r, const launcher *l, sm_error *err)
   if (l->ranks && l->ranks != r->size) {
     sm_fail(err, SM_EINVAL, "%s started %lld %s (%s), but %s sees %d", l->name, (long long)l->ranks,
             sm_plural(l->ranks, "process", "processes"), l->variable, r->library, r->size);
-    return sm_hint(err, "start it with the launcher of this MPI, name a module for that launcher with --mpi FILE, or --mpi off "
-                        "to train by one process");
+    return sm_hint(err, "start it with the launcher of this MPI, name a module for that launcher with --mpi FILE, or "
+                        "--mpi off to train by one process");
   }
   if (!(r->size & (r->size - 1))) return SM_OK;
   int below = 1;
   while (2 * below < r->size) below *= 2;
-  sm_fail(err, SM_EINVAL, "there are %d ranks; the sums of a step are added in pairs, so their number must be a power of two",
-          r->size);
+  sm_fail(err, SM_EINVAL,
+          "there are %d ranks; the sums of a step are added in pairs, so their number must be a power of two", r->size);
   return sm_hint(err, "start %d or %d", below, 2 * below);
+}
+
+static sm_ranks *open_new(const sm_messages *messages, const sm_ranks_options *o) {
+  sm_ranks *r = sm_calloc(1, sizeof *r);
+  if (!r || !(r->block = sm_aligned_alloc(SM_RANKS_BLOCK))) return open_free(r), NULL;
+  r->messages = messages;
+  r->patience = o->patience;
+  r->stop = o->stop;
+  return r;
 }
 
 static sm_status open_over(const sm_messages *messages, const sm_ranks_options *o, const launcher *l, sm_ranks **out,
                            sm_error *err) {
-  sm_ranks *r = sm_calloc(1, sizeof *r);
-  if (r) r->messages = messages, r->patience = o->patience, r->stop = o->stop, r->block = sm_aligned_alloc(SM_RANKS_BLOCK);
-  sm_status status = r && r->block ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to speak to other ranks");
+  sm_ranks *r = open_new(messages, o);
+  sm_status status = r ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to speak to other ranks");
   if (!status) status = open_ranks(r, err);
   if (status) {
     open_free(r);

@@ -135,7 +135,10 @@ static sm_status loop_next_batch(sm_session *s, sm_batch **batch, bool *stop, sm
   const sm_status status = sm_loader_next(s->loader, batch, err);
   *stop = status == SM_EINTERRUPTED;
   if (status == SM_ELOST) return status;
-  if (*stop) return sm_ranks_agree(s->options->ranks, s->time.step == s->saved ? SM_OK : loop_save(s, true, err), err);
+  if (*stop) { /* s->saved is rank 0's to know */
+    const sm_status saved = s->time.step == s->saved ? SM_OK : loop_save(s, true, err);
+    return sm_ranks_agree(s->options->ranks, saved, err);
+  }
   return status ? loop_save_before_end(s, err) : SM_OK;
 }
 

@@ -44,7 +44,8 @@ sm_status sm_share_check(const sm_session *s, sm_error *err) {
   if (ranks < 2) return SM_OK;
   const char *name = share_whole_step(s);
   if (name) {
-    sm_fail(err, SM_EUNSUPPORTED, "'%s' wants all pictures of a step in one process, so %d ranks cannot share them", name, ranks);
+    sm_fail(err, SM_EUNSUPPORTED, "'%s' wants all pictures of a step in one process, so %d ranks cannot share them",
+            name, ranks);
     return sm_hint(err, "train this recipe by one process, with more threads");
   }
   return s->config.pieces % ranks ? share_pieces(s, ranks, err) : SM_OK;
@@ -95,27 +96,25 @@ static sm_status share_run_state(sm_session *s, sm_error *err) {
 
 /* ---- the same everywhere ------------------------------------------------------------------------------- */
 
-/* What must be equal, and how to make it so; %s: of this rank, of rank 0. */
+/* What must be alike. */
 typedef struct likeness {
-  char version[64], kernels[96], recipe[24], data[24], frozen[24], plugins[24];
+  char version[64], kernels[64], core[64], recipe[24], data[24], frozen[24], plugins[24];
 } likeness;
 
-typedef struct share_kind {
+typedef struct share_kind { /* one thing of it, and how to make it so */
   size_t at;
   const char *what, *hint;
 } share_kind;
 
 static sm_status share_look(const sm_session *s, likeness *l, sm_error *err) {
   const char *isa = sm_graph_isa(s->trainable->graph);
-  char core[64];
   uint64_t frozen = 0, plugins;
   sm_status status = sm_identity_of_plugins(s->recipe, &plugins, err);
   for (int i = 0; i < s->recipe->tokenizers; i++) frozen = frozen * 31 + sm_distil_frozen_hash(s->trainable, i);
   memset(l, 0, sizeof *l);
   snprintf(l->version, sizeof l->version, "%s", sm_version());
   snprintf(l->kernels, sizeof l->kernels, "%s", isa);
-  sm_products_text(isa, core, sizeof core);
-  if (core[0]) snprintf(l->kernels, sizeof l->kernels, "%s with products of %s", isa, core);
+  sm_products_text(isa, l->core, sizeof l->core);
   snprintf(l->recipe, sizeof l->recipe, "%016" PRIx64, sm_recipe_hash(s->recipe));
   snprintf(l->data, sizeof l->data, "%016" PRIx64, s->train.ops->hash(s->train.self));
   snprintf(l->frozen, sizeof l->frozen, "%016" PRIx64, frozen);
@@ -126,10 +125,16 @@ static sm_status share_look(const sm_session *s, likeness *l, sm_error *err) {
 static sm_status share_likeness(const sm_session *s, sm_error *err) {
   static const share_kind kind[] = {
       {offsetof(likeness, version), "is smalti", "install the same smalti on all machines"},
-      {offsetof(likeness, kernels), "computes with", "give all ranks the same kernels, which the oldest processor has: --isa avx2, say, or baseline"},
-      {offsetof(likeness, recipe), "has a recipe with the hash", "let all machines read the same recipe, and give all ranks the same words"},
-      {offsetof(likeness, data), "has a data set with the hash", "let all machines see the same pictures, under the same names"},
-      {offsetof(likeness, frozen), "has frozen weights with the hash", "let all machines see the same files of weights"},
+      {offsetof(likeness, kernels), "computes with",
+       "give all ranks the same kernels, which the oldest processor has: --isa avx2, say, or baseline"},
+      {offsetof(likeness, core), "has OpenBLAS compute as on",
+       "give all ranks that of the oldest processor, in their environment: OPENBLAS_CORETYPE=Haswell, say"},
+      {offsetof(likeness, recipe), "has a recipe with the hash",
+       "let all machines read the same recipe, and give all ranks the same words"},
+      {offsetof(likeness, data), "has a data set with the hash",
+       "let all machines see the same pictures, under the same names"},
+      {offsetof(likeness, frozen), "has frozen weights with the hash",
+       "let all machines see the same files of weights"},
       {offsetof(likeness, plugins), "has plugins with the hash", "install the same plugins on all machines"}};
   sm_ranks *ranks = s->options->ranks;
   likeness own, first;
@@ -141,7 +146,8 @@ static sm_status share_likeness(const sm_session *s, sm_error *err) {
     const char *mine = (const char *)&own + kind[i].at, *wanted = (const char *)&first + kind[i].at;
     if (!strcmp(mine, wanted)) continue;
     char name[128];
-    sm_fail(err, SM_EINVAL, "it %s %s, but %s %s", kind[i].what, mine, sm_ranks_name(ranks, 0, name, sizeof name), wanted);
+    sm_fail(err, SM_EINVAL, "it %s %s, but %s %s", kind[i].what, mine,
+            sm_ranks_name(ranks, 0, name, sizeof name), wanted);
     status = sm_hint(err, "%s", kind[i].hint);
   }
   return sm_ranks_agree(ranks, status, err);

@@ -161,6 +161,9 @@ if grep -qw avx2 /proc/cpuinfo; then
     exec smalti "$@" train --runs no tiny.yaml train.pieces=4'
   has err "rank 1 ($host): it computes with baseline"
   has err "give all ranks the same kernels, which the oldest processor has: --isa"
+  exits 65 by "$make" 2 sh -c '[ ${PMI_RANK-$OMPI_COMM_WORLD_RANK} = 0 ] || export OPENBLAS_CORETYPE=Prescott
+    exec smalti train --runs no tiny.yaml train.pieces=4'
+  has err "rank 1 ($host): it has OpenBLAS compute as on Prescott, but rank 0 ($host) "
 fi
 # one rank reads other pictures
 exits 65 by "$make" 2 sh -c 'exec smalti train --runs no tiny.yaml train.pieces=4 data.train.shapes.count=4${PMI_RANK-$OMPI_COMM_WORLD_RANK}'
