@@ -7,19 +7,20 @@ libsmalti_la_SOURCES += \
   framework/ranks/ranks.h
 
 # Messages by MPI: an object for each that configure finds, opened at run time, so that nothing here is linked with MPI.
-# The source is installed beside them, for any other MPI.
-mpidir = $(pkglibdir)/mpi
-mpi_LTLIBRARIES =
+# The source is installed too, for any other MPI. ("exec" in the name: installed with programs, before the hook that
+# leaves bare .so.)
+mpiexecdir = $(pkglibdir)/mpi
+mpiexec_LTLIBRARIES =
 mpi_flags = -module -avoid-version -shared -export-symbols-regex '^smalti_messages$$'
 if HAVE_OPENMPI
-mpi_LTLIBRARIES += framework/ranks/mpi_openmpi.la
+mpiexec_LTLIBRARIES += framework/ranks/mpi_openmpi.la
 framework_ranks_mpi_openmpi_la_SOURCES = framework/ranks/mpi_module.c
 framework_ranks_mpi_openmpi_la_CPPFLAGS = $(OPENMPI_CFLAGS)
 framework_ranks_mpi_openmpi_la_LDFLAGS = $(AM_LDFLAGS) $(mpi_flags)
 framework_ranks_mpi_openmpi_la_LIBADD = $(OPENMPI_LIBS)
 endif
 if HAVE_MPICH
-mpi_LTLIBRARIES += framework/ranks/mpi_mpich.la
+mpiexec_LTLIBRARIES += framework/ranks/mpi_mpich.la
 framework_ranks_mpi_mpich_la_SOURCES = framework/ranks/mpi_module.c
 framework_ranks_mpi_mpich_la_CPPFLAGS = $(MPICH_CFLAGS)
 framework_ranks_mpi_mpich_la_LDFLAGS = $(AM_LDFLAGS) $(mpi_flags)
