@@ -11,9 +11,21 @@
 
 /* ---- can it be shared ---------------------------------------------------------------------------------- */
 
+/* "tokenizer 'main' (online_ema)": the slot whose instance has this name. */
+static const char *share_slot_text(const sm_recipe *r, const char *name, char *text, size_t size) {
+  sm_slot_ref refs[SM_SLOT_REFS_MAX];
+  const int n = sm_recipe_slots(r, refs);
+  snprintf(text, size, "'%s'", name);
+  for (int i = 0; i < n; i++)
+    if (refs[i].slot->instance == name)
+      snprintf(text, size, "%s '%s' (%s)", sm_kind_name((sm_kind)refs[i].slot->plugin.plugin->kind), name,
+               refs[i].slot->plugin.plugin->name);
+  return text;
+}
+
 /* What wants all rows of a step in one place, but for batch norm, whose batch is what a micro-batch holds. */
 static const char *share_whole_step(const sm_session *s) {
-  static sm_step_sum sum[SM_SUMS_MAX];
+  sm_step_sum sum[SM_SUMS_MAX];
   const int n = s->trainable->ops->sums(s->trainable, sum, SM_SUMS_MAX);
   for (int i = 0; i < n; i++)
     if (sum[i].kind == SM_SUM_WHOLE_STEP && sum[i].name != s->config.backbone.name) return sum[i].name;
@@ -43,9 +55,10 @@ sm_status sm_share_check(const sm_session *s, sm_error *err) {
   const int ranks = sm_ranks_size(s->options->ranks);
   if (ranks < 2) return SM_OK;
   const char *name = share_whole_step(s);
+  char text[160];
   if (name) {
-    sm_fail(err, SM_EUNSUPPORTED, "'%s' wants all pictures of a step in one process, so %d ranks cannot share them",
-            name, ranks);
+    sm_fail(err, SM_EUNSUPPORTED, "%s wants all pictures of a step in one process, so %d ranks cannot share them",
+            share_slot_text(s->recipe, name, text, sizeof text), ranks);
     return sm_hint(err, "train this recipe by one process, with more threads");
   }
   return s->config.pieces % ranks ? share_pieces(s, ranks, err) : SM_OK;

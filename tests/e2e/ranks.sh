@@ -145,13 +145,24 @@ exits 65 by "$make" 2 smalti train --runs many-2 tiny.yaml "${bad[@]}" data.max_
 grep '^smalti: ' err >two.err
 equal one.err two.err
 
+# ---- a loss that is not finite: the same words, and the same steps before ---------------------------------------
+wild=(name=wild "${cut[@]}" optimizer.adamw.lr='{from: 1000, to: 1000, warmup: 0}' optimizer.adamw.lr_batch=1e-4
+  train.clip_grad=0 train.evaluate_every=0)
+exits 65 smalti train --runs one tiny.yaml "${wild[@]}"
+grep '^smalti: ' err | sed 's/^smalti: //' >one.err
+has one.err "the last checkpoint is good"
+exits 65 by "$make" 2 smalti train --runs wild tiny.yaml "${wild[@]}"
+has err "$(cat one.err)"
+
 # ---- what cannot be -------------------------------------------------------------------------------------------
 exits 65 by "$make" 2 smalti train --runs no tiny.yaml
 has err "2 ranks, but train.pieces is 1: each rank computes as many pieces of a step as another; set train.pieces to a power of two from 2 to 4; it changes the bits"
 exits 2 by "$make" 3 smalti train --runs no tiny.yaml "${cut[@]}"
 has err "smalti: there are 3 ranks; the sums of a step are added in pairs, so their number must be a power of two; start 2 or 4"
 exits 65 by "$make" 2 smalti train --runs no tiny.yaml tokenizer.online_ema.centering=sinkhorn
-has err "'main' wants all pictures of a step in one process, so 2 ranks cannot share them; train this recipe by one process"
+has err "tokenizer 'main' (online_ema) wants all pictures of a step in one process, so 2 ranks cannot share them; train this recipe by one process"
+exits 65 by "$make" 2 smalti train --runs no dvae/shapes.yaml
+has err "objective 'objective' (dvae) wants all pictures of a step in one process, so 2 ranks cannot share them"
 exits 66 by "$make" 2 smalti train --runs no tinny.yaml
 [ "$(grep -c '^smalti: ' err)" -eq 1 ] || fail "not said once: $(cat err)"
 [ ! -e no ] || fail "a refused run left $(find no)"
