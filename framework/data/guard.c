@@ -34,7 +34,7 @@ static uint64_t guard_hash(const void *self) {
 static const char *guard_name(const void *self, int64_t index) {
   const guard *g = self;
   const char *name = g->set.ops->name(g->set.self, index);
-  return name ? name : "(no name)";
+  return name ? name : SM_NO_NAME;
 }
 
 static const char *guard_class_name(const void *self, int c) {

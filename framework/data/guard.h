@@ -11,5 +11,6 @@
 sm_status sm_guard_dataset(const sm_dataset *opened, const sm_blamed *who, void **kept, sm_dataset *guarded,
                            sm_error *);
 sm_dataset sm_guarded(void *kept); /* that data set again */
+#define SM_NO_NAME "(no name)" /* what it calls a picture for whose name there was no memory */
 
 #endif

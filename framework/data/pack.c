@@ -8,6 +8,7 @@
 
 #include "bad.h"
 #include "framework/base/mapped.h"
+#include "guard.h"
 #include "ring.h"
 #include "source.h"
 
@@ -102,18 +103,29 @@ static const sm_ring_ops ring_ops = {.open = pack_open_batch, .item = pack_make_
 
 /* ---- what the owner does ------------------------------------------------------------------------------- */
 
+/* A data set makes some names when they are asked for, and may have no memory for that. */
+static sm_status pack_name(const packing *p, int64_t index, const char **name, sm_error *err) {
+  const sm_dataset *set = &p->config->dataset;
+  *name = set->ops->name(set->self, index);
+  if (*name && strcmp(*name, SM_NO_NAME) != 0) return SM_OK;
+  return sm_fail(err, SM_ENOMEM, "no memory for the name of picture %lld", (long long)index);
+}
+
 /* Names as seen from the folder that all of them are in: a packed file is to say nothing of where it was
  * made. */
-static size_t pack_common_folder(const sm_dataset *set, int64_t count) {
-  const char *first = set->ops->name(set->self, 0), *slash = strrchr(first, '/');
+static sm_status pack_common_folder(packing *p, sm_error *err) {
+  const char *first, *name;
+  sm_status status = pack_name(p, 0, &first, err);
+  const char *slash = status ? NULL : strrchr(first, '/');
   size_t n = slash ? (size_t)(slash - first) + 1 : 0;
-  for (int64_t i = 1; i < count && n > 0; i++) {
-    const char *name = set->ops->name(set->self, i);
+  for (int64_t i = 1; i < p->count && n > 0 && !status; i++) {
     size_t same = 0;
+    if ((status = pack_name(p, i, &name, err))) break;
     while (same < n && name[same] == first[same]) same++;
     for (n = same; n > 0 && first[n - 1] != '/';) n--;
   }
-  return n;
+  p->prefix = n;
+  return status;
 }
 
 static sm_status pack_put(packing *p, int slot, int item, sm_pack_result *result, sm_error *err) {
@@ -128,7 +140,10 @@ static sm_status pack_put(packing *p, int slot, int item, sm_pack_result *result
   if (at->outcome == BAD) return SM_OK;
   result->pictures++;
   result->shrunk += at->shrunk;
-  const sm_packed_picture picture = {.name = set->ops->name(set->self, index) + p->prefix,
+  const char *name;
+  sm_status status = pack_name(p, index, &name, err);
+  if (status) return status;
+  const sm_packed_picture picture = {.name = name + p->prefix,
                                      .width = at->picture.width,
                                      .height = at->picture.height,
                                      .label = set->ops->label(set->self, index),
@@ -171,7 +186,7 @@ static sm_status pack_prepare(packing *p, sm_error *err) {
   if (p->count < 1 || p->count > INT32_MAX)
     return sm_fail(err, SM_EINVAL, "the dataset holds %lld pictures: the number must lie between 1 and %d",
                    (long long)p->count, INT32_MAX);
-  p->prefix = pack_common_folder(&c->dataset, p->count);
+  if ((status = pack_common_folder(p, err))) return status;
   if (!(p->workers = sm_calloc((size_t)c->workers + 1, sizeof *p->workers))) return pack_no_memory(err);
   for (int w = 0; w <= c->workers; w++)
     if (!(p->workers[w].scratch = sm_image_scratch_new())) return pack_no_memory(err);
