@@ -10,14 +10,18 @@ static void attention_fill(sm_image *out, int rows, int cols, int k, uint32_t rg
   sm_draw_fill(out, x0, y0, x1 - x0, y1 - y0, rgb, alpha);
 }
 
-sm_status sm_show_panel(const float *value, int rows, int cols, int cell, sm_image *out, sm_error *err) {
+void sm_show_values(const float *value, int rows, int cols, sm_image *out) {
   double least = INFINITY, most = -INFINITY;
-  sm_status status = sm_image_reshape(out, cols * cell, rows * cell, err);
   for (int k = 0; k < rows * cols; k++)
     least = fmin(least, (double)value[k]), most = fmax(most, (double)value[k]);
-  for (int k = 0; k < rows * cols && !status; k++)
-    attention_fill(out, rows, cols, k,
-                   sm_viridis(most > least ? ((double)value[k] - least) / (most - least) : 0), 1);
+  const double span = most > least ? most - least : 1;
+  for (int k = 0; k < rows * cols; k++)
+    attention_fill(out, rows, cols, k, sm_viridis(((double)value[k] - least) / span), 1);
+}
+
+sm_status sm_show_panel(const float *value, int rows, int cols, int cell, sm_image *out, sm_error *err) {
+  sm_status status = sm_image_reshape(out, cols * cell, rows * cell, err);
+  if (!status) sm_show_values(value, rows, cols, out);
   return status;
 }
 

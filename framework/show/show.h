@@ -23,7 +23,11 @@ void sm_draw_line(sm_image *, int x0, int y0, int x1, int y1, int line, uint32_t
 
 /* ---- attention ----------------------------------------------------------------------------------------- */
 
-/* Values of a grid from dark, the least, to bright, the most. */
+/* The share of a head's attention that is shown: --threshold of iBOT's visualize_attention.py. */
+#define SM_SHOWN_MASS 0.6
+/* Values of a grid from dark, the least, to bright, the most, over the whole of `out`, which has its size. */
+void sm_show_values(const float *value, int rows, int cols, sm_image *out);
+/* The same on a picture of cols·cell × rows·cell. */
 sm_status sm_show_panel(const float *value, int rows, int cols, int cell, sm_image *out, sm_error *);
 /* `out` holds the picture; patches outside the head's mass are darkened. */
 sm_status sm_show_mass(const float *a, int rows, int cols, double mass, sm_image *out, sm_error *);

@@ -5,13 +5,13 @@
  * most TILE; a page magnifies them. */
 #include "gallery.h"
 
-#include <math.h>
 #include <string.h>
 
 #include <smalti/retrieval.h>
 
 #include "framework/data/source.h"
 #include "framework/data/views.h"
+#include "framework/show/show.h"
 #include "framework/train/train.h"
 
 enum {
@@ -26,7 +26,7 @@ const sm_gallery_strip sm_gallery_strips[SM_GALLERY_STRIPS] = {
      "Grey patches are hidden. Each line is a global view: "
      "the masks that the first pictures of the last epoch had in training, laid over the test pictures."},
     {"attention.png", "Attention of [CLS]",
-     "Last block, mean of the heads; from dark, no attention, to yellow, the most."},
+     "Last block, mean of the heads; from dark, the least, to yellow, the most."},
     {"heads.png", "Heads",
      "The patches that hold 60 % of a head's attention, in the head's colour; where several heads look, that of the one that looks most."},
     {"neighbours.png", "Nearest training pictures",
@@ -111,112 +111,59 @@ static sm_status gallery_draw_pictures(gallery *g, sm_error *err) {
 
 /* ---- attention ----------------------------------------------------------------------------------------- */
 
-static sm_status gallery_run_graph(gallery *g, sm_graph *graph, sm_error *err) {
-  int pass = sm_pass_begin(graph, "attention");
-  sm_tensor *count = sm_count(graph, "pictures", g->n);
-  sm_tensor *x = sm_input_real(graph, "pictures", 4, (int64_t[]){g->n, 3, g->height, g->width}, count);
-  const sm_backbone_in in = {.pictures = x, .attention = true};
-  sm_backbone_out out = {0};
-  sm_network_build(g->c->network, graph, NULL, &in, &out);
-  sm_keep(graph, out.attention);
-  sm_pass_end(graph);
-  sm_status status = sm_graph_plan(graph, err);
-  if (!status) status = sm_graph_allocate(graph, err);
-  if (status) return status;
-  int64_t values = (int64_t)g->n * g->heads * g->rows * g->cols;
-  if (!(g->attention = sm_malloc((size_t)values * sizeof *g->attention)))
-    return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_write(x, 0, (int64_t)g->n * 3 * g->height * g->width, g->x);
-  sm_graph_run(graph, pass);
-  sm_read(out.attention, 0, values, g->attention);
-  return SM_OK;
-}
-
 /* Backbones need not have attention. */
 static sm_status gallery_make_attention(gallery *g, sm_error *err) {
-  const sm_dtype real = sm_set_real(sm_network_set(g->c->network));
-  sm_backbone_spec *spec = sm_calloc(1, sizeof *spec);
-  if (!spec) return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_status status = sm_network_at(g->c->network, g->height, g->width, spec, err);
-  g->rows = spec->rows, g->cols = spec->cols, g->heads = spec->heads;
-  sm_free(spec);
-  if (status || g->heads < 1 || real != SM_F32) return status;
-  const sm_graph_config config = {.device = SM_CPU, .real = real, .pool = g->c->pool};
-  sm_graph *graph = sm_graph_new(&config, err);
-  status = graph ? gallery_run_graph(g, graph, err) : err->code;
-  sm_graph_free(graph);
+  const sm_backbone_spec *grid = &sm_network_describe(g->c->network)->backbone;
+  g->rows = grid->rows, g->cols = grid->cols, g->heads = grid->heads;
+  if (g->heads < 1 || sm_set_real(sm_network_set(g->c->network)) != SM_F32) return SM_OK;
+  const size_t values = (size_t)g->heads * (size_t)g->rows * (size_t)g->cols;
+  const int64_t pixels = 3 * (int64_t)g->height * g->width;
+  const sm_look_request want = {.height = g->height, .width = g->width, .attention = true};
+  sm_looker *looker = sm_looker_new(g->c->network, g->c->pool, &want, err);
+  if (!looker) return err->code;
+  sm_status status = (g->attention = sm_malloc((size_t)g->n * values * sizeof *g->attention))
+                         ? SM_OK
+                         : sm_fail(err, SM_ENOMEM, "out of memory");
+  for (int i = 0; i < g->n && !status; i++) {
+    sm_look look;
+    status = sm_looker_run(looker, g->x + i * pixels, &look, err);
+    if (!status) memcpy(g->attention + (size_t)i * values, look.attention, values * sizeof *g->attention);
+  }
+  sm_looker_free(looker);
   return status;
-}
-
-/* Dark blue over red to yellow, 0 … 1: three straight pieces, as bright as the value is large. */
-static uint32_t gallery_heat(double v) {
-  static const double at[5][3] = {
-      {18, 12, 48}, {96, 22, 110}, {186, 54, 85}, {243, 133, 34}, {252, 240, 120}};
-  double p = fmin(fmax(v, 0), 1) * 4;
-  int i = p >= 4 ? 3 : (int)p;
-  uint32_t rgb = 0;
-  for (int c = 0; c < 3; c++)
-    rgb = rgb << 8 | (uint32_t)lround(at[i][c] + (at[i + 1][c] - at[i][c]) * (p - i));
-  return rgb;
 }
 
 static const float *gallery_attention_of(const gallery *g, int picture, int head) {
   return g->attention + ((size_t)picture * (size_t)g->heads + (size_t)head) * (size_t)(g->rows * g->cols);
 }
 
-static double gallery_mean_attention(const gallery *g, int picture, int cell) {
-  double sum = 0;
-  for (int h = 0; h < g->heads; h++) sum += (double)gallery_attention_of(g, picture, h)[cell];
-  return sum / g->heads;
-}
-
 static sm_status gallery_draw_attention(gallery *g, sm_error *err) {
-  int cells = g->rows * g->cols;
-  sm_status status = gallery_begin(g, 1, err);
+  const int cells = g->rows * g->cols;
+  sm_image tile = {0};
+  float *mean = sm_malloc((size_t)cells * sizeof *mean);
+  sm_status status = mean ? gallery_begin(g, 1, err) : sm_fail(err, SM_ENOMEM, "out of memory");
+  if (!status) status = sm_image_reshape(&tile, g->wide, g->high, err);
   for (int i = 0; i < g->n && !status; i++) {
-    double most = 0;
-    for (int k = 0; k < cells; k++) most = fmax(most, gallery_mean_attention(g, i, k));
-    for (int k = 0; k < cells; k++)
-      gallery_fill_cell(g, i, 0, k / g->cols, k % g->cols,
-                        gallery_heat(most > 0 ? gallery_mean_attention(g, i, k) / most : 0), 1);
+    sm_attention_mean(gallery_attention_of(g, i, 0), g->heads, cells, mean);
+    sm_show_values(mean, g->rows, g->cols, &tile);
+    sm_draw_blit(&g->canvas, gallery_left(g, i), 0, &tile);
   }
+  sm_image_free(&tile);
+  sm_free(mean);
   return status ? status : gallery_finish(g, STRIP_ATTENTION, err);
 }
 
-/* The smallest value among the patches that, largest first, hold 60 % of a head's attention to patches (iBOT,
- * visualize_attention.py, --threshold 0.6). */
-static float gallery_threshold(const float *a, int cells) {
-  double all = 0;
-  for (int k = 0; k < cells; k++) all += (double)a[k];
-  float limit = INFINITY;
-  for (double held = 0; held < 0.6 * all;) {
-    float next = -1;
-    for (int k = 0; k < cells; k++)
-      if (a[k] < limit && a[k] > next) next = a[k];
-    if (next < 0) break;
-    for (int k = 0; k < cells; k++) held += a[k] == next ? (double)next : 0;
-    limit = next;
-  }
-  return limit;
-}
-
 static sm_status gallery_draw_heads(gallery *g, sm_error *err) {
-  static const uint32_t colour[] = {0xE8554E, 0x4E9BE8, 0x62C46A, 0xE8B84E, 0xB56BE0, 0x4ED0C8};
-  int cells = g->rows * g->cols, colours = (int)(sizeof colour / sizeof *colour);
+  sm_image tile = {0};
   sm_status status = gallery_begin(g, 1, err);
   for (int i = 0; i < g->n && !status; i++) {
-    sm_draw_blit(&g->canvas, gallery_left(g, i), 0, &g->tiles[i]);
-    sm_draw_fill(&g->canvas, gallery_left(g, i), 0, g->wide, g->high, 0x000000, 0.45);
-    for (int k = 0; k < cells; k++) {
-      int best = -1;
-      for (int h = 0; h < g->heads; h++) {
-        const float *a = gallery_attention_of(g, i, h);
-        if (a[k] >= gallery_threshold(a, cells) && (best < 0 || a[k] > gallery_attention_of(g, i, best)[k]))
-          best = h;
-      }
-      if (best >= 0) gallery_fill_cell(g, i, 0, k / g->cols, k % g->cols, colour[best % colours], 0.65);
-    }
+    status = sm_image_copy(&tile, &g->tiles[i], err);
+    if (!status)
+      status = sm_show_heads(gallery_attention_of(g, i, 0), g->heads, g->rows, g->cols, SM_SHOWN_MASS, &tile,
+                             err);
+    if (!status) sm_draw_blit(&g->canvas, gallery_left(g, i), 0, &tile);
   }
+  sm_image_free(&tile);
   return status ? status : gallery_finish(g, STRIP_HEADS, err);
 }
 

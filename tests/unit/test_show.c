@@ -48,6 +48,21 @@ static void one_patch_of_two_pictures_shows_the_colour(void **state) {
   sm_image_free(&image);
 }
 
+static void values_fill_pictures_of_any_size(void **state) {
+  const float value[6] = {3, 1, 2, 1, 1, 1}; /* 2 × 3 on 7 × 5 pixels: columns begin at 0, 2, 4, rows at 0, 2 */
+  sm_image image = {0};
+  sm_error err;
+  must(sm_image_reshape(&image, 7, 5, &err), &err);
+  sm_show_values(value, 2, 3, &image);
+  const uint8_t *p = image.rgb;
+  assert_memory_equal(p, ((uint8_t[]){0xFD, 0xE7, 0x25, 0xFD, 0xE7, 0x25, 0x44, 0x01, 0x54}), 9);
+  assert_memory_equal(p + 3 * 6, ((uint8_t[]){33, 145, 140}), 3); /* half way */
+  assert_memory_equal(p + 3 * (4 * 7 + 6), ((uint8_t[]){0x44, 0x01, 0x54}), 3);
+  sm_show_values((float[]){2, 2, 2, 2, 2, 2}, 2, 3, &image); /* all are the least */
+  assert_memory_equal(p, ((uint8_t[]){0x44, 0x01, 0x54}), 3);
+  sm_image_free(&image);
+}
+
 static void match_is_by_cosine(void **state) {
   const float a[4] = {1, 0, 0, 2}, b[6] = {0, 5, 1, 1, 3, 0.1f};
   int match[2];
@@ -149,6 +164,7 @@ int main(void) {
       cmocka_unit_test(top_goes_by_value_then_by_number),
       cmocka_unit_test(heads_have_colours_of_their_own),
       cmocka_unit_test(one_patch_of_two_pictures_shows_the_colour),
+      cmocka_unit_test(values_fill_pictures_of_any_size),
       cmocka_unit_test(match_is_by_cosine),
       cmocka_unit_test(truth_follows_box_and_flip),
       cmocka_unit_test(components_find_the_foreground_with_fixed_signs),
