@@ -117,6 +117,7 @@ demo() {
   done
   [ "$n" -eq 1 ] || say "runs/demo is finished and stays; this run is runs/$name"
   "$build/run-uninstalled" smalti train recipes/demo.yaml "name=$name"
+  "$build/run-uninstalled" smalti -q report "runs/$name" >/dev/null # with figures of what its network sees
   say "the report: $tree/runs/$name/report.html"
 }
 

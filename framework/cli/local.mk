@@ -41,6 +41,7 @@ cli_sources = \
   framework/cli/commands.def \
   framework/cli/manual.c \
   framework/cli/recipe_data.c framework/cli/recipe_data.h \
+  framework/cli/report_figures.c framework/cli/report_figures.h \
   framework/cli/reference.c \
   framework/cli/session.c \
   framework/cli/show_figures.c \

@@ -65,7 +65,7 @@ sm_status sm_show_attention(sm_viewer *s, int form, double mass, sm_sheet *sheet
     status = show_figures_see(s, i, &want, &picture, &l, err);
     if (!status) status = sm_show_tile(s, &picture, &l, &tile, err);
     if (status) break;
-    sm_sheet_row(sheet);
+    if (form != SM_SHOW_COLOURS || i % 2 == 0) sm_sheet_row(sheet); /* three tiles each: two pictures a row */
     sm_sheet_tile(sheet, &tile, sm_show_name(s, i));
     if (form == SM_SHOW_COLOURS || form == SM_SHOW_ALL) status = show_figures_colours(s, &l, &tile, mass, sheet, err);
     if (!status && (form == SM_SHOW_PANELS || form == SM_SHOW_ALL))

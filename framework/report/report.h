@@ -97,8 +97,22 @@ int sm_chart_ticks(double low, double high, int wanted, double *first, double *s
 
 /* ---- reports ------------------------------------------------------------------------------------------ */
 
-/* Writes RUN_FOLDER/report.html from what is there; missing files are left out, damaged lines are counted and
- * named:
+/* A figure of what the run's network sees, drawn by a floor that can open it: a PNG in memory, or the reason
+ * why there is none. */
+typedef struct sm_report_figure {
+  const char *title, *about;
+  const void *png; /* NULL: none */
+  size_t bytes;
+  const char *reason; /* without png */
+} sm_report_figure;
+typedef struct sm_report_figures {
+  const sm_report_figure *figure;
+  size_t n;
+  const char *about; /* of all of them: "Step 1200, test pictures." */
+} sm_report_figures;
+
+/* Writes RUN_FOLDER/report.html from what is there and from the figures, which may be NULL; missing files are
+ * left out, damaged lines are counted and named:
  *
  *   metrics.jsonl     {"step":…,"epoch":…,NAME:number…} a logged step, {"step":…,"eval":NAME,…} an evaluation
  *   timing.jsonl      {"step":…,"images_per_s":…,"seconds":…,"rss":bytes,"loader_wait":seconds}
@@ -106,7 +120,7 @@ int sm_chart_ticks(double low, double high, int wanted, double *first, double *s
  *   *.png             preview and masks            bad-pictures.txt   one per line, TAB between fields
  *
  * A folder without metrics.jsonl is SM_ENOTFOUND. */
-sm_status sm_report_run(const char *run_folder, sm_error *);
+sm_status sm_report_run(const char *run_folder, const sm_report_figures *, sm_error *);
 
 /* One page with the curves of several runs over each other and a table of their
  * final figures, to `out_path`. */

@@ -16,6 +16,7 @@ enum { MAX_TEXT = 4 << 20, MAX_PICTURE = 12 << 20, MAX_PICTURES = 12, BAD_SHOWN 
 
 typedef struct page {
   sm_run run;
+  const sm_report_figures *figures;
   sm_text html;
   sm_error *err; /* of a section; without a message it is want of memory */
 } page;
@@ -279,19 +280,53 @@ static int report_run_by_name(const struct dirent **a, const struct dirent **b) 
   return strcmp((*a)->d_name, (*b)->d_name);
 }
 
+static void report_run_png(page *p, const char *name, const void *png, size_t bytes, const char *caption) {
+  sm_text_add(&p->html, "<img alt=\"");
+  sm_html_text(&p->html, name);
+  sm_text_add(&p->html, "\" src=\"data:image/png;base64,");
+  sm_html_base64(&p->html, png, bytes);
+  sm_text_add(&p->html, "\"><figcaption>");
+  sm_html_text(&p->html, caption);
+  sm_text_add(&p->html, "</figcaption></figure>\n");
+}
+
 static sm_status report_run_picture(page *p, const char *name) {
   char *data;
   size_t bytes;
   sm_status status = report_run_file(p, name, MAX_PICTURE, &data, &bytes);
   if (status || !data) return status;
-  sm_text_add(&p->html, "<figure><img alt=\"");
-  sm_html_text(&p->html, name);
-  sm_text_add(&p->html, "\" src=\"data:image/png;base64,");
-  sm_html_base64(&p->html, data, bytes);
-  sm_text_add(&p->html, "\"><figcaption>");
-  sm_html_text(&p->html, name);
-  sm_text_add(&p->html, "</figcaption></figure>\n");
+  sm_text_add(&p->html, "<figure>");
+  report_run_png(p, name, data, bytes, name);
   sm_free(data);
+  return SM_OK;
+}
+
+/* Figures that there are, then why others are missing. */
+static sm_status report_run_figures(page *p) {
+  const sm_report_figures *all = p->figures;
+  if (!all || !all->n) return SM_OK;
+  sm_page_heading(&p->html, "What the network sees");
+  sm_text_add(&p->html, "<p class=\"subtitle\">");
+  sm_html_text(&p->html, all->about);
+  sm_text_add(&p->html, "</p>\n<div class=\"pictures\">\n");
+  for (size_t i = 0; i < all->n; i++) {
+    const sm_report_figure *f = &all->figure[i];
+    if (!f->png) continue;
+    sm_text_add(&p->html, "<figure><h3>");
+    sm_html_text(&p->html, f->title);
+    sm_text_add(&p->html, "</h3>\n");
+    report_run_png(p, f->title, f->png, f->bytes, f->about);
+  }
+  sm_text_add(&p->html, "</div>\n");
+  for (size_t i = 0; i < all->n; i++) {
+    const sm_report_figure *f = &all->figure[i];
+    if (f->png) continue;
+    sm_text_add(&p->html, "<p class=\"subtitle\">");
+    sm_html_text(&p->html, f->title);
+    sm_text_add(&p->html, " is left out: ");
+    sm_html_text(&p->html, f->reason);
+    sm_text_add(&p->html, ".</p>\n");
+  }
   return SM_OK;
 }
 
@@ -391,9 +426,9 @@ static sm_status report_run_environment(page *p) {
 /* ---- the page ---- */
 
 static sm_status report_run_build(page *p) {
-  static sm_status (*const SECTIONS[])(page *) = {report_run_curves,  report_run_pictures,
-                                                  report_run_recipe,  report_run_bad_pictures,
-                                                  report_run_plugins, report_run_environment};
+  static sm_status (*const SECTIONS[])(page *) = {
+      report_run_curves,       report_run_figures, report_run_pictures,   report_run_recipe,
+      report_run_bad_pictures, report_run_plugins, report_run_environment};
   sm_status status = SM_OK;
   sm_html_begin(&p->html, p->run.name, "smalti run", "");
   report_run_tiles(p);
@@ -402,9 +437,9 @@ static sm_status report_run_build(page *p) {
   return status ? status : p->html.failed ? SM_ENOMEM : SM_OK;
 }
 
-sm_status sm_report_run(const char *run_folder, sm_error *err) {
+sm_status sm_report_run(const char *run_folder, const sm_report_figures *figures, sm_error *err) {
   sm_error own = {0};
-  page p = {.err = err ? err : &own};
+  page p = {.figures = figures, .err = err ? err : &own};
   sm_error_clear(p.err);
   sm_text path = {0};
   sm_status status = sm_run_load(&p.run, run_folder, err);

@@ -264,7 +264,7 @@ static void loop_write_report(sm_session *s) {
   char text[1024], line[1200];
   if (s->folder.metrics) sm_jsonl_flush(s->folder.metrics, NULL, NULL);
   if (s->folder.timing) sm_jsonl_flush(s->folder.timing, NULL, NULL);
-  s->summary->reported = sm_report_run(s->folder.path, &e) == SM_OK;
+  s->summary->reported = sm_report_run(s->folder.path, NULL, &e) == SM_OK;
   if (s->summary->reported) return;
   snprintf(line, sizeof line, "no report: %s", sm_error_text(&e, text, sizeof text));
   sm_session_warn(s, line);

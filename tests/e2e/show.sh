@@ -49,4 +49,35 @@ exits 65 smalti -q show patterns apart.yaml --net init --out d.png
 has err 'head.projection.sharing=shared'
 exits 65 smalti -q show attention runs/tiny --net pixels --out d.png
 has err 'pixels are no network'
+
+# the same figures in a run's report, which names those that it cannot have
+exits 0 smalti report runs/tiny --threads 1
+lacks err 'left out'
+has runs/tiny/report.html 'What the network sees'
+has runs/tiny/report.html 'step-00000012.safetensors'
+[ "$(grep -c 'data:image/png;base64,' runs/tiny/report.html)" -ge 3 ] || fail "the report does not show three figures"
+cp runs/tiny/report.html one.html
+exits 0 smalti report runs/tiny/ --threads 3
+equal one.html runs/tiny/report.html
+exits 0 smalti report runs/tiny --plain
+lacks runs/tiny/report.html 'What the network sees'
+exits 0 smalti -q train apart.yaml
+exits 0 smalti report runs/apart
+has err 'Patterns is left out: the head of '
+has runs/apart/report.html '<h3>Principal components of patches</h3>'
+has runs/apart/report.html 'Patterns is left out'
+pictures seen 8
+exits 0 smalti -q train tiny.yaml name=seen data.train='{folder: {path: seen}}' data.test='{folder: {path: seen}}'
+mv seen gone
+exits 0 smalti report runs/seen
+has err 'Every figure is left out: '
+lacks err 'Patterns'
+has runs/seen/report.html 'Every figure is left out'
+has runs/seen/report.html '<h2>Curves'
+mv gone seen
+exits 0 smalti report runs/seen
+has runs/seen/report.html '<h3>Patterns</h3>'
+mv runs/seen/checkpoints gone
+exits 0 smalti report runs/seen
+has err 'Every figure is left out: '
 finish

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       "bad-pictures.txt", "evaluations.jsonl", NULL};
   sm_error err = {0};
   fuzz_files(data, size, name);
-  sm_status status = sm_report_run(fuzz_folder(), &err);
+  sm_status status = sm_report_run(fuzz_folder(), NULL, &err);
   FUZZ_MUST(status == SM_OK || *err.message);
   if (!status) report_harmless(fuzz_path("report.html"));
   const char *const runs[] = {fuzz_folder(), fuzz_folder()};

@@ -447,7 +447,7 @@ static void a_whole_run(void **state) {
       "{\"cpu\":{\"model\":\"<b>Xeon\"},\"plugins\":[\"vit\",\"mim\"],\"fast\":true}");
   put("demo/bad-pictures.txt", "a/<x>.jpg\ttruncated\nb.jpg\n");
   put("demo/preview.png", "not really a PNG");
-  assert_int_equal(sm_report_run(path_of("demo/"), &err), SM_OK);
+  assert_int_equal(sm_report_run(path_of("demo/"), NULL, &err), SM_OK);
   char *text = page("demo/report.html");
   static const char *const PARTS[] = {"<h1>demo</h1>",
                                       "Best k-NN top-1</dt><dd>33.5 %",
@@ -476,7 +476,7 @@ static void a_whole_run(void **state) {
                                       "name: demo\n"};
   for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++)
     if (!strstr(text, PARTS[i])) fail_msg("the page lacks: %s", PARTS[i]);
-  assert_int_equal(sm_report_run(path_of("demo"), &err), SM_OK);
+  assert_int_equal(sm_report_run(path_of("demo"), NULL, &err), SM_OK);
   char *again = page("demo/report.html");
   assert_string_equal(text, again);
   sm_free(text);
@@ -486,12 +486,12 @@ static void a_whole_run(void **state) {
 static void a_run_with_next_to_nothing(void **state) {
   sm_error err = {0};
   assert_int_equal(sm_mkdirs(path_of("bare"), NULL), SM_OK);
-  assert_int_equal(sm_report_run(path_of("bare"), &err), SM_ENOTFOUND);
+  assert_int_equal(sm_report_run(path_of("bare"), NULL, &err), SM_ENOTFOUND);
   assert_non_null(strstr(err.message, "bare' has no metrics.jsonl"));
   put("bare/metrics.jsonl", "");
   put("bare/recipe.yaml", "a: [unclosed <script>"); /* shown as text, not summarised */
   put("bare/environment.json", "{broken");
-  assert_int_equal(sm_report_run(path_of("bare"), &err), SM_OK);
+  assert_int_equal(sm_report_run(path_of("bare"), NULL, &err), SM_OK);
   char *text = page("bare/report.html");
   assert_non_null(strstr(text, "unclosed &lt;script&gt;"));
   assert_null(strstr(text, "<h2>Curves"));
@@ -534,15 +534,15 @@ static void reports_without_memory(void **state) {
   put("small/environment.json", "{\"cpu\":{\"model\":\"x\"}}");
   put("small/bad-pictures.txt", "a.jpg\ttruncated\n");
   put("small/preview.png", "not really a PNG");
-  assert_int_equal(sm_report_run(path_of("small"), &err), SM_OK);
+  assert_int_equal(sm_report_run(path_of("small"), NULL, &err), SM_OK);
   char *whole = page("small/report.html");
   sm_heap_fail_at(INT64_MAX);
-  assert_int_equal(sm_report_run(path_of("small"), &err), SM_OK);
+  assert_int_equal(sm_report_run(path_of("small"), NULL, &err), SM_OK);
   int64_t n = sm_heap_calls(), told = 0;
   for (int64_t k = 1; k <= n; k++) {
     assert_int_equal(remove(path_of("small/report.html")), 0);
     sm_heap_fail_at(k);
-    sm_status status = sm_report_run(path_of("small"), &err);
+    sm_status status = sm_report_run(path_of("small"), NULL, &err);
     sm_heap_fail_at(0);
     if (status == SM_OK) {
       char *text = page("small/report.html");
@@ -564,15 +564,41 @@ static void a_report_of_files_that_cannot_be_read(void **state) {
   sm_error err = {0};
   assert_int_equal(sm_mkdirs(path_of("odd/recipe.yaml"), NULL), SM_OK); /* a folder in the place of a file */
   put("odd/metrics.jsonl", "{\"step\":1,\"loss\":2}\n");
-  assert_int_equal(sm_report_run(path_of("odd"), &err), SM_EIO);
+  assert_int_equal(sm_report_run(path_of("odd"), NULL, &err), SM_EIO);
   assert_non_null(strstr(err.message, "odd/recipe.yaml"));
   assert_int_equal(sm_mkdirs(path_of("large"), NULL), SM_OK);
   put("large/metrics.jsonl", "{\"step\":1,\"loss\":2}\n");
   put("large/preview.png", "");
   assert_int_equal(truncate(path_of("large/preview.png"), 13 << 20), 0);
-  assert_int_equal(sm_report_run(path_of("large"), &err), SM_OK);
+  assert_int_equal(sm_report_run(path_of("large"), NULL, &err), SM_OK);
   char *text = page("large/report.html");
   assert_non_null(strstr(text, "preview.png is too large for this page and left out."));
+  sm_free(text);
+}
+
+static void figures_of_what_a_network_sees(void **state) {
+  sm_error err = {0};
+  const sm_report_figure figure[2] = {
+      {.title = "Heads & <masks>", .about = "\"last\" block", .png = "not really a PNG", .bytes = 16},
+      {.title = "Patterns", .about = "unused", .reason = "backbone `a<b` has no head"}};
+  const sm_report_figures figures = {.figure = figure, .n = 2, .about = "Step <7>."};
+  make_run("seen");
+  assert_int_equal(sm_report_run(path_of("seen"), &figures, &err), SM_OK);
+  char *text = page("seen/report.html");
+  static const char *const PARTS[] = {"<h2>What the network sees</h2>",
+                                      "Step &lt;7&gt;.",
+                                      "<figure><h3>Heads &amp; &lt;masks&gt;</h3>",
+                                      "alt=\"Heads &amp; &lt;masks&gt;\" src=\"data:image/png;base64,bm90IHJlYWxseSBhIFBORw==\"",
+                                      "<figcaption>&quot;last&quot; block</figcaption>",
+                                      "Patterns is left out: backbone `a&lt;b` has no head."};
+  for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++)
+    if (!strstr(text, PARTS[i])) fail_msg("the page lacks: %s", PARTS[i]);
+  assert_null(strstr(text, "unused"));
+  assert_true(strstr(text, "<h2>Curves") < strstr(text, "<h2>What the network sees"));
+  sm_free(text);
+  assert_int_equal(sm_report_run(path_of("seen"), NULL, &err), SM_OK);
+  text = page("seen/report.html");
+  assert_null(strstr(text, "What the network sees"));
   sm_free(text);
 }
 
@@ -624,6 +650,7 @@ int main(void) {
       cmocka_unit_test(runs_compared),
       cmocka_unit_test(reports_without_memory),
       cmocka_unit_test(a_report_of_files_that_cannot_be_read),
+      cmocka_unit_test(figures_of_what_a_network_sees),
       cmocka_unit_test(numbers_of_a_recipe),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
