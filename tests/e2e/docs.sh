@@ -177,6 +177,11 @@ for document in "${run_documents[@]}"; do
   compare_consoles "$source/$document"
 done
 
+# The guide shows each figure beside the very command that draws it.
+while IFS= read -r command; do
+  grep -qxF "\`smalti show $command\`" "$source/docs/guide.md" || fail "docs/guide.md lacks the command of a figure: smalti show $command"
+done < <(sed -n 's|^show \([a-z]*\) |\1 runs/demo |p' "$source/docs/pictures/update.sh")
+
 check_packages
 sed -n 's/^SM_COMMAND(\([a-z]*\)_\{0,1\}\([a-z_]*\))$/\1 \2/p' "$source/framework/cli/commands.def" | while read -r command; do
   # shellcheck disable=SC2086  # two words on purpose
