@@ -89,7 +89,8 @@ static layout preview_lay_out(const sm_preview_config *c) {
 
 /* ---- pieces of a row --------------------------------------------------------------------------------- */
 
-/* As much of the text as fits the width; the start goes first when `tail` is what matters (file names). */
+/* As much of the text as fits the width, in whole words; the start goes first when `tail` is what matters (file
+ * names). */
 static void preview_caption(sheet *s, int x, int y, int width, uint32_t colour, bool tail, const char *text) {
   char line[512];
   size_t fits = width >= 6 ? (size_t)(width / 6) : 1, n = strlen(text);
@@ -99,6 +100,7 @@ static void preview_caption(sheet *s, int x, int y, int width, uint32_t colour, 
     n = fits;
   }
   snprintf(line, sizeof line, "%.*s", (int)(n < fits ? n : fits), text);
+  if (n > fits && text[fits] != ' ' && strchr(line, ' ')) *strrchr(line, ' ') = 0;
   sm_draw_text(&s->canvas, x, y, 1, colour, line);
 }
 
@@ -146,12 +148,12 @@ static sm_status preview_show_original(sheet *s, int y, int64_t index, const sm_
   return SM_OK;
 }
 
-/* "43% 1.12:1 flip" and "jitter grey blur 1.2 solarised". */
+/* "43% flip 1.12:1" and "jitter grey blur 1.2 solarised". */
 static void preview_describe(const sm_view_choice *choice, const sm_image *p, char *box, char *colour,
                              size_t size) {
   double share = (double)choice->box.width * choice->box.height / ((double)p->width * p->height);
-  snprintf(box, size, "%.0f%% %.2f:1%s", 100 * share, (double)choice->box.width / choice->box.height,
-           choice->flip ? " flip" : "");
+  snprintf(box, size, "%.0f%%%s %.2f:1", 100 * share, choice->flip ? " flip" : "",
+           (double)choice->box.width / choice->box.height);
   char blur[24] = "";
   if (choice->blur) snprintf(blur, sizeof blur, "blur %.1f ", choice->blur_radius);
   snprintf(colour, size, "%s%s%s%s", choice->jitter ? "jitter " : "", choice->grey ? "grey " : "", blur,
