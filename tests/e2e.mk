@@ -32,7 +32,7 @@ check_SCRIPTS += tests/e2e/ranks.sh
 check_SCRIPTS += tests/e2e/train_watch.sh
 check_SCRIPTS += tests/e2e/eval.sh
 check_SCRIPTS += tests/e2e/resnet.sh
-check_SCRIPTS += tests/e2e/show.sh
+check_SCRIPTS += tests/e2e/show.sh tests/e2e/card.sh
 check_SCRIPTS += tests/e2e/table.sh
 
 # what is written, and how it is built

@@ -7,6 +7,7 @@
 #include "framework/formats/formats.h"
 
 #include "eval_features.h"
+#include "eval_options.h"
 #include "eval_outcome.h"
 #include "framework/plugin/option.h"
 #include "network.h"
@@ -77,22 +78,10 @@ static void cmd_eval_choose_features(const evaluating *e, const sm_instance *ins
   else c->patches = e->o->pool > 1; /* mean, both */
 }
 
-enum { MOST_SIDE = 4096 };
-
 static sm_status cmd_eval_choose_size(evaluating *e, sm_error *err) {
-  const char *size = e->o->size;
   const sm_network_spec *network = sm_network_describe(e->network);
   e->height = network->height, e->width = network->width;
-  if (strcmp(size, "0") != 0) {
-    if (sm_view_size_parse(size, &e->height, &e->width) && e->height <= MOST_SIDE && e->width <= MOST_SIDE)
-      return SM_OK;
-    sm_fail(err, SM_EINVAL, "--size must be pixels, 1 to %d, of a side or of height and width, not '%.80s'",
-            MOST_SIDE, size);
-    return sm_hint(err, "for instance --size 224 or --size 96x160");
-  }
-  if (e->height) return SM_OK;
-  sm_fail(err, SM_EINVAL, "it is not known how large the pictures shall be");
-  return sm_hint(err, "say it: --size 224");
+  return sm_eval_size(e->o->size, &e->height, &e->width, err);
 }
 
 static sm_status cmd_eval_open_evaluator(evaluating *e, const sm_instance *instance, int needed,
@@ -123,43 +112,11 @@ static void cmd_eval_close_all(evaluating *e) {
 
 /* Training pictures are not asked for where an evaluation does not look at them. */
 static int cmd_eval_needs(const sm_instance *instance) {
-  const sm_evaluation_ops *ops = instance->plugin->ops;
-  sm_feature_spec want = {0};
-  if (ops->wants) ops->wants(instance->self, &want);
+  const sm_feature_spec want = sm_eval_wants(instance);
   return want.labels == SM_LABELS_TEST || want.test_alone ? SM_NETWORK_TEST : SM_NETWORK_TRAIN | SM_NETWORK_TEST;
 }
 
 /* ---- the evaluation and its options -------------------------------------------------------------------- */
-
-static const sm_option *cmd_eval_option_named(const sm_plugin *p, const char *name, size_t n) {
-  for (uint32_t i = 0; i < p->n_options; i++)
-    if (strlen(p->options[i].name) == n && !strncmp(p->options[i].name, name, n)) return &p->options[i];
-  return NULL;
-}
-
-static sm_status cmd_eval_no_option(const sm_plugin *p, const char *name, size_t n, sm_error *err) {
-  const char *names[128];
-  char word[64];
-  uint32_t count = p->n_options < 127 ? p->n_options : 127;
-  for (uint32_t i = 0; i < count; i++) names[i] = p->options[i].name;
-  names[count] = NULL;
-  snprintf(word, sizeof word, "%.*s", (int)n, name);
-  sm_fail(err, SM_EINVAL, "evaluation '%s' has no option '%s'", p->name, word);
-  sm_hint_names(err, word, names, "options");
-  return SM_EINVAL;
-}
-
-static sm_status cmd_eval_set_option(evaluating *e, sm_instance *instance, const char *name, size_t n,
-                            const char *value, sm_error *err) {
-  const sm_option *o = cmd_eval_option_named(instance->plugin, name, n);
-  if (!o) return cmd_eval_no_option(instance->plugin, name, n, err);
-  bool list = (o->type == SM_OPT_INTS || o->type == SM_OPT_FLOATS) && value[0] != '[';
-  char *text = sm_arena_printf(e->cli->arena, list ? "[%s]" : "%s", value);
-  sm_yaml *yaml = text ? sm_yaml_read(e->cli->arena, NULL, false, text, strlen(text), err) : NULL;
-  if (!text || (!yaml && err->code == SM_ENOMEM)) return sm_fail(err, SM_ENOMEM, "out of memory");
-  if (!yaml) return sm_fail(err, SM_EINVAL, "%s cannot be read: '%.80s'", o->name, value);
-  return sm_option_read(o, yaml, instance->plugin->name, e->cli->arena, instance->self, err);
-}
 
 /* --k, --pool, --temperature, then KEY=VALUE. */
 static sm_status cmd_eval_set_options(evaluating *e, sm_instance *instance, int argc, char **argv,
@@ -169,11 +126,11 @@ static sm_status cmd_eval_set_options(evaluating *e, sm_instance *instance, int 
   char number[32];
   sm_status status = SM_OK;
   for (int i = 0; i < o->k.n; i++) sm_text_add(&k, "%s%" PRId64, i ? ", " : "", o->k.v[i]);
-  if (o->k.n) status = cmd_eval_set_option(e, instance, "k", 1, k.s ? k.s : "", err);
+  if (o->k.n) status = sm_eval_set_option(e->cli, instance, "k", 1, k.s ? k.s : "", err);
   sm_text_free(&k);
-  if (!status && o->pool) status = cmd_eval_set_option(e, instance, "pool", 4, pools[o->pool], err);
+  if (!status && o->pool) status = sm_eval_set_option(e->cli, instance, "pool", 4, pools[o->pool], err);
   if (!status && o->temperature > 0)
-    status = cmd_eval_set_option(e, instance, "temperature", 11,
+    status = sm_eval_set_option(e->cli, instance, "temperature", 11,
                                  sm_double_text(o->temperature, number, sizeof number), err);
   for (int i = 3; !status && i < argc; i++) {
     const char *equals = strchr(argv[i], '=');
@@ -181,7 +138,7 @@ static sm_status cmd_eval_set_options(evaluating *e, sm_instance *instance, int 
       sm_fail(err, SM_EINVAL, "'%.80s' is no option of the evaluation", argv[i]);
       return sm_hint(err, "give KEY=VALUE");
     }
-    status = cmd_eval_set_option(e, instance, argv[i], (size_t)(equals - argv[i]), equals + 1, err);
+    status = sm_eval_set_option(e->cli, instance, argv[i], (size_t)(equals - argv[i]), equals + 1, err);
   }
   return status;
 }
@@ -200,28 +157,6 @@ static sm_status cmd_eval_check_given(const evaluating *e, const sm_plugin *p, i
   return SM_OK;
 }
 
-/* The recipe's evaluation of that name, with its options; else the plugin's defaults in *own. */
-static sm_status cmd_eval_find_evaluation(evaluating *e, const char *name, sm_instance *own,
-                                          sm_instance **found, sm_slot **slot, sm_error *err) {
-  sm_recipe *r = sm_network_recipe(e->network);
-  *found = NULL, *slot = NULL;
-  for (int by_plugin = 0; by_plugin < 2; by_plugin++)
-    for (int i = 0; r && i < r->evaluations && !*found; i++)
-      if (!strcmp(by_plugin ? r->evaluate[i].plugin.plugin->name : r->evaluate[i].instance, name))
-        *slot = &r->evaluate[i], *found = &r->evaluate[i].plugin;
-  if (*found) return SM_OK;
-  sm_registry *registry;
-  sm_status status = sm_cli_registry(e->cli, &registry, err);
-  if (status) return status;
-  const sm_plugin *p = sm_registry_find(registry, SM_EVALUATION, name, err);
-  if (!p) return err->code;
-  *found = own;
-  status = sm_instance_new(registry, p, own, err);
-  for (uint32_t i = 0; !status && i < p->n_options; i++)
-    status = sm_option_default(&p->options[i], p->name, e->cli->arena, own->self, err);
-  return status;
-}
-
 /* ---- the command --------------------------------------------------------------------------------------- */
 
 static sm_status cmd_eval_evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
@@ -229,7 +164,7 @@ static sm_status cmd_eval_evaluate(evaluating *e, int argc, char **argv, sm_erro
   sm_slot *slot = NULL; /* of the recipe; NULL: *own */
   sm_eval_result *result = sm_arena_alloc(e->cli->arena, sizeof *result);
   if (!result) return sm_fail(err, SM_ENOMEM, "out of memory");
-  sm_status status = cmd_eval_find_evaluation(e, argv[1], &own, &instance, &slot, err);
+  sm_status status = sm_eval_find(e->cli, sm_network_recipe(e->network), argv[1], &own, &instance, &slot, err);
   if (!status) status = cmd_eval_set_options(e, instance, argc, argv, err);
   if (!status && !slot) status = cmd_eval_check_given(e, instance->plugin, argc, argv, err);
   if (!status) status = slot ? sm_slot_create(slot, err) : sm_instance_create(instance, err);
@@ -301,12 +236,6 @@ static sm_status cmd_eval_features(evaluating *e, sm_error *err) {
   return status;
 }
 
-/* KEY=VALUE: a name of an option before the first '=', and no path. */
-static bool cmd_eval_is_setting(const char *word) {
-  size_t n = strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789_.");
-  return n > 0 && word[n] == '=';
-}
-
 static void cmd_eval_move(char **argv, int from, int to) {
   char *word = argv[from];
   memmove(argv + to + 1, argv + to, (size_t)(from - to) * sizeof *argv);
@@ -318,7 +247,7 @@ static void cmd_eval_move(char **argv, int from, int to) {
 static bool cmd_eval_sort(int argc, char **argv) {
   int place = 1;
   for (int i = 1; i < argc && place <= 2; i++)
-    if (!cmd_eval_is_setting(argv[i])) cmd_eval_move(argv, i, place++);
+    if (!sm_eval_is_setting(argv[i])) cmd_eval_move(argv, i, place++);
   for (int i = place; i < argc && place == 2; i++)
     if (!access(argv[i], F_OK)) cmd_eval_move(argv, i, place++);
   return place > 2;

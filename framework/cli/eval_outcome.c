@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "eval_options.h"
 #include "framework/formats/formats.h"
 #include "framework/plugin/option.h"
 
@@ -95,14 +96,22 @@ static void eval_outcome_add_network(const sm_eval_outcome *o, sm_json *j) {
   sm_json_string(j, "precision", sm_precision_names[o->precision]);
 }
 
-static void eval_outcome_result_json(const sm_eval_outcome *o, sm_json *j) {
+/* "data": the hash of each split's list; null: not looked at, or none. */
+static void eval_outcome_add_data(const sm_eval_outcome *o, sm_json *j) {
+  const sm_feature_spec want = sm_eval_wants(o->instance);
+  sm_json_object(j, "data");
+  for (int test = 0; test < 2; test++) {
+    const sm_dataset d = sm_network_pictures(o->network, test);
+    const bool looks = d.ops && !(test ? want.train_alone : want.test_alone);
+    char hash[24] = "";
+    if (looks) snprintf(hash, sizeof hash, "%016" PRIx64, d.ops->hash(d.self));
+    sm_json_string(j, test ? "test" : "train", looks ? hash : NULL);
+  }
+  sm_json_close(j);
+}
+
+static void eval_outcome_add_options(const sm_eval_outcome *o, sm_json *j) {
   const sm_plugin *p = o->instance->plugin;
-  const sm_eval_result *r = o->result;
-  sm_json_begin(j);
-  sm_json_string(j, "evaluation", p->name);
-  eval_outcome_add_network(o, j);
-  eval_outcome_add_split(o, j, "train");
-  eval_outcome_add_split(o, j, "test");
   sm_json_object(j, "options");
   for (uint32_t i = 0; i < p->n_options; i++) {
     sm_text text = {0};
@@ -111,6 +120,17 @@ static void eval_outcome_result_json(const sm_eval_outcome *o, sm_json *j) {
     sm_text_free(&text);
   }
   sm_json_close(j);
+}
+
+static void eval_outcome_result_json(const sm_eval_outcome *o, sm_json *j) {
+  const sm_eval_result *r = o->result;
+  sm_json_begin(j);
+  sm_json_string(j, "evaluation", o->instance->plugin->name);
+  eval_outcome_add_network(o, j);
+  eval_outcome_add_split(o, j, "train");
+  eval_outcome_add_split(o, j, "test");
+  eval_outcome_add_data(o, j);
+  eval_outcome_add_options(o, j);
   sm_json_object(j, "figures");
   for (int i = 0; i < r->n; i++) sm_json_double(j, r->figure[i].name, r->figure[i].value);
   sm_json_close(j);
@@ -119,11 +139,33 @@ static void eval_outcome_result_json(const sm_eval_outcome *o, sm_json *j) {
   sm_json_string(j, "protocol", r->protocol);
 }
 
+static const char *eval_outcome_file(const sm_eval_outcome *o) {
+  const char *run = sm_network_run(o->network);
+  return run ? sm_path_join(o->cli->arena, run, "evaluations.jsonl") : NULL;
+}
+
+sm_status sm_eval_outcome_kept(const sm_eval_outcome *o, sm_eval_result *result, char when[40], bool *found,
+                               sm_error *err) {
+  const char *path = eval_outcome_file(o);
+  sm_json j = {0};
+  *found = false;
+  if (!path) return SM_OK;
+  sm_json_begin(&j);
+  sm_json_string(&j, "evaluation", o->instance->plugin->name);
+  eval_outcome_add_network(o, &j);
+  eval_outcome_add_data(o, &j);
+  eval_outcome_add_options(o, &j);
+  const char *identity = sm_json_finish(&j);
+  sm_status status = identity ? sm_eval_kept(path, identity, result, when, found, err)
+                              : sm_fail(err, SM_ENOMEM, "out of memory");
+  sm_json_free(&j);
+  return status;
+}
+
 void sm_eval_outcome_keep(const sm_eval_outcome *o) {
   sm_error err = {0};
   char when[40], text[sizeof(sm_error) + 16];
-  const char *run = sm_network_run(o->network);
-  char *path = run ? sm_path_join(o->cli->arena, run, "evaluations.jsonl") : NULL;
+  const char *path = eval_outcome_file(o);
   if (!path) return;
   time_t now = time(NULL);
   sm_json j = {0};
@@ -140,11 +182,8 @@ void sm_eval_outcome_keep(const sm_eval_outcome *o) {
 
 /* ", 96 px", but of an evaluation whose pictures have sizes of their own. */
 static const char *eval_outcome_size(const sm_eval_outcome *o, char *to, size_t size) {
-  const sm_evaluation_ops *ops = o->instance->plugin->ops;
-  sm_feature_spec spec = {0};
   char px[24];
-  if (ops->wants) ops->wants(o->instance->self, &spec);
-  if (spec.own_size) return "";
+  if (sm_eval_wants(o->instance).own_size) return "";
   snprintf(to, size, ", %s px", sm_view_size_text(o->height, o->width, px, sizeof px));
   return to;
 }

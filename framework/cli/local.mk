@@ -3,8 +3,10 @@ smalti_SOURCES += framework/cli/main.c $(cli_sources)
 cli_sources = \
   framework/cli/bench_model.c framework/cli/bench_model.h \
   framework/cli/cli.h \
+  framework/cli/card.h framework/cli/card_facts.c framework/cli/card_measure.c framework/cli/card_show.c \
   framework/cli/cmd_bench_eval.c \
   framework/cli/cmd_bench_loader.c \
+  framework/cli/cmd_card.c \
   framework/cli/cmd_complete.c \
   framework/cli/complete.c framework/cli/complete.h \
   framework/cli/cmd_data.c \
@@ -31,6 +33,7 @@ cli_sources = \
   framework/cli/cmd_weights_diff.c \
   framework/cli/data_labels.c framework/cli/data_labels.h \
   framework/cli/eval_features.c framework/cli/eval_features.h \
+  framework/cli/eval_options.c framework/cli/eval_options.h \
   framework/cli/eval_outcome.c framework/cli/eval_outcome.h \
   framework/cli/isa.c \
   framework/cli/network.c framework/cli/network.h \

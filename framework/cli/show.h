@@ -39,6 +39,9 @@ void sm_show_close(sm_viewer *);
 /* Adds pictures: files, folders, packed files and recipes (their test pictures), of a set `most`, evenly spaced. No
  * paths: the test pictures of the network's run. SM_EINVAL where there are none. */
 sm_status sm_show_add(sm_viewer *, char **path, int paths, int64_t most, sm_error *);
+/* Pictures of the test set, else of the training set: folders, packed files or data sets (NULL: those of the network's
+ * run). */
+sm_status sm_show_add_sets(sm_viewer *, const char *train, const char *test, int64_t most, sm_error *);
 /* Training pictures of the network's run; none where it has no run. */
 sm_status sm_show_add_training(sm_viewer *, int64_t most, sm_error *);
 /* The picture as it is stored. */

@@ -105,19 +105,26 @@ static sm_status show_pictures_path(sm_viewer *s, char *path, int64_t most, sm_e
   return status ? status : show_pictures_of(s, set, most, err);
 }
 
+static sm_status show_pictures_none(sm_error *err) {
+  sm_fail(err, SM_EINVAL, "there are no pictures to show");
+  return sm_hint(err, "name picture files, a folder of pictures or a recipe behind the network");
+}
+
+sm_status sm_show_add_sets(sm_viewer *s, const char *train, const char *test, int64_t most, sm_error *err) {
+  const int before = s->n;
+  sm_status status = sm_network_data(s->network, train, test, 0, err);
+  sm_dataset set = sm_network_pictures(s->network, true);
+  if (!set.ops) set = sm_network_pictures(s->network, false);
+  if (!status) status = show_pictures_of(s, set, most, err);
+  return status || s->n > before ? status : show_pictures_none(err);
+}
+
 sm_status sm_show_add(sm_viewer *s, char **path, int paths, int64_t most, sm_error *err) {
   const int before = s->n;
   sm_status status = SM_OK;
+  if (!paths) return sm_show_add_sets(s, NULL, NULL, most, err);
   for (int i = 0; i < paths && !status; i++) status = show_pictures_path(s, path[i], most, err);
-  if (!paths) {
-    status = sm_network_data(s->network, NULL, NULL, 0, err);
-    sm_dataset set = sm_network_pictures(s->network, true);
-    if (!set.ops) set = sm_network_pictures(s->network, false);
-    if (!status) status = show_pictures_of(s, set, most, err);
-  }
-  if (status || s->n > before) return status;
-  sm_fail(err, SM_EINVAL, "there are no pictures to show");
-  return sm_hint(err, "name picture files, a folder of pictures or a recipe behind the network");
+  return status || s->n > before ? status : show_pictures_none(err);
 }
 
 sm_status sm_show_add_training(sm_viewer *s, int64_t most, sm_error *err) {

@@ -95,6 +95,10 @@ bool sm_has_interval(const sm_eval_result *, int figure);
 /* "intervals": {"top1": [84.59, 85.98], …} and "units": {"top1": "%", …}, of the figures that have one. */
 void sm_intervals_json(const sm_eval_result *, sm_json *);
 void sm_units_json(const sm_eval_result *, sm_json *);
+/* The last record of a file of JSON lines (a run's evaluations.jsonl) that agrees with `identity`, a JSON object, in
+ * all that figures depend on: evaluation, network and its step, recipe, size, precision, data, options. Into *result;
+ * `when`: its time. Records that do not say all of it count for nothing. *found false: there is none, or no file. */
+sm_status sm_eval_kept(const char *path, const char *identity, sm_eval_result *, char when[40], bool *found, sm_error *);
 /* "85.30 %": with its unit, two digits; "-" where it is no number. Returns `to`. */
 const char *sm_figure_text(const sm_figure *, char *to, size_t size);
 

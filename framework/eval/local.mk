@@ -13,7 +13,7 @@ libsmalti_la_SOURCES += \
   framework/eval/discovery.c \
   framework/eval/classify.c framework/eval/classify.h \
   framework/eval/figures.c framework/eval/hold_out.c framework/eval/class_mean.c \
-  framework/eval/kmeans.c \
+  framework/eval/kept.c framework/eval/kmeans.c \
   framework/eval/landmarks.c \
   framework/eval/knn.c \
   framework/eval/classifier.c framework/eval/rows.c framework/eval/mean_interval.c \

@@ -1,6 +1,7 @@
 # framework/report: tables, charts, pages; may use base and formats
 libsmalti_la_SOURCES += \
   framework/report/bins.c \
+  framework/report/card.c framework/report/card.h \
   framework/report/chart.c framework/report/chart.h \
   framework/report/curve_groups.c \
   framework/report/html.c framework/report/html.h \

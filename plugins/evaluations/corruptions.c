@@ -28,6 +28,7 @@ static const sm_option options[] = {
 
 static void corruptions_wants(const void *self, sm_feature_spec *spec) {
   ask_wants(&((const corruptions *)self)->ask, spec);
+  spec->slow = true;
 }
 
 static bool corruptions_made(const corruptions *o, int c) {

@@ -20,6 +20,7 @@ static void finetune_wants(const void *self, sm_feature_spec *spec) {
   spec->blocks = 1;
   spec->pool = SM_POOL_CLS;
   spec->labels = SM_LABELS_BOTH;
+  spec->slow = true;
 }
 
 static sm_status finetune_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {

@@ -47,6 +47,7 @@ static const sm_option options[] = {
 
 static void occlusion_wants(const void *self, sm_feature_spec *spec) {
   ask_wants(&((const occlusion *)self)->ask, spec);
+  spec->slow = true;
 }
 
 static bool occlusion_has(const occlusion *o, int way) { return o->drop == WAYS || o->drop == way; }

@@ -293,6 +293,7 @@ static void linear_wants(const void *self, sm_feature_spec *spec) {
   (void)self;
   spec->blocks = 1;
   spec->pool = SM_POOL_CLS;
+  spec->slow = true;
 }
 
 static const sm_evaluation_ops ops = {linear_run, linear_wants, NULL};

@@ -40,6 +40,7 @@ static void semi_wants(const void *self, sm_feature_spec *spec) {
   spec->pool = (sm_pool_mode)o->tune.pool;
   spec->head = o->method == FINETUNE && o->head_layer > 0;
   spec->labels = SM_LABELS_BOTH;
+  spec->slow = true;
 }
 
 typedef struct measured {

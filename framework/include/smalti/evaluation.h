@@ -180,6 +180,8 @@ typedef struct sm_feature_spec {
   bool train_alone; /* in `wants`: it looks at no test picture, so a recipe need not have any */
   bool test_alone;  /* in `wants`: it looks at no training picture, so those of a run may be gone */
   bool own_size;    /* in `wants`: pictures come in sizes that the protocol says, not in the evaluation's */
+  bool slow;        /* in `wants`: it takes many passes over the pictures, or trains the network, so that a card
+                       measures it only where somebody asks for it */
 } sm_feature_spec;
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
