@@ -10,7 +10,7 @@ EXTRA_DIST += tests/unit/test.h
 
 # framework/formats, framework/report
 check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs tests/unit/test_formats_packed \
-  tests/unit/test_report
+  tests/unit/test_report tests/unit/test_card
 tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 
 # framework/score

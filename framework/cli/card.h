@@ -1,5 +1,5 @@
-/* card.h — what `smalti card` is made of: cmd_card.c puts it together, card_facts.c says what the network is,
- * card_measure.c finds or makes figures, card_show.c draws. Texts live in the program's arena. */
+/* card.h — what `smalti card` is made of: cmd_card.c puts it together, card_facts.c says what the network
+ * is, card_measure.c finds or makes figures, card_show.c draws. Texts live in the program's arena. */
 #ifndef SMALTI_CLI_CARD_H
 #define SMALTI_CLI_CARD_H
 
@@ -60,12 +60,13 @@ sm_status sm_card_tell(sm_card_maker *, sm_error *);
 /* Numbers that the backbone has learnt. */
 int64_t sm_card_parameters(const sm_network *);
 /* Adds "name: text", printf-like. */
-sm_status sm_card_say(sm_card_maker *, sm_card_notes *, const char *name, sm_error *, const char *fmt, ...) SM_PRINTF(5, 6);
+sm_status sm_card_say(sm_card_maker *, sm_card_notes *, const char *name, sm_error *, const char *fmt, ...)
+    SM_PRINTF(5, 6);
 
 /* All evaluations there are, with their options: c->item. SM_EINVAL: a name or option is wrong. */
 sm_status sm_card_list_evaluations(sm_card_maker *, sm_error *);
-/* Results: those that the run keeps, then the others, which are kept too. An evaluation that the data does not allow
- * says why; one that was named fails. */
+/* Results: those that the run keeps, then the others, which are kept too. An evaluation that the data does not
+ * allow says why; one that was named fails. */
 sm_status sm_card_measure(sm_card_maker *, sm_error *);
 void sm_card_free_evaluations(sm_card_maker *);
 

@@ -7,7 +7,8 @@
 
 sm_status sm_card_no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "no memory for the card"); }
 
-sm_status sm_card_say(sm_card_maker *c, sm_card_notes *l, const char *name, sm_error *err, const char *fmt, ...) {
+sm_status sm_card_say(sm_card_maker *c, sm_card_notes *l, const char *name, sm_error *err, const char *fmt,
+                      ...) {
   char text[2048];
   va_list args;
   if (l->n == l->room) {
@@ -47,15 +48,16 @@ static sm_status card_facts_network(sm_card_maker *c, sm_error *err) {
     return sm_card_say(c, &c->facts, "network", err, "none: the pictures themselves are the features");
   if (about->backbone) status = sm_card_say(c, &c->facts, "backbone", err, "%s", about->backbone);
   if (!status)
-    status = sm_card_say(c, &c->facts, "features", err, "%d numbers; patches of %d px; %d %s of attention", b->dim, b->cell,
-                      b->heads, sm_plural(b->heads, "head", "heads"));
+    status = sm_card_say(c, &c->facts, "features", err, "%d numbers; patches of %d px; %d %s of attention",
+                         b->dim, b->cell, b->heads, sm_plural(b->heads, "head", "heads"));
   if (!status && spec->file) status = sm_card_say(c, &c->facts, "weights", err, "%s", spec->file);
   if (!status)
-    status = sm_card_say(c, &c->facts, "pictures", err, "%s px, resized by %s, mean %.4g %.4g %.4g, deviation %.4g %.4g %.4g%s",
-                      sm_view_size_text(c->height, c->width, px, sizeof px), sm_filter_names[spec->filter],
-                      (double)spec->mean[0], (double)spec->mean[1], (double)spec->mean[2], (double)spec->std[0],
-                      (double)spec->std[1], (double)spec->std[2],
-                      sm_network_assumed(c->network) ? " (assumed: the file does not say)" : "");
+    status = sm_card_say(c, &c->facts, "pictures", err,
+                         "%s px, resized by %s, mean %.4g %.4g %.4g, deviation %.4g %.4g %.4g%s",
+                         sm_view_size_text(c->height, c->width, px, sizeof px), sm_filter_names[spec->filter],
+                         (double)spec->mean[0], (double)spec->mean[1], (double)spec->mean[2],
+                         (double)spec->std[0], (double)spec->std[1], (double)spec->std[2],
+                         sm_network_assumed(c->network) ? " (assumed: the file does not say)" : "");
   return status;
 }
 
@@ -64,12 +66,13 @@ static sm_status card_facts_training(sm_card_maker *c, sm_error *err) {
   const sm_recipe *r = sm_network_recipe(c->network);
   sm_status status = SM_OK;
   if (about->recipe && *about->recipe)
-    status = sm_card_say(c, &c->facts, "recipe", err, "%s, hash %016" PRIx64, about->recipe, about->recipe_hash);
+    status =
+        sm_card_say(c, &c->facts, "recipe", err, "%s, hash %016" PRIx64, about->recipe, about->recipe_hash);
   if (!status && about->step) status = sm_card_say(c, &c->facts, "step", err, "%" PRId64, about->step);
   if (!status && r && sm_network_run(c->network))
-    status = sm_card_say(c, &c->facts, "training", err, "%" PRId64 " %s in batches of %" PRId64 ", seed %" PRId64,
-                      r->train.epochs, sm_plural(r->train.epochs, "epoch", "epochs"), r->train.batch_size,
-                      r->train.seed);
+    status = sm_card_say(c, &c->facts, "training", err,
+                         "%" PRId64 " %s in batches of %" PRId64 ", seed %" PRId64, r->train.epochs,
+                         sm_plural(r->train.epochs, "epoch", "epochs"), r->train.batch_size, r->train.seed);
   return status;
 }
 
@@ -81,8 +84,9 @@ static sm_status card_facts_data(sm_card_maker *c, bool test, sm_error *err) {
   const int classes = d.ops->classes(d.self);
   char labels[48] = "without labels";
   if (classes) snprintf(labels, sizeof labels, "of %d %s", classes, sm_plural(classes, "class", "classes"));
-  return sm_card_say(c, &c->facts, name, err, "%" PRId64 " %s%s%s%s", n, labels, d.ops->maps ? ", with label pictures" : "",
-                  d.ops->objects ? ", with objects" : "", d.ops->clips ? ", in clips" : "");
+  return sm_card_say(c, &c->facts, name, err, "%" PRId64 " %s%s%s%s", n, labels,
+                     d.ops->maps ? ", with label pictures" : "", d.ops->objects ? ", with objects" : "",
+                     d.ops->clips ? ", in clips" : "");
 }
 
 sm_status sm_card_tell(sm_card_maker *c, sm_error *err) {

@@ -1,4 +1,4 @@
-/* card_measure.c — figures of a card: which evaluations there are, what the run keeps of them, and the others. */
+/* card_measure.c — figures of a card: which evaluations there are, what the run keeps of them, the others. */
 #include <string.h>
 #include <time.h>
 
@@ -19,8 +19,8 @@ static bool card_measure_in_recipe(const sm_recipe *r, const sm_plugin *p) {
 static sm_status card_measure_name(sm_card_maker *c, const char *name, sm_error *err) {
   sm_card_item *item = &c->item[c->items];
   *item = (sm_card_item){.name = name};
-  const sm_status status =
-      sm_eval_find(c->cli, sm_network_recipe(c->network), name, &item->own, &item->instance, &item->slot, err);
+  const sm_status status = sm_eval_find(c->cli, sm_network_recipe(c->network), name, &item->own,
+                                        &item->instance, &item->slot, err);
   item->asked = item->slot != NULL;
   c->items++;
   return status;
@@ -40,7 +40,8 @@ static sm_status card_measure_names(sm_card_maker *c, sm_error *err) {
     status = card_measure_name(c, r->evaluate[i].instance, err);
   for (int i = 0; i < plugins && !status; i++) {
     const sm_plugin *p = sm_registry_at(registry, i);
-    if (p->kind == SM_EVALUATION && !card_measure_in_recipe(r, p)) status = card_measure_name(c, p->name, err);
+    if (p->kind == SM_EVALUATION && !card_measure_in_recipe(r, p))
+      status = card_measure_name(c, p->name, err);
   }
   return status;
 }
@@ -48,14 +49,16 @@ static sm_status card_measure_names(sm_card_maker *c, sm_error *err) {
 /* `name`, of n bytes, is what the recipe calls it, or its plugin. */
 static bool card_measure_called(const sm_card_item *item, const char *name, size_t n) {
   const char *plugin = item->instance->plugin->name;
-  return (strlen(item->name) == n && !strncmp(item->name, name, n)) || (strlen(plugin) == n && !strncmp(plugin, name, n));
+  return (strlen(item->name) == n && !strncmp(item->name, name, n)) ||
+         (strlen(plugin) == n && !strncmp(plugin, name, n));
 }
 
 static sm_status card_measure_unknown(const sm_card_maker *c, const char *name, size_t n, sm_error *err) {
   const char *names[SM_SLOTS_MAX + 240];
   char word[64];
   int count = 0;
-  for (int i = 0; i < c->items && count < (int)(sizeof names / sizeof *names) - 1; i++) names[count++] = c->item[i].name;
+  for (int i = 0; i < c->items && count < (int)(sizeof names / sizeof *names) - 1; i++)
+    names[count++] = c->item[i].name;
   names[count] = NULL;
   snprintf(word, sizeof word, "%.*s", (int)n, name);
   sm_fail(err, SM_EINVAL, "there is no evaluation '%s'", word);
@@ -133,13 +136,15 @@ static const sm_option *card_measure_missing(const sm_card_maker *c, const sm_ca
   return NULL;
 }
 
-static sm_status card_measure_refuse(const sm_card_maker *c, sm_card_item *item, const char *reason, sm_error *err) {
+static sm_status card_measure_refuse(const sm_card_maker *c, sm_card_item *item, const char *reason,
+                                     sm_error *err) {
   item->reason = sm_arena_strdup(c->cli->arena, reason);
   return item->reason ? SM_OK : sm_card_no_memory(err);
 }
 
 /* What the data or the network does not allow is a reason, unless it was named; all else is an error. */
-static sm_status card_measure_failed(const sm_card_maker *c, sm_card_item *item, sm_status status, sm_error *err) {
+static sm_status card_measure_failed(const sm_card_maker *c, sm_card_item *item, sm_status status,
+                                     sm_error *err) {
   char text[sizeof(sm_error) + 16];
   if (!status) return SM_OK;
   if (item->named || (status != SM_EINVAL && status != SM_EUNSUPPORTED)) return status;
@@ -151,20 +156,23 @@ static sm_status card_measure_failed(const sm_card_maker *c, sm_card_item *item,
 static sm_status card_measure_choose(const sm_card_maker *c, sm_card_item *item, sm_error *err) {
   const sm_option *missing;
   if (card_measure_listed(item, c->skip)) return card_measure_refuse(c, item, "left out by --skip", err);
-  if (*c->only && !card_measure_listed(item, c->only)) return card_measure_refuse(c, item, "not among --only", err);
+  if (*c->only && !card_measure_listed(item, c->only))
+    return card_measure_refuse(c, item, "not among --only", err);
   if ((missing = card_measure_missing(c, item))) {
     char text[400];
     if (item->named) return sm_option_missing(missing, item->instance->plugin->name, (sm_place){0}, err);
     snprintf(text, sizeof text, "it needs an option, %s.%s=…: %s", item->name, missing->name, missing->doc);
     return card_measure_refuse(c, item, text, err);
   }
-  const sm_status status = item->slot ? sm_slot_create(item->slot, err) : sm_instance_create(item->instance, err);
+  const sm_status status =
+      item->slot ? sm_slot_create(item->slot, err) : sm_instance_create(item->instance, err);
   return card_measure_failed(c, item, status, err);
 }
 
 /* ---- results ------------------------------------------------------------------------------------------- */
 
-static sm_eval_outcome card_measure_outcome(const sm_card_maker *c, const sm_card_item *item, sm_evaluator *evaluator) {
+static sm_eval_outcome card_measure_outcome(const sm_card_maker *c, const sm_card_item *item,
+                                            sm_evaluator *evaluator) {
   return (sm_eval_outcome){.cli = c->cli,
                            .network = c->network,
                            .evaluator = evaluator,
@@ -179,10 +187,12 @@ static sm_status card_measure_look_up(const sm_card_maker *c, sm_card_item *item
   bool found = false;
   if (!(item->result = sm_calloc(1, sizeof *item->result))) return sm_card_no_memory(err);
   const sm_eval_outcome outcome = card_measure_outcome(c, item, NULL);
-  const sm_status status = c->o->anew ? SM_OK : sm_eval_outcome_kept(&outcome, item->result, item->when, &found, err);
+  const sm_status status =
+      c->o->anew ? SM_OK : sm_eval_outcome_kept(&outcome, item->result, item->when, &found, err);
   if (found) item->kept = true;
   else if (!status && !item->asked && !c->o->slow && sm_eval_wants(item->instance).slow)
-    return card_measure_refuse(c, item, "it takes long: ask for it with --slow, or by its name with --only", err);
+    return card_measure_refuse(c, item, "it takes long: ask for it with --slow, or by its name with --only",
+                               err);
   return status;
 }
 
@@ -215,7 +225,8 @@ static sm_status card_measure_open(sm_card_maker *c, sm_evaluator **to, sm_error
   return sm_evaluator_new(&config, to, err);
 }
 
-static sm_status card_measure_run(sm_card_maker *c, sm_card_item *item, sm_evaluator *evaluator, sm_error *err) {
+static sm_status card_measure_run(sm_card_maker *c, sm_card_item *item, sm_evaluator *evaluator,
+                                  sm_error *err) {
   const sm_plugin *p = item->instance->plugin;
   if (c->stop()) return sm_fail(err, SM_EINTERRUPTED, "stopped before %s", item->name);
   sm_cli_note(c->cli, "measuring %s", item->name);
@@ -244,6 +255,7 @@ sm_status sm_card_measure(sm_card_maker *c, sm_error *err) {
     if (card_measure_todo(&c->item[i])) status = card_measure_run(c, &c->item[i], evaluator, err);
   sm_evaluator_free(evaluator);
   for (int i = 0; i < c->items && !status; i++)
-    if (c->item[i].reason) status = sm_card_say(c, &c->missing, c->item[i].name, err, "%s", c->item[i].reason);
+    if (c->item[i].reason)
+      status = sm_card_say(c, &c->missing, c->item[i].name, err, "%s", c->item[i].reason);
   return status;
 }

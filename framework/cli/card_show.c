@@ -4,17 +4,20 @@
 #include "card.h"
 #include "show.h"
 
-enum { SOME = 6, MATCHED = 64, MATCHES_DRAWN = 4, POINTS = 12, LAID_OUT = 500 };
+enum { MATCHED = 64, MATCHES_DRAWN = 4, POINTS = 12, LAID_OUT = 500 };
 
-static sm_status card_show_attention(sm_viewer *s, sm_sheet *sheet, char *caption, size_t size, sm_error *err) {
-  snprintf(caption, size, "Where [CLS] looks in the last block: each patch in the colour of the head that looks at it most, "
-                          "and the mean of the heads.");
+static sm_status card_show_attention(sm_viewer *s, sm_sheet *sheet, char *caption, size_t size,
+                                     sm_error *err) {
+  snprintf(caption, size,
+           "Where [CLS] looks in the last block: each patch in the colour of the head that looks at it most, "
+           "and the mean of the heads.");
   return sm_show_attention(s, SM_SHOW_COLOURS, 0.6, sheet, err);
 }
 
 static sm_status card_show_pca(sm_viewer *s, sm_sheet *sheet, char *caption, size_t size, sm_error *err) {
-  snprintf(caption, size, "Patches of all these pictures: the first principal component tells the foreground, three of the "
-                          "foreground are red, green and blue.");
+  snprintf(caption, size,
+           "Patches of all these pictures: the first principal component tells the foreground, three of the "
+           "foreground are red, green and blue.");
   return sm_show_components(s, true, NULL, false, sheet, err);
 }
 
@@ -24,20 +27,27 @@ static sm_status card_show_matches(sm_viewer *s, sm_sheet *sheet, char *caption,
   sm_status status = sm_show_views(s, POINTS, MATCHES_DRAWN, 0, score, sheet, err);
   double value[2];
   sm_interval at[2];
-  for (int near = 0; near < 2 && !status; near++) sm_match_accuracy(score, s->n, near, &value[near], &at[near]);
+  for (int near = 0; near < 2 && !status; near++)
+    sm_match_accuracy(score, s->n, near, &value[near], &at[near]);
   if (!status)
-    snprintf(caption, size,
-             "Patches of two random views and their nearest by cosine: green right, yellow beside it, red elsewhere. Of all "
-             "patches of %d %s that both views hold, %.2f %% [%.2f, %.2f] are right and %.2f %% [%.2f, %.2f] right or beside "
-             "it; 95 %% by bootstrap over pictures.",
-             s->n, sm_plural(s->n, "picture", "pictures"), value[0], at[0].low, at[0].high, value[1], at[1].low, at[1].high);
+    snprintf(
+        caption, size,
+        "Patches of two random views and their nearest by cosine: green right, yellow beside it, red "
+        "elsewhere. Of all patches of %d %s that both views hold, %.2f %% [%.2f, %.2f] are right and %.2f %% "
+        "[%.2f, %.2f] right or beside it; 95 %% by bootstrap over pictures.",
+        s->n, sm_plural(s->n, "picture", "pictures"), value[0], at[0].low, at[0].high, value[1], at[1].low,
+        at[1].high);
   sm_free(score);
   return status;
 }
 
-static sm_status card_show_patterns(sm_viewer *s, sm_sheet *sheet, char *caption, size_t size, sm_error *err) {
-  snprintf(caption, size, "Of the head's outputs those that most patches of %d %s choose: the patches with the largest logits, "
-                          "with their surroundings.", s->n, sm_plural(s->n, "picture", "pictures"));
+static sm_status card_show_patterns(sm_viewer *s, sm_sheet *sheet, char *caption, size_t size,
+                                    sm_error *err) {
+  snprintf(
+      caption, size,
+      "Of the head's outputs those that most patches of %d %s choose: the patches with the largest logits, "
+      "with their surroundings.",
+      s->n, sm_plural(s->n, "picture", "pictures"));
   return sm_show_layout(s, &(sm_pattern_options){.outputs = 8, .k = 9}, sheet, err);
 }
 
@@ -54,8 +64,8 @@ static const card_show_figure figures[] = {
     {"patterns", "Pattern layout", LAID_OUT, true, card_show_patterns},
 };
 
-static sm_status card_show_encode(sm_card_maker *c, const card_show_figure *f, const sm_sheet *sheet, const char *caption,
-                                  sm_error *err) {
+static sm_status card_show_encode(sm_card_maker *c, const card_show_figure *f, const sm_sheet *sheet,
+                                  const char *caption, sm_error *err) {
   sm_image image = {0};
   sm_card_picture *p = &c->picture[c->pictures];
   *p = (sm_card_picture){.title = f->title, .caption = sm_arena_strdup(c->cli->arena, caption)};
@@ -75,7 +85,8 @@ static sm_status card_show_one(sm_card_maker *c, const card_show_figure *f, sm_e
   sm_sheet *sheet = sm_sheet_new();
   network.patch_head = f->head;
   silent.quiet = true;
-  sm_status status = c->stop() ? sm_fail(err, SM_EINTERRUPTED, "stopped before the pictures were drawn") : SM_OK;
+  sm_status status =
+      c->stop() ? sm_fail(err, SM_EINTERRUPTED, "stopped before the pictures were drawn") : SM_OK;
   if (!status) status = sm_show_open(&s, &silent, &network, c->path, c->o->size, 0, err);
   if (!status)
     status = sm_show_add_sets(&s, c->o->train, c->o->test, f->pictures ? f->pictures : c->o->pictures, err);

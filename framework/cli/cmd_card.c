@@ -1,4 +1,4 @@
-/* cmd_card.c — `smalti card NETWORK`: one page about a network, with the figures that the data at hand allows. */
+/* cmd_card.c — `smalti card NETWORK`: one page about a network, with the figures that the data allows. */
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
@@ -9,21 +9,27 @@
 #include "progress.h"
 
 static const sm_option options[] = {
-    SM_PATH(sm_card_options, out, "out", "~", "the page to write (default: card.html in the run folder, else in this one)"),
+    SM_PATH(sm_card_options, out, "out", "~",
+            "the page to write (default: card.html in the run folder, else in this one)"),
     SM_FORCE_OPTION(sm_card_options),
     SM_STRING(sm_card_options, only, "only", "~", "evaluations to make, separated by ','; none but these"),
     SM_STRING(sm_card_options, skip, "skip", "~", "evaluations to leave out, separated by ','"),
-    SM_BOOL(sm_card_options, slow, "slow", "false", "also evaluations that train the network or look at pictures many times"),
+    SM_BOOL(sm_card_options, slow, "slow", "false",
+            "also evaluations that train the network or look at pictures many times"),
     SM_BOOL(sm_card_options, anew, "anew", "false", "measure also what the run keeps in evaluations.jsonl"),
-    SM_INT(sm_card_options, pictures, "pictures", "6", 0, 64, NULL, "test pictures that are drawn; 0: no drawings"),
-    SM_PATH(sm_card_options, train, "train", "~",
-            "folder or packed file of training pictures, or a data set as in a recipe, in place of the recipe's"),
+    SM_INT(sm_card_options, pictures, "pictures", "6", 0, 64, NULL,
+           "test pictures that are drawn; 0: no drawings"),
+    SM_PATH(
+        sm_card_options, train, "train", "~",
+        "folder or packed file of training pictures, or a data set as in a recipe, in place of the recipe's"),
     SM_PATH(sm_card_options, test, "test", "~",
             "folder or packed file of test pictures, or a data set as in a recipe, in place of the recipe's"),
-    SM_STRING(sm_card_options, size, "size", "0",
-              "pixels of the pictures: side of square ones, or height and width, as 96x160; 0: as in training"),
-    SM_FLOAT(sm_card_options, max_bad, "max_bad", "-1", -1, 1, NULL,
-             "share of the training or of the test pictures that may be unreadable; -1: data.max_bad, or 0.05"),
+    SM_STRING(
+        sm_card_options, size, "size", "0",
+        "pixels of the pictures: side of square ones, or height and width, as 96x160; 0: as in training"),
+    SM_FLOAT(
+        sm_card_options, max_bad, "max_bad", "-1", -1, 1, NULL,
+        "share of the training or of the test pictures that may be unreadable; -1: data.max_bad, or 0.05"),
     SM_CHOICE(sm_card_options, precision, "precision", "fp32", sm_precision_names, "bf16: faster features"),
     SM_CHOICE(sm_card_options, network.net, "net", "auto", sm_net_names,
               "which weights; init: the untrained network, pixels: no network"),
@@ -32,7 +38,8 @@ static const sm_option options[] = {
 
 /* ---- the page ------------------------------------------------------------------------------------------ */
 
-static sm_status cmd_card_figures(sm_card_maker *c, const sm_eval_result *r, sm_card_evaluation *to, sm_error *err) {
+static sm_status cmd_card_figures(sm_card_maker *c, const sm_eval_result *r, sm_card_evaluation *to,
+                                  sm_error *err) {
   sm_card_figure *figure = sm_arena_alloc(c->cli->arena, (size_t)r->n * sizeof *figure);
   if (!figure) return sm_card_no_memory(err);
   for (int i = 0; i < r->n; i++) {
@@ -120,7 +127,8 @@ static sm_status cmd_card_open(sm_card_maker *c, sm_error *err) {
   if (status) return status;
   c->pool = sm_recipe_pool(sm_network_recipe(c->network), c->cli->threads, sm_cli_isa(c->cli), err);
   if (!c->pool) return err->code;
-  if (sm_network_recipe(c->network)) status = sm_recipe_write(sm_network_recipe(c->network), false, &c->recipe, err);
+  if (sm_network_recipe(c->network))
+    status = sm_recipe_write(sm_network_recipe(c->network), false, &c->recipe, err);
   if (!status) status = sm_card_list_evaluations(c, err);
   if (!status) status = sm_network_data(c->network, c->o->train, c->o->test, needed, err);
   return status ? status : cmd_card_size(c, err);
@@ -145,7 +153,8 @@ static int cmd_card_say(const sm_card_maker *c, const char *out) {
     if (c->item[i].kept) sm_json_string(&j, NULL, c->item[i].name);
   sm_json_close(&j);
   sm_json_object(&j, "missing");
-  for (int i = 0; i < c->missing.n; i++) sm_json_string(&j, c->missing.fact[i].name, c->missing.fact[i].value);
+  for (int i = 0; i < c->missing.n; i++)
+    sm_json_string(&j, c->missing.fact[i].name, c->missing.fact[i].value);
   sm_json_close(&j);
   return sm_cli_json(&j);
 }
@@ -168,7 +177,10 @@ static bool cmd_card_sort(int argc, char **argv) {
 static int cmd_card_run(sm_cli *cli, int argc, char **argv) {
   const sm_card_options *o = cli->options;
   if (!cmd_card_sort(argc, argv))
-    return sm_cli_usage(cli, "give one network: a run folder, a checkpoint, or weights; options of evaluations are EVALUATION.KEY=VALUE");
+    return sm_cli_usage(
+        cli,
+        "give one network: a run folder, a checkpoint, or weights; options of evaluations are "
+        "EVALUATION.KEY=VALUE");
   sm_progress progress;
   sm_card_maker c = {.cli = cli,
                      .o = o,
@@ -203,12 +215,14 @@ const sm_command sm_command_card = {
     .usage = "NETWORK [EVALUATION.KEY=VALUE ...]",
     .summary = "measure what can be measured, and write it on one page",
     .about =
-        "One HTML page that needs nothing beside it: what the network is, the figures of every evaluation that the data "
-        "allows with intervals and protocols, pictures of what it sees, and what was not measured and why.\n\n"
-        "Results that the run keeps in evaluations.jsonl, of the same weights, data and options, are used again; new ones are "
-        "kept there. Evaluations that take long are made where the recipe, --only or an option names them, or with --slow. "
+        "One HTML page that needs nothing beside it: what the network is, the figures of every evaluation "
+        "that the data allows with intervals and protocols, pictures of what it sees, and what was not measured and why.\n\n"
+        "Results that the run keeps in evaluations.jsonl, of the same weights, data and options, are used "
+        "again; new ones are kept there. Evaluations that take long are made where the recipe, --only or an "
+        "option names them, or with --slow. "
         "One that is named and cannot be made is an error.\n\n"
-        "NETWORK is what `smalti eval` takes. Options are those of the recipe's 'evaluate', or the defaults, and "
+        "NETWORK is what `smalti eval` takes. Options are those of the recipe's 'evaluate', or the defaults, "
+        "and "
         "EVALUATION.KEY=VALUE, for instance knn.k=20.",
     .min_args = 1,
     .max_args = -1,

@@ -25,8 +25,8 @@ static sm_status eval_options_none(const sm_plugin *p, const char *name, size_t 
   return SM_EINVAL;
 }
 
-sm_status sm_eval_set_option(sm_cli *cli, sm_instance *instance, const char *name, size_t n, const char *value,
-                             sm_error *err) {
+sm_status sm_eval_set_option(sm_cli *cli, sm_instance *instance, const char *name, size_t n,
+                             const char *value, sm_error *err) {
   const sm_option *o = eval_options_named(instance->plugin, name, n);
   if (!o) return eval_options_none(instance->plugin, name, n, err);
   bool list = (o->type == SM_OPT_INTS || o->type == SM_OPT_FLOATS) && value[0] != '[';
@@ -48,8 +48,8 @@ enum { MOST_SIDE = 4096 };
 sm_status sm_eval_size(const char *text, int *height, int *width, sm_error *err) {
   if (strcmp(text, "0") != 0) {
     if (sm_view_size_parse(text, height, width) && *height <= MOST_SIDE && *width <= MOST_SIDE) return SM_OK;
-    sm_fail(err, SM_EINVAL, "--size must be pixels, 1 to %d, of a side or of height and width, not '%.80s'", MOST_SIDE,
-            text);
+    sm_fail(err, SM_EINVAL, "--size must be pixels, 1 to %d, of a side or of height and width, not '%.80s'",
+            MOST_SIDE, text);
     return sm_hint(err, "for instance --size 224 or --size 96x160");
   }
   if (*height) return SM_OK;

@@ -20,8 +20,9 @@ typedef struct sm_eval_outcome {
 int sm_eval_outcome_print(const sm_eval_outcome *);
 /* To the run's evaluations.jsonl; a run that may only be read is no reason to fail. */
 void sm_eval_outcome_keep(const sm_eval_outcome *);
-/* The last result that the run keeps of this evaluation with these options, of the same weights, data and size;
- * `result`, `evaluator` and `seconds` count for nothing. As sm_eval_kept; *found false where there is no run. */
-sm_status sm_eval_outcome_kept(const sm_eval_outcome *, sm_eval_result *, char when[40], bool *found, sm_error *);
+/* The last result that the run keeps of this evaluation with these options, of the same weights, data and
+ * size; `result`, `evaluator` and `seconds` count for nothing. As sm_eval_kept; *found false where there is no run. */
+sm_status sm_eval_outcome_kept(const sm_eval_outcome *, sm_eval_result *, char when[40], bool *found,
+                               sm_error *);
 
 #endif

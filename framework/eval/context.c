@@ -86,6 +86,13 @@ void sm_evaluator_counts(const sm_evaluator *e, const char *split, int64_t *made
   }
 }
 
+static void context_forget_met(sm_evaluator *e) {
+  for (int which = SM_EVAL_TRAIN; which <= SM_EVAL_TEST; which++) {
+    const sm_dataset *d = which == SM_EVAL_TEST ? &e->c.test : &e->c.train;
+    if (e->met[which]) memset(e->met[which], 0, (size_t)d->ops->count(d->self));
+  }
+}
+
 void sm_evaluator_forward(sm_evaluator *e, const float *x, int64_t pictures, float *to) {
   sm_feature_net_run(e->net, x, pictures, to);
 }
@@ -143,6 +150,7 @@ sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *
                        .features = context_features,
                        .going_on = context_going_on};
   if (err) sm_error_clear(err);
+  context_forget_met(e);
   sm_status status = sm_evaluator_check(e, ops, self, err);
   if (!status) status = ops->run(self, &x, result, err);
   if (status && err && !err->message[0]) sm_fail(err, status, "the evaluation failed, and gave no reason");

@@ -79,7 +79,7 @@ sm_status sm_evaluator_features(sm_evaluator *, const char *split, sm_feature_sp
 /* The names of the classes that labels of a split number, in that order. */
 sm_status sm_evaluator_class_names(sm_evaluator *, const char *split,
                                    void (*take)(void *ctx, const char *name), void *ctx, sm_error *);
-/* Pictures of a split that evaluations have looked at, and of the others those that could not be read. */
+/* Pictures of a split that the last evaluation has looked at, and of the others those that could not be read. */
 void sm_evaluator_counts(const sm_evaluator *, const char *split, int64_t *made, int64_t *bad);
 
 /* For benches and plans: features of pictures that lie in memory, normalised, into rows of sm_evaluator_width
@@ -98,7 +98,8 @@ void sm_units_json(const sm_eval_result *, sm_json *);
 /* The last record of a file of JSON lines (a run's evaluations.jsonl) that agrees with `identity`, a JSON object, in
  * all that figures depend on: evaluation, network and its step, recipe, size, precision, data, options. Into *result;
  * `when`: its time. Records that do not say all of it count for nothing. *found false: there is none, or no file. */
-sm_status sm_eval_kept(const char *path, const char *identity, sm_eval_result *, char when[40], bool *found, sm_error *);
+sm_status sm_eval_kept(const char *path, const char *identity, sm_eval_result *, char when[40], bool *found,
+                       sm_error *);
 /* "85.30 %": with its unit, two digits; "-" where it is no number. Returns `to`. */
 const char *sm_figure_text(const sm_figure *, char *to, size_t size);
 

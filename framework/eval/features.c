@@ -108,6 +108,17 @@ static void features_label(const sm_evaluator *e, int which, sm_eval_split *s) {
   }
 }
 
+/* Who is handed features has looked at the whole list, also where they were made before; what has no row is bad. */
+static void features_meet(const sm_evaluator *e, int which, const sm_eval_split *s) {
+  const sm_picture_list *list = &e->list[which];
+  uint8_t *met = e->met[which == SM_EVAL_TEST ? SM_EVAL_TEST : SM_EVAL_TRAIN];
+  for (int64_t p = 0, i = 0; p < list->n; p++) {
+    const bool there = i < s->n && s->index[i] == list->index[p];
+    met[list->index[p]] |= there ? SM_EVAL_ASKED : SM_EVAL_ASKED | SM_EVAL_BAD;
+    i += there;
+  }
+}
+
 sm_status sm_evaluator_features(sm_evaluator *e, const char *split, sm_feature_spec *spec, sm_features *f,
                                 sm_error *err) {
   int which;
@@ -120,6 +131,7 @@ sm_status sm_evaluator_features(sm_evaluator *e, const char *split, sm_feature_s
   bool stale = which == SM_EVAL_PART && s->part != e->part;
   if ((!s->made || stale) && (status = features_make(e, which, err))) return status;
   features_label(e, which, s);
+  features_meet(e, which, s);
   *f = (sm_features){.n = s->n,
                      .dim = (int)n,
                      .classes = e->list[which].classes,

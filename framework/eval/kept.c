@@ -51,14 +51,16 @@ static bool kept_read(const cJSON *record, sm_eval_result *r) {
               *units = cJSON_GetObjectItemCaseSensitive(record, "units"),
               *intervals = cJSON_GetObjectItemCaseSensitive(record, "intervals");
   memset(r, 0, sizeof *r);
-  if (!cJSON_IsObject(figures) || !kept_text(record, "protocol", r->protocol, sizeof r->protocol)) return false;
+  if (!cJSON_IsObject(figures) || !kept_text(record, "protocol", r->protocol, sizeof r->protocol))
+    return false;
   for (const cJSON *f = figures->child; f; f = f->next, r->n++) {
     if (r->n >= SM_FIGURES_MAX || strlen(f->string) >= sizeof r->figure[0].name) return false;
     if (!cJSON_IsNumber(f) && !cJSON_IsNull(f)) return false;
     sm_figure *to = &r->figure[r->n];
     snprintf(to->name, sizeof to->name, "%s", f->string);
     to->value = cJSON_IsNumber(f) ? f->valuedouble : NAN;
-    if (cJSON_GetObjectItemCaseSensitive(units, f->string) && !kept_text(units, f->string, to->unit, sizeof to->unit))
+    if (cJSON_GetObjectItemCaseSensitive(units, f->string) &&
+        !kept_text(units, f->string, to->unit, sizeof to->unit))
       return false;
     if (!kept_interval(intervals, r)) return false;
   }
@@ -81,8 +83,8 @@ static sm_status kept_look(void *ctx, int line, const cJSON *record, sm_error *e
   return SM_OK;
 }
 
-sm_status sm_eval_kept(const char *path, const char *identity, sm_eval_result *result, char when[40], bool *found,
-                       sm_error *err) {
+sm_status sm_eval_kept(const char *path, const char *identity, sm_eval_result *result, char when[40],
+                       bool *found, sm_error *err) {
   cJSON *wanted = NULL;
   int damaged = 0;
   struct stat st;

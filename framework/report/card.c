@@ -31,14 +31,16 @@ static void card_pairs(sm_text *out, const sm_card_fact *fact, int n) {
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
 
-static sm_status card_rows(sm_text *out, const sm_card_figure *figure, int n) {
+/* `intervals`: there is a column for them. */
+static sm_status card_rows(sm_text *out, const sm_card_figure *figure, int n, bool intervals) {
   sm_tabular *t = sm_tabular_new(NULL);
   sm_tabular_column(t, "figure", SM_ALIGN_LEFT);
   sm_tabular_column(t, "value", SM_ALIGN_RIGHT);
-  sm_tabular_column(t, "95 % interval", SM_ALIGN_RIGHT);
+  if (intervals) sm_tabular_column(t, "95 % interval", SM_ALIGN_RIGHT);
   for (int i = 0; i < n; i++) {
     sm_tabular_cell(t, "%s", figure[i].name);
     sm_tabular_cell(t, "%s", figure[i].value);
+    if (!intervals) continue;
     if (figure[i].interval) sm_tabular_cell(t, "%.2f – %.2f", figure[i].low, figure[i].high);
     else sm_tabular_cell(t, "%s", "");
   }
@@ -49,13 +51,15 @@ static sm_status card_rows(sm_text *out, const sm_card_figure *figure, int n) {
 
 static sm_status card_evaluation(sm_text *out, const sm_card_evaluation *e) {
   const int shown = e->n > ROWS_SHOWN + 2 ? ROWS_SHOWN : e->n;
+  bool intervals = false;
+  for (int i = 0; i < e->n; i++) intervals |= e->figure[i].interval;
   sm_text_add(out, "<figure>\n");
   card_element(out, "h3", NULL, e->name);
   card_element(out, "p", "about", e->summary);
-  sm_status status = card_rows(out, e->figure, shown);
+  sm_status status = card_rows(out, e->figure, shown, intervals);
   if (!status && shown < e->n) {
     sm_text_add(out, "<details><summary>%d more</summary>\n", e->n - shown);
-    status = card_rows(out, e->figure + shown, e->n - shown);
+    status = card_rows(out, e->figure + shown, e->n - shown, intervals);
     sm_text_add(out, "</details>\n");
   }
   card_element(out, "figcaption", NULL, e->protocol);

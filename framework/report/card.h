@@ -1,6 +1,6 @@
-/* framework/report/card.h — the card of a network: what it is, its figures, pictures of what it sees, and what was not
- * measured, as one HTML page that needs nothing beside it. Equal input gives equal bytes. Everything is borrowed, UTF-8,
- * and escaped here. */
+/* framework/report/card.h — the card of a network: what it is, its figures, pictures of what it sees, and what
+ * was not measured, as one HTML page that needs nothing beside it. Equal input gives equal bytes. Everything is
+ * borrowed, UTF-8, and escaped here. */
 #ifndef SM_CARD_H
 #define SM_CARD_H
 
