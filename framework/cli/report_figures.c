@@ -113,7 +113,7 @@ sm_run_figures *sm_run_figures_draw(sm_cli *cli, const char *run, sm_error *err)
     f->figure[i].title = kinds[i].title, f->figure[i].about = kinds[i].about;
     f->figure[i].png = f->png[i], f->figure[i].reason = f->reason[i];
     if (!status || !report_figures_is_reason(status, err)) continue;
-    snprintf(f->reason[i], sizeof f->reason[i], "%s", err->message);
+    snprintf(f->reason[i], sizeof f->reason[i], "%.*s", (int)sizeof f->reason[i] - 1, err->message);
     sm_error_clear(err);
     status = SM_OK;
   }
