@@ -16,6 +16,7 @@ tensor_kernel_sources = \
   framework/tensor/kernels_gemm.inc \
   framework/tensor/kernels_linear.inc \
   framework/tensor/kernels_loss.inc \
+  framework/tensor/kernels_maps.inc \
   framework/tensor/kernels_norm.inc \
   framework/tensor/kernels_onednn.inc \
   framework/tensor/kernels_pack.inc \
@@ -127,6 +128,7 @@ libsmalti_la_SOURCES += \
   framework/tensor/ops_conv.c \
   framework/tensor/ops_convolve.c \
   framework/tensor/ops_dense.c \
+  framework/tensor/ops_maps.c \
   framework/tensor/ops_sequence.c \
   framework/tensor/ops_small.c \
   framework/tensor/ops_tokens.c \

@@ -178,7 +178,28 @@ static void ops_windows_merge_vjp(sm_graph *g, sm_node *n) {
 }
 OP(merge_tokens, SM_PER_ITEM, .doc = "2×2 tokens side by side", .recompute = true,
    .vjp = ops_windows_merge_vjp);
-OP(merge_tokens_dx, SM_PER_ITEM, .doc = "gradient of merge_tokens");
+
+/* The gradient of merge_tokens, used as an op of its own. */
+sm_tensor *sm_split_tokens(sm_graph *g, sm_tensor *x, int height, int width) {
+  if (!sm_want(g,
+               x->ndim == 3 && height > 0 && width > 0 && x->dim[1] == (int64_t)height * width &&
+                   x->dim[2] % 4 == 0,
+               "split_tokens", "tokens (B, height·width, 4C)", x))
+    return &g->inert;
+  sm_tensor *y = sm_result(g, x->dtype, 3, (int64_t[]){x->dim[0], 4 * x->dim[1], x->dim[2] / 4}, x->count);
+  sm_node *n = SM_EMIT(g, merge_tokens_dx, INS(x), OUTS(y));
+  n->i[0] = 2 * height, n->i[1] = 2 * width;
+  return y;
+}
+static void ops_windows_split_vjp(sm_graph *g, sm_node *n) {
+  if (!n->in[0]->needs_grad) return;
+  sm_tensor *dx = sm_result_like(g, n->in[0], ".grad");
+  sm_node *b = SM_EMIT(g, merge_tokens, INS(sm_grad_of(g, n->out[0])), OUTS(dx));
+  b->i[0] = n->i[0], b->i[1] = n->i[1];
+  sm_grad_pass(g, n->in[0], dx);
+}
+OP(merge_tokens_dx, SM_PER_ITEM, .doc = "a token as 2×2: gradient of merge_tokens",
+   .vjp = ops_windows_split_vjp);
 
 sm_tensor *sm_repeat_cells(sm_graph *g, sm_tensor *cells, int height, int width, int side) {
   if (!sm_want(g,

@@ -326,6 +326,17 @@ static void c_pooling(void) {
              sm_pool_mean(b->g, x, &(sm_pool_shape){6, 5, 3, 2, 1}));
   finish(sm_pool_mean(b->g, x, &(sm_pool_shape){.height = 3, .width = 3, .side = 2, .stride = 1}));
 }
+static void c_resample(void) { /* up, down, and a map that is used twice */
+  sm_tensor *x = computed(param(3, 2, 20, 3));
+  sm_tensor *y = sm_resample(b->g, x, SM_RESAMPLE_BILINEAR, 5, 4, 7, 3);
+  y = sm_add(b->g, y, sm_resample(b->g, x, SM_RESAMPLE_MEAN, 5, 4, 7, 3));
+  finish(sm_resample(b->g, y, SM_RESAMPLE_BILINEAR, 7, 3, 2, 6));
+}
+static void c_split(void) {
+  sm_tensor *x = computed(param(3, 2, 6, 8));
+  sm_tensor *y = sm_merge_tokens(b->g, sm_split_tokens(b->g, x, 3, 2), 6, 4);
+  finish(sm_split_tokens(b->g, sm_add(b->g, x, sm_scale(b->g, y, 2)), 2, 3));
+}
 static void c_hide_cells(void) {
   byte_mask = sm_input(b->g, "mask", SM_U8, 2, (int64_t[]){3, 4}, NULL);
   finish(sm_hide_cells(b->g, computed(param(3, 3, 16, 5)), param(2, 1, 5, 0), byte_mask, 4, 4, 2));
@@ -426,6 +437,8 @@ static const gradient_case cases[] = {{"linear", c_linear},
                                       {"depthwise convolution with a stride", c_depthwise},
                                       {"depthwise convolution", c_depthwise_same},
                                       {"pooling", c_pooling},
+                                      {"resample", c_resample},
+                                      {"split_tokens", c_split},
                                       {"hidden cells", c_hide_cells},
                                       {"batch norm", c_batch_norm},
                                       {"batch norm by its running state", c_batch_norm_fixed},

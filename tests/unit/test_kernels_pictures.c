@@ -240,6 +240,40 @@ static void pooling_kernels(void **state) {
   }
 }
 
+static void resizing_kernels(void **state) {
+  static const int64_t pairs[][5] = {{1, 1, 3, 2, 3}, {5, 4, 5, 9, 70}, {6, 7, 2, 3, 5}, {4, 4, 6, 6, 2}};
+  EACH_REAL EACH_SIZE(b) for (int64_t s = 0; s < 8; s++) {
+    const int64_t *at = pairs[s / 2], c = at[4];
+    begin(real);
+    NODE(forward, IN(items(DIMS(*b, at[0] * at[1], c))), OUT(items(DIMS(*b, at[2] * at[3], c))));
+    NODE(dx, IN(items(DIMS(*b, at[2] * at[3], c))), OUT(items(DIMS(*b, at[0] * at[1], c))));
+    for (int k = 0; k < 4; k++) forward.i[k] = at[k], dx.i[k] = at[k];
+    forward.i[4] = dx.i[4] = s % 2 ? SM_RESAMPLE_MEAN : SM_RESAMPLE_BILINEAR;
+    check(SM_OP_resample, &forward, *b, 2e-6);
+    check_both(SM_OP_resample_dx, &dx, *b, 2e-6);
+    end();
+  }
+}
+
+/* torch's interpolate of 0, 1, 4, mode="bilinear", to 6 and to 2; adaptive_avg_pool2d of the same row to 2. */
+static void resizing_of_known_numbers(void **state) {
+  static const double up[] = {0, 0.25, 0.75, 1.75, 3.25, 4}, down[] = {0.25, 3.25}, means[] = {0.5, 2.5};
+  static const struct {
+    int64_t to, rule;
+    const double *want;
+  } known[] = {{6, SM_RESAMPLE_BILINEAR, up}, {2, SM_RESAMPLE_BILINEAR, down}, {2, SM_RESAMPLE_MEAN, means}};
+  begin(SM_F64);
+  for (int k = 0; k < 3; k++) {
+    sm_tensor *x = items(DIMS(1, 3, 1)), *y = items(DIMS(1, known[k].to, 1));
+    for (int i = 0; i < 3; i++) set(x, i, i * i);
+    NODE(n, IN(x), OUT(y));
+    n.i[0] = n.i[2] = 1, n.i[1] = 3, n.i[3] = known[k].to, n.i[4] = known[k].rule;
+    run(sm_kernels_find(SM_PLAIN, SM_F64, NULL), SM_OP_resample, &n, 0, 1);
+    for (int64_t i = 0; i < known[k].to; i++) assert_true(fabs(get(y, i) - known[k].want[i]) < 1e-12);
+  }
+  end();
+}
+
 static void hiding_kernels(void **state) {
   EACH_REAL EACH_SIZE(b) for (int64_t c = 3; c < 200; c += 97) {
     begin(real);
@@ -348,6 +382,8 @@ int main(void) {
       cmocka_unit_test(resampling_kernels),
       cmocka_unit_test(strided_kernels),
       cmocka_unit_test(pooling_kernels),
+      cmocka_unit_test(resizing_kernels),
+      cmocka_unit_test(resizing_of_known_numbers),
       cmocka_unit_test(hiding_kernels),
       cmocka_unit_test(batch_kernels),
       cmocka_unit_test(batch_norm_of_known_numbers),

@@ -387,6 +387,9 @@ sm_tensor *sm_attention_biased(sm_graph *, sm_tensor *qkv, sm_tensor *bias, int 
 /* 2×2 neighbours to one token, in the order (0, 0), (1, 0), (0, 1), (1, 1) of (row, column), zeros beyond an
  * odd edge → (B, ⌈height/2⌉·⌈width/2⌉, 4C) */
 sm_tensor *sm_merge_tokens(sm_graph *, sm_tensor *x, int height, int width);
+/* The way back of an even grid: (B, height·width, 4C) → (B, 2·height·2·width, C). With sm_linear to 4C before
+ * it a transposed convolution of 2×2 with stride 2. */
+sm_tensor *sm_split_tokens(sm_graph *, sm_tensor *x, int height, int width);
 /* A mask (B, ⌈height/side⌉·⌈width/side⌉) U8 for a finer grid: each cell side × side times → (B,
  * height·width) U8; no gradient. */
 sm_tensor *sm_repeat_cells(sm_graph *, sm_tensor *cells, int height, int width, int side);
@@ -464,6 +467,15 @@ typedef struct sm_pool_shape {
 } sm_pool_shape;
 sm_tensor *sm_pool_max(sm_graph *, sm_tensor *x, const sm_pool_shape *);
 sm_tensor *sm_pool_mean(sm_graph *, sm_tensor *x, const sm_pool_shape *);
+/* A map of height × width in another size: (B, H·W, C) → (B, to_height·to_width, C).
+ *
+ *   SM_RESAMPLE_BILINEAR  between the centres of pixels and constant beyond the outer ones, as torch's
+ *                         interpolate without align_corners, which does not blur where the map shrinks
+ *   SM_RESAMPLE_MEAN      the mean of rows ⌊i·H/h⌋ … ⌈(i+1)·H/h⌉-1, and of columns so, as torch's
+ *                         adaptive_avg_pool2d */
+typedef enum { SM_RESAMPLE_BILINEAR, SM_RESAMPLE_MEAN } sm_resample_rule;
+sm_tensor *sm_resample(sm_graph *, sm_tensor *x, sm_resample_rule, int height, int width, int to_height,
+                       int to_width);
 /* Pixels of hidden cells become token (1, C): x (B, H·W, C), mask (B, N) U8 of cells of side × side pixels,
  * row by row. */
 sm_tensor *sm_hide_cells(sm_graph *, sm_tensor *x, sm_tensor *token, sm_tensor *mask, int height, int width,
