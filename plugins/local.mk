@@ -69,8 +69,11 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/retrieval.c \
   plugins/evaluations/segment.c \
   plugins/evaluations/segment.h \
+  plugins/evaluations/segment_crops.c \
+  plugins/evaluations/segment_crops.h \
   plugins/evaluations/segment_knn.c \
   plugins/evaluations/segment_linear.c \
+  plugins/evaluations/segment_upernet.c \
   plugins/evaluations/sample_options.h \
   plugins/evaluations/semi.c \
   plugins/evaluations/shuffle.c \
@@ -414,6 +417,12 @@ plugins_segment_linear_la_SOURCES = plugins/evaluations/segment_linear.c plugins
   plugins/evaluations/segment.h
 plugins_segment_linear_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_segment_linear_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/segment_upernet.la
+plugins_segment_upernet_la_SOURCES = plugins/evaluations/segment_upernet.c plugins/evaluations/segment_crops.c \
+  plugins/evaluations/segment_crops.h plugins/evaluations/segment.c plugins/evaluations/segment.h
+plugins_segment_upernet_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_segment_upernet_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/tar.la
 plugins_tar_la_SOURCES = plugins/datasets/tar.c plugins/datasets/listed.h

@@ -115,6 +115,9 @@ tests_unit_test_segment_head_SOURCES = tests/unit/test_segment_head.c tests/unit
 tests_unit_test_segment_head_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_segment_head_LDADD = $(LDADD) $(CJSON_LIBS)
 EXTRA_DIST += tests/golden/linear_seg.safetensors
+check_PROGRAMS += tests/unit/test_upernet
+tests_unit_test_upernet_SOURCES = tests/unit/test_upernet.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
+tests_unit_test_upernet_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 check_PROGRAMS += tests/unit/test_copies
 tests_unit_test_copies_SOURCES = tests/unit/test_copies.c plugins/evaluations/copies.h \

@@ -11,7 +11,7 @@
  *   retrieval     ranking, whitening*, landmarks                what retrieval is made of (smalti/retrieval.h)
  *   video         overlap, propagation                          objects in frames (smalti/video.h)
  *   discovery     discovery                                   objects without labels (smalti/discovery.h)
- *   fine-tuning   finetune.c, tune_*
+ *   fine-tuning   finetune.c, tune_*; upernet*                of pictures; of pixels (smalti/upernet.h)
  *   context       context.c, evaluator.h                        an evaluator, and plugins that it runs
  *
  * A room uses only those above it; the protocols (linear, logistic, assigned, fine-tuning) get what they

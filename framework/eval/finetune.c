@@ -94,24 +94,13 @@ static sm_status finetune_open_crops(const tuning *t, sm_pictures **crops, sm_er
 
 /* ---- a step -------------------------------------------------------------------------------------------- */
 
-/* The share of its uses that a column keeps: what is dropped grows linearly with the layer. */
-static double finetune_kept_of(const tuning *t, int column) {
-  const sm_backbone_spec *spec = &t->net.spec;
-  int layer = spec->drop_layer[column];
-  return 1 - (spec->layers > 1 && layer > 1 ? t->c.drop_path * (layer - 1) / (spec->layers - 1) : 0);
-}
-
-/* Factors 0 or 1/keep. */
 static void finetune_fill_drop(tuning *t, const sm_picture_batch *b, int64_t slot) {
   if (!t->net.drop) return;
   int columns = t->net.spec.drop_columns;
   float row[SM_SITES_MAX];
   for (int i = 0; i < b->n; i++) {
     sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + i), 0);
-    for (int k = 0; k < columns; k++) {
-      double keep = finetune_kept_of(t, k);
-      row[k] = keep >= 1 ? 1 : sm_rng_uniform(&rng) < keep ? (float)(1 / keep) : 0;
-    }
+    sm_drop_path_draw(&t->net.spec, t->c.drop_path, &rng, row);
     sm_write(t->net.drop, (int64_t)i * columns, columns, row);
   }
 }

@@ -1,6 +1,7 @@
 # framework/eval: evaluations, room by room (see eval.h)
 pkginclude_HEADERS += framework/include/smalti/measure.h framework/include/smalti/retrieval.h framework/include/smalti/video.h
 pkginclude_HEADERS += framework/include/smalti/discovery.h framework/include/smalti/segmentation.h framework/include/smalti/dense.h
+pkginclude_HEADERS += framework/include/smalti/upernet.h
 libsmalti_la_SOURCES += \
   framework/eval/eval.h framework/eval/context.c framework/eval/evaluator.h \
   framework/eval/pictures.c framework/eval/whole.c framework/eval/subset.c framework/eval/subset.h \
@@ -27,4 +28,5 @@ libsmalti_la_SOURCES += \
   framework/eval/finetune.c \
   framework/eval/tune_mix.c \
   framework/eval/tune_net.c framework/eval/tune_net.h \
-  framework/eval/tune_state.c framework/eval/tune_state.h
+  framework/eval/tune_state.c framework/eval/tune_state.h \
+  framework/eval/upernet.c framework/eval/upernet_head.c framework/eval/upernet_head.h

@@ -44,7 +44,7 @@ typedef struct patch_place { /* between patches low and low + step */
 
 /* Of n pixels along a side that became `resized`, of which the network saw those from `from` on as patches of
  * `cell`. */
-static void patch_places(int n, int resized, int from, int cell, int patches, patch_place *to) {
+static void patch_places(int n, int resized, int from, double cell, int patches, patch_place *to) {
   for (int i = 0; i < n; i++) {
     double at = ((i + 0.5) * resized / n - from) / cell - 0.5;
     if (at < 0) at = 0;
@@ -99,8 +99,8 @@ sm_status sm_patch_guess(const sm_whole *w, int rows, int cols, const float *val
   if (!y || !x || !row) {
     status = sm_fail(err, SM_ENOMEM, "no memory for classes of %d x %d pixels", w->own_width, w->own_height);
   } else {
-    patch_places(w->own_height, w->resized_height, w->top, w->height / rows, rows, y);
-    patch_places(w->own_width, w->resized_width, w->left, w->width / cols, cols, x);
+    patch_places(w->own_height, w->resized_height, w->top, (double)w->height / rows, rows, y);
+    patch_places(w->own_width, w->resized_width, w->left, (double)w->width / cols, cols, x);
     patch_guess p = {w, cols, channels, value, y, x, row, guess};
     sm_pool_run(pool, w->own_height, patch_guess_row, &p);
   }
@@ -160,8 +160,8 @@ sm_status sm_patch_loss(const sm_whole *w, int rows, int cols, const float *z, i
     status =
         sm_fail(err, SM_ENOMEM, "no memory for the loss of %d x %d pixels", labels->width, labels->height);
   } else {
-    patch_places(labels->height, w->resized_height, w->top, w->height / rows, rows, y);
-    patch_places(labels->width, w->resized_width, w->left, w->width / cols, cols, x);
+    patch_places(labels->height, w->resized_height, w->top, (double)w->height / rows, rows, y);
+    patch_places(labels->width, w->resized_width, w->left, (double)w->width / cols, cols, x);
     memset(dz, 0, (size_t)rows * (size_t)wide * sizeof *dz);
     *loss = weight * patch_loss_rows(labels, y, x, wide, z, classes, ignore, (float)weight, room, dz);
   }

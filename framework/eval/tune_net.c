@@ -13,6 +13,14 @@ static sm_params tune_net_classifier_of(const sm_tune_net *t) { return (sm_param
 
 double sm_layer_rate(double decay, int layers, int layer) { return pow(decay, layers + 1 - layer); }
 
+void sm_drop_path_draw(const sm_backbone_spec *spec, double rate, sm_rng *rng, float *factor) {
+  for (int k = 0; k < spec->drop_columns; k++) {
+    const int layer = spec->drop_layer[k];
+    const double keep = 1 - (spec->layers > 1 && layer > 1 ? rate * (layer - 1) / (spec->layers - 1) : 0);
+    factor[k] = keep >= 1 ? 1 : sm_rng_uniform(rng) < keep ? (float)(1 / keep) : 0;
+  }
+}
+
 /* Rates by layer: heads and the classifier stand behind the last one. Embeddings are not decayed, as BEiT's
  * no_weight_decay has it; biases and norms are not anyway. */
 static void tune_net_choose_rates(sm_tune_net *t) {

@@ -33,6 +33,9 @@ typedef struct sm_tune_net {
 sm_status sm_tune_net_new(const sm_eval_context *, const sm_finetune_config *, int classes, sm_tune_net *,
                           sm_error *);
 void sm_tune_net_free(sm_tune_net *);
+/* Factors of a picture's drop path, 0 or 1/keep, one for each of spec's drop_columns: what is dropped grows
+ * linearly with the layer, from 0 to `rate`. */
+void sm_drop_path_draw(const sm_backbone_spec *, double rate, sm_rng *, float *factor);
 /* Values as in the network, moments and step counts zero: where each rate begins. */
 sm_status sm_tune_net_reset(sm_tune_net *, sm_error *);
 

@@ -146,35 +146,93 @@ static sm_status segment_labels(const segment *s, const char *split, const sm_de
   return sm_picture_label_map(s->x, split, w->index, w->own_height, w->own_width, labels, err);
 }
 
+/* What both ways of visiting share: which split, and how far. */
+typedef struct visiting {
+  segment *s;
+  const char *split;
+  bool test;
+  int64_t all;
+  int64_t *drawn; /* which pictures; NULL: all */
+  double from, to;
+  segment_visit visit;
+  void *ctx;
+  segment_picture p;
+  sm_label_map labels;
+} visiting;
+
+static sm_status visiting_begin(visiting *v, sm_error *err) {
+  segment *s = v->s;
+  v->test = !strcmp(v->split, "test");
+  const sm_dataset *d = v->test ? &s->test : &s->train;
+  const int64_t count = d->ops->count(d->self);
+  v->all = v->test ? count : segment_count(s);
+  v->p = (segment_picture){.ignore = d->ops->maps->ignore(d->self)};
+  if (v->all < count && !(v->drawn = segment_draw(s, count, v->all)))
+    return sm_fail(err, SM_ENOMEM, "no memory for a choice of %lld pictures", (long long)v->all);
+  return SM_OK;
+}
+
+/* The picture in v->p. */
+static sm_status visiting_one(visiting *v, sm_error *err) {
+  segment *s = v->s;
+  sm_status status = segment_labels(s, v->split, &v->p.dense, &v->labels, err);
+  v->p.labels = &v->labels;
+  if (!status && !v->test) segment_learn_places(s, &v->p);
+  if (!status) status = v->visit(v->ctx, &v->p, err);
+  v->p.number++;
+  if (status) return status;
+  return s->x->going_on(s->x, v->from + (v->to - v->from) * (double)v->p.number / (double)v->all, err);
+}
+
+static void visiting_end(visiting *v) {
+  if (v->test) v->s->tested = v->p.number;
+  else v->s->trained = v->p.number;
+  sm_free(v->drawn);
+  sm_label_map_free(&v->labels);
+}
+
 sm_status segment_each(segment *s, const char *split, double from, double to, segment_visit visit, void *ctx,
                        sm_error *err) {
-  const bool test = !strcmp(split, "test");
-  const sm_dataset *d = test ? &s->test : &s->train;
-  sm_dense_request request = {.split = split, .size = s->size, .blocks = s->blocks, .cell = s->cell};
-  segment_picture p = {.ignore = d->ops->maps->ignore(d->self)};
-  sm_label_map labels = {0};
+  visiting v = {.s = s, .split = split, .from = from, .to = to, .visit = visit, .ctx = ctx};
   sm_dense *dense = NULL;
-  const int64_t count = d->ops->count(d->self), all = test ? count : segment_count(s);
-  int64_t *drawn = all < count ? segment_draw(s, count, all) : NULL;
-  sm_status status = SM_OK;
-  if (all < count && !drawn)
-    status = sm_fail(err, SM_ENOMEM, "no memory for a choice of %lld pictures", (long long)all);
-  request.index = drawn, request.n = all;
+  sm_status status = visiting_begin(&v, err);
+  const sm_dense_request request = {
+      .split = split, .index = v.drawn, .n = v.all, .size = s->size, .blocks = s->blocks, .cell = s->cell};
   if (!status) status = sm_dense_open(s->x, &request, &dense, err);
-  while (!status && !(status = sm_dense_next(dense, &p.dense, err)) && p.dense.whole) {
-    status = segment_labels(s, split, &p.dense, &labels, err);
-    p.labels = &labels;
-    if (!status && !test) segment_learn_places(s, &p);
-    if (!status) status = visit(ctx, &p, err);
-    p.number++;
-    if (!status) status = s->x->going_on(s->x, from + (to - from) * (double)p.number / (double)all, err);
-  }
-  if (test) s->tested = p.number;
-  else s->trained = p.number;
+  while (!status && !(status = sm_dense_next(dense, &v.p.dense, err)) && v.p.dense.whole)
+    status = visiting_one(&v, err);
   sm_dense_close(dense);
-  sm_free(drawn);
-  sm_label_map_free(&labels);
+  visiting_end(&v);
   return status;
+}
+
+sm_status segment_each_whole(segment *s, const char *split, const sm_whole_request *size, double from,
+                             double to, segment_visit visit, void *ctx, sm_error *err) {
+  visiting v = {.s = s, .split = split, .from = from, .to = to, .visit = visit, .ctx = ctx};
+  sm_whole whole = {0};
+  sm_status status = visiting_begin(&v, err);
+  for (int64_t i = 0; !status && i < v.all; i++) {
+    bool bad = false;
+    status = sm_whole_read(s->x, split, v.drawn ? v.drawn[i] : i, size, &whole, &bad, err);
+    if (status || bad) continue;
+    v.p.dense = (sm_dense_picture){.whole = &whole};
+    status = visiting_one(&v, err);
+  }
+  sm_whole_free(&whole);
+  visiting_end(&v);
+  return status;
+}
+
+sm_status segment_going_on(segment *s, double done, sm_error *err) {
+  const double now = sm_now();
+  if (now - s->asked < 0.1) return SM_OK;
+  s->asked = now;
+  return s->x->going_on(s->x, done, err);
+}
+
+double segment_rate(double rate, double warmup, int64_t step, int64_t steps) {
+  const double all = (double)steps, warm = all * warmup, at = (double)step;
+  return rate * (1 - at / all) * (at < warm ? 1 - (1 - at / warm) * (1 - 1e-6) : 1);
 }
 
 /* ---- the score ----------------------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@ typedef struct segment {
   bool by_clip;
   uint16_t *guess; /* room for a test picture's */
   size_t guesses;
+  double asked; /* when segment_going_on asked last */
 } segment;
 
 typedef struct segment_picture {
@@ -41,6 +42,14 @@ void segment_close(segment *);
 /* Visit the pictures of a split with their labels; progress goes from `from` to `to`. */
 sm_status segment_each(segment *, const char *split, double from, double to, segment_visit, void *ctx,
                        sm_error *);
+/* The same pictures in this size, with no features: of `dense` only `whole` is there. */
+sm_status segment_each_whole(segment *, const char *split, const sm_whole_request *, double from, double to,
+                             segment_visit, void *ctx, sm_error *);
+/* Progress and whether to go on, asked now and then, however short a step is. */
+sm_status segment_going_on(segment *, double done, sm_error *);
+/* Rate of a step: linear to 0 over all, after a linear rise from a millionth over the share `warmup` of them
+ * (mmsegmentation's poly of power 1). */
+double segment_rate(double rate, double warmup, int64_t step, int64_t steps);
 /* Score a test picture by values of its patches (rows · cols, classes), and the baseline beside it. */
 sm_status segment_add(segment *, const segment_picture *, const float *value, sm_error *);
 /* miou, aacc, macc, miou_place of the baseline, then iou_NAME of each class that occurs, as far as there is

@@ -9,6 +9,8 @@
 
 #include "segment.h"
 
+#define WARMUP (1500.0 / 40000) /* of the steps */
+
 typedef struct segment_linear {
   int64_t blocks, iterations, batch, pixels, patch, pictures, seed;
   bool batch_norm;
@@ -54,7 +56,6 @@ typedef struct linear {
   double rate, held_miou;
   float *z; /* of a picture's patches */
   size_t patches;
-  double asked; /* when going_on was asked last */
 } linear;
 
 static sm_status linear_create(void *self, sm_error *err) {
@@ -125,21 +126,6 @@ static sm_status linear_hold_out(linear *l, sm_error *err) {
 
 /* ---- training ------------------------------------------------------------------------------------------ */
 
-/* Linear to 0 over all steps, after a linear rise from a millionth over the first 1500 of 40000. */
-static double linear_rate_at(const linear *l, double rate, int64_t step) {
-  const double all = (double)l->o->iterations, warm = all * 1500 / 40000, at = (double)step;
-  const double left = 1 - at / all;
-  return rate * left * (at < warm ? 1 - (1 - at / warm) * (1 - 1e-6) : 1);
-}
-
-/* Now and then, however short a step is. */
-static sm_status linear_going_on(linear *l, double done, sm_error *err) {
-  const double now = sm_now();
-  if (now - l->asked < 0.1) return SM_OK;
-  l->asked = now;
-  return l->s.x->going_on(l->s.x, 0.3 + 0.3 * done, err);
-}
-
 static sm_status linear_train(linear *l, int which, sm_error *err) {
   const int64_t fitted = l->n - l->held, per_epoch = fitted / l->batch;
   uint32_t *order = l->order + l->held;
@@ -151,10 +137,10 @@ static sm_status linear_train(linear *l, int which, sm_error *err) {
     sm_rng rng = sm_rng_make((uint64_t)l->o->seed, SM_RNG_EVAL, (uint64_t)(step / per_epoch), 0, 32);
     if (!at) sm_rng_shuffle(&rng, order, (size_t)fitted);
     for (int i = 0; i < l->batch; i++) batch[i] = &l->sample[order[at + i]];
-    status =
-        sm_patch_head_step(l->head, batch, l->batch, linear_rate_at(l, l->o->lr.v[which], step), &loss, err);
-    if (!status)
-      status = linear_going_on(l, (which + (double)step / (double)l->o->iterations) / l->o->lr.n, err);
+    const double rate = segment_rate(l->o->lr.v[which], WARMUP, step, l->o->iterations),
+                 done = (which + (double)step / (double)l->o->iterations) / l->o->lr.n;
+    status = sm_patch_head_step(l->head, batch, l->batch, rate, &loss, err);
+    if (!status) status = segment_going_on(&l->s, 0.3 + 0.3 * done, err);
   }
   sm_free(batch);
   return status;

@@ -9,7 +9,7 @@ cd "$source" || exit 99
 declare -A floor=([base]=0 [ranks]=1 [formats]=1 [tensor]=1 [image]=1 [nn]=2 [report]=2 [score]=2 [plugin]=3 [data]=4 [recipe]=5 [models]=6
   [eval]=7 [show]=8 [check]=8 [train]=8 [table]=9 [cli]=10)
 # The folder that a public header belongs to, where it is not the header's name.
-declare -A of=([op]=tensor [params]=nn [schedule]=nn [packed]=formats [listing]=data [safetensors]=formats [npy]=formats [coco]=score [measure]=eval [retrieval]=eval [segmentation]=eval [dense]=eval [video]=eval [discovery]=eval [corrupt]=image [module]=plugin
+declare -A of=([op]=tensor [params]=nn [schedule]=nn [packed]=formats [listing]=data [safetensors]=formats [npy]=formats [coco]=score [measure]=eval [retrieval]=eval [segmentation]=eval [dense]=eval [upernet]=eval [video]=eval [discovery]=eval [corrupt]=image [module]=plugin
   [backbone]=plugin [head]=plugin [masker]=plugin [tokenizer]=plugin [loss]=plugin [dataset]=plugin [evaluation]=plugin
   [objective]=plugin [network]=plugin)
 

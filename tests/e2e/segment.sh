@@ -34,6 +34,24 @@ exits 0 smalti eval segment_linear tiny.yaml --net pixels patch=4 iterations=20 
 has err "unlike published"
 exits 0 smalti plugins check segment_knn
 exits 0 smalti plugins check segment_linear --options '{iterations: 20}'
+# the whole network: it learns what a layer on frozen patches of an untrained one cannot tell
+upernet=(crop=32 batch_size=4 channels=16 auxiliary=8 lr=0.003 layer_decay=0.9 'scale=[0.8, 1.2]')
+exits 0 smalti eval segment_upernet runs/tiny "${upernet[@]}" iterations=3 --threads 1 --json
+cp out one
+exits 0 smalti eval segment_upernet runs/tiny "${upernet[@]}" iterations=3 --threads 3 --json
+same miou aacc macc miou_place iou_background train_loss
+sed 's/classes: 3/classes: 2, colour: 0, rotation: 0, texture: 0/' tiny.yaml >plain.yaml
+exits 0 smalti eval segment_linear plain.yaml --net init iterations=300 lr=0.01 --json
+cp out layer
+exits 0 smalti eval segment_upernet plain.yaml --net init "${upernet[@]}" batch_size=8 lr=0.01 iterations=400 --json
+has out "UperNet of 16 channels on blocks 0 0 0 0 + 0.4 auxiliary, 400 steps of 8 crops of 32 x 32"
+has out '"interval'
+awk -v a="$(figure miou out)" -v b="$(figure miou layer)" -v c="$(figure miou_place out)" \
+  'BEGIN { exit !(a > b + 15 && a > c + 15) }' ||
+  fail "UperNet's miou $(figure miou out) is not above $(figure miou layer) and $(figure miou_place out)"
+exits 0 smalti eval segment_upernet runs/tiny "${upernet[@]}" iterations=2 test=whole size=40 label_pixels=1
+has err "test whole"
+exits 0 smalti eval segment_upernet runs/tiny "${upernet[@]}" iterations=2 size=40 auxiliary=0 flip=false
 exits 0 smalti eval segment_knn tiny.yaml --net pixels patch=4
 has out "iou_triangle"
 has err "pixels as features"
@@ -113,8 +131,18 @@ for evaluation in segment_knn segment_linear; do
 done
 exits 65 smalti eval segment_linear runs/tiny lr=1000 batch_norm=false weight_decay=10
 has err "lower lr"
+exits 65 smalti eval segment_upernet runs/tiny
+has err "16 x 16 pixels are too small for four levels"
+exits 65 smalti eval segment_upernet runs/tiny crop=34
+has err "say crop=36"
+exits 65 smalti eval segment_upernet runs/tiny crop=32 'scale=[2, 1]'
+has err "scale must be the smallest and the largest one"
+exits 65 smalti eval segment_upernet tiny.yaml --net pixels crop=32
+has err "pixels have no weights"
 sed 's/classes: 3, split/classes: 2, split/' tiny.yaml >other.yaml
 exits 65 smalti eval segment_linear other.yaml --net init
+has err "training pictures have 4 classes of pixels, but test pictures 3"
+exits 65 smalti eval segment_upernet other.yaml --net init "${upernet[@]}"
 has err "training pictures have 4 classes of pixels, but test pictures 3"
 pictures plain 6
 exits 65 smalti eval segment_knn runs/tiny --train plain --test plain
