@@ -22,6 +22,11 @@ void sm_sort_doubles(double *x, size_t n) {
   if (n) qsort(x, n, sizeof *x, number_ascending);
 }
 
+void sm_drawn_interval(double *drawn, size_t n, double *low, double *high) {
+  sm_sort_doubles(drawn, n);
+  *low = drawn[(n - 1) / 40], *high = drawn[n - 1 - (n - 1) / 40];
+}
+
 const char *sm_plural(int64_t n, const char *one, const char *many) { return n == 1 ? one : many; }
 
 char *sm_share_text(double part, double whole, char *buf, size_t size) {

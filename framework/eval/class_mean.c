@@ -57,9 +57,9 @@ static sm_status class_mean_interval(const class_count *count, int classes, sm_c
   for (int c = 0; !status && c < classes; c++)
     if (count[c].n) class_mean_draw(count[c], c, cdf, sum);
   if (!status) {
-    sm_sort_doubles(sum, DRAWS);
     const double scale = 100.0 / m->classes;
-    m->interval = (sm_interval){scale * sum[DRAWS / 40 - 1], scale * sum[DRAWS - DRAWS / 40 - 1]};
+    sm_drawn_interval(sum, DRAWS, &m->interval.low, &m->interval.high);
+    m->interval.low *= scale, m->interval.high *= scale;
   }
   sm_free(cdf);
   sm_free(sum);

@@ -4,13 +4,10 @@
 
 enum { MEAN_DRAWS = 2000 };
 
-/* 2.5 and 97.5 % of each column's draws (columns, draws), which are sorted. */
+/* Of each column's draws (columns, draws), which are sorted. */
 static void mean_percentiles(double *drawn, int columns, int draws, sm_interval *to) {
-  for (int c = 0; c < columns; c++) {
-    double *m = drawn + (int64_t)c * draws;
-    sm_sort_doubles(m, (size_t)draws);
-    to[c] = (sm_interval){m[draws / 40 - 1], m[draws - draws / 40 - 1]};
-  }
+  for (int c = 0; c < columns; c++)
+    sm_drawn_interval(drawn + (int64_t)c * draws, (size_t)draws, &to[c].low, &to[c].high);
 }
 
 sm_status sm_mean_intervals(const float *v, int64_t n, int columns, sm_interval *to, sm_error *err) {

@@ -142,9 +142,8 @@ static sm_status segmentation_bootstrap(const sm_segmentation *s, sm_interval at
     n++;
   }
   for (int f = 0; f < FIGURES && n > 0; f++) {
-    double *x = drawn + (size_t)f * DRAWS;
-    sm_sort_doubles(x, (size_t)n);
-    at[f] = (sm_interval){100 * x[(int64_t)(0.025 * (double)(n - 1))], 100 * x[(int64_t)ceil(0.975 * (double)(n - 1))]};
+    sm_drawn_interval(drawn + (size_t)f * DRAWS, (size_t)n, &at[f].low, &at[f].high);
+    at[f].low *= 100, at[f].high *= 100;
   }
   *has = n > 0;
   sm_free(drawn);

@@ -378,9 +378,8 @@ static sm_status coco_interval(const coco_scoring *s, int resamples, uint64_t se
     size_t n = 0;
     for (int b = 0; b < resamples; b++)
       if (x[b] > -1) x[n++] = x[b];
-    sm_sort_doubles(x, n);
-    ap->low[f] = n ? x[(size_t)(.025 * (double)(n - 1) + .5)] : -1;
-    ap->high[f] = n ? x[(size_t)(.975 * (double)(n - 1) + .5)] : -1;
+    ap->low[f] = ap->high[f] = -1;
+    if (n) sm_drawn_interval(x, n, &ap->low[f], &ap->high[f]);
   }
   ap->has_interval = !status;
   sm_coco_ap_free(&draw);

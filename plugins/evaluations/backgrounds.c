@@ -164,8 +164,7 @@ static void backgrounds_gap(const judging *j, sm_eval_result *r) {
     drawn[d] = backgrounds_hits(&rng, j->right[MIXED_SAME], j->n[MIXED_SAME]);
     drawn[d] -= backgrounds_hits(&rng, j->right[MIXED_RAND], j->n[MIXED_RAND]);
   }
-  sm_sort_doubles(drawn, DRAWS);
-  r->interval[r->n] = (sm_interval){drawn[DRAWS / 40 - 1], drawn[DRAWS - DRAWS / 40 - 1]};
+  sm_drawn_interval(drawn, DRAWS, &r->interval[r->n].low, &r->interval[r->n].high);
   r->has_interval[r->n] = true;
   sm_figure_add_in(r, "%",
                    100.0 * (double)j->right[MIXED_SAME] / (double)j->n[MIXED_SAME] -

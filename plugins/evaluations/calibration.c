@@ -77,8 +77,7 @@ static void calibration_resample(const calibration_answer *a, int32_t *times, in
     double *of = drawn + v * DRAWS;
     interval[v] = (sm_interval){NAN, NAN};
     if (isnan(of[0])) continue; /* one bin: in every resample */
-    sm_sort_doubles(of, DRAWS);
-    interval[v] = (sm_interval){of[DRAWS / 40 - 1], of[DRAWS - DRAWS / 40 - 1]};
+    sm_drawn_interval(of, DRAWS, &interval[v].low, &interval[v].high);
   }
 }
 

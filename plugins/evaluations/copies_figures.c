@@ -111,8 +111,8 @@ static sm_status figures_intervals(const copies_scores *s, const copies_list *l,
     int n = 0;
     for (int d = 0; d < FIGURES_DRAWS; d++)
       if (!isnan(x[d])) x[n++] = x[d];
-    sm_sort_doubles(x, (size_t)n);
-    to[f] = n >= 40 ? (sm_interval){x[n / 40 - 1], x[n - n / 40 - 1]} : (sm_interval){NAN, NAN};
+    to[f] = (sm_interval){NAN, NAN};
+    if (n >= 40) sm_drawn_interval(x, (size_t)n, &to[f].low, &to[f].high);
   }
   sm_free(drawn);
   sm_free(sums);

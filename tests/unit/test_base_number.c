@@ -181,6 +181,21 @@ static void crc32c_by_pieces_and_both_ways(void **state) {
   }
 }
 
+/* As many values are left out below as above. */
+static void middle_of_draws(void **state) {
+  static const struct {
+    size_t n;
+    double low, high;
+  } want[] = {{1, 0, 0}, {40, 0, 39}, {41, 1, 39}, {1000, 24, 975}, {2000, 49, 1950}};
+  double v[2000], low, high;
+  for (size_t k = 0; k < sizeof want / sizeof *want; k++) {
+    for (size_t i = 0; i < want[k].n; i++) v[i] = (double)(want[k].n - 1 - i);
+    sm_drawn_interval(v, want[k].n, &low, &high);
+    assert_float_equal(low, want[k].low, 0);
+    assert_float_equal(high, want[k].high, 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(human_bytes),
@@ -192,6 +207,7 @@ int main(void) {
       cmocka_unit_test(numbers_ignore_the_locale),
       cmocka_unit_test(parse_whole_numbers),
       cmocka_unit_test(parse_doubles),
+      cmocka_unit_test(middle_of_draws),
       cmocka_unit_test(hash_is_stable),
       cmocka_unit_test(crc32c_known_answers),
       cmocka_unit_test(crc32c_by_pieces_and_both_ways),

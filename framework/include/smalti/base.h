@@ -122,6 +122,9 @@ char *sm_double_text(double, char *buf, size_t size);
 bool sm_parse_int(const char *, int64_t *);
 bool sm_parse_double(const char *, double *);
 void sm_sort_doubles(double *, size_t n); /* ascending; none may be NaN */
+/* The middle 95 % of n > 0 values drawn again and again, a bootstrap's, which this sorts: as many are left
+ * out at either end, (n - 1) / 40 rounded down. None may be NaN. */
+void sm_drawn_interval(double *drawn, size_t n, double *low, double *high);
 uint64_t sm_hash64(const void *, size_t, uint64_t seed); /* FNV-1a, finalised; stable over versions */
 uint32_t sm_crc32c(uint32_t crc, const void *, size_t);  /* Castagnoli; start with 0 */
 
