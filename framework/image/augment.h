@@ -138,10 +138,14 @@ typedef struct sm_view_choice {
   sm_randaugment_choice randaugment;
 } sm_view_choice;
 
-/* Draw a choice for a width x height picture. The colour draws come first and are always the same in number,
- * so they do not depend on the picture's size; then the box: torchvision's RandomResizedCrop, ten attempts,
- * then the largest centred box of an allowed ratio. RandAugment comes last, so crops are
- * the same without it. */
+/* Draw a box of a share of a width x height picture's area and a ratio of width to height, both in the
+ * ranges given: torchvision's RandomResizedCrop, ten attempts, then the largest centred box of an allowed
+ * ratio. */
+sm_box sm_crop_draw(const double scale[2], const double ratio[2], int width, int height, sm_rng *);
+
+/* Draw a choice for a width x height picture. The colour draws come first and are always the same in
+ * number, so they do not depend on the picture's size; then the box (sm_crop_draw). RandAugment comes
+ * last, so crops are the same without it. */
 void sm_view_draw(const sm_view_recipe *, sm_rng *, int width, int height, sm_view_choice *);
 /* The same box and flip without any change of colour and without RandAugment: for a tokenizer that does not
  * share them. */

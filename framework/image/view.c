@@ -120,11 +120,11 @@ static sm_box view_centred(int width, int height, int w, int h) {
 }
 
 /* nearbyint rounds a half to the even side, as Python's round. */
-static sm_box view_draw_box(const sm_view_recipe *r, sm_rng *rng, int width, int height) {
+sm_box sm_crop_draw(const double scale[2], const double ratio[2], int width, int height, sm_rng *rng) {
   const double area = (double)width * height;
   for (int attempt = 0; attempt < 10; attempt++) {
-    double target = area * sm_rng_between(rng, r->scale[0], r->scale[1]);
-    double aspect = exp(sm_rng_between(rng, log(r->ratio[0]), log(r->ratio[1])));
+    double target = area * sm_rng_between(rng, scale[0], scale[1]);
+    double aspect = exp(sm_rng_between(rng, log(ratio[0]), log(ratio[1])));
     double w = nearbyint(sqrt(target * aspect)), h = nearbyint(sqrt(target / aspect));
     if (w < 1 || h < 1 || w > width || h > height) continue;
     sm_box box = {.width = (int)w, .height = (int)h};
@@ -132,15 +132,15 @@ static sm_box view_draw_box(const sm_view_recipe *r, sm_rng *rng, int width, int
     box.left = (int)sm_rng_below(rng, (uint32_t)(width - box.width + 1));
     return box;
   }
-  double ratio = (double)width / height;
-  if (ratio < r->ratio[0]) return view_centred(width, height, width, (int)nearbyint(width / r->ratio[0]));
-  if (ratio > r->ratio[1]) return view_centred(width, height, (int)nearbyint(height * r->ratio[1]), height);
+  const double whole = (double)width / height;
+  if (whole < ratio[0]) return view_centred(width, height, width, (int)nearbyint(width / ratio[0]));
+  if (whole > ratio[1]) return view_centred(width, height, (int)nearbyint(height * ratio[1]), height);
   return view_centred(width, height, width, height);
 }
 
 void sm_view_draw(const sm_view_recipe *recipe, sm_rng *rng, int width, int height, sm_view_choice *out) {
   view_draw_colour(recipe, rng, out);
-  out->box = view_draw_box(recipe, rng, width, height);
+  out->box = sm_crop_draw(recipe->scale, recipe->ratio, width, height, rng);
   sm_randaugment_draw(&recipe->randaugment, rng, &out->randaugment);
 }
 
