@@ -46,6 +46,7 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/copies_edits.c \
   plugins/evaluations/copies_figures.c \
   plugins/evaluations/copies_folder.c \
+  plugins/evaluations/correspondence.c \
   plugins/evaluations/corruptions.c \
   plugins/evaluations/corruptions.h \
   plugins/evaluations/corruptions_folder.c \
@@ -428,3 +429,8 @@ pkglib_LTLIBRARIES += plugins/tar.la
 plugins_tar_la_SOURCES = plugins/datasets/tar.c plugins/datasets/listed.h
 plugins_tar_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_tar_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/correspondence.la
+plugins_correspondence_la_SOURCES = plugins/evaluations/correspondence.c
+plugins_correspondence_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_correspondence_la_LIBADD = $(PLUGIN_LIBADD)

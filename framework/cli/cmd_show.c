@@ -108,14 +108,16 @@ static sm_status cmd_show_matches(sm_viewer *s, const struct show_options *o, sm
   sm_match_score *score = sm_calloc((size_t)s->n, sizeof *score);
   sm_status status = score ? sm_show_views(s, (int)o->points, VIEWS_SHOWN, (uint64_t)o->seed, score, sheet, err)
                            : sm_fail(err, SM_ENOMEM, "out of memory");
+  double value[SM_MATCH_FIGURES];
+  sm_interval at[SM_MATCH_FIGURES];
   int64_t patches = 0;
   for (int i = 0; i < s->n && !status; i++) patches += score[i].n;
-  for (int near = 0; near < 2 && !status; near++) {
-    double value;
-    sm_interval interval;
-    sm_match_accuracy(score, s->n, near, &value, &interval);
-    printf("accuracy at radius %d  %.2f %%  [%.2f, %.2f]\n", near, value, interval.low, interval.high);
-  }
+  if (!status) status = sm_match_figures(score, s->n, value, at, err);
+  for (int f = SM_MATCH_EXACT; f <= SM_MATCH_NEAR && !status; f++)
+    printf("accuracy at radius %d  %.2f %%  [%.2f, %.2f]\n", f, value[f], at[f].low, at[f].high);
+  if (!status)
+    printf("mean distance  %.2f patches  [%.2f, %.2f]\n", value[SM_MATCH_DISTANCE], at[SM_MATCH_DISTANCE].low,
+           at[SM_MATCH_DISTANCE].high);
   if (!status)
     printf("protocol  two views of each of %d %s, %lld patches that both hold; cosine of the patches, nearest counts; "
            "95 %% by bootstrap over pictures\n",

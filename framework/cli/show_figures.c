@@ -343,10 +343,7 @@ sm_status sm_show_views(sm_viewer *s, int points, int drawn, uint64_t seed, sm_m
     sm_match_view v[2];
     status = sm_show_read(s, i, &picture, err);
     if (status) break;
-    for (uint32_t k = 0; k < 2; k++) {
-      sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 2, (uint64_t)i, k);
-      v[k] = sm_match_view_draw(picture.width, picture.height, &rng);
-    }
+    for (int k = 0; k < 2; k++) v[k] = sm_match_view_draw(picture.width, picture.height, 0, seed, i, k);
     status = show_figures_two_views(s, &picture, v, &p, err);
     if (status) break;
     score[i] = (sm_match_score){0};

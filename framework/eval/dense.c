@@ -164,15 +164,9 @@ static sm_status dense_fill(sm_dense *d, sm_error *err) {
 }
 
 static void dense_take_pixels(const sm_dense *d, int i) {
-  const int cell = d->r.size.multiple;
   const sm_whole *w = &d->whole[i];
-  float *to = d->feature + (int64_t)i * d->rows * d->cols * d->dim;
-  for (int p = 0; p < d->rows * d->cols; p++)
-    for (int c = 0; c < 3; c++)
-      for (int y = 0; y < cell; y++, to += cell) {
-        const int row = p / d->cols * cell + y, col = p % d->cols * cell;
-        memcpy(to, w->x + ((int64_t)c * w->height + row) * w->width + col, (size_t)cell * sizeof *to);
-      }
+  sm_patch_pixels(w->x, w->height, w->width, d->r.size.multiple,
+                  d->feature + (int64_t)i * d->rows * d->cols * d->dim);
 }
 
 /* Blocks side by side. */

@@ -1,11 +1,21 @@
-/* patch_pixels.c — between patches and the pixels of a picture (smalti/dense.h): which labels lie in a
- * patch, which channel of the patches is the largest at a pixel, and what patches are to blame for the
- * pixels' loss. */
+/* patch_pixels.c — between patches and the pixels of a picture (smalti/dense.h): which pixels and labels
+ * lie in a patch, which channel of the patches is the largest at a pixel, and what patches are to blame
+ * for the pixels' loss. */
 #include <string.h>
 
 #include <smalti/dense.h>
 
 #include "classify.h"
+
+void sm_patch_pixels(const float *x, int height, int width, int cell, float *to) {
+  const int rows = height / cell, cols = width / cell;
+  for (int p = 0; p < rows * cols; p++)
+    for (int c = 0; c < 3; c++)
+      for (int y = 0; y < cell; y++, to += cell) {
+        const int row = p / cols * cell + y, col = p % cols * cell;
+        memcpy(to, x + ((int64_t)c * height + row) * width + col, (size_t)cell * sizeof *to);
+      }
+}
 
 /* ---- labels -------------------------------------------------------------------------------------------- */
 

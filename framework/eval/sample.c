@@ -22,23 +22,29 @@ static int sample_by_index(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* So many pictures at most, drawn by the seed; of crops, whole batches. */
-static sm_status sample_choose(sample *s, const sm_picture_list *list, sm_error *err) {
+sm_status sm_picture_draw(const sm_picture_list *list, int64_t most, uint64_t seed, int64_t **index,
+                          int64_t *n, sm_error *err) {
   uint32_t *order = sm_malloc((size_t)(list->n ? list->n : 1) * sizeof *order);
-  s->n = list->n < s->r->pictures ? list->n : s->r->pictures;
-  if (s->r->views && s->n > SM_EVAL_BATCH) s->n -= s->n % SM_EVAL_BATCH;
-  s->index = sm_malloc((size_t)(s->n ? s->n : 1) * sizeof *s->index);
-  if (!order || !s->index || list->n > UINT32_MAX) {
+  *n = !most || list->n < most ? list->n : most;
+  *index = sm_malloc((size_t)(*n ? *n : 1) * sizeof **index);
+  if (!order || !*index || list->n > UINT32_MAX) {
     sm_free(order);
     return sm_fail(err, SM_ENOMEM, "no memory for a choice of %lld pictures", (long long)list->n);
   }
-  sm_rng rng = sm_rng_make(s->r->seed, SM_RNG_EVAL, 0, 0, 4);
+  sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 0, 0, 4);
   for (int64_t i = 0; i < list->n; i++) order[i] = (uint32_t)i;
   sm_rng_shuffle(&rng, order, (size_t)list->n);
-  for (int64_t i = 0; i < s->n; i++) s->index[i] = list->index[order[i]];
-  qsort(s->index, (size_t)s->n, sizeof *s->index, sample_by_index);
+  for (int64_t i = 0; i < *n; i++) (*index)[i] = list->index[order[i]];
+  qsort(*index, (size_t)*n, sizeof **index, sample_by_index);
   sm_free(order);
   return SM_OK;
+}
+
+/* So many pictures at most, drawn by the seed; of crops, whole batches. */
+static sm_status sample_choose(sample *s, const sm_picture_list *list, sm_error *err) {
+  int64_t n = list->n < s->r->pictures ? list->n : s->r->pictures;
+  if (s->r->views && n > SM_EVAL_BATCH) n -= n % SM_EVAL_BATCH;
+  return sm_picture_draw(list, n, s->r->seed, &s->index, &s->n, err);
 }
 
 static sm_status sample_reserve(sample *s, sm_error *err) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <smalti/measure.h>
 #include <smalti/show.h>
 
 #include "framework/image/augment.h"
@@ -43,28 +44,29 @@ sm_status sm_match(const float *a, int n, const float *b, int m, int dim, int *m
   return SM_OK;
 }
 
-sm_match_view sm_match_view_draw(int width, int height, sm_rng *rng) {
-  const double area = (double)width * height;
-  sm_match_view v = {.box = {0, 0, width, height}};
-  bool found = false;
-  for (int attempt = 0; attempt < 10 && !found; attempt++) {
-    const double target = area * sm_rng_between(rng, 0.4, 1);
-    const double aspect = exp(sm_rng_between(rng, log(3.0 / 4), log(4.0 / 3)));
-    const int w = (int)nearbyint(sqrt(target * aspect)), h = (int)nearbyint(sqrt(target / aspect));
-    if (w < 1 || h < 1 || w > width || h > height) continue;
-    v.box = (sm_box){(int)sm_rng_below(rng, (uint32_t)(width - w + 1)),
-                     (int)sm_rng_below(rng, (uint32_t)(height - h + 1)), w, h};
-    found = true;
-  }
-  v.flip = sm_rng_uniform(rng) < 0.5;
+sm_match_view sm_match_view_draw(int width, int height, double colour, uint64_t seed, int64_t picture,
+                                 int which) {
+  const sm_view_recipe as = sm_view_recipe_default();
+  sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 2, (uint64_t)picture, (uint32_t)which);
+  sm_match_view v = {.box = sm_crop_draw(as.scale, as.ratio, width, height, &rng)};
+  v.flip = sm_rng_uniform(&rng) < as.flip_p;
+  v.brightness = colour * sm_rng_between(&rng, -as.brightness, as.brightness);
+  v.contrast = colour * sm_rng_between(&rng, -as.contrast, as.contrast);
+  v.saturation = colour * sm_rng_between(&rng, -as.saturation, as.saturation);
+  v.hue = colour * sm_rng_between(&rng, -as.hue, as.hue);
   return v;
 }
 
 sm_status sm_match_view_cut(const sm_image *in, const sm_match_view *v, int width, int height, sm_filter filter,
                             sm_image_scratch *scratch, sm_image *out, sm_error *err) {
   sm_status status = sm_image_resize(in, &v->box, width, height, filter, scratch, out, err);
-  if (!status && v->flip) sm_image_flip(out);
-  return status;
+  if (status) return status;
+  if (v->flip) sm_image_flip(out);
+  if (fabs(v->brightness) > 0) sm_image_brightness(out, 1 + v->brightness);
+  if (fabs(v->contrast) > 0) sm_image_contrast(out, 1 + v->contrast);
+  if (fabs(v->saturation) > 0) sm_image_saturation(out, 1 + v->saturation);
+  if (fabs(v->hue) > 0) sm_image_hue(out, v->hue);
+  return SM_OK;
 }
 
 int sm_match_truth(const sm_match_view *a, const sm_match_view *b, int rows, int cols, int patch) {
@@ -82,6 +84,10 @@ int sm_match_offset(int match, int truth, int cols) {
   return dy > dx ? dy : dx;
 }
 
+double sm_match_distance(int match, int truth, int cols) {
+  return hypot(truth / cols - match / cols, truth % cols - match % cols);
+}
+
 void sm_match_add(sm_match_score *s, const sm_match_view *a, const sm_match_view *b, int rows, int cols,
                   const int *match) {
   for (int i = 0; i < rows * cols; i++) {
@@ -91,6 +97,7 @@ void sm_match_add(sm_match_score *s, const sm_match_view *a, const sm_match_view
     s->n++;
     s->exact += offset == 0;
     s->near += offset <= 1;
+    s->distance += sm_match_distance(match[i], truth, cols);
   }
 }
 
@@ -98,24 +105,26 @@ void sm_match_add(sm_match_score *s, const sm_match_view *a, const sm_match_view
 
 enum { RESAMPLES = 1000 };
 
-static double correspond_share(int64_t hits, int64_t n) { return n ? 100 * (double)hits / (double)n : NAN; }
-
-void sm_match_accuracy(const sm_match_score *s, int64_t n, bool near, double *value, sm_interval *interval) {
-  double drawn[RESAMPLES];
-  int64_t hits = 0, all = 0;
-  for (int64_t i = 0; i < n; i++) hits += near ? s[i].near : s[i].exact, all += s[i].n;
-  *value = correspond_share(hits, all);
-  *interval = (sm_interval){NAN, NAN};
-  if (!all) return;
-  for (int b = 0; b < RESAMPLES; b++) {
-    sm_rng rng = sm_rng_make(0, SM_RNG_EVAL, 1, (uint64_t)b, 0);
-    int64_t h = 0, m = 0;
-    for (int64_t i = 0; i < n; i++) {
-      const sm_match_score *one = &s[sm_rng_below(&rng, (uint32_t)n)];
-      h += near ? one->near : one->exact, m += one->n;
-    }
-    drawn[b] = m ? correspond_share(h, m) : *value;
+sm_status sm_match_figures(const sm_match_score *s, int64_t n, double value[SM_MATCH_FIGURES],
+                           sm_interval interval[SM_MATCH_FIGURES], sm_error *err) {
+  double sum[SM_MATCH_FIGURES] = {0}, all = 0;
+  double *v = sm_malloc(((size_t)n + 1) * SM_MATCH_FIGURES * sizeof *v);
+  double *weight = sm_malloc(((size_t)n + 1) * sizeof *weight);
+  int64_t kept = 0; /* pictures of which a patch has a place */
+  sm_status status =
+      v && weight ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for matches of %lld pictures", (long long)n);
+  for (int64_t i = 0; !status && i < n; i++) {
+    if (!s[i].n) continue;
+    double *row = v + kept * SM_MATCH_FIGURES;
+    row[SM_MATCH_EXACT] = 100 * (double)s[i].exact, row[SM_MATCH_NEAR] = 100 * (double)s[i].near;
+    row[SM_MATCH_DISTANCE] = s[i].distance;
+    for (int f = 0; f < SM_MATCH_FIGURES; f++) sum[f] += row[f];
+    all += weight[kept++] = (double)s[i].n;
   }
-  sm_sort_doubles(drawn, RESAMPLES);
-  interval->low = drawn[RESAMPLES / 40], interval->high = drawn[RESAMPLES - 1 - RESAMPLES / 40];
+  for (int f = 0; f < SM_MATCH_FIGURES; f++)
+    value[f] = kept ? sum[f] / all : (double)NAN, interval[f] = (sm_interval){NAN, NAN};
+  if (kept) status = sm_ratio_intervals(v, weight, kept, SM_MATCH_FIGURES, RESAMPLES, 0, interval, err);
+  sm_free(v);
+  sm_free(weight);
+  return status;
 }

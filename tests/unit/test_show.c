@@ -75,8 +75,8 @@ static void match_is_by_cosine(void **state) {
 }
 
 static void truth_follows_box_and_flip(void **state) {
-  const sm_match_view whole = {{0, 0, 80, 40}, false}, turned = {{0, 0, 80, 40}, true},
-                      right = {{40, 0, 40, 40}, false};
+  const sm_match_view whole = {.box = {0, 0, 80, 40}}, turned = {.box = {0, 0, 80, 40}, .flip = true},
+                      right = {.box = {40, 0, 40, 40}};
   for (int k = 0; k < 8; k++) {
     assert_int_equal(sm_match_truth(&whole, &whole, 2, 4, k), k);
     assert_int_equal(sm_match_truth(&whole, &turned, 2, 4, k), k / 4 * 4 + 3 - k % 4);
@@ -89,13 +89,19 @@ static void truth_follows_box_and_flip(void **state) {
   assert_int_equal(s.n, 8);
   assert_int_equal(s.exact, 5);
   assert_int_equal(s.near, 7);
-  double value;
-  sm_interval interval;
-  sm_match_accuracy(&s, 1, false, &value, &interval);
-  assert_float_equal(value, 62.5, 1e-12);
-  assert_float_equal(interval.low, 62.5, 1e-12);
-  sm_match_accuracy(&(sm_match_score){0}, 1, true, &value, &interval);
-  assert_true(isnan(value));
+  double value[SM_MATCH_FIGURES];
+  sm_interval interval[SM_MATCH_FIGURES];
+  sm_error err;
+  must(sm_match_figures(&s, 1, value, interval, &err), &err);
+  assert_float_equal(value[SM_MATCH_EXACT], 62.5, 1e-12);
+  assert_float_equal(value[SM_MATCH_NEAR], 87.5, 1e-12);
+  assert_float_equal(value[SM_MATCH_DISTANCE], (2 + sqrt(5)) / 8, 1e-12);
+  assert_float_equal(interval[SM_MATCH_EXACT].low, 62.5, 1e-12);
+  /* a picture without a place beside it changes nothing */
+  must(sm_match_figures((sm_match_score[2]){s, {0}}, 2, value, interval, &err), &err);
+  assert_float_equal(interval[SM_MATCH_EXACT].high, 62.5, 1e-12);
+  must(sm_match_figures(&(sm_match_score){0}, 1, value, interval, &err), &err);
+  assert_true(isnan(value[SM_MATCH_NEAR]) && isnan(interval[SM_MATCH_NEAR].low));
 }
 
 /* A ridge of patches: inner ones at +, outer ones at -, so that the foreground is known. */

@@ -42,6 +42,10 @@ void sm_dense_close(sm_dense *);
 
 /* ---- patches and pixels -------------------------------------------------------------------------------- */
 
+/* The pixels of each patch of a picture x (3, height, width), channel by channel: to (⌊height/cell⌋ ·
+ * ⌊width/cell⌋, 3 · cell²). [any] */
+void sm_patch_pixels(const float *x, int height, int width, int cell, float *to);
+
 /* How many pixels of each class lie in each patch: count (rows · cols, classes). Labels have the picture's
  * own size and are resized as it was, by nearest neighbour; `ignore` (-1: none) and padding count for
  * nothing. SM_ENOMEM. [any] */

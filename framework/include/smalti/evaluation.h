@@ -37,6 +37,11 @@ typedef struct sm_picture_list {
 sm_status sm_picture_list_get(struct sm_eval_context *, const char *split, sm_picture_list *,
                               sm_error *); /* [main] */
 
+/* Some pictures of a list, `most` at most (0: all), drawn by the seed: their numbers, ascending. Free
+ * *index with sm_free. SM_ENOMEM. */
+sm_status sm_picture_draw(const sm_picture_list *, int64_t most, uint64_t seed, int64_t **index,
+                          int64_t *n, sm_error *);
+
 /* Until run returns, "train" is only a share of the labelled training pictures: the same number of each
  * class, at least one, and all where a class has fewer; the same ones for the same seed, and those of a
  * smaller share among those of a larger one. Share 1: all labelled ones. [main] */

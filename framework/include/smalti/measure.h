@@ -53,6 +53,15 @@ sm_status sm_mean_intervals(const float *v, int64_t n, int columns, sm_interval 
  * which are above 0: clips of several objects, say. `draws` at least 40, keyed by the seed. SM_ENOMEM. */
 sm_status sm_ratio_intervals(const double *v, const double *weight, int64_t n, int columns, int draws,
                              uint64_t seed, sm_interval *, sm_error *);
+/* The median of n > 0 values, of an even number the lower of the two in the middle, and its interval where
+ * each value belongs to one of `units` units (0 … units-1), which are drawn again as wholes: patches of
+ * pictures, say. Sorts v. SM_EINVAL, SM_ENOMEM as sm_ratio_intervals. */
+typedef struct sm_of_unit {
+  double value;
+  int64_t unit;
+} sm_of_unit;
+sm_status sm_median_interval(sm_of_unit *v, int64_t n, int64_t units, int draws, uint64_t seed,
+                             double *median, sm_interval *, sm_error *);
 
 /* ---- features of pictures in memory ---------------------------------------------------------------------- */
 

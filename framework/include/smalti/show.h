@@ -59,33 +59,44 @@ void sm_attention_mean(const float *a, int heads, int n, float *mean);
  * NULL. SM_ENOMEM. */
 sm_status sm_match(const float *a, int n, const float *b, int m, int dim, int *match, float *cosine, sm_error *);
 
-/* A view: a box of a picture, scaled to rows × cols patches, perhaps turned from left to right. */
+/* A view: a box of a picture, scaled to rows × cols patches, perhaps turned from left to right, perhaps in
+ * other colours: what is added to factors of 1, and to the hue in turns. */
 typedef struct sm_match_view {
   sm_box box;
   bool flip;
+  double brightness, contrast, saturation, hue; /* all 0: colours stay */
 } sm_match_view;
-/* A crop of 40 … 100 % of the area and a ratio of 3/4 … 4/3, flipped half of the time: iBOT's instance-level
- * correspondence. */
-sm_match_view sm_match_view_draw(int width, int height, sm_rng *);
-/* Cut it and scale it; `out` is not `in`. */
+/* View `which`, 0 or 1, of a picture by its number: a crop of 40 … 100 % of the area and a ratio of 3/4 …
+ * 4/3, flipped half of the time, as in iBOT's instance-level correspondence; colours are moved `colour` (0
+ * … 1) times as far as those of iBOT's views, in that order. Keyed: a function of these. Box and flip do
+ * not depend on `colour`. */
+sm_match_view sm_match_view_draw(int width, int height, double colour, uint64_t seed, int64_t picture,
+                                 int which);
+/* Cut it, scale it and change its colours; `out` is not `in`. */
 sm_status sm_match_view_cut(const sm_image *in, const sm_match_view *, int width, int height, sm_filter,
                             sm_image_scratch *, sm_image *out, sm_error *);
 /* Where the middle of a patch of view a lies in view b; -1: outside, so there is nothing to find. */
 int sm_match_truth(const sm_match_view *a, const sm_match_view *b, int rows, int cols, int patch);
 
-/* How many rows or columns a match is beside the truth, whichever are more. */
+/* How far a match is from the truth: rows or columns, whichever are more; and from middle to middle, in
+ * patches. */
 int sm_match_offset(int match, int truth, int cols);
+double sm_match_distance(int match, int truth, int cols);
 
-/* Patches of view a that have a place in view b, and how many of them were put there exactly, or at most one row and
- * one column beside it. */
+/* Patches of view a that have a place in view b; how many of them were put there exactly, or at most one
+ * row and one column beside it; and the sum of their distances to it. */
 typedef struct sm_match_score {
   int64_t n, exact, near;
+  double distance;
 } sm_match_score;
 void sm_match_add(sm_match_score *, const sm_match_view *a, const sm_match_view *b, int rows, int cols,
                   const int *match);
-/* In percent of the patches of all n pictures that have a place: exactly there, or near. The interval is that of the
- * bootstrap over pictures, 1000 resamples, keyed. NaN where no patch has a place. */
-void sm_match_accuracy(const sm_match_score *, int64_t n, bool near, double *value, sm_interval *);
+/* Of the patches of all n pictures that have a place: percent that are put exactly there (radius 0), or
+ * near (radius 1), and their mean distance. Intervals are those of the bootstrap over pictures
+ * (sm_ratio_intervals, 1000 draws). NaN where no patch has a place. SM_ENOMEM. */
+enum { SM_MATCH_EXACT, SM_MATCH_NEAR, SM_MATCH_DISTANCE, SM_MATCH_FIGURES };
+sm_status sm_match_figures(const sm_match_score *, int64_t n, double value[SM_MATCH_FIGURES],
+                           sm_interval interval[SM_MATCH_FIGURES], sm_error *);
 
 /* ---- sheets -------------------------------------------------------------------------------------------- */
 
