@@ -60,12 +60,14 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/landmarks.c \
   plugins/evaluations/lidar.c \
   plugins/evaluations/linear.c \
+  plugins/evaluations/linear_options.h \
   plugins/evaluations/logistic.c \
   plugins/evaluations/occlusion.c \
   plugins/evaluations/looks.c \
   plugins/evaluations/looks.h \
   plugins/evaluations/outside.c \
   plugins/evaluations/outside.h \
+  plugins/evaluations/partwise.c \
   plugins/evaluations/rankme.c \
   plugins/evaluations/retrieval.c \
   plugins/evaluations/segment.c \
@@ -202,7 +204,7 @@ plugins_knn_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_knn_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/evaluation_linear.la
-plugins_evaluation_linear_la_SOURCES = plugins/evaluations/linear.c
+plugins_evaluation_linear_la_SOURCES = plugins/evaluations/linear.c plugins/evaluations/linear_options.h
 plugins_evaluation_linear_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_evaluation_linear_la_LIBADD = $(PLUGIN_LIBADD)
 
@@ -429,6 +431,11 @@ pkglib_LTLIBRARIES += plugins/tar.la
 plugins_tar_la_SOURCES = plugins/datasets/tar.c plugins/datasets/listed.h
 plugins_tar_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_tar_la_LIBADD = $(PLUGIN_LIBADD)
+
+pkglib_LTLIBRARIES += plugins/partwise.la
+plugins_partwise_la_SOURCES = plugins/evaluations/partwise.c plugins/evaluations/linear_options.h
+plugins_partwise_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_partwise_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/correspondence.la
 plugins_correspondence_la_SOURCES = plugins/evaluations/correspondence.c

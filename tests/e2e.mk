@@ -13,6 +13,7 @@ check_SCRIPTS += tests/e2e/pth.sh tests/e2e/score.sh
 check_SCRIPTS += tests/e2e/boxes.sh
 check_SCRIPTS += tests/e2e/measure.sh
 check_SCRIPTS += tests/e2e/robust.sh tests/e2e/occlude.sh tests/e2e/elsewhere.sh
+check_SCRIPTS += tests/e2e/correspond.sh
 check_SCRIPTS += tests/e2e/video.sh
 check_SCRIPTS += tests/e2e/segment.sh
 check_SCRIPTS += tests/e2e/retrieval.sh tests/e2e/copies.sh tests/e2e/landmarks.sh

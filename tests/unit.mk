@@ -77,7 +77,9 @@ check_PROGRAMS += tests/unit/test_discovered
 tests_unit_test_discovered_SOURCES = tests/unit/test_discovered.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
 tests_unit_test_discovered_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
-check_PROGRAMS += tests/unit/test_correspondence
+check_PROGRAMS += tests/unit/test_partwise tests/unit/test_correspondence
+tests_unit_test_partwise_SOURCES = tests/unit/test_partwise.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
+tests_unit_test_partwise_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_correspondence_SOURCES = tests/unit/test_correspondence.c tests/unit/eval_bench.c \
   tests/unit/eval_bench.h tests/unit/pools.h
 tests_unit_test_correspondence_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

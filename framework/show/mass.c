@@ -1,4 +1,4 @@
-/* mass.c — which patches hold a share of a head's attention, and which get the most. */
+/* mass.c — which patches hold a share of a head's attention, which get the most, and the mean of these. */
 #include <stdlib.h>
 
 #include <smalti/show.h>
@@ -55,5 +55,15 @@ void sm_attention_mean(const float *a, int heads, int n, float *mean) {
     double sum = 0;
     for (int h = 0; h < heads; h++) sum += (double)a[(size_t)h * (size_t)n + (size_t)k];
     mean[k] = (float)(sum / heads);
+  }
+}
+
+void sm_patch_means(const float *patches, int dim, const int *order, const int *k, int n_k, float *mean) {
+  for (int d = 0; d < dim; d++) {
+    double sum = 0;
+    for (int i = 0, j = 0; j < n_k; i++) {
+      sum += (double)patches[(size_t)order[i] * (size_t)dim + (size_t)d];
+      if (i + 1 == k[j]) mean[(size_t)j * (size_t)dim + (size_t)d] = (float)(sum / k[j]), j++;
+    }
   }
 }

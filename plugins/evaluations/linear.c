@@ -1,20 +1,15 @@
 /* plugins/evaluations/linear.c — linear classifiers on frozen features, as
  * DINO's and iBOT's eval_linear.py. */
-#include <smalti/measure.h>
-#include <smalti/plugin.h>
+#include "linear_options.h"
 
 enum { CACHED, CROPS };
 static const char *const modes[] = {"cached", "crops", NULL};
 static const char *const pools[] = {"cls", "mean", "both", NULL}; /* in the order of sm_pool_mode */
 
-/* {1 … 9} · 10^{-4 … 0}: the rates of eval_linear_multi.py, for a batch of 256. */
-enum { PUBLISHED = 45 };
-
 struct linear {
-  int64_t blocks, epochs, batch, seed;
+  int64_t blocks, seed;
   int pool, mode;
-  sm_floats lr;
-  double momentum, hold_out;
+  linear_options how;
 };
 
 static const sm_option options[] = {
@@ -26,19 +21,7 @@ static const sm_option options[] = {
     SM_CHOICE(struct linear, mode, "features", "cached", modes,
               "cached: made once from the centres, fast; crops: of a new random crop and flip in each epoch, "
               "as published, which runs the network over the training pictures once an epoch"),
-    SM_INT(struct linear, epochs, "epochs", "100", 1, 1000, "epochs", "passes over the training pictures"),
-    SM_INT(
-        struct linear, batch, "batch_size", "1024", 16, 65536, "pictures",
-        "pictures of a step, 1024 as published; small data wants smaller ones, so that there are "
-        "some thousand steps"),
-    SM_FLOATS(struct linear, lr, "lr", "~", 1e-8, 1000, NULL,
-              "learning rates for a batch of 256, all trained at once; left out: the 45 of the published "
-              "sweep, 0.0001 to 9"),
-    SM_FLOAT(struct linear, momentum, "momentum", "0.9", 0, 0.999, NULL, "of SGD"),
-    SM_FLOAT(
-        struct linear, hold_out, "hold_out", "0.1", 0.001, 0.9, NULL,
-        "share of the training pictures that chooses the rate and is not learned from, never the last of a "
-        "class; where no class has two pictures, the middle rate counts"),
+    LINEAR_OPTIONS(struct linear, how),
     SM_INT(struct linear, seed, "seed", "0", 0, 1e9, NULL,
            "of the held-out pictures, the initial weights, order and crops"),
 };
@@ -50,25 +33,12 @@ static void linear_wants(const void *self, sm_feature_spec *spec) {
   spec->labels = SM_LABELS_BOTH;
 }
 
-static int linear_rates(const struct linear *o, double *rate) {
-  static const double decade[] = {1e-4, 1e-3, 1e-2, 1e-1, 1};
-  for (int i = 0; i < o->lr.n; i++) rate[i] = o->lr.v[i];
-  for (int i = 0; !o->lr.n && i < PUBLISHED; i++) rate[i] = decade[i / 9] * (i % 9 + 1);
-  return o->lr.n ? o->lr.n : PUBLISHED;
-}
-
 static sm_status linear_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const struct linear *o = self;
-  double rate[PUBLISHED > SM_LIST_MAX ? PUBLISHED : SM_LIST_MAX];
+  double rate[LINEAR_RATES];
   sm_feature_spec spec = {0};
   linear_wants(o, &spec);
-  sm_linear_config config = {.rate = rate,
-                             .rates = linear_rates(o, rate),
-                             .epochs = o->epochs,
-                             .batch = o->batch,
-                             .momentum = o->momentum,
-                             .hold_out = o->hold_out,
-                             .seed = (uint64_t)o->seed};
+  const sm_linear_config config = linear_config(&o->how, (uint64_t)o->seed, rate);
   sm_linear_result r;
   sm_status status = sm_linear_eval(x, &config, &spec, o->mode == CROPS, &r, err);
   if (status) return status;
@@ -84,7 +54,7 @@ static sm_status linear_run(void *self, sm_eval_context *x, sm_eval_result *resu
   if (r.steps < SM_LINEAR_STEPS) snprintf(few, sizeof few, ", only %lld steps", (long long)r.steps);
   snprintf(result->protocol, sizeof result->protocol,
            "linear probe, %s, %s, %lld epochs of SGD, lr %.4g (%s), %lld against %lld pictures%s", spec.what,
-           o->mode == CROPS ? "random crops" : "cached without augmentation", (long long)o->epochs,
+           o->mode == CROPS ? "random crops" : "cached without augmentation", (long long)config.epochs,
            rate[r.best], chosen, (long long)r.tested, (long long)r.fitted, few);
   return SM_OK;
 }

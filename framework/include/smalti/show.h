@@ -52,6 +52,9 @@ sm_status sm_attention_mass(const float *a, int n, double mass, uint8_t *kept, s
 sm_status sm_attention_top(const float *a, int n, int k, bool least, int *top, sm_error *);
 /* mean (n): of the heads. */
 void sm_attention_mean(const float *a, int heads, int n, float *mean);
+/* For each of n_k numbers the mean of the first k[j] patches of an order, of patches (N, dim): mean (n_k,
+ * dim). k ascends. */
+void sm_patch_means(const float *patches, int dim, const int *order, const int *k, int n_k, float *mean);
 
 /* ---- correspondence ------------------------------------------------------------------------------------ */
 
