@@ -283,8 +283,8 @@ static void parting_protocol(const parting *p, sm_eval_result *r) {
              (long long)o->linear.epochs, p->held ? "best" : "the middle",
              linear_config(&o->linear, 0, rate).rates, p->held ? " on held-out training pictures" : "");
   if (asked > p->sizes)
-    snprintf(left, sizeof left, "; %d asked for %s not below that", asked - p->sizes,
-             sm_plural(asked - p->sizes, "number", "numbers"));
+    snprintf(left, sizeof left, "; %d of the numbers asked for %s not below that", asked - p->sizes,
+             sm_plural(asked - p->sizes, "is", "are"));
   snprintf(r->protocol, sizeof r->protocol,
            "%s, on the mean of so many patches of the last block %s the final norm, of %d%s; attention of "
            "[CLS], mean of %d %s; mean: all patches; cls: [CLS] after the norm; %lld against %lld pictures, "

@@ -25,7 +25,7 @@ cp out one
 exits 0 smalti eval partwise $run classifier=knn k=3 patches='[4, 1, 200, 4]' take=all --threads 3 --json
 same cls mean attended.1 attended.4 random.1 random.4 least.1 least.4
 has out '"interval'
-has out 'before the final norm, of 16; 1 asked for number not below that; attention of [CLS], mean of 2 heads'
+has out 'before the final norm, of 16; 1 of the numbers asked for is not below that; attention of [CLS], mean of 2 heads'
 exits 0 smalti eval knn $run k=3 --json
 [ "$(figure top1)" = "$(figure cls one)" ] || fail "[CLS] is not what k-NN says of it: $(cat out one)"
 exits 0 smalti eval partwise $run patches=2 epochs=5 batch_size=16 lr='[0.1, 1]' --size 16x32 --precision bf16
