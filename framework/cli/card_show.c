@@ -25,18 +25,17 @@ static sm_status card_show_matches(sm_viewer *s, sm_sheet *sheet, char *caption,
   sm_match_score *score = sm_calloc((size_t)s->n, sizeof *score);
   if (!score) return sm_card_no_memory(err);
   sm_status status = sm_show_views(s, POINTS, MATCHES_DRAWN, 0, score, sheet, err);
-  double value[2];
-  sm_interval at[2];
-  for (int near = 0; near < 2 && !status; near++)
-    sm_match_accuracy(score, s->n, near, &value[near], &at[near]);
+  double value[SM_MATCH_FIGURES];
+  sm_interval at[SM_MATCH_FIGURES];
+  if (!status) status = sm_match_figures(score, s->n, value, at, err);
   if (!status)
     snprintf(
         caption, size,
         "Patches of two random views and their nearest by cosine: green right, yellow beside it, red "
         "elsewhere. Of all patches of %d %s that both views hold, %.2f %% [%.2f, %.2f] are right and %.2f %% "
         "[%.2f, %.2f] right or beside it; 95 %% by bootstrap over pictures.",
-        s->n, sm_plural(s->n, "picture", "pictures"), value[0], at[0].low, at[0].high, value[1], at[1].low,
-        at[1].high);
+        s->n, sm_plural(s->n, "picture", "pictures"), value[SM_MATCH_EXACT], at[SM_MATCH_EXACT].low,
+        at[SM_MATCH_EXACT].high, value[SM_MATCH_NEAR], at[SM_MATCH_NEAR].low, at[SM_MATCH_NEAR].high);
   sm_free(score);
   return status;
 }
