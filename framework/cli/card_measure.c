@@ -26,12 +26,28 @@ static sm_status card_measure_name(sm_card_maker *c, const char *name, sm_error 
   return status;
 }
 
+/* A plugin that the system does not give is an error, since it might be one of the evaluations; one that is wrong is
+ * named on the page. */
+static sm_status card_measure_refusals(sm_card_maker *c, const sm_registry *registry, sm_error *err) {
+  sm_status status = SM_OK;
+  for (int i = 0; i < sm_registry_refusals(registry) && !status; i++) {
+    const sm_error *why = sm_registry_refusal(registry, i);
+    if (why->code == SM_EIO || why->code == SM_ENOMEM || why->code == SM_ENOTFOUND)
+      *err = *why, status = why->code;
+    else
+      status = sm_card_say(c, &c->missing, sm_path_base(why->place), err, "a plugin that is refused: %s",
+                           why->message);
+  }
+  return status;
+}
+
 /* The recipe's first, in its order; then the other plugins by name. */
 static sm_status card_measure_names(sm_card_maker *c, sm_error *err) {
   const sm_recipe *r = sm_network_recipe(c->network);
   sm_registry *registry;
   sm_status status = sm_cli_registry(c->cli, &registry, err);
   if (!status) status = sm_registry_scan(registry, err);
+  if (!status) status = card_measure_refusals(c, registry, err);
   if (status) return status;
   const int plugins = sm_registry_count(registry);
   c->item = sm_calloc((size_t)(plugins + SM_SLOTS_MAX), sizeof *c->item);

@@ -85,6 +85,14 @@ exits 0 smalti -q card tiny.yaml --net pixels --only knn --out pixels.html
 has pixels.html 'none: the pictures themselves are the features'
 has pixels.html 'pixels are no network'
 
+# a plugin that is none is named, since it may be an evaluation; one that cannot be looked at is an error
+mkdir own
+echo no >own/mine.so
+exits 0 smalti -q card $run "${quick[@]}" --plugin-path own --out mine.html
+has mine.html '<dt>mine.so</dt>'
+exits 74 on 'open:1:EMFILE:plugins/.libs/shuffle.so' "$build/smalti" -q card $run --out refused.html
+[ ! -e refused.html ] || fail "a card without an evaluation's file is written"
+
 # ---- refusals ---------------------------------------------------------------------------------------------------
 refused() { # CODE TEXT ARGUMENTS
   exits "$1" smalti -q card "${@:3}" --out refused.html
