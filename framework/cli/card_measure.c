@@ -26,8 +26,8 @@ static sm_status card_measure_name(sm_card_maker *c, const char *name, sm_error 
   return status;
 }
 
-/* A plugin that the system does not give is an error, since it might be one of the evaluations; one that is wrong is
- * named on the page. */
+/* A plugin that the system does not give is an error, since it might be one of the evaluations; one that is
+ * wrong is named on the page. */
 static sm_status card_measure_refusals(sm_card_maker *c, const sm_registry *registry, sm_error *err) {
   sm_status status = SM_OK;
   for (int i = 0; i < sm_registry_refusals(registry) && !status; i++) {

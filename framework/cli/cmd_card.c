@@ -216,7 +216,8 @@ const sm_command sm_command_card = {
     .summary = "measure what can be measured, and write it on one page",
     .about =
         "One HTML page that needs nothing beside it: what the network is, the figures of every evaluation "
-        "that the data allows with intervals and protocols, pictures of what it sees, and what was not measured and why.\n\n"
+        "that the data allows with intervals and protocols, pictures of what it sees, and what was "
+        "not measured and why.\n\n"
         "Results that the run keeps in evaluations.jsonl, of the same weights, data and options, are used "
         "again; new ones are kept there. Evaluations that take long are made where the recipe, --only or an "
         "option names them, or with --slow. "

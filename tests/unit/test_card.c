@@ -1,5 +1,5 @@
-/* test_card.c — a page of parts made here, whatever they hold; and results that are found again only where all that
- * they depend on is the same. */
+/* test_card.c — a page of parts made here, whatever they hold; and results that are found again only where
+ * all that they depend on is the same. */
 #include <unistd.h>
 
 #include "framework/eval/eval.h"
