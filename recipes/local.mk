@@ -64,6 +64,8 @@ nobase_dist_pkgdata_DATA += \
   recipes/tables/multi_crop.yaml \
   recipes/tables/output_dim.yaml \
   recipes/tables/patch_temperature.yaml \
+  recipes/tables/table6-shapes.yaml \
+  recipes/tables/table6-small.yaml \
   recipes/tables/table9-cifar10.yaml \
   recipes/tables/table9-shapes.yaml \
   recipes/tables/targets-cifar10.yaml \

@@ -13,6 +13,13 @@ static sm_yaml *load_replace(sm_arena *arena, const sm_yaml *tree, const char *k
   return good && sm_yaml_add(arena, out, key, value->at, (sm_yaml *)value) ? out : NULL;
 }
 
+/* The tree with other pictures. */
+static sm_yaml *load_data(sm_arena *arena, const sm_yaml *tree, const sm_yaml *data) {
+  const sm_yaml *own = sm_yaml_get(tree, "data");
+  for (int i = 0; own && i < data->n; i++) own = load_replace(arena, own, data->entry[i].key, data->entry[i].value);
+  return own ? load_replace(arena, tree, "data", own) : NULL;
+}
+
 static sm_status load_parts(sm_recipe *r, const sm_recipe_parts *parts, sm_error *err) {
   sm_recipe_private *p = r->priv;
   p->tree = sm_recipe_source(p->arena, parts->folder, parts->path, &r->file, err);
@@ -23,6 +30,8 @@ static sm_status load_parts(sm_recipe *r, const sm_recipe_parts *parts, sm_error
     if (parts->over[i]) p->tree = sm_recipe_merge(p->arena, p->tree, parts->over[i], err);
   if (!p->tree) return err->code;
   if (parts->evaluate && !(p->tree = load_replace(p->arena, p->tree, "evaluate", parts->evaluate)))
+    return sm_fail(err, SM_ENOMEM, "out of memory");
+  if (parts->data && sm_yaml_get(p->tree, "data") && !(p->tree = load_data(p->arena, p->tree, parts->data)))
     return sm_fail(err, SM_ENOMEM, "out of memory");
   sm_status status = sm_recipe_resolve(r, err);
   if (!status) status = sm_recipe_schedules(r, err);

@@ -55,6 +55,7 @@ typedef struct sm_recipe_parts {
   const char *folder, *path;
   const sm_yaml *under, *const *over;
   const sm_yaml *evaluate; /* the section `evaluate` in place of what all these say, or NULL */
+  const sm_yaml *data;     /* {train: …, test: …}, one or both, in place of those of the section `data`, or NULL */
   const char *const *overrides;
   int n_over, n_overrides;
   bool fit;

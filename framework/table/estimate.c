@@ -59,7 +59,7 @@ static sm_status estimate_answer(void *ctx, sm_child *child, sm_error *err) {
   sm_pool *pool = NULL;
   sm_train_config c;
   sm_tell tell = {.kind = SM_TELL_PART};
-  sm_status status = sm_table_job_recipe(q->jobs, q->job, SM_JOB_FOR_TRAINING, &r, err);
+  sm_status status = sm_table_job_recipe(q->jobs, q->job, SM_JOB_FOR_TRAINING, NULL, &r, err);
   if (!status) status = sm_recipe_create(r, err);
   const sm_table_options *o = &q->jobs->options;
   if (!status && !(pool = sm_recipe_pool(r, o->threads, o->isa, err))) status = err->code;
@@ -90,7 +90,7 @@ static void estimate_from_run(const sm_table_jobs *jobs, const sm_table_job *job
 static sm_status estimate_steps_to_pictures(const sm_table_jobs *jobs, const sm_table_job *job, double step,
                                    double *pictures, sm_error *err) {
   sm_recipe *r = NULL;
-  sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_IDENTITY, &r, err);
+  sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_IDENTITY, NULL, &r, err);
   if (!status) *pictures = step * (double)r->train.batch_size;
   sm_recipe_free(r);
   return status;

@@ -147,6 +147,7 @@ static sm_status jobs_refuse_override(const sm_table_options *o, sm_error *err) 
 
 static bool jobs_override_taken(const sm_table_run *run, const char *text) {
   char key[256];
+  if (sm_table_other_override(text)) return false;
   snprintf(key, sizeof key, "%.*s", (int)strcspn(text, "="), text);
   return jobs_takes(run, key);
 }
@@ -160,9 +161,19 @@ static sm_status jobs_of_run(const sm_table_run *run, sm_error *err) {
   return err->place[0] ? err->code : sm_fail_place(err, run->at);
 }
 
+/* Those evaluations that look at these pictures; the order stays. */
+static void jobs_keep_evaluations(const sm_table_recipe *t, const sm_table_other *other, sm_recipe *r) {
+  int kept = 0;
+  for (int i = 0; i < r->evaluations; i++) {
+    if (sm_table_other_of(t, r->evaluate[i].instance) == other) r->evaluate[kept++] = r->evaluate[i];
+    else sm_instance_free(&r->evaluate[i].plugin);
+  }
+  r->evaluations = kept;
+}
+
 /* The trees live in the jobs' arena: as long as any recipe made of them. */
 sm_status sm_table_job_recipe(const sm_table_jobs *jobs, const sm_table_job *job, sm_job_purpose purpose,
-                              sm_recipe **out, sm_error *err) {
+                              const sm_table_other *other, sm_recipe **out, sm_error *err) {
   const sm_table_recipe *t = jobs->recipe;
   const sm_table_run *run = job->run;
   const sm_table_options *o = &jobs->options;
@@ -190,8 +201,10 @@ sm_status sm_table_job_recipe(const sm_table_jobs *jobs, const sm_table_job *job
     if (jobs_override_taken(run, o->overrides[i])) overrides[parts.n_overrides++] = o->overrides[i];
   if (purpose == SM_JOB_FOR_EVALUATION && run->evaluate)
     parts.evaluate = sm_yaml_get(run->evaluate, "evaluate");
-  sm_status status = sm_recipe_compose(out, o->registry, &parts, err);
-  return status ? jobs_of_run(run, err) : SM_OK;
+  if (other) parts.data = jobs->other[other - t->other];
+  if (sm_recipe_compose(out, o->registry, &parts, err)) return jobs_of_run(run, err);
+  if (purpose == SM_JOB_FOR_EVALUATION) jobs_keep_evaluations(t, other, *out);
+  return SM_OK;
 }
 
 /* ---- hashes -------------------------------------------------------------------------------------------- */
@@ -211,13 +224,20 @@ static bool jobs_counts_for_weights(void *ctx, const char *path) {
   return !sm_recipe_conduct(path);
 }
 
+typedef struct measured {
+  char path[80]; /* evaluate.NAME */
+  bool other;    /* it does not look at the pictures that the weights were trained on */
+} measured;
+
 static bool jobs_counts_for_evaluation(void *ctx, const char *path) {
-  return jobs_lies_under(path, ctx) || jobs_lies_under(path, "data.test");
+  const measured *m = ctx;
+  return jobs_lies_under(path, m->path) || jobs_lies_under(path, "data.test") ||
+         (m->other && jobs_lies_under(path, "data.train"));
 }
 
 static sm_status jobs_hash_job(sm_table_jobs *jobs, sm_table_job *job, sm_error *err) {
   sm_recipe *r = NULL;
-  sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_IDENTITY, &r, err);
+  sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_IDENTITY, NULL, &r, err);
   if (status) return status;
   uint64_t sum = sm_recipe_identity(r, jobs_counts_for_weights, NULL);
   job->hash = sm_hash64(&sum, sizeof sum, 0x7461626c); /* "tabl" */
@@ -246,16 +266,22 @@ static void jobs_note_labels(const sm_instance *evaluation, struct sm_job_evalua
   to->knn = !strcmp(evaluation->plugin->name, "knn");
 }
 
-static sm_status jobs_list_evaluations(sm_table_jobs *jobs, sm_table_job *job, sm_error *err) {
+/* Another net is another figure; the automatic choice is as old as tables. */
+static uint64_t jobs_hash_evaluation(const sm_table_job *job, const sm_recipe *r, int i, bool other) {
+  measured m = {.other = other};
+  snprintf(m.path, sizeof m.path, "evaluate.%s", r->evaluate[i].instance);
+  const uint64_t sum = sm_recipe_identity(r, jobs_counts_for_evaluation, &m);
+  return sum ? sm_hash64(&sum, sizeof sum, 1 + (uint64_t)job->run->net) : 0;
+}
+
+static sm_status jobs_list_evaluations(sm_table_jobs *jobs, sm_table_job *job, const sm_table_other *other,
+                                       sm_error *err) {
   sm_recipe *r = NULL;
-  if (!job->run->row) return SM_OK;
-  sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_EVALUATION, &r, err);
+  sm_status status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_EVALUATION, other, &r, err);
   for (int i = 0; !status && i < r->evaluations; i++) {
     struct sm_job_evaluation *e = &job->evaluation[job->evaluations++];
-    char path[80];
-    snprintf(path, sizeof path, "evaluate.%s", r->evaluate[i].instance);
-    uint64_t sum = sm_recipe_identity(r, jobs_counts_for_evaluation, path);
-    snprintf(e->id, sizeof e->id, "%08" PRIx32, (uint32_t)(sm_hash64(&sum, sizeof sum, 1) >> 32));
+    const uint64_t sum = jobs_hash_evaluation(job, r, i, other);
+    snprintf(e->id, sizeof e->id, "%08" PRIx32, (uint32_t)(sum >> 32));
     jobs_note_labels(&r->evaluate[i].plugin, e);
     e->figures = jobs_figures_of(jobs->arena, &r->evaluate[i].plugin, &status);
     e->name = sm_arena_strdup(jobs->arena, r->evaluate[i].instance);
@@ -398,8 +424,10 @@ static sm_status jobs_add_job(sm_table_jobs *jobs, const sm_table_run *run, cons
     if ((job->need[i] = jobs_find_job(jobs, &jobs->recipe->run[run->need[i]], job)) < 0)
       return sm_fail(err, SM_EINTERNAL, "'%s' comes before what it needs", run->key);
   sm_status status = jobs_hash_job(jobs, job, err);
-  if (!status) status = jobs_list_evaluations(jobs, job, err);
-  job->shown = job->evaluations > 0;
+  if (!status && run->row) status = jobs_list_evaluations(jobs, job, NULL, err);
+  job->shown = job->evaluations > 0 && run->net == SM_NET_AUTO;
+  for (int i = 0; i < jobs->recipe->others && run->row && !status; i++)
+    status = jobs_list_evaluations(jobs, job, &jobs->recipe->other[i], err);
   for (int i = 0; i < jobs->n; i++) job->shown = job->shown && jobs->job[i].run != run;
   if (!status) jobs->n++;
   return status;
@@ -449,67 +477,7 @@ static sm_status jobs_choose_rows(sm_table_jobs *jobs, sm_error *err) {
   return SM_OK;
 }
 
-/* ---- figures ------------------------------------------------------------------------------------------- */
-
-static const struct sm_job_evaluation *jobs_next_evaluation(const sm_table_jobs *jobs, int *job, int *i) {
-  for (; *job < jobs->n; (*job)++, *i = 0)
-    if (*i < jobs->job[*job].evaluations) return &jobs->job[*job].evaluation[(*i)++];
-  return NULL;
-}
-
-/* Is `name` a word of "top1 top5 "? */
-static bool jobs_has_word(const char *words, const char *name) {
-  for (size_t n; *words; words += n + (words[n] == ' ')) {
-    n = strcspn(words, " ");
-    if (n == strlen(name) && !strncmp(words, name, n)) return true;
-  }
-  return false;
-}
-
-static sm_status jobs_no_evaluation(const sm_table_jobs *jobs, const sm_table_column *f, sm_error *err) {
-  const char *names[SM_SLOTS_MAX * 4 + 1];
-  char name[64];
-  int n = 0, job = 0, k = 0;
-  for (const struct sm_job_evaluation *e; (e = jobs_next_evaluation(jobs, &job, &k));) {
-    names[n] = NULL;
-    if (!sm_listed(names, e->name) && n < SM_SLOTS_MAX * 4) names[n++] = e->name;
-  }
-  names[n] = NULL;
-  snprintf(name, sizeof name, "%.*s", (int)strcspn(f->figure, "."), f->figure);
-  sm_fail(err, SM_EINVAL, "no row has an evaluation called '%s'", name);
-  sm_hint_names(err, name, names, "evaluations");
-  return sm_fail_place(err, f->at);
-}
-
-static sm_status jobs_no_figure(const sm_table_column *f, const char *given, sm_error *err) {
-  sm_text names = {0};
-  for (size_t n; *given; given += n + (given[n] == ' ')) {
-    n = strcspn(given, " ");
-    sm_text_add(&names, "%s%.*s", names.len ? ", " : "", (int)n, given);
-  }
-  sm_fail(err, SM_EINVAL, "column '%s': there is no figure '%s'; its evaluation gives %s", f->title,
-          f->figure, names.len ? names.s : "none");
-  sm_text_free(&names);
-  return sm_fail_place(err, f->at);
-}
-
-/* Each figure comes from an evaluation that some row has, and which gives it, or cannot say before it has
- * run. */
-static sm_status jobs_check_figures(const sm_table_jobs *jobs, sm_error *err) {
-  for (int i = 0; i < jobs->recipe->figures; i++) {
-    const sm_table_column *f = &jobs->recipe->figure[i];
-    const char *given = NULL;
-    bool found = false;
-    int job = 0, k = 0;
-    for (const struct sm_job_evaluation *e; !found && (e = jobs_next_evaluation(jobs, &job, &k));) {
-      if (!jobs_lies_under(f->figure, e->name) || !f->figure[strlen(e->name)]) continue;
-      found = !e->figures || jobs_has_word(e->figures, f->figure + strlen(e->name) + 1);
-      given = e->figures;
-    }
-    if (!found) return given ? jobs_no_figure(f, given, err) : jobs_no_evaluation(jobs, f, err);
-  }
-  return SM_OK;
-}
+/* ---- all of them --------------------------------------------------------------------------------------- */
 
 /* Whether the plugins of a job take their options and fit each other can be asked once what it needs is there. */
 static sm_status jobs_check_jobs(sm_table_jobs *jobs, sm_error *err) {
@@ -519,7 +487,7 @@ static sm_status jobs_check_jobs(sm_table_jobs *jobs, sm_error *err) {
     bool ready = job->wanted;
     for (int k = 0; k < job->run->needs; k++) ready = ready && sm_table_job_trained(&jobs->job[job->need[k]]);
     sm_recipe *r = NULL;
-    if (ready) status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_TRAINING, &r, err);
+    if (ready) status = sm_table_job_recipe(jobs, job, SM_JOB_FOR_TRAINING, NULL, &r, err);
     if (ready && !status && (status = sm_recipe_create(r, err))) jobs_of_run(job->run, err);
     sm_recipe_free(r);
   }
@@ -552,9 +520,10 @@ sm_status sm_table_jobs_new(const sm_table_recipe *t, const sm_table_options *op
   *jobs = (sm_table_jobs){.recipe = t, .options = *options, .arena = arena};
   sm_status status = jobs_refuse_override(options, err);
   if (!status) status = jobs_make_runs_folder(jobs, err);
+  if (!status) status = sm_table_others_override(jobs, err);
   if (!status) status = jobs_add_jobs(jobs, err);
   if (!status) status = jobs_choose_rows(jobs, err);
-  if (!status) status = jobs_check_figures(jobs, err);
+  if (!status) status = sm_table_columns_check(jobs, err);
   if (!status) sm_table_jobs_look(jobs);
   if (!status) status = jobs_check_jobs(jobs, err);
   if (status) sm_table_jobs_free(jobs);

@@ -38,16 +38,21 @@ static const sm_table_part top_parts[] = {
     {"evaluate", "evaluations after training, as in a recipe; left out: those of the rows' recipes"},
     {"rows", "a mapping from names to rows; required"},
     {"dependencies", "a mapping from names to runs that rows need and that are no rows"},
+    {"other_data", "a mapping from names to pictures that evaluations look at in place of the rows' own"},
 };
 
 typedef struct run_values {
   const char *label, *recipe;
   bool every_seed;
+  int net;
 } run_values;
 
 static const sm_option row_options[] = {
     SM_STRING(run_values, label, "label", "~", "what the table calls the row; left out: its key"),
     SM_STRING(run_values, recipe, "recipe", "~", "recipe in place of the base"),
+    SM_CHOICE(run_values, net, "net", "auto", sm_net_names,
+              "which weights are evaluated, as `smalti eval --net`; init, pixels: baselines, which share the run of a "
+              "row with the same recipe"),
 };
 static const sm_table_part row_parts[] = {
     {"marks", "a list of signs, one for each of the table's `marks`"},
@@ -69,12 +74,20 @@ static const sm_table_part dependency_parts[] = {
     {"shared", "as in a row"},
 };
 
-enum { TOP, ROW, DEPENDENCY, SECTIONS };
+static const sm_table_part other_parts[] = {
+    {"evaluations", "a list of names of evaluations; required"},
+    {"train", "a data set, as `data.train` of a recipe; left out: the row's"},
+    {"test", "a data set, as `data.test` of a recipe; left out: the row's"},
+};
+
+enum { TOP, ROW, DEPENDENCY, OTHER, SECTIONS };
 static const sm_table_section sections[SECTIONS] = {
     [TOP] = {"", "A table recipe.", top_options, COUNT(top_options), top_parts, COUNT(top_parts)},
     [ROW] = {"rows.NAME", "A row.", row_options, COUNT(row_options), row_parts, COUNT(row_parts)},
     [DEPENDENCY] = {"dependencies.NAME", "A run that rows need.", dependency_options,
                     COUNT(dependency_options), dependency_parts, COUNT(dependency_parts)},
+    [OTHER] = {"other_data.NAME", "Pictures of evaluations that look at others than those of the rows.", NULL, 0,
+               other_parts, COUNT(other_parts)},
 };
 
 const sm_table_section *sm_table_sections(int *n) {
@@ -214,14 +227,84 @@ static sm_status read_takes(sm_table_run *run, const sm_yaml *node, sm_error *er
   return read_texts(node, "shared", run->take, SM_TABLE_TAKES, &run->takes, err);
 }
 
-/* ---- runs ---------------------------------------------------------------------------------------------- */
-
 static bool read_valid_key(const char *key) {
   size_t n = 0;
   for (; key[n]; n++)
     if (!isalnum((unsigned char)key[n]) && key[n] != '_' && key[n] != '-') return false;
   return n > 0 && n <= 64;
 }
+
+/* ---- other pictures ------------------------------------------------------------------------------------ */
+
+static sm_status read_other_evaluations(const sm_table_recipe *t, const sm_yaml *node, sm_table_other *other,
+                                        sm_error *err) {
+  sm_status status = read_texts(node, "evaluations", other->evaluation, SM_SLOTS_MAX, &other->evaluations, err);
+  for (int i = 0; i < other->evaluations && !status; i++) {
+    const sm_table_other *before = sm_table_other_of(t, other->evaluation[i]);
+    if (!before) continue;
+    sm_fail(err, SM_EINVAL, "evaluation '%s' looks at other_data.%s already", other->evaluation[i], before->key);
+    sm_fail_place(err, node->entry[i].value->at);
+    status = sm_hint(err, "give the second one a name of its own under 'evaluate'");
+  }
+  return status;
+}
+
+/* {data: {train: …, test: …}} in one form. */
+static sm_status read_other_data(sm_table_recipe *t, const sm_yaml *map, sm_table_other *other, sm_error *err) {
+  static const char *const splits[] = {"train", "test"};
+  sm_yaml *top = sm_yaml_new(t->arena, SM_YAML_MAP, map->at), *data = sm_yaml_new(t->arena, SM_YAML_MAP, map->at);
+  bool good = top && data && sm_yaml_add(t->arena, top, "data", map->at, data);
+  for (int i = 0; i < 2 && good; i++) {
+    const sm_entry *e = sm_yaml_find(map, splits[i]);
+    good = !e || sm_yaml_add(t->arena, data, e->key, e->at, e->value);
+  }
+  if (!good) return read_no_memory(err);
+  const sm_yaml *normal = sm_recipe_normalise(t->arena, top, err);
+  other->data = normal ? sm_yaml_get(normal, "data") : NULL;
+  return other->data ? SM_OK : err->code;
+}
+
+static sm_status read_other(sm_table_recipe *t, const sm_entry *e, sm_error *err) {
+  char path[128];
+  sm_table_other *other = &t->other[t->others];
+  snprintf(path, sizeof path, "other_data.%.80s", e->key);
+  if (t->others == SM_TABLE_OTHERS) {
+    sm_fail(err, SM_EINVAL, "more than %d entries in other_data", SM_TABLE_OTHERS);
+    return sm_fail_place(err, e->at);
+  }
+  if (!read_valid_key(e->key)) {
+    sm_fail(err, SM_EINVAL, "'%.80s' cannot be the name of pictures", e->key);
+    sm_fail_place(err, e->at);
+    return sm_hint(err, "use letters, digits, _ and -");
+  }
+  if (e->value->kind != SM_YAML_MAP) return read_must_be(e->value, path, "a mapping", err);
+  *other = (sm_table_other){.key = e->key, .at = e->at};
+  const sm_yaml *names = sm_yaml_get(e->value, "evaluations");
+  sm_status status = read_section(&sections[OTHER], e->value, path, e->at, t->arena, NULL, err);
+  if (!status && names) status = read_other_evaluations(t, names, other, err);
+  if (!status && !other->evaluations) {
+    sm_fail(err, SM_EINVAL, "%s says no evaluation that looks at it", path);
+    sm_fail_place(err, e->at);
+    return sm_hint(err, "list some: 'evaluations: [NAME]'");
+  }
+  if (!status && !sm_yaml_find(e->value, "train") && !sm_yaml_find(e->value, "test")) {
+    sm_fail(err, SM_EINVAL, "%s has no pictures", path);
+    sm_fail_place(err, e->at);
+    return sm_hint(err, "give 'train', 'test' or both, as in 'data' of a recipe");
+  }
+  if (!status) status = read_other_data(t, e->value, other, err);
+  if (!status) t->others++;
+  return status;
+}
+
+static sm_status read_others(sm_table_recipe *t, const sm_yaml *node, sm_error *err) {
+  if (node->kind != SM_YAML_MAP) return read_must_be(node, "other_data", "a mapping from names to pictures", err);
+  sm_status status = SM_OK;
+  for (int i = 0; i < node->n && !status; i++) status = read_other(t, &node->entry[i], err);
+  return status;
+}
+
+/* ---- runs ---------------------------------------------------------------------------------------------- */
 
 static sm_status read_check_key(const sm_table_recipe *t, const sm_entry *e, sm_error *err) {
   int other = sm_table_find(t, e->key);
@@ -253,6 +336,7 @@ static sm_status read_run(sm_table_recipe *t, const sm_entry *e, bool row, const
                         .row = row,
                         .at = e->at,
                         .recipe = v.recipe,
+                        .net = (sm_net)v.net,
                         .every_seed = row || v.every_seed,
                         .takes_all = true,
                         .evaluate = row ? evaluate : NULL};
@@ -433,13 +517,15 @@ static sm_status read_load(sm_table_recipe *t, const char *path, sm_error *err) 
   t->name = v.name ? v.name : read_default_name(t->arena, t->file);
   if (!t->folder || !t->name) return read_no_memory(err);
   const sm_yaml *marks = sm_yaml_get(tree, "marks"), *figures = sm_yaml_get(tree, "figures"),
-                *shared = sm_yaml_get(tree, "shared"), *evaluate = sm_yaml_get(tree, "evaluate"), *own = NULL;
+                *shared = sm_yaml_get(tree, "shared"), *evaluate = sm_yaml_get(tree, "evaluate"),
+                *others = sm_yaml_get(tree, "other_data"), *own = NULL;
   status = read_check_name(t, tree, err);
   if (!status) status = read_check_seeds(t, tree, err);
   if (!status && marks) status = read_texts(marks, "marks", t->mark, SM_TABLE_MARKS, &t->marks, err);
   if (!status && figures) status = read_figures(t, figures, err);
   if (!status && shared) status = read_fragment(t, shared, "shared", &t->shared, err);
   if (!status && evaluate) status = read_evaluations(t, evaluate, NULL, &own, err);
+  if (!status && others) status = read_others(t, others, err);
   if (!status) status = read_runs(t, sm_yaml_get(tree, "dependencies"), sm_yaml_get(tree, "rows"), own, err);
   return status ? status : read_order_runs(t, err);
 }

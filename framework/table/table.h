@@ -1,7 +1,7 @@
 /* framework/table/table.h — private to the core: table recipes, the runs they ask for, and working them off.
  *
  * A table recipe (read.c) names rows and dependencies; with a folder of run folders and seeds it becomes a
- * list of jobs in the order in which they can be done (jobs.c), each known by a hash of all that determines
+ * list of jobs in the order in which they can be done (jobs.c, others.c, columns.c), each known by a hash of all that determines
  * its result. work.c does what is missing, one job at a time in a child process (child.c), under a claim that
  * other processes and nodes see (claim.c). results.c collects what is there, compare.c holds it against the
  * published figures, tabular.c lays it out, output.c writes the files and page.c the page. */
@@ -16,7 +16,8 @@ enum {
   SM_TABLE_FIGURES = 12,
   SM_TABLE_SEEDS = SM_LIST_MAX,
   SM_TABLE_TAKES = 16,
-  SM_TABLE_NEEDS = 8
+  SM_TABLE_NEEDS = 8,
+  SM_TABLE_OTHERS = 16
 };
 
 /* A column of the table: "knn.top1.k20" is the figure top1.k20 of the evaluation called knn. */
@@ -31,6 +32,7 @@ typedef struct sm_table_run {
   bool row;
   sm_place at;
   const char *recipe; /* in place of the table's base, or NULL */
+  sm_net net;         /* whose features are measured */
   const char *mark[SM_TABLE_MARKS];
   double published[SM_TABLE_FIGURES]; /* NaN: not printed */
   bool every_seed;                  /* one run for each seed; dependencies: one for all unless they say so */
@@ -42,6 +44,15 @@ typedef struct sm_table_run {
   int need[SM_TABLE_NEEDS], needs; /* runs that it refers to */
 } sm_table_run;
 
+/* Pictures that some evaluations look at in place of the rows' own. */
+typedef struct sm_table_other {
+  const char *key;
+  sm_place at;
+  const char *evaluation[SM_SLOTS_MAX];
+  int evaluations;
+  const sm_yaml *data; /* normalised {train: …, test: …}, at least one of them; the other one is the row's */
+} sm_table_other;
+
 typedef struct sm_table_recipe {
   sm_arena *arena;
   const char *file, *folder; /* the recipe's, and where it lies */
@@ -52,6 +63,8 @@ typedef struct sm_table_recipe {
   int marks;
   sm_table_column figure[SM_TABLE_FIGURES];
   int figures;
+  sm_table_other other[SM_TABLE_OTHERS];
+  int others;
   sm_table_run *run; /* dependencies, then rows, as written */
   int runs;
   int *order; /* runs, each behind those that it needs */
@@ -100,7 +113,7 @@ typedef struct sm_table_job {
   int evaluations; /* of rows */
   struct sm_job_evaluation {
     const char *name;
-    char id[9]; /* of its plugin, options and test pictures */
+    char id[9]; /* of its plugin, options and test pictures; of training pictures and net that are not the row's */
     const char *figures; /* "top1 top5 ": what it will give; NULL: known when it has run */
     bool without_labels, knn; /* it looks at no label; it is k-NN */
     bool there, damaged; /* damaged: was said, and is made again */
@@ -140,6 +153,7 @@ typedef struct sm_table_jobs {
   const char *runs; /* canonical */
   sm_table_job *job;
   int n;
+  const sm_yaml *other[SM_TABLE_OTHERS]; /* the data of recipe->other, with the overrides */
 } sm_table_jobs;
 
 /* Every job of the table in an order in which it can be done. Recipes are read and checked; those whose
@@ -152,15 +166,15 @@ void sm_table_job_look(sm_table_jobs *, sm_table_job *);
 static inline bool sm_table_job_trained(const sm_table_job *j) {
   return j->state == SM_JOB_TRAINED || j->state == SM_JOB_DONE;
 }
-/* The recipe of a job. */
+/* The recipe of a job. `other` counts for evaluations only; NULL: the row's own pictures. */
 typedef enum {
   SM_JOB_FOR_TRAINING,   /* as it is trained: dependencies must be there */
-  SM_JOB_FOR_EVALUATION, /* with the table's evaluations in place of its own; plugins are not asked whether
-                            they fit */
+  SM_JOB_FOR_EVALUATION, /* with those of the table's evaluations in place of its own that look at `other`, and
+                            with these pictures; plugins are not asked whether they fit */
   SM_JOB_FOR_IDENTITY    /* dependencies by their hashes; plugins are not asked either */
 } sm_job_purpose;
-sm_status sm_table_job_recipe(const sm_table_jobs *, const sm_table_job *, sm_job_purpose, sm_recipe **,
-                              sm_error *);
+sm_status sm_table_job_recipe(const sm_table_jobs *, const sm_table_job *, sm_job_purpose,
+                              const sm_table_other *other, sm_recipe **, sm_error *);
 /* RUNS/NAME, and a file in it, in `buf` */
 const char *sm_table_job_path(const sm_table_jobs *, const sm_table_job *, const char *file,
                               char buf[SM_PATH_ROOM]);
@@ -170,6 +184,21 @@ sm_status sm_table_json(const char *path, struct cJSON **json, sm_error *);
 const char *sm_table_gallery_file(const sm_table_job *, const char *file, char *buf, size_t size);
 /* "ibot" or "ibot, seed 1" */
 const char *sm_table_job_title(const sm_table_job *, char *buf, size_t size);
+
+/* ---- others.c ------------------------------------------------------------------------------------------ */
+
+/* What the evaluation of that name looks at; NULL: at the row's own pictures. */
+const sm_table_other *sm_table_other_of(const sm_table_recipe *, const char *evaluation);
+/* What stands behind "other_data." in an override; NULL: it is about the runs. */
+const char *sm_table_other_override(const char *text);
+/* jobs->other: the data of recipe->other, with the overrides that are about them. */
+sm_status sm_table_others_override(sm_table_jobs *, sm_error *);
+
+/* ---- columns.c ----------------------------------------------------------------------------------------- */
+
+/* SM_EINVAL, with its place: a column whose figure no evaluation gives, or an evaluation under other_data that no
+ * row has. */
+sm_status sm_table_columns_check(const sm_table_jobs *, sm_error *);
 
 /* ---- claim.c ------------------------------------------------------------------------------------------- */
 

@@ -102,16 +102,24 @@ static void work_on_training(void *ctx, const sm_train_event *e) {
 }
 
 /* What cannot be evaluated is refused before it is trained. */
-static sm_status work_check_classes(const piece *p, sm_error *err) {
+static sm_status work_check_classes_of(const piece *p, const sm_table_other *other, sm_error *err) {
   sm_recipe *r = NULL;
   sm_dataset train = {0}, test = {0};
-  if (!p->job->evaluations) return SM_OK;
-  sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
-  if (!status) status = sm_slot_open(&r->data.train, &train, err);
-  if (!status) status = sm_slot_open(&r->data.test, &test, err);
+  sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, other, &r, err);
+  const bool any = !status && r->evaluations;
+  if (any) status = sm_slot_open(&r->data.train, &train, err);
+  if (any && !status) status = sm_slot_open(&r->data.test, &test, err);
   for (int i = 0; !status && i < r->evaluations; i++) status = sm_slot_create(&r->evaluate[i], err);
   if (!status) status = sm_evaluations_check(r, train, test, err);
   sm_recipe_free(r);
+  return status;
+}
+
+static sm_status work_check_classes(const piece *p, sm_error *err) {
+  const sm_table_recipe *t = p->jobs->recipe;
+  if (!p->job->evaluations) return SM_OK;
+  sm_status status = work_check_classes_of(p, NULL, err);
+  for (int i = 0; i < t->others && !status; i++) status = work_check_classes_of(p, &t->other[i], err);
   return status;
 }
 
@@ -120,7 +128,7 @@ static sm_status work_train(void *ctx, sm_child *child, sm_error *err) {
   sm_recipe *recipe = NULL;
   sm_train_summary summary = {0};
   p->child = child;
-  sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_TRAINING, &recipe, err);
+  sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_TRAINING, NULL, &recipe, err);
   if (!status) status = work_check_classes(p, err);
   sm_train_options o = {.registry = p->jobs->options.registry,
                         .runs = p->jobs->runs,
@@ -162,7 +170,7 @@ static struct sm_job_evaluation *work_missing(sm_table_job *job, const char *nam
 
 static bool work_wants_gallery(const sm_table_job *job) { return job->shown && !job->gallery; }
 
-static sm_status work_open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm_pool *pool,
+static sm_status work_open_evaluator(piece *p, sm_recipe *r, bool gallery, sm_network *net, sm_pool *pool,
                                      sm_evaluator **out, sm_error *err) {
   sm_evaluator_config c = sm_evaluator_config_of(net, pool);
   c.limits = sm_recipe_limits(r);
@@ -171,7 +179,7 @@ static sm_status work_open_evaluator(piece *p, sm_recipe *r, sm_network *net, sm
   sm_status status = sm_slot_open(&r->data.train, &c.train, err);
   if (!status) status = sm_slot_open(&r->data.test, &c.test, err);
   for (int i = 0; i < r->evaluations && !status; i++) {
-    bool for_gallery = i == 0 && work_wants_gallery(p->job);
+    const bool for_gallery = i == 0 && gallery;
     if (!for_gallery && !work_missing(p->job, r->evaluate[i].instance)) continue;
     status = sm_slot_create(&r->evaluate[i], err);
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
@@ -260,27 +268,39 @@ static void work_make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, c
   sm_child_tell(p->child, &tell);
 }
 
-static sm_status work_evaluate(void *ctx, sm_child *child, sm_error *err) {
-  piece *p = ctx;
+/* What is missing of the evaluations that look at the same pictures; `other` NULL: at the row's, as the gallery
+ * does. */
+static sm_status work_evaluate_on(piece *p, const sm_table_other *other, sm_error *err) {
+  const sm_table_options *o = &p->jobs->options;
+  const bool gallery = !other && work_wants_gallery(p->job);
   sm_recipe *r = NULL;
   sm_network *net = NULL;
   sm_pool *pool = NULL;
   sm_evaluator *evaluator = NULL;
   char folder[SM_PATH_ROOM];
-  p->child = child;
-  const sm_network_source from = {.path = sm_table_job_path(p->jobs, p->job, NULL, folder)};
-  sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, &r, err);
-  if (!status) status = sm_network_open(p->jobs->options.registry, &from, &net, err);
-  const sm_table_options *o = &p->jobs->options;
-  if (!status && !(pool = sm_recipe_pool(r, o->threads, o->isa, err))) status = err->code;
-  if (!status) status = work_open_evaluator(p, r, net, pool, &evaluator, err);
-  for (int i = 0; !status && i < r->evaluations; i++)
+  const sm_network_source from = {.path = sm_table_job_path(p->jobs, p->job, NULL, folder), .net = p->job->run->net};
+  sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, other, &r, err);
+  bool any = gallery;
+  for (int i = 0; !status && i < r->evaluations; i++) any = any || work_missing(p->job, r->evaluate[i].instance);
+  if (any && !status) status = sm_network_open(o->registry, &from, &net, err);
+  if (any && !status && !(pool = sm_recipe_pool(r, o->threads, o->isa, err))) status = err->code;
+  if (any && !status) status = work_open_evaluator(p, r, gallery, net, pool, &evaluator, err);
+  for (int i = 0; any && !status && i < r->evaluations; i++)
     status = work_evaluate_one(p, evaluator, &r->evaluate[i], net, err);
-  if (!status && work_wants_gallery(p->job)) work_make_gallery(p, r, evaluator, net, pool);
+  if (gallery && !status) work_make_gallery(p, r, evaluator, net, pool);
   sm_evaluator_free(evaluator);
   sm_pool_free(pool);
   sm_network_close(net);
   sm_recipe_free(r);
+  return status;
+}
+
+static sm_status work_evaluate(void *ctx, sm_child *child, sm_error *err) {
+  piece *p = ctx;
+  const sm_table_recipe *t = p->jobs->recipe;
+  p->child = child;
+  sm_status status = work_evaluate_on(p, NULL, err);
+  for (int i = 0; i < t->others && !status; i++) status = work_evaluate_on(p, &t->other[i], err);
   return status;
 }
 

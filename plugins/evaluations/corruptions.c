@@ -107,6 +107,14 @@ static void corruptions_add(const errors *e, const double *mean, const sm_interv
   if (!borrowed) r->interval[at] = interval[column], r->has_interval[at] = true;
 }
 
+/* The error the other way round, for columns of a table, where more is better. */
+static void corruptions_accuracy(double error, sm_interval of, sm_eval_result *r) {
+  if (r->n >= SM_FIGURES_MAX) return;
+  r->interval[r->n] = (sm_interval){100 - of.high, 100 - of.low};
+  r->has_interval[r->n] = true;
+  sm_figure_add_in(r, "%", 100 - error, "accuracy");
+}
+
 /* e->clean (pictures): 1: wrong, where the clean pictures are the same ones; else e->clean_error is of others. */
 sm_status corruptions_figures(const errors *e, sm_eval_result *r, int64_t *counted, sm_error *err) {
   const int64_t cells = (int64_t)e->corruptions * e->severities;
@@ -145,6 +153,7 @@ sm_status corruptions_figures(const errors *e, sm_eval_result *r, int64_t *count
     snprintf(name, sizeof name, "error.%.30s", e->of[c].name);
     corruptions_add(e, mean, interval, 4 + SM_SEVERITIES + c, r, name);
   }
+  if (any[0]) corruptions_accuracy(mean[0], interval[0], r);
   *counted = n;
   return SM_OK;
 }
@@ -233,7 +242,7 @@ static sm_status corruptions_run(void *self, sm_eval_context *x, sm_eval_result 
 
 static void corruptions_names(const void *self, sm_text *out) {
   const corruptions *o = self;
-  sm_text_add(out, "clean error relative ");
+  sm_text_add(out, "clean error relative accuracy ");
   for (int i = 0; i < o->severities.n; i++) sm_text_add(out, "error.s%d ", (int)o->severities.v[i]);
   if (o->folder) {
     corruptions_folder_names(out);

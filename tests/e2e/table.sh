@@ -403,4 +403,74 @@ exits 0 smalti table ranks.yaml
 has tables/ranks/table.md '- **RankMe** with k-NN: rank correlation (Spearman) 0.50 over 3 rows; 100.0 % of all orders of the rows are as strong, either way.'
 has tables/ranks/table.md 'With fewer than five rows no correlation can be told from chance.'
 has tables/ranks/report.html 'rank correlation with k-NN'
+
+# ---- evaluations with pictures of their own, and baselines -----------------------------------------------------
+cat >others.yaml <<'E'
+smalti: 1
+table: Others
+base: tiny.yaml
+figures: {k-NN: knn.top1, elsewhere: there.top1, mIoU: pixels.miou}
+evaluate: {knn: {knn: {k: 3}}, there: {knn: {k: 3}}, pixels: {segment_knn: {patch: 8, k: 3}}}
+other_data:
+  small: {evaluations: [there], test: {shapes: {count: 30, size: 24, split: test, seed: 5}}}
+  large:
+    evaluations: [pixels]
+    train: {shapes: {count: 6, classes: 2, size: 48, seed: 5}}
+    test: {shapes: {count: 4, classes: 2, size: 48, seed: 5, split: test}}
+rows: {a: {}, untrained: {net: init}, pixels: {net: pixels}}
+E
+exits 0 smalti table others.yaml --runs others
+[ "$(count ' training$' "$work/err")" -eq 1 ] || fail "baselines are trained, too: $(cat "$work/err")"
+[ "$(ls -d others/*-*)" = "$(echo others/a-*)" ] || fail "baselines have runs of their own: $(ls others)"
+[ "$(ls others/a-*/evaluations | wc -l)" -eq 9 ] || fail "not three figures of three networks: $(ls others/a-*/evaluations)"
+grep -qE '^pixels,pixels,1,[0-9.]+,,[0-9.]+,[0-9.]+,,[0-9.]+,' tables/others/table.csv || fail "$(cat tables/others/table.csv)"
+# of <EVALUATION> of the row <ROW>, as `eval` gives it with those pictures
+grep -h '"name":"pixels","evaluation":"segment_knn","net":"init"' others/a-*/evaluations/pixels-*.json | sed 's/.*"miou":\([0-9.]*\).*/\1/' >table.miou
+exits 0 smalti --json eval segment_knn others/a-* patch=8 k=3 --net init --train '{shapes: {count: 6, classes: 2, size: 48, seed: 5}}' --test '{shapes: {count: 4, classes: 2, size: 48, seed: 5, split: test}}'
+[ "$(sed 's/.*"miou":\([0-9.]*\).*/\1/' out)" = "$(cat table.miou)" ] || fail "the table says $(cat table.miou): $(cat out)"
+exits 0 smalti --json eval knn others/a-* k=3 --test '{shapes: {count: 30, size: 24, split: test, seed: 5}}'
+grep -h '"net":"teacher"' others/a-*/evaluations/there-*.json | grep -qF "$(sed 's/.*\("top1":[0-9.]*\).*/\1/' out)" || fail "other test pictures: $(cat out)"
+# other pictures are other evaluations, and the rest is used again
+exits 0 smalti table others.yaml --runs others other_data.large.test.count=5
+[ "$(count ' training$' "$work/err")" -eq 0 ] && [ "$(ls others/a-*/evaluations | wc -l)" -eq 12 ] || fail "$(ls others/a-*/evaluations)"
+exits 0 smalti table others.yaml --runs others other_data.large.train.seed=6
+[ "$(ls others/a-*/evaluations | wc -l)" -eq 15 ] || fail "other training pictures do not count: $(ls others/a-*/evaluations)"
+exits 65 smalti table others.yaml other_data.larg.test.count=5
+says "smalti: 'other_data.larg.test.count=5': the table has no other_data.larg; did you mean 'large'?"
+exits 65 smalti table others.yaml other_data.large.count=5
+says "smalti: 'other_data.large.count=5' says nothing of train or test; write for instance other_data.large.test.path=PATH"
+exits 66 smalti table others.yaml --runs fresh 'other_data.small.test={folder: {path: nowhere}}'
+has "$work/err" 'nowhere'
+[ -z "$(ls -d fresh/a-* 2>/dev/null)" ] || fail "a row is trained though what it is to be evaluated on is not there"
+refuses "wrong.yaml:6:3: other_data.x says no evaluation that looks at it; list some: 'evaluations: [NAME]'" <<'E'
+base: tiny.yaml
+rows: {a: {}}
+other_data:
+  x: {test: {shapes: {count: 4}}}
+E
+refuses "wrong.yaml:6:3: other_data.x has no pictures; give 'train', 'test' or both, as in 'data' of a recipe" <<'E'
+base: tiny.yaml
+rows: {a: {}}
+other_data:
+  x: {evaluations: [knn]}
+E
+refuses "wrong.yaml:6:3: no row has an evaluation called 'kn'; did you mean 'knn'?" <<'E'
+base: tiny.yaml
+rows: {a: {}}
+other_data:
+  x: {evaluations: [kn], test: {shapes: {count: 4}}}
+E
+refuses "wrong.yaml:7:21: evaluation 'knn' looks at other_data.x already; give the second one a name of its own under 'evaluate'" <<'E'
+base: tiny.yaml
+rows: {a: {}}
+other_data:
+  x: {evaluations: [knn], test: {shapes: {count: 4}}}
+  y: {evaluations: [knn], test: {shapes: {count: 4}}}
+E
+refuses "wrong.yaml:6:43: row 'a': unknown key 'cuont' in data.test.shapes; did you mean 'count'?" <<'E'
+base: tiny.yaml
+rows: {a: {}}
+other_data:
+  x: {evaluations: [knn], test: {shapes: {cuont: 4}}}
+E
 finish
