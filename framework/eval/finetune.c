@@ -53,6 +53,18 @@ static sm_status finetune_check_classes(tuning *t, const sm_picture_list *train,
                                    (sm_label_list){test.label, test.n}, train->classes, err);
 }
 
+/* A cosine that would rise, as DeiT's default of 1e-5 makes it for small rates. */
+static sm_status finetune_check_rates(const tuning *t, sm_error *err) {
+  for (int i = 0; i < t->c.rates; i++) {
+    const double rate = t->c.rate[i] * (double)t->batch / 256;
+    if (t->c.least_rate <= rate) continue;
+    sm_fail(err, SM_EINVAL, "min_lr %.4g is above the rate itself, which is %.4g: lr %.4g times batch %" PRId64 "/256",
+            t->c.least_rate, rate, t->c.rate[i], t->batch);
+    return sm_hint(err, "the rate would rise to its end: lower min_lr, or say min_lr=0 for a thousandth of the rate");
+  }
+  return SM_OK;
+}
+
 static sm_status finetune_choose_pictures(tuning *t, sm_error *err) {
   sm_picture_list train;
   int32_t *label = NULL;
@@ -71,7 +83,7 @@ static sm_status finetune_choose_pictures(tuning *t, sm_error *err) {
   t->batch = t->groups * t->c.group;
   t->steps_per_epoch = t->fitted / t->batch;
   t->steps = t->steps_per_epoch * t->c.epochs;
-  return SM_OK;
+  return finetune_check_rates(t, err);
 }
 
 static sm_status finetune_open_crops(const tuning *t, sm_pictures **crops, sm_error *err) {
@@ -133,7 +145,7 @@ static sm_status finetune_diverged(const tuning *t, const char *what, sm_error *
 static sm_status finetune_update(tuning *t, double loss, sm_error *err) {
   double rate = t->c.rate[t->state.rate] * (double)t->batch / 256;
   sm_schedule lr = {.from = rate,
-                    .to = rate / 1000,
+                    .to = t->c.least_rate > 0 ? t->c.least_rate : rate / 1000,
                     .shape = SM_SHAPE_COSINE,
                     .per = SM_PER_STEP,
                     .warmup = t->c.warmup,

@@ -9,7 +9,7 @@
 #include "framework/base/io.h"
 #include "framework/formats/formats.h"
 
-#define FORMAT "3"
+#define FORMAT "4"
 
 /* ---- its name ------------------------------------------------------------------------------------------ */
 
@@ -22,7 +22,7 @@ static uint64_t tune_state_hash_of(const sm_tune_net *t, uint64_t data, int64_t 
   const double number[] = {c->hold_out,    c->warmup, c->weight_decay, c->layer_decay,       c->drop_path,
                            c->smoothing,   c->mixup,  c->cutmix,       c->erasing,           c->least_area,
                            (double)c->flip, c->pool,   c->initial,      (double)c->head_layers,
-                           c->randaugment, c->randaugment_std};
+                           c->randaugment, c->randaugment_std,   c->least_rate};
   sm_text_bytes(&s, number, sizeof number);
   sm_text_bytes(&s, c->rate, (size_t)c->rates * sizeof *c->rate);
   sm_text_bytes(&s, &c->seed, sizeof c->seed);

@@ -5,14 +5,25 @@ struct finetune {
   tune_options tune;
 };
 
-static const sm_option options[] = {TUNE_OPTIONS(struct finetune, tune)};
+static const char *const names[] = {"paper", "short", "cifar", "flowers", "cars", "inat", NULL};
 
-/* iBOT, appendix C and evaluation/README.md: ViT-S, B and L. The last row is `short`. */
+static const sm_option options[] = {TUNE_OPTIONS(
+    struct finetune, tune, names,
+    "paper: as published for networks of this size on ImageNet; short: few epochs, small batches, little augmentation, "
+    "for small data; the others: transfer to CIFAR-10 and 100, Flowers-102, Stanford Cars, iNaturalist 2018 and 2019, "
+    "as published; what they leave open is below")};
+
+/* iBOT, appendix C and evaluation/README.md: ViT-S, B and L; then `short`. Transfer: run.sh and the defaults of
+ * evaluation/eval_cls.py (DeiT's recipe), whose rates are for a batch of 512. */
 static const tune_preset presets[] = {
-    {512, 200, 1024, 2.5e-4, 0.75, 0.1, 20, 0.1, 0.8, 1, 0.25, 9},
-    {960, 100, 1024, 2.5e-4, 0.65, 0.2, 20, 0.1, 0.8, 1, 0.25, 9},
-    {0, 50, 1024, 2.5e-4, 0.75, 0.4, 5, 0.1, 0.8, 1, 0.25, 9},
-    {-1, 20, 128, 5e-4, 0.75, 0.1, 2, 0.1, 0, 0, 0, 0},
+    {512, 200, 1024, 2.5e-4, 0.75, 0.1, 20, 0.1, 0.8, 1, 0.25, 9, 0},
+    {960, 100, 1024, 2.5e-4, 0.65, 0.2, 20, 0.1, 0.8, 1, 0.25, 9, 0},
+    {0, 50, 1024, 2.5e-4, 0.75, 0.4, 5, 0.1, 0.8, 1, 0.25, 9, 0},
+    {-1, 20, 128, 5e-4, 0.75, 0.1, 2, 0.1, 0, 0, 0, 0, 0},
+    {-2, 1000, 768, 3.75e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.25, 9, 1e-5},
+    {-3, 1000, 768, 3.75e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.25, 9, 1e-5},
+    {-4, 1000, 768, 3.75e-5, 1, 0.1, 5, 0.1, 0.8, 1, 0.25, 9, 1e-5},
+    {-5, 360, 768, 3.75e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.1, 9, 1e-5},
 };
 
 static void finetune_wants(const void *self, sm_feature_spec *spec) {

@@ -14,6 +14,7 @@ struct semi {
   tune_options tune;
 };
 
+static const char *const names[] = {"paper", "short", NULL};
 static const sm_option options[] = {
     SM_FLOATS(struct semi, share, "share", "[0.01, 0.1]", 1e-6, 1, NULL,
               "shares of the labelled training pictures, each a figure of its own; equally many a class, at "
@@ -25,13 +26,15 @@ static const sm_option options[] = {
               "evaluations of these names"),
     SM_INT(struct semi, head_layer, "finetune_head_layer", "1", 0, 16, "layers",
            "finetune: the classifier stands behind so many layers of the [CLS] head; 0: behind the backbone"),
-    TUNE_OPTIONS(struct semi, tune)};
+    TUNE_OPTIONS(struct semi, tune, names,
+                 "paper: as published for networks of this size; short: few epochs, small batches, little augmentation, "
+                 "for small data; what both leave open is below")};
 
 /* iBOT's evaluation/semi_supervised: DeiT's recipe, 1000 epochs, lr 5e-6 for a batch of 512. The last row is
  * `short`. */
 static const tune_preset presets[] = {
-    {0, 1000, 1024, 2.5e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.25, 9},
-    {-1, 50, 64, 2.5e-4, 0.75, 0.1, 5, 0.1, 0, 0, 0, 0},
+    {0, 1000, 1024, 2.5e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.25, 9, 0},
+    {-1, 50, 64, 2.5e-4, 0.75, 0.1, 5, 0.1, 0, 0, 0, 0, 0},
 };
 
 static void semi_wants(const void *self, sm_feature_spec *spec) {

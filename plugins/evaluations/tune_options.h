@@ -12,25 +12,24 @@ typedef struct tune_options {
   sm_floats lr;
   double warmup, weight_decay, layer_decay, drop_path, smoothing, mixup, cutmix, erasing, least_area,
       hold_out;
-  double randaugment, randaugment_std;
+  double randaugment, randaugment_std, least_rate;
   bool flip;
 } tune_options;
 
-static const char *const tune_presets[] = {"paper", "short", NULL};
 static const char *const tune_pools[] = {"cls", "mean", NULL};              /* in the order of sm_pool_mode */
 static const char *const tune_precisions[] = {"auto", "fp32", "bf16", NULL}; /* of sm_finetune_precision */
 
-/* A preset for networks up to a width. Rates are for a batch of 256. */
+/* A preset for networks up to a width; of the names behind the first one, the row of width -1, -2 … Rates are for
+ * a batch of 256, but for the one that the cosine ends at. */
 typedef struct tune_preset {
   int width;
   int64_t epochs, batch;
-  double rate, layer_decay, drop_path, warmup, smoothing, mixup, cutmix, erasing, randaugment;
+  double rate, layer_decay, drop_path, warmup, smoothing, mixup, cutmix, erasing, randaugment, least_rate;
 } tune_preset;
 
-#define TUNE_OPTIONS(T, f)                                                                                 \
-  SM_CHOICE(T, f.preset, "preset", "paper", tune_presets,                                                  \
-            "paper: as published for networks of this size; short: few epochs, small batches, little "     \
-            "augmentation, for small data; what both leave open is below"),                                \
+/* presets: names, the first one by the width of the network. */
+#define TUNE_OPTIONS(T, f, presets, about)                                                                 \
+  SM_CHOICE(T, f.preset, "preset", "paper", presets, about),                                               \
       SM_INT(T, f.epochs, "epochs", "0", 0, 100000, "epochs",                                              \
              "passes over the training pictures; 0: preset"),                                              \
       SM_INT(T, f.batch, "batch_size", "0", 0, 65536, "pictures",                                          \
@@ -40,6 +39,8 @@ typedef struct tune_preset {
       SM_FLOATS(T, f.lr, "lr", "~", 1e-9, 10, NULL,                                                        \
                 "learning rates for a batch of 256, one after the other, the best on held-out training "   \
                 "pictures counts; left out: preset"),                                                      \
+      SM_FLOAT(T, f.least_rate, "min_lr", "-1", -1, 10, NULL,                                              \
+               "rate that the cosine ends at, whatever the batch; 0: a thousandth of the rate; -1: preset"), \
       SM_FLOAT(                                                                                            \
           T, f.hold_out, "hold_out", "0.1", 0.001, 0.9, NULL,                                              \
           "share of the training pictures that chooses among several rates, never the last of a class; "   \
@@ -74,13 +75,13 @@ typedef struct tune_preset {
 /* -1 stands for the preset's. */
 static double tune_or(double own, double preset) { return own < 0 ? preset : own; }
 
-/* presets: paper's rows by width, the last one for all that are wider; then one row of `short`. The rates
- * that config points to lie in *rate. */
+/* presets: paper's rows by width, the last one for all that are wider; then one row of each other name. The
+ * rates that config points to lie in *rate. */
 static void tune_resolve(const tune_options *o, const tune_preset *preset, const sm_eval_context *x,
                          double *rate, sm_finetune_config *c) {
   int width = x->network ? sm_network_describe(x->network)->backbone.dim : 0;
   while (o->preset == 0 && preset->width && width > preset->width) preset++;
-  while (o->preset == 1 && preset->width >= 0) preset++;
+  while (o->preset > 0 && preset->width != -o->preset) preset++;
   for (int i = 0; i < o->lr.n; i++) rate[i] = o->lr.v[i];
   if (!o->lr.n) rate[0] = preset->rate;
   *c = (sm_finetune_config){
@@ -104,7 +105,8 @@ static void tune_resolve(const tune_options *o, const tune_preset *preset, const
       .precision = (sm_finetune_precision)o->precision,
       .seed = (uint64_t)o->seed,
       .randaugment = tune_or(o->randaugment, preset->randaugment),
-      .randaugment_std = o->randaugment_std};
+      .randaugment_std = o->randaugment_std,
+      .least_rate = tune_or(o->least_rate, preset->least_rate)};
   c->warmup = tune_or(o->warmup, preset->warmup * (double)c->epochs / (double)preset->epochs);
 }
 

@@ -332,6 +332,38 @@ static void threads_do_not_matter(void **state) {
   }
 }
 
+/* Transfer as published, and a cosine that would rise. 256 pictures are one batch. */
+static void transfers(void **state) {
+  static const struct {
+    const char *yaml, *says;
+  } runs[] = {
+      {"{preset: cars, epochs: 1, warmup_epochs: 0}", "1 epochs of AdamW, batch 256, lr 3.75e-05, layer decay 1, "
+                                                      "drop path 0.1, smoothing 0.1, mixup 0.8, cutmix 1, erasing 0.25"},
+      {"{preset: inat, epochs: 1, warmup_epochs: 0, min_lr: 0}", "lr 3.75e-06, layer decay 1, drop path 0.1, smoothing 0.1, "
+                                                                 "mixup 0.8, cutmix 1, erasing 0.1, RandAugment m9"},
+      {"{preset: cifar, epochs: 1, warmup_epochs: 0, lr: [2.0e-5]}", "lr 2e-05"}};
+  eval_bench b;
+  sm_eval_result r;
+  sm_error err = {0};
+  double loss[2];
+  eval_bench_open(&b, pool[2], false, NULL);
+  for (int i = 0; i < 3; i++) {
+    if (eval_bench_run(&b, "finetune", runs[i].yaml, &r, &err)) fail_msg("%s", err.message);
+    if (!strstr(r.protocol, runs[i].says)) fail_msg("\"%s\" does not say \"%s\"", r.protocol, runs[i].says);
+  }
+  assert_int_equal(eval_bench_run(&b, "finetune", "{preset: flowers, epochs: 1, warmup_epochs: 0}", &r, &err), SM_EINVAL);
+  assert_string_equal(err.message,
+                      "min_lr 1e-05 is above the rate itself, which is 3.75e-06: lr 3.75e-06 times batch 256/256");
+  assert_string_equal(err.hint, "the rate would rise to its end: lower min_lr, or say min_lr=0 for a thousandth of the rate");
+  for (int i = 0; i < 2; i++) {
+    const char *yaml[] = {"{" QUICK ", epochs: 2, warmup_epochs: 0}", "{" QUICK ", epochs: 2, warmup_epochs: 0, min_lr: 0.005}"};
+    if (eval_bench_run(&b, "finetune", yaml[i], &r, &err)) fail_msg("%s", err.message);
+    loss[i] = eval_figure(&r, "train_loss");
+  }
+  assert_true(loss[0] != loss[1]); /* 0.005 is lr times 32/256: the rate does not fall */
+  eval_bench_close(&b);
+}
+
 /* On in what is published, off in `short`, and at any magnitude. */
 static void augments(void **state) {
   static const struct {
@@ -506,7 +538,8 @@ int main(void) {
       cmocka_unit_test(features_of_a_part),
       cmocka_unit_test(learns),
       cmocka_unit_test(threads_do_not_matter),
-      cmocka_unit_test(augments),
+      cmocka_unit_test(transfers),
+cmocka_unit_test(augments),
       cmocka_unit_test(goes_on),
       cmocka_unit_test(only_its_own_state),
       cmocka_unit_test(from_the_head),

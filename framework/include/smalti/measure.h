@@ -256,6 +256,8 @@ typedef struct sm_finetune_config {
   sm_finetune_precision precision;
   uint64_t seed;
   double randaugment, randaugment_std; /* as in sm_picture_request */
+  double least_rate; /* that the cosine ends at, whatever the batch; above a rate: SM_EINVAL. 0: a thousandth of
+                        the rate */
 } sm_finetune_config;
 typedef struct sm_finetune_result {
   int best;                     /* which rate                                                               */
