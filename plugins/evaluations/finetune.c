@@ -9,9 +9,8 @@ static const char *const names[] = {"paper", "short", "cifar", "flowers", "cars"
 
 static const sm_option options[] = {TUNE_OPTIONS(
     struct finetune, tune, names,
-    "paper: as published for networks of this size on ImageNet; short: few epochs, small batches, little augmentation, "
-    "for small data; the others: transfer to CIFAR-10 and 100, Flowers-102, Stanford Cars, iNaturalist 2018 and 2019, "
-    "as published; what they leave open is below")};
+    "published values: paper for ImageNet by the network's size, the others for transfer to the set of that name "
+    "(cifar: both); short: few epochs, small batches, little augmentation")};
 
 /* iBOT, appendix C and evaluation/README.md: ViT-S, B and L; then `short`. Transfer: run.sh and the defaults of
  * evaluation/eval_cls.py (DeiT's recipe), whose rates are for a batch of 512. */
