@@ -71,6 +71,8 @@ static sm_status occlusion_look_elsewhere(occlusion *o, sm_error *err) {
   if (status || sm_network_describe(o->other)->backbone.heads > 0) return status;
   sm_fail(err, SM_EUNSUPPORTED, "'%s' is a `%s`, which has no attention that could say what is salient", o->saliency,
           sm_network_describe(o->other)->name);
+  sm_network_close(o->other);
+  o->other = NULL;
   return sm_hint(err, "name a vision transformer");
 }
 
