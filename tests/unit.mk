@@ -6,7 +6,7 @@
 #   tests_plugins_NAME_la_LDFLAGS = $(TEST_PLUGIN_LDFLAGS)
 #   tests_plugins_NAME_la_LIBADD = $(PLUGIN_LIBADD)
 
-EXTRA_DIST += tests/unit/test.h
+EXTRA_DIST += tests/unit/test.h tests/unit/dataset_fixture.h
 
 # framework/formats, framework/report
 check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs tests/unit/test_formats_packed \

@@ -3,53 +3,11 @@
 #include <math.h>
 #include <sys/stat.h>
 
-#include "framework/data/data.h"
-#include "framework/recipe/recipe.h"
-
-#include "test.h"
-
-static sm_registry *registry;
-static char logged[1024];
-
-static void collect(void *ctx, sm_log_level level, const char *line) {
-  (void)ctx, (void)level;
-  snprintf(logged, sizeof logged, "%s", line);
-}
-
-static int set_up(void **state) {
-  registry = sm_registry_new(NULL, NULL);
-  sm_log_to(collect, NULL);
-  return registry && make_folder(state) == 0 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-  sm_registry_free(registry);
-  return remove_folder(state);
-}
-
-typedef struct opened {
-  sm_instance instance;
-  sm_arena *arena;
-  const sm_dataset_ops *ops;
-  void *self;
-} opened;
+#include "dataset_fixture.h"
 
 static sm_status open_set(opened *o, const char *name, const char *yaml, sm_error *err) {
-  memset(o, 0, sizeof *o);
-  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, name, err);
-  if (!plugin) fail_msg("%s", err->message);
-  o->arena = sm_arena_new("test");
-  must(sm_instance_new(registry, plugin, &o->instance, err), err);
-  must(sm_options_fill(plugin, yaml, o->instance.self, o->arena, err), err);
-  o->ops = plugin->ops;
-  o->self = o->instance.self;
-  sm_status status = sm_instance_create(&o->instance, err);
+  const sm_status status = create_set(o, name, yaml, err);
   return status ? status : o->ops->open(o->self, err);
-}
-
-static void close_set(opened *o) {
-  sm_instance_free(&o->instance);
-  sm_arena_free(o->arena);
 }
 
 static void put(const char *name, const char *text) {

@@ -3,58 +3,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "framework/data/data.h"
-#include "framework/recipe/recipe.h"
-
-#include "test.h"
-
-static sm_registry *registry;
-static char logged[2048];
-
-static void collect(void *ctx, sm_log_level level, const char *line) {
-  (void)ctx;
-  if (level >= SM_LOG_WARNING)
-    snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%s\n", line);
-}
-
-static int set_up(void **state) {
-  registry = sm_registry_new(NULL, NULL);
-  sm_log_to(collect, NULL);
-  return registry && make_folder(state) == 0 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-  sm_registry_free(registry);
-  return remove_folder(state);
-}
-
-typedef struct opened {
-  sm_instance instance;
-  sm_arena *arena;
-  const sm_dataset_ops *ops;
-  void *self;
-} opened;
+#include "dataset_fixture.h"
 
 /* The set NAME of {path: FOLDER/below, more}. */
 static sm_status open_set(opened *o, const char *name, const char *below, const char *more, sm_error *err) {
   char yaml[1024];
-  logged[0] = 0;
-  memset(o, 0, sizeof *o);
   snprintf(yaml, sizeof yaml, "{path: '%s'%s}", path_of(below), more);
-  const sm_plugin *plugin = sm_registry_find(registry, SM_DATASET, name, err);
-  if (!plugin) fail_msg("%s", err->message);
-  o->arena = sm_arena_new("test");
-  must(sm_instance_new(registry, plugin, &o->instance, err), err);
-  must(sm_options_fill(plugin, yaml, o->instance.self, o->arena, err), err);
-  sm_status status = sm_instance_create(&o->instance, err);
-  o->ops = plugin->ops;
-  o->self = o->instance.self;
+  const sm_status status = create_set(o, name, yaml, err);
   return status ? status : o->ops->open(o->self, err);
-}
-
-static void close_set(opened *o) {
-  sm_instance_free(&o->instance);
-  sm_arena_free(o->arena);
 }
 
 static void put_bytes(const char *name, const void *bytes, size_t n) {
