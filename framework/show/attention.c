@@ -12,8 +12,11 @@ static void attention_fill(sm_image *out, int rows, int cols, int k, uint32_t rg
 
 void sm_show_values(const float *value, int rows, int cols, sm_image *out) {
   double least = INFINITY, most = -INFINITY;
-  for (int k = 0; k < rows * cols; k++)
-    least = fmin(least, (double)value[k]), most = fmax(most, (double)value[k]);
+  for (int k = 0; k < rows * cols; k++) {  // with fmin and fmax gcc 12 for aarch64 ends with an internal error
+    const double v = (double)value[k];
+    if (v < least) least = v;
+    if (v > most) most = v;
+  }
   const double span = most > least ? most - least : 1;
   for (int k = 0; k < rows * cols; k++)
     attention_fill(out, rows, cols, k, sm_viridis(((double)value[k] - least) / span), 1);

@@ -8,7 +8,7 @@
 #
 #   dpkg --add-architecture arm64 && apt-get update
 #   apt-get install crossbuild-essential-arm64 qemu-user-static libyaml-dev:arm64 libopenblas-dev:arm64 \
-#     libjpeg62-turbo-dev:arm64 libpng-dev:arm64 libcjson-dev:arm64 libcmocka-dev:arm64
+#     libjpeg62-turbo-dev:arm64 libpng-dev:arm64 libwebp-dev:arm64 libcjson-dev:arm64 libcmocka-dev:arm64
 #
 # and `configure` in the tree (autoreconf -fi). Everything it makes lies in a folder that goes when it ends. By environment:
 # JOBS (parallel jobs), CROSS (aarch64-linux-gnu), QEMU (qemu-aarch64-static), KEEP (a folder to build in that stays).
