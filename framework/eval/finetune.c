@@ -12,6 +12,7 @@
 #include "classify.h"
 #include "subset.h"
 #include "tune_state.h"
+#include "tune_step.h"
 
 typedef struct tuning {
   sm_eval_context *x;
@@ -20,11 +21,10 @@ typedef struct tuning {
   int64_t *index, fitted, held; /* training pictures: learned from, then held out, each part ascending */
   int classes;
   uint64_t pictures; /* key of which they are */
-  int64_t batch, groups, steps_per_epoch, steps;
-  sm_tune_net net;
+  int64_t steps_per_epoch, steps;
+  sm_tune_step step;
   sm_tune_state state;
-  float *mixed, *q; /* pictures and labels of a group */
-  float *z;         /* logits of a batch of tests     */
+  float *z; /* logits of a batch of tests */
   int64_t tested;
 } tuning;
 
@@ -56,10 +56,10 @@ static sm_status finetune_check_classes(tuning *t, const sm_picture_list *train,
 /* A cosine that would rise, as DeiT's default of 1e-5 makes it for small rates. */
 static sm_status finetune_check_rates(const tuning *t, sm_error *err) {
   for (int i = 0; i < t->c.rates; i++) {
-    const double rate = t->c.rate[i] * (double)t->batch / 256;
+    const double rate = t->c.rate[i] * (double)t->c.batch / 256;
     if (t->c.least_rate <= rate) continue;
     sm_fail(err, SM_EINVAL, "min_lr %.4g is above the rate itself, which is %.4g: lr %.4g times batch %" PRId64 "/256",
-            t->c.least_rate, rate, t->c.rate[i], t->batch);
+            t->c.least_rate, rate, t->c.rate[i], t->c.batch);
     return sm_hint(err, "the rate would rise to its end: lower min_lr, or say min_lr=0 for a thousandth of the rate");
   }
   return SM_OK;
@@ -79,9 +79,8 @@ static sm_status finetune_choose_pictures(tuning *t, sm_error *err) {
   t->pictures = sm_hash64(t->index, (size_t)all * sizeof *t->index, train.hash);
   if (t->c.batch > t->fitted) t->c.batch = t->fitted;
   if (t->c.group > t->c.batch) t->c.group = t->c.batch;
-  t->groups = t->c.batch / t->c.group;
-  t->batch = t->groups * t->c.group;
-  t->steps_per_epoch = t->fitted / t->batch;
+  t->c.batch -= t->c.batch % t->c.group;
+  t->steps_per_epoch = t->fitted / t->c.batch;
   t->steps = t->steps_per_epoch * t->c.epochs;
   return finetune_check_rates(t, err);
 }
@@ -93,8 +92,8 @@ static sm_status finetune_open_crops(const tuning *t, sm_pictures **crops, sm_er
                                       .n = t->fitted,
                                       .batch = (int)t->c.group,
                                       .epochs = t->c.epochs,
-                                      .epoch_batches = t->steps_per_epoch * t->groups,
-                                      .first_batch = t->state.step * t->groups,
+                                      .epoch_batches = t->steps_per_epoch * t->step.groups,
+                                      .first_batch = t->state.step * t->step.groups,
                                       .seed = t->c.seed,
                                       .filter = SM_FILTER_BICUBIC,
                                       .least_area = t->c.least_area,
@@ -104,71 +103,13 @@ static sm_status finetune_open_crops(const tuning *t, sm_pictures **crops, sm_er
   return sm_pictures_open(t->x, &request, crops, err);
 }
 
-/* ---- a step -------------------------------------------------------------------------------------------- */
-
-static void finetune_fill_drop(tuning *t, const sm_picture_batch *b, int64_t slot) {
-  if (!t->net.drop) return;
-  int columns = t->net.spec.drop_columns;
-  float row[SM_SITES_MAX];
-  for (int i = 0; i < b->n; i++) {
-    sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + i), 0);
-    sm_drop_path_draw(&t->net.spec, t->c.drop_path, &rng, row);
-    sm_write(t->net.drop, (int64_t)i * columns, columns, row);
-  }
-}
-
-/* One group: erased, then mixed, as timm does it. Returns its share of the batch's mean loss. */
-static double finetune_run_group(tuning *t, const sm_picture_batch *b) {
-  const int height = t->x->height, width = t->x->width;
-  int64_t pixels = 3 * (int64_t)height * width, place = b->number % (t->steps_per_epoch * t->groups);
-  float *x = t->mixed;
-  memcpy(x, b->x, (size_t)(b->n * pixels) * sizeof *x);
-  for (int i = 0; i < b->n; i++) {
-    sm_rng rng =
-        sm_rng_make(t->c.seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)(place * t->c.group + i), 4);
-    sm_erase_random(t->c.erasing, x + i * pixels, height, width, &rng, NULL);
-  }
-  sm_rng rng = sm_rng_make(t->c.seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)place, 5);
-  sm_mix mix = sm_mix_draw(t->c.mixup, t->c.cutmix, height, width, &rng);
-  sm_mix_pictures(&mix, x, b->n, height, width);
-  sm_mix_labels(&mix, b->label, b->n, t->classes, t->c.smoothing, t->q);
-  finetune_fill_drop(t, b, place * t->c.group);
-  return sm_tune_net_gradient(&t->net, b->n, x, t->q, 1.0 / (double)t->batch);
-}
-
-static sm_status finetune_diverged(const tuning *t, const char *what, sm_error *err) {
-  sm_fail(err, SM_EINVAL, "fine-tuning, step %" PRId64 ": %s is not finite", t->state.step, what);
-  return sm_hint(err, "lower lr (it is %g for a batch of 256) or lengthen the warm-up",
-                 t->c.rate[t->state.rate]);
-}
-
-static sm_status finetune_update(tuning *t, double loss, sm_error *err) {
-  double rate = t->c.rate[t->state.rate] * (double)t->batch / 256;
-  sm_schedule lr = {.from = rate,
-                    .to = t->c.least_rate > 0 ? t->c.least_rate : rate / 1000,
-                    .shape = SM_SHAPE_COSINE,
-                    .per = SM_PER_STEP,
-                    .warmup = t->c.warmup,
-                    .warmup_from = rate / 1000};
-  sm_optimizer_config adamw = {.kind = SM_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-  sm_optimizer_step values = {
-      .lr = sm_schedule_at(&lr, &(sm_time){t->state.step, t->steps_per_epoch, t->c.epochs}),
-      .weight_decay = t->c.weight_decay};
-  sm_optimizer_result got;
-  if (!isfinite(loss)) return finetune_diverged(t, "the loss", err);
-  sm_optimizer_run(&adamw, t->net.set, t->x->pool, &values, &got);
-  if (!isfinite(got.grad_norm)) return finetune_diverged(t, sm_set_row(t->net.set, got.worst_row)->name, err);
-  sm_tune_net_update(&t->net);
-  return SM_OK;
-}
-
 /* ---- training ------------------------------------------------------------------------------------------ */
 
 /* A state that cannot be kept is no reason to stop. */
 static bool finetune_keep(const tuning *t) {
   sm_error why = {0};
   char text[2048];
-  if (sm_tune_state_save(&t->state, &t->net, &why) == SM_OK) return t->state.path[0] != 0;
+  if (sm_tune_state_save(&t->state, &t->step.net, &why) == SM_OK) return t->state.path[0] != 0;
   sm_log(SM_LOG_WARNING, "fine-tuning could not be kept, and goes on: %s",
          sm_error_text(&why, text, sizeof text));
   return false;
@@ -208,11 +149,11 @@ static sm_status finetune_train(tuning *t, sm_error *err) {
   sm_status status = finetune_open_crops(t, &crops, err);
   while (!status && t->state.step < t->steps) {
     double loss = 0;
-    for (int64_t g = 0; !status && g < t->groups; g++) {
+    for (int64_t g = 0; !status && g < t->step.groups; g++) {
       sm_picture_batch b;
-      if (!(status = finetune_next(t, crops, &b, err))) loss += finetune_run_group(t, &b);
+      if (!(status = finetune_next(t, crops, &b, err))) loss += sm_tune_step_group(&t->step, &b);
     }
-    if (!status) status = finetune_update(t, loss, err);
+    if (!status) status = sm_tune_step_update(&t->step, t->c.rate[t->state.rate], t->state.step, loss, err);
     if (status) break;
     t->state.loss += loss;
     t->state.step++;
@@ -250,7 +191,7 @@ static sm_status finetune_measure(tuning *t, const char *split, const int64_t *i
       sm_pictures_open(t->x, &(sm_picture_request){.split = split, .index = index, .n = n}, &pictures, err);
   if (status) return status;
   while (!status && !(status = finetune_next(t, pictures, &b, err)) && b.n) {
-    sm_tune_net_logits(&t->net, b.x, b.n, t->z);
+    sm_tune_net_logits(&t->step.net, b.x, b.n, t->z);
     for (int i = 0; i < b.n; i++) finetune_note(t, m, t->z + (int64_t)i * t->classes, b.label[i]);
     status = finetune_going_on(t, err);
   }
@@ -299,26 +240,22 @@ static sm_status finetune_check(const sm_eval_context *x, const sm_finetune_conf
 
 static sm_status finetune_prepare(tuning *t, sm_error *err) {
   sm_status status = finetune_choose_pictures(t, err);
-  if (!status) status = sm_tune_net_new(t->x, &t->c, t->classes, &t->net, err);
+  if (!status) status = sm_tune_step_new(t->x, &t->c, t->classes, t->steps_per_epoch, &t->step, err);
   if (status) return status;
-  size_t pixels = 3 * (size_t)t->x->height * (size_t)t->x->width, group = (size_t)t->c.group;
-  t->mixed = sm_malloc(group * pixels * sizeof *t->mixed);
-  t->q = sm_malloc(group * (size_t)t->classes * sizeof *t->q);
   t->z = sm_malloc(SM_EVAL_BATCH * (size_t)t->classes * sizeof *t->z);
-  if (!t->mixed || !t->q || !t->z)
-    return sm_fail(err, SM_ENOMEM, "no memory for a group of %zu pictures", group);
-  if ((status = sm_tune_net_reset(&t->net, err))) return status;
-  sm_tune_state_place(&t->state, &t->net, t->pictures, t->batch);
+  if (!t->z) return sm_fail(err, SM_ENOMEM, "no memory for the logits of %d classes", t->classes);
+  if ((status = sm_tune_net_reset(&t->step.net, err))) return status;
+  sm_tune_state_place(&t->state, &t->step.net, t->pictures, t->c.batch);
   return SM_OK;
 }
 
 static sm_status finetune_run(tuning *t, sm_error *err) {
   bool found = false;
-  sm_status status = sm_tune_state_load(&t->state, &t->net, &found, err);
+  sm_status status = sm_tune_state_load(&t->state, &t->step.net, &found, err);
   if (found)
     sm_log(SM_LOG_INFO, "fine-tuning goes on at step %" PRId64 " of %" PRId64, t->state.step, t->steps);
   for (; !status && t->state.rate < t->c.rates; t->state.rate++, t->state.step = 0, t->state.loss = 0) {
-    if (!found) status = sm_tune_net_reset(&t->net, err);
+    if (!found) status = sm_tune_net_reset(&t->step.net, err);
     found = false;
     if (!status) status = finetune_train(t, err);
     if (!status) status = finetune_measure_rate(t, err);
@@ -332,9 +269,9 @@ static void finetune_report(const tuning *t, sm_finetune_result *r) {
   *r = (sm_finetune_result){.fitted = t->fitted,
                             .held = t->held,
                             .tested = t->tested,
-                            .batch = t->batch,
+                            .batch = t->c.batch,
                             .steps = t->steps,
-                            .bf16 = t->net.bf16};
+                            .bf16 = t->step.net.bf16};
   for (int i = 1; i < t->c.rates; i++)
     if (h[i].held > h[r->best].held) r->best = i;
   h += r->best;
@@ -356,9 +293,7 @@ sm_status sm_finetune_eval(sm_eval_context *x, const sm_finetune_config *c, sm_f
   if (!status) status = finetune_run(t, err);
   if (!status) finetune_report(t, r);
   x->doing = doing;
-  sm_tune_net_free(&t->net);
-  sm_free(t->mixed);
-  sm_free(t->q);
+  sm_tune_step_free(&t->step);
   sm_free(t->z);
   sm_free(t->index);
   sm_free(t);

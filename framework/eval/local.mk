@@ -29,4 +29,5 @@ libsmalti_la_SOURCES += \
   framework/eval/tune_mix.c \
   framework/eval/tune_net.c framework/eval/tune_net.h \
   framework/eval/tune_state.c framework/eval/tune_state.h \
+  framework/eval/tune_step.c framework/eval/tune_step.h \
   framework/eval/upernet.c framework/eval/upernet_head.c framework/eval/upernet_head.h

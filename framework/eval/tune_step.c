@@ -1,0 +1,84 @@
+/* tune_step.c — see tune_step.h. */
+#include "tune_step.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+sm_status sm_tune_step_new(const sm_eval_context *x, const sm_finetune_config *c, int classes, int64_t steps_per_epoch,
+                           sm_tune_step *t, sm_error *err) {
+  const size_t pixels = 3 * (size_t)x->height * (size_t)x->width, group = (size_t)c->group;
+  *t = (sm_tune_step){.x = x, .c = c, .groups = c->batch / c->group, .steps_per_epoch = steps_per_epoch};
+  t->batch = t->groups * c->group;
+  sm_status status = sm_tune_net_new(x, c, classes, &t->net, err);
+  if (status) return status;
+  t->mixed = sm_malloc(group * pixels * sizeof *t->mixed);
+  t->q = sm_malloc(group * (size_t)classes * sizeof *t->q);
+  return t->mixed && t->q ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a group of %zu pictures", group);
+}
+
+void sm_tune_step_free(sm_tune_step *t) {
+  sm_tune_net_free(&t->net);
+  sm_free(t->mixed);
+  sm_free(t->q);
+  t->mixed = t->q = NULL;
+}
+
+/* ---- a group ------------------------------------------------------------------------------------------- */
+
+static void tune_step_fill_drop(sm_tune_step *t, const sm_picture_batch *b, int64_t slot) {
+  if (!t->net.drop) return;
+  int columns = t->net.spec.drop_columns;
+  float row[SM_SITES_MAX];
+  for (int i = 0; i < b->n; i++) {
+    sm_rng rng = sm_rng_make(t->c->seed, SM_RNG_DROP_PATH, (uint64_t)b->epoch, (uint64_t)(slot + i), 0);
+    sm_drop_path_draw(&t->net.spec, t->c->drop_path, &rng, row);
+    sm_write(t->net.drop, (int64_t)i * columns, columns, row);
+  }
+}
+
+double sm_tune_step_group(sm_tune_step *t, const sm_picture_batch *b) {
+  const sm_finetune_config *c = t->c;
+  const int height = t->x->height, width = t->x->width, classes = t->net.classes;
+  int64_t pixels = 3 * (int64_t)height * width, place = b->number % (t->steps_per_epoch * t->groups);
+  float *x = t->mixed;
+  memcpy(x, b->x, (size_t)(b->n * pixels) * sizeof *x);
+  for (int i = 0; i < b->n; i++) {
+    sm_rng rng = sm_rng_make(c->seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)(place * c->group + i), 4);
+    sm_erase_random(c->erasing, x + i * pixels, height, width, &rng, NULL);
+  }
+  sm_rng rng = sm_rng_make(c->seed, SM_RNG_EVAL, (uint64_t)b->epoch, (uint64_t)place, 5);
+  sm_mix mix = sm_mix_draw(c->mixup, c->cutmix, height, width, &rng);
+  sm_mix_pictures(&mix, x, b->n, height, width);
+  sm_mix_labels(&mix, b->label, b->n, classes, c->smoothing, t->q);
+  tune_step_fill_drop(t, b, place * c->group);
+  return sm_tune_net_gradient(&t->net, b->n, x, t->q, 1.0 / (double)t->batch);
+}
+
+/* ---- the update ---------------------------------------------------------------------------------------- */
+
+static sm_status tune_step_diverged(double rate, int64_t step, const char *what, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "fine-tuning, step %" PRId64 ": %s is not finite", step, what);
+  return sm_hint(err, "lower lr (it is %g for a batch of 256) or lengthen the warm-up", rate);
+}
+
+sm_status sm_tune_step_update(sm_tune_step *t, double rate, int64_t step, double loss, sm_error *err) {
+  const sm_finetune_config *c = t->c;
+  const double highest = rate * (double)t->batch / 256;
+  sm_schedule lr = {.from = highest,
+                    .to = c->least_rate > 0 ? c->least_rate : highest / 1000,
+                    .shape = SM_SHAPE_COSINE,
+                    .per = SM_PER_STEP,
+                    .warmup = c->warmup,
+                    .warmup_from = highest / 1000};
+  sm_optimizer_config adamw = {.kind = SM_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+  sm_optimizer_step values = {.lr = sm_schedule_at(&lr, &(sm_time){step, t->steps_per_epoch, c->epochs}),
+                              .weight_decay = c->weight_decay};
+  sm_optimizer_result got;
+  if (!isfinite(loss)) return tune_step_diverged(rate, step, "the loss", err);
+  sm_optimizer_run(&adamw, t->net.set, t->x->pool, &values, &got);
+  if (!isfinite(got.grad_norm))
+    return tune_step_diverged(rate, step, sm_set_row(t->net.set, got.worst_row)->name, err);
+  sm_tune_net_update(&t->net);
+  return SM_OK;
+}
