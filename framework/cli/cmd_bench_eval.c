@@ -3,32 +3,7 @@
 #include <inttypes.h>
 
 #include "bench_model.h"
-#include "framework/base/cpu.h"
-#include "framework/eval/bench.h"
-
-/* Times of a command that repeats one thing; `what` is counted by `n`. */
-static void cmd_bench_eval_put_times(sm_json *json, const sm_bench_times *t, int threads, const char *rate,
-                                     double n) {
-  sm_json_int(json, "threads", threads);
-  sm_json_int(json, "repeats", t->repeats);
-  sm_json_double(json, "median_s", t->median);
-  sm_json_double(json, "best_s", t->best);
-  sm_json_double(json, "worst_s", t->worst);
-  sm_json_double(json, rate, n / t->median);
-  sm_json_double(json, "gflop", t->flops / 1e9);
-  sm_json_double(json, "gflops", t->flops / t->median / 1e9);
-  sm_json_int(json, "resident_bytes", (int64_t)t->resident);
-}
-
-static void cmd_bench_eval_print_times(const sm_bench_times *t, const char *rate, double n) {
-  char text[32];
-  printf("  %-18s %10.3f   (median of %d; %.3f to %.3f)\n", "seconds", t->median, t->repeats, t->best,
-         t->worst);
-  printf("  %-18s %10.1f\n", rate, n / t->median);
-  printf("  %-18s %10.1f   %.1f GFLOP of products\n", "GFLOP/s", t->flops / t->median / 1e9, t->flops / 1e9);
-  printf("  %-18s %10s   at its peak\n", "memory, process",
-         sm_human_bytes((double)t->resident, text, sizeof text));
-}
+#include "bench_network.h"
 
 /* ---- features ------------------------------------------------------------------------------------------ */
 
@@ -45,40 +20,15 @@ static const sm_option features_options[] = {
 };
 
 typedef struct features_bench {
-  sm_recipe *recipe;
-  sm_pool *pool;
-  sm_network *network;
+  bench_network net;
   const struct features_options *o;
-  int height, width;
 } features_bench;
-
-/* The recipe's backbone with its initial weights: what they are changes no time. */
-static sm_status cmd_bench_eval_open_features(sm_cli *cli, int argc, char **argv, features_bench *b,
-                                              sm_error *err) {
-  sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
-  if (!status) status = sm_slot_create(&b->recipe->backbone, err);
-  if (status) return status;
-  const sm_recipe *r = b->recipe;
-  if (!(b->pool = sm_recipe_pool(r, 0, NULL, err))) return err->code;
-  const sm_network_parts parts = {.name = r->backbone.plugin.plugin->name,
-                                  .backbone = r->backbone.plugin.plugin->ops,
-                                  .self = r->backbone.plugin.self,
-                                  .height = b->height = r->views.global_height,
-                                  .width = b->width = r->views.global_width,
-                                  .net = SM_NET_INIT,
-                                  .recipe = r};
-  status = sm_network_wrap(&parts, &b->network, err);
-  return status ? status : sm_network_allocate(b->network, err);
-}
 
 static sm_status cmd_bench_eval_time_features(const features_bench *b, sm_pool *pool, sm_bench_times *t,
                                               sm_error *err) {
   sm_evaluator *evaluator = NULL;
-  sm_evaluator_config c = sm_evaluator_config_of(b->network, pool);
-  c.bf16 = b->recipe->train.precision == SM_PRECISION_BF16;
-  sm_status status = sm_evaluator_new(&c, &evaluator, err);
-  if (!status)
-    status = sm_bench_features(evaluator, b->height, b->width, (int)b->o->pictures, (int)b->o->repeats, t, err);
+  sm_status status = sm_bench_network_evaluator(&b->net, pool, false, &evaluator, err);
+  if (!status) status = sm_bench_features(evaluator, (int)b->o->pictures, (int)b->o->repeats, t, err);
   sm_evaluator_free(evaluator);
   return status;
 }
@@ -96,36 +46,22 @@ static sm_status cmd_bench_eval_measure_features(void *ctx, sm_pool *pool, doubl
   return status;
 }
 
-static void cmd_bench_eval_close_features(features_bench *b) {
-  sm_network_close(b->network);
-  sm_pool_free(b->pool);
-  sm_recipe_free(b->recipe);
-}
-
-static const char *cmd_bench_eval_precision_of(const features_bench *b) {
-  return sm_precision_names[b->recipe->train.precision];
-}
-
-static int cmd_bench_eval_show_features(const sm_cli *cli, const features_bench *b,
-                                        const struct features_options *o, const sm_bench_times *t) {
-  int threads = sm_pool_threads(b->pool);
+static int cmd_bench_eval_show_features(const sm_cli *cli, const bench_network *b,
+                                        const struct features_options *o, const sm_bench_times *t, double peak) {
+  const bench_rate rate = {"pictures/s", "pictures_per_s", (double)o->pictures};
   if (cli->json) {
     sm_json json = {0};
     sm_json_begin(&json);
-    sm_json_string(&json, "recipe", b->recipe->name);
-    sm_json_int(&json, "pictures", o->pictures);
-    sm_cli_json_size(&json, b->height, b->width);
-    sm_json_string(&json, "precision", cmd_bench_eval_precision_of(b));
-    cmd_bench_eval_put_times(&json, t, threads, "pictures_per_s", (double)o->pictures);
+    sm_bench_network_put(&json, b, "pictures", o->pictures);
+    sm_bench_put_times(&json, t, b->pool, &rate, peak);
     return sm_cli_json(&json);
   }
-  char size[24], text[160];
-  const sm_cpus cpus = sm_cpu_look();
-  printf("%s: features of %" PRId64 " %s of %s px, %s, %s\n\n", b->recipe->name, o->pictures,
+  char size[24], how[224];
+  printf("%s: features of %" PRId64 " %s of %s px, %s\n\n", b->recipe->name, o->pictures,
          sm_plural(o->pictures, "picture", "pictures"),
          sm_view_size_text(b->height, b->width, size, sizeof size),
-         sm_threads_text(&cpus, threads, text, sizeof text), cmd_bench_eval_precision_of(b));
-  cmd_bench_eval_print_times(t, "pictures/s", (double)o->pictures);
+         sm_bench_how(b->pool, b->bf16, how, sizeof how));
+  sm_bench_print_times(t, &rate, peak);
   return SM_EXIT_OK;
 }
 
@@ -135,22 +71,24 @@ static int cmd_bench_eval_run_features(sm_cli *cli, int argc, char **argv) {
   features_bench b = {.o = o};
   sm_bench_times t;
   int code = SM_EXIT_OK;
-  sm_status status = cmd_bench_eval_open_features(cli, argc, argv, &b, &err);
+  sm_status status = sm_bench_network_open(cli, argc, argv, &b.net, &err);
   if (!status && o->model.threads.n > 0) {
-    const sm_model_of of = {.name = b.recipe->name,
+    const sm_model_of of = {.name = b.net.recipe->name,
                             .rate = "pictures/s",
                             .key = "pictures_per_s",
                             .units = (double)o->pictures,
-                            .isa = sm_pool_isa(b.pool),
+                            .isa = sm_pool_isa(b.net.pool),
                             .ctx = &b,
                             .note = cmd_bench_eval_note_features,
                             .measure = cmd_bench_eval_measure_features};
     status = sm_bench_model(cli, &of, &o->model, &code, &err);
   } else if (!status) {
-    status = cmd_bench_eval_time_features(&b, b.pool, &t, &err);
-    if (!status) code = cmd_bench_eval_show_features(cli, &b, o, &t);
+    double peak = sm_bench_eval_peak(b.net.pool, b.net.bf16, 0);
+    status = cmd_bench_eval_time_features(&b, b.net.pool, &t, &err);
+    peak = sm_bench_eval_peak(b.net.pool, b.net.bf16, peak);
+    if (!status) code = cmd_bench_eval_show_features(cli, &b.net, o, &t, peak);
   }
-  cmd_bench_eval_close_features(&b);
+  sm_bench_network_close(&b.net);
   return status ? sm_cli_fail(&err) : code;
 }
 
@@ -184,8 +122,9 @@ static const sm_option knn_options[] = {
     SM_MODEL_OPTIONS(struct knn_options, model),
 };
 
-static int cmd_bench_eval_show_knn(const sm_cli *cli, const struct knn_options *o, int threads,
-                                   const sm_bench_times *t) {
+static int cmd_bench_eval_show_knn(const sm_cli *cli, const struct knn_options *o, sm_pool *pool,
+                                   const sm_bench_times *t, double peak) {
+  const bench_rate rate = {"queries/s", "queries_per_s", (double)o->queries};
   if (cli->json) {
     sm_json json = {0};
     sm_json_begin(&json);
@@ -193,16 +132,15 @@ static int cmd_bench_eval_show_knn(const sm_cli *cli, const struct knn_options *
     sm_json_int(&json, "candidates", o->candidates);
     sm_json_int(&json, "dim", o->dim);
     sm_json_int(&json, "k", o->k);
-    cmd_bench_eval_put_times(&json, t, threads, "queries_per_s", (double)o->queries);
+    sm_bench_put_times(&json, t, pool, &rate, peak);
     return sm_cli_json(&json);
   }
-  char text[160];
-  const sm_cpus cpus = sm_cpu_look();
+  char how[224];
   printf("%" PRId64 " %s in %" PRId64 " %s of width %" PRId64 ", k = %" PRId64 ", %s\n\n", o->queries,
          sm_plural(o->queries, "query", "queries"), o->candidates,
          sm_plural(o->candidates, "candidate", "candidates"), o->dim, o->k,
-         sm_threads_text(&cpus, threads, text, sizeof text));
-  cmd_bench_eval_print_times(t, "queries/s", (double)o->queries);
+         sm_bench_how(pool, false, how, sizeof how));
+  sm_bench_print_times(t, &rate, peak);
   return SM_EXIT_OK;
 }
 
@@ -254,8 +192,10 @@ static int cmd_bench_eval_run_knn(sm_cli *cli, int argc, char **argv) {
   sm_pool *pool = sm_recipe_pool(NULL, cli->threads, sm_cli_isa(cli), &err);
   if (!pool) return sm_cli_fail(&err);
   b.config.pool = pool;
+  double peak = sm_bench_eval_peak(pool, false, 0);
   sm_status status = sm_bench_knn(&b.config, (int)o->repeats, &t, &err);
-  code = status ? sm_cli_fail(&err) : cmd_bench_eval_show_knn(cli, o, sm_pool_threads(pool), &t);
+  peak = sm_bench_eval_peak(pool, false, peak);
+  code = status ? sm_cli_fail(&err) : cmd_bench_eval_show_knn(cli, o, pool, &t, peak);
   sm_pool_free(pool);
   return code;
 }

@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include "framework/base/work.h"
+#include "tune_step.h"
 
 #include <string.h>
 #include <sys/resource.h>
@@ -47,8 +48,9 @@ static void bench_summarise(double *seconds, int repeats, double flops, sm_bench
 
 /* ---- features ------------------------------------------------------------------------------------------ */
 
-sm_status sm_bench_features(sm_evaluator *e, int height, int width, int pictures, int repeats,
-                            sm_bench_times *t, sm_error *err) {
+sm_status sm_bench_features(sm_evaluator *e, int pictures, int repeats, sm_bench_times *t, sm_error *err) {
+  int height, width;
+  sm_evaluator_size(e, &height, &width);
   double *seconds = sm_calloc((size_t)repeats, sizeof *seconds);
   float *x = bench_normals(sm_evaluator_pool(e), (int64_t)pictures * 3 * height * width, 0),
         *to = sm_malloc((size_t)pictures * sm_evaluator_width(e) * sizeof *to);
@@ -106,5 +108,126 @@ sm_status sm_bench_knn(const sm_bench_knn_config *c, int repeats, sm_bench_times
   bench_free_features(&train);
   bench_free_features(&test);
   sm_free(seconds);
+  return status;
+}
+
+/* ---- linear probe --------------------------------------------------------------------------------------- */
+
+typedef struct bench_probe {
+  sm_probe *probe;
+  float *pictures, *features; /* a batch of them; pictures: of one pass of the network */
+  int32_t *label;
+  int64_t *row;
+} bench_probe;
+
+static void bench_free_probe(bench_probe *b) {
+  sm_probe_free(b->probe);
+  sm_free(b->pictures);
+  sm_free(b->features);
+  sm_free(b->label);
+  sm_free(b->row);
+}
+
+static sm_status bench_fill_probe(sm_evaluator *e, const sm_bench_linear_config *c, bench_probe *b, sm_error *err) {
+  static const double rates[64] = {0}; /* a rate of 0 takes as long as another, and nothing diverges */
+  const size_t n = (size_t)c->batch, dim = sm_evaluator_width(e);
+  int height, width;
+  sm_evaluator_size(e, &height, &width);
+  if (c->rates > (int)(sizeof rates / sizeof *rates)) return sm_fail(err, SM_EINTERNAL, "%d rates", c->rates);
+  b->features = bench_normals(sm_evaluator_pool(e), (int64_t)(n * dim), 0);
+  if (c->crops) b->pictures = bench_normals(sm_evaluator_pool(e), SM_EVAL_BATCH * 3 * (int64_t)height * width, 1);
+  b->label = sm_malloc(n * sizeof *b->label);
+  b->row = sm_malloc(n * sizeof *b->row);
+  if (!b->features || (c->crops && !b->pictures) || !b->label || !b->row)
+    return sm_fail(err, SM_ENOMEM, "no memory for a batch of %zu random features", n);
+  for (int64_t i = 0; i < c->batch; i++) b->row[i] = i, b->label[i] = (int32_t)(i % c->classes);
+  const sm_probe_config config = {.dim = (int)dim,
+                                  .classes = c->classes,
+                                  .rate = rates,
+                                  .rates = c->rates,
+                                  .batch = c->batch,
+                                  .momentum = 0.9};
+  return sm_probe_new(&config, sm_evaluator_pool(e), &b->probe, err);
+}
+
+sm_status sm_bench_linear(sm_evaluator *e, const sm_bench_linear_config *c, int repeats, sm_bench_times *t,
+                          sm_error *err) {
+  bench_probe b = {0};
+  const int64_t dim = (int64_t)sm_evaluator_width(e);
+  double *seconds = sm_calloc((size_t)repeats, sizeof *seconds);
+  sm_status status = seconds ? bench_fill_probe(e, c, &b, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
+  for (int i = -1; !status && i < repeats; i++) {
+    double start = sm_now();
+    for (int64_t k = 0; c->crops && k < c->batch; k += SM_EVAL_BATCH)
+      sm_evaluator_forward(e, b.pictures, c->batch - k < SM_EVAL_BATCH ? c->batch - k : SM_EVAL_BATCH,
+                           b.features + k * dim);
+    sm_probe_step(b.probe, b.features, b.label, b.row, c->batch, 1);
+    if (i >= 0) seconds[i] = sm_now() - start;
+  }
+  double flops = 4.0 * (double)c->batch * c->rates * c->classes * (double)dim;
+  if (c->crops) flops += sm_evaluator_flops(e) * (double)c->batch;
+  if (!status) bench_summarise(seconds, repeats, flops, t);
+  bench_free_probe(&b);
+  sm_free(seconds);
+  return status;
+}
+
+/* ---- fine-tuning ------------------------------------------------------------------------------------------ */
+
+static sm_status bench_tune(sm_tune_step *step, const float *pictures, const int32_t *label, int repeats,
+                            double *seconds, sm_error *err) {
+  static const double rate = 1e-5;
+  sm_status status = sm_tune_net_reset(&step->net, err);
+  for (int i = -1; !status && i < repeats; i++) {
+    double start = sm_now(), loss = 0;
+    for (int64_t g = 0; g < step->groups; g++) {
+      const sm_picture_batch b = {
+          .number = (i + 1) * step->groups + g, .n = (int)step->c->group, .x = pictures, .label = label};
+      loss += sm_tune_step_group(step, &b);
+    }
+    status = sm_tune_step_update(step, rate, i + 1, loss, err);
+    if (i >= 0) seconds[i] = sm_now() - start;
+  }
+  return status;
+}
+
+/* Products of a step: those of its groups' passes. */
+static double bench_tune_flops(sm_tune_step *step) {
+  sm_plan_report r;
+  sm_put(step->net.count, (double)step->c->group);
+  sm_put(step->net.test_count, 0);
+  sm_graph_report(step->net.graph, &r);
+  return r.flops * (double)step->groups;
+}
+
+sm_status sm_bench_finetune(const sm_bench_finetune_config *c, int repeats, sm_bench_times *t, sm_error *err) {
+  const sm_eval_context x = {
+      .network = c->network, .height = c->height, .width = c->width, .bf16 = c->bf16, .pool = c->pool};
+  sm_finetune_config how = {.epochs = 1,
+                            .batch = c->batch,
+                            .group = c->group,
+                            .weight_decay = 0.05,
+                            .layer_decay = 0.75,
+                            .smoothing = 0.1,
+                            .mixup = 0.8,
+                            .cutmix = 1,
+                            .erasing = 0.25,
+                            .initial = 2e-5};
+  sm_backbone_spec spec;
+  sm_tune_step step = {0};
+  double *seconds = sm_calloc((size_t)repeats, sizeof *seconds);
+  float *pictures = bench_normals(c->pool, c->group * 3 * c->height * c->width, 0);
+  int32_t *label = sm_malloc((size_t)c->group * sizeof *label);
+  sm_status status = seconds && pictures && label ? sm_network_at(c->network, c->height, c->width, &spec, err)
+                                                  : sm_fail(err, SM_ENOMEM, "no memory for random pictures");
+  if (!status && spec.drop_columns) how.drop_path = 0.1;
+  for (int64_t i = 0; !status && i < c->group; i++) label[i] = (int32_t)(i % c->classes);
+  if (!status) status = sm_tune_step_new(&x, &how, c->classes, repeats + 1, &step, err);
+  if (!status) status = bench_tune(&step, pictures, label, repeats, seconds, err);
+  if (!status) bench_summarise(seconds, repeats, bench_tune_flops(&step), t);
+  sm_tune_step_free(&step);
+  sm_free(seconds);
+  sm_free(pictures);
+  sm_free(label);
   return status;
 }

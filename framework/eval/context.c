@@ -98,6 +98,9 @@ void sm_evaluator_forward(sm_evaluator *e, const float *x, int64_t pictures, flo
 }
 
 sm_pool *sm_evaluator_pool(const sm_evaluator *e) { return e->c.pool; }
+void sm_evaluator_size(const sm_evaluator *e, int *height, int *width) {
+  *height = e->c.height, *width = e->c.width;
+}
 size_t sm_evaluator_width(const sm_evaluator *e) { return (size_t)sm_feature_net_width(e->net); }
 
 double sm_evaluator_flops(const sm_evaluator *e) {

@@ -88,6 +88,7 @@ void sm_evaluator_forward(sm_evaluator *, const float *x, int64_t pictures, floa
 size_t sm_evaluator_width(const sm_evaluator *);
 double sm_evaluator_flops(const sm_evaluator *); /* of one picture: products only, a multiply-add is 2 */
 sm_pool *sm_evaluator_pool(const sm_evaluator *);
+void sm_evaluator_size(const sm_evaluator *, int *height, int *width); /* of its pictures */
 
 /* ---- results ------------------------------------------------------------------------------------------- */
 

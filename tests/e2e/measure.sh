@@ -100,7 +100,34 @@ has out "GFLOP/s"
 exits 0 smalti bench knn "${knn[@]}" --json
 valid_json out
 has out '"gflop":4.8e-5,'
+has out '"isa":"'
 exits 2 smalti bench knn --k 0
+learn=(--classes 20 --repeats 1)
+probe=(--batch 200 --rates 8 "${learn[@]}")
+exits 0 smalti bench linear tiny.yaml "${probe[@]}"
+has out "tiny: linear probe of 20 classes at 8 rates on cached features of width"
+has out "share of peak"
+exits 0 smalti bench linear tiny.yaml "${probe[@]}" --json
+valid_json out
+cached=$(field gflop)
+awk "BEGIN { d = $cached * 1e9 / (4 * 200 * 8 * 20 * $(field dim)); exit !(d > 0.999 && d < 1.001) }" ||
+  fail "a step of the linear probe takes $cached GFLOP"
+exits 0 smalti bench linear tiny.yaml --features crops "${probe[@]}" --json
+awk "BEGIN { d = ($(field gflop) - $cached) / (5 * $forty); exit !(d > 0.99 && d < 1.01) }" ||
+  fail "with the network it takes $(field gflop) GFLOP, without $cached, features of 40 pictures $forty"
+exits 0 smalti bench finetune tiny.yaml --batch 10 --micro-batch 4 "${learn[@]}"
+has out "tiny: fine-tuning for 20 classes on pictures of 16 px, 8 per step, 4 at a time, 1 thread, fp32"
+exits 0 smalti bench finetune tiny.yaml train.precision=bf16 --batch 3 "${learn[@]}" --json --threads 2
+valid_json out
+has out '"batch":3,"size":16,"precision":"bf16","micro_batch":3,"classes":20,"threads":2,"repeats":1,'
+three=$(field gflop)
+exits 0 smalti bench finetune tiny.yaml --batch 6 --micro-batch 3 "${learn[@]}" --json
+awk "BEGIN { exit !($(field gflop) > 1.99 * $three && $(field gflop) < 2.01 * $three) }" ||
+  fail "6 pictures take $(field gflop) GFLOP, 3 take $three"
+exits 2 smalti bench linear tiny.yaml --classes 1
+exits 2 smalti bench linear tiny.yaml --features new
+exits 66 smalti bench linear nowhere
+exits 66 smalti bench finetune nowhere
 exits 66 smalti bench loader nowhere
 exits 66 smalti bench features nowhere
 exits 66 smalti bench step nowhere
