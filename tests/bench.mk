@@ -5,8 +5,10 @@ EXTRA_DIST += \
   tests/bench/curves.py \
   tests/bench/golden.py \
   tests/bench/hostile.sh \
+  tests/bench/jobs.py \
   tests/bench/machine.py \
   tests/bench/peer.py \
+  tests/bench/peer_eval.py \
   tests/bench/peer_model.py \
   tests/bench/race.py \
   tests/bench/race_peer.py \

@@ -1,5 +1,5 @@
-/* bench_network.h — what `smalti bench features`, `linear` and `finetune` share: a recipe's backbone ready to be timed, and
- * how times are said. */
+/* bench_network.h — what `smalti bench features`, `linear` and `finetune` share: a recipe's backbone ready to be
+ * timed, and how times are said. */
 #ifndef SM_BENCH_NETWORK_H
 #define SM_BENCH_NETWORK_H
 

@@ -1,5 +1,5 @@
-/* cmd_bench_tune.c — `smalti bench linear|finetune`: how fast evaluations learn, on random pictures that lie in memory.
- * Compare only within one run. */
+/* cmd_bench_tune.c — `smalti bench linear|finetune`: how fast evaluations learn, on random pictures that lie in
+ * memory. Compare only within one run. */
 #include <inttypes.h>
 
 #include "bench_network.h"
@@ -15,7 +15,8 @@ struct linear_options {
 };
 static const sm_option linear_options[] = {
     SM_CHOICE(struct linear_options, features, "features", "cached", linear_features,
-              "cached: made once, so that a step is the classifiers' alone; crops: the network runs in each step, as published"),
+              "cached: made once, so that a step is the classifiers' alone; crops: the network runs in each step, "
+              "as published"),
     SM_INT(struct linear_options, batch, "batch", "1024", 1, 65536, "pictures", "pictures of a step"),
     SM_INT(struct linear_options, classes, "classes", "1000", 2, 1000000, NULL, "classes of each classifier"),
     SM_INT(struct linear_options, rates, "rates", "45", 1, 64, NULL, "classifiers, one for each learning rate"),
@@ -71,8 +72,8 @@ const sm_command sm_command_bench_linear = {
     .name = "bench linear",
     .usage = "RECIPE [KEY=VALUE ...]",
     .summary = "time the steps of a linear probe on a recipe's backbone",
-    .about = "What the evaluation `linear` does with features of the last four blocks: classifiers of all rates in one step of "
-             "SGD. Features and pictures are random and lie in memory; the classifiers compute in fp32.",
+    .about = "What the evaluation `linear` does with features of the last four blocks: classifiers of all rates in "
+             "one step of SGD. Features and pictures are random and lie in memory; the classifiers compute in fp32.",
     .min_args = 1,
     .max_args = -1,
     .options = linear_options,
@@ -144,8 +145,9 @@ const sm_command sm_command_bench_finetune = {
     .name = "bench finetune",
     .usage = "RECIPE [KEY=VALUE ...]",
     .summary = "time the steps of fine-tuning a recipe's backbone",
-    .about = "What the evaluation `finetune` does once pictures are read: erasing, mixing, forward and backward with stochastic "
-             "depth, and AdamW with layer-wise rates. The pictures are random and have the size of the recipe's global views.",
+    .about = "What the evaluation `finetune` does once pictures are read: erasing, mixing, forward and backward with "
+             "stochastic depth, and AdamW with layer-wise rates. The pictures are random and have the size of the "
+             "recipe's global views.",
     .min_args = 1,
     .max_args = -1,
     .options = finetune_options,

@@ -23,8 +23,8 @@ void sm_tune_step_free(sm_tune_step *);
 /* Add up the gradient of one group: its pictures erased, then mixed, as timm does it. Draws are keyed by the batch's
  * epoch and its number in it. Returns its share of the step's mean loss. */
 double sm_tune_step_group(sm_tune_step *, const sm_picture_batch *);
-/* Move the weights. rate: for a batch of 256; step: how many were done; loss: the sum of the groups' shares. SM_EINVAL: it,
- * or a gradient, is not finite. */
+/* Move the weights. rate: for a batch of 256; step: how many were done; loss: the sum of the groups' shares.
+ * SM_EINVAL: it, or a gradient, is not finite. */
 sm_status sm_tune_step_update(sm_tune_step *, double rate, int64_t step, double loss, sm_error *);
 
 #endif

@@ -1,7 +1,7 @@
 """The PyTorch side, a process of its own: reads one JSON object a line, answers with one. side_by_side.py drives it.
 
   {"do": "about"}                                  version, threads, what it can do
-  {"do": "open", "what": "step"|"features"|"knn", ...}   prepare, and warm up
+  {"do": "open", "what": KIND, ...}                 prepare, and warm up
   {"do": "run", "repeats": N}                      seconds of each
   {"do": "count", "config": C}                     trained parameters
   {"do": "check", "folder": F, "compile": B}       compare with the golden files: golden.py
@@ -18,6 +18,7 @@ import traceback
 import torch
 
 import golden
+import peer_eval
 import peer_model
 
 
@@ -107,6 +108,55 @@ class Knn:
         return {}
 
 
+class Linear:
+    """Steps of the linear probe on one batch of features, which a frozen network makes anew each time with `crops`."""
+
+    def __init__(self, r):
+        c, rates = r["config"], [1e-4 * (i + 1) for i in range(r["rates"])]
+        kind = peer_eval.Stacked if r["variant"] == "stacked" else peer_eval.OneByOne
+        self.features = torch.randn(r["batch"], 4 * c["dim"])
+        self.probe = kind(4 * c["dim"], r["classes"], rates, r["compile"])
+        self.label = torch.arange(r["batch"]) % r["classes"]
+        self.crops, self.part, self.bf16 = r["crops"], r["part"], r["precision"] == "bf16"
+        if self.crops:
+            self.network = peer_model.Vit(c, masked=False).eval()
+            self.views = torch.compile(peer_eval.last_views) if r["compile"] else peer_eval.last_views
+            self.pictures = torch.randn(r["batch"], 3, c["global_size"], c["global_size"])
+
+    def about(self):
+        return {}
+
+    def run(self):
+        if self.crops:
+            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
+                parts = [self.views(self.network, part) for part in self.pictures.split(self.part)]
+            self.features = torch.cat(parts).float()
+        self.probe.step(self.features, self.label)
+        return {}
+
+
+class FineTune:
+    """Steps of fine-tuning on one batch of random pictures, mixed anew each time."""
+
+    def __init__(self, r):
+        c = r["config"]
+        self.tuner = peer_eval.FineTuner(c, r["classes"], r["variant"], r["precision"], r["compile"])
+        self.pictures = torch.randn(r["batch"], 3, c["global_size"], c["global_size"])
+        self.label = torch.arange(r["batch"]) % r["classes"]
+
+    def about(self):
+        return {}
+
+    def run(self):
+        loss = self.tuner.step(self.pictures, self.label)
+        if not math.isfinite(loss):
+            raise RuntimeError(f"the loss is {loss}")
+        return {"loss": loss}
+
+
+KINDS = {"step": Step, "features": Features, "knn": Knn, "linear": Linear, "finetune": FineTune}
+
+
 # ---- the conversation ---------------------------------------------------------------------------------------------
 
 
@@ -131,7 +181,7 @@ class Peer:
 
     def open(self, r):
         torch.manual_seed(0)
-        self.work = {"step": Step, "features": Features, "knn": Knn}[r["what"]](r)
+        self.work = KINDS[r["what"]](r)
         start = time.monotonic()
         for _ in range(r.get("warm_up", 2)):
             self.work.run()

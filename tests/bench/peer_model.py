@@ -56,19 +56,30 @@ class Scale(nn.Module):
         return x * self.gamma
 
 
+def drop_path(x, p):
+    """Stochastic depth: a picture's branch is left out with probability p. x: one item a picture."""
+    keep = x.new_empty([len(x)] + [1] * (x.dim() - 1)).bernoulli_(1 - p)
+    return x * (keep / (1 - p))
+
+
 class Block(nn.Module):
-    def __init__(self, c, dim, heads, hidden, fused):
+    def __init__(self, c, dim, heads, hidden, fused, drop=0.0):
         super().__init__()
         scale = c["layer_scale"]
         self.norm1, self.attn = nn.LayerNorm(dim, eps=1e-6), Attention(dim, heads, c["qkv_bias"], fused)
         self.norm2, self.mlp = nn.LayerNorm(dim, eps=1e-6), Mlp(dim, hidden)
         self.ls1 = Scale(dim, scale) if scale else nn.Identity()
         self.ls2 = Scale(dim, scale) if scale else nn.Identity()
+        self.drop = drop
+
+    def branch(self, y):
+        return drop_path(y, self.drop) if self.drop and self.training else y
 
     def forward(self, x, only=None):
+        """only: see Vit; with stochastic depth it is one token a picture."""
         y = self.attn(self.norm1(x), only)
-        x = (x if only is None else x.flatten(0, 1)[only]) + self.ls1(y)
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        x = (x if only is None else x.flatten(0, 1)[only]) + self.branch(self.ls1(y))
+        return x + self.branch(self.ls2(self.mlp(self.norm2(x))))
 
 
 class PatchEmbed(nn.Module):
@@ -83,7 +94,7 @@ class PatchEmbed(nn.Module):
 class Vit(nn.Module):
     """Tokens (views, 1 + patches, dim) after the last norm; [CLS] first. `c` is a dict as recipe.py makes it."""
 
-    def __init__(self, c, masked=True, fused=FUSED):
+    def __init__(self, c, masked=True, fused=FUSED, drop_path=0.0):
         super().__init__()
         dim, self.patch, self.side = c["dim"], c["patch"], c["global_size"] // c["patch"]
         self.patch_embed = PatchEmbed(dim, c["patch"])
@@ -92,7 +103,8 @@ class Vit(nn.Module):
         if masked:
             self.masked_embed = nn.Parameter(torch.zeros(1, dim))
         hidden = round(dim * c["mlp_ratio"])
-        self.blocks = nn.ModuleList(Block(c, dim, c["heads"], hidden, fused) for _ in range(c["depth"]))
+        drop = [drop_path * i / max(1, c["depth"] - 1) for i in range(c["depth"])]
+        self.blocks = nn.ModuleList(Block(c, dim, c["heads"], hidden, fused, p) for p in drop)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         for name, p in self.named_parameters():
             if p.dim() == 2 or name in ("cls_token", "pos_embed"):
@@ -109,13 +121,17 @@ class Vit(nn.Module):
         grid = F.interpolate(grid, scale_factor=(factor, factor), mode="bicubic", align_corners=False)
         return torch.cat([self.pos_embed[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
-    def forward(self, pictures, mask=None, only=None):
-        """only: indices among all tokens; the rest of them ends in the last block's attention: (len(only), dim)."""
+    def embed(self, pictures, mask=None):
+        """Tokens before the first block."""
         x = self.patch_embed(pictures)
         if mask is not None:
             x = torch.where(mask.unsqueeze(-1), self.masked_embed.to(x.dtype), x)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
-        x = x + self.positions(pictures.shape[-1] // self.patch)
+        return x + self.positions(pictures.shape[-1] // self.patch)
+
+    def forward(self, pictures, mask=None, only=None):
+        """only: indices among all tokens; the rest of them ends in the last block's attention: (len(only), dim)."""
+        x = self.embed(pictures, mask)
         for block in self.blocks[:-1]:
             x = block(x)
         return self.norm(self.blocks[-1](x, only))

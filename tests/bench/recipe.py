@@ -137,8 +137,21 @@ def step_flop(c, masked, pruned):
     return flop + 3 * locals_ * (local_tokens * mlp + last)
 
 
-def features_flop(c):
-    return trunk_flop(c, c["global_size"])
+def features_flop(c, pruned=False):
+    """A picture forward; pruned: of the last block, what follows attention is for [CLS] alone."""
+    size = c["global_size"]
+    return trunk_flop(c, size) - pruned * (size // c["patch"]) ** 2 * tail_flop(c)
+
+
+def linear_flop(c, classes, rates, crops, pruned):
+    """A picture in a step of the linear probe on the views of the last four blocks: forward, and the weights' gradient;
+    crops: with the features."""
+    return 4 * 4 * c["dim"] * classes * rates + crops * features_flop(c, pruned)
+
+
+def finetune_flop(c, classes, pruned):
+    """A picture in a step of fine-tuning."""
+    return 3 * (features_flop(c, pruned) + 2 * c["dim"] * classes) - embedding_flop(c, c["global_size"])
 
 
 def most_masked(c):

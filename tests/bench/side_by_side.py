@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times smalti and PyTorch in turn, in one run, on the same model, views, masks, losses and optimiser: prints ratios.
+"""Times smalti and PyTorch in turn, in one run, on the same work (training steps, evaluations): prints ratios.
 
 README.md beside this file says how to use it and what is compared. This program imports nothing but Python's own
 library: PyTorch runs in a process of its own (peer.py), with the interpreter that --python names.
@@ -17,6 +17,7 @@ import time
 
 sys.dont_write_bytecode = True  # this may be a source tree
 
+import jobs  # noqa: E402
 import machine  # noqa: E402
 import recipe  # noqa: E402
 
@@ -54,7 +55,7 @@ class Smalti:
 
     def __init__(self, options):
         self.command, self.threads = shlex.split(options.smalti), options.threads
-        self.path = ["--isa", options.isa] if options.isa else []
+        self.path = ["--isa", options.path] if options.path != "native" else []
 
     def ask(self, *arguments):
         command = self.command + list(arguments) + ["--json", "--threads", str(self.threads)]
@@ -83,7 +84,7 @@ class Peer:
         self.name = " ".join(["PyTorch"] + [variant] * bool(variant) + ["compiled"] * compiled)
         threads = str(options.threads)
         env = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads,
-                   PYTHONDONTWRITEBYTECODE="1", **PEER_PATHS.get(options.isa or "", {}))
+                   PYTHONDONTWRITEBYTECODE="1", **PEER_PATHS.get(options.path, {}))
         env.update(pair.split("=", 1) for pair in options.peer_env)
         command = shlex.split(options.python) + [os.path.join(HERE, "peer.py"), threads]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
@@ -161,10 +162,10 @@ def summary(name, turns, flop, amount):
             "others": max(others) if others else None, "turns": [t["seconds"] for t in turns]}
 
 
-def open_peers(options, variants, **request):
-    """The peers that can do it, warm."""
+def open_peers(options, ways, **request):
+    """The peers that can do it, warm. ways: (variant, compiled) of each."""
     peers = []
-    for variant, compiled in ((v, c) for v in variants for c in options.compiled):
+    for variant, compiled in ways:
         peer = Peer(options, variant, compiled)
         try:
             peer.opened = peer.ask(do="open", variant=variant, compile=compiled, warm_up=options.warm_up, **request)
@@ -181,46 +182,17 @@ def open_peers(options, variants, **request):
 # ---- what is compared -----------------------------------------------------------------------------------------------
 
 
-def compare_step(options, smalti, name, precision):
-    c = recipe.read(smalti.command, name)
-    arguments = ["bench", "step", *recipe.command_of(name), "train.precision=" + precision, "--steps",
-                 str(options.steps)]
-    peers = open_peers(options, options.variants, what="step", config=c, precision=precision)
-    masked = peers[0].opened["masked"]
-    turns = alternate(options, smalti, arguments, peers)
-    ours = summary(smalti.name, turns[smalti.name], recipe.step_flop(c, masked, True), c["batch"])
-    ours["peak_gflops"] = max(t["answer"]["peak_gflops"] for t in turns[smalti.name])
-    theirs = [summary(p.name, turns[p.name], recipe.step_flop(c, masked, p.variant == "pruned"), c["batch"])
-              for p in peers]
-    return {"what": f"step {name}", "precision": precision, "unit": "images/s", "sides": [ours] + theirs}
-
-
-def compare_alike(options, smalti, arguments, peers, flop, amount):
-    """Sides that do the same arithmetic."""
-    turns = alternate(options, smalti, arguments, peers)
-    return [summary(side, t, flop, amount) for side, t in turns.items()]
-
-
-def compare_features(options, smalti, name, precision):
-    c = recipe.read(smalti.command, name)
-    arguments = ["bench", "features", *recipe.command_of(name), "train.precision=" + precision, "--pictures",
-                 str(options.pictures), "--repeats", str(options.steps)]
-    peers = open_peers(options, [""], what="features", config=c, precision=precision, pictures=options.pictures,
-                       batch=32)
-    sides = compare_alike(options, smalti, arguments, peers, recipe.features_flop(c) * options.pictures,
-                          options.pictures)
-    return {"what": f"features {name}", "precision": precision, "unit": "pictures/s", "sides": sides}
-
-
-def compare_knn(options, smalti):
-    size = dict(zip(("queries", "candidates", "dim", "classes", "k"), options.knn_size))
-    arguments = ["bench", "knn", "--repeats", str(options.steps)]
-    for key, value in size.items():
-        arguments += ["--" + key, str(value)]
-    peers = open_peers(argparse.Namespace(**dict(vars(options), compiled=[False])), [""], what="knn", **size)
-    flop = 2.0 * size["queries"] * size["candidates"] * size["dim"]
-    sides = compare_alike(options, smalti, arguments, peers, flop, size["queries"])
-    return {"what": "k-NN", "precision": "fp32", "unit": "queries/s", "sides": sides}
+def compare(options, smalti, job):
+    """The figures of a job, smalti's first."""
+    peers = open_peers(options, job.ways, **job.request)
+    opened = peers[0].opened
+    turns = alternate(options, smalti, job.arguments, peers)
+    answers = [t["answer"] for t in turns[smalti.name]]
+    ours = summary(smalti.name, turns[smalti.name], job.flop("smalti", opened), job.amount)
+    ours["peak_gflops"] = max(a["peak_gflops"] for a in answers)
+    theirs = [summary(p.name, turns[p.name], job.flop(p.variant, opened), job.amount) for p in peers]
+    return {"what": job.what, "path": answers[0]["isa"], "precision": job.precision, "unit": job.unit,
+            "sides": [ours] + theirs}
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
@@ -230,6 +202,11 @@ def beside(what, ours, theirs, tolerance):
     good = abs(ours - theirs) <= tolerance * abs(theirs)
     say(f"{'ok  ' if good else 'FAIL'} {what}: smalti {ours:,.10g}, peer {theirs:,.10g}")
     return good
+
+
+def small(options):
+    """The least work of each kind."""
+    return argparse.Namespace(**dict(vars(options), pictures=2, steps=1, linear_size=[2, 10, 3], finetune_size=[2, 10]))
 
 
 def check(options, smalti):
@@ -248,6 +225,10 @@ def check(options, smalti):
             flop = recipe.step_flop(c, recipe.most_masked(c), True) / 1e9
             # smalti counts the scores that it computes twice: up to half of attention's forward once more
             ok = beside(f"{name}, GFLOP of a pruned step", plan["gflop"], flop, 0.03) and ok
+        for make in (jobs.features, jobs.linear, jobs.linear_crops, jobs.finetune):
+            job = make(small(options), smalti, "d", "fp32")
+            ours, theirs = smalti.ask(*job.arguments)["gflop"], job.flop("smalti", {}) / 1e9
+            ok = beside(f"{job.what}, GFLOP", ours, theirs, 0.03) and ok
     finally:
         peer.close()
     say("both sides compute the same" if ok else "the sides differ")
@@ -274,8 +255,8 @@ def ratios(results):
     for r in results:
         ours, theirs = r["sides"][0], {s["side"]: s for s in r["sides"][1:]}
         cells = [f"{ours['rate'] / theirs[n]['rate']:.2f}" if n in theirs else "" for n in names]
-        rows.append([r["what"], r["precision"]] + cells)
-    table(["smalti is so many times as fast as", "precision"] + names, rows)
+        rows.append([r["what"], r["path"], r["precision"]] + cells)
+    table(["smalti is so many times as fast as", "path", "precision"] + names, rows)
 
 
 def figures(results):
@@ -284,19 +265,34 @@ def figures(results):
         for s in r["sides"]:
             share = f"{100 * s['gflops'] / s['peak_gflops']:.0f} %" if "peak_gflops" in s else ""
             others = "" if s["others"] is None else f"{s['others']:.2f}"
-            rows.append([f"{r['what']}, {r['precision']}", s["side"], f"{s['rate']:.4g} {r['unit']}",
+            rows.append([f"{r['what']}, {r['precision']}, {r['path']}", s["side"], f"{s['rate']:.4g} {r['unit']}",
                          f"{s['seconds']:.3f} ({s['best']:.3f} to {s['worst']:.3f})", f"{s['gflop']:.1f}",
                          f"{s['gflops']:.1f}", share, f"{s['peak_bytes'] / GIB:.2f} GiB", others])
     table(["what", "side", "rate", "seconds (range)", "GFLOP", "GFLOP/s", "of peak", "peak memory", "others, cores"],
           rows)
 
 
-def headline(options, peer):
+def headline(options, about):
+    """about: of the peer on each path, with smalti's."""
+    peer = next(iter(about.values()))
     how = ["fused attention" if peer["fused_attention"] else "no fused attention"]
     how.append("MKL" if peer["mkl"] else "no MKL")
-    return (f"{machine.processor()}, {options.threads} thread{'s' * (options.threads > 1)}; smalti {options.version} "
-            f"({peer['smalti_path']}); PyTorch {peer['version']} ({peer['processor']}, {', '.join(how)}); {options.rounds} turns of "
-            f"{options.steps} each; load before: {machine.load():.2f}")
+    paths = "; ".join(f"{p['smalti_path']} and {p['processor']}" for p in about.values())
+    return (f"{machine.processor()}, {options.threads} thread{'s' * (options.threads > 1)}; smalti {options.version} and "
+            f"PyTorch {peer['version']} ({', '.join(how)}), paths {paths}; {options.rounds} turns of {options.steps} each; "
+            f"load before: {machine.load():.2f}")
+
+
+def show_plan(options, todo):
+    """What would be done, and a guess of the minutes."""
+    rows, total = [], 0.0
+    for path, job in todo:
+        seconds = jobs.seconds(job, options)
+        total += seconds
+        sides = ", ".join(" ".join([v] * bool(v) + ["compiled" if c else "eager"]) for v, c in job.ways)
+        rows.append([job.what, path, job.precision, sides, f"{seconds / 60:.1f}"])
+    rows.append(["all", "", "", "", f"{total / 60:.0f}"])
+    table(["what", "path", "precision", "PyTorch", "minutes, about"], rows)
 
 
 # ---- command line ---------------------------------------------------------------------------------------------------
@@ -306,52 +302,65 @@ def parse():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0], epilog="Recipes: " + ", ".join(
         f"{k} ({' '.join(v)})" for k, v in recipe.NAMED.items()) + ", or any that smalti finds.")
     words = lambda text: [w for w in text.split(",") if w]
+    numbers = lambda text: [int(x) for x in text.split(",")]
     p.add_argument("--smalti", default="smalti", metavar="COMMAND", help="the program, for instance "
                    "'build/run-uninstalled smalti' (default: smalti)")
     p.add_argument("--python", default=sys.executable, metavar="COMMAND", help="an interpreter that has torch "
                    "(default: this one)")
-    p.add_argument("--recipes", type=words, metavar="A,B", help="steps to time (default: a,c,d, or none beside "
-                   "--features or --knn)")
-    p.add_argument("--features", nargs="?", const="a", metavar="RECIPE", help="time features too (default: a)")
-    p.add_argument("--knn", action="store_true", help="time k-NN too")
+    p.add_argument("--what", type=words, default=["step"], metavar="KIND,KIND", help="any of "
+                   f"{', '.join(jobs.KINDS)}; or all (default: step)")
+    p.add_argument("--recipes", type=words, metavar="A,B", help="what to time them on (default: a,b,c,d for step, "
+                   "a for the others)")
+    p.add_argument("--plan", action="store_true", help="time nothing; say what would be, and guess how long it takes")
     p.add_argument("--check", action="store_true", help="time nothing; check that both sides compute the same")
     p.add_argument("--precision", type=words, default=["fp32"], metavar="fp32,bf16")
     p.add_argument("--variants", type=words, default=["dense", "pruned"], metavar="dense,pruned",
                    help="the peer's ways through the head (default: both)")
     p.add_argument("--compile", nargs="?", const="yes", default="no", choices=["no", "yes", "both"],
                    help="the peer goes through torch.compile")
-    p.add_argument("--isa", choices=["avx2"], help="keep both sides to this instruction path (default: each its best)")
+    p.add_argument("--isa", type=words, default=["native"], metavar="native,avx2", help="instruction paths that both "
+                   "sides keep to, one after the other (default: native, each side's best)")
     p.add_argument("--mixed-paths", action="store_true", help="compare though the sides' instruction paths differ")
     p.add_argument("--threads", type=int, default=machine.cores())
     p.add_argument("--steps", type=int, default=5, help="timed steps, or repetitions, of a turn")
     p.add_argument("--rounds", type=int, default=3, help="turns of each side")
     p.add_argument("--warm-up", type=int, default=2, help="untimed steps of the peer; smalti has two each turn")
-    p.add_argument("--pictures", type=int, default=64, help="of --features")
-    p.add_argument("--knn-size", type=lambda t: [int(x) for x in t.split(",")], default=[10000, 50000, 384, 10, 20],
+    p.add_argument("--pictures", type=int, default=64, help="of a repetition of features and "
+                   "linear-crops")
+    p.add_argument("--knn-size", type=numbers, default=[10000, 50000, 384, 10, 20],
                    metavar="Q,N,D,C,K", help="queries, candidates, width, classes, k (default: 10000,50000,384,10,20)")
+    p.add_argument("--linear-size", type=numbers, default=[1024, 1000, 45], metavar="B,C,R", help="pictures of a step "
+                   "of linear, classes, learning rates (default: 1024,1000,45)")
+    p.add_argument("--finetune-size", type=numbers, default=[32, 1000], metavar="B,C", help="pictures of a step of "
+                   "finetune, classes (default: 32,1000)")
     p.add_argument("--peer-env", action="append", default=[], metavar="NAME=VALUE", help="for the peer's process, "
                    "for instance LD_PRELOAD=libtcmalloc.so")
     p.add_argument("--golden", default=os.path.join(HERE, "..", "golden"), metavar="FOLDER", help="of --check")
     p.add_argument("--json", metavar="FILE", help="write every figure there")
     o = p.parse_args()
-    if o.recipes is None and o.check:
+    o.what = list(jobs.KINDS) if o.what == ["all"] else o.what
+    if o.check and not o.recipes:
         o.recipes = list(recipe.NAMED)
-    elif o.recipes is None:
-        o.recipes = [] if o.features or o.knn else ["a", "c", "d"]
-    for chosen, known in ((o.precision, ("fp32", "bf16")), (o.variants, ("dense", "pruned"))):
+    for chosen, known in ((o.what, jobs.KINDS), (o.precision, ("fp32", "bf16")), (o.variants, ("dense", "pruned")),
+                          (o.isa, ("native", *PEER_PATHS))):
         for word in chosen:
             if word not in known:
                 p.error(f"'{word}' is none of {', '.join(known)}")
-    if min(o.threads, o.steps, o.rounds) < 1 or o.warm_up < 1 or len(o.knn_size) != 5:
-        p.error("--threads, --steps, --rounds and --warm-up must be at least 1, and --knn-size five numbers")
+    if min(o.threads, o.steps, o.rounds, o.warm_up, o.pictures) < 1:
+        p.error("--threads, --steps, --rounds, --warm-up and --pictures must be at least 1")
+    for name, sizes in (("--knn-size", 5), ("--linear-size", 3), ("--finetune-size", 2)):
+        given = getattr(o, name[2:].replace("-", "_"))
+        if len(given) != sizes or min(given) < 1:
+            p.error(f"{name} takes {sizes} numbers above 0")
     if not all("=" in pair for pair in o.peer_env):
         p.error("--peer-env takes NAME=VALUE")
+    o.path = o.isa[0]
     o.compiled = {"no": [False], "yes": [True], "both": [False, True]}[o.compile]
     return o
 
 
 def ask_about(options, smalti):
-    """Who takes part; no compiling where it cannot be, and no comparing of paths that differ unasked."""
+    """Who takes part, on this path; no compiling where it cannot be, and no comparing of paths that differ unasked."""
     options.version = subprocess.run(smalti.command + ["--version"], capture_output=True, text=True,
                                      check=True).stdout.split()[-1]
     peer = Peer(options)
@@ -362,10 +371,8 @@ def ask_about(options, smalti):
     if True in options.compiled and not about["can_compile"]:
         say(f"PyTorch {about['version']} has no torch.compile: the peer runs as it is")
         options.compiled = [False]
-    if options.check:
-        return about
-    about["smalti_path"] = smalti.ask("bench", "step", "bench/d", "train.batch_size=2", "--steps", "1")["isa"]
-    if family(about["smalti_path"]) != family(about["processor"]):
+    about["smalti_path"] = smalti.ask("bench", "knn", "--queries", "1", "--candidates", "1", "--repeats", "1")["isa"]
+    if family(about["smalti_path"]) != family(about["processor"]) and not options.check:
         text = f"smalti computes with {about['smalti_path']}, PyTorch with {about['processor']}"
         if not options.mixed_paths:
             raise Failed(f"{text}: choose --isa avx2 for both, or say --mixed-paths")
@@ -373,32 +380,48 @@ def ask_about(options, smalti):
     return about
 
 
-def jobs(options, smalti):
-    for name in options.recipes:
-        for precision in options.precision:
-            yield f"step {name}, {precision}", lambda: compare_step(options, smalti, name, precision)
-    if options.features:
-        for precision in options.precision:
-            yield (f"features {options.features}, {precision}",
-                   lambda: compare_features(options, smalti, options.features, precision))
-    if options.knn:
-        yield "k-NN", lambda: compare_knn(options, smalti)
+def on_path(options, path):
+    return argparse.Namespace(**dict(vars(options), path=path))
+
+
+def to_do(options):
+    """(path, job) of all that is asked for; what the peer cannot do is told and left out."""
+    for path in options.isa:
+        for kind, name, precision in jobs.chosen(options):
+            try:
+                yield path, jobs.MAKE[kind](options, Smalti(options), name, precision)
+            except recipe.Unsuited as e:
+                say(f"{kind} {name} is left out: {e}")
+
+
+def compare_all(options):
+    results = []
+    for path, job in to_do(options):
+        say(f"{job.what}, {job.precision}, {path}")
+        try:
+            there = on_path(options, path)
+            results.append(compare(there, Smalti(there), job))
+        except Failed as e:
+            say(f"  left out: {e}")
+    return results
 
 
 def main():
     options = parse()
-    smalti, results = Smalti(options), []
-    about = ask_about(options, smalti)
+    if options.plan:
+        show_plan(options, list(to_do(options)))
+        return 0
     if options.check:
-        return 0 if check(options, smalti) else 1
+        ask_about(options, Smalti(options))
+        return 0 if check(options, Smalti(options)) else 1
+    about = {}
+    for path in options.isa:
+        there = on_path(options, path)
+        about[path] = ask_about(there, Smalti(there))
+        options.version, options.compiled = there.version, there.compiled
     title = headline(options, about)
     say(title)
-    for name, job in jobs(options, smalti):
-        say(name)
-        try:
-            results.append(job())
-        except (Failed, recipe.Unsuited) as e:
-            say(f"  left out: {e}")
+    results = compare_all(options)
     if options.json:
         with open(options.json, "w") as f:
             json.dump({"machine": title, "date": datetime.date.today().isoformat(), "command": sys.argv,

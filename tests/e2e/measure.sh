@@ -135,15 +135,23 @@ exits 66 smalti bench step nowhere
 # ---- tests/bench: what compares smalti with PyTorch still reads the recipes, and counts what plan counts
 compare_plans() {
   python3 -B - "$source/tests/bench" 2>&1 <<'END'
-import json, subprocess, sys
+import json, subprocess, sys, types
 sys.path.insert(0, sys.argv[1])
-import recipe
+import jobs, recipe
 for name in recipe.NAMED:
     c = recipe.read(["smalti"], name)
     plan = json.loads(subprocess.check_output(["smalti", "plan", "--json", *recipe.command_of(name)]))
     want = recipe.step_flop(c, recipe.most_masked(c), True) / 1e9
     if abs(plan["gflop"] - want) > 0.03 * want:
         sys.exit(f"{name}: plan says {plan['gflop']} GFLOP, tests/bench/recipe.py {want}")
+small = types.SimpleNamespace(pictures=2, steps=1, linear_size=[2, 10, 3], finetune_size=[2, 10], variants=["dense"],
+                              compiled=[False])
+for kind in ("features", "linear", "linear-crops", "finetune"):
+    job = jobs.MAKE[kind](small, types.SimpleNamespace(command=["smalti"]), "d", "fp32")
+    got = json.loads(subprocess.check_output(["smalti", *job.arguments, "--json"]))["gflop"]
+    want = job.flop("smalti", {}) / 1e9
+    if abs(got - want) > 0.03 * want:
+        sys.exit(f"{kind}: smalti bench says {got} GFLOP, tests/bench/jobs.py {want}")
 END
 }
 ! command -v python3 >/dev/null || compare_plans >python.out || { fail "tests/bench:"; cat python.out >&2; }
