@@ -1,18 +1,19 @@
 /* probe.c — linear classifiers of many learning rates, trained in one pass over features.
  *
- * A step has two parts. Rows: a chunk of the batch is gathered, multiplied with the weights of all rates at
- * once, and its logits become gradients in place. Weights: a tile of the gradient is one product over the
- * whole batch and is used up by the update at once. Chunks and tiles depend on shapes only, each is one item
- * of the pool, and nothing is added up across items: so the result is the same for any number of threads. */
+ * A step gathers its rows, then has two parts. Rows: a chunk of the batch is multiplied with the weights of some rates,
+ * and its logits become gradients in place. Weights: a tile of the gradient is one product over the whole batch and is
+ * used up by the update at once. Chunks, blocks of rates and tiles depend on shapes only, each is one item of the pool,
+ * and nothing is added up across items: so the result is the same for any number of threads. */
 #include <string.h>
 
 #include <smalti/measure.h>
 
 #include "classify.h"
 
-#define ROWS 128         /* of a batch in one item         */
-#define TILE_OUTPUTS 128 /* rows of the weights …          */
-#define TILE_COLUMNS 512 /* … and columns in one item      */
+#define ROWS 256         /* of a batch in one item …                        */
+#define OUTPUTS 256      /* … and logits of a row, at least, in whole rates */
+#define TILE_OUTPUTS 384 /* rows of the weights …                           */
+#define TILE_COLUMNS 384 /* … and columns in one item                       */
 #define INITIAL 0.01     /* deviation of initial weights   */
 
 struct sm_probe {
@@ -21,6 +22,7 @@ struct sm_probe {
   sm_pool *pool;
   sm_products products;
   int64_t outputs;        /* rates · classes                                        */
+  int together;           /* rates in one item                                      */
   float *weight, *moment; /* (outputs, dim)                                         */
   float *bias, *bias_moment;
   float *x;          /* (batch, dim): the rows of this step, side by side      */
@@ -52,6 +54,7 @@ void sm_probe_free(sm_probe *p) {
 }
 
 static int64_t probe_chunks(int64_t rows) { return (rows + ROWS - 1) / ROWS; }
+static int64_t probe_blocks(const sm_probe *p) { return (p->c.rates + p->together - 1) / p->together; }
 
 static bool probe_allocate(sm_probe *p) {
   size_t dim = (size_t)p->c.dim, outputs = (size_t)p->outputs, batch = (size_t)p->c.batch, f = sizeof(float);
@@ -75,6 +78,7 @@ sm_status sm_probe_new(const sm_probe_config *c, sm_pool *pool, sm_probe **out, 
   p->c = *c;
   p->pool = pool;
   p->outputs = (int64_t)c->rates * c->classes;
+  p->together = (OUTPUTS + c->classes - 1) / c->classes;
   if (!sm_products_new(&p->products, pool) || !probe_allocate(p)) {
     sm_probe_free(p);
     sm_fail(err, SM_ENOMEM, "no memory for %d linear classifiers of %d classes on features of width %d",
@@ -97,46 +101,73 @@ const float *sm_probe_bias(const sm_probe *p, int rate) { return p->bias + (int6
 
 /* ---- rows ---------------------------------------------------------------------------------------------- */
 
-/* Logits of one chunk, (rows, outputs), at p->g; returns the number of its rows. */
-static int64_t probe_logits(const sm_probe *p, int64_t chunk, int worker) {
-  int64_t first = chunk * ROWS, rows = p->n - first < ROWS ? p->n - first : ROWS, dim = p->c.dim;
-  float *x = p->x + first * dim, *z = p->g + first * p->outputs;
-  for (int64_t i = 0; i < rows; i++)
-    memcpy(x + i * dim, p->from + p->row[first + i] * dim, (size_t)dim * sizeof *x);
-  sm_product_rows(&p->products, worker, rows, p->outputs, dim, x, p->weight, z, p->outputs);
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t o = 0; o < p->outputs; o++) z[i * p->outputs + o] += p->bias[o];
-  return rows;
+/* The rows of a step side by side. */
+static void probe_gather_chunk(void *context, int64_t chunk, int worker) {
+  const sm_probe *p = context;
+  const int64_t end = (chunk + 1) * ROWS < p->n ? (chunk + 1) * ROWS : p->n, dim = p->c.dim;
+  (void)worker;
+  for (int64_t i = chunk * ROWS; i < end; i++)
+    memcpy(p->x + i * dim, p->from + p->row[i] * dim, (size_t)dim * sizeof *p->x);
 }
 
-static void probe_forward_chunk(void *context, int64_t chunk, int worker) {
-  const sm_probe *p = context;
-  int64_t rows = probe_logits(p, chunk, worker), first = chunk * ROWS;
-  for (int64_t i = first; i < first + rows; i++)
-    for (int r = 0; r < p->c.rates; r++)
-      sm_softmax_gradient(p->g + i * p->outputs + (int64_t)r * p->c.classes, p->c.classes,
-                          p->label[p->row[i]], (float)(1.0 / (double)p->n));
+/* Rows [first, end) of the batch and rates [rate, last). */
+typedef struct part {
+  int64_t first, end;
+  int rate, last;
+} part;
+
+/* Items go through the rows for one block of rates after the other, whose weights are then in cache. */
+static part probe_part(const sm_probe *p, int64_t item) {
+  const int64_t chunks = probe_chunks(p->n), first = item % chunks * ROWS, rate = item / chunks * p->together;
+  return (part){first, first + ROWS < p->n ? first + ROWS : p->n, (int)rate,
+                rate + p->together < p->c.rates ? (int)rate + p->together : p->c.rates};
 }
 
-static void probe_count_chunk(void *context, int64_t chunk, int worker) {
+static float *probe_at(const sm_probe *p, int64_t row, int rate) {
+  return p->g + row * p->outputs + (int64_t)rate * p->c.classes;
+}
+
+/* Logits of a part, at p->g. */
+static void probe_logits(const sm_probe *p, const part *t, int worker) {
+  const int64_t dim = p->c.dim, at = (int64_t)t->rate * p->c.classes,
+                outputs = (int64_t)(t->last - t->rate) * p->c.classes;
+  sm_product_rows(&p->products, worker, t->end - t->first, outputs, dim, p->x + t->first * dim, p->weight + at * dim,
+                  probe_at(p, t->first, t->rate), p->outputs);
+  for (int64_t i = t->first; i < t->end; i++) {
+    float *z = probe_at(p, i, t->rate);
+    for (int64_t o = 0; o < outputs; o++) z[o] += p->bias[at + o];
+  }
+}
+
+static void probe_forward_part(void *context, int64_t item, int worker) {
   const sm_probe *p = context;
-  int64_t rows = probe_logits(p, chunk, worker), first = chunk * ROWS,
-          *hits = p->hits + chunk * 2 * p->c.rates;
-  memset(hits, 0, 2 * (size_t)p->c.rates * sizeof *hits);
-  for (int64_t i = first; i < first + rows; i++)
-    for (int r = 0; r < p->c.rates; r++) {
-      const float *z = p->g + i * p->outputs + (int64_t)r * p->c.classes;
-      int rank = sm_rank_of(z, p->c.classes, p->label[p->row[i]]);
-      hits[r] += rank == 0;
-      hits[p->c.rates + r] += rank < 5;
+  const part t = probe_part(p, item);
+  probe_logits(p, &t, worker);
+  for (int64_t i = t.first; i < t.end; i++)
+    for (int r = t.rate; r < t.last; r++)
+      sm_softmax_gradient(probe_at(p, i, r), p->c.classes, p->label[p->row[i]], (float)(1.0 / (double)p->n));
+}
+
+static void probe_count_part(void *context, int64_t item, int worker) {
+  const sm_probe *p = context;
+  const part t = probe_part(p, item);
+  int64_t *top1 = p->hits + t.first / ROWS * 2 * p->c.rates, *top5 = top1 + p->c.rates;
+  probe_logits(p, &t, worker);
+  for (int r = t.rate; r < t.last; r++) {
+    top1[r] = top5[r] = 0;
+    for (int64_t i = t.first; i < t.end; i++) {
+      int rank = sm_rank_of(probe_at(p, i, r), p->c.classes, p->label[p->row[i]]);
+      top1[r] += rank == 0;
+      top5[r] += rank < 5;
     }
+  }
 }
 
 static void probe_classify_chunk(void *context, int64_t chunk, int worker) {
   const sm_probe *p = context;
-  int64_t rows = probe_logits(p, chunk, worker), first = chunk * ROWS;
-  for (int64_t i = first; i < first + rows; i++)
-    p->class_of[i] = sm_first_of(p->g + i * p->outputs + (int64_t)p->one * p->c.classes, p->c.classes);
+  const part all = probe_part(p, chunk), t = {all.first, all.end, p->one, p->one + 1};
+  probe_logits(p, &t, worker);
+  for (int64_t i = t.first; i < t.end; i++) p->class_of[i] = sm_first_of(probe_at(p, i, p->one), p->c.classes);
 }
 
 /* ---- weights ------------------------------------------------------------------------------------------- */
@@ -151,6 +182,19 @@ static void probe_update(float *w, float *v, const float *g, int64_t n, float mo
 
 static int64_t probe_column_tiles(const sm_probe *p) { return (p->c.dim + TILE_COLUMNS - 1) / TILE_COLUMNS; }
 
+static float probe_rate_of(const sm_probe *p, int64_t output) {
+  return (float)(p->factor * p->rate[output / p->c.classes]);
+}
+
+static void probe_update_bias(const sm_probe *p, int64_t first, int64_t outputs) {
+  double sum[TILE_OUTPUTS] = {0};
+  for (int64_t i = 0; i < p->n; i++)
+    for (int64_t o = 0; o < outputs; o++) sum[o] += p->g[i * p->outputs + first + o];
+  for (int64_t o = 0; o < outputs; o++)
+    probe_update(p->bias + first + o, p->bias_moment + first + o, &(float){(float)sum[o]}, 1, (float)p->c.momentum,
+                 probe_rate_of(p, first + o));
+}
+
 /* A tile of weights; those of the first columns take the biases of their rows along. */
 static void probe_update_tile(void *context, int64_t tile, int worker) {
   const sm_probe *p = context;
@@ -158,31 +202,29 @@ static void probe_update_tile(void *context, int64_t tile, int worker) {
           column = tile % across * TILE_COLUMNS;
   int64_t rows = p->outputs - first < TILE_OUTPUTS ? p->outputs - first : TILE_OUTPUTS;
   int64_t n = p->c.dim - column < TILE_COLUMNS ? p->c.dim - column : TILE_COLUMNS;
-  float *g = p->scratch + (int64_t)worker * TILE_OUTPUTS * TILE_COLUMNS, momentum = (float)p->c.momentum;
+  float *g = p->scratch + (int64_t)worker * TILE_OUTPUTS * TILE_COLUMNS;
   sm_product_columns(&p->products, worker, rows, n, p->n, p->g + first, p->outputs, p->x + column, p->c.dim,
                      g, TILE_COLUMNS);
   for (int64_t o = first; o < first + rows; o++) {
-    float rate = (float)(p->factor * p->rate[o / p->c.classes]);
     int64_t at = o * p->c.dim + column;
-    probe_update(p->weight + at, p->moment + at, g + (o - first) * TILE_COLUMNS, n, momentum, rate);
-    if (column) continue;
-    double sum = 0;
-    for (int64_t i = 0; i < p->n; i++) sum += p->g[i * p->outputs + o];
-    probe_update(p->bias + o, p->bias_moment + o, &(float){(float)sum}, 1, momentum, rate);
+    probe_update(p->weight + at, p->moment + at, g + (o - first) * TILE_COLUMNS, n, (float)p->c.momentum,
+                 probe_rate_of(p, o));
   }
+  if (!column) probe_update_bias(p, first, rows);
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------- */
 
 static void probe_begin(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n) {
   p->from = x, p->label = label, p->row = row, p->n = n;
+  sm_pool_run(p->pool, probe_chunks(n), probe_gather_chunk, p);
 }
 
 void sm_probe_step(sm_probe *p, const float *x, const int32_t *label, const int64_t *row, int64_t n,
                    double factor) {
   probe_begin(p, x, label, row, n);
   p->factor = factor;
-  sm_pool_run(p->pool, probe_chunks(n), probe_forward_chunk, p);
+  sm_pool_run(p->pool, probe_chunks(n) * probe_blocks(p), probe_forward_part, p);
   sm_pool_run(p->pool, (p->outputs + TILE_OUTPUTS - 1) / TILE_OUTPUTS * probe_column_tiles(p),
               probe_update_tile, p);
 }
@@ -203,7 +245,7 @@ void sm_probe_hits(sm_probe *p, const float *x, const int32_t *label, const int6
   memset(top5, 0, (size_t)p->c.rates * sizeof *top5);
   for (int64_t first = 0; first < n; first += p->c.batch) {
     probe_begin(p, x, label, row + first, n - first < p->c.batch ? n - first : p->c.batch);
-    sm_pool_run(p->pool, probe_chunks(p->n), probe_count_chunk, p);
+    sm_pool_run(p->pool, probe_chunks(p->n) * probe_blocks(p), probe_count_part, p);
     for (int64_t c = 0; c < probe_chunks(p->n); c++)
       for (int r = 0; r < p->c.rates; r++) {
         top1[r] += p->hits[c * 2 * p->c.rates + r];
