@@ -19,6 +19,9 @@ enum {
 /* What an entry says of its size; from SM_LISTING_BYTES on: bytes. */
 enum { SM_LISTING_SUB, SM_LISTING_DANGLING, SM_LISTING_UNKNOWN, SM_LISTING_BYTES };
 
+/* What an entry says of its label; from SM_LISTING_CLASS on: a class. */
+enum { SM_LISTING_NO_LABEL, SM_LISTING_ODD_LABEL, SM_LISTING_CLASS };
+
 typedef struct sm_listing_folder_head { /* as it lies in the file */
   int64_t changed;
   uint32_t entries, zero;
@@ -56,6 +59,7 @@ struct sm_listing {
   size_t entries_bytes;
   uint32_t folders, shards;
   bool single; /* the root is itself the only shard */
+  bool numbered; /* pictures have labels of their own */
   const sm_listing_shard *shard_heads;
   const char *shard_names;
   size_t names_bytes;
@@ -69,6 +73,7 @@ struct sm_listing {
   int64_t pictures, others;
   sm_text tell_others, tell_skipped; /* what sm_listing_tell says; each one ended by a zero byte */
   bool tell_pictures;                /* pictures of another format are among the others */
+  sm_text odd_label;                 /* the first label that is no class number, and what it is; from an index: "" */
 
   /* made from the image */
   sm_listing_node *nodes; /* folders */
@@ -79,6 +84,7 @@ struct sm_listing {
   int64_t n_runs, runs_room, count;
   char **class_names;
   int n_classes;
+  bool by_number; /* a picture's label is its entry's, and not its run's */
   uint64_t hash;
 
   pthread_mutex_t lock; /* for the names that were asked for */
@@ -91,16 +97,17 @@ struct sm_listing {
 /* What stands behind a name. */
 typedef struct sm_listing_entry {
   uint64_t value, shard, offset; /* the last two of pictures in shards; offset in units of SM_LISTING_UNIT */
+  uint64_t label;                /* where the listing is numbered */
 } sm_listing_entry;
 
-/* Appends the entry number `at` of a folder; `before` is the name of the one before it. */
-void sm_listing_put(sm_text *entries, uint32_t at, const char *before, const char *name, const sm_listing_entry *,
-                    bool sharded);
+/* Appends the entry number `at` of a folder of the listing; `before` is the name of the one before it. */
+void sm_listing_put(const sm_listing *, sm_text *entries, uint32_t at, const char *before, const char *name,
+                    const sm_listing_entry *);
 
 /* Reads entries one after the other, believing nothing. */
 typedef struct sm_listing_cursor {
   const unsigned char *at, *end;
-  bool sharded;
+  bool sharded, numbered;
   size_t length; /* of the name */
   sm_listing_entry entry;
   char name[SM_LISTING_NAME + 1];

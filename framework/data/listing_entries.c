@@ -19,17 +19,18 @@ static void listing_put_number(sm_text *to, uint64_t value) {
   sm_text_bytes(to, bytes, n);
 }
 
-void sm_listing_put(sm_text *entries, uint32_t at, const char *before, const char *name,
-                    const sm_listing_entry *entry, bool sharded) {
+void sm_listing_put(const sm_listing *l, sm_text *entries, uint32_t at, const char *before, const char *name,
+                    const sm_listing_entry *entry) {
   unsigned char shared = 0;
   while (at % SM_LISTING_BLOCK && shared < SM_LISTING_NAME && name[shared] && name[shared] == before[shared])
     shared++;
   sm_text_bytes(entries, &shared, 1);
   sm_text_bytes(entries, name + shared, strlen(name + shared) + 1);
   listing_put_number(entries, entry->value);
-  if (!sharded || entry->value == SM_LISTING_SUB) return;
+  if (!l->shards || entry->value == SM_LISTING_SUB) return;
   listing_put_number(entries, entry->shard);
   listing_put_number(entries, entry->offset);
+  if (l->numbered) listing_put_number(entries, entry->label);
 }
 
 static bool listing_number(sm_listing_cursor *c, uint64_t *value) {
@@ -43,6 +44,7 @@ static bool listing_number(sm_listing_cursor *c, uint64_t *value) {
 }
 
 bool sm_listing_next(sm_listing_cursor *c, bool whole) {
+  c->entry.label = SM_LISTING_NO_LABEL;
   if (c->at == c->end) return false;
   const size_t shared = *c->at++;
   const unsigned char *stop = memchr(c->at, 0, (size_t)(c->end - c->at));
@@ -54,7 +56,8 @@ bool sm_listing_next(sm_listing_cursor *c, bool whole) {
   c->at = stop + 1;
   if (c->name[0] == '.' || !listing_number(c, &c->entry.value)) return false;
   if (!c->sharded || c->entry.value == SM_LISTING_SUB) return true;
-  return listing_number(c, &c->entry.shard) && listing_number(c, &c->entry.offset);
+  return listing_number(c, &c->entry.shard) && listing_number(c, &c->entry.offset) &&
+         (!c->numbered || listing_number(c, &c->entry.label));
 }
 
 /* ---- the tables ---------------------------------------------------------------------------------------- */
@@ -90,7 +93,8 @@ static const char *listing_add_node(sm_listing *l, uint32_t f, uint32_t at, uint
 }
 
 static const char *listing_read_nodes(sm_listing *l) {
-  sm_listing_cursor c = {l->entries, l->entries + l->entries_bytes, .sharded = l->shards > 0};
+  sm_listing_cursor c = {
+      l->entries, l->entries + l->entries_bytes, .sharded = l->shards > 0, .numbered = l->numbered};
   const char *what = NULL;
   uint32_t next = 1;
   size_t block = 0;
@@ -104,6 +108,7 @@ static const char *listing_read_nodes(sm_listing *l) {
       if (!sm_listing_next(&c, whole)) return "an entry of its list makes no sense";
       if (c.entry.value == SM_LISTING_SUB) what = listing_add_node(l, f, i, &next);
       else if (l->shards && c.entry.shard >= l->shards) what = "a picture lies in no shard";
+      else if (c.entry.label >= SM_LISTING_CLASS + SM_LISTING_CLASSES) what = "a picture has a class that cannot be";
       else l->pictures++;
       if (what) return what;
     }
@@ -138,6 +143,7 @@ bool sm_listing_find(const sm_listing *l, uint32_t folder, uint32_t at, sm_listi
   c->at = l->entries + l->blocks[block];
   c->end = l->entries + l->entries_bytes;
   c->sharded = l->shards > 0;
+  c->numbered = l->numbered;
   for (uint32_t i = 0; i <= at % SM_LISTING_BLOCK; i++)
     if (!sm_listing_next(c, i == 0)) return false;
   return true;
@@ -231,6 +237,7 @@ void sm_listing_free(sm_listing *l) {
   sm_text_free(&l->own_entries);
   sm_text_free(&l->tell_others);
   sm_text_free(&l->tell_skipped);
+  sm_text_free(&l->odd_label);
   if (l->map) sm_mapped_free(l->map, l->map_bytes);
   sm_free(l->map_path);
   sm_free(l->root);

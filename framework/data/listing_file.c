@@ -23,7 +23,7 @@
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
 sm_status sm_listing_save(const sm_listing *l, const char *file, sm_error *err) {
-  listing_header h = {.version = SM_LISTING_VERSION,
+  listing_header h = {.version = l->numbered ? 2 : 1, /* the oldest that can say it */
                       .pictures = (uint64_t)l->pictures,
                       .folders = l->folders,
                       .shards = l->shards,
@@ -144,8 +144,8 @@ static sm_status listing_check_header(const sm_listing *l, listing_header *h, sm
     return sm_hint(err, "remove it, or make one: smalti data index %s", l->root);
   }
   memcpy(h, l->map, sizeof *h);
-  if (h->version != SM_LISTING_VERSION) {
-    sm_fail(err, SM_EUNSUPPORTED, "this index has version %" PRIu32 " of the format; smalti %s reads version %d",
+  if (h->version < 1 || h->version > SM_LISTING_VERSION) {
+    sm_fail(err, SM_EUNSUPPORTED, "this index has version %" PRIu32 " of the format; smalti %s reads 1 to %d",
             h->version, sm_version(), SM_LISTING_VERSION);
     return sm_hint(err, "make it anew: smalti data index %s", l->root);
   }
@@ -154,7 +154,7 @@ static sm_status listing_check_header(const sm_listing *l, listing_header *h, sm
   const uint64_t room = l->map_bytes - sizeof *h,
                  tables = h->folders * (uint64_t)sizeof *l->heads + h->shards * (uint64_t)sizeof *l->shard_heads;
   if (h->folders < 1 || tables > room || h->entries_bytes > room - tables || h->webp > 1 || h->single > 1 ||
-      (h->single && h->shards != 1))
+      (h->single && h->shards != 1) || (h->version > 1 && !h->shards))
     return listing_damaged(l, "its header contradicts itself", err);
   listing_header bare = *h;
   bare.crc = 0;
@@ -187,6 +187,7 @@ static sm_status listing_read_file(sm_listing *l, sm_error *err) {
   l->folders = h.folders;
   l->shards = h.shards;
   l->single = h.single;
+  l->numbered = h.version > 1;
   l->heads = (const sm_listing_folder_head *)(const void *)((const char *)l->map + sizeof h);
   l->shard_heads = (const sm_listing_shard *)(const void *)(l->heads + h.folders);
   l->entries = (const unsigned char *)(l->shard_heads + h.shards);

@@ -2,13 +2,15 @@
  * time, and puts them into the folders that their names say, as if they had been unpacked side by side.
  *
  * * As with tar itself, a later member of a shard replaces an earlier one of the same name. Names that two
- * shards have are refused, since what they would be unpacked to depends on the order. */
+ * shards have are refused, since what they would be unpacked to depends on the order.
+ * * A label (KEY.cls) is read with the heads, and goes to the pictures of its shard that bear its key. */
 #include <config.h>
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "framework/base/io.h"
@@ -18,13 +20,24 @@
 typedef struct member {
   size_t name; /* in the shard's names */
   uint64_t at, bytes;
+  uint64_t label; /* as an entry says it */
 } member;
+
+typedef struct label {
+  size_t key; /* in the shard's names */
+  const char *text;
+  uint64_t at, label;
+} label;
 
 typedef struct shard {
   char *file; /* its name in the folder */
   sm_text names;
   member *v;
   size_t n, room;
+  label *labels;
+  size_t n_labels, labels_room;
+  bool numbered;  /* a picture has a label */
+  sm_text odd;    /* the first that is no class number */
   sm_listing_passed passed;
   sm_text foreign; /* the first that is neither a file nor a folder, or lies outside */
   int64_t n_foreign;
@@ -34,7 +47,7 @@ typedef struct shard {
 typedef struct item { /* a picture of any shard */
   const char *name;
   uint32_t shard;
-  uint64_t at, bytes;
+  uint64_t at, bytes, label;
 } item;
 
 typedef struct gathering {
@@ -131,12 +144,95 @@ static bool shard_add(shard *s, const char *name, const sm_tar_member *m) {
     s->v = more;
     s->room = room;
   }
-  s->v[s->n++] = (member){s->names.len, m->at, m->bytes};
+  s->v[s->n++] = (member){s->names.len, m->at, m->bytes, SM_LISTING_NO_LABEL};
   sm_text_bytes(&s->names, name, strlen(name) + 1);
   return !s->names.failed;
 }
 
-static sm_status shard_take(shard *s, const sm_tar_member *m, sm_error *err) {
+static bool shard_is_label(const char *name) {
+  const char *dot = strrchr(sm_path_base(name), '.');
+  return dot && !strcasecmp(dot, ".cls");
+}
+
+/* A class number as text, between blanks and ends of lines. */
+static uint64_t label_read(char *text) {
+  int64_t class;
+  text += strspn(text, " \t\r\n");
+  for (size_t n = strlen(text); n > 0 && strchr(" \t\r\n", text[n - 1]);) text[--n] = 0;
+  const bool number = text[0] >= '0' && text[0] <= '9' && sm_parse_int(text, &class);
+  return number && class < SM_LISTING_CLASSES ? SM_LISTING_CLASS + (uint64_t)class : SM_LISTING_ODD_LABEL;
+}
+
+static bool shard_add_label(shard *s, const char *name, const label *l) {
+  if (s->n_labels == s->labels_room) {
+    const size_t room = s->labels_room ? 2 * s->labels_room : 256;
+    label *more = sm_realloc(s->labels, room * sizeof *more);
+    if (!more) return false;
+    s->labels = more;
+    s->labels_room = room;
+  }
+  s->labels[s->n_labels] = *l;
+  s->labels[s->n_labels++].key = s->names.len;
+  sm_text_bytes(&s->names, name, strlen(name) - 4);
+  sm_text_bytes(&s->names, "", 1);
+  return !s->names.failed;
+}
+
+static sm_status shard_take_label(shard *s, const sm_tar *t, const char *name, const sm_tar_member *m,
+                                  sm_error *err) {
+  enum { LONGEST = 24 };
+  char text[LONGEST + 1];
+  size_t n;
+  const sm_status status = sm_tar_read(t, m, text, LONGEST, &n, err);
+  if (status) return status;
+  text[n] = 0;
+  const label l = {.at = m->at,
+                   .label = strlen(text) == n && m->bytes == n ? label_read(text) : SM_LISTING_ODD_LABEL};
+  if (l.label == SM_LISTING_ODD_LABEL && !s->odd.len) {
+    sm_text_add(&s->odd, "%s of %s holds '", name, s->file);
+    sm_text_add(&s->odd, "%s%s'", text, m->bytes > n ? "…" : "");
+  }
+  if (shard_add_label(s, name, &l)) return SM_OK;
+  return sm_fail(err, SM_ENOMEM, "no memory for the members of an archive");
+}
+
+static int label_by_key(const void *a, const void *b) {
+  const label *x = a, *y = b;
+  const int order = strcmp(x->text, y->text);
+  return order ? order : x->at < y->at ? -1 : x->at > y->at;
+}
+
+static int label_against(const label *l, const char *key, size_t n) {
+  const int order = strncmp(l->text, key, n);
+  return order ? order : l->text[n] != 0;
+}
+
+/* The last label with that key, of n bytes, or NULL. */
+static const label *shard_label(const shard *s, const char *key, size_t n) {
+  size_t low = 0, high = s->n_labels; /* those before low are at most the key, those from high on above it */
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    if (label_against(&s->labels[middle], key, n) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low && !label_against(&s->labels[low - 1], key, n) ? &s->labels[low - 1] : NULL;
+}
+
+/* Gives each picture its label: that of the longest key. */
+static void shard_pair(shard *s) {
+  for (size_t i = 0; i < s->n_labels; i++) s->labels[i].text = s->names.s + s->labels[i].key;
+  if (s->n_labels > 1) qsort(s->labels, s->n_labels, sizeof *s->labels, label_by_key);
+  for (size_t i = 0; i < s->n && s->n_labels; i++) {
+    const char *name = s->names.s + s->v[i].name, *base = sm_path_base(name);
+    const label *found = NULL;
+    for (const char *dot = name + strlen(name) - 1; !found && dot > base; dot--)
+      if (*dot == '.') found = shard_label(s, name, (size_t)(dot - name));
+    if (found) s->v[i].label = found->label;
+    s->numbered |= found != NULL;
+  }
+}
+
+static sm_status shard_take(shard *s, const sm_tar *t, const sm_tar_member *m, sm_error *err) {
   bool foreign, done = true;
   const char *name = tar_inner_name(m->name, &foreign);
   if (m->folder) return SM_OK;
@@ -144,6 +240,8 @@ static sm_status shard_take(shard *s, const sm_tar_member *m, sm_error *err) {
     if (!s->n_foreign++) sm_text_add(&s->foreign, "%s", m->name);
   } else if (name && sm_listing_is_picture(name)) {
     done = shard_add(s, name, m);
+  } else if (name && shard_is_label(name)) {
+    return shard_take_label(s, t, name, m, err);
   } else if (name) {
     sm_listing_pass(&s->passed, sm_path_base(name));
   }
@@ -165,7 +263,8 @@ static void shard_read(void *ctx, int64_t at, int worker) {
   g->list->own_shards[at].changed = t ? sm_listing_changed(&st) : 0;
   g->list->own_shards[at].bytes = t ? (uint64_t)st.st_size : 0;
   while (t && !end && !s->why.code)
-    if (!sm_tar_next(t, &m, &end, &s->why) && !end) shard_take(s, &m, &s->why);
+    if (!sm_tar_next(t, &m, &end, &s->why) && !end) shard_take(s, t, &m, &s->why);
+  shard_pair(s);
   sm_tar_close(t);
   sm_text_free(&path);
 }
@@ -173,11 +272,14 @@ static void shard_read(void *ctx, int64_t at, int worker) {
 static sm_status tar_read_shards(gathering *g, sm_error *err) {
   sm_listing_each((int64_t)g->n, shard_read, g);
   for (size_t i = 0; i < g->n; i++) {
-    if (!g->shards[i].why.code) continue;
-    *err = g->shards[i].why;
+    const shard *s = &g->shards[i];
+    g->list->numbered |= s->numbered;
+    if (s->odd.len && !g->list->odd_label.len) sm_text_bytes(&g->list->odd_label, s->odd.s, s->odd.len);
+    if (!s->why.code) continue;
+    *err = s->why;
     return err->code;
   }
-  return SM_OK;
+  return g->list->odd_label.failed ? tar_no_memory(g, err) : SM_OK;
 }
 
 /* ---- all of them, in order ----------------------------------------------------------------------------- */
@@ -207,7 +309,7 @@ static sm_status tar_sort(gathering *g, sm_error *err) {
   for (size_t s = 0; s < g->n; s++)
     for (size_t i = 0; i < g->shards[s].n; i++) {
       const member *m = &g->shards[s].v[i];
-      g->items[g->n_items++] = (item){g->shards[s].names.s + m->name, (uint32_t)s, m->at, m->bytes};
+      g->items[g->n_items++] = (item){g->shards[s].names.s + m->name, (uint32_t)s, m->at, m->bytes, m->label};
     }
   if (n > 1) qsort(g->items, n, sizeof *g->items, item_by_name);
   for (size_t i = 0; i < n; i++) {
@@ -240,7 +342,7 @@ static bool tar_write_folder(gathering *g, const span *s, span *next, size_t *n_
     const item *it = &g->items[i];
     const char *inner = it->name + s->path;
     const size_t n = strcspn(inner, "/"), begin = i++;
-    sm_listing_entry e = {it->bytes + SM_LISTING_BYTES, it->shard, it->at / SM_LISTING_UNIT};
+    sm_listing_entry e = {it->bytes + SM_LISTING_BYTES, it->shard, it->at / SM_LISTING_UNIT, it->label};
     memcpy(name, inner, n);
     name[n] = 0;
     if (inner[n]) {
@@ -248,7 +350,7 @@ static bool tar_write_folder(gathering *g, const span *s, span *next, size_t *n_
       while (i < s->to && !strncmp(g->items[i].name + s->path, inner, n + 1)) i++;
       next[(*n_next)++] = (span){begin, i, s->path + n + 1};
     }
-    sm_listing_put(&l->own_entries, head->entries, before, name, &e, true);
+    sm_listing_put(l, &l->own_entries, head->entries, before, name, &e);
     memcpy(before, name, n + 1);
   }
   return !l->own_entries.failed;
@@ -303,6 +405,8 @@ static void tar_free(gathering *g) {
   for (size_t i = 0; i < g->n; i++) {
     sm_free(g->shards[i].file);
     sm_free(g->shards[i].v);
+    sm_free(g->shards[i].labels);
+    sm_text_free(&g->shards[i].odd);
     sm_text_free(&g->shards[i].names);
     sm_text_free(&g->shards[i].foreign);
   }

@@ -155,7 +155,7 @@ static bool place_enter(place *p, const entry *e, const char *path, bool *taken)
   return true;
 }
 
-static sm_status place_write(place *p, const char *path, const entries *list,
+static sm_status place_write(const sm_listing *l, place *p, const char *path, const entries *list,
                              sm_listing_passed *others) {
   size_t folders = 0;
   const char *before = "";
@@ -168,8 +168,8 @@ static sm_status place_write(place *p, const char *path, const entries *list,
     if (!taken) sm_listing_pass(others, e->name);
     if (folder) done = place_enter(p, e, path, &taken);
     if (!taken || !done) continue;
-    sm_listing_put(&p->entries, p->n++, before, e->name,
-                   &(sm_listing_entry){.value = folder ? SM_LISTING_SUB : e->value}, false);
+    sm_listing_put(l, &p->entries, p->n++, before, e->name,
+                   &(sm_listing_entry){.value = folder ? SM_LISTING_SUB : e->value});
     before = e->name;
   }
   return done && !p->entries.failed ? SM_OK : place_fail(p, SM_ENOMEM, "", path, "", 0);
@@ -183,7 +183,7 @@ static void walk_look(void *ctx, int64_t item, int worker) {
   place_path(w->list, p, &path);
   if (path.failed) p->status = place_fail(p, SM_ENOMEM, "", w->list->root, "", 0);
   else if (!(p->status = place_read(p, path.s, &list)))
-    p->status = place_write(p, path.s, &list, &w->passed[worker]);
+    p->status = place_write(w->list, p, path.s, &list, &w->passed[worker]);
   sm_text_free(&list.names);
   sm_free(list.v);
   sm_text_free(&path);

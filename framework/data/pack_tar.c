@@ -155,7 +155,7 @@ sm_status sm_pack_tar(const sm_pack_tar_config *c, const char *out, sm_pack_tar_
   sm_error why = {0};
   *result = (sm_pack_tar_result){0};
   packing p = {.config = c, .result = result, .list = sm_listing_folder(c->path, &why)};
-  sm_status status = p.list ? sm_listing_arrange(p.list, true, 0, &why) : why.code;
+  sm_status status = p.list ? sm_listing_arrange(p.list, SM_LISTING_BY_FOLDER, 0, &why) : why.code;
   if (!status) status = pack_tar_work(&p, out, &why);
   sm_text_free(&p.path);
   sm_text_free(&p.head);

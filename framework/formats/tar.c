@@ -243,6 +243,13 @@ sm_status sm_tar_next(sm_tar *t, sm_tar_member *m, bool *end, sm_error *err) {
   return why.code;
 }
 
+sm_status sm_tar_read(const sm_tar *t, const sm_tar_member *m, void *to, size_t n, size_t *got, sm_error *err) {
+  *got = m->bytes < n ? (size_t)m->bytes : n;
+  const sm_status status = tar_get(t, to, *got, m->at, err);
+  if (status) sm_fail_at(err, t->path, 0, 0);
+  return status;
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* Where a name is cut in two for ustar: the place of a slash, 0: it fits whole, -1: not at all. */

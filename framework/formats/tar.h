@@ -25,6 +25,8 @@ sm_tar *sm_tar_open(const char *path, sm_error *);
 /* The next member, or *end: the archive's end mark. SM_EFORMAT: no archive, damaged, or cut short, which
  * an archive without its end mark is, too; SM_EUNSUPPORTED: a sparse file. */
 sm_status sm_tar_next(sm_tar *, sm_tar_member *, bool *end, sm_error *);
+/* The first bytes of a member, n at most: how many there were, in *got. SM_EIO. */
+sm_status sm_tar_read(const sm_tar *, const sm_tar_member *, void *to, size_t n, size_t *got, sm_error *);
 void sm_tar_close(sm_tar *); /* NULL is allowed */
 
 /* The head of a file of so many bytes: ustar, with a pax head before it where name or size do not fit.

@@ -25,9 +25,11 @@ static sm_status folder_read(const void *self, int64_t index, const sm_image_lim
                  "a link that leads nowhere"); /* it did when it was listed: no passing fault */
 }
 
+static const char *const folder_classes[] = {"auto", "folders", "none", NULL};
 static const sm_option options[] = {
     SM_PATH(listed, path, "path", NULL, "folder with the pictures, or with one sub-folder a class"),
-    LISTED_OPTIONS,
+    LISTED_OPTIONS(folder_classes,
+                   "auto: sub-folders are classes if there are any; folders: they must be; none: no labels"),
 };
 
 static const sm_dataset_ops ops = {

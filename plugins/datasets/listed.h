@@ -8,8 +8,7 @@
 
 #include <sys/stat.h>
 
-enum { CLASSES_AUTO, CLASSES_FOLDERS, CLASSES_NONE };
-static const char *const listed_classes[] = {"auto", "folders", "none", NULL};
+enum { CLASSES_AUTO, CLASSES_FOLDERS, CLASSES_NONE, CLASSES_CLS };
 
 typedef struct listed {
   const char *path;
@@ -20,9 +19,8 @@ typedef struct listed {
   sm_listing *list;
 } listed;
 
-#define LISTED_OPTIONS                                                                                      \
-  SM_CHOICE(listed, classes_mode, "classes", "auto", listed_classes,                                        \
-            "auto: sub-folders are classes if there are any; folders: they must be; none: no labels"),      \
+#define LISTED_OPTIONS(choices, about)                                                                      \
+  SM_CHOICE(listed, classes_mode, "classes", "auto", choices, about),                                       \
       SM_INT(listed, limit, "limit", "0", 0, 1e9, "pictures",                                               \
              "take only the first ones of each class; 0 takes all"),                                        \
       SM_INTS(listed, grey16, "grey16", "~", 0, 65535, NULL,                                                \
@@ -51,6 +49,12 @@ static sm_status listed_check_list(const listed *set, sm_error *err) {
     sm_hint(err, "make a sub-folder for each class, or say classes: none");
     return SM_EINVAL;
   }
+  if (set->classes_mode == CLASSES_CLS && sm_listing_classes(set->list) == 0) {
+    sm_fail(err, SM_EINVAL, "no label in %s: beside none of its %lld pictures lies a .cls", set->path,
+            (long long)count);
+    sm_hint(err, "put KEY.cls beside KEY.jpg in its shard, or say classes: none");
+    return SM_EINVAL;
+  }
   return SM_OK;
 }
 
@@ -76,13 +80,20 @@ static sm_listing *listed_list(const listed *set, bool shards, sm_error *err) {
   return list;
 }
 
+static sm_listing_by listed_by(const listed *set) {
+  if (set->classes_mode == CLASSES_NONE) return SM_LISTING_BY_NOTHING;
+  if (set->classes_mode == CLASSES_CLS) return SM_LISTING_BY_NUMBER;
+  const bool numbered = set->classes_mode == CLASSES_AUTO && sm_listing_numbered(set->list);
+  return numbered ? SM_LISTING_BY_NUMBER : SM_LISTING_BY_FOLDER;
+}
+
 static sm_status listed_open(listed *set, bool shards, sm_error *err) {
   sm_error why = {0};
   if (!(set->list = listed_list(set, shards, &why))) {
     if (err) *err = why;
     return why.code;
   }
-  sm_status status = sm_listing_arrange(set->list, set->classes_mode != CLASSES_NONE, set->limit, err);
+  sm_status status = sm_listing_arrange(set->list, listed_by(set), set->limit, err);
   if (!status) status = listed_check_list(set, err);
   if (!status) sm_listing_tell(set->list);
   return status;

@@ -2,7 +2,8 @@
  * folder.
  *
  * * Order, classes and hash are those that `folder` gives over the unpacked pictures, so a run has
- * the same bits with either. The order of an epoch goes across all shards: a picture is read from its place,
+ * the same bits with either. Where members KEY.cls lie beside KEY.jpg, as webdataset has them, classes are the numbers
+ * in these. The order of an epoch goes across all shards: a picture is read from its place,
  * whichever comes before it. A shard is opened when its first picture is wanted, and stays open while
  * there are few of them. */
 #include "listed.h"
@@ -114,9 +115,12 @@ static sm_status tar_read(const void *self, int64_t index, const sm_image_limits
   return status;
 }
 
+static const char *const tar_classes[] = {"auto", "folders", "none", "cls", NULL};
 static const sm_option options[] = {
     SM_PATH(listed, path, "path", NULL, "folder with files called .tar, or one such file"),
-    LISTED_OPTIONS,
+    LISTED_OPTIONS(tar_classes,
+                   "auto: the numbers in .cls members if there are any, else sub-folders; cls, folders: these, which "
+                   "must be there; none: no labels"),
 };
 
 static const sm_dataset_ops ops = {
@@ -134,7 +138,7 @@ static const sm_plugin plugin = {
     .kind = SM_DATASET,
     .name = "tar",
     .create = listed_create,
-    .summary = "JPEG, PNG and WebP files in tar shards, their folders as classes",
+    .summary = "JPEG, PNG and WebP files in tar shards, labels in .cls members or their folders as classes",
     .version = "0.1",
     .license = "Apache-2.0",
     .options = options,

@@ -81,7 +81,7 @@ refused 65 "the index is damaged: it is cut short; $anew"
 refused 65 "the index is damaged: it is empty; $anew"
 cp good set.smalti-index
 printf '\7' | dd of=set.smalti-index bs=1 seek=8 conv=notrunc 2>/dev/null
-refused 65 "this index has version 7 of the format; smalti $(smalti --version | awk '{ print $2 }') reads version 1; $anew"
+refused 65 "this index has version 7 of the format; smalti $(smalti --version | awk '{ print $2 }') reads 1 to 2; $anew"
 cp good set.smalti-index
 printf x | dd of=set.smalti-index bs=1 seek=120 conv=notrunc 2>/dev/null
 refused 65 "the index is damaged: its checksum does not fit; $anew"
@@ -145,6 +145,59 @@ tar cf notes.tar -C set a
 exits 0 smalti data check notes.tar
 has err "shards notes.tar: 1 file is passed over, for its name (1 .txt); .jpg, "
 rm set/a/notes.txt
+
+# ---- labels in shards: KEY.cls beside KEY.png, as webdataset writes them ----------------------------------------
+# numbered FOLDER SHARD: its pictures in a shard, the class folders' numbers beside them
+numbered() {
+  local picture
+  rm -rf numbers && cp -r "$1" numbers
+  for picture in numbers/a/* numbers/b/*; do
+    case $picture in numbers/a/*) echo 0 ;; *) printf 1 ;; esac >"${picture%.png}.cls"
+    echo '{"caption": "a shape"}' >"${picture%.png}.json"
+  done
+  mkdir -p "${2%/*}" && tar cf "$2" -C numbers a b
+}
+rm -r "set/b/${name:0:120}"
+numbered set web/0.tar
+numbered held web-held/0.tar
+tar cf held.tar -C held a b
+exits 0 train by-folder '{tar: {path: web, classes: folders}}' 'data.test={tar: {path: held.tar}}'
+exits 0 train by-number '{tar: {path: web}}' 'data.test={tar: {path: web-held}}'
+cmp r/by-folder/metrics.jsonl r/by-number/metrics.jsonl || fail "labels in shards give other figures than folders"
+exits 0 smalti data check web
+[ "$(cat out)" = "web: 10 pictures in 2 classes; all can be used" ] || fail "data check of labels: $(cat out)"
+has err "10 files are passed over, for their name (10 .json)"
+exits 75 train begun '{tar: {path: web}}' 'data.test={tar: {path: web-held}}' --stop-after 5
+exits 0 smalti data index web
+exits 0 train begun '{tar: {path: web}}' 'data.test={tar: {path: web-held}}'
+cmp r/by-number/metrics.jsonl r/begun/metrics.jsonl || fail "an index of labelled shards gives other metrics"
+rm web.smalti-index
+exits 65 train never '{tar: {path: held.tar, classes: cls}}'
+has err "no label in $work/held.tar: beside none of its 6 pictures lies a .cls; put KEY.cls beside KEY.jpg in its shard, or say classes: none"
+exits 65 train never '{folder: {path: set, classes: cls}}'
+relabelled() { # NAME FILE TEXT: web with another label, or without it
+  mkdir "$1" && cp -r numbers "$1/files" && rm "$1/files/$2"
+  [ $# -eq 2 ] || printf '%s' "$3" >"$1/files/$2"
+  tar cf "$1/0.tar" -C "$1/files" a b
+}
+numbered set web/0.tar
+relabelled without a/002.cls
+exits 0 smalti data check without
+[ "$(cat out)" = "without: 10 pictures in 2 classes, 1 of them without a class; all can be used" ] || fail "a picture without a label: $(cat out)"
+has err "shards without: 1 of 10 pictures have no label: there is no .cls beside them"
+relabelled word a/002.cls cat
+exits 65 smalti data check word
+says "smalti: word: dataset 'tar': 1 of the labels is no class number: a/002.cls of 0.tar holds 'cat'; a member called .cls holds a number from 0 to 1048575; where no labels are wanted say classes: none"
+exits 0 train unlabelled '{tar: {path: word, classes: none}}' evaluate={}
+relabelled large b/001.cls 1048576
+exits 65 smalti data check large
+has err "b/001.cls of 0.tar holds '1048576'"
+exits 0 smalti data index large
+exits 65 smalti data check large
+has err "1 of the labels is no class number; a member called .cls"
+head -c "$(($(stat -c %s web/0.tar) / 20480 * 10240))" web/0.tar >cut.tar
+exits 65 smalti data check cut.tar
+has err "the archive is cut short behind"
 
 # what is wrong with shards
 cut() { # NAME BYTES: the first ones of gnu/1.tar

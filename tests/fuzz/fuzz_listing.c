@@ -11,7 +11,11 @@
 static void listing_use(sm_listing *l) {
   sm_error err = {0};
   sm_text path = {0};
-  FUZZ_MUST(sm_listing_arrange(l, sm_listing_found(l) % 2, 0, &err) == SM_OK);
+  sm_listing_by by = sm_listing_found(l) % 2 ? SM_LISTING_BY_FOLDER : SM_LISTING_BY_NOTHING;
+  if (sm_listing_numbered(l)) by = SM_LISTING_BY_NUMBER;
+  const sm_status status = sm_listing_arrange(l, by, 0, &err);
+  FUZZ_MUST(!status || (by == SM_LISTING_BY_NUMBER && status == SM_EFORMAT && *err.message));
+  if (status) return;
   FUZZ_MUST(sm_listing_count(l) == sm_listing_found(l));
   for (int64_t i = 0; i < sm_listing_count(l); i++) {
     const sm_listing_place p = sm_listing_at(l, i);

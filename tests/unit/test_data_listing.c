@@ -81,7 +81,7 @@ static void make_tree(const char *root) {
   assert_int_equal(symlink("nothing", path_of(name)), 0);
 }
 
-static void check_same(sm_listing *a, sm_listing *b, bool classes, int64_t limit) {
+static void check_same(sm_listing *a, sm_listing *b, sm_listing_by classes, int64_t limit) {
   sm_error err = {0};
   sm_text x = {0}, y = {0};
   must(sm_listing_arrange(a, classes, limit, &err), &err);
@@ -118,7 +118,7 @@ static void test_index_gives_the_same_list(void **state) {
     sm_listing *a = must_list("whole"), *b = must_open("whole");
     assert_int_equal(sm_listing_found(a), 60);
     assert_int_equal(sm_listing_folders(b), 8);
-    check_same(a, b, k % 2, limits[k / 2]);
+    check_same(a, b, k % 2 ? SM_LISTING_BY_FOLDER : SM_LISTING_BY_NOTHING, limits[k / 2]);
     if (k == 1) assert_int_equal(sm_listing_count(a), 60);
     if (k == 3) assert_int_equal(sm_listing_count(a), 5);
     sm_listing_free(a);
@@ -138,7 +138,7 @@ static void test_order(void **state) {
   for (int classes = 0; classes < 2; classes++) {
     sm_listing *l = must_list("order");
     int seen = 0;
-    must(sm_listing_arrange(l, classes, 0, &err), &err);
+    must(sm_listing_arrange(l, classes ? SM_LISTING_BY_FOLDER : SM_LISTING_BY_NOTHING, 0, &err), &err);
     for (int64_t i = 0; i < sm_listing_count(l); i++) {
       char text[600];
       const char *name = sm_listing_name(l, i) + strlen(path_of("order")) + 1;

@@ -179,7 +179,7 @@ static sm_listing *must_list(const char *name, bool shards) {
   sm_error err = {0};
   sm_listing *l = shards ? sm_listing_tar(path_of(name), &err) : sm_listing_folder(path_of(name), &err);
   if (!l) fail_msg("%s", err.message);
-  must(sm_listing_arrange(l, true, 0, &err), &err);
+  must(sm_listing_arrange(l, SM_LISTING_BY_FOLDER, 0, &err), &err);
   return l;
 }
 
@@ -233,7 +233,7 @@ static void test_shards_are_the_folder(void **state) {
   sm_listing_free(b);
   snprintf(index, sizeof index, "%s%s", out, SM_LISTING_SUFFIX); /* which was written beside */
   if (!(b = sm_listing_open(out, index, &err))) fail_msg("%s", err.message);
-  must(sm_listing_arrange(b, true, 0, &err), &err);
+  must(sm_listing_arrange(b, SM_LISTING_BY_FOLDER, 0, &err), &err);
   check_same(a, b);
   sm_listing_free(a);
   sm_listing_free(b);
@@ -283,11 +283,115 @@ static void test_members_of_all_kinds(void **state) {
   sm_text_free(&tar);
 }
 
+/* ---- labels -------------------------------------------------------------------------------------------- */
+
+/* Labels found for a picture: by its whole name, by a shorter key, in upper case, by the later of two, in the same
+ * shard only, and for one of no picture. */
+static void make_labels(const char *name) {
+  sm_text tar = {0};
+  char path[64];
+  assert_int_equal(sm_mkdirs(path_of(name), NULL), SM_OK);
+  add(&tar, "a.cls", "7"); /* before its picture, and replaced */
+  add(&tar, "a.jpg", "a");
+  add(&tar, "a.json", "{}");
+  add(&tar, "a.cls", "2\n");
+  add(&tar, "./sub/pair.left.jpg", "l");
+  add(&tar, "./sub/pair.right.jpg", "r");
+  add(&tar, "./sub/pair.CLS", " 0 ");
+  add(&tar, "sub/pair.right.cls", "5");
+  add(&tar, "b.jpg", "b");
+  add(&tar, "alone.cls", "never read for a number");
+  add_end(&tar);
+  snprintf(path, sizeof path, "%s/1.tar", name);
+  put(path, tar.s, tar.len);
+  tar.len = 0;
+  add(&tar, "b.cls", "1"); /* of another shard */
+  add(&tar, "c.jpg", "c");
+  add(&tar, "c.cls", "2");
+  add_end(&tar);
+  snprintf(path, sizeof path, "%s/2.tar", name);
+  put(path, tar.s, tar.len);
+  sm_text_free(&tar);
+}
+
+static void check_labels(sm_listing *l, int64_t limit, const char *wanted) {
+  sm_error err = {0};
+  char all[256] = "";
+  must(sm_listing_arrange(l, SM_LISTING_BY_NUMBER, limit, &err), &err);
+  for (int64_t i = 0; i < sm_listing_count(l); i++)
+    snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s:%d", i ? " " : "",
+             sm_path_base(sm_listing_name(l, i)), sm_listing_label(l, i));
+  assert_string_equal(all, wanted);
+}
+
+static void test_labels(void **state) {
+  static const char wanted[] = "a.jpg:2 b.jpg:-1 c.jpg:2 pair.left.jpg:0 pair.right.jpg:5";
+  char index[600];
+  sm_error err = {0};
+  uint64_t hash;
+  make_labels("labels");
+  sm_listing *l = sm_listing_tar(path_of("labels"), &err);
+  if (!l) fail_msg("%s", err.message);
+  assert_true(sm_listing_numbered(l));
+  assert_int_equal(sm_listing_others(l), 1); /* the .json */
+  snprintf(index, sizeof index, "%s%s", path_of("labels"), SM_LISTING_SUFFIX);
+  must(sm_listing_save(l, index, &err), &err);
+  sm_log_to(collect, NULL);
+  check_labels(l, 0, wanted);
+  sm_log_to(NULL, NULL);
+  assert_non_null(strstr(logged, "1 of 5 pictures have no label"));
+  assert_int_equal(sm_listing_classes(l), 6);
+  assert_string_equal(sm_listing_class_name(l, 5), "5");
+  hash = sm_listing_hash(l);
+  sm_listing_free(l);
+  for (int limit = 0; limit < 3; limit++) {
+    if (!(l = sm_listing_open(path_of("labels"), index, &err))) fail_msg("%s", err.message);
+    assert_true(sm_listing_numbered(l));
+    check_labels(l, limit, limit == 1 ? "a.jpg:2 b.jpg:-1 pair.left.jpg:0 pair.right.jpg:5" : wanted);
+    assert_int_equal(sm_listing_hash(l) == hash, limit != 1);
+    sm_listing_free(l);
+  }
+  l = must_list("labels", true); /* by folder */
+  assert_int_equal(sm_listing_classes(l), 1);
+  assert_int_equal(sm_listing_label(l, 3), 0);
+  assert_true(sm_listing_hash(l) != hash);
+  sm_listing_free(l);
+}
+
+static void check_odd(const char *label, const char *said) {
+  sm_text tar = {0};
+  sm_error err = {0};
+  add(&tar, "a.jpg", "a");
+  add(&tar, "a.cls", label);
+  add_end(&tar);
+  put("odd.tar", tar.s, tar.len);
+  sm_listing *l = sm_listing_tar(path_of("odd.tar"), &err);
+  if (!l) fail_msg("%s", err.message);
+  assert_int_equal(sm_listing_arrange(l, SM_LISTING_BY_NUMBER, 0, &err), SM_EFORMAT);
+  assert_string_equal(err.message, said);
+  sm_listing_free(l);
+  l = must_list("odd.tar", true); /* whoever wants no labels */
+  assert_int_equal(sm_listing_count(l), 1);
+  sm_listing_free(l);
+  sm_text_free(&tar);
+}
+
+static void test_odd_labels(void **state) {
+  check_odd("cat", "1 of the labels is no class number: a.cls of odd.tar holds 'cat'");
+  check_odd("", "1 of the labels is no class number: a.cls of odd.tar holds ''");
+  check_odd("-1", "1 of the labels is no class number: a.cls of odd.tar holds '-1'");
+  check_odd("1.5", "1 of the labels is no class number: a.cls of odd.tar holds '1.5'");
+  check_odd("1048576", "1 of the labels is no class number: a.cls of odd.tar holds '1048576'");
+  check_odd("99999999999999999999", "1 of the labels is no class number: a.cls of odd.tar holds '99999999999999999999'");
+  check_odd("1                       1", "1 of the labels is no class number: a.cls of odd.tar holds '1                       …'");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_written_heads_are_read), cmocka_unit_test(test_long_member),
       cmocka_unit_test(test_other_forms),            cmocka_unit_test(test_cut_and_damaged),
       cmocka_unit_test(test_shards_are_the_folder),  cmocka_unit_test(test_members_of_all_kinds),
+      cmocka_unit_test(test_labels),                 cmocka_unit_test(test_odd_labels),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

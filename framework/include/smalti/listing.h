@@ -5,11 +5,14 @@
  * every level, folders where their name stands; with classes first the pictures beside the class folders, then class
  * after class. So the same pictures below a folder and in shards are the same list, with the same hash.
  *
+ * Shards may have labels of their own: a member KEY.cls beside KEY.jpg in its shard, which holds a class number as
+ * text. KEY is the picture's name up to a dot; the longest one that has a label counts.
+ *
  * `smalti data index` writes index files. All numbers are little-endian. The file is, in this order:
  *
  *   header    64 bytes
  *               0  8 bytes  magic 89 53 4d 49 58 0d 0a 1a
- *               8  u32      version of the format: 1
+ *               8  u32      version of the format: 1; 2 where pictures have class numbers
  *              12  u32      CRC-32C of the header, with these four bytes as zeros, and of all behind it
  *              16  u64      bytes of the whole file
  *              24  u64      pictures, 1 … 2^31 - 1
@@ -34,6 +37,8 @@
  *               number      0: a sub-folder; 1: a link that leads nowhere; 2: size unknown; else bytes + 3. Numbers have 7
  *                           bits a byte, the lowest first; each byte but the last has its highest bit set
  *               2 numbers   of a picture in shards: which one, and where its bytes begin, in units of 512
+ *               number      of a picture in version 2: 0: it has no label; 1: a label that is no class number; else
+ *                           class + 2
  *   names     of the shards, as seen from their folder, each ended by a zero byte; to the file's end
  *
  * Equal lists give equal bytes but for the times. A reader refuses versions that it does not know. */
@@ -46,7 +51,7 @@
 extern "C" {
 #endif
 
-#define SM_LISTING_VERSION 1
+#define SM_LISTING_VERSION 2 /* the newest that is read */
 #define SM_LISTING_SUFFIX ".smalti-index" /* of a folder's index, which lies beside it */
 
 /* Made and arranged by one thread; then any number of them may read. */
@@ -85,6 +90,7 @@ void sm_listing_free(sm_listing *); /* NULL is allowed */
 int64_t sm_listing_found(const sm_listing *); /* pictures, whatever the arrangement */
 int64_t sm_listing_folders(const sm_listing *);
 int64_t sm_listing_shards(const sm_listing *); /* 0: the pictures are files */
+bool sm_listing_numbered(const sm_listing *); /* a picture has a label of its own */
 int64_t sm_listing_others(const sm_listing *); /* files passed over for their names; 0 from an index */
 const char *sm_listing_endings(void);         /* of names that are pictures: ".jpg, … and .png" */
 /* Says in the log how many, and with which endings; says which links were skipped. */
@@ -92,17 +98,25 @@ void sm_listing_tell(const sm_listing *);
 
 /* ---- arranging ----------------------------------------------------------------------------------------- */
 
-/* Before any of the following. classes: the root's sub-folders are classes, an empty one too, so that the
- * same folders give the same numbers in every split; they are none where no sub-folder holds a picture.
- * limit: only the first pictures of each class; 0 takes all. Tells empty classes and pictures beside them
- * in the log. SM_ENOMEM. */
-sm_status sm_listing_arrange(sm_listing *, bool classes, int64_t limit, sm_error *);
+enum { SM_LISTING_CLASSES = 1 << 20 }; /* above every class number */
+
+typedef enum sm_listing_by {
+  SM_LISTING_BY_NOTHING, /* no classes */
+  /* the root's sub-folders, an empty one too, so that the same folders give the same numbers in every split; they are
+   * none where no sub-folder holds a picture */
+  SM_LISTING_BY_FOLDER,
+  SM_LISTING_BY_NUMBER /* what the pictures' labels say: 0 … the largest, which are also the classes' names */
+} sm_listing_by;
+
+/* Before any of the following. limit: only the first pictures of each class; 0 takes all. Tells empty classes and
+ * pictures without a class in the log. SM_ENOMEM; SM_EFORMAT: by number, and a label is none. */
+sm_status sm_listing_arrange(sm_listing *, sm_listing_by, int64_t limit, sm_error *);
 
 int64_t sm_listing_count(const sm_listing *);
 int sm_listing_classes(const sm_listing *);
 const char *sm_listing_class_name(const sm_listing *, int c);
 int sm_listing_label(const sm_listing *, int64_t index); /* class, or -1 */
-uint64_t sm_listing_hash(const sm_listing *);            /* of names below the root, sizes and order */
+uint64_t sm_listing_hash(const sm_listing *);            /* of names below the root, sizes, order and class numbers */
 
 /* A picture's path, which begins with the root's: into `path`, replacing what it holds (`failed`: no
  * memory). */
