@@ -185,6 +185,15 @@ static void cmd_table_print_totals(const totals *sum) {
            sm_plural(sum->unknown, "run", "runs"));
 }
 
+/* What training it takes; an estimate is made only of a run that is this job's own. */
+static void cmd_table_print_need(const sm_table_jobs *jobs, const sm_table_job *job, totals *sum) {
+  const sm_table_job *first = sm_table_job_first(jobs, job);
+  char title[160];
+  if (!job->trains) printf("nothing to train: evaluation only\n");
+  else if (first != job) printf("the run of %s\n", sm_table_job_title(first, title, sizeof title));
+  else cmd_table_print_estimate(jobs, job, sum);
+}
+
 static int cmd_table_print_jobs(const sm_table_jobs *jobs, bool estimate) {
   char title[160];
   int width = cmd_table_title_width(jobs), names = 0;
@@ -193,11 +202,11 @@ static int cmd_table_print_jobs(const sm_table_jobs *jobs, bool estimate) {
   for (int i = 0; i < jobs->n && !sm_signals_stop(); i++) {
     const sm_table_job *job = &jobs->job[i];
     if (!job->wanted) continue;
-    bool ask = estimate && !sm_table_job_trained(job);
+    bool ask = job->state != SM_JOB_DONE && (!job->trains || (estimate && !sm_table_job_trained(job)));
     printf("%-*s  %-8s %-*s", width, sm_table_job_title(job, title, sizeof title),
            sm_job_state_names[job->state], ask ? names + 2 : 0, job->name);
     fflush(stdout);
-    if (ask) cmd_table_print_estimate(jobs, job, &sum);
+    if (ask) cmd_table_print_need(jobs, job, &sum);
     else printf("\n");
   }
   cmd_table_print_totals(&sum);
@@ -226,9 +235,11 @@ static int cmd_table_print_json(const sm_table_jobs *jobs, bool estimate) {
     sm_json_bool(&j, "row", job->run->row);
     if (job->has_seed) sm_json_int(&j, "seed", job->seed);
     sm_json_string(&j, "state", sm_job_state_names[job->state]);
+    sm_json_bool(&j, "trains", job->trains && sm_table_job_first(jobs, job) == job);
     sm_json_string(&j, "id", job->id);
     sm_json_string(&j, "folder", job->name);
-    if (estimate && !sm_table_job_trained(job)) cmd_table_add_estimate(jobs, job, &j);
+    if (estimate && !sm_table_job_trained(job) && sm_table_job_first(jobs, job) == job)
+      cmd_table_add_estimate(jobs, job, &j);
     sm_json_close(&j);
   }
   sm_json_close(&j);

@@ -347,12 +347,19 @@ static bool jobs_holds(const char *folder, const char *id) {
   return same;
 }
 
+/* A run is called after a job that trains it. */
+static const sm_table_job *jobs_namesake(const sm_table_jobs *jobs, const sm_table_job *job) {
+  for (int i = 0; i < jobs->n && !job->trains; i++)
+    if (jobs->job[i].trains && jobs->job[i].hash == job->hash) return &jobs->job[i];
+  return job;
+}
+
 /* A folder of this hash, whatever it is called. */
 static void jobs_find_folder(const sm_table_jobs *jobs, sm_table_job *job) {
   char suffix[16], folder[SM_PATH_ROOM], seed[32] = "";
   snprintf(suffix, sizeof suffix, "-%.8s", job->id);
   if (job->has_seed) snprintf(seed, sizeof seed, "-s%" PRId64, job->seed);
-  snprintf(job->name, sizeof job->name, "%s%s%s", job->run->key, seed, suffix);
+  snprintf(job->name, sizeof job->name, "%s%s%s", jobs_namesake(jobs, job)->run->key, seed, suffix);
   if (jobs_holds(sm_table_job_path(jobs, job, NULL, folder), job->id)) return;
   DIR *dir = opendir(jobs->runs);
   for (struct dirent *e; dir && (e = readdir(dir));) {
@@ -396,6 +403,10 @@ void sm_table_job_look(sm_table_jobs *jobs, sm_table_job *job) {
     job->gallery = jobs_is_there(jobs, sm_table_job_path(jobs, job, file, path), NULL, &job->damaged);
   }
   if (job->state == SM_JOB_FAILED) return;
+  if (!job->trains) {
+    job->state = all ? SM_JOB_DONE : SM_JOB_MISSING;
+    return;
+  }
   job->state = jobs_is_there(jobs, sm_table_job_path(jobs, job, "trained.json", path), NULL, &job->damaged)
                    ? all ? SM_JOB_DONE : SM_JOB_TRAINED
                : jobs_has_checkpoint(jobs, job) ? SM_JOB_BEGUN
@@ -404,6 +415,12 @@ void sm_table_job_look(sm_table_jobs *jobs, sm_table_job *job) {
 
 void sm_table_jobs_look(sm_table_jobs *jobs) {
   for (int i = 0; i < jobs->n; i++) sm_table_job_look(jobs, &jobs->job[i]);
+}
+
+const sm_table_job *sm_table_job_first(const sm_table_jobs *jobs, const sm_table_job *job) {
+  for (const sm_table_job *j = jobs->job; j < job; j++)
+    if (j->wanted && j->trains && j->hash == job->hash) return j;
+  return job;
 }
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
@@ -416,10 +433,21 @@ static int jobs_find_job(const sm_table_jobs *jobs, const sm_table_run *run, con
   return -1;
 }
 
+/* Another run may want the weights of any row by "@NAME". */
+static bool jobs_is_needed(const sm_table_recipe *t, const sm_table_run *run) {
+  for (int i = 0; i < t->runs; i++)
+    for (int k = 0; k < t->run[i].needs; k++)
+      if (&t->run[t->run[i].need[k]] == run) return true;
+  return false;
+}
+
 static sm_status jobs_add_job(sm_table_jobs *jobs, const sm_table_run *run, const int64_t *seed,
                               sm_error *err) {
   sm_table_job *job = &jobs->job[jobs->n];
-  *job = (sm_table_job){.run = run, .has_seed = seed != NULL, .seed = seed ? *seed : 0};
+  *job = (sm_table_job){.run = run,
+                        .has_seed = seed != NULL,
+                        .seed = seed ? *seed : 0,
+                        .trains = !sm_table_baseline(run) || jobs_is_needed(jobs->recipe, run)};
   for (int i = 0; i < run->needs; i++)
     if ((job->need[i] = jobs_find_job(jobs, &jobs->recipe->run[run->need[i]], job)) < 0)
       return sm_fail(err, SM_EINTERNAL, "'%s' comes before what it needs", run->key);

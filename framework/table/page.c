@@ -299,7 +299,7 @@ static sm_status page_load_runs(page *p, sm_error *err) {
     char folder[SM_PATH_ROOM];
     const sm_table_job *job = page_shown_job(p, i);
     sm_run *run = &p->run[p->runs++];
-    if (!job) continue;
+    if (!job || !job->trains) continue;
     status = sm_run_load(run, sm_table_job_path(p->r->jobs, job, NULL, folder), err);
     if (status) sm_run_free(run);
     if (status == SM_ENOTFOUND) status = SM_OK; /* not trained yet */

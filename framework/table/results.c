@@ -136,7 +136,7 @@ static sm_status results_read_row(sm_table_results *r, sm_table_result *row, sm_
     row->done += job->state == SM_JOB_DONE;
     costs c;
     if ((status = results_take_figures(r, row, job, samples, err))) return status;
-    if (!sm_table_job_trained(job)) continue;
+    if (!job->trains || !sm_table_job_trained(job)) continue;
     if ((status = results_costs_of(jobs, job, &c, err))) return status;
     sum.peak = fmax(sum.peak, c.peak);
     if (!isfinite(c.rate) || !isfinite(c.seconds)) continue;

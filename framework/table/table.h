@@ -43,6 +43,10 @@ typedef struct sm_table_run {
   const sm_yaml *evaluate;         /* normalised {evaluate: …}, or NULL: as the recipe says */
   int need[SM_TABLE_NEEDS], needs; /* runs that it refers to */
 } sm_table_run;
+/* Its network learns nothing: it is as drawn, or none at all. */
+static inline bool sm_table_baseline(const sm_table_run *r) {
+  return r->net == SM_NET_INIT || r->net == SM_NET_PIXELS;
+}
 
 /* Pictures that some evaluations look at in place of the rows' own. */
 typedef struct sm_table_other {
@@ -94,7 +98,7 @@ const sm_table_section *sm_table_sections(int *n);
 /* ---- jobs.c -------------------------------------------------------------------------------------------- */
 
 typedef enum {
-  SM_JOB_MISSING,
+  SM_JOB_MISSING, /* of a baseline: evaluations are missing */
   SM_JOB_BEGUN,   /* some steps are there */
   SM_JOB_TRAINED, /* evaluations are missing */
   SM_JOB_DONE,
@@ -105,6 +109,7 @@ typedef struct sm_table_job {
   const sm_table_run *run;
   int64_t seed; /* where has_seed */
   bool has_seed, wanted;
+  bool trains; /* false: a baseline, whose network has no weights to learn and which no other run needs */
   uint64_t hash;  /* of all that determines the weights */
   char id[17];    /* the hash as 16 hexadecimal digits */
   char name[200]; /* of its run folder: KEY-sSEED-HASH8, or what a run of this hash is called already */
@@ -163,9 +168,12 @@ void sm_table_jobs_free(sm_table_jobs *);
 /* Look into the runs folder: name, state and evaluations of each job. */
 void sm_table_jobs_look(sm_table_jobs *);
 void sm_table_job_look(sm_table_jobs *, sm_table_job *);
+/* There is nothing (more) to train for it. */
 static inline bool sm_table_job_trained(const sm_table_job *j) {
-  return j->state == SM_JOB_TRAINED || j->state == SM_JOB_DONE;
+  return !j->trains || j->state == SM_JOB_TRAINED || j->state == SM_JOB_DONE;
 }
+/* The first wanted job of the same hash, whose run this one shares; itself: it has one of its own. */
+const sm_table_job *sm_table_job_first(const sm_table_jobs *, const sm_table_job *);
 /* The recipe of a job. `other` counts for evaluations only; NULL: the row's own pictures. */
 typedef enum {
   SM_JOB_FOR_TRAINING,   /* as it is trained: dependencies must be there */

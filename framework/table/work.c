@@ -26,6 +26,7 @@ typedef struct piece { /* what a child works on */
   sm_table_job *job;
   sm_child *child;
   double told;
+  char folder[SM_PATH_ROOM]; /* of the run, while it is evaluated */
 } piece;
 
 static void work_tell_event(sm_table_jobs *jobs, sm_table_event e) {
@@ -173,6 +174,7 @@ static bool work_wants_gallery(const sm_table_job *job) { return job->shown && !
 static sm_status work_open_evaluator(piece *p, sm_recipe *r, bool gallery, sm_network *net, sm_pool *pool,
                                      sm_evaluator **out, sm_error *err) {
   sm_evaluator_config c = sm_evaluator_config_of(net, pool);
+  c.folder = p->folder;
   c.limits = sm_recipe_limits(r);
   c.progress = work_on_evaluation, c.progress_ctx = p;
   c.stop = sm_signals_stop;
@@ -268,6 +270,22 @@ static void work_make_gallery(piece *p, sm_recipe *r, sm_evaluator *evaluator, c
   sm_child_tell(p->child, &tell);
 }
 
+/* Where the network comes from: the run folder, or, of a baseline, its recipe. */
+static sm_status work_source(const piece *p, char path[SM_PATH_ROOM], sm_error *err) {
+  sm_recipe *r = NULL;
+  sm_text yaml = {0};
+  if (p->job->trains) return sm_path_put(path, "%s", p->folder), SM_OK;
+  sm_status status = sm_mkdirs(p->folder, err);
+  if (!status) status = work_describe(p, err);
+  if (!status) status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_TRAINING, NULL, &r, err);
+  if (!status) status = sm_recipe_write(r, false, &yaml, err);
+  sm_table_job_path(p->jobs, p->job, "baseline.yaml", path);
+  if (!status) status = sm_file_put(path, yaml.s, yaml.len, err);
+  sm_text_free(&yaml);
+  sm_recipe_free(r);
+  return status;
+}
+
 /* What is missing of the evaluations that look at the same pictures; `other` NULL: at the row's, as the gallery
  * does. */
 static sm_status work_evaluate_on(piece *p, const sm_table_other *other, sm_error *err) {
@@ -277,11 +295,12 @@ static sm_status work_evaluate_on(piece *p, const sm_table_other *other, sm_erro
   sm_network *net = NULL;
   sm_pool *pool = NULL;
   sm_evaluator *evaluator = NULL;
-  char folder[SM_PATH_ROOM];
-  const sm_network_source from = {.path = sm_table_job_path(p->jobs, p->job, NULL, folder), .net = p->job->run->net};
+  char path[SM_PATH_ROOM];
+  const sm_network_source from = {.path = path, .net = p->job->run->net};
   sm_status status = sm_table_job_recipe(p->jobs, p->job, SM_JOB_FOR_EVALUATION, other, &r, err);
   bool any = gallery;
   for (int i = 0; !status && i < r->evaluations; i++) any = any || work_missing(p->job, r->evaluate[i].instance);
+  if (any && !status) status = work_source(p, path, err);
   if (any && !status) status = sm_network_open(o->registry, &from, &net, err);
   if (any && !status && !(pool = sm_recipe_pool(r, o->threads, o->isa, err))) status = err->code;
   if (any && !status) status = work_open_evaluator(p, r, gallery, net, pool, &evaluator, err);
@@ -299,6 +318,7 @@ static sm_status work_evaluate(void *ctx, sm_child *child, sm_error *err) {
   piece *p = ctx;
   const sm_table_recipe *t = p->jobs->recipe;
   p->child = child;
+  sm_table_job_path(p->jobs, p->job, NULL, p->folder);
   sm_status status = work_evaluate_on(p, NULL, err);
   for (int i = 0; i < t->others && !status; i++) status = work_evaluate_on(p, &t->other[i], err);
   return status;
@@ -352,7 +372,7 @@ static sm_status work_do_job(sm_table_jobs *jobs, sm_table_job *job, sm_claim *c
   sm_table_job_look(jobs, job); /* another process may have done it before the claim was ours */
   if (!sm_table_job_trained(job)) status = work_run_piece(&p, claim, "training", work_train, err);
   if (!status) sm_table_job_look(jobs, job);
-  if (!status && (job->state == SM_JOB_TRAINED || work_wants_gallery(job)))
+  if (!status && sm_table_job_trained(job) && (job->state != SM_JOB_DONE || work_wants_gallery(job)))
     status = work_run_piece(&p, claim, "evaluating", work_evaluate, err);
   job->gallery_tried = true;
   sm_table_job_look(jobs, job);

@@ -419,6 +419,12 @@ other_data:
     test: {shapes: {count: 4, classes: 2, size: 48, seed: 5, split: test}}
 rows: {a: {}, untrained: {net: init}, pixels: {net: pixels}}
 E
+exits 0 smalti table others.yaml --runs others --dry-run
+grep -qE '^untrained +missing +a-[0-9a-f]{8} +nothing to train: evaluation only$' "$work/out" || fail "$(cat "$work/out")"
+grep -qE '^pixels +missing +a-[0-9a-f]{8} +nothing to train: evaluation only$' "$work/out" || fail "$(cat "$work/out")"
+[ "$(count 'images/s' "$work/out")" -eq 1 ] || fail "baselines are counted as training: $(cat "$work/out")"
+exits 0 smalti table others.yaml --runs others --dry-run --no-estimate --json
+[ "$(grep -o '"trains":false' "$work/out" | wc -l)" -eq 2 ] || fail "$(cat "$work/out")"
 exits 0 smalti table others.yaml --runs others
 [ "$(count ' training$' "$work/err")" -eq 1 ] || fail "baselines are trained, too: $(cat "$work/err")"
 [ "$(ls -d others/*-*)" = "$(echo others/a-*)" ] || fail "baselines have runs of their own: $(ls others)"
@@ -430,6 +436,17 @@ exits 0 smalti --json eval segment_knn others/a-* patch=8 k=3 --net init --train
 [ "$(sed 's/.*"miou":\([0-9.]*\).*/\1/' out)" = "$(cat table.miou)" ] || fail "the table says $(cat table.miou): $(cat out)"
 exits 0 smalti --json eval knn others/a-* k=3 --test '{shapes: {count: 30, size: 24, split: test, seed: 5}}'
 grep -h '"net":"teacher"' others/a-*/evaluations/there-*.json | grep -qF "$(sed 's/.*\("top1":[0-9.]*\).*/\1/' out)" || fail "other test pictures: $(cat out)"
+# baselines alone need no training, now or later; what is trained then goes into the same folder
+exits 0 smalti table others.yaml --runs alone --rows untrained,pixels --out alone-table
+[ "$(count ' training$' "$work/err")" -eq 0 ] || fail "a baseline is trained: $(cat "$work/err")"
+for row in untrained pixels; do
+  diff <(grep "^$row," tables/others/table.csv) <(grep "^$row," alone-table/table.csv) || fail "$row alone gives other figures"
+done
+grep -qE '^untrained,.*,,,\s*$' tables/others/table.csv || fail "a baseline has costs of training: $(cat tables/others/table.csv)"
+exits 0 smalti table others.yaml --runs alone --out alone-table
+[ "$(count ' training$' "$work/err")" -eq 1 ] && [ "$(ls -d alone/*-*)" = "$(echo alone/a-*)" ] || fail "$(ls alone) $(cat "$work/err")"
+exits 0 smalti table others.yaml --runs alone --dry-run
+[ "$(count ' done ' "$work/out")" -eq 3 ] || fail "not all are done: $(cat "$work/out")"
 # other pictures are other evaluations, and the rest is used again
 exits 0 smalti table others.yaml --runs others other_data.large.test.count=5
 [ "$(count ' training$' "$work/err")" -eq 0 ] && [ "$(ls others/a-*/evaluations | wc -l)" -eq 12 ] || fail "$(ls others/a-*/evaluations)"
