@@ -184,6 +184,19 @@ int sm_cpu_count(void) {
   return cpu_count_of(&c);
 }
 
+double sm_cpu_others(void) {
+  double user, nice, system, idle, wait, irq, soft, stolen = 0;
+  struct timespec own;
+  FILE *f = fopen("/proc/stat", "re");
+  const bool read = f && fscanf(f, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &user, &nice, &system, &idle, &wait, &irq,
+                                &soft, &stolen) >= 7;
+  if (f) fclose(f);
+  if (!read) return 0;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
+  return (user + nice + system + irq + soft + stolen) / (double)sysconf(_SC_CLK_TCK) -
+         ((double)own.tv_sec + 1e-9 * (double)own.tv_nsec);
+}
+
 const char *sm_threads_text(const sm_cpus *c, int threads, char *text, size_t size) {
   const char *word = sm_plural(threads, "thread", "threads");
   const int count = cpu_count_of(c);

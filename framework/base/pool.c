@@ -22,7 +22,7 @@
 #define INSIDE (WANTED_STEP - 1)
 #define JOB_STEP (UINT64_C(1) << 32)
 
-enum { MOST_THREADS = 256, LOOKS = 2000 };
+enum { MOST_THREADS = SM_WORK_THREADS, LOOKS = 2000 };
 
 typedef struct worker {
   sm_pool *pool;
@@ -35,10 +35,11 @@ struct sm_pool {
   void (*fn)(void *ctx, int64_t item, int worker);
   void *ctx;
   int64_t items;
-  int threads, started, looks;
+  int threads; /* that work is cut for */
+  int started, looks;
   worker *workers; /* threads - 1; the caller is worker 0 */
   const char *isa; /* for those who compute on it; the pool does not look */
-  sm_work_log *log; /* NULL, or the caller does everything and notes it here */
+  sm_work_log *log; /* NULL, or where jobs are noted */
 
   pthread_mutex_t lock;
   pthread_cond_t opened, left;
@@ -142,12 +143,8 @@ static void pool_wake(sm_pool *pool, int64_t wanted) {
   pthread_mutex_unlock(&pool->lock);
 }
 
-void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx) {
-  if (pool->log) {
-    sm_work_run(pool->log, items, fn, ctx);
-    return;
-  }
-  if (pool->threads == 1 || items <= 1) {
+static void pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx) {
+  if (pool->started == 0 || items <= 1 || sm_work_is_alone(pool->log)) {
     for (int64_t i = 0; i < items; i++) fn(ctx, i, 0);
     return;
   }
@@ -156,7 +153,7 @@ void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t ite
   pool->items = items;
   atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
   uint64_t job = atomic_load_explicit(&pool->gate, memory_order_relaxed) / JOB_STEP + 1;
-  const int64_t others = pool->threads - 1, wanted = items - 1 < others ? items - 1 : others;
+  const int64_t others = pool->started, wanted = items - 1 < others ? items - 1 : others;
   atomic_store(&pool->gate, job * JOB_STEP | OPEN | (uint64_t)wanted * WANTED_STEP);
   pool_wake(pool, wanted);
   pool_work(pool, 0);
@@ -164,14 +161,26 @@ void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t ite
   pool_wait_for_workers(pool);
 }
 
+void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx) {
+  if (!pool->log) {
+    pool_run(pool, items, fn, ctx);
+    return;
+  }
+  sm_work_noted noted = {.log = pool->log, .fn = fn, .ctx = ctx};
+  sm_work_open(&noted, items);
+  pool_run(pool, items, sm_work_run_item, &noted);
+  sm_work_close(&noted);
+}
+
 static void pool_bind(sm_pool *pool) {
   pthread_t thread[MOST_THREADS];
-  if (!pool->started || !sm_bind_wanted(pool->threads)) return;
+  if (!pool->started || !sm_bind_wanted(pool->started + 1)) return;
   for (int i = 0; i < pool->started; i++) thread[i] = pool->workers[i].thread;
   sm_bind_threads(thread, pool->started);
 }
 
-static sm_pool *pool_new(int threads, sm_work_log *log, sm_error *err) {
+/* Work is cut for `threads`, and `real` of them compute. */
+static sm_pool *pool_new(int threads, int real, sm_error *err) {
   if (threads < 1 || threads > MOST_THREADS) {
     sm_fail(err, SM_EINVAL, "%d threads: the number must lie between 1 and %d", threads, MOST_THREADS);
     return NULL;
@@ -182,11 +191,10 @@ static sm_pool *pool_new(int threads, sm_work_log *log, sm_error *err) {
   pthread_cond_init(&pool->opened, NULL);
   pthread_cond_init(&pool->left, NULL);
   pool->threads = threads;
-  pool->log = log;
-  pool->looks = threads <= sm_cpu_count() ? LOOKS : 0;
+  pool->looks = real <= sm_cpu_count() ? LOOKS : 0;
   pool->workers = sm_calloc((size_t)threads, sizeof *pool->workers);
   if (!pool->workers) goto no_memory;
-  for (; !log && pool->started < threads - 1; pool->started++) {
+  for (; pool->started < real - 1; pool->started++) {
     worker *w = &pool->workers[pool->started];
     *w = (worker){.pool = pool, .index = pool->started + 1};
     int code = sm_thread_start(&w->thread, pool_run_worker, w);
@@ -207,9 +215,10 @@ no_memory:
   return NULL;
 }
 
-sm_pool *sm_pool_new(int threads, sm_error *err) { return pool_new(threads, NULL, err); }
-sm_pool *sm_pool_new_logged(int threads, sm_work_log *log, sm_error *err) {
-  return pool_new(threads, log, err);
+sm_pool *sm_pool_new(int threads, sm_error *err) { return pool_new(threads, threads, err); }
+sm_pool *sm_pool_new_model(int threads, sm_error *err) {
+  const int cpus = sm_cpu_count();
+  return pool_new(threads, threads < cpus ? threads : cpus, err);
 }
 
 void sm_pool_free(sm_pool *pool) {
@@ -229,4 +238,5 @@ void sm_pool_free(sm_pool *pool) {
 int sm_pool_threads(const sm_pool *pool) { return pool->threads; }
 void sm_pool_take(sm_pool *pool, const char *isa) { pool->isa = isa; }
 const char *sm_pool_isa(const sm_pool *pool) { return pool ? pool->isa : NULL; }
+void sm_pool_note(sm_pool *pool, sm_work_log *log) { pool->log = log; }
 sm_work_log *sm_pool_log(const sm_pool *pool) { return pool->log; }

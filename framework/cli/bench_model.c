@@ -1,5 +1,5 @@
-/* bench_model.c — see bench_model.h. For each number of threads the work is cut as for these and run on one, item by
- * item; the rest is arithmetic (base/work.c). Where the machine has that many processors it is measured, too. */
+/* bench_model.c — see bench_model.h. For each number of threads the work is cut as for these and run on the
+ * processors that there are, item by item; the rest is arithmetic (base/work.c). */
 #include "bench_model.h"
 
 #include <stdlib.h>
@@ -14,13 +14,14 @@ typedef struct model_row {
   sm_work_log log;
   sm_work_machine machine;
   sm_work_result core, memory; /* items limited by cores alone; by memory, too */
-  double measured;             /* seconds; 0: there are not so many processors */
+  sm_work_result alone;        /* where log.compare: from items that ran without neighbours; */
+  sm_work_whole measured;      /* and what runs really took */
   sm_work_loss *loss;          /* (log.jobs), of `core`, the worst first */
 } model_row;
 
 typedef struct model {
   const sm_model_of *of;
-  model_row row[SM_LIST_MAX + 1]; /* row 0: one thread, the measure of the others */
+  model_row row[SM_LIST_MAX + 2]; /* row 0: one thread, the measure of the others */
   int rows;
 } model;
 
@@ -30,35 +31,37 @@ static int model_worst_first(const void *a, const void *b) {
 }
 
 static sm_status model_note(const sm_model_of *of, model_row *r, sm_error *err) {
-  sm_pool *pool = sm_pool_new_logged(r->threads, &r->log, err);
-  if (pool) sm_pool_take(pool, of->isa);
-  sm_status status = pool ? of->note(of->ctx, pool, &r->log, err) : err->code;
+  sm_pool *pool = sm_pool_new_model(r->threads, err);
+  if (!pool) return err->code;
+  r->log = (sm_work_log){.turns = of->turns, .compare = r->threads > 1 && r->threads <= sm_cpu_count()};
+  sm_pool_take(pool, of->isa);
+  sm_pool_note(pool, &r->log);
+  sm_status status = of->run(of->ctx, pool, sm_work_runs(&r->log), err);
   sm_pool_free(pool);
+  if (!status && r->log.no_memory) return sm_fail(err, SM_ENOMEM, "no memory for the times of all work items");
   if (!status && r->log.other_jobs)
-    sm_log(SM_LOG_WARNING, "the runs on one thread did not have the same work items; only some were compared");
+    sm_log(SM_LOG_WARNING, "the runs on %d %s did not have the same work items; only some were compared", r->threads,
+           sm_plural(r->threads, "thread", "threads"));
   return status;
 }
 
 static sm_status model_predict(model_row *r, double bandwidth, sm_error *err) {
-  sm_status status = sm_work_meeting(r->threads, &r->machine.meeting, err);
+  sm_status status = sm_work_meeting(r->threads, &r->machine, err);
   r->machine.threads = r->threads;
   r->loss = sm_calloc((size_t)r->log.jobs + 1, sizeof *r->loss);
   if (!status && !r->loss) status = sm_fail(err, SM_ENOMEM, "no memory for a prediction");
+  if (!status && r->log.compare) {
+    r->measured = sm_work_measured(&r->log);
+    sm_work_settle(&r->log, SM_WORK_ALONE);
+    status = sm_work_predict(&r->log, &r->machine, &r->alone, NULL, err);
+  }
+  sm_work_settle(&r->log, SM_WORK_BUSY);
   if (!status) status = sm_work_predict(&r->log, &r->machine, &r->core, r->loss, err);
   if (status) return status;
   qsort(r->loss, (size_t)r->log.jobs, sizeof *r->loss, model_worst_first);
   sm_work_machine with_memory = r->machine;
   with_memory.bandwidth = bandwidth * 1e9;
   return sm_work_predict(&r->log, &with_memory, &r->memory, NULL, err);
-}
-
-static sm_status model_measure(const sm_model_of *of, model_row *r, sm_error *err) {
-  if (r->threads > sm_cpu_count()) return SM_OK;
-  sm_pool *pool = sm_pool_new(r->threads, err);
-  if (pool) sm_pool_take(pool, of->isa);
-  sm_status status = pool ? of->measure(of->ctx, pool, &r->measured, err) : err->code;
-  sm_pool_free(pool);
-  return status;
 }
 
 /* ---- output ---------------------------------------------------------------------------------------------- */
@@ -82,23 +85,35 @@ static void model_print_worst(const model_row *r) {
            r->loss[i].seconds * 1e3, (long long)j->items, 100 * r->loss[i].lost / all, largest * 1e3);
   }
   printf("  %-58s %9s %6s %5.1f %%\n", "one thread alone between jobs", "", "", 100 * r->core.alone / all);
-  printf("  %-58s %9s %6d %5.1f %%   %.1f us each\n", "threads meet", "", r->log.jobs,
-         100 * r->core.meetings / all, r->machine.meeting * 1e6);
+  printf("  %-58s %9s %6d %5.1f %%   %.1f us each, %.1f us where one slept\n", "threads meet", "", r->log.jobs,
+         100 * r->core.meetings / all, r->machine.meeting * 1e6, r->machine.waking * 1e6);
+}
+
+/* By which part of the measured time a prediction is off. */
+static double model_off(const model_row *r, const sm_work_result *s) { return s->seconds / r->measured.median - 1; }
+
+static void model_print_measured(const model_row *r) {
+  const sm_work_whole *w = &r->measured;
+  printf("\n%d threads, measured: %.4f s (%.4f to %.4f in the quieter %d of %d); predicted: %.4f s, off by %+.1f %%\n",
+         r->threads, w->median, w->least, w->most, w->runs, r->log.turns, r->core.seconds,
+         100 * model_off(r, &r->core));
+  printf("  from items that ran without neighbours: %.4f s, off by %+.1f %%; other processes had %.2f processors\n",
+         r->alone.seconds, 100 * model_off(r, &r->alone), w->others);
 }
 
 static void model_print(const model *m, double bandwidth) {
   const double units = m->of->units;
-  printf("%s: each work item measured on one thread, then played on others\n\n", m->of->name);
-  printf("%8s %12s %11s   %12s %11s %12s %11s\n", "threads", m->of->rate, "efficiency", "with memory", "efficiency",
-         "measured", "predicted");
+  const int cpus = sm_cpu_count();
+  printf("%s: work items measured on %d %s, then played on so many threads\n\n", m->of->name, cpus,
+         sm_plural(cpus, "processor", "processors that all work"));
+  printf("%8s %12s %11s   %12s %11s\n", "threads", m->of->rate, "efficiency", "with memory", "efficiency");
   for (int i = 0; i < m->rows; i++) {
     const model_row *r = &m->row[i];
-    printf("%8d %12.2f %11.3f   %12.2f %11.3f", r->threads, units / r->core.seconds,
+    printf("%8d %12.2f %11.3f   %12.2f %11.3f\n", r->threads, units / r->core.seconds,
            model_efficiency(m, r, &r->core), units / r->memory.seconds, model_efficiency(m, r, &r->memory));
-    if (r->measured > 0)
-      printf(" %12.2f %+10.1f %%", units / r->measured, 100 * (r->measured / r->core.seconds - 1));
-    printf("\n");
   }
+  for (int i = 0; i < m->rows; i++)
+    if (m->row[i].log.compare) model_print_measured(&m->row[i]);
   printf("\nmemory: at most %g GB/s a core, of all that items read and write outside their thread's own memory\n",
          bandwidth);
   for (int i = 1; i < m->rows; i++) model_print_worst(&m->row[i]);
@@ -110,6 +125,14 @@ static void model_put_result(sm_json *j, const model *m, const model_row *r, con
   sm_json_double(j, "efficiency", model_efficiency(m, r, s));
 }
 
+static void model_put_measured(sm_json *j, const model_row *r) {
+  sm_json_double(j, "measured_s", r->measured.median);
+  sm_json_double(j, "others_processors", r->measured.others);
+  sm_json_double(j, "off", model_off(r, &r->core));
+  sm_json_double(j, "without_neighbours_s", r->alone.seconds);
+  sm_json_double(j, "without_neighbours_off", model_off(r, &r->alone));
+}
+
 static void model_put_row(sm_json *j, const model *m, const model_row *r) {
   sm_json_object(j, NULL);
   sm_json_int(j, "threads", r->threads);
@@ -117,9 +140,10 @@ static void model_put_row(sm_json *j, const model *m, const model_row *r) {
   sm_json_object(j, "with_memory");
   model_put_result(j, m, r, &r->memory);
   sm_json_close(j);
-  if (r->measured > 0) sm_json_double(j, "measured_s", r->measured);
+  if (r->log.compare) model_put_measured(j, r);
   sm_json_int(j, "jobs", r->log.jobs);
   sm_json_double(j, "meeting_s", r->machine.meeting);
+  sm_json_double(j, "waking_s", r->machine.waking);
   sm_json_double(j, "alone_thread_s", r->core.alone);
   sm_json_array(j, "worst");
   for (int i = 0; i < r->log.jobs && i < WORST; i++) {
@@ -139,6 +163,8 @@ static int model_print_json(const model *m, double bandwidth) {
   sm_json j = {0};
   sm_json_begin(&j);
   sm_json_string(&j, "of", m->of->name);
+  sm_json_int(&j, "processors", sm_cpu_count());
+  sm_json_int(&j, "turns", m->of->turns);
   sm_json_double(&j, "core_bandwidth", bandwidth);
   sm_json_array(&j, "model");
   for (int i = 0; i < m->rows; i++) model_put_row(&j, m, &m->row[i]);
@@ -148,22 +174,32 @@ static int model_print_json(const model *m, double bandwidth) {
 
 /* ---- all of it --------------------------------------------------------------------------------------------- */
 
+static void model_add_row(model *m, int64_t threads) {
+  for (int i = 0; i < m->rows; i++)
+    if (m->row[i].threads == threads) return;
+  m->row[m->rows++].threads = (int)threads;
+}
+
+static void model_choose_rows(model *m, const sm_ints *threads) {
+  const int cpus = sm_cpu_count();
+  model_add_row(m, 1);
+  model_add_row(m, cpus < SM_WORK_THREADS ? cpus : SM_WORK_THREADS);
+  for (int i = 0; i < threads->n; i++) model_add_row(m, threads->v[i]);
+}
+
 sm_status sm_bench_model(sm_cli *cli, const sm_model_of *of, const struct model_options *o, int *code,
                          sm_error *err) {
   sm_status status = SM_OK;
   model *m = sm_calloc(1, sizeof *m);
   if (!m) return sm_fail(err, SM_ENOMEM, "no memory for a prediction");
   m->of = of;
-  m->row[m->rows++].threads = 1;
-  for (int i = 0; i < o->threads.n; i++)
-    if (o->threads.v[i] > 1) m->row[m->rows++].threads = (int)o->threads.v[i];
+  model_choose_rows(m, &o->threads);
   for (int i = 0; !status && i < m->rows; i++) {
     model_row *r = &m->row[i];
-    sm_cli_note(cli, "%d of %d: measuring the work items of %d %s, on one", i + 1, m->rows, r->threads,
+    sm_cli_note(cli, "%d of %d: measuring the work items of %d %s", i + 1, m->rows, r->threads,
                 sm_plural(r->threads, "thread", "threads"));
     status = model_note(of, r, err);
     if (!status) status = model_predict(r, o->bandwidth, err);
-    if (!status && i) status = model_measure(of, r, err);
   }
   if (!status && cli->json) *code = model_print_json(m, o->bandwidth);
   else if (!status) model_print(m, o->bandwidth);

@@ -36,7 +36,7 @@ struct step_options {
   struct model_options model;
 };
 static const sm_option step_options[] = {
-    SM_INT(struct step_options, steps, "steps", "7", 1, 10000, "steps", "timed steps, after two of warm-up"),
+    SM_INT(struct step_options, steps, "steps", "7", 1, 10000, "steps", "timed steps, after two of warm-up; of a model: of each kind, after one"),
     SM_BOOL(struct step_options, ops, "ops", "false", "also show the time of each op in each pass"),
     SM_MODEL_OPTIONS(struct step_options, model),
 };
@@ -118,38 +118,22 @@ static int cmd_bench_print_step_json(const bench *b, const sm_bench_result *r) {
   return sm_cli_json(&json);
 }
 
-typedef struct step_model {
-  sm_train_config config;
-  int steps;
-} step_model;
-
-static sm_status cmd_bench_note_step(void *ctx, sm_pool *pool, sm_work_log *log, sm_error *err) {
-  step_model *m = ctx;
-  m->config.pool = pool;
-  return sm_bench_step_logged(&m->config, m->steps, log, err);
-}
-static sm_status cmd_bench_measure_step(void *ctx, sm_pool *pool, double *seconds, sm_error *err) {
-  step_model *m = ctx;
-  sm_bench_result *r = sm_calloc(1, sizeof *r);
-  if (!r) return sm_fail(err, SM_ENOMEM, "no memory for the bench");
-  m->config.pool = pool;
-  sm_status status = sm_bench_step(&m->config, m->steps, false, r, err);
-  *seconds = r->median;
-  sm_free(r);
-  return status;
+static sm_status cmd_bench_note_step(void *ctx, sm_pool *pool, int runs, sm_error *err) {
+  sm_train_config config = *(const sm_train_config *)ctx;
+  config.pool = pool;
+  return sm_bench_step_noted(&config, runs, err);
 }
 
 static int cmd_bench_model_step(sm_cli *cli, const bench *b, const struct step_options *o) {
   sm_error err = {0};
-  step_model m = {b->config, (int)o->steps};
   const sm_model_of of = {.name = b->recipe->name,
                           .rate = "images/s",
                           .key = "images_per_s",
                           .units = b->config.batch_size,
                           .isa = sm_pool_isa(b->pool),
-                          .ctx = &m,
-                          .note = cmd_bench_note_step,
-                          .measure = cmd_bench_measure_step};
+                          .turns = (int)o->steps,
+                          .ctx = (void *)&b->config,
+                          .run = cmd_bench_note_step};
   int code = SM_EXIT_OK;
   return sm_bench_model(cli, &of, &o->model, &code, &err) ? sm_cli_fail(&err) : code;
 }

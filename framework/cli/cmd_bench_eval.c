@@ -24,26 +24,19 @@ typedef struct features_bench {
   const struct features_options *o;
 } features_bench;
 
-static sm_status cmd_bench_eval_time_features(const features_bench *b, sm_pool *pool, sm_bench_times *t,
-                                              sm_error *err) {
+/* repeats: after one of warm-up */
+static sm_status cmd_bench_eval_time_features(const features_bench *b, sm_pool *pool, int repeats,
+                                              sm_bench_times *t, sm_error *err) {
   sm_evaluator *evaluator = NULL;
   sm_status status = sm_bench_network_evaluator(&b->net, pool, false, &evaluator, err);
-  if (!status) status = sm_bench_features(evaluator, (int)b->o->pictures, (int)b->o->repeats, t, err);
+  if (!status) status = sm_bench_features(evaluator, (int)b->o->pictures, repeats, t, err);
   sm_evaluator_free(evaluator);
   return status;
 }
 
-static sm_status cmd_bench_eval_note_features(void *ctx, sm_pool *pool, sm_work_log *log, sm_error *err) {
+static sm_status cmd_bench_eval_note_features(void *ctx, sm_pool *pool, int runs, sm_error *err) {
   sm_bench_times t;
-  (void)log; /* the pool has it */
-  return cmd_bench_eval_time_features(ctx, pool, &t, err);
-}
-
-static sm_status cmd_bench_eval_measure_features(void *ctx, sm_pool *pool, double *seconds, sm_error *err) {
-  sm_bench_times t = {0};
-  sm_status status = cmd_bench_eval_time_features(ctx, pool, &t, err);
-  *seconds = t.median;
-  return status;
+  return cmd_bench_eval_time_features(ctx, pool, runs - 1, &t, err);
 }
 
 static int cmd_bench_eval_show_features(const sm_cli *cli, const bench_network *b,
@@ -78,13 +71,13 @@ static int cmd_bench_eval_run_features(sm_cli *cli, int argc, char **argv) {
                             .key = "pictures_per_s",
                             .units = (double)o->pictures,
                             .isa = sm_pool_isa(b.net.pool),
+                            .turns = (int)o->repeats,
                             .ctx = &b,
-                            .note = cmd_bench_eval_note_features,
-                            .measure = cmd_bench_eval_measure_features};
+                            .run = cmd_bench_eval_note_features};
     status = sm_bench_model(cli, &of, &o->model, &code, &err);
   } else if (!status) {
     double peak = sm_bench_eval_peak(b.net.pool, b.net.bf16, 0);
-    status = cmd_bench_eval_time_features(&b, b.net.pool, &t, &err);
+    status = cmd_bench_eval_time_features(&b, b.net.pool, (int)o->repeats, &t, &err);
     peak = sm_bench_eval_peak(b.net.pool, b.net.bf16, peak);
     if (!status) code = cmd_bench_eval_show_features(cli, &b.net, o, &t, peak);
   }
@@ -144,24 +137,11 @@ static int cmd_bench_eval_show_knn(const sm_cli *cli, const struct knn_options *
   return SM_EXIT_OK;
 }
 
-typedef struct knn_bench {
-  sm_bench_knn_config config;
-  int repeats;
-} knn_bench;
-
-static sm_status cmd_bench_eval_measure_knn(void *ctx, sm_pool *pool, double *seconds, sm_error *err) {
-  knn_bench *b = ctx;
-  sm_bench_times t = {0};
-  b->config.pool = pool;
-  sm_status status = sm_bench_knn(&b->config, b->repeats, &t, err);
-  *seconds = t.median;
-  return status;
-}
-
-static sm_status cmd_bench_eval_note_knn(void *ctx, sm_pool *pool, sm_work_log *log, sm_error *err) {
-  double seconds;
-  (void)log; /* the pool has it */
-  return cmd_bench_eval_measure_knn(ctx, pool, &seconds, err);
+static sm_status cmd_bench_eval_note_knn(void *ctx, sm_pool *pool, int runs, sm_error *err) {
+  sm_bench_knn_config config = *(const sm_bench_knn_config *)ctx;
+  sm_bench_times t;
+  config.pool = pool;
+  return sm_bench_knn(&config, runs - 1, &t, err);
 }
 
 static int cmd_bench_eval_run_knn(sm_cli *cli, int argc, char **argv) {
@@ -170,13 +150,12 @@ static int cmd_bench_eval_run_knn(sm_cli *cli, int argc, char **argv) {
   sm_bench_times t;
   int code = SM_EXIT_OK;
   (void)argc, (void)argv;
-  knn_bench b = {.config = {.queries = o->queries,
-                            .candidates = o->candidates,
-                            .dim = (int)o->dim,
-                            .classes = (int)o->classes,
-                            .k = (int)o->k,
-                            .temperature = 0.07},
-                 .repeats = (int)o->repeats};
+  sm_bench_knn_config config = {.queries = o->queries,
+                                .candidates = o->candidates,
+                                .dim = (int)o->dim,
+                                .classes = (int)o->classes,
+                                .k = (int)o->k,
+                                .temperature = 0.07};
   if (o->model.threads.n > 0) {
     const char *isa = sm_cli_isa(cli);
     const sm_model_of of = {.name = "k-NN",
@@ -184,16 +163,16 @@ static int cmd_bench_eval_run_knn(sm_cli *cli, int argc, char **argv) {
                             .key = "queries_per_s",
                             .units = (double)o->queries,
                             .isa = sm_isa_find(isa ? isa : "native"),
-                            .ctx = &b,
-                            .note = cmd_bench_eval_note_knn,
-                            .measure = cmd_bench_eval_measure_knn};
+                            .turns = (int)o->repeats,
+                            .ctx = &config,
+                            .run = cmd_bench_eval_note_knn};
     return sm_bench_model(cli, &of, &o->model, &code, &err) ? sm_cli_fail(&err) : code;
   }
   sm_pool *pool = sm_recipe_pool(NULL, cli->threads, sm_cli_isa(cli), &err);
   if (!pool) return sm_cli_fail(&err);
-  b.config.pool = pool;
+  config.pool = pool;
   double peak = sm_bench_eval_peak(pool, false, 0);
-  sm_status status = sm_bench_knn(&b.config, (int)o->repeats, &t, &err);
+  sm_status status = sm_bench_knn(&config, (int)o->repeats, &t, &err);
   peak = sm_bench_eval_peak(pool, false, peak);
   code = status ? sm_cli_fail(&err) : cmd_bench_eval_show_knn(cli, o, pool, &t, peak);
   sm_pool_free(pool);

@@ -14,7 +14,7 @@ typedef struct sm_bench_times {
   size_t resident;            /* bytes, the process's peak */
 } sm_bench_times;
 
-/* Features and k-NN note their work where the pool keeps a log. Features of `pictures` random pictures that lie in
+/* Features and k-NN note their runs where the pool keeps a log. Features of `pictures` random pictures that lie in
  * memory, normalised, `repeats` times after one of warm-up. */
 sm_status sm_bench_features(sm_evaluator *, int pictures, int repeats, sm_bench_times *, sm_error *);
 

@@ -47,10 +47,9 @@ static void *optimizer_chunk_data(const job *j, const sm_chunk *c, sm_buffer whi
 /* ---- norms ------------------------------------------------------------------------------------------- */
 
 static void optimizer_sum_chunk(void *ctx, int64_t item, int worker) {
-  (void)worker;
   const job *j = ctx;
   const sm_chunk *c = &j->set->chunk[item];
-  sm_work_moves(j->log, (double)c->n * (double)sm_dtype_size(j->set->real));
+  sm_work_moves(j->log, worker, (double)c->n * (double)sm_dtype_size(j->set->real));
   double *partial = &j->set->partial[2 * item];
   partial[0] = partial[1] = 0;
   if (!optimizer_has_gradient(&j->set->row[c->row])) return;
@@ -168,13 +167,12 @@ static void optimizer_update_strip(const job *j, const sm_chunk *c, const sm_row
 enum { STRIP = 1024 };
 
 static void optimizer_update_chunk(void *ctx, int64_t item, int worker) {
-  (void)worker;
   const job *j = ctx;
   const sm_chunk *c = &j->set->chunk[item];
   const sm_row *row = &j->set->row[c->row];
   bool trained = optimizer_is_trained(row, j->step);
   /* read and written: values, gradients, two moments; the average */
-  sm_work_moves(j->log, (double)c->n * (double)sm_dtype_size(j->set->real) * (j->step->ema ? 10 : 8));
+  sm_work_moves(j->log, worker, (double)c->n * (double)sm_dtype_size(j->set->real) * (j->step->ema ? 10 : 8));
   update u = {0};
   if (trained) u = optimizer_update_of(j, item, row);
   for (int64_t done = 0; done < c->n; done += STRIP) {

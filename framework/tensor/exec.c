@@ -80,7 +80,7 @@ static void exec_name_job(const sm_graph *g, const sm_pass *p, int segment) {
 
 static void exec_run_node(sm_graph *g, const sm_node *n, int64_t first, int64_t last, sm_worker *w) {
   sm_work_log *log = sm_pool_log(g->config.pool);
-  if (log) sm_work_moves(log, exec_moves(n, first, last));
+  if (log) sm_work_moves(log, w->index, exec_moves(n, first, last));
   if (!g->profiling) {
     n->plan->kernel(n, first, last, w);
     return;

@@ -153,7 +153,7 @@ static sm_status bench_set_up(const sm_train_config *c, sm_trainable **trainable
   return status;
 }
 
-sm_status sm_bench_step_logged(const sm_train_config *c, int steps, sm_work_log *log, sm_error *err) {
+sm_status sm_bench_step_noted(const sm_train_config *c, int steps, sm_error *err) {
   sm_trainable *trainable = NULL;
   sm_batch batch = {0};
   sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
@@ -161,11 +161,10 @@ sm_status sm_bench_step_logged(const sm_train_config *c, int steps, sm_work_log 
   for (int i = 0; !status && i < steps; i++, t.step++) {
     sm_step_result result;
     batch.step = t.step;
-    sm_work_begin(log);
+    sm_work_begin(sm_pool_log(c->pool));
     status = sm_step(trainable, &batch, &t, &result, err);
-    sm_work_end(log);
+    sm_work_end(sm_pool_log(c->pool));
   }
-  if (!status && log->no_memory) status = sm_fail(err, SM_ENOMEM, "no memory for the times of all work items");
   bench_free_batch(&batch);
   sm_trainable_free(trainable);
   return status;

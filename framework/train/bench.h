@@ -27,8 +27,8 @@ typedef struct sm_bench_result {
 
 /* Run `steps` timed steps after two of warm-up; with profile, one more that fills the lines. */
 sm_status sm_bench_step(const sm_train_config *, int steps, bool profile, sm_bench_result *, sm_error *);
-/* Run `steps` steps on the pool of the configuration, which keeps this log (sm_pool_new_logged). */
-sm_status sm_bench_step_logged(const sm_train_config *, int steps, sm_work_log *, sm_error *);
+/* Run so many steps on the pool of the configuration, which notes each in its log (base/work.h). */
+sm_status sm_bench_step_noted(const sm_train_config *, int steps, sm_error *);
 /* Multiply-adds a second that all threads of the pool reach together, × 2, in GFLOP/s; SM_BF16: of
  * bf16 operands. */
 double sm_bench_peak(sm_pool *, sm_dtype real);

@@ -132,6 +132,27 @@ exits 66 smalti bench loader nowhere
 exits 66 smalti bench features nowhere
 exits 66 smalti bench step nowhere
 
+# ---- --threads-model: a line for each number of threads, the machine's own beside one that was measured; no figure is
+# tested
+model=(--threads-model 3,64 --quiet)
+exits 0 smalti bench step tiny.yaml --steps 1 "${model[@]}"
+has out "threads     images/s  efficiency    with memory  efficiency"
+[ "$(grep -c '^ *\(1\|3\|64\)\( *[0-9.]*\)\{4\}$' out)" -eq 3 ] || fail "not 1, 3 and 64 threads: $(cat out)"
+has out "64 threads: "
+has out "where one slept"
+cpus=$(nproc)
+measured="^$cpus threads, measured: [0-9.]* s ([0-9.]* to [0-9.]* in the quieter 1 of 1); predicted: [0-9.]* s, off by [-+][0-9.]* %\$"
+[ "$cpus" -eq 1 ] || grep -q "$measured" out || fail "nothing measured on $cpus threads: $(cat out)"
+[ "$cpus" -eq 1 ] || has out "from items that ran without neighbours: "
+exits 0 smalti bench step tiny.yaml --steps 1 "${model[@]}" --json
+valid_json out
+[ "$cpus" -eq 1 ] || [ -n "$(field measured_s)" ] || fail "--json has no measured time: $(cat out)"
+exits 0 smalti bench features tiny.yaml --pictures 3 --repeats 1 "${model[@]}"
+has out "features: pooling"
+exits 0 smalti bench knn "${knn[@]}" --repeats 1 "${model[@]}"
+has out "k-NN: "
+exits 2 smalti bench step tiny.yaml --threads-model 0
+
 # ---- tests/bench: what compares smalti with PyTorch still reads the recipes, and counts what plan counts
 compare_plans() {
   python3 -B - "$source/tests/bench" 2>&1 <<'END'
