@@ -127,6 +127,27 @@ sm_bad sm_bad_of(sm_bad_book *book, int64_t index) {
   return bad;
 }
 
+sm_status sm_bad_gather(sm_bad_book *book, sm_ranks *ranks, const int64_t *mine, int n, sm_bad **all, int64_t *n_all,
+                        sm_error *err) {
+  void *gathered = NULL;
+  size_t bytes = 0;
+  sm_bad *own = sm_calloc((size_t)n + 1, sizeof *own);
+  sm_status status = own ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+  for (int i = 0; !status && i < n; i++) own[i] = sm_bad_of(book, mine[i]);
+  status = sm_ranks_agree(ranks, status, err);
+  if (!status) status = sm_ranks_gather(ranks, own, (size_t)n * sizeof *own, &gathered, &bytes, err);
+  sm_free(own);
+  *all = gathered;
+  *n_all = (int64_t)(bytes / sizeof **all);
+  for (int64_t i = 0; !status && i < *n_all; i++) { /* a name is where its rank has it */
+    sm_error why = {.code = (*all)[i].code};
+    snprintf(why.message, sizeof why.message, "%s", (*all)[i].reason);
+    if (!sm_bad_met(book, (*all)[i].index, &why))
+      status = sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+  }
+  return status;
+}
+
 const sm_bad *sm_bad_listed(const sm_bad_book *book, int64_t *n) {
   *n = book->n_list;
   return book->list;

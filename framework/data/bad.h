@@ -21,6 +21,11 @@ bool sm_bad_is_listed(sm_bad_book *, int64_t index); /* [main] one that was met 
 sm_bad sm_bad_of(sm_bad_book *, int64_t index); /* one that was met; its name is the data set's */
 const sm_bad *sm_bad_listed(const sm_bad_book *, int64_t *n); /* [main] in the order of listing */
 
+/* [main] What all ranks came across, each its own n met pictures: *all, in the order of ranks, is met by this one too
+ * (not listed), and is to be freed. Every rank calls it. */
+sm_status sm_bad_gather(sm_bad_book *, sm_ranks *, const int64_t *mine, int n, sm_bad **all, int64_t *n_all,
+                        sm_error *);
+
 /* SM_EFORMAT when bad pictures are more than the share allowed of those `read` so far; see data.h for the rule. */
 sm_status sm_bad_check(const sm_bad_book *, int64_t read, double max_bad, sm_error *);
 

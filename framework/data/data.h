@@ -187,10 +187,11 @@ typedef struct sm_eval_loader_config {
   /* changes a picture between cut and normalisation; its size stays. NULL: nothing does. [worker] */
   sm_status (*edit)(void *ctx, int64_t index, sm_image *, sm_image_scratch *, sm_error *);
   void *edit_ctx;
+  sm_ranks *ranks; /* that take batches in turn, or NULL; next is then a thing that they do together */
 } sm_eval_loader_config;
 
 typedef struct sm_eval_batch {
-  int pictures;    /* 1 … batch_size: bad pictures are left out */
+  int pictures;    /* 1 … batch_size: bad pictures are left out; with ranks: from 0 */
   float *x;        /* (pictures, 3, height, width) */
   int32_t *label;  /* -1 = none */
   int64_t *sample; /* ascending */
@@ -199,7 +200,7 @@ typedef struct sm_eval_batch {
 typedef struct sm_eval_loader sm_eval_loader;
 
 sm_status sm_eval_loader_new(const sm_eval_loader_config *, sm_eval_loader **, sm_error *);
-/* Batches in the dataset's order, but for those without a good picture; *batch NULL, SM_OK at the end. Faults of the
+/* Batches in the dataset's order, but for those without a good picture, or this rank's of each round; *batch NULL, SM_OK at the end. Faults of the
  * system end it, as they do a loader. */
 sm_status sm_eval_loader_next(sm_eval_loader *, sm_eval_batch **, sm_error *);
 void sm_eval_loader_release(sm_eval_loader *, sm_eval_batch *);

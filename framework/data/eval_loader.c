@@ -1,7 +1,8 @@
 /* eval_loader.c — a dataset in its order, each picture resized and cropped once, for features and k-NN.
  *
  * Batch b covers the indices b·batch_size …; pictures that cannot be read are left out of it, listed, and
- * nothing takes their place: a figure of a test set is over the pictures there are. */
+ * nothing takes their place: a figure of a test set is over the pictures there are. Ranks take batches in turn, so many
+ * of which are a round; all then know which pictures of it are bad, as if one process had met them in their order. */
 #include <pthread.h>
 #include <string.h>
 
@@ -16,9 +17,10 @@ typedef enum { GOOD, BAD, FAILED } outcome;
 
 typedef struct made {
   sm_eval_batch batch;
-  int64_t first; /* index of item 0 */
+  int64_t round, first; /* index of item 0, of rank 0's batch and of this rank's */
   int items;
   uint8_t *outcome; /* of each item    */
+  int64_t *bad;     /* indices that cannot be used: items at most */
 
   pthread_mutex_t lock; /* for what follows, while items are made */
   int failed_item;      /* the first one that failed for good */
@@ -46,10 +48,12 @@ static int eval_loader_open_batch(void *ctx, int slot, int64_t number) {
   sm_eval_loader *loader = ctx;
   made *m = &loader->made[slot];
   sm_error_clear(&m->error);
-  m->first = number * loader->config.batch_size;
-  if (m->first >= loader->count) return -1;
-  int64_t rest = loader->count - m->first;
-  m->items = rest < loader->config.batch_size ? (int)rest : loader->config.batch_size;
+  const int batch = loader->config.batch_size;
+  m->round = number * batch * sm_ranks_size(loader->config.ranks);
+  if (m->round >= loader->count) return -1;
+  m->first = m->round + (int64_t)batch * sm_ranks_rank(loader->config.ranks);
+  const int64_t rest = loader->count - m->first;
+  m->items = rest >= batch ? batch : rest > 0 ? (int)rest : 0; /* of the last round, there may be none */
   return m->items;
 }
 
@@ -135,7 +139,8 @@ static sm_status eval_loader_allocate(sm_eval_loader *loader, sm_error *err) {
     m->batch.label = sm_calloc(n, sizeof(int32_t));
     m->batch.sample = sm_calloc(n, sizeof(int64_t));
     m->outcome = sm_calloc(n, 1);
-    if (!m->batch.x || !m->batch.label || !m->batch.sample || !m->outcome) goto no_memory;
+    m->bad = sm_calloc(n, sizeof *m->bad);
+    if (!m->batch.x || !m->batch.label || !m->batch.sample || !m->outcome || !m->bad) goto no_memory;
   }
   return SM_OK;
 
@@ -182,6 +187,7 @@ void sm_eval_loader_free(sm_eval_loader *loader) {
     sm_free(loader->made[s].batch.label);
     sm_free(loader->made[s].batch.sample);
     sm_free(loader->made[s].outcome);
+    sm_free(loader->made[s].bad);
   }
   for (int w = 0; loader->workers && w <= loader->config.workers; w++) {
     sm_image_free(&loader->workers[w].own);
@@ -193,28 +199,23 @@ void sm_eval_loader_free(sm_eval_loader *loader) {
   sm_free(loader);
 }
 
-/* The whole is known here, so that what counts is the share of all, wherever the bad ones stand. */
-static sm_status eval_loader_few_bad(const sm_eval_loader *loader, const made *m, sm_error *err) {
+/* The whole is known here, so that what counts is the share of all, wherever the bad ones stand. `read`: so far. */
+static sm_status eval_loader_few_bad(const sm_eval_loader *loader, int64_t read, sm_error *err) {
   int64_t bad;
   sm_bad_listed(loader->book, &bad);
   if ((double)bad <= loader->config.max_bad * (double)loader->count) return SM_OK;
-  return sm_bad_check(loader->book, m->first + m->items, loader->config.max_bad, err);
+  return sm_bad_check(loader->book, read, loader->config.max_bad, err);
 }
 
-/* Close the gaps that bad pictures leave, and list them. */
-static sm_status eval_loader_settle(sm_eval_loader *loader, made *m, sm_error *err) {
+/* Close the gaps that bad pictures leave; how many there are. */
+static int eval_loader_close_gaps(const sm_eval_loader *loader, made *m) {
   sm_eval_batch *b = &m->batch;
-  sm_status status = sm_mapped_check(NULL, err);
-  int n = 0;
-  if (status) return status;
-  if (m->error.code) {
-    *err = m->error;
-    return m->error.code;
-  }
+  int n = 0, bad = 0;
   for (int i = 0; i < m->items; i++) {
-    if (m->outcome[i] == BAD && !sm_bad_list(loader->book, m->first + i))
-      return sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
-    if (m->outcome[i] == BAD) continue;
+    if (m->outcome[i] == BAD) {
+      m->bad[bad++] = m->first + i;
+      continue;
+    }
     if (n < i) {
       memcpy(b->x + (size_t)n * loader->floats, b->x + (size_t)i * loader->floats,
              loader->floats * sizeof(float));
@@ -224,7 +225,39 @@ static sm_status eval_loader_settle(sm_eval_loader *loader, made *m, sm_error *e
     n++;
   }
   b->pictures = n;
-  return eval_loader_few_bad(loader, m, err);
+  return bad;
+}
+
+/* List those of a round, batch by batch. */
+static sm_status eval_loader_list(sm_eval_loader *loader, const made *m, const sm_bad *bad, int64_t n, sm_error *err) {
+  const int ranks = sm_ranks_size(loader->config.ranks);
+  sm_status status = SM_OK;
+  int64_t at = 0, read = m->round;
+  for (int i = 0; !status && i < ranks; i++) {
+    read += loader->config.batch_size;
+    for (; !status && at < n && bad[at].index < read; at++)
+      if (!sm_bad_list(loader->book, bad[at].index))
+        status = sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
+    if (!status) status = eval_loader_few_bad(loader, read < loader->count ? read : loader->count, err);
+  }
+  return status;
+}
+
+static sm_status eval_loader_settle(sm_eval_loader *loader, made *m, sm_error *err) {
+  sm_ranks *ranks = loader->config.ranks;
+  sm_bad *bad = NULL;
+  int64_t n = 0;
+  sm_status status = sm_mapped_check(NULL, err);
+  if (!status && m->error.code) *err = m->error, status = m->error.code;
+  if ((status = sm_ranks_agree(ranks, status, err))) return status;
+  const int own = eval_loader_close_gaps(loader, m);
+  double all = own;
+  status = sm_ranks_count(ranks, &all, 1, err);
+  if (status || all == 0) return status;
+  status = sm_bad_gather(loader->book, ranks, m->bad, own, &bad, &n, err);
+  if (!status) status = eval_loader_list(loader, m, bad, n, err);
+  sm_free(bad);
+  return sm_ranks_agree(ranks, status, err);
 }
 
 sm_status sm_eval_loader_next(sm_eval_loader *loader, sm_eval_batch **out, sm_error *err) {
@@ -244,7 +277,7 @@ sm_status sm_eval_loader_next(sm_eval_loader *loader, sm_eval_batch **out, sm_er
       if (err) *err = loader->failed;
       return loader->failed.code;
     }
-    if (m->batch.pictures > 0) {
+    if (m->batch.pictures > 0 || loader->config.ranks) {
       *out = &m->batch;
       return SM_OK;
     }

@@ -503,20 +503,15 @@ static sm_status loader_list(sm_loader *loader, const made *m, int n, sm_error *
 /* The same for what the batch came across on all ranks, whose places are in the order of ranks. */
 static sm_status loader_list_all(sm_loader *loader, const made *m, int n, sm_error *err) {
   sm_ranks *ranks = loader->config.ranks;
-  void *all = NULL;
-  size_t bytes = 0;
-  sm_bad *mine = sm_calloc((size_t)n + 1, sizeof *mine);
+  sm_bad *all = NULL;
+  int64_t n_all = 0, *mine = sm_malloc(((size_t)n + 1) * sizeof *mine);
   sm_status status = mine ? SM_OK : sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
-  for (int i = 0; !status && i < n; i++) mine[i] = sm_bad_of(loader->book, m->found[i].index);
+  for (int i = 0; !status && i < n; i++) mine[i] = m->found[i].index;
   status = sm_ranks_agree(ranks, status, err);
-  if (!status) status = sm_ranks_gather(ranks, mine, (size_t)n * sizeof *mine, &all, &bytes, err);
-  const sm_bad *bad = all;
-  for (size_t i = 0; !status && i < bytes / sizeof *bad; i++) {
-    sm_error why = {.code = bad[i].code};
-    snprintf(why.message, sizeof why.message, "%s", bad[i].reason);
-    if (!sm_bad_met(loader->book, bad[i].index, &why) || !sm_bad_list(loader->book, bad[i].index))
+  if (!status) status = sm_bad_gather(loader->book, ranks, mine, n, &all, &n_all, err);
+  for (int64_t i = 0; !status && i < n_all; i++)
+    if (!sm_bad_list(loader->book, all[i].index))
       status = sm_fail(err, SM_ENOMEM, "out of memory for the list of bad pictures");
-  }
   sm_free(mine);
   sm_free(all);
   return sm_ranks_agree(ranks, status, err);

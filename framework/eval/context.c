@@ -117,11 +117,12 @@ static sm_status context_features(sm_eval_context *x, const char *split, sm_feat
 }
 
 static sm_status context_going_on(sm_eval_context *x, double done, sm_error *err) {
-  const sm_evaluator_config *c = &((const sm_evaluator *)x->core)->c;
+  sm_evaluator *e = x->core;
   const char *doing = x->doing ? x->doing : "evaluation";
-  if (c->progress) c->progress(c->progress_ctx, doing, done);
-  if (!c->stop || !c->stop()) return SM_OK;
-  return sm_fail(err, SM_EINTERRUPTED, "stopped in %s", x->doing ? x->doing : "an evaluation");
+  char what[96];
+  if (e->c.progress) e->c.progress(e->c.progress_ctx, doing, done);
+  snprintf(what, sizeof what, "in %s", x->doing ? x->doing : "an evaluation");
+  return sm_evaluator_ask(e, what, err);
 }
 
 /* What it wrote into the result, before anyone reads it. */
@@ -157,6 +158,8 @@ sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *
   sm_status status = sm_evaluator_check(e, ops, self, err);
   if (!status) status = ops->run(self, &x, result, err);
   if (status && err && !err->message[0]) sm_fail(err, status, "the evaluation failed, and gave no reason");
+  if (status != SM_ELOST && sm_ranks_lost(e->c.ranks))
+    status = sm_fail(err, SM_ELOST, "a rank was lost, and the evaluation made nothing of it");
   sm_evaluator_labels(e, SM_LABELS_ANY);
   sm_evaluator_whole(e);
   return status ? status : context_bound(result, who, err);

@@ -2,6 +2,7 @@
  *
  *   pictures      pictures.c, subset.*                          splits, parts of them, centres and crops
  *   features      features*                                     one row per picture, kept for all evaluations
+ *   ranks         share.c, serve.c                              several processes that make them together
  *   classes       classes.*, hold_out.c                         what can be evaluated, what is put aside
  *   rows          rows.c                                        features of pictures in memory
  *   figures       figures, class_mean, mean_interval            with unit and interval
@@ -41,6 +42,7 @@ typedef struct sm_evaluator_config {
   void (*progress)(void *ctx, const char *what, double done); /* may be NULL */
   void *progress_ctx;
   bool (*stop)(void); /* asked between batches; NULL: never                                      */
+  sm_ranks *ranks;    /* that share the work: rank 0 runs evaluations, the others serve; or NULL */
   const char *folder; /* where long evaluations keep how far they are; NULL: nowhere             */
   /* what is kept of the features, and needed of the network: sm_evaluator_want writes it */
   int blocks;       /* views of so many last blocks, at least of one                           */
@@ -71,6 +73,11 @@ sm_status sm_evaluations_check(const sm_recipe *, sm_dataset train, sm_dataset t
 /* Run one evaluation plugin (created instance); `who` (may be NULL) is for errors about what it gives. */
 sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, const sm_blamed *who,
                            sm_eval_result *, sm_error *);
+/* With ranks, each of which has such an evaluator, of the same weights and pictures: follow the calls of rank 0 until it
+ * dismisses all, which it does whatever became of its evaluations. Pictures are shared out, so that features come to
+ * the same bits as by one process. NULL: there is nothing to evaluate. SM_ELOST. */
+sm_status sm_evaluator_serve(sm_evaluator *, sm_error *);
+sm_status sm_evaluator_dismiss(sm_evaluator *, sm_error *);
 /* Features of a split, kept until reset or free. Test labels are those of the training classes of the same
  * name; a test class that no training picture has is SM_EINVAL, and so are features that the configuration
  * does not keep. */

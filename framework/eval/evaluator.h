@@ -31,6 +31,7 @@ struct sm_evaluator {
   uint8_t *met[2];                      /* of train and test: SM_EVAL_ASKED, or'ed with SM_EVAL_BAD */
   int64_t part;                         /* counts the parts that there were */
   sm_labels labels;   /* what the evaluation that runs needs: how test classes are numbered */
+  double asked;       /* when ranks were asked whether to stop */
   bool told_of_steps; /* that a linear probe has too few */
   sm_eval_split split[SM_EVAL_SPLITS];  /* features.c */
 };
@@ -39,12 +40,32 @@ enum { SM_EVAL_ASKED = 1, SM_EVAL_BAD = 2 };
 /* pictures.c: which split is meant now; SM_EINVAL: none. */
 sm_status sm_evaluator_split(const sm_evaluator *, const char *name, int *which, sm_error *);
 sm_status sm_evaluator_list(sm_evaluator *, int which, sm_error *);
-sm_status sm_evaluator_open(sm_evaluator *, const sm_picture_request *, sm_pictures **, sm_error *);
+/* ranks: that take batches of centres in turn, or NULL. Every rank then opens the same, and takes as many batches, of
+ * which some are empty: until sm_pictures_over. */
+sm_status sm_evaluator_open(sm_evaluator *, const sm_picture_request *, sm_ranks *, sm_pictures **, sm_error *);
+bool sm_pictures_over(const sm_pictures *); /* the last call of next found no batch of centres any more */
 void sm_evaluator_whole(sm_evaluator *); /* there is no part any more */
 sm_status sm_evaluator_check(sm_evaluator *, const sm_evaluation_ops *, const void *self, sm_error *);
 void sm_evaluator_labels(sm_evaluator *, sm_labels); /* lists that this numbers anew are forgotten */
 void sm_evaluator_forget_lists(sm_evaluator *);
 /* features.c */
 void sm_evaluator_forget_features(sm_evaluator *);
+
+/* share.c: what rank 0 calls the others to. */
+typedef enum { SM_CALL_END, SM_CALL_ASK, SM_CALL_FEATURES } sm_eval_work;
+typedef struct sm_eval_call {
+  int32_t what, split, labels; /* sm_eval_work; SM_EVAL_TRAIN or SM_EVAL_TEST; sm_labels */
+  int32_t some;                /* only n pictures of the split, whose indices follow     */
+  int64_t n;
+} sm_eval_call;
+/* From rank 0 to all: others get the call and, where there are some, their indices, to be freed. A process that is
+ * alone calls nobody. SM_ELOST, SM_ENOMEM (then nobody follows the call). */
+sm_status sm_evaluator_call(sm_evaluator *, sm_eval_call *, int64_t **index, sm_error *);
+/* In the midst of what all do: SM_EINTERRUPTED for all, where any of them was asked to stop. `what`: "while …". */
+sm_status sm_evaluator_together(sm_evaluator *, const char *what, sm_error *);
+/* The same while rank 0 works alone: the others are asked once a second. */
+sm_status sm_evaluator_ask(sm_evaluator *, const char *what, sm_error *);
+/* serve.c's calls: features.c */
+sm_status sm_evaluator_serve_features(sm_evaluator *, const sm_eval_call *, const int64_t *index, sm_error *);
 
 #endif

@@ -29,29 +29,76 @@ static sm_status features_reserve(const sm_evaluator *e, sm_eval_split *s, int64
   return sm_fail(err, SM_ENOMEM, "no memory for the features of %lld pictures", (long long)n);
 }
 
-static void features_take(const sm_evaluator *e, sm_eval_split *s, const sm_picture_batch *b) {
+/* The rows of a rank's batch, behind those that rank 0 has. */
+static sm_status features_bring(const sm_evaluator *e, sm_eval_split *s, int from, const sm_picture_batch *b,
+                                sm_error *err) {
+  struct {
+    int64_t n, index[SM_EVAL_BATCH];
+  } word = {.n = b->n};
+  const int64_t width = sm_feature_net_width(e->net);
+  if (b->n) memcpy(word.index, b->index, (size_t)b->n * sizeof *word.index);
+  sm_status status = sm_ranks_bring(e->c.ranks, from, &word, sizeof word, err);
+  if (!status)
+    status = sm_ranks_bring(e->c.ranks, from, s->raw + s->n * width, (size_t)(word.n * width) * sizeof *s->raw, err);
+  if (status || sm_ranks_rank(e->c.ranks)) return status;
+  memcpy(s->index + s->n, word.index, (size_t)word.n * sizeof *s->index);
+  s->n += word.n;
+  return SM_OK;
+}
+
+static sm_status features_take(const sm_evaluator *e, sm_eval_split *s, const sm_picture_batch *b, sm_error *err) {
+  sm_status status = SM_OK;
   sm_feature_net_run(e->net, b->x, b->n, s->raw + s->n * sm_feature_net_width(e->net));
-  memcpy(s->index + s->n, b->index, (size_t)b->n * sizeof *s->index);
-  s->n += b->n;
+  for (int from = 0; !status && from < sm_ranks_size(e->c.ranks); from++) status = features_bring(e, s, from, b, err);
+  return status;
+}
+
+/* By all ranks together, batch by batch in turn: rank 0 gets all rows, in order; the others have room for one batch.
+ * status: is this one ready? */
+static sm_status features_pass(sm_evaluator *e, const sm_picture_request *r, int64_t n, sm_eval_split *to,
+                               sm_status status, sm_error *err) {
+  const sm_evaluator_config *c = &e->c;
+  char what[64], stopped[80];
+  sm_pictures *pictures = NULL;
+  sm_picture_batch b;
+  snprintf(what, sizeof what, "features of %s pictures", r->split);
+  snprintf(stopped, sizeof stopped, "while making %s", what);
+  if (!status) status = sm_evaluator_open(e, r, c->ranks, &pictures, err);
+  status = sm_ranks_agree(c->ranks, status, err);
+  sm_ranks_hurry(c->ranks, true);
+  while (!status && !(status = sm_pictures_next(pictures, &b, err)) && !sm_pictures_over(pictures)) {
+    status = features_take(e, to, &b, err);
+    if (!status && c->progress && !sm_ranks_rank(c->ranks))
+      c->progress(c->progress_ctx, what, (double)to->n / (double)n);
+    if (!status) status = sm_evaluator_together(e, stopped, err);
+  }
+  sm_ranks_hurry(c->ranks, false);
+  sm_pictures_close(pictures);
+  return status;
 }
 
 static sm_status features_run(sm_evaluator *e, int which, sm_error *err) {
-  const sm_evaluator_config *c = &e->c;
-  const char *split = which == SM_EVAL_TEST ? "test" : "train";
-  char what[64];
-  sm_pictures *pictures;
-  sm_picture_batch b;
-  sm_status status = sm_evaluator_open(e, &(sm_picture_request){.split = split}, &pictures, err);
-  if (status) return status;
-  snprintf(what, sizeof what, "features of %s pictures", split);
-  while (!(status = sm_pictures_next(pictures, &b, err)) && b.n) {
-    sm_eval_split *s = &e->split[which];
-    features_take(e, s, &b);
-    if (c->progress) c->progress(c->progress_ctx, what, (double)s->n / (double)e->list[which].n);
-    if (c->stop && c->stop() && (status = sm_fail(err, SM_EINTERRUPTED, "stopped while making %s", what)))
-      break;
-  }
-  sm_pictures_close(pictures);
+  const sm_picture_list *list = &e->list[which];
+  const bool test = which == SM_EVAL_TEST;
+  int64_t *index = (int64_t *)list->index;
+  sm_eval_call call = {.what = SM_CALL_FEATURES,
+                       .split = test ? SM_EVAL_TEST : SM_EVAL_TRAIN,
+                       .labels = (int32_t)e->labels,
+                       .some = which == SM_EVAL_PART,
+                       .n = list->n};
+  sm_status status = sm_evaluator_call(e, &call, &index, err);
+  const sm_picture_request all = {.split = test ? "test" : "train"};
+  return status ? status : features_pass(e, &all, list->n, &e->split[which], SM_OK, err);
+}
+
+sm_status sm_evaluator_serve_features(sm_evaluator *e, const sm_eval_call *call, const int64_t *index, sm_error *err) {
+  const sm_picture_request request = {
+      .split = call->split == SM_EVAL_TEST ? "test" : "train", .index = index, .n = call->some ? call->n : 0};
+  sm_eval_split one = {0};
+  sm_evaluator_labels(e, (sm_labels)call->labels);
+  sm_status status = features_reserve(e, &one, SM_EVAL_BATCH, err);
+  status = features_pass(e, &request, call->n, &one, status, err);
+  features_forget(&one);
   return status;
 }
 

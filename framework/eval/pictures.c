@@ -253,8 +253,8 @@ static sm_status pictures_edit(void *ctx, int64_t index, sm_image *image, sm_ima
   return p->edit(p->edit_ctx, p->own ? index : p->subset.index[index], image, scratch, err);
 }
 
-static sm_status pictures_open_centres(sm_pictures *p, const sm_evaluator_config *c,
-                                       const sm_picture_request *r, sm_dataset d, sm_error *err) {
+static sm_status pictures_open_centres(sm_pictures *p, const sm_evaluator_config *c, const sm_picture_request *r,
+                                       sm_dataset d, sm_ranks *ranks, sm_error *err) {
   p->edit = r->edit, p->edit_ctx = r->edit_ctx;
   sm_eval_loader_config config = {.dataset = d,
                                   .height = r->height,
@@ -267,8 +267,9 @@ static sm_status pictures_open_centres(sm_pictures *p, const sm_evaluator_config
                                   .workers = c->workers,
                                   .prefetch = 2,
                                   .limits = c->limits,
-                                   .max_bad = c->max_bad,
-                                   .stop = c->stop};
+                                  .max_bad = c->max_bad,
+                                  .stop = c->stop,
+                                  .ranks = ranks};
   memcpy(config.mean, c->mean, sizeof config.mean);
   memcpy(config.std, c->std, sizeof config.std);
   return sm_eval_loader_new(&config, &p->centres, err);
@@ -299,13 +300,13 @@ static sm_status pictures_open_own(sm_evaluator *e, const sm_picture_request *re
   p->label = sm_malloc((size_t)r.batch * sizeof *p->label);
   p->index = sm_malloc((size_t)r.batch * sizeof *p->index);
   sm_status status = p->label && p->index ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for pictures");
-  if (!status) status = pictures_open_centres(p, &e->c, &r, (sm_dataset){r.own, r.own_self}, err);
+  if (!status) status = pictures_open_centres(p, &e->c, &r, (sm_dataset){r.own, r.own_self}, NULL, err);
   if (status) sm_pictures_close(p);
   else *out = p;
   return status;
 }
 
-sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, sm_pictures **out,
+sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, sm_ranks *ranks, sm_pictures **out,
                             sm_error *err) {
   sm_picture_request r = *request;
   int which = 0;
@@ -332,7 +333,7 @@ sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, 
   if (!p->label || !p->index)
     status = sm_fail(err, SM_ENOMEM, "no memory for a batch of %d pictures", r.batch);
   if (!status && r.geometry == SM_PICTURES_CROPS) status = pictures_open_crops(p, &e->c, &r, d, err);
-  else if (!status) status = pictures_open_centres(p, &e->c, &r, d, err);
+  else if (!status) status = pictures_open_centres(p, &e->c, &r, d, ranks, err);
   for (int64_t i = 0; !status && i < r.n; i++) p->met[p->subset.index[i]] |= SM_EVAL_ASKED;
   if (status) sm_pictures_close(p);
   else *out = p;
@@ -344,7 +345,7 @@ sm_status sm_pictures_open(sm_eval_context *x, const sm_picture_request *r, sm_p
   sm_evaluator *e;
   *out = NULL;
   sm_status status = pictures_evaluator_of(x, &e, err);
-  return status ? status : sm_evaluator_open(e, r, out, err);
+  return status ? status : sm_evaluator_open(e, r, NULL, out, err);
 }
 
 sm_status sm_picture_classes(sm_eval_context *x, const char *split, void (*take)(void *ctx, const char *name),
@@ -388,6 +389,8 @@ sm_status sm_pictures_next(sm_pictures *p, sm_picture_batch *to, sm_error *err) 
   p->number++;
   return SM_OK;
 }
+
+bool sm_pictures_over(const sm_pictures *p) { return !p->centre; }
 
 void sm_pictures_close(sm_pictures *p) {
   int64_t n = 0;

@@ -13,6 +13,7 @@ int sm_ranks_rank(const sm_ranks *r) { return r ? r->rank : 0; }
 int sm_ranks_size(const sm_ranks *r) { return r ? r->size : 1; }
 int sm_ranks_here(const sm_ranks *r) { return r ? r->here : 1; }
 const char *sm_ranks_library(const sm_ranks *r) { return r ? r->library : ""; }
+bool sm_ranks_lost(const sm_ranks *r) { return r && r->lost; }
 double sm_ranks_waited(const sm_ranks *r) { return r ? r->waited : 0; }
 
 void sm_ranks_hurry(sm_ranks *r, bool hurry) {
@@ -46,6 +47,16 @@ sm_status sm_ranks_any(sm_ranks *r, bool *flag, sm_error *err) {
   return status;
 }
 
+static sm_status collect_send(sm_ranks *r, int peer, bool gives, void *bytes, size_t n, sm_error *err) {
+  sm_status status = SM_OK;
+  for (size_t at = 0, part; !status && at < n; at += part) {
+    part = n - at < SM_RANKS_BLOCK ? n - at : SM_RANKS_BLOCK;
+    char *const some = (char *)bytes + at;
+    status = sm_link_exchange(r, peer, gives ? some : NULL, gives ? part : 0, gives ? NULL : some, gives ? 0 : part, err);
+  }
+  return status;
+}
+
 /* A tree whose root is the root: on each level, the upper half of what has it gives it on. */
 sm_status sm_ranks_broadcast(sm_ranks *r, int root, void *bytes, size_t n, sm_error *err) {
   if (!r) return SM_OK;
@@ -53,15 +64,15 @@ sm_status sm_ranks_broadcast(sm_ranks *r, int root, void *bytes, size_t n, sm_er
   for (int distance = r->size / 2; distance; distance /= 2) {
     if (own % distance) continue;
     const int peer = r->rank ^ distance;
-    const bool gives = own % (2 * distance) == 0;
-    for (size_t at = 0, part; at < n; at += part) {
-      part = n - at < SM_RANKS_BLOCK ? n - at : SM_RANKS_BLOCK;
-      sm_status status = sm_link_exchange(r, peer, gives ? (char *)bytes + at : NULL, gives ? part : 0,
-                                          gives ? NULL : (char *)bytes + at, gives ? 0 : part, err);
-      if (status) return status;
-    }
+    sm_status status = collect_send(r, peer, own % (2 * distance) == 0, bytes, n, err);
+    if (status) return status;
   }
   return SM_OK;
+}
+
+sm_status sm_ranks_bring(sm_ranks *r, int from, void *bytes, size_t n, sm_error *err) {
+  if (!from || !r || (r->rank && r->rank != from)) return SM_OK;
+  return collect_send(r, r->rank ? 0 : from, r->rank != 0, bytes, n, err);
 }
 
 /* The lowest rank that failed, or the number of ranks. */

@@ -46,6 +46,7 @@ int sm_ranks_size(const sm_ranks *);  /* 1 */
 int sm_ranks_here(const sm_ranks *);  /* ranks on this machine: 1 */
 const char *sm_ranks_library(const sm_ranks *); /* the MPI; "" */
 const char *sm_ranks_name(const sm_ranks *, int rank, char *text, size_t); /* "rank 3 (node7)" */
+bool sm_ranks_lost(const sm_ranks *); /* SM_ELOST was returned */
 double sm_ranks_waited(const sm_ranks *); /* seconds spent in the functions below */
 /* Whether the patience has an end: not while rank 0 does what takes long, or files are opened. At first: no. */
 void sm_ranks_hurry(sm_ranks *, bool);
@@ -61,6 +62,8 @@ sm_status sm_ranks_any(sm_ranks *, bool *flag, sm_error *);
 sm_status sm_ranks_count(sm_ranks *, double *x, int64_t n, sm_error *);
 /* n bytes of the root to all. */
 sm_status sm_ranks_broadcast(sm_ranks *, int root, void *bytes, size_t n, sm_error *);
+/* n bytes of one rank to rank 0; nothing happens on the others, nor where it is rank 0 itself. */
+sm_status sm_ranks_bring(sm_ranks *, int from, void *bytes, size_t n, sm_error *);
 /* The bytes of all ranks, one rank after the other; the caller frees *all. */
 sm_status sm_ranks_gather(sm_ranks *, const void *mine, size_t bytes, void **all, size_t *all_bytes, sm_error *);
 

@@ -198,7 +198,7 @@ static after loop_due(const sm_session *s) {
                  .last = last};
 }
 
-/* By rank 0, while the others wait. */
+/* By rank 0, while the others wait, or serve its evaluations. */
 static sm_status loop_write(sm_session *s, const after *due, bool *stop, sm_error *err) {
   sm_status status = due->record ? sm_session_record(s, err) : SM_OK;
   if (!status && due->evaluate) status = sm_session_evaluate(s, stop, err);
@@ -206,6 +206,13 @@ static sm_status loop_write(sm_session *s, const after *due, bool *stop, sm_erro
   if (!status && due->show) loop_show(s);
   if (!status && (due->save || *stop)) status = loop_save(s, due->last || *stop, err);
   return status;
+}
+
+/* The others follow rank 0's evaluations until it lets them go, whatever came of them. */
+static sm_status loop_let_go(sm_session *s, sm_status status, sm_error *err) {
+  if (status == SM_ELOST) return status;
+  const sm_status gone = sm_evaluator_dismiss(s->evaluator, status ? NULL : err);
+  return status ? status : gone;
 }
 
 /* How it went for rank 0, and whether it was told to stop meanwhile, is then known to all. */
@@ -225,15 +232,18 @@ static sm_status loop_after_step(sm_session *s, bool *stop, sm_error *err) {
   if (!status && (due.save || *stop)) status = sm_share_compare(s, err);
   if (status) return status;
   sm_ranks_hurry(s->options->ranks, !due.evaluate);
-  return loop_agree(s, s->writes ? loop_write(s, &due, stop, err) : SM_OK, stop, err);
+  if (s->writes) status = loop_write(s, &due, stop, err);
+  if (due.evaluate) status = s->writes ? loop_let_go(s, status, err) : sm_evaluator_serve(s->evaluator, err);
+  return loop_agree(s, status, stop, err);
 }
 
 /* Evaluations that the session before left, or those of the first step. */
 static sm_status loop_first(sm_session *s, bool *stop, sm_error *err) {
   const bool pending = s->state.pending_evaluation;
+  const bool evaluate = pending || (!s->time.step && s->recipe->train.evaluate_every);
   sm_status status = SM_OK;
-  if (s->writes && (pending || (!s->time.step && s->recipe->train.evaluate_every)))
-    status = sm_session_evaluate(s, stop, err);
+  if (evaluate && s->writes) status = loop_let_go(s, sm_session_evaluate(s, stop, err), err);
+  else if (evaluate) status = sm_evaluator_serve(s->evaluator, err);
   if (!status && pending && (*stop || s->time.step == s->steps)) status = loop_save(s, true, err);
   return loop_agree(s, status, stop, err);
 }

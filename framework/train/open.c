@@ -215,7 +215,7 @@ static sm_status open_rest(sm_session *s, sm_error *err) {
   if (s->writes) status = sm_folder_describe(&s->folder, s->recipe, s->options->ranks, &s->state, s->threads, err);
   if (!status && s->writes) status = sm_folder_logs(&s->folder, &s->state, err);
   if (!status) status = open_loader(s, err);
-  if (!status && s->writes) status = sm_session_evaluator(s, err);
+  if (!status) status = sm_session_evaluator(s, err);
   if (!status && s->writes) open_write_preview(s);
   return status;
 }

@@ -44,6 +44,7 @@ sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
   c.train = s->train, c.test = s->test;
   c.progress = record_evaluation_progress, c.progress_ctx = s;
   c.stop = sm_signals_stop;
+  c.ranks = s->options->ranks;
   for (int i = 0; i < r->evaluations; i++)
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   return sm_evaluator_new(&c, &s->evaluator, err);

@@ -1,0 +1,24 @@
+/* serve.c — what a rank does while rank 0 evaluates: it follows calls (share.c) until it is dismissed. */
+#include "evaluator.h"
+
+static sm_status serve_call(sm_evaluator *e, const sm_eval_call *call, const int64_t *index, sm_error *err) {
+  switch ((sm_eval_work)call->what) {
+  case SM_CALL_FEATURES: return sm_evaluator_serve_features(e, call, index, err);
+  case SM_CALL_ASK: return sm_evaluator_together(e, "in an evaluation", err);
+  case SM_CALL_END: break;
+  }
+  return SM_OK;
+}
+
+/* An error is known to all, and rank 0's to tell: it may go on without what failed. */
+sm_status sm_evaluator_serve(sm_evaluator *e, sm_error *err) {
+  sm_eval_call call = {.what = e ? SM_CALL_ASK : SM_CALL_END};
+  while (call.what != SM_CALL_END) {
+    int64_t *index = NULL;
+    sm_status status = sm_evaluator_call(e, &call, &index, err);
+    if (!status) status = serve_call(e, &call, index, err);
+    sm_free(index);
+    if (status == SM_ELOST) return status;
+  }
+  return SM_OK;
+}

@@ -1,0 +1,216 @@
+/* test_share.c — ranks share what an evaluation asks of the core: the same bytes, words and errors as of one process. */
+#include <unistd.h>
+
+#include "eval_bench.h"
+#include "framework/eval/evaluator.h"
+#include "hub.h"
+
+enum { TRAIN = 203, TEST = 67, MOST = 4 };
+
+/* ---- pictures of which some are bad ---------------------------------------------------------------------- */
+
+/* All of 32 … 63, which are a batch, and three more. */
+static sm_status damaged_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out, sm_error *err) {
+  const bool train = ((const stripes *)self)->n == TRAIN;
+  if (train && ((i >= 32 && i < 64) || i == 0 || i == 130 || i == TRAIN - 1))
+    return sm_fail(err, SM_EFORMAT, "damaged %lld", (long long)i);
+  return stripes_ops.read(self, i, limits, out, err);
+}
+static sm_status lost_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out, sm_error *err) {
+  return i == 40 ? sm_fail(err, SM_EINTERNAL, "picture 40 is odd") : stripes_ops.read(self, i, limits, out, err);
+}
+
+/* ---- what rank 0 asks for -------------------------------------------------------------------------------- */
+
+typedef struct seen {
+  int64_t n, bad;
+  int dim;
+  sm_status status;
+  float *x;
+  int64_t *index;
+  int32_t *label;
+  char text[1200];
+} seen;
+
+typedef struct trial {
+  sm_status (*read)(const void *, int64_t, const sm_image_limits *, sm_image *, sm_error *);
+  double max_bad, share; /* share 0: all training pictures */
+  const char *split;
+  int stopped; /* the rank that is asked to stop, or -1 */
+  int slow;    /* threads of rank 1 */
+  seen *seen;
+} trial;
+
+static bool yes(void) { return true; }
+
+static void keep(const sm_evaluator *e, const trial *t, sm_status status, const sm_features *f, const sm_error *err) {
+  int64_t made;
+  *t->seen = (seen){.status = status};
+  if (status) sm_error_text(err, t->seen->text, sizeof t->seen->text);
+  if (status) return;
+  const size_t n = (size_t)f->n;
+  sm_evaluator_counts(e, t->split, &made, &t->seen->bad);
+  t->seen->n = f->n, t->seen->dim = f->dim;
+  t->seen->x = malloc(n * (size_t)f->dim * sizeof(float));
+  t->seen->index = malloc(n * sizeof(int64_t)), t->seen->label = malloc(n * sizeof(int32_t));
+  assert_true(t->seen->x && t->seen->index && t->seen->label);
+  memcpy(t->seen->x, f->x, n * (size_t)f->dim * sizeof(float));
+  memcpy(t->seen->index, f->index, n * sizeof(int64_t));
+  memcpy(t->seen->label, f->label, n * sizeof(int32_t));
+}
+
+static void ask(sm_evaluator *e, const trial *t) {
+  sm_eval_context x = {.core = e};
+  sm_feature_spec spec = {.blocks = 2, .pool = SM_POOL_BOTH};
+  sm_features f = {0};
+  sm_error err = {0};
+  if (t->share > 0) must(sm_picture_part(&x, t->share, 5, &err), &err);
+  const sm_status status = sm_evaluator_features(e, t->split, &spec, &f, &err);
+  keep(e, t, status, &f, &err);
+  must(sm_evaluator_dismiss(e, &err), &err);
+}
+
+/* A rank with network, pictures and pool of its own. */
+static void work(sm_ranks *ranks, void *ctx) {
+  const trial *t = ctx;
+  const int rank = sm_ranks_rank(ranks);
+  sm_dataset_ops ops = stripes_ops;
+  eval_bench b;
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(1 + (rank == 1) * t->slow, &err);
+  assert_non_null(pool);
+  eval_bench_open(&b, pool, false, NULL);
+  b.train.n = TRAIN, b.test.n = TEST;
+  if (t->read) ops.read = t->read;
+  b.config.train.ops = b.config.test.ops = &ops;
+  b.config.ranks = ranks, b.config.blocks = 2, b.config.patches = true, b.config.max_bad = t->max_bad;
+  b.config.stop = t->stopped == rank ? yes : NULL;
+  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  if (rank) must(sm_evaluator_serve(e, &err), &err);
+  else ask(e, t);
+  sm_evaluator_free(e);
+  eval_bench_close(&b);
+  sm_pool_free(pool);
+}
+
+static void forget(seen *s) {
+  free(s->x), free(s->index), free(s->label);
+  *s = (seen){0};
+}
+
+static int64_t by(int ranks, trial *t, seen *s) {
+  int64_t sent = 0;
+  t->seen = s;
+  if (ranks == 1) work(NULL, t);
+  else sent = hub_run(ranks, &(sm_ranks_options){.patience = 60}, work, t, 0);
+  return sent;
+}
+
+/* *one: as by one process; true for 2 and 4 ranks too. */
+static void alike(trial t, seen *one) {
+  t.stopped = -1;
+  by(1, &t, one);
+  for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+    seen many;
+    const int64_t sent = by(ranks, &t, &many);
+    assert_int_equal(many.status, one->status);
+    assert_string_equal(many.text, one->text);
+    assert_true(many.n == one->n && many.dim == one->dim && many.bad == one->bad);
+    const size_t n = (size_t)one->n;
+    if (n) assert_memory_equal(many.x, one->x, n * (size_t)one->dim * sizeof(float));
+    if (n) assert_memory_equal(many.index, one->index, n * sizeof(int64_t));
+    if (n) assert_memory_equal(many.label, one->label, n * sizeof(int32_t));
+    /* the others made their share: what they sent is more than half of the rows, or three quarters */
+    if (n) assert_true(sent > (int64_t)(n * (size_t)one->dim * sizeof(float)) * (ranks - 1) / ranks * 2 / 3);
+    forget(&many);
+  }
+}
+
+static void features_have_the_same_bytes(void **state) {
+  seen one;
+  (void)state;
+  alike((trial){.split = "train", .max_bad = 1, .slow = 1}, &one);
+  assert_int_equal(one.n, TRAIN);
+  forget(&one);
+  alike((trial){.split = "test", .max_bad = 1}, &one);
+  assert_int_equal(one.n, TEST);
+  forget(&one);
+  alike((trial){.split = "train", .share = 0.3, .max_bad = 1}, &one);
+  assert_int_equal(one.n, 60);
+  forget(&one);
+}
+
+static void bad_pictures_are_known_to_all(void **state) {
+  seen one;
+  (void)state;
+  alike((trial){.split = "train", .read = damaged_read, .max_bad = 0.5}, &one);
+  assert_true(one.n == TRAIN - 35 && one.bad == 35 && one.index[0] == 1 && one.index[31] == 64);
+  forget(&one);
+  alike((trial){.split = "train", .read = damaged_read, .max_bad = 0.1}, &one); /* the words too */
+  assert_int_equal(one.status, SM_EFORMAT);
+  if (!strstr(one.text, "33 of the first 64 pictures (52 %) cannot be used")) fail_msg("%s", one.text);
+  forget(&one);
+}
+
+static void a_fault_of_one_ends_it_for_all(void **state) {
+  trial t = {.split = "train", .read = lost_read, .max_bad = 1, .stopped = -1};
+  seen s;
+  (void)state;
+  by(2, &t, &s);
+  assert_int_equal(s.status, SM_EINTERNAL);
+  assert_true(strstr(s.text, "rank 1 (") && strstr(s.text, "picture 40 is odd"));
+}
+
+static void one_is_asked_to_stop(void **state) {
+  seen s;
+  (void)state;
+  for (int rank = 0; rank < MOST; rank++) {
+    trial t = {.split = "train", .max_bad = 1, .stopped = rank};
+    by(MOST, &t, &s);
+    assert_int_equal(s.status, SM_EINTERRUPTED);
+    assert_non_null(strstr(s.text, "features of train pictures"));
+  }
+}
+
+/* Rank 0 works alone, and the others have nothing to do. */
+static sm_status alone(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
+  sm_status status = SM_OK;
+  (void)result;
+  for (*(int *)self = 0; !status; ++*(int *)self) status = x->going_on(x, 0, err);
+  return status;
+}
+
+static void work_alone(sm_ranks *ranks, void *ctx) {
+  eval_bench b;
+  sm_error err = {0};
+  sm_eval_result result = {0};
+  sm_pool *pool = sm_pool_new(1, &err);
+  (void)ctx;
+  eval_bench_open(&b, pool, false, NULL);
+  b.config.ranks = ranks;
+  b.config.stop = sm_ranks_rank(ranks) == 3 ? yes : NULL;
+  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  if (sm_ranks_rank(ranks)) must(sm_evaluator_serve(e, &err), &err);
+  else {
+    int asked;
+    assert_int_equal(sm_evaluator_run(e, &(sm_evaluation_ops){.run = alone}, &asked, NULL, &result, &err), SM_EINTERRUPTED);
+    assert_int_equal(asked, 1);
+    must(sm_evaluator_dismiss(e, &err), &err);
+  }
+  sm_evaluator_free(e);
+  eval_bench_close(&b);
+  sm_pool_free(pool);
+}
+
+static void all_hear_of_a_stop_while_one_works(void **state) {
+  (void)state;
+  hub_run(MOST, &(sm_ranks_options){.patience = 60}, work_alone, NULL, 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(features_have_the_same_bytes), cmocka_unit_test(bad_pictures_are_known_to_all),
+      cmocka_unit_test(a_fault_of_one_ends_it_for_all), cmocka_unit_test(one_is_asked_to_stop),
+      cmocka_unit_test(all_hear_of_a_stop_while_one_works)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
