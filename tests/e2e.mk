@@ -5,7 +5,7 @@ check_SCRIPTS += tests/e2e/cli.sh tests/e2e/recipes.sh
 check_SCRIPTS += tests/e2e/data_faults.sh tests/e2e/data_large.sh tests/e2e/data_lists.sh tests/e2e/data_pack.sh tests/e2e/hostile_data.sh tests/e2e/headers.sh
 
 # training from the command line
-EXTRA_DIST += tests/e2e/common.sh
+EXTRA_DIST += tests/e2e/common.sh tests/e2e/launchers.sh
 check_SCRIPTS += tests/e2e/conv.sh
 check_SCRIPTS += tests/e2e/swin.sh
 check_SCRIPTS += tests/e2e/mae.sh
@@ -29,7 +29,7 @@ check_SCRIPTS += tests/e2e/train_records.sh
 check_SCRIPTS += tests/e2e/train_signals.sh
 check_SCRIPTS += tests/e2e/isa.sh
 check_SCRIPTS += tests/e2e/train_threads.sh
-check_SCRIPTS += tests/e2e/ranks.sh
+check_SCRIPTS += tests/e2e/ranks.sh tests/e2e/ranks_bench.sh
 check_SCRIPTS += tests/e2e/train_watch.sh
 check_SCRIPTS += tests/e2e/eval.sh
 check_SCRIPTS += tests/e2e/resnet.sh

@@ -1,49 +1,35 @@
-/* cmd_bench.c — `smalti bench step|ops|loader`: where the time goes. Figures are medians; compare only within
+/* cmd_bench.c — `smalti bench step|ops`: where the time goes. Figures are medians; compare only within
  * one run. */
 #include "bench_model.h"
+#include "bench_recipe.h"
 #include "framework/base/cpu.h"
-#include "framework/train/bench.h"
-#include "framework/train/train.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- shared: a recipe ready to be timed ------------------------------------------------------------ */
-
-typedef struct bench {
-  sm_recipe *recipe;
-  sm_pool *pool;
-  sm_train_config config;
-} bench;
-
-static sm_status cmd_bench_open_bench(sm_cli *cli, int argc, char **argv, bench *b, sm_error *err) {
-  sm_status status = sm_cli_recipe(cli, argc, argv, &b->recipe, err);
-  if (!status) status = sm_recipe_create(b->recipe, err);
-  if (status) return status;
-  if (!(b->pool = sm_recipe_pool(b->recipe, cli->threads, NULL, err))) return err->code;
-  return sm_train_configure(b->recipe, b->pool, 100, &b->config, err);
-}
-static void cmd_bench_close_bench(bench *b) {
-  sm_pool_free(b->pool);
-  sm_recipe_free(b->recipe);
-}
-
 /* ---- step ------------------------------------------------------------------------------------------ */
 
 struct step_options {
-  int64_t steps;
+  int64_t steps, warm_up;
   bool ops;
+  const char *mpi;
+  double link;
   struct model_options model;
 };
 static const sm_option step_options[] = {
-    SM_INT(struct step_options, steps, "steps", "7", 1, 10000, "steps", "timed steps, after two of warm-up; of a model: of each kind, after one"),
+    SM_INT(struct step_options, steps, "steps", "7", 1, 10000, "steps", "timed steps; of a model: of each kind, after one"),
+    SM_INT(struct step_options, warm_up, "warm_up", "2", 0, 10000, "steps", "steps before these"),
     SM_BOOL(struct step_options, ops, "ops", "false", "also show the time of each op in each pass"),
     SM_MODEL_OPTIONS(struct step_options, model),
+    SM_MPI_OPTION(struct step_options),
+    SM_LINK_OPTION(struct step_options),
 };
 
-static const char *const phase_name[4] = {"teacher: forward, targets", "student: forward, loss, backward",
-                                          "update: clip, optimiser, EMA, centres",
-                                          "host: inputs, lists, sums"};
+enum { PHASES = 5 };
+static const char *const phase_name[PHASES] = {"teacher: forward, targets", "student: forward, loss, backward",
+                                               "update: clip, optimiser, EMA, centres", "host: inputs, lists, sums",
+                                               "tree: sums of pieces and ranks, waiting"};
+static const char *const phase_key[PHASES] = {"teacher", "student", "update", "host", "tree"};
 
 static int cmd_bench_slowest_first(const void *a, const void *b) {
   double x = ((const sm_bench_line *)a)->seconds, y = ((const sm_bench_line *)b)->seconds;
@@ -65,16 +51,21 @@ static void cmd_bench_print_ops(sm_bench_result *r) {
   }
 }
 
-static const char *cmd_bench_precision_of(const bench *b) {
-  return sm_precision_names[b->recipe->train.precision];
+static void cmd_bench_print_ranks(const sm_bench_result *r) {
+  printf("  comm                %9.1f %% of a step: messages, and waiting for slower ranks\n", 100 * r->waited[0]);
+  printf("                      %9.1f %% for the rank that waits most\n", 100 * r->waited[1]);
+  printf("  sent by rank 0      %9.1f   MB a step, in %lld exchanges\n", (double)r->sent / 1e6, (long long)r->exchanges);
 }
 
-static void cmd_bench_print_step(const bench *b, sm_bench_result *r, bool ops) {
-  char planned[32], resident[32], threads[160];
+static void cmd_bench_print_step(const sm_bench_recipe *b, sm_bench_result *r, bool ops) {
+  char planned[32], resident[32], threads[160], ranks[32] = "";
   const sm_cpus cpus = sm_cpu_look();
-  printf("%s: %d %s per step, %s, %s, %s kernels\n\n", b->recipe->name, r->pictures,
-         sm_plural(r->pictures, "picture", "pictures"),
-         sm_threads_text(&cpus, r->threads, threads, sizeof threads), cmd_bench_precision_of(b), r->isa);
+  const int phases = b->config.pieces > 1 ? PHASES : PHASES - 1; /* one piece has no tree */
+  double all = 0;
+  if (r->ranks > 1) snprintf(ranks, sizeof ranks, "%d ranks × ", r->ranks);
+  printf("%s: %d %s per step, %s%s, %s, %s kernels\n\n", b->recipe->name, r->pictures,
+         sm_plural(r->pictures, "picture", "pictures"), ranks,
+         sm_threads_text(&cpus, r->threads, threads, sizeof threads), sm_bench_recipe_precision(b), r->isa);
   printf("  images/s            %9.2f   (median of %d %s; %.3f s, %.3f to %.3f)\n", r->images_per_second,
          r->steps, sm_plural(r->steps, "step", "steps"), r->median, r->best, r->worst);
   printf("  GFLOP per step      %9.2f\n", r->flops / 1e9);
@@ -84,20 +75,19 @@ static void cmd_bench_print_step(const bench *b, sm_bench_result *r, bool ops) {
   printf("  memory, planned     %9s\n", sm_human_bytes((double)r->planned, planned, sizeof planned));
   printf("  memory, process     %9s   at its peak\n",
          sm_human_bytes((double)r->resident, resident, sizeof resident));
+  if (r->ranks > 1) cmd_bench_print_ranks(r);
   printf("\n");
-  for (int i = 0; i < 4; i++) {
-    double all = r->phase[0] + r->phase[1] + r->phase[2] + r->phase[3];
-    printf("  %-38s %8.1f ms %5.1f %%\n", phase_name[i], r->phase[i] * 1e3, 100 * r->phase[i] / all);
-  }
+  for (int i = 0; i < phases; i++) all += r->phase[i];
+  for (int i = 0; i < phases; i++)
+    printf("  %-39s %8.1f ms %5.1f %%\n", phase_name[i], r->phase[i] * 1e3, 100 * r->phase[i] / all);
   if (ops) cmd_bench_print_ops(r);
 }
 
-static int cmd_bench_print_step_json(const bench *b, const sm_bench_result *r) {
-  static const char *const phase_key[4] = {"teacher", "student", "update", "host"};
+static int cmd_bench_print_step_json(const sm_bench_recipe *b, const sm_bench_result *r) {
   sm_json json = {0};
   sm_json_begin(&json);
   sm_json_string(&json, "recipe", b->recipe->name);
-  sm_json_string(&json, "precision", cmd_bench_precision_of(b));
+  sm_json_string(&json, "precision", sm_bench_recipe_precision(b));
   sm_json_string(&json, "isa", r->isa);
   sm_json_int(&json, "threads", r->threads);
   sm_json_int(&json, "pictures", r->pictures);
@@ -113,8 +103,13 @@ static int cmd_bench_print_step_json(const bench *b, const sm_bench_result *r) {
   sm_json_int(&json, "planned_bytes", (int64_t)r->planned);
   sm_json_int(&json, "resident_bytes", (int64_t)r->resident);
   sm_json_object(&json, "phase_s");
-  for (int i = 0; i < 4; i++) sm_json_double(&json, phase_key[i], r->phase[i]);
+  for (int i = 0; i < PHASES; i++) sm_json_double(&json, phase_key[i], r->phase[i]);
   sm_json_close(&json);
+  sm_json_int(&json, "ranks", r->ranks);
+  sm_json_double(&json, "comm_least", r->waited[0]);
+  sm_json_double(&json, "comm_most", r->waited[1]);
+  sm_json_int(&json, "sent_bytes", r->sent);
+  sm_json_int(&json, "exchanges", r->exchanges);
   return sm_cli_json(&json);
 }
 
@@ -124,7 +119,7 @@ static sm_status cmd_bench_note_step(void *ctx, sm_pool *pool, int runs, sm_erro
   return sm_bench_step_noted(&config, runs, err);
 }
 
-static int cmd_bench_model_step(sm_cli *cli, const bench *b, const struct step_options *o) {
+static int cmd_bench_model_step(sm_cli *cli, const sm_bench_recipe *b, const struct step_options *o) {
   sm_error err = {0};
   const sm_model_of of = {.name = b->recipe->name,
                           .rate = "images/s",
@@ -138,28 +133,44 @@ static int cmd_bench_model_step(sm_cli *cli, const bench *b, const struct step_o
   return sm_bench_model(cli, &of, &o->model, &code, &err) ? sm_cli_fail(&err) : code;
 }
 
-static int cmd_bench_run_step(sm_cli *cli, int argc, char **argv) {
+static sm_status cmd_bench_no_model(const sm_ranks *ranks, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "--threads-model is about one process, but there are %d ranks", sm_ranks_size(ranks));
+  return sm_hint(err, "start it without a launcher; `smalti bench ranks` is about many ranks");
+}
+
+static int cmd_bench_step_by(sm_cli *cli, int argc, char **argv, sm_ranks *ranks) {
   const struct step_options *o = cli->options;
+  const bool model = o->model.threads.n > 0, speaks = sm_ranks_rank(ranks) == 0;
+  const sm_bench_steps steps = {(int)o->warm_up, (int)o->steps, o->ops};
   sm_error err = {0};
-  bench b = {0};
+  sm_bench_recipe b = {0};
   sm_bench_result *r = sm_calloc(1, sizeof *r);
-  sm_status status =
-      r ? cmd_bench_open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
-  const bool model = o->model.threads.n > 0;
-  if (!status && !model) status = sm_bench_step(&b.config, (int)o->steps, o->ops, r, &err);
+  sm_status status = r ? SM_OK : sm_fail(&err, SM_ENOMEM, "out of memory");
+  if (!status && ranks && model) status = cmd_bench_no_model(ranks, &err);
+  status = sm_ranks_agree(ranks, status, &err);
+  if (!status) status = sm_bench_recipe_open(cli, argc, argv, ranks, &b, &err);
+  if (!status && !model) status = sm_bench_step(&b.config, &steps, r, &err);
   int code = SM_EXIT_OK;
   if (!status && model) code = cmd_bench_model_step(cli, &b, o);
-  else if (!status && cli->json) code = cmd_bench_print_step_json(&b, r);
-  else if (!status) cmd_bench_print_step(&b, r, o->ops);
-  cmd_bench_close_bench(&b);
+  else if (!status && speaks && cli->json) code = cmd_bench_print_step_json(&b, r);
+  else if (!status && speaks) cmd_bench_print_step(&b, r, o->ops);
+  sm_bench_recipe_close(&b);
   sm_free(r);
-  return status ? sm_cli_fail(&err) : code;
+  return status ? sm_cli_fail_by_ranks(ranks, &err) : code;
+}
+
+static int cmd_bench_run_step(sm_cli *cli, int argc, char **argv) {
+  const struct step_options *o = cli->options;
+  sm_meter meter = {.rate = sm_cli_link_rate(o->link)};
+  return sm_cli_by_ranks(cli, argc, argv, o->mpi, (sm_ranks_options){.meter = &meter}, cmd_bench_step_by);
 }
 
 const sm_command sm_command_bench_step = {
     .name = "bench step",
     .usage = "RECIPE [KEY=VALUE ...]",
     .summary = "time a recipe's training step on random pictures",
+    .about = "Started by an MPI launcher (mpirun -n 2 smalti bench step …), the ranks share each step, and images/s are "
+             "those of all together.",
     .min_args = 1,
     .max_args = -1,
     .options = step_options,
@@ -220,10 +231,10 @@ static int cmd_bench_print_comparison_json(sm_bench_result *fast, const sm_bench
 static int cmd_bench_run_ops(sm_cli *cli, int argc, char **argv) {
   const struct ops_options *o = cli->options;
   sm_error err = {0};
-  bench b = {0};
+  sm_bench_recipe b = {0};
   sm_bench_result *r = sm_calloc(2, sizeof *r);
   sm_status status =
-      r ? cmd_bench_open_bench(cli, argc, argv, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
+      r ? sm_bench_recipe_open(cli, argc, argv, NULL, &b, &err) : sm_fail(&err, SM_ENOMEM, "out of memory");
   if (!status) {
     sm_pool *one = sm_recipe_pool(b.recipe, 1, NULL, &err); /* one thread: times of ops are then times of kernels */
     if (!one) status = err.code;
@@ -235,14 +246,14 @@ static int cmd_bench_run_ops(sm_cli *cli, int argc, char **argv) {
       sm_cli_note(cli, "%d of 2: timing the %s kernels in steps of %d %s, one thread", i + 1,
                   i ? "plain" : "fast", b.config.batch_size,
                   sm_plural(b.config.batch_size, "picture", "pictures"));
-      status = sm_bench_step(&b.config, 1, true, &r[i], &err);
+      status = sm_bench_step(&b.config, &(sm_bench_steps){2, 1, true}, &r[i], &err);
     }
     sm_pool_free(one);
   }
   int code = SM_EXIT_OK;
   if (!status && cli->json) code = cmd_bench_print_comparison_json(&r[0], &r[1]);
   else if (!status) cmd_bench_print_comparison(&r[0], &r[1]);
-  cmd_bench_close_bench(&b);
+  sm_bench_recipe_close(&b);
   sm_free(r);
   return status ? sm_cli_fail(&err) : code;
 }

@@ -1,5 +1,5 @@
 /* cmd_train.c — `smalti train`: pre-train a recipe, or go on where its run folder says. */
-#include "cli.h"
+#include "by_ranks.h"
 #include "progress.h"
 
 #include <math.h>
@@ -22,9 +22,7 @@ static const sm_option options[] = {
             "go on with the run though the file of a plugin is not the one that made it so far"),
     SM_INT(struct train_options, stop_after, "stop_after", "0", 0, 1000000000, "steps",
            "save and stop after so many steps of this session; 0: at the end"),
-    SM_STRING(struct train_options, mpi, "mpi", "",
-              "module by which ranks that a launcher started speak to each other (docs/cluster.md); none: by the launcher's "
-              "variables; off: each process trains by itself"),
+    SM_MPI_OPTION(struct train_options),
     SM_FLOAT(struct train_options, patience, "patience", "600", 0, 1000000, "s",
               "a rank that does not answer for so long, while all compute a step, counts as lost; 0: never"),
 };
@@ -93,24 +91,14 @@ static int cmd_train_by(sm_cli *cli, int argc, char **argv, sm_ranks *ranks) {
   if (train && speaks && cli->json && (!status || status == SM_EINTERRUPTED)) code = cmd_train_print_json(&summary);
   if (train && speaks && !status) cmd_train_print_summary(cli, &summary);
   sm_recipe_free(recipe);
-  if (status) code = speaks || status == SM_ELOST ? sm_cli_fail(&err) : sm_cli_exit_code(status);
-  if (status == SM_ELOST) sm_ranks_abort(ranks, code);
-  return code;
+  return status ? sm_cli_fail_by_ranks(ranks, &err) : code;
 }
 
 static int cmd_train_run(sm_cli *cli, int argc, char **argv) {
   const struct train_options *o = cli->options;
-  const sm_ranks_options with = {
-      .module = o->mpi && o->mpi[0] ? o->mpi : NULL, .patience = o->patience, .stop = sm_signals_stop};
-  sm_error err = {0};
-  sm_ranks *ranks;
   sm_signals_install();
-  sm_status status = sm_ranks_open(&with, &ranks, &err);
-  int code;
-  if (!status) code = cmd_train_by(cli, argc, argv, ranks);
-  else code = sm_ranks_rank(ranks) ? SM_EXIT_USAGE : sm_cli_usage_error(&err);
-  sm_ranks_close(ranks);
-  return code;
+  return sm_cli_by_ranks(cli, argc, argv, o->mpi, (sm_ranks_options){.patience = o->patience, .stop = sm_signals_stop},
+                         cmd_train_by);
 }
 
 const sm_command sm_command_train = {

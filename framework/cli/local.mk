@@ -3,11 +3,14 @@ smalti_SOURCES += framework/cli/main.c $(cli_sources)
 cli_sources = \
   framework/cli/bench_model.c framework/cli/bench_model.h \
   framework/cli/bench_network.c framework/cli/bench_network.h \
+  framework/cli/bench_recipe.c framework/cli/bench_recipe.h \
+  framework/cli/by_ranks.c framework/cli/by_ranks.h \
   framework/cli/cli.h \
   framework/cli/card.h framework/cli/card_facts.c framework/cli/card_measure.c framework/cli/card_show.c \
   framework/cli/cmd_bench_eval.c \
   framework/cli/cmd_bench_loader.c \
   framework/cli/cmd_bench_tune.c \
+  framework/cli/cmd_bench_ranks.c \
   framework/cli/cmd_card.c \
   framework/cli/cmd_complete.c \
   framework/cli/complete.c framework/cli/complete.h \

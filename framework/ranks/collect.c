@@ -15,6 +15,8 @@ int sm_ranks_here(const sm_ranks *r) { return r ? r->here : 1; }
 const char *sm_ranks_library(const sm_ranks *r) { return r ? r->library : ""; }
 bool sm_ranks_lost(const sm_ranks *r) { return r && r->lost; }
 double sm_ranks_waited(const sm_ranks *r) { return r ? r->waited : 0; }
+double sm_ranks_joined(const sm_ranks *r) { return r ? r->joined : 0; }
+const sm_meter *sm_ranks_meter(const sm_ranks *r) { return r ? r->meter : NULL; }
 
 void sm_ranks_hurry(sm_ranks *r, bool hurry) {
   if (r) r->hurry = hurry;
@@ -180,4 +182,17 @@ sm_status sm_ranks_sum(sm_ranks *r, void *x, int64_t n, size_t size, sm_ranks_ad
   all.add = NULL;
   while (!status && levels--) status = collect_pass(r, levels, &all, own[levels + 1], other[levels], err);
   return status;
+}
+
+int64_t sm_ranks_sum_sent(int ranks, int64_t n, size_t size, int64_t *exchanges) {
+  const int64_t most = SM_RANKS_BLOCK / (int64_t)size;
+  int64_t sent = 0;
+  *exchanges = 0;
+  for (int level = 0; 1 << level < ranks; level++) { /* rank 0 keeps the lower half, and gives the other; later it gives it back */
+    const int64_t low = n / 2, high = n - low;
+    sent += n;
+    *exchanges += 2 * ((high + most - 1) / most);
+    n = low;
+  }
+  return sent * (int64_t)size;
 }

@@ -15,7 +15,8 @@ struct sm_ranks {
   int rank, size, here; /* here: ranks on this machine */
   char (*host)[SM_RANKS_HOST]; /* of each rank; NULL before they are known */
   char library[256];
-  double patience, waited;
+  double patience, waited, joined;
+  const sm_meter *meter;
   bool (*stop)(void);
   bool fit, hurry; /* fit: as many as can work together */
   bool told, lost; /* that a signal found us waiting; a rank: there is nobody to speak to any more */

@@ -2,6 +2,7 @@
 libsmalti_la_SOURCES += \
   framework/ranks/collect.c \
   framework/ranks/link.c framework/ranks/link.h \
+  framework/ranks/meter.c framework/ranks/meter.h \
   framework/ranks/module.h \
   framework/ranks/open.c \
   framework/ranks/ranks.h

@@ -118,12 +118,14 @@ static sm_ranks *open_new(const sm_messages *messages, const sm_ranks_options *o
   r->messages = messages;
   r->patience = o->patience;
   r->stop = o->stop;
+  r->meter = o->meter;
   return r;
 }
 
 static sm_status open_over(const sm_messages *messages, const sm_ranks_options *o, const launcher *l, sm_ranks **out,
                            sm_error *err) {
-  sm_ranks *r = open_new(messages, o);
+  const double start = sm_now();
+  sm_ranks *r = open_new(o->meter ? sm_meter_over(o->meter, messages) : messages, o);
   sm_status status = r ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to speak to other ranks");
   if (!status) status = open_ranks(r, err);
   if (status) {
@@ -133,7 +135,9 @@ static sm_status open_over(const sm_messages *messages, const sm_ranks_options *
   *out = r;
   status = open_check(r, l, err);
   r->fit = !status;
-  return status ? status : open_hosts(r, err);
+  if (!status) status = open_hosts(r, err);
+  r->joined = sm_now() - start;
+  return status;
 }
 
 sm_status sm_ranks_open_over(const sm_messages *messages, const sm_ranks_options *o, sm_ranks **out, sm_error *err) {

@@ -17,7 +17,7 @@
 
 #include <smalti/base.h>
 
-#include "module.h"
+#include "meter.h"
 
 typedef struct sm_ranks sm_ranks;
 
@@ -27,6 +27,7 @@ typedef struct sm_ranks_options {
   const char *module;  /* a file; NULL: by the launcher's variables; "off": each process is alone */
   double patience;     /* seconds without an answer after which a rank counts as lost; 0: any time */
   bool (*stop)(void);  /* did a signal ask for an end? or NULL */
+  sm_meter *meter;     /* through which messages go, or NULL */
 } sm_ranks_options;
 
 /* Join the ranks that a launcher started with this process. *out NULL: there are none, or --mpi off. SM_EINVAL where
@@ -48,6 +49,8 @@ const char *sm_ranks_library(const sm_ranks *); /* the MPI; "" */
 const char *sm_ranks_name(const sm_ranks *, int rank, char *text, size_t); /* "rank 3 (node7)" */
 bool sm_ranks_lost(const sm_ranks *); /* SM_ELOST was returned */
 double sm_ranks_waited(const sm_ranks *); /* seconds spent in the functions below */
+double sm_ranks_joined(const sm_ranks *); /* seconds until all were there and knew each other */
+const sm_meter *sm_ranks_meter(const sm_ranks *); /* of its options; NULL: there is none */
 /* Whether the patience has an end: not while rank 0 does what takes long, or files are opened. At first: no. */
 void sm_ranks_hurry(sm_ranks *, bool);
 
@@ -77,5 +80,8 @@ sm_status sm_ranks_swap(sm_ranks *, int level, const void *mine, void *theirs, s
 typedef void sm_ranks_add(void *ctx, int64_t first, int64_t n, const void *from);
 sm_status sm_ranks_sum(sm_ranks *, void *x, int64_t n, size_t size, sm_ranks_add *, void *ctx, sm_error *);
 size_t sm_ranks_sum_bytes(const sm_ranks *); /* that it takes beside x */
+/* What such a sum sends, by calculation, of n elements of `size` bytes over so many ranks: from rank 0, in bytes, and in
+ * how many exchanges. */
+int64_t sm_ranks_sum_sent(int ranks, int64_t n, size_t size, int64_t *exchanges);
 
 #endif

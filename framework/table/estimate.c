@@ -47,7 +47,7 @@ static sm_status estimate_measure(sm_train_config c, double *rate, sm_error *err
   if (c.pieces > 1 && c.batch_size / c.pieces < few) few = c.batch_size / c.pieces;
   if (c.batch_size > few) c.batch_size = few;
   c.micro_batch = 0, c.pieces = 1;
-  sm_status status = sm_bench_step(&c, STEPS, false, r, err);
+  sm_status status = sm_bench_step(&c, &(sm_bench_steps){.warm = 2, .timed = STEPS}, r, err);
   if (!status) *rate = r->images_per_second;
   sm_free(r);
   return status;

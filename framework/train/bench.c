@@ -7,12 +7,14 @@
 
 #include "framework/data/views.h"
 #include "framework/tensor/kernels.h"
+#include "pieces.h"
+#include "share.h"
 
 enum { LATE = 1000000 }; /* an epoch in which every masker has begun */
 
 /* ---- a random batch -------------------------------------------------------------------------------- */
 
-static void bench_free_batch(sm_batch *b) {
+void sm_bench_free_batch(sm_batch *b) {
   sm_free(b->global);
   sm_free(b->local);
   sm_free(b->mask);
@@ -31,7 +33,7 @@ static void bench_fill_normal(float *x, int64_t n, uint32_t view) {
 static sm_status bench_random_owns(const sm_train_config *c, const sm_views *views, sm_batch *b,
                                    sm_error *err) {
   for (int k = 0; k < views->owns; k++) {
-    int64_t n = (int64_t)c->batch_size * c->globals * (int64_t)sm_view_floats(&views->own[k].view);
+    int64_t n = (int64_t)b->pictures * c->globals * (int64_t)sm_view_floats(&views->own[k].view);
     if (!(b->own[k] = sm_malloc((size_t)n * sizeof(float))))
       return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
     bench_fill_normal(b->own[k], n, 2);
@@ -45,12 +47,12 @@ static sm_status bench_random_masks(const sm_trainable *t, sm_batch *b, sm_error
   const sm_masking masking = sm_trainable_masking(t); /* an objective has no patches */
   const int64_t cells = (int64_t)masking.rows * masking.cols,
                 small = (int64_t)masking.local_rows * masking.local_cols;
-  b->mask = sm_calloc((size_t)c->batch_size * (size_t)c->globals, (size_t)(cells ? cells : 1));
-  b->local_mask = sm_calloc((size_t)c->batch_size * (size_t)c->locals + 1, (size_t)(small ? small : 1));
+  b->mask = sm_calloc((size_t)b->pictures * (size_t)c->globals, (size_t)(cells ? cells : 1));
+  b->local_mask = sm_calloc((size_t)b->pictures * (size_t)c->locals + 1, (size_t)(small ? small : 1));
   if (!b->mask || !b->local_mask) return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
-  for (int i = 0; i < c->batch_size; i++)
+  for (int i = 0; i < b->pictures; i++)
     for (int v = 0; v < c->globals + c->locals; v++) { /* none where the step draws them */
-      const sm_slot_key key = {1, LATE, i};
+      const sm_slot_key key = {1, LATE, b->place + i};
       uint8_t *mask = v < c->globals ? b->mask + ((int64_t)i * c->globals + v) * cells
                                      : b->local_mask + ((int64_t)i * c->locals + v - c->globals) * small;
       sm_status status = sm_masking_draw(&masking, &views, &key, v, NULL, 0, mask, err);
@@ -61,13 +63,16 @@ static sm_status bench_random_masks(const sm_trainable *t, sm_batch *b, sm_error
 
 static sm_status bench_random_batch(const sm_trainable *t, sm_batch *b, sm_error *err) {
   const sm_train_config *c = &t->c;
-  int64_t globals = (int64_t)c->batch_size * c->globals * 3 * c->global_height * c->global_width;
-  int64_t locals = (int64_t)c->batch_size * c->locals * 3 * c->local_height * c->local_width;
-  *b = (sm_batch){.pictures = c->batch_size, .epoch = LATE};
+  const int own = sm_pieces_own(t), piece = sm_ranks_rank(c->ranks) * own,
+            place = c->ranks ? sm_piece_first(c->batch_size, c->pieces, piece) : 0,
+            end = c->ranks ? sm_piece_first(c->batch_size, c->pieces, piece + own) : c->batch_size;
+  int64_t globals = (int64_t)(end - place) * c->globals * 3 * c->global_height * c->global_width;
+  int64_t locals = (int64_t)(end - place) * c->locals * 3 * c->local_height * c->local_width;
+  *b = (sm_batch){.pictures = end - place, .place = place, .epoch = LATE};
   b->global = sm_malloc((size_t)globals * sizeof(float));
   b->local = sm_malloc((size_t)(locals ? locals : 1) * sizeof(float));
-  b->label = sm_calloc((size_t)c->batch_size, sizeof *b->label);
-  b->sample = sm_calloc((size_t)c->batch_size, sizeof *b->sample);
+  b->label = sm_calloc((size_t)b->pictures, sizeof *b->label);
+  b->sample = sm_calloc((size_t)b->pictures, sizeof *b->sample);
   if (!b->global || !b->local || !b->label || !b->sample)
     return sm_fail(err, SM_ENOMEM, "no memory for a random batch");
   bench_fill_normal(b->global, globals, 0);
@@ -106,28 +111,61 @@ double sm_bench_peak(sm_pool *pool, sm_dtype real) {
 
 /* ---- steps ----------------------------------------------------------------------------------------- */
 
+sm_time sm_bench_time(void) { return (sm_time){.step = 100, .steps_per_epoch = 100, .epochs = 100}; }
+
 /* The peak is taken between the steps and is the best of all, so that a busy moment of the machine does not make
- * a share of more than all. */
-static sm_status bench_timed_steps(const sm_train_config *c, sm_trainable *trainable, sm_batch *b, int steps,
-                                   sm_bench_result *r, double *seconds, sm_error *err) {
-  sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
-  for (int i = -2; i < steps; i++, t.step++) {
+ * a share of more than all. Ranks begin each step together. */
+static sm_status bench_timed_steps(const sm_train_config *c, sm_trainable *trainable, sm_batch *b,
+                                   const sm_bench_steps *steps, sm_bench_result *r, double *seconds, sm_error *err) {
+  sm_time t = sm_bench_time();
+  const sm_meter *meter = sm_ranks_meter(c->ranks);
+  for (int i = -steps->warm; i < steps->timed; i++, t.step++) {
     sm_step_result result;
     b->step = t.step;
-    double peak = sm_bench_peak(c->pool, c->bf16 ? SM_BF16 : c->real), start = sm_now();
-    sm_status status = sm_step(trainable, b, &t, &result, err);
+    const double peak = sm_bench_peak(c->pool, c->bf16 ? SM_BF16 : c->real);
+    sm_status status = sm_ranks_agree(c->ranks, SM_OK, err);
+    const double start = sm_now(), waited = sm_ranks_waited(c->ranks);
+    const int64_t exchanges = meter ? meter->exchanges : 0, sent = meter ? meter->sent : 0;
+    if (!status) status = sm_step(trainable, b, &t, &result, err);
     if (status) return status;
     if (peak > r->peak_gflops) r->peak_gflops = peak;
     if (i < 0) continue;
     seconds[i] = sm_now() - start;
-    for (int k = 0; k < 4; k++) r->phase[k] += result.seconds[k] / steps;
+    r->waited[0] += (sm_ranks_waited(c->ranks) - waited) / steps->timed; /* seconds, for now */
+    if (meter) r->exchanges = meter->exchanges - exchanges, r->sent = meter->sent - sent;
+    for (int k = 0; k < SM_TIMES; k++) r->phase[k] += result.seconds[k] / steps->timed;
   }
+  return SM_OK;
+}
+
+/* What one rank finds, made that of all. */
+typedef struct bench_rank {
+  double peak, waited, resident;
+} bench_rank;
+
+static sm_status bench_join(sm_ranks *ranks, double mean, sm_bench_result *r, sm_error *err) {
+  const bench_rank own = {r->peak_gflops, r->waited[0] / mean, (double)r->resident};
+  bench_rank *all;
+  size_t bytes;
+  r->ranks = sm_ranks_size(ranks);
+  if (!ranks) return SM_OK;
+  sm_status status = sm_ranks_gather(ranks, &own, sizeof own, (void **)&all, &bytes, err);
+  if (status) return status;
+  r->peak_gflops = 0;
+  r->waited[0] = r->waited[1] = own.waited;
+  for (int i = 0; i < r->ranks; i++) {
+    r->peak_gflops += all[i].peak;
+    if (all[i].waited < r->waited[0]) r->waited[0] = all[i].waited;
+    if (all[i].waited > r->waited[1]) r->waited[1] = all[i].waited;
+    if (all[i].resident > (double)r->resident) r->resident = (size_t)all[i].resident;
+  }
+  sm_free(all);
   return SM_OK;
 }
 
 static sm_status bench_profiled_step(sm_trainable *trainable, sm_batch *b, double times, sm_bench_result *r,
                                      sm_error *err) {
-  sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
+  const sm_time t = sm_bench_time();
   sm_step_result result;
   sm_profile_line lines[SM_BENCH_LINES];
   sm_graph_profile(trainable->graph, true);
@@ -144,8 +182,16 @@ static sm_status bench_profiled_step(sm_trainable *trainable, sm_batch *b, doubl
   return status;
 }
 
-/* What trains, with memory, and a batch for it; both to be freed, also after a failure. */
-static sm_status bench_set_up(const sm_train_config *c, sm_trainable **trainable, sm_batch *batch, sm_error *err) {
+sm_status sm_bench_check(const sm_train_config *c, const sm_recipe *recipe, sm_error *err) {
+  sm_trainable *t = NULL;
+  if (!c->ranks) return SM_OK;
+  sm_status status = sm_trainable_new(c, &t, err);
+  if (!status) status = sm_share_check(t, recipe, err);
+  sm_trainable_free(t);
+  return sm_ranks_agree(c->ranks, status, err);
+}
+
+sm_status sm_bench_set_up(const sm_train_config *c, sm_trainable **trainable, sm_batch *batch, sm_error *err) {
   sm_status status = sm_trainable_new(c, trainable, err);
   if (!status) status = sm_trainable_allocate(*trainable, err);
   if (!status) status = bench_random_batch(*trainable, batch, err);
@@ -156,8 +202,8 @@ static sm_status bench_set_up(const sm_train_config *c, sm_trainable **trainable
 sm_status sm_bench_step_noted(const sm_train_config *c, int steps, sm_error *err) {
   sm_trainable *trainable = NULL;
   sm_batch batch = {0};
-  sm_time t = {.step = 100, .steps_per_epoch = 100, .epochs = 100};
-  sm_status status = bench_set_up(c, &trainable, &batch, err);
+  sm_time t = sm_bench_time();
+  sm_status status = sm_bench_set_up(c, &trainable, &batch, err);
   for (int i = 0; !status && i < steps; i++, t.step++) {
     sm_step_result result;
     batch.step = t.step;
@@ -165,44 +211,52 @@ sm_status sm_bench_step_noted(const sm_train_config *c, int steps, sm_error *err
     status = sm_step(trainable, &batch, &t, &result, err);
     sm_work_end(sm_pool_log(c->pool));
   }
-  bench_free_batch(&batch);
+  sm_bench_free_batch(&batch);
   sm_trainable_free(trainable);
   return status;
 }
 
-sm_status sm_bench_step(const sm_train_config *c, int steps, bool profile, sm_bench_result *r,
-                        sm_error *err) {
+/* Of the times of `steps` steps, and of the graph as they left it. */
+static sm_status bench_conclude(const sm_trainable *t, double *seconds, int steps, sm_bench_result *r, sm_error *err) {
+  const sm_train_config *c = &t->c;
+  double mean = 0;
+  struct rusage usage;
+  sm_plan_report plan;
+  sm_graph_report(t->graph, &plan);
+  getrusage(RUSAGE_SELF, &usage);
+  r->resident = (size_t)usage.ru_maxrss * 1024;
+  for (int i = 0; i < steps; i++) mean += seconds[i] / steps;
+  sm_status status = bench_join(c->ranks, mean, r, err);
+  if (status) return status;
+  sm_sort_doubles(seconds, (size_t)steps);
+  r->threads = sm_pool_threads(c->pool);
+  r->isa = sm_graph_isa(t->graph);
+  r->steps = steps;
+  r->pictures = c->batch_size;
+  r->median = seconds[steps / 2];
+  r->best = seconds[0];
+  r->worst = seconds[steps - 1];
+  r->images_per_second = c->batch_size / r->median;
+  r->flops = plan.flops * c->batch_size / sm_trainable_last(t); /* whose counts stand */
+  r->gflops = r->flops / r->median / 1e9;
+  r->planned = sm_trainable_bytes(t);
+  r->share = r->gflops / r->peak_gflops;
+  return SM_OK;
+}
+
+sm_status sm_bench_step(const sm_train_config *c, const sm_bench_steps *steps, sm_bench_result *r, sm_error *err) {
   sm_trainable *trainable = NULL;
   sm_batch batch = {0};
   memset(r, 0, sizeof *r);
-  double *seconds = sm_calloc((size_t)steps, sizeof *seconds);
+  double *seconds = sm_calloc((size_t)steps->timed, sizeof *seconds);
   sm_status status =
-      seconds ? bench_set_up(c, &trainable, &batch, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
+      seconds ? sm_bench_set_up(c, &trainable, &batch, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
+  status = sm_ranks_agree(c->ranks, status, err);
   if (!status) status = bench_timed_steps(c, trainable, &batch, steps, r, seconds, err);
-  double times = 0;
-  if (!status) {
-    times = (double)c->batch_size / sm_trainable_last(trainable); /* whose counts stand */
-    sm_plan_report plan;
-    sm_graph_report(trainable->graph, &plan);
-    sm_sort_doubles(seconds, (size_t)steps);
-    r->threads = sm_pool_threads(c->pool);
-    r->isa = sm_graph_isa(trainable->graph);
-    r->steps = steps;
-    r->pictures = c->batch_size;
-    r->median = seconds[steps / 2];
-    r->best = seconds[0];
-    r->worst = seconds[steps - 1];
-    r->images_per_second = c->batch_size / r->median;
-    r->flops = plan.flops * times;
-    r->gflops = r->flops / r->median / 1e9;
-    r->planned = sm_trainable_bytes(trainable);
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    r->resident = (size_t)usage.ru_maxrss * 1024;
-    r->share = r->gflops / r->peak_gflops;
-  }
-  if (!status && profile) status = bench_profiled_step(trainable, &batch, times, r, err);
-  bench_free_batch(&batch);
+  if (!status) status = bench_conclude(trainable, seconds, steps->timed, r, err);
+  if (!status && steps->profile)
+    status = bench_profiled_step(trainable, &batch, (double)c->batch_size / sm_trainable_last(trainable), r, err);
+  sm_bench_free_batch(&batch);
   sm_trainable_free(trainable);
   sm_free(seconds);
   return status;

@@ -18,6 +18,7 @@ libsmalti_la_SOURCES += \
   framework/train/open.c \
   framework/train/pieces.c framework/train/pieces.h \
   framework/train/record.c \
+  framework/train/rehearse.c framework/train/rehearse.h \
   framework/train/share.c framework/train/share.h \
   framework/train/session.c framework/train/session.h \
   framework/train/signals.c \

@@ -188,7 +188,7 @@ static sm_status open_parts(sm_session *s, sm_error *err) {
   if (!status) status = sm_train_configure(r, s->pool, s->time.steps_per_epoch, &s->config, err);
   s->config.ranks = s->options->ranks;
   if (!status) status = sm_trainable_new(&s->config, &s->trainable, err);
-  if (!status) status = sm_share_check(s, err);
+  if (!status) status = sm_share_check(s->trainable, s->recipe, err);
   return status ? status : open_allocate(s, err);
 }
 
@@ -222,7 +222,7 @@ static sm_status open_rest(sm_session *s, sm_error *err) {
 
 sm_status sm_session_open(sm_session *s, sm_error *err) {
   sm_ranks *ranks = s->options->ranks;
-  s->threads = sm_share_threads(s);
+  s->threads = sm_share_threads(s->recipe, ranks, s->options->threads);
   sm_status status = sm_ranks_agree(ranks, open_parts(s, err), err);
   if (!status) status = sm_ranks_agree(ranks, s->writes ? open_state(s, err) : SM_OK, err);
   if (!status) status = sm_share_state(s, err);

@@ -134,7 +134,7 @@ void sm_session_count(sm_run_state *w, const sm_step_result *r) {
   w->window_steps++;
 }
 
-static int64_t record_resident_bytes(void) {
+int64_t sm_resident_bytes(void) {
   FILE *f = fopen("/proc/self/statm", "r");
   long all = 0, resident = 0;
   if (f && fscanf(f, "%ld %ld", &all, &resident) != 2) resident = 0;
@@ -151,7 +151,7 @@ static sm_status record_timing(sm_session *s, sm_error *err) {
   sm_json_int(&j, "step", s->time.step);
   sm_json_double(&j, "images_per_s", seconds > 0 ? (double)s->record_pictures / seconds : 0);
   sm_json_double(&j, "seconds", now - s->started);
-  sm_json_int(&j, "rss", record_resident_bytes());
+  sm_json_int(&j, "rss", sm_resident_bytes());
   sm_json_double(&j, "loader_wait", loader.wait_seconds);
   if (s->options->ranks) sm_json_double(&j, "rank_wait", s->waited);
   sm_status status = record_append(s->folder.timing, &j, err);

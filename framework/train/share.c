@@ -24,18 +24,18 @@ static const char *share_slot_text(const sm_recipe *r, const char *name, char *t
 }
 
 /* What wants all rows of a step in one place, but for batch norm, whose batch is what a micro-batch holds. */
-static const char *share_whole_step(const sm_session *s) {
+static const char *share_whole_step(const sm_trainable *t) {
   sm_step_sum sum[SM_SUMS_MAX];
-  const int n = s->trainable->ops->sums(s->trainable, sum, SM_SUMS_MAX);
+  const int n = t->ops->sums((sm_trainable *)t, sum, SM_SUMS_MAX);
   for (int i = 0; i < n; i++)
-    if (sum[i].kind == SM_SUM_WHOLE_STEP && sum[i].name != s->config.backbone.name) return sum[i].name;
+    if (sum[i].kind == SM_SUM_WHOLE_STEP && sum[i].name != t->c.backbone.name) return sum[i].name;
   return NULL;
 }
 
 #define SAME_PIECES "; it changes the bits, so all runs of a comparison want the same"
 
-static sm_status share_pieces(const sm_session *s, int ranks, sm_error *err) {
-  const int64_t batch = s->recipe->train.batch_size;
+static sm_status share_pieces(const sm_recipe *r, int pieces, int ranks, sm_error *err) {
+  const int64_t batch = r->train.batch_size;
   int most = ranks;
   while (2 * most <= batch) most *= 2;
   if (ranks > batch)
@@ -43,38 +43,38 @@ static sm_status share_pieces(const sm_session *s, int ranks, sm_error *err) {
             sm_plural(batch, "picture", "pictures"));
   else
     sm_fail(err, SM_EINVAL, "%d ranks, but train.pieces is %d: each rank computes as many pieces of a step as another",
-            ranks, s->config.pieces);
-  sm_fail_place(err, sm_recipe_place(s->recipe, "train", "pieces"));
+            ranks, pieces);
+  sm_fail_place(err, sm_recipe_place(r, "train", "pieces"));
   if (ranks > batch) return sm_hint(err, "start fewer, or raise train.batch_size");
   if (most == ranks) sm_hint(err, "set train.pieces: %d" SAME_PIECES, ranks);
   else sm_hint(err, "set train.pieces to a power of two from %d to %d" SAME_PIECES, ranks, most);
   return SM_EINVAL;
 }
 
-sm_status sm_share_check(const sm_session *s, sm_error *err) {
-  const int ranks = sm_ranks_size(s->options->ranks);
+sm_status sm_share_check(const sm_trainable *t, const sm_recipe *r, sm_error *err) {
+  const int ranks = sm_ranks_size(t->c.ranks);
   if (ranks < 2) return SM_OK;
-  const char *name = share_whole_step(s);
+  const char *name = share_whole_step(t);
   char text[160];
   if (name) {
     sm_fail(err, SM_EUNSUPPORTED, "%s wants all pictures of a step in one process, so %d ranks cannot share them",
-            share_slot_text(s->recipe, name, text, sizeof text), ranks);
+            share_slot_text(r, name, text, sizeof text), ranks);
     return sm_hint(err, "train this recipe by one process, with more threads");
   }
-  return s->config.pieces % ranks ? share_pieces(s, ranks, err) : SM_OK;
+  return t->c.pieces % ranks ? share_pieces(r, t->c.pieces, ranks, err) : SM_OK;
 }
 
-int sm_share_threads(const sm_session *s) {
-  const int here = sm_ranks_here(s->options->ranks), asked = sm_recipe_threads(s->recipe, s->options->threads);
+int sm_share_threads(const sm_recipe *r, const sm_ranks *ranks, int asked) {
+  const int here = sm_ranks_here(ranks), threads = sm_recipe_threads(r, asked);
   const sm_cpus cpus = sm_cpu_look();
-  if (s->options->threads || s->recipe->train.threads || here < 2) return asked;
-  if (asked * here <= cpus.machine) return asked; /* the launcher has given each its own */
-  return asked / here > 0 ? asked / here : 1;
+  if (asked || r->train.threads || here < 2) return threads;
+  if (threads * here <= cpus.machine) return threads; /* the launcher has given each its own */
+  return threads / here > 0 ? threads / here : 1;
 }
 
 /* ---- the state ----------------------------------------------------------------------------------------- */
 
-static sm_status share_set(sm_ranks *ranks, sm_set *set, sm_error *err) {
+sm_status sm_share_set(sm_ranks *ranks, sm_set *set, sm_error *err) {
   for (int row = 0; row < sm_set_rows(set); row++) {
     int64_t steps = sm_set_row(set, row)->steps;
     sm_status status = sm_ranks_broadcast(ranks, 0, &steps, sizeof steps, err);
@@ -169,7 +169,7 @@ static sm_status share_likeness(const sm_session *s, sm_error *err) {
 sm_status sm_share_state(sm_session *s, sm_error *err) {
   if (!s->options->ranks) return SM_OK;
   sm_status status = share_likeness(s, err);
-  for (int i = 0; !status && i < SM_SETS_SAVED; i++) status = share_set(s->options->ranks, s->trainable->set[i], err);
+  for (int i = 0; !status && i < SM_SETS_SAVED; i++) status = sm_share_set(s->options->ranks, s->trainable->set[i], err);
   return status ? status : share_run_state(s, err);
 }
 

@@ -8,13 +8,15 @@
 #include "session.h"
 
 /* Can a trainable's step be shared out by so many ranks? By name of the plugin or key that is against it. */
-sm_status sm_share_check(const sm_session *, sm_error *);
+sm_status sm_share_check(const sm_trainable *, const sm_recipe *, sm_error *);
+/* A set (values, moments, steps) of rank 0 to all. */
+sm_status sm_share_set(sm_ranks *, sm_set *, sm_error *);
 /* Sets (values, moments, steps) and run state of rank 0 to all; then all train the same data, by the same kernels and
  * plugins, or the one that does not is named. Every rank calls it, with memory allocated and plugins created. */
 sm_status sm_share_state(sm_session *, sm_error *);
 /* Have all ranks the same weights? An error names one that has others. */
 sm_status sm_share_compare(sm_session *, sm_error *);
 /* How many threads a rank computes with: as asked for, else its part of the machine. */
-int sm_share_threads(const sm_session *);
+int sm_share_threads(const sm_recipe *, const sm_ranks *, int asked);
 
 #endif

@@ -51,10 +51,15 @@ static sm_status step_pieces(sm_trainable *t, const sm_batch *b, sm_error *err) 
     const int first = sm_piece_first(pictures, t->c.pieces, start + piece) - b->place,
               end = sm_piece_first(pictures, t->c.pieces, start + piece + 1) - b->place;
     status = step_accumulate(t, b, first, end, err);
+    const double sum = sm_now();
     if (!status && t->pieces) sm_pieces_end(t->pieces, piece);
+    t->seconds[SM_TIME_TREE] += sm_now() - sum;
   }
+  const double reduce = sm_now();
   status = sm_ranks_agree(t->c.ranks, status, err);
-  return !status && t->pieces ? sm_pieces_reduce(t->pieces, err) : status;
+  if (!status && t->pieces) status = sm_pieces_reduce(t->pieces, err);
+  t->seconds[SM_TIME_TREE] += sm_now() - reduce;
+  return status;
 }
 
 sm_status sm_step_gradients(sm_trainable *t, const sm_batch *b, const sm_time *time, sm_step_result *r,

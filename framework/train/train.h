@@ -79,6 +79,9 @@ typedef struct sm_fitting {
 } sm_fitting;
 sm_status sm_fit_tokenizers(sm_trainable *, int tokenizers, const sm_fitting *, sm_error *);
 
+/* Memory of this process that is in the machine's now. */
+int64_t sm_resident_bytes(void);
+
 /* Signals: TERM, INT, USR1, HUP and XCPU ask for an orderly stop; a second one of the first three ends the
  * process at once (status 128 + signal). One that the parent had ignored stays ignored. */
 void sm_signals_install(void);

@@ -115,7 +115,8 @@ size_t sm_trainable_bytes(const sm_trainable *t) {
 }
 
 int sm_trainable_last(const sm_trainable *t) {
-  const int pictures = t->c.batch_size, last = pictures - sm_piece_first(pictures, t->c.pieces, t->c.pieces - 1);
+  const int pictures = t->c.batch_size, end = (sm_ranks_rank(t->c.ranks) + 1) * sm_pieces_own(t),
+            last = sm_piece_first(pictures, t->c.pieces, end) - sm_piece_first(pictures, t->c.pieces, end - 1);
   return last % t->micro ? last % t->micro : t->micro;
 }
 

@@ -67,7 +67,7 @@ typedef struct sm_step_result {
   sm_metric metric[SM_METRICS_MAX]; /* "loss", "loss.cls", "teacher_entropy.cls", …, in a fixed order */
   double loss, grad_norm;           /* a norm that is not finite: nothing was updated */
   int worst_row;                    /* of the student set: the row with the largest gradient norm */
-  double seconds[4];                /* teacher, student, update, host */
+  double seconds[5];                /* teacher, student, update, host, tree */
 } sm_step_result;
 
 /* ---- what is added up over a step ---------------------------------------------------------------------- */
@@ -95,7 +95,7 @@ enum {
   SM_SET_FROZEN = SM_SETS_SAVED,
   SM_SETS
 }; /* behind those that are saved; without a tokenizer that wants a teacher its set has no rows */
-enum { SM_TIME_TEACHER, SM_TIME_STUDENT, SM_TIME_UPDATE, SM_TIME_HOST, SM_TIMES };
+enum { SM_TIME_TEACHER, SM_TIME_STUDENT, SM_TIME_UPDATE, SM_TIME_HOST, SM_TIME_TREE, SM_TIMES };
 
 typedef struct sm_trainable sm_trainable;
 typedef struct sm_trainable_ops {
@@ -150,7 +150,7 @@ sm_status sm_trainable_seal(sm_trainable *, sm_error *);
  * SM_SET_STUDENT. */
 int sm_trainable_evaluated(const sm_trainable *);
 size_t sm_trainable_bytes(const sm_trainable *); /* of its sets, its graph and its pieces */
-int sm_trainable_last(const sm_trainable *); /* pictures of a whole step's last micro-batch */
+int sm_trainable_last(const sm_trainable *); /* pictures of this rank's last micro-batch in a whole step */
 
 /* ---- the step ------------------------------------------------------------------------------------------ */
 

@@ -4,28 +4,11 @@
 # rank that does not answer ends all, and what cannot be is refused by name. A make that is not installed is passed over.
 # shellcheck source=tests/e2e/common.sh
 . "$SMALTI_SRCDIR/tests/e2e/common.sh"
-modules=$build/framework/ranks/.libs
-export SMALTI_MPI_PATH=$modules
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm_rsh_agent=sh # as containers are: root, no ssh
-export ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" # the libraries of MPI keep what they allocate
-
-makes=()
-for make in openmpi mpich; do
-  [ -f "$modules/mpi_$make.so" ] && command -v "mpirun.$make" >/dev/null && makes+=("$make") || echo "$make is not here"
-done
-[ ${#makes[@]} -gt 0 ] || exit 77
+# shellcheck source=tests/e2e/launchers.sh
+. "$SMALTI_SRCDIR/tests/e2e/launchers.sh"
 
 ldd "$build/.libs/smalti" "$build/.libs/libsmalti.so" | grep -iE 'lib(mpi|mpich|open-rte|open-pal)' && fail "the program is linked with MPI"
 
-# by MAKE RANKS COMMAND …: under that launcher
-by() {
-  local make=$1 ranks=$2
-  shift 2
-  case $make in
-    openmpi) timeout -k 5 60 mpirun.openmpi -q --oversubscribe --bind-to none -n "$ranks" "$@" ;;
-    mpich) timeout -k 5 60 mpirun.mpich -n "$ranks" "$@" ;;
-  esac
-}
 # pid_of RUNS NAME RANK: the process that trains it
 pid_of() {
   local p

@@ -76,6 +76,70 @@ static void sums_have_the_bits_of_the_tree(void **state) {
   check_sum(2, 2200003); /* halves of more than one block, and of different lengths */
 }
 
+/* What a sum sends is known before: of equal parts each rank sends 2 · (1 - 1 / ranks) of all. */
+static void what_a_sum_sends(void **state) {
+  int64_t exchanges;
+  (void)state;
+  for (int ranks = 1; ranks <= 64; ranks *= 2) {
+    assert_int_equal(sm_ranks_sum_sent(ranks, 1024, 4, &exchanges), 2 * (ranks - 1) * 1024 * 4 / ranks);
+    int levels = 0;
+    while (1 << levels < ranks) levels++;
+    assert_int_equal(exchanges, 2 * levels); /* each half in one block */
+  }
+  assert_int_equal(sm_ranks_sum_sent(2, 2200003, 4, &exchanges), 2200003 * 4);
+  assert_int_equal(exchanges, 2 * 2); /* halves of 4.4 MB, blocks of 4 MiB */
+}
+
+/* ---- a meter ------------------------------------------------------------------------------------------- */
+
+static int asked; /* of the messages below, since the last start */
+
+static const char *start_nothing(void *self, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes) {
+  (void)self, (void)peer, (void)out, (void)out_bytes, (void)in, (void)in_bytes;
+  asked = 0;
+  return NULL;
+}
+static const char *done_at_once(void *self, int *finished) {
+  (void)self;
+  assert_int_equal(asked++, 0); /* what has ended is not asked again */
+  *finished = 1;
+  return NULL;
+}
+static const char *done_badly(void *self, int *finished) {
+  (void)self;
+  *finished = 0;
+  return "the line is cut";
+}
+
+static double exchange_takes(const sm_messages *messages, size_t out, size_t in) {
+  const double start = sm_now();
+  int finished = 0;
+  assert_null(messages->start(messages->self, 1, NULL, out, NULL, in));
+  while (!finished) assert_null(messages->done(messages->self, &finished));
+  return sm_now() - start;
+}
+
+static void a_meter_counts_and_holds_up(void **state) {
+  const sm_messages none = {.version = SM_MESSAGES_VERSION, .start = start_nothing, .done = done_at_once},
+                    bad = {.version = SM_MESSAGES_VERSION, .start = start_nothing, .done = done_badly};
+  sm_meter quick = {0}, slow = {.rate = 1e6}, cut = {.rate = 1};
+  int finished;
+  (void)state;
+  const sm_messages *messages = sm_meter_over(&quick, &none);
+  exchange_takes(messages, 1 << 30, 7);
+  exchange_takes(messages, 0, 7);
+  assert_int_equal(quick.exchanges, 2);
+  assert_int_equal(quick.sent, 1 << 30);
+  messages = sm_meter_over(&slow, &none);
+  const double start = sm_now();
+  for (int i = 0; i < 5; i++) exchange_takes(messages, i % 2 ? 10000 : 400, i % 2 ? 0 : 10000);
+  assert_true(sm_now() - start > 0.048); /* 50 ms, of which 1 is made up for */
+  assert_int_equal(slow.sent, 3 * 400 + 2 * 10000);
+  messages = sm_meter_over(&cut, &bad);
+  assert_null(messages->start(messages->self, 1, NULL, 1000, NULL, 1000));
+  assert_string_equal(messages->done(messages->self, &finished), "the line is cut");
+}
+
 /* ---- words --------------------------------------------------------------------------------------------- */
 
 static void speak(sm_ranks *ranks, void *ctx) {
@@ -240,6 +304,8 @@ static void steps_have_the_same_bits(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(sums_have_the_bits_of_the_tree),
+      cmocka_unit_test(what_a_sum_sends),
+      cmocka_unit_test(a_meter_counts_and_holds_up),
       cmocka_unit_test(all_say_the_same),
       cmocka_unit_test(alone),
       cmocka_unit_test(a_lost_rank_is_named),
