@@ -5,7 +5,7 @@
 #include "ranks.h"
 
 enum {
-  SM_RANKS_BLOCK = 1 << 22,         /* bytes of a part of a long message */
+  SM_RANKS_BLOCK = SM_MESSAGES_BLOCK,         /* bytes of a part of a long message */
   SM_RANKS_HOST = 64,               /* of the name of a machine          */
   SM_RANKS_NAME = SM_RANKS_HOST + 32 /* of that of a rank                 */
 };

@@ -10,6 +10,7 @@
 #define SM_MESSAGES_VERSION 1
 #define SM_MESSAGES_ENTRY "smalti_messages"
 #define SM_MESSAGES_MOST ((size_t)1 << 30) /* bytes of one message, at most */
+#define SM_MESSAGES_BLOCK (1 << 22)        /* bytes of those that much is cut into: the other awaits them already */
 
 typedef struct sm_messages {
   unsigned version; /* SM_MESSAGES_VERSION */

@@ -7,6 +7,7 @@
  *   mpirun -n 4 smalti train RECIPE --mpi ./mpi_mine.so */
 #include <mpi.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "module.h"
@@ -25,10 +26,22 @@ static const char *mpi_error(int code) {
   return mpi_text;
 }
 
+/* What is longer than its eager limit Open MPI sends only when it is asked for, part by part. Over TCP the asking waits
+ * behind what goes the other way, so of two ranks that send each other a block one sends after the other, at half of
+ * what the link carries. Blocks are awaited here, so they may go unasked. A limit that the user has set stays. */
+static void mpi_settle(void) {
+#ifdef OPEN_MPI
+  char bytes[32];
+  snprintf(bytes, sizeof bytes, "%d", SM_MESSAGES_BLOCK + 65536); /* and MPI's own words before it */
+  setenv("OMPI_MCA_btl_tcp_eager_limit", bytes, 0);
+#endif
+}
+
 /* Only the thread that opens calls MPI. Errors come back, so that the program can say which rank is lost. */
 static const char *mpi_open(void *self, int *rank, int *ranks) {
   int started = 0, provided = 0, length = 0, code = MPI_Initialized(&started);
   (void)self;
+  mpi_settle();
   if (code == MPI_SUCCESS && !started) code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
   if (code == MPI_SUCCESS && !started && provided < MPI_THREAD_FUNNELED)
     return "it cannot be used by programs with threads";
