@@ -12,6 +12,7 @@ EXTRA_DIST += \
   tests/bench/peer_model.py \
   tests/bench/race.py \
   tests/bench/race_peer.py \
+  tests/bench/ranks_link.sh \
   tests/bench/recipe.py \
   tests/bench/same_bytes.sh \
   tests/bench/side_by_side.py
