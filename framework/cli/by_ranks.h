@@ -15,8 +15,8 @@
            "each rank sends and receives no quicker than by a network of this rate, of which 94 % are left for what is " \
            "sent; 0: as quick as it really is")
 
-/* Join the ranks and let them run: `run` is given NULL where the process is alone. Gives the exit code; after SM_ELOST,
- * by whatever name, it is for `run` to call sm_ranks_abort. `mpi` is the option's value. */
+/* Join the ranks and let them run: `run` is given NULL where the process is alone. Gives its exit code. `mpi` is the
+ * option's value, and becomes the options' module. */
 int sm_cli_by_ranks(sm_cli *, int argc, char **argv, const char *mpi, sm_ranks_options,
                     int (*run)(sm_cli *, int argc, char **argv, sm_ranks *));
 /* A failure that all ranks have agreed on: rank 0 says it. Gives the exit code; a lost rank ends them all. */

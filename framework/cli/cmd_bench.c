@@ -133,9 +133,11 @@ static int cmd_bench_model_step(sm_cli *cli, const sm_bench_recipe *b, const str
   return sm_bench_model(cli, &of, &o->model, &code, &err) ? sm_cli_fail(&err) : code;
 }
 
-static sm_status cmd_bench_no_model(const sm_ranks *ranks, sm_error *err) {
-  sm_fail(err, SM_EINVAL, "--threads-model is about one process, but there are %d ranks", sm_ranks_size(ranks));
-  return sm_hint(err, "start it without a launcher; `smalti bench ranks` is about many ranks");
+static int cmd_bench_no_model(const sm_ranks *ranks) {
+  sm_error err = {0};
+  sm_fail(&err, SM_EINVAL, "--threads-model is about one process, but there are %d ranks", sm_ranks_size(ranks));
+  sm_hint(&err, "start it without a launcher; `smalti bench ranks` is about many ranks");
+  return sm_ranks_rank(ranks) ? SM_EXIT_USAGE : sm_cli_usage_error(&err);
 }
 
 static int cmd_bench_step_by(sm_cli *cli, int argc, char **argv, sm_ranks *ranks) {
@@ -144,10 +146,9 @@ static int cmd_bench_step_by(sm_cli *cli, int argc, char **argv, sm_ranks *ranks
   const sm_bench_steps steps = {(int)o->warm_up, (int)o->steps, o->ops};
   sm_error err = {0};
   sm_bench_recipe b = {0};
+  if (model && sm_ranks_size(ranks) > 1) return cmd_bench_no_model(ranks);
   sm_bench_result *r = sm_calloc(1, sizeof *r);
-  sm_status status = r ? SM_OK : sm_fail(&err, SM_ENOMEM, "out of memory");
-  if (!status && ranks && model) status = cmd_bench_no_model(ranks, &err);
-  status = sm_ranks_agree(ranks, status, &err);
+  sm_status status = sm_ranks_agree(ranks, r ? SM_OK : sm_fail(&err, SM_ENOMEM, "out of memory"), &err);
   if (!status) status = sm_bench_recipe_open(cli, argc, argv, ranks, &b, &err);
   if (!status && !model) status = sm_bench_step(&b.config, &steps, r, &err);
   int code = SM_EXIT_OK;

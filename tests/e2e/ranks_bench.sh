@@ -66,9 +66,19 @@ has err "2 ranks, but train.pieces is 1"
 [ "$(grep -c '^smalti: ' err)" -eq 1 ] || fail "not said once: $(cat err)"
 exits 65 by "$make" 2 smalti bench step tiny.yaml tokenizer.online_ema.centering=sinkhorn
 has err "tokenizer 'main' (online_ema) wants all pictures of a step in one process, so 2 ranks cannot share them"
-exits 65 by "$make" 2 smalti bench step tiny.yaml "${cut[@]}" --threads-model 4
+exits 2 by "$make" 2 smalti bench step tiny.yaml "${cut[@]}" --threads-model 4
 has err "smalti: --threads-model is about one process, but there are 2 ranks; start it without a launcher"
 exits 66 by "$make" 2 smalti bench ranks tinny.yaml "${cut[@]}"
 exits 2 by "$make" 2 smalti bench ranks tiny.yaml --rate -1
+
+# ---- tests/bench/ranks_link.sh, as where the kernel has no link
+exits 2 bash "$source/tests/bench/ranks_link.sh"
+exits 2 bash "$source/tests/bench/ranks_link.sh" --link 1 tiny.yaml
+has err "there is no option --link"
+if [ "${makes[0]}" = openmpi ]; then
+  exits 0 bash "$source/tests/bench/ranks_link.sh" --no-namespaces --steps 1 --links 1 tiny.yaml "${cut[@]}"
+  has out "a model, not a network"
+  grep -qE '^\| 1( \| [0-9]+\.[0-9]+){6} \| - \|$' out || fail "no row: $(cat out)"
+fi
 
 finish
