@@ -9,7 +9,10 @@ int sm_cli_by_ranks(sm_cli *cli, int argc, char **argv, const char *mpi, sm_rank
   sm_ranks *ranks;
   int code;
   with.module = mpi && mpi[0] ? mpi : NULL;
-  sm_status status = sm_ranks_open(&with, &ranks, &err);
+  sm_status status = sm_ranks_keep(&with, &code, &err);
+  if (status || code >= 0) return status ? sm_cli_fail(&err) : code;
+  if (with.stop) sm_signals_install();
+  status = sm_ranks_open(&with, &ranks, &err);
   if (!status) code = run(cli, argc, argv, ranks);
   else code = sm_ranks_rank(ranks) ? SM_EXIT_USAGE : sm_cli_usage_error(&err);
   sm_ranks_close(ranks);

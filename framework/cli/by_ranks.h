@@ -16,7 +16,7 @@
            "sent; 0: as quick as it really is")
 
 /* Join the ranks and let them run: `run` is given NULL where the process is alone. Gives its exit code. `mpi` is the
- * option's value, and becomes the options' module. */
+ * option's value, and becomes the options' module. Where the options have a `stop`, signals are caught from here on. */
 int sm_cli_by_ranks(sm_cli *, int argc, char **argv, const char *mpi, sm_ranks_options,
                     int (*run)(sm_cli *, int argc, char **argv, sm_ranks *));
 /* A failure that all ranks have agreed on: rank 0 says it. Gives the exit code; a lost rank ends them all. */

@@ -96,7 +96,6 @@ static int cmd_train_by(sm_cli *cli, int argc, char **argv, sm_ranks *ranks) {
 
 static int cmd_train_run(sm_cli *cli, int argc, char **argv) {
   const struct train_options *o = cli->options;
-  sm_signals_install();
   return sm_cli_by_ranks(cli, argc, argv, o->mpi, (sm_ranks_options){.patience = o->patience, .stop = sm_signals_stop},
                          cmd_train_by);
 }

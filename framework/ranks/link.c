@@ -29,7 +29,7 @@ static sm_status link_lost(sm_ranks *r, int peer, const char *why, sm_error *err
   char name[SM_RANKS_NAME];
   r->lost = true;
   sm_fail(err, SM_ELOST, "%s was lost: %s", sm_ranks_name(r, peer, name, sizeof name), why);
-  return sm_hint(err, "the same command goes on from the last checkpoint, with this or another number of ranks");
+  return sm_hint(err, SM_RANKS_GOES_ON);
 }
 
 /* A launcher that ends a job because a rank died may send TERM first: say for whom this one waits, while there is

@@ -23,6 +23,11 @@ struct sm_ranks {
   void *block;      /* SM_RANKS_BLOCK bytes: what comes in */
 };
 
+#define SM_RANKS_GOES_ON "the same command goes on from the last checkpoint, with this or another number of ranks"
+
+/* open.c: did a launcher start this process as one of several, and is it to join them? */
+bool sm_ranks_launched(const sm_ranks_options *);
+
 /* Send to a peer and receive from it; either may be nothing. Waits without spinning. */
 sm_status sm_link_exchange(sm_ranks *, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes,
                            sm_error *);

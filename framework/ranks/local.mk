@@ -1,6 +1,7 @@
 # framework/ranks: several processes that train one run
 libsmalti_la_SOURCES += \
   framework/ranks/collect.c \
+  framework/ranks/keep.c \
   framework/ranks/link.c framework/ranks/link.h \
   framework/ranks/meter.c framework/ranks/meter.h \
   framework/ranks/module.h \

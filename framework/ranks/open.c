@@ -32,6 +32,10 @@ static launcher open_launcher(void) {
   return (launcher){"no launcher", "", "", 0};
 }
 
+bool sm_ranks_launched(const sm_ranks_options *o) {
+  return open_launcher().ranks > 1 && !(o->module && !strcmp(o->module, "off"));
+}
+
 static const char *open_module_path(const launcher *l, char path[SM_PATH_ROOM]) {
   const char *folder = getenv("SMALTI_MPI_PATH");
   if (folder && *folder) return sm_path_put(path, "%s/%s", folder, l->module);

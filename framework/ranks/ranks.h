@@ -30,6 +30,11 @@ typedef struct sm_ranks_options {
   sm_meter *meter;     /* through which messages go, or NULL */
 } sm_ranks_options;
 
+/* Before that, where a launcher started this process as one of several: go on in a child, and let this one wait for it.
+ * Returns with *code -1 where to go on, in the child, or at once where there is no launcher. In the parent it returns when
+ * the child has ended, and *code is what to exit with; or SM_ELOST, if it was killed, SM_EINTERNAL, if it crashed. Before
+ * threads are started and signals caught. */
+sm_status sm_ranks_keep(const sm_ranks_options *, int *code, sm_error *);
 /* Join the ranks that a launcher started with this process. *out NULL: there are none, or --mpi off. SM_EINVAL where
  * the launcher and the module do not fit, or disagree about the number of ranks; *out may be there then too, so that
  * rank 0 can say it for all, and is to be closed. */

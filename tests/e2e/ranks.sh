@@ -9,12 +9,14 @@
 
 ldd "$build/.libs/smalti" "$build/.libs/libsmalti.so" | grep -iE 'lib(mpi|mpich|open-rte|open-pal)' && fail "the program is linked with MPI"
 
-# pid_of RUNS NAME RANK: the process that trains it
+keeper_of() { sed -n 's/^PPid:\t//p' "/proc/$1/status" 2>/dev/null; } # the process that the launcher started
+# pid_of RUNS NAME RANK: the process that trains it, and not the one that keeps it
 pid_of() {
   local p
   for p in /proc/[0-9]*; do
     [ "$(tr '\0' ' ' 2>/dev/null <"$p/cmdline" | cut -d ' ' -f 1-6)" = "smalti train --runs $1 tiny.yaml name=$2" ] || continue
-    grep -qzxE "(PMI_RANK|OMPI_COMM_WORLD_RANK)=$3" "$p/environ" 2>/dev/null && echo "${p#/proc/}"
+    grep -qzxE "(PMI_RANK|OMPI_COMM_WORLD_RANK)=$3" "$p/environ" 2>/dev/null || continue
+    [ "$(tr '\0' ' ' 2>/dev/null <"/proc/$(keeper_of "${p#/proc/}")/cmdline" | cut -d ' ' -f 1)" = smalti ] && echo "${p#/proc/}"
   done
 }
 host=$(uname -n)
@@ -107,11 +109,27 @@ for make in "${makes[@]}"; do
   kill -KILL "$rank1" 2>/dev/null
   goes_on "$make" stopped
 
-  name=killed
+  name=killed # at any moment, either of them
   begun "$make" killed
-  kill -KILL "$rank1"
-  ended 9 76 137 # the launcher's own, which ends the others
+  rank=$((RANDOM % 2))
+  victim=$(pid_of "$make" killed "$rank")
+  sleep "0.$((RANDOM % 10))"
+  kill -KILL "$victim"
+  ended 76
+  has killed.err "smalti: rank $rank ($host) was lost: it was killed (signal 9)"
+  has killed.err "the same command goes on from the last checkpoint"
   goes_on "$make" killed
+
+  name=unkept # what the launcher started: it alone knows, and nobody is left behind
+  begun "$make" unkept
+  kill -KILL "$(keeper_of "$rank1")"
+  ended 9 76 137
+  for ((i = 0; i < 50; i++)); do
+    [ -z "$(pid_of "$make" unkept '[01]')" ] && [ ! -e "/proc/$rank1" ] && break
+    sleep 0.1
+  done
+  [ ! -e "/proc/$rank1" ] || fail "$make: rank 1 goes on alone"
+  goes_on "$make" unkept
 done
 
 # ---- pictures that cannot be used -----------------------------------------------------------------------------
