@@ -4,6 +4,7 @@ import os
 
 import torch
 
+import peer_eval
 import peer_model
 import recipe
 
@@ -150,6 +151,44 @@ def check_knn(folder, lines):
     return ok
 
 
+# ---- what learns on features, and fine-tuning -----------------------------------------------------------------------
+
+
+def check_linear(lines):
+    """Both ways give the same classifiers."""
+    torch.manual_seed(0)
+    dim, classes, rates, n = 20, 5, [0.1, 1.0, 3.0], 30
+    one, stacked = peer_eval.OneByOne(dim, classes, rates), peer_eval.Stacked(dim, classes, rates)
+    with torch.no_grad():
+        stacked.weight.copy_(torch.cat([c.weight for c in one.classifiers]))
+        stacked.bias.copy_(torch.cat([c.bias for c in one.classifiers]))
+    x, label = torch.randn(n, dim), torch.arange(n) % classes
+    for _ in range(5):
+        one.step(x, label)
+        stacked.step(x, label)
+    d = off(stacked.weight.detach(), torch.cat([c.weight for c in one.classifiers]).detach())
+    lines.append(f"{'ok  ' if d <= TOKENS else 'FAIL'} linear, one by one and stacked: weights differ by {d:.1e}")
+    return d <= TOKENS
+
+
+def check_finetune(lines):
+    """Dense and pruned steps of the same weights give the same losses."""
+    c = {"dim": 48, "depth": 3, "heads": 3, "patch": 8, "global_size": 32, "mlp_ratio": 4.0, "qkv_bias": True,
+         "layer_scale": 0.0}
+    losses = {}
+    for variant in ("dense", "pruned"):
+        torch.manual_seed(0)
+        tuner = peer_eval.FineTuner(c, 5, variant, drop_path=0.0)
+        for group in tuner.optimizer.param_groups:
+            group["lr"] *= 1e3
+        pictures, label = torch.randn(6, 3, 32, 32), torch.arange(6) % 5
+        losses[variant] = [tuner.step(pictures, label) for _ in range(3)]
+    d = max(abs(a - b) / a for a, b in zip(losses["dense"], losses["pruned"]))
+    good = d <= LOSSES and losses["dense"][0] != losses["dense"][2]
+    lines.append(f"{'ok  ' if good else 'FAIL'} finetune, dense and pruned: losses differ by {d:.1e}")
+    return good
+
+
 # ---- arithmetic -----------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +210,16 @@ def check_flop(folder, lines):
         good = abs(got - want) <= 1e-3 * want
         lines.append(f"{'ok  ' if good else 'FAIL'} arithmetic ({variant}): {got} flop counted, {want} by the formula")
         ok = ok and good
+        tuner = peer_eval.FineTuner(c, 5, variant)
+        for block in tuner.network.blocks:
+            block.attn.fused = False
+        with FlopCounterMode(display=False) as counter:
+            tuner.step(batch[0], torch.arange(len(batch[0])) % 5)
+        want = len(batch[0]) * recipe.finetune_flop(c, 5, variant == "pruned")
+        good = abs(counter.get_total_flops() - want) <= 1e-3 * want
+        lines.append(f"{'ok  ' if good else 'FAIL'} arithmetic of finetune ({variant}): {counter.get_total_flops()} flop "
+                     f"counted, {want:.0f} by the formula")
+        ok = ok and good
     return ok
 
 
@@ -180,4 +229,6 @@ def check(folder, compiled):
     ok = check_flop(folder, lines) and ok
     ok = check_features(folder, lines) and ok
     ok = check_knn(folder, lines) and ok
+    ok = check_linear(lines) and ok
+    ok = check_finetune(lines) and ok
     return {"ok": ok, "lines": lines}

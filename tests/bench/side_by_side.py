@@ -388,6 +388,9 @@ def to_do(options):
     """(path, job) of all that is asked for; what the peer cannot do is told and left out."""
     for path in options.isa:
         for kind, name, precision in jobs.chosen(options):
+            if path == "avx2" and precision == "bf16":
+                say(f"{kind} {name}, bf16, is left out: kept to AVX2, PyTorch has reference kernels only")
+                continue
             try:
                 yield path, jobs.MAKE[kind](options, Smalti(options), name, precision)
             except recipe.Unsuited as e:
