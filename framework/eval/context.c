@@ -70,6 +70,7 @@ void sm_evaluator_reset(sm_evaluator *e) {
 void sm_evaluator_free(sm_evaluator *e) {
   if (!e) return;
   sm_evaluator_forget_features(e);
+  sm_evaluator_forget_hits(e);
   sm_evaluator_forget_lists(e);
   sm_feature_net_free(e->net);
   sm_free(e);
@@ -155,6 +156,7 @@ sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *
                        .going_on = context_going_on};
   if (err) sm_error_clear(err);
   context_forget_met(e);
+  sm_evaluator_forget_hits(e);
   sm_status status = sm_evaluator_check(e, ops, self, err);
   if (!status) status = ops->run(self, &x, result, err);
   if (status && err && !err->message[0]) sm_fail(err, status, "the evaluation failed, and gave no reason");

@@ -5,7 +5,7 @@
  *   ranks         share.c, serve.c                              several processes that make them together
  *   classes       classes.*, hold_out.c                         what can be evaluated, what is put aside
  *   rows          rows.c                                        features of pictures in memory
- *   figures       figures, class_mean, mean_interval            with unit and interval
+ *   figures       figures, class_mean, mean_interval, hits      with unit and interval, picture by picture
  *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*
  *                 partitions assigned, classifier
  *   segmentation  dense, patch_*, segmentation               classes of pixels (smalti/dense.h)
@@ -103,6 +103,18 @@ bool sm_has_interval(const sm_eval_result *, int figure);
 /* "intervals": {"top1": [84.59, 85.98], …} and "units": {"top1": "%", …}, of the figures that have one. */
 void sm_intervals_json(const sm_eval_result *, sm_json *);
 void sm_units_json(const sm_eval_result *, sm_json *);
+/* Which test pictures a figure was a hit for: n of 0 or 1, and a sum over which pictures these are, in their order. */
+typedef struct sm_hits {
+  uint8_t *hit;
+  int64_t n;
+  uint64_t pictures;
+} sm_hits;
+/* "hits": {"top1": {"pictures": "…", "n": 100, "bits": "…"}, …}: what the evaluation that ran last told of its figures
+ * (sm_figure_each), where it agrees with them. */
+void sm_hits_json(const sm_evaluator *, const sm_eval_result *, sm_json *);
+/* Of a figure, from an object that holds "hits"; hit NULL: it is not told, or damaged. false: no memory. */
+struct cJSON;
+bool sm_hits_read(const struct cJSON *, const char *figure, sm_arena *, sm_hits *);
 /* The last record of a file of JSON lines (a run's evaluations.jsonl) that agrees with `identity`, a JSON object, in
  * all that figures depend on: evaluation, network and its step, recipe, size, precision, data, options. Into *result;
  * `when`: its time. Records that do not say all of it count for nothing. *found false: there is none, or no file. */

@@ -7,6 +7,7 @@
 
 enum { SM_EVAL_TRAIN, SM_EVAL_TEST, SM_EVAL_PART, SM_EVAL_SPLITS };
 #define SM_EVAL_COPIES 8
+#define SM_EVAL_HITS 16
 
 /* Some columns of the kept features, as a matrix of their own. */
 typedef struct sm_eval_columns {
@@ -34,6 +35,11 @@ struct sm_evaluator {
   double asked;       /* when ranks were asked whether to stop */
   bool told_of_steps; /* that a linear probe has too few */
   sm_eval_split split[SM_EVAL_SPLITS];  /* features.c */
+  struct sm_eval_hits {                 /* hits.c: what the last evaluation told */
+    char figure[48];
+    sm_hits of;
+  } hit[SM_EVAL_HITS];
+  int hits;
 };
 enum { SM_EVAL_ASKED = 1, SM_EVAL_BAD = 2 };
 
@@ -50,6 +56,8 @@ void sm_evaluator_labels(sm_evaluator *, sm_labels); /* lists that this numbers 
 void sm_evaluator_forget_lists(sm_evaluator *);
 /* features.c */
 void sm_evaluator_forget_features(sm_evaluator *);
+/* hits.c */
+void sm_evaluator_forget_hits(sm_evaluator *);
 
 /* share.c: what rank 0 calls the others to. */
 typedef enum { SM_CALL_END, SM_CALL_ASK, SM_CALL_FEATURES } sm_eval_work;

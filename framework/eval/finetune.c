@@ -169,16 +169,17 @@ static sm_status finetune_train(tuning *t, sm_error *err) {
 typedef struct measured {
   int64_t labelled, top1, top5;
   int32_t *label, *guess; /* of each picture; NULL: not wanted */
-  int64_t n;
+  int64_t *index, n;
 } measured;
 
-static void finetune_note(const tuning *t, measured *m, const float *z, int32_t label) {
+static void finetune_note(const tuning *t, measured *m, const float *z, int32_t label, int64_t index) {
   const int rank = sm_rank_of(z, t->classes, label);
   m->labelled += label >= 0;
   m->top1 += rank == 0;
   m->top5 += rank < 5;
   if (!m->label) return;
   m->label[m->n] = label;
+  m->index[m->n] = index;
   m->guess[m->n++] = sm_first_of(z, t->classes);
 }
 
@@ -192,7 +193,7 @@ static sm_status finetune_measure(tuning *t, const char *split, const int64_t *i
   if (status) return status;
   while (!status && !(status = finetune_next(t, pictures, &b, err)) && b.n) {
     sm_tune_net_logits(&t->step.net, b.x, b.n, t->z);
-    for (int i = 0; i < b.n; i++) finetune_note(t, m, t->z + (int64_t)i * t->classes, b.label[i]);
+    for (int i = 0; i < b.n; i++) finetune_note(t, m, t->z + (int64_t)i * t->classes, b.label[i], b.index[i]);
     status = finetune_going_on(t, err);
   }
   sm_pictures_close(pictures);
@@ -206,11 +207,15 @@ static sm_status finetune_measure_tests(tuning *t, sm_tune_hits *h, sm_error *er
   if (status) return status;
   m.label = sm_malloc((size_t)test.n * sizeof *m.label);
   m.guess = sm_malloc((size_t)test.n * sizeof *m.guess);
-  if (!m.label || !m.guess)
+  m.index = sm_malloc((size_t)test.n * sizeof *m.index);
+  if (!m.label || !m.guess || !m.index)
     status = sm_fail(err, SM_ENOMEM, "no memory for the classes of %" PRId64 " pictures", test.n);
   if (!status) status = finetune_measure(t, "test", NULL, 0, &m, err);
   if (!status) status = sm_class_mean_of(m.label, m.guess, m.n, t->classes, &h->balanced, err);
   if (!status) t->tested = m.labelled, h->top1 = m.top1, h->top5 = m.top5;
+  if (!status && t->c.rates == 1) /* of several it is not known yet which one counts */
+    status = sm_figure_each(t->x, m.index, m.label, m.guess, m.n, err, "top1");
+  sm_free(m.index);
   sm_free(m.label);
   sm_free(m.guess);
   return status;

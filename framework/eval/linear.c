@@ -175,6 +175,7 @@ static sm_status linear_measure(linear_run *r, sm_linear_result *out, sm_error *
     sm_probe_classify(r->probe, out->best, r->test.x, row, r->test.n, class_of);
     out->best += r->middle;
     status = sm_class_mean_of(r->test.label, class_of, r->test.n, r->train.classes, &out->balanced, err);
+    if (!status) status = sm_figure_each(r->x, r->test.index, r->test.label, class_of, r->test.n, err, "top1");
   }
   sm_free(class_of);
   sm_free(top1);

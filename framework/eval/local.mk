@@ -14,7 +14,7 @@ libsmalti_la_SOURCES += \
   framework/eval/dense.c framework/eval/patch_head.c framework/eval/patch_head.h framework/eval/patch_memory.c framework/eval/patch_pixels.c \
   framework/eval/discovery.c \
   framework/eval/classify.c framework/eval/classify.h \
-  framework/eval/figures.c framework/eval/hold_out.c framework/eval/class_mean.c \
+  framework/eval/figures.c framework/eval/hits.c framework/eval/hold_out.c framework/eval/class_mean.c \
   framework/eval/kept.c framework/eval/kmeans.c \
   framework/eval/landmarks.c \
   framework/eval/knn.c \

@@ -147,7 +147,10 @@ static sm_status logistic_measure(logistic_run *r, sm_logistic_result *out, sm_e
   out->tested = sm_labelled(&r->test);
   out->fitted = r->all;
   out->held = r->all - r->kept;
-  return sm_class_mean_of(r->test.label, r->class_of, r->test.n, r->train.classes, &out->balanced, err);
+  sm_status status =
+      sm_class_mean_of(r->test.label, r->class_of, r->test.n, r->train.classes, &out->balanced, err);
+  return status ? status
+                : sm_figure_each(r->context, r->test.index, r->test.label, r->class_of, r->test.n, err, "top1");
 }
 
 /* ---- lambda -------------------------------------------------------------------------------------------- */

@@ -41,6 +41,8 @@ void sm_tabular_bold(sm_tabular *);   /* the last cell is the best of its kind  
 void sm_tabular_second(sm_tabular *); /* or the second: underlined                  */
 void sm_tabular_rule(
     sm_tabular *); /* a line before the next row; a row not full is filled with empty cells */
+/* Sentences below the table, in Markdown and LaTeX. */
+void sm_tabular_note(sm_tabular *, const char *text);
 size_t sm_tabular_rows(const sm_tabular *);
 /* Appends to `out`. A last row that is not full counts as filled with empty
  * cells. SM_ENOMEM or SM_EINTERNAL. */

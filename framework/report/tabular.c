@@ -23,7 +23,7 @@ typedef struct cell {
 
 struct sm_tabular {
   sm_arena *arena;
-  const char *caption;
+  const char *caption, *note; /* note NULL: none */
   column *columns;
   cell *cells;
   size_t ncolumns, ncells, columns_room, cells_room;
@@ -107,6 +107,10 @@ void sm_tabular_rule(sm_tabular *t) {
   if (!t || t->failed || !t->ncells) return;
   while (t->ncells % t->ncolumns && !t->failed) sm_tabular_cell(t, "%s", "");
   t->rule_next = true;
+}
+
+void sm_tabular_note(sm_tabular *t, const char *text) {
+  if (t && !t->failed && !(t->note = text ? tabular_keep(t, text) : NULL)) t->failed = SM_ENOMEM;
 }
 
 size_t sm_tabular_rows(const sm_tabular *t) {
@@ -254,6 +258,11 @@ static void tabular_render_markdown(const sm_tabular *t, size_t *widths, sm_text
     }
     if (!r) sm_text_add(out, "|\n");
   }
+  if (t->note) {
+    sm_text_add(out, "\n");
+    sm_markdown_text(out, t->note);
+    sm_text_add(out, "\n");
+  }
   out->failed |= scratch.failed;
   sm_text_free(&scratch);
 }
@@ -323,7 +332,13 @@ static void tabular_render_latex(const sm_tabular *t, sm_text *out) {
     }
     sm_text_add(out, " \\\\\n");
   }
-  sm_text_add(out, "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n");
+  sm_text_add(out, "    \\bottomrule\n  \\end{tabular}\n");
+  if (t->note) {
+    sm_text_add(out, "  \\par\\smallskip{\\footnotesize ");
+    tabular_latex_text(t->note, out);
+    sm_text_add(out, "\\par}\n");
+  }
+  sm_text_add(out, "\\end{table}\n");
 }
 
 /* ---- CSV and HTML ---- */

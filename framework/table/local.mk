@@ -8,6 +8,7 @@ libsmalti_la_SOURCES += \
   framework/table/gallery.c \
   framework/table/gallery.h \
   framework/table/jobs.c \
+  framework/table/noise.c \
   framework/table/others.c \
   framework/table/output.c \
   framework/table/page.c \
@@ -16,4 +17,5 @@ libsmalti_la_SOURCES += \
   framework/table/results.h \
   framework/table/table.h \
   framework/table/tabular.c \
+  framework/table/words.c \
   framework/table/work.c

@@ -6,12 +6,6 @@
 
 /* ---- notes below the table --------------------------------------------------------------------------- */
 
-static int output_seeds_of(const sm_table_results *r) {
-  int most = 0;
-  for (int i = 0; i < r->rows; i++) most = r->row[i].jobs > most ? r->row[i].jobs : most;
-  return most;
-}
-
 static void output_add_comparison(const sm_table_results *r, int f, sm_text *out) {
   sm_table_comparison *c = sm_malloc(sizeof *c);
   if (!c) {
@@ -41,6 +35,37 @@ static void output_add_comparison(const sm_table_results *r, int f, sm_text *out
     }
   }
   sm_free(c);
+}
+
+static void output_add_gap(const sm_table_results *r, const sm_table_gap_noise *g, sm_text *out) {
+  char noise[80];
+  sm_text_add(out, "  - ");
+  sm_markdown_text(out, r->row[g->better].run->label);
+  sm_text_add(out, " over ");
+  sm_markdown_text(out, r->row[g->worse].run->label);
+  sm_text_add(out, ": ");
+  if (isfinite(g->gap)) sm_text_add(out, "%+.2f ", g->gap);
+  if (g->noise == SM_NOISE_UNKNOWN) sm_text_add(out, "(%s): ", sm_table_noise_text(g, noise, sizeof noise));
+  else sm_text_add(out, "[%+.2f, %+.2f] (%s): ", g->low, g->high, sm_table_noise_text(g, noise, sizeof noise));
+  sm_text_add(out, g->told ? "larger than the noise\n" : "**not told apart**\n");
+}
+
+/* Rows that follow each other, and whether they can be told apart. */
+static void output_add_noise(const sm_table_results *r, sm_text *out) {
+  sm_table_gap_noise gap[SM_TABLE_GAPS];
+  bool begun = false;
+  for (int f = 0; f < r->jobs->recipe->figures; f++) {
+    const int n = sm_table_neighbours(r, f, gap);
+    int told = 0;
+    for (int i = 0; i < n; i++) told += gap[i].told;
+    if (!n) continue;
+    if (!begun) sm_text_add(out, "\n## Which gaps are larger than the noise\n\n%s\n\n", SM_TABLE_NOISE_ABOUT);
+    begun = true;
+    sm_text_add(out, "- **");
+    sm_markdown_text(out, r->jobs->recipe->figure[f].title);
+    sm_text_add(out, "**: %d of %d %s\n", told, n, sm_plural(n, "gap", "gaps"));
+    for (int i = 0; i < n; i++) output_add_gap(r, &gap[i], out);
+  }
 }
 
 /* Measures without labels, held against k-NN. */
@@ -92,17 +117,14 @@ static bool output_any_published(const sm_table_results *r) {
 
 static void output_add_notes(const sm_table_results *r, sm_text *out) {
   const sm_table_recipe *recipe = r->jobs->recipe;
-  int seeds = output_seeds_of(r);
-  sm_text_add(out, "\n" SM_TABLE_MARKS " ");
-  if (seeds > 1)
-    sm_text_add(out, "Figures are means ± sample deviations over %d seeds.\n" SM_TABLE_LEVEL "\n", seeds);
-  else sm_text_add(out, "One run per row.\n");
-  if (output_any_published(r)) {
-    if (recipe->source) {
-      sm_text_add(out, "Published: ");
-      sm_markdown_text(out, recipe->source);
-      sm_text_add(out, ".\n");
-    }
+  const bool published = output_any_published(r);
+  if (published && recipe->source) {
+    sm_text_add(out, "Published: ");
+    sm_markdown_text(out, recipe->source);
+    sm_text_add(out, ".\n");
+  }
+  output_add_noise(r, out);
+  if (published) {
     sm_text comparison = {0};
     for (int f = 0; f < recipe->figures; f++) output_add_comparison(r, f, &comparison);
     if (comparison.s) sm_text_add(out, "\n## Against the published order\n\n%s", comparison.s);
@@ -133,6 +155,15 @@ static void output_add_number(sm_tabular *t, double v) {
   sm_tabular_cell(t, "%s", isfinite(v) ? sm_double_text(v, text, sizeof text) : "");
 }
 
+/* To the next row of the column; NaN of the last. */
+static sm_table_gap_noise output_gap_below(const sm_table_results *r, int row, int f) {
+  sm_table_gap_noise gap[SM_TABLE_GAPS];
+  const int n = sm_table_neighbours(r, f, gap);
+  for (int i = 0; i < n; i++)
+    if (gap[i].better == row) return gap[i];
+  return (sm_table_gap_noise){.gap = NAN, .low = NAN, .high = NAN};
+}
+
 static sm_tabular *output_numbers(const sm_table_results *r) {
   const sm_table_recipe *recipe = r->jobs->recipe;
   sm_tabular *t = sm_tabular_new(NULL);
@@ -142,8 +173,9 @@ static sm_tabular *output_numbers(const sm_table_results *r) {
   for (int i = 0; i < recipe->marks; i++) sm_tabular_column(t, recipe->mark[i], SM_ALIGN_LEFT);
   sm_tabular_column(t, "seeds", SM_ALIGN_RIGHT);
   for (int f = 0; f < recipe->figures; f++) {
-    static const char *const part[] = {"", " deviation", " low", " high", " published"};
-    for (int k = 0; k < 5; k++) {
+    static const char *const part[] = {"",           " deviation", " low",     " high",
+                                       " published", " gap",       " gap low", " gap high"};
+    for (int k = 0; k < 8; k++) {
       snprintf(title, sizeof title, "%s%s", recipe->figure[f].title, part[k]);
       sm_tabular_column(t, title, SM_ALIGN_RIGHT);
     }
@@ -158,8 +190,9 @@ static sm_tabular *output_numbers(const sm_table_results *r) {
     sm_tabular_cell(t, "%d", row->done);
     for (int f = 0; f < recipe->figures; f++) {
       const sm_table_value *v = &row->value[f];
-      const double all[] = {v->mean, v->deviation, v->low, v->high, row->run->published[f]};
-      for (int k = 0; k < 5; k++) output_add_number(t, all[k]);
+      const sm_table_gap_noise g = output_gap_below(r, i, f);
+      const double all[] = {v->mean, v->deviation, v->low, v->high, row->run->published[f], g.gap, g.low, g.high};
+      for (int k = 0; k < 8; k++) output_add_number(t, all[k]);
     }
     output_add_number(t, row->images_per_s), output_add_number(t, row->hours),
         output_add_number(t, row->peak_bytes);

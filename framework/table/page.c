@@ -132,6 +132,46 @@ static sm_status page_order(page *p) {
   return status;
 }
 
+/* ---- the noise ------------------------------------------------------------------------------------------ */
+
+static void page_add_gap(const sm_table_results *r, sm_tabular *t, int f, const sm_table_gap_noise *g) {
+  char noise[80];
+  sm_tabular_cell(t, "%s", r->jobs->recipe->figure[f].title);
+  sm_tabular_cell(t, "%s", r->row[g->better].run->label);
+  sm_tabular_cell(t, "%s", r->row[g->worse].run->label);
+  if (isfinite(g->gap)) sm_tabular_cell(t, "%+.2f", g->gap);
+  else sm_tabular_cell(t, "–");
+  if (g->noise == SM_NOISE_UNKNOWN) sm_tabular_cell(t, "–");
+  else sm_tabular_cell(t, "%+.2f … %+.2f", g->low, g->high);
+  sm_tabular_cell(t, "%s", sm_table_noise_text(g, noise, sizeof noise));
+  sm_tabular_cell(t, "%s", g->told ? "yes" : "not told apart");
+  if (g->told) sm_tabular_bold(t);
+}
+
+static sm_status page_noise(page *p) {
+  sm_table_gap_noise gap[SM_TABLE_GAPS];
+  sm_tabular *t = sm_tabular_new(NULL);
+  sm_tabular_column(t, "figure", SM_ALIGN_LEFT);
+  sm_tabular_column(t, "row", SM_ALIGN_LEFT);
+  sm_tabular_column(t, "over", SM_ALIGN_LEFT);
+  sm_tabular_column(t, "gap", SM_ALIGN_RIGHT);
+  sm_tabular_column(t, "95 % interval", SM_ALIGN_RIGHT);
+  sm_tabular_column(t, "noise of", SM_ALIGN_LEFT);
+  sm_tabular_column(t, "larger", SM_ALIGN_LEFT);
+  for (int f = 0; f < p->r->jobs->recipe->figures; f++) {
+    const int n = sm_table_neighbours(p->r, f, gap);
+    for (int i = 0; i < n; i++) page_add_gap(p->r, t, f, &gap[i]);
+    sm_tabular_rule(t);
+  }
+  if (t && !sm_tabular_rows(t)) {
+    sm_tabular_free(t);
+    return SM_OK;
+  }
+  sm_page_heading(&p->html, "Which gaps are larger than the noise");
+  page_paragraph(p, "subtitle", SM_TABLE_NOISE_ABOUT);
+  return page_row_table(p, t);
+}
+
 /* ---- without labels ------------------------------------------------------------------------------------ */
 
 static void page_add_correlation(const sm_table_results *r, sm_tabular *t, int f, int reference, bool *few) {
@@ -317,11 +357,13 @@ static sm_status page_build(page *p) {
   sm_page_heading(&p->html, "The table");
   sm_tabular *main_table = sm_table_tabular(p->r, false);
   sm_status status = page_row_table(p, main_table);
-  page_paragraph(p, "subtitle",
-                 SM_TABLE_MARKS
-                 " " SM_TABLE_LEVEL
-                 " images/s: median over the run; hours: wall time of training per run; memory: the most a "
-                 "process used.");
+  sm_text note = {0};
+  sm_table_say_figures(p->r, &note);
+  sm_text_add(&note, " images/s: median over the run; hours: wall time of training per run; memory: the most a process used.");
+  page_paragraph(p, "subtitle", note.s ? note.s : "");
+  p->html.failed |= note.failed;
+  sm_text_free(&note);
+  if (!status) status = page_noise(p);
   if (!status) status = page_order(p);
   if (!status) status = page_without_labels(p);
   if (!status) status = page_curves(p);

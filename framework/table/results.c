@@ -9,6 +9,10 @@
 
 #include "framework/report/run.h"
 
+static sm_status results_no_memory(sm_error *err) {
+  return sm_fail(err, SM_ENOMEM, "no memory for the results of a table");
+}
+
 /* ---- one run ------------------------------------------------------------------------------------------- */
 
 static sm_status results_read_json(const sm_table_jobs *jobs, const sm_table_job *job, const char *file,
@@ -61,17 +65,15 @@ static const char *results_figure_of(const char *figure, const char *evaluation)
   return !strncmp(figure, evaluation, n) && figure[n] == '.' ? figure + n + 1 : NULL;
 }
 
-typedef struct sample { /* of one figure over seeds */
-  double v[SM_TABLE_SEEDS + 1];
-  int n;
-} sample;
-
-static void results_take_interval(const cJSON *json, const char *figure, sm_table_value *value) {
+/* One more run's value with its interval. */
+static void results_take_value(const cJSON *json, const char *figure, double v, int64_t seed, sm_table_sample *s) {
   const cJSON *pair =
       cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, "intervals"), figure);
   const cJSON *low = cJSON_GetArrayItem(pair, 0), *high = cJSON_GetArrayItem(pair, 1);
-  if (cJSON_IsNumber(low) && cJSON_IsNumber(high))
-    value->low = low->valuedouble, value->high = high->valuedouble;
+  const bool interval = cJSON_IsNumber(low) && cJSON_IsNumber(high);
+  s->seed[s->n] = seed, s->value[s->n] = v;
+  s->low[s->n] = interval ? low->valuedouble : NAN;
+  s->high[s->n] = interval ? high->valuedouble : NAN;
 }
 
 /* "top1, top5": what an evaluation gives, for a figure that it does not. */
@@ -83,7 +85,7 @@ static const char *results_names_of(sm_arena *arena, const cJSON *figures) {
 }
 
 static sm_status results_take_figures(sm_table_results *r, sm_table_result *row, const sm_table_job *job,
-                                      sample *samples, sm_error *err) {
+                                      sm_error *err) {
   const sm_table_recipe *t = r->jobs->recipe;
   sm_status status = SM_OK;
   for (int i = 0; i < job->evaluations && !status; i++) {
@@ -100,11 +102,13 @@ static sm_status results_take_figures(sm_table_results *r, sm_table_result *row,
       if (name && !r->instead[f] && !cJSON_HasObjectItem(figures, name))
         r->instead[f] = results_names_of(r->arena, figures);
       if (!isfinite(v)) continue;
-      if (samples[f].n <= SM_TABLE_SEEDS) samples[f].v[samples[f].n++] = v;
-      results_take_interval(json, name, &row->value[f]);
+      sm_table_sample *s = &row->sample[f];
+      if (s->n > SM_TABLE_SEEDS) continue;
+      results_take_value(json, name, v, job->seed, s);
+      if (!sm_hits_read(json, name, r->arena, &s->hits[s->n++])) status = results_no_memory(err);
       if (row->protocol[f] || !cJSON_IsString(protocol)) continue;
       row->protocol[f] = sm_arena_strdup(r->arena, protocol->valuestring);
-      if (!row->protocol[f]) status = sm_fail(err, SM_ENOMEM, "no memory for the results of a table");
+      if (!row->protocol[f]) status = results_no_memory(err);
     }
     cJSON_Delete(json);
   }
@@ -112,37 +116,36 @@ static sm_status results_take_figures(sm_table_results *r, sm_table_result *row,
 }
 
 /* Mean and, of at least two, the sample deviation (n - 1). */
-static void results_summarise(const sample *s, sm_table_value *v) {
+static void results_summarise(const sm_table_sample *s, sm_table_value *v) {
   double sum = 0, squares = 0;
   v->n = s->n;
-  v->mean = v->deviation = NAN;
-  for (int i = 0; i < s->n; i++) sum += s->v[i];
+  v->mean = v->deviation = v->low = v->high = NAN;
+  for (int i = 0; i < s->n; i++) sum += s->value[i];
   if (s->n) v->mean = sum / s->n;
-  for (int i = 0; i < s->n; i++) squares += (s->v[i] - v->mean) * (s->v[i] - v->mean);
-  if (s->n > 1) v->deviation = sqrt(squares / (s->n - 1)), v->low = v->high = NAN;
+  for (int i = 0; i < s->n; i++) squares += (s->value[i] - v->mean) * (s->value[i] - v->mean);
+  if (s->n > 1) v->deviation = sqrt(squares / (s->n - 1));
+  if (s->n == 1) v->low = s->low[0], v->high = s->high[0];
 }
 
 static sm_status results_read_row(sm_table_results *r, sm_table_result *row, sm_error *err) {
   const sm_table_jobs *jobs = r->jobs;
-  sample samples[SM_TABLE_FIGURES] = {0};
   costs sum = {0, 0, NAN};
   int timed = 0;
   sm_status status;
-  for (int f = 0; f < SM_TABLE_FIGURES; f++) row->value[f].low = row->value[f].high = NAN;
   for (int i = 0; i < jobs->n; i++) {
     const sm_table_job *job = &jobs->job[i];
     if (job->run != row->run) continue;
     row->jobs++;
     row->done += job->state == SM_JOB_DONE;
     costs c;
-    if ((status = results_take_figures(r, row, job, samples, err))) return status;
+    if ((status = results_take_figures(r, row, job, err))) return status;
     if (!job->trains || !sm_table_job_trained(job)) continue;
     if ((status = results_costs_of(jobs, job, &c, err))) return status;
     sum.peak = fmax(sum.peak, c.peak);
     if (!isfinite(c.rate) || !isfinite(c.seconds)) continue;
     sum.rate += c.rate, sum.seconds += c.seconds, timed++;
   }
-  for (int f = 0; f < SM_TABLE_FIGURES; f++) results_summarise(&samples[f], &row->value[f]);
+  for (int f = 0; f < SM_TABLE_FIGURES; f++) results_summarise(&row->sample[f], &row->value[f]);
   row->images_per_s = timed ? sum.rate / timed : NAN;
   row->hours = timed ? sum.seconds / timed / 3600 : NAN;
   row->peak_bytes = sum.peak;
@@ -151,40 +154,12 @@ static sm_status results_read_row(sm_table_results *r, sm_table_result *row, sm_
 
 /* ---- all ----------------------------------------------------------------------------------------------- */
 
-/* As printed. */
-static double results_tenths(double v) { return round(v * 10) / 10; }
-
-/* The largest figure without a place, and those that print like it, take `place`; gives the first of them. */
-static const sm_table_value *results_give_place(sm_table_results *r, int figure, int place) {
-  const sm_table_value *best = NULL;
-  for (int i = 0; i < r->rows; i++) {
-    const sm_table_value *v = &r->row[i].value[figure];
-    if (isfinite(v->mean) && !r->row[i].place[figure] && (!best || v->mean > best->mean)) best = v;
-  }
-  for (int i = 0; best && i < r->rows; i++)
-    if (!r->row[i].place[figure] &&
-        results_tenths(r->row[i].value[figure].mean) == results_tenths(best->mean))
-      r->row[i].place[figure] = place;
-  return best;
-}
-
-/* No row can be told from the best: all print alike, or differ by less than the seeds scatter. */
-static bool results_all_level(const sm_table_results *r, int figure, const sm_table_value *best) {
-  bool level = true;
-  for (int i = 0; i < r->rows; i++) {
-    const sm_table_value *v = &r->row[i].value[figure];
-    if (!isfinite(v->mean) || r->row[i].place[figure] == 1) continue;
-    bool scatter = isfinite(best->deviation) && isfinite(v->deviation);
-    level = level && scatter && best->mean - v->mean < fmax(best->deviation, v->deviation);
-  }
-  return level;
-}
-
+/* Marks go from the top down, and end at the first gap that is noise. */
 void sm_table_rank(sm_table_results *r, int figure) {
-  const sm_table_value *best = results_give_place(r, figure, 1);
-  bool level = best && results_all_level(r, figure, best);
-  if (best && !level) results_give_place(r, figure, 2);
-  for (int i = 0; level && i < r->rows; i++) r->row[i].place[figure] = 0;
+  sm_table_gap_noise gap[SM_TABLE_GAPS];
+  const int n = sm_table_neighbours(r, figure, gap);
+  for (int i = 0; i < r->rows; i++) r->row[i].place[figure] = 0;
+  for (int i = 0; i < n && i < 2 && gap[i].told; i++) r->row[gap[i].better].place[figure] = i + 1;
 }
 
 bool sm_table_published(const sm_table_results *r, int f) {
@@ -213,8 +188,7 @@ sm_status sm_table_results_read(const sm_table_jobs *jobs, sm_table_results *r, 
   *r = (sm_table_results){.jobs = jobs, .arena = sm_arena_new("results")};
   size_t bytes = (size_t)t->runs * sizeof *r->row;
   if (r->arena) r->row = sm_arena_alloc(r->arena, bytes), r->dependency = sm_arena_alloc(r->arena, bytes);
-  if (!r->arena || !r->row || !r->dependency)
-    return sm_fail(err, SM_ENOMEM, "no memory for the results of a table");
+  if (!r->arena || !r->row || !r->dependency) return results_no_memory(err);
   sm_status status = SM_OK;
   for (int i = 0; i < t->runs && !status; i++) {
     sm_table_result *row = t->run[i].row ? &r->row[r->rows++] : &r->dependency[r->dependencies++];

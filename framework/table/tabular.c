@@ -54,5 +54,9 @@ sm_tabular *sm_table_tabular(const sm_table_results *r, bool caption) {
     }
     tabular_add_costs(&r->row[i], t);
   }
+  sm_text note = {0};
+  sm_table_say_figures(r, &note);
+  sm_tabular_note(t, note.failed ? NULL : note.s);
+  sm_text_free(&note);
   return t;
 }

@@ -191,7 +191,8 @@ static sm_status work_open_evaluator(piece *p, sm_recipe *r, bool gallery, sm_ne
 }
 
 static sm_status work_keep_result(const piece *p, const struct sm_job_evaluation *e, const sm_slot *slot,
-                             const sm_network *net, const sm_eval_result *r, double seconds, sm_error *err) {
+                             const sm_network *net, const sm_evaluator *evaluator, const sm_eval_result *r,
+                             double seconds, sm_error *err) {
   char path[SM_PATH_ROOM], file[80];
   sm_json j = {0};
   sm_json_begin(&j);
@@ -204,6 +205,7 @@ static sm_status work_keep_result(const piece *p, const struct sm_job_evaluation
   sm_json_close(&j);
   sm_intervals_json(r, &j);
   sm_units_json(r, &j);
+  sm_hits_json(evaluator, r, &j);
   sm_json_string(&j, "protocol", r->protocol);
   sm_json_double(&j, "seconds", seconds);
   sm_status status = sm_mkdirs(sm_table_job_path(p->jobs, p->job, "evaluations", path), err);
@@ -233,7 +235,7 @@ static sm_status work_evaluate_one(piece *p, sm_evaluator *evaluator, sm_slot *s
     snprintf(tell.text, sizeof tell.text, "%s %s %s", e->name, result.figure[0].name,
              sm_figure_text(&result.figure[0], figure, sizeof figure));
   sm_child_tell(p->child, &tell);
-  return work_keep_result(p, e, slot, net, &result, sm_now() - start, err);
+  return work_keep_result(p, e, slot, net, evaluator, &result, sm_now() - start, err);
 }
 
 /* Pictures are a convenience: what goes wrong with them is a warning. */

@@ -42,8 +42,9 @@ static int knn_within(const sm_ints *asked, int64_t pictures, int *k, bool *clip
 }
 
 /* The figures of one k. suffix: "", or ".k20" where several were asked for. */
-static sm_status knn_add_figures(sm_eval_result *r, const sm_features *test, const int32_t *class_of, int classes,
-                             double top1, double top5, const char *suffix, sm_error *err) {
+static sm_status knn_add_figures(sm_eval_context *x, sm_eval_result *r, const sm_features *test,
+                                 const int32_t *class_of, int classes, double top1, double top5,
+                                 const char *suffix, sm_error *err) {
   const int64_t n = sm_labelled(test);
   sm_class_mean balanced;
   sm_status status = sm_class_mean_of(test->label, class_of, test->n, classes, &balanced, err);
@@ -51,7 +52,7 @@ static sm_status knn_add_figures(sm_eval_result *r, const sm_features *test, con
   sm_figure_hits(r, (int64_t)(top1 * (double)n / 100 + 0.5), n, "top1%s", suffix);
   sm_figure_hits(r, (int64_t)(top5 * (double)n / 100 + 0.5), n, "top5%s", suffix);
   sm_figure_class_mean(r, &balanced, "balanced%s", suffix);
-  return SM_OK;
+  return sm_figure_each(x, test->index, test->label, class_of, test->n, err, "top1%s", suffix);
 }
 
 static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
@@ -72,7 +73,7 @@ static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result,
   status = sm_knn(&train, &test, k, n_k, o->temperature, x->pool, class_of, top1, top5, err);
   for (int i = 0; !status && i < n_k; i++) {
     if (o->k.n > 1) snprintf(suffix, sizeof suffix, ".k%d", k[i]);
-    status = knn_add_figures(result, &test, class_of + i * test.n, train.classes, top1[i], top5[i], suffix, err);
+    status = knn_add_figures(x, result, &test, class_of + i * test.n, train.classes, top1[i], top5[i], suffix, err);
   }
   sm_free(class_of);
   if (clipped) snprintf(all, sizeof all, ", k at most %lld: there are no more", (long long)train.n);

@@ -1,5 +1,6 @@
 /* test_measures.c — measures without labels: golden values, worked examples, any number of threads, odd input; and their
  * plugins on a network and pictures. */
+#include <cjson/cJSON.h>
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -204,11 +205,40 @@ static void rank_is_bounded(void **state) {
   sm_pool_free(pool);
 }
 
+/* ---- which pictures were hits -------------------------------------------------------------------------- */
+
+static bool hits_of(const char *text, sm_arena *arena, sm_hits *h) {
+  cJSON *json = cJSON_Parse(text);
+  assert_non_null(json);
+  assert_true(sm_hits_read(json, "top1", arena, h));
+  cJSON_Delete(json);
+  return h->hit != NULL;
+}
+
+/* Bits of a result file, the first of a digit the lowest; what does not fit together is not told. */
+static void test_hits(void **state) {
+  sm_arena *arena = sm_arena_new("hits");
+  sm_hits h;
+  assert_true(hits_of("{\"hits\":{\"top1\":{\"pictures\":\"00000000000000ff\",\"n\":6,\"bits\":\"d1\"}}}",
+                      arena, &h));
+  assert_int_equal(h.n, 6);
+  assert_true(h.pictures == 255);
+  assert_memory_equal(h.hit, ((uint8_t[]){1, 0, 1, 1, 1, 0}), 6);
+  assert_false(hits_of("{}", arena, &h));
+  assert_false(hits_of("{\"hits\":{\"top5\":{\"pictures\":\"0\",\"n\":1,\"bits\":\"1\"}}}", arena, &h));
+  /* too few bits, no pictures, no bits, no texts */
+  assert_false(hits_of("{\"hits\":{\"top1\":{\"pictures\":\"0\",\"n\":5,\"bits\":\"1\"}}}", arena, &h));
+  assert_false(hits_of("{\"hits\":{\"top1\":{\"pictures\":\"0\",\"n\":0,\"bits\":\"1\"}}}", arena, &h));
+  assert_false(hits_of("{\"hits\":{\"top1\":{\"pictures\":\"0\",\"n\":4,\"bits\":\"x\"}}}", arena, &h));
+  assert_false(hits_of("{\"hits\":{\"top1\":{\"pictures\":7,\"n\":4,\"bits\":[1]}}}", arena, &h));
+  sm_arena_free(arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(against_golden),  cmocka_unit_test(by_hand),   cmocka_unit_test(known_lengths),
       cmocka_unit_test(any_threads),     cmocka_unit_test(odd_input), cmocka_unit_test(plugins_measure),
-      cmocka_unit_test(rank_is_bounded),
+      cmocka_unit_test(rank_is_bounded), cmocka_unit_test(test_hits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_table.c — figures over seeds held against published ones, claims, what a child process tells, and the
- * masks that a page shows. */
+/* test_table.c — figures over seeds held against published ones and against the noise, claims, what a child process
+ * tells, and the masks that a page shows. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -107,27 +107,122 @@ static void test_correlate(void **state) {
   assert_int_equal(sm_table_reference(&r), -1);
 }
 
-static void assert_places(const double *mean, const double *deviation, int n, const char *wanted) {
+/* ---- noise --------------------------------------------------------------------------------------------- */
+
+/* Quantiles of scipy.stats.t. */
+static void test_student(void **state) {
+  static const double of[][2] = {{1, 12.706204736174698}, {2, 4.302652729749464}, {2.5, 3.574654841985856},
+                                 {10, 2.2281388519862735}, {99, 1.9842169515864174}, {2500, 1.9609}};
+  for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+    assert_float_equal(sm_table_student(of[i][0]), of[i][1], i < 5 ? 1e-7 : 5e-5);
+  assert_float_equal(sm_table_student(INFINITY), 1.959963984540054, 1e-12);
+  assert_float_equal(sm_table_student(0.5), 12.706204736174698, 1e-7);
+}
+
+enum { SEEN = 20, TRIALS = 3 };
+static uint8_t right[3][TRIALS][SEEN];
+
+/* A row of three seeds, which pictures each was right about; the figure is the share of them. */
+static sm_table_sample told(int row, const char *const hits[TRIALS]) {
+  sm_table_sample s = {.n = TRIALS};
+  for (int k = 0; k < TRIALS; k++) {
+    s.seed[k] = 10 + k;
+    for (int i = 0; i < SEEN; i++) {
+      right[row][k][i] = hits[k][i] == '1';
+      s.value[k] += 100.0 / SEEN * right[row][k][i];
+    }
+    s.low[k] = s.value[k] - 1, s.high[k] = s.value[k] + 1;
+    s.hits[k] = (sm_hits){right[row][k], SEEN, 0xabc};
+  }
+  return s;
+}
+
+static void assert_gap(const sm_table_sample *a, const sm_table_sample *b, double gap, double low, double high) {
+  sm_table_gap_noise g;
+  sm_table_noise(a, b, &g);
+  assert_float_equal(g.gap, gap, 1e-9);
+  assert_float_equal(g.low, low, 1e-6);
+  assert_float_equal(g.high, high, 1e-6);
+  assert_int_equal(g.told, low > 0 || high < 0);
+}
+
+/* Mean squares by hand (NumPy), of the differences in percent. */
+static void test_noise_in_pairs(void **state) {
+  static const char *const good[] = {"11111111111111111100", "11111111111111111110", "11111111111111110000"},
+                          *const like[] = {"11111111111111011110", "11111111111111110100", "11111011111101001011"},
+                          *const poor[] = {"11111111110000000000", "11111111011000000000", "11111110110000010000"};
+  sm_table_gap_noise g;
+  sm_table_sample a = told(0, good), c = told(1, like), b = told(2, poor);
+  /* MSs 7000/6, MSp 5008.77, MSe 7000/6: √(5008.77/60), 12.3 degrees */
+  assert_gap(&a, &b, 115.0 / 3, 18.482882200528984, 58.18378446613769);
+  /* 500 + 1500 − 2078.9 is below the larger of them: √(1500/60), 19 degrees */
+  assert_gap(&a, &c, 5, -5.465120272049733, 15.465120272049733);
+  assert_gap(&c, &a, -5, -15.465120272049733, 5.465120272049733);
+  sm_table_noise(&a, &c, &g);
+  assert_int_equal(g.noise, SM_NOISE_PAIRED);
+  assert_int_equal(g.seeds, 3);
+  assert_int_equal(g.pictures, SEEN);
+  a.n = 1; /* the pictures alone */
+  assert_gap(&a, &b, 40, 16.476440408085434, 63.52355959191456);
+  a.n = 3, b.seed[1] = 99; /* no partner: seeds 10 and 12 are left */
+  sm_table_noise(&a, &b, &g);
+  assert_int_equal(g.seeds, 2);
+  b.seed[0] = b.seed[2] = 98;
+  sm_table_noise(&a, &b, &g);
+  assert_true(g.noise == SM_NOISE_UNKNOWN && isnan(g.gap) && isnan(g.low) && !g.told);
+  assert_gap(&c, &c, 0, 0, 0);
+}
+
+/* What is known of the figures alone. */
+static void test_noise_apart(void **state) {
+  sm_table_gap_noise g;
+  sm_table_sample a = {.n = 3, .seed = {0, 1, 2}, .value = {50, 51, 52}},
+                  b = {.n = 3, .seed = {2, 0, 1}, .value = {47, 48, 48.5}};
+  for (int k = 0; k < 3; k++) a.low[k] = a.high[k] = b.low[k] = b.high[k] = NAN;
+  assert_gap(&a, &b, 19.0 / 6, -0.8260260890472386, 7.159359422380572); /* t of two degrees, d = 2, 2.5, 5 */
+  sm_table_noise(&a, &b, &g);
+  assert_int_equal(g.noise, SM_NOISE_SEEDS);
+  for (int k = 0; k < 3; k++) a.low[k] = b.low[k] = 49, a.high[k] = b.high[k] = 51;
+  assert_gap(&a, &b, 19.0 / 6, 0.17120902469857358, 6.162124308634759);
+  sm_table_noise(&a, &b, &g);
+  assert_true(g.noise == SM_NOISE_APART && g.pictures == 0);
+  a.n = 1, b.n = 2;
+  assert_gap(&a, &b, 2, 0.5857864376269049, 3.414213562373095);
+  static uint8_t hit[2];
+  a.hits[0] = (sm_hits){hit, 2, 5}, b.hits[1] = (sm_hits){hit, 2, 6}; /* of other pictures: no pairs */
+  sm_table_noise(&a, &b, &g);
+  assert_int_equal(g.noise, SM_NOISE_APART);
+  b.low[1] = NAN;
+  sm_table_noise(&a, &b, &g);
+  assert_true(g.noise == SM_NOISE_UNKNOWN && g.gap == 2 && isnan(g.low) && !g.told);
+}
+
+/* Rows of one run each, whose figure has an interval of ±`half`. */
+static void assert_places(const double *mean, double half, int n, const char *wanted) {
   char got[ROWS + 1] = "";
   double none[ROWS] = {0};
   sm_table_results r = results(n, none, mean);
-  for (int i = 0; i < n; i++) rows[i].value[0].deviation = deviation ? deviation[i] : NAN;
+  for (int i = 0; i < n; i++) {
+    sm_table_sample *s = &rows[i].sample[0];
+    *s = (sm_table_sample){.n = isfinite(mean[i])};
+    s->value[0] = mean[i], s->low[0] = mean[i] - half, s->high[0] = mean[i] + half;
+  }
   sm_table_rank(&r, 0);
   for (int i = 0; i < n; i++) got[i] = "-12"[rows[i].place[0]];
   assert_string_equal(got, wanted);
 }
 
+/* The noise of a gap is √2 · 0.7. */
 static void test_places(void **state) {
-  assert_places((double[]){50, 52, 51, NAN}, NULL, 4, "-12-");
-  assert_places((double[]){52.04, 52.01, 51}, NULL, 3, "112"); /* alike in print */
-  assert_places((double[]){48.0, 47.9, 48.1}, (double[]){0.3, 0.3, 0.2}, 3,
-                "---"); /* all within the deviation */
-  assert_places((double[]){48.0, 47.0, 48.1}, (double[]){0.3, 0.3, 0.2}, 3,
-                "2-1");                                                 /* one can be told apart */
-  assert_places((double[]){48.0, 47.9}, (double[]){0.3, NAN}, 2, "12"); /* nothing says how it scatters */
-  assert_places((double[]){5, 5}, NULL, 2, "--");
-  assert_places((double[]){5}, NULL, 1, "-");
-  assert_places((double[]){NAN, NAN}, NULL, 2, "--");
+  assert_places((double[]){50, 52, 51, NAN}, 0.7, 4, "-12-");
+  assert_places((double[]){51, 52}, 0.7, 2, "-1"); /* nothing follows the second */
+  assert_places((double[]){50, 52, 51, 48}, 0.7, 4, "-12-");
+  assert_places((double[]){50, 52, 51.9, 48}, 0.7, 4, "----"); /* the first two are level: no second either */
+  assert_places((double[]){50, 52, 50.1, 48}, 0.7, 4, "-1--");
+  assert_places((double[]){50, 52, 51, 48}, NAN, 4, "----"); /* nothing is known of the noise */
+  assert_places((double[]){5, 5}, 0.7, 2, "--");
+  assert_places((double[]){5}, 0.7, 1, "-");
+  assert_places((double[]){NAN, NAN}, 0.7, 2, "--");
 }
 
 /* ---- claims -------------------------------------------------------------------------------------------- */
@@ -313,8 +408,10 @@ static void test_masks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_compare), cmocka_unit_test(test_correlate),  cmocka_unit_test(test_places), cmocka_unit_test(test_claims),
-      cmocka_unit_test(test_children), cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_compare), cmocka_unit_test(test_correlate),  cmocka_unit_test(test_student),
+      cmocka_unit_test(test_noise_in_pairs), cmocka_unit_test(test_noise_apart),
+      cmocka_unit_test(test_places), cmocka_unit_test(test_claims), cmocka_unit_test(test_children),
+      cmocka_unit_test(test_masks),
   };
   return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }

@@ -32,6 +32,11 @@ void sm_figure_add_in(sm_eval_result *, const char *unit, double value, const ch
 void sm_figure_hits(sm_eval_result *, int64_t hits, int64_t n, const char *name, ...) SM_PRINTF(4, 5);
 sm_interval sm_hits_interval(int64_t hits, int64_t n); /* in percent; n > 0 */
 int64_t sm_labelled(const sm_features *);              /* rows that have a label */
+/* Beside a figure of hits: which test pictures they were, for who compares networks picture by picture, as tables do.
+ * `guess` (n) is the class that the pictures `index` (n) were given, `label` (n) theirs, -1: does not count. The name is
+ * that of the figure, printf-style; of more than 16 figures the rest is dropped. SM_ENOMEM. [main] */
+sm_status sm_figure_each(sm_eval_context *, const int64_t *index, const int32_t *label, const int32_t *guess,
+                         int64_t n, sm_error *, const char *name, ...) SM_PRINTF(7, 8);
 
 /* Accuracy of each class by itself, and the mean over the classes that occur among the labels, in percent:
  * each class counts the same, however many pictures it has. NaN without labels. Its interval is that of the
