@@ -115,12 +115,19 @@ static void foreign_tell_others(foreign_file *f) {
 
 /* ---- opening ------------------------------------------------------------------------------------------ */
 
+/* timm's packed SwiGLU is called as two plain layers are. */
+static bool foreign_is_packed(const sm_st_reader *r) {
+  const sm_st_tensor *in = sm_st_find(r, "blocks.0.mlp.fc1.weight"), *out = sm_st_find(r, "blocks.0.mlp.fc2.weight");
+  return in && out && in->ndim == 2 && out->ndim == 2 && in->shape[0] == 2 * out->shape[1];
+}
+
 /* smalti's own names: of an export too, unless it was made with those of another program. */
 static bool foreign_is_own(const sm_st_reader *r) {
   const char *producer = sm_st_get(r, "producer");
   if (sm_is_checkpoint(r)) return true;
   if (!producer || strcmp(producer, "smalti")) return false;
-  return !sm_st_find(r, sm_foreign_anchors[1]) && !sm_st_find(r, "blocks.0.gamma_1");
+  return !sm_st_find(r, sm_foreign_anchors[1]) && !sm_st_find(r, "blocks.0.gamma_1") &&
+         !sm_st_find(r, "blocks.0.attn.q_bias") && !sm_st_find(r, "reg_token") && !foreign_is_packed(r);
 }
 
 static sm_status foreign_map(foreign_file *f, const candidate *chosen) {

@@ -19,5 +19,6 @@ libsmalti_la_SOURCES += \
   framework/models/weights_file.c \
   framework/models/weights_names.c \
   framework/models/weights_names.h \
+  framework/models/weights_outside.c \
   framework/models/weights_save.c
 pkginclude_HEADERS += framework/include/smalti/network.h

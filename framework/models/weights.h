@@ -63,7 +63,8 @@ typedef struct sm_weights_about {
 } sm_weights_about;
 
 /* Write the rows under `row_prefix` without it. timm: rows that are not exported are left out (*dropped says
- * how many), and Swin's mergings go to the next stage; ibot: all rows, with the names of iBOT's own code
+ * how many), Swin's mergings go to the next stage, a network with relative positions has Beit's names (no bias of
+ * keys), one with registers has their positions in the tokens; ibot: all rows, with the names of iBOT's own code
  * (gamma_1 for ls1.gamma), which are DINO's too; hf: the names of Hugging Face's ViTModel, or Dinov2Model where
  * there are gains (LayerScale), with queries, keys and values apart. SM_EUNSUPPORTED: a row has no name there.
  * An older file is replaced. */

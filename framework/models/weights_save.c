@@ -1,90 +1,14 @@
 /* weights_save.c — a backbone's weights as a safetensors file that other programs open, and what the file
  * says of itself.
  *
- * smalti's names of a vision transformer are timm's already, so the timm format only leaves out what timm's
- * strict loading would refuse; a backbone says which other names timm has otherwise. Hugging Face's names are
- * its own. */
+ * smalti's names of a vision transformer are timm's VisionTransformer's for the most part; weights_outside.c has the
+ * others. What timm's strict loading would refuse is left out. */
 #include "weights.h"
 #include "weights_names.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* iBOT's own code (models/vision_transformer.py) differs from timm in these names. */
-static const struct {
-  const char *timm, *ibot;
-} ibot_names[] = {{"ls1.gamma", "gamma_1"}, {"ls2.gamma", "gamma_2"}};
-
-/* Hugging Face's names (transformers, models/vit/modeling_vit.py and models/dinov2/modeling_dinov2.py): `plain`
- * without gains, `scaled` with. '#' stands for a block's number, '$' for weight or bias, '@' for query, key and
- * value, which are apart there. NULL: that model has no such part. */
-static const struct {
-  const char *own, *plain, *scaled;
-} hf_names[] = {
-    {"cls_token", "embeddings.cls_token", "embeddings.cls_token"},
-    {"dist_token", "embeddings.distillation_token", NULL},
-    {"register_tokens", NULL, "embeddings.register_tokens"},
-    {"masked_embed", "", "embeddings.mask_token"}, /* ViTModel has none unless asked to */
-    {"pos_embed", "embeddings.position_embeddings", "embeddings.position_embeddings"},
-    {"patch_embed.proj.$", "embeddings.patch_embeddings.projection.$",
-     "embeddings.patch_embeddings.projection.$"},
-    {"blocks.#.norm1.$", "encoder.layer.#.layernorm_before.$", "encoder.layer.#.norm1.$"},
-    {"blocks.#.norm2.$", "encoder.layer.#.layernorm_after.$", "encoder.layer.#.norm2.$"},
-    {"blocks.#.attn.qkv.$", "encoder.layer.#.attention.attention.@.$",
-     "encoder.layer.#.attention.attention.@.$"},
-    {"blocks.#.attn.proj.$", "encoder.layer.#.attention.output.dense.$",
-     "encoder.layer.#.attention.output.dense.$"},
-    {"blocks.#.mlp.fc1.$", "encoder.layer.#.intermediate.dense.$", "encoder.layer.#.mlp.fc1.$"},
-    {"blocks.#.mlp.fc2.$", "encoder.layer.#.output.dense.$", "encoder.layer.#.mlp.fc2.$"},
-    {"blocks.#.mlp.w12.$", NULL, "encoder.layer.#.mlp.weights_in.$"},
-    {"blocks.#.mlp.w3.$", NULL, "encoder.layer.#.mlp.weights_out.$"},
-    {"blocks.#.ls1.gamma", NULL, "encoder.layer.#.layer_scale1.lambda1"},
-    {"blocks.#.ls2.gamma", NULL, "encoder.layer.#.layer_scale2.lambda1"},
-    {"norm.$", "layernorm.$", "layernorm.$"},
-};
-
-/* A name by a pattern of hf_names. */
-static bool weights_save_matches(const char *pattern, const char *name, int *block, const char **rest) {
-  int n = 0;
-  for (; *pattern && *pattern != '$'; pattern++) {
-    if (*pattern == '#') {
-      if (sscanf(name, "%d%n", block, &n) != 1) return false;
-      name += n;
-    } else if (*pattern != *name++) return false;
-  }
-  *rest = name;
-  return *pattern == '$' || !*name;
-}
-
-static void weights_save_expand(const char *pattern, int block, const char *part, const char *rest, char *buf,
-                                size_t size) {
-  size_t at = 0;
-  buf[0] = 0;
-  for (; *pattern && at < size; pattern++)
-    at += (size_t)(*pattern == '#'   ? snprintf(buf + at, size - at, "%d", block)
-                   : *pattern == '@' ? snprintf(buf + at, size - at, "%s", part)
-                   : *pattern == '$' ? snprintf(buf + at, size - at, "%s", rest)
-                                     : snprintf(buf + at, size - at, "%c", *pattern));
-}
-
-/* The pattern of a name; NULL: it has none there. "": it is left out. */
-static const char *weights_save_hf(const char *name, bool scaled, int *block, const char **rest) {
-  for (size_t i = 0; i < sizeof hf_names / sizeof *hf_names; i++)
-    if (weights_save_matches(hf_names[i].own, name, block, rest))
-      return scaled ? hf_names[i].scaled : hf_names[i].plain;
-  return NULL;
-}
-
-static void weights_save_file_name(const char *name, sm_weights_format format, char *buf, size_t size) {
-  snprintf(buf, size, "%s", name);
-  if (format != SM_WEIGHTS_IBOT) return;
-  for (size_t i = 0; i < sizeof ibot_names / sizeof *ibot_names; i++) {
-    const char *at = strstr(name, ibot_names[i].timm);
-    if (at && !at[strlen(ibot_names[i].timm)])
-      snprintf(buf, size, "%.*s%s", (int)(at - name), name, ibot_names[i].ibot);
-  }
-}
 
 /* ---- metadata ------------------------------------------------------------------------------------------ */
 
@@ -172,73 +96,88 @@ typedef struct saving {
   sm_set *set;
   const char *prefix;
   sm_weights_format format;
-  bool scaled;        /* it has gains: Dinov2Model's names */
-  char nameless[160]; /* a row that has no name there      */
+  sm_outside_kind kind;
+  int fold;           /* the row of positions whose first row goes to [CLS]; -1: none does */
+  char nameless[160]; /* a row that has no name there */
   int dropped;
   int64_t elements;
 } saving;
+
+/* Networks with registers have no positions for tokens that are no patches in timm (no_embed_class): the position of
+ * [CLS] is added to it, which is the same network. */
+static int weights_save_fold(const saving *s) {
+  char name[320];
+  snprintf(name, sizeof name, "%sregister_tokens", s->prefix);
+  if (s->format != SM_WEIGHTS_TIMM || sm_set_find(s->set, name) < 0) return -1;
+  snprintf(name, sizeof name, "%spos_embed", s->prefix);
+  const int r = sm_set_find(s->set, name);
+  const sm_row *row = r >= 0 ? sm_set_row(s->set, r) : NULL;
+  return row && row->grid.prefix == 1 && row->grid.rows == row->grid.cols ? r : -1;
+}
+
+/* [CLS] with its position, for timm; `values` are the token's, `bytes` of them. */
+static void weights_save_placed(const saving *s, void *values, size_t bytes) {
+  size_t all;
+  const void *first = sm_set_lend(s->set, s->fold, SM_VALUES, &all);
+  const bool single = sm_set_real(s->set) == SM_F32;
+  for (size_t i = 0; first && i < bytes / (single ? sizeof(float) : sizeof(double)); i++)
+    if (single) ((float *)values)[i] += ((const float *)first)[i];
+    else ((double *)values)[i] += ((const double *)first)[i];
+  sm_set_give_back(s->set, s->fold, SM_VALUES, (void *)first, false);
+}
+
+static void weights_save_class(const saving *s, const char *name, const void *values, size_t bytes) {
+  void *sum = values ? sm_malloc(bytes) : NULL;
+  if (sum) memcpy(sum, values, bytes), weights_save_placed(s, sum, bytes);
+  sm_st_write(s->writer, name, sum, bytes);
+  sm_free(sum);
+}
 
 /* Declare a part of a row, or write it: `parts` equal ones below one another. */
 static void weights_save_part(saving *s, int r, const char *name, int part, int parts, bool write) {
   const sm_row *row = sm_set_row(s->set, r);
   const char *dtype = sm_dtype_name(sm_set_real(s->set));
   int64_t dim[SM_ST_MAX_DIMS];
+  size_t bytes, cut = 0;
   for (int d = 0; d < row->ndim; d++) dim[d] = row->dim[d];
   if (parts > 1) dim[0] /= parts;
+  if (r == s->fold) dim[1]--;
   if (!write) {
     sm_st_declare(s->writer, name, dtype, row->ndim, dim);
     return;
   }
-  size_t bytes;
-  void *values = sm_set_lend(s->set, r, SM_VALUES, &bytes);
-  sm_st_write(s->writer, name, values ? (char *)values + bytes / (size_t)parts * (size_t)part : NULL,
-              bytes / (size_t)parts);
+  char *values = sm_set_lend(s->set, r, SM_VALUES, &bytes);
+  if (r == s->fold) cut = bytes / (size_t)row->dim[1];
+  const size_t each = (bytes - cut) / (size_t)parts;
+  if (s->fold >= 0 && !strcmp(name, "cls_token")) weights_save_class(s, name, values, bytes);
+  else sm_st_write(s->writer, name, values ? values + cut + each * (size_t)part : NULL, each);
   sm_set_give_back(s->set, r, SM_VALUES, values, false);
 }
 
-/* A row under Hugging Face's names. False: it has none. */
-static bool weights_save_hf_row(saving *s, int r, const char *own, bool write) {
-  static const char *const parts[] = {"query", "key", "value"};
-  const char *rest = "";
-  char name[320];
-  int block = 0;
-  const char *pattern = weights_save_hf(own, s->scaled, &block, &rest);
-  if (!pattern) {
-    if (!s->nameless[0]) snprintf(s->nameless, sizeof s->nameless, "%s", own);
+static bool weights_save_row(saving *s, int r, bool write) {
+  const sm_row *row = sm_set_row(s->set, r);
+  const size_t cut = strlen(s->prefix);
+  sm_outside out;
+  if (s->format == SM_WEIGHTS_TIMM && row->flags & SM_ROW_NO_EXPORT) return s->dropped++, true;
+  if (!sm_outside_name(s->format, &s->kind, row, cut, &out)) {
+    snprintf(s->nameless, sizeof s->nameless, "%s", row->name + cut);
     return false;
   }
-  if (!*pattern) return s->dropped++, true;
-  const int n = strchr(pattern, '@') ? 3 : 1;
-  for (int i = 0; i < n; i++) {
-    weights_save_expand(pattern, block, parts[i], rest, name, sizeof name);
-    weights_save_part(s, r, name, i, n, write);
-  }
-  s->elements += sm_set_row(s->set, r)->size;
+  if (out.parts == 1 && !out.name[0][0]) return s->dropped++, true;
+  for (int i = 0; i < out.parts; i++)
+    if (out.name[i][0]) {
+      weights_save_part(s, r, out.name[i], i, out.parts, write);
+      s->elements += row->size / out.parts;
+    }
   return true;
 }
 
 /* Every row that goes out, twice: to declare it and to write it. */
 static void weights_save_each_row(saving *s, bool write) {
-  char name[320];
-  size_t cut = strlen(s->prefix);
   s->dropped = 0;
   s->elements = 0;
-  for (int r = 0; r < sm_set_rows(s->set); r++) {
-    const sm_row *row = sm_set_row(s->set, r);
-    if (strncmp(row->name, s->prefix, cut) != 0) continue;
-    if (s->format == SM_WEIGHTS_HF) {
-      if (!weights_save_hf_row(s, r, row->name + cut, write)) return;
-      continue;
-    }
-    if (s->format == SM_WEIGHTS_TIMM && row->flags & SM_ROW_NO_EXPORT) {
-      s->dropped++;
-      continue;
-    }
-    weights_save_file_name(sm_weights_name_of(row, cut, s->format == SM_WEIGHTS_TIMM), s->format, name,
-                           sizeof name);
-    s->elements += row->size;
-    weights_save_part(s, r, name, 0, 1, write);
-  }
+  for (int r = 0; r < sm_set_rows(s->set); r++)
+    if (!strncmp(sm_set_row(s->set, r)->name, s->prefix, strlen(s->prefix)) && !weights_save_row(s, r, write)) return;
 }
 
 static sm_status weights_save_nameless(const saving *s, const char *path, sm_error *err) {
@@ -249,9 +188,8 @@ static sm_status weights_save_nameless(const saving *s, const char *path, sm_err
 
 sm_status sm_weights_save(const char *path, sm_set *set, const char *row_prefix, sm_weights_format format,
                           const sm_weights_about *about, int *dropped, int64_t *elements, sm_error *err) {
-  char gain[320];
-  snprintf(gain, sizeof gain, "%sblocks.0.ls1.gamma", row_prefix);
-  saving s = {.set = set, .prefix = row_prefix, .format = format, .scaled = sm_set_find(set, gain) >= 0};
+  saving s = {.set = set, .prefix = row_prefix, .format = format, .kind = sm_outside_kind_of(set, row_prefix)};
+  s.fold = weights_save_fold(&s);
   if (!(s.writer = sm_st_create(path, SM_ST_AS_DECLARED, err))) return err ? err->code : SM_EIO;
   weights_save_put_about(s.writer, about);
   weights_save_each_row(&s, false);

@@ -249,24 +249,24 @@ static void vit_elsewhere_sizes(const vit *v, int height, int width_, sm_text *t
   else sm_text_add(text, "(%d, %d)", height, width_);
   sm_text_add(text, ", patch_size=%d, embed_dim=%d, depth=%d, num_heads=%d", (int)v->patch, vit_width(v),
               vit_depth(v), vit_heads(v));
-  if (v->mlp_ratio != 4)
+  if (v->mlp == VIT_SWIGLU) /* timm counts both halves, and cuts off what is behind the point */
+    sm_text_add(text, ", mlp_ratio=%.9g", ((double)(2 * vit_hidden(v)) + .25) / vit_width(v));
+  else if (v->mlp_ratio != 4)
     sm_text_add(text, ", mlp_ratio=%s", sm_double_text(v->mlp_ratio, number, sizeof number));
   if (!v->qkv_bias) sm_text_add(text, ", qkv_bias=False");
   if (v->layer_scale > 0)
     sm_text_add(text, ", init_values=%s", sm_double_text(v->layer_scale, number, sizeof number));
 }
 
-/* timm's Beit has biases of queries and values alone, each by its name. */
 static void vit_elsewhere_beit(const vit *v, int height, int width_, sm_text *text) {
   if (!v->class_token || v->qk_norm || v->mlp == VIT_SWIGLU) return; /* no class of timm has these */
   sm_text_add(text, "timm: Beit(img_size=");
   vit_elsewhere_sizes(v, height, width_, text);
   if (v->positions == VIT_NONE) sm_text_add(text, ", use_abs_pos_emb=False");
   sm_text_add(text, v->relative == VIT_SHARED ? ", use_shared_rel_pos_bias=True" : ", use_rel_pos_bias=True");
-  if (!v->fc_norm) sm_text_add(text, ", global_pool='%s'", vit_mean(v) ? "avg" : "token");
+  if (!vit_mean(v)) sm_text_add(text, ", global_pool='token'");
+  if (v->fc_norm != vit_mean(v)) sm_text_add(text, ", use_fc_norm=%s", v->fc_norm ? "True" : "False");
   sm_text_add(text, ", num_classes=0)");
-  if (v->qkv_bias) sm_text_add(text, ", whose q_bias and v_bias are the first and last third of qkv.bias");
-  if (v->layer_scale > 0) sm_text_add(text, ", and gamma_1 and gamma_2 are ls1.gamma and ls2.gamma");
 }
 
 /* What differs from timm's defaults is said beside the sizes. */
@@ -282,10 +282,10 @@ static void vit_elsewhere(const void *self, int height, int width_, sm_text *tex
   if (!v->class_token) sm_text_add(text, ", class_token=False");
   if (vit_mean(v)) sm_text_add(text, ", global_pool='avg'");
   if (v->fc_norm != vit_mean(v)) sm_text_add(text, ", fc_norm=%s", v->fc_norm ? "True" : "False");
-  if (v->registers) sm_text_add(text, ", reg_tokens=%d", (int)v->registers);
+  if (v->registers) sm_text_add(text, ", reg_tokens=%d, no_embed_class=True", (int)v->registers);
   if (v->positions == VIT_NONE) sm_text_add(text, ", pos_embed='none'");
   if (v->qk_norm) sm_text_add(text, ", qk_norm=True");
-  if (v->mlp == VIT_SWIGLU) sm_text_add(text, ", mlp_layer=SwiGLUPacked");
+  if (v->mlp == VIT_SWIGLU) sm_text_add(text, ", mlp_layer=SwiGLUPacked, act_layer='silu'");
   sm_text_add(text, ", num_classes=0)");
 }
 
