@@ -129,10 +129,12 @@ static void draw_fill(sm_image *image, int64_t x, int64_t y, int64_t width, int6
     return;
   const int colour[3] = {rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255};
   const int weight = (int)lrint(256 * (alpha < 0 ? 0 : alpha > 1 ? 1 : alpha));
+  const bool covers = weight == 256; /* then what was there is not read: on a new canvas it is nothing yet */
   for (int row = top; row < bottom; row++) {
     uint8_t *p = draw_pixel(image, left, row);
     for (int i = left; i < right; i++, p += 3)
-      for (int c = 0; c < 3; c++) p[c] = (uint8_t)((p[c] * (256 - weight) + colour[c] * weight + 128) >> 8);
+      for (int c = 0; c < 3; c++)
+        p[c] = (uint8_t)(covers ? colour[c] : (p[c] * (256 - weight) + colour[c] * weight + 128) >> 8);
   }
 }
 
