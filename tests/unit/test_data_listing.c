@@ -192,6 +192,34 @@ static void test_changes_are_seen(void **state) {
   check_outdated("old", message);
 }
 
+/* Many names in one folder are looked at by all threads: the list is that of the same files in several folders. */
+static void test_large_folder(void **state) {
+  (void)state;
+  enum { N = 20000 };
+  char name[64];
+  sm_error err = {0};
+  assert_int_equal(sm_mkdirs(path_of("large/sub"), NULL), SM_OK);
+  put_bytes("large/00000.jpg", 3);
+  for (int i = 1; i < N; i++) {
+    char from[512];
+    snprintf(from, sizeof from, "%s", path_of(i < N / 2 ? "large/00000.jpg" : "large/10000.jpg"));
+    snprintf(name, sizeof name, "large/%05d.jpg", i);
+    if (i == N / 2) put_bytes(name, 4);
+    else assert_int_equal(link(from, path_of(name)), 0);
+  }
+  put_bytes("large/notes.txt", 1);
+  put_bytes("large/sub/x.jpg", 7);
+  assert_int_equal(symlink("nothing", path_of("large/00000a.jpg")), 0);
+  sm_listing *l = must_list("large");
+  must(sm_listing_arrange(l, SM_LISTING_BY_NOTHING, 0, &err), &err);
+  assert_int_equal(sm_listing_count(l), N + 2);
+  assert_int_equal(sm_listing_others(l), 1);
+  assert_true(sm_listing_at(l, 1).dangling);
+  for (int64_t i = 2; i <= N; i++) assert_int_equal(sm_listing_at(l, i).bytes, i <= N / 2 ? 3 : 4);
+  assert_int_equal(sm_listing_at(l, N + 1).bytes, 7);
+  sm_listing_free(l);
+}
+
 /* What only a look at every file finds. */
 static void test_overwritten_picture(void **state) {
   (void)state;
@@ -300,7 +328,7 @@ int main(void) {
       cmocka_unit_test(test_index_gives_the_same_list), cmocka_unit_test(test_order),
       cmocka_unit_test(test_changes_are_seen),          cmocka_unit_test(test_overwritten_picture),
       cmocka_unit_test(test_ticks),                     cmocka_unit_test(test_every_flipped_bit_is_found),
-      cmocka_unit_test(test_hostile_entries),
+      cmocka_unit_test(test_hostile_entries),           cmocka_unit_test(test_large_folder),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
