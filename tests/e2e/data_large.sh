@@ -176,9 +176,9 @@ exits 65 train never '{tar: {path: held.tar, classes: cls}}'
 has err "no label in $work/held.tar: beside none of its 6 pictures lies a .cls; put KEY.cls beside KEY.jpg in its shard, or say classes: none"
 exits 65 train never '{folder: {path: set, classes: cls}}'
 relabelled() { # NAME FILE TEXT: web with another label, or without it
-  mkdir "$1" && cp -r numbers "$1/files" && rm "$1/files/$2"
-  [ $# -eq 2 ] || printf '%s' "$3" >"$1/files/$2"
-  tar cf "$1/0.tar" -C "$1/files" a b
+  rm -rf files && cp -r numbers files && rm "files/$2"
+  [ $# -eq 2 ] || printf '%s' "$3" >"files/$2"
+  mkdir "$1" && tar cf "$1/0.tar" -C files a b
 }
 numbered set web/0.tar
 relabelled without a/002.cls
@@ -188,7 +188,7 @@ has err "shards without: 1 of 10 pictures have no label: there is no .cls beside
 relabelled word a/002.cls cat
 exits 65 smalti data check word
 says "smalti: word: dataset 'tar': 1 of the labels is no class number: a/002.cls of 0.tar holds 'cat'; a member called .cls holds a number from 0 to 1048575; where no labels are wanted say classes: none"
-exits 0 train unlabelled '{tar: {path: word, classes: none}}' evaluate={}
+exits 0 train unlabelled '{tar: {path: word, classes: none}}' 'evaluate=!delete'
 relabelled large b/001.cls 1048576
 exits 65 smalti data check large
 has err "b/001.cls of 0.tar holds '1048576'"
