@@ -57,6 +57,7 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/discovery_sheet.c \
   plugins/evaluations/finetune.c \
   plugins/evaluations/knn.c \
+  plugins/evaluations/discovery_list.c \
   plugins/evaluations/landmarks.c \
   plugins/evaluations/lidar.c \
   plugins/evaluations/linear.c \
@@ -404,8 +405,8 @@ plugins_coco_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_coco_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/discovery.la
-plugins_discovery_la_SOURCES = plugins/evaluations/discovery.c plugins/evaluations/discovery_sheet.c \
-  plugins/evaluations/discovery.h
+plugins_discovery_la_SOURCES = plugins/evaluations/discovery.c plugins/evaluations/discovery_list.c \
+  plugins/evaluations/discovery_sheet.c plugins/evaluations/discovery.h
 plugins_discovery_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_discovery_la_LIBADD = $(PLUGIN_LIBADD)
 

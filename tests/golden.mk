@@ -102,8 +102,9 @@ tests_unit_test_retrieval_LDADD = $(LDADD) $(CJSON_LIBS)
 tests_unit_test_video_SOURCES = tests/unit/test_video.c tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_video_LDADD = $(LDADD) $(CJSON_LIBS)
 
-# objects found without labels, by numbers of LOST and TokenCut; every discovery*.safetensors in $SMALTI_GOLDEN is tried
-EXTRA_DIST += tests/golden/discovery.safetensors
+# objects found without labels, by numbers of LOST and TokenCut; every discovery*.safetensors in $SMALTI_GOLDEN is tried.
+# MaskCut's numbers are made by maskcut.py, which says how
+EXTRA_DIST += tests/golden/discovery.safetensors tests/golden/maskcut.py tests/golden/maskcut.safetensors
 check_PROGRAMS += tests/unit/test_discovery
 tests_unit_test_discovery_SOURCES = tests/unit/test_discovery.c tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_discovery_LDADD = $(LDADD) $(CJSON_LIBS)

@@ -6,6 +6,7 @@
 
 struct score_coco_options {
   int type;
+  bool agnostic;
   int64_t resamples, seed;
 };
 
@@ -13,6 +14,8 @@ static const char *const score_coco_types[] = {"bbox", "segm", NULL};
 
 static const sm_option options[] = {
     SM_CHOICE(struct score_coco_options, type, "type", "bbox", score_coco_types, "score boxes or masks"),
+    SM_BOOL(struct score_coco_options, agnostic, "agnostic", "false",
+            "take all categories for one, as for objects that were found without labels"),
     SM_INT(struct score_coco_options, resamples, "resamples", "0", 0, 100000, NULL,
            "resamples of the pictures for a 95 % interval; 0: no interval"),
     SM_INT(struct score_coco_options, seed, "seed", "0", 0, 1000000000, NULL, "seed of the resamples"),
@@ -65,14 +68,15 @@ static int score_coco_run(sm_cli *cli, int argc, char **argv) {
   (void)argc;
   sm_status status = sm_coco_read(argv[1], masks ? SM_COCO_MASKS : SM_COCO_BOXES, &truth, &err);
   if (!status) status = sm_coco_read_detections(argv[2], &truth, masks, &found, &err);
+  if (!status && o->agnostic) status = sm_coco_one_category(&truth, &found, &err);
   if (!status) status = sm_coco_score(&truth, &found, masks, (int)o->resamples, (uint64_t)o->seed, &ap, &err);
   int code = SM_EXIT_OK;
   if (status) code = sm_cli_fail(&err);
   else {
-    sm_cli_note(cli, "%s of %d %s, %d %s in %d %s; -1: nothing to count", masks ? "masks" : "boxes", found.n_objects,
-                sm_plural(found.n_objects, "detection", "detections"), truth.n_objects,
+    sm_cli_note(cli, "%s of %d %s, %d %s in %d %s%s; -1: nothing to count", masks ? "masks" : "boxes",
+                found.n_objects, sm_plural(found.n_objects, "detection", "detections"), truth.n_objects,
                 sm_plural(truth.n_objects, "object", "objects"), truth.n_images,
-                sm_plural(truth.n_images, "picture", "pictures"));
+                sm_plural(truth.n_images, "picture", "pictures"), o->agnostic ? ", all of one category" : "");
     if (cli->json) score_coco_json(&json, &truth, &ap), code = sm_cli_json(&json);
     else score_coco_text(&truth, &ap);
   }

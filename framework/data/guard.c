@@ -178,8 +178,23 @@ static sm_status guard_objects_get(const void *self, int64_t index, const sm_obj
   return SM_OK;
 }
 
-static const sm_object_ops guard_objects = {
-    .categories = guard_categories, .category_name = guard_category_name, .get = guard_objects_get};
+static int64_t guard_picture_id(const void *self, int64_t index) {
+  const guard *g = self;
+  const sm_object_ops *objects = g->set.ops->objects;
+  return objects->picture_id ? objects->picture_id(g->set.self, index) : index + 1;
+}
+
+static int64_t guard_category_id(const void *self, int c) {
+  const guard *g = self;
+  const sm_object_ops *objects = g->set.ops->objects;
+  return objects->category_id ? objects->category_id(g->set.self, c) : c + 1;
+}
+
+static const sm_object_ops guard_objects = {.categories = guard_categories,
+                                            .category_name = guard_category_name,
+                                            .get = guard_objects_get,
+                                            .picture_id = guard_picture_id,
+                                            .category_id = guard_category_id};
 
 /* ---- clips --------------------------------------------------------------------------------------------- */
 

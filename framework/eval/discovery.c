@@ -248,6 +248,13 @@ static sm_status cut_solve(cut_solver *s, double *a, int n, double *value, doubl
   return SM_OK;
 }
 
+static void cut_turn(double *vector, int64_t n, uint8_t *object) {
+  for (int64_t i = 0; i < n; i++) {
+    object[i] = !object[i];
+    vector[i] = -vector[i];
+  }
+}
+
 /* Splits at the mean, and turns the vector where the seed lies in the lower part; the seed. */
 static int cut_split(double *vector, int64_t n, uint8_t *object) {
   double mean = 0;
@@ -258,11 +265,7 @@ static int cut_split(double *vector, int64_t n, uint8_t *object) {
     object[i] = vector[i] > mean;
     if (fabs(vector[i]) > fabs(vector[seed])) seed = (int)i;
   }
-  if (object[seed]) return seed;
-  for (int64_t i = 0; i < n; i++) {
-    object[i] = !object[i];
-    vector[i] = -vector[i];
-  }
+  if (!object[seed]) cut_turn(vector, n, object);
   return seed;
 }
 
@@ -275,6 +278,25 @@ static void cut_tell(const discovery_room *r, int64_t n, const double *value, co
   if (parts->mask) memcpy(parts->mask, r->mask, (size_t)n);
 }
 
+/* What is cut must have two patches. Both rooms are freed by who asked, in every case. */
+static sm_status cut_begin(const sm_patch_keys *keys, discovery_room *r, cut_solver *s, sm_error *err) {
+  sm_status status = discovery_check(keys, err);
+  if (!status && discovery_count(keys) < 2)
+    status = sm_fail(err, SM_EINVAL, "one patch cannot be cut in two; make pictures larger");
+  if (!status) status = discovery_new(r, discovery_count(keys), err);
+  return status ? status : cut_new(s, discovery_count(keys), err);
+}
+
+/* The graph of the keys and its second eigenvector. */
+static sm_status cut_graph(const sm_patch_keys *keys, double tau, bool soft, discovery_room *r, cut_solver *s,
+                           double *value, double *vector, sm_error *err) {
+  const int64_t n = discovery_count(keys);
+  discovery_products(keys, r->a);
+  cut_affinities(r->a, s->degree, n, tau, soft);
+  sm_status status = cut_laplacian(r->a, s->degree, n, err);
+  return status ? status : cut_solve(s, r->a, (int)n, value, vector, err);
+}
+
 sm_status sm_tokencut(const sm_patch_keys *keys, double tau, bool soft, sm_tokencut_parts *parts,
                       sm_patch_box *box, sm_error *err) {
   discovery_room r = {0};
@@ -282,18 +304,9 @@ sm_status sm_tokencut(const sm_patch_keys *keys, double tau, bool soft, sm_token
   double value[CUT_VALUES], *vector;
   const int64_t n = discovery_count(keys);
   *box = (sm_patch_box){0};
-  sm_status status = discovery_check(keys, err);
-  if (!status && n < 2)
-    status = sm_fail(err, SM_EINVAL, "one patch cannot be cut in two; make pictures larger");
-  if (!status) status = discovery_new(&r, n, err);
-  if (!status) status = cut_new(&s, n, err);
+  sm_status status = cut_begin(keys, &r, &s, err);
   vector = s.vectors; /* the first eigenvector, √d, is known and gives its room */
-  if (!status) {
-    discovery_products(keys, r.a);
-    cut_affinities(r.a, s.degree, n, tau, soft);
-    status = cut_laplacian(r.a, s.degree, n, err);
-  }
-  if (!status) status = cut_solve(&s, r.a, (int)n, value, vector, err);
+  if (!status) status = cut_graph(keys, tau, soft, &r, &s, value, vector, err);
   if (!status) {
     const int seed = cut_split(vector, n, r.object);
     sm_patch_component(r.object, keys->rows, keys->cols, seed, r.mask, r.stack);
@@ -302,5 +315,90 @@ sm_status sm_tokencut(const sm_patch_keys *keys, double tau, bool soft, sm_token
   }
   cut_free(&s);
   discovery_free(&r);
+  return status;
+}
+
+/* ---- MaskCut ------------------------------------------------------------------------------------------- */
+
+/* TokenCut's split, turned where three corners of the picture are in the object; the seed: its largest
+ * value. */
+static int maskcut_split(const sm_patch_keys *k, double *vector, uint8_t *object) {
+  const int n = k->rows * k->cols, corners[] = {0, k->cols - 1, n - k->cols, n - 1};
+  int inside = 0, seed = cut_split(vector, n, object);
+  for (int c = 0; c < 4; c++) inside += object[corners[c]];
+  if (inside < 3) return seed;
+  cut_turn(vector, n, object);
+  for (int i = 0; i < n; i++)
+    if (vector[i] > vector[seed]) seed = i;
+  return seed;
+}
+
+static bool maskcut_overlap(const uint8_t *a, const uint8_t *b, int64_t n) {
+  int64_t both = 0, either = 0;
+  for (int64_t i = 0; i < n; i++) both += a[i] && b[i], either += a[i] || b[i];
+  return 2 * both > either;
+}
+
+typedef struct maskcut {
+  sm_patch_keys left; /* keys, 0 where something was found */
+  float *x;           /* the same */
+  uint8_t *last;      /* (n) the mask before */
+  uint8_t *painted;   /* (n) all that was found */
+  discovery_room r;
+  cut_solver s;
+} maskcut;
+
+/* What of r.mask no earlier one has: into `to`, and its keys become 0. How many patches. */
+static int64_t maskcut_take(maskcut *m, uint8_t *to) {
+  const int64_t n = discovery_count(&m->left), dim = m->left.dim;
+  int64_t taken = 0;
+  for (int64_t i = 0; i < n; i++) {
+    to[i] = m->r.mask[i] && !m->painted[i];
+    taken += to[i];
+    if (!to[i]) continue;
+    m->painted[i] = 1;
+    memset(m->x + i * dim, 0, (size_t)dim * sizeof *m->x);
+  }
+  memcpy(m->last, m->r.mask, (size_t)n);
+  return taken;
+}
+
+static sm_status maskcut_rounds(maskcut *m, double tau, int most, uint8_t *mask, sm_patch_box *box,
+                                int *found, sm_error *err) {
+  const sm_patch_keys *k = &m->left;
+  const int64_t n = discovery_count(k);
+  double value[CUT_VALUES], *vector = m->s.vectors;
+  for (int round = 0; round < most; round++) {
+    sm_status status = cut_graph(k, tau, false, &m->r, &m->s, value, vector, err);
+    if (status) return status;
+    const int seed = maskcut_split(k, vector, m->r.object);
+    const int64_t size = sm_patch_component(m->r.object, k->rows, k->cols, seed, m->r.mask, m->r.stack);
+    if (!size || (round && size * 100 <= n)) return SM_OK; /* every later round would be this one */
+    if (round && maskcut_overlap(m->last, m->r.mask, n) && ++round == most) return SM_OK;
+    if (!maskcut_take(m, mask + *found * n)) return SM_OK;
+    discovery_box(k, mask + *found * n, seed, &box[*found]);
+    ++*found;
+  }
+  return SM_OK;
+}
+
+sm_status sm_maskcut(const sm_patch_keys *keys, double tau, int most, uint8_t *mask, sm_patch_box *box,
+                     int *found, sm_error *err) {
+  maskcut m = {.left = *keys};
+  *found = 0;
+  sm_status status = cut_begin(keys, &m.r, &m.s, err);
+  if (!status) {
+    const size_t n = (size_t)discovery_count(keys), bytes = n * (size_t)keys->dim * sizeof *m.x;
+    m.left.x = m.x = sm_malloc(bytes);
+    m.last = sm_calloc(n, 1), m.painted = sm_calloc(n, 1);
+    if (m.x && m.last && m.painted) memcpy(m.x, keys->x, bytes);
+    else status = sm_fail(err, SM_ENOMEM, "no memory for masks of %zu patches", n);
+  }
+  if (!status) status = maskcut_rounds(&m, tau, most, mask, box, found, err);
+  sm_free(m.x);
+  sm_free(m.last);
+  sm_free(m.painted);
+  cut_free(&m.s);
+  discovery_free(&m.r);
   return status;
 }

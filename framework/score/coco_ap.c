@@ -57,6 +57,34 @@ static sm_status coco_no_memory_to_score(sm_error *err) {
   return sm_fail(err, SM_ENOMEM, "no memory to score the detections");
 }
 
+/* ---- one category --------------------------------------------------------------------------------------- */
+
+/* By category, the order kept in each; then they have the first one. */
+static sm_status coco_merge(sm_coco *c, sm_error *err) {
+  const size_t bytes = (size_t)c->n_objects * sizeof *c->objects;
+  sm_coco_object *sorted = sm_malloc(bytes + 1);
+  int n = 0;
+  if (!sorted) return coco_no_memory_to_score(err);
+  for (int k = 0; k < c->n_categories && n < c->n_objects; k++)
+    for (int i = 0; i < c->n_objects; i++)
+      if (c->objects[i].category == k) sorted[n++] = c->objects[i];
+  for (int i = 0; i < n; i++) sorted[i].category = 0;
+  if (n) memcpy(c->objects, sorted, bytes);
+  sm_free(sorted);
+  return SM_OK;
+}
+
+sm_status sm_coco_one_category(sm_coco *truth, sm_coco *found, sm_error *err) {
+  sm_coco_category *all = sm_arena_alloc(truth->arena, sizeof *all);
+  sm_status status = all ? coco_merge(truth, err) : coco_no_memory_to_score(err);
+  if (!status) status = coco_merge(found, err);
+  if (status) return status;
+  *all = (sm_coco_category){.id = 1, .name = "object"};
+  truth->categories = found->categories = all;
+  truth->n_categories = found->n_categories = 1;
+  return SM_OK;
+}
+
 /* ---- matching ------------------------------------------------------------------------------------------- */
 
 static int coco_sorted_order(const void *a, const void *b) {

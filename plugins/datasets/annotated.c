@@ -42,8 +42,9 @@ sm_status annotated_add(annotated *set, const char *root, const char *relative, 
   annotated_picture *more = annotated_grow(set->pictures, set->count, &set->room, sizeof *more);
   if (!more) return annotated_no_memory(name, err);
   set->pictures = more;
-  set->pictures[set->count++] =
-      (annotated_picture){.name = name, .height = height, .width = width, .first = set->n_objects};
+  set->pictures[set->count] = (annotated_picture){
+      .id = set->count + 1, .name = name, .height = height, .width = width, .first = set->n_objects};
+  set->count++;
   const int64_t numbers[] = {(int64_t)st.st_size, height, width};
   annotated_stir(set, relative, strlen(relative) + 1);
   annotated_stir(set, numbers, sizeof numbers);
@@ -91,6 +92,7 @@ void annotated_destroy(void *self) {
   sm_free(set->pictures);
   sm_free(set->objects);
   sm_free((void *)set->category);
+  sm_free(set->category_id);
   sm_arena_free(set->arena);
 }
 
@@ -140,5 +142,16 @@ static sm_status annotated_get(const void *self, int64_t index, const sm_object 
   return SM_OK;
 }
 
-const sm_object_ops annotated_objects = {
-    .categories = annotated_categories, .category_name = annotated_category_name, .get = annotated_get};
+static int64_t annotated_picture_id(const void *self, int64_t index) {
+  return ((const annotated *)self)->pictures[index].id;
+}
+static int64_t annotated_category_id(const void *self, int c) {
+  const annotated *set = self;
+  return set->category_id ? set->category_id[c] : c + 1;
+}
+
+const sm_object_ops annotated_objects = {.categories = annotated_categories,
+                                         .category_name = annotated_category_name,
+                                         .get = annotated_get,
+                                         .picture_id = annotated_picture_id,
+                                         .category_id = annotated_category_id};

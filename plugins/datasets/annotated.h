@@ -12,6 +12,7 @@ extern const char *const annotated_missings[]; /* "refuse", "skip" */
 enum { ANNOTATED_CATEGORIES = 65536 };
 
 typedef struct annotated_picture {
+  int64_t id; /* what the annotations call it; else its place, from 1 on */
   const char *name;
   int height, width; /* as annotated; 0: not said */
   int64_t first, n;  /* its objects */
@@ -25,6 +26,7 @@ typedef struct annotated {
   int64_t gone; /* pictures that are not there */
   const char *first_gone;
   const char **category; /* allocated with sm_malloc */
+  int64_t *category_id;  /* the same; NULL: numbered from 1 on */
   int categories;
   uint64_t hash; /* of what was added; begin with 0 */
 } annotated;

@@ -50,6 +50,7 @@ static sm_status coco_take(coco *set, int image, const int *end, const int *orde
     return sm_fail_at(err, set->annotations, 0, 0);
   }
   sm_status status = annotated_add(&set->set, set->path, from->file, from->height, from->width, &there, err);
+  if (!status && there) set->set.pictures[set->set.count - 1].id = from->id;
   for (int i = image ? end[image - 1] : 0; !status && there && i < end[image]; i++) {
     const sm_object object = coco_object(&set->file.objects[order[i]]);
     status = annotated_object(&set->set, &object, err);
@@ -64,9 +65,13 @@ static sm_status coco_categories(coco *set, sm_error *err) {
     return sm_fail_at(err, set->annotations, 0, 0);
   }
   set->set.category = sm_malloc((size_t)c->n_categories * sizeof *set->set.category);
-  if (!set->set.category) return annotated_no_memory(set->annotations, err);
+  set->set.category_id = sm_malloc((size_t)c->n_categories * sizeof *set->set.category_id);
+  if (!set->set.category || !set->set.category_id) return annotated_no_memory(set->annotations, err);
   set->set.categories = c->n_categories;
-  for (int i = 0; i < c->n_categories; i++) set->set.category[i] = c->categories[i].name;
+  for (int i = 0; i < c->n_categories; i++) {
+    set->set.category[i] = c->categories[i].name;
+    set->set.category_id[i] = c->categories[i].id;
+  }
   return SM_OK;
 }
 

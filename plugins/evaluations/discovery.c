@@ -1,10 +1,11 @@
-/* discovery.c — evaluation `discovery`: one object in each picture, found from its patches alone, without training and
- * without labels: LOST and TokenCut on the keys of the last block.
+/* discovery.c — evaluation `discovery`: objects in each picture, found from its patches alone, without
+ * training and without labels: one by LOST or TokenCut, several by MaskCut, on the keys of the last block.
  *
- * CorLoc is the share of pictures whose box overlaps any annotated one by at least a half (IoU; crowds are none).
- * Pictures come one at a time in their own size, padded with zeros at the right and below to whole patches, as in both
- * papers' code. What a box in the middle and the whole picture hit stands beside it: where objects are large, that is
- * much. */
+ * CorLoc is the share of pictures whose box overlaps any annotated one by at least a half (IoU; crowds are
+ * none). Pictures come one at a time in their own size, padded with zeros at the right and below to whole
+ * patches, as in both papers' code. MaskCut's first mask gives its box; all of its masks are scored as
+ * COCO's detections of one category, and there a picture without objects counts too. What a box in the
+ * middle and the whole picture hit stands beside it: where objects are large, that is much. */
 #include "discovery.h"
 
 #include <math.h>
@@ -14,37 +15,65 @@
 #include <smalti/discovery.h>
 #include <smalti/measure.h>
 
-enum { BOTH, ONLY_LOST, ONLY_TOKENCUT };
+enum { BOTH, ONLY_LOST, ONLY_TOKENCUT, ONLY_MASKCUT };
 enum { FEATURE_KEYS, FEATURE_QUERIES, FEATURE_VALUES, FEATURE_PATCHES };
 enum { HARD_KEEP, HARD_LEAVE_OUT };
 enum { PATCHES_MOST = 1 << 14, SHEET_COLUMNS = 5 };
-static const char *const methods[] = {"both", "lost", "tokencut", NULL};
+static const char *const methods[] = {"both", "lost", "tokencut", "maskcut", NULL};
 static const char *const features[] = {"keys", "queries", "values", "patches", NULL};
 static const char *const hards[] = {"keep", "leave_out", NULL};
-static const char *const figures[DISCOVERY_BOXES] = {"corloc.lost", "corloc.tokencut", "corloc.centre", "corloc.whole"};
+static const char *const figures[DISCOVERY_BOXES] = {"corloc.lost", "corloc.tokencut", "corloc.maskcut",
+                                                     "corloc.centre", "corloc.whole"};
 
 struct discovery {
   int method, feature, hard;
-  int64_t k, shorter, sheet_pictures;
+  int64_t k, masks, shorter, square, sheet_pictures;
   double tau;
-  const char *sheet;
+  const char *sheet, *detections;
 };
 
 static const sm_option options[] = {
-    SM_CHOICE(struct discovery, method, "method", "both", methods, "which way of finding an object"),
-    SM_CHOICE(struct discovery, feature, "feature", "keys", features,
-              "what patches are compared by: keys, queries or values of the last block, or its output after the norm, "
-              "which networks without attention have too"),
+    SM_CHOICE(
+        struct discovery, method, "method", "both", methods,
+        "which way of finding an object: both are LOST and TokenCut; MaskCut finds several, with their masks"),
+    SM_CHOICE(
+        struct discovery, feature, "feature", "keys", features,
+        "what patches are compared by: keys, queries or values of the last block, or its output after the norm, "
+        "which networks without attention have too"),
     SM_INT(struct discovery, k, "k", "100", 1, PATCHES_MOST, "patches", "LOST: how many may widen the seed"),
-    SM_FLOAT(struct discovery, tau, "tau", "0.2", 0, 1, NULL, "TokenCut: patches of a larger cosine are joined"),
+    SM_FLOAT(struct discovery, tau, "tau", "0.2", 0, 1, NULL,
+             "TokenCut and MaskCut: patches of a larger cosine are joined; CutLER's demonstration has 0.15"),
+    SM_INT(struct discovery, masks, "masks", "3", 1, DISCOVERY_MASKS, "masks",
+           "MaskCut: of a picture at most"),
     SM_INT(struct discovery, shorter, "shorter", "0", 0, 4096, "px",
            "scale pictures so that their shorter side is this; 0: their own size"),
+    SM_INT(
+        struct discovery, square, "square", "0", 0, 4096, "px",
+        "make pictures this wide and high, whatever the ratio of their sides: 480 as published for MaskCut; 0: keep it"),
     SM_CHOICE(struct discovery, hard, "hard", "keep", hards,
               "objects said to be difficult or truncated: count them, or leave them out"),
-    SM_PATH(struct discovery, sheet, "sheet", "~",
-            "PNG file of pictures with annotated boxes in green, LOST's in red, TokenCut's in blue; replaced each time"),
-    SM_INT(struct discovery, sheet_pictures, "sheet_pictures", "30", 1, 1000, "pictures", "how many the sheet shows"),
+    SM_PATH(
+        struct discovery, sheet, "sheet", "~",
+        "PNG file of pictures with annotated boxes in green, LOST's in red, TokenCut's in blue, MaskCut's masks in "
+        "several colours; replaced each time"),
+    SM_INT(struct discovery, sheet_pictures, "sheet_pictures", "30", 1, 1000, "pictures",
+           "how many the sheet shows"),
+    SM_PATH(
+        struct discovery, detections, "detections", "~",
+        "MaskCut: JSON file of its boxes and masks as COCO's detections, for `smalti score coco --agnostic`; "
+        "replaced each time"),
 };
+
+static sm_status discovery_create(void *self, sm_error *err) {
+  const struct discovery *o = self;
+  if (o->shorter && o->square) {
+    sm_fail(err, SM_EINVAL, "shorter keeps the ratio of a picture's sides, and square does not");
+    return sm_hint(err, "leave one of them out");
+  }
+  if (!o->detections || o->method == ONLY_MASKCUT) return SM_OK;
+  sm_fail(err, SM_EINVAL, "only MaskCut has masks to write to '%s'", o->detections);
+  return sm_hint(err, "say method=maskcut, or leave detections out");
+}
 
 static void discovery_wants(const void *self, sm_feature_spec *spec) {
   (void)self;
@@ -68,7 +97,10 @@ typedef struct looking {
   float *negative; /* (pictures that count), % */
   int64_t n, without; /* pictures that count; those without an object that does */
   int64_t hits[DISCOVERY_BOXES];
-  bool does[2]; /* LOST, TokenCut */
+  bool does[DISCOVERY_METHODS];
+  discovery_list list_of_masks;
+  uint8_t *which, *patches; /* of the picture in hand: of its pixels, see discovery_found; (masks, patches) */
+  size_t which_room, patches_room;
   sm_sheet *sheet;
   int64_t drawn;
 } looking;
@@ -146,6 +178,53 @@ static sm_status looking_keys(looking *l, sm_patch_keys *keys, sm_error *err) {
   return SM_OK;
 }
 
+/* ---- masks --------------------------------------------------------------------------------------------- */
+
+static sm_status looking_grow(uint8_t **at, size_t *has, size_t wants, sm_error *err) {
+  if (*has >= wants) return SM_OK;
+  sm_free(*at);
+  *at = sm_malloc(wants);
+  *has = *at ? wants : 0;
+  return *at ? SM_OK : looking_no_memory(err);
+}
+
+/* Each pixel of the picture itself has the mask of the patch that it lies in. */
+static void looking_pixels(looking *l, const sm_patch_keys *keys, int masks) {
+  const sm_whole *w = &l->whole;
+  const size_t n = (size_t)keys->rows * (size_t)keys->cols;
+  for (int y = 0; y < w->own_height; y++)
+    for (int x = 0; x < w->own_width; x++) {
+      const int64_t row =
+                        (2 * (int64_t)y + 1) * w->resized_height / (2 * (int64_t)w->own_height) / keys->cell,
+                    col = (2 * (int64_t)x + 1) * w->resized_width / (2 * (int64_t)w->own_width) / keys->cell;
+      uint8_t *to = &l->which[(size_t)y * (size_t)w->own_width + (size_t)x];
+      *to = 0;
+      for (int m = 0; m < masks && !*to; m++)
+        if (l->patches[(size_t)m * n + (size_t)(row * keys->cols + col)]) *to = (uint8_t)(m + 1);
+    }
+}
+
+/* Those without a pixel, which lie in what was padded, count for nothing. */
+static sm_status looking_maskcut(looking *l, const sm_patch_keys *keys, discovery_found *f, sm_error *err) {
+  const sm_whole *w = &l->whole;
+  const size_t n = (size_t)keys->rows * (size_t)keys->cols,
+               pixels = (size_t)w->own_height * (size_t)w->own_width;
+  sm_patch_box box[DISCOVERY_MASKS];
+  int masks = 0;
+  sm_status status = looking_grow(&l->patches, &l->patches_room, (size_t)l->o->masks * n, err);
+  if (!status) status = looking_grow(&l->which, &l->which_room, pixels, err);
+  if (!status) status = sm_maskcut(keys, l->o->tau, (int)l->o->masks, l->patches, box, &masks, err);
+  if (!status) looking_pixels(l, keys, masks);
+  for (int m = 0; !status && m < masks; m++) {
+    double *to = f->mask_box[f->n_masks];
+    status = discovery_list_mask(&l->list_of_masks, l->which, m + 1, 1.0 / (f->n_masks + 1), to, err);
+    f->n_masks += to[2] > 0;
+  }
+  f->which = l->which;
+  if (f->n_masks) memcpy(f->box[DISCOVERY_MASKCUT], f->mask_box[0], sizeof f->mask_box[0]);
+  return status;
+}
+
 /* ---- one picture --------------------------------------------------------------------------------------- */
 
 /* In the picture's own pixels. */
@@ -172,6 +251,7 @@ static sm_status looking_find(looking *l, discovery_found *f, sm_error *err) {
     status = sm_tokencut(&keys, l->o->tau, false, NULL, &box, err);
     if (!status) looking_place(w, &box, f->box[DISCOVERY_TOKENCUT]);
   }
+  if (!status && l->does[DISCOVERY_MASKCUT]) status = looking_maskcut(l, &keys, f, err);
   if (status) return status;
   memcpy(f->box[DISCOVERY_CENTRE], middle, sizeof middle);
   memcpy(f->box[DISCOVERY_WHOLE], (double[]){0, 0, width, height}, 4 * sizeof(double));
@@ -197,13 +277,16 @@ static sm_status looking_picture(looking *l, int64_t index, sm_error *err) {
   bool bad;
   sm_status status = looking_truth(l, index, err);
   if (!status && !l->n_truth) l->without++;
-  if (status || !l->n_truth) return status;
+  if (status || (!l->n_truth && !l->does[DISCOVERY_MASKCUT])) return status;
   status = sm_whole_read(l->x, "test", index, &l->request, &l->whole, &bad, err);
   if (status || bad) return status;
   status = looking_too_many(l, sm_network_describe(l->x->network)->backbone.cell, err);
+  if (!status && l->does[DISCOVERY_MASKCUT])
+    status = discovery_list_picture(&l->list_of_masks, &l->set, index, l->whole.own_height,
+                                    l->whole.own_width, err);
   if (!status) status = looking_find(l, &found, err);
   if (status) return status;
-  looking_count(l, &found);
+  if (l->n_truth) looking_count(l, &found);
   if (!l->sheet || l->drawn >= l->o->sheet_pictures) return SM_OK;
   if (l->drawn && l->drawn % SHEET_COLUMNS == 0) sm_sheet_row(l->sheet);
   l->drawn++;
@@ -229,14 +312,19 @@ static sm_status looking_check(looking *l, sm_error *err) {
             features[l->o->feature]);
     return sm_hint(err, "feature=patches compares its output; the figures published are of keys");
   }
-  l->request = (sm_whole_request){.shorter = (int)l->o->shorter, .multiple = about->backbone.cell, .fit = SM_FIT_PAD};
+  l->request = (sm_whole_request){.height = (int)l->o->square,
+                                  .width = (int)l->o->square,
+                                  .shorter = (int)l->o->shorter,
+                                  .multiple = about->backbone.cell,
+                                  .fit = SM_FIT_PAD};
   if (about->backbone.one_grid) l->request.height = about->height, l->request.width = about->width;
   return SM_OK;
 }
 
 static sm_status looking_begin(looking *l, sm_error *err) {
-  l->does[DISCOVERY_LOST] = l->o->method != ONLY_TOKENCUT;
-  l->does[DISCOVERY_TOKENCUT] = l->o->method != ONLY_LOST;
+  l->does[DISCOVERY_LOST] = l->o->method == BOTH || l->o->method == ONLY_LOST;
+  l->does[DISCOVERY_TOKENCUT] = l->o->method == BOTH || l->o->method == ONLY_TOKENCUT;
+  l->does[DISCOVERY_MASKCUT] = l->o->method == ONLY_MASKCUT;
   sm_status status = sm_picture_list_get(l->x, "test", &l->list, err);
   if (!status) status = sm_picture_dataset(l->x, "test", &l->set, err);
   if (!status) status = looking_check(l, err);
@@ -256,6 +344,7 @@ static sm_status looking_figures(looking *l, sm_eval_result *r, sm_error *err) {
   }
   for (int m = 0; m < DISCOVERY_BOXES; m++)
     if (m >= DISCOVERY_CENTRE || l->does[m]) sm_figure_hits(r, l->hits[m], l->n, "%s", figures[m]);
+  if (l->does[DISCOVERY_MASKCUT]) return discovery_list_figures(&l->list_of_masks, r, err);
   if (!l->does[DISCOVERY_LOST]) return SM_OK;
   sm_status status = sm_mean_intervals(l->negative, l->n, 1, &r->interval[r->n], err);
   if (status) return status;
@@ -268,29 +357,44 @@ static sm_status looking_figures(looking *l, sm_eval_result *r, sm_error *err) {
   return SM_OK;
 }
 
+static void looking_method(const struct discovery *o, char *to, size_t size) {
+  const long long k = (long long)o->k, masks = (long long)o->masks;
+  if (o->method == BOTH)
+    snprintf(to, size, "one box a picture by LOST (k %lld) and TokenCut (tau %g)", k, o->tau);
+  if (o->method == ONLY_LOST) snprintf(to, size, "one box a picture by LOST (k %lld)", k);
+  if (o->method == ONLY_TOKENCUT) snprintf(to, size, "one box a picture by TokenCut (tau %g)", o->tau);
+  if (o->method == ONLY_MASKCUT)
+    snprintf(to, size, "%lld %s a picture at most by MaskCut (tau %g, no CRF)", masks,
+             sm_plural(masks, "mask", "masks"), o->tau);
+}
+
 static void looking_protocol(const looking *l, sm_eval_result *r) {
   char method[80], size[64], without[64] = "";
   const struct discovery *o = l->o;
   const sm_network_spec *about = sm_network_describe(l->x->network);
-  if (o->method == ONLY_TOKENCUT) snprintf(method, sizeof method, "TokenCut (tau %g)", o->tau);
-  else
-    snprintf(method, sizeof method, o->method == BOTH ? "LOST (k %lld) and TokenCut (tau %g)" : "LOST (k %lld)",
-             (long long)o->k, o->tau);
+  const bool masks = l->does[DISCOVERY_MASKCUT];
+  looking_method(o, method, sizeof method);
   if (l->request.height) snprintf(size, sizeof size, "resized to %d x %d", l->request.width, l->request.height);
   else if (o->shorter) snprintf(size, sizeof size, "shorter side %lld", (long long)o->shorter);
   else snprintf(size, sizeof size, "own size");
-  if (l->without) snprintf(without, sizeof without, ", %lld without an object left out", (long long)l->without);
-  snprintf(r->protocol, sizeof r->protocol,
-           "one box a picture by %s on %s of the last block; pictures one by one, %s, zeros at the right and below to "
-           "whole patches of %d; hit: IoU with any object at least 0.5, no crowds%s; %lld pictures%s",
-           method, features[o->feature], size, about->backbone.cell,
-           o->hard == HARD_LEAVE_OUT ? ", none difficult or truncated" : "", (long long)l->n, without);
+  if (l->without)
+    snprintf(without, sizeof without, ", %lld without an object left out%s", (long long)l->without,
+             masks ? " of corloc" : "");
+  snprintf(
+      r->protocol, sizeof r->protocol,
+      "%s on %s of the last block; pictures one by one, %s, zeros at the right and below to whole patches of %d; "
+      "hit%s: IoU with any object at least 0.5, no crowds%s; %s%lld pictures%s",
+      method, features[o->feature], size, about->backbone.cell, masks ? " of the first" : "",
+      o->hard == HARD_LEAVE_OUT ? ", none difficult or truncated" : "",
+      masks ? "ap: COCO's, one category, score 1/rank; " : "", (long long)l->n, without);
 }
 
 static sm_status looking_write(const looking *l, sm_error *err) {
   sm_image sheet = {0};
-  if (!l->sheet || !l->drawn) return SM_OK;
-  sm_status status = sm_sheet_draw(l->sheet, &sheet, err);
+  sm_status status =
+      l->o->detections ? discovery_list_write(&l->list_of_masks, l->o->detections, err) : SM_OK;
+  if (status || !l->sheet || !l->drawn) return status;
+  status = sm_sheet_draw(l->sheet, &sheet, err);
   if (status == SM_EINVAL) sm_hint(err, "show fewer: sheet_pictures");
   if (!status) status = sm_image_write_png(l->o->sheet, &sheet, err);
   sm_image_free(&sheet);
@@ -314,13 +418,19 @@ static sm_status discovery_run(void *self, sm_eval_context *x, sm_eval_result *r
   sm_free(l.keys);
   sm_free(l.truth);
   sm_free(l.negative);
+  sm_free(l.which);
+  sm_free(l.patches);
+  discovery_list_free(&l.list_of_masks);
   return status;
 }
 
 static void discovery_figures(const void *self, sm_text *out) {
-  const struct discovery *o = self;
-  if (o->method != ONLY_TOKENCUT) sm_text_add(out, "%s negative ", figures[DISCOVERY_LOST]);
-  if (o->method != ONLY_LOST) sm_text_add(out, "%s ", figures[DISCOVERY_TOKENCUT]);
+  const int method = ((const struct discovery *)self)->method;
+  if (method == BOTH || method == ONLY_LOST) sm_text_add(out, "%s negative ", figures[DISCOVERY_LOST]);
+  if (method == BOTH || method == ONLY_TOKENCUT) sm_text_add(out, "%s ", figures[DISCOVERY_TOKENCUT]);
+  if (method == ONLY_MASKCUT)
+    sm_text_add(out, "%s ap.box ap50.box ar100.box ap.mask ap50.mask ar100.mask masks ",
+                figures[DISCOVERY_MASKCUT]);
   sm_text_add(out, "%s %s ", figures[DISCOVERY_CENTRE], figures[DISCOVERY_WHOLE]);
 }
 
@@ -328,14 +438,17 @@ static const sm_evaluation_ops ops = {discovery_run, discovery_wants, discovery_
 static const sm_plugin plugin = {
     .kind = SM_EVALUATION,
     .name = "discovery",
-    .summary = "one object a picture, found from its patches without training: LOST and TokenCut",
+    .summary = "objects in pictures, found from their patches without training: LOST, TokenCut, MaskCut",
     .version = "1.0",
     .license = "Apache-2.0",
-    .cite = "Simeoni et al., Localizing Objects with Self-Supervised Transformers and no Labels, BMVC 2021; "
-            "Wang et al., Self-Supervised Transformers for Unsupervised Object Discovery using Normalized Cut, CVPR 2022",
+    .cite =
+        "Simeoni et al., Localizing Objects with Self-Supervised Transformers and no Labels, BMVC 2021; "
+        "Wang et al., Self-Supervised Transformers for Unsupervised Object Discovery using Normalized Cut, CVPR 2022; "
+        "Wang et al., Cut and Learn for Unsupervised Object Detection and Instance Segmentation, CVPR 2023",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .instance_size = sizeof(struct discovery),
+    .create = discovery_create,
     .ops = &ops,
 };
 SM_MODULE(&plugin)

@@ -93,6 +93,32 @@ for name in corloc.lost corloc.tokencut corloc.centre corloc.whole negative; do
 done
 [ "$(figure corloc.whole)" = 0 ] || fail "a box of 20 pixels is no half of the picture"
 has out "LOST (k 100) and TokenCut (tau 0.2) on keys of the last block; pictures one by one, shorter side 32"
+# masks: their file scores as the evaluation says, whatever the threads
+with_masks='{coco: {path: voc/JPEGImages, annotations: truth.json}}'
+coco "$(sed 's/"iscrowd": 0/&, "area": 400/' <<<"$objects")" >truth.json
+mask=(shorter=32 method=maskcut tau=0.1 --test "$with_masks")
+exits 0 smalti --json eval discovery objects.yaml --net init "${mask[@]}" detections=found.json sheet=masks.png --threads 1
+mv out one
+exits 0 smalti --json eval discovery objects.yaml --net init "${mask[@]}" detections=again.json --threads 3
+equal found.json again.json
+[ "$(figure ap.box)" = "$(mv out two; mv one out; figure ap.box)" ] || fail "ap.box differs between numbers of threads"
+[ "$(grep -c '"image_id"' found.json)" -ge 6 ] && grep -q '"category_id": 3, "score": 1.000000' found.json ||
+  fail "pictures without a mask: $(cat found.json)"
+[ "$(figure masks)" != "" ] && has out "no CRF"
+for type in bbox:box segm:mask; do
+  exits 0 smalti --json score coco truth.json found.json --agnostic --type ${type%:*}
+  mv out scored
+  for of in AP:ap AP50:ap50 AR100:ar100; do
+    awk -v a="$(mv scored out; figure "${of%:*}"; mv out scored)" -v b="$(mv two out; figure "${of#*:}.${type#*:}"; mv out two)" \
+      'BEGIN { exit !(a != "" && b != "" && (100 * a - b) ^ 2 < 1e-12) }' || fail "${of#*:}.${type#*:} is not that of the file"
+  done
+done
+[ "$(head -c 8 masks.png | od -An -c | tr -d ' \n')" = '211PNG\r\n032\n' ] || fail "the sheet is no PNG"
+exits 66 smalti eval discovery objects.yaml --net init "${mask[@]}" detections=nowhere/found.json
+exits 65 smalti eval discovery objects.yaml --net init detections=found.json
+has err "only MaskCut has masks to write to 'found.json'; say method=maskcut, or leave detections out"
+exits 65 smalti eval discovery objects.yaml --net init "${mask[@]}" square=32
+has err "shorter keeps the ratio of a picture's sides, and square does not; leave one of them out"
 # boxes over the whole picture; one is difficult, one picture has only a crowd
 for i in 0 1 2 3 4 5; do xml p$i 1 1 $size $high >voc/Annotations/p$i.xml; done
 xml p0 1 1 $size $high '<difficult>1</difficult>' >voc/Annotations/p0.xml

@@ -20,6 +20,14 @@ cat >found.json <<'E'
 E
 exits 0 smalti score coco truth.json found.json
 for line in "AP         0.452475" "AP50       0.834983" "AP75       0.504950" "AP of cat: 0.452475"; do has out "$line"; done
+# found as another category, which is missing in the truth's picture: right once categories do not count
+sed 's/{"id": 3, "name": "cat"}/&, {"id": 9, "name": "dog"}/' truth.json >two.json
+sed 's/"category_id": 3/"category_id": 9/' found.json >dogs.json
+exits 0 smalti score coco two.json dogs.json
+has out "AP         0.000000"
+exits 0 smalti score coco two.json dogs.json --agnostic
+for line in "AP         0.452475" "AP of object: 0.452475"; do has out "$line"; done
+has err "all of one category"
 exits 0 smalti --json score coco truth.json found.json --resamples 20
 has out '"intervals":'
 echo '[]' >nothing.json

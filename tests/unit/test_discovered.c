@@ -1,7 +1,9 @@
-/* test_discovered.c — the evaluation `discovery` on oblong pictures with known objects: the boxes that LOST finds by the
- * keys of the padded picture are the ones that are scored, baselines by hand, what counts and what does not. */
+/* test_discovered.c — the evaluation `discovery` on oblong pictures with known objects: the boxes that
+ * LOST and the masks that MaskCut find by the keys of the padded picture are the ones that are scored,
+ * baselines by hand, what counts and what does not. */
 #include <math.h>
 
+#include <smalti/coco.h>
 #include <smalti/discovery.h>
 #include <smalti/show.h>
 
@@ -16,7 +18,7 @@ enum { PICTURES = 8, WIDE = 22, HIGH = 13, CELL = 4, DIM = 32 };
 
 /* objects[i][0 … n[i] - 1] */
 typedef struct scenes {
-  sm_object objects[PICTURES][2];
+  sm_object objects[PICTURES][4];
   int64_t n[PICTURES];
 } scenes;
 
@@ -69,15 +71,14 @@ static sm_object object_at(double x, double y, double width, double height) {
 
 /* ---- by the keys --------------------------------------------------------------------------------------- */
 
-/* What LOST finds in a picture, made by hand: normalised, zeros at the right and below, the middle third of qkv. */
-static sm_patch_box lost_by_hand(const eval_bench *b, int64_t i, double *negative) {
-  enum { ROWS = (HIGH + CELL - 1) / CELL, COLS = (WIDE + CELL - 1) / CELL };
+enum { ROWS = (HIGH + CELL - 1) / CELL, COLS = (WIDE + CELL - 1) / CELL };
+
+/* The keys of a picture, made by hand: normalised, zeros at the right and below, the middle third of qkv. */
+static sm_patch_keys keys_by_hand(const eval_bench *b, int64_t i) {
   static float x[3 * ROWS * CELL * COLS * CELL], keys[ROWS * COLS * DIM];
   sm_image image = {0};
   sm_error err = {0};
   sm_look look;
-  sm_patch_box box;
-  sm_lost_parts parts = {0};
   must(picture_read(NULL, i, NULL, &image, &err), &err);
   memset(x, 0, sizeof x);
   for (int k = 0; k < WIDE * HIGH * 3; k++)
@@ -91,7 +92,14 @@ static sm_patch_box lost_by_hand(const eval_bench *b, int64_t i, double *negativ
   assert_true(look.rows == ROWS && look.cols == COLS && look.dim == DIM && look.cell == CELL);
   for (int n = 0; n < ROWS * COLS; n++) memcpy(keys + n * DIM, look.qkv + n * 3 * DIM + DIM, DIM * sizeof *keys);
   sm_looker_free(looker);
-  const sm_patch_keys in = {keys, ROWS, COLS, DIM, CELL, HIGH, WIDE};
+  return (sm_patch_keys){keys, ROWS, COLS, DIM, CELL, HIGH, WIDE};
+}
+
+static sm_patch_box lost_by_hand(const eval_bench *b, int64_t i, double *negative) {
+  const sm_patch_keys in = keys_by_hand(b, i);
+  sm_error err = {0};
+  sm_patch_box box;
+  sm_lost_parts parts = {0};
   must(sm_lost(&in, 100, &parts, &box, &err), &err);
   *negative = parts.negative;
   return box;
@@ -123,6 +131,63 @@ static void boxes_of_the_keys(void **state) {
   must(eval_bench_run(&b, "discovery", "{}", &r[2], &err), &err);
   assert_memory_equal(r[0].figure, r[2].figure, sizeof r[0].figure);
   eval_bench_close(&b);
+}
+
+/* ---- masks --------------------------------------------------------------------------------------------- */
+
+/* The masks that MaskCut finds in a picture are its objects; how many. */
+static int masks_by_hand(const eval_bench *b, int64_t i, sm_arena *arena, sm_object *objects) {
+  const sm_patch_keys in = keys_by_hand(b, i);
+  uint8_t mask[3 * ROWS * COLS], pixels[HIGH * WIDE];
+  sm_patch_box box[3];
+  sm_error err = {0};
+  int found, n = 0;
+  must(sm_maskcut(&in, .2, 3, mask, box, &found, &err), &err);
+  for (int m = 0; m < found; m++) {
+    sm_rle runs;
+    for (int p = 0; p < HIGH * WIDE; p++)
+      pixels[p] = mask[m * ROWS * COLS + p / WIDE / CELL * COLS + p % WIDE / CELL];
+    must(sm_rle_from_mask(arena, HIGH, WIDE, pixels, &runs, &err), &err);
+    double around[4];
+    sm_rle_box(&runs, around);
+    objects[n] = object_at(around[0], around[1], around[2], around[3]);
+    objects[n].area = (double)sm_rle_area(&runs);
+    objects[n].runs = runs.runs, objects[n].n_runs = runs.n;
+    n += around[2] > 0;
+  }
+  return n;
+}
+
+static void masks_of_the_keys(void **state) {
+  eval_bench b;
+  scenes s = {0};
+  sm_eval_result r;
+  sm_error err = {0};
+  sm_arena *arena = sm_arena_new("masks");
+  int all = 0;
+  bench_of(&b, pool[2], &s);
+  for (int i = 0; i < PICTURES; i++) all += (int)(s.n[i] = masks_by_hand(&b, i, arena, s.objects[i]));
+  assert_true(all > PICTURES); /* or it would tell nothing of later masks */
+  must(eval_bench_run(&b, "discovery", "{method: maskcut}", &r, &err), &err);
+  const char *const perfect[] = {"corloc.maskcut", "ap.box",    "ap50.box",  "ar100.box",
+                                 "ap.mask",        "ap50.mask", "ar100.mask"};
+  for (size_t k = 0; k < sizeof perfect / sizeof *perfect; k++)
+    assert_float_equal(eval_figure(&r, perfect[k]), 100, 1e-9);
+  assert_float_equal(eval_figure(&r, "masks"), (double)all / PICTURES, 1e-9);
+  assert_non_null(strstr(r.protocol, "3 masks a picture at most by MaskCut (tau 0.2, no CRF) on keys"));
+  /* A picture without objects is none of CorLoc's, but what was found there is wrong; objects have no
+   * masks now. */
+  for (int i = 0; i < PICTURES; i++)
+    for (int k = 0; k < s.n[i]; k++) s.objects[i][k].runs = NULL, s.objects[i][k].n_runs = 0;
+  s.n[0] = 0;
+  must(eval_bench_run(&b, "discovery", "{method: maskcut}", &r, &err), &err);
+  assert_float_equal(eval_figure(&r, "corloc.maskcut"), 100, 0);
+  assert_true(eval_figure(&r, "ap.box") < 100);
+  assert_float_equal(eval_figure(&r, "ar100.box"), 100, 1e-9);
+  for (int k = 0; k < r.n; k++) assert_null(strstr(r.figure[k].name, "ap.mask"));
+  assert_non_null(strstr(r.protocol, "7 pictures, 1 without an object left out of corloc"));
+  eval_bench_close(&b);
+  sm_arena_free(arena);
 }
 
 /* ---- what counts --------------------------------------------------------------------------------------- */
@@ -160,6 +225,7 @@ static void baselines_by_hand(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(boxes_of_the_keys),
+      cmocka_unit_test(masks_of_the_keys),
       cmocka_unit_test(baselines_by_hand),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

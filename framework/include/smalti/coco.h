@@ -1,5 +1,6 @@
-/* smalti/coco.h — COCO's annotation files, and how much two boxes share: what data sets of objects and evaluations of
- * boxes use.
+/* smalti/coco.h — COCO's annotation files, masks as runs, how much two boxes share, and COCO's average
+ * precision: what data sets of objects and evaluations of boxes and masks use. Formulas are those of
+ * pycocotools 2.0, to the last bit.
  *
  * Boxes are x, y, width, height in pixels, continuous: the first pixel reaches from 0 to 1. */
 #ifndef SMALTI_COCO_H
@@ -18,6 +19,12 @@ typedef struct sm_rle {
   int64_t n;
   uint32_t *runs;
 } sm_rle;
+
+/* mask: height·width bytes, row by row, 0 or not. SM_EFORMAT: no size for a mask; SM_ENOMEM. */
+sm_status sm_rle_from_mask(sm_arena *, int height, int width, const uint8_t *mask, sm_rle *, sm_error *);
+sm_status sm_rle_text(const sm_rle *, sm_text *, sm_error *); /* appends the text form; SM_ENOMEM */
+int64_t sm_rle_area(const sm_rle *);
+void sm_rle_box(const sm_rle *, double box[4]); /* x, y, width, height; all 0 for an empty mask */
 
 typedef struct sm_coco_image {
   int64_t id;
@@ -62,6 +69,39 @@ void sm_coco_free(sm_coco *);
 
 /* Intersection over union of two boxes, 0 … 1; for a crowd over the area of the detection. 0 where nothing is shared. */
 double sm_box_iou(const double detection[4], const double truth[4], bool crowd);
+
+/* Makes one category, 'object', of all that both have, as pycocotools with useCats 0: objects and
+ * detections are then in the order of their categories, and in each in that of the file. SM_ENOMEM. */
+sm_status sm_coco_one_category(sm_coco *truth, sm_coco *detections, sm_error *);
+
+/* ---- average precision --------------------------------------------------------------------------------- */
+
+enum {
+  SM_COCO_THRESHOLDS = 10,
+  SM_COCO_RECALLS = 101,
+  SM_COCO_AREAS = 4,
+  SM_COCO_DEPTHS = 3,
+  SM_COCO_FIGURES = 12
+};
+
+/* AP, AP50, AP75, AP of small, medium, large; AR at 1, 10, 100; AR of small, medium, large. Fractions; −1:
+ * nothing to count. Arrays are [10][101][K][4] at 100 detections a picture, [10][K][4][3],
+ * [10][101][K][4]. */
+typedef struct sm_coco_ap {
+  double figures[SM_COCO_FIGURES];
+  int categories;
+  double *precision, *recall, *scores;
+  bool has_interval;
+  double low[SM_COCO_FIGURES], high[SM_COCO_FIGURES]; /* 2.5 and 97.5 % of resamples of the pictures */
+} sm_coco_ap;
+
+extern const char *const sm_coco_figure_names[SM_COCO_FIGURES];
+/* Lists of files, or made in memory; masks: of masks, which each object must have, else of boxes.
+ * resamples 0: no interval. SM_ENOMEM. Free with sm_coco_ap_free in every case. */
+sm_status sm_coco_score(const sm_coco *truth, const sm_coco *detections, bool masks, int resamples,
+                        uint64_t seed, sm_coco_ap *, sm_error *);
+double sm_coco_category_ap(const sm_coco_ap *, int category); /* −1: no label */
+void sm_coco_ap_free(sm_coco_ap *);
 
 #ifdef __cplusplus
 }

@@ -40,6 +40,10 @@ typedef struct sm_object_ops {
   const char *(*category_name)(const void *self, int c); /* [any] */
   /* [worker] all objects of a picture, *n of them, 0 too; they live as long as the instance */
   sm_status (*get)(const void *self, int64_t index, const sm_object **, int64_t *n, sm_error *);
+  /* [any] Optional: what files of detections call a picture and a category, as COCO's ids; NULL: they are numbered
+   * from 1 on */
+  int64_t (*picture_id)(const void *self, int64_t index);
+  int64_t (*category_id)(const void *self, int c);
 } sm_object_ops;
 
 /* Clips are numbered from 0 in the order of their pictures, which are consecutive and in the order of time. */

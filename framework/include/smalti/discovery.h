@@ -1,7 +1,8 @@
-/* smalti/discovery.h — one object in a picture, found from its patches' features alone: LOST and TokenCut.
+/* smalti/discovery.h — objects in a picture, found from its patches' features alone: one by LOST or
+ * TokenCut, several by MaskCut.
  *
- * Both read the keys of the last block's attention. Patches are numbered row by row. Nothing here draws a random
- * number, and all of it runs on the calling thread: any number of threads gives the same bits. */
+ * All read the keys of the last block's attention. Patches are numbered row by row. Nothing here draws a
+ * random number, and all of it runs on the calling thread: any number of threads gives the same bits. */
 #ifndef SMALTI_DISCOVERY_H
 #define SMALTI_DISCOVERY_H
 
@@ -47,6 +48,16 @@ typedef struct sm_tokencut_parts {
  * [any] */
 sm_status sm_tokencut(const sm_patch_keys *, double tau, bool soft, sm_tokencut_parts *parts, sm_patch_box *,
                       sm_error *);
+
+/* MaskCut (Wang et al. 2023, CutLER; maskcut.py), without the CRF that refines its masks: TokenCut, `most`
+ * times at most, each time with the keys of what was found before set to 0. Where three corners of the
+ * picture are in the object, the other part is it (in that file the solver's sign decides whether they are
+ * asked). A mask of at most a hundredth of the patches ends the search, the first one excepted; one that
+ * overlaps the mask before it by more than a half (IoU) gives up its turn and is taken in the next, as
+ * there. mask (most, rows·cols): 1 in what is of object i and of none before it; box (most): around that;
+ * *found: how many, 0 where all patches are alike. Errors as above; most from 1 on. [any] */
+sm_status sm_maskcut(const sm_patch_keys *, double tau, int most, uint8_t *mask, sm_patch_box *box,
+                     int *found, sm_error *);
 
 /* What of `object` (rows·cols bytes, 0 or not) hangs together with the seed by sides: 1 in `mask`, else 0. Its
  * number of patches; 0 where the seed is none. `stack`: room for rows·cols. [any] */
