@@ -1,6 +1,8 @@
 /* by_ranks.c — see by_ranks.h. */
 #include "by_ranks.h"
 
+#include "framework/train/train.h"
+
 double sm_cli_link_rate(double gbit) { return gbit * 1e9 / 8 * 0.94; } /* Ethernet's, IP's and TCP's heads take the rest */
 
 int sm_cli_by_ranks(sm_cli *cli, int argc, char **argv, const char *mpi, sm_ranks_options with,
