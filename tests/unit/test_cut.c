@@ -1,5 +1,5 @@
 /* test_cut.c — how work is cut decides when it is done, never what comes out: steps of an odd network give the same
- * bits for any number of threads, with every instruction set and precision. Pools that keep a log stand for the
+ * bits for any number of threads, with every instruction set and precision. Pools stand for the
  * threads, so no machine is too small for this. */
 #include "framework/base/work.h"
 #include "framework/tensor/kernels.h"
@@ -52,21 +52,22 @@ static void open_rig(ssl_rig *rig, const char *isa, sm_dtype real, bool bf16, sm
 static outcome steps_with(const char *isa, sm_dtype real, bool bf16, int threads) {
   ssl_rig rig;
   sm_error err = {0};
-  sm_work_log log = {0};
+  sm_work_log log = {.turns = 1}; /* behind a step of warm-up */
   outcome out = {.there = sm_kernels_find(SM_CPU, bf16 ? SM_BF16 : real, isa)};
   if (!out.there) return out;
-  sm_pool *pool = sm_pool_new_logged(threads, &log, &err);
+  sm_pool *pool = sm_pool_new_model(threads, &err);
   assert_non_null(pool);
+  sm_pool_note(pool, &log);
   open_rig(&rig, isa, real, bf16, pool);
   rig_start(&rig);
   sm_batch *b = rig_batch(&rig, PICTURES, 0.4, 3);
   for (b->step = 0; b->step < STEPS; b->step++) {
     sm_time time = rig_time(&rig, b->step);
     sm_step_result result;
-    if (b->step == STEPS - 1) sm_work_begin(&log);
+    sm_work_begin(&log);
     must(sm_step(rig.net, b, &time, &result, &err), &err);
+    sm_work_end(&log);
   }
-  sm_work_end(&log);
   for (int i = 0; i < log.jobs; i++) out.items += log.job[i].items;
   out.values = hash_of_sets(rig.net);
   rig_batch_free(b);
