@@ -98,7 +98,7 @@ static inline int64_t sm_score_stride(int64_t tokens) { return (tokens + 15) / 1
 #define SM_WINDOW_MAX 64
 
 #define SM_PACK_BYTES \
-  ((size_t)1280 << 10) /* sm_worker.pack: operands of a product in the order of its loops */
+  ((size_t)1792 << 10) /* sm_worker.pack: operands of a product in the order of its loops */
 
 /* Scratch bytes of the kernels that need any (items of the range), enough for every table. */
 size_t sm_scratch_attention(const sm_node *, int64_t items);

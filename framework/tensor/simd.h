@@ -166,9 +166,8 @@ INLINE real row_max(const real *x, const real *shift, int64_t n) {
   return lane[0] > best ? lane[0] : best;
 }
 
-/* x = exp(x - max x); returns the sum and the maximum. */
-INLINE double row_exp(real *x, int64_t n, real *max) {
-  real m = row_max(x, NULL, n);
+/* x = exp(x - m) for m no smaller than any x; returns the sum. */
+INLINE double row_exp_below(real *x, int64_t n, real m) {
   double total = 0;
   for (int64_t k0 = 0; k0 < n; k0 += SUM_BLOCK) {
     int64_t k1 = min_i64(k0 + SUM_BLOCK, n);
@@ -181,8 +180,12 @@ INLINE double row_exp(real *x, int64_t n, real *max) {
     }
     total += (double)s;
   }
-  *max = m;
   return total;
+}
+/* The same below x's own maximum. */
+INLINE double row_exp(real *x, int64_t n, real *max) {
+  *max = row_max(x, NULL, n);
+  return row_exp_below(x, n, *max);
 }
 
 #endif
