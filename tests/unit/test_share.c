@@ -16,6 +16,10 @@ static sm_status damaged_read(const void *self, int64_t i, const sm_image_limits
     return sm_fail(err, SM_EFORMAT, "damaged %lld", (long long)i);
   return stripes_ops.read(self, i, limits, out, err);
 }
+static sm_status stuck_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out, sm_error *err) {
+  if (i == 40) usleep(1500000);
+  return stripes_ops.read(self, i, limits, out, err);
+}
 static sm_status lost_read(const void *self, int64_t i, const sm_image_limits *limits, sm_image *out, sm_error *err) {
   return i == 40 ? sm_fail(err, SM_EINTERNAL, "picture 40 is odd") : stripes_ops.read(self, i, limits, out, err);
 }
@@ -38,6 +42,7 @@ typedef struct trial {
   const char *split;
   int stopped; /* the rank that is asked to stop, or -1 */
   int slow;    /* threads of rank 1 */
+  double patience;
   seen *seen;
 } trial;
 
@@ -67,7 +72,7 @@ static void ask(sm_evaluator *e, const trial *t) {
   if (t->share > 0) must(sm_picture_part(&x, t->share, 5, &err), &err);
   const sm_status status = sm_evaluator_features(e, t->split, &spec, &f, &err);
   keep(e, t, status, &f, &err);
-  must(sm_evaluator_dismiss(e, &err), &err);
+  assert_int_equal(sm_evaluator_dismiss(e, &err), status == SM_ELOST ? SM_ELOST : SM_OK);
 }
 
 /* A rank with network, pictures and pool of its own. */
@@ -86,8 +91,8 @@ static void work(sm_ranks *ranks, void *ctx) {
   b.config.ranks = ranks, b.config.blocks = 2, b.config.patches = true, b.config.max_bad = t->max_bad;
   b.config.stop = t->stopped == rank ? yes : NULL;
   sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
-  if (rank) must(sm_evaluator_serve(e, &err), &err);
-  else ask(e, t);
+  if (!rank) ask(e, t);
+  else if (sm_evaluator_serve(e, &err)) assert_true(err.code == SM_ELOST && t->patience > 0);
   sm_evaluator_free(e);
   eval_bench_close(&b);
   sm_pool_free(pool);
@@ -102,7 +107,7 @@ static int64_t by(int ranks, trial *t, seen *s) {
   int64_t sent = 0;
   t->seen = s;
   if (ranks == 1) work(NULL, t);
-  else sent = hub_run(ranks, &(sm_ranks_options){.patience = 60}, work, t, 0);
+  else sent = hub_run(ranks, &(sm_ranks_options){.patience = t->patience > 0 ? t->patience : 60}, work, t, 0);
   return sent;
 }
 
@@ -161,6 +166,15 @@ static void a_fault_of_one_ends_it_for_all(void **state) {
   assert_true(strstr(s.text, "rank 1 (") && strstr(s.text, "picture 40 is odd"));
 }
 
+static void one_that_does_not_answer_is_lost(void **state) {
+  trial t = {.split = "train", .read = stuck_read, .max_bad = 1, .stopped = -1, .patience = 0.2};
+  seen s;
+  (void)state;
+  by(2, &t, &s);
+  assert_int_equal(s.status, SM_ELOST);
+  assert_true(strstr(s.text, "rank 1 (") && strstr(s.text, "was lost: it has not answered for "));
+}
+
 static void one_is_asked_to_stop(void **state) {
   seen s;
   (void)state;
@@ -210,7 +224,8 @@ static void all_hear_of_a_stop_while_one_works(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(features_have_the_same_bytes), cmocka_unit_test(bad_pictures_are_known_to_all),
-      cmocka_unit_test(a_fault_of_one_ends_it_for_all), cmocka_unit_test(one_is_asked_to_stop),
+      cmocka_unit_test(a_fault_of_one_ends_it_for_all), cmocka_unit_test(one_that_does_not_answer_is_lost),
+      cmocka_unit_test(one_is_asked_to_stop),
       cmocka_unit_test(all_hear_of_a_stop_while_one_works)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
