@@ -106,19 +106,34 @@ static void check_lent(sm_checker *c, const sm_dataset_ops *ops, const void *sel
                   "borrow gives other pixels than read, or no view of them (capacity 0)");
 }
 
-/* Another instance with the same options lists the same. */
-static void check_hash(sm_checker *c, const sm_dataset_ops *ops, const void *self) {
+/* Another instance with the same options lists the same: looking for itself, or (bytes) given what one has found. */
+static void check_another(sm_checker *c, const sm_dataset_ops *ops, const void *self, const void *found,
+                          size_t bytes, const char *what) {
   sm_error err = {0};
   sm_instance other = {0};
   sm_arena *arena = sm_arena_new("check");
   if (arena && sm_instance_new(c->config->host, c->plugin, &other, &err) == SM_OK &&
       sm_options_fill(c->plugin, c->yaml, other.self, arena, &err) == SM_OK &&
-      sm_instance_create(&other, &err) == SM_OK && ops->open(other.self, &err) == SM_OK)
-    sm_check_that(c, ops->hash(other.self) == ops->hash(self), "stable hash",
-                  "two instances of the same options hash differently");
+      sm_instance_create(&other, &err) == SM_OK &&
+      (bytes ? ops->take(other.self, found, bytes, &err) : ops->open(other.self, &err)) == SM_OK)
+    sm_check_that(c, ops->hash(other.self) == ops->hash(self), what,
+                  "two instances of the same options hash differently%s", bytes ? ", when one takes a list" : "");
   else sm_check_error(c, "a second instance", &err);
   if (other.plugin) sm_instance_free(&other);
   sm_arena_free(arena);
+}
+
+static void check_given(sm_checker *c, const sm_dataset_ops *ops, const void *self) {
+  static const char nonsense[] = "this is no list";
+  sm_error err = {0};
+  sm_text found = {0};
+  if (!sm_check_that(c, !ops->give == !ops->take, NULL, "it has one of 'give' and 'take', and not the other"))
+    return;
+  if (!ops->give) return;
+  if (ops->give(self, &found, &err) != SM_OK) sm_check_error(c, "give", &err);
+  else if (found.len) check_another(c, ops, self, found.s, found.len, "takes what another instance found");
+  check_another(c, ops, self, nonsense, sizeof nonsense, "takes no nonsense");
+  sm_text_free(&found);
 }
 
 void sm_check_dataset(sm_checker *c, sm_instance *instance) {
@@ -137,5 +152,6 @@ void sm_check_dataset(sm_checker *c, sm_instance *instance) {
   const int64_t now = ops->count(instance->self);
   sm_check_that(c, now == n, NULL, "count gives %lld, and %lld when asked again", (long long)n,
                 (long long)now);
-  check_hash(c, ops, instance->self);
+  check_another(c, ops, instance->self, NULL, 0, "stable hash");
+  check_given(c, ops, instance->self);
 }

@@ -68,7 +68,7 @@ struct sm_listing {
   sm_text own_entries, own_names;
   const void *map;
   size_t map_bytes;
-  char *map_path;
+  char *map_path; /* NULL: it is no file that is mapped, but memory of its own */
 
   int64_t pictures, others;
   sm_text tell_others, tell_skipped; /* what sm_listing_tell says; each one ended by a zero byte */

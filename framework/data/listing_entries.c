@@ -238,7 +238,8 @@ void sm_listing_free(sm_listing *l) {
   sm_text_free(&l->tell_others);
   sm_text_free(&l->tell_skipped);
   sm_text_free(&l->odd_label);
-  if (l->map) sm_mapped_free(l->map, l->map_bytes);
+  if (l->map && l->map_path) sm_mapped_free(l->map, l->map_bytes);
+  else sm_free((void *)(uintptr_t)l->map);
   sm_free(l->map_path);
   sm_free(l->root);
   pthread_mutex_destroy(&l->lock);

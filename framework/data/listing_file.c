@@ -1,5 +1,5 @@
-/* listing_file.c — index files: a listing's image written as it is, and mapped again after everything in
- * it was doubted. What it says is then held against the folders as they are, one look at each. */
+/* listing_file.c — index files, and the same bytes in memory: a listing's image written as it is, and mapped again
+ * after everything in it was doubted. What it says is then held against the folders as they are, one look at each. */
 #include <config.h>
 
 #include <errno.h>
@@ -22,32 +22,50 @@
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-sm_status sm_listing_save(const sm_listing *l, const char *file, sm_error *err) {
-  listing_header h = {.version = l->numbered ? 2 : 1, /* the oldest that can say it */
-                      .pictures = (uint64_t)l->pictures,
-                      .folders = l->folders,
-                      .shards = l->shards,
-                      .entries_bytes = l->entries_bytes,
-                      .webp = sm_image_reads_webp(),
-                      .single = l->single};
-  const struct {
+enum { PARTS = 5 };
+typedef struct listing_parts { /* what the file is made of */
+  listing_header h;
+  struct {
     const void *data;
     size_t bytes;
-  } part[] = {{&h, sizeof h},
-              {l->heads, l->folders * sizeof *l->heads},
-              {l->shard_heads, l->shards * sizeof *l->shard_heads},
-              {l->entries, l->entries_bytes},
-              {l->shard_names, l->names_bytes}};
-  enum { PARTS = sizeof part / sizeof *part };
-  for (int i = 0; i < PARTS; i++) h.file_bytes += part[i].bytes;
-  memcpy(h.magic, LISTING_MAGIC, sizeof h.magic);
+  } part[PARTS];
+} listing_parts;
+
+static void listing_cut(const sm_listing *l, listing_parts *p) {
+  p->h = (listing_header){.version = l->numbered ? 2 : 1, /* the oldest that can say it */
+                          .pictures = (uint64_t)l->pictures,
+                          .folders = l->folders,
+                          .shards = l->shards,
+                          .entries_bytes = l->entries_bytes,
+                          .webp = sm_image_reads_webp(),
+                          .single = l->single};
+  p->part[0].data = &p->h, p->part[0].bytes = sizeof p->h;
+  p->part[1].data = l->heads, p->part[1].bytes = l->folders * sizeof *l->heads;
+  p->part[2].data = l->shard_heads, p->part[2].bytes = l->shards * sizeof *l->shard_heads;
+  p->part[3].data = l->entries, p->part[3].bytes = l->entries_bytes;
+  p->part[4].data = l->shard_names, p->part[4].bytes = l->names_bytes;
+  for (int i = 0; i < PARTS; i++) p->h.file_bytes += p->part[i].bytes;
+  memcpy(p->h.magic, LISTING_MAGIC, sizeof p->h.magic);
   uint32_t crc = 0;
-  for (int i = 0; i < PARTS; i++) crc = sm_crc32c(crc, part[i].data, part[i].bytes);
-  h.crc = crc;
+  for (int i = 0; i < PARTS; i++) crc = sm_crc32c(crc, p->part[i].data, p->part[i].bytes);
+  p->h.crc = crc;
+}
+
+sm_status sm_listing_save(const sm_listing *l, const char *file, sm_error *err) {
+  listing_parts p;
+  listing_cut(l, &p);
   sm_file *out = sm_file_create(file, err);
   if (!out) return err ? err->code : SM_EIO;
-  for (int i = 0; i < PARTS; i++) sm_file_write(out, part[i].data, part[i].bytes);
+  for (int i = 0; i < PARTS; i++) sm_file_write(out, p.part[i].data, p.part[i].bytes);
   return sm_file_commit(out, err); /* tells a write that failed */
+}
+
+sm_status sm_listing_write(const sm_listing *l, sm_text *to, sm_error *err) {
+  listing_parts p;
+  listing_cut(l, &p);
+  for (int i = 0; i < PARTS; i++)
+    if (p.part[i].bytes) sm_text_bytes(to, p.part[i].data, p.part[i].bytes);
+  return to->failed ? sm_fail(err, SM_ENOMEM, "no memory for the list of the pictures in %s", l->root) : SM_OK;
 }
 
 /* ---- comparing with what is there ---------------------------------------------------------------------- */
@@ -178,11 +196,11 @@ static const char *listing_check_shards(const sm_listing *l) {
   return NULL;
 }
 
-static sm_status listing_read_file(sm_listing *l, sm_error *err) {
+/* What is mapped. */
+static sm_status listing_read(sm_listing *l, sm_error *err) {
   listing_header h;
   const char *what = NULL;
-  sm_status status = listing_map(l, err);
-  if (!status) status = listing_check_header(l, &h, err);
+  sm_status status = listing_check_header(l, &h, err);
   if (status) return status;
   l->folders = h.folders;
   l->shards = h.shards;
@@ -200,7 +218,12 @@ static sm_status listing_read_file(sm_listing *l, sm_error *err) {
     what = "it does not have the pictures that it says";
     status = SM_EFORMAT;
   }
-  if (status == SM_EFORMAT) return listing_damaged(l, what, err);
+  return status == SM_EFORMAT ? listing_damaged(l, what, err) : status;
+}
+
+static sm_status listing_read_file(sm_listing *l, sm_error *err) {
+  sm_status status = listing_map(l, err);
+  if (!status) status = listing_read(l, err);
   return status ? status : sm_mapped_check(l->map, err);
 }
 
@@ -224,6 +247,21 @@ sm_listing *sm_listing_open(const char *path, const char *file, sm_error *err) {
 
 sm_listing *sm_listing_load(const char *path, const char *file, sm_error *err) {
   return listing_open(path, file, false, err);
+}
+
+sm_listing *sm_listing_read(const char *path, const void *bytes, size_t n, sm_error *err) {
+  sm_listing *l = sm_listing_new(path, err);
+  if (!l) return NULL;
+  void *own = sm_malloc(n + 1);
+  sm_status status = own ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the list of the pictures in %s", path);
+  if (own) memcpy(own, bytes, n);
+  l->map = own;
+  l->map_bytes = n;
+  if (!status) status = listing_read(l, err);
+  if (!status) status = sm_listing_check(l, err);
+  if (!status) return l;
+  sm_listing_free(l);
+  return NULL;
 }
 
 /* A path that ends in no name of its own, such as ".", is looked up. */

@@ -34,6 +34,10 @@ static inline sm_blamed sm_slot_blamed(const sm_slot *s) {
 /* Create the data set of a slot and open it; an empty slot gives {NULL, NULL}. The slot's recipe owns it. An
  * error says plugin and place of the slot, and for a path that is not there the override that names another. */
 sm_status sm_slot_open(sm_slot *, sm_dataset *, sm_error *);
+/* The same, with what another process found when it opened the set (sm_dataset_ops: give, take); n 0: nothing. */
+sm_status sm_slot_open_found(sm_slot *, const void *found, size_t n, sm_dataset *, sm_error *);
+/* What this one found, for others: appended; nothing where the plugin does not tell. */
+sm_status sm_slot_found(const sm_slot *, sm_text *found, sm_error *);
 /* The data set over a folder or a packed file, without a recipe: `path` is taken as it is, but for a data set as a
  * recipe writes it, "{voc: {path: VOC2007}}". The instance is
  * the caller's to free in every case; the arena must outlive it. */

@@ -113,12 +113,13 @@ double sm_recipe_most_hidden(const sm_recipe *r) {
 
 /* Once: who asks again gets the same list. A plugin's own words are kept; what is added is whose words they
  * are. */
-static sm_status slots_open(sm_instance *instance, sm_dataset *set, sm_error *err) {
+static sm_status slots_open(sm_instance *instance, const void *found, size_t n, sm_dataset *set, sm_error *err) {
   sm_error own = {0};
   sm_status status = sm_instance_create(instance, err);
   if (status || instance->kept) return status;
   *set = (sm_dataset){instance->plugin->ops, instance->self};
-  if (!(status = set->ops->open(set->self, &own))) return SM_OK;
+  status = n && set->ops->take ? set->ops->take(set->self, found, n, &own) : set->ops->open(set->self, &own);
+  if (!status) return SM_OK;
   sm_fail(err, status, "dataset '%s': %s", instance->plugin->name,
           own.message[0] ? own.message : "it cannot be opened, and gives no reason");
   sm_fail_at(err, own.place, 0, 0);
@@ -132,18 +133,28 @@ static sm_status slots_guard(sm_instance *instance, const sm_blamed *who, sm_dat
   return SM_OK;
 }
 
-sm_status sm_slot_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
+sm_status sm_slot_open_found(sm_slot *slot, const void *found, size_t n, sm_dataset *set, sm_error *err) {
   sm_error own;
   if (!err) err = &own;
   *set = (sm_dataset){0};
   if (!slot->plugin.plugin) return SM_OK;
   sm_error_clear(err);
   const sm_blamed who = sm_slot_blamed(slot);
-  if (!slots_open(&slot->plugin, set, err)) return slots_guard(&slot->plugin, &who, set, err);
+  if (!slots_open(&slot->plugin, found, n, set, err)) return slots_guard(&slot->plugin, &who, set, err);
   char path[64];
   snprintf(path, sizeof path, "data.%s", slot->instance);
   slots_blame(slot, err);
   return slots_hint_path(slot, path, err);
+}
+
+sm_status sm_slot_open(sm_slot *slot, sm_dataset *set, sm_error *err) {
+  return sm_slot_open_found(slot, NULL, 0, set, err);
+}
+
+sm_status sm_slot_found(const sm_slot *slot, sm_text *found, sm_error *err) {
+  const sm_plugin *p = slot->plugin.plugin;
+  const sm_dataset_ops *ops = p ? p->ops : NULL;
+  return ops && ops->give ? ops->give(slot->plugin.self, found, err) : SM_OK;
 }
 
 /* "{voc: {path: VOC2007}}": the plugin's name, and its options. */
@@ -166,7 +177,7 @@ static sm_status slots_open_written(sm_registry *registry, const char *text, sm_
   else status = err->code;
   if (!status) status = sm_options_fill(plugin, options, instance->self, arena, err);
   if (status && !err->hint[0]) sm_hint(err, "write {PLUGIN: {OPTION: VALUE}}, such as {voc: {path: VOC2007}}");
-  if (!status) status = slots_open(instance, set, err);
+  if (!status) status = slots_open(instance, NULL, 0, set, err);
   return status ? status : slots_guard(instance, &(sm_blamed){.plugin = plugin}, set, err);
 }
 
@@ -184,7 +195,7 @@ sm_status sm_dataset_open(sm_registry *registry, const char *path, sm_arena *are
   const sm_option *o = sm_option_named(plugin->options, (int)plugin->n_options, "path");
   if (!status && o) /* YAML would read some paths as something else */
     *(const char **)((char *)instance->self + o->offset) = path;
-  if (!status) status = slots_open(instance, set, err);
+  if (!status) status = slots_open(instance, NULL, 0, set, err);
   return status ? status : slots_guard(instance, &(sm_blamed){.plugin = plugin}, set, err);
 }
 

@@ -172,16 +172,26 @@ static sm_status open_allocate(sm_session *s, sm_error *err) {
              : status;
 }
 
-/* Plugins, data, and what trains, which has its memory then. */
-static sm_status open_parts(sm_session *s, sm_error *err) {
+/* The run's folder, and plugins. */
+static sm_status open_folder(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   sm_path_put(s->folder.path, "%s/%s", s->options->runs, r->name);
   sm_status status = s->writes ? sm_folder_open(&s->folder, s->options->runs, r, s->options->registry, err) : SM_OK;
   sm_path_put(s->summary->folder, "%s", s->folder.path);
-  if (!status) status = sm_recipe_create(s->recipe, err);
-  if (!status) status = sm_slot_open(&s->recipe->data.train, &s->train, err);
-  if (!status) status = sm_slot_open(&s->recipe->data.test, &s->test, err);
-  if (!status) status = sm_evaluations_check(s->recipe, s->train, s->test, err); /* before it trains */
+  return status ? status : sm_recipe_create(s->recipe, err);
+}
+
+/* Every rank calls it, and all have them, or none. */
+static sm_status open_data(sm_session *s, sm_error *err) {
+  sm_status status = sm_ranks_agree(s->options->ranks, open_folder(s, err), err);
+  if (!status) status = sm_share_open(s, &s->recipe->data.train, &s->train, err);
+  return status ? status : sm_share_open(s, &s->recipe->data.test, &s->test, err);
+}
+
+/* What trains, which has its memory then. */
+static sm_status open_parts(sm_session *s, sm_error *err) {
+  const sm_recipe *r = s->recipe;
+  sm_status status = sm_evaluations_check(r, s->train, s->test, err); /* before it trains */
   if (!status) status = open_lengths(s, err);
   if (!status) status = sm_views_of(r, &s->views, err);
   if (!status && !(s->pool = sm_recipe_pool(r, s->threads, s->options->isa, err))) status = err->code;
@@ -223,7 +233,8 @@ static sm_status open_rest(sm_session *s, sm_error *err) {
 sm_status sm_session_open(sm_session *s, sm_error *err) {
   sm_ranks *ranks = s->options->ranks;
   s->threads = sm_share_threads(s->recipe, ranks, s->options->threads);
-  sm_status status = sm_ranks_agree(ranks, open_parts(s, err), err);
+  sm_status status = open_data(s, err);
+  if (!status) status = sm_ranks_agree(ranks, open_parts(s, err), err);
   if (!status) status = sm_ranks_agree(ranks, s->writes ? open_state(s, err) : SM_OK, err);
   if (!status) status = sm_share_state(s, err);
   if (status) return status;

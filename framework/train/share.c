@@ -72,6 +72,40 @@ int sm_share_threads(const sm_recipe *r, const sm_ranks *ranks, int asked) {
   return threads / here > 0 ? threads / here : 1;
 }
 
+/* ---- data ----------------------------------------------------------------------------------------------- */
+
+static sm_status share_open_first(sm_slot *slot, sm_dataset *set, sm_text *found, sm_error *err) {
+  const sm_status status = sm_slot_open(slot, set, err);
+  return status ? status : sm_slot_found(slot, found, err);
+}
+
+/* What rank 0 found, to all: *found is each rank's own memory. */
+static sm_status share_found(sm_ranks *ranks, sm_text *found, sm_error *err) {
+  static const char none[4096];
+  uint64_t bytes = found->len;
+  sm_status status = sm_ranks_broadcast(ranks, 0, &bytes, sizeof bytes, err);
+  if (status) return status;
+  while (!found->failed && found->len < bytes)
+    sm_text_bytes(found, none, bytes - found->len < sizeof none ? (size_t)(bytes - found->len) : sizeof none);
+  status = found->failed ? sm_fail(err, SM_ENOMEM, "no memory for the list of pictures") : SM_OK;
+  status = sm_ranks_agree(ranks, status, err);
+  return status ? status : sm_ranks_broadcast(ranks, 0, found->s, found->len, err);
+}
+
+sm_status sm_share_open(const sm_session *s, sm_slot *slot, sm_dataset *set, sm_error *err) {
+  sm_ranks *ranks = s->options->ranks;
+  const bool first = sm_ranks_rank(ranks) == 0;
+  sm_text found = {0};
+  if (!ranks) return sm_slot_open(slot, set, err);
+  sm_status status = sm_ranks_agree(ranks, first ? share_open_first(slot, set, &found, err) : SM_OK, err);
+  if (!status && !(status = share_found(ranks, &found, err))) {
+    if (!first) status = sm_slot_open_found(slot, found.s, found.len, set, err);
+    status = sm_ranks_agree(ranks, status, err);
+  }
+  sm_text_free(&found);
+  return status;
+}
+
 /* ---- the state ----------------------------------------------------------------------------------------- */
 
 sm_status sm_share_set(sm_ranks *ranks, sm_set *set, sm_error *err) {

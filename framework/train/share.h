@@ -9,6 +9,9 @@
 
 /* Can a trainable's step be shared out by so many ranks? By name of the plugin or key that is against it. */
 sm_status sm_share_check(const sm_trainable *, const sm_recipe *, sm_error *);
+/* Open a data set: rank 0 looks for its pictures, and the others take the list from it. Every rank calls it; all open it,
+ * or none does. */
+sm_status sm_share_open(const sm_session *, sm_slot *, sm_dataset *, sm_error *);
 /* A set (values, moments, steps) of rank 0 to all. */
 sm_status sm_share_set(sm_ranks *, sm_set *, sm_error *);
 /* Sets (values, moments, steps) and run state of rank 0 to all; then all train the same data, by the same kernels and

@@ -9,6 +9,10 @@
 #include "listed.h"
 
 static sm_status folder_open(void *self, sm_error *err) { return listed_open(self, false, err); }
+static sm_status folder_take(void *self, const void *found, size_t bytes, sm_error *err) {
+  listed_take(self, false, found, bytes);
+  return folder_open(self, err);
+}
 static void folder_destroy(void *self) { sm_listing_free(((listed *)self)->list); }
 
 static sm_status folder_read(const void *self, int64_t index, const sm_image_limits *limits, sm_image *out,
@@ -41,6 +45,8 @@ static const sm_dataset_ops ops = {
     .class_name = listed_class_name,
     .read = folder_read,
     .hash = listed_hash,
+    .give = listed_give,
+    .take = folder_take,
 };
 
 static const sm_plugin plugin = {

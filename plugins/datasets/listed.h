@@ -17,6 +17,7 @@ typedef struct listed {
   sm_ints grey16;
 
   sm_listing *list;
+  bool shards, indexed; /* what is listed; by an index */
 } listed;
 
 #define LISTED_OPTIONS(choices, about)                                                                      \
@@ -60,12 +61,13 @@ static sm_status listed_check_list(const listed *set, sm_error *err) {
 
 /* An index that is there and cannot be taken is an error: to make the list in its place could take an
  * hour, on each of many machines, and nobody would know why. */
-static sm_listing *listed_list(const listed *set, bool shards, sm_error *err) {
+static sm_listing *listed_list(listed *set, sm_error *err) {
+  const bool shards = set->shards;
   struct stat st;
   sm_listing *list = NULL;
   sm_arena *arena = sm_arena_new("listing");
   const char *file = arena ? sm_listing_file(arena, set->path) : NULL;
-  const bool indexed = file && lstat(file, &st) == 0;
+  const bool indexed = set->indexed = file && lstat(file, &st) == 0;
   if (!file) sm_fail(err, SM_ENOMEM, "out of memory while listing %s", set->path);
   else if (indexed) list = sm_listing_open(set->path, file, err);
   else list = shards ? sm_listing_tar(set->path, err) : sm_listing_folder(set->path, err);
@@ -87,16 +89,37 @@ static sm_listing_by listed_by(const listed *set) {
   return numbered ? SM_LISTING_BY_NUMBER : SM_LISTING_BY_FOLDER;
 }
 
-static sm_status listed_open(listed *set, bool shards, sm_error *err) {
-  sm_error why = {0};
-  if (!(set->list = listed_list(set, shards, &why))) {
-    if (err) *err = why;
-    return why.code;
-  }
+static sm_status listed_arrange(listed *set, sm_error *err) {
   sm_status status = sm_listing_arrange(set->list, listed_by(set), set->limit, err);
   if (!status) status = listed_check_list(set, err);
   if (!status) sm_listing_tell(set->list);
   return status;
+}
+
+static sm_status listed_open(listed *set, bool shards, sm_error *err) {
+  sm_error why = {0};
+  set->shards = shards;
+  if (!set->list && !(set->list = listed_list(set, &why))) {
+    if (err) *err = why;
+    return why.code;
+  }
+  return listed_arrange(set, err);
+}
+
+/* An index is there for the others, too. */
+static sm_status listed_give(const void *self, sm_text *found, sm_error *err) {
+  const listed *set = self;
+  return set->indexed ? SM_OK : sm_listing_write(set->list, found, err);
+}
+
+/* The list of another process, if the folders are here what they are there, by one look at each. */
+static void listed_take(listed *set, bool shards, const void *found, size_t bytes) {
+  sm_arena *arena = sm_arena_new("listing");
+  const char *file = arena ? sm_listing_file(arena, set->path) : NULL;
+  struct stat st;
+  if (file && lstat(file, &st) != 0) set->list = sm_listing_read(set->path, found, bytes, NULL);
+  if (set->list && (sm_listing_shards(set->list) > 0) != shards) sm_listing_free(set->list), set->list = NULL;
+  sm_arena_free(arena);
 }
 
 static int64_t listed_count(const void *self) { return sm_listing_count(((const listed *)self)->list); }

@@ -37,6 +37,11 @@ static sm_status tar_open(void *self, sm_error *err) {
   return SM_OK;
 }
 
+static sm_status tar_take(void *self, const void *found, size_t bytes, sm_error *err) {
+  listed_take(&((tar *)self)->set, true, found, bytes);
+  return tar_open(self, err);
+}
+
 static void tar_destroy(void *self) {
   tar *t = self;
   const int64_t n = t->open ? sm_listing_shards(t->set.list) : 0;
@@ -132,6 +137,8 @@ static const sm_dataset_ops ops = {
     .class_name = listed_class_name,
     .read = tar_read,
     .hash = listed_hash,
+    .give = listed_give,
+    .take = tar_take,
 };
 
 static const sm_plugin plugin = {

@@ -147,6 +147,27 @@ exits 65 by "$make" 2 smalti train --runs many-2 tiny.yaml "${bad[@]}" data.max_
 grep '^smalti: ' err >two.err
 equal one.err two.err
 
+# ---- a folder is listed by rank 0 alone, which sends the list ---------------------------------------------------
+# opened LOG: which folders of pictures that process listed
+opened() { grep -o '^opendir .*folder.*' "$1" | sed "s|.*$work/||" | sort -u | tr '\n' ' '; }
+# listed RUNS: 2 ranks train on the folder, each with a log of its calls
+listed() {
+  rm -f log.0 log.1
+  exits 0 by "$make" 2 sh -c 'export SMALTI_IOFAIL_LOG=log.${PMI_RANK-$OMPI_COMM_WORLD_RANK} LD_PRELOAD=$0; exec smalti "$@"' \
+    "$build/tests/preload/.libs/iofail.so" train --runs "$1" tiny.yaml name=bad "${bad[@]}"
+  same one/bad "$1/bad" "$1: 2 ranks of $make, one of which lists"
+}
+for make in "${makes[@]}"; do
+  listed "sent-$make"
+  [ "$(opened log.0)" = "folder folder/a folder/b " ] || fail "rank 0 lists: $(opened log.0)"
+  [ -z "$(opened log.1)" ] || fail "rank 1 lists as well: $(opened log.1)"
+done
+# where an index is, each maps that
+exits 0 smalti data index folder
+listed indexed
+[ -z "$(opened log.0)$(opened log.1)" ] || fail "with an index: $(opened log.0)$(opened log.1)"
+rm folder.smalti-index
+
 # ---- a loss that is not finite: the same words, and the same steps before ---------------------------------------
 wild=(name=wild "${cut[@]}" optimizer.adamw.lr='{from: 1000, to: 1000, warmup: 0}' optimizer.adamw.lr_batch=1e-4
   train.clip_grad=0 train.evaluate_every=0)

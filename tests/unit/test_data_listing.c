@@ -192,6 +192,26 @@ static void test_changes_are_seen(void **state) {
   check_outdated("old", message);
 }
 
+/* In memory, as one process gives its list to another: of the same folder, which must be what it was. */
+static void test_given(void **state) {
+  (void)state;
+  sm_error err = {0};
+  sm_text found = {0};
+  make_tree("given");
+  sm_listing *a = must_list("given");
+  must(sm_listing_write(a, &found, &err), &err);
+  for (size_t n = 0; n < found.len; n += 1 + n / 8) assert_null(sm_listing_read(path_of("given"), found.s, n, NULL));
+  sm_listing *b = sm_listing_read(path_of("given"), found.s, found.len, &err);
+  if (!b) fail_msg("%s", err.message);
+  check_same(a, b, SM_LISTING_BY_FOLDER, 0);
+  sm_listing_free(b);
+  long_ago("given/b/deep");
+  assert_null(sm_listing_read(path_of("given"), found.s, found.len, &err));
+  assert_non_null(strstr(err.message, "/given/b/deep has changed"));
+  sm_text_free(&found);
+  sm_listing_free(a);
+}
+
 /* Many names in one folder are looked at by all threads: the list is that of the same files in several folders. */
 static void test_large_folder(void **state) {
   (void)state;
@@ -328,7 +348,8 @@ int main(void) {
       cmocka_unit_test(test_index_gives_the_same_list), cmocka_unit_test(test_order),
       cmocka_unit_test(test_changes_are_seen),          cmocka_unit_test(test_overwritten_picture),
       cmocka_unit_test(test_ticks),                     cmocka_unit_test(test_every_flipped_bit_is_found),
-      cmocka_unit_test(test_hostile_entries),           cmocka_unit_test(test_large_folder),
+      cmocka_unit_test(test_hostile_entries),           cmocka_unit_test(test_given),
+      cmocka_unit_test(test_large_folder),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

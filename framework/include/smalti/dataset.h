@@ -76,6 +76,12 @@ typedef struct sm_dataset_ops {
   const sm_map_ops *maps; /* annotations; NULL: there are none of the kind */
   const sm_object_ops *objects;
   const sm_clip_ops *clips;
+  /* Optional, both or none: of several processes that open the same set, the first tells the others what it found, so
+   * that they need not look for themselves. */
+  sm_status (*give)(const void *self, sm_text *found, sm_error *); /* [main] after open; nothing: let them look */
+  /* [main] In place of open, with what another process of the same options gave. Bytes that do not fit what is here
+   * are no error: open as open does. */
+  sm_status (*take)(void *self, const void *found, size_t bytes, sm_error *);
 } sm_dataset_ops;
 
 /* An opened one: `ops->open(self)` was called. Borrowed. */

@@ -81,6 +81,10 @@ sm_listing *sm_listing_open(const char *path, const char *file, sm_error *);
 /* The comparison alone, also of a listing that was just made: did something change meanwhile? */
 sm_status sm_listing_check(const sm_listing *, sm_error *);
 sm_status sm_listing_save(const sm_listing *, const char *file, sm_error *); /* whole or not at all (sm_file) */
+/* The bytes of an index file, appended; and a listing of `path` made of them, as sm_listing_open makes one. The bytes are
+ * copied. */
+sm_status sm_listing_write(const sm_listing *, sm_text *to, sm_error *);
+sm_listing *sm_listing_read(const char *path, const void *bytes, size_t n, sm_error *);
 /* The name of the index beside a folder, its slashes at the end left out; arena memory, or NULL. */
 char *sm_listing_file(sm_arena *, const char *path);
 void sm_listing_free(sm_listing *); /* NULL is allowed */
