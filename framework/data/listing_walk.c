@@ -155,7 +155,13 @@ static bool reading_names(reading *r, entries *own) {
   return own->n > 0 && !r->code && !r->no_memory && !r->large;
 }
 
-static void reading_keep(reading *r, const entries *own) {
+/* The first part, which of most folders is all, is kept as it is. */
+static void reading_keep(reading *r, entries *own) {
+  if (!r->all.n) {
+    const entries none = r->all;
+    r->all = *own;
+    *own = none;
+  }
   for (size_t i = 0; i < own->n && !r->no_memory; i++)
     if (!entries_add(&r->all, own->names.s + own->v[i].at, own->v[i].value)) r->no_memory = true;
 }
