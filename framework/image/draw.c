@@ -121,6 +121,17 @@ static uint8_t *draw_pixel(sm_image *image, int x, int y) {
   return image->rgb + 3 * ((size_t)y * (size_t)image->width + (size_t)x);
 }
 
+/* n pixels of a row. What is covered is not read: on a new canvas it is nothing yet. */
+static void draw_cover(uint8_t *p, int n, const int colour[3]) {
+  for (int i = 0; i < n; i++, p += 3)
+    for (int c = 0; c < 3; c++) p[c] = (uint8_t)colour[c];
+}
+
+static void draw_blend(uint8_t *p, int n, const int colour[3], int weight) {
+  for (int i = 0; i < n; i++, p += 3)
+    for (int c = 0; c < 3; c++) p[c] = (uint8_t)((p[c] * (256 - weight) + colour[c] * weight + 128) >> 8);
+}
+
 static void draw_fill(sm_image *image, int64_t x, int64_t y, int64_t width, int64_t height, uint32_t rgb,
                  double alpha) {
   int left, right, top, bottom;
@@ -129,12 +140,10 @@ static void draw_fill(sm_image *image, int64_t x, int64_t y, int64_t width, int6
     return;
   const int colour[3] = {rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255};
   const int weight = (int)lrint(256 * (alpha < 0 ? 0 : alpha > 1 ? 1 : alpha));
-  const bool covers = weight == 256; /* then what was there is not read: on a new canvas it is nothing yet */
   for (int row = top; row < bottom; row++) {
     uint8_t *p = draw_pixel(image, left, row);
-    for (int i = left; i < right; i++, p += 3)
-      for (int c = 0; c < 3; c++)
-        p[c] = (uint8_t)(covers ? colour[c] : (p[c] * (256 - weight) + colour[c] * weight + 128) >> 8);
+    if (weight == 256) draw_cover(p, right - left, colour);
+    else draw_blend(p, right - left, colour, weight);
   }
 }
 
