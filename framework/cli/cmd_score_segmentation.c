@@ -1,12 +1,10 @@
 /* cmd_score_segmentation.c — `smalti score segmentation GT PREDICTIONS`: IoU of each class of pixels, and the
  * means, of a folder of label pictures against another. */
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include <smalti/listing.h>
 #include <smalti/segmentation.h>
 
 #include "cli.h"
@@ -27,8 +25,6 @@ static const sm_option options[] = {
             "of the truth, 0 does not count and 1 is class 0, as ADE20K counts"),
 };
 
-enum { DEEPEST = 100 };
-
 typedef struct score_folders {
   const struct score_segmentation_options *o;
   sm_arena *arena;
@@ -41,10 +37,6 @@ typedef struct score_folders {
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
 
-static int score_folders_visible(const struct dirent *d) { return d->d_name[0] != '.'; }
-static int score_folders_by_bytes(const struct dirent **a, const struct dirent **b) {
-  return strcmp((*a)->d_name, (*b)->d_name);
-}
 static sm_status score_folders_no_memory(const score_folders *s, sm_error *err) {
   return sm_fail(err, SM_ENOMEM, "out of memory while listing %s", s->truth);
 }
@@ -61,31 +53,22 @@ static sm_status score_folders_add(score_folders *s, const char *below, sm_error
   return SM_OK;
 }
 
-static sm_status score_folders_walk(score_folders *s, const char *folder, int depth, sm_error *err) {
-  struct dirent **entries = NULL;
-  char path[SM_PATH_ROOM];
-  sm_path_put(path, "%s/%s", s->truth, folder);
-  if (depth > DEEPEST) return sm_fail(err, SM_EINVAL, "%s lies more than %d levels deep", path, DEEPEST);
-  const int n = scandir(path, &entries, score_folders_visible, score_folders_by_bytes);
-  if (n < 0)
-    return sm_fail(err,
-                   errno == ENOENT    ? SM_ENOTFOUND
-                   : errno == ENOTDIR ? SM_EINVAL
-                                      : SM_EIO,
-                   "cannot read the folder %s: %s", path, strerror(errno));
-  sm_status status = SM_OK;
-  for (int i = 0; i < n; i++) {
-    const char *name = entries[i]->d_name, *dot = strrchr(name, '.');
-    struct stat st;
-    const char *below = sm_arena_printf(s->arena, "%s%s%s", folder, *folder ? "/" : "", name);
-    if (!status && !below) status = score_folders_no_memory(s, err);
-    if (!status && !stat(sm_path_put(path, "%s/%s", s->truth, below), &st)) {
-      if (S_ISDIR(st.st_mode)) status = score_folders_walk(s, below, depth + 1, err);
-      else if (dot && !strcmp(dot, ".png")) status = score_folders_add(s, below, err);
-    }
-    free(entries[i]);
+/* The label pictures below the folder of the truth, as a data set lists pictures. */
+static sm_status score_folders_find(score_folders *s, sm_error *err) {
+  sm_listing *list = sm_listing_folder(s->truth, err);
+  if (!list) return err->code;
+  sm_text path = {0};
+  size_t root = strlen(s->truth);
+  while (root > 1 && s->truth[root - 1] == '/') root--;
+  sm_status status = sm_listing_arrange(list, SM_LISTING_BY_NOTHING, 0, err);
+  for (int64_t i = 0; !status && i < sm_listing_count(list); i++) {
+    sm_listing_path(list, i, &path);
+    const char *below = path.failed ? NULL : sm_arena_strdup(s->arena, path.s + root + 1);
+    if (!below) status = score_folders_no_memory(s, err);
+    else if (!strcmp(strrchr(below, '.'), ".png")) status = score_folders_add(s, below, err);
   }
-  free(entries);
+  sm_text_free(&path);
+  sm_listing_free(list);
   return status;
 }
 
@@ -95,7 +78,7 @@ static sm_status score_folders_list(score_folders *s, sm_error *err) {
   const char *first = NULL;
   char path[SM_PATH_ROOM];
   struct stat st;
-  sm_status status = score_folders_walk(s, "", 0, err);
+  sm_status status = score_folders_find(s, err);
   if (!status && !s->n) return sm_fail(err, SM_ENOTFOUND, "no label picture (.png) in %s", s->truth);
   for (int64_t i = 0; !status && i < s->n; i++) {
     if (!stat(sm_path_put(path, "%s/%s", s->found, s->file[i]), &st)) continue;

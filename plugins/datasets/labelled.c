@@ -1,18 +1,16 @@
 /* labelled.c — dataset `labelled`: a folder of pictures and a folder of label pictures, which give a class for each
  * pixel: CamVid, ADE20K, Cityscapes and the like, once they are laid out so.
  *
- * A picture PATH/SUB/NAME.jpg has its labels in LABELS/SUB/NAME.png. Both folders are walked once, in open, sorted by
- * bytes at every level; hidden files are left out. */
+ * A picture PATH/SUB/NAME.jpg has its labels in LABELS/SUB/NAME.png. The list is that of the dataset
+ * `folder`: made once, in open, sorted by bytes at every level, without hidden files. */
+#include <smalti/listing.h>
 #include <smalti/plugin.h>
 
-#include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
-enum { DEEPEST = 100, MOST_CLASSES = 65536 };
+enum { MOST_CLASSES = 65536 };
 enum { CLIPS_NONE, CLIPS_PREFIX };
 static const char *const clips_choices[] = {"none", "prefix", NULL};
 
@@ -43,19 +41,6 @@ static sm_status labelled_no_memory(const labelled *set, sm_error *err) {
 }
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
-
-static bool labelled_is_picture(const char *name) {
-  static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp"};
-  const char *dot = strrchr(name, '.');
-  for (int i = 0; dot && i < (sm_image_reads_webp() ? 4 : 3); i++)
-    if (!strcasecmp(dot, endings[i])) return true;
-  return false;
-}
-
-static int labelled_visible(const struct dirent *d) { return d->d_name[0] != '.'; }
-static int labelled_by_bytes(const struct dirent **a, const struct dirent **b) {
-  return strcmp((*a)->d_name, (*b)->d_name);
-}
 
 static sm_status labelled_add(labelled *set, const char *relative, int64_t bytes, sm_error *err) {
   if (set->limit && set->count >= set->limit) return SM_OK;
@@ -88,32 +73,21 @@ static sm_status labelled_add(labelled *set, const char *relative, int64_t bytes
   return SM_OK;
 }
 
-static sm_status labelled_walk(labelled *set, const char *relative, int depth, sm_error *err) {
-  struct dirent **entries = NULL;
-  const char *folder = sm_arena_printf(set->arena, "%s%s%s", set->path, *relative ? "/" : "", relative);
-  if (!folder) return labelled_no_memory(set, err);
-  if (depth > DEEPEST)
-    return sm_fail(err, SM_EINVAL, "the folder %s lies more than %d levels deep", folder, DEEPEST);
-  const int n = scandir(folder, &entries, labelled_visible, labelled_by_bytes);
-  if (n < 0 && errno == ENOMEM) return labelled_no_memory(set, err);
-  if (n < 0)
-    return sm_fail(err, errno == ENOENT || errno == ENOTDIR ? SM_ENOTFOUND : SM_EIO, "cannot read the folder %s: %s",
-                   folder, strerror(errno));
-  sm_status status = SM_OK;
-  for (int i = 0; i < n; i++) {
-    const char *name = entries[i]->d_name;
-    const char *below = status ? NULL : sm_arena_printf(set->arena, "%s%s%s", relative, *relative ? "/" : "", name);
-    const char *full = below ? sm_arena_printf(set->arena, "%s/%s", set->path, below) : NULL;
-    struct stat st;
-    if (!status && !full) status = labelled_no_memory(set, err);
-    if (!status && stat(full, &st) == 0) {
-      if (S_ISDIR(st.st_mode)) status = labelled_walk(set, below, depth + 1, err);
-      else if (S_ISREG(st.st_mode) && labelled_is_picture(name))
-        status = labelled_add(set, below, (int64_t)st.st_size, err);
-    }
-    free(entries[i]);
+static sm_status labelled_list(labelled *set, sm_error *err) {
+  sm_listing *list = sm_listing_folder(set->path, err);
+  if (!list) return err->code;
+  sm_text path = {0};
+  size_t root = strlen(set->path);
+  while (root > 1 && set->path[root - 1] == '/') root--;
+  sm_status status = sm_listing_arrange(list, SM_LISTING_BY_NOTHING, 0, err);
+  for (int64_t i = 0; !status && i < sm_listing_count(list); i++) {
+    const sm_listing_place place = sm_listing_at(list, i);
+    if (place.bytes < 0) continue; /* a link that leads nowhere */
+    sm_listing_path(list, i, &path);
+    status = path.failed ? labelled_no_memory(set, err) : labelled_add(set, path.s + root + 1, place.bytes, err);
   }
-  free(entries);
+  sm_text_free(&path);
+  sm_listing_free(list);
   return status;
 }
 
@@ -216,10 +190,10 @@ static sm_status labelled_open(void *self, sm_error *err) {
   if (!(set->arena = sm_arena_new("labelled"))) return labelled_no_memory(set, err);
   set->hash = sm_hash64(&set->reduce_zero, sizeof set->reduce_zero, (uint64_t)set->ignore);
   sm_status status = set->class_names ? labelled_read_classes(set, &why) : labelled_number_classes(set, &why);
-  if (!status) status = labelled_walk(set, "", 0, &why);
+  if (!status) status = labelled_list(set, &why);
   if (!status && !set->count) {
     status = sm_fail(&why, SM_ENOTFOUND, "no picture in %s", set->path);
-    sm_hint(&why, "files named .jpg, .jpeg, .png and .webp count");
+    sm_hint(&why, "files named %s count", sm_listing_endings());
   }
   if (!status && set->clips_mode == CLIPS_PREFIX) status = labelled_find_clips(set, &why);
   for (int64_t c = 0; !status && c < set->n_classes; c++)
