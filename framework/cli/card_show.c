@@ -75,18 +75,25 @@ static sm_status card_show_encode(sm_card_maker *c, const card_show_figure *f, c
   return status;
 }
 
-/* Each figure has a network of its own, since one of them needs its head. */
-static sm_status card_show_one(sm_card_maker *c, const card_show_figure *f, sm_error *err) {
+/* Figures look through the network that was measured; a head on patches, which that need not have, is opened for who
+ * asks it. */
+static sm_status card_show_open(sm_card_maker *c, const card_show_figure *f, sm_cli *silent, sm_viewer *s,
+                                sm_error *err) {
   sm_network_options network = c->o->network;
+  if (!f->head) return sm_show_borrow(s, silent, c->network, c->pool, c->o->size, err);
+  network.patch_head = true;
+  return sm_show_open(s, silent, &network, c->path, c->o->size, 0, err);
+}
+
+static sm_status card_show_one(sm_card_maker *c, const card_show_figure *f, sm_error *err) {
   char caption[512] = "";
   sm_cli silent = *c->cli; /* what was taken has been said */
   sm_viewer s = {0};
   sm_sheet *sheet = sm_sheet_new();
-  network.patch_head = f->head;
   silent.quiet = true;
   sm_status status =
       c->stop() ? sm_fail(err, SM_EINTERRUPTED, "stopped before the pictures were drawn") : SM_OK;
-  if (!status) status = sm_show_open(&s, &silent, &network, c->path, c->o->size, 0, err);
+  if (!status) status = card_show_open(c, f, &silent, &s, err);
   if (!status)
     status = sm_show_add_sets(&s, c->o->train, c->o->test, f->pictures ? f->pictures : c->o->pictures, err);
   if (!status) status = f->draw(&s, sheet, caption, sizeof caption, err);

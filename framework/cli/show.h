@@ -19,6 +19,7 @@ typedef struct sm_viewer {
   sm_cli *cli;
   sm_network *network;
   sm_pool *pool;
+  bool borrowed; /* network, its pictures and pool are the caller's */
   sm_image_scratch *scratch;
   int height, width; /* of what the network sees; width 0: height is the shorter side, and no picture is distorted */
   int cell;          /* pixels of a patch in a figure; 0: so many that a picture gets some 240 */
@@ -35,6 +36,8 @@ typedef struct sm_viewer {
 /* Opens the network with its weights. size, cell: texts of the options. */
 sm_status sm_show_open(sm_viewer *, sm_cli *, const sm_network_options *, const char *path, const char *size, int64_t cell,
                        sm_error *);
+/* Looks through a network that has its weights and its pictures; it and the pool must outlive the viewer. */
+sm_status sm_show_borrow(sm_viewer *, sm_cli *, sm_network *, sm_pool *, const char *size, sm_error *);
 void sm_show_close(sm_viewer *);
 /* Adds pictures: files, folders, packed files and recipes (their test pictures), of a set `most`, evenly spaced. No
  * paths: the test pictures of the network's run. SM_EINVAL where there are none. */

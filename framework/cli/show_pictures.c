@@ -25,6 +25,11 @@ static sm_status show_pictures_size(sm_viewer *s, const char *text, sm_error *er
   return sm_hint(err, "say it: --size 224");
 }
 
+static sm_status show_pictures_begin(sm_viewer *s, const char *size, sm_error *err) {
+  if (!(s->scratch = sm_image_scratch_new())) return sm_fail(err, SM_ENOMEM, "out of memory");
+  return show_pictures_size(s, size, err);
+}
+
 sm_status sm_show_open(sm_viewer *s, sm_cli *cli, const sm_network_options *o, const char *path, const char *size,
                        int64_t cell, sm_error *err) {
   *s = (sm_viewer){.cli = cli, .cell = (int)cell};
@@ -32,8 +37,13 @@ sm_status sm_show_open(sm_viewer *s, sm_cli *cli, const sm_network_options *o, c
   if (!status) status = sm_cli_network_say(cli, s->network, sm_network_allocate(s->network, err));
   if (!status && !(s->pool = sm_recipe_pool(sm_network_recipe(s->network), cli->threads, sm_cli_isa(cli), err)))
     status = err->code;
-  if (!status && !(s->scratch = sm_image_scratch_new())) status = sm_fail(err, SM_ENOMEM, "out of memory");
-  return status ? status : show_pictures_size(s, size, err);
+  return status ? status : show_pictures_begin(s, size, err);
+}
+
+sm_status sm_show_borrow(sm_viewer *s, sm_cli *cli, sm_network *network, sm_pool *pool, const char *size,
+                         sm_error *err) {
+  *s = (sm_viewer){.cli = cli, .network = network, .pool = pool, .borrowed = true};
+  return show_pictures_begin(s, size, err);
 }
 
 void sm_show_close(sm_viewer *s) {
@@ -41,8 +51,7 @@ void sm_show_close(sm_viewer *s) {
   sm_free(s->x);
   sm_free(s->picture);
   sm_image_scratch_free(s->scratch);
-  sm_pool_free(s->pool);
-  sm_network_close(s->network);
+  if (!s->borrowed) sm_pool_free(s->pool), sm_network_close(s->network);
   for (int i = 0; i < s->recipes; i++) sm_recipe_free(s->recipe[i]);
   for (int i = 0; i < s->sets; i++) sm_instance_free(&s->set[i]);
   *s = (sm_viewer){0};
@@ -112,7 +121,7 @@ static sm_status show_pictures_none(sm_error *err) {
 
 sm_status sm_show_add_sets(sm_viewer *s, const char *train, const char *test, int64_t most, sm_error *err) {
   const int before = s->n;
-  sm_status status = sm_network_data(s->network, train, test, 0, err);
+  sm_status status = s->borrowed ? SM_OK : sm_network_data(s->network, train, test, 0, err);
   sm_dataset set = sm_network_pictures(s->network, true);
   if (!set.ops) set = sm_network_pictures(s->network, false);
   if (!status) status = show_pictures_of(s, set, most, err);
