@@ -103,11 +103,15 @@ double sm_segmentation_accuracy(const sm_segmentation_sums *s, int c) {
   return segmentation_ratio(s->both[c], s->labelled[c]);
 }
 
-sm_segmentation_means sm_segmentation_mean(const sm_segmentation_sums *s) {
+/* The means, where a class that has no labelled pixel here takes its ratios from `whole`; NULL: it has its
+ * own. */
+static sm_segmentation_means segmentation_mean(const sm_segmentation_sums *s,
+                                               const sm_segmentation_sums *whole) {
   int64_t both = 0, labelled = 0, ious = 0, accuracies = 0;
   double iou = 0, accuracy = 0;
   for (int c = 0; c < s->classes; c++) {
-    const double i = sm_segmentation_iou(s, c), a = sm_segmentation_accuracy(s, c);
+    const sm_segmentation_sums *of = whole && !s->labelled[c] ? whole : s;
+    const double i = sm_segmentation_iou(of, c), a = sm_segmentation_accuracy(of, c);
     both += s->both[c], labelled += s->labelled[c];
     if (!isnan(i)) iou += i, ious++;
     if (!isnan(a)) accuracy += a, accuracies++;
@@ -116,11 +120,19 @@ sm_segmentation_means sm_segmentation_mean(const sm_segmentation_sums *s) {
                                  accuracies ? accuracy / (double)accuracies : NAN};
 }
 
-/* Percentiles of the resamples' means: ratios of resampled sums. Resamples without a labelled pixel have none. */
+sm_segmentation_means sm_segmentation_mean(const sm_segmentation_sums *s) {
+  return segmentation_mean(s, NULL);
+}
+
+/* Percentiles of the resamples' means: ratios of resampled sums, over the classes that the figure itself
+ * is over. A class that a draw has no label of would leave the mean, or count as 0 where it is taken for
+ * another, and draws would lie about another figure than the one they are of; it keeps the set's own ratio
+ * there. Draws without a labelled pixel have none. */
 static sm_status segmentation_bootstrap(const sm_segmentation *s, sm_interval at[FIGURES], bool *has, sm_error *err) {
   const size_t wide = 3 * (size_t)s->classes;
   *has = false;
   if (s->units < 2) return SM_OK;
+  const sm_segmentation_sums whole = sm_segmentation_of(s);
   double *drawn = sm_malloc((size_t)FIGURES * DRAWS * sizeof *drawn);
   int64_t *sum = sm_malloc(wide * sizeof *sum), n = 0;
   if (!drawn || !sum) {
@@ -136,8 +148,8 @@ static sm_status segmentation_bootstrap(const sm_segmentation *s, sm_interval at
       for (size_t i = 0; i < wide; i++) sum[i] += row[i];
     }
     const sm_segmentation_sums view = segmentation_view(sum, s->classes);
-    const sm_segmentation_means m = sm_segmentation_mean(&view);
-    if (isnan(m.iou)) continue;
+    const sm_segmentation_means m = segmentation_mean(&view, &whole);
+    if (isnan(m.all)) continue;
     drawn[n] = m.iou, drawn[DRAWS + n] = m.all, drawn[2 * DRAWS + n] = m.accuracy;
     n++;
   }

@@ -82,6 +82,39 @@ static void worked_example(void **state) {
   sm_segmentation_free(s);
 }
 
+static void inside_their_intervals(const sm_eval_result *r) {
+  for (int i = 0; i < r->n; i++) {
+    assert_true(r->has_interval[i]);
+    if (r->figure[i].value < r->interval[i].low - 1e-9 || r->figure[i].value > r->interval[i].high + 1e-9)
+      fail_msg("%s is %g, but its interval %g to %g", r->figure[i].name, r->figure[i].value,
+               r->interval[i].low, r->interval[i].high);
+  }
+}
+
+/* Ten pictures, class 0 in all of them, each of the classes 1 to 9 in one: most draws lack some of these, and their mean
+ * accuracy is that of ten classes all the same. Of their ten pixels `found` are right. */
+static void rare_classes(void **state) {
+  enum { PICTURES = 10, PIXELS = 20, RARE = 10 };
+  (void)state;
+  for (int found = 0; found < RARE; found += 5) {
+    sm_segmentation *s;
+    sm_eval_result r = {0};
+    const double macc = 100 * (1 + .9 * found) / PICTURES;
+    assert_int_equal(sm_segmentation_new(PICTURES, -1, &s, NULL), SM_OK);
+    for (int k = 0; k < PICTURES; k++) {
+      uint16_t label[PIXELS] = {0}, guess[PIXELS] = {0};
+      for (int i = 0; i < RARE; i++) label[i] = (uint16_t)k, guess[i] = i < found ? (uint16_t)k : 0;
+      assert_int_equal(sm_segmentation_add(s, label, guess, PIXELS, k, NULL), SM_OK);
+    }
+    assert_int_equal(sm_segmentation_figures(s, NULL, NULL, &r, NULL), SM_OK);
+    inside_their_intervals(&r);
+    assert_float_equal(r.figure[2].value, macc, 1e-4);
+    assert_float_equal(r.interval[2].low, macc, 1e-4);
+    assert_float_equal(r.interval[2].high, macc, 1e-4);
+    sm_segmentation_free(s);
+  }
+}
+
 static void refuses(void **state) {
   (void)state;
   sm_segmentation *s;
@@ -165,8 +198,9 @@ static void sizes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(sums_of_golden), cmocka_unit_test(worked_example),    cmocka_unit_test(refuses),
+      cmocka_unit_test(sums_of_golden),   cmocka_unit_test(worked_example),    cmocka_unit_test(refuses),
       cmocka_unit_test(written_and_read), cmocka_unit_test(no_colour_no_jpeg), cmocka_unit_test(sizes),
+      cmocka_unit_test(rare_classes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

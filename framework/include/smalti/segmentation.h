@@ -39,9 +39,10 @@ typedef struct sm_segmentation_means {
 } sm_segmentation_means;
 sm_segmentation_means sm_segmentation_mean(const sm_segmentation_sums *);
 
-/* miou, aacc, macc in percent, each with its 95 % interval by the bootstrap over units (2000 draws, keyed: the same at
- * every call; none with fewer than two units), then "iou_NAME" of each class as far as there is room; name NULL: none.
- * SM_ENOMEM. */
+/* miou, aacc, macc in percent, each with its 95 % interval by the bootstrap over units (2000 draws, keyed:
+ * the same at every call; none with fewer than two units), then "iou_NAME" of each class as far as there
+ * is room; name NULL: none. Each draw's mean is over the same classes: one of which it has no label keeps
+ * its ratio of the whole set. SM_ENOMEM. */
 sm_status sm_segmentation_figures(const sm_segmentation *, const char *(*name)(const void *ctx, int c),
                                   const void *ctx, sm_eval_result *, sm_error *);
 
