@@ -36,6 +36,9 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/ask.c \
   plugins/evaluations/ask.h \
   plugins/evaluations/backgrounds.c \
+  plugins/evaluations/backgrounds.h \
+  plugins/evaluations/backgrounds_gap.c \
+  plugins/evaluations/backgrounds_vulnerable.c \
   plugins/evaluations/calibration.c \
   plugins/evaluations/calibration.h \
   plugins/evaluations/cells.c \
@@ -381,7 +384,8 @@ plugins_shuffle_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_shuffle_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/backgrounds.la
-plugins_backgrounds_la_SOURCES = plugins/evaluations/backgrounds.c plugins/evaluations/ask.c plugins/evaluations/ask.h \
+plugins_backgrounds_la_SOURCES = plugins/evaluations/backgrounds.c plugins/evaluations/backgrounds_gap.c \
+  plugins/evaluations/backgrounds_vulnerable.c plugins/evaluations/backgrounds.h plugins/evaluations/ask.c plugins/evaluations/ask.h \
   plugins/evaluations/outside.c plugins/evaluations/outside.h plugins/datasets/csv.h
 plugins_backgrounds_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_backgrounds_la_LIBADD = $(PLUGIN_LIBADD)

@@ -12,7 +12,7 @@ enum { MAGIC_BYTES = 6, PREFIX = 10, BORDER = 64 };
 
 static const struct {
   const char *dtype, *descr;
-} TYPES[] = {{"F32", "<f4"}, {"F64", "<f8"}, {"I64", "<i8"}, {"I32", "<i4"}, {"U8", "|u1"}};
+} TYPES[] = {{"F32", "<f4"}, {"F64", "<f8"}, {"I64", "<i8"}, {"I32", "<i4"}, {"U8", "|u1"}, {"U8", "|b1"}};
 enum { NTYPES = sizeof TYPES / sizeof *TYPES };
 
 /* ---- writing ---- */
@@ -106,7 +106,7 @@ static const char *npy_read_header(const char *s, sm_npy *a) {
     const char *rest;
     if ((rest = npy_after(s, "'descr':"))) {
       bit = 1;
-      if (!(s = npy_read_type(rest, a))) return "its element type is not one of <f4, <f8, <i8, <i4, |u1";
+      if (!(s = npy_read_type(rest, a))) return "its element type is not one of <f4, <f8, <i8, <i4, |u1, |b1";
     } else if ((rest = npy_after(s, "'fortran_order':"))) {
       bit = 2;
       if (!(s = npy_after(rest, "False"))) return "it is in Fortran order";

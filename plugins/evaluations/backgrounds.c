@@ -1,25 +1,33 @@
-/* plugins/evaluations/backgrounds.c — ImageNet-9's backgrounds challenge (Xiao et al., ICLR 2021): accuracy on sets
- * of pictures whose foreground or background was cut out or exchanged, and how much of it goes when a background of
- * the same class becomes a random one. Pictures are cut from their centre without resizing where the evaluation has
- * their size. */
+/* plugins/evaluations/backgrounds.c — ImageNet-9's backgrounds challenge (Xiao et al., ICLR 2021):
+ * accuracy on sets of pictures whose foreground or background was cut out or exchanged, how much of it
+ * goes when a background of the same class becomes a random one, and how many foregrounds some background
+ * makes it mistake. Pictures are cut from their centre without resizing where the evaluation has their
+ * size. */
 #include <string.h>
 
 #include "../datasets/csv.h"
-#include "ask.h"
-#include "outside.h"
+#include "backgrounds.h"
 
 typedef struct backgrounds {
   const char *folder, *groups;
+  int64_t foregrounds, seed;
   ask_options ask;
 } backgrounds;
 
 static const sm_option options[] = {
-    SM_PATH(backgrounds, folder, "folder", NULL,
-            "the sets as published, SET/val/CLASS/PICTURE, or SET/CLASS/PICTURE; SET is original, mixed_same, "
-            "mixed_rand, mixed_next, no_fg, only_bg_b, only_bg_t or only_fg"),
-    SM_PATH(backgrounds, groups, "groups", "~",
-            "CSV file, a line CLASS,GROUP for each training class that belongs to one of the sets' classes; others are "
-            "wrong. Left out: the sets' classes are the training pictures'"),
+    SM_PATH(
+        backgrounds, folder, "folder", NULL,
+        "the sets as published, SET/val/CLASS/PICTURE, or SET/CLASS/PICTURE; SET is original, mixed_same, "
+        "mixed_rand, mixed_next, no_fg, only_bg_b, only_bg_t or only_fg"),
+    SM_PATH(
+        backgrounds, groups, "groups", "~",
+        "CSV file, a line CLASS,GROUP for each training class that belongs to one of the sets' classes; others are "
+        "wrong. Left out: the sets' classes are the training pictures'"),
+    SM_INT(
+        backgrounds, foregrounds, "foregrounds", "0", 0, 1e9, "pictures",
+        "how many of the original pictures' foregrounds are set before all backgrounds of only_bg_t, drawn by the seed, "
+        "each until it is mistaken; all 4050 as published. 0: none"),
+    SM_INT(backgrounds, seed, "seed", "0", 0, 1e9, NULL, "of that draw"),
     ASK_CLASSIFIER(backgrounds, ask),
 };
 
@@ -39,6 +47,9 @@ typedef struct judging {
   int32_t *group_of;             /* (classes.n) place in groups, -1: none */
   bool there[SETS];
   int64_t n[SETS], right[SETS];
+  backgrounds_sets sets;
+  backgrounds_gap gap;
+  int64_t pairs, foregrounds, vulnerable;
 } judging;
 
 /* ---- which training classes belong together ------------------------------------------------------------ */
@@ -114,16 +125,22 @@ static sm_status backgrounds_list(judging *j, sm_error *err) {
                  j->o->folder);
 }
 
-static sm_status backgrounds_tree(judging *j, int set, outside *pictures, sm_error *err) {
-  sm_text root = {0};
-  sm_text_add(&root, "%s/%s", j->o->folder, known[set]);
-  const size_t end = root.len;
-  sm_text_add(&root, "/val");
-  sm_status status = root.failed ? sm_fail(err, SM_ENOMEM, "no memory for a path") : SM_OK;
-  if (!status && !outside_is_folder(root.s)) root.s[root.len = end] = 0;
-  if (!status) status = outside_tree(root.s, backgrounds_class_of, j, pictures, err);
-  sm_text_free(&root);
+sm_status backgrounds_tree(const backgrounds_sets *sets, const char *set, outside *pictures, sm_text *root,
+                           sm_error *err) {
+  sm_text path = {0};
+  sm_text_add(&path, "%s/%s", sets->folder, set);
+  const size_t end = path.len;
+  sm_text_add(&path, "/val");
+  sm_status status = path.failed ? sm_fail(err, SM_ENOMEM, "no memory for a path") : SM_OK;
+  if (!status && !outside_is_folder(path.s)) path.s[path.len = end] = 0;
+  if (!status) status = outside_tree(path.s, sets->class_of, sets->ctx, pictures, err);
+  if (root) *root = path;
+  else sm_text_free(&path);
   return status;
+}
+
+bool backgrounds_right(const backgrounds_sets *sets, int32_t class_of, int32_t label) {
+  return class_of >= 0 && sets->group_of[class_of] == label;
 }
 
 static sm_status backgrounds_ask(judging *j, int set, outside *pictures, sm_error *err) {
@@ -133,12 +150,16 @@ static sm_status backgrounds_ask(judging *j, int set, outside *pictures, sm_erro
   const int shorter = x->height < x->width ? x->height : x->width;
   j->q.request = (sm_picture_request){.own = &outside_ops, .own_self = pictures, .resize = shorter};
   j->q.n = pictures->n;
-  j->q.from = (double)set / SETS, j->q.to = (set + 1.0) / SETS;
+  const double share = j->o->foregrounds ? 0.1 : 1; /* foregrounds are the long part */
+  j->q.from = share * set / SETS, j->q.to = share * (set + 1.0) / SETS;
   sm_status status = ask_about(j->x, &j->q, class_of, NULL, err);
   for (int64_t i = 0; !status && i < pictures->n; i++) {
     if (class_of[i] == ASK_UNREAD) continue;
+    const bool right = backgrounds_right(&j->sets, class_of[i], pictures->label[i]);
     j->n[set]++;
-    j->right[set] += class_of[i] >= 0 && j->group_of[class_of[i]] == pictures->label[i];
+    j->right[set] += right;
+    if (set == MIXED_SAME || set == MIXED_RAND)
+      status = backgrounds_gap_add(&j->gap, set == MIXED_RAND, pictures->path.v[i], right, err);
   }
   sm_free(class_of);
   if (!status && !j->n[set])
@@ -148,51 +169,39 @@ static sm_status backgrounds_ask(judging *j, int set, outside *pictures, sm_erro
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
 
-enum { DRAWS = 2000 };
-
-static double backgrounds_hits(sm_rng *rng, int64_t right, int64_t n) {
-  int64_t hits = 0;
-  for (int64_t i = 0; i < n; i++) hits += sm_rng_uniform(rng) * (double)n < (double)right;
-  return 100.0 * (double)hits / (double)n;
-}
-
-/* The pictures of either set are drawn again by themselves. */
-static void backgrounds_gap(const judging *j, sm_eval_result *r) {
-  double drawn[DRAWS];
-  sm_rng rng = sm_rng_make(0, SM_RNG_EVAL, 0, 0, 10);
-  for (int d = 0; d < DRAWS; d++) {
-    drawn[d] = backgrounds_hits(&rng, j->right[MIXED_SAME], j->n[MIXED_SAME]);
-    drawn[d] -= backgrounds_hits(&rng, j->right[MIXED_RAND], j->n[MIXED_RAND]);
-  }
-  sm_drawn_interval(drawn, DRAWS, &r->interval[r->n].low, &r->interval[r->n].high);
-  r->has_interval[r->n] = true;
-  sm_figure_add_in(r, "%",
-                   100.0 * (double)j->right[MIXED_SAME] / (double)j->n[MIXED_SAME] -
-                       100.0 * (double)j->right[MIXED_RAND] / (double)j->n[MIXED_RAND],
-                   "bg_gap");
-}
-
-static void backgrounds_figures(const judging *j, sm_eval_result *r) {
+static sm_status backgrounds_figures(judging *j, sm_eval_result *r, sm_error *err) {
+  char gap[96] = "", foregrounds[128] = "";
   int sets = 0;
   int64_t pictures = 0;
+  sm_status status = SM_OK;
   for (int s = 0; s < SETS; s++) {
     if (!j->there[s]) continue;
     sm_figure_hits(r, j->right[s], j->n[s], "%s", known[s]);
     sets++, pictures += j->n[s];
   }
-  const bool gap = j->there[MIXED_SAME] && j->there[MIXED_RAND];
-  if (gap) backgrounds_gap(j, r);
+  if (j->there[MIXED_SAME] && j->there[MIXED_RAND]) {
+    status = backgrounds_gap_figure(&j->gap, r, &j->pairs, err);
+    snprintf(gap, sizeof gap, "; bg_gap: mixed_same - mixed_rand, drawn again by %lld shared foregrounds",
+             (long long)j->pairs);
+  }
+  if (j->foregrounds) {
+    sm_figure_hits(r, j->vulnerable, j->foregrounds, "vulnerable");
+    snprintf(foregrounds, sizeof foregrounds,
+             "; vulnerable: of %lld foregrounds before all of only_bg_t, seed %lld",
+             (long long)j->foregrounds, (long long)j->o->seed);
+  }
   const int classes = j->o->groups ? j->groups.n : j->classes.n;
   snprintf(r->protocol, sizeof r->protocol,
-           "%s; %d of the 8 sets, %lld pictures, cut without resizing, %d %s for %d of training%s",
+           "%s; %d of the 8 sets, %lld pictures, cut without resizing, %d %s for %d of training%s%s",
            sm_classifier_what(j->q.classifier), sets, (long long)pictures, classes,
-           sm_plural(classes, "class", "classes"), j->classes.n, gap ? "; bg_gap: mixed_same - mixed_rand" : "");
+           sm_plural(classes, "class", "classes"), j->classes.n, gap, foregrounds);
+  return status;
 }
 
 static void backgrounds_names(const void *self, sm_text *out) {
-  (void)self;
   for (int s = 0; s < SETS; s++) sm_text_add(out, "%s ", known[s]);
   sm_text_add(out, "bg_gap ");
+  if (((const backgrounds *)self)->foregrounds) sm_text_add(out, "vulnerable ");
 }
 
 static sm_status backgrounds_run(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
@@ -202,15 +211,22 @@ static sm_status backgrounds_run(void *self, sm_eval_context *x, sm_eval_result 
   sm_status status = backgrounds_list(&j, err);
   if (!status) status = backgrounds_classes(&j, err);
   if (!status) status = ask_open(x, &j.o->ask, &j.q, &test, err);
+  j.sets = (backgrounds_sets){j.o->folder, backgrounds_class_of, &j, j.group_of};
   for (int s = 0; !status && s < SETS; s++) {
     outside pictures;
     if (!j.there[s]) continue;
-    status = backgrounds_tree(&j, s, &pictures, err);
+    status = backgrounds_tree(&j.sets, known[s], &pictures, NULL, err);
     if (status) break;
     status = backgrounds_ask(&j, s, &pictures, err);
     outside_free(&pictures);
   }
-  if (!status) backgrounds_figures(&j, result);
+  if (!status && j.o->foregrounds) {
+    j.q.from = 0.1, j.q.to = 1;
+    status = backgrounds_vulnerable(x, &j.sets, &j.q, j.o->foregrounds, (uint64_t)j.o->seed, &j.vulnerable,
+                                    &j.foregrounds, err);
+  }
+  if (!status) status = backgrounds_figures(&j, result, err);
+  backgrounds_gap_free(&j.gap);
   ask_close(&j.q);
   outside_names_free(&j.classes);
   outside_names_free(&j.groups);

@@ -39,11 +39,53 @@ is original 100
 is mixed_same 80
 is mixed_rand 60
 is bg_gap 20
-has out '"bg_gap":[' # its interval
 has out "3 of the 8 sets, 30 pictures, cut without resizing, 3 classes for 3 of training"
+# Each of ten foregrounds is in both sets, and none is right with another's background alone: no draw is below 0. Names as
+# published say the same; where no name is shared, draws of the two sets know nothing of each other
+low() { sed 's/.*"bg_gap":\[\([0-9.-]*\),.*/\1/' out; }
+awk -v low="$(low)" 'BEGIN { exit !(low == 0) }' && has out "drawn again by 10 shared foregrounds" || fail "bg_gap: $(cat out)"
+mkdir named
+cp -r in9/mixed_same in9/mixed_rand named
+for picture in named/mixed_*/*/*.png named/mixed_*/*/*/*.png; do
+  mv "$picture" "$(dirname "$picture")/fg_$(basename "$picture" .png)_bg_n1_$RANDOM.png"
+done
+exits 0 smalti eval backgrounds "${ask[@]}" folder=named k=1 --json
+awk -v low="$(low)" 'BEGIN { exit !(low == 0) }' && has out "drawn again by 10 shared foregrounds" || fail "bg_gap: $(cat out)"
+for picture in named/mixed_rand/*/*.png; do mv "$picture" "$(dirname "$picture")/x$(basename "$picture")"; done
+exits 0 smalti eval backgrounds "${ask[@]}" folder=named k=1 --json
+awk -v low="$(low)" 'BEGIN { exit !(low < 0) }' && has out "by 0 shared foregrounds" || fail "bg_gap: $(cat out)"
+exits 0 smalti eval backgrounds "${ask[@]}" folder=in9 k=1 --threads 1 --json
 cp out one
 exits 0 smalti eval backgrounds "${ask[@]}" folder=in9 k=1 --threads 3 --json
 sed 's/"seconds":[0-9.e-]*//' one >a && sed 's/"seconds":[0-9.e-]*//' out >b && equal a b
+# vulnerable foregrounds: of four, one covers all of its picture and cannot be mistaken, one is not there at all
+put wide/original/val 4 0
+put wide/only_bg_t/val 3 0
+read -r width height < <(od -An -tu1 -j 16 -N 8 own-0.png | awk '{ print $3 * 256 + $4, $7 * 256 + $8 }')
+# mask FILE VALUE [TYPE]: an array of NumPy's, of one value
+mask() {
+  local dict="{'descr': '${3-|u1}', 'fortran_order': False, 'shape': ($height, $width), }"
+  mkdir -p "$(dirname "$1")"
+  { printf '\x93NUMPY\x01\x00'; printf "\\x$(printf %02x $((${#dict} + 1)))\\x00"; echo "$dict"; } >"$1"
+  head -c $((width * height)) /dev/zero | tr '\0' "\\$2" >>"$1"
+}
+mask wide/fg_mask/val/ant/0.npy 001
+mask wide/fg_mask/val/bee/1.npy 000 '|b1'
+mask wide/fg_mask/val/cat/2.npy 001 '|b1'
+mask wide/fg_mask/val/ant/3.npy 001
+exits 0 smalti eval backgrounds "${ask[@]}" folder=wide k=1 foregrounds=9 --threads 1 --json
+is vulnerable 25
+has out "vulnerable: of 4 foregrounds before all of only_bg_t, seed 0"
+exits 0 smalti eval backgrounds "${ask[@]}" folder=wide k=1 foregrounds=2 seed=3 --threads 3
+has err "vulnerable: of 2 foregrounds"
+rm wide/fg_mask/val/ant/0.npy
+exits 66 smalti eval backgrounds "${ask[@]}" folder=wide k=1 foregrounds=9
+has err "wide/fg_mask/val/ant/0.npy"
+width=3 mask wide/fg_mask/val/ant/0.npy 001
+exits 65 smalti eval backgrounds "${ask[@]}" folder=wide k=1 foregrounds=9
+has err "wide/fg_mask/val/ant/0.npy: the mask is not of the $width x $height pixels of its picture"
+exits 66 smalti eval backgrounds "${ask[@]}" folder=in9 k=1 foregrounds=9
+has err "only_bg_t"
 # classes in groups: one class belongs to none, so what is taken for it is wrong
 mkdir groups
 for set in original mixed_same; do mkdir -p "groups/$set/00_insect" && cp own-0.png own-1.png own-2.png "groups/$set/00_insect"; done

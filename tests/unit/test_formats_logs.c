@@ -304,7 +304,7 @@ static void npy_refuses(void **state) {
     const char *dict, *message;
   } BAD[] = {
       {"{'descr': '<f2', 'fortran_order': False, 'shape': (1,), }",
-       "the .npy file cannot be read: its element type is not one of <f4, <f8, <i8, <i4, |u1"},
+       "the .npy file cannot be read: its element type is not one of <f4, <f8, <i8, <i4, |u1, |b1"},
       {"{'descr': '|u1', 'fortran_order': True, 'shape': (1,), }",
        "the .npy file cannot be read: it is in Fortran order"},
       {"{'descr': '|u1', 'fortran_order': False, 'shape': (1, }",

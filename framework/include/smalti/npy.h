@@ -22,8 +22,8 @@ typedef struct sm_npy {
   size_t bytes;
   void *data; /* aligned to 64 bytes */
 } sm_npy;
-/* Reads what sm_npy_write writes and what numpy.save writes for these types in C order; files of more than
- * `limit` bytes are refused. Release with sm_npy_free. */
+/* Reads what sm_npy_write writes and what numpy.save writes for these types and for booleans, which become
+ * U8, in C order; files of more than `limit` bytes are refused. Release with sm_npy_free. */
 sm_status sm_npy_read(const char *path, size_t limit, sm_npy *, sm_error *);
 void sm_npy_free(sm_npy *);
 
