@@ -158,14 +158,6 @@ static bool check_result(sm_checker *c, const sm_eval_result *r) {
   return true;
 }
 
-/* Whether "top1 top5 " holds the name. */
-static bool check_evaluation_declares(const char *declared, const char *name) {
-  const size_t n = strlen(name);
-  for (const char *at = declared; (at = strstr(at, name)); at += n)
-    if ((at == declared || at[-1] == ' ') && (at[n] == ' ' || !at[n])) return true;
-  return false;
-}
-
 /* What it gives must be among what `figures` says, or tables refuse columns that they could have. */
 static void check_evaluation_declared(sm_checker *c, const sm_instance *instance, const sm_eval_result *r) {
   const sm_evaluation_ops *ops = instance->plugin->ops;
@@ -174,7 +166,7 @@ static void check_evaluation_declared(sm_checker *c, const sm_instance *instance
   if (!ops->figures) return;
   ops->figures(instance->self, &declared);
   for (int k = 0; k < r->n && all; k++)
-    all = sm_check_that(c, declared.s && check_evaluation_declares(declared.s, r->figure[k].name), NULL,
+    all = sm_check_that(c, declared.s && sm_figures_name(declared.s, r->figure[k].name), NULL,
                         "run gives the figure '%s', which figures does not name", r->figure[k].name);
   sm_text_free(&declared);
   if (all) sm_check_good(c, "figures names all that run gives");

@@ -122,5 +122,7 @@ sm_status sm_eval_kept(const char *path, const char *identity, sm_eval_result *,
                        sm_error *);
 /* "85.30 %": with its unit, two digits; "-" where it is no number. Returns `to`. */
 const char *sm_figure_text(const sm_figure *, char *to, size_t size);
+/* Is `name` one of "top1 iou_* ", as an evaluation's `figures` lists them? */
+bool sm_figures_name(const char *figures, const char *name);
 
 #endif

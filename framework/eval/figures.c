@@ -1,5 +1,6 @@
 /* figures.c — figures with their units and intervals. */
 #include <math.h>
+#include <string.h>
 
 #include "eval.h"
 
@@ -92,6 +93,16 @@ const char *sm_figure_text(const sm_figure *f, char *to, size_t size) {
   if (isnan(f->value)) snprintf(to, size, "-");
   else snprintf(to, size, "%.2f%s%s", f->value, f->unit[0] ? " " : "", f->unit);
   return to;
+}
+
+bool sm_figures_name(const char *figures, const char *name) {
+  for (size_t n; *figures; figures += n + (figures[n] == ' ')) {
+    n = strcspn(figures, " ");
+    if (n && figures[n - 1] == '*' ? !strncmp(figures, name, n - 1)
+                                   : n == strlen(name) && !strncmp(figures, name, n))
+      return true;
+  }
+  return false;
 }
 
 int64_t sm_labelled(const sm_features *f) {

@@ -2,21 +2,13 @@
  * other_data one that there is. Asked before anything is trained. */
 #include <string.h>
 
+#include "framework/eval/eval.h"
 #include "table.h"
 
 static const struct sm_job_evaluation *columns_next_evaluation(const sm_table_jobs *jobs, int *job, int *i) {
   for (; *job < jobs->n; (*job)++, *i = 0)
     if (*i < jobs->job[*job].evaluations) return &jobs->job[*job].evaluation[(*i)++];
   return NULL;
-}
-
-/* Is `name` a word of "top1 top5 "? */
-static bool columns_has_word(const char *words, const char *name) {
-  for (size_t n; *words; words += n + (words[n] == ' ')) {
-    n = strcspn(words, " ");
-    if (n == strlen(name) && !strncmp(words, name, n)) return true;
-  }
-  return false;
 }
 
 static sm_status columns_no_evaluation(const sm_table_jobs *jobs, const char *name, sm_place at, sm_error *err) {
@@ -74,7 +66,7 @@ static sm_status columns_check_figures(const sm_table_jobs *jobs, sm_error *err)
     int job = 0, k = 0;
     for (const struct sm_job_evaluation *e; !found && (e = columns_next_evaluation(jobs, &job, &k));) {
       if (!columns_is_of(f->figure, e->name)) continue;
-      found = !e->figures || columns_has_word(e->figures, f->figure + strlen(e->name) + 1);
+      found = !e->figures || sm_figures_name(e->figures, f->figure + strlen(e->name) + 1);
       given = e->figures;
     }
     char name[64];

@@ -273,6 +273,8 @@ sm_status segment_figures(const segment *s, sm_eval_result *r, sm_error *err) {
   return SM_OK;
 }
 
+void segment_names(sm_text *out) { sm_text_add(out, "miou aacc macc miou_place iou_* "); }
+
 const char *segment_what(const segment *s, char *to, size_t size) {
   const sm_whole_request *r = &s->size;
   char how[48] = "in their own size";

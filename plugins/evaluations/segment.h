@@ -55,6 +55,7 @@ sm_status segment_add(segment *, const segment_picture *, const float *value, sm
 /* miou, aacc, macc, miou_place of the baseline, then iou_NAME of each class that occurs, as far as there is
  * room. */
 sm_status segment_figures(const segment *, sm_eval_result *, sm_error *);
+void segment_names(sm_text *); /* of those, for `figures` of an evaluation */
 /* "pictures in their own size, whole patches of 16, scored at the labels' size …": for a protocol. */
 const char *segment_what(const segment *, char *to, size_t size);
 

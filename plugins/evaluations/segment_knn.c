@@ -216,7 +216,12 @@ static void nearest_wants(const void *self, sm_feature_spec *spec) {
   spec->pool = SM_POOL_CLS;
 }
 
-static const sm_evaluation_ops ops = {nearest_run, nearest_wants, NULL};
+static void nearest_figures(const void *self, sm_text *out) {
+  (void)self;
+  segment_names(out);
+}
+
+static const sm_evaluation_ops ops = {nearest_run, nearest_wants, nearest_figures};
 static const sm_plugin plugin = {
     .kind = SM_EVALUATION,
     .name = "segment_knn",

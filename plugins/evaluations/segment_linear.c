@@ -282,7 +282,12 @@ static void linear_wants(const void *self, sm_feature_spec *spec) {
   spec->slow = true;
 }
 
-static const sm_evaluation_ops ops = {linear_run, linear_wants, NULL};
+static void linear_figures(const void *self, sm_text *out) {
+  segment_names(out);
+  if (((const segment_linear *)self)->lr.n > 1) sm_text_add(out, "held_out ");
+}
+
+static const sm_evaluation_ops ops = {linear_run, linear_wants, linear_figures};
 static const sm_plugin plugin = {
     .kind = SM_EVALUATION,
     .name = "segment_linear",

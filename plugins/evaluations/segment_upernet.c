@@ -325,7 +325,13 @@ static void upernet_wants(const void *self, sm_feature_spec *spec) {
   spec->own_size = true;
 }
 
-static const sm_evaluation_ops ops = {upernet_run, upernet_wants, NULL};
+static void upernet_figures(const void *self, sm_text *out) {
+  (void)self;
+  segment_names(out);
+  sm_text_add(out, "train_loss ");
+}
+
+static const sm_evaluation_ops ops = {upernet_run, upernet_wants, upernet_figures};
 static const sm_plugin plugin = {
     .kind = SM_EVALUATION,
     .name = "segment_upernet",

@@ -381,6 +381,13 @@ says "smalti: the table has no row 'ibto'; did you mean 'ibot'?"
 exits 65 smalti table table.yaml --dry-run name=x
 says "smalti: 'name=x' cannot be said for a whole table; runs are named by the table"
 
+refuses "wrong.yaml:5:37: column 'sky': there is no figure 'pixels.mIoU'; its evaluation gives miou, aacc, macc, miou_place, iou_*" <<'END'
+base: tiny.yaml
+evaluate: {pixels: segment_knn}
+figures: {Sky: pixels.iou_sky, sky: pixels.mIoU}
+rows: {a: {}}
+END
+
 # ---- what an evaluation says that it will give is what it gives -------------------------------------------------
 # gives EVALUATION OPTIONS KEY=VALUE …: the same options as YAML and for `eval`
 gives() {

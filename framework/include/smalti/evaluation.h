@@ -231,7 +231,8 @@ typedef struct sm_evaluation_ops {
   sm_status (*run)(void *self, sm_eval_context *, sm_eval_result *, sm_error *); /* [main] */
   void (*wants)(const void *self, sm_feature_spec *); /* [main] pure; NULL: view and mean of the last block */
   /* [main] pure: the names of the figures that `run` gives with these options, each followed by a blank ("top1
-   * top5 "), so that a table that asks for another is refused before a row trains. One too many does no harm.
+   * top5 "), so that a table that asks for another is refused before a row trains. One too many does no harm, and
+   * "iou_* " stands for all that begin with iou_, where only the data know them.
    * NULL: they are known only when it has run */
   void (*figures)(const void *self, sm_text *);
 } sm_evaluation_ops;
