@@ -78,6 +78,8 @@ nobase_dist_doc_DATA += \
   plugins/evaluations/segment.h \
   plugins/evaluations/segment_crops.c \
   plugins/evaluations/segment_crops.h \
+  plugins/evaluations/segment_distort.c \
+  plugins/evaluations/segment_distort.h \
   plugins/evaluations/segment_knn.c \
   plugins/evaluations/segment_linear.c \
   plugins/evaluations/segment_upernet.c \
@@ -420,6 +422,10 @@ plugins_segment_knn_la_SOURCES = plugins/evaluations/segment_knn.c plugins/evalu
 plugins_segment_knn_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_segment_knn_la_LIBADD = $(PLUGIN_LIBADD)
 
+SEGMENT_CROPS = plugins/evaluations/segment_crops.c plugins/evaluations/segment_crops.h \
+  plugins/evaluations/segment_distort.c plugins/evaluations/segment_distort.h \
+  plugins/evaluations/segment.c plugins/evaluations/segment.h
+
 pkglib_LTLIBRARIES += plugins/segment_linear.la
 plugins_segment_linear_la_SOURCES = plugins/evaluations/segment_linear.c plugins/evaluations/segment.c \
   plugins/evaluations/segment.h
@@ -427,8 +433,7 @@ plugins_segment_linear_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_segment_linear_la_LIBADD = $(PLUGIN_LIBADD)
 
 pkglib_LTLIBRARIES += plugins/segment_upernet.la
-plugins_segment_upernet_la_SOURCES = plugins/evaluations/segment_upernet.c plugins/evaluations/segment_crops.c \
-  plugins/evaluations/segment_crops.h plugins/evaluations/segment.c plugins/evaluations/segment.h
+plugins_segment_upernet_la_SOURCES = plugins/evaluations/segment_upernet.c $(SEGMENT_CROPS)
 plugins_segment_upernet_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_segment_upernet_la_LIBADD = $(PLUGIN_LIBADD)
 

@@ -15,6 +15,7 @@ framework_image_libimage_la_SOURCES = \
   framework/image/corrupt_blur.c framework/image/corrupt_colour.c \
   framework/image/corrupt_noise.c framework/image/corrupt_own.c \
   framework/image/decode.c \
+  framework/image/hsv.c \
   framework/image/dispatch.c \
   framework/image/draw.c \
   framework/image/image.c \

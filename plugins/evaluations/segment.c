@@ -223,6 +223,11 @@ sm_status segment_each_whole(segment *s, const char *split, const sm_whole_reque
   return status;
 }
 
+sm_status segment_no_label(sm_error *err) {
+  sm_fail(err, SM_EINVAL, "no pixel of the training pictures has a class");
+  return sm_hint(err, "look at the ignored value and at the label pictures: smalti data check");
+}
+
 sm_status segment_going_on(segment *s, double done, sm_error *err) {
   const double now = sm_now();
   if (now - s->asked < 0.1) return SM_OK;

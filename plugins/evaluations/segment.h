@@ -45,6 +45,7 @@ sm_status segment_each(segment *, const char *split, double from, double to, seg
 /* The same pictures in this size, with no features: of `dense` only `whole` is there. */
 sm_status segment_each_whole(segment *, const char *split, const sm_whole_request *, double from, double to,
                              segment_visit, void *ctx, sm_error *);
+sm_status segment_no_label(sm_error *); /* of a training picture: SM_EINVAL */
 /* Progress and whether to go on, asked now and then, however short a step is. */
 sm_status segment_going_on(segment *, double done, sm_error *);
 /* Rate of a step: linear to 0 over all, after a linear rise from a millionth over the share `warmup` of them

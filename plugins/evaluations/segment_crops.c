@@ -1,5 +1,6 @@
-/* segment_crops.c — see segment_crops.h. After mmsegmentation's RandomCrop and RandomFlip: a place is drawn
- * again, ten times at most, while the crop has one class or more than three quarters of it are of one. */
+/* segment_crops.c — see segment_crops.h. After mmsegmentation's RandomCrop, RandomFlip and distortion: a
+ * place is drawn again, ten times at most, while the crop has one class or more than three quarters of it
+ * are of one. */
 #include "segment_crops.h"
 
 #include <math.h>
@@ -12,6 +13,25 @@ typedef struct place { /* of the crop in the resized picture */
   int top, left;
   bool mirrored;
 } place;
+
+/* ---- which pictures ------------------------------------------------------------------------------------ */
+
+static sm_status crops_note(void *ctx, const segment_picture *p, sm_error *err) {
+  segment_crops *c = ctx;
+  const sm_label_map *m = p->labels;
+  if (!c->index && !(c->index = sm_malloc((size_t)segment_count(c->s) * sizeof *c->index)))
+    return sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)segment_count(c->s));
+  c->index[c->n++] = p->dense.whole->index;
+  for (int64_t i = 0; i < (int64_t)m->width * m->height && !c->labelled; i++)
+    c->labelled = m->value[i] != p->ignore;
+  return SM_OK;
+}
+
+sm_status segment_crops_open(segment_crops *c, segment *s, double to, sm_error *err) {
+  c->s = s;
+  sm_status status = segment_each_whole(s, "train", &(sm_whole_request){0}, 0, to, crops_note, c, err);
+  return status || c->labelled ? status : segment_no_label(err);
+}
 
 /* ---- which picture ------------------------------------------------------------------------------------- */
 
@@ -77,6 +97,23 @@ static sm_status crops_place(const segment_crops *c, sm_rng *rng, place *at, sm_
 
 /* ---- cutting ------------------------------------------------------------------------------------------- */
 
+/* What lies in the picture is distorted, not the zeros outside. */
+static void crops_colour(const segment_crops *c, place at, const segment_distortion *d, float *x) {
+  const sm_whole *w = &c->whole;
+  const int64_t plane = (int64_t)c->height * c->width;
+  float mean[3], std[3];
+  sm_picture_normalisation(c->s->x, mean, std);
+  for (int i = 0; i < c->height && at.top + i < w->height; i++)
+    for (int j = 0; j < c->width; j++) {
+      float *to = x + (int64_t)i * c->width + j;
+      double rgb[3];
+      if (at.left + (at.mirrored ? c->width - 1 - j : j) >= w->width) continue;
+      for (int k = 0; k < 3; k++) rgb[k] = (double)to[k * plane] * (double)std[k] + (double)mean[k];
+      segment_distort(d, rgb);
+      for (int k = 0; k < 3; k++) to[k * plane] = (float)((rgb[k] - (double)mean[k]) / (double)std[k]);
+    }
+}
+
 static void crops_cut(const segment_crops *c, place at, float *x) {
   const sm_whole *w = &c->whole;
   for (int channel = 0; channel < 3; channel++)
@@ -111,10 +148,15 @@ sm_status segment_crop(segment_crops *c, int64_t number, float *x, uint16_t *lab
   if (status) return status;
   crops_cut(c, at, x);
   crops_cut_labels(c, at, label);
+  if (c->distort) {
+    const segment_distortion d = segment_distortion_draw(&rng);
+    crops_colour(c, at, &d, x);
+  }
   return SM_OK;
 }
 
 void segment_crops_close(segment_crops *c) {
+  sm_free(c->index);
   sm_free(c->order);
   sm_whole_free(&c->whole);
   sm_label_map_free(&c->own);

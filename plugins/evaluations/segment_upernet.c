@@ -17,7 +17,7 @@ typedef struct segment_upernet {
   int64_t crop, size, iterations, batch, channels, auxiliary, pixels, pictures, seed;
   double lr, layer_decay, weight_decay, warmup, drop_path, dropout, auxiliary_weight;
   sm_floats scale;
-  bool flip;
+  bool flip, distort;
   int look;
 } segment_upernet;
 
@@ -29,6 +29,8 @@ static const sm_option options[] = {
     SM_FLOATS(segment_upernet, scale, "scale", "[0.5, 2]", 0.05, 20, NULL,
               "training pictures are scaled by so much, drawn between the two"),
     SM_BOOL(segment_upernet, flip, "flip", "true", "half of the crops are mirrored"),
+    SM_BOOL(segment_upernet, distort, "distort", "true",
+            "other brightness, contrast, saturation and hue, each in half of the crops, as published"),
     SM_INT(segment_upernet, iterations, "iterations", "2000", 1, 1e6, "steps", "160000 as published"),
     SM_INT(segment_upernet, batch, "batch_size", "16", 2, 1024, "crops",
            "of a step; batch norm is over all of them"),
@@ -65,8 +67,6 @@ typedef struct tuning {
   const segment_upernet *o;
   segment s;
   int cell, height, width; /* of crops and windows */
-  int64_t *index, n;       /* training pictures that can be read */
-  bool labelled;           /* some pixel of theirs has a class */
   segment_crops crops;
   sm_upernet *net;
   double loss;
@@ -106,27 +106,9 @@ static sm_status upernet_sizes(tuning *t, sm_eval_context *x, sm_error *err) {
 
 /* ---- training ------------------------------------------------------------------------------------------ */
 
-static sm_status upernet_note(void *ctx, const segment_picture *p, sm_error *err) {
-  tuning *t = ctx;
-  const sm_label_map *m = p->labels;
-  if (!t->index && !(t->index = sm_malloc((size_t)segment_count(&t->s) * sizeof *t->index)))
-    return sm_fail(err, SM_ENOMEM, "no memory for a list of %lld pictures", (long long)segment_count(&t->s));
-  t->index[t->n++] = p->dense.whole->index;
-  for (int64_t i = 0; i < (int64_t)m->width * m->height && !t->labelled; i++)
-    t->labelled = m->value[i] != p->ignore;
-  return SM_OK;
-}
-
-static sm_status upernet_build(tuning *t, sm_error *err) {
+static void upernet_crops(tuning *t) {
   const segment_upernet *o = t->o;
-  if (!t->labelled) {
-    sm_fail(err, SM_EINVAL, "no pixel of the training pictures has a class");
-    return sm_hint(err, "look at the ignored value and at the label pictures: smalti data check");
-  }
-  t->crops = (segment_crops){.s = &t->s,
-                             .index = t->index,
-                             .n = t->n,
-                             .seed = (uint64_t)o->seed,
+  t->crops = (segment_crops){.seed = (uint64_t)o->seed,
                              .height = t->height,
                              .width = t->width,
                              .label_height = t->height,
@@ -134,11 +116,16 @@ static sm_status upernet_build(tuning *t, sm_error *err) {
                              .shorter = t->s.size.shorter,
                              .least = o->scale.v[0],
                              .most = o->scale.v[1],
-                             .flip = o->flip};
+                             .flip = o->flip,
+                             .distort = o->distort};
   if (o->pixels && o->pixels < t->cell) {
     t->crops.label_height = t->height / t->cell * (int)o->pixels;
     t->crops.label_width = t->width / t->cell * (int)o->pixels;
   }
+}
+
+static sm_status upernet_build(tuning *t, sm_error *err) {
+  const segment_upernet *o = t->o;
   return sm_upernet_new(t->s.x,
                         &(sm_upernet_config){.height = t->height,
                                              .width = t->width,
@@ -279,16 +266,15 @@ static void upernet_protocol(const tuning *t, char *to, size_t size) {
       snprintf(to, size, "UperNet of %d channels on blocks %d %d %d %d%s, %lld steps of %lld crops of ",
                sm_upernet_channels(t->net), block[0], block[1], block[2], block[3], aside,
                (long long)o->iterations, (long long)o->batch);
-  snprintf(to + n, size - (size_t)n,
-           "%d x %d, scale %g-%g%s, no distortion, AdamW lr %g, layer decay %g, test %s; %s", t->width,
-           t->height, o->scale.v[0], o->scale.v[1], o->flip ? ", flips" : "", o->lr, o->layer_decay,
-           o->look == WHOLE ? "whole" : "by windows", segment_what(&t->s, what, sizeof what));
+  snprintf(to + n, size - (size_t)n, "%d x %d, scale %g-%g%s%s, AdamW lr %g, layer decay %g, test %s; %s",
+           t->width, t->height, o->scale.v[0], o->scale.v[1], o->flip ? ", flips" : "",
+           o->distort ? ", distortion" : "", o->lr, o->layer_decay, o->look == WHOLE ? "whole" : "by windows",
+           segment_what(&t->s, what, sizeof what));
 }
 
 static void upernet_free(tuning *t) {
   sm_upernet_free(t->net);
   segment_crops_close(&t->crops);
-  sm_free(t->index);
   sm_free(t->window);
   sm_free(t->part);
   sm_free(t->z);
@@ -304,8 +290,8 @@ static sm_status upernet_run(void *self, sm_eval_context *x, sm_eval_result *res
   sm_status status = upernet_sizes(&t, x, err);
   sm_whole_request padded = {.shorter = t.s.size.shorter, .multiple = t.cell};
   if (!status) status = segment_open(&t.s, x, err);
-  if (!status)
-    status = segment_each_whole(&t.s, "train", &(sm_whole_request){0}, 0, 0.05, upernet_note, &t, err);
+  if (!status) upernet_crops(&t);
+  if (!status) status = segment_crops_open(&t.crops, &t.s, 0.05, err);
   if (!status) status = upernet_build(&t, err);
   if (!status) status = upernet_train(&t, err);
   if (!status) status = segment_each_whole(&t.s, "test", &padded, 0.85, 1, upernet_test, &t, err);

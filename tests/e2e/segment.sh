@@ -40,6 +40,10 @@ exits 0 smalti eval segment_upernet runs/tiny "${upernet[@]}" iterations=3 --thr
 cp out one
 exits 0 smalti eval segment_upernet runs/tiny "${upernet[@]}" iterations=3 --threads 3 --json
 same miou aacc macc miou_place iou_background train_loss
+has out "scale 0.8-1.2, flips, distortion, AdamW"
+exits 0 smalti eval segment_upernet runs/tiny "${upernet[@]}" iterations=3 distort=false --json
+has out "scale 0.8-1.2, flips, AdamW"
+[ "$(figure train_loss out)" != "$(figure train_loss one)" ] || fail "distortion changes no loss"
 sed 's/classes: 3/classes: 2, colour: 0, rotation: 0, texture: 0/' tiny.yaml >plain.yaml
 exits 0 smalti eval segment_linear plain.yaml --net init iterations=300 lr=0.01 --json
 cp out layer

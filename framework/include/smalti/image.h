@@ -161,6 +161,11 @@ void sm_image_normalise(const sm_image *, const float mean[3], const float std[3
 #define SM_IMAGENET_STD 0.229, 0.224, 0.225
 extern const float sm_imagenet_mean[3], sm_imagenet_std[3];
 
+/* Hue (a share of the circle, from red on), saturation and value of a colour, all 0 … 1, and back; grey has hue 0. As
+ * skimage.color.rgb2hsv and hsv2rgb. [any] */
+void sm_rgb_to_hsv(const double rgb[3], double hsv[3]);
+void sm_hsv_to_rgb(const double hsv[3], double rgb[3]);
+
 /* ---- drawing: contact sheets --------------------------------------------------------------------------- */
 
 /* A colour is 0xRRGGBB. Everything is clipped to the picture; no coordinate is an error. */
