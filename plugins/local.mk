@@ -427,8 +427,7 @@ SEGMENT_CROPS = plugins/evaluations/segment_crops.c plugins/evaluations/segment_
   plugins/evaluations/segment.c plugins/evaluations/segment.h
 
 pkglib_LTLIBRARIES += plugins/segment_linear.la
-plugins_segment_linear_la_SOURCES = plugins/evaluations/segment_linear.c plugins/evaluations/segment.c \
-  plugins/evaluations/segment.h
+plugins_segment_linear_la_SOURCES = plugins/evaluations/segment_linear.c $(SEGMENT_CROPS)
 plugins_segment_linear_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_segment_linear_la_LIBADD = $(PLUGIN_LIBADD)
 

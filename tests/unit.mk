@@ -118,7 +118,8 @@ tests_unit_test_robust_SOURCES = tests/unit/test_robust.c tests/unit/eval_bench.
 tests_unit_test_robust_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 check_PROGRAMS += tests/unit/test_segment
-tests_unit_test_segment_SOURCES = tests/unit/test_segment.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
+tests_unit_test_segment_SOURCES = tests/unit/test_segment.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h \
+  plugins/evaluations/segment_distort.c plugins/evaluations/segment_distort.h
 tests_unit_test_segment_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 check_PROGRAMS += tests/unit/test_segment_head
 tests_unit_test_segment_head_SOURCES = tests/unit/test_segment_head.c tests/unit/golden.c tests/unit/golden.h tests/unit/pools.h

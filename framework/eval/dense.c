@@ -117,9 +117,9 @@ static sm_status dense_build(sm_dense *d, sm_error *err) {
   return status ? status : sm_graph_allocate(d->graph, err);
 }
 
-static sm_status dense_size(sm_dense *d, const sm_whole *w, sm_error *err) {
-  if (d->height == w->height && d->width == w->width) return SM_OK;
-  d->height = w->height, d->width = w->width;
+static sm_status dense_size(sm_dense *d, int height, int width, sm_error *err) {
+  if (d->height == height && d->width == width) return SM_OK;
+  d->height = height, d->width = width;
   sm_status status = SM_OK;
   if (d->x->network) status = dense_build(d, err);
   else {
@@ -163,12 +163,6 @@ static sm_status dense_fill(sm_dense *d, sm_error *err) {
   return SM_OK;
 }
 
-static void dense_take_pixels(const sm_dense *d, int i) {
-  const sm_whole *w = &d->whole[i];
-  sm_patch_pixels(w->x, w->height, w->width, d->r.size.multiple,
-                  d->feature + (int64_t)i * d->rows * d->cols * d->dim);
-}
-
 /* Blocks side by side. */
 static void dense_take_patches(const sm_dense *d, int i) {
   const int64_t cells = (int64_t)d->rows * d->cols;
@@ -181,33 +175,46 @@ static void dense_take_patches(const sm_dense *d, int i) {
   }
 }
 
-static sm_status dense_check_finite(const sm_dense *d, int i, sm_error *err) {
+static bool dense_is_finite(const sm_dense *d, int i) {
   const int64_t n = (int64_t)d->rows * d->cols * d->dim;
+  for (int64_t k = 0; k < n; k++)
+    if (!isfinite(d->feature[i * n + k])) return false;
+  return true;
+}
+
+static sm_status dense_not_finite(const char *what, sm_error *err) {
+  sm_fail(err, SM_EINVAL, "the patches of %.200s are not finite numbers", what);
+  return sm_hint(err, "the weights hold NaN or infinities, or training diverged");
+}
+
+static sm_status dense_check_finite(const sm_dense *d, int i, sm_error *err) {
   sm_dataset set;
-  for (int64_t k = 0; k < n; k++) {
-    if (isfinite(d->feature[i * n + k])) continue;
-    sm_status status = sm_picture_dataset(d->x, d->r.split, &set, err);
-    if (status) return status;
-    sm_fail(err, SM_EINVAL, "the patches of %.200s are not finite numbers",
-            set.ops->name(set.self, d->whole[i].index));
-    return sm_hint(err, "the weights hold NaN or infinities, or training diverged");
+  if (dense_is_finite(d, i)) return SM_OK;
+  sm_status status = sm_picture_dataset(d->x, d->r.split, &set, err);
+  return status ? status : dense_not_finite(set.ops->name(set.self, d->whole[i].index), err);
+}
+
+/* n pictures of the size in hand into d->feature. */
+static void dense_features(sm_dense *d, const float *const *x, int n) {
+  const int64_t pixels = 3 * (int64_t)d->height * d->width;
+  if (d->graph) {
+    for (int i = 0; i < n; i++) sm_write(d->pictures, i * pixels, pixels, x[i]);
+    sm_put(d->count, n);
+    sm_graph_run(d->graph, d->pass);
   }
-  return SM_OK;
+  for (int i = 0; i < n; i++)
+    if (d->graph) dense_take_patches(d, i);
+    else
+      sm_patch_pixels(x[i], d->height, d->width, d->r.size.multiple,
+                      d->feature + (int64_t)i * d->rows * d->cols * d->dim);
 }
 
 static sm_status dense_run(sm_dense *d, sm_error *err) {
-  const int64_t pixels = 3 * (int64_t)d->height * d->width;
+  const float *x[DENSE_BATCH];
   sm_status status = SM_OK;
-  if (d->graph) {
-    for (int i = 0; i < d->batch; i++) sm_write(d->pictures, i * pixels, pixels, d->whole[i].x);
-    sm_put(d->count, d->batch);
-    sm_graph_run(d->graph, d->pass);
-  }
-  for (int i = 0; !status && i < d->batch; i++) {
-    if (d->graph) dense_take_patches(d, i);
-    else dense_take_pixels(d, i);
-    status = dense_check_finite(d, i, err);
-  }
+  for (int i = 0; i < d->batch; i++) x[i] = d->whole[i].x;
+  dense_features(d, x, d->batch);
+  for (int i = 0; !status && i < d->batch; i++) status = dense_check_finite(d, i, err);
   return status;
 }
 
@@ -216,7 +223,7 @@ sm_status sm_dense_next(sm_dense *d, sm_dense_picture *p, sm_error *err) {
   *p = (sm_dense_picture){0};
   if (d->given == d->batch) {
     status = dense_fill(d, err);
-    if (!status && d->batch) status = dense_size(d, &d->whole[0], err);
+    if (!status && d->batch) status = dense_size(d, d->whole[0].height, d->whole[0].width, err);
     if (!status && d->batch) status = dense_run(d, err);
     if (status || !d->batch) return status;
   }
@@ -226,5 +233,27 @@ sm_status sm_dense_next(sm_dense *d, sm_dense_picture *p, sm_error *err) {
                           .dim = d->dim,
                           .x = d->feature + (int64_t)d->given * d->rows * d->cols * d->dim};
   d->given++;
+  return SM_OK;
+}
+
+/* ---- pictures in memory -------------------------------------------------------------------------------- */
+
+sm_status sm_dense_shape(sm_dense *d, int height, int width, int *rows, int *cols, int *dim, sm_error *err) {
+  sm_status status = dense_size(d, height, width, err);
+  *rows = d->rows, *cols = d->cols, *dim = d->dim;
+  return status;
+}
+
+sm_status sm_dense_make(sm_dense *d, const float *x, int64_t n, float *to, sm_error *err) {
+  const int64_t pixels = 3 * (int64_t)d->height * d->width, floats = (int64_t)d->rows * d->cols * d->dim;
+  for (int64_t at = 0; at < n; at += DENSE_BATCH) {
+    const int some = n - at < DENSE_BATCH ? (int)(n - at) : DENSE_BATCH;
+    const float *batch[DENSE_BATCH];
+    for (int i = 0; i < some; i++) batch[i] = x + (at + i) * pixels;
+    dense_features(d, batch, some);
+    for (int i = 0; i < some; i++)
+      if (!dense_is_finite(d, i)) return dense_not_finite("a picture", err);
+    memcpy(to + at * floats, d->feature, (size_t)(some * floats) * sizeof *to);
+  }
   return SM_OK;
 }

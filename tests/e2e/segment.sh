@@ -32,6 +32,22 @@ exits 0 smalti eval segment_linear runs/tiny iterations=20 lr='[0.1, 0.01]' --th
 same miou aacc macc miou_place iou_background held_out
 exits 0 smalti eval segment_linear tiny.yaml --net pixels patch=4 iterations=20 batch_norm=false
 has err "unlike published"
+# crops: as published, of the network and of pixels
+exits 0 smalti eval segment_linear runs/tiny iterations=6 crop=16 batch_size=5 --threads 1 --json
+cp out one
+has out "crops of 16, scale 0.5-2, flips, distortion; whole pictures"
+exits 0 smalti eval segment_linear runs/tiny iterations=6 crop=16 batch_size=5 --threads 3 --json
+same miou aacc macc miou_place iou_background
+exits 0 smalti eval segment_linear tiny.yaml --net pixels patch=4 iterations=6 crop=16 flip=false distort=false scale='[1, 1]'
+has err "crops of 16, scale 1-1; whole pictures"
+exits 65 smalti eval segment_linear runs/tiny crop=18
+has err "crops of 18 pixels are not whole patches of 4; say crop=20"
+exits 65 smalti eval segment_linear runs/tiny crop=1024
+has err "crops of 1024 pixels are 256 patches of 4 wide; 128 can be learned from; say crop=512 or less"
+exits 65 smalti eval segment_linear runs/tiny crop=16 lr='[0.1, 0.01]'
+has err "crops are learned from at one rate, not 2; choose the rate on whole pictures: leave crop out"
+exits 65 smalti eval segment_linear runs/tiny crop=16 size=24x40
+has err "say the shorter side alone: size=24"
 exits 0 smalti plugins check segment_knn
 exits 0 smalti plugins check segment_linear --options '{iterations: 20}'
 # the whole network: it learns what a layer on frozen patches of an untrained one cannot tell

@@ -7,6 +7,7 @@
 #include <smalti/dense.h>
 
 #include "eval_bench.h"
+#include "plugins/evaluations/segment_distort.h"
 #include "pools.h"
 #include "test.h"
 
@@ -226,6 +227,27 @@ static void bench_open(sizes_bench *s, sm_pool *p) {
   s->b.e = eval_bench_at(&s->b, SIDE, SIDE);
 }
 
+/* Copies of a picture in memory have its patches, more of them than go through the network together. */
+static void made_in_memory(sm_eval_context *x, int blocks, const sm_dense_picture *p) {
+  enum { COPIES = 11 };
+  const sm_whole *w = p->whole;
+  const int64_t pixels = 3 * (int64_t)w->height * w->width, n = (int64_t)p->rows * p->cols * p->dim;
+  float *copies = malloc((size_t)(COPIES * pixels) * sizeof *copies),
+        *to = malloc((size_t)(COPIES * n) * sizeof *to);
+  int rows, cols, dim;
+  sm_dense *d;
+  const sm_dense_request request = {.split = "test", .blocks = blocks};
+  assert_int_equal(sm_dense_open(x, &request, &d, NULL), SM_OK);
+  assert_int_equal(sm_dense_shape(d, w->height, w->width, &rows, &cols, &dim, NULL), SM_OK);
+  assert_true(rows == p->rows && cols == p->cols && dim == p->dim);
+  for (int i = 0; i < COPIES; i++) memcpy(copies + i * pixels, w->x, (size_t)pixels * sizeof *copies);
+  assert_int_equal(sm_dense_make(d, copies, COPIES, to, NULL), SM_OK);
+  for (int i = 0; i < COPIES; i++) assert_memory_equal(to + i * n, p->x, (size_t)n * sizeof *to);
+  sm_dense_close(d);
+  free(copies);
+  free(to);
+}
+
 /* One picture's patches, alone, against those among others. */
 static sm_status look(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   const int blocks = *(const int *)self;
@@ -251,6 +273,7 @@ static sm_status look(void *self, sm_eval_context *x, sm_eval_result *result, sm
     assert_int_equal(sm_dense_next(one, &q, err), SM_OK);
     assert_null(q.whole);
     sm_dense_close(one);
+    if (index < 5) made_in_memory(x, blocks, &p);
   }
   assert_int_equal(seen, MOST);
   sm_dense_close(all);
@@ -310,12 +333,72 @@ static void linear_layer(void **state) {
       80);
 }
 
+static void linear_layer_on_crops(void **state) {
+  (void)state;
+  expect_separable("segment_linear", "{iterations: 60, lr: 0.05, batch_size: 9, crop: 16, scale: [0.8, 1.2]}",
+                   75);
+}
+
+/* ---- other colours ------------------------------------------------------------------------------------- */
+
+static void becomes(segment_distortion d, double r, double g, double b, double to_r, double to_g,
+                    double to_b) {
+  double rgb[3] = {r, g, b};
+  segment_distort(&d, rgb);
+  const double want[3] = {to_r, to_g, to_b};
+  for (int k = 0; k < 3; k++) assert_float_equal(rgb[k], want[k], 1e-6);
+}
+
+static void distorts_by_hand(void **state) {
+  (void)state;
+  const segment_distortion none = {.contrast = 1, .saturation = 1};
+  segment_distortion d = none;
+  becomes(none, .3, .6, .9, .3, .6, .9);
+  d.brightness = .125;
+  becomes(d, .5, .25, .9, .625, .375, 1);
+  d = none, d.hue = 1. / 3;
+  becomes(d, 1, 0, 0, 0, 1, 0);
+  d.hue = -1. / 6; /* red, yellow's fifth of the way: magenta's side */
+  becomes(d, .8, .4, .4, .8, .4, .8);
+  d = none, d.saturation = .5;
+  becomes(d, 1, .5, 0, 1, .75, .5);
+  becomes(d, .4, .4, .4, .4, .4, .4);
+  d.contrast = 1.5; /* before: (1, .6, .6), of saturation .4 */
+  becomes(d, .8, .4, .4, 1, .8, .8);
+  d.contrast_last = true; /* (.8, .6, .6) before it */
+  becomes(d, .8, .4, .4, 1, .9, .9);
+}
+
+/* Each happens to half of the crops, within its range. */
+static void draws_distortions(void **state) {
+  enum { N = 4000 };
+  int happens[5] = {0}, lowest = 0, highest = 0;
+  (void)state;
+  for (int i = 0; i < N; i++) {
+    sm_rng rng = sm_rng_make(1, SM_RNG_TEST, 0, (uint64_t)i, 0);
+    const segment_distortion d = segment_distortion_draw(&rng);
+    const double steps = d.hue * 180;
+    assert_true(fabs(d.brightness) <= 32. / 255 && d.contrast >= .5 && d.contrast <= 1.5 &&
+                d.saturation >= .5 && d.saturation <= 1.5);
+    assert_true(fabs(steps - round(steps)) < 1e-9);
+    lowest = steps < lowest ? (int)round(steps) : lowest,
+    highest = steps > highest ? (int)round(steps) : highest;
+    happens[0] += d.brightness != 0, happens[1] += d.contrast != 1, happens[2] += d.saturation != 1;
+    happens[3] += d.hue != 0, happens[4] += d.contrast_last;
+  }
+  for (int k = 0; k < 5; k++) assert_in_range(happens[k], (int)(.46 * N), (int)(.54 * N));
+  assert_int_equal(lowest, -18);
+  assert_int_equal(highest, 17);
+}
+
 static void refusals(void **state) {
   (void)state;
   sizes_bench s;
   sm_eval_result r;
   sm_error err = {0};
   bench_open(&s, pool[1]);
+  assert_int_equal(eval_bench_run(&s.b, "segment_linear", "{crop: 18}", &r, &err), SM_EINVAL);
+  assert_non_null(strstr(err.message, "crops of 18 pixels are not whole patches of 4"));
   assert_int_equal(eval_bench_run(&s.b, "segment_knn", "{n_last_blocks: 3}", &r, &err), SM_EINVAL);
   assert_non_null(strstr(err.message, "the backbone has 2"));
   assert_int_equal(
@@ -335,11 +418,19 @@ static void refusals(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(weighs_votes),         cmocka_unit_test(finds_itself),
-      cmocka_unit_test(keeps_rare_classes),   cmocka_unit_test(refuses_an_empty_memory),
-      cmocka_unit_test(counts_labels),        cmocka_unit_test(carries_to_pixels),
-      cmocka_unit_test(patches_of_all_sizes), cmocka_unit_test(nearest_patches),
-      cmocka_unit_test(linear_layer),         cmocka_unit_test(refusals),
+      cmocka_unit_test(weighs_votes),
+      cmocka_unit_test(finds_itself),
+      cmocka_unit_test(keeps_rare_classes),
+      cmocka_unit_test(refuses_an_empty_memory),
+      cmocka_unit_test(counts_labels),
+      cmocka_unit_test(carries_to_pixels),
+      cmocka_unit_test(patches_of_all_sizes),
+      cmocka_unit_test(nearest_patches),
+      cmocka_unit_test(linear_layer),
+      cmocka_unit_test(linear_layer_on_crops),
+      cmocka_unit_test(distorts_by_hand),
+      cmocka_unit_test(draws_distortions),
+      cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -39,6 +39,11 @@ typedef struct sm_dense sm_dense;
 sm_status sm_dense_open(sm_eval_context *, const sm_dense_request *, sm_dense **, sm_error *);
 sm_status sm_dense_next(sm_dense *, sm_dense_picture *, sm_error *);
 void sm_dense_close(sm_dense *);
+/* In place of the pictures of the split, of which none was taken, for some in memory, crops say. Shape:
+ * rows, cols and dim for height × width. Make: the features of n of that size, x (n, 3, height, width),
+ * normalised, into to (n, rows · cols, dim). Errors as above. [main] */
+sm_status sm_dense_shape(sm_dense *, int height, int width, int *rows, int *cols, int *dim, sm_error *);
+sm_status sm_dense_make(sm_dense *, const float *x, int64_t n, float *to, sm_error *);
 
 /* ---- patches and pixels -------------------------------------------------------------------------------- */
 
