@@ -50,7 +50,8 @@ void sm_bench_network_put(sm_json *json, const bench_network *b, const char *cou
   sm_json_string(json, "precision", sm_precision_names[b->recipe->train.precision]);
 }
 
-void sm_bench_put_times(sm_json *json, const sm_bench_times *t, sm_pool *pool, const bench_rate *rate, double peak) {
+void sm_bench_put_times(sm_json *json, const sm_bench_times *t, sm_pool *pool, const bench_rate *rate,
+                        double peak) {
   const double gflops = t->flops / t->median / 1e9;
   sm_json_int(json, "threads", sm_pool_threads(pool));
   sm_json_int(json, "repeats", t->repeats);
@@ -73,7 +74,8 @@ void sm_bench_print_times(const sm_bench_times *t, const bench_rate *rate, doubl
          t->worst);
   printf("  %-18s %10.1f\n", rate->people, rate->n / t->median);
   printf("  %-18s %10.1f   %.1f GFLOP of products\n", "GFLOP/s", gflops, t->flops / 1e9);
-  printf("  %-18s %10.1f %% of the measured peak, %.1f GFLOP/s\n", "share of peak", 100 * gflops / peak, peak);
+  printf("  %-18s %10.1f %% of the measured peak, %.1f GFLOP/s\n", "share of peak", 100 * gflops / peak,
+         peak);
   printf("  %-18s %10s   at its peak\n", "memory, process",
          sm_human_bytes((double)t->resident, text, sizeof text));
 }
@@ -81,7 +83,8 @@ void sm_bench_print_times(const sm_bench_times *t, const bench_rate *rate, doubl
 const char *sm_bench_how(sm_pool *pool, bool bf16, char *to, size_t size) {
   char threads[160];
   const sm_cpus cpus = sm_cpu_look();
-  snprintf(to, size, "%s, %s, %s kernels", sm_threads_text(&cpus, sm_pool_threads(pool), threads, sizeof threads),
-           bf16 ? "bf16" : "fp32", sm_pool_isa(pool));
+  snprintf(to, size, "%s, %s, %s kernels",
+           sm_threads_text(&cpus, sm_pool_threads(pool), threads, sizeof threads), bf16 ? "bf16" : "fp32",
+           sm_pool_isa(pool));
   return to;
 }

@@ -18,7 +18,8 @@ typedef struct bench_network {
 sm_status sm_bench_network_open(sm_cli *, int argc, char **argv, bench_network *, sm_error *);
 void sm_bench_network_close(bench_network *);
 /* Keeps the view of the last block, or with `blocks` that of the last four, as the linear probe wants it. */
-sm_status sm_bench_network_evaluator(const bench_network *, sm_pool *, bool blocks, sm_evaluator **, sm_error *);
+sm_status sm_bench_network_evaluator(const bench_network *, sm_pool *, bool blocks, sm_evaluator **,
+                                     sm_error *);
 
 /* Times of what counts `n` of something a second. peak: GFLOP/s of multiply-adds on the pool's path. */
 typedef struct bench_rate {

@@ -40,7 +40,8 @@ static sm_status cmd_bench_eval_note_features(void *ctx, sm_pool *pool, int runs
 }
 
 static int cmd_bench_eval_show_features(const sm_cli *cli, const bench_network *b,
-                                        const struct features_options *o, const sm_bench_times *t, double peak) {
+                                        const struct features_options *o, const sm_bench_times *t,
+                                        double peak) {
   const bench_rate rate = {"pictures/s", "pictures_per_s", (double)o->pictures};
   if (cli->json) {
     sm_json json = {0};

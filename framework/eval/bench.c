@@ -128,14 +128,16 @@ static void bench_free_probe(bench_probe *b) {
   sm_free(b->row);
 }
 
-static sm_status bench_fill_probe(sm_evaluator *e, const sm_bench_linear_config *c, bench_probe *b, sm_error *err) {
+static sm_status bench_fill_probe(sm_evaluator *e, const sm_bench_linear_config *c, bench_probe *b,
+                                  sm_error *err) {
   static const double rates[64] = {0}; /* a rate of 0 takes as long as another, and nothing diverges */
   const size_t n = (size_t)c->batch, dim = sm_evaluator_width(e);
   int height, width;
   sm_evaluator_size(e, &height, &width);
   if (c->rates > (int)(sizeof rates / sizeof *rates)) return sm_fail(err, SM_EINTERNAL, "%d rates", c->rates);
   b->features = bench_normals(sm_evaluator_pool(e), (int64_t)(n * dim), 0);
-  if (c->crops) b->pictures = bench_normals(sm_evaluator_pool(e), SM_EVAL_BATCH * 3 * (int64_t)height * width, 1);
+  if (c->crops)
+    b->pictures = bench_normals(sm_evaluator_pool(e), SM_EVAL_BATCH * 3 * (int64_t)height * width, 1);
   b->label = sm_malloc(n * sizeof *b->label);
   b->row = sm_malloc(n * sizeof *b->row);
   if (!b->features || (c->crops && !b->pictures) || !b->label || !b->row)
@@ -155,7 +157,8 @@ sm_status sm_bench_linear(sm_evaluator *e, const sm_bench_linear_config *c, int 
   bench_probe b = {0};
   const int64_t dim = (int64_t)sm_evaluator_width(e);
   double *seconds = sm_calloc((size_t)repeats, sizeof *seconds);
-  sm_status status = seconds ? bench_fill_probe(e, c, &b, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
+  sm_status status =
+      seconds ? bench_fill_probe(e, c, &b, err) : sm_fail(err, SM_ENOMEM, "no memory for the bench");
   for (int i = -1; !status && i < repeats; i++) {
     double start = sm_now();
     for (int64_t k = 0; c->crops && k < c->batch; k += SM_EVAL_BATCH)
@@ -200,7 +203,8 @@ static double bench_tune_flops(sm_tune_step *step) {
   return r.flops * (double)step->groups;
 }
 
-sm_status sm_bench_finetune(const sm_bench_finetune_config *c, int repeats, sm_bench_times *t, sm_error *err) {
+sm_status sm_bench_finetune(const sm_bench_finetune_config *c, int repeats, sm_bench_times *t,
+                            sm_error *err) {
   const sm_eval_context x = {
       .network = c->network, .height = c->height, .width = c->width, .bf16 = c->bf16, .pool = c->pool};
   sm_finetune_config how = {.epochs = 1,

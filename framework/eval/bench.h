@@ -35,7 +35,8 @@ typedef struct sm_bench_linear_config {
   bool crops; /* the network makes the batch's features in each step, as of new crops; else they are cached */
 } sm_bench_linear_config;
 /* On features as wide as the evaluator's rows. */
-sm_status sm_bench_linear(sm_evaluator *, const sm_bench_linear_config *, int repeats, sm_bench_times *, sm_error *);
+sm_status sm_bench_linear(sm_evaluator *, const sm_bench_linear_config *, int repeats, sm_bench_times *,
+                          sm_error *);
 
 /* Steps of fine-tuning (tune_step.h) on random pictures with all that the paper's protocol for ViT-S does to them once
  * they are read: erasing, mixing, stochastic depth where the backbone knows it, layer-wise rates. batch: of a step, a

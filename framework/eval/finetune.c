@@ -58,7 +58,8 @@ static sm_status finetune_check_rates(const tuning *t, sm_error *err) {
   for (int i = 0; i < t->c.rates; i++) {
     const double rate = t->c.rate[i] * (double)t->c.batch / 256;
     if (t->c.least_rate <= rate) continue;
-    sm_fail(err, SM_EINVAL, "min_lr %.4g is above the rate itself, which is %.4g: lr %.4g times batch %" PRId64 "/256",
+    sm_fail(err, SM_EINVAL,
+            "min_lr %.4g is above the rate itself, which is %.4g: lr %.4g times batch %" PRId64 "/256",
             t->c.least_rate, rate, t->c.rate[i], t->c.batch);
     return sm_hint(err, "the rate would rise to its end: lower min_lr, or say min_lr=0 for a thousandth of the rate");
   }

@@ -131,8 +131,8 @@ static float *probe_at(const sm_probe *p, int64_t row, int rate) {
 static void probe_logits(const sm_probe *p, const part *t, int worker) {
   const int64_t dim = p->c.dim, at = (int64_t)t->rate * p->c.classes,
                 outputs = (int64_t)(t->last - t->rate) * p->c.classes;
-  sm_product_rows(&p->products, worker, t->end - t->first, outputs, dim, p->x + t->first * dim, p->weight + at * dim,
-                  probe_at(p, t->first, t->rate), p->outputs);
+  sm_product_rows(&p->products, worker, t->end - t->first, outputs, dim, p->x + t->first * dim,
+                  p->weight + at * dim, probe_at(p, t->first, t->rate), p->outputs);
   for (int64_t i = t->first; i < t->end; i++) {
     float *z = probe_at(p, i, t->rate);
     for (int64_t o = 0; o < outputs; o++) z[o] += p->bias[at + o];
@@ -167,7 +167,8 @@ static void probe_classify_chunk(void *context, int64_t chunk, int worker) {
   const sm_probe *p = context;
   const part all = probe_part(p, chunk), t = {all.first, all.end, p->one, p->one + 1};
   probe_logits(p, &t, worker);
-  for (int64_t i = t.first; i < t.end; i++) p->class_of[i] = sm_first_of(probe_at(p, i, p->one), p->c.classes);
+  for (int64_t i = t.first; i < t.end; i++)
+    p->class_of[i] = sm_first_of(probe_at(p, i, p->one), p->c.classes);
 }
 
 /* ---- weights ------------------------------------------------------------------------------------------- */
@@ -191,8 +192,8 @@ static void probe_update_bias(const sm_probe *p, int64_t first, int64_t outputs)
   for (int64_t i = 0; i < p->n; i++)
     for (int64_t o = 0; o < outputs; o++) sum[o] += p->g[i * p->outputs + first + o];
   for (int64_t o = 0; o < outputs; o++)
-    probe_update(p->bias + first + o, p->bias_moment + first + o, &(float){(float)sum[o]}, 1, (float)p->c.momentum,
-                 probe_rate_of(p, first + o));
+    probe_update(p->bias + first + o, p->bias_moment + first + o, &(float){(float)sum[o]}, 1,
+                 (float)p->c.momentum, probe_rate_of(p, first + o));
 }
 
 /* A tile of weights; those of the first columns take the biases of their rows along. */

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-sm_status sm_tune_step_new(const sm_eval_context *x, const sm_finetune_config *c, int classes, int64_t steps_per_epoch,
-                           sm_tune_step *t, sm_error *err) {
+sm_status sm_tune_step_new(const sm_eval_context *x, const sm_finetune_config *c, int classes,
+                           int64_t steps_per_epoch, sm_tune_step *t, sm_error *err) {
   const size_t pixels = 3 * (size_t)x->height * (size_t)x->width, group = (size_t)c->group;
   *t = (sm_tune_step){.x = x, .c = c, .groups = c->batch / c->group, .steps_per_epoch = steps_per_epoch};
   t->batch = t->groups * c->group;
