@@ -17,7 +17,7 @@
 set -eu
 
 usage() {
-  sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'
+  sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
   cat <<'END'
 
   --smalti COMMAND   how smalti is called ("smalti")
@@ -115,7 +115,7 @@ run_two() { # GBIT
     eval "$under sh -c $(printf %q "$common --oversubscribe $(step 1) --link $1")" >"$work/two"
   fi
 }
-row() { awk -v OFS=' | ' "$@" 'BEGIN {
+row() { awk "$@" 'BEGIN {
     carried = link * 1e9 / 8 * 0.94
     printf "| %s | %.3f | %.3f | %.3f | %.3f | %.3f | %.1f | %s |\n", \
       link, one, two, one / two, one / (one + sent / carried), sent / carried, sent / 1e6, wire }'; }
