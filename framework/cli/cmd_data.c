@@ -146,17 +146,6 @@ static sm_status cmd_data_tell_object(const sm_cli *cli, const checked *c, int64
   return status;
 }
 
-/* Of a picture: from the header of its file where it is one, else it is read again. */
-static sm_status cmd_data_size(const checked *c, const sm_source *source, int64_t picture, int *height, int *width,
-                               sm_error *err) {
-  sm_image own = {0}, image = {0};
-  if (sm_image_size(c->set->ops->name(c->set->self, picture), width, height, NULL) == SM_OK) return SM_OK;
-  sm_status status = sm_source_get(source, picture, NULL, &own, &image, err);
-  *height = image.height, *width = image.width;
-  sm_image_free(&own);
-  return status;
-}
-
 static bool cmd_data_is_bad(const checked *c, int64_t picture) {
   for (int64_t i = 0; i < c->n; i++)
     if (c->bad[i].index == picture) return true;
@@ -165,6 +154,7 @@ static bool cmd_data_is_bad(const checked *c, int64_t picture) {
 
 static sm_status cmd_data_check_objects(const sm_cli *cli, checked *c, const sm_image_limits *limits, sm_error *err) {
   const sm_source source = {.dataset = c->set, .limits = limits, .stop = sm_signals_stop};
+  sm_image image = {0};
   sm_status status = SM_OK;
   for (int64_t i = 0; c->set->ops->objects && i < c->count && !status; i++) {
     const sm_object *objects;
@@ -175,7 +165,7 @@ static sm_status cmd_data_check_objects(const sm_cli *cli, checked *c, const sm_
     if (status || !n) continue;
     c->objects += n;
     if (cmd_data_is_bad(c, i)) continue;
-    status = cmd_data_size(c, &source, i, &height, &width, err);
+    status = sm_source_size(&source, i, &image, &height, &width, err);
     for (int64_t o = 0; o < n && !status; o++) {
       if (!sm_object_is_wrong(&objects[o], height, width, why, sizeof why)) continue;
       c->wrong++;
@@ -183,6 +173,7 @@ static sm_status cmd_data_check_objects(const sm_cli *cli, checked *c, const sm_
     }
     if (!status && sm_signals_stop()) status = sm_fail(err, SM_EINTERRUPTED, "stopped while reading the objects");
   }
+  sm_image_free(&image);
   return status;
 }
 

@@ -30,12 +30,11 @@ static void labels_look(void *ctx, int64_t i, int worker) {
   *why = (sm_error){0};
   if (!maps->name(c->set->self, index)) return;
   const sm_source source = {.dataset = c->set, .limits = c->limits, .stop = sm_signals_stop};
-  sm_status status = sm_source_get(&source, index, NULL, &m->picture, NULL, why);
+  int height, width;
+  sm_status status = sm_source_size(&source, index, &m->picture, &height, &width, why);
   if (sm_source_ends(status)) return;
   if (status) status = maps->read(c->set->self, index, c->limits, &m->map, why);
-  else
-    status =
-        sm_dataset_label_map(*c->set, index, c->limits, m->picture.height, m->picture.width, &m->map, why);
+  else status = sm_dataset_label_map(*c->set, index, c->limits, height, width, &m->map, why);
   if (!status) *why = (sm_error){0};
 }
 

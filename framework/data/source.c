@@ -161,6 +161,14 @@ sm_status sm_source_get(const sm_source *s, int64_t index, sm_image_shrink *shri
   }
 }
 
+sm_status sm_source_size(const sm_source *s, int64_t index, sm_image *own, int *height, int *width, sm_error *err) {
+  const sm_dataset *d = s->dataset;
+  if (sm_image_size(d->ops->name(d->self, index), width, height, NULL) == SM_OK) return SM_OK;
+  const sm_status status = sm_source_get(s, index, NULL, own, NULL, err);
+  *height = own->height, *width = own->width;
+  return status;
+}
+
 /* A text file of rows is a list. */
 bool sm_list_is(const char *path) {
   static const char *const endings[] = {".csv", ".tsv", ".txt"};

@@ -48,4 +48,7 @@ typedef struct sm_source {
 sm_status sm_source_get(const sm_source *, int64_t index, sm_image_shrink *shrink, sm_image *own,
                         sm_image *view, sm_error *);
 
+/* How large the picture is, upright: from the header of its file where its name is one, else it is read, into `own`. */
+sm_status sm_source_size(const sm_source *, int64_t index, sm_image *own, int *height, int *width, sm_error *);
+
 #endif
