@@ -2,8 +2,10 @@
  * ranks; the hosts; and the end. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "framework/base/path.h"
@@ -170,5 +172,9 @@ void sm_ranks_close(sm_ranks *r) {
 }
 
 void sm_ranks_abort(sm_ranks *r, int code) {
-  if (r) r->messages->abort(r->messages->self, code);
+  const struct timespec while_read = {.tv_nsec = 300000000}; /* the launcher may drop what it has not read from a rank's pipe */
+  if (!r) return;
+  fflush(NULL);
+  nanosleep(&while_read, NULL);
+  r->messages->abort(r->messages->self, code);
 }
