@@ -89,9 +89,11 @@ static double none_most(const void *self) {
   (void)self;
   return 0;
 }
-static const sm_masker_ops masker_ops = {0, masker_most, masker_start, masker_draw};
-static const sm_masker_ops attention_ops = {1, masker_most, masker_start, masker_draw};
-static const sm_masker_ops none_ops = {0, none_most, NULL, masker_draw};
+static const sm_masker_ops masker_ops = {
+    .max_ratio = masker_most, .start_epoch = masker_start, .draw = masker_draw};
+static const sm_masker_ops attention_ops = {
+    .needs_attention = 1, .max_ratio = masker_most, .start_epoch = masker_start, .draw = masker_draw};
+static const sm_masker_ops none_ops = {.max_ratio = none_most, .draw = masker_draw};
 static const sm_option masker_options[] = {
     SM_FLOATS(test_masker, ratio, "ratio", "0.3", 0, 1, NULL, "share of hidden patches"),
     SM_INTS(test_masker, sizes, "sizes", "[4, 16]", 1, 100, "patches", "smallest and largest block"),
@@ -163,8 +165,9 @@ static sm_tensor *loss_build(void *self, sm_graph *g, const sm_prediction *p, co
   (void)self, (void)g, (void)t, (void)q, (void)stats;
   return p->logits;
 }
-static const sm_loss_ops cls_ops = {cls_spec, cls_pairs, make_pairs, loss_build, NULL};
-static const sm_loss_ops mim_ops = {mim_spec, NULL, make_pairs, loss_build, NULL};
+static const sm_loss_ops cls_ops = {
+    .spec = cls_spec, .max_pairs = cls_pairs, .pairs = make_pairs, .build = loss_build};
+static const sm_loss_ops mim_ops = {.spec = mim_spec, .pairs = make_pairs, .build = loss_build};
 static const sm_option loss_options[] = {
     SM_FLOAT(test_loss, weight, "weight", "1", 0, 1e6, NULL, "factor of this loss"),
 };
@@ -201,8 +204,14 @@ static uint64_t data_hash(const void *self) {
   (void)self;
   return 0;
 }
-static const sm_dataset_ops data_ops = {data_open,  data_count, data_label, data_name,
-                                        data_classes,    data_class, data_read,  data_hash,  NULL, NULL, NULL, NULL};
+static const sm_dataset_ops data_ops = {.open = data_open,
+                                        .count = data_count,
+                                        .label = data_label,
+                                        .name = data_name,
+                                        .classes = data_classes,
+                                        .class_name = data_class,
+                                        .read = data_read,
+                                        .hash = data_hash};
 static const sm_option data_options[] = {
     SM_PATH(test_folder, path, "path", NULL, "folder with the pictures"),
     SM_STRING(test_folder, note, "note", "~", "anything"),

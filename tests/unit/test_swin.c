@@ -58,7 +58,7 @@ static void add_list(sm_text *text, const cJSON *config, const char *key) {
 }
 
 static bool has(const swin_case *c, const char *name) {
-  char full[256];
+  char full[sizeof c->prefix + 256];
   snprintf(full, sizeof full, "%s%s", c->prefix, name);
   return golden_has(c->file, full);
 }
