@@ -40,8 +40,9 @@ tests_unit_test_kernels_plain_SOURCES = tests/unit/test_kernels_plain.c tests/un
 tests_unit_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # framework/recipe
-check_PROGRAMS += tests/unit/test_recipe tests/unit/test_recipe_bad
+check_PROGRAMS += tests/unit/test_recipe tests/unit/test_recipe_written tests/unit/test_recipe_bad
 tests_unit_test_recipe_SOURCES = tests/unit/test_recipe.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h
+tests_unit_test_recipe_written_SOURCES = tests/unit/test_recipe_written.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h
 tests_unit_test_recipe_bad_SOURCES = tests/unit/test_recipe_bad.c tests/unit/recipe_fixture.c tests/unit/recipe_fixture.h
 
 # framework/models (test_weights is in golden.mk)

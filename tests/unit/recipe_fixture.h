@@ -36,6 +36,11 @@ void fixture_write(const char *name, const char *text);
 const char *fixture_error(const char *name, const char *override, char *buf, size_t size);
 /* Load or fail the test with the error. */
 sm_recipe *fixture_load(const char *name, int n, const char *const *overrides);
+static inline sm_recipe *load(const char *name) { return fixture_load(name, 0, NULL); }
+static inline sm_recipe *load_with(const char *name, const char *override) {
+  return fixture_load(name, 1, &override);
+}
+static inline const void *options(const sm_slot *s) { return s->plugin.self; }
 
 /* A recipe that is complete and right; 'smalti: 1' and every section in a line of its own. */
 extern const char fixture_recipe[];
