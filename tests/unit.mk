@@ -10,7 +10,9 @@ EXTRA_DIST += tests/unit/test.h tests/unit/dataset_fixture.h
 
 # framework/formats, framework/report
 check_PROGRAMS += tests/unit/test_formats_safetensors tests/unit/test_formats_logs tests/unit/test_formats_packed \
-  tests/unit/test_report tests/unit/test_card
+  tests/unit/test_report tests/unit/test_report_parts tests/unit/test_card
+tests_unit_test_report_SOURCES = tests/unit/test_report.c tests/unit/markup.h
+tests_unit_test_report_parts_SOURCES = tests/unit/test_report_parts.c tests/unit/markup.h
 tests_unit_test_formats_logs_LDADD = $(LDADD) $(CJSON_LIBS)
 
 # framework/score
