@@ -50,9 +50,13 @@ framework_image_libkernels_avx512_la_CPPFLAGS = $(AM_CPPFLAGS) -DSM_PIXEL_LEVEL=
 libsmalti_la_LIBADD += framework/image/libkernels_avx512.la
 endif
 
-check_PROGRAMS += tests/unit/test_image_ops tests/unit/test_image_files tests/unit/test_image_view tests/unit/test_image_webp
+check_PROGRAMS += tests/unit/test_image_ops tests/unit/test_image_view tests/unit/test_image_webp
 tests_unit_test_image_ops_SOURCES = tests/unit/test_image_ops.c tests/unit/golden.c tests/unit/golden.h
 tests_unit_test_image_ops_LDADD = $(LDADD) $(CJSON_LIBS)
+check_PROGRAMS += tests/unit/test_image_formats tests/unit/test_image_files
+tests_unit_test_image_formats_SOURCES = tests/unit/test_image_formats.c tests/unit/picture_rig.h
+tests_unit_test_image_formats_LDADD = $(LDADD) $(JPEG_LIBS) $(PNG_LIBS)
+tests_unit_test_image_files_SOURCES = tests/unit/test_image_files.c tests/unit/picture_rig.h
 tests_unit_test_image_files_LDADD = $(LDADD) $(JPEG_LIBS) $(PNG_LIBS)
 EXTRA_DIST += tests/golden/augment.safetensors
 
