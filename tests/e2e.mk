@@ -6,6 +6,7 @@ check_SCRIPTS += tests/e2e/data_faults.sh tests/e2e/data_large.sh tests/e2e/data
 
 # training from the command line
 EXTRA_DIST += tests/e2e/common.sh tests/e2e/launchers.sh
+check_SCRIPTS += tests/e2e/left_behind.sh
 check_SCRIPTS += tests/e2e/conv.sh
 check_SCRIPTS += tests/e2e/swin.sh
 check_SCRIPTS += tests/e2e/mae.sh

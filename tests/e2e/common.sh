@@ -1,13 +1,29 @@
 # common.sh — what the tests from the command line share: ways to run, stop and compare, and a recipe that trains in a tenth
 # of a second.
-# Sourced, not run. The tests speak of $work, a folder of their own that goes when they end, and stand in it.
+# Sourced, not run. The tests speak of $work, a folder of their own, and stand in it. It goes when they end, and with it all
+# that they have started, also where a signal ends them (left_behind.sh).
 # shellcheck shell=bash
 set -u
 build=${SMALTI_BUILDDIR:?is set by "make check"}
 source=$(cd "${SMALTI_SRCDIR:?is set by \"make check\"}" && pwd) || exit 99 # without "..", as messages show it
 export SMALTI_RECIPE_PATH=$source/recipes
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
+work=$(mktemp -d) && ground=$(cd "$work" && pwd -P) || exit 99
+# Who stands in the folder was started here: children in groups of their own, stopped ones, those whose parent is gone.
+# There is no trap for TERM itself: the shell would first wait for the command that it runs.
+ending() {
+  local round pids
+  trap '' HUP INT TERM
+  cd / && disown -a
+  for ((round = 0; round < 100; round++)); do # what is killed may just have started another one
+    pids=$(find /proc/[0-9]*/cwd -prune -lname "$ground*" 2>/dev/null | cut -d / -f 3)
+    [ -n "$pids" ] || break
+    # shellcheck disable=SC2086  # several words on purpose
+    kill -KILL $pids 2>/dev/null
+    sleep 0.05
+  done
+  rm -rf "$work"
+}
+trap ending EXIT
 cd "$work" || exit 99
 failures=0
 
