@@ -39,7 +39,11 @@ tests_unit_test_kernels_pictures_SOURCES = tests/unit/test_kernels_pictures.c te
 check_PROGRAMS += tests/unit/test_kernels_windows
 tests_unit_test_kernels_windows_SOURCES = tests/unit/test_kernels_windows.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
 tests_unit_test_kernels_plain_SOURCES = tests/unit/test_kernels_plain.c tests/unit/kernel_rig.h
+tests_unit_test_gradients_SOURCES = tests/unit/test_gradients.c tests/unit/gradient_rig.h
 tests_unit_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+check_PROGRAMS += tests/unit/test_gradients_losses
+tests_unit_test_gradients_losses_SOURCES = tests/unit/test_gradients_losses.c tests/unit/gradient_rig.h
+tests_unit_test_gradients_losses_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 
 # framework/recipe
 check_PROGRAMS += tests/unit/test_recipe tests/unit/test_recipe_written tests/unit/test_recipe_bad
