@@ -1,5 +1,5 @@
-/* picture_rig.h — makes JPEG and PNG files of all kinds in memory, and looks at what is decoded from them. Who asks for a
- * blob frees its data. */
+/* picture_rig.h — makes JPEG and PNG files of all kinds in memory, and looks at what is decoded from them.
+ * Who asks for a blob frees its data. */
 #ifndef PICTURE_RIG_H
 #define PICTURE_RIG_H
 

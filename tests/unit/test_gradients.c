@@ -1,6 +1,6 @@
-/* test_gradients.c — the gradients of layers against central differences in double, and what a graph promises:
- * the same bits for any number of threads, counts of 0, accumulation, errors that name what is wrong. Losses, pictures and
- * codes are in test_gradients_losses.c. */
+/* test_gradients.c — the gradients of layers against central differences in double, and what a graph
+ * promises: the same bits for any number of threads, counts of 0, accumulation, errors that name what is
+ * wrong. Losses, pictures and codes are in test_gradients_losses.c. */
 #include "gradient_rig.h"
 
 /* ---- the cases ------------------------------------------------------------------------------------- */

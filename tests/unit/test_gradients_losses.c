@@ -1,4 +1,5 @@
-/* test_gradients_losses.c — the gradients of losses, pictures and codes, as test_gradients.c sees those of layers. */
+/* test_gradients_losses.c — the gradients of losses, pictures and codes, as test_gradients.c sees those of
+ * layers. */
 #include "gradient_rig.h"
 
 /* ---- losses -------------------------------------------------------------------------------------------- */
@@ -55,7 +56,8 @@ static void c_pictures(void) {
   finish(sm_upsample(b->g, sm_max_pool(b->g, x, 4, 6), 2, 3));
 }
 /* Weights (out, in, side, side) in a parameter of 3 dimensions; two layers, so that gradients go on. */
-static void convolve(int64_t channels, int64_t out, int64_t side, int stride, int pad, int groups, bool bias) {
+static void convolve(int64_t channels, int64_t out, int64_t side, int stride, int pad, int groups,
+                     bool bias) {
   const sm_conv_shape first = {5, 4, stride, pad, groups};
   const int h = sm_window_count(5, (int)side, stride, pad), w = sm_window_count(4, (int)side, stride, pad);
   sm_tensor *x = computed(param(3, 2, 20, channels));
@@ -157,6 +159,7 @@ static void every_gradient(void **state) { check_cases(cases, sizeof cases / siz
 static void any_number_of_threads(void **state) { check_threads(cases, sizeof cases / sizeof *cases); }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(every_gradient), cmocka_unit_test(any_number_of_threads)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(every_gradient),
+                                     cmocka_unit_test(any_number_of_threads)};
   return cmocka_run_group_tests_name("gradients of losses", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_image_files.c — what a file may not do: limits, things that are no pictures, paths, memory that runs out, and
- * thousands of mutated pictures. */
+/* test_image_files.c — what a file may not do: limits, things that are no pictures, paths, memory that runs
+ * out, and thousands of mutated pictures. */
 #include <sys/stat.h>
 
 #include "framework/base/heap.h"

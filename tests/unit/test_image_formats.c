@@ -1,5 +1,5 @@
-/* test_image_formats.c — what right and damaged pictures become: kinds of JPEG and PNG, EXIF orientation, what a file says
- * beside its pixels. */
+/* test_image_formats.c — what right and damaged pictures become: kinds of JPEG and PNG, EXIF orientation,
+ * what a file says beside its pixels. */
 #include "framework/base/heap.h"
 
 #include "picture_rig.h"
@@ -246,8 +246,8 @@ static blob with_chunk(blob png, const char *type, const void *data, size_t byte
   return out;
 }
 
-/* What changes no pixel is not unpacked: text that is no text is not even seen to be damaged, and what it claims
- * takes no memory. Orientation is still found. */
+/* What changes no pixel is not unpacked: text that is no text is not even seen to be damaged, and what it
+ * claims takes no memory. Orientation is still found. */
 static void test_png_texts(void **state) {
   sm_image in = {0}, out = {0};
   sm_error err = {0};

@@ -1,5 +1,5 @@
-/* test_recipe.c — what a right recipe becomes: values, defaults, merging, overrides, joins, schedules, and the tables that
- * all this is read by. */
+/* test_recipe.c — what a right recipe becomes: values, defaults, merging, overrides, joins, schedules, and
+ * the tables that all this is read by. */
 #include <unistd.h>
 
 #include "framework/recipe/recipe_private.h"

@@ -1,5 +1,5 @@
-/* test_recipe_written.c — what a recipe says of itself: written and read back, places of values, differences, the sums that
- * stand for what it computes; with memory that runs out too. */
+/* test_recipe_written.c — what a recipe says of itself: written and read back, places of values,
+ * differences, the sums that stand for what it computes; with memory that runs out too. */
 #include "framework/base/heap.h"
 #include "framework/recipe/recipe_private.h"
 
