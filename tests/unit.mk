@@ -29,6 +29,8 @@ tests_unit_test_annotations_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 # framework/tensor
 check_PROGRAMS += tests/unit/test_exec tests/unit/test_tensor_values tests/unit/test_kernels tests/unit/test_kernels_plain tests/unit/test_gradients
 tests_unit_test_kernels_SOURCES = tests/unit/test_kernels.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
+check_PROGRAMS += tests/unit/test_kernels_losses
+tests_unit_test_kernels_losses_SOURCES = tests/unit/test_kernels_losses.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
 check_PROGRAMS += tests/unit/test_kernels_bf16
 tests_unit_test_kernels_bf16_SOURCES = tests/unit/test_kernels_bf16.c tests/unit/kernel_check.h tests/unit/kernel_rig.h
 EXTRA_DIST += tests/cross/aarch64.sh
