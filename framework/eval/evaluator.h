@@ -60,7 +60,7 @@ void sm_evaluator_forget_features(sm_evaluator *);
 void sm_evaluator_forget_hits(sm_evaluator *);
 
 /* share.c: what rank 0 calls the others to. */
-typedef enum { SM_CALL_END, SM_CALL_ASK, SM_CALL_FEATURES } sm_eval_work;
+typedef enum { SM_CALL_END, SM_CALL_ASK, SM_CALL_FEATURES, SM_CALL_ROWS } sm_eval_work;
 typedef struct sm_eval_call {
   int32_t what, split, labels; /* sm_eval_work; SM_EVAL_TRAIN or SM_EVAL_TEST; sm_labels */
   int32_t some;                /* only n pictures of the split, whose indices follow     */
@@ -73,7 +73,34 @@ sm_status sm_evaluator_call(sm_evaluator *, sm_eval_call *, int64_t **index, sm_
 sm_status sm_evaluator_together(sm_evaluator *, const char *what, sm_error *);
 /* The same while rank 0 works alone: the others are asked once a second. */
 sm_status sm_evaluator_ask(sm_evaluator *, const char *what, sm_error *);
-/* serve.c's calls: features.c */
+
+/* Rows that ranks make together, by the same code and of the same given arrays: each a run of them. A row's bits may
+ * not depend on which are made with it. */
+#define SM_ROW_GIVEN 6
+typedef enum { SM_ROWS_KNN, SM_ROW_WORKS } sm_row_works; /* serve.c has the function of each */
+typedef struct sm_row_job sm_row_job;
+/* Rows first … first + n - 1, n > 0, to `made` (n · bytes). By every rank, on its own pool. */
+typedef sm_status sm_row_work(const sm_row_job *, int64_t first, int64_t n, void *made, sm_pool *, sm_error *);
+struct sm_row_job {
+  int32_t work;   /* sm_row_works                                                        */
+  int32_t tells;  /* rank 0 shows how far it is                                          */
+  char doing[64]; /* "k-NN": for progress, and for who stops                             */
+  int64_t n;      /* rows                                                                */
+  int64_t most;   /* that a rank makes before all ask each other whether to stop         */
+  size_t bytes;   /* of what is made of a row                                            */
+  sm_row_work *make; /* that of `work`, in each process its own                          */
+  struct {
+    const void *x;
+    size_t bytes;
+  } given[SM_ROW_GIVEN]; /* rank 0's own; the others get copies, kept until all is made */
+};
+sm_row_work sm_knn_rows; /* knn.c */
+/* Rank 0 calls it, and gets all rows, in order, at `made` (n · bytes): the same as by one process. Evaluator NULL: by
+ * this process alone, at once, with nobody to ask. SM_EINTERRUPTED, SM_ELOST, SM_ENOMEM, and what the work says. */
+sm_status sm_share_rows(sm_evaluator *, const sm_row_job *, void *made, sm_pool *, sm_error *);
+
+/* serve.c's calls: features.c, share.c */
 sm_status sm_evaluator_serve_features(sm_evaluator *, const sm_eval_call *, const int64_t *index, sm_error *);
+sm_status sm_evaluator_serve_rows(sm_evaluator *, sm_row_work *const works[SM_ROW_WORKS], sm_error *);
 
 #endif

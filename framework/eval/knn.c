@@ -4,33 +4,46 @@
  * Protocol of iBOT's eval_knn.py (after Wu et al. 2018): cosine similarity, vote weight exp(similarity /
  * temperature). The (test × train) matrix is never whole in memory, and a tile is large in both directions so
  * that packing its operands costs the product little. Tiles depend on shapes only: so does the result, for
- * any number of threads. */
+ * any number of threads, and of ranks that share the queries. */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
 
-#include "eval.h"
+#include "evaluator.h"
 #include "framework/base/work.h"
 #include "framework/tensor/backend.h"
 
 #define QUERIES 512
 #define CANDIDATES 512
 #define SCAN 32 /* similarities looked at together */
+#define TILES 2 /* a thread, between two questions whether to stop */
 
 typedef struct neighbour {
   float similarity;
   int32_t index;
 } neighbour;
 
+typedef struct knn_task {
+  int64_t n_train;
+  int32_t dim, classes, n_k, k_max;
+  double temperature;
+} knn_task;
+
+/* What ranks are given (sm_row_job), in this order. */
+enum { TASK, K, TRAIN, TRAIN_LABEL, TEST, TEST_LABEL };
+
+/* What a query's neighbours say, for one k. */
+typedef struct knn_answer {
+  int32_t class_of, rank; /* the rank is that of its own class: 0 = first, INT_MAX: none */
+} knn_answer;
+
 typedef struct knn_run {
+  knn_task task;
+  const int32_t *k;
   const float *train, *test; /* normalised rows */
   const int32_t *train_label, *test_label;
-  int64_t n_train, n_test;
-  int dim, classes, n_k, k_max;
-  const int *k;
-  double temperature;
-  int32_t *predictions;   /* n_k × n_test, may be NULL */
-  int64_t *hits1, *hits5; /* a tile, then n_k each */
+  int64_t n_test;
+  knn_answer *answer; /* n_test × n_k */
   const sm_sweeps *sweeps;
   char *scratch; /* one block a worker */
   size_t scratch_bytes;
@@ -83,13 +96,13 @@ static void knn_take(neighbour *list, int *filled, int max, const float *s, int 
 
 static void knn_collect(const knn_run *r, int64_t first, int queries, float *tile, neighbour *top,
                         int *filled, void *pack) {
+  const int64_t dim = r->task.dim;
   memset(filled, 0, (size_t)queries * sizeof *filled);
-  for (int64_t c = 0; c < r->n_train; c += CANDIDATES) {
-    int n = r->n_train - c < CANDIDATES ? (int)(r->n_train - c) : CANDIDATES;
-    r->sweeps->product(r->test + first * r->dim, queries, r->train + c * r->dim, n, r->dim, tile, CANDIDATES,
-                       pack);
+  for (int64_t c = 0; c < r->task.n_train; c += CANDIDATES) {
+    int n = r->task.n_train - c < CANDIDATES ? (int)(r->task.n_train - c) : CANDIDATES;
+    r->sweeps->product(r->test + first * dim, queries, r->train + c * dim, n, dim, tile, CANDIDATES, pack);
     for (int q = 0; q < queries; q++)
-      knn_take(top + (int64_t)q * r->k_max, &filled[q], r->k_max, tile + (int64_t)q * CANDIDATES, n, c);
+      knn_take(top + (int64_t)q * r->task.k_max, &filled[q], r->task.k_max, tile + (int64_t)q * CANDIDATES, n, c);
   }
 }
 
@@ -103,46 +116,68 @@ static int32_t knn_vote(const knn_run *r, const neighbour *list, int n, int k, i
                     int *rank) {
   double nearest = -INFINITY;
   int32_t best = 0;
-  for (int32_t c = 0; c < r->classes; c++) votes[c] = NO_VOTE;
+  for (int32_t c = 0; c < r->task.classes; c++) votes[c] = NO_VOTE;
   for (int i = 0; i < n && i < k; i++) {
     int32_t label = r->train_label[list[i].index];
     if (label < 0) continue; /* unlabelled pictures are neighbours that do not vote */
     if (nearest == -INFINITY) nearest = list[i].similarity;
     if (votes[label] == NO_VOTE) votes[label] = 0;
-    votes[label] += exp(((double)list[i].similarity - nearest) / r->temperature);
+    votes[label] += exp(((double)list[i].similarity - nearest) / r->task.temperature);
   }
   *rank = INT_MAX; /* no hit at any depth */
   if (nearest == -INFINITY) return -1;
-  for (int32_t c = 1; c < r->classes; c++)
+  for (int32_t c = 1; c < r->task.classes; c++)
     if (votes[c] > votes[best]) best = c;
   if (truth < 0 || votes[truth] == NO_VOTE) return best;
   *rank = 0;
-  for (int32_t c = 0; c < r->classes; c++)
+  for (int32_t c = 0; c < r->task.classes; c++)
     *rank += votes[c] > votes[truth] || (votes[c] == votes[truth] && c < truth);
   return best;
 }
 
 static void knn_run_tile(void *context, int64_t t, int worker) {
   const knn_run *r = context;
+  const int k_max = r->task.k_max, n_k = r->task.n_k;
   char *scratch = r->scratch + (size_t)worker * r->scratch_bytes;
   void *pack = scratch;
   float *tile = (float *)(scratch + SM_PACK_BYTES);
   neighbour *top = (neighbour *)(tile + QUERIES * CANDIDATES);
-  double *votes = (double *)(top + (size_t)QUERIES * (size_t)r->k_max);
+  double *votes = (double *)(top + (size_t)QUERIES * (size_t)k_max);
   int filled[QUERIES];
   int64_t first = t * QUERIES;
   int queries = r->n_test - first < QUERIES ? (int)(r->n_test - first) : QUERIES;
   knn_collect(r, first, queries, tile, top, filled, pack);
-  for (int j = 0; j < r->n_k; j++)
-    for (int q = 0; q < queries; q++) {
+  for (int q = 0; q < queries; q++)
+    for (int j = 0; j < n_k; j++) {
       int rank;
-      int32_t truth = r->test_label[first + q],
-              guess = knn_vote(r, top + (int64_t)q * r->k_max, filled[q], r->k[j], truth, votes, &rank);
-      if (r->predictions) r->predictions[j * r->n_test + first + q] = guess;
-      if (truth < 0) continue;
-      r->hits1[t * r->n_k + j] += rank == 0;
-      r->hits5[t * r->n_k + j] += rank < 5;
+      const int32_t guess = knn_vote(r, top + (int64_t)q * k_max, filled[q], r->k[j], r->test_label[first + q],
+                                     votes, &rank);
+      r->answer[(first + q) * n_k + j] = (knn_answer){guess, rank};
     }
+}
+
+sm_status sm_knn_rows(const sm_row_job *j, int64_t first, int64_t n, void *made, sm_pool *pool, sm_error *err) {
+  const knn_task *t = j->given[TASK].x;
+  size_t bytes = SM_PACK_BYTES + QUERIES * CANDIDATES * sizeof(float) +
+                 (size_t)QUERIES * (size_t)t->k_max * sizeof(neighbour) + (size_t)t->classes * sizeof(double);
+  bytes = (bytes + 63) & ~(size_t)63;
+  knn_run r = {.task = *t,
+               .k = j->given[K].x,
+               .train = j->given[TRAIN].x,
+               .test = (const float *)j->given[TEST].x + first * t->dim,
+               .train_label = j->given[TRAIN_LABEL].x,
+               .test_label = (const int32_t *)j->given[TEST_LABEL].x + first,
+               .n_test = n,
+               .answer = made,
+               .sweeps = sm_host_sweeps(SM_F32, pool),
+               .scratch = sm_aligned_alloc(bytes * (size_t)sm_pool_threads(pool)),
+               .scratch_bytes = bytes};
+  if (!r.scratch)
+    return sm_fail(err, SM_ENOMEM, "no memory for k-NN over %lld training pictures", (long long)t->n_train);
+  sm_work_name(sm_pool_log(pool), "k-NN: %d queries a tile", QUERIES);
+  sm_pool_run(pool, (n + QUERIES - 1) / QUERIES, knn_run_tile, &r);
+  sm_aligned_free(r.scratch);
+  return SM_OK;
 }
 
 /* The first label that is not among the classes, or -1. */
@@ -186,64 +221,79 @@ static sm_status knn_not_finite(const char *split, int64_t row, sm_error *err) {
   return sm_hint(err, "the weights hold NaN or infinities, or training diverged");
 }
 
-/* Percentages from the hits that each tile counted. */
-static void knn_summarise(const knn_run *r, int64_t tiles, double *top1, double *top5) {
-  int64_t labelled = 0;
-  for (int64_t i = 0; i < r->n_test; i++) labelled += r->test_label[i] >= 0;
-  for (int j = 0; j < r->n_k; j++) {
+/* Classes, and percentages of hits. */
+static void knn_summarise(const knn_answer *answer, const sm_features *test, int n_k, int32_t *predictions,
+                          double *top1, double *top5) {
+  const int64_t labelled = sm_labelled(test);
+  for (int j = 0; j < n_k; j++) {
     int64_t one = 0, five = 0;
-    for (int64_t t = 0; t < tiles; t++) one += r->hits1[t * r->n_k + j], five += r->hits5[t * r->n_k + j];
+    for (int64_t i = 0; i < test->n; i++) {
+      const knn_answer *a = &answer[i * n_k + j];
+      if (predictions) predictions[j * test->n + i] = a->class_of;
+      if (test->label[i] < 0) continue;
+      one += a->rank == 0;
+      five += a->rank < 5;
+    }
     top1[j] = labelled ? 100.0 * (double)one / (double)labelled : NAN;
     top5[j] = labelled ? 100.0 * (double)five / (double)labelled : NAN;
   }
 }
 
-sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature,
-                 sm_pool *pool, int32_t *predictions, double *top1, double *top5, sm_error *err) {
+/* a, b: normalised rows of train and test. */
+static sm_status knn_share(sm_evaluator *e, const char *doing, const sm_features *train, const float *a,
+                           const sm_features *test, const float *b, const int *k, int n_k, double temperature,
+                           sm_pool *pool, knn_answer *answer, sm_error *err) {
+  knn_task task = {.n_train = train->n,
+                   .dim = train->dim,
+                   .classes = train->classes,
+                   .n_k = n_k,
+                   .k_max = 1,
+                   .temperature = temperature};
+  for (int i = 0; i < n_k; i++) task.k_max = k[i] > task.k_max ? k[i] : task.k_max;
+  if (task.k_max > train->n) task.k_max = (int32_t)train->n;
+  const size_t dim = (size_t)train->dim;
+  sm_row_job job = {.work = SM_ROWS_KNN,
+                    .make = sm_knn_rows,
+                    .tells = !doing,
+                    .n = test->n,
+                    .most = (int64_t)TILES * QUERIES * sm_pool_threads(pool),
+                    .bytes = (size_t)n_k * sizeof *answer,
+                    .given = {[TASK] = {&task, sizeof task},
+                              [K] = {k, (size_t)n_k * sizeof *k},
+                              [TRAIN] = {a, (size_t)train->n * dim * sizeof *a},
+                              [TRAIN_LABEL] = {train->label, (size_t)train->n * sizeof *train->label},
+                              [TEST] = {b, (size_t)test->n * dim * sizeof *b},
+                              [TEST_LABEL] = {test->label, (size_t)test->n * sizeof *test->label}}};
+  snprintf(job.doing, sizeof job.doing, "%s", doing ? doing : "k-NN");
+  return sm_share_rows(e, &job, answer, pool, err);
+}
+
+static sm_status knn_run_by(sm_evaluator *e, const char *doing, const sm_features *train, const sm_features *test,
+                            const int *k, int n_k, double temperature, sm_pool *pool, int32_t *predictions,
+                            double *top1, double *top5, sm_error *err) {
   sm_status status = knn_check(train, test, k, n_k, temperature, err);
   if (status) return status;
-  int k_max = 1;
-  for (int i = 0; i < n_k; i++) k_max = k[i] > k_max ? k[i] : k_max;
-  if (k_max > train->n) k_max = (int)train->n;
-  int64_t tiles = (test->n + QUERIES - 1) / QUERIES, bad_train, bad_test;
-  size_t bytes = SM_PACK_BYTES + QUERIES * CANDIDATES * sizeof(float) +
-                 (size_t)QUERIES * (size_t)k_max * sizeof(neighbour) +
-                 (size_t)train->classes * sizeof(double);
-  bytes = (bytes + 63) & ~(size_t)63;
+  int64_t bad_train, bad_test;
   float *a = knn_normalised(train, &bad_train), *b = knn_normalised(test, &bad_test);
-  int64_t *hits = sm_calloc((size_t)(2 * tiles * n_k), sizeof *hits);
-  char *scratch = sm_aligned_alloc(bytes * (size_t)sm_pool_threads(pool));
-  if (!a || !b || !hits || !scratch) {
+  knn_answer *answer = sm_malloc((size_t)test->n * (size_t)n_k * sizeof *answer);
+  if (!a || !b || !answer)
     status = sm_fail(err, SM_ENOMEM, "no memory for k-NN over %lld training pictures", (long long)train->n);
-  } else if (bad_train >= 0 || bad_test >= 0) {
-    status =
-        bad_train >= 0 ? knn_not_finite("training", bad_train, err) : knn_not_finite("test", bad_test, err);
-  } else {
-    knn_run r = {a,
-                 b,
-                 train->label,
-                 test->label,
-                 train->n,
-                 test->n,
-                 train->dim,
-                 train->classes,
-                 n_k,
-                 k_max,
-                 k,
-                 temperature,
-                 predictions,
-                 hits,
-                 hits + tiles * n_k,
-                 sm_host_sweeps(SM_F32, pool),
-                 scratch,
-                 bytes};
-    sm_work_name(sm_pool_log(pool), "k-NN: %d queries a tile", QUERIES);
-    sm_pool_run(pool, tiles, knn_run_tile, &r);
-    knn_summarise(&r, tiles, top1, top5);
-  }
+  else if (bad_train >= 0) status = knn_not_finite("training", bad_train, err);
+  else if (bad_test >= 0) status = knn_not_finite("test", bad_test, err);
+  else status = knn_share(e, doing, train, a, test, b, k, n_k, temperature, pool, answer, err);
+  if (!status) knn_summarise(answer, test, n_k, predictions, top1, top5);
   sm_free(a);
   sm_free(b);
-  sm_free(hits);
-  sm_aligned_free(scratch);
+  sm_free(answer);
   return status;
+}
+
+sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature,
+                 sm_pool *pool, int32_t *predictions, double *top1, double *top5, sm_error *err) {
+  return knn_run_by(NULL, NULL, train, test, k, n_k, temperature, pool, predictions, top1, top5, err);
+}
+
+sm_status sm_knn_eval(sm_eval_context *x, const sm_features *train, const sm_features *test, const int *k, int n_k,
+                      double temperature, int32_t *predictions, double *top1, double *top5, sm_error *err) {
+  return knn_run_by(x->core, x->doing, train, test, k, n_k, temperature, x->pool, predictions, top1, top5, err);
 }

@@ -1,9 +1,12 @@
 /* serve.c — what a rank does while rank 0 evaluates: it follows calls (share.c) until it is dismissed. */
 #include "evaluator.h"
 
+static sm_row_work *const serve_works[SM_ROW_WORKS] = {[SM_ROWS_KNN] = sm_knn_rows};
+
 static sm_status serve_call(sm_evaluator *e, const sm_eval_call *call, const int64_t *index, sm_error *err) {
   switch ((sm_eval_work)call->what) {
   case SM_CALL_FEATURES: return sm_evaluator_serve_features(e, call, index, err);
+  case SM_CALL_ROWS: return sm_evaluator_serve_rows(e, serve_works, err);
   case SM_CALL_ASK: return sm_evaluator_together(e, "in an evaluation", err);
   case SM_CALL_END: break;
   }

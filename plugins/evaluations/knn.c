@@ -70,7 +70,7 @@ static sm_status knn_run(void *self, sm_eval_context *x, sm_eval_result *result,
   int32_t *class_of = sm_malloc((size_t)n_k * (size_t)test.n * sizeof *class_of);
   if (!class_of)
     return sm_fail(err, SM_ENOMEM, "no memory for the classes of %lld pictures", (long long)test.n);
-  status = sm_knn(&train, &test, k, n_k, o->temperature, x->pool, class_of, top1, top5, err);
+  status = sm_knn_eval(x, &train, &test, k, n_k, o->temperature, class_of, top1, top5, err);
   for (int i = 0; !status && i < n_k; i++) {
     if (o->k.n > 1) snprintf(suffix, sizeof suffix, ".k%d", k[i]);
     status = knn_add_figures(x, result, &test, class_of + i * test.n, train.classes, top1[i], top5[i], suffix, err);

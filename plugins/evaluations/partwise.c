@@ -237,7 +237,7 @@ static sm_status parting_knn(parting *p, int64_t *hits, int64_t *n, sm_error *er
   sm_status status = sm_labelled_features(&p->x, &spec, &train, &test, err);
   if (status) return status;
   const int k = (int)(p->o->k < train.n ? p->o->k : train.n);
-  status = sm_knn(&train, &test, &k, 1, p->o->temperature, p->x.pool, NULL, &top1, &top5, err);
+  status = sm_knn_eval(&p->x, &train, &test, &k, 1, p->o->temperature, NULL, &top1, &top5, err);
   *n = sm_labelled(&test);
   *hits = (int64_t)(top1 * (double)*n / 100 + 0.5);
   return status ? status : p->x.going_on(&p->x, 1, err);
@@ -296,7 +296,7 @@ static void parting_protocol(const parting *p, sm_eval_result *r) {
 
 static sm_status parting_figures(parting *p, sm_eval_result *r, sm_error *err) {
   char name[48];
-  p->core->doing = "a classifier for each number of patches";
+  p->x.doing = p->core->doing = "a classifier for each number of patches";
   sm_status status = parting_classify(p, r, "cls", err);
   if (!status) status = parting_classify(p, r, "mean", err);
   for (int way = 0; way < WAYS; way++)

@@ -134,7 +134,7 @@ static sm_status semi_by_knn(const struct semi *o, sm_eval_context *x, measured 
   int32_t *class_of = sm_malloc((size_t)test.n * sizeof *class_of);
   if (!class_of)
     return sm_fail(err, SM_ENOMEM, "no memory for the classes of %lld pictures", (long long)test.n);
-  status = sm_knn(&train, &test, &k, 1, 0.07, x->pool, class_of, &top1, &top5, err);
+  status = sm_knn_eval(x, &train, &test, &k, 1, 0.07, class_of, &top1, &top5, err);
   *m = (measured){.fitted = train.n, .tested = sm_labelled(&test)};
   if (!status) status = sm_class_mean_of(test.label, class_of, test.n, train.classes, &m->balanced, err);
   sm_free(class_of);

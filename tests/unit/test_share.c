@@ -221,11 +221,139 @@ static void all_hear_of_a_stop_while_one_works(void **state) {
   hub_run(MOST, &(sm_ranks_options){.patience = 60}, work_alone, NULL, 0);
 }
 
+/* ---- k-NN of features that rank 0 has ------------------------------------------------------------------ */
+
+/* More than two rounds of all ranks; neither queries nor rounds come out even. */
+enum { LOOKED_IN = 611, ASKED = 9103, DIM = 7, CLASSES = 5, KS = 3 };
+static const int vote_k[KS] = {1, 20, 700};
+
+typedef struct votes {
+  int stopped, slow; /* ranks: that is asked to stop, that does not answer; or -1 */
+  double patience;
+  sm_status status;
+  char text[1200];
+  int told;                         /* how often rank 0 told how far it is */
+  double last;                      /* and what at last                    */
+  int32_t class_of[KS * ASKED];
+  double top1[KS], top5[KS];
+} votes;
+
+/* Of few values, so that there are ties; some without a label. */
+static sm_features vote_features(int64_t n, uint64_t seed, float *x, int32_t *label) {
+  sm_rng rng = sm_rng_make(seed, SM_RNG_EVAL, 0, 0, 0);
+  for (int64_t i = 0; i < n * DIM; i++) x[i] = (float)sm_rng_below(&rng, 3) - 0.75f;
+  for (int64_t i = 0; i < n; i++) label[i] = (int32_t)sm_rng_below(&rng, CLASSES + 1) - 1;
+  return (sm_features){.n = n, .dim = DIM, .classes = CLASSES, .x = x, .label = label};
+}
+
+static void vote_told(void *ctx, const char *what, double done) {
+  votes *v = ctx;
+  assert_string_equal(what, "k-NN");
+  assert_true(done > v->last && done <= 1);
+  v->told++, v->last = done;
+}
+
+static bool sleeps(void) { return usleep(1500000), false; }
+
+static void vote(sm_evaluator *e, sm_pool *pool, votes *v) {
+  float *x = malloc((LOOKED_IN + ASKED) * DIM * sizeof *x);
+  int32_t *label = malloc((LOOKED_IN + ASKED) * sizeof *label);
+  sm_error err = {0};
+  sm_eval_context context = {.core = e, .pool = pool};
+  assert_true(x && label);
+  const sm_features train = vote_features(LOOKED_IN, 1, x, label),
+                    test = vote_features(ASKED, 2, x + LOOKED_IN * DIM, label + LOOKED_IN);
+  v->status = sm_knn_eval(&context, &train, &test, vote_k, KS, 0.07, v->class_of, v->top1, v->top5, &err);
+  if (v->status) sm_error_text(&err, v->text, sizeof v->text);
+  assert_int_equal(sm_evaluator_dismiss(e, &err), v->status == SM_ELOST ? SM_ELOST : SM_OK);
+  free(x), free(label);
+}
+
+static void work_on_votes(sm_ranks *ranks, void *ctx) {
+  votes *v = ctx;
+  const int rank = sm_ranks_rank(ranks);
+  eval_bench b;
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(1 + (rank == 1), &err);
+  assert_non_null(pool);
+  eval_bench_open(&b, pool, false, NULL);
+  b.config.ranks = ranks, b.config.progress = vote_told, b.config.progress_ctx = v;
+  b.config.stop = v->stopped == rank ? yes : v->slow == rank ? sleeps : NULL;
+  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  if (!rank) vote(e, pool, v);
+  else if (sm_evaluator_serve(e, &err)) assert_true(err.code == SM_ELOST && v->patience > 0);
+  sm_evaluator_free(e);
+  eval_bench_close(&b);
+  sm_pool_free(pool);
+}
+
+static int64_t vote_by(int ranks, votes *v) {
+  const sm_ranks_options o = {.patience = v->patience > 0 ? v->patience : 60};
+  if (ranks == 1) return work_on_votes(NULL, v), 0;
+  return hub_run(ranks, &o, work_on_votes, v, 0);
+}
+
+static void votes_have_the_same_bytes(void **state) {
+  votes *one = calloc(1, sizeof *one), *many = calloc(1, sizeof *many);
+  (void)state;
+  assert_true(one && many);
+  one->stopped = one->slow = -1;
+  vote_by(1, one);
+  assert_int_equal(one->status, SM_OK);
+  assert_true(one->told == 9 && one->last == 1); /* rounds of 1024 rows */
+  assert_true(one->top1[1] > 0 && one->top1[1] < 100 && one->top5[1] > one->top1[1]);
+  for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+    memset(many, 0, sizeof *many);
+    many->stopped = many->slow = -1;
+    const int64_t sent = vote_by(ranks, many);
+    assert_int_equal(many->status, SM_OK);
+    assert_memory_equal(many->class_of, one->class_of, sizeof one->class_of);
+    assert_memory_equal(many->top1, one->top1, sizeof one->top1);
+    assert_memory_equal(many->top5, one->top5, sizeof one->top5);
+    assert_int_equal(many->told, (ASKED + ranks * 1024 - 1) / (ranks * 1024));
+    /* each of the others was given all, and gave what it made */
+    const int64_t given = (LOOKED_IN + ASKED) * (DIM + 1) * 4, made = ASKED * KS * 8;
+    assert_true(sent > (ranks - 1) * given + made * (ranks - 1) / ranks * 9 / 10);
+    assert_true(sent < (ranks - 1) * given + made + 200000);
+  }
+  free(one), free(many);
+}
+
+static void votes_are_stopped_by_any(void **state) {
+  votes *v = calloc(1, sizeof *v);
+  (void)state;
+  assert_non_null(v);
+  for (int rank = 0; rank < MOST; rank++) {
+    memset(v, 0, sizeof *v);
+    v->stopped = rank, v->slow = -1;
+    vote_by(MOST, v);
+    assert_int_equal(v->status, SM_EINTERRUPTED);
+    assert_string_equal(v->text, "stopped in k-NN");
+  }
+  memset(v, 0, sizeof *v);
+  v->slow = -1;
+  vote_by(1, v);
+  assert_int_equal(v->status, SM_EINTERRUPTED);
+  free(v);
+}
+
+static void one_lost_in_votes_is_named(void **state) {
+  votes *v = calloc(1, sizeof *v);
+  (void)state;
+  assert_non_null(v);
+  v->stopped = -1, v->slow = 1, v->patience = 0.2;
+  vote_by(2, v);
+  assert_int_equal(v->status, SM_ELOST);
+  assert_true(strstr(v->text, "rank 1 (") && strstr(v->text, "was lost: it has not answered for "));
+  free(v);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(features_have_the_same_bytes), cmocka_unit_test(bad_pictures_are_known_to_all),
       cmocka_unit_test(a_fault_of_one_ends_it_for_all), cmocka_unit_test(one_that_does_not_answer_is_lost),
       cmocka_unit_test(one_is_asked_to_stop),
-      cmocka_unit_test(all_hear_of_a_stop_while_one_works)};
+      cmocka_unit_test(all_hear_of_a_stop_while_one_works), cmocka_unit_test(votes_have_the_same_bytes),
+      cmocka_unit_test(votes_are_stopped_by_any), cmocka_unit_test(one_lost_in_votes_is_named)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,11 @@ extern "C" {
  * threads. */
 sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k, int n_k, double temperature,
                  sm_pool *, int32_t *predictions, double *top1, double *top5, sm_error *);
+/* The same in an evaluation, which can be stopped meanwhile (SM_EINTERRUPTED), shows how far it is where nothing else
+ * is shown (x->doing), and has the test rows voted for by all ranks that there are, each of which has all features
+ * meanwhile. The same result for any number of ranks. [main] */
+sm_status sm_knn_eval(sm_eval_context *x, const sm_features *train, const sm_features *test, const int *k, int n_k,
+                      double temperature, int32_t *predictions, double *top1, double *top5, sm_error *);
 
 /* ---- figures ----------------------------------------------------------------------------------------- */
 
