@@ -154,7 +154,7 @@ opened() { grep -o '^opendir .*folder.*' "$1" | sed "s|.*$work/||" | sort -u | t
 # listed RUNS: 2 ranks train on the folder, each with a log of its calls
 listed() {
   rm -f log.0 log.1
-  exits 0 by "$make" 2 sh -c 'export SMALTI_IOFAIL_LOG=log.${PMI_RANK-$OMPI_COMM_WORLD_RANK} LD_PRELOAD=$0; exec smalti "$@"' \
+  exits 0 by "$make" 2 sh -c 'export SMALTI_IOFAIL_LOG=log.${PMI_RANK-$OMPI_COMM_WORLD_RANK} LD_PRELOAD=$0 ASAN_OPTIONS=${ASAN_OPTIONS-}:verify_asan_link_order=0; exec smalti "$@"' \
     "$build/tests/preload/.libs/iofail.so" train --runs "$1" tiny.yaml name=bad "${bad[@]}"
   same one/bad "$1/bad" "$1: 2 ranks of $make, one of which lists"
 }
