@@ -40,8 +40,7 @@ static sm_listing *cmd_data_index_list(const char *path, sm_error *err) {
   double tick = 0;
   if (!l || !sm_listing_newer(l, begin, &tick)) return l;
   sm_listing_free(l);
-  const time_t seconds = (time_t)tick;
-  nanosleep(&(struct timespec){.tv_sec = seconds, .tv_nsec = (long)((tick - (double)seconds) * 1e9)}, NULL);
+  sm_sleep(tick);
   return cmd_data_index_look(path, err);
 }
 

@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "framework/base/io.h"
 #include "listing.h"
@@ -130,7 +129,7 @@ static bool source_must_stop(const sm_source *s) {
 /* False: it was broken off. */
 static bool source_wait(const sm_source *s, int ms) {
   for (; ms > 0 && !source_must_stop(s); ms -= SLICE)
-    nanosleep(&(struct timespec){.tv_nsec = (ms < SLICE ? ms : SLICE) * 1000000L}, NULL);
+    sm_sleep(1e-3 * (ms < SLICE ? ms : SLICE));
   return ms <= 0;
 }
 

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
@@ -31,7 +30,6 @@ static const char *keep_rank(void) {
 }
 
 static sm_status keep_ended(int how, int *code, sm_error *err) {
-  const struct timespec first = {.tv_nsec = 300000000}; /* for the rank that was lost before to be named */
   char host[SM_RANKS_HOST] = "";
   const int number = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
   *code = number ? 128 + number : WEXITSTATUS(how);
@@ -42,7 +40,7 @@ static sm_status keep_ended(int how, int *code, sm_error *err) {
             keep_rank(), host, number);
     return sm_hint(err, SM_RANKS_GOES_ON);
   case SIGABRT: /* UCX, for one, aborts when the memory of a neighbour cannot be read any more */
-    nanosleep(&first, NULL);
+    sm_sleep(SM_RANKS_READ); /* for the rank that was lost before to be named */
     sm_fail(err, SM_ELOST, "rank %s (%s) was lost: it ended itself (%s), as MPI does where another rank is gone",
             keep_rank(), host, strsignal(number));
     return sm_hint(err, SM_RANKS_GOES_ON);

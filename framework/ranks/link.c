@@ -1,14 +1,12 @@
 /* link.c — see link.h. Waiting is naps between questions: a rank that spins takes the processor from one that
  * computes, and there are often more of both than processors. */
 #include <math.h>
-#include <time.h>
 
 #include "link.h"
 
 /* The first naps are short, as most answers come soon; the longest is a thousandth of a second. */
 static void link_nap(double waited) {
-  const double seconds = waited < 0.02 ? 50e-6 : waited < 0.5 ? 200e-6 : 1e-3;
-  nanosleep(&(struct timespec){.tv_nsec = (long)(seconds * 1e9)}, NULL);
+  sm_sleep(waited < 0.02 ? 50e-6 : waited < 0.5 ? 200e-6 : 1e-3);
 }
 
 /* A rank that waits for a lost one is itself waited for. So that the one is named that is lost, and not the one that

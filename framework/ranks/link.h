@@ -23,6 +23,8 @@ struct sm_ranks {
   void *block;      /* SM_RANKS_BLOCK bytes: what comes in */
 };
 
+/* Seconds that a launcher gets to read what ranks have said: at an end it may drop what it has not read. */
+#define SM_RANKS_READ 0.3
 #define SM_RANKS_GOES_ON "the same command goes on from the last checkpoint, with this or another number of ranks"
 
 /* open.c: did a launcher start this process as one of several, and is it to join them? */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "framework/base/path.h"
@@ -172,9 +171,8 @@ void sm_ranks_close(sm_ranks *r) {
 }
 
 void sm_ranks_abort(sm_ranks *r, int code) {
-  const struct timespec while_read = {.tv_nsec = 300000000}; /* the launcher may drop what it has not read from a rank's pipe */
   if (!r) return;
   fflush(NULL);
-  nanosleep(&while_read, NULL);
+  sm_sleep(SM_RANKS_READ);
   r->messages->abort(r->messages->self, code);
 }

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "gallery.h"
@@ -426,8 +425,7 @@ static sm_status work_interrupted(const sm_table_jobs *jobs, sm_error *err) {
 }
 
 static void work_pause_a_little(void) {
-  for (int i = 0; i < WAIT * 10 && !sm_signals_stop(); i++)
-    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+  for (int i = 0; i < WAIT * 10 && !sm_signals_stop(); i++) sm_sleep(0.1);
 }
 
 static sm_status work_first_failure(const sm_table_jobs *jobs, sm_error *err) {

@@ -253,7 +253,7 @@ sm_status sm_folder_there(const sm_run_folder *f, sm_error *err) {
   struct stat ours, found;
   sm_path_put(path, "%s/lock", f->path);
   for (int attempt = 0; attempt < 3; attempt++) {
-    if (attempt) nanosleep(&(struct timespec){.tv_nsec = 100000000L << attempt}, NULL);
+    if (attempt) sm_sleep(0.1 * (1 << attempt));
     if (stat(path, &found)) {
       if (errno != ENOENT && errno != ENOTDIR) return SM_OK;
     } else if (!f->named || fstat(f->lock, &ours) ||

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "framework/report/report.h"
@@ -82,7 +81,7 @@ static sm_status loop_save(sm_session *s, bool must, sm_error *err) {
   sm_error why = {0};
   sm_status status = SM_OK;
   for (int attempt = 0; attempt < 3; attempt++) {
-    if (attempt) nanosleep(&(struct timespec){.tv_nsec = 200000000L << attempt}, NULL);
+    if (attempt) sm_sleep(0.2 * (1 << attempt));
     status = loop_take_bad_list(s, &why);
     if (!status) status = sm_jsonl_flush(s->folder.timing, NULL, &why);
     if (!status) status = sm_jsonl_flush(s->folder.metrics, &s->state.metrics_bytes, &why);

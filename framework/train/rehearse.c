@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "bench.h"
 #include "pieces.h"
@@ -17,15 +16,10 @@ typedef struct rehearse_ops {
   double rate;
 } rehearse_ops;
 
-static void rehearse_sleep(double seconds) {
-  const double whole = floor(seconds);
-  nanosleep(&(struct timespec){.tv_sec = (time_t)whole, .tv_nsec = (long)((seconds - whole) * 1e9)}, NULL);
-}
-
 static sm_status rehearse_accumulate(sm_trainable *t, const sm_batch *b, int first, int n, sm_error *err) {
   const rehearse_ops *own = (const rehearse_ops *)t->ops;
   (void)b, (void)first, (void)err;
-  rehearse_sleep(n / own->rate);
+  sm_sleep(n / own->rate);
   return SM_OK;
 }
 

@@ -169,6 +169,7 @@ const char *sm_pool_isa(const sm_pool *);
 void sm_pool_run(sm_pool *, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx);
 int sm_cpu_count(void); /* processors this process may use (affinity and cgroup quota) */
 double sm_now(void);    /* monotonic seconds */
+void sm_sleep(double seconds); /* so long, or until a signal comes */
 
 /* ---- log ---------------------------------------------------------------------------------------------- */
 
