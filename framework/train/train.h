@@ -82,8 +82,8 @@ sm_status sm_fit_tokenizers(sm_trainable *, int tokenizers, const sm_fitting *, 
 /* Memory of this process that is in the machine's now. */
 int64_t sm_resident_bytes(void);
 
-/* Signals: TERM, INT, USR1, HUP and XCPU ask for an orderly stop; a second one of the first three ends the
- * process at once (status 128 + signal). One that the parent had ignored stays ignored. */
+/* Signals: TERM, INT, USR1, HUP and XCPU ask for an orderly stop; one of the first three that
+ * comes a second later or more ends the process at once (status 128 + signal). One that the parent had ignored stays ignored. */
 void sm_signals_install(void);
 bool sm_signals_stop(void);
 

@@ -95,7 +95,7 @@ goes_on() { # MAKE NAME: by one process, from what was saved, to the bytes of a 
 for make in "${makes[@]}"; do
   name=signal
   begun "$make" signal
-  kill -USR1 "$rank1" # one is told, all stop
+  kill -USR1 "$rank1" "$(sed -n 's/^PPid:\t//p' "/proc/$rank1/status")" # one is told, and the process that keeps it, as by Slurm; all stop
   ended 75
   has signal.err "everything is saved"
 
@@ -206,9 +206,9 @@ has err "rank 1 ($host): it has a recipe with the hash "
 [ ! -e no ] || fail "a refused run left $(find no)"
 # launchers and modules that do not fit
 if [ ${#makes[@]} -eq 2 ]; then
-  exits 2 by mpich 2 smalti train --runs no tiny.yaml "${cut[@]}" --mpi "$modules/mpi_openmpi.so"
+  exits 2 by mpich 2 smalti train --runs no tiny.yaml "${cut[@]}" --mpi openmpi
   has err "an mpiexec of MPICH's kind started 2 processes (PMI_SIZE), but Open MPI v"
-  exits 2 by openmpi 2 smalti train --runs no tiny.yaml "${cut[@]}" --mpi "$modules/mpi_mpich.so"
+  exits 2 by openmpi 2 smalti train --runs no tiny.yaml "${cut[@]}" --mpi mpich
   has err "Open MPI's mpirun started 2 processes (OMPI_COMM_WORLD_SIZE), but MPICH Version: "
   has err "sees 1; start it with the launcher of this MPI"
 fi

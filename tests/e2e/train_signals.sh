@@ -1,6 +1,6 @@
 #!/bin/bash
 # train_signals.sh — TERM, INT and USR1 end a run in order: the step is finished and saved, the exit code is 75, and the same
-# command goes on to the bytes of a run that was left alone. A second signal ends it at once.
+# command goes on to the bytes of a run that was left alone. A second signal, a second later, ends it at once.
 # shellcheck source=tests/e2e/common.sh
 . "$SMALTI_SRCDIR/tests/e2e/common.sh"
 
@@ -47,13 +47,29 @@ has err "everything is saved"
 step=$(sed -n 's/.*stopped at step \([0-9]*\) .*/\1/p' err)
 [ -f "outside/tiny/checkpoints/step-$(printf %08d "$step").safetensors" ] || fail "step $step is not saved"
 
-# a second signal while the first one's checkpoint is written: at once, and what was saved stays
+# the same request as several signals (of Slurm, of timeout) is one: stopped in order
+for name in TERM INT USR1; do
+  exits 75 on "fsync:1+:$name" smalti train --runs "often$name" tiny.yaml
+  exits 0 smalti train --runs "often$name" tiny.yaml
+  same runs/tiny "often$name/tiny" "asked often by $name"
+done
+
+# a second signal, a second later, while the first one's checkpoint is written: at once, and what was saved stays
 exits 75 smalti train --runs twice tiny.yaml --stop-after 6
 before=$(cksum <"$(last twice/tiny)")
-exits 143 on "fsync:1+:TERM" smalti train --runs twice tiny.yaml
-[ "$(cksum <"$(last twice/tiny)")" = "$before" ] || fail "the checkpoint changed under a second signal"
-exits 130 on "fsync:1+:INT" smalti train --runs twice tiny.yaml
-exits 138 on "fsync:1+:USR1" smalti train --runs twice tiny.yaml
+for name in TERM INT USR1; do
+  paused "fsync:1+:" smalti train --runs twice tiny.yaml
+  for ((i = 0; i < 3; i++)); do # stopped again before its next fsync, now and then before it has seen the signal
+    kill "-$name" "$pid" && kill -CONT "$pid"
+    sleep 1.1
+    [[ "$(cat "/proc/$pid/stat" 2>/dev/null)" == *") T "* ]] || break
+  done
+  wait -f "$pid"
+  code=$?
+  set +m
+  [ "$code" -eq $((128 + $(kill -l "$name"))) ] || { fail "twice $name: exits with $code"; cat err >&2; }
+  [ "$(cksum <"$(last twice/tiny)")" = "$before" ] || fail "the checkpoint changed under a second $name"
+done
 exits 0 smalti train --runs twice tiny.yaml
 has err "; going on from step 6"
 same runs/tiny twice/tiny "stopped twice over"
