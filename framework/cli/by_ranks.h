@@ -7,8 +7,8 @@
 
 #define SM_MPI_OPTION(T) \
   SM_STRING(T, mpi, "mpi", "", \
-            "module by which ranks that a launcher started speak to each other (docs/cluster.md); none: by the launcher's " \
-            "variables; off: each process works by itself")
+            "MPI by which ranks that a launcher started speak to each other: openmpi, mpich or the file of a module " \
+            "(docs/cluster.md); none: by the launcher's variables; off: each process works by itself")
 /* Of a network between machines, for the benches: `link`, a number of Gbit/s. */
 #define SM_LINK_OPTION(T) \
   SM_FLOAT(T, link, "link", "0", 0, 100000, "Gbit/s", \

@@ -37,10 +37,14 @@ bool sm_ranks_launched(const sm_ranks_options *o) {
   return open_launcher().ranks > 1 && !(o->module && !strcmp(o->module, "off"));
 }
 
-static const char *open_module_path(const launcher *l, char path[SM_PATH_ROOM]) {
-  const char *folder = getenv("SMALTI_MPI_PATH");
-  if (folder && *folder) return sm_path_put(path, "%s/%s", folder, l->module);
-  return sm_path_put(path, "%s/mpi/%s", sm_plugin_dir(), l->module);
+/* Of the module that was asked for by the name of its MPI or as a file, else of the launcher's. */
+static const char *open_module_path(const char *asked, const launcher *l, char path[SM_PATH_ROOM]) {
+  const char *const folder = getenv("SMALTI_MPI_PATH"), *module = l->module;
+  if (asked && !strcmp(asked, "openmpi")) module = "mpi_openmpi.so";
+  else if (asked && !strcmp(asked, "mpich")) module = "mpi_mpich.so";
+  else if (asked) return asked;
+  if (folder && *folder) return sm_path_put(path, "%s/%s", folder, module);
+  return sm_path_put(path, "%s/mpi/%s", sm_plugin_dir(), module);
 }
 
 static sm_status open_no_module(const launcher *l, const char *path, const char *why, sm_error *err) {
@@ -48,7 +52,7 @@ static sm_status open_no_module(const launcher *l, const char *path, const char 
           "%s started %lld processes (%s), but the module that would let them work together cannot be opened: %s",
           l->name, (long long)l->ranks, l->variable, why);
   sm_fail_at(err, path, 0, 0);
-  return sm_hint(err, "build smalti where this MPI's headers are, name a module with --mpi FILE, or --mpi off to let "
+  return sm_hint(err, "build smalti where this MPI's headers are, name a module with --mpi (openmpi, mpich, or a file), or --mpi off to let "
                       "each process train by itself");
 }
 
@@ -106,7 +110,7 @@ static sm_status open_check(const sm_ranks *r, const launcher *l, sm_error *err)
   if (l->ranks && l->ranks != r->size) {
     sm_fail(err, SM_EINVAL, "%s started %lld %s (%s), but %s sees %d", l->name, (long long)l->ranks,
             sm_plural(l->ranks, "process", "processes"), l->variable, r->library, r->size);
-    return sm_hint(err, "start it with the launcher of this MPI, name a module for that launcher with --mpi FILE, or "
+    return sm_hint(err, "start it with the launcher of this MPI, name a module for that launcher with --mpi, or "
                         "--mpi off to train by one process");
   }
   if (!(r->size & (r->size - 1))) return SM_OK;
@@ -157,7 +161,7 @@ sm_status sm_ranks_open(const sm_ranks_options *o, sm_ranks **out, sm_error *err
   *out = NULL;
   if (o->module && !strcmp(o->module, "off")) return SM_OK;
   if (!o->module && l.ranks < 2) return SM_OK;
-  sm_status status = open_module(o->module ? o->module : open_module_path(&l, path), &l, &messages, err);
+  sm_status status = open_module(open_module_path(o->module, &l, path), &l, &messages, err);
   return status ? status : open_over(messages, o, &l, out, err);
 }
 

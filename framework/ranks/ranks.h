@@ -24,7 +24,7 @@ typedef struct sm_ranks sm_ranks;
 #define SM_RANKS_PATIENCE 600 /* seconds */
 
 typedef struct sm_ranks_options {
-  const char *module;  /* a file; NULL: by the launcher's variables; "off": each process is alone */
+  const char *module;  /* openmpi, mpich, a file; NULL: by the launcher's variables; "off": each process is alone */
   double patience;     /* seconds without an answer after which a rank counts as lost; 0: any time */
   bool (*stop)(void);  /* did a signal ask for an end? or NULL */
   sm_meter *meter;     /* through which messages go, or NULL */
