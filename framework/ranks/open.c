@@ -52,8 +52,8 @@ static sm_status open_no_module(const launcher *l, const char *path, const char 
           "%s started %lld processes (%s), but the module that would let them work together cannot be opened: %s",
           l->name, (long long)l->ranks, l->variable, why);
   sm_fail_at(err, path, 0, 0);
-  return sm_hint(err, "build smalti where this MPI's headers are, name a module with --mpi (openmpi, mpich, or a file), or --mpi off to let "
-                      "each process train by itself");
+  return sm_hint(err, "build smalti where this MPI's headers are, name a module with --mpi (openmpi, mpich, or a file), "
+                      "or --mpi off to let each process train by itself");
 }
 
 static sm_status open_module(const char *path, const launcher *l, const sm_messages **messages, sm_error *err) {
@@ -110,8 +110,9 @@ static sm_status open_check(const sm_ranks *r, const launcher *l, sm_error *err)
   if (l->ranks && l->ranks != r->size) {
     sm_fail(err, SM_EINVAL, "%s started %lld %s (%s), but %s sees %d", l->name, (long long)l->ranks,
             sm_plural(l->ranks, "process", "processes"), l->variable, r->library, r->size);
-    return sm_hint(err, "start it with the launcher of this MPI, name a module for that launcher with --mpi, or "
-                        "--mpi off to train by one process");
+    const char *start = "start it with the launcher of this MPI, name a module for that launcher with --mpi";
+    if (!strcmp(l->name, "Slurm")) start = "start it with srun --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH)";
+    return sm_hint(err, "%s, or --mpi off to train by one process", start);
   }
   if (!(r->size & (r->size - 1))) return SM_OK;
   int below = 1;

@@ -214,6 +214,8 @@ if [ ${#makes[@]} -eq 2 ]; then
 fi
 exits 2 env SLURM_NTASKS=4 SMALTI_MPI_PATH=nowhere smalti train --runs no tiny.yaml "${cut[@]}"
 has err "smalti: nowhere/mpi_mpich.so: Slurm started 4 processes (SLURM_NTASKS), but the module that would let them work together cannot be opened"
+exits 2 env SLURM_NTASKS=4 smalti train --runs no tiny.yaml "${cut[@]}" --mpi "${makes[0]}" # as by srun without --mpi
+has err "sees 1; start it with srun --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH), or --mpi off"
 exits 2 smalti train --runs no tiny.yaml --mpi "$build/.libs/libsmalti.so"
 has err "it is no module for --mpi"
 [ ! -e no ] || fail "a refused run left $(find no)"
