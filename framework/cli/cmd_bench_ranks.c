@@ -26,7 +26,7 @@ static void cmd_bench_ranks_line(const char *what, const char *here, const char 
 }
 
 static void cmd_bench_ranks_times(const sm_rehearsal *r) {
-  char here[32], model[32] = "", text[64];
+  char here[32], model[32] = "";
   const bool known = !isnan(r->model.step);
   snprintf(here, sizeof here, "%.3f s", r->step);
   if (known) snprintf(model, sizeof model, "%.3f s", r->model.step);
@@ -35,8 +35,7 @@ static void cmd_bench_ranks_times(const sm_rehearsal *r) {
   cmd_bench_ranks_line("  computing, slept", here, known ? here : "", "");
   snprintf(here, sizeof here, "%.3f s", r->step - r->compute);
   if (known) snprintf(model, sizeof model, "%.3f s", r->model.step - r->compute);
-  snprintf(text, sizeof text, "%.0f MB/s a rank", (double)r->sent / (r->step - r->compute) / 1e6);
-  cmd_bench_ranks_line("  messages and sums", here, model, text);
+  cmd_bench_ranks_line("  messages and sums, not hidden", here, model, "");
   snprintf(here, sizeof here, "%.1f %%", 100 * cmd_bench_ranks_loss(r->step, r->compute));
   if (known) snprintf(model, sizeof model, "%.1f %%", 100 * cmd_bench_ranks_loss(r->model.step, r->compute));
   cmd_bench_ranks_line("  their share", here, model, "");
@@ -141,7 +140,8 @@ const sm_command sm_command_bench_ranks = {
     .summary = "rehearse a recipe's step with many ranks on few processors",
     .about = "Started by an MPI launcher (mpirun -n 16 smalti bench ranks RECIPE train.pieces=16). Ranks sleep for as long as "
              "they would compute; joining, messages, sums and their memory are real. Beside what is found stands what a model "
-             "says: 2 · G · (ranks - 1) / ranks bytes sent by each rank, of G bytes of gradients, at the rate of --link.",
+             "says: 2 · G · (ranks - 1) / ranks bytes sent by each rank, of G bytes of gradients, at the rate of --link, as soon as "
+             "the last backward pass is done with them.",
     .min_args = 1,
     .max_args = -1,
     .options = options,

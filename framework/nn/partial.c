@@ -32,38 +32,25 @@ void sm_partial_free(sm_partial *p) {
   sm_free(p);
 }
 
-typedef struct partial_job {
-  const sm_partial *to;
-  const sm_sweeps *sweeps; /* NULL: put aside, else add */
-} partial_job;
-
-static void partial_chunk(void *ctx, int64_t item, int worker) {
+static void partial_put_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
-  const partial_job *job = ctx;
-  const sm_set *set = job->to->set;
+  const sm_partial *to = ctx;
+  const sm_set *set = to->set;
   const sm_chunk *c = &set->chunk[item];
   const size_t size = sm_dtype_size(set->real), bytes = (size_t)c->n * size;
   char *gradient = (char *)sm_set_data(set, c->row, SM_GRADIENTS) + (size_t)c->start * size;
-  char *aside = (char *)job->to->buffer + (size_t)(set->row[c->row].offset + c->start) * size;
-  if (job->sweeps) {
-    job->sweeps->add(gradient, aside, c->n);
-  } else {
-    memcpy(aside, gradient, bytes);
-    set->backend->clear(gradient, bytes);
-  }
+  memcpy((char *)to->buffer + (size_t)(set->row[c->row].offset + c->start) * size, gradient, bytes);
+  set->backend->clear(gradient, bytes);
 }
 
-void sm_partial_put(sm_partial *p, sm_pool *pool) {
-  partial_job job = {p, NULL};
-  sm_pool_run(pool, p->set->chunks, partial_chunk, &job);
+void sm_partial_put(sm_partial *p, sm_pool *pool) { sm_pool_run(pool, p->set->chunks, partial_put_chunk, p); }
+
+void sm_partial_add(const sm_partial *p, int64_t first, int64_t n, sm_pool *pool) {
+  const char *from = (const char *)p->buffer + (size_t)first * sm_dtype_size(p->set->real);
+  sm_gradients_add(p->set, first, n, from, pool, false);
 }
 
-void sm_partial_add(const sm_partial *p, sm_pool *pool) {
-  partial_job job = {p, sm_backend_sweeps(p->set->backend, p->set->real, pool)};
-  sm_pool_run(pool, p->set->chunks, partial_chunk, &job);
-}
-
-/* ---- gradients of other processes ---------------------------------------------------------------------- */
+/* ---- gradients of other pieces and processes ------------------------------------------------------------- */
 
 void *sm_gradients_run(sm_set *set, int64_t *n, size_t *size) {
   *n = set->elements;
@@ -71,25 +58,27 @@ void *sm_gradients_run(sm_set *set, int64_t *n, size_t *size) {
   return set->buffer[SM_GRADIENTS];
 }
 
-typedef struct arrived_job {
+typedef struct add_job {
   const sm_sweeps *sweeps;
   char *to;
   const char *from;
   int64_t n;
   size_t size;
-} arrived_job;
+} add_job;
 
-static void partial_arrived_chunk(void *ctx, int64_t item, int worker) {
+static void partial_add_chunk(void *ctx, int64_t item, int worker) {
   (void)worker;
-  const arrived_job *job = ctx;
+  const add_job *job = ctx;
   const int64_t first = item * SM_SWEEP_CHUNK, rest = job->n - first;
   job->sweeps->add(job->to + (size_t)first * job->size, job->from + (size_t)first * job->size,
                    rest < SM_SWEEP_CHUNK ? rest : SM_SWEEP_CHUNK);
 }
 
-void sm_gradients_add(sm_set *set, int64_t first, int64_t n, const void *from, sm_pool *pool) {
+void sm_gradients_add(sm_set *set, int64_t first, int64_t n, const void *from, sm_pool *pool, bool alone) {
   const size_t size = sm_dtype_size(set->real);
-  arrived_job job = {sm_backend_sweeps(set->backend, set->real, pool),
+  add_job job = {sm_backend_sweeps(set->backend, set->real, pool),
                      (char *)set->buffer[SM_GRADIENTS] + (size_t)first * size, from, n, size};
-  sm_pool_run(pool, (n + SM_SWEEP_CHUNK - 1) / SM_SWEEP_CHUNK, partial_arrived_chunk, &job);
+  const int64_t chunks = (n + SM_SWEEP_CHUNK - 1) / SM_SWEEP_CHUNK;
+  if (!alone) sm_pool_run(pool, chunks, partial_add_chunk, &job);
+  for (int64_t i = 0; alone && i < chunks; i++) partial_add_chunk(&job, i, 0);
 }

@@ -23,11 +23,16 @@ const char *sm_ranks_name(const sm_ranks *r, int rank, char *text, size_t size) 
   return text;
 }
 
-static sm_status link_lost(sm_ranks *r, int peer, const char *why, sm_error *err) {
+void sm_link_lose(sm_ranks *r, int peer, const char *why) {
   char name[SM_RANKS_NAME];
   r->lost = true;
-  sm_fail(err, SM_ELOST, "%s was lost: %s", sm_ranks_name(r, peer, name, sizeof name), why);
-  return sm_hint(err, SM_RANKS_GOES_ON);
+  sm_fail(&r->loss, SM_ELOST, "%s was lost: %s", sm_ranks_name(r, peer, name, sizeof name), why);
+  sm_hint(&r->loss, SM_RANKS_GOES_ON);
+}
+
+sm_status sm_link_lost(const sm_ranks *r, sm_error *err) {
+  if (err) *err = r->loss;
+  return SM_ELOST;
 }
 
 /* A launcher that ends a job because a rank died may send TERM first: say for whom this one waits, while there is
@@ -42,31 +47,35 @@ static void link_tell(sm_ranks *r, int peer, double waited) {
 
 /* Time in which this process did not run itself (stopped by Ctrl-Z, a debugger, a machine that swaps) is no fault of
  * the other's. */
-static sm_status link_wait(sm_ranks *r, int peer, double start, sm_error *err) {
-  for (double asked = start;;) {
+sm_status sm_link_wait(sm_ranks *r, int lane, int peer, sm_error *err) {
+  for (double start = sm_now(), asked = start; !r->lost;) {
     int finished = 0;
     char text[96];
-    const char *why = r->messages->done(r->messages->self, &finished);
+    const char *why = r->messages->done(r->messages->self, lane, &finished);
     const double now = sm_now();
     if (now - asked > 1) start += now - asked;
     asked = now;
     const double waited = now - start;
-    if (why) return link_lost(r, peer, why, err);
-    if (finished) return SM_OK;
-    if (r->hurry && r->patience > 0 && waited > link_patience(r, peer)) {
+    if (!why && finished) return SM_OK;
+    if (!why && r->hurry && r->patience > 0 && waited > link_patience(r, peer)) {
       snprintf(text, sizeof text, "it has not answered for %.3g s (--patience %g)", waited, r->patience);
-      return link_lost(r, peer, text, err);
+      why = text;
     }
+    if (why) sm_link_lose(r, peer, why);
+    else if (lane != SM_LANE_SUM && r->sum.go_on) r->sum.go_on(r);
     link_tell(r, peer, waited);
     link_nap(waited);
   }
+  return sm_link_lost(r, err);
 }
 
 sm_status sm_link_exchange(sm_ranks *r, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes,
                            sm_error *err) {
   const double start = sm_now();
-  const char *why = r->messages->start(r->messages->self, peer, out, out_bytes, in, in_bytes);
-  const sm_status status = why ? link_lost(r, peer, why, err) : link_wait(r, peer, start, err);
+  if (r->lost) return sm_link_lost(r, err);
+  const char *why = r->messages->start(r->messages->self, SM_LANE_WORDS, peer, out, out_bytes, in, in_bytes);
+  if (why) sm_link_lose(r, peer, why);
+  const sm_status status = sm_link_wait(r, SM_LANE_WORDS, peer, err);
   r->waited += sm_now() - start;
   return status;
 }

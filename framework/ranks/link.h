@@ -1,4 +1,5 @@
-/* link.h — private to framework/ranks: what a process knows of the others, and one exchange with one of them. */
+/* link.h — private to framework/ranks: what a process knows of the others, one exchange with one of them, and the
+ * sum that goes on behind. */
 #ifndef SM_RANKS_LINK_H
 #define SM_RANKS_LINK_H
 
@@ -10,6 +11,27 @@ enum {
   SM_RANKS_NAME = SM_RANKS_HOST + 32 /* of that of a rank                 */
 };
 
+/* Lanes of the messages: words wait for an answer; a sum goes on while its rank computes, or waits for words. */
+enum { SM_LANE_WORDS, SM_LANE_SUM };
+
+typedef struct sm_stretch {
+  int64_t first, end;
+} sm_stretch;
+
+typedef struct sm_running_sum { /* sum.c */
+  void (*go_on)(sm_ranks *); /* what can be done without waiting; NULL: there is no sum */
+  char *x;
+  size_t size;
+  sm_ranks_add *add;
+  void *ctx;
+  const sm_ranks_part *part;
+  int parts, ready, at;     /* all; those that are there; the one whose turn it is             */
+  int stage;                /* of it: the levels up the tree, then down; -1: it is to begin    */
+  sm_stretch own[32], other[32]; /* by level: what it had before, and what it gives away           */
+  sm_stretch out, in;           /* of the stage: what is still to be sent and to be taken          */
+  int64_t gives, takes;     /* of the exchange that is under way; both 0: there is none        */
+} sm_running_sum;
+
 struct sm_ranks {
   const sm_messages *messages;
   int rank, size, here; /* here: ranks on this machine */
@@ -20,6 +42,8 @@ struct sm_ranks {
   bool (*stop)(void);
   bool fit, hurry; /* fit: as many as can work together */
   bool told, lost; /* that a signal found us waiting; a rank: there is nobody to speak to any more */
+  sm_error loss;   /* which, and how */
+  sm_running_sum sum;
   void *block;      /* SM_RANKS_BLOCK bytes: what comes in */
 };
 
@@ -33,5 +57,10 @@ bool sm_ranks_launched(const sm_ranks_options *);
 /* Send to a peer and receive from it; either may be nothing. Waits without spinning. */
 sm_status sm_link_exchange(sm_ranks *, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes,
                            sm_error *);
+/* Wait for the end of what has been started in a lane. */
+sm_status sm_link_wait(sm_ranks *, int lane, int peer, sm_error *);
+/* A peer is lost, and why; SM_ELOST, now, and later for who asks again. */
+void sm_link_lose(sm_ranks *, int peer, const char *why);
+sm_status sm_link_lost(const sm_ranks *, sm_error *);
 
 #endif

@@ -6,7 +6,8 @@ libsmalti_la_SOURCES += \
   framework/ranks/meter.c framework/ranks/meter.h \
   framework/ranks/module.h \
   framework/ranks/open.c \
-  framework/ranks/ranks.h
+  framework/ranks/ranks.h \
+  framework/ranks/sum.c
 
 # Messages by MPI: an object for each that configure finds, opened at run time, so that nothing here is linked with MPI.
 # The source is installed too, for any other MPI. ("exec" in the name: installed with programs, before the hook that

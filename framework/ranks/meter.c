@@ -15,21 +15,24 @@ static const char *meter_name(void *self) {
   return m->over->name(m->over->self);
 }
 
-static const char *meter_start(void *self, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes) {
+static const char *meter_start(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in,
+                               size_t in_bytes) {
   sm_meter *m = self;
   const double start = sm_now() - LATE;
-  m->ended = 0;
   m->exchanges++;
   m->sent += (int64_t)out_bytes;
   if (m->due < start) m->due = start;
   if (m->rate > 0) m->due += (double)(out_bytes > in_bytes ? out_bytes : in_bytes) / m->rate;
-  return m->over->start(m->over->self, peer, out, out_bytes, in, in_bytes);
+  m->lane[lane].due = m->due;
+  m->lane[lane].ended = 0;
+  return m->over->start(m->over->self, lane, peer, out, out_bytes, in, in_bytes);
 }
 
-static const char *meter_done(void *self, int *finished) {
+static const char *meter_done(void *self, int lane, int *finished) {
   sm_meter *m = self;
-  const char *why = m->ended ? NULL : m->over->done(m->over->self, &m->ended);
-  *finished = m->ended && (m->rate <= 0 || sm_now() >= m->due);
+  int *const ended = &m->lane[lane].ended;
+  const char *why = *ended ? NULL : m->over->done(m->over->self, lane, ended);
+  *finished = *ended && (m->rate <= 0 || sm_now() >= m->lane[lane].due);
   return why;
 }
 

@@ -17,7 +17,10 @@ typedef struct sm_meter {
   sm_messages messages;     /* private: what sm_meter_over gives           */
   const sm_messages *over;
   double due;               /* when the link has carried what it was given */
-  int ended;                /* the exchange, but for the link              */
+  struct {
+    double due;             /* the same of the lane's exchange             */
+    int ended;              /* it has, but for the link                    */
+  } lane[SM_MESSAGES_LANES];
 } sm_meter;
 
 /* The same messages, seen by the meter; both are borrowed. */

@@ -7,10 +7,11 @@
 
 #include <stddef.h>
 
-#define SM_MESSAGES_VERSION 1
+#define SM_MESSAGES_VERSION 2
 #define SM_MESSAGES_ENTRY "smalti_messages"
 #define SM_MESSAGES_MOST ((size_t)1 << 30) /* bytes of one message, at most */
-#define SM_MESSAGES_BLOCK (1 << 22)        /* bytes of those that much is cut into: the other awaits them already */
+#define SM_MESSAGES_BLOCK (1 << 22)        /* bytes of those that much is cut into */
+#define SM_MESSAGES_LANES 2                /* 0, 1 */
 
 typedef struct sm_messages {
   unsigned version; /* SM_MESSAGES_VERSION */
@@ -20,10 +21,11 @@ typedef struct sm_messages {
   /* The library and its version, one line; when it is open. */
   const char *(*name)(void *self);
   /* Begin to send `out` to a peer and to receive `in` from it, either of which may be of 0 bytes; both stay the
-   * module's until `done` says so. One exchange at a time. NULL, or what went wrong. */
-  const char *(*start)(void *self, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes);
-  /* *finished: has it ended? Returns at once. NULL, or what went wrong. */
-  const char *(*done)(void *self, int *finished);
+   * module's until `done` says so. One exchange at a time in each lane; what is sent in a lane is received in that
+   * lane, in order, and waits for nothing in the other. NULL, or what went wrong. */
+  const char *(*start)(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes);
+  /* *finished: has that of the lane ended? Returns at once. NULL, or what went wrong. */
+  const char *(*done)(void *self, int lane, int *finished);
   void (*close)(void *self);           /* in order: every rank calls it */
   void (*abort)(void *self, int code); /* end all ranks; does not return */
 } sm_messages;

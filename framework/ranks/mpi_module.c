@@ -14,7 +14,7 @@
 
 enum { TAG = 1 };
 
-static MPI_Request mpi_request[2];
+static MPI_Request mpi_request[SM_MESSAGES_LANES][2];
 static char mpi_text[MPI_MAX_ERROR_STRING + 64], mpi_version[MPI_MAX_LIBRARY_VERSION_STRING];
 
 /* What MPI says of an error; NULL where there is none. */
@@ -28,7 +28,8 @@ static const char *mpi_error(int code) {
 
 /* What is longer than its eager limit Open MPI sends only when it is asked for, part by part. Over TCP the asking waits
  * behind what goes the other way, so of two ranks that send each other a block one sends after the other, at half of
- * what the link carries. Blocks are awaited here, so they may go unasked. A limit that the user has set stays. */
+ * what the link carries. Here at most one block of a rank is not awaited yet, so they may go unasked. A limit that the
+ * user has set stays. */
 static void mpi_settle(void) {
 #ifdef OPEN_MPI
   char bytes[32];
@@ -50,7 +51,8 @@ static const char *mpi_open(void *self, int *rank, int *ranks) {
   if (code == MPI_SUCCESS) code = MPI_Comm_size(MPI_COMM_WORLD, ranks);
   if (code == MPI_SUCCESS) code = MPI_Get_library_version(mpi_version, &length);
   mpi_version[strcspn(mpi_version, "\n")] = 0;
-  mpi_request[0] = mpi_request[1] = MPI_REQUEST_NULL;
+  for (int lane = 0; lane < SM_MESSAGES_LANES; lane++)
+    mpi_request[lane][0] = mpi_request[lane][1] = MPI_REQUEST_NULL;
   return mpi_error(code);
 }
 
@@ -59,20 +61,22 @@ static const char *mpi_name(void *self) {
   return mpi_version;
 }
 
-static const char *mpi_start(void *self, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes) {
+static const char *mpi_start(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in,
+                             size_t in_bytes) {
+  MPI_Request *const request = mpi_request[lane];
   int code = MPI_SUCCESS;
   (void)self;
   if (out_bytes > SM_MESSAGES_MOST || in_bytes > SM_MESSAGES_MOST) return "a message is too long";
-  if (in_bytes) code = MPI_Irecv(in, (int)in_bytes, MPI_BYTE, peer, TAG, MPI_COMM_WORLD, &mpi_request[0]);
+  if (in_bytes) code = MPI_Irecv(in, (int)in_bytes, MPI_BYTE, peer, TAG + lane, MPI_COMM_WORLD, &request[0]);
   if (code == MPI_SUCCESS && out_bytes)
-    code = MPI_Isend(out, (int)out_bytes, MPI_BYTE, peer, TAG, MPI_COMM_WORLD, &mpi_request[1]);
+    code = MPI_Isend(out, (int)out_bytes, MPI_BYTE, peer, TAG + lane, MPI_COMM_WORLD, &request[1]);
   return mpi_error(code);
 }
 
-static const char *mpi_done(void *self, int *finished) {
+static const char *mpi_done(void *self, int lane, int *finished) {
   MPI_Status status[2]; /* gcc takes MPICH's MPI_STATUSES_IGNORE for an array that is too short */
   (void)self;
-  return mpi_error(MPI_Testall(2, mpi_request, finished, status));
+  return mpi_error(MPI_Testall(2, mpi_request[lane], finished, status));
 }
 
 static void mpi_close(void *self) {

@@ -11,7 +11,7 @@
  * the status they are given).
  *
  * Errors: SM_ELOST, where a rank does not answer within the patience of sm_ranks_options or its messages fail.
- * After that no function may be called but sm_ranks_abort and sm_ranks_close. One thread. */
+ * After that only sm_ranks_abort and sm_ranks_close do anything. One thread. */
 #ifndef SM_RANKS_H
 #define SM_RANKS_H
 
@@ -52,7 +52,7 @@ int sm_ranks_size(const sm_ranks *);  /* 1 */
 int sm_ranks_here(const sm_ranks *);  /* ranks on this machine: 1 */
 const char *sm_ranks_library(const sm_ranks *); /* the MPI; "" */
 const char *sm_ranks_name(const sm_ranks *, int rank, char *text, size_t); /* "rank 3 (node7)" */
-bool sm_ranks_lost(const sm_ranks *); /* SM_ELOST was returned */
+bool sm_ranks_lost(const sm_ranks *); /* SM_ELOST was returned, or is the next answer */
 double sm_ranks_waited(const sm_ranks *); /* seconds spent in the functions below */
 double sm_ranks_joined(const sm_ranks *); /* seconds until all were there and knew each other */
 const sm_meter *sm_ranks_meter(const sm_ranks *); /* of its options; NULL: there is none */
@@ -83,7 +83,19 @@ sm_status sm_ranks_swap(sm_ranks *, int level, const void *mine, void *theirs, s
 /* Sum n elements of `size` bytes at x over all ranks, in the tree; all get the sum. add: x[first … first + n - 1]
  * += from, element by element. Each rank sends and receives twice (1 - 1 / ranks) of them. */
 typedef void sm_ranks_add(void *ctx, int64_t first, int64_t n, const void *from);
+typedef struct sm_ranks_part {
+  int64_t first, n;
+} sm_ranks_part;
 sm_status sm_ranks_sum(sm_ranks *, void *x, int64_t n, size_t size, sm_ranks_add *, void *ctx, sm_error *);
+/* The same of parts of x, each on its way as soon as it is there, in their order, while the caller computes the rest.
+ * begin: borrows all it is given, until the end. ready: the first `parts` are there; they are the sum's now. go_on:
+ * every now and then, do what can be done without waiting; calls `add`. end: all parts are there; wait until all ranks
+ * have all sums. In between the other functions here may be called, but for sm_ranks_sum; where they wait, they go on
+ * with it. A sum that was begun must be ended on all ranks, also where one has failed and the sum is of no use. */
+void sm_ranks_sum_begin(sm_ranks *, void *x, size_t size, sm_ranks_add *, void *ctx, const sm_ranks_part *, int parts);
+void sm_ranks_sum_ready(sm_ranks *, int parts);
+void sm_ranks_sum_go_on(sm_ranks *);
+sm_status sm_ranks_sum_end(sm_ranks *, sm_error *);
 size_t sm_ranks_sum_bytes(const sm_ranks *); /* that it takes beside x */
 /* What such a sum sends, by calculation, of n elements of `size` bytes over so many ranks: from rank 0, in bytes, and in
  * how many exchanges. */

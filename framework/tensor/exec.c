@@ -120,6 +120,11 @@ static int64_t exec_groups_of(const sm_graph *g, const sm_segment *s, int64_t it
   return n < 2 ? n : even < items ? even : items;
 }
 
+/* Worker 0 is the thread that runs the pass (pool.c). */
+static void exec_look(const sm_graph *g, int worker) {
+  if (g->watch && worker == 0) g->watch->item(g->watch->ctx);
+}
+
 static void exec_run_group(void *context, int64_t group, int worker) {
   const run_context *c = context;
   const sm_segment *s = c->segment;
@@ -127,6 +132,7 @@ static void exec_run_group(void *context, int64_t group, int worker) {
   sm_worker w = exec_worker_of(c->g, worker);
   w.first = first;
   for (int i = s->first; i < s->last; i++) exec_run_node(c->g, c->pass->node[i], first, last, &w);
+  exec_look(c->g, worker);
 }
 
 static int64_t exec_tiles_of(const sm_node *n) { return n->op->tiles ? n->op->tiles(n) : 1; }
@@ -139,6 +145,7 @@ static void exec_run_tile(void *context, int64_t tile, int worker) {
     int64_t tiles = exec_tiles_of(n);
     if (tile < tiles) {
       exec_run_node(c->g, n, tile, tile + 1, &w);
+      exec_look(c->g, worker);
       return;
     }
     tile -= tiles;
@@ -151,6 +158,7 @@ static int64_t exec_segment_items(const sm_segment *s) {
 
 void sm_exec_run(sm_graph *g, int pass) {
   sm_pass *p = &g->pass[pass];
+  if (g->watch) g->watch->segment(g->watch->ctx, 0);
   for (int i = 0; i < p->segments; i++) {
     const sm_segment *s = &p->segment[i];
     run_context c = {.g = g, .pass = p, .segment = s};
@@ -164,6 +172,7 @@ void sm_exec_run(sm_graph *g, int pass) {
       c.groups = exec_groups_of(g, s, c.items);
       sm_pool_run(g->config.pool, c.groups, exec_run_group, &c);
     }
+    if (g->watch) g->watch->segment(g->watch->ctx, i + 1);
   }
 }
 
@@ -171,6 +180,12 @@ void sm_graph_run(sm_graph *g, int pass) {
   if (!g->allocated) return;
   sm_rows_refresh(g);
   g->backend->run(g, pass);
+}
+
+void sm_graph_run_watched(sm_graph *g, int pass, const sm_pass_watch *watch) {
+  g->watch = watch;
+  sm_graph_run(g, pass);
+  g->watch = NULL;
 }
 
 /* ---- profile --------------------------------------------------------------------------------------- */

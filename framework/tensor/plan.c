@@ -156,7 +156,5 @@ void sm_graph_report(const sm_graph *graph, sm_plan_report *r) {
                         .segments = g->all_segments,
                         .largest = g->line,
                         .n_largest = g->lines};
-  for (int i = 0; i < g->passes; i++)
-    for (int k = 0; k < g->pass[i].n; k++)
-      if (g->pass[i].node[k]->op->flops) r->flops += g->pass[i].node[k]->op->flops(g->pass[i].node[k]);
+  for (int i = 0; i < g->passes; i++) r->flops += sm_graph_flops(g, i, 0);
 }

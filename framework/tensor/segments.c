@@ -108,3 +108,26 @@ sm_segment *sm_segment_at(sm_graph *g, int index) {
       return &g->pass[i].segment[index - g->pass[i].segment_base];
   return NULL;
 }
+
+/* By addresses, so that it counts too where several tensors look at the same parameter. */
+static bool segments_touches(const sm_tensor *t, const char *from, size_t bytes) {
+  const char *own = t ? t->plan->data : NULL;
+  return own && own < from + bytes && from < own + (size_t)sm_elements(t) * sm_dtype_size(t->dtype);
+}
+
+int sm_graph_settled(const sm_graph *g, int pass, const void *from, size_t bytes) {
+  const sm_pass *p = &g->pass[pass];
+  for (int s = p->segments; s > 0; s--)
+    for (int i = p->segment[s - 1].first; i < p->segment[s - 1].last; i++)
+      for (int k = 0; k < SM_MAX_IN + SM_MAX_OUT; k++)
+        if (segments_touches(k < SM_MAX_IN ? p->node[i]->in[k] : p->node[i]->out[k - SM_MAX_IN], from, bytes)) return s;
+  return 0;
+}
+
+double sm_graph_flops(const sm_graph *g, int pass, int segment) {
+  const sm_pass *p = &g->pass[pass];
+  double sum = 0;
+  for (int i = segment < p->segments ? p->segment[segment].first : p->n; i < p->n; i++)
+    if (p->node[i]->op->flops) sum += p->node[i]->op->flops(p->node[i]);
+  return sum;
+}

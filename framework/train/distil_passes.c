@@ -260,6 +260,7 @@ static void passes_build_student(distil *d, int kind) {
   sm_pass_backward(g);
   sm_scope_pop(g);
   sm_pass_end(g);
+  d->t.gradient_pass = d->pass[PASS_STUDENT + kind]; /* the local one is later */
 }
 
 /* ---- update -------------------------------------------------------------------------------------------- */

@@ -63,7 +63,7 @@ static void objective_build_pass(objective *o) {
   o->pictures = objective_input(o, "pictures", o->t.micro, o->count);
   o->key = sm_input(g, "key", SM_I32, 1, &words, NULL);
   const sm_objective_env env = objective_env(o, o->pictures, o->key);
-  o->pass = sm_pass_begin(g, "objective");
+  o->pass = o->t.gradient_pass = sm_pass_begin(g, "objective");
   sm_scope_push(g, "%s", o->t.c.objective.name);
   o->loss = o->ops->build(o->self, g, &env);
   if (o->loss) sm_keep(g, o->loss);

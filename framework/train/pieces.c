@@ -2,7 +2,15 @@
  * neighbour: the bits of the number of pieces done say which levels are taken, as in a binary counter. */
 #include "pieces.h"
 
+#include <math.h>
+
+#include "framework/tensor/graph.h"
+
 enum { LEVELS = 20, BLOCK = 512 }; /* 2^20 pieces at most; numbers of a tensor handled at once */
+/* Seconds between questions to messages, at least: while computing, and while sleeping, when there may be many
+ * ranks on few processors. */
+#define ASK_EVERY 1e-4
+#define ASK_ASLEEP 5e-3
 
 struct sm_pieces {
   sm_trainable *t;
@@ -13,6 +21,11 @@ struct sm_pieces {
   double *own, *theirs; /* room for them: those of this rank and of another */
   double *aside[LEVELS];
   sm_partial *gradients[LEVELS];
+  sm_ranks_part part[SM_PIECES_PARTS]; /* of the gradients, in the order of getting ready       */
+  int settled[SM_PIECES_PARTS];        /* after so many segments of the last pass               */
+  int parts, ready;                    /* all; those with the sums of all of this rank's pieces */
+  bool last, begun, alone; /* the last micro-batch is next; the sum over ranks is; the pool is busy */
+  double asked;
 };
 
 int sm_piece_first(int pictures, int pieces, int piece) { return (int)((int64_t)pictures * piece / pieces); }
@@ -28,6 +41,30 @@ static int pieces_levels(const sm_trainable *t) {
 size_t sm_pieces_bytes(const sm_trainable *t) {
   if (t->c.pieces < 2) return 0;
   return (size_t)pieces_levels(t) * sm_partial_bytes(t->set[SM_SET_STUDENT]) + sm_ranks_sum_bytes(t->c.ranks);
+}
+
+/* Whole rows, from the last to the first, so that what a backward pass is done with first lies together. */
+static void pieces_cut(sm_pieces *p) {
+  sm_set *set = p->t->set[SM_SET_STUDENT];
+  int64_t all, end;
+  size_t size;
+  const char *run = sm_gradients_run(set, &all, &size);
+  const int pass = p->t->gradient_pass;
+  const int64_t least = (all + SM_PIECES_PARTS - 1) / SM_PIECES_PARTS;
+  end = all;
+  for (int r = sm_set_rows(set) - 1; r >= 0; r--) {
+    const sm_row *row = sm_set_row(set, r);
+    const int64_t n = end - row->offset;
+    if (row->alias_of >= 0 || n < 1 || (row->offset && n < least)) continue;
+    const int settled = pass < 0 ? 0 : sm_graph_settled(p->t->graph, pass, run + (size_t)row->offset * size,
+                                                         (size_t)n * size);
+    int at = p->parts++;
+    for (; at > 0 && p->settled[at - 1] > settled; at--)
+      p->part[at] = p->part[at - 1], p->settled[at] = p->settled[at - 1];
+    p->part[at] = (sm_ranks_part){row->offset, n};
+    p->settled[at] = settled;
+    end = row->offset;
+  }
 }
 
 sm_status sm_pieces_new(sm_trainable *t, const sm_step_sum *sum, int n, sm_pieces **out, sm_error *err) {
@@ -51,8 +88,9 @@ sm_status sm_pieces_new(sm_trainable *t, const sm_step_sum *sum, int n, sm_piece
     if (!p->aside[i]) status = sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
     else if (!(p->gradients[i] = sm_partial_new(t->set[SM_SET_STUDENT], err))) status = SM_ENOMEM;
   }
-  if (status) sm_pieces_free(p);
-  else *out = p;
+  if (status) return sm_pieces_free(p), status;
+  pieces_cut(p);
+  *out = p;
   return status;
 }
 
@@ -98,13 +136,28 @@ static void pieces_numbers(sm_pieces *p, double *aside, pieces_way way) {
   }
 }
 
+/* The first n parts of the gradients are those of the whole last piece: add what waits for it, and let them go. */
+static void pieces_ready(sm_pieces *p, int n) {
+  for (; p->ready < n; p->ready++)
+    for (int level = 0; level < p->levels; level++)
+      sm_partial_add(p->gradients[level], p->part[p->ready].first, p->part[p->ready].n, p->t->c.pool);
+  sm_ranks_sum_ready(p->t->c.ranks, n);
+}
+
 void sm_pieces_end(sm_pieces *p, int piece) {
+  const bool last = piece + 1 == sm_pieces_own(p->t);
   int level = 0;
+  int64_t n;
+  size_t size;
+  sm_gradients_run(p->t->set[SM_SET_STUDENT], &n, &size);
   for (; piece >> level & 1; level++) {
     pieces_numbers(p, p->aside[level], PIECES_ADD);
-    sm_partial_add(p->gradients[level], p->t->c.pool);
+    if (!last) sm_partial_add(p->gradients[level], 0, n, p->t->c.pool);
   }
-  if (piece + 1 == sm_pieces_own(p->t)) return;
+  if (last) {
+    pieces_ready(p, p->parts);
+    return;
+  }
   pieces_numbers(p, p->aside[level], PIECES_PUT);
   sm_partial_put(p->gradients[level], p->t->c.pool);
 }
@@ -113,20 +166,101 @@ void sm_pieces_end(sm_pieces *p, int piece) {
 
 static void pieces_add_gradients(void *ctx, int64_t first, int64_t n, const void *from) {
   const sm_pieces *p = ctx;
-  sm_gradients_add(p->t->set[SM_SET_STUDENT], first, n, from, p->t->c.pool);
+  sm_gradients_add(p->t->set[SM_SET_STUDENT], first, n, from, p->t->c.pool, p->alone);
+}
+
+static void pieces_begin_sum(sm_pieces *p) {
+  int64_t n;
+  size_t size;
+  void *gradients = sm_gradients_run(p->t->set[SM_SET_STUDENT], &n, &size);
+  if (p->begun) return;
+  sm_ranks_sum_begin(p->t->c.ranks, gradients, size, pieces_add_gradients, p, p->part, p->parts);
+  p->begun = true;
+}
+
+void sm_pieces_last(sm_pieces *p) { p->last = sm_ranks_size(p->t->c.ranks) > 1; }
+
+static void pieces_segment_done(void *ctx, int done) {
+  sm_pieces *p = ctx;
+  const double start = sm_now();
+  int ready = p->ready;
+  while (ready < p->parts && p->settled[ready] <= done) ready++;
+  pieces_ready(p, ready);
+  sm_ranks_sum_go_on(p->t->c.ranks);
+  p->asked = sm_now();
+  p->t->seconds[SM_TIME_TREE] += p->asked - start;
+}
+
+static void pieces_item_done(void *ctx) {
+  sm_pieces *p = ctx;
+  const double start = sm_now();
+  if (start < p->asked + ASK_EVERY) return;
+  p->alone = true;
+  sm_ranks_sum_go_on(p->t->c.ranks);
+  p->alone = false;
+  p->asked = sm_now();
+  p->t->seconds[SM_TIME_TREE] += p->asked - start;
+}
+
+bool sm_pieces_run(sm_pieces *p, int pass) {
+  if (!p->last || pass != p->t->gradient_pass) return false;
+  p->last = false;
+  pieces_begin_sum(p);
+  sm_graph_run_watched(p->t->graph, pass, &(sm_pass_watch){pieces_segment_done, pieces_item_done, p});
+  return true;
 }
 
 /* Numbers are few, so both partners of a level add all of them, as the tree says; gradients are shared out. */
-sm_status sm_pieces_reduce(sm_pieces *p, sm_error *err) {
+static sm_status pieces_reduce_numbers(sm_pieces *p, sm_error *err) {
   sm_ranks *ranks = p->t->c.ranks;
   sm_status status = SM_OK;
-  int64_t n;
-  size_t size;
   for (int level = 0; !status && 1 << level < sm_ranks_size(ranks); level++) {
     pieces_numbers(p, p->own, PIECES_COPY);
     status = sm_ranks_swap(ranks, level, p->own, p->theirs, (size_t)p->numbers * sizeof *p->own, err);
     if (!status) pieces_numbers(p, p->theirs, PIECES_ADD);
   }
-  void *gradients = sm_gradients_run(p->t->set[SM_SET_STUDENT], &n, &size);
-  return status ? status : sm_ranks_sum(ranks, gradients, n, size, pieces_add_gradients, p, err);
+  return status;
+}
+
+/* A rank that failed, perhaps before it could begin, takes part in the sum all the same: others may be in the midst
+ * of it. */
+sm_status sm_pieces_reduce(sm_pieces *p, sm_status status, sm_error *err) {
+  sm_ranks *ranks = p->t->c.ranks;
+  sm_error lost = {0};
+  pieces_begin_sum(p);
+  status = sm_ranks_agree(ranks, status, err);
+  const sm_status summed = sm_ranks_sum_end(ranks, &lost);
+  if (!status && summed && err) *err = lost;
+  p->ready = 0;
+  p->last = p->begun = false;
+  if (status || summed) return status ? status : summed;
+  return pieces_reduce_numbers(p, err);
+}
+
+/* ---- as if ----------------------------------------------------------------------------------------------- */
+
+int sm_pieces_parts(const sm_pieces *p, const sm_ranks_part **part, double *when) {
+  const int pass = p->t->gradient_pass;
+  sm_plan_report plan;
+  sm_graph_report(p->t->graph, &plan);
+  *part = p->part;
+  for (int i = 0; i < p->parts; i++)
+    when[i] = pass >= 0 && plan.flops > 0 ? 1 - sm_graph_flops(p->t->graph, pass, p->settled[i]) / plan.flops : 1;
+  return p->parts;
+}
+
+void sm_pieces_pretend(sm_pieces *p, double seconds) {
+  const sm_ranks_part *part;
+  double when[SM_PIECES_PARTS];
+  const double start = sm_now();
+  const int parts = sm_pieces_parts(p, &part, when);
+  if (p->last) pieces_begin_sum(p);
+  for (int ready = 0; p->last && ready < parts;) {
+    const double now = (sm_now() - start) / seconds, rest = (when[ready] - now) * seconds;
+    for (; ready < parts && when[ready] <= now; ready++) pieces_ready(p, ready + 1);
+    sm_ranks_sum_go_on(p->t->c.ranks);
+    sm_sleep(p->ready == 0 || rest < ASK_ASLEEP ? fmax(rest, 0) : ASK_ASLEEP);
+  }
+  p->last = false;
+  sm_sleep(fmax(start + seconds - sm_now(), 0));
 }

@@ -9,7 +9,13 @@
  *
  * So the bits follow from the number of pieces, and not from who computes which of them. One process keeps at
  * most log2(pieces) sums beside the one that grows. Where several ranks train, each has as many pieces as another, in
- * one run, and what it ends with is a subtree; the rest of the tree is added between them. */
+ * one run, and what it ends with is a subtree; the rest of the tree is added between them.
+ *
+ * That of gradients begins before they are all there. They are cut into parts, the same on all ranks, in the
+ * order in which the last backward pass is done with them (as planned): those of heads and last blocks first.
+ * As soon as a part is whole its messages go, while the rest of the pass is computed; the thread that runs the
+ * pass asks for them, between items and between segments, so there is no other thread. A sum is element by
+ * element, so the parts change no bit. */
 #ifndef SM_PIECES_H
 #define SM_PIECES_H
 
@@ -20,14 +26,30 @@ typedef struct sm_pieces sm_pieces;
 /* Of one rank. */
 int sm_pieces_own(const sm_trainable *);
 /* For a trainable of more than one piece, which has its memory already, and its list of n sums; only host numbers,
- * accumulators and gradients are added, so counts must be those of the step from the beginning. */
+ * accumulators and gradients are added, so counts must be those of the step from the beginning. The graph is
+ * planned. */
 sm_status sm_pieces_new(sm_trainable *, const sm_step_sum *, int n, sm_pieces **, sm_error *);
 void sm_pieces_free(sm_pieces *);
-/* The sums of this rank's piece `piece` are whole: add them to their place in the tree. In the end, after the last one,
- * the sums of all of them stand where those of a piece did; before, these are zero again. */
+/* The last micro-batch of the rank's last piece comes next. */
+void sm_pieces_last(sm_pieces *);
+/* Run a pass, if it is the one after which all gradients of the rank are there, and send them as they get ready.
+ * False: it is not; nothing was run. */
+bool sm_pieces_run(sm_pieces *, int pass);
+/* The sums of this rank's piece `piece` are whole: add them to their place in the tree. In the end, after the last
+ * one, the sums of all of them stand where those of a piece did (with several ranks gradients may be those of all
+ * by then); before, these are zero again. */
 void sm_pieces_end(sm_pieces *, int piece);
-/* After the last one: the sums of all ranks stand there. */
-sm_status sm_pieces_reduce(sm_pieces *, sm_error *);
+/* At the end of a step, with what became of its pieces: if that is well on all ranks, the sums of all stand there.
+ * Else the error is everybody's (sm_ranks_agree), and the sums mean nothing: also then the messages are sent for
+ * which others wait. */
+sm_status sm_pieces_reduce(sm_pieces *, sm_status, sm_error *);
+/* Of the gradients, in the order of getting ready, and when each does, as a part of the time of a micro-batch, by
+ * multiply-adds. Their number. */
+int sm_pieces_parts(const sm_pieces *, const sm_ranks_part **, double *when);
+#define SM_PIECES_PARTS 16 /* at most: messages are to be few, and the last, which nothing hides, short */
+/* For a rehearsal: a micro-batch that takes so many seconds, in which nothing is computed; of the last one, parts
+ * of the gradients are sent when they would be ready. */
+void sm_pieces_pretend(sm_pieces *, double seconds);
 /* What they take beside the trainable, at most. */
 size_t sm_pieces_bytes(const sm_trainable *);
 /* The first of `pictures` that belongs to a piece; of piece number `pieces`: their number. */

@@ -19,7 +19,7 @@ typedef struct rehearse_ops {
 static sm_status rehearse_accumulate(sm_trainable *t, const sm_batch *b, int first, int n, sm_error *err) {
   const rehearse_ops *own = (const rehearse_ops *)t->ops;
   (void)b, (void)first, (void)err;
-  sm_sleep(n / own->rate);
+  sm_pieces_pretend(t->pieces, n / own->rate);
   return SM_OK;
 }
 
@@ -82,12 +82,19 @@ static sm_status rehearse_steps(sm_trainable *t, sm_batch *b, int steps, double 
 static void rehearse_model(sm_trainable *t, sm_rehearsal *r) {
   const sm_train_config *c = &t->c;
   const sm_meter *meter = sm_ranks_meter(c->ranks);
-  int64_t n;
-  size_t size;
-  sm_gradients_run(t->set[SM_SET_STUDENT], &n, &size);
-  r->model.sent = sm_ranks_sum_sent(r->ranks, n, size, &r->model.exchanges);
+  const sm_ranks_part *part;
+  double when[SM_PIECES_PARTS], sent_at = 0;
+  const int parts = sm_pieces_parts(t->pieces, &part, when);
   r->compute = (double)c->batch_size / r->ranks / r->rate;
-  r->model.step = meter && meter->rate > 0 ? r->compute + (double)r->model.sent / meter->rate : NAN;
+  for (int i = 0; i < parts; i++) {
+    int64_t exchanges;
+    const int64_t sent = sm_ranks_sum_sent(r->ranks, part[i].n, sm_dtype_size(c->real), &exchanges);
+    const double ready = r->compute - (1 - when[i]) * sm_trainable_last(t) / r->rate;
+    r->model.sent += sent;
+    r->model.exchanges += exchanges;
+    if (meter) sent_at = fmax(sent_at, ready) + (double)sent / meter->rate;
+  }
+  r->model.step = meter && meter->rate > 0 ? fmax(r->compute, sent_at) : NAN;
   r->sets = sm_pieces_bytes(t);
   for (int i = 0; i < SM_SETS; i++) r->sets += sm_set_bytes(t->set[i]);
   r->rest = sm_trainable_bytes(t) - r->sets;

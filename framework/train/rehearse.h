@@ -5,9 +5,10 @@
  * sets and sums. Beside what is found stands what a model says, so that the model may be believed, or not, for as many
  * machines as there are ranks:
  *
- *   t = B / (R · r)                pictures of a step by ranks and the rate of one, images/s
- *   c = 2 · G · (R - 1) / (R · w)  bytes of gradients by the rate of a rank's link (sm_meter)
- *   loss = c / (t + c) */
+ *   t = B / (R · r)                    pictures of a step by ranks and the rate of one, images/s
+ *   c_i = 2 · G_i · (R - 1) / (R · w)  bytes of a part of the gradients by the rate of a rank's link (sm_meter)
+ *   e_i = max(e_(i-1), t_i) + c_i      when it is summed: t_i, when it is ready, is by multiply-adds of the last pass
+ *   loss = (e - t) / e                 of the last part */
 #ifndef SM_REHEARSE_H
 #define SM_REHEARSE_H
 

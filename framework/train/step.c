@@ -6,7 +6,8 @@
  *     u, v = aug(x), mask                             teacher → targets, student → predictions, loss,
  *                                                     gradients (distil.c)
  *     loss.backward                       reduce      sums of all micro-batches are whole; those of pieces
- *                                                     and of ranks are added in a tree (pieces.c)
+ *                                                     and of ranks are added in a tree, which for gradients
+ *                                                     begins in the last backward pass (pieces.c)
  *     update(student)                     update      C ← m·C + (1-m)·mean(teacher's outputs), by the
  *                                                     OLD weights;
  *     teacher = l·teacher + (1-l)·student             clip, AdamW; θ_t ← l·θ_t + (1-l)·θ_s
@@ -26,10 +27,12 @@
 /* ---- accumulate, reduce -------------------------------------------------------------------------------- */
 
 /* Pictures first … end of the batch, in micro-batches: their sums grow in place. */
-static sm_status step_accumulate(sm_trainable *t, const sm_batch *b, int first, int end, sm_error *err) {
+static sm_status step_accumulate(sm_trainable *t, const sm_batch *b, int first, int end, bool last, sm_error *err) {
   sm_status status = SM_OK;
-  for (; !status && first < end; first += t->micro)
+  for (; !status && first < end; first += t->micro) {
+    if (last && t->pieces && end - first <= t->micro) sm_pieces_last(t->pieces);
     status = t->ops->accumulate(t, b, first, end - first < t->micro ? end - first : t->micro, err);
+  }
   return status;
 }
 
@@ -50,14 +53,13 @@ static sm_status step_pieces(sm_trainable *t, const sm_batch *b, sm_error *err) 
   for (int piece = 0; !status && piece < own; piece++) {
     const int first = sm_piece_first(pictures, t->c.pieces, start + piece) - b->place,
               end = sm_piece_first(pictures, t->c.pieces, start + piece + 1) - b->place;
-    status = step_accumulate(t, b, first, end, err);
+    status = step_accumulate(t, b, first, end, piece + 1 == own, err);
     const double sum = sm_now();
     if (!status && t->pieces) sm_pieces_end(t->pieces, piece);
     t->seconds[SM_TIME_TREE] += sm_now() - sum;
   }
   const double reduce = sm_now();
-  status = sm_ranks_agree(t->c.ranks, status, err);
-  if (!status && t->pieces) status = sm_pieces_reduce(t->pieces, err);
+  status = t->pieces ? sm_pieces_reduce(t->pieces, status, err) : sm_ranks_agree(t->c.ranks, status, err);
   t->seconds[SM_TIME_TREE] += sm_now() - reduce;
   return status;
 }

@@ -41,7 +41,7 @@ sm_status sm_trainable_make(const sm_trainable_ops *ops, const sm_train_config *
   if (!t) return sm_fail(err, SM_ENOMEM, "no memory for what trains");
   t->ops = ops;
   t->c = *c;
-  t->update_pass = -1;
+  t->update_pass = t->gradient_pass = -1;
   if (t->c.pieces < 1) t->c.pieces = 1;
   const int piece = (c->batch_size + t->c.pieces - 1) / t->c.pieces; /* the largest */
   t->micro = c->micro_batch && c->micro_batch < piece ? c->micro_batch : piece;
@@ -135,7 +135,7 @@ int sm_trainable_sums(sm_trainable *t, sm_step_sum *out, int most) {
 /* ---- passes -------------------------------------------------------------------------------------------- */
 
 void sm_trainable_run(sm_trainable *t, int pass, int time) {
-  const double start = sm_now();
-  sm_graph_run(t->graph, pass);
-  t->seconds[time] += sm_now() - start;
+  const double start = sm_now(), tree = t->seconds[SM_TIME_TREE];
+  if (!t->pieces || !sm_pieces_run(t->pieces, pass)) sm_graph_run(t->graph, pass);
+  t->seconds[time] += sm_now() - start - (t->seconds[SM_TIME_TREE] - tree);
 }

@@ -128,6 +128,7 @@ struct sm_trainable {
   const sm_schedule *ema_momentum;  /* NULL: no tokenizer moves the teacher                               */
   sm_graph *graph;
   int update_pass;                  /* moves the states (centres); -1: there is none                      */
+  int gradient_pass;                /* the last of a micro-batch that adds to gradients; -1: there is none */
   double seconds[SM_TIMES];         /* of the step so far                                                 */
   sm_arena *arena;
   bool no_memory;                   /* for a name; sticky while sets are declared                         */

@@ -9,8 +9,8 @@
 # started by Open MPI's mpirun, whose "ssh" is a line that enters the other namespace; they speak by TCP over the link.
 # In turn with them runs what they are held against: one process with two threads. Needs root, iproute2, Open MPI.
 #
-# The model beside it (docs/performance.md): a step takes what one process with two threads takes, and then as long as
-# the link, of whose rate 94 % are left, needs for what `smalti bench ranks` calls sent by a rank.
+# Beside it what it would be if nothing were hidden behind computing: a step takes what one process with two threads takes,
+# and then as long as the link, of whose rate 94 % are left, needs for what a rank sends.
 #
 # Where the kernel lacks veth or tbf, ranks speak as they like on this machine and hold themselves up by --link of
 # `smalti bench step`: the table says so.
@@ -124,7 +124,7 @@ echo "two ranks with one thread each, against one process with two threads; ${re
 if [ $namespaces = yes ]; then echo "link: veth between two network namespaces, tbf at the rate, TCP, $version"
 else echo "link: held up in the program (--link), messages through this machine's memory; a model, not a network"; fi
 echo
-echo "| link, Gbit/s | one process, s a step | two ranks, s a step | ratio | ratio, model | on the link, s, model | sent by a rank, MB a step | on the wire, MB a step |"
+echo "| link, Gbit/s | one process, s a step | two ranks, s a step | ratio | ratio, nothing hidden | on the link, s | sent by a rank, MB a step | on the wire, MB a step |"
 echo "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
 for ((round = 0; round < rounds; round++)); do
   for link in ${links//,/ }; do

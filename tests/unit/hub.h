@@ -17,7 +17,7 @@ typedef struct hub {
     void *bytes[HUB_QUEUE];
     size_t size[HUB_QUEUE];
     int first, n;
-  } queue[HUB_RANKS][HUB_RANKS]; /* from, to */
+  } queue[SM_MESSAGES_LANES][HUB_RANKS][HUB_RANKS]; /* from, to */
   int size;
   _Atomic int64_t sent; /* bytes, of all ranks together */
 } hub;
@@ -25,9 +25,12 @@ typedef struct hub {
 typedef struct hub_end { /* one rank's */
   sm_messages messages;
   hub *hub;
-  int rank, peer;
-  void *in;
-  size_t in_bytes;
+  int rank;
+  struct {
+    int peer;
+    void *in;
+    size_t in_bytes;
+  } lane[SM_MESSAGES_LANES]; /* what it awaits */
   const sm_ranks_options *options;
   void (*work)(sm_ranks *, void *);
   void *ctx;
@@ -45,43 +48,44 @@ static const char *hub_name(void *self) {
   return "threads";
 }
 
-static const char *hub_start(void *self, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes) {
+static const char *hub_start(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes) {
   hub_end *e = self;
   if (out_bytes) {
     void *copy = malloc(out_bytes);
     assert_non_null(copy);
     memcpy(copy, out, out_bytes);
     pthread_mutex_lock(&e->hub->lock);
-    int n = e->hub->queue[e->rank][peer].n++;
+    int n = e->hub->queue[lane][e->rank][peer].n++;
     assert_true(n < HUB_QUEUE);
-    n = (e->hub->queue[e->rank][peer].first + n) % HUB_QUEUE;
-    e->hub->queue[e->rank][peer].bytes[n] = copy;
-    e->hub->queue[e->rank][peer].size[n] = out_bytes;
+    n = (e->hub->queue[lane][e->rank][peer].first + n) % HUB_QUEUE;
+    e->hub->queue[lane][e->rank][peer].bytes[n] = copy;
+    e->hub->queue[lane][e->rank][peer].size[n] = out_bytes;
     pthread_mutex_unlock(&e->hub->lock);
     e->hub->sent += (int64_t)out_bytes;
   }
-  e->peer = peer, e->in = in, e->in_bytes = in_bytes;
+  e->lane[lane].peer = peer, e->lane[lane].in = in, e->lane[lane].in_bytes = in_bytes;
   return NULL;
 }
 
-static const char *hub_done(void *self, int *finished) {
+static const char *hub_done(void *self, int lane, int *finished) {
   hub_end *e = self;
   void *bytes = NULL;
   size_t size = 0;
-  *finished = e->in_bytes == 0;
+  const int peer = e->lane[lane].peer;
+  *finished = e->lane[lane].in_bytes == 0;
   if (*finished) return NULL;
   pthread_mutex_lock(&e->hub->lock);
-  if (e->hub->queue[e->peer][e->rank].n) {
-    const int first = e->hub->queue[e->peer][e->rank].first;
-    bytes = e->hub->queue[e->peer][e->rank].bytes[first];
-    size = e->hub->queue[e->peer][e->rank].size[first];
-    e->hub->queue[e->peer][e->rank].first = (first + 1) % HUB_QUEUE;
-    e->hub->queue[e->peer][e->rank].n--;
+  if (e->hub->queue[lane][peer][e->rank].n) {
+    const int first = e->hub->queue[lane][peer][e->rank].first;
+    bytes = e->hub->queue[lane][peer][e->rank].bytes[first];
+    size = e->hub->queue[lane][peer][e->rank].size[first];
+    e->hub->queue[lane][peer][e->rank].first = (first + 1) % HUB_QUEUE;
+    e->hub->queue[lane][peer][e->rank].n--;
   }
   pthread_mutex_unlock(&e->hub->lock);
   if (!bytes) return NULL;
-  if (size != e->in_bytes) return "a message of another size";
-  memcpy(e->in, bytes, size);
+  if (size != e->lane[lane].in_bytes) return "a message of another size";
+  memcpy(e->lane[lane].in, bytes, size);
   free(bytes);
   *finished = 1;
   return NULL;
@@ -122,9 +126,10 @@ static int64_t hub_run(int size, const sm_ranks_options *options, void (*work)(s
     assert_int_equal(pthread_create(&thread[i], NULL, hub_thread, &end[i]), 0);
   }
   for (int i = 0; i < size; i++) pthread_join(thread[i], NULL);
-  for (int i = 0; i < size; i++)
-    for (int k = 0; k < size; k++)
-      for (int m = 0; m < h->queue[i][k].n; m++) free(h->queue[i][k].bytes[(h->queue[i][k].first + m) % HUB_QUEUE]);
+  for (int i = 0; i < SM_MESSAGES_LANES * size * size; i++) {
+    const int lane = i / (size * size), from = i / size % size, to = i % size, first = h->queue[lane][from][to].first;
+    for (int m = 0; m < h->queue[lane][from][to].n; m++) free(h->queue[lane][from][to].bytes[(first + m) % HUB_QUEUE]);
+  }
   const int64_t sent = h->sent;
   pthread_mutex_destroy(&h->lock);
   free(h);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "framework/ranks/link.h"
 #include "framework/train/pieces.h"
 #include "hub.h"
 #include "row_rig.h"
@@ -94,19 +95,20 @@ static void what_a_sum_sends(void **state) {
 
 static int asked; /* of the messages below, since the last start */
 
-static const char *start_nothing(void *self, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes) {
-  (void)self, (void)peer, (void)out, (void)out_bytes, (void)in, (void)in_bytes;
+static const char *start_nothing(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in,
+                                 size_t in_bytes) {
+  (void)self, (void)lane, (void)peer, (void)out, (void)out_bytes, (void)in, (void)in_bytes;
   asked = 0;
   return NULL;
 }
-static const char *done_at_once(void *self, int *finished) {
-  (void)self;
+static const char *done_at_once(void *self, int lane, int *finished) {
+  (void)self, (void)lane;
   assert_int_equal(asked++, 0); /* what has ended is not asked again */
   *finished = 1;
   return NULL;
 }
-static const char *done_badly(void *self, int *finished) {
-  (void)self;
+static const char *done_badly(void *self, int lane, int *finished) {
+  (void)self, (void)lane;
   *finished = 0;
   return "the line is cut";
 }
@@ -114,8 +116,8 @@ static const char *done_badly(void *self, int *finished) {
 static double exchange_takes(const sm_messages *messages, size_t out, size_t in) {
   const double start = sm_now();
   int finished = 0;
-  assert_null(messages->start(messages->self, 1, NULL, out, NULL, in));
-  while (!finished) assert_null(messages->done(messages->self, &finished));
+  assert_null(messages->start(messages->self, 0, 1, NULL, out, NULL, in));
+  while (!finished) assert_null(messages->done(messages->self, 0, &finished));
   return sm_now() - start;
 }
 
@@ -136,8 +138,8 @@ static void a_meter_counts_and_holds_up(void **state) {
   assert_true(sm_now() - start > 0.048); /* 50 ms, of which 1 is made up for */
   assert_int_equal(slow.sent, 3 * 400 + 2 * 10000);
   messages = sm_meter_over(&cut, &bad);
-  assert_null(messages->start(messages->self, 1, NULL, 1000, NULL, 1000));
-  assert_string_equal(messages->done(messages->self, &finished), "the line is cut");
+  assert_null(messages->start(messages->self, 1, 1, NULL, 1000, NULL, 1000));
+  assert_string_equal(messages->done(messages->self, 1, &finished), "the line is cut");
 }
 
 /* ---- words --------------------------------------------------------------------------------------------- */
@@ -241,12 +243,45 @@ static void a_lost_rank_is_named(void **state) {
 
 enum { PICTURES = 11, PIECES = 4 };
 
+/* Hears what is begun to be sent of sums: how much in all, and before the network's first layer had a gradient. */
+typedef struct ear {
+  sm_messages messages;
+  const sm_messages *over;
+  sm_trainable *net;
+  int64_t early, all;
+} ear;
+
 typedef struct trained {
+  setting with;
   ssl_rig rig;
   sm_step_result result;
+  ear ear;
+  int spoilt; /* 1 + a picture of the second rank with a value that is not a number */
 } trained;
 
 static const setting small = {.pictures = PICTURES, .locals = 2, .vit = ", drop_path: 0.3", .pieces = PIECES};
+
+static const char *ear_start(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes) {
+  ear *e = self;
+  if (lane == SM_LANE_SUM) {
+    sm_set *set = e->net->set[SM_SET_STUDENT];
+    const int row = sm_set_find(set, "backbone.patch_embed.proj.weight");
+    float x = 0;
+    assert_true(row >= 0 && sm_set_read(set, row, SM_GRADIENTS, 0, 1, &x));
+    e->early += x == 0;
+    e->all++;
+  }
+  return e->over->start(e->over->self, lane, peer, out, out_bytes, in, in_bytes);
+}
+static const char *ear_done(void *self, int lane, int *finished) {
+  const ear *e = self;
+  return e->over->done(e->over->self, lane, finished);
+}
+static void ear_put(ear *e, sm_ranks *ranks, sm_trainable *net) {
+  *e = (ear){.messages = *ranks->messages, .over = ranks->messages, .net = net};
+  e->messages.self = e, e->messages.start = ear_start, e->messages.done = ear_done;
+  ranks->messages = &e->messages;
+}
 
 /* The pictures of this rank alone, as a loader gives them. */
 static void cut(sm_batch *b, const sm_batch *whole, const sm_trainable *t) {
@@ -266,10 +301,10 @@ static void train(sm_ranks *ranks, void *ctx) {
   trained *to = ctx;
   sm_error err = {0};
   sm_batch part;
-  setting with = small;
-  with.ranks = ranks;
-  step_start(&to->rig, &with);
+  to->with.ranks = ranks;
+  step_start(&to->rig, &to->with);
   step_shake(&to->rig);
+  if (ranks) ear_put(&to->ear, ranks, to->rig.net);
   sm_batch *whole = rig_batch(&to->rig, PICTURES, .4, 9);
   for (whole->step = 0; whole->step < 2; whole->step++) {
     const sm_time time = rig_time(&to->rig, whole->step);
@@ -277,15 +312,15 @@ static void train(sm_ranks *ranks, void *ctx) {
     must(sm_step(to->rig.net, &part, &time, &to->result, &err), &err);
   }
   rig_batch_free(whole);
+  if (ranks) ranks->messages = to->ear.over;
 }
 
 /* Weights, centres and figures after two steps. */
-static void steps_have_the_same_bits(void **state) {
-  trained one = {0}, many[PIECES];
-  (void)state;
+static void check_steps(const setting *s) {
+  trained one = {.with = *s}, many[PIECES];
   train(NULL, &one);
   for (int ranks = 2; ranks <= PIECES; ranks *= 2) {
-    memset(many, 0, sizeof many);
+    for (int i = 0; i < PIECES; i++) many[i] = (trained){.with = *s};
     hub_run(ranks, &(sm_ranks_options){.patience = 60}, train, many, sizeof *many);
     for (int i = 0; i < ranks; i++) {
       for (int which = 0; which < 2; which++) {
@@ -295,10 +330,57 @@ static void steps_have_the_same_bits(void **state) {
       }
       assert_int_equal(many[i].result.n, one.result.n);
       for (int k = 0; k < one.result.n; k++) assert_true(many[i].result.metric[k].value == one.result.metric[k].value);
+      assert_true(s->locals || s->micro || (many[i].ear.early > 0 && many[i].ear.early < many[i].ear.all));
       rig_close(&many[i].rig);
     }
   }
   rig_close(&one.rig);
+}
+
+static void steps_have_the_same_bits(void **state) {
+  (void)state;
+  check_steps(&small);
+}
+
+/* Without local views there is one backward pass, and in it the first layer comes last: gradients of others are on their
+ * way before it has any. */
+static void gradients_are_sent_while_others_are_computed(void **state) {
+  setting global = small;
+  (void)state;
+  global.locals = 0;
+  check_steps(&global);
+  global.micro = 1; /* then the first layer has those of the piece's other pictures */
+  check_steps(&global);
+}
+
+/* A rank fails in its first piece, or when its gradients are half sent: all have its error, and can speak on. */
+static void spoil(sm_ranks *ranks, void *ctx) {
+  trained *to = ctx;
+  sm_error err = {0};
+  sm_batch part;
+  bool flag = false;
+  to->with.ranks = ranks;
+  step_start(&to->rig, &to->with);
+  sm_batch *whole = rig_batch(&to->rig, PICTURES, .4, 9);
+  const sm_time time = rig_time(&to->rig, 0);
+  cut(&part, whole, to->rig.net);
+  const int64_t pixels = 3 * (int64_t)to->rig.net->c.global_height * to->rig.net->c.global_width;
+  if (sm_ranks_rank(ranks) == 1) part.global[(to->spoilt - 1) * to->rig.net->c.globals * pixels] = NAN;
+  assert_int_equal(sm_step(to->rig.net, &part, &time, &to->result, &err), SM_EINVAL);
+  assert_true(!strncmp(err.message, "rank 1 (", 8) && strstr(err.message, "step 0: "));
+  must(sm_ranks_any(ranks, &flag, &err), &err);
+  assert_false(flag);
+  rig_batch_free(whole);
+}
+
+static void a_rank_that_fails_leaves_nobody_waiting(void **state) {
+  enum { OWN = 6 }; /* pictures of the second of two ranks */
+  (void)state;
+  for (int picture = 0; picture < OWN; picture += OWN - 1) {
+    trained two[2] = {{.with = small, .spoilt = 1 + picture}, {.with = small, .spoilt = 1 + picture}};
+    hub_run(2, &(sm_ranks_options){.patience = 60}, spoil, two, sizeof *two);
+    for (int i = 0; i < 2; i++) rig_close(&two[i].rig);
+  }
 }
 
 int main(void) {
@@ -310,6 +392,8 @@ int main(void) {
       cmocka_unit_test(alone),
       cmocka_unit_test(a_lost_rank_is_named),
       cmocka_unit_test(steps_have_the_same_bits),
+      cmocka_unit_test(gradients_are_sent_while_others_are_computed),
+      cmocka_unit_test(a_rank_that_fails_leaves_nobody_waiting),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
