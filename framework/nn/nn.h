@@ -82,8 +82,8 @@ void sm_ema_link_free(sm_ema_link *);
 void sm_ema_run(sm_ema_link *, sm_pool *, double momentum);
 
 /* Gradients put aside: a partial sum that waits for its neighbour in a tree of sums. The set must be allocated;
- * put: keep the set's gradients and make these zero; add: n of the set's gradients from `first` on += what was kept, as
- * counted by sm_gradients_run. On the pool; the same bits for any threads. */
+ * put: keep the set's gradients and make these zero; add: n of them from `first` on (of those of sm_gradients_run)
+ * += what was kept. On the pool; the same bits for any threads. */
 typedef struct sm_partial sm_partial;
 sm_partial *sm_partial_new(sm_set *, sm_error *);
 void sm_partial_free(sm_partial *);
@@ -91,8 +91,8 @@ void sm_partial_put(sm_partial *, sm_pool *);
 void sm_partial_add(const sm_partial *, int64_t first, int64_t n, sm_pool *);
 size_t sm_partial_bytes(const sm_set *);
 /* All gradients of a set as one run of n numbers of `size` bytes, as they lie, for sending them elsewhere; and numbers
- * that came from there, added to those from `first` on, element by element, on the pool, or (alone) by this thread, as from
- * inside a job of the pool. */
+ * that came from there, added to those from `first` on, element by element: on the pool or, inside one of its jobs,
+ * by this thread alone. */
 void *sm_gradients_run(sm_set *, int64_t *n, size_t *size);
 void sm_gradients_add(sm_set *, int64_t first, int64_t n, const void *from, sm_pool *, bool alone);
 

@@ -1,5 +1,5 @@
-/* link.h — private to framework/ranks: what a process knows of the others, one exchange with one of them, and the
- * sum that goes on behind. */
+/* link.h — private to framework/ranks: what a process knows of the others, one exchange with one of them, and
+ * the sum that goes on behind. */
 #ifndef SM_RANKS_LINK_H
 #define SM_RANKS_LINK_H
 
@@ -11,7 +11,7 @@ enum {
   SM_RANKS_NAME = SM_RANKS_HOST + 32 /* of that of a rank                 */
 };
 
-/* Lanes of the messages: words wait for an answer; a sum goes on while its rank computes, or waits for words. */
+/* Lanes of the messages: words wait for an answer; a sum goes on while its rank computes or waits. */
 enum { SM_LANE_WORDS, SM_LANE_SUM };
 
 typedef struct sm_stretch {

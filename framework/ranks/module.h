@@ -21,9 +21,10 @@ typedef struct sm_messages {
   /* The library and its version, one line; when it is open. */
   const char *(*name)(void *self);
   /* Begin to send `out` to a peer and to receive `in` from it, either of which may be of 0 bytes; both stay the
-   * module's until `done` says so. One exchange at a time in each lane; what is sent in a lane is received in that
-   * lane, in order, and waits for nothing in the other. NULL, or what went wrong. */
-  const char *(*start)(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes);
+   * module's until `done` says so. One exchange at a time in each lane; what is sent in a lane is received in
+   * that lane, in order, and waits for nothing in the other. NULL, or what went wrong. */
+  const char *(*start)(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in,
+                       size_t in_bytes);
   /* *finished: has that of the lane ended? Returns at once. NULL, or what went wrong. */
   const char *(*done)(void *self, int lane, int *finished);
   void (*close)(void *self);           /* in order: every rank calls it */

@@ -28,8 +28,8 @@ static const char *mpi_error(int code) {
 
 /* What is longer than its eager limit Open MPI sends only when it is asked for, part by part. Over TCP the asking waits
  * behind what goes the other way, so of two ranks that send each other a block one sends after the other, at half of
- * what the link carries. Here at most one block of a rank is not awaited yet, so they may go unasked. A limit that the
- * user has set stays. */
+ * what the link carries. At most one block of a rank is not awaited yet, so they may go unasked. A limit that
+ * the user has set stays. */
 static void mpi_settle(void) {
 #ifdef OPEN_MPI
   char bytes[32];

@@ -87,11 +87,11 @@ typedef struct sm_ranks_part {
   int64_t first, n;
 } sm_ranks_part;
 sm_status sm_ranks_sum(sm_ranks *, void *x, int64_t n, size_t size, sm_ranks_add *, void *ctx, sm_error *);
-/* The same of parts of x, each on its way as soon as it is there, in their order, while the caller computes the rest.
- * begin: borrows all it is given, until the end. ready: the first `parts` are there; they are the sum's now. go_on:
- * every now and then, do what can be done without waiting; calls `add`. end: all parts are there; wait until all ranks
- * have all sums. In between the other functions here may be called, but for sm_ranks_sum; where they wait, they go on
- * with it. A sum that was begun must be ended on all ranks, also where one has failed and the sum is of no use. */
+/* The same of parts of x, in their order, each sent as soon as it is there, while the caller computes the rest.
+ * begin: borrows all that it is given. ready: the first `parts` are there, and the sum's now. go_on, now and then: do
+ * what needs no waiting; calls `add`. end: all parts are there; wait until all ranks have all sums. In between the
+ * other functions may be called, but for sm_ranks_sum; where these wait, they go on with it. What was begun must be
+ * ended on all ranks, also where one of them has failed and the sum is of no use. */
 void sm_ranks_sum_begin(sm_ranks *, void *x, size_t size, sm_ranks_add *, void *ctx, const sm_ranks_part *, int parts);
 void sm_ranks_sum_ready(sm_ranks *, int parts);
 void sm_ranks_sum_go_on(sm_ranks *);

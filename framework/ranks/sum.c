@@ -1,10 +1,10 @@
 /* sum.c — the sum of much over all ranks, which goes on behind while its rank computes (ranks.h).
  *
- * There are 2^k ranks. Up the tree a rank keeps on each level half of what it had of a part, and adds its partner's
- * to it (both get the same bits, since a + b is b + a); down, it gets the rest back. So a part goes through twice as
- * many stages as there are levels, each of one exchange or more. All ranks go through the same exchanges in the same
- * order; where one comes late, its partners find nothing done, and compute on. Nothing here runs by itself: messages
- * go while somebody asks for them. */
+ * There are 2^k ranks. Up the tree a rank keeps on each level half of what it had of a part, and adds its
+ * partner's to it (both get the same bits, since a + b is b + a); down, it gets the rest back. So a part goes
+ * through twice as many stages as there are levels, each of one exchange or more. All ranks go through the same
+ * exchanges in the same order; where one comes late, its partners find nothing done, and compute on. Nothing
+ * here runs by itself: messages go while somebody asks for them. */
 #include "link.h"
 
 size_t sm_ranks_sum_bytes(const sm_ranks *r) { return r ? SM_RANKS_BLOCK : 0; }
@@ -63,8 +63,9 @@ static bool sum_start(sm_ranks *r) {
   char *const out = s->x + (size_t)s->out.first * s->size, *const to = s->x + (size_t)s->in.first * s->size;
   s->gives = s->out.end - s->out.first < most ? s->out.end - s->out.first : most;
   s->takes = s->in.end - s->in.first < most ? s->in.end - s->in.first : most;
-  const char *why = r->messages->start(r->messages->self, SM_LANE_SUM, sum_peer(r), out, (size_t)s->gives * s->size,
-                                       sum_rises(r) ? r->block : to, (size_t)s->takes * s->size);
+  const char *why = r->messages->start(r->messages->self, SM_LANE_SUM, sum_peer(r), out,
+                                       (size_t)s->gives * s->size, sum_rises(r) ? r->block : to,
+                                       (size_t)s->takes * s->size);
   if (why) sm_link_lose(r, sum_peer(r), why);
   return !why;
 }
@@ -89,8 +90,8 @@ static void sum_go_on(sm_ranks *r) {
 
 /* ---- what others call ---------------------------------------------------------------------------------- */
 
-void sm_ranks_sum_begin(sm_ranks *r, void *x, size_t size, sm_ranks_add *add, void *ctx, const sm_ranks_part *part,
-                        int parts) {
+void sm_ranks_sum_begin(sm_ranks *r, void *x, size_t size, sm_ranks_add *add, void *ctx,
+                        const sm_ranks_part *part, int parts) {
   if (r)
     r->sum = (sm_running_sum){
         .go_on = sum_go_on, .x = x, .size = size, .add = add, .ctx = ctx, .part = part, .parts = parts, .stage = -1};
@@ -122,7 +123,8 @@ sm_status sm_ranks_sum_end(sm_ranks *r, sm_error *err) {
   return status;
 }
 
-sm_status sm_ranks_sum(sm_ranks *r, void *x, int64_t n, size_t size, sm_ranks_add *add, void *ctx, sm_error *err) {
+sm_status sm_ranks_sum(sm_ranks *r, void *x, int64_t n, size_t size, sm_ranks_add *add, void *ctx,
+                       sm_error *err) {
   const sm_ranks_part all = {0, n};
   sm_ranks_sum_begin(r, x, size, add, ctx, &all, 1);
   return sm_ranks_sum_end(r, err);

@@ -44,8 +44,8 @@ typedef struct sm_pass {
 
 /* Somebody who looks on while a pass runs, called by the thread that runs it (exec.c). */
 typedef struct sm_pass_watch {
-  void (*segment)(void *ctx, int done); /* so many of its segments are done, 0 … all; nothing is computed just now   */
-  void (*item)(void *ctx);              /* it has done one more item of a segment; other threads compute theirs */
+  void (*segment)(void *ctx, int done); /* so many segments are done, 0 … all, and nothing runs         */
+  void (*item)(void *ctx);              /* it has done one more item; other threads compute theirs       */
   void *ctx;
 } sm_pass_watch;
 
@@ -123,8 +123,8 @@ sm_tensor *sm_graph_accumulator(const sm_graph *, int index);
 sm_tensor *sm_graph_owned_known(const sm_graph *, const void *owner, int index);
 /* sm_graph_run, looked at by a watch (exec.c). */
 void sm_graph_run_watched(sm_graph *, int pass, const sm_pass_watch *);
-/* After how many segments of a pass it neither reads nor writes these bytes of a parameter set any more; of a planned
- * graph (segments.c). */
+/* After how many segments of a pass it neither reads nor writes these bytes of a parameter set any more; of a
+ * planned graph (segments.c). */
 int sm_graph_settled(const sm_graph *, int pass, const void *from, size_t bytes);
 /* Multiply-adds, twice, of a pass from a segment on; of the items and rows that there are. */
 double sm_graph_flops(const sm_graph *, int pass, int segment);

@@ -119,8 +119,10 @@ int sm_graph_settled(const sm_graph *g, int pass, const void *from, size_t bytes
   const sm_pass *p = &g->pass[pass];
   for (int s = p->segments; s > 0; s--)
     for (int i = p->segment[s - 1].first; i < p->segment[s - 1].last; i++)
-      for (int k = 0; k < SM_MAX_IN + SM_MAX_OUT; k++)
-        if (segments_touches(k < SM_MAX_IN ? p->node[i]->in[k] : p->node[i]->out[k - SM_MAX_IN], from, bytes)) return s;
+      for (int k = 0; k < SM_MAX_IN + SM_MAX_OUT; k++) {
+        const sm_tensor *t = k < SM_MAX_IN ? p->node[i]->in[k] : p->node[i]->out[k - SM_MAX_IN];
+        if (segments_touches(t, from, bytes)) return s;
+      }
   return 0;
 }
 

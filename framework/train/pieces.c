@@ -136,7 +136,7 @@ static void pieces_numbers(sm_pieces *p, double *aside, pieces_way way) {
   }
 }
 
-/* The first n parts of the gradients are those of the whole last piece: add what waits for it, and let them go. */
+/* The first n parts of the gradients are those of the last piece: add what waits for it, and let them go. */
 static void pieces_ready(sm_pieces *p, int n) {
   for (; p->ready < n; p->ready++)
     for (int level = 0; level < p->levels; level++)
@@ -222,8 +222,8 @@ static sm_status pieces_reduce_numbers(sm_pieces *p, sm_error *err) {
   return status;
 }
 
-/* A rank that failed, perhaps before it could begin, takes part in the sum all the same: others may be in the midst
- * of it. */
+/* A rank that failed, perhaps before it could begin, takes part in the sum all the same: others may be in the
+ * midst of it. */
 sm_status sm_pieces_reduce(sm_pieces *p, sm_status status, sm_error *err) {
   sm_ranks *ranks = p->t->c.ranks;
   sm_error lost = {0};
@@ -244,8 +244,10 @@ int sm_pieces_parts(const sm_pieces *p, const sm_ranks_part **part, double *when
   sm_plan_report plan;
   sm_graph_report(p->t->graph, &plan);
   *part = p->part;
-  for (int i = 0; i < p->parts; i++)
-    when[i] = pass >= 0 && plan.flops > 0 ? 1 - sm_graph_flops(p->t->graph, pass, p->settled[i]) / plan.flops : 1;
+  for (int i = 0; i < p->parts; i++) {
+    const double rest = pass < 0 ? 0 : sm_graph_flops(p->t->graph, pass, p->settled[i]);
+    when[i] = plan.flops > 0 ? 1 - rest / plan.flops : 1;
+  }
   return p->parts;
 }
 

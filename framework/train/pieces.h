@@ -32,23 +32,23 @@ sm_status sm_pieces_new(sm_trainable *, const sm_step_sum *, int n, sm_pieces **
 void sm_pieces_free(sm_pieces *);
 /* The last micro-batch of the rank's last piece comes next. */
 void sm_pieces_last(sm_pieces *);
-/* Run a pass, if it is the one after which all gradients of the rank are there, and send them as they get ready.
- * False: it is not; nothing was run. */
+/* Run a pass, if it is the one after which all gradients of the rank are there, and send them as they get
+ * ready. False: it is not; nothing was run. */
 bool sm_pieces_run(sm_pieces *, int pass);
-/* The sums of this rank's piece `piece` are whole: add them to their place in the tree. In the end, after the last
- * one, the sums of all of them stand where those of a piece did (with several ranks gradients may be those of all
- * by then); before, these are zero again. */
+/* The sums of this rank's piece `piece` are whole: add them to their place in the tree. In the end, after the
+ * last one, the sums of all of them stand where those of a piece did (with several ranks some gradients may be
+ * those of all by then); before, these are zero again. */
 void sm_pieces_end(sm_pieces *, int piece);
-/* At the end of a step, with what became of its pieces: if that is well on all ranks, the sums of all stand there.
- * Else the error is everybody's (sm_ranks_agree), and the sums mean nothing: also then the messages are sent for
- * which others wait. */
+/* At the end of a step, with what became of its pieces: if that is well on all ranks, the sums of all stand
+ * there. Else the error is everybody's (sm_ranks_agree), and the sums mean nothing: also then the messages are
+ * sent for which others wait. */
 sm_status sm_pieces_reduce(sm_pieces *, sm_status, sm_error *);
-/* Of the gradients, in the order of getting ready, and when each does, as a part of the time of a micro-batch, by
- * multiply-adds. Their number. */
+/* Of the gradients, in the order of getting ready, and when each does, as a part of the time of a micro-batch,
+ * by multiply-adds. Their number. */
 int sm_pieces_parts(const sm_pieces *, const sm_ranks_part **, double *when);
 #define SM_PIECES_PARTS 16 /* at most: messages are to be few, and the last, which nothing hides, short */
-/* For a rehearsal: a micro-batch that takes so many seconds, in which nothing is computed; of the last one, parts
- * of the gradients are sent when they would be ready. */
+/* For a rehearsal: a micro-batch that takes so many seconds, in which nothing is computed; of the last one,
+ * parts of the gradients are sent when they would be ready. */
 void sm_pieces_pretend(sm_pieces *, double seconds);
 /* What they take beside the trainable, at most. */
 size_t sm_pieces_bytes(const sm_trainable *);

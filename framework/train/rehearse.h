@@ -6,8 +6,8 @@
  * machines as there are ranks:
  *
  *   t = B / (R · r)                    pictures of a step by ranks and the rate of one, images/s
- *   c_i = 2 · G_i · (R - 1) / (R · w)  bytes of a part of the gradients by the rate of a rank's link (sm_meter)
- *   e_i = max(e_(i-1), t_i) + c_i      when it is summed: t_i, when it is ready, is by multiply-adds of the last pass
+ *   c_i = 2 · G_i · (R - 1) / (R · w)  bytes of a part of the gradients by the rate of a rank's link
+ *   e_i = max(e_(i-1), t_i) + c_i      when that is summed; it is ready at t_i, by multiply-adds
  *   loss = (e - t) / e                 of the last part */
 #ifndef SM_REHEARSE_H
 #define SM_REHEARSE_H

@@ -27,11 +27,13 @@
 /* ---- accumulate, reduce -------------------------------------------------------------------------------- */
 
 /* Pictures first … end of the batch, in micro-batches: their sums grow in place. */
-static sm_status step_accumulate(sm_trainable *t, const sm_batch *b, int first, int end, bool last, sm_error *err) {
+static sm_status step_accumulate(sm_trainable *t, const sm_batch *b, int first, int end, bool last,
+                                 sm_error *err) {
   sm_status status = SM_OK;
   for (; !status && first < end; first += t->micro) {
-    if (last && t->pieces && end - first <= t->micro) sm_pieces_last(t->pieces);
-    status = t->ops->accumulate(t, b, first, end - first < t->micro ? end - first : t->micro, err);
+    const int n = end - first < t->micro ? end - first : t->micro;
+    if (last && t->pieces && first + n == end) sm_pieces_last(t->pieces);
+    status = t->ops->accumulate(t, b, first, n, err);
   }
   return status;
 }

@@ -48,7 +48,8 @@ static const char *hub_name(void *self) {
   return "threads";
 }
 
-static const char *hub_start(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes) {
+static const char *hub_start(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in,
+                             size_t in_bytes) {
   hub_end *e = self;
   if (out_bytes) {
     void *copy = malloc(out_bytes);
@@ -84,11 +85,11 @@ static const char *hub_done(void *self, int lane, int *finished) {
   }
   pthread_mutex_unlock(&e->hub->lock);
   if (!bytes) return NULL;
-  if (size != e->lane[lane].in_bytes) return "a message of another size";
-  memcpy(e->lane[lane].in, bytes, size);
+  const bool fits = size == e->lane[lane].in_bytes;
+  if (fits) memcpy(e->lane[lane].in, bytes, size);
   free(bytes);
-  *finished = 1;
-  return NULL;
+  *finished = fits;
+  return fits ? NULL : "a message of another size";
 }
 
 static void hub_close(void *self) { (void)self; }
@@ -127,8 +128,10 @@ static int64_t hub_run(int size, const sm_ranks_options *options, void (*work)(s
   }
   for (int i = 0; i < size; i++) pthread_join(thread[i], NULL);
   for (int i = 0; i < SM_MESSAGES_LANES * size * size; i++) {
-    const int lane = i / (size * size), from = i / size % size, to = i % size, first = h->queue[lane][from][to].first;
-    for (int m = 0; m < h->queue[lane][from][to].n; m++) free(h->queue[lane][from][to].bytes[(first + m) % HUB_QUEUE]);
+    const int lane = i / (size * size), from = i / size % size, to = i % size;
+    const int first = h->queue[lane][from][to].first;
+    for (int m = 0; m < h->queue[lane][from][to].n; m++)
+      free(h->queue[lane][from][to].bytes[(first + m) % HUB_QUEUE]);
   }
   const int64_t sent = h->sent;
   pthread_mutex_destroy(&h->lock);

@@ -52,14 +52,34 @@ static float begins(int ranks, int rank, int64_t i) {
   return a[0];
 }
 
-static void check_sum(int ranks, int64_t n) {
+/* Part by part, in another order, while ranks speak of other things; what is not ready is not touched. */
+static void sum_in_parts(sm_ranks *ranks, void *ctx) {
+  enum { LAST = 7 };
+  numbers *own = ctx;
+  const sm_ranks_part part[] = {{own->n - LAST, LAST}, {0, 3}, {3, own->n - 3 - LAST}};
+  const float before = own->x[3];
+  sm_error err = {0};
+  bool flag = false;
+  sm_ranks_sum_begin(ranks, own->x, sizeof(float), add, own, part, 3);
+  for (int ready = 1; ready < 3; ready++) {
+    sm_ranks_sum_ready(ranks, ready);
+    for (int i = 0; i < 100 * sm_ranks_rank(ranks); i++) sm_ranks_sum_go_on(ranks);
+    must(sm_ranks_any(ranks, &flag, &err), &err);
+    assert_false(flag);
+  }
+  assert_true(own->x[3] == before);
+  must(sm_ranks_sum_end(ranks, &err), &err);
+  must(sm_ranks_any(ranks, &flag, &err), &err);
+}
+
+static void check_sum(void (*work)(sm_ranks *, void *), int ranks, int64_t n) {
   const sm_ranks_options options = {.patience = 60};
   numbers own[LEAVES];
   for (int r = 0; r < ranks; r++) {
     own[r] = (numbers){malloc((size_t)n * sizeof(float) + 1), n};
     for (int64_t i = 0; i < n; i++) own[r].x[i] = begins(ranks, r, i);
   }
-  const int64_t sent = hub_run(ranks, &options, sum, own, sizeof *own);
+  const int64_t sent = hub_run(ranks, &options, work, own, sizeof *own);
   for (int64_t i = 0; i < n; i++) {
     const float wanted = tree(i);
     for (int r = 0; r < ranks; r++) assert_true(own[r].x[i] == wanted);
@@ -73,8 +93,39 @@ static void sums_have_the_bits_of_the_tree(void **state) {
   static const int64_t n[] = {0, 1, 2, 5, 8, 1001};
   (void)state;
   for (int ranks = 1; ranks <= LEAVES; ranks *= 2)
-    for (size_t i = 0; i < sizeof n / sizeof *n; i++) check_sum(ranks, n[i]);
-  check_sum(2, 2200003); /* halves of more than one block, and of different lengths */
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++) check_sum(sum, ranks, n[i]);
+  check_sum(sum, 2, 2200003); /* halves of more than one block, and of different lengths */
+}
+
+static void parts_have_the_same_bits(void **state) {
+  (void)state;
+  for (int ranks = 1; ranks <= LEAVES; ranks *= 2) check_sum(sum_in_parts, ranks, 1001);
+  check_sum(sum_in_parts, 2, 2200003);
+}
+
+/* The other has more to send, which is a fault of the messages: the next word says so, whatever it is. */
+static void sum_unevenly(sm_ranks *ranks, void *ctx) {
+  numbers *own = ctx;
+  const sm_ranks_part part = {0, own->n - 2 * sm_ranks_rank(ranks)};
+  const char *wanted = sm_ranks_rank(ranks) ? "rank 0 (" : "rank 1 (";
+  sm_error err = {0};
+  bool flag = false;
+  sm_ranks_sum_begin(ranks, own->x, sizeof(float), add, own, &part, 1);
+  sm_ranks_sum_ready(ranks, 1);
+  while (!sm_ranks_lost(ranks)) sm_ranks_sum_go_on(ranks);
+  assert_int_equal(sm_ranks_any(ranks, &flag, &err), SM_ELOST);
+  assert_true(!strncmp(err.message, wanted, strlen(wanted)));
+  assert_non_null(strstr(err.message, "was lost: a message of another size"));
+  sm_error_clear(&err);
+  assert_int_equal(sm_ranks_sum_end(ranks, &err), SM_ELOST);
+  assert_true(!strncmp(err.message, wanted, strlen(wanted)));
+}
+
+static void a_rank_lost_behind_is_named_by_the_next_word(void **state) {
+  float x[2][8] = {{0}};
+  numbers own[2] = {{x[0], 8}, {x[1], 8}};
+  (void)state;
+  hub_run(2, &(sm_ranks_options){.patience = 60}, sum_unevenly, own, sizeof *own);
 }
 
 /* What a sum sends is known before: of equal parts each rank sends 2 · (1 - 1 / ranks) of all. */
@@ -243,7 +294,7 @@ static void a_lost_rank_is_named(void **state) {
 
 enum { PICTURES = 11, PIECES = 4 };
 
-/* Hears what is begun to be sent of sums: how much in all, and before the network's first layer had a gradient. */
+/* Hears how often something of sums is begun to be sent: in all, and before the first layer has a gradient. */
 typedef struct ear {
   sm_messages messages;
   const sm_messages *over;
@@ -261,7 +312,8 @@ typedef struct trained {
 
 static const setting small = {.pictures = PICTURES, .locals = 2, .vit = ", drop_path: 0.3", .pieces = PIECES};
 
-static const char *ear_start(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes) {
+static const char *ear_start(void *self, int lane, int peer, const void *out, size_t out_bytes, void *in,
+                             size_t in_bytes) {
   ear *e = self;
   if (lane == SM_LANE_SUM) {
     sm_set *set = e->net->set[SM_SET_STUDENT];
@@ -342,8 +394,8 @@ static void steps_have_the_same_bits(void **state) {
   check_steps(&small);
 }
 
-/* Without local views there is one backward pass, and in it the first layer comes last: gradients of others are on their
- * way before it has any. */
+/* Without local views there is one backward pass, and in it the first layer comes last: gradients of others are
+ * on their way before it has any. */
 static void gradients_are_sent_while_others_are_computed(void **state) {
   setting global = small;
   (void)state;
@@ -353,7 +405,7 @@ static void gradients_are_sent_while_others_are_computed(void **state) {
   check_steps(&global);
 }
 
-/* A rank fails in its first piece, or when its gradients are half sent: all have its error, and can speak on. */
+/* A rank fails in its first piece, or with its gradients half sent: all have its error, and can speak on. */
 static void spoil(sm_ranks *ranks, void *ctx) {
   trained *to = ctx;
   sm_error err = {0};
@@ -386,6 +438,8 @@ static void a_rank_that_fails_leaves_nobody_waiting(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(sums_have_the_bits_of_the_tree),
+      cmocka_unit_test(parts_have_the_same_bits),
+      cmocka_unit_test(a_rank_lost_behind_is_named_by_the_next_word),
       cmocka_unit_test(what_a_sum_sends),
       cmocka_unit_test(a_meter_counts_and_holds_up),
       cmocka_unit_test(all_say_the_same),
