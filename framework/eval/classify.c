@@ -56,6 +56,8 @@ bool sm_products_new(sm_products *p, const sm_pool *pool) {
   return p->pack != NULL;
 }
 
+bool sm_products_apart(const sm_pool *pool) { return sm_host_any_cut(SM_F32, pool); }
+
 void sm_products_free(sm_products *p) {
   sm_aligned_free(p->pack);
   p->pack = NULL;

@@ -18,6 +18,8 @@ typedef struct sm_products {
 } sm_products;
 bool sm_products_new(sm_products *, const sm_pool *);
 void sm_products_free(sm_products *);
+/* No bit of an element depends on which rows and columns are multiplied with it. Not so where OpenBLAS multiplies. */
+bool sm_products_apart(const sm_pool *);
 /* c (m, n; rows ldc apart) = a (m, k) · b (n, k)ᵀ, on the calling worker. */
 void sm_product_rows(const sm_products *, int worker, int64_t m, int64_t n, int64_t k, const float *a,
                      const float *b, float *c, int64_t ldc);
@@ -32,5 +34,8 @@ double sm_softmax_gradient(float *z, int classes, int32_t truth, float scale);
 int sm_rank_of(const float *z, int classes, int32_t truth);
 /* The class that is before all others; -1 if its logit is not finite. */
 int32_t sm_first_of(const float *z, int classes);
+
+/* Of a rate of a probe: weights (classes, dim) and bias (classes) that were trained elsewhere. probe.c */
+void sm_probe_put(sm_probe *, int rate, const float *weight, const float *bias);
 
 #endif

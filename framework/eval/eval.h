@@ -3,11 +3,11 @@
  *   pictures      pictures.c, subset.*                          splits, parts of them, centres and crops
  *   features      features*                                     one row per picture, kept for all evaluations
  *   ranks         share.c, serve.c                              several processes that make them together, and rows
- *                                                               of what is made of them (knn)
+ *                                                               of what is made of them (knn, sweep)
  *   classes       classes.*, hold_out.c                         what can be evaluated, what is put aside
  *   rows          rows.c                                        features of pictures in memory
  *   figures       figures, class_mean, mean_interval, hits      with unit and interval, picture by picture
- *   classifiers   knn, probe, linear, logistic*, kmeans,        and what they share: classify.*
+ *   classifiers   knn, probe, sweep, linear, logistic*, kmeans, and what they share: classify.*
  *                 partitions assigned, classifier
  *   segmentation  dense, patch_*, segmentation               classes of pixels (smalti/dense.h)
  *   retrieval     ranking, whitening*, landmarks                what retrieval is made of (smalti/retrieval.h)
@@ -75,8 +75,8 @@ sm_status sm_evaluations_check(const sm_recipe *, sm_dataset train, sm_dataset t
 sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self, const sm_blamed *who,
                            sm_eval_result *, sm_error *);
 /* With ranks, each of which has such an evaluator, of the same weights and pictures: follow the calls of rank 0 until it
- * dismisses all, which it does whatever became of its evaluations. Pictures and k-NN's votes are shared out, and come
- * to the same bits as by one process. NULL: there is nothing to evaluate. SM_ELOST. */
+ * dismisses all, which it does whatever became of its evaluations. Pictures, k-NN's votes and a linear probe's rates are
+ * shared out, and come to the same bits as by one process. NULL: there is nothing to evaluate. SM_ELOST. */
 sm_status sm_evaluator_serve(sm_evaluator *, sm_error *);
 sm_status sm_evaluator_dismiss(sm_evaluator *, sm_error *);
 /* Features of a split, kept until reset or free. Test labels are those of the training classes of the same

@@ -33,6 +33,7 @@ struct sm_evaluator {
   int64_t part;                         /* counts the parts that there were */
   sm_labels labels;   /* what the evaluation that runs needs: how test classes are numbered */
   double asked;       /* when ranks were asked whether to stop */
+  bool joined;        /* all work at one thing, and ask each other there */
   bool told_of_steps; /* that a linear probe has too few */
   sm_eval_split split[SM_EVAL_SPLITS];  /* features.c */
   struct sm_eval_hits {                 /* hits.c: what the last evaluation told */
@@ -71,15 +72,15 @@ typedef struct sm_eval_call {
 sm_status sm_evaluator_call(sm_evaluator *, sm_eval_call *, int64_t **index, sm_error *);
 /* In the midst of what all do: SM_EINTERRUPTED for all, where any of them was asked to stop. `what`: "while …". */
 sm_status sm_evaluator_together(sm_evaluator *, const char *what, sm_error *);
-/* The same while rank 0 works alone: the others are asked once a second. */
+/* The same while rank 0 works alone: the others are asked once a second. Nobody is where all are at work. */
 sm_status sm_evaluator_ask(sm_evaluator *, const char *what, sm_error *);
 
 /* Rows that ranks make together, by the same code and of the same given arrays: each a run of them. A row's bits may
  * not depend on which are made with it. */
 #define SM_ROW_GIVEN 6
-typedef enum { SM_ROWS_KNN, SM_ROW_WORKS } sm_row_works; /* serve.c has the function of each */
+typedef enum { SM_ROWS_KNN, SM_ROWS_RATES, SM_ROW_WORKS } sm_row_works; /* serve.c has the function of each */
 typedef struct sm_row_job sm_row_job;
-/* Rows first … first + n - 1, n > 0, to `made` (n · bytes). By every rank, on its own pool. */
+/* Rows first … first + n - 1 to `made` (n · bytes); n > 0, but where it asks. By every rank, on its own pool. */
 typedef sm_status sm_row_work(const sm_row_job *, int64_t first, int64_t n, void *made, sm_pool *, sm_error *);
 struct sm_row_job {
   int32_t work;   /* sm_row_works                                                        */
@@ -88,16 +89,33 @@ struct sm_row_job {
   int64_t n;      /* rows                                                                */
   int64_t most;   /* that a rank makes before all ask each other whether to stop         */
   size_t bytes;   /* of what is made of a row                                            */
+  bool asks;      /* a round is long, and the work asks all meanwhile: by every rank, in
+                     step, also where it has no rows (n is 0)                             */
   sm_row_work *make; /* that of `work`, in each process its own                          */
+  sm_evaluator *by;  /* each process's own, written by sm_share_rows                     */
+  void *own;         /* rank 0's, for its own work; NULL on the others                   */
   struct {
     const void *x;
     size_t bytes;
   } given[SM_ROW_GIVEN]; /* rank 0's own; the others get copies, kept until all is made */
 };
-sm_row_work sm_knn_rows; /* knn.c */
+sm_row_work sm_knn_rows;    /* knn.c   */
+sm_row_work sm_sweep_rates; /* sweep.c */
 /* Rank 0 calls it, and gets all rows, in order, at `made` (n · bytes): the same as by one process. Evaluator NULL: by
  * this process alone, at once, with nobody to ask. SM_EINTERRUPTED, SM_ELOST, SM_ENOMEM, and what the work says. */
 sm_status sm_share_rows(sm_evaluator *, const sm_row_job *, void *made, sm_pool *, sm_error *);
+
+/* sweep.c: learning rates of a linear probe, trained on features that are kept, by all ranks that there are. */
+typedef struct sm_sweep {
+  sm_probe_config probe;    /* of all rates                                  */
+  const sm_features *train; /* labelled in the rows that are learned from    */
+  const int64_t *row;       /* (n): these                                    */
+  int64_t n, epochs;
+} sm_sweep;
+/* *out: the classifiers of all rates, to be freed whatever is returned, the same for any number of threads and ranks.
+ * *steps: of each. SM_ENOMEM, SM_EINTERRUPTED, SM_ELOST. */
+sm_status sm_sweep_train(sm_eval_context *, const sm_sweep *, sm_probe **out, int64_t *steps, sm_error *);
+double sm_sweep_factor(int64_t epoch, int64_t epochs); /* of the rates: a cosine from 1, epoch by epoch */
 
 /* serve.c's calls: features.c, share.c */
 sm_status sm_evaluator_serve_features(sm_evaluator *, const sm_eval_call *, const int64_t *index, sm_error *);

@@ -3,10 +3,8 @@
  *
  * Held-out pictures choose the rate, test pictures give the figure; both are seen once, at the end. Where
  * nothing can be held out, the middle rate is trained alone. */
-#include <math.h>
 #include <string.h>
 
-#include "classify.h"
 #include "evaluator.h"
 #include "subset.h"
 
@@ -27,39 +25,12 @@ typedef struct linear_run {
   int64_t filled, epoch, *one_by_one;
 } linear_run;
 
-static double linear_cosine(int64_t epoch, int64_t epochs) {
-  return 0.5 * (1 + cos(acos(-1) * (double)epoch / (double)epochs));
-}
-
 /* ---- training ------------------------------------------------------------------------------------------ */
-
-static sm_status linear_train_cached(linear_run *r, sm_error *err) {
-  const sm_linear_config *c = r->c;
-  uint32_t *order = sm_malloc((size_t)r->kept * sizeof *order);
-  int64_t *row = sm_malloc((size_t)r->kept * sizeof *row);
-  sm_status status = order && row ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for an order of pictures");
-  for (int64_t epoch = 0; !status && epoch < c->epochs; epoch++) {
-    sm_rng rng = sm_rng_make(c->seed, SM_RNG_EVAL, (uint64_t)epoch, 0, 2);
-    for (int64_t i = 0; i < r->kept; i++) order[i] = (uint32_t)i;
-    sm_rng_shuffle(&rng, order, (size_t)r->kept);
-    for (int64_t i = 0; i < r->kept; i++) row[i] = r->row[order[i]];
-    for (int64_t i = 0; !status && i < r->kept; i += r->size) {
-      sm_probe_step(r->probe, r->train.x, r->train.label, row + i,
-                    r->kept - i < r->size ? r->kept - i : r->size, linear_cosine(epoch, c->epochs));
-      r->steps++;
-      double in_epoch = (double)i / (double)r->kept;
-      status = r->x->going_on(r->x, ((double)epoch + in_epoch) / (double)c->epochs, err);
-    }
-  }
-  sm_free(order);
-  sm_free(row);
-  return status;
-}
 
 static void linear_step_augmented(linear_run *r) {
   if (!r->filled) return;
   sm_probe_step(r->probe, r->batch, r->label, r->one_by_one, r->filled,
-                linear_cosine(r->epoch, r->c->epochs));
+                sm_sweep_factor(r->epoch, r->c->epochs));
   r->steps++;
   r->filled = 0;
 }
@@ -184,18 +155,25 @@ static sm_status linear_measure(linear_run *r, sm_linear_result *out, sm_error *
   return status;
 }
 
-static sm_status linear_make_probe(linear_run *r, sm_error *err) {
+/* Classifiers of all rates, trained. */
+static sm_status linear_train(linear_run *r, sm_feature_spec *spec, bool augmented, sm_error *err) {
   double *rate = sm_malloc((size_t)r->c->rates * sizeof *rate);
   if (!rate) return sm_fail(err, SM_ENOMEM, "no memory for %d learning rates", r->c->rates);
   for (int i = 0; i < r->c->rates; i++) rate[i] = r->c->rate[i] * (double)r->size / 256;
-  sm_probe_config config = {.dim = r->train.dim,
-                            .classes = r->train.classes,
-                            .rate = rate,
-                            .rates = r->c->rates,
-                            .batch = r->size,
-                            .momentum = r->c->momentum,
-                            .seed = r->c->seed};
-  sm_status status = sm_probe_new(&config, r->x->pool, &r->probe, err);
+  const sm_sweep sweep = {.probe = {.dim = r->train.dim,
+                                    .classes = r->train.classes,
+                                    .rate = rate,
+                                    .rates = r->c->rates,
+                                    .batch = r->size,
+                                    .momentum = r->c->momentum,
+                                    .seed = r->c->seed},
+                          .train = &r->train,
+                          .row = r->row,
+                          .n = r->kept,
+                          .epochs = r->c->epochs};
+  sm_status status = augmented ? sm_probe_new(&sweep.probe, r->x->pool, &r->probe, err)
+                               : sm_sweep_train(r->x, &sweep, &r->probe, &r->steps, err);
+  if (!status && augmented) status = linear_train_augmented(r, spec, err);
   sm_free(rate);
   return status;
 }
@@ -247,8 +225,7 @@ sm_status sm_linear_eval(sm_eval_context *x, const sm_linear_config *c, sm_featu
   if (!status) status = sm_hold_out(&r.train, c->hold_out, c->seed, &r.row, &r.kept, &r.all, err);
   if (!status && r.kept == r.all) linear_take_middle(&r);
   r.size = r.kept < c->batch ? r.kept : c->batch;
-  if (!status) status = linear_make_probe(&r, err);
-  if (!status) status = augmented ? linear_train_augmented(&r, spec, err) : linear_train_cached(&r, err);
+  if (!status) status = linear_train(&r, spec, augmented, err);
   if (!status) status = linear_measure(&r, out, err);
   if (!status) linear_tell_of_steps(&r);
   sm_probe_free(r.probe);

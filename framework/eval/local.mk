@@ -19,7 +19,7 @@ libsmalti_la_SOURCES += \
   framework/eval/landmarks.c \
   framework/eval/knn.c \
   framework/eval/classifier.c framework/eval/rows.c framework/eval/mean_interval.c \
-  framework/eval/linear.c \
+  framework/eval/linear.c framework/eval/sweep.c \
   framework/eval/logistic.c \
   framework/eval/logistic_fit.c \
   framework/eval/overlap.c framework/eval/partitions.c framework/eval/propagation.c \

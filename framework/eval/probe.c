@@ -99,6 +99,12 @@ const float *sm_probe_weights(const sm_probe *p, int rate) {
 }
 const float *sm_probe_bias(const sm_probe *p, int rate) { return p->bias + (int64_t)rate * p->c.classes; }
 
+void sm_probe_put(sm_probe *p, int rate, const float *weight, const float *bias) {
+  const int64_t classes = p->c.classes, at = rate * classes;
+  memcpy(p->weight + at * p->c.dim, weight, (size_t)(classes * p->c.dim) * sizeof *weight);
+  memcpy(p->bias + at, bias, (size_t)classes * sizeof *bias);
+}
+
 /* ---- rows ---------------------------------------------------------------------------------------------- */
 
 /* The rows of a step side by side. */

@@ -1,7 +1,7 @@
 /* serve.c — what a rank does while rank 0 evaluates: it follows calls (share.c) until it is dismissed. */
 #include "evaluator.h"
 
-static sm_row_work *const serve_works[SM_ROW_WORKS] = {[SM_ROWS_KNN] = sm_knn_rows};
+static sm_row_work *const serve_works[SM_ROW_WORKS] = {[SM_ROWS_KNN] = sm_knn_rows, [SM_ROWS_RATES] = sm_sweep_rates};
 
 static sm_status serve_call(sm_evaluator *e, const sm_eval_call *call, const int64_t *index, sm_error *err) {
   switch ((sm_eval_work)call->what) {

@@ -30,6 +30,7 @@ sm_status sm_evaluator_ask(sm_evaluator *e, const char *what, sm_error *err) {
   const double now = sm_now();
   const bool all = e->c.ranks && now - e->asked >= ASK_EVERY;
   sm_eval_call call = {.what = SM_CALL_ASK};
+  if (e->joined) return SM_OK;
   if (!all && !(e->c.stop && e->c.stop())) return SM_OK;
   if (!all) return sm_fail(err, SM_EINTERRUPTED, "stopped %s", what);
   e->asked = now;
@@ -39,6 +40,10 @@ sm_status sm_evaluator_ask(sm_evaluator *e, const char *what, sm_error *err) {
 
 /* ---- rows ---------------------------------------------------------------------------------------------- */
 
+static int64_t share_rows_from(const sm_row_job *j, int64_t at, int64_t each) {
+  return at >= j->n ? 0 : j->n - at < each ? j->n - at : each;
+}
+
 /* A round: each rank makes up to `each` rows, one rank's behind the other's. made: room for all rows on rank 0, for
  * those of a round on the others. */
 static sm_status share_round(const sm_evaluator *e, const sm_row_job *j, int64_t first, int64_t each, char *made,
@@ -47,13 +52,13 @@ static sm_status share_round(const sm_evaluator *e, const sm_row_job *j, int64_t
   const int rank = sm_ranks_rank(ranks);
   sm_status status = SM_OK;
   for (int by = 0; by < sm_ranks_size(ranks); by++) {
-    const int64_t at = first + by * each, n = j->n - at < each ? j->n - at : each;
-    if (by == rank && n > 0)
+    const int64_t at = first + by * each, n = share_rows_from(j, at, each);
+    if (by == rank && (n > 0 || j->asks))
       status = j->make(j, at, n, rank ? made : made + (size_t)at * j->bytes, e->c.pool, err);
   }
   status = sm_ranks_agree(ranks, status, err);
   for (int from = 0; !status && from < sm_ranks_size(ranks); from++) {
-    const int64_t at = first + from * each, n = j->n - at < each ? j->n - at : each;
+    const int64_t at = first + from * each, n = share_rows_from(j, at, each);
     if (n > 0)
       status = sm_ranks_bring(ranks, from, rank ? made : made + (size_t)at * j->bytes, (size_t)n * j->bytes, err);
   }
@@ -87,21 +92,25 @@ static sm_status share_given(sm_evaluator *e, const sm_row_job *j, sm_error *err
 
 sm_status sm_share_rows(sm_evaluator *e, const sm_row_job *j, void *made, sm_pool *pool, sm_error *err) {
   sm_eval_call call = {.what = SM_CALL_ROWS};
-  sm_row_job sent = *j;
+  sm_row_job sent = *j, mine = *j;
+  mine.by = e;
   if (!e) return j->make(j, 0, j->n, made, pool, err);
   sm_status status = sm_evaluator_call(e, &call, NULL, err);
   if (!status) status = sm_ranks_broadcast(e->c.ranks, 0, &sent, sizeof sent, err);
   if (!status) status = sm_ranks_agree(e->c.ranks, SM_OK, err); /* have they room? */
   sm_ranks_hurry(e->c.ranks, true);
-  if (!status) status = share_given(e, j, err);
-  if (!status) status = share_rounds(e, j, made, err);
+  e->joined = true;
+  if (!status) status = share_given(e, &mine, err);
+  if (!status) status = share_rounds(e, &mine, made, err);
+  e->joined = false;
   sm_ranks_hurry(e->c.ranks, false);
   return status;
 }
 
-/* Room for what rank 0 gives; its own pointers mean nothing here. */
-static sm_status share_reserve(sm_row_job *j, char **made, sm_error *err) {
-  const int64_t most = j->most < j->n ? j->most : j->n;
+/* Room for what rank 0 gives, and for this rank's rows of a round; rank 0's own pointers mean nothing here. */
+static sm_status share_reserve(const sm_evaluator *e, sm_row_job *j, char **made, sm_error *err) {
+  const int64_t ranks = sm_ranks_size(e->c.ranks), each = (j->n + ranks - 1) / ranks,
+                most = j->most < each ? j->most : each;
   bool all = (*made = sm_malloc((size_t)most * j->bytes)) != NULL;
   for (int i = 0; i < SM_ROW_GIVEN; i++) all &= (j->given[i].x = sm_malloc(j->given[i].bytes + 1)) != NULL;
   return all ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for its share of %s", j->doing);
@@ -112,8 +121,8 @@ sm_status sm_evaluator_serve_rows(sm_evaluator *e, sm_row_work *const works[SM_R
   char *made = NULL;
   sm_status status = sm_ranks_broadcast(e->c.ranks, 0, &j, sizeof j, err);
   if (status) return status;
-  j.make = works[j.work];
-  status = sm_ranks_agree(e->c.ranks, share_reserve(&j, &made, err), err);
+  j.make = works[j.work], j.by = e, j.own = NULL;
+  status = sm_ranks_agree(e->c.ranks, share_reserve(e, &j, &made, err), err);
   sm_ranks_hurry(e->c.ranks, true);
   if (!status) status = share_given(e, &j, err);
   if (!status) status = share_rounds(e, &j, made, err);

@@ -53,3 +53,6 @@ const sm_sweeps *sm_backend_sweeps(const sm_backend *b, sm_dtype real, const sm_
 const sm_sweeps *sm_host_sweeps(sm_dtype real, const sm_pool *pool) {
   return sm_backend_sweeps(&backends[SM_CPU], real, pool);
 }
+bool sm_host_any_cut(sm_dtype real, const sm_pool *pool) {
+  return backends[SM_CPU].kernels(real, sm_pool_isa(pool))->any_cut;
+}

@@ -51,6 +51,8 @@ const sm_backend *sm_backend_of(sm_device); /* NULL: there is none */
 const sm_sweeps *sm_backend_sweeps(const sm_backend *, sm_dtype real, const sm_pool *);
 /* The same over arrays of the host, for evaluations. */
 const sm_sweeps *sm_host_sweeps(sm_dtype real, const sm_pool *);
+/* sm_kernel_table.any_cut of the kernels whose sweeps these are. */
+bool sm_host_any_cut(sm_dtype real, const sm_pool *);
 
 /* Between memory of a back end and arrays of the host, converted where the types differ (values.c). */
 void sm_values_write(const sm_backend *, void *to, sm_dtype, int64_t n, const void *from, sm_dtype from_type);

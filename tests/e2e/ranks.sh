@@ -41,6 +41,10 @@ alike() {
 alike "2 4" ibot "${cut[@]}"
 alike 4 odd train.pieces=4 train.batch_size=11 train.micro_batch=2 data.views.masked=all train.clip=global train.precision=bf16
 alike 2 late train.pieces=4 train.batch_size=6 masker='{attention: {mode: hint, ratio: [0, 0.5], hint: 0.3}}'
+# rates of a linear probe are shared out; of two rates, some of four ranks have none
+alike "2 4" probe "${cut[@]}" train.evaluate_every=0 \
+  'evaluate={all: {linear: {epochs: 20, batch_size: 16}}, two: {linear: {epochs: 20, batch_size: 16, lr: [0.1, 1]}}}'
+has one/probe/metrics.jsonl '"eval":"two"'
 make=${makes[0]}
 
 # only rank 0 speaks, and says it once; nothing of the ranks is in what the run leaves but its surroundings

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "eval_bench.h"
+#include "framework/eval/classify.h"
 #include "framework/eval/evaluator.h"
 #include "hub.h"
 
@@ -348,12 +349,162 @@ static void one_lost_in_votes_is_named(void **state) {
   free(v);
 }
 
+/* ---- rates of a linear probe --------------------------------------------------------------------------- */
+
+/* Rates do not come out even, and the last batch of an epoch is a small one. */
+enum { WIDE = 37, RATES = 7, BATCH = 64, EPOCHS = 6, FLOATS = CLASSES * (WIDE + 1) };
+static const double swept[RATES] = {0.001, 0.01, 0.05, 0.1, 0.5, 1, 3};
+
+typedef struct rates {
+  int n;             /* of the above                                                */
+  int stopped;       /* the rank that is asked to stop, or -1                       */
+  bool overridden;   /* its plugin shows progress by a function of its own          */
+  sm_status status;
+  char text[1200];
+  int told;
+  double last;
+  int64_t steps;
+  float trained[RATES][FLOATS];
+} rates;
+
+static void rate_told(void *ctx, const char *what, double done) {
+  rates *t = ctx;
+  assert_string_equal(what, "linear probe");
+  assert_true(done >= t->last && done <= 1);
+  t->told++, t->last = done;
+}
+
+static sm_status rate_going_on(sm_eval_context *x, double done, sm_error *err) {
+  (void)done;
+  return sm_evaluator_ask(x->core, "in a part of it", err);
+}
+static sm_status rate_going_on_told(sm_eval_context *x, double done, sm_error *err) {
+  const sm_evaluator *e = x->core;
+  e->c.progress(e->c.progress_ctx, x->doing, done);
+  return rate_going_on(x, done, err);
+}
+
+static void rate_keep(rates *t, const sm_probe *probe) {
+  for (int r = 0; r < t->n; r++) {
+    memcpy(t->trained[r], sm_probe_weights(probe, r), CLASSES * WIDE * sizeof(float));
+    memcpy(t->trained[r] + CLASSES * WIDE, sm_probe_bias(probe, r), CLASSES * sizeof(float));
+  }
+}
+
+static void rate(sm_evaluator *e, sm_pool *pool, rates *t) {
+  float *x = malloc(LOOKED_IN * WIDE * sizeof *x);
+  int32_t *label = malloc(LOOKED_IN * sizeof *label);
+  int64_t row[LOOKED_IN], n = 0;
+  sm_rng rng = sm_rng_make(4, SM_RNG_EVAL, 0, 0, 0);
+  sm_error err = {0};
+  sm_probe *probe = NULL;
+  assert_true(x && label);
+  for (int i = 0; i < LOOKED_IN; i++) {
+    label[i] = (int32_t)sm_rng_below(&rng, CLASSES + 1) - 1;
+    for (int d = 0; d < WIDE; d++) x[i * WIDE + d] = (float)(sm_rng_normal(&rng) + (d % CLASSES == label[i]));
+    if (label[i] >= 0) row[n++] = i;
+  }
+  const sm_features train = {.n = LOOKED_IN, .dim = WIDE, .classes = CLASSES, .x = x, .label = label};
+  const sm_sweep sweep = {
+      .probe = {.dim = WIDE, .classes = CLASSES, .rate = swept, .rates = t->n, .batch = BATCH, .momentum = 0.9, .seed = 3},
+      .train = &train,
+      .row = row,
+      .n = n,
+      .epochs = EPOCHS};
+  sm_eval_context context = {.core = e, .pool = pool, .going_on = t->overridden ? rate_going_on : rate_going_on_told};
+  t->status = sm_sweep_train(&context, &sweep, &probe, &t->steps, &err);
+  if (t->status) sm_error_text(&err, t->text, sizeof t->text);
+  else rate_keep(t, probe);
+  assert_null(context.doing);
+  sm_probe_free(probe);
+  must(sm_evaluator_dismiss(e, &err), &err);
+  free(x), free(label);
+}
+
+static void work_on_rates(sm_ranks *ranks, void *ctx) {
+  rates *t = ctx;
+  const int rank = sm_ranks_rank(ranks);
+  eval_bench b;
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(1 + (rank == 1), &err);
+  assert_non_null(pool);
+  eval_bench_open(&b, pool, false, NULL);
+  b.config.ranks = ranks, b.config.progress = rate_told, b.config.progress_ctx = t;
+  b.config.stop = t->stopped == rank ? yes : NULL;
+  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  if (!rank) rate(e, pool, t);
+  else must(sm_evaluator_serve(e, &err), &err);
+  sm_evaluator_free(e);
+  eval_bench_close(&b);
+  sm_pool_free(pool);
+}
+
+static int64_t rate_by(int ranks, rates *t) {
+  if (ranks == 1) return work_on_rates(NULL, t), 0;
+  return hub_run(ranks, &(sm_ranks_options){.patience = 60}, work_on_rates, t, 0);
+}
+
+static bool rates_are_shared(void) {
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(1, &err);
+  const bool apart = sm_products_apart(pool);
+  sm_pool_free(pool);
+  return apart;
+}
+
+/* n rates: the weights of one process, by 2 and 4 ranks, of which some may have none. */
+static void rates_alike(int n, bool overridden) {
+  rates *one = calloc(1, sizeof *one), *many = calloc(1, sizeof *many);
+  assert_true(one && many);
+  one->n = n, one->stopped = -1;
+  rate_by(1, one);
+  assert_int_equal(one->status, SM_OK);
+  assert_true(one->told == one->steps && one->steps > EPOCHS);
+  for (int r = 1; r < n; r++) assert_memory_not_equal(one->trained[r], one->trained[0], sizeof *one->trained);
+  for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+    memset(many, 0, sizeof *many);
+    many->n = n, many->stopped = -1, many->overridden = overridden;
+    const int64_t sent = rate_by(ranks, many), each = (n + ranks - 1) / ranks;
+    assert_int_equal(many->status, SM_OK);
+    assert_int_equal(many->steps, one->steps);
+    assert_memory_equal(many->trained, one->trained, sizeof one->trained);
+    if (!rates_are_shared()) continue;
+    /* each of the others was given all features, and gave the weights that it trained */
+    const int64_t given = LOOKED_IN * (WIDE + 1) * 4, made = (n > each ? n - each : 0) * FLOATS * 4;
+    assert_true(sent > (ranks - 1) * given + made);
+    assert_true(sent < (ranks - 1) * given + made + 100000);
+  }
+  free(one), free(many);
+}
+
+static void rates_have_the_same_bytes(void **state) {
+  (void)state;
+  rates_alike(RATES, false);
+  rates_alike(3, true); /* the last of four ranks has none */
+  rates_alike(1, false);
+}
+
+static void rates_are_stopped_by_any(void **state) {
+  rates *t = calloc(1, sizeof *t);
+  (void)state;
+  assert_non_null(t);
+  for (int rank = 0; rank < MOST && rates_are_shared(); rank++) {
+    memset(t, 0, sizeof *t);
+    t->n = 2, t->stopped = rank;
+    rate_by(MOST, t);
+    assert_int_equal(t->status, SM_EINTERRUPTED);
+    assert_string_equal(t->text, "stopped in linear probe");
+  }
+  free(t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(features_have_the_same_bytes), cmocka_unit_test(bad_pictures_are_known_to_all),
       cmocka_unit_test(a_fault_of_one_ends_it_for_all), cmocka_unit_test(one_that_does_not_answer_is_lost),
       cmocka_unit_test(one_is_asked_to_stop),
       cmocka_unit_test(all_hear_of_a_stop_while_one_works), cmocka_unit_test(votes_have_the_same_bytes),
-      cmocka_unit_test(votes_are_stopped_by_any), cmocka_unit_test(one_lost_in_votes_is_named)};
+      cmocka_unit_test(votes_are_stopped_by_any), cmocka_unit_test(one_lost_in_votes_is_named),
+      cmocka_unit_test(rates_have_the_same_bytes), cmocka_unit_test(rates_are_stopped_by_any)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,7 +181,8 @@ typedef struct sm_linear_result {
 } sm_linear_result;
 /* On features as they are (x->features with `spec`), or, with `augmented`, on those of a new crop in each
  * epoch, which runs the network over the training pictures once per epoch: torchvision's RandomResizedCrop
- * and RandomHorizontalFlip with their defaults. Test and held-out features are those of the centre. */
+ * and RandomHorizontalFlip with their defaults. Test and held-out features are those of the centre. Features as they
+ * are: where there are ranks, each trains some of the rates, to the same result, and has all training features meanwhile. */
 sm_status sm_linear_eval(sm_eval_context *, const sm_linear_config *, sm_feature_spec *, bool augmented,
                          sm_linear_result *, sm_error *);
 
