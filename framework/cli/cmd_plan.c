@@ -17,6 +17,8 @@ static const sm_option options[] = {
            "how many of the largest tensors to list"),
 };
 
+enum { PLAN_RANKS = 8 };
+
 typedef struct plan_view {
   sm_plan_report graph;
   size_t set[SM_SETS], total, pieces;
@@ -27,6 +29,14 @@ typedef struct plan_view {
   int64_t parameters;
   const sm_recipe *recipe;
   int threads;
+  /* of 1, 2, 4 … ranks, as many as there are pieces */
+  struct plan_ranks {
+    int ranks;
+    size_t step;
+    sm_eval_forecast evaluations;
+  } by[PLAN_RANKS];
+  int bys;
+  sm_error unknown; /* why nothing is known of the evaluations; code SM_OK: something is */
 } plan_view;
 
 static const char *const set_name[SM_SETS] = {"student: values, gradients, moments", "teacher: values",
@@ -44,6 +54,37 @@ static const char *cmd_plan_shape(const sm_plan_line *l, char *buf, size_t size)
 static void cmd_plan_line(const char *what, size_t bytes) {
   char text[32];
   printf("  %-44s %12s\n", what, sm_human_bytes((double)bytes, text, sizeof text));
+}
+
+static void cmd_plan_evaluations(const plan_view *p) {
+  const sm_eval_forecast *f = &p->by[0].evaluations;
+  char text[2048];
+  if (!p->recipe->evaluations) return;
+  printf("\nevaluations, beside it\n");
+  if (p->unknown.code) {
+    printf("  not known: %s\n", sm_error_text(&p->unknown, text, sizeof text));
+    return;
+  }
+  cmd_plan_line("network that makes features", f->network);
+  if (f->features) cmd_plan_line("features of all pictures", f->features);
+  for (int i = 0; i < f->n; i++)
+    if (f->of[i].known) cmd_plan_line(f->of[i].name, f->of[i].bytes.first);
+    else printf("  %-44s %12s\n", f->of[i].name, "not known");
+  cmd_plan_line("peak of those that are known", f->first);
+}
+
+static void cmd_plan_ranks(const plan_view *p) {
+  char step[32], first[32], other[32];
+  if (p->bys > 1) printf("\nof each rank\n");
+  for (int i = 1; i < p->bys; i++) {
+    const struct plan_ranks *r = &p->by[i];
+    printf("  %d ranks: a step %s", r->ranks, sm_human_bytes((double)r->step, step, sizeof step));
+    if (p->recipe->evaluations && !p->unknown.code)
+      printf("; evaluations, beside it, %s on rank 0 and %s on the others",
+             sm_human_bytes((double)r->evaluations.first, first, sizeof first),
+             sm_human_bytes((double)r->evaluations.other, other, sizeof other));
+    printf("\n");
+  }
 }
 
 static int cmd_plan_print_text(const plan_view *p, int largest) {
@@ -76,6 +117,8 @@ static int cmd_plan_print_text(const plan_view *p, int largest) {
     printf("  with train.recompute %-6s  peak %9s, %.1f GFLOP%s\n", sm_recompute_names[i],
            sm_human_bytes((double)p->cost[i].peak, text, sizeof text), p->cost[i].gflop,
            i == p->recipe->train.recompute ? " (this recipe)" : "");
+  cmd_plan_evaluations(p);
+  cmd_plan_ranks(p);
   if (largest) printf("\nlargest tensors\n");
   for (int i = 0; i < p->graph.n_largest && i < largest; i++) {
     const sm_plan_line *l = &p->graph.largest[i];
@@ -111,6 +154,42 @@ static void cmd_plan_add_largest(const plan_view *p, int largest, sm_json *json)
   sm_json_close(json);
 }
 
+static void cmd_plan_add_evaluations(const plan_view *p, sm_json *json) {
+  const sm_eval_forecast *f = &p->by[0].evaluations;
+  char text[2048];
+  if (p->unknown.code)
+    sm_json_string(json, "evaluations_unknown", sm_error_text(&p->unknown, text, sizeof text));
+  if (!p->recipe->evaluations || p->unknown.code) return;
+  sm_json_int(json, "evaluation_network_bytes", (int64_t)f->network);
+  sm_json_int(json, "evaluation_feature_bytes", (int64_t)f->features);
+  sm_json_int(json, "evaluation_bytes", (int64_t)f->first);
+  sm_json_array(json, "evaluations");
+  for (int i = 0; i < f->n; i++) {
+    sm_json_object(json, NULL);
+    sm_json_string(json, "evaluation", f->of[i].name);
+    if (f->of[i].known) sm_json_int(json, "bytes", (int64_t)f->of[i].bytes.first);
+    sm_json_close(json);
+  }
+  sm_json_close(json);
+}
+
+static void cmd_plan_add_ranks(const plan_view *p, sm_json *json) {
+  if (p->bys < 2) return;
+  sm_json_array(json, "by_ranks");
+  for (int i = 1; i < p->bys; i++) {
+    const struct plan_ranks *r = &p->by[i];
+    sm_json_object(json, NULL);
+    sm_json_int(json, "ranks", r->ranks);
+    sm_json_int(json, "step_bytes", (int64_t)r->step);
+    if (p->recipe->evaluations && !p->unknown.code) {
+      sm_json_int(json, "rank_0_evaluation_bytes", (int64_t)r->evaluations.first);
+      sm_json_int(json, "other_evaluation_bytes", (int64_t)r->evaluations.other);
+    }
+    sm_json_close(json);
+  }
+  sm_json_close(json);
+}
+
 static int cmd_plan_print_json(const plan_view *p, int largest) {
   const struct {
     const char *key;
@@ -135,6 +214,8 @@ static int cmd_plan_print_json(const plan_view *p, int largest) {
   sm_json_int(&json, "segments", p->graph.segments);
   sm_json_double(&json, "gflop", p->cost[p->recipe->train.recompute].gflop);
   cmd_plan_add_costs(p, &json);
+  cmd_plan_add_evaluations(p, &json);
+  cmd_plan_add_ranks(p, &json);
   cmd_plan_add_largest(p, largest, &json);
   return sm_cli_json(&json);
 }
@@ -164,6 +245,22 @@ static sm_status cmd_plan_make_view(plan_view *view, sm_trainable *net, const sm
   return status;
 }
 
+/* By 1, 2, 4 … ranks. Data sets that cannot be opened leave only the evaluations unknown. */
+static void cmd_plan_by_ranks(plan_view *view, sm_recipe *r, sm_trainable *net, const sm_train_config *c) {
+  const int most = c->pieces > 1 ? c->pieces : 1;
+  sm_dataset train = {0}, test = {0};
+  sm_error *why = &view->unknown;
+  sm_status status = r->evaluations ? sm_slot_open(&r->data.train, &train, why) : SM_OK;
+  if (!status && r->evaluations) status = sm_slot_open(&r->data.test, &test, why);
+  for (int ranks = 1; ranks <= most && view->bys < PLAN_RANKS; ranks *= 2) {
+    struct plan_ranks *by = &view->by[view->bys++];
+    by->ranks = ranks;
+    by->step = view->total - view->pieces + sm_pieces_bytes_by(net, ranks);
+    if (!status) status = sm_train_forecast(r, r, c, net, train, test, ranks, &by->evaluations, why);
+  }
+  if (!status) *why = (sm_error){0};
+}
+
 static int cmd_plan_run(sm_cli *cli, int argc, char **argv) {
   const struct plan_options *o = cli->options;
   sm_error err = {0};
@@ -185,6 +282,7 @@ static int cmd_plan_run(sm_cli *cli, int argc, char **argv) {
   if (!status) status = sm_trainable_new(&config, &net, &err);
   view.recipe = recipe;
   if (!status) status = cmd_plan_make_view(&view, net, &config, &err);
+  if (!status) cmd_plan_by_ranks(&view, recipe, net, &config);
   if (!status) code = (cli->json ? cmd_plan_print_json : cmd_plan_print_text)(&view, (int)o->largest);
   sm_trainable_free(net);
   sm_pool_free(pool);

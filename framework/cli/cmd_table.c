@@ -151,7 +151,7 @@ static bool cmd_table_needs_missing(const sm_table_jobs *jobs, const sm_table_jo
 
 /* Training that is still to do: seconds, or NaN; the most memory. */
 typedef struct totals {
-  double seconds, bytes;
+  double seconds, bytes, beside;
   int unknown;
 } totals;
 
@@ -168,8 +168,12 @@ static void cmd_table_print_estimate(const sm_table_jobs *jobs, const sm_table_j
   } else {
     sum->seconds += e.seconds;
     sum->bytes = fmax(sum->bytes, e.bytes);
-    printf("%10s  %6.0f images/s  %10s\n", sm_human_seconds(e.seconds, time, sizeof time), e.images_per_s,
+    sum->beside = fmax(sum->beside, e.beside);
+    printf("%10s  %6.0f images/s  %10s", sm_human_seconds(e.seconds, time, sizeof time), e.images_per_s,
            sm_human_bytes(e.bytes, bytes, sizeof bytes));
+    if (e.beside > 0) printf(", evaluations %s", sm_human_bytes(e.beside, bytes, sizeof bytes));
+    if (e.unknown[0]) printf(", not known of %s", e.unknown);
+    printf("\n");
   }
   fflush(stdout);
 }
@@ -177,9 +181,12 @@ static void cmd_table_print_estimate(const sm_table_jobs *jobs, const sm_table_j
 static void cmd_table_print_totals(const totals *sum) {
   char time[32], bytes[32];
   if (sum->seconds > 0)
-    printf("\ntraining still to do, one run after the other: %s; a step needs up to %s\n",
+    printf("\ntraining still to do, one run after the other: %s; a step needs up to %s",
            sm_human_seconds(sum->seconds, time, sizeof time),
            sm_human_bytes(sum->bytes, bytes, sizeof bytes));
+  if (sum->seconds > 0 && sum->beside > 0)
+    printf(", evaluations up to %s beside the network", sm_human_bytes(sum->beside, bytes, sizeof bytes));
+  if (sum->seconds > 0) printf("\n");
   if (sum->seconds > 0 && sum->unknown)
     printf("without the %d %s that could not be estimated\n", sum->unknown,
            sm_plural(sum->unknown, "run", "runs"));
@@ -219,6 +226,8 @@ static void cmd_table_add_estimate(const sm_table_jobs *jobs, const sm_table_job
   sm_json_double(j, "seconds", e.seconds);
   sm_json_double(j, "images_per_s", e.images_per_s);
   sm_json_double(j, "bytes", e.bytes);
+  sm_json_double(j, "evaluation_bytes", e.beside);
+  if (e.unknown[0]) sm_json_string(j, "evaluations_unknown", e.unknown);
 }
 
 static int cmd_table_print_json(const sm_table_jobs *jobs, bool estimate) {

@@ -198,6 +198,8 @@ typedef struct sm_eval_batch {
 } sm_eval_batch;
 
 typedef struct sm_eval_loader sm_eval_loader;
+/* Of the pictures that it holds, as they are made. */
+size_t sm_eval_loader_bytes(int batch, int height, int width, int prefetch);
 
 sm_status sm_eval_loader_new(const sm_eval_loader_config *, sm_eval_loader **, sm_error *);
 /* Batches in the dataset's order, but for those without a good picture, or this rank's of each round; *batch NULL, SM_OK at the end. Faults of the

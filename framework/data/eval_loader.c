@@ -122,11 +122,18 @@ static sm_status eval_loader_check(sm_eval_loader_config *c, sm_error *err) {
   return SM_OK;
 }
 
+static int eval_loader_slots(int prefetch) { return prefetch + 1; }
+static size_t eval_loader_floats(int height, int width) { return 3 * (size_t)height * (size_t)width; }
+
+size_t sm_eval_loader_bytes(int batch, int height, int width, int prefetch) {
+  return (size_t)eval_loader_slots(prefetch) * (size_t)batch * eval_loader_floats(height, width) * sizeof(float);
+}
+
 static sm_status eval_loader_allocate(sm_eval_loader *loader, sm_error *err) {
   const sm_eval_loader_config *c = &loader->config;
   size_t n = (size_t)c->batch_size;
-  loader->slots = c->prefetch + 1;
-  loader->floats = 3 * (size_t)c->height * (size_t)c->width;
+  loader->slots = eval_loader_slots(c->prefetch);
+  loader->floats = eval_loader_floats(c->height, c->width);
   loader->made = sm_calloc((size_t)loader->slots, sizeof *loader->made);
   loader->workers = sm_calloc((size_t)c->workers + 1, sizeof *loader->workers);
   if (!loader->made || !loader->workers) goto no_memory;

@@ -49,9 +49,11 @@ sm_status sm_labelled_test(sm_eval_context *x, sm_feature_spec *spec, sm_feature
 
 /* ---- products ------------------------------------------------------------------------------------------ */
 
+size_t sm_products_bytes(int threads) { return (size_t)threads * SM_PACK_BYTES; }
+
 bool sm_products_new(sm_products *p, const sm_pool *pool) {
   p->sweeps = sm_host_sweeps(SM_F32, pool);
-  p->pack = sm_aligned_alloc((size_t)sm_pool_threads(pool) * SM_PACK_BYTES);
+  p->pack = sm_aligned_alloc(sm_products_bytes(sm_pool_threads(pool)));
   sm_products_prepare(); /* where registers are narrow it does the products */
   return p->pack != NULL;
 }

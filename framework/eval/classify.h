@@ -17,6 +17,7 @@ typedef struct sm_products {
   char *pack;
 } sm_products;
 bool sm_products_new(sm_products *, const sm_pool *);
+size_t sm_products_bytes(int threads); /* that it takes */
 void sm_products_free(sm_products *);
 /* No bit of an element depends on which rows and columns are multiplied with it. Not so where OpenBLAS multiplies. */
 bool sm_products_apart(const sm_pool *);
@@ -35,6 +36,8 @@ int sm_rank_of(const float *z, int classes, int32_t truth);
 /* The class that is before all others; -1 if its logit is not finite. */
 int32_t sm_first_of(const float *z, int classes);
 
+/* What a probe takes (sm_probe_new). probe.c */
+size_t sm_probe_bytes(const sm_probe_config *, int threads);
 /* Of a rate of a probe: weights (classes, dim) and bias (classes) that were trained elsewhere. probe.c */
 void sm_probe_put(sm_probe *, int rate, const float *weight, const float *bias);
 

@@ -14,7 +14,7 @@
  *   video         overlap, propagation                          objects in frames (smalti/video.h)
  *   discovery     discovery                                   objects without labels (smalti/discovery.h)
  *   fine-tuning   finetune.c, tune_*; upernet*                of pictures; of pixels (smalti/upernet.h)
- *   context       context.c, evaluator.h                        an evaluator, and plugins that it runs
+ *   context       context.c, evaluator.h, forecast.c            an evaluator, plugins that it runs, and their memory
  *
  * A room uses only those above it; the protocols (linear, logistic, assigned, fine-tuning) get what they
  * need from the context that they are handed, as a plugin would. An evaluator borrows network, data sets
@@ -79,6 +79,23 @@ sm_status sm_evaluator_run(sm_evaluator *, const sm_evaluation_ops *, void *self
  * shared out, and come to the same bits as by one process. NULL: there is nothing to evaluate. SM_ELOST. */
 sm_status sm_evaluator_serve(sm_evaluator *, sm_error *);
 sm_status sm_evaluator_dismiss(sm_evaluator *, sm_error *);
+/* What the evaluations of a recipe, whose instances are created, will have in memory beside what trains: planned, and
+ * nothing of it made. The configuration is that of the evaluator that will run them, its network may be without
+ * memory. Pictures that are decoded are not in it. */
+typedef struct sm_eval_forecast_line {
+  const char *name;    /* the recipe's */
+  bool known;          /* else the evaluation cannot tell before it runs */
+  sm_eval_bytes bytes; /* beside the features */
+} sm_eval_forecast_line;
+typedef struct sm_eval_forecast {
+  size_t network, pictures; /* of each rank: the graph that makes features; pictures on their way to it */
+  size_t features;          /* of rank 0: all that are kept */
+  size_t first, other;      /* at one time, of what is known: of rank 0, and of each other one (0: there is none) */
+  int n;
+  sm_eval_forecast_line of[SM_SLOTS_MAX];
+} sm_eval_forecast;
+sm_status sm_evaluations_forecast(const sm_recipe *, const sm_evaluator_config *, int ranks, sm_eval_forecast *,
+                                  sm_error *);
 /* Features of a split, kept until reset or free. Test labels are those of the training classes of the same
  * name; a test class that no training picture has is SM_EINVAL, and so are features that the configuration
  * does not keep. */

@@ -104,6 +104,8 @@ sm_row_work sm_sweep_rates; /* sweep.c */
 /* Rank 0 calls it, and gets all rows, in order, at `made` (n · bytes): the same as by one process. Evaluator NULL: by
  * this process alone, at once, with nobody to ask. SM_EINTERRUPTED, SM_ELOST, SM_ENOMEM, and what the work says. */
 sm_status sm_share_rows(sm_evaluator *, const sm_row_job *, void *made, sm_pool *, sm_error *);
+/* What each rank but the first has of such a job, beside what the work itself takes: 0 without others. */
+size_t sm_share_bytes(const sm_row_job *, int ranks);
 
 /* sweep.c: learning rates of a linear probe, trained on features that are kept, by all ranks that there are. */
 typedef struct sm_sweep {
@@ -115,6 +117,8 @@ typedef struct sm_sweep {
 /* *out: the classifiers of all rates, to be freed whatever is returned, the same for any number of threads and ranks.
  * *steps: of each. SM_ENOMEM, SM_EINTERRUPTED, SM_ELOST. */
 sm_status sm_sweep_train(sm_eval_context *, const sm_sweep *, sm_probe **out, int64_t *steps, sm_error *);
+/* What that takes, of a sweep without rows, labels and features. */
+sm_eval_bytes sm_sweep_bytes(const sm_sweep *, int threads, int ranks);
 double sm_sweep_factor(int64_t epoch, int64_t epochs); /* of the rates: a cosine from 1, epoch by epoch */
 
 /* serve.c's calls: features.c, share.c */

@@ -10,6 +10,8 @@
 #include <smalti/evaluation.h>
 
 #define SM_EVAL_BATCH 32 /* pictures that go through a graph together */
+#define SM_EVAL_AHEAD 2  /* batches of pictures that are made ahead … */
+#define SM_CROPS_AHEAD 4 /* … and of crops */
 #define SM_SOME_BLOCKS 4 /* what `blocks: 0` means: eval_linear.py's default for ViT-S and ViT-T */
 
 typedef struct sm_feature_config {
@@ -19,6 +21,7 @@ typedef struct sm_feature_config {
   bool some_blocks; /* and of four, or all where there are fewer                   */
   bool patches;     /* and the mean of the patches                                 */
   bool bf16;
+  bool planned; /* has no memory: only its width and its report can be asked for */
   sm_pool *pool;
 } sm_feature_config;
 

@@ -75,6 +75,7 @@ static sm_status net_build(sm_feature_net *n, sm_error *err) {
   if (!(n->graph = sm_graph_new(&config, err))) return err ? err->code : SM_ENOMEM;
   net_passes(n);
   status = sm_graph_plan(n->graph, err);
+  if (n->c.planned) return status;
   if (!status) status = sm_graph_allocate(n->graph, err);
   if (!status) net_count(n, SM_EVAL_BATCH);
   return status;
@@ -102,7 +103,7 @@ int64_t sm_feature_net_width(const sm_feature_net *n) { return n->width; }
 void sm_feature_net_report(const sm_feature_net *n, sm_plan_report *r) {
   *r = (sm_plan_report){0};
   if (!n->graph) return;
-  net_count(n, SM_EVAL_BATCH); /* flops are those of the pictures there are */
+  if (!n->c.planned) net_count(n, SM_EVAL_BATCH); /* flops are those of the pictures there are */
   sm_graph_report(n->graph, r);
 }
 

@@ -244,6 +244,22 @@ static sm_status finetune_check(const sm_eval_context *x, const sm_finetune_conf
   return SM_OK;
 }
 
+/* With pictures made ahead, and lists of them. */
+sm_status sm_finetune_bytes(const sm_eval_context *x, const sm_eval_sizes *s, const sm_finetune_config *c,
+                            sm_eval_bytes *b, sm_error *err) {
+  sm_finetune_config own = *c;
+  *b = (sm_eval_bytes){.none = true};
+  if (own.batch > s->train && s->train > 0) own.batch = s->train;
+  if (own.group > own.batch) own.group = own.batch;
+  sm_status status = finetune_check(x, &own, err);
+  if (!status) status = sm_tune_step_bytes(x, &own, s->classes, &b->first, err);
+  b->first += sm_eval_loader_bytes((int)own.group, x->height, x->width, SM_CROPS_AHEAD) +
+              SM_EVAL_BATCH * (size_t)s->classes * sizeof(float) +
+              (size_t)s->train * (2 * sizeof(int64_t) + 2 * sizeof(int32_t) + 1) +
+              (size_t)s->test * (sizeof(int64_t) + 2 * sizeof(int32_t));
+  return status;
+}
+
 static sm_status finetune_prepare(tuning *t, sm_error *err) {
   sm_status status = finetune_choose_pictures(t, err);
   if (!status) status = sm_tune_step_new(t->x, &t->c, t->classes, t->steps_per_epoch, &t->step, err);

@@ -49,9 +49,11 @@ typedef struct knn_run {
   size_t scratch_bytes;
 } knn_run;
 
+static size_t knn_row_bytes(int64_t n, int dim) { return (size_t)n * (size_t)dim * sizeof(float); }
+
 /* Rows of length 1; *bad is the first row that holds a NaN or an infinity, or -1. */
 static float *knn_normalised(const sm_features *f, int64_t *bad) {
-  float *out = sm_malloc((size_t)(f->n ? f->n : 1) * (size_t)f->dim * sizeof *out);
+  float *out = sm_malloc(knn_row_bytes(f->n, f->dim));
   *bad = -1;
   for (int64_t i = 0; out && i < f->n; i++) {
     const float *x = f->x + i * f->dim;
@@ -156,11 +158,16 @@ static void knn_run_tile(void *context, int64_t t, int worker) {
     }
 }
 
+/* Of a worker. */
+static size_t knn_scratch_bytes(const knn_task *t) {
+  const size_t bytes = SM_PACK_BYTES + QUERIES * CANDIDATES * sizeof(float) +
+                       (size_t)QUERIES * (size_t)t->k_max * sizeof(neighbour) + (size_t)t->classes * sizeof(double);
+  return (bytes + 63) & ~(size_t)63;
+}
+
 sm_status sm_knn_rows(const sm_row_job *j, int64_t first, int64_t n, void *made, sm_pool *pool, sm_error *err) {
   const knn_task *t = j->given[TASK].x;
-  size_t bytes = SM_PACK_BYTES + QUERIES * CANDIDATES * sizeof(float) +
-                 (size_t)QUERIES * (size_t)t->k_max * sizeof(neighbour) + (size_t)t->classes * sizeof(double);
-  bytes = (bytes + 63) & ~(size_t)63;
+  const size_t bytes = knn_scratch_bytes(t);
   knn_run r = {.task = *t,
                .k = j->given[K].x,
                .train = j->given[TRAIN].x,
@@ -239,31 +246,48 @@ static void knn_summarise(const knn_answer *answer, const sm_features *test, int
   }
 }
 
+static knn_task knn_task_of(int64_t n_train, int dim, int classes, const int *k, int n_k, double temperature) {
+  knn_task t = {
+      .n_train = n_train, .dim = dim, .classes = classes, .n_k = n_k, .k_max = 1, .temperature = temperature};
+  for (int i = 0; i < n_k; i++) t.k_max = k[i] > t.k_max ? k[i] : t.k_max;
+  if (t.k_max > n_train) t.k_max = (int32_t)n_train;
+  return t;
+}
+
+/* The votes of so many queries, without what they are of. */
+static sm_row_job knn_job(const knn_task *t, int64_t queries, int threads) {
+  const size_t train = (size_t)t->n_train, test = (size_t)queries;
+  return (sm_row_job){.work = SM_ROWS_KNN,
+                      .make = sm_knn_rows,
+                      .n = queries,
+                      .most = (int64_t)TILES * QUERIES * threads,
+                      .bytes = (size_t)t->n_k * sizeof(knn_answer),
+                      .given = {[TASK] = {t, sizeof *t},
+                                [K] = {NULL, (size_t)t->n_k * sizeof(int)},
+                                [TRAIN] = {NULL, knn_row_bytes(t->n_train, t->dim)},
+                                [TRAIN_LABEL] = {NULL, train * sizeof(int32_t)},
+                                [TEST] = {NULL, knn_row_bytes(queries, t->dim)},
+                                [TEST_LABEL] = {NULL, test * sizeof(int32_t)}}};
+}
+
+sm_eval_bytes sm_knn_bytes(const sm_eval_sizes *s, const int *k, int n_k) {
+  const knn_task t = knn_task_of(s->train, s->dim, s->classes, k, n_k, 1);
+  const sm_row_job j = knn_job(&t, s->test, s->threads);
+  const size_t work = knn_scratch_bytes(&t) * (size_t)s->threads;
+  sm_eval_bytes b = {.first = j.given[TRAIN].bytes + j.given[TEST].bytes + (size_t)j.n * j.bytes + work};
+  if (s->ranks > 1) b.other = sm_share_bytes(&j, s->ranks) + work;
+  return b;
+}
+
 /* a, b: normalised rows of train and test. */
 static sm_status knn_share(sm_evaluator *e, const char *doing, const sm_features *train, const float *a,
                            const sm_features *test, const float *b, const int *k, int n_k, double temperature,
                            sm_pool *pool, knn_answer *answer, sm_error *err) {
-  knn_task task = {.n_train = train->n,
-                   .dim = train->dim,
-                   .classes = train->classes,
-                   .n_k = n_k,
-                   .k_max = 1,
-                   .temperature = temperature};
-  for (int i = 0; i < n_k; i++) task.k_max = k[i] > task.k_max ? k[i] : task.k_max;
-  if (task.k_max > train->n) task.k_max = (int32_t)train->n;
-  const size_t dim = (size_t)train->dim;
-  sm_row_job job = {.work = SM_ROWS_KNN,
-                    .make = sm_knn_rows,
-                    .tells = !doing,
-                    .n = test->n,
-                    .most = (int64_t)TILES * QUERIES * sm_pool_threads(pool),
-                    .bytes = (size_t)n_k * sizeof *answer,
-                    .given = {[TASK] = {&task, sizeof task},
-                              [K] = {k, (size_t)n_k * sizeof *k},
-                              [TRAIN] = {a, (size_t)train->n * dim * sizeof *a},
-                              [TRAIN_LABEL] = {train->label, (size_t)train->n * sizeof *train->label},
-                              [TEST] = {b, (size_t)test->n * dim * sizeof *b},
-                              [TEST_LABEL] = {test->label, (size_t)test->n * sizeof *test->label}}};
+  const knn_task task = knn_task_of(train->n, train->dim, train->classes, k, n_k, temperature);
+  sm_row_job job = knn_job(&task, test->n, sm_pool_threads(pool));
+  job.tells = !doing;
+  job.given[K].x = k, job.given[TRAIN].x = a, job.given[TRAIN_LABEL].x = train->label;
+  job.given[TEST].x = b, job.given[TEST_LABEL].x = test->label;
   snprintf(job.doing, sizeof job.doing, "%s", doing ? doing : "k-NN");
   return sm_share_rows(e, &job, answer, pool, err);
 }

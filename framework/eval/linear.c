@@ -216,6 +216,23 @@ static void linear_tell_of_steps(const linear_run *r) {
       (long long)r->steps, (long long)r->kept, (long long)r->size, (long long)r->c->epochs, remedy);
 }
 
+/* Lists of pictures beside the classifiers: those that are learned from and held out, and what chooses them; guesses. */
+sm_eval_bytes sm_linear_bytes(const sm_eval_sizes *s, const sm_linear_config *c) {
+  const sm_features train = {.n = s->train, .dim = s->dim, .classes = s->classes};
+  const sm_sweep sweep = {.probe = {.dim = s->dim,
+                                    .classes = s->classes,
+                                    .rate = c->rate,
+                                    .rates = c->rates,
+                                    .batch = s->train < c->batch ? s->train : c->batch},
+                          .train = &train,
+                          .n = s->train,
+                          .epochs = c->epochs};
+  sm_eval_bytes b = sm_sweep_bytes(&sweep, s->threads, s->ranks);
+  b.first += (size_t)s->train * (2 * sizeof(int64_t) + sizeof(int32_t) + sizeof(uint32_t) + 1) +
+             (size_t)s->test * (sizeof(int64_t) + sizeof(int32_t)) + (size_t)s->classes * sizeof(int64_t);
+  return b;
+}
+
 sm_status sm_linear_eval(sm_eval_context *x, const sm_linear_config *c, sm_feature_spec *spec, bool augmented,
                          sm_linear_result *out, sm_error *err) {
   linear_run r = {.x = x, .own = *c};

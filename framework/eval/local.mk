@@ -5,7 +5,7 @@ pkginclude_HEADERS += framework/include/smalti/upernet.h
 libsmalti_la_SOURCES += \
   framework/eval/eval.h framework/eval/context.c framework/eval/evaluator.h \
   framework/eval/pictures.c framework/eval/whole.c framework/eval/subset.c framework/eval/subset.h \
-  framework/eval/features.c framework/eval/features.h framework/eval/features_net.c \
+  framework/eval/features.c framework/eval/features.h framework/eval/features_net.c framework/eval/forecast.c \
   framework/eval/share.c framework/eval/serve.c \
   framework/eval/assigned.c \
   framework/eval/classes.c framework/eval/classes.h \

@@ -240,7 +240,7 @@ static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *
       .steps_per_epoch = r->epoch_batches,
       .last_step = p->batches,
       .workers = c->workers,
-      .prefetch = 4,
+      .prefetch = SM_CROPS_AHEAD,
       .limits = c->limits,
       .max_bad = c->max_bad,
       .stop = c->stop};
@@ -265,7 +265,7 @@ static sm_status pictures_open_centres(sm_pictures *p, const sm_evaluator_config
                                   .filter = c->filter,
                                   .batch_size = r->batch,
                                   .workers = c->workers,
-                                  .prefetch = 2,
+                                  .prefetch = SM_EVAL_AHEAD,
                                   .limits = c->limits,
                                   .max_bad = c->max_bad,
                                   .stop = c->stop,

@@ -56,17 +56,40 @@ void sm_probe_free(sm_probe *p) {
 static int64_t probe_chunks(int64_t rows) { return (rows + ROWS - 1) / ROWS; }
 static int64_t probe_blocks(const sm_probe *p) { return (p->c.rates + p->together - 1) / p->together; }
 
+/* Bytes of each. */
+typedef struct probe_sizes {
+  size_t rate, weight, bias, x, g, scratch, hits;
+} probe_sizes;
+
+static probe_sizes probe_sizes_of(const sm_probe_config *c, int threads) {
+  const size_t dim = (size_t)c->dim, rates = (size_t)c->rates, outputs = rates * (size_t)c->classes,
+               batch = (size_t)c->batch, f = sizeof(float);
+  return (probe_sizes){.rate = rates * sizeof(double),
+                       .weight = outputs * dim * f,
+                       .bias = outputs * f,
+                       .x = batch * dim * f,
+                       .g = batch * outputs * f,
+                       .scratch = (size_t)threads * TILE_OUTPUTS * TILE_COLUMNS * f,
+                       .hits = (size_t)probe_chunks(c->batch) * 2 * rates * sizeof(int64_t)};
+}
+
+size_t sm_probe_bytes(const sm_probe_config *c, int threads) {
+  const probe_sizes s = probe_sizes_of(c, threads);
+  return sizeof(sm_probe) + s.rate + 2 * s.weight + 2 * s.bias + s.x + s.g + s.scratch + s.hits +
+         sm_products_bytes(threads);
+}
+
 static bool probe_allocate(sm_probe *p) {
-  size_t dim = (size_t)p->c.dim, outputs = (size_t)p->outputs, batch = (size_t)p->c.batch, f = sizeof(float);
-  p->rate = sm_malloc((size_t)p->c.rates * sizeof *p->rate);
-  p->weight = sm_aligned_alloc(outputs * dim * f);
-  p->moment = sm_aligned_alloc(outputs * dim * f);
-  p->bias = sm_calloc(outputs, f);
-  p->bias_moment = sm_calloc(outputs, f);
-  p->x = sm_aligned_alloc(batch * dim * f);
-  p->g = sm_aligned_alloc(batch * outputs * f);
-  p->scratch = sm_aligned_alloc((size_t)sm_pool_threads(p->pool) * TILE_OUTPUTS * TILE_COLUMNS * f);
-  p->hits = sm_malloc((size_t)probe_chunks(p->c.batch) * 2 * (size_t)p->c.rates * sizeof *p->hits);
+  const probe_sizes s = probe_sizes_of(&p->c, sm_pool_threads(p->pool));
+  p->rate = sm_malloc(s.rate);
+  p->weight = sm_aligned_alloc(s.weight);
+  p->moment = sm_aligned_alloc(s.weight);
+  p->bias = sm_calloc(s.bias, 1);
+  p->bias_moment = sm_calloc(s.bias, 1);
+  p->x = sm_aligned_alloc(s.x);
+  p->g = sm_aligned_alloc(s.g);
+  p->scratch = sm_aligned_alloc(s.scratch);
+  p->hits = sm_malloc(s.hits);
   return p->rate && p->weight && p->moment && p->bias && p->bias_moment && p->x && p->g && p->scratch &&
          p->hits;
 }

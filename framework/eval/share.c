@@ -107,12 +107,24 @@ sm_status sm_share_rows(sm_evaluator *e, const sm_row_job *j, void *made, sm_poo
   return status;
 }
 
+/* Bytes of the rows of a round that are a rank's own, where it is not the first. */
+static size_t share_round_bytes(const sm_row_job *j, int ranks) {
+  const int64_t each = (j->n + ranks - 1) / ranks;
+  return (size_t)(j->most < each ? j->most : each) * j->bytes;
+}
+
+static size_t share_given_bytes(const sm_row_job *j, int i) { return j->given[i].bytes + 1; }
+
+size_t sm_share_bytes(const sm_row_job *j, int ranks) {
+  size_t bytes = share_round_bytes(j, ranks);
+  for (int i = 0; i < SM_ROW_GIVEN; i++) bytes += share_given_bytes(j, i);
+  return ranks > 1 ? bytes : 0;
+}
+
 /* Room for what rank 0 gives, and for this rank's rows of a round; rank 0's own pointers mean nothing here. */
 static sm_status share_reserve(const sm_evaluator *e, sm_row_job *j, char **made, sm_error *err) {
-  const int64_t ranks = sm_ranks_size(e->c.ranks), each = (j->n + ranks - 1) / ranks,
-                most = j->most < each ? j->most : each;
-  bool all = (*made = sm_malloc((size_t)most * j->bytes)) != NULL;
-  for (int i = 0; i < SM_ROW_GIVEN; i++) all &= (j->given[i].x = sm_malloc(j->given[i].bytes + 1)) != NULL;
+  bool all = (*made = sm_malloc(share_round_bytes(j, sm_ranks_size(e->c.ranks)))) != NULL;
+  for (int i = 0; i < SM_ROW_GIVEN; i++) all &= (j->given[i].x = sm_malloc(share_given_bytes(j, i))) != NULL;
   return all ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for its share of %s", j->doing);
 }
 

@@ -103,6 +103,54 @@ static sm_status sweep_run(sweep *w, sm_error *err) {
 /* What is made of a rate: weights (classes, dim), then biases (classes). */
 static size_t sweep_floats(const sweep_task *t) { return (size_t)t->classes * ((size_t)t->dim + 1); }
 
+static int sweep_most(const sm_sweep *s, int ranks) { return (s->probe.rates + ranks - 1) / ranks; }
+
+static sweep_task sweep_task_of(const sm_sweep *s, int ranks) {
+  const sm_probe_config *c = &s->probe;
+  const double step = 6.0 * (double)c->batch * c->dim * c->classes * sweep_most(s, ranks);
+  return (sweep_task){.n = s->n,
+                      .epochs = s->epochs,
+                      .batch = c->batch,
+                      .pause = 1 + (int64_t)(PAUSE / step),
+                      .dim = c->dim,
+                      .classes = c->classes,
+                      .momentum = c->momentum,
+                      .seed = c->seed};
+}
+
+static sm_row_job sweep_job(const sm_sweep *s, const sweep_task *t) {
+  const size_t n = (size_t)s->train->n, rates = (size_t)s->probe.rates;
+  return (sm_row_job){.work = SM_ROWS_RATES,
+                      .make = sm_sweep_rates,
+                      .asks = true,
+                      .n = s->probe.rates,
+                      .most = s->probe.rates,
+                      .bytes = sweep_floats(t) * sizeof(float),
+                      .given = {[TASK] = {t, sizeof *t},
+                                [RATE] = {s->probe.rate, rates * sizeof *s->probe.rate},
+                                [X] = {s->train->x, n * (size_t)t->dim * sizeof *s->train->x},
+                                [LABEL] = {s->train->label, n * sizeof *s->train->label},
+                                [ROW] = {s->row, (size_t)t->n * sizeof *s->row}}};
+}
+
+/* An order of so many pictures, and classifiers of so many rates. */
+static size_t sweep_own_bytes(const sm_sweep *s, int rates, int threads) {
+  sm_probe_config c = s->probe;
+  c.rates = rates;
+  return (size_t)s->n * (sizeof(uint32_t) + sizeof(int64_t)) + sm_probe_bytes(&c, threads);
+}
+
+/* Where others train some of them, rank 0 has the weights of all, beside its share and then beside all classifiers. */
+sm_eval_bytes sm_sweep_bytes(const sm_sweep *s, int threads, int ranks) {
+  const sweep_task t = sweep_task_of(s, ranks);
+  const sm_row_job j = sweep_job(s, &t);
+  sm_eval_bytes b = {.first = sweep_own_bytes(s, s->probe.rates, threads)};
+  if (ranks < 2) return b;
+  b.first += (size_t)j.n * j.bytes;
+  b.other = sm_share_bytes(&j, ranks) + sweep_own_bytes(s, sweep_most(s, ranks), threads);
+  return b;
+}
+
 sm_status sm_sweep_rates(const sm_row_job *j, int64_t first, int64_t n, void *made, sm_pool *pool, sm_error *err) {
   sweep w = {.task = *(const sweep_task *)j->given[TASK].x,
              .x = j->given[X].x,
@@ -125,32 +173,16 @@ sm_status sm_sweep_rates(const sm_row_job *j, int64_t first, int64_t n, void *ma
   return status;
 }
 
-static sm_status sweep_gather(sm_eval_context *x, const sm_sweep *s, const sweep_task *t, float *made, sm_error *err) {
-  const size_t n = (size_t)s->train->n;
-  sm_row_job job = {.work = SM_ROWS_RATES,
-                    .make = sm_sweep_rates,
-                    .asks = true,
-                    .own = x,
-                    .n = s->probe.rates,
-                    .most = s->probe.rates,
-                    .bytes = sweep_floats(t) * sizeof *made,
-                    .given = {[TASK] = {t, sizeof *t},
-                              [RATE] = {s->probe.rate, (size_t)s->probe.rates * sizeof *s->probe.rate},
-                              [X] = {s->train->x, n * (size_t)t->dim * sizeof *s->train->x},
-                              [LABEL] = {s->train->label, n * sizeof *s->train->label},
-                              [ROW] = {s->row, (size_t)t->n * sizeof *s->row}}};
-  snprintf(job.doing, sizeof job.doing, "%s", x->doing);
-  return sm_share_rows(x->core, &job, made, x->pool, err);
-}
-
-static sm_status sweep_by_ranks(sm_eval_context *x, const sm_sweep *s, sweep_task *t, sm_probe **out, sm_error *err) {
-  const int ranks = sm_ranks_size(((sm_evaluator *)x->core)->c.ranks), most = (s->probe.rates + ranks - 1) / ranks;
+static sm_status sweep_by_ranks(sm_eval_context *x, const sm_sweep *s, const sweep_task *t, sm_probe **out,
+                                sm_error *err) {
   const size_t each = sweep_floats(t), weights = each - (size_t)t->classes;
-  float *made = sm_malloc((size_t)s->probe.rates * each * sizeof *made);
+  sm_row_job job = sweep_job(s, t);
+  float *made = sm_malloc((size_t)job.n * job.bytes);
   if (!made)
     return sm_fail(err, SM_ENOMEM, "no memory for the weights of %d linear classifiers", s->probe.rates);
-  t->pause = 1 + (int64_t)(PAUSE / (6.0 * (double)t->batch * t->dim * t->classes * most));
-  sm_status status = sweep_gather(x, s, t, made, err);
+  job.own = x;
+  snprintf(job.doing, sizeof job.doing, "%s", x->doing);
+  sm_status status = sm_share_rows(x->core, &job, made, x->pool, err);
   if (!status) status = sm_probe_new(&s->probe, x->pool, out, err);
   for (int r = 0; !status && r < s->probe.rates; r++)
     sm_probe_put(*out, r, made + (size_t)r * each, made + (size_t)r * each + weights);
@@ -171,21 +203,14 @@ static sm_status sweep_alone(sm_eval_context *x, const sm_sweep *s, const sweep_
 }
 
 sm_status sm_sweep_train(sm_eval_context *x, const sm_sweep *s, sm_probe **out, int64_t *steps, sm_error *err) {
-  const sm_probe_config *c = &s->probe;
   const char *doing = x->doing;
   const sm_evaluator *e = x->core;
-  sweep_task t = {.n = s->n,
-                  .epochs = s->epochs,
-                  .batch = c->batch,
-                  .dim = c->dim,
-                  .classes = c->classes,
-                  .momentum = c->momentum,
-                  .seed = c->seed};
-  const bool shared = e && sm_ranks_size(e->c.ranks) > 1 && sm_products_apart(x->pool);
+  const int ranks = e && sm_products_apart(x->pool) ? sm_ranks_size(e->c.ranks) : 1;
+  const sweep_task t = sweep_task_of(s, ranks);
   *out = NULL;
-  *steps = (s->n + c->batch - 1) / c->batch * s->epochs;
+  *steps = (s->n + t.batch - 1) / t.batch * s->epochs;
   if (!doing) x->doing = "linear probe";
-  sm_status status = shared ? sweep_by_ranks(x, s, &t, out, err) : sweep_alone(x, s, &t, out, err);
+  sm_status status = ranks > 1 ? sweep_by_ranks(x, s, &t, out, err) : sweep_alone(x, s, &t, out, err);
   x->doing = doing;
   return status;
 }

@@ -156,20 +156,24 @@ static void tune_net_freeze_unread(sm_tune_net *t) {
   }
 }
 
-static sm_status tune_net_build(sm_tune_net *t, sm_error *err) {
+static sm_status tune_net_plan(sm_tune_net *t, sm_error *err) {
   const sm_graph_config config = {.device = SM_CPU, .real = SM_F32, .pool = t->x->pool, .bf16 = t->bf16};
   if (!(t->graph = sm_graph_new(&config, err))) return err ? err->code : SM_ENOMEM;
   tune_net_build_train(t);
   tune_net_build_test(t);
-  sm_status status = sm_graph_plan(t->graph, err);
-  if (!status) status = sm_set_allocate(t->set, t->c->seed, err);
+  return sm_graph_plan(t->graph, err);
+}
+
+static sm_status tune_net_allocate(sm_tune_net *t, sm_error *err) {
+  sm_status status = sm_set_allocate(t->set, t->c->seed, err);
   if (!status) status = sm_graph_allocate(t->graph, err);
   if (!status) tune_net_freeze_unread(t);
   return status;
 }
 
-sm_status sm_tune_net_new(const sm_eval_context *x, const sm_finetune_config *c, int classes, sm_tune_net *t,
-                          sm_error *err) {
+/* All but memory. */
+static sm_status tune_net_open(const sm_eval_context *x, const sm_finetune_config *c, int classes, sm_tune_net *t,
+                               sm_error *err) {
   *t = (sm_tune_net){.x = x, .c = c, .classes = classes};
   if (sm_set_real(sm_network_set(x->network)) != SM_F32)
     return sm_fail(err, SM_EUNSUPPORTED, "fine-tuning wants a network of F32 numbers");
@@ -182,7 +186,27 @@ sm_status sm_tune_net_new(const sm_eval_context *x, const sm_finetune_config *c,
   t->bf16 = c->precision == SM_FINETUNE_BF16 ||
             (c->precision == SM_FINETUNE_AS_TRAINED && (x->bf16 || sm_network_describe(x->network)->bf16));
   status = tune_net_declare(t, err);
-  return status ? status : tune_net_build(t, err);
+  return status ? status : tune_net_plan(t, err);
+}
+
+sm_status sm_tune_net_new(const sm_eval_context *x, const sm_finetune_config *c, int classes, sm_tune_net *t,
+                          sm_error *err) {
+  sm_status status = tune_net_open(x, c, classes, t, err);
+  return status ? status : tune_net_allocate(t, err);
+}
+
+sm_status sm_tune_net_bytes(const sm_eval_context *x, const sm_finetune_config *c, int classes, size_t *bytes,
+                            sm_error *err) {
+  sm_tune_net t;
+  sm_plan_report graph;
+  sm_status status = tune_net_open(x, c, classes, &t, err);
+  *bytes = 0;
+  if (!status) {
+    sm_graph_report(t.graph, &graph);
+    *bytes = sm_set_bytes(t.set) + graph.inputs + graph.transient + graph.worker;
+  }
+  sm_tune_net_free(&t);
+  return status;
 }
 
 void sm_tune_net_free(sm_tune_net *t) {

@@ -32,6 +32,8 @@ typedef struct sm_tune_net {
 /* Declare, build, plan; then get memory. */
 sm_status sm_tune_net_new(const sm_eval_context *, const sm_finetune_config *, int classes, sm_tune_net *,
                           sm_error *);
+/* What that takes: planned, and not made. The network may be without memory. */
+sm_status sm_tune_net_bytes(const sm_eval_context *, const sm_finetune_config *, int classes, size_t *bytes, sm_error *);
 void sm_tune_net_free(sm_tune_net *);
 /* Factors of a picture's drop path, 0 or 1/keep, one for each of spec's drop_columns: what is dropped grows
  * linearly with the layer, from 0 to `rate`. */

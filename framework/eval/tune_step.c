@@ -5,16 +5,31 @@
 #include <math.h>
 #include <string.h>
 
+static size_t tune_step_mixed_bytes(const sm_eval_context *x, const sm_finetune_config *c) {
+  return (size_t)c->group * 3 * (size_t)x->height * (size_t)x->width * sizeof(float);
+}
+static size_t tune_step_label_bytes(const sm_finetune_config *c, int classes) {
+  return (size_t)c->group * (size_t)classes * sizeof(float);
+}
+
+sm_status sm_tune_step_bytes(const sm_eval_context *x, const sm_finetune_config *c, int classes, size_t *bytes,
+                             sm_error *err) {
+  const sm_status status = sm_tune_net_bytes(x, c, classes, bytes, err);
+  *bytes += tune_step_mixed_bytes(x, c) + tune_step_label_bytes(c, classes);
+  return status;
+}
+
 sm_status sm_tune_step_new(const sm_eval_context *x, const sm_finetune_config *c, int classes,
                            int64_t steps_per_epoch, sm_tune_step *t, sm_error *err) {
-  const size_t pixels = 3 * (size_t)x->height * (size_t)x->width, group = (size_t)c->group;
   *t = (sm_tune_step){.x = x, .c = c, .groups = c->batch / c->group, .steps_per_epoch = steps_per_epoch};
   t->batch = t->groups * c->group;
   sm_status status = sm_tune_net_new(x, c, classes, &t->net, err);
   if (status) return status;
-  t->mixed = sm_malloc(group * pixels * sizeof *t->mixed);
-  t->q = sm_malloc(group * (size_t)classes * sizeof *t->q);
-  return t->mixed && t->q ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a group of %zu pictures", group);
+  t->mixed = sm_malloc(tune_step_mixed_bytes(x, c));
+  t->q = sm_malloc(tune_step_label_bytes(c, classes));
+  return t->mixed && t->q
+             ? SM_OK
+             : sm_fail(err, SM_ENOMEM, "no memory for a group of %" PRId64 " pictures", c->group);
 }
 
 void sm_tune_step_free(sm_tune_step *t) {

@@ -19,6 +19,8 @@ typedef struct sm_tune_step {
  * it also after a failure. */
 sm_status sm_tune_step_new(const sm_eval_context *, const sm_finetune_config *, int classes,
                            int64_t steps_per_epoch, sm_tune_step *, sm_error *);
+/* What that takes, as sm_tune_net_bytes. */
+sm_status sm_tune_step_bytes(const sm_eval_context *, const sm_finetune_config *, int classes, size_t *bytes, sm_error *);
 void sm_tune_step_free(sm_tune_step *);
 /* Add up the gradient of one group: its pictures erased, then mixed, as timm does it. Draws are keyed by the batch's
  * epoch and its number in it. Returns its share of the step's mean loss. */

@@ -96,7 +96,7 @@ void sm_ranks_sum_begin(sm_ranks *, void *x, size_t size, sm_ranks_add *, void *
 void sm_ranks_sum_ready(sm_ranks *, int parts);
 void sm_ranks_sum_go_on(sm_ranks *);
 sm_status sm_ranks_sum_end(sm_ranks *, sm_error *);
-size_t sm_ranks_sum_bytes(const sm_ranks *); /* that it takes beside x */
+size_t sm_ranks_sum_bytes(int ranks); /* that it takes beside x */
 /* What such a sum sends, by calculation, of n elements of `size` bytes over so many ranks: from rank 0, in bytes, and in
  * how many exchanges. */
 int64_t sm_ranks_sum_sent(int ranks, int64_t n, size_t size, int64_t *exchanges);

@@ -7,7 +7,7 @@
  * here runs by itself: messages go while somebody asks for them. */
 #include "link.h"
 
-size_t sm_ranks_sum_bytes(const sm_ranks *r) { return r ? SM_RANKS_BLOCK : 0; }
+size_t sm_ranks_sum_bytes(int ranks) { return ranks > 1 ? SM_RANKS_BLOCK : 0; }
 
 static int sum_levels(const sm_ranks *r) {
   int levels = 0;

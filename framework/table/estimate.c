@@ -1,8 +1,9 @@
 /* estimate.c — how long a job will take and how much memory it needs, before it runs.
  *
- * Memory is the plan of the recipe's own step. Time is that of a few steps of few random pictures, measured
- * now in a child process, or the rate that the run itself has had if it has begun. What cannot be built yet
- * (its dependencies are missing) has no estimate; evaluations and reading pictures are not in it. */
+ * Memory is the plan of the recipe's own step, and of what the table's evaluations take beside the network, in one
+ * process. Time is that of a few steps of few random pictures, measured now in a child process, or the rate that the
+ * run itself has had if it has begun. What cannot be built yet (its dependencies are missing) has no estimate; the time
+ * of evaluations and of reading pictures is not in it. */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -19,22 +20,50 @@ typedef struct question {
 } question;
 
 /* Pictures of the whole run. Its data sets are opened in any case: one that is not there is told now. */
-static sm_status estimate_count_pictures(sm_recipe *r, int64_t *pictures, sm_error *err) {
+static sm_status estimate_count_pictures(sm_recipe *r, sm_dataset *set, sm_dataset *test, int64_t *pictures,
+                                         sm_error *err) {
   int64_t per_epoch = r->train.steps_per_epoch;
-  sm_dataset set, test;
-  sm_status status = sm_slot_open(&r->data.train, &set, err);
-  if (!status) status = sm_slot_open(&r->data.test, &test, err);
+  sm_status status = sm_slot_open(&r->data.train, set, err);
+  if (!status) status = sm_slot_open(&r->data.test, test, err);
   if (status) return status;
-  if (!per_epoch) per_epoch = set.ops->count(set.self) / r->train.batch_size;
+  if (!per_epoch) per_epoch = set->ops->count(set->self) / r->train.batch_size;
   *pictures = per_epoch * r->train.epochs * r->train.batch_size;
   return SM_OK;
 }
 
-static sm_status estimate_plan_bytes(const sm_train_config *c, double *bytes, sm_error *err) {
+/* The names of evaluations that cannot tell what they take. */
+static void estimate_name_unknown(const sm_eval_forecast *f, char *to, size_t size) {
+  size_t used = 0;
+  to[0] = 0;
+  for (int i = 0; i < f->n && used < size; i++)
+    if (!f->of[i].known) used += (size_t)snprintf(to + used, size - used, "%s%s", used ? ", " : "", f->of[i].name);
+}
+
+/* The table's evaluations of these pictures. What cannot be planned leaves the rest of the estimate as it is. */
+static void estimate_evaluations(const question *q, const sm_recipe *r, const sm_train_config *c,
+                                 sm_trainable *net, sm_dataset train, sm_dataset test, sm_tell *tell) {
+  sm_recipe *asked = NULL;
+  sm_eval_forecast f = {0};
+  sm_error own = {0}, *err = &own;
+  sm_status status = sm_table_job_recipe(q->jobs, q->job, SM_JOB_FOR_EVALUATION, NULL, &asked, err);
+  for (int i = 0; !status && i < asked->evaluations; i++) status = sm_slot_create(&asked->evaluate[i], err);
+  if (!status) status = sm_train_forecast(r, asked, c, net, train, test, 1, &f, err);
+  tell->beside = (double)f.first;
+  estimate_name_unknown(&f, tell->text, sizeof tell->text);
+  if (status) {
+    tell->beside = NAN;
+    snprintf(tell->text, sizeof tell->text, "its evaluations (%.300s)", own.message);
+  }
+  sm_recipe_free(asked);
+}
+
+static sm_status estimate_plan_bytes(const question *q, const sm_recipe *r, const sm_train_config *c,
+                                     sm_dataset train, sm_dataset test, sm_tell *tell, sm_error *err) {
   sm_trainable *net = NULL;
   sm_status status = sm_trainable_new(c, &net, err);
   if (status) return status;
-  *bytes = (double)sm_trainable_bytes(net);
+  tell->done = (double)sm_trainable_bytes(net);
+  estimate_evaluations(q, r, c, net, train, test, tell);
   sm_trainable_free(net);
   return SM_OK;
 }
@@ -58,14 +87,15 @@ static sm_status estimate_answer(void *ctx, sm_child *child, sm_error *err) {
   sm_recipe *r = NULL;
   sm_pool *pool = NULL;
   sm_train_config c;
+  sm_dataset train, test;
   sm_tell tell = {.kind = SM_TELL_PART};
   sm_status status = sm_table_job_recipe(q->jobs, q->job, SM_JOB_FOR_TRAINING, NULL, &r, err);
   if (!status) status = sm_recipe_create(r, err);
   const sm_table_options *o = &q->jobs->options;
   if (!status && !(pool = sm_recipe_pool(r, o->threads, o->isa, err))) status = err->code;
   if (!status) status = sm_train_configure(r, pool, 1, &c, err);
-  if (!status) status = estimate_count_pictures(r, &tell.steps, err);
-  if (!status) status = estimate_plan_bytes(&c, &tell.done, err);
+  if (!status) status = estimate_count_pictures(r, &train, &test, &tell.steps, err);
+  if (!status) status = estimate_plan_bytes(q, r, &c, train, test, &tell, err);
   if (!status) status = estimate_measure(c, &tell.rate, err);
   if (!status) sm_child_tell(child, &tell);
   sm_pool_free(pool);
@@ -101,9 +131,9 @@ sm_status sm_table_job_estimate(const sm_table_jobs *jobs, const sm_table_job *j
   question q = {jobs, job};
   sm_error own = {0};
   if (!err) err = &own;
-  sm_tell tell, told = {.rate = NAN, .done = NAN};
+  sm_tell tell, told = {.rate = NAN, .done = NAN, .beside = NAN};
   double step = 0, done = 0;
-  *e = (sm_table_estimate){.seconds = NAN, .images_per_s = NAN, .bytes = NAN};
+  *e = (sm_table_estimate){.seconds = NAN, .images_per_s = NAN, .bytes = NAN, .beside = NAN};
   sm_child *child = sm_child_start(estimate_answer, &q, err);
   if (!child) return err->code;
   bool asked = false;
@@ -115,6 +145,8 @@ sm_status sm_table_job_estimate(const sm_table_jobs *jobs, const sm_table_job *j
   if (status) return status;
   e->images_per_s = told.rate;
   e->bytes = told.done;
+  e->beside = told.beside;
+  snprintf(e->unknown, sizeof e->unknown, "%.*s", (int)sizeof e->unknown - 1, told.text);
   estimate_from_run(jobs, job, &e->images_per_s, &step);
   status = estimate_steps_to_pictures(jobs, job, step, &done, err);
   if (!status) e->seconds = fmax(0, (double)told.steps - done) / e->images_per_s;

@@ -240,7 +240,7 @@ typedef enum {
 typedef struct sm_tell {
   sm_tell_kind kind;
   int64_t step, steps;
-  double loss, rate, eta, done;
+  double loss, rate, eta, done, beside; /* beside: bytes of evaluations */
   char text[512];
   sm_error error;
 } sm_tell;
@@ -263,6 +263,8 @@ typedef struct sm_table_estimate {
   double seconds;      /* of training that is still to do */
   double images_per_s; /* as measured now, or as the run has had */
   double bytes;        /* of a step, as planned */
+  double beside;       /* of the table's evaluations beside the network, of those that can tell; NAN: not known */
+  char unknown[200];   /* the names of the others */
 } sm_table_estimate;
 /* Takes seconds: steps are run in a child process. An error says why there is no estimate. */
 sm_status sm_table_job_estimate(const sm_table_jobs *, const sm_table_job *, sm_table_estimate *, sm_error *);

@@ -32,16 +32,18 @@ int sm_piece_first(int pictures, int pieces, int piece) { return (int)((int64_t)
 
 int sm_pieces_own(const sm_trainable *t) { return t->c.pieces / sm_ranks_size(t->c.ranks); }
 
-static int pieces_levels(const sm_trainable *t) {
+static int pieces_levels(int own) {
   int levels = 0;
-  while (1 << levels < sm_pieces_own(t)) levels++;
+  while (1 << levels < own) levels++;
   return levels;
 }
 
-size_t sm_pieces_bytes(const sm_trainable *t) {
+size_t sm_pieces_bytes_by(const sm_trainable *t, int ranks) {
   if (t->c.pieces < 2) return 0;
-  return (size_t)pieces_levels(t) * sm_partial_bytes(t->set[SM_SET_STUDENT]) + sm_ranks_sum_bytes(t->c.ranks);
+  return (size_t)pieces_levels(t->c.pieces / ranks) * sm_partial_bytes(t->set[SM_SET_STUDENT]) + sm_ranks_sum_bytes(ranks);
 }
+
+size_t sm_pieces_bytes(const sm_trainable *t) { return sm_pieces_bytes_by(t, sm_ranks_size(t->c.ranks)); }
 
 /* Whole rows, from the last to the first, so that what a backward pass is done with first lies together. */
 static void pieces_cut(sm_pieces *p) {
@@ -71,7 +73,7 @@ sm_status sm_pieces_new(sm_trainable *t, const sm_step_sum *sum, int n, sm_piece
   sm_pieces *p = sm_calloc(1, sizeof *p);
   if (!p) return sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
   p->t = t;
-  p->levels = pieces_levels(t);
+  p->levels = pieces_levels(sm_pieces_own(t));
   p->sum = sm_calloc((size_t)n + 1, sizeof *p->sum);
   sm_status status = p->sum ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
   for (int i = 0; !status && i < n; i++) {

@@ -50,8 +50,9 @@ int sm_pieces_parts(const sm_pieces *, const sm_ranks_part **, double *when);
 /* For a rehearsal: a micro-batch that takes so many seconds, in which nothing is computed; of the last one,
  * parts of the gradients are sent when they would be ready. */
 void sm_pieces_pretend(sm_pieces *, double seconds);
-/* What they take beside the trainable, at most. */
+/* What they take beside the trainable, at most; and what they would take of each of so many ranks. */
 size_t sm_pieces_bytes(const sm_trainable *);
+size_t sm_pieces_bytes_by(const sm_trainable *, int ranks);
 /* The first of `pictures` that belongs to a piece; of piece number `pieces`: their number. */
 int sm_piece_first(int pictures, int pieces, int piece);
 

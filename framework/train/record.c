@@ -13,32 +13,30 @@ static void record_evaluation_progress(void *ctx, const char *what, double done)
   sm_session_tell(ctx, (sm_train_event){.kind = SM_EVENT_EVAL_PART, .text = what, .done = done});
 }
 
-/* The network whose features are evaluated, as its sets are when an evaluation runs. */
-static sm_status record_network(sm_session *s, sm_error *err) {
-  const sm_recipe *r = s->recipe;
-  sm_trainable *t = s->trainable;
+sm_status sm_train_network(const sm_recipe *r, const sm_train_config *c, sm_trainable *t, const char *run,
+                           sm_network **network, sm_error *err) {
   const int which = sm_trainable_evaluated(t);
   sm_network_parts parts = {.name = r->backbone.plugin.plugin->name,
-                            .backbone = s->config.backbone.ops,
-                            .self = s->config.backbone.self,
+                            .backbone = c->backbone.ops,
+                            .self = c->backbone.self,
                             .params = {t->set[which], SM_BACKBONE_PREFIX},
                             .head = sm_distil_head(t, which, SM_SITE_VIEW),
-                            .height = s->config.global_height,
-                            .width = s->config.global_width,
+                            .height = c->global_height,
+                            .width = c->global_width,
                             .filter = r->views.global_first.filter,
                             .bf16 = r->train.precision == SM_PRECISION_BF16,
                             .net = which == SM_SET_TEACHER ? SM_NET_TEACHER : SM_NET_STUDENT,
                             .recipe = r,
-                            .run = s->folder.path};
+                            .run = run};
   memcpy(parts.mean, r->views.global_first.mean, sizeof parts.mean);
   memcpy(parts.std, r->views.global_first.std, sizeof parts.std);
-  return sm_network_wrap(&parts, &s->network, err);
+  return sm_network_wrap(&parts, network, err);
 }
 
 sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
   const sm_recipe *r = s->recipe;
   if (!r->evaluations) return SM_OK;
-  sm_status status = record_network(s, err);
+  sm_status status = sm_train_network(r, &s->config, s->trainable, s->folder.path, &s->network, err);
   if (status) return status;
   sm_evaluator_config c = sm_evaluator_config_of(s->network, s->pool);
   c.train = s->train, c.test = s->test;
@@ -48,6 +46,22 @@ sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
   for (int i = 0; i < r->evaluations; i++)
     sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
   return sm_evaluator_new(&c, &s->evaluator, err);
+}
+
+sm_status sm_train_forecast(const sm_recipe *r, const sm_recipe *asked, const sm_train_config *c, sm_trainable *t,
+                            sm_dataset train, sm_dataset test, int ranks, sm_eval_forecast *f, sm_error *err) {
+  sm_network *network = NULL;
+  *f = (sm_eval_forecast){0};
+  if (!asked->evaluations) return SM_OK;
+  sm_status status = sm_train_network(r, c, t, NULL, &network, err);
+  if (status) return status;
+  sm_evaluator_config e = sm_evaluator_config_of(network, c->pool);
+  e.train = train, e.test = test;
+  for (int i = 0; i < asked->evaluations; i++)
+    sm_evaluator_want(&e, asked->evaluate[i].plugin.plugin->ops, asked->evaluate[i].plugin.self);
+  status = sm_evaluations_forecast(asked, &e, ranks, f, err);
+  sm_network_close(network);
+  return status;
 }
 
 /* A full disk does not end the run here: the log keeps the record and writes it later, and whether that

@@ -3,6 +3,7 @@
 #define SM_TRAIN_H
 
 #include "framework/base/path.h"
+#include "framework/eval/eval.h"
 #include "framework/recipe/ask.h"
 
 #include "trainable.h"
@@ -78,6 +79,15 @@ typedef struct sm_fitting {
   sm_pool *pool;
 } sm_fitting;
 sm_status sm_fit_tokenizers(sm_trainable *, int tokenizers, const sm_fitting *, sm_error *);
+
+/* The network whose features are evaluated, over the sets of what trains, as they are when an evaluation runs. `run`: its
+ * folder, or NULL. The caller closes it before the trainable goes. */
+sm_status sm_train_network(const sm_recipe *, const sm_train_config *, sm_trainable *, const char *run, sm_network **,
+                           sm_error *);
+/* What evaluations of that network take beside, by so many ranks, of these data sets, which are opened: those of the
+ * recipe `asked`, which may be the same one, and whose evaluations are created. */
+sm_status sm_train_forecast(const sm_recipe *, const sm_recipe *asked, const sm_train_config *, sm_trainable *,
+                            sm_dataset train, sm_dataset test, int ranks, sm_eval_forecast *, sm_error *);
 
 /* Memory of this process that is in the machine's now. */
 int64_t sm_resident_bytes(void);

@@ -25,8 +25,18 @@ static const tune_preset presets[] = {
     {-5, 360, 768, 3.75e-6, 1, 0.1, 5, 0.1, 0.8, 1, 0.1, 9, 1e-5},
 };
 
+static sm_status finetune_memory(const void *self, const sm_eval_context *x, const sm_eval_sizes *s, sm_eval_bytes *b,
+                                 sm_error *err) {
+  const struct finetune *o = self;
+  double rate[SM_LIST_MAX];
+  sm_finetune_config c;
+  tune_resolve(&o->tune, presets, x, rate, &c);
+  return sm_finetune_bytes(x, s, &c, b, err);
+}
+
 static void finetune_wants(const void *self, sm_feature_spec *spec) {
   (void)self;
+  spec->memory = finetune_memory;
   spec->blocks = 1;
   spec->pool = SM_POOL_CLS;
   spec->labels = SM_LABELS_BOTH;

@@ -20,8 +20,20 @@ static const sm_option options[] = {
               "features: [CLS], mean of the patches, or both side by side"),
 };
 
+static sm_status knn_memory(const void *self, const sm_eval_context *x, const sm_eval_sizes *s, sm_eval_bytes *b,
+                            sm_error *err) {
+  const struct knn *o = self;
+  int k[SM_LIST_MAX];
+  (void)x, (void)err;
+  for (int i = 0; i < o->k.n; i++) k[i] = (int)o->k.v[i];
+  *b = sm_knn_bytes(s, k, o->k.n);
+  b->first += (size_t)o->k.n * (size_t)s->test * sizeof(int32_t); /* classes */
+  return SM_OK;
+}
+
 static void knn_wants(const void *self, sm_feature_spec *spec) {
   const struct knn *o = self;
+  spec->memory = knn_memory;
   spec->blocks = 1;
   spec->pool = (sm_pool_mode)o->pool;
   spec->labels = SM_LABELS_BOTH;

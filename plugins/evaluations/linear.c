@@ -26,8 +26,19 @@ static const sm_option options[] = {
            "of the held-out pictures, the initial weights, order and crops"),
 };
 
+static sm_status linear_memory(const void *self, const sm_eval_context *x, const sm_eval_sizes *s, sm_eval_bytes *b,
+                               sm_error *err) {
+  const struct linear *o = self;
+  double rate[LINEAR_RATES];
+  const sm_linear_config config = linear_config(&o->how, (uint64_t)o->seed, rate);
+  (void)x, (void)err;
+  *b = sm_linear_bytes(s, &config);
+  return SM_OK;
+}
+
 static void linear_wants(const void *self, sm_feature_spec *spec) {
   const struct linear *o = self;
+  if (o->mode == CACHED) spec->memory = linear_memory;
   spec->blocks = (int)o->blocks;
   spec->pool = (sm_pool_mode)o->pool;
   spec->labels = SM_LABELS_BOTH;

@@ -37,6 +37,31 @@ exits 0 smalti plan tiny.yaml --json $deep train.recompute=blocks
 exits 0 smalti plan tiny.yaml --json train.micro_batch=1
 [ "$(field transient_bytes)" -lt $((sum / 2)) ] || fail "micro-batches of 1 take $(field transient_bytes) bytes of $sum"
 
+# what evaluations take beside it: the parts of those that can tell, and the names of those that cannot; of each rank, too
+more=('evaluate={probe: {linear: {}}, tuned: {finetune: {micro_batch: 4}}, rank: rankme}' data.train.shapes.count=3000)
+exits 0 smalti plan tiny.yaml "${more[@]}" train.pieces=4
+has out "features of all pictures"
+grep -qE '^  knn +[0-9.]+ [KM]iB$' out || fail "nothing of knn: $(cat out)"
+grep -qE '^  rank +not known$' out || fail "something of rankme: $(cat out)"
+grep -qE '^  4 ranks: a step [0-9.]+ [KM]iB; evaluations, beside it, [0-9.]+ [KM]iB on rank 0 and [0-9.]+ [KM]iB on the others$' out ||
+  fail "nothing of ranks: $(cat out)"
+exits 0 smalti plan tiny.yaml "${more[@]}" --json --largest 1
+valid_json out
+lacks out by_ranks
+largest=0
+for bytes in $(grep -o '"evaluation":"[a-z]*","bytes":[0-9]*' out | sed 's/.*://'); do
+  [ "$bytes" -le "$largest" ] || largest=$bytes
+done
+[ "$(grep -o '"evaluation":"[a-z]*","bytes":' out | wc -l)" -eq 3 ] || fail "not three that can tell: $(cat out)"
+beside=$(($(field evaluation_network_bytes) + $(field evaluation_feature_bytes) + largest))
+[ "$(field evaluation_bytes)" -ge "$beside" ] || fail "evaluations take $(field evaluation_bytes) bytes, their parts $beside"
+[ "$(field evaluation_feature_bytes)" -gt $((3012 * 4 * 24)) ] || fail "features take $(field evaluation_feature_bytes) bytes"
+exits 0 smalti plan tiny.yaml data.train='{folder: {path: nowhere}}'
+has out "  not known: "
+has out "nowhere"
+exits 0 smalti plan tiny.yaml data.train='{folder: {path: nowhere}}' --json
+has out '"evaluations_unknown":"'
+
 exits 0 smalti plan ibot/vitl16.yaml train.batch_size=64 --json --quiet
 [ "$(field peak_bytes)" -gt 20000000000 ] || fail "ViT-L/16 at batch 64 would take only $(field peak_bytes) bytes"
 

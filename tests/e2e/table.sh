@@ -38,7 +38,7 @@ count() { grep -c -- "$1" "$2"; }
 exits 0 table --dry-run --no-estimate
 [ "$(wc -l <"$work/out")" -eq 9 ] || fail "nine runs are missing: $(cat "$work/out")"
 exits 0 table --dry-run --rows ibot,again --seeds 0
-grep -qE '^ibot, seed 0 +missing +ibot-s0-[0-9a-f]{8} +[0-9.]+ (ms|s) +[0-9]+ images/s +[0-9.]+ [KM]iB$' "$work/out" || fail "$(cat "$work/out")"
+grep -qE '^ibot, seed 0 +missing +ibot-s0-[0-9a-f]{8} +[0-9.]+ (ms|s) +[0-9]+ images/s +[0-9.]+ [KM]iB, evaluations [0-9.]+ [KM]iB$' "$work/out" || fail "$(cat "$work/out")"
 grep -qE '^again, seed 0 +missing +again-s0-[0-9a-f]{8} +needs a run that is missing$' "$work/out" || fail "$(cat "$work/out")"
 has "$work/out" 'training still to do, one run after the other: '
 has "$work/out" 'without the 1 run that could not be estimated'

@@ -23,6 +23,21 @@ extern "C" {
 
 struct sm_eval_context;
 
+/* ---- memory -------------------------------------------------------------------------------------------- */
+
+/* Of how much an evaluation is asked, and what it says: bytes that it will have at most, beside the features that the
+ * core keeps for all. */
+typedef struct sm_eval_sizes {
+  int64_t train, test;  /* pictures */
+  int dim;              /* of a row of the features that it announced */
+  int classes;          /* of the training pictures, at most */
+  int threads, ranks;   /* threads: of each rank */
+} sm_eval_sizes;
+typedef struct sm_eval_bytes {
+  size_t first, other; /* in rank 0, or the one process that there is; in each other rank */
+  bool none;           /* it asks for no features: none need be kept */
+} sm_eval_bytes;
+
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
 /* What a split ("train", "test") holds, known without reading a picture. It lives until run returns, or the
@@ -187,6 +202,10 @@ typedef struct sm_feature_spec {
   bool own_size;    /* in `wants`: pictures come in sizes that the protocol says, not in the evaluation's */
   bool slow;        /* in `wants`: it takes many passes over the pictures, or trains the network, so that a card
                        measures it only where somebody asks for it */
+  /* in `wants`: how much memory it takes, for who plans it: `self` as `wants` gets it, and a context without features
+   * and pictures. Pure. NULL: that is not known before it runs */
+  sm_status (*memory)(const void *self, const struct sm_eval_context *, const sm_eval_sizes *, sm_eval_bytes *,
+                      sm_error *);
 } sm_feature_spec;
 
 /* ---- figures ------------------------------------------------------------------------------------------- */

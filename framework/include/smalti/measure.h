@@ -24,6 +24,9 @@ sm_status sm_knn(const sm_features *train, const sm_features *test, const int *k
 sm_status sm_knn_eval(sm_eval_context *x, const sm_features *train, const sm_features *test, const int *k, int n_k,
                       double temperature, int32_t *predictions, double *top1, double *top5, sm_error *);
 
+/* What sm_knn_eval will have in memory beside its features (sm_feature_spec.memory). */
+sm_eval_bytes sm_knn_bytes(const sm_eval_sizes *, const int *k, int n_k);
+
 /* ---- figures ----------------------------------------------------------------------------------------- */
 
 /* Add a figure; more than SM_FIGURES_MAX are dropped. printf-style name. _in: with its unit, such as "%". */
@@ -185,6 +188,8 @@ typedef struct sm_linear_result {
  * are: where there are ranks, each trains some of the rates, to the same result, and has all training features meanwhile. */
 sm_status sm_linear_eval(sm_eval_context *, const sm_linear_config *, sm_feature_spec *, bool augmented,
                          sm_linear_result *, sm_error *);
+/* What that will have in memory beside its features (sm_feature_spec.memory), of features as they are. */
+sm_eval_bytes sm_linear_bytes(const sm_eval_sizes *, const sm_linear_config *);
 
 /* ---- logistic regression ------------------------------------------------------------------------------- */
 
@@ -281,6 +286,10 @@ typedef struct sm_finetune_result {
   sm_class_mean balanced;
 } sm_finetune_result;
 sm_status sm_finetune_eval(sm_eval_context *, const sm_finetune_config *, sm_finetune_result *, sm_error *);
+/* What that will have in memory beside its features, of which it wants none (sm_feature_spec.memory). SM_EINVAL,
+ * SM_EUNSUPPORTED: this network cannot be fine-tuned so. */
+sm_status sm_finetune_bytes(const sm_eval_context *, const sm_eval_sizes *, const sm_finetune_config *, sm_eval_bytes *,
+                            sm_error *);
 
 /* The factor of a parameter's rate: decay^(layers + 1 - layer), where layer is 0 for what comes before the
  * first (embeddings), layers + 1 for what comes behind the last (norm, heads), see sm_declare_layer: BEiT's
