@@ -76,7 +76,7 @@ sm_status sm_evaluator_together(sm_evaluator *, const char *what, sm_error *);
 sm_status sm_evaluator_ask(sm_evaluator *, const char *what, sm_error *);
 
 /* Rows that ranks make together, by the same code and of the same given arrays: each a run of them. A row's bits may
- * not depend on which are made with it. */
+ * not depend on which are made with it, but for those of its grain. */
 #define SM_ROW_GIVEN 6
 typedef enum { SM_ROWS_KNN, SM_ROWS_RATES, SM_ROW_WORKS } sm_row_works; /* serve.c has the function of each */
 typedef struct sm_row_job sm_row_job;
@@ -88,6 +88,8 @@ struct sm_row_job {
   char doing[64]; /* "k-NN": for progress, and for who stops                             */
   int64_t n;      /* rows                                                                */
   int64_t most;   /* that a rank makes before all ask each other whether to stop         */
+  int64_t grain;  /* rows of so many stand together in every call, wherever it is; 0: 1. `most` is a
+                     multiple of it                                                        */
   size_t bytes;   /* of what is made of a row                                            */
   bool asks;      /* a round is long, and the work asks all meanwhile: by every rank, in
                      step, also where it has no rows (n is 0)                             */

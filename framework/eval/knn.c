@@ -4,7 +4,8 @@
  * Protocol of iBOT's eval_knn.py (after Wu et al. 2018): cosine similarity, vote weight exp(similarity /
  * temperature). The (test × train) matrix is never whole in memory, and a tile is large in both directions so
  * that packing its operands costs the product little. Tiles depend on shapes only: so does the result, for
- * any number of threads, and of ranks that share the queries. */
+ * any number of threads, and of ranks that share the queries. Where OpenBLAS multiplies, a row's bits depend on those
+ * of its tile: then ranks share whole tiles. */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -254,13 +255,14 @@ static knn_task knn_task_of(int64_t n_train, int dim, int classes, const int *k,
   return t;
 }
 
-/* The votes of so many queries, without what they are of. */
+/* The votes of so many queries, without what they are of: in whole tiles, as OpenBLAS wants it. */
 static sm_row_job knn_job(const knn_task *t, int64_t queries, int threads) {
   const size_t train = (size_t)t->n_train, test = (size_t)queries;
   return (sm_row_job){.work = SM_ROWS_KNN,
                       .make = sm_knn_rows,
                       .n = queries,
                       .most = (int64_t)TILES * QUERIES * threads,
+                      .grain = QUERIES,
                       .bytes = (size_t)t->n_k * sizeof(knn_answer),
                       .given = {[TASK] = {t, sizeof *t},
                                 [K] = {NULL, (size_t)t->n_k * sizeof(int)},
@@ -286,6 +288,7 @@ static sm_status knn_share(sm_evaluator *e, const char *doing, const sm_features
   const knn_task task = knn_task_of(train->n, train->dim, train->classes, k, n_k, temperature);
   sm_row_job job = knn_job(&task, test->n, sm_pool_threads(pool));
   job.tells = !doing;
+  if (sm_host_any_cut(SM_F32, pool)) job.grain = 1;
   job.given[K].x = k, job.given[TRAIN].x = a, job.given[TRAIN_LABEL].x = train->label;
   job.given[TEST].x = b, job.given[TEST_LABEL].x = test->label;
   snprintf(job.doing, sizeof job.doing, "%s", doing ? doing : "k-NN");

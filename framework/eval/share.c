@@ -40,6 +40,12 @@ sm_status sm_evaluator_ask(sm_evaluator *e, const char *what, sm_error *err) {
 
 /* ---- rows ---------------------------------------------------------------------------------------------- */
 
+/* Rows of each rank in a round that has so many left. */
+static int64_t share_each(const sm_row_job *j, int64_t left, int ranks) {
+  const int64_t grain = j->grain > 1 ? j->grain : 1, each = ((left + ranks - 1) / ranks + grain - 1) / grain * grain;
+  return each < j->most ? each : j->most;
+}
+
 static int64_t share_rows_from(const sm_row_job *j, int64_t at, int64_t each) {
   return at >= j->n ? 0 : j->n - at < each ? j->n - at : each;
 }
@@ -73,8 +79,7 @@ static sm_status share_rounds(sm_evaluator *e, const sm_row_job *j, char *made, 
   sm_status status = SM_OK;
   snprintf(what, sizeof what, "in %s", j->doing);
   for (int64_t first = 0, each; !status && first < j->n; first += ranks * each) {
-    each = (j->n - first + ranks - 1) / ranks;
-    if (each > j->most) each = j->most;
+    each = share_each(j, j->n - first, ranks);
     status = share_round(e, j, first, each, made, err);
     if (!status && tells)
       e->c.progress(e->c.progress_ctx, j->doing, fmin(1, (double)(first + ranks * each) / (double)j->n));
@@ -109,8 +114,7 @@ sm_status sm_share_rows(sm_evaluator *e, const sm_row_job *j, void *made, sm_poo
 
 /* Bytes of the rows of a round that are a rank's own, where it is not the first. */
 static size_t share_round_bytes(const sm_row_job *j, int ranks) {
-  const int64_t each = (j->n + ranks - 1) / ranks;
-  return (size_t)(j->most < each ? j->most : each) * j->bytes;
+  return (size_t)share_each(j, j->n, ranks) * j->bytes;
 }
 
 static size_t share_given_bytes(const sm_row_job *j, int i) { return j->given[i].bytes + 1; }
