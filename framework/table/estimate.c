@@ -31,12 +31,25 @@ static sm_status estimate_count_pictures(sm_recipe *r, sm_dataset *set, sm_datas
   return SM_OK;
 }
 
-/* The names of evaluations that cannot tell what they take. */
-static void estimate_name_unknown(const sm_eval_forecast *f, char *to, size_t size) {
-  size_t used = 0;
+static void estimate_name(char *to, size_t size, const char *name) {
+  const size_t used = strlen(to);
+  snprintf(to + used, size - used, "%s%s", used ? ", " : "", name);
+}
+
+/* The names of evaluations that cannot tell what they take; those that look at other pictures are not asked. */
+static sm_status estimate_name_unknown(const question *q, const sm_eval_forecast *f, char *to, size_t size,
+                                       sm_error *err) {
+  sm_status status = SM_OK;
   to[0] = 0;
-  for (int i = 0; i < f->n && used < size; i++)
-    if (!f->of[i].known) used += (size_t)snprintf(to + used, size - used, "%s%s", used ? ", " : "", f->of[i].name);
+  for (int i = 0; i < f->n; i++)
+    if (!f->of[i].known) estimate_name(to, size, f->of[i].name);
+  for (int k = 0; k < q->jobs->recipe->others && !status; k++) {
+    sm_recipe *r = NULL;
+    status = sm_table_job_recipe(q->jobs, q->job, SM_JOB_FOR_EVALUATION, &q->jobs->recipe->other[k], &r, err);
+    for (int i = 0; !status && i < r->evaluations; i++) estimate_name(to, size, r->evaluate[i].instance);
+    sm_recipe_free(r);
+  }
+  return status;
 }
 
 /* The table's evaluations of these pictures. What cannot be planned leaves the rest of the estimate as it is. */
@@ -49,7 +62,7 @@ static void estimate_evaluations(const question *q, const sm_recipe *r, const sm
   for (int i = 0; !status && i < asked->evaluations; i++) status = sm_slot_create(&asked->evaluate[i], err);
   if (!status) status = sm_train_forecast(r, asked, c, net, train, test, 1, &f, err);
   tell->beside = (double)f.first;
-  estimate_name_unknown(&f, tell->text, sizeof tell->text);
+  if (!status) status = estimate_name_unknown(q, &f, tell->text, sizeof tell->text, err);
   if (status) {
     tell->beside = NAN;
     snprintf(tell->text, sizeof tell->text, "its evaluations (%.300s)", own.message);

@@ -450,6 +450,7 @@ E
 exits 0 smalti table others.yaml --runs others --dry-run
 grep -qE '^untrained +missing +a-[0-9a-f]{8} +nothing to train: evaluation only$' "$work/out" || fail "$(cat "$work/out")"
 grep -qE '^pixels +missing +a-[0-9a-f]{8} +nothing to train: evaluation only$' "$work/out" || fail "$(cat "$work/out")"
+grep -qE '^a +missing .* images/s .*, evaluations [0-9.]+ [KM]iB, not known of there, pixels$' "$work/out" || fail "$(cat "$work/out")"
 [ "$(count 'images/s' "$work/out")" -eq 1 ] || fail "baselines are counted as training: $(cat "$work/out")"
 exits 0 smalti table others.yaml --runs others --dry-run --no-estimate --json
 [ "$(grep -o '"trains":false' "$work/out" | wc -l)" -eq 2 ] || fail "$(cat "$work/out")"
