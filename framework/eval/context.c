@@ -42,20 +42,25 @@ sm_status sm_evaluator_load(const sm_evaluator_config *c, sm_network *n, sm_erro
 
 /* ---- an evaluator -------------------------------------------------------------------------------------- */
 
+sm_feature_config sm_evaluator_asks(const sm_evaluator_config *c) {
+  const bool pixels = c->network && sm_network_net(c->network) == SM_NET_PIXELS;
+  return (sm_feature_config){.network = pixels ? NULL : c->network,
+                             .height = c->height,
+                             .width = c->width,
+                             .blocks = c->blocks,
+                             .some_blocks = c->some_blocks,
+                             .patches = c->patches,
+                             .bf16 = c->bf16,
+                             .pool = c->pool};
+}
+
 sm_status sm_evaluator_new(const sm_evaluator_config *c, sm_evaluator **out, sm_error *err) {
   sm_evaluator *e = sm_calloc(1, sizeof *e);
   *out = NULL;
   if (!e) return sm_fail(err, SM_ENOMEM, "no memory for an evaluation");
+  const sm_feature_config net = sm_evaluator_asks(c);
   e->c = *c;
-  if (c->network && sm_network_net(c->network) == SM_NET_PIXELS) e->c.network = NULL;
-  const sm_feature_config net = {.network = e->c.network,
-                                 .height = c->height,
-                                 .width = c->width,
-                                 .blocks = c->blocks,
-                                 .some_blocks = c->some_blocks,
-                                 .patches = c->patches,
-                                 .bf16 = c->bf16,
-                                 .pool = c->pool};
+  e->c.network = net.network;
   sm_status status = sm_feature_net_new(&net, &e->net, err);
   if (status) sm_evaluator_free(e);
   else *out = e;

@@ -123,6 +123,9 @@ sm_status sm_sweep_train(sm_eval_context *, const sm_sweep *, sm_probe **out, in
 sm_eval_bytes sm_sweep_bytes(const sm_sweep *, int threads, int ranks);
 double sm_sweep_factor(int64_t epoch, int64_t epochs); /* of the rates: a cosine from 1, epoch by epoch */
 
+/* Of which network it asks what; of none where pixels are the features. context.c */
+sm_feature_config sm_evaluator_asks(const sm_evaluator_config *);
+
 /* serve.c's calls: features.c, share.c */
 sm_status sm_evaluator_serve_features(sm_evaluator *, const sm_eval_call *, const int64_t *index, sm_error *);
 sm_status sm_evaluator_serve_rows(sm_evaluator *, sm_row_work *const works[SM_ROW_WORKS], sm_error *);

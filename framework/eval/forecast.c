@@ -83,15 +83,8 @@ static int forecast_classes(const sm_dataset *d) {
 sm_status sm_evaluations_forecast(const sm_recipe *recipe, const sm_evaluator_config *c, int ranks, sm_eval_forecast *f,
                                   sm_error *err) {
   forecast_run r = {.c = c};
-  const sm_feature_config net = {.network = c->network,
-                                 .height = c->height,
-                                 .width = c->width,
-                                 .blocks = c->blocks,
-                                 .some_blocks = c->some_blocks,
-                                 .patches = c->patches,
-                                 .bf16 = c->bf16,
-                                 .pool = c->pool,
-                                 .planned = true};
+  sm_feature_config net = sm_evaluator_asks(c);
+  net.planned = true;
   *f = (sm_eval_forecast){.n = recipe->evaluations};
   sm_status status = sm_feature_net_new(&net, &r.net, err);
   if (status) return status;
