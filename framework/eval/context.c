@@ -35,6 +35,11 @@ void sm_evaluator_want(sm_evaluator_config *c, const sm_evaluation_ops *ops, con
   else if (want.blocks > c->blocks) c->blocks = want.blocks;
 }
 
+void sm_evaluations_want(sm_evaluator_config *c, const sm_recipe *r) {
+  for (int i = 0; i < r->evaluations; i++)
+    sm_evaluator_want(c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
+}
+
 sm_status sm_evaluator_load(const sm_evaluator_config *c, sm_network *n, sm_error *err) {
   sm_status status = c->head ? sm_network_want_head(n, SM_SITE_VIEW, err) : SM_OK;
   return status ? status : sm_network_allocate(n, err);

@@ -57,6 +57,7 @@ typedef struct sm_evaluator_config {
 sm_evaluator_config sm_evaluator_config_of(const sm_network *, sm_pool *);
 /* Let the evaluator keep what this evaluation will ask for too. */
 void sm_evaluator_want(sm_evaluator_config *, const sm_evaluation_ops *, const void *self);
+void sm_evaluations_want(sm_evaluator_config *, const sm_recipe *); /* all of a recipe, which are created */
 /* Give an opened network its weights, and the head where one is wanted. */
 sm_status sm_evaluator_load(const sm_evaluator_config *, sm_network *, sm_error *);
 

@@ -43,8 +43,7 @@ sm_status sm_session_evaluator(sm_session *s, sm_error *err) {
   c.progress = record_evaluation_progress, c.progress_ctx = s;
   c.stop = sm_signals_stop;
   c.ranks = s->options->ranks;
-  for (int i = 0; i < r->evaluations; i++)
-    sm_evaluator_want(&c, r->evaluate[i].plugin.plugin->ops, r->evaluate[i].plugin.self);
+  sm_evaluations_want(&c, r);
   return sm_evaluator_new(&c, &s->evaluator, err);
 }
 
@@ -57,8 +56,7 @@ sm_status sm_train_forecast(const sm_recipe *r, const sm_recipe *asked, const sm
   if (status) return status;
   sm_evaluator_config e = sm_evaluator_config_of(network, c->pool);
   e.train = train, e.test = test;
-  for (int i = 0; i < asked->evaluations; i++)
-    sm_evaluator_want(&e, asked->evaluate[i].plugin.plugin->ops, asked->evaluate[i].plugin.self);
+  sm_evaluations_want(&e, asked);
   status = sm_evaluations_forecast(asked, &e, ranks, f, err);
   sm_network_close(network);
   return status;
