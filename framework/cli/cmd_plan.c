@@ -1,7 +1,6 @@
 /* cmd_plan.c — `smalti plan`: what a recipe's step will need, without running or allocating it. */
 #include "framework/base/cpu.h"
 #include "cli.h"
-#include "framework/train/pieces.h"
 #include "framework/train/train.h"
 
 #include <string.h>
@@ -236,7 +235,7 @@ static sm_status cmd_plan_make_view(plan_view *view, sm_trainable *net, const sm
   view->parameters = sm_set_parameters(net->set[SM_SET_STUDENT]);
   view->cost[chosen] = cmd_plan_cost_of(net, config);
   view->total = view->cost[chosen].peak;
-  view->pieces = sm_pieces_bytes(net);
+  view->pieces = sm_trainable_piece_bytes(net, 1);
   sm_train_config changed = *config;
   changed.recompute = !config->recompute;
   sm_status status = sm_trainable_new(&changed, &other, err);
@@ -255,7 +254,7 @@ static void cmd_plan_by_ranks(plan_view *view, sm_recipe *r, sm_trainable *net, 
   for (int ranks = 1; ranks <= most && view->bys < PLAN_RANKS; ranks *= 2) {
     struct plan_ranks *by = &view->by[view->bys++];
     by->ranks = ranks;
-    by->step = view->total - view->pieces + sm_pieces_bytes_by(net, ranks);
+    by->step = view->total - view->pieces + sm_trainable_piece_bytes(net, ranks);
     if (!status) status = sm_train_forecast(r, r, c, net, train, test, ranks, &by->evaluations, why);
   }
   if (!status) *why = (sm_error){0};

@@ -103,14 +103,16 @@ typedef struct sm_loader_config {
   bool (*stop)(void); /* [any] asked while a fault is waited for: true ends with SM_EINTERRUPTED; or NULL */
   sm_ranks *ranks; /* that share each step out, or NULL; next is then a thing that they do together */
   int place, pictures; /* with ranks: the places of a step that are filled here, the first and how many */
+  int64_t epoch_places; /* places of an epoch from here on stay empty, so that its last step may be small; 0: all are filled */
+  int rounds; /* batches, as large as each other, in which those places are given out, one after the other; 0: 1 */
 } sm_loader_config;
 
 /* One step's pictures; all memory is the loader's and is used again after release. Row numbers are
  * picture-major: row i·G + v of `global` and `mask`, row i·L + l of `local`. */
 typedef struct sm_batch {
   int64_t step, epoch;     /* from 0 */
-  int pictures;            /* n = batch_size, or this rank's share */
-  int place;               /* of the first of them in the step: 0, unless a step is shared out */
+  int pictures;            /* n = batch_size, or this rank's share, or that of a round */
+  int place;               /* of the first of them in the step: 0, unless a step is shared out or has rounds */
   float *global;           /* (n·G, 3, H, W) */
   float *local;            /* (n·L, 3, h, w), NULL without local views */
   uint8_t *mask;           /* (n·G, rows·cols), 1 = hidden; NULL when rows·cols is 0 */
@@ -152,7 +154,7 @@ typedef struct sm_loader sm_loader;
 /* SM_EINVAL: a field of the configuration, or fewer pictures than a batch needs. Workers start at once on
  * `first_step`. */
 sm_status sm_loader_new(const sm_loader_config *, int64_t first_step, sm_loader **, sm_error *);
-/* The next batch, strictly in step order; waits for it, and works on it meanwhile. After an error every later
+/* The next batch, strictly in the order of steps and their rounds; waits for it, and works on it meanwhile. After an error every later
  * call fails alike. SM_EINVAL: more than `prefetch` batches are held, or last_step lies behind. */
 sm_status sm_loader_next(sm_loader *, sm_batch **, sm_error *);
 void sm_loader_release(sm_loader *, sm_batch *); /* in any order; NULL is allowed */

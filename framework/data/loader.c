@@ -279,22 +279,36 @@ static int64_t loader_picture_at(sm_loader *loader, int64_t epoch, int64_t place
   return loader->order[place % loader->count];
 }
 
-/* Pictures of a step that are made here. */
-static int loader_share(const sm_loader_config *c) { return c->ranks ? c->pictures : c->batch_size; }
+static int loader_rounds(const sm_loader_config *c) { return c->rounds > 1 ? c->rounds : 1; }
 
-static int loader_open_batch(void *ctx, int slot, int64_t step) {
+/* Pictures of a batch that are made here. */
+static int loader_share(const sm_loader_config *c) {
+  return (c->ranks ? c->pictures : c->batch_size) / loader_rounds(c);
+}
+
+/* Of the first picture of a batch in its step. */
+static int loader_place(const sm_loader_config *c, int round) {
+  return (c->ranks ? c->place : 0) + round * loader_share(c);
+}
+
+/* The ring counts batches. */
+static int loader_open_batch(void *ctx, int slot, int64_t number) {
   sm_loader *loader = ctx;
   const sm_loader_config *config = &loader->config;
+  const int rounds = loader_rounds(config);
+  const int64_t step = number / rounds;
   if (config->last_step && step >= config->last_step) return -1;
   made *m = &loader->made[slot];
   sm_batch *b = &m->batch;
   b->step = step;
   b->epoch = step / loader->steps_per_epoch;
   b->pictures = loader_share(config);
-  b->place = config->ranks ? config->place : 0;
+  b->place = loader_place(config, (int)(number % rounds));
   m->n_found = m->n_failed = 0;
   m->failed_item = -1;
   int64_t first = step % loader->steps_per_epoch * config->batch_size + b->place;
+  if (config->epoch_places && first + b->pictures > config->epoch_places)
+    b->pictures = first < config->epoch_places ? (int)(config->epoch_places - first) : 0;
   for (int i = 0; i < b->pictures; i++) b->sample[i] = loader_picture_at(loader, b->epoch, first + i);
   return b->pictures;
 }
@@ -433,7 +447,8 @@ sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_l
   if (!status) {
     loader->book = sm_bad_book_new(&config->dataset, count, config->n_known_bad, config->known_bad, &why);
     if (loader->book)
-      loader->ring = sm_ring_new(&ring_ops, loader, loader->slots, config->workers, first_step, &why);
+      loader->ring = sm_ring_new(&ring_ops, loader, loader->slots, config->workers,
+                                 first_step * loader_rounds(config), &why);
     status = loader->ring ? sm_ring_start(loader->ring, &why) : why.code;
   }
   if (status) {
@@ -478,8 +493,11 @@ static int loader_by_item(const void *a, const void *b) {
 /* Pictures read until the end of the batch, each counted once: the good one that each place came to, and the bad
  * ones. Known from the step and the places that failed, so that it is the same after a stop. */
 static int64_t loader_read_until(const sm_loader *loader, const made *m, int64_t failed) {
-  const int64_t batch = loader->config.batch_size, step = m->batch.step;
-  int64_t n, places = step >= loader->count / batch ? loader->count : (step + 1) * batch - failed;
+  const sm_loader_config *c = &loader->config;
+  const int64_t batch = c->batch_size, step = m->batch.step, rounds = loader_rounds(c),
+                round = rounds > 1 ? (m->batch.place - loader_place(c, 0)) / loader_share(c) : 0;
+  int64_t n, places = step >= loader->count / batch ? loader->count
+                                                    : step * batch + (round + 1) * batch / rounds - failed;
   sm_bad_listed(loader->book, &n);
   return places < loader->count - n ? places + n : loader->count; /* capped before it can overflow */
 }

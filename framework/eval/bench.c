@@ -182,13 +182,13 @@ static sm_status bench_tune(sm_tune_step *step, const float *pictures, const int
   static const double rate = 1e-5;
   sm_status status = sm_tune_net_reset(&step->net, err);
   for (int i = -1; !status && i < repeats; i++) {
-    double start = sm_now(), loss = 0;
+    double start = sm_now(), loss;
     for (int64_t g = 0; g < step->groups; g++) {
       const sm_picture_batch b = {
           .number = (i + 1) * step->groups + g, .n = (int)step->c->group, .x = pictures, .label = label};
-      loss += sm_tune_step_group(step, &b);
+      sm_tune_step_group(step, &b);
     }
-    status = sm_tune_step_update(step, rate, i + 1, loss, err);
+    status = sm_tune_step_update(step, rate, i + 1, &loss, err);
     if (i >= 0) seconds[i] = sm_now() - start;
   }
   return status;
@@ -226,7 +226,7 @@ sm_status sm_bench_finetune(const sm_bench_finetune_config *c, int repeats, sm_b
                                                   : sm_fail(err, SM_ENOMEM, "no memory for random pictures");
   if (!status && spec.drop_columns) how.drop_path = 0.1;
   for (int64_t i = 0; !status && i < c->group; i++) label[i] = (int32_t)(i % c->classes);
-  if (!status) status = sm_tune_step_new(&x, &how, c->classes, repeats + 1, &step, err);
+  if (!status) status = sm_tune_step_new(&x, &how, c->classes, repeats + 1, NULL, &step, err);
   if (!status) status = bench_tune(&step, pictures, label, repeats, seconds, err);
   if (!status) bench_summarise(seconds, repeats, bench_tune_flops(&step), t);
   sm_tune_step_free(&step);

@@ -153,17 +153,21 @@ static sm_status context_bound(const sm_eval_result *r, const sm_blamed *who, sm
   return SM_OK;
 }
 
+sm_eval_context sm_evaluator_context(sm_evaluator *e) {
+  return (sm_eval_context){.network = e->c.network,
+                           .height = e->c.height,
+                           .width = e->c.width,
+                           .bf16 = e->c.bf16,
+                           .folder = e->c.folder,
+                           .pool = e->c.pool,
+                           .core = e,
+                           .features = context_features,
+                           .going_on = context_going_on};
+}
+
 sm_status sm_evaluator_run(sm_evaluator *e, const sm_evaluation_ops *ops, void *self, const sm_blamed *who,
                            sm_eval_result *result, sm_error *err) {
-  sm_eval_context x = {.network = e->c.network,
-                       .height = e->c.height,
-                       .width = e->c.width,
-                       .bf16 = e->c.bf16,
-                       .folder = e->c.folder,
-                       .pool = e->c.pool,
-                       .core = e,
-                       .features = context_features,
-                       .going_on = context_going_on};
+  sm_eval_context x = sm_evaluator_context(e);
   if (err) sm_error_clear(err);
   context_forget_met(e);
   sm_evaluator_forget_hits(e);

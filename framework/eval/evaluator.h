@@ -47,10 +47,15 @@ enum { SM_EVAL_ASKED = 1, SM_EVAL_BAD = 2 };
 /* pictures.c: which split is meant now; SM_EINVAL: none. */
 sm_status sm_evaluator_split(const sm_evaluator *, const char *name, int *which, sm_error *);
 sm_status sm_evaluator_list(sm_evaluator *, int which, sm_error *);
-/* ranks: that take batches of centres in turn, or NULL. Every rank then opens the same, and takes as many batches, of
- * which some are empty: until sm_pictures_over. */
-sm_status sm_evaluator_open(sm_evaluator *, const sm_picture_request *, sm_ranks *, sm_pictures **, sm_error *);
-bool sm_pictures_over(const sm_pictures *); /* the last call of next found no batch of centres any more */
+/* Every rank opens the same. Of centres they take batches in turn, as many each, of which some are empty: until
+ * sm_pictures_over. Of crops so many batches (groups) make a step, of which each takes one run, as long as another's. */
+typedef struct sm_eval_sharing {
+  sm_ranks *ranks; /* NULL: one process takes all */
+  int groups;      /* of crops; 0: 1              */
+  bool in_turn;    /* crops too: batch by batch, from the first epoch on; some may be empty, as said of centres */
+} sm_eval_sharing;
+sm_status sm_evaluator_open(sm_evaluator *, const sm_picture_request *, sm_eval_sharing, sm_pictures **, sm_error *);
+bool sm_pictures_over(const sm_pictures *); /* the last call of next found no batch any more */
 void sm_evaluator_whole(sm_evaluator *); /* there is no part any more */
 sm_status sm_evaluator_check(sm_evaluator *, const sm_evaluation_ops *, const void *self, sm_error *);
 void sm_evaluator_labels(sm_evaluator *, sm_labels); /* lists that this numbers anew are forgotten */
@@ -61,7 +66,7 @@ void sm_evaluator_forget_features(sm_evaluator *);
 void sm_evaluator_forget_hits(sm_evaluator *);
 
 /* share.c: what rank 0 calls the others to. */
-typedef enum { SM_CALL_END, SM_CALL_ASK, SM_CALL_FEATURES, SM_CALL_ROWS } sm_eval_work;
+typedef enum { SM_CALL_END, SM_CALL_ASK, SM_CALL_FEATURES, SM_CALL_ROWS, SM_CALL_TUNE, SM_CALL_CROPS } sm_eval_work;
 typedef struct sm_eval_call {
   int32_t what, split, labels; /* sm_eval_work; SM_EVAL_TRAIN or SM_EVAL_TEST; sm_labels */
   int32_t some;                /* only n pictures of the split, whose indices follow     */
@@ -72,8 +77,18 @@ typedef struct sm_eval_call {
 sm_status sm_evaluator_call(sm_evaluator *, sm_eval_call *, int64_t **index, sm_error *);
 /* In the midst of what all do: SM_EINTERRUPTED for all, where any of them was asked to stop. `what`: "while …". */
 sm_status sm_evaluator_together(sm_evaluator *, const char *what, sm_error *);
+/* The same behind what rank 0 alone has done, with what became of that. A process that is alone has asked already. */
+sm_status sm_evaluator_go_on(sm_evaluator *, sm_status, const char *what, sm_error *);
 /* The same while rank 0 works alone: the others are asked once a second. Nobody is where all are at work. */
 sm_status sm_evaluator_ask(sm_evaluator *, const char *what, sm_error *);
+
+/* crops.c: features of training crops (request; in batches of SM_EVAL_BATCH at most), by all ranks in turn. Rank 0 calls
+ * it, and gets them in the order of one process, batch by batch: labels, indices, epoch and number, no pictures; rows
+ * (n, the evaluator's width). SM_EINTERRUPTED, SM_ELOST, SM_ENOMEM, what the loader and the taker say. */
+typedef sm_status sm_crop_taker(void *ctx, const sm_picture_batch *, const float *rows, sm_error *);
+sm_status sm_evaluator_crops(sm_evaluator *, const sm_picture_request *, sm_crop_taker *, void *ctx, sm_error *);
+/* rows.c: which of these columns an evaluation has announced. SM_EUNSUPPORTED: it has no pictures. */
+sm_status sm_evaluator_columns(sm_eval_context *, sm_feature_spec *, int64_t *first, int64_t *n, sm_error *);
 
 /* Rows that ranks make together, by the same code and of the same given arrays: each a run of them. A row's bits may
  * not depend on which are made with it, but for those of its grain. */
@@ -125,9 +140,13 @@ double sm_sweep_factor(int64_t epoch, int64_t epochs); /* of the rates: a cosine
 
 /* Of which network it asks what; of none where pixels are the features. context.c */
 sm_feature_config sm_evaluator_asks(const sm_evaluator_config *);
+/* As an evaluation gets it; for parts of the core that work on all ranks. context.c */
+sm_eval_context sm_evaluator_context(sm_evaluator *);
 
-/* serve.c's calls: features.c, share.c */
+/* serve.c's calls: features.c, share.c, finetune.c, crops.c */
 sm_status sm_evaluator_serve_features(sm_evaluator *, const sm_eval_call *, const int64_t *index, sm_error *);
 sm_status sm_evaluator_serve_rows(sm_evaluator *, sm_row_work *const works[SM_ROW_WORKS], sm_error *);
+sm_status sm_evaluator_serve_crops(sm_evaluator *, const sm_eval_call *, const int64_t *index, sm_error *);
+sm_status sm_evaluator_serve_tuning(sm_evaluator *, const sm_eval_call *, const int64_t *index, sm_error *);
 
 #endif

@@ -63,7 +63,7 @@ static sm_status features_pass(sm_evaluator *e, const sm_picture_request *r, int
   sm_picture_batch b;
   snprintf(what, sizeof what, "features of %s pictures", r->split);
   snprintf(stopped, sizeof stopped, "while making %s", what);
-  if (!status) status = sm_evaluator_open(e, r, c->ranks, &pictures, err);
+  if (!status) status = sm_evaluator_open(e, r, (sm_eval_sharing){.ranks = c->ranks}, &pictures, err);
   status = sm_ranks_agree(c->ranks, status, err);
   sm_ranks_hurry(c->ranks, true);
   while (!status && !(status = sm_pictures_next(pictures, &b, err)) && !sm_pictures_over(pictures)) {

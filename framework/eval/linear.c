@@ -23,6 +23,7 @@ typedef struct linear_run {
   float *batch;
   int32_t *label;
   int64_t filled, epoch, *one_by_one;
+  int64_t first, width, seen; /* columns of a row: the first one, and all; crops seen */
 } linear_run;
 
 /* ---- training ------------------------------------------------------------------------------------------ */
@@ -35,35 +36,20 @@ static void linear_step_augmented(linear_run *r) {
   r->filled = 0;
 }
 
-/* Fills batches; the last one of an epoch is as small as it is. x: the first of the wanted columns of rows of
- * `width`. */
-static void linear_take_augmented(linear_run *r, const sm_picture_batch *b, const float *x, int64_t width) {
+/* Nothing is kept: each epoch draws its own crops, and the network runs over them. Fills batches; the last one of an
+ * epoch is as small as it is. */
+static sm_status linear_take_augmented(void *ctx, const sm_picture_batch *b, const float *x, sm_error *err) {
+  linear_run *r = ctx;
   if (b->epoch != r->epoch) linear_step_augmented(r);
   r->epoch = b->epoch;
-  for (int i = 0; i < b->n; i++, x += width) {
+  x += r->first;
+  for (int i = 0; i < b->n; i++, x += r->width) {
     memcpy(r->batch + r->filled * r->train.dim, x, (size_t)r->train.dim * sizeof *x);
     r->label[r->filled++] = b->label[i];
     if (r->filled == r->size) linear_step_augmented(r);
   }
-}
-
-/* Nothing is kept: each epoch draws its own crops, and the network runs over them. */
-static sm_status linear_run_augmented(linear_run *r, sm_pictures *pictures, sm_feature_net *net,
-                                      sm_feature_spec spec, sm_error *err) {
-  const int64_t width = sm_feature_net_width(net);
-  int64_t first, columns, seen = 0;
-  sm_status status = sm_feature_net_columns(net, &spec, &first, &columns, err);
-  float *rows = sm_malloc(SM_EVAL_BATCH * (size_t)width * sizeof *rows);
-  if (!status && !rows) status = sm_fail(err, SM_ENOMEM, "no memory for %s", spec.what);
-  sm_picture_batch b;
-  while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n) {
-    sm_feature_net_run(net, b.x, b.n, rows);
-    linear_take_augmented(r, &b, rows + first, width);
-    seen += b.n;
-    status = r->x->going_on(r->x, (double)seen / (double)r->kept / (double)r->c->epochs, err);
-  }
-  sm_free(rows);
-  return status;
+  r->seen += b->n;
+  return r->x->going_on(r->x, (double)r->seen / (double)r->kept / (double)r->c->epochs, err);
 }
 
 /* The pictures behind the rows to learn from. */
@@ -73,8 +59,7 @@ static int64_t *linear_indices(const linear_run *r) {
   return index;
 }
 
-static sm_status linear_open_augmented(linear_run *r, const sm_feature_spec *spec, const int64_t *index,
-                                sm_pictures **pictures, sm_feature_net **net, sm_error *err) {
+static sm_status linear_run_augmented(linear_run *r, sm_feature_spec *spec, const int64_t *index, sm_error *err) {
   const sm_picture_request request = {.split = "train",
                                       .geometry = SM_PICTURES_CROPS,
                                       .index = index,
@@ -85,35 +70,24 @@ static sm_status linear_open_augmented(linear_run *r, const sm_feature_spec *spe
                                       .filter = SM_FILTER_BILINEAR,
                                       .least_area = 0.08,
                                       .flip = true};
-  const sm_feature_config config = {.network = r->x->network,
-                                    .height = r->x->height,
-                                    .width = r->x->width,
-                                    .blocks = spec->blocks,
-                                    .patches = spec->pool != SM_POOL_CLS,
-                                    .bf16 = r->x->bf16,
-                                    .pool = r->x->pool};
-  sm_status status = sm_pictures_open(r->x, &request, pictures, err);
-  return status ? status : sm_feature_net_new(&config, net, err);
+  int64_t columns;
+  sm_status status = sm_evaluator_columns(r->x, spec, &r->first, &columns, err);
+  if (status) return status;
+  r->width = (int64_t)sm_evaluator_width(r->x->core);
+  return sm_evaluator_crops(r->x->core, &request, linear_take_augmented, r, err);
 }
 
-static sm_status linear_train_augmented(linear_run *r, const sm_feature_spec *spec, sm_error *err) {
+static sm_status linear_train_augmented(linear_run *r, sm_feature_spec *spec, sm_error *err) {
   size_t batch = (size_t)r->size;
-  sm_pictures *pictures = NULL;
-  sm_feature_net *net = NULL;
   r->batch = sm_malloc(batch * (size_t)r->train.dim * sizeof *r->batch);
   r->label = sm_malloc(batch * sizeof *r->label);
   r->one_by_one = sm_malloc(batch * sizeof *r->one_by_one);
   int64_t *index = linear_indices(r);
-  if (!r->batch || !r->label || !r->one_by_one || !index) {
-    sm_free(index);
-    return sm_fail(err, SM_ENOMEM, "no memory for a batch of %zu features", batch);
-  }
-  for (size_t i = 0; i < batch; i++) r->one_by_one[i] = (int64_t)i;
-  sm_status status = linear_open_augmented(r, spec, index, &pictures, &net, err);
-  if (!status) status = linear_run_augmented(r, pictures, net, *spec, err);
+  const bool room = r->batch && r->label && r->one_by_one && index;
+  sm_status status = room ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for a batch of %zu features", batch);
+  for (size_t i = 0; room && i < batch; i++) r->one_by_one[i] = (int64_t)i;
+  if (!status) status = linear_run_augmented(r, spec, index, err);
   if (!status) linear_step_augmented(r);
-  sm_pictures_close(pictures);
-  sm_feature_net_free(net);
   sm_free(index);
   return status;
 }

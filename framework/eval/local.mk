@@ -6,7 +6,7 @@ libsmalti_la_SOURCES += \
   framework/eval/eval.h framework/eval/context.c framework/eval/evaluator.h \
   framework/eval/pictures.c framework/eval/whole.c framework/eval/subset.c framework/eval/subset.h \
   framework/eval/features.c framework/eval/features.h framework/eval/features_net.c framework/eval/forecast.c \
-  framework/eval/share.c framework/eval/serve.c \
+  framework/eval/share.c framework/eval/serve.c framework/eval/crops.c \
   framework/eval/assigned.c \
   framework/eval/classes.c framework/eval/classes.h \
   framework/eval/bench.c framework/eval/bench.h \
@@ -31,4 +31,5 @@ libsmalti_la_SOURCES += \
   framework/eval/tune_net.c framework/eval/tune_net.h \
   framework/eval/tune_state.c framework/eval/tune_state.h \
   framework/eval/tune_step.c framework/eval/tune_step.h \
+  framework/eval/tune_test.c framework/eval/tune_test.h \
   framework/eval/upernet.c framework/eval/upernet_head.c framework/eval/upernet_head.h

@@ -203,7 +203,10 @@ struct sm_pictures {
   sm_eval_batch *centre;
   sm_loader *crops; /* or that one */
   sm_batch *crop;
-  int64_t number, batches; /* of the next one; of crops, in all */
+  int64_t number; /* of the next one; of crops: which of all ranks'           */
+  int64_t left;   /* of crops, that are still to come                          */
+  int batch, step; /* crops of a batch; places of a step                       */
+  int64_t each, steps; /* batches and steps of an epoch                        */
   int32_t *label;
   int64_t *index;
   bool own; /* pictures of the evaluation's own: their labels and indices are the loader's */
@@ -225,26 +228,34 @@ static sm_view_recipe pictures_view(const sm_evaluator_config *c, const sm_pictu
   return v;
 }
 
-static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *c,
-                                     const sm_picture_request *r, sm_dataset d, sm_error *err) {
-  sm_view_recipe view = pictures_view(c, r);
-  int batch = p->subset.n < r->batch ? (int)p->subset.n : r->batch;
-  int64_t each = r->epoch_batches ? r->epoch_batches : batch > 0 ? p->subset.n / batch : 0;
-  p->number = r->first_batch;
-  p->batches = each * r->epochs;
+static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *c, const sm_picture_request *r,
+                                     sm_dataset d, sm_eval_sharing by, sm_error *err) {
+  const sm_view_recipe view = pictures_view(c, r);
+  const int batch = p->subset.n < r->batch ? (int)p->subset.n : r->batch, ranks = sm_ranks_size(by.ranks),
+            groups = by.in_turn ? ranks : by.groups > 1 ? by.groups : 1, own = groups / ranks;
+  p->batch = batch, p->step = batch * groups;
+  p->each = r->epoch_batches ? r->epoch_batches : batch > 0 ? p->subset.n / batch : 0;
+  p->steps = (p->each + groups - 1) / groups;
+  const int64_t step = r->first_batch / groups, steps = p->steps * r->epochs;
+  p->left = (steps - step) * own;
   sm_loader_config config = {
       .dataset = d,
       .views = {.globals = 1, .global_first = view, .global_other = view, .local = view},
       .seed = r->seed,
-      .batch_size = batch,
-      .steps_per_epoch = r->epoch_batches,
-      .last_step = p->batches,
+      .batch_size = p->step,
+      .steps_per_epoch = p->steps,
+      .epoch_places = by.in_turn ? p->each * batch : 0,
+      .last_step = steps,
       .workers = c->workers,
       .prefetch = SM_CROPS_AHEAD,
       .limits = c->limits,
       .max_bad = c->max_bad,
-      .stop = c->stop};
-  return p->number < p->batches ? sm_loader_new(&config, p->number, &p->crops, err) : SM_OK;
+      .stop = c->stop,
+      .ranks = by.ranks,
+      .place = sm_ranks_rank(by.ranks) * own * batch,
+      .pictures = own * batch,
+      .rounds = own};
+  return p->left > 0 ? sm_loader_new(&config, step, &p->crops, err) : SM_OK;
 }
 
 /* The loader counts within the subset. */
@@ -306,8 +317,8 @@ static sm_status pictures_open_own(sm_evaluator *e, const sm_picture_request *re
   return status;
 }
 
-sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, sm_ranks *ranks, sm_pictures **out,
-                            sm_error *err) {
+sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, sm_eval_sharing by,
+                            sm_pictures **out, sm_error *err) {
   sm_picture_request r = *request;
   int which = 0;
   *out = NULL;
@@ -332,8 +343,8 @@ sm_status sm_evaluator_open(sm_evaluator *e, const sm_picture_request *request, 
   sm_dataset d = some ? sm_subset_dataset(&p->subset) : *pictures_of(e, data);
   if (!p->label || !p->index)
     status = sm_fail(err, SM_ENOMEM, "no memory for a batch of %d pictures", r.batch);
-  if (!status && r.geometry == SM_PICTURES_CROPS) status = pictures_open_crops(p, &e->c, &r, d, err);
-  else if (!status) status = pictures_open_centres(p, &e->c, &r, d, ranks, err);
+  if (!status && r.geometry == SM_PICTURES_CROPS) status = pictures_open_crops(p, &e->c, &r, d, by, err);
+  else if (!status) status = pictures_open_centres(p, &e->c, &r, d, by.ranks, err);
   for (int64_t i = 0; !status && i < r.n; i++) p->met[p->subset.index[i]] |= SM_EVAL_ASKED;
   if (status) sm_pictures_close(p);
   else *out = p;
@@ -345,7 +356,7 @@ sm_status sm_pictures_open(sm_eval_context *x, const sm_picture_request *r, sm_p
   sm_evaluator *e;
   *out = NULL;
   sm_status status = pictures_evaluator_of(x, &e, err);
-  return status ? status : sm_evaluator_open(e, r, NULL, out, err);
+  return status ? status : sm_evaluator_open(e, r, (sm_eval_sharing){0}, out, err);
 }
 
 sm_status sm_picture_classes(sm_eval_context *x, const char *split, void (*take)(void *ctx, const char *name),
@@ -377,7 +388,9 @@ sm_status sm_pictures_next(sm_pictures *p, sm_picture_batch *to, sm_error *err) 
     if ((status = sm_eval_loader_next(p->centres, &p->centre, err)) || !p->centre) return status;
     to->n = p->centre->pictures, to->x = p->centre->x, from = p->centre->sample;
   } else {
-    if (p->number >= p->batches || (status = sm_loader_next(p->crops, &p->crop, err))) return status;
+    if (!p->left || (status = sm_loader_next(p->crops, &p->crop, err))) return status;
+    p->left--;
+    to->number = p->crop->epoch * p->each + (p->crop->step % p->steps * p->step + p->crop->place) / p->batch;
     to->n = p->crop->pictures, to->x = p->crop->global, to->epoch = p->crop->epoch, from = p->crop->sample;
   }
   for (int i = 0; p->own && i < to->n; i++) p->index[i] = from[i], p->label[i] = p->centre->label[i];
@@ -390,7 +403,7 @@ sm_status sm_pictures_next(sm_pictures *p, sm_picture_batch *to, sm_error *err) 
   return SM_OK;
 }
 
-bool sm_pictures_over(const sm_pictures *p) { return !p->centre; }
+bool sm_pictures_over(const sm_pictures *p) { return !p->centre && !p->crop; }
 
 void sm_pictures_close(sm_pictures *p) {
   int64_t n = 0;

@@ -3,7 +3,7 @@
 
 #include "evaluator.h"
 
-static sm_status rows_columns(sm_eval_context *x, sm_feature_spec *spec, int64_t *first, int64_t *n, sm_error *err) {
+sm_status sm_evaluator_columns(sm_eval_context *x, sm_feature_spec *spec, int64_t *first, int64_t *n, sm_error *err) {
   const sm_evaluator *e = x->core;
   if (!e) return sm_fail(err, SM_EUNSUPPORTED, "this evaluation gets features only, and no pictures");
   return sm_feature_net_columns(e->net, spec, first, n, err);
@@ -11,7 +11,7 @@ static sm_status rows_columns(sm_eval_context *x, sm_feature_spec *spec, int64_t
 
 sm_status sm_row_width(sm_eval_context *x, sm_feature_spec *spec, int *dim, sm_error *err) {
   int64_t first, n;
-  sm_status status = rows_columns(x, spec, &first, &n, err);
+  sm_status status = sm_evaluator_columns(x, spec, &first, &n, err);
   if (!status) *dim = (int)n;
   return status;
 }
@@ -20,7 +20,7 @@ sm_status sm_rows_make(sm_eval_context *x, sm_feature_spec *spec, const float *p
                        sm_error *err) {
   const sm_evaluator *e = x->core;
   int64_t first, columns;
-  sm_status status = rows_columns(x, spec, &first, &columns, err);
+  sm_status status = sm_evaluator_columns(x, spec, &first, &columns, err);
   if (status) return status;
   const int64_t width = sm_feature_net_width(e->net), pixels = 3 * (int64_t)e->c.height * e->c.width;
   float *row = sm_malloc(SM_EVAL_BATCH * (size_t)width * sizeof *row);

@@ -7,6 +7,8 @@ static sm_status serve_call(sm_evaluator *e, const sm_eval_call *call, const int
   switch ((sm_eval_work)call->what) {
   case SM_CALL_FEATURES: return sm_evaluator_serve_features(e, call, index, err);
   case SM_CALL_ROWS: return sm_evaluator_serve_rows(e, serve_works, err);
+  case SM_CALL_TUNE: return sm_evaluator_serve_tuning(e, call, index, err);
+  case SM_CALL_CROPS: return sm_evaluator_serve_crops(e, call, index, err);
   case SM_CALL_ASK: return sm_evaluator_together(e, "in an evaluation", err);
   case SM_CALL_END: break;
   }

@@ -26,6 +26,12 @@ sm_status sm_evaluator_together(sm_evaluator *e, const char *what, sm_error *err
   return sm_ranks_agree(e->c.ranks, status, err);
 }
 
+sm_status sm_evaluator_go_on(sm_evaluator *e, sm_status status, const char *what, sm_error *err) {
+  sm_ranks *ranks = e->c.ranks;
+  if (!ranks) return status;
+  return status ? sm_ranks_agree(ranks, status, err) : sm_evaluator_together(e, what, err);
+}
+
 sm_status sm_evaluator_ask(sm_evaluator *e, const char *what, sm_error *err) {
   const double now = sm_now();
   const bool all = e->c.ranks && now - e->asked >= ASK_EVERY;

@@ -77,9 +77,8 @@ static sm_status sweep_going_on(const sweep *w, double done, sm_error *err) {
   if (w->job && w->steps % w->task.pause) return SM_OK;
   if (w->context) status = w->context->going_on(w->context, done, err);
   if (!w->job) return status;
-  if (status) return sm_ranks_agree(w->job->by->c.ranks, status, err);
   snprintf(what, sizeof what, "in %s", w->job->doing);
-  return sm_evaluator_together(w->job->by, what, err);
+  return sm_evaluator_go_on(w->job->by, status, what, err);
 }
 
 static sm_status sweep_run(sweep *w, sm_error *err) {

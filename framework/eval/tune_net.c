@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "framework/tensor/graph.h"
+
 #define NEVER (-1e4f) /* logarithm of a label that a picture does not have: exp of it is 0 */
 
 /* ---- parameters ---------------------------------------------------------------------------------------- */
@@ -85,6 +87,7 @@ sm_status sm_tune_net_reset(sm_tune_net *t, sm_error *err) {
     for (int b = SM_GRADIENTS; b <= SM_MOMENT2; b++) sm_set_fill(t->set, r, (sm_buffer)b, 0);
     row->steps = 0;
   }
+  t->loss = 0;
   return SM_OK;
 }
 
@@ -127,9 +130,9 @@ static void tune_net_build_train(sm_tune_net *t) {
                       .scale = sm_scalar(g, "label scale", 1)};
   sm_tensor *logits = tune_net_classify(t, t->pictures, t->drop, true);
   sm_xent_out got = sm_xent(g, logits, sm_scalar(g, "temperature", 1), &target, t->pairs);
-  t->loss = got.loss;
-  sm_keep(g, t->loss);
-  sm_loss_term(g, t->loss);
+  t->losses = got.loss;
+  sm_keep(g, t->losses);
+  sm_loss_term(g, t->losses);
   sm_pass_backward(g);
   sm_pass_end(g);
   t->update = sm_running_pending(g) ? sm_pass_begin(g, "update") : -1;
@@ -164,11 +167,35 @@ static sm_status tune_net_plan(sm_tune_net *t, sm_error *err) {
   return sm_graph_plan(t->graph, err);
 }
 
-static sm_status tune_net_allocate(sm_tune_net *t, sm_error *err) {
+/* Beside gradients, the loss and what running states are moved by are added. */
+static sm_status tune_net_cut(sm_tune_net *t, sm_ranks *ranks, sm_error *err) {
+  int n = 0;
+  while (sm_graph_accumulator(t->graph, n)) n++;
+  sm_piece_sum *sum = sm_calloc((size_t)n + 1, sizeof *sum);
+  if (!sum) return sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
+  sum[0] = (sm_piece_sum){.host = &t->loss, .n = 1};
+  for (int i = 0; i < n; i++) {
+    sm_tensor *a = sm_graph_accumulator(t->graph, i);
+    sum[i + 1] = (sm_piece_sum){.tensor = a, .n = sm_elements(a)};
+  }
+  const sm_pieces_config c = {.set = t->set,
+                              .graph = t->graph,
+                              .gradient_pass = t->train,
+                              .pieces = t->c->pieces,
+                              .ranks = ranks,
+                              .pool = t->x->pool,
+                              .sum = sum,
+                              .sums = n + 1};
+  sm_status status = sm_pieces_new(&c, &t->pieces, err);
+  sm_free(sum);
+  return status;
+}
+
+static sm_status tune_net_allocate(sm_tune_net *t, sm_ranks *ranks, sm_error *err) {
   sm_status status = sm_set_allocate(t->set, t->c->seed, err);
   if (!status) status = sm_graph_allocate(t->graph, err);
   if (!status) tune_net_freeze_unread(t);
-  return status;
+  return !status && t->c->pieces > 1 ? tune_net_cut(t, ranks, err) : status;
 }
 
 /* All but memory. */
@@ -189,27 +216,29 @@ static sm_status tune_net_open(const sm_eval_context *x, const sm_finetune_confi
   return status ? status : tune_net_plan(t, err);
 }
 
-sm_status sm_tune_net_new(const sm_eval_context *x, const sm_finetune_config *c, int classes, sm_tune_net *t,
-                          sm_error *err) {
+sm_status sm_tune_net_new(const sm_eval_context *x, const sm_finetune_config *c, int classes, sm_ranks *ranks,
+                          sm_tune_net *t, sm_error *err) {
   sm_status status = tune_net_open(x, c, classes, t, err);
-  return status ? status : tune_net_allocate(t, err);
+  return status ? status : tune_net_allocate(t, ranks, err);
 }
 
-sm_status sm_tune_net_bytes(const sm_eval_context *x, const sm_finetune_config *c, int classes, size_t *bytes,
-                            sm_error *err) {
+sm_status sm_tune_net_bytes(const sm_eval_context *x, const sm_finetune_config *c, int classes, int ranks,
+                            size_t *bytes, sm_error *err) {
   sm_tune_net t;
   sm_plan_report graph;
   sm_status status = tune_net_open(x, c, classes, &t, err);
   *bytes = 0;
   if (!status) {
     sm_graph_report(t.graph, &graph);
-    *bytes = sm_set_bytes(t.set) + graph.inputs + graph.transient + graph.worker;
+    *bytes = sm_set_bytes(t.set) + graph.inputs + graph.transient + graph.worker +
+             sm_pieces_bytes(t.set, c->pieces, ranks);
   }
   sm_tune_net_free(&t);
   return status;
 }
 
 void sm_tune_net_free(sm_tune_net *t) {
+  sm_pieces_free(t->pieces);
   sm_graph_free(t->graph);
   sm_set_free(t->set);
   *t = (sm_tune_net){0};
@@ -230,16 +259,16 @@ static void tune_net_put_labels(sm_tune_net *t, const float *q, int64_t n) {
   }
 }
 
-double sm_tune_net_gradient(sm_tune_net *t, int n, const float *x, const float *q, double weight) {
+void sm_tune_net_gradient(sm_tune_net *t, int n, const float *x, const float *q, double weight) {
   tune_net_put_pictures(t, t->count, t->pictures, x, n);
   tune_net_put_labels(t, q, n);
   sm_pairs_begin(t->pairs);
   for (int i = 0; i < n; i++) sm_pairs_add(t->pairs, i, i, weight);
   sm_pairs_end(t->pairs);
-  sm_graph_run(t->graph, t->train);
+  if (!t->pieces || !sm_pieces_run(t->pieces, t->train)) sm_graph_run(t->graph, t->train);
   double sum = 0;
-  for (int i = 0; i < n; i++) sum += sm_get(t->loss, i);
-  return sum;
+  for (int i = 0; i < n; i++) sum += sm_get(t->losses, i);
+  t->loss += sum;
 }
 
 void sm_tune_net_update(sm_tune_net *t) {

@@ -26,6 +26,7 @@ static uint64_t tune_state_hash_of(const sm_tune_net *t, uint64_t data, int64_t 
   sm_text_bytes(&s, number, sizeof number);
   sm_text_bytes(&s, c->rate, (size_t)c->rates * sizeof *c->rate);
   sm_text_bytes(&s, &c->seed, sizeof c->seed);
+  if (c->pieces > 1) sm_text_add(&s, "%d", c->pieces);
   sm_text_bytes(&s, about->mean, sizeof about->mean);
   sm_text_bytes(&s, about->std, sizeof about->std);
   uint64_t hash = sm_hash64(s.s, s.len, data);

@@ -12,18 +12,33 @@ static size_t tune_step_label_bytes(const sm_finetune_config *c, int classes) {
   return (size_t)c->group * (size_t)classes * sizeof(float);
 }
 
-sm_status sm_tune_step_bytes(const sm_eval_context *x, const sm_finetune_config *c, int classes, size_t *bytes,
-                             sm_error *err) {
-  const sm_status status = sm_tune_net_bytes(x, c, classes, bytes, err);
+static int tune_step_pieces(const sm_finetune_config *c) { return c->pieces > 1 ? c->pieces : 1; }
+
+sm_status sm_tune_step_fit(sm_finetune_config *c, int64_t pictures, sm_error *err) {
+  const int pieces = tune_step_pieces(c);
+  if (c->batch > pictures) c->batch = pictures;
+  if (c->group > c->batch / pieces) c->group = c->batch / pieces;
+  if (c->group) c->batch -= c->batch % (c->group * pieces);
+  if (c->group || pieces == 1) return SM_OK;
+  sm_fail(err, SM_EINVAL, "fine-tuning in steps of %" PRId64 " %s cannot cut them into %d pieces", c->batch,
+          sm_plural(c->batch, "picture", "pictures"), pieces);
+  return sm_hint(err, "lower pieces, or raise batch_size");
+}
+
+sm_status sm_tune_step_bytes(const sm_eval_context *x, const sm_finetune_config *c, int classes, int ranks,
+                             size_t *bytes, sm_error *err) {
+  const sm_status status = sm_tune_net_bytes(x, c, classes, ranks, bytes, err);
   *bytes += tune_step_mixed_bytes(x, c) + tune_step_label_bytes(c, classes);
   return status;
 }
 
-sm_status sm_tune_step_new(const sm_eval_context *x, const sm_finetune_config *c, int classes,
-                           int64_t steps_per_epoch, sm_tune_step *t, sm_error *err) {
-  *t = (sm_tune_step){.x = x, .c = c, .groups = c->batch / c->group, .steps_per_epoch = steps_per_epoch};
+sm_status sm_tune_step_new(const sm_eval_context *x, const sm_finetune_config *c, int classes, int64_t steps_per_epoch,
+                           sm_ranks *ranks, sm_tune_step *t, sm_error *err) {
+  *t = (sm_tune_step){
+      .x = x, .c = c, .ranks = ranks, .groups = c->batch / c->group, .steps_per_epoch = steps_per_epoch};
+  t->own = t->groups / sm_ranks_size(ranks);
   t->batch = t->groups * c->group;
-  sm_status status = sm_tune_net_new(x, c, classes, &t->net, err);
+  sm_status status = sm_tune_net_new(x, c, classes, ranks, &t->net, err);
   if (status) return status;
   t->mixed = sm_malloc(tune_step_mixed_bytes(x, c));
   t->q = sm_malloc(tune_step_label_bytes(c, classes));
@@ -52,7 +67,16 @@ static void tune_step_fill_drop(sm_tune_step *t, const sm_picture_batch *b, int6
   }
 }
 
-double sm_tune_step_group(sm_tune_step *t, const sm_picture_batch *b) {
+/* Of this rank's groups of the step, number g. */
+static void tune_step_gradient(sm_tune_step *t, const sm_picture_batch *b, const float *x, int64_t g) {
+  const int64_t each = t->groups / tune_step_pieces(t->c);
+  sm_tune_net *net = &t->net;
+  if (net->pieces && g + 1 == t->own) sm_pieces_last(net->pieces);
+  sm_tune_net_gradient(net, b->n, x, t->q, 1.0 / (double)t->batch);
+  if (net->pieces && (g + 1) % each == 0) sm_pieces_end(net->pieces, (int)(g / each));
+}
+
+void sm_tune_step_group(sm_tune_step *t, const sm_picture_batch *b) {
   const sm_finetune_config *c = t->c;
   const int height = t->x->height, width = t->x->width, classes = t->net.classes;
   int64_t pixels = 3 * (int64_t)height * width, place = b->number % (t->steps_per_epoch * t->groups);
@@ -67,7 +91,11 @@ double sm_tune_step_group(sm_tune_step *t, const sm_picture_batch *b) {
   sm_mix_pictures(&mix, x, b->n, height, width);
   sm_mix_labels(&mix, b->label, b->n, classes, c->smoothing, t->q);
   tune_step_fill_drop(t, b, place * c->group);
-  return sm_tune_net_gradient(&t->net, b->n, x, t->q, 1.0 / (double)t->batch);
+  tune_step_gradient(t, b, x, b->number % t->own);
+}
+
+sm_status sm_tune_step_reduce(sm_tune_step *t, sm_status status, sm_error *err) {
+  return t->net.pieces ? sm_pieces_reduce(t->net.pieces, status, err) : status;
 }
 
 /* ---- the update ---------------------------------------------------------------------------------------- */
@@ -77,7 +105,7 @@ static sm_status tune_step_diverged(double rate, int64_t step, const char *what,
   return sm_hint(err, "lower lr (it is %g for a batch of 256) or lengthen the warm-up", rate);
 }
 
-sm_status sm_tune_step_update(sm_tune_step *t, double rate, int64_t step, double loss, sm_error *err) {
+sm_status sm_tune_step_update(sm_tune_step *t, double rate, int64_t step, double *loss, sm_error *err) {
   const sm_finetune_config *c = t->c;
   const double highest = rate * (double)t->batch / 256;
   sm_schedule lr = {.from = highest,
@@ -90,7 +118,9 @@ sm_status sm_tune_step_update(sm_tune_step *t, double rate, int64_t step, double
   sm_optimizer_step values = {.lr = sm_schedule_at(&lr, &(sm_time){step, t->steps_per_epoch, c->epochs}),
                               .weight_decay = c->weight_decay};
   sm_optimizer_result got;
-  if (!isfinite(loss)) return tune_step_diverged(rate, step, "the loss", err);
+  *loss = t->net.loss;
+  t->net.loss = 0;
+  if (!isfinite(*loss)) return tune_step_diverged(rate, step, "the loss", err);
   sm_optimizer_run(&adamw, t->net.set, t->x->pool, &values, &got);
   if (!isfinite(got.grad_norm))
     return tune_step_diverged(rate, step, sm_set_row(t->net.set, got.worst_row)->name, err);

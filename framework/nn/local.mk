@@ -6,6 +6,7 @@ libsmalti_la_SOURCES += \
   framework/nn/optimizer.c \
   framework/nn/param.c \
   framework/nn/partial.c \
+  framework/nn/pieces.c framework/nn/pieces.h \
   framework/nn/schedule.c \
   framework/nn/set.c framework/nn/set.h \
   framework/nn/set_memory.c \

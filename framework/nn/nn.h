@@ -9,6 +9,8 @@
 #include <smalti/params.h>
 #include <smalti/schedule.h>
 
+#include "framework/ranks/ranks.h"
+
 typedef struct sm_row {
   const char *name; /* "backbone.blocks.0.attn.qkv.weight" */
   int ndim;
@@ -72,6 +74,8 @@ uint64_t sm_set_row_hash(const sm_set *, int row, sm_buffer, uint64_t hash);
 /* Copy values by name: each row of `to` that is not an alias takes from the row that `from` knows by that
  * name (aliases of `from` resolved), if shapes and element types agree. The number of rows copied. */
 int sm_set_copy(sm_set *to, sm_set *from);
+/* Values, moments and steps of rank 0's set to all, who have the same rows. */
+sm_status sm_set_broadcast(sm_set *, sm_ranks *, sm_error *);
 
 /* teacher = m·teacher + (1-m)·student over every common name, frozen ones too (m = 0 for SM_ROW_COPIED), running states not; rows meet as in sm_set_copy,
  * so each row of the teacher moves once a step also where the two share differently (ema.c says how). Fails

@@ -1,5 +1,5 @@
 /* partial.c — gradients of a set put aside: a node of the tree in which the pieces of a step are added
- * (train/pieces.c). Sums are element by element, so chunks may go to any thread. */
+ * (pieces.c). Sums are element by element, so chunks may go to any thread. */
 #include "framework/nn/nn.h"
 
 #include <string.h>

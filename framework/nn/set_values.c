@@ -96,3 +96,22 @@ bool sm_params_write(const sm_params *p, const char *name, int64_t first, int64_
   int row = set_values_row(p, name);
   return row >= 0 && sm_set_write(p->set, row, SM_VALUES, first, n, from);
 }
+
+/* ---- to other ranks -------------------------------------------------------------------------------------- */
+
+sm_status sm_set_broadcast(sm_set *set, sm_ranks *ranks, sm_error *err) {
+  for (int row = 0; row < sm_set_rows(set); row++) {
+    int64_t steps = sm_set_row(set, row)->steps;
+    sm_status status = sm_ranks_broadcast(ranks, 0, &steps, sizeof steps, err);
+    sm_set_row(set, row)->steps = steps;
+    for (int buffer = SM_VALUES; !status && buffer <= SM_MOMENT2; buffer++) {
+      size_t bytes;
+      void *at = buffer == SM_GRADIENTS ? NULL : sm_set_lend(set, row, (sm_buffer)buffer, &bytes);
+      if (!at) continue;
+      status = sm_ranks_broadcast(ranks, 0, at, bytes, err);
+      sm_set_give_back(set, row, (sm_buffer)buffer, at, true);
+    }
+    if (status) return status;
+  }
+  return SM_OK;
+}

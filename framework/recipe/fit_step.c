@@ -1,5 +1,5 @@
 /* fit_step.c — what a step is cut into, held against plugins that want to see all of it: micro-batches, which
- * save memory and change no result, and pieces, whose sums are added in a tree (train/pieces.h). */
+ * save memory and change no result, and pieces, whose sums are added in a tree (nn/pieces.h). */
 #include "fit.h"
 
 #include <string.h>

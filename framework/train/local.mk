@@ -16,7 +16,6 @@ libsmalti_la_SOURCES += \
   framework/train/monitor.c framework/train/monitor.h \
   framework/train/objective.c \
   framework/train/open.c \
-  framework/train/pieces.c framework/train/pieces.h \
   framework/train/record.c \
   framework/train/rehearse.c framework/train/rehearse.h \
   framework/train/share.c framework/train/share.h \

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "framework/nn/pieces.h"
 #include "framework/tensor/kernels.h"
-#include "pieces.h"
 #include "share.h"
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -31,7 +31,7 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .stop = sm_signals_stop,
                         .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
-  const int own = sm_pieces_own(s->trainable), first = sm_ranks_rank(s->options->ranks) * own;
+  const int own = sm_trainable_pieces(s->trainable), first = sm_ranks_rank(s->options->ranks) * own;
   c.ranks = s->options->ranks;
   c.place = sm_piece_first(c.batch_size, s->config.pieces, first);
   c.pictures = sm_piece_first(c.batch_size, s->config.pieces, first + own) - c.place;

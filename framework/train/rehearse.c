@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "bench.h"
-#include "pieces.h"
+#include "framework/nn/pieces.h"
 #include "share.h"
 
 /* ---- computing that is slept --------------------------------------------------------------------------- */
@@ -49,7 +49,7 @@ static sm_status rehearse_state(const sm_trainable *t, sm_rehearsal *r, sm_error
   const double start = sm_now();
   const sm_meter *meter = sm_ranks_meter(t->c.ranks);
   const int64_t sent = meter ? meter->sent : 0;
-  for (int i = 0; !status && i < SM_SETS_SAVED; i++) status = sm_share_set(t->c.ranks, t->set[i], err);
+  for (int i = 0; !status && i < SM_SETS_SAVED; i++) status = sm_set_broadcast(t->set[i], t->c.ranks, err);
   if (!status) status = sm_ranks_agree(t->c.ranks, SM_OK, err);
   r->state = sm_now() - start;
   int levels = 0; /* rank 0 sends it once on each */
@@ -95,7 +95,7 @@ static void rehearse_model(sm_trainable *t, sm_rehearsal *r) {
     if (meter) sent_at = fmax(sent_at, ready) + (double)sent / meter->rate;
   }
   r->model.step = meter && meter->rate > 0 ? fmax(r->compute, sent_at) : NAN;
-  r->sets = sm_pieces_bytes(t);
+  r->sets = sm_trainable_piece_bytes(t, r->ranks);
   for (int i = 0; i < SM_SETS; i++) r->sets += sm_set_bytes(t->set[i]);
   r->rest = sm_trainable_bytes(t) - r->sets;
 }

@@ -7,7 +7,6 @@
 #include "framework/base/cpu.h"
 #include "framework/recipe/recipe_private.h"
 #include "framework/tensor/kernels.h"
-#include "pieces.h"
 
 /* ---- can it be shared ---------------------------------------------------------------------------------- */
 
@@ -108,23 +107,6 @@ sm_status sm_share_open(const sm_session *s, sm_slot *slot, sm_dataset *set, sm_
 
 /* ---- the state ----------------------------------------------------------------------------------------- */
 
-sm_status sm_share_set(sm_ranks *ranks, sm_set *set, sm_error *err) {
-  for (int row = 0; row < sm_set_rows(set); row++) {
-    int64_t steps = sm_set_row(set, row)->steps;
-    sm_status status = sm_ranks_broadcast(ranks, 0, &steps, sizeof steps, err);
-    sm_set_row(set, row)->steps = steps;
-    for (int buffer = SM_VALUES; !status && buffer <= SM_MOMENT2; buffer++) {
-      size_t bytes;
-      void *at = buffer == SM_GRADIENTS ? NULL : sm_set_lend(set, row, (sm_buffer)buffer, &bytes);
-      if (!at) continue;
-      status = sm_ranks_broadcast(ranks, 0, at, bytes, err);
-      sm_set_give_back(set, row, (sm_buffer)buffer, at, true);
-    }
-    if (status) return status;
-  }
-  return SM_OK;
-}
-
 /* What the others need of the run's state; the window of metrics and the monitor stay with rank 0, who writes. */
 static sm_status share_run_state(sm_session *s, sm_error *err) {
   sm_ranks *ranks = s->options->ranks;
@@ -203,7 +185,7 @@ static sm_status share_likeness(const sm_session *s, sm_error *err) {
 sm_status sm_share_state(sm_session *s, sm_error *err) {
   if (!s->options->ranks) return SM_OK;
   sm_status status = share_likeness(s, err);
-  for (int i = 0; !status && i < SM_SETS_SAVED; i++) status = sm_share_set(s->options->ranks, s->trainable->set[i], err);
+  for (int i = 0; !status && i < SM_SETS_SAVED; i++) status = sm_set_broadcast(s->trainable->set[i], s->options->ranks, err);
   return status ? status : share_run_state(s, err);
 }
 

@@ -12,8 +12,6 @@ sm_status sm_share_check(const sm_trainable *, const sm_recipe *, sm_error *);
 /* Open a data set: rank 0 looks for its pictures, and the others take the list from it. Every rank calls it; all open it,
  * or none does. */
 sm_status sm_share_open(const sm_session *, sm_slot *, sm_dataset *, sm_error *);
-/* A set (values, moments, steps) of rank 0 to all. */
-sm_status sm_share_set(sm_ranks *, sm_set *, sm_error *);
 /* Sets (values, moments, steps) and run state of rank 0 to all; then all train the same data, by the same kernels and
  * plugins, or the one that does not is named. Every rank calls it, with memory allocated and plugins created. */
 sm_status sm_share_state(sm_session *, sm_error *);

@@ -19,7 +19,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pieces.h"
+#include "trainable.h"
+
+#include "framework/nn/pieces.h"
 
 #define NONFINITE_HINT \
   "the weights were not touched; the last checkpoint is good. Lower optimizer.lr, clip harder (train.clip_grad) or lengthen the warm-up"
@@ -49,7 +51,7 @@ static sm_status step_begin(sm_trainable *t, const sm_batch *b, const sm_time *t
 
 /* The pieces of this rank, then those of all. */
 static sm_status step_pieces(sm_trainable *t, const sm_batch *b, sm_error *err) {
-  const int pictures = t->c.ranks ? t->c.batch_size : b->pictures, own = sm_pieces_own(t),
+  const int pictures = t->c.ranks ? t->c.batch_size : b->pictures, own = sm_trainable_pieces(t),
             start = sm_ranks_rank(t->c.ranks) * own;
   sm_status status = SM_OK;
   for (int piece = 0; !status && piece < own; piece++) {

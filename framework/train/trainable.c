@@ -1,7 +1,8 @@
 /* framework/train/trainable.c — what both kinds of trainables have in common: their life, their memory, and
  * the list of all that is added up over a step. */
-#include "pieces.h"
+#include "trainable.h"
 
+#include "framework/nn/pieces.h"
 #include "framework/tensor/graph.h"
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -56,11 +57,24 @@ sm_status sm_trainable_make(const sm_trainable_ops *ops, const sm_train_config *
   return status;
 }
 
-/* The sums of a step, in pieces. */
+/* The sums of a step, in pieces. Counts are those of the step from the beginning. */
 static sm_status trainable_cut(sm_trainable *t, sm_error *err) {
-  sm_step_sum *sum = sm_calloc(SM_SUMS_MAX, sizeof *sum);
-  if (!sum) return sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
-  sm_status status = sm_pieces_new(t, sum, sm_trainable_sums(t, sum, SM_SUMS_MAX), &t->pieces, err);
+  sm_step_sum *all = sm_calloc(SM_SUMS_MAX, sizeof *all);
+  sm_piece_sum *sum = sm_calloc(SM_SUMS_MAX, sizeof *sum);
+  sm_pieces_config c = {.set = t->set[SM_SET_STUDENT],
+                        .graph = t->graph,
+                        .gradient_pass = t->gradient_pass,
+                        .pieces = t->c.pieces,
+                        .ranks = t->c.ranks,
+                        .pool = t->c.pool,
+                        .sum = sum,
+                        .seconds = &t->seconds[SM_TIME_TREE]};
+  sm_status status = all && sum ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
+  for (int i = 0, n = status ? 0 : sm_trainable_sums(t, all, SM_SUMS_MAX); i < n; i++)
+    if (all[i].kind == SM_SUM_HOST || all[i].kind == SM_SUM_ACCUMULATOR)
+      sum[c.sums++] = (sm_piece_sum){all[i].host, all[i].tensor, all[i].n};
+  if (!status) status = sm_pieces_new(&c, &t->pieces, err);
+  sm_free(all);
   sm_free(sum);
   return status;
 }
@@ -106,16 +120,22 @@ sm_masking sm_trainable_masking(const sm_trainable *t) {
                       .who = t->c.masker.who};
 }
 
+int sm_trainable_pieces(const sm_trainable *t) { return sm_pieces_own(t->c.pieces, t->c.ranks); }
+
+size_t sm_trainable_piece_bytes(const sm_trainable *t, int ranks) {
+  return sm_pieces_bytes(t->set[SM_SET_STUDENT], t->c.pieces, ranks);
+}
+
 size_t sm_trainable_bytes(const sm_trainable *t) {
   sm_plan_report plan;
   sm_graph_report(t->graph, &plan);
-  size_t bytes = plan.inputs + plan.transient + plan.worker + sm_pieces_bytes(t);
+  size_t bytes = plan.inputs + plan.transient + plan.worker + sm_trainable_piece_bytes(t, sm_ranks_size(t->c.ranks));
   for (int i = 0; i < SM_SETS; i++) bytes += sm_set_bytes(t->set[i]);
   return bytes;
 }
 
 int sm_trainable_last(const sm_trainable *t) {
-  const int pictures = t->c.batch_size, end = (sm_ranks_rank(t->c.ranks) + 1) * sm_pieces_own(t),
+  const int pictures = t->c.batch_size, end = (sm_ranks_rank(t->c.ranks) + 1) * sm_trainable_pieces(t),
             last = sm_piece_first(pictures, t->c.pieces, end) - sm_piece_first(pictures, t->c.pieces, end - 1);
   return last % t->micro ? last % t->micro : t->micro;
 }

@@ -151,6 +151,8 @@ sm_status sm_trainable_seal(sm_trainable *, sm_error *);
  * SM_SET_STUDENT. */
 int sm_trainable_evaluated(const sm_trainable *);
 size_t sm_trainable_bytes(const sm_trainable *); /* of its sets, its graph and its pieces */
+size_t sm_trainable_piece_bytes(const sm_trainable *, int ranks); /* of the last, if so many ranks trained it */
+int sm_trainable_pieces(const sm_trainable *); /* that this rank computes */
 int sm_trainable_last(const sm_trainable *); /* pictures of this rank's last micro-batch in a whole step */
 
 /* ---- the step ------------------------------------------------------------------------------------------ */

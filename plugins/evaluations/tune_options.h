@@ -7,7 +7,7 @@
 #include <smalti/plugin.h>
 
 typedef struct tune_options {
-  int preset, pool, precision;
+  int preset, pool, precision, pieces;
   int64_t epochs, batch, group, seed;
   sm_floats lr;
   double warmup, weight_decay, layer_decay, drop_path, smoothing, mixup, cutmix, erasing, least_area,
@@ -18,6 +18,8 @@ typedef struct tune_options {
 
 static const char *const tune_pools[] = {"cls", "mean", NULL};              /* in the order of sm_pool_mode */
 static const char *const tune_precisions[] = {"auto", "fp32", "bf16", NULL}; /* of sm_finetune_precision */
+
+static const char *const tune_pieces[] = {"1", "2", "4", "8", "16", "32", "64", "128", "256", NULL}; /* 2^number */
 
 /* A preset for networks up to a width; of the names behind the first one, the row of width -1, -2 … Rates are for
  * a batch of 256, but for the one that the cosine ends at. */
@@ -69,6 +71,9 @@ typedef struct tune_preset {
                 "the classifier reads [CLS], or the mean of the patches"),                                 \
       SM_CHOICE(T, f.precision, "precision", "auto", tune_precisions,                                      \
                 "operands of matrix products; auto: as in training"),                                      \
+      SM_CHOICE(T, f.pieces, "pieces", "1", tune_pieces,                                                   \
+                "parts of a step that its gradients are added in a tree of, as train.pieces; MPI ranks "    \
+                "share them out, or rank 0 fine-tunes alone where there are fewer than ranks"),             \
       SM_INT(T, f.seed, "seed", "0", 0, 1e9, NULL,                                                         \
              "of first weights, order, crops, mixing, held-out pictures")
 
@@ -106,7 +111,8 @@ static void tune_resolve(const tune_options *o, const tune_preset *preset, const
       .seed = (uint64_t)o->seed,
       .randaugment = tune_or(o->randaugment, preset->randaugment),
       .randaugment_std = o->randaugment_std,
-      .least_rate = tune_or(o->least_rate, preset->least_rate)};
+      .least_rate = tune_or(o->least_rate, preset->least_rate),
+      .pieces = 1 << o->pieces};
   c->warmup = tune_or(o->warmup, preset->warmup * (double)c->epochs / (double)preset->epochs);
 }
 
@@ -131,6 +137,7 @@ static int tune_protocol(const sm_finetune_config *c, const sm_finetune_result *
                   ", layer decay %g, drop path %g, smoothing %g, mixup %g, cutmix %g, erasing %g, %s%s",
                   c->layer_decay, c->drop_path, c->smoothing, c->mixup, c->cutmix, c->erasing, augment,
                   r->bf16 ? ", bf16" : "");
+  if (c->pieces > 1 && n > 0 && (size_t)n < size) n += snprintf(to + n, size - (size_t)n, ", %d pieces", c->pieces);
   return n;
 }
 

@@ -43,8 +43,18 @@ alike 4 odd train.pieces=4 train.batch_size=11 train.micro_batch=2 data.views.ma
 alike 2 late train.pieces=4 train.batch_size=6 masker='{attention: {mode: hint, ratio: [0, 0.5], hint: 0.3}}'
 # rates of a linear probe are shared out; of two rates, some of four ranks have none
 alike "2 4" probe "${cut[@]}" train.evaluate_every=0 \
-  'evaluate={all: {linear: {epochs: 20, batch_size: 16}}, two: {linear: {epochs: 20, batch_size: 16, lr: [0.1, 1]}}}'
-has one/probe/metrics.jsonl '"eval":"two"'
+  'evaluate={all: {linear: {epochs: 20, batch_size: 16}}, two: {linear: {epochs: 20, batch_size: 16, lr: [0.1, 1]}},
+    crops: {linear: {features: crops, epochs: 3, batch_size: 16}}}'
+has one/probe/metrics.jsonl '"eval":"crops"'
+# fine-tuning in pieces, also of a network with running states; where there are fewer pieces than ranks, rank 0 does it alone
+tuned='{preset: short, epochs: 2, batch_size: 16, micro_batch: 3, lr: [0.001, 0.01], hold_out: 0.3, mixup: 0.8, erasing: 0.25'
+alike "2 4" tuned "${cut[@]}" train.evaluate_every=0 \
+  "evaluate={four: {finetune: $tuned, pieces: 4}}, two: {finetune: $tuned, pieces: 2}}, few: {semi: {preset: short, epochs: 2, share: [0.5], pieces: 4}}}"
+has one/tuned/metrics.jsonl '"eval":"few"'
+has err "rank 0 fine-tunes alone: \`pieces\` is 2, and there are 4 ranks"
+alike 2 norms train.pieces=2 masker=none losses.mim='!delete' \
+  backbone='{resnet: {arch: custom, depths: [1, 1, 1, 1], stem: small, width: 4}}' \
+  evaluate='{two: {finetune: {preset: short, epochs: 2, drop_path: 0, batch_size: 16, micro_batch: 4, pieces: 2}}}'
 make=${makes[0]}
 
 # only rank 0 speaks, and says it once; nothing of the ranks is in what the run leaves but its surroundings

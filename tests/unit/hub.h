@@ -9,7 +9,7 @@
 #include "framework/ranks/ranks.h"
 #include "test.h"
 
-enum { HUB_RANKS = 8, HUB_QUEUE = 64 };
+enum { HUB_RANKS = 8, HUB_QUEUE = 1024 };
 
 typedef struct hub {
   pthread_mutex_t lock;

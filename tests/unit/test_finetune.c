@@ -42,7 +42,7 @@ static void layers(void **state) {
   eval_bench_open(&b, pool[1], true, NULL);
   const sm_eval_context x = context_of(&b);
   sm_finetune_config c = {.group = 4, .layer_decay = 0.5, .head_layers = 1, .drop_path = 0.1, .initial = 1};
-  if (sm_tune_net_new(&x, &c, 3, &net, &err)) fail_msg("%s", err.message);
+  if (sm_tune_net_new(&x, &c, 3, NULL, &net, &err)) fail_msg("%s", err.message);
   static const struct {
     const char *name;
     double scale;

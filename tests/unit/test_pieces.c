@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "framework/train/pieces.h"
+#include "framework/nn/pieces.h"
 #include "row_rig.h"
 #include "step_rig.h"
 #include "test.h"
@@ -143,10 +143,10 @@ static void memory_is_planned(void **state) {
   ssl_rig one, eight;
   step_start(&one, &(setting){.pictures = PICTURES, .micro = 1});
   step_start(&eight, &(setting){.pictures = PICTURES, .micro = 1, .pieces = 8});
-  assert_int_equal(sm_pieces_bytes(one.net), 0);
+  assert_int_equal(sm_trainable_piece_bytes(one.net, 1), 0);
   const size_t gradients = sm_partial_bytes(eight.net->set[SM_SET_STUDENT]);
   assert_true(gradients >= sizeof(float) * (size_t)sm_set_parameters(eight.net->set[SM_SET_STUDENT]));
-  assert_int_equal(sm_pieces_bytes(eight.net), 3 * gradients);
+  assert_int_equal(sm_trainable_piece_bytes(eight.net, 1), 3 * gradients);
   assert_int_equal(sm_trainable_bytes(eight.net), sm_trainable_bytes(one.net) + 3 * gradients);
   rig_close(&one);
   rig_close(&eight);

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "framework/ranks/link.h"
-#include "framework/train/pieces.h"
+#include "framework/nn/pieces.h"
 #include "hub.h"
 #include "row_rig.h"
 #include "step_rig.h"
@@ -337,7 +337,7 @@ static void ear_put(ear *e, sm_ranks *ranks, sm_trainable *net) {
 
 /* The pictures of this rank alone, as a loader gives them. */
 static void cut(sm_batch *b, const sm_batch *whole, const sm_trainable *t) {
-  const int own = sm_pieces_own(t), first = sm_ranks_rank(t->c.ranks) * own;
+  const int own = sm_trainable_pieces(t), first = sm_ranks_rank(t->c.ranks) * own;
   const int64_t pixels = 3 * (int64_t)t->c.global_height * t->c.global_width,
                 local = 3 * (int64_t)t->c.local_height * t->c.local_width, cells = (int64_t)t->grid[0].rows * t->grid[0].cols;
   *b = *whole;

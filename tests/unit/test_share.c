@@ -187,6 +187,114 @@ static void one_is_asked_to_stop(void **state) {
   }
 }
 
+/* ---- features of crops --------------------------------------------------------------------------------- */
+
+/* Epochs of six whole batches: of four ranks' second round two are empty. */
+enum { CROP_EPOCHS = 3, CROP_BATCHES = TRAIN / SM_EVAL_BATCH * CROP_EPOCHS };
+
+typedef struct crop_seen {
+  int64_t batches, bad;
+  int refuses; /* the batch that its taker does not want, from 1; 0: none */
+  int stopped;
+  bool damaged;
+  sm_status status;
+  char text[1200];
+  uint64_t rows[CROP_BATCHES]; /* hashes */
+  int64_t number[CROP_BATCHES], epoch[CROP_BATCHES], n[CROP_BATCHES], index[CROP_BATCHES][SM_EVAL_BATCH];
+} crop_seen;
+
+static size_t crop_width;
+static sm_status crop_take(void *ctx, const sm_picture_batch *b, const float *rows, sm_error *err) {
+  crop_seen *s = ctx;
+  const int64_t at = s->batches++;
+  assert_true(at < CROP_BATCHES);
+  if (s->refuses == s->batches) return sm_fail(err, SM_EFORMAT, "enough");
+  s->number[at] = b->number, s->epoch[at] = b->epoch, s->n[at] = b->n;
+  memcpy(s->index[at], b->index, (size_t)b->n * sizeof *b->index);
+  for (int i = 0; i < b->n; i++) assert_int_equal(b->label[i], b->index[i] % 4);
+  s->rows[at] = sm_hash64(rows, (size_t)b->n * crop_width * sizeof *rows, 1);
+  return SM_OK;
+}
+
+static void work_on_crops(sm_ranks *ranks, void *ctx) {
+  crop_seen *s = ctx;
+  const int rank = sm_ranks_rank(ranks);
+  sm_dataset_ops ops = stripes_ops;
+  eval_bench b;
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(1 + (rank == 1), &err);
+  int64_t index[TRAIN], made;
+  for (int i = 0; i < TRAIN; i++) index[i] = TRAIN - 1 - i;
+  eval_bench_open(&b, pool, false, NULL);
+  b.train.n = TRAIN;
+  if (s->damaged) ops.read = damaged_read;
+  b.config.train.ops = &ops;
+  b.config.ranks = ranks, b.config.blocks = 2, b.config.patches = true, b.config.max_bad = 0.5;
+  b.config.stop = s->stopped == rank ? yes : NULL;
+  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  const sm_picture_request r = {.split = "train",
+                                .geometry = SM_PICTURES_CROPS,
+                                .index = index,
+                                .n = TRAIN,
+                                .batch = SM_EVAL_BATCH,
+                                .epochs = CROP_EPOCHS,
+                                .seed = 5,
+                                .filter = SM_FILTER_BILINEAR,
+                                .least_area = 0.2,
+                                .flip = true};
+  if (rank) must(sm_evaluator_serve(e, &err), &err);
+  else {
+    crop_width = sm_evaluator_width(e);
+    s->status = sm_evaluator_crops(e, &r, crop_take, s, &err);
+    if (s->status) sm_error_text(&err, s->text, sizeof s->text);
+    sm_evaluator_counts(e, "train", &made, &s->bad);
+    must(sm_evaluator_dismiss(e, &err), &err);
+  }
+  sm_evaluator_free(e);
+  eval_bench_close(&b);
+  sm_pool_free(pool);
+}
+
+static crop_seen *crops_by(int ranks, crop_seen how) {
+  crop_seen *s = malloc(sizeof *s);
+  assert_non_null(s);
+  *s = how;
+  if (ranks == 1) work_on_crops(NULL, s);
+  else hub_run(ranks, &(sm_ranks_options){.patience = 60}, work_on_crops, s, 0);
+  return s;
+}
+
+static void crops_have_the_same_bytes(void **state) {
+  (void)state;
+  for (int damaged = 0; damaged < 2; damaged++) {
+    crop_seen *one = crops_by(1, (crop_seen){.damaged = damaged, .stopped = -1});
+    assert_int_equal(one->status, SM_OK);
+    assert_true(one->batches == CROP_BATCHES && one->number[7] == 7 && one->epoch[5] == 0 && one->epoch[6] == 1);
+    assert_true(damaged ? one->bad > 30 : one->bad == 0);
+    assert_true(one->n[5] == SM_EVAL_BATCH && one->rows[0] != one->rows[6]);
+    for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+      crop_seen *many = crops_by(ranks, (crop_seen){.damaged = damaged, .stopped = -1});
+      assert_memory_equal(many, one, sizeof *one);
+      free(many);
+    }
+    free(one);
+  }
+}
+
+static void crops_are_ended_by_any(void **state) {
+  (void)state;
+  for (int rank = 0; rank < MOST; rank++) {
+    crop_seen *s = crops_by(MOST, (crop_seen){.stopped = rank});
+    assert_int_equal(s->status, SM_EINTERRUPTED);
+    assert_string_equal(s->text, "stopped in features of crops");
+    free(s);
+  }
+  crop_seen *s = crops_by(MOST, (crop_seen){.stopped = -1, .refuses = 6});
+  assert_int_equal(s->status, SM_EFORMAT);
+  assert_true(s->batches == 6 && !strcmp(s->text, "enough"));
+  free(s);
+}
+
 /* Rank 0 works alone, and the others have nothing to do. */
 static sm_status alone(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   sm_status status = SM_OK;
@@ -514,7 +622,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(features_have_the_same_bytes), cmocka_unit_test(bad_pictures_are_known_to_all),
       cmocka_unit_test(a_fault_of_one_ends_it_for_all), cmocka_unit_test(one_that_does_not_answer_is_lost),
-      cmocka_unit_test(one_is_asked_to_stop),
+      cmocka_unit_test(one_is_asked_to_stop), cmocka_unit_test(crops_have_the_same_bytes),
+      cmocka_unit_test(crops_are_ended_by_any),
       cmocka_unit_test(all_hear_of_a_stop_while_one_works), cmocka_unit_test(votes_have_the_same_bytes),
       cmocka_unit_test(votes_have_the_same_bytes_on_old_processors),
       cmocka_unit_test(votes_are_stopped_by_any), cmocka_unit_test(one_lost_in_votes_is_named),

@@ -243,7 +243,7 @@ sm_status sm_logistic_eval(sm_eval_context *, const sm_logistic_config *, sm_fea
 
 /* A copy of the whole network with a linear classifier behind it, trained end to end as BEiT's and iBOT's
  * run_class_finetuning.py: AdamW, layer-wise rates, cosine after a warm-up, stochastic depth, mixed pictures
- * and soft labels. The same result for any number of threads. How far it is stands in a file of x->folder
+ * and soft labels. The same result for any number of threads and ranks. How far it is stands in a file of x->folder
  * after each epoch and where a signal asks for a stop; the same call goes on from there to the same bits. */
 typedef enum { SM_FINETUNE_AS_TRAINED, SM_FINETUNE_FP32, SM_FINETUNE_BF16 } sm_finetune_precision;
 typedef struct sm_finetune_config {
@@ -274,6 +274,9 @@ typedef struct sm_finetune_config {
   double randaugment, randaugment_std; /* as in sm_picture_request */
   double least_rate; /* that the cosine ends at, whatever the batch; above a rate: SM_EINVAL. 0: a thousandth of
                         the rate */
+  int pieces; /* a power of two: a step's groups are cut into so many runs of as many each, whose gradients are added in a
+                 fixed binary tree. The bits depend on it; ranks share a step out, to the same bits, where it is a
+                 multiple of their number, else rank 0 trains alone. 0: 1                                          */
 } sm_finetune_config;
 typedef struct sm_finetune_result {
   int best;                     /* which rate                                                               */

@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 #define SM_ABI_MAJOR 0
-#define SM_ABI_MINOR 4
+#define SM_ABI_MINOR 5
 
 typedef enum {
   SM_BACKBONE = 1, SM_HEAD, SM_MASKER, SM_TOKENIZER, SM_LOSS, SM_DATASET, SM_EVALUATION, SM_OBJECTIVE,

@@ -1,7 +1,7 @@
-/* framework/train/pieces.h — the sums of a step, added in a tree over pieces of its pictures.
+/* framework/nn/pieces.h — the sums of a step, added in a tree over pieces of its pictures.
  *
- * The pictures of a step are cut into `train.pieces` runs of nearly one size. What is summed over a step
- * (sm_trainable_sums: gradients, centres, losses and their statistics) is summed for each piece alone, and the
+ * The pictures of a step are cut into a number of runs of nearly one size (`train.pieces`; `pieces` of fine-tuning).
+ * What is summed over a step (gradients, centres, losses and their statistics) is summed for each piece alone, and the
  * pieces are added in pairs:
  *
  *   sum(a, n) = the sums of piece a              where n is 1
@@ -19,16 +19,35 @@
 #ifndef SM_PIECES_H
 #define SM_PIECES_H
 
-#include "trainable.h"
+#include "framework/nn/nn.h"
+#include "framework/ranks/ranks.h"
 
 typedef struct sm_pieces sm_pieces;
 
-/* Of one rank. */
-int sm_pieces_own(const sm_trainable *);
-/* For a trainable of more than one piece, which has its memory already, and its list of n sums; only host numbers,
- * accumulators and gradients are added, so counts must be those of the step from the beginning. The graph is
- * planned. */
-sm_status sm_pieces_new(sm_trainable *, const sm_step_sum *, int n, sm_pieces **, sm_error *);
+/* What is added beside gradients: n numbers of the host, or of a tensor of the graph. */
+typedef struct sm_piece_sum {
+  double *host;      /* NULL: a tensor's */
+  sm_tensor *tensor;
+  int64_t n;
+} sm_piece_sum;
+
+/* Whose sums they are; all is borrowed but for the list of sums, which is copied. */
+typedef struct sm_pieces_config {
+  sm_set *set;       /* its gradients; it has its memory already                                  */
+  sm_graph *graph;   /* planned                                                                   */
+  int gradient_pass; /* the last of a micro-batch that adds to gradients; -1: there is none       */
+  int pieces;        /* a power of two, more than one                                             */
+  sm_ranks *ranks;   /* that share them out, as many for each; or NULL                            */
+  sm_pool *pool;
+  const sm_piece_sum *sum;
+  int sums;
+  double *seconds; /* where those are counted that messages take in the midst of a pass; or NULL */
+} sm_pieces_config;
+
+/* Pieces of one rank, of so many; 1 of one. */
+int sm_pieces_own(int pieces, const sm_ranks *);
+/* SM_ENOMEM. */
+sm_status sm_pieces_new(const sm_pieces_config *, sm_pieces **, sm_error *);
 void sm_pieces_free(sm_pieces *);
 /* The last micro-batch of the rank's last piece comes next. */
 void sm_pieces_last(sm_pieces *);
@@ -50,9 +69,8 @@ int sm_pieces_parts(const sm_pieces *, const sm_ranks_part **, double *when);
 /* For a rehearsal: a micro-batch that takes so many seconds, in which nothing is computed; of the last one,
  * parts of the gradients are sent when they would be ready. */
 void sm_pieces_pretend(sm_pieces *, double seconds);
-/* What they take beside the trainable, at most; and what they would take of each of so many ranks. */
-size_t sm_pieces_bytes(const sm_trainable *);
-size_t sm_pieces_bytes_by(const sm_trainable *, int ranks);
+/* What they take beside set and graph, of each of so many ranks, at most. */
+size_t sm_pieces_bytes(const sm_set *, int pieces, int ranks);
 /* The first of `pictures` that belongs to a piece; of piece number `pieces`: their number. */
 int sm_piece_first(int pictures, int pieces, int piece);
 

@@ -1,8 +1,9 @@
-/* framework/train/pieces.c — see pieces.h. A level holds the sum of 2^level pieces that waits for its
+/* framework/nn/pieces.c — see pieces.h. A level holds the sum of 2^level pieces that waits for its
  * neighbour: the bits of the number of pieces done say which levels are taken, as in a binary counter. */
 #include "pieces.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "framework/tensor/graph.h"
 
@@ -13,10 +14,9 @@ enum { LEVELS = 20, BLOCK = 512 }; /* 2^20 pieces at most; numbers of a tensor h
 #define ASK_ASLEEP 5e-3
 
 struct sm_pieces {
-  sm_trainable *t;
+  sm_pieces_config c;
   int levels;
-  sm_step_sum *sum; /* host numbers and accumulators */
-  int sums;
+  sm_piece_sum *sum; /* its own copy of c.sum */
   int64_t numbers; /* of all of these */
   double *own, *theirs; /* room for them: those of this rank and of another */
   double *aside[LEVELS];
@@ -30,7 +30,7 @@ struct sm_pieces {
 
 int sm_piece_first(int pictures, int pieces, int piece) { return (int)((int64_t)pictures * piece / pieces); }
 
-int sm_pieces_own(const sm_trainable *t) { return t->c.pieces / sm_ranks_size(t->c.ranks); }
+int sm_pieces_own(int pieces, const sm_ranks *ranks) { return (pieces > 1 ? pieces : 1) / sm_ranks_size(ranks); }
 
 static int pieces_levels(int own) {
   int levels = 0;
@@ -38,27 +38,25 @@ static int pieces_levels(int own) {
   return levels;
 }
 
-size_t sm_pieces_bytes_by(const sm_trainable *t, int ranks) {
-  if (t->c.pieces < 2) return 0;
-  return (size_t)pieces_levels(t->c.pieces / ranks) * sm_partial_bytes(t->set[SM_SET_STUDENT]) + sm_ranks_sum_bytes(ranks);
+size_t sm_pieces_bytes(const sm_set *set, int pieces, int ranks) {
+  if (pieces < 2) return 0;
+  return (size_t)pieces_levels(pieces / ranks) * sm_partial_bytes(set) + sm_ranks_sum_bytes(ranks);
 }
-
-size_t sm_pieces_bytes(const sm_trainable *t) { return sm_pieces_bytes_by(t, sm_ranks_size(t->c.ranks)); }
 
 /* Whole rows, from the last to the first, so that what a backward pass is done with first lies together. */
 static void pieces_cut(sm_pieces *p) {
-  sm_set *set = p->t->set[SM_SET_STUDENT];
+  sm_set *set = p->c.set;
   int64_t all, end;
   size_t size;
   const char *run = sm_gradients_run(set, &all, &size);
-  const int pass = p->t->gradient_pass;
+  const int pass = p->c.gradient_pass;
   const int64_t least = (all + SM_PIECES_PARTS - 1) / SM_PIECES_PARTS;
   end = all;
   for (int r = sm_set_rows(set) - 1; r >= 0; r--) {
     const sm_row *row = sm_set_row(set, r);
     const int64_t n = end - row->offset;
     if (row->alias_of >= 0 || n < 1 || (row->offset && n < least)) continue;
-    const int settled = pass < 0 ? 0 : sm_graph_settled(p->t->graph, pass, run + (size_t)row->offset * size,
+    const int settled = pass < 0 ? 0 : sm_graph_settled(p->c.graph, pass, run + (size_t)row->offset * size,
                                                          (size_t)n * size);
     int at = p->parts++;
     for (; at > 0 && p->settled[at - 1] > settled; at--)
@@ -69,27 +67,32 @@ static void pieces_cut(sm_pieces *p) {
   }
 }
 
-sm_status sm_pieces_new(sm_trainable *t, const sm_step_sum *sum, int n, sm_pieces **out, sm_error *err) {
-  sm_pieces *p = sm_calloc(1, sizeof *p);
-  if (!p) return sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
-  p->t = t;
-  p->levels = pieces_levels(sm_pieces_own(t));
-  p->sum = sm_calloc((size_t)n + 1, sizeof *p->sum);
-  sm_status status = p->sum ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
-  for (int i = 0; !status && i < n; i++) {
-    if (sum[i].kind != SM_SUM_HOST && sum[i].kind != SM_SUM_ACCUMULATOR) continue;
-    p->sum[p->sums++] = sum[i];
-    p->numbers += sum[i].n;
-  }
-  p->own = sm_calloc((size_t)p->numbers + 1, sizeof *p->own);
-  p->theirs = sm_calloc((size_t)p->numbers + 1, sizeof *p->theirs);
-  if (!status && (!p->own || !p->theirs))
-    status = sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
+static sm_status pieces_no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces"); }
+
+static sm_status pieces_reserve(sm_pieces *p, sm_error *err) {
+  const size_t room = (size_t)p->numbers + 1;
+  p->own = sm_calloc(room, sizeof *p->own);
+  p->theirs = sm_calloc(room, sizeof *p->theirs);
+  sm_status status = p->own && p->theirs ? SM_OK : pieces_no_memory(err);
   for (int i = 0; i < p->levels && !status; i++) {
-    p->aside[i] = sm_calloc((size_t)p->numbers + 1, sizeof *p->aside[i]);
-    if (!p->aside[i]) status = sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
-    else if (!(p->gradients[i] = sm_partial_new(t->set[SM_SET_STUDENT], err))) status = SM_ENOMEM;
+    p->aside[i] = sm_calloc(room, sizeof *p->aside[i]);
+    if (!p->aside[i]) status = pieces_no_memory(err);
+    else if (!(p->gradients[i] = sm_partial_new(p->c.set, err))) status = SM_ENOMEM;
   }
+  return status;
+}
+
+sm_status sm_pieces_new(const sm_pieces_config *c, sm_pieces **out, sm_error *err) {
+  sm_pieces *p = sm_calloc(1, sizeof *p);
+  *out = NULL;
+  if (!p) return pieces_no_memory(err);
+  p->c = *c;
+  p->levels = pieces_levels(sm_pieces_own(c->pieces, c->ranks));
+  p->sum = sm_calloc((size_t)c->sums + 1, sizeof *p->sum);
+  sm_status status = p->sum ? SM_OK : pieces_no_memory(err);
+  if (!status) memcpy(p->sum, c->sum, (size_t)c->sums * sizeof *p->sum);
+  for (int i = 0; i < c->sums; i++) p->numbers += c->sum[i].n;
+  if (!status) status = pieces_reserve(p, err);
   if (status) return sm_pieces_free(p), status;
   pieces_cut(p);
   *out = p;
@@ -126,8 +129,8 @@ static void pieces_move(double *x, double *aside, int64_t n, pieces_way way) {
 /* A tensor of f32 read as doubles, added and written is rounded once, as a sum in f32 is. */
 static void pieces_numbers(sm_pieces *p, double *aside, pieces_way way) {
   double part[BLOCK];
-  for (int i = 0; i < p->sums; aside += p->sum[i++].n) {
-    const sm_step_sum *s = &p->sum[i];
+  for (int i = 0; i < p->c.sums; aside += p->sum[i++].n) {
+    const sm_piece_sum *s = &p->sum[i];
     if (s->host) pieces_move(s->host, aside, s->n, way);
     for (int64_t at = 0, n; !s->host && at < s->n; at += n) {
       n = s->n - at < BLOCK ? s->n - at : BLOCK;
@@ -142,45 +145,45 @@ static void pieces_numbers(sm_pieces *p, double *aside, pieces_way way) {
 static void pieces_ready(sm_pieces *p, int n) {
   for (; p->ready < n; p->ready++)
     for (int level = 0; level < p->levels; level++)
-      sm_partial_add(p->gradients[level], p->part[p->ready].first, p->part[p->ready].n, p->t->c.pool);
-  sm_ranks_sum_ready(p->t->c.ranks, n);
+      sm_partial_add(p->gradients[level], p->part[p->ready].first, p->part[p->ready].n, p->c.pool);
+  sm_ranks_sum_ready(p->c.ranks, n);
 }
 
 void sm_pieces_end(sm_pieces *p, int piece) {
-  const bool last = piece + 1 == sm_pieces_own(p->t);
+  const bool last = piece + 1 == sm_pieces_own(p->c.pieces, p->c.ranks);
   int level = 0;
   int64_t n;
   size_t size;
-  sm_gradients_run(p->t->set[SM_SET_STUDENT], &n, &size);
+  sm_gradients_run(p->c.set, &n, &size);
   for (; piece >> level & 1; level++) {
     pieces_numbers(p, p->aside[level], PIECES_ADD);
-    if (!last) sm_partial_add(p->gradients[level], 0, n, p->t->c.pool);
+    if (!last) sm_partial_add(p->gradients[level], 0, n, p->c.pool);
   }
   if (last) {
     pieces_ready(p, p->parts);
     return;
   }
   pieces_numbers(p, p->aside[level], PIECES_PUT);
-  sm_partial_put(p->gradients[level], p->t->c.pool);
+  sm_partial_put(p->gradients[level], p->c.pool);
 }
 
 /* ---- between ranks ------------------------------------------------------------------------------------- */
 
 static void pieces_add_gradients(void *ctx, int64_t first, int64_t n, const void *from) {
   const sm_pieces *p = ctx;
-  sm_gradients_add(p->t->set[SM_SET_STUDENT], first, n, from, p->t->c.pool, p->alone);
+  sm_gradients_add(p->c.set, first, n, from, p->c.pool, p->alone);
 }
 
 static void pieces_begin_sum(sm_pieces *p) {
   int64_t n;
   size_t size;
-  void *gradients = sm_gradients_run(p->t->set[SM_SET_STUDENT], &n, &size);
+  void *gradients = sm_gradients_run(p->c.set, &n, &size);
   if (p->begun) return;
-  sm_ranks_sum_begin(p->t->c.ranks, gradients, size, pieces_add_gradients, p, p->part, p->parts);
+  sm_ranks_sum_begin(p->c.ranks, gradients, size, pieces_add_gradients, p, p->part, p->parts);
   p->begun = true;
 }
 
-void sm_pieces_last(sm_pieces *p) { p->last = sm_ranks_size(p->t->c.ranks) > 1; }
+void sm_pieces_last(sm_pieces *p) { p->last = sm_ranks_size(p->c.ranks) > 1; }
 
 static void pieces_segment_done(void *ctx, int done) {
   sm_pieces *p = ctx;
@@ -188,9 +191,9 @@ static void pieces_segment_done(void *ctx, int done) {
   int ready = p->ready;
   while (ready < p->parts && p->settled[ready] <= done) ready++;
   pieces_ready(p, ready);
-  sm_ranks_sum_go_on(p->t->c.ranks);
+  sm_ranks_sum_go_on(p->c.ranks);
   p->asked = sm_now();
-  p->t->seconds[SM_TIME_TREE] += p->asked - start;
+  if (p->c.seconds) *p->c.seconds += p->asked - start;
 }
 
 static void pieces_item_done(void *ctx) {
@@ -198,23 +201,23 @@ static void pieces_item_done(void *ctx) {
   const double start = sm_now();
   if (start < p->asked + ASK_EVERY) return;
   p->alone = true;
-  sm_ranks_sum_go_on(p->t->c.ranks);
+  sm_ranks_sum_go_on(p->c.ranks);
   p->alone = false;
   p->asked = sm_now();
-  p->t->seconds[SM_TIME_TREE] += p->asked - start;
+  if (p->c.seconds) *p->c.seconds += p->asked - start;
 }
 
 bool sm_pieces_run(sm_pieces *p, int pass) {
-  if (!p->last || pass != p->t->gradient_pass) return false;
+  if (!p->last || pass != p->c.gradient_pass) return false;
   p->last = false;
   pieces_begin_sum(p);
-  sm_graph_run_watched(p->t->graph, pass, &(sm_pass_watch){pieces_segment_done, pieces_item_done, p});
+  sm_graph_run_watched(p->c.graph, pass, &(sm_pass_watch){pieces_segment_done, pieces_item_done, p});
   return true;
 }
 
 /* Numbers are few, so both partners of a level add all of them, as the tree says; gradients are shared out. */
 static sm_status pieces_reduce_numbers(sm_pieces *p, sm_error *err) {
-  sm_ranks *ranks = p->t->c.ranks;
+  sm_ranks *ranks = p->c.ranks;
   sm_status status = SM_OK;
   for (int level = 0; !status && 1 << level < sm_ranks_size(ranks); level++) {
     pieces_numbers(p, p->own, PIECES_COPY);
@@ -227,7 +230,7 @@ static sm_status pieces_reduce_numbers(sm_pieces *p, sm_error *err) {
 /* A rank that failed, perhaps before it could begin, takes part in the sum all the same: others may be in the
  * midst of it. */
 sm_status sm_pieces_reduce(sm_pieces *p, sm_status status, sm_error *err) {
-  sm_ranks *ranks = p->t->c.ranks;
+  sm_ranks *ranks = p->c.ranks;
   sm_error lost = {0};
   pieces_begin_sum(p);
   status = sm_ranks_agree(ranks, status, err);
@@ -242,12 +245,12 @@ sm_status sm_pieces_reduce(sm_pieces *p, sm_status status, sm_error *err) {
 /* ---- as if ----------------------------------------------------------------------------------------------- */
 
 int sm_pieces_parts(const sm_pieces *p, const sm_ranks_part **part, double *when) {
-  const int pass = p->t->gradient_pass;
+  const int pass = p->c.gradient_pass;
   sm_plan_report plan;
-  sm_graph_report(p->t->graph, &plan);
+  sm_graph_report(p->c.graph, &plan);
   *part = p->part;
   for (int i = 0; i < p->parts; i++) {
-    const double rest = pass < 0 ? 0 : sm_graph_flops(p->t->graph, pass, p->settled[i]);
+    const double rest = pass < 0 ? 0 : sm_graph_flops(p->c.graph, pass, p->settled[i]);
     when[i] = plan.flops > 0 ? 1 - rest / plan.flops : 1;
   }
   return p->parts;
@@ -262,7 +265,7 @@ void sm_pieces_pretend(sm_pieces *p, double seconds) {
   for (int ready = 0; p->last && ready < parts;) {
     const double now = (sm_now() - start) / seconds, rest = (when[ready] - now) * seconds;
     for (; ready < parts && when[ready] <= now; ready++) pieces_ready(p, ready + 1);
-    sm_ranks_sum_go_on(p->t->c.ranks);
+    sm_ranks_sum_go_on(p->c.ranks);
     sm_sleep(p->ready == 0 || rest < ASK_ASLEEP ? fmax(rest, 0) : ASK_ASLEEP);
   }
   p->last = false;
