@@ -378,8 +378,9 @@ static void tabular_render_html(const sm_tabular *t, sm_text *out) {
   }
   sm_text_add(out, "<thead><tr>");
   for (size_t c = 0; c < t->ncolumns; c++) {
-    sm_text_add(out, "<th scope=\"col\"%s>", CLASS[t->columns[c].align]);
-    sm_html_text(out, t->columns[c].title);
+    const char *title = t->columns[c].title; /* one of one word is not broken at its hyphen: "k-NN" */
+    sm_text_add(out, "<th scope=\"col\"%s%s>", CLASS[t->columns[c].align], strchr(title, ' ') ? "" : " style=\"white-space:nowrap\"");
+    sm_html_text(out, title);
     sm_text_add(out, "</th>");
   }
   sm_text_add(out, "</tr></thead>\n<tbody>\n");

@@ -64,8 +64,8 @@ static void table_formats(void **state) {
                "recipe,top-1,a|b\r\nibot_ü,45.2,\"x, \"\"y\"\"\"\r\n日本 <i>,-7,#{~}\r\nlast,,\r\n");
   assert_table(
       SM_TABULAR_HTML,
-      "<table>\n<caption>k-NN, 5 % of data_set</caption>\n<thead><tr><th scope=\"col\">recipe</th>"
-      "<th scope=\"col\" class=\"right\">top-1</th><th scope=\"col\" class=\"centre\">a|b</th></tr></thead>\n"
+      "<table>\n<caption>k-NN, 5 % of data_set</caption>\n<thead><tr><th scope=\"col\" style=\"white-space:nowrap\">recipe</th>"
+      "<th scope=\"col\" class=\"right\" style=\"white-space:nowrap\">top-1</th><th scope=\"col\" class=\"centre\" style=\"white-space:nowrap\">a|b</th></tr></thead>\n"
       "<tbody>\n<tr><td>ibot_ü</td><td class=\"right\"><b>45.2</b></td><td class=\"centre\">x, &quot;y&quot;"
       "</td></tr>\n<tr><td>日本 &lt;i&gt;</td><td class=\"right\">-7</td><td "
       "class=\"centre\">#{~}</td></tr>\n"
