@@ -5,12 +5,13 @@
 
 #include <smalti/dense.h>
 
+#include "classify.h"
 #include "evaluator.h"
 
 enum { DENSE_BATCH = 8 };
 
 struct sm_dense {
-  sm_eval_context *x;
+  sm_eval_context *x, own; /* own: of a rank that follows rank 0's */
   sm_dense_request r;
   sm_picture_list list;
   int64_t at; /* pictures that were read */
@@ -23,6 +24,7 @@ struct sm_dense {
   int pass;
   sm_tensor *count, *pictures, *patches[SM_WISHES_MAX];
   float *feature; /* (batch, rows · cols, dim) */
+  float *given_x; /* (batch, 3, height, width): pictures for other ranks; NULL where there are none */
 };
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -61,8 +63,11 @@ void sm_dense_close(sm_dense *d) {
   for (int i = 0; i <= DENSE_BATCH; i++) sm_whole_free(&d->whole[i]);
   sm_graph_free(d->graph);
   sm_free(d->feature);
+  sm_free(d->given_x);
   sm_free(d);
 }
+
+void sm_dense_forget(sm_dense *d) { sm_dense_close(d); }
 
 /* ---- a graph for pictures of one size ------------------------------------------------------------------ */
 
@@ -117,6 +122,12 @@ static sm_status dense_build(sm_dense *d, sm_error *err) {
   return status ? status : sm_graph_allocate(d->graph, err);
 }
 
+/* A picture's patches are the same beside any others, but where OpenBLAS multiplies. A rank that follows shares nothing. */
+static bool dense_shares(const sm_dense *d) {
+  const sm_evaluator *e = d->x->core;
+  return d->x->network && e && d->x != &d->own && sm_ranks_size(e->c.ranks) > 1 && sm_products_apart(e->c.pool);
+}
+
 static sm_status dense_size(sm_dense *d, int height, int width, sm_error *err) {
   if (d->height == height && d->width == width) return SM_OK;
   d->height = height, d->width = width;
@@ -127,10 +138,14 @@ static sm_status dense_size(sm_dense *d, int height, int width, sm_error *err) {
     d->rows = d->height / cell, d->cols = d->width / cell, d->dim = 3 * cell * cell;
   }
   if (status) return status;
+  const size_t pixels = 3 * (size_t)height * (size_t)width;
   sm_free(d->feature);
+  sm_free(d->given_x);
+  d->given_x = dense_shares(d) ? sm_malloc(DENSE_BATCH * pixels * sizeof *d->given_x) : NULL;
   d->feature =
       sm_malloc(DENSE_BATCH * (size_t)d->rows * (size_t)d->cols * (size_t)d->dim * sizeof *d->feature);
-  if (d->feature) return SM_OK;
+  if (d->feature && (d->given_x || !dense_shares(d))) return SM_OK;
+  d->height = d->width = 0;
   return sm_fail(err, SM_ENOMEM, "no memory for features of %d x %d patches", d->cols, d->rows);
 }
 
@@ -195,7 +210,7 @@ static sm_status dense_check_finite(const sm_dense *d, int i, sm_error *err) {
 }
 
 /* n pictures of the size in hand into d->feature. */
-static void dense_features(sm_dense *d, const float *const *x, int n) {
+static void dense_compute(sm_dense *d, const float *const *x, int n) {
   const int64_t pixels = 3 * (int64_t)d->height * d->width;
   if (d->graph) {
     for (int i = 0; i < n; i++) sm_write(d->pictures, i * pixels, pixels, x[i]);
@@ -209,11 +224,66 @@ static void dense_features(sm_dense *d, const float *const *x, int n) {
                       d->feature + (int64_t)i * d->rows * d->cols * d->dim);
 }
 
+/* ---- by ranks ------------------------------------------------------------------------------------------ */
+
+/* What ranks are given (sm_row_job), in this order. */
+enum { SHAPE, PICTURES };
+typedef struct dense_shape {
+  int32_t height, width, blocks, multiple;
+} dense_shape;
+
+/* A rank that follows keeps its graph until the size changes, or nothing more is asked of it. */
+static sm_status dense_follow(sm_evaluator *e, const dense_shape *shape, sm_dense **out, sm_error *err) {
+  sm_dense *d = e->dense;
+  if (!d && !(d = e->dense = sm_calloc(1, sizeof *d)))
+    return sm_fail(err, SM_ENOMEM, "no memory for features of patches");
+  if (!d->x) d->own = sm_evaluator_context(e), d->x = &d->own;
+  if (d->r.blocks != shape->blocks) d->height = d->width = 0;
+  d->r.blocks = shape->blocks, d->r.size.multiple = shape->multiple;
+  *out = d;
+  return dense_size(d, shape->height, shape->width, err);
+}
+
+sm_status sm_dense_rows(const sm_row_job *j, int64_t first, int64_t n, void *made, sm_pool *pool, sm_error *err) {
+  const float *x[DENSE_BATCH];
+  sm_dense *d = j->own;
+  sm_status status = d ? SM_OK : dense_follow(j->by, j->given[SHAPE].x, &d, err);
+  (void)pool;
+  if (status) return status;
+  const int64_t pixels = 3 * (int64_t)d->height * d->width;
+  for (int i = 0; i < n; i++) x[i] = (const float *)j->given[PICTURES].x + (first + i) * pixels;
+  dense_compute(d, x, (int)n);
+  if (made != (void *)d->feature) memcpy(made, d->feature, (size_t)n * j->bytes);
+  return SM_OK;
+}
+
+/* n pictures of the size in hand into d->feature, by all ranks that there are. Rank 0's share comes first, where it is
+ * computed anyway. */
+static sm_status dense_features(sm_dense *d, const float *const *x, int n, sm_error *err) {
+  sm_evaluator *e = d->x->core;
+  const size_t picture = 3 * (size_t)d->height * (size_t)d->width * sizeof **x;
+  if (!d->given_x || e->joined) return dense_compute(d, x, n), SM_OK;
+  for (int i = 0; i < n; i++) memcpy((char *)d->given_x + (size_t)i * picture, x[i], picture);
+  const dense_shape shape = {d->height, d->width, d->r.blocks, d->r.size.multiple};
+  const sm_row_job job = {
+      .work = SM_ROWS_PATCHES,
+      .make = sm_dense_rows,
+      .doing = "features of patches",
+      .n = n,
+      .most = DENSE_BATCH,
+      .bytes = (size_t)d->rows * (size_t)d->cols * (size_t)d->dim * sizeof *d->feature,
+      .own = d,
+      .given = {[SHAPE] = {&shape, sizeof shape}, [PICTURES] = {d->given_x, (size_t)n * picture}}};
+  return sm_share_rows(e, &job, d->feature, e->c.pool, err);
+}
+
+/* ---- the next picture ---------------------------------------------------------------------------------- */
+
 static sm_status dense_run(sm_dense *d, sm_error *err) {
   const float *x[DENSE_BATCH];
   sm_status status = SM_OK;
   for (int i = 0; i < d->batch; i++) x[i] = d->whole[i].x;
-  dense_features(d, x, d->batch);
+  status = dense_features(d, x, d->batch, err);
   for (int i = 0; !status && i < d->batch; i++) status = dense_check_finite(d, i, err);
   return status;
 }
@@ -250,7 +320,8 @@ sm_status sm_dense_make(sm_dense *d, const float *x, int64_t n, float *to, sm_er
     const int some = n - at < DENSE_BATCH ? (int)(n - at) : DENSE_BATCH;
     const float *batch[DENSE_BATCH];
     for (int i = 0; i < some; i++) batch[i] = x + (at + i) * pixels;
-    dense_features(d, batch, some);
+    const sm_status status = dense_features(d, batch, some, err);
+    if (status) return status;
     for (int i = 0; i < some; i++)
       if (!dense_is_finite(d, i)) return dense_not_finite("a picture", err);
     memcpy(to + at * floats, d->feature, (size_t)(some * floats) * sizeof *to);

@@ -36,6 +36,7 @@ struct sm_evaluator {
   bool joined;        /* all work at one thing, and ask each other there */
   bool told_of_steps; /* that a linear probe has too few */
   sm_eval_split split[SM_EVAL_SPLITS];  /* features.c */
+  struct sm_dense *dense; /* of a rank that follows: its graph for patches of the size in hand, or NULL */
   struct sm_eval_hits {                 /* hits.c: what the last evaluation told */
     char figure[48];
     sm_hits of;
@@ -87,13 +88,18 @@ sm_status sm_evaluator_ask(sm_evaluator *, const char *what, sm_error *);
  * (n, the evaluator's width). SM_EINTERRUPTED, SM_ELOST, SM_ENOMEM, what the loader and the taker say. */
 typedef sm_status sm_crop_taker(void *ctx, const sm_picture_batch *, const float *rows, sm_error *);
 sm_status sm_evaluator_crops(sm_evaluator *, const sm_picture_request *, sm_crop_taker *, void *ctx, sm_error *);
+/* rows.c: all columns of n pictures in memory (n, 3, height, width) to `to` (n, the evaluator's width): each rank makes
+ * some. SM_EINTERRUPTED, SM_ELOST, SM_ENOMEM. */
+sm_status sm_evaluator_rows(sm_evaluator *, const float *pictures, int64_t n, float *to, sm_error *);
+/* dense.c: what another rank has made for sm_dense_rows; NULL is allowed. */
+void sm_dense_forget(struct sm_dense *);
 /* rows.c: which of these columns an evaluation has announced. SM_EUNSUPPORTED: it has no pictures. */
 sm_status sm_evaluator_columns(sm_eval_context *, sm_feature_spec *, int64_t *first, int64_t *n, sm_error *);
 
 /* Rows that ranks make together, by the same code and of the same given arrays: each a run of them. A row's bits may
  * not depend on which are made with it, but for those of its grain. */
 #define SM_ROW_GIVEN 6
-typedef enum { SM_ROWS_KNN, SM_ROWS_RATES, SM_ROW_WORKS } sm_row_works; /* serve.c has the function of each */
+typedef enum { SM_ROWS_KNN, SM_ROWS_RATES, SM_ROWS_NET, SM_ROWS_PATCHES, SM_ROW_WORKS } sm_row_works; /* serve.c has the function of each */
 typedef struct sm_row_job sm_row_job;
 /* Rows first … first + n - 1 to `made` (n · bytes); n > 0, but where it asks. By every rank, on its own pool. */
 typedef sm_status sm_row_work(const sm_row_job *, int64_t first, int64_t n, void *made, sm_pool *, sm_error *);
@@ -118,6 +124,8 @@ struct sm_row_job {
 };
 sm_row_work sm_knn_rows;    /* knn.c   */
 sm_row_work sm_sweep_rates; /* sweep.c */
+sm_row_work sm_net_rows;    /* rows.c  */
+sm_row_work sm_dense_rows;  /* dense.c */
 /* Rank 0 calls it, and gets all rows, in order, at `made` (n · bytes): the same as by one process. Evaluator NULL: by
  * this process alone, at once, with nobody to ask. SM_EINTERRUPTED, SM_ELOST, SM_ENOMEM, and what the work says. */
 sm_status sm_share_rows(sm_evaluator *, const sm_row_job *, void *made, sm_pool *, sm_error *);

@@ -1,6 +1,7 @@
 /* rows.c — features of pictures that lie in memory, in the columns that an evaluation announced. */
 #include <string.h>
 
+#include "classify.h"
 #include "evaluator.h"
 
 sm_status sm_evaluator_columns(sm_eval_context *x, sm_feature_spec *spec, int64_t *first, int64_t *n, sm_error *err) {
@@ -16,21 +17,59 @@ sm_status sm_row_width(sm_eval_context *x, sm_feature_spec *spec, int *dim, sm_e
   return status;
 }
 
+/* ---- by ranks ------------------------------------------------------------------------------------------ */
+
+sm_status sm_net_rows(const sm_row_job *j, int64_t first, int64_t n, void *made, sm_pool *pool, sm_error *err) {
+  const sm_evaluator *e = j->by;
+  const int64_t pixels = 3 * (int64_t)e->c.height * e->c.width;
+  (void)pool, (void)err;
+  sm_feature_net_run(e->net, (const float *)j->given[0].x + first * pixels, n, made);
+  return SM_OK;
+}
+
+/* A picture's features are the same beside any others, but where OpenBLAS multiplies. */
+static bool rows_are_shared(const sm_evaluator *e) {
+  return sm_ranks_size(e->c.ranks) > 1 && !e->joined && e->c.network && sm_products_apart(e->c.pool);
+}
+
+sm_status sm_evaluator_rows(sm_evaluator *e, const float *pictures, int64_t n, float *to, sm_error *err) {
+  const bool shared = rows_are_shared(e);
+  const int64_t pixels = 3 * (int64_t)e->c.height * e->c.width, width = sm_feature_net_width(e->net),
+                most = SM_EVAL_BATCH * (shared ? sm_ranks_size(e->c.ranks) : 1);
+  sm_status status = SM_OK;
+  for (int64_t at = 0; !status && at < n; at += most) {
+    const int64_t some = n - at < most ? n - at : most;
+    sm_row_job job = {.work = SM_ROWS_NET,
+                      .make = sm_net_rows,
+                      .doing = "features of pictures",
+                      .n = some,
+                      .most = SM_EVAL_BATCH,
+                      .bytes = (size_t)width * sizeof *to,
+                      .given = {{pictures + at * pixels, (size_t)(some * pixels) * sizeof *pictures}}};
+    if (shared) status = sm_share_rows(e, &job, to + at * width, e->c.pool, err);
+    else sm_feature_net_run(e->net, pictures + at * pixels, some, to + at * width);
+  }
+  return status;
+}
+
+/* ---- for evaluations ----------------------------------------------------------------------------------- */
+
 sm_status sm_rows_make(sm_eval_context *x, sm_feature_spec *spec, const float *pictures, int64_t n, float *to,
                        sm_error *err) {
-  const sm_evaluator *e = x->core;
+  sm_evaluator *e = x->core;
   int64_t first, columns;
   sm_status status = sm_evaluator_columns(x, spec, &first, &columns, err);
   if (status) return status;
-  const int64_t width = sm_feature_net_width(e->net), pixels = 3 * (int64_t)e->c.height * e->c.width;
-  float *row = sm_malloc(SM_EVAL_BATCH * (size_t)width * sizeof *row);
-  if (!row) return sm_fail(err, SM_ENOMEM, "no memory for features of %d pictures", SM_EVAL_BATCH);
-  for (int64_t at = 0; at < n; at += SM_EVAL_BATCH) {
-    const int64_t some = n - at < SM_EVAL_BATCH ? n - at : SM_EVAL_BATCH;
-    sm_feature_net_run(e->net, pictures + at * pixels, some, row);
-    for (int64_t i = 0; i < some; i++)
+  const int64_t width = sm_feature_net_width(e->net), pixels = 3 * (int64_t)e->c.height * e->c.width,
+                most = SM_EVAL_BATCH * sm_ranks_size(e->c.ranks);
+  float *row = sm_malloc((size_t)(most * width) * sizeof *row);
+  if (!row) return sm_fail(err, SM_ENOMEM, "no memory for features of %d pictures", (int)most);
+  for (int64_t at = 0; !status && at < n; at += most) {
+    const int64_t some = n - at < most ? n - at : most;
+    status = sm_evaluator_rows(e, pictures + at * pixels, some, row, err);
+    for (int64_t i = 0; !status && i < some; i++)
       memcpy(to + (at + i) * columns, row + i * width + first, (size_t)columns * sizeof *to);
   }
   sm_free(row);
-  return SM_OK;
+  return status;
 }

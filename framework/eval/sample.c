@@ -63,16 +63,16 @@ static sm_status sample_reserve(sample *s, sm_error *err) {
 }
 
 /* Another picture in the place of a bad one is left out. */
-static void sample_take(sample *s, const sm_picture_batch *b) {
-  const sm_evaluator *e = s->x->core;
-  sm_feature_net_run(e->net, b->x, b->n, s->row);
-  for (int i = 0; i < b->n; i++) {
+static sm_status sample_take(sample *s, const sm_picture_batch *b, sm_error *err) {
+  sm_status status = sm_evaluator_rows(s->x->core, b->x, b->n, s->row, err);
+  for (int i = 0; !status && i < b->n; i++) {
     const int64_t *at = bsearch(&b->index[i], s->index, (size_t)s->n, sizeof *s->index, sample_by_index);
     if (!at) continue;
     const int64_t to = (at - s->index) * s->views + b->epoch;
     memcpy(s->kept + to * s->columns, s->row + i * s->width + s->first, (size_t)s->columns * sizeof *s->kept);
     s->got[to]++; /* twice: a replaced picture is among them */
   }
+  return status;
 }
 
 static sm_status sample_run(sample *s, sm_error *err) {
@@ -92,9 +92,9 @@ static sm_status sample_run(sample *s, sm_error *err) {
   int64_t done = 0;
   sm_status status = sm_pictures_open(s->x, &request, &pictures, err);
   while (!status && !(status = sm_pictures_next(pictures, &b, err)) && b.n) {
-    sample_take(s, &b);
+    status = sample_take(s, &b, err);
     done += b.n;
-    status = s->x->going_on(s->x, (double)done / (double)(s->n * s->views), err);
+    if (!status) status = s->x->going_on(s->x, (double)done / (double)(s->n * s->views), err);
   }
   sm_pictures_close(pictures);
   return status;

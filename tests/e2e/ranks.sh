@@ -55,6 +55,9 @@ has err "rank 0 fine-tunes alone: \`pieces\` is 2, and there are 4 ranks"
 alike 2 norms train.pieces=2 masker=none losses.mim='!delete' \
   backbone='{resnet: {arch: custom, depths: [1, 1, 1, 1], stem: small, width: 4}}' \
   evaluate='{two: {finetune: {preset: short, epochs: 2, drop_path: 0, batch_size: 16, micro_batch: 4, pieces: 2}}}'
+# evaluations whose plugins look at pictures themselves: the network's part is shared
+alike 2 looks "${cut[@]}" train.evaluate_every=0 \
+  'evaluate={hidden: {occlusion: {pictures: 10, cells: [4]}}, broken: {corruptions: {pictures: 10}}, views: {lidar: {pictures: 20, views: 4}}}'
 make=${makes[0]}
 
 # only rank 0 speaks, and says it once; nothing of the ranks is in what the run leaves but its surroundings

@@ -1,6 +1,8 @@
 /* test_share.c — ranks share what an evaluation asks of the core: the same bytes, words and errors as of one process. */
 #include <unistd.h>
 
+#include <smalti/dense.h>
+
 #include "eval_bench.h"
 #include "framework/eval/classify.h"
 #include "framework/eval/evaluator.h"
@@ -295,6 +297,93 @@ static void crops_are_ended_by_any(void **state) {
   free(s);
 }
 
+/* Where OpenBLAS multiplies, rank 0 does alone what rests on products that do not know of each other. */
+static bool rates_are_shared(void) {
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(1, &err);
+  const bool apart = sm_products_apart(pool);
+  sm_pool_free(pool);
+  return apart;
+}
+
+/* ---- features of pictures in memory -------------------------------------------------------------------- */
+
+/* Neither rounds of 32 pictures a rank nor batches of 8 come out even. Patches of two sizes and depths in turn. */
+enum { HELD = 141, SIZES = 4, PATCHED = 13, ROOM = PATCHED * 8 * 8 * 64 };
+static const int sized[SIZES][3] = {{16, 16, 1}, {24, 16, 1}, {24, 16, 2}, {16, 16, 2}}; /* height, width, blocks */
+
+typedef struct held {
+  int stopped;
+  sm_status status;
+  char text[1200];
+  float row[HELD * 32], patch[SIZES][ROOM];
+} held;
+
+static sm_status held_patches(sm_eval_context *x, const float *pictures, const int *size, float *to, sm_error *err) {
+  const int64_t none = 0;
+  const sm_dense_request r = {.split = "train", .blocks = size[2], .index = &none};
+  sm_dense *d;
+  int rows, cols, dim;
+  sm_status status = sm_dense_open(x, &r, &d, err);
+  if (!status) status = sm_dense_shape(d, size[0], size[1], &rows, &cols, &dim, err);
+  if (!status) assert_true(PATCHED * rows * cols * dim <= ROOM);
+  if (!status) status = sm_dense_make(d, pictures, PATCHED, to, err);
+  sm_dense_close(d);
+  return status;
+}
+
+static void work_on_held(sm_ranks *ranks, void *ctx) {
+  held *h = ctx;
+  const int rank = sm_ranks_rank(ranks);
+  eval_bench b;
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(1 + (rank == 1), &err);
+  sm_rng rng = sm_rng_make(8, SM_RNG_TEST, 0, 0, 0);
+  eval_bench_open(&b, pool, false, NULL);
+  b.config.ranks = ranks, b.config.blocks = 2;
+  b.config.stop = h->stopped == rank ? yes : NULL;
+  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  if (rank) must(sm_evaluator_serve(e, &err), &err);
+  else {
+    sm_eval_context x = sm_evaluator_context(e);
+    sm_feature_spec spec = {.blocks = 1, .pool = SM_POOL_CLS};
+    float *pictures = malloc(HELD * 3 * SIDE * SIDE * sizeof *pictures);
+    assert_non_null(pictures);
+    for (int i = 0; i < HELD * 3 * SIDE * SIDE; i++) pictures[i] = (float)sm_rng_normal(&rng);
+    h->status = sm_rows_make(&x, &spec, pictures, HELD, h->row, &err);
+    for (int i = 0; !h->status && i < SIZES; i++) h->status = held_patches(&x, pictures, sized[i], h->patch[i], &err);
+    if (h->status) sm_error_text(&err, h->text, sizeof h->text);
+    must(sm_evaluator_dismiss(e, &err), &err);
+    free(pictures);
+  }
+  sm_evaluator_free(e);
+  eval_bench_close(&b);
+  sm_pool_free(pool);
+}
+
+static void pictures_in_memory_have_the_same_bytes(void **state) {
+  held *one = calloc(1, sizeof *one), *many = calloc(1, sizeof *many);
+  (void)state;
+  assert_true(one && many);
+  one->stopped = -1;
+  work_on_held(NULL, one);
+  assert_int_equal(one->status, SM_OK);
+  for (int i = 1; i < SIZES; i++) assert_memory_not_equal(one->patch[i], one->patch[i - 1], sizeof *one->patch);
+  for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+    memset(many, 0, sizeof *many);
+    many->stopped = -1;
+    const int64_t sent = hub_run(ranks, &(sm_ranks_options){.patience = 60}, work_on_held, many, 0);
+    assert_memory_equal(many, one, sizeof *one);
+    if (rates_are_shared()) assert_true(sent > (ranks - 1) * HELD * 3 * SIDE * SIDE * 4);
+  }
+  memset(many, 0, sizeof *many);
+  many->stopped = 2;
+  hub_run(MOST, &(sm_ranks_options){.patience = 60}, work_on_held, many, 0);
+  assert_int_equal(many->status, SM_EINTERRUPTED);
+  assert_string_equal(many->text, "stopped in features of pictures");
+  free(one), free(many);
+}
+
 /* Rank 0 works alone, and the others have nothing to do. */
 static sm_status alone(void *self, sm_eval_context *x, sm_eval_result *result, sm_error *err) {
   sm_status status = SM_OK;
@@ -564,14 +653,6 @@ static int64_t rate_by(int ranks, rates *t) {
   return hub_run(ranks, &(sm_ranks_options){.patience = 60}, work_on_rates, t, 0);
 }
 
-static bool rates_are_shared(void) {
-  sm_error err = {0};
-  sm_pool *pool = sm_pool_new(1, &err);
-  const bool apart = sm_products_apart(pool);
-  sm_pool_free(pool);
-  return apart;
-}
-
 /* n rates: the weights of one process, by 2 and 4 ranks, of which some may have none. */
 static void rates_alike(int n, bool overridden) {
   rates *one = calloc(1, sizeof *one), *many = calloc(1, sizeof *many);
@@ -623,7 +704,7 @@ int main(void) {
       cmocka_unit_test(features_have_the_same_bytes), cmocka_unit_test(bad_pictures_are_known_to_all),
       cmocka_unit_test(a_fault_of_one_ends_it_for_all), cmocka_unit_test(one_that_does_not_answer_is_lost),
       cmocka_unit_test(one_is_asked_to_stop), cmocka_unit_test(crops_have_the_same_bytes),
-      cmocka_unit_test(crops_are_ended_by_any),
+      cmocka_unit_test(crops_are_ended_by_any), cmocka_unit_test(pictures_in_memory_have_the_same_bytes),
       cmocka_unit_test(all_hear_of_a_stop_while_one_works), cmocka_unit_test(votes_have_the_same_bytes),
       cmocka_unit_test(votes_have_the_same_bytes_on_old_processors),
       cmocka_unit_test(votes_are_stopped_by_any), cmocka_unit_test(one_lost_in_votes_is_named),
