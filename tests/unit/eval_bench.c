@@ -125,6 +125,25 @@ void eval_bench_close(eval_bench *b) {
   assert_int_equal(sm_remove_tree(b->folder, NULL), SM_OK);
 }
 
+void eval_bench_open_rank(eval_bench *b, sm_ranks *ranks) {
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(1 + (sm_ranks_rank(ranks) == 1), &err);
+  assert_non_null(pool);
+  eval_bench_open(b, pool, false, NULL);
+  b->config.ranks = ranks;
+}
+
+sm_evaluator *eval_bench_ready(eval_bench *b) {
+  sm_evaluator_free(b->e);
+  return b->e = eval_bench_at(b, SIDE, SIDE);
+}
+
+void eval_bench_close_rank(eval_bench *b) {
+  sm_pool *pool = b->config.pool;
+  eval_bench_close(b);
+  sm_pool_free(pool);
+}
+
 sm_status eval_bench_run(eval_bench *b, const char *plugin, const char *yaml, sm_eval_result *r,
                          sm_error *err) {
   sm_instance instance;

@@ -31,6 +31,11 @@ extern int eval_stop_after, eval_asked; /* the asked-th question says stop; 0: n
 /* plugins: a folder of more plugins, or NULL. Fails the test where it cannot be opened. */
 void eval_bench_open(eval_bench *, sm_pool *, bool with_head, const char *plugins);
 void eval_bench_close(eval_bench *);
+/* The same for one of several ranks, each with network, pictures and a pool of its own, of two threads where it is number
+ * 1; and an evaluator as b->config then says. */
+void eval_bench_open_rank(eval_bench *, sm_ranks *);
+sm_evaluator *eval_bench_ready(eval_bench *);
+void eval_bench_close_rank(eval_bench *);
 /* Another evaluator of the same network, for pictures of another size; the caller frees it. */
 sm_evaluator *eval_bench_at(const eval_bench *, int height, int width);
 /* Run a plugin. */

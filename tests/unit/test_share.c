@@ -44,7 +44,6 @@ typedef struct trial {
   double max_bad, share; /* share 0: all training pictures */
   const char *split;
   int stopped; /* the rank that is asked to stop, or -1 */
-  int slow;    /* threads of rank 1 */
   double patience;
   seen *seen;
 } trial;
@@ -78,27 +77,22 @@ static void ask(sm_evaluator *e, const trial *t) {
   assert_int_equal(sm_evaluator_dismiss(e, &err), status == SM_ELOST ? SM_ELOST : SM_OK);
 }
 
-/* A rank with network, pictures and pool of its own. */
 static void work(sm_ranks *ranks, void *ctx) {
   const trial *t = ctx;
   const int rank = sm_ranks_rank(ranks);
   sm_dataset_ops ops = stripes_ops;
   eval_bench b;
   sm_error err = {0};
-  sm_pool *pool = sm_pool_new(1 + (rank == 1) * t->slow, &err);
-  assert_non_null(pool);
-  eval_bench_open(&b, pool, false, NULL);
+  eval_bench_open_rank(&b, ranks);
   b.train.n = TRAIN, b.test.n = TEST;
   if (t->read) ops.read = t->read;
   b.config.train.ops = b.config.test.ops = &ops;
-  b.config.ranks = ranks, b.config.blocks = 2, b.config.patches = true, b.config.max_bad = t->max_bad;
+  b.config.blocks = 2, b.config.patches = true, b.config.max_bad = t->max_bad;
   b.config.stop = t->stopped == rank ? yes : NULL;
-  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  sm_evaluator *e = eval_bench_ready(&b);
   if (!rank) ask(e, t);
   else if (sm_evaluator_serve(e, &err)) assert_true(err.code == SM_ELOST && t->patience > 0);
-  sm_evaluator_free(e);
-  eval_bench_close(&b);
-  sm_pool_free(pool);
+  eval_bench_close_rank(&b);
 }
 
 static void forget(seen *s) {
@@ -137,7 +131,7 @@ static void alike(trial t, seen *one) {
 static void features_have_the_same_bytes(void **state) {
   seen one;
   (void)state;
-  alike((trial){.split = "train", .max_bad = 1, .slow = 1}, &one);
+  alike((trial){.split = "train", .max_bad = 1}, &one);
   assert_int_equal(one.n, TRAIN);
   forget(&one);
   alike((trial){.split = "test", .max_bad = 1}, &one);
@@ -224,16 +218,15 @@ static void work_on_crops(sm_ranks *ranks, void *ctx) {
   sm_dataset_ops ops = stripes_ops;
   eval_bench b;
   sm_error err = {0};
-  sm_pool *pool = sm_pool_new(1 + (rank == 1), &err);
   int64_t index[TRAIN], made;
   for (int i = 0; i < TRAIN; i++) index[i] = TRAIN - 1 - i;
-  eval_bench_open(&b, pool, false, NULL);
+  eval_bench_open_rank(&b, ranks);
   b.train.n = TRAIN;
   if (s->damaged) ops.read = damaged_read;
   b.config.train.ops = &ops;
-  b.config.ranks = ranks, b.config.blocks = 2, b.config.patches = true, b.config.max_bad = 0.5;
+  b.config.blocks = 2, b.config.patches = true, b.config.max_bad = 0.5;
   b.config.stop = s->stopped == rank ? yes : NULL;
-  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  sm_evaluator *e = eval_bench_ready(&b);
   const sm_picture_request r = {.split = "train",
                                 .geometry = SM_PICTURES_CROPS,
                                 .index = index,
@@ -252,9 +245,7 @@ static void work_on_crops(sm_ranks *ranks, void *ctx) {
     sm_evaluator_counts(e, "train", &made, &s->bad);
     must(sm_evaluator_dismiss(e, &err), &err);
   }
-  sm_evaluator_free(e);
-  eval_bench_close(&b);
-  sm_pool_free(pool);
+  eval_bench_close_rank(&b);
 }
 
 static crop_seen *crops_by(int ranks, crop_seen how) {
@@ -337,12 +328,11 @@ static void work_on_held(sm_ranks *ranks, void *ctx) {
   const int rank = sm_ranks_rank(ranks);
   eval_bench b;
   sm_error err = {0};
-  sm_pool *pool = sm_pool_new(1 + (rank == 1), &err);
   sm_rng rng = sm_rng_make(8, SM_RNG_TEST, 0, 0, 0);
-  eval_bench_open(&b, pool, false, NULL);
-  b.config.ranks = ranks, b.config.blocks = 2;
+  eval_bench_open_rank(&b, ranks);
+  b.config.blocks = 2;
   b.config.stop = h->stopped == rank ? yes : NULL;
-  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  sm_evaluator *e = eval_bench_ready(&b);
   if (rank) must(sm_evaluator_serve(e, &err), &err);
   else {
     sm_eval_context x = sm_evaluator_context(e);
@@ -356,9 +346,7 @@ static void work_on_held(sm_ranks *ranks, void *ctx) {
     must(sm_evaluator_dismiss(e, &err), &err);
     free(pictures);
   }
-  sm_evaluator_free(e);
-  eval_bench_close(&b);
-  sm_pool_free(pool);
+  eval_bench_close_rank(&b);
 }
 
 static void pictures_in_memory_have_the_same_bytes(void **state) {
@@ -396,12 +384,10 @@ static void work_alone(sm_ranks *ranks, void *ctx) {
   eval_bench b;
   sm_error err = {0};
   sm_eval_result result = {0};
-  sm_pool *pool = sm_pool_new(1, &err);
   (void)ctx;
-  eval_bench_open(&b, pool, false, NULL);
-  b.config.ranks = ranks;
+  eval_bench_open_rank(&b, ranks);
   b.config.stop = sm_ranks_rank(ranks) == 3 ? yes : NULL;
-  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  sm_evaluator *e = eval_bench_ready(&b);
   if (sm_ranks_rank(ranks)) must(sm_evaluator_serve(e, &err), &err);
   else {
     int asked;
@@ -409,9 +395,7 @@ static void work_alone(sm_ranks *ranks, void *ctx) {
     assert_int_equal(asked, 1);
     must(sm_evaluator_dismiss(e, &err), &err);
   }
-  sm_evaluator_free(e);
-  eval_bench_close(&b);
-  sm_pool_free(pool);
+  eval_bench_close_rank(&b);
 }
 
 static void all_hear_of_a_stop_while_one_works(void **state) {
@@ -454,11 +438,11 @@ static void vote_told(void *ctx, const char *what, double done) {
 
 static bool sleeps(void) { return usleep(1500000), false; }
 
-static void vote(sm_evaluator *e, sm_pool *pool, votes *v) {
+static void vote(sm_evaluator *e, votes *v) {
   float *x = malloc((LOOKED_IN + ASKED) * DIM * sizeof *x);
   int32_t *label = malloc((LOOKED_IN + ASKED) * sizeof *label);
   sm_error err = {0};
-  sm_eval_context context = {.core = e, .pool = pool};
+  sm_eval_context context = {.core = e, .pool = sm_evaluator_pool(e)};
   assert_true(x && label);
   const sm_features train = vote_features(LOOKED_IN, 1, x, label),
                     test = vote_features(ASKED, 2, x + LOOKED_IN * DIM, label + LOOKED_IN);
@@ -473,18 +457,14 @@ static void work_on_votes(sm_ranks *ranks, void *ctx) {
   const int rank = sm_ranks_rank(ranks);
   eval_bench b;
   sm_error err = {0};
-  sm_pool *pool = sm_pool_new(1 + (rank == 1), &err);
-  assert_non_null(pool);
-  if (v->isa) sm_pool_take(pool, v->isa);
-  eval_bench_open(&b, pool, false, NULL);
-  b.config.ranks = ranks, b.config.progress = vote_told, b.config.progress_ctx = v;
+  eval_bench_open_rank(&b, ranks);
+  if (v->isa) sm_pool_take(b.config.pool, v->isa);
+  b.config.progress = vote_told, b.config.progress_ctx = v;
   b.config.stop = v->stopped == rank ? yes : v->slow == rank ? sleeps : NULL;
-  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
-  if (!rank) vote(e, pool, v);
+  sm_evaluator *e = eval_bench_ready(&b);
+  if (!rank) vote(e, v);
   else if (sm_evaluator_serve(e, &err)) assert_true(err.code == SM_ELOST && v->patience > 0);
-  sm_evaluator_free(e);
-  eval_bench_close(&b);
-  sm_pool_free(pool);
+  eval_bench_close_rank(&b);
 }
 
 static int64_t vote_by(int ranks, votes *v) {
@@ -600,7 +580,7 @@ static void rate_keep(rates *t, const sm_probe *probe) {
   }
 }
 
-static void rate(sm_evaluator *e, sm_pool *pool, rates *t) {
+static void rate(sm_evaluator *e, rates *t) {
   float *x = malloc(LOOKED_IN * WIDE * sizeof *x);
   int32_t *label = malloc(LOOKED_IN * sizeof *label);
   int64_t row[LOOKED_IN], n = 0;
@@ -620,7 +600,7 @@ static void rate(sm_evaluator *e, sm_pool *pool, rates *t) {
       .row = row,
       .n = n,
       .epochs = EPOCHS};
-  sm_eval_context context = {.core = e, .pool = pool, .going_on = t->overridden ? rate_going_on : rate_going_on_told};
+  sm_eval_context context = {.core = e, .pool = sm_evaluator_pool(e), .going_on = t->overridden ? rate_going_on : rate_going_on_told};
   t->status = sm_sweep_train(&context, &sweep, &probe, &t->steps, &err);
   if (t->status) sm_error_text(&err, t->text, sizeof t->text);
   else rate_keep(t, probe);
@@ -635,17 +615,13 @@ static void work_on_rates(sm_ranks *ranks, void *ctx) {
   const int rank = sm_ranks_rank(ranks);
   eval_bench b;
   sm_error err = {0};
-  sm_pool *pool = sm_pool_new(1 + (rank == 1), &err);
-  assert_non_null(pool);
-  eval_bench_open(&b, pool, false, NULL);
-  b.config.ranks = ranks, b.config.progress = rate_told, b.config.progress_ctx = t;
+  eval_bench_open_rank(&b, ranks);
+  b.config.progress = rate_told, b.config.progress_ctx = t;
   b.config.stop = t->stopped == rank ? yes : NULL;
-  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
-  if (!rank) rate(e, pool, t);
+  sm_evaluator *e = eval_bench_ready(&b);
+  if (!rank) rate(e, t);
   else must(sm_evaluator_serve(e, &err), &err);
-  sm_evaluator_free(e);
-  eval_bench_close(&b);
-  sm_pool_free(pool);
+  eval_bench_close_rank(&b);
 }
 
 static int64_t rate_by(int ranks, rates *t) {

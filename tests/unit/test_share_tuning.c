@@ -75,22 +75,18 @@ static void work(sm_ranks *ranks, void *ctx) {
   sm_dataset_ops ops = stripes_ops;
   eval_bench b;
   sm_error err = {0};
-  sm_pool *pool = sm_pool_new(1 + (rank == 1), &err);
-  assert_non_null(pool);
-  eval_bench_open(&b, pool, false, NULL);
+  eval_bench_open_rank(&b, ranks);
   b.train.n = TRAIN, b.test.n = TEST;
   if (t->damaged) ops.read = damaged_read;
   b.config.train.ops = b.config.test.ops = &ops;
-  b.config.ranks = ranks, b.config.max_bad = 0.2;
+  b.config.max_bad = 0.2;
   b.config.stop = t->stopped == rank ? yes : t->slow == rank ? sleeps : rank ? NULL : says_stop;
   if (t->folder) b.config.folder = t->folder;
-  sm_evaluator *e = eval_bench_at(&b, SIDE, SIDE);
+  sm_evaluator *e = eval_bench_ready(&b);
   on_rank_0 = rank ? NULL : t;
   if (!rank) tune(e, t);
   else if (sm_evaluator_serve(e, &err)) assert_true(err.code == SM_ELOST && t->patience > 0);
-  sm_evaluator_free(e);
-  eval_bench_close(&b);
-  sm_pool_free(pool);
+  eval_bench_close_rank(&b);
 }
 
 static int64_t by(int ranks, trial *t) {
