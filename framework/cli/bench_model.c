@@ -2,12 +2,13 @@
  * processors that there are, item by item; the rest is arithmetic (base/work.c). */
 #include "bench_model.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "framework/base/cpu.h"
 
-enum { WORST = 6 };
+enum { ALONE = 3, WORST = 6 };
 
 typedef struct model_row {
   int threads, jobs;
@@ -71,6 +72,21 @@ static double model_efficiency(const model *m, const model_row *r, const sm_work
   return m->row[0].core.seconds / (r->threads * s->seconds);
 }
 
+/* The longest times that one thread works alone, and before which job. */
+static void model_print_alone(const model_row *r) {
+  double limit = HUGE_VAL, least = 0.001 * r->core.seconds;
+  for (int shown = 0; shown < ALONE; shown++) {
+    const sm_work_job *longest = NULL;
+    for (int k = 0; k < r->log.jobs; k++) {
+      const sm_work_job *j = &r->log.job[k];
+      if (j->before < limit && j->before >= least && (!longest || j->before > longest->before)) longest = j;
+    }
+    if (!longest) return;
+    limit = longest->before;
+    printf("    before %-51.51s %9.2f\n", longest->name[0] ? longest->name : "work without a name", limit * 1e3);
+  }
+}
+
 static void model_print_worst(const model_row *r) {
   const double all = r->threads * r->core.seconds;
   printf("\n%d %s: %.1f %% of thread time is lost; where most\n", r->threads,
@@ -85,6 +101,7 @@ static void model_print_worst(const model_row *r) {
            r->loss[i].seconds * 1e3, (long long)j->items, 100 * r->loss[i].lost / all, largest * 1e3);
   }
   printf("  %-58s %9s %6s %5.1f %%\n", "one thread alone between jobs", "", "", 100 * r->core.alone / all);
+  model_print_alone(r);
   printf("  %-58s %9s %6d %5.1f %%   %.1f us each, %.1f us where one slept\n", "threads meet", "", r->log.jobs,
          100 * r->core.meetings / all, r->machine.meeting * 1e6, r->machine.waking * 1e6);
 }
