@@ -92,20 +92,27 @@ static void exec_run_node(sm_graph *g, const sm_node *n, int64_t first, int64_t 
   g->calls[slot]++;
 }
 
-/* Rows that the busiest of `threads` works through, and what its groups cost. */
-static int64_t exec_cost(const sm_segment *s, int64_t items, int64_t groups, int64_t threads) {
-  const int64_t rounds = (groups + threads - 1) / threads, largest = (items + groups - 1) / groups;
-  const int64_t load = groups % threads ? rounds * largest : (items + threads - 1) / threads;
-  return load * s->rows + rounds * GROUP_COST;
+/* Items that the busiest thread works through: a group goes to the thread that is free first. */
+static int64_t exec_busiest(double *free_at, int64_t items, int64_t groups, int threads) {
+  double most = 0;
+  memset(free_at, 0, (size_t)threads * sizeof *free_at);
+  for (int64_t k = 0; k < groups; k++) {
+    free_at[0] += (double)((k + 1) * items / groups - k * items / groups);
+    if (free_at[0] > most) most = free_at[0];
+    sm_work_sink(free_at, threads);
+  }
+  return (int64_t)most;
 }
 
-/* The number of groups with which these threads end first; of those that are nearly as quick the largest, since
- * other work may slow one of the threads down. */
-static int64_t exec_best_groups(const sm_segment *s, int64_t items, int64_t least, int64_t threads) {
+/* The number of groups with which these threads end first: of the busiest one's rows, and what its groups cost. Of those
+ * that are nearly as quick the largest, since other work may slow one of the threads down. */
+static int64_t exec_best_groups(const sm_graph *g, const sm_segment *s, int64_t items, int64_t least) {
+  const int threads = sm_pool_threads(g->config.pool);
   const int64_t rounds = (least + threads - 1) / threads;
   int64_t best = 0, cost = 0;
   for (int64_t k = rounds; k < rounds + ROUNDS_MORE && (k == rounds || k * threads < items); k++) {
-    const int64_t groups = k * threads < items ? k * threads : items, now = exec_cost(s, items, groups, threads);
+    const int64_t groups = k * threads < items ? k * threads : items;
+    const int64_t now = exec_busiest(g->free_at, items, groups, threads) * s->rows + k * GROUP_COST;
     if (!best || now < cost + cost / NEARLY) best = groups;
     if (!cost || now < cost) cost = now;
   }
@@ -113,11 +120,16 @@ static int64_t exec_best_groups(const sm_segment *s, int64_t items, int64_t leas
 }
 
 /* Groups of nearly the same size, none above the segment's. */
-static int64_t exec_groups_of(const sm_graph *g, const sm_segment *s, int64_t items) {
+static int64_t exec_cut(const sm_graph *g, const sm_segment *s, int64_t items) {
   const int64_t n = (items + s->group - 1) / s->group, even = (n + EVEN_GROUPS - 1) / EVEN_GROUPS * EVEN_GROUPS;
   if (items < 2 || !g->backend->groups) return n;
-  if (g->kernels->any_cut) return exec_best_groups(s, items, n, sm_pool_threads(g->config.pool));
+  if (g->kernels->any_cut) return exec_best_groups(g, s, items, n);
   return n < 2 ? n : even < items ? even : items;
+}
+
+static int64_t exec_groups_of(const sm_graph *g, sm_segment *s, int64_t items) {
+  if (items != s->cut_items || !s->cut_groups) s->cut_items = items, s->cut_groups = exec_cut(g, s, items);
+  return s->cut_groups;
 }
 
 /* Worker 0 is the thread that runs the pass (pool.c). */
@@ -160,7 +172,7 @@ void sm_exec_run(sm_graph *g, int pass) {
   sm_pass *p = &g->pass[pass];
   if (g->watch) g->watch->segment(g->watch->ctx, 0);
   for (int i = 0; i < p->segments; i++) {
-    const sm_segment *s = &p->segment[i];
+    sm_segment *s = &p->segment[i];
     run_context c = {.g = g, .pass = p, .segment = s};
     if (sm_pool_log(g->config.pool)) exec_name_job(g, p, i);
     if (s->tiles) {

@@ -65,6 +65,7 @@ void sm_graph_free(sm_graph *g) {
   g->backend->free(g->inputs);
   g->backend->free(g->transients);
   g->backend->free(g->workers);
+  sm_free(g->free_at);
   for (int i = 0; i < g->passes; i++) {
     sm_free(g->pass[i].node);
     sm_free(g->pass[i].segment);

@@ -27,6 +27,7 @@ typedef struct sm_segment {
   sm_tensor *count;
   int64_t group; /* items handed to a worker at once, at most; from shapes only           */
   int64_t rows;  /* of an item, as its group counts them                                  */
+  int64_t cut_items, cut_groups; /* how many items were cut last, and into how many groups (exec.c)      */
   size_t local_bytes, scratch_bytes;
 } sm_segment;
 
@@ -94,6 +95,7 @@ struct sm_graph {
   bool planned, allocated;
   size_t input_bytes, transient_bytes, unshared_bytes, worker_local, worker_scratch;
   char *inputs, *transients, *workers;
+  double *free_at; /* (threads): room to play groups on threads (exec.c) */
   int nodes, all_segments;
   sm_plan_line *line;
   int lines;

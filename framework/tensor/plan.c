@@ -96,9 +96,10 @@ sm_status sm_graph_allocate(sm_graph *g, sm_error *err) {
   g->inputs = g->backend->allocate(g->input_bytes + 64);
   g->transients = g->backend->allocate(g->transient_bytes + 64);
   g->workers = g->backend->allocate(worker * threads + 64);
+  g->free_at = sm_calloc(threads, sizeof *g->free_at);
   g->seconds = sm_calloc((size_t)g->nodes * threads + 1, sizeof *g->seconds);
   g->calls = sm_calloc((size_t)g->nodes * threads + 1, sizeof *g->calls);
-  if (!g->inputs || !g->transients || !g->workers || !g->seconds || !g->calls || !sm_lists_allocate(g)) {
+  if (!g->inputs || !g->transients || !g->workers || !g->free_at || !g->seconds || !g->calls || !sm_lists_allocate(g)) {
     char need[32];
     sm_fail(
         err, SM_ENOMEM, "not enough memory for the step: %s are needed",

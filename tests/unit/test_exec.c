@@ -81,17 +81,35 @@ static void groups_in_fours(void **state) { /* where bits might depend on groups
   }
 }
 
-/* Elsewhere no thread has much more to do than its share. */
+/* Items of the busiest of t threads, if a group goes to the one that has the least. */
+static int busiest(int n, int groups, int t) {
+  int load[64] = {0}, most = 0;
+  for (int k = 0; k < groups; k++) {
+    int least = 0;
+    for (int i = 1; i < t; i++)
+      if (load[i] < load[least]) least = i;
+    load[least] += (k + 1) * n / groups - k * n / groups;
+    if (load[least] > most) most = load[least];
+  }
+  return most;
+}
+
+/* Elsewhere no other number of groups, of a few rounds more than are needed, is much better: a thirtieth at most. */
 static void groups_for_these_threads(void **state) {
   static const int threads[] = {1, 2, 3, 4, 6, 16, 64};
   for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
     rig r;
     start(&r, threads[i], ROWS);
     for (int n = 1; n <= MOST && r.g->kernels->any_cut; n++) {
-      const int t = threads[i], groups = groups_of(&r, n), rounds = (groups + t - 1) / t;
+      const int t = threads[i], groups = groups_of(&r, n), least = ((n + 11) / 12 + t - 1) / t;
+      int best = n;
       assert_true(groups <= n && 12 * groups >= n);
-      const int load = groups % t ? rounds * ((n + groups - 1) / groups) : (n + t - 1) / t;
-      assert_true(load <= (n + t - 1) / t + 1);
+      for (int k = least; k < least + 4; k++) {
+        const int load = busiest(n, k * t < n ? k * t : n, t);
+        if (load < best) best = load;
+      }
+      assert_true(30 * busiest(n, groups, t) <= 31 * best);
+      assert_int_equal(groups_of(&r, n), groups); /* as remembered */
     }
     stop(&r);
   }
