@@ -5,7 +5,6 @@
 
 #include <smalti/dense.h>
 
-#include "classify.h"
 #include "evaluator.h"
 
 enum { DENSE_BATCH = 8 };
@@ -67,8 +66,6 @@ void sm_dense_close(sm_dense *d) {
   sm_free(d);
 }
 
-void sm_dense_forget(sm_dense *d) { sm_dense_close(d); }
-
 /* ---- a graph for pictures of one size ------------------------------------------------------------------ */
 
 static int dense_depth(const sm_dense *d) { return d->spec.blocks > 1 ? d->spec.blocks : 1; }
@@ -122,10 +119,10 @@ static sm_status dense_build(sm_dense *d, sm_error *err) {
   return status ? status : sm_graph_allocate(d->graph, err);
 }
 
-/* A picture's patches are the same beside any others, but where OpenBLAS multiplies. A rank that follows shares nothing. */
+/* A rank that follows shares nothing. */
 static bool dense_shares(const sm_dense *d) {
   const sm_evaluator *e = d->x->core;
-  return d->x->network && e && d->x != &d->own && sm_ranks_size(e->c.ranks) > 1 && sm_products_apart(e->c.pool);
+  return e && d->x != &d->own && sm_evaluator_shares_rows(e);
 }
 
 static sm_status dense_size(sm_dense *d, int height, int width, sm_error *err) {

@@ -91,8 +91,9 @@ sm_status sm_evaluator_crops(sm_evaluator *, const sm_picture_request *, sm_crop
 /* rows.c: all columns of n pictures in memory (n, 3, height, width) to `to` (n, the evaluator's width): each rank makes
  * some. SM_EINTERRUPTED, SM_ELOST, SM_ENOMEM. */
 sm_status sm_evaluator_rows(sm_evaluator *, const float *pictures, int64_t n, float *to, sm_error *);
-/* dense.c: what another rank has made for sm_dense_rows; NULL is allowed. */
-void sm_dense_forget(struct sm_dense *);
+/* Whether features of pictures in memory are: there are other ranks, who are free, a network, and products whose elements do
+ * not know of each other, so that a picture's features are the same beside any others. */
+bool sm_evaluator_shares_rows(const sm_evaluator *);
 /* rows.c: which of these columns an evaluation has announced. SM_EUNSUPPORTED: it has no pictures. */
 sm_status sm_evaluator_columns(sm_eval_context *, sm_feature_spec *, int64_t *first, int64_t *n, sm_error *);
 

@@ -27,13 +27,12 @@ sm_status sm_net_rows(const sm_row_job *j, int64_t first, int64_t n, void *made,
   return SM_OK;
 }
 
-/* A picture's features are the same beside any others, but where OpenBLAS multiplies. */
-static bool rows_are_shared(const sm_evaluator *e) {
+bool sm_evaluator_shares_rows(const sm_evaluator *e) {
   return sm_ranks_size(e->c.ranks) > 1 && !e->joined && e->c.network && sm_products_apart(e->c.pool);
 }
 
 sm_status sm_evaluator_rows(sm_evaluator *e, const float *pictures, int64_t n, float *to, sm_error *err) {
-  const bool shared = rows_are_shared(e);
+  const bool shared = sm_evaluator_shares_rows(e);
   const int64_t pixels = 3 * (int64_t)e->c.height * e->c.width, width = sm_feature_net_width(e->net),
                 most = SM_EVAL_BATCH * (shared ? sm_ranks_size(e->c.ranks) : 1);
   sm_status status = SM_OK;

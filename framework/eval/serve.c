@@ -1,4 +1,6 @@
 /* serve.c — what a rank does while rank 0 evaluates: it follows calls (share.c) until it is dismissed. */
+#include <smalti/dense.h>
+
 #include "evaluator.h"
 
 static sm_row_work *const serve_works[SM_ROW_WORKS] = {[SM_ROWS_KNN] = sm_knn_rows,
@@ -28,6 +30,6 @@ sm_status sm_evaluator_serve(sm_evaluator *e, sm_error *err) {
     if (!status) status = serve_call(e, &call, index, err);
     sm_free(index);
   }
-  if (e) sm_dense_forget(e->dense), e->dense = NULL;
+  if (e) sm_dense_close(e->dense), e->dense = NULL;
   return status == SM_ELOST ? status : SM_OK;
 }

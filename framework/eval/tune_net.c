@@ -4,8 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "framework/tensor/graph.h"
-
 #define NEVER (-1e4f) /* logarithm of a label that a picture does not have: exp of it is 0 */
 
 /* ---- parameters ---------------------------------------------------------------------------------------- */
@@ -167,28 +165,17 @@ static sm_status tune_net_plan(sm_tune_net *t, sm_error *err) {
   return sm_graph_plan(t->graph, err);
 }
 
-/* Beside gradients, the loss and what running states are moved by are added. */
 static sm_status tune_net_cut(sm_tune_net *t, sm_ranks *ranks, sm_error *err) {
-  int n = 0;
-  while (sm_graph_accumulator(t->graph, n)) n++;
-  sm_piece_sum *sum = sm_calloc((size_t)n + 1, sizeof *sum);
-  if (!sum) return sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
-  sum[0] = (sm_piece_sum){.host = &t->loss, .n = 1};
-  for (int i = 0; i < n; i++) {
-    sm_tensor *a = sm_graph_accumulator(t->graph, i);
-    sum[i + 1] = (sm_piece_sum){.tensor = a, .n = sm_elements(a)};
-  }
+  const sm_piece_sum loss = {&t->loss, 1};
   const sm_pieces_config c = {.set = t->set,
                               .graph = t->graph,
                               .gradient_pass = t->train,
                               .pieces = t->c->pieces,
                               .ranks = ranks,
                               .pool = t->x->pool,
-                              .sum = sum,
-                              .sums = n + 1};
-  sm_status status = sm_pieces_new(&c, &t->pieces, err);
-  sm_free(sum);
-  return status;
+                              .sum = &loss,
+                              .sums = 1};
+  return sm_pieces_new(&c, &t->pieces, err);
 }
 
 static sm_status tune_net_allocate(sm_tune_net *t, sm_ranks *ranks, sm_error *err) {

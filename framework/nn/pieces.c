@@ -3,7 +3,6 @@
 #include "pieces.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "framework/tensor/graph.h"
 
@@ -13,10 +12,17 @@ enum { LEVELS = 20, BLOCK = 512 }; /* 2^20 pieces at most; numbers of a tensor h
 #define ASK_EVERY 1e-4
 #define ASK_ASLEEP 5e-3
 
+typedef struct pieces_sum {
+  double *host; /* NULL: a tensor's */
+  sm_tensor *tensor;
+  int64_t n;
+} pieces_sum;
+
 struct sm_pieces {
   sm_pieces_config c;
   int levels;
-  sm_piece_sum *sum; /* its own copy of c.sum */
+  pieces_sum *sum; /* those of the host, then the graph's accumulators */
+  int sums;
   int64_t numbers; /* of all of these */
   double *own, *theirs; /* room for them: those of this rank and of another */
   double *aside[LEVELS];
@@ -69,6 +75,21 @@ static void pieces_cut(sm_pieces *p) {
 
 static sm_status pieces_no_memory(sm_error *err) { return sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces"); }
 
+static sm_status pieces_list(sm_pieces *p, sm_error *err) {
+  const sm_pieces_config *c = &p->c;
+  int accumulators = 0;
+  while (sm_graph_accumulator(c->graph, accumulators)) accumulators++;
+  p->sums = c->sums + accumulators;
+  if (!(p->sum = sm_calloc((size_t)p->sums + 1, sizeof *p->sum))) return pieces_no_memory(err);
+  for (int i = 0; i < c->sums; i++) p->sum[i] = (pieces_sum){.host = c->sum[i].host, .n = c->sum[i].n};
+  for (int i = 0; i < accumulators; i++) {
+    sm_tensor *a = sm_graph_accumulator(c->graph, i);
+    p->sum[c->sums + i] = (pieces_sum){.tensor = a, .n = sm_elements(a)};
+  }
+  for (int i = 0; i < p->sums; i++) p->numbers += p->sum[i].n;
+  return SM_OK;
+}
+
 static sm_status pieces_reserve(sm_pieces *p, sm_error *err) {
   const size_t room = (size_t)p->numbers + 1;
   p->own = sm_calloc(room, sizeof *p->own);
@@ -88,10 +109,7 @@ sm_status sm_pieces_new(const sm_pieces_config *c, sm_pieces **out, sm_error *er
   if (!p) return pieces_no_memory(err);
   p->c = *c;
   p->levels = pieces_levels(sm_pieces_own(c->pieces, c->ranks));
-  p->sum = sm_calloc((size_t)c->sums + 1, sizeof *p->sum);
-  sm_status status = p->sum ? SM_OK : pieces_no_memory(err);
-  if (!status) memcpy(p->sum, c->sum, (size_t)c->sums * sizeof *p->sum);
-  for (int i = 0; i < c->sums; i++) p->numbers += c->sum[i].n;
+  sm_status status = pieces_list(p, err);
   if (!status) status = pieces_reserve(p, err);
   if (status) return sm_pieces_free(p), status;
   pieces_cut(p);
@@ -129,8 +147,8 @@ static void pieces_move(double *x, double *aside, int64_t n, pieces_way way) {
 /* A tensor of f32 read as doubles, added and written is rounded once, as a sum in f32 is. */
 static void pieces_numbers(sm_pieces *p, double *aside, pieces_way way) {
   double part[BLOCK];
-  for (int i = 0; i < p->c.sums; aside += p->sum[i++].n) {
-    const sm_piece_sum *s = &p->sum[i];
+  for (int i = 0; i < p->sums; aside += p->sum[i++].n) {
+    const pieces_sum *s = &p->sum[i];
     if (s->host) pieces_move(s->host, aside, s->n, way);
     for (int64_t at = 0, n; !s->host && at < s->n; at += n) {
       n = s->n - at < BLOCK ? s->n - at : BLOCK;

@@ -24,10 +24,9 @@
 
 typedef struct sm_pieces sm_pieces;
 
-/* What is added beside gradients: n numbers of the host, or of a tensor of the graph. */
+/* What is added beside gradients and the accumulators of the graph: n numbers of the host. */
 typedef struct sm_piece_sum {
-  double *host;      /* NULL: a tensor's */
-  sm_tensor *tensor;
+  double *host;
   int64_t n;
 } sm_piece_sum;
 

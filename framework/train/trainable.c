@@ -71,8 +71,7 @@ static sm_status trainable_cut(sm_trainable *t, sm_error *err) {
                         .seconds = &t->seconds[SM_TIME_TREE]};
   sm_status status = all && sum ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory for the sums of pieces");
   for (int i = 0, n = status ? 0 : sm_trainable_sums(t, all, SM_SUMS_MAX); i < n; i++)
-    if (all[i].kind == SM_SUM_HOST || all[i].kind == SM_SUM_ACCUMULATOR)
-      sum[c.sums++] = (sm_piece_sum){all[i].host, all[i].tensor, all[i].n};
+    if (all[i].kind == SM_SUM_HOST) sum[c.sums++] = (sm_piece_sum){all[i].host, all[i].n};
   if (!status) status = sm_pieces_new(&c, &t->pieces, err);
   sm_free(all);
   sm_free(sum);
